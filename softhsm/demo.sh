@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# demo.sh: the main job from end to end, over a SoftHSM2 token in a folder of its own.
+#
+# It needs a Rust toolchain and installs the rest (Debian packages, Python clients in target/venv).
+# The folder is removed at the end, unless COUNTERSIGN_DEMO_KEEP=1.
+set -euo pipefail
+
+# shellcheck source=softhsm/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# Coins in satoshi.
+pay=40000000
+fee=2500
+period=30
+
+main() {
+    prepare
+    make_boundary
+    enrol_alice
+    make_wallet
+    make_transactions
+    sign_transaction
+    show_refusals
+    heading "Done"
+    say "One code, one transaction. Everything else was refused."
+}
+
+prepare() {
+    heading "Preparing: packages, Python clients, a release build"
+    need_rust
+    need_packages softhsm2 oathtool
+    need_venv
+    (cd "$root" && cargo build --release --locked --lib --bins --example verify_tx </dev/null)
+    target=$(cd "$root" && cargo metadata --format-version 1 --no-deps --locked |
+        "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+    export COUNTERSIGN_MODULE=$target/release/libcountersign.so
+    umask 077
+    dir=$(mktemp -d)
+    trap clean_up EXIT
+}
+
+clean_up() {
+    if [ "${COUNTERSIGN_DEMO_KEEP:-}" = 1 ]; then
+        say "Kept: $dir (next: . $dir/boundary/env)"
+    else
+        rm -rf "$dir"
+    fi
+}
+
+countersign() {
+    "$target/release/countersign" "$@"
+}
+
+make_boundary() {
+    heading "1. A backing token in a new folder (softhsm/setup.sh)"
+    bash "$root/softhsm/setup.sh" "$dir/boundary"
+    # shellcheck source=/dev/null
+    . "$dir/boundary/env"
+
+    heading "2. Countersign's own PINs (countersign init)"
+    random_pin >"$dir/so.pin"
+    random_pin >"$dir/user.pin"
+    countersign init --label demo --so-pin-file "$dir/so.pin" --user-pin-file "$dir/user.pin"
+}
+
+random_pin() {
+    od -An -v -N8 -tx1 /dev/urandom | tr -d ' \n'
+    printf '\n'
+}
+
+enrol_alice() {
+    heading "3. The administrator enrols alice: her secret is made inside and shown once"
+    countersign user add alice --so-pin-file "$dir/so.pin" | tee "$dir/enrolment"
+    # What alice's phone would keep after reading the QR code. oathtool takes it on standard input.
+    grep -Eo 'secret=[A-Z2-7]+' "$dir/enrolment" | head -n 1 | cut -d = -f 2 >"$dir/alice.secret"
+    [ -s "$dir/alice.secret" ] || fail "user add showed no otpauth:// URI" "see its output above"
+    rm "$dir/enrolment"
+
+    heading "4. She confirms with the code of her authenticator (oathtool), which spends that code"
+    confirmed=$(step_now)
+    COUNTERSIGN_CODE=$(code_of_step "$confirmed") countersign user confirm alice --so-pin-file "$dir/so.pin"
+}
+
+# RFC 6238: steps of 30 seconds since 1970.
+step_now() {
+    printf '%s\n' "$(($(date +%s) / period))"
+}
+
+code_of_step() {
+    oathtool --totp --base32 --now "@$(($1 * period))" - <"$dir/alice.secret"
+}
+
+# Digits that are the code of no step near, so that the refusal is no matter of luck.
+wrong_code() {
+    local now step candidate near=
+    now=$(step_now)
+    for step in $(seq "$((now - 3))" "$((now + 4))"); do
+        near="$near $(code_of_step "$step") "
+    done
+    for candidate in 000000 000001 000002 000003 000004 000005 000006 000007 000008; do
+        if [[ $near != *" $candidate "* ]]; then
+            printf '%s\n' "$candidate"
+            return 0
+        fi
+    done
+}
+
+make_wallet() {
+    heading "5. A wallet, its key made inside, signed for by alice's codes only, with limits"
+    countersign wallet create treasury --network regtest --user alice \
+        --max-transaction-sat 60000000 --max-fee-sat 20000 --so-pin-file "$dir/so.pin" | tee "$dir/wallet"
+    grep -Eo 'wpkh\(.*\)#[a-z0-9]{8}' "$dir/wallet" | head -n 1 >"$dir/descriptor"
+    [ -s "$dir/descriptor" ] || fail "wallet create showed no descriptor" "see its output above"
+}
+
+make_transactions() {
+    heading "6. An independent wallet library (embit) makes transactions from the descriptor alone"
+    psbt make --out "$dir/payment.psbt" --base64
+    say "and another, for the thief:"
+    psbt make --out "$dir/theft.psbt" --base64
+}
+
+psbt() {
+    "$python" -B "$root/tests/clients/psbt.py" "$@" --descriptor-file "$dir/descriptor" --network regtest \
+        --pay "$pay" --fee "$fee"
+}
+
+sign_transaction() {
+    heading "7. The backend signs with alice's next code attached: C_Sign on the real module"
+    # A code is good once. So that you need not wait for the next, this one is of the step that begins within
+    # half a minute; the module's window has it already.
+    signing=$((confirmed + 1))
+    if [ "$(step_now)" -gt "$signing" ]; then
+        signing=$(step_now)
+    fi
+    COUNTERSIGN_CODE=$(code_of_step "$signing") countersign sign --wallet treasury --user alice \
+        --in "$dir/payment.psbt" --out "$dir/signed.psbt" --user-pin-file "$dir/user.pin"
+    "$python" -B "$root/tests/clients/psbt.py" finalise \
+        --unsigned "$dir/payment.psbt" --signed "$dir/signed.psbt" --out "$dir/final.json"
+
+    heading "8. Bitcoin Core's consensus code on the finalised transaction"
+    "$target/release/examples/verify_tx" "$dir/final.json"
+}
+
+show_refusals() {
+    heading "9. Whoever has taken over the backend, PIN included, but not alice's phone"
+    say "The code just used, for another transaction:"
+    COUNTERSIGN_CODE=$(code_of_step "$signing") refused CKR_PIN_INCORRECT
+    say "A wrong code:"
+    COUNTERSIGN_CODE=$(wrong_code) refused CKR_PIN_INCORRECT
+    say "No code at all, by PyKCS11, since the command line always asks for one:"
+    "$python" -B "$root/softhsm/demo_no_code.py" "$COUNTERSIGN_MODULE" treasury "$dir/theft.psbt" "$dir/user.pin"
+}
+
+# Tries to sign the thief's transaction, and fails unless exactly this refusal comes.
+refused() {
+    local answer
+    if answer=$(countersign --json sign --wallet treasury --user alice --in "$dir/theft.psbt" \
+        --out "$dir/stolen.psbt" --user-pin-file "$dir/user.pin"); then
+        fail "it was signed: $answer" "this is a defect of Countersign; report it"
+    fi
+    if ! grep -Eq "\"rv\": *\"$1\"" <<<"$answer"; then
+        fail "refused, but not by $1: $answer" "this is a defect of Countersign; report it"
+    fi
+    if [ -e "$dir/stolen.psbt" ]; then
+        fail "refused, but there is an output file" "this is a defect of Countersign; report it"
+    fi
+    "$python" -c 'import json, sys; e = json.load(sys.stdin)["error"]; print("  refused,", e["rv"] + ":", e["what"])' \
+        <<<"$answer"
+}
+
+main "$@"

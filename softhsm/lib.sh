@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# lib.sh: what the scripts of this folder share. It is sourced, not run.
+#
+# It sets `root`, the folder of the checkout.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# say TEXT…: one line for the person who reads the output.
+say() {
+    printf '%s\n' "$*"
+}
+
+# heading TEXT…: the line over a part of the output.
+heading() {
+    printf '\n== %s\n' "$*"
+}
+
+# fail WHAT NEXT: says what happened and what to do next, and ends the script.
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    printf 'next: %s\n' "$2" >&2
+    exit 1
+}
+
+# as_root COMMAND…: runs a command as root, by sudo for an ordinary user.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "installing packages needs root, and sudo is not there" "run as root: $*"
+    fi
+}
+
+# need_packages PACKAGE…: installs the Debian packages that are missing, and says so.
+# Where there is no apt-get it can only name them.
+need_packages() {
+    local package missing=()
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+        say "apt-get is not there; going on with what is installed. Needed (names of Debian): $*"
+        return 0
+    fi
+    for package in "$@"; do
+        if [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" != installed ]; then
+            missing+=("$package")
+        fi
+    done
+    if [ "${#missing[@]}" -eq 0 ]; then
+        return 0
+    fi
+    say "Installing by apt-get: ${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        "${missing[@]}" </dev/null
+}
+
+# need_tool COMMAND PACKAGE…: installs the packages when the command is not there.
+need_tool() {
+    local tool=$1
+    shift
+    if ! command -v "$tool" >/dev/null; then
+        need_packages "$@"
+    fi
+    command -v "$tool" >/dev/null || fail "the command $tool is not there" "install it (on Debian: $*)"
+}
+
+# need_rust: the toolchain is the one thing that the scripts do not install.
+need_rust() {
+    command -v cargo >/dev/null || fail "cargo is not there" "install a Rust toolchain (https://rustup.rs), then run this again"
+    # The C and C++ parts of the build: SQLite, libsecp256k1, and Bitcoin Core's consensus code.
+    need_tool cc gcc libc6-dev
+    need_tool c++ g++
+}
+
+# need_venv: a Python environment with the clients of tests/clients/requirements.txt, made once.
+# It sets `python`, the interpreter in it.
+need_venv() {
+    local venv=$root/target/venv wanted=$root/tests/clients/requirements.txt
+    python=$venv/bin/python
+    if [ -x "$python" ] && cmp -s "$wanted" "$venv/requirements.txt"; then
+        return 0
+    fi
+    need_tool python3 python3
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
+    say "Installing the Python clients (tests/clients/requirements.txt) in target/venv"
+    mkdir -p "$root/target"
+    python3 -m venv --clear "$venv"
+    "$python" -m pip install --quiet --disable-pip-version-check --no-input -r "$wanted" </dev/null
+    # Last, so that an interrupted installation is made anew.
+    cp "$wanted" "$venv/requirements.txt"
+}

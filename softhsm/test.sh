@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# test.sh: every check and every test, on a Debian machine with a Rust toolchain.
+#
+# It installs what it needs (Debian packages, Python clients in target/venv, cargo-deny in target/tools).
+# The last line is `N passed, N failed`, summed over all tests; the exit status is 0 only if all is well.
+set -euo pipefail
+
+# shellcheck source=softhsm/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+cargo_deny_version=0.20.2
+
+main() {
+    exec </dev/null
+    cd "$root"
+    heading "Preparing: packages, Python clients, cargo-deny"
+    need_rust
+    need_components
+    need_packages softhsm2 opensc oathtool binutils
+    need_venv
+    need_cargo_deny
+    step "Format" cargo fmt --check
+    step "Lints" cargo clippy --locked --all-targets --all-features -- -D warnings
+    RUSTDOCFLAGS="-D warnings" step "Documentation" cargo doc --locked --no-deps
+    step "Licences, duplicates and sources of the dependencies" \
+        "$cargo_deny" --locked --all-features check --hide-inclusion-graph licenses bans sources
+    build_modules
+    run_tests
+}
+
+# step TITLE COMMAND…: a check that must pass before the tests are worth running.
+step() {
+    heading "$1"
+    shift
+    "$@" || fail "this check failed: $*" "correct what it names above, then run softhsm/test.sh again"
+}
+
+need_components() {
+    if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+        command -v rustup >/dev/null || fail "rustfmt or clippy is not there" "install both for this Rust toolchain"
+        rustup component add rustfmt clippy
+    fi
+}
+
+# The one found first: on the PATH, or the one that an earlier run built.
+need_cargo_deny() {
+    cargo_deny=$(command -v cargo-deny || printf '%s\n' "$root/target/tools/bin/cargo-deny")
+    if [ ! -x "$cargo_deny" ]; then
+        say "Building cargo-deny in target/tools (some minutes, once)"
+        cargo install --locked --quiet --root "$root/target/tools" "cargo-deny@$cargo_deny_version"
+    fi
+}
+
+# Two modules: one whose forced panic shows that a panic stays inside, put aside for its test, and the one that
+# users get. Both builds write libcountersign.so, so the order matters.
+build_modules() {
+    local target
+    target=$(cargo metadata --format-version 1 --no-deps --locked |
+        "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+    step "Build, with the forced panic" cargo build --locked --features forced-panic
+    mkdir -p "$target/forced-panic"
+    cp "$target/debug/libcountersign.so" "$target/forced-panic/libcountersign.so"
+    step "Build" cargo build --locked
+}
+
+# Unit, integration and documentation tests; tests/clients.rs runs the Python clients.
+run_tests() {
+    local log status=0 passed failed
+    log=$(mktemp)
+    heading "Tests"
+    cargo test --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
+    read -r passed failed < <(awk '/^test result:/ { passed += $4; failed += $6 } END { print passed + 0, failed + 0 }' "$log")
+    rm "$log"
+    # A test that does not compile or that ends its process leaves no summary to count.
+    if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+        failed=1
+    fi
+    printf '\n%s passed, %s failed\n' "$passed" "$failed"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+main "$@"

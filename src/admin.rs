@@ -1,0 +1,298 @@
+//! The acts of administration: PINs, users, wallets. Whoever calls has made sure of the role; the PINs are checked here.
+
+use zeroize::Zeroizing;
+
+use crate::engine::{Engine, EngineError, WalletId};
+use crate::kernel::approval::{MAX_USER_LEN, is_user_name};
+use crate::kernel::audit::Role;
+use crate::kernel::otp::{OtpHash, OtpKey, SECRET_LEN};
+use crate::kernel::pin::PinRecord;
+use crate::kernel::policy::Policy;
+use crate::kernel::receipt::{Change, Receipt};
+use crate::kernel::state::{
+    self, CodeState, PinClosed, PinMatched, Recorded, TokenRecord, UserRecord, Versioned,
+};
+use crate::kernel::wallet::{Network, SEED_LEN, WalletRecord};
+use crate::ports::LedgerError;
+
+/// Most users of one wallet: as many as one approval can name.
+pub const MAX_WALLET_USERS: usize = crate::kernel::approval::MAX_RECORDS;
+/// Longest label of a wallet, issuer of a user, `CKA_ID`, in bytes.
+pub const MAX_LABEL_LEN: usize = 128;
+/// Longest policy document in bytes.
+pub const MAX_POLICY_LEN: usize = 4_096;
+/// Longest token label in bytes (`CK_TOKEN_INFO.label`).
+pub const MAX_TOKEN_LABEL_LEN: usize = 32;
+
+/// A user to be enrolled.
+pub struct NewUser {
+    /// The name.
+    pub name: String,
+    /// The issuer shown in the authenticator.
+    pub service: String,
+    /// The hash of HMAC.
+    pub hash: OtpHash,
+    /// Digits of a code, 6 to 8.
+    pub digits: u8,
+    /// Seconds of a time step, 15 to 120.
+    pub period: u64,
+}
+
+/// A wallet to be created.
+pub struct NewWallet {
+    /// Its label, unique in the token.
+    pub label: String,
+    /// `CKA_ID`; the wallet's own id where it is empty.
+    pub cka_id: Vec<u8>,
+    /// Its network.
+    pub network: Network,
+    /// Names of the users whose code signs.
+    pub users: Vec<String>,
+    /// The policy, a TOML document.
+    pub policy: String,
+}
+
+/// What to change of a wallet; `None` leaves it as it is.
+#[derive(Default)]
+pub struct WalletChange {
+    /// Another label.
+    pub label: Option<String>,
+    /// Other users.
+    pub users: Option<Vec<String>>,
+    /// Another policy.
+    pub policy: Option<String>,
+}
+
+impl Engine {
+    /// Initialises the token: once. What is there already is never replaced.
+    pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<(), EngineError> {
+        let _turn = self.administration();
+        if self.token()?.is_some() {
+            return Err(EngineError::AlreadyInitialised);
+        }
+        if label.len() > MAX_TOKEN_LABEL_LEN {
+            return Err(EngineError::Name(format!("a token label has at most {MAX_TOKEN_LABEL_LEN} bytes")));
+        }
+        let token = TokenRecord { label: label.into(), so: self.pin(so_pin)?, user: None };
+        let mut made = None;
+        let _ = Receipt::issue(state::initialise(&token, self.wall_time()), |batch| {
+            made = Some(self.vault().create(batch)?);
+            Ok::<_, LedgerError>(())
+        })
+        .map_err(|(error, _)| match error {
+            LedgerError::Exists(_) => EngineError::AlreadyInitialised,
+            error => error.into(),
+        })?;
+        made.map_or(Err(EngineError::NotInitialised), |ledger| self.adopt(ledger))
+    }
+
+    /// Checks the PIN of `role`. The try is charged before the comparison.
+    pub fn login(&self, role: Role, pin: &[u8]) -> Result<(), EngineError> {
+        let matched = self.match_pin(role, pin)?;
+        self.record(|now, token| state::accept_pin(&matched, token, None, now).ok_or(EngineError::PinNotSet))
+    }
+
+    /// Sets the backend's PIN, which also unlocks it. For the security officer.
+    pub fn set_user_pin(&self, pin: &[u8]) -> Result<(), EngineError> {
+        let pin = self.pin(pin)?;
+        self.record(|now, token| Ok(state::set_user_pin(token, pin.clone(), now)))
+    }
+
+    /// Changes the PIN of `role`.
+    pub fn change_pin(&self, role: Role, old: &[u8], new: &[u8]) -> Result<(), EngineError> {
+        let new = self.pin(new)?;
+        let matched = self.match_pin(role, old)?;
+        self.record(|now, token| {
+            state::accept_pin(&matched, token, Some(new.clone()), now).ok_or(EngineError::PinNotSet)
+        })
+    }
+
+    /// Enrols a user of a secret made inside, and gives the `otpauth://` URI: its only copy outside the seal.
+    pub fn add_user(&self, new: NewUser) -> Result<Zeroizing<String>, EngineError> {
+        let _turn = self.administration();
+        if !is_user_name(&new.name) {
+            return Err(EngineError::Name(format!(
+                "a user name has 1 to {MAX_USER_LEN} bytes of UTF-8, no colon, no control character, no blank at its ends"
+            )));
+        }
+        check_label("an issuer", &new.service)?;
+        if new.service.contains(':') {
+            return Err(EngineError::Name("an issuer has no colon".into()));
+        }
+        if self.user_record(&new.name)?.is_some() {
+            return Err(EngineError::Name(format!("a user is called {:?} already", new.name)));
+        }
+        let mut secret = Zeroizing::new(vec![0; SECRET_LEN]);
+        self.random(&mut secret)?;
+        let otp = OtpKey::new(secret, new.hash, new.digits, new.period).ok_or_else(|| {
+            EngineError::Parameter("a code has 6 to 8 digits and a time step of 15 to 120 seconds".into())
+        })?;
+        let uri = otp.uri(&new.service, &new.name);
+        let user = UserRecord {
+            name: new.name,
+            service: new.service,
+            otp,
+            confirmed: false,
+            codes: CodeState::default(),
+        };
+        self.write(state::add_user(&user, self.now()?))?;
+        Ok(uri)
+    }
+
+    /// Removes a user whom no wallet lists.
+    pub fn remove_user(&self, name: &str) -> Result<(), EngineError> {
+        let _turn = self.administration();
+        if let Some((_, wallet)) = self.wallets().iter().find(|(_, wallet)| lists(wallet.users(), name)) {
+            return Err(EngineError::UserInUse { user: name.into(), wallet: wallet.label().into() });
+        }
+        self.record_user(name, state::remove_user)
+    }
+
+    /// Ends a user's row of failures and the wait; the 30-day budget stays.
+    pub fn unlock_user(&self, name: &str) -> Result<(), EngineError> {
+        self.record_user(name, state::unlock_user)
+    }
+
+    /// Creates a wallet of a seed made inside.
+    pub fn add_wallet(&self, new: NewWallet) -> Result<WalletId, EngineError> {
+        let _turn = self.administration();
+        self.check_wallet_label(&new.label)?;
+        self.check_wallet_users(&new.users)?;
+        check_policy(&new.policy)?;
+        if new.cka_id.len() > MAX_LABEL_LEN {
+            return Err(EngineError::Parameter(format!("CKA_ID has at most {MAX_LABEL_LEN} bytes")));
+        }
+        let mut id = [0; 16];
+        self.random(&mut id)?;
+        let mut seed = Zeroizing::new([0; SEED_LEN]);
+        self.random(&mut seed[..])?;
+        let cka_id = if new.cka_id.is_empty() { id.to_vec() } else { new.cka_id };
+        let wallet = WalletRecord::new(new.label, cka_id, new.network, new.users, new.policy, seed);
+        self.write(state::add_wallet(id, &wallet, self.now()?))?;
+        self.publish(id, &wallet)?;
+        Ok(id)
+    }
+
+    /// Changes label, users or policy of a wallet.
+    pub fn change_wallet(&self, id: &WalletId, change: WalletChange) -> Result<(), EngineError> {
+        let _turn = self.administration();
+        let old = self.wallet_record(id)?;
+        let mut new = old.value.clone();
+        if let Some(label) = change.label.filter(|label| *label != new.label) {
+            self.check_wallet_label(&label)?;
+            new.label = label;
+        }
+        if let Some(users) = change.users {
+            self.check_wallet_users(&users)?;
+            new.users = users;
+        }
+        if let Some(policy) = change.policy {
+            check_policy(&policy)?;
+            new.policy = policy;
+        }
+        self.write(state::change_wallet(&old, &new, self.now()?))?;
+        self.publish(*id, &new)
+    }
+
+    /// Charges, then compares.
+    fn match_pin(&self, role: Role, pin: &[u8]) -> Result<PinMatched, EngineError> {
+        let now = self.now()?;
+        let ledger = self.ledger()?;
+        loop {
+            let token = self.token_record()?;
+            let change = state::charge_pin(&token, role, now).map_err(|closed| match closed {
+                PinClosed::Locked => EngineError::PinLocked,
+                PinClosed::NotSet => EngineError::PinNotSet,
+            })?;
+            match Receipt::issue(change, |batch| ledger.commit(batch)) {
+                Ok(charged) => return state::verify_pin(charged, &token.value, pin).ok_or(EngineError::Pin),
+                Err((LedgerError::Conflict, _)) => {}
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn pin(&self, pin: &[u8]) -> Result<PinRecord, EngineError> {
+        let mut salt = [0; 16];
+        self.random(&mut salt)?;
+        PinRecord::new(pin, salt).ok_or(EngineError::PinLength)
+    }
+
+    /// Records a change of the token's record, decided anew as often as another commit comes first.
+    fn record(
+        &self,
+        transition: impl Fn(u64, &Versioned<TokenRecord>) -> Result<Change<Recorded>, EngineError>,
+    ) -> Result<(), EngineError> {
+        loop {
+            match self.write(transition(self.now()?, &self.token_record()?)?) {
+                Err(EngineError::Ledger(LedgerError::Conflict)) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Records a change of a user's record, decided anew as often as another commit comes first.
+    fn record_user(
+        &self,
+        name: &str,
+        transition: impl Fn(&Versioned<UserRecord>, u64) -> Change<Recorded>,
+    ) -> Result<(), EngineError> {
+        loop {
+            let user = self.user_record(name)?.ok_or_else(|| EngineError::NoSuchUser(name.into()))?;
+            match self.write(transition(&user, self.now()?)) {
+                Err(EngineError::Ledger(LedgerError::Conflict)) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn write(&self, change: Change<Recorded>) -> Result<(), EngineError> {
+        let ledger = self.ledger()?;
+        match Receipt::issue(change, |batch| ledger.commit(batch)) {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(error.into()),
+        }
+    }
+
+    fn check_wallet_label(&self, label: &str) -> Result<(), EngineError> {
+        check_label("a wallet label", label)?;
+        if self.wallets().iter().any(|(_, wallet)| wallet.label() == label) {
+            return Err(EngineError::Name(format!("a wallet is called {label:?} already")));
+        }
+        Ok(())
+    }
+
+    fn check_wallet_users(&self, users: &[String]) -> Result<(), EngineError> {
+        if users.is_empty() || users.len() > MAX_WALLET_USERS {
+            return Err(EngineError::Parameter(format!("a wallet has 1 to {MAX_WALLET_USERS} users")));
+        }
+        for (index, user) in users.iter().enumerate() {
+            if lists(&users[..index], user) {
+                return Err(EngineError::Parameter(format!("user {user:?} is named twice")));
+            }
+            if self.user_record(user)?.is_none() {
+                return Err(EngineError::NoSuchUser(user.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lists(users: &[String], name: &str) -> bool {
+    users.iter().any(|user| user == name)
+}
+
+fn check_label(what: &str, label: &str) -> Result<(), EngineError> {
+    if (1..=MAX_LABEL_LEN).contains(&label.len()) && !label.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(EngineError::Name(format!("{what} has 1 to {MAX_LABEL_LEN} bytes and no control character")))
+}
+
+fn check_policy(document: &str) -> Result<(), EngineError> {
+    if document.len() > MAX_POLICY_LEN {
+        return Err(EngineError::Parameter(format!("a policy has at most {MAX_POLICY_LEN} bytes")));
+    }
+    Policy::parse(document)?;
+    Ok(())
+}

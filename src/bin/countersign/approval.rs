@@ -1,0 +1,82 @@
+//! The approval that goes with a signature: one record of 128 bytes, the parameter of `CKM_COUNTERSIGN_PSBT`.
+//!
+//! The layout is `COUNTERSIGN_APPROVAL` of `countersign.h`.
+
+use zeroize::Zeroizing;
+
+use crate::error::CommandError;
+use crate::names::USER_NAME_MAX;
+
+/// The record's length in bytes.
+pub(crate) const APPROVAL_LEN: usize = 128;
+
+const VERSION: u8 = 1;
+const FACTOR_TOTP: u8 = 1;
+const USER_AT: usize = 4;
+const CODE_AT: usize = 64;
+
+/// Packs a user's name (empty: the wallet's only user) and a code into one record.
+pub(crate) fn pack(user: &str, code: &str) -> Result<Zeroizing<[u8; APPROVAL_LEN]>, CommandError> {
+    let code_len = check_code(code)?;
+    let user_len = u8::try_from(user.len()).ok().filter(|len| usize::from(*len) <= USER_NAME_MAX);
+    let user_len = user_len.ok_or_else(|| {
+        CommandError::new(format!("the user's name is longer than {USER_NAME_MAX} bytes"), "check --user")
+    })?;
+    let mut record = Zeroizing::new([0; APPROVAL_LEN]);
+    record[0] = VERSION;
+    record[1] = FACTOR_TOTP;
+    record[2] = user_len;
+    record[3] = code_len;
+    record[USER_AT..USER_AT + user.len()].copy_from_slice(user.as_bytes());
+    record[CODE_AT..CODE_AT + code.len()].copy_from_slice(code.as_bytes());
+    Ok(record)
+}
+
+/// A code is 6 to 8 ASCII digits. Anything else is a slip of the keyboard, found before anything is spent.
+/// Answers the number of digits.
+pub(crate) fn check_code(code: &str) -> Result<u8, CommandError> {
+    match u8::try_from(code.len()) {
+        Ok(digits @ 6..=8) if code.bytes().all(|b| b.is_ascii_digit()) => Ok(digits),
+        _ => Err(CommandError::new(
+            "what was given is not a code: a code is 6 to 8 digits, without blanks; nothing was spent",
+            "read the code from the authenticator again and give its digits only",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layout_is_the_headers() {
+        let record = pack("alice", "123456").expect("well formed");
+        assert_eq!(record[..4], [1, 1, 5, 6]);
+        assert_eq!(&record[4..9], b"alice");
+        assert!(record[9..64].iter().all(|b| *b == 0));
+        assert_eq!(&record[64..70], b"123456");
+        assert!(record[70..].iter().all(|b| *b == 0));
+    }
+
+    #[test]
+    fn no_name_means_the_only_user() {
+        let record = pack("", "12345678").expect("well formed");
+        assert_eq!(record[..4], [1, 1, 0, 8]);
+    }
+
+    #[test]
+    fn the_longest_name_fits_and_a_longer_does_not() {
+        let record = pack(&"x".repeat(60), "123456").expect("well formed");
+        assert_eq!(record[2], 60);
+        assert_eq!(record[63], b'x');
+        assert!(pack(&"x".repeat(61), "123456").is_err());
+        assert!(pack(&"x".repeat(300), "123456").is_err());
+    }
+
+    #[test]
+    fn only_digits_are_a_code() {
+        for bad in ["", "12345", "123456789", "123 456", "+12345", "12345a", "１２３４５６"] {
+            assert!(pack("alice", bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What the doctor looks at. It reads names and permissions, never the store: that belongs to the module, and closing
+//! a second handle on it would drop the locks of the first.
+
+use std::fs::Metadata;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use countersign::shell::config::{Config, PinSource};
+
+use super::clock;
+use crate::Global;
+use crate::error::CommandError;
+use crate::module::{self, Module};
+
+/// One thing that was looked at.
+pub(super) struct Check {
+    pub(super) subject: &'static str,
+    pub(super) state: State,
+    pub(super) finding: String,
+    pub(super) next: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Good,
+    /// Worth knowing, not wrong.
+    Noted,
+    Wrong,
+}
+
+/// What the promises depend on.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) module_works: bool,
+    pub(super) backing_is_softhsm: Option<bool>,
+    pub(super) pin_in_environment: Option<bool>,
+}
+
+/// Looks at everything, in the order in which the module needs it.
+pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
+    let mut checks = Vec::new();
+    let mut facts = Facts::default();
+    let config = configuration(&mut checks);
+    if let Some(config) = &config {
+        facts.backing_is_softhsm = Some(is_softhsm(&config.backing.module));
+        facts.pin_in_environment = Some(matches!(config.backing.pin, PinSource::Env(_)));
+        checks.push(code("backing module", &config.backing.module));
+        checks.push(good("backing token", config.backing.token.clone()));
+        checks.push(pin(&config.backing.pin));
+        checks.extend(store(&config.store.path));
+    }
+    match module::locate(global) {
+        Ok(path) => checks.push(code("module", &path)),
+        Err(error) => checks.push(failed("module", error)),
+    }
+    // Without a configuration the module could only say the same once more.
+    if config.is_some() && checks.iter().all(|check| check.subject != "module" || check.state != State::Wrong)
+    {
+        match Module::open(global) {
+            Ok(module) => {
+                facts.module_works = true;
+                checks.extend(token(&module).unwrap_or_else(|error| vec![failed("token", error)]));
+            }
+            Err(error) => checks.push(failed("initialisation", error)),
+        }
+    }
+    if let Some(config) = &config {
+        checks.push(lock(&config.store.path, facts.module_works));
+    }
+    checks.push(clock::check());
+    (checks, facts)
+}
+
+fn configuration(checks: &mut Vec<Check>) -> Option<Config> {
+    let subject = "configuration";
+    let next = "write it, or name another file with --config or COUNTERSIGN_CONF";
+    let path = match Config::locate() {
+        Ok(path) => path,
+        Err(error) => {
+            checks.push(wrong(subject, error.to_string(), next));
+            return None;
+        }
+    };
+    match Config::load(&path) {
+        Ok(config) => {
+            checks.push(not_writable_by_others(subject, &path));
+            Some(config)
+        }
+        Err(error) => {
+            checks.push(wrong(subject, error.to_string(), next));
+            None
+        }
+    }
+}
+
+/// A library that is loaded: whoever can write it can do what the process can.
+fn code(subject: &'static str, path: &Path) -> Check {
+    if path.is_absolute() {
+        not_writable_by_others(subject, path)
+    } else {
+        wrong(subject, format!("{} is not an absolute path", path.display()), "write the absolute path")
+    }
+}
+
+fn pin(source: &PinSource) -> Check {
+    let subject = "backing PIN";
+    match source {
+        PinSource::Env(name) if std::env::var_os(name).is_some() => {
+            good(subject, format!("in the environment variable {name}, which is set"))
+        }
+        PinSource::Env(name) => wrong(
+            subject,
+            format!("in the environment variable {name}, which is not set"),
+            &format!("set {name}, or name a file with backing.pin_file"),
+        ),
+        PinSource::File(path) => match metadata(subject, path) {
+            Ok(file) if mode(&file) & 0o077 != 0 => wrong(
+                subject,
+                format!("in {} (mode {:04o}), which others can use", path.display(), mode(&file)),
+                &format!("chmod 600 {}", path.display()),
+            ),
+            Ok(file) => good(subject, format!("in {} (mode {:04o})", path.display(), mode(&file))),
+            Err(check) => check,
+        },
+    }
+}
+
+fn store(path: &Path) -> Vec<Check> {
+    let folder = match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => not_writable_by_others("store folder", folder),
+        None => wrong(
+            "store folder",
+            format!("{} is not an absolute path", path.display()),
+            "write the absolute path",
+        ),
+    };
+    let file = if path.exists() {
+        not_writable_by_others("store", path)
+    } else {
+        Check {
+            subject: "store",
+            state: State::Noted,
+            finding: format!("{} is not there; the module makes it on its first run", path.display()),
+            next: None,
+        }
+    };
+    vec![folder, file]
+}
+
+/// The lock's file is opened only where this process does not hold the lock itself.
+fn lock(store: &Path, module_works: bool) -> Check {
+    let mut path = store.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    if module_works {
+        return good("lock", format!("{}: free; this command held it a moment ago", path.display()));
+    }
+    let holder = std::fs::read(&path).ok().map(|text| {
+        let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
+        line.chars().take(200).collect::<String>()
+    });
+    let finding = match holder {
+        Some(line) if !line.is_empty() => format!("{}: last taken by {line}", path.display()),
+        Some(_) => format!("{} is there", path.display()),
+        None => format!("{} is not there", path.display()),
+    };
+    Check { subject: "lock", state: State::Noted, finding, next: None }
+}
+
+fn token(module: &Module) -> Result<Vec<Check>, CommandError> {
+    let info = module.info()?;
+    let token = module.token()?;
+    let version = format!(
+        "{} {}, PKCS#11 {}",
+        info.library_description(),
+        info.library_version(),
+        info.cryptoki_version()
+    );
+    let mut checks = vec![good("version", version)];
+    checks.push(match (token.token_initialized(), token.user_pin_initialized()) {
+        (true, true) => good("token", format!("{}: initialised, user PIN set", token.label())),
+        (initialised, _) => Check {
+            subject: "token",
+            state: State::Noted,
+            finding: if initialised { "initialised, no user PIN".into() } else { "not initialised".into() },
+            next: Some("countersign init --label LABEL".into()),
+        },
+    });
+    let pins = [
+        ("SO PIN", token.so_pin_locked(), token.so_pin_final_try(), token.so_pin_count_low()),
+        ("user PIN", token.user_pin_locked(), token.user_pin_final_try(), token.user_pin_count_low()),
+    ];
+    for (subject, locked, last_try, tried) in pins {
+        let finding = match (locked, last_try, tried) {
+            (true, _, _) => "locked after too many wrong tries",
+            (_, true, _) => "one wrong try from being locked",
+            (_, _, true) => "tried wrongly since the last login",
+            _ => continue,
+        };
+        let state = if locked { State::Wrong } else { State::Noted };
+        let next =
+            (locked && subject == "user PIN").then(|| "let the SO set a new one with C_InitPIN".into());
+        checks.push(Check { subject, state, finding: finding.into(), next });
+    }
+    Ok(checks)
+}
+
+fn not_writable_by_others(subject: &'static str, path: &Path) -> Check {
+    match metadata(subject, path) {
+        // In a folder with the sticky bit others can add files, but not replace ours.
+        Ok(file) if mode(&file) & 0o022 != 0 => wrong(
+            subject,
+            format!("{} (mode {:04o}): others can change it", path.display(), mode(&file)),
+            &format!("chmod go-w {}", path.display()),
+        ),
+        Ok(file) => good(subject, format!("{} (mode {:04o})", path.display(), mode(&file))),
+        Err(check) => check,
+    }
+}
+
+fn metadata(subject: &'static str, path: &Path) -> Result<Metadata, Check> {
+    std::fs::metadata(path).map_err(|reason| {
+        wrong(
+            subject,
+            format!("{}: {reason}", path.display()),
+            "correct the path, or install what is missing",
+        )
+    })
+}
+
+fn mode(metadata: &Metadata) -> u32 {
+    metadata.permissions().mode() & 0o7777
+}
+
+fn is_softhsm(module: &Path) -> bool {
+    module.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().contains("softhsm"))
+}
+
+fn good(subject: &'static str, finding: String) -> Check {
+    Check { subject, state: State::Good, finding, next: None }
+}
+
+fn wrong(subject: &'static str, finding: String, next: &str) -> Check {
+    Check { subject, state: State::Wrong, finding, next: Some(next.to_owned()) }
+}
+
+fn failed(subject: &'static str, error: CommandError) -> Check {
+    let finding = match &error.rv {
+        Some(rv) => format!("{} ({rv})", error.what),
+        None => error.what,
+    };
+    wrong(subject, finding, &error.next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_mode(bits: u32) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(bits)).expect("set");
+        file
+    }
+
+    #[test]
+    fn a_pin_file_that_others_can_read_is_wrong() {
+        for (bits, state) in
+            [(0o600, State::Good), (0o400, State::Good), (0o640, State::Wrong), (0o604, State::Wrong)]
+        {
+            let file = with_mode(bits);
+            assert!(pin(&PinSource::File(file.path().into())).state == state, "{bits:o}");
+        }
+        assert!(pin(&PinSource::File("/nonexistent/pin".into())).state == State::Wrong);
+    }
+
+    #[test]
+    fn what_others_can_write_is_wrong() {
+        assert!(not_writable_by_others("store", with_mode(0o644).path()).state == State::Good);
+        assert!(not_writable_by_others("store", with_mode(0o664).path()).state == State::Wrong);
+    }
+
+    #[test]
+    fn softhsm_is_known_by_its_name() {
+        assert!(is_softhsm(Path::new("/usr/lib/softhsm/libsofthsm2.so")));
+        assert!(!is_softhsm(Path::new("/usr/lib/opensc-pkcs11.so")));
+    }
+
+    #[test]
+    fn a_relative_module_is_wrong() {
+        assert!(code("backing module", Path::new("libsofthsm2.so")).state == State::Wrong);
+    }
+}

@@ -1,0 +1,137 @@
+//! The promises of Countersign, and honestly which of them hold where.
+
+use super::checks::Facts;
+
+/// One promise in the running configuration.
+pub(super) struct Promise {
+    pub(super) promise: &'static str,
+    /// None: it cannot be told from here.
+    pub(super) held: Option<bool>,
+    pub(super) why: &'static str,
+}
+
+/// All promises, those of the engine first.
+pub(super) fn all(facts: &Facts) -> Vec<Promise> {
+    let mut promises: Vec<Promise> = OF_THE_ENGINE
+        .iter()
+        .map(|(promise, why)| match facts.module_works {
+            true => Promise { promise, held: Some(true), why },
+            false => {
+                Promise { promise, held: None, why: "the module did not initialise: nothing signs here" }
+            }
+        })
+        .collect();
+    promises.extend([
+        Promise {
+            promise: "Whoever controls the process that calls the module cannot sign without a code.",
+            held: Some(false),
+            why: "the engine runs in the caller's own process: whoever controls this process controls the engine",
+        },
+        backing_token(facts),
+        credential(facts),
+        Promise {
+            promise: "A code is consent to this one transaction.",
+            held: Some(false),
+            why: "a time-based code proves that the user is present, not what they saw: the policy's limits bound the loss",
+        },
+        Promise {
+            promise: "Nobody can set the clock that codes are judged by.",
+            held: Some(false),
+            why: "it is this machine's clock: root can set it forward; setting it back is refused",
+        },
+    ]);
+    promises
+}
+
+/// What the module does wherever it runs.
+const OF_THE_ENGINE: [(&str, &str); 6] = [
+    (
+        "A try is charged durably before the code is compared.",
+        "killing the process, or cutting the power, gives no try back",
+    ),
+    ("A code signs once.", "the matched time step is recorded durably before a signature exists"),
+    (
+        "Guessing locks the user.",
+        "back-off from the third failure in a row; locked at 10 in a row, or at 20 in 30 days",
+    ),
+    (
+        "An older copy of the store alone is refused.",
+        "the newest record is anchored in the backing token; behind it the module stays closed",
+    ),
+    (
+        "A changed or exchanged record is refused.",
+        "each is sealed under its store, kind, name and version; the sealing key never leaves the backing token",
+    ),
+    (
+        "What the policy forbids is not signed, whoever asks.",
+        "it is judged on what provably leaves the wallet, and is sealed with it; only the SO can change it",
+    ),
+];
+
+fn backing_token(facts: &Facts) -> Promise {
+    let promise = "Whoever can read the disk cannot restore or clone the backing token.";
+    match facts.backing_is_softhsm {
+        Some(true) => Promise {
+            promise,
+            held: Some(false),
+            why: "SoftHSM2's token is a directory: whoever can copy it can restore and clone it, and older state with it",
+        },
+        Some(false) => Promise {
+            promise,
+            held: None,
+            why: "that is for the maker of the backing token to promise: ask for it",
+        },
+        None => Promise { promise, held: None, why: NO_CONFIGURATION },
+    }
+}
+
+fn credential(facts: &Facts) -> Promise {
+    let promise = "The credential of the backing token is known only inside a boundary.";
+    match facts.pin_in_environment {
+        Some(true) => Promise {
+            promise,
+            held: Some(false),
+            why: "it is in the environment: every process of the same user, and root, can read it",
+        },
+        Some(false) => Promise {
+            promise,
+            held: Some(false),
+            why: "it is in a file: every process of the same user, and root, can read it",
+        },
+        None => Promise { promise, held: None, why: NO_CONFIGURATION },
+    }
+}
+
+const NO_CONFIGURATION: &str = "the configuration could not be read";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(facts: &Facts, words: &str) -> Option<bool> {
+        let promises = all(facts);
+        promises.iter().find(|promise| promise.promise.contains(words)).expect("promised").held
+    }
+
+    #[test]
+    fn softhsm_is_no_vault_and_says_so() {
+        let mut facts =
+            Facts { module_works: true, backing_is_softhsm: Some(true), pin_in_environment: Some(false) };
+        assert_eq!(held(&facts, "clone the backing token"), Some(false));
+        facts.backing_is_softhsm = Some(false);
+        assert_eq!(held(&facts, "clone the backing token"), None);
+    }
+
+    #[test]
+    fn in_process_there_is_no_boundary() {
+        let facts =
+            Facts { module_works: true, backing_is_softhsm: Some(false), pin_in_environment: Some(false) };
+        assert_eq!(held(&facts, "controls the process"), Some(false));
+        assert_eq!(held(&facts, "signs once"), Some(true));
+    }
+
+    #[test]
+    fn a_module_that_does_not_work_promises_nothing() {
+        assert_eq!(held(&Facts::default(), "signs once"), None);
+    }
+}

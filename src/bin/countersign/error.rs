@@ -1,0 +1,113 @@
+//! What the person at the terminal reads when something fails: what happened, and what to do next.
+
+use cryptoki::error::{Error, RvError};
+use serde_json::{Value, json};
+
+use crate::meaning::{Act, meaning};
+
+/// A verb that did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct CommandError {
+    /// What happened, to which object.
+    pub(crate) what: String,
+    /// The name of the module's answer, as in `CKR_PIN_INCORRECT`; none where the module was not asked.
+    pub(crate) rv: Option<String>,
+    /// What to do next.
+    pub(crate) next: String,
+}
+
+impl CommandError {
+    /// A failure of the command line itself.
+    pub(crate) fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
+        CommandError { what: what.into(), rv: None, next: next.into() }
+    }
+
+    /// The object that `--json` prints.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "error": { "what": self.what, "rv": self.rv, "next": self.next } })
+    }
+
+    /// Whether the module answered `name`.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.rv.as_deref() == Some(name)
+    }
+}
+
+/// Says of a failed PKCS#11 call what it was part of, so that its answer can be explained.
+pub(crate) trait During<T> {
+    /// Explains the failure as one that happened during `act`.
+    fn during(self, act: Act<'_>) -> Result<T, CommandError>;
+}
+
+impl<T> During<T> for Result<T, Error> {
+    fn during(self, act: Act<'_>) -> Result<T, CommandError> {
+        self.map_err(|error| match error {
+            Error::Pkcs11(rv, function) => {
+                let (what, next) = meaning(act, &rv, &format!("C_{function:?}"));
+                CommandError { what, rv: Some(rv_name(&rv)), next }
+            }
+            Error::LibraryLoading(reason) => CommandError::new(
+                format!("the module cannot be loaded: {reason}"),
+                "name libcountersign.so with --module or COUNTERSIGN_MODULE",
+            ),
+            other => CommandError::new(
+                format!("the module gave an answer that cannot be used: {other}"),
+                "check that --module names the libcountersign.so of this version",
+            ),
+        })
+    }
+}
+
+/// The name of an answer as the specification and `countersign.h` write it.
+pub(crate) fn rv_name(rv: &RvError) -> String {
+    use countersign::pkcs11::vendor as v;
+    match rv {
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_POLICY) => "CKR_COUNTERSIGN_POLICY".into(),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_PSBT_REFUSED) => "CKR_COUNTERSIGN_PSBT_REFUSED".into(),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE) => "CKR_COUNTERSIGN_STATE".into(),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => "CKR_COUNTERSIGN_CLOCK".into(),
+        RvError::VendorDefined(number) | RvError::UnknownErrorCode(number) => format!("{number:#010X}"),
+        // The crate's variants are the specification's names in another case.
+        named => {
+            let mut name = String::from("CKR");
+            for letter in format!("{named:?}").chars() {
+                if letter.is_ascii_uppercase() {
+                    name.push('_');
+                }
+                name.push(letter.to_ascii_uppercase());
+            }
+            name
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign::pkcs11::vendor as v;
+    use cryptoki::context::Function;
+
+    #[test]
+    fn names_are_the_specifications() {
+        assert_eq!(rv_name(&RvError::PinIncorrect), "CKR_PIN_INCORRECT");
+        assert_eq!(rv_name(&RvError::CantLock), "CKR_CANT_LOCK");
+        assert_eq!(rv_name(&RvError::SessionReadWriteSoExists), "CKR_SESSION_READ_WRITE_SO_EXISTS");
+        assert_eq!(rv_name(&RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE)), "CKR_COUNTERSIGN_STATE");
+        assert_eq!(rv_name(&RvError::VendorDefined(0x8000_0001)), "0x80000001");
+    }
+
+    #[test]
+    fn an_answer_keeps_its_name_and_gets_a_next_step() {
+        let answer: Result<(), Error> = Err(Error::Pkcs11(RvError::PinIncorrect, Function::Login));
+        let error = answer.during(Act::LoginUser).expect_err("it failed");
+        assert!(error.is("CKR_PIN_INCORRECT"));
+        assert!(!error.next.is_empty());
+        assert_eq!(error.to_json()["error"]["rv"], "CKR_PIN_INCORRECT");
+    }
+
+    #[test]
+    fn an_error_of_the_command_line_has_no_answer() {
+        assert!(CommandError::new("a", "b").to_json()["error"]["rv"].is_null());
+    }
+}

@@ -1,0 +1,82 @@
+//! `countersign init`: `C_InitToken`, then the SO sets the user PIN with `C_InitPIN`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use cryptoki::types::AuthPin;
+use serde_json::json;
+
+use crate::Global;
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::module::Module;
+use crate::names;
+use crate::output::Report;
+use crate::secret::{Ask, Origin, SO_PIN, Secret, USER_PIN};
+
+/// Initialise the token: its label, the SO PIN and the user PIN.
+///
+/// The SO administers users and wallets and never signs. The user is the backend: it signs, with a code from one of
+/// the wallet's users. A token is initialised once; nothing is ever wiped. If the command was interrupted after the
+/// SO PIN was set, running it again sets the user PIN.
+#[derive(Args)]
+pub(crate) struct Init {
+    /// The token's label, 1 to 32 bytes
+    #[arg(long, value_parser = names::token_label)]
+    label: String,
+    /// Read the SO PIN from this file (else COUNTERSIGN_SO_PIN, else a prompt)
+    #[arg(long, value_name = "FILE")]
+    so_pin_file: Option<PathBuf>,
+    /// Read the user PIN from this file (else COUNTERSIGN_USER_PIN, else a prompt)
+    #[arg(long, value_name = "FILE")]
+    user_pin_file: Option<PathBuf>,
+}
+
+impl Init {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let module = Module::open(global)?;
+        let token = module.token()?;
+        let so_pin = match (token.token_initialized(), token.user_pin_initialized()) {
+            (true, true) => return Err(already_initialised(token.label())),
+            (true, false) => SO_PIN.obtain(self.so_pin_file.as_deref(), Ask::OnStdin)?,
+            (false, _) => SO_PIN.choose(self.so_pin_file.as_deref())?,
+        };
+        // Both PINs are known and of an allowed length before anything is changed.
+        check_length(&SO_PIN, &so_pin)?;
+        let user_pin = USER_PIN.choose(self.user_pin_file.as_deref())?;
+        check_length(&USER_PIN, &user_pin)?;
+        if !token.token_initialized() {
+            module.init_token(&so_pin, &self.label)?;
+        }
+        let session = module.session_with_so_pin(&so_pin)?;
+        session.init_pin(&AuthPin::from(user_pin.as_str())).during(Act::InitUserPin)?;
+        drop(session);
+        let token = module.token()?;
+        Ok(Report::new(
+            format!(
+                "Token {} is initialised; the SO PIN and the user PIN are set.\n",
+                names::printable(token.label())
+            ),
+            json!({ "token": { "label": token.label(), "serial": token.serial_number() } }),
+        )
+        .note("next: countersign user add NAME"))
+    }
+}
+
+fn already_initialised(label: &str) -> CommandError {
+    CommandError {
+        what: format!("the token is already initialised, as {label}, and nothing is ever wiped"),
+        rv: Some("CKR_TOKEN_WRITE_PROTECTED".into()),
+        next: "use it as it is; to start anew, configure an empty store and a fresh backing token".into(),
+    }
+}
+
+fn check_length(origin: &Origin, pin: &Secret) -> Result<(), CommandError> {
+    if (4..=255).contains(&pin.len()) {
+        return Ok(());
+    }
+    Err(CommandError::new(
+        format!("the {} has a length that is not allowed; nothing was changed", origin.name),
+        "choose a PIN of 4 to 255 bytes",
+    ))
+}

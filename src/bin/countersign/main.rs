@@ -1,0 +1,192 @@
+//! The command line of Countersign: a PKCS#11 client of the module, and nothing more.
+//!
+//! It never opens the store. Every verb is made of the calls that any other client could make, so what it can do,
+//! a backend in another language can do too.
+//!
+//! 1. No secret is ever an argument: PINs and codes come from a file, the environment or a prompt.
+//! 2. One object or one error: with `--json` each verb prints exactly one JSON object on standard output.
+//! 3. Exit codes: 0 done, 1 refused or failed (the error says what happened and what to do next), 2 wrong usage.
+
+mod approval;
+mod attributes;
+mod doctor;
+mod error;
+mod init;
+mod meaning;
+mod module;
+mod names;
+mod output;
+mod psbt_file;
+mod qr;
+mod secret;
+mod sign;
+mod user;
+mod wallet;
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use crate::error::CommandError;
+use crate::output::Report;
+
+fn main() -> ExitCode {
+    forbid_core_dumps();
+    let cli = Cli::parse();
+    let outcome = hand_configuration_to_the_module(&cli.global).and_then(|()| run(&cli));
+    output::print(outcome, cli.global.json)
+}
+
+/// Countersign signs a Bitcoin transaction only after it has itself verified the user's one-time code.
+#[derive(Parser)]
+#[command(name = "countersign", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb accepts.
+#[derive(Args)]
+pub(crate) struct Global {
+    /// The module to load [default: libcountersign.so beside this program, in ../lib or in /usr/lib/countersign]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "COUNTERSIGN_MODULE",
+        help_heading = "Global options"
+    )]
+    pub(crate) module: Option<PathBuf>,
+    /// The module's configuration file (sets COUNTERSIGN_CONF for it)
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    config: Option<PathBuf>,
+    /// Print one JSON object, errors included
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Init(init::Init),
+    #[command(subcommand)]
+    User(user::User),
+    #[command(subcommand)]
+    Wallet(wallet::Wallet),
+    Sign(sign::Sign),
+    Doctor(doctor::Doctor),
+}
+
+const AFTER_HELP: &str = "\
+Configuration: $COUNTERSIGN_CONF, else $XDG_CONFIG_HOME/countersign/countersign.toml
+(~/.config if unset), else /etc/countersign/countersign.toml.
+
+Secrets are never arguments. Each comes from a file (--so-pin-file, --user-pin-file,
+--code-file), else from the environment (COUNTERSIGN_SO_PIN, COUNTERSIGN_USER_PIN,
+COUNTERSIGN_CODE), else from a prompt.
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage.";
+
+fn run(cli: &Cli) -> Result<Report, CommandError> {
+    match &cli.verb {
+        Verb::Init(verb) => verb.run(&cli.global),
+        Verb::User(verb) => verb.run(&cli.global),
+        Verb::Wallet(verb) => verb.run(&cli.global),
+        Verb::Sign(verb) => verb.run(&cli.global),
+        Verb::Doctor(verb) => verb.run(&cli.global),
+    }
+}
+
+/// PINs and codes pass through this process: a crash must not write them to a disk.
+fn forbid_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(reason) = setrlimit(Resource::Core, none) {
+        eprintln!("warning: core dumps stay possible: {reason}");
+    }
+}
+
+/// The module finds its configuration by `COUNTERSIGN_CONF` alone. To set it for `--config`, the program replaces
+/// itself: the environment of a running process cannot be changed safely.
+fn hand_configuration_to_the_module(global: &Global) -> Result<(), CommandError> {
+    let Some(config) = &global.config else { return Ok(()) };
+    let failed = |reason: std::io::Error| {
+        CommandError::new(
+            format!("cannot use the configuration {}: {reason}", config.display()),
+            "set COUNTERSIGN_CONF to the file's absolute path instead of --config",
+        )
+    };
+    let config = std::path::absolute(config).map_err(failed)?;
+    if std::env::var_os("COUNTERSIGN_CONF").is_some_and(|current| current == *config) {
+        return Ok(());
+    }
+    let program = std::env::current_exe().map_err(failed)?;
+    let reason =
+        Command::new(program).args(std::env::args_os().skip(1)).env("COUNTERSIGN_CONF", config).exec();
+    Err(failed(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn usage_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_option_takes_a_secret() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let long = argument.get_long().unwrap_or_default();
+                assert!(
+                    !["pin", "code", "so-pin", "user-pin", "otp"].contains(&long),
+                    "--{long} would take a secret"
+                );
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+
+    fn usage_error(line: &str) -> bool {
+        Cli::try_parse_from(line.split_whitespace()).is_err()
+    }
+
+    #[test]
+    fn a_wallet_needs_exactly_one_kind_of_policy() {
+        let create = "countersign wallet create w --network regtest --user alice";
+        assert!(usage_error(create));
+        assert!(usage_error(&format!("{create} --max-transaction-sat 1")));
+        assert!(usage_error(&format!("{create} --max-fee-sat 1")));
+        assert!(usage_error(&format!("{create} --unlimited --policy p.toml")));
+        assert!(usage_error(&format!("{create} --unlimited --max-fee-sat 1")));
+        assert!(usage_error(&format!("{create} --unlimited --max-fee-percent 1")));
+        assert!(!usage_error(&format!("{create} --unlimited")));
+        assert!(!usage_error(&format!("{create} --policy p.toml")));
+        assert!(!usage_error(&format!(
+            "{create} --max-transaction-sat 1 --max-fee-sat 1 --max-fee-percent 3"
+        )));
+    }
+
+    #[test]
+    fn wallet_set_needs_a_change() {
+        assert!(usage_error("countersign wallet set w"));
+        assert!(!usage_error("countersign wallet set w --user alice --user bob"));
+        assert!(!usage_error("countersign wallet set w --unlimited"));
+        assert!(!usage_error("countersign wallet set w --user alice --policy p.toml"));
+    }
+
+    #[test]
+    fn names_and_numbers_outside_their_range_are_usage_errors() {
+        assert!(usage_error("countersign user add a:b"));
+        assert!(usage_error("countersign user add alice --digits 5"));
+        assert!(usage_error("countersign user add alice --period 121"));
+        assert!(!usage_error("countersign user add alice --digits 8 --period 60 --hash sha256"));
+    }
+}

@@ -1,0 +1,307 @@
+//! One table from the module's answers to words: what an answer means depends on what was being done.
+
+use countersign::pkcs11::vendor as v;
+use cryptoki::error::RvError;
+
+use crate::names::quoted;
+
+/// What the command line was doing when the module answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Act<'a> {
+    /// Loading the module and `C_Initialize`.
+    Open,
+    /// `C_InitToken`.
+    InitToken,
+    /// `C_InitPIN`.
+    InitUserPin,
+    /// `C_Login` as SO.
+    LoginSo,
+    /// `C_Login` as User.
+    LoginUser,
+    /// Reading objects and token information.
+    Read,
+    /// Making the named user's shared secret.
+    AddUser(&'a str),
+    /// Reading the named user's `otpauth://` URI.
+    ReadUri(&'a str),
+    /// Verifying the named user's first code.
+    ConfirmUser(&'a str),
+    /// Unlocking the named user.
+    UnlockUser(&'a str),
+    /// Removing the named user.
+    RemoveUser(&'a str),
+    /// Making the labelled wallet.
+    CreateWallet(&'a str),
+    /// Changing the labelled wallet.
+    SetWallet(&'a str),
+    /// Signing with the labelled wallet.
+    Sign(&'a str),
+}
+
+const THE_LINE: &str = "the module's own line (\"countersign: ...\", on standard error or in its log file)";
+
+/// What the answer of `function` to `act` means, and what to do next.
+pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str) -> (String, String) {
+    let special = match act {
+        Act::Open => of_opening(rv),
+        Act::InitToken | Act::InitUserPin | Act::LoginSo | Act::LoginUser => of_pins(act, rv),
+        Act::ConfirmUser(name) => of_a_code(rv, name),
+        Act::Sign(wallet) => of_signing(rv, wallet),
+        Act::ReadUri(name) => of_the_uri(rv, name),
+        Act::AddUser(name) | Act::UnlockUser(name) | Act::RemoveUser(name) => {
+            of_administration(rv, "user", name)
+        }
+        Act::CreateWallet(label) | Act::SetWallet(label) => of_administration(rv, "wallet", label),
+        Act::Read => None,
+    };
+    let (what, next) = special.or_else(|| of_any_call(rv)).unwrap_or_else(|| {
+        (
+            format!("the module refused {function} with {}", crate::error::rv_name(rv)),
+            format!("read {THE_LINE}, and run \"countersign doctor\""),
+        )
+    });
+    (what, next)
+}
+
+type Words = Option<(String, String)>;
+
+fn words(what: impl Into<String>, next: impl Into<String>) -> Words {
+    Some((what.into(), next.into()))
+}
+
+fn of_opening(rv: &RvError) -> Words {
+    match rv {
+        RvError::FunctionFailed => words(
+            "the configuration is missing or wrong",
+            format!(
+                "{THE_LINE} names the file and the key; correct it, or name another file with --config or COUNTERSIGN_CONF"
+            ),
+        ),
+        RvError::DeviceError => words(
+            "the backing token or the store cannot be used",
+            format!("{THE_LINE} says which and why; \"countersign doctor\" shows the paths and permissions"),
+        ),
+        _ => None,
+    }
+}
+
+fn of_pins(act: Act<'_>, rv: &RvError) -> Words {
+    let so = matches!(act, Act::LoginSo);
+    match rv {
+        RvError::PinIncorrect if so => words(
+            "the SO PIN is wrong",
+            "try again with the right SO PIN; ten wrong tries in a row lock it for good",
+        ),
+        RvError::PinIncorrect => words(
+            "the user PIN is wrong",
+            "try again with the right user PIN; ten wrong tries in a row lock it",
+        ),
+        RvError::PinLocked if so => words(
+            "the SO PIN is locked after too many wrong tries",
+            "nothing can unlock it: users still sign, but administration needs a new token (new store, new backing token)",
+        ),
+        RvError::PinLocked => words(
+            "the user PIN is locked after too many wrong tries",
+            "let the SO set a new one: pkcs11-tool --module LIBCOUNTERSIGN.SO --login --login-type so --init-pin",
+        ),
+        RvError::PinLenRange => {
+            words("a PIN has a length that is not allowed", "choose a PIN of 4 to 255 bytes")
+        }
+        RvError::PinInvalid => {
+            words("a PIN has characters that are not allowed", "choose a PIN of 4 to 255 bytes of UTF-8")
+        }
+        RvError::UserPinNotInitialized => words(
+            "the token has no user PIN yet",
+            "run \"countersign init --label LABEL\" with the SO PIN to set it",
+        ),
+        RvError::TokenWriteProtected if matches!(act, Act::InitToken) => words(
+            "the token is already initialised, and nothing is ever wiped",
+            "use it as it is; to start anew, configure an empty store and a fresh backing token",
+        ),
+        _ => None,
+    }
+}
+
+fn of_a_code(rv: &RvError, name: &str) -> Words {
+    let shell_name = quoted(name);
+    match rv {
+        RvError::PinIncorrect | RvError::SignatureInvalid => words(
+            format!("the code of user {name} was refused: it is wrong, too old, or already used"),
+            "check the clocks of this machine and of the phone, wait for the next code, and try again",
+        ),
+        RvError::PinLocked => words(
+            format!("user {name} is locked or has to wait after failed codes; the code was not looked at"),
+            format!(
+                "wait (30 seconds at first, up to an hour), or run \"countersign user unlock {shell_name}\""
+            ),
+        ),
+        RvError::SignatureLenRange | RvError::PinInvalid | RvError::PinLenRange => words(
+            "the code has the wrong number of digits for this user",
+            format!("\"countersign user show {shell_name}\" says how many; nothing was spent"),
+        ),
+        _ => None,
+    }
+}
+
+fn of_signing(rv: &RvError, wallet: &str) -> Words {
+    let shell_wallet = quoted(wallet);
+    match rv {
+        RvError::PinIncorrect => words(
+            "the code was refused: it is wrong, already used or too old, or the user is unknown, unconfirmed or not one of this wallet's",
+            "wait for the next code and try again; failures in a row lock the user",
+        ),
+        RvError::PinLocked => words(
+            "the user is locked or has to wait after failed codes; the code was not looked at",
+            "wait (30 seconds at first, up to an hour), or let the SO run \"countersign user unlock NAME\"",
+        ),
+        RvError::PinInvalid | RvError::MechanismParamInvalid => words(
+            "the approval is malformed; nothing was spent",
+            "give a code of 6 to 8 digits and, where the wallet has several users, --user NAME",
+        ),
+        RvError::UserNotLoggedIn => words(
+            "no code came with the transaction, or no user is logged in",
+            "give the user PIN and a code",
+        ),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_POLICY) => words(
+            format!("the policy of wallet {wallet} refuses this transaction; the code is spent"),
+            format!(
+                "{THE_LINE} names the rule; \"countersign wallet show {shell_wallet}\" prints the policy"
+            ),
+        ),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_PSBT_REFUSED) => words(
+            "the PSBT breaks a rule of structure, amount or ownership; no code was spent",
+            format!("{THE_LINE} names the rule; make the PSBT again with software that fills in every input"),
+        ),
+        RvError::DataInvalid => words(
+            "the input is not a PSBT (BIP 174); nothing was spent",
+            "make the PSBT again and check that it was not cut short",
+        ),
+        RvError::DataLenRange => {
+            words("the PSBT is too large; nothing was spent", "split the payment into smaller transactions")
+        }
+        RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => words(
+            format!("wallet {wallet} is gone"),
+            "\"countersign wallet list\" shows the wallets there are",
+        ),
+        _ => None,
+    }
+}
+
+fn of_the_uri(rv: &RvError, name: &str) -> Words {
+    match rv {
+        RvError::AttributeSensitive => words(
+            format!("the otpauth URI of user {name} was already read once"),
+            format!("remove the user with \"countersign user remove {}\" and add it again", quoted(name)),
+        ),
+        _ => None,
+    }
+}
+
+fn of_administration(rv: &RvError, kind: &str, name: &str) -> Words {
+    match rv {
+        RvError::AttributeValueInvalid | RvError::TemplateInconsistent | RvError::TemplateIncomplete => {
+            words(
+                format!("the module refused a value given for {kind} {name}"),
+                format!("{THE_LINE} may name it; check the name, the users and the policy"),
+            )
+        }
+        RvError::ActionProhibited | RvError::AttributeReadOnly => words(
+            format!("the module does not allow this for {kind} {name}"),
+            match kind {
+                "user" => {
+                    "take the user out of every wallet first: countersign wallet set LABEL --user OTHER"
+                }
+                _ => "only the users and the policy of a wallet can be changed",
+            },
+        ),
+        RvError::ObjectHandleInvalid => words(
+            format!("{kind} {name} is gone"),
+            format!("\"countersign {kind} list\" shows what there is"),
+        ),
+        _ => None,
+    }
+}
+
+/// The answers that mean the same whatever was asked.
+fn of_any_call(rv: &RvError) -> Words {
+    match rv {
+        RvError::CantLock => words(
+            "another process has the store open",
+            "stop the backend or command that uses it (\"countersign doctor\" shows the lock), then try again",
+        ),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE) => words(
+            "the sealed state is missing, older than its anchor, or damaged: the module stays closed",
+            format!(
+                "delete nothing; put back the newest store that belongs to this backing token; {THE_LINE} says more. \
+                 If nobody restored anything, treat it as an intrusion"
+            ),
+        ),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => words(
+            "this machine's clock is behind the last time the module recorded, or it jumped",
+            "set the clock right (\"timedatectl\" shows whether it is synchronised), then try again",
+        ),
+        RvError::DeviceError | RvError::DeviceMemory | RvError::DeviceRemoved => words(
+            "the backing token or the store failed",
+            format!("{THE_LINE} says which and why; free disk space and permissions are the usual causes"),
+        ),
+        RvError::UserNotLoggedIn => words(
+            "the module wants a login of another role for this",
+            "the SO creates and changes users and wallets; the user signs",
+        ),
+        RvError::TokenNotPresent | RvError::TokenNotRecognized => {
+            words("the token is not initialised", "run \"countersign init --label LABEL\"")
+        }
+        RvError::GeneralError => words(
+            "the module failed inside",
+            format!(
+                "keep {THE_LINE} and report it as a defect; \"countersign doctor\" shows whether the module still opens"
+            ),
+        ),
+        RvError::HostMemory => words("there is not enough memory", "free memory and try again"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn what(act: Act<'_>, rv: RvError) -> String {
+        meaning(act, &rv, "C_Test").0
+    }
+
+    #[test]
+    fn the_same_answer_means_another_thing_in_another_act() {
+        assert!(what(Act::LoginSo, RvError::PinIncorrect).contains("SO PIN"));
+        assert!(what(Act::LoginUser, RvError::PinIncorrect).contains("user PIN"));
+        assert!(what(Act::Sign("w"), RvError::PinIncorrect).contains("code"));
+        assert!(what(Act::ConfirmUser("alice"), RvError::PinIncorrect).contains("alice"));
+        assert!(what(Act::Open, RvError::DeviceError).contains("cannot be used"));
+        assert!(what(Act::Sign("w"), RvError::DeviceError).contains("failed"));
+    }
+
+    #[test]
+    fn every_answer_of_the_interface_is_explained_on_signing() {
+        for rv in [
+            RvError::PinIncorrect,
+            RvError::PinLocked,
+            RvError::UserNotLoggedIn,
+            RvError::VendorDefined(v::CKR_COUNTERSIGN_POLICY),
+            RvError::VendorDefined(v::CKR_COUNTERSIGN_PSBT_REFUSED),
+            RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE),
+            RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK),
+            RvError::DataInvalid,
+            RvError::DataLenRange,
+            RvError::CantLock,
+        ] {
+            let (what, next) = meaning(Act::Sign("w"), &rv, "C_Sign");
+            assert!(!what.contains("C_Sign") && !next.is_empty(), "{rv:?}: {what}");
+        }
+    }
+
+    #[test]
+    fn an_unexpected_answer_names_the_call() {
+        let text = what(Act::Read, RvError::FunctionNotSupported);
+        assert!(text.contains("C_Test") && text.contains("CKR_FUNCTION_NOT_SUPPORTED"));
+    }
+}

@@ -1,0 +1,126 @@
+//! `countersign sign`: `C_Sign` with the approval as the mechanism's parameter.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use countersign::pkcs11::vendor as v;
+use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use serde_json::{Value, json};
+
+use crate::Global;
+use crate::approval;
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::module::Module;
+use crate::names;
+use crate::output::Report;
+use crate::psbt_file::{self, Destination, Form, is_standard};
+use crate::secret::{Ask, CODE, CodeFile, Secret, UserPin};
+use crate::wallet::find_wallet;
+
+/// Sign a PSBT with a user's one-time code.
+///
+/// The PSBT is read as binary or base64, whichever it is, and written in the same form unless another is asked for.
+/// A code signs one transaction, once. The answer is written whole or not at all.
+#[derive(Args)]
+pub(crate) struct Sign {
+    /// The wallet to sign with
+    #[arg(long, value_name = "LABEL", value_parser = names::wallet_label)]
+    wallet: String,
+    /// The user whose code it is [default: the wallet's only user]
+    #[arg(long, value_name = "NAME", value_parser = names::user_name)]
+    user: Option<String>,
+    /// The PSBT to sign; - is standard input
+    #[arg(long = "in", value_name = "FILE", default_value = "-")]
+    input: PathBuf,
+    /// Where the signed PSBT goes; - is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    out: PathBuf,
+    /// Write base64, whatever the input was
+    #[arg(long, conflicts_with = "binary")]
+    base64: bool,
+    /// Write binary, whatever the input was
+    #[arg(long)]
+    binary: bool,
+    #[command(flatten)]
+    code: CodeFile,
+    #[command(flatten)]
+    pin: UserPin,
+}
+
+impl Sign {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        // All that can fail without the code comes before the code.
+        let (psbt, read_as) = psbt_file::read(Some(&self.input))?;
+        let form = self.form(read_as, global.json)?;
+        let destination = Destination::prepare(Some(&self.out))?;
+        let ask = if is_standard(Some(&self.input)) { Ask::OnTerminal } else { Ask::OnStdin };
+        let module = Module::open(global)?;
+        let session = module.user_session(&self.pin, ask)?;
+        let wallet = find_wallet(&session, ObjectClass::PRIVATE_KEY, &self.wallet)?;
+        let code = CODE.obtain(self.code.code_file.as_deref(), ask)?;
+        let signed = self.sign(&session, wallet, &code, &psbt)?;
+        self.deliver(&signed, form, destination)
+    }
+
+    fn form(&self, read_as: Form, json: bool) -> Result<Form, CommandError> {
+        let form = match (self.base64, self.binary) {
+            (true, _) => Form::Base64,
+            (_, true) => Form::Binary,
+            _ => read_as,
+        };
+        let to_terminal = is_standard(Some(&self.out)) && !json && std::io::stdout().is_terminal();
+        if form == Form::Binary && to_terminal {
+            return Err(CommandError::new(
+                "a binary PSBT is not written to a terminal; nothing was signed",
+                "name a file with --out, or ask for --base64",
+            ));
+        }
+        Ok(form)
+    }
+
+    fn sign(
+        &self,
+        session: &Session,
+        wallet: ObjectHandle,
+        code: &Secret,
+        psbt: &[u8],
+    ) -> Result<Vec<u8>, CommandError> {
+        let act = Act::Sign(&self.wallet);
+        let approval = approval::pack(self.user.as_deref().unwrap_or_default(), code)?;
+        let mechanism = MechanismType::new_vendor_defined(v::CKM_COUNTERSIGN_PSBT).during(act)?;
+        let mechanism =
+            VendorDefinedMechanism::new::<[u8; approval::APPROVAL_LEN]>(mechanism, Some(&approval));
+        session.sign(&Mechanism::VendorDefined(mechanism), wallet, psbt).during(act)
+    }
+
+    fn deliver(&self, signed: &[u8], form: Form, destination: Destination) -> Result<Report, CommandError> {
+        let mut json = json!({ "wallet": self.wallet, "user": self.user, "form": form.name() });
+        let bytes = form.encode(signed);
+        match destination {
+            Destination::Standard => {
+                // In JSON a PSBT is base64, which is all that JSON can carry.
+                json["form"] = json!(Form::Base64.name());
+                json["psbt"] = String::from_utf8(Form::Base64.encode(signed))
+                    .map_or(Value::Null, |line| json!(line.trim_end()));
+                Ok(Report::raw(bytes, json))
+            }
+            Destination::File(file) => {
+                let out = self.out.display().to_string();
+                file.commit(&bytes).map_err(|reason| {
+                    CommandError::new(
+                        format!("the PSBT is signed and the code spent, but {out} could not be written: {reason}"),
+                        "run the same command within two minutes, with the same code and another --out: the same \
+                         transaction is signed again",
+                    )
+                })?;
+                json["out"] = json!(out);
+                Ok(Report::new(format!("The signed PSBT is in {out} ({}).\n", form.name()), json))
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! `countersign user …`: the people whose codes sign.
+
+mod add;
+mod confirm;
+mod list;
+mod remove;
+mod show;
+mod unlock;
+
+use std::collections::BTreeMap;
+
+use clap::Subcommand;
+use countersign::pkcs11::vendor as v;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use cryptoki_sys::{
+    CK_ATTRIBUTE_TYPE, CK_ULONG, CKA_OTP_LENGTH, CKA_OTP_TIME_INTERVAL, CKM_SHA_1, CKM_SHA256, CKM_SHA512,
+};
+use serde_json::{Value, json};
+
+use crate::Global;
+use crate::attributes::{self, Attributes, kind};
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::output::Report;
+
+/// Enrol, confirm, list, unlock and remove users.
+#[derive(Subcommand)]
+pub(crate) enum User {
+    Add(add::Add),
+    Confirm(confirm::Confirm),
+    List(list::List),
+    Show(show::Show),
+    Unlock(unlock::Unlock),
+    Remove(remove::Remove),
+}
+
+impl User {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        match self {
+            User::Add(verb) => verb.run(global),
+            User::Confirm(verb) => verb.run(global),
+            User::List(verb) => verb.run(global),
+            User::Show(verb) => verb.run(global),
+            User::Unlock(verb) => verb.run(global),
+            User::Remove(verb) => verb.run(global),
+        }
+    }
+}
+
+/// What the module tells of a user.
+struct Record {
+    name: String,
+    confirmed: Option<bool>,
+    locked: Option<bool>,
+    /// Failed tries in the last 30 days.
+    failures: Option<CK_ULONG>,
+    hash: Option<&'static str>,
+    digits: Option<CK_ULONG>,
+    period: Option<CK_ULONG>,
+}
+
+impl Record {
+    fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "confirmed": self.confirmed,
+            "locked": self.locked,
+            "failures": self.failures,
+            "hash": self.hash,
+            "digits": self.digits,
+            "period": self.period,
+        })
+    }
+}
+
+/// The users, or the one of that name, by name.
+fn read_users(session: &Session, name: Option<&str>) -> Result<Vec<Record>, CommandError> {
+    let objects = session.find_objects(&template(name)).during(Act::Read)?;
+    let digits = values(session, name, &objects, CKA_OTP_LENGTH, 6..=8)?;
+    let periods =
+        values(session, name, &objects, CKA_OTP_TIME_INTERVAL, [30, 60].into_iter().chain(15..=120))?;
+    let types = [
+        AttributeType::Label,
+        kind(v::CKA_COUNTERSIGN_CONFIRMED),
+        kind(v::CKA_COUNTERSIGN_LOCKED),
+        kind(v::CKA_COUNTERSIGN_FAILURES),
+        kind(v::CKA_COUNTERSIGN_OTP_HASH),
+    ];
+    let mut users = Vec::with_capacity(objects.len());
+    for object in objects {
+        let attributes = Attributes::read(session, object, &types, Act::Read)?;
+        users.push(Record {
+            name: attributes.label(),
+            confirmed: attributes.truth(v::CKA_COUNTERSIGN_CONFIRMED),
+            locked: attributes.truth(v::CKA_COUNTERSIGN_LOCKED),
+            failures: attributes.number(v::CKA_COUNTERSIGN_FAILURES),
+            hash: attributes.number(v::CKA_COUNTERSIGN_OTP_HASH).and_then(hash_name),
+            digits: digits.get(&object.handle()).copied(),
+            period: periods.get(&object.handle()).copied(),
+        });
+    }
+    users.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(users)
+}
+
+/// The object of the user of that name.
+fn find_user(session: &Session, name: &str) -> Result<ObjectHandle, CommandError> {
+    let objects = session.find_objects(&template(Some(name))).during(Act::Read)?;
+    objects.first().copied().ok_or_else(|| no_such_user(name))
+}
+
+fn no_such_user(name: &str) -> CommandError {
+    CommandError::new(
+        format!("there is no user {name}"),
+        "\"countersign user list\" shows the users there are",
+    )
+}
+
+fn template(name: Option<&str>) -> Vec<Attribute> {
+    let class = Attribute::Class(ObjectClass::OTP_KEY);
+    std::iter::once(class).chain(name.map(|name| Attribute::Label(name.as_bytes().to_vec()))).collect()
+}
+
+/// A standard attribute's value for each object, found by searching for each candidate in turn.
+///
+/// The crate can write the `CKA_OTP_*` attributes but, for want of variants, not read them.
+fn values(
+    session: &Session,
+    name: Option<&str>,
+    objects: &[ObjectHandle],
+    attribute: CK_ATTRIBUTE_TYPE,
+    candidates: impl IntoIterator<Item = CK_ULONG>,
+) -> Result<BTreeMap<CK_ULONG, CK_ULONG>, CommandError> {
+    let mut found = BTreeMap::new();
+    for candidate in candidates {
+        if found.len() >= objects.len() {
+            break;
+        }
+        let mut template = template(name);
+        template.push(attributes::number(attribute, candidate));
+        for object in session.find_objects(&template).during(Act::Read)? {
+            found.insert(object.handle(), candidate);
+        }
+    }
+    Ok(found)
+}
+
+/// A number for a person; `?` where the module does not tell it.
+fn told(value: Option<CK_ULONG>) -> String {
+    value.map_or("?".to_owned(), |value| value.to_string())
+}
+
+fn hash_name(mechanism: CK_ULONG) -> Option<&'static str> {
+    match mechanism {
+        CKM_SHA_1 => Some("sha1"),
+        CKM_SHA256 => Some("sha256"),
+        CKM_SHA512 => Some("sha512"),
+        _ => None,
+    }
+}

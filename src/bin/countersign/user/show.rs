@@ -1,0 +1,52 @@
+//! `countersign user show`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{no_such_user, read_users, told};
+use crate::Global;
+use crate::error::CommandError;
+use crate::module::Module;
+use crate::names::{self, quoted};
+use crate::output::{Report, details, yes_no};
+use crate::secret::EitherPin;
+use crate::wallet::wallets_of;
+
+/// Show one user.
+#[derive(Args)]
+pub(crate) struct Show {
+    /// The user's name
+    #[arg(value_parser = names::user_name)]
+    name: String,
+    #[command(flatten)]
+    pin: EitherPin,
+}
+
+impl Show {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let module = Module::open(global)?;
+        let session = module.either_session(&self.pin)?;
+        let users = read_users(&session, Some(&self.name))?;
+        let user = users.first().ok_or_else(|| no_such_user(&self.name))?;
+        let wallets = wallets_of(&session, &self.name)?;
+        let mut json = user.to_json();
+        json["wallets"] = json!(wallets);
+        let text = details(&[
+            ("name", user.name.clone()),
+            ("confirmed", yes_no(user.confirmed)),
+            ("locked", yes_no(user.locked)),
+            ("failures", format!("{} in the last 30 days (20 lock the user)", told(user.failures))),
+            ("digits", told(user.digits)),
+            ("period", format!("{} s", told(user.period))),
+            ("hash", user.hash.unwrap_or("?").to_owned()),
+            ("wallets", if wallets.is_empty() { "none".into() } else { wallets.join("\n") }),
+        ]);
+        let report = Report::new(text, json!({ "user": json }));
+        let name = quoted(&self.name);
+        Ok(match (user.confirmed, user.locked) {
+            (Some(false), _) => report.note(format!("next: countersign user confirm {name}")),
+            (_, Some(true)) => report.note(format!("next: wait, or run countersign user unlock {name}")),
+            _ => report,
+        })
+    }
+}

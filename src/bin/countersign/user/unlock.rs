@@ -1,0 +1,54 @@
+//! `countersign user unlock`: the SO sets `CKA_COUNTERSIGN_LOCKED` to false.
+
+use clap::Args;
+use countersign::pkcs11::vendor as v;
+use serde_json::json;
+
+use super::{find_user, read_users, told};
+use crate::Global;
+use crate::attributes::truth;
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::module::Module;
+use crate::names::{self, printable};
+use crate::output::Report;
+use crate::secret::SoPin;
+
+/// Unlock a user whose codes are no longer looked at.
+///
+/// Clears the failures in a row and their back-off. The failures of the last 30 days stay counted: after 20 of them
+/// the user stays locked until enough are older, because a guesser must not gain by being unlocked.
+#[derive(Args)]
+pub(crate) struct Unlock {
+    /// The user's name
+    #[arg(value_parser = names::user_name)]
+    name: String,
+    #[command(flatten)]
+    pin: SoPin,
+}
+
+impl Unlock {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let module = Module::open(global)?;
+        let session = module.so_session(&self.pin)?;
+        let user = find_user(&session, &self.name)?;
+        let unlocked = [truth(v::CKA_COUNTERSIGN_LOCKED, false)];
+        session.update_attributes(user, &unlocked).during(Act::UnlockUser(&self.name))?;
+        let name = printable(&self.name);
+        let users = read_users(&session, Some(&self.name))?;
+        let locked = users.first().and_then(|user| user.locked);
+        let failures = users.first().and_then(|user| user.failures);
+        if locked == Some(true) {
+            return Err(CommandError::new(
+                format!(
+                    "user {name} stays locked: {} failures in the last 30 days are too many",
+                    told(failures)
+                ),
+                "wait until the oldest are 30 days past, or remove the user and add it again; the failures in a row \
+                 and their back-off are cleared",
+            ));
+        }
+        let json = json!({ "user": { "name": self.name, "locked": locked, "failures": failures } });
+        Ok(Report::new(format!("User {name} is unlocked.\n"), json))
+    }
+}

@@ -1,0 +1,102 @@
+//! `countersign wallet create`: `C_GenerateKeyPair`.
+
+use clap::{ArgGroup, Args, ValueEnum};
+use countersign::pkcs11::vendor as v;
+use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::Session;
+use serde_json::json;
+
+use super::policy::PolicyOptions;
+use super::{Record, name_the_bad_value, template};
+use crate::Global;
+use crate::attributes::text;
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::module::Module;
+use crate::names::{self, printable};
+use crate::output::Report;
+use crate::secret::SoPin;
+
+/// Create a wallet: the module makes its key (BIP 84, account 0).
+///
+/// The key is made inside and never leaves it. The descriptor that is printed is public: give it to any watch-only
+/// wallet to receive coins and to make PSBTs.
+#[derive(Args)]
+#[command(group = ArgGroup::new("limits").required(true).args(["policy", "max_transaction_sat", "unlimited"]))]
+pub(crate) struct Create {
+    /// The wallet's label
+    #[arg(value_parser = names::wallet_label)]
+    label: String,
+    /// The Bitcoin network
+    #[arg(long, value_enum)]
+    network: Network,
+    /// A user whose codes sign; repeat it for several
+    #[arg(long = "user", value_name = "NAME", required = true, value_parser = names::user_name)]
+    users: Vec<String>,
+    #[command(flatten)]
+    pin: SoPin,
+    #[command(flatten)]
+    policy: PolicyOptions,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Network {
+    Mainnet,
+    Testnet,
+    Signet,
+    Regtest,
+}
+
+impl Network {
+    fn name(self) -> &'static str {
+        match self {
+            Network::Mainnet => "mainnet",
+            Network::Testnet => "testnet",
+            Network::Signet => "signet",
+            Network::Regtest => "regtest",
+        }
+    }
+}
+
+impl Create {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let policy = self.policy.document()?.unwrap_or_default();
+        let module = Module::open(global)?;
+        let session = module.so_session(&self.pin)?;
+        let wallet = self.generate(&session, &policy)?;
+        let text = format!("Wallet {} is created.\n\n{}", printable(&wallet.label), wallet.to_text());
+        Ok(Report::new(text, json!({ "wallet": wallet.to_json() })).note(
+            "next: give the descriptor to a watch-only wallet, then sign what it makes with countersign sign",
+        ))
+    }
+
+    fn generate(&self, session: &Session, policy: &str) -> Result<Record, CommandError> {
+        let act = Act::CreateWallet(&self.label);
+        let mechanism = MechanismType::new_vendor_defined(v::CKM_COUNTERSIGN_WALLET_KEY_GEN).during(act)?;
+        let mechanism = Mechanism::VendorDefined(VendorDefinedMechanism::new::<()>(mechanism, None));
+        let public = vec![Attribute::Token(true), Attribute::Label(self.label.as_bytes().to_vec())];
+        let mut private = public.clone();
+        private.extend([
+            text(v::CKA_COUNTERSIGN_NETWORK, self.network.name()),
+            text(v::CKA_COUNTERSIGN_USERS, &self.users.join("\n")),
+            text(v::CKA_COUNTERSIGN_POLICY, policy),
+        ]);
+        let made = session.generate_key_pair(&mechanism, &public, &private).during(act);
+        let (wallet, _) = made.map_err(|error| self.name_the_cause(session, error))?;
+        Record::read(session, wallet)
+    }
+
+    fn name_the_cause(&self, session: &Session, mut error: CommandError) -> CommandError {
+        let same_label = template(ObjectClass::PUBLIC_KEY, Some(&self.label));
+        let taken = error.is("CKR_ATTRIBUTE_VALUE_INVALID")
+            && session.find_objects(&same_label).is_ok_and(|objects| !objects.is_empty());
+        if taken {
+            error.what = format!("there is already a wallet {}", self.label);
+            error.next = "choose another label".into();
+            return error;
+        }
+        name_the_bad_value(session, &self.users, error)
+    }
+}

@@ -1,0 +1,63 @@
+//! `countersign wallet set`: `C_SetAttributeValue`, all changes in one call.
+
+use clap::{ArgGroup, Args};
+use countersign::pkcs11::vendor as v;
+use cryptoki::object::ObjectClass;
+use serde_json::json;
+
+use super::policy::PolicyOptions;
+use super::{Record, find_wallet, name_the_bad_value};
+use crate::Global;
+use crate::attributes::text;
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::module::Module;
+use crate::names::{self, printable};
+use crate::output::Report;
+use crate::secret::SoPin;
+
+/// Change a wallet's users or policy.
+///
+/// Each is replaced as a whole: the users that are named become all of its users, the limits that are named all of
+/// its policy.
+#[derive(Args)]
+#[command(group = ArgGroup::new("limits").args(["policy", "max_transaction_sat", "unlimited"]))]
+#[command(
+    group = ArgGroup::new("change").required(true).multiple(true)
+        .args(["users", "policy", "max_transaction_sat", "unlimited"])
+)]
+pub(crate) struct Set {
+    /// The wallet's label
+    #[arg(value_parser = names::wallet_label)]
+    label: String,
+    /// A user whose codes sign; repeat it for several
+    #[arg(long = "user", value_name = "NAME", value_parser = names::user_name)]
+    users: Vec<String>,
+    #[command(flatten)]
+    pin: SoPin,
+    #[command(flatten)]
+    policy: PolicyOptions,
+}
+
+impl Set {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let policy = self.policy.document()?;
+        let module = Module::open(global)?;
+        let session = module.so_session(&self.pin)?;
+        let wallet = find_wallet(&session, ObjectClass::PUBLIC_KEY, &self.label)?;
+        let mut changes = Vec::new();
+        if !self.users.is_empty() {
+            changes.push(text(v::CKA_COUNTERSIGN_USERS, &self.users.join("\n")));
+        }
+        if let Some(policy) = &policy {
+            changes.push(text(v::CKA_COUNTERSIGN_POLICY, policy));
+        }
+        session
+            .update_attributes(wallet, &changes)
+            .during(Act::SetWallet(&self.label))
+            .map_err(|error| name_the_bad_value(&session, &self.users, error))?;
+        let wallet = Record::read(&session, wallet)?;
+        let text = format!("Wallet {} is changed.\n\n{}", printable(&wallet.label), wallet.to_text());
+        Ok(Report::new(text, json!({ "wallet": wallet.to_json() })))
+    }
+}

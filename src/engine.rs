@@ -1,0 +1,324 @@
+//! The engine: one token with its users and wallets.
+//!
+//! It owns the ports and reads records through them. What it does stands in two files: [`crate::gate`], the way of one
+//! signature, and [`crate::admin`], the acts of the security officer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use bitcoin::secp256k1::{All, Secp256k1};
+use zeroize::Zeroizing;
+
+use crate::kernel::approval::ApprovalError;
+use crate::kernel::clock::{self, ClockError, Reading};
+use crate::kernel::otp::OtpHash;
+use crate::kernel::pin::PinStanding;
+use crate::kernel::policy::PolicyError;
+use crate::kernel::psbt::PsbtError;
+use crate::kernel::rule::Rule;
+use crate::kernel::seal::{Kind, RecordKey};
+use crate::kernel::signer::SignerError;
+use crate::kernel::state::{Stored, TokenRecord, UserRecord, Versioned, WalletState};
+use crate::kernel::wallet::{Wallet, WalletError, WalletRecord};
+use crate::ports::{Clock, Ledger, LedgerError, Random, RandomError, Vault};
+
+/// Names one wallet; random, made at its creation.
+pub type WalletId = [u8; 16];
+
+/// One token with its users and wallets.
+pub struct Engine {
+    vault: Box<dyn Vault>,
+    clock: Box<dyn Clock>,
+    pub(crate) random: Box<dyn Random>,
+    pub(crate) secp: Secp256k1<All>,
+    ledger: OnceLock<Box<dyn Ledger>>,
+    believed: Mutex<Reading>,
+    wallets: RwLock<HashMap<WalletId, Arc<Wallet>>>,
+    administration: Mutex<()>,
+}
+
+impl Engine {
+    /// Opens the token, or finds that none was initialised yet.
+    pub fn open(
+        vault: Box<dyn Vault>,
+        clock: Box<dyn Clock>,
+        random: Box<dyn Random>,
+    ) -> Result<Engine, EngineError> {
+        let mut secp = Secp256k1::new();
+        let mut blinding = Zeroizing::new([0; 32]);
+        random.fill(&mut blinding[..])?;
+        secp.seeded_randomize(&blinding);
+        let engine = Engine {
+            ledger: OnceLock::new(),
+            believed: Mutex::new(clock.read()),
+            wallets: RwLock::default(),
+            administration: Mutex::default(),
+            vault,
+            clock,
+            random,
+            secp,
+        };
+        if let Some(ledger) = engine.vault.open()? {
+            engine.adopt(ledger)?;
+        }
+        Ok(engine)
+    }
+
+    /// What `C_GetTokenInfo` shows, or `None` where the token is not initialised.
+    pub fn token(&self) -> Result<Option<TokenView>, EngineError> {
+        if self.ledger.get().is_none() {
+            return Ok(None);
+        }
+        let token = self.token_record()?.value;
+        Ok(Some(TokenView {
+            label: token.label,
+            so: token.so.standing(),
+            user: token.user.map(|pin| pin.standing()),
+        }))
+    }
+
+    /// The names of all users, in no order.
+    pub fn user_names(&self) -> Result<Vec<String>, EngineError> {
+        let ledger = self.ledger()?;
+        let mut names = Vec::new();
+        for place in ledger.places(Kind::User)? {
+            if let Some(user) = read::<UserRecord>(ledger, place)? {
+                names.push(user.value.name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// What may be shown of a user.
+    pub fn user(&self, name: &str) -> Result<Option<UserView>, EngineError> {
+        let now = self.wall_time();
+        Ok(self.user_record(name)?.map(|user| {
+            let user = user.value;
+            UserView {
+                digits: user.otp.digits(),
+                period: user.otp.period(),
+                hash: user.otp.hash(),
+                confirmed: user.confirmed,
+                locked: user.codes.is_locked(now),
+                failures: user.codes.failures(now),
+                name: user.name,
+                service: user.service,
+            }
+        }))
+    }
+
+    /// All wallets, in no order.
+    pub fn wallets(&self) -> Vec<(WalletId, Arc<Wallet>)> {
+        let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
+        wallets.iter().map(|(id, wallet)| (*id, Arc::clone(wallet))).collect()
+    }
+
+    /// One wallet.
+    pub fn wallet(&self, id: &WalletId) -> Result<Arc<Wallet>, EngineError> {
+        let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
+        wallets.get(id).map(Arc::clone).ok_or(EngineError::NoSuchWallet)
+    }
+
+    /// Fills `bytes` with randomness from inside.
+    pub fn random(&self, bytes: &mut [u8]) -> Result<(), EngineError> {
+        Ok(self.random.fill(bytes)?)
+    }
+
+    /// The time that counts, or the refusal of a clock that cannot be believed.
+    pub(crate) fn now(&self) -> Result<u64, EngineError> {
+        let high_water = self.ledger()?.high_water();
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = self.clock.read();
+        let now = clock::judge(reading, *believed, high_water)?;
+        *believed = reading;
+        Ok(now)
+    }
+
+    /// The wall clock alone: there is no sealed time yet to hold it against.
+    pub(crate) fn wall_time(&self) -> u64 {
+        self.clock.read().wall
+    }
+
+    pub(crate) fn ledger(&self) -> Result<&dyn Ledger, EngineError> {
+        self.ledger.get().map(Box::as_ref).ok_or(EngineError::NotInitialised)
+    }
+
+    pub(crate) fn vault(&self) -> &dyn Vault {
+        self.vault.as_ref()
+    }
+
+    /// Takes a ledger that was just opened or made, with the wallets in it.
+    pub(crate) fn adopt(&self, ledger: Box<dyn Ledger>) -> Result<(), EngineError> {
+        for place in ledger.places(Kind::Wallet)? {
+            if let Some(record) = read::<WalletRecord>(ledger.as_ref(), place)? {
+                self.publish(place.id, &record.value)?;
+            }
+        }
+        // Only initialisation and opening come here, each once.
+        self.ledger.set(ledger).map_err(|_| EngineError::AlreadyInitialised)
+    }
+
+    /// Makes a wallet as it is recorded now the one that signs.
+    pub(crate) fn publish(&self, id: WalletId, record: &WalletRecord) -> Result<(), EngineError> {
+        let wallet = Arc::new(Wallet::open(record, &self.secp)?);
+        self.wallets.write().unwrap_or_else(PoisonError::into_inner).insert(id, wallet);
+        Ok(())
+    }
+
+    /// Acts of administration are done one after the other.
+    pub(crate) fn administration(&self) -> MutexGuard<'_, ()> {
+        self.administration.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn token_record(&self) -> Result<Versioned<TokenRecord>, EngineError> {
+        self.single(Kind::Token)
+    }
+
+    pub(crate) fn user_record(&self, name: &str) -> Result<Option<Versioned<UserRecord>>, EngineError> {
+        read(self.ledger()?, RecordKey::user(name))
+    }
+
+    pub(crate) fn wallet_record(&self, id: &WalletId) -> Result<Versioned<WalletRecord>, EngineError> {
+        let place = RecordKey { kind: Kind::Wallet, id: *id };
+        read(self.ledger()?, place)?.ok_or(EngineError::NoSuchWallet)
+    }
+
+    pub(crate) fn wallet_state(&self, id: &WalletId) -> Result<Versioned<WalletState>, EngineError> {
+        let place = RecordKey { kind: Kind::WalletState, id: *id };
+        read(self.ledger()?, place)?.ok_or_else(|| missing(place))
+    }
+
+    /// The record that there is one of.
+    pub(crate) fn single<T: Stored>(&self, kind: Kind) -> Result<Versioned<T>, EngineError> {
+        let place = RecordKey::single(kind);
+        read(self.ledger()?, place)?.ok_or_else(|| missing(place))
+    }
+}
+
+/// What may be shown of the token.
+pub struct TokenView {
+    /// Its label.
+    pub label: String,
+    /// The security officer's PIN.
+    pub so: PinStanding,
+    /// The backend's PIN, once set.
+    pub user: Option<PinStanding>,
+}
+
+/// What may be shown of a user.
+pub struct UserView {
+    /// The name.
+    pub name: String,
+    /// The issuer shown in the authenticator.
+    pub service: String,
+    /// Digits of a code.
+    pub digits: u8,
+    /// Seconds of a time step.
+    pub period: u64,
+    /// The hash of HMAC.
+    pub hash: OtpHash,
+    /// Whether a first code was right.
+    pub confirmed: bool,
+    /// Whether codes are not evaluated now.
+    pub locked: bool,
+    /// Failed tries in the last 30 days.
+    pub failures: usize,
+}
+
+/// Why the engine does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No token yet.
+    #[error("the token is not initialised: run countersign init")]
+    NotInitialised,
+    /// A token is initialised once.
+    #[error("the token is initialised already, and is never initialised anew")]
+    AlreadyInitialised,
+    /// A malformed approval.
+    #[error("malformed approval: {0}")]
+    Approval(#[from] ApprovalError),
+    /// No PSBT, or one that a rule refuses.
+    #[error(transparent)]
+    Psbt(#[from] PsbtError),
+    /// A rule of the policy refuses.
+    #[error("the policy refuses: {0}")]
+    Policy(Rule),
+    /// A code that is wrong, replayed, stale, or of nobody who may sign.
+    #[error("the code is not right")]
+    Code,
+    /// The user is locked or must wait.
+    #[error("the user is locked or must wait: the code was not looked at")]
+    Locked,
+    /// The clock cannot be believed.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// A fault while signing.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// A PIN that is wrong.
+    #[error("the PIN is not right")]
+    Pin,
+    /// A PIN that is locked.
+    #[error("the PIN is locked")]
+    PinLocked,
+    /// A PIN that was never set.
+    #[error("the PIN was never set: the security officer sets it")]
+    PinNotSet,
+    /// A PIN of a length that is not allowed.
+    #[error("a PIN has {min} to {max} bytes", min = crate::kernel::pin::MIN_LEN, max = crate::kernel::pin::MAX_LEN)]
+    PinLength,
+    /// No such wallet.
+    #[error("no such wallet")]
+    NoSuchWallet,
+    /// No such user.
+    #[error("no user is called {0:?}")]
+    NoSuchUser(String),
+    /// A name that is taken or cannot be one.
+    #[error("{0}")]
+    Name(String),
+    /// A user who cannot be removed.
+    #[error("user {user:?} signs for wallet {wallet:?}: give the wallet another user first")]
+    UserInUse {
+        /// The user.
+        user: String,
+        /// A wallet that lists the user.
+        wallet: String,
+    },
+    /// A parameter of a user or wallet that is out of range.
+    #[error("{0}")]
+    Parameter(String),
+    /// A wallet that cannot be made.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// A policy that is none.
+    #[error("the policy is not valid: {0}")]
+    PolicyDocument(#[from] PolicyError),
+}
+
+fn read<T: Stored>(ledger: &dyn Ledger, place: RecordKey) -> Result<Option<Versioned<T>>, EngineError> {
+    match ledger.read(&place)? {
+        None => Ok(None),
+        Some((version, plaintext)) => {
+            let value = T::decode(&plaintext).ok_or_else(|| unreadable(place))?;
+            Ok(Some(Versioned { place, version, value }))
+        }
+    }
+}
+
+fn unreadable(place: RecordKey) -> EngineError {
+    sealed(format!("a {:?} record has a format that this version does not read", place.kind))
+}
+
+fn missing(place: RecordKey) -> EngineError {
+    sealed(format!("the {:?} record is missing", place.kind))
+}
+
+fn sealed(problem: String) -> EngineError {
+    LedgerError::State(crate::kernel::anchor::StateError::Sealed(problem)).into()
+}

@@ -1,0 +1,167 @@
+//! The way of one signature.
+//!
+//! ```text
+//! C_Sign bytes → Approval::parse → CheckedPsbt::parse → charge → otp::verify → policy.judge
+//!             → commit → Authorization → signer::sign → bytes
+//! ```
+//!
+//! Each step eats what the step before it made, and none of the values between can be made otherwise. The codes are
+//! charged, durably, before they are compared; code and spend are committed, durably, before a signature exists.
+
+use crate::engine::{Engine, EngineError, WalletId};
+use crate::kernel::anchor::StateError;
+use crate::kernel::approval::Approval;
+use crate::kernel::otp::{self, Matched};
+use crate::kernel::policy::{Approved, Refused, Verdict};
+use crate::kernel::psbt::{CheckedPsbt, Surroundings};
+use crate::kernel::receipt::Receipt;
+use crate::kernel::seal::Kind;
+use crate::kernel::signer::{self, Authorization};
+use crate::kernel::state::{self, Charged, Claim, Consumed, Purpose, Subject, UserRecord, Versioned};
+use crate::ports::LedgerError;
+
+impl Engine {
+    /// Countersigns `psbt` with the keys of `wallet`, for the users who approve it.
+    ///
+    /// Gives the PSBT with our signatures added. What each refusal spends: a malformed PSBT nothing, a code that is not
+    /// right one try, a rule of the policy the code.
+    pub fn countersign(
+        &self,
+        wallet: &WalletId,
+        approvals: Vec<Approval>,
+        psbt: &[u8],
+    ) -> Result<Vec<u8>, EngineError> {
+        let keys = self.wallet(wallet)?;
+        let now = self.now()?;
+        let psbt = self.check(wallet, psbt)?;
+        let charged = self.charge(approvals, keys.users(), Purpose::Sign, now)?;
+        let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
+        let approved = match keys.policy().judge(psbt, matched) {
+            Verdict::Approved(approved) => approved,
+            Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
+        };
+        let consumed = self.commit(wallet, approved, now)?;
+        let authorization = Authorization::new(consumed)?;
+        Ok(signer::sign(authorization, &keys, &self.secp)?)
+    }
+
+    /// Checks a code of `user` for its own sake: confirms an enrolment, and spends the step like a signature does.
+    pub fn confirm(&self, user: &str, code: &[u8]) -> Result<(), EngineError> {
+        let now = self.now()?;
+        let approval = Approval::parse_pin_of(user.as_bytes(), code)?;
+        let charged = self.charge(vec![approval], &[user.to_owned()], Purpose::Confirm, now)?;
+        let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
+        self.spend(&matched, |users| state::confirm(&matched, users, now))
+    }
+
+    fn check(&self, wallet: &WalletId, psbt: &[u8]) -> Result<CheckedPsbt, EngineError> {
+        let keys = self.wallet(wallet)?;
+        let siblings: Vec<_> = self
+            .wallets()
+            .iter()
+            .filter(|(id, _)| id != wallet)
+            .map(|(_, sibling)| sibling.master_fingerprint())
+            .collect();
+        let around = Surroundings {
+            reach: self.wallet_state(wallet)?.value.reach,
+            is_sibling: &|fingerprint| siblings.contains(fingerprint),
+            secp: &self.secp,
+        };
+        Ok(CheckedPsbt::parse(psbt, &keys, &around)?)
+    }
+
+    /// Charges one try to whoever each approval names, if `eligible`, and to nobody otherwise.
+    fn charge(
+        &self,
+        mut approvals: Vec<Approval>,
+        eligible: &[String],
+        purpose: Purpose,
+        now: u64,
+    ) -> Result<Receipt<Charged>, EngineError> {
+        let ledger = self.ledger()?;
+        loop {
+            let claims = approvals
+                .into_iter()
+                .map(|approval| self.claim(approval, eligible))
+                .collect::<Result<_, _>>()?;
+            let change = state::charge(claims, purpose, now).map_err(|_| EngineError::Locked)?;
+            match Receipt::issue(change, |batch| ledger.commit(batch)) {
+                Ok(receipt) => return Ok(receipt),
+                // Another try of the same user was charged meanwhile: it counts for this one.
+                Err((LedgerError::Conflict, change)) => approvals = change.withdraw(),
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A user who is unknown, not eligible, or whose record is missing or damaged, is nobody: charged all the same.
+    fn claim(&self, approval: Approval, eligible: &[String]) -> Result<Claim, EngineError> {
+        let name = match (approval.user(), eligible) {
+            (None, [only]) => Some(only.as_str()),
+            (None, _) => None,
+            (Some(name), _) => eligible.iter().map(String::as_str).find(|eligible| *eligible == name),
+        };
+        let user = match name.map(|name| self.user_record(name)).transpose() {
+            Ok(user) => user.flatten(),
+            Err(EngineError::Ledger(LedgerError::State(StateError::Sealed(_)))) => None,
+            Err(error) => return Err(error),
+        };
+        let subject = match user {
+            Some(user) => Subject::User(user),
+            None => Subject::Nobody(self.single(Kind::Nobody)?),
+        };
+        Ok(Claim { approval, subject })
+    }
+
+    /// Spends the codes and records the transaction, in one durable write.
+    fn commit(
+        &self,
+        wallet: &WalletId,
+        approved: Approved,
+        now: u64,
+    ) -> Result<Receipt<Consumed>, EngineError> {
+        let ledger = self.ledger()?;
+        let mut approved = approved;
+        loop {
+            let users = self.records_of(approved.matched())?;
+            let state = self.wallet_state(wallet)?;
+            let change = state::consume(approved, &users, &state, now).map_err(|_| EngineError::Code)?;
+            match Receipt::issue(change, |batch| ledger.commit(batch)) {
+                Ok(receipt) => return Ok(receipt),
+                // The wallet signed for somebody else, or the user tried another code: whether the step is still
+                // unspent is decided anew.
+                Err((LedgerError::Conflict, change)) => approved = change.withdraw(),
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The refusal of the policy, once the codes are spent; or what kept them from being spent.
+    fn spend_on_refusal(&self, refused: &Refused, now: u64) -> EngineError {
+        match self.spend(refused.matched(), |users| state::consume_refused(refused, users, now)) {
+            Ok(()) => EngineError::Policy(refused.rule()),
+            Err(error) => error,
+        }
+    }
+
+    /// Spends codes on something that is not signed.
+    fn spend<E>(
+        &self,
+        matched: &Matched,
+        transition: impl Fn(&[Versioned<UserRecord>]) -> Result<crate::kernel::receipt::Change<E>, state::Spent>,
+    ) -> Result<(), EngineError> {
+        let ledger = self.ledger()?;
+        loop {
+            let change = transition(&self.records_of(matched)?).map_err(|_| EngineError::Code)?;
+            match Receipt::issue(change, |batch| ledger.commit(batch)) {
+                Ok(_) => return Ok(()),
+                Err((LedgerError::Conflict, _)) => {}
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn records_of(&self, matched: &Matched) -> Result<Vec<Versioned<UserRecord>>, EngineError> {
+        matched.users().map(|name| self.user_record(name)?.ok_or(EngineError::Code)).collect()
+    }
+}

@@ -1,0 +1,226 @@
+//! The anchor: what the backing token remembers of the store, so that an older or another store is noticed.
+//!
+//! The token holds the newest link's sequence, head and set hash, with a MAC under the store's own key. A commit is
+//! written to the store first and anchored second, so that an honest store is at its anchor or one commit ahead of it.
+
+use super::audit::{Head, Link};
+use super::seal::{DataKey, SetHash, StoreId};
+
+const MAGIC: &[u8; 8] = b"CSANCHOR";
+const VERSION: u8 = 1;
+/// Bytes of an encoded anchor.
+pub const ANCHOR_LEN: usize = 8 + 1 + 16 + 8 + 32 + 32 + 32;
+
+/// What the backing token remembers of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Sequence of the newest link.
+    pub sequence: u64,
+    /// Head after it.
+    pub head: Head,
+    /// Set hash after it.
+    pub set: SetHash,
+}
+
+impl Anchor {
+    /// The anchor of a store whose newest link is `link`.
+    pub fn of(link: &Link) -> Anchor {
+        Anchor { sequence: link.sequence, head: link.head(), set: link.set }
+    }
+
+    /// magic ‖ version ‖ store ‖ sequence ‖ head ‖ set ‖ MAC.
+    pub fn encode(&self, key: &DataKey) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(ANCHOR_LEN);
+        bytes.extend_from_slice(MAGIC);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(key.store());
+        bytes.extend_from_slice(&self.sequence.to_be_bytes());
+        bytes.extend_from_slice(&self.head.0);
+        bytes.extend_from_slice(self.set.as_bytes());
+        let mac = key.anchor_mac(&bytes);
+        bytes.extend_from_slice(&mac);
+        bytes
+    }
+
+    /// Reads an anchor of this store. `None`: torn, of another store, or not made by us.
+    pub fn decode(bytes: &[u8], key: &DataKey) -> Option<Anchor> {
+        use subtle::ConstantTimeEq;
+        let (body, mac) = bytes.split_at_checked(ANCHOR_LEN - 32)?;
+        if !bool::from(key.anchor_mac(body).ct_eq(mac)) {
+            return None;
+        }
+        let (magic, body) = body.split_first_chunk()?;
+        let ([version], body) = body.split_first_chunk()?;
+        let (store, body): (&StoreId, _) = body.split_first_chunk()?;
+        if magic != MAGIC || *version != VERSION || store != key.store() {
+            return None;
+        }
+        let (sequence, body) = body.split_first_chunk()?;
+        let (head, set) = body.split_first_chunk()?;
+        Some(Anchor {
+            sequence: u64::from_be_bytes(*sequence),
+            head: Head(*head),
+            set: SetHash::from_bytes(set.try_into().ok()?),
+        })
+    }
+
+    /// The sequence that an anchor claims, unverified: all that can be said when its store is missing.
+    pub fn claimed_sequence(bytes: &[u8]) -> Option<u64> {
+        if bytes.len() != ANCHOR_LEN || !bytes.starts_with(MAGIC) {
+            return None;
+        }
+        bytes[25..].first_chunk().map(|sequence| u64::from_be_bytes(*sequence))
+    }
+}
+
+/// What opening found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Store and anchor agree.
+    Agree,
+    /// The last commit was written and not yet anchored: no answer left for it. The anchor moves up.
+    RollForward,
+}
+
+/// Holds the newest link of a store, and the set hash computed over all its records, against the newest anchor.
+pub fn judge(newest: &Link, records: SetHash, anchor: &Anchor) -> Result<Opening, StateError> {
+    if records != newest.set {
+        return Err(StateError::Records);
+    }
+    let here = Anchor::of(newest);
+    if here == *anchor {
+        return Ok(Opening::Agree);
+    }
+    if anchor.sequence.checked_add(1) == Some(here.sequence) && newest.previous == anchor.head {
+        return Ok(Opening::RollForward);
+    }
+    Err(match here.sequence.cmp(&anchor.sequence) {
+        core::cmp::Ordering::Less => StateError::Older { store: here.sequence, anchor: anchor.sequence },
+        core::cmp::Ordering::Equal => StateError::Forked(here.sequence),
+        core::cmp::Ordering::Greater => StateError::Ahead { store: here.sequence, anchor: anchor.sequence },
+    })
+}
+
+/// Why the module stays closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The store is an older copy.
+    #[error("the store is older (link {store}) than its anchor (link {anchor}): an old copy was put back")]
+    Older {
+        /// Newest link of the store.
+        store: u64,
+        /// Link that is anchored.
+        anchor: u64,
+    },
+    /// The store has gone on without its anchor.
+    #[error(
+        "the store is ahead (link {store}) of its anchor (link {anchor}): the backing token was put back"
+    )]
+    Ahead {
+        /// Newest link of the store.
+        store: u64,
+        /// Link that is anchored.
+        anchor: u64,
+    },
+    /// Another history of the same length.
+    #[error("the store's history is another one than the anchored one from link {0} or before")]
+    Forked(u64),
+    /// A record was changed, moved, removed, added or taken from an older copy.
+    #[error("the records are not those of the newest link: one was changed, moved, removed or put back")]
+    Records,
+    /// One record or link does not open.
+    #[error("a record does not open: {0}")]
+    Sealed(String),
+    /// There is an anchor and no store.
+    #[error("the store is missing, but the backing token remembers one (link {0})")]
+    StoreMissing(u64),
+    /// There is a store and no anchor.
+    #[error("the anchor is missing in the backing token: another token, or it was emptied")]
+    AnchorMissing,
+    /// The data key does not unwrap.
+    #[error(
+        "the backing token does not unwrap the store's data key: another token, or the store's header was changed"
+    )]
+    DataKey,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::audit::Event;
+    use zeroize::Zeroizing;
+
+    fn key() -> DataKey {
+        DataKey::new([7; 16], Zeroizing::new([9; 32]))
+    }
+
+    fn link(sequence: u64, previous: Head) -> Link {
+        Link {
+            sequence,
+            time: 5,
+            event: Event::Initialised,
+            previous,
+            set: SetHash::from_bytes([sequence as u8; 32]),
+        }
+    }
+
+    #[test]
+    fn an_anchor_reads_back_for_its_own_store() {
+        let anchor = Anchor::of(&link(3, Head([1; 32])));
+        let bytes = anchor.encode(&key());
+        assert_eq!(bytes.len(), ANCHOR_LEN);
+        assert_eq!(Anchor::decode(&bytes, &key()), Some(anchor));
+        assert_eq!(Anchor::claimed_sequence(&bytes), Some(3));
+        let other = DataKey::new([8; 16], Zeroizing::new([9; 32]));
+        assert_eq!(Anchor::decode(&bytes, &other), None);
+    }
+
+    #[test]
+    fn state_bitflip_every_bit_of_an_anchor_is_noticed() {
+        let bytes = Anchor::of(&link(3, Head([1; 32]))).encode(&key());
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Anchor::decode(&flipped, &key()), None, "bit {bit}");
+        }
+        for len in 0..bytes.len() {
+            assert_eq!(Anchor::decode(&bytes[..len], &key()), None, "length {len}");
+        }
+        assert_eq!(Anchor::decode(&[bytes, vec![0]].concat(), &key()), None);
+    }
+
+    #[test]
+    fn a_store_at_its_anchor_or_one_commit_ahead_opens() {
+        let first = link(3, Head([1; 32]));
+        let second = link(4, first.head());
+        assert_eq!(judge(&first, first.set, &Anchor::of(&first)), Ok(Opening::Agree));
+        assert_eq!(judge(&second, second.set, &Anchor::of(&first)), Ok(Opening::RollForward));
+    }
+
+    #[test]
+    fn state_rollback_older_ahead_and_forked_stores_are_refused() {
+        let first = link(3, Head([1; 32]));
+        let second = link(4, first.head());
+        let third = link(5, second.head());
+        let fork = link(4, Head([2; 32]));
+        assert_eq!(
+            judge(&first, first.set, &Anchor::of(&second)),
+            Err(StateError::Older { store: 3, anchor: 4 })
+        );
+        assert_eq!(
+            judge(&third, third.set, &Anchor::of(&first)),
+            Err(StateError::Ahead { store: 5, anchor: 3 })
+        );
+        assert_eq!(
+            judge(&fork, fork.set, &Anchor::of(&first)),
+            Err(StateError::Ahead { store: 4, anchor: 3 })
+        );
+        assert_eq!(judge(&fork, fork.set, &Anchor::of(&second)), Err(StateError::Forked(4)));
+    }
+
+    #[test]
+    fn state_swap_records_that_are_not_the_newest_links_are_refused() {
+        let first = link(3, Head([1; 32]));
+        assert_eq!(judge(&first, SetHash::default(), &Anchor::of(&first)), Err(StateError::Records));
+    }
+}

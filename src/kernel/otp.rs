@@ -1,0 +1,335 @@
+//! One-time codes: RFC 4226 (HOTP) and RFC 6238 (TOTP), checked in constant time.
+//!
+//! Invariants:
+//! - O1. A code is only compared after its try is durably charged: [`verify`] eats the receipt.
+//! - O2. Every step of the window is computed and compared, for every claim, whoever the user is, so that the time
+//!   taken says nothing about which code was near or whether the user exists.
+//! - O3. Only a step later than the last one spent matches (RFC 6238 section 5.2: a code is accepted once).
+
+use core::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
+use totp_rs::{Algorithm, Builder, Totp};
+use zeroize::Zeroizing;
+
+use super::receipt::Receipt;
+use super::state::Charged;
+
+/// Steps before and after the current one that are live (RFC 6238 section 5.2 and 6: network delay and drift).
+pub const DRIFT_STEPS: u64 = 1;
+/// Bytes of a shared secret: 160 bits (RFC 4226 section 4, R6).
+pub const SECRET_LEN: usize = 20;
+
+/// The hash of HMAC (RFC 6238 section 1.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OtpHash {
+    /// HMAC-SHA-1: what authenticator apps support.
+    #[default]
+    Sha1,
+    /// HMAC-SHA-256.
+    Sha256,
+    /// HMAC-SHA-512.
+    Sha512,
+}
+
+/// A user's shared secret with its parameters.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct OtpKey {
+    secret: Zeroizing<Vec<u8>>,
+    hash: OtpHash,
+    digits: u8,
+    period: u64,
+}
+
+impl OtpKey {
+    /// A key of 6 to 8 digits and 15 to 120 seconds, of a secret of at least 160 bits. `None` outside that range.
+    pub fn new(secret: Zeroizing<Vec<u8>>, hash: OtpHash, digits: u8, period: u64) -> Option<OtpKey> {
+        ((6..=8).contains(&digits) && (15..=120).contains(&period) && secret.len() >= SECRET_LEN)
+            .then_some(OtpKey { secret, hash, digits, period })
+    }
+
+    /// The hash of HMAC.
+    pub fn hash(&self) -> OtpHash {
+        self.hash
+    }
+
+    /// Digits of a code.
+    pub fn digits(&self) -> u8 {
+        self.digits
+    }
+
+    /// Seconds of a time step (`X` of RFC 6238 section 4.1; `T0` is 0).
+    pub fn period(&self) -> u64 {
+        self.period
+    }
+
+    /// The enrolment as an `otpauth://totp/` URI, the form that authenticator apps scan.
+    pub fn uri(&self, service: &str, user: &str) -> Zeroizing<String> {
+        let escape = |text: &str| {
+            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+        };
+        let (service, user) = (escape(service), escape(user));
+        let algorithm = match self.hash {
+            OtpHash::Sha1 => "SHA1",
+            OtpHash::Sha256 => "SHA256",
+            OtpHash::Sha512 => "SHA512",
+        };
+        // One allocation of the final size: a growing string would leave copies of the secret behind.
+        let mut uri = Zeroizing::new(String::with_capacity(
+            256 + 2 * service.len() + user.len() + 2 * self.secret.len(),
+        ));
+        write!(uri, "otpauth://totp/{service}:{user}?secret=").expect("writing to a String cannot fail");
+        data_encoding::BASE32_NOPAD.encode_append(&self.secret, &mut uri);
+        write!(uri, "&issuer={service}&algorithm={algorithm}&digits={}&period={}", self.digits, self.period)
+            .expect("writing to a String cannot fail");
+        uri
+    }
+
+    fn totp(&self) -> Totp {
+        Builder::new()
+            .with_algorithm(match self.hash {
+                OtpHash::Sha1 => Algorithm::SHA1,
+                OtpHash::Sha256 => Algorithm::SHA256,
+                OtpHash::Sha512 => Algorithm::SHA512,
+            })
+            .with_digits(self.digits)
+            .with_skew(0)
+            .with_step_duration(self.period)
+            .with_secret(self.secret.to_vec())
+            .build()
+            .expect("OtpKey::new admits only what RFC 6238 allows")
+    }
+
+    /// What a code for an unknown user is compared to, so that it costs what it costs for a known one.
+    fn decoy() -> OtpKey {
+        OtpKey { secret: Zeroizing::new(vec![0; SECRET_LEN]), hash: OtpHash::Sha1, digits: 6, period: 30 }
+    }
+}
+
+/// One claim that was right: whose, and at which time step.
+pub struct MatchedStep {
+    pub(in crate::kernel) user: String,
+    pub(in crate::kernel) step: u64,
+    pub(in crate::kernel) charged_at: u64,
+}
+
+/// All codes of one approval were right. Not yet spent: see [`super::state`].
+///
+/// ```compile_fail,E0451
+/// use countersign::kernel::otp::Matched;
+/// let forged = Matched { steps: vec![] };
+/// ```
+///
+/// ```compile_fail,E0599
+/// fn twice(matched: &countersign::kernel::otp::Matched) -> countersign::kernel::otp::Matched { matched.clone() }
+/// ```
+#[must_use = "a matched code that is not spent can be used again"]
+pub struct Matched {
+    steps: Vec<MatchedStep>,
+}
+
+impl Matched {
+    /// The users whose codes were right.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().map(|step| step.user.as_str())
+    }
+
+    pub(in crate::kernel) fn steps(&self) -> &[MatchedStep] {
+        &self.steps
+    }
+}
+
+/// At least one code was wrong, replayed or stale, or its user unknown or not confirmed. Which of these, nobody is told.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mismatch;
+
+/// Compares every code of a charged approval at `now` (Unix seconds).
+pub fn verify(charged: Receipt<Charged>, now: u64) -> Result<Matched, Mismatch> {
+    let charged = charged.into_evidence();
+    let mut all = Choice::from(1);
+    let mut steps = Vec::with_capacity(charged.claims.len());
+    for claim in &charged.claims {
+        let decoy = OtpKey::decoy();
+        let (key, last_step, user) = match &claim.user {
+            Some(user) => (&user.otp, user.last_step, user.name.clone()),
+            None => (&decoy, None, String::new()),
+        };
+        let (found, step) = match_step(key, claim.approval.code().padded(), last_step, now);
+        all &= found & Choice::from(u8::from(claim.user.is_some()));
+        steps.push(MatchedStep { user, step, charged_at: charged.at });
+    }
+    if bool::from(all) && !steps.is_empty() { Ok(Matched { steps }) } else { Err(Mismatch) }
+}
+
+/// Whether `code` is that of a live step after `last_step`, and of which (the latest, should two collide).
+fn match_step(key: &OtpKey, code: &[u8; 8], last_step: Option<u64>, now: u64) -> (Choice, u64) {
+    let totp = key.totp();
+    let current = now / key.period;
+    // Step 0 can be spent only where nothing was; `next` is the first step that may be spent.
+    let next = last_step.map_or(0, |last| last.saturating_add(1));
+    let (mut found, mut matched) = (Choice::from(0), 0);
+    for step in current.saturating_sub(DRIFT_STEPS)..=current.saturating_add(DRIFT_STEPS) {
+        let unspent = !next.ct_gt(&step);
+        let right = padded_code(&totp, step.saturating_mul(key.period)).ct_eq(code) & unspent;
+        matched.conditional_assign(&step, right);
+        found |= right;
+    }
+    (found, matched)
+}
+
+fn padded_code(totp: &Totp, time: u64) -> Zeroizing<[u8; 8]> {
+    struct Digits(Zeroizing<[u8; 8]>, usize);
+    impl core::fmt::Write for Digits {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            let free = self.0.get_mut(self.1..self.1 + text.len()).ok_or(core::fmt::Error)?;
+            free.copy_from_slice(text.as_bytes());
+            self.1 += text.len();
+            Ok(())
+        }
+    }
+    let mut digits = Digits(Zeroizing::new([0; 8]), 0);
+    write!(digits, "{}", totp.generate(time)).expect("a code has at most 8 digits");
+    digits.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(secret: &[u8], hash: OtpHash, digits: u8, period: u64) -> OtpKey {
+        OtpKey { secret: Zeroizing::new(secret.to_vec()), hash, digits, period }
+    }
+
+    fn code(key: &OtpKey, time: u64) -> String {
+        let padded = padded_code(&key.totp(), time);
+        String::from_utf8(padded[..usize::from(key.digits)].to_vec()).expect("digits")
+    }
+
+    fn padded(code: &str) -> [u8; 8] {
+        let mut padded = [0; 8];
+        padded[..code.len()].copy_from_slice(code.as_bytes());
+        padded
+    }
+
+    fn matches(key: &OtpKey, code: &str, last_step: Option<u64>, now: u64) -> Option<u64> {
+        let (found, step) = match_step(key, &padded(code), last_step, now);
+        bool::from(found).then_some(step)
+    }
+
+    #[test]
+    fn rfc4226_appendix_d() {
+        // HOTP values of counters 0 to 9: a TOTP of period X at time count * X.
+        let key = key(b"12345678901234567890", OtpHash::Sha1, 6, 30);
+        let expected = [
+            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
+            "520489",
+        ];
+        for (count, expected) in expected.iter().enumerate() {
+            assert_eq!(code(&key, count as u64 * 30), *expected, "count {count}");
+        }
+    }
+
+    #[test]
+    fn rfc6238_appendix_b() {
+        let sha1 = key(b"12345678901234567890", OtpHash::Sha1, 8, 30);
+        let sha256 = key(b"12345678901234567890123456789012", OtpHash::Sha256, 8, 30);
+        let sha512 =
+            key(b"1234567890123456789012345678901234567890123456789012345678901234", OtpHash::Sha512, 8, 30);
+        for (time, s1, s256, s512) in [
+            (59, "94287082", "46119246", "90693936"),
+            (1_111_111_109, "07081804", "68084774", "25091201"),
+            (1_111_111_111, "14050471", "67062674", "99943326"),
+            (1_234_567_890, "89005924", "91819424", "93441116"),
+            (2_000_000_000, "69279037", "90698825", "38618901"),
+            (20_000_000_000, "65353130", "77737706", "47863826"),
+        ] {
+            assert_eq!(code(&sha1, time), s1, "SHA-1 at {time}");
+            assert_eq!(code(&sha256, time), s256, "SHA-256 at {time}");
+            assert_eq!(code(&sha512, time), s512, "SHA-512 at {time}");
+        }
+    }
+
+    #[test]
+    fn the_code_is_the_truncated_hmac_of_the_counter() {
+        // RFC 4226 section 5.3 by the crates `hmac` and `sha1` alone, apart from totp-rs.
+        use hmac::{Hmac, KeyInit as _, Mac};
+        let key = key(b"another 20 byte key!", OtpHash::Sha1, 7, 30);
+        for counter in [0u64, 1, 57_000_000, u64::from(u32::MAX)] {
+            let mac: [u8; 20] = Hmac::<sha1::Sha1>::new_from_slice(&key.secret)
+                .expect("any length")
+                .chain_update(counter.to_be_bytes())
+                .finalize()
+                .into_bytes()
+                .into();
+            let offset = usize::from(mac[19] & 0xf);
+            let word = u32::from_be_bytes(mac[offset..offset + 4].try_into().expect("4 bytes")) & 0x7fff_ffff;
+            assert_eq!(code(&key, counter * 30), format!("{:07}", word % 10_000_000));
+        }
+    }
+
+    #[test]
+    fn three_steps_are_live_and_the_matched_one_is_told() {
+        let key = key(&[5; 20], OtpHash::Sha1, 6, 30);
+        let now = 1_700_000_010;
+        let step = now / 30;
+        for live in [step - 1, step, step + 1] {
+            assert_eq!(matches(&key, &code(&key, live * 30), None, now), Some(live));
+        }
+        for stale in [step - 2, step + 2] {
+            assert_eq!(matches(&key, &code(&key, stale * 30), None, now), None);
+        }
+    }
+
+    #[test]
+    fn otp_replay_only_a_later_step_matches() {
+        let key = key(&[5; 20], OtpHash::Sha1, 6, 30);
+        let now = 1_700_000_010;
+        let step = now / 30;
+        assert_eq!(matches(&key, &code(&key, step * 30), Some(step), now), None, "the same step");
+        assert_eq!(matches(&key, &code(&key, (step - 1) * 30), Some(step), now), None, "an older step");
+        assert_eq!(
+            matches(&key, &code(&key, (step + 1) * 30), Some(step), now),
+            Some(step + 1),
+            "a later step"
+        );
+        assert_eq!(matches(&key, &code(&key, (step + 1) * 30), Some(u64::MAX), now), None);
+    }
+
+    #[test]
+    fn a_code_of_another_length_does_not_match() {
+        let key = key(&[5; 20], OtpHash::Sha1, 8, 30);
+        let right = code(&key, 1_700_000_010);
+        assert_eq!(matches(&key, &right, None, 1_700_000_010), Some(1_700_000_010 / 30));
+        assert_eq!(matches(&key, &right[..6], None, 1_700_000_010), None);
+        assert_eq!(matches(&key, &right[2..], None, 1_700_000_010), None);
+    }
+
+    #[test]
+    fn time_zero_and_the_end_of_time_do_not_overflow() {
+        let key = key(&[5; 20], OtpHash::Sha1, 6, 30);
+        assert_eq!(matches(&key, &code(&key, 0), None, 0), Some(0));
+        let _ = matches(&key, "000000", None, u64::MAX);
+    }
+
+    #[test]
+    fn the_uri_is_escaped_and_complete() {
+        let key = key(b"12345678901234567890", OtpHash::Sha256, 8, 60);
+        assert_eq!(
+            key.uri("A & B", "zoë@example.org").as_str(),
+            "otpauth://totp/A%20%26%20B:zo%C3%AB%40example%2Eorg?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
+             &issuer=A%20%26%20B&algorithm=SHA256&digits=8&period=60"
+        );
+    }
+
+    #[test]
+    fn a_key_out_of_range_is_refused() {
+        let secret = || Zeroizing::new(vec![0; 20]);
+        assert!(OtpKey::new(secret(), OtpHash::Sha1, 6, 30).is_some());
+        assert!(OtpKey::new(secret(), OtpHash::Sha1, 5, 30).is_none());
+        assert!(OtpKey::new(secret(), OtpHash::Sha1, 9, 30).is_none());
+        assert!(OtpKey::new(secret(), OtpHash::Sha1, 6, 14).is_none());
+        assert!(OtpKey::new(secret(), OtpHash::Sha1, 6, 121).is_none());
+        assert!(OtpKey::new(Zeroizing::new(vec![0; 19]), OtpHash::Sha1, 6, 30).is_none());
+    }
+}

@@ -1,0 +1,339 @@
+//! Sealed records: how a record is bound to its place, and how the set of all records is summed up.
+//!
+//! The store is not trusted. Every record is AES-256-GCM under a key of its own, derived from the store's data key;
+//! the additional data names store, kind, id and version, so that a record moved, renamed or kept from an earlier
+//! version does not open. Which version is the current one is said by the [`SetHash`], which the backing token anchors.
+//!
+//! Invariants:
+//! - S1. No two domains share a label; each has a golden-bytes test below.
+//! - S2. A nonce is random and serves one record key: 2^32 versions of one record stay far below the bound of
+//!   NIST SP 800-38D section 8.3.
+
+use aes_gcm::aead::{Aead, KeyInit as _, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use hmac::{Hmac, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// Names one store; random, made at initialisation.
+pub type StoreId = [u8; 16];
+
+const FORMAT: u8 = 1;
+const NONCE_LEN: usize = 12;
+const LABEL_RECORD_KEY: &[u8] = b"countersign/record-key/v1";
+const LABEL_RECORD: &[u8] = b"countersign/record/v1";
+const LABEL_SET_KEY: &[u8] = b"countersign/set-hash-key/v1";
+const LABEL_ANCHOR_KEY: &[u8] = b"countersign/anchor-key/v1";
+const LABEL_DATA_KEY: &[u8] = b"countersign/data-key/v1";
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Kind {
+    /// Label and PINs of the token.
+    Token = 1,
+    /// A user: the OTP secret and the state of its codes.
+    User = 2,
+    /// A wallet: keys, users, policy.
+    Wallet = 3,
+    /// What a wallet has done: addresses reached, transactions signed.
+    WalletState = 4,
+    /// The attempts charged for users that do not exist.
+    Nobody = 5,
+    /// One link of the audit chain.
+    Link = 6,
+}
+
+impl Kind {
+    /// The kind stored as `value`, if there is one.
+    pub const fn from_u8(value: u8) -> Option<Kind> {
+        Some(match value {
+            1 => Kind::Token,
+            2 => Kind::User,
+            3 => Kind::Wallet,
+            4 => Kind::WalletState,
+            5 => Kind::Nobody,
+            6 => Kind::Link,
+            _ => return None,
+        })
+    }
+}
+
+/// The place of a record in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RecordKey {
+    /// What the record is.
+    pub kind: Kind,
+    /// Which one of its kind.
+    pub id: [u8; 16],
+}
+
+impl RecordKey {
+    /// The place of the only record of its kind.
+    pub const fn single(kind: Kind) -> RecordKey {
+        RecordKey { kind, id: [0; 16] }
+    }
+
+    /// The place of the user called `name`: found by computing it, never by a scan.
+    pub fn user(name: &str) -> RecordKey {
+        RecordKey {
+            kind: Kind::User,
+            id: truncated(Sha256::new_with_prefix(b"countersign/user/v1\0").chain_update(name)),
+        }
+    }
+
+    /// The place of link `sequence` of the audit chain.
+    pub fn link(sequence: u64) -> RecordKey {
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&sequence.to_be_bytes());
+        RecordKey { kind: Kind::Link, id }
+    }
+
+    fn encode(&self) -> [u8; 17] {
+        let mut bytes = [0; 17];
+        bytes[0] = self.kind as u8;
+        bytes[1..].copy_from_slice(&self.id);
+        bytes
+    }
+}
+
+/// The store's data key, as unwrapped by the backing token, with the keys derived from it.
+pub struct DataKey {
+    store: StoreId,
+    key: Zeroizing<[u8; 32]>,
+}
+
+impl DataKey {
+    /// Takes the unwrapped key of store `store`.
+    pub fn new(store: StoreId, key: Zeroizing<[u8; 32]>) -> DataKey {
+        DataKey { store, key }
+    }
+
+    /// The additional data under which the backing token wraps the data key of `store`.
+    pub fn wrapping_context(store: &StoreId) -> Vec<u8> {
+        [LABEL_DATA_KEY, b"\0", store].concat()
+    }
+
+    /// The store that this key belongs to.
+    pub fn store(&self) -> &StoreId {
+        &self.store
+    }
+
+    /// Seals `plaintext` as version `version` of the record at `place`: format ‖ nonce ‖ ciphertext ‖ tag.
+    pub fn seal(&self, place: &RecordKey, version: u64, nonce: [u8; NONCE_LEN], plaintext: &[u8]) -> Vec<u8> {
+        let context = self.context(place, version);
+        let ciphertext = self
+            .cipher(place)
+            .encrypt(&Nonce::from(nonce), Payload { msg: plaintext, aad: &context })
+            .expect("a record is far below the 64 GiB limit of GCM");
+        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + ciphertext.len());
+        sealed.push(FORMAT);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&ciphertext);
+        sealed
+    }
+
+    /// Opens what [`Self::seal`] sealed at the same place and version.
+    pub fn open(
+        &self,
+        place: &RecordKey,
+        version: u64,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let (format, rest) = sealed.split_first().ok_or(SealError::Truncated)?;
+        if *format != FORMAT {
+            return Err(SealError::Format(*format));
+        }
+        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Truncated)?;
+        let context = self.context(place, version);
+        self.cipher(place)
+            .decrypt(&Nonce::from(*nonce), Payload { msg: ciphertext, aad: &context })
+            .map(Zeroizing::new)
+            .map_err(|_| SealError::Damaged)
+    }
+
+    /// The element of the [`SetHash`] for one sealed record.
+    pub fn element(&self, place: &RecordKey, version: u64, sealed: &[u8]) -> SetHash {
+        let mac = self
+            .derive(LABEL_SET_KEY, &[])
+            .chain_update(place.encode())
+            .chain_update(version.to_be_bytes())
+            .chain_update(Sha256::digest(sealed))
+            .finalize()
+            .into_bytes();
+        SetHash(mac.into())
+    }
+
+    /// The MAC that binds an anchor to this store.
+    pub fn anchor_mac(&self, anchor: &[u8]) -> [u8; 32] {
+        self.derive(LABEL_ANCHOR_KEY, &[]).chain_update(anchor).finalize().into_bytes().into()
+    }
+
+    fn cipher(&self, place: &RecordKey) -> Aes256Gcm {
+        let key = Zeroizing::new(<[u8; 32]>::from(
+            self.mac(&self.key[..], LABEL_RECORD_KEY, &place.encode()).finalize().into_bytes(),
+        ));
+        Aes256Gcm::new(&(*key).into())
+    }
+
+    /// A MAC under the sub-key of `label`.
+    fn derive(&self, label: &[u8], context: &[u8]) -> Hmac<Sha256> {
+        let sub_key =
+            Zeroizing::new(<[u8; 32]>::from(self.mac(&self.key[..], label, context).finalize().into_bytes()));
+        Hmac::new_from_slice(&sub_key[..]).expect("HMAC takes a key of any length")
+    }
+
+    fn mac(&self, key: &[u8], label: &[u8], context: &[u8]) -> Hmac<Sha256> {
+        Hmac::<Sha256>::new_from_slice(key)
+            .expect("HMAC takes a key of any length")
+            .chain_update(label)
+            .chain_update([0])
+            .chain_update(self.store)
+            .chain_update(context)
+    }
+
+    fn context(&self, place: &RecordKey, version: u64) -> Vec<u8> {
+        [LABEL_RECORD, b"\0", &self.store, &place.encode(), &version.to_be_bytes()].concat()
+    }
+}
+
+/// A hash over a set of sealed records, kept up by adding and taking away one element.
+///
+/// Sum modulo 2^256 of one HMAC per element: the keyed `MSet-Add-Hash` of Clarke, Devadas, van Dijk, Gassend and Suh
+/// (ASIACRYPT 2003); its key never leaves the boundary, and the sum is only stored sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetHash([u8; 32]);
+
+impl SetHash {
+    /// The set with `element` added.
+    pub fn with(self, element: SetHash) -> SetHash {
+        let mut carry = 0;
+        let mut sum = self.0;
+        for (byte, added) in sum.iter_mut().zip(element.0) {
+            let total = u16::from(*byte) + u16::from(added) + carry;
+            *byte = total.to_le_bytes()[0];
+            carry = total >> 8;
+        }
+        SetHash(sum)
+    }
+
+    /// The set with `element` taken away.
+    pub fn without(self, element: SetHash) -> SetHash {
+        // -x = !x + 1
+        let mut one = [0; 32];
+        one[0] = 1;
+        self.with(SetHash(element.0.map(|byte| !byte)).with(SetHash(one)))
+    }
+
+    /// The sum, little-endian.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The sum given as 32 little-endian bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> SetHash {
+        SetHash(bytes)
+    }
+}
+
+/// Why a record does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// Shorter than its frame.
+    #[error("truncated")]
+    Truncated,
+    /// Sealed by a newer version.
+    #[error("of unknown format {0}")]
+    Format(u8),
+    /// Changed, moved, renamed or of another version.
+    #[error("damaged or moved")]
+    Damaged,
+}
+
+/// The first 16 bytes of a SHA-256.
+pub(in crate::kernel) fn truncated(hash: Sha256) -> [u8; 16] {
+    let digest: [u8; 32] = hash.finalize().into();
+    *digest.first_chunk().expect("32 bytes hold 16")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key() -> DataKey {
+        DataKey::new([7; 16], Zeroizing::new([9; 32]))
+    }
+
+    const PLACE: RecordKey = RecordKey { kind: Kind::User, id: [3; 16] };
+
+    #[test]
+    fn additional_data_is_golden() {
+        assert_eq!(
+            hex::encode(key().context(&PLACE, 5)),
+            "636f756e7465727369676e2f7265636f72642f763100\
+             07070707070707070707070707070707\
+             0203030303030303030303030303030303\
+             0000000000000005"
+        );
+        assert_eq!(
+            hex::encode(DataKey::wrapping_context(&[7; 16])),
+            "636f756e7465727369676e2f646174612d6b65792f763100\
+             07070707070707070707070707070707"
+        );
+    }
+
+    #[test]
+    fn derived_values_are_golden() {
+        assert_eq!(
+            hex::encode(key().seal(&PLACE, 5, [1; 12], b"record")),
+            include_str!("../../tests/vectors/seal-record.hex").trim()
+        );
+        assert_eq!(
+            hex::encode(key().element(&PLACE, 5, b"sealed").as_bytes()),
+            include_str!("../../tests/vectors/seal-element.hex").trim()
+        );
+        assert_eq!(
+            hex::encode(key().anchor_mac(b"anchor")),
+            include_str!("../../tests/vectors/seal-anchor-mac.hex").trim()
+        );
+    }
+
+    #[test]
+    fn a_record_opens_only_at_its_place_and_version() {
+        let sealed = key().seal(&PLACE, 5, [1; 12], b"record");
+        assert_eq!(&key().open(&PLACE, 5, &sealed).expect("opens")[..], b"record");
+        let elsewhere = RecordKey { id: [4; 16], ..PLACE };
+        let other_kind = RecordKey { kind: Kind::Wallet, ..PLACE };
+        let other_store = DataKey::new([8; 16], Zeroizing::new([9; 32]));
+        assert_eq!(key().open(&elsewhere, 5, &sealed).err(), Some(SealError::Damaged));
+        assert_eq!(key().open(&other_kind, 5, &sealed).err(), Some(SealError::Damaged));
+        assert_eq!(key().open(&PLACE, 4, &sealed).err(), Some(SealError::Damaged));
+        assert_eq!(other_store.open(&PLACE, 5, &sealed).err(), Some(SealError::Damaged));
+    }
+
+    #[test]
+    fn state_bitflip_every_bit_of_a_record_is_noticed() {
+        let sealed = key().seal(&PLACE, 5, [1; 12], b"record");
+        for bit in 0..sealed.len() * 8 {
+            let mut flipped = sealed.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(key().open(&PLACE, 5, &flipped).is_err(), "bit {bit}");
+        }
+        for len in 0..sealed.len() {
+            assert!(key().open(&PLACE, 5, &sealed[..len]).is_err(), "length {len}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_hash_depends_on_the_set_alone(elements in prop::collection::vec(any::<[u8; 32]>(), 1..20)) {
+            let forwards = elements.iter().fold(SetHash::default(), |set, &e| set.with(SetHash(e)));
+            let backwards = elements.iter().rev().fold(SetHash::default(), |set, &e| set.with(SetHash(e)));
+            prop_assert_eq!(forwards, backwards);
+            let emptied = elements.iter().fold(forwards, |set, &e| set.without(SetHash(e)));
+            prop_assert_eq!(emptied, SetHash::default());
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Countersign: a PKCS#11 module that signs a Bitcoin transaction only after it has itself verified the user's
+//! one-time code.
+//!
+//! The way of one signature stands in [`gate`]:
+//!
+//! ```text
+//! C_Sign bytes → Approval::parse → CheckedPsbt::parse → charge → otp::verify → policy.judge
+//!             → commit → Authorization → signer::sign → bytes
+//! ```
+//!
+//! Dependencies point inwards: `pkcs11, shell → engine (gate, admin) → ports → kernel`.
+//!
+//! Invariants, each argued where it is kept:
+//!
+//! - I1. No signature without a right code: the signer takes an [`kernel::signer::Authorization`], which is made of a
+//!   receipt for consumed codes ([`kernel::signer`], G1).
+//! - I2. No code twice: a step is spent, durably, before the signature exists, and never again ([`kernel::state`], T3).
+//! - I3. No free guess: a try is charged, durably, before the comparison ([`kernel::otp`], O1).
+//! - I4. No silence: whatever cannot be read, opened, proved or believed refuses. There is no permissive switch.
+//! - I5. No old state: records are bound to place and version, their set and history to an anchor in the backing token
+//!   ([`kernel::seal`], [`kernel::anchor`]).
+//! - I6. No claim believed: what is ours is derived, what it is worth is proved ([`kernel::psbt`], P1 to P4).
+//! - I7. No secret outside: none in an error, a log line, an attribute or an argument list.
+
+pub mod admin;
+pub mod engine;
+pub mod gate;
+pub mod kernel;
+pub mod pkcs11;
+pub mod ports;
+pub mod shell;

@@ -1,0 +1,33 @@
+//! The C interface: PKCS#11 v2.40, and the 3.0 table for `C_LoginUser`.
+//!
+//! A call comes in at [`entry`] (catch, convert, call), with its pointers looked at in [`raw`] alone, and goes on to the
+//! file of its chapter, which is safe Rust over a [`module::Module`].
+//!
+//! | file | chapter of PKCS#11 v3.0 section 5 |
+//! |---|---|
+//! | `instance` | 5.4 general-purpose functions |
+//! | `slot_token` | 5.5 slot and token management |
+//! | `session` | 5.6 session management |
+//! | `object`, `attributes` | 5.7 object management |
+//! | `sign` | 5.13 signing |
+//! | `verify` | 5.15 verifying |
+//! | `key_management` | 5.18 key management |
+//! | `random` | 5.19 random number generation |
+
+mod attributes;
+mod entry;
+mod instance;
+mod key_management;
+mod module;
+mod object;
+mod random;
+mod raw;
+mod rv;
+mod session;
+mod sign;
+mod slot_token;
+mod table;
+pub mod vendor;
+mod verify;
+
+pub use table::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList};

@@ -1,0 +1,230 @@
+//! One initialised module: the engine with the sessions, logins and handles of one application.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cryptoki_sys::*;
+use zeroize::Zeroizing;
+
+use super::rv::{Answer, Rv};
+use super::sign::Signing;
+use crate::engine::{Engine, WalletId};
+use crate::kernel::audit::Role;
+
+/// The only slot.
+pub(super) const SLOT: CK_SLOT_ID = 0;
+/// Most sessions at a time.
+pub(super) const MAX_SESSIONS: usize = 4_096;
+
+/// The engine with the sessions, logins and handles of one application.
+pub(super) struct Module {
+    pub(super) engine: Engine,
+    sessions: Mutex<Sessions>,
+    handles: Mutex<Handles>,
+}
+
+#[derive(Default)]
+struct Sessions {
+    open: HashMap<CK_SESSION_HANDLE, Arc<Mutex<Session>>>,
+    read_only: usize,
+    last: CK_SESSION_HANDLE,
+    /// The application's login: it holds for all of its sessions (PKCS#11 v2.40 section 2.4, "Session types").
+    role: Option<Role>,
+}
+
+/// One session.
+#[derive(Default)]
+pub(super) struct Session {
+    pub(super) read_write: bool,
+    /// What `C_FindObjects` has not given yet.
+    pub(super) found: Option<std::vec::IntoIter<CK_OBJECT_HANDLE>>,
+    pub(super) signing: Option<Signing>,
+    /// The user whose code is being verified.
+    pub(super) verifying: Option<String>,
+    /// The enrolments made in this session and not read yet.
+    pub(super) enrolments: HashMap<String, Zeroizing<String>>,
+}
+
+/// An object of the token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Object {
+    /// A user's OTP key, by name.
+    User(String),
+    /// The public side of a wallet.
+    WalletPublic(WalletId),
+    /// The private side of a wallet.
+    WalletPrivate(WalletId),
+}
+
+impl Object {
+    /// Whether it is invisible without login (`CKA_PRIVATE`).
+    pub(super) fn is_private(&self) -> bool {
+        !matches!(self, Object::WalletPublic(_))
+    }
+}
+
+#[derive(Default)]
+struct Handles {
+    objects: HashMap<CK_OBJECT_HANDLE, Object>,
+    handles: HashMap<Object, CK_OBJECT_HANDLE>,
+    last: CK_OBJECT_HANDLE,
+}
+
+impl Module {
+    pub(super) fn new(engine: Engine) -> Module {
+        Module { engine, sessions: Mutex::default(), handles: Mutex::default() }
+    }
+
+    /// Works on a session. One call at a time: a second one waits.
+    ///
+    /// A call that panicked leaves its session in doubt: every further call but `C_CloseSession` is refused.
+    pub(super) fn with_session<T>(
+        &self,
+        handle: CK_SESSION_HANDLE,
+        work: impl FnOnce(&mut Session) -> Answer<T>,
+    ) -> Answer<T> {
+        let session =
+            self.sessions().open.get(&handle).map(Arc::clone).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
+        let mut session = session.lock().map_err(|_| Rv(CKR_GENERAL_ERROR))?;
+        work(&mut session)
+    }
+
+    /// Opens a session.
+    pub(super) fn open_session(&self, read_write: bool) -> Answer<CK_SESSION_HANDLE> {
+        let mut sessions = self.sessions();
+        if sessions.role == Some(Role::So) && !read_write {
+            return Err(Rv(CKR_SESSION_READ_WRITE_SO_EXISTS));
+        }
+        if sessions.open.len() >= MAX_SESSIONS {
+            return Err(Rv(CKR_SESSION_COUNT));
+        }
+        // Handles are not used again: one that was closed stays invalid.
+        sessions.last += 1;
+        let handle = sessions.last;
+        sessions.read_only += usize::from(!read_write);
+        sessions.open.insert(handle, Arc::new(Mutex::new(Session { read_write, ..Session::default() })));
+        Ok(handle)
+    }
+
+    /// Closes a session. With the last one the application is logged out.
+    pub(super) fn close_session(&self, handle: CK_SESSION_HANDLE) -> Answer {
+        let mut sessions = self.sessions();
+        let session = sessions.open.remove(&handle).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
+        let read_write = session.lock().unwrap_or_else(PoisonError::into_inner).read_write;
+        sessions.read_only -= usize::from(!read_write);
+        if sessions.open.is_empty() {
+            sessions.role = None;
+        }
+        Ok(())
+    }
+
+    /// Closes all sessions and logs out.
+    pub(super) fn close_all_sessions(&self) {
+        let mut sessions = self.sessions();
+        let last = sessions.last;
+        *sessions = Sessions { last, ..Sessions::default() };
+    }
+
+    /// How many sessions are open, and how many of them read-write.
+    pub(super) fn session_counts(&self) -> (usize, usize) {
+        let sessions = self.sessions();
+        (sessions.open.len(), sessions.open.len() - sessions.read_only)
+    }
+
+    /// Who is logged in.
+    pub(super) fn role(&self) -> Option<Role> {
+        self.sessions().role
+    }
+
+    /// Whether `role` may log in now.
+    pub(super) fn check_login(&self, role: Role) -> Answer {
+        self.sessions().check_login(role)
+    }
+
+    /// Logs `role` in, whose PIN was right.
+    pub(super) fn set_login(&self, role: Role) -> Answer {
+        let mut sessions = self.sessions();
+        sessions.check_login(role)?;
+        sessions.role = Some(role);
+        Ok(())
+    }
+
+    /// Logs out. What was begun under the login ends with it, and handles of private objects become invalid.
+    pub(super) fn logout(&self) -> Answer {
+        let open: Vec<_> = {
+            let mut sessions = self.sessions();
+            sessions.role.take().ok_or(Rv(CKR_USER_NOT_LOGGED_IN))?;
+            sessions.open.values().map(Arc::clone).collect()
+        };
+        for session in open {
+            let mut session = session.lock().map_err(|_| Rv(CKR_GENERAL_ERROR))?;
+            *session = Session { read_write: session.read_write, ..Session::default() };
+        }
+        let mut handles = self.handles();
+        let Handles { objects, handles: by_object, .. } = &mut *handles;
+        objects.retain(|_, object| !object.is_private());
+        by_object.retain(|object, _| !object.is_private());
+        Ok(())
+    }
+
+    /// The security officer, in a read-write session: who may administer.
+    pub(super) fn require_so(&self, session: &Session) -> Answer {
+        if self.role() != Some(Role::So) {
+            return Err(Rv(CKR_USER_NOT_LOGGED_IN));
+        }
+        if !session.read_write {
+            return Err(Rv(CKR_SESSION_READ_ONLY));
+        }
+        Ok(())
+    }
+
+    /// The handle of an object: the same as long as it is visible.
+    pub(super) fn handle_of(&self, object: Object) -> CK_OBJECT_HANDLE {
+        let mut handles = self.handles();
+        if let Some(handle) = handles.handles.get(&object) {
+            return *handle;
+        }
+        handles.last += 1;
+        let handle = handles.last;
+        handles.objects.insert(handle, object.clone());
+        handles.handles.insert(object, handle);
+        handle
+    }
+
+    /// The object of a handle, if it is visible to whoever is logged in.
+    pub(super) fn object_of(&self, handle: CK_OBJECT_HANDLE) -> Answer<Object> {
+        let object = self.handles().objects.get(&handle).cloned().ok_or(Rv(CKR_OBJECT_HANDLE_INVALID))?;
+        if object.is_private() && self.role().is_none() {
+            return Err(Rv(CKR_OBJECT_HANDLE_INVALID));
+        }
+        Ok(object)
+    }
+
+    /// Forgets the handle of an object that is gone.
+    pub(super) fn forget(&self, handle: CK_OBJECT_HANDLE) {
+        let mut handles = self.handles();
+        if let Some(object) = handles.objects.remove(&handle) {
+            handles.handles.remove(&object);
+        }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        // Nothing under this lock calls anything that could panic half-way.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handles(&self) -> MutexGuard<'_, Handles> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sessions {
+    fn check_login(&self, role: Role) -> Answer {
+        match self.role {
+            Some(current) if current == role => Err(Rv(CKR_USER_ALREADY_LOGGED_IN)),
+            Some(_) => Err(Rv(CKR_USER_ANOTHER_ALREADY_LOGGED_IN)),
+            None if role == Role::So && self.read_only > 0 => Err(Rv(CKR_SESSION_READ_ONLY_EXISTS)),
+            None => Ok(()),
+        }
+    }
+}

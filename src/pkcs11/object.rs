@@ -1,0 +1,236 @@
+//! Object management (PKCS#11 v2.40 section 5.7).
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::attributes::{self, Hidden, bool_value};
+use super::key_management::{text, user_list};
+use super::module::{Module, Object, Session};
+use super::raw::{AttributeSlot, Room, TemplateEntry};
+use super::rv::{Answer, Rv};
+use super::vendor::*;
+use crate::admin::WalletChange;
+use crate::engine::{UserView, WalletId};
+use crate::kernel::wallet::Wallet;
+
+/// An object as it is now.
+enum Loaded {
+    User(UserView),
+    WalletPublic(Arc<Wallet>),
+    WalletPrivate(Arc<Wallet>),
+}
+
+impl Loaded {
+    fn attribute(&self, kind: CK_ATTRIBUTE_TYPE) -> Result<Vec<u8>, Hidden> {
+        match self {
+            Loaded::User(user) => attributes::of_user(user, kind),
+            Loaded::WalletPublic(wallet) => attributes::of_public(wallet, kind),
+            Loaded::WalletPrivate(wallet) => attributes::of_private(wallet, kind),
+        }
+    }
+
+    fn matches(&self, template: &[TemplateEntry]) -> bool {
+        template.iter().all(|entry| self.attribute(entry.kind).is_ok_and(|value| value == entry.value[..]))
+    }
+}
+
+impl Module {
+    /// `C_FindObjectsInit`: what is visible and matches every attribute of the template.
+    pub(super) fn find_objects_init(&self, session: CK_SESSION_HANDLE, template: &[TemplateEntry]) -> Answer {
+        self.with_session(session, |session| {
+            if session.found.is_some() {
+                return Err(Rv(CKR_OPERATION_ACTIVE));
+            }
+            let mut found = Vec::new();
+            for object in self.candidates(template)? {
+                if self.load(&object)?.is_some_and(|loaded| loaded.matches(template)) {
+                    found.push(self.handle_of(object));
+                }
+            }
+            found.sort_unstable();
+            session.found = Some(found.into_iter());
+            Ok(())
+        })
+    }
+
+    /// `C_FindObjects`: at most `most` further handles.
+    pub(super) fn find_objects(
+        &self,
+        session: CK_SESSION_HANDLE,
+        most: usize,
+    ) -> Answer<Vec<CK_OBJECT_HANDLE>> {
+        self.with_session(session, |session| {
+            let found = session.found.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            Ok(found.by_ref().take(most).collect())
+        })
+    }
+
+    /// `C_FindObjectsFinal`.
+    pub(super) fn find_objects_final(&self, session: CK_SESSION_HANDLE) -> Answer {
+        self.with_session(session, |session| {
+            session.found.take().map(drop).ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))
+        })
+    }
+
+    /// `C_GetAttributeValue`: every slot is answered, and the worst answer returned.
+    pub(super) fn get_attribute_value(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        slots: &mut [AttributeSlot],
+    ) -> Answer {
+        self.with_session(session, |session| {
+            let object = self.object_of(object)?;
+            let loaded = self.load(&object)?.ok_or(Rv(CKR_OBJECT_HANDLE_INVALID))?;
+            let mut answer = Ok(());
+            for slot in slots {
+                let one = match (&loaded, slot.kind()) {
+                    (Loaded::User(user), CKA_COUNTERSIGN_OTPAUTH_URI) => {
+                        show_enrolment(session, &user.name, slot)
+                    }
+                    (_, kind) => show(loaded.attribute(kind), slot),
+                };
+                answer = answer.and(one);
+            }
+            answer
+        })
+    }
+
+    /// `C_SetAttributeValue`: all of the template or nothing.
+    pub(super) fn set_attribute_value(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        template: &[TemplateEntry],
+    ) -> Answer {
+        self.with_session(session, |session| {
+            let object = self.object_of(object)?;
+            match &object {
+                Object::User(name) => {
+                    check_unlocking(template)?;
+                    self.require_so(session)?;
+                    if template.is_empty() { Ok(()) } else { Ok(self.engine.unlock_user(name)?) }
+                }
+                Object::WalletPublic(id) | Object::WalletPrivate(id) => {
+                    let change = wallet_change(template)?;
+                    self.require_so(session)?;
+                    if template.is_empty() { Ok(()) } else { Ok(self.engine.change_wallet(id, change)?) }
+                }
+            }
+        })
+    }
+
+    /// `C_DestroyObject`: a user whom no wallet lists. A wallet is never destroyed: there may be coins in it.
+    pub(super) fn destroy_object(&self, session: CK_SESSION_HANDLE, handle: CK_OBJECT_HANDLE) -> Answer {
+        self.with_session(session, |session| {
+            let Object::User(name) = self.object_of(handle)? else { return Err(Rv(CKR_ACTION_PROHIBITED)) };
+            self.require_so(session)?;
+            self.engine.remove_user(&name)?;
+            session.enrolments.remove(&name);
+            self.forget(handle);
+            Ok(())
+        })
+    }
+
+    /// The visible objects that can match: by name where the template has one, else all.
+    fn candidates(&self, template: &[TemplateEntry]) -> Answer<Vec<Object>> {
+        let sees_private = self.role().is_some();
+        let name = template
+            .iter()
+            .find(|entry| matches!(entry.kind, CKA_LABEL | CKA_OTP_USER_IDENTIFIER))
+            .and_then(|entry| core::str::from_utf8(&entry.value).ok());
+        let mut objects = Vec::new();
+        let wallets: Vec<(WalletId, Arc<Wallet>)> = self.engine.wallets();
+        for (id, wallet) in wallets {
+            if name.is_none_or(|name| name == wallet.label()) {
+                objects.push(Object::WalletPublic(id));
+                if sees_private {
+                    objects.push(Object::WalletPrivate(id));
+                }
+            }
+        }
+        if sees_private {
+            match name {
+                Some(name) => objects.push(Object::User(name.to_owned())),
+                None => objects.extend(self.engine.user_names()?.into_iter().map(Object::User)),
+            }
+        }
+        Ok(objects)
+    }
+
+    fn load(&self, object: &Object) -> Answer<Option<Loaded>> {
+        Ok(match object {
+            Object::User(name) => self.engine.user(name)?.map(Loaded::User),
+            Object::WalletPublic(id) => Some(Loaded::WalletPublic(self.engine.wallet(id)?)),
+            Object::WalletPrivate(id) => Some(Loaded::WalletPrivate(self.engine.wallet(id)?)),
+        })
+    }
+}
+
+/// Puts a value into a slot, or says why not (section 5.7, `C_GetAttributeValue`, cases 1 to 5).
+fn show(value: Result<Vec<u8>, Hidden>, slot: &mut AttributeSlot) -> Answer {
+    let value = value.map_err(|hidden| {
+        slot.unavailable();
+        match hidden {
+            Hidden::Sensitive => Rv(CKR_ATTRIBUTE_SENSITIVE),
+            Hidden::Unknown => Rv(CKR_ATTRIBUTE_TYPE_INVALID),
+        }
+    })?;
+    match slot.room(value.len()) {
+        Room::Query => Ok(()),
+        Room::Enough => {
+            slot.write(&value);
+            Ok(())
+        }
+        Room::TooSmall => Err(Rv(CKR_BUFFER_TOO_SMALL)),
+    }
+}
+
+/// Shows the `otpauth://` URI once: a length query does not count, a delivery does.
+fn show_enrolment(session: &mut Session, name: &str, slot: &mut AttributeSlot) -> Answer {
+    let Some(uri) = session.enrolments.get(name) else {
+        slot.unavailable();
+        return Err(Rv(CKR_ATTRIBUTE_SENSITIVE));
+    };
+    let mut bytes = Zeroizing::new(uri.as_bytes().to_vec());
+    let delivered = slot.room(bytes.len());
+    match delivered {
+        Room::Query => Ok(()),
+        Room::TooSmall => Err(Rv(CKR_BUFFER_TOO_SMALL)),
+        Room::Enough => {
+            slot.write(&bytes);
+            bytes.zeroize();
+            session.enrolments.remove(name);
+            Ok(())
+        }
+    }
+}
+
+/// All that can be set of a user: `CKA_COUNTERSIGN_LOCKED`, to false.
+fn check_unlocking(template: &[TemplateEntry]) -> Answer {
+    template.iter().try_for_each(|TemplateEntry { kind, value }| match *kind {
+        CKA_COUNTERSIGN_LOCKED if !bool_value(value)? => Ok(()),
+        CKA_COUNTERSIGN_LOCKED => Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
+        other => Err(not_to_be_set(other)),
+    })
+}
+
+/// All that can be set of a wallet: its label, its users, its policy as a whole.
+fn wallet_change(template: &[TemplateEntry]) -> Answer<WalletChange> {
+    let mut change = WalletChange::default();
+    for TemplateEntry { kind, value } in template {
+        match *kind {
+            CKA_LABEL => change.label = Some(text(value)?),
+            CKA_COUNTERSIGN_USERS => change.users = Some(user_list(&text(value)?)),
+            CKA_COUNTERSIGN_POLICY => change.policy = Some(text(value)?),
+            other => return Err(not_to_be_set(other)),
+        }
+    }
+    Ok(change)
+}
+
+fn not_to_be_set(kind: CK_ATTRIBUTE_TYPE) -> Rv {
+    if attributes::is_known(kind) { Rv(CKR_ATTRIBUTE_READ_ONLY) } else { Rv(CKR_ATTRIBUTE_TYPE_INVALID) }
+}

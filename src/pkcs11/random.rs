@@ -1,0 +1,30 @@
+//! Random number generation (PKCS#11 v2.40 section 5.16).
+
+use cryptoki_sys::*;
+use zeroize::Zeroizing;
+
+use super::module::Module;
+use super::rv::Answer;
+
+impl Module {
+    /// `C_GenerateRandom`: `len` bytes.
+    pub(super) fn generate_random(
+        &self,
+        session: CK_SESSION_HANDLE,
+        len: usize,
+    ) -> Answer<Zeroizing<Vec<u8>>> {
+        self.with_session(session, |_| {
+            forced_panic(len);
+            let mut bytes = Zeroizing::new(vec![0; len]);
+            self.engine.random(&mut bytes)?;
+            Ok(bytes)
+        })
+    }
+}
+
+/// The test of the panic boundary needs a call that panics: with the feature, 3,737 bytes are that call.
+fn forced_panic(len: usize) {
+    if cfg!(feature = "forced-panic") && len == 3_737 {
+        panic!("forced by the feature forced-panic");
+    }
+}

@@ -1,0 +1,297 @@
+//! Raw pointers: they are looked at here and nowhere else.
+//!
+//! Null, length and overflow are checked before a slice exists; input is copied once, so that the caller cannot change
+//! it under us; a length and its buffer are written last. What cannot be checked, that a pointer which is not null is
+//! valid for its length, is the contract of PKCS#11 with the caller, and the SAFETY argument of every block.
+
+#![allow(unsafe_code)]
+
+use core::slice;
+
+use cryptoki_sys::*;
+use zeroize::Zeroizing;
+
+use super::instance::InitializeArguments;
+use super::rv::{Answer, Rv};
+use super::sign::Mechanism;
+
+/// Most attributes in one template.
+const MAX_ATTRIBUTES: usize = 256;
+/// Longest value of an attribute in a template, and longest mechanism parameter.
+const MAX_VALUE_LEN: usize = 64 * 1024;
+
+/// `text`, padded with blanks to the length of the field. Longer text is cut.
+pub(super) fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut field = [b' '; N];
+    let len = text.len().min(N);
+    field[..len].copy_from_slice(&text.as_bytes()[..len]);
+    field
+}
+
+/// Copies `len` bytes from `data`; more than `most` are refused with `over` before anything is read.
+///
+/// # Safety
+/// `data` is null or valid for `len` bytes.
+pub(super) unsafe fn bytes(
+    data: *const u8,
+    len: CK_ULONG,
+    most: usize,
+    over: CK_RV,
+) -> Answer<Zeroizing<Vec<u8>>> {
+    let len = usize::try_from(len).ok().filter(|len| *len <= most).ok_or(Rv(over))?;
+    if len == 0 {
+        return Ok(Zeroizing::new(vec![]));
+    }
+    if data.is_null() {
+        return Err(Rv(CKR_ARGUMENTS_BAD));
+    }
+    // SAFETY: not null, and the caller vouches for `len` bytes, which is at most `most`, far below `isize::MAX`.
+    Ok(Zeroizing::new(unsafe { slice::from_raw_parts(data, len) }.to_vec()))
+}
+
+/// Writes an answer where the caller wants it.
+///
+/// # Safety
+/// `place` is null or valid for writing a `T`.
+pub(super) unsafe fn put<T>(place: *mut T, value: T) -> Answer {
+    if place.is_null() {
+        return Err(Rv(CKR_ARGUMENTS_BAD));
+    }
+    // SAFETY: not null, and the caller vouches for the rest.
+    unsafe { place.write(value) };
+    Ok(())
+}
+
+/// Answers a list by the convention of section 5.2: a null buffer asks for the count.
+///
+/// # Safety
+/// `count` is null or valid; `buffer` is null or valid for writing as many items as `count` says.
+pub(super) unsafe fn put_list<T: Copy>(items: &[T], buffer: *mut T, count: *mut CK_ULONG) -> Answer {
+    if count.is_null() {
+        return Err(Rv(CKR_ARGUMENTS_BAD));
+    }
+    // SAFETY: not null, and the caller vouches for it.
+    let room = unsafe { count.read() };
+    // SAFETY: as above.
+    unsafe { count.write(items.len() as CK_ULONG) };
+    if buffer.is_null() {
+        return Ok(());
+    }
+    if room < items.len() as CK_ULONG {
+        return Err(Rv(CKR_BUFFER_TOO_SMALL));
+    }
+    // SAFETY: not null, and the caller vouches for `room` items, which is at least as many as there are.
+    unsafe { buffer.copy_from_nonoverlapping(items.as_ptr(), items.len()) };
+    Ok(())
+}
+
+/// How much of an answer fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// The caller only asks for the length, which it has been told.
+    Query,
+    /// Too little; the caller has been told the length.
+    TooSmall,
+    /// Enough.
+    Enough,
+}
+
+/// A buffer of variable length for an answer, with the place of its length.
+pub(super) struct Output {
+    buffer: *mut u8,
+    len: *mut CK_ULONG,
+    capacity: usize,
+}
+
+impl Output {
+    /// # Safety
+    /// Until it is dropped, `len` is null or valid, and `buffer` is null or valid for writing as many bytes as `len` says.
+    pub(super) unsafe fn new(buffer: *mut u8, len: *mut CK_ULONG) -> Answer<Output> {
+        if len.is_null() {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        // SAFETY: not null, and the caller vouches for it. Read once: it may change later.
+        let capacity = unsafe { len.read() };
+        Ok(Output { buffer, len, capacity: usize::try_from(capacity).unwrap_or(usize::MAX) })
+    }
+
+    /// Whether `needed` bytes fit. If not, or if only the length was asked for, the caller is told it here.
+    pub(super) fn room(&mut self, needed: usize) -> Room {
+        let room = match () {
+            () if self.buffer.is_null() => Room::Query,
+            () if self.capacity < needed => Room::TooSmall,
+            () => return Room::Enough,
+        };
+        // SAFETY: valid by the contract of `new`.
+        unsafe { self.len.write(needed as CK_ULONG) };
+        room
+    }
+
+    /// Writes the answer and its exact length.
+    pub(super) fn write(&mut self, answer: &[u8]) -> Answer {
+        if self.room(answer.len()) != Room::Enough {
+            return Err(Rv(CKR_BUFFER_TOO_SMALL));
+        }
+        // SAFETY: not null and long enough, as `room` found; valid by the contract of `new`.
+        unsafe { self.buffer.copy_from_nonoverlapping(answer.as_ptr(), answer.len()) };
+        // SAFETY: valid by the contract of `new`.
+        unsafe { self.len.write(answer.len() as CK_ULONG) };
+        Ok(())
+    }
+}
+
+/// One attribute of a template, copied.
+pub(super) struct TemplateEntry {
+    pub(super) kind: CK_ATTRIBUTE_TYPE,
+    pub(super) value: Zeroizing<Vec<u8>>,
+}
+
+/// Copies a template.
+///
+/// # Safety
+/// `template` is null or valid for `count` attributes, each with a `pValue` that is null or valid for `ulValueLen` bytes.
+pub(super) unsafe fn template(template: *const CK_ATTRIBUTE, count: CK_ULONG) -> Answer<Vec<TemplateEntry>> {
+    let count = attribute_count(template, count)?;
+    (0..count)
+        .map(|index| {
+            // SAFETY: below `count`, for which the caller vouches.
+            let attribute = unsafe { template.add(index).read() };
+            // SAFETY: the caller vouches for the value.
+            let value = unsafe {
+                bytes(
+                    attribute.pValue.cast(),
+                    attribute.ulValueLen,
+                    MAX_VALUE_LEN,
+                    CKR_ATTRIBUTE_VALUE_INVALID,
+                )
+            }?;
+            Ok(TemplateEntry { kind: attribute.type_, value })
+        })
+        .collect()
+}
+
+/// One attribute that the caller wants to read.
+pub(super) struct AttributeSlot {
+    attribute: *mut CK_ATTRIBUTE,
+    kind: CK_ATTRIBUTE_TYPE,
+    buffer: *mut u8,
+    capacity: CK_ULONG,
+}
+
+impl AttributeSlot {
+    /// Which attribute.
+    pub(super) fn kind(&self) -> CK_ATTRIBUTE_TYPE {
+        self.kind
+    }
+
+    /// Whether a value of `needed` bytes fits. If only the length was asked for, the caller is told it here; if the
+    /// buffer is too small, that it is not available (section 5.7, `C_GetAttributeValue`, cases 3 to 5).
+    pub(super) fn room(&mut self, needed: usize) -> Room {
+        if self.buffer.is_null() {
+            self.set_len(needed as CK_ULONG);
+            return Room::Query;
+        }
+        if self.capacity < needed as CK_ULONG {
+            self.unavailable();
+            return Room::TooSmall;
+        }
+        Room::Enough
+    }
+
+    /// Writes a value that fits.
+    pub(super) fn write(&mut self, value: &[u8]) {
+        if self.room(value.len()) == Room::Enough {
+            // SAFETY: not null and long enough, as `room` found; valid by the contract of `slots`.
+            unsafe { self.buffer.copy_from_nonoverlapping(value.as_ptr(), value.len()) };
+            self.set_len(value.len() as CK_ULONG);
+        }
+    }
+
+    /// There is no value to show.
+    pub(super) fn unavailable(&mut self) {
+        self.set_len(CK_UNAVAILABLE_INFORMATION);
+    }
+
+    fn set_len(&mut self, len: CK_ULONG) {
+        // SAFETY: valid by the contract of `slots`; a field is written through the raw pointer, no reference is made.
+        unsafe { (&raw mut (*self.attribute).ulValueLen).write(len) };
+    }
+}
+
+/// Takes a template that is to be filled.
+///
+/// # Safety
+/// Until the slots are dropped, as for [`template`], and valid for writing.
+pub(super) unsafe fn slots(template: *mut CK_ATTRIBUTE, count: CK_ULONG) -> Answer<Vec<AttributeSlot>> {
+    let count = attribute_count(template, count)?;
+    Ok((0..count)
+        .map(|index| {
+            // SAFETY: below `count`, for which the caller vouches.
+            let attribute = unsafe { template.add(index) };
+            // SAFETY: as above.
+            let CK_ATTRIBUTE { type_, pValue, ulValueLen } = unsafe { attribute.read() };
+            AttributeSlot { attribute, kind: type_, buffer: pValue.cast(), capacity: ulValueLen }
+        })
+        .collect())
+}
+
+/// Copies a mechanism with its parameter; null is `None`.
+///
+/// # Safety
+/// `mechanism` is null or valid, its `pParameter` null or valid for `ulParameterLen` bytes.
+pub(super) unsafe fn mechanism(mechanism: *const CK_MECHANISM) -> Answer<Option<Mechanism>> {
+    if mechanism.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: not null, and the caller vouches for it.
+    let CK_MECHANISM { mechanism, pParameter, ulParameterLen } = unsafe { mechanism.read() };
+    let malformed = Rv(CKR_MECHANISM_PARAM_INVALID);
+    // SAFETY: the caller vouches for the parameter.
+    let parameter =
+        unsafe { bytes(pParameter.cast(), ulParameterLen, MAX_VALUE_LEN, CKR_MECHANISM_PARAM_INVALID) }
+            .map_err(|_| malformed)?;
+    Ok(Some(Mechanism { mechanism, parameter }))
+}
+
+/// Copies a token label of 32 bytes.
+///
+/// # Safety
+/// `label` is null or valid for 32 bytes.
+pub(super) unsafe fn label(label: *const u8) -> Answer<[u8; 32]> {
+    // SAFETY: as the caller vouches.
+    let label = unsafe { bytes(label, 32, 32, CKR_ARGUMENTS_BAD) }?;
+    label[..].try_into().map_err(|_| Rv(CKR_ARGUMENTS_BAD))
+}
+
+/// Reads the arguments of `C_Initialize`.
+///
+/// # Safety
+/// `arguments` is null or points to a valid `CK_C_INITIALIZE_ARGS`.
+pub(super) unsafe fn initialize_arguments(arguments: CK_VOID_PTR) -> InitializeArguments {
+    if arguments.is_null() {
+        return InitializeArguments { own_mutexes_only: false, malformed: false };
+    }
+    // SAFETY: not null, and the caller vouches for it.
+    let arguments = unsafe { arguments.cast::<CK_C_INITIALIZE_ARGS>().read() };
+    let given = [
+        arguments.CreateMutex.is_some(),
+        arguments.DestroyMutex.is_some(),
+        arguments.LockMutex.is_some(),
+        arguments.UnlockMutex.is_some(),
+    ];
+    let all = given.iter().all(|given| *given);
+    let none = given.iter().all(|given| !*given);
+    InitializeArguments {
+        own_mutexes_only: all && arguments.flags & CKF_OS_LOCKING_OK == 0,
+        malformed: !(all || none) || !arguments.pReserved.is_null(),
+    }
+}
+
+fn attribute_count(template: *const CK_ATTRIBUTE, count: CK_ULONG) -> Answer<usize> {
+    let count =
+        usize::try_from(count).ok().filter(|count| *count <= MAX_ATTRIBUTES).ok_or(Rv(CKR_ARGUMENTS_BAD))?;
+    if count > 0 && template.is_null() {
+        return Err(Rv(CKR_ARGUMENTS_BAD));
+    }
+    Ok(count)
+}

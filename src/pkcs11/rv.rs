@@ -1,0 +1,94 @@
+//! Answers: what each error is to the caller.
+
+use cryptoki_sys::*;
+
+use super::vendor::*;
+use crate::engine::EngineError;
+use crate::kernel::psbt::PsbtError;
+use crate::ports::LedgerError;
+use crate::shell::OpenError;
+
+/// A `CK_RV` other than `CKR_OK`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rv(pub(super) CK_RV);
+
+/// What every call gives.
+pub(super) type Answer<T = ()> = Result<T, Rv>;
+
+impl From<EngineError> for Rv {
+    /// The table of `abi.md`, "Answers". What the caller may not know stands in the log.
+    fn from(error: EngineError) -> Rv {
+        let rv = match &error {
+            EngineError::Code => CKR_PIN_INCORRECT,
+            EngineError::Locked => CKR_PIN_LOCKED,
+            EngineError::Policy(_) => CKR_COUNTERSIGN_POLICY,
+            EngineError::Clock(_) => CKR_COUNTERSIGN_CLOCK,
+            EngineError::Approval(_) => CKR_MECHANISM_PARAM_INVALID,
+            EngineError::Psbt(psbt) => psbt_rv(psbt),
+            EngineError::Ledger(ledger) => ledger_rv(ledger),
+            EngineError::Random(_) => CKR_DEVICE_ERROR,
+            EngineError::Signer(_) => CKR_DEVICE_ERROR,
+            EngineError::Pin => CKR_PIN_INCORRECT,
+            EngineError::PinLocked => CKR_PIN_LOCKED,
+            EngineError::PinNotSet => CKR_USER_PIN_NOT_INITIALIZED,
+            EngineError::PinLength => CKR_PIN_LEN_RANGE,
+            EngineError::NotInitialised => CKR_TOKEN_NOT_RECOGNIZED,
+            EngineError::AlreadyInitialised => CKR_TOKEN_WRITE_PROTECTED,
+            EngineError::NoSuchWallet => CKR_OBJECT_HANDLE_INVALID,
+            EngineError::NoSuchUser(_) => CKR_ATTRIBUTE_VALUE_INVALID,
+            EngineError::Name(_) => CKR_ATTRIBUTE_VALUE_INVALID,
+            EngineError::Parameter(_) => CKR_ATTRIBUTE_VALUE_INVALID,
+            EngineError::UserInUse { .. } => CKR_ACTION_PROHIBITED,
+            EngineError::Wallet(_) => CKR_ATTRIBUTE_VALUE_INVALID,
+            EngineError::PolicyDocument(_) => CKR_ATTRIBUTE_VALUE_INVALID,
+        };
+        log(&error, rv);
+        Rv(rv)
+    }
+}
+
+impl From<OpenError> for Rv {
+    fn from(error: OpenError) -> Rv {
+        let rv = match error {
+            OpenError::Config(error) => {
+                tracing::error!("{error}");
+                CKR_FUNCTION_FAILED
+            }
+            OpenError::Backing(error) => {
+                tracing::error!("{error}");
+                CKR_DEVICE_ERROR
+            }
+            OpenError::Engine(error) => return error.into(),
+        };
+        Rv(rv)
+    }
+}
+
+fn psbt_rv(error: &PsbtError) -> CK_RV {
+    match error {
+        PsbtError::NotPsbt(_) => CKR_DATA_INVALID,
+        PsbtError::Oversize(_) => CKR_DATA_LEN_RANGE,
+        PsbtError::Refused { .. } => CKR_COUNTERSIGN_PSBT_REFUSED,
+    }
+}
+
+fn ledger_rv(error: &LedgerError) -> CK_RV {
+    match error {
+        LedgerError::State(_) => CKR_COUNTERSIGN_STATE,
+        LedgerError::InUse { .. } => CKR_CANT_LOCK,
+        LedgerError::Conflict => CKR_FUNCTION_FAILED,
+        LedgerError::NewerFormat { .. } => CKR_DEVICE_ERROR,
+        LedgerError::Exists(_) => CKR_TOKEN_WRITE_PROTECTED,
+        LedgerError::Io { .. } => CKR_DEVICE_ERROR,
+        LedgerError::Backing(_) => CKR_DEVICE_ERROR,
+        LedgerError::Closed(_) => CKR_DEVICE_ERROR,
+    }
+}
+
+/// One line for the operator. A failure of the module is an error, a refusal a warning.
+fn log(error: &EngineError, rv: CK_RV) {
+    match rv {
+        CKR_DEVICE_ERROR | CKR_COUNTERSIGN_STATE | CKR_CANT_LOCK => tracing::error!("{error}"),
+        _ => tracing::warn!("refused: {error}"),
+    }
+}

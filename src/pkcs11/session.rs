@@ -1,0 +1,101 @@
+//! Session management (PKCS#11 v2.40 section 5.6; `C_LoginUser` and `C_SessionCancel`: v3.0 section 5.6).
+
+use cryptoki_sys::*;
+
+use super::module::{Module, SLOT};
+use super::rv::{Answer, Rv};
+use super::slot_token::check_slot;
+use crate::kernel::approval::Approval;
+use crate::kernel::audit::Role;
+
+impl Module {
+    /// `C_OpenSession`.
+    pub(super) fn open(&self, slot: CK_SLOT_ID, flags: CK_FLAGS) -> Answer<CK_SESSION_HANDLE> {
+        check_slot(slot)?;
+        if flags & CKF_SERIAL_SESSION == 0 {
+            return Err(Rv(CKR_SESSION_PARALLEL_NOT_SUPPORTED));
+        }
+        if self.engine.token()?.is_none() {
+            return Err(Rv(CKR_TOKEN_NOT_RECOGNIZED));
+        }
+        self.open_session(flags & CKF_RW_SESSION != 0)
+    }
+
+    /// `C_CloseAllSessions`.
+    pub(super) fn close_all(&self, slot: CK_SLOT_ID) -> Answer {
+        check_slot(slot)?;
+        self.close_all_sessions();
+        Ok(())
+    }
+
+    /// `C_GetSessionInfo`.
+    pub(super) fn session_info(&self, session: CK_SESSION_HANDLE) -> Answer<CK_SESSION_INFO> {
+        let read_write = self.with_session(session, |session| Ok(session.read_write))?;
+        let (state, flags) = match (read_write, self.role()) {
+            (false, None | Some(Role::So)) => (CKS_RO_PUBLIC_SESSION, 0),
+            (false, Some(Role::User)) => (CKS_RO_USER_FUNCTIONS, 0),
+            (true, None) => (CKS_RW_PUBLIC_SESSION, CKF_RW_SESSION),
+            (true, Some(Role::User)) => (CKS_RW_USER_FUNCTIONS, CKF_RW_SESSION),
+            (true, Some(Role::So)) => (CKS_RW_SO_FUNCTIONS, CKF_RW_SESSION),
+        };
+        Ok(CK_SESSION_INFO { slotID: SLOT, state, flags: flags | CKF_SERIAL_SESSION, ulDeviceError: 0 })
+    }
+
+    /// `C_Login`, and `C_LoginUser` where `user` is given.
+    pub(super) fn login(
+        &self,
+        session: CK_SESSION_HANDLE,
+        user_type: CK_USER_TYPE,
+        user: Option<&[u8]>,
+        pin: &[u8],
+    ) -> Answer {
+        let role = match user_type {
+            CKU_SO => Role::So,
+            CKU_USER => Role::User,
+            CKU_CONTEXT_SPECIFIC => return self.attach_code(session, user, pin),
+            _ => return Err(Rv(CKR_USER_TYPE_INVALID)),
+        };
+        if user.is_some_and(|user| !user.is_empty()) {
+            // One backend, one security officer: neither has a name.
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        self.with_session(session, |_| Ok(()))?;
+        self.check_login(role)?;
+        self.engine.login(role, pin)?;
+        self.set_login(role)
+    }
+
+    /// `C_Logout`.
+    pub(super) fn log_out(&self, session: CK_SESSION_HANDLE) -> Answer {
+        self.with_session(session, |_| Ok(()))?;
+        self.logout()
+    }
+
+    /// `C_SessionCancel`: ends the operations that `flags` name.
+    pub(super) fn cancel(&self, session: CK_SESSION_HANDLE, flags: CK_FLAGS) -> Answer {
+        self.with_session(session, |session| {
+            if flags & CKF_FIND_OBJECTS != 0 {
+                session.found = None;
+            }
+            if flags & CKF_SIGN != 0 {
+                session.signing = None;
+            }
+            if flags & CKF_VERIFY != 0 {
+                session.verifying = None;
+            }
+            Ok(())
+        })
+    }
+
+    /// The context-specific login: carries the code into the pending operation, which judges it, once, when it signs.
+    fn attach_code(&self, session: CK_SESSION_HANDLE, user: Option<&[u8]>, code: &[u8]) -> Answer {
+        self.with_session(session, |session| {
+            let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            let approval = match user {
+                Some(user) => Approval::parse_pin_of(user, code),
+                None => Approval::parse_pin(code),
+            };
+            signing.attach(approval.map_err(|_| Rv(CKR_PIN_INVALID))?)
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! Signing (PKCS#11 v2.40 section 5.11; v3.0 section 5.13).
+//!
+//! An operation ends with the call that answers it, whatever the answer, but for a length query and
+//! `CKR_BUFFER_TOO_SMALL` (section 5.2, "Conventions for functions returning output in a variable-length buffer").
+
+use cryptoki_sys::*;
+use zeroize::Zeroizing;
+
+use super::module::{Module, Object, Session};
+use super::raw::{Output, Room};
+use super::rv::{Answer, Rv};
+use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
+use crate::engine::{EngineError, WalletId};
+use crate::kernel::approval::Approval;
+use crate::kernel::audit::Role;
+use crate::kernel::psbt::{MAX_PSBT_LEN, Survey};
+
+/// A signing operation.
+pub(super) struct Signing {
+    wallet: WalletId,
+    door: Door,
+    /// What `C_SignUpdate` has brought; `None` before its first call.
+    parts: Option<Vec<u8>>,
+}
+
+/// How the code comes in (`abi.md`, "The two ways to attach the code").
+enum Door {
+    /// With the mechanism parameter.
+    Parameter(Vec<Approval>),
+    /// With a context-specific login, once there was one.
+    Login(Option<Approval>),
+}
+
+impl Signing {
+    /// Takes the code of a context-specific login; a later one replaces it. Nothing is judged here.
+    pub(super) fn attach(&mut self, approval: Approval) -> Answer {
+        match &mut self.door {
+            Door::Login(attached) => {
+                *attached = Some(approval);
+                Ok(())
+            }
+            // The code came with the mechanism parameter: one authorisation, one operation.
+            Door::Parameter(_) => Err(Rv(CKR_USER_ALREADY_LOGGED_IN)),
+        }
+    }
+}
+
+/// A mechanism as a caller names it.
+pub(super) struct Mechanism {
+    pub(super) mechanism: CK_MECHANISM_TYPE,
+    pub(super) parameter: Zeroizing<Vec<u8>>,
+}
+
+impl Module {
+    /// `C_SignInit`; without a mechanism it ends the operation (v3.0 section 5.13).
+    pub(super) fn sign_init(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: Option<Mechanism>,
+        key: CK_OBJECT_HANDLE,
+    ) -> Answer {
+        self.with_session(session, |session| {
+            let Some(Mechanism { mechanism, parameter }) = mechanism else {
+                session.signing = None;
+                return Ok(());
+            };
+            if session.signing.is_some() {
+                return Err(Rv(CKR_OPERATION_ACTIVE));
+            }
+            self.require_user()?;
+            let key = self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))?;
+            match mechanism {
+                CKM_COUNTERSIGN_PSBT => {}
+                // A wallet's key never signs a digest that somebody hands in.
+                CKM_COUNTERSIGN_DIGEST => return Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED)),
+                _ => return Err(Rv(CKR_MECHANISM_INVALID)),
+            }
+            let Object::WalletPrivate(wallet) = key else { return Err(Rv(CKR_KEY_TYPE_INCONSISTENT)) };
+            let door = if parameter.is_empty() {
+                Door::Login(None)
+            } else {
+                Door::Parameter(Approval::parse(&parameter).map_err(EngineError::from)?)
+            };
+            session.signing = Some(Signing { wallet, door, parts: None });
+            Ok(())
+        })
+    }
+
+    /// `C_Sign`: `data` is the whole PSBT, copied before anything looks at it.
+    pub(super) fn sign(
+        &self,
+        session: CK_SESSION_HANDLE,
+        data: Answer<Zeroizing<Vec<u8>>>,
+        out: &mut Output,
+    ) -> Answer {
+        self.with_session(session, |session| {
+            match &session.signing {
+                None => return Err(Rv(CKR_OPERATION_NOT_INITIALIZED)),
+                Some(Signing { parts: Some(_), .. }) => return Err(Rv(CKR_OPERATION_ACTIVE)),
+                Some(_) => {}
+            }
+            match data {
+                Ok(psbt) => self.finish(session, &psbt, out),
+                Err(rv) => {
+                    session.signing = None;
+                    Err(rv)
+                }
+            }
+        })
+    }
+
+    /// `C_SignUpdate`.
+    pub(super) fn sign_update(&self, session: CK_SESSION_HANDLE, part: Answer<Zeroizing<Vec<u8>>>) -> Answer {
+        self.with_session(session, |session| {
+            let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            let psbt = signing.parts.get_or_insert_with(Vec::new);
+            let appended = part.and_then(|part| {
+                if part.len() > MAX_PSBT_LEN - psbt.len() {
+                    return Err(Rv(CKR_DATA_LEN_RANGE));
+                }
+                psbt.extend_from_slice(&part);
+                Ok(())
+            });
+            if appended.is_err() {
+                session.signing = None;
+            }
+            appended
+        })
+    }
+
+    /// `C_SignFinal`.
+    pub(super) fn sign_final(&self, session: CK_SESSION_HANDLE, out: &mut Output) -> Answer {
+        self.with_session(session, |session| {
+            let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            let psbt = signing.parts.take().unwrap_or_default();
+            let answer = self.finish(session, &psbt, out);
+            // Still there after a length query: so are the parts.
+            if let Some(signing) = &mut session.signing {
+                signing.parts = Some(psbt);
+            }
+            answer
+        })
+    }
+
+    /// The backend, logged in: who may sign. The security officer never does.
+    fn require_user(&self) -> Answer {
+        if self.role() == Some(Role::User) { Ok(()) } else { Err(Rv(CKR_USER_NOT_LOGGED_IN)) }
+    }
+
+    /// Answers a length query, or ends the operation and countersigns.
+    fn finish(&self, session: &mut Session, psbt: &[u8], out: &mut Output) -> Answer {
+        let bound = match Survey::take(psbt) {
+            Ok(survey) => survey.signed_len_bound(),
+            Err(error) => {
+                session.signing = None;
+                return Err(EngineError::from(error).into());
+            }
+        };
+        match out.room(bound) {
+            Room::Query => return Ok(()),
+            Room::TooSmall => return Err(Rv(CKR_BUFFER_TOO_SMALL)),
+            Room::Enough => {}
+        }
+        let Signing { wallet, door, .. } = session.signing.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+        self.require_user()?;
+        let approvals = match door {
+            Door::Parameter(approvals) => approvals,
+            Door::Login(Some(approval)) => vec![approval],
+            Door::Login(None) => return Err(Rv(CKR_USER_NOT_LOGGED_IN)),
+        };
+        let signed = self.engine.countersign(&wallet, approvals, psbt)?;
+        out.write(&signed)
+    }
+}

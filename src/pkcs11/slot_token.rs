@@ -1,0 +1,126 @@
+//! Slot and token management (PKCS#11 v2.40 section 5.5).
+
+use cryptoki_sys::*;
+
+use super::module::{MAX_SESSIONS, Module, SLOT};
+use super::raw::padded;
+use super::rv::{Answer, Rv};
+use super::vendor::*;
+use crate::kernel::audit::Role;
+use crate::kernel::pin::{self, PinStanding};
+
+/// The mechanisms, with what each is for.
+pub(super) const MECHANISMS: [(CK_MECHANISM_TYPE, CK_MECHANISM_INFO); 4] = [
+    (CKM_COUNTERSIGN_PSBT, CK_MECHANISM_INFO { ulMinKeySize: 256, ulMaxKeySize: 256, flags: CKF_SIGN }),
+    (
+        CKM_COUNTERSIGN_TOTP_KEY_GEN,
+        CK_MECHANISM_INFO { ulMinKeySize: 160, ulMaxKeySize: 160, flags: CKF_GENERATE },
+    ),
+    (CKM_COUNTERSIGN_TOTP, CK_MECHANISM_INFO { ulMinKeySize: 160, ulMaxKeySize: 160, flags: CKF_VERIFY }),
+    (
+        CKM_COUNTERSIGN_WALLET_KEY_GEN,
+        CK_MECHANISM_INFO { ulMinKeySize: 256, ulMaxKeySize: 256, flags: CKF_GENERATE_KEY_PAIR },
+    ),
+];
+
+/// Refuses every slot but ours.
+pub(super) fn check_slot(slot: CK_SLOT_ID) -> Answer {
+    if slot == SLOT { Ok(()) } else { Err(Rv(CKR_SLOT_ID_INVALID)) }
+}
+
+/// `C_GetSlotInfo`.
+pub(super) fn slot_info(slot: CK_SLOT_ID) -> Answer<CK_SLOT_INFO> {
+    check_slot(slot)?;
+    Ok(CK_SLOT_INFO {
+        slotDescription: padded("Countersign"),
+        manufacturerID: padded("Countersign"),
+        flags: CKF_TOKEN_PRESENT,
+        hardwareVersion: CK_VERSION { major: 0, minor: 0 },
+        firmwareVersion: CK_VERSION { major: 0, minor: 0 },
+    })
+}
+
+/// `C_GetMechanismInfo`.
+pub(super) fn mechanism_info(slot: CK_SLOT_ID, mechanism: CK_MECHANISM_TYPE) -> Answer<CK_MECHANISM_INFO> {
+    check_slot(slot)?;
+    let found = MECHANISMS.iter().find(|(offered, _)| *offered == mechanism);
+    found.map(|(_, info)| *info).ok_or(Rv(CKR_MECHANISM_INVALID))
+}
+
+impl Module {
+    /// `C_GetTokenInfo`.
+    pub(super) fn token_info(&self, slot: CK_SLOT_ID) -> Answer<CK_TOKEN_INFO> {
+        check_slot(slot)?;
+        let token = self.engine.token()?;
+        let mut flags = CKF_RNG | CKF_LOGIN_REQUIRED;
+        let mut label = padded("");
+        if let Some(token) = token {
+            flags |= CKF_TOKEN_INITIALIZED;
+            flags |= pin_flags(token.so, [CKF_SO_PIN_COUNT_LOW, CKF_SO_PIN_FINAL_TRY, CKF_SO_PIN_LOCKED]);
+            if let Some(user) = token.user {
+                flags |= CKF_USER_PIN_INITIALIZED;
+                flags |=
+                    pin_flags(user, [CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED]);
+            }
+            label = padded(&token.label);
+        }
+        let (open, read_write) = self.session_counts();
+        Ok(CK_TOKEN_INFO {
+            label,
+            manufacturerID: padded("Countersign"),
+            model: padded("countersign"),
+            serialNumber: padded("0000000000000001"),
+            flags,
+            ulMaxSessionCount: MAX_SESSIONS as CK_ULONG,
+            ulSessionCount: open as CK_ULONG,
+            ulMaxRwSessionCount: MAX_SESSIONS as CK_ULONG,
+            ulRwSessionCount: read_write as CK_ULONG,
+            ulMaxPinLen: pin::MAX_LEN as CK_ULONG,
+            ulMinPinLen: pin::MIN_LEN as CK_ULONG,
+            ulTotalPublicMemory: CK_UNAVAILABLE_INFORMATION,
+            ulFreePublicMemory: CK_UNAVAILABLE_INFORMATION,
+            ulTotalPrivateMemory: CK_UNAVAILABLE_INFORMATION,
+            ulFreePrivateMemory: CK_UNAVAILABLE_INFORMATION,
+            hardwareVersion: CK_VERSION { major: 0, minor: 0 },
+            firmwareVersion: CK_VERSION { major: 0, minor: 0 },
+            utcTime: padded(""),
+        })
+    }
+
+    /// `C_InitToken`: once. An initialised token is never wiped: `CKR_TOKEN_WRITE_PROTECTED`.
+    pub(super) fn init_token(&self, slot: CK_SLOT_ID, pin: &[u8], label: &[u8; 32]) -> Answer {
+        check_slot(slot)?;
+        if self.session_counts().0 > 0 {
+            return Err(Rv(CKR_SESSION_EXISTS));
+        }
+        let label = core::str::from_utf8(label).map_err(|_| Rv(CKR_ARGUMENTS_BAD))?.trim_end();
+        Ok(self.engine.initialise(pin, label)?)
+    }
+
+    /// `C_InitPIN`: the security officer sets the backend's PIN, which also unlocks it.
+    pub(super) fn init_pin(&self, session: CK_SESSION_HANDLE, pin: &[u8]) -> Answer {
+        self.with_session(session, |session| {
+            self.require_so(session)?;
+            Ok(self.engine.set_user_pin(pin)?)
+        })
+    }
+
+    /// `C_SetPIN`: the PIN of whoever is logged in; of the user where nobody is.
+    pub(super) fn set_pin(&self, session: CK_SESSION_HANDLE, old: &[u8], new: &[u8]) -> Answer {
+        self.with_session(session, |session| {
+            if !session.read_write {
+                return Err(Rv(CKR_SESSION_READ_ONLY));
+            }
+            Ok(self.engine.change_pin(self.role().unwrap_or(Role::User), old, new)?)
+        })
+    }
+}
+
+fn pin_flags(standing: PinStanding, [low, last, locked]: [CK_FLAGS; 3]) -> CK_FLAGS {
+    match standing {
+        PinStanding::Clean => 0,
+        PinStanding::CountLow => low,
+        PinStanding::FinalTry => low | last,
+        PinStanding::Locked => locked,
+    }
+}

@@ -1,0 +1,225 @@
+//! The exports: the function lists, and the three functions by which they are found.
+//!
+//! No other `C_*` symbol leaves the library: SoftHSM2's own table would bind to an exported `C_GetInfo` of ours.
+
+#![allow(unsafe_code)]
+
+use core::ffi::CStr;
+use core::ptr;
+
+use cryptoki_sys::*;
+
+use super::entry::*;
+
+/// A function that is not for this module, of each number of arguments. Its types are those of its place in the table.
+mod unsupported {
+    use cryptoki_sys::{CK_RV, CKR_FUNCTION_NOT_SUPPORTED};
+
+    macro_rules! unsupported {
+        ($($name:ident($($type:ident),*);)+) => {
+            $(pub(super) unsafe extern "C" fn $name<$($type),*>($(_: $type),*) -> CK_RV {
+                CKR_FUNCTION_NOT_SUPPORTED
+            })+
+        };
+    }
+
+    unsupported! {
+        of_1(A);
+        of_2(A, B);
+        of_3(A, B, C);
+        of_4(A, B, C, D);
+        of_5(A, B, C, D, E);
+        of_6(A, B, C, D, E, F);
+        of_7(A, B, C, D, E, F, G);
+        of_8(A, B, C, D, E, F, G, H);
+        of_9(A, B, C, D, E, F, G, H, I);
+    }
+}
+use unsupported::*;
+
+/// The members that the 2.40 and the 3.0 table share.
+macro_rules! function_list {
+    ($type:ident, $major:literal, $minor:literal, { $($more:tt)* }) => {
+        $type {
+            version: CK_VERSION { major: $major, minor: $minor },
+            C_Initialize: Some(c_initialize),
+            C_Finalize: Some(c_finalize),
+            C_GetInfo: Some(c_get_info),
+            C_GetFunctionList: Some(C_GetFunctionList),
+            C_GetSlotList: Some(c_get_slot_list),
+            C_GetSlotInfo: Some(c_get_slot_info),
+            C_GetTokenInfo: Some(c_get_token_info),
+            C_GetMechanismList: Some(c_get_mechanism_list),
+            C_GetMechanismInfo: Some(c_get_mechanism_info),
+            C_InitToken: Some(c_init_token),
+            C_InitPIN: Some(c_init_pin),
+            C_SetPIN: Some(c_set_pin),
+            C_OpenSession: Some(c_open_session),
+            C_CloseSession: Some(c_close_session),
+            C_CloseAllSessions: Some(c_close_all_sessions),
+            C_GetSessionInfo: Some(c_get_session_info),
+            C_GetOperationState: Some(of_3),
+            C_SetOperationState: Some(of_5),
+            C_Login: Some(c_login),
+            C_Logout: Some(c_logout),
+            C_CreateObject: Some(of_4),
+            C_CopyObject: Some(of_5),
+            C_DestroyObject: Some(c_destroy_object),
+            C_GetObjectSize: Some(of_3),
+            C_GetAttributeValue: Some(c_get_attribute_value),
+            C_SetAttributeValue: Some(c_set_attribute_value),
+            C_FindObjectsInit: Some(c_find_objects_init),
+            C_FindObjects: Some(c_find_objects),
+            C_FindObjectsFinal: Some(c_find_objects_final),
+            C_EncryptInit: Some(of_3),
+            C_Encrypt: Some(of_5),
+            C_EncryptUpdate: Some(of_5),
+            C_EncryptFinal: Some(of_3),
+            C_DecryptInit: Some(of_3),
+            C_Decrypt: Some(of_5),
+            C_DecryptUpdate: Some(of_5),
+            C_DecryptFinal: Some(of_3),
+            C_DigestInit: Some(of_2),
+            C_Digest: Some(of_5),
+            C_DigestUpdate: Some(of_3),
+            C_DigestKey: Some(of_2),
+            C_DigestFinal: Some(of_3),
+            C_SignInit: Some(c_sign_init),
+            C_Sign: Some(c_sign),
+            C_SignUpdate: Some(c_sign_update),
+            C_SignFinal: Some(c_sign_final),
+            C_SignRecoverInit: Some(of_3),
+            C_SignRecover: Some(of_5),
+            C_VerifyInit: Some(c_verify_init),
+            C_Verify: Some(c_verify),
+            C_VerifyUpdate: Some(c_verify_update),
+            C_VerifyFinal: Some(c_verify_final),
+            C_VerifyRecoverInit: Some(of_3),
+            C_VerifyRecover: Some(of_5),
+            C_DigestEncryptUpdate: Some(of_5),
+            C_DecryptDigestUpdate: Some(of_5),
+            C_SignEncryptUpdate: Some(of_5),
+            C_DecryptVerifyUpdate: Some(of_5),
+            C_GenerateKey: Some(c_generate_key),
+            C_GenerateKeyPair: Some(c_generate_key_pair),
+            C_WrapKey: Some(of_6),
+            C_UnwrapKey: Some(of_8),
+            C_DeriveKey: Some(of_6),
+            C_SeedRandom: Some(of_3),
+            C_GenerateRandom: Some(c_generate_random),
+            C_GetFunctionStatus: Some(of_1),
+            C_CancelFunction: Some(of_1),
+            C_WaitForSlotEvent: Some(of_3),
+            $($more)*
+        }
+    };
+}
+
+static FUNCTIONS_2_40: CK_FUNCTION_LIST = function_list!(CK_FUNCTION_LIST, 2, 40, {});
+
+static FUNCTIONS_3_0: CK_FUNCTION_LIST_3_0 = function_list!(CK_FUNCTION_LIST_3_0, 3, 0, {
+    C_GetInterfaceList: Some(C_GetInterfaceList),
+    C_GetInterface: Some(C_GetInterface),
+    C_LoginUser: Some(c_login_user),
+    C_SessionCancel: Some(c_session_cancel),
+    C_MessageEncryptInit: Some(of_3),
+    C_EncryptMessage: Some(of_9),
+    C_EncryptMessageBegin: Some(of_5),
+    C_EncryptMessageNext: Some(of_8),
+    C_MessageEncryptFinal: Some(of_1),
+    C_MessageDecryptInit: Some(of_3),
+    C_DecryptMessage: Some(of_9),
+    C_DecryptMessageBegin: Some(of_5),
+    C_DecryptMessageNext: Some(of_8),
+    C_MessageDecryptFinal: Some(of_1),
+    C_MessageSignInit: Some(of_3),
+    C_SignMessage: Some(of_7),
+    C_SignMessageBegin: Some(of_3),
+    C_SignMessageNext: Some(of_7),
+    C_MessageSignFinal: Some(of_1),
+    C_MessageVerifyInit: Some(of_3),
+    C_VerifyMessage: Some(of_7),
+    C_VerifyMessageBegin: Some(of_3),
+    C_VerifyMessageNext: Some(of_7),
+    C_MessageVerifyFinal: Some(of_1),
+});
+
+/// The name of PKCS#11's own interface.
+const INTERFACE_NAME: &CStr = c"PKCS 11";
+
+/// `CK_INTERFACE` with pointers into statics only.
+#[repr(transparent)]
+struct Interface(CK_INTERFACE);
+
+// SAFETY: the pointers are to statics that nobody writes.
+unsafe impl Sync for Interface {}
+
+const fn interface<T>(functions: &'static T) -> Interface {
+    Interface(CK_INTERFACE {
+        pInterfaceName: INTERFACE_NAME.as_ptr().cast_mut().cast(),
+        pFunctionList: ptr::from_ref(functions).cast_mut().cast(),
+        flags: 0,
+    })
+}
+
+/// The newest first: it is the default.
+static INTERFACES: [Interface; 2] = [interface(&FUNCTIONS_3_0), interface(&FUNCTIONS_2_40)];
+
+/// `C_GetFunctionList` (PKCS#11 v2.40 section 5.4): the 2.40 table.
+///
+/// # Safety
+/// `list` is null or valid for writing a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> CK_RV {
+    if list.is_null() {
+        return CKR_ARGUMENTS_BAD;
+    }
+    // SAFETY: not null, and the caller vouches for it. The table is never written through the pointer (section 5.4).
+    unsafe { list.write(ptr::from_ref(&FUNCTIONS_2_40).cast_mut()) };
+    CKR_OK
+}
+
+/// `C_GetInterfaceList` (PKCS#11 v3.0 section 5.4.4).
+///
+/// # Safety
+/// `count` is null or valid; `list` is null or valid for writing as many interfaces as `count` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_GetInterfaceList(list: *mut CK_INTERFACE, count: *mut CK_ULONG) -> CK_RV {
+    let interfaces = INTERFACES.each_ref().map(|interface| interface.0);
+    // SAFETY: the caller vouches for both.
+    match unsafe { super::raw::put_list(&interfaces, list, count) } {
+        Ok(()) => CKR_OK,
+        Err(super::rv::Rv(rv)) => rv,
+    }
+}
+
+/// `C_GetInterface` (PKCS#11 v3.0 section 5.4.5): the one of this name and version, or the default.
+///
+/// # Safety
+/// `name` is null or a C string, `version` null or valid, `interface` null or valid for writing a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_GetInterface(
+    name: *mut CK_UTF8CHAR,
+    version: *mut CK_VERSION,
+    interface: *mut *mut CK_INTERFACE,
+    flags: CK_FLAGS,
+) -> CK_RV {
+    if interface.is_null() {
+        return CKR_ARGUMENTS_BAD;
+    }
+    // SAFETY: not null, and the caller vouches for a C string.
+    let is_ours = name.is_null() || unsafe { CStr::from_ptr(name.cast()) } == INTERFACE_NAME;
+    // SAFETY: not null, and the caller vouches for it.
+    let wanted = (!version.is_null()).then(|| unsafe { version.read() });
+    let found = INTERFACES.iter().find(|interface| {
+        // SAFETY: every function list begins with its version (section 5.4.5).
+        let offered = unsafe { interface.0.pFunctionList.cast::<CK_VERSION>().read() };
+        is_ours
+            && interface.0.flags & flags == flags
+            && wanted.is_none_or(|wanted| (wanted.major, wanted.minor) == (offered.major, offered.minor))
+    });
+    let Some(found) = found else { return CKR_FUNCTION_FAILED };
+    // SAFETY: not null, and the caller vouches for it. The interface is never written through the pointer.
+    unsafe { interface.write(ptr::from_ref(&found.0).cast_mut()) };
+    CKR_OK
+}

@@ -1,0 +1,81 @@
+//! The vendor numbers of `include/countersign.h`, which is their one source: a test compares them.
+
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE, CK_RV};
+
+/// `C_Sign*`: data = a PSBT (BIP 174), result = the same PSBT with our signatures added.
+pub const CKM_COUNTERSIGN_PSBT: CK_MECHANISM_TYPE = 0xC353_0001;
+/// `C_Sign*`: data = a 32-byte digest, result = r ‖ s. Only on keys made for it.
+pub const CKM_COUNTERSIGN_DIGEST: CK_MECHANISM_TYPE = 0xC353_0002;
+/// `C_GenerateKey`: a user's OTP secret, made inside.
+pub const CKM_COUNTERSIGN_TOTP_KEY_GEN: CK_MECHANISM_TYPE = 0xC353_0010;
+/// `C_Verify*`: data empty, signature = the code.
+pub const CKM_COUNTERSIGN_TOTP: CK_MECHANISM_TYPE = 0xC353_0011;
+/// `C_GenerateKeyPair`: a BIP 32 master for one wallet, made inside.
+pub const CKM_COUNTERSIGN_WALLET_KEY_GEN: CK_MECHANISM_TYPE = 0xC353_0020;
+
+/// UTF-8: the otpauth:// URI. Read exactly once, in the SO session that made the key.
+pub const CKA_COUNTERSIGN_OTPAUTH_URI: CK_ATTRIBUTE_TYPE = 0xC353_0100;
+/// `CK_BBOOL`: a first code was confirmed.
+pub const CKA_COUNTERSIGN_CONFIRMED: CK_ATTRIBUTE_TYPE = 0xC353_0101;
+/// `CK_MECHANISM_TYPE`: `CKM_SHA_1`, `CKM_SHA256` or `CKM_SHA512`.
+pub const CKA_COUNTERSIGN_OTP_HASH: CK_ATTRIBUTE_TYPE = 0xC353_0102;
+/// `CK_BBOOL`: codes are not evaluated now.
+pub const CKA_COUNTERSIGN_LOCKED: CK_ATTRIBUTE_TYPE = 0xC353_0103;
+/// `CK_ULONG`: failed tries in the last 30 days.
+pub const CKA_COUNTERSIGN_FAILURES: CK_ATTRIBUTE_TYPE = 0xC353_0104;
+
+/// UTF-8: mainnet, testnet, signet or regtest.
+pub const CKA_COUNTERSIGN_NETWORK: CK_ATTRIBUTE_TYPE = 0xC353_0110;
+/// UTF-8: names of the users whose codes sign, separated by U+000A.
+pub const CKA_COUNTERSIGN_USERS: CK_ATTRIBUTE_TYPE = 0xC353_0111;
+/// UTF-8: the policy, a TOML document.
+pub const CKA_COUNTERSIGN_POLICY: CK_ATTRIBUTE_TYPE = 0xC353_0112;
+/// UTF-8: the output descriptor.
+pub const CKA_COUNTERSIGN_DESCRIPTOR: CK_ATTRIBUTE_TYPE = 0xC353_0113;
+/// UTF-8: the account's extended public key.
+pub const CKA_COUNTERSIGN_XPUB: CK_ATTRIBUTE_TYPE = 0xC353_0114;
+/// 4 bytes: the master fingerprint.
+pub const CKA_COUNTERSIGN_FINGERPRINT: CK_ATTRIBUTE_TYPE = 0xC353_0115;
+/// UTF-8: the account's derivation path from the master.
+pub const CKA_COUNTERSIGN_PATH: CK_ATTRIBUTE_TYPE = 0xC353_0116;
+
+/// Refused by a rule of the policy.
+pub const CKR_COUNTERSIGN_POLICY: CK_RV = 0xC353_0001;
+/// A PSBT that parses but breaks a rule of structure, amount or ownership.
+pub const CKR_COUNTERSIGN_PSBT_REFUSED: CK_RV = 0xC353_0002;
+/// The sealed state is missing, older than its anchor, or damaged.
+pub const CKR_COUNTERSIGN_STATE: CK_RV = 0xC353_0003;
+/// The clock is behind the sealed high-water mark, or jumped.
+pub const CKR_COUNTERSIGN_CLOCK: CK_RV = 0xC353_0004;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    fn defines(text: &str) -> BTreeMap<&str, u64> {
+        text.lines()
+            .filter_map(|line| line.strip_prefix("#define CK")?.split_once(' '))
+            .map(|(name, value)| {
+                let value = value.trim().strip_prefix("0x").expect("hex").trim_end_matches("UL");
+                (name, u64::from_str_radix(value, 16).expect("hex"))
+            })
+            .collect()
+    }
+
+    fn constants(text: &str) -> BTreeMap<&str, u64> {
+        text.lines()
+            .filter_map(|line| line.strip_prefix("pub const CK")?.split_once(": "))
+            .map(|(name, rest)| {
+                let (_, value) = rest.split_once("= 0x").expect("hex");
+                (name, u64::from_str_radix(&value.trim_end_matches(';').replace('_', ""), 16).expect("hex"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_constants_are_the_headers() {
+        let header = defines(include_str!("../../include/countersign.h"));
+        assert_eq!(header.len(), 21);
+        assert_eq!(header, constants(include_str!("vendor.rs")));
+    }
+}

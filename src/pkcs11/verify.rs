@@ -1,0 +1,90 @@
+//! Verifying (PKCS#11 v2.40 section 5.12; v3.0 section 5.15): a user's code, which confirms an enrolment and is spent.
+
+use cryptoki_sys::*;
+
+use super::module::{Module, Object, Session};
+use super::rv::{Answer, Rv};
+use super::sign::Mechanism;
+use super::vendor::CKM_COUNTERSIGN_TOTP;
+use crate::engine::EngineError;
+use crate::kernel::approval::Code;
+
+impl Module {
+    /// `C_VerifyInit`; without a mechanism it ends the operation.
+    pub(super) fn verify_init(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: Option<Mechanism>,
+        key: CK_OBJECT_HANDLE,
+    ) -> Answer {
+        self.with_session(session, |session| {
+            let Some(Mechanism { mechanism, parameter }) = mechanism else {
+                session.verifying = None;
+                return Ok(());
+            };
+            if session.verifying.is_some() {
+                return Err(Rv(CKR_OPERATION_ACTIVE));
+            }
+            if self.role().is_none() {
+                return Err(Rv(CKR_USER_NOT_LOGGED_IN));
+            }
+            if mechanism != CKM_COUNTERSIGN_TOTP {
+                return Err(Rv(CKR_MECHANISM_INVALID));
+            }
+            if !parameter.is_empty() {
+                return Err(Rv(CKR_MECHANISM_PARAM_INVALID));
+            }
+            match self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))? {
+                Object::User(user) => session.verifying = Some(user),
+                Object::WalletPublic(_) | Object::WalletPrivate(_) => {
+                    return Err(Rv(CKR_KEY_TYPE_INCONSISTENT));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// `C_Verify`: `data` is empty, `signature` the code.
+    pub(super) fn verify(&self, session: CK_SESSION_HANDLE, data: &[u8], signature: &[u8]) -> Answer {
+        self.with_session(session, |session| {
+            if !data.is_empty() && session.verifying.take().is_some() {
+                return Err(Rv(CKR_DATA_LEN_RANGE));
+            }
+            self.judge_code(session, signature)
+        })
+    }
+
+    /// `C_VerifyUpdate`: there is nothing to add to an empty text.
+    pub(super) fn verify_update(&self, session: CK_SESSION_HANDLE, part: &[u8]) -> Answer {
+        self.with_session(session, |session| {
+            if session.verifying.is_none() {
+                return Err(Rv(CKR_OPERATION_NOT_INITIALIZED));
+            }
+            if !part.is_empty() {
+                session.verifying = None;
+                return Err(Rv(CKR_DATA_LEN_RANGE));
+            }
+            Ok(())
+        })
+    }
+
+    /// `C_VerifyFinal`.
+    pub(super) fn verify_final(&self, session: CK_SESSION_HANDLE, signature: &[u8]) -> Answer {
+        self.with_session(session, |session| self.judge_code(session, signature))
+    }
+
+    /// Always ends the operation.
+    fn judge_code(&self, session: &mut Session, code: &[u8]) -> Answer {
+        let user = session.verifying.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+        if !(6..=8).contains(&code.len()) {
+            return Err(Rv(CKR_SIGNATURE_LEN_RANGE));
+        }
+        // Malformed is not wrong: nothing is charged.
+        Code::parse(code).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
+        self.engine.confirm(&user, code).map_err(|error| match error {
+            // Removed since the handle was found.
+            EngineError::NoSuchUser(_) => Rv(CKR_KEY_HANDLE_INVALID),
+            error => error.into(),
+        })
+    }
+}

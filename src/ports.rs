@@ -1,0 +1,133 @@
+//! The world, as the engine sees it: one trait per dependency.
+//!
+//! `shell` implements them with the system's clock, SQLite and a backing token; tests and benches with what they need.
+
+use zeroize::Zeroizing;
+
+use crate::kernel::anchor::StateError;
+use crate::kernel::clock::Reading;
+use crate::kernel::receipt::Batch;
+use crate::kernel::seal::{Kind, RecordKey, StoreId};
+
+/// Reads the time.
+pub trait Clock: Send + Sync {
+    /// Both clocks, read together.
+    fn read(&self) -> Reading;
+}
+
+/// Makes secrets.
+pub trait Random: Send + Sync {
+    /// Fills `bytes`, or says why it cannot.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError>;
+}
+
+/// A record as it was read: its version and plaintext.
+pub type Plain = (u64, Zeroizing<Vec<u8>>);
+
+/// Holds the records: sealed, chained and anchored.
+pub trait Ledger: Send + Sync {
+    /// Reads the newest version of a record.
+    fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError>;
+
+    /// The places of all records of a kind.
+    fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError>;
+
+    /// Writes all of a batch or nothing. `Ok` means durable and anchored.
+    fn commit(&self, batch: &Batch) -> Result<(), LedgerError>;
+
+    /// The newest time of any record, Unix seconds.
+    fn high_water(&self) -> u64;
+}
+
+/// Finds the ledger, or makes it.
+pub trait Vault: Send + Sync {
+    /// Opens the ledger; `None` where nothing was ever initialised.
+    fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError>;
+
+    /// Makes a ledger whose first commit is `first`.
+    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError>;
+}
+
+/// Wraps the data key under a key that never leaves the backing token.
+pub trait Sealer: Send + Sync {
+    /// Makes the wrapping key of `store` in the token, sensitive and never extractable.
+    fn make_key(&self, store: &StoreId) -> Result<(), BackingError>;
+
+    /// Wraps a data key, bound to `context`.
+    fn wrap(&self, store: &StoreId, context: &[u8], key: &[u8; 32]) -> Result<Vec<u8>, BackingError>;
+
+    /// Unwraps it. `None` where no wrapping key of `store` opens it.
+    fn unwrap(
+        &self,
+        store: &StoreId,
+        context: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Option<Zeroizing<[u8; 32]>>, BackingError>;
+}
+
+/// Remembers one value in the backing token, replacing it without ever being without one.
+pub trait AnchorSlots: Send + Sync {
+    /// Every value there: one, or two after a crash between making the new and destroying the old one.
+    fn values(&self) -> Result<Vec<Vec<u8>>, BackingError>;
+
+    /// Makes `value` the only one: creates it, reads it back, then destroys every other.
+    fn replace(&self, value: &[u8]) -> Result<(), BackingError>;
+}
+
+/// Why the ledger does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// A record has another version than the batch expects: another commit came first.
+    #[error("another commit came first")]
+    Conflict,
+    /// The state cannot be trusted: the module stays closed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Another process has the store open.
+    #[error("the store {store} is in use by process {owner}: stop it, or reach it through its own interface")]
+    InUse {
+        /// Path of the store.
+        store: String,
+        /// Process id, as far as it is known.
+        owner: String,
+    },
+    /// The store was written by a newer version.
+    #[error(
+        "the store {store} has format {found}, this version reads format {known}: install a newer version"
+    )]
+    NewerFormat {
+        /// Path of the store.
+        store: String,
+        /// The format found.
+        found: i64,
+        /// The format known.
+        known: i64,
+    },
+    /// A token cannot be initialised twice.
+    #[error("the store {0} exists already: a token is initialised once")]
+    Exists(String),
+    /// The disk or the database failed.
+    #[error("the store {store}: {problem}")]
+    Io {
+        /// Path of the store.
+        store: String,
+        /// What failed.
+        problem: String,
+    },
+    /// The backing token failed.
+    #[error(transparent)]
+    Backing(#[from] BackingError),
+    /// An earlier commit failed half-way: only opening anew tells what is durable.
+    #[error("the store was closed after a failed commit ({0}): open the module again")]
+    Closed(String),
+}
+
+/// Why the backing token does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the backing token: {0}")]
+pub struct BackingError(pub String);
+
+/// Why no randomness came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no randomness: {0}")]
+pub struct RandomError(pub String);

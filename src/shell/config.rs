@@ -1,0 +1,344 @@
+//! The configuration: one TOML file.
+//!
+//! ```toml
+//! [backing]
+//! module = "/usr/lib/softhsm/libsofthsm2.so"  # absolute path of the backing PKCS#11 module
+//! token = "countersign-backing"               # label of the backing token
+//! pin_file = "/etc/countersign/backing.pin"   # or pin_env = "NAME"
+//!
+//! [store]
+//! path = "/var/lib/countersign/countersign.db"
+//!
+//! [log]                                       # may be left out
+//! level = "warn"                              # off, error, warn, info
+//! file = "/var/log/countersign.log"           # standard error if left out
+//! ```
+//!
+//! It is looked for at `$COUNTERSIGN_CONF`, else at `countersign/countersign.toml` in the user's configuration folder,
+//! else in `/etc`. The first that exists counts; it is never merged with another.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+/// The variable that names the file.
+pub const CONF_VARIABLE: &str = "COUNTERSIGN_CONF";
+const FILE_NAME: &str = "countersign/countersign.toml";
+
+/// The whole configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// The backing token.
+    pub backing: BackingConfig,
+    /// The store.
+    pub store: StoreConfig,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// Which backing token, and how to log in to it.
+#[derive(Debug)]
+pub struct BackingConfig {
+    /// Absolute path of its PKCS#11 module.
+    pub module: PathBuf,
+    /// Its label.
+    pub token: String,
+    /// Where its user PIN comes from.
+    pub pin: PinSource,
+}
+
+/// Where the PIN of the backing token comes from: never the configuration itself.
+#[derive(Debug)]
+pub enum PinSource {
+    /// A file that only its owner can read; its first line is the PIN.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+/// Where the store is.
+#[derive(Debug)]
+pub struct StoreConfig {
+    /// Absolute path of the SQLite file.
+    pub path: PathBuf,
+}
+
+/// What is logged, and where.
+#[derive(Debug, Default)]
+pub struct LogConfig {
+    /// The least severe level that is written.
+    pub level: LogLevel,
+    /// The file, or standard error.
+    pub file: Option<PathBuf>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What keeps the module from working.
+    Error,
+    /// And what is refused.
+    #[default]
+    Warn,
+    /// And what is done.
+    Info,
+}
+
+impl Config {
+    /// The file that counts.
+    pub fn locate() -> Result<PathBuf, ConfigError> {
+        if let Some(named) = std::env::var_os(CONF_VARIABLE).filter(|value| !value.is_empty()) {
+            return Ok(named.into());
+        }
+        let home =
+            |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let own = home("XDG_CONFIG_HOME").or_else(|| home("HOME").map(|home| home.join(".config")));
+        let candidates: Vec<PathBuf> =
+            own.into_iter().chain([PathBuf::from("/etc")]).map(|folder| folder.join(FILE_NAME)).collect();
+        candidates
+            .iter()
+            .find(|candidate| candidate.exists())
+            .cloned()
+            .ok_or(ConfigError::Missing { looked_at: candidates })
+    }
+
+    /// Reads and checks the file at `path`.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { file: path.into(), problem: error.to_string() })?;
+        Config::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let wrong = |key: &str, problem: &str| ConfigError::Wrong {
+            file: path.into(),
+            key: key.into(),
+            problem: problem.into(),
+        };
+        let file: File = toml::from_str(text).map_err(|error| ConfigError::Toml {
+            file: path.into(),
+            line: error.span().map_or(0, |span| 1 + text[..span.start].matches('\n').count()),
+            problem: error.message().into(),
+        })?;
+        if file.connect.is_some() {
+            return Err(wrong(
+                "connect",
+                "this version runs the engine itself: name [backing] and [store] instead",
+            ));
+        }
+        let backing = file.backing.ok_or_else(|| wrong("backing", "this table is missing"))?;
+        let store = file.store.ok_or_else(|| wrong("store", "this table is missing"))?;
+        if !backing.module.is_absolute() {
+            return Err(wrong(
+                "backing.module",
+                "an absolute path is needed: a relative one is another file elsewhere",
+            ));
+        }
+        if !store.path.is_absolute() {
+            return Err(wrong(
+                "store.path",
+                "an absolute path is needed: a relative one is another file elsewhere",
+            ));
+        }
+        let pin = match (backing.pin_file, backing.pin_env) {
+            (Some(file), None) if file.is_absolute() => PinSource::File(file),
+            (Some(_), None) => return Err(wrong("backing.pin_file", "an absolute path is needed")),
+            (None, Some(name)) => PinSource::Env(name),
+            _ => return Err(wrong("backing.pin_file", "name exactly one of pin_file and pin_env")),
+        };
+        Ok(Config {
+            backing: BackingConfig { module: backing.module, token: backing.token, pin },
+            store: StoreConfig { path: store.path },
+            log: file.log.map(|log| LogConfig { level: log.level, file: log.file }).unwrap_or_default(),
+        })
+    }
+}
+
+impl PinSource {
+    /// Reads the PIN.
+    pub fn read(&self) -> Result<Zeroizing<String>, ConfigError> {
+        let wrong = |problem: String| ConfigError::Pin { origin: self.describe(), problem };
+        let pin = match self {
+            PinSource::Env(name) => Zeroizing::new(
+                std::env::var(name)
+                    .map_err(|_| wrong("is not set, or not UTF-8: set it for this process".into()))?,
+            ),
+            PinSource::File(path) => {
+                let mode = fs::metadata(path).map_err(|error| wrong(error.to_string()))?.permissions().mode();
+                if mode & 0o077 != 0 {
+                    return Err(wrong(format!(
+                        "others can read it (mode {:o}): chmod 600 it, and change the PIN if it may have been read",
+                        mode & 0o777
+                    )));
+                }
+                let text =
+                    Zeroizing::new(fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?);
+                Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())
+            }
+        };
+        if pin.is_empty() {
+            return Err(wrong("is empty".into()));
+        }
+        Ok(pin)
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            PinSource::File(path) => format!("pin_file {}", path.display()),
+            PinSource::Env(name) => format!("the environment variable {name} (pin_env)"),
+        }
+    }
+}
+
+/// Why there is no usable configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// None was found.
+    #[error(
+        "no configuration: looked for {}; write one, or set {CONF_VARIABLE} to its path",
+        looked_at.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
+    )]
+    Missing {
+        /// Where it was looked for.
+        looked_at: Vec<PathBuf>,
+    },
+    /// It cannot be read.
+    #[error("the configuration {}: {problem}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// It is no TOML, or has an unknown or ill-typed key.
+    #[error("the configuration {}, line {line}: {problem}", file.display())]
+    Toml {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A key is missing or its value cannot be used.
+    #[error("the configuration {}, key {key}: {problem}", file.display())]
+    Wrong {
+        /// The file.
+        file: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The PIN of the backing token cannot be read.
+    #[error("the backing token's PIN: {origin} {problem}")]
+    Pin {
+        /// Where it was to come from.
+        origin: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    backing: Option<BackingTable>,
+    store: Option<StoreTable>,
+    log: Option<LogTable>,
+    connect: Option<toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackingTable {
+    module: PathBuf,
+    token: String,
+    pin_file: Option<PathBuf>,
+    pin_env: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreTable {
+    path: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogTable {
+    #[serde(default)]
+    level: LogLevel,
+    file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [backing]
+        module = "/usr/lib/softhsm/libsofthsm2.so"
+        token = "t"
+        pin_file = "/pin"
+        [store]
+        path = "/store.db"
+    "#;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("/c.toml"))
+    }
+
+    #[test]
+    fn a_complete_file_is_read() {
+        let config = parse(GOOD).expect("complete");
+        assert_eq!(config.backing.token, "t");
+        assert!(matches!(&config.backing.pin, PinSource::File(path) if path == Path::new("/pin")));
+        assert_eq!((config.log.level, config.log.file), (LogLevel::Warn, None));
+        let config = parse(&GOOD.replace("pin_file = \"/pin\"", "pin_env = \"PIN\"")).expect("complete");
+        assert!(matches!(&config.backing.pin, PinSource::Env(name) if name == "PIN"));
+    }
+
+    #[test]
+    fn every_mistake_names_the_file_and_the_key() {
+        for (from, to, expected) in [
+            ("[store]", "[stone]", "unknown field `stone`"),
+            ("path = \"/store.db\"", "", "missing field `path`"),
+            ("path = \"/store.db\"", "path = \"store.db\"", "key store.path"),
+            ("\"/usr/lib/softhsm/libsofthsm2.so\"", "\"libsofthsm2.so\"", "key backing.module"),
+            ("pin_file = \"/pin\"", "", "key backing.pin_file"),
+            ("pin_file = \"/pin\"", "pin_file = \"/pin\"\npin_env = \"PIN\"", "key backing.pin_file"),
+            ("pin_file = \"/pin\"", "pin = \"1234\"", "unknown field `pin`"),
+            ("pin_file = \"/pin\"", "pin_file = \"pin\"", "key backing.pin_file"),
+            ("token = \"t\"", "token = 5", "line 4"),
+            ("[store]", "[connect]\n[store]", "key connect"),
+            ("[store]", "[log]\nlevel = \"loud\"\n[store]", "unknown variant `loud`"),
+        ] {
+            let error = parse(&GOOD.replace(from, to)).expect_err(to).to_string();
+            assert!(error.contains(expected) && error.contains("/c.toml"), "{to}: {error}");
+        }
+        let error = parse("[store]\npath = \"/s\"").expect_err("no backing").to_string();
+        assert!(error.contains("key backing"), "{error}");
+    }
+
+    #[test]
+    fn a_pin_file_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pin");
+        fs::write(&path, "1234\n").expect("writes");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
+        let error = PinSource::File(path.clone()).read().expect_err("mode 640").to_string();
+        assert!(
+            error.contains("mode 640") && error.contains("chmod 600") && !error.contains("1234"),
+            "{error}"
+        );
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
+        assert_eq!(PinSource::File(path).read().expect("reads").as_str(), "1234");
+    }
+}

@@ -1,0 +1,203 @@
+//! The store's file: SQLite, WAL, every commit synced. It holds sealed rows and understands none of them.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use crate::kernel::seal::{Kind, RecordKey, StoreId};
+use crate::ports::LedgerError;
+
+/// The format that this version writes and reads.
+const FORMAT: i64 = 1;
+
+/// A sealed row.
+pub struct Row {
+    /// Its version.
+    pub version: u64,
+    /// Its bytes.
+    pub sealed: Vec<u8>,
+}
+
+/// One row to write.
+pub struct RowWrite {
+    /// Where.
+    pub place: RecordKey,
+    /// The new row, or `None` to remove it.
+    pub row: Option<Row>,
+}
+
+/// What the store says of itself: in the clear, bound by the data key's wrapping.
+pub struct Header {
+    /// Names the store.
+    pub store: StoreId,
+    /// The data key, wrapped by the backing token.
+    pub wrapped_key: Vec<u8>,
+}
+
+/// An open SQLite file.
+pub struct Sqlite {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Sqlite {
+    /// Creates the file, readable by its owner alone, with `header`.
+    pub fn create(path: &Path, header: &Header) -> Result<Sqlite, LedgerError> {
+        // SQLite gives its journals the mode of the file: so the file is made first.
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+            LedgerError::Io {
+                store: path.display().to_string(),
+                problem: format!("cannot be created: {error}"),
+            }
+        })?;
+        let sqlite = Sqlite::connect(path)?;
+        sqlite.run(|connection| {
+            connection.execute_batch(
+                "BEGIN IMMEDIATE;
+                 CREATE TABLE header (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+                 CREATE TABLE record (
+                     kind INTEGER NOT NULL, id BLOB NOT NULL, version INTEGER NOT NULL, sealed BLOB NOT NULL,
+                     PRIMARY KEY (kind, id)
+                 ) WITHOUT ROWID;
+                 CREATE TABLE link (sequence INTEGER PRIMARY KEY, sealed BLOB NOT NULL);",
+            )?;
+            let mut insert = connection.prepare("INSERT INTO header VALUES (?1, ?2)")?;
+            insert.execute(params!["store", &header.store[..]])?;
+            insert.execute(params!["wrapped-key", &header.wrapped_key])?;
+            connection.pragma_update(None, "user_version", FORMAT)?;
+            connection.execute_batch("COMMIT")
+        })?;
+        Ok(sqlite)
+    }
+
+    /// Opens the file, which must be there.
+    pub fn open(path: &Path) -> Result<Sqlite, LedgerError> {
+        let sqlite = Sqlite::connect(path)?;
+        let found: i64 =
+            sqlite.run(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))?;
+        if found > FORMAT {
+            return Err(LedgerError::NewerFormat { store: path.display().to_string(), found, known: FORMAT });
+        }
+        if found < FORMAT {
+            return Err(sqlite.io("it is no store of ours: its format is not written".into()));
+        }
+        // A store that cannot be written is of no use: say so at opening, not at the first signature.
+        sqlite.run(|connection| {
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; COMMIT"))
+        })?;
+        Ok(sqlite)
+    }
+
+    /// What the store says of itself.
+    pub fn header(&self) -> Result<Header, LedgerError> {
+        let value = |name: &str| -> Result<Vec<u8>, LedgerError> {
+            self.run(|connection| {
+                connection.query_row("SELECT value FROM header WHERE name = ?1", [name], |row| row.get(0))
+            })
+        };
+        let store = value("store")?.try_into().map_err(|_| self.io("its header names no store".into()))?;
+        Ok(Header { store, wrapped_key: value("wrapped-key")? })
+    }
+
+    /// One row.
+    pub fn row(&self, place: &RecordKey) -> Result<Option<Row>, LedgerError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached("SELECT version, sealed FROM record WHERE kind = ?1 AND id = ?2")?
+                .query_row(params![place.kind as u8, &place.id[..]], |row| {
+                    Ok(Row { version: row.get::<_, i64>(0)?.cast_unsigned(), sealed: row.get(1)? })
+                })
+                .optional()
+        })
+    }
+
+    /// Every row, one after the other.
+    pub fn for_each_row(
+        &self,
+        mut visit: impl FnMut(RecordKey, Row) -> Result<(), LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let io = |error: rusqlite::Error| self.io(error.to_string());
+        let mut statement =
+            self.connection.prepare("SELECT kind, id, version, sealed FROM record").map_err(io)?;
+        let mut rows = statement.query([]).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            let strange = || self.io("a row is not of the store's form".into());
+            let kind = row.get::<_, u8>(0).ok().and_then(Kind::from_u8).ok_or_else(strange)?;
+            let id = row.get::<_, Vec<u8>>(1).ok().and_then(|id| id.try_into().ok()).ok_or_else(strange)?;
+            let version = row.get::<_, i64>(2).map_err(io)?.cast_unsigned();
+            let sealed = row.get(3).map_err(io)?;
+            visit(RecordKey { kind, id }, Row { version, sealed })?;
+        }
+        Ok(())
+    }
+
+    /// The newest link: its sequence and sealed bytes.
+    pub fn newest_link(&self) -> Result<Option<(u64, Vec<u8>)>, LedgerError> {
+        self.run(|connection| {
+            connection
+                .query_row("SELECT sequence, sealed FROM link ORDER BY sequence DESC LIMIT 1", [], |row| {
+                    Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))
+                })
+                .optional()
+        })
+    }
+
+    /// Writes rows and a link, all or nothing; synced when it returns.
+    pub fn commit(&self, writes: &[RowWrite], sequence: u64, link: &[u8]) -> Result<(), LedgerError> {
+        self.run(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            for RowWrite { place, row } in writes {
+                match row {
+                    Some(row) => transaction
+                        .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4)")?
+                        .execute(params![
+                            place.kind as u8,
+                            &place.id[..],
+                            row.version.cast_signed(),
+                            &row.sealed
+                        ])?,
+                    None => transaction
+                        .prepare_cached("DELETE FROM record WHERE kind = ?1 AND id = ?2")?
+                        .execute(params![place.kind as u8, &place.id[..]])?,
+                };
+            }
+            transaction
+                .prepare_cached("INSERT INTO link VALUES (?1, ?2)")?
+                .execute(params![sequence.cast_signed(), link])?;
+            transaction.commit()
+        })
+    }
+
+    /// Closes the file, with nothing left in its journal.
+    pub fn close(self) -> Result<(), LedgerError> {
+        let path = self.path.display().to_string();
+        self.connection
+            .close()
+            .map_err(|(_, error)| LedgerError::Io { store: path, problem: error.to_string() })
+    }
+
+    fn connect(path: &Path) -> Result<Sqlite, LedgerError> {
+        let io = |error: rusqlite::Error| LedgerError::Io {
+            store: path.display().to_string(),
+            problem: error.to_string(),
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(io)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(io)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(io)?;
+        // A row of a corrupt file must not be read as another one; the names of tables are not taken from the file.
+        connection.pragma_update(None, "cell_size_check", true).map_err(io)?;
+        connection.pragma_update(None, "trusted_schema", false).map_err(io)?;
+        Ok(Sqlite { connection, path: path.into() })
+    }
+
+    fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+        work(&self.connection).map_err(|error| self.io(error.to_string()))
+    }
+
+    fn io(&self, problem: String) -> LedgerError {
+        LedgerError::Io { store: self.path.display().to_string(), problem }
+    }
+}

@@ -1,0 +1,119 @@
+//! Where the ledger is: a SQLite file and a backing token, which must know of each other.
+//!
+//! A store without its anchor, or an anchor without its store, is refused and never initialised anew: a folder that was
+//! emptied must not look like a first run. The one exception is an anchor of link 0, left by an initialisation that was
+//! interrupted before anything happened under it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::ledger::{self, SealedLedger};
+use super::lock::StoreLock;
+use super::sqlite::{Header, Sqlite};
+use crate::kernel::anchor::{Anchor, StateError};
+use crate::kernel::receipt::Batch;
+use crate::kernel::seal::DataKey;
+use crate::ports::{AnchorSlots, BackingError, Ledger, LedgerError, Sealer, Vault};
+
+/// A SQLite file and a backing token.
+pub struct SqliteVault<B> {
+    path: PathBuf,
+    backing: Arc<B>,
+}
+
+impl<B: Sealer + AnchorSlots + 'static> SqliteVault<B> {
+    /// The vault of the store at `path`, whose folder must exist.
+    pub fn new(path: PathBuf, backing: Arc<B>) -> Result<SqliteVault<B>, LedgerError> {
+        let vault = SqliteVault { path, backing };
+        match vault.path.parent().map(fs::metadata) {
+            Some(Ok(folder)) if folder.is_dir() => Ok(vault),
+            _ => Err(vault.io("its folder does not exist: make it, readable by this user alone".into())),
+        }
+    }
+
+    fn io(&self, problem: String) -> LedgerError {
+        LedgerError::Io { store: self.path.display().to_string(), problem }
+    }
+
+    /// What the anchor claims where there is no store: only an interrupted initialisation may be begun again.
+    fn check_unanchored(&self) -> Result<(), LedgerError> {
+        let claims = self.backing.values()?.iter().filter_map(|value| Anchor::claimed_sequence(value)).max();
+        match claims {
+            Some(sequence) if sequence > 0 => Err(StateError::StoreMissing(sequence).into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
+    fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError> {
+        let lock = StoreLock::take(&self.path)?;
+        if !self.path.try_exists().map_err(|error| self.io(error.to_string()))? {
+            self.check_unanchored()?;
+            return Ok(None);
+        }
+        let sqlite = Sqlite::open(&self.path)?;
+        let header = sqlite.header()?;
+        let context = DataKey::wrapping_context(&header.store);
+        let key =
+            self.backing.unwrap(&header.store, &context, &header.wrapped_key)?.ok_or(StateError::DataKey)?;
+        let key = DataKey::new(header.store, key);
+        Ok(Some(Box::new(SealedLedger::open(sqlite, lock, key, Arc::clone(&self.backing))?)))
+    }
+
+    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
+        let lock = StoreLock::take(&self.path)?;
+        if self.path.try_exists().map_err(|error| self.io(error.to_string()))? {
+            return Err(LedgerError::Exists(self.path.display().to_string()));
+        }
+        self.check_unanchored()?;
+        let mut store = [0; 16];
+        let mut key = Zeroizing::new([0; 32]);
+        for bytes in [&mut store[..], &mut key[..]] {
+            getrandom::fill(bytes).map_err(|error| LedgerError::Backing(BackingError(error.to_string())))?;
+        }
+        self.backing.make_key(&store)?;
+        let wrapped_key = self.backing.wrap(&store, &DataKey::wrapping_context(&store), &key)?;
+        let key = DataKey::new(store, key);
+
+        // Under another name until it is whole and anchored.
+        let mut unfinished = self.path.as_os_str().to_owned();
+        unfinished.push(".unfinished");
+        let unfinished = PathBuf::from(unfinished);
+        for suffix in ["", "-wal", "-shm"] {
+            let mut leftover = unfinished.as_os_str().to_owned();
+            leftover.push(suffix);
+            match fs::remove_file(&leftover) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(self.io(error.to_string()));
+                }
+                _ => {}
+            }
+        }
+        let sqlite = Sqlite::create(&unfinished, &Header { store, wrapped_key })?;
+        let anchor = ledger::begin(&sqlite, &key, first)?;
+        sqlite.close()?;
+        self.backing.replace(&anchor)?;
+        fs::rename(&unfinished, &self.path).map_err(|error| self.io(error.to_string()))?;
+        if let Some(folder) = self.path.parent() {
+            fs::File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|error| self.io(error.to_string()))?;
+        }
+        let sqlite = Sqlite::open(&self.path)?;
+        Ok(Box::new(SealedLedger::open(sqlite, lock, key, Arc::clone(&self.backing))?))
+    }
+}
+
+impl<T: AnchorSlots + ?Sized> AnchorSlots for Arc<T> {
+    fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
+        (**self).values()
+    }
+
+    fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
+        (**self).replace(value)
+    }
+}
