@@ -16,7 +16,7 @@ main() {
     heading "Preparing: packages, Python clients, cargo-deny"
     need_rust
     need_components
-    need_packages softhsm2 opensc oathtool binutils
+    need_packages softhsm2 opensc oathtool binutils strace faketime
     need_venv
     need_cargo_deny
     step "Format" cargo fmt --check

@@ -47,9 +47,17 @@ pub(super) fn initialize(arguments: &InitializeArguments) -> Answer {
     if INITIALISING.swap(true, Ordering::Acquire) {
         return Err(Rv(CKR_CRYPTOKI_ALREADY_INITIALIZED));
     }
-    let answer = initialize_once();
-    INITIALISING.store(false, Ordering::Release);
-    answer
+    let _turn = Turn;
+    initialize_once()
+}
+
+/// The turn to initialise, given back however it ends.
+struct Turn;
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        INITIALISING.store(false, Ordering::Release);
+    }
 }
 
 fn initialize_once() -> Answer {

@@ -25,11 +25,18 @@ pub(super) struct Module {
 
 #[derive(Default)]
 struct Sessions {
-    open: HashMap<CK_SESSION_HANDLE, Arc<Mutex<Session>>>,
+    open: HashMap<CK_SESSION_HANDLE, Open>,
     read_only: usize,
     last: CK_SESSION_HANDLE,
     /// The application's login: it holds for all of its sessions (PKCS#11 v2.40 section 2.4, "Session types").
     role: Option<Role>,
+}
+
+/// A session in the table. What closing needs stands beside the lock: a call that works on the session may be waiting for
+/// the table, so whoever holds the table never waits for a session.
+struct Open {
+    read_write: bool,
+    session: Arc<Mutex<Session>>,
 }
 
 /// One session.
@@ -83,8 +90,12 @@ impl Module {
         handle: CK_SESSION_HANDLE,
         work: impl FnOnce(&mut Session) -> Answer<T>,
     ) -> Answer<T> {
-        let session =
-            self.sessions().open.get(&handle).map(Arc::clone).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
+        let session = self
+            .sessions()
+            .open
+            .get(&handle)
+            .map(|open| Arc::clone(&open.session))
+            .ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
         let mut session = session.lock().map_err(|_| Rv(CKR_GENERAL_ERROR))?;
         work(&mut session)
     }
@@ -102,16 +113,16 @@ impl Module {
         sessions.last += 1;
         let handle = sessions.last;
         sessions.read_only += usize::from(!read_write);
-        sessions.open.insert(handle, Arc::new(Mutex::new(Session { read_write, ..Session::default() })));
+        let session = Arc::new(Mutex::new(Session { read_write, ..Session::default() }));
+        sessions.open.insert(handle, Open { read_write, session });
         Ok(handle)
     }
 
     /// Closes a session. With the last one the application is logged out.
     pub(super) fn close_session(&self, handle: CK_SESSION_HANDLE) -> Answer {
         let mut sessions = self.sessions();
-        let session = sessions.open.remove(&handle).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
-        let read_write = session.lock().unwrap_or_else(PoisonError::into_inner).read_write;
-        sessions.read_only -= usize::from(!read_write);
+        let closed = sessions.open.remove(&handle).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
+        sessions.read_only -= usize::from(!closed.read_write);
         if sessions.open.is_empty() {
             sessions.role = None;
         }
@@ -141,9 +152,12 @@ impl Module {
         self.sessions().check_login(role)
     }
 
-    /// Logs `role` in, whose PIN was right.
-    pub(super) fn set_login(&self, role: Role) -> Answer {
+    /// Logs `role` in, whose PIN was right, if the session it was given in is still there.
+    pub(super) fn set_login(&self, session: CK_SESSION_HANDLE, role: Role) -> Answer {
         let mut sessions = self.sessions();
+        if !sessions.open.contains_key(&session) {
+            return Err(Rv(CKR_SESSION_HANDLE_INVALID));
+        }
         sessions.check_login(role)?;
         sessions.role = Some(role);
         Ok(())
@@ -154,10 +168,11 @@ impl Module {
         let open: Vec<_> = {
             let mut sessions = self.sessions();
             sessions.role.take().ok_or(Rv(CKR_USER_NOT_LOGGED_IN))?;
-            sessions.open.values().map(Arc::clone).collect()
+            sessions.open.values().map(|open| Arc::clone(&open.session)).collect()
         };
         for session in open {
-            let mut session = session.lock().map_err(|_| Rv(CKR_GENERAL_ERROR))?;
+            // One that a panic left in doubt stays refused; what it held is dropped all the same.
+            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
             *session = Session { read_write: session.read_write, ..Session::default() };
         }
         let mut handles = self.handles();

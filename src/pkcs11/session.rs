@@ -62,7 +62,7 @@ impl Module {
         self.with_session(session, |_| Ok(()))?;
         self.check_login(role)?;
         self.engine.login(role, pin)?;
-        self.set_login(role)
+        self.set_login(session, role)
     }
 
     /// `C_Logout`.

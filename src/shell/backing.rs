@@ -163,7 +163,8 @@ impl Sealer for Backing {
 impl AnchorSlots for Backing {
     fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
         let session = self.session();
-        anchors(&session)?.into_iter().map(|anchor| value(&session, anchor)).collect()
+        // An object that a crash left torn may not even be readable: it is no value, and is destroyed with the next one.
+        Ok(anchors(&session)?.into_iter().filter_map(|anchor| value(&session, anchor).ok()).collect())
     }
 
     fn replace(&self, new: &[u8]) -> Result<(), BackingError> {

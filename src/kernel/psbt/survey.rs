@@ -7,8 +7,9 @@ use super::PsbtError;
 
 /// Most bytes of a PSBT: room for a thousand inputs with previous transactions of 16 KB each.
 pub const MAX_PSBT_LEN: usize = 16 << 20;
-/// Most bytes of the unsigned transaction: four weight units a byte, and a block has 4,000,000 (BIP 141).
-const MAX_UNSIGNED_TX_LEN: usize = 1_000_000;
+/// Most bytes of the unsigned transaction: at four weight units a byte (BIP 141), the 400,000 that nodes relay. It also
+/// bounds the work of a legacy signature hash, which reads the whole transaction for each input.
+const MAX_UNSIGNED_TX_LEN: usize = 100_000;
 /// Most key-value pairs in all maps together.
 const MAX_PAIRS: usize = 200_000;
 /// Longest key: a type with a control block of the deepest taproot tree (BIP 371) is 4,130 bytes.
@@ -150,7 +151,7 @@ mod tests {
         assert!(over(&psbt(&[&[1, 0xfc, 0].repeat(MAX_PAIRS + 1), &[0]])));
         let long_key = [&[0xfd, 0x01, 0x20][..], &[7; 8_193], &[0, 0]].concat();
         assert!(over(&psbt(&[&long_key])));
-        let tx = [&[1, 0, 0xfe][..], &1_000_001u32.to_le_bytes(), &vec![0; 1_000_001], &[0]].concat();
+        let tx = [&[1, 0, 0xfe][..], &100_001u32.to_le_bytes(), &vec![0; 100_001], &[0]].concat();
         assert!(over(&psbt(&[&tx])));
     }
 }

@@ -1,0 +1,28 @@
+//! The state of users, wallets and PINs: old → new, no side effects.
+//!
+//! Each transition takes the records as they were read, with their versions, and gives a [`Change`]: what to write, what
+//! to tell the audit, and the evidence that the next step needs once the change is durable. Two transitions from the
+//! same version cannot both be written, so every race has one winner.
+//!
+//! Invariants:
+//! - T1. A try is charged before the comparison, and only a right code takes its own charge back.
+//! - T2. Success never touches another try's charge: the 30-day budget is not reset by anything.
+//! - T3. A spent step is never spent again, and no earlier one.
+//! - T4. A locked user's code is not evaluated.
+
+mod administration;
+mod codes;
+mod records;
+mod way;
+
+pub use administration::{
+    PinCharged, PinClosed, PinMatched, Recorded, accept_pin, add_user, add_wallet, change_wallet, charge_pin,
+    initialise, remove_user, set_user_pin, unlock_user, verify_pin,
+};
+pub use codes::{
+    BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked, Spent,
+};
+pub use records::{NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState};
+pub use way::{
+    Charged, Claim, CodesSpent, Consumed, Purpose, Subject, charge, confirm, consume, consume_refused,
+};

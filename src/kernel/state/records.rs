@@ -1,0 +1,164 @@
+//! The records: what is kept of the token, its users and its wallets, and how it is written.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::codes::CodeState;
+use crate::kernel::otp::OtpKey;
+use crate::kernel::pin::PinRecord;
+use crate::kernel::receipt::{Content, Write};
+use crate::kernel::seal::RecordKey;
+use crate::kernel::wallet::{GAP_LIMIT, Location, WalletRecord};
+
+/// A record with the place and version it was read from.
+pub struct Versioned<T> {
+    /// Where it is.
+    pub place: RecordKey,
+    /// Its version.
+    pub version: u64,
+    /// What it holds.
+    pub value: T,
+}
+
+impl<T: Stored> Versioned<T> {
+    pub(super) fn put(&self, value: &T) -> Write {
+        Write { place: self.place, expected: Some(self.version), content: Content::Put(value.encode()) }
+    }
+
+    pub(super) fn remove(&self) -> Write {
+        Write { place: self.place, expected: Some(self.version), content: Content::Remove }
+    }
+}
+
+/// A record that can be stored: one byte of format, then postcard.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// The format written.
+    const FORMAT: u8 = 1;
+
+    /// The record as plaintext, to be sealed.
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        // Room for the largest record: growing would leave copies of secrets behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(8 * 1024));
+        bytes.push(Self::FORMAT);
+        struct Tail<'a>(&'a mut Vec<u8>);
+        impl Extend<u8> for Tail<'_> {
+            fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+                self.0.extend(bytes);
+            }
+        }
+        postcard::to_extend(self, Tail(&mut bytes)).expect("records hold nothing that postcard cannot write");
+        bytes
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (format, body) = bytes.split_first()?;
+        let (record, rest) =
+            (*format == Self::FORMAT).then(|| postcard::take_from_bytes(body).ok()).flatten()?;
+        rest.is_empty().then_some(record)
+    }
+}
+
+/// The token: its label and PINs.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// `CK_TOKEN_INFO.label`, without its padding.
+    pub label: String,
+    /// The security officer's PIN.
+    pub so: PinRecord,
+    /// The backend's PIN, once set.
+    pub user: Option<PinRecord>,
+}
+
+/// A user: the OTP key and what became of its codes.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct UserRecord {
+    /// The name.
+    pub name: String,
+    /// `CKA_OTP_SERVICE_IDENTIFIER`: the issuer shown in the authenticator.
+    pub service: String,
+    /// The shared secret with its parameters.
+    pub otp: OtpKey,
+    /// Whether a first code was right.
+    pub confirmed: bool,
+    /// The state of its codes.
+    pub codes: CodeState,
+}
+
+/// The tries charged for users that do not exist.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NobodyRecord {
+    pub(super) tries: u64,
+}
+
+/// What a wallet has done.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct WalletState {
+    /// How far its addresses were used.
+    pub reach: Reach,
+    /// Transactions signed.
+    pub signed: u64,
+}
+
+impl Stored for TokenRecord {}
+impl Stored for UserRecord {}
+impl Stored for NobodyRecord {}
+impl Stored for WalletRecord {}
+impl Stored for WalletState {}
+
+/// How far the addresses of a wallet were used: the next index for each chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach([u32; 2]);
+
+impl Reach {
+    /// Whether a wallet that scans with our gap limit would find `location`.
+    pub fn covers(self, location: Location) -> bool {
+        location.index < self.0[location.chain as usize].saturating_add(GAP_LIMIT)
+    }
+
+    /// The reach after both.
+    #[must_use]
+    pub fn joined(self, other: Reach) -> Reach {
+        Reach([self.0[0].max(other.0[0]), self.0[1].max(other.0[1])])
+    }
+
+    /// The reach after `location` was used. One beyond the reach does not extend it: its transaction may be invented.
+    #[must_use]
+    pub fn extended(mut self, location: Location) -> Reach {
+        if self.covers(location) {
+            let next = &mut self.0[location.chain as usize];
+            *next = (*next).max(location.index + 1);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::wallet::Chain;
+
+    #[test]
+    fn change_path_the_reach_grows_step_by_step() {
+        let at = |index| Location { chain: Chain::Internal, index };
+        let reach = Reach::default();
+        assert!(reach.covers(at(999)) && !reach.covers(at(1_000)));
+        let extended = reach.extended(at(999));
+        assert!(extended.covers(at(1_999)) && !extended.covers(at(2_000)));
+        assert!(!extended.covers(Location { chain: Chain::External, index: 1_000 }), "each chain for itself");
+        assert_eq!(reach.extended(at(1_000)), reach, "what is out of reach does not extend it");
+        assert_eq!(extended.extended(at(3)), extended, "it never shrinks");
+        assert!(Reach([u32::MAX, 0]).covers(Location { chain: Chain::External, index: 0x7fff_ffff }));
+    }
+
+    #[test]
+    fn a_record_reads_back_and_tolerates_nothing_behind_it() {
+        let state = WalletState { reach: Reach([3, 4]), signed: 5 };
+        let bytes = state.encode();
+        assert_eq!(WalletState::decode(&bytes).expect("reads").signed, 5);
+        assert!(WalletState::decode(&[&bytes[..], &[0]].concat()).is_none());
+        assert!(WalletState::decode(&[&[2], &bytes[1..]].concat()).is_none(), "another format");
+        assert!(WalletState::decode(&[]).is_none());
+    }
+}

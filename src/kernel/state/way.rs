@@ -1,0 +1,194 @@
+//! The transitions on the way of a signature: charge, then spend.
+
+use super::codes::{Locked, Spent};
+use super::records::{NobodyRecord, UserRecord, Versioned, WalletState};
+use crate::kernel::approval::Approval;
+use crate::kernel::audit::{Event, TransactionFacts};
+use crate::kernel::otp::{Matched, OtpKey};
+use crate::kernel::policy::{Approved, Refused};
+use crate::kernel::psbt::CheckedPsbt;
+use crate::kernel::receipt::{Batch, Change, Write};
+
+/// What a code is tried for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To sign: only a confirmed user's code can be right.
+    Sign,
+    /// To confirm the enrolment, or to check a code.
+    Confirm,
+}
+
+/// One approval with the record that it will be charged to.
+pub struct Claim {
+    /// What was claimed.
+    pub approval: Approval,
+    /// Who it is charged to.
+    pub subject: Subject,
+}
+
+/// Who a try is charged to.
+pub enum Subject {
+    /// A user whose code may sign here.
+    User(Versioned<UserRecord>),
+    /// Nobody known: the try is charged all the same, and takes as long.
+    Nobody(Versioned<NobodyRecord>),
+}
+
+/// Evidence: these tries are charged.
+pub struct Charged {
+    pub(in crate::kernel) claims: Vec<ChargedClaim>,
+    pub(in crate::kernel) at: u64,
+}
+
+pub(in crate::kernel) struct ChargedClaim {
+    pub(in crate::kernel) approval: Approval,
+    /// `None`: no code can be right.
+    pub(in crate::kernel) user: Option<ChargedUser>,
+}
+
+pub(in crate::kernel) struct ChargedUser {
+    pub(in crate::kernel) name: String,
+    pub(in crate::kernel) otp: OtpKey,
+    pub(in crate::kernel) last_step: Option<u64>,
+}
+
+/// Charges one try to every claim, or none when one of the users is locked.
+pub fn charge(claims: Vec<Claim>, purpose: Purpose, now: u64) -> Result<Change<Charged>, Locked> {
+    let mut writes: Vec<Write> = Vec::with_capacity(claims.len());
+    let mut names = Vec::new();
+    let mut charged = Vec::with_capacity(claims.len());
+    for Claim { approval, subject } in claims {
+        let place = match &subject {
+            Subject::User(user) => user.place,
+            Subject::Nobody(nobody) => nobody.place,
+        };
+        // A second claim of the same user is charged with the first one, and is never right.
+        let again = writes.iter().any(|write| write.place == place);
+        let user = match subject {
+            Subject::User(user) => {
+                let codes = user.value.codes.charge(now)?;
+                let eligible = !again && (user.value.confirmed || purpose == Purpose::Confirm);
+                let last_step = codes.last_step();
+                if !again {
+                    names.push(user.value.name.clone());
+                    writes.push(user.put(&UserRecord { codes, ..user.value.clone() }));
+                }
+                let UserRecord { name, otp, .. } = user.value;
+                eligible.then_some(ChargedUser { name, otp, last_step })
+            }
+            Subject::Nobody(nobody) => {
+                if !again {
+                    writes.push(nobody.put(&NobodyRecord { tries: nobody.value.tries.saturating_add(1) }));
+                }
+                None
+            }
+        };
+        charged.push(ChargedClaim { approval, user });
+    }
+    let batch = Batch { writes, event: Event::CodeCharged(names), time: now };
+    Ok(Change::new(batch, Charged { claims: charged, at: now }))
+}
+
+impl Change<Charged> {
+    /// The approvals of a charge that was not written, to be charged anew.
+    pub fn withdraw(self) -> Vec<Approval> {
+        self.into_unwritten().claims.into_iter().map(|claim| claim.approval).collect()
+    }
+}
+
+/// Evidence: the codes and the spend of an approved transaction are recorded.
+pub struct Consumed {
+    approved: Approved,
+}
+
+impl Consumed {
+    pub(in crate::kernel) fn into_psbt(self) -> CheckedPsbt {
+        self.approved.into_psbt()
+    }
+}
+
+impl Change<Consumed> {
+    /// The approved transaction of a change that was not written, to be recorded anew.
+    pub fn withdraw(self) -> Approved {
+        self.into_unwritten().approved
+    }
+}
+
+/// Evidence: codes are spent, on nothing that is signed.
+pub struct CodesSpent;
+
+/// Spends the codes of an approved transaction and records it with the wallet.
+///
+/// `users` are the records of [`Matched::users`], read afresh, in that order.
+pub fn consume(
+    approved: Approved,
+    users: &[Versioned<UserRecord>],
+    wallet: &Versioned<WalletState>,
+    now: u64,
+) -> Result<Change<Consumed>, Spent> {
+    let (psbt, matched) = approved.parts();
+    let mut writes = spend_codes(matched, users)?;
+    let state = WalletState {
+        reach: wallet.value.reach.joined(psbt.reach()),
+        signed: wallet.value.signed.saturating_add(1),
+    };
+    writes.push(wallet.put(&state));
+    let event = Event::Countersigned { users: names(matched), transaction: facts(psbt) };
+    Ok(Change::new(Batch { writes, event, time: now }, Consumed { approved }))
+}
+
+/// Spends the codes of a refused transaction.
+pub fn consume_refused(
+    refused: &Refused,
+    users: &[Versioned<UserRecord>],
+    now: u64,
+) -> Result<Change<CodesSpent>, Spent> {
+    let (psbt, matched) = refused.parts();
+    let event = Event::PolicyRefused {
+        users: names(matched),
+        transaction: facts(psbt),
+        rule: refused.rule().tag().into(),
+    };
+    Ok(Change::new(Batch { writes: spend_codes(matched, users)?, event, time: now }, CodesSpent))
+}
+
+/// Spends a code that was checked for its own sake, and confirms its user.
+pub fn confirm(
+    matched: &Matched,
+    users: &[Versioned<UserRecord>],
+    now: u64,
+) -> Result<Change<CodesSpent>, Spent> {
+    let writes = spend_codes(matched, users)?;
+    let event = Event::CodeAccepted(names(matched).join(" "));
+    Ok(Change::new(Batch { writes, event, time: now }, CodesSpent))
+}
+
+/// A right code confirms its user: a user that signs is confirmed already.
+fn spend_codes(matched: &Matched, users: &[Versioned<UserRecord>]) -> Result<Vec<Write>, Spent> {
+    if matched.steps().len() != users.len() {
+        return Err(Spent);
+    }
+    matched
+        .steps()
+        .iter()
+        .zip(users)
+        .map(|(step, user)| {
+            if step.user != user.value.name {
+                return Err(Spent);
+            }
+            let codes = user.value.codes.spend(step)?;
+            Ok(user.put(&UserRecord { codes, confirmed: true, ..user.value.clone() }))
+        })
+        .collect()
+}
+
+fn names(matched: &Matched) -> Vec<String> {
+    matched.users().map(str::to_owned).collect()
+}
+
+fn facts(psbt: &CheckedPsbt) -> TransactionFacts {
+    use bitcoin::hashes::Hash;
+    let mut txid = psbt.transaction().compute_txid().to_byte_array();
+    txid.reverse();
+    TransactionFacts { wallet: psbt.wallet().into(), txid, leaves: psbt.leaves(), fee: psbt.fee() }
+}
