@@ -8,7 +8,8 @@
 //!             → commit → Authorization → signer::sign → bytes
 //! ```
 //!
-//! Dependencies point inwards: `pkcs11, shell → engine (gate, admin) → ports → kernel`.
+//! Dependencies point inwards: `pkcs11 → open → shell → engine (gate, admin) → ports → kernel`; the C interface and the
+//! shell do not know each other, [`open`](mod@open) puts them together.
 //!
 //! Invariants, each argued where it is kept:
 //!
@@ -26,6 +27,7 @@ pub mod admin;
 pub mod engine;
 pub mod gate;
 pub mod kernel;
+pub mod open;
 pub mod pkcs11;
 pub mod ports;
 pub mod shell;

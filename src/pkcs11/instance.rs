@@ -9,8 +9,7 @@ use cryptoki_sys::*;
 use super::module::Module;
 use super::raw::padded;
 use super::rv::{Answer, Rv};
-use crate::shell::config::Config;
-use crate::shell::{self, OpenError};
+use crate::open::open;
 
 /// The module, with the process that initialised it: a child after `fork` is another application.
 ///
@@ -69,16 +68,6 @@ fn initialize_once() -> Answer {
     // What a parent process left here is overwritten and, being `ManuallyDrop`, not dropped.
     *instance = Some((std::process::id(), ManuallyDrop::new(Arc::new(module))));
     Ok(())
-}
-
-fn open() -> Answer<crate::engine::Engine> {
-    let config = Config::locate().and_then(|path| Config::load(&path));
-    let started = match &config {
-        Ok(config) => shell::log::start(&config.log),
-        Err(_) => shell::log::start(&shell::config::LogConfig::default()),
-    };
-    started.map_err(OpenError::from)?;
-    Ok(shell::open(&config.map_err(OpenError::from)?)?)
 }
 
 /// `C_Finalize`: closes everything that this process opened.

@@ -1,7 +1,7 @@
 //! The C interface: PKCS#11 v2.40, and the 3.0 table for `C_LoginUser`.
 //!
-//! A call comes in at [`entry`] (catch, convert, call), with its pointers looked at in [`raw`] alone, and goes on to the
-//! file of its chapter, which is safe Rust over a [`module::Module`].
+//! A call comes in at `entry` (catch, convert, call), with its pointers looked at in `raw` alone, and goes on to the
+//! file of its chapter, which is safe Rust over a `Module`.
 //!
 //! | file | chapter of PKCS#11 v3.0 section 5 |
 //! |---|---|

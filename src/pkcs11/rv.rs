@@ -5,8 +5,8 @@ use cryptoki_sys::*;
 use super::vendor::*;
 use crate::engine::EngineError;
 use crate::kernel::psbt::PsbtError;
+use crate::open::OpenError;
 use crate::ports::LedgerError;
-use crate::shell::OpenError;
 
 /// A `CK_RV` other than `CKR_OK`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

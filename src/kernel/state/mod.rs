@@ -1,6 +1,6 @@
 //! The state of users, wallets and PINs: old → new, no side effects.
 //!
-//! Each transition takes the records as they were read, with their versions, and gives a [`Change`]: what to write, what
+//! Each transition takes the records as they were read, with their versions, and gives a [`Change`](super::receipt::Change): what to write, what
 //! to tell the audit, and the evidence that the next step needs once the change is durable. Two transitions from the
 //! same version cannot both be written, so every race has one winner.
 //!
