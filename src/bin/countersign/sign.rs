@@ -114,8 +114,7 @@ impl Sign {
                 file.commit(&bytes).map_err(|reason| {
                     CommandError::new(
                         format!("the PSBT is signed and the code spent, but {out} could not be written: {reason}"),
-                        "run the same command within two minutes, with the same code and another --out: the same \
-                         transaction is signed again",
+                        "run the same command with the next code and another --out: the signatures will be the same",
                     )
                 })?;
                 json["out"] = json!(out);
