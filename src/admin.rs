@@ -73,7 +73,9 @@ impl Engine {
         if label.len() > MAX_TOKEN_LABEL_LEN {
             return Err(EngineError::Name(format!("a token label has at most {MAX_TOKEN_LABEL_LEN} bytes")));
         }
-        let token = TokenRecord { label: label.into(), so: self.pin(so_pin)?, user: None };
+        let mut serial = [0; 8];
+        self.random(&mut serial)?;
+        let token = TokenRecord { label: label.into(), serial, so: self.pin(so_pin)?, user: None };
         let mut made = None;
         let _ = Receipt::issue(state::initialise(&token, self.wall_time()), |batch| {
             made = Some(self.vault().create(batch)?);

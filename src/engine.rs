@@ -72,6 +72,7 @@ impl Engine {
         let token = self.token_record()?.value;
         Ok(Some(TokenView {
             label: token.label,
+            serial: token.serial,
             so: token.so.standing(),
             user: token.user.map(|pin| pin.standing()),
         }))
@@ -199,6 +200,8 @@ impl Engine {
 pub struct TokenView {
     /// Its label.
     pub label: String,
+    /// Tells it from others.
+    pub serial: [u8; 8],
     /// The security officer's PIN.
     pub so: PinStanding,
     /// The backend's PIN, once set.

@@ -53,7 +53,7 @@ impl Module {
         check_slot(slot)?;
         let token = self.engine.token()?;
         let mut flags = CKF_RNG | CKF_LOGIN_REQUIRED;
-        let mut label = padded("");
+        let (mut label, mut serial) = (padded(""), padded(""));
         if let Some(token) = token {
             flags |= CKF_TOKEN_INITIALIZED;
             flags |= pin_flags(token.so, [CKF_SO_PIN_COUNT_LOW, CKF_SO_PIN_FINAL_TRY, CKF_SO_PIN_LOCKED]);
@@ -63,13 +63,14 @@ impl Module {
                     pin_flags(user, [CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED]);
             }
             label = padded(&token.label);
+            serial = padded(&data_encoding::HEXLOWER.encode(&token.serial));
         }
         let (open, read_write) = self.session_counts();
         Ok(CK_TOKEN_INFO {
             label,
             manufacturerID: padded("Countersign"),
             model: padded("countersign"),
-            serialNumber: padded("0000000000000001"),
+            serialNumber: serial,
             flags,
             ulMaxSessionCount: MAX_SESSIONS as CK_ULONG,
             ulSessionCount: open as CK_ULONG,

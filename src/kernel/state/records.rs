@@ -65,6 +65,8 @@ pub trait Stored: Serialize + DeserializeOwned {
 pub struct TokenRecord {
     /// `CK_TOKEN_INFO.label`, without its padding.
     pub label: String,
+    /// Tells this token from others; random, shown in hex as `CK_TOKEN_INFO.serialNumber`.
+    pub serial: [u8; 8],
     /// The security officer's PIN.
     pub so: PinRecord,
     /// The backend's PIN, once set.
