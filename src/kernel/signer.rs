@@ -56,6 +56,7 @@ pub struct Authorization {
 struct Signing {
     index: usize,
     location: Location,
+    key: bitcoin::secp256k1::PublicKey,
     sighash: Message,
 }
 
@@ -76,6 +77,7 @@ impl Authorization {
                     .map(|hash| Signing {
                         index: input.index,
                         location: input.location,
+                        key: input.key,
                         sighash: hash.into(),
                     })
                     .map_err(|_| SignerError::Sighash(input.index))
@@ -95,15 +97,13 @@ pub fn sign(
     if label != wallet.label() {
         return Err(SignerError::Wallet);
     }
-    for Signing { index, location, sighash } in signings {
+    for Signing { index, location, key, sighash } in signings {
         let secret = wallet.secret_key(location).map_err(|_| SignerError::Fault(index))?;
-        let public = wallet.public_key(location, secp).map_err(|_| SignerError::Fault(index))?;
         let signature = secp.sign_ecdsa_low_r(&sighash, &secret.0);
-        secp.verify_ecdsa(&sighash, &signature, &public).map_err(|_| SignerError::Fault(index))?;
-        psbt.inputs[index].partial_sigs.insert(
-            PublicKey::new(public),
-            ecdsa::Signature { signature, sighash_type: EcdsaSighashType::All },
-        );
+        secp.verify_ecdsa(&sighash, &signature, &key).map_err(|_| SignerError::Fault(index))?;
+        psbt.inputs[index]
+            .partial_sigs
+            .insert(PublicKey::new(key), ecdsa::Signature { signature, sighash_type: EcdsaSighashType::All });
     }
     Ok(psbt.serialize())
 }

@@ -45,6 +45,7 @@ pub struct CheckedPsbt {
 pub(in crate::kernel) struct OurInput {
     pub(in crate::kernel) index: usize,
     pub(in crate::kernel) location: Location,
+    pub(in crate::kernel) key: bitcoin::secp256k1::PublicKey,
     pub(in crate::kernel) prevout: TxOut,
 }
 
@@ -314,7 +315,7 @@ fn our_inputs(
                 return Err(refuse(Rule::AlreadyFinal, format!("input {index} is already finalised")));
             }
             // One key and one script: a second proof of the same input cannot exist.
-            ours.push(OurInput { index, location, prevout: prevout.clone() });
+            ours.push(OurInput { index, location, key: *key, prevout: prevout.clone() });
         }
     }
     if ours.is_empty() {
