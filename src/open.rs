@@ -15,7 +15,11 @@ use crate::shell::vault::SqliteVault;
 pub fn open() -> Result<Engine, OpenError> {
     let config = Config::locate().and_then(|path| Config::load(&path));
     // What is wrong with the configuration is to be read somewhere: without one, on standard error.
-    log::start(config.as_ref().map_or(&LogConfig::default(), |config| &config.log))?;
+    let configured = config.as_ref().map_or(&LogConfig::default(), |config| &config.log).clone();
+    if let Err(error) = log::start(&configured) {
+        log::start(&LogConfig::default())?;
+        return Err(error.into());
+    }
     let config = config?;
     let backing = Arc::new(Backing::open(&config.backing)?);
     let vault = SqliteVault::new(config.store.path, Arc::clone(&backing))?;

@@ -253,17 +253,20 @@ entries! {
         signature_len: CK_ULONG,
     ) {
         let module = current()?;
-        let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE)?;
-        module.verify(session, &data, &raw::bytes(signature, signature_len, MAX_PIN_LEN, CKR_SIGNATURE_LEN_RANGE)?)
+        let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
+        let signature = raw::bytes(signature, signature_len, MAX_PIN_LEN, CKR_SIGNATURE_LEN_RANGE);
+        module.verify(session, data, signature)
     }
 
     fn c_verify_update(session: CK_SESSION_HANDLE, part: CK_BYTE_PTR, part_len: CK_ULONG) {
-        current()?.verify_update(session, &raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE)?)
+        let module = current()?;
+        module.verify_update(session, raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE))
     }
 
     fn c_verify_final(session: CK_SESSION_HANDLE, signature: CK_BYTE_PTR, signature_len: CK_ULONG) {
         let module = current()?;
-        module.verify_final(session, &raw::bytes(signature, signature_len, MAX_PIN_LEN, CKR_SIGNATURE_LEN_RANGE)?)
+        let signature = raw::bytes(signature, signature_len, MAX_PIN_LEN, CKR_SIGNATURE_LEN_RANGE);
+        module.verify_final(session, signature)
     }
 
     // 5.18 Key management
@@ -310,6 +313,9 @@ entries! {
     fn c_generate_random(session: CK_SESSION_HANDLE, random: CK_BYTE_PTR, len: CK_ULONG) {
         let module = current()?;
         let len = usize::try_from(len).ok().filter(|len| *len <= MAX_RANDOM_LEN).ok_or(Rv(CKR_ARGUMENTS_BAD))?;
+        if random.is_null() && len > 0 {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
         let bytes = module.generate_random(session, len)?;
         raw::put_list(&bytes, random, &mut (len as CK_ULONG))
     }

@@ -1,13 +1,15 @@
 //! Verifying (PKCS#11 v2.40 section 5.12; v3.0 section 5.15): a user's code, which confirms an enrolment and is spent.
 
 use cryptoki_sys::*;
+use zeroize::Zeroizing;
 
-use super::module::{Module, Object, Session};
+use super::module::{Module, Object};
 use super::rv::{Answer, Rv};
 use super::sign::Mechanism;
 use super::vendor::CKM_COUNTERSIGN_TOTP;
-use crate::engine::EngineError;
 use crate::kernel::approval::Code;
+
+type Bytes = Zeroizing<Vec<u8>>;
 
 impl Module {
     /// `C_VerifyInit`; without a mechanism it ends the operation.
@@ -44,47 +46,48 @@ impl Module {
         })
     }
 
-    /// `C_Verify`: `data` is empty, `signature` the code.
-    pub(super) fn verify(&self, session: CK_SESSION_HANDLE, data: &[u8], signature: &[u8]) -> Answer {
+    /// `C_Verify`: `data` is empty, `signature` the code. Ends the operation, whatever the answer.
+    pub(super) fn verify(
+        &self,
+        session: CK_SESSION_HANDLE,
+        data: Answer<Bytes>,
+        signature: Answer<Bytes>,
+    ) -> Answer {
         self.with_session(session, |session| {
-            if !data.is_empty() && session.verifying.take().is_some() {
-                return Err(Rv(CKR_DATA_LEN_RANGE));
-            }
-            self.judge_code(session, signature)
+            let user = session.verifying.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            require_empty(data)?;
+            self.judge_code(&user, &signature?)
         })
     }
 
     /// `C_VerifyUpdate`: there is nothing to add to an empty text.
-    pub(super) fn verify_update(&self, session: CK_SESSION_HANDLE, part: &[u8]) -> Answer {
+    pub(super) fn verify_update(&self, session: CK_SESSION_HANDLE, part: Answer<Bytes>) -> Answer {
         self.with_session(session, |session| {
             if session.verifying.is_none() {
                 return Err(Rv(CKR_OPERATION_NOT_INITIALIZED));
             }
-            if !part.is_empty() {
-                session.verifying = None;
-                return Err(Rv(CKR_DATA_LEN_RANGE));
-            }
-            Ok(())
+            require_empty(part).inspect_err(|_| session.verifying = None)
         })
     }
 
-    /// `C_VerifyFinal`.
-    pub(super) fn verify_final(&self, session: CK_SESSION_HANDLE, signature: &[u8]) -> Answer {
-        self.with_session(session, |session| self.judge_code(session, signature))
+    /// `C_VerifyFinal`. Ends the operation, whatever the answer.
+    pub(super) fn verify_final(&self, session: CK_SESSION_HANDLE, signature: Answer<Bytes>) -> Answer {
+        self.with_session(session, |session| {
+            let user = session.verifying.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            self.judge_code(&user, &signature?)
+        })
     }
 
-    /// Always ends the operation.
-    fn judge_code(&self, session: &mut Session, code: &[u8]) -> Answer {
-        let user = session.verifying.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+    fn judge_code(&self, user: &str, code: &[u8]) -> Answer {
         if !(6..=8).contains(&code.len()) {
             return Err(Rv(CKR_SIGNATURE_LEN_RANGE));
         }
         // Malformed is not wrong: nothing is charged.
         Code::parse(code).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
-        self.engine.confirm(&user, code).map_err(|error| match error {
-            // Removed since the handle was found.
-            EngineError::NoSuchUser(_) => Rv(CKR_KEY_HANDLE_INVALID),
-            error => error.into(),
-        })
+        Ok(self.engine.confirm(user, code)?)
     }
+}
+
+fn require_empty(data: Answer<Bytes>) -> Answer {
+    if data?.is_empty() { Ok(()) } else { Err(Rv(CKR_DATA_LEN_RANGE)) }
 }

@@ -67,7 +67,7 @@ pub struct StoreConfig {
 }
 
 /// What is logged, and where.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LogConfig {
     /// The least severe level that is written.
     pub level: LogLevel,

@@ -196,15 +196,28 @@ fn seal_link(key: &DataKey, link: &Link) -> Result<Vec<u8>, LedgerError> {
     Ok(key.seal(&RecordKey::link(link.sequence), link.sequence, nonce()?, &link.encode()))
 }
 
+/// Follows the chain from its first link to the newest one, which it gives.
 fn newest_link(sqlite: &Sqlite, key: &DataKey) -> Result<Link, LedgerError> {
-    let damaged = |what: &str| LedgerError::State(StateError::Sealed(format!("the newest link is {what}")));
-    let (sequence, sealed) = sqlite.newest_link()?.ok_or_else(|| damaged("missing"))?;
-    let plaintext = key
-        .open(&RecordKey::link(sequence), sequence, &sealed)
-        .map_err(|error| damaged(&error.to_string()))?;
-    Link::decode(&plaintext)
-        .filter(|link| link.sequence == sequence)
-        .ok_or_else(|| damaged("of a format that this version does not read"))
+    let damaged = |sequence: u64, what: &str| {
+        LedgerError::State(StateError::Sealed(format!("link {sequence} of the history is {what}")))
+    };
+    let mut newest: Option<(Link, Head)> = None;
+    sqlite.for_each_link(|sequence, sealed| {
+        let plaintext = key
+            .open(&RecordKey::link(sequence), sequence, &sealed)
+            .map_err(|error| damaged(sequence, &error.to_string()))?;
+        let link =
+            Link::decode(&plaintext).ok_or_else(|| damaged(sequence, "of a format that is not known"))?;
+        let (expected, previous) =
+            newest.as_ref().map_or((0, Head::default()), |(last, head)| (last.sequence + 1, *head));
+        if (link.sequence, sequence, link.previous) != (expected, expected, previous) {
+            return Err(damaged(expected, "missing or another one"));
+        }
+        let head = link.head();
+        newest = Some((link, head));
+        Ok(())
+    })?;
+    newest.map(|(link, _)| link).ok_or_else(|| damaged(0, "missing"))
 }
 
 type Index = HashMap<RecordKey, (u64, SetHash)>;

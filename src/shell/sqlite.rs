@@ -53,6 +53,7 @@ impl Sqlite {
             }
         })?;
         let sqlite = Sqlite::connect(path)?;
+        sqlite.prepare()?;
         sqlite.run(|connection| {
             connection.execute_batch(
                 "BEGIN IMMEDIATE;
@@ -83,6 +84,7 @@ impl Sqlite {
         if found < FORMAT {
             return Err(sqlite.io("it is no store of ours: its format is not written".into()));
         }
+        sqlite.prepare()?;
         // A store that cannot be written is of no use: say so at opening, not at the first signature.
         sqlite.run(|connection| {
             connection.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; COMMIT"))
@@ -133,15 +135,19 @@ impl Sqlite {
         Ok(())
     }
 
-    /// The newest link: its sequence and sealed bytes.
-    pub fn newest_link(&self) -> Result<Option<(u64, Vec<u8>)>, LedgerError> {
-        self.run(|connection| {
-            connection
-                .query_row("SELECT sequence, sealed FROM link ORDER BY sequence DESC LIMIT 1", [], |row| {
-                    Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))
-                })
-                .optional()
-        })
+    /// Every link, from the first: its sequence and sealed bytes.
+    pub fn for_each_link(
+        &self,
+        mut visit: impl FnMut(u64, Vec<u8>) -> Result<(), LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let io = |error: rusqlite::Error| self.io(error.to_string());
+        let mut statement =
+            self.connection.prepare("SELECT sequence, sealed FROM link ORDER BY sequence").map_err(io)?;
+        let mut rows = statement.query([]).map_err(io)?;
+        while let Some(row) = rows.next().map_err(io)? {
+            visit(row.get::<_, i64>(0).map_err(io)?.cast_unsigned(), row.get(1).map_err(io)?)?;
+        }
+        Ok(())
     }
 
     /// Writes rows and a link, all or nothing; synced when it returns.
@@ -185,12 +191,18 @@ impl Sqlite {
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(io)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(io)?;
-        connection.pragma_update(None, "synchronous", "FULL").map_err(io)?;
         // A row of a corrupt file must not be read as another one; the names of tables are not taken from the file.
         connection.pragma_update(None, "cell_size_check", true).map_err(io)?;
         connection.pragma_update(None, "trusted_schema", false).map_err(io)?;
         Ok(Sqlite { connection, path: path.into() })
+    }
+
+    /// The mode that every commit relies on: synced before it returns.
+    fn prepare(&self) -> Result<(), LedgerError> {
+        self.run(|connection| {
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")
+        })
     }
 
     fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {

@@ -1,0 +1,562 @@
+//! What the tests of the interface share: a boundary of its own for each test, and clients of the real module.
+//!
+//! The module is one per process and reads its configuration from the environment. So a test that needs a boundary
+//! runs its body in a process of its own: [`in_boundary`] makes a SoftHSM2 token and a configuration in a temporary
+//! folder (`softhsm/setup.sh`), and runs the same test of the same executable again with the environment set. A body
+//! can in turn start further processes, each under the name of a role ([`Boundary::run`]).
+//!
+//! `COUNTERSIGN_MODULE` names another module than `target/debug/libcountersign.so`.
+
+#![allow(dead_code, reason = "each of the test crates uses its own part")]
+
+pub(crate) mod raw;
+pub(crate) mod wallet;
+
+use std::cell::Cell;
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use countersign::pkcs11::vendor::*;
+use cryptoki_sys::*;
+use totp_rs::{Algorithm, Builder, Totp};
+
+use raw::Raw;
+
+/// The security officer's PIN in every test.
+pub(crate) const SO_PIN: &str = "officer-2f71c0";
+/// The backend's PIN in every test.
+pub(crate) const USER_PIN: &str = "backend-9d04ab";
+/// A policy that every transaction of [`wallet::Payment`] passes.
+pub(crate) const LIMITS: &str = "max_transaction_sat = 100000\nmax_fee_sat = 5000\n";
+/// Seconds of a time step: long, so that no test meets more than one change of it.
+pub(crate) const PERIOD: u64 = 120;
+
+const FOLDER: &str = "COUNTERSIGN_TEST_FOLDER";
+const ROLE: &str = "COUNTERSIGN_TEST_ROLE";
+const MODULE: &str = "COUNTERSIGN_MODULE";
+/// The role of the body itself.
+const BODY: &str = "body";
+/// The role that only initialises the module, and reports the answer.
+const PROBE: &str = "probe";
+
+/// The path of the test that this is written in, as the test harness takes it.
+macro_rules! this_test {
+    () => {{
+        fn here() {}
+        let path = core::any::type_name_of_val(&here).trim_end_matches("::here");
+        path.split_once("::").expect("a path begins with the crate").1
+    }};
+}
+pub(crate) use this_test;
+
+/// A boundary: a folder with a backing token, a configuration and, once initialised, a store.
+pub(crate) struct Boundary {
+    folder: PathBuf,
+    test: String,
+    role: String,
+}
+
+/// Runs `body` in a process of its own that has a fresh boundary, and gives what it wrote to standard error.
+pub(crate) fn in_boundary(test: &str, body: impl FnOnce(&Boundary)) -> String {
+    in_boundary_of(test, None, body)
+}
+
+/// As [`in_boundary`], with another module than the one under test.
+pub(crate) fn in_boundary_of(
+    test: &str,
+    other_module: Option<&Path>,
+    body: impl FnOnce(&Boundary),
+) -> String {
+    if let (Some(folder), Ok(role)) = (env::var_os(FOLDER), env::var(ROLE)) {
+        let boundary = Boundary { folder: folder.into(), test: test.into(), role };
+        if boundary.role == PROBE {
+            report("rv", format!("{:#x}", Raw::load().initialize()));
+        } else {
+            body(&boundary);
+        }
+        // Not back into the test, whose rest is for the first process.
+        std::process::exit(0);
+    }
+    let temporary = tempfile::tempdir().expect("a temporary folder can be made");
+    let boundary =
+        Boundary { folder: temporary.path().join("boundary"), test: test.into(), role: String::new() };
+    boundary.set_up();
+    let mut command = boundary.command(BODY);
+    if let Some(module) = other_module {
+        command.env(MODULE, module);
+    }
+    Finished::of(&mut command).expect_success().stderr
+}
+
+impl Boundary {
+    /// Makes a second boundary, whose processes are those of this test.
+    pub(crate) fn another(&self, name: &str) -> Boundary {
+        let folder = self.folder.parent().expect("it is in a temporary folder").join(name);
+        let boundary = Boundary { folder, test: self.test.clone(), role: String::new() };
+        boundary.set_up();
+        boundary
+    }
+
+    fn set_up(&self) {
+        let done = Command::new("bash")
+            .arg(root().join("softhsm/setup.sh"))
+            .arg(&self.folder)
+            .stdin(Stdio::null())
+            .output()
+            .expect("bash starts");
+        assert!(done.status.success(), "softhsm/setup.sh: {}", String::from_utf8_lossy(&done.stderr));
+        let mut conf = fs::read_to_string(self.conf()).expect("setup.sh wrote it");
+        conf.push_str("\n[log]\nlevel = \"info\"\n");
+        fs::write(self.conf(), conf).expect("the folder is ours");
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The configuration.
+    pub(crate) fn conf(&self) -> PathBuf {
+        self.folder.join("countersign.toml")
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.join("countersign.db")
+    }
+
+    /// The folder of SoftHSM2's tokens.
+    pub(crate) fn tokens(&self) -> PathBuf {
+        self.folder.join("tokens")
+    }
+
+    /// Which of the test's processes this is: `body`, or as [`Boundary::run`] called it.
+    pub(crate) fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// Leaves a note for the test's other processes.
+    pub(crate) fn note(&self, name: &str, text: &str) {
+        fs::write(self.folder.join(name), text).expect("the folder is ours");
+    }
+
+    /// Reads a note.
+    pub(crate) fn noted(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.join(name)).expect("it was noted before")
+    }
+
+    /// A command that runs this test in `role`.
+    pub(crate) fn command(&self, role: &str) -> Command {
+        self.command_under::<&str>(&[], role)
+    }
+
+    /// The same, run by another program: `strace …`, `faketime …`.
+    pub(crate) fn command_under<S: AsRef<OsStr>>(&self, by: &[S], role: &str) -> Command {
+        let executable = env::current_exe().expect("the system names the running executable");
+        let mut command = match by.split_first() {
+            None => Command::new(executable),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(executable);
+                command
+            }
+        };
+        command
+            .args(["--exact", &self.test, "--nocapture", "--test-threads=1"])
+            .env("SOFTHSM2_CONF", self.folder.join("softhsm2.conf"))
+            .env("COUNTERSIGN_CONF", self.conf())
+            .env(FOLDER, &self.folder)
+            .env(ROLE, role)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs this test in `role`, and expects it to succeed.
+    pub(crate) fn run(&self, role: &str) -> Finished {
+        Finished::of(&mut self.command(role)).expect_success()
+    }
+
+    /// Initialises the module in a process of its own.
+    pub(crate) fn probe(&self) -> Probe {
+        self.probe_with(|_| ())
+    }
+
+    /// The same, with the command changed by `change`.
+    pub(crate) fn probe_with(&self, change: impl FnOnce(&mut Command)) -> Probe {
+        let mut command = self.command(PROBE);
+        change(&mut command);
+        let finished = Finished::of(&mut command).expect_success();
+        let rv = finished.value("rv").trim_start_matches("0x").to_owned();
+        Probe { rv: CK_RV::from_str_radix(&rv, 16).expect("it is reported so"), stderr: finished.stderr }
+    }
+
+    /// Copies the whole boundary to `name` beside it, in place of what is there.
+    pub(crate) fn save(&self, name: &str) {
+        let copy = self.folder.with_file_name(name);
+        let _ = fs::remove_dir_all(&copy);
+        copy_folder(&self.folder, &copy);
+    }
+
+    /// Puts the copy called `name` back.
+    pub(crate) fn restore(&self, name: &str) {
+        fs::remove_dir_all(&self.folder).expect("the folder is ours");
+        copy_folder(&self.folder.with_file_name(name), &self.folder);
+    }
+}
+
+/// What `C_Initialize` answered in another process, and what was written to standard error.
+pub(crate) struct Probe {
+    /// The answer.
+    pub(crate) rv: CK_RV,
+    /// Standard error.
+    pub(crate) stderr: String,
+}
+
+/// Another process of this test that has ended.
+pub(crate) struct Finished {
+    /// How it ended.
+    pub(crate) status: std::process::ExitStatus,
+    /// Standard output.
+    pub(crate) stdout: String,
+    /// Standard error.
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// Runs a command to its end.
+    pub(crate) fn of(command: &mut Command) -> Finished {
+        let program = command.get_program().to_owned();
+        let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| {
+            panic!(
+                "{} does not start: {error}; install it (Debian: apt-get install strace faketime)",
+                program.display()
+            )
+        });
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Finished { status, stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    /// Fails with all that was printed unless the process succeeded.
+    pub(crate) fn expect_success(self) -> Finished {
+        assert!(
+            self.status.success(),
+            "a process of this test: {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.status,
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// What was told by [`report`] as `name`.
+    pub(crate) fn value(&self, name: &str) -> &str {
+        self.stdout
+            .lines()
+            .find_map(|line| line.split_once(&format!("report {name}="))?.1.into())
+            .unwrap_or_else(|| panic!("{name} was not reported:\n{}\n{}", self.stdout, self.stderr))
+    }
+}
+
+/// Tells the process that started this one.
+pub(crate) fn report(name: &str, value: impl std::fmt::Display) {
+    println!("\nreport {name}={value}");
+}
+
+/// The module under test: the `cdylib` beside the folder of this test's executable.
+pub(crate) fn module() -> PathBuf {
+    if let Some(path) = env::var_os(MODULE) {
+        return path.into();
+    }
+    let path = target_folder().join("libcountersign.so");
+    let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let built =
+        changed(&path).unwrap_or_else(|_| panic!("{} is not there; run `cargo build` first", path.display()));
+    // `cargo test` does not bring the module up to date: it only builds what it links.
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the checkout has its sources") {
+            let source = entry.expect("it can be read").path();
+            if source.is_dir() && !source.ends_with("bin") {
+                folders.push(source);
+            } else if source.is_file() && changed(&source).is_ok_and(|changed| changed > built) {
+                panic!("{} is newer than {}; run `cargo build` first", source.display(), path.display());
+            }
+        }
+    }
+    path
+}
+
+/// `target/debug`, or where this executable is instead.
+pub(crate) fn target_folder() -> PathBuf {
+    let executable = env::current_exe().expect("the system names the running executable");
+    executable.ancestors().nth(2).expect("it is in deps/").into()
+}
+
+/// The folder of the checkout.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Copies all files of a folder.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the folder is ours");
+    for entry in fs::read_dir(from).expect("it is there") {
+        let entry = entry.expect("it can be read");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("it can be read").is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).expect("the folder is ours");
+        }
+    }
+}
+
+/// Unix time in seconds.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs()
+}
+
+/// A user's authenticator app: made of the `otpauth://` URI alone.
+pub(crate) struct Authenticator {
+    name: String,
+    uri: String,
+    totp: Totp,
+    period: u64,
+    /// The first step whose code was not given out.
+    next: Cell<u64>,
+}
+
+impl Authenticator {
+    /// Scans the URI.
+    pub(crate) fn scan(name: &str, uri: &str) -> Authenticator {
+        let (label, query) = uri.split_once('?').expect("a URI with a query");
+        assert!(label.starts_with("otpauth://totp/"), "{label}");
+        let field = |wanted: &str| {
+            query
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find_map(|(key, value)| (key == wanted).then_some(value))
+                .unwrap_or_else(|| panic!("the URI has no {wanted}"))
+        };
+        let secret =
+            data_encoding::BASE32_NOPAD.decode(field("secret").as_bytes()).expect("the secret is base 32");
+        let period = field("period").parse().expect("a number");
+        let totp = Builder::new()
+            .with_algorithm(match field("algorithm") {
+                "SHA1" => Algorithm::SHA1,
+                "SHA256" => Algorithm::SHA256,
+                "SHA512" => Algorithm::SHA512,
+                other => panic!("algorithm {other}"),
+            })
+            .with_digits(field("digits").parse().expect("a number"))
+            .with_step_duration(period)
+            .with_secret(secret)
+            .build()
+            .expect("the module makes what RFC 6238 allows");
+        Authenticator { name: name.into(), uri: uri.into(), totp, period, next: Cell::new(0) }
+    }
+
+    /// The user.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was scanned.
+    pub(crate) fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The code of the first live step that was not given out yet.
+    ///
+    /// It begins with the current one: a step that ends meanwhile is still live for a whole period.
+    pub(crate) fn code(&self) -> String {
+        let current = now() / self.period;
+        let step = self.next.get().max(current);
+        assert!(step <= current + 1, "{} has no live code left: take another user", self.name);
+        self.next.set(step + 1);
+        self.code_of(step)
+    }
+
+    /// The code given out last.
+    pub(crate) fn last_code(&self) -> String {
+        self.code_of(self.next.get() - 1)
+    }
+
+    /// The code of the step so many steps away from the current one.
+    pub(crate) fn code_away(&self, steps: i64) -> String {
+        self.code_of((now() / self.period).checked_add_signed(steps).expect("after 1970"))
+    }
+
+    /// A code that is that of no step near.
+    pub(crate) fn wrong_code(&self) -> String {
+        let current = now() / self.period;
+        let near: Vec<String> = (current - 3..=current + 3).map(|step| self.code_of(step)).collect();
+        let digits = near[0].len();
+        (0..)
+            .map(|number| format!("{number:0digits$}"))
+            .find(|code| !near.contains(code))
+            .expect("there are more codes than steps")
+    }
+
+    fn code_of(&self, step: u64) -> String {
+        self.totp.generate(step * self.period).to_string()
+    }
+}
+
+/// One record of the mechanism parameter, as `abi.md` lays it out.
+pub(crate) fn approval(user: &str, code: &str) -> [u8; 128] {
+    let mut record = [0; 128];
+    record[..4].copy_from_slice(&[1, 1, user.len() as u8, code.len() as u8]);
+    record[4..4 + user.len()].copy_from_slice(user.as_bytes());
+    record[64..64 + code.len()].copy_from_slice(code.as_bytes());
+    record
+}
+
+/// Initialises module and token, and sets both PINs.
+pub(crate) fn initialised_token() -> Raw {
+    let raw = Raw::load();
+    assert_rv!(raw.initialize(), CKR_OK);
+    assert_rv!(raw.init_token(0, SO_PIN.as_bytes(), "token of the tests"), CKR_OK);
+    let so = raw.so();
+    assert_rv!(raw.init_pin(so, USER_PIN.as_bytes()), CKR_OK);
+    assert_rv!(raw.close_all(), CKR_OK);
+    raw
+}
+
+/// Enrols a user, who has not confirmed yet.
+pub(crate) fn enrol(raw: &Raw, so: CK_SESSION_HANDLE, name: &str) -> Authenticator {
+    let template = [
+        (CKA_LABEL, name.as_bytes().to_vec()),
+        (CKA_OTP_TIME_INTERVAL, ulong(PERIOD)),
+        (CKA_OTP_LENGTH, ulong(8)),
+    ];
+    let user = raw
+        .generate_key(so, CKM_COUNTERSIGN_TOTP_KEY_GEN, &template)
+        .unwrap_or_else(|rv| panic!("C_GenerateKey answered {rv:#x}"));
+    let uri = raw
+        .attribute(so, user, CKA_COUNTERSIGN_OTPAUTH_URI)
+        .unwrap_or_else(|rv| panic!("the URI was answered by {rv:#x}"));
+    Authenticator::scan(name, &String::from_utf8(uri).expect("a URI is ASCII"))
+}
+
+/// Enrols a user and confirms the first code, which is spent by it.
+pub(crate) fn enrol_confirmed(raw: &Raw, so: CK_SESSION_HANDLE, name: &str) -> Authenticator {
+    let authenticator = enrol(raw, so, name);
+    assert_rv!(raw.verify(so, raw.user_key(so, name), &authenticator.code()), CKR_OK);
+    authenticator
+}
+
+/// Creates a wallet on regtest, and gives its descriptor.
+pub(crate) fn create_wallet(
+    raw: &Raw,
+    so: CK_SESSION_HANDLE,
+    label: &str,
+    users: &[&str],
+    policy: &str,
+) -> String {
+    let template = [
+        (CKA_LABEL, label.as_bytes().to_vec()),
+        (CKA_COUNTERSIGN_NETWORK, b"regtest".to_vec()),
+        (CKA_COUNTERSIGN_USERS, users.join("\n").into_bytes()),
+        (CKA_COUNTERSIGN_POLICY, policy.as_bytes().to_vec()),
+    ];
+    let (public, _) = raw
+        .generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &template, &[])
+        .unwrap_or_else(|rv| panic!("C_GenerateKeyPair answered {rv:#x}"));
+    let descriptor = raw
+        .attribute(so, public, CKA_COUNTERSIGN_DESCRIPTOR)
+        .unwrap_or_else(|rv| panic!("the descriptor was answered by {rv:#x}"));
+    String::from_utf8(descriptor).expect("a descriptor is ASCII")
+}
+
+/// A token with one wallet, `treasury`, and the backend logged in.
+pub(crate) struct Stage {
+    /// The module.
+    pub(crate) raw: Raw,
+    /// The backend's session.
+    pub(crate) session: CK_SESSION_HANDLE,
+    /// The wallet's private key.
+    pub(crate) key: CK_OBJECT_HANDLE,
+    /// The wallet's descriptor.
+    pub(crate) descriptor: String,
+    /// The users, all of whom have confirmed.
+    pub(crate) users: Vec<Authenticator>,
+}
+
+impl Stage {
+    /// Sets everything up for these users, within [`LIMITS`].
+    pub(crate) fn new(users: &[&str]) -> Stage {
+        let raw = initialised_token();
+        let so = raw.so();
+        let authenticators = users.iter().map(|name| enrol_confirmed(&raw, so, name)).collect();
+        let descriptor = create_wallet(&raw, so, "treasury", users, LIMITS);
+        assert_rv!(raw.close_all(), CKR_OK);
+        let session = raw.user();
+        let key = raw.wallet_key(session, "treasury");
+        Stage { raw, session, key, descriptor, users: authenticators }
+    }
+
+    /// A PSBT that [`LIMITS`] allow; another one each time.
+    pub(crate) fn psbt(&self) -> Vec<u8> {
+        wallet::Payment::default().psbt(&self.descriptor)
+    }
+
+    /// Signs through door 1.
+    pub(crate) fn sign(&self, user: &str, code: &str, psbt: &[u8]) -> Result<Vec<u8>, CK_RV> {
+        self.raw.countersign(self.session, self.key, &approval(user, code), psbt)
+    }
+
+    /// Failed tries of a user in the last 30 days.
+    pub(crate) fn failures(&self, user: &str) -> CK_ULONG {
+        let key = self.raw.user_key(self.session, user);
+        read_ulong(&self.raw, self.session, key, CKA_COUNTERSIGN_FAILURES)
+    }
+
+    /// Logs the backend out, lets the security officer do `work`, and logs the backend in again.
+    pub(crate) fn as_so(&mut self, work: impl FnOnce(&Raw, CK_SESSION_HANDLE)) {
+        assert_rv!(self.raw.close_all(), CKR_OK);
+        let so = self.raw.so();
+        work(&self.raw, so);
+        assert_rv!(self.raw.close_all(), CKR_OK);
+        self.session = self.raw.user();
+        self.key = self.raw.wallet_key(self.session, "treasury");
+    }
+}
+
+/// Reads an attribute that is a `CK_ULONG`.
+pub(crate) fn read_ulong(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    kind: CK_ATTRIBUTE_TYPE,
+) -> CK_ULONG {
+    let value = raw.attribute(session, object, kind).unwrap_or_else(|rv| panic!("answered by {rv:#x}"));
+    CK_ULONG::from_ne_bytes(value.try_into().expect("it is a CK_ULONG"))
+}
+
+/// The value of an attribute that is a `CK_ULONG`.
+pub(crate) fn ulong(value: CK_ULONG) -> Vec<u8> {
+    value.to_ne_bytes().to_vec()
+}
+
+/// Fails unless a call gave this answer, and prints both as the header does.
+macro_rules! assert_rv {
+    ($call:expr, $wanted:expr) => {
+        assert_rv!($call, $wanted, "")
+    };
+    ($call:expr, $wanted:expr, $($what:tt)+) => {{
+        let (answered, wanted): (cryptoki_sys::CK_RV, cryptoki_sys::CK_RV) = ($call, $wanted);
+        assert!(
+            answered == wanted,
+            "{} answered {answered:#x}, not {} = {wanted:#x} {}",
+            stringify!($call),
+            stringify!($wanted),
+            format!($($what)+)
+        );
+    }};
+}
+pub(crate) use assert_rv;

@@ -1,0 +1,482 @@
+//! A client that calls the module's function tables itself, with slices for pointers.
+
+#![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
+
+use core::ptr;
+
+use cryptoki_sys::*;
+
+use super::{SO_PIN, USER_PIN, assert_rv, module};
+use countersign::pkcs11::vendor::*;
+
+/// An attribute of a template.
+pub(crate) type Attribute = (CK_ATTRIBUTE_TYPE, Vec<u8>);
+
+/// Calls a function of the 2.40 table.
+macro_rules! call {
+    ($raw:expr, $function:ident($($argument:expr),* $(,)?)) => {{
+        let function = $raw.v2_40.$function.expect("every place of the table is filled");
+        // SAFETY: each pointer is null, or to a local value of the type and length that the same call names.
+        unsafe { function($($argument),*) }
+    }};
+}
+#[allow(unused_imports, reason = "not every test crate calls so")]
+pub(crate) use call;
+
+/// Calls a function of the 3.0 table.
+macro_rules! call_v3 {
+    ($raw:expr, $function:ident($($argument:expr),* $(,)?)) => {{
+        let function = $raw.v3_0.$function.expect("every place of the table is filled");
+        // SAFETY: each pointer is null, or to a local value of the type and length that the same call names.
+        unsafe { function($($argument),*) }
+    }};
+}
+#[allow(unused_imports, reason = "not every test crate calls so")]
+pub(crate) use call_v3;
+
+/// The module, loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Raw {
+    /// What `C_GetFunctionList` gives.
+    pub(crate) v2_40: &'static CK_FUNCTION_LIST,
+    /// What `C_GetInterface` gives.
+    pub(crate) v3_0: &'static CK_FUNCTION_LIST_3_0,
+    /// The exports.
+    pub(crate) library: &'static Pkcs11,
+}
+
+impl Raw {
+    /// Loads the module under test.
+    pub(crate) fn load() -> Raw {
+        // SAFETY: a PKCS#11 module runs nothing of consequence when it is loaded.
+        let library = unsafe { Pkcs11::new(module()) }.expect("the module loads");
+        // It is never unloaded: so its tables live as long as the process.
+        let library: &'static Pkcs11 = Box::leak(Box::new(library));
+        let mut v2_40 = ptr::null_mut();
+        // SAFETY: the pointer is to a local.
+        assert_rv!(unsafe { library.C_GetFunctionList(&mut v2_40) }, CKR_OK);
+        let mut interface = ptr::null_mut();
+        assert_rv!(
+            // SAFETY: null, or to a local.
+            unsafe { library.C_GetInterface(ptr::null_mut(), ptr::null_mut(), &mut interface, 0) },
+            CKR_OK
+        );
+        // SAFETY: both are statics of a library that stays loaded, and the default interface is of version 3.0.
+        unsafe {
+            let v3_0 = (*interface).pFunctionList.cast::<CK_FUNCTION_LIST_3_0>();
+            Raw { v2_40: &*v2_40, v3_0: &*v3_0, library }
+        }
+    }
+
+    /// `C_Initialize` without arguments.
+    pub(crate) fn initialize(&self) -> CK_RV {
+        call!(self, C_Initialize(ptr::null_mut()))
+    }
+
+    /// `C_Finalize`.
+    pub(crate) fn finalize(&self) -> CK_RV {
+        call!(self, C_Finalize(ptr::null_mut()))
+    }
+
+    /// `C_InitToken`, the label padded with blanks.
+    pub(crate) fn init_token(&self, slot: CK_SLOT_ID, pin: &[u8], label: &str) -> CK_RV {
+        let mut pin = pin.to_vec();
+        let mut padded = format!("{label:32}").into_bytes();
+        call!(self, C_InitToken(slot, pin.as_mut_ptr(), pin.len() as CK_ULONG, padded.as_mut_ptr()))
+    }
+
+    /// `C_InitPIN`.
+    pub(crate) fn init_pin(&self, session: CK_SESSION_HANDLE, pin: &[u8]) -> CK_RV {
+        let mut pin = pin.to_vec();
+        call!(self, C_InitPIN(session, pin.as_mut_ptr(), pin.len() as CK_ULONG))
+    }
+
+    /// `C_SetPIN`.
+    pub(crate) fn set_pin(&self, session: CK_SESSION_HANDLE, old: &[u8], new: &[u8]) -> CK_RV {
+        let (mut old, mut new) = (old.to_vec(), new.to_vec());
+        call!(
+            self,
+            C_SetPIN(
+                session,
+                old.as_mut_ptr(),
+                old.len() as CK_ULONG,
+                new.as_mut_ptr(),
+                new.len() as CK_ULONG
+            )
+        )
+    }
+
+    /// `C_GetTokenInfo`.
+    pub(crate) fn token_info(&self) -> CK_TOKEN_INFO {
+        let mut info = CK_TOKEN_INFO::default();
+        assert_rv!(call!(self, C_GetTokenInfo(0, &mut info)), CKR_OK);
+        info
+    }
+
+    /// `C_OpenSession`.
+    pub(crate) fn open(&self, flags: CK_FLAGS) -> Result<CK_SESSION_HANDLE, CK_RV> {
+        let mut session = 0;
+        match call!(self, C_OpenSession(0, flags, ptr::null_mut(), None, &mut session)) {
+            CKR_OK => Ok(session),
+            rv => Err(rv),
+        }
+    }
+
+    /// A read-only session.
+    pub(crate) fn read_only(&self) -> CK_SESSION_HANDLE {
+        self.open(CKF_SERIAL_SESSION).unwrap_or_else(|rv| panic!("C_OpenSession answered {rv:#x}"))
+    }
+
+    /// A read-write session.
+    pub(crate) fn read_write(&self) -> CK_SESSION_HANDLE {
+        self.open(CKF_SERIAL_SESSION | CKF_RW_SESSION)
+            .unwrap_or_else(|rv| panic!("C_OpenSession answered {rv:#x}"))
+    }
+
+    /// A session of the security officer, logged in.
+    pub(crate) fn so(&self) -> CK_SESSION_HANDLE {
+        let session = self.read_write();
+        assert_rv!(self.login(session, CKU_SO, SO_PIN.as_bytes()), CKR_OK);
+        session
+    }
+
+    /// A session of the backend, logged in.
+    pub(crate) fn user(&self) -> CK_SESSION_HANDLE {
+        let session = self.read_write();
+        assert_rv!(self.login(session, CKU_USER, USER_PIN.as_bytes()), CKR_OK);
+        session
+    }
+
+    /// `C_CloseSession`.
+    pub(crate) fn close(&self, session: CK_SESSION_HANDLE) -> CK_RV {
+        call!(self, C_CloseSession(session))
+    }
+
+    /// `C_CloseAllSessions`, which logs out.
+    pub(crate) fn close_all(&self) -> CK_RV {
+        call!(self, C_CloseAllSessions(0))
+    }
+
+    /// `C_GetSessionInfo`: the state.
+    pub(crate) fn state(&self, session: CK_SESSION_HANDLE) -> Result<CK_STATE, CK_RV> {
+        let mut info = CK_SESSION_INFO::default();
+        match call!(self, C_GetSessionInfo(session, &mut info)) {
+            CKR_OK => Ok(info.state),
+            rv => Err(rv),
+        }
+    }
+
+    /// `C_Login`.
+    pub(crate) fn login(&self, session: CK_SESSION_HANDLE, who: CK_USER_TYPE, pin: &[u8]) -> CK_RV {
+        let mut pin = pin.to_vec();
+        call!(self, C_Login(session, who, pin.as_mut_ptr(), pin.len() as CK_ULONG))
+    }
+
+    /// `C_LoginUser`.
+    pub(crate) fn login_user(
+        &self,
+        session: CK_SESSION_HANDLE,
+        who: CK_USER_TYPE,
+        pin: &[u8],
+        name: &[u8],
+    ) -> CK_RV {
+        let (mut pin, mut name) = (pin.to_vec(), name.to_vec());
+        call_v3!(
+            self,
+            C_LoginUser(
+                session,
+                who,
+                pin.as_mut_ptr(),
+                pin.len() as CK_ULONG,
+                name.as_mut_ptr(),
+                name.len() as CK_ULONG
+            )
+        )
+    }
+
+    /// `C_Logout`.
+    pub(crate) fn logout(&self, session: CK_SESSION_HANDLE) -> CK_RV {
+        call!(self, C_Logout(session))
+    }
+
+    /// `C_GenerateKey`.
+    pub(crate) fn generate_key(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: CK_MECHANISM_TYPE,
+        template: &[Attribute],
+    ) -> Result<CK_OBJECT_HANDLE, CK_RV> {
+        let mut mechanism = Mechanism::new(mechanism, &[]);
+        let mut template = Template::of(template);
+        let mut key = 0;
+        match call!(
+            self,
+            C_GenerateKey(session, mechanism.pointer(), template.pointer(), template.count(), &mut key)
+        ) {
+            CKR_OK => Ok(key),
+            rv => Err(rv),
+        }
+    }
+
+    /// `C_GenerateKeyPair`: the public handle comes first.
+    pub(crate) fn generate_key_pair(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: CK_MECHANISM_TYPE,
+        public: &[Attribute],
+        private: &[Attribute],
+    ) -> Result<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE), CK_RV> {
+        let mut mechanism = Mechanism::new(mechanism, &[]);
+        let (mut public, mut private) = (Template::of(public), Template::of(private));
+        let mut keys = (0, 0);
+        match call!(
+            self,
+            C_GenerateKeyPair(
+                session,
+                mechanism.pointer(),
+                public.pointer(),
+                public.count(),
+                private.pointer(),
+                private.count(),
+                &mut keys.0,
+                &mut keys.1
+            )
+        ) {
+            CKR_OK => Ok(keys),
+            rv => Err(rv),
+        }
+    }
+
+    /// `C_FindObjectsInit`, `C_FindObjects` and `C_FindObjectsFinal`.
+    pub(crate) fn find(
+        &self,
+        session: CK_SESSION_HANDLE,
+        template: &[Attribute],
+    ) -> Result<Vec<CK_OBJECT_HANDLE>, CK_RV> {
+        let mut template = Template::of(template);
+        match call!(self, C_FindObjectsInit(session, template.pointer(), template.count())) {
+            CKR_OK => {}
+            rv => return Err(rv),
+        }
+        let (mut found, mut count) = ([0; 64], 0);
+        assert_rv!(call!(self, C_FindObjects(session, found.as_mut_ptr(), 64, &mut count)), CKR_OK);
+        assert_rv!(call!(self, C_FindObjectsFinal(session)), CKR_OK);
+        Ok(found[..count as usize].to_vec())
+    }
+
+    /// The OTP key of a user.
+    pub(crate) fn user_key(&self, session: CK_SESSION_HANDLE, name: &str) -> CK_OBJECT_HANDLE {
+        self.only(session, CKO_OTP_KEY, name)
+    }
+
+    /// The private key of a wallet.
+    pub(crate) fn wallet_key(&self, session: CK_SESSION_HANDLE, label: &str) -> CK_OBJECT_HANDLE {
+        self.only(session, CKO_PRIVATE_KEY, label)
+    }
+
+    /// The public key of a wallet.
+    pub(crate) fn wallet_public(&self, session: CK_SESSION_HANDLE, label: &str) -> CK_OBJECT_HANDLE {
+        self.only(session, CKO_PUBLIC_KEY, label)
+    }
+
+    fn only(&self, session: CK_SESSION_HANDLE, class: CK_OBJECT_CLASS, label: &str) -> CK_OBJECT_HANDLE {
+        let template = [(CKA_CLASS, super::ulong(class)), (CKA_LABEL, label.as_bytes().to_vec())];
+        let found =
+            self.find(session, &template).unwrap_or_else(|rv| panic!("C_FindObjects answered {rv:#x}"));
+        assert_eq!(found.len(), 1, "objects of class {class} called {label}");
+        found[0]
+    }
+
+    /// `C_GetAttributeValue` of one attribute: its length first, then its value.
+    pub(crate) fn attribute(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        kind: CK_ATTRIBUTE_TYPE,
+    ) -> Result<Vec<u8>, CK_RV> {
+        let mut one = CK_ATTRIBUTE { type_: kind, pValue: ptr::null_mut(), ulValueLen: 0 };
+        match call!(self, C_GetAttributeValue(session, object, &mut one, 1)) {
+            CKR_OK => {}
+            rv => return Err(rv),
+        }
+        let mut value = vec![0u8; one.ulValueLen as usize];
+        one.pValue = value.as_mut_ptr().cast();
+        match call!(self, C_GetAttributeValue(session, object, &mut one, 1)) {
+            CKR_OK => Ok(value),
+            rv => Err(rv),
+        }
+    }
+
+    /// `C_SetAttributeValue`.
+    pub(crate) fn set_attributes(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        template: &[Attribute],
+    ) -> CK_RV {
+        let mut template = Template::of(template);
+        call!(self, C_SetAttributeValue(session, object, template.pointer(), template.count()))
+    }
+
+    /// `C_DestroyObject`.
+    pub(crate) fn destroy(&self, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> CK_RV {
+        call!(self, C_DestroyObject(session, object))
+    }
+
+    /// `C_SignInit`.
+    pub(crate) fn sign_init(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: CK_MECHANISM_TYPE,
+        parameter: &[u8],
+        key: CK_OBJECT_HANDLE,
+    ) -> CK_RV {
+        call!(self, C_SignInit(session, Mechanism::new(mechanism, parameter).pointer(), key))
+    }
+
+    /// `C_Sign`, once, with a buffer that is large enough.
+    pub(crate) fn sign(&self, session: CK_SESSION_HANDLE, data: &[u8]) -> Result<Vec<u8>, CK_RV> {
+        let mut data = data.to_vec();
+        let mut signed = vec![0; data.len() + 4_096];
+        let mut len = signed.len() as CK_ULONG;
+        match call!(
+            self,
+            C_Sign(session, data.as_mut_ptr(), data.len() as CK_ULONG, signed.as_mut_ptr(), &mut len)
+        ) {
+            CKR_OK => {
+                signed.truncate(len as usize);
+                Ok(signed)
+            }
+            rv => Err(rv),
+        }
+    }
+
+    /// `C_SignUpdate`.
+    pub(crate) fn sign_update(&self, session: CK_SESSION_HANDLE, part: &[u8]) -> CK_RV {
+        let mut part = part.to_vec();
+        call!(self, C_SignUpdate(session, part.as_mut_ptr(), part.len() as CK_ULONG))
+    }
+
+    /// `C_SignFinal`, once, with a buffer that is large enough.
+    pub(crate) fn sign_final(&self, session: CK_SESSION_HANDLE) -> Result<Vec<u8>, CK_RV> {
+        let mut signed = vec![0; 1 << 16];
+        let mut len = signed.len() as CK_ULONG;
+        match call!(self, C_SignFinal(session, signed.as_mut_ptr(), &mut len)) {
+            CKR_OK => {
+                signed.truncate(len as usize);
+                Ok(signed)
+            }
+            rv => Err(rv),
+        }
+    }
+
+    /// Signs through door 1: `C_SignInit` with an approval, and `C_Sign`.
+    pub(crate) fn countersign(
+        &self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        approval: &[u8],
+        psbt: &[u8],
+    ) -> Result<Vec<u8>, CK_RV> {
+        match self.sign_init(session, CKM_COUNTERSIGN_PSBT, approval, key) {
+            CKR_OK => self.sign(session, psbt),
+            rv => Err(rv),
+        }
+    }
+
+    /// `C_VerifyInit` on a user's OTP key.
+    pub(crate) fn verify_init(&self, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) -> CK_RV {
+        call!(self, C_VerifyInit(session, Mechanism::new(CKM_COUNTERSIGN_TOTP, &[]).pointer(), key))
+    }
+
+    /// `C_Verify`.
+    pub(crate) fn verify_code(&self, session: CK_SESSION_HANDLE, data: &[u8], code: &[u8]) -> CK_RV {
+        let (mut data, mut code) = (data.to_vec(), code.to_vec());
+        call!(
+            self,
+            C_Verify(
+                session,
+                data.as_mut_ptr(),
+                data.len() as CK_ULONG,
+                code.as_mut_ptr(),
+                code.len() as CK_ULONG
+            )
+        )
+    }
+
+    /// `C_VerifyInit` and `C_Verify` of a code.
+    pub(crate) fn verify(&self, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE, code: &str) -> CK_RV {
+        match self.verify_init(session, key) {
+            CKR_OK => self.verify_code(session, &[], code.as_bytes()),
+            rv => rv,
+        }
+    }
+
+    /// `C_GenerateRandom`.
+    pub(crate) fn random(&self, session: CK_SESSION_HANDLE, len: usize) -> Result<Vec<u8>, CK_RV> {
+        let mut bytes = vec![0; len];
+        match call!(self, C_GenerateRandom(session, bytes.as_mut_ptr(), len as CK_ULONG)) {
+            CKR_OK => Ok(bytes),
+            rv => Err(rv),
+        }
+    }
+}
+
+/// A mechanism that owns its parameter.
+pub(crate) struct Mechanism {
+    raw: CK_MECHANISM,
+    parameter: Vec<u8>,
+}
+
+impl Mechanism {
+    /// The mechanism with its parameter; null where that is empty.
+    pub(crate) fn new(mechanism: CK_MECHANISM_TYPE, parameter: &[u8]) -> Mechanism {
+        let raw = CK_MECHANISM {
+            mechanism,
+            pParameter: ptr::null_mut(),
+            ulParameterLen: parameter.len() as CK_ULONG,
+        };
+        Mechanism { raw, parameter: parameter.to_vec() }
+    }
+
+    /// What a call takes.
+    pub(crate) fn pointer(&mut self) -> CK_MECHANISM_PTR {
+        if !self.parameter.is_empty() {
+            self.raw.pParameter = self.parameter.as_mut_ptr().cast();
+        }
+        &mut self.raw
+    }
+}
+
+/// A template that owns its values.
+pub(crate) struct Template {
+    entries: Vec<CK_ATTRIBUTE>,
+    _values: Vec<Vec<u8>>,
+}
+
+impl Template {
+    /// Copies the attributes.
+    pub(crate) fn of(attributes: &[Attribute]) -> Template {
+        let mut values: Vec<Vec<u8>> = attributes.iter().map(|(_, value)| value.clone()).collect();
+        let entries = attributes
+            .iter()
+            .zip(&mut values)
+            .map(|((kind, _), value)| CK_ATTRIBUTE {
+                type_: *kind,
+                pValue: value.as_mut_ptr().cast(),
+                ulValueLen: value.len() as CK_ULONG,
+            })
+            .collect();
+        Template { entries, _values: values }
+    }
+
+    /// What a call takes; null where there are none.
+    pub(crate) fn pointer(&mut self) -> CK_ATTRIBUTE_PTR {
+        if self.entries.is_empty() { ptr::null_mut() } else { self.entries.as_mut_ptr() }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> CK_ULONG {
+        self.entries.len() as CK_ULONG
+    }
+}

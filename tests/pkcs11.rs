@@ -1,0 +1,20 @@
+//! The C interface, through the real module over a real SoftHSM2 token: one file for each chapter of PKCS#11 section 5.
+
+mod boundary;
+
+#[path = "pkcs11/general.rs"]
+mod general;
+#[path = "pkcs11/key_management.rs"]
+mod key_management;
+#[path = "pkcs11/object.rs"]
+mod object;
+#[path = "pkcs11/random.rs"]
+mod random;
+#[path = "pkcs11/session.rs"]
+mod session;
+#[path = "pkcs11/sign.rs"]
+mod sign;
+#[path = "pkcs11/slot_token.rs"]
+mod slot_token;
+#[path = "pkcs11/verify.rs"]
+mod verify;

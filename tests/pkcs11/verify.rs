@@ -1,0 +1,157 @@
+//! Verifying (PKCS#11 v2.40 section 5.12): a user's code, which confirms an enrolment and is spent.
+
+#![allow(unsafe_code, reason = "wrong pointers are what this is about")]
+
+use core::ptr;
+
+use countersign::pkcs11::vendor::*;
+use cryptoki_sys::*;
+
+use crate::boundary::raw::{Mechanism, call};
+use crate::boundary::{
+    Stage, assert_rv, enrol, enrol_confirmed, in_boundary, initialised_token, read_ulong, this_test,
+};
+
+#[test]
+fn a_right_code_confirms_and_is_spent_by_it() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_token();
+        let so = raw.so();
+        let alice = enrol(&raw, so, "alice");
+        let key = raw.user_key(so, "alice");
+        let confirmed = || raw.attribute(so, key, CKA_COUNTERSIGN_CONFIRMED);
+        assert_eq!(confirmed(), Ok(vec![CK_FALSE]));
+        assert_rv!(raw.verify(so, key, &alice.wrong_code()), CKR_PIN_INCORRECT);
+        assert_eq!(confirmed(), Ok(vec![CK_FALSE]));
+        let code = alice.code();
+        assert_rv!(raw.verify(so, key, &code), CKR_OK);
+        assert_eq!(confirmed(), Ok(vec![CK_TRUE]));
+        assert_rv!(raw.verify(so, key, &code), CKR_PIN_INCORRECT, "otp-replay");
+        assert_eq!(read_ulong(&raw, so, key, CKA_COUNTERSIGN_FAILURES), 2);
+        assert_eq!(confirmed(), Ok(vec![CK_TRUE]), "a wrong code takes nothing back");
+    });
+}
+
+#[test]
+fn a_code_is_checked_for_the_backend_too() {
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice"]);
+        let (raw, session) = (&stage.raw, stage.session);
+        let key = raw.user_key(session, "alice");
+        let code = stage.users[0].code();
+        assert_rv!(raw.verify(session, key, &code), CKR_OK);
+        assert_eq!(stage.sign("alice", &code, &stage.psbt()), Err(CKR_PIN_INCORRECT), "it is spent");
+    });
+}
+
+#[test]
+fn update_and_final_bring_nothing_and_judge_once() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_token();
+        let so = raw.so();
+        let alice = enrol(&raw, so, "alice");
+        let key = raw.user_key(so, "alice");
+        let mut code = alice.code().into_bytes();
+        let (code, len) = (code.as_mut_ptr(), code.len() as CK_ULONG);
+        assert_rv!(raw.verify_init(so, key), CKR_OK);
+        assert_rv!(call!(raw, C_VerifyUpdate(so, ptr::null_mut(), 0)), CKR_OK);
+        assert_rv!(call!(raw, C_VerifyFinal(so, code, len)), CKR_OK);
+        assert_rv!(call!(raw, C_VerifyFinal(so, code, len)), CKR_OPERATION_NOT_INITIALIZED);
+        assert_rv!(raw.verify_init(so, key), CKR_OK);
+        assert_rv!(call!(raw, C_VerifyUpdate(so, code, 1)), CKR_DATA_LEN_RANGE);
+        assert_rv!(call!(raw, C_VerifyUpdate(so, code, 0)), CKR_OPERATION_NOT_INITIALIZED, "it ended");
+    });
+}
+
+#[test]
+fn otp_blank_what_is_no_code_is_malformed_and_not_charged() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_token();
+        let so = raw.so();
+        let alice = enrol(&raw, so, "alice");
+        let key = raw.user_key(so, "alice");
+        let code = alice.code();
+        for (text, wanted) in [
+            (format!(" {}", &code[1..]), CKR_SIGNATURE_INVALID),
+            (format!("{} ", &code[..7]), CKR_SIGNATURE_INVALID),
+            (format!("+{}", &code[1..]), CKR_SIGNATURE_INVALID),
+            (format!("{}\n", &code[..7]), CKR_SIGNATURE_INVALID),
+            ("٣٣٣٣".into(), CKR_SIGNATURE_INVALID),
+            ("12345".into(), CKR_SIGNATURE_LEN_RANGE),
+            (format!("{code}0"), CKR_SIGNATURE_LEN_RANGE),
+            (format!(" {code}"), CKR_SIGNATURE_LEN_RANGE),
+            (String::new(), CKR_SIGNATURE_LEN_RANGE),
+            ("1".repeat(300), CKR_SIGNATURE_LEN_RANGE),
+        ] {
+            assert_rv!(raw.verify(so, key, &text), wanted, "{text:?}");
+            // An over-long one is refused before the operation is looked at: end it, if it is still there.
+            assert_rv!(call!(raw, C_VerifyInit(so, ptr::null_mut(), key)), CKR_OK);
+        }
+        assert_rv!(raw.verify_init(so, key), CKR_OK);
+        assert_rv!(raw.verify_code(so, b"data", code.as_bytes()), CKR_DATA_LEN_RANGE);
+        assert_eq!(read_ulong(&raw, so, key, CKA_COUNTERSIGN_FAILURES), 0);
+        assert_rv!(raw.verify(so, key, &code), CKR_OK, "nothing of it was spent");
+    });
+}
+
+#[test]
+fn the_order_and_the_arguments_are_checked() {
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice"]);
+        let (raw, session) = (&stage.raw, stage.session);
+        let alice = raw.user_key(session, "alice");
+        let init = |mechanism, parameter: &[u8], key| {
+            call!(raw, C_VerifyInit(session, Mechanism::new(mechanism, parameter).pointer(), key))
+        };
+        assert_rv!(raw.verify_code(session, &[], b"123456"), CKR_OPERATION_NOT_INITIALIZED);
+        assert_rv!(init(CKM_COUNTERSIGN_PSBT, &[], alice), CKR_MECHANISM_INVALID);
+        assert_rv!(init(CKM_COUNTERSIGN_TOTP, &[1], alice), CKR_MECHANISM_PARAM_INVALID);
+        assert_rv!(init(CKM_COUNTERSIGN_TOTP, &[], 9_999), CKR_KEY_HANDLE_INVALID);
+        let public = raw.wallet_public(session, "treasury");
+        for key in [stage.key, public] {
+            assert_rv!(init(CKM_COUNTERSIGN_TOTP, &[], key), CKR_KEY_TYPE_INCONSISTENT);
+        }
+        assert_rv!(init(CKM_COUNTERSIGN_TOTP, &[], alice), CKR_OK);
+        assert_rv!(init(CKM_COUNTERSIGN_TOTP, &[], alice), CKR_OPERATION_ACTIVE);
+        assert_rv!(call!(raw, C_VerifyInit(session, ptr::null_mut(), 0)), CKR_OK, "it ends the operation");
+        assert_rv!(raw.verify_code(session, &[], b"123456"), CKR_OPERATION_NOT_INITIALIZED);
+
+        assert_rv!(init(CKM_COUNTERSIGN_TOTP, &[], alice), CKR_OK);
+        let mut code = *b"123456";
+        assert_rv!(
+            call!(raw, C_Verify(session, ptr::null_mut(), 4, code.as_mut_ptr(), 6)),
+            CKR_ARGUMENTS_BAD
+        );
+        assert_rv!(raw.verify_code(session, &[], b"123456"), CKR_OPERATION_NOT_INITIALIZED, "it ended");
+        assert_rv!(init(CKM_COUNTERSIGN_TOTP, &[], alice), CKR_OK);
+        assert_rv!(call!(raw, C_Verify(session, ptr::null_mut(), 0, ptr::null_mut(), 6)), CKR_ARGUMENTS_BAD);
+        assert_rv!(init(CKM_COUNTERSIGN_TOTP, &[], alice), CKR_OK, "it ended");
+        assert_rv!(
+            call!(raw, C_Verify(session, ptr::null_mut(), 0, code.as_mut_ptr(), 256)),
+            CKR_SIGNATURE_LEN_RANGE
+        );
+        assert_rv!(raw.verify_code(session, &[], b"123456"), CKR_OPERATION_NOT_INITIALIZED, "it ended");
+        assert_eq!(stage.failures("alice"), 0);
+        assert_rv!(raw.logout(session), CKR_OK);
+        assert_rv!(init(CKM_COUNTERSIGN_TOTP, &[], alice), CKR_USER_NOT_LOGGED_IN);
+    });
+}
+
+#[test]
+fn otp_guess_a_user_in_back_off_is_no_oracle() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_token();
+        let so = raw.so();
+        let alice = enrol(&raw, so, "alice");
+        let bob = enrol_confirmed(&raw, so, "bob");
+        let key = raw.user_key(so, "alice");
+        for _ in 0..3 {
+            assert_rv!(raw.verify(so, key, &alice.wrong_code()), CKR_PIN_INCORRECT);
+        }
+        assert_eq!(raw.attribute(so, key, CKA_COUNTERSIGN_LOCKED), Ok(vec![CK_TRUE]));
+        assert_rv!(raw.verify(so, key, &alice.wrong_code()), CKR_PIN_LOCKED);
+        assert_rv!(raw.verify(so, key, &alice.code()), CKR_PIN_LOCKED, "right or wrong");
+        assert_eq!(read_ulong(&raw, so, key, CKA_COUNTERSIGN_FAILURES), 3, "neither was looked at");
+        assert_rv!(raw.verify(so, raw.user_key(so, "bob"), &bob.code()), CKR_OK, "each user alone");
+    });
+}

@@ -1,0 +1,791 @@
+//! What an in-boundary signer must refuse: each test is named after the tag of its line.
+//!
+//! A refusal of structure must spend nothing: [`refuses`] shows that the same code still signs afterwards.
+
+mod support;
+
+use std::sync::Arc;
+
+use bitcoin::bip32::{DerivationPath, Fingerprint, Xpriv, Xpub};
+use bitcoin::ecdsa;
+use bitcoin::hashes::Hash;
+use bitcoin::psbt::{Psbt, PsbtSighashType};
+use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
+use bitcoin::sighash::{EcdsaSighashType, SighashCache};
+use bitcoin::{Amount, NetworkKind, OutPoint, PublicKey, ScriptBuf, Sequence, TxIn, TxOut, Txid, Witness};
+use proptest::prelude::*;
+
+use countersign::engine::{EngineError, WalletId};
+use countersign::kernel::audit::Event;
+use countersign::kernel::psbt::{CheckedPsbt, PsbtError, Surroundings};
+use countersign::kernel::rule::Rule;
+use countersign::kernel::seal::RecordKey;
+use countersign::kernel::state::Reach;
+use countersign::kernel::wallet::{Chain, Wallet, script_pubkey};
+
+use support::{Bench, FEE, INPUT, PAID, funding, key_at, stranger};
+
+const UNLIMITED: &str = "unlimited = true";
+
+/// A token with alice, her wallet, and another wallet of hers.
+struct Scene {
+    bench: Bench,
+    alice: totp_rs::Totp,
+    id: WalletId,
+    other: WalletId,
+}
+
+impl Scene {
+    fn new(policy: &str) -> Scene {
+        let bench = Bench::new();
+        let alice = bench.user("alice");
+        let id = bench.wallet("w", &["alice"], policy);
+        let other = bench.wallet("other", &["alice"], UNLIMITED);
+        Scene { bench, alice, id, other }
+    }
+
+    fn wallet(&self) -> Arc<Wallet> {
+        self.bench.engine.wallet(&self.id).expect("there")
+    }
+
+    fn psbt(&self, inputs: u32) -> Psbt {
+        self.bench.psbt(&self.id, inputs)
+    }
+
+    fn sign(&self, psbt: &[u8]) -> Result<Vec<u8>, EngineError> {
+        self.bench.sign(&self.id, "alice", &self.bench.code(&self.alice), psbt)
+    }
+
+    fn check(&self, psbt: &Psbt) -> Result<CheckedPsbt, PsbtError> {
+        let around = Surroundings { reach: Reach::default(), is_sibling: &|_| false, secp: &self.bench.secp };
+        CheckedPsbt::parse(&psbt.serialize(), &self.wallet(), &around)
+    }
+}
+
+/// The change breaks `rule`, and spends nothing: the same code signs the good PSBT afterwards.
+fn refuses(rule: Rule, inputs: u32, change: impl FnOnce(&Scene, &mut Psbt)) {
+    let scene = Scene::new(UNLIMITED);
+    let mut psbt = scene.psbt(inputs);
+    change(&scene, &mut psbt);
+    let commits = scene.bench.ledger.state().events.len();
+    match scene.sign(&psbt.serialize()) {
+        Err(EngineError::Psbt(PsbtError::Refused { rule: found, .. })) => assert_eq!(found, rule),
+        Err(other) => panic!("{rule}: {other}"),
+        Ok(_) => panic!("{rule}: signed"),
+    }
+    assert_eq!(scene.bench.ledger.state().events.len(), commits, "{rule}: something was written");
+    scene.sign(&scene.psbt(inputs).serialize()).expect("the code is not spent");
+}
+
+/// Spends another previous output with input 0.
+fn respend(psbt: &mut Psbt, previous: bitcoin::Transaction) {
+    psbt.unsigned_tx.input[0].previous_output = OutPoint::new(previous.compute_txid(), 0);
+    psbt.inputs[0].witness_utxo = Some(previous.output[0].clone());
+    psbt.inputs[0].non_witness_utxo = Some(previous);
+}
+
+/// Adds an input of somebody else, worth as much as ours.
+fn add_stranger(psbt: &mut Psbt) {
+    let previous = funding(stranger(), INPUT, 99);
+    psbt.unsigned_tx
+        .input
+        .push(TxIn { previous_output: OutPoint::new(previous.compute_txid(), 0), ..TxIn::default() });
+    psbt.inputs.push(bitcoin::psbt::Input {
+        witness_utxo: Some(previous.output[0].clone()),
+        non_witness_utxo: Some(previous),
+        ..Default::default()
+    });
+}
+
+#[test]
+fn the_good_psbt_is_signed_and_its_signatures_verify() {
+    let scene = Scene::new(UNLIMITED);
+    let psbt = scene.psbt(3);
+    let signed = Psbt::deserialize(&scene.sign(&psbt.serialize()).expect("signs")).expect("a PSBT");
+    let mut cache = SighashCache::new(&psbt.unsigned_tx);
+    for (index, input) in signed.inputs.iter().enumerate() {
+        let prevout = input.witness_utxo.as_ref().expect("kept");
+        let hash = cache
+            .p2wpkh_signature_hash(index, &prevout.script_pubkey, prevout.value, EcdsaSighashType::All)
+            .expect("an input");
+        let (key, signature) = input.partial_sigs.iter().next().expect("one signature");
+        scene
+            .bench
+            .secp
+            .verify_ecdsa(&Message::from(hash), &signature.signature, &key.inner)
+            .expect("it verifies");
+    }
+    let mut unsigned = signed;
+    unsigned.inputs.iter_mut().for_each(|input| input.partial_sigs.clear());
+    assert_eq!(unsigned.serialize(), psbt.serialize(), "nothing else was changed");
+}
+
+// Amounts and fees
+
+#[test]
+fn utxo_missing() {
+    refuses(Rule::UtxoMissing, 2, |_, psbt| psbt.inputs[1].non_witness_utxo = None);
+    refuses(Rule::UtxoMissing, 1, |_, psbt| {
+        psbt.inputs[0].non_witness_utxo = None;
+        psbt.inputs[0].witness_utxo = None;
+    });
+}
+
+#[test]
+fn utxo_txid() {
+    refuses(Rule::UtxoTxid, 1, |_, psbt| {
+        // The very attack of CVE-2020-14199: the same output, said to be worth less.
+        let previous = psbt.inputs[0].non_witness_utxo.as_mut().expect("there");
+        previous.output[0].value = Amount::from_sat(INPUT - 10_000);
+        psbt.inputs[0].witness_utxo = Some(previous.output[0].clone());
+    });
+}
+
+#[test]
+fn utxo_vout() {
+    for vout in [1, 2, u32::MAX] {
+        refuses(Rule::UtxoVout, 1, |_, psbt| psbt.unsigned_tx.input[0].previous_output.vout = vout);
+    }
+}
+
+#[test]
+fn utxo_disagree() {
+    refuses(Rule::UtxoDisagree, 1, |_, psbt| {
+        psbt.inputs[0].witness_utxo.as_mut().expect("there").value = Amount::from_sat(INPUT - 1);
+    });
+    refuses(Rule::UtxoDisagree, 1, |_, psbt| {
+        psbt.inputs[0].witness_utxo.as_mut().expect("there").script_pubkey = stranger();
+    });
+}
+
+#[test]
+fn amount_range() {
+    let over = Amount::MAX_MONEY.to_sat() + 1;
+    refuses(Rule::AmountRange, 1, |_, psbt| psbt.unsigned_tx.output[0].value = Amount::from_sat(over));
+    refuses(Rule::AmountRange, 1, |_, psbt| psbt.unsigned_tx.output[0].value = Amount::from_sat(u64::MAX));
+    refuses(Rule::AmountRange, 1, |_, psbt| {
+        // Each within range, the sum over it.
+        let half = Amount::from_sat(over / 2 + 1);
+        psbt.unsigned_tx.output.iter_mut().for_each(|output| output.value = half);
+    });
+    refuses(Rule::AmountRange, 1, |_, psbt| {
+        // A sum that would wrap to something small.
+        psbt.unsigned_tx.output[0].value = Amount::from_sat(u64::MAX - 1);
+        psbt.unsigned_tx.output[1].value = Amount::from_sat(2);
+    });
+    refuses(Rule::AmountRange, 1, |_, psbt| {
+        psbt.unsigned_tx.output[0].value = Amount::from_sat(PAID + FEE + 1)
+    });
+    refuses(Rule::AmountRange, 1, |scene, psbt| {
+        let (key, _) = key_at(&scene.wallet(), Chain::External, 0, &scene.bench.secp);
+        respend(psbt, funding(script_pubkey(&key), over, 0));
+    });
+}
+
+/// What the policy refuses spends the code: nothing can be signed with it afterwards.
+fn policy_refuses(policy: &str, rule: Rule, change: impl FnOnce(&Scene, &mut Psbt)) {
+    let scene = Scene::new(policy);
+    let mut psbt = scene.psbt(1);
+    scene.check(&psbt).expect("good");
+    change(&scene, &mut psbt);
+    match scene.sign(&psbt.serialize()) {
+        Err(EngineError::Policy(found)) => assert_eq!(found, rule),
+        other => panic!("{rule}: {:?}", other.map(|_| "signed")),
+    }
+    let last = scene.bench.ledger.state().events.last().cloned();
+    assert!(matches!(last, Some(Event::PolicyRefused { rule: tag, .. }) if tag == rule.tag()));
+    let again = scene.sign(&scene.psbt(1).serialize());
+    assert!(matches!(again, Err(EngineError::Code)), "the code is spent");
+    assert_eq!(scene.bench.failures("alice"), 1, "only the second try failed");
+}
+
+#[test]
+fn fee_cap() {
+    let cheap = |_: &Scene, psbt: &mut Psbt| psbt.unsigned_tx.output[1].value -= Amount::from_sat(1);
+    policy_refuses("max_transaction_sat = 1000000\nmax_fee_sat = 1000", Rule::FeeCap, cheap);
+    let dear = |_: &Scene, psbt: &mut Psbt| psbt.unsigned_tx.output[1].value -= Amount::from_sat(14_000);
+    let feerate = "max_transaction_sat = 1000000\nmax_fee_sat = 100000\nmax_fee_sat_per_vbyte = 100";
+    policy_refuses(feerate, Rule::FeeCap, dear);
+    let share = "max_transaction_sat = 1000000\nmax_fee_sat = 100000\nmax_fee_percent = 24";
+    policy_refuses(share, Rule::FeeCap, dear);
+}
+
+#[test]
+fn transaction_max() {
+    let exact = format!("max_transaction_sat = {}\nmax_fee_sat = 1000", PAID + FEE);
+    let scene = Scene::new(&exact);
+    scene.sign(&scene.psbt(1).serialize()).expect("what leaves is exactly the maximum");
+    let policy = format!("max_transaction_sat = {}\nmax_fee_sat = 1000", PAID + FEE);
+    policy_refuses(&policy, Rule::TransactionMax, |_, psbt| {
+        psbt.unsigned_tx.output[0].value += Amount::from_sat(1);
+        psbt.unsigned_tx.output[1].value -= Amount::from_sat(1);
+    });
+}
+
+// Change and ownership
+
+#[test]
+fn change_fraud() {
+    let scene = Scene::new(UNLIMITED);
+    let honest = scene.psbt(1);
+    assert_eq!(scene.check(&honest).expect("good").leaves(), PAID + FEE);
+
+    // Our fingerprint and path, our key even, but paid to somebody else.
+    let mut paid_elsewhere = honest.clone();
+    paid_elsewhere.unsigned_tx.output[1].script_pubkey = stranger();
+    assert_eq!(scene.check(&paid_elsewhere).expect("signs as a payment").leaves(), INPUT);
+
+    // Our fingerprint and path on somebody else's key, and paid to that key.
+    let mut other_key = honest.clone();
+    let (_, origin) = other_key.outputs[1].bip32_derivation.pop_first().expect("there");
+    let foreign = SecretKey::from_slice(&[0x51; 32]).expect("a key").public_key(&scene.bench.secp);
+    other_key.outputs[1].bip32_derivation.insert(foreign, origin);
+    other_key.unsigned_tx.output[1].script_pubkey = script_pubkey(&foreign);
+    assert_eq!(scene.check(&other_key).expect("signs as a payment").leaves(), INPUT);
+
+    // Our script, and no claim: not proved, so not ours.
+    let mut silent = honest.clone();
+    silent.outputs[1].bip32_derivation.clear();
+    assert_eq!(scene.check(&silent).expect("signs as a payment").leaves(), INPUT);
+
+    // And the policy counts it.
+    let policy = format!("max_transaction_sat = {}\nmax_fee_sat = 1000", PAID + FEE);
+    policy_refuses(&policy, Rule::TransactionMax, |_, psbt| {
+        psbt.unsigned_tx.output[1].script_pubkey = stranger();
+    });
+}
+
+#[test]
+fn change_path() {
+    let moved = |path: &'static str| {
+        move |_: &Scene, psbt: &mut Psbt| {
+            let (key, (fingerprint, _)) = psbt.outputs[1].bip32_derivation.pop_first().expect("there");
+            psbt.outputs[1].bip32_derivation.insert(key, (fingerprint, path.parse().expect("a path")));
+        }
+    };
+    for path in [
+        "84'/1'/1'/1/3",
+        "84'/1'/0'/2/3",
+        "84'/1'/0'/1'/3",
+        "84'/1'/0'/1/3'",
+        "84'/1'/0'/1",
+        "84'/1'/0'/1/3/0",
+        "84/1'/0'/1/3",
+        "49'/1'/0'/1/3",
+        "84'/1'/0'/1/1000",
+        "84'/1'/0'/1/2147483647",
+    ] {
+        refuses(Rule::ChangePath, 1, moved(path));
+    }
+    // Also where the key is really the one on that path.
+    refuses(Rule::ChangePath, 1, |scene, psbt| {
+        let (key, origin) = key_at(&scene.wallet(), Chain::Internal, 1_000, &scene.bench.secp);
+        psbt.outputs[1].bip32_derivation = [(key, origin)].into();
+        psbt.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
+    });
+}
+
+#[test]
+fn script_mismatch() {
+    let script = || ScriptBuf::from_bytes(vec![0x51]);
+    refuses(Rule::ScriptMismatch, 1, |_, psbt| psbt.inputs[0].redeem_script = Some(script()));
+    refuses(Rule::ScriptMismatch, 1, |_, psbt| psbt.inputs[0].witness_script = Some(script()));
+    refuses(Rule::ScriptMismatch, 1, |_, psbt| psbt.outputs[0].redeem_script = Some(script()));
+    refuses(Rule::ScriptMismatch, 1, |_, psbt| psbt.outputs[1].witness_script = Some(script()));
+    refuses(Rule::ScriptMismatch, 1, |_, psbt| {
+        // Our key and path on an output that is somebody else's.
+        respend(psbt, funding(stranger(), INPUT, 0));
+    });
+}
+
+#[test]
+fn derived_key() {
+    refuses(Rule::DerivedKey, 1, |_, psbt| {
+        let (_, origin) = psbt.inputs[0].bip32_derivation.pop_first().expect("there");
+        let foreign = SecretKey::from_slice(&[0x51; 32]).expect("a key").public_key(&Secp256k1::new());
+        psbt.inputs[0].bip32_derivation.insert(foreign, origin);
+    });
+    refuses(Rule::DerivedKey, 1, |_, psbt| {
+        let (key, (fingerprint, _)) = psbt.inputs[0].bip32_derivation.pop_first().expect("there");
+        let path = "84'/1'/0'/0/1".parse().expect("a path");
+        psbt.inputs[0].bip32_derivation.insert(key, (fingerprint, path));
+    });
+}
+
+#[test]
+fn network() {
+    let mainnet = |origins: &mut std::collections::BTreeMap<_, (Fingerprint, DerivationPath)>| {
+        let (key, (fingerprint, _)) = origins.pop_first().expect("there");
+        origins.insert(key, (fingerprint, "84'/0'/0'/0/0".parse().expect("a path")));
+    };
+    refuses(Rule::Network, 1, |_, psbt| mainnet(&mut psbt.inputs[0].bip32_derivation));
+    refuses(Rule::Network, 1, |_, psbt| mainnet(&mut psbt.outputs[1].bip32_derivation));
+    refuses(Rule::Network, 1, |scene, psbt| {
+        let key = Xpriv::new_master(NetworkKind::Main, &[1; 32]).expect("a key");
+        let xpub = Xpub::from_priv(&scene.bench.secp, &key);
+        let origin = (scene.wallet().master_fingerprint(), DerivationPath::master());
+        psbt.xpub.insert(xpub, origin);
+    });
+}
+
+#[test]
+fn mixed_wallets() {
+    refuses(Rule::MixedWallets, 2, |scene, psbt| {
+        let other = scene.bench.psbt(&scene.other, 2);
+        psbt.inputs[1] = other.inputs[1].clone();
+        psbt.unsigned_tx.input[1] = other.unsigned_tx.input[1].clone();
+    });
+    refuses(Rule::MixedWallets, 1, |_, psbt| {
+        let (key, (fingerprint, _)) = psbt.inputs[0].bip32_derivation.pop_first().expect("there");
+        let path = "84'/1'/1'/0/0".parse().expect("a path");
+        psbt.inputs[0].bip32_derivation.insert(key, (fingerprint, path));
+    });
+}
+
+#[test]
+fn an_unproved_input_takes_the_credit_of_change_away() {
+    let scene = Scene::new(UNLIMITED);
+    let mut with_stranger = scene.psbt(1);
+    add_stranger(&mut with_stranger);
+    let checked = scene.check(&with_stranger).expect("tolerated");
+    assert_eq!(checked.leaves(), INPUT, "all that we put in");
+    assert_eq!(checked.fee(), FEE + INPUT);
+
+    // The attack: two inputs of ours, countersigned one at a time against the same change.
+    let two = scene.psbt(2);
+    let leaves = scene.check(&two).expect("good").leaves();
+    let mut sum = 0;
+    for hidden in 0..2 {
+        let mut half = two.clone();
+        half.inputs[hidden].bip32_derivation.clear();
+        sum += scene.check(&half).expect("tolerated").leaves();
+    }
+    assert!(sum >= leaves, "{sum} counted, {leaves} left");
+}
+
+// Structure
+
+#[test]
+fn sighash_type() {
+    use EcdsaSighashType::{AllPlusAnyoneCanPay, None, NonePlusAnyoneCanPay, Single, SinglePlusAnyoneCanPay};
+    for asked in [None, Single, AllPlusAnyoneCanPay, NonePlusAnyoneCanPay, SinglePlusAnyoneCanPay] {
+        refuses(Rule::SighashType, 1, |_, psbt| psbt.inputs[0].sighash_type = Some(asked.into()));
+    }
+    for asked in [0, 4, 0x101, u32::MAX] {
+        refuses(Rule::SighashType, 1, |_, psbt| {
+            psbt.inputs[0].sighash_type = Some(PsbtSighashType::from_u32(asked));
+        });
+    }
+    let scene = Scene::new(UNLIMITED);
+    let mut all = scene.psbt(1);
+    all.inputs[0].sighash_type = Some(EcdsaSighashType::All.into());
+    scene.sign(&all.serialize()).expect("ALL is what we sign");
+}
+
+#[test]
+fn duplicate_input() {
+    refuses(Rule::DuplicateInput, 2, |_, psbt| {
+        psbt.inputs[1] = psbt.inputs[0].clone();
+        psbt.unsigned_tx.input[1] = psbt.unsigned_tx.input[0].clone();
+    });
+    refuses(Rule::DuplicateInput, 2, |_, psbt| {
+        psbt.inputs[1] = psbt.inputs[0].clone();
+        let previous_output = psbt.unsigned_tx.input[0].previous_output;
+        psbt.unsigned_tx.input[1] = TxIn { previous_output, sequence: Sequence::ZERO, ..TxIn::default() };
+    });
+}
+
+/// Splits a PSBT after its global map.
+fn after_global(psbt: &[u8]) -> usize {
+    let mut at = 5;
+    while psbt[at] != 0 {
+        for _ in 0..2 {
+            let (len, prefix) = match psbt[at] {
+                0xfd => (usize::from(u16::from_le_bytes([psbt[at + 1], psbt[at + 2]])), 3),
+                short => (usize::from(short), 1),
+            };
+            at += prefix + len;
+        }
+    }
+    at + 1
+}
+
+fn is_no_psbt(scene: &Scene, bytes: &[u8]) -> bool {
+    matches!(scene.sign(bytes), Err(EngineError::Psbt(PsbtError::NotPsbt(_))))
+}
+
+#[test]
+fn duplicate_key() {
+    let scene = Scene::new(UNLIMITED);
+    let good = scene.psbt(1).serialize();
+    let end = after_global(&good);
+    // The whole global map twice over: its unsigned transaction comes twice.
+    let doubled = [&good[..end - 1], &good[5..end - 1], &good[end - 1..]].concat();
+    assert!(is_no_psbt(&scene, &doubled));
+    // The first pair of the input map twice.
+    let unknown = [1, 0x77, 1, 9];
+    let doubled = [&good[..end], &unknown[..], &unknown[..], &good[end..]].concat();
+    assert!(is_no_psbt(&scene, &doubled));
+    scene.sign(&good).expect("nothing was spent");
+}
+
+#[test]
+fn no_outputs() {
+    refuses(Rule::NoOutputs, 1, |_, psbt| {
+        psbt.unsigned_tx.output.clear();
+        psbt.outputs.clear();
+    });
+}
+
+#[test]
+fn no_input_of_ours() {
+    refuses(Rule::NoInputOfOurs, 1, |_, psbt| psbt.inputs[0].bip32_derivation.clear());
+    refuses(Rule::NoInputOfOurs, 1, |_, psbt| {
+        let (key, (_, path)) = psbt.inputs[0].bip32_derivation.pop_first().expect("there");
+        psbt.inputs[0].bip32_derivation.insert(key, (Fingerprint::from([9; 4]), path));
+    });
+    refuses(Rule::NoInputOfOurs, 1, |_, psbt| {
+        psbt.unsigned_tx.input.clear();
+        psbt.inputs.clear();
+        psbt.unsigned_tx.output.iter_mut().for_each(|output| output.value = Amount::ZERO);
+    });
+}
+
+#[test]
+fn oversize() {
+    let scene = Scene::new(UNLIMITED);
+    let mut heavy = scene.psbt(1);
+    // A transaction that no node relays.
+    let script = ScriptBuf::from_bytes(vec![0x6a; 9_000]);
+    for _ in 0..12 {
+        heavy.unsigned_tx.output.push(TxOut { value: Amount::ZERO, script_pubkey: script.clone() });
+        heavy.outputs.push(Default::default());
+    }
+    let refused = scene.sign(&heavy.serialize());
+    assert!(matches!(refused, Err(EngineError::Psbt(PsbtError::Oversize(_)))));
+    let huge = vec![0; 100 << 20];
+    assert!(matches!(scene.sign(&huge), Err(EngineError::Psbt(PsbtError::Oversize(_)))));
+    scene.sign(&scene.psbt(1).serialize()).expect("nothing was spent");
+}
+
+#[test]
+fn trailing_bytes() {
+    let scene = Scene::new(UNLIMITED);
+    let good = scene.psbt(1).serialize();
+    for tail in [&[0][..], &[1], &[0, 0], b"psbt\xff", &[1, 0x77, 1, 9, 0]] {
+        assert!(is_no_psbt(&scene, &[&good[..], tail].concat()), "{tail:?}");
+    }
+    for cut in 0..good.len() {
+        assert!(is_no_psbt(&scene, &good[..cut]), "cut at {cut}");
+    }
+    scene.sign(&good).expect("nothing was spent");
+}
+
+#[test]
+fn foreign_partial_sig() {
+    let secret = SecretKey::from_slice(&[0x51; 32]).expect("a key");
+    let sign = move |psbt: &Psbt, index: usize, kind: EcdsaSighashType| {
+        let prevout = psbt.inputs[index].witness_utxo.as_ref().expect("there");
+        let hash = SighashCache::new(&psbt.unsigned_tx)
+            .p2wpkh_signature_hash(index, &prevout.script_pubkey, prevout.value, kind)
+            .expect("an input");
+        let signature = Secp256k1::new().sign_ecdsa(&Message::from(hash), &secret);
+        ecdsa::Signature { signature, sighash_type: kind }
+    };
+    let public = PublicKey::new(secret.public_key(&Secp256k1::new()));
+
+    // One that verifies is welcome.
+    let scene = Scene::new(UNLIMITED);
+    let mut honest = scene.psbt(1);
+    add_stranger(&mut honest);
+    let signature = sign(&honest, 1, EcdsaSighashType::All);
+    honest.inputs[1].partial_sigs.insert(public, signature);
+    let signed = Psbt::deserialize(&scene.sign(&honest.serialize()).expect("signs")).expect("a PSBT");
+    assert_eq!(signed.inputs[1].partial_sigs.get(&public), Some(&signature), "it is kept");
+
+    // One for another input, under another key, or of our own input is not.
+    refuses(Rule::ForeignPartialSig, 2, move |_, psbt| {
+        let signature = sign(psbt, 0, EcdsaSighashType::All);
+        psbt.inputs[1].partial_sigs.insert(public, signature);
+    });
+    refuses(Rule::ForeignPartialSig, 1, move |_, psbt| {
+        let signature = sign(psbt, 0, EcdsaSighashType::All);
+        let ours = *psbt.inputs[0].bip32_derivation.first_key_value().expect("there").0;
+        psbt.inputs[0].partial_sigs.insert(PublicKey::new(ours), signature);
+    });
+    refuses(Rule::SighashType, 1, move |_, psbt| {
+        add_stranger(psbt);
+        let signature = sign(psbt, 1, EcdsaSighashType::AllPlusAnyoneCanPay);
+        psbt.inputs[1].partial_sigs.insert(public, signature);
+    });
+}
+
+#[test]
+fn already_final() {
+    refuses(Rule::AlreadyFinal, 1, |_, psbt| {
+        psbt.inputs[0].final_script_witness = Some(Witness::from_slice(&[[1; 71].as_slice(), &[2; 33]]));
+    });
+    refuses(Rule::AlreadyFinal, 1, |_, psbt| {
+        psbt.inputs[0].final_script_sig = Some(ScriptBuf::from_bytes(vec![1, 1]));
+    });
+}
+
+#[test]
+fn op_return_value() {
+    let op_return = || ScriptBuf::from_bytes(vec![0x6a, 4, 1, 2, 3, 4]);
+    refuses(Rule::OpReturnValue, 1, |_, psbt| psbt.unsigned_tx.output[0].script_pubkey = op_return());
+    let scene = Scene::new(UNLIMITED);
+    let mut worthless = scene.psbt(1);
+    worthless.unsigned_tx.output.push(TxOut { value: Amount::ZERO, script_pubkey: op_return() });
+    worthless.outputs.push(Default::default());
+    scene.sign(&worthless.serialize()).expect("one without value burns nothing");
+}
+
+#[test]
+fn nonce() {
+    let scene = Scene::new(UNLIMITED);
+    let psbt = scene.psbt(20).serialize();
+    let first = scene.sign(&psbt).expect("signs");
+    scene.bench.clock.advance(30);
+    assert_eq!(
+        scene.sign(&psbt).expect("signs"),
+        first,
+        "RFC 6979: the same transaction, the same signatures"
+    );
+    for input in Psbt::deserialize(&first).expect("a PSBT").inputs {
+        let (_, signature) = input.partial_sigs.first_key_value().expect("one signature");
+        let compact = signature.signature.serialize_compact();
+        assert!(compact[0] < 0x80, "low R");
+        let mut low_s = signature.signature;
+        low_s.normalize_s();
+        assert_eq!(low_s, signature.signature, "low S");
+    }
+}
+
+// Codes and state
+
+fn is_wrong_code(answer: &Result<Vec<u8>, EngineError>) -> bool {
+    matches!(answer, Err(EngineError::Code))
+}
+
+#[test]
+fn otp_replay() {
+    let scene = Scene::new(UNLIMITED);
+    let (bench, psbt) = (&scene.bench, scene.psbt(1).serialize());
+    let before = scene.alice.generate(bench.clock.now() - 30).to_string();
+    let code = bench.code(&scene.alice);
+    bench.sign(&scene.id, "alice", &code, &psbt).expect("signs");
+    assert!(is_wrong_code(&bench.sign(&scene.id, "alice", &code, &psbt)), "the same step");
+    assert!(is_wrong_code(&bench.sign(&scene.id, "alice", &before, &psbt)), "an older step");
+    let next = scene.alice.generate(bench.clock.now() + 30).to_string();
+    bench.sign(&scene.id, "alice", &next, &psbt).expect("a later step");
+    assert_eq!(bench.failures("alice"), 2, "each was charged");
+
+    let scene = Scene::new(UNLIMITED);
+    let code = scene.bench.code(&scene.alice);
+    scene.sign(&scene.psbt(1).serialize()).expect("signs");
+    let other = scene.bench.psbt(&scene.other, 1).serialize();
+    assert!(is_wrong_code(&scene.bench.sign(&scene.other, "alice", &code, &other)), "another wallet");
+    assert!(is_wrong_code(&scene.sign(&scene.psbt(2).serialize())), "another transaction");
+}
+
+#[test]
+fn otp_replay_of_a_code_that_confirmed() {
+    let bench = Bench::new();
+    let alice = bench.unconfirmed("alice");
+    let code = bench.code(&alice);
+    bench.engine.confirm("alice", code.as_bytes()).expect("confirms");
+    let id = bench.wallet("w", &["alice"], UNLIMITED);
+    let psbt = bench.psbt(&id, 1).serialize();
+    assert!(is_wrong_code(&bench.sign(&id, "alice", &code, &psbt)));
+}
+
+#[test]
+fn otp_missing_object() {
+    let scene = Scene::new(UNLIMITED);
+    let (bench, psbt) = (&scene.bench, scene.psbt(1).serialize());
+    let mallory = bench.user("mallory");
+    let newcomer = bench.unconfirmed("newcomer");
+    let id = bench.wallet("two", &["alice", "newcomer"], UNLIMITED);
+    let two = bench.psbt(&id, 1).serialize();
+    let nobodies = || {
+        let charged = |event: &&Event| matches!(event, Event::CodeCharged(names) if names.is_empty());
+        bench.ledger.state().events.iter().filter(charged).count()
+    };
+
+    assert!(is_wrong_code(&bench.sign(&scene.id, "nobody", "123456", &psbt)), "unknown");
+    assert_eq!(nobodies(), 1);
+    assert!(
+        is_wrong_code(&bench.sign(&scene.id, "mallory", &bench.code(&mallory), &psbt)),
+        "another wallet's"
+    );
+    assert_eq!(nobodies(), 2);
+    assert!(is_wrong_code(&bench.sign(&id, "", &bench.code(&scene.alice), &two)), "no name, and two users");
+    assert_eq!(nobodies(), 3);
+    assert!(is_wrong_code(&bench.sign(&id, "newcomer", &bench.code(&newcomer), &two)), "not confirmed");
+    assert_eq!(bench.failures("newcomer"), 1);
+
+    let place = RecordKey::user("alice");
+    bench.ledger.state().damaged.insert(place);
+    assert!(is_wrong_code(&scene.sign(&psbt)), "damaged");
+    bench.ledger.state().damaged.clear();
+    let kept = bench.ledger.state().records.remove(&place).expect("there");
+    assert!(is_wrong_code(&scene.sign(&psbt)), "missing");
+    assert_eq!(nobodies(), 5);
+    bench.ledger.state().records.insert(place, kept);
+    scene.sign(&psbt).expect("and back again it signs");
+}
+
+#[test]
+fn otp_guess_the_try_is_charged_before_the_comparison() {
+    let scene = Scene::new(UNLIMITED);
+    let psbt = scene.psbt(1).serialize();
+    // A charge that cannot be made durable: the code is not looked at, right as it is.
+    scene.bench.ledger.state().fail_at = Some(0);
+    assert!(matches!(scene.sign(&psbt), Err(EngineError::Ledger(_))));
+    scene.bench.ledger.state().fail_at = None;
+    scene.sign(&psbt).expect("it is not spent");
+    let events: Vec<Event> = scene.bench.ledger.state().events.iter().rev().take(2).cloned().collect();
+    assert!(
+        matches!(&events[..], [Event::Countersigned { .. }, Event::CodeCharged(names)] if names == &["alice"])
+    );
+}
+
+#[test]
+fn otp_guess_three_in_a_row_must_wait_and_a_right_code_is_not_looked_at_meanwhile() {
+    let scene = Scene::new(UNLIMITED);
+    let psbt = scene.psbt(1).serialize();
+    let right = scene.bench.code(&scene.alice);
+    let wrong = if right == "000000" { "000001" } else { "000000" };
+    for _ in 0..3 {
+        assert!(is_wrong_code(&scene.bench.sign(&scene.id, "alice", wrong, &psbt)));
+    }
+    assert!(matches!(scene.sign(&psbt), Err(EngineError::Locked)));
+    assert_eq!(scene.bench.failures("alice"), 3, "what is not looked at is not charged");
+    scene.bench.clock.advance(30);
+    scene.sign(&psbt).expect("after the wait");
+    assert_eq!(scene.bench.failures("alice"), 3, "success forgives only itself");
+}
+
+#[test]
+fn crash_between_charge_and_commit_leaves_the_try_charged_and_the_code_unspent() {
+    let scene = Scene::new(UNLIMITED);
+    let psbt = scene.psbt(1).serialize();
+    let code = scene.bench.code(&scene.alice);
+    scene.bench.ledger.state().fail_at = Some(1);
+    assert!(matches!(scene.sign(&psbt), Err(EngineError::Ledger(_))), "no signature without the commit");
+    let Scene { bench, id, .. } = scene;
+    let bench = bench.restarted();
+    assert_eq!(bench.failures("alice"), 1, "the try stays charged");
+    bench.sign(&id, "alice", &code, &psbt).expect("the step was not spent");
+    assert_eq!(bench.failures("alice"), 1, "and is not given back");
+    assert!(is_wrong_code(&bench.sign(&id, "alice", &code, &psbt)), "once");
+}
+
+#[test]
+fn several_codes_must_all_be_right_each_of_another_user() {
+    use countersign::kernel::approval::Approval;
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    bench.clock.advance(30);
+    let id = bench.wallet("w", &["alice", "bob"], UNLIMITED);
+    let psbt = bench.psbt(&id, 1).serialize();
+    let approval = |user: &str, code: &str| {
+        Approval::parse_pin_of(user.as_bytes(), code.as_bytes()).expect("well formed")
+    };
+    let (a, b) = (bench.code(&alice), bench.code(&bob));
+    let wrong = if b == "000000" { "000001" } else { "000000" };
+    let one_wrong = bench.engine.countersign(&id, vec![approval("alice", &a), approval("bob", wrong)], &psbt);
+    assert!(is_wrong_code(&one_wrong));
+    let twice = bench.engine.countersign(&id, vec![approval("alice", &a), approval("alice", &a)], &psbt);
+    assert!(is_wrong_code(&twice), "one user is not two");
+    assert_eq!((bench.failures("alice"), bench.failures("bob")), (2, 1));
+    let both = vec![approval("alice", &a), approval("bob", &b)];
+    bench.engine.countersign(&id, both, &psbt).expect("both are right");
+    assert!(is_wrong_code(&bench.sign(&id, "bob", &b, &psbt)), "both are spent");
+}
+
+#[test]
+fn clock_back() {
+    let scene = Scene::new(UNLIMITED);
+    let psbt = scene.psbt(1).serialize();
+    for back in [30, 3_600, scene.bench.clock.now()] {
+        let now = scene.bench.clock.now();
+        scene.bench.clock.set(now - back);
+        assert!(matches!(scene.sign(&psbt), Err(EngineError::Clock(_))), "{back} s");
+        scene.bench.clock.set(now);
+    }
+    scene.sign(&psbt).expect("nothing was spent");
+}
+
+#[test]
+fn clock_jump() {
+    let scene = Scene::new(UNLIMITED);
+    let psbt = scene.psbt(1).serialize();
+    let now = scene.bench.clock.now();
+    for ahead in [30, 3_600, 24 * 3_600] {
+        scene.bench.clock.set(now + ahead);
+        assert!(matches!(scene.sign(&psbt), Err(EngineError::Clock(_))), "{ahead} s");
+    }
+    scene.bench.clock.set(now);
+    scene.sign(&psbt).expect("nothing was spent");
+}
+
+#[test]
+fn the_reach_is_kept_over_a_restart() {
+    let scene = Scene::new(UNLIMITED);
+    let change_at = |bench: &Bench, index: u32| {
+        let wallet = bench.engine.wallet(&scene.id).expect("there");
+        let mut psbt = bench.psbt(&scene.id, 1);
+        let (key, origin) = key_at(&wallet, Chain::Internal, index, &bench.secp);
+        psbt.outputs[1].bip32_derivation = [(key, origin)].into();
+        psbt.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
+        psbt.serialize()
+    };
+    scene.sign(&change_at(&scene.bench, 999)).expect("the last one in reach");
+    let bytes = change_at(&scene.bench, 1_999);
+    let code = scene.alice.generate(scene.bench.clock.now() + 30).to_string();
+    let id = scene.id;
+    let bench = scene.bench.restarted();
+    bench.sign(&id, "alice", &code, &bytes).expect("in reach of what was signed before");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// One byte of a good PSBT changed: refused, or what is signed for is what its bytes now say.
+    #[test]
+    fn a_changed_byte_is_refused_or_counted(position in any::<prop::sample::Index>(), flip in 1..=255u8) {
+        let secp = Secp256k1::new();
+        let record = countersign::kernel::wallet::WalletRecord::new(
+            "w".into(),
+            vec![],
+            countersign::kernel::wallet::Network::Regtest,
+            vec!["alice".into()],
+            UNLIMITED.into(),
+            zeroize::Zeroizing::new([9; 64]),
+        );
+        let wallet = Wallet::open(&record, &secp).expect("opens");
+        let good = support::good_psbt(&wallet, 2, &secp);
+        let mut bytes = good.serialize();
+        let at = position.index(bytes.len());
+        bytes[at] ^= flip;
+        let around = Surroundings { reach: Reach::default(), is_sibling: &|_| false, secp: &secp };
+        if let Ok(checked) = CheckedPsbt::parse(&bytes, &wallet, &around) {
+            let parsed = Psbt::deserialize(&bytes).expect("it was checked");
+            prop_assert_eq!(checked.transaction(), &parsed.unsigned_tx);
+            let paid: u64 = parsed.unsigned_tx.output.iter().map(|output| output.value.to_sat()).sum();
+            prop_assert_eq!(checked.fee(), 2 * INPUT - paid, "the amounts of the inputs cannot be changed");
+            // The stranger's output counts in full, whatever was changed.
+            let to_others = parsed.unsigned_tx.output[0].value.to_sat();
+            prop_assert!(checked.leaves() >= to_others + checked.fee());
+        }
+    }
+}
+
+#[test]
+fn an_input_with_an_invented_txid_is_no_input() {
+    refuses(Rule::UtxoTxid, 1, |_, psbt| {
+        psbt.unsigned_tx.input[0].previous_output.txid = Txid::from_byte_array([1; 32]);
+    });
+}

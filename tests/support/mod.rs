@@ -1,0 +1,303 @@
+//! What the tests of the engine stand on: ports in memory, a wallet, and a PSBT that nothing refuses.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bitcoin::absolute::LockTime;
+use bitcoin::bip32::KeySource;
+use bitcoin::hashes::Hash;
+use bitcoin::psbt::Psbt;
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, transaction};
+use totp_rs::{Builder, Totp};
+
+use countersign::admin::{NewUser, NewWallet};
+use countersign::engine::{Engine, EngineError, WalletId};
+use countersign::kernel::anchor::StateError;
+use countersign::kernel::approval::Approval;
+use countersign::kernel::audit::Event;
+use countersign::kernel::clock::Reading;
+use countersign::kernel::otp::OtpHash;
+use countersign::kernel::receipt::{Batch, Content};
+use countersign::kernel::seal::{Kind, RecordKey};
+use countersign::kernel::wallet::{Chain, Location, Network, Wallet, script_pubkey};
+use countersign::ports::{Clock, Ledger, LedgerError, Plain, Random, RandomError, Vault};
+
+/// The time that every test begins at.
+pub(crate) const START: u64 = 1_800_000_000;
+/// What each input of the good PSBT is worth.
+pub(crate) const INPUT: u64 = 100_000;
+/// What the good PSBT pays to a stranger.
+pub(crate) const PAID: u64 = 60_000;
+/// Its fee, for one input.
+pub(crate) const FEE: u64 = 1_000;
+
+/// An engine over ports in memory, with what the tests need to reach beside it.
+pub(crate) struct Bench {
+    pub(crate) engine: Engine,
+    pub(crate) clock: ManualClock,
+    pub(crate) ledger: MemoryLedger,
+    pub(crate) secp: Secp256k1<bitcoin::secp256k1::All>,
+}
+
+impl Bench {
+    /// An initialised token with nothing in it.
+    pub(crate) fn new() -> Bench {
+        let (clock, ledger) = (ManualClock::default(), MemoryLedger::default());
+        let bench = Bench { engine: open(&clock, &ledger), clock, ledger, secp: Secp256k1::new() };
+        bench.engine.initialise(b"so-pin", "test").expect("an empty ledger initialises");
+        bench
+    }
+
+    /// The same token, opened anew: all that was only in memory is gone.
+    pub(crate) fn restarted(self) -> Bench {
+        let Bench { clock, ledger, secp, .. } = self;
+        ledger.state().fail_at = None;
+        Bench { engine: open(&clock, &ledger), clock, ledger, secp }
+    }
+
+    /// Enrols a user who has not confirmed.
+    pub(crate) fn unconfirmed(&self, name: &str) -> Totp {
+        let user =
+            NewUser { name: name.into(), service: "test".into(), hash: OtpHash::Sha1, digits: 6, period: 30 };
+        let uri = self.engine.add_user(user).expect("a new name");
+        let secret = uri.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).expect("a secret");
+        let secret = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).expect("base32");
+        Builder::new().with_secret(secret).with_skew(0).build().expect("a key of RFC 6238")
+    }
+
+    /// Enrols a user who confirms, and lets the step pass.
+    pub(crate) fn user(&self, name: &str) -> Totp {
+        let totp = self.unconfirmed(name);
+        self.engine.confirm(name, self.code(&totp).as_bytes()).expect("the right code confirms");
+        self.clock.advance(30);
+        totp
+    }
+
+    /// Makes a wallet on regtest.
+    pub(crate) fn wallet(&self, label: &str, users: &[&str], policy: &str) -> WalletId {
+        self.engine
+            .add_wallet(NewWallet {
+                label: label.into(),
+                cka_id: vec![],
+                network: Network::Regtest,
+                users: users.iter().map(|user| (*user).to_owned()).collect(),
+                policy: policy.into(),
+            })
+            .expect("a wallet")
+    }
+
+    /// The code of the current step.
+    pub(crate) fn code(&self, totp: &Totp) -> String {
+        totp.generate(self.clock.now()).to_string()
+    }
+
+    /// Signs with one approval.
+    pub(crate) fn sign(
+        &self,
+        wallet: &WalletId,
+        user: &str,
+        code: &str,
+        psbt: &[u8],
+    ) -> Result<Vec<u8>, EngineError> {
+        let approval = Approval::parse_pin_of(user.as_bytes(), code.as_bytes()).expect("well formed");
+        self.engine.countersign(wallet, vec![approval], psbt)
+    }
+
+    /// Failed tries of a user.
+    pub(crate) fn failures(&self, user: &str) -> usize {
+        self.engine.user(user).expect("readable").expect("there").failures
+    }
+
+    /// A PSBT of the wallet that nothing refuses: `inputs` inputs, a payment, change.
+    pub(crate) fn psbt(&self, wallet: &WalletId, inputs: u32) -> Psbt {
+        good_psbt(&self.engine.wallet(wallet).expect("there"), inputs, &self.secp)
+    }
+}
+
+fn open(clock: &ManualClock, ledger: &MemoryLedger) -> Engine {
+    Engine::open(Box::new(ledger.clone()), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens")
+}
+
+/// The key of an address of the wallet, with its origin.
+pub(crate) fn key_at(
+    wallet: &Wallet,
+    chain: Chain,
+    index: u32,
+    secp: &Secp256k1<bitcoin::secp256k1::All>,
+) -> (PublicKey, KeySource) {
+    let key = wallet.public_key(Location { chain, index }, secp).expect("derives");
+    let coin = wallet.network().coin_type();
+    let path = format!("84'/{coin}'/0'/{}/{index}", chain as u32).parse().expect("a path");
+    (key, (wallet.master_fingerprint(), path))
+}
+
+/// The script of somebody else.
+pub(crate) fn stranger() -> ScriptBuf {
+    let secret = SecretKey::from_slice(&[0x51; 32]).expect("a key");
+    script_pubkey(&secret.public_key(&Secp256k1::new()))
+}
+
+/// A transaction that pays `value` to `script`, and that nobody has seen.
+pub(crate) fn funding(script: ScriptBuf, value: u64, salt: u32) -> Transaction {
+    Transaction {
+        version: transaction::Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn {
+            previous_output: OutPoint::new(Txid::from_byte_array([7; 32]), salt),
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::MAX,
+            witness: Witness::new(),
+        }],
+        output: vec![TxOut { value: Amount::from_sat(value), script_pubkey: script }],
+    }
+}
+
+/// A PSBT of `wallet` that nothing refuses: `inputs` inputs, a payment to a stranger, change.
+pub(crate) fn good_psbt(wallet: &Wallet, inputs: u32, secp: &Secp256k1<bitcoin::secp256k1::All>) -> Psbt {
+    let spent: Vec<_> = (0..inputs).map(|index| key_at(wallet, Chain::External, index, secp)).collect();
+    let previous: Vec<_> =
+        spent.iter().zip(0..).map(|((key, _), salt)| funding(script_pubkey(key), INPUT, salt)).collect();
+    let (change, origin) = key_at(wallet, Chain::Internal, 3, secp);
+    let output = |value, script_pubkey| TxOut { value: Amount::from_sat(value), script_pubkey };
+    let transaction = Transaction {
+        version: transaction::Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: previous
+            .iter()
+            .map(|previous| TxIn {
+                previous_output: OutPoint::new(previous.compute_txid(), 0),
+                ..TxIn::default()
+            })
+            .collect(),
+        output: vec![
+            output(PAID, stranger()),
+            output(INPUT * u64::from(inputs) - PAID - FEE, script_pubkey(&change)),
+        ],
+    };
+    let mut psbt = Psbt::from_unsigned_tx(transaction).expect("nothing is signed");
+    for ((input, previous), (key, origin)) in psbt.inputs.iter_mut().zip(previous).zip(spent) {
+        input.witness_utxo = Some(previous.output[0].clone());
+        input.non_witness_utxo = Some(previous);
+        input.bip32_derivation.insert(key, origin);
+    }
+    psbt.outputs[1].bip32_derivation.insert(change, origin);
+    psbt
+}
+
+/// A clock that goes on when it is told to.
+#[derive(Clone)]
+pub(crate) struct ManualClock(Arc<(AtomicU64, AtomicU64)>);
+
+impl Default for ManualClock {
+    fn default() -> ManualClock {
+        ManualClock(Arc::new((AtomicU64::new(START), AtomicU64::new(1_000))))
+    }
+}
+
+impl ManualClock {
+    pub(crate) fn now(&self) -> u64 {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// Time passes.
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.0.0.fetch_add(seconds, Ordering::Relaxed);
+        self.0.1.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn set(&self, wall: u64) {
+        self.0.0.store(wall, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
+    fn read(&self) -> Reading {
+        Reading { wall: self.now(), boot: self.0.1.load(Ordering::Relaxed) }
+    }
+}
+
+struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
+        getrandom::fill(bytes).map_err(|error| RandomError(error.to_string()))
+    }
+}
+
+/// A ledger in memory that records its events, fails when told to, and can be damaged.
+#[derive(Clone, Default)]
+pub(crate) struct MemoryLedger(Arc<Mutex<MemoryState>>);
+
+#[derive(Default)]
+pub(crate) struct MemoryState {
+    pub(crate) records: HashMap<RecordKey, Plain>,
+    pub(crate) damaged: HashSet<RecordKey>,
+    pub(crate) events: Vec<Event>,
+    /// The commit that fails: 0 for the next one.
+    pub(crate) fail_at: Option<usize>,
+    commits: u64,
+    time: u64,
+}
+
+impl MemoryLedger {
+    pub(crate) fn state(&self) -> MutexGuard<'_, MemoryState> {
+        self.0.lock().expect("no test panics under this lock")
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError> {
+        let state = self.state();
+        if state.damaged.contains(place) {
+            return Err(StateError::Sealed("damaged by the test".into()).into());
+        }
+        Ok(state.records.get(place).cloned())
+    }
+
+    fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError> {
+        Ok(self.state().records.keys().filter(|place| place.kind == kind).copied().collect())
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<(), LedgerError> {
+        let mut state = self.state();
+        let version = |place| state.records.get(place).map(|(version, _): &Plain| *version);
+        if batch.writes.iter().any(|write| version(&write.place) != write.expected) {
+            return Err(LedgerError::Conflict);
+        }
+        match state.fail_at {
+            Some(0) => return Err(LedgerError::Closed("the test pulled the plug".into())),
+            Some(left) => state.fail_at = Some(left - 1),
+            None => {}
+        }
+        state.commits += 1;
+        let version = state.commits;
+        for write in &batch.writes {
+            match &write.content {
+                Content::Put(plaintext) => state.records.insert(write.place, (version, plaintext.clone())),
+                Content::Remove => state.records.remove(&write.place),
+            };
+        }
+        state.events.push(batch.event.clone());
+        state.time = state.time.max(batch.time);
+        Ok(())
+    }
+
+    fn high_water(&self) -> u64 {
+        self.state().time
+    }
+}
+
+impl Vault for MemoryLedger {
+    fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError> {
+        let empty = self.state().records.is_empty();
+        Ok(if empty { None } else { Some(Box::new(self.clone())) })
+    }
+
+    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
+        self.commit(first)?;
+        Ok(Box::new(self.clone()))
+    }
+}
