@@ -601,6 +601,18 @@ fn otp_replay_of_a_code_that_confirmed() {
 }
 
 #[test]
+fn otp_guess_a_wrong_code_confirms_nobody() {
+    let bench = Bench::new();
+    let alice = bench.unconfirmed("alice");
+    let right = bench.code(&alice);
+    let wrong = if right == "000000" { "000001" } else { "000000" };
+    assert!(matches!(bench.engine.confirm("alice", wrong.as_bytes()), Err(EngineError::Code)));
+    assert!(!bench.engine.user("alice").expect("readable").expect("there").confirmed);
+    assert_eq!(bench.failures("alice"), 1);
+    bench.engine.confirm("alice", right.as_bytes()).expect("the right one does");
+}
+
+#[test]
 fn otp_missing_object() {
     let scene = Scene::new(UNLIMITED);
     let (bench, psbt) = (&scene.bench, scene.psbt(1).serialize());

@@ -1,5 +1,7 @@
 //! What the tests of the engine stand on: ports in memory, a wallet, and a PSBT that nothing refuses.
 
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,8 +21,10 @@ use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::Event;
 use countersign::kernel::clock::Reading;
 use countersign::kernel::otp::OtpHash;
+use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::{Batch, Content};
 use countersign::kernel::seal::{Kind, RecordKey};
+use countersign::kernel::state::Reach;
 use countersign::kernel::wallet::{Chain, Location, Network, Wallet, script_pubkey};
 use countersign::ports::{Clock, Ledger, LedgerError, Plain, Random, RandomError, Vault};
 
@@ -118,6 +122,13 @@ impl Bench {
 
 fn open(clock: &ManualClock, ledger: &MemoryLedger) -> Engine {
     Engine::open(Box::new(ledger.clone()), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens")
+}
+
+/// The size that the feerate of a PSBT is judged by.
+pub(crate) fn vsize_of(bench: &Bench, wallet: &WalletId, psbt: &[u8]) -> u64 {
+    let around = Surroundings { reach: Reach::default(), is_sibling: &|_| false, secp: &bench.secp };
+    let wallet = bench.engine.wallet(wallet).expect("there");
+    CheckedPsbt::parse(psbt, &wallet, &around).expect("good").vsize()
 }
 
 /// The key of an address of the wallet, with its origin.
