@@ -454,6 +454,50 @@ fn otp_replay_one_code_raced_by_16_threads_signs_once() {
     });
 }
 
+#[test]
+fn toctou_a_buffer_that_changes_meanwhile_is_signed_as_it_was_checked() {
+    use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+    in_boundary(this_test!(), |_| {
+        let names = ["u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8"];
+        let stage = Stage::new(&names);
+        for user in &stage.users {
+            let honest = stage.psbt();
+            // Somewhere in the stranger's program: either way a payment that the policy allows.
+            let at = honest.windows(2).position(|pair| pair == [0x00, 0x14]).expect("a P2WPKH output") + 10;
+            let other = honest[at] ^ 0xff;
+            let shared: Vec<AtomicU8> = honest.iter().map(|byte| AtomicU8::new(*byte)).collect();
+            let done = AtomicBool::new(false);
+            let record = approval(user.name(), &user.code());
+            assert_rv!(stage.raw.sign_init(stage.session, CKM_COUNTERSIGN_PSBT, &record, stage.key), CKR_OK);
+            let signed = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        shared[at].store(other, Ordering::Relaxed);
+                        shared[at].store(honest[at], Ordering::Relaxed);
+                    }
+                });
+                let mut signed = vec![0; ROOM];
+                let mut len = signed.len() as CK_ULONG;
+                let data = shared.as_ptr().cast_mut().cast();
+                let rv = call!(
+                    stage.raw,
+                    C_Sign(stage.session, data, shared.len() as CK_ULONG, signed.as_mut_ptr(), &mut len)
+                );
+                done.store(true, Ordering::Relaxed);
+                assert_rv!(rv, CKR_OK);
+                signed.truncate(len as usize);
+                signed
+            });
+            // Whichever of the two it was, the signatures are for the transaction that came back.
+            let mut changed = honest.clone();
+            changed[at] = other;
+            let was_changed = bitcoin::Psbt::deserialize(&signed).expect("a PSBT").unsigned_tx
+                == bitcoin::Psbt::deserialize(&changed).expect("a PSBT").unsigned_tx;
+            verify_signed(if was_changed { &changed } else { &honest }, &signed);
+        }
+    });
+}
+
 // The answers.
 
 #[test]
