@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::engine::{Engine, EngineError, WalletId};
-use crate::kernel::approval::{MAX_USER_LEN, is_user_name};
+use crate::kernel::approval::{MAX_USER_LEN, is_user_name, is_visible};
 use crate::kernel::audit::Role;
 use crate::kernel::otp::{OtpHash, OtpKey, SECRET_LEN};
 use crate::kernel::pin::PinRecord;
@@ -285,7 +285,7 @@ fn lists(users: &[String], name: &str) -> bool {
 }
 
 fn check_label(what: &str, label: &str) -> Result<(), EngineError> {
-    if (1..=MAX_LABEL_LEN).contains(&label.len()) && !label.chars().any(char::is_control) {
+    if (1..=MAX_LABEL_LEN).contains(&label.len()) && is_visible(label) {
         return Ok(());
     }
     Err(EngineError::Name(format!("{what} has 1 to {MAX_LABEL_LEN} bytes and no control character")))

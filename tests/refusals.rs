@@ -343,24 +343,33 @@ fn mixed_wallets() {
 }
 
 #[test]
-fn an_unproved_input_takes_the_credit_of_change_away() {
+fn with_an_unproved_input_everything_that_goes_in_counts_as_leaving() {
     let scene = Scene::new(UNLIMITED);
     let mut with_stranger = scene.psbt(1);
     add_stranger(&mut with_stranger);
     let checked = scene.check(&with_stranger).expect("tolerated");
-    assert_eq!(checked.leaves(), INPUT, "all that we put in");
+    assert_eq!(checked.leaves(), 2 * INPUT);
     assert_eq!(checked.fee(), FEE + INPUT);
+}
 
-    // The attack: two inputs of ours, countersigned one at a time against the same change.
-    let two = scene.psbt(2);
-    let leaves = scene.check(&two).expect("good").leaves();
-    let mut sum = 0;
-    for hidden in 0..2 {
-        let mut half = two.clone();
-        half.inputs[hidden].bip32_derivation.clear();
-        sum += scene.check(&half).expect("tolerated").leaves();
+#[test]
+fn transaction_max_holds_for_a_transaction_that_is_split_over_several_codes() {
+    // Each half is within the limit, the whole is not.
+    let policy = format!("max_transaction_sat = {}\nmax_fee_sat = 1000", INPUT + INPUT / 2);
+    let whole = |_: &Scene, psbt: &mut Psbt| {
+        psbt.unsigned_tx.output[0].value = Amount::from_sat(2 * INPUT - FEE - 1_000);
+        psbt.unsigned_tx.output[1].value = Amount::from_sat(1_000);
+    };
+    for hidden in [None, Some(0), Some(1)] {
+        let scene = Scene::new(&policy);
+        let mut psbt = scene.psbt(2);
+        whole(&scene, &mut psbt);
+        if let Some(hidden) = hidden {
+            psbt.inputs[hidden].bip32_derivation.clear();
+        }
+        let answer = scene.sign(&psbt.serialize());
+        assert!(matches!(answer, Err(EngineError::Policy(Rule::TransactionMax))), "{hidden:?}");
     }
-    assert!(sum >= leaves, "{sum} counted, {leaves} left");
 }
 
 // Structure
@@ -741,6 +750,23 @@ fn clock_jump() {
     }
     scene.bench.clock.set(now);
     scene.sign(&psbt).expect("nothing was spent");
+}
+
+#[test]
+fn change_path_one_transaction_takes_the_reach_one_gap_further_at_the_most() {
+    let scene = Scene::new(UNLIMITED);
+    let mut psbt = scene.psbt(2);
+    for (input, index) in [(0, 999), (1, 1_999)] {
+        let (key, origin) = key_at(&scene.wallet(), Chain::External, index, &scene.bench.secp);
+        let previous = funding(script_pubkey(&key), INPUT, 50 + index);
+        psbt.unsigned_tx.input[input].previous_output = OutPoint::new(previous.compute_txid(), 0);
+        psbt.inputs[input].bip32_derivation = [(key, origin)].into();
+        psbt.inputs[input].witness_utxo = Some(previous.output[0].clone());
+        psbt.inputs[input].non_witness_utxo = Some(previous);
+    }
+    let reach = scene.check(&psbt).expect("inputs may be anywhere").reach();
+    let at = |index| countersign::kernel::wallet::Location { chain: Chain::External, index };
+    assert!(reach.covers(at(1_999)) && !reach.covers(at(2_000)));
 }
 
 #[test]

@@ -145,12 +145,19 @@ fn parse_user(bytes: &[u8]) -> Result<Option<Box<str>>, ApprovalError> {
     Ok((!user.is_empty()).then(|| user.into()))
 }
 
-/// Whether `name` can be a user's name: 1 to 60 bytes of UTF-8, no control character, no colon (the separator of
-/// `user:code` and of the otpauth label), no blank at either end.
+/// Whether `name` can be a user's name: 1 to 60 bytes of UTF-8, nothing invisible, no colon (the separator of `user:code`
+/// and of the otpauth label), no blank at either end.
 pub fn is_user_name(name: &str) -> bool {
-    (1..=MAX_USER_LEN).contains(&name.len())
-        && name.trim() == name
-        && !name.chars().any(|c| c.is_control() || c == ':')
+    (1..=MAX_USER_LEN).contains(&name.len()) && name.trim() == name && !name.contains(':') && is_visible(name)
+}
+
+/// Whether a name shows what it is: no control character, and none that hides or reorders others (Unicode's zero-width
+/// and bidirectional formatting characters).
+pub fn is_visible(name: &str) -> bool {
+    !name.chars().any(|c| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    })
 }
 
 impl fmt::Debug for Approval {
@@ -248,7 +255,8 @@ mod tests {
     #[test]
     fn user_names_have_no_separator_and_no_control_character() {
         assert!(is_user_name("alice") && is_user_name("Zoë Müller") && is_user_name(&"a".repeat(60)));
-        for bad in ["", "a:b", "a\nb", " a", "a ", "a\u{0}", "\u{7f}"] {
+        for bad in ["", "a:b", "a\nb", " a", "a ", "a\u{0}", "\u{7f}", "a\u{202e}", "a\u{200b}b", "\u{feff}a"]
+        {
             assert!(!is_user_name(bad), "{bad:?}");
         }
         assert!(!is_user_name(&"a".repeat(61)));

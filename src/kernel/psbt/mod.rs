@@ -5,8 +5,8 @@
 //! - P1. Every amount is proved: by the previous transaction whose txid the prevout names (BIP 143 alone would let a
 //!   liar split the fee over two signings, CVE-2020-14199), or by the sighash itself where all inputs are taproot.
 //! - P2. "Ours" is proved by deriving the key and rebuilding the scriptPubKey; a claim in the PSBT proves nothing.
-//! - P3. An output counts as ours only where every input is proved ours. Otherwise the inputs left out could be
-//!   countersigned one by one, each time against the same change.
+//! - P3. While any input is not proved ours, everything that goes in counts as leaving, and nothing as coming back.
+//!   Otherwise a transaction could be countersigned input by input, the others hidden each time, under a limit for one.
 //! - P4. No sum wraps: every amount is at most 21 million bitcoin, every sum is checked.
 
 mod partial;
@@ -75,24 +75,19 @@ impl CheckedPsbt {
         let change = our_outputs(&psbt, wallet, around)?;
         partial::check(&psbt, &prevouts, around.secp)?;
 
-        let put_in: u64 = ours.iter().map(|input| input.prevout.value.to_sat()).sum();
         let all_ours = ours.len() == psbt.inputs.len();
-        let back: u64 = if all_ours {
-            change.iter().map(|(index, _)| psbt.unsigned_tx.output[*index].value.to_sat()).sum()
-        } else {
-            0
-        };
+        let back: u64 = change.iter().map(|(index, _)| psbt.unsigned_tx.output[*index].value.to_sat()).sum();
+        let leaves = if all_ours { paid_in.checked_sub(back) } else { Some(paid_in) };
         let reach = ours
             .iter()
             .map(|input| input.location)
             .chain(change.iter().map(|(_, location)| *location))
+            // Held against the reach before: one transaction takes it one gap further at the most.
+            .filter(|location| around.reach.covers(*location))
             .fold(around.reach, Reach::extended);
         Ok(CheckedPsbt {
             wallet: wallet.label().into(),
-            // What is ours and comes back is part of what was paid out, and everything paid out was paid in.
-            leaves: put_in
-                .checked_sub(back)
-                .ok_or_else(|| refuse(Rule::AmountRange, "more comes back than goes in"))?,
+            leaves: leaves.ok_or_else(|| refuse(Rule::AmountRange, "more comes back than goes in"))?,
             fee: paid_in - paid_out,
             vsize: vsize(&psbt, &ours),
             ours,
@@ -101,7 +96,8 @@ impl CheckedPsbt {
         })
     }
 
-    /// Satoshi that leave the wallet: inputs proved ours less outputs proved ours; the fee counts.
+    /// Satoshi that leave the wallet: inputs less outputs proved ours, where all inputs are proved ours; else all inputs.
+    /// The fee counts.
     pub fn leaves(&self) -> u64 {
         self.leaves
     }
