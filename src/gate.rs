@@ -14,10 +14,11 @@ use crate::kernel::approval::Approval;
 use crate::kernel::otp::{self, Matched};
 use crate::kernel::policy::{Approved, Refused, Verdict};
 use crate::kernel::psbt::{CheckedPsbt, Surroundings};
-use crate::kernel::receipt::Receipt;
+use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::seal::Kind;
 use crate::kernel::signer::{self, Authorization};
 use crate::kernel::state::{self, Charged, Claim, Consumed, Purpose, Subject, UserRecord, Versioned};
+use crate::kernel::wallet::Wallet;
 use crate::ports::LedgerError;
 
 impl Engine {
@@ -33,7 +34,7 @@ impl Engine {
     ) -> Result<Vec<u8>, EngineError> {
         let keys = self.wallet(wallet)?;
         let now = self.now()?;
-        let psbt = self.check(wallet, psbt)?;
+        let psbt = self.check(wallet, &keys, psbt)?;
         let charged = self.charge(approvals, keys.users(), Purpose::Sign, now)?;
         let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
         let approved = match keys.policy().judge(psbt, matched) {
@@ -54,8 +55,8 @@ impl Engine {
         self.spend(&matched, |users| state::confirm(&matched, users, now))
     }
 
-    fn check(&self, wallet: &WalletId, psbt: &[u8]) -> Result<CheckedPsbt, EngineError> {
-        let keys = self.wallet(wallet)?;
+    /// Checks a PSBT for `wallet`, among the other wallets of this token.
+    fn check(&self, wallet: &WalletId, keys: &Wallet, psbt: &[u8]) -> Result<CheckedPsbt, EngineError> {
         let siblings: Vec<_> = self
             .wallets()
             .iter()
@@ -67,7 +68,7 @@ impl Engine {
             is_sibling: &|fingerprint| siblings.contains(fingerprint),
             secp: &self.secp,
         };
-        Ok(CheckedPsbt::parse(psbt, &keys, &around)?)
+        Ok(CheckedPsbt::parse(psbt, keys, &around)?)
     }
 
     /// Charges one try to whoever each approval names, if `eligible`, and to nobody otherwise.
@@ -148,7 +149,7 @@ impl Engine {
     fn spend<E>(
         &self,
         matched: &Matched,
-        transition: impl Fn(&[Versioned<UserRecord>]) -> Result<crate::kernel::receipt::Change<E>, state::Spent>,
+        transition: impl Fn(&[Versioned<UserRecord>]) -> Result<Change<E>, state::Spent>,
     ) -> Result<(), EngineError> {
         let ledger = self.ledger()?;
         loop {
