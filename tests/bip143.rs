@@ -52,13 +52,16 @@ fn finalised(signed: &Psbt) -> Transaction {
     transaction
 }
 
-fn verify(transaction: &Transaction, signed: &Psbt, more: u64) -> Result<(), bitcoinconsensus::Error> {
+/// Whether consensus takes each input, were its prevout worth `difference` satoshi more.
+fn verdicts(transaction: &Transaction, signed: &Psbt, difference: i64) -> Vec<bool> {
     let bytes = serialize(transaction);
-    signed.inputs.iter().enumerate().try_for_each(|(index, input)| {
+    let verdict = |(index, input): (usize, &bitcoin::psbt::Input)| {
         let prevout = input.witness_utxo.as_ref().expect("there");
-        let (script, value) = (prevout.script_pubkey.as_bytes(), prevout.value.to_sat() + more);
-        bitcoinconsensus::verify_with_flags(script, value, &bytes, None, index, FLAGS)
-    })
+        let value = prevout.value.to_sat().checked_add_signed(difference).expect("far from both ends");
+        let script = prevout.script_pubkey.as_bytes();
+        bitcoinconsensus::verify_with_flags(script, value, &bytes, None, index, FLAGS).is_ok()
+    };
+    signed.inputs.iter().enumerate().map(verdict).collect()
 }
 
 #[test]
@@ -69,12 +72,29 @@ fn consensus_takes_our_signatures_for_exactly_these_amounts_and_outputs() {
     let psbt = bench.psbt(&id, 5).serialize();
     let signed = bench.sign(&id, "alice", &bench.code(&alice), &psbt).expect("signs");
     let signed = Psbt::deserialize(&signed).expect("a PSBT");
+    for input in &signed.inputs {
+        let (_, signature) = input.partial_sigs.first_key_value().expect("one signature");
+        assert_eq!(signature.sighash_type, EcdsaSighashType::All);
+    }
     let transaction = finalised(&signed);
-    verify(&transaction, &signed, 0).expect("consensus takes it");
-    assert!(verify(&transaction, &signed, 1).is_err(), "not for one satoshi more");
-    let mut redirected = transaction.clone();
-    redirected.output[0].script_pubkey = signed.unsigned_tx.output[1].script_pubkey.clone();
-    assert!(verify(&redirected, &signed, 0).is_err(), "not for another output");
+    assert_eq!(verdicts(&transaction, &signed, 0), [true; 5], "consensus takes it");
+    assert_eq!(verdicts(&transaction, &signed, 1), [false; 5], "not for one satoshi more");
+    assert_eq!(verdicts(&transaction, &signed, -1), [false; 5], "not for one satoshi less");
+
+    let changes: [fn(&mut Transaction); 6] = [
+        |changed| changed.output[1].value -= Amount::from_sat(1),
+        |changed| changed.output[0].script_pubkey = changed.output[1].script_pubkey.clone(),
+        |changed| changed.output.truncate(1),
+        |changed| changed.input[4].sequence.0 ^= 1,
+        |changed| changed.lock_time = bitcoin::absolute::LockTime::from_consensus(1),
+        |changed| changed.version = bitcoin::transaction::Version::ONE,
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut changed = transaction.clone();
+        change(&mut changed);
+        assert_eq!(verdicts(&changed, &signed, 0), [false; 5], "change {number}");
+    }
+
     let size = transaction.vsize() as u64;
     let bound = support::vsize_of(&bench, &id, &psbt);
     assert!(size <= bound && bound - size <= 3, "the feerate is judged by {bound} vB for {size} vB");

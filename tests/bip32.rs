@@ -3,6 +3,9 @@
 use bitcoin::bip32::{ChildNumber, DerivationPath, Xpriv, Xpub};
 use bitcoin::secp256k1::{Scalar, Secp256k1};
 use bitcoin::{NetworkKind, bip32};
+use zeroize::Zeroizing;
+
+use countersign::kernel::wallet::{Chain, Location, Network, SEED_LEN, Wallet, WalletRecord};
 
 struct Row<'a> {
     vector: &'a str,
@@ -64,4 +67,38 @@ fn one_step_from_a_kept_node_is_that_of_the_vectors() {
         steps += 1;
     }
     assert!(steps > 0, "the vectors have normal steps");
+}
+
+/// The vectors' masters as masters of our wallets: those whose seeds have our length, 2 and 3.
+#[test]
+fn our_wallets_derive_from_the_masters_of_the_vectors() {
+    let secp = Secp256k1::new();
+    let rows = rows();
+    let mut masters = 0;
+    for master in rows.iter().filter(|row| row.path.is_empty()) {
+        let Ok(seed) = <[u8; SEED_LEN]>::try_from(&master.seed[..]) else { continue };
+        for network in [Network::Mainnet, Network::Testnet, Network::Signet, Network::Regtest] {
+            let (users, policy) = (vec!["alice".into()], "unlimited = true".into());
+            let record = WalletRecord::new("w".into(), vec![], network, users, policy, Zeroizing::new(seed));
+            let wallet = Wallet::open(&record, &secp).expect("a wallet");
+            assert_eq!(wallet.master_fingerprint(), master.xpub.fingerprint(), "vector {}", master.vector);
+
+            let account: DerivationPath = format!("84'/{}'/0'", network.coin_type()).parse().expect("a path");
+            let account = master.xprv.derive_priv(&secp, &account).expect("derives");
+            let mut account_xpub = Xpub::from_priv(&secp, &account);
+            account_xpub.network = network.kind();
+            assert_eq!(*wallet.account(), account_xpub, "vector {}", master.vector);
+
+            for chain in [Chain::External, Chain::Internal] {
+                for index in [0, 1, 19, 0x7fff_ffff] {
+                    let path: DerivationPath = format!("{}/{index}", chain as u32).parse().expect("a path");
+                    let private = account.derive_priv(&secp, &path).expect("derives").private_key;
+                    let public = wallet.public_key(Location { chain, index }, &secp).expect("derives");
+                    assert_eq!(public, private.public_key(&secp), "vector {}, {path}", master.vector);
+                }
+            }
+        }
+        masters += 1;
+    }
+    assert_eq!(masters, 2);
 }
