@@ -16,10 +16,11 @@ use bitcoin::{Amount, NetworkKind, OutPoint, PublicKey, ScriptBuf, Sequence, TxI
 use proptest::prelude::*;
 
 use countersign::engine::{EngineError, WalletId};
-use countersign::kernel::audit::Event;
+use countersign::kernel::audit::{Event, TransactionFacts};
+use countersign::kernel::clock::ClockError;
 use countersign::kernel::psbt::{CheckedPsbt, PsbtError, Surroundings};
 use countersign::kernel::rule::Rule;
-use countersign::kernel::seal::RecordKey;
+use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::state::Reach;
 use countersign::kernel::wallet::{Chain, Wallet, script_pubkey};
 
@@ -74,6 +75,7 @@ fn refuses(rule: Rule, inputs: u32, change: impl FnOnce(&Scene, &mut Psbt)) {
         Ok(_) => panic!("{rule}: signed"),
     }
     assert_eq!(scene.bench.ledger.state().events.len(), commits, "{rule}: something was written");
+    assert_eq!(scene.bench.failures("alice"), 0, "{rule}: a try was charged");
     scene.sign(&scene.psbt(inputs).serialize()).expect("the code is not spent");
 }
 
@@ -128,6 +130,23 @@ fn utxo_missing() {
     refuses(Rule::UtxoMissing, 1, |_, psbt| {
         psbt.inputs[0].non_witness_utxo = None;
         psbt.inputs[0].witness_utxo = None;
+    });
+    // The exception for taproot is no way in: not beside an input of ours, which is none,
+    let taproot = TxOut {
+        value: Amount::from_sat(INPUT),
+        script_pubkey: ScriptBuf::from_bytes([&[0x51, 0x20][..], &[7; 32]].concat()),
+    };
+    refuses(Rule::UtxoMissing, 1, |_, psbt| {
+        add_stranger(psbt);
+        psbt.inputs[1].witness_utxo = Some(taproot.clone());
+        psbt.inputs[1].non_witness_utxo = None;
+    });
+    // not where ours is said to be one against its previous transaction,
+    refuses(Rule::UtxoDisagree, 1, |_, psbt| psbt.inputs[0].witness_utxo = Some(taproot.clone()));
+    // and not where ours is said to be one, and there is none.
+    refuses(Rule::ScriptMismatch, 1, |_, psbt| {
+        psbt.inputs[0].witness_utxo = Some(taproot.clone());
+        psbt.inputs[0].non_witness_utxo = None;
     });
 }
 
@@ -247,6 +266,22 @@ fn change_fraud() {
     let mut silent = honest.clone();
     silent.outputs[1].bip32_derivation.clear();
     assert_eq!(scene.check(&silent).expect("signs as a payment").leaves(), INPUT);
+
+    // Change that goes to another wallet of the token, truly its own, has left this one.
+    let mut sibling = honest.clone();
+    let other = scene.bench.engine.wallet(&scene.other).expect("there");
+    let (key, origin) = key_at(&other, Chain::Internal, 3, &scene.bench.secp);
+    sibling.outputs[1].bip32_derivation = [(key, origin)].into();
+    sibling.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
+    assert_eq!(scene.check(&sibling).expect("signs as a payment").leaves(), INPUT);
+
+    // Our fingerprint and the path of the change, on the key of another address of ours: one of the two is a lie.
+    let mut shifted = honest.clone();
+    let (_, origin) = shifted.outputs[1].bip32_derivation.pop_first().expect("there");
+    let (key, _) = key_at(&scene.wallet(), Chain::Internal, 4, &scene.bench.secp);
+    shifted.outputs[1].bip32_derivation.insert(key, origin);
+    shifted.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
+    assert_eq!(scene.check(&shifted).expect("signs as a payment").leaves(), INPUT);
 
     // And the policy counts it.
     let policy = format!("max_transaction_sat = {}\nmax_fee_sat = 1000", PAID + FEE);
@@ -404,10 +439,15 @@ fn duplicate_input() {
     });
 }
 
-/// Splits a PSBT after its global map.
-fn after_global(psbt: &[u8]) -> usize {
-    let mut at = 5;
-    while psbt[at] != 0 {
+/// Where the key-value pairs of a PSBT are, map after map.
+fn pairs(psbt: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let (mut pairs, mut at) = (vec![], 5);
+    while at < psbt.len() {
+        let start = at;
+        if psbt[at] == 0 {
+            at += 1;
+            continue;
+        }
         for _ in 0..2 {
             let (len, prefix) = match psbt[at] {
                 0xfd => (usize::from(u16::from_le_bytes([psbt[at + 1], psbt[at + 2]])), 3),
@@ -415,8 +455,9 @@ fn after_global(psbt: &[u8]) -> usize {
             };
             at += prefix + len;
         }
+        pairs.push(start..at);
     }
-    at + 1
+    pairs
 }
 
 fn is_no_psbt(scene: &Scene, bytes: &[u8]) -> bool {
@@ -426,15 +467,21 @@ fn is_no_psbt(scene: &Scene, bytes: &[u8]) -> bool {
 #[test]
 fn duplicate_key() {
     let scene = Scene::new(UNLIMITED);
-    let good = scene.psbt(1).serialize();
-    let end = after_global(&good);
-    // The whole global map twice over: its unsigned transaction comes twice.
-    let doubled = [&good[..end - 1], &good[5..end - 1], &good[end - 1..]].concat();
-    assert!(is_no_psbt(&scene, &doubled));
-    // The first pair of the input map twice.
-    let unknown = [1, 0x77, 1, 9];
-    let doubled = [&good[..end], &unknown[..], &unknown[..], &good[end..]].concat();
-    assert!(is_no_psbt(&scene, &doubled));
+    let mut psbt = scene.psbt(1);
+    psbt.inputs[0].sighash_type = Some(EcdsaSighashType::All.into());
+    psbt.inputs[0].unknown.insert(bitcoin::psbt::raw::Key { type_value: 0x77, key: vec![] }, vec![9]);
+    let good = psbt.serialize();
+    let pairs = pairs(&good);
+    assert_eq!(pairs.len(), 1 + 5 + 1, "the unsigned transaction, the input's, the change's");
+    for pair in pairs {
+        let doubled = [&good[..pair.end], &good[pair.clone()], &good[pair.end..]].concat();
+        match scene.sign(&doubled) {
+            Err(EngineError::Psbt(PsbtError::NotPsbt(why))) => {
+                assert!(why.contains("duplicate"), "the pair at {pair:?}: {why}");
+            }
+            other => panic!("the pair at {pair:?}: {:?}", other.map(|_| "signed")),
+        }
+    }
     scene.sign(&good).expect("nothing was spent");
 }
 
@@ -537,6 +584,13 @@ fn already_final() {
     refuses(Rule::AlreadyFinal, 1, |_, psbt| {
         psbt.inputs[0].final_script_sig = Some(ScriptBuf::from_bytes(vec![1, 1]));
     });
+    // Somebody else may be ready before us.
+    let scene = Scene::new(UNLIMITED);
+    let mut psbt = scene.psbt(1);
+    add_stranger(&mut psbt);
+    psbt.inputs[1].final_script_witness = Some(Witness::from_slice(&[[1; 71].as_slice(), &[2; 33]]));
+    let signed = Psbt::deserialize(&scene.sign(&psbt.serialize()).expect("signs")).expect("a PSBT");
+    assert_eq!(signed.inputs[1], psbt.inputs[1], "and is left as it is");
 }
 
 #[test]
@@ -599,6 +653,39 @@ fn otp_replay() {
 }
 
 #[test]
+fn otp_replay_between_charge_and_commit() {
+    let scene = Scene::new(UNLIMITED);
+    let (first, second) = (scene.psbt(1).serialize(), scene.psbt(2).serialize());
+    let code = scene.bench.code(&scene.alice);
+    let beside = scene.bench.beside();
+    let (id, answer) = (scene.id, Arc::new(std::sync::Mutex::new(None)));
+    let (their_code, theirs) = (code.clone(), Arc::clone(&answer));
+    // The first is charged and found right; before it commits, the other spends the same step.
+    let act = move || {
+        let signed = beside.sign(&id, "alice", &their_code, &second);
+        *theirs.lock().expect("nobody panicked") = Some(signed);
+    };
+    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    assert!(is_wrong_code(&scene.bench.sign(&id, "alice", &code, &first)), "the slower one");
+    answer.lock().expect("nobody panicked").take().expect("it was tried").expect("the faster one signs");
+    assert_eq!(scene.bench.failures("alice"), 1, "the slower one's try stays charged");
+    let signed = |event: &&Event| matches!(event, Event::Countersigned { .. });
+    assert_eq!(scene.bench.ledger.state().events.iter().filter(signed).count(), 1);
+}
+
+#[test]
+fn otp_missing_object_a_user_removed_between_charge_and_commit() {
+    let scene = Scene::new(UNLIMITED);
+    let psbt = scene.psbt(1).serialize();
+    let ledger = scene.bench.ledger.clone();
+    let act = move || {
+        ledger.state().records.remove(&RecordKey::user("alice"));
+    };
+    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    assert!(is_wrong_code(&scene.sign(&psbt)));
+}
+
+#[test]
 fn otp_replay_of_a_code_that_confirmed() {
     let bench = Bench::new();
     let alice = bench.unconfirmed("alice");
@@ -653,6 +740,15 @@ fn otp_missing_object() {
     let kept = bench.ledger.state().records.remove(&place).expect("there");
     assert!(is_wrong_code(&scene.sign(&psbt)), "missing");
     assert_eq!(nobodies(), 5);
+    // A record that opens and is of another kind, of another format, or of nothing.
+    let of_wallet = bench.ledger.state().records[&RecordKey { kind: Kind::Wallet, id }].1.clone();
+    let mut of_format_2 = kept.1.clone();
+    of_format_2[0] = 2;
+    for (tries, plaintext) in (6..).zip([of_wallet, of_format_2, zeroize::Zeroizing::new(vec![])]) {
+        bench.ledger.state().records.insert(place, (kept.0, plaintext));
+        assert!(is_wrong_code(&scene.sign(&psbt)), "unreadable");
+        assert_eq!(nobodies(), tries);
+    }
     bench.ledger.state().records.insert(place, kept);
     scene.sign(&psbt).expect("and back again it signs");
 }
@@ -670,6 +766,22 @@ fn otp_guess_the_try_is_charged_before_the_comparison() {
     assert!(
         matches!(&events[..], [Event::Countersigned { .. }, Event::CodeCharged(names)] if names == &["alice"])
     );
+}
+
+#[test]
+fn otp_guess_a_wrong_code_is_charged_and_writes_nothing_else() {
+    let scene = Scene::new(UNLIMITED);
+    let psbt = scene.psbt(1).serialize();
+    let right = scene.bench.code(&scene.alice);
+    let wrong = if right == "000000" { "000001" } else { "000000" };
+    let before = scene.bench.ledger.state().events.len();
+    assert!(is_wrong_code(&scene.bench.sign(&scene.id, "alice", wrong, &psbt)));
+    let events = scene.bench.ledger.state().events[before..].to_vec();
+    assert!(matches!(&events[..], [Event::CodeCharged(names)] if names == &["alice"]));
+    // Were it not charged first, a plug pulled in time would make guessing free.
+    scene.bench.ledger.state().fail_at = Some(0);
+    let answer = scene.bench.sign(&scene.id, "alice", wrong, &psbt);
+    assert!(matches!(answer, Err(EngineError::Ledger(_))), "right or wrong, nobody is told");
 }
 
 #[test]
@@ -726,17 +838,35 @@ fn several_codes_must_all_be_right_each_of_another_user() {
     assert!(is_wrong_code(&bench.sign(&id, "bob", &b, &psbt)), "both are spent");
 }
 
+fn clock_error(answer: &Result<Vec<u8>, EngineError>) -> Option<ClockError> {
+    match answer {
+        Err(EngineError::Clock(error)) => Some(*error),
+        _ => None,
+    }
+}
+
 #[test]
 fn clock_back() {
     let scene = Scene::new(UNLIMITED);
     let psbt = scene.psbt(1).serialize();
-    for back in [30, 3_600, scene.bench.clock.now()] {
-        let now = scene.bench.clock.now();
+    let now = scene.bench.clock.now();
+    for back in [30, 3_600, now] {
         scene.bench.clock.set(now - back);
-        assert!(matches!(scene.sign(&psbt), Err(EngineError::Clock(_))), "{back} s");
+        assert_eq!(clock_error(&scene.sign(&psbt)), Some(ClockError::Back(back)), "{back} s");
         scene.bench.clock.set(now);
     }
+    assert_eq!(scene.bench.failures("alice"), 0, "nothing was charged");
     scene.sign(&psbt).expect("nothing was spent");
+
+    // Back while the module is closed, to where the code of then would live again.
+    let Scene { bench, alice, id, .. } = scene;
+    bench.clock.advance(3_600);
+    let code = bench.code(&alice);
+    bench.sign(&id, "alice", &code, &psbt).expect("signs");
+    bench.clock.set(now);
+    let bench = bench.restarted();
+    let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
+    assert_eq!(clock_error(&answer), Some(ClockError::Back(3_600)), "the newest record tells");
 }
 
 #[test]
@@ -746,9 +876,15 @@ fn clock_jump() {
     let now = scene.bench.clock.now();
     for ahead in [30, 3_600, 24 * 3_600] {
         scene.bench.clock.set(now + ahead);
-        assert!(matches!(scene.sign(&psbt), Err(EngineError::Clock(_))), "{ahead} s");
+        assert_eq!(clock_error(&scene.sign(&psbt)), Some(ClockError::Jump(ahead)), "{ahead} s");
     }
+    // A clock that stands still is one that jumps back.
     scene.bench.clock.set(now);
+    scene.bench.clock.advance(60);
+    scene.bench.clock.set(now);
+    assert_eq!(clock_error(&scene.sign(&psbt)), Some(ClockError::Jump(60)), "frozen");
+    scene.bench.clock.set(now + 60);
+    assert_eq!(scene.bench.failures("alice"), 0, "nothing was charged");
     scene.sign(&psbt).expect("nothing was spent");
 }
 
@@ -814,9 +950,28 @@ proptest! {
             prop_assert_eq!(checked.transaction(), &parsed.unsigned_tx);
             let paid: u64 = parsed.unsigned_tx.output.iter().map(|output| output.value.to_sat()).sum();
             prop_assert_eq!(checked.fee(), 2 * INPUT - paid, "the amounts of the inputs cannot be changed");
-            // The stranger's output counts in full, whatever was changed.
-            let to_others = parsed.unsigned_tx.output[0].value.to_sat();
-            prop_assert!(checked.leaves() >= to_others + checked.fee());
+            // What leaves is what the keys say, whatever was changed: all of it, unless every input is proved.
+            let ours = |claims: &std::collections::BTreeMap<_, (Fingerprint, DerivationPath)>, script| {
+                claims.iter().any(|(key, (fingerprint, path))| {
+                    *fingerprint == wallet.master_fingerprint()
+                        && script_pubkey(key) == script
+                        && wallet.locate(path.as_ref()).is_ok_and(|location| {
+                            wallet.public_key(location, &secp).expect("derives") == *key
+                        })
+                })
+            };
+            let all_ours = parsed.inputs.iter().all(|input| {
+                let previous = input.non_witness_utxo.as_ref().expect("it was checked");
+                ours(&input.bip32_derivation, previous.output[0].script_pubkey.clone())
+            });
+            let back: u64 = parsed
+                .outputs
+                .iter()
+                .zip(&parsed.unsigned_tx.output)
+                .filter(|(output, paid)| ours(&output.bip32_derivation, paid.script_pubkey.clone()))
+                .map(|(_, paid)| paid.value.to_sat())
+                .sum();
+            prop_assert_eq!(checked.leaves(), if all_ours { 2 * INPUT - back } else { 2 * INPUT });
         }
     }
 }
@@ -826,4 +981,47 @@ fn an_input_with_an_invented_txid_is_no_input() {
     refuses(Rule::UtxoTxid, 1, |_, psbt| {
         psbt.unsigned_tx.input[0].previous_output.txid = Txid::from_byte_array([1; 32]);
     });
+}
+
+/// Every byte of a good PSBT changed, one at a time: what is signed nevertheless is what its bytes now say, in the
+/// answer and in the record.
+#[test]
+fn a_changed_byte_is_refused_or_signed_as_it_is() {
+    let scene = Scene::new(UNLIMITED);
+    let good = scene.psbt(2).serialize();
+    let mut signed_of = 0;
+    for at in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1 << (at % 8);
+        let Ok(answer) = scene.sign(&bytes) else { continue };
+        let asked = Psbt::deserialize(&bytes).expect("it was signed");
+        let mut signed = Psbt::deserialize(&answer).expect("a PSBT");
+        for (index, input) in signed.inputs.iter_mut().enumerate() {
+            let prevout = &asked.inputs[index].witness_utxo.clone().unwrap_or_else(|| {
+                asked.inputs[index].non_witness_utxo.as_ref().expect("proved").output[0].clone()
+            });
+            let hash = SighashCache::new(&asked.unsigned_tx)
+                .p2wpkh_signature_hash(index, &prevout.script_pubkey, prevout.value, EcdsaSighashType::All)
+                .expect("an input");
+            for (key, signature) in std::mem::take(&mut input.partial_sigs) {
+                let secp = &scene.bench.secp;
+                secp.verify_ecdsa(&Message::from(hash), &signature.signature, &key.inner)
+                    .unwrap_or_else(|error| panic!("byte {at}: {error}"));
+            }
+        }
+        assert_eq!(signed, asked, "byte {at}: nothing else was changed");
+        let checked = scene.check(&asked).expect("it was signed");
+        let mut txid = asked.unsigned_tx.compute_txid().to_byte_array();
+        txid.reverse();
+        let facts =
+            TransactionFacts { wallet: "w".into(), txid, leaves: checked.leaves(), fee: checked.fee() };
+        match scene.bench.ledger.state().events.last() {
+            Some(Event::Countersigned { transaction, .. }) => assert_eq!(*transaction, facts, "byte {at}"),
+            other => panic!("byte {at}: {other:?}"),
+        }
+        scene.bench.clock.advance(30);
+        signed_of += 1;
+    }
+    assert!(signed_of > 50, "amounts, scripts, sequences and claims can change: {signed_of}");
+    assert_eq!(scene.bench.failures("alice"), 0, "no refusal was charged");
 }

@@ -61,6 +61,12 @@ impl Bench {
         Bench { engine: open(&clock, &ledger), clock, ledger, secp }
     }
 
+    /// A second engine over the same ledger, as another process would be.
+    pub(crate) fn beside(&self) -> Bench {
+        let (clock, ledger) = (self.clock.clone(), self.ledger.clone());
+        Bench { engine: open(&clock, &ledger), clock, ledger, secp: Secp256k1::new() }
+    }
+
     /// Enrols a user who has not confirmed.
     pub(crate) fn unconfirmed(&self, name: &str) -> Totp {
         let user =
@@ -249,6 +255,8 @@ pub(crate) struct MemoryState {
     pub(crate) events: Vec<Event>,
     /// The commit that fails: 0 for the next one.
     pub(crate) fail_at: Option<usize>,
+    /// What happens right before a commit, 0 for the next one.
+    pub(crate) meanwhile: Option<(usize, Box<dyn FnOnce() + Send>)>,
     commits: u64,
     time: u64,
 }
@@ -256,6 +264,19 @@ pub(crate) struct MemoryState {
 impl MemoryLedger {
     pub(crate) fn state(&self) -> MutexGuard<'_, MemoryState> {
         self.0.lock().expect("no test panics under this lock")
+    }
+
+    /// What is to happen right before this commit.
+    fn due(&self) -> Option<Box<dyn FnOnce() + Send>> {
+        let mut state = self.state();
+        match state.meanwhile.take() {
+            Some((0, act)) => Some(act),
+            Some((left, act)) => {
+                state.meanwhile = Some((left - 1, act));
+                None
+            }
+            None => None,
+        }
     }
 }
 
@@ -273,6 +294,10 @@ impl Ledger for MemoryLedger {
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), LedgerError> {
+        // Without the lock: what happens meanwhile may commit, too.
+        if let Some(act) = self.due() {
+            act();
+        }
         let mut state = self.state();
         let version = |place| state.records.get(place).map(|(version, _): &Plain| *version);
         if batch.writes.iter().any(|write| version(&write.place) != write.expected) {
