@@ -48,8 +48,16 @@
 #define CKA_COUNTERSIGN_XPUB            0xC3530114UL
 /* 4 bytes: the master fingerprint (BIP 32). */
 #define CKA_COUNTERSIGN_FINGERPRINT     0xC3530115UL
-/* UTF-8: the account's derivation path from the master, as in m/84'/0'/0'. */
+/* UTF-8: the account's derivation path from the master, as in m/84'/0'/0'. May be given at creation. */
 #define CKA_COUNTERSIGN_PATH            0xC3530116UL
+/* UTF-8: the wallet policy (BIP 388): the descriptor template, then a line for each key, "ours" for the key that is made
+ * here; or a descriptor with "ours" in its place. wpkh where it is not given at creation; where it is given empty, the SO
+ * sets it later, once. Empty until then. */
+#define CKA_COUNTERSIGN_WALLET_POLICY   0xC3530117UL
+/* 32 bytes: names the wallet's script, SHA-256 of its descriptor with the checksum. Empty until it is registered. */
+#define CKA_COUNTERSIGN_WALLET_ID       0xC3530118UL
+/* Two CK_ULONG: the next external and the next internal index past the highest used. */
+#define CKA_COUNTERSIGN_REACH           0xC3530119UL
 
 /* Answers ---------------------------------------------------------------------------------- */
 

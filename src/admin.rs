@@ -12,7 +12,9 @@ use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::state::{
     self, CodeState, PinClosed, PinMatched, Recorded, TokenRecord, UserRecord, Versioned,
 };
-use crate::kernel::wallet::{Network, SEED_LEN, WalletRecord};
+use crate::kernel::wallet::{
+    Network, SEED_LEN, Wallet, WalletError, WalletParts, WalletRecord, registration,
+};
 use crate::ports::LedgerError;
 
 /// Most users of one wallet: as many as one approval can name.
@@ -50,6 +52,18 @@ pub struct NewWallet {
     pub users: Vec<String>,
     /// The policy, a TOML document.
     pub policy: String,
+    /// Which script its coins are in.
+    pub script: NewScript,
+}
+
+/// The script of a wallet to be created.
+#[derive(Default)]
+pub struct NewScript {
+    /// What is registered (see [`registration`]): P2WPKH where it is `None`; where it is empty, the wallet is registered
+    /// later, once the cosigners have our key.
+    pub registration: Option<String>,
+    /// The account's path, as in `m/48'/0'/0'/2'`; the standard one for the script where it is `None`.
+    pub path: Option<String>,
 }
 
 /// What to change of a wallet; `None` leaves it as it is.
@@ -61,6 +75,8 @@ pub struct WalletChange {
     pub users: Option<Vec<String>>,
     /// Another policy.
     pub policy: Option<String>,
+    /// The registration of a wallet that has none yet.
+    pub registration: Option<String>,
 }
 
 impl Engine {
@@ -169,13 +185,32 @@ impl Engine {
         let mut seed = Zeroizing::new([0; SEED_LEN]);
         self.random(&mut seed[..])?;
         let cka_id = if new.cka_id.is_empty() { id.to_vec() } else { new.cka_id };
-        let wallet = WalletRecord::new(new.label, cka_id, new.network, new.users, new.policy, seed);
+        let NewScript { registration, path } = new.script;
+        let registration = registration.unwrap_or_else(|| registration::DEFAULT_POLICY.into());
+        let path = match path {
+            Some(path) => registration::parse_path(&path, new.network),
+            None => registration::standard_path(&registration, new.network),
+        };
+        let parts = WalletParts {
+            label: new.label,
+            cka_id,
+            network: new.network,
+            users: new.users,
+            policy: new.policy,
+            path: path.map_err(WalletError::from)?,
+        };
+        let mut wallet = WalletRecord::new(parts, &seed, &self.secp)?;
+        if !registration.trim().is_empty() {
+            wallet.descriptor = Some(wallet.descriptor_for(&registration, &self.secp)?);
+        }
+        // What cannot be opened is not written.
+        Wallet::open(&wallet, &self.secp)?;
         self.write(state::add_wallet(id, &wallet, self.now()?))?;
         self.publish(id, &wallet)?;
         Ok(id)
     }
 
-    /// Changes label, users or policy of a wallet.
+    /// Changes label, users or policy of a wallet, or registers one that was not yet.
     pub fn change_wallet(&self, id: &WalletId, change: WalletChange) -> Result<(), EngineError> {
         let _turn = self.administration();
         let old = self.wallet_record(id)?;
@@ -192,6 +227,13 @@ impl Engine {
             check_policy(&policy)?;
             new.policy = policy;
         }
+        if let Some(registration) = change.registration {
+            if new.descriptor.is_some() {
+                return Err(EngineError::AlreadyRegistered(new.label));
+            }
+            new.descriptor = Some(new.descriptor_for(&registration, &self.secp)?);
+        }
+        Wallet::open(&new, &self.secp)?;
         self.write(state::change_wallet(&old, &new, self.now()?))?;
         self.publish(*id, &new)
     }

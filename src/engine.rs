@@ -18,7 +18,7 @@ use crate::kernel::psbt::PsbtError;
 use crate::kernel::rule::Rule;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::signer::SignerError;
-use crate::kernel::state::{Stored, TokenRecord, UserRecord, Versioned, WalletState};
+use crate::kernel::state::{Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState};
 use crate::kernel::wallet::{Wallet, WalletError, WalletRecord};
 use crate::ports::{Clock, Ledger, LedgerError, Random, RandomError, Vault};
 
@@ -120,6 +120,11 @@ impl Engine {
         wallets.get(id).map(Arc::clone).ok_or(EngineError::NoSuchWallet)
     }
 
+    /// How far the addresses of a wallet were used.
+    pub fn reach(&self, id: &WalletId) -> Result<Reach, EngineError> {
+        Ok(self.wallet_state(id)?.value.reach)
+    }
+
     /// Fills `bytes` with randomness from inside.
     pub fn random(&self, bytes: &mut [u8]) -> Result<(), EngineError> {
         Ok(self.random.fill(bytes)?)
@@ -133,6 +138,13 @@ impl Engine {
         let now = clock::judge(reading, *believed, high_water)?;
         *believed = reading;
         Ok(now)
+    }
+
+    /// Randomness from inside for the signatures of one transaction.
+    pub(crate) fn entropy(&self) -> Result<Zeroizing<[u8; 32]>, EngineError> {
+        let mut entropy = Zeroizing::new([0; 32]);
+        self.random.fill(&mut entropy[..])?;
+        Ok(entropy)
     }
 
     /// The wall clock alone: there is no sealed time yet to hold it against.
@@ -279,6 +291,12 @@ pub enum EngineError {
     /// No such wallet.
     #[error("no such wallet")]
     NoSuchWallet,
+    /// A wallet whose cosigners' keys are awaited.
+    #[error("wallet {0:?} is not registered yet: give it its wallet policy first")]
+    NotRegistered(String),
+    /// A wallet is registered once.
+    #[error("wallet {0:?} is registered already, and is never registered anew: create another one")]
+    AlreadyRegistered(String),
     /// No such user.
     #[error("no user is called {0:?}")]
     NoSuchUser(String),

@@ -18,7 +18,7 @@ use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::seal::Kind;
 use crate::kernel::signer::{self, Authorization};
 use crate::kernel::state::{self, Charged, Claim, Consumed, Purpose, Subject, UserRecord, Versioned};
-use crate::kernel::wallet::Wallet;
+use crate::kernel::wallet::{Wallet, WatchOnly};
 use crate::ports::LedgerError;
 
 impl Engine {
@@ -30,20 +30,21 @@ impl Engine {
         &self,
         wallet: &WalletId,
         approvals: Vec<Approval>,
-        psbt: &[u8],
+        psbt: Vec<u8>,
     ) -> Result<Vec<u8>, EngineError> {
-        let keys = self.wallet(wallet)?;
-        let now = self.now()?;
-        let psbt = self.check(wallet, &keys, psbt)?;
-        let charged = self.charge(approvals, keys.users(), Purpose::Sign, now)?;
+        let (id, wallet) = (wallet, self.wallet(wallet)?);
+        let keys = wallet.keys().ok_or_else(|| EngineError::NotRegistered(wallet.label().into()))?;
+        let (now, entropy) = (self.now()?, self.entropy()?);
+        let psbt = self.check(id, &wallet, keys.watch(), psbt)?;
+        let charged = self.charge(approvals, wallet.users(), Purpose::Sign, now)?;
         let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
-        let approved = match keys.policy().judge(psbt, matched) {
+        let approved = match wallet.policy().judge(psbt, matched) {
             Verdict::Approved(approved) => approved,
             Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
         };
-        let consumed = self.commit(wallet, approved, now)?;
+        let consumed = self.commit(id, approved, now)?;
         let authorization = Authorization::new(consumed)?;
-        Ok(signer::sign(authorization, &keys, &self.secp)?)
+        Ok(signer::sign(authorization, keys, &entropy, &self.secp)?)
     }
 
     /// Checks a code of `user` for its own sake: confirms an enrolment, and spends the step like a signature does.
@@ -56,19 +57,26 @@ impl Engine {
     }
 
     /// Checks a PSBT for `wallet`, among the other wallets of this token.
-    fn check(&self, wallet: &WalletId, keys: &Wallet, psbt: &[u8]) -> Result<CheckedPsbt, EngineError> {
+    fn check(
+        &self,
+        id: &WalletId,
+        wallet: &Wallet,
+        watch: &WatchOnly,
+        psbt: Vec<u8>,
+    ) -> Result<CheckedPsbt, EngineError> {
         let siblings: Vec<_> = self
             .wallets()
             .iter()
-            .filter(|(id, _)| id != wallet)
+            .filter(|(sibling, _)| sibling != id)
             .map(|(_, sibling)| sibling.master_fingerprint())
             .collect();
         let around = Surroundings {
-            reach: self.wallet_state(wallet)?.value.reach,
+            reach: self.wallet_state(id)?.value.reach,
+            require_cosigner: wallet.policy().require_cosigner(),
             is_sibling: &|fingerprint| siblings.contains(fingerprint),
             secp: &self.secp,
         };
-        Ok(CheckedPsbt::parse(psbt, keys, &around)?)
+        Ok(CheckedPsbt::parse(psbt, watch, &around)?)
     }
 
     /// Charges one try to whoever each approval names, if `eligible`, and to nobody otherwise.

@@ -12,13 +12,11 @@ use bitcoin::Transaction;
 use bitcoin::consensus::deserialize;
 use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::{All, Secp256k1};
-use zeroize::Zeroizing;
 
 use countersign::engine::EngineError;
-use countersign::kernel::psbt::{CheckedPsbt, PsbtError, Surroundings, Survey};
+use countersign::kernel::psbt::{CheckedPsbt, Layout, PsbtError};
 use countersign::kernel::rule::Rule;
-use countersign::kernel::state::Reach;
-use countersign::kernel::wallet::{Network, Wallet, WalletRecord};
+use countersign::kernel::wallet::Network;
 
 /// Every vector of a folder, by its name.
 fn vectors(folder: &str) -> BTreeMap<String, Vec<u8>> {
@@ -35,13 +33,8 @@ fn vectors(folder: &str) -> BTreeMap<String, Vec<u8>> {
 
 /// Checks `bytes` for a wallet that knows none of the vectors' keys.
 fn check(bytes: &[u8], secp: &Secp256k1<All>) -> Result<CheckedPsbt, PsbtError> {
-    let users = vec!["alice".into()];
-    let policy = "unlimited = true".into();
-    let seed = Zeroizing::new([3; 64]);
-    let record = WalletRecord::new("w".into(), vec![], Network::Testnet, users, policy, seed);
-    let wallet = Wallet::open(&record, secp).expect("a wallet");
-    let around = Surroundings { reach: Reach::default(), is_sibling: &|_| false, secp };
-    CheckedPsbt::parse(bytes, &wallet, &around)
+    let wallet = support::scripts::of_seed([3; 64], "wpkh(@0/**)\nours", Network::Testnet, secp);
+    CheckedPsbt::parse(bytes.to_vec(), support::watch(&wallet), &support::alone(secp))
 }
 
 /// The rule that refuses `bytes`. Neither a signature nor "no PSBT" is one.
@@ -60,7 +53,7 @@ fn valid_vectors_are_psbts_and_none_is_ours_to_sign() {
     let found: Vec<_> = vectors
         .iter()
         .map(|(name, bytes)| {
-            Survey::take(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            Layout::take(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
             (name.as_str(), refusing_rule(name, bytes, &secp))
         })
         .collect();

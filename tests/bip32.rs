@@ -1,11 +1,12 @@
 //! BIP 32 test vectors 1 to 4, and what our wallets derive held against them.
 
+mod support;
+
 use bitcoin::bip32::{ChildNumber, DerivationPath, Xpriv, Xpub};
 use bitcoin::secp256k1::{Scalar, Secp256k1};
 use bitcoin::{NetworkKind, bip32};
-use zeroize::Zeroizing;
 
-use countersign::kernel::wallet::{Chain, Location, Network, SEED_LEN, Wallet, WalletRecord};
+use countersign::kernel::wallet::{Chain, Location, Network, SEED_LEN};
 
 struct Row<'a> {
     vector: &'a str,
@@ -78,9 +79,7 @@ fn our_wallets_derive_from_the_masters_of_the_vectors() {
     for master in rows.iter().filter(|row| row.path.is_empty()) {
         let Ok(seed) = <[u8; SEED_LEN]>::try_from(&master.seed[..]) else { continue };
         for network in [Network::Mainnet, Network::Testnet, Network::Signet, Network::Regtest] {
-            let (users, policy) = (vec!["alice".into()], "unlimited = true".into());
-            let record = WalletRecord::new("w".into(), vec![], network, users, policy, Zeroizing::new(seed));
-            let wallet = Wallet::open(&record, &secp).expect("a wallet");
+            let wallet = support::scripts::of_seed(seed, "wpkh(@0/**)\nours", network, &secp);
             assert_eq!(wallet.master_fingerprint(), master.xpub.fingerprint(), "vector {}", master.vector);
 
             let account: DerivationPath = format!("84'/{}'/0'", network.coin_type()).parse().expect("a path");
@@ -93,7 +92,9 @@ fn our_wallets_derive_from_the_masters_of_the_vectors() {
                 for index in [0, 1, 19, 0x7fff_ffff] {
                     let path: DerivationPath = format!("{}/{index}", chain as u32).parse().expect("a path");
                     let private = account.derive_priv(&secp, &path).expect("derives").private_key;
-                    let public = wallet.public_key(Location { chain, index }, &secp).expect("derives");
+                    let public = support::watch(&wallet)
+                        .public_key(Location { chain, index }, &secp)
+                        .expect("derives");
                     assert_eq!(public, private.public_key(&secp), "vector {}, {path}", master.vector);
                 }
             }

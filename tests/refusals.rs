@@ -18,13 +18,12 @@ use proptest::prelude::*;
 use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::audit::{Event, TransactionFacts};
 use countersign::kernel::clock::ClockError;
-use countersign::kernel::psbt::{CheckedPsbt, PsbtError, Surroundings};
+use countersign::kernel::psbt::{CheckedPsbt, PsbtError};
 use countersign::kernel::rule::Rule;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::Reach;
-use countersign::kernel::wallet::{Chain, Wallet, script_pubkey};
+use countersign::kernel::wallet::{Chain, Wallet};
 
-use support::{Bench, FEE, INPUT, PAID, funding, key_at, stranger};
+use support::{Bench, FEE, INPUT, PAID, alone, funding, key_at, script_pubkey, stranger, watch};
 
 const UNLIMITED: &str = "unlimited = true";
 
@@ -58,8 +57,7 @@ impl Scene {
     }
 
     fn check(&self, psbt: &Psbt) -> Result<CheckedPsbt, PsbtError> {
-        let around = Surroundings { reach: Reach::default(), is_sibling: &|_| false, secp: &self.bench.secp };
-        CheckedPsbt::parse(&psbt.serialize(), &self.wallet(), &around)
+        CheckedPsbt::parse(psbt.serialize(), watch(&self.wallet()), &alone(&self.bench.secp))
     }
 }
 
@@ -477,7 +475,7 @@ fn duplicate_key() {
         let doubled = [&good[..pair.end], &good[pair.clone()], &good[pair.end..]].concat();
         match scene.sign(&doubled) {
             Err(EngineError::Psbt(PsbtError::NotPsbt(why))) => {
-                assert!(why.contains("duplicate"), "the pair at {pair:?}: {why}");
+                assert!(why.contains("duplicate-key"), "the pair at {pair:?}: {why}");
             }
             other => panic!("the pair at {pair:?}: {:?}", other.map(|_| "signed")),
         }
@@ -828,13 +826,15 @@ fn several_codes_must_all_be_right_each_of_another_user() {
     };
     let (a, b) = (bench.code(&alice), bench.code(&bob));
     let wrong = if b == "000000" { "000001" } else { "000000" };
-    let one_wrong = bench.engine.countersign(&id, vec![approval("alice", &a), approval("bob", wrong)], &psbt);
+    let one_wrong =
+        bench.engine.countersign(&id, vec![approval("alice", &a), approval("bob", wrong)], psbt.clone());
     assert!(is_wrong_code(&one_wrong));
-    let twice = bench.engine.countersign(&id, vec![approval("alice", &a), approval("alice", &a)], &psbt);
+    let twice =
+        bench.engine.countersign(&id, vec![approval("alice", &a), approval("alice", &a)], psbt.clone());
     assert!(is_wrong_code(&twice), "one user is not two");
     assert_eq!((bench.failures("alice"), bench.failures("bob")), (2, 1));
     let both = vec![approval("alice", &a), approval("bob", &b)];
-    bench.engine.countersign(&id, both, &psbt).expect("both are right");
+    bench.engine.countersign(&id, both, psbt.clone()).expect("both are right");
     assert!(is_wrong_code(&bench.sign(&id, "bob", &b, &psbt)), "both are spent");
 }
 
@@ -931,21 +931,13 @@ proptest! {
     #[test]
     fn a_changed_byte_is_refused_or_counted(position in any::<prop::sample::Index>(), flip in 1..=255u8) {
         let secp = Secp256k1::new();
-        let record = countersign::kernel::wallet::WalletRecord::new(
-            "w".into(),
-            vec![],
-            countersign::kernel::wallet::Network::Regtest,
-            vec!["alice".into()],
-            UNLIMITED.into(),
-            zeroize::Zeroizing::new([9; 64]),
-        );
-        let wallet = Wallet::open(&record, &secp).expect("opens");
+        let wallet = support::scripts::named("wpkh").wallet(&secp);
         let good = support::good_psbt(&wallet, 2, &secp);
         let mut bytes = good.serialize();
         let at = position.index(bytes.len());
         bytes[at] ^= flip;
-        let around = Surroundings { reach: Reach::default(), is_sibling: &|_| false, secp: &secp };
-        if let Ok(checked) = CheckedPsbt::parse(&bytes, &wallet, &around) {
+        let watch = watch(&wallet);
+        if let Ok(checked) = CheckedPsbt::parse(bytes.clone(), watch, &alone(&secp)) {
             let parsed = Psbt::deserialize(&bytes).expect("it was checked");
             prop_assert_eq!(checked.transaction(), &parsed.unsigned_tx);
             let paid: u64 = parsed.unsigned_tx.output.iter().map(|output| output.value.to_sat()).sum();
@@ -955,8 +947,8 @@ proptest! {
                 claims.iter().any(|(key, (fingerprint, path))| {
                     *fingerprint == wallet.master_fingerprint()
                         && script_pubkey(key) == script
-                        && wallet.locate(path.as_ref()).is_ok_and(|location| {
-                            wallet.public_key(location, &secp).expect("derives") == *key
+                        && watch.locate(path.as_ref()).is_ok_and(|location| {
+                            watch.public_key(location, &secp).expect("derives") == *key
                         })
                 })
             };

@@ -9,7 +9,14 @@
 //! | `max_fee_sat` | `fee-cap` | a fee over this |
 //! | `max_fee_sat_per_vbyte` | `fee-cap` | a feerate over this (optional) |
 //! | `max_fee_percent` | `fee-cap` | a fee over this share of the external value, where there is one (optional) |
+//! | `require_cosigner` | `require-cosigner` | an input of ours without a valid signature of this cosigner (optional) |
+//!
+//! `require_cosigner` names the master fingerprint of a key of the wallet (eight hex digits). It is checked with the PSBT,
+//! before any code is charged: who has not the cosigner's key can neither guess a code nor lock a user.
 
+use core::str::FromStr;
+
+use bitcoin::bip32::Fingerprint;
 use serde::Deserialize;
 
 use super::otp::Matched;
@@ -18,11 +25,10 @@ use super::rule::Rule;
 
 /// What a wallet may sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Whatever the user's code approves.
-    Unlimited,
-    /// Within these limits.
-    Limited(Limits),
+pub struct Policy {
+    /// The limits; without them, whatever the user's code approves.
+    limits: Option<Limits>,
+    require_cosigner: Option<Fingerprint>,
 }
 
 /// The limits of a policy.
@@ -103,23 +109,13 @@ impl Policy {
     pub fn parse(document: &str) -> Result<Policy, PolicyError> {
         let keys: Keys =
             toml::from_str(document).map_err(|error| PolicyError::Toml(error.message().into()))?;
-        match keys {
-            Keys { unlimited: Some(true), max_transaction_sat: None, max_fee_sat: None, .. }
-                if keys.max_fee_sat_per_vbyte.is_none() && keys.max_fee_percent.is_none() =>
-            {
-                Ok(Policy::Unlimited)
-            }
-            Keys { unlimited: Some(true), .. } => Err(PolicyError::UnlimitedWithLimits),
-            Keys { max_transaction_sat: Some(max_transaction), max_fee_sat: Some(max_fee), .. } => {
-                Ok(Policy::Limited(Limits {
-                    max_transaction,
-                    max_fee,
-                    max_feerate: keys.max_fee_sat_per_vbyte,
-                    max_fee_percent: keys.max_fee_percent,
-                }))
-            }
-            _ => Err(PolicyError::Incomplete),
-        }
+        let require_cosigner = keys.require_cosigner.as_deref().map(parse_fingerprint).transpose()?;
+        Ok(Policy { limits: keys.limits()?, require_cosigner })
+    }
+
+    /// The master fingerprint of the cosigner who must have signed before us.
+    pub fn require_cosigner(&self) -> Option<Fingerprint> {
+        self.require_cosigner
     }
 
     /// Judges a checked transaction for which right codes were given.
@@ -130,12 +126,15 @@ impl Policy {
         }
     }
 
-    fn refusing_rule(&self, psbt: &CheckedPsbt) -> Option<Rule> {
-        match self {
-            Policy::Unlimited => None,
-            Policy::Limited(limits) => limits.refusing_rule(psbt.leaves(), psbt.fee(), psbt.vsize()),
-        }
+    /// The first rule that refuses `psbt`.
+    pub fn refusing_rule(&self, psbt: &CheckedPsbt) -> Option<Rule> {
+        self.limits.as_ref()?.refusing_rule(psbt.leaves(), psbt.fee(), psbt.vsize())
     }
+}
+
+/// Eight hex digits.
+fn parse_fingerprint(text: &str) -> Result<Fingerprint, PolicyError> {
+    Fingerprint::from_str(text).map_err(|_| PolicyError::Cosigner)
 }
 
 impl Limits {
@@ -168,6 +167,9 @@ pub enum PolicyError {
     /// Both.
     #[error("unlimited = true stands alone: take the limits out, or take it out")]
     UnlimitedWithLimits,
+    /// No master fingerprint.
+    #[error("require_cosigner is a master fingerprint: eight hex digits in quotes")]
+    Cosigner,
 }
 
 #[derive(Deserialize)]
@@ -178,6 +180,30 @@ struct Keys {
     max_fee_sat: Option<u64>,
     max_fee_sat_per_vbyte: Option<u64>,
     max_fee_percent: Option<u64>,
+    require_cosigner: Option<String>,
+}
+
+impl Keys {
+    fn limits(&self) -> Result<Option<Limits>, PolicyError> {
+        let named =
+            [self.max_transaction_sat, self.max_fee_sat, self.max_fee_sat_per_vbyte, self.max_fee_percent];
+        if self.unlimited == Some(true) {
+            return if named.iter().any(Option::is_some) {
+                Err(PolicyError::UnlimitedWithLimits)
+            } else {
+                Ok(None)
+            };
+        }
+        let (Some(max_transaction), Some(max_fee)) = (self.max_transaction_sat, self.max_fee_sat) else {
+            return Err(PolicyError::Incomplete);
+        };
+        Ok(Some(Limits {
+            max_transaction,
+            max_fee,
+            max_feerate: self.max_fee_sat_per_vbyte,
+            max_fee_percent: self.max_fee_percent,
+        }))
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +224,7 @@ mod tests {
 
     #[test]
     fn unlimited_stands_alone() {
-        assert_eq!(Policy::parse("unlimited = true"), Ok(Policy::Unlimited));
+        assert_eq!(Policy::parse("unlimited = true"), Ok(Policy { limits: None, require_cosigner: None }));
         for key in ["max_transaction_sat", "max_fee_sat", "max_fee_sat_per_vbyte", "max_fee_percent"] {
             let document = format!("unlimited = true\n{key} = 1");
             assert_eq!(Policy::parse(&document), Err(PolicyError::UnlimitedWithLimits), "{key}");
@@ -217,7 +243,18 @@ mod tests {
     #[test]
     fn limits_are_read() {
         let document = "max_transaction_sat = 100_000\nmax_fee_sat = 5_000\nmax_fee_sat_per_vbyte = 20\nmax_fee_percent = 10";
-        assert_eq!(Policy::parse(document), Ok(Policy::Limited(LIMITS)));
+        assert_eq!(Policy::parse(document), Ok(Policy { limits: Some(LIMITS), require_cosigner: None }));
+    }
+
+    #[test]
+    fn require_cosigner_is_a_fingerprint_and_no_limit() {
+        let policy = Policy::parse("unlimited = true\nrequire_cosigner = \"f5acc2fd\"").expect("reads");
+        assert_eq!(policy.require_cosigner(), Some(Fingerprint::from([0xf5, 0xac, 0xc2, 0xfd])));
+        assert_eq!(Policy::parse("require_cosigner = \"f5acc2fd\""), Err(PolicyError::Incomplete));
+        for text in ["", "f5acc2f", "f5acc2fd00", "@0", "xyzwxyzw"] {
+            let document = format!("unlimited = true\nrequire_cosigner = \"{text}\"");
+            assert_eq!(Policy::parse(&document), Err(PolicyError::Cosigner), "{text}");
+        }
     }
 
     #[test]

@@ -41,6 +41,8 @@ rules! {
     TransactionMax = "transaction-max",
     /// An output that claims to be ours on a path where no wallet of ours would find it.
     ChangePath = "change-path",
+    /// An output with our key in a script that is not the registered one.
+    ChangeMultisig = "change-multisig",
     /// A redeem or witness script that does not hash to its program.
     ScriptMismatch = "script-mismatch",
     /// An input whose listed key is not the one that its path derives.
@@ -49,6 +51,8 @@ rules! {
     Network = "network",
     /// Inputs of more than one wallet of this token.
     MixedWallets = "mixed-wallets",
+    /// An input of ours without the signature of the cosigner who must sign first.
+    RequireCosigner = "require-cosigner",
     /// A signature hash type other than ALL.
     SighashType = "sighash-type",
     /// The same outpoint spent twice.

@@ -1,33 +1,36 @@
-//! The signer: BIP 143 signatures for what an [`Authorization`] owns, and for nothing else.
+//! The signer: signatures for what an [`Authorization`] owns, and for nothing else. ECDSA over the legacy hash and that of
+//! BIP 143, Schnorr (BIP 340) over those of BIP 341 and 342.
 //!
 //! Invariants:
 //! - G1. The signer takes an [`Authorization`], and there is one way to one: a receipt for consumed codes. Signing
 //!   without a consumed code does not compile.
-//! - G2. Nonces are RFC 6979, low-R by its counter; no caller has a say in them. The same transaction gets the same
-//!   signatures.
-//! - G3. Each signature is verified under the PSBT's key before it leaves: a fault or a wrong key gives no signature.
+//! - G2. No caller has a say in a nonce. ECDSA: RFC 6979, low-R by its counter, so that the same transaction gets the same
+//!   signatures. Schnorr: BIP 340 with auxiliary randomness from inside.
+//! - G3. Each signature is verified under the key that was proved before it leaves: a fault or a wrong key gives no
+//!   signature.
+//! - G4. Nothing is finalised: a signature is added to the PSBT, and the rest of it is left as it came.
 //!
 //! ```compile_fail,E0061
 //! // Signing without an authorization.
-//! use countersign::kernel::{signer, wallet::Wallet};
-//! fn sign(wallet: &Wallet, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
-//!     let _ = signer::sign(wallet, secp);
+//! use countersign::kernel::{signer, wallet::WalletKeys};
+//! fn sign(wallet: &WalletKeys, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
+//!     let _ = signer::sign(wallet, &[0; 32], secp);
 //! }
 //! ```
 //!
 //! ```compile_fail,E0382
 //! // Using one twice.
-//! use countersign::kernel::{signer, signer::Authorization, wallet::Wallet};
-//! fn sign(a: Authorization, wallet: &Wallet, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
-//!     let _ = signer::sign(a, wallet, secp);
-//!     let _ = signer::sign(a, wallet, secp);
+//! use countersign::kernel::{signer, signer::Authorization, wallet::WalletKeys};
+//! fn sign(a: Authorization, wallet: &WalletKeys, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
+//!     let _ = signer::sign(a, wallet, &[0; 32], secp);
+//!     let _ = signer::sign(a, wallet, &[0; 32], secp);
 //! }
 //! ```
 //!
 //! ```compile_fail,E0451
 //! // Forging one.
 //! use countersign::kernel::signer::Authorization;
-//! fn forge(psbt: bitcoin::Psbt) -> Authorization { Authorization { psbt, signings: vec![], wallet: String::new() } }
+//! fn forge(psbt: Vec<u8>) -> Authorization { Authorization { signings: vec![], ..panic!() } }
 //! ```
 //!
 //! ```compile_fail,E0308
@@ -36,76 +39,182 @@
 //! fn shortcut(receipt: Receipt<Charged>) -> Authorization { Authorization::new(receipt).unwrap() }
 //! ```
 
-use bitcoin::psbt::Psbt;
-use bitcoin::secp256k1::{All, Message, Secp256k1};
-use bitcoin::sighash::{EcdsaSighashType, SighashCache};
-use bitcoin::{PublicKey, ecdsa};
+use bitcoin::key::TapTweak;
+use bitcoin::secp256k1::{All, Keypair, Message, PublicKey, Secp256k1, schnorr};
+use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType};
+use bitcoin::taproot::{TapLeafHash, TapNodeHash};
+use bitcoin::{XOnlyPublicKey, ecdsa, taproot};
+use sha2::{Digest, Sha256};
 
+use super::psbt::{self, Layout, Pair, Parts};
 use super::receipt::Receipt;
 use super::state::Consumed;
-use super::wallet::{Location, Wallet};
+use super::wallet::{ErasedKey, Location, Spend, WalletKeys};
+
+/// `PSBT_IN_PARTIAL_SIG` (BIP 174).
+const IN_PARTIAL_SIG: u8 = 0x02;
+/// `PSBT_IN_TAP_KEY_SIG` (BIP 371).
+const IN_TAP_KEY_SIG: u8 = 0x13;
+/// `PSBT_IN_TAP_SCRIPT_SIG` (BIP 371).
+const IN_TAP_SCRIPT_SIG: u8 = 0x14;
+/// Parts the auxiliary randomness of one signature from that of another.
+const AUX_DOMAIN: &[u8] = b"Countersign/BIP0340/aux";
 
 /// The right to sign one transaction once, paid for by codes that are durably spent.
 #[must_use = "an authorization that is not used was paid for in vain"]
 pub struct Authorization {
-    psbt: Psbt,
+    psbt: Vec<u8>,
+    layout: Layout,
+    script_id: [u8; 32],
     signings: Vec<Signing>,
-    wallet: String,
 }
 
 struct Signing {
     index: usize,
     location: Location,
-    key: bitcoin::secp256k1::PublicKey,
-    sighash: Message,
+    key: PublicKey,
+    message: Message,
+    scheme: Scheme,
+}
+
+enum Scheme {
+    Ecdsa,
+    KeyPath { merkle_root: Option<TapNodeHash>, sighash_type: TapSighashType },
+    ScriptPath { leaf: TapLeafHash, sighash_type: TapSighashType },
 }
 
 impl Authorization {
     /// The only maker.
     pub fn new(receipt: Receipt<Consumed>) -> Result<Authorization, SignerError> {
-        let checked = receipt.into_evidence().into_psbt();
-        let wallet = checked.wallet().to_owned();
-        let (psbt, ours) = checked.into_parts();
-        // One cache: the hashes over all prevouts, sequences and outputs are computed once (BIP 143).
-        let mut cache = SighashCache::new(&psbt.unsigned_tx);
-        let signings = ours
-            .iter()
-            .map(|input| {
-                let (script, value) = (&input.prevout.script_pubkey, input.prevout.value);
-                cache
-                    .p2wpkh_signature_hash(input.index, script, value, EcdsaSighashType::All)
-                    .map(|hash| Signing {
-                        index: input.index,
-                        location: input.location,
-                        key: input.key,
-                        sighash: hash.into(),
-                    })
-                    .map_err(|_| SignerError::Sighash(input.index))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Authorization { psbt, signings, wallet })
+        let Parts { bytes, layout, transaction, prevouts, explicit_all, script_id, ours } =
+            receipt.into_evidence().into_psbt().into_parts();
+        // One cache: the hashes over all prevouts, sequences and outputs are computed once (BIP 143, BIP 341).
+        let mut cache = SighashCache::new(&transaction);
+        let mut signings = Vec::with_capacity(ours.len());
+        for input in ours.iter().filter(|input| !input.is_signed) {
+            let (index, ours) = (input.index, &input.rebuilt);
+            let sighash_type =
+                if explicit_all[index] { TapSighashType::All } else { TapSighashType::Default };
+            let all = Prevouts::All(&prevouts);
+            let (message, scheme) = match &ours.spend {
+                Spend::Legacy(_) | Spend::SegwitV0(_) => {
+                    (psbt::ecdsa_message(&ours.spend, index, &prevouts[index], &mut cache), Scheme::Ecdsa)
+                }
+                Spend::KeyPath(taproot) => (
+                    cache.taproot_key_spend_signature_hash(index, &all, sighash_type).ok().map(Message::from),
+                    Scheme::KeyPath { merkle_root: taproot.merkle_root, sighash_type },
+                ),
+                Spend::ScriptPath(_, leaf) => (
+                    cache
+                        .taproot_script_spend_signature_hash(index, &all, *leaf, sighash_type)
+                        .ok()
+                        .map(Message::from),
+                    Scheme::ScriptPath { leaf: *leaf, sighash_type },
+                ),
+            };
+            let message = message.ok_or(SignerError::Sighash(index))?;
+            signings.push(Signing { index, location: ours.location, key: ours.key, message, scheme });
+        }
+        Ok(Authorization { psbt: bytes, layout, script_id, signings })
     }
 }
 
-/// Signs every input that is ours and gives the PSBT (BIP 174) with our signatures added.
+/// Signs every input that is ours and gives the PSBT with our signatures added (BIP 174, BIP 371). `randomness` is fresh,
+/// from inside.
 pub fn sign(
     authorization: Authorization,
-    wallet: &Wallet,
+    wallet: &WalletKeys,
+    randomness: &[u8; 32],
     secp: &Secp256k1<All>,
 ) -> Result<Vec<u8>, SignerError> {
-    let Authorization { mut psbt, signings, wallet: label } = authorization;
-    if label != wallet.label() {
+    let Authorization { psbt, layout, script_id, signings } = authorization;
+    if script_id != *wallet.watch().id() {
         return Err(SignerError::Wallet);
     }
-    for Signing { index, location, key, sighash } in signings {
-        let secret = wallet.secret_key(location).map_err(|_| SignerError::Fault(index))?;
-        let signature = secp.sign_ecdsa_low_r(&sighash, &secret.0);
-        secp.verify_ecdsa(&sighash, &signature, &key).map_err(|_| SignerError::Fault(index))?;
-        psbt.inputs[index]
-            .partial_sigs
-            .insert(PublicKey::new(key), ecdsa::Signature { signature, sighash_type: EcdsaSighashType::All });
+    let added = signings
+        .iter()
+        .map(|signing| {
+            let secret =
+                wallet.secret_key(signing.location).map_err(|_| SignerError::Fault(signing.index))?;
+            let pair = match &signing.scheme {
+                Scheme::Ecdsa => sign_ecdsa(signing, &secret, secp),
+                Scheme::KeyPath { merkle_root, sighash_type } => {
+                    sign_key_path(signing, *merkle_root, *sighash_type, &secret, randomness, secp)
+                }
+                Scheme::ScriptPath { leaf, sighash_type } => {
+                    sign_script_path(signing, leaf, *sighash_type, &secret, randomness, secp)
+                }
+            };
+            pair.map(|pair| (signing.index, pair)).ok_or(SignerError::Fault(signing.index))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(layout.signed(&psbt, &added))
+}
+
+fn sign_ecdsa(signing: &Signing, secret: &ErasedKey, secp: &Secp256k1<All>) -> Option<Pair> {
+    let signature = secp.sign_ecdsa_low_r(&signing.message, &secret.0);
+    secp.verify_ecdsa(&signing.message, &signature, &signing.key).ok()?;
+    let signature = ecdsa::Signature { signature, sighash_type: EcdsaSighashType::All };
+    Some(Pair::new(IN_PARTIAL_SIG, &[&signing.key.serialize()], &signature.to_vec()))
+}
+
+/// With the tweaked key (BIP 341, "Constructing and spending Taproot outputs").
+fn sign_key_path(
+    signing: &Signing,
+    merkle_root: Option<TapNodeHash>,
+    sighash_type: TapSighashType,
+    secret: &ErasedKey,
+    randomness: &[u8; 32],
+    secp: &Secp256k1<All>,
+) -> Option<Pair> {
+    let internal = ErasedPair(Keypair::from_secret_key(secp, &secret.0));
+    let tweaked = ErasedPair(internal.0.tap_tweak(secp, merkle_root).to_keypair());
+    let (output_key, _) = signing.key.x_only_public_key().0.tap_tweak(secp, merkle_root);
+    let signature = schnorr(signing, &tweaked, &output_key.to_x_only_public_key(), randomness, secp)?;
+    let signature = taproot::Signature { signature, sighash_type };
+    Some(Pair::new(IN_TAP_KEY_SIG, &[], &signature.to_vec()))
+}
+
+fn sign_script_path(
+    signing: &Signing,
+    leaf: &TapLeafHash,
+    sighash_type: TapSighashType,
+    secret: &ErasedKey,
+    randomness: &[u8; 32],
+    secp: &Secp256k1<All>,
+) -> Option<Pair> {
+    let keypair = ErasedPair(Keypair::from_secret_key(secp, &secret.0));
+    let key = signing.key.x_only_public_key().0;
+    let signature = schnorr(signing, &keypair, &key, randomness, secp)?;
+    let signature = taproot::Signature { signature, sighash_type };
+    Some(Pair::new(IN_TAP_SCRIPT_SIG, &[&key.serialize(), leaf.as_ref()], &signature.to_vec()))
+}
+
+/// A signature of BIP 340, verified under `key`.
+fn schnorr(
+    signing: &Signing,
+    keypair: &ErasedPair,
+    key: &XOnlyPublicKey,
+    randomness: &[u8; 32],
+    secp: &Secp256k1<All>,
+) -> Option<schnorr::Signature> {
+    let aux = Sha256::new()
+        .chain_update(AUX_DOMAIN)
+        .chain_update(randomness)
+        .chain_update((signing.index as u64).to_le_bytes())
+        .finalize();
+    let signature = secp.sign_schnorr_with_aux_rand(&signing.message, &keypair.0, &aux.into());
+    secp.verify_schnorr(&signature, &signing.message, key).ok()?;
+    Some(signature)
+}
+
+/// A key pair whose secret is overwritten on drop.
+struct ErasedPair(Keypair);
+
+impl Drop for ErasedPair {
+    fn drop(&mut self) {
+        self.0.non_secure_erase();
     }
-    Ok(psbt.serialize())
 }
 
 /// Why an authorised transaction was not signed. None of these can be brought about by a caller.

@@ -8,7 +8,8 @@ use super::vendor::*;
 use crate::engine::UserView;
 use crate::kernel::otp::OtpHash;
 use crate::kernel::seal::RecordKey;
-use crate::kernel::wallet::Wallet;
+use crate::kernel::state::Reach;
+use crate::kernel::wallet::{Chain, Wallet, WatchOnly};
 
 /// The object identifier of secp256k1 in DER (SEC 2: 1.3.132.0.10).
 pub(super) const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
@@ -115,12 +116,24 @@ fn of_wallet(wallet: &Wallet, kind: CK_ATTRIBUTE_TYPE) -> Value {
         CKA_COUNTERSIGN_NETWORK => wallet.network().name().into(),
         CKA_COUNTERSIGN_USERS => wallet.users().join("\n").into_bytes(),
         CKA_COUNTERSIGN_POLICY => wallet.policy_document().into(),
-        CKA_COUNTERSIGN_DESCRIPTOR => wallet.descriptor().into(),
+        CKA_COUNTERSIGN_DESCRIPTOR => of_script(wallet, |script| script.descriptor().into()),
+        CKA_COUNTERSIGN_WALLET_POLICY => of_script(wallet, |script| script.policy().into()),
+        CKA_COUNTERSIGN_WALLET_ID => of_script(wallet, |script| script.id().to_vec()),
         CKA_COUNTERSIGN_XPUB => wallet.account().to_string().into_bytes(),
         CKA_COUNTERSIGN_FINGERPRINT => wallet.master_fingerprint().as_bytes().to_vec(),
         CKA_COUNTERSIGN_PATH => wallet.account_path().into_bytes(),
         _ => return Err(Hidden::Unknown),
     })
+}
+
+/// What follows from the registered script; empty until there is one.
+fn of_script(wallet: &Wallet, value: impl FnOnce(&WatchOnly) -> Vec<u8>) -> Vec<u8> {
+    wallet.keys().map(|keys| value(keys.watch())).unwrap_or_default()
+}
+
+/// How far the addresses of a wallet were used.
+pub(super) fn reach(reach: Reach) -> Vec<u8> {
+    [Chain::External, Chain::Internal].into_iter().flat_map(|chain| ulong(reach.next(chain).into())).collect()
 }
 
 /// Whether any of our objects has the attribute.
@@ -189,6 +202,9 @@ pub(super) fn is_known(kind: CK_ATTRIBUTE_TYPE) -> bool {
             | CKA_COUNTERSIGN_XPUB
             | CKA_COUNTERSIGN_FINGERPRINT
             | CKA_COUNTERSIGN_PATH
+            | CKA_COUNTERSIGN_WALLET_POLICY
+            | CKA_COUNTERSIGN_WALLET_ID
+            | CKA_COUNTERSIGN_REACH
     )
 }
 

@@ -13,7 +13,7 @@ use super::raw::TemplateEntry;
 use super::rv::{Answer, Rv};
 use super::sign::Mechanism;
 use super::vendor::*;
-use crate::admin::{NewUser, NewWallet};
+use crate::admin::{NewScript, NewUser, NewWallet};
 use crate::kernel::otp::OtpHash;
 use crate::kernel::wallet::Network;
 
@@ -118,6 +118,7 @@ fn new_user(template: &[TemplateEntry]) -> Answer<NewUser> {
 
 fn new_wallet(public: &[TemplateEntry], private: &[TemplateEntry]) -> Answer<NewWallet> {
     let (mut label, mut cka_id, mut network, mut users, mut policy) = (None, None, None, None, None);
+    let (mut registration, mut path) = (None, None);
     for (is_private, TemplateEntry { kind, value }) in
         public.iter().map(|entry| (false, entry)).chain(private.iter().map(|entry| (true, entry)))
     {
@@ -127,6 +128,8 @@ fn new_wallet(public: &[TemplateEntry], private: &[TemplateEntry]) -> Answer<New
             CKA_COUNTERSIGN_NETWORK => set_same(&mut network, text(value)?)?,
             CKA_COUNTERSIGN_USERS => set_same(&mut users, text(value)?)?,
             CKA_COUNTERSIGN_POLICY => set_same(&mut policy, text(value)?)?,
+            CKA_COUNTERSIGN_WALLET_POLICY => set_same(&mut registration, text(value)?)?,
+            CKA_COUNTERSIGN_PATH => set_same(&mut path, text(value)?)?,
             CKA_CLASS => {
                 expect(ulong_value(value)? == if is_private { CKO_PRIVATE_KEY } else { CKO_PUBLIC_KEY })?
             }
@@ -156,6 +159,7 @@ fn new_wallet(public: &[TemplateEntry], private: &[TemplateEntry]) -> Answer<New
             .map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?,
         users: user_list(&users.ok_or(incomplete)?),
         policy: policy.ok_or(incomplete)?,
+        script: NewScript { registration, path },
     })
 }
 

@@ -87,6 +87,9 @@ impl Module {
             let mut answer = Ok(());
             for slot in slots {
                 let one = match (&loaded, slot.kind()) {
+                    (Loaded::WalletPublic(_) | Loaded::WalletPrivate(_), CKA_COUNTERSIGN_REACH) => {
+                        self.show_reach(&object, slot)
+                    }
                     (Loaded::User(user), CKA_COUNTERSIGN_OTPAUTH_URI) => {
                         show_enrolment(session, &user.name, slot)
                     }
@@ -160,6 +163,14 @@ impl Module {
         Ok(objects)
     }
 
+    /// State that changes with every signature is read when it is asked for.
+    fn show_reach(&self, object: &Object, slot: &mut AttributeSlot) -> Answer {
+        let (Object::WalletPublic(id) | Object::WalletPrivate(id)) = object else {
+            return Err(Rv(CKR_ATTRIBUTE_TYPE_INVALID));
+        };
+        show(Ok(attributes::reach(self.engine.reach(id)?)), slot)
+    }
+
     fn load(&self, object: &Object) -> Answer<Option<Loaded>> {
         Ok(match object {
             Object::User(name) => self.engine.user(name)?.map(Loaded::User),
@@ -217,7 +228,7 @@ fn check_unlocking(template: &[TemplateEntry]) -> Answer {
     })
 }
 
-/// All that can be set of a wallet: its label, its users, its policy as a whole.
+/// All that can be set of a wallet: its label, its users, its policy as a whole, and once its wallet policy.
 fn wallet_change(template: &[TemplateEntry]) -> Answer<WalletChange> {
     let mut change = WalletChange::default();
     for TemplateEntry { kind, value } in template {
@@ -225,6 +236,7 @@ fn wallet_change(template: &[TemplateEntry]) -> Answer<WalletChange> {
             CKA_LABEL => change.label = Some(text(value)?),
             CKA_COUNTERSIGN_USERS => change.users = Some(user_list(&text(value)?)),
             CKA_COUNTERSIGN_POLICY => change.policy = Some(text(value)?),
+            CKA_COUNTERSIGN_WALLET_POLICY => change.registration = Some(text(value)?),
             other => return Err(not_to_be_set(other)),
         }
     }

@@ -35,6 +35,8 @@ impl From<EngineError> for Rv {
             EngineError::NotInitialised => CKR_TOKEN_NOT_RECOGNIZED,
             EngineError::AlreadyInitialised => CKR_TOKEN_WRITE_PROTECTED,
             EngineError::NoSuchWallet => CKR_OBJECT_HANDLE_INVALID,
+            EngineError::NotRegistered(_) => CKR_KEY_FUNCTION_NOT_PERMITTED,
+            EngineError::AlreadyRegistered(_) => CKR_ATTRIBUTE_READ_ONLY,
             EngineError::NoSuchUser(_) => CKR_ATTRIBUTE_VALUE_INVALID,
             EngineError::Name(_) => CKR_ATTRIBUTE_VALUE_INVALID,
             EngineError::Parameter(_) => CKR_ATTRIBUTE_VALUE_INVALID,

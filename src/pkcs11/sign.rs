@@ -13,7 +13,7 @@ use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
 use crate::engine::{EngineError, WalletId};
 use crate::kernel::approval::Approval;
 use crate::kernel::audit::Role;
-use crate::kernel::psbt::{MAX_PSBT_LEN, Survey};
+use crate::kernel::psbt::{Layout, MAX_PSBT_LEN};
 
 /// A signing operation.
 pub(super) struct Signing {
@@ -100,7 +100,7 @@ impl Module {
                 Some(_) => {}
             }
             match data {
-                Ok(psbt) => self.finish(session, &psbt, out),
+                Ok(mut psbt) => self.finish(session, &mut psbt, out),
                 Err(rv) => {
                     session.signing = None;
                     Err(rv)
@@ -132,8 +132,8 @@ impl Module {
     pub(super) fn sign_final(&self, session: CK_SESSION_HANDLE, out: &mut Output) -> Answer {
         self.with_session(session, |session| {
             let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-            let psbt = signing.parts.take().unwrap_or_default();
-            let answer = self.finish(session, &psbt, out);
+            let mut psbt = signing.parts.take().unwrap_or_default();
+            let answer = self.finish(session, &mut psbt, out);
             // Still there after a length query: so are the parts.
             if let Some(signing) = &mut session.signing {
                 signing.parts = Some(psbt);
@@ -147,10 +147,10 @@ impl Module {
         if self.role() == Some(Role::User) { Ok(()) } else { Err(Rv(CKR_USER_NOT_LOGGED_IN)) }
     }
 
-    /// Answers a length query, or ends the operation and countersigns.
-    fn finish(&self, session: &mut Session, psbt: &[u8], out: &mut Output) -> Answer {
-        let bound = match Survey::take(psbt) {
-            Ok(survey) => survey.signed_len_bound(),
+    /// Answers a length query, or ends the operation and countersigns, which takes the PSBT out of its place.
+    fn finish(&self, session: &mut Session, psbt: &mut Vec<u8>, out: &mut Output) -> Answer {
+        let bound = match Layout::take(psbt) {
+            Ok(layout) => layout.signed_len_bound(),
             Err(error) => {
                 session.signing = None;
                 return Err(EngineError::from(error).into());
@@ -168,7 +168,7 @@ impl Module {
             Door::Login(Some(approval)) => vec![approval],
             Door::Login(None) => return Err(Rv(CKR_USER_NOT_LOGGED_IN)),
         };
-        let signed = self.engine.countersign(&wallet, approvals, psbt)?;
+        let signed = self.engine.countersign(&wallet, approvals, core::mem::take(psbt))?;
         out.write(&signed)
     }
 }

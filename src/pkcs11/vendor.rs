@@ -38,6 +38,12 @@ pub const CKA_COUNTERSIGN_XPUB: CK_ATTRIBUTE_TYPE = 0xC353_0114;
 pub const CKA_COUNTERSIGN_FINGERPRINT: CK_ATTRIBUTE_TYPE = 0xC353_0115;
 /// UTF-8: the account's derivation path from the master.
 pub const CKA_COUNTERSIGN_PATH: CK_ATTRIBUTE_TYPE = 0xC353_0116;
+/// UTF-8: the wallet policy (BIP 388).
+pub const CKA_COUNTERSIGN_WALLET_POLICY: CK_ATTRIBUTE_TYPE = 0xC353_0117;
+/// 32 bytes: SHA-256 of the descriptor with its checksum.
+pub const CKA_COUNTERSIGN_WALLET_ID: CK_ATTRIBUTE_TYPE = 0xC353_0118;
+/// Two `CK_ULONG`: the next external and the next internal index past the highest used.
+pub const CKA_COUNTERSIGN_REACH: CK_ATTRIBUTE_TYPE = 0xC353_0119;
 
 /// Refused by a rule of the policy.
 pub const CKR_COUNTERSIGN_POLICY: CK_RV = 0xC353_0001;
@@ -75,7 +81,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 21);
+        assert_eq!(header.len(), 24);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
+pub(crate) mod scripts;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,7 +16,7 @@ use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, transaction};
 use totp_rs::{Builder, Totp};
 
-use countersign::admin::{NewUser, NewWallet};
+use countersign::admin::{NewScript, NewUser, NewWallet};
 use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::anchor::StateError;
 use countersign::kernel::approval::Approval;
@@ -25,7 +27,7 @@ use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::{Batch, Content};
 use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::state::Reach;
-use countersign::kernel::wallet::{Chain, Location, Network, Wallet, script_pubkey};
+use countersign::kernel::wallet::{Chain, Location, Network, Wallet, WatchOnly};
 use countersign::ports::{Clock, Ledger, LedgerError, Plain, Random, RandomError, Vault};
 
 /// The time that every test begins at.
@@ -87,15 +89,25 @@ impl Bench {
 
     /// Makes a wallet on regtest.
     pub(crate) fn wallet(&self, label: &str, users: &[&str], policy: &str) -> WalletId {
-        self.engine
-            .add_wallet(NewWallet {
-                label: label.into(),
-                cka_id: vec![],
-                network: Network::Regtest,
-                users: users.iter().map(|user| (*user).to_owned()).collect(),
-                policy: policy.into(),
-            })
-            .expect("a wallet")
+        self.add_wallet(label, users, policy, NewScript::default()).expect("a wallet")
+    }
+
+    /// Makes a wallet on regtest in this script.
+    pub(crate) fn add_wallet(
+        &self,
+        label: &str,
+        users: &[&str],
+        policy: &str,
+        script: NewScript,
+    ) -> Result<WalletId, EngineError> {
+        self.engine.add_wallet(NewWallet {
+            label: label.into(),
+            cka_id: vec![],
+            network: Network::Regtest,
+            users: users.iter().map(|user| (*user).to_owned()).collect(),
+            policy: policy.into(),
+            script,
+        })
     }
 
     /// The code of the current step.
@@ -112,7 +124,7 @@ impl Bench {
         psbt: &[u8],
     ) -> Result<Vec<u8>, EngineError> {
         let approval = Approval::parse_pin_of(user.as_bytes(), code.as_bytes()).expect("well formed");
-        self.engine.countersign(wallet, vec![approval], psbt)
+        self.engine.countersign(wallet, vec![approval], psbt.to_vec())
     }
 
     /// Failed tries of a user.
@@ -132,9 +144,23 @@ fn open(clock: &ManualClock, ledger: &MemoryLedger) -> Engine {
 
 /// The size that the feerate of a PSBT is judged by.
 pub(crate) fn vsize_of(bench: &Bench, wallet: &WalletId, psbt: &[u8]) -> u64 {
-    let around = Surroundings { reach: Reach::default(), is_sibling: &|_| false, secp: &bench.secp };
     let wallet = bench.engine.wallet(wallet).expect("there");
-    CheckedPsbt::parse(psbt, &wallet, &around).expect("good").vsize()
+    CheckedPsbt::parse(psbt.to_vec(), watch(&wallet), &alone(&bench.secp)).expect("good").vsize()
+}
+
+/// The public side of a registered wallet.
+pub(crate) fn watch(wallet: &Wallet) -> &WatchOnly {
+    wallet.keys().expect("registered").watch()
+}
+
+/// A fresh wallet, alone in its token.
+pub(crate) fn alone(secp: &Secp256k1<bitcoin::secp256k1::All>) -> Surroundings<'_> {
+    Surroundings { reach: Reach::default(), require_cosigner: None, is_sibling: &|_| false, secp }
+}
+
+/// The script that pays to `key`: P2WPKH (BIP 141, BIP 84).
+pub(crate) fn script_pubkey(key: &PublicKey) -> ScriptBuf {
+    ScriptBuf::new_p2wpkh(&bitcoin::CompressedPublicKey(*key).wpubkey_hash())
 }
 
 /// The key of an address of the wallet, with its origin.
@@ -144,7 +170,7 @@ pub(crate) fn key_at(
     index: u32,
     secp: &Secp256k1<bitcoin::secp256k1::All>,
 ) -> (PublicKey, KeySource) {
-    let key = wallet.public_key(Location { chain, index }, secp).expect("derives");
+    let key = watch(wallet).public_key(Location { chain, index }, secp).expect("derives");
     let coin = wallet.network().coin_type();
     let path = format!("84'/{coin}'/0'/{}/{index}", chain as u32).parse().expect("a path");
     (key, (wallet.master_fingerprint(), path))

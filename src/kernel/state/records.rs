@@ -9,7 +9,7 @@ use crate::kernel::otp::OtpKey;
 use crate::kernel::pin::PinRecord;
 use crate::kernel::receipt::{Content, Write};
 use crate::kernel::seal::RecordKey;
-use crate::kernel::wallet::{GAP_LIMIT, Location, WalletRecord};
+use crate::kernel::wallet::{Chain, GAP_LIMIT, Location, WalletRecord};
 
 /// A record with the place and version it was read from.
 pub struct Versioned<T> {
@@ -38,8 +38,8 @@ pub trait Stored: Serialize + DeserializeOwned {
 
     /// The record as plaintext, to be sealed.
     fn encode(&self) -> Zeroizing<Vec<u8>> {
-        // Room for the largest record: growing would leave copies of secrets behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(8 * 1024));
+        // Room for the largest record, a wallet of twenty keys: growing would leave copies of secrets behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(32 * 1024));
         bytes.push(Self::FORMAT);
         struct Tail<'a>(&'a mut Vec<u8>);
         impl Extend<u8> for Tail<'_> {
@@ -54,10 +54,13 @@ pub trait Stored: Serialize + DeserializeOwned {
     /// Reads what [`Self::encode`] wrote.
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (format, body) = bytes.split_first()?;
-        let (record, rest) =
-            (*format == Self::FORMAT).then(|| postcard::take_from_bytes(body).ok()).flatten()?;
-        rest.is_empty().then_some(record)
+        (*format == Self::FORMAT).then(|| decode_body(body)).flatten()
     }
+}
+
+fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let (record, rest) = postcard::take_from_bytes(body).ok()?;
+    rest.is_empty().then_some(record)
 }
 
 /// The token: its label and PINs.
@@ -106,7 +109,17 @@ pub struct WalletState {
 impl Stored for TokenRecord {}
 impl Stored for UserRecord {}
 impl Stored for NobodyRecord {}
-impl Stored for WalletRecord {}
+impl Stored for WalletRecord {
+    const FORMAT: u8 = 2;
+
+    fn decode(bytes: &[u8]) -> Option<WalletRecord> {
+        match bytes.split_first()? {
+            (1, body) => WalletRecord::upgrade(decode_body(body)?).ok(),
+            (&Self::FORMAT, body) => decode_body(body),
+            _ => None,
+        }
+    }
+}
 impl Stored for WalletState {}
 
 /// How far the addresses of a wallet were used: the next index for each chain.
@@ -114,6 +127,16 @@ impl Stored for WalletState {}
 pub struct Reach([u32; 2]);
 
 impl Reach {
+    /// A reach whose next indices are these.
+    pub fn at(external: u32, internal: u32) -> Reach {
+        Reach([external, internal])
+    }
+
+    /// The next index of a chain, past the highest used.
+    pub fn next(self, chain: Chain) -> u32 {
+        self.0[chain as usize]
+    }
+
     /// Whether a wallet that scans with our gap limit would find `location`.
     pub fn covers(self, location: Location) -> bool {
         location.index < self.0[location.chain as usize].saturating_add(GAP_LIMIT)
@@ -139,7 +162,6 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::wallet::Chain;
 
     #[test]
     fn change_path_the_reach_grows_step_by_step() {

@@ -1,0 +1,344 @@
+//! The maps of a PSBT as bytes: bounds before anything is allocated, and the answer put together.
+//!
+//! The parser behind it builds a struct of several hundred bytes per input and a tree node per pair; what an attacker
+//! can make it allocate is bounded here, from lengths alone. The answer is the PSBT that came in with pairs put in
+//! before the separators of its input maps: whatever else stands in it, known to us or not, stays byte for byte.
+
+use std::collections::HashSet;
+
+use super::PsbtError;
+
+/// Most bytes of a PSBT: room for a thousand inputs with previous transactions of 16 KB each.
+pub const MAX_PSBT_LEN: usize = 16 << 20;
+/// Most bytes of the unsigned transaction: at four weight units a byte (BIP 141), the 400,000 that nodes relay. It also
+/// bounds the work of a legacy signature hash, which reads the whole transaction for each input.
+pub(super) const MAX_UNSIGNED_TX_LEN: usize = 100_000;
+/// Most key-value pairs in all maps together.
+const MAX_PAIRS: usize = 200_000;
+/// Longest key: a type with a control block of the deepest taproot tree (BIP 371) is 4,130 bytes.
+const MAX_KEY_LEN: usize = 8_192;
+/// Bytes that one signature adds at the most: a taproot script signature (BIP 371), key (1 + 1 + 32 + 32) and value
+/// (1 + 64 + its type). An ECDSA signature adds 107: key (1 + 1 + 33), value (1 + 71), low-R, low-S in DER with its type.
+const ADDED_PER_INPUT: usize = 132;
+
+const MAGIC: &[u8] = b"psbt\xff";
+const SEPARATOR: u8 = 0x00;
+const GLOBAL_UNSIGNED_TX: u8 = 0x00;
+const GLOBAL_INPUT_COUNT: u8 = 0x04;
+const GLOBAL_OUTPUT_COUNT: u8 = 0x05;
+const GLOBAL_TX_MODIFIABLE: u8 = 0x06;
+const GLOBAL_VERSION: u8 = 0xfb;
+const IN_NON_WITNESS_UTXO: u8 = 0x00;
+/// Inputs and outputs modifiable (BIP 370, `PSBT_GLOBAL_TX_MODIFIABLE`).
+const MODIFIABLE: u8 = 0b11;
+
+/// The version of a PSBT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// BIP 174.
+    V0,
+    /// BIP 370.
+    V2,
+}
+
+/// Where the maps of a PSBT stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Its version.
+    pub version: Version,
+    /// Maps after the global one: as many as inputs and outputs together.
+    pub maps: usize,
+    /// Where each input map ends: the position of its separator.
+    input_ends: Vec<usize>,
+    /// Where the global map ends, and so the first input map begins.
+    global_end: usize,
+    /// The position of the flags that signing clears.
+    modifiable: Option<usize>,
+    len: usize,
+}
+
+/// What the global map says.
+#[derive(Default)]
+struct Global {
+    version: Option<u32>,
+    unsigned_inputs: Option<usize>,
+    inputs: Option<usize>,
+    outputs: Option<usize>,
+    modifiable: Option<usize>,
+}
+
+impl Layout {
+    /// Walks over all maps of `bytes` (BIP 174, "Specification").
+    pub fn take(bytes: &[u8]) -> Result<Layout, PsbtError> {
+        if bytes.len() > MAX_PSBT_LEN {
+            return Err(PsbtError::Oversize(format!("{} bytes, the most is {MAX_PSBT_LEN}", bytes.len())));
+        }
+        let mut cursor = Cursor::behind_magic(bytes)?;
+        let mut global = Global::default();
+        let (mut keys, mut pairs) = (HashSet::new(), 0);
+        let mut ends = Vec::new();
+        while !cursor.is_done() {
+            keys.clear();
+            while let Some((key, value)) = cursor.pair()? {
+                pairs += 1;
+                check_pair(pairs, key)?;
+                if !keys.insert(key) {
+                    return Err(PsbtError::NotPsbt("a key comes twice in one map (duplicate-key)".into()));
+                }
+                if ends.is_empty() {
+                    global.read(key, value, cursor.at)?;
+                }
+            }
+            ends.push(cursor.at - 1);
+        }
+        let (global_end, ends) =
+            ends.split_first().ok_or(PsbtError::NotPsbt("the global map is missing".into()))?;
+        let (version, inputs) = global.inputs(ends.len())?;
+        Ok(Layout {
+            version,
+            maps: ends.len(),
+            input_ends: ends[..inputs].to_vec(),
+            global_end: *global_end,
+            modifiable: global.modifiable.filter(|_| version == Version::V2),
+            len: bytes.len(),
+        })
+    }
+
+    /// An upper bound for the length of the PSBT with our signatures added.
+    pub fn signed_len_bound(&self) -> usize {
+        self.len + self.input_ends.len() * ADDED_PER_INPUT
+    }
+
+    /// The PSBT without its previous transactions, and these by themselves, one for each input.
+    ///
+    /// They are most of a PSBT, and several times as large once parsed: each is looked at by itself, and let go.
+    pub(super) fn split<'a>(&self, bytes: &'a [u8]) -> Result<(Vec<u8>, Vec<Option<&'a [u8]>>), PsbtError> {
+        let mut rest = Vec::new();
+        let mut previous = Vec::with_capacity(self.input_ends.len());
+        rest.extend_from_slice(&bytes[..=self.global_end]);
+        let mut cursor = Cursor { bytes, at: self.global_end + 1 };
+        for _ in &self.input_ends {
+            let mut found = None;
+            let mut from = cursor.at;
+            while let Some((key, value)) = cursor.pair()? {
+                if key == [IN_NON_WITNESS_UTXO] {
+                    found = Some(value);
+                } else {
+                    rest.extend_from_slice(&bytes[from..cursor.at]);
+                }
+                from = cursor.at;
+            }
+            rest.push(SEPARATOR);
+            previous.push(found);
+        }
+        rest.extend_from_slice(&bytes[cursor.at..]);
+        Ok((rest, previous))
+    }
+
+    /// The PSBT `bytes` with `added` pairs, each with the index of its input, in the order of inputs.
+    pub(in crate::kernel) fn signed(&self, bytes: &[u8], added: &[(usize, Pair)]) -> Vec<u8> {
+        let more: usize = added.iter().map(|(_, pair)| pair.0.len()).sum();
+        let mut signed = Vec::with_capacity(bytes.len() + more);
+        let mut from = 0;
+        for (index, Pair(pair)) in added {
+            let end = self.input_ends[*index];
+            signed.extend_from_slice(&bytes[from..end]);
+            signed.extend_from_slice(pair);
+            from = end;
+        }
+        signed.extend_from_slice(&bytes[from..]);
+        // A signature of type ALL fixes all inputs and outputs (BIP 370, "Signer").
+        if let (Some(flags), false) = (self.modifiable, added.is_empty()) {
+            signed[flags] &= !MODIFIABLE;
+        }
+        signed
+    }
+}
+
+impl Global {
+    /// Takes what matters of one pair, that ends at `end`.
+    fn read(&mut self, key: &[u8], value: &[u8], end: usize) -> Result<(), PsbtError> {
+        match key {
+            [GLOBAL_UNSIGNED_TX] => {
+                check_unsigned_len(value.len())?;
+                self.unsigned_inputs = input_count(value);
+            }
+            [GLOBAL_VERSION] => self.version = value.try_into().ok().map(u32::from_le_bytes),
+            [GLOBAL_INPUT_COUNT] => self.inputs = whole_compact_size(value),
+            [GLOBAL_OUTPUT_COUNT] => self.outputs = whole_compact_size(value),
+            [GLOBAL_TX_MODIFIABLE] if value.len() == 1 => self.modifiable = Some(end - 1),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The version, and the number of inputs, of which there cannot be more than `maps`.
+    fn inputs(&self, maps: usize) -> Result<(Version, usize), PsbtError> {
+        match self.version {
+            None | Some(0) => {
+                let inputs = self
+                    .unsigned_inputs
+                    .ok_or(PsbtError::NotPsbt("the unsigned transaction is missing".into()))?;
+                Ok((Version::V0, inputs.min(maps)))
+            }
+            Some(2) => match (self.inputs, self.outputs) {
+                (Some(inputs), Some(outputs)) if inputs.checked_add(outputs) == Some(maps) => {
+                    Ok((Version::V2, inputs))
+                }
+                _ => Err(PsbtError::NotPsbt("there are not as many maps as inputs and outputs".into())),
+            },
+            Some(other) => Err(PsbtError::NotPsbt(format!("version {other}: there are 0 and 2"))),
+        }
+    }
+}
+
+/// `oversize`, of the unsigned transaction.
+pub(super) fn check_unsigned_len(len: usize) -> Result<(), PsbtError> {
+    if len <= MAX_UNSIGNED_TX_LEN {
+        return Ok(());
+    }
+    Err(PsbtError::Oversize(format!(
+        "an unsigned transaction of {len} bytes, the most is {MAX_UNSIGNED_TX_LEN}"
+    )))
+}
+
+/// `oversize`, of pairs and keys.
+fn check_pair(pairs: usize, key: &[u8]) -> Result<(), PsbtError> {
+    if pairs > MAX_PAIRS {
+        return Err(PsbtError::Oversize(format!("more than {MAX_PAIRS} key-value pairs")));
+    }
+    if key.len() > MAX_KEY_LEN {
+        return Err(PsbtError::Oversize(format!("a key of {} bytes, the most is {MAX_KEY_LEN}", key.len())));
+    }
+    Ok(())
+}
+
+/// One key-value pair, as bytes.
+pub(in crate::kernel) struct Pair(Vec<u8>);
+
+impl Pair {
+    /// A pair with fewer than 253 bytes on each side.
+    pub(in crate::kernel) fn new(key_type: u8, key_data: &[&[u8]], value: &[u8]) -> Pair {
+        let key_len = 1 + key_data.iter().map(|part| part.len()).sum::<usize>();
+        let short = |len: usize| u8::try_from(len).ok().filter(|len| *len < 0xfd);
+        let key_len = short(key_len).expect("a signature's key is short");
+        let value_len = short(value.len()).expect("a signature is short");
+        Pair([&[key_len, key_type], &key_data.concat()[..], &[value_len], value].concat())
+    }
+}
+
+/// A walk over the pairs of the maps.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn behind_magic(bytes: &'a [u8]) -> Result<Cursor<'a>, PsbtError> {
+        if bytes.starts_with(MAGIC) {
+            return Ok(Cursor { bytes, at: MAGIC.len() });
+        }
+        Err(PsbtError::NotPsbt("the magic bytes are missing".into()))
+    }
+
+    fn is_done(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// The next pair, or `None` behind the separator of the map.
+    fn pair(&mut self) -> Result<Option<(&'a [u8], &'a [u8])>, PsbtError> {
+        let key = self.field()?;
+        if key.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((key, self.field()?)))
+    }
+
+    /// Takes one length-prefixed field.
+    fn field(&mut self) -> Result<&'a [u8], PsbtError> {
+        let mut split = || {
+            let mut rest = &self.bytes[self.at..];
+            let len = compact_size(&mut rest)?;
+            let field = rest.get(..len)?;
+            self.at = self.bytes.len() - rest.len() + len;
+            Some(field)
+        };
+        split().ok_or_else(|| PsbtError::NotPsbt("it ends in the middle of a map".into()))
+    }
+}
+
+/// The number of inputs that an unsigned transaction begins with: version, then the count.
+fn input_count(mut transaction: &[u8]) -> Option<usize> {
+    take::<4>(&mut transaction)?;
+    compact_size(&mut transaction)
+}
+
+fn whole_compact_size(mut value: &[u8]) -> Option<usize> {
+    compact_size(&mut value).filter(|_| value.is_empty())
+}
+
+/// Takes a CompactSize off the front. One that is not minimal is left to the parser to refuse.
+fn compact_size(rest: &mut &[u8]) -> Option<usize> {
+    let [first] = take(rest)?;
+    match first {
+        0xfd => take(rest).map(|bytes| usize::from(u16::from_le_bytes(bytes))),
+        0xfe => usize::try_from(u32::from_le_bytes(take(rest)?)).ok(),
+        0xff => usize::try_from(u64::from_le_bytes(take(rest)?)).ok(),
+        short => Some(usize::from(short)),
+    }
+}
+
+fn take<const N: usize>(tail: &mut &[u8]) -> Option<[u8; N]> {
+    let (bytes, rest) = tail.split_first_chunk()?;
+    *tail = rest;
+    Some(*bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn psbt(maps: &[&[u8]]) -> Vec<u8> {
+        [MAGIC, &maps.concat()].concat()
+    }
+
+    #[test]
+    fn maps_are_counted() {
+        let global = [1, 0, 5, 2, 0, 0, 0, 1, 0];
+        let layout = Layout::take(&psbt(&[&global, &[0], &[0]])).expect("three maps");
+        assert_eq!(layout.maps, 2);
+        assert_eq!(layout.signed_len_bound(), 16 + 132);
+    }
+
+    #[test]
+    fn what_is_cut_or_has_no_map_is_no_psbt() {
+        for bytes in [
+            &b""[..],
+            b"psbt",
+            b"psbt\xff",
+            b"PSBT\xff\0",
+            b"psbt\xff\0",
+            b"psbt\xff\x01",
+            b"psbt\xff\x01\x00",
+            b"psbt\xff\x02\0",
+        ] {
+            assert!(matches!(Layout::take(bytes), Err(PsbtError::NotPsbt(_))), "{bytes:?}");
+        }
+        let huge_length = psbt(&[&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]]);
+        assert!(matches!(Layout::take(&huge_length), Err(PsbtError::NotPsbt(_))));
+    }
+
+    #[test]
+    fn oversize() {
+        let over = |bytes: &[u8]| matches!(Layout::take(bytes), Err(PsbtError::Oversize(_)));
+        assert!(over(&vec![0; MAX_PSBT_LEN + 1]));
+        let pairs: Vec<u8> = (0..=MAX_PAIRS as u32)
+            .flat_map(|number| [&[5, 0xfc][..], &number.to_le_bytes(), &[0]].concat())
+            .collect();
+        assert!(over(&psbt(&[&pairs, &[0]])));
+        let long_key = [&[0xfd, 0x01, 0x20][..], &[7; 8_193], &[0, 0]].concat();
+        assert!(over(&psbt(&[&long_key])));
+        let tx = [&[1, 0, 0xfe][..], &100_001u32.to_le_bytes(), &vec![0; 100_001], &[0]].concat();
+        assert!(over(&psbt(&[&tx])));
+    }
+}

@@ -1,0 +1,327 @@
+//! What is ours: proved by rebuilding the script from the registered wallet, never by a claim.
+
+use bitcoin::bip32::{DerivationPath, Fingerprint, KeySource};
+use bitcoin::psbt::{Input, Output};
+use bitcoin::secp256k1::{All, PublicKey, Secp256k1};
+use bitcoin::taproot::{TapLeafHash, TapNodeHash};
+use bitcoin::{Script, ScriptBuf, TxOut, XOnlyPublicKey};
+use std::collections::BTreeMap;
+
+use super::decode::Decoded;
+use super::{PsbtError, Surroundings, refuse};
+use crate::kernel::rule::Rule;
+use crate::kernel::wallet::{Elsewhere, Location, Rebuilt, Spend, Taproot, WatchOnly};
+
+/// An input proved ours.
+pub(in crate::kernel) struct OurInput {
+    pub(in crate::kernel) index: usize,
+    pub(in crate::kernel) rebuilt: Rebuilt,
+    /// Our signature is there already, and verifies.
+    pub(in crate::kernel) is_signed: bool,
+}
+
+/// A key of ours that an input or output claims, with the path it is said to be at.
+struct Claim<'a> {
+    key: ClaimedKey,
+    path: &'a DerivationPath,
+}
+
+enum ClaimedKey {
+    Whole(PublicKey),
+    XOnly(XOnlyPublicKey),
+}
+
+impl ClaimedKey {
+    fn is(&self, key: &PublicKey) -> bool {
+        match self {
+            ClaimedKey::Whole(claimed) => claimed == key,
+            ClaimedKey::XOnly(claimed) => *claimed == key.x_only_public_key().0,
+        }
+    }
+}
+
+type Derivations = BTreeMap<PublicKey, KeySource>;
+type TapDerivations = BTreeMap<XOnlyPublicKey, (Vec<TapLeafHash>, KeySource)>;
+
+/// All master fingerprints that are named.
+fn fingerprints<'a>(
+    derivations: &'a Derivations,
+    tap: &'a TapDerivations,
+) -> impl Iterator<Item = &'a Fingerprint> {
+    let plain = derivations.values().map(|(fingerprint, _)| fingerprint);
+    plain.chain(tap.values().map(|(_, (fingerprint, _))| fingerprint))
+}
+
+/// The keys that are claimed to be `ours`. A script has one key of ours, so each map has one claim at the most;
+/// `derived-key` where there are more. That also bounds the derivations that a list of claims can cost.
+fn claims<'a>(
+    (side, index): (&str, usize),
+    derivations: &'a Derivations,
+    tap: &'a TapDerivations,
+    ours: Fingerprint,
+) -> Result<Vec<Claim<'a>>, PsbtError> {
+    let plain: Vec<_> = derivations
+        .iter()
+        .filter(|(_, (fingerprint, _))| *fingerprint == ours)
+        .map(|(key, (_, path))| Claim { key: ClaimedKey::Whole(*key), path })
+        .collect();
+    let tap: Vec<_> = tap
+        .iter()
+        .filter(|(_, (_, (fingerprint, _)))| *fingerprint == ours)
+        .map(|(key, (_, (_, path)))| Claim { key: ClaimedKey::XOnly(*key), path })
+        .collect();
+    if plain.len() > 1 || tap.len() > 1 {
+        let detail = format!("{side} {index} claims several keys of this wallet, and can have one");
+        return Err(refuse(Rule::DerivedKey, detail));
+    }
+    Ok(plain.into_iter().chain(tap).collect())
+}
+
+/// The inputs proved ours. `mixed-wallets`, `network`, `derived-key`, `script-mismatch`, `already-final`,
+/// `no-input-of-ours`.
+pub(super) fn inputs(
+    psbt: &Decoded,
+    prevouts: &[TxOut],
+    wallet: &WatchOnly,
+    around: &Surroundings<'_>,
+) -> Result<Vec<OurInput>, PsbtError> {
+    let mut ours = Vec::new();
+    for (index, (input, prevout)) in psbt.inputs.iter().zip(prevouts).enumerate() {
+        check_scripts("input", index, &input.redeem_script, &input.witness_script, &prevout.script_pubkey)?;
+        check_leaves(index, input, &prevout.script_pubkey, around.secp)?;
+        refuse_siblings(index, input, wallet, around)?;
+        let mut proved = None;
+        for claim in claims(
+            ("input", index),
+            &input.bip32_derivation,
+            &input.tap_key_origins,
+            wallet.master_fingerprint(),
+        )? {
+            proved = Some(prove_input(index, input, prevout, &claim, wallet, around)?);
+        }
+        ours.extend(proved);
+    }
+    if ours.is_empty() {
+        return Err(refuse(
+            Rule::NoInputOfOurs,
+            "no input is proved to be this wallet's: have the wallet add its bip32_derivation or tap_key_origins",
+        ));
+    }
+    Ok(ours)
+}
+
+/// A key of another wallet of this token, unless it cosigns in this one.
+fn refuse_siblings(
+    index: usize,
+    input: &Input,
+    wallet: &WatchOnly,
+    around: &Surroundings<'_>,
+) -> Result<(), PsbtError> {
+    let is_foreign = |fingerprint: &&Fingerprint| {
+        (around.is_sibling)(fingerprint) && !wallet.cosigners().any(|cosigner| cosigner == **fingerprint)
+    };
+    if fingerprints(&input.bip32_derivation, &input.tap_key_origins).any(|there| is_foreign(&there)) {
+        return Err(refuse(Rule::MixedWallets, format!("input {index} is of another wallet of this token")));
+    }
+    Ok(())
+}
+
+fn prove_input(
+    index: usize,
+    input: &Input,
+    prevout: &TxOut,
+    claim: &Claim<'_>,
+    wallet: &WatchOnly,
+    around: &Surroundings<'_>,
+) -> Result<OurInput, PsbtError> {
+    let location = wallet.locate(claim.path.as_ref()).map_err(|elsewhere| match elsewhere {
+        Elsewhere::Network => refuse(Rule::Network, format!("input {index} has another network's coin type")),
+        Elsewhere::Path => refuse(Rule::MixedWallets, format!("input {index} is on no path of this wallet")),
+    })?;
+    let rebuilt = rebuild(wallet, location, around)?;
+    if !claim.key.is(&rebuilt.key) {
+        return Err(refuse(Rule::DerivedKey, format!("the path of input {index} derives another key")));
+    }
+    if rebuilt.script_pubkey != prevout.script_pubkey {
+        return Err(refuse(
+            Rule::ScriptMismatch,
+            format!("the output that input {index} spends is not this wallet's at its path"),
+        ));
+    }
+    if let Some(taproot) = taproot_of(&rebuilt) {
+        let root = input.tap_merkle_root.is_none_or(|root| Some(root) == taproot.merkle_root);
+        check_taproot("input", index, input.tap_internal_key, root, &taproot)?;
+    }
+    if input.final_script_sig.is_some() || input.final_script_witness.is_some() {
+        return Err(refuse(Rule::AlreadyFinal, format!("input {index} is already finalised")));
+    }
+    Ok(OurInput { index, is_signed: has_our_signature(input, &rebuilt), rebuilt })
+}
+
+/// Whether our signature is there. That it verifies is found by [`super::partial`].
+fn has_our_signature(input: &Input, ours: &Rebuilt) -> bool {
+    match &ours.spend {
+        Spend::Legacy(_) | Spend::SegwitV0(_) => {
+            input.partial_sigs.contains_key(&bitcoin::PublicKey::new(ours.key))
+        }
+        Spend::KeyPath(_) => input.tap_key_sig.is_some(),
+        Spend::ScriptPath(_, leaf) => {
+            input.tap_script_sigs.contains_key(&(ours.key.x_only_public_key().0, *leaf))
+        }
+    }
+}
+
+/// The outputs proved ours, with their place. `change-path`, `change-multisig`, `network`. An output that claims our
+/// key and is not paid to it (`change-fraud`) is not ours: it counts as spent.
+pub(super) fn outputs(
+    psbt: &Decoded,
+    wallet: &WatchOnly,
+    around: &Surroundings<'_>,
+) -> Result<Vec<(usize, Location)>, PsbtError> {
+    let mut ours = Vec::new();
+    for (index, (output, paid)) in psbt.outputs.iter().zip(&psbt.transaction.output).enumerate() {
+        check_scripts("output", index, &output.redeem_script, &output.witness_script, &paid.script_pubkey)?;
+        check_tree(index, output, &paid.script_pubkey, around.secp)?;
+        let mut proved = None;
+        for claim in claims(
+            ("output", index),
+            &output.bip32_derivation,
+            &output.tap_key_origins,
+            wallet.master_fingerprint(),
+        )? {
+            proved = prove_output(index, output, &paid.script_pubkey, &claim, wallet, around)?;
+        }
+        ours.extend(proved.map(|location| (index, location)));
+    }
+    Ok(ours)
+}
+
+fn prove_output(
+    index: usize,
+    output: &Output,
+    paid: &Script,
+    claim: &Claim<'_>,
+    wallet: &WatchOnly,
+    around: &Surroundings<'_>,
+) -> Result<Option<Location>, PsbtError> {
+    let location = wallet.locate(claim.path.as_ref()).map_err(|elsewhere| match elsewhere {
+        Elsewhere::Network => {
+            refuse(Rule::Network, format!("output {index} has another network's coin type"))
+        }
+        Elsewhere::Path => refuse(Rule::ChangePath, format!("output {index} is on no path of this wallet")),
+    })?;
+    if !around.reach.covers(location) {
+        return Err(refuse(
+            Rule::ChangePath,
+            format!("output {index} has an index so far ahead that no wallet would find it"),
+        ));
+    }
+    let rebuilt = rebuild(wallet, location, around)?;
+    if !claim.key.is(&rebuilt.key) {
+        return Ok(None);
+    }
+    if rebuilt.script_pubkey.as_script() != paid {
+        // Our key truly, in a script that is not the registered one: nobody pays there but by fraud.
+        if wallet.cosigners().next().is_some() {
+            return Err(refuse(
+                Rule::ChangeMultisig,
+                format!(
+                    "output {index} has our key with another threshold, other cosigners or another order"
+                ),
+            ));
+        }
+        return Ok(None);
+    }
+    if let Some(taproot) = taproot_of(&rebuilt) {
+        let root = output.tap_tree.as_ref().is_none_or(|tree| Some(tree.root_hash()) == taproot.merkle_root);
+        check_taproot("output", index, output.tap_internal_key, root, &taproot)?;
+    }
+    Ok(Some(location))
+}
+
+fn taproot_of(rebuilt: &Rebuilt) -> Option<Taproot> {
+    match &rebuilt.spend {
+        Spend::KeyPath(taproot) | Spend::ScriptPath(taproot, _) => Some(*taproot),
+        Spend::Legacy(_) | Spend::SegwitV0(_) => None,
+    }
+}
+
+/// `script-mismatch`: a redeem script that does not hash to its P2SH, a witness script that does not hash to its P2WSH.
+fn check_scripts(
+    side: &str,
+    index: usize,
+    redeem_script: &Option<ScriptBuf>,
+    witness_script: &Option<ScriptBuf>,
+    script_pubkey: &ScriptBuf,
+) -> Result<(), PsbtError> {
+    let redeem_fits = redeem_script.as_ref().is_none_or(|script| script.to_p2sh() == *script_pubkey);
+    let program = redeem_script.as_ref().unwrap_or(script_pubkey);
+    let witness_fits = witness_script.as_ref().is_none_or(|script| script.to_p2wsh() == *program);
+    if redeem_fits && witness_fits {
+        return Ok(());
+    }
+    Err(refuse(Rule::ScriptMismatch, format!("a script of {side} {index} does not hash to its program")))
+}
+
+/// `script-mismatch`: a leaf whose control block does not lead to the output key (BIP 341, "Script validation rules").
+fn check_leaves(
+    index: usize,
+    input: &Input,
+    script_pubkey: &Script,
+    secp: &Secp256k1<All>,
+) -> Result<(), PsbtError> {
+    let output_key = output_key(script_pubkey);
+    let fits = input.tap_scripts.iter().all(|(control_block, (script, version))| {
+        output_key.is_some_and(|key| {
+            control_block.leaf_version == *version
+                && control_block.verify_taproot_commitment(secp, key, script)
+        })
+    });
+    if fits {
+        return Ok(());
+    }
+    Err(refuse(Rule::ScriptMismatch, format!("a leaf script of input {index} is not in its output")))
+}
+
+/// `script-mismatch`: an internal key with a tree that do not make the output key (BIP 341, "Constructing and spending
+/// Taproot outputs").
+fn check_tree(
+    index: usize,
+    output: &Output,
+    script_pubkey: &Script,
+    secp: &Secp256k1<All>,
+) -> Result<(), PsbtError> {
+    let (Some(internal_key), Some(tree)) = (output.tap_internal_key, &output.tap_tree) else { return Ok(()) };
+    let root: TapNodeHash = tree.root_hash();
+    if ScriptBuf::new_p2tr(secp, internal_key, Some(root)).as_script() == script_pubkey {
+        return Ok(());
+    }
+    Err(refuse(Rule::ScriptMismatch, format!("the script tree of output {index} does not make its key")))
+}
+
+/// `script-mismatch`: taproot fields that are not those of the rebuilt address.
+fn check_taproot(
+    side: &str,
+    index: usize,
+    internal_key: Option<XOnlyPublicKey>,
+    root_fits: bool,
+    ours: &Taproot,
+) -> Result<(), PsbtError> {
+    if root_fits && internal_key.is_none_or(|key| key == ours.internal_key) {
+        return Ok(());
+    }
+    Err(refuse(
+        Rule::ScriptMismatch,
+        format!("{side} {index} has another internal key or merkle root than the wallet's address"),
+    ))
+}
+
+/// The output key of a taproot output (BIP 341).
+pub(super) fn output_key(script_pubkey: &Script) -> Option<XOnlyPublicKey> {
+    let program = script_pubkey.is_p2tr().then(|| script_pubkey.as_bytes().get(2..)).flatten()?;
+    XOnlyPublicKey::from_slice(program).ok()
+}
+
+fn rebuild(wallet: &WatchOnly, location: Location, around: &Surroundings<'_>) -> Result<Rebuilt, PsbtError> {
+    wallet.rebuild(location, around.secp).map_err(|error| refuse(Rule::DerivedKey, error.to_string()))
+}

@@ -1,0 +1,240 @@
+//! Wallets: BIP 32 keys made inside, in scripts registered once (BIP 388), for descriptors of BIP 380 to 389.
+//!
+//! - [`registration`] reads what a security officer registers, and refuses what is not safe to register;
+//! - [`WatchOnly`] is the public side: it rebuilds scripts, and all checks of a PSBT need no more;
+//! - [`WalletRecord`] is the wallet as it is sealed, [`Wallet`] as it is held.
+//!
+//! Invariants:
+//! - W1. "Ours" is proved by deriving every key of the registered script and rebuilding the exact scriptPubKey
+//!   ([`watch`]).
+//! - W2. The secrets of a wallet are wiped on drop and have no `Debug`.
+
+mod network;
+mod record;
+pub mod registration;
+pub mod watch;
+
+use core::fmt;
+
+use bitcoin::bip32::{DerivationPath, Fingerprint, Xpriv, Xpub};
+use bitcoin::secp256k1::{All, Scalar, Secp256k1, SecretKey};
+
+use super::policy::{Policy, PolicyError};
+pub use network::Network;
+pub use record::{SEED_LEN, WalletParts, WalletRecord};
+pub use registration::RegistrationError;
+pub use watch::{Chain, Elsewhere, Location, Rebuilt, Spend, Taproot, WatchOnly};
+
+/// How far past the highest address used an output still counts as reachable, so as ours.
+pub const GAP_LIMIT: u32 = 1000;
+
+/// A wallet ready to recognise and to sign: the nodes of its chains are derived once.
+pub struct Wallet {
+    label: String,
+    network: Network,
+    users: Vec<String>,
+    policy: Policy,
+    policy_document: String,
+    cka_id: Vec<u8>,
+    master_fingerprint: Fingerprint,
+    path: DerivationPath,
+    xpub: Xpub,
+    keys: Option<WalletKeys>,
+}
+
+/// A registered wallet with its secrets.
+pub struct WalletKeys {
+    watch: WatchOnly,
+    chains: [ErasedKey; 2],
+}
+
+impl Wallet {
+    /// Opens `record`: derives the two chains of its account.
+    pub fn open(record: &WalletRecord, secp: &Secp256k1<All>) -> Result<Wallet, WalletError> {
+        let account = Account::open(record, secp)?;
+        let policy = Policy::parse(&record.policy)?;
+        let keys = record.descriptor.as_ref().map(|text| account.keys(record, text, secp)).transpose()?;
+        if let Some(keys) = &keys {
+            check_cosigner(&policy, &keys.watch)?;
+        }
+        Ok(Wallet {
+            label: record.label.clone(),
+            network: record.network,
+            users: record.users.clone(),
+            policy,
+            policy_document: record.policy.clone(),
+            cka_id: record.cka_id.clone(),
+            master_fingerprint: account.master_fingerprint,
+            path: account.path,
+            xpub: account.xpub,
+            keys,
+        })
+    }
+
+    /// Its label.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// `CKA_ID`.
+    pub fn cka_id(&self) -> &[u8] {
+        &self.cka_id
+    }
+
+    /// Its network.
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
+    /// Names of the users whose code signs.
+    pub fn users(&self) -> &[String] {
+        &self.users
+    }
+
+    /// Its policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Its policy as the TOML document it was given as.
+    pub fn policy_document(&self) -> &str {
+        &self.policy_document
+    }
+
+    /// The fingerprint of the master key (BIP 32, "Key identifiers").
+    pub fn master_fingerprint(&self) -> Fingerprint {
+        self.master_fingerprint
+    }
+
+    /// The account's extended public key.
+    pub fn account(&self) -> &Xpub {
+        &self.xpub
+    }
+
+    /// The account's derivation path, as in `m/84'/0'/0'`.
+    pub fn account_path(&self) -> String {
+        format!("m/{}", self.path)
+    }
+
+    /// Its keys in their script, or `None` while the wallet is not registered.
+    pub fn keys(&self) -> Option<&WalletKeys> {
+        self.keys.as_ref()
+    }
+}
+
+impl WalletKeys {
+    /// The public side.
+    pub fn watch(&self) -> &WatchOnly {
+        &self.watch
+    }
+
+    /// The private key at `location` (BIP 32, private parent to private child). Wiped on drop.
+    pub(in crate::kernel) fn secret_key(&self, location: Location) -> Result<ErasedKey, WalletError> {
+        // The HMAC of a normal child takes the parent's public key: the node keeps it, so this is one addition.
+        let (_, node) = self.watch.our_chain(location.chain);
+        let (tweak, _) = node.ckd_pub_tweak(location.child()).map_err(|_| WalletError::Derivation)?;
+        let secret = &self.chains[location.chain as usize].0;
+        secret.add_tweak(&Scalar::from(tweak)).map(ErasedKey).map_err(|_| WalletError::Derivation)
+    }
+}
+
+/// The account of a wallet while it is opened.
+struct Account {
+    master_fingerprint: Fingerprint,
+    path: DerivationPath,
+    xpub: Xpub,
+    xpriv: Erased,
+}
+
+impl Account {
+    fn open(record: &WalletRecord, secp: &Secp256k1<All>) -> Result<Account, WalletError> {
+        let (master_fingerprint, path, xpriv) = record.account()?;
+        Ok(Account { master_fingerprint, path, xpub: Xpub::from_priv(secp, &xpriv.0), xpriv })
+    }
+
+    fn watch(
+        &self,
+        label: &str,
+        text: &str,
+        network: Network,
+        secp: &Secp256k1<All>,
+    ) -> Result<WatchOnly, WalletError> {
+        WatchOnly::register(label, text, (self.master_fingerprint, &self.path), &self.xpub, network, secp)
+    }
+
+    fn keys(
+        &self,
+        record: &WalletRecord,
+        text: &str,
+        secp: &Secp256k1<All>,
+    ) -> Result<WalletKeys, WalletError> {
+        let watch = self.watch(&record.label, text, record.network, secp)?;
+        let chain = |chain| {
+            let (number, _) = watch.our_chain(chain);
+            let node = self.xpriv.0.derive_priv(secp, &[number]).map_err(|_| WalletError::Derivation)?;
+            Ok::<_, WalletError>(ErasedKey(Erased(node).0.private_key))
+        };
+        let chains = [chain(Chain::External)?, chain(Chain::Internal)?];
+        Ok(WalletKeys { watch, chains })
+    }
+}
+
+/// The cosigner whom the policy asks for must be one.
+fn check_cosigner(policy: &Policy, watch: &WatchOnly) -> Result<(), WalletError> {
+    match policy.require_cosigner() {
+        Some(cosigner) if !watch.cosigners().any(|there| there == cosigner) => {
+            Err(WalletError::NoSuchCosigner(cosigner))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why a wallet cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WalletError {
+    /// Unknown network.
+    #[error("the network is mainnet, testnet, signet or regtest")]
+    Network,
+    /// The seed gives no valid key (a chance of 1 in 2^127).
+    #[error("the seed gives no valid key")]
+    Seed,
+    /// The index gives no valid key (a chance of 1 in 2^127).
+    #[error("the index gives no valid key")]
+    Derivation,
+    /// The policy is none.
+    #[error("the policy is not valid: {0}")]
+    Policy(#[from] PolicyError),
+    /// The script is not one that may be registered.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The policy asks for a cosigner that the wallet does not have.
+    #[error("the policy requires cosigner {0}, and no key of the wallet has this master fingerprint")]
+    NoSuchCosigner(Fingerprint),
+}
+
+impl fmt::Debug for Wallet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wallet").field("label", &self.label).finish_non_exhaustive()
+    }
+}
+
+/// A secret key that is overwritten on drop.
+pub(in crate::kernel) struct ErasedKey(pub(in crate::kernel) SecretKey);
+
+impl Drop for ErasedKey {
+    fn drop(&mut self) {
+        self.0.non_secure_erase();
+    }
+}
+
+/// An extended key whose secret is overwritten on drop.
+struct Erased(Xpriv);
+
+impl Drop for Erased {
+    fn drop(&mut self) {
+        self.0.private_key.non_secure_erase();
+    }
+}
+
+#[cfg(test)]
+mod tests;

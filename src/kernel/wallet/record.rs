@@ -1,0 +1,127 @@
+//! A wallet as it is kept, sealed.
+
+use bitcoin::NetworkKind;
+use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpriv};
+use bitcoin::secp256k1::{All, Secp256k1, Signing};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{Erased, Network, WalletError, registration};
+
+/// Bytes of the seed of a BIP 32 master, made inside: 512 bits.
+pub const SEED_LEN: usize = 64;
+
+/// A wallet as it is kept, sealed.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct WalletRecord {
+    /// Its label, unique in the token.
+    pub label: String,
+    /// `CKA_ID`.
+    pub cka_id: Vec<u8>,
+    /// Its network.
+    pub network: Network,
+    /// Names of the users whose code signs.
+    pub users: Vec<String>,
+    /// The policy, a TOML document.
+    pub policy: String,
+    /// The registered descriptor; `None` while the cosigners' keys are awaited.
+    pub descriptor: Option<String>,
+    account: AccountRecord,
+    /// The BIP 32 seed. Nothing is derived from it any more; it is what a new account would come from.
+    seed: Zeroizing<Vec<u8>>,
+}
+
+/// The account's node: opening a wallet starts here, and not at the seed.
+#[derive(Clone, Serialize, Deserialize)]
+struct AccountRecord {
+    master_fingerprint: [u8; 4],
+    path: Vec<u32>,
+    /// The extended private key in the serialization of BIP 32.
+    xpriv: Zeroizing<Vec<u8>>,
+}
+
+impl AccountRecord {
+    fn derive<C: Signing>(
+        seed: &[u8],
+        network: NetworkKind,
+        path: &DerivationPath,
+        secp: &Secp256k1<C>,
+    ) -> Result<AccountRecord, WalletError> {
+        let master = Erased(Xpriv::new_master(network, seed).map_err(|_| WalletError::Seed)?);
+        let account = Erased(master.0.derive_priv(secp, path).map_err(|_| WalletError::Seed)?);
+        let encoded = Zeroizing::new(account.0.encode());
+        Ok(AccountRecord {
+            master_fingerprint: master.0.fingerprint(secp).to_bytes(),
+            path: path.into_iter().copied().map(u32::from).collect(),
+            xpriv: Zeroizing::new(encoded.to_vec()),
+        })
+    }
+}
+
+/// What a wallet is made of, but for its seed.
+pub struct WalletParts {
+    /// Its label, unique in the token.
+    pub label: String,
+    /// `CKA_ID`.
+    pub cka_id: Vec<u8>,
+    /// Its network.
+    pub network: Network,
+    /// Names of the users whose code signs.
+    pub users: Vec<String>,
+    /// The policy, a TOML document.
+    pub policy: String,
+    /// The account's path.
+    pub path: DerivationPath,
+}
+
+impl WalletRecord {
+    /// A wallet of a fresh seed, with no script registered yet.
+    pub fn new<C: Signing>(
+        parts: WalletParts,
+        seed: &Zeroizing<[u8; SEED_LEN]>,
+        secp: &Secp256k1<C>,
+    ) -> Result<WalletRecord, WalletError> {
+        let WalletParts { label, cka_id, network, users, policy, path } = parts;
+        let account = AccountRecord::derive(&seed[..], network.kind(), &path, secp)?;
+        let seed = Zeroizing::new(seed.to_vec());
+        Ok(WalletRecord { label, cka_id, network, users, policy, descriptor: None, account, seed })
+    }
+
+    /// The record as the first format had it, as it is now: BIP 84, account 0.
+    pub(in crate::kernel) fn upgrade(first: FirstFormat) -> Result<WalletRecord, WalletError> {
+        let FirstFormat { label, cka_id, network, users, policy, seed } = first;
+        let secp = Secp256k1::new();
+        let path = registration::standard_path(registration::DEFAULT_POLICY, network)?;
+        let account = AccountRecord::derive(&seed, network.kind(), &path, &secp)?;
+        let mut record =
+            WalletRecord { label, cka_id, network, users, policy, descriptor: None, account, seed };
+        record.descriptor = Some(record.descriptor_for(registration::DEFAULT_POLICY, &secp)?);
+        Ok(record)
+    }
+
+    /// The descriptor that registering `text` gives this wallet.
+    pub fn descriptor_for(&self, text: &str, secp: &Secp256k1<All>) -> Result<String, WalletError> {
+        Ok(super::Account::open(self, secp)?
+            .watch(&self.label, text, self.network, secp)?
+            .descriptor()
+            .into())
+    }
+
+    pub(super) fn account(&self) -> Result<(Fingerprint, DerivationPath, Erased), WalletError> {
+        let AccountRecord { master_fingerprint, path, xpriv } = &self.account;
+        let path = path.iter().copied().map(ChildNumber::from).collect();
+        let xpriv = Xpriv::decode(xpriv).map_err(|_| WalletError::Seed)?;
+        Ok((Fingerprint::from(*master_fingerprint), path, Erased(xpriv)))
+    }
+}
+
+/// The record as version 0.1 first wrote it.
+#[derive(Serialize, Deserialize)]
+pub(in crate::kernel) struct FirstFormat {
+    pub(in crate::kernel) label: String,
+    pub(in crate::kernel) cka_id: Vec<u8>,
+    pub(in crate::kernel) network: Network,
+    pub(in crate::kernel) users: Vec<String>,
+    pub(in crate::kernel) policy: String,
+    pub(in crate::kernel) seed: Zeroizing<Vec<u8>>,
+}

@@ -1,0 +1,312 @@
+//! Registration: which script a wallet's coins are in, said once, by the security officer, and sealed (BIP 388).
+//!
+//! Two forms are read. A wallet policy is its descriptor template, and below it one line for each key:
+//!
+//! ```text
+//! wsh(sortedmulti(2,@0/**,@1/**))
+//! [f5acc2fd/48'/1'/0'/2']tpubDF...
+//! ours
+//! ```
+//!
+//! A descriptor (BIP 380, with or without its checksum) has the keys in their places. In both, `ours` is the key that the
+//! module makes; where it is known already, its origin and extended public key say the same.
+//!
+//! Invariants:
+//! - R1. What is registered is a wallet policy of BIP 388: every key is an extended key with two chains, and nothing is
+//!   hardened behind it, so that every address follows from what is sealed.
+//! - R2. Our key stands in it exactly once, with its true origin; no cosigner counts twice towards one threshold.
+//! - R3. It is sane in miniscript's sense: every way to spend takes a signature, none is malleable, all are within the
+//!   limits of consensus and relay.
+
+use core::str::FromStr;
+
+use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpub};
+use miniscript::Terminal;
+use miniscript::descriptor::{
+    Descriptor, DescriptorPublicKey, KeyInfo, ShInner, WalletPolicy, WalletPolicyError,
+};
+use miniscript::policy::Liftable;
+use miniscript::policy::semantic::Policy as Semantic;
+
+use super::Network;
+
+/// The word that stands for the key that the module makes.
+pub const OURS: &str = "ours";
+/// The wallet policy of a wallet that is registered without one.
+pub const DEFAULT_POLICY: &str = "wpkh(@0/**)\nours";
+/// Longest text of a registration in bytes: twenty keys of some 150, and their script.
+pub const MAX_REGISTRATION_LEN: usize = 8_192;
+/// Longest account path: BIP 48 has four steps.
+const MAX_PATH_STEPS: usize = 8;
+/// The purposes whose second step is a coin type (BIP 44, 48, 49, 84, 86).
+const PURPOSES_WITH_COIN_TYPE: [u32; 5] = [44, 48, 49, 84, 86];
+
+/// Why a wallet is not registered. Each text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistrationError {
+    /// No wallet policy and no descriptor.
+    #[error("this is no wallet policy (BIP 388) and no descriptor (BIP 380): {0}")]
+    Syntax(String),
+    /// A script type that we do not sign.
+    #[error(
+        "this script type is not signed: use pkh, wpkh, sh(wpkh), tr, sh(multi), sh(sortedmulti), wsh or sh(wsh)"
+    )]
+    ScriptType,
+    /// Our key is not in it.
+    #[error("our key is missing: write {OURS} for it")]
+    OursMissing,
+    /// Our key is in it more than once.
+    #[error("our key is in it twice: one of the places is somebody else's")]
+    OursTwice,
+    /// Our key with an origin that is not its own.
+    #[error("our key has another origin: write {OURS} for it, or its origin as the wallet shows it")]
+    OursOrigin,
+    /// A cosigner's key that claims our master fingerprint.
+    #[error("a cosigner's key claims our master fingerprint: have it exported anew")]
+    OursClaimed,
+    /// A cosigner that counts twice.
+    #[error("cosigner {0} is in it twice where it must count once")]
+    CosignerTwice(Fingerprint),
+    /// A key of another network.
+    #[error("an extended key is written for another network: the wallet's is {0}")]
+    Network(&'static str),
+    /// A step behind an extended key that is not one of two normal chains.
+    #[error(
+        "behind each extended key stands /** or /<a;b>/*, nothing hardened: hardened steps go into its origin"
+    )]
+    Derivation,
+    /// Not sane in miniscript's sense.
+    #[error("the script is not sane: {0}")]
+    Insane(String),
+    /// The standards have no path for this script type.
+    #[error("no standard has a path for this script type: name one")]
+    PathNeeded,
+    /// An account path that is none.
+    #[error("an account path is 1 to {MAX_PATH_STEPS} hardened steps, as m/48'/0'/0'/2'")]
+    Path,
+    /// A path with another network's coin type.
+    #[error("the path has another network's coin type: this network's is {0}'")]
+    CoinType(u32),
+}
+
+impl From<WalletPolicyError> for RegistrationError {
+    fn from(error: WalletPolicyError) -> RegistrationError {
+        match error {
+            WalletPolicyError::TemplateValidationInvalidPlaceholderDeriv
+            | WalletPolicyError::KeyInfoUnexpectedDerivation(_)
+            | WalletPolicyError::KeyExpressionParseMustHaveDerivPath => RegistrationError::Derivation,
+            other => RegistrationError::Syntax(other.to_string()),
+        }
+    }
+}
+
+/// Our key: where it comes from, and its public side.
+pub(super) struct OurKey<'a> {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) path: &'a DerivationPath,
+    pub(super) xpub: &'a Xpub,
+}
+
+impl OurKey<'_> {
+    fn info(&self) -> KeyInfo {
+        KeyInfo { origin: Some((self.fingerprint, self.path.clone())), xkey: *self.xpub }
+    }
+}
+
+/// The account path of a wallet registered by `text`: BIP 44, 49, 84, 86 and 48, account 0.
+pub fn standard_path(text: &str, network: Network) -> Result<DerivationPath, RegistrationError> {
+    let script = text.trim_start();
+    let single = !script.lines().next().unwrap_or_default().contains(',');
+    let (purpose, script_type) = match script {
+        _ if script.starts_with("pkh(") => (44, None),
+        _ if script.starts_with("wpkh(") => (84, None),
+        _ if script.starts_with("sh(wpkh(") => (49, None),
+        _ if script.starts_with("tr(") && single => (86, None),
+        _ if script.starts_with("sh(wsh(") => (48, Some(1)),
+        _ if script.starts_with("wsh(") => (48, Some(2)),
+        _ if script.starts_with("sh(") || script.starts_with("tr(") => {
+            return Err(RegistrationError::PathNeeded);
+        }
+        _ => return Err(RegistrationError::ScriptType),
+    };
+    let steps = [Some(purpose), Some(network.coin_type()), Some(0), script_type];
+    let hardened = |index| ChildNumber::from_hardened_idx(index).expect("small numbers are below 2^31");
+    Ok(steps.into_iter().flatten().map(hardened).collect())
+}
+
+/// An account path by explicit choice.
+pub fn parse_path(path: &str, network: Network) -> Result<DerivationPath, RegistrationError> {
+    let path = DerivationPath::from_str(path).map_err(|_| RegistrationError::Path)?;
+    let steps: &[ChildNumber] = path.as_ref();
+    if steps.is_empty() || steps.len() > MAX_PATH_STEPS || steps.iter().any(ChildNumber::is_normal) {
+        return Err(RegistrationError::Path);
+    }
+    let coin = ChildNumber::Hardened { index: network.coin_type() };
+    match steps {
+        [ChildNumber::Hardened { index }, second, ..]
+            if PURPOSES_WITH_COIN_TYPE.contains(index) && *second != coin =>
+        {
+            Err(RegistrationError::CoinType(network.coin_type()))
+        }
+        _ => Ok(path),
+    }
+}
+
+/// Reads a registration and checks R1 to R3.
+pub(super) fn register(
+    text: &str,
+    ours: &OurKey<'_>,
+    network: Network,
+) -> Result<Descriptor<DescriptorPublicKey>, RegistrationError> {
+    if text.len() > MAX_REGISTRATION_LEN {
+        return Err(RegistrationError::Syntax(format!("it has more than {MAX_REGISTRATION_LEN} bytes")));
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let policy = match lines.as_slice() {
+        [template, keys @ ..] if template.contains('@') => from_policy(template, keys, ours)?,
+        [descriptor] => from_descriptor(descriptor, ours)?,
+        _ => {
+            let problem = "give a template with a line for each key below it, or one descriptor";
+            return Err(RegistrationError::Syntax(problem.into()));
+        }
+    };
+    check_keys(policy.key_info(), ours, network)?;
+    let descriptor = policy.into_descriptor()?;
+    check_script(&descriptor, ours)?;
+    Ok(descriptor)
+}
+
+fn from_policy(template: &str, keys: &[&str], ours: &OurKey<'_>) -> Result<WalletPolicy, RegistrationError> {
+    let mut policy = WalletPolicy::from_str(template)?;
+    let keys: Vec<KeyInfo> = keys
+        .iter()
+        .map(|key| if *key == OURS { Ok(ours.info()) } else { parse_key(key) })
+        .collect::<Result<_, _>>()?;
+    refuse_ours_twice(&keys, ours)?;
+    if keys.len() != policy.n_keys() {
+        let problem = format!("it has {} keys, the template takes {}", keys.len(), policy.n_keys());
+        return Err(RegistrationError::Syntax(problem));
+    }
+    policy.set_key_info(keys)?;
+    Ok(policy)
+}
+
+fn parse_key(key: &str) -> Result<KeyInfo, RegistrationError> {
+    match DescriptorPublicKey::from_str(key) {
+        Ok(key) => Ok(KeyInfo::try_from(key)?),
+        Err(error) => Err(RegistrationError::Syntax(error.to_string())),
+    }
+}
+
+fn from_descriptor(text: &str, ours: &OurKey<'_>) -> Result<WalletPolicy, RegistrationError> {
+    let mut descriptor = String::with_capacity(text.len() + 160);
+    // A key stands behind a bracket or a comma, and nothing else in a descriptor is called ours.
+    for part in text.split_inclusive(['(', ',', '{']) {
+        match part.strip_prefix(OURS) {
+            Some(rest) if rest.starts_with('/') => {
+                descriptor.push_str(&ours.info().to_string());
+                descriptor.push_str(rest);
+            }
+            _ => descriptor.push_str(part),
+        }
+    }
+    // The shorthand of BIP 388 is no descriptor's, but it is meant; where there is a checksum, the text is as it is.
+    if !descriptor.contains('#') {
+        descriptor = descriptor.replace("/**", "/<0;1>/*");
+    }
+    let descriptor = Descriptor::<DescriptorPublicKey>::from_str(&descriptor)
+        .map_err(|error| RegistrationError::Syntax(error.to_string()))?;
+    Ok(WalletPolicy::from_descriptor(&descriptor)?)
+}
+
+fn refuse_ours_twice(keys: &[KeyInfo], ours: &OurKey<'_>) -> Result<(), RegistrationError> {
+    match keys.iter().filter(|key| key.xkey.public_key == ours.xpub.public_key).count() {
+        0 => Err(RegistrationError::OursMissing),
+        1 => Ok(()),
+        _ => Err(RegistrationError::OursTwice),
+    }
+}
+
+/// The keys, each for itself.
+fn check_keys(keys: &[KeyInfo], ours: &OurKey<'_>, network: Network) -> Result<(), RegistrationError> {
+    refuse_ours_twice(keys, ours)?;
+    for key in keys {
+        if key.xkey.network != network.kind() {
+            return Err(RegistrationError::Network(network.name()));
+        }
+        if key.xkey.public_key == ours.xpub.public_key {
+            if *key != ours.info() {
+                return Err(RegistrationError::OursOrigin);
+            }
+        } else if fingerprint_of(key) == ours.fingerprint {
+            return Err(RegistrationError::OursClaimed);
+        }
+    }
+    Ok(())
+}
+
+/// The master fingerprint that a key claims; without an origin it is a master itself.
+fn fingerprint_of(key: &KeyInfo) -> Fingerprint {
+    key.origin.as_ref().map_or_else(|| key.xkey.fingerprint(), |(fingerprint, _)| *fingerprint)
+}
+
+/// The script as a whole.
+fn check_script(
+    descriptor: &Descriptor<DescriptorPublicKey>,
+    ours: &OurKey<'_>,
+) -> Result<(), RegistrationError> {
+    match descriptor {
+        Descriptor::Bare(_) => return Err(RegistrationError::ScriptType),
+        Descriptor::Sh(sh) => match sh.as_inner() {
+            ShInner::Wsh(_) | ShInner::Wpkh(_) | ShInner::SortedMulti(_) => {}
+            ShInner::Ms(script) if matches!(script.node, Terminal::Multi(_)) => {}
+            ShInner::Ms(_) => return Err(RegistrationError::ScriptType),
+        },
+        Descriptor::Pkh(_) | Descriptor::Wpkh(_) | Descriptor::Wsh(_) | Descriptor::Tr(_) => {}
+    }
+    descriptor.sanity_check().map_err(|error| RegistrationError::Insane(error.to_string()))?;
+    let places = descriptor.iter_pk().filter(|key| public_key(key) == Some(ours.xpub.public_key)).count();
+    if places != 1 {
+        return Err(RegistrationError::OursTwice);
+    }
+    let semantics = descriptor.lift().map_err(|error| RegistrationError::Insane(error.to_string()))?;
+    signers(&semantics).map(drop)
+}
+
+/// The cosigners of `policy`, or the one who is in two branches of which both count.
+fn signers(policy: &Semantic<DescriptorPublicKey>) -> Result<Vec<DescriptorPublicKey>, RegistrationError> {
+    let mut all: Vec<DescriptorPublicKey> = Vec::new();
+    match policy {
+        Semantic::Key(key) => all.push(key.clone()),
+        Semantic::Thresh(branches) => {
+            for branch in branches.iter() {
+                let signers = signers(branch)?;
+                // Where one branch is enough, the same cosigner may have several: a way with us, and one without.
+                let twice = signers.iter().find(|key| {
+                    branches.k() > 1 && all.iter().any(|there| public_key(there) == public_key(key))
+                });
+                if let Some(key) = twice {
+                    return Err(RegistrationError::CosignerTwice(key.master_fingerprint()));
+                }
+                all.extend(signers);
+            }
+        }
+        Semantic::Unsatisfiable
+        | Semantic::Trivial
+        | Semantic::After(_)
+        | Semantic::Older(_)
+        | Semantic::Sha256(_)
+        | Semantic::Hash256(_)
+        | Semantic::Ripemd160(_)
+        | Semantic::Hash160(_) => {}
+    }
+    Ok(all)
+}
+
+fn public_key(key: &DescriptorPublicKey) -> Option<bitcoin::secp256k1::PublicKey> {
+    match key {
+        DescriptorPublicKey::MultiXPub(key) => Some(key.xkey.public_key),
+        DescriptorPublicKey::XPub(key) => Some(key.xkey.public_key),
+        DescriptorPublicKey::Single(_) => None,
+    }
+}

@@ -1,0 +1,374 @@
+use core::str::FromStr;
+
+use bitcoin::NetworkKind;
+use miniscript::descriptor::{Descriptor, DescriptorPublicKey};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::kernel::state::Stored;
+
+/// BIP 84 test vectors: "abandon … about".
+const BIP84_SEED: &str = "5eb00bbddcf069084889a8ab9155568165f5c453ccb85e70811aaed6f6da5fc1\
+                          9a5ac40b389cd370d086206dec8aa6c43daea6690f20ad3d8d48b2d2ce9e38e4";
+
+fn seed() -> Zeroizing<[u8; SEED_LEN]> {
+    Zeroizing::new(hex::decode(BIP84_SEED).expect("hex").try_into().expect("64 bytes"))
+}
+
+fn record(network: Network, path: &str) -> WalletRecord {
+    let parts = WalletParts {
+        label: "w".into(),
+        cka_id: vec![],
+        network,
+        users: vec!["alice".into()],
+        policy: "unlimited = true".into(),
+        path: path.parse().expect("a path"),
+    };
+    WalletRecord::new(parts, &seed(), &Secp256k1::new()).expect("a record")
+}
+
+fn wallet(network: Network) -> Wallet {
+    let secp = Secp256k1::new();
+    let mut record = record(network, &format!("84'/{}'/0'", network.coin_type()));
+    record.descriptor = Some(record.descriptor_for(registration::DEFAULT_POLICY, &secp).expect("registers"));
+    Wallet::open(&record, &secp).expect("opens")
+}
+
+fn watch(wallet: &Wallet) -> &WatchOnly {
+    wallet.keys().expect("registered").watch()
+}
+
+#[test]
+fn bip84_test_vectors() {
+    let (secp, wallet) = (Secp256k1::new(), wallet(Network::Mainnet));
+    // The vector prints the account as zpub; the same key under the version bytes of xpub:
+    let zpub = "zpub6rFR7y4Q2AijBEqTUquhVz398htDFrtymD9xYYfG1m4wAcvPhXNfE3EfH1r1ADqtfSdVCToUG868RvUUkgDKf31mGDtKsAYz2oz2AGutZYs";
+    let zpub = bitcoin::base58::decode_check(zpub).expect("base58");
+    assert_eq!(wallet.account().encode()[4..], zpub[4..]);
+    for (chain, index, key, address) in [
+        (
+            Chain::External,
+            0,
+            "0330d54fd0dd420a6e5f8d3624f5f3482cae350f79d5f0753bf5beef9c2d91af3c",
+            "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu",
+        ),
+        (
+            Chain::External,
+            1,
+            "03e775fd51f0dfb8cd865d9ff1cca2a158cf651fe997fdc9fee9c1d3b5e995ea77",
+            "bc1qnjg0jd8228aq7egyzacy8cys3knf9xvrerkf9g",
+        ),
+        (
+            Chain::Internal,
+            0,
+            "03025324888e429ab8e3dbaf1f7802648b9cd01e9b418485c5fa4c1b9b5700e1a6",
+            "bc1q8c6fshw2dlwun7ekn9qwf37cu2rn755upcp6el",
+        ),
+    ] {
+        let location = Location { chain, index };
+        let rebuilt = watch(&wallet).rebuild(location, &secp).expect("rebuilds");
+        assert_eq!(rebuilt.key.to_string(), key);
+        let keys = wallet.keys().expect("registered");
+        assert_eq!(keys.secret_key(location).expect("derives").0.public_key(&secp), rebuilt.key);
+        let address = bitcoin::Address::from_str(address).expect("address").assume_checked();
+        assert_eq!(rebuilt.script_pubkey, address.script_pubkey());
+    }
+}
+
+#[test]
+fn bip32_our_derivation_equals_the_library_s() {
+    let secp = Secp256k1::new();
+    let wallet = wallet(Network::Signet);
+    for index in [0, 1, 999, 0x7fff_ffff] {
+        let path = DerivationPath::from_str(&format!("m/1/{index}")).expect("path");
+        let expected = wallet.account().derive_pub(&secp, &path).expect("derives").public_key;
+        let location = Location { chain: Chain::Internal, index };
+        assert_eq!(watch(&wallet).public_key(location, &secp).expect("derives"), expected);
+    }
+}
+
+#[test]
+fn only_the_account_s_two_chains_are_located() {
+    let wallet = wallet(Network::Mainnet);
+    let locate = |path: &str| watch(&wallet).locate(DerivationPath::from_str(path).expect("path").as_ref());
+    assert_eq!(locate("m/84'/0'/0'/1/5"), Ok(Location { chain: Chain::Internal, index: 5 }));
+    assert_eq!(locate("m/84'/1'/0'/1/5"), Err(Elsewhere::Network));
+    for path in [
+        "m",
+        "m/84'",
+        "m/84'/0'/0'",
+        "m/84'/0'/0'/1",
+        "m/84'/0'/0'/1/5/0",
+        "m/84'/0'/1'/1/5",
+        "m/84/0'/0'/1/5",
+        "m/84'/0/0'/1/5",
+        "m/84'/0'/0/1/5",
+        "m/84'/0'/0'/1'/5",
+        "m/84'/0'/0'/1/5'",
+        "m/84'/0'/0'/2/5",
+        "m/49'/0'/0'/1/5",
+        "m/49'/1'/0'/1/5",
+    ] {
+        assert_eq!(locate(path), Err(Elsewhere::Path), "{path}");
+    }
+}
+
+#[test]
+fn the_chains_are_those_that_the_wallet_policy_says() {
+    let secp = Secp256k1::new();
+    let record = record(Network::Mainnet, "84'/0'/0'");
+    let account = Account::open(&record, &secp).expect("opens");
+    let watch = account.watch("w", "wpkh(@0/<4;2>/*)\nours", Network::Mainnet, &secp).expect("registers");
+    let locate = |path: &str| watch.locate(DerivationPath::from_str(path).expect("path").as_ref());
+    assert_eq!(locate("84'/0'/0'/4/7"), Ok(Location { chain: Chain::External, index: 7 }));
+    assert_eq!(locate("84'/0'/0'/2/7"), Ok(Location { chain: Chain::Internal, index: 7 }));
+    assert_eq!(locate("84'/0'/0'/0/7"), Err(Elsewhere::Path));
+    let second = Descriptor::<DescriptorPublicKey>::from_str(watch.descriptor())
+        .expect("a descriptor")
+        .into_single_descriptors()
+        .expect("two chains")
+        .remove(1);
+    let script = second.at_derivation_index(7).expect("in range").derived_descriptor(&secp).script_pubkey();
+    let location = Location { chain: Chain::Internal, index: 7 };
+    assert_eq!(watch.rebuild(location, &secp).expect("rebuilds").script_pubkey, script);
+}
+
+#[test]
+fn the_id_is_the_hash_of_the_descriptor() {
+    use sha2::{Digest, Sha256};
+    let wallet = wallet(Network::Mainnet);
+    let descriptor = watch(&wallet).descriptor();
+    assert!(descriptor.rsplit_once('#').is_some_and(|(_, checksum)| checksum.len() == 8));
+    assert_eq!(watch(&wallet).id()[..], Sha256::digest(descriptor)[..]);
+}
+
+#[test]
+fn a_record_of_the_first_format_is_read_as_what_it_was() {
+    let first = record::FirstFormat {
+        label: "w".into(),
+        cka_id: vec![7],
+        network: Network::Mainnet,
+        users: vec!["alice".into()],
+        policy: "unlimited = true".into(),
+        seed: Zeroizing::new(seed().to_vec()),
+    };
+    let bytes = [&[1][..], &postcard::to_allocvec(&first).expect("writes")].concat();
+    let record = WalletRecord::decode(&bytes).expect("reads");
+    let old = Wallet::open(&record, &Secp256k1::new()).expect("opens");
+    let new = wallet(Network::Mainnet);
+    assert_eq!(watch(&old).descriptor(), watch(&new).descriptor());
+    assert_eq!((old.cka_id(), old.users()), (&[7][..], new.users()));
+    let again = WalletRecord::decode(&record.encode()).expect("reads");
+    assert_eq!(again.descriptor, record.descriptor);
+    assert_eq!(record.encode()[0], 2);
+    for (at, byte) in [(0, 3), (0, 0)] {
+        let mut other = record.encode();
+        other[at] = byte;
+        assert!(WalletRecord::decode(&other).is_none(), "another format");
+    }
+}
+
+// Registration
+
+/// A cosigner's key: account `index` of a master that is nobody's here.
+fn cosigner(index: u32) -> String {
+    let secp = Secp256k1::new();
+    let master = Xpriv::new_master(NetworkKind::Main, &[index as u8; 32]).expect("a master");
+    let path: DerivationPath = "48'/0'/0'/2'".parse().expect("a path");
+    let xpub = Xpub::from_priv(&secp, &master.derive_priv(&secp, &path).expect("derives"));
+    format!("[{}/48'/0'/0'/2']{xpub}", master.fingerprint(&secp))
+}
+
+fn register(text: &str) -> Result<String, WalletError> {
+    record(Network::Mainnet, "48'/0'/0'/2'").descriptor_for(text, &Secp256k1::new())
+}
+
+fn refusal(text: &str) -> RegistrationError {
+    match register(text) {
+        Err(WalletError::Registration(error)) => error,
+        Err(other) => panic!("{text}: {other}"),
+        Ok(descriptor) => panic!("{text}: registered as {descriptor}"),
+    }
+}
+
+#[test]
+fn both_forms_register_the_same_descriptor() {
+    let (a, b) = (cosigner(1), cosigner(2));
+    let policy = format!("wsh(sortedmulti(2,@0/**,@1/**,@2/<0;1>/*))\n{a}\nours\n{b}\n");
+    let descriptor = register(&policy).expect("registers");
+    let by_word = format!("wsh(sortedmulti(2,{a}/<0;1>/*,ours/<0;1>/*,{b}/<0;1>/*))");
+    assert_eq!(register(&by_word).expect("registers"), descriptor);
+    assert_eq!(register(&descriptor).expect("its own text, with its checksum"), descriptor);
+    let hardened = descriptor.rsplit_once('#').expect("a checksum").0.replace('\'', "h");
+    assert_eq!(register(&hardened).expect("h for '"), descriptor);
+    let watch = Account::open(&record(Network::Mainnet, "48'/0'/0'/2'"), &Secp256k1::new())
+        .expect("opens")
+        .watch("w", &policy, Network::Mainnet, &Secp256k1::new())
+        .expect("registers");
+    let shown: Vec<&str> = watch.policy().lines().collect();
+    assert_eq!(shown[0], "wsh(sortedmulti(2,@0/**,@1/**,@2/**))");
+    assert_eq!((shown[1], shown[3]), (a.as_str(), b.as_str()));
+    assert_eq!(register(watch.policy()).expect("what is shown can be registered"), descriptor);
+}
+
+#[test]
+fn our_key_stands_in_it_once_with_its_origin() {
+    use RegistrationError::{OursClaimed, OursMissing, OursOrigin, OursTwice};
+    let (a, b) = (cosigner(1), cosigner(2));
+    let ours = {
+        let record = record(Network::Mainnet, "48'/0'/0'/2'");
+        Account::open(&record, &Secp256k1::new()).expect("opens").xpub.to_string()
+    };
+    assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{a}\n{b}")), OursMissing);
+    assert_eq!(refusal(&format!("wsh(multi(2,{a}/<0;1>/*,{b}/<0;1>/*))")), OursMissing);
+    assert_eq!(refusal("wsh(multi(2,@0/**,@1/**))\nours\nours"), OursTwice);
+    assert_eq!(refusal("wsh(multi(1,@0/**,@0/<2;3>/*))\nours"), OursTwice);
+    assert_eq!(refusal("wsh(or_d(pk(@0/**),and_v(v:pk(@0/<2;3>/*),older(9))))\nours"), OursTwice);
+    assert_eq!(refusal("wsh(or_d(pk(ours/**),and_v(v:pk(ours/<2;3>/*),older(9))))"), OursTwice);
+    assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{a}\n{ours}")), OursOrigin);
+    assert_eq!(
+        refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{a}\n[73c5da0a/48'/0'/1'/2']{ours}")),
+        OursOrigin
+    );
+    assert_eq!(
+        refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{a}\n[00000000/48'/0'/0'/2']{ours}")),
+        OursOrigin
+    );
+    // Our fingerprint on a key that is not ours.
+    let claimed = format!("[73c5da0a/48'/0'/0'/2']{}", b.split_once(']').expect("an origin").1);
+    assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{claimed}\nours")), OursClaimed);
+}
+
+#[test]
+fn a_cosigner_counts_once_towards_a_threshold() {
+    let a = cosigner(1);
+    let fingerprint = Fingerprint::from_str(&a[1..9]).expect("hex");
+    let twice = RegistrationError::CosignerTwice(fingerprint);
+    for (template, first, second) in [
+        ("wsh(multi(2,@0/**,@1/**,@0/<2;3>/*))", a.as_str(), "ours"),
+        ("wsh(thresh(2,pk(@0/**),s:pk(@1/**),s:pk(@0/<2;3>/*)))", &a, "ours"),
+        ("wsh(and_v(v:pk(@0/**),or_d(pk(@1/**),pk(@0/<2;3>/*))))", &a, "ours"),
+        ("tr(@0/**,multi_a(2,@1/**,@1/<2;3>/*))", "ours", &a),
+    ] {
+        assert_eq!(refusal(&format!("{template}\n{first}\n{second}")), twice, "{template}");
+    }
+    // The same key under another placeholder is refused before it could count.
+    let same = refusal(&format!("wsh(multi(2,@0/**,@1/**,@2/**))\n{a}\nours\n{a}"));
+    assert!(matches!(same, RegistrationError::Syntax(_)), "{same}");
+    // With us, or alone in time: the user's two chains are in branches of which one is enough.
+    let recovery = "wsh(or_d(multi(2,@0/<0;1>/*,@1/**),and_v(v:pk(@0/<2;3>/*),older(144))))";
+    register(&format!("{recovery}\n{a}\nours")).expect("registers");
+}
+
+#[test]
+fn keys_are_of_the_wallet_s_network_and_nothing_is_hardened_behind_them() {
+    let a = cosigner(1);
+    let tpub = "[00112233/48'/1'/0'/2']tpubDCwYjpDhUdPGP5rS3wgNg13mTrrjBuG8V9VpWbyptX6TRPbNoZVXsoVUSkCjmQ8jJycjuDKBb9eataSymXakTTaGifxR6kmVsfFehH1ZgJT";
+    assert_eq!(
+        refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{tpub}\nours")),
+        RegistrationError::Network("mainnet")
+    );
+    for path in ["/0'/<0;1>/*", "/<0';1'>/*", "/<0;1>/*'", "/0/*", "/<0;1>/2/*", "/<0;1;2>/*", "/*", ""] {
+        let error = refusal(&format!("wsh(multi(2,{a}{path},ours/<0;1>/*))"));
+        let by_parser = matches!(error, RegistrationError::Syntax(_));
+        assert!(error == RegistrationError::Derivation || by_parser, "{path}: {error}");
+    }
+    assert_eq!(refusal(&format!("wsh(multi(2,{a}/0'/<0;1>/*,ours/<0;1>/*))")), RegistrationError::Derivation);
+    assert_eq!(refusal(&format!("wsh(multi(2,{a}/<0;1>/*',ours/<0;1>/*))")), RegistrationError::Derivation);
+}
+
+#[test]
+fn what_is_not_sane_is_refused() {
+    let a = cosigner(1);
+    for template in [
+        // Anyone can spend.
+        "wsh(or_d(multi(2,@0/**,@1/**),older(144)))",
+        // Heights and times mixed.
+        "wsh(and_v(v:and_v(v:pk(@0/**),pk(@1/**)),and_v(v:older(4194305),older(9))))",
+        // Malleable.
+        "wsh(and_v(v:pk(@0/**),or_d(sha256(926a54995ca48600920a19bf7bc502ca5f2f7d07e6f804c4f00ebf0325084dfc),pk(@1/**))))",
+    ] {
+        let error = refusal(&format!("{template}\n{a}\nours"));
+        let named = matches!(error, RegistrationError::Insane(_) | RegistrationError::Syntax(_));
+        assert!(named, "{template}: {error}");
+    }
+}
+
+#[test]
+fn script_types_that_are_not_signed_are_refused() {
+    let a = cosigner(1);
+    for template in ["sh(and_v(v:pk(@0/**),pk(@1/**)))", "sh(thresh(2,pk(@0/**),s:pk(@1/**)))"] {
+        assert_eq!(refusal(&format!("{template}\n{a}\nours")), RegistrationError::ScriptType, "{template}");
+    }
+    for text in [
+        "",
+        "ours",
+        "@0",
+        "pk(@0/**)\nours",
+        "multi(1,@0/**)\nours",
+        "wpkh(ours)",
+        "wpkh(@0/**)",
+        "wpkh(@0/**)\nours\nours",
+        "combo(ours/<0;1>/*)",
+        "raw(00)",
+        "addr(bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu)",
+        "wpkh(ours/<0;1>/*)#00000000",
+        "wpkh(0330d54fd0dd420a6e5f8d3624f5f3482cae350f79d5f0753bf5beef9c2d91af3c)",
+        "wpkh(zpub6rFR7y4Q2AijBEqTUquhVz398htDFrtymD9xYYfG1m4wAcvPhXNfE3EfH1r1ADqtfSdVCToUG868RvUUkgDKf31mGDtKsAYz2oz2AGutZYs/<0;1>/*)",
+    ] {
+        refusal(text);
+    }
+    assert!(matches!(refusal(&"w".repeat(9_000)), RegistrationError::Syntax(_)));
+}
+
+#[test]
+fn standard_paths() {
+    for (text, mainnet) in [
+        ("pkh(@0/**)", Some("44'/0'/0'")),
+        ("wpkh(@0/**)", Some("84'/0'/0'")),
+        ("sh(wpkh(@0/**))", Some("49'/0'/0'")),
+        ("tr(@0/**)", Some("86'/0'/0'")),
+        ("sh(wsh(multi(2,@0/**,@1/**)))", Some("48'/0'/0'/1'")),
+        ("wsh(multi(2,@0/**,@1/**))", Some("48'/0'/0'/2'")),
+        ("sh(multi(2,@0/**,@1/**))", None),
+        ("tr(@0/**,pk(@1/**))", None),
+    ] {
+        let path = registration::standard_path(text, Network::Mainnet);
+        match mainnet {
+            Some(mainnet) => assert_eq!(path.expect("a path").to_string(), mainnet, "{text}"),
+            None => assert_eq!(path, Err(RegistrationError::PathNeeded), "{text}"),
+        }
+    }
+    let path = registration::standard_path("wpkh(@0/**)", Network::Regtest).expect("a path");
+    assert_eq!(path.to_string(), "84'/1'/0'");
+}
+
+#[test]
+fn explicit_paths_are_hardened_and_of_the_network() {
+    let parse = |path: &str| registration::parse_path(path, Network::Mainnet);
+    for path in ["m/48'/0'/7'/2'", "48h/0h/0h/2h", "m/45'", "1'/2'/3'/4'/5'/6'/7'/8'"] {
+        parse(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    for path in ["", "m", "m/48'/0'/0'/2", "0", "m/x", "1'/2'/3'/4'/5'/6'/7'/8'/9'"] {
+        assert_eq!(parse(path), Err(RegistrationError::Path), "{path}");
+    }
+    for path in ["m/84'/1'/0'", "m/48'/1'/0'/2'", "m/84'", "m/44'/2'"] {
+        let expected = if path == "m/84'" { Ok(()) } else { Err(RegistrationError::CoinType(0)) };
+        assert_eq!(parse(path).map(drop), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_required_cosigner_is_one_of_the_wallet_s() {
+    let secp = Secp256k1::new();
+    let a = cosigner(1);
+    let mut record = record(Network::Mainnet, "48'/0'/0'/2'");
+    let text = format!("wsh(multi(2,@0/**,@1/**))\n{a}\nours");
+    record.descriptor = Some(record.descriptor_for(&text, &secp).expect("registers"));
+    record.policy = format!("unlimited = true\nrequire_cosigner = \"{}\"", &a[1..9]);
+    Wallet::open(&record, &secp).expect("opens");
+    for fingerprint in ["73c5da0a", "00000000"] {
+        record.policy = format!("unlimited = true\nrequire_cosigner = \"{fingerprint}\"");
+        assert!(matches!(Wallet::open(&record, &secp), Err(WalletError::NoSuchCosigner(_))), "{fingerprint}");
+    }
+}

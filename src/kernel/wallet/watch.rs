@@ -1,0 +1,358 @@
+//! The public side of a registered wallet: what a watch-only wallet knows, and all that a PSBT is checked against.
+//!
+//! Invariants:
+//! - W1. "Ours" is proved by deriving every key of the registered script and rebuilding the exact scriptPubKey. Nothing
+//!   about the wallet is taken from a PSBT.
+
+use core::fmt;
+
+use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpub};
+use bitcoin::secp256k1::{All, PublicKey, Scalar, Secp256k1};
+use bitcoin::taproot::{TapLeafHash, TapNodeHash};
+use bitcoin::{ScriptBuf, XOnlyPublicKey, hashes};
+use miniscript::descriptor::{Descriptor, DescriptorPublicKey};
+use miniscript::{
+    ForEachKey, MiniscriptKey, ToPublicKey, TranslateErr, Translator, hash256, translate_hash_clone,
+};
+use sha2::{Digest, Sha256};
+
+use super::registration::{self, OurKey};
+use super::{Network, WalletError};
+
+/// The two chains of a wallet (BIP 44, BIP 389).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// Addresses given out.
+    External = 0,
+    /// Change.
+    Internal = 1,
+}
+
+impl Chain {
+    const BOTH: [Chain; 2] = [Chain::External, Chain::Internal];
+}
+
+/// An address of the wallet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// External or internal.
+    pub chain: Chain,
+    /// Its index, below 2^31.
+    pub index: u32,
+}
+
+impl Location {
+    pub(super) fn child(self) -> ChildNumber {
+        ChildNumber::from_normal_idx(self.index).expect("a location has an index below 2^31")
+    }
+}
+
+/// Why a path from our master leads to no address of the wallet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The coin type is another network's.
+    Network,
+    /// Another purpose, account, chain or hardening, or another length.
+    Path,
+}
+
+/// A registered wallet, without its secrets.
+pub struct WatchOnly {
+    label: String,
+    network: Network,
+    descriptor: String,
+    policy: String,
+    id: [u8; 32],
+    template: Descriptor<Slot>,
+    keys: Vec<KeyNode>,
+    ours: Slot,
+    path: DerivationPath,
+    satisfaction_weight: u64,
+}
+
+/// A place in the template where a key stands: an index into the wallet's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Slot(usize);
+
+/// The key of one slot: its two chains.
+struct KeyNode {
+    fingerprint: Fingerprint,
+    numbers: [ChildNumber; 2],
+    chains: [Xpub; 2],
+}
+
+/// How an input of the wallet is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spend {
+    /// ECDSA over the legacy hash of this script.
+    Legacy(ScriptBuf),
+    /// ECDSA over the hash of BIP 143 for this script code.
+    SegwitV0(ScriptBuf),
+    /// Schnorr with the tweaked key (BIP 341, "Spending using the key path").
+    KeyPath(Taproot),
+    /// Schnorr for the leaf that our key is in (BIP 342).
+    ScriptPath(Taproot, TapLeafHash),
+}
+
+/// The taproot output of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taproot {
+    /// The internal key.
+    pub internal_key: XOnlyPublicKey,
+    /// The root of the script tree, where there is one.
+    pub merkle_root: Option<TapNodeHash>,
+}
+
+/// An address of the wallet, rebuilt: its script, and how our key signs for it.
+#[derive(Clone, Debug)]
+pub struct Rebuilt {
+    /// Where it is.
+    pub location: Location,
+    /// Our key.
+    pub key: PublicKey,
+    /// The output's script.
+    pub script_pubkey: ScriptBuf,
+    /// How it is signed for.
+    pub spend: Spend,
+}
+
+impl WatchOnly {
+    /// Registers `text` (see [`registration`]) for the key at `path` of the master `fingerprint`.
+    pub fn register(
+        label: &str,
+        text: &str,
+        (fingerprint, path): (Fingerprint, &DerivationPath),
+        xpub: &Xpub,
+        network: Network,
+        secp: &Secp256k1<All>,
+    ) -> Result<WatchOnly, WalletError> {
+        let descriptor = registration::register(text, &OurKey { fingerprint, path, xpub }, network)?;
+        let mut plan = Plan { keys: Vec::new(), ours: None, our_key: xpub.public_key, secp };
+        let template = match descriptor.translate_pk(&mut plan) {
+            Ok(template) => template,
+            Err(TranslateErr::TranslatorErr(error)) => return Err(error),
+            Err(TranslateErr::OuterError(_)) => return Err(WalletError::Derivation),
+        };
+        let (keys, ours) = (plan.keys, plan.ours.ok_or(WalletError::Derivation)?);
+        let satisfaction = descriptor.max_weight_to_satisfy().map_err(|_| WalletError::Derivation)?;
+        let text = descriptor.to_string();
+        Ok(WatchOnly {
+            label: label.into(),
+            network,
+            id: Sha256::digest(&text).into(),
+            descriptor: text,
+            policy: policy_text(&descriptor)?,
+            template,
+            keys,
+            ours,
+            path: path.clone(),
+            satisfaction_weight: satisfaction.to_wu(),
+        })
+    }
+
+    /// The wallet's label.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Its network.
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
+    /// Its descriptor (BIP 380, 389) with its checksum: both chains, any index.
+    pub fn descriptor(&self) -> &str {
+        &self.descriptor
+    }
+
+    /// Its wallet policy (BIP 388): the descriptor template, then a line for each key.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// Names the script: SHA-256 of the descriptor with its checksum. Every cosigner can compute it.
+    pub fn id(&self) -> &[u8; 32] {
+        &self.id
+    }
+
+    /// The fingerprint of our master key (BIP 32, "Key identifiers").
+    pub fn master_fingerprint(&self) -> Fingerprint {
+        self.our_node().fingerprint
+    }
+
+    /// The master fingerprints of all others whose keys are in the script.
+    pub fn cosigners(&self) -> impl Iterator<Item = Fingerprint> + '_ {
+        let ours = self.master_fingerprint();
+        self.keys.iter().map(|key| key.fingerprint).filter(move |fingerprint| *fingerprint != ours)
+    }
+
+    /// Most weight units that satisfying one input adds to it (BIP 141).
+    pub fn satisfaction_weight(&self) -> u64 {
+        self.satisfaction_weight
+    }
+
+    /// Whether its inputs have a witness.
+    pub fn is_segwit(&self) -> bool {
+        self.template.desc_type().segwit_version().is_some()
+    }
+
+    /// Where `path` (from our master) leads in this wallet.
+    pub fn locate(&self, path: &[ChildNumber]) -> Result<Location, Elsewhere> {
+        let account: &[ChildNumber] = self.path.as_ref();
+        let (start, rest) = path.split_at_checked(account.len()).ok_or(Elsewhere::Path)?;
+        if start != account {
+            return Err(match (start, account) {
+                ([purpose, coin, ..], [our_purpose, our_coin, ..])
+                    if purpose == our_purpose && coin != our_coin && coin.is_hardened() =>
+                {
+                    Elsewhere::Network
+                }
+                _ => Elsewhere::Path,
+            });
+        }
+        let [chain, ChildNumber::Normal { index }] = rest else { return Err(Elsewhere::Path) };
+        let numbers = &self.our_node().numbers;
+        let chain = Chain::BOTH.into_iter().find(|which| numbers[*which as usize] == *chain);
+        chain.map(|chain| Location { chain, index: *index }).ok_or(Elsewhere::Path)
+    }
+
+    /// Our public key at `location` (BIP 32, public parent to public child).
+    pub fn public_key(&self, location: Location, secp: &Secp256k1<All>) -> Result<PublicKey, WalletError> {
+        self.our_node().child(location, secp)
+    }
+
+    /// The public keys at `location` of the cosigner with this master fingerprint.
+    pub fn cosigner_keys(
+        &self,
+        cosigner: Fingerprint,
+        location: Location,
+        secp: &Secp256k1<All>,
+    ) -> Result<Vec<PublicKey>, WalletError> {
+        let keys = self.keys.iter().filter(|key| key.fingerprint == cosigner);
+        keys.map(|key| key.child(location, secp)).collect()
+    }
+
+    /// Rebuilds the script at `location` from what is registered.
+    pub fn rebuild(&self, location: Location, secp: &Secp256k1<All>) -> Result<Rebuilt, WalletError> {
+        let keys = self.keys.iter().map(|key| key.child(location, secp)).collect::<Result<Vec<_>, _>>()?;
+        let key = keys[self.ours.0];
+        let descriptor = self.template.translate_pk(&mut Fill(&keys)).map_err(|_| WalletError::Derivation)?;
+        let (script_pubkey, spend) = match &descriptor {
+            Descriptor::Tr(tr) => {
+                let info = tr.spend_info();
+                let taproot = Taproot { internal_key: info.internal_key(), merkle_root: info.merkle_root() };
+                let ours = key.x_only_public_key().0;
+                let spend = if taproot.internal_key == ours {
+                    Spend::KeyPath(taproot)
+                } else {
+                    let has_ours = |key: &bitcoin::PublicKey| key.to_x_only_pubkey() == ours;
+                    let leaf = info
+                        .leaves()
+                        .find(|leaf| leaf.miniscript().for_any_key(has_ours))
+                        .ok_or(WalletError::Derivation)?;
+                    Spend::ScriptPath(taproot, leaf.leaf_hash())
+                };
+                (ScriptBuf::new_p2tr_tweaked(info.output_key()), spend)
+            }
+            other => {
+                let code = other.script_code().map_err(|_| WalletError::Derivation)?;
+                let segwit = self.is_segwit();
+                (other.script_pubkey(), if segwit { Spend::SegwitV0(code) } else { Spend::Legacy(code) })
+            }
+        };
+        Ok(Rebuilt { location, key, script_pubkey, spend })
+    }
+
+    pub(super) fn our_chain(&self, chain: Chain) -> (ChildNumber, &Xpub) {
+        let node = self.our_node();
+        (node.numbers[chain as usize], &node.chains[chain as usize])
+    }
+
+    fn our_node(&self) -> &KeyNode {
+        &self.keys[self.ours.0]
+    }
+}
+
+impl KeyNode {
+    fn child(&self, location: Location, secp: &Secp256k1<All>) -> Result<PublicKey, WalletError> {
+        let node = &self.chains[location.chain as usize];
+        // `Xpub::ckd_pub` would hash the parent's fingerprint, too, for a node that is thrown away.
+        let (tweak, _) = node.ckd_pub_tweak(location.child()).map_err(|_| WalletError::Derivation)?;
+        node.public_key.add_exp_tweak(secp, &Scalar::from(tweak)).map_err(|_| WalletError::Derivation)
+    }
+}
+
+/// The wallet policy of a descriptor as text.
+fn policy_text(descriptor: &Descriptor<DescriptorPublicKey>) -> Result<String, WalletError> {
+    let policy = miniscript::descriptor::WalletPolicy::from_descriptor(descriptor)
+        .map_err(|_| WalletError::Derivation)?;
+    let keys = policy.key_info().iter().map(ToString::to_string);
+    Ok([policy.to_string()].into_iter().chain(keys).collect::<Vec<_>>().join("\n"))
+}
+
+/// Takes the keys out of a descriptor and leaves slots.
+struct Plan<'a> {
+    keys: Vec<KeyNode>,
+    ours: Option<Slot>,
+    our_key: PublicKey,
+    secp: &'a Secp256k1<All>,
+}
+
+impl Translator<DescriptorPublicKey> for Plan<'_> {
+    type TargetPk = Slot;
+    type Error = WalletError;
+
+    fn pk(&mut self, key: &DescriptorPublicKey) -> Result<Slot, WalletError> {
+        let DescriptorPublicKey::MultiXPub(multi) = key else { return Err(WalletError::Derivation) };
+        let [external, internal] = multi.derivation_paths.paths().as_slice() else {
+            return Err(WalletError::Derivation);
+        };
+        let chain = |path: &DerivationPath| match path.as_ref() {
+            [number] => {
+                let node = multi.xkey.ckd_pub(self.secp, *number).map_err(|_| WalletError::Derivation)?;
+                Ok((*number, node))
+            }
+            _ => Err(WalletError::Derivation),
+        };
+        let ((first, external), (second, internal)) = (chain(external)?, chain(internal)?);
+        let slot = Slot(self.keys.len());
+        if multi.xkey.public_key == self.our_key {
+            self.ours = Some(slot);
+        }
+        self.keys.push(KeyNode {
+            fingerprint: key.master_fingerprint(),
+            numbers: [first, second],
+            chains: [external, internal],
+        });
+        Ok(slot)
+    }
+
+    translate_hash_clone!(DescriptorPublicKey);
+}
+
+/// Puts the keys of one address into the slots.
+struct Fill<'a>(&'a [PublicKey]);
+
+impl Translator<Slot> for Fill<'_> {
+    type TargetPk = bitcoin::PublicKey;
+    type Error = core::convert::Infallible;
+
+    fn pk(&mut self, slot: &Slot) -> Result<bitcoin::PublicKey, Self::Error> {
+        Ok(bitcoin::PublicKey::new(self.0[slot.0]))
+    }
+
+    translate_hash_clone!(Slot);
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl MiniscriptKey for Slot {
+    type Sha256 = hashes::sha256::Hash;
+    type Hash256 = hash256::Hash;
+    type Ripemd160 = hashes::ripemd160::Hash;
+    type Hash160 = hashes::hash160::Hash;
+}
