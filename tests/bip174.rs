@@ -84,7 +84,7 @@ fn valid_vectors_are_psbts_and_none_is_ours_to_sign() {
 fn invalid_vectors_are_no_psbts() {
     let secp = Secp256k1::new();
     let vectors = vectors("invalid");
-    assert_eq!(vectors.len(), 19 + 10, "of BIP 174 and of BIP 371");
+    assert_eq!(vectors.len(), 19 + 12, "of BIP 174 and of BIP 371");
     for (name, bytes) in vectors {
         let checked = check(&bytes, &secp);
         assert!(matches!(checked, Err(PsbtError::NotPsbt(_))), "{name}: {:?}", checked.err());

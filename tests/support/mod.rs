@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
+pub(crate) mod maps;
 pub(crate) mod scripts;
 
 use std::collections::{HashMap, HashSet};

@@ -50,6 +50,13 @@ impl Attributes {
         self.bytes(number)?.try_into().ok().map(CK_ULONG::from_ne_bytes)
     }
 
+    /// A vendor attribute that is two `CK_ULONG` below 2^32.
+    pub(crate) fn numbers(&self, number: CK_ATTRIBUTE_TYPE) -> Option<(u32, u32)> {
+        let (first, second) = self.bytes(number)?.split_at_checked(size_of::<CK_ULONG>())?;
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(CK_ULONG::from_ne_bytes)?.try_into().ok();
+        Some((number(first)?, number(second)?))
+    }
+
     /// A vendor attribute that is a `CK_BBOOL`.
     pub(crate) fn truth(&self, number: CK_ATTRIBUTE_TYPE) -> Option<bool> {
         match self.bytes(number)? {

@@ -16,6 +16,7 @@ mod meaning;
 mod module;
 mod names;
 mod output;
+mod psbt;
 mod psbt_file;
 mod qr;
 mod secret;
@@ -77,6 +78,8 @@ enum Verb {
     User(user::User),
     #[command(subcommand)]
     Wallet(wallet::Wallet),
+    #[command(subcommand)]
+    Psbt(psbt::Psbt),
     Sign(sign::Sign),
     Doctor(doctor::Doctor),
 }
@@ -96,6 +99,7 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Init(verb) => verb.run(&cli.global),
         Verb::User(verb) => verb.run(&cli.global),
         Verb::Wallet(verb) => verb.run(&cli.global),
+        Verb::Psbt(verb) => verb.run(&cli.global),
         Verb::Sign(verb) => verb.run(&cli.global),
         Verb::Doctor(verb) => verb.run(&cli.global),
     }
@@ -172,6 +176,24 @@ mod tests {
         assert!(!usage_error(&format!(
             "{create} --max-transaction-sat 1 --max-fee-sat 1 --max-fee-percent 3"
         )));
+    }
+
+    #[test]
+    fn a_wallet_has_one_script() {
+        let create = "countersign wallet create w --network regtest --user alice --unlimited";
+        for script in
+            ["", "--script tr", "--wallet-policy p.txt --path m/45'", "--key-only --path m/48'/1'/0'/2'"]
+        {
+            assert!(!usage_error(&format!("{create} {script}")), "{script}");
+        }
+        for script in [
+            "--script wsh",
+            "--key-only",
+            "--script tr --wallet-policy p.txt",
+            "--key-only --path m/1' --wallet-policy p",
+        ] {
+            assert!(usage_error(&format!("{create} {script}")), "{script}");
+        }
     }
 
     #[test]

@@ -23,9 +23,9 @@ const ADDED_PER_INPUT: usize = 132;
 
 const MAGIC: &[u8] = b"psbt\xff";
 const SEPARATOR: u8 = 0x00;
-const GLOBAL_UNSIGNED_TX: u8 = 0x00;
-const GLOBAL_INPUT_COUNT: u8 = 0x04;
-const GLOBAL_OUTPUT_COUNT: u8 = 0x05;
+pub(super) const GLOBAL_UNSIGNED_TX: u8 = 0x00;
+pub(super) const GLOBAL_INPUT_COUNT: u8 = 0x04;
+pub(super) const GLOBAL_OUTPUT_COUNT: u8 = 0x05;
 const GLOBAL_TX_MODIFIABLE: u8 = 0x06;
 const GLOBAL_VERSION: u8 = 0xfb;
 const IN_NON_WITNESS_UTXO: u8 = 0x00;
@@ -104,6 +104,11 @@ impl Layout {
         })
     }
 
+    /// The number of inputs.
+    pub(super) fn inputs(&self) -> usize {
+        self.input_ends.len()
+    }
+
     /// An upper bound for the length of the PSBT with our signatures added.
     pub fn signed_len_bound(&self) -> usize {
         self.len + self.input_ends.len() * ADDED_PER_INPUT
@@ -119,16 +124,12 @@ impl Layout {
         let mut cursor = Cursor { bytes, at: self.global_end + 1 };
         for _ in &self.input_ends {
             let mut found = None;
-            let mut from = cursor.at;
-            while let Some((key, value)) = cursor.pair()? {
-                if key == [IN_NON_WITNESS_UTXO] {
+            cursor.map(&mut rest, |key_type, value| {
+                if key_type == IN_NON_WITNESS_UTXO {
                     found = Some(value);
-                } else {
-                    rest.extend_from_slice(&bytes[from..cursor.at]);
                 }
-                from = cursor.at;
-            }
-            rest.push(SEPARATOR);
+                Ok(key_type == IN_NON_WITNESS_UTXO)
+            })?;
             previous.push(found);
         }
         rest.extend_from_slice(&bytes[cursor.at..]);
@@ -227,14 +228,20 @@ impl Pair {
     }
 }
 
+/// The PSBT of version 0 for an unsigned transaction: `rest` is all its maps without their first pair.
+pub(super) fn with_unsigned_tx(unsigned: &[u8], rest: &[u8]) -> Vec<u8> {
+    let len = bitcoin::consensus::serialize(&bitcoin::VarInt(unsigned.len() as u64));
+    [MAGIC, &[1, GLOBAL_UNSIGNED_TX], &len, unsigned, rest].concat()
+}
+
 /// A walk over the pairs of the maps.
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    fn behind_magic(bytes: &'a [u8]) -> Result<Cursor<'a>, PsbtError> {
+    pub(super) fn behind_magic(bytes: &'a [u8]) -> Result<Cursor<'a>, PsbtError> {
         if bytes.starts_with(MAGIC) {
             return Ok(Cursor { bytes, at: MAGIC.len() });
         }
@@ -252,6 +259,28 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         Ok(Some((key, self.field()?)))
+    }
+
+    /// Walks over one map. What `take` does not take, by its key type and value, is copied to `rest`, as is the
+    /// separator. Only keys without data are offered: the others are maps of their own.
+    pub(super) fn map(
+        &mut self,
+        rest: &mut Vec<u8>,
+        mut take: impl FnMut(u8, &'a [u8]) -> Result<bool, PsbtError>,
+    ) -> Result<(), PsbtError> {
+        let mut from = self.at;
+        while let Some((key, value)) = self.pair()? {
+            let taken = match key {
+                [key_type] => take(*key_type, value)?,
+                _ => false,
+            };
+            if !taken {
+                rest.extend_from_slice(&self.bytes[from..self.at]);
+            }
+            from = self.at;
+        }
+        rest.push(SEPARATOR);
+        Ok(())
     }
 
     /// Takes one length-prefixed field.

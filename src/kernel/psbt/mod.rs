@@ -15,6 +15,7 @@ mod decode;
 mod layout;
 mod ownership;
 mod partial;
+mod version_2;
 
 use std::collections::HashSet;
 

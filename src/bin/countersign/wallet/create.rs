@@ -1,6 +1,7 @@
 //! `countersign wallet create`: `C_GenerateKeyPair`.
 
 use clap::{ArgGroup, Args, ValueEnum};
+use countersign::kernel::wallet::registration::DEFAULT_POLICY;
 use countersign::pkcs11::vendor as v;
 use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -9,6 +10,7 @@ use cryptoki::session::Session;
 use serde_json::json;
 
 use super::policy::PolicyOptions;
+use super::script::{ScriptOptions, refusal_to_create};
 use super::{Record, name_the_bad_value, template};
 use crate::Global;
 use crate::attributes::text;
@@ -19,7 +21,7 @@ use crate::names::{self, printable};
 use crate::output::Report;
 use crate::secret::SoPin;
 
-/// Create a wallet: the module makes its key (BIP 84, account 0).
+/// Create a wallet: the module makes its key.
 ///
 /// The key is made inside and never leaves it. The descriptor that is printed is public: give it to any watch-only
 /// wallet to receive coins and to make PSBTs.
@@ -37,6 +39,8 @@ pub(crate) struct Create {
     users: Vec<String>,
     #[command(flatten)]
     pin: SoPin,
+    #[command(flatten)]
+    script: ScriptOptions,
     #[command(flatten)]
     policy: PolicyOptions,
 }
@@ -63,16 +67,32 @@ impl Network {
 impl Create {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         let policy = self.policy.document()?.unwrap_or_default();
+        let registration = self.script.registration()?;
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
-        let wallet = self.generate(&session, &policy)?;
+        let wallet = self.generate(&session, &policy, registration.as_deref())?;
         let text = format!("Wallet {} is created.\n\n{}", printable(&wallet.label), wallet.to_text());
-        Ok(Report::new(text, json!({ "wallet": wallet.to_json() })).note(
-            "next: give the descriptor to a watch-only wallet, then sign what it makes with countersign sign",
-        ))
+        let next = if wallet.descriptor.is_empty() {
+            format!(
+                "next: give [{}/{}]{} to the cosigners, then countersign wallet register {} --wallet-policy FILE",
+                wallet.fingerprint,
+                wallet.path.trim_start_matches("m/"),
+                wallet.xpub,
+                names::quoted(&wallet.label)
+            )
+        } else {
+            "next: give the descriptor to a watch-only wallet, then sign what it makes with countersign sign"
+                .into()
+        };
+        Ok(Report::new(text, json!({ "wallet": wallet.to_json() })).note(next))
     }
 
-    fn generate(&self, session: &Session, policy: &str) -> Result<Record, CommandError> {
+    fn generate(
+        &self,
+        session: &Session,
+        policy: &str,
+        registration: Option<&str>,
+    ) -> Result<Record, CommandError> {
         let act = Act::CreateWallet(&self.label);
         let mechanism = MechanismType::new_vendor_defined(v::CKM_COUNTERSIGN_WALLET_KEY_GEN).during(act)?;
         let mechanism = Mechanism::VendorDefined(VendorDefinedMechanism::new::<()>(mechanism, None));
@@ -83,18 +103,34 @@ impl Create {
             text(v::CKA_COUNTERSIGN_USERS, &self.users.join("\n")),
             text(v::CKA_COUNTERSIGN_POLICY, policy),
         ]);
+        let script =
+            [(v::CKA_COUNTERSIGN_WALLET_POLICY, registration), (v::CKA_COUNTERSIGN_PATH, self.script.path())];
+        private.extend(script.iter().filter_map(|(kind, value)| value.map(|value| text(*kind, value))));
         let made = session.generate_key_pair(&mechanism, &public, &private).during(act);
-        let (wallet, _) = made.map_err(|error| self.name_the_cause(session, error))?;
+        let (wallet, _) = made.map_err(|error| self.name_the_cause(session, policy, registration, error))?;
         Record::read(session, wallet)
     }
 
-    fn name_the_cause(&self, session: &Session, mut error: CommandError) -> CommandError {
+    fn name_the_cause(
+        &self,
+        session: &Session,
+        policy: &str,
+        registration: Option<&str>,
+        mut error: CommandError,
+    ) -> CommandError {
         let same_label = template(ObjectClass::PUBLIC_KEY, Some(&self.label));
         let taken = error.is("CKR_ATTRIBUTE_VALUE_INVALID")
             && session.find_objects(&same_label).is_ok_and(|objects| !objects.is_empty());
         if taken {
             error.what = format!("there is already a wallet {}", self.label);
             error.next = "choose another label".into();
+            return error;
+        }
+        let registration = registration.unwrap_or(DEFAULT_POLICY);
+        let refusal = refusal_to_create(registration, self.script.path(), self.network.name(), policy);
+        if let Some(refusal) = refusal.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
+            error.what = format!("this wallet cannot be made: {refusal}");
+            error.next = "correct the wallet policy or the path".into();
             return error;
         }
         name_the_bad_value(session, &self.users, error)

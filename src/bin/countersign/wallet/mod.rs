@@ -3,10 +3,18 @@
 mod create;
 mod list;
 mod policy;
+mod register;
+mod script;
 mod set;
 mod show;
 
+use std::str::FromStr;
+
+use bitcoin::bip32::{Fingerprint, Xpub};
+use bitcoin::secp256k1::Secp256k1;
 use clap::Subcommand;
+use countersign::kernel::state::Reach;
+use countersign::kernel::wallet::{Network, WatchOnly};
 use countersign::pkcs11::vendor as v;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
@@ -25,6 +33,7 @@ pub(crate) enum Wallet {
     List(list::List),
     Show(show::Show),
     Set(set::Set),
+    Register(register::Register),
 }
 
 impl Wallet {
@@ -34,6 +43,7 @@ impl Wallet {
             Wallet::List(verb) => verb.run(global),
             Wallet::Show(verb) => verb.run(global),
             Wallet::Set(verb) => verb.run(global),
+            Wallet::Register(verb) => verb.run(global),
         }
     }
 }
@@ -64,8 +74,12 @@ struct Record {
     fingerprint: String,
     path: String,
     xpub: String,
+    /// Empty until the wallet is registered, as are the two behind it.
     descriptor: String,
+    wallet_policy: String,
+    id: String,
     policy: String,
+    reach: Option<(u32, u32)>,
 }
 
 impl Record {
@@ -79,19 +93,32 @@ impl Record {
             kind(v::CKA_COUNTERSIGN_XPUB),
             kind(v::CKA_COUNTERSIGN_FINGERPRINT),
             kind(v::CKA_COUNTERSIGN_PATH),
+            kind(v::CKA_COUNTERSIGN_WALLET_POLICY),
+            kind(v::CKA_COUNTERSIGN_WALLET_ID),
+            kind(v::CKA_COUNTERSIGN_REACH),
         ];
         let attributes = Attributes::read(session, wallet, &types, Act::Read)?;
-        let fingerprint = attributes.bytes(v::CKA_COUNTERSIGN_FINGERPRINT).unwrap_or_default();
+        let hex = |number| -> String {
+            let bytes = attributes.bytes(number).unwrap_or_default();
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
         Ok(Record {
             label: attributes.label(),
             network: attributes.text(v::CKA_COUNTERSIGN_NETWORK),
             users: attributes.text(v::CKA_COUNTERSIGN_USERS).lines().map(str::to_owned).collect(),
-            fingerprint: fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+            fingerprint: hex(v::CKA_COUNTERSIGN_FINGERPRINT),
             path: attributes.text(v::CKA_COUNTERSIGN_PATH),
             xpub: attributes.text(v::CKA_COUNTERSIGN_XPUB),
             descriptor: attributes.text(v::CKA_COUNTERSIGN_DESCRIPTOR),
+            wallet_policy: attributes.text(v::CKA_COUNTERSIGN_WALLET_POLICY),
+            id: hex(v::CKA_COUNTERSIGN_WALLET_ID),
             policy: attributes.text(v::CKA_COUNTERSIGN_POLICY),
+            reach: attributes.numbers(v::CKA_COUNTERSIGN_REACH),
         })
+    }
+
+    fn registered<'a>(&self, value: &'a str) -> Option<&'a str> {
+        (!value.is_empty()).then_some(value)
     }
 
     fn to_json(&self) -> Value {
@@ -102,7 +129,9 @@ impl Record {
             "fingerprint": self.fingerprint,
             "path": self.path,
             "xpub": self.xpub,
-            "descriptor": self.descriptor,
+            "descriptor": self.registered(&self.descriptor),
+            "wallet_policy": self.registered(&self.wallet_policy),
+            "id": self.registered(&self.id),
             "policy": self.policy,
         })
     }
@@ -115,10 +144,54 @@ impl Record {
             ("fingerprint", self.fingerprint.clone()),
             ("path", self.path.clone()),
             ("xpub", self.xpub.clone()),
-            ("descriptor", self.descriptor.clone()),
+            ("descriptor", self.registered(&self.descriptor).unwrap_or("not registered yet").into()),
+            ("wallet policy", self.registered(&self.wallet_policy).unwrap_or("not registered yet").into()),
+            ("id", self.registered(&self.id).unwrap_or("not registered yet").into()),
             ("policy", self.policy.clone()),
         ])
     }
+}
+
+/// A wallet as the signer sees it, without its secrets.
+pub(crate) struct Watched {
+    pub(crate) watch: WatchOnly,
+    pub(crate) policy: String,
+    pub(crate) reach: Reach,
+    /// The master fingerprints of the token's other wallets.
+    pub(crate) siblings: Vec<Fingerprint>,
+}
+
+/// What the module shows of a wallet is all that its checks need.
+pub(crate) fn watched(session: &Session, label: &str) -> Result<Watched, CommandError> {
+    let (ours, others): (Vec<_>, Vec<_>) =
+        read_wallets(session, None)?.into_iter().partition(|wallet| wallet.label == label);
+    let wallet = ours.first().ok_or_else(|| no_such_wallet(label))?;
+    if wallet.descriptor.is_empty() {
+        return Err(CommandError::new(
+            format!("wallet {label} is not registered yet, so it signs nothing"),
+            format!("countersign wallet register {} --wallet-policy FILE", crate::names::quoted(label)),
+        ));
+    }
+    let rebuilt = || {
+        let network = Network::from_str(&wallet.network).ok()?;
+        let origin = (Fingerprint::from_str(&wallet.fingerprint).ok()?, &wallet.path.parse().ok()?);
+        let xpub = Xpub::from_str(&wallet.xpub).ok()?;
+        let secp = Secp256k1::new();
+        let watch = WatchOnly::register(label, &wallet.descriptor, origin, &xpub, network, &secp).ok()?;
+        Some((watch, wallet.reach?))
+    };
+    let (watch, (external, internal)) = rebuilt().ok_or_else(|| {
+        CommandError::new(
+            format!("what the module shows of wallet {label} cannot be read"),
+            "use the program that came with the module",
+        )
+    })?;
+    Ok(Watched {
+        watch,
+        policy: wallet.policy.clone(),
+        reach: Reach::at(external, internal),
+        siblings: others.iter().filter_map(|other| Fingerprint::from_str(&other.fingerprint).ok()).collect(),
+    })
 }
 
 /// The wallets, or the one of that label, by label.

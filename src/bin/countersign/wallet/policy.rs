@@ -32,6 +32,9 @@ pub(super) struct PolicyOptions {
     /// No limit at all: a right code signs anything
     #[arg(long)]
     unlimited: bool,
+    /// Sign only beside a valid signature of this cosigner: its master fingerprint, eight hex digits
+    #[arg(long, value_name = "FINGERPRINT", requires = "limits", conflicts_with = "policy")]
+    require_cosigner: Option<String>,
 }
 
 impl PolicyOptions {
@@ -40,20 +43,21 @@ impl PolicyOptions {
         if let Some(path) = &self.policy {
             return read(path).map(Some);
         }
-        if self.unlimited {
-            return Ok(Some("unlimited = true\n".into()));
-        }
+        let limits = if self.unlimited { "unlimited = true\n".into() } else { self.limits() };
+        let cosigner =
+            self.require_cosigner.as_ref().map(|cosigner| format!("require_cosigner = \"{cosigner}\"\n"));
+        let document = limits + &cosigner.unwrap_or_default();
+        Ok((!document.is_empty()).then_some(document))
+    }
+
+    fn limits(&self) -> String {
         let limits = [
             ("max_transaction_sat", self.max_transaction_sat),
             ("max_fee_sat", self.max_fee_sat),
             ("max_fee_sat_per_vbyte", self.max_fee_sat_per_vbyte),
             ("max_fee_percent", self.max_fee_percent),
         ];
-        let document: String = limits
-            .iter()
-            .filter_map(|(name, limit)| limit.map(|limit| format!("{name} = {limit}\n")))
-            .collect();
-        Ok((!document.is_empty()).then_some(document))
+        limits.iter().filter_map(|(name, limit)| limit.map(|limit| format!("{name} = {limit}\n"))).collect()
     }
 }
 

@@ -1,0 +1,213 @@
+//! `countersign psbt show`: the signer's own checks, on the public side of the wallet that the module shows.
+
+use std::path::PathBuf;
+
+use bitcoin::secp256k1::Secp256k1;
+use bitcoin::{Address, Script, TxOut};
+use clap::Args;
+use countersign::kernel::policy::Policy;
+use countersign::kernel::psbt::{self, CheckedPsbt, Surroundings};
+use countersign::kernel::wallet::{Chain, Location, Network};
+use serde_json::{Value, json};
+
+use crate::Global;
+use crate::error::CommandError;
+use crate::module::Module;
+use crate::names;
+use crate::output::{Report, details, table};
+use crate::psbt_file;
+use crate::secret::EitherPin;
+use crate::wallet::{Watched, watched};
+
+/// Show a PSBT as the signer sees it.
+///
+/// Which inputs and outputs are the wallet's, what leaves it, the fee, and what the signer would refuse. No code is
+/// needed, and none is spent.
+#[derive(Args)]
+pub(crate) struct Show {
+    /// The wallet that is asked to sign
+    #[arg(long, value_name = "LABEL", value_parser = names::wallet_label)]
+    wallet: String,
+    /// The PSBT; - is standard input
+    #[arg(long = "in", value_name = "FILE", default_value = "-")]
+    input: PathBuf,
+    #[command(flatten)]
+    pin: EitherPin,
+}
+
+impl Show {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let (psbt, _) = psbt_file::read(Some(&self.input))?;
+        let module = Module::open(global)?;
+        let session = module.either_session(&self.pin)?;
+        let watched = watched(&session, &self.wallet)?;
+        let policy = Policy::parse(&watched.policy).map_err(|error| {
+            CommandError::new(
+                format!("the wallet's policy cannot be read: {error}"),
+                "use the program that came with the module",
+            )
+        })?;
+        Ok(match check(&psbt, &watched, &policy) {
+            Ok(checked) => {
+                show_checked(&checked, &watched, policy.refusing_rule(&checked).map(|rule| rule.tag()))
+            }
+            Err(refusal) => show_refused(&psbt, &watched, &refusal.to_string()),
+        })
+    }
+}
+
+fn check(psbt: &[u8], watched: &Watched, policy: &Policy) -> Result<CheckedPsbt, psbt::PsbtError> {
+    let secp = Secp256k1::new();
+    let around = Surroundings {
+        reach: watched.reach,
+        require_cosigner: policy.require_cosigner(),
+        is_sibling: &|fingerprint| watched.siblings.contains(fingerprint),
+        secp: &secp,
+    };
+    CheckedPsbt::parse(psbt.to_vec(), &watched.watch, &around)
+}
+
+/// One input or output, as a row.
+struct Line {
+    index: usize,
+    /// Where it is in the wallet, if it is proved to be there; `None` where nothing is proved of anything.
+    whose: Option<Option<Location>>,
+    value: Option<u64>,
+    address: String,
+}
+
+impl Line {
+    fn new(index: usize, paid: &TxOut, whose: Option<Option<Location>>, network: Network) -> Line {
+        Line {
+            index,
+            whose,
+            value: Some(paid.value.to_sat()),
+            address: address(&paid.script_pubkey, network),
+        }
+    }
+
+    fn whose(&self) -> String {
+        match &self.whose {
+            None => "?".into(),
+            Some(None) => "foreign".into(),
+            Some(Some(Location { chain: Chain::External, index })) => format!("ours, external {index}"),
+            Some(Some(Location { chain: Chain::Internal, index })) => format!("ours, internal {index}"),
+        }
+    }
+
+    fn to_row(&self) -> Vec<String> {
+        let value = self.value.map_or("?".into(), |value| value.to_string());
+        vec![self.index.to_string(), self.whose(), value, self.address.clone()]
+    }
+
+    fn to_json(&self) -> Value {
+        let location = self.whose.flatten().map(|location| {
+            let chain = if location.chain == Chain::External { "external" } else { "internal" };
+            json!({ "chain": chain, "index": location.index })
+        });
+        json!({
+            "index": self.index,
+            "ours": self.whose.map(|whose| whose.is_some()),
+            "location": location,
+            "value_sat": self.value,
+            "address": self.address,
+        })
+    }
+}
+
+const HEADING: [&str; 4] = ["#", "WHOSE", "SATOSHI", "ADDRESS"];
+
+fn show_checked(checked: &CheckedPsbt, watched: &Watched, rule: Option<&str>) -> Report {
+    let network = watched.watch.network();
+    let our_inputs: Vec<_> = checked.our_inputs().collect();
+    let located = |ours: &[(usize, Location)], index| {
+        Some(ours.iter().find(|(there, _)| *there == index).map(|(_, location)| *location))
+    };
+    let inputs: Vec<Line> = (checked.prevouts().iter().enumerate())
+        .map(|(index, spent)| Line::new(index, spent, located(&our_inputs, index), network))
+        .collect();
+    let outputs: Vec<Line> = (checked.transaction().output.iter().enumerate())
+        .map(|(index, paid)| Line::new(index, paid, located(checked.our_outputs(), index), network))
+        .collect();
+    let feerate = checked.fee() as f64 / checked.vsize() as f64;
+    let all_ours = our_inputs.len() == inputs.len();
+    let leaves = if all_ours {
+        format!("{} sat, fee included", checked.leaves())
+    } else {
+        format!("{} sat: all of it, while an input is not proved to be the wallet's", checked.leaves())
+    };
+    let verdict = match rule {
+        None => "nothing: a right code signs it".to_owned(),
+        Some(rule) => format!("{rule} (the wallet's policy, and the code would be spent)"),
+    };
+    let text = format!(
+        "{}\nInputs\n{}\nOutputs\n{}",
+        details(&[
+            ("wallet", watched.watch.label().to_owned()),
+            ("transaction", checked.transaction().compute_txid().to_string()),
+            ("leaves", leaves),
+            ("fee", format!("{} sat, {feerate:.1} sat/vB of {} vB", checked.fee(), checked.vsize())),
+            ("refused", verdict),
+        ]),
+        rows(&inputs),
+        rows(&outputs),
+    );
+    let json = json!({
+        "wallet": watched.watch.label(),
+        "txid": checked.transaction().compute_txid().to_string(),
+        "inputs": inputs.iter().map(Line::to_json).collect::<Vec<_>>(),
+        "outputs": outputs.iter().map(Line::to_json).collect::<Vec<_>>(),
+        "leaves_sat": checked.leaves(),
+        "fee_sat": checked.fee(),
+        "vsize": checked.vsize(),
+        "refused": rule.map(|rule| json!({ "by": "policy", "rule": rule })),
+    });
+    Report::new(text, json)
+}
+
+/// What can be said of a PSBT of which nothing is proved.
+fn show_refused(psbt: &[u8], watched: &Watched, refusal: &str) -> Report {
+    let network = watched.watch.network();
+    let transaction = psbt::transaction_of(psbt).ok();
+    let inputs: Vec<Line> = (transaction.iter().flat_map(|transaction| &transaction.input).enumerate())
+        .map(|(index, input)| Line {
+            index,
+            whose: None,
+            value: None,
+            address: format!("spends {}", input.previous_output),
+        })
+        .collect();
+    let outputs: Vec<Line> = (transaction.iter().flat_map(|transaction| &transaction.output).enumerate())
+        .map(|(index, paid)| Line::new(index, paid, None, network))
+        .collect();
+    let txid = transaction.as_ref().map(|transaction| transaction.compute_txid().to_string());
+    let mut text = details(&[
+        ("wallet", watched.watch.label().to_owned()),
+        ("transaction", txid.clone().unwrap_or_else(|| "none".into())),
+        ("refused", format!("{refusal} (no code would be spent)")),
+    ]);
+    if transaction.is_some() {
+        text = format!("{text}\nInputs\n{}\nOutputs\n{}", rows(&inputs), rows(&outputs));
+    }
+    let json = json!({
+        "wallet": watched.watch.label(),
+        "txid": txid,
+        "inputs": inputs.iter().map(Line::to_json).collect::<Vec<_>>(),
+        "outputs": outputs.iter().map(Line::to_json).collect::<Vec<_>>(),
+        "refused": { "by": "check", "reason": refusal },
+    });
+    Report::new(text, json)
+}
+
+fn rows(lines: &[Line]) -> String {
+    table(&HEADING, &lines.iter().map(Line::to_row).collect::<Vec<_>>())
+}
+
+/// The address of a script, or the script where it has none.
+fn address(script: &Script, network: Network) -> String {
+    match Address::from_script(script, network.addresses()) {
+        Ok(address) => address.to_string(),
+        Err(_) if script.is_op_return() => "OP_RETURN".into(),
+        Err(_) => format!("script {}", script.to_hex_string()),
+    }
+}

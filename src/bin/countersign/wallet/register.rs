@@ -1,0 +1,70 @@
+//! `countersign wallet register`: `C_SetAttributeValue`, once for a wallet.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use countersign::kernel::wallet::Network;
+use countersign::pkcs11::vendor as v;
+use cryptoki::object::ObjectClass;
+use serde_json::json;
+
+use super::script::{self, OurKey};
+use super::{Record, find_wallet};
+use crate::Global;
+use crate::attributes::text;
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::module::Module;
+use crate::names::{self, printable};
+use crate::output::Report;
+use crate::secret::SoPin;
+
+/// Register the script of a wallet that was created with --key-only.
+///
+/// It is done once: coins may be sent there from then on. Compare the wallet's id with the cosigners first: it is the
+/// SHA-256 of the descriptor, which all of you must have alike.
+#[derive(Args)]
+pub(crate) struct Register {
+    /// The wallet's label
+    #[arg(value_parser = names::wallet_label)]
+    label: String,
+    /// The wallet policy (BIP 388) or descriptor; "ours" stands for the wallet's own key
+    #[arg(long, value_name = "FILE")]
+    wallet_policy: PathBuf,
+    #[command(flatten)]
+    pin: SoPin,
+}
+
+impl Register {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let registration = script::read(&self.wallet_policy)?;
+        let module = Module::open(global)?;
+        let session = module.so_session(&self.pin)?;
+        let object = find_wallet(&session, ObjectClass::PUBLIC_KEY, &self.label)?;
+        let change = [text(v::CKA_COUNTERSIGN_WALLET_POLICY, &registration)];
+        let answer = session.update_attributes(object, &change).during(Act::SetWallet(&self.label));
+        let wallet = Record::read(&session, object)?;
+        answer.map_err(|error| name_the_cause(&wallet, &registration, error))?;
+        let text = format!("Wallet {} is registered.\n\n{}", printable(&wallet.label), wallet.to_text());
+        Ok(Report::new(text, json!({ "wallet": wallet.to_json() })).note(
+            "next: compare the id with every cosigner before coins are sent to an address of this wallet",
+        ))
+    }
+}
+
+fn name_the_cause(wallet: &Record, registration: &str, mut error: CommandError) -> CommandError {
+    if error.is("CKR_ATTRIBUTE_READ_ONLY") {
+        error.what = format!("wallet {} is registered already, and is registered only once", wallet.label);
+        error.next = "create another wallet for another script".into();
+        return error;
+    }
+    let reason = OurKey::shown(&wallet.fingerprint, &wallet.path, &wallet.xpub)
+        .zip(Network::from_str(&wallet.network).ok())
+        .and_then(|(ours, network)| script::refusal(registration, &ours, network, &wallet.policy));
+    if let Some(reason) = reason {
+        error.what = format!("this cannot be registered: {reason}");
+        error.next = "correct the file that --wallet-policy names".into();
+    }
+    error
+}

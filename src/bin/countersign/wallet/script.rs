@@ -1,0 +1,150 @@
+//! A wallet's script as options, and why the module would not register one.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use bitcoin::bip32::{DerivationPath, Fingerprint, Xpriv, Xpub};
+use bitcoin::secp256k1::Secp256k1;
+use clap::{Args, ValueEnum};
+use countersign::kernel::policy::Policy;
+use countersign::kernel::wallet::registration::{self, MAX_REGISTRATION_LEN};
+use countersign::kernel::wallet::{Network, WatchOnly};
+
+use crate::error::CommandError;
+
+/// The script of a wallet that is created.
+#[derive(Args, Default)]
+#[command(next_help_heading = "Script (a single key in P2WPKH where none is named)")]
+pub(super) struct ScriptOptions {
+    /// The script of a wallet with a single key
+    #[arg(long, value_enum, conflicts_with_all = ["wallet_policy", "key_only"])]
+    script: Option<SingleKey>,
+    /// Take the wallet policy (BIP 388) or descriptor from this file; "ours" stands for the key that is made
+    #[arg(long, value_name = "FILE", conflicts_with = "key_only")]
+    wallet_policy: Option<PathBuf>,
+    /// Make the key only: the script is registered later, once the cosigners have the key
+    #[arg(long, requires = "path")]
+    key_only: bool,
+    /// The account's path, as in m/48'/0'/0'/2' [default: the one of BIP 44, 49, 84, 86 or 48]
+    #[arg(long)]
+    path: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SingleKey {
+    /// P2PKH (BIP 44)
+    Pkh,
+    /// P2SH-P2WPKH (BIP 49)
+    ShWpkh,
+    /// P2WPKH (BIP 84)
+    Wpkh,
+    /// Taproot, key path (BIP 86)
+    Tr,
+}
+
+impl ScriptOptions {
+    /// What is registered; `None` leaves it to the module.
+    pub(super) fn registration(&self) -> Result<Option<String>, CommandError> {
+        if self.key_only {
+            return Ok(Some(String::new()));
+        }
+        if let Some(path) = &self.wallet_policy {
+            return read(path).map(Some);
+        }
+        let template = self.script.map(|script| match script {
+            SingleKey::Pkh => "pkh(@0/**)",
+            SingleKey::ShWpkh => "sh(wpkh(@0/**))",
+            SingleKey::Wpkh => "wpkh(@0/**)",
+            SingleKey::Tr => "tr(@0/**)",
+        });
+        Ok(template.map(|template| format!("{template}\n{}", registration::OURS)))
+    }
+
+    pub(super) fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+}
+
+/// Reads a wallet policy or descriptor.
+pub(super) fn read(path: &Path) -> Result<String, CommandError> {
+    let failed = |why: String| {
+        CommandError::new(
+            format!("the wallet policy cannot be read from {}: {why}", path.display()),
+            "check the file that --wallet-policy names",
+        )
+    };
+    let file = std::fs::File::open(path).map_err(|reason| failed(reason.to_string()))?;
+    let mut text = String::new();
+    file.take(MAX_REGISTRATION_LEN as u64 + 1)
+        .read_to_string(&mut text)
+        .map_err(|reason| failed(reason.to_string()))?;
+    if text.trim().is_empty() {
+        return Err(failed("it is empty".into()));
+    }
+    Ok(text)
+}
+
+/// Our key, as far as a client knows it.
+pub(super) struct OurKey {
+    fingerprint: Fingerprint,
+    path: DerivationPath,
+    xpub: Xpub,
+}
+
+impl OurKey {
+    /// The key of a wallet that the module shows.
+    pub(super) fn shown(fingerprint: &str, path: &str, xpub: &str) -> Option<OurKey> {
+        Some(OurKey {
+            fingerprint: Fingerprint::from_str(fingerprint).ok()?,
+            path: path.parse().ok()?,
+            xpub: Xpub::from_str(xpub).ok()?,
+        })
+    }
+
+    /// Any key, in place of the one that would be made.
+    fn stand_in(path: DerivationPath, network: Network) -> Option<OurKey> {
+        let secp = Secp256k1::new();
+        let master = Xpriv::new_master(network.kind(), b"a stand-in, known to everybody").ok()?;
+        let account = master.derive_priv(&secp, &path).ok()?;
+        let xpub = Xpub::from_priv(&secp, &account);
+        Some(OurKey { fingerprint: master.fingerprint(&secp), path, xpub })
+    }
+}
+
+/// Why the module would not make a wallet with this registration and policy, where it is for one of them.
+pub(super) fn refusal_to_create(
+    registration: &str,
+    path: Option<&str>,
+    network: &str,
+    policy: &str,
+) -> Option<String> {
+    let network = Network::from_str(network).ok()?;
+    let path = match path {
+        Some(path) => registration::parse_path(path, network),
+        None => registration::standard_path(registration, network),
+    };
+    let path = match path {
+        Ok(path) => path,
+        Err(error) => return Some(error.to_string()),
+    };
+    if registration.is_empty() {
+        return None;
+    }
+    refusal(registration, &OurKey::stand_in(path, network)?, network, policy)
+}
+
+/// Why the module would not register this for a key.
+pub(super) fn refusal(registration: &str, ours: &OurKey, network: Network, policy: &str) -> Option<String> {
+    let origin = (ours.fingerprint, &ours.path);
+    let watch = match WatchOnly::register("", registration, origin, &ours.xpub, network, &Secp256k1::new()) {
+        Ok(watch) => watch,
+        Err(error) => return Some(error.to_string()),
+    };
+    let cosigner = Policy::parse(policy).ok()?.require_cosigner()?;
+    (!watch.cosigners().any(|there| there == cosigner)).then(|| {
+        format!(
+            "the policy requires cosigner {cosigner}, and no key of the wallet policy has this fingerprint"
+        )
+    })
+}

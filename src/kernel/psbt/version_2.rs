@@ -1,0 +1,155 @@
+//! Version 2 of a PSBT (BIP 370), written as version 0 for the one parser: the fields that make the transaction are
+//! taken out of the maps and put together, all others stay as they are.
+
+use bitcoin::absolute::{LOCK_TIME_THRESHOLD, LockTime};
+use bitcoin::consensus::serialize;
+use bitcoin::hashes::Hash;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, transaction};
+
+use super::layout::{self, Cursor, GLOBAL_UNSIGNED_TX, Layout};
+use super::{PsbtError, refuse};
+use crate::kernel::rule::Rule;
+
+const GLOBAL_TX_VERSION: u8 = 0x02;
+const GLOBAL_FALLBACK_LOCKTIME: u8 = 0x03;
+const GLOBAL_TX_MODIFIABLE: u8 = 0x06;
+const GLOBAL_VERSION: u8 = 0xfb;
+const IN_PREVIOUS_TXID: u8 = 0x0e;
+const IN_OUTPUT_INDEX: u8 = 0x0f;
+const IN_SEQUENCE: u8 = 0x10;
+const IN_REQUIRED_TIME_LOCKTIME: u8 = 0x11;
+const IN_REQUIRED_HEIGHT_LOCKTIME: u8 = 0x12;
+const OUT_AMOUNT: u8 = 0x03;
+const OUT_SCRIPT: u8 = 0x04;
+
+/// The same PSBT in version 0.
+pub(super) fn to_version_0(bytes: &[u8], layout: &Layout) -> Result<Vec<u8>, PsbtError> {
+    let mut cursor = Cursor::behind_magic(bytes)?;
+    let mut rest = Vec::with_capacity(bytes.len());
+    let global = Global::take(&mut cursor, &mut rest)?;
+    let (inputs, outputs) = (layout.inputs(), layout.maps - layout.inputs());
+    if inputs == 0 {
+        // Without inputs the transaction has no unambiguous serialization (BIP 144).
+        return Err(refuse(Rule::NoInputOfOurs, "the transaction has no inputs"));
+    }
+    let inputs = (0..inputs).map(|_| Input::take(&mut cursor, &mut rest)).collect::<Result<Vec<_>, _>>()?;
+    let outputs = (0..outputs).map(|_| take_output(&mut cursor, &mut rest)).collect::<Result<Vec<_>, _>>()?;
+    let transaction = Transaction {
+        version: transaction::Version(global.tx_version),
+        lock_time: lock_time(&inputs, global.fallback)?,
+        input: inputs.into_iter().map(|input| input.unsigned).collect(),
+        output: outputs,
+    };
+    let unsigned = serialize(&transaction);
+    layout::check_unsigned_len(unsigned.len())?;
+    Ok(layout::with_unsigned_tx(&unsigned, &rest))
+}
+
+struct Global {
+    tx_version: i32,
+    fallback: LockTime,
+}
+
+impl Global {
+    fn take(cursor: &mut Cursor<'_>, rest: &mut Vec<u8>) -> Result<Global, PsbtError> {
+        let (mut tx_version, mut fallback) = (None, LockTime::ZERO);
+        cursor.map(rest, |key_type, value| {
+            match key_type {
+                GLOBAL_UNSIGNED_TX => return Err(broken("it has an unsigned transaction")),
+                GLOBAL_TX_VERSION => tx_version = Some(i32::from_le_bytes(fixed(value)?)),
+                GLOBAL_FALLBACK_LOCKTIME => {
+                    fallback = LockTime::from_consensus(u32::from_le_bytes(fixed(value)?));
+                }
+                // The counts are held against the maps by the layout.
+                layout::GLOBAL_INPUT_COUNT | layout::GLOBAL_OUTPUT_COUNT => {}
+                GLOBAL_TX_MODIFIABLE => drop(fixed::<1>(value)?),
+                GLOBAL_VERSION => drop(fixed::<4>(value)?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        let tx_version = tx_version.ok_or_else(|| broken("the transaction's version is missing"))?;
+        Ok(Global { tx_version, fallback })
+    }
+}
+
+struct Input {
+    unsigned: TxIn,
+    time: Option<u32>,
+    height: Option<u32>,
+}
+
+impl Input {
+    fn take(cursor: &mut Cursor<'_>, rest: &mut Vec<u8>) -> Result<Input, PsbtError> {
+        let (mut txid, mut vout, mut sequence) = (None, None, Sequence::MAX);
+        let (mut time, mut height) = (None, None);
+        cursor.map(rest, |key_type, value| {
+            match key_type {
+                IN_PREVIOUS_TXID => txid = Some(Txid::from_byte_array(fixed(value)?)),
+                IN_OUTPUT_INDEX => vout = Some(u32::from_le_bytes(fixed(value)?)),
+                IN_SEQUENCE => sequence = Sequence(u32::from_le_bytes(fixed(value)?)),
+                IN_REQUIRED_TIME_LOCKTIME => time = Some(u32::from_le_bytes(fixed(value)?)),
+                IN_REQUIRED_HEIGHT_LOCKTIME => height = Some(u32::from_le_bytes(fixed(value)?)),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        if time.is_some_and(|time| time < LOCK_TIME_THRESHOLD) {
+            return Err(broken("a required time is a height"));
+        }
+        if height.is_some_and(|height| height == 0 || height >= LOCK_TIME_THRESHOLD) {
+            return Err(broken("a required height is zero or a time"));
+        }
+        let (Some(txid), Some(vout)) = (txid, vout) else {
+            return Err(broken("an input does not say what it spends"));
+        };
+        let unsigned = TxIn {
+            previous_output: OutPoint { txid, vout },
+            script_sig: ScriptBuf::new(),
+            sequence,
+            witness: Witness::new(),
+        };
+        Ok(Input { unsigned, time, height })
+    }
+}
+
+fn take_output(cursor: &mut Cursor<'_>, rest: &mut Vec<u8>) -> Result<TxOut, PsbtError> {
+    let (mut value, mut script) = (None, None);
+    cursor.map(rest, |key_type, field| {
+        match key_type {
+            // A negative amount becomes one over 21 million bitcoin, and is refused as such.
+            OUT_AMOUNT => value = Some(Amount::from_sat(u64::from_le_bytes(fixed(field)?))),
+            OUT_SCRIPT => script = Some(ScriptBuf::from_bytes(field.to_vec())),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    match (value, script) {
+        (Some(value), Some(script_pubkey)) => Ok(TxOut { value, script_pubkey }),
+        _ => Err(broken("an output does not say what it pays, and to which script")),
+    }
+}
+
+/// BIP 370, "Determining Lock Time": the highest required one, by height where all inputs that require one allow it.
+fn lock_time(inputs: &[Input], fallback: LockTime) -> Result<LockTime, PsbtError> {
+    let mut requiring =
+        inputs.iter().filter(|input| input.time.is_some() || input.height.is_some()).peekable();
+    if requiring.peek().is_none() {
+        return Ok(fallback);
+    }
+    let (mut height, mut time) = (Some(0), Some(0));
+    for input in requiring {
+        height = height.zip(input.height).map(|(highest, height)| highest.max(height));
+        time = time.zip(input.time).map(|(highest, time)| highest.max(time));
+    }
+    let required = height.or(time).ok_or_else(|| broken("its inputs require a time and a height"))?;
+    Ok(LockTime::from_consensus(required))
+}
+
+fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], PsbtError> {
+    value.try_into().map_err(|_| broken("a field has another length than its type"))
+}
+
+fn broken(why: &str) -> PsbtError {
+    PsbtError::NotPsbt(format!("version 2: {why}"))
+}
