@@ -171,8 +171,9 @@ fn has_our_signature(input: &Input, ours: &Rebuilt) -> bool {
     }
 }
 
-/// The outputs proved ours, with their place. `change-path`, `change-multisig`, `network`. An output that claims our
-/// key and is not paid to it (`change-fraud`) is not ours: it counts as spent.
+/// The outputs proved ours, with their place. `change-path`, `network`, and `change-multisig` where the script that comes
+/// with it has our key and is not the registered one. Any other output that claims our key and is not paid to us
+/// (`change-fraud`) is not ours: it counts as spent.
 pub(super) fn outputs(
     psbt: &Decoded,
     wallet: &WatchOnly,
@@ -222,7 +223,7 @@ fn prove_output(
     }
     if rebuilt.script_pubkey.as_script() != paid {
         // Our key truly, in a script that is not the registered one: nobody pays there but by fraud.
-        if wallet.cosigners().next().is_some() {
+        if wallet.cosigners().next().is_some() && shows_our_key(output, &rebuilt.key) {
             return Err(refuse(
                 Rule::ChangeMultisig,
                 format!(
@@ -237,6 +238,16 @@ fn prove_output(
         check_taproot("output", index, output.tap_internal_key, root, &taproot)?;
     }
     Ok(Some(location))
+}
+
+/// Whether the scripts that come with an output have our key in them.
+fn shows_our_key(output: &Output, key: &PublicKey) -> bool {
+    let x_only = key.x_only_public_key().0.serialize();
+    // A compressed key has the x-only one in it.
+    let has_ours = |script: &Script| script.as_bytes().windows(x_only.len()).any(|window| window == x_only);
+    output.redeem_script.iter().chain(&output.witness_script).any(|script| has_ours(script))
+        || output.tap_tree.iter().any(|tree| tree.script_leaves().any(|leaf| has_ours(leaf.script())))
+        || output.tap_internal_key.is_some_and(|internal| internal.serialize() == x_only)
 }
 
 fn taproot_of(rebuilt: &Rebuilt) -> Option<Taproot> {
