@@ -1,117 +1,183 @@
-//! The cost of each step of the way of one signature, and its ratio to what no signer can do without.
+//! The cost of each step of the way of one signature, of each script type, of many inputs, in time and in memory.
 //!
-//! `cargo bench --bench way` prints criterion's figures for the whole, then a table of the steps with their ratio to raw
-//! `sighash + low-R ECDSA sign`, all measured in the same run: quote the ratios, not the microseconds. The ledger is in
-//! memory, so that the table shows the computing; what a durable commit costs stands in its last lines.
+//! `cargo bench --bench way` prints criterion's figures for the whole, then tables of ratios, each taken in the same run:
+//! quote the ratios, not the microseconds. The ledger is in memory, so that the tables show the computing; what a durable
+//! commit costs stands in a table of its own.
 
-use std::collections::HashMap;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use bitcoin::absolute::LockTime;
 use bitcoin::psbt::Psbt;
-use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1, SecretKey};
-use bitcoin::sighash::{EcdsaSighashType, SighashCache};
-use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness, transaction};
+use bitcoin::secp256k1::{Keypair, Message, Secp256k1};
+use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType};
+use bitcoin::{ScriptBuf, TxOut};
 use criterion::{BatchSize, Criterion};
-use totp_rs::{Builder, Totp};
+use totp_rs::Totp;
 use zeroize::Zeroizing;
 
-use countersign::admin::{NewUser, NewWallet};
 use countersign::engine::{Engine, WalletId};
 use countersign::kernel::approval::Approval;
-use countersign::kernel::clock::Reading;
 use countersign::kernel::otp::{self, OtpHash};
 use countersign::kernel::policy::{Approved, Verdict};
-use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
-use countersign::kernel::receipt::{Batch, Content, Receipt};
+use countersign::kernel::psbt::CheckedPsbt;
+use countersign::kernel::receipt::{Batch, Receipt};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization};
-use countersign::kernel::state::{self, Claim, Purpose, Reach, Subject, UserRecord, Versioned, WalletState};
-use countersign::kernel::wallet::{Chain, Location, Network, Wallet, WalletRecord, script_pubkey};
-use countersign::ports::{
-    AnchorSlots, BackingError, Clock, Ledger, LedgerError, Plain, Random, RandomError, Vault,
-};
+use countersign::kernel::state::{self, Claim, Purpose, Subject, UserRecord, Versioned, WalletState};
+use countersign::kernel::wallet::Wallet;
+use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, Vault};
 use countersign::shell::ledger::{self, SealedLedger};
 use countersign::shell::lock::StoreLock;
 use countersign::shell::sqlite::{Header, Sqlite};
+use support::scripts::{SCRIPTS, Script, good_psbt, named};
+use support::{Bench, ManualClock, MemoryLedger, SystemRandom, alone, watch};
 
-const START: u64 = 1_800_000_000;
 const ROUNDS: usize = 300;
+const UNLIMITED: &str = "unlimited = true";
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting { now: AtomicUsize::new(0), peak: AtomicUsize::new(0) };
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().without_plots();
     for inputs in [1, 100] {
-        let bench = Bench::new(Box::new(MemoryVault), inputs);
+        let way = Way::new(named("wpkh"), inputs);
         criterion.bench_function(&format!("whole way, {inputs} input(s), ledger in memory"), |bencher| {
-            bencher.iter_batched(
-                || bench.approval(),
-                |approval| bench.sign(approval),
-                BatchSize::PerIteration,
-            );
+            bencher.iter_batched(|| way.approval(), |approval| way.sign(approval), BatchSize::PerIteration);
         });
     }
     criterion.final_summary();
     for inputs in [1, 100] {
-        print_table(inputs);
+        print_steps(inputs);
     }
+    print_scripts();
+    print_memory();
     print_commits();
 }
 
-/// Prints the steps for a transaction of so many inputs.
-fn print_table(inputs: usize) {
-    let bench = Bench::new(Box::new(MemoryVault), inputs);
+/// Prints the steps for a transaction of so many P2WPKH inputs.
+fn print_steps(inputs: u32) {
+    let (way, steps) = (Way::new(named("wpkh"), inputs), Steps::new(inputs));
     let rounds = ROUNDS / if inputs > 1 { 10 } else { 1 };
-    let raw = median(rounds, || (), |()| bench.raw(false));
-    let raw_verified = median(rounds, || (), |()| bench.raw(true));
-    println!("\nOne transaction of {inputs} input(s), medians of {rounds} rounds");
-    println!("{:44} {:>10} {:>8}", "step", "µs", "ratio");
-    let row = |step: &str, ns: f64| println!("{step:44} {:>10.1} {:>8.3}", ns / 1000.0, ns / raw);
+    let raw = median(rounds, || (), |()| steps.raw.ecdsa(false));
+    let raw_verified = median(rounds, || (), |()| steps.raw.ecdsa(true));
+    println!("\nOne transaction of {inputs} P2WPKH input(s), medians of {rounds} rounds");
+    println!("{:44} {:>10} {:>8} {:>8}", "step", "µs", "to raw", "verified");
+    let row = |step: &str, ns: f64| {
+        println!("{step:44} {:>10.1} {:>8.3} {:>8.3}", ns / 1000.0, ns / raw, ns / raw_verified);
+    };
     row("raw: sighash + low-R sign", raw);
     row("raw: sighash + low-R sign + verify", raw_verified);
-    row("Approval::parse", median(rounds, || bench.parameter(), |parameter| Approval::parse(&parameter)));
-    row("CheckedPsbt::parse", median(rounds, || (), |()| bench.checked()));
-    row("charge, ledger not counted", median(rounds, || bench.claims(), |claims| bench.charge(claims)));
+    row("Approval::parse", median(rounds, || parameter("123456"), |parameter| Approval::parse(&parameter)));
+    row("CheckedPsbt::parse", median(rounds, || steps.psbt.clone(), |psbt| steps.checked(psbt)));
+    row("charge, ledger not counted", median(rounds, || steps.claims(), |claims| steps.charge(claims)));
     row(
         "otp::verify",
-        median(rounds, || bench.charge(bench.claims()), |charged| otp::verify(charged, bench.clock.now())),
+        median(rounds, || steps.charge(steps.claims()), |charged| otp::verify(charged, steps.clock.now())),
     );
     row(
         "policy.judge",
         median(
             rounds,
-            || (bench.checked(), bench.matched()),
-            |(psbt, matched)| bench.wallet.policy().judge(psbt, matched),
+            || (steps.checked(steps.psbt.clone()), steps.matched()),
+            |(psbt, matched)| steps.wallet.policy().judge(psbt, matched),
         ),
     );
     row(
         "commit, ledger not counted",
-        median(rounds, || bench.approved(), |approved| bench.consume(approved)),
+        median(rounds, || steps.approved(), |approved| steps.consume(approved)),
     );
     row(
         "Authorization::new (sighashes)",
-        median(rounds, || bench.consume(bench.approved()), Authorization::new),
+        median(rounds, || steps.consume(steps.approved()), Authorization::new),
     );
     row(
-        "signer::sign (low-R, verified, serialised)",
+        "signer::sign (low-R, verified, spliced in)",
         median(
             rounds,
-            || Authorization::new(bench.consume(bench.approved())).expect("an authorization"),
-            |authorization| signer::sign(authorization, &bench.wallet, &bench.secp),
+            || Authorization::new(steps.consume(steps.approved())).expect("an authorization"),
+            |authorization| {
+                signer::sign(
+                    authorization,
+                    steps.wallet.keys().expect("registered"),
+                    &[5; 32],
+                    &steps.bench.secp,
+                )
+            },
         ),
     );
-    row("whole way, ledger in memory", median(rounds, || bench.approval(), |approval| bench.sign(approval)));
+    row("whole way, ledger in memory", median(rounds, || way.approval(), |approval| way.sign(approval)));
+}
+
+/// Prints, for each script type, an input's cost, and what ten times as many inputs cost.
+fn print_scripts() {
+    const FEW: u32 = 100;
+    const MANY: u32 = 1000;
+    let raw = Raw::new(FEW);
+    let each = f64::from(FEW);
+    let ecdsa = median(30, || (), |()| raw.ecdsa(true)) / each;
+    let schnorr = median(30, || (), |()| raw.schnorr()) / each;
+    println!("\nThe whole way for each script type. Raw is sighash + sign + verify, of an input among {FEW}");
+    println!("ECDSA {:.1} µs, Schnorr {:.1} µs.", ecdsa / 1000.0, schnorr / 1000.0);
+    println!("{:24} {:>12} {:>8} {:>16}", "script type", "µs an input", "to raw", "1000 : 100 inputs");
+    for script in SCRIPTS {
+        let (few, many) = (Way::new(*script, FEW), Way::new(*script, MANY));
+        let of = |way: &Way, rounds| median(rounds, || way.approval(), |approval| way.sign(approval));
+        // Interleaved, so that both see the same machine.
+        let (a, b, c, d) = (of(&few, 10), of(&many, 2), of(&few, 10), of(&many, 2));
+        let (few, many) = (a.min(c), b.min(d));
+        let raw = if script.is_taproot() { schnorr } else { ecdsa };
+        println!(
+            "{:24} {:>12.1} {:>8.2} {:>16.2}",
+            script.name,
+            few / each / 1000.0,
+            few / each / raw,
+            many / few
+        );
+    }
+}
+
+/// Prints the most memory that one signature holds at a time, from the PSBT that it is given to the answer.
+fn print_memory() {
+    println!("\nPeak of memory during one signature, the PSBT that came in and the answer counted");
+    println!(
+        "{:24} {:>8} {:>10} {:>10} {:>10} {:>30}",
+        "script type", "inputs", "PSBT, kB", "peak, kB", "times", "peak - 3 × PSBT, B an input"
+    );
+    for script in SCRIPTS {
+        for inputs in [100, 1000] {
+            let way = Way::new(*script, inputs);
+            way.sign(way.approval());
+            let approval = way.approval();
+            let before = ALLOCATOR.restart();
+            let answer = black_box(way.sign(approval));
+            let peak = ALLOCATOR.peak() - before;
+            drop(answer);
+            let psbt = way.psbt.len();
+            println!(
+                "{:24} {inputs:>8} {:>10.1} {:>10.1} {:>10.2} {:>30.0}",
+                script.name,
+                psbt as f64 / 1000.0,
+                peak as f64 / 1000.0,
+                peak as f64 / psbt as f64,
+                (peak as f64 - 3.0 * psbt as f64) / f64::from(inputs)
+            );
+        }
+    }
 }
 
 /// Prints what durable commits add to a transaction of one input.
 fn print_commits() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("store.db");
-    let memory = Bench::new(Box::new(MemoryVault), 1);
-    let sqlite = Bench::new(Box::new(SqliteVault(path)), 1);
-    let whole = |bench: &Bench| median(ROUNDS / 3, || bench.approval(), |approval| bench.sign(approval));
+    let memory = Way::new(named("wpkh"), 1);
+    let sqlite = Way::over(Box::new(SqliteVault(folder.path().join("store.db"))), named("wpkh"), 1);
+    let whole = |way: &Way| median(ROUNDS / 3, || way.approval(), |approval| way.sign(approval));
     let (in_memory, on_disk) = (whole(&memory), whole(&sqlite));
     println!("\nThe whole way of one input, with its two commits");
     println!("{:44} {:>10} {:>8}", "ledger", "µs", "ratio");
@@ -141,100 +207,72 @@ fn median<I, O>(rounds: usize, mut prepare: impl FnMut() -> I, mut run: impl FnM
     timings[timings.len() / 2] as f64
 }
 
-/// An engine with one user and one wallet, and the same things taken apart.
-struct Bench {
-    engine: Engine,
+/// An engine with a user and a wallet, and a PSBT that it signs.
+struct Way {
+    bench: Bench,
     id: WalletId,
-    clock: ManualClock,
     totp: Totp,
-    secp: Secp256k1<All>,
-    wallet: Wallet,
     psbt: Vec<u8>,
-    own_psbt: Vec<u8>,
-    user: UserRecord,
-    secrets: Vec<(SecretKey, PublicKey, ScriptBuf)>,
-    transaction: Transaction,
 }
 
-impl Bench {
-    fn new(vault: Box<dyn Vault>, inputs: usize) -> Bench {
+impl Way {
+    fn new(script: Script, inputs: u32) -> Way {
+        Way::over(Box::new(MemoryLedger::default()), script, inputs)
+    }
+
+    fn over(vault: Box<dyn Vault>, script: Script, inputs: u32) -> Way {
         let clock = ManualClock::default();
         let engine = Engine::open(vault, Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
         engine.initialise(b"so-pin", "bench").expect("initialises");
-        let new = || NewUser {
-            name: "alice".into(),
-            service: "bench".into(),
-            hash: OtpHash::Sha1,
-            digits: 6,
-            period: 30,
-        };
-        let uri = engine.add_user(new()).expect("a user");
-        let totp = authenticator(&uri);
-        let users = vec!["alice".to_owned()];
-        let policy = "max_transaction_sat = 2100000000000000\nmax_fee_sat = 100000000".to_owned();
-        let id = engine
-            .add_wallet(NewWallet {
-                label: "w".into(),
-                cka_id: vec![],
-                network: Network::Regtest,
-                users: users.clone(),
-                policy: policy.clone(),
-            })
-            .expect("a wallet");
-        let secp = Secp256k1::new();
-        let seed = Zeroizing::new([7; 64]);
-        let record = WalletRecord::new("w".into(), vec![], Network::Regtest, users, policy, seed);
-        let wallet = Wallet::open(&record, &secp).expect("a wallet");
-        let (own_psbt, transaction) = make_psbt(&wallet, inputs, &secp);
-        let (psbt, _) = make_psbt(&engine.wallet(&id).expect("there"), inputs, &secp);
-        let secrets = (0..inputs)
-            .map(|index| {
-                let secret = SecretKey::from_slice(&[index as u8 + 1; 32]).expect("a key");
-                let public = secret.public_key(&secp);
-                (secret, public, script_pubkey(&public))
-            })
-            .collect();
-        let user = UserRecord {
-            name: "alice".into(),
-            service: "bench".into(),
-            otp: otp::OtpKey::new(Zeroizing::new(totp.secret().as_ref().to_vec()), OtpHash::Sha1, 6, 30)
-                .expect("a key"),
-            confirmed: true,
-            codes: state::CodeState::default(),
-        };
-        let bench =
-            Bench { engine, id, clock, totp, secp, wallet, psbt, own_psbt, user, secrets, transaction };
-        bench.clock.advance();
-        bench.engine.confirm("alice", bench.code().as_bytes()).expect("confirms");
-        bench
-    }
-
-    fn code(&self) -> String {
-        self.totp.generate(self.clock.now()).to_string()
-    }
-
-    fn parameter(&self) -> Vec<u8> {
-        let mut record = vec![0; 128];
-        let code = self.code();
-        record[..4].copy_from_slice(&[1, 1, 5, code.len() as u8]);
-        record[4..9].copy_from_slice(b"alice");
-        record[64..64 + code.len()].copy_from_slice(code.as_bytes());
-        record
+        let bench = Bench { engine, clock, ledger: MemoryLedger::default(), secp: Secp256k1::new() };
+        let totp = bench.user("alice");
+        let id = bench.add_wallet("w", &["alice"], UNLIMITED, script.to_be_made()).expect("a wallet");
+        let wallet = bench.engine.wallet(&id).expect("there");
+        let psbt = good_psbt(watch(&wallet), inputs).serialize();
+        Way { bench, id, totp, psbt }
     }
 
     /// The approval of a step that was not used yet.
     fn approval(&self) -> Vec<Approval> {
-        self.clock.advance();
-        Approval::parse(&self.parameter()).expect("well formed")
+        self.bench.clock.advance(30);
+        Approval::parse(&parameter(&self.bench.code(&self.totp))).expect("well formed")
     }
 
     fn sign(&self, approval: Vec<Approval>) -> Vec<u8> {
-        self.engine.countersign(&self.id, approval, &self.psbt).expect("signs")
+        self.bench.engine.countersign(&self.id, approval, self.psbt.clone()).expect("signs")
+    }
+}
+
+/// The same way taken apart.
+struct Steps {
+    bench: Bench,
+    clock: ManualClock,
+    wallet: Wallet,
+    psbt: Vec<u8>,
+    user: UserRecord,
+    totp: Totp,
+    raw: Raw,
+}
+
+impl Steps {
+    fn new(inputs: u32) -> Steps {
+        let bench = Bench::new();
+        let totp = bench.unconfirmed("alice");
+        let wallet = named("wpkh").wallet(&bench.secp);
+        let secret = Zeroizing::new(totp.secret().as_ref().to_vec());
+        let user = UserRecord {
+            name: "alice".into(),
+            service: "bench".into(),
+            otp: otp::OtpKey::new(secret, OtpHash::Sha1, 6, 30).expect("a key"),
+            confirmed: true,
+            codes: state::CodeState::default(),
+        };
+        let psbt = good_psbt(watch(&wallet), inputs).serialize();
+        Steps { clock: bench.clock.clone(), bench, wallet, psbt, user, totp, raw: Raw::new(inputs) }
     }
 
-    fn checked(&self) -> CheckedPsbt {
-        let around = Surroundings { reach: Reach::default(), is_sibling: &|_| false, secp: &self.secp };
-        CheckedPsbt::parse(&self.own_psbt, &self.wallet, &around).expect("nothing to refuse")
+    fn checked(&self, psbt: Vec<u8>) -> CheckedPsbt {
+        CheckedPsbt::parse(psbt, watch(&self.wallet), &alone(&self.bench.secp)).expect("nothing to refuse")
     }
 
     fn user(&self) -> Versioned<UserRecord> {
@@ -242,7 +280,7 @@ impl Bench {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        let approval = Approval::parse(&self.parameter()).expect("well formed").remove(0);
+        let approval = Approval::parse(&parameter(&self.bench.code(&self.totp))).expect("formed").remove(0);
         vec![Claim { approval, subject: Subject::User(self.user()) }]
     }
 
@@ -255,31 +293,16 @@ impl Bench {
     }
 
     fn approved(&self) -> Approved {
-        match self.wallet.policy().judge(self.checked(), self.matched()) {
+        match self.wallet.policy().judge(self.checked(self.psbt.clone()), self.matched()) {
             Verdict::Approved(approved) => approved,
             Verdict::Refused(refused) => panic!("refused: {}", refused.rule()),
         }
     }
 
     fn consume(&self, approved: Approved) -> Receipt<state::Consumed> {
-        let place = RecordKey { kind: Kind::WalletState, id: self.id };
+        let place = RecordKey { kind: Kind::WalletState, id: [0; 16] };
         let state = Versioned { place, version: 1, value: WalletState::default() };
         issue(state::consume(approved, &[self.user()], &state, self.clock.now()).expect("unspent"))
-    }
-
-    /// What no signer can do without: a sighash and a low-R signature for each input, and its verification if asked.
-    fn raw(&self, verify: bool) {
-        let mut cache = SighashCache::new(&self.transaction);
-        for (index, (secret, public, script)) in self.secrets.iter().enumerate() {
-            let hash = cache
-                .p2wpkh_signature_hash(index, script, Amount::from_sat(100_000), EcdsaSighashType::All)
-                .expect("an input");
-            let message = Message::from(hash);
-            let signature = black_box(self.secp.sign_ecdsa_low_r(&message, secret));
-            if verify {
-                self.secp.verify_ecdsa(&message, &signature, public).expect("verifies");
-            }
-        }
     }
 }
 
@@ -293,154 +316,115 @@ fn issue<E>(change: countersign::kernel::receipt::Change<E>) -> Receipt<E> {
     .expect("nothing to fail")
 }
 
-fn authenticator(uri: &str) -> Totp {
-    let secret = uri.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).expect("a secret");
-    let secret = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).expect("base32");
-    Builder::new().with_secret(secret).with_skew(0).build().expect("a key")
+/// What no signer can do without, on a transaction like that of the way.
+struct Raw {
+    secp: Secp256k1<bitcoin::secp256k1::All>,
+    psbt: Psbt,
+    keys: Vec<(Keypair, ScriptBuf)>,
+    prevouts: Vec<TxOut>,
 }
 
-/// A PSBT of `inputs` inputs of the wallet, one payment and one change output.
-fn make_psbt(wallet: &Wallet, inputs: usize, secp: &Secp256k1<All>) -> (Vec<u8>, Transaction) {
-    let source = |location: Location| {
-        let key = wallet.public_key(location, secp).expect("a key");
-        let path = format!("84'/1'/0'/{}/{}", location.chain as u32, location.index).parse().expect("a path");
-        (key, (wallet.master_fingerprint(), path))
-    };
-    let spent: Vec<_> =
-        (0..inputs).map(|index| source(Location { chain: Chain::External, index: index as u32 })).collect();
-    let previous: Vec<Transaction> = spent
-        .iter()
-        .enumerate()
-        .map(|(index, (key, _))| Transaction {
-            version: transaction::Version::TWO,
-            lock_time: LockTime::from_consensus(index as u32),
-            input: vec![TxIn {
-                previous_output: OutPoint::new(index_txid(), index as u32),
-                ..TxIn::default()
-            }],
-            output: vec![TxOut { value: Amount::from_sat(100_000), script_pubkey: script_pubkey(key) }],
-        })
-        .collect();
-    let (change_key, change_source) = source(Location { chain: Chain::Internal, index: 0 });
-    let total = 100_000 * inputs as u64;
-    let stranger = ScriptBuf::new_p2wpkh(&bitcoin::WPubkeyHash::from_raw_hash(
-        bitcoin::hashes::Hash::from_byte_array([9; 20]),
-    ));
-    let transaction = Transaction {
-        version: transaction::Version::TWO,
-        lock_time: LockTime::ZERO,
-        input: previous
-            .iter()
-            .map(|previous| TxIn {
-                previous_output: OutPoint::new(previous.compute_txid(), 0),
-                script_sig: ScriptBuf::new(),
-                sequence: Sequence::ENABLE_RBF_NO_LOCKTIME,
-                witness: Witness::new(),
+impl Raw {
+    fn new(inputs: u32) -> Raw {
+        let secp = Secp256k1::new();
+        let psbt = good_psbt(watch(&named("wpkh").wallet(&secp)), inputs);
+        let keys = (0..inputs)
+            .map(|index| {
+                let mut bytes = [1; 32];
+                bytes[..4].copy_from_slice(&index.to_le_bytes());
+                let pair = Keypair::from_seckey_slice(&secp, &bytes).expect("a key");
+                (pair, support::script_pubkey(&pair.public_key()))
             })
-            .collect(),
-        output: vec![
-            TxOut { value: Amount::from_sat(total / 2), script_pubkey: stranger },
-            TxOut { value: Amount::from_sat(total / 2 - 10_000), script_pubkey: script_pubkey(&change_key) },
-        ],
-    };
-    let mut psbt = Psbt::from_unsigned_tx(transaction.clone()).expect("unsigned");
-    for (input, (previous, (key, source))) in psbt.inputs.iter_mut().zip(previous.into_iter().zip(spent)) {
-        input.witness_utxo = Some(previous.output[0].clone());
-        input.non_witness_utxo = Some(previous);
-        input.bip32_derivation.insert(key, source);
-    }
-    psbt.outputs[1].bip32_derivation.insert(change_key, change_source);
-    (psbt.serialize(), transaction)
-}
-
-fn index_txid() -> bitcoin::Txid {
-    bitcoin::hashes::Hash::from_byte_array([5; 32])
-}
-
-/// A clock that goes on when it is told to.
-#[derive(Clone)]
-struct ManualClock(Arc<AtomicU64>);
-
-impl Default for ManualClock {
-    fn default() -> ManualClock {
-        ManualClock(Arc::new(AtomicU64::new(START)))
-    }
-}
-
-impl ManualClock {
-    fn now(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+            .collect();
+        let prevouts = psbt.iter_funding_utxos().map(|prevout| prevout.expect("there").clone()).collect();
+        Raw { secp, psbt, keys, prevouts }
     }
 
-    fn advance(&self) {
-        self.0.fetch_add(30, Ordering::Relaxed);
-    }
-}
-
-impl Clock for ManualClock {
-    fn read(&self) -> Reading {
-        Reading { wall: self.now(), boot: self.now() - START }
-    }
-}
-
-struct SystemRandom;
-
-impl Random for SystemRandom {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
-        getrandom::fill(bytes).map_err(|error| RandomError(error.to_string()))
-    }
-}
-
-/// A ledger that forgets.
-#[derive(Default)]
-struct MemoryLedger(Mutex<(u64, HashMap<RecordKey, Plain>)>);
-
-impl Ledger for MemoryLedger {
-    fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError> {
-        Ok(self.0.lock().expect("not poisoned").1.get(place).cloned())
-    }
-
-    fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError> {
-        let ledger = self.0.lock().expect("not poisoned");
-        Ok(ledger.1.keys().filter(|place| place.kind == kind).copied().collect())
-    }
-
-    fn commit(&self, batch: &Batch) -> Result<(), LedgerError> {
-        let mut ledger = self.0.lock().expect("not poisoned");
-        if batch
-            .writes
-            .iter()
-            .any(|write| ledger.1.get(&write.place).map(|(version, _)| *version) != write.expected)
-        {
-            return Err(LedgerError::Conflict);
+    /// A sighash (BIP 143) and a low-R signature for each input, and its verification if asked.
+    fn ecdsa(&self, verify: bool) {
+        let mut cache = SighashCache::new(&self.psbt.unsigned_tx);
+        for (index, (pair, script)) in self.keys.iter().enumerate() {
+            let value = self.prevouts[index].value;
+            let hash = cache.p2wpkh_signature_hash(index, script, value, EcdsaSighashType::All);
+            let message = Message::from(hash.expect("an input"));
+            let signature = black_box(self.secp.sign_ecdsa_low_r(&message, &pair.secret_key()));
+            if verify {
+                self.secp.verify_ecdsa(&message, &signature, &pair.public_key()).expect("verifies");
+            }
         }
-        ledger.0 += 1;
-        let version = ledger.0;
-        for write in &batch.writes {
-            match &write.content {
-                Content::Put(plaintext) => ledger.1.insert(write.place, (version, plaintext.clone())),
-                Content::Remove => ledger.1.remove(&write.place),
-            };
-        }
-        Ok(())
     }
 
-    fn high_water(&self) -> u64 {
-        0
+    /// A sighash (BIP 341), a signature and its verification (BIP 340) for each input.
+    fn schnorr(&self) {
+        let mut cache = SighashCache::new(&self.psbt.unsigned_tx);
+        let all = Prevouts::All(&self.prevouts);
+        for (index, (pair, _)) in self.keys.iter().enumerate() {
+            let hash = cache.taproot_key_spend_signature_hash(index, &all, TapSighashType::Default);
+            let message = Message::from(hash.expect("an input"));
+            let signature = self.secp.sign_schnorr_with_aux_rand(&message, pair, &[3; 32]);
+            self.secp.verify_schnorr(&signature, &message, &pair.x_only_public_key().0).expect("verifies");
+        }
     }
 }
 
-struct MemoryVault;
+/// One approval as the mechanism parameter has it.
+fn parameter(code: &str) -> Vec<u8> {
+    let mut record = vec![0; 128];
+    record[..4].copy_from_slice(&[1, 1, 5, code.len() as u8]);
+    record[4..9].copy_from_slice(b"alice");
+    record[64..64 + code.len()].copy_from_slice(code.as_bytes());
+    record
+}
 
-impl Vault for MemoryVault {
-    fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError> {
-        Ok(None)
+/// The system's allocator, which counts the bytes that are held, and their peak.
+struct Counting {
+    now: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+impl Counting {
+    /// Begins a new peak; gives what is held now.
+    fn restart(&self) -> usize {
+        let now = self.now.load(Ordering::SeqCst);
+        self.peak.store(now, Ordering::SeqCst);
+        now
     }
 
-    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
-        let ledger = MemoryLedger::default();
-        ledger.commit(first)?;
-        Ok(Box::new(ledger))
+    fn peak(&self) -> usize {
+        self.peak.load(Ordering::SeqCst)
+    }
+
+    fn add(&self, size: usize) {
+        let now = self.now.fetch_add(size, Ordering::SeqCst) + size;
+        self.peak.fetch_max(now, Ordering::SeqCst);
+    }
+
+    fn sub(&self, size: usize) {
+        self.now.fetch_sub(size, Ordering::SeqCst);
+    }
+}
+
+// SAFETY: every call goes on to the system's allocator unchanged.
+#[allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.add(layout.size());
+        // SAFETY: as the caller of this promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        self.sub(layout.size());
+        // SAFETY: as the caller of this promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Both at a time, as it is where a block has to move.
+        self.add(size);
+        self.sub(layout.size());
+        // SAFETY: as the caller of this promises.
+        unsafe { System.realloc(pointer, layout, size) }
     }
 }
 

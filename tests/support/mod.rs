@@ -263,7 +263,7 @@ impl Clock for ManualClock {
     }
 }
 
-struct SystemRandom;
+pub(crate) struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
