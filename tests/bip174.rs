@@ -109,10 +109,11 @@ fn vectors_that_fail_the_signer_s_checks_are_refused() {
         let mut psbt = Psbt::deserialize(&bytes).expect("a PSBT");
         psbt.inputs[1].non_witness_utxo = Some(previous.clone());
         assert_eq!(refusing_rule(&name, &psbt.serialize(), &secp), Rule::ScriptMismatch, "{name}");
-        // Without the scripts nothing is wrong with it, only it is not ours.
+        // Without the scripts, and what was signed for them, nothing is wrong with it, only it is not ours.
         for input in &mut psbt.inputs {
             input.redeem_script = None;
             input.witness_script = None;
+            input.partial_sigs.clear();
         }
         assert_eq!(refusing_rule(&name, &psbt.serialize(), &secp), Rule::NoInputOfOurs, "{name}");
         of_scripts += 1;

@@ -86,15 +86,14 @@ enum Scheme {
 impl Authorization {
     /// The only maker.
     pub fn new(receipt: Receipt<Consumed>) -> Result<Authorization, SignerError> {
-        let Parts { bytes, layout, transaction, prevouts, explicit_all, script_id, ours } =
+        let Parts { bytes, layout, transaction, prevouts, script_id, ours } =
             receipt.into_evidence().into_psbt().into_parts();
         // One cache: the hashes over all prevouts, sequences and outputs are computed once (BIP 143, BIP 341).
         let mut cache = SighashCache::new(&transaction);
         let mut signings = Vec::with_capacity(ours.len());
         for input in ours.iter().filter(|input| !input.is_signed) {
             let (index, ours) = (input.index, &input.rebuilt);
-            let sighash_type =
-                if explicit_all[index] { TapSighashType::All } else { TapSighashType::Default };
+            let sighash_type = if input.asks_all { TapSighashType::All } else { TapSighashType::Default };
             let all = Prevouts::All(&prevouts);
             let (message, scheme) = match &ours.spend {
                 Spend::Legacy(_) | Spend::SegwitV0(_) => {

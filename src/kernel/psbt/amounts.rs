@@ -1,48 +1,47 @@
 //! What goes in and out, proved.
 
 use bitcoin::consensus::deserialize;
-use bitcoin::psbt::Input;
-use bitcoin::{Amount, Transaction, TxOut};
+use bitcoin::{Amount, OutPoint, Transaction, TxOut};
 
-use super::decode::Decoded;
+use super::decode::{Decoded, Spent};
 use super::{PsbtError, refuse};
 use crate::kernel::rule::Rule;
 
-/// The outputs that the inputs spend. `previous` has the previous transaction of each input, where there is one.
-/// `utxo-missing`, `utxo-txid`, `utxo-vout`, `utxo-disagree`.
-pub(super) fn prevouts(psbt: &Decoded, previous: &[Option<&[u8]>]) -> Result<Vec<TxOut>, PsbtError> {
+/// The outputs that the inputs spend. `utxo-missing`, `utxo-txid`, `utxo-vout`, `utxo-disagree`.
+pub(super) fn prevouts(psbt: &Decoded<'_>) -> Result<Vec<TxOut>, PsbtError> {
+    let mut prevouts = Vec::with_capacity(psbt.transaction.input.len());
+    let (mut unproved, mut all_taproot) = (None, true);
+    for (index, input) in psbt.transaction.input.iter().enumerate() {
+        let Spent { previous, output } = psbt.spent(index)?;
+        let claimed: Option<TxOut> = output
+            .map(|bytes| deserialize(bytes).map_err(|_| unreadable("witness_utxo", index)))
+            .transpose()?;
+        all_taproot &= claimed.as_ref().is_some_and(|output| output.script_pubkey.is_p2tr());
+        prevouts.push(match (previous, claimed) {
+            (Some(bytes), claimed) => proved(index, input.previous_output, bytes, claimed.as_ref())?,
+            (None, Some(claimed)) => {
+                unproved.get_or_insert(index);
+                claimed
+            }
+            (None, None) => return Err(missing(index)),
+        });
+    }
     // Only where every input is taproot does every sighash cover all amounts and scripts (BIP 341).
-    let all_taproot = psbt.inputs.iter().all(|input| taproot_claim(input).is_some());
-    (0..psbt.inputs.len())
-        .map(|index| match (previous[index], &psbt.inputs[index].witness_utxo) {
-            (Some(bytes), claimed) => proved(psbt, index, bytes, claimed.as_ref()),
-            (None, Some(utxo)) if all_taproot => Ok(utxo.clone()),
-            (None, _) => Err(refuse(
-                Rule::UtxoMissing,
-                format!(
-                    "input {index} has no non_witness_utxo: have the wallet add the previous transaction"
-                ),
-            )),
-        })
-        .collect()
-}
-
-/// The `witness_utxo` of an input that says it is taproot.
-pub(super) fn taproot_claim(input: &Input) -> Option<&TxOut> {
-    input.witness_utxo.as_ref().filter(|utxo| utxo.script_pubkey.is_p2tr())
+    match unproved {
+        Some(index) if !all_taproot => Err(missing(index)),
+        _ => Ok(prevouts),
+    }
 }
 
 /// The output that input `index` spends, by its previous transaction.
 fn proved(
-    psbt: &Decoded,
     index: usize,
+    spent: OutPoint,
     previous: &[u8],
     claimed: Option<&TxOut>,
 ) -> Result<TxOut, PsbtError> {
-    let previous: Transaction = deserialize(previous).map_err(|_| {
-        PsbtError::NotPsbt(format!("the previous transaction of input {index} cannot be read"))
-    })?;
-    let spent = psbt.transaction.input[index].previous_output;
+    let previous: Transaction =
+        deserialize(previous).map_err(|_| unreadable("the previous transaction", index))?;
     if previous.compute_txid() != spent.txid {
         return Err(refuse(
             Rule::UtxoTxid,
@@ -60,6 +59,17 @@ fn proved(
         ));
     }
     Ok(prevout)
+}
+
+fn missing(index: usize) -> PsbtError {
+    refuse(
+        Rule::UtxoMissing,
+        format!("input {index} has no non_witness_utxo: have the wallet add the previous transaction"),
+    )
+}
+
+fn unreadable(what: &str, index: usize) -> PsbtError {
+    PsbtError::NotPsbt(format!("{what} of input {index} cannot be read"))
 }
 
 /// What is paid in and out, in satoshi. `amount-range`.

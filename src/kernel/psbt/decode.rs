@@ -1,53 +1,123 @@
-//! The two versions of a PSBT (BIP 174, BIP 370) as one.
+//! The two versions of a PSBT (BIP 174, BIP 370) as one: a transaction, and a map for each of its inputs and outputs.
+//!
+//! Once decoded, a map is several times as large as its bytes: a kilobyte for an input, and more for each list of keys.
+//! So each is decoded when its input or output is looked at, and let go.
 
-use core::ops::RangeInclusive;
 use std::collections::BTreeMap;
 
-use bitcoin::Transaction;
 use bitcoin::bip32::{KeySource, Xpub};
-use bitcoin::psbt::raw::Key;
+use bitcoin::consensus::serialize;
 use bitcoin::psbt::{Input, Output, Psbt};
+use bitcoin::{OutPoint, Transaction, TxIn, TxOut};
 
 use super::PsbtError;
-use super::layout::{Layout, Version};
-use super::version_2::to_version_0;
+use super::layout::{self, Cursor, Layout, SEPARATOR, Version};
+use super::version_2;
 
-/// A PSBT of either version, without its previous transactions.
-pub(super) struct Decoded {
+const IN_NON_WITNESS_UTXO: u8 = 0x00;
+const IN_WITNESS_UTXO: u8 = 0x01;
+
+/// A PSBT of either version.
+pub(super) struct Decoded<'a> {
     pub(super) transaction: Transaction,
-    pub(super) inputs: Vec<Input>,
-    pub(super) outputs: Vec<Output>,
     pub(super) xpubs: BTreeMap<Xpub, KeySource>,
+    version: Version,
+    inputs: Vec<&'a [u8]>,
+    outputs: Vec<&'a [u8]>,
 }
 
-/// Decodes `bytes`, of which `layout` was taken, from which the previous transactions are taken out.
-pub(super) fn decode(bytes: &[u8], layout: &Layout) -> Result<Decoded, PsbtError> {
-    let decoded = match layout.version {
-        Version::V0 => parse(bytes)?,
-        Version::V2 => parse(&to_version_0(bytes, layout)?)?,
+/// What an input map says of the output that is spent, as bytes.
+pub(super) struct Spent<'a> {
+    /// `PSBT_IN_NON_WITNESS_UTXO`: the previous transaction.
+    pub(super) previous: Option<&'a [u8]>,
+    /// `PSBT_IN_WITNESS_UTXO`: the output.
+    pub(super) output: Option<&'a [u8]>,
+}
+
+/// Decodes the global map of `bytes`, of which `layout` was taken, and finds the other maps.
+pub(super) fn decode<'a>(bytes: &'a [u8], layout: &Layout) -> Result<Decoded<'a>, PsbtError> {
+    let mut skeleton = match layout.version {
+        Version::V0 => layout.up_to_inputs(bytes).to_vec(),
+        Version::V2 => version_2::up_to_inputs(bytes, layout)?,
     };
-    if layout.maps != decoded.inputs.len() + decoded.outputs.len() {
+    // With empty maps for all inputs and outputs it is a PSBT.
+    skeleton.resize(skeleton.len() + layout.maps(), SEPARATOR);
+    let Psbt { unsigned_tx, xpub, unknown, inputs, outputs, .. } = parse(&skeleton)?;
+    if layout.maps() != inputs.len() + outputs.len() {
         return Err(PsbtError::NotPsbt("there are bytes behind the last map".into()));
+    }
+    // Of version 2 they are taken out by now; in version 0 they could say something else than the transaction.
+    if unknown.keys().any(|key| key.key.is_empty() && version_2::GLOBAL_FIELDS.contains(&key.type_value)) {
+        return Err(version_2::misplaced());
+    }
+    let (inputs, outputs) = layout.split(bytes, inputs.len());
+    let decoded = Decoded { transaction: unsigned_tx, xpubs: xpub, version: layout.version, inputs, outputs };
+    if decoded.version == Version::V0 {
+        version_2::refuse_fields(&decoded.inputs, version_2::INPUT_FIELDS)?;
+        version_2::refuse_fields(&decoded.outputs, version_2::OUTPUT_FIELDS)?;
     }
     Ok(decoded)
 }
 
-fn parse(bytes: &[u8]) -> Result<Decoded, PsbtError> {
-    let psbt = Psbt::deserialize(bytes).map_err(|error| PsbtError::NotPsbt(error.to_string()))?;
-    refuse_fields_of_version_2(&psbt)?;
-    let Psbt { unsigned_tx, xpub, inputs, outputs, .. } = psbt;
-    Ok(Decoded { transaction: unsigned_tx, inputs, outputs, xpubs: xpub })
+impl<'a> Decoded<'a> {
+    /// What the map of input `index` says it spends.
+    pub(super) fn spent(&self, index: usize) -> Result<Spent<'a>, PsbtError> {
+        let mut spent = Spent { previous: None, output: None };
+        Cursor::over(self.inputs[index]).walk(|key, value| {
+            match key {
+                [IN_NON_WITNESS_UTXO] => spent.previous = Some(value),
+                [IN_WITNESS_UTXO] => spent.output = Some(value),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(spent)
+    }
+
+    /// The map of input `index`, without its previous transaction.
+    pub(super) fn input(&self, index: usize) -> Result<Input, PsbtError> {
+        let mut bytes = of_one_input(vec![]);
+        let is_v2 = self.version == Version::V2;
+        Cursor::over(self.inputs[index]).copy(&mut bytes, |key_type| {
+            key_type == IN_NON_WITNESS_UTXO || (is_v2 && version_2::INPUT_FIELDS.contains(&key_type))
+        })?;
+        parse(&bytes)?.inputs.pop().ok_or_else(missing_map)
+    }
+
+    /// The map of output `index`.
+    pub(super) fn output(&self, index: usize) -> Result<Output, PsbtError> {
+        let mut bytes = of_one_input(vec![TxOut::NULL]);
+        bytes.push(SEPARATOR);
+        let is_v2 = self.version == Version::V2;
+        Cursor::over(self.outputs[index])
+            .copy(&mut bytes, |key_type| is_v2 && version_2::OUTPUT_FIELDS.contains(&key_type))?;
+        parse(&bytes)?.outputs.pop().ok_or_else(missing_map)
+    }
+
+    /// What makes these bytes no PSBT at all. Maps are decoded when they are looked at, and a rule may refuse before: the
+    /// caller then hears of the worse of the two.
+    pub(super) fn unreadable_map(&self) -> Option<PsbtError> {
+        let inputs = (0..self.inputs.len()).find_map(|index| self.input(index).err());
+        inputs.or_else(|| (0..self.outputs.len()).find_map(|index| self.output(index).err()))
+    }
 }
 
-/// The fields that BIP 370 excludes from version 0: there they could say something else than the transaction.
-fn refuse_fields_of_version_2(psbt: &Psbt) -> Result<(), PsbtError> {
-    // These have no key data: what has some is unknown, in any version.
-    let within = |key: &Key, types: RangeInclusive<u8>| key.key.is_empty() && types.contains(&key.type_value);
-    let global = psbt.unknown.keys().any(|key| within(key, 0x02..=0x06));
-    let input = psbt.inputs.iter().flat_map(|map| map.unknown.keys()).any(|key| within(key, 0x0e..=0x12));
-    let output = psbt.outputs.iter().flat_map(|map| map.unknown.keys()).any(|key| within(key, 0x03..=0x04));
-    if global || input || output {
-        return Err(PsbtError::NotPsbt("a field of version 2 in version 0".into()));
-    }
-    Ok(())
+/// The beginning of a PSBT about some transaction of one input: the crate decodes a map only within a PSBT, and what a map
+/// says does not depend on the transaction.
+fn of_one_input(output: Vec<TxOut>) -> Vec<u8> {
+    let transaction = Transaction {
+        version: bitcoin::transaction::Version::TWO,
+        lock_time: bitcoin::absolute::LockTime::ZERO,
+        input: vec![TxIn { previous_output: OutPoint::null(), ..TxIn::default() }],
+        output,
+    };
+    layout::with_unsigned_tx(&serialize(&transaction), &[SEPARATOR])
+}
+
+fn parse(bytes: &[u8]) -> Result<Psbt, PsbtError> {
+    Psbt::deserialize(bytes).map_err(|error| PsbtError::NotPsbt(error.to_string()))
+}
+
+fn missing_map() -> PsbtError {
+    PsbtError::NotPsbt("a map is missing".into())
 }

@@ -1,7 +1,7 @@
 //! The maps of a PSBT as bytes: bounds before anything is allocated, and the answer put together.
 //!
-//! The parser behind it builds a struct of several hundred bytes per input and a tree node per pair; what an attacker
-//! can make it allocate is bounded here, from lengths alone. The answer is the PSBT that came in with pairs put in
+//! The parser behind it builds a struct of several hundred bytes per map and a tree node per list of keys; what an
+//! attacker can make it allocate is bounded here, from lengths alone. The answer is the PSBT that came in with pairs put in
 //! before the separators of its input maps: whatever else stands in it, known to us or not, stays byte for byte.
 
 use std::collections::HashSet;
@@ -22,13 +22,12 @@ const MAX_KEY_LEN: usize = 8_192;
 const ADDED_PER_INPUT: usize = 132;
 
 const MAGIC: &[u8] = b"psbt\xff";
-const SEPARATOR: u8 = 0x00;
-pub(super) const GLOBAL_UNSIGNED_TX: u8 = 0x00;
-pub(super) const GLOBAL_INPUT_COUNT: u8 = 0x04;
-pub(super) const GLOBAL_OUTPUT_COUNT: u8 = 0x05;
+pub(super) const SEPARATOR: u8 = 0x00;
+const GLOBAL_UNSIGNED_TX: u8 = 0x00;
+const GLOBAL_INPUT_COUNT: u8 = 0x04;
+const GLOBAL_OUTPUT_COUNT: u8 = 0x05;
 const GLOBAL_TX_MODIFIABLE: u8 = 0x06;
 const GLOBAL_VERSION: u8 = 0xfb;
-const IN_NON_WITNESS_UTXO: u8 = 0x00;
 /// Inputs and outputs modifiable (BIP 370, `PSBT_GLOBAL_TX_MODIFIABLE`).
 const MODIFIABLE: u8 = 0b11;
 
@@ -46,12 +45,12 @@ pub enum Version {
 pub struct Layout {
     /// Its version.
     pub version: Version,
-    /// Maps after the global one: as many as inputs and outputs together.
-    pub maps: usize,
-    /// Where each input map ends: the position of its separator.
-    input_ends: Vec<usize>,
-    /// Where the global map ends, and so the first input map begins.
+    /// Where the global map ends, and so the first input map begins: behind its separator.
     global_end: usize,
+    /// Where each map after it ends: behind its separator. As many as inputs and outputs together.
+    ends: Vec<usize>,
+    /// How many of them are of inputs.
+    inputs: usize,
     /// The position of the flags that signing clears.
     modifiable: Option<usize>,
     len: usize,
@@ -89,51 +88,46 @@ impl Layout {
                     global.read(key, value, cursor.at)?;
                 }
             }
-            ends.push(cursor.at - 1);
+            ends.push(cursor.at);
         }
         let (global_end, ends) =
             ends.split_first().ok_or(PsbtError::NotPsbt("the global map is missing".into()))?;
         let (version, inputs) = global.inputs(ends.len())?;
         Ok(Layout {
             version,
-            maps: ends.len(),
-            input_ends: ends[..inputs].to_vec(),
             global_end: *global_end,
+            ends: ends.to_vec(),
+            inputs,
             modifiable: global.modifiable.filter(|_| version == Version::V2),
             len: bytes.len(),
         })
     }
 
-    /// The number of inputs.
-    pub(super) fn inputs(&self) -> usize {
-        self.input_ends.len()
+    /// Maps after the global one: as many as inputs and outputs together.
+    pub fn maps(&self) -> usize {
+        self.ends.len()
     }
 
     /// An upper bound for the length of the PSBT with our signatures added.
     pub fn signed_len_bound(&self) -> usize {
-        self.len + self.input_ends.len() * ADDED_PER_INPUT
+        self.len + self.inputs * ADDED_PER_INPUT
     }
 
-    /// The PSBT without its previous transactions, and these by themselves, one for each input.
-    ///
-    /// They are most of a PSBT, and several times as large once parsed: each is looked at by itself, and let go.
-    pub(super) fn split<'a>(&self, bytes: &'a [u8]) -> Result<(Vec<u8>, Vec<Option<&'a [u8]>>), PsbtError> {
-        let mut rest = Vec::new();
-        let mut previous = Vec::with_capacity(self.input_ends.len());
-        rest.extend_from_slice(&bytes[..=self.global_end]);
-        let mut cursor = Cursor { bytes, at: self.global_end + 1 };
-        for _ in &self.input_ends {
-            let mut found = None;
-            cursor.map(&mut rest, |key_type, value| {
-                if key_type == IN_NON_WITNESS_UTXO {
-                    found = Some(value);
-                }
-                Ok(key_type == IN_NON_WITNESS_UTXO)
-            })?;
-            previous.push(found);
-        }
-        rest.extend_from_slice(&bytes[cursor.at..]);
-        Ok((rest, previous))
+    /// The magic bytes and the global map.
+    pub(super) fn up_to_inputs<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[..self.global_end]
+    }
+
+    /// The maps of the inputs, of which there are so many, and those of the outputs.
+    pub(super) fn split<'a>(&self, bytes: &'a [u8], inputs: usize) -> (Vec<&'a [u8]>, Vec<&'a [u8]>) {
+        let begins = [self.global_end].into_iter().chain(self.ends.iter().copied());
+        let mut maps = begins.zip(&self.ends).map(|(begin, end)| &bytes[begin..*end]);
+        (maps.by_ref().take(inputs).collect(), maps.collect())
+    }
+
+    /// The number of inputs.
+    pub(super) fn inputs(&self) -> usize {
+        self.inputs
     }
 
     /// The PSBT `bytes` with `added` pairs, each with the index of its input, in the order of inputs.
@@ -142,7 +136,7 @@ impl Layout {
         let mut signed = Vec::with_capacity(bytes.len() + more);
         let mut from = 0;
         for (index, Pair(pair)) in added {
-            let end = self.input_ends[*index];
+            let end = self.ends[*index] - 1;
             signed.extend_from_slice(&bytes[from..end]);
             signed.extend_from_slice(pair);
             from = end;
@@ -241,6 +235,11 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// From the beginning of a map on.
+    pub(super) fn over(map: &'a [u8]) -> Cursor<'a> {
+        Cursor { bytes: map, at: 0 }
+    }
+
     pub(super) fn behind_magic(bytes: &'a [u8]) -> Result<Cursor<'a>, PsbtError> {
         if bytes.starts_with(MAGIC) {
             return Ok(Cursor { bytes, at: MAGIC.len() });
@@ -261,25 +260,28 @@ impl<'a> Cursor<'a> {
         Ok(Some((key, self.field()?)))
     }
 
-    /// Walks over one map. What `take` does not take, by its key type and value, is copied to `rest`, as is the
-    /// separator. Only keys without data are offered: the others are maps of their own.
-    pub(super) fn map(
+    /// Walks over one map.
+    pub(super) fn walk(
         &mut self,
-        rest: &mut Vec<u8>,
-        mut take: impl FnMut(u8, &'a [u8]) -> Result<bool, PsbtError>,
+        mut see: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), PsbtError>,
     ) -> Result<(), PsbtError> {
-        let mut from = self.at;
         while let Some((key, value)) = self.pair()? {
-            let taken = match key {
-                [key_type] => take(*key_type, value)?,
-                _ => false,
-            };
-            if !taken {
-                rest.extend_from_slice(&self.bytes[from..self.at]);
+            see(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// Copies one map with its separator to `copy`, but for the fields that `leave` names by their key type. Only keys
+    /// without data are offered: the others are fields of their own.
+    pub(super) fn copy(&mut self, copy: &mut Vec<u8>, leave: impl Fn(u8) -> bool) -> Result<(), PsbtError> {
+        let mut from = self.at;
+        while let Some((key, _)) = self.pair()? {
+            if !matches!(key, [key_type] if leave(*key_type)) {
+                copy.extend_from_slice(&self.bytes[from..self.at]);
             }
             from = self.at;
         }
-        rest.push(SEPARATOR);
+        copy.push(SEPARATOR);
         Ok(())
     }
 
@@ -335,7 +337,7 @@ mod tests {
     fn maps_are_counted() {
         let global = [1, 0, 5, 2, 0, 0, 0, 1, 0];
         let layout = Layout::take(&psbt(&[&global, &[0], &[0]])).expect("three maps");
-        assert_eq!(layout.maps, 2);
+        assert_eq!(layout.maps(), 2);
         assert_eq!(layout.signed_len_bound(), 16 + 132);
     }
 

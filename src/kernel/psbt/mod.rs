@@ -20,6 +20,7 @@ mod version_2;
 use std::collections::HashSet;
 
 use bitcoin::bip32::Fingerprint;
+use bitcoin::psbt::{Input, PsbtSighashType};
 use bitcoin::secp256k1::{All, Secp256k1};
 use bitcoin::sighash::EcdsaSighashType;
 use bitcoin::{Amount, Transaction, TxOut};
@@ -42,8 +43,6 @@ pub struct CheckedPsbt {
     layout: Layout,
     transaction: Transaction,
     prevouts: Vec<TxOut>,
-    /// Taproot inputs that ask for a signature that says ALL, in place of the shorter DEFAULT.
-    explicit_all: Vec<bool>,
     wallet: String,
     script_id: [u8; 32],
     ours: Vec<OurInput>,
@@ -60,7 +59,6 @@ pub(in crate::kernel) struct Parts {
     pub(in crate::kernel) layout: Layout,
     pub(in crate::kernel) transaction: Transaction,
     pub(in crate::kernel) prevouts: Vec<TxOut>,
-    pub(in crate::kernel) explicit_all: Vec<bool>,
     pub(in crate::kernel) script_id: [u8; 32],
     pub(in crate::kernel) ours: Vec<OurInput>,
 }
@@ -85,21 +83,11 @@ impl CheckedPsbt {
         around: &Surroundings<'_>,
     ) -> Result<CheckedPsbt, PsbtError> {
         let layout = Layout::take(&bytes)?;
-        let (rest, previous) = layout.split(&bytes)?;
-        let psbt = decode::decode(&rest, &layout)?;
-        drop(rest);
-        check_structure(&psbt)?;
-        check_global_keys(&psbt, wallet)?;
-        let prevouts = amounts::prevouts(&psbt, &previous)?;
-        let (paid_in, paid_out) = amounts::sums(&psbt.transaction, &prevouts)?;
-        let ours = ownership::inputs(&psbt, &prevouts, wallet, around)?;
-        let change = ownership::outputs(&psbt, wallet, around)?;
-        partial::check(&psbt, &prevouts, &ours, around.secp)?;
-        if let Some(cosigner) = around.require_cosigner {
-            partial::require(cosigner, &psbt, &ours, wallet, around.secp)?;
-        }
-
+        let psbt = decode::decode(&bytes, &layout)?;
+        let Proved { prevouts, paid_in, paid_out, ours, change } =
+            prove(&psbt, wallet, around).map_err(|refusal| psbt.unreadable_map().unwrap_or(refusal))?;
         let transaction = psbt.transaction;
+
         let all_ours = ours.len() == prevouts.len();
         let back: u64 = change.iter().map(|(index, _)| transaction.output[*index].value.to_sat()).sum();
         let leaves = if all_ours { paid_in.checked_sub(back) } else { Some(paid_in) };
@@ -116,7 +104,6 @@ impl CheckedPsbt {
             leaves: leaves.ok_or_else(|| refuse(Rule::AmountRange, "more comes back than goes in"))?,
             fee: paid_in - paid_out,
             vsize: vsize(&transaction, ours.len(), wallet),
-            explicit_all: psbt.inputs.iter().map(|input| input.sighash_type.is_some_and(asks_all)).collect(),
             ours,
             change,
             reach,
@@ -175,16 +162,14 @@ impl CheckedPsbt {
     }
 
     pub(in crate::kernel) fn into_parts(self) -> Parts {
-        let CheckedPsbt { bytes, layout, transaction, prevouts, explicit_all, script_id, ours, .. } = self;
-        Parts { bytes, layout, transaction, prevouts, explicit_all, script_id, ours }
+        let CheckedPsbt { bytes, layout, transaction, prevouts, script_id, ours, .. } = self;
+        Parts { bytes, layout, transaction, prevouts, script_id, ours }
     }
 }
 
 /// The transaction that a PSBT is about, unchecked: for a display that also shows what would be refused.
 pub fn transaction_of(bytes: &[u8]) -> Result<Transaction, PsbtError> {
-    let layout = Layout::take(bytes)?;
-    let (rest, _) = layout.split(bytes)?;
-    Ok(decode::decode(&rest, &layout)?.transaction)
+    Ok(decode::decode(bytes, &Layout::take(bytes)?)?.transaction)
 }
 
 /// Why bytes are not signed. The texts hold no amounts, keys or addresses.
@@ -210,27 +195,85 @@ fn refuse(rule: Rule, detail: impl Into<String>) -> PsbtError {
     PsbtError::Refused { rule, detail: detail.into() }
 }
 
-/// `duplicate-input`, `no-outputs`, `sighash-type`, `op-return-value`.
-fn check_structure(psbt: &Decoded) -> Result<(), PsbtError> {
-    let transaction = &psbt.transaction;
+/// What is proved of a PSBT for a wallet.
+struct Proved {
+    prevouts: Vec<TxOut>,
+    paid_in: u64,
+    paid_out: u64,
+    ours: Vec<OurInput>,
+    change: Vec<(usize, Location)>,
+}
+
+/// Every rule of structure, amounts and ownership.
+fn prove(psbt: &Decoded<'_>, wallet: &WatchOnly, around: &Surroundings<'_>) -> Result<Proved, PsbtError> {
+    check_structure(&psbt.transaction)?;
+    check_global_keys(psbt, wallet)?;
+    let prevouts = amounts::prevouts(psbt)?;
+    let (paid_in, paid_out) = amounts::sums(&psbt.transaction, &prevouts)?;
+    let ours = inputs_of_ours(psbt, &prevouts, wallet, around)?;
+    if ours.is_empty() {
+        return Err(refuse(
+            Rule::NoInputOfOurs,
+            "no input is proved to be this wallet's: have the wallet add its bip32_derivation or tap_key_origins",
+        ));
+    }
+    let change = outputs_of_ours(psbt, wallet, around)?;
+    Ok(Proved { prevouts, paid_in, paid_out, ours, change })
+}
+
+/// Looks at every input: those proved ours. `sighash-type`, and what [`ownership`] and [`partial`] refuse.
+fn inputs_of_ours(
+    psbt: &Decoded<'_>,
+    prevouts: &[TxOut],
+    wallet: &WatchOnly,
+    around: &Surroundings<'_>,
+) -> Result<Vec<OurInput>, PsbtError> {
+    let mut verifier = partial::Verifier::new(&psbt.transaction, prevouts, around.secp);
+    let mut ours = Vec::new();
+    for (index, prevout) in prevouts.iter().enumerate() {
+        let input = psbt.input(index)?;
+        check_sighash_type(index, &input, prevout)?;
+        let proved = ownership::input(index, &input, prevout, wallet, around)?;
+        verifier.check(index, &input, proved.as_ref())?;
+        if let (Some(cosigner), Some(proved)) = (around.require_cosigner, &proved) {
+            partial::require(cosigner, &input, proved, wallet, around.secp)?;
+        }
+        ours.extend(proved);
+    }
+    Ok(ours)
+}
+
+/// Looks at every output: those proved ours, with their place. What [`ownership`] refuses.
+fn outputs_of_ours(
+    psbt: &Decoded<'_>,
+    wallet: &WatchOnly,
+    around: &Surroundings<'_>,
+) -> Result<Vec<(usize, Location)>, PsbtError> {
+    let mut ours = Vec::new();
+    for (index, paid) in psbt.transaction.output.iter().enumerate() {
+        let place = ownership::output(index, &psbt.output(index)?, &paid.script_pubkey, wallet, around)?;
+        ours.extend(place.map(|place| (index, place)));
+    }
+    Ok(ours)
+}
+
+/// `sighash-type`: ALL; for taproot also DEFAULT (BIP 341, "Common signature message").
+fn check_sighash_type(index: usize, input: &Input, prevout: &TxOut) -> Result<(), PsbtError> {
+    let is_default = |asked: PsbtSighashType| asked.to_u32() == 0 && prevout.script_pubkey.is_p2tr();
+    if input.sighash_type.is_none_or(|asked| asks_all(asked) || is_default(asked)) {
+        return Ok(());
+    }
+    Err(refuse(Rule::SighashType, format!("input {index} asks for a signature that is not of type ALL")))
+}
+
+/// `duplicate-input`, `no-outputs`, `op-return-value`.
+fn check_structure(transaction: &Transaction) -> Result<(), PsbtError> {
     if transaction.output.is_empty() {
         return Err(refuse(Rule::NoOutputs, "the transaction has no outputs"));
     }
     let mut outpoints = HashSet::with_capacity(transaction.input.len());
     if let Some(input) = transaction.input.iter().find(|input| !outpoints.insert(input.previous_output)) {
         return Err(refuse(Rule::DuplicateInput, format!("{} is spent twice", input.previous_output)));
-    }
-    for (index, input) in psbt.inputs.iter().enumerate() {
-        // ALL; for taproot also DEFAULT (BIP 341, "Common signature message").
-        let is_default = |asked: bitcoin::psbt::PsbtSighashType| {
-            asked.to_u32() == 0 && amounts::taproot_claim(input).is_some()
-        };
-        if input.sighash_type.is_some_and(|asked| !asks_all(asked) && !is_default(asked)) {
-            return Err(refuse(
-                Rule::SighashType,
-                format!("input {index} asks for a signature that is not of type ALL"),
-            ));
-        }
     }
     for (index, output) in transaction.output.iter().enumerate() {
         if output.script_pubkey.is_op_return() && output.value != Amount::ZERO {
@@ -243,12 +286,12 @@ fn check_structure(psbt: &Decoded) -> Result<(), PsbtError> {
     Ok(())
 }
 
-fn asks_all(asked: bitcoin::psbt::PsbtSighashType) -> bool {
+fn asks_all(asked: PsbtSighashType) -> bool {
     asked.to_u32() == EcdsaSighashType::All.to_u32()
 }
 
 /// `network`: an extended key of our master under another network's version bytes.
-fn check_global_keys(psbt: &Decoded, wallet: &WatchOnly) -> Result<(), PsbtError> {
+fn check_global_keys(psbt: &Decoded<'_>, wallet: &WatchOnly) -> Result<(), PsbtError> {
     let foreign = psbt.xpubs.iter().any(|(xpub, (fingerprint, _))| {
         *fingerprint == wallet.master_fingerprint() && xpub.network != wallet.network().kind()
     });

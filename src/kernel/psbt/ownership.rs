@@ -7,7 +7,6 @@ use bitcoin::taproot::{TapLeafHash, TapNodeHash};
 use bitcoin::{Script, ScriptBuf, TxOut, XOnlyPublicKey};
 use std::collections::BTreeMap;
 
-use super::decode::Decoded;
 use super::{PsbtError, Surroundings, refuse};
 use crate::kernel::rule::Rule;
 use crate::kernel::wallet::{Elsewhere, Location, Rebuilt, Spend, Taproot, WatchOnly};
@@ -18,6 +17,8 @@ pub(in crate::kernel) struct OurInput {
     pub(in crate::kernel) rebuilt: Rebuilt,
     /// Our signature is there already, and verifies.
     pub(in crate::kernel) is_signed: bool,
+    /// It asks for a signature that says ALL: taproot, in place of the shorter DEFAULT.
+    pub(in crate::kernel) asks_all: bool,
 }
 
 /// A key of ours that an input or output claims, with the path it is said to be at.
@@ -77,37 +78,28 @@ fn claims<'a>(
     Ok(plain.into_iter().chain(tap).collect())
 }
 
-/// The inputs proved ours. `mixed-wallets`, `network`, `derived-key`, `script-mismatch`, `already-final`,
-/// `no-input-of-ours`.
-pub(super) fn inputs(
-    psbt: &Decoded,
-    prevouts: &[TxOut],
+/// Proves input `index` ours, where it claims to be. `mixed-wallets`, `network`, `derived-key`, `script-mismatch`,
+/// `already-final`.
+pub(super) fn input(
+    index: usize,
+    input: &Input,
+    prevout: &TxOut,
     wallet: &WatchOnly,
     around: &Surroundings<'_>,
-) -> Result<Vec<OurInput>, PsbtError> {
-    let mut ours = Vec::new();
-    for (index, (input, prevout)) in psbt.inputs.iter().zip(prevouts).enumerate() {
-        check_scripts("input", index, &input.redeem_script, &input.witness_script, &prevout.script_pubkey)?;
-        check_leaves(index, input, &prevout.script_pubkey, around.secp)?;
-        refuse_siblings(index, input, wallet, around)?;
-        let mut proved = None;
-        for claim in claims(
-            ("input", index),
-            &input.bip32_derivation,
-            &input.tap_key_origins,
-            wallet.master_fingerprint(),
-        )? {
-            proved = Some(prove_input(index, input, prevout, &claim, wallet, around)?);
-        }
-        ours.extend(proved);
+) -> Result<Option<OurInput>, PsbtError> {
+    check_scripts("input", index, &input.redeem_script, &input.witness_script, &prevout.script_pubkey)?;
+    check_leaves(index, input, &prevout.script_pubkey, around.secp)?;
+    refuse_siblings(index, input, wallet, around)?;
+    let mut proved = None;
+    for claim in claims(
+        ("input", index),
+        &input.bip32_derivation,
+        &input.tap_key_origins,
+        wallet.master_fingerprint(),
+    )? {
+        proved = Some(prove_input(index, input, prevout, &claim, wallet, around)?);
     }
-    if ours.is_empty() {
-        return Err(refuse(
-            Rule::NoInputOfOurs,
-            "no input is proved to be this wallet's: have the wallet add its bip32_derivation or tap_key_origins",
-        ));
-    }
-    Ok(ours)
+    Ok(proved)
 }
 
 /// A key of another wallet of this token, unless it cosigns in this one.
@@ -155,7 +147,12 @@ fn prove_input(
     if input.final_script_sig.is_some() || input.final_script_witness.is_some() {
         return Err(refuse(Rule::AlreadyFinal, format!("input {index} is already finalised")));
     }
-    Ok(OurInput { index, is_signed: has_our_signature(input, &rebuilt), rebuilt })
+    Ok(OurInput {
+        index,
+        is_signed: has_our_signature(input, &rebuilt),
+        asks_all: input.sighash_type.is_some_and(super::asks_all),
+        rebuilt,
+    })
 }
 
 /// Whether our signature is there. That it verifies is found by [`super::partial`].
@@ -171,30 +168,28 @@ fn has_our_signature(input: &Input, ours: &Rebuilt) -> bool {
     }
 }
 
-/// The outputs proved ours, with their place. `change-path`, `network`, and `change-multisig` where the script that comes
-/// with it has our key and is not the registered one. Any other output that claims our key and is not paid to us
-/// (`change-fraud`) is not ours: it counts as spent.
-pub(super) fn outputs(
-    psbt: &Decoded,
+/// Where output `index` is in the wallet, if it is proved ours. `change-path`, `network`, and `change-multisig` where the
+/// script that comes with it has our key and is not the registered one. Any other output that claims our key and is not
+/// paid to us (`change-fraud`) is not ours: it counts as spent.
+pub(super) fn output(
+    index: usize,
+    output: &Output,
+    paid: &Script,
     wallet: &WatchOnly,
     around: &Surroundings<'_>,
-) -> Result<Vec<(usize, Location)>, PsbtError> {
-    let mut ours = Vec::new();
-    for (index, (output, paid)) in psbt.outputs.iter().zip(&psbt.transaction.output).enumerate() {
-        check_scripts("output", index, &output.redeem_script, &output.witness_script, &paid.script_pubkey)?;
-        check_tree(index, output, &paid.script_pubkey, around.secp)?;
-        let mut proved = None;
-        for claim in claims(
-            ("output", index),
-            &output.bip32_derivation,
-            &output.tap_key_origins,
-            wallet.master_fingerprint(),
-        )? {
-            proved = prove_output(index, output, &paid.script_pubkey, &claim, wallet, around)?;
-        }
-        ours.extend(proved.map(|location| (index, location)));
+) -> Result<Option<Location>, PsbtError> {
+    check_scripts("output", index, &output.redeem_script, &output.witness_script, paid)?;
+    check_tree(index, output, paid, around.secp)?;
+    let mut proved = None;
+    for claim in claims(
+        ("output", index),
+        &output.bip32_derivation,
+        &output.tap_key_origins,
+        wallet.master_fingerprint(),
+    )? {
+        proved = prove_output(index, output, paid, &claim, wallet, around)?;
     }
-    Ok(ours)
+    Ok(proved)
 }
 
 fn prove_output(
@@ -263,11 +258,12 @@ fn check_scripts(
     index: usize,
     redeem_script: &Option<ScriptBuf>,
     witness_script: &Option<ScriptBuf>,
-    script_pubkey: &ScriptBuf,
+    script_pubkey: &Script,
 ) -> Result<(), PsbtError> {
-    let redeem_fits = redeem_script.as_ref().is_none_or(|script| script.to_p2sh() == *script_pubkey);
-    let program = redeem_script.as_ref().unwrap_or(script_pubkey);
-    let witness_fits = witness_script.as_ref().is_none_or(|script| script.to_p2wsh() == *program);
+    let redeem_fits =
+        redeem_script.as_ref().is_none_or(|script| script.to_p2sh().as_script() == script_pubkey);
+    let program = redeem_script.as_deref().unwrap_or(script_pubkey);
+    let witness_fits = witness_script.as_ref().is_none_or(|script| script.to_p2wsh().as_script() == program);
     if redeem_fits && witness_fits {
         return Ok(());
     }

@@ -10,50 +10,124 @@ use bitcoin::secp256k1::{All, Message, Secp256k1};
 use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType};
 use bitcoin::{PublicKey, Transaction, TxOut};
 
-use super::decode::Decoded;
 use super::ownership::{OurInput, output_key};
 use super::{PsbtError, refuse};
 use crate::kernel::rule::Rule;
 use crate::kernel::wallet::{Spend, WatchOnly};
 
-/// Verifies every signature of every input. `prevouts` has one output for each input. `foreign-partial-sig`,
-/// `sighash-type`.
-pub(super) fn check(
-    psbt: &Decoded,
-    prevouts: &[TxOut],
-    ours: &[OurInput],
-    secp: &Secp256k1<All>,
-) -> Result<(), PsbtError> {
-    let mut cache = SighashCache::new(&psbt.transaction);
-    let mut ours = ours.iter().peekable();
-    for index in 0..psbt.inputs.len() {
-        let spend = ours.next_if(|input| input.index == index).map(|input| &input.rebuilt.spend);
-        check_ecdsa(psbt, index, &prevouts[index], spend, &mut cache, secp)?;
-        check_schnorr(psbt, index, prevouts, &mut cache, secp)?;
-    }
-    Ok(())
+/// Verifies signatures, input by input.
+pub(super) struct Verifier<'a> {
+    cache: SighashCache<&'a Transaction>,
+    prevouts: &'a [TxOut],
+    secp: &'a Secp256k1<All>,
 }
 
-/// `require-cosigner`: each input of ours has a signature of the cosigner. That it verifies was found before.
+impl<'a> Verifier<'a> {
+    /// `prevouts` has one output for each input.
+    pub(super) fn new(
+        transaction: &'a Transaction,
+        prevouts: &'a [TxOut],
+        secp: &'a Secp256k1<All>,
+    ) -> Verifier<'a> {
+        Verifier { cache: SighashCache::new(transaction), prevouts, secp }
+    }
+
+    /// Verifies every signature of input `index`, which `ours` knows if it is ours. `foreign-partial-sig`,
+    /// `sighash-type`.
+    pub(super) fn check(
+        &mut self,
+        index: usize,
+        input: &Input,
+        ours: Option<&OurInput>,
+    ) -> Result<(), PsbtError> {
+        self.check_ecdsa(index, input, ours.map(|ours| &ours.rebuilt.spend))?;
+        self.check_schnorr(index, input)
+    }
+
+    fn check_ecdsa(&mut self, index: usize, input: &Input, spend: Option<&Spend>) -> Result<(), PsbtError> {
+        let prevout = &self.prevouts[index];
+        let signatures = &input.partial_sigs;
+        if signatures.is_empty() {
+            return Ok(());
+        }
+        if signatures.values().any(|signature| signature.sighash_type != EcdsaSighashType::All) {
+            return Err(refuse(
+                Rule::SighashType,
+                format!("a partial signature of input {index} is not of type ALL"),
+            ));
+        }
+        let spend = spend.cloned().or_else(|| claimed_spend(input, prevout));
+        let message = spend.and_then(|spend| ecdsa_message(&spend, index, prevout, &mut self.cache));
+        let verifies = message.is_some_and(|message| {
+            signatures.iter().all(|(key, signature)| {
+                self.secp.verify_ecdsa(&message, &signature.signature, &key.inner).is_ok()
+            })
+        });
+        if verifies {
+            return Ok(());
+        }
+        Err(refuse(
+            Rule::ForeignPartialSig,
+            format!("a partial signature of input {index} does not verify: take it out"),
+        ))
+    }
+
+    fn check_schnorr(&mut self, index: usize, input: &Input) -> Result<(), PsbtError> {
+        let key_path = input
+            .tap_key_sig
+            .iter()
+            .map(|signature| (None, output_key(&self.prevouts[index].script_pubkey), signature));
+        let script_path =
+            input.tap_script_sigs.iter().map(|((key, leaf), signature)| (Some(*leaf), Some(*key), signature));
+        for (leaf, key, signature) in key_path.chain(script_path) {
+            if !matches!(signature.sighash_type, TapSighashType::Default | TapSighashType::All) {
+                return Err(refuse(
+                    Rule::SighashType,
+                    format!("a taproot signature of input {index} is not of type ALL"),
+                ));
+            }
+            let all = Prevouts::All(self.prevouts);
+            let hash = match leaf {
+                None => self.cache.taproot_key_spend_signature_hash(index, &all, signature.sighash_type),
+                Some(leaf) => {
+                    self.cache.taproot_script_spend_signature_hash(index, &all, leaf, signature.sighash_type)
+                }
+            };
+            let verifies = match (hash, key) {
+                (Ok(hash), Some(key)) => {
+                    self.secp.verify_schnorr(&signature.signature, &Message::from(hash), &key).is_ok()
+                }
+                _ => false,
+            };
+            if !verifies {
+                return Err(refuse(
+                    Rule::ForeignPartialSig,
+                    format!("a taproot signature of input {index} does not verify: take it out"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `require-cosigner`: an input of ours has a signature of the cosigner. That it verifies was found before.
 pub(super) fn require(
     cosigner: Fingerprint,
-    psbt: &Decoded,
-    ours: &[OurInput],
+    input: &Input,
+    OurInput { index, rebuilt, .. }: &OurInput,
     wallet: &WatchOnly,
     secp: &Secp256k1<All>,
 ) -> Result<(), PsbtError> {
-    for OurInput { index, rebuilt, .. } in ours {
-        let keys = wallet
-            .cosigner_keys(cosigner, rebuilt.location, secp)
-            .map_err(|error| refuse(Rule::DerivedKey, error.to_string()))?;
-        if !keys.into_iter().any(|key| has_signature(&psbt.inputs[*index], key, &rebuilt.spend)) {
-            return Err(refuse(
-                Rule::RequireCosigner,
-                format!("input {index} has no signature of cosigner {cosigner}: have the user sign first"),
-            ));
-        }
+    let keys = wallet
+        .cosigner_keys(cosigner, rebuilt.location, secp)
+        .map_err(|error| refuse(Rule::DerivedKey, error.to_string()))?;
+    if keys.into_iter().any(|key| has_signature(input, key, &rebuilt.spend)) {
+        return Ok(());
     }
-    Ok(())
+    Err(refuse(
+        Rule::RequireCosigner,
+        format!("input {index} has no signature of cosigner {cosigner}: have the user sign first"),
+    ))
 }
 
 fn has_signature(input: &Input, key: bitcoin::secp256k1::PublicKey, spend: &Spend) -> bool {
@@ -65,40 +139,6 @@ fn has_signature(input: &Input, key: bitcoin::secp256k1::PublicKey, spend: &Spen
                 || (taproot.internal_key == x_only && input.tap_key_sig.is_some())
         }
     }
-}
-
-fn check_ecdsa(
-    psbt: &Decoded,
-    index: usize,
-    prevout: &TxOut,
-    spend: Option<&Spend>,
-    cache: &mut SighashCache<&Transaction>,
-    secp: &Secp256k1<All>,
-) -> Result<(), PsbtError> {
-    let signatures = &psbt.inputs[index].partial_sigs;
-    if signatures.is_empty() {
-        return Ok(());
-    }
-    if signatures.values().any(|signature| signature.sighash_type != EcdsaSighashType::All) {
-        return Err(refuse(
-            Rule::SighashType,
-            format!("a partial signature of input {index} is not of type ALL"),
-        ));
-    }
-    let spend = spend.cloned().or_else(|| claimed_spend(&psbt.inputs[index], prevout));
-    let message = spend.and_then(|spend| ecdsa_message(&spend, index, prevout, cache));
-    let verifies = message.is_some_and(|message| {
-        signatures
-            .iter()
-            .all(|(key, signature)| secp.verify_ecdsa(&message, &signature.signature, &key.inner).is_ok())
-    });
-    if verifies {
-        return Ok(());
-    }
-    Err(refuse(
-        Rule::ForeignPartialSig,
-        format!("a partial signature of input {index} does not verify: take it out"),
-    ))
 }
 
 /// How an input that is not ours is signed for, by the scripts in the PSBT, which hash to what is spent.
@@ -131,48 +171,4 @@ pub(in crate::kernel) fn ecdsa_message(
         }
         Spend::KeyPath(_) | Spend::ScriptPath(..) => None,
     }
-}
-
-fn check_schnorr(
-    psbt: &Decoded,
-    index: usize,
-    prevouts: &[TxOut],
-    cache: &mut SighashCache<&Transaction>,
-    secp: &Secp256k1<All>,
-) -> Result<(), PsbtError> {
-    let input = &psbt.inputs[index];
-    let key_path = input
-        .tap_key_sig
-        .iter()
-        .map(|signature| (None, output_key(&prevouts[index].script_pubkey), signature));
-    let script_path =
-        input.tap_script_sigs.iter().map(|((key, leaf), signature)| (Some(*leaf), Some(*key), signature));
-    for (leaf, key, signature) in key_path.chain(script_path) {
-        if !matches!(signature.sighash_type, TapSighashType::Default | TapSighashType::All) {
-            return Err(refuse(
-                Rule::SighashType,
-                format!("a taproot signature of input {index} is not of type ALL"),
-            ));
-        }
-        let all = Prevouts::All(prevouts);
-        let hash = match leaf {
-            None => cache.taproot_key_spend_signature_hash(index, &all, signature.sighash_type),
-            Some(leaf) => {
-                cache.taproot_script_spend_signature_hash(index, &all, leaf, signature.sighash_type)
-            }
-        };
-        let verifies = match (hash, key) {
-            (Ok(hash), Some(key)) => {
-                secp.verify_schnorr(&signature.signature, &Message::from(hash), &key).is_ok()
-            }
-            _ => false,
-        };
-        if !verifies {
-            return Err(refuse(
-                Rule::ForeignPartialSig,
-                format!("a taproot signature of input {index} does not verify: take it out"),
-            ));
-        }
-    }
-    Ok(())
 }

@@ -1,15 +1,18 @@
-//! Version 2 of a PSBT (BIP 370), written as version 0 for the one parser: the fields that make the transaction are
-//! taken out of the maps and put together, all others stay as they are.
+//! Version 2 of a PSBT (BIP 370) for the one parser: the fields that make the transaction are put together to the
+//! unsigned transaction of version 0.
+
+use core::ops::RangeInclusive;
 
 use bitcoin::absolute::{LOCK_TIME_THRESHOLD, LockTime};
 use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, transaction};
 
-use super::layout::{self, Cursor, GLOBAL_UNSIGNED_TX, Layout};
+use super::layout::{self, Cursor, Layout};
 use super::{PsbtError, refuse};
 use crate::kernel::rule::Rule;
 
+const GLOBAL_UNSIGNED_TX: u8 = 0x00;
 const GLOBAL_TX_VERSION: u8 = 0x02;
 const GLOBAL_FALLBACK_LOCKTIME: u8 = 0x03;
 const GLOBAL_TX_MODIFIABLE: u8 = 0x06;
@@ -22,18 +25,39 @@ const IN_REQUIRED_HEIGHT_LOCKTIME: u8 = 0x12;
 const OUT_AMOUNT: u8 = 0x03;
 const OUT_SCRIPT: u8 = 0x04;
 
-/// The same PSBT in version 0.
-pub(super) fn to_version_0(bytes: &[u8], layout: &Layout) -> Result<Vec<u8>, PsbtError> {
-    let mut cursor = Cursor::behind_magic(bytes)?;
-    let mut rest = Vec::with_capacity(bytes.len());
-    let global = Global::take(&mut cursor, &mut rest)?;
-    let (inputs, outputs) = (layout.inputs(), layout.maps - layout.inputs());
-    if inputs == 0 {
+/// Key types that only version 2 has. They come without key data: what has some is unknown, in any version.
+pub(super) const GLOBAL_FIELDS: RangeInclusive<u8> = GLOBAL_TX_VERSION..=GLOBAL_TX_MODIFIABLE;
+/// The same of an input.
+pub(super) const INPUT_FIELDS: RangeInclusive<u8> = IN_PREVIOUS_TXID..=IN_REQUIRED_HEIGHT_LOCKTIME;
+/// The same of an output.
+pub(super) const OUTPUT_FIELDS: RangeInclusive<u8> = OUT_AMOUNT..=OUT_SCRIPT;
+
+/// Refuses `fields` in maps of version 0, from which BIP 370 excludes them.
+pub(super) fn refuse_fields(maps: &[&[u8]], fields: RangeInclusive<u8>) -> Result<(), PsbtError> {
+    for map in maps {
+        Cursor::over(map).walk(|key, _| match key {
+            [key_type] if fields.contains(key_type) => Err(misplaced()),
+            _ => Ok(()),
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn misplaced() -> PsbtError {
+    PsbtError::NotPsbt("a field of version 2 in version 0".into())
+}
+
+/// Magic bytes and global map of the same PSBT in version 0.
+pub(super) fn up_to_inputs(bytes: &[u8], layout: &Layout) -> Result<Vec<u8>, PsbtError> {
+    let mut global_map = Cursor::behind_magic(bytes)?;
+    let global = Global::read(&mut global_map)?;
+    let (inputs, outputs) = layout.split(bytes, layout.inputs());
+    if inputs.is_empty() {
         // Without inputs the transaction has no unambiguous serialization (BIP 144).
         return Err(refuse(Rule::NoInputOfOurs, "the transaction has no inputs"));
     }
-    let inputs = (0..inputs).map(|_| Input::take(&mut cursor, &mut rest)).collect::<Result<Vec<_>, _>>()?;
-    let outputs = (0..outputs).map(|_| take_output(&mut cursor, &mut rest)).collect::<Result<Vec<_>, _>>()?;
+    let inputs = inputs.into_iter().map(Input::read).collect::<Result<Vec<_>, _>>()?;
+    let outputs = outputs.into_iter().map(read_output).collect::<Result<Vec<_>, _>>()?;
     let transaction = Transaction {
         version: transaction::Version(global.tx_version),
         lock_time: lock_time(&inputs, global.fallback)?,
@@ -42,6 +66,9 @@ pub(super) fn to_version_0(bytes: &[u8], layout: &Layout) -> Result<Vec<u8>, Psb
     };
     let unsigned = serialize(&transaction);
     layout::check_unsigned_len(unsigned.len())?;
+    let mut rest = Vec::new();
+    Cursor::behind_magic(bytes)?
+        .copy(&mut rest, |key_type| key_type == GLOBAL_VERSION || GLOBAL_FIELDS.contains(&key_type))?;
     Ok(layout::with_unsigned_tx(&unsigned, &rest))
 }
 
@@ -51,22 +78,21 @@ struct Global {
 }
 
 impl Global {
-    fn take(cursor: &mut Cursor<'_>, rest: &mut Vec<u8>) -> Result<Global, PsbtError> {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Global, PsbtError> {
         let (mut tx_version, mut fallback) = (None, LockTime::ZERO);
-        cursor.map(rest, |key_type, value| {
-            match key_type {
-                GLOBAL_UNSIGNED_TX => return Err(broken("it has an unsigned transaction")),
-                GLOBAL_TX_VERSION => tx_version = Some(i32::from_le_bytes(fixed(value)?)),
-                GLOBAL_FALLBACK_LOCKTIME => {
+        cursor.walk(|key, value| {
+            match key {
+                [GLOBAL_UNSIGNED_TX] => return Err(broken("it has an unsigned transaction")),
+                [GLOBAL_TX_VERSION] => tx_version = Some(i32::from_le_bytes(fixed(value)?)),
+                [GLOBAL_FALLBACK_LOCKTIME] => {
                     fallback = LockTime::from_consensus(u32::from_le_bytes(fixed(value)?));
                 }
                 // The counts are held against the maps by the layout.
-                layout::GLOBAL_INPUT_COUNT | layout::GLOBAL_OUTPUT_COUNT => {}
-                GLOBAL_TX_MODIFIABLE => drop(fixed::<1>(value)?),
-                GLOBAL_VERSION => drop(fixed::<4>(value)?),
-                _ => return Ok(false),
+                [GLOBAL_TX_MODIFIABLE] => drop(fixed::<1>(value)?),
+                [GLOBAL_VERSION] => drop(fixed::<4>(value)?),
+                _ => {}
             }
-            Ok(true)
+            Ok(())
         })?;
         let tx_version = tx_version.ok_or_else(|| broken("the transaction's version is missing"))?;
         Ok(Global { tx_version, fallback })
@@ -80,19 +106,19 @@ struct Input {
 }
 
 impl Input {
-    fn take(cursor: &mut Cursor<'_>, rest: &mut Vec<u8>) -> Result<Input, PsbtError> {
+    fn read(map: &[u8]) -> Result<Input, PsbtError> {
         let (mut txid, mut vout, mut sequence) = (None, None, Sequence::MAX);
         let (mut time, mut height) = (None, None);
-        cursor.map(rest, |key_type, value| {
-            match key_type {
-                IN_PREVIOUS_TXID => txid = Some(Txid::from_byte_array(fixed(value)?)),
-                IN_OUTPUT_INDEX => vout = Some(u32::from_le_bytes(fixed(value)?)),
-                IN_SEQUENCE => sequence = Sequence(u32::from_le_bytes(fixed(value)?)),
-                IN_REQUIRED_TIME_LOCKTIME => time = Some(u32::from_le_bytes(fixed(value)?)),
-                IN_REQUIRED_HEIGHT_LOCKTIME => height = Some(u32::from_le_bytes(fixed(value)?)),
-                _ => return Ok(false),
+        Cursor::over(map).walk(|key, value| {
+            match key {
+                [IN_PREVIOUS_TXID] => txid = Some(Txid::from_byte_array(fixed(value)?)),
+                [IN_OUTPUT_INDEX] => vout = Some(u32::from_le_bytes(fixed(value)?)),
+                [IN_SEQUENCE] => sequence = Sequence(u32::from_le_bytes(fixed(value)?)),
+                [IN_REQUIRED_TIME_LOCKTIME] => time = Some(u32::from_le_bytes(fixed(value)?)),
+                [IN_REQUIRED_HEIGHT_LOCKTIME] => height = Some(u32::from_le_bytes(fixed(value)?)),
+                _ => {}
             }
-            Ok(true)
+            Ok(())
         })?;
         if time.is_some_and(|time| time < LOCK_TIME_THRESHOLD) {
             return Err(broken("a required time is a height"));
@@ -113,16 +139,16 @@ impl Input {
     }
 }
 
-fn take_output(cursor: &mut Cursor<'_>, rest: &mut Vec<u8>) -> Result<TxOut, PsbtError> {
+fn read_output(map: &[u8]) -> Result<TxOut, PsbtError> {
     let (mut value, mut script) = (None, None);
-    cursor.map(rest, |key_type, field| {
-        match key_type {
+    Cursor::over(map).walk(|key, field| {
+        match key {
             // A negative amount becomes one over 21 million bitcoin, and is refused as such.
-            OUT_AMOUNT => value = Some(Amount::from_sat(u64::from_le_bytes(fixed(field)?))),
-            OUT_SCRIPT => script = Some(ScriptBuf::from_bytes(field.to_vec())),
-            _ => return Ok(false),
+            [OUT_AMOUNT] => value = Some(Amount::from_sat(u64::from_le_bytes(fixed(field)?))),
+            [OUT_SCRIPT] => script = Some(ScriptBuf::from_bytes(field.to_vec())),
+            _ => {}
         }
-        Ok(true)
+        Ok(())
     })?;
     match (value, script) {
         (Some(value), Some(script_pubkey)) => Ok(TxOut { value, script_pubkey }),
