@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test.sh: every check and every test, on a Debian machine with a Rust toolchain.
 #
-# It installs what it needs (Debian packages, Python clients in target/venv, cargo-deny in target/tools).
+# It installs what it needs (Debian packages, Python clients in target/venv, cargo-deny and cargo-fuzz in target/tools).
 # The last line is `N passed, N failed`, summed over all tests; the exit status is 0 only if all is well.
 set -euo pipefail
 
@@ -9,21 +9,26 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 cargo_deny_version=0.20.2
+cargo_fuzz_version=0.13.2
+fuzz_seconds=60
 
 main() {
     exec </dev/null
     cd "$root"
-    heading "Preparing: packages, Python clients, cargo-deny"
+    heading "Preparing: packages, Python clients, cargo-deny, cargo-fuzz"
     need_rust
     need_components
     need_packages softhsm2 opensc oathtool binutils strace faketime
     need_venv
     need_cargo_deny
+    need_cargo_fuzz
     step "Format" cargo fmt --check
+    step "Format of the fuzzer" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     step "Lints" cargo clippy --locked --all-targets --all-features -- -D warnings
     RUSTDOCFLAGS="-D warnings" step "Documentation" cargo doc --locked --no-deps
     step "Licences, duplicates and sources of the dependencies" \
         "$cargo_deny" --locked --all-features check --hide-inclusion-graph licenses bans sources
+    step "Fuzzing for $fuzz_seconds seconds" bash tests/fuzz/run.sh "$fuzz_seconds"
     build_modules
     run_tests
 }
@@ -42,12 +47,22 @@ need_components() {
     fi
 }
 
-# The one found first: on the PATH, or the one that an earlier run built.
 need_cargo_deny() {
     cargo_deny=$(command -v cargo-deny || printf '%s\n' "$root/target/tools/bin/cargo-deny")
-    if [ ! -x "$cargo_deny" ]; then
-        say "Building cargo-deny in target/tools (some minutes, once)"
-        cargo install --locked --quiet --root "$root/target/tools" "cargo-deny@$cargo_deny_version"
+    build_tool "$cargo_deny" "cargo-deny@$cargo_deny_version"
+}
+
+need_cargo_fuzz() {
+    PATH=$PATH:$root/target/tools/bin
+    build_tool "$(command -v cargo-fuzz || printf '%s\n' "$root/target/tools/bin/cargo-fuzz")" \
+        "cargo-fuzz@$cargo_fuzz_version"
+}
+
+# build_tool FILE CRATE: unless the tool was found on the PATH, or was built by an earlier run.
+build_tool() {
+    if [ ! -x "$1" ]; then
+        say "Building $2 in target/tools (some minutes, once)"
+        cargo install --locked --quiet --root "$root/target/tools" "$2"
     fi
 }
 
