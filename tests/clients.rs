@@ -1,4 +1,5 @@
-//! Runs the PKCS#11 clients that nobody here wrote (PyKCS11, pkcs11-tool, embit) against the real module.
+//! Runs the PKCS#11 clients that nobody here wrote (PyKCS11, pkcs11-tool, embit, HWI, BDK,
+//! bitcoinjs-lib) against the real module.
 //!
 //! Each script of `tests/clients` is one test. It prints a line for each check and ends with a status other than zero
 //! at the first that fails. The transactions that a script finalised are verified here by Bitcoin Core's consensus code.
@@ -12,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bitcoin::{Amount, Transaction, consensus};
 use serde_json::{Value, json};
 
 #[path = "../examples/verify_tx.rs"]
@@ -33,11 +35,36 @@ fn embit_wallet() {
     run_client("embit_wallet.py");
 }
 
+#[test]
+fn every_script_type_with_embit() {
+    run_client_with("script_types.py", "embit");
+}
+
+#[test]
+fn every_script_type_with_hwi() {
+    run_client_with("script_types.py", "hwi");
+}
+
+#[test]
+fn every_script_type_with_bdk() {
+    run_client_with("script_types.py", "bdk");
+}
+
+#[test]
+fn every_script_type_with_bitcoinjs() {
+    run_client_with("script_types.py", "bitcoinjs");
+}
+
 fn run_client(script: &str) {
+    run_client_with(script, "");
+}
+
+fn run_client_with(script: &str, argument: &str) {
     let out = tempfile::tempdir().expect("a temporary folder can be made");
     let done = Command::new(python())
         .arg("-B")
         .arg(root().join("tests/clients").join(script))
+        .arg(argument)
         .env("COUNTERSIGN_MODULE", module())
         .env("COUNTERSIGN_OUT", out.path())
         .stdin(Stdio::null())
@@ -59,21 +86,20 @@ fn verify_all(folder: &Path) -> usize {
         if let Err(error) = verify_tx::verify(&text) {
             panic!("{}: {error}", path.display());
         }
-        refuses_another_amount(&text);
+        refuses_another_payment(&text);
         count += 1;
     }
     count
 }
 
-/// The signature covers the amount (BIP 143): with one satoshi more it must not verify.
-fn refuses_another_amount(text: &str) {
+/// The signatures cover what is paid: with one satoshi less in an output they must not verify.
+fn refuses_another_payment(text: &str) {
     let mut record: Value = serde_json::from_str(text).expect("it was verified above");
-    let amount = record["prevouts"][0]["amount_sat"].as_u64().expect("it was verified above");
-    record["prevouts"][0]["amount_sat"] = json!(amount + 1);
-    assert!(
-        verify_tx::verify(&record.to_string()).is_err(),
-        "a transaction verifies with another amount too"
-    );
+    let bytes = hex::decode(record["tx"].as_str().expect("it was verified above")).expect("so is this");
+    let mut transaction: Transaction = consensus::deserialize(&bytes).expect("and this");
+    transaction.output[0].value -= Amount::ONE_SAT;
+    record["tx"] = json!(consensus::encode::serialize_hex(&transaction));
+    assert!(verify_tx::verify(&record.to_string()).is_err(), "another payment verifies, too");
 }
 
 /// The module under test: the `cdylib` beside the folder of this test's executable.

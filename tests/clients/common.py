@@ -228,7 +228,15 @@ class Boundary:
         return authenticator
 
     def wallet(self, label, users, policy=GENEROUS, network="regtest", key_id=None):
-        """Makes a wallet inside; returns the watch-only side of it, which embit read from the descriptor."""
+        """Makes a P2WPKH wallet inside; returns its watch-only side, which embit read from the descriptor."""
+        public_key = self.make_wallet(label, users, policy, network, key_id)
+        return psbt.Wallet(self.text(public_key, "CKA_COUNTERSIGN_DESCRIPTOR"), network)
+
+    def make_wallet(self, label, users, policy=GENEROUS, network="regtest", key_id=None, script=None, path=None):
+        """Makes a wallet inside; returns the handle of its public key.
+
+        script: the wallet policy (BIP 388), "" for one that is registered later; path: of our key.
+        """
         session = self.login(CKU_SO)
         both = [(CKA_LABEL, label), (CKA_TOKEN, True)]
         if key_id is not None:
@@ -238,10 +246,20 @@ class Boundary:
             (number("CKA_COUNTERSIGN_USERS"), "\n".join(users).encode()),
             (number("CKA_COUNTERSIGN_POLICY"), policy.encode()),
         ]
+        if script is not None:
+            private.append((number("CKA_COUNTERSIGN_WALLET_POLICY"), script.encode()))
+        if path is not None:
+            private.append((number("CKA_COUNTERSIGN_PATH"), path.encode()))
         public_key, _ = session.generateKeyPair(
             both, both + private, Mechanism(number("CKM_COUNTERSIGN_WALLET_KEY_GEN"))
         )
-        return psbt.Wallet(self.text(public_key, "CKA_COUNTERSIGN_DESCRIPTOR"), network)
+        return public_key
+
+    def register(self, label, script):
+        """Gives a wallet its wallet policy."""
+        session = self.login(CKU_SO)
+        value = [(number("CKA_COUNTERSIGN_WALLET_POLICY"), script.encode())]
+        session.setAttributeValue(self.public_key(label), value)
 
     def private_key(self, label):
         """The wallet's private key, as the logged-in user finds it."""
@@ -356,8 +374,13 @@ def finalised(name, unsigned, signed):
         result = psbt.finalise(unsigned, signed)
     except ValueError as error:
         failed(f"embit finalises {name}: {error}")
+    leave(name, result)
+    passed(f"embit finalises {name}")
+    return result
+
+
+def leave(name, result):
+    """Leaves a transaction, with what it spends, for the caller's consensus check."""
     out = os.environ.get("COUNTERSIGN_OUT")
     if out:
         pathlib.Path(out, f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
-    passed(f"embit finalises {name}")
-    return result

@@ -99,6 +99,14 @@ def fund(spk, sat, padding):
     )
 
 
+def co_sign(data, root):
+    """The PSBT with the signatures of a cosigner's master key added."""
+    psbt = PSBT.parse(data)
+    if psbt.sign_with(root) == 0:
+        raise ValueError("the PSBT has no key of this cosigner")
+    return psbt.serialize()
+
+
 def finalise(unsigned, signed):
     """Checks that signing only added signatures, and extracts the transaction.
 
