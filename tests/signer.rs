@@ -1,57 +1,22 @@
 //! Every script type: what the module signs is what miniscript finalises and Bitcoin's consensus code takes.
 
+#[path = "support/consensus.rs"]
+mod consensus;
 mod support;
 
-use bitcoin::consensus::serialize;
 use bitcoin::ecdsa;
 use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::Secp256k1;
 use bitcoin::sighash::TapSighashType;
-use bitcoin::{Transaction, TxOut};
 use miniscript::psbt::PsbtExt;
 
+use consensus::{completed, prevouts, verdicts};
 use countersign::kernel::psbt::CheckedPsbt;
 use countersign::kernel::wallet::{Chain, Location};
 use support::scripts::{Cosigner, SCRIPTS, Script, good_psbt, script_at};
 use support::{Bench, FEE, INPUT, PAID, alone, watch};
 
 const UNLIMITED: &str = "unlimited = true";
-
-/// What consensus says of each input.
-fn verdicts(transaction: &Transaction, prevouts: &[TxOut]) -> Vec<bool> {
-    let scripts: Vec<_> = prevouts.iter().map(|prevout| prevout.script_pubkey.as_bytes()).collect();
-    let spent: Vec<_> = prevouts
-        .iter()
-        .zip(&scripts)
-        .map(|(prevout, script)| bitcoinconsensus::Utxo {
-            script_pubkey: script.as_ptr(),
-            script_pubkey_len: script.len() as u32,
-            value: prevout.value.to_sat() as i64,
-        })
-        .collect();
-    let bytes = serialize(transaction);
-    let flags = bitcoinconsensus::VERIFY_ALL_PRE_TAPROOT | bitcoinconsensus::VERIFY_TAPROOT;
-    let verdict = |(index, prevout): (usize, &TxOut)| {
-        let script = prevout.script_pubkey.as_bytes();
-        let value = prevout.value.to_sat();
-        bitcoinconsensus::verify_with_flags(script, value, &bytes, Some(&spent), index, flags).is_ok()
-    };
-    prevouts.iter().enumerate().map(verdict).collect()
-}
-
-fn prevouts(psbt: &Psbt) -> Vec<TxOut> {
-    psbt.iter_funding_utxos().map(|prevout| prevout.expect("there").clone()).collect()
-}
-
-/// The transaction, once the cosigners have signed what we signed.
-fn completed(script: &Script, mut signed: Psbt) -> Transaction {
-    for name in script.with {
-        Cosigner::named(name).sign(&mut signed);
-    }
-    let secp = Secp256k1::new();
-    signed.finalize_mut(&secp).unwrap_or_else(|errors| panic!("{}: {errors:?}", script.name));
-    signed.extract(&secp).expect("final")
-}
 
 struct Signed {
     script: Script,
