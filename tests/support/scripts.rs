@@ -184,6 +184,11 @@ impl Cosigner {
         self.0.fingerprint(&Secp256k1::new())
     }
 
+    /// What its backup has.
+    pub(crate) fn master(&self) -> Xpriv {
+        self.0
+    }
+
     /// Its extended public key.
     pub(crate) fn xpub(&self) -> Xpub {
         let secp = Secp256k1::new();

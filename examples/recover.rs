@@ -1,0 +1,271 @@
+//! What a user does when Countersign is gone: spends the wallet's coins with the backups that are left.
+//!
+//! ```text
+//! cargo run --example recover -- --descriptor-file wallet.txt --coins coins.txt --to ADDRESS --fee SAT \
+//!     --key-file backup.txt [--key-file …] --out final.json
+//! ```
+//!
+//! Nothing here is Countersign's: it takes the descriptor that `countersign wallet show` prints, and standard libraries.
+//!
+//! - `--descriptor-file`: the wallet's descriptor, kept with the backup.
+//! - `--coins`: the transactions that paid the wallet, in hex, one a line, as any node or block explorer gives them.
+//! - `--key-file`: a backup: the words of BIP 39, or the master key of BIP 32 (xprv, tprv). Mode 600; never an argument.
+//!   In place of files, what is typed at the prompt.
+//!
+//! It first tries to spend at once, as two of three can; then with each timelock of the descriptor, as one alone can once
+//! the coins are old enough. What it writes is final: `examples/verify_tx.rs` checks it, any node broadcasts it.
+
+use core::str::FromStr;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bip39::Mnemonic;
+use bitcoin::absolute::LockTime;
+use bitcoin::address::NetworkUnchecked;
+use bitcoin::bip32::Xpriv;
+use bitcoin::psbt::Psbt;
+use bitcoin::secp256k1::{All, Secp256k1};
+use bitcoin::{
+    Address, Amount, NetworkKind, OutPoint, Script, Sequence, Transaction, TxIn, TxOut, consensus,
+    transaction,
+};
+use clap::Parser;
+use miniscript::policy::Liftable;
+use miniscript::psbt::PsbtExt;
+use miniscript::{DefiniteDescriptorKey, Descriptor, DescriptorPublicKey, ForEachKey};
+use serde_json::json;
+
+/// How many addresses of each chain are looked through for coins.
+const LOOKAHEAD: u32 = 1_000;
+
+#[derive(Parser)]
+#[command(about = "Spends a wallet's coins with the backups that are left, without Countersign")]
+struct Arguments {
+    /// The wallet's descriptor, as `countersign wallet show` prints it
+    #[arg(long, value_name = "FILE")]
+    descriptor_file: PathBuf,
+    /// The transactions that paid the wallet: hex, one a line
+    #[arg(long, value_name = "FILE")]
+    coins: PathBuf,
+    /// A backup: words (BIP 39) or a master key (BIP 32); several for a multisig; asked for if there is none
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
+    /// Where all the coins go
+    #[arg(long, value_name = "ADDRESS")]
+    to: Address<NetworkUnchecked>,
+    /// The fee in satoshi
+    #[arg(long, value_name = "SAT")]
+    fee: u64,
+    /// Where the final transaction is written, with what it spends (JSON)
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[allow(dead_code, reason = "the tests call what it calls")]
+fn main() -> Result<(), Box<dyn Error>> {
+    let given = Arguments::parse();
+    let descriptor = Descriptor::from_str(read(&given.descriptor_file)?.trim())?;
+    let network = network_of(&descriptor);
+    let keys = backups(&given.key_file)?
+        .iter()
+        .map(|backup| master_key(backup, network))
+        .collect::<Result<Vec<_>, _>>()?;
+    let to = given.to.assume_checked();
+    let previous = read(&given.coins)?
+        .split_whitespace()
+        .map(|line| Ok(consensus::encode::deserialize_hex(line)?))
+        .collect::<Result<Vec<Transaction>, Box<dyn Error>>>()?;
+    let coins = find_coins(&descriptor, &previous)?;
+    println!("{} coins, {} sat together", coins.len(), total(&coins).to_sat());
+
+    let recovered = recover(&coins, &keys, to.script_pubkey().as_script(), Amount::from_sat(given.fee))?;
+    println!("{}", recovered.when());
+    fs::write(&given.out, recovered.to_json(&coins).to_string())?;
+    println!("final, in {}: {}", given.out.display(), recovered.transaction.compute_txid());
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
+
+/// The backups in these files, or the one that is typed.
+fn backups(files: &[PathBuf]) -> Result<Vec<String>, Box<dyn Error>> {
+    if files.is_empty() {
+        return Ok(vec![rpassword::prompt_password("words or master key of the backup: ")?]);
+    }
+    Ok(files.iter().map(|path| read(path)).collect::<Result<_, _>>()?)
+}
+
+/// The kind of network that a descriptor's extended keys are written for.
+pub(crate) fn network_of(descriptor: &Descriptor<DescriptorPublicKey>) -> NetworkKind {
+    let mut kind = NetworkKind::Main;
+    descriptor.for_each_key(|key| {
+        if let DescriptorPublicKey::XPub(xpub) = key {
+            kind = xpub.xkey.network;
+        } else if let DescriptorPublicKey::MultiXPub(xpub) = key {
+            kind = xpub.xkey.network;
+        }
+        true
+    });
+    kind
+}
+
+/// The master key (BIP 32) of a backup.
+pub(crate) fn master_key(backup: &str, network: NetworkKind) -> Result<Xpriv, Box<dyn Error>> {
+    if let Ok(key) = Xpriv::from_str(backup.trim()) {
+        return Ok(key);
+    }
+    // The error says which word is wrong, not what the words are.
+    let words =
+        Mnemonic::parse(backup.trim()).map_err(|error| format!("neither words nor a key: {error}"))?;
+    Ok(Xpriv::new_master(network, &words.to_seed(""))?)
+}
+
+/// An output that pays an address of the wallet.
+pub(crate) struct Coin {
+    descriptor: Descriptor<DefiniteDescriptorKey>,
+    previous: Transaction,
+    outpoint: OutPoint,
+}
+
+impl Coin {
+    pub(crate) fn output(&self) -> &TxOut {
+        &self.previous.output[self.outpoint.vout as usize]
+    }
+}
+
+fn total(coins: &[Coin]) -> Amount {
+    coins.iter().map(|coin| coin.output().value).sum()
+}
+
+/// The outputs of these transactions that pay an address of the wallet.
+pub(crate) fn find_coins(
+    descriptor: &Descriptor<DescriptorPublicKey>,
+    previous: &[Transaction],
+) -> Result<Vec<Coin>, Box<dyn Error>> {
+    let secp = Secp256k1::verification_only();
+    let mut coins = Vec::new();
+    for chain in descriptor.clone().into_single_descriptors()? {
+        for index in 0..LOOKAHEAD {
+            let address = chain.at_derivation_index(index)?;
+            let script = address.derived_descriptor(&secp).script_pubkey();
+            for transaction in previous {
+                for (vout, _) in
+                    transaction.output.iter().enumerate().filter(|(_, out)| out.script_pubkey == script)
+                {
+                    let outpoint = OutPoint::new(transaction.compute_txid(), u32::try_from(vout)?);
+                    coins.push(Coin { descriptor: address.clone(), previous: transaction.clone(), outpoint });
+                }
+            }
+        }
+    }
+    if coins.is_empty() {
+        return Err("no output of these transactions pays the wallet".into());
+    }
+    Ok(coins)
+}
+
+/// A final transaction, and what it waits for.
+pub(crate) struct Recovered {
+    pub(crate) transaction: Transaction,
+    pub(crate) wait: Wait,
+}
+
+/// What a way to spend waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Nothing,
+    /// Each coin to be as old as this (BIP 68).
+    Older(u32),
+    /// A height or time (BIP 65).
+    After(u32),
+}
+
+impl Recovered {
+    fn when(&self) -> String {
+        match self.wait {
+            Wait::Nothing => "it can be broadcast at once".into(),
+            Wait::Older(age) => format!(
+                "it can be broadcast once the coins have an age of {age} (BIP 68: blocks below 65,536)"
+            ),
+            Wait::After(time) => {
+                format!("it can be broadcast after {time} (a height below 500,000,000, else a time)")
+            }
+        }
+    }
+
+    pub(crate) fn to_json(&self, coins: &[Coin]) -> serde_json::Value {
+        let prevouts: Vec<_> = coins
+            .iter()
+            .map(|coin| {
+                let output = coin.output();
+                json!({
+                    "txid": coin.outpoint.txid.to_string(), "vout": coin.outpoint.vout,
+                    "amount_sat": output.value.to_sat(), "script_pubkey": output.script_pubkey.to_hex_string(),
+                })
+            })
+            .collect();
+        json!({ "tx": consensus::encode::serialize_hex(&self.transaction), "prevouts": prevouts })
+    }
+}
+
+/// Spends all `coins` to one script, in the way that these keys allow and that waits least.
+pub(crate) fn recover(
+    coins: &[Coin],
+    keys: &[Xpriv],
+    to: &Script,
+    fee: Amount,
+) -> Result<Recovered, Box<dyn Error>> {
+    let value = total(coins).checked_sub(fee).filter(|left| *left > Amount::ZERO);
+    let value = value.ok_or("the fee is more than the coins are worth")?;
+    let output = TxOut { value, script_pubkey: to.to_owned() };
+    let policy = coins.first().ok_or("no coins")?.descriptor.lift()?;
+    let older = policy.relative_timelocks().into_iter().map(Wait::Older);
+    let after = policy.absolute_timelocks().into_iter().map(Wait::After);
+    let secp = Secp256k1::new();
+    for wait in [Wait::Nothing].into_iter().chain(older).chain(after) {
+        if let Some(transaction) = spend(coins, keys, &output, wait, &secp)? {
+            return Ok(Recovered { transaction, wait });
+        }
+    }
+    Err("these keys do not suffice: in no way, at no time; add another backup".into())
+}
+
+/// The final transaction, if the keys suffice for this way.
+fn spend(
+    coins: &[Coin],
+    keys: &[Xpriv],
+    output: &TxOut,
+    wait: Wait,
+    secp: &Secp256k1<All>,
+) -> Result<Option<Transaction>, Box<dyn Error>> {
+    let (sequence, lock_time) = match wait {
+        Wait::Nothing => (Sequence::ENABLE_RBF_NO_LOCKTIME, LockTime::ZERO),
+        Wait::Older(age) => (Sequence::from_consensus(age), LockTime::ZERO),
+        Wait::After(time) => (Sequence::ENABLE_LOCKTIME_NO_RBF, LockTime::from_consensus(time)),
+    };
+    let input = |coin: &Coin| TxIn { previous_output: coin.outpoint, sequence, ..TxIn::default() };
+    let mut psbt = Psbt::from_unsigned_tx(Transaction {
+        version: transaction::Version::TWO,
+        lock_time,
+        input: coins.iter().map(input).collect(),
+        output: vec![output.clone()],
+    })?;
+    for (index, coin) in coins.iter().enumerate() {
+        if coin.descriptor.desc_type().segwit_version().is_some() {
+            psbt.inputs[index].witness_utxo = Some(coin.output().clone());
+        }
+        psbt.inputs[index].non_witness_utxo = Some(coin.previous.clone());
+        psbt.update_input_with_descriptor(index, &coin.descriptor)?;
+    }
+    for key in keys {
+        // An input that this key has no part in is no error here: whether all is there, finalising finds out.
+        let _ = psbt.sign(key, secp);
+    }
+    if psbt.finalize_mut(secp).is_err() {
+        return Ok(None);
+    }
+    Ok(Some(psbt.extract(secp)?))
+}

@@ -1,0 +1,97 @@
+//! The coins are the users': they come back without Countersign, by the backups alone (`examples/recover.rs`).
+
+#[path = "support/consensus.rs"]
+mod consensus;
+#[path = "../examples/recover.rs"]
+#[allow(dead_code, reason = "the example's main is not called here")]
+mod recover;
+mod support;
+
+use core::str::FromStr;
+
+use bitcoin::bip32::Xpriv;
+use bitcoin::secp256k1::Secp256k1;
+use bitcoin::{Amount, NetworkKind, Transaction};
+use miniscript::{Descriptor, DescriptorPublicKey};
+
+use consensus::verdicts;
+use countersign::kernel::wallet::Chain;
+use recover::{Coin, Wait, find_coins, recover};
+use support::scripts::{Cosigner, named, script_at};
+use support::{INPUT, funding, stranger, watch};
+
+const FEE: Amount = Amount::from_sat(1_000);
+
+/// Two coins of a wallet that Countersign made, found by its descriptor alone.
+fn coins(script: &str) -> Vec<Coin> {
+    let wallet = named(script).wallet(&Secp256k1::new());
+    let watch = watch(&wallet);
+    let previous: Vec<Transaction> = [(Chain::External, 0), (Chain::Internal, 7)]
+        .into_iter()
+        .zip(0..)
+        .map(|((chain, index), salt)| funding(script_at(watch, chain, index), INPUT, salt))
+        .collect();
+    let descriptor = Descriptor::<DescriptorPublicKey>::from_str(watch.descriptor()).expect("a descriptor");
+    assert_eq!(recover::network_of(&descriptor), NetworkKind::Test);
+    let coins = find_coins(&descriptor, &previous).expect("coins");
+    assert_eq!(coins.len(), 2);
+    coins
+}
+
+fn keys(cosigners: &[&str]) -> Vec<Xpriv> {
+    cosigners.iter().map(|name| Cosigner::named(name).master()).collect()
+}
+
+/// What these cosigners can do without us.
+fn recovered(script: &str, cosigners: &[&str]) -> Option<(Wait, u32)> {
+    let coins = coins(script);
+    let recovered = recover(&coins, &keys(cosigners), &stranger(), FEE).ok()?;
+    let prevouts: Vec<_> = coins.iter().map(|coin| coin.output().clone()).collect();
+    assert_eq!(verdicts(&recovered.transaction, &prevouts), [true; 2], "{script}: consensus");
+    assert_eq!(recovered.transaction.output[0].value, Amount::from_sat(2 * INPUT) - FEE);
+    Some((recovered.wait, recovered.transaction.input[0].sequence.0))
+}
+
+#[test]
+fn the_user_alone_takes_the_coins_back_once_they_are_old_enough() {
+    assert_eq!(recovered("wsh-recovery", &["A"]), Some((Wait::Older(144), 144)));
+    assert_eq!(recovered("tr-key-of-tree", &["A"]), Some((Wait::Older(144), 144)));
+    assert_eq!(recovered("tr-tree", &["B"]), Some((Wait::Older(144), 144)));
+}
+
+#[test]
+fn user_and_backup_take_the_coins_back_at_once() {
+    for script in ["sh-sortedmulti", "sh-wsh-sortedmulti", "wsh-sortedmulti"] {
+        assert!(matches!(recovered(script, &["A", "B"]), Some((Wait::Nothing, _))), "{script}");
+    }
+    assert!(matches!(recovered("wsh-one-of-several", &["A", "B"]), Some((Wait::Nothing, _))));
+    assert!(matches!(recovered("wsh-one-of-several", &["A", "C"]), Some((Wait::Nothing, _))));
+}
+
+#[test]
+fn one_of_two_gets_nothing_without_us() {
+    for (script, key) in [
+        ("wsh-multi", "A"),
+        ("sh-multi", "A"),
+        ("wsh-sortedmulti", "A"),
+        ("wsh-one-of-several", "A"),
+        ("wsh-one-of-several", "B"),
+        ("tr-leaf", "B"),
+        ("wsh-recovery", "B"),
+    ] {
+        assert_eq!(recovered(script, &[key]), None, "{script} by {key}");
+    }
+}
+
+#[test]
+fn a_backup_is_words_or_a_master_key() {
+    // The first vector of BIP 39, without a passphrase.
+    let words =
+        "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about";
+    let master = recover::master_key(&format!("{words}\n"), NetworkKind::Main).expect("words");
+    let text = "xprv9s21ZrQH143K3GJpoapnV8SFfukcVBSfeCficPSGfubmSFDxo1kuHnLisriDvSnRRuL2Qrg5ggqHKNVpxR86QEC8w35uxmGoggxtQTPvfUu";
+    assert_eq!(master.to_string(), text);
+    assert_eq!(recover::master_key(text, NetworkKind::Main).expect("a key"), master);
+    let error = recover::master_key("abandon abandon secretword", NetworkKind::Main).expect_err("no words");
+    assert!(!error.to_string().contains("secretword"), "{error}");
+}
