@@ -42,7 +42,7 @@ pub(super) fn decode<'a>(bytes: &'a [u8], layout: &Layout) -> Result<Decoded<'a>
     };
     // With empty maps for all inputs and outputs it is a PSBT.
     skeleton.resize(skeleton.len() + layout.maps(), SEPARATOR);
-    let Psbt { unsigned_tx, xpub, unknown, inputs, outputs, .. } = parse(&skeleton)?;
+    let Psbt { unsigned_tx, xpub, unknown, inputs, outputs, .. } = parse(&skeleton, "the global map")?;
     if layout.maps() != inputs.len() + outputs.len() {
         return Err(PsbtError::NotPsbt("there are bytes behind the last map".into()));
     }
@@ -81,7 +81,8 @@ impl<'a> Decoded<'a> {
         Cursor::over(self.inputs[index]).copy(&mut bytes, |key_type| {
             key_type == IN_NON_WITNESS_UTXO || (is_v2 && version_2::INPUT_FIELDS.contains(&key_type))
         })?;
-        parse(&bytes)?.inputs.pop().ok_or_else(missing_map)
+        let psbt = parse(&bytes, &format!("the map of input {index}"))?;
+        psbt.inputs.into_iter().next().ok_or_else(missing_map)
     }
 
     /// The map of output `index`.
@@ -91,7 +92,8 @@ impl<'a> Decoded<'a> {
         let is_v2 = self.version == Version::V2;
         Cursor::over(self.outputs[index])
             .copy(&mut bytes, |key_type| is_v2 && version_2::OUTPUT_FIELDS.contains(&key_type))?;
-        parse(&bytes)?.outputs.pop().ok_or_else(missing_map)
+        let psbt = parse(&bytes, &format!("the map of output {index}"))?;
+        psbt.outputs.into_iter().next().ok_or_else(missing_map)
     }
 
     /// What makes these bytes no PSBT at all. Maps are decoded when they are looked at, and a rule may refuse before: the
@@ -114,8 +116,11 @@ fn of_one_input(output: Vec<TxOut>) -> Vec<u8> {
     layout::with_unsigned_tx(&serialize(&transaction), &[SEPARATOR])
 }
 
-fn parse(bytes: &[u8]) -> Result<Psbt, PsbtError> {
-    Psbt::deserialize(bytes).map_err(|error| PsbtError::NotPsbt(error.to_string()))
+fn parse(bytes: &[u8], part: &str) -> Result<Psbt, PsbtError> {
+    // The crate's text would repeat keys and values of the PSBT, of any length, in our log.
+    Psbt::deserialize(bytes).map_err(|_| {
+        PsbtError::NotPsbt(format!("{part} has a field that is not as BIP 174 or BIP 371 has it"))
+    })
 }
 
 fn missing_map() -> PsbtError {

@@ -12,9 +12,15 @@ use super::PsbtError;
 pub const MAX_PSBT_LEN: usize = 16 << 20;
 /// Most bytes of the unsigned transaction: at four weight units a byte (BIP 141), the 400,000 that nodes relay. It also
 /// bounds the work of a legacy signature hash, which reads the whole transaction for each input.
-pub(super) const MAX_UNSIGNED_TX_LEN: usize = 100_000;
+const MAX_UNSIGNED_TX_LEN: usize = 100_000;
 /// Most key-value pairs in all maps together.
 const MAX_PAIRS: usize = 200_000;
+/// Most maps: an output takes 9 bytes of the unsigned transaction at the least, an input 41.
+const MAX_MAPS: usize = MAX_UNSIGNED_TX_LEN / 9 + 1;
+/// Most signatures that others have made: each is verified, before any code is looked at.
+const MAX_SIGNATURES: usize = 20_000;
+/// Longest tree of an output (BIP 371): its parser takes up to a thousand times its length. Room for some hundred leaves.
+const MAX_TAP_TREE_LEN: usize = 16_384;
 /// Longest key: a type with a control block of the deepest taproot tree (BIP 371) is 4,130 bytes.
 const MAX_KEY_LEN: usize = 8_192;
 /// Bytes that one signature adds at the most: a taproot script signature (BIP 371), key (1 + 1 + 32 + 32) and value
@@ -28,6 +34,9 @@ const GLOBAL_INPUT_COUNT: u8 = 0x04;
 const GLOBAL_OUTPUT_COUNT: u8 = 0x05;
 const GLOBAL_TX_MODIFIABLE: u8 = 0x06;
 const GLOBAL_VERSION: u8 = 0xfb;
+const IN_PARTIAL_SIG: u8 = 0x02;
+const IN_TAP_SCRIPT_SIG: u8 = 0x14;
+const OUT_TAP_TREE: u8 = 0x06;
 /// Inputs and outputs modifiable (BIP 370, `PSBT_GLOBAL_TX_MODIFIABLE`).
 const MODIFIABLE: u8 = 0b11;
 
@@ -74,13 +83,12 @@ impl Layout {
         }
         let mut cursor = Cursor::behind_magic(bytes)?;
         let mut global = Global::default();
-        let (mut keys, mut pairs) = (HashSet::new(), 0);
+        let mut bounds = Bounds::default();
         let mut ends = Vec::new();
         while !cursor.is_done() {
-            keys.clear();
+            let mut keys = HashSet::new();
             while let Some((key, value)) = cursor.pair()? {
-                pairs += 1;
-                check_pair(pairs, key)?;
+                bounds.take(key, value)?;
                 if !keys.insert(key) {
                     return Err(PsbtError::NotPsbt("a key comes twice in one map (duplicate-key)".into()));
                 }
@@ -89,6 +97,9 @@ impl Layout {
                 }
             }
             ends.push(cursor.at);
+            if ends.len() > MAX_MAPS {
+                return Err(PsbtError::Oversize(format!("more than {MAX_MAPS} maps")));
+            }
         }
         let (global_end, ends) =
             ends.split_first().ok_or(PsbtError::NotPsbt("the global map is missing".into()))?;
@@ -197,15 +208,31 @@ pub(super) fn check_unsigned_len(len: usize) -> Result<(), PsbtError> {
     )))
 }
 
-/// `oversize`, of pairs and keys.
-fn check_pair(pairs: usize, key: &[u8]) -> Result<(), PsbtError> {
-    if pairs > MAX_PAIRS {
-        return Err(PsbtError::Oversize(format!("more than {MAX_PAIRS} key-value pairs")));
+/// What was seen so far of that which is bounded. `oversize`.
+#[derive(Default)]
+struct Bounds {
+    pairs: usize,
+    signatures: usize,
+}
+
+impl Bounds {
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), PsbtError> {
+        self.pairs += 1;
+        // With key data these types are signatures in an input map, and nothing that costs more in any other.
+        self.signatures += usize::from(matches!(key, [IN_PARTIAL_SIG | IN_TAP_SCRIPT_SIG, _, ..]));
+        let problem = if self.pairs > MAX_PAIRS {
+            format!("more than {MAX_PAIRS} key-value pairs")
+        } else if self.signatures > MAX_SIGNATURES {
+            format!("more than {MAX_SIGNATURES} signatures")
+        } else if key.len() > MAX_KEY_LEN {
+            format!("a key of {} bytes, the most is {MAX_KEY_LEN}", key.len())
+        } else if *key == [OUT_TAP_TREE] && value.len() > MAX_TAP_TREE_LEN {
+            format!("a taproot tree of {} bytes, the most is {MAX_TAP_TREE_LEN}", value.len())
+        } else {
+            return Ok(());
+        };
+        Err(PsbtError::Oversize(problem))
     }
-    if key.len() > MAX_KEY_LEN {
-        return Err(PsbtError::Oversize(format!("a key of {} bytes, the most is {MAX_KEY_LEN}", key.len())));
-    }
-    Ok(())
 }
 
 /// One key-value pair, as bytes.
@@ -294,7 +321,9 @@ impl<'a> Cursor<'a> {
             self.at = self.bytes.len() - rest.len() + len;
             Some(field)
         };
-        split().ok_or_else(|| PsbtError::NotPsbt("it ends in the middle of a map".into()))
+        split().ok_or_else(|| {
+            PsbtError::NotPsbt("it ends in the middle of a map, or a length is not minimal".into())
+        })
     }
 }
 
@@ -308,15 +337,16 @@ fn whole_compact_size(mut value: &[u8]) -> Option<usize> {
     compact_size(&mut value).filter(|_| value.is_empty())
 }
 
-/// Takes a CompactSize off the front. One that is not minimal is left to the parser to refuse.
+/// Takes a CompactSize off the front, which must be minimal: the separator of a map has one form, and one byte.
 fn compact_size(rest: &mut &[u8]) -> Option<usize> {
     let [first] = take(rest)?;
-    match first {
-        0xfd => take(rest).map(|bytes| usize::from(u16::from_le_bytes(bytes))),
-        0xfe => usize::try_from(u32::from_le_bytes(take(rest)?)).ok(),
-        0xff => usize::try_from(u64::from_le_bytes(take(rest)?)).ok(),
-        short => Some(usize::from(short)),
-    }
+    let (size, least) = match first {
+        0xfd => (u64::from(u16::from_le_bytes(take(rest)?)), 0xfd),
+        0xfe => (u64::from(u32::from_le_bytes(take(rest)?)), 0x1_0000),
+        0xff => (u64::from_le_bytes(take(rest)?), 0x1_0000_0000),
+        short => (u64::from(short), 0),
+    };
+    usize::try_from(size).ok().filter(|_| size >= least)
 }
 
 fn take<const N: usize>(tail: &mut &[u8]) -> Option<[u8; N]> {
@@ -360,6 +390,25 @@ mod tests {
     }
 
     #[test]
+    fn a_length_that_is_not_minimal_is_no_psbt() {
+        let global = [1, 0, 5, 2, 0, 0, 0, 1, 0];
+        for separator in [&[0xfd, 0, 0][..], &[0xfe, 0, 0, 0, 0], &[0xff, 0, 0, 0, 0, 0, 0, 0, 0]] {
+            let bytes = psbt(&[&global, separator, &[0]]);
+            assert!(matches!(Layout::take(&bytes), Err(PsbtError::NotPsbt(_))), "{separator:?}");
+        }
+        for (bytes, size) in [
+            (&[0xfc][..], Some(0xfc)),
+            (&[0xfd, 0xfc, 0], None),
+            (&[0xfd, 0xfd, 0], Some(0xfd)),
+            (&[0xfe, 0xff, 0xff, 0, 0], None),
+            (&[0xfe, 0, 0, 1, 0], Some(0x1_0000)),
+            (&[0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0], None),
+        ] {
+            assert_eq!(compact_size(&mut &bytes[..]), size, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn oversize() {
         let over = |bytes: &[u8]| matches!(Layout::take(bytes), Err(PsbtError::Oversize(_)));
         assert!(over(&vec![0; MAX_PSBT_LEN + 1]));
@@ -367,6 +416,14 @@ mod tests {
             .flat_map(|number| [&[5, 0xfc][..], &number.to_le_bytes(), &[0]].concat())
             .collect();
         assert!(over(&psbt(&[&pairs, &[0]])));
+        let maps = [&[1, 0, 5, 2, 0, 0, 0, 1, 0][..], &vec![0; MAX_MAPS]].concat();
+        assert!(over(&psbt(&[&maps])));
+        let signatures: Vec<u8> = (0..=MAX_SIGNATURES as u32)
+            .flat_map(|number| [&[5, 0x02][..], &number.to_le_bytes(), &[0]].concat())
+            .collect();
+        assert!(over(&psbt(&[&signatures, &[0]])));
+        let tree = [&[1, 0x06, 0xfd, 0x01, 0x40][..], &[0; MAX_TAP_TREE_LEN + 1], &[0]].concat();
+        assert!(over(&psbt(&[&tree])));
         let long_key = [&[0xfd, 0x01, 0x20][..], &[7; 8_193], &[0, 0]].concat();
         assert!(over(&psbt(&[&long_key])));
         let tx = [&[1, 0, 0xfe][..], &100_001u32.to_le_bytes(), &vec![0; 100_001], &[0]].concat();
