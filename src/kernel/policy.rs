@@ -128,7 +128,7 @@ impl Policy {
 
     /// The first rule that refuses `psbt`.
     pub fn refusing_rule(&self, psbt: &CheckedPsbt) -> Option<Rule> {
-        self.limits.as_ref()?.refusing_rule(psbt.leaves(), psbt.fee(), psbt.vsize())
+        self.limits.as_ref()?.refusing_rule(psbt.leaves(), psbt.paid_to_others(), psbt.fee(), psbt.vsize())
     }
 }
 
@@ -138,15 +138,14 @@ fn parse_fingerprint(text: &str) -> Result<Fingerprint, PolicyError> {
 }
 
 impl Limits {
-    /// The first rule that refuses `leaves` and `fee` satoshi in `vsize` virtual bytes.
-    fn refusing_rule(&self, leaves: u64, fee: u64, vsize: u64) -> Option<Rule> {
+    /// The first rule that refuses `leaves`, `external` and `fee` satoshi in `vsize` virtual bytes.
+    fn refusing_rule(&self, leaves: u64, external: u64, fee: u64, vsize: u64) -> Option<Rule> {
         if leaves > self.max_transaction {
             return Some(Rule::TransactionMax);
         }
         // Products in 128 bits: an operator's large number must not wrap.
         let over_feerate =
             self.max_feerate.is_some_and(|max| u128::from(fee) > u128::from(max) * u128::from(vsize));
-        let external = leaves.saturating_sub(fee);
         let over_share = external > 0
             && self
                 .max_fee_percent
@@ -259,24 +258,28 @@ mod tests {
 
     #[test]
     fn transaction_max() {
-        assert_eq!(LIMITS.refusing_rule(100_000, 100, 141), None);
-        assert_eq!(LIMITS.refusing_rule(100_001, 100, 141), Some(Rule::TransactionMax));
+        assert_eq!(LIMITS.refusing_rule(100_000, 99_900, 100, 141), None);
+        assert_eq!(LIMITS.refusing_rule(100_001, 99_901, 100, 141), Some(Rule::TransactionMax));
     }
 
     #[test]
     fn fee_cap() {
-        assert_eq!(LIMITS.refusing_rule(60_000, 5_000, 1_000), None);
-        assert_eq!(LIMITS.refusing_rule(60_000, 5_001, 1_000), Some(Rule::FeeCap), "satoshi");
-        assert_eq!(LIMITS.refusing_rule(60_000, 2_820, 141), None);
-        assert_eq!(LIMITS.refusing_rule(60_000, 2_821, 141), Some(Rule::FeeCap), "satoshi per virtual byte");
-        assert_eq!(LIMITS.refusing_rule(11_000, 1_000, 1_000), None);
+        assert_eq!(LIMITS.refusing_rule(60_000, 55_000, 5_000, 1_000), None);
+        assert_eq!(LIMITS.refusing_rule(60_000, 54_999, 5_001, 1_000), Some(Rule::FeeCap), "satoshi");
+        assert_eq!(LIMITS.refusing_rule(60_000, 57_180, 2_820, 141), None);
         assert_eq!(
-            LIMITS.refusing_rule(11_000, 1_001, 1_000),
+            LIMITS.refusing_rule(60_000, 57_179, 2_821, 141),
+            Some(Rule::FeeCap),
+            "satoshi per virtual byte"
+        );
+        assert_eq!(LIMITS.refusing_rule(11_000, 10_000, 1_000, 1_000), None);
+        assert_eq!(
+            LIMITS.refusing_rule(11_000, 9_999, 1_001, 1_000),
             Some(Rule::FeeCap),
             "share of the external value"
         );
         assert_eq!(
-            LIMITS.refusing_rule(1_001, 1_001, 1_000),
+            LIMITS.refusing_rule(1_001, 0, 1_001, 1_000),
             None,
             "nothing goes to others: the share has no base"
         );
@@ -290,6 +293,6 @@ mod tests {
             max_feerate: Some(u64::MAX),
             max_fee_percent: Some(u64::MAX),
         };
-        assert_eq!(limits.refusing_rule(u64::MAX, u64::MAX / 2, u64::MAX), None);
+        assert_eq!(limits.refusing_rule(u64::MAX, u64::MAX / 2, u64::MAX / 2, u64::MAX), None);
     }
 }

@@ -48,6 +48,7 @@ pub struct CheckedPsbt {
     ours: Vec<OurInput>,
     change: Vec<(usize, Location)>,
     leaves: u64,
+    paid_to_others: u64,
     fee: u64,
     vsize: u64,
     reach: Reach,
@@ -102,6 +103,7 @@ impl CheckedPsbt {
             wallet: wallet.label().into(),
             script_id: *wallet.id(),
             leaves: leaves.ok_or_else(|| refuse(Rule::AmountRange, "more comes back than goes in"))?,
+            paid_to_others: paid_out - back,
             fee: paid_in - paid_out,
             vsize: vsize(&transaction, ours.len(), wallet),
             ours,
@@ -120,13 +122,18 @@ impl CheckedPsbt {
         self.leaves
     }
 
+    /// Satoshi in outputs that are not proved ours.
+    pub fn paid_to_others(&self) -> u64 {
+        self.paid_to_others
+    }
+
     /// Satoshi of fee.
     pub fn fee(&self) -> u64 {
         self.fee
     }
 
     /// Virtual bytes of the signed transaction (BIP 141), as far as they are known: witnesses of others count as empty,
-    /// ours as large as the script allows.
+    /// ours as small as the script allows.
     pub fn vsize(&self) -> u64 {
         self.vsize
     }

@@ -53,29 +53,30 @@ fn fingerprints<'a>(
     plain.chain(tap.values().map(|(_, (fingerprint, _))| fingerprint))
 }
 
-/// The keys that are claimed to be `ours`. A script has one key of ours, so each map has one claim at the most;
-/// `derived-key` where there are more. That also bounds the derivations that a list of claims can cost.
-fn claims<'a>(
+/// The key that is claimed to be `ours`. A script has one key of ours, so each map has one claim at the most, plain or of
+/// taproot; `derived-key` where there are more. That also bounds the derivations that a list of claims can cost.
+fn claim<'a>(
     (side, index): (&str, usize),
     derivations: &'a Derivations,
     tap: &'a TapDerivations,
     ours: Fingerprint,
-) -> Result<Vec<Claim<'a>>, PsbtError> {
-    let plain: Vec<_> = derivations
+) -> Result<Option<Claim<'a>>, PsbtError> {
+    let plain = derivations
         .iter()
         .filter(|(_, (fingerprint, _))| *fingerprint == ours)
-        .map(|(key, (_, path))| Claim { key: ClaimedKey::Whole(*key), path })
-        .collect();
-    let tap: Vec<_> = tap
+        .map(|(key, (_, path))| Claim { key: ClaimedKey::Whole(*key), path });
+    let tap = tap
         .iter()
         .filter(|(_, (_, (fingerprint, _)))| *fingerprint == ours)
-        .map(|(key, (_, (_, path)))| Claim { key: ClaimedKey::XOnly(*key), path })
-        .collect();
-    if plain.len() > 1 || tap.len() > 1 {
-        let detail = format!("{side} {index} claims several keys of this wallet, and can have one");
-        return Err(refuse(Rule::DerivedKey, detail));
+        .map(|(key, (_, (_, path)))| Claim { key: ClaimedKey::XOnly(*key), path });
+    let mut claims = plain.chain(tap);
+    match (claims.next(), claims.next()) {
+        (claim, None) => Ok(claim),
+        (_, Some(_)) => {
+            let detail = format!("{side} {index} claims several keys of this wallet, and can have one");
+            Err(refuse(Rule::DerivedKey, detail))
+        }
     }
-    Ok(plain.into_iter().chain(tap).collect())
 }
 
 /// Proves input `index` ours, where it claims to be. `mixed-wallets`, `network`, `derived-key`, `script-mismatch`,
@@ -90,16 +91,10 @@ pub(super) fn input(
     check_scripts("input", index, &input.redeem_script, &input.witness_script, &prevout.script_pubkey)?;
     check_leaves(index, input, &prevout.script_pubkey, around.secp)?;
     refuse_siblings(index, input, wallet, around)?;
-    let mut proved = None;
-    for claim in claims(
-        ("input", index),
-        &input.bip32_derivation,
-        &input.tap_key_origins,
-        wallet.master_fingerprint(),
-    )? {
-        proved = Some(prove_input(index, input, prevout, &claim, wallet, around)?);
-    }
-    Ok(proved)
+    let ours = wallet.master_fingerprint();
+    claim(("input", index), &input.bip32_derivation, &input.tap_key_origins, ours)?
+        .map(|claim| prove_input(index, input, prevout, &claim, wallet, around))
+        .transpose()
 }
 
 /// A key of another wallet of this token, unless it cosigns in this one.
@@ -180,16 +175,11 @@ pub(super) fn output(
 ) -> Result<Option<Location>, PsbtError> {
     check_scripts("output", index, &output.redeem_script, &output.witness_script, paid)?;
     check_tree(index, output, paid, around.secp)?;
-    let mut proved = None;
-    for claim in claims(
-        ("output", index),
-        &output.bip32_derivation,
-        &output.tap_key_origins,
-        wallet.master_fingerprint(),
-    )? {
-        proved = prove_output(index, output, paid, &claim, wallet, around)?;
+    let ours = wallet.master_fingerprint();
+    match claim(("output", index), &output.bip32_derivation, &output.tap_key_origins, ours)? {
+        Some(claim) => prove_output(index, output, paid, &claim, wallet, around),
+        None => Ok(None),
     }
-    Ok(proved)
 }
 
 fn prove_output(

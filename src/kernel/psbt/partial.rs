@@ -8,12 +8,13 @@ use bitcoin::hashes::Hash;
 use bitcoin::psbt::Input;
 use bitcoin::secp256k1::{All, Message, Secp256k1};
 use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType};
+use bitcoin::taproot::TapLeafHash;
 use bitcoin::{PublicKey, Transaction, TxOut};
 
 use super::ownership::{OurInput, output_key};
 use super::{PsbtError, refuse};
 use crate::kernel::rule::Rule;
-use crate::kernel::wallet::{Spend, WatchOnly};
+use crate::kernel::wallet::{Rebuilt, Spend, Taproot, WatchOnly};
 
 /// Verifies signatures, input by input.
 pub(super) struct Verifier<'a> {
@@ -40,7 +41,11 @@ impl<'a> Verifier<'a> {
         input: &Input,
         ours: Option<&OurInput>,
     ) -> Result<(), PsbtError> {
-        self.check_ecdsa(index, input, ours.map(|ours| &ours.rebuilt.spend))?;
+        let ours = ours.map(|ours| &ours.rebuilt);
+        if let Some(ours) = ours {
+            check_leaves(index, input, ours)?;
+        }
+        self.check_ecdsa(index, input, ours.map(|ours| &ours.spend))?;
         self.check_schnorr(index, input)
     }
 
@@ -121,7 +126,7 @@ pub(super) fn require(
     let keys = wallet
         .cosigner_keys(cosigner, rebuilt.location, secp)
         .map_err(|error| refuse(Rule::DerivedKey, error.to_string()))?;
-    if keys.into_iter().any(|key| has_signature(input, key, &rebuilt.spend)) {
+    if keys.into_iter().any(|key| has_signature(input, key, rebuilt)) {
         return Ok(());
     }
     Err(refuse(
@@ -130,15 +135,28 @@ pub(super) fn require(
     ))
 }
 
-fn has_signature(input: &Input, key: bitcoin::secp256k1::PublicKey, spend: &Spend) -> bool {
+/// Whether this key has signed for what we sign: for the same leaf, or by the key path.
+fn has_signature(input: &Input, key: bitcoin::secp256k1::PublicKey, ours: &Rebuilt) -> bool {
     let x_only = key.x_only_public_key().0;
-    match spend {
+    let by_key_path = |taproot: &Taproot| taproot.internal_key == x_only && input.tap_key_sig.is_some();
+    let for_leaf = |leaf: &TapLeafHash| input.tap_script_sigs.contains_key(&(x_only, *leaf));
+    match &ours.spend {
         Spend::Legacy(_) | Spend::SegwitV0(_) => input.partial_sigs.contains_key(&PublicKey::new(key)),
-        Spend::KeyPath(taproot) | Spend::ScriptPath(taproot, _) => {
-            input.tap_script_sigs.keys().any(|(signer, _)| *signer == x_only)
-                || (taproot.internal_key == x_only && input.tap_key_sig.is_some())
-        }
+        // We need nobody beside us: a signature for any leaf says that the cosigner agrees.
+        Spend::KeyPath(taproot) => by_key_path(taproot) || ours.leaves.iter().any(for_leaf),
+        Spend::ScriptPath(taproot, leaf) => by_key_path(taproot) || for_leaf(leaf),
     }
+}
+
+/// `foreign-partial-sig`: a signature for a leaf that is not in the tree of our address completes nothing.
+fn check_leaves(index: usize, input: &Input, ours: &Rebuilt) -> Result<(), PsbtError> {
+    if input.tap_script_sigs.keys().all(|(_, leaf)| ours.leaves.contains(leaf)) {
+        return Ok(());
+    }
+    Err(refuse(
+        Rule::ForeignPartialSig,
+        format!("a taproot signature of input {index} is for a leaf that is not in its tree: take it out"),
+    ))
 }
 
 /// How an input that is not ours is signed for, by the scripts in the PSBT, which hash to what is spent.

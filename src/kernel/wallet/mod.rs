@@ -13,6 +13,7 @@ mod network;
 mod record;
 pub mod registration;
 pub mod watch;
+mod weight;
 
 use core::fmt;
 
@@ -179,13 +180,13 @@ impl Account {
     }
 }
 
-/// The cosigner whom the policy asks for must be one.
+/// The cosigner whom the policy asks for must be one, and no other may claim to be it.
 fn check_cosigner(policy: &Policy, watch: &WatchOnly) -> Result<(), WalletError> {
-    match policy.require_cosigner() {
-        Some(cosigner) if !watch.cosigners().any(|there| there == cosigner) => {
-            Err(WalletError::NoSuchCosigner(cosigner))
-        }
-        _ => Ok(()),
+    let Some(cosigner) = policy.require_cosigner() else { return Ok(()) };
+    match watch.extended_keys_of(cosigner) {
+        0 => Err(WalletError::NoSuchCosigner(cosigner)),
+        1 => Ok(()),
+        _ => Err(WalletError::SeveralCosigners(cosigner)),
     }
 }
 
@@ -210,6 +211,12 @@ pub enum WalletError {
     /// The policy asks for a cosigner that the wallet does not have.
     #[error("the policy requires cosigner {0}, and no key of the wallet has this master fingerprint")]
     NoSuchCosigner(Fingerprint),
+    /// The policy asks for a cosigner, and several keys claim to be its.
+    #[error(
+        "the policy requires cosigner {0}, and several extended keys claim this master fingerprint: one of them may be \
+         somebody else's"
+    )]
+    SeveralCosigners(Fingerprint),
 }
 
 impl fmt::Debug for Wallet {

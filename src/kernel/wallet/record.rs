@@ -101,6 +101,7 @@ impl WalletRecord {
 
     /// The descriptor that registering `text` gives this wallet.
     pub fn descriptor_for(&self, text: &str, secp: &Secp256k1<All>) -> Result<String, WalletError> {
+        registration::check_len(text)?;
         Ok(super::Account::open(self, secp)?
             .watch(&self.label, text, self.network, secp)?
             .descriptor()

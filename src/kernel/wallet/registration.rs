@@ -14,7 +14,8 @@
 //! Invariants:
 //! - R1. What is registered is a wallet policy of BIP 388: every key is an extended key with two chains, and nothing is
 //!   hardened behind it, so that every address follows from what is sealed.
-//! - R2. Our key stands in it exactly once, with its true origin; no cosigner counts twice towards one threshold.
+//! - R2. Our key stands in it exactly once, with its true origin; no cosigner counts twice towards one threshold. Who a
+//!   cosigner is, is known by its master fingerprint, which is a claim: a key that claims another's is refused.
 //! - R3. It is sane in miniscript's sense: every way to spend takes a signature, none is malleable, all are within the
 //!   limits of consensus and relay.
 
@@ -34,7 +35,8 @@ use super::Network;
 pub const OURS: &str = "ours";
 /// The wallet policy of a wallet that is registered without one.
 pub const DEFAULT_POLICY: &str = "wpkh(@0/**)\nours";
-/// Longest text of a registration in bytes: twenty keys of some 150, and their script.
+/// Longest text of a registration in bytes: twenty keys of some 150, and their script. The descriptor, where a key that
+/// has several places stands in each, may be longer.
 pub const MAX_REGISTRATION_LEN: usize = 8_192;
 /// Longest account path: BIP 48 has four steps.
 const MAX_PATH_STEPS: usize = 8;
@@ -152,15 +154,20 @@ pub fn parse_path(path: &str, network: Network) -> Result<DerivationPath, Regist
     }
 }
 
+/// The bound on what is to be registered.
+pub(super) fn check_len(text: &str) -> Result<(), RegistrationError> {
+    if text.len() <= MAX_REGISTRATION_LEN {
+        return Ok(());
+    }
+    Err(RegistrationError::Syntax(format!("it has more than {MAX_REGISTRATION_LEN} bytes")))
+}
+
 /// Reads a registration and checks R1 to R3.
 pub(super) fn register(
     text: &str,
     ours: &OurKey<'_>,
     network: Network,
 ) -> Result<Descriptor<DescriptorPublicKey>, RegistrationError> {
-    if text.len() > MAX_REGISTRATION_LEN {
-        return Err(RegistrationError::Syntax(format!("it has more than {MAX_REGISTRATION_LEN} bytes")));
-    }
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let policy = match lines.as_slice() {
         [template, keys @ ..] if template.contains('@') => from_policy(template, keys, ours)?,
@@ -282,9 +289,9 @@ fn signers(policy: &Semantic<DescriptorPublicKey>) -> Result<Vec<DescriptorPubli
             for branch in branches.iter() {
                 let signers = signers(branch)?;
                 // Where one branch is enough, the same cosigner may have several: a way with us, and one without.
-                let twice = signers.iter().find(|key| {
-                    branches.k() > 1 && all.iter().any(|there| public_key(there) == public_key(key))
-                });
+                let twice = signers
+                    .iter()
+                    .find(|key| branches.k() > 1 && all.iter().any(|there| is_same_cosigner(there, key)));
                 if let Some(key) = twice {
                     return Err(RegistrationError::CosignerTwice(key.master_fingerprint()));
                 }
@@ -301,6 +308,11 @@ fn signers(policy: &Semantic<DescriptorPublicKey>) -> Result<Vec<DescriptorPubli
         | Semantic::Hash160(_) => {}
     }
     Ok(all)
+}
+
+/// Whether two keys are of one cosigner: the same extended key, or two accounts of one master.
+fn is_same_cosigner(one: &DescriptorPublicKey, other: &DescriptorPublicKey) -> bool {
+    public_key(one) == public_key(other) || one.master_fingerprint() == other.master_fingerprint()
 }
 
 fn public_key(key: &DescriptorPublicKey) -> Option<bitcoin::secp256k1::PublicKey> {

@@ -140,6 +140,11 @@ fn the_id_is_the_hash_of_the_descriptor() {
     let descriptor = watch(&wallet).descriptor();
     assert!(descriptor.rsplit_once('#').is_some_and(|(_, checksum)| checksum.len() == 8));
     assert_eq!(watch(&wallet).id()[..], Sha256::digest(descriptor)[..]);
+    // Cosigners compare it over years: how the descriptor is written must not change with a library.
+    assert_eq!(
+        hex::encode(watch(&wallet).id()),
+        "bc6cec9ee35e516367f1c96e65a84d192edd36aad2b7ed0d028bc723db8c7511"
+    );
 }
 
 #[test]
@@ -255,6 +260,17 @@ fn a_cosigner_counts_once_towards_a_threshold() {
     // The same key under another placeholder is refused before it could count.
     let same = refusal(&format!("wsh(multi(2,@0/**,@1/**,@2/**))\n{a}\nours\n{a}"));
     assert!(matches!(same, RegistrationError::Syntax(_)), "{same}");
+    // Two accounts of one master are one cosigner, and so is whoever claims another's master fingerprint.
+    let account = |seed: u8, path: &str| {
+        let secp = Secp256k1::new();
+        let master = Xpriv::new_master(NetworkKind::Main, &[seed; 32]).expect("a master");
+        let path: DerivationPath = path.parse().expect("a path");
+        let xpub = Xpub::from_priv(&secp, &master.derive_priv(&secp, &path).expect("derives"));
+        format!("[{fingerprint}/{path}]{xpub}")
+    };
+    for second in [account(1, "48'/0'/1'/2'"), account(2, "48'/0'/0'/2'")] {
+        assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**,@2/**))\n{a}\n{second}\nours")), twice);
+    }
     // With us, or alone in time: the user's two chains are in branches of which one is enough.
     let recovery = "wsh(or_d(multi(2,@0/<0;1>/*,@1/**),and_v(v:pk(@0/<2;3>/*),older(144))))";
     register(&format!("{recovery}\n{a}\nours")).expect("registers");
@@ -371,4 +387,45 @@ fn a_required_cosigner_is_one_of_the_wallet_s() {
         record.policy = format!("unlimited = true\nrequire_cosigner = \"{fingerprint}\"");
         assert!(matches!(Wallet::open(&record, &secp), Err(WalletError::NoSuchCosigner(_))), "{fingerprint}");
     }
+}
+
+#[test]
+fn a_required_cosigner_is_one_key_that_nobody_else_claims_to_be() {
+    let secp = Secp256k1::new();
+    let (a, b) = (cosigner(1), cosigner(2));
+    let lying = format!("[{}{}", &a[1..9], &b[9..]);
+    let mut record = record(Network::Mainnet, "48'/0'/0'/2'");
+    // In two branches of which one is enough: allowed, but then nobody is named by the fingerprint.
+    let text = format!(
+        "wsh(or_d(multi(2,@0/**,@1/**),and_v(v:multi(2,@2/**,@1/<2;3>/*),older(144))))\n{a}\nours\n{lying}"
+    );
+    let text = text.replace("@1/<2;3>/*", "@3/**") + &format!("\n{}", cosigner(3));
+    record.descriptor = Some(record.descriptor_for(&text, &secp).expect("registers"));
+    Wallet::open(&record, &secp).expect("opens");
+    record.policy = format!("unlimited = true\nrequire_cosigner = \"{}\"", &a[1..9]);
+    assert!(matches!(Wallet::open(&record, &secp), Err(WalletError::SeveralCosigners(_))));
+    // Two pairs of chains of one extended key are one cosigner.
+    let text = "wsh(or_d(multi(2,@0/<0;1>/*,@1/**),and_v(v:pk(@0/<2;3>/*),older(144))))";
+    record.descriptor = Some(record.descriptor_for(&format!("{text}\n{a}\nours"), &secp).expect("registers"));
+    Wallet::open(&record, &secp).expect("opens");
+}
+
+#[test]
+fn a_registration_that_opens_once_opens_again_however_long_its_descriptor_is() {
+    let secp = Secp256k1::new();
+    let mut record = record(Network::Mainnet, "48'/0'/0'/2'");
+    let keys: Vec<String> = (1..20).map(cosigner).collect();
+    // Each cosigner stands in three leaves: the descriptor is three times as long as the wallet policy.
+    let leaf = |chains: u32| {
+        let key = |key: usize| format!("@{}/<{};{}>/*", key + 1, chains, chains + 1);
+        format!("multi_a(10,{})", (0..keys.len()).map(key).collect::<Vec<_>>().join(","))
+    };
+    let text = format!("tr(@0/**,{{{},{{{},{}}}}})\nours\n{}", leaf(0), leaf(2), leaf(4), keys.join("\n"));
+    assert!(text.len() < registration::MAX_REGISTRATION_LEN);
+    let descriptor = record.descriptor_for(&text, &secp).expect("registers");
+    assert!(descriptor.len() > registration::MAX_REGISTRATION_LEN);
+    record.descriptor = Some(descriptor);
+    Wallet::open(&record, &secp).expect("opens");
+    let long = format!("{text}\n{}", " ".repeat(registration::MAX_REGISTRATION_LEN));
+    assert!(matches!(refusal(&long), RegistrationError::Syntax(_)));
 }

@@ -5,6 +5,7 @@
 //!   about the wallet is taken from a PSBT.
 
 use core::fmt;
+use std::collections::HashSet;
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpub};
 use bitcoin::secp256k1::{All, PublicKey, Scalar, Secp256k1};
@@ -17,7 +18,7 @@ use miniscript::{
 use sha2::{Digest, Sha256};
 
 use super::registration::{self, OurKey};
-use super::{Network, WalletError};
+use super::{Network, WalletError, weight};
 
 /// The two chains of a wallet (BIP 44, BIP 389).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,8 @@ struct Slot(usize);
 /// The key of one slot: its two chains.
 struct KeyNode {
     fingerprint: Fingerprint,
+    /// The extended key that the chains are of. A cosigner may have several pairs of chains.
+    extended: PublicKey,
     numbers: [ChildNumber; 2],
     chains: [Xpub; 2],
 }
@@ -114,6 +117,8 @@ pub struct Rebuilt {
     pub script_pubkey: ScriptBuf,
     /// How it is signed for.
     pub spend: Spend,
+    /// The leaves of its taproot tree.
+    pub leaves: Vec<TapLeafHash>,
 }
 
 impl WatchOnly {
@@ -134,9 +139,9 @@ impl WatchOnly {
             Err(TranslateErr::OuterError(_)) => return Err(WalletError::Derivation),
         };
         let (keys, ours) = (plan.keys, plan.ours.ok_or(WalletError::Derivation)?);
-        let satisfaction = descriptor.max_weight_to_satisfy().map_err(|_| WalletError::Derivation)?;
+        let most = descriptor.max_weight_to_satisfy().map_err(|_| WalletError::Derivation)?;
         let text = descriptor.to_string();
-        Ok(WatchOnly {
+        let mut watch = WatchOnly {
             label: label.into(),
             network,
             id: Sha256::digest(&text).into(),
@@ -146,8 +151,14 @@ impl WatchOnly {
             keys,
             ours,
             path: path.clone(),
-            satisfaction_weight: satisfaction.to_wu(),
-        })
+            satisfaction_weight: most.to_wu(),
+        };
+        // No address differs from another in size.
+        let first = watch.derive(Location { chain: Chain::External, index: 0 }, secp)?;
+        if let Some(least) = weight::least(&first.descriptor, &first.rebuilt()?) {
+            watch.satisfaction_weight = least.min(most.to_wu());
+        }
+        Ok(watch)
     }
 
     /// The wallet's label.
@@ -186,7 +197,15 @@ impl WatchOnly {
         self.keys.iter().map(|key| key.fingerprint).filter(move |fingerprint| *fingerprint != ours)
     }
 
-    /// Most weight units that satisfying one input adds to it (BIP 141).
+    /// How many extended keys of the script claim this master fingerprint, ours left out.
+    pub fn extended_keys_of(&self, cosigner: Fingerprint) -> usize {
+        let ours = self.our_node().extended;
+        let claiming = |key: &&KeyNode| key.fingerprint == cosigner && key.extended != ours;
+        let keys: HashSet<_> = self.keys.iter().filter(claiming).map(|key| key.extended).collect();
+        keys.len()
+    }
+
+    /// Weight units (BIP 141) that satisfying one input adds to it, in the smallest way that our signature is part of.
     pub fn satisfaction_weight(&self) -> u64 {
         self.satisfaction_weight
     }
@@ -234,10 +253,37 @@ impl WatchOnly {
 
     /// Rebuilds the script at `location` from what is registered.
     pub fn rebuild(&self, location: Location, secp: &Secp256k1<All>) -> Result<Rebuilt, WalletError> {
+        self.derive(location, secp)?.rebuilt()
+    }
+
+    fn derive(&self, location: Location, secp: &Secp256k1<All>) -> Result<Derived, WalletError> {
         let keys = self.keys.iter().map(|key| key.child(location, secp)).collect::<Result<Vec<_>, _>>()?;
         let key = keys[self.ours.0];
         let descriptor = self.template.translate_pk(&mut Fill(&keys)).map_err(|_| WalletError::Derivation)?;
-        let (script_pubkey, spend) = match &descriptor {
+        Ok(Derived { location, key, descriptor })
+    }
+
+    pub(super) fn our_chain(&self, chain: Chain) -> (ChildNumber, &Xpub) {
+        let node = self.our_node();
+        (node.numbers[chain as usize], &node.chains[chain as usize])
+    }
+
+    fn our_node(&self) -> &KeyNode {
+        &self.keys[self.ours.0]
+    }
+}
+
+/// The descriptor of one address, with our key in it.
+struct Derived {
+    location: Location,
+    key: PublicKey,
+    descriptor: Descriptor<bitcoin::PublicKey>,
+}
+
+impl Derived {
+    fn rebuilt(&self) -> Result<Rebuilt, WalletError> {
+        let Derived { location, key, .. } = *self;
+        let (script_pubkey, spend, leaves) = match &self.descriptor {
             Descriptor::Tr(tr) => {
                 let info = tr.spend_info();
                 let taproot = Taproot { internal_key: info.internal_key(), merkle_root: info.merkle_root() };
@@ -252,24 +298,17 @@ impl WatchOnly {
                         .ok_or(WalletError::Derivation)?;
                     Spend::ScriptPath(taproot, leaf.leaf_hash())
                 };
-                (ScriptBuf::new_p2tr_tweaked(info.output_key()), spend)
+                let leaves = info.leaves().map(|leaf| leaf.leaf_hash()).collect();
+                (ScriptBuf::new_p2tr_tweaked(info.output_key()), spend, leaves)
             }
             other => {
                 let code = other.script_code().map_err(|_| WalletError::Derivation)?;
-                let segwit = self.is_segwit();
-                (other.script_pubkey(), if segwit { Spend::SegwitV0(code) } else { Spend::Legacy(code) })
+                let segwit = other.desc_type().segwit_version().is_some();
+                let spend = if segwit { Spend::SegwitV0(code) } else { Spend::Legacy(code) };
+                (other.script_pubkey(), spend, Vec::new())
             }
         };
-        Ok(Rebuilt { location, key, script_pubkey, spend })
-    }
-
-    pub(super) fn our_chain(&self, chain: Chain) -> (ChildNumber, &Xpub) {
-        let node = self.our_node();
-        (node.numbers[chain as usize], &node.chains[chain as usize])
-    }
-
-    fn our_node(&self) -> &KeyNode {
-        &self.keys[self.ours.0]
+        Ok(Rebuilt { location, key, script_pubkey, spend, leaves })
     }
 }
 
@@ -321,6 +360,7 @@ impl Translator<DescriptorPublicKey> for Plan<'_> {
         }
         self.keys.push(KeyNode {
             fingerprint: key.master_fingerprint(),
+            extended: multi.xkey.public_key,
             numbers: [first, second],
             chains: [external, internal],
         });
