@@ -206,36 +206,52 @@ impl Engine {
         // What cannot be opened is not written.
         Wallet::open(&wallet, &self.secp)?;
         self.write(state::add_wallet(id, &wallet, self.now()?))?;
-        self.publish(id, &wallet)?;
+        self.publish(id, &self.wallet_record(&id)?)?;
         Ok(id)
     }
 
     /// Changes label, users or policy of a wallet, or registers one that was not yet.
     pub fn change_wallet(&self, id: &WalletId, change: WalletChange) -> Result<(), EngineError> {
         let _turn = self.administration();
-        let old = self.wallet_record(id)?;
-        let mut new = old.value.clone();
-        if let Some(label) = change.label.filter(|label| *label != new.label) {
-            self.check_wallet_label(&label)?;
-            new.label = label;
+        loop {
+            let old = self.wallet_record(id)?;
+            let new = self.changed(&old.value, &change)?;
+            let state = self.wallet_state(id)?;
+            match Receipt::issue(state::change_wallet(&old, &new, &state, self.now()?), |batch| {
+                self.ledger()?.commit(batch).map_err(EngineError::from)
+            }) {
+                Ok(_) => break,
+                // It signed meanwhile.
+                Err((EngineError::Ledger(LedgerError::Conflict), _)) => {}
+                Err((error, _)) => return Err(error),
+            }
         }
-        if let Some(users) = change.users {
-            self.check_wallet_users(&users)?;
-            new.users = users;
+        self.publish(*id, &self.wallet_record(id)?)
+    }
+
+    fn changed(&self, old: &WalletRecord, change: &WalletChange) -> Result<WalletRecord, EngineError> {
+        let mut new = old.clone();
+        if let Some(label) = change.label.as_ref().filter(|label| **label != new.label) {
+            self.check_wallet_label(label)?;
+            new.label.clone_from(label);
         }
-        if let Some(policy) = change.policy {
-            check_policy(&policy)?;
-            new.policy = policy;
+        if let Some(users) = &change.users {
+            self.check_wallet_users(users)?;
+            new.users.clone_from(users);
         }
-        if let Some(registration) = change.registration {
+        if let Some(policy) = &change.policy {
+            check_policy(policy)?;
+            new.policy.clone_from(policy);
+        }
+        if let Some(registration) = &change.registration {
             if new.descriptor.is_some() {
                 return Err(EngineError::AlreadyRegistered(new.label));
             }
-            new.descriptor = Some(new.descriptor_for(&registration, &self.secp)?);
+            new.descriptor = Some(new.descriptor_for(registration, &self.secp)?);
         }
+        // What cannot be opened is not written.
         Wallet::open(&new, &self.secp)?;
-        self.write(state::change_wallet(&old, &new, self.now()?))?;
-        self.publish(*id, &new)
+        Ok(new)
     }
 
     /// Charges, then compares.

@@ -33,8 +33,15 @@ pub struct Engine {
     pub(crate) secp: Secp256k1<All>,
     ledger: OnceLock<Box<dyn Ledger>>,
     believed: Mutex<Reading>,
-    wallets: RwLock<HashMap<WalletId, Arc<Wallet>>>,
+    wallets: RwLock<HashMap<WalletId, Held>>,
     administration: Mutex<()>,
+}
+
+/// A wallet as it is recorded, and the version of its record.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) wallet: Arc<Wallet>,
+    pub(crate) version: u64,
 }
 
 impl Engine {
@@ -111,13 +118,17 @@ impl Engine {
     /// All wallets, in no order.
     pub fn wallets(&self) -> Vec<(WalletId, Arc<Wallet>)> {
         let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
-        wallets.iter().map(|(id, wallet)| (*id, Arc::clone(wallet))).collect()
+        wallets.iter().map(|(id, held)| (*id, Arc::clone(&held.wallet))).collect()
     }
 
     /// One wallet.
     pub fn wallet(&self, id: &WalletId) -> Result<Arc<Wallet>, EngineError> {
+        Ok(self.held(id)?.wallet)
+    }
+
+    pub(crate) fn held(&self, id: &WalletId) -> Result<Held, EngineError> {
         let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
-        wallets.get(id).map(Arc::clone).ok_or(EngineError::NoSuchWallet)
+        wallets.get(id).cloned().ok_or(EngineError::NoSuchWallet)
     }
 
     /// How far the addresses of a wallet were used.
@@ -164,7 +175,7 @@ impl Engine {
     pub(crate) fn adopt(&self, ledger: Box<dyn Ledger>) -> Result<(), EngineError> {
         for place in ledger.places(Kind::Wallet)? {
             if let Some(record) = read::<WalletRecord>(ledger.as_ref(), place)? {
-                self.publish(place.id, &record.value)?;
+                self.publish(place.id, &record)?;
             }
         }
         // Only initialisation and opening come here, each once.
@@ -172,9 +183,11 @@ impl Engine {
     }
 
     /// Makes a wallet as it is recorded now the one that signs.
-    pub(crate) fn publish(&self, id: WalletId, record: &WalletRecord) -> Result<(), EngineError> {
-        let wallet = Arc::new(Wallet::open(record, &self.secp)?);
-        self.wallets.write().unwrap_or_else(PoisonError::into_inner).insert(id, wallet);
+    pub(crate) fn publish(&self, id: WalletId, record: &Versioned<WalletRecord>) -> Result<(), EngineError> {
+        let wallet = Wallet::open(&record.value, &self.secp)
+            .map_err(|error| EngineError::WalletUnreadable { wallet: record.value.label.clone(), error })?;
+        let held = Held { wallet: Arc::new(wallet), version: record.version };
+        self.wallets.write().unwrap_or_else(PoisonError::into_inner).insert(id, held);
         Ok(())
     }
 
@@ -297,6 +310,17 @@ pub enum EngineError {
     /// A wallet is registered once.
     #[error("wallet {0:?} is registered already, and is never registered anew: create another one")]
     AlreadyRegistered(String),
+    /// A wallet that was changed while a signature with it was under way.
+    #[error("wallet {0:?} was changed meanwhile: nothing was signed, and the code was not spent; sign again")]
+    WalletChanged(String),
+    /// A sealed wallet that this version does not take.
+    #[error("wallet {wallet:?} was made by another version, and is not one that this version takes: {error}")]
+    WalletUnreadable {
+        /// Its label.
+        wallet: String,
+        /// What this version has against it.
+        error: WalletError,
+    },
     /// No such user.
     #[error("no user is called {0:?}")]
     NoSuchUser(String),

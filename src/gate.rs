@@ -8,7 +8,9 @@
 //! Each step eats what the step before it made, and none of the values between can be made otherwise. The codes are
 //! charged, durably, before they are compared; code and spend are committed, durably, before a signature exists.
 
-use crate::engine::{Engine, EngineError, WalletId};
+use std::collections::HashSet;
+
+use crate::engine::{Engine, EngineError, Held, WalletId};
 use crate::kernel::anchor::StateError;
 use crate::kernel::approval::Approval;
 use crate::kernel::otp::{self, Matched};
@@ -22,17 +24,17 @@ use crate::kernel::wallet::{Wallet, WatchOnly};
 use crate::ports::LedgerError;
 
 impl Engine {
-    /// Countersigns `psbt` with the keys of `wallet`, for the users who approve it.
+    /// Countersigns `psbt` with the keys of the wallet `id`, for the users who approve it.
     ///
     /// Gives the PSBT with our signatures added. What each refusal spends: a malformed PSBT nothing, a code that is not
     /// right one try, a rule of the policy the code.
     pub fn countersign(
         &self,
-        wallet: &WalletId,
+        id: &WalletId,
         approvals: Vec<Approval>,
         psbt: Vec<u8>,
     ) -> Result<Vec<u8>, EngineError> {
-        let (id, wallet) = (wallet, self.wallet(wallet)?);
+        let Held { wallet, version } = self.held(id)?;
         let keys = wallet.keys().ok_or_else(|| EngineError::NotRegistered(wallet.label().into()))?;
         let (now, entropy) = (self.now()?, self.entropy()?);
         let psbt = self.check(id, &wallet, keys.watch(), psbt)?;
@@ -42,7 +44,7 @@ impl Engine {
             Verdict::Approved(approved) => approved,
             Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
         };
-        let consumed = self.commit(id, approved, now)?;
+        let consumed = self.commit(id, version, approved, now)?;
         let authorization = Authorization::new(consumed)?;
         Ok(signer::sign(authorization, keys, &entropy, &self.secp)?)
     }
@@ -64,7 +66,7 @@ impl Engine {
         watch: &WatchOnly,
         psbt: Vec<u8>,
     ) -> Result<CheckedPsbt, EngineError> {
-        let siblings: Vec<_> = self
+        let siblings: HashSet<_> = self
             .wallets()
             .iter()
             .filter(|(sibling, _)| sibling != id)
@@ -122,10 +124,12 @@ impl Engine {
         Ok(Claim { approval, subject })
     }
 
-    /// Spends the codes and records the transaction, in one durable write.
+    /// Spends the codes and records the transaction, in one durable write, if the wallet is still the one whose users and
+    /// policy it was judged by.
     fn commit(
         &self,
-        wallet: &WalletId,
+        id: &WalletId,
+        judged_by: u64,
         approved: Approved,
         now: u64,
     ) -> Result<Receipt<Consumed>, EngineError> {
@@ -133,7 +137,12 @@ impl Engine {
         let mut approved = approved;
         loop {
             let users = self.records_of(approved.matched())?;
-            let state = self.wallet_state(wallet)?;
+            // Whatever changes the wallet writes its state, too: this one, once found unchanged, holds until the write.
+            let state = self.wallet_state(id)?;
+            let wallet = self.wallet_record(id)?;
+            if wallet.version != judged_by {
+                return Err(EngineError::WalletChanged(wallet.value.label));
+            }
             let change = state::consume(approved, &users, &state, now).map_err(|_| EngineError::Code)?;
             match Receipt::issue(change, |batch| ledger.commit(batch)) {
                 Ok(receipt) => return Ok(receipt),

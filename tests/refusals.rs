@@ -15,6 +15,7 @@ use bitcoin::sighash::{EcdsaSighashType, SighashCache};
 use bitcoin::{Amount, NetworkKind, OutPoint, PublicKey, ScriptBuf, Sequence, TxIn, TxOut, Txid, Witness};
 use proptest::prelude::*;
 
+use countersign::admin::WalletChange;
 use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::audit::{Event, TransactionFacts};
 use countersign::kernel::clock::ClockError;
@@ -23,6 +24,7 @@ use countersign::kernel::rule::Rule;
 use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::wallet::{Chain, Wallet};
 
+use support::scripts::{self, Cosigner};
 use support::{Bench, FEE, INPUT, PAID, alone, funding, key_at, script_pubkey, stranger, watch};
 
 const UNLIMITED: &str = "unlimited = true";
@@ -405,7 +407,125 @@ fn transaction_max_holds_for_a_transaction_that_is_split_over_several_codes() {
     }
 }
 
+/// Whoever writes the PSBT may leave out what proves the change ours, but not make it a payment by an input of others.
+#[test]
+fn fee_cap_of_a_share_is_not_widened_by_an_input_of_others() {
+    let policy = "max_transaction_sat = 100000000\nmax_fee_sat = 100000\nmax_fee_percent = 10";
+    let scene = Scene::new(policy);
+    let mut psbt = scene.psbt(2);
+    // A fee of a quarter of what is paid; the change is as large as what is paid.
+    psbt.unsigned_tx.output[0].value = Amount::from_sat(80_000);
+    psbt.unsigned_tx.output[1].value = Amount::from_sat(2 * INPUT - 80_000 - 20_000);
+    let refused = |psbt: &Psbt| {
+        scene.bench.clock.advance(30);
+        matches!(scene.sign(&psbt.serialize()), Err(EngineError::Policy(Rule::FeeCap)))
+    };
+    assert!(refused(&psbt));
+    let previous = funding(stranger(), 1_000, 99);
+    psbt.unsigned_tx
+        .input
+        .push(TxIn { previous_output: OutPoint::new(previous.compute_txid(), 0), ..TxIn::default() });
+    psbt.inputs.push(bitcoin::psbt::Input { non_witness_utxo: Some(previous), ..Default::default() });
+    assert!(refused(&psbt), "with an input of others");
+}
+
+/// What the security officer changes is in force for whatever is not signed yet.
+#[test]
+fn a_user_taken_off_while_a_signature_is_under_way_gives_none() {
+    for change in [
+        WalletChange { users: Some(vec!["bob".into()]), ..WalletChange::default() },
+        WalletChange {
+            policy: Some("max_transaction_sat = 1\nmax_fee_sat = 1".into()),
+            ..WalletChange::default()
+        },
+    ] {
+        let bench = Bench::new();
+        let alice = bench.user("alice");
+        bench.user("bob");
+        let id = bench.wallet("w", &["alice", "bob"], UNLIMITED);
+        let psbt = bench.psbt(&id, 1).serialize();
+        // Between the charge and the commit.
+        let beside = bench.beside();
+        let act = move || beside.engine.change_wallet(&id, change).expect("the officer's change is durable");
+        bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+        let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
+        assert!(matches!(answer, Err(EngineError::WalletChanged(_))), "{:?}", answer.err());
+        let signed = |event: &Event| matches!(event, Event::Countersigned { .. });
+        assert!(!bench.ledger.state().events.iter().any(signed));
+    }
+}
+
 // Structure
+
+/// A signature for a leaf that is not in the tree can complete nothing, and is no consent to what we sign.
+#[test]
+fn foreign_partial_sig_for_a_leaf_that_is_not_there() {
+    use bitcoin::secp256k1::Keypair;
+    use bitcoin::sighash::{Prevouts, TapSighashType};
+    use bitcoin::taproot::TapLeafHash;
+    let bench = Bench::new();
+    let alice = bench.user("alice");
+    let cosigner = Cosigner::named("A");
+    let policy = format!("unlimited = true\nrequire_cosigner = \"{}\"", cosigner.fingerprint());
+    let script = scripts::named("tr-multi-a").to_be_made();
+    let id = bench.add_wallet("w", &["alice"], &policy, script).expect("a wallet");
+    let mut psbt = scripts::good_psbt(watch(&bench.engine.wallet(&id).expect("there")), 1);
+    let rule_of = |psbt: &Psbt| match bench.sign(&id, "alice", &bench.code(&alice), &psbt.serialize()) {
+        Err(EngineError::Psbt(PsbtError::Refused { rule, .. })) => Some(rule),
+        Err(other) => panic!("{other}"),
+        Ok(_) => None,
+    };
+    assert_eq!(rule_of(&psbt), Some(Rule::RequireCosigner));
+
+    let path: DerivationPath = "48'/1'/0'/2'/0/0".parse().expect("a path");
+    let secret = cosigner.master().derive_priv(&bench.secp, &path).expect("derives").private_key;
+    let pair = Keypair::from_secret_key(&bench.secp, &secret);
+    let leaf = TapLeafHash::from_byte_array([0x77; 32]);
+    let prevouts = [psbt.inputs[0].witness_utxo.clone().expect("there")];
+    let hash = SighashCache::new(&psbt.unsigned_tx)
+        .taproot_script_spend_signature_hash(0, &Prevouts::All(&prevouts), leaf, TapSighashType::Default)
+        .expect("an input");
+    let signature = bench.secp.sign_schnorr_no_aux_rand(&Message::from(hash), &pair);
+    let signature = bitcoin::taproot::Signature { signature, sighash_type: TapSighashType::Default };
+    psbt.inputs[0].tap_script_sigs.insert((pair.x_only_public_key().0, leaf), signature);
+    assert_eq!(rule_of(&psbt), Some(Rule::ForeignPartialSig));
+
+    psbt.inputs[0].tap_script_sigs.clear();
+    cosigner.sign(&mut psbt);
+    assert_eq!(rule_of(&psbt), None);
+}
+
+/// The separator of a map has one form. Another one would be copied, and our signature put in the middle of it.
+#[test]
+fn a_separator_that_is_not_minimal_is_no_psbt_and_spends_nothing() {
+    let scene = Scene::new(UNLIMITED);
+    let good = scene.psbt(1).serialize();
+    let maps = support::maps::read(&good);
+    for cut in 1..=maps.len() {
+        let end = support::maps::write(&maps[..cut]).len();
+        for separator in [&[0xfd, 0, 0][..], &[0xfe, 0, 0, 0, 0], &[0xff, 0, 0, 0, 0, 0, 0, 0, 0]] {
+            let bytes = [&good[..end - 1], separator, &good[end..]].concat();
+            let answer = scene.sign(&bytes);
+            assert!(matches!(answer, Err(EngineError::Psbt(PsbtError::NotPsbt(_)))), "map {cut}");
+        }
+    }
+    scene.sign(&good).expect("the code is not spent");
+}
+
+#[test]
+fn an_error_repeats_nothing_of_the_psbt() {
+    let scene = Scene::new(UNLIMITED);
+    let maps = support::maps::read(&scene.psbt(1).serialize());
+    let key = [&[0x03][..], &[0x5a; 8_000]].concat();
+    for map in 0..maps.len() {
+        let mut changed = maps.clone();
+        changed[map].push((key.clone(), vec![0x5a; 100]));
+        if let Err(error) = scene.sign(&support::maps::write(&changed)) {
+            let text = error.to_string();
+            assert!(text.len() < 200 && !text.contains("5a5a"), "{text}");
+        }
+    }
+}
 
 #[test]
 fn sighash_type() {

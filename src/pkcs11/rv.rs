@@ -36,6 +36,8 @@ impl From<EngineError> for Rv {
             EngineError::AlreadyInitialised => CKR_TOKEN_WRITE_PROTECTED,
             EngineError::NoSuchWallet => CKR_OBJECT_HANDLE_INVALID,
             EngineError::NotRegistered(_) => CKR_KEY_FUNCTION_NOT_PERMITTED,
+            EngineError::WalletChanged(_) => CKR_FUNCTION_FAILED,
+            EngineError::WalletUnreadable { .. } => CKR_COUNTERSIGN_STATE,
             EngineError::AlreadyRegistered(_) => CKR_ATTRIBUTE_READ_ONLY,
             EngineError::NoSuchUser(_) => CKR_ATTRIBUTE_VALUE_INVALID,
             EngineError::Name(_) => CKR_ATTRIBUTE_VALUE_INVALID,

@@ -127,8 +127,15 @@ pub fn add_wallet(id: [u8; 16], wallet: &WalletRecord, now: u64) -> Change<Recor
     Change::new(Batch { writes, event: Event::WalletCreated(wallet.label.clone()), time: now }, Recorded)
 }
 
-/// Changes label, users or policy of a wallet.
-pub fn change_wallet(wallet: &Versioned<WalletRecord>, new: &WalletRecord, now: u64) -> Change<Recorded> {
+/// Changes label, users or policy of a wallet. Its state is written, too, as it is: a signature that was judged by the
+/// wallet as it was finds another version there, and is not given.
+pub fn change_wallet(
+    wallet: &Versioned<WalletRecord>,
+    new: &WalletRecord,
+    state: &Versioned<WalletState>,
+    now: u64,
+) -> Change<Recorded> {
     let event = Event::WalletChanged(new.label.clone());
-    Change::new(Batch { writes: vec![wallet.put(new)], event, time: now }, Recorded)
+    let writes = vec![wallet.put(new), state.put(&state.value)];
+    Change::new(Batch { writes, event, time: now }, Recorded)
 }
