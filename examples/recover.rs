@@ -19,6 +19,7 @@ use core::str::FromStr;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use bip39::Mnemonic;
 use bitcoin::absolute::LockTime;
@@ -63,15 +64,24 @@ struct Arguments {
 }
 
 #[allow(dead_code, reason = "the tests call what it calls")]
-fn main() -> Result<(), Box<dyn Error>> {
-    let given = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(given: &Arguments) -> Result<(), Box<dyn Error>> {
     let descriptor = Descriptor::from_str(read(&given.descriptor_file)?.trim())?;
     let network = network_of(&descriptor);
     let keys = backups(&given.key_file)?
         .iter()
         .map(|backup| master_key(backup, network))
         .collect::<Result<Vec<_>, _>>()?;
-    let to = given.to.assume_checked();
+    let to = given.to.clone().assume_checked();
     let previous = read(&given.coins)?
         .split_whitespace()
         .map(|line| Ok(consensus::encode::deserialize_hex(line)?))

@@ -71,7 +71,8 @@ pub enum Event {
 pub struct TransactionFacts {
     /// Label of the wallet.
     pub wallet: String,
-    /// Transaction id, in the byte order of display.
+    /// Id of the unsigned transaction, in the byte order of display. For inputs that have a scriptSig once they are
+    /// final (`pkh`, `sh`) the transaction gets another one on the chain.
     pub txid: [u8; 32],
     /// Satoshi that leave the wallet, fee included.
     pub leaves: u64,

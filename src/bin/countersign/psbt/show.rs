@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bitcoin::bip32::Fingerprint;
 use bitcoin::secp256k1::Secp256k1;
 use bitcoin::{Address, Script, TxOut};
 use clap::Args;
@@ -47,24 +48,55 @@ impl Show {
                 "use the program that came with the module",
             )
         })?;
-        Ok(match check(&psbt, &watched, &policy) {
-            Ok(checked) => {
-                show_checked(&checked, &watched, policy.refusing_rule(&checked).map(|rule| rule.tag()))
-            }
+        // A cosigner wants to see what there is to sign, before there is a signature.
+        Ok(match check(&psbt, &watched, None) {
             Err(refusal) => show_refused(&psbt, &watched, &refusal.to_string()),
+            Ok(checked) => {
+                let refused = match check(&psbt, &watched, policy.require_cosigner()) {
+                    Err(refusal) => Some(Refused::ByCheck(refusal.to_string())),
+                    Ok(checked) => policy.refusing_rule(&checked).map(|rule| Refused::ByPolicy(rule.tag())),
+                };
+                show_checked(&checked, &watched, refused.as_ref())
+            }
         })
     }
 }
 
-fn check(psbt: &[u8], watched: &Watched, policy: &Policy) -> Result<CheckedPsbt, psbt::PsbtError> {
+fn check(
+    psbt: &[u8],
+    watched: &Watched,
+    require_cosigner: Option<Fingerprint>,
+) -> Result<CheckedPsbt, psbt::PsbtError> {
     let secp = Secp256k1::new();
     let around = Surroundings {
         reach: watched.reach,
-        require_cosigner: policy.require_cosigner(),
+        require_cosigner,
         is_sibling: &|fingerprint| watched.siblings.contains(fingerprint),
         secp: &secp,
     };
     CheckedPsbt::parse(psbt.to_vec(), &watched.watch, &around)
+}
+
+/// What the signer would answer.
+enum Refused {
+    ByCheck(String),
+    ByPolicy(&'static str),
+}
+
+impl Refused {
+    fn to_text(&self) -> String {
+        match self {
+            Refused::ByCheck(refusal) => format!("{refusal} (no code would be spent)"),
+            Refused::ByPolicy(rule) => format!("{rule} (the wallet's policy, and the code would be spent)"),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Refused::ByCheck(reason) => json!({ "by": "check", "reason": reason }),
+            Refused::ByPolicy(rule) => json!({ "by": "policy", "rule": rule }),
+        }
+    }
 }
 
 /// One input or output, as a row.
@@ -117,7 +149,7 @@ impl Line {
 
 const HEADING: [&str; 4] = ["#", "WHOSE", "SATOSHI", "ADDRESS"];
 
-fn show_checked(checked: &CheckedPsbt, watched: &Watched, rule: Option<&str>) -> Report {
+fn show_checked(checked: &CheckedPsbt, watched: &Watched, refused: Option<&Refused>) -> Report {
     let network = watched.watch.network();
     let our_inputs: Vec<_> = checked.our_inputs().collect();
     let located = |ours: &[(usize, Location)], index| {
@@ -136,15 +168,12 @@ fn show_checked(checked: &CheckedPsbt, watched: &Watched, rule: Option<&str>) ->
     } else {
         format!("{} sat: all of it, while an input is not proved to be the wallet's", checked.leaves())
     };
-    let verdict = match rule {
-        None => "nothing: a right code signs it".to_owned(),
-        Some(rule) => format!("{rule} (the wallet's policy, and the code would be spent)"),
-    };
+    let verdict = refused.map_or("nothing: a right code signs it".into(), Refused::to_text);
     let text = format!(
         "{}\nInputs\n{}\nOutputs\n{}",
         details(&[
             ("wallet", watched.watch.label().to_owned()),
-            ("transaction", checked.transaction().compute_txid().to_string()),
+            ("unsigned txid", checked.transaction().compute_txid().to_string()),
             ("leaves", leaves),
             ("fee", format!("{} sat, {feerate:.1} sat/vB of {} vB", checked.fee(), checked.vsize())),
             ("refused", verdict),
@@ -154,13 +183,13 @@ fn show_checked(checked: &CheckedPsbt, watched: &Watched, rule: Option<&str>) ->
     );
     let json = json!({
         "wallet": watched.watch.label(),
-        "txid": checked.transaction().compute_txid().to_string(),
+        "unsigned_txid": checked.transaction().compute_txid().to_string(),
         "inputs": inputs.iter().map(Line::to_json).collect::<Vec<_>>(),
         "outputs": outputs.iter().map(Line::to_json).collect::<Vec<_>>(),
         "leaves_sat": checked.leaves(),
         "fee_sat": checked.fee(),
         "vsize": checked.vsize(),
-        "refused": rule.map(|rule| json!({ "by": "policy", "rule": rule })),
+        "refused": refused.map(Refused::to_json),
     });
     Report::new(text, json)
 }
@@ -183,18 +212,18 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: &str) -> Report {
     let txid = transaction.as_ref().map(|transaction| transaction.compute_txid().to_string());
     let mut text = details(&[
         ("wallet", watched.watch.label().to_owned()),
-        ("transaction", txid.clone().unwrap_or_else(|| "none".into())),
-        ("refused", format!("{refusal} (no code would be spent)")),
+        ("unsigned txid", txid.clone().unwrap_or_else(|| "none".into())),
+        ("refused", Refused::ByCheck(refusal.into()).to_text()),
     ]);
     if transaction.is_some() {
         text = format!("{text}\nInputs\n{}\nOutputs\n{}", rows(&inputs), rows(&outputs));
     }
     let json = json!({
         "wallet": watched.watch.label(),
-        "txid": txid,
+        "unsigned_txid": txid,
         "inputs": inputs.iter().map(Line::to_json).collect::<Vec<_>>(),
         "outputs": outputs.iter().map(Line::to_json).collect::<Vec<_>>(),
-        "refused": { "by": "check", "reason": refusal },
+        "refused": Refused::ByCheck(refusal.into()).to_json(),
     });
     Report::new(text, json)
 }

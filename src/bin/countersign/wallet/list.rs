@@ -31,9 +31,17 @@ impl List {
         let rows: Vec<Vec<String>> = wallets
             .into_iter()
             .map(|wallet| {
-                vec![wallet.label, wallet.network, wallet.fingerprint, wallet.path, wallet.users.join("\n")]
+                let script = wallet.script_type();
+                vec![
+                    wallet.label,
+                    wallet.network,
+                    script,
+                    wallet.fingerprint,
+                    wallet.path,
+                    wallet.users.join("\n"),
+                ]
             })
             .collect();
-        Ok(Report::new(table(&["LABEL", "NETWORK", "FINGERPRINT", "PATH", "USERS"], &rows), json))
+        Ok(Report::new(table(&["LABEL", "NETWORK", "SCRIPT", "FINGERPRINT", "PATH", "USERS"], &rows), json))
     }
 }

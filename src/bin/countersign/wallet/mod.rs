@@ -7,6 +7,7 @@ mod register;
 mod script;
 mod set;
 mod show;
+mod without_us;
 
 use std::str::FromStr;
 
@@ -121,6 +122,20 @@ impl Record {
         (!value.is_empty()).then_some(value)
     }
 
+    fn without_us(&self) -> String {
+        without_us::without_us(&self.descriptor, &self.xpub).unwrap_or_else(|| "not registered yet".into())
+    }
+
+    /// The wrappings of its script, as in `sh(wsh)`.
+    fn script_type(&self) -> String {
+        let words: Vec<&str> = self.descriptor.split('(').take(3).collect();
+        match words[..] {
+            ["sh", inner @ ("wsh" | "wpkh"), _] => format!("sh({inner})"),
+            [outer, _, ..] => outer.into(),
+            _ => "not registered yet".into(),
+        }
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "label": self.label,
@@ -132,6 +147,7 @@ impl Record {
             "descriptor": self.registered(&self.descriptor),
             "wallet_policy": self.registered(&self.wallet_policy),
             "id": self.registered(&self.id),
+            "without_us": without_us::without_us(&self.descriptor, &self.xpub),
             "policy": self.policy,
         })
     }
@@ -147,6 +163,7 @@ impl Record {
             ("descriptor", self.registered(&self.descriptor).unwrap_or("not registered yet").into()),
             ("wallet policy", self.registered(&self.wallet_policy).unwrap_or("not registered yet").into()),
             ("id", self.registered(&self.id).unwrap_or("not registered yet").into()),
+            ("without us", self.without_us()),
             ("policy", self.policy.clone()),
         ])
     }
