@@ -73,6 +73,21 @@ need_rust() {
     need_tool c++ g++
 }
 
+# need_makers: the packages of tests/clients/makers/bitcoinjs, as its lock file has them, installed once.
+need_makers() {
+    local folder=$root/tests/clients/makers/bitcoinjs
+    need_tool node nodejs
+    if cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed"; then
+        return 0
+    fi
+    need_tool npm npm
+    say "Installing bitcoinjs-lib in tests/clients/makers/bitcoinjs/node_modules"
+    # No script of a package runs.
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --silent </dev/null)
+    # Last, so that an interrupted installation is made anew.
+    cp "$folder/package-lock.json" "$folder/node_modules/.installed"
+}
+
 # need_venv: a Python environment with the clients of tests/clients/requirements.txt, made once.
 # It sets `python`, the interpreter in it.
 need_venv() {

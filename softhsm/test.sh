@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # test.sh: every check and every test, on a Debian machine with a Rust toolchain.
 #
-# It installs what it needs (Debian packages, Python clients in target/venv, cargo-deny and cargo-fuzz in target/tools).
+# It installs what it needs (Debian packages, Python clients in target/venv, bitcoinjs-lib beside its test, cargo-deny and
+# cargo-fuzz in target/tools).
 # The last line is `N passed, N failed`, summed over all tests; the exit status is 0 only if all is well.
 set -euo pipefail
 
@@ -15,11 +16,12 @@ fuzz_seconds=60
 main() {
     exec </dev/null
     cd "$root"
-    heading "Preparing: packages, Python clients, cargo-deny, cargo-fuzz"
+    heading "Preparing: packages, clients in Python and JavaScript, cargo-deny, cargo-fuzz"
     need_rust
     need_components
     need_packages softhsm2 opensc oathtool binutils strace faketime
     need_venv
+    need_makers
     need_cargo_deny
     need_cargo_fuzz
     step "Format" cargo fmt --check
