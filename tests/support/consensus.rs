@@ -1,5 +1,7 @@
 //! What miniscript finalises and Bitcoin Core's consensus code takes.
 
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
 use bitcoin::consensus::serialize;
 use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::Secp256k1;

@@ -255,6 +255,9 @@ pub(super) fn with_unsigned_tx(unsigned: &[u8], rest: &[u8]) -> Vec<u8> {
     [MAGIC, &[1, GLOBAL_UNSIGNED_TX], &len, unsigned, rest].concat()
 }
 
+/// The bytes of a key with its type, and of its value.
+type KeyValue<'a> = (&'a [u8], &'a [u8]);
+
 /// A walk over the pairs of the maps.
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
@@ -279,7 +282,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next pair, or `None` behind the separator of the map.
-    fn pair(&mut self) -> Result<Option<(&'a [u8], &'a [u8])>, PsbtError> {
+    fn pair(&mut self) -> Result<Option<KeyValue<'a>>, PsbtError> {
         let key = self.field()?;
         if key.is_empty() {
             return Ok(None);

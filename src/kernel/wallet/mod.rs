@@ -56,7 +56,7 @@ impl Wallet {
         let policy = Policy::parse(&record.policy)?;
         let keys = record.descriptor.as_ref().map(|text| account.keys(record, text, secp)).transpose()?;
         if let Some(keys) = &keys {
-            check_cosigner(&policy, &keys.watch)?;
+            keys.watch.check_cosigner(&policy)?;
         }
         Ok(Wallet {
             label: record.label.clone(),
@@ -177,16 +177,6 @@ impl Account {
         };
         let chains = [chain(Chain::External)?, chain(Chain::Internal)?];
         Ok(WalletKeys { watch, chains })
-    }
-}
-
-/// The cosigner whom the policy asks for must be one, and no other may claim to be it.
-fn check_cosigner(policy: &Policy, watch: &WatchOnly) -> Result<(), WalletError> {
-    let Some(cosigner) = policy.require_cosigner() else { return Ok(()) };
-    match watch.extended_keys_of(cosigner) {
-        0 => Err(WalletError::NoSuchCosigner(cosigner)),
-        1 => Ok(()),
-        _ => Err(WalletError::SeveralCosigners(cosigner)),
     }
 }
 

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::registration::{self, OurKey};
 use super::{Network, WalletError, weight};
+use crate::kernel::policy::Policy;
 
 /// The two chains of a wallet (BIP 44, BIP 389).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,12 +198,17 @@ impl WatchOnly {
         self.keys.iter().map(|key| key.fingerprint).filter(move |fingerprint| *fingerprint != ours)
     }
 
-    /// How many extended keys of the script claim this master fingerprint, ours left out.
-    pub fn extended_keys_of(&self, cosigner: Fingerprint) -> usize {
+    /// The cosigner whom `policy` asks for must be one, and no other may claim to be it.
+    pub fn check_cosigner(&self, policy: &Policy) -> Result<(), WalletError> {
+        let Some(cosigner) = policy.require_cosigner() else { return Ok(()) };
         let ours = self.our_node().extended;
         let claiming = |key: &&KeyNode| key.fingerprint == cosigner && key.extended != ours;
         let keys: HashSet<_> = self.keys.iter().filter(claiming).map(|key| key.extended).collect();
-        keys.len()
+        match keys.len() {
+            0 => Err(WalletError::NoSuchCosigner(cosigner)),
+            1 => Ok(()),
+            _ => Err(WalletError::SeveralCosigners(cosigner)),
+        }
     }
 
     /// Weight units (BIP 141) that satisfying one input adds to it, in the smallest way that our signature is part of.

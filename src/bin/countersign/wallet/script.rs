@@ -134,17 +134,12 @@ pub(super) fn refusal_to_create(
     refusal(registration, &OurKey::stand_in(path, network)?, network, policy)
 }
 
-/// Why the module would not register this for a key.
+/// Why the module would not register this for a key, or not under this policy.
 pub(super) fn refusal(registration: &str, ours: &OurKey, network: Network, policy: &str) -> Option<String> {
     let origin = (ours.fingerprint, &ours.path);
-    let watch = match WatchOnly::register("", registration, origin, &ours.xpub, network, &Secp256k1::new()) {
-        Ok(watch) => watch,
-        Err(error) => return Some(error.to_string()),
-    };
-    let cosigner = Policy::parse(policy).ok()?.require_cosigner()?;
-    (!watch.cosigners().any(|there| there == cosigner)).then(|| {
-        format!(
-            "the policy requires cosigner {cosigner}, and no key of the wallet policy has this fingerprint"
-        )
-    })
+    let policy = Policy::parse(policy).ok()?;
+    WatchOnly::register("", registration, origin, &ours.xpub, network, &Secp256k1::new())
+        .and_then(|watch| watch.check_cosigner(&policy))
+        .err()
+        .map(|error| error.to_string())
 }

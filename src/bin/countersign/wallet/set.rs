@@ -1,11 +1,15 @@
 //! `countersign wallet set`: `C_SetAttributeValue`, all changes in one call.
 
 use clap::{ArgGroup, Args};
+use core::str::FromStr;
+
+use countersign::kernel::wallet::Network;
 use countersign::pkcs11::vendor as v;
 use cryptoki::object::ObjectClass;
 use serde_json::json;
 
 use super::policy::PolicyOptions;
+use super::script::{self, OurKey};
 use super::{Record, find_wallet, name_the_bad_value};
 use crate::Global;
 use crate::attributes::text;
@@ -55,9 +59,27 @@ impl Set {
         session
             .update_attributes(wallet, &changes)
             .during(Act::SetWallet(&self.label))
-            .map_err(|error| name_the_bad_value(&session, &self.users, error))?;
+            .map_err(|error| name_the_bad_value(&session, &self.users, error))
+            .map_err(|error| match Record::read(&session, wallet) {
+                Ok(there) => name_the_cosigner(&there, policy.as_deref(), error),
+                Err(_) => error,
+            })?;
         let wallet = Record::read(&session, wallet)?;
         let text = format!("Wallet {} is changed.\n\n{}", printable(&wallet.label), wallet.to_text());
         Ok(Report::new(text, json!({ "wallet": wallet.to_json() })))
     }
+}
+
+/// Where the policy asks for a cosigner that the wallet does not have.
+fn name_the_cosigner(wallet: &Record, policy: Option<&str>, mut error: CommandError) -> CommandError {
+    let reason = policy.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")).and_then(|policy| {
+        let ours = OurKey::shown(&wallet.fingerprint, &wallet.path, &wallet.xpub)?;
+        script::refusal(&wallet.descriptor, &ours, Network::from_str(&wallet.network).ok()?, policy)
+    });
+    if let Some(reason) = reason {
+        error.what = reason;
+        error.next =
+            "countersign wallet show lists the keys of the wallet, each behind its fingerprint".into();
+    }
+    error
 }
