@@ -77,7 +77,7 @@ impl Stage {
             Ok(signed) => {
                 let layout = layout.expect("it was signed");
                 assert!(signed.len() <= layout.signed_len_bound());
-                let checked = checked.ok().expect("it was signed");
+                let checked = checked.expect("it was signed");
                 self.check_meaning(psbt, layout.version, &checked);
                 check_answer(psbt, &signed, layout.version);
                 assert_eq!(self.sign(&signed).expect("signs what it signed"), signed);
@@ -121,7 +121,7 @@ impl Stage {
             assert_eq!(theirs.unsigned_tx, *transaction);
             // A version that is named would be named twice.
             if theirs.version == 0 && !maps::read(psbt)[0].iter().any(|(key, _)| *key == [0xfb]) {
-                let other = self.check(&maps::to_version_2(&theirs)).ok().expect("the same in version 2");
+                let other = self.check(&maps::to_version_2(&theirs)).expect("the same in version 2");
                 assert_eq!(other.transaction(), transaction);
                 assert_eq!((other.leaves(), other.fee()), (checked.leaves(), checked.fee()));
                 assert_eq!(other.our_outputs(), checked.our_outputs());

@@ -367,7 +367,7 @@ impl<'a> Bench<'a> {
                 psbt.inputs[0].bip32_derivation.insert(foreign, origin);
             }
         });
-        if !self.script.path.is_some_and(|path| path == "m/45'") {
+        if self.script.path.is_none_or(|path| path != "m/45'") {
             // The same path with mainnet's coin type.
             self.refused("network", "input", |bench, psbt| {
                 let path = bench.on_mainnet(Chain::External, 0);

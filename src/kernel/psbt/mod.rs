@@ -8,7 +8,7 @@
 //! - P3. While any input is not proved ours, everything that goes in counts as leaving, and nothing as coming back.
 //!   Otherwise a transaction could be countersigned input by input, the others hidden each time, under a limit for one.
 //! - P4. No sum wraps: every amount is at most 21 million bitcoin, every sum is checked.
-//! - P5. What is answered is what came in, byte for byte, with our signatures added ([`layout`]).
+//! - P5. What is answered is what came in, byte for byte, with our signatures added ([`Layout`]).
 
 mod amounts;
 mod decode;
