@@ -20,7 +20,7 @@
 //! - I4. No silence: whatever cannot be read, opened, proved or believed refuses. There is no permissive switch.
 //! - I5. No old state: records are bound to place and version, their set and history to an anchor in the backing token
 //!   ([`kernel::seal`], [`kernel::anchor`]).
-//! - I6. No claim believed: what is ours is derived, what it is worth is proved ([`kernel::psbt`], P1 to P4).
+//! - I6. No claim believed: what is ours is derived, what it is worth is proved ([`kernel::psbt`], P1 to P5).
 //! - I7. No secret outside: none in an error, a log line, an attribute or an argument list.
 
 pub mod admin;
