@@ -1,0 +1,221 @@
+//! The command line on the real module: wallets in every form of registration, and a PSBT as the signer sees it.
+
+mod boundary;
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bitcoin::bip32::{Fingerprint, Xpub};
+use bitcoin::psbt::Psbt;
+use bitcoin::secp256k1::Secp256k1;
+use countersign::kernel::wallet::{Network, WatchOnly};
+use serde_json::Value;
+
+use boundary::{Authenticator, Boundary, PERIOD, SO_PIN, USER_PIN, in_boundary, module, this_test};
+use support::maps::{read, to_version_2};
+use support::scripts::{Cosigner, good_psbt, named};
+use support::{FEE, INPUT, PAID};
+
+const LIMITS: [&str; 4] = ["--max-transaction-sat", "1000000", "--max-fee-sat", "5000"];
+
+/// The command line, on the boundary of this test.
+struct Cli<'a>(&'a Boundary);
+
+/// What a command answered: its JSON, whether it succeeded, and what it said beside.
+struct Answer {
+    json: Value,
+    success: bool,
+    stderr: String,
+}
+
+impl Cli<'_> {
+    fn new(boundary: &Boundary) -> (Cli<'_>, Authenticator) {
+        let cli = Cli(boundary);
+        for (name, pin) in [("so.pin", SO_PIN), ("user.pin", USER_PIN)] {
+            boundary.note(name, pin);
+        }
+        cli.does(&["init", "--label", "t"]);
+        let period = PERIOD.to_string();
+        let json = cli.does(&["user", "add", "alice", "--period", &period]);
+        let alice = Authenticator::scan("alice", json["user"]["otpauth_uri"].as_str().expect("a URI"));
+        boundary.note("code", &alice.code());
+        cli.does(&["user", "confirm", "alice"]);
+        (cli, alice)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Answer {
+        let done = Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args(["--json", "--module"])
+            .arg(module())
+            .args(arguments)
+            .current_dir(self.0.folder())
+            .env("COUNTERSIGN_CONF", self.0.conf())
+            .env("SOFTHSM2_CONF", self.0.folder().join("softhsm2.conf"))
+            .env("COUNTERSIGN_SO_PIN", SO_PIN)
+            .env("COUNTERSIGN_USER_PIN", USER_PIN)
+            .env("COUNTERSIGN_CODE", fs::read_to_string(self.0.folder().join("code")).unwrap_or_default())
+            .output()
+            .expect("it starts");
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        let (stdout, stderr) = (text(&done.stdout), text(&done.stderr));
+        let json = serde_json::from_str(&stdout).unwrap_or_else(|error| {
+            panic!("{arguments:?}: no JSON ({error})\n{stdout}\n{stderr}");
+        });
+        Answer { json, success: done.status.success(), stderr }
+    }
+
+    fn does(&self, arguments: &[&str]) -> Value {
+        let answer = self.run(arguments);
+        assert!(answer.success, "{arguments:?}: {}\n{}", answer.json, answer.stderr);
+        answer.json
+    }
+
+    /// What is said to have gone wrong.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let answer = self.run(arguments);
+        assert!(!answer.success, "{arguments:?}: {}", answer.json);
+        answer.json["error"]["what"].as_str().unwrap_or_else(|| panic!("{}", answer.json)).to_owned()
+    }
+
+    /// The public side of a wallet, from what the command line shows of it.
+    fn watch(&self, label: &str) -> WatchOnly {
+        let json = self.does(&["wallet", "show", label]);
+        let text = |field: &str| json["wallet"][field].as_str().expect("a text");
+        let fingerprint: Fingerprint = text("fingerprint").parse().expect("hex");
+        let path = text("path").parse().expect("a path");
+        let xpub: Xpub = text("xpub").parse().expect("an xpub");
+        let secp = Secp256k1::new();
+        WatchOnly::register(label, text("descriptor"), (fingerprint, &path), &xpub, Network::Regtest, &secp)
+            .expect("what is shown is what is registered")
+    }
+
+    fn show(&self, label: &str, file: &str) -> Value {
+        self.does(&["psbt", "show", "--wallet", label, "--in", file])
+    }
+}
+
+/// The arguments that create a wallet of alice's.
+fn create<'a>(label: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["wallet", "create", label, "--network", "regtest", "--user", "alice"], &LIMITS[..], more].concat()
+}
+
+#[test]
+fn a_wallet_policy_is_registered_once_at_once_or_later() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, _) = Cli::new(boundary);
+        let vault = named("wsh-recovery");
+        boundary.note("vault.policy", &vault.registration());
+        let made = cli.does(&create("vault", &["--wallet-policy", "vault.policy"]))["wallet"].clone();
+        assert_eq!(made["path"], "m/48'/1'/0'/2'");
+        assert!(made["wallet_policy"].as_str().expect("a text").starts_with("wsh(or_d("), "{made}");
+        assert_eq!(made["without_us"], "the other keys suffice after a timelock: older(144)");
+
+        let key_only = create("later", &["--key-only", "--path", "m/48'/1'/0'/2'"]);
+        let unregistered = cli.does(&key_only)["wallet"].clone();
+        assert_eq!((&unregistered["descriptor"], &unregistered["id"]), (&Value::Null, &Value::Null));
+        let list = cli.does(&["wallet", "list"]);
+        assert_eq!(list["wallets"].as_array().map(Vec::len), Some(2));
+        let error = cli.fails(&["psbt", "show", "--wallet", "later", "--in", "vault.policy"]);
+        assert!(error.contains("not a PSBT"), "{error}");
+
+        let register = ["wallet", "register", "later", "--wallet-policy", "vault.policy"];
+        let registered = cli.does(&register)["wallet"].clone();
+        assert_eq!(registered["xpub"], unregistered["xpub"], "the key that the cosigners were given");
+        assert!(registered["id"].as_str().is_some_and(|id| id.len() == 64));
+        assert!(cli.fails(&register).contains("registered already"));
+
+        // Bad input says what is wrong with it.
+        for (file, text, wanted) in [
+            ("a", "wsh(multi(2,@0/**,@1/**))\nours\nours".to_owned(), "our key is in it twice"),
+            ("b", format!("wsh(multi(1,@0/**))\n{}", Cosigner::named("A").key()), "our key is missing"),
+            ("c", "wsh(multi(2,@0/**".to_owned(), "no wallet policy"),
+            ("d", "sh(multi(2,@0/**,@1/**))\nours\n".to_owned() + &Cosigner::named("A").key(), "name one"),
+        ] {
+            boundary.note(file, &text);
+            let error = cli.fails(&create("bad", &["--wallet-policy", file]));
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+        let required = create("bad", &["--wallet-policy", "vault.policy", "--require-cosigner", "01020304"]);
+        assert!(cli.fails(&required).contains("requires cosigner 01020304"));
+        let set = [&["wallet", "set", "vault", "--require-cosigner", "01020304"], &LIMITS[..]].concat();
+        assert!(cli.fails(&set).contains("requires cosigner 01020304"));
+    });
+}
+
+#[test]
+fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, alice) = Cli::new(boundary);
+        let vault = named("wsh-multi");
+        let user = Cosigner::named("A");
+        boundary.note("vault.policy", &vault.registration());
+        let fingerprint = user.fingerprint().to_string();
+        let script = ["--wallet-policy", "vault.policy", "--require-cosigner", &fingerprint];
+        cli.does(&create("vault", &script));
+
+        let mut psbt = good_psbt(&cli.watch("vault"), 2);
+        let write = |name: &str, bytes: &[u8]| {
+            fs::write(boundary.folder().join(name), bytes).expect("the folder is ours");
+        };
+        // A cosigner looks before there is a signature.
+        write("unsigned", &psbt.serialize());
+        let shown = cli.show("vault", "unsigned");
+        assert!(
+            shown["refused"]["reason"].as_str().is_some_and(|reason| reason.starts_with("require-cosigner"))
+        );
+        assert_eq!(shown["leaves_sat"], PAID + 2 * FEE);
+
+        user.sign(&mut psbt);
+        write("v0", &psbt.serialize());
+        write("v2", &to_version_2(&psbt));
+        write("v2.base64", STANDARD.encode(to_version_2(&psbt)).as_bytes());
+        for file in ["v0", "v2", "v2.base64"] {
+            let shown = cli.show("vault", file);
+            assert_eq!(shown["refused"], Value::Null, "{file}");
+            assert_eq!(
+                (&shown["leaves_sat"], &shown["fee_sat"]),
+                (&(PAID + 2 * FEE).into(), &(2 * FEE).into())
+            );
+            assert_eq!(shown["unsigned_txid"], psbt.unsigned_tx.compute_txid().to_string());
+            let ours = |side: &str| -> Vec<bool> {
+                let rows = shown[side].as_array().expect("rows");
+                rows.iter().map(|row| row["ours"].as_bool().expect("known")).collect()
+            };
+            assert_eq!(ours("inputs"), [true, true]);
+            assert_eq!(ours("outputs"), [false, true]);
+            assert_eq!(shown["inputs"][1]["value_sat"], INPUT);
+            assert_eq!(shown["outputs"][1]["location"]["chain"], "internal");
+        }
+
+        boundary.note("code", &alice.code());
+        cli.does(&["sign", "--wallet", "vault", "--in", "v2.base64", "--out", "signed"]);
+        let signed = fs::read_to_string(boundary.folder().join("signed")).expect("base64 in, base64 out");
+        let signed = read(&STANDARD.decode(signed.trim()).expect("base64"));
+        let before = read(&to_version_2(&psbt));
+        for input in 1..=2 {
+            let added = &signed[input][before[input].len()..];
+            assert_eq!(added.len(), 1, "one signature");
+            assert_eq!(added[0].0[0], 0x02, "PSBT_IN_PARTIAL_SIG");
+        }
+
+        // What the policy refuses, and what is not this wallet's, is said without a code.
+        let mut dear = good_psbt(&cli.watch("vault"), 2);
+        dear.unsigned_tx.output[1].value -= bitcoin::Amount::from_sat(10_000);
+        user.sign(&mut dear);
+        write("dear", &dear.serialize());
+        assert_eq!(cli.show("vault", "dear")["refused"]["rule"], "fee-cap");
+        let mut foreign: Psbt = dear.clone();
+        foreign.inputs.iter_mut().for_each(|input| {
+            input.bip32_derivation.clear();
+            input.partial_sigs.clear();
+        });
+        write("foreign", &foreign.serialize());
+        let shown = cli.show("vault", "foreign");
+        assert!(
+            shown["refused"]["reason"].as_str().is_some_and(|reason| reason.starts_with("no-input-of-ours"))
+        );
+    });
+}
