@@ -15,7 +15,7 @@ use bitcoin::sighash::{EcdsaSighashType, SighashCache};
 use bitcoin::{Amount, NetworkKind, OutPoint, PublicKey, ScriptBuf, Sequence, TxIn, TxOut, Txid, Witness};
 use proptest::prelude::*;
 
-use countersign::admin::WalletChange;
+use countersign::admin::{NewScript, WalletChange};
 use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::audit::{Event, TransactionFacts};
 use countersign::kernel::clock::ClockError;
@@ -493,6 +493,38 @@ fn foreign_partial_sig_for_a_leaf_that_is_not_there() {
     psbt.inputs[0].tap_script_sigs.clear();
     cosigner.sign(&mut psbt);
     assert_eq!(rule_of(&psbt), None);
+}
+
+/// A cosigner who takes another way has not agreed to ours, and cannot complete it.
+#[test]
+fn require_cosigner_for_the_leaf_that_we_sign() {
+    let bench = Bench::new();
+    let alice = bench.user("alice");
+    let (cosigner, other) = (Cosigner::named("A"), Cosigner::named("C"));
+    let template = "tr(@0/**,{and_v(v:pk(@1/<0;1>/*),pk(@2/**)),and_v(v:pk(@1/<2;3>/*),older(144))})";
+    let script = NewScript {
+        registration: Some(format!("{template}\n{}\n{}\nours", other.key(), cosigner.key())),
+        path: Some("m/48'/1'/0'/3'".into()),
+    };
+    let policy = format!("unlimited = true\nrequire_cosigner = \"{}\"", cosigner.fingerprint());
+    let id = bench.add_wallet("w", &["alice"], &policy, script).expect("a wallet");
+    let wallet = bench.engine.wallet(&id).expect("there");
+    let mut psbt = scripts::good_psbt(watch(&wallet), 1);
+    cosigner.sign(&mut psbt);
+    assert_eq!(psbt.inputs[0].tap_script_sigs.len(), 2, "the cosigner is in both leaves");
+    let mut origins = psbt.inputs[0].tap_key_origins.values();
+    let ours = origins.find(|(_, (fingerprint, _))| *fingerprint == wallet.master_fingerprint());
+    let our_leaf = ours.expect("our key").0[0];
+    let sign = |psbt: &Psbt| bench.sign(&id, "alice", &bench.code(&alice), &psbt.serialize());
+
+    let mut elsewhere = psbt.clone();
+    elsewhere.inputs[0].tap_script_sigs.retain(|(_, leaf), _| *leaf != our_leaf);
+    assert!(matches!(
+        sign(&elsewhere),
+        Err(EngineError::Psbt(PsbtError::Refused { rule: Rule::RequireCosigner, .. }))
+    ));
+    psbt.inputs[0].tap_script_sigs.retain(|(_, leaf), _| *leaf == our_leaf);
+    sign(&psbt).expect("the cosigner agreed");
 }
 
 /// The separator of a map has one form. Another one would be copied, and our signature put in the middle of it.
