@@ -136,6 +136,15 @@ impl Engine {
         Ok(self.wallet_state(id)?.value.reach)
     }
 
+    /// Whether a wallet of this user asks for a cosigner's signature before a code is looked at.
+    pub fn is_guarded(&self, user: &str) -> bool {
+        let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
+        let guards = |wallet: &Wallet| wallet.policy().require_cosigner().is_some();
+        wallets
+            .values()
+            .any(|held| guards(&held.wallet) && held.wallet.users().iter().any(|name| name == user))
+    }
+
     /// Fills `bytes` with randomness from inside.
     pub fn random(&self, bytes: &mut [u8]) -> Result<(), EngineError> {
         Ok(self.random.fill(bytes)?)
@@ -310,6 +319,11 @@ pub enum EngineError {
     /// A wallet is registered once.
     #[error("wallet {0:?} is registered already, and is never registered anew: create another one")]
     AlreadyRegistered(String),
+    /// A code of a user of whom nothing is tried without a cosigner's signature.
+    #[error(
+        "a wallet of user {0:?} has require_cosigner: outside of a signature only the security officer checks a code"
+    )]
+    Guarded(String),
     /// A wallet that was changed while a signature with it was under way.
     #[error("wallet {0:?} was changed meanwhile: nothing was signed, and the code was not spent; sign again")]
     WalletChanged(String),

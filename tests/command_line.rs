@@ -111,7 +111,7 @@ fn a_wallet_policy_is_registered_once_at_once_or_later() {
         let made = cli.does(&create("vault", &["--wallet-policy", "vault.policy"]))["wallet"].clone();
         assert_eq!(made["path"], "m/48'/1'/0'/2'");
         assert!(made["wallet_policy"].as_str().expect("a text").starts_with("wsh(or_d("), "{made}");
-        assert_eq!(made["without_us"], "the other keys suffice after a timelock: older(144)");
+        assert_eq!(made["without_us"], "the other keys suffice once older(144) has passed");
 
         let key_only = create("later", &["--key-only", "--path", "m/48'/1'/0'/2'"]);
         let unregistered = cli.does(&key_only)["wallet"].clone();

@@ -495,6 +495,54 @@ fn foreign_partial_sig_for_a_leaf_that_is_not_there() {
     assert_eq!(rule_of(&psbt), None);
 }
 
+/// Consensus refuses a Schnorr signature that names type DEFAULT: taken for good, it would satisfy nobody.
+#[test]
+fn sighash_type_of_a_taproot_signature_that_names_the_default() {
+    let bench = Bench::new();
+    let alice = bench.user("alice");
+    let script = scripts::named("tr-multi-a").to_be_made();
+    let id = bench.add_wallet("w", &["alice"], UNLIMITED, script).expect("a wallet");
+    let mut psbt = scripts::good_psbt(watch(&bench.engine.wallet(&id).expect("there")), 1);
+    Cosigner::named("A").sign(&mut psbt);
+    let good = psbt.serialize();
+    let mut maps = support::maps::read(&good);
+    let signature = maps[1].iter_mut().find(|(key, _)| key[0] == 0x14).expect("the cosigner signed");
+    signature.1.push(0x00);
+    let answer = bench.sign(&id, "alice", &bench.code(&alice), &support::maps::write(&maps));
+    assert!(matches!(answer, Err(EngineError::Psbt(PsbtError::Refused { rule: Rule::SighashType, .. }))));
+    bench.sign(&id, "alice", &bench.code(&alice), &good).expect("without it");
+}
+
+/// The claims of ten thousand outputs, times the keys of a large script, are not all derived.
+#[test]
+fn oversize_of_the_keys_that_would_be_derived() {
+    let bench = Bench::new();
+    let alice = bench.user("alice");
+    let leaf = |first: u32| -> String {
+        let key = |at: u32| format!("@{}/<{};{}>/*", at + 1, first, first + 1);
+        format!("multi_a(5,{})", (0..10).map(key).collect::<Vec<_>>().join(","))
+    };
+    let leaves: Vec<String> = (0..10).map(|at| leaf(2 * at)).collect();
+    let tree = leaves.into_iter().reduce(|tree, leaf| format!("{{{tree},{leaf}}}")).expect("ten");
+    let keys: Vec<String> =
+        "ABCDEFGHIJ".chars().map(|name| Cosigner::named(&name.to_string()).key()).collect();
+    let script = NewScript {
+        registration: Some(format!("tr(@0/**,{tree})\nours\n{}", keys.join("\n"))),
+        path: Some("m/86'/1'/0'".into()),
+    };
+    let id = bench.add_wallet("w", &["alice"], UNLIMITED, script).expect("a wallet");
+    let mut psbt = scripts::good_psbt(watch(&bench.engine.wallet(&id).expect("there")), 1);
+    let (output, map) = (psbt.unsigned_tx.output[1].clone(), psbt.outputs[1].clone());
+    psbt.unsigned_tx.output[1].value = Amount::from_sat(1_000);
+    for _ in 0..1_100 {
+        psbt.unsigned_tx.output.push(TxOut { value: Amount::from_sat(1), ..output.clone() });
+        psbt.outputs.push(map.clone());
+    }
+    let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt.serialize());
+    assert!(matches!(answer, Err(EngineError::Psbt(PsbtError::Oversize(_)))));
+    assert_eq!(bench.failures("alice"), 0);
+}
+
 /// A cosigner who takes another way has not agreed to ours, and cannot complete it.
 #[test]
 fn require_cosigner_for_the_leaf_that_we_sign() {

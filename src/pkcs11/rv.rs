@@ -36,6 +36,7 @@ impl From<EngineError> for Rv {
             EngineError::AlreadyInitialised => CKR_TOKEN_WRITE_PROTECTED,
             EngineError::NoSuchWallet => CKR_OBJECT_HANDLE_INVALID,
             EngineError::NotRegistered(_) => CKR_KEY_FUNCTION_NOT_PERMITTED,
+            EngineError::Guarded(_) => CKR_KEY_FUNCTION_NOT_PERMITTED,
             EngineError::WalletChanged(_) => CKR_FUNCTION_FAILED,
             EngineError::WalletUnreadable { .. } => CKR_COUNTERSIGN_STATE,
             EngineError::AlreadyRegistered(_) => CKR_ATTRIBUTE_READ_ONLY,

@@ -7,7 +7,9 @@ use super::module::{Module, Object};
 use super::rv::{Answer, Rv};
 use super::sign::Mechanism;
 use super::vendor::CKM_COUNTERSIGN_TOTP;
+use crate::engine::EngineError;
 use crate::kernel::approval::Code;
+use crate::kernel::audit::Role;
 
 type Bytes = Zeroizing<Vec<u8>>;
 
@@ -81,6 +83,10 @@ impl Module {
     fn judge_code(&self, user: &str, code: &[u8]) -> Answer {
         if !(6..=8).contains(&code.len()) {
             return Err(Rv(CKR_SIGNATURE_LEN_RANGE));
+        }
+        // `require_cosigner` keeps a backend from guessing and from locking: here, too.
+        if self.role() != Some(Role::So) && self.engine.is_guarded(user) {
+            return Err(EngineError::Guarded(user.into()).into());
         }
         // Malformed is not wrong: nothing is charged.
         Code::parse(code).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;

@@ -253,6 +253,11 @@ def user_signs_first(boundary, maker):
             "CKR_COUNTERSIGN_PSBT_REFUSED",
             "a backend alone",
         )
+    refused(
+        lambda: boundary.confirm(boundary.otp_key("first"), user.wrong_code()),
+        "CKR_KEY_FUNCTION_NOT_PERMITTED",
+        "nor by checking a code",
+    )
     equal(boundary.failures("first"), 0, "can neither guess nor lock: no try was charged")
 
     co_signed = psbt.co_sign(unsigned, cosigner)

@@ -10,12 +10,17 @@ use bitcoin::consensus::serialize;
 use bitcoin::psbt::{Input, Output, Psbt};
 use bitcoin::{OutPoint, Transaction, TxIn, TxOut};
 
-use super::PsbtError;
 use super::layout::{self, Cursor, Layout, SEPARATOR, Version};
 use super::version_2;
+use super::{PsbtError, refuse};
+use crate::kernel::rule::Rule;
 
 const IN_NON_WITNESS_UTXO: u8 = 0x00;
 const IN_WITNESS_UTXO: u8 = 0x01;
+const IN_TAP_KEY_SIG: u8 = 0x13;
+const IN_TAP_SCRIPT_SIG: u8 = 0x14;
+/// A Schnorr signature with its type.
+const EXPLICIT_SIG_LEN: usize = 65;
 
 /// A PSBT of either version.
 pub(super) struct Decoded<'a> {
@@ -80,6 +85,18 @@ impl<'a> Decoded<'a> {
         let is_v2 = self.version == Version::V2;
         Cursor::over(self.inputs[index]).copy(&mut bytes, |key_type| {
             key_type == IN_NON_WITNESS_UTXO || (is_v2 && version_2::INPUT_FIELDS.contains(&key_type))
+        })?;
+        // The parser takes it for one of type DEFAULT, which consensus does not (BIP 341, "Common signature message").
+        Cursor::over(self.inputs[index]).walk(|key, value| match (key, value) {
+            ([IN_TAP_KEY_SIG], [.., 0]) | ([IN_TAP_SCRIPT_SIG, ..], [.., 0])
+                if value.len() == EXPLICIT_SIG_LEN =>
+            {
+                Err(refuse(
+                    Rule::SighashType,
+                    format!("a taproot signature of input {index} names the type that is not to be named"),
+                ))
+            }
+            _ => Ok(()),
         })?;
         let psbt = parse(&bytes, &format!("the map of input {index}"))?;
         psbt.inputs.into_iter().next().ok_or_else(missing_map)

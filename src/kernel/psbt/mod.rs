@@ -32,6 +32,7 @@ use decode::Decoded;
 pub(in crate::kernel) use layout::Pair;
 pub use layout::{Layout, MAX_PSBT_LEN, Version};
 pub(in crate::kernel) use ownership::OurInput;
+use ownership::Prover;
 pub(in crate::kernel) use partial::ecdsa_message;
 
 /// Weight units of the marker and flag of a transaction with witnesses (BIP 141).
@@ -217,14 +218,15 @@ fn prove(psbt: &Decoded<'_>, wallet: &WatchOnly, around: &Surroundings<'_>) -> R
     check_global_keys(psbt, wallet)?;
     let prevouts = amounts::prevouts(psbt)?;
     let (paid_in, paid_out) = amounts::sums(&psbt.transaction, &prevouts)?;
-    let ours = inputs_of_ours(psbt, &prevouts, wallet, around)?;
+    let mut prover = Prover::new(wallet, around);
+    let ours = inputs_of_ours(psbt, &prevouts, &mut prover, wallet, around)?;
     if ours.is_empty() {
         return Err(refuse(
             Rule::NoInputOfOurs,
             "no input is proved to be this wallet's: have the wallet add its bip32_derivation or tap_key_origins",
         ));
     }
-    let change = outputs_of_ours(psbt, wallet, around)?;
+    let change = outputs_of_ours(psbt, &mut prover)?;
     Ok(Proved { prevouts, paid_in, paid_out, ours, change })
 }
 
@@ -232,6 +234,7 @@ fn prove(psbt: &Decoded<'_>, wallet: &WatchOnly, around: &Surroundings<'_>) -> R
 fn inputs_of_ours(
     psbt: &Decoded<'_>,
     prevouts: &[TxOut],
+    prover: &mut Prover<'_>,
     wallet: &WatchOnly,
     around: &Surroundings<'_>,
 ) -> Result<Vec<OurInput>, PsbtError> {
@@ -240,7 +243,7 @@ fn inputs_of_ours(
     for (index, prevout) in prevouts.iter().enumerate() {
         let input = psbt.input(index)?;
         check_sighash_type(index, &input, prevout)?;
-        let proved = ownership::input(index, &input, prevout, wallet, around)?;
+        let proved = prover.input(index, &input, prevout)?;
         verifier.check(index, &input, proved.as_ref())?;
         if let (Some(cosigner), Some(proved)) = (around.require_cosigner, &proved) {
             partial::require(cosigner, &input, proved, wallet, around.secp)?;
@@ -251,14 +254,10 @@ fn inputs_of_ours(
 }
 
 /// Looks at every output: those proved ours, with their place. What [`ownership`] refuses.
-fn outputs_of_ours(
-    psbt: &Decoded<'_>,
-    wallet: &WatchOnly,
-    around: &Surroundings<'_>,
-) -> Result<Vec<(usize, Location)>, PsbtError> {
+fn outputs_of_ours(psbt: &Decoded<'_>, prover: &mut Prover<'_>) -> Result<Vec<(usize, Location)>, PsbtError> {
     let mut ours = Vec::new();
     for (index, paid) in psbt.transaction.output.iter().enumerate() {
-        let place = ownership::output(index, &psbt.output(index)?, &paid.script_pubkey, wallet, around)?;
+        let place = prover.output(index, &psbt.output(index)?, &paid.script_pubkey)?;
         ours.extend(place.map(|place| (index, place)));
     }
     Ok(ours)

@@ -79,75 +79,168 @@ fn claim<'a>(
     }
 }
 
-/// Proves input `index` ours, where it claims to be. `mixed-wallets`, `network`, `derived-key`, `script-mismatch`,
-/// `already-final`.
-pub(super) fn input(
-    index: usize,
-    input: &Input,
-    prevout: &TxOut,
-    wallet: &WatchOnly,
-    around: &Surroundings<'_>,
-) -> Result<Option<OurInput>, PsbtError> {
-    check_scripts("input", index, &input.redeem_script, &input.witness_script, &prevout.script_pubkey)?;
-    check_leaves(index, input, &prevout.script_pubkey, around.secp)?;
-    refuse_siblings(index, input, wallet, around)?;
-    let ours = wallet.master_fingerprint();
-    claim(("input", index), &input.bip32_derivation, &input.tap_key_origins, ours)?
-        .map(|claim| prove_input(index, input, prevout, &claim, wallet, around))
-        .transpose()
+/// Keys that are derived for one PSBT at the most: one for each place in the script, for each claim. A PSBT can have ten
+/// thousand outputs, and a script some hundred keys; their product must not keep a backend's next caller waiting.
+const MAX_DERIVATIONS: usize = 100_000;
+
+/// Proves what is ours, map by map.
+pub(super) struct Prover<'a> {
+    wallet: &'a WatchOnly,
+    around: &'a Surroundings<'a>,
+    derived: usize,
 }
 
-/// A key of another wallet of this token, unless it cosigns in this one.
-fn refuse_siblings(
-    index: usize,
-    input: &Input,
-    wallet: &WatchOnly,
-    around: &Surroundings<'_>,
-) -> Result<(), PsbtError> {
-    let is_foreign = |fingerprint: &&Fingerprint| {
-        (around.is_sibling)(fingerprint) && !wallet.cosigners().any(|cosigner| cosigner == **fingerprint)
-    };
-    if fingerprints(&input.bip32_derivation, &input.tap_key_origins).any(|there| is_foreign(&there)) {
-        return Err(refuse(Rule::MixedWallets, format!("input {index} is of another wallet of this token")));
+impl<'a> Prover<'a> {
+    pub(super) fn new(wallet: &'a WatchOnly, around: &'a Surroundings<'a>) -> Prover<'a> {
+        Prover { wallet, around, derived: 0 }
     }
-    Ok(())
-}
 
-fn prove_input(
-    index: usize,
-    input: &Input,
-    prevout: &TxOut,
-    claim: &Claim<'_>,
-    wallet: &WatchOnly,
-    around: &Surroundings<'_>,
-) -> Result<OurInput, PsbtError> {
-    let location = wallet.locate(claim.path.as_ref()).map_err(|elsewhere| match elsewhere {
-        Elsewhere::Network => refuse(Rule::Network, format!("input {index} has another network's coin type")),
-        Elsewhere::Path => refuse(Rule::MixedWallets, format!("input {index} is on no path of this wallet")),
-    })?;
-    let rebuilt = rebuild(wallet, location, around)?;
-    if !claim.key.is(&rebuilt.key) {
-        return Err(refuse(Rule::DerivedKey, format!("the path of input {index} derives another key")));
+    /// Proves input `index` ours, where it claims to be. `mixed-wallets`, `network`, `derived-key`, `script-mismatch`,
+    /// `already-final`.
+    pub(super) fn input(
+        &mut self,
+        index: usize,
+        input: &Input,
+        prevout: &TxOut,
+    ) -> Result<Option<OurInput>, PsbtError> {
+        check_scripts("input", index, &input.redeem_script, &input.witness_script, &prevout.script_pubkey)?;
+        check_leaves(index, input, &prevout.script_pubkey, self.around.secp)?;
+        self.refuse_siblings(index, input)?;
+        let ours = self.wallet.master_fingerprint();
+        claim(("input", index), &input.bip32_derivation, &input.tap_key_origins, ours)?
+            .map(|claim| self.prove_input(index, input, prevout, &claim))
+            .transpose()
     }
-    if rebuilt.script_pubkey != prevout.script_pubkey {
-        return Err(refuse(
-            Rule::ScriptMismatch,
-            format!("the output that input {index} spends is not this wallet's at its path"),
-        ));
+
+    /// A key of another wallet of this token, unless it cosigns in this one.
+    fn refuse_siblings(&self, index: usize, input: &Input) -> Result<(), PsbtError> {
+        let is_foreign = |fingerprint: &&Fingerprint| {
+            (self.around.is_sibling)(fingerprint)
+                && !self.wallet.cosigners().any(|cosigner| cosigner == **fingerprint)
+        };
+        if fingerprints(&input.bip32_derivation, &input.tap_key_origins).any(|there| is_foreign(&there)) {
+            return Err(refuse(
+                Rule::MixedWallets,
+                format!("input {index} is of another wallet of this token"),
+            ));
+        }
+        Ok(())
     }
-    if let Some(taproot) = taproot_of(&rebuilt) {
-        let root = input.tap_merkle_root.is_none_or(|root| Some(root) == taproot.merkle_root);
-        check_taproot("input", index, input.tap_internal_key, root, &taproot)?;
+
+    fn prove_input(
+        &mut self,
+        index: usize,
+        input: &Input,
+        prevout: &TxOut,
+        claim: &Claim<'_>,
+    ) -> Result<OurInput, PsbtError> {
+        let location = self.wallet.locate(claim.path.as_ref()).map_err(|elsewhere| match elsewhere {
+            Elsewhere::Network => {
+                refuse(Rule::Network, format!("input {index} has another network's coin type"))
+            }
+            Elsewhere::Path => {
+                refuse(Rule::MixedWallets, format!("input {index} is on no path of this wallet"))
+            }
+        })?;
+        let rebuilt = self.rebuild(location)?;
+        if !claim.key.is(&rebuilt.key) {
+            return Err(refuse(Rule::DerivedKey, format!("the path of input {index} derives another key")));
+        }
+        if rebuilt.script_pubkey != prevout.script_pubkey {
+            return Err(refuse(
+                Rule::ScriptMismatch,
+                format!("the output that input {index} spends is not this wallet's at its path"),
+            ));
+        }
+        if let Some(taproot) = taproot_of(&rebuilt) {
+            let root = input.tap_merkle_root.is_none_or(|root| Some(root) == taproot.merkle_root);
+            check_taproot("input", index, input.tap_internal_key, root, &taproot)?;
+        }
+        if input.final_script_sig.is_some() || input.final_script_witness.is_some() {
+            return Err(refuse(Rule::AlreadyFinal, format!("input {index} is already finalised")));
+        }
+        Ok(OurInput {
+            index,
+            is_signed: has_our_signature(input, &rebuilt),
+            asks_all: input.sighash_type.is_some_and(super::asks_all),
+            rebuilt,
+        })
     }
-    if input.final_script_sig.is_some() || input.final_script_witness.is_some() {
-        return Err(refuse(Rule::AlreadyFinal, format!("input {index} is already finalised")));
+
+    /// Where output `index` is in the wallet, if it is proved ours. `change-path`, `network`, and `change-multisig` where the
+    /// script that comes with it has our key and is not the registered one. Any other output that claims our key and is not
+    /// paid to us (`change-fraud`) is not ours: it counts as spent.
+    pub(super) fn output(
+        &mut self,
+        index: usize,
+        output: &Output,
+        paid: &Script,
+    ) -> Result<Option<Location>, PsbtError> {
+        check_scripts("output", index, &output.redeem_script, &output.witness_script, paid)?;
+        check_tree(index, output, paid, self.around.secp)?;
+        let ours = self.wallet.master_fingerprint();
+        match claim(("output", index), &output.bip32_derivation, &output.tap_key_origins, ours)? {
+            Some(claim) => self.prove_output(index, output, paid, &claim),
+            None => Ok(None),
+        }
     }
-    Ok(OurInput {
-        index,
-        is_signed: has_our_signature(input, &rebuilt),
-        asks_all: input.sighash_type.is_some_and(super::asks_all),
-        rebuilt,
-    })
+
+    fn prove_output(
+        &mut self,
+        index: usize,
+        output: &Output,
+        paid: &Script,
+        claim: &Claim<'_>,
+    ) -> Result<Option<Location>, PsbtError> {
+        let location = self.wallet.locate(claim.path.as_ref()).map_err(|elsewhere| match elsewhere {
+            Elsewhere::Network => {
+                refuse(Rule::Network, format!("output {index} has another network's coin type"))
+            }
+            Elsewhere::Path => {
+                refuse(Rule::ChangePath, format!("output {index} is on no path of this wallet"))
+            }
+        })?;
+        if !self.around.reach.covers(location) {
+            return Err(refuse(
+                Rule::ChangePath,
+                format!("output {index} has an index so far ahead that no wallet would find it"),
+            ));
+        }
+        let rebuilt = self.rebuild(location)?;
+        if !claim.key.is(&rebuilt.key) {
+            return Ok(None);
+        }
+        if rebuilt.script_pubkey.as_script() != paid {
+            // Our key truly, in a script that is not the registered one: nobody pays there but by fraud.
+            if self.wallet.cosigners().next().is_some() && shows_our_key(output, &rebuilt.key) {
+                return Err(refuse(
+                    Rule::ChangeMultisig,
+                    format!(
+                        "output {index} has our key with another threshold, other cosigners or another order"
+                    ),
+                ));
+            }
+            return Ok(None);
+        }
+        if let Some(taproot) = taproot_of(&rebuilt) {
+            let root =
+                output.tap_tree.as_ref().is_none_or(|tree| Some(tree.root_hash()) == taproot.merkle_root);
+            check_taproot("output", index, output.tap_internal_key, root, &taproot)?;
+        }
+        Ok(Some(location))
+    }
+
+    fn rebuild(&mut self, location: Location) -> Result<Rebuilt, PsbtError> {
+        self.derived += self.wallet.key_places();
+        if self.derived > MAX_DERIVATIONS {
+            return Err(PsbtError::Oversize(format!(
+                "more than {MAX_DERIVATIONS} keys would be derived: split the transaction"
+            )));
+        }
+        self.wallet
+            .rebuild(location, self.around.secp)
+            .map_err(|error| refuse(Rule::DerivedKey, error.to_string()))
+    }
 }
 
 /// Whether our signature is there. That it verifies is found by [`super::partial`].
@@ -161,68 +254,6 @@ fn has_our_signature(input: &Input, ours: &Rebuilt) -> bool {
             input.tap_script_sigs.contains_key(&(ours.key.x_only_public_key().0, *leaf))
         }
     }
-}
-
-/// Where output `index` is in the wallet, if it is proved ours. `change-path`, `network`, and `change-multisig` where the
-/// script that comes with it has our key and is not the registered one. Any other output that claims our key and is not
-/// paid to us (`change-fraud`) is not ours: it counts as spent.
-pub(super) fn output(
-    index: usize,
-    output: &Output,
-    paid: &Script,
-    wallet: &WatchOnly,
-    around: &Surroundings<'_>,
-) -> Result<Option<Location>, PsbtError> {
-    check_scripts("output", index, &output.redeem_script, &output.witness_script, paid)?;
-    check_tree(index, output, paid, around.secp)?;
-    let ours = wallet.master_fingerprint();
-    match claim(("output", index), &output.bip32_derivation, &output.tap_key_origins, ours)? {
-        Some(claim) => prove_output(index, output, paid, &claim, wallet, around),
-        None => Ok(None),
-    }
-}
-
-fn prove_output(
-    index: usize,
-    output: &Output,
-    paid: &Script,
-    claim: &Claim<'_>,
-    wallet: &WatchOnly,
-    around: &Surroundings<'_>,
-) -> Result<Option<Location>, PsbtError> {
-    let location = wallet.locate(claim.path.as_ref()).map_err(|elsewhere| match elsewhere {
-        Elsewhere::Network => {
-            refuse(Rule::Network, format!("output {index} has another network's coin type"))
-        }
-        Elsewhere::Path => refuse(Rule::ChangePath, format!("output {index} is on no path of this wallet")),
-    })?;
-    if !around.reach.covers(location) {
-        return Err(refuse(
-            Rule::ChangePath,
-            format!("output {index} has an index so far ahead that no wallet would find it"),
-        ));
-    }
-    let rebuilt = rebuild(wallet, location, around)?;
-    if !claim.key.is(&rebuilt.key) {
-        return Ok(None);
-    }
-    if rebuilt.script_pubkey.as_script() != paid {
-        // Our key truly, in a script that is not the registered one: nobody pays there but by fraud.
-        if wallet.cosigners().next().is_some() && shows_our_key(output, &rebuilt.key) {
-            return Err(refuse(
-                Rule::ChangeMultisig,
-                format!(
-                    "output {index} has our key with another threshold, other cosigners or another order"
-                ),
-            ));
-        }
-        return Ok(None);
-    }
-    if let Some(taproot) = taproot_of(&rebuilt) {
-        let root = output.tap_tree.as_ref().is_none_or(|tree| Some(tree.root_hash()) == taproot.merkle_root);
-        check_taproot("output", index, output.tap_internal_key, root, &taproot)?;
-    }
-    Ok(Some(location))
 }
 
 /// Whether the scripts that come with an output have our key in them.
@@ -317,8 +348,4 @@ fn check_taproot(
 pub(super) fn output_key(script_pubkey: &Script) -> Option<XOnlyPublicKey> {
     let program = script_pubkey.is_p2tr().then(|| script_pubkey.as_bytes().get(2..)).flatten()?;
     XOnlyPublicKey::from_slice(program).ok()
-}
-
-fn rebuild(wallet: &WatchOnly, location: Location, around: &Surroundings<'_>) -> Result<Rebuilt, PsbtError> {
-    wallet.rebuild(location, around.secp).map_err(|error| refuse(Rule::DerivedKey, error.to_string()))
 }

@@ -277,6 +277,10 @@ fn check_script(
         return Err(RegistrationError::OursTwice);
     }
     let semantics = descriptor.lift().map_err(|error| RegistrationError::Insane(error.to_string()))?;
+    if let Some(age) = semantics.relative_timelocks().into_iter().find(|age| !waits(*age)) {
+        let problem = format!("older({age}) is satisfied at once: only its lower 16 bits count (BIP 112)");
+        return Err(RegistrationError::Insane(problem));
+    }
     signers(&semantics).map(drop)
 }
 
@@ -308,6 +312,13 @@ fn signers(policy: &Semantic<DescriptorPublicKey>) -> Result<Vec<DescriptorPubli
         | Semantic::Hash160(_) => {}
     }
     Ok(all)
+}
+
+/// Whether `older(age)` says what it means: consensus looks at 16 bits of value, and the one bit for time (BIP 68, BIP 112).
+fn waits(age: u32) -> bool {
+    const TIME: u32 = 1 << 22;
+    const VALUE: u32 = 0xffff;
+    age & !(TIME | VALUE) == 0 && age & VALUE != 0
 }
 
 /// Whether two keys are of one cosigner: the same extended key, or two accounts of one master.

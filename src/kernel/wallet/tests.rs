@@ -310,6 +310,20 @@ fn what_is_not_sane_is_refused() {
     }
 }
 
+/// What looks like a year and is none.
+#[test]
+fn a_timelock_that_does_not_wait_is_refused() {
+    let a = cosigner(1);
+    let of =
+        |age: u32| format!("wsh(or_d(multi(2,@0/**,@1/**),and_v(v:pk(@0/<2;3>/*),older({age}))))\n{a}\nours");
+    for age in [1 << 16, 1 << 17, 1 << 22, 52_560 | 1 << 21, (1 << 22) | (1 << 16)] {
+        assert!(matches!(refusal(&of(age)), RegistrationError::Insane(_)), "{age}");
+    }
+    for age in [1, 144, 52_560, 65_535, (1 << 22) | 1, (1 << 22) | 65_535] {
+        register(&of(age)).unwrap_or_else(|error| panic!("{age}: {error}"));
+    }
+}
+
 #[test]
 fn script_types_that_are_not_signed_are_refused() {
     let a = cosigner(1);

@@ -198,6 +198,11 @@ impl WatchOnly {
         self.keys.iter().map(|key| key.fingerprint).filter(move |fingerprint| *fingerprint != ours)
     }
 
+    /// Places of keys in the script: as many are derived for each address.
+    pub fn key_places(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The cosigner whom `policy` asks for must be one, and no other may claim to be it.
     pub fn check_cosigner(&self, policy: &Policy) -> Result<(), WalletError> {
         let Some(cosigner) = policy.require_cosigner() else { return Ok(()) };

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use bitcoin::absolute::LockTime;
 use bitcoin::bip32::Fingerprint;
 use bitcoin::secp256k1::Secp256k1;
-use bitcoin::{Address, Script, TxOut};
+use bitcoin::{Address, Script, Sequence, Transaction, TxIn, TxOut};
 use clap::Args;
 use countersign::kernel::policy::Policy;
 use countersign::kernel::psbt::{self, CheckedPsbt, Surroundings};
@@ -106,6 +107,8 @@ struct Line {
     whose: Option<Option<Location>>,
     value: Option<u64>,
     address: String,
+    /// Of an input.
+    sequence: Option<Sequence>,
 }
 
 impl Line {
@@ -115,7 +118,12 @@ impl Line {
             whose,
             value: Some(paid.value.to_sat()),
             address: address(&paid.script_pubkey, network),
+            sequence: None,
         }
+    }
+
+    fn of_input(self, input: &TxIn) -> Line {
+        Line { sequence: Some(input.sequence), ..self }
     }
 
     fn whose(&self) -> String {
@@ -129,7 +137,8 @@ impl Line {
 
     fn to_row(&self) -> Vec<String> {
         let value = self.value.map_or("?".into(), |value| value.to_string());
-        vec![self.index.to_string(), self.whose(), value, self.address.clone()]
+        let row = [self.index.to_string(), self.whose(), value, self.address.clone()];
+        row.into_iter().chain(self.sequence.map(|sequence| format!("{:#010x}", sequence.0))).collect()
     }
 
     fn to_json(&self) -> Value {
@@ -143,11 +152,13 @@ impl Line {
             "location": location,
             "value_sat": self.value,
             "address": self.address,
+            "sequence": self.sequence.map(|sequence| sequence.0),
         })
     }
 }
 
-const HEADING: [&str; 4] = ["#", "WHOSE", "SATOSHI", "ADDRESS"];
+const OUTPUTS: &[&str] = &["#", "WHOSE", "SATOSHI", "ADDRESS"];
+const INPUTS: &[&str] = &["#", "WHOSE", "SATOSHI", "ADDRESS", "SEQUENCE"];
 
 fn show_checked(checked: &CheckedPsbt, watched: &Watched, refused: Option<&Refused>) -> Report {
     let network = watched.watch.network();
@@ -156,7 +167,10 @@ fn show_checked(checked: &CheckedPsbt, watched: &Watched, refused: Option<&Refus
         Some(ours.iter().find(|(there, _)| *there == index).map(|(_, location)| *location))
     };
     let inputs: Vec<Line> = (checked.prevouts().iter().enumerate())
-        .map(|(index, spent)| Line::new(index, spent, located(&our_inputs, index), network))
+        .map(|(index, spent)| {
+            let line = Line::new(index, spent, located(&our_inputs, index), network);
+            line.of_input(&checked.transaction().input[index])
+        })
         .collect();
     let outputs: Vec<Line> = (checked.transaction().output.iter().enumerate())
         .map(|(index, paid)| Line::new(index, paid, located(checked.our_outputs(), index), network))
@@ -174,12 +188,14 @@ fn show_checked(checked: &CheckedPsbt, watched: &Watched, refused: Option<&Refus
         details(&[
             ("wallet", watched.watch.label().to_owned()),
             ("unsigned txid", checked.transaction().compute_txid().to_string()),
+            ("version", checked.transaction().version.to_string()),
+            ("lock time", lock_time(checked.transaction())),
             ("leaves", leaves),
             ("fee", format!("{} sat, {feerate:.1} sat/vB of {} vB", checked.fee(), checked.vsize())),
             ("refused", verdict),
         ]),
-        rows(&inputs),
-        rows(&outputs),
+        table(INPUTS, &rows(&inputs)),
+        table(OUTPUTS, &rows(&outputs)),
     );
     let json = json!({
         "wallet": watched.watch.label(),
@@ -188,6 +204,8 @@ fn show_checked(checked: &CheckedPsbt, watched: &Watched, refused: Option<&Refus
         "outputs": outputs.iter().map(Line::to_json).collect::<Vec<_>>(),
         "leaves_sat": checked.leaves(),
         "fee_sat": checked.fee(),
+        "version": checked.transaction().version.0,
+        "lock_time": checked.transaction().lock_time.to_consensus_u32(),
         "vsize": checked.vsize(),
         "refused": refused.map(Refused::to_json),
     });
@@ -204,6 +222,7 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: &str) -> Report {
             whose: None,
             value: None,
             address: format!("spends {}", input.previous_output),
+            sequence: Some(input.sequence),
         })
         .collect();
     let outputs: Vec<Line> = (transaction.iter().flat_map(|transaction| &transaction.output).enumerate())
@@ -216,7 +235,11 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: &str) -> Report {
         ("refused", Refused::ByCheck(refusal.into()).to_text()),
     ]);
     if transaction.is_some() {
-        text = format!("{text}\nInputs\n{}\nOutputs\n{}", rows(&inputs), rows(&outputs));
+        text = format!(
+            "{text}\nInputs\n{}\nOutputs\n{}",
+            table(INPUTS, &rows(&inputs)),
+            table(OUTPUTS, &rows(&outputs))
+        );
     }
     let json = json!({
         "wallet": watched.watch.label(),
@@ -228,8 +251,19 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: &str) -> Report {
     Report::new(text, json)
 }
 
-fn rows(lines: &[Line]) -> String {
-    table(&HEADING, &lines.iter().map(Line::to_row).collect::<Vec<_>>())
+fn rows(lines: &[Line]) -> Vec<Vec<String>> {
+    lines.iter().map(Line::to_row).collect()
+}
+
+/// When it can be mined (BIP 65).
+fn lock_time(transaction: &Transaction) -> String {
+    let is_final = transaction.input.iter().all(|input| input.sequence.is_final());
+    match transaction.lock_time {
+        LockTime::Blocks(height) if height.to_consensus_u32() == 0 => "none".into(),
+        _ if is_final => "none: every sequence is final".into(),
+        LockTime::Blocks(height) => format!("above block {height}"),
+        LockTime::Seconds(time) => format!("after {time} (Unix time)"),
+    }
 }
 
 /// The address of a script, or the script where it has none.

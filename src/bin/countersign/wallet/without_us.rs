@@ -11,35 +11,67 @@ use miniscript::{Descriptor, DescriptorPublicKey};
 pub(super) fn without_us(descriptor: &str, xpub: &str) -> Option<String> {
     let policy = Descriptor::<DescriptorPublicKey>::from_str(descriptor).ok()?.lift().ok()?;
     let ours = Xpub::from_str(xpub).ok()?;
-    if is_enough(&policy, &ours, false) {
-        return Some("the other keys suffice, at any time".into());
+    let none = [None].into_iter();
+    let ages: Vec<Option<u32>> =
+        none.clone().chain(policy.relative_timelocks().into_iter().map(Some)).collect();
+    let times: Vec<Option<u32>> = none.chain(policy.absolute_timelocks().into_iter().map(Some)).collect();
+    // What asks for least comes first: no preimage, then no time, then no age.
+    for preimages in [false, true] {
+        for (time, age) in times.iter().flat_map(|time| ages.iter().map(move |age| (*time, *age))) {
+            let world = World { ours: &ours, age, time, preimages };
+            if world.satisfies(&policy) {
+                return Some(world.in_words());
+            }
+        }
     }
-    if !is_enough(&policy, &ours, true) {
-        return Some("no coin moves".into());
-    }
-    let relative = policy.relative_timelocks().into_iter().map(|age| format!("older({age})"));
-    let absolute = policy.absolute_timelocks().into_iter().map(|time| format!("after({time})"));
-    let timelocks: Vec<String> = relative.chain(absolute).collect();
-    Some(format!("the other keys suffice after a timelock: {}", timelocks.join(", ")))
+    Some("no coin moves".into())
 }
 
-/// Whether everybody but us satisfies `policy`, with or without its timelocks passed.
-fn is_enough(policy: &Policy<DescriptorPublicKey>, ours: &Xpub, waits: bool) -> bool {
-    match policy {
-        Policy::Unsatisfiable => false,
-        Policy::Key(DescriptorPublicKey::MultiXPub(key)) => key.xkey.public_key != ours.public_key,
-        Policy::Key(DescriptorPublicKey::XPub(key)) => key.xkey.public_key != ours.public_key,
-        Policy::After(_) | Policy::Older(_) => waits,
-        Policy::Thresh(branches) => {
-            branches.iter().filter(|branch| is_enough(branch, ours, waits)).count() >= branches.k()
+/// Everybody but us, at some time.
+struct World<'a> {
+    ours: &'a Xpub,
+    /// The `older` that has passed.
+    age: Option<u32>,
+    /// The `after` that has passed.
+    time: Option<u32>,
+    /// Whether they know the preimages of hashes.
+    preimages: bool,
+}
+
+impl World<'_> {
+    fn satisfies(&self, policy: &Policy<DescriptorPublicKey>) -> bool {
+        // Blocks and seconds are not compared with each other (BIP 65, BIP 68).
+        let passed = |passed: Option<u32>, wanted: u32, is_seconds: fn(u32) -> bool| {
+            passed.is_some_and(|passed| is_seconds(passed) == is_seconds(wanted) && wanted <= passed)
+        };
+        match policy {
+            Policy::Unsatisfiable => false,
+            Policy::Trivial => true,
+            Policy::Key(DescriptorPublicKey::MultiXPub(key)) => key.xkey.public_key != self.ours.public_key,
+            Policy::Key(DescriptorPublicKey::XPub(key)) => key.xkey.public_key != self.ours.public_key,
+            Policy::Key(DescriptorPublicKey::Single(_)) => true,
+            Policy::Older(age) => passed(self.age, age.to_consensus_u32(), |age| age & (1 << 22) != 0),
+            Policy::After(time) => passed(self.time, time.to_consensus_u32(), |time| time >= 500_000_000),
+            Policy::Sha256(_) | Policy::Hash256(_) | Policy::Ripemd160(_) | Policy::Hash160(_) => {
+                self.preimages
+            }
+            Policy::Thresh(branches) => {
+                branches.iter().filter(|branch| self.satisfies(branch)).count() >= branches.k()
+            }
         }
-        // A preimage may be known to anybody.
-        Policy::Trivial
-        | Policy::Key(DescriptorPublicKey::Single(_))
-        | Policy::Sha256(_)
-        | Policy::Hash256(_)
-        | Policy::Ripemd160(_)
-        | Policy::Hash160(_) => true,
+    }
+
+    fn in_words(&self) -> String {
+        let locks: Vec<String> = (self.age.map(|age| format!("older({age})")).into_iter())
+            .chain(self.time.map(|time| format!("after({time})")))
+            .collect();
+        let when = if locks.is_empty() {
+            "at any time".into()
+        } else {
+            format!("once {} has passed", locks.join(" and "))
+        };
+        let with = if self.preimages { ", with the preimages of its hashes" } else { "" };
+        format!("the other keys suffice {when}{with}")
     }
 }
 
@@ -60,13 +92,25 @@ mod tests {
         let alone = "no coin moves";
         assert_eq!(of("wpkh(OURS/<0;1>/*)"), alone);
         assert_eq!(of("wsh(multi(2,USER/<0;1>/*,OURS/<0;1>/*))"), alone);
-        let any = "the other keys suffice, at any time";
+        let any = "the other keys suffice at any time";
         assert_eq!(of("wsh(multi(1,USER/<0;1>/*,OURS/<0;1>/*))"), any);
         assert_eq!(of("tr(USER/<0;1>/*,pk(OURS/<0;1>/*))"), any);
-        let waits = "the other keys suffice after a timelock: older(144)";
+        let waits = "the other keys suffice once older(144) has passed";
         let recovery = "wsh(or_d(multi(2,USER/<0;1>/*,OURS/<0;1>/*),and_v(v:pk(USER/<2;3>/*),older(144))))";
         assert_eq!(of(recovery), waits);
         assert_eq!(of("tr(OURS/<0;1>/*,and_v(v:pk(USER/<0;1>/*),older(144)))"), waits);
+        // Only the locks that stand before the others are told, the least of them.
+        let several = "wsh(thresh(2,pk(OURS/<0;1>/*),s:pk(USER/<0;1>/*),sln:older(144)))";
+        assert_eq!(of(several), waits);
+        let ours_waits = "wsh(or_d(pk(USER/<0;1>/*),and_v(v:pk(OURS/<0;1>/*),older(144))))";
+        assert_eq!(of(ours_waits), any);
+        let hash = "sha256(0000000000000000000000000000000000000000000000000000000000000001)";
+        assert_eq!(
+            of(&format!("wsh(or_d(multi(2,USER/<0;1>/*,OURS/<0;1>/*),and_v(v:pk(USER/<2;3>/*),{hash})))")),
+            "the other keys suffice at any time, with the preimages of its hashes"
+        );
+        let after = "wsh(or_d(multi(2,USER/<0;1>/*,OURS/<0;1>/*),and_v(v:pk(USER/<2;3>/*),after(900000))))";
+        assert_eq!(of(after), "the other keys suffice once after(900000) has passed");
         assert_eq!(without_us("", OURS), None);
     }
 }
