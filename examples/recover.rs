@@ -9,8 +9,8 @@
 //!
 //! - `--descriptor-file`: the wallet's descriptor, kept with the backup.
 //! - `--coins`: the transactions that paid the wallet, in hex, one a line, as any node or block explorer gives them.
-//! - `--key-file`: a backup: the words of BIP 39, or the master key of BIP 32 (xprv, tprv). Mode 600; never an argument.
-//!   In place of files, what is typed at the prompt.
+//! - `--key-file`: a backup: the words of BIP 39 (without a passphrase), or the master key of BIP 32 (xprv, tprv). Mode
+//!   600; never an argument. In place of files, what is typed at the prompt.
 //!
 //! It first tries to spend at once, as two of three can; then with each timelock of the descriptor, as one alone can once
 //! the coins are old enough. What it writes is final: `examples/verify_tx.rs` checks it, any node broadcasts it.
@@ -28,7 +28,7 @@ use bitcoin::bip32::Xpriv;
 use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::{All, Secp256k1};
 use bitcoin::{
-    Address, Amount, NetworkKind, OutPoint, Script, Sequence, Transaction, TxIn, TxOut, consensus,
+    Address, Amount, Network, NetworkKind, OutPoint, Script, Sequence, Transaction, TxIn, TxOut, consensus,
     transaction,
 };
 use clap::Parser;
@@ -81,7 +81,7 @@ fn run(given: &Arguments) -> Result<(), Box<dyn Error>> {
         .iter()
         .map(|backup| master_key(backup, network))
         .collect::<Result<Vec<_>, _>>()?;
-    let to = given.to.clone().assume_checked();
+    let to = checked(given.to.clone(), network)?;
     let previous = read(&given.coins)?
         .split_whitespace()
         .map(|line| Ok(consensus::encode::deserialize_hex(line)?))
@@ -94,6 +94,18 @@ fn run(given: &Arguments) -> Result<(), Box<dyn Error>> {
     fs::write(&given.out, recovered.to_json(&coins).to_string())?;
     println!("final, in {}: {}", given.out.display(), recovered.transaction.compute_txid());
     Ok(())
+}
+
+/// An address of the wallet's kind of network: coins that are sent to another's are not lost, but nobody looks there.
+fn checked(address: Address<NetworkUnchecked>, kind: NetworkKind) -> Result<Address, String> {
+    let networks = [Network::Bitcoin, Network::Testnet, Network::Signet, Network::Regtest];
+    if networks
+        .into_iter()
+        .any(|network| NetworkKind::from(network) == kind && address.is_valid_for_network(network))
+    {
+        return Ok(address.assume_checked());
+    }
+    Err("the address is of another network than the wallet".into())
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -184,26 +196,29 @@ pub(crate) struct Recovered {
 }
 
 /// What a way to spend waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    Nothing,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wait {
     /// Each coin to be as old as this (BIP 68).
-    Older(u32),
+    pub(crate) older: Option<u32>,
     /// A height or time (BIP 65).
-    After(u32),
+    pub(crate) after: Option<u32>,
 }
 
 impl Recovered {
     fn when(&self) -> String {
-        match self.wait {
-            Wait::Nothing => "it can be broadcast at once".into(),
-            Wait::Older(age) => format!(
-                "it can be broadcast once the coins have an age of {age} (BIP 68: blocks below 65,536)"
-            ),
-            Wait::After(time) => {
-                format!("it can be broadcast after {time} (a height below 500,000,000, else a time)")
-            }
+        let older = self
+            .wait
+            .older
+            .map(|age| format!("the coins have an age of {age} (BIP 68: blocks below 65,536)"));
+        let after = self
+            .wait
+            .after
+            .map(|time| format!("it is {time} (a height below 500,000,000, else a Unix time)"));
+        let waits: Vec<String> = older.into_iter().chain(after).collect();
+        if waits.is_empty() {
+            return "it can be broadcast at once".into();
         }
+        format!("it can be broadcast once {}", waits.join(" and "))
     }
 
     pub(crate) fn to_json(&self, coins: &[Coin]) -> serde_json::Value {
@@ -232,12 +247,17 @@ pub(crate) fn recover(
     let value = value.ok_or("the fee is more than the coins are worth")?;
     let output = TxOut { value, script_pubkey: to.to_owned() };
     let policy = coins.first().ok_or("no coins")?.descriptor.lift()?;
-    let older = policy.relative_timelocks().into_iter().map(Wait::Older);
-    let after = policy.absolute_timelocks().into_iter().map(Wait::After);
+    let none = [None].into_iter();
+    let afters: Vec<Option<u32>> =
+        none.clone().chain(policy.absolute_timelocks().into_iter().map(Some)).collect();
+    let olders: Vec<Option<u32>> = none.chain(policy.relative_timelocks().into_iter().map(Some)).collect();
     let secp = Secp256k1::new();
-    for wait in [Wait::Nothing].into_iter().chain(older).chain(after) {
-        if let Some(transaction) = spend(coins, keys, &output, wait, &secp)? {
-            return Ok(Recovered { transaction, wait });
+    for after in afters {
+        for older in &olders {
+            let wait = Wait { older: *older, after };
+            if let Some(transaction) = spend(coins, keys, &output, wait, &secp)? {
+                return Ok(Recovered { transaction, wait });
+            }
         }
     }
     Err("these keys do not suffice: in no way, at no time; add another backup".into())
@@ -251,11 +271,9 @@ fn spend(
     wait: Wait,
     secp: &Secp256k1<All>,
 ) -> Result<Option<Transaction>, Box<dyn Error>> {
-    let (sequence, lock_time) = match wait {
-        Wait::Nothing => (Sequence::ENABLE_RBF_NO_LOCKTIME, LockTime::ZERO),
-        Wait::Older(age) => (Sequence::from_consensus(age), LockTime::ZERO),
-        Wait::After(time) => (Sequence::ENABLE_LOCKTIME_NO_RBF, LockTime::from_consensus(time)),
-    };
+    // Any sequence but the final one lets the lock time count, and the transaction be replaced (BIP 125).
+    let sequence = wait.older.map_or(Sequence::ENABLE_RBF_NO_LOCKTIME, Sequence::from_consensus);
+    let lock_time = wait.after.map_or(LockTime::ZERO, LockTime::from_consensus);
     let input = |coin: &Coin| TxIn { previous_output: coin.outpoint, sequence, ..TxIn::default() };
     let mut psbt = Psbt::from_unsigned_tx(Transaction {
         version: transaction::Version::TWO,

@@ -325,7 +325,9 @@ pub enum EngineError {
     )]
     Guarded(String),
     /// A wallet that was changed while a signature with it was under way.
-    #[error("wallet {0:?} was changed meanwhile: nothing was signed, and the code was not spent; sign again")]
+    #[error(
+        "wallet {0:?} was changed meanwhile: nothing was signed; the code is not spent, but its try is charged; sign again"
+    )]
     WalletChanged(String),
     /// A sealed wallet that this version does not take.
     #[error("wallet {wallet:?} was made by another version, and is not one that this version takes: {error}")]

@@ -9,8 +9,8 @@ mod support;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bitcoin::TxOut;
 use bitcoin::psbt::Psbt;
+use bitcoin::{OutPoint, Transaction, TxOut};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use totp_rs::Totp;
@@ -107,27 +107,26 @@ impl Stage {
         assert!(checked.leaves() >= self.loss(checked.prevouts(), &transaction.output), "{what}: loss");
         let answer = self.sign(changed).unwrap_or_else(|| panic!("{what}: not signed"));
         let all_ours = checked.our_inputs().count() == transaction.input.len();
-        if let (true, Ok(mut signed)) = (all_ours, Psbt::deserialize(&answer)) {
-            assert_eq!(signed.unsigned_tx, transaction, "{what}");
-            // What a Finalizer needs is the Updater's business, and may have been taken out.
-            for (map, good) in signed.inputs.iter_mut().zip(&self.good.inputs) {
-                let mut whole = good.clone();
-                whole.partial_sigs.clone_from(&map.partial_sigs);
-                whole.tap_script_sigs.clone_from(&map.tap_script_sigs);
-                whole.tap_key_sig = map.tap_key_sig;
-                *map = whole;
-            }
-            let same_order = transaction
-                .input
-                .iter()
-                .zip(&self.good.unsigned_tx.input)
-                .all(|(a, b)| a.previous_output == b.previous_output);
-            if same_order {
-                let complete = completed(&self.script, signed);
-                assert_eq!(verdicts(&complete, &spent), vec![true; spent.len()], "{what}: consensus");
-            }
+        let outpoints = |transaction: &Transaction| -> Vec<OutPoint> {
+            transaction.input.iter().map(|input| input.previous_output).collect()
+        };
+        if all_ours && outpoints(&transaction) == outpoints(&self.good.unsigned_tx) {
+            let complete = completed(&self.script, self.with_signatures_of(&answer, transaction));
+            assert_eq!(verdicts(&complete, &spent), vec![true; spent.len()], "{what}: consensus");
         }
         true
+    }
+
+    /// The good PSBT with the signatures of an answer of either version, for the transaction that they are for. What else a
+    /// Finalizer needs is the Updater's business, and may have been taken out of the answer.
+    fn with_signatures_of(&self, answer: &[u8], transaction: Transaction) -> Psbt {
+        let mut good = read(&self.good.serialize());
+        for (map, signed) in good.iter_mut().zip(read(answer)).skip(1).take(INPUTS as usize) {
+            map.extend(signed.into_iter().filter(|(key, _)| matches!(key[0], 0x02 | 0x13 | 0x14)));
+        }
+        let mut psbt = Psbt::deserialize(&write(&good)).expect("signatures are added");
+        psbt.unsigned_tx = transaction;
+        psbt
     }
 
     /// The same, for a field that does not make the transaction.

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # run.sh [SECONDS]: fuzzes the PSBT on its whole way, from the testkit as seeds, for a minute unless told otherwise.
 #
-# It needs cargo-fuzz (cargo install cargo-fuzz). Stable Rust does: no sanitizer is used, as there is no unsafe code
-# behind the parser. What it finds is left in target/fuzz/artifacts.
+# It needs cargo-fuzz (cargo install cargo-fuzz). Stable Rust does: no sanitizer is used, as the parser is safe Rust. What it finds is left in target/fuzz/artifacts.
 set -euo pipefail
 
 seconds=${1:-60}

@@ -21,6 +21,8 @@ const MAX_MAPS: usize = MAX_UNSIGNED_TX_LEN / 9 + 1;
 const MAX_SIGNATURES: usize = 20_000;
 /// Longest tree of an output (BIP 371): its parser takes up to a thousand times its length. Room for some hundred leaves.
 const MAX_TAP_TREE_LEN: usize = 16_384;
+/// Longest trees of all outputs together: each is hashed.
+const MAX_TAP_TREES_LEN: usize = 16 * MAX_TAP_TREE_LEN;
 /// Longest key: a type with a control block of the deepest taproot tree (BIP 371) is 4,130 bytes.
 const MAX_KEY_LEN: usize = 8_192;
 /// Bytes that one signature adds at the most: a taproot script signature (BIP 371), key (1 + 1 + 32 + 32) and value
@@ -88,7 +90,7 @@ impl Layout {
         while !cursor.is_done() {
             let mut keys = HashSet::new();
             while let Some((key, value)) = cursor.pair()? {
-                bounds.take(key, value)?;
+                bounds.take(key, value, ends.len())?;
                 if !keys.insert(key) {
                     return Err(PsbtError::NotPsbt("a key comes twice in one map (duplicate-key)".into()));
                 }
@@ -96,6 +98,7 @@ impl Layout {
                     global.read(key, value, cursor.at)?;
                 }
             }
+            bounds.inputs = global.unsigned_inputs.or(global.inputs).unwrap_or(0);
             ends.push(cursor.at);
             if ends.len() > MAX_MAPS {
                 return Err(PsbtError::Oversize(format!("more than {MAX_MAPS} maps")));
@@ -211,15 +214,20 @@ pub(super) fn check_unsigned_len(len: usize) -> Result<(), PsbtError> {
 /// What was seen so far of that which is bounded. `oversize`.
 #[derive(Default)]
 struct Bounds {
+    inputs: usize,
     pairs: usize,
     signatures: usize,
+    trees: usize,
 }
 
 impl Bounds {
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), PsbtError> {
+    /// Takes one pair of a map: 0 is the global one, then come those of the inputs.
+    fn take(&mut self, key: &[u8], value: &[u8], map: usize) -> Result<(), PsbtError> {
+        let is_input = (1..=self.inputs).contains(&map);
         self.pairs += 1;
-        // With key data these types are signatures in an input map, and nothing that costs more in any other.
-        self.signatures += usize::from(matches!(key, [IN_PARTIAL_SIG | IN_TAP_SCRIPT_SIG, _, ..]));
+        self.signatures +=
+            usize::from(is_input && matches!(key, [IN_PARTIAL_SIG | IN_TAP_SCRIPT_SIG, _, ..]));
+        self.trees += if !is_input && *key == [OUT_TAP_TREE] { value.len() } else { 0 };
         let problem = if self.pairs > MAX_PAIRS {
             format!("more than {MAX_PAIRS} key-value pairs")
         } else if self.signatures > MAX_SIGNATURES {
@@ -228,6 +236,8 @@ impl Bounds {
             format!("a key of {} bytes, the most is {MAX_KEY_LEN}", key.len())
         } else if *key == [OUT_TAP_TREE] && value.len() > MAX_TAP_TREE_LEN {
             format!("a taproot tree of {} bytes, the most is {MAX_TAP_TREE_LEN}", value.len())
+        } else if self.trees > MAX_TAP_TREES_LEN {
+            format!("taproot trees of more than {MAX_TAP_TREES_LEN} bytes together")
         } else {
             return Ok(());
         };
@@ -424,7 +434,12 @@ mod tests {
         let signatures: Vec<u8> = (0..=MAX_SIGNATURES as u32)
             .flat_map(|number| [&[5, 0x02][..], &number.to_le_bytes(), &[0]].concat())
             .collect();
-        assert!(over(&psbt(&[&signatures, &[0]])));
+        let of_one_input = [1, 0, 5, 2, 0, 0, 0, 1, 0];
+        assert!(over(&psbt(&[&of_one_input, &signatures, &[0]])));
+        assert!(!over(&psbt(&[&of_one_input, &[0], &signatures, &[0]])), "the same types in an output map");
+        let tree = [&[1, 0x06, 0xfd, 0x00, 0x40][..], &[0; MAX_TAP_TREE_LEN], &[0]].concat();
+        assert!(!over(&psbt(&[&of_one_input, &[0], &tree.repeat(16)])));
+        assert!(over(&psbt(&[&of_one_input, &[0], &tree.repeat(17)])));
         let tree = [&[1, 0x06, 0xfd, 0x01, 0x40][..], &[0; MAX_TAP_TREE_LEN + 1], &[0]].concat();
         assert!(over(&psbt(&[&tree])));
         let long_key = [&[0xfd, 0x01, 0x20][..], &[7; 8_193], &[0, 0]].concat();

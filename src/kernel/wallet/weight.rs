@@ -17,15 +17,26 @@ use super::watch::{Rebuilt, Spend};
 /// Weight units of the smallest way to satisfy `descriptor` that our signature is part of, or `None` where none is
 /// found.
 pub(super) fn least(descriptor: &Descriptor<bitcoin::PublicKey>, ours: &Rebuilt) -> Option<u64> {
-    // A way that waits need not be one of ours: it counts where there is no other.
-    [false, true].into_iter().find_map(|waits| {
+    let way = |waits| {
         let (witness, script_sig) = descriptor.get_satisfaction(EverybodySigns { ours, waits }).ok()?;
+        let has_ours = |bytes: &[u8]| bytes.windows(OURS.len()).any(|window| window == OURS);
+        let is_ours = witness.iter().any(|item| has_ours(item)) || has_ours(script_sig.as_bytes());
         let script_sig = VarInt::from(script_sig.len()).size() - 1 + script_sig.len();
         // The count of an empty witness is part of every input (BIP 144).
         let witness = Witness::from_slice(&witness).size() - 1;
-        u64::try_from(4 * script_sig + witness).ok()
-    })
+        Some((u64::try_from(4 * script_sig + witness).ok()?, is_ours))
+    };
+    match (way(false), way(true)) {
+        // Once it has waited, the smallest way may be one that others take without us.
+        (Some((now, _)), Some((later, true))) => Some(now.min(later)),
+        (Some((now, _)), _) => Some(now),
+        (None, later) => later.map(|(weight, _)| weight),
+    }
 }
+
+/// What our signature is told from others by.
+const OURS: [u8; 32] = [1; 32];
+const OTHERS: [u8; 32] = [2; 32];
 
 /// Signatures of the least length, of everybody, in the way that we sign.
 struct EverybodySigns<'a> {
@@ -34,29 +45,33 @@ struct EverybodySigns<'a> {
 }
 
 impl EverybodySigns<'_> {
-    fn schnorr(&self) -> Option<bitcoin::taproot::Signature> {
-        let signature = schnorr::Signature::from_slice(&[1; 64]).ok()?;
+    fn half(&self, key: &bitcoin::PublicKey) -> [u8; 32] {
+        if key.inner.x_only_public_key() == self.ours.key.x_only_public_key() { OURS } else { OTHERS }
+    }
+
+    fn schnorr(&self, key: &bitcoin::PublicKey) -> Option<bitcoin::taproot::Signature> {
+        let signature = schnorr::Signature::from_slice(&self.half(key).repeat(2)).ok()?;
         Some(bitcoin::taproot::Signature { signature, sighash_type: TapSighashType::Default })
     }
 }
 
 impl Satisfier<bitcoin::PublicKey> for EverybodySigns<'_> {
-    fn lookup_ecdsa_sig(&self, _: &bitcoin::PublicKey) -> Option<bitcoin::ecdsa::Signature> {
-        let signature = ecdsa::Signature::from_compact(&[1; 64]).ok()?;
+    fn lookup_ecdsa_sig(&self, key: &bitcoin::PublicKey) -> Option<bitcoin::ecdsa::Signature> {
+        let signature = ecdsa::Signature::from_compact(&self.half(key).repeat(2)).ok()?;
         Some(bitcoin::ecdsa::Signature { signature, sighash_type: EcdsaSighashType::All })
     }
 
-    fn lookup_tap_key_spend_sig(&self, _: &bitcoin::PublicKey) -> Option<bitcoin::taproot::Signature> {
-        matches!(self.ours.spend, Spend::KeyPath(_)).then(|| self.schnorr()).flatten()
+    fn lookup_tap_key_spend_sig(&self, key: &bitcoin::PublicKey) -> Option<bitcoin::taproot::Signature> {
+        matches!(self.ours.spend, Spend::KeyPath(_)).then(|| self.schnorr(key)).flatten()
     }
 
     fn lookup_tap_leaf_script_sig(
         &self,
-        _: &bitcoin::PublicKey,
+        key: &bitcoin::PublicKey,
         leaf: &TapLeafHash,
     ) -> Option<bitcoin::taproot::Signature> {
         matches!(&self.ours.spend, Spend::ScriptPath(_, ours) if ours == leaf)
-            .then(|| self.schnorr())
+            .then(|| self.schnorr(key))
             .flatten()
     }
 
