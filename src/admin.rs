@@ -163,6 +163,10 @@ impl Engine {
         if let Some((_, wallet)) = self.wallets().iter().find(|(_, wallet)| lists(wallet.users(), name)) {
             return Err(EngineError::UserInUse { user: name.into(), wallet: wallet.label().into() });
         }
+        let of_closed = self.of_closed(|closed| lists(&closed.users, name).then(|| closed.label.clone()));
+        if let Some(wallet) = of_closed.into_iter().flatten().next() {
+            return Err(EngineError::UserInUse { user: name.into(), wallet });
+        }
         self.record_user(name, state::remove_user)
     }
 
@@ -316,7 +320,8 @@ impl Engine {
 
     fn check_wallet_label(&self, label: &str) -> Result<(), EngineError> {
         check_label("a wallet label", label)?;
-        if self.wallets().iter().any(|(_, wallet)| wallet.label() == label) {
+        let of_closed = self.of_closed(|closed| closed.label == label);
+        if of_closed.contains(&true) || self.wallets().iter().any(|(_, wallet)| wallet.label() == label) {
             return Err(EngineError::Name(format!("a wallet is called {label:?} already")));
         }
         Ok(())

@@ -34,7 +34,16 @@ pub struct Engine {
     ledger: OnceLock<Box<dyn Ledger>>,
     believed: Mutex<Reading>,
     wallets: RwLock<HashMap<WalletId, Held>>,
+    closed: RwLock<Vec<Closed>>,
     administration: Mutex<()>,
+}
+
+/// A wallet whose record is whole, but that this version does not take: its script or its policy. It signs nothing, and
+/// keeps nothing else from working.
+pub(crate) struct Closed {
+    pub(crate) label: String,
+    pub(crate) users: Vec<String>,
+    refusal: String,
 }
 
 /// A wallet as it is recorded, and the version of its record.
@@ -59,6 +68,7 @@ impl Engine {
             ledger: OnceLock::new(),
             believed: Mutex::new(clock.read()),
             wallets: RwLock::default(),
+            closed: RwLock::default(),
             administration: Mutex::default(),
             vault,
             clock,
@@ -119,6 +129,15 @@ impl Engine {
     pub fn wallets(&self) -> Vec<(WalletId, Arc<Wallet>)> {
         let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
         wallets.iter().map(|(id, held)| (*id, Arc::clone(&held.wallet))).collect()
+    }
+
+    /// Why wallets stay closed, one line for each.
+    pub fn closed_wallets(&self) -> Vec<String> {
+        self.of_closed(|closed| closed.refusal.clone())
+    }
+
+    pub(crate) fn of_closed<T>(&self, view: impl Fn(&Closed) -> T) -> Vec<T> {
+        self.closed.read().unwrap_or_else(PoisonError::into_inner).iter().map(view).collect()
     }
 
     /// One wallet.
@@ -184,7 +203,11 @@ impl Engine {
     pub(crate) fn adopt(&self, ledger: Box<dyn Ledger>) -> Result<(), EngineError> {
         for place in ledger.places(Kind::Wallet)? {
             if let Some(record) = read::<WalletRecord>(ledger.as_ref(), place)? {
-                self.publish(place.id, &record)?;
+                if let Err(error) = self.publish(place.id, &record) {
+                    let WalletRecord { label, users, .. } = record.value;
+                    let closed = Closed { label, users, refusal: error.to_string() };
+                    self.closed.write().unwrap_or_else(PoisonError::into_inner).push(closed);
+                }
             }
         }
         // Only initialisation and opening come here, each once.
@@ -330,7 +353,9 @@ pub enum EngineError {
     )]
     WalletChanged(String),
     /// A sealed wallet that this version does not take.
-    #[error("wallet {wallet:?} was made by another version, and is not one that this version takes: {error}")]
+    #[error(
+        "wallet {wallet:?} stays closed: this version does not take what was sealed by another one: {error}"
+    )]
     WalletUnreadable {
         /// Its label.
         wallet: String,

@@ -22,7 +22,8 @@ use countersign::kernel::clock::ClockError;
 use countersign::kernel::psbt::{CheckedPsbt, PsbtError};
 use countersign::kernel::rule::Rule;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::wallet::{Chain, Wallet};
+use countersign::kernel::state::Stored;
+use countersign::kernel::wallet::{Chain, Wallet, WalletRecord};
 
 use support::scripts::{self, Cosigner};
 use support::{Bench, FEE, INPUT, PAID, alone, funding, key_at, script_pubkey, stranger, watch};
@@ -453,6 +454,33 @@ fn a_user_taken_off_while_a_signature_is_under_way_gives_none() {
         let signed = |event: &Event| matches!(event, Event::Countersigned { .. });
         assert!(!bench.ledger.state().events.iter().any(signed));
     }
+}
+
+/// A wallet that this version does not take is closed; the others are not.
+#[test]
+fn a_wallet_of_another_version_stays_closed_alone() {
+    let bench = Bench::new();
+    let alice = bench.user("alice");
+    let id = bench.wallet("w", &["alice"], UNLIMITED);
+    bench.user("bob");
+    let later = bench.wallet("later", &["bob"], UNLIMITED);
+    let place = RecordKey { kind: Kind::Wallet, id: later };
+    {
+        let mut state = bench.ledger.state();
+        let (version, plaintext) = state.records[&place].clone();
+        let mut record = WalletRecord::decode(&plaintext).expect("reads");
+        record.policy = "unlimited = true\na_rule_of_tomorrow = 1".into();
+        state.records.insert(place, (version, record.encode()));
+    }
+    let bench = bench.restarted();
+    let closed = bench.engine.closed_wallets();
+    assert!(closed.len() == 1 && closed[0].contains("\"later\""), "{closed:?}");
+    bench.sign(&id, "alice", &bench.code(&alice), &bench.psbt(&id, 1).serialize()).expect("the other signs");
+    assert!(matches!(bench.engine.wallet(&later), Err(EngineError::NoSuchWallet)));
+    // Its label and its users stay taken.
+    assert!(matches!(bench.engine.remove_user("bob"), Err(EngineError::UserInUse { .. })));
+    let again = bench.add_wallet("later", &["alice"], UNLIMITED, NewScript::default());
+    assert!(matches!(again, Err(EngineError::Name(_))));
 }
 
 // Structure

@@ -1,6 +1,7 @@
 //! One initialised module: the engine with the sessions, logins and handles of one application.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cryptoki_sys::*;
@@ -21,6 +22,8 @@ pub(super) struct Module {
     pub(super) engine: Engine,
     sessions: Mutex<Sessions>,
     handles: Mutex<Handles>,
+    /// Bytes of the PSBTs that sessions hold unfinished.
+    pub(super) pending: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -79,7 +82,10 @@ struct Handles {
 
 impl Module {
     pub(super) fn new(engine: Engine) -> Module {
-        Module { engine, sessions: Mutex::default(), handles: Mutex::default() }
+        for refusal in engine.closed_wallets() {
+            tracing::error!("{refusal}");
+        }
+        Module { engine, sessions: Mutex::default(), handles: Mutex::default(), pending: Arc::default() }
     }
 
     /// Works on a session. One call at a time: a second one waits.

@@ -3,6 +3,9 @@
 //! An operation ends with the call that answers it, whatever the answer, but for a length query and
 //! `CKR_BUFFER_TOO_SMALL` (section 5.2, "Conventions for functions returning output in a variable-length buffer").
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
@@ -20,7 +23,42 @@ pub(super) struct Signing {
     wallet: WalletId,
     door: Door,
     /// What `C_SignUpdate` has brought; `None` before its first call.
-    parts: Option<Vec<u8>>,
+    parts: Option<Parts>,
+}
+
+/// Most bytes that the unfinished operations of all sessions hold: a backend has thousands of sessions.
+const MAX_PENDING: usize = 4 * MAX_PSBT_LEN;
+
+/// A PSBT that comes in parts, counted with those of the other sessions.
+struct Parts {
+    psbt: Vec<u8>,
+    counted: usize,
+    pending: Arc<AtomicUsize>,
+}
+
+impl Parts {
+    fn new(pending: &Arc<AtomicUsize>) -> Parts {
+        Parts { psbt: Vec::new(), counted: 0, pending: Arc::clone(pending) }
+    }
+
+    fn append(&mut self, part: &[u8]) -> Answer {
+        if part.len() > MAX_PSBT_LEN - self.psbt.len() {
+            return Err(Rv(CKR_DATA_LEN_RANGE));
+        }
+        let before = self.pending.fetch_add(part.len(), Ordering::SeqCst);
+        self.counted += part.len();
+        if before + part.len() > MAX_PENDING {
+            return Err(Rv(CKR_DEVICE_MEMORY));
+        }
+        self.psbt.extend_from_slice(part);
+        Ok(())
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.pending.fetch_sub(self.counted, Ordering::SeqCst);
+    }
 }
 
 /// How the code comes in (`abi.md`, "The two ways to attach the code").
@@ -113,14 +151,8 @@ impl Module {
     pub(super) fn sign_update(&self, session: CK_SESSION_HANDLE, part: Answer<Zeroizing<Vec<u8>>>) -> Answer {
         self.with_session(session, |session| {
             let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-            let psbt = signing.parts.get_or_insert_with(Vec::new);
-            let appended = part.and_then(|part| {
-                if part.len() > MAX_PSBT_LEN - psbt.len() {
-                    return Err(Rv(CKR_DATA_LEN_RANGE));
-                }
-                psbt.extend_from_slice(&part);
-                Ok(())
-            });
+            let parts = signing.parts.get_or_insert_with(|| Parts::new(&self.pending));
+            let appended = part.and_then(|part| parts.append(&part));
             if appended.is_err() {
                 session.signing = None;
             }
@@ -132,11 +164,11 @@ impl Module {
     pub(super) fn sign_final(&self, session: CK_SESSION_HANDLE, out: &mut Output) -> Answer {
         self.with_session(session, |session| {
             let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-            let mut psbt = signing.parts.take().unwrap_or_default();
-            let answer = self.finish(session, &mut psbt, out);
+            let mut parts = signing.parts.take().unwrap_or_else(|| Parts::new(&self.pending));
+            let answer = self.finish(session, &mut parts.psbt, out);
             // Still there after a length query: so are the parts.
             if let Some(signing) = &mut session.signing {
-                signing.parts = Some(psbt);
+                signing.parts = Some(parts);
             }
             answer
         })

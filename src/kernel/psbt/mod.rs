@@ -8,7 +8,8 @@
 //! - P3. While any input is not proved ours, everything that goes in counts as leaving, and nothing as coming back.
 //!   Otherwise a transaction could be countersigned input by input, the others hidden each time, under a limit for one.
 //! - P4. No sum wraps: every amount is at most 21 million bitcoin, every sum is checked.
-//! - P5. What is answered is what came in, byte for byte, with our signatures added ([`Layout`]).
+//! - P5. What is answered is what came in, byte for byte, with our signatures added ([`Layout`]); in version 2 the
+//!   flags that allow to modify it are cleared.
 
 mod amounts;
 mod decode;
@@ -272,8 +273,11 @@ fn check_sighash_type(index: usize, input: &Input, prevout: &TxOut) -> Result<()
     Err(refuse(Rule::SighashType, format!("input {index} asks for a signature that is not of type ALL")))
 }
 
-/// `duplicate-input`, `no-outputs`, `op-return-value`.
+/// `no-input-of-ours`, `duplicate-input`, `no-outputs`, `op-return-value`.
 fn check_structure(transaction: &Transaction) -> Result<(), PsbtError> {
+    if transaction.input.is_empty() {
+        return Err(refuse(Rule::NoInputOfOurs, "the transaction has no inputs"));
+    }
     if transaction.output.is_empty() {
         return Err(refuse(Rule::NoOutputs, "the transaction has no outputs"));
     }

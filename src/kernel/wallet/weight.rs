@@ -17,47 +17,72 @@ use super::watch::{Rebuilt, Spend};
 /// Weight units of the smallest way to satisfy `descriptor` that our signature is part of, or `None` where none is
 /// found.
 pub(super) fn least(descriptor: &Descriptor<bitcoin::PublicKey>, ours: &Rebuilt) -> Option<u64> {
-    let way = |waits| {
-        let (witness, script_sig) = descriptor.get_satisfaction(EverybodySigns { ours, waits }).ok()?;
-        let has_ours = |bytes: &[u8]| bytes.windows(OURS.len()).any(|window| window == OURS);
-        let is_ours = witness.iter().any(|item| has_ours(item)) || has_ours(script_sig.as_bytes());
-        let script_sig = VarInt::from(script_sig.len()).size() - 1 + script_sig.len();
-        // The count of an empty witness is part of every input (BIP 144).
-        let witness = Witness::from_slice(&witness).size() - 1;
-        Some((u64::try_from(4 * script_sig + witness).ok()?, is_ours))
-    };
-    match (way(false), way(true)) {
-        // Once it has waited, the smallest way may be one that others take without us.
-        (Some((now, _)), Some((later, true))) => Some(now.min(later)),
-        (Some((now, _)), _) => Some(now),
-        (None, later) => later.map(|(weight, _)| weight),
-    }
+    let ways = [false, true].map(|waits| way_with_us(descriptor, ours, waits));
+    let with_us = ways.iter().flatten().filter(|way| way.is_ours).map(|way| way.weight).min();
+    with_us.or_else(|| ways.iter().flatten().map(|way| way.weight).next())
 }
 
-/// What our signature is told from others by.
+/// A way to satisfy an input.
+struct Way {
+    weight: u64,
+    /// Our signature is part of it.
+    is_ours: bool,
+}
+
+/// The smallest way; if we are no part of it, one without the signature of one of the others who are.
+fn way_with_us(descriptor: &Descriptor<bitcoin::PublicKey>, ours: &Rebuilt, waits: bool) -> Option<Way> {
+    let first = way(descriptor, &Signatures { ours, waits, without: None })?;
+    if first.is_ours {
+        return Some(first);
+    }
+    descriptor
+        .iter_pk()
+        .take(MAX_TRIED)
+        .filter_map(|key| way(descriptor, &Signatures { ours, waits, without: Some(key) }))
+        .filter(|way| way.is_ours)
+        .min_by_key(|way| way.weight)
+        .or(Some(first))
+}
+
+fn way(descriptor: &Descriptor<bitcoin::PublicKey>, signatures: &Signatures<'_>) -> Option<Way> {
+    let (witness, script_sig) = descriptor.get_satisfaction(signatures).ok()?;
+    let has_ours = |bytes: &[u8]| bytes.windows(OURS.len()).any(|window| window == OURS);
+    let is_ours = witness.iter().any(|item| has_ours(item)) || has_ours(script_sig.as_bytes());
+    let script_sig = VarInt::from(script_sig.len()).size() - 1 + script_sig.len();
+    // The count of an empty witness is part of every input (BIP 144).
+    let witness = Witness::from_slice(&witness).size() - 1;
+    Some(Way { weight: u64::try_from(4 * script_sig + witness).ok()?, is_ours })
+}
+
+/// Half of the signature that stands for ours, and of that which stands for everybody else's.
 const OURS: [u8; 32] = [1; 32];
 const OTHERS: [u8; 32] = [2; 32];
+/// Keys of others that are left out, one at a time: as many as stand in a multisig.
+const MAX_TRIED: usize = 20;
 
-/// Signatures of the least length, of everybody, in the way that we sign.
-struct EverybodySigns<'a> {
+/// Signatures of the least length (low-R, low-S), of everybody but one, in the way that we sign.
+struct Signatures<'a> {
     ours: &'a Rebuilt,
     waits: bool,
+    without: Option<bitcoin::PublicKey>,
 }
 
-impl EverybodySigns<'_> {
-    fn half(&self, key: &bitcoin::PublicKey) -> [u8; 32] {
-        if key.inner.x_only_public_key() == self.ours.key.x_only_public_key() { OURS } else { OTHERS }
+impl Signatures<'_> {
+    /// `None` for the one who does not sign.
+    fn half(&self, key: &bitcoin::PublicKey) -> Option<[u8; 32]> {
+        let is_ours = key.inner.x_only_public_key().0 == self.ours.key.x_only_public_key().0;
+        (self.without != Some(*key) || is_ours).then_some(if is_ours { OURS } else { OTHERS })
     }
 
     fn schnorr(&self, key: &bitcoin::PublicKey) -> Option<bitcoin::taproot::Signature> {
-        let signature = schnorr::Signature::from_slice(&self.half(key).repeat(2)).ok()?;
+        let signature = schnorr::Signature::from_slice(&self.half(key)?.repeat(2)).ok()?;
         Some(bitcoin::taproot::Signature { signature, sighash_type: TapSighashType::Default })
     }
 }
 
-impl Satisfier<bitcoin::PublicKey> for EverybodySigns<'_> {
+impl Satisfier<bitcoin::PublicKey> for &Signatures<'_> {
     fn lookup_ecdsa_sig(&self, key: &bitcoin::PublicKey) -> Option<bitcoin::ecdsa::Signature> {
-        let signature = ecdsa::Signature::from_compact(&self.half(key).repeat(2)).ok()?;
+        let signature = ecdsa::Signature::from_compact(&self.half(key)?.repeat(2)).ok()?;
         Some(bitcoin::ecdsa::Signature { signature, sighash_type: EcdsaSighashType::All })
     }
 
@@ -97,5 +122,67 @@ impl Satisfier<bitcoin::PublicKey> for EverybodySigns<'_> {
 
     fn check_after(&self, _: absolute::LockTime) -> bool {
         self.waits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::str::FromStr;
+
+    use super::*;
+    use crate::kernel::wallet::{Chain, Location, Taproot};
+
+    const OURS: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
+    const A: &str = "03f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9";
+    const B: &str = "02e493dbf1c10d80f3581e4904930b1404cc6c13900ee0758474fa94abe8c4cd13";
+
+    /// Of a `wsh`, where the way of the module is not told from others.
+    fn weight(script: &str) -> u64 {
+        let text = script.replace("OURS", OURS).replace('A', A).replace('B', B);
+        let descriptor = Descriptor::<bitcoin::PublicKey>::from_str(&text).expect("a descriptor");
+        let ours = Rebuilt {
+            location: Location { chain: Chain::External, index: 0 },
+            key: bitcoin::PublicKey::from_str(OURS).expect("a key").inner,
+            script_pubkey: descriptor.script_pubkey(),
+            spend: Spend::SegwitV0(descriptor.script_code().expect("a script")),
+            leaves: vec![],
+        };
+        least(&descriptor, &ours).expect("satisfied")
+    }
+
+    /// Count, each item with its length: two signatures of 71 bytes, the script.
+    #[test]
+    fn a_multisig_weighs_its_signatures_and_its_script() {
+        assert_eq!(weight("wsh(multi(2,A,OURS))"), 1 + 72 + 72 + 72);
+        assert_eq!(weight("wsh(multi(2,A,B,OURS))"), 1 + 72 + 72 + 106);
+        assert_eq!(weight("wpkh(OURS)"), 72 + 34);
+        assert_eq!(weight("pkh(OURS)"), 4 * (72 + 34));
+    }
+
+    #[test]
+    fn a_smaller_way_that_waits_counts_if_our_signature_is_part_of_it() {
+        let now = weight("wsh(and_v(v:pk(OURS),multi(2,A,B)))");
+        assert!(weight("wsh(and_v(v:pk(OURS),or_d(multi(2,A,B),older(144))))") + 100 < now);
+        let with_us = weight("wsh(thresh(2,pk(A),s:pk(OURS),sln:older(144)))");
+        assert!(with_us < 170, "{with_us}");
+        // The user alone is smaller, and none of ours.
+        let recovery = weight("wsh(or_d(multi(2,A,OURS),and_v(v:pk(B),older(144))))");
+        assert!(recovery > 1 + 72 + 72 + 72, "{recovery}");
+    }
+
+    #[test]
+    fn by_the_key_path_no_leaf_counts() {
+        let text = format!("tr({OURS},multi_a(2,{A},{B}))");
+        let descriptor = Descriptor::<bitcoin::PublicKey>::from_str(&text).expect("a descriptor");
+        let key = bitcoin::PublicKey::from_str(OURS).expect("a key").inner;
+        let internal_key = key.x_only_public_key().0;
+        let ours = Rebuilt {
+            location: Location { chain: Chain::External, index: 0 },
+            key,
+            script_pubkey: descriptor.script_pubkey(),
+            spend: Spend::KeyPath(Taproot { internal_key, merkle_root: None }),
+            leaves: vec![],
+        };
+        assert_eq!(least(&descriptor, &ours), Some(65));
     }
 }
