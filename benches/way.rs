@@ -130,7 +130,7 @@ fn print_scripts() {
         let (few, many) = (Way::new(*script, FEW), Way::new(*script, MANY));
         let of = |way: &Way, rounds| median(rounds, || way.approval(), |approval| way.sign(approval));
         // Interleaved, so that both see the same machine.
-        let (a, b, c, d) = (of(&few, 10), of(&many, 2), of(&few, 10), of(&many, 2));
+        let (a, b, c, d) = (of(&few, 10), of(&many, 3), of(&few, 10), of(&many, 3));
         let (few, many) = (a.min(c), b.min(d));
         let raw = if script.is_taproot() { schnorr } else { ecdsa };
         println!(
@@ -190,9 +190,10 @@ fn print_commits() {
     );
 }
 
-/// The median of `rounds` timings in nanoseconds, after a tenth of them as warm-up.
+/// The median of `rounds` timings in nanoseconds, after a tenth of them, one at the least, as warm-up.
 fn median<I, O>(rounds: usize, mut prepare: impl FnMut() -> I, mut run: impl FnMut(I) -> O) -> f64 {
-    let mut timings: Vec<u128> = (0..rounds + rounds / 10)
+    let warm_up = (rounds / 10).max(1);
+    let mut timings: Vec<u128> = (0..rounds + warm_up)
         .map(|_| {
             let input = prepare();
             let start = Instant::now();
@@ -201,7 +202,7 @@ fn median<I, O>(rounds: usize, mut prepare: impl FnMut() -> I, mut run: impl FnM
             drop(output);
             taken
         })
-        .skip(rounds / 10)
+        .skip(warm_up)
         .collect();
     timings.sort_unstable();
     timings[timings.len() / 2] as f64

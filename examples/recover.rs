@@ -12,10 +12,11 @@
 //! - `--key-file`: a backup: the words of BIP 39 (without a passphrase), or the master key of BIP 32 (xprv, tprv). Mode
 //!   600; never an argument. In place of files, what is typed at the prompt.
 //!
-//! It first tries to spend at once, as two of three can; then with each timelock of the descriptor, as one alone can once
-//! the coins are old enough. What it writes is final: `examples/verify_tx.rs` checks it, any node broadcasts it.
+//! It first tries to spend at once, as two of three can; then with the timelocks of the descriptor, the shortest first, as
+//! one alone can once the coins are old enough. What it writes is final: `examples/verify_tx.rs` checks it, any node broadcasts it.
 
 use core::str::FromStr;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,17 +29,14 @@ use bitcoin::bip32::Xpriv;
 use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::{All, Secp256k1};
 use bitcoin::{
-    Address, Amount, Network, NetworkKind, OutPoint, Script, Sequence, Transaction, TxIn, TxOut, consensus,
-    transaction,
+    Address, Amount, Network, NetworkKind, OutPoint, Script, Sequence, Transaction, TxIn, TxOut, Txid,
+    consensus, transaction,
 };
 use clap::Parser;
 use miniscript::policy::Liftable;
 use miniscript::psbt::PsbtExt;
 use miniscript::{DefiniteDescriptorKey, Descriptor, DescriptorPublicKey, ForEachKey};
 use serde_json::json;
-
-/// How many addresses of each chain are looked through for coins.
-const LOOKAHEAD: u32 = 1_000;
 
 #[derive(Parser)]
 #[command(about = "Spends a wallet's coins with the backups that are left, without Countersign")]
@@ -58,6 +56,9 @@ struct Arguments {
     /// The fee in satoshi
     #[arg(long, value_name = "SAT")]
     fee: u64,
+    /// How many addresses of each chain are looked through for coins
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    lookahead: u32,
     /// Where the final transaction is written, with what it spends (JSON)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -86,7 +87,7 @@ fn run(given: &Arguments) -> Result<(), Box<dyn Error>> {
         .split_whitespace()
         .map(|line| Ok(consensus::encode::deserialize_hex(line)?))
         .collect::<Result<Vec<Transaction>, Box<dyn Error>>>()?;
-    let coins = find_coins(&descriptor, &previous)?;
+    let coins = find_coins(&descriptor, &previous, given.lookahead)?;
     println!("{} coins, {} sat together", coins.len(), total(&coins).to_sat());
 
     let recovered = recover(&coins, &keys, to.script_pubkey().as_script(), Amount::from_sat(given.fee))?;
@@ -162,31 +163,43 @@ fn total(coins: &[Coin]) -> Amount {
     coins.iter().map(|coin| coin.output().value).sum()
 }
 
-/// The outputs of these transactions that pay an address of the wallet.
+/// The outputs of these transactions that pay an address of the wallet: each transaction has one, or it is an error.
 pub(crate) fn find_coins(
     descriptor: &Descriptor<DescriptorPublicKey>,
     previous: &[Transaction],
+    lookahead: u32,
 ) -> Result<Vec<Coin>, Box<dyn Error>> {
+    let previous: BTreeMap<Txid, &Transaction> =
+        previous.iter().map(|transaction| (transaction.compute_txid(), transaction)).collect();
     let secp = Secp256k1::verification_only();
     let mut coins = Vec::new();
     for chain in descriptor.clone().into_single_descriptors()? {
-        for index in 0..LOOKAHEAD {
+        for index in 0..lookahead {
             let address = chain.at_derivation_index(index)?;
             let script = address.derived_descriptor(&secp).script_pubkey();
-            for transaction in previous {
+            for (txid, transaction) in &previous {
                 for (vout, _) in
                     transaction.output.iter().enumerate().filter(|(_, out)| out.script_pubkey == script)
                 {
-                    let outpoint = OutPoint::new(transaction.compute_txid(), u32::try_from(vout)?);
-                    coins.push(Coin { descriptor: address.clone(), previous: transaction.clone(), outpoint });
+                    let outpoint = OutPoint::new(*txid, u32::try_from(vout)?);
+                    coins.push(Coin {
+                        descriptor: address.clone(),
+                        previous: (*transaction).clone(),
+                        outpoint,
+                    });
                 }
             }
         }
     }
-    if coins.is_empty() {
-        return Err("no output of these transactions pays the wallet".into());
+    let unpaid = previous.keys().find(|txid| coins.iter().all(|coin: &Coin| coin.outpoint.txid != **txid));
+    match unpaid {
+        Some(txid) => Err(format!(
+            "no output of {txid} pays one of the first {lookahead} addresses of the wallet: look further with --lookahead"
+        )
+        .into()),
+        None if coins.is_empty() => Err("there are no transactions in the file of --coins".into()),
+        None => Ok(coins),
     }
-    Ok(coins)
 }
 
 /// A final transaction, and what it waits for.
@@ -236,7 +249,7 @@ impl Recovered {
     }
 }
 
-/// Spends all `coins` to one script, in the way that these keys allow and that waits least.
+/// Spends all `coins` to one script, in the first way that these keys allow.
 pub(crate) fn recover(
     coins: &[Coin],
     keys: &[Xpriv],

@@ -27,6 +27,8 @@ main() {
     step "Format" cargo fmt --check
     step "Format of the fuzzer" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     step "Lints" cargo clippy --locked --all-targets --all-features -- -D warnings
+    step "Lints of the fuzzer" cargo clippy --locked --manifest-path tests/fuzz/Cargo.toml \
+        --target-dir target/fuzz/lints -- -D warnings
     RUSTDOCFLAGS="-D warnings" step "Documentation" cargo doc --locked --no-deps
     step "Licences, duplicates and sources of the dependencies" \
         "$cargo_deny" --locked --all-features check --hide-inclusion-graph licenses bans sources

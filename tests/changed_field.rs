@@ -7,6 +7,7 @@
 mod consensus;
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bitcoin::psbt::Psbt;
@@ -37,6 +38,8 @@ struct Stage {
     good: Psbt,
     /// One code is shown at a time.
     turn: Mutex<()>,
+    /// Answers that consensus took.
+    verified: AtomicUsize,
 }
 
 impl Stage {
@@ -51,7 +54,16 @@ impl Stage {
             bitcoin::psbt::raw::Key { type_value: 0xf0, key: vec![1, 2, 3] },
             b"unknown to everybody".to_vec(),
         );
-        Stage { script: *script, bench, totp, id, wallet, good, turn: Mutex::default() }
+        Stage {
+            script: *script,
+            bench,
+            totp,
+            id,
+            wallet,
+            good,
+            turn: Mutex::default(),
+            verified: AtomicUsize::new(0),
+        }
     }
 
     fn maps(&self, version: Version) -> Vec<Vec<Pair>> {
@@ -113,6 +125,7 @@ impl Stage {
         if all_ours && outpoints(&transaction) == outpoints(&self.good.unsigned_tx) {
             let complete = completed(&self.script, self.with_signatures_of(&answer, transaction));
             assert_eq!(verdicts(&complete, &spent), vec![true; spent.len()], "{what}: consensus");
+            self.verified.fetch_add(1, Ordering::Relaxed);
         }
         true
     }
@@ -176,6 +189,7 @@ fn a_field_that_is_missing_longer_shorter_or_another_one_s_changes_nothing_that_
     for stage in stages() {
         for version in [Version::V0, Version::V2] {
             let good = stage.maps(version);
+            let before = stage.verified.load(Ordering::Relaxed);
             assert!(stage.hold_meaning(&write(&good), "unchanged"));
             for map in 0..good.len() {
                 for pair in 0..good[map].len() {
@@ -206,6 +220,8 @@ fn a_field_that_is_missing_longer_shorter_or_another_one_s_changes_nothing_that_
                     }
                 }
             }
+            let verified = stage.verified.load(Ordering::Relaxed) - before;
+            assert!(verified > 10, "{} in {version:?}: consensus took {verified}", stage.script.name);
         }
     }
     assert!(signed > 100 && refused > 1_000, "{signed} signed, {refused} refused");

@@ -20,6 +20,10 @@ use serde_json::{Value, json};
 #[allow(dead_code, reason = "the example's main is not called here")]
 mod verify_tx;
 
+mod support;
+
+use support::scripts::{SCRIPTS, Script};
+
 #[test]
 fn pykcs11_door1() {
     run_client("pykcs11_door1.py");
@@ -67,6 +71,7 @@ fn run_client_with(script: &str, argument: &str) {
         .arg(argument)
         .env("COUNTERSIGN_MODULE", module())
         .env("COUNTERSIGN_OUT", out.path())
+        .env("COUNTERSIGN_SCRIPTS", scripts().to_string())
         .stdin(Stdio::null())
         .output()
         .expect("the interpreter starts");
@@ -75,6 +80,14 @@ fn run_client_with(script: &str, argument: &str) {
     assert!(done.status.success(), "{script}: {}\n{printed}\n{complained}", done.status);
     assert!(printed.ends_with("\ndone\n"), "{script} ended before its end\n{printed}\n{complained}");
     assert!(verify_all(out.path()) > 0, "{script} finalised no transaction\n{printed}");
+}
+
+/// The script types, as the scripts read them.
+fn scripts() -> Value {
+    let one = |script: &Script| {
+        (script.name.to_owned(), json!([script.template, script.keys, script.path, script.with]))
+    };
+    Value::Object(SCRIPTS.iter().map(one).collect())
 }
 
 /// Verifies every transaction that a script left, and returns how many.

@@ -15,17 +15,16 @@ use bitcoin::{Amount, NetworkKind, Transaction};
 use miniscript::{Descriptor, DescriptorPublicKey};
 
 use consensus::verdicts;
-use countersign::kernel::wallet::Chain;
+use countersign::kernel::wallet::{Chain, Network, Wallet};
 use recover::{Coin, Wait, find_coins, recover};
-use support::scripts::{Cosigner, named, script_at};
+use support::scripts::{Cosigner, named, of_seed, script_at};
 use support::{INPUT, funding, stranger, watch};
 
 const FEE: Amount = Amount::from_sat(1_000);
 
 /// Two coins of a wallet that Countersign made, found by its descriptor alone.
-fn coins(script: &str) -> Vec<Coin> {
-    let wallet = named(script).wallet(&Secp256k1::new());
-    let watch = watch(&wallet);
+fn coins(wallet: &Wallet) -> Vec<Coin> {
+    let watch = watch(wallet);
     let previous: Vec<Transaction> = [(Chain::External, 0), (Chain::Internal, 7)]
         .into_iter()
         .zip(0..)
@@ -33,7 +32,9 @@ fn coins(script: &str) -> Vec<Coin> {
         .collect();
     let descriptor = Descriptor::<DescriptorPublicKey>::from_str(watch.descriptor()).expect("a descriptor");
     assert_eq!(recover::network_of(&descriptor), NetworkKind::Test);
-    let coins = find_coins(&descriptor, &previous).expect("coins");
+    assert!(find_coins(&descriptor, &previous, 7).is_err(), "a coin that is not found is not left behind");
+    let twice = [&previous[..], &previous].concat();
+    let coins = find_coins(&descriptor, &twice, 8).expect("coins");
     assert_eq!(coins.len(), 2);
     coins
 }
@@ -48,8 +49,16 @@ fn keys(cosigners: &[&str]) -> Vec<Xpriv> {
 
 /// What these cosigners can do without us.
 fn recovered(script: &str, cosigners: &[&str]) -> Option<(Wait, u32)> {
-    let coins = coins(script);
-    let recovered = recover(&coins, &keys(cosigners), &stranger(), FEE).ok()?;
+    recovered_of(script, &named(script).wallet(&Secp256k1::new()), cosigners)
+}
+
+fn recovered_of(script: &str, wallet: &Wallet, cosigners: &[&str]) -> Option<(Wait, u32)> {
+    let coins = coins(wallet);
+    let recovered = match recover(&coins, &keys(cosigners), &stranger(), FEE) {
+        Ok(recovered) => recovered,
+        Err(error) if error.to_string().starts_with("these keys do not suffice") => return None,
+        Err(error) => panic!("{script}: {error}"),
+    };
     let prevouts: Vec<_> = coins.iter().map(|coin| coin.output().clone()).collect();
     assert_eq!(verdicts(&recovered.transaction, &prevouts), [true; 2], "{script}: consensus");
     assert_eq!(recovered.transaction.output[0].value, Amount::from_sat(2 * INPUT) - FEE);
@@ -61,6 +70,20 @@ fn the_user_alone_takes_the_coins_back_once_they_are_old_enough() {
     assert_eq!(recovered("wsh-recovery", &["A"]), Some((older(144), 144)));
     assert_eq!(recovered("tr-key-of-tree", &["A"]), Some((older(144), 144)));
     assert_eq!(recovered("tr-tree", &["B"]), Some((older(144), 144)));
+}
+
+#[test]
+fn a_way_that_waits_for_a_height_and_an_age_waits_for_both() {
+    let secp = Secp256k1::new();
+    let keys = format!("ours\n{}", Cosigner::named("A").key());
+    let of = |branch: &str| {
+        let text = format!("wsh(or_d(multi(2,@0/**,@1/<0;1>/*),{branch}))\n{keys}");
+        recovered_of(branch, &of_seed([9; 64], &text, Network::Regtest, &secp), &["A"])
+    };
+    let after = Wait { older: None, after: Some(900_000) };
+    assert_eq!(of("and_v(v:pk(@1/<2;3>/*),after(900000))"), Some((after, 0xffff_fffd)));
+    let both = Wait { older: Some(144), after: Some(900_000) };
+    assert_eq!(of("and_v(v:pk(@1/<2;3>/*),and_v(v:after(900000),older(144)))"), Some((both, 144)));
 }
 
 #[test]

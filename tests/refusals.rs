@@ -625,14 +625,21 @@ fn an_error_repeats_nothing_of_the_psbt() {
     let scene = Scene::new(UNLIMITED);
     let maps = support::maps::read(&scene.psbt(1).serialize());
     let key = [&[0x03][..], &[0x5a; 8_000]].concat();
+    let mut signed = 0;
     for map in 0..maps.len() {
         let mut changed = maps.clone();
         changed[map].push((key.clone(), vec![0x5a; 100]));
-        if let Err(error) = scene.sign(&support::maps::write(&changed)) {
-            let text = error.to_string();
-            assert!(text.len() < 200 && !text.contains("5a5a"), "{text}");
+        scene.bench.clock.advance(30);
+        match scene.sign(&support::maps::write(&changed)) {
+            Ok(_) => signed += 1,
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.len() < 200 && !text.contains("5a5a"), "{text}");
+            }
         }
     }
+    // The type is known in an input map only.
+    assert_eq!(signed, maps.len() - 1);
 }
 
 #[test]

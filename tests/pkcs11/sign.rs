@@ -744,6 +744,33 @@ fn oversize_a_psbt_of_100_mb_is_refused_without_eating_memory() {
     });
 }
 
+#[test]
+fn oversize_unfinished_operations_of_many_sessions_do_not_eat_memory() {
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice"]);
+        let raw = &stage.raw;
+        let part = vec![0; 15 << 20];
+        let begin = || {
+            let session = raw.read_only();
+            let key = raw.wallet_key(session, "treasury");
+            assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], key), CKR_OK);
+            session
+        };
+        let sessions: Vec<_> = (0..4).map(|_| begin()).collect();
+        for session in &sessions {
+            assert_rv!(raw.sign_update(*session, &part), CKR_OK);
+        }
+        let one_more = begin();
+        assert_rv!(raw.sign_update(one_more, &part), CKR_DEVICE_MEMORY);
+        assert_rv!(raw.sign_update(one_more, b"x"), CKR_OPERATION_NOT_INITIALIZED, "it ended");
+        // What is given up is free again: by closing, by cancelling, by an answer.
+        assert_rv!(raw.close(sessions[0]), CKR_OK);
+        assert_rv!(raw.sign_update(begin(), &part), CKR_OK);
+        let code = stage.users[0].code();
+        stage.sign("alice", &code, &stage.psbt()).expect("signing in one call goes on");
+    });
+}
+
 /// The most memory that this process ever had resident, in bytes (`proc_pid_status(5)`).
 fn peak_memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");

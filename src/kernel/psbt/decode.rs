@@ -113,8 +113,8 @@ impl<'a> Decoded<'a> {
         psbt.outputs.into_iter().next().ok_or_else(missing_map)
     }
 
-    /// What makes these bytes no PSBT at all. Maps are decoded when they are looked at, and a rule may refuse before: the
-    /// caller then hears of the worse of the two.
+    /// What makes these bytes no PSBT at all, previous transactions left out. Maps are decoded when they are looked at, and a
+    /// rule may refuse before: the caller then hears of the worse of the two.
     pub(super) fn unreadable_map(&self) -> Option<PsbtError> {
         let inputs = (0..self.inputs.len()).find_map(|index| self.input(index).err());
         inputs.or_else(|| (0..self.outputs.len()).find_map(|index| self.output(index).err()))

@@ -1,21 +1,11 @@
 """Makes, co-signs and finalises PSBTs with bdkpython, the Python bindings of the Bitcoin Dev Kit.
 
-All it knows of a wallet is the output descriptor, with both branches (BIP 389) and its checksum (BIP 380). Reads one
-JSON job on standard input and writes one JSON object on standard output:
-
-    {"verb": "make", "network", "descriptor", "inputs", "input_sat", "pay_sat", "pay_script", "fee_sat",
-     "change_index", "version"}
-        -> {"psbt", "prevouts": [{"txid", "vout", "amount_sat", "script_pubkey"}]} or {"unsupported": why}
-    {"verb": "finish", "network", "descriptor", "psbt", "sign_with": [master key, ...]}
-        -> {"tx"}
-
-Ends with status 1 and a line on standard error when the job cannot be done.
+Reads a job and writes the answer as JSON, see job.py; verbs `make` and `finish`. All it knows of a wallet is the output
+descriptor, with both branches (BIP 389) and its checksum (BIP 380).
 """
 
-import json
 import os
 import re
-import sys
 import time
 
 from bdkpython import (
@@ -40,13 +30,14 @@ from bdkpython import (
     Wallet,
 )
 
+from job import SEQUENCE, Unsupported, answer
+
 NETWORK = {
     "mainnet": Network.BITCOIN,
     "testnet": Network.TESTNET,
     "signet": Network.SIGNET,
     "regtest": Network.REGTEST,
 }
-REPLACEABLE = 0xFFFFFFFD
 # A key with its origin, as a descriptor has it: [fingerprint/path]xpub.
 KEY = re.compile(r"\[([0-9a-fA-F]{8})((?:/[0-9]+['h]?)*)\]([xt]pub[1-9A-HJ-NP-Za-km-z]+)")
 # BDK is to add signatures and nothing else: it finalises when everybody has signed.
@@ -62,7 +53,7 @@ SIGNING = SignOptions(
 
 def make(job):
     if job.get("version", 0) != 0:
-        return {"unsupported": "bdkpython has PSBTs of version 0 (BIP 174) alone, none of version 2 (BIP 370)."}
+        raise Unsupported("bdkpython has PSBTs of version 0 (BIP 174) alone, none of version 2 (BIP 370)")
     external, internal = branches(job["descriptor"], job["network"])
     wallet = new_wallet(external, internal, job["network"])
     addresses = wallet.reveal_addresses_to(KeychainKind.EXTERNAL, job["inputs"] - 1)
@@ -109,7 +100,7 @@ def builder_for(wallet, job):
         TxBuilder()
         .version(2)
         .nlocktime(LockTime.BLOCKS(0))
-        .set_exact_sequence(REPLACEABLE)
+        .set_exact_sequence(SEQUENCE)
         .ordering(TxOrdering.UNTOUCHED)
         .manually_selected_only()
         .add_recipient(Script(bytes.fromhex(job["pay_script"])), Amount.from_sat(job["pay_sat"]))
@@ -161,7 +152,7 @@ def add_foreign(builder, coins, weight):
         scope = Psbt.from_unsigned_tx(tx).input()[0]
         scope.non_witness_utxo = tx
         scope.witness_utxo = tx.output()[0]
-        builder = builder.add_foreign_utxo_with_sequence(outpoint(tx), scope, weight, REPLACEABLE)
+        builder = builder.add_foreign_utxo_with_sequence(outpoint(tx), scope, weight, SEQUENCE)
     return builder
 
 
@@ -176,7 +167,7 @@ def check_transaction(tx, job, coins, change):
     made = [(output.value.to_sat(), output.script_pubkey.to_bytes().hex()) for output in tx.output()]
     if made != told:
         raise ValueError(f"BDK made the outputs {made}, not {told}")
-    told = [(str(coin.compute_txid()), 0, REPLACEABLE) for coin in coins]
+    told = [(str(coin.compute_txid()), 0, SEQUENCE) for coin in coins]
     made = [(str(txin.previous_output.txid), txin.previous_output.vout, txin.sequence) for txin in tx.input()]
     if made != told:
         raise ValueError(f"BDK made the inputs {made}, not {told}")
@@ -232,23 +223,5 @@ def fingerprint(master):
     return master.as_public().master_fingerprint()
 
 
-VERBS = {"make": make, "finish": finish}
-
-
-def main():
-    try:
-        job = json.load(sys.stdin)
-        answer = VERBS[job["verb"]](job)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except KeyError as error:
-        sys.exit(f"error: missing from the job, or unknown: {error}")
-    except Exception as error:
-        # bdkpython's errors have no base class of their own, and some have no text but their name.
-        sys.exit(f"error: {error!r}")
-    json.dump(answer, sys.stdout)
-    print()
-
-
 if __name__ == "__main__":
-    main()
+    answer({"make": make, "finish": finish})

@@ -72,7 +72,9 @@ impl Set {
 
 /// Where the policy asks for a cosigner that the wallet does not have.
 fn name_the_cosigner(wallet: &Record, policy: Option<&str>, mut error: CommandError) -> CommandError {
-    let reason = policy.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")).and_then(|policy| {
+    let is_registered = !wallet.descriptor.is_empty();
+    let refused = is_registered && error.is("CKR_ATTRIBUTE_VALUE_INVALID");
+    let reason = policy.filter(|_| refused).and_then(|policy| {
         let ours = OurKey::shown(&wallet.fingerprint, &wallet.path, &wallet.xpub)?;
         script::refusal(&wallet.descriptor, &ours, Network::from_str(&wallet.network).ok()?, policy)
     });
