@@ -202,12 +202,11 @@ impl Engine {
     /// Takes a ledger that was just opened or made, with the wallets in it.
     pub(crate) fn adopt(&self, ledger: Box<dyn Ledger>) -> Result<(), EngineError> {
         for place in ledger.places(Kind::Wallet)? {
-            if let Some(record) = read::<WalletRecord>(ledger.as_ref(), place)? {
-                if let Err(error) = self.publish(place.id, &record) {
-                    let WalletRecord { label, users, .. } = record.value;
-                    let closed = Closed { label, users, refusal: error.to_string() };
-                    self.closed.write().unwrap_or_else(PoisonError::into_inner).push(closed);
-                }
+            let Some(record) = read::<WalletRecord>(ledger.as_ref(), place)? else { continue };
+            if let Err(error) = self.publish(place.id, &record) {
+                let WalletRecord { label, users, .. } = record.value;
+                let closed = Closed { label, users, refusal: error.to_string() };
+                self.closed.write().unwrap_or_else(PoisonError::into_inner).push(closed);
             }
         }
         // Only initialisation and opening come here, each once.
