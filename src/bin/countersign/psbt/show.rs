@@ -270,7 +270,13 @@ fn lock_time(transaction: &Transaction) -> String {
 fn address(script: &Script, network: Network) -> String {
     match Address::from_script(script, network.addresses()) {
         Ok(address) => address.to_string(),
-        Err(_) if script.is_op_return() => "OP_RETURN".into(),
+        // The data with its pushes: nobody can be paid by it.
+        Err(_) if script.is_op_return() => format!("OP_RETURN {}", data_of(script)),
         Err(_) => format!("script {}", script.to_hex_string()),
     }
+}
+
+/// What stands behind OP_RETURN.
+fn data_of(script: &Script) -> String {
+    script.as_bytes().iter().skip(1).map(|byte| format!("{byte:02x}")).collect()
 }
