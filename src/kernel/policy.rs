@@ -8,11 +8,11 @@
 //! | `max_transaction_sat` | `transaction-max` | more than this leaves the wallet, fee included |
 //! | `max_fee_sat` | `fee-cap` | a fee over this |
 //! | `max_fee_sat_per_vbyte` | `fee-cap` | a feerate over this (optional) |
-//! | `max_fee_percent` | `fee-cap` | a fee over this share of the external value, where there is one (optional) |
+//! | `max_fee_percent` | `fee-cap` | a fee over this share of what goes to outputs not proved ours, if any does (optional) |
 //! | `require_cosigner` | `require-cosigner` | an input of ours without a valid signature of this cosigner (optional) |
 //!
 //! `require_cosigner` names the master fingerprint of a key of the wallet (eight hex digits). It is checked with the PSBT,
-//! before any code is charged: who has not the cosigner's key can neither guess a code nor lock a user.
+//! before any code is charged: who has nothing that the cosigner signed can neither guess a code nor lock a user.
 
 use core::str::FromStr;
 
