@@ -16,7 +16,7 @@ pub(super) struct Rv(pub(super) CK_RV);
 pub(super) type Answer<T = ()> = Result<T, Rv>;
 
 impl From<EngineError> for Rv {
-    /// The table of `abi.md`, "Answers". What the caller may not know stands in the log.
+    /// The table of the README, "From a program". What the caller may not know stands in the log.
     fn from(error: EngineError) -> Rv {
         let rv = match &error {
             EngineError::Code => CKR_PIN_INCORRECT,

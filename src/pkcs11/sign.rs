@@ -61,7 +61,7 @@ impl Drop for Parts {
     }
 }
 
-/// How the code comes in (`abi.md`, "The two ways to attach the code").
+/// How the code comes in (README, "From a program").
 enum Door {
     /// With the mechanism parameter.
     Parameter(Vec<Approval>),

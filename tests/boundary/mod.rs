@@ -407,7 +407,7 @@ impl Authenticator {
     }
 }
 
-/// One record of the mechanism parameter, as `abi.md` lays it out.
+/// One record of the mechanism parameter, as `include/countersign.h` lays it out.
 pub(crate) fn approval(user: &str, code: &str) -> [u8; 128] {
     let mut record = [0; 128];
     record[..4].copy_from_slice(&[1, 1, user.len() as u8, code.len() as u8]);

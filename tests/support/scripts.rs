@@ -45,7 +45,7 @@ const fn script(
     Script { name, template, keys, path, with }
 }
 
-/// Every script type that the issue of custody knows: single keys, multisig in each of its wrappings, miniscript with a
+/// Every script type that custodians hold coins in: single keys, multisig in each of its wrappings, miniscript with a
 /// way out in time, taproot by key and by leaf.
 pub(crate) const SCRIPTS: &[Script] = &[
     script("pkh", "pkh(@0/**)", &["ours"], None, &[]),
