@@ -29,7 +29,7 @@ use countersign::kernel::psbt::CheckedPsbt;
 use countersign::kernel::receipt::{Batch, Receipt};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization};
-use countersign::kernel::state::{self, Claim, Purpose, Subject, UserRecord, Versioned, WalletState};
+use countersign::kernel::state::{self, Claim, Epoch, Purpose, Subject, UserRecord, Versioned, WalletState};
 use countersign::kernel::wallet::Wallet;
 use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, Vault};
 use countersign::shell::ledger::{self, SealedLedger};
@@ -76,7 +76,11 @@ fn print_steps(inputs: u32) {
     row("raw: sighash + low-R sign + verify", raw_verified);
     row("Approval::parse", median(rounds, || parameter("123456"), |parameter| Approval::parse(&parameter)));
     row("CheckedPsbt::parse", median(rounds, || steps.psbt.clone(), |psbt| steps.checked(psbt)));
-    row("charge, ledger not counted", median(rounds, || steps.claims(), |claims| steps.charge(claims)));
+    let psbt = steps.checked(steps.psbt.clone());
+    row(
+        "charge, ledger not counted",
+        median(rounds, || steps.claims(), |claims| steps.charge_for(claims, &psbt)),
+    );
     row(
         "otp::verify",
         median(rounds, || steps.charge(steps.claims()), |charged| otp::verify(charged, steps.clock.now())),
@@ -103,12 +107,7 @@ fn print_steps(inputs: u32) {
             rounds,
             || Authorization::new(steps.consume(steps.approved())).expect("an authorization"),
             |authorization| {
-                signer::sign(
-                    authorization,
-                    steps.wallet.keys().expect("registered"),
-                    &[5; 32],
-                    &steps.bench.secp,
-                )
+                signer::sign(authorization, steps.wallet.keys().expect("registered"), &steps.bench.secp)
             },
         ),
     );
@@ -286,7 +285,13 @@ impl Steps {
     }
 
     fn charge(&self, claims: Vec<Claim>) -> Receipt<state::Charged> {
-        issue(state::charge(claims, Purpose::Sign, self.clock.now()).expect("not locked"))
+        let psbt = self.checked(self.psbt.clone());
+        self.charge_for(claims, &psbt)
+    }
+
+    fn charge_for(&self, claims: Vec<Claim>, psbt: &CheckedPsbt) -> Receipt<state::Charged> {
+        let charged = state::charge(claims, Purpose::Sign(psbt), Epoch::default(), self.clock.now());
+        issue(charged.expect("not locked"))
     }
 
     fn matched(&self) -> otp::Matched {
@@ -303,7 +308,10 @@ impl Steps {
     fn consume(&self, approved: Approved) -> Receipt<state::Consumed> {
         let place = RecordKey { kind: Kind::WalletState, id: [0; 16] };
         let state = Versioned { place, version: 1, value: WalletState::default() };
-        issue(state::consume(approved, &[self.user()], &state, self.clock.now()).expect("unspent"))
+        issue(
+            state::consume(approved, &[self.user()], &state, &Zeroizing::new([5; 32]), self.clock.now())
+                .expect("unspent"),
+        )
     }
 }
 

@@ -93,7 +93,7 @@ impl Engine {
         self.random(&mut serial)?;
         let token = TokenRecord { label: label.into(), serial, so: self.pin(so_pin)?, user: None };
         let mut made = None;
-        let _ = Receipt::issue(state::initialise(&token, self.wall_time()), |batch| {
+        let _ = Receipt::issue(state::initialise(&token, self.first_reading()), |batch| {
             made = Some(self.vault().create(batch)?);
             Ok::<_, LedgerError>(())
         })
@@ -107,20 +107,22 @@ impl Engine {
     /// Checks the PIN of `role`. The try is charged before the comparison.
     pub fn login(&self, role: Role, pin: &[u8]) -> Result<(), EngineError> {
         let matched = self.match_pin(role, pin)?;
-        self.record(|now, token| state::accept_pin(&matched, token, None, now).ok_or(EngineError::PinNotSet))
+        self.record(self.login_time(role)?, |now, token| {
+            state::accept_pin(&matched, token, None, now).ok_or(EngineError::PinNotSet)
+        })
     }
 
     /// Sets the backend's PIN, which also unlocks it. For the security officer.
     pub fn set_user_pin(&self, pin: &[u8]) -> Result<(), EngineError> {
         let pin = self.pin(pin)?;
-        self.record(|now, token| Ok(state::set_user_pin(token, pin.clone(), now)))
+        self.record(self.now()?, |now, token| Ok(state::set_user_pin(token, pin.clone(), now)))
     }
 
     /// Changes the PIN of `role`.
     pub fn change_pin(&self, role: Role, old: &[u8], new: &[u8]) -> Result<(), EngineError> {
         let new = self.pin(new)?;
         let matched = self.match_pin(role, old)?;
-        self.record(|now, token| {
+        self.record(self.login_time(role)?, |now, token| {
             state::accept_pin(&matched, token, Some(new.clone()), now).ok_or(EngineError::PinNotSet)
         })
     }
@@ -260,7 +262,7 @@ impl Engine {
 
     /// Charges, then compares.
     fn match_pin(&self, role: Role, pin: &[u8]) -> Result<PinMatched, EngineError> {
-        let now = self.now()?;
+        let now = self.login_time(role)?;
         let ledger = self.ledger()?;
         loop {
             let token = self.token_record()?;
@@ -276,6 +278,14 @@ impl Engine {
         }
     }
 
+    /// The security officer logs in under any clock: to have it taken as it is.
+    fn login_time(&self, role: Role) -> Result<u64, EngineError> {
+        match role {
+            Role::So => self.now_or_newest(),
+            Role::User => self.now(),
+        }
+    }
+
     fn pin(&self, pin: &[u8]) -> Result<PinRecord, EngineError> {
         let mut salt = [0; 16];
         self.random(&mut salt)?;
@@ -285,10 +295,11 @@ impl Engine {
     /// Records a change of the token's record, decided anew as often as another commit comes first.
     fn record(
         &self,
+        now: u64,
         transition: impl Fn(u64, &Versioned<TokenRecord>) -> Result<Change<Recorded>, EngineError>,
     ) -> Result<(), EngineError> {
         loop {
-            match self.write(transition(self.now()?, &self.token_record()?)?) {
+            match self.write(transition(now, &self.token_record()?)?) {
                 Err(EngineError::Ledger(LedgerError::Conflict)) => {}
                 other => return other,
             }

@@ -4,26 +4,35 @@
 //! signature, and [`crate::admin`], the acts of the security officer.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
 use crate::kernel::approval::ApprovalError;
-use crate::kernel::clock::{self, ClockError, Reading};
+use crate::kernel::clock::{self, Believed, ClockError, TYPED_TOLERANCE};
+use crate::kernel::failures::Failures;
 use crate::kernel::otp::OtpHash;
 use crate::kernel::pin::PinStanding;
 use crate::kernel::policy::PolicyError;
 use crate::kernel::psbt::PsbtError;
+use crate::kernel::receipt::Receipt;
 use crate::kernel::rule::Rule;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::signer::SignerError;
-use crate::kernel::state::{Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState};
+use crate::kernel::state::{
+    self, ClockRecord, Epoch, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
+};
 use crate::kernel::wallet::{Wallet, WalletError, WalletRecord};
 use crate::ports::{Clock, Ledger, LedgerError, Random, RandomError, Vault};
 
 /// Names one wallet; random, made at its creation.
 pub type WalletId = [u8; 16];
+
+/// Tries of all users together that may be wrong within an hour, unless the configuration says otherwise. With six digits
+/// and three live steps, this many in every hour of a year are three right ones by chance.
+pub const DEFAULT_FAILURES_PER_HOUR: u32 = 100;
 
 /// One token with its users and wallets.
 pub struct Engine {
@@ -32,7 +41,14 @@ pub struct Engine {
     pub(crate) random: Box<dyn Random>,
     pub(crate) secp: Secp256k1<All>,
     ledger: OnceLock<Box<dyn Ledger>>,
-    believed: Mutex<Reading>,
+    /// What the wall clock is held against, once it was found right in this run of the machine.
+    believed: Mutex<Option<Believed>>,
+    epoch: OnceLock<Epoch>,
+    failures: Mutex<Failures>,
+    /// Tries of all users that may be wrong in an hour.
+    most_failures: u32,
+    /// Whether it was told that no code is looked at.
+    told: AtomicBool,
     wallets: RwLock<HashMap<WalletId, Held>>,
     closed: RwLock<Vec<Closed>>,
     administration: Mutex<()>,
@@ -66,7 +82,11 @@ impl Engine {
         secp.seeded_randomize(&blinding);
         let engine = Engine {
             ledger: OnceLock::new(),
-            believed: Mutex::new(clock.read()),
+            believed: Mutex::default(),
+            epoch: OnceLock::new(),
+            failures: Mutex::default(),
+            most_failures: DEFAULT_FAILURES_PER_HOUR,
+            told: AtomicBool::new(false),
             wallets: RwLock::default(),
             closed: RwLock::default(),
             administration: Mutex::default(),
@@ -79,6 +99,12 @@ impl Engine {
             engine.adopt(ledger)?;
         }
         Ok(engine)
+    }
+
+    /// The same engine, that looks at no code once so many tries of all users together were wrong within an hour.
+    #[must_use]
+    pub fn stopping_at(self, failures_per_hour: u32) -> Engine {
+        Engine { most_failures: failures_per_hour, ..self }
     }
 
     /// What `C_GetTokenInfo` shows, or `None` where the token is not initialised.
@@ -109,7 +135,7 @@ impl Engine {
 
     /// What may be shown of a user.
     pub fn user(&self, name: &str) -> Result<Option<UserView>, EngineError> {
-        let now = self.wall_time();
+        let now = self.clock_time();
         Ok(self.user_record(name)?.map(|user| {
             let user = user.value;
             UserView {
@@ -171,12 +197,94 @@ impl Engine {
 
     /// The time that counts, or the refusal of a clock that cannot be believed.
     pub(crate) fn now(&self) -> Result<u64, EngineError> {
-        let high_water = self.ledger()?.high_water();
         let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
         let reading = self.clock.read();
-        let now = clock::judge(reading, *believed, high_water)?;
-        *believed = reading;
+        let high_water = self.ledger()?.high_water();
+        if let Some(believed) = *believed {
+            return Ok(clock::judge(reading, believed, high_water)?);
+        }
+        // The first time in this run of the machine: nothing but the newest record can contradict it.
+        let taken = Believed::new(self.clock.boot_id(), reading);
+        let now = clock::judge(reading, taken, high_water)?;
+        self.record_clock(taken, None)?;
+        *believed = Some(taken);
         Ok(now)
+    }
+
+    /// The time for what must go on under a clock that cannot be believed: it stands still at the newest record.
+    pub(crate) fn now_or_newest(&self) -> Result<u64, EngineError> {
+        match self.now() {
+            Err(EngineError::Clock(_)) => Ok(self.ledger()?.high_water()),
+            other => other,
+        }
+    }
+
+    /// What the wall clock says, Unix seconds.
+    pub fn clock_time(&self) -> u64 {
+        self.clock.read().wall
+    }
+
+    /// Takes the wall clock as it is, by word of the security officer, who says what time it is. Never behind a record.
+    pub fn take_clock(&self, said: u64) -> Result<(), EngineError> {
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = self.clock.read();
+        if reading.wall.abs_diff(said) > TYPED_TOLERANCE {
+            return Err(EngineError::Parameter(format!(
+                "the machine's clock says Unix time {}, not {said}: set the machine's clock right first",
+                reading.wall
+            )));
+        }
+        let taken = Believed::new(self.clock.boot_id(), reading);
+        clock::judge(reading, taken, self.ledger()?.high_water())?;
+        self.record_clock(taken, believed.map(|old| old.moved(reading)))?;
+        *believed = Some(taken);
+        Ok(())
+    }
+
+    fn record_clock(&self, taken: Believed, moved: Option<i64>) -> Result<(), EngineError> {
+        let ledger = self.ledger()?;
+        loop {
+            let old = read(ledger, RecordKey::single(Kind::Clock))?;
+            match Receipt::issue(state::take_clock(old.as_ref(), taken, moved), |batch| ledger.commit(batch))
+            {
+                Ok(_) => return Ok(()),
+                Err((LedgerError::Conflict, _)) => {}
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// How often the store was restored, and when last.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch.get().copied().unwrap_or_default()
+    }
+
+    /// Counts so many tries as wrong until they prove right, unless too many of all users were wrong within an hour.
+    pub(crate) fn charge_breaker(&self, tries: usize, now: u64) -> Result<(), EngineError> {
+        let charged = {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.charge(count(tries), self.most_failures, now).map_err(|_| failures.count(now))
+        };
+        let Err(failures) = charged else {
+            self.told.store(false, Ordering::SeqCst);
+            return Ok(());
+        };
+        if !self.told.swap(true, Ordering::SeqCst) {
+            tracing::error!(
+                "{failures} codes of all users were wrong within an hour: no code is looked at until it is less"
+            );
+            let ledger = self.ledger()?;
+            if let Err((error, _)) = Receipt::issue(state::stop(failures, now), |batch| ledger.commit(batch))
+            {
+                return Err(error.into());
+            }
+        }
+        Err(EngineError::Stopped)
+    }
+
+    /// Takes back tries that were right, or were not charged after all.
+    pub(crate) fn take_back(&self, tries: usize) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).take_back(count(tries));
     }
 
     /// Randomness from inside for the signatures of one transaction.
@@ -186,9 +294,9 @@ impl Engine {
         Ok(entropy)
     }
 
-    /// The wall clock alone: there is no sealed time yet to hold it against.
-    pub(crate) fn wall_time(&self) -> u64 {
-        self.clock.read().wall
+    /// Both clocks as they are: there is no sealed time yet to hold them against.
+    pub(crate) fn first_reading(&self) -> Believed {
+        Believed::new(self.clock.boot_id(), self.clock.read())
     }
 
     pub(crate) fn ledger(&self) -> Result<&dyn Ledger, EngineError> {
@@ -209,6 +317,13 @@ impl Engine {
                 self.closed.write().unwrap_or_else(PoisonError::into_inner).push(closed);
             }
         }
+        let clock: Option<Versioned<ClockRecord>> = read(ledger.as_ref(), RecordKey::single(Kind::Clock))?;
+        *self.believed.lock().unwrap_or_else(PoisonError::into_inner) = clock
+            .map(|clock| clock.value.believed)
+            .filter(|believed| believed.holds_in(self.clock.boot_id()));
+        let epoch: Option<Versioned<Epoch>> = read(ledger.as_ref(), RecordKey::single(Kind::Epoch))?;
+        self.epoch.get_or_init(|| epoch.map_or(Epoch::default(), |epoch| epoch.value));
+        *self.failures.lock().unwrap_or_else(PoisonError::into_inner) = ledger.failures();
         // Only initialisation and opening come here, each once.
         self.ledger.set(ledger).map_err(|_| EngineError::AlreadyInitialised)
     }
@@ -308,6 +423,9 @@ pub enum EngineError {
     /// The user is locked or must wait.
     #[error("the user is locked or must wait: the code was not looked at")]
     Locked,
+    /// Too many codes of all users were wrong.
+    #[error("too many codes of all users were wrong within an hour: the code was not looked at")]
+    Stopped,
     /// The clock cannot be believed.
     #[error(transparent)]
     Clock(#[from] ClockError),
@@ -384,6 +502,10 @@ pub enum EngineError {
     /// A policy that is none.
     #[error("the policy is not valid: {0}")]
     PolicyDocument(#[from] PolicyError),
+}
+
+fn count(tries: usize) -> u32 {
+    u32::try_from(tries).unwrap_or(u32::MAX)
 }
 
 fn read<T: Stored>(ledger: &dyn Ledger, place: RecordKey) -> Result<Option<Versioned<T>>, EngineError> {

@@ -10,6 +10,8 @@
 
 use std::collections::HashSet;
 
+use zeroize::Zeroizing;
+
 use crate::engine::{Engine, EngineError, Held, WalletId};
 use crate::kernel::anchor::StateError;
 use crate::kernel::approval::Approval;
@@ -38,15 +40,15 @@ impl Engine {
         let keys = wallet.keys().ok_or_else(|| EngineError::NotRegistered(wallet.label().into()))?;
         let (now, entropy) = (self.now()?, self.entropy()?);
         let psbt = self.check(id, &wallet, keys.watch(), psbt)?;
-        let charged = self.charge(approvals, wallet.users(), Purpose::Sign, now)?;
+        let charged = self.charge(approvals, wallet.users(), Purpose::Sign(&psbt), now)?;
         let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
         let approved = match wallet.policy().judge(psbt, matched) {
             Verdict::Approved(approved) => approved,
             Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
         };
-        let consumed = self.commit(id, version, approved, now)?;
+        let consumed = self.commit(id, version, approved, &entropy, now)?;
         let authorization = Authorization::new(consumed)?;
-        Ok(signer::sign(authorization, keys, &entropy, &self.secp)?)
+        Ok(signer::sign(authorization, keys, &self.secp)?)
     }
 
     /// Checks a code of `user` for its own sake: confirms an enrolment, and spends the step like a signature does.
@@ -84,9 +86,25 @@ impl Engine {
     /// Charges one try to whoever each approval names, if `eligible`, and to nobody otherwise.
     fn charge(
         &self,
+        approvals: Vec<Approval>,
+        eligible: &[String],
+        purpose: Purpose<'_>,
+        now: u64,
+    ) -> Result<Receipt<Charged>, EngineError> {
+        let tries = approvals.len();
+        self.charge_breaker(tries, now)?;
+        let charged = self.charge_users(approvals, eligible, purpose, now);
+        if matches!(charged, Err(EngineError::Locked)) {
+            self.take_back(tries);
+        }
+        charged
+    }
+
+    fn charge_users(
+        &self,
         mut approvals: Vec<Approval>,
         eligible: &[String],
-        purpose: Purpose,
+        purpose: Purpose<'_>,
         now: u64,
     ) -> Result<Receipt<Charged>, EngineError> {
         let ledger = self.ledger()?;
@@ -95,7 +113,8 @@ impl Engine {
                 .into_iter()
                 .map(|approval| self.claim(approval, eligible))
                 .collect::<Result<_, _>>()?;
-            let change = state::charge(claims, purpose, now).map_err(|_| EngineError::Locked)?;
+            let change =
+                state::charge(claims, purpose, self.epoch(), now).map_err(|_| EngineError::Locked)?;
             match Receipt::issue(change, |batch| ledger.commit(batch)) {
                 Ok(receipt) => return Ok(receipt),
                 // Another try of the same user was charged meanwhile: it counts for this one.
@@ -131,6 +150,7 @@ impl Engine {
         id: &WalletId,
         judged_by: u64,
         approved: Approved,
+        entropy: &Zeroizing<[u8; 32]>,
         now: u64,
     ) -> Result<Receipt<Consumed>, EngineError> {
         let ledger = self.ledger()?;
@@ -143,9 +163,17 @@ impl Engine {
             if wallet.version != judged_by {
                 return Err(EngineError::WalletChanged(wallet.value.label));
             }
-            let change = state::consume(approved, &users, &state, now).map_err(|_| EngineError::Code)?;
-            match Receipt::issue(change, |batch| ledger.commit(batch)) {
-                Ok(receipt) => return Ok(receipt),
+            let tries = users.len();
+            let change = if approved.matched().repeats() {
+                state::repeat(approved, &users, &state, now)
+            } else {
+                state::consume(approved, &users, &state, entropy, now)
+            };
+            match Receipt::issue(change.map_err(|_| EngineError::Code)?, |batch| ledger.commit(batch)) {
+                Ok(receipt) => {
+                    self.take_back(tries);
+                    return Ok(receipt);
+                }
                 // The wallet signed for somebody else, or the user tried another code: whether the step is still
                 // unspent is decided anew.
                 Err((LedgerError::Conflict, change)) => approved = change.withdraw(),
@@ -172,7 +200,10 @@ impl Engine {
         loop {
             let change = transition(&self.records_of(matched)?).map_err(|_| EngineError::Code)?;
             match Receipt::issue(change, |batch| ledger.commit(batch)) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.take_back(matched.users().count());
+                    return Ok(());
+                }
                 Err((LedgerError::Conflict, _)) => {}
                 Err((error, _)) => return Err(error.into()),
             }

@@ -5,7 +5,8 @@
 use zeroize::Zeroizing;
 
 use crate::kernel::anchor::StateError;
-use crate::kernel::clock::Reading;
+use crate::kernel::clock::{BootId, Reading};
+use crate::kernel::failures::Failures;
 use crate::kernel::receipt::Batch;
 use crate::kernel::seal::{Kind, RecordKey, StoreId};
 
@@ -13,6 +14,9 @@ use crate::kernel::seal::{Kind, RecordKey, StoreId};
 pub trait Clock: Send + Sync {
     /// Both clocks, read together.
     fn read(&self) -> Reading;
+
+    /// The run of the machine, zero where it cannot be told.
+    fn boot_id(&self) -> BootId;
 }
 
 /// Makes secrets.
@@ -26,17 +30,20 @@ pub type Plain = (u64, Zeroizing<Vec<u8>>);
 
 /// Holds the records: sealed, chained and anchored.
 pub trait Ledger: Send + Sync {
-    /// Reads the newest version of a record.
+    /// Reads the newest version of a record: it may wait to become durable. Whatever is decided on it becomes so after it.
     fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError>;
 
     /// The places of all records of a kind.
     fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError>;
 
-    /// Writes all of a batch or nothing. `Ok` means durable and anchored.
+    /// Writes all of a batch or nothing. `Ok` means durable and anchored, and so is all that reading had shown before.
     fn commit(&self, batch: &Batch) -> Result<(), LedgerError>;
 
     /// The newest time of any record, Unix seconds.
     fn high_water(&self) -> u64;
+
+    /// The tries of the last hour that were charged and not right, as the audit chain tells.
+    fn failures(&self) -> Failures;
 }
 
 /// Finds the ledger, or makes it.

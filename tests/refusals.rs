@@ -871,10 +871,11 @@ fn is_wrong_code(answer: &Result<Vec<u8>, EngineError>) -> bool {
 fn otp_replay() {
     let scene = Scene::new(UNLIMITED);
     let (bench, psbt) = (&scene.bench, scene.psbt(1).serialize());
+    let other = scene.psbt(2).serialize();
     let before = scene.alice.generate(bench.clock.now() - 30).to_string();
     let code = bench.code(&scene.alice);
     bench.sign(&scene.id, "alice", &code, &psbt).expect("signs");
-    assert!(is_wrong_code(&bench.sign(&scene.id, "alice", &code, &psbt)), "the same step");
+    assert!(is_wrong_code(&bench.sign(&scene.id, "alice", &code, &other)), "the same step");
     assert!(is_wrong_code(&bench.sign(&scene.id, "alice", &before, &psbt)), "an older step");
     let next = scene.alice.generate(bench.clock.now() + 30).to_string();
     bench.sign(&scene.id, "alice", &next, &psbt).expect("a later step");
@@ -953,7 +954,7 @@ fn otp_missing_object() {
     let id = bench.wallet("two", &["alice", "newcomer"], UNLIMITED);
     let two = bench.psbt(&id, 1).serialize();
     let nobodies = || {
-        let charged = |event: &&Event| matches!(event, Event::CodeCharged(names) if names.is_empty());
+        let charged = |event: &&Event| matches!(event, Event::Charged { users, .. } if users.is_empty());
         bench.ledger.state().events.iter().filter(charged).count()
     };
 
@@ -978,9 +979,9 @@ fn otp_missing_object() {
     assert_eq!(nobodies(), 5);
     // A record that opens and is of another kind, of another format, or of nothing.
     let of_wallet = bench.ledger.state().records[&RecordKey { kind: Kind::Wallet, id }].1.clone();
-    let mut of_format_2 = kept.1.clone();
-    of_format_2[0] = 2;
-    for (tries, plaintext) in (6..).zip([of_wallet, of_format_2, zeroize::Zeroizing::new(vec![])]) {
+    let mut of_format_3 = kept.1.clone();
+    of_format_3[0] = 3;
+    for (tries, plaintext) in (6..).zip([of_wallet, of_format_3, zeroize::Zeroizing::new(vec![])]) {
         bench.ledger.state().records.insert(place, (kept.0, plaintext));
         assert!(is_wrong_code(&scene.sign(&psbt)), "unreadable");
         assert_eq!(nobodies(), tries);
@@ -1000,7 +1001,7 @@ fn otp_guess_the_try_is_charged_before_the_comparison() {
     scene.sign(&psbt).expect("it is not spent");
     let events: Vec<Event> = scene.bench.ledger.state().events.iter().rev().take(2).cloned().collect();
     assert!(
-        matches!(&events[..], [Event::Countersigned { .. }, Event::CodeCharged(names)] if names == &["alice"])
+        matches!(&events[..], [Event::Countersigned { .. }, Event::Charged { users, .. }] if users == &["alice"])
     );
 }
 
@@ -1013,7 +1014,7 @@ fn otp_guess_a_wrong_code_is_charged_and_writes_nothing_else() {
     let before = scene.bench.ledger.state().events.len();
     assert!(is_wrong_code(&scene.bench.sign(&scene.id, "alice", wrong, &psbt)));
     let events = scene.bench.ledger.state().events[before..].to_vec();
-    assert!(matches!(&events[..], [Event::CodeCharged(names)] if names == &["alice"]));
+    assert!(matches!(&events[..], [Event::Charged { users, .. }] if users == &["alice"]));
     // Were it not charged first, a plug pulled in time would make guessing free.
     scene.bench.ledger.state().fail_at = Some(0);
     let answer = scene.bench.sign(&scene.id, "alice", wrong, &psbt);
@@ -1039,7 +1040,7 @@ fn otp_guess_three_in_a_row_must_wait_and_a_right_code_is_not_looked_at_meanwhil
 #[test]
 fn crash_between_charge_and_commit_leaves_the_try_charged_and_the_code_unspent() {
     let scene = Scene::new(UNLIMITED);
-    let psbt = scene.psbt(1).serialize();
+    let (psbt, other) = (scene.psbt(1).serialize(), scene.psbt(2).serialize());
     let code = scene.bench.code(&scene.alice);
     scene.bench.ledger.state().fail_at = Some(1);
     assert!(matches!(scene.sign(&psbt), Err(EngineError::Ledger(_))), "no signature without the commit");
@@ -1048,7 +1049,7 @@ fn crash_between_charge_and_commit_leaves_the_try_charged_and_the_code_unspent()
     assert_eq!(bench.failures("alice"), 1, "the try stays charged");
     bench.sign(&id, "alice", &code, &psbt).expect("the step was not spent");
     assert_eq!(bench.failures("alice"), 1, "and is not given back");
-    assert!(is_wrong_code(&bench.sign(&id, "alice", &code, &psbt)), "once");
+    assert!(is_wrong_code(&bench.sign(&id, "alice", &code, &other)), "once");
 }
 
 #[test]
@@ -1072,8 +1073,9 @@ fn several_codes_must_all_be_right_each_of_another_user() {
     assert!(is_wrong_code(&twice), "one user is not two");
     assert_eq!((bench.failures("alice"), bench.failures("bob")), (2, 1));
     let both = vec![approval("alice", &a), approval("bob", &b)];
-    bench.engine.countersign(&id, both, psbt.clone()).expect("both are right");
-    assert!(is_wrong_code(&bench.sign(&id, "bob", &b, &psbt)), "both are spent");
+    bench.engine.countersign(&id, both, psbt).expect("both are right");
+    let other = bench.psbt(&id, 2).serialize();
+    assert!(is_wrong_code(&bench.sign(&id, "bob", &b, &other)), "both are spent");
 }
 
 fn clock_error(answer: &Result<Vec<u8>, EngineError>) -> Option<ClockError> {

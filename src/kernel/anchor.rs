@@ -1,9 +1,10 @@
 //! The anchor: what the backing token remembers of the store, so that an older or another store is noticed.
 //!
 //! The token holds the newest link's sequence, head and set hash, with a MAC under the store's own key. A commit is
-//! written to the store first and anchored second, so that an honest store is at its anchor or one commit ahead of it.
+//! written to the store first and anchored second, batch by batch, so that an honest store is at its anchor or one batch
+//! ahead of it.
 
-use super::audit::{Head, Link};
+use super::audit::{ChainEnd, Head, Link};
 use super::seal::{DataKey, SetHash, StoreId};
 
 const MAGIC: &[u8; 8] = b"CSANCHOR";
@@ -78,12 +79,13 @@ impl Anchor {
 pub enum Opening {
     /// Store and anchor agree.
     Agree,
-    /// The last commit was written and not yet anchored: no answer left for it. The anchor moves up.
+    /// The last batch was written and not yet anchored: no answer left for it. The anchor moves up.
     RollForward,
 }
 
-/// Holds the newest link of a store, and the set hash computed over all its records, against the newest anchor.
-pub fn judge(newest: &Link, records: SetHash, anchor: &Anchor) -> Result<Opening, StateError> {
+/// Holds the end of a store's chain, and the set hash computed over all its records, against the newest anchor.
+pub fn judge(end: &ChainEnd, records: SetHash, anchor: &Anchor) -> Result<Opening, StateError> {
+    let newest = &end.newest;
     if records != newest.set {
         return Err(StateError::Records);
     }
@@ -91,7 +93,7 @@ pub fn judge(newest: &Link, records: SetHash, anchor: &Anchor) -> Result<Opening
     if here == *anchor {
         return Ok(Opening::Agree);
     }
-    if anchor.sequence.checked_add(1) == Some(here.sequence) && newest.previous == anchor.head {
+    if anchor.sequence.checked_add(1) == Some(newest.batch) && end.before_batch == anchor.head {
         return Ok(Opening::RollForward);
     }
     Err(match here.sequence.cmp(&anchor.sequence) {
@@ -161,7 +163,17 @@ mod tests {
             event: Event::Initialised,
             previous,
             set: SetHash::from_bytes([sequence as u8; 32]),
+            batch: sequence,
         }
+    }
+
+    fn end(newest: &Link, before_batch: Head) -> ChainEnd {
+        ChainEnd { newest: newest.clone(), head: newest.head(), before_batch }
+    }
+
+    /// The end of a chain whose newest link is a batch of its own.
+    fn alone(newest: &Link) -> ChainEnd {
+        end(newest, newest.previous)
     }
 
     #[test]
@@ -190,11 +202,15 @@ mod tests {
     }
 
     #[test]
-    fn a_store_at_its_anchor_or_one_commit_ahead_opens() {
+    fn a_store_at_its_anchor_or_one_batch_ahead_opens() {
         let first = link(3, Head([1; 32]));
         let second = link(4, first.head());
-        assert_eq!(judge(&first, first.set, &Anchor::of(&first)), Ok(Opening::Agree));
-        assert_eq!(judge(&second, second.set, &Anchor::of(&first)), Ok(Opening::RollForward));
+        assert_eq!(judge(&alone(&first), first.set, &Anchor::of(&first)), Ok(Opening::Agree));
+        assert_eq!(judge(&alone(&second), second.set, &Anchor::of(&first)), Ok(Opening::RollForward));
+        let third = Link { batch: 4, ..link(5, second.head()) };
+        let ahead = end(&third, first.head());
+        assert_eq!(judge(&ahead, third.set, &Anchor::of(&first)), Ok(Opening::RollForward));
+        assert_eq!(judge(&ahead, third.set, &Anchor::of(&third)), Ok(Opening::Agree));
     }
 
     #[test]
@@ -203,24 +219,26 @@ mod tests {
         let second = link(4, first.head());
         let third = link(5, second.head());
         let fork = link(4, Head([2; 32]));
-        assert_eq!(
-            judge(&first, first.set, &Anchor::of(&second)),
-            Err(StateError::Older { store: 3, anchor: 4 })
-        );
-        assert_eq!(
-            judge(&third, third.set, &Anchor::of(&first)),
-            Err(StateError::Ahead { store: 5, anchor: 3 })
-        );
-        assert_eq!(
-            judge(&fork, fork.set, &Anchor::of(&first)),
-            Err(StateError::Ahead { store: 4, anchor: 3 })
-        );
-        assert_eq!(judge(&fork, fork.set, &Anchor::of(&second)), Err(StateError::Forked(4)));
+        let judge = |newest: &Link, anchor: &Link| judge(&alone(newest), newest.set, &Anchor::of(anchor));
+        assert_eq!(judge(&first, &second), Err(StateError::Older { store: 3, anchor: 4 }));
+        assert_eq!(judge(&third, &first), Err(StateError::Ahead { store: 5, anchor: 3 }), "two batches");
+        assert_eq!(judge(&fork, &first), Err(StateError::Ahead { store: 4, anchor: 3 }));
+        assert_eq!(judge(&fork, &second), Err(StateError::Forked(4)));
+    }
+
+    #[test]
+    fn state_rollback_an_anchor_amid_a_batch_is_refused() {
+        let first = link(3, Head([1; 32]));
+        let second = link(4, first.head());
+        let third = Link { batch: 4, ..link(5, second.head()) };
+        let ahead = end(&third, first.head());
+        let refused = Err(StateError::Ahead { store: 5, anchor: 4 });
+        assert_eq!(judge(&ahead, third.set, &Anchor::of(&second)), refused);
     }
 
     #[test]
     fn state_swap_records_that_are_not_the_newest_links_are_refused() {
         let first = link(3, Head([1; 32]));
-        assert_eq!(judge(&first, SetHash::default(), &Anchor::of(&first)), Err(StateError::Records));
+        assert_eq!(judge(&alone(&first), SetHash::default(), &Anchor::of(&first)), Err(StateError::Records));
     }
 }

@@ -1,10 +1,19 @@
 //! Whether the clock can be believed.
 //!
 //! A clock that goes back makes old codes live again; one that jumps ahead makes limits and waits expire. The wall clock
-//! is held against the newest sealed time and against a clock that nobody sets.
+//! is held against the newest sealed time and against a clock that nobody sets: what both said once in this run of the
+//! machine is sealed, so that closing and opening the module in between changes nothing.
 
-/// Seconds by which the wall clock may differ: what time synchronisation corrects without anybody noticing.
+use serde::{Deserialize, Serialize};
+
+/// Seconds by which the wall clock may differ in one run of the machine: what time synchronisation corrects without anybody
+/// noticing.
 pub const TOLERANCE: u64 = 5;
+/// Seconds by which the security officer's time may differ from the wall clock: it is typed.
+pub const TYPED_TOLERANCE: u64 = 120;
+
+/// Names one run of the machine; zero where the system does not say.
+pub type BootId = [u8; 16];
 
 /// Two clocks, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +24,39 @@ pub struct Reading {
     pub boot: u64,
 }
 
+/// What both clocks said when the wall clock was believed, and in which run of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Believed {
+    /// The run of the machine.
+    pub boot_id: BootId,
+    /// Unix time in seconds.
+    pub wall: u64,
+    /// Seconds since the machine started.
+    pub boot: u64,
+}
+
+impl Believed {
+    /// Believes a reading.
+    pub fn new(boot_id: BootId, reading: Reading) -> Believed {
+        Believed { boot_id, wall: reading.wall, boot: reading.boot }
+    }
+
+    /// Whether the clock that nobody sets is still the same one.
+    pub fn holds_in(&self, boot_id: BootId) -> bool {
+        self.boot_id == boot_id && boot_id != BootId::default()
+    }
+
+    /// What the wall clock should say.
+    fn expects(&self, boot: u64) -> u64 {
+        self.wall.saturating_add(boot).saturating_sub(self.boot)
+    }
+
+    /// Seconds by which the wall clock of `now` is ahead of what was to be expected.
+    pub fn moved(&self, now: Reading) -> i64 {
+        i64::try_from(i128::from(now.wall) - i128::from(self.expects(now.boot))).unwrap_or(i64::MAX)
+    }
+}
+
 /// Why the clock is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClockError {
@@ -22,18 +64,19 @@ pub enum ClockError {
     #[error("the clock is {0} s behind the newest record: set it right")]
     Back(u64),
     /// The wall clock moved by another amount than the machine's own.
-    #[error("the clock jumped by {0} s since it was last read: set it right and open the module again")]
+    #[error(
+        "the clock jumped by {0} s while the machine ran: set it right, or have the security officer take it as it is (countersign clock set)"
+    )]
     Jump(u64),
 }
 
-/// The time that counts: never before `high_water`, the newest sealed time. `last` is the reading believed before.
-pub fn judge(now: Reading, last: Reading, high_water: u64) -> Result<u64, ClockError> {
+/// The time that counts: never before `high_water`, the newest sealed time.
+pub fn judge(now: Reading, believed: Believed, high_water: u64) -> Result<u64, ClockError> {
     let behind = high_water.saturating_sub(now.wall);
     if behind > TOLERANCE {
         return Err(ClockError::Back(behind));
     }
-    let expected = last.wall.saturating_add(now.boot.saturating_sub(last.boot));
-    let jump = now.wall.abs_diff(expected);
+    let jump = now.wall.abs_diff(believed.expects(now.boot));
     if jump > TOLERANCE {
         return Err(ClockError::Jump(jump));
     }
@@ -44,7 +87,7 @@ pub fn judge(now: Reading, last: Reading, high_water: u64) -> Result<u64, ClockE
 mod tests {
     use super::*;
 
-    const LAST: Reading = Reading { wall: 1_000_000, boot: 500 };
+    const LAST: Believed = Believed { boot_id: [1; 16], wall: 1_000_000, boot: 500 };
 
     fn at(wall: u64, boot: u64) -> Result<u64, ClockError> {
         judge(Reading { wall, boot }, LAST, 1_000_000)
@@ -69,5 +112,25 @@ mod tests {
         assert_eq!(at(1_000_030, 500), Err(ClockError::Jump(30)));
         assert_eq!(at(1_086_400, 500), Err(ClockError::Jump(86_400)));
         assert_eq!(at(1_000_000, 560), Err(ClockError::Jump(60)), "a frozen wall clock");
+    }
+
+    #[test]
+    fn clock_jump_many_small_steps_are_one_large_one() {
+        // Each is within the tolerance of the one before.
+        assert_eq!(at(1_000_104, 600), Ok(1_000_104));
+        assert_eq!(at(1_000_208, 700), Err(ClockError::Jump(8)));
+    }
+
+    #[test]
+    fn what_was_believed_holds_for_one_run_of_a_machine_that_names_its_runs() {
+        assert!(LAST.holds_in([1; 16]));
+        assert!(!LAST.holds_in([2; 16]));
+        assert!(!Believed { boot_id: [0; 16], ..LAST }.holds_in([0; 16]), "a system that does not say");
+    }
+
+    #[test]
+    fn a_move_is_told_with_its_direction() {
+        assert_eq!(LAST.moved(Reading { wall: 1_000_160, boot: 560 }), 100);
+        assert_eq!(LAST.moved(Reading { wall: 999_960, boot: 560 }), -100);
     }
 }

@@ -10,6 +10,7 @@ pub mod anchor;
 pub mod approval;
 pub mod audit;
 pub mod clock;
+pub mod failures;
 pub mod otp;
 pub mod pin;
 pub mod policy;

@@ -4,7 +4,8 @@
 //! - O1. A code is only compared after its try is durably charged: [`verify`] eats the receipt.
 //! - O2. Every step of the window is computed and compared, for every claim, whoever the user is, so that the time
 //!   taken says nothing about which code was near or whether the user exists.
-//! - O3. Only a step later than the last one spent matches (RFC 6238 section 5.2: a code is accepted once).
+//! - O3. Only a step later than the last one spent matches (RFC 6238 section 5.2: a code is accepted once), or that one
+//!   again for the very transaction it was spent on: who lost the answer gets it once more, and nothing else.
 
 use core::fmt::Write as _;
 
@@ -112,6 +113,8 @@ pub struct MatchedStep {
     pub(in crate::kernel) user: String,
     pub(in crate::kernel) step: u64,
     pub(in crate::kernel) charged_at: u64,
+    /// Whether it is the step spent last, tried again on what it was spent on.
+    pub(in crate::kernel) repeats: bool,
 }
 
 /// All codes of one approval were right. Not yet spent: see [`super::state`].
@@ -135,6 +138,11 @@ impl Matched {
         self.steps.iter().map(|step| step.user.as_str())
     }
 
+    /// Whether they are codes that were spent on this transaction before.
+    pub fn repeats(&self) -> bool {
+        self.steps.iter().all(|step| step.repeats)
+    }
+
     pub(in crate::kernel) fn steps(&self) -> &[MatchedStep] {
         &self.steps
     }
@@ -147,19 +155,34 @@ pub struct Mismatch;
 /// Compares every code of a charged approval at `now` (Unix seconds).
 pub fn verify(charged: Receipt<Charged>, now: u64) -> Result<Matched, Mismatch> {
     let charged = charged.into_evidence();
-    let mut all = Choice::from(1);
+    // All codes are new, or all are spent on this transaction.
+    let (mut all_new, mut all_repeat) = (Choice::from(1), Choice::from(1));
     let mut steps = Vec::with_capacity(charged.claims.len());
     for claim in &charged.claims {
         let decoy = OtpKey::decoy();
-        let (key, last_step, user) = match &claim.user {
-            Some(user) => (&user.otp, user.last_step, user.name.clone()),
-            None => (&decoy, None, String::new()),
+        let (key, last_step, repeatable, user) = match &claim.user {
+            Some(user) => (&user.otp, user.last_step, user.repeatable, user.name.clone()),
+            None => (&decoy, None, None, String::new()),
         };
-        let (found, step) = match_step(key, claim.approval.code().padded(), last_step, now);
-        all &= found & Choice::from(u8::from(claim.user.is_some()));
-        steps.push(MatchedStep { user, step, charged_at: charged.at });
+        let code = claim.approval.code().padded();
+        let known = Choice::from(u8::from(claim.user.is_some()));
+        let (found, step) = match_step(key, code, last_step, now);
+        let repeats = is_code_of(key, repeatable, code) & known;
+        all_new &= found & known;
+        all_repeat &= repeats;
+        let step = u64::conditional_select(&step, &repeatable.unwrap_or(0), repeats);
+        steps.push(MatchedStep { user, step, charged_at: charged.at, repeats: bool::from(repeats) });
     }
-    if bool::from(all) && !steps.is_empty() { Ok(Matched { steps }) } else { Err(Mismatch) }
+    let right = !steps.is_empty() && bool::from(all_new | all_repeat);
+    // Some new, some not, is neither: a code that repeats is spent.
+    let mixed = steps.iter().any(|step| step.repeats) && !bool::from(all_repeat);
+    if right && !mixed { Ok(Matched { steps }) } else { Err(Mismatch) }
+}
+
+/// Whether `code` is that of `step`; computed also where there is none.
+fn is_code_of(key: &OtpKey, step: Option<u64>, code: &[u8; 8]) -> Choice {
+    let expected = padded_code(&key.totp(), step.unwrap_or(0).saturating_mul(key.period));
+    expected.ct_eq(code) & Choice::from(u8::from(step.is_some()))
 }
 
 /// Whether `code` is that of a live step after `last_step`, and of which (the latest, should two collide).

@@ -43,6 +43,10 @@ pub enum Kind {
     Nobody = 5,
     /// One link of the audit chain.
     Link = 6,
+    /// How often the store was restored, and when last.
+    Epoch = 7,
+    /// What the wall clock is held against.
+    Clock = 8,
 }
 
 impl Kind {
@@ -55,6 +59,8 @@ impl Kind {
             4 => Kind::WalletState,
             5 => Kind::Nobody,
             6 => Kind::Link,
+            7 => Kind::Epoch,
+            8 => Kind::Clock,
             _ => return None,
         })
     }
@@ -101,13 +107,18 @@ impl RecordKey {
 /// The store's data key, as unwrapped by the backing token, with the keys derived from it.
 pub struct DataKey {
     store: StoreId,
-    key: Zeroizing<[u8; 32]>,
+    /// HMAC under the data key itself, from which the sub-keys come; and under two of them, that every record needs.
+    sub_keys: Hmac<Sha256>,
+    elements: Hmac<Sha256>,
+    anchors: Hmac<Sha256>,
 }
 
 impl DataKey {
     /// Takes the unwrapped key of store `store`.
     pub fn new(store: StoreId, key: Zeroizing<[u8; 32]>) -> DataKey {
-        DataKey { store, key }
+        let sub_keys = mac(&key);
+        let of = |label| mac(&sub_key(sub_keys.clone(), label, &store, &[]));
+        DataKey { store, elements: of(LABEL_SET_KEY), anchors: of(LABEL_ANCHOR_KEY), sub_keys }
     }
 
     /// The additional data under which the backing token wraps the data key of `store`.
@@ -156,7 +167,8 @@ impl DataKey {
     /// The element of the [`SetHash`] for one sealed record.
     pub fn element(&self, place: &RecordKey, version: u64, sealed: &[u8]) -> SetHash {
         let mac = self
-            .derive(LABEL_SET_KEY, &[])
+            .elements
+            .clone()
             .chain_update(place.encode())
             .chain_update(version.to_be_bytes())
             .chain_update(Sha256::digest(sealed))
@@ -167,35 +179,27 @@ impl DataKey {
 
     /// The MAC that binds an anchor to this store.
     pub fn anchor_mac(&self, anchor: &[u8]) -> [u8; 32] {
-        self.derive(LABEL_ANCHOR_KEY, &[]).chain_update(anchor).finalize().into_bytes().into()
+        self.anchors.clone().chain_update(anchor).finalize().into_bytes().into()
     }
 
     fn cipher(&self, place: &RecordKey) -> Aes256Gcm {
-        let key = Zeroizing::new(<[u8; 32]>::from(
-            self.mac(&self.key[..], LABEL_RECORD_KEY, &place.encode()).finalize().into_bytes(),
-        ));
+        let key = sub_key(self.sub_keys.clone(), LABEL_RECORD_KEY, &self.store, &place.encode());
         Aes256Gcm::new(&(*key).into())
-    }
-
-    /// A MAC under the sub-key of `label`.
-    fn derive(&self, label: &[u8], context: &[u8]) -> Hmac<Sha256> {
-        let sub_key =
-            Zeroizing::new(<[u8; 32]>::from(self.mac(&self.key[..], label, context).finalize().into_bytes()));
-        Hmac::new_from_slice(&sub_key[..]).expect("HMAC takes a key of any length")
-    }
-
-    fn mac(&self, key: &[u8], label: &[u8], context: &[u8]) -> Hmac<Sha256> {
-        Hmac::<Sha256>::new_from_slice(key)
-            .expect("HMAC takes a key of any length")
-            .chain_update(label)
-            .chain_update([0])
-            .chain_update(self.store)
-            .chain_update(context)
     }
 
     fn context(&self, place: &RecordKey, version: u64) -> Vec<u8> {
         [LABEL_RECORD, b"\0", &self.store, &place.encode(), &version.to_be_bytes()].concat()
     }
+}
+
+fn mac(key: &[u8; 32]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+/// The sub-key of `label` for `context`, by HMAC under the data key.
+fn sub_key(data_key: Hmac<Sha256>, label: &[u8], store: &StoreId, context: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mac = data_key.chain_update(label).chain_update([0]).chain_update(store).chain_update(context);
+    Zeroizing::new(mac.finalize().into_bytes().into())
 }
 
 /// A hash over a set of sealed records, kept up by adding and taking away one element.

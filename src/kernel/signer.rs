@@ -4,8 +4,8 @@
 //! Invariants:
 //! - G1. The signer takes an [`Authorization`], and there is one way to one: a receipt for consumed codes. Signing
 //!   without a consumed code does not compile.
-//! - G2. No caller has a say in a nonce. ECDSA: RFC 6979, low-R by its counter, so that the same transaction gets the same
-//!   signatures. Schnorr: BIP 340 with auxiliary randomness from inside.
+//! - G2. No caller has a say in a nonce. ECDSA: RFC 6979, low-R by its counter. Schnorr: BIP 340 with auxiliary randomness
+//!   from inside, that is kept with the code: so an answer that is asked for again has the same signatures.
 //! - G3. Each signature is verified under the key that was proved before it leaves: a fault or a wrong key gives no
 //!   signature.
 //! - G4. Nothing is finalised: a signature is added to the PSBT, and the rest of it is left as it came.
@@ -14,7 +14,7 @@
 //! // Signing without an authorization.
 //! use countersign::kernel::{signer, wallet::WalletKeys};
 //! fn sign(wallet: &WalletKeys, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
-//!     let _ = signer::sign(wallet, &[0; 32], secp);
+//!     let _ = signer::sign(wallet, secp);
 //! }
 //! ```
 //!
@@ -22,8 +22,8 @@
 //! // Using one twice.
 //! use countersign::kernel::{signer, signer::Authorization, wallet::WalletKeys};
 //! fn sign(a: Authorization, wallet: &WalletKeys, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
-//!     let _ = signer::sign(a, wallet, &[0; 32], secp);
-//!     let _ = signer::sign(a, wallet, &[0; 32], secp);
+//!     let _ = signer::sign(a, wallet, secp);
+//!     let _ = signer::sign(a, wallet, secp);
 //! }
 //! ```
 //!
@@ -45,6 +45,7 @@ use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType}
 use bitcoin::taproot::{TapLeafHash, TapNodeHash};
 use bitcoin::{XOnlyPublicKey, ecdsa, taproot};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::psbt::{self, Layout, Pair, Parts};
 use super::receipt::Receipt;
@@ -67,6 +68,7 @@ pub struct Authorization {
     layout: Layout,
     script_id: [u8; 32],
     signings: Vec<Signing>,
+    entropy: Zeroizing<[u8; 32]>,
 }
 
 struct Signing {
@@ -86,8 +88,8 @@ enum Scheme {
 impl Authorization {
     /// The only maker.
     pub fn new(receipt: Receipt<Consumed>) -> Result<Authorization, SignerError> {
-        let Parts { bytes, layout, transaction, prevouts, script_id, ours } =
-            receipt.into_evidence().into_psbt().into_parts();
+        let (psbt, entropy) = receipt.into_evidence().into_parts();
+        let Parts { bytes, layout, transaction, prevouts, script_id, ours } = psbt.into_parts();
         // One cache: the hashes over all prevouts, sequences and outputs are computed once (BIP 143, BIP 341).
         let mut cache = SighashCache::new(&transaction);
         let mut signings = Vec::with_capacity(ours.len());
@@ -114,19 +116,17 @@ impl Authorization {
             let message = message.ok_or(SignerError::Sighash(index))?;
             signings.push(Signing { index, location: ours.location, key: ours.key, message, scheme });
         }
-        Ok(Authorization { psbt: bytes, layout, script_id, signings })
+        Ok(Authorization { psbt: bytes, layout, script_id, signings, entropy })
     }
 }
 
-/// Signs every input that is ours and gives the PSBT with our signatures added (BIP 174, BIP 371). `randomness` is fresh,
-/// from inside.
+/// Signs every input that is ours and gives the PSBT with our signatures added (BIP 174, BIP 371).
 pub fn sign(
     authorization: Authorization,
     wallet: &WalletKeys,
-    randomness: &[u8; 32],
     secp: &Secp256k1<All>,
 ) -> Result<Vec<u8>, SignerError> {
-    let Authorization { psbt, layout, script_id, signings } = authorization;
+    let Authorization { psbt, layout, script_id, signings, entropy } = authorization;
     if script_id != *wallet.watch().id() {
         return Err(SignerError::Wallet);
     }
@@ -138,10 +138,10 @@ pub fn sign(
             let pair = match &signing.scheme {
                 Scheme::Ecdsa => sign_ecdsa(signing, &secret, secp),
                 Scheme::KeyPath { merkle_root, sighash_type } => {
-                    sign_key_path(signing, *merkle_root, *sighash_type, &secret, randomness, secp)
+                    sign_key_path(signing, *merkle_root, *sighash_type, &secret, &entropy, secp)
                 }
                 Scheme::ScriptPath { leaf, sighash_type } => {
-                    sign_script_path(signing, leaf, *sighash_type, &secret, randomness, secp)
+                    sign_script_path(signing, leaf, *sighash_type, &secret, &entropy, secp)
                 }
             };
             pair.map(|pair| (signing.index, pair)).ok_or(SignerError::Fault(signing.index))
@@ -163,13 +163,13 @@ fn sign_key_path(
     merkle_root: Option<TapNodeHash>,
     sighash_type: TapSighashType,
     secret: &ErasedKey,
-    randomness: &[u8; 32],
+    entropy: &[u8; 32],
     secp: &Secp256k1<All>,
 ) -> Option<Pair> {
     let internal = ErasedPair(Keypair::from_secret_key(secp, &secret.0));
     let tweaked = ErasedPair(internal.0.tap_tweak(secp, merkle_root).to_keypair());
     let (output_key, _) = signing.key.x_only_public_key().0.tap_tweak(secp, merkle_root);
-    let signature = schnorr(signing, &tweaked, &output_key.to_x_only_public_key(), randomness, secp)?;
+    let signature = schnorr(signing, &tweaked, &output_key.to_x_only_public_key(), entropy, secp)?;
     let signature = taproot::Signature { signature, sighash_type };
     Some(Pair::new(IN_TAP_KEY_SIG, &[], &signature.to_vec()))
 }
@@ -179,12 +179,12 @@ fn sign_script_path(
     leaf: &TapLeafHash,
     sighash_type: TapSighashType,
     secret: &ErasedKey,
-    randomness: &[u8; 32],
+    entropy: &[u8; 32],
     secp: &Secp256k1<All>,
 ) -> Option<Pair> {
     let keypair = ErasedPair(Keypair::from_secret_key(secp, &secret.0));
     let key = signing.key.x_only_public_key().0;
-    let signature = schnorr(signing, &keypair, &key, randomness, secp)?;
+    let signature = schnorr(signing, &keypair, &key, entropy, secp)?;
     let signature = taproot::Signature { signature, sighash_type };
     Some(Pair::new(IN_TAP_SCRIPT_SIG, &[&key.serialize(), leaf.as_ref()], &signature.to_vec()))
 }
@@ -194,12 +194,12 @@ fn schnorr(
     signing: &Signing,
     keypair: &ErasedPair,
     key: &XOnlyPublicKey,
-    randomness: &[u8; 32],
+    entropy: &[u8; 32],
     secp: &Secp256k1<All>,
 ) -> Option<schnorr::Signature> {
     let aux = Sha256::new()
         .chain_update(AUX_DOMAIN)
-        .chain_update(randomness)
+        .chain_update(entropy)
         .chain_update((signing.index as u64).to_le_bytes())
         .finalize();
     let signature = secp.sign_schnorr_with_aux_rand(&signing.message, &keypair.0, &aux.into());

@@ -21,6 +21,7 @@ impl From<EngineError> for Rv {
         let rv = match &error {
             EngineError::Code => CKR_PIN_INCORRECT,
             EngineError::Locked => CKR_PIN_LOCKED,
+            EngineError::Stopped => CKR_PIN_LOCKED,
             EngineError::Policy(_) => CKR_COUNTERSIGN_POLICY,
             EngineError::Clock(_) => CKR_COUNTERSIGN_CLOCK,
             EngineError::Approval(_) => CKR_MECHANISM_PARAM_INVALID,

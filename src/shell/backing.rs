@@ -26,9 +26,17 @@ const APPLICATION: &[u8] = b"countersign";
 const IV_LEN: usize = 12;
 const TAG_BITS: u64 = 128;
 
-/// The token, with one session that is logged in.
+/// The token, with sessions that are logged in.
 pub struct Backing {
     session: Mutex<Session>,
+    /// The anchor has a session of its own: who needs randomness does not wait for it.
+    anchor: Mutex<AnchorSession>,
+}
+
+struct AnchorSession {
+    session: Session,
+    /// The anchors that are there, once it is known.
+    known: Option<Vec<ObjectHandle>>,
 }
 
 impl Backing {
@@ -81,12 +89,25 @@ impl Backing {
                 return Err(BackingError(format!("token {:?} refuses the login: {error}", config.token)));
             }
         }
-        Ok(Backing { session: Mutex::new(session) })
+        // The login holds for all sessions (PKCS#11 v2.40 section 2.4).
+        let anchor = pkcs11
+            .open_rw_session(slot)
+            .map_err(|error| BackingError(format!("token {:?} opens no session: {error}", config.token)))?;
+        let anchor = Mutex::new(AnchorSession { session: anchor, known: None });
+        Ok(Backing { session: Mutex::new(session), anchor })
     }
 
     /// Fills `bytes` from the token's random source.
     pub fn random(&self, bytes: &mut [u8]) -> Result<(), BackingError> {
         self.session().generate_random_slice(bytes).map_err(failed("gives no randomness"))
+    }
+
+    fn anchor(&self) -> MutexGuard<'_, AnchorSession> {
+        self.anchor.lock().unwrap_or_else(|poisoned| {
+            let mut anchor = PoisonError::into_inner(poisoned);
+            anchor.known = None;
+            anchor
+        })
     }
 
     fn session(&self) -> MutexGuard<'_, Session> {
@@ -162,14 +183,18 @@ impl Sealer for Backing {
 
 impl AnchorSlots for Backing {
     fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
-        let session = self.session();
+        let AnchorSession { session, .. } = &*self.anchor();
         // An object that a crash left torn may not even be readable: it is no value, and is destroyed with the next one.
-        Ok(anchors(&session)?.into_iter().filter_map(|anchor| value(&session, anchor).ok()).collect())
+        Ok(anchors(session)?.into_iter().filter_map(|anchor| value(session, anchor).ok()).collect())
     }
 
     fn replace(&self, new: &[u8]) -> Result<(), BackingError> {
-        let session = self.session();
-        let old = anchors(&session)?;
+        let AnchorSession { session, known } = &mut *self.anchor();
+        // Taken: after a failure it is looked for anew.
+        let old = match known.take() {
+            Some(old) => old,
+            None => anchors(session)?,
+        };
         let template = [
             Attribute::Class(ObjectClass::DATA),
             Attribute::Token(true),
@@ -180,12 +205,13 @@ impl AnchorSlots for Backing {
             Attribute::Value(new.to_vec()),
         ];
         let created = session.create_object(&template).map_err(failed("does not keep the anchor"))?;
-        if value(&session, created)? != new {
+        if value(session, created)? != new {
             return Err(BackingError("the anchor does not read back as it was written".into()));
         }
         for anchor in old {
             session.destroy_object(anchor).map_err(failed("does not destroy the old anchor"))?;
         }
+        *known = Some(vec![created]);
         Ok(())
     }
 }

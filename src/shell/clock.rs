@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::kernel::clock::Reading;
+use crate::kernel::clock::{BootId, Reading};
 use crate::ports::Clock;
 
 /// `CLOCK_REALTIME`, and `CLOCK_BOOTTIME`, which goes on while the machine sleeps.
@@ -16,5 +16,17 @@ impl Clock for SystemClock {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let boot = u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or(0);
         Reading { wall, boot }
+    }
+
+    fn boot_id(&self) -> BootId {
+        // random(4): a UUID in text, new with every start of the system.
+        let uuid = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let mut id = BootId::default();
+        let digits = uuid.trim().replace('-', "");
+        match data_encoding::HEXLOWER_PERMISSIVE.decode(digits.as_bytes()) {
+            Ok(bytes) if bytes.len() == id.len() => id.copy_from_slice(&bytes),
+            _ => {}
+        }
+        id
     }
 }

@@ -1,5 +1,6 @@
 //! The store's file: SQLite, WAL, every commit synced. It holds sealed rows and understands none of them.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use crate::kernel::seal::{Kind, RecordKey, StoreId};
 use crate::ports::LedgerError;
 
-/// The format that this version writes and reads.
-const FORMAT: i64 = 1;
+/// The format that this version writes. It reads those from [`OLDEST_FORMAT`] on: the second one has links that share a
+/// batch, and more kinds of records.
+const FORMAT: i64 = 2;
+const OLDEST_FORMAT: i64 = 1;
 
 /// A sealed row.
 pub struct Row {
@@ -20,12 +23,13 @@ pub struct Row {
     pub sealed: Vec<u8>,
 }
 
-/// One row to write.
-pub struct RowWrite {
-    /// Where.
-    pub place: RecordKey,
-    /// The new row, or `None` to remove it.
-    pub row: Option<Row>,
+/// What one commit writes.
+#[derive(Default)]
+pub struct Pages {
+    /// The new rows by their places; `None` removes one.
+    pub rows: BTreeMap<RecordKey, Option<Row>>,
+    /// The new links: sequence and sealed bytes.
+    pub links: Vec<(u64, Vec<u8>)>,
 }
 
 /// What the store says of itself: in the clear, bound by the data key's wrapping.
@@ -76,20 +80,42 @@ impl Sqlite {
     /// Opens the file, which must be there.
     pub fn open(path: &Path) -> Result<Sqlite, LedgerError> {
         let sqlite = Sqlite::connect(path)?;
-        let found: i64 =
-            sqlite.run(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))?;
-        if found > FORMAT {
-            return Err(LedgerError::NewerFormat { store: path.display().to_string(), found, known: FORMAT });
-        }
-        if found < FORMAT {
-            return Err(sqlite.io("it is no store of ours: its format is not written".into()));
-        }
+        sqlite.check_format()?;
         sqlite.prepare()?;
         // A store that cannot be written is of no use: say so at opening, not at the first signature.
         sqlite.run(|connection| {
             connection.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; COMMIT"))
         })?;
         Ok(sqlite)
+    }
+
+    /// A second handle on an open file, that only reads.
+    pub fn reader(&self) -> Result<Sqlite, LedgerError> {
+        Sqlite::read_only(&self.path)
+    }
+
+    /// Opens the file, which must be there, to read it: also while an engine writes it.
+    pub fn read_only(path: &Path) -> Result<Sqlite, LedgerError> {
+        let sqlite = Sqlite::connect(path)?;
+        sqlite.check_format()?;
+        sqlite.run(|connection| connection.pragma_update(None, "query_only", true))?;
+        Ok(sqlite)
+    }
+
+    /// Reads all that follows from one state of the file, whatever is written meanwhile, until the handle is dropped.
+    pub fn hold_still(&self) -> Result<(), LedgerError> {
+        // A transaction sees the file as it is at its first read.
+        self.run(|connection| {
+            connection.execute_batch("BEGIN")?;
+            connection.query_row("SELECT count(*) FROM header", [], |_| Ok(()))
+        })
+    }
+
+    /// How many records there are.
+    pub fn records(&self) -> Result<usize, LedgerError> {
+        let count: i64 =
+            self.run(|connection| connection.query_row("SELECT count(*) FROM record", [], |row| row.get(0)))?;
+        Ok(usize::try_from(count).unwrap_or(0))
     }
 
     /// What the store says of itself.
@@ -150,11 +176,11 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Writes rows and a link, all or nothing; synced when it returns.
-    pub fn commit(&self, writes: &[RowWrite], sequence: u64, link: &[u8]) -> Result<(), LedgerError> {
+    /// Writes rows and links, all or nothing; synced when it returns.
+    pub fn commit(&self, pages: &Pages) -> Result<(), LedgerError> {
         self.run(|connection| {
             let transaction = connection.unchecked_transaction()?;
-            for RowWrite { place, row } in writes {
+            for (place, row) in &pages.rows {
                 match row {
                     Some(row) => transaction
                         .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4)")?
@@ -169,9 +195,11 @@ impl Sqlite {
                         .execute(params![place.kind as u8, &place.id[..]])?,
                 };
             }
-            transaction
-                .prepare_cached("INSERT INTO link VALUES (?1, ?2)")?
-                .execute(params![sequence.cast_signed(), link])?;
+            for (sequence, sealed) in &pages.links {
+                transaction
+                    .prepare_cached("INSERT INTO link VALUES (?1, ?2)")?
+                    .execute(params![sequence.cast_signed(), sealed])?;
+            }
             transaction.commit()
         })
     }
@@ -182,6 +210,19 @@ impl Sqlite {
         self.connection
             .close()
             .map_err(|(_, error)| LedgerError::Io { store: path, problem: error.to_string() })
+    }
+
+    fn check_format(&self) -> Result<(), LedgerError> {
+        let found: i64 =
+            self.run(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))?;
+        if found > FORMAT {
+            let store = self.path.display().to_string();
+            return Err(LedgerError::NewerFormat { store, found, known: FORMAT });
+        }
+        if found < OLDEST_FORMAT {
+            return Err(self.io("it is no store of ours: its format is not written".into()));
+        }
+        Ok(())
     }
 
     fn connect(path: &Path) -> Result<Sqlite, LedgerError> {

@@ -22,7 +22,8 @@ use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::anchor::StateError;
 use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::Event;
-use countersign::kernel::clock::Reading;
+use countersign::kernel::clock::{BootId, Reading};
+use countersign::kernel::failures::Failures;
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::{Batch, Content};
@@ -68,6 +69,11 @@ impl Bench {
     pub(crate) fn beside(&self) -> Bench {
         let (clock, ledger) = (self.clock.clone(), self.ledger.clone());
         Bench { engine: open(&clock, &ledger), clock, ledger, secp: Secp256k1::new() }
+    }
+
+    /// The same engine, that stops at so many wrong codes of all users in an hour.
+    pub(crate) fn stopping_at(self, failures_per_hour: u32) -> Bench {
+        Bench { engine: self.engine.stopping_at(failures_per_hour), ..self }
     }
 
     /// Enrols a user who has not confirmed.
@@ -232,34 +238,51 @@ pub(crate) fn good_psbt(wallet: &Wallet, inputs: u32, secp: &Secp256k1<bitcoin::
 
 /// A clock that goes on when it is told to.
 #[derive(Clone)]
-pub(crate) struct ManualClock(Arc<(AtomicU64, AtomicU64)>);
+pub(crate) struct ManualClock(Arc<Ticking>);
+
+struct Ticking {
+    wall: AtomicU64,
+    boot: AtomicU64,
+    boots: AtomicU64,
+}
 
 impl Default for ManualClock {
     fn default() -> ManualClock {
-        ManualClock(Arc::new((AtomicU64::new(START), AtomicU64::new(1_000))))
+        let at = |value| AtomicU64::new(value);
+        ManualClock(Arc::new(Ticking { wall: at(START), boot: at(1_000), boots: at(1) }))
     }
 }
 
 impl ManualClock {
     pub(crate) fn now(&self) -> u64 {
-        self.0.0.load(Ordering::Relaxed)
+        self.0.wall.load(Ordering::Relaxed)
     }
 
     /// Time passes.
     pub(crate) fn advance(&self, seconds: u64) {
-        self.0.0.fetch_add(seconds, Ordering::Relaxed);
-        self.0.1.fetch_add(seconds, Ordering::Relaxed);
+        self.0.wall.fetch_add(seconds, Ordering::Relaxed);
+        self.0.boot.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    /// The machine is started anew.
+    pub(crate) fn boot(&self) {
+        self.0.boot.store(3, Ordering::Relaxed);
+        self.0.boots.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Somebody sets the wall clock.
     pub(crate) fn set(&self, wall: u64) {
-        self.0.0.store(wall, Ordering::Relaxed);
+        self.0.wall.store(wall, Ordering::Relaxed);
     }
 }
 
 impl Clock for ManualClock {
     fn read(&self) -> Reading {
-        Reading { wall: self.now(), boot: self.0.1.load(Ordering::Relaxed) }
+        Reading { wall: self.now(), boot: self.0.boot.load(Ordering::Relaxed) }
+    }
+
+    fn boot_id(&self) -> BootId {
+        [self.0.boots.load(Ordering::Relaxed) as u8; 16]
     }
 }
 
@@ -286,6 +309,7 @@ pub(crate) struct MemoryState {
     pub(crate) meanwhile: Option<(usize, Box<dyn FnOnce() + Send>)>,
     commits: u64,
     time: u64,
+    failures: Failures,
 }
 
 impl MemoryLedger {
@@ -344,12 +368,17 @@ impl Ledger for MemoryLedger {
             };
         }
         state.events.push(batch.event.clone());
+        state.failures.replay(batch.time, &batch.event);
         state.time = state.time.max(batch.time);
         Ok(())
     }
 
     fn high_water(&self) -> u64 {
         self.state().time
+    }
+
+    fn failures(&self) -> Failures {
+        self.state().failures.clone()
     }
 }
 

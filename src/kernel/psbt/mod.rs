@@ -21,6 +21,8 @@ mod version_2;
 use std::collections::HashSet;
 
 use bitcoin::bip32::Fingerprint;
+use bitcoin::consensus::Encodable;
+use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::psbt::{Input, PsbtSighashType};
 use bitcoin::secp256k1::{All, Secp256k1};
 use bitcoin::sighash::EcdsaSighashType;
@@ -170,11 +172,28 @@ impl CheckedPsbt {
         self.reach
     }
 
+    /// Names what a signature of this wallet for this transaction means: the transaction, and every output that it spends,
+    /// whose amount and script not every signature hash covers.
+    pub fn digest(&self) -> Digest {
+        let mut hash = sha256::Hash::engine();
+        hash.input(b"countersign/transaction/v1\0");
+        hash.input(&self.script_id);
+        // Each encodes itself with its lengths.
+        self.transaction.consensus_encode(&mut hash).expect("a hash takes whatever is written");
+        for prevout in &self.prevouts {
+            prevout.consensus_encode(&mut hash).expect("a hash takes whatever is written");
+        }
+        sha256::Hash::from_engine(hash).to_byte_array()
+    }
+
     pub(in crate::kernel) fn into_parts(self) -> Parts {
         let CheckedPsbt { bytes, layout, transaction, prevouts, script_id, ours, .. } = self;
         Parts { bytes, layout, transaction, prevouts, script_id, ours }
     }
 }
+
+/// SHA-256 over a transaction of a wallet and the outputs that it spends.
+pub type Digest = [u8; 32];
 
 /// The transaction that a PSBT is about, unchecked: for a display that also shows what would be refused.
 pub fn transaction_of(bytes: &[u8]) -> Result<Transaction, PsbtError> {

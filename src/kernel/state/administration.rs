@@ -1,7 +1,10 @@
 //! The transitions of administration: PINs, users, wallets.
 
-use super::records::{NobodyRecord, Stored, TokenRecord, UserRecord, Versioned, WalletState};
+use super::records::{
+    ClockRecord, Epoch, NobodyRecord, Stored, TokenRecord, UserRecord, Versioned, WalletState,
+};
 use crate::kernel::audit::{Event, Role};
+use crate::kernel::clock::Believed;
 use crate::kernel::pin::PinRecord;
 use crate::kernel::receipt::{Batch, Change, Content, Receipt, Write};
 use crate::kernel::seal::{Kind, RecordKey};
@@ -84,15 +87,63 @@ pub fn set_user_pin(token: &Versioned<TokenRecord>, pin: PinRecord, now: u64) ->
 }
 
 /// The first batch of a store.
-pub fn initialise(token: &TokenRecord, now: u64) -> Change<Recorded> {
+pub fn initialise(token: &TokenRecord, believed: Believed) -> Change<Recorded> {
     let first = |kind, content| Write {
         place: RecordKey::single(kind),
         expected: None,
         content: Content::Put(content),
     };
-    let writes =
-        vec![first(Kind::Token, token.encode()), first(Kind::Nobody, NobodyRecord::default().encode())];
-    Change::new(Batch { writes, event: Event::Initialised, time: now }, Recorded)
+    let writes = vec![
+        first(Kind::Token, token.encode()),
+        first(Kind::Nobody, NobodyRecord::default().encode()),
+        first(Kind::Clock, ClockRecord { believed }.encode()),
+    ];
+    Change::new(Batch { writes, event: Event::Initialised, time: believed.wall }, Recorded)
+}
+
+/// Believes the wall clock from here on. `moved` is by how much it differs from the one believed before.
+pub fn take_clock(
+    old: Option<&Versioned<ClockRecord>>,
+    believed: Believed,
+    moved: Option<i64>,
+) -> Change<Recorded> {
+    let record = ClockRecord { believed };
+    let write = match old {
+        Some(old) => old.put(&record),
+        None => Write {
+            place: RecordKey::single(Kind::Clock),
+            expected: None,
+            content: Content::Put(record.encode()),
+        },
+    };
+    let event = Event::ClockTaken { moved };
+    Change::new(Batch { writes: vec![write], event, time: believed.wall }, Recorded)
+}
+
+/// Records that no code is looked at for the time being.
+pub fn stop(failures: u32, now: u64) -> Change<Recorded> {
+    Change::new(Batch { writes: vec![], event: Event::Stopped { failures }, time: now }, Recorded)
+}
+
+/// Takes a store that did not fit its anchor.
+pub fn restore(
+    old: Option<&Versioned<Epoch>>,
+    store: u64,
+    anchor: Option<u64>,
+    now: u64,
+) -> Change<Recorded> {
+    let number = old.map_or(0, |old| old.value.number).saturating_add(1);
+    let epoch = Epoch { number, at: now };
+    let write = match old {
+        Some(old) => old.put(&epoch),
+        None => Write {
+            place: RecordKey::single(Kind::Epoch),
+            expected: None,
+            content: Content::Put(epoch.encode()),
+        },
+    };
+    let event = Event::Restored { epoch: number, store, anchor };
+    Change::new(Batch { writes: vec![write], event, time: now }, Recorded)
 }
 
 /// Enrols a user. The place is that of its name: a second user of the same name cannot be written.

@@ -1,8 +1,10 @@
 //! What became of a user's codes: the step spent last, the tries charged, the waits and locks.
 
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::kernel::otp::MatchedStep;
+use crate::kernel::otp::{DRIFT_STEPS, MatchedStep};
+use crate::kernel::psbt::Digest;
 
 /// Wrong tries in a row from which on a user must wait before the next one.
 pub const BACK_OFF_FROM: u32 = 3;
@@ -17,8 +19,11 @@ pub const BUDGET: usize = 20;
 /// Seconds after which a wrong try leaves the budget: 30 days.
 pub const BUDGET_PERIOD: u64 = 30 * 24 * 3_600;
 
+/// Seconds in which a code may be tried again on the transaction that it was spent on: for who lost the answer.
+pub const RETRY_PERIOD: u64 = 120;
+
 /// What became of a user's codes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct CodeState {
     /// The last step spent.
     last_step: Option<u64>,
@@ -28,11 +33,54 @@ pub struct CodeState {
     not_before: u64,
     /// Unix times of the tries charged in the last 30 days and not right.
     charged: Vec<u64>,
+    /// What the last step was spent on, if on a signature.
+    signed: Option<Signed>,
+}
+
+/// A signature that a step was spent on.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub(super) struct Signed {
+    /// What was signed.
+    digest: Digest,
+    /// Unix time of the spending.
+    at: u64,
+    /// The randomness of its signatures: with the same, the same come again.
+    entropy: [u8; 32],
+}
+
+impl Signed {
+    /// What is kept of a signature.
+    pub(super) fn new(digest: Digest, at: u64, entropy: [u8; 32]) -> Signed {
+        Signed { digest, at, entropy }
+    }
+
+    /// The randomness of its signatures.
+    pub(super) fn entropy(&self) -> [u8; 32] {
+        self.entropy
+    }
+
+    fn may_be_repeated(&self, digest: &Digest, now: u64) -> bool {
+        self.digest == *digest && now < self.at.saturating_add(RETRY_PERIOD)
+    }
 }
 
 impl CodeState {
-    pub(super) fn last_step(&self) -> Option<u64> {
-        self.last_step
+    /// The state as the first format had it.
+    pub(super) fn upgrade(first: FirstFormat) -> CodeState {
+        let FirstFormat { last_step, in_row, not_before, charged } = first;
+        CodeState { last_step, in_row, not_before, charged, signed: None }
+    }
+
+    /// The last step that is spent, or has to be taken for spent since the store was restored.
+    pub(super) fn last_step(&self, restored: Option<u64>, period: u64) -> Option<u64> {
+        // Every step that was live then may have been used; two windows more, for clocks that differ.
+        let floor = restored.map(|at| at / period + 2 * (2 * DRIFT_STEPS + 1));
+        self.last_step.max(floor)
+    }
+
+    /// The step that was spent on this very digest, while it may be tried again.
+    pub(super) fn repeatable(&self, digest: &Digest, now: u64) -> Option<u64> {
+        self.signed.as_ref().filter(|signed| signed.may_be_repeated(digest, now)).and(self.last_step)
     }
 
     /// Whether no try is taken at `now`.
@@ -56,25 +104,57 @@ impl CodeState {
         let mut charged: Vec<u64> =
             self.charged.iter().copied().filter(|at| at.saturating_add(BUDGET_PERIOD) > now).collect();
         charged.push(now);
-        Ok(CodeState { last_step: self.last_step, in_row, not_before: now + wait, charged })
+        Ok(CodeState { in_row, not_before: now.saturating_add(wait), charged, ..self.clone() })
     }
 
-    /// Spends the matched step and takes back the charge it was tried under.
-    pub(super) fn spend(&self, matched: &MatchedStep) -> Result<CodeState, Spent> {
-        if self.last_step.is_some_and(|last| matched.step <= last) {
+    /// Spends the matched step, on a signature or on something else, and takes back the charge it was tried under.
+    pub(super) fn spend(&self, matched: &MatchedStep, signed: Option<Signed>) -> Result<CodeState, Spent> {
+        if matched.repeats || self.last_step.is_some_and(|last| matched.step <= last) {
             return Err(Spent);
         }
+        let charged = self.without_charge(matched.charged_at);
+        Ok(CodeState { last_step: Some(matched.step), in_row: 0, not_before: 0, charged, signed })
+    }
+
+    /// Takes back the charge of a step that was spent on this digest before, and nothing else: whoever saw a code could
+    /// else end a row of failures with it. Gives the randomness of the signatures.
+    pub(super) fn repeat(
+        &self,
+        matched: &MatchedStep,
+        digest: &Digest,
+        now: u64,
+    ) -> Result<(CodeState, [u8; 32]), Spent> {
+        let signed =
+            self.signed.as_ref().filter(|signed| signed.may_be_repeated(digest, now)).ok_or(Spent)?;
+        if !matched.repeats || self.last_step != Some(matched.step) {
+            return Err(Spent);
+        }
+        let charged = self.without_charge(matched.charged_at);
+        let in_row = self.in_row.saturating_sub(1);
+        Ok((CodeState { in_row, charged, ..self.clone() }, signed.entropy()))
+    }
+
+    fn without_charge(&self, charged_at: u64) -> Vec<u64> {
         let mut charged = self.charged.clone();
-        if let Some(own) = charged.iter().position(|&at| at == matched.charged_at) {
+        if let Some(own) = charged.iter().position(|&at| at == charged_at) {
             charged.remove(own);
         }
-        Ok(CodeState { last_step: Some(matched.step), in_row: 0, not_before: 0, charged })
+        charged
     }
 
     /// What the security officer can give back: the row, not the budget.
     pub(super) fn unlocked(&self) -> CodeState {
         CodeState { in_row: 0, not_before: 0, ..self.clone() }
     }
+}
+
+/// The state as version 0.1 first wrote it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct FirstFormat {
+    last_step: Option<u64>,
+    in_row: u32,
+    not_before: u64,
+    charged: Vec<u64>,
 }
 
 /// The user is locked or must wait; the code was not evaluated.
@@ -89,23 +169,44 @@ pub struct Spent;
 mod tests {
     use super::*;
 
+    const DIGEST: Digest = [7; 32];
+
     fn matched(step: u64, charged_at: u64) -> MatchedStep {
-        MatchedStep { user: "alice".into(), step, charged_at }
+        MatchedStep { user: "alice".into(), step, charged_at, repeats: false }
+    }
+
+    fn repeating(step: u64, charged_at: u64) -> MatchedStep {
+        MatchedStep { repeats: true, ..matched(step, charged_at) }
+    }
+
+    impl CodeState {
+        fn charged(&self, now: u64) -> CodeState {
+            self.charge(now).ok().expect("open")
+        }
+
+        fn spent(&self, matched: &MatchedStep) -> CodeState {
+            let signed = Signed::new(DIGEST, matched.charged_at, [9; 32]);
+            self.spend(matched, Some(signed)).ok().expect("a later step")
+        }
+
+        fn is_closed(&self, now: u64) -> bool {
+            self.charge(now).is_err()
+        }
     }
 
     #[test]
     fn otp_guess_the_back_off_doubles_up_to_an_hour_and_ten_in_a_row_lock() {
         let (mut state, mut now) = (CodeState::default(), 1_000_000);
         for wait in [0, 0, 30, 60, 120, 240, 480, 960, 1_920] {
-            state = state.charge(now).expect("open");
+            state = state.charged(now);
             if wait > 0 {
-                assert_eq!(state.charge(now + wait - 1), Err(Locked), "wait {wait}");
+                assert!(state.is_closed(now + wait - 1), "wait {wait}");
             }
             now += wait;
             assert!(!state.is_locked(now), "wait {wait}");
         }
-        state = state.charge(now).expect("the tenth try is taken");
-        assert_eq!(state.charge(now + 365 * 24 * 3_600), Err(Locked), "locked for good");
+        state = state.charged(now);
+        assert!(state.is_closed(now + 365 * 24 * 3_600), "locked for good");
         assert!(state.unlocked().charge(now).is_ok(), "until the security officer unlocks");
     }
 
@@ -113,33 +214,70 @@ mod tests {
     fn otp_guess_success_never_resets_the_budget() {
         let (mut state, mut now) = (CodeState::default(), 1_000_000);
         for failure in 1..=BUDGET {
-            state = state.charge(now).expect("open");
+            state = state.charged(now);
             assert_eq!(state.failures(now), failure);
             now += 1;
             if failure < BUDGET {
                 // A success in between takes back its own charge only.
-                let tried = state.charge(now).expect("open");
-                state = tried.spend(&matched(now, now)).expect("a later step");
+                state = state.charged(now).spent(&matched(now, now));
                 assert_eq!(state.failures(now), failure);
                 now += 1;
             }
         }
-        assert_eq!(state.charge(now), Err(Locked));
-        assert_eq!(state.unlocked().charge(now), Err(Locked), "unlocking does not touch the budget");
+        assert!(state.is_closed(now));
+        assert!(state.unlocked().is_closed(now), "unlocking does not touch the budget");
         assert!(state.charge(now + BUDGET_PERIOD).is_ok(), "30 days do");
     }
 
     #[test]
     fn otp_replay_a_step_is_spent_once_and_no_earlier_one_after_it() {
-        let state = CodeState::default().charge(1).expect("open").spend(&matched(100, 1)).expect("first");
-        assert_eq!(state.spend(&matched(100, 1)), Err(Spent));
-        assert_eq!(state.spend(&matched(99, 1)), Err(Spent));
-        assert!(state.spend(&matched(101, 1)).is_ok());
+        let state = CodeState::default().charged(1).spent(&matched(100, 1));
+        assert!(state.spend(&matched(100, 1), None).is_err());
+        assert!(state.spend(&matched(99, 1), None).is_err());
+        assert!(state.spend(&repeating(101, 1), None).is_err(), "a repetition spends nothing");
+        assert!(state.spend(&matched(101, 1), None).is_ok());
     }
 
     #[test]
     fn a_charge_only_ever_adds() {
-        let state = CodeState::default().charge(5).expect("open").charge(5).expect("open");
+        let state = CodeState::default().charged(5).charged(5);
         assert_eq!((state.in_row, state.failures(5)), (2, 2));
+    }
+
+    #[test]
+    fn a_step_repeats_on_its_own_digest_for_two_minutes_and_gives_back_its_own_charge() {
+        let spent = CodeState::default().charged(1_000).spent(&matched(100, 1_000));
+        assert_eq!(spent.repeatable(&DIGEST, 1_119), Some(100));
+        assert_eq!(spent.repeatable(&DIGEST, 1_120), None, "two minutes are over");
+        assert_eq!(spent.repeatable(&[8; 32], 1_001), None, "another transaction");
+        // One wrong code, then the same again.
+        let charged = spent.charged(1_010).charged(1_011);
+        let (repeated, entropy) =
+            charged.repeat(&repeating(100, 1_011), &DIGEST, 1_011).ok().expect("its own");
+        assert_eq!((entropy, repeated.failures(1_011), repeated.in_row), ([9; 32], 1, 1));
+        assert_eq!(repeated.repeatable(&DIGEST, 1_119), Some(100), "and once more");
+        assert_eq!(repeated.repeatable(&DIGEST, 1_120), None, "never for longer");
+        for (matched, digest, now) in [
+            (repeating(100, 1_011), [8; 32], 1_011),
+            (repeating(99, 1_011), DIGEST, 1_011),
+            (matched(100, 1_011), DIGEST, 1_011),
+            (repeating(100, 1_011), DIGEST, 1_120),
+        ] {
+            assert!(charged.repeat(&matched, &digest, now).is_err());
+        }
+        let other = charged.spend(&matched(101, 1_011), None).ok().expect("a later step");
+        assert!(other.repeat(&repeating(101, 1_011), &DIGEST, 1_011).is_err(), "not spent on a signature");
+    }
+
+    #[test]
+    fn state_rollback_after_a_restoration_no_code_counts_that_may_have_been_used() {
+        let at = 1_800_000_000;
+        let state = CodeState::default();
+        assert_eq!(state.last_step(None, 30), None);
+        let floor = state.last_step(Some(at), 30).expect("a floor");
+        // The last step that anybody could have used before is that one step ahead of the clock.
+        assert_eq!(floor, at / 30 + 6, "two windows of three steps");
+        let spent = state.charged(at).spent(&matched(floor + 5, at));
+        assert_eq!(spent.last_step(Some(at), 30), Some(floor + 5), "what is known to be spent stays so");
     }
 }

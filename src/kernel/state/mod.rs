@@ -7,7 +7,8 @@
 //! Invariants:
 //! - T1. A try is charged before the comparison, and only a right code takes its own charge back.
 //! - T2. Success never touches another try's charge: the 30-day budget is not reset by anything.
-//! - T3. A spent step is never spent again, and no earlier one.
+//! - T3. A spent step is never spent again, and no earlier one. For two minutes it gives the signatures that it was spent
+//!   on once more, to who asks for the same.
 //! - T4. A locked user's code is not evaluated.
 
 mod administration;
@@ -17,12 +18,15 @@ mod way;
 
 pub use administration::{
     PinCharged, PinClosed, PinMatched, Recorded, accept_pin, add_user, add_wallet, change_wallet, charge_pin,
-    initialise, remove_user, set_user_pin, unlock_user, verify_pin,
+    initialise, remove_user, restore, set_user_pin, stop, take_clock, unlock_user, verify_pin,
 };
 pub use codes::{
-    BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked, Spent,
+    BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked,
+    RETRY_PERIOD, Spent,
 };
-pub use records::{NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState};
+pub use records::{
+    ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
+};
 pub use way::{
-    Charged, Claim, CodesSpent, Consumed, Purpose, Subject, charge, confirm, consume, consume_refused,
+    Charged, Claim, CodesSpent, Consumed, Purpose, Subject, charge, confirm, consume, consume_refused, repeat,
 };

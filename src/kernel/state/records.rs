@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::codes::CodeState;
+use super::codes::{self, CodeState};
+use crate::kernel::clock::Believed;
 use crate::kernel::otp::OtpKey;
 use crate::kernel::pin::PinRecord;
 use crate::kernel::receipt::{Content, Write};
@@ -91,6 +92,46 @@ pub struct UserRecord {
     pub codes: CodeState,
 }
 
+/// A user as version 0.1 first wrote it.
+#[derive(Serialize, Deserialize)]
+struct FirstUser {
+    name: String,
+    service: String,
+    otp: OtpKey,
+    confirmed: bool,
+    codes: codes::FirstFormat,
+}
+
+impl UserRecord {
+    fn upgrade(first: FirstUser) -> UserRecord {
+        let FirstUser { name, service, otp, confirmed, codes } = first;
+        UserRecord { name, service, otp, confirmed, codes: CodeState::upgrade(codes) }
+    }
+}
+
+/// How often the store was restored, and when last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Restorations.
+    pub number: u32,
+    /// Unix time of the last one.
+    pub at: u64,
+}
+
+impl Epoch {
+    /// When the store was last restored.
+    pub fn restored(self) -> Option<u64> {
+        (self.number > 0).then_some(self.at)
+    }
+}
+
+/// What the wall clock is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockRecord {
+    /// The time that was believed.
+    pub believed: Believed,
+}
+
 /// The tries charged for users that do not exist.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct NobodyRecord {
@@ -107,7 +148,19 @@ pub struct WalletState {
 }
 
 impl Stored for TokenRecord {}
-impl Stored for UserRecord {}
+impl Stored for UserRecord {
+    const FORMAT: u8 = 2;
+
+    fn decode(bytes: &[u8]) -> Option<UserRecord> {
+        match bytes.split_first()? {
+            (1, body) => decode_body(body).map(UserRecord::upgrade),
+            (&Self::FORMAT, body) => decode_body(body),
+            _ => None,
+        }
+    }
+}
+impl Stored for Epoch {}
+impl Stored for ClockRecord {}
 impl Stored for NobodyRecord {}
 impl Stored for WalletRecord {
     const FORMAT: u8 = 2;

@@ -1,19 +1,21 @@
-//! The transitions on the way of a signature: charge, then spend.
+//! The transitions on the way of a signature: charge, then spend, or find that it was spent on this before.
 
-use super::codes::{Locked, Spent};
-use super::records::{NobodyRecord, UserRecord, Versioned, WalletState};
+use zeroize::Zeroizing;
+
+use super::codes::{CodeState, Locked, Signed, Spent};
+use super::records::{Epoch, NobodyRecord, UserRecord, Versioned, WalletState};
 use crate::kernel::approval::Approval;
 use crate::kernel::audit::{Event, TransactionFacts};
-use crate::kernel::otp::{Matched, OtpKey};
+use crate::kernel::otp::{Matched, MatchedStep, OtpKey};
 use crate::kernel::policy::{Approved, Refused};
 use crate::kernel::psbt::CheckedPsbt;
 use crate::kernel::receipt::{Batch, Change, Write};
 
 /// What a code is tried for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// To sign: only a confirmed user's code can be right.
-    Sign,
+#[derive(Clone, Copy)]
+pub enum Purpose<'a> {
+    /// To sign this: only a confirmed user's code can be right, or one that was spent on the same before.
+    Sign(&'a CheckedPsbt),
     /// To confirm the enrolment, or to check a code.
     Confirm,
 }
@@ -50,12 +52,24 @@ pub(in crate::kernel) struct ChargedUser {
     pub(in crate::kernel) name: String,
     pub(in crate::kernel) otp: OtpKey,
     pub(in crate::kernel) last_step: Option<u64>,
+    /// The step that was spent on this very transaction, while it may be tried again.
+    pub(in crate::kernel) repeatable: Option<u64>,
 }
 
 /// Charges one try to every claim, or none when one of the users is locked.
-pub fn charge(claims: Vec<Claim>, purpose: Purpose, now: u64) -> Result<Change<Charged>, Locked> {
+pub fn charge(
+    claims: Vec<Claim>,
+    purpose: Purpose<'_>,
+    epoch: Epoch,
+    now: u64,
+) -> Result<Change<Charged>, Locked> {
+    let digest = match purpose {
+        Purpose::Sign(psbt) => Some(psbt.digest()),
+        Purpose::Confirm => None,
+    };
+    let codes_tried = u32::try_from(claims.len()).unwrap_or(u32::MAX);
     let mut writes: Vec<Write> = Vec::with_capacity(claims.len());
-    let mut names = Vec::new();
+    let mut users = Vec::new();
     let mut charged = Vec::with_capacity(claims.len());
     for Claim { approval, subject } in claims {
         let place = match &subject {
@@ -67,14 +81,15 @@ pub fn charge(claims: Vec<Claim>, purpose: Purpose, now: u64) -> Result<Change<C
         let user = match subject {
             Subject::User(user) => {
                 let codes = user.value.codes.charge(now)?;
-                let eligible = !again && (user.value.confirmed || purpose == Purpose::Confirm);
-                let last_step = codes.last_step();
+                let eligible = !again && (user.value.confirmed || digest.is_none());
+                let last_step = codes.last_step(epoch.restored(), user.value.otp.period());
+                let repeatable = digest.and_then(|digest| codes.repeatable(&digest, now));
                 if !again {
-                    names.push(user.value.name.clone());
+                    users.push(user.value.name.clone());
                     writes.push(user.put(&UserRecord { codes, ..user.value.clone() }));
                 }
                 let UserRecord { name, otp, .. } = user.value;
-                eligible.then_some(ChargedUser { name, otp, last_step })
+                eligible.then_some(ChargedUser { name, otp, last_step, repeatable })
             }
             Subject::Nobody(nobody) => {
                 if !again {
@@ -85,8 +100,12 @@ pub fn charge(claims: Vec<Claim>, purpose: Purpose, now: u64) -> Result<Change<C
         };
         charged.push(ChargedClaim { approval, user });
     }
-    let batch = Batch { writes, event: Event::CodeCharged(names), time: now };
-    Ok(Change::new(batch, Charged { claims: charged, at: now }))
+    let transaction = match purpose {
+        Purpose::Sign(psbt) => Some(facts(psbt)),
+        Purpose::Confirm => None,
+    };
+    let event = Event::Charged { users, codes: codes_tried, transaction };
+    Ok(Change::new(Batch { writes, event, time: now }, Charged { claims: charged, at: now }))
 }
 
 impl Change<Charged> {
@@ -99,11 +118,13 @@ impl Change<Charged> {
 /// Evidence: the codes and the spend of an approved transaction are recorded.
 pub struct Consumed {
     approved: Approved,
+    entropy: Zeroizing<[u8; 32]>,
 }
 
 impl Consumed {
-    pub(in crate::kernel) fn into_psbt(self) -> CheckedPsbt {
-        self.approved.into_psbt()
+    /// What is to be signed, and the randomness of its signatures.
+    pub(in crate::kernel) fn into_parts(self) -> (CheckedPsbt, Zeroizing<[u8; 32]>) {
+        (self.approved.into_psbt(), self.entropy)
     }
 }
 
@@ -119,22 +140,52 @@ pub struct CodesSpent;
 
 /// Spends the codes of an approved transaction and records it with the wallet.
 ///
-/// `users` are the records of [`Matched::users`], read afresh, in that order.
+/// `users` are the records of [`Matched::users`], read afresh, in that order. `entropy` is fresh, from inside.
 pub fn consume(
     approved: Approved,
     users: &[Versioned<UserRecord>],
     wallet: &Versioned<WalletState>,
+    entropy: &Zeroizing<[u8; 32]>,
     now: u64,
 ) -> Result<Change<Consumed>, Spent> {
     let (psbt, matched) = approved.parts();
-    let mut writes = spend_codes(matched, users)?;
+    let signed = Signed::new(psbt.digest(), now, **entropy);
+    let mut writes = spend_codes(matched, users, Some(&signed))?;
     let state = WalletState {
         reach: wallet.value.reach.joined(psbt.reach()),
         signed: wallet.value.signed.saturating_add(1),
     };
     writes.push(wallet.put(&state));
     let event = Event::Countersigned { users: names(matched), transaction: facts(psbt) };
-    Ok(Change::new(Batch { writes, event, time: now }, Consumed { approved }))
+    let entropy = entropy.clone();
+    Ok(Change::new(Batch { writes, event, time: now }, Consumed { approved, entropy }))
+}
+
+/// Gives a transaction its signatures once more, for the codes that were spent on it. Nothing further is spent.
+///
+/// The wallet's state is written as it is, like every change of the wallet writes it: so it is still the one that judged.
+pub fn repeat(
+    approved: Approved,
+    users: &[Versioned<UserRecord>],
+    wallet: &Versioned<WalletState>,
+    now: u64,
+) -> Result<Change<Consumed>, Spent> {
+    let (psbt, matched) = approved.parts();
+    let digest = psbt.digest();
+    let mut entropy = None;
+    let mut writes = write_codes(matched, users, |codes, step| {
+        let (codes, of_user) = codes.repeat(step, &digest, now)?;
+        let of_user = Zeroizing::new(of_user);
+        // Codes that were spent together were spent on the same signatures.
+        if entropy.get_or_insert_with(|| of_user.clone()) != &of_user {
+            return Err(Spent);
+        }
+        Ok(codes)
+    })?;
+    writes.push(wallet.put(&wallet.value));
+    let event = Event::Repeated { users: names(matched), transaction: facts(psbt) };
+    let entropy = entropy.ok_or(Spent)?;
+    Ok(Change::new(Batch { writes, event, time: now }, Consumed { approved, entropy }))
 }
 
 /// Spends the codes of a refused transaction.
@@ -149,7 +200,7 @@ pub fn consume_refused(
         transaction: facts(psbt),
         rule: refused.rule().tag().into(),
     };
-    Ok(Change::new(Batch { writes: spend_codes(matched, users)?, event, time: now }, CodesSpent))
+    Ok(Change::new(Batch { writes: spend_codes(matched, users, None)?, event, time: now }, CodesSpent))
 }
 
 /// Spends a code that was checked for its own sake, and confirms its user.
@@ -158,13 +209,25 @@ pub fn confirm(
     users: &[Versioned<UserRecord>],
     now: u64,
 ) -> Result<Change<CodesSpent>, Spent> {
-    let writes = spend_codes(matched, users)?;
+    let writes = spend_codes(matched, users, None)?;
     let event = Event::CodeAccepted(names(matched).join(" "));
     Ok(Change::new(Batch { writes, event, time: now }, CodesSpent))
 }
 
+fn spend_codes(
+    matched: &Matched,
+    users: &[Versioned<UserRecord>],
+    signed: Option<&Signed>,
+) -> Result<Vec<Write>, Spent> {
+    write_codes(matched, users, |codes, step| codes.spend(step, signed.cloned()))
+}
+
 /// A right code confirms its user: a user that signs is confirmed already.
-fn spend_codes(matched: &Matched, users: &[Versioned<UserRecord>]) -> Result<Vec<Write>, Spent> {
+fn write_codes(
+    matched: &Matched,
+    users: &[Versioned<UserRecord>],
+    mut change: impl FnMut(&CodeState, &MatchedStep) -> Result<CodeState, Spent>,
+) -> Result<Vec<Write>, Spent> {
     if matched.steps().len() != users.len() {
         return Err(Spent);
     }
@@ -176,7 +239,7 @@ fn spend_codes(matched: &Matched, users: &[Versioned<UserRecord>]) -> Result<Vec
             if step.user != user.value.name {
                 return Err(Spent);
             }
-            let codes = user.value.codes.spend(step)?;
+            let codes = change(&user.value.codes, step)?;
             Ok(user.put(&UserRecord { codes, confirmed: true, ..user.value.clone() }))
         })
         .collect()

@@ -1,0 +1,235 @@
+//! What the ledger keeps in memory: the newest version of every record, durable or not, and what waits to become so.
+//!
+//! Reading sees what waits: a change may build on one that is not durable yet, because it waits behind it, and if that one
+//! fails, so do all behind it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar};
+
+use super::opening::Opened;
+use crate::kernel::anchor::Anchor;
+use crate::kernel::audit::{Head, Link, MAX_BATCH};
+use crate::kernel::failures::Failures;
+use crate::kernel::receipt::{Batch, Content};
+use crate::kernel::seal::{DataKey, Kind, RecordKey, SetHash};
+use crate::ports::{BackingError, LedgerError};
+use crate::shell::sqlite::{Pages, Row};
+
+/// Version and set-hash element of every record.
+pub(super) type Index = HashMap<RecordKey, (u64, SetHash)>;
+
+/// What the ledger keeps in memory.
+pub(super) struct Book {
+    index: Index,
+    newest: Newest,
+    failures: Failures,
+    /// The newest version of what is written and not durable: sealed, or `None` where the record is removed.
+    pending: HashMap<RecordKey, (u64, Option<Vec<u8>>)>,
+    waiting: VecDeque<Group>,
+    /// Whether some caller is writing a group.
+    pub(super) led: bool,
+    /// Sequence up to which all is durable and anchored.
+    pub(super) durable: u64,
+    closed: Option<String>,
+}
+
+/// What the newest link says.
+#[derive(Clone, Copy)]
+struct Newest {
+    sequence: u64,
+    head: Head,
+    set: SetHash,
+    time: u64,
+}
+
+/// Changes that become durable together.
+pub(super) struct Group {
+    pub(super) pages: Pages,
+    /// The anchor after them.
+    pub(super) anchor: Anchor,
+    first: u64,
+    /// Where those who wait for it wait.
+    pub(super) done: Arc<Condvar>,
+}
+
+impl Book {
+    pub(super) fn new(opened: Opened) -> Book {
+        let Opened { index, end, time, failures, .. } = opened;
+        let newest = Newest { sequence: end.newest.sequence, head: end.head, set: end.newest.set, time };
+        Book {
+            index,
+            newest,
+            failures,
+            pending: HashMap::new(),
+            waiting: VecDeque::new(),
+            led: false,
+            durable: newest.sequence,
+            closed: None,
+        }
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), LedgerError> {
+        self.closed.as_ref().map_or(Ok(()), |reason| Err(LedgerError::Closed(reason.clone())))
+    }
+
+    /// Answers nothing any more, and tells all who wait.
+    pub(super) fn close(&mut self, reason: &str) {
+        self.closed.get_or_insert_with(|| reason.into());
+        for group in self.waiting.drain(..) {
+            group.done.notify_all();
+        }
+    }
+
+    /// The newest version of a record, and its bytes where they are not in the file yet.
+    pub(super) fn newest(&self, place: &RecordKey) -> Option<(u64, Option<Vec<u8>>)> {
+        let (version, _) = self.index.get(place)?;
+        Some((*version, self.pending.get(place).and_then(|(_, sealed)| sealed.clone())))
+    }
+
+    pub(super) fn places(&self, kind: Kind) -> Vec<RecordKey> {
+        self.index.keys().filter(|place| place.kind == kind).copied().collect()
+    }
+
+    pub(super) fn time(&self) -> u64 {
+        self.newest.time
+    }
+
+    pub(super) fn failures(&self) -> Failures {
+        self.failures.clone()
+    }
+
+    /// Puts a batch behind all that waits, if every record is still of the version it expects: the sequence of its link, and
+    /// where to wait for it.
+    pub(super) fn enter(&mut self, key: &DataKey, batch: &Batch) -> Result<(u64, Arc<Condvar>), LedgerError> {
+        let version = |place| self.index.get(place).map(|(version, _)| *version);
+        if batch.writes.iter().any(|write| version(&write.place) != write.expected) {
+            return Err(LedgerError::Conflict);
+        }
+        let sequence = self.newest.sequence + 1;
+        let begins = self.waiting.back().is_none_or(|group| sequence - group.first >= MAX_BATCH);
+        let first = if begins { sequence } else { self.waiting.back().map_or(sequence, |group| group.first) };
+        // All that can fail comes before the first change of the book.
+        let Sealed { rows, elements, set } = seal(key, batch, sequence, &self.index, self.newest.set)?;
+        let Newest { head: previous, time, .. } = self.newest;
+        let link =
+            Link { sequence, time: batch.time, event: batch.event.clone(), previous, set, batch: first };
+        let sealed_link = seal_link(key, &link)?;
+
+        let (anchor, head) = (Anchor::of(&link), link.head());
+        self.newest = Newest { sequence, head, set, time: time.max(batch.time) };
+        self.failures.replay(batch.time, &batch.event);
+        for (place, element) in elements {
+            match element {
+                Some(element) => self.index.insert(place, (sequence, element)),
+                None => self.index.remove(&place),
+            };
+        }
+        if begins {
+            let done = Arc::new(Condvar::new());
+            self.waiting.push_back(Group { pages: Pages::default(), anchor, first, done });
+        }
+        let group = self.waiting.back_mut().expect("there is one: it was pushed if there was none");
+        group.anchor = anchor;
+        group.pages.links.push((sequence, sealed_link));
+        for (place, row) in rows {
+            let sealed = row.as_ref().map(|row: &Row| row.sealed.clone());
+            self.pending.insert(place, (sequence, sealed));
+            group.pages.rows.insert(place, row);
+        }
+        Ok((sequence, Arc::clone(&group.done)))
+    }
+
+    /// The group that is to be written next.
+    pub(super) fn lead(&mut self) -> Option<Group> {
+        let group = self.waiting.pop_front();
+        self.led = group.is_some();
+        group
+    }
+
+    /// A group is durable and anchored. Its callers are told, and one of those who wait for the next group.
+    pub(super) fn settle(&mut self, group: &Group) {
+        self.durable = group.anchor.sequence;
+        for place in group.pages.rows.keys() {
+            if self.pending.get(place).is_some_and(|(version, _)| *version <= self.durable) {
+                self.pending.remove(place);
+            }
+        }
+        self.led = false;
+        group.done.notify_all();
+        if let Some(next) = self.waiting.front() {
+            next.done.notify_one();
+        }
+    }
+}
+
+/// Writes the first commit of a new store: its pages, and its anchor.
+pub(super) fn begin(key: &DataKey, first: &Batch) -> Result<(Pages, Anchor), LedgerError> {
+    let Sealed { rows, set, .. } = seal(key, first, 0, &Index::new(), SetHash::default())?;
+    let (time, event) = (first.time, first.event.clone());
+    let link = Link { sequence: 0, time, event, previous: Head::default(), set, batch: 0 };
+    let links = vec![(0, seal_link(key, &link)?)];
+    Ok((Pages { rows: rows.into_iter().collect(), links }, Anchor::of(&link)))
+}
+
+/// Writes the commit that takes a restored store: its pages, and its anchor. No link up to `lost` gets its number.
+pub(super) fn restore(
+    key: &DataKey,
+    opened: &Opened,
+    lost: u64,
+    batch: &Batch,
+) -> Result<(Pages, Anchor), LedgerError> {
+    let newest = &opened.end.newest;
+    let sequence = newest.sequence.max(lost) + 1;
+    let Sealed { rows, set, .. } = seal(key, batch, sequence, &opened.index, newest.set)?;
+    let (time, event, previous) = (batch.time, batch.event.clone(), opened.end.head);
+    let link = Link { sequence, time, event, previous, set, batch: sequence };
+    let links = vec![(sequence, seal_link(key, &link)?)];
+    Ok((Pages { rows: rows.into_iter().collect(), links }, Anchor::of(&link)))
+}
+
+/// Sealed writes, their set-hash elements, and the set after them.
+struct Sealed {
+    rows: Vec<(RecordKey, Option<Row>)>,
+    elements: Vec<(RecordKey, Option<SetHash>)>,
+    set: SetHash,
+}
+
+/// Seals the writes of a batch as versions `sequence`.
+fn seal(
+    key: &DataKey,
+    batch: &Batch,
+    sequence: u64,
+    index: &Index,
+    mut set: SetHash,
+) -> Result<Sealed, LedgerError> {
+    let (mut rows, mut elements) = (Vec::new(), Vec::new());
+    for write in &batch.writes {
+        let place = write.place;
+        if let Some((_, element)) = index.get(&place) {
+            set = set.without(*element);
+        }
+        let (row, element) = match &write.content {
+            Content::Put(plaintext) => {
+                let sealed = key.seal(&place, sequence, nonce()?, plaintext);
+                let element = key.element(&place, sequence, &sealed);
+                set = set.with(element);
+                (Some(Row { version: sequence, sealed }), Some(element))
+            }
+            Content::Remove => (None, None),
+        };
+        rows.push((place, row));
+        elements.push((place, element));
+    }
+    Ok(Sealed { rows, elements, set })
+}
+
+fn seal_link(key: &DataKey, link: &Link) -> Result<Vec<u8>, LedgerError> {
+    Ok(key.seal(&RecordKey::link(link.sequence), link.sequence, nonce()?, &link.encode()))
+}
+
+fn nonce() -> Result<[u8; 12], LedgerError> {
+    let mut nonce = [0; 12];
+    getrandom::fill(&mut nonce)
+        .map_err(|error| LedgerError::Backing(BackingError(format!("no randomness: {error}"))))?;
+    Ok(nonce)
+}

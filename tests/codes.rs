@@ -1,0 +1,325 @@
+//! Codes over time: the answer that is asked for again, the breaker over all users, the clock over restarts.
+
+mod support;
+
+use bitcoin::psbt::Psbt;
+use totp_rs::Totp;
+
+use countersign::engine::{EngineError, WalletId};
+use countersign::kernel::approval::Approval;
+use countersign::kernel::audit::{Event, Role};
+use countersign::kernel::clock::ClockError;
+use support::scripts::{SCRIPTS, Script, good_psbt, named};
+use support::{Bench, watch};
+
+const UNLIMITED: &str = "unlimited = true";
+
+struct Scene {
+    bench: Bench,
+    id: WalletId,
+    alice: Totp,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        Scene::of(named("wpkh"))
+    }
+
+    fn of(script: Script) -> Scene {
+        let bench = Bench::new();
+        let alice = bench.user("alice");
+        let id = bench.add_wallet("w", &["alice"], UNLIMITED, script.to_be_made()).expect("a wallet");
+        Scene { bench, id, alice }
+    }
+
+    fn psbt(&self, inputs: u32) -> Psbt {
+        good_psbt(watch(&self.bench.engine.wallet(&self.id).expect("there")), inputs)
+    }
+
+    fn sign(&self, code: &str, psbt: &[u8]) -> Result<Vec<u8>, EngineError> {
+        self.bench.sign(&self.id, "alice", code, psbt)
+    }
+
+    fn events(&self) -> Vec<Event> {
+        self.bench.ledger.state().events.clone()
+    }
+}
+
+fn wrong(right: &str) -> &'static str {
+    if right == "000000" { "000001" } else { "000000" }
+}
+
+fn is_wrong_code(answer: &Result<Vec<u8>, EngineError>) -> bool {
+    matches!(answer, Err(EngineError::Code))
+}
+
+// The answer that is asked for again
+
+#[test]
+fn a_lost_answer_is_given_again_for_every_script_type_and_charged_once() {
+    for script in SCRIPTS {
+        let scene = Scene::of(*script);
+        let psbt = scene.psbt(3).serialize();
+        let code = scene.bench.code(&scene.alice);
+        let first = scene.sign(&code, &psbt).expect("signs");
+        scene.bench.clock.advance(119);
+        let again = scene.sign(&code, &psbt).expect("the answer was lost");
+        assert!(first == again, "{}: the same signatures", script.name);
+        assert_eq!(scene.bench.failures("alice"), 0);
+        let signed =
+            scene.events().iter().filter(|event| matches!(event, Event::Countersigned { .. })).count();
+        assert_eq!(signed, 1, "{}", script.name);
+        assert!(matches!(scene.events().last(), Some(Event::Repeated { .. })));
+    }
+}
+
+#[test]
+fn a_lost_answer_is_given_again_after_a_restart() {
+    let scene = Scene::of(named("tr"));
+    let psbt = scene.psbt(2).serialize();
+    let code = scene.bench.code(&scene.alice);
+    let first = scene.sign(&code, &psbt).expect("signs");
+    let Scene { bench, id, .. } = scene;
+    let bench = bench.restarted();
+    assert!(bench.sign(&id, "alice", &code, &psbt).expect("what was spent is sealed") == first);
+}
+
+#[test]
+fn otp_replay_two_minutes_after_it_was_spent_a_code_gives_nothing() {
+    let scene = Scene::new();
+    let psbt = scene.psbt(1).serialize();
+    let code = scene.bench.code(&scene.alice);
+    scene.sign(&code, &psbt).expect("signs");
+    scene.bench.clock.advance(60);
+    scene.sign(&code, &psbt).expect("again");
+    scene.bench.clock.advance(60);
+    assert!(is_wrong_code(&scene.sign(&code, &psbt)), "a repetition does not begin new minutes");
+    assert_eq!(scene.bench.failures("alice"), 1);
+}
+
+#[test]
+fn otp_replay_with_anything_else_than_what_it_was_spent_on() {
+    let scene = Scene::new();
+    let psbt = scene.psbt(2);
+    let code = scene.bench.code(&scene.alice);
+    scene.sign(&code, &psbt.serialize()).expect("signs");
+    let mut more = psbt.clone();
+    more.unsigned_tx.output[0].value += bitcoin::Amount::from_sat(1);
+    let mut later = psbt.clone();
+    later.unsigned_tx.lock_time = bitcoin::absolute::LockTime::from_consensus(1);
+    let mut fewer = psbt.clone();
+    fewer.unsigned_tx.input.pop();
+    fewer.inputs.pop();
+    fewer.unsigned_tx.output.pop();
+    fewer.outputs.pop();
+    for (what, other) in [("amount", more), ("lock time", later), ("inputs", fewer)] {
+        let answer = scene.sign(&code, &other.serialize());
+        assert!(is_wrong_code(&answer), "{what}: {answer:?}");
+        scene.bench.clock.advance(30);
+    }
+}
+
+/// BIP 341 signs amounts, so that a taproot input may come without its previous transaction. Who understates what goes in
+/// gets signatures that are worth nothing; the right amounts must not come for the same charge.
+#[test]
+fn otp_replay_with_other_amounts_of_the_same_transaction() {
+    let scene = Scene::of(named("tr"));
+    let mut understated = scene.psbt(1);
+    understated.inputs[0].non_witness_utxo = None;
+    let truth = understated.serialize();
+    let spent = understated.inputs[0].witness_utxo.as_mut().expect("it has one");
+    spent.value -= bitcoin::Amount::from_sat(500);
+    let code = scene.bench.code(&scene.alice);
+    scene.sign(&code, &understated.serialize()).expect("signs what it is told, for nobody");
+    assert!(is_wrong_code(&scene.sign(&code, &truth)));
+}
+
+#[test]
+fn otp_guess_a_repetition_ends_no_row_of_failures_and_no_wait() {
+    let scene = Scene::new();
+    let psbt = scene.psbt(1).serialize();
+    let code = scene.bench.code(&scene.alice);
+    scene.sign(&code, &psbt).expect("signs");
+    for _ in 0..2 {
+        assert!(is_wrong_code(&scene.sign(wrong(&code), &psbt)));
+    }
+    // The third in a row, right as it is: its wait has begun with its charge.
+    scene.sign(&code, &psbt).expect("again");
+    assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::Locked)));
+    scene.bench.clock.advance(30);
+    assert!(is_wrong_code(&scene.sign(wrong(&code), &psbt)));
+    assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::Locked)), "three wrong ones in a row");
+    assert_eq!(scene.bench.failures("alice"), 3);
+}
+
+#[test]
+fn several_codes_repeat_together_or_not_at_all() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    bench.clock.advance(30);
+    let id = bench.wallet("w", &["alice", "bob"], UNLIMITED);
+    let psbt = bench.psbt(&id, 1).serialize();
+    let approval = |user: &str, code: &str| {
+        Approval::parse_pin_of(user.as_bytes(), code.as_bytes()).expect("well formed")
+    };
+    let (a, b) = (bench.code(&alice), bench.code(&bob));
+    let both = |b: &str| vec![approval("alice", &a), approval("bob", b)];
+    let first = bench.engine.countersign(&id, both(&b), psbt.clone()).expect("both are right");
+    assert!(bench.engine.countersign(&id, both(&b), psbt.clone()).expect("again") == first);
+    bench.clock.advance(30);
+    let mixed = bench.engine.countersign(&id, both(&bench.code(&bob)), psbt.clone());
+    assert!(is_wrong_code(&mixed), "one spent, one new");
+    assert_eq!((bench.failures("alice"), bench.failures("bob")), (1, 1));
+    bench.sign(&id, "bob", &bench.code(&bob), &psbt).expect("the new one was not spent");
+}
+
+#[test]
+fn a_repetition_under_a_wallet_that_changed_meanwhile_gives_nothing() {
+    let scene = Scene::new();
+    let psbt = scene.psbt(1).serialize();
+    let code = scene.bench.code(&scene.alice);
+    scene.sign(&code, &psbt).expect("signs");
+    let beside = scene.bench.beside();
+    let id = scene.id;
+    let act = move || {
+        let policy = Some("max_transaction_sat = 1\nmax_fee_sat = 1".into());
+        let change = countersign::admin::WalletChange { policy, ..Default::default() };
+        beside.engine.change_wallet(&id, change).expect("changed");
+    };
+    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::WalletChanged(_))));
+}
+
+// The breaker over all users
+
+#[test]
+fn otp_guess_the_breaker_counts_all_users_and_those_who_are_nobody() {
+    let bench = Bench::new();
+    let users: Vec<(String, Totp)> =
+        (0..10).map(|n| format!("user{n}")).map(|name| (name.clone(), bench.user(&name))).collect();
+    let names: Vec<&str> = users.iter().map(|(name, _)| name.as_str()).collect();
+    let id = bench.wallet("w", &names, UNLIMITED);
+    let bench = bench.stopping_at(8);
+    let psbt = bench.psbt(&id, 1).serialize();
+    for (name, totp) in &users[..6] {
+        assert!(is_wrong_code(&bench.sign(&id, name, wrong(&bench.code(totp)), &psbt)));
+    }
+    // A right code gives back its own try.
+    bench.sign(&id, "user6", &bench.code(&users[6].1), &psbt).expect("signs");
+    for _ in 0..2 {
+        assert!(is_wrong_code(&bench.sign(&id, "stranger", "123456", &psbt)));
+    }
+    let right = bench.code(&users[7].1);
+    for _ in 0..3 {
+        assert!(matches!(bench.sign(&id, "user7", &right, &psbt), Err(EngineError::Stopped)));
+    }
+    assert!(matches!(bench.engine.confirm("user7", right.as_bytes()), Err(EngineError::Stopped)));
+    assert_eq!(bench.failures("user7"), 0, "what is not looked at is not charged");
+    let stopped = |bench: &Bench| {
+        let events = &bench.ledger.state().events;
+        events.iter().filter(|event| matches!(event, Event::Stopped { failures: 8 })).count()
+    };
+    assert_eq!(stopped(&bench), 1, "told once");
+
+    // A restart forgets nothing.
+    let bench = bench.restarted().stopping_at(8);
+    assert!(matches!(bench.sign(&id, "user7", &right, &psbt), Err(EngineError::Stopped)));
+    bench.clock.advance(3_660);
+    bench.sign(&id, "user7", &bench.code(&users[7].1), &psbt).expect("an hour later");
+}
+
+#[test]
+fn otp_guess_the_breaker_is_not_passed_by_many_at_once() {
+    let bench = Bench::new();
+    let totps: Vec<(String, Totp)> =
+        (0..16).map(|n| format!("user{n}")).map(|name| (name.clone(), bench.user(&name))).collect();
+    let users: Vec<&str> = totps.iter().map(|(name, _)| name.as_str()).collect();
+    let id = bench.wallet("w", &users, UNLIMITED);
+    let bench = bench.stopping_at(10);
+    let psbt = bench.psbt(&id, 1).serialize();
+    let tried: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = totps
+            .iter()
+            .map(|(name, totp)| {
+                let code = wrong(&bench.code(totp));
+                let (bench, id, psbt) = (&bench, &id, &psbt);
+                scope.spawn(move || usize::from(is_wrong_code(&bench.sign(id, name, code, psbt))))
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).sum()
+    });
+    assert_eq!(tried, 10);
+}
+
+// The clock
+
+fn clock_error(answer: &Result<Vec<u8>, EngineError>) -> Option<ClockError> {
+    match answer {
+        Err(EngineError::Clock(error)) => Some(*error),
+        _ => None,
+    }
+}
+
+#[test]
+fn clock_jump_while_the_module_is_closed_is_noticed_as_long_as_the_machine_runs() {
+    for ahead in [30, 3_600, 24 * 3_600] {
+        let scene = Scene::new();
+        let psbt = scene.psbt(1).serialize();
+        let now = scene.bench.clock.now();
+        scene.bench.clock.set(now + ahead);
+        let Scene { bench, id, alice } = scene;
+        let bench = bench.restarted();
+        let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
+        assert_eq!(clock_error(&answer), Some(ClockError::Jump(ahead)));
+        bench.clock.set(now);
+        bench.sign(&id, "alice", &bench.code(&alice), &psbt).expect("set right, it goes on");
+    }
+}
+
+#[test]
+fn clock_jump_is_taken_by_word_of_the_security_officer_alone() {
+    let scene = Scene::new();
+    let psbt = scene.psbt(1).serialize();
+    let (bench, now) = (&scene.bench, scene.bench.clock.now());
+    bench.engine.set_user_pin(b"user-pin").expect("set");
+    bench.clock.set(now + 3_600);
+    assert!(matches!(bench.engine.login(Role::User, b"user-pin"), Err(EngineError::Clock(_))));
+    bench.engine.login(Role::So, b"so-pin").expect("the security officer comes in under any clock");
+    assert!(
+        matches!(bench.engine.take_clock(now), Err(EngineError::Parameter(_))),
+        "not what the clock says"
+    );
+    assert!(matches!(scene.sign(&bench.code(&scene.alice), &psbt), Err(EngineError::Clock(_))));
+    bench.engine.take_clock(now + 3_590).expect("about what the clock says");
+    assert!(matches!(scene.events().last(), Some(Event::ClockTaken { moved: Some(3_600) })));
+    scene.sign(&bench.code(&scene.alice), &psbt).expect("it goes on");
+}
+
+#[test]
+fn clock_back_is_taken_by_nobodys_word() {
+    let scene = Scene::new();
+    let now = scene.bench.clock.now();
+    scene.bench.clock.set(now - 3_600);
+    let answer = scene.bench.engine.take_clock(now - 3_600);
+    assert!(matches!(answer, Err(EngineError::Clock(ClockError::Back(_)))));
+}
+
+#[test]
+fn after_the_machine_was_started_anew_the_clock_is_held_against_the_newest_record_alone() {
+    let scene = Scene::new();
+    let psbt = scene.psbt(1).serialize();
+    scene.bench.clock.boot();
+    let now = scene.bench.clock.now();
+    let Scene { bench, id, alice } = scene;
+    let bench = bench.restarted();
+    bench.clock.set(now - 30);
+    let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
+    assert_eq!(clock_error(&answer), Some(ClockError::Back(30)));
+    bench.clock.set(now + 3_600);
+    bench.sign(&id, "alice", &bench.code(&alice), &psbt).expect("nothing contradicts it");
+    let taken = |event: &Event| matches!(event, Event::ClockTaken { moved: None });
+    assert!(bench.ledger.state().events.iter().any(taken), "and the audit has it");
+    bench.clock.set(now + 7_200);
+    let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
+    assert_eq!(clock_error(&answer), Some(ClockError::Jump(3_600)), "from then on it is held to it");
+}
