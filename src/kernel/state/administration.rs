@@ -125,6 +125,12 @@ pub fn stop(failures: u32, now: u64) -> Change<Recorded> {
     Change::new(Batch { writes: vec![], event: Event::Stopped { failures }, time: now }, Recorded)
 }
 
+/// Whether `pin` is the security officer's. For the restoration of a store, which has to be taken before a try at it could
+/// be charged: a locked PIN is not compared.
+pub fn is_officer(token: &TokenRecord, pin: &[u8]) -> bool {
+    token.so.charged().is_some_and(|so| so.matches(pin))
+}
+
 /// Takes a store that did not fit its anchor.
 pub fn restore(
     old: Option<&Versioned<Epoch>>,

@@ -16,7 +16,7 @@ use crate::ports::{BackingError, LedgerError};
 use crate::shell::sqlite::{Pages, Row};
 
 /// Version and set-hash element of every record.
-pub(super) type Index = HashMap<RecordKey, (u64, SetHash)>;
+pub(in crate::shell) type Index = HashMap<RecordKey, (u64, SetHash)>;
 
 /// What the ledger keeps in memory.
 pub(super) struct Book {

@@ -82,7 +82,8 @@ pub(in crate::shell) fn chain(
     Ok(Chain { end, time, failures })
 }
 
-fn index(sqlite: &Sqlite, key: &DataKey) -> Result<(Index, SetHash), LedgerError> {
+/// Scans all records: the index, and the set hash over them.
+pub(in crate::shell) fn index(sqlite: &Sqlite, key: &DataKey) -> Result<(Index, SetHash), LedgerError> {
     // Room for all at once: growing would hold the old table beside the new one.
     let (mut index, mut set) = (Index::with_capacity(sqlite.records()?), SetHash::default());
     sqlite.for_each_row(|place, row| {

@@ -1,0 +1,204 @@
+//! A store looked at from outside the engine: the audit chain read, and a store taken that does not fit its anchor.
+//!
+//! Reading needs no lock: it may go on while an engine writes. Taking a store needs it, and the security officer's PIN.
+
+use std::path::Path;
+
+use super::backing::Backing;
+use super::ledger::opening::{Opened, chain, index};
+use super::ledger::{self, newest_anchor};
+use super::lock::StoreLock;
+use super::sqlite::Sqlite;
+use crate::kernel::anchor::{self, Anchor, Opening, StateError};
+use crate::kernel::audit::Link;
+use crate::kernel::clock::{ClockError, TOLERANCE};
+use crate::kernel::receipt::Receipt;
+use crate::kernel::seal::{DataKey, Kind, RecordKey};
+use crate::kernel::state::{self, Epoch, Stored, TokenRecord, Versioned};
+use crate::ports::{AnchorSlots, Clock, LedgerError, Sealer};
+
+/// What reading the whole chain found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Links, from the first to the newest.
+    pub links: u64,
+    /// Sequence of the newest link.
+    pub newest: u64,
+    /// Unix time of the newest link.
+    pub time: u64,
+    /// The head of the chain.
+    pub head: [u8; 32],
+    /// The link that the backing token remembers.
+    pub anchored: u64,
+}
+
+/// Follows the audit chain of the store at `path`, shows each link, and holds the chain against its anchor and the records
+/// against the chain.
+///
+/// The store may be in use: what it is at one moment is read, and its anchor must be a link of it.
+pub fn audit(
+    path: &Path,
+    backing: &Backing,
+    mut show: impl FnMut(&Link) -> Result<(), LedgerError>,
+) -> Result<Verified, LedgerError> {
+    let sqlite = existing(path).and_then(Sqlite::read_only)?;
+    let key = unwrap_key(&sqlite, backing)?;
+    // The anchor first: the store is never behind it.
+    let anchor = newest_anchor(backing, &key)?.ok_or(StateError::AnchorMissing)?;
+    sqlite.hold_still()?;
+    let (mut links, mut seen) = (0, None);
+    let end = chain(&sqlite, &key, |link| {
+        links += 1;
+        if link.sequence == anchor.sequence {
+            seen = Some(Anchor::of(link));
+        }
+        show(link)
+    })?
+    .end;
+    if index(&sqlite, &key)?.1 != end.newest.set {
+        return Err(StateError::Records.into());
+    }
+    let (newest, here) = (end.newest.sequence, Anchor::of(&end.newest));
+    match seen {
+        Some(seen) if seen == anchor => Ok(Verified {
+            links,
+            newest,
+            time: end.newest.time,
+            head: here.head.0,
+            anchored: anchor.sequence,
+        }),
+        Some(_) => Err(StateError::Forked(anchor.sequence).into()),
+        None => Err(StateError::Older { store: newest, anchor: anchor.sequence }.into()),
+    }
+}
+
+/// What restoring is about to do: shown before it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restoration {
+    /// The newest link of the store.
+    pub store: u64,
+    /// Unix time of that link.
+    pub time: u64,
+    /// The link that the backing token remembers, if it remembers one of this store.
+    pub anchor: Option<u64>,
+    /// Restorations so far.
+    pub epoch: u32,
+}
+
+/// A store that does not fit its anchor, and is whole in itself.
+pub struct Unanchored<'a> {
+    sqlite: Sqlite,
+    key: DataKey,
+    opened: Opened,
+    anchor: Option<Anchor>,
+    token: TokenRecord,
+    epoch: Option<Versioned<Epoch>>,
+    backing: &'a Backing,
+    _lock: StoreLock,
+}
+
+/// Looks at the store at `path`, which nobody uses: every link and every record must be those of its newest link.
+///
+/// `None`: it fits its anchor, and there is nothing to restore.
+pub fn unanchored<'a>(path: &Path, backing: &'a Backing) -> Result<Option<Unanchored<'a>>, LedgerError> {
+    let lock = StoreLock::take(existing(path)?)?;
+    let sqlite = Sqlite::open(path)?;
+    let key = unwrap_key(&sqlite, backing)?;
+    let opened = Opened::scan(&sqlite, &key)?;
+    if opened.records != opened.end.newest.set {
+        // Nobody's word makes one store of two.
+        return Err(StateError::Records.into());
+    }
+    let anchor = newest_anchor(backing, &key)?;
+    if let Some(anchor) = &anchor
+        && let Ok(Opening::Agree | Opening::RollForward) = anchor::judge(&opened.end, opened.records, anchor)
+    {
+        return Ok(None);
+    }
+    let token = record(&sqlite, &key, RecordKey::single(Kind::Token))?
+        .ok_or_else(|| StateError::Sealed("the Token record is missing".into()))?;
+    let epoch = record(&sqlite, &key, RecordKey::single(Kind::Epoch))?;
+    Ok(Some(Unanchored { sqlite, key, opened, anchor, token: token.value, epoch, backing, _lock: lock }))
+}
+
+impl Unanchored<'_> {
+    /// What there is to restore.
+    pub fn restoration(&self) -> Restoration {
+        Restoration {
+            store: self.opened.end.newest.sequence,
+            time: self.opened.time,
+            anchor: self.anchor.map(|anchor| anchor.sequence),
+            epoch: self.epoch.as_ref().map_or(0, |epoch| epoch.value.number),
+        }
+    }
+
+    /// Whether this is the security officer's PIN, as it was when the store was copied.
+    pub fn is_officer(&self, pin: &[u8]) -> bool {
+        state::is_officer(&self.token, pin)
+    }
+
+    /// Takes the store: a new epoch begins, in which every limit counts as spent and every code as used that may have been.
+    pub fn take(self, officer_pin: &[u8], clock: &dyn Clock) -> Result<Restoration, RestoreError> {
+        if !self.is_officer(officer_pin) {
+            return Err(RestoreError::Pin);
+        }
+        let before = self.restoration();
+        let now = clock.read().wall;
+        let behind = before.time.saturating_sub(now);
+        if behind > TOLERANCE {
+            return Err(RestoreError::Clock(ClockError::Back(behind)));
+        }
+        let change = state::restore(self.epoch.as_ref(), before.store, before.anchor, now.max(before.time));
+        let lost = before.anchor.unwrap_or(0);
+        let restored = Receipt::issue(change, |batch| {
+            let anchor = ledger::restore(&self.sqlite, &self.key, &self.opened, lost, batch)?;
+            Ok::<_, LedgerError>(self.backing.replace(&anchor)?)
+        });
+        match restored {
+            Ok(_) => Ok(before),
+            Err((error, _)) => Err(error.into()),
+        }
+    }
+}
+
+/// Why a store is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Not the security officer.
+    #[error(
+        "the PIN is not the security officer's, as it was when this store was copied, or it is locked in it"
+    )]
+    Pin,
+    /// The clock is behind the store.
+    #[error(transparent)]
+    Clock(ClockError),
+    /// The store or the backing token failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+fn existing(path: &Path) -> Result<&Path, LedgerError> {
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(LedgerError::Io { store: path.display().to_string(), problem: "it is not there".into() })
+}
+
+fn unwrap_key(sqlite: &Sqlite, backing: &Backing) -> Result<DataKey, LedgerError> {
+    let header = sqlite.header()?;
+    let context = DataKey::wrapping_context(&header.store);
+    let key = backing.unwrap(&header.store, &context, &header.wrapped_key)?.ok_or(StateError::DataKey)?;
+    Ok(DataKey::new(header.store, key))
+}
+
+fn record<T: Stored>(
+    sqlite: &Sqlite,
+    key: &DataKey,
+    place: RecordKey,
+) -> Result<Option<Versioned<T>>, LedgerError> {
+    let Some(row) = sqlite.row(&place)? else { return Ok(None) };
+    let damaged = |what: String| StateError::Sealed(format!("the {:?} record is {what}", place.kind));
+    let plaintext = key.open(&place, row.version, &row.sealed).map_err(|error| damaged(error.to_string()))?;
+    let value = T::decode(&plaintext).ok_or_else(|| damaged("of a format that is not known".into()))?;
+    Ok(Some(Versioned { place, version: row.version, value }))
+}
