@@ -133,6 +133,13 @@ impl Engine {
         Ok(names)
     }
 
+    /// The name of the user whose `CKA_ID` this is, if there is one: that of its record's place.
+    pub fn user_name_of(&self, cka_id: &[u8]) -> Result<Option<String>, EngineError> {
+        let Ok(id) = cka_id.try_into() else { return Ok(None) };
+        let user: Option<Versioned<UserRecord>> = read(self.ledger()?, RecordKey { kind: Kind::User, id })?;
+        Ok(user.map(|user| user.value.name))
+    }
+
     /// What may be shown of a user.
     pub fn user(&self, name: &str) -> Result<Option<UserView>, EngineError> {
         let now = self.clock_time();

@@ -9,6 +9,7 @@ use cryptoki_sys::*;
 use super::module::Module;
 use super::raw::padded;
 use super::rv::{Answer, Rv};
+use crate::engine::Engine;
 use crate::open::open;
 
 /// The module, with the process that initialised it: a child after `fork` is another application.
@@ -63,11 +64,17 @@ fn initialize_once() -> Answer {
     if current().is_ok() {
         return Err(Rv(CKR_CRYPTOKI_ALREADY_INITIALIZED));
     }
-    let module = Module::new(open()?);
+    install(open()?);
+    Ok(())
+}
+
+/// Makes this engine the one behind the C interface of this process. `C_Initialize` opens the configured one; a bench may
+/// put one together otherwise. A library that is loaded has no symbol for it.
+pub fn install(engine: Engine) {
+    let module = Module::new(engine);
     let mut instance = INSTANCE.write().unwrap_or_else(PoisonError::into_inner);
     // What a parent process left here is overwritten and, being `ManuallyDrop`, not dropped.
     *instance = Some((std::process::id(), ManuallyDrop::new(Arc::new(module))));
-    Ok(())
 }
 
 /// `C_Finalize`: closes everything that this process opened.

@@ -30,4 +30,5 @@ mod table;
 pub mod vendor;
 mod verify;
 
+pub use instance::install;
 pub use table::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList};

@@ -137,27 +137,32 @@ impl Module {
         })
     }
 
-    /// The visible objects that can match: by name where the template has one, else all.
+    /// The visible objects that can match: by name or by id where the template has one, else all. A user is looked up, not
+    /// searched for: there may be a million.
     fn candidates(&self, template: &[TemplateEntry]) -> Answer<Vec<Object>> {
         let sees_private = self.role().is_some();
-        let name = template
-            .iter()
-            .find(|entry| matches!(entry.kind, CKA_LABEL | CKA_OTP_USER_IDENTIFIER))
-            .and_then(|entry| core::str::from_utf8(&entry.value).ok());
+        let value = |kinds: &[CK_ATTRIBUTE_TYPE]| {
+            template.iter().find(|entry| kinds.contains(&entry.kind)).map(|entry| &entry.value[..])
+        };
+        let name = value(&[CKA_LABEL, CKA_OTP_USER_IDENTIFIER]).map(core::str::from_utf8);
+        let id = value(&[CKA_ID]);
         let mut objects = Vec::new();
         let wallets: Vec<(WalletId, Arc<Wallet>)> = self.engine.wallets();
-        for (id, wallet) in wallets {
-            if name.is_none_or(|name| name == wallet.label()) {
-                objects.push(Object::WalletPublic(id));
+        for (wallet_id, wallet) in wallets {
+            let is_named = name.is_none_or(|name| name == Ok(wallet.label()));
+            if is_named && id.is_none_or(|id| id == wallet.cka_id()) {
+                objects.push(Object::WalletPublic(wallet_id));
                 if sees_private {
-                    objects.push(Object::WalletPrivate(id));
+                    objects.push(Object::WalletPrivate(wallet_id));
                 }
             }
         }
         if sees_private {
-            match name {
-                Some(name) => objects.push(Object::User(name.to_owned())),
-                None => objects.extend(self.engine.user_names()?.into_iter().map(Object::User)),
+            match (name, id) {
+                (Some(Ok(name)), _) => objects.push(Object::User(name.to_owned())),
+                (Some(Err(_)), _) => {}
+                (None, Some(id)) => objects.extend(self.engine.user_name_of(id)?.map(Object::User)),
+                (None, None) => objects.extend(self.engine.user_names()?.into_iter().map(Object::User)),
             }
         }
         Ok(objects)

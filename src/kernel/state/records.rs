@@ -1,5 +1,6 @@
 //! The records: what is kept of the token, its users and its wallets, and how it is written.
 
+use postcard::experimental::serialized_size;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -39,8 +40,9 @@ pub trait Stored: Serialize + DeserializeOwned {
 
     /// The record as plaintext, to be sealed.
     fn encode(&self) -> Zeroizing<Vec<u8>> {
-        // Room for the largest record, a wallet of twenty keys: growing would leave copies of secrets behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(32 * 1024));
+        // Room for all of it: growing would leave copies of secrets behind.
+        let body = serialized_size(self).expect("records hold nothing that postcard cannot write");
+        let mut bytes = Zeroizing::new(Vec::with_capacity(1 + body));
         bytes.push(Self::FORMAT);
         struct Tail<'a>(&'a mut Vec<u8>);
         impl Extend<u8> for Tail<'_> {
@@ -237,5 +239,20 @@ mod tests {
         assert!(WalletState::decode(&[&bytes[..], &[0]].concat()).is_none());
         assert!(WalletState::decode(&[&[2], &bytes[1..]].concat()).is_none(), "another format");
         assert!(WalletState::decode(&[]).is_none());
+    }
+
+    #[test]
+    fn a_user_of_the_first_format_is_read_with_all_that_was_charged_and_spent() {
+        let secret = Zeroizing::new(vec![7; 20]);
+        let otp = OtpKey::new(secret, crate::kernel::otp::OtpHash::Sha1, 6, 30).expect("a key");
+        // last_step Some(9), in_row 2, not_before 5, two charges.
+        let codes = [1, 9, 2, 5, 2, 3, 4];
+        let first = postcard::to_allocvec(&("alice", "bank", &otp, true)).expect("it is written");
+        let user = UserRecord::decode(&[&[1][..], &first, &codes].concat()).expect("it is read");
+        assert_eq!((user.name.as_str(), user.confirmed), ("alice", true));
+        assert_eq!((user.codes.last_step(None, 30), user.codes.failures(4)), (Some(9), 2));
+        assert_eq!(user.codes.repeatable(&[0; 32], 0), None);
+        let again = UserRecord::decode(&user.encode()).expect("it is read");
+        assert_eq!(again.codes.last_step(None, 30), Some(9), "and written as the second");
     }
 }

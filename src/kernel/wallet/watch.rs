@@ -6,6 +6,7 @@
 
 use core::fmt;
 use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpub};
 use bitcoin::secp256k1::{All, PublicKey, Scalar, Secp256k1};
@@ -17,12 +18,13 @@ use miniscript::{
 };
 use sha2::{Digest, Sha256};
 
+use super::known::Known;
 use super::registration::{self, OurKey};
 use super::{Network, WalletError, weight};
 use crate::kernel::policy::Policy;
 
 /// The two chains of a wallet (BIP 44, BIP 389).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Chain {
     /// Addresses given out.
     External = 0,
@@ -35,7 +37,7 @@ impl Chain {
 }
 
 /// An address of the wallet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
     /// External or internal.
     pub chain: Chain,
@@ -70,6 +72,7 @@ pub struct WatchOnly {
     ours: Slot,
     path: DerivationPath,
     satisfaction_weight: u64,
+    known: Mutex<Known>,
 }
 
 /// A place in the template where a key stands: an index into the wallet's keys.
@@ -153,6 +156,7 @@ impl WatchOnly {
             ours,
             path: path.clone(),
             satisfaction_weight: most.to_wu(),
+            known: Mutex::default(),
         };
         // No address differs from another in size.
         let first = watch.derive(Location { chain: Chain::External, index: 0 }, secp)?;
@@ -264,7 +268,21 @@ impl WatchOnly {
 
     /// Rebuilds the script at `location` from what is registered.
     pub fn rebuild(&self, location: Location, secp: &Secp256k1<All>) -> Result<Rebuilt, WalletError> {
-        self.derive(location, secp)?.rebuilt()
+        if let Some(rebuilt) = self.known().get(location) {
+            return Ok(rebuilt);
+        }
+        let rebuilt = self.derive(location, secp)?.rebuilt()?;
+        self.known().put(rebuilt.clone());
+        Ok(rebuilt)
+    }
+
+    /// Forgets every rebuilt address: for a bench, that measures what the first time costs.
+    pub fn forget_known(&self) {
+        *self.known() = Known::default();
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn derive(&self, location: Location, secp: &Secp256k1<All>) -> Result<Derived, WalletError> {

@@ -1,0 +1,192 @@
+//! A million users: what opening costs in time and memory, and what one signature costs beside that with ten users.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use bitcoin::secp256k1::Secp256k1;
+use zeroize::Zeroizing;
+
+use countersign::engine::{Engine, WalletId};
+use countersign::kernel::approval::Approval;
+use countersign::kernel::otp::{OtpHash, OtpKey};
+use countersign::kernel::receipt::Receipt;
+use countersign::kernel::state::{self, CodeState, UserRecord};
+use countersign::ports::{AnchorSlots, Ledger};
+
+use super::ledgers::{AnchorInMemory, MemorySlots};
+use super::middle;
+use super::support::scripts::good_psbt;
+use super::support::{Bench, ManualClock, MemoryLedger, START, SystemRandom, watch};
+
+const USERS: u64 = 1_000_000;
+/// Callers who enrol them: they share their commits.
+const ENROLLING: u64 = 64;
+/// Users who sign, of those who are there.
+const SIGNING: usize = 10;
+const SIGNATURES: usize = 400;
+/// What the process that only opens the store is told.
+const STORE: &str = "COUNTERSIGN_BENCH_STORE";
+const ANCHOR: &str = "COUNTERSIGN_BENCH_ANCHOR";
+
+pub(crate) fn print() {
+    if let (Some(store), Ok(anchor)) = (std::env::var_os(STORE), std::env::var(ANCHOR)) {
+        return open(store.into(), &anchor);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (few, many) = (Store::new(&folder.path().join("few.db")), Store::new(&folder.path().join("many.db")));
+    let start = Instant::now();
+    many.enrol();
+    println!(
+        "\n{USERS} users in the store, each enrolled by a commit of its own ({:.0} s)",
+        start.elapsed().as_secs_f64()
+    );
+    many.print_opening();
+    // Interleaved, so that both see the same machine.
+    let (mut of_few, mut of_many) = (Vec::new(), Vec::new());
+    let (few, many) = (few.opened(), many.opened());
+    for _ in 0..SIGNATURES {
+        of_few.push(few.sign());
+        of_many.push(many.sign());
+    }
+    let (of_few, of_many) = (middle(of_few), middle(of_many));
+    println!("One signature with both its commits, anchor in memory:");
+    println!("{:>20} users {:>10.0} µs", SIGNING, of_few / 1000.0);
+    println!("{:>20} users {:>10.0} µs   ratio {:.3}", USERS, of_many / 1000.0, of_many / of_few);
+    let find = |opened: &Opened| middle((0..200).map(|_| opened.look_up()).collect());
+    println!(
+        "A user by name: {:.1} µs among {SIGNING}, {:.1} µs among {USERS}",
+        find(&few) / 1000.0,
+        find(&many) / 1000.0
+    );
+}
+
+/// A store on disk with ten users who sign.
+struct Store {
+    path: PathBuf,
+    slots: MemorySlots,
+    clock: ManualClock,
+    wallet: WalletId,
+    totps: Vec<totp_rs::Totp>,
+}
+
+impl Store {
+    fn new(path: &Path) -> Store {
+        let vault = AnchorInMemory::new(path.into());
+        let slots = vault.slots();
+        let clock = ManualClock::default();
+        let engine =
+            Engine::open(Box::new(vault), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
+        engine.initialise(b"so-pin", "bench").expect("initialises");
+        let bench =
+            Bench { engine, clock: clock.clone(), ledger: MemoryLedger::default(), secp: Secp256k1::new() };
+        let names: Vec<String> = (0..SIGNING).map(|number| format!("signer-{number}")).collect();
+        let totps = names.iter().map(|name| bench.user(name)).collect();
+        let of: Vec<&str> = names.iter().map(String::as_str).collect();
+        let wallet = bench.wallet("w", &of, "unlimited = true");
+        Store { path: path.into(), slots, clock, wallet, totps }
+    }
+
+    fn vault(&self) -> AnchorInMemory {
+        AnchorInMemory::with(self.path.clone(), self.slots.clone())
+    }
+
+    fn enrol(&self) {
+        let ledger = self.vault().reopen().expect("it opens");
+        std::thread::scope(|scope| {
+            for first in 0..ENROLLING {
+                let ledger = &ledger;
+                scope.spawn(move || {
+                    for number in (first..USERS - SIGNING as u64).step_by(ENROLLING as usize) {
+                        let added = Receipt::issue(state::add_user(&user(number), START), |batch| {
+                            ledger.commit(batch)
+                        });
+                        assert!(added.is_ok());
+                    }
+                });
+            }
+        });
+    }
+
+    /// Opens the store in a process of its own, whose memory is nothing else's.
+    fn print_opening(&self) {
+        let anchor = hex::encode(&self.slots.values().expect("in memory")[0]);
+        let opened = Command::new(std::env::current_exe().expect("it runs"))
+            .arg("scale")
+            .env(STORE, &self.path)
+            .env(ANCHOR, anchor)
+            .output()
+            .expect("it starts");
+        assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
+        print!("{}", String::from_utf8_lossy(&opened.stdout));
+    }
+
+    fn opened(&self) -> Opened<'_> {
+        let clock = Box::new(self.clock.clone());
+        let engine = Engine::open(Box::new(self.vault()), clock, Box::new(SystemRandom)).expect("opens");
+        let psbt = good_psbt(watch(&engine.wallet(&self.wallet).expect("there")), 1).serialize();
+        Opened { store: self, engine, psbt, next: 0.into() }
+    }
+}
+
+struct Opened<'a> {
+    store: &'a Store,
+    engine: Engine,
+    psbt: Vec<u8>,
+    next: std::cell::Cell<usize>,
+}
+
+impl Opened<'_> {
+    fn next(&self) -> usize {
+        let next = self.next.get();
+        self.next.set((next + 1) % SIGNING);
+        next
+    }
+
+    /// The time of one signature in nanoseconds.
+    fn sign(&self) -> f64 {
+        let signer = self.next();
+        self.store.clock.advance(30);
+        let code = self.store.totps[signer].generate(self.store.clock.now()).to_string();
+        let name = format!("signer-{signer}");
+        let approval = Approval::parse_pin_of(name.as_bytes(), code.as_bytes()).expect("well formed");
+        let psbt = self.psbt.clone();
+        let start = Instant::now();
+        self.engine.countersign(&self.store.wallet, vec![approval], psbt).expect("signs");
+        start.elapsed().as_nanos() as f64
+    }
+
+    fn look_up(&self) -> f64 {
+        let name = format!("signer-{}", self.next());
+        let start = Instant::now();
+        assert!(self.engine.user(&name).expect("readable").is_some());
+        start.elapsed().as_nanos() as f64
+    }
+}
+
+fn open(store: PathBuf, anchor: &str) {
+    let slots = MemorySlots::default();
+    slots.replace(&hex::decode(anchor).expect("hex")).expect("in memory");
+    let start = Instant::now();
+    let vault = Box::new(AnchorInMemory::with(store, slots));
+    let engine =
+        Engine::open(vault, Box::new(ManualClock::default()), Box::new(SystemRandom)).expect("opens");
+    println!("Opening: {:.2} s", start.elapsed().as_secs_f64());
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    for line in status.lines().filter(|line| line.starts_with("VmHWM") || line.starts_with("VmRSS")) {
+        println!("Resident memory: {line}");
+    }
+    drop(engine);
+}
+
+fn user(number: u64) -> UserRecord {
+    let mut secret = vec![7; 20];
+    secret[..8].copy_from_slice(&number.to_le_bytes());
+    UserRecord {
+        name: format!("user-{number}"),
+        service: "bench".into(),
+        otp: OtpKey::new(Zeroizing::new(secret), OtpHash::Sha1, 6, 30).expect("a key"),
+        confirmed: true,
+        codes: CodeState::default(),
+    }
+}
