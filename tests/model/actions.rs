@@ -1,0 +1,327 @@
+//! What can happen, one atomic step at a time.
+
+use stateright::{Model, Property};
+
+use super::properties;
+use super::protocol::{BATCH, Commit, DIGESTS, END, Flaw, Protocol, STEPS};
+use super::state::{Anchor, Caller, Code, Engine, Entry, Head, Kind, Phase, Records, Request, State, Store};
+
+/// What happens. Numbers are those of callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A caller asks for a signature; its charge is queued.
+    Ask(Request),
+    /// The charge is committed; the code is compared, and what to write is decided.
+    Compare(usize),
+    /// What was decided is queued, or decided anew.
+    Enqueue(usize),
+    /// The answer leaves.
+    Answer(usize),
+    /// A caller finds no leader, leads, and writes a batch.
+    Lead,
+    /// The leader, or the opening, does the next step of the plan.
+    Advance,
+    /// That step fails; where it was to create an anchor, it may leave one that cannot be read.
+    Fail { torn: bool },
+    /// The module is killed; an unsynced batch is kept or lost, an anchor may be torn.
+    Crash { kept: bool, torn: bool },
+    /// The module is opened.
+    Open { token_away: bool },
+    /// Time goes on.
+    Tick,
+    /// The attacker copies the store, with what is not synced.
+    Copy,
+    /// The attacker puts the copy back.
+    Restore,
+    /// The attacker removes the store.
+    Remove,
+}
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::new(self)]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.now < END {
+            actions.push(Action::Tick);
+        }
+        match &state.engine {
+            Some(engine) => self.actions_of_engine(state, engine, actions),
+            None => {
+                actions.extend([false, true].map(|token_away| Action::Open { token_away }));
+                if self.attacker && !state.tampered {
+                    actions.push(Action::Remove);
+                    if state.copy.is_some() {
+                        actions.push(Action::Restore);
+                    }
+                }
+            }
+        }
+        if self.attacker && !state.tampered && state.copy.is_none() {
+            actions.push(Action::Copy);
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Ask(request) => self.ask(&mut state, request)?,
+            Action::Compare(caller) => self.compare(&mut state, caller)?,
+            Action::Enqueue(caller) => self.enqueue(&mut state, caller)?,
+            Action::Answer(caller) => answer(&mut state, caller),
+            Action::Lead => self.lead(&mut state)?,
+            Action::Advance => self.advance(&mut state)?,
+            Action::Fail { torn } => self.fail(&mut state, torn)?,
+            Action::Crash { kept, torn } => crash(&mut state, kept, torn),
+            Action::Open { token_away } => self.open(&mut state, token_away),
+            Action::Tick => state.now += 1,
+            Action::Copy => state.copy = state.disk.unsynced.or(state.disk.store),
+            Action::Restore => {
+                // To put back what is there is no attack.
+                let copy = state.copy.take().filter(|copy| last.disk.store != Some(*copy))?;
+                state.disk.store = Some(copy);
+                state.tampered = true;
+            }
+            Action::Remove => {
+                (state.disk.store, state.copy) = (None, None);
+                state.tampered = true;
+            }
+        }
+        // Callers are alike: one order of them stands for all.
+        state.callers.sort_unstable();
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Protocol>> {
+        properties::all(self)
+    }
+}
+
+impl Protocol {
+    fn actions_of_engine(&self, state: &State, engine: &Engine, actions: &mut Vec<Action>) {
+        let creates = self.next_step(engine) == Some(Commit::CreateAnchor);
+        if state.crashes < self.crashes {
+            for kept in [false, true] {
+                for torn in [false, true] {
+                    if (!kept || state.disk.unsynced.is_some()) && (!torn || creates) {
+                        actions.push(Action::Crash { kept, torn });
+                    }
+                }
+            }
+        }
+        if engine.leading.is_some() {
+            actions.push(Action::Advance);
+            if engine.phase == Phase::Serving {
+                actions.push(Action::Fail { torn: false });
+                if creates {
+                    actions.push(Action::Fail { torn: true });
+                }
+            }
+        } else if engine.phase == Phase::Serving && state.queued().next().is_some() {
+            actions.push(Action::Lead);
+        }
+        for (number, caller) in state.callers.iter().enumerate() {
+            match caller {
+                Caller::Woken { kind: Kind::Charge, .. } => actions.push(Action::Compare(number)),
+                Caller::Woken { .. } => actions.push(Action::Answer(number)),
+                Caller::Decided { .. } => actions.push(Action::Enqueue(number)),
+                Caller::Idle | Caller::Waiting { .. } => {}
+            }
+        }
+        let takes = engine.phase == Phase::Serving && engine.sequence < self.links;
+        if takes && state.callers.contains(&Caller::Idle) {
+            actions.push(Action::Ask(Request { code: Code::Wrong, digest: 0 }));
+            for step in 1..=STEPS {
+                let asks = |digest| Action::Ask(Request { code: Code::Of(step), digest });
+                actions.extend((0..digests(state, engine)).map(asks));
+            }
+        }
+    }
+
+    fn next_step(&self, engine: &Engine) -> Option<Commit> {
+        self.plan().get(usize::from(engine.leading?)).copied()
+    }
+
+    fn ask(&self, state: &mut State, request: Request) -> Option<()> {
+        let engine = state.engine.as_mut()?;
+        let caller = state.callers.iter().position(|caller| *caller == Caller::Idle)?;
+        // A locked user is refused, and nothing changes.
+        let charged = self.charge(engine.newest)?;
+        if request.code == Code::Wrong && self.has(Flaw::ComparesBeforeCharge) {
+            state.wrong += 1;
+        }
+        state.callers[caller] = queue(engine, request, Kind::Charge, charged);
+        Some(())
+    }
+
+    fn compare(&self, state: &mut State, caller: usize) -> Option<()> {
+        let engine = state.engine?;
+        let Caller::Woken { request, kind: Kind::Charge } = state.callers[caller] else { return None };
+        let is_right = match request.code {
+            Code::Wrong => {
+                state.wrong += u8::from(!self.has(Flaw::ComparesBeforeCharge));
+                false
+            }
+            Code::Of(step) => {
+                self.is_live(step, state.now) || self.is_retry(engine.newest, request, state.now)
+            }
+        };
+        state.callers[caller] =
+            if is_right { self.decided(&engine, request, state.now) } else { Caller::Idle };
+        Some(())
+    }
+
+    /// What a caller with a right code does next, judged by the newest records.
+    fn decided(&self, engine: &Engine, request: Request, now: u8) -> Caller {
+        match self.decide(engine.newest, request, now) {
+            None => Caller::Idle,
+            Some((kind @ Kind::Retry, _)) if self.has(Flaw::RetryWithoutEntry) => {
+                Caller::Woken { request, kind }
+            }
+            Some((kind, after)) => Caller::Decided { request, kind, after, version: engine.sequence },
+        }
+    }
+
+    fn enqueue(&self, state: &mut State, caller: usize) -> Option<()> {
+        let engine = state.engine.as_mut()?;
+        let Caller::Decided { request, kind, after, version } = state.callers[caller] else { return None };
+        state.callers[caller] = if engine.phase == Phase::Closed {
+            Caller::Idle
+        } else if version == engine.sequence || self.has(Flaw::NoCompareAndSet) {
+            queue(engine, request, kind, after)
+        } else {
+            self.decided(engine, request, state.now)
+        };
+        Some(())
+    }
+
+    fn lead(&self, state: &mut State) -> Option<()> {
+        let mut queued: Vec<u8> = state.queued().collect();
+        queued.sort_unstable();
+        queued.truncate(BATCH);
+        let newest = *queued.last()?;
+        for caller in &mut state.callers {
+            if let Caller::Waiting { entry, in_batch, .. } = caller {
+                *in_batch = entry.sequence <= newest;
+            }
+        }
+        let (before, opening) = (state.disk.store?, state.openings);
+        let mut audit = before.audit;
+        for (request, entry) in state.batch() {
+            if let (Code::Of(step), Kind::Consume) = (request.code, entry.kind) {
+                audit.add(step, request.digest);
+            }
+        }
+        let records = state.batch().max_by_key(|(_, entry)| entry.sequence)?.1.after;
+        let engine = state.engine.as_mut()?;
+        let head = Head { sequence: newest, opening };
+        let whole = before.whole && before.head == engine.written.head;
+        let previous = Some(engine.written.head);
+        let written = Store { head, previous, whole, records, audit };
+        state.disk.unsynced = Some(written);
+        (engine.written, engine.leading) = (Anchor::of(&written), Some(0));
+        if self.wakes_after() == 0 {
+            self.wake(state);
+        }
+        Some(())
+    }
+
+    fn advance(&self, state: &mut State) -> Option<()> {
+        let engine = state.engine.as_mut()?;
+        let step = self.next_step(engine)?;
+        let done = engine.leading? + 1;
+        engine.leading = (usize::from(done) < self.plan().len()).then_some(done);
+        if engine.leading.is_none() {
+            engine.phase = Phase::Serving;
+        }
+        let anchor = engine.written;
+        match step {
+            Commit::Sync => state.disk.store = state.disk.unsynced.take().or(state.disk.store),
+            Commit::CreateAnchor => {
+                state.slots.create(anchor);
+                state.anchored = anchor.head;
+            }
+            Commit::DestroyOld => state.slots.destroy_all_but(anchor),
+        }
+        if done == self.wakes_after() {
+            self.wake(state);
+        }
+        Some(())
+    }
+
+    fn wake(&self, state: &mut State) {
+        for caller in &mut state.callers {
+            if let Caller::Waiting { request, entry, in_batch } = *caller
+                && (in_batch || self.has(Flaw::WakesTheQueue))
+            {
+                *caller = Caller::Woken { request, kind: entry.kind };
+            }
+        }
+    }
+
+    fn fail(&self, state: &mut State, torn: bool) -> Option<()> {
+        let engine = state.engine.as_mut()?;
+        let syncs = self.next_step(engine) == Some(Commit::Sync);
+        if syncs && self.has(Flaw::IgnoresFailedSync) {
+            // The kernel has dropped the pages: the sync that is tried again finds nothing to do.
+            (state.disk.unsynced, engine.leading) = (None, Some(engine.leading? + 1));
+            return Some(());
+        }
+        let goes_on = syncs && self.has(Flaw::GoesOnAfterFailedSync);
+        for caller in &mut state.callers {
+            if let Caller::Waiting { in_batch, .. } = caller
+                && (*in_batch || !goes_on)
+            {
+                *caller = Caller::Idle;
+            }
+        }
+        engine.leading = None;
+        if goes_on {
+            state.disk.unsynced = None;
+        } else {
+            engine.phase = Phase::Closed;
+            state.slots.torn |= torn;
+        }
+        Some(())
+    }
+}
+
+/// How many digests there are to choose from: the first one that anybody sees may as well be called 0.
+fn digests(state: &State, engine: &Engine) -> u8 {
+    let is_idle = state.callers.iter().all(|caller| *caller == Caller::Idle);
+    let is_unspent = engine.newest.last_step == 0 && state.signed.count() == 0;
+    let is_first = is_idle && is_unspent && state.copy.is_none_or(|copy| copy.audit.count() == 0);
+    if is_first { 1 } else { DIGESTS }
+}
+
+/// Gives an entry the next place in the chain. From here on its change is what others read.
+fn queue(engine: &mut Engine, request: Request, kind: Kind, after: Records) -> Caller {
+    engine.sequence += 1;
+    engine.newest = after;
+    let entry = Entry { sequence: engine.sequence, kind, after };
+    Caller::Waiting { request, entry, in_batch: false }
+}
+
+fn answer(state: &mut State, caller: usize) {
+    if let Caller::Woken { request: Request { code: Code::Of(step), digest }, kind } = state.callers[caller]
+        && matches!(kind, Kind::Consume | Kind::Retry)
+    {
+        state.signed.add(step, digest);
+    }
+    state.callers[caller] = Caller::Idle;
+}
+
+fn crash(state: &mut State, kept: bool, torn: bool) {
+    state.engine = None;
+    state.callers.fill(Caller::Idle);
+    let unsynced = state.disk.unsynced.take();
+    if kept {
+        state.disk.store = unsynced.or(state.disk.store);
+    }
+    state.slots.torn |= torn;
+    state.crashes += 1;
+}
