@@ -34,6 +34,9 @@ pub type WalletId = [u8; 16];
 /// and three live steps, this many in every hour of a year are three right ones by chance.
 pub const DEFAULT_FAILURES_PER_HOUR: u32 = 100;
 
+/// Refused PSBTs that the audit chain records in an hour; the log has all.
+const MOST_DECLINED_PER_HOUR: u32 = 60;
+
 /// One token with its users and wallets.
 pub struct Engine {
     vault: Box<dyn Vault>,
@@ -49,6 +52,8 @@ pub struct Engine {
     most_failures: u32,
     /// Whether it was told that no code is looked at.
     told: AtomicBool,
+    /// PSBTs refused without a code, of which the first in an hour are recorded.
+    declined: Mutex<Failures>,
     wallets: RwLock<HashMap<WalletId, Held>>,
     closed: RwLock<Vec<Closed>>,
     administration: Mutex<()>,
@@ -87,6 +92,7 @@ impl Engine {
             failures: Mutex::default(),
             most_failures: DEFAULT_FAILURES_PER_HOUR,
             told: AtomicBool::new(false),
+            declined: Mutex::default(),
             wallets: RwLock::default(),
             closed: RwLock::default(),
             administration: Mutex::default(),
@@ -287,6 +293,23 @@ impl Engine {
             }
         }
         Err(EngineError::Stopped)
+    }
+
+    /// Records a PSBT that a rule refused: as many in an hour as tell that somebody tries, and no more than a disk bears.
+    pub(crate) fn decline(&self, wallet: &str, rule: Rule, now: u64) -> Result<(), EngineError> {
+        let recorded = self.declined.lock().unwrap_or_else(PoisonError::into_inner).charge(
+            1,
+            MOST_DECLINED_PER_HOUR,
+            now,
+        );
+        if recorded.is_err() {
+            return Ok(());
+        }
+        let ledger = self.ledger()?;
+        match Receipt::issue(state::decline(wallet, rule, now), |batch| ledger.commit(batch)) {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(error.into()),
+        }
     }
 
     /// Takes back tries that were right, or were not charged after all.

@@ -17,7 +17,7 @@ use crate::kernel::anchor::StateError;
 use crate::kernel::approval::Approval;
 use crate::kernel::otp::{self, Matched};
 use crate::kernel::policy::{Approved, Refused, Verdict};
-use crate::kernel::psbt::{CheckedPsbt, Surroundings};
+use crate::kernel::psbt::{CheckedPsbt, PsbtError, Surroundings};
 use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::seal::Kind;
 use crate::kernel::signer::{self, Authorization};
@@ -39,7 +39,7 @@ impl Engine {
         let Held { wallet, version } = self.held(id)?;
         let keys = wallet.keys().ok_or_else(|| EngineError::NotRegistered(wallet.label().into()))?;
         let (now, entropy) = (self.now()?, self.entropy()?);
-        let psbt = self.check(id, &wallet, keys.watch(), psbt)?;
+        let psbt = self.check(id, &wallet, keys.watch(), psbt, now)?;
         let charged = self.charge(approvals, wallet.users(), Purpose::Sign(&psbt), now)?;
         let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
         let approved = match wallet.policy().judge(psbt, matched) {
@@ -60,13 +60,14 @@ impl Engine {
         self.spend(&matched, |users| state::confirm(&matched, users, now))
     }
 
-    /// Checks a PSBT for `wallet`, among the other wallets of this token.
+    /// Checks a PSBT for `wallet`, among the other wallets of this token. One that a rule refuses is recorded.
     fn check(
         &self,
         id: &WalletId,
         wallet: &Wallet,
         watch: &WatchOnly,
         psbt: Vec<u8>,
+        now: u64,
     ) -> Result<CheckedPsbt, EngineError> {
         let siblings: HashSet<_> = self
             .wallets()
@@ -80,7 +81,13 @@ impl Engine {
             is_sibling: &|fingerprint| siblings.contains(fingerprint),
             secp: &self.secp,
         };
-        Ok(CheckedPsbt::parse(psbt, watch, &around)?)
+        CheckedPsbt::parse(psbt, watch, &around).map_err(|error| match error {
+            PsbtError::Refused { rule, .. } => match self.decline(wallet.label(), rule, now) {
+                Ok(()) => error.into(),
+                Err(failure) => failure,
+            },
+            error => error.into(),
+        })
     }
 
     /// Charges one try to whoever each approval names, if `eligible`, and to nobody otherwise.

@@ -323,3 +323,26 @@ fn after_the_machine_was_started_anew_the_clock_is_held_against_the_newest_recor
     let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
     assert_eq!(clock_error(&answer), Some(ClockError::Jump(3_600)), "from then on it is held to it");
 }
+
+// Every outcome is in the audit
+
+#[test]
+fn a_refused_psbt_is_recorded_sixty_times_an_hour_and_charged_never() {
+    let scene = Scene::new();
+    let mut psbt = scene.psbt(1);
+    psbt.unsigned_tx.output.clear();
+    psbt.outputs.clear();
+    let (psbt, before) = (psbt.serialize(), scene.events().len());
+    for _ in 0..70 {
+        let answer = scene.sign("123456", &psbt);
+        assert!(matches!(answer, Err(EngineError::Psbt(_))), "{answer:?}");
+    }
+    let events = scene.events().split_off(before);
+    assert_eq!(events.len(), 60);
+    let expected = Event::PsbtRefused { wallet: "w".into(), rule: "no-outputs".into() };
+    assert!(events.iter().all(|event| *event == expected));
+    scene.bench.clock.advance(3_660);
+    assert!(scene.sign("123456", &psbt).is_err());
+    assert_eq!(scene.events().len(), before + 61, "and again an hour later");
+    assert_eq!(scene.bench.failures("alice"), 0);
+}

@@ -69,13 +69,15 @@ fn refuses(rule: Rule, inputs: u32, change: impl FnOnce(&Scene, &mut Psbt)) {
     let scene = Scene::new(UNLIMITED);
     let mut psbt = scene.psbt(inputs);
     change(&scene, &mut psbt);
-    let commits = scene.bench.ledger.state().events.len();
+    let before = scene.bench.ledger.state().events.len();
     match scene.sign(&psbt.serialize()) {
         Err(EngineError::Psbt(PsbtError::Refused { rule: found, .. })) => assert_eq!(found, rule),
         Err(other) => panic!("{rule}: {other}"),
         Ok(_) => panic!("{rule}: signed"),
     }
-    assert_eq!(scene.bench.ledger.state().events.len(), commits, "{rule}: something was written");
+    let written = scene.bench.ledger.state().events.split_off(before);
+    let record = Event::PsbtRefused { wallet: "w".into(), rule: rule.tag().into() };
+    assert_eq!(written, [record], "{rule}: more than the refusal was written");
     assert_eq!(scene.bench.failures("alice"), 0, "{rule}: a try was charged");
     scene.sign(&scene.psbt(inputs).serialize()).expect("the code is not spent");
 }

@@ -102,9 +102,18 @@ pub enum Event {
         /// The link that the backing token remembered.
         anchor: Option<u64>,
     },
+    /// A PSBT that a rule of structure, amounts or ownership refuses: no code was looked at.
+    PsbtRefused {
+        /// Label of the wallet.
+        wallet: String,
+        /// Tag of the rule.
+        rule: String,
+    },
 }
 
 impl Event {
+    // The order of the variants is part of what is sealed: a new one goes to the end.
+
     /// By how many this changes the number of tries that were not right.
     pub fn failures(&self) -> i64 {
         let count = |users: &Vec<String>| i64::try_from(users.len()).unwrap_or(i64::MAX);

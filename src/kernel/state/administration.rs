@@ -7,6 +7,7 @@ use crate::kernel::audit::{Event, Role};
 use crate::kernel::clock::Believed;
 use crate::kernel::pin::PinRecord;
 use crate::kernel::receipt::{Batch, Change, Content, Receipt, Write};
+use crate::kernel::rule::Rule;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::wallet::WalletRecord;
 
@@ -123,6 +124,12 @@ pub fn take_clock(
 /// Records that no code is looked at for the time being.
 pub fn stop(failures: u32, now: u64) -> Change<Recorded> {
     Change::new(Batch { writes: vec![], event: Event::Stopped { failures }, time: now }, Recorded)
+}
+
+/// Records a PSBT that a rule refused before any code was looked at.
+pub fn decline(wallet: &str, rule: Rule, now: u64) -> Change<Recorded> {
+    let event = Event::PsbtRefused { wallet: wallet.into(), rule: rule.tag().into() };
+    Change::new(Batch { writes: vec![], event, time: now }, Recorded)
 }
 
 /// Whether `pin` is the security officer's. For the restoration of a store, which has to be taken before a try at it could

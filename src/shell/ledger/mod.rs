@@ -31,9 +31,9 @@ pub struct SealedLedger<A> {
     key: DataKey,
     slots: A,
     book: Mutex<Book>,
-    /// Whoever leads holds it; it writes.
-    writer: Mutex<Sqlite>,
     reader: Mutex<Sqlite>,
+    /// Whoever leads holds it; it writes. The last to be closed: it leaves nothing in its journal.
+    writer: Mutex<Sqlite>,
     _lock: StoreLock,
 }
 
