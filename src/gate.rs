@@ -19,7 +19,9 @@ use crate::kernel::psbt::{CheckedPsbt, Surroundings};
 use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::seal::Kind;
 use crate::kernel::signer::{self, Authorization};
-use crate::kernel::state::{self, Charged, Claim, Consumed, Purpose, Subject, UserRecord, Versioned};
+use crate::kernel::state::{
+    self, Charged, Claim, Consumed, NotConsumed, Purpose, Subject, UserRecord, Versioned,
+};
 use crate::kernel::wallet::{Wallet, WatchOnly};
 use crate::ports::LedgerError;
 
@@ -40,7 +42,7 @@ impl Engine {
         let psbt = self.check(id, &wallet, keys.watch(), psbt)?;
         let charged = self.charge(approvals, wallet.users(), Purpose::Sign, now)?;
         let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
-        let approved = match wallet.policy().judge(psbt, matched) {
+        let approved = match wallet.policy().judge(psbt, matched, now) {
             Verdict::Approved(approved) => approved,
             Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
         };
@@ -124,8 +126,8 @@ impl Engine {
         Ok(Claim { approval, subject })
     }
 
-    /// Spends the codes and records the transaction, in one durable write, if the wallet is still the one whose users and
-    /// policy it was judged by.
+    /// Spends the codes and charges the transaction, in one durable write, if the wallet is still the one whose users and
+    /// policy it was judged by, and within the limits of the period.
     fn commit(
         &self,
         id: &WalletId,
@@ -143,7 +145,11 @@ impl Engine {
             if wallet.version != judged_by {
                 return Err(EngineError::WalletChanged(wallet.value.label));
             }
-            let change = state::consume(approved, &users, &state, now).map_err(|_| EngineError::Code)?;
+            let change = match state::consume(approved, &users, &state, None, now) {
+                Ok(change) => change,
+                Err(NotConsumed::Spent) => return Err(EngineError::Code),
+                Err(NotConsumed::Refused(refused)) => return Err(self.spend_on_refusal(&refused, now)),
+            };
             match Receipt::issue(change, |batch| ledger.commit(batch)) {
                 Ok(receipt) => return Ok(receipt),
                 // The wallet signed for somebody else, or the user tried another code: whether the step is still

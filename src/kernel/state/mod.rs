@@ -9,9 +9,11 @@
 //! - T2. Success never touches another try's charge: the 30-day budget is not reset by anything.
 //! - T3. A spent step is never spent again, and no earlier one.
 //! - T4. A locked user's code is not evaluated.
+//! - T5. The limits of a period are judged against the state that the commit replaces, and what leaves is charged in it.
 
 mod administration;
 mod codes;
+mod history;
 mod records;
 mod way;
 
@@ -22,7 +24,9 @@ pub use administration::{
 pub use codes::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked, Spent,
 };
+pub use history::{Charge, History, InputsId};
 pub use records::{NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState};
 pub use way::{
-    Charged, Claim, CodesSpent, Consumed, Purpose, Subject, charge, confirm, consume, consume_refused,
+    Charged, Claim, CodesSpent, Consumed, NotConsumed, Purpose, Subject, charge, confirm, consume,
+    consume_refused,
 };
