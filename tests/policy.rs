@@ -487,3 +487,9 @@ fn the_audit_tells_what_a_change_of_a_wallet_means() {
     let label = WalletChange { label: Some("v".into()), ..WalletChange::default() };
     assert_eq!(change(label), updated("v", &[], &[], None));
 }
+
+#[test]
+fn the_audit_of_version_0_1_is_still_read() {
+    let read: Event = postcard::from_bytes(&[10, 1, b'w']).expect("reads");
+    assert_eq!(read, Event::WalletChanged("w".into()));
+}
