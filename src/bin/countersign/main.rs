@@ -77,7 +77,7 @@ enum Verb {
     #[command(subcommand)]
     User(user::User),
     #[command(subcommand)]
-    Wallet(wallet::Wallet),
+    Wallet(Box<wallet::Wallet>),
     #[command(subcommand)]
     Psbt(psbt::Psbt),
     Sign(sign::Sign),
