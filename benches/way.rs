@@ -90,7 +90,7 @@ fn print_steps(inputs: u32) {
         median(
             rounds,
             || (steps.checked(steps.psbt.clone()), steps.matched()),
-            |(psbt, matched)| steps.wallet.policy().judge(psbt, matched),
+            |(psbt, matched)| steps.wallet.policy().judge(psbt, matched, steps.clock.now()),
         ),
     );
     row(
@@ -299,7 +299,8 @@ impl Steps {
     }
 
     fn approved(&self) -> Approved {
-        match self.wallet.policy().judge(self.checked(self.psbt.clone()), self.matched()) {
+        let (checked, matched) = (self.checked(self.psbt.clone()), self.matched());
+        match self.wallet.policy().judge(checked, matched, self.clock.now()) {
             Verdict::Approved(approved) => approved,
             Verdict::Refused(refused) => panic!("refused: {}", refused.rule()),
         }
@@ -308,10 +309,9 @@ impl Steps {
     fn consume(&self, approved: Approved) -> Receipt<state::Consumed> {
         let place = RecordKey { kind: Kind::WalletState, id: [0; 16] };
         let state = Versioned { place, version: 1, value: WalletState::default() };
-        issue(
-            state::consume(approved, &[self.user()], &state, &Zeroizing::new([5; 32]), self.clock.now())
-                .expect("unspent"),
-        )
+        let entropy = Zeroizing::new([5; 32]);
+        let change = state::consume(approved, &[self.user()], &state, &entropy, None, self.clock.now());
+        issue(change.ok().expect("unspent"))
     }
 }
 

@@ -22,7 +22,7 @@ pub const MAX_WALLET_USERS: usize = crate::kernel::approval::MAX_RECORDS;
 /// Longest label of a wallet, issuer of a user, `CKA_ID`, in bytes.
 pub const MAX_LABEL_LEN: usize = 128;
 /// Longest policy document in bytes.
-pub const MAX_POLICY_LEN: usize = 4_096;
+pub const MAX_POLICY_LEN: usize = 32 * 1_024;
 /// Longest token label in bytes (`CK_TOKEN_INFO.label`).
 pub const MAX_TOKEN_LABEL_LEN: usize = 32;
 
@@ -182,7 +182,7 @@ impl Engine {
         let _turn = self.administration();
         self.check_wallet_label(&new.label)?;
         self.check_wallet_users(&new.users)?;
-        check_policy(&new.policy)?;
+        check_policy(&new.policy, new.network)?;
         if new.cka_id.len() > MAX_LABEL_LEN {
             return Err(EngineError::Parameter(format!("CKA_ID has at most {MAX_LABEL_LEN} bytes")));
         }
@@ -246,7 +246,7 @@ impl Engine {
             new.users.clone_from(users);
         }
         if let Some(policy) = &change.policy {
-            check_policy(policy)?;
+            check_policy(policy, new.network)?;
             new.policy.clone_from(policy);
         }
         if let Some(registration) = &change.registration {
@@ -365,10 +365,10 @@ fn check_label(what: &str, label: &str) -> Result<(), EngineError> {
     Err(EngineError::Name(format!("{what} has 1 to {MAX_LABEL_LEN} bytes and no control character")))
 }
 
-fn check_policy(document: &str) -> Result<(), EngineError> {
+fn check_policy(document: &str, network: Network) -> Result<(), EngineError> {
     if document.len() > MAX_POLICY_LEN {
         return Err(EngineError::Parameter(format!("a policy has at most {MAX_POLICY_LEN} bytes")));
     }
-    Policy::parse(document)?;
+    Policy::parse(document, network)?;
     Ok(())
 }

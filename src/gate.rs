@@ -21,7 +21,9 @@ use crate::kernel::psbt::{CheckedPsbt, PsbtError, Surroundings};
 use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::seal::Kind;
 use crate::kernel::signer::{self, Authorization};
-use crate::kernel::state::{self, Charged, Claim, Consumed, Purpose, Subject, UserRecord, Versioned};
+use crate::kernel::state::{
+    self, Charged, Claim, Consumed, NotConsumed, Purpose, Subject, UserRecord, Versioned,
+};
 use crate::kernel::wallet::{Wallet, WatchOnly};
 use crate::ports::LedgerError;
 
@@ -42,7 +44,7 @@ impl Engine {
         let psbt = self.check(id, &wallet, keys.watch(), psbt, now)?;
         let charged = self.charge(approvals, wallet.users(), Purpose::Sign(&psbt), now)?;
         let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
-        let approved = match wallet.policy().judge(psbt, matched) {
+        let approved = match wallet.policy().judge(psbt, matched, now) {
             Verdict::Approved(approved) => approved,
             Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
         };
@@ -150,8 +152,8 @@ impl Engine {
         Ok(Claim { approval, subject })
     }
 
-    /// Spends the codes and records the transaction, in one durable write, if the wallet is still the one whose users and
-    /// policy it was judged by.
+    /// Spends the codes and charges the transaction, in one durable write, if the wallet is still the one whose users and
+    /// policy it was judged by, and within the limits of the period.
     fn commit(
         &self,
         id: &WalletId,
@@ -170,13 +172,18 @@ impl Engine {
             if wallet.version != judged_by {
                 return Err(EngineError::WalletChanged(wallet.value.label));
             }
-            let tries = users.len();
+            let (tries, restored) = (users.len(), self.epoch().restored());
             let change = if approved.matched().repeats() {
-                state::repeat(approved, &users, &state, now)
+                state::repeat(approved, &users, &state, now).map_err(NotConsumed::from)
             } else {
-                state::consume(approved, &users, &state, entropy, now)
+                state::consume(approved, &users, &state, entropy, restored, now)
             };
-            match Receipt::issue(change.map_err(|_| EngineError::Code)?, |batch| ledger.commit(batch)) {
+            let change = match change {
+                Ok(change) => change,
+                Err(NotConsumed::Spent) => return Err(EngineError::Code),
+                Err(NotConsumed::Refused(refused)) => return Err(self.spend_on_refusal(&refused, now)),
+            };
+            match Receipt::issue(change, |batch| ledger.commit(batch)) {
                 Ok(receipt) => {
                     self.take_back(tries);
                     return Ok(receipt);

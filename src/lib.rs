@@ -22,6 +22,8 @@
 //!   ([`kernel::seal`], [`kernel::anchor`]).
 //! - I6. No claim believed: what is ours is derived, what it is worth is proved ([`kernel::psbt`], P1 to P5).
 //! - I7. No secret outside: none in an error, a log line, an attribute or an argument list.
+//! - I8. No limit passed in parts: what leaves is charged in the very commit that the limits of its period are judged for,
+//!   and no change of policy resets it ([`kernel::state`], T5).
 
 pub mod admin;
 pub mod engine;

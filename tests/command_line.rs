@@ -142,6 +142,13 @@ fn a_wallet_policy_is_registered_once_at_once_or_later() {
         assert!(cli.fails(&required).contains("requires cosigner 01020304"));
         let set = [&["wallet", "set", "vault", "--require-cosigner", "01020304"], &LIMITS[..]].concat();
         assert!(cli.fails(&set).contains("requires cosigner 01020304"));
+        let required = create("bad", &["--required-approvals", "2"]);
+        assert!(cli.fails(&required).contains("requires the approvals of 2 users, and the wallet has 1"));
+        let set = [&["wallet", "set", "vault", "--required-approvals", "2"], &LIMITS[..]].concat();
+        assert!(cli.fails(&set).contains("requires the approvals of 2 users, and the wallet has 1"));
+        let listed =
+            create("bad", &["--allow", "script:51", "--allow", "1BgGZ9tcN4rm9KBzDn7KprQz87SZ26SAMH"]);
+        assert!(cli.fails(&listed).contains("allowlist, entry 2: this is of another network"));
     });
 }
 
@@ -200,6 +207,18 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
             assert_eq!(added.len(), 1, "one signature");
             assert_eq!(added[0].0[0], 0x02, "PSBT_IN_PARTIAL_SIG");
         }
+
+        // What else decides, and is not in a PSBT, is said, too.
+        let rules = ["--time-window", "00:00-24:00", "--max-period", "1", "--period-hours", "48"];
+        cli.does(&[&["wallet", "set", "vault"], &LIMITS[..], &rules].concat());
+        let shown = cli.show("vault", "v0");
+        assert_eq!(shown["refused"], Value::Null);
+        assert_eq!(shown["required_approvals"], 1);
+        assert_eq!(shown["judged_when_signing"], serde_json::json!(["time-window", "period-max"]));
+        cli.does(&[&["wallet", "set", "vault", "--allow", "script:51"], &LIMITS[..]].concat());
+        assert_eq!(cli.show("vault", "v0")["refused"]["rule"], "allowlist");
+        let cosigner = ["--require-cosigner", &fingerprint];
+        cli.does(&[&["wallet", "set", "vault"], &LIMITS[..], &cosigner].concat());
 
         // What the policy refuses, and what is not this wallet's, is said without a code.
         let mut dear = good_psbt(&cli.watch("vault"), 2);

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::policy::Direction;
 use super::seal::SetHash;
 
 const LABEL: &[u8] = b"countersign/audit/v1\0";
@@ -48,7 +49,7 @@ pub enum Event {
     CodeAccepted(String),
     /// A wallet was created.
     WalletCreated(String),
-    /// Users, policy or label of a wallet were changed.
+    /// Users, policy or label of a wallet were changed. Written by version 0.1, now [`Event::WalletUpdated`].
     WalletChanged(String),
     /// Right codes, refused by the policy: the codes are spent.
     PolicyRefused {
@@ -108,6 +109,17 @@ pub enum Event {
         wallet: String,
         /// Tag of the rule.
         rule: String,
+    },
+    /// Users, policy, label or registration of a wallet were changed.
+    WalletUpdated {
+        /// The label, the new one where it was changed.
+        wallet: String,
+        /// Names of the users who sign now and did not before.
+        users_added: Vec<String>,
+        /// Names of the users who signed before and do not now.
+        users_removed: Vec<String>,
+        /// Whether another policy allows less or more; none where it stayed.
+        policy: Option<Direction>,
     },
 }
 

@@ -39,6 +39,18 @@ rules! {
     FeeCap = "fee-cap",
     /// More leaves the wallet than one transaction may take out.
     TransactionMax = "transaction-max",
+    /// More leaves the wallet than one period may take out.
+    PeriodMax = "period-max",
+    /// More transactions than one period may have.
+    PeriodTransactions = "period-transactions",
+    /// An output that is neither proved ours nor listed.
+    Allowlist = "allowlist",
+    /// An output to a script that must not be paid.
+    Denylist = "denylist",
+    /// A time at which the wallet does not sign.
+    TimeWindow = "time-window",
+    /// Right codes of too few users.
+    Approvals = "approvals",
     /// An output that claims to be ours on a path where no wallet of ours would find it.
     ChangePath = "change-path",
     /// An output with our key in a script that is not the registered one.

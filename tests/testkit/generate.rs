@@ -171,6 +171,34 @@ impl<'a> Bench<'a> {
         self.push("fee-cap", "share", "policy fee-cap", share, |_, _| {});
         let most = format!("max_transaction_sat = {}\nmax_fee_sat = 100000", PAID + fee - 1);
         self.push("transaction-max", "", "policy transaction-max", &most, |_, _| {});
+        self.lists();
+    }
+
+    fn lists(&mut self) {
+        let leaves = format!("leaves {}", PAID + FEE * u64::from(INPUTS));
+        let listed = |key: &str| format!("{UNLIMITED}\n{key} = [\"script:{}\"]", stranger().to_hex_string());
+        let (allow, deny) = (listed("allowlist"), listed("denylist"));
+        let both = format!("{allow}\n{}", deny.lines().last().expect("two lines"));
+        let none = format!("{UNLIMITED}\nallowlist = []");
+        let own = good_psbt(self.watch, INPUTS).unsigned_tx.output[1].script_pubkey.to_hex_string();
+        let own = format!("{UNLIMITED}\ndenylist = [\"script:{own}\"]");
+        self.push("allowlist", "listed", &*leaves, &allow, |_, _| {});
+        self.push("allowlist", "nobody", "policy allowlist", &none, |_, _| {});
+        self.push("allowlist", "unproved-change", "policy allowlist", &allow, |_, psbt| {
+            psbt.outputs[1] = Default::default();
+        });
+        self.push("allowlist", "op-return", "policy allowlist", &allow, |_, psbt| {
+            let script_pubkey = ScriptBuf::new_op_return([7; 4]);
+            psbt.unsigned_tx.output.push(TxOut { value: Amount::ZERO, script_pubkey });
+            psbt.outputs.push(Default::default());
+        });
+        self.push("denylist", "", "policy denylist", &deny, |_, _| {});
+        self.push("denylist", "allowed", "policy denylist", &both, |_, _| {});
+        self.push("denylist", "own-change", "policy denylist", &own, |_, _| {});
+        self.push("denylist", "another", &*leaves, &deny, |bench, psbt| {
+            let another = SecretKey::from_slice(&[0x52; 32]).expect("a key").public_key(bench.secp);
+            psbt.unsigned_tx.output[0].script_pubkey = script_pubkey(&another);
+        });
     }
 
     fn change(&mut self) {

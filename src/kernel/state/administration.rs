@@ -6,6 +6,7 @@ use super::records::{
 use crate::kernel::audit::{Event, Role};
 use crate::kernel::clock::Believed;
 use crate::kernel::pin::PinRecord;
+use crate::kernel::policy::{Direction, Policy};
 use crate::kernel::receipt::{Batch, Change, Content, Receipt, Write};
 use crate::kernel::rule::Rule;
 use crate::kernel::seal::{Kind, RecordKey};
@@ -199,7 +200,22 @@ pub fn change_wallet(
     state: &Versioned<WalletState>,
     now: u64,
 ) -> Change<Recorded> {
-    let event = Event::WalletChanged(new.label.clone());
+    let old = &wallet.value;
+    let only_in = |one: &[String], other: &[String]| {
+        one.iter().filter(|user| !other.contains(user)).cloned().collect::<Vec<_>>()
+    };
+    let event = Event::WalletUpdated {
+        wallet: new.label.clone(),
+        users_added: only_in(&new.users, &old.users),
+        users_removed: only_in(&old.users, &new.users),
+        policy: (new.policy != old.policy).then(|| direction(old, new)),
+    };
     let writes = vec![wallet.put(new), state.put(&state.value)];
     Change::new(Batch { writes, event, time: now }, Recorded)
+}
+
+fn direction(old: &WalletRecord, new: &WalletRecord) -> Direction {
+    let policies = (Policy::parse(&old.policy, old.network), Policy::parse(&new.policy, new.network));
+    let (Ok(old), Ok(new)) = policies else { return Direction::UNKNOWN };
+    old.compare(&new)
 }

@@ -10,9 +10,11 @@
 //! - T3. A spent step is never spent again, and no earlier one. For two minutes it gives the signatures that it was spent
 //!   on once more, to who asks for the same.
 //! - T4. A locked user's code is not evaluated.
+//! - T5. The limits of a period are judged against the state that the commit replaces, and what leaves is charged in it.
 
 mod administration;
 mod codes;
+mod history;
 mod records;
 mod way;
 
@@ -25,9 +27,11 @@ pub use codes::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked,
     RETRY_PERIOD, Spent,
 };
+pub use history::{Charge, History, InputsId};
 pub use records::{
     ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };
 pub use way::{
-    Charged, Claim, CodesSpent, Consumed, Purpose, Subject, charge, confirm, consume, consume_refused, repeat,
+    Charged, Claim, CodesSpent, Consumed, NotConsumed, Purpose, Subject, charge, confirm, consume,
+    consume_refused, repeat,
 };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::codes::{self, CodeState};
+use super::history::History;
 use crate::kernel::clock::Believed;
 use crate::kernel::otp::OtpKey;
 use crate::kernel::pin::PinRecord;
@@ -147,6 +148,15 @@ pub struct WalletState {
     pub reach: Reach,
     /// Transactions signed.
     pub signed: u64,
+    /// What left it in the last week.
+    pub history: History,
+}
+
+/// The state as version 0.1 first wrote it.
+#[derive(Serialize, Deserialize)]
+struct FirstWalletState {
+    reach: Reach,
+    signed: u64,
 }
 
 impl Stored for TokenRecord {}
@@ -166,6 +176,7 @@ impl Stored for ClockRecord {}
 impl Stored for NobodyRecord {}
 impl Stored for WalletRecord {
     const FORMAT: u8 = 2;
+    // A policy of 32 KiB, and a wallet of twenty keys, of which each may stand in its descriptor several times.
 
     fn decode(bytes: &[u8]) -> Option<WalletRecord> {
         match bytes.split_first()? {
@@ -175,7 +186,20 @@ impl Stored for WalletRecord {
         }
     }
 }
-impl Stored for WalletState {}
+impl Stored for WalletState {
+    const FORMAT: u8 = 2;
+
+    fn decode(bytes: &[u8]) -> Option<WalletState> {
+        match bytes.split_first()? {
+            (1, body) => {
+                let FirstWalletState { reach, signed } = decode_body(body)?;
+                Some(WalletState { reach, signed, history: History::default() })
+            }
+            (&Self::FORMAT, body) => decode_body(body),
+            _ => None,
+        }
+    }
+}
 
 /// How far the addresses of a wallet were used: the next index for each chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -217,6 +241,7 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::state::InputsId;
 
     #[test]
     fn change_path_the_reach_grows_step_by_step() {
@@ -233,11 +258,14 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_and_tolerates_nothing_behind_it() {
-        let state = WalletState { reach: Reach([3, 4]), signed: 5 };
+        let (history, _) = History::default().charge(InputsId::from_bytes([7; 32]), 8, 9);
+        let state = WalletState { reach: Reach([3, 4]), signed: 5, history };
         let bytes = state.encode();
-        assert_eq!(WalletState::decode(&bytes).expect("reads").signed, 5);
+        let read = WalletState::decode(&bytes).expect("reads");
+        assert_eq!((read.reach, read.signed, read.history), (state.reach, state.signed, state.history));
         assert!(WalletState::decode(&[&bytes[..], &[0]].concat()).is_none());
-        assert!(WalletState::decode(&[&[2], &bytes[1..]].concat()).is_none(), "another format");
+        assert!(WalletState::decode(&[&[1], &bytes[1..]].concat()).is_none(), "an older format");
+        assert!(WalletState::decode(&[&[3], &bytes[1..]].concat()).is_none(), "another format");
         assert!(WalletState::decode(&[]).is_none());
     }
 
@@ -254,5 +282,13 @@ mod tests {
         assert_eq!(user.codes.repeatable(&[0; 32], 0), None);
         let again = UserRecord::decode(&user.encode()).expect("it is read");
         assert_eq!(again.codes.last_step(None, 30), Some(9), "and written as the second");
+    }
+
+    #[test]
+    fn a_state_of_the_first_format_has_no_history_yet() {
+        let read = WalletState::decode(&[1, 3, 4, 5]).expect("reads");
+        assert_eq!((read.reach, read.signed, read.history), (Reach([3, 4]), 5, History::default()));
+        assert!(WalletState::decode(&[1, 3, 4, 5, 0]).is_none());
+        assert!(WalletState::decode(&[1, 3, 4]).is_none());
     }
 }

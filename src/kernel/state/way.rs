@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::codes::{CodeState, Locked, Signed, Spent};
+use super::history::InputsId;
 use super::records::{Epoch, NobodyRecord, UserRecord, Versioned, WalletState};
 use crate::kernel::approval::Approval;
 use crate::kernel::audit::{Event, TransactionFacts};
@@ -138,22 +139,46 @@ impl Change<Consumed> {
 /// Evidence: codes are spent, on nothing that is signed.
 pub struct CodesSpent;
 
-/// Spends the codes of an approved transaction and records it with the wallet.
+/// Why an approved transaction is not recorded.
+pub enum NotConsumed {
+    /// A code was spent meanwhile, or its user is gone.
+    Spent,
+    /// A limit of the period refuses.
+    Refused(Box<Refused>),
+}
+
+impl From<Spent> for NotConsumed {
+    fn from(_: Spent) -> NotConsumed {
+        NotConsumed::Spent
+    }
+}
+
+/// Spends the codes of an approved transaction and charges it to the wallet, within the limits of the period.
 ///
-/// `users` are the records of [`Matched::users`], read afresh, in that order. `entropy` is fresh, from inside.
+/// `users` are the records of [`Matched::users`], and `wallet` the state of its wallet, read afresh; the users in that
+/// order. The limits are held against the state that the change replaces: were another transaction charged in between,
+/// the change could not be written. For as long as `exhausted_at` (Unix seconds) is within the period, all of it counts
+/// as spent. `entropy` is fresh, from inside.
 pub fn consume(
     approved: Approved,
     users: &[Versioned<UserRecord>],
     wallet: &Versioned<WalletState>,
     entropy: &Zeroizing<[u8; 32]>,
+    exhausted_at: Option<u64>,
     now: u64,
-) -> Result<Change<Consumed>, Spent> {
+) -> Result<Change<Consumed>, NotConsumed> {
     let (psbt, matched) = approved.parts();
     let signed = Signed::new(psbt.digest(), now, **entropy);
     let mut writes = spend_codes(matched, users, Some(&signed))?;
+    let before = &wallet.value.history;
+    let (history, charge) = before.charge(InputsId::of(psbt.transaction()), psbt.leaves(), now);
+    if let Some(rule) = approved.period().refusing_rule(before, charge, exhausted_at, now) {
+        return Err(NotConsumed::Refused(Box::new(approved.refused(rule))));
+    }
     let state = WalletState {
         reach: wallet.value.reach.joined(psbt.reach()),
         signed: wallet.value.signed.saturating_add(1),
+        history,
     };
     writes.push(wallet.put(&state));
     let event = Event::Countersigned { users: names(matched), transaction: facts(psbt) };

@@ -54,7 +54,11 @@ impl Wallet {
     /// Opens `record`: derives the two chains of its account.
     pub fn open(record: &WalletRecord, secp: &Secp256k1<All>) -> Result<Wallet, WalletError> {
         let account = Account::open(record, secp)?;
-        let policy = Policy::parse(&record.policy)?;
+        let policy = Policy::parse(&record.policy, record.network)?;
+        let (required, users) = (policy.most_approvals(), record.users.len());
+        if users < required {
+            return Err(WalletError::TooFewUsers { required, users });
+        }
         let keys = record.descriptor.as_ref().map(|text| account.keys(record, text, secp)).transpose()?;
         if let Some(keys) = &keys {
             keys.watch.check_cosigner(&policy)?;
@@ -196,6 +200,14 @@ pub enum WalletError {
     /// The policy is none.
     #[error("the policy is not valid: {0}")]
     Policy(#[from] PolicyError),
+    /// The policy asks for the codes of more users than the wallet has.
+    #[error("the policy requires the approvals of {required} users, and the wallet has {users}")]
+    TooFewUsers {
+        /// Users who must approve.
+        required: usize,
+        /// Users there are.
+        users: usize,
+    },
     /// The script is not one that may be registered.
     #[error(transparent)]
     Registration(#[from] RegistrationError),

@@ -9,6 +9,7 @@ use bitcoin::{Address, Script, Sequence, Transaction, TxIn, TxOut};
 use clap::Args;
 use countersign::kernel::policy::Policy;
 use countersign::kernel::psbt::{self, CheckedPsbt, Surroundings};
+use countersign::kernel::rule::Rule;
 use countersign::kernel::wallet::{Chain, Location, Network};
 use serde_json::{Value, json};
 
@@ -43,7 +44,7 @@ impl Show {
         let module = Module::open(global)?;
         let session = module.either_session(&self.pin)?;
         let watched = watched(&session, &self.wallet)?;
-        let policy = Policy::parse(&watched.policy).map_err(|error| {
+        let policy = Policy::parse(&watched.policy, watched.watch.network()).map_err(|error| {
             CommandError::new(
                 format!("the wallet's policy cannot be read: {error}"),
                 "use the program that came with the module",
@@ -57,7 +58,7 @@ impl Show {
                     Err(refusal) => Some(Refused::ByCheck(refusal.to_string())),
                     Ok(checked) => policy.refusing_rule(&checked).map(|rule| Refused::ByPolicy(rule.tag())),
                 };
-                show_checked(&checked, &watched, refused.as_ref())
+                show_checked(&checked, &watched, &policy, refused.as_ref())
             }
         })
     }
@@ -160,7 +161,22 @@ impl Line {
 const OUTPUTS: &[&str] = &["#", "WHOSE", "SATOSHI", "ADDRESS"];
 const INPUTS: &[&str] = &["#", "WHOSE", "SATOSHI", "ADDRESS", "SEQUENCE"];
 
-fn show_checked(checked: &CheckedPsbt, watched: &Watched, refused: Option<&Refused>) -> Report {
+/// What else decides, and is not in the PSBT.
+fn judged_later(policy: &Policy) -> Vec<&'static str> {
+    let rules = [
+        (policy.has_time_windows(), Rule::TimeWindow),
+        (policy.period().max_sat().is_some(), Rule::PeriodMax),
+        (policy.period().max_transactions().is_some(), Rule::PeriodTransactions),
+    ];
+    rules.iter().filter(|(is_there, _)| *is_there).map(|(_, rule)| rule.tag()).collect()
+}
+
+fn show_checked(
+    checked: &CheckedPsbt,
+    watched: &Watched,
+    policy: &Policy,
+    refused: Option<&Refused>,
+) -> Report {
     let network = watched.watch.network();
     let our_inputs: Vec<_> = checked.our_inputs().collect();
     let located = |ours: &[(usize, Location)], index| {
@@ -182,7 +198,18 @@ fn show_checked(checked: &CheckedPsbt, watched: &Watched, refused: Option<&Refus
     } else {
         format!("{} sat: all of it, while an input is not proved to be the wallet's", checked.leaves())
     };
-    let verdict = refused.map_or("nothing: a right code signs it".into(), Refused::to_text);
+    let approvals = policy.required_approvals(checked.leaves());
+    let later = judged_later(policy);
+    let codes = if approvals == 1 {
+        "a right code signs it".to_owned()
+    } else {
+        format!("right codes of {approvals} users sign it")
+    };
+    let verdict = match refused {
+        Some(refused) => refused.to_text(),
+        None if later.is_empty() => format!("nothing: {codes}"),
+        None => format!("nothing that a PSBT can tell: {codes}, unless {} refuses", later.join(" or ")),
+    };
     let text = format!(
         "{}\nInputs\n{}\nOutputs\n{}",
         details(&[
@@ -208,6 +235,8 @@ fn show_checked(checked: &CheckedPsbt, watched: &Watched, refused: Option<&Refus
         "lock_time": checked.transaction().lock_time.to_consensus_u32(),
         "vsize": checked.vsize(),
         "refused": refused.map(Refused::to_json),
+        "required_approvals": approvals,
+        "judged_when_signing": later,
     });
     Report::new(text, json)
 }

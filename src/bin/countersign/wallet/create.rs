@@ -9,7 +9,7 @@ use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::Session;
 use serde_json::json;
 
-use super::policy::PolicyOptions;
+use super::policy::{self, BASES, PolicyOptions};
 use super::script::{ScriptOptions, refusal_to_create};
 use super::{Record, name_the_bad_value, template};
 use crate::Global;
@@ -26,7 +26,7 @@ use crate::secret::SoPin;
 /// The key is made inside and never leaves it. The descriptor that is printed is public: give it to any watch-only
 /// wallet to receive coins and to make PSBTs.
 #[derive(Args)]
-#[command(group = ArgGroup::new("limits").required(true).args(["policy", "max_transaction_sat", "unlimited"]))]
+#[command(group = ArgGroup::new("limits").required(true).multiple(true).args(BASES))]
 pub(crate) struct Create {
     /// The wallet's label
     #[arg(value_parser = names::wallet_label)]
@@ -124,6 +124,12 @@ impl Create {
         if taken {
             error.what = format!("there is already a wallet {}", self.label);
             error.next = "choose another label".into();
+            return error;
+        }
+        let refusal = policy::refusal(policy, self.network.name(), self.users.len());
+        if let Some(refusal) = refusal.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
+            error.what = format!("this wallet cannot be made: {refusal}");
+            error.next = "correct the policy".into();
             return error;
         }
         let registration = registration.unwrap_or(DEFAULT_POLICY);

@@ -2,17 +2,29 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
+
+use countersign::kernel::approval::MAX_RECORDS;
+use countersign::kernel::policy::{MAX_PERIOD_HOURS, Policy};
+use countersign::kernel::wallet::{Network, WalletError};
+use toml::Value;
 
 use crate::error::CommandError;
 
 /// What replaces the limits. Were they taken together, the limits would silently not count.
 const OTHERS: [&str; 2] = ["policy", "unlimited"];
 
+/// What says that a policy is meant: one of these is in each, and the verb's group `limits` has them. The other rules
+/// stand beside one.
+pub(super) const BASES: [&str; 4] = ["policy", "max_transaction_sat", "max_period", "unlimited"];
+
 /// The policy. Which of them go together is said by the verb's group `limits`.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Policy (one of --policy, the limits, or --unlimited)")]
+#[command(group = ArgGroup::new("amounts").args(["max_transaction_sat", "max_period"]).multiple(true))]
+#[command(group = ArgGroup::new("period").args(["max_period", "max_period_transactions"]).multiple(true))]
 pub(super) struct PolicyOptions {
     /// Take the policy, a TOML document, from this file
     #[arg(long, value_name = "FILE")]
@@ -20,18 +32,44 @@ pub(super) struct PolicyOptions {
     /// Most that one transaction may take out of the wallet, in satoshi, fee included
     #[arg(long, value_name = "N", requires = "max_fee_sat", conflicts_with_all = OTHERS)]
     max_transaction_sat: Option<u64>,
+    /// Most that all transactions of a period may take out of the wallet, in satoshi, fees included
+    #[arg(long, value_name = "N", requires = "max_fee_sat", conflicts_with_all = OTHERS)]
+    max_period: Option<u64>,
+    /// Most transactions of a period
+    #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
+    max_period_transactions: Option<u32>,
+    /// The period: the last so many hours, 1 to 168; 24 where it is not given
+    #[arg(long, value_name = "N", requires = "period", conflicts_with_all = OTHERS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PERIOD_HOURS)))]
+    period_hours: Option<u32>,
     /// Highest fee of one transaction, in satoshi
-    #[arg(long, value_name = "N", requires = "max_transaction_sat", conflicts_with_all = OTHERS)]
+    #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
     max_fee_sat: Option<u64>,
     /// Highest fee rate, in satoshi a virtual byte
-    #[arg(long, value_name = "N", requires = "max_transaction_sat", conflicts_with_all = OTHERS)]
+    #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
     max_fee_sat_per_vbyte: Option<u64>,
     /// Highest fee, in per cent of what goes to outputs that are not proved the wallet's
-    #[arg(long, value_name = "N", requires = "max_transaction_sat", conflicts_with_all = OTHERS)]
+    #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
     max_fee_percent: Option<u64>,
     /// No limit at all: a right code signs anything
-    #[arg(long)]
+    #[arg(long, conflicts_with = "policy")]
     unlimited: bool,
+    /// Pay nobody but the wallet itself and this address, script:HEX or public descriptor; repeat it for several
+    #[arg(long = "allow", value_name = "WHOM", requires = "limits", conflicts_with = "policy")]
+    allowlist: Vec<String>,
+    /// Never pay this address, script:HEX or public descriptor, whatever else allows it; repeat it for several
+    #[arg(long = "deny", value_name = "WHOM", requires = "limits", conflicts_with = "policy")]
+    denylist: Vec<String>,
+    /// Sign only in this time, as in "Mon-Fri 08:00-18:00", in UTC; repeat it for several
+    #[arg(long = "time-window", value_name = "WINDOW", requires = "limits", conflicts_with = "policy")]
+    time_windows: Vec<String>,
+    /// Sign only with the codes of so many different users, 1 to 16
+    #[arg(long, value_name = "N", requires = "limits", conflicts_with = "policy")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=MAX_RECORDS as i64))]
+    required_approvals: Option<u8>,
+    /// Below so many satoshi that leave the wallet, one user's code is enough
+    #[arg(long, value_name = "N", requires = "required_approvals", conflicts_with = "policy")]
+    approvals_from: Option<u64>,
     /// Sign only beside a valid signature of this cosigner: its master fingerprint, eight hex digits
     #[arg(long, value_name = "FINGERPRINT", requires = "limits", conflicts_with = "policy")]
     require_cosigner: Option<String>,
@@ -44,21 +82,57 @@ impl PolicyOptions {
             return read(path).map(Some);
         }
         let limits = if self.unlimited { "unlimited = true\n".into() } else { self.limits() };
-        let cosigner =
-            self.require_cosigner.as_ref().map(|cosigner| format!("require_cosigner = \"{cosigner}\"\n"));
-        let document = limits + &cosigner.unwrap_or_default();
+        let document = limits + &self.other_rules();
         Ok((!document.is_empty()).then_some(document))
+    }
+
+    fn other_rules(&self) -> String {
+        let lists = [
+            ("allowlist", &self.allowlist),
+            ("denylist", &self.denylist),
+            ("time_windows", &self.time_windows),
+        ];
+        let lists = lists.iter().filter(|(_, texts)| !texts.is_empty()).map(|(name, texts)| {
+            // As TOML writes a text: what is in it can end neither the text nor the list.
+            let texts: Vec<_> =
+                texts.iter().map(|text| format!("    {},\n", Value::from(text.as_str()))).collect();
+            format!("{name} = [\n{}]\n", texts.concat())
+        });
+        let numbers = [
+            ("required_approvals", self.required_approvals.map(u64::from)),
+            ("approvals_from_sat", self.approvals_from),
+        ];
+        let cosigner = self.require_cosigner.as_deref();
+        let cosigner = cosigner.map(|cosigner| format!("require_cosigner = {}\n", Value::from(cosigner)));
+        lists.chain(lines(&numbers)).chain(cosigner).collect()
     }
 
     fn limits(&self) -> String {
         let limits = [
             ("max_transaction_sat", self.max_transaction_sat),
+            ("max_period_sat", self.max_period),
+            ("max_period_transactions", self.max_period_transactions.map(u64::from)),
+            ("period_hours", self.period_hours.map(u64::from)),
             ("max_fee_sat", self.max_fee_sat),
             ("max_fee_sat_per_vbyte", self.max_fee_sat_per_vbyte),
             ("max_fee_percent", self.max_fee_percent),
         ];
-        limits.iter().filter_map(|(name, limit)| limit.map(|limit| format!("{name} = {limit}\n"))).collect()
+        lines(&limits).collect()
     }
+}
+
+fn lines<'a>(numbers: &'a [(&str, Option<u64>)]) -> impl Iterator<Item = String> + 'a {
+    numbers.iter().filter_map(|(name, number)| number.map(|number| format!("{name} = {number}\n")))
+}
+
+/// Why the module would not take a policy for a wallet of so many users, where it is for one of them.
+pub(super) fn refusal(document: &str, network: &str, users: usize) -> Option<String> {
+    let policy = match Policy::parse(document, Network::from_str(network).ok()?) {
+        Ok(policy) => policy,
+        Err(error) => return Some(WalletError::Policy(error).to_string()),
+    };
+    let required = policy.most_approvals();
+    (users < required).then(|| WalletError::TooFewUsers { required, users }.to_string())
 }
 
 const FILE_MAX: u64 = 64 << 10;
@@ -100,6 +174,41 @@ mod tests {
     fn unlimited_is_said_in_so_many_words() {
         let options = PolicyOptions { unlimited: true, ..PolicyOptions::default() };
         assert_eq!(options.document().expect("no file").as_deref(), Some("unlimited = true\n"));
+    }
+
+    #[test]
+    fn the_other_rules_stand_beside_limits_and_texts_are_quoted() {
+        let options = PolicyOptions {
+            max_period: Some(7),
+            max_period_transactions: Some(8),
+            period_hours: Some(9),
+            max_fee_sat: Some(5),
+            allowlist: vec!["script:51".into(), "\"]\nunlimited = true#".into()],
+            denylist: vec!["script:52".into()],
+            time_windows: vec!["Mon-Fri 08:00-18:00".into()],
+            required_approvals: Some(2),
+            approvals_from: Some(1_000),
+            require_cosigner: Some("f5acc2fd".into()),
+            ..PolicyOptions::default()
+        };
+        let document = options.document().expect("no file").expect("options");
+        let read: toml::Table = document.parse().expect("TOML");
+        let expected = toml::toml! {
+            max_period_sat = 7
+            max_period_transactions = 8
+            period_hours = 9
+            max_fee_sat = 5
+            allowlist = ["script:51", "\"]\nunlimited = true#"]
+            denylist = ["script:52"]
+            time_windows = ["Mon-Fri 08:00-18:00"]
+            required_approvals = 2
+            approvals_from_sat = 1000
+            require_cosigner = "f5acc2fd"
+        };
+        assert_eq!(read, expected, "{document}");
+        let right = PolicyOptions { allowlist: vec!["script:51".into()], ..options };
+        let document = right.document().expect("no file").expect("options");
+        Policy::parse(&document, Network::Regtest).expect("a policy that the module takes");
     }
 
     #[test]

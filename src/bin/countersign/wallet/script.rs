@@ -137,7 +137,7 @@ pub(super) fn refusal_to_create(
 /// Why the module would not register this for a key, or not under this policy.
 pub(super) fn refusal(registration: &str, ours: &OurKey, network: Network, policy: &str) -> Option<String> {
     let origin = (ours.fingerprint, &ours.path);
-    let policy = Policy::parse(policy).ok()?;
+    let policy = Policy::parse(policy, network).ok()?;
     WatchOnly::register("", registration, origin, &ours.xpub, network, &Secp256k1::new())
         .and_then(|watch| watch.check_cosigner(&policy))
         .err()

@@ -8,7 +8,7 @@ use countersign::pkcs11::vendor as v;
 use cryptoki::object::ObjectClass;
 use serde_json::json;
 
-use super::policy::PolicyOptions;
+use super::policy::{self, BASES, PolicyOptions};
 use super::script::{self, OurKey};
 use super::{Record, find_wallet, name_the_bad_value};
 use crate::Global;
@@ -25,10 +25,10 @@ use crate::secret::SoPin;
 /// Each is replaced as a whole: the users that are named become all of its users, the limits that are named all of
 /// its policy.
 #[derive(Args)]
-#[command(group = ArgGroup::new("limits").args(["policy", "max_transaction_sat", "unlimited"]))]
+#[command(group = ArgGroup::new("limits").multiple(true).args(BASES))]
 #[command(
     group = ArgGroup::new("change").required(true).multiple(true)
-        .args(["users", "policy", "max_transaction_sat", "unlimited"])
+        .arg("users").args(BASES)
 )]
 pub(crate) struct Set {
     /// The wallet's label
@@ -61,13 +61,32 @@ impl Set {
             .during(Act::SetWallet(&self.label))
             .map_err(|error| name_the_bad_value(&session, &self.users, error))
             .map_err(|error| match Record::read(&session, wallet) {
-                Ok(there) => name_the_cosigner(&there, policy.as_deref(), error),
+                Ok(there) => {
+                    let error = name_the_policy(&there, policy.as_deref(), &self.users, error);
+                    name_the_cosigner(&there, policy.as_deref(), error)
+                }
                 Err(_) => error,
             })?;
         let wallet = Record::read(&session, wallet)?;
         let text = format!("Wallet {} is changed.\n\n{}", printable(&wallet.label), wallet.to_text());
         Ok(Report::new(text, json!({ "wallet": wallet.to_json() })))
     }
+}
+
+/// Where the policy cannot be read, or asks for more users than there are.
+fn name_the_policy(
+    wallet: &Record,
+    policy: Option<&str>,
+    users: &[String],
+    mut error: CommandError,
+) -> CommandError {
+    let users = if users.is_empty() { wallet.users.len() } else { users.len() };
+    let reason = policy::refusal(policy.unwrap_or(&wallet.policy), &wallet.network, users);
+    if let Some(reason) = reason.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
+        error.what = reason;
+        error.next = "correct the policy or the users".into();
+    }
+    error
 }
 
 /// Where the policy asks for a cosigner that the wallet does not have.

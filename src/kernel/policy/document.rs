@@ -1,0 +1,184 @@
+//! The TOML document that a policy is given as.
+
+use core::str::FromStr;
+
+use bitcoin::bip32::Fingerprint;
+use serde::Deserialize;
+
+use super::Policy;
+use super::hours::{MAX_WINDOWS, TimeWindows};
+use super::limits::{Approvals, DEFAULT_PERIOD_HOURS, Limits, MAX_PERIOD_HOURS, PeriodLimits};
+use super::listing::{EntryError, Listing, MAX_ENTRIES, MAX_RANGED};
+use crate::kernel::approval::MAX_RECORDS;
+use crate::kernel::wallet::Network;
+
+/// Why a document is no policy. The texts hold nothing of the document but the positions of its entries.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// No TOML, an unknown key, or a value of the wrong type.
+    #[error("{0}")]
+    Toml(String),
+    /// Neither limits nor `unlimited = true`.
+    #[error("name max_fee_sat with max_transaction_sat or max_period_sat or both, or say unlimited = true")]
+    Incomplete,
+    /// Both.
+    #[error(
+        "unlimited = true stands without limits of amounts, fees and periods: take them out, or take it out"
+    )]
+    UnlimitedWithLimits,
+    /// A period of nothing.
+    #[error(
+        "period_hours says over how many hours a limit counts: name max_period_sat or max_period_transactions"
+    )]
+    PeriodWithoutLimit,
+    /// A period out of range.
+    #[error("period_hours is 1 to {MAX_PERIOD_HOURS}")]
+    Period,
+    /// No master fingerprint.
+    #[error("require_cosigner is a master fingerprint: eight hex digits in quotes")]
+    Cosigner,
+    /// Too many or too few approvals.
+    #[error("required_approvals is 1 to {MAX_RECORDS}")]
+    Approvals,
+    /// An amount from which on nothing is required.
+    #[error(
+        "approvals_from_sat says from which amount on approvals are required: name required_approvals, too"
+    )]
+    ApprovalsFrom,
+    /// Too long a list.
+    #[error("{list} has at most {MAX_ENTRIES} entries")]
+    Entries {
+        /// The key.
+        list: &'static str,
+    },
+    /// Too many ranged descriptors.
+    #[error("{list} has at most {MAX_RANGED} ranged descriptors")]
+    Ranged {
+        /// The key.
+        list: &'static str,
+    },
+    /// An entry that cannot be listed.
+    #[error("{list}, entry {position}: {problem}")]
+    Entry {
+        /// The key.
+        list: &'static str,
+        /// The entry, counted from 1.
+        position: usize,
+        /// What is wrong with it.
+        problem: EntryError,
+    },
+    /// No time window, or too many.
+    #[error("time_windows has 1 to {MAX_WINDOWS} entries; without the key the wallet signs at any time")]
+    TimeWindows,
+    /// A time window that cannot be read.
+    #[error(
+        "time_windows, entry {position}: a window is as in \"Mon-Fri 08:00-18:00\", \"Sun 10:00-12:00\" or \
+         \"22:00-24:00\", in UTC, and ends on the day it begins"
+    )]
+    TimeWindow {
+        /// The entry, counted from 1.
+        position: usize,
+    },
+}
+
+impl Policy {
+    /// Parses the TOML document of a wallet of `network`.
+    pub fn parse(document: &str, network: Network) -> Result<Policy, PolicyError> {
+        let keys: Keys =
+            toml::from_str(document).map_err(|error| PolicyError::Toml(error.message().into()))?;
+        let listing = |name, texts: Option<&Vec<String>>| {
+            texts.map(|texts| Listing::parse(name, texts, network)).transpose()
+        };
+        Ok(Policy {
+            limits: keys.limits()?,
+            allowlist: listing("allowlist", keys.allowlist.as_ref())?,
+            denylist: listing("denylist", keys.denylist.as_ref())?,
+            time_windows: keys.time_windows.as_deref().map(TimeWindows::parse).transpose()?,
+            approvals: keys.approvals()?,
+            require_cosigner: keys.require_cosigner.as_deref().map(parse_fingerprint).transpose()?,
+        })
+    }
+}
+
+/// Eight hex digits.
+fn parse_fingerprint(text: &str) -> Result<Fingerprint, PolicyError> {
+    Fingerprint::from_str(text).map_err(|_| PolicyError::Cosigner)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    unlimited: Option<bool>,
+    max_transaction_sat: Option<u64>,
+    max_period_sat: Option<u64>,
+    max_period_transactions: Option<u32>,
+    period_hours: Option<u32>,
+    max_fee_sat: Option<u64>,
+    max_fee_sat_per_vbyte: Option<u64>,
+    max_fee_percent: Option<u64>,
+    allowlist: Option<Vec<String>>,
+    denylist: Option<Vec<String>>,
+    time_windows: Option<Vec<String>>,
+    required_approvals: Option<usize>,
+    approvals_from_sat: Option<u64>,
+    require_cosigner: Option<String>,
+}
+
+impl Keys {
+    fn limits(&self) -> Result<Option<Limits>, PolicyError> {
+        let amounts = [
+            self.max_transaction_sat,
+            self.max_period_sat,
+            self.max_fee_sat,
+            self.max_fee_sat_per_vbyte,
+            self.max_fee_percent,
+        ];
+        let is_limited = amounts.iter().any(Option::is_some)
+            || self.max_period_transactions.is_some()
+            || self.period_hours.is_some();
+        match (self.unlimited == Some(true), is_limited) {
+            (true, true) => return Err(PolicyError::UnlimitedWithLimits),
+            (true, false) => return Ok(None),
+            (false, _) => {}
+        }
+        let period = self.period()?;
+        let max_fee = self.max_fee_sat.ok_or(PolicyError::Incomplete)?;
+        if self.max_transaction_sat.is_none() && self.max_period_sat.is_none() {
+            return Err(PolicyError::Incomplete);
+        }
+        Ok(Some(Limits {
+            max_transaction: self.max_transaction_sat,
+            max_fee,
+            max_feerate: self.max_fee_sat_per_vbyte,
+            max_fee_percent: self.max_fee_percent,
+            period,
+        }))
+    }
+
+    fn period(&self) -> Result<PeriodLimits, PolicyError> {
+        let hours = self.period_hours.unwrap_or(DEFAULT_PERIOD_HOURS);
+        if !(1..=MAX_PERIOD_HOURS).contains(&hours) {
+            return Err(PolicyError::Period);
+        }
+        let period = PeriodLimits {
+            max_sat: self.max_period_sat,
+            max_transactions: self.max_period_transactions,
+            hours,
+        };
+        if self.period_hours.is_some() && period.max_sat.is_none() && period.max_transactions.is_none() {
+            return Err(PolicyError::PeriodWithoutLimit);
+        }
+        Ok(period)
+    }
+
+    fn approvals(&self) -> Result<Approvals, PolicyError> {
+        match (self.required_approvals, self.approvals_from_sat) {
+            (None, None) => Ok(Approvals::ONE),
+            (None, Some(_)) => Err(PolicyError::ApprovalsFrom),
+            (Some(required), from) if (1..=MAX_RECORDS).contains(&required) => {
+                Ok(Approvals { required, from: from.unwrap_or(0) })
+            }
+            (Some(_), _) => Err(PolicyError::Approvals),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The limits: of one transaction, of a period, of the fee; and how many users must approve.
+
+use super::super::psbt::CheckedPsbt;
+use super::super::rule::Rule;
+use super::super::state::{Charge, History};
+
+/// The longest period in hours: a week. The history of a wallet goes back so far.
+pub const MAX_PERIOD_HOURS: u32 = 168;
+/// The period in hours where the policy names none.
+pub const DEFAULT_PERIOD_HOURS: u32 = 24;
+
+/// The limits of amounts and fees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Satoshi that may leave the wallet in one transaction, fee included.
+    pub(super) max_transaction: Option<u64>,
+    /// Satoshi of fee.
+    pub(super) max_fee: u64,
+    /// Satoshi of fee per virtual byte.
+    pub(super) max_feerate: Option<u64>,
+    /// Fee in percent of the value that goes to others.
+    pub(super) max_fee_percent: Option<u64>,
+    pub(super) period: PeriodLimits,
+}
+
+impl Limits {
+    /// `transaction-max` or `fee-cap`, where one refuses `psbt`.
+    pub(super) fn refusing_rule(&self, psbt: &CheckedPsbt) -> Option<Rule> {
+        self.judge(psbt.leaves(), psbt.paid_to_others(), psbt.fee(), psbt.vsize())
+    }
+
+    /// The first rule that refuses `leaves`, `external` and `fee` satoshi in `vsize` virtual bytes.
+    fn judge(&self, leaves: u64, external: u64, fee: u64, vsize: u64) -> Option<Rule> {
+        if self.max_transaction.is_some_and(|max| leaves > max) {
+            return Some(Rule::TransactionMax);
+        }
+        // Products in 128 bits: an operator's large number must not wrap.
+        let over_feerate =
+            self.max_feerate.is_some_and(|max| u128::from(fee) > u128::from(max) * u128::from(vsize));
+        let over_share = external > 0
+            && self
+                .max_fee_percent
+                .is_some_and(|percent| u128::from(fee) * 100 > u128::from(percent) * u128::from(external));
+        (fee > self.max_fee || over_feerate || over_share).then_some(Rule::FeeCap)
+    }
+}
+
+/// What may leave a wallet in a period, over all of its transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodLimits {
+    pub(super) max_sat: Option<u64>,
+    pub(super) max_transactions: Option<u32>,
+    /// 1 to [`MAX_PERIOD_HOURS`].
+    pub(super) hours: u32,
+}
+
+impl PeriodLimits {
+    /// No limit.
+    pub(super) const NONE: PeriodLimits =
+        PeriodLimits { max_sat: None, max_transactions: None, hours: DEFAULT_PERIOD_HOURS };
+
+    /// Satoshi that may leave in the period, fees included.
+    pub fn max_sat(&self) -> Option<u64> {
+        self.max_sat
+    }
+
+    /// Transactions in the period.
+    pub fn max_transactions(&self) -> Option<u32> {
+        self.max_transactions
+    }
+
+    /// `period-max` or `period-transactions`, where one refuses `charge` on top of what `history` holds at `now` (Unix
+    /// seconds).
+    ///
+    /// For as long as `exhausted_at` is within the period, every limit counts as spent.
+    pub(in crate::kernel) fn refusing_rule(
+        &self,
+        history: &History,
+        charge: Charge,
+        exhausted_at: Option<u64>,
+        now: u64,
+    ) -> Option<Rule> {
+        let spent = history.spent(self.hours, now, exhausted_at);
+        let sat = spent.sat.saturating_add(charge.sat);
+        let transactions = spent.transactions.saturating_add(charge.transactions);
+        // A sum that is saturated is of unknown size: over any limit.
+        if self.max_sat.is_some_and(|max| sat > max || sat == u64::MAX) {
+            return Some(Rule::PeriodMax);
+        }
+        (self.max_transactions.is_some_and(|max| transactions > max || transactions == u32::MAX))
+            .then_some(Rule::PeriodTransactions)
+    }
+}
+
+/// How many different users must approve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Approvals {
+    /// 1 to [`super::super::approval::MAX_RECORDS`].
+    pub(super) required: usize,
+    /// From so many satoshi on that leave the wallet; below, one user.
+    pub(super) from: u64,
+}
+
+impl Approvals {
+    /// One user, whatever leaves.
+    pub(super) const ONE: Approvals = Approvals { required: 1, from: 0 };
+
+    pub(super) fn required(self, leaves: u64) -> usize {
+        if leaves >= self.from { self.required } else { 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::state::InputsId;
+
+    const LIMITS: Limits = Limits {
+        max_transaction: Some(100_000),
+        max_fee: 5_000,
+        max_feerate: Some(20),
+        max_fee_percent: Some(10),
+        period: PeriodLimits::NONE,
+    };
+
+    #[test]
+    fn transaction_max() {
+        assert_eq!(LIMITS.judge(100_000, 99_900, 100, 141), None);
+        assert_eq!(LIMITS.judge(100_001, 99_901, 100, 141), Some(Rule::TransactionMax));
+        let without = Limits { max_transaction: None, ..LIMITS };
+        assert_eq!(without.judge(u64::MAX, u64::MAX - 100, 100, 141), None);
+    }
+
+    #[test]
+    fn fee_cap() {
+        assert_eq!(LIMITS.judge(60_000, 55_000, 5_000, 1_000), None);
+        assert_eq!(LIMITS.judge(60_000, 54_999, 5_001, 1_000), Some(Rule::FeeCap), "satoshi");
+        assert_eq!(LIMITS.judge(60_000, 57_180, 2_820, 141), None);
+        let found = LIMITS.judge(60_000, 57_179, 2_821, 141);
+        assert_eq!(found, Some(Rule::FeeCap), "satoshi per virtual byte");
+        assert_eq!(LIMITS.judge(11_000, 10_000, 1_000, 1_000), None);
+        let found = LIMITS.judge(11_000, 9_999, 1_001, 1_000);
+        assert_eq!(found, Some(Rule::FeeCap), "share of the external value");
+        let found = LIMITS.judge(1_001, 0, 1_001, 1_000);
+        assert_eq!(found, None, "nothing goes to others: the share has no base");
+    }
+
+    #[test]
+    fn a_huge_limit_does_not_wrap() {
+        let limits = Limits {
+            max_transaction: Some(u64::MAX),
+            max_fee: u64::MAX,
+            max_feerate: Some(u64::MAX),
+            max_fee_percent: Some(u64::MAX),
+            period: PeriodLimits::NONE,
+        };
+        assert_eq!(limits.judge(u64::MAX, u64::MAX / 2, u64::MAX / 2, u64::MAX), None);
+    }
+
+    #[test]
+    fn period_max_and_period_transactions_count_what_was_charged_before() {
+        let limits = PeriodLimits { max_sat: Some(100), max_transactions: Some(2), hours: 24 };
+        let id = |byte| InputsId::from_bytes([byte; 32]);
+        let (history, _) = History::default().charge(id(1), 60, 0);
+        let judge = |history: &History, sat, transactions| {
+            limits.refusing_rule(history, Charge { sat, transactions }, None, 0)
+        };
+        assert_eq!(judge(&history, 40, 1), None);
+        assert_eq!(judge(&history, 41, 1), Some(Rule::PeriodMax));
+        let (history, _) = history.charge(id(2), 0, 0);
+        assert_eq!(judge(&history, 0, 1), Some(Rule::PeriodTransactions));
+        assert_eq!(judge(&history, 40, 0), None, "a replacement is no further transaction");
+        assert_eq!(judge(&history, u64::MAX, 0), Some(Rule::PeriodMax), "a sum that does not fit");
+        assert_eq!(judge(&history, 0, u32::MAX), Some(Rule::PeriodTransactions));
+    }
+
+    #[test]
+    fn what_is_exhausted_refuses_under_any_limit_until_it_leaves_the_period() {
+        let nothing = Charge { sat: 0, transactions: 0 };
+        let sat = PeriodLimits { max_sat: Some(u64::MAX), max_transactions: None, hours: 2 };
+        let number = PeriodLimits { max_sat: None, max_transactions: Some(u32::MAX), hours: 2 };
+        for (limits, rule) in [(sat, Rule::PeriodMax), (number, Rule::PeriodTransactions)] {
+            let at = |now| limits.refusing_rule(&History::default(), nothing, Some(3_600), now);
+            assert_eq!(at(0), Some(rule), "in the future");
+            assert_eq!(at(3_600), Some(rule));
+            assert_eq!(at(3_600 + 2 * 3_600), Some(rule), "a period ago");
+            assert_eq!(at(2 * 3_600 + 2 * 3_600), None);
+            assert_eq!(limits.refusing_rule(&History::default(), nothing, None, 3_600), None);
+        }
+        let none = PeriodLimits::NONE.refusing_rule(&History::default(), nothing, Some(0), 0);
+        assert_eq!(none, None, "without a limit there is nothing to exhaust");
+    }
+
+    #[test]
+    fn approvals_are_required_from_an_amount_on() {
+        let approvals = Approvals { required: 3, from: 1_000 };
+        assert_eq!([999, 1_000, u64::MAX].map(|leaves| approvals.required(leaves)), [1, 3, 3]);
+        assert_eq!([0, u64::MAX].map(|leaves| Approvals::ONE.required(leaves)), [1, 1]);
+    }
+}

@@ -1,0 +1,210 @@
+//! The policy of a wallet: what right codes may sign.
+//!
+//! A policy is a TOML document, sealed with its wallet and changed as a whole. It names its limits, or says
+//! `unlimited = true` in so many words; an empty one is refused. Amounts are in satoshi, times in UTC.
+//!
+//! | key | rule | refuses |
+//! |---|---|---|
+//! | `denylist` | `denylist` | any output to a listed script, be it listed elsewhere or the wallet's own |
+//! | `allowlist` | `allowlist` | an output that is neither proved ours nor listed, OP_RETURN too |
+//! | `max_transaction_sat` | `transaction-max` | more than this leaves the wallet, fee included |
+//! | `max_fee_sat` | `fee-cap` | a fee over this |
+//! | `max_fee_sat_per_vbyte` | `fee-cap` | a feerate over this |
+//! | `max_fee_percent` | `fee-cap` | a fee over this share of what goes to outputs not proved ours, if any does |
+//! | `time_windows` | `time-window` | a time outside of all of them, as in `"Mon-Fri 08:00-18:00"` |
+//! | `required_approvals` | `approvals` | right codes of fewer different users than this (1 where it is not there) |
+//! | `approvals_from_sat` | | below it, one user's code is enough |
+//! | `max_period_sat` | `period-max` | more than this leaves the wallet in the period, over all transactions, fees included |
+//! | `max_period_transactions` | `period-transactions` | more transactions than this in the period |
+//! | `period_hours` | | the period, 1 to 168 hours; 24 where it is not there |
+//! | `require_cosigner` | `require-cosigner` | an input of ours without a valid signature of this cosigner |
+//!
+//! Either `unlimited = true` without any other limit of amounts, fees and periods, or `max_fee_sat` and at least one of
+//! `max_transaction_sat` and `max_period_sat`. All else is optional, and may stand beside `unlimited`.
+//!
+//! The rules are judged in the order of the table and the first to refuse is told; whatever refuses, refuses, so an
+//! allowlist never outweighs a denylist. Those of the period are judged last, against the very state of the wallet that
+//! the commit writes ([`super::state::consume`]), so that no two transactions can pass a limit for one.
+//! `require_cosigner` names the master fingerprint of a key of the wallet (eight hex digits). It is checked with the PSBT,
+//! before any code is charged: who has nothing that the cosigner signed can neither guess a code nor lock a user.
+
+mod comparison;
+mod document;
+mod hours;
+mod limits;
+mod listing;
+
+use std::collections::HashSet;
+
+use bitcoin::bip32::Fingerprint;
+
+use super::otp::Matched;
+use super::psbt::CheckedPsbt;
+use super::rule::Rule;
+pub use comparison::Direction;
+pub use document::PolicyError;
+pub use hours::MAX_WINDOWS;
+use hours::TimeWindows;
+use limits::{Approvals, Limits};
+pub use limits::{DEFAULT_PERIOD_HOURS, MAX_PERIOD_HOURS, PeriodLimits};
+use listing::Listing;
+pub use listing::{EntryError, MAX_ENTRIES, MAX_RANGED, RANGE};
+
+/// What a wallet may sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The limits; without them, whatever the users' codes approve.
+    limits: Option<Limits>,
+    allowlist: Option<Listing>,
+    denylist: Option<Listing>,
+    time_windows: Option<TimeWindows>,
+    approvals: Approvals,
+    require_cosigner: Option<Fingerprint>,
+}
+
+/// The policy's answer. Either way it holds the codes, and either way they are spent.
+#[must_use = "a verdict that nobody follows protects nothing"]
+pub enum Verdict {
+    /// Signing is allowed, once the codes are spent and the period's limits hold.
+    Approved(Approved),
+    /// A rule refuses.
+    Refused(Refused),
+}
+
+/// A transaction that its policy allows but for the limits of the period, with those and the codes that pay for it.
+///
+/// ```compile_fail,E0451
+/// use countersign::kernel::policy::{Approved, PeriodLimits};
+/// use countersign::kernel::{otp::Matched, psbt::CheckedPsbt};
+/// fn forge(psbt: CheckedPsbt, matched: Matched, period: PeriodLimits) -> Approved {
+///     Approved { psbt, matched, period }
+/// }
+/// ```
+#[must_use = "approved is not yet signed"]
+pub struct Approved {
+    psbt: CheckedPsbt,
+    matched: Matched,
+    period: PeriodLimits,
+}
+
+impl Approved {
+    pub(in crate::kernel) fn parts(&self) -> (&CheckedPsbt, &Matched) {
+        (&self.psbt, &self.matched)
+    }
+
+    /// The codes that pay for it.
+    pub fn matched(&self) -> &Matched {
+        &self.matched
+    }
+
+    /// The limits that the history of its wallet is still to be held against.
+    pub(in crate::kernel) fn period(&self) -> &PeriodLimits {
+        &self.period
+    }
+
+    /// Refused after all, by a rule of the period.
+    pub(in crate::kernel) fn refused(self, rule: Rule) -> Refused {
+        Refused { psbt: self.psbt, matched: self.matched, rule }
+    }
+
+    pub(in crate::kernel) fn into_psbt(self) -> CheckedPsbt {
+        self.psbt
+    }
+}
+
+/// A transaction that its policy refuses, with the codes that are spent on it.
+#[must_use = "a refused transaction spends its codes"]
+pub struct Refused {
+    psbt: CheckedPsbt,
+    matched: Matched,
+    rule: Rule,
+}
+
+impl Refused {
+    /// The rule that refused.
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// The codes that are spent on it.
+    pub fn matched(&self) -> &Matched {
+        &self.matched
+    }
+
+    pub(in crate::kernel) fn parts(&self) -> (&CheckedPsbt, &Matched) {
+        (&self.psbt, &self.matched)
+    }
+}
+
+impl Policy {
+    /// The master fingerprint of the cosigner who must have signed before us.
+    pub fn require_cosigner(&self) -> Option<Fingerprint> {
+        self.require_cosigner
+    }
+
+    /// The limits of a period.
+    pub fn period(&self) -> PeriodLimits {
+        self.limits.as_ref().map_or(PeriodLimits::NONE, |limits| limits.period)
+    }
+
+    /// Whether it signs at some times only.
+    pub fn has_time_windows(&self) -> bool {
+        self.time_windows.is_some()
+    }
+
+    /// How many different users must approve where so many satoshi leave.
+    pub fn required_approvals(&self, leaves: u64) -> usize {
+        self.approvals.required(leaves)
+    }
+
+    /// How many different users must approve where the most is required.
+    pub fn most_approvals(&self) -> usize {
+        self.approvals.required
+    }
+
+    /// Judges at `now` (Unix seconds) a checked transaction for which right codes were given.
+    pub fn judge(&self, psbt: CheckedPsbt, matched: Matched, now: u64) -> Verdict {
+        let rule = self
+            .refusing_rule(&psbt)
+            .or_else(|| self.refuses_time(now))
+            .or_else(|| self.refuses_approvals(&psbt, &matched));
+        match rule {
+            None => Verdict::Approved(Approved { psbt, matched, period: self.period() }),
+            Some(rule) => Verdict::Refused(Refused { psbt, matched, rule }),
+        }
+    }
+
+    /// The first rule that refuses `psbt`, of those that need nothing else: neither time nor codes nor history.
+    pub fn refusing_rule(&self, psbt: &CheckedPsbt) -> Option<Rule> {
+        self.refuses_outputs(psbt).or_else(|| self.limits.as_ref()?.refusing_rule(psbt))
+    }
+
+    /// `denylist`, `allowlist`.
+    fn refuses_outputs(&self, psbt: &CheckedPsbt) -> Option<Rule> {
+        let outputs = &psbt.transaction().output;
+        if let Some(denied) = &self.denylist
+            && outputs.iter().any(|output| denied.has(&output.script_pubkey))
+        {
+            return Some(Rule::Denylist);
+        }
+        let allowed = self.allowlist.as_ref()?;
+        let ours: HashSet<usize> = psbt.our_outputs().iter().map(|(index, _)| *index).collect();
+        let is_allowed =
+            |index, output: &bitcoin::TxOut| ours.contains(&index) || allowed.has(&output.script_pubkey);
+        let all = outputs.iter().enumerate().all(|(index, output)| is_allowed(index, output));
+        (!all).then_some(Rule::Allowlist)
+    }
+
+    fn refuses_time(&self, now: u64) -> Option<Rule> {
+        let windows = self.time_windows.as_ref()?;
+        (!windows.are_open(now)).then_some(Rule::TimeWindow)
+    }
+
+    fn refuses_approvals(&self, psbt: &CheckedPsbt, matched: &Matched) -> Option<Rule> {
+        let users: HashSet<&str> = matched.users().collect();
+        (users.len() < self.required_approvals(psbt.leaves())).then_some(Rule::Approvals)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! What left a wallet in the last week, hour by hour: what the limits of a period are held against.
+//!
+//! Invariants:
+//! - H1. The history is kept whatever the policy says, so that no change of policy resets it.
+//! - H2. A second that is less than the period ago always counts; one that is more than the period and an hour ago never
+//!   does. What lies in the future counts: a clock that was set back gives nothing back.
+//! - H3. Of the transactions that spend exactly the same outpoints at most one can confirm (BIP 125 calls them
+//!   replacements): over all of them the most that one takes out is charged, and one transaction.
+//! - H4. What is forgotten is only ever charged anew.
+
+use bitcoin::Transaction;
+use bitcoin::hashes::Hash;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Hours that the history goes back.
+const KEPT_HOURS: u32 = 168;
+/// Sets of inputs that are remembered.
+const KEPT_INPUTS: usize = 64;
+const LABEL: &[u8] = b"countersign/inputs/v1\0";
+
+/// What left a wallet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// Only hours in which something was charged, in the order of the first charge.
+    hours: Vec<Hour>,
+    /// In the order of the first charge.
+    inputs: Vec<ChargedInputs>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Hour {
+    /// Unix time in hours.
+    hour: u32,
+    sat: u64,
+    transactions: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct ChargedInputs {
+    id: InputsId,
+    /// The most that a transaction of these inputs took out.
+    charged: u64,
+    /// Of the first charge.
+    hour: u32,
+}
+
+/// What a transaction is charged, or what was charged in a period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Charge {
+    /// Satoshi that leave the wallet, fees included.
+    pub sat: u64,
+    /// Transactions.
+    pub transactions: u32,
+}
+
+/// Names a set of inputs: all outpoints that a transaction spends, whoever's they are.
+///
+/// The whole hash: an input may be anybody's, so whoever makes the PSBT can look for two sets of the same name, of which
+/// the second would be free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputsId([u8; 32]);
+
+impl InputsId {
+    /// The name of the inputs of `transaction`, whatever their order.
+    pub fn of(transaction: &Transaction) -> InputsId {
+        let mut outpoints: Vec<_> = transaction.input.iter().map(|input| input.previous_output).collect();
+        outpoints.sort_unstable();
+        let mut hasher = Sha256::new_with_prefix(LABEL);
+        for outpoint in outpoints {
+            hasher.update(outpoint.txid.to_byte_array());
+            hasher.update(outpoint.vout.to_le_bytes());
+        }
+        InputsId(hasher.finalize().into())
+    }
+
+    #[cfg(test)]
+    pub(in crate::kernel) fn from_bytes(bytes: [u8; 32]) -> InputsId {
+        InputsId(bytes)
+    }
+}
+
+impl History {
+    /// The history after a transaction of `inputs` that takes out `leaves` satoshi at `now` (Unix seconds), and what it
+    /// is charged.
+    #[must_use]
+    pub fn charge(&self, inputs: InputsId, leaves: u64, now: u64) -> (History, Charge) {
+        let hour = hour_of(now);
+        let is_kept = |there: u32| there >= hour.saturating_sub(KEPT_HOURS);
+        let mut after = self.clone();
+        after.hours.retain(|there| is_kept(there.hour));
+        after.inputs.retain(|there| is_kept(there.hour));
+        let charge = after.charge_inputs(inputs, leaves, hour);
+        if charge != Charge::default() {
+            after.add(charge, hour);
+        }
+        (after, charge)
+    }
+
+    /// What was charged in the `hours` before `now` (Unix seconds). Everything that can be, while `exhausted_at` is in
+    /// them.
+    pub fn spent(&self, hours: u32, now: u64, exhausted_at: Option<u64>) -> Charge {
+        // The hour that the period began in counts as a whole: any second of it may be the one.
+        let since = hour_of(now).saturating_sub(hours);
+        if exhausted_at.is_some_and(|at| hour_of(at) >= since) {
+            return Charge { sat: u64::MAX, transactions: u32::MAX };
+        }
+        self.hours.iter().filter(|there| there.hour >= since).fold(Charge::default(), |sum, there| Charge {
+            sat: sum.sat.saturating_add(there.sat),
+            transactions: sum.transactions.saturating_add(there.transactions),
+        })
+    }
+
+    fn charge_inputs(&mut self, id: InputsId, leaves: u64, hour: u32) -> Charge {
+        if let Some(there) = self.inputs.iter_mut().find(|there| there.id == id) {
+            let more = leaves.saturating_sub(there.charged);
+            there.charged = there.charged.max(leaves);
+            return Charge { sat: more, transactions: 0 };
+        }
+        if self.inputs.len() >= KEPT_INPUTS {
+            self.inputs.drain(..=self.inputs.len() - KEPT_INPUTS);
+        }
+        self.inputs.push(ChargedInputs { id, charged: leaves, hour });
+        Charge { sat: leaves, transactions: 1 }
+    }
+
+    fn add(&mut self, charge: Charge, hour: u32) {
+        match self.hours.iter_mut().find(|there| there.hour == hour) {
+            Some(there) => {
+                there.sat = there.sat.saturating_add(charge.sat);
+                there.transactions = there.transactions.saturating_add(charge.transactions);
+            }
+            None => {
+                self.hours.push(Hour { hour, sat: charge.sat, transactions: charge.transactions });
+            }
+        }
+    }
+}
+
+fn hour_of(now: u64) -> u32 {
+    u32::try_from(now / 3_600).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
