@@ -385,6 +385,11 @@ impl Engine {
         read(self.ledger()?, place)?.ok_or(EngineError::NoSuchWallet)
     }
 
+    /// The version of a wallet's record now.
+    pub(crate) fn wallet_version(&self, id: &WalletId) -> Result<Option<u64>, EngineError> {
+        Ok(self.ledger()?.version(&RecordKey { kind: Kind::Wallet, id: *id })?)
+    }
+
     pub(crate) fn wallet_state(&self, id: &WalletId) -> Result<Versioned<WalletState>, EngineError> {
         let place = RecordKey { kind: Kind::WalletState, id: *id };
         read(self.ledger()?, place)?.ok_or_else(|| missing(place))

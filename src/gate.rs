@@ -168,9 +168,8 @@ impl Engine {
             let users = self.records_of(approved.matched())?;
             // Whatever changes the wallet writes its state, too: this one, once found unchanged, holds until the write.
             let state = self.wallet_state(id)?;
-            let wallet = self.wallet_record(id)?;
-            if wallet.version != judged_by {
-                return Err(EngineError::WalletChanged(wallet.value.label));
+            if self.wallet_version(id)? != Some(judged_by) {
+                return Err(EngineError::WalletChanged(self.wallet(id)?.label().into()));
             }
             let (tries, restored) = (users.len(), self.epoch().restored());
             let change = if approved.matched().repeats() {

@@ -33,6 +33,9 @@ pub trait Ledger: Send + Sync {
     /// Reads the newest version of a record: it may wait to become durable. Whatever is decided on it becomes so after it.
     fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError>;
 
+    /// The newest version of a record, without reading it.
+    fn version(&self, place: &RecordKey) -> Result<Option<u64>, LedgerError>;
+
     /// The places of all records of a kind.
     fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError>;
 

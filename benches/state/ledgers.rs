@@ -23,6 +23,10 @@ impl Ledger for NoCommit {
         Ok(self.0.lock().expect("not poisoned").1.get(place).cloned())
     }
 
+    fn version(&self, place: &RecordKey) -> Result<Option<u64>, LedgerError> {
+        Ok(self.0.lock().expect("not poisoned").1.get(place).map(|(version, _)| *version))
+    }
+
     fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError> {
         let state = self.0.lock().expect("not poisoned");
         Ok(state.1.keys().filter(|place| place.kind == kind).copied().collect())

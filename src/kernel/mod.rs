@@ -16,6 +16,7 @@ pub mod pin;
 pub mod policy;
 pub mod psbt;
 pub mod receipt;
+pub mod recent;
 pub mod rule;
 pub mod seal;
 pub mod signer;

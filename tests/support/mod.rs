@@ -340,6 +340,10 @@ impl Ledger for MemoryLedger {
         Ok(state.records.get(place).cloned())
     }
 
+    fn version(&self, place: &RecordKey) -> Result<Option<u64>, LedgerError> {
+        Ok(self.state().records.get(place).map(|(version, _)| *version))
+    }
+
     fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError> {
         Ok(self.state().records.keys().filter(|place| place.kind == kind).copied().collect())
     }

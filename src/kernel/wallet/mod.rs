@@ -9,7 +9,6 @@
 //!   ([`watch`]).
 //! - W2. The secrets of a wallet are wiped on drop and have no `Debug`.
 
-mod known;
 mod network;
 mod record;
 pub mod registration;

@@ -18,10 +18,10 @@ use miniscript::{
 };
 use sha2::{Digest, Sha256};
 
-use super::known::Known;
 use super::registration::{self, OurKey};
 use super::{Network, WalletError, weight};
 use crate::kernel::policy::Policy;
+use crate::kernel::recent::Recent;
 
 /// The two chains of a wallet (BIP 44, BIP 389).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,9 @@ pub enum Elsewhere {
     Path,
 }
 
+/// Most addresses that a wallet keeps rebuilt: deriving keys is most of what checking a PSBT costs.
+const MOST_KNOWN: usize = 4_096;
+
 /// A registered wallet, without its secrets.
 pub struct WatchOnly {
     label: String,
@@ -72,7 +75,8 @@ pub struct WatchOnly {
     ours: Slot,
     path: DerivationPath,
     satisfaction_weight: u64,
-    known: Mutex<Known>,
+    /// Addresses that were rebuilt: what is change today is spent tomorrow.
+    known: Mutex<Recent<Location, Rebuilt>>,
 }
 
 /// A place in the template where a key stands: an index into the wallet's keys.
@@ -156,7 +160,7 @@ impl WatchOnly {
             ours,
             path: path.clone(),
             satisfaction_weight: most.to_wu(),
-            known: Mutex::default(),
+            known: Mutex::new(Recent::new(MOST_KNOWN)),
         };
         // No address differs from another in size.
         let first = watch.derive(Location { chain: Chain::External, index: 0 }, secp)?;
@@ -268,20 +272,20 @@ impl WatchOnly {
 
     /// Rebuilds the script at `location` from what is registered.
     pub fn rebuild(&self, location: Location, secp: &Secp256k1<All>) -> Result<Rebuilt, WalletError> {
-        if let Some(rebuilt) = self.known().get(location) {
+        if let Some(rebuilt) = self.known().get(&location) {
             return Ok(rebuilt);
         }
         let rebuilt = self.derive(location, secp)?.rebuilt()?;
-        self.known().put(rebuilt.clone());
+        self.known().put(location, rebuilt.clone());
         Ok(rebuilt)
     }
 
     /// Forgets every rebuilt address: for a bench, that measures what the first time costs.
     pub fn forget_known(&self) {
-        *self.known() = Known::default();
+        self.known().clear();
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Recent<Location, Rebuilt>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -11,12 +11,16 @@ use crate::kernel::anchor::Anchor;
 use crate::kernel::audit::{Head, Link, MAX_BATCH};
 use crate::kernel::failures::Failures;
 use crate::kernel::receipt::{Batch, Content};
+use crate::kernel::recent::Recent;
 use crate::kernel::seal::{DataKey, Kind, RecordKey, SetHash};
 use crate::ports::{BackingError, LedgerError};
 use crate::shell::sqlite::{Pages, Row};
 
 /// Version and set-hash element of every record.
 pub(in crate::shell) type Index = HashMap<RecordKey, (u64, SetHash)>;
+
+/// Most sealed records that are kept: those of the users and wallets that sign just now.
+const MOST_RECENT: usize = 4_096;
 
 /// What the ledger keeps in memory.
 pub(super) struct Book {
@@ -25,6 +29,8 @@ pub(super) struct Book {
     failures: Failures,
     /// The newest version of what is written and not durable: sealed, or `None` where the record is removed.
     pending: HashMap<RecordKey, (u64, Option<Vec<u8>>)>,
+    /// Sealed records that were read or written lately, with their versions.
+    recent: Recent<RecordKey, (u64, Vec<u8>)>,
     waiting: VecDeque<Group>,
     /// Whether some caller is writing a group.
     pub(super) led: bool,
@@ -61,6 +67,7 @@ impl Book {
             newest,
             failures,
             pending: HashMap::new(),
+            recent: Recent::new(MOST_RECENT),
             waiting: VecDeque::new(),
             led: false,
             durable: newest.sequence,
@@ -80,10 +87,22 @@ impl Book {
         }
     }
 
-    /// The newest version of a record, and its bytes where they are not in the file yet.
-    pub(super) fn newest(&self, place: &RecordKey) -> Option<(u64, Option<Vec<u8>>)> {
-        let (version, _) = self.index.get(place)?;
-        Some((*version, self.pending.get(place).and_then(|(_, sealed)| sealed.clone())))
+    /// The newest version of a record, and its bytes where they have not to be read from the file.
+    pub(super) fn newest(&mut self, place: &RecordKey) -> Option<(u64, Option<Vec<u8>>)> {
+        let version = self.version(place)?;
+        let pending = self.pending.get(place).and_then(|(_, sealed)| sealed.clone());
+        let of_this_version = |(found, sealed)| (found == version).then_some(sealed);
+        Some((version, pending.or_else(|| self.recent.get(place).and_then(of_this_version))))
+    }
+
+    /// The newest version of a record.
+    pub(super) fn version(&self, place: &RecordKey) -> Option<u64> {
+        self.index.get(place).map(|(version, _)| *version)
+    }
+
+    /// Keeps a record that was read.
+    pub(super) fn keep(&mut self, place: RecordKey, version: u64, sealed: Vec<u8>) {
+        self.recent.put(place, (version, sealed));
     }
 
     pub(super) fn places(&self, kind: Kind) -> Vec<RecordKey> {
@@ -150,8 +169,10 @@ impl Book {
     pub(super) fn settle(&mut self, group: &Group) {
         self.durable = group.anchor.sequence;
         for place in group.pages.rows.keys() {
-            if self.pending.get(place).is_some_and(|(version, _)| *version <= self.durable) {
-                self.pending.remove(place);
+            if self.pending.get(place).is_some_and(|(version, _)| *version <= self.durable)
+                && let Some((version, Some(sealed))) = self.pending.remove(place)
+            {
+                self.recent.put(*place, (version, sealed));
             }
         }
         self.led = false;

@@ -124,7 +124,7 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
         let mut expected = None;
         loop {
             let newest = {
-                let book = self.book();
+                let mut book = self.book();
                 book.check_open()?;
                 book.newest(place)
             };
@@ -132,9 +132,12 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
             let sealed = match pending {
                 Some(sealed) => sealed,
                 None => {
-                    let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-                    match reader.row(place)? {
-                        Some(row) if row.version == version => row.sealed,
+                    let row = self.reader.lock().unwrap_or_else(PoisonError::into_inner).row(place)?;
+                    match row {
+                        Some(row) if row.version == version => {
+                            self.book().keep(*place, version, row.sealed.clone());
+                            row.sealed
+                        }
                         // Between the look at the book and that at the file it may have been written anew: then the
                         // book tells of another version by now.
                         _ if expected != Some(version) => {
@@ -150,6 +153,12 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
                 self.key.open(place, version, &sealed).map_err(|error| damaged(&error.to_string()))?;
             return Ok(Some((version, plaintext)));
         }
+    }
+
+    fn version(&self, place: &RecordKey) -> Result<Option<u64>, LedgerError> {
+        let book = self.book();
+        book.check_open()?;
+        Ok(book.version(place))
     }
 
     fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError> {

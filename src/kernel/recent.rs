@@ -1,0 +1,82 @@
+//! What was asked for lately, kept within a bound.
+
+use core::hash::Hash;
+use std::collections::HashMap;
+
+/// Up to so many values; then half of them go, those that were not asked for lately.
+pub struct Recent<K, V> {
+    most: usize,
+    newer: HashMap<K, V>,
+    older: HashMap<K, V>,
+}
+
+impl<K: Copy + Eq + Hash, V: Clone> Recent<K, V> {
+    /// Room for `most` values.
+    pub fn new(most: usize) -> Recent<K, V> {
+        Recent { most, newer: HashMap::new(), older: HashMap::new() }
+    }
+
+    /// The value of `key`, if it is still there.
+    pub fn get(&mut self, key: &K) -> Option<V> {
+        if let Some(value) = self.newer.get(key) {
+            return Some(value.clone());
+        }
+        let value = self.older.remove(key)?;
+        self.put(*key, value.clone());
+        Some(value)
+    }
+
+    /// Keeps a value.
+    pub fn put(&mut self, key: K, value: V) {
+        if self.newer.len() >= self.most / 2 {
+            self.older = core::mem::take(&mut self.newer);
+        }
+        self.newer.insert(key, value);
+    }
+
+    /// Drops a value.
+    pub fn remove(&mut self, key: &K) {
+        self.newer.remove(key);
+        self.older.remove(key);
+    }
+
+    /// Drops all.
+    pub fn clear(&mut self) {
+        self.newer.clear();
+        self.older.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_stays_and_the_rest_goes() {
+        let mut recent = Recent::new(10);
+        for number in 0..100 {
+            recent.put(number, number * 2);
+            assert_eq!(recent.get(&0), Some(0), "after {number}");
+            assert!(recent.newer.len() + recent.older.len() <= 10, "after {number}");
+        }
+        assert_eq!(recent.get(&1), None);
+        assert_eq!(recent.get(&99), Some(198));
+    }
+
+    #[test]
+    fn a_value_that_was_put_anew_or_removed_never_comes_back_from_before() {
+        let mut recent = Recent::new(4);
+        recent.put(1, "old");
+        recent.put(2, "");
+        recent.put(3, "");
+        recent.put(1, "new");
+        assert_eq!(recent.get(&1), Some("new"));
+        recent.put(4, "");
+        assert_eq!(recent.get(&1), Some("new"));
+        recent.remove(&1);
+        recent.put(5, "");
+        assert_eq!(recent.get(&1), None);
+        recent.clear();
+        assert_eq!(recent.get(&5), None);
+    }
+}
