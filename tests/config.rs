@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use boundary::raw::Raw;
-use boundary::{Boundary, Probe, assert_rv, in_boundary, initialised_token, module, this_test};
+use boundary::{Boundary, Probe, Stage, assert_rv, in_boundary, initialised_token, module, this_test};
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
@@ -247,6 +247,31 @@ fn a_backing_pin_that_is_wrong_missing_or_open_to_others() {
         };
         refused(boundary, &with("5678-not-the-pin"), device, &["refuses its PIN", "backing.pin_env"]);
         assert_rv!(with(good.trim()).rv, CKR_OK);
+    });
+}
+
+#[test]
+fn otp_guess_the_breaker_stops_where_it_is_configured() {
+    in_boundary(this_test!(), |boundary| {
+        for (line, word) in [
+            ("failures_per_hour = 0", "limits.failures_per_hour"),
+            ("failures_per_hour = 1000001", "limits.failures_per_hour"),
+            ("failures_per_day = 5", "unknown field `failures_per_day`"),
+        ] {
+            replace(boundary, "[store]", &format!("[limits]\n{line}\n[store]"));
+            refused(boundary, &boundary.probe(), CKR_FUNCTION_FAILED, &[word, &text(&boundary.conf())]);
+            replace(boundary, &format!("[limits]\n{line}\n"), "");
+        }
+        replace(boundary, "[store]", "[limits]\nfailures_per_hour = 2\n[store]");
+        let stage = Stage::new(&["alice", "bob", "carol"]);
+        let try_code = |user: usize, code: &str| {
+            stage.sign(stage.users[user].name(), code, &stage.psbt()).err().unwrap_or(CKR_OK)
+        };
+        for user in [0, 1] {
+            assert_rv!(try_code(user, &stage.users[user].wrong_code()), CKR_PIN_INCORRECT);
+        }
+        assert_rv!(try_code(2, &stage.users[2].code()), CKR_PIN_LOCKED, "right as it is");
+        assert_eq!(stage.failures("carol"), 0, "what is not looked at is not charged");
     });
 }
 
