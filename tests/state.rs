@@ -353,8 +353,8 @@ fn state_bitflip_one_bit_of_any_record_of_the_newest_link_or_of_the_header_is_re
             "does not unwrap the store's data key",
         );
         drop(connection);
-        // Token, nobody, two users, a wallet with its state; one link; two values of the header.
-        assert_eq!(blobs.len(), 6 + 1 + 2);
+        // Token, clock, nobody, two users, a wallet with its state; one link; two values of the header.
+        assert_eq!(blobs.len(), 7 + 1 + 2);
         for (key, bytes, update, word) in blobs {
             // A bit in the middle of each, and the last one.
             for bit in [bytes.len() * 4 + 3, bytes.len() * 8 - 1] {
@@ -732,10 +732,19 @@ fn clock_back_behind_the_newest_record_nothing_is_done() {
             assert!(finished.stderr.contains("behind the newest record"), "{}", finished.stderr);
         }
         assert_eq!(boundary.run("login").value("rv"), format!("{CKR_OK:#x}"), "set right, it goes on");
-        // A visit to the future, where nothing can tell that it is one, seals its time.
-        assert_eq!(under_clock(boundary, "+1h", "login").value("rv"), format!("{CKR_OK:#x}"));
-        assert_eq!(boundary.run("login").value("rv"), clock);
-        assert_eq!(under_clock(boundary, "+2h", "login").value("rv"), format!("{CKR_OK:#x}"));
+    });
+}
+
+#[test]
+fn clock_jump_while_the_module_was_closed_nothing_is_done() {
+    in_story(this_test!(), |boundary| {
+        // The machine was not started anew: its own clock tells that it is no later.
+        for shift in ["+30s", "+1h", "+365d"] {
+            let finished = under_clock(boundary, shift, "login");
+            assert_eq!(finished.value("rv"), format!("{CKR_COUNTERSIGN_CLOCK:#x}"), "{shift}");
+            assert!(finished.stderr.contains("the clock jumped by"), "{}", finished.stderr);
+        }
+        assert_eq!(boundary.run("login").value("rv"), format!("{CKR_OK:#x}"), "and no visit sealed its time");
     });
 }
 
