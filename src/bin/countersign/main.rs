@@ -9,6 +9,7 @@
 
 mod approval;
 mod attributes;
+mod destination;
 mod doctor;
 mod error;
 mod init;

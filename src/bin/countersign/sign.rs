@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use crate::Global;
 use crate::approval;
+use crate::destination::{Destination, is_standard};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::module::Module;
 use crate::names;
 use crate::output::Report;
-use crate::psbt_file::{self, Destination, Form, is_standard};
+use crate::psbt_file::{self, Form};
 use crate::secret::{Ask, CODE, CodeFile, Secret, UserPin};
 use crate::wallet::find_wallet;
 
