@@ -115,7 +115,7 @@ impl Sign {
                 file.commit(&bytes).map_err(|reason| {
                     CommandError::new(
                         format!("the PSBT is signed and the code spent, but {out} could not be written: {reason}"),
-                        "run the same command with the next code and another --out: the signatures will be the same",
+                        "run the same command within two minutes with the same code and another --out: the same answer comes again, and nothing more is spent",
                     )
                 })?;
                 json["out"] = json!(out);

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use countersign::kernel::utc::to_iso;
 
 use super::checks::{Check, State};
+use crate::clock::WAY_OUT;
 
 /// No build of this program is older: an earlier clock is wrong.
 const BUILT_AFTER: u64 = 1_735_689_600; // 2025-01-01T00:00:00Z
@@ -13,8 +14,8 @@ const BUILT_AFTER: u64 = 1_735_689_600; // 2025-01-01T00:00:00Z
 /// What systemd-timesyncd leaves behind once it has set the clock.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 
-/// The clock's time, and whether it can be right.
-pub(super) fn check() -> Check {
+/// The clock's time, and whether it can be right; `refusal` is what the module has against it, if anything.
+pub(super) fn check(refusal: &str) -> Check {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let time = to_iso(now);
     if now < BUILT_AFTER {
@@ -23,6 +24,14 @@ pub(super) fn check() -> Check {
             state: State::Wrong,
             finding: format!("{time}: that is before this program was written"),
             next: Some("set the clock; codes depend on it".into()),
+        };
+    }
+    if !refusal.is_empty() {
+        return Check {
+            subject: "clock",
+            state: State::Wrong,
+            finding: format!("{time}: nothing is signed by it: {refusal}"),
+            next: Some(WAY_OUT.into()),
         };
     }
     let seen =
