@@ -9,6 +9,9 @@ use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::{Event, Role};
 use countersign::kernel::clock::ClockError;
+use countersign::kernel::receipt::Receipt;
+use countersign::kernel::state;
+use countersign::ports::Ledger;
 use support::scripts::{SCRIPTS, Script, good_psbt, named};
 use support::{Bench, watch};
 
@@ -322,4 +325,51 @@ fn after_the_machine_was_started_anew_the_clock_is_held_against_the_newest_recor
     bench.clock.set(now + 7_200);
     let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
     assert_eq!(clock_error(&answer), Some(ClockError::Jump(3_600)), "from then on it is held to it");
+}
+
+// The restored store
+
+/// A store that was taken just now, where `steps` time steps have passed since.
+fn restored(steps: u64) -> Scene {
+    let scene = Scene::new();
+    let taken = state::restore(None, 5, Some(9), scene.bench.clock.now());
+    let written = Receipt::issue(taken, |batch| scene.bench.ledger.commit(batch));
+    assert!(written.is_ok(), "an epoch is written once");
+    let Scene { bench, id, alice } = scene;
+    let bench = bench.restarted();
+    bench.clock.advance(30 * steps);
+    Scene { bench, id, alice }
+}
+
+#[test]
+fn state_rollback_after_a_restoration_no_code_is_accepted_for_two_windows() {
+    // Two windows of three steps: what may have been used before, on either side of the clock, is not accepted again.
+    for (steps, ahead, accepted) in [
+        (0, 0, false),
+        (0, 1, false),
+        (1, 0, false),
+        (3, 0, false),
+        (5, 1, false),
+        (6, 0, false),
+        (6, 1, true),
+        (7, 0, true),
+    ] {
+        let scene = restored(steps);
+        let psbt = scene.psbt(1).serialize();
+        let code = scene.alice.generate(scene.bench.clock.now() + 30 * ahead).to_string();
+        let answer = scene.sign(&code, &psbt);
+        let what = format!("{steps} steps later, the code {ahead} steps ahead");
+        assert_eq!(answer.is_ok(), accepted, "{what}");
+        assert_eq!(is_wrong_code(&answer), !accepted, "{what}");
+    }
+}
+
+#[test]
+fn state_rollback_a_user_enrolled_after_a_restoration_waits_as_all_others() {
+    let scene = restored(0);
+    let bob = scene.bench.unconfirmed("bob");
+    let confirm = || scene.bench.engine.confirm("bob", scene.bench.code(&bob).as_bytes());
+    assert!(matches!(confirm(), Err(EngineError::Code)));
+    scene.bench.clock.advance(7 * 30);
+    confirm().expect("two windows later");
 }
