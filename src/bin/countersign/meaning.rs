@@ -259,8 +259,8 @@ fn of_any_call(rv: &RvError) -> Words {
             "the sealed state is missing, older than its anchor, or damaged: the module stays closed",
             format!(
                 "delete nothing; put back the newest store that belongs to this backing token. If it is gone for good, the \
-                 SO takes an older copy by \"countersign state restore\". {THE_LINE} and \"countersign doctor\" say what \
-                 was found. If nobody restored anything, treat it as an intrusion"
+                 SO takes an older copy by \"countersign state restore\". What was found is said by \
+                 \"countersign doctor\" and by {THE_LINE}. If nobody restored anything, treat it as an intrusion"
             ),
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => words(
