@@ -281,7 +281,7 @@ impl Steps {
 
     fn claims(&self) -> Vec<Claim> {
         let approval = Approval::parse(&parameter(&self.bench.code(&self.totp))).expect("formed").remove(0);
-        vec![Claim { approval, subject: Subject::User(self.user()) }]
+        vec![Claim { approval, subject: Subject::User(Box::new(self.user())) }]
     }
 
     fn charge(&self, claims: Vec<Claim>) -> Receipt<state::Charged> {

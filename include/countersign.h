@@ -59,6 +59,12 @@
 /* Two CK_ULONG: the next external and the next internal index past the highest used. */
 #define CKA_COUNTERSIGN_REACH           0xC3530119UL
 
+/* Attribute of the clock (CKO_HW_FEATURE, CKH_CLOCK) --------------------------------------- */
+
+/* UTF-8: why nothing is signed by the clock as it is now. Empty where it is believed. The SO takes the clock as it is by
+ * setting CKA_VALUE to the time, in UTC: YYYYMMDDhhmmss00. */
+#define CKA_COUNTERSIGN_CLOCK_REFUSAL   0xC3530120UL
+
 /* Answers ---------------------------------------------------------------------------------- */
 
 /* Refused by a rule of the policy; the audit record names the rule. */
@@ -67,7 +73,7 @@
 #define CKR_COUNTERSIGN_PSBT_REFUSED    0xC3530002UL
 /* The sealed state is missing, older than its anchor, or damaged: the module stays closed. */
 #define CKR_COUNTERSIGN_STATE           0xC3530003UL
-/* The clock is behind the sealed high-water mark, or jumped. */
+/* The clock is behind the sealed high-water mark, or jumped. The SO can take it as it is: see the clock's CKA_VALUE. */
 #define CKR_COUNTERSIGN_CLOCK           0xC3530004UL
 
 /* The approval ----------------------------------------------------------------------------- */

@@ -254,6 +254,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Why nothing is signed by the clock as it is now, if so. Looking changes nothing.
+    pub fn clock_refusal(&self) -> Result<Option<ClockError>, EngineError> {
+        let believed = *self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let believed = believed.unwrap_or_else(|| self.first_reading());
+        Ok(clock::judge(self.clock.read(), believed, self.ledger()?.high_water()).err())
+    }
+
     fn record_clock(&self, taken: Believed, moved: Option<i64>) -> Result<(), EngineError> {
         let ledger = self.ledger()?;
         loop {

@@ -146,7 +146,7 @@ impl Engine {
             Err(error) => return Err(error),
         };
         let subject = match user {
-            Some(user) => Subject::User(user),
+            Some(user) => Subject::User(Box::new(user)),
             None => Subject::Nobody(self.single(Kind::Nobody)?),
         };
         Ok(Claim { approval, subject })

@@ -23,7 +23,8 @@ pub fn open() -> Result<Engine, OpenError> {
     let config = config?;
     let backing = Arc::new(Backing::open(&config.backing)?);
     let vault = SqliteVault::new(config.store.path, Arc::clone(&backing))?;
-    Ok(Engine::open(Box::new(vault), Box::new(SystemClock), Box::new(MixedRandom::new(backing)))?)
+    let engine = Engine::open(Box::new(vault), Box::new(SystemClock), Box::new(MixedRandom::new(backing)))?;
+    Ok(engine.stopping_at(config.limits.failures_per_hour))
 }
 
 /// Why the engine does not open.

@@ -5,10 +5,14 @@ mod support;
 use bitcoin::psbt::Psbt;
 use totp_rs::Totp;
 
+use countersign::admin::WalletChange;
 use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::{Event, Role};
 use countersign::kernel::clock::ClockError;
+use countersign::kernel::receipt::Receipt;
+use countersign::kernel::state;
+use countersign::ports::Ledger;
 use support::scripts::{SCRIPTS, Script, good_psbt, named};
 use support::{Bench, watch};
 
@@ -183,7 +187,7 @@ fn a_repetition_under_a_wallet_that_changed_meanwhile_gives_nothing() {
     let id = scene.id;
     let act = move || {
         let policy = Some("max_transaction_sat = 1\nmax_fee_sat = 1".into());
-        let change = countersign::admin::WalletChange { policy, ..Default::default() };
+        let change = WalletChange { policy, ..WalletChange::default() };
         beside.engine.change_wallet(&id, change).expect("changed");
     };
     scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
@@ -345,4 +349,78 @@ fn a_refused_psbt_is_recorded_sixty_times_an_hour_and_charged_never() {
     assert!(scene.sign("123456", &psbt).is_err());
     assert_eq!(scene.events().len(), before + 61, "and again an hour later");
     assert_eq!(scene.bench.failures("alice"), 0);
+}
+
+// The restored store
+
+/// A store that was taken just now, where `steps` time steps have passed since.
+fn restored(steps: u64) -> Scene {
+    let scene = Scene::new();
+    let taken = state::restore(None, 5, Some(9), scene.bench.clock.now());
+    let written = Receipt::issue(taken, |batch| scene.bench.ledger.commit(batch));
+    assert!(written.is_ok(), "an epoch is written once");
+    let Scene { bench, id, alice } = scene;
+    let bench = bench.restarted();
+    bench.clock.advance(30 * steps);
+    Scene { bench, id, alice }
+}
+
+#[test]
+fn state_rollback_after_a_restoration_no_code_is_accepted_for_two_windows() {
+    // Two windows of three steps: what may have been used before, on either side of the clock, is not accepted again.
+    for (steps, ahead, accepted) in [
+        (0, 0, false),
+        (0, 1, false),
+        (1, 0, false),
+        (3, 0, false),
+        (5, 1, false),
+        (6, 0, false),
+        (6, 1, true),
+        (7, 0, true),
+    ] {
+        let scene = restored(steps);
+        let psbt = scene.psbt(1).serialize();
+        let code = scene.alice.generate(scene.bench.clock.now() + 30 * ahead).to_string();
+        let answer = scene.sign(&code, &psbt);
+        let what = format!("{steps} steps later, the code {ahead} steps ahead");
+        assert_eq!(answer.is_ok(), accepted, "{what}");
+        assert_eq!(is_wrong_code(&answer), !accepted, "{what}");
+    }
+}
+
+#[test]
+fn state_rollback_a_user_enrolled_after_a_restoration_waits_as_all_others() {
+    let scene = restored(0);
+    let bob = scene.bench.unconfirmed("bob");
+    let confirm = || scene.bench.engine.confirm("bob", scene.bench.code(&bob).as_bytes());
+    assert!(matches!(confirm(), Err(EngineError::Code)));
+    scene.bench.clock.advance(7 * 30);
+    confirm().expect("two windows later");
+}
+
+#[test]
+fn state_rollback_after_a_restoration_every_period_counts_as_spent_until_it_is_over() {
+    let scene = restored(100);
+    let change = |policy: &str| {
+        let change = WalletChange { policy: Some(policy.into()), ..WalletChange::default() };
+        scene.bench.engine.change_wallet(&scene.id, change).expect("changed");
+    };
+    let sign = || {
+        let answer = scene.sign(&scene.bench.code(&scene.alice), &scene.psbt(1).serialize());
+        scene.bench.clock.advance(30);
+        answer
+    };
+    for policy in [
+        "max_fee_sat = 5000\nmax_period_sat = 2000000000000000",
+        "max_fee_sat = 5000\nmax_transaction_sat = 100000\nmax_period_transactions = 1000",
+    ] {
+        change(policy);
+        assert!(matches!(sign(), Err(EngineError::Policy(_))), "{policy}");
+    }
+    change("max_fee_sat = 5000\nmax_transaction_sat = 100000");
+    sign().expect("what has no period has nothing to be spent");
+    change("max_fee_sat = 5000\nmax_period_sat = 2000000000000000");
+    assert!(matches!(sign(), Err(EngineError::Policy(_))), "no change of the policy resets it");
+    scene.bench.clock.advance(25 * 3_600);
+    sign().expect("the period is over");
 }

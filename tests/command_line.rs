@@ -4,7 +4,6 @@ mod boundary;
 mod support;
 
 use std::fs;
-use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,72 +13,15 @@ use bitcoin::secp256k1::Secp256k1;
 use countersign::kernel::wallet::{Network, WatchOnly};
 use serde_json::Value;
 
-use boundary::{Authenticator, Boundary, PERIOD, SO_PIN, USER_PIN, in_boundary, module, this_test};
+use boundary::cli::Cli;
+use boundary::{in_boundary, this_test};
 use support::maps::{read, to_version_2};
 use support::scripts::{Cosigner, good_psbt, named};
 use support::{FEE, INPUT, PAID};
 
 const LIMITS: [&str; 4] = ["--max-transaction-sat", "1000000", "--max-fee-sat", "5000"];
 
-/// The command line, on the boundary of this test.
-struct Cli<'a>(&'a Boundary);
-
-/// What a command answered: its JSON, whether it succeeded, and what it said beside.
-struct Answer {
-    json: Value,
-    success: bool,
-    stderr: String,
-}
-
 impl Cli<'_> {
-    fn new(boundary: &Boundary) -> (Cli<'_>, Authenticator) {
-        let cli = Cli(boundary);
-        for (name, pin) in [("so.pin", SO_PIN), ("user.pin", USER_PIN)] {
-            boundary.note(name, pin);
-        }
-        cli.does(&["init", "--label", "t"]);
-        let period = PERIOD.to_string();
-        let json = cli.does(&["user", "add", "alice", "--period", &period]);
-        let alice = Authenticator::scan("alice", json["user"]["otpauth_uri"].as_str().expect("a URI"));
-        boundary.note("code", &alice.code());
-        cli.does(&["user", "confirm", "alice"]);
-        (cli, alice)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Answer {
-        let done = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(["--json", "--module"])
-            .arg(module())
-            .args(arguments)
-            .current_dir(self.0.folder())
-            .env("COUNTERSIGN_CONF", self.0.conf())
-            .env("SOFTHSM2_CONF", self.0.folder().join("softhsm2.conf"))
-            .env("COUNTERSIGN_SO_PIN", SO_PIN)
-            .env("COUNTERSIGN_USER_PIN", USER_PIN)
-            .env("COUNTERSIGN_CODE", fs::read_to_string(self.0.folder().join("code")).unwrap_or_default())
-            .output()
-            .expect("it starts");
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
-        let (stdout, stderr) = (text(&done.stdout), text(&done.stderr));
-        let json = serde_json::from_str(&stdout).unwrap_or_else(|error| {
-            panic!("{arguments:?}: no JSON ({error})\n{stdout}\n{stderr}");
-        });
-        Answer { json, success: done.status.success(), stderr }
-    }
-
-    fn does(&self, arguments: &[&str]) -> Value {
-        let answer = self.run(arguments);
-        assert!(answer.success, "{arguments:?}: {}\n{}", answer.json, answer.stderr);
-        answer.json
-    }
-
-    /// What is said to have gone wrong.
-    fn fails(&self, arguments: &[&str]) -> String {
-        let answer = self.run(arguments);
-        assert!(!answer.success, "{arguments:?}: {}", answer.json);
-        answer.json["error"]["what"].as_str().unwrap_or_else(|| panic!("{}", answer.json)).to_owned()
-    }
-
     /// The public side of a wallet, from what the command line shows of it.
     fn watch(&self, label: &str) -> WatchOnly {
         let json = self.does(&["wallet", "show", label]);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use boundary::raw::Raw;
-use boundary::{Boundary, Probe, assert_rv, in_boundary, initialised_token, module, this_test};
+use boundary::{Boundary, Probe, Stage, assert_rv, in_boundary, initialised_token, module, this_test};
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
@@ -251,6 +251,31 @@ fn a_backing_pin_that_is_wrong_missing_or_open_to_others() {
 }
 
 #[test]
+fn otp_guess_the_breaker_stops_where_it_is_configured() {
+    in_boundary(this_test!(), |boundary| {
+        for (line, word) in [
+            ("failures_per_hour = 0", "limits.failures_per_hour"),
+            ("failures_per_hour = 1000001", "limits.failures_per_hour"),
+            ("failures_per_day = 5", "unknown field `failures_per_day`"),
+        ] {
+            replace(boundary, "[store]", &format!("[limits]\n{line}\n[store]"));
+            refused(boundary, &boundary.probe(), CKR_FUNCTION_FAILED, &[word, &text(&boundary.conf())]);
+            replace(boundary, &format!("[limits]\n{line}\n"), "");
+        }
+        replace(boundary, "[store]", "[limits]\nfailures_per_hour = 2\n[store]");
+        let stage = Stage::new(&["alice", "bob", "carol"]);
+        let try_code = |user: usize, code: &str| {
+            stage.sign(stage.users[user].name(), code, &stage.psbt()).err().unwrap_or(CKR_OK)
+        };
+        for user in [0, 1] {
+            assert_rv!(try_code(user, &stage.users[user].wrong_code()), CKR_PIN_INCORRECT);
+        }
+        assert_rv!(try_code(2, &stage.users[2].code()), CKR_PIN_LOCKED, "right as it is");
+        assert_eq!(stage.failures("carol"), 0, "what is not looked at is not charged");
+    });
+}
+
+#[test]
 fn a_store_whose_folder_is_missing_or_that_cannot_be_written() {
     in_boundary(this_test!(), |boundary| {
         let good = fs::read_to_string(boundary.conf()).expect("setup.sh wrote it");
@@ -291,15 +316,21 @@ fn a_store_of_a_newer_version_is_left_as_it_is() {
             connection.pragma_update(None, "user_version", version).expect("it is written");
             connection.pragma_update(None, "journal_mode", "DELETE").expect("all in one file");
         };
-        set_version(2);
+        set_version(3);
         let before = fs::read(boundary.store()).expect("it is there");
-        let words = ["format 2", "format 1", "newer version", &text(&boundary.store())];
+        let words = ["format 3", "format 2", "newer version", &text(&boundary.store())];
         refused(boundary, &boundary.probe(), CKR_DEVICE_ERROR, &words);
         // Opening may switch the journal mode, which is two bytes of the file's header and no record.
         let after = fs::read(boundary.store()).expect("it is there");
         assert!(before[100..] == after[100..], "a record was changed");
-        set_version(1);
-        assert_rv!(boundary.probe().rv, CKR_OK, "and opens as before once it is of this version again");
+        for version in [2, 1] {
+            set_version(version);
+            assert_rv!(
+                boundary.probe().rv,
+                CKR_OK,
+                "and opens as before once it is of a version that is known"
+            );
+        }
     });
 }
 

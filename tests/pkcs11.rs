@@ -2,6 +2,8 @@
 
 mod boundary;
 
+#[path = "pkcs11/clock.rs"]
+mod clock;
 #[path = "pkcs11/general.rs"]
 mod general;
 #[path = "pkcs11/key_management.rs"]

@@ -141,37 +141,11 @@ fn expect_open(boundary: &Boundary) {
     assert_rv!(probe.rv, CKR_OK, "\n{}", probe.stderr);
 }
 
-/// The store's files: itself and SQLite's journal. The shared index is made anew from the journal.
-fn store_files(boundary: &Boundary) -> [PathBuf; 2] {
-    let mut journal = boundary.store().into_os_string();
-    journal.push("-wal");
-    [boundary.store(), journal.into()]
-}
-
-fn remove_store(boundary: &Boundary) {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut path = boundary.store().into_os_string();
-        path.push(suffix);
-        let _ = fs::remove_file(path);
-    }
-}
-
-/// Takes the store's files from the copy `name`, and leaves the rest as it is.
-fn restore_store(boundary: &Boundary, name: &str) {
-    remove_store(boundary);
-    for file in store_files(boundary) {
-        let copy = boundary.folder().with_file_name(name).join(file.file_name().expect("it has a name"));
-        if copy.exists() {
-            fs::copy(&copy, &file).expect("the folder is ours");
-        }
-    }
-}
-
 /// Runs a role that dies without closing anything, so that SQLite's journal stays.
 fn run_and_die(boundary: &Boundary) {
     let finished = Finished::of(&mut boundary.command("act and die"));
     assert_eq!(finished.status.code(), None, "{}{}", finished.stdout, finished.stderr);
-    assert!(fs::metadata(&store_files(boundary)[1]).is_ok_and(|journal| journal.len() > 0), "no journal");
+    assert!(fs::metadata(&boundary.store_files()[1]).is_ok_and(|journal| journal.len() > 0), "no journal");
 }
 
 // state-rollback
@@ -182,14 +156,14 @@ fn state_rollback_an_older_store_is_refused() {
         boundary.save("older");
         boundary.run("act");
         boundary.save("newest");
-        restore_store(boundary, "older");
+        boundary.restore_store("older");
         let before = fs::read(boundary.store()).expect("it is there");
         expect_closed(boundary, "an older store", "an old copy was put back");
         expect_closed(boundary, "again", "an old copy was put back");
         // The file's header counts openings; everything behind it is as it was.
         let after = fs::read(boundary.store()).expect("it is there");
         assert!(before[100..] == after[100..], "refusing changed the store");
-        restore_store(boundary, "newest");
+        boundary.restore_store("newest");
         expect_open(boundary);
     });
 }
@@ -201,20 +175,20 @@ fn state_rollback_an_older_store_with_its_journal_is_refused() {
         boundary.save("older");
         run_and_die(boundary);
         boundary.save("newest");
-        restore_store(boundary, "older");
+        boundary.restore_store("older");
         expect_closed(boundary, "an older store with its journal", "an old copy was put back");
 
         // The newest commits stand in the journal alone.
-        restore_store(boundary, "newest");
-        fs::remove_file(&store_files(boundary)[1]).expect("it is there");
+        boundary.restore_store("newest");
+        fs::remove_file(&boundary.store_files()[1]).expect("it is there");
         expect_closed(boundary, "without its journal", "an old copy was put back");
 
-        restore_store(boundary, "newest");
-        let journal = &store_files(boundary)[1];
+        boundary.restore_store("newest");
+        let journal = &boundary.store_files()[1];
         let bytes = fs::read(journal).expect("it is there");
         fs::write(journal, &bytes[..bytes.len() / 2]).expect("the folder is ours");
         expect_closed(boundary, "with half of its journal", "an old copy was put back");
-        restore_store(boundary, "newest");
+        boundary.restore_store("newest");
         expect_open(boundary);
     });
 }
@@ -244,7 +218,7 @@ fn state_rollback_one_older_record_is_refused() {
         boundary.save("newest");
         let older = boundary.folder().with_file_name("older").join("countersign.db");
         for kind in [1, 2] {
-            restore_store(boundary, "newest");
+            boundary.restore_store("newest");
             let connection = connect(boundary);
             connection.execute("ATTACH ?1 AS older", [older.to_str().expect("UTF-8")]).expect("attached");
             let changed = connection
@@ -258,7 +232,7 @@ fn state_rollback_one_older_record_is_refused() {
             drop(connection);
             expect_closed(boundary, &format!("an older record of kind {kind}"), "the records are not those");
         }
-        restore_store(boundary, "newest");
+        boundary.restore_store("newest");
         expect_open(boundary);
     });
 }
@@ -286,11 +260,11 @@ fn state_swap_records_that_changed_places_are_refused() {
                     .into(),
             ),
         ] {
-            restore_store(boundary, "newest");
+            boundary.restore_store("newest");
             execute(boundary, &sql);
             expect_closed(boundary, what, "the records are not those");
         }
-        restore_store(boundary, "newest");
+        boundary.restore_store("newest");
         expect_open(boundary);
     });
 }
@@ -312,10 +286,10 @@ fn state_swap_a_record_of_another_store_is_refused() {
         drop(connection);
         expect_closed(boundary, "users of another store", "the records are not those");
         // The whole of another store, beside the token of this one.
-        remove_store(boundary);
+        boundary.remove_store();
         fs::copy(other.store(), boundary.store()).expect("the folder is ours");
         expect_closed(boundary, "another store", "does not unwrap");
-        restore_store(boundary, "newest");
+        boundary.restore_store("newest");
         expect_open(boundary);
     });
 }
@@ -353,12 +327,12 @@ fn state_bitflip_one_bit_of_any_record_of_the_newest_link_or_of_the_header_is_re
             "does not unwrap the store's data key",
         );
         drop(connection);
-        // Token, nobody, two users, a wallet with its state; one link; two values of the header.
-        assert_eq!(blobs.len(), 6 + 1 + 2);
+        // Token, clock, nobody, two users, a wallet with its state; one link; two values of the header.
+        assert_eq!(blobs.len(), 7 + 1 + 2);
         for (key, bytes, update, word) in blobs {
             // A bit in the middle of each, and the last one.
             for bit in [bytes.len() * 4 + 3, bytes.len() * 8 - 1] {
-                restore_store(boundary, "newest");
+                boundary.restore_store("newest");
                 let mut flipped = bytes.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
                 let changed = connect(boundary).execute(update, params![key, flipped]).expect("written");
@@ -366,7 +340,7 @@ fn state_bitflip_one_bit_of_any_record_of_the_newest_link_or_of_the_header_is_re
                 expect_closed(boundary, &format!("bit {bit} of {key:?}"), word);
             }
         }
-        restore_store(boundary, "newest");
+        boundary.restore_store("newest");
         expect_open(boundary);
     });
 }
@@ -379,14 +353,14 @@ fn state_bitflip_a_changed_older_link_is_refused() {
             .query_row("SELECT max(sequence) FROM link", [], |row| row.get(0))
             .expect("it is counted");
         for sequence in [0, count / 2, count - 1] {
-            restore_store(boundary, "newest");
+            boundary.restore_store("newest");
             execute(
                 boundary,
                 &format!("UPDATE link SET sealed = zeroblob(length(sealed)) WHERE sequence = {sequence}"),
             );
             expect_closed(boundary, &format!("link {sequence} of {count}"), "link");
         }
-        restore_store(boundary, "newest");
+        boundary.restore_store("newest");
         expect_open(boundary);
     });
 }
@@ -408,7 +382,7 @@ fn state_bitflip_a_changed_version_or_sequence_is_refused() {
             ),
             ("an id", "UPDATE record SET id = zeroblob(16) WHERE kind = 3", "the records are not those"),
         ] {
-            restore_store(boundary, "newest");
+            boundary.restore_store("newest");
             execute(boundary, sql);
             expect_closed(boundary, what, word);
         }
@@ -418,12 +392,12 @@ fn state_bitflip_a_changed_version_or_sequence_is_refused() {
             "UPDATE record SET id = x'00' WHERE kind = 3",
             "DELETE FROM header WHERE name = 'store'",
         ] {
-            restore_store(boundary, "newest");
+            boundary.restore_store("newest");
             execute(boundary, sql);
             let probe = boundary.probe();
             assert!([CKR_DEVICE_ERROR, CKR_COUNTERSIGN_STATE].contains(&probe.rv), "{sql}: {:#x}", probe.rv);
         }
-        restore_store(boundary, "newest");
+        boundary.restore_store("newest");
         expect_open(boundary);
     });
 }
@@ -455,11 +429,11 @@ fn state_missing_a_removed_or_added_row_is_refused() {
                 "of the history is damaged",
             ),
         ] {
-            restore_store(boundary, "newest");
+            boundary.restore_store("newest");
             execute(boundary, &sql);
             expect_closed(boundary, what, word);
         }
-        restore_store(boundary, "newest");
+        boundary.restore_store("newest");
         expect_open(boundary);
     });
 }
@@ -468,14 +442,14 @@ fn state_missing_a_removed_or_added_row_is_refused() {
 fn state_missing_an_emptied_folder_is_no_first_run() {
     in_story(this_test!(), |boundary| {
         boundary.save("newest");
-        remove_store(boundary);
+        boundary.remove_store();
         expect_closed(boundary, "no store", "the backing token remembers one");
         let mut lock = boundary.store().into_os_string();
         lock.push(".lock");
         fs::remove_file(&lock).expect("it is there");
         expect_closed(boundary, "nor its lock", "the backing token remembers one");
         assert!(!boundary.store().exists(), "a new one was begun");
-        restore_store(boundary, "newest");
+        boundary.restore_store("newest");
         expect_open(boundary);
     });
 }
@@ -732,10 +706,19 @@ fn clock_back_behind_the_newest_record_nothing_is_done() {
             assert!(finished.stderr.contains("behind the newest record"), "{}", finished.stderr);
         }
         assert_eq!(boundary.run("login").value("rv"), format!("{CKR_OK:#x}"), "set right, it goes on");
-        // A visit to the future, where nothing can tell that it is one, seals its time.
-        assert_eq!(under_clock(boundary, "+1h", "login").value("rv"), format!("{CKR_OK:#x}"));
-        assert_eq!(boundary.run("login").value("rv"), clock);
-        assert_eq!(under_clock(boundary, "+2h", "login").value("rv"), format!("{CKR_OK:#x}"));
+    });
+}
+
+#[test]
+fn clock_jump_while_the_module_was_closed_nothing_is_done() {
+    in_story(this_test!(), |boundary| {
+        // The machine was not started anew: its own clock tells that it is no later.
+        for shift in ["+30s", "+1h", "+365d"] {
+            let finished = under_clock(boundary, shift, "login");
+            assert_eq!(finished.value("rv"), format!("{CKR_COUNTERSIGN_CLOCK:#x}"), "{shift}");
+            assert!(finished.stderr.contains("the clock jumped by"), "{}", finished.stderr);
+        }
+        assert_eq!(boundary.run("login").value("rv"), format!("{CKR_OK:#x}"), "and no visit sealed its time");
     });
 }
 

@@ -21,4 +21,5 @@ pub mod rule;
 pub mod seal;
 pub mod signer;
 pub mod state;
+pub mod utc;
 pub mod wallet;

@@ -1,4 +1,5 @@
-//! The attributes of users and wallets (PKCS#11 v2.40 section 4; OTP keys: Current Mechanisms v2.40 section 2.26).
+//! The attributes of users, wallets and the clock (PKCS#11 v2.40 section 4; OTP keys: Current Mechanisms v2.40 section
+//! 2.26).
 
 use bitcoin::secp256k1::PublicKey;
 use cryptoki_sys::*;
@@ -6,9 +7,11 @@ use cryptoki_sys::*;
 use super::rv::{Answer, Rv};
 use super::vendor::*;
 use crate::engine::UserView;
+use crate::kernel::clock::ClockError;
 use crate::kernel::otp::OtpHash;
 use crate::kernel::seal::RecordKey;
 use crate::kernel::state::Reach;
+use crate::kernel::utc;
 use crate::kernel::wallet::{Chain, Wallet, WatchOnly};
 
 /// The object identifier of secp256k1 in DER (SEC 2: 1.3.132.0.10).
@@ -69,6 +72,18 @@ pub(super) fn of_user(user: &UserView, kind: CK_ATTRIBUTE_TYPE) -> Value {
         }),
         // Shown once, by the session that made the key: see `object`.
         CKA_COUNTERSIGN_OTPAUTH_URI => return Err(Hidden::Sensitive),
+        _ => return Err(Hidden::Unknown),
+    })
+}
+
+/// An attribute of the clock (section 4.3.2), which says Unix time `now`. A hardware feature is no storage object: it has no
+/// label and is no token object (section 4.3.1).
+pub(super) fn of_clock(now: u64, refusal: Option<ClockError>, kind: CK_ATTRIBUTE_TYPE) -> Value {
+    Ok(match kind {
+        CKA_CLASS => ulong(CKO_HW_FEATURE),
+        CKA_HW_FEATURE_TYPE => ulong(CKH_CLOCK),
+        CKA_VALUE => utc::to_digits(now).into_bytes(),
+        CKA_COUNTERSIGN_CLOCK_REFUSAL => refusal.map(|error| error.to_string()).unwrap_or_default().into(),
         _ => return Err(Hidden::Unknown),
     })
 }
@@ -205,6 +220,8 @@ pub(super) fn is_known(kind: CK_ATTRIBUTE_TYPE) -> bool {
             | CKA_COUNTERSIGN_WALLET_POLICY
             | CKA_COUNTERSIGN_WALLET_ID
             | CKA_COUNTERSIGN_REACH
+            | CKA_HW_FEATURE_TYPE
+            | CKA_COUNTERSIGN_CLOCK_REFUSAL
     )
 }
 

@@ -64,12 +64,14 @@ pub(super) enum Object {
     WalletPublic(WalletId),
     /// The private side of a wallet.
     WalletPrivate(WalletId),
+    /// The clock.
+    Clock,
 }
 
 impl Object {
     /// Whether it is invisible without login (`CKA_PRIVATE`).
     pub(super) fn is_private(&self) -> bool {
-        !matches!(self, Object::WalletPublic(_))
+        !matches!(self, Object::WalletPublic(_) | Object::Clock)
     }
 }
 

@@ -13,6 +13,8 @@ use super::rv::{Answer, Rv};
 use super::vendor::*;
 use crate::admin::WalletChange;
 use crate::engine::{UserView, WalletId};
+use crate::kernel::clock::ClockError;
+use crate::kernel::utc;
 use crate::kernel::wallet::Wallet;
 
 /// An object as it is now.
@@ -20,6 +22,7 @@ enum Loaded {
     User(UserView),
     WalletPublic(Arc<Wallet>),
     WalletPrivate(Arc<Wallet>),
+    Clock { now: u64, refusal: Option<ClockError> },
 }
 
 impl Loaded {
@@ -28,6 +31,7 @@ impl Loaded {
             Loaded::User(user) => attributes::of_user(user, kind),
             Loaded::WalletPublic(wallet) => attributes::of_public(wallet, kind),
             Loaded::WalletPrivate(wallet) => attributes::of_private(wallet, kind),
+            Loaded::Clock { now, refusal } => attributes::of_clock(*now, *refusal, kind),
         }
     }
 
@@ -116,6 +120,11 @@ impl Module {
                     self.require_so(session)?;
                     if template.is_empty() { Ok(()) } else { Ok(self.engine.unlock_user(name)?) }
                 }
+                Object::Clock => {
+                    let time = clock_change(template)?;
+                    self.require_so(session)?;
+                    time.map_or(Ok(()), |time| Ok(self.engine.take_clock(time)?))
+                }
                 Object::WalletPublic(id) | Object::WalletPrivate(id) => {
                     let change = wallet_change(template)?;
                     self.require_so(session)?;
@@ -140,6 +149,13 @@ impl Module {
     /// The visible objects that can match: by name or by id where the template has one, else all. A user is looked up, not
     /// searched for: there may be a million.
     fn candidates(&self, template: &[TemplateEntry]) -> Answer<Vec<Object>> {
+        // Hardware features are found by who asks for them, and by nobody else (section 4.3.1).
+        let asks_for = |entry: &TemplateEntry| {
+            entry.kind == CKA_CLASS && attributes::ulong_value(&entry.value) == Ok(CKO_HW_FEATURE)
+        };
+        if template.iter().any(asks_for) {
+            return Ok(vec![Object::Clock]);
+        }
         let sees_private = self.role().is_some();
         let value = |kinds: &[CK_ATTRIBUTE_TYPE]| {
             template.iter().find(|entry| kinds.contains(&entry.kind)).map(|entry| &entry.value[..])
@@ -181,6 +197,10 @@ impl Module {
             Object::User(name) => self.engine.user(name)?.map(Loaded::User),
             Object::WalletPublic(id) => Some(Loaded::WalletPublic(self.engine.wallet(id)?)),
             Object::WalletPrivate(id) => Some(Loaded::WalletPrivate(self.engine.wallet(id)?)),
+            Object::Clock => {
+                let (now, refusal) = (self.engine.clock_time(), self.engine.clock_refusal()?);
+                Some(Loaded::Clock { now, refusal })
+            }
         })
     }
 }
@@ -231,6 +251,18 @@ fn check_unlocking(template: &[TemplateEntry]) -> Answer {
         CKA_COUNTERSIGN_LOCKED => Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
         other => Err(not_to_be_set(other)),
     })
+}
+
+/// All that can be set of the clock: the time that it shows.
+fn clock_change(template: &[TemplateEntry]) -> Answer<Option<u64>> {
+    let mut time = None;
+    for TemplateEntry { kind, value } in template {
+        match *kind {
+            CKA_VALUE => time = Some(utc::from_digits(value).ok_or(Rv(CKR_ATTRIBUTE_VALUE_INVALID))?),
+            other => return Err(not_to_be_set(other)),
+        }
+    }
+    Ok(time)
 }
 
 /// All that can be set of a wallet: its label, its users, its policy as a whole, and once its wallet policy.

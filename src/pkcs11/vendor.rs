@@ -45,6 +45,9 @@ pub const CKA_COUNTERSIGN_WALLET_ID: CK_ATTRIBUTE_TYPE = 0xC353_0118;
 /// Two `CK_ULONG`: the next external and the next internal index past the highest used.
 pub const CKA_COUNTERSIGN_REACH: CK_ATTRIBUTE_TYPE = 0xC353_0119;
 
+/// UTF-8: why nothing is signed by the clock as it is now. Empty where it is believed.
+pub const CKA_COUNTERSIGN_CLOCK_REFUSAL: CK_ATTRIBUTE_TYPE = 0xC353_0120;
+
 /// Refused by a rule of the policy.
 pub const CKR_COUNTERSIGN_POLICY: CK_RV = 0xC353_0001;
 /// A PSBT that parses but breaks a rule of structure, amount or ownership.
@@ -81,7 +84,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 24);
+        assert_eq!(header.len(), 25);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

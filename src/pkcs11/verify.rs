@@ -40,7 +40,7 @@ impl Module {
             }
             match self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))? {
                 Object::User(user) => session.verifying = Some(user),
-                Object::WalletPublic(_) | Object::WalletPrivate(_) => {
+                Object::WalletPublic(_) | Object::WalletPrivate(_) | Object::Clock => {
                     return Err(Rv(CKR_KEY_TYPE_INCONSISTENT));
                 }
             }

@@ -9,6 +9,10 @@
 //! [store]
 //! path = "/var/lib/countersign/countersign.db"
 //!
+//! [limits]                                    # may be left out
+//! failures_per_hour = 100                     # 1 to 1000000: wrong codes of all users together within an hour, from
+//!                                             # which on no code is looked at until it is less
+//!
 //! [log]                                       # may be left out
 //! level = "warn"                              # off, error, warn, info
 //! file = "/var/log/countersign.log"           # standard error if left out
@@ -24,9 +28,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::engine::DEFAULT_FAILURES_PER_HOUR;
+
 /// The variable that names the file.
 pub const CONF_VARIABLE: &str = "COUNTERSIGN_CONF";
 const FILE_NAME: &str = "countersign/countersign.toml";
+/// More wrong codes in an hour than this are no limit any more.
+const MOST_FAILURES_PER_HOUR: u32 = 1_000_000;
 
 /// The whole configuration.
 #[derive(Debug)]
@@ -35,6 +43,8 @@ pub struct Config {
     pub backing: BackingConfig,
     /// The store.
     pub store: StoreConfig,
+    /// The limits over all users.
+    pub limits: LimitsConfig,
     /// The log.
     pub log: LogConfig,
 }
@@ -64,6 +74,19 @@ pub enum PinSource {
 pub struct StoreConfig {
     /// Absolute path of the SQLite file.
     pub path: PathBuf,
+}
+
+/// The limits over all users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Tries of all users together that may be wrong within an hour.
+    pub failures_per_hour: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> LimitsConfig {
+        LimitsConfig { failures_per_hour: DEFAULT_FAILURES_PER_HOUR }
+    }
 }
 
 /// What is logged, and where.
@@ -152,9 +175,16 @@ impl Config {
             (None, Some(name)) => PinSource::Env(name),
             _ => return Err(wrong("backing.pin_file", "name exactly one of pin_file and pin_env")),
         };
+        let limits = file.limits.map_or(LimitsConfig::default(), |limits| LimitsConfig {
+            failures_per_hour: limits.failures_per_hour,
+        });
+        if !(1..=MOST_FAILURES_PER_HOUR).contains(&limits.failures_per_hour) {
+            return Err(wrong("limits.failures_per_hour", "a number from 1 to 1000000 is needed"));
+        }
         Ok(Config {
             backing: BackingConfig { module: backing.module, token: backing.token, pin },
             store: StoreConfig { path: store.path },
+            limits,
             log: file.log.map(|log| LogConfig { level: log.level, file: log.file }).unwrap_or_default(),
         })
     }
@@ -251,6 +281,7 @@ pub enum ConfigError {
 struct File {
     backing: Option<BackingTable>,
     store: Option<StoreTable>,
+    limits: Option<LimitsTable>,
     log: Option<LogTable>,
     connect: Option<toml::Value>,
 }
@@ -268,6 +299,12 @@ struct BackingTable {
 #[serde(deny_unknown_fields)]
 struct StoreTable {
     path: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsTable {
+    failures_per_hour: u32,
 }
 
 #[derive(Deserialize)]
@@ -301,8 +338,24 @@ mod tests {
         assert_eq!(config.backing.token, "t");
         assert!(matches!(&config.backing.pin, PinSource::File(path) if path == Path::new("/pin")));
         assert_eq!((config.log.level, config.log.file), (LogLevel::Warn, None));
+        assert_eq!(config.limits.failures_per_hour, DEFAULT_FAILURES_PER_HOUR);
         let config = parse(&GOOD.replace("pin_file = \"/pin\"", "pin_env = \"PIN\"")).expect("complete");
         assert!(matches!(&config.backing.pin, PinSource::Env(name) if name == "PIN"));
+    }
+
+    #[test]
+    fn otp_guess_the_breaker_is_configured_within_its_range() {
+        let with = |value: &str| parse(&format!("{GOOD}\n[limits]\nfailures_per_hour = {value}\n"));
+        for number in [1, 7, 1_000_000] {
+            let config = with(&number.to_string()).expect("within its range");
+            assert_eq!(config.limits.failures_per_hour, number);
+        }
+        for value in ["0", "1000001", "-1", "4294967297", "1.5", "\"many\"", "true"] {
+            let error = with(value).expect_err(value).to_string();
+            assert!(error.contains("/c.toml"), "{value}: {error}");
+        }
+        let error = with("0").expect_err("no code at all").to_string();
+        assert!(error.contains("limits.failures_per_hour"), "{error}");
     }
 
     #[test]
@@ -319,6 +372,8 @@ mod tests {
             ("token = \"t\"", "token = 5", "line 4"),
             ("[store]", "[connect]\n[store]", "key connect"),
             ("[store]", "[log]\nlevel = \"loud\"\n[store]", "unknown variant `loud`"),
+            ("[store]", "[limits]\n[store]", "missing field `failures_per_hour`"),
+            ("[store]", "[limits]\nfailures = 5\n[store]", "unknown field `failures`"),
         ] {
             let error = parse(&GOOD.replace(from, to)).expect_err(to).to_string();
             assert!(error.contains(expected) && error.contains("/c.toml"), "{to}: {error}");

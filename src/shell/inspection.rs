@@ -1,6 +1,8 @@
-//! A store looked at from outside the engine: the audit chain read, and a store taken that does not fit its anchor.
+//! A store looked at from outside the engine: the audit chain read, what keeps it closed found, and a store taken that does
+//! not fit its anchor.
 //!
-//! Reading needs no lock: it may go on while an engine writes. Taking a store needs it, and the security officer's PIN.
+//! Reading the chain needs no lock: it may go on while an engine writes. Finding what keeps a store closed needs it, as
+//! opening does, and taking it needs the security officer's PIN, too.
 
 use std::path::Path;
 
@@ -9,6 +11,7 @@ use super::ledger::opening::{Opened, chain, index};
 use super::ledger::{self, newest_anchor};
 use super::lock::StoreLock;
 use super::sqlite::Sqlite;
+use super::vault::check_unanchored;
 use crate::kernel::anchor::{self, Anchor, Opening, StateError};
 use crate::kernel::audit::Link;
 use crate::kernel::clock::{ClockError, TOLERANCE};
@@ -16,6 +19,9 @@ use crate::kernel::receipt::Receipt;
 use crate::kernel::seal::{DataKey, Kind, RecordKey};
 use crate::kernel::state::{self, Epoch, Stored, TokenRecord, Versioned};
 use crate::ports::{AnchorSlots, Clock, LedgerError, Sealer};
+
+/// How often the anchor of a store in use is looked for: the one that was listed may be replaced before it is read.
+const LOOKS: usize = 20;
 
 /// What reading the whole chain found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +50,7 @@ pub fn audit(
     let sqlite = existing(path).and_then(Sqlite::read_only)?;
     let key = unwrap_key(&sqlite, backing)?;
     // The anchor first: the store is never behind it.
-    let anchor = newest_anchor(backing, &key)?.ok_or(StateError::AnchorMissing)?;
+    let anchor = anchor_in_use(backing, &key)?.ok_or(StateError::AnchorMissing)?;
     sqlite.hold_still()?;
     let (mut links, mut seen) = (0, None);
     let end = chain(&sqlite, &key, |link| {
@@ -72,6 +78,38 @@ pub fn audit(
     }
 }
 
+/// Finds what opening the store at `path` would find, and changes nothing: no record, no link, no anchor.
+pub fn check(path: &Path, backing: &Backing) -> Result<(), LedgerError> {
+    let _lock = StoreLock::take(path)?;
+    if !path.is_file() {
+        return check_unanchored(backing);
+    }
+    let seen = Seen::of(Sqlite::read_only(path)?, backing)?;
+    Ok(seen.fits.map(drop)?)
+}
+
+/// A store, read whole, and whether it fits its anchor.
+struct Seen {
+    sqlite: Sqlite,
+    key: DataKey,
+    opened: Opened,
+    anchor: Option<Anchor>,
+    fits: Result<Opening, StateError>,
+}
+
+impl Seen {
+    fn of(sqlite: Sqlite, backing: &Backing) -> Result<Seen, LedgerError> {
+        let key = unwrap_key(&sqlite, backing)?;
+        let opened = Opened::scan(&sqlite, &key)?;
+        let anchor = newest_anchor(backing, &key)?;
+        let fits = match &anchor {
+            Some(anchor) => anchor::judge(&opened.end, opened.records, anchor),
+            None => Err(StateError::AnchorMissing),
+        };
+        Ok(Seen { sqlite, key, opened, anchor, fits })
+    }
+}
+
 /// What restoring is about to do: shown before it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restoration {
@@ -91,6 +129,7 @@ pub struct Unanchored<'a> {
     key: DataKey,
     opened: Opened,
     anchor: Option<Anchor>,
+    found: StateError,
     token: TokenRecord,
     epoch: Option<Versioned<Epoch>>,
     backing: &'a Backing,
@@ -102,26 +141,34 @@ pub struct Unanchored<'a> {
 /// `None`: it fits its anchor, and there is nothing to restore.
 pub fn unanchored<'a>(path: &Path, backing: &'a Backing) -> Result<Option<Unanchored<'a>>, LedgerError> {
     let lock = StoreLock::take(existing(path)?)?;
-    let sqlite = Sqlite::open(path)?;
-    let key = unwrap_key(&sqlite, backing)?;
-    let opened = Opened::scan(&sqlite, &key)?;
+    let Seen { sqlite, key, opened, anchor, fits } = Seen::of(Sqlite::open(path)?, backing)?;
     if opened.records != opened.end.newest.set {
         // Nobody's word makes one store of two.
         return Err(StateError::Records.into());
     }
-    let anchor = newest_anchor(backing, &key)?;
-    if let Some(anchor) = &anchor
-        && let Ok(Opening::Agree | Opening::RollForward) = anchor::judge(&opened.end, opened.records, anchor)
-    {
-        return Ok(None);
-    }
+    let Err(found) = fits else { return Ok(None) };
     let token = record(&sqlite, &key, RecordKey::single(Kind::Token))?
         .ok_or_else(|| StateError::Sealed("the Token record is missing".into()))?;
     let epoch = record(&sqlite, &key, RecordKey::single(Kind::Epoch))?;
-    Ok(Some(Unanchored { sqlite, key, opened, anchor, token: token.value, epoch, backing, _lock: lock }))
+    Ok(Some(Unanchored {
+        sqlite,
+        key,
+        opened,
+        anchor,
+        found,
+        token: token.value,
+        epoch,
+        backing,
+        _lock: lock,
+    }))
 }
 
 impl Unanchored<'_> {
+    /// Why it does not fit.
+    pub fn found(&self) -> &StateError {
+        &self.found
+    }
+
     /// What there is to restore.
     pub fn restoration(&self) -> Restoration {
         Restoration {
@@ -182,6 +229,16 @@ fn existing(path: &Path) -> Result<&Path, LedgerError> {
         return Ok(path);
     }
     Err(LedgerError::Io { store: path.display().to_string(), problem: "it is not there".into() })
+}
+
+/// The newest anchor, also while an engine replaces it.
+fn anchor_in_use(backing: &Backing, key: &DataKey) -> Result<Option<Anchor>, LedgerError> {
+    for _ in 1..LOOKS {
+        if let Some(anchor) = newest_anchor(backing, key)? {
+            return Ok(Some(anchor));
+        }
+    }
+    newest_anchor(backing, key)
 }
 
 fn unwrap_key(sqlite: &Sqlite, backing: &Backing) -> Result<DataKey, LedgerError> {

@@ -37,14 +37,14 @@ impl<B: Sealer + AnchorSlots + 'static> SqliteVault<B> {
     fn io(&self, problem: String) -> LedgerError {
         LedgerError::Io { store: self.path.display().to_string(), problem }
     }
+}
 
-    /// What the anchor claims where there is no store: only an interrupted initialisation may be begun again.
-    fn check_unanchored(&self) -> Result<(), LedgerError> {
-        let claims = self.backing.values()?.iter().filter_map(|value| Anchor::claimed_sequence(value)).max();
-        match claims {
-            Some(sequence) if sequence > 0 => Err(StateError::StoreMissing(sequence).into()),
-            _ => Ok(()),
-        }
+/// What the anchor claims where there is no store: only an interrupted initialisation may be begun again.
+pub(super) fn check_unanchored(slots: &impl AnchorSlots) -> Result<(), LedgerError> {
+    let claims = slots.values()?.iter().filter_map(|value| Anchor::claimed_sequence(value)).max();
+    match claims {
+        Some(sequence) if sequence > 0 => Err(StateError::StoreMissing(sequence).into()),
+        _ => Ok(()),
     }
 }
 
@@ -52,7 +52,7 @@ impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
     fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError> {
         let lock = StoreLock::take(&self.path)?;
         if !self.path.try_exists().map_err(|error| self.io(error.to_string()))? {
-            self.check_unanchored()?;
+            check_unanchored(&*self.backing)?;
             return Ok(None);
         }
         let sqlite = Sqlite::open(&self.path)?;
@@ -69,7 +69,7 @@ impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
         if self.path.try_exists().map_err(|error| self.io(error.to_string()))? {
             return Err(LedgerError::Exists(self.path.display().to_string()));
         }
-        self.check_unanchored()?;
+        check_unanchored(&*self.backing)?;
         let mut store = [0; 16];
         let mut key = Zeroizing::new([0; 32]);
         for bytes in [&mut store[..], &mut key[..]] {

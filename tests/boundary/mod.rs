@@ -9,6 +9,7 @@
 
 #![allow(dead_code, reason = "each of the test crates uses its own part")]
 
+pub(crate) mod cli;
 pub(crate) mod raw;
 pub(crate) mod wallet;
 
@@ -205,6 +206,36 @@ impl Boundary {
     pub(crate) fn restore(&self, name: &str) {
         fs::remove_dir_all(&self.folder).expect("the folder is ours");
         copy_folder(&self.folder.with_file_name(name), &self.folder);
+    }
+}
+
+/// The store by itself.
+impl Boundary {
+    /// Its files: itself and SQLite's journal. The shared index is made anew from the journal.
+    pub(crate) fn store_files(&self) -> [PathBuf; 2] {
+        let mut journal = self.store().into_os_string();
+        journal.push("-wal");
+        [self.store(), journal.into()]
+    }
+
+    /// Removes it.
+    pub(crate) fn remove_store(&self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut path = self.store().into_os_string();
+            path.push(suffix);
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Takes its files from the copy `name`, and leaves the rest as it is.
+    pub(crate) fn restore_store(&self, name: &str) {
+        self.remove_store();
+        for file in self.store_files() {
+            let copy = self.folder.with_file_name(name).join(file.file_name().expect("it has a name"));
+            if copy.exists() {
+                fs::copy(&copy, &file).expect("the folder is ours");
+            }
+        }
     }
 }
 

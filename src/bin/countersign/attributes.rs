@@ -30,6 +30,15 @@ impl Attributes {
         String::from_utf8_lossy(label.unwrap_or_default()).into_owned()
     }
 
+    /// `CKA_VALUE`.
+    pub(crate) fn value(&self) -> &[u8] {
+        let value = self.0.iter().find_map(|attribute| match attribute {
+            Attribute::Value(bytes) => Some(bytes.as_slice()),
+            _ => None,
+        });
+        value.unwrap_or_default()
+    }
+
     /// The value of a vendor attribute.
     pub(crate) fn bytes(&self, number: CK_ATTRIBUTE_TYPE) -> Option<&[u8]> {
         self.0.iter().find_map(|attribute| match attribute {

@@ -1,7 +1,8 @@
-//! The command line of Countersign: a PKCS#11 client of the module, and nothing more.
+//! The command line of Countersign: a PKCS#11 client of the module.
 //!
-//! It never opens the store. Every verb is made of the calls that any other client could make, so what it can do,
-//! a backend in another language can do too.
+//! Its verbs are made of the calls that any other client could make, so what it can do, a backend in another language can
+//! do too. But for three: `audit` and `state` work inside the boundary, on the store itself, because they are for when
+//! there is no module or for beside it; `doctor` looks there for what keeps the module closed.
 //!
 //! 1. No secret is ever an argument: PINs and codes come from a file, the environment or a prompt.
 //! 2. One object or one error: with `--json` each verb prints exactly one JSON object on standard output.
@@ -9,9 +10,13 @@
 
 mod approval;
 mod attributes;
+mod audit;
+mod clock;
+mod destination;
 mod doctor;
 mod error;
 mod init;
+mod inside;
 mod meaning;
 mod module;
 mod names;
@@ -21,6 +26,7 @@ mod psbt_file;
 mod qr;
 mod secret;
 mod sign;
+mod state;
 mod user;
 mod wallet;
 
@@ -81,6 +87,12 @@ enum Verb {
     #[command(subcommand)]
     Psbt(psbt::Psbt),
     Sign(sign::Sign),
+    #[command(subcommand)]
+    Clock(clock::Clock),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
+    State(state::State),
     Doctor(doctor::Doctor),
 }
 
@@ -101,6 +113,9 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Wallet(verb) => verb.run(&cli.global),
         Verb::Psbt(verb) => verb.run(&cli.global),
         Verb::Sign(verb) => verb.run(&cli.global),
+        Verb::Clock(verb) => verb.run(&cli.global),
+        Verb::Audit(verb) => verb.run(&cli.global),
+        Verb::State(verb) => verb.run(&cli.global),
         Verb::Doctor(verb) => verb.run(&cli.global),
     }
 }
@@ -230,6 +245,16 @@ mod tests {
         assert!(usage_error("countersign wallet set w --allow a"));
         assert!(usage_error("countersign wallet set w --user alice --deny a"));
         assert!(!usage_error("countersign wallet set w --user alice --policy p.toml"));
+    }
+
+    #[test]
+    fn a_time_is_written_in_one_way() {
+        assert!(!usage_error("countersign clock set"));
+        assert!(!usage_error("countersign clock set --time 2026-11-21T12:00:00Z"));
+        for time in ["2026-11-21", "12:00", "1795262400", "2026-11-21T12:00:00+01:00", "2026-11-31T12:00:00Z"]
+        {
+            assert!(usage_error(&format!("countersign clock set --time {time}")), "{time}");
+        }
     }
 
     #[test]

@@ -36,9 +36,15 @@ pub(crate) enum Act<'a> {
     SetWallet(&'a str),
     /// Signing with the labelled wallet.
     Sign(&'a str),
+    /// Taking the clock as it is.
+    SetClock,
 }
 
 const THE_LINE: &str = "the module's own line (\"countersign: ...\", on standard error or in its log file)";
+
+/// The breaker over all users: unlocking one of them changes nothing.
+const ALL_USERS: &str = "If the log says that codes of all users were wrong, somebody is guessing: find out who; codes are \
+                         looked at again as soon as fewer than limits.failures_per_hour were wrong in the last hour";
 
 /// What the answer of `function` to `act` means, and what to do next.
 pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str) -> (String, String) {
@@ -52,6 +58,7 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str) -> (String, St
             of_administration(rv, "user", name)
         }
         Act::CreateWallet(label) | Act::SetWallet(label) => of_administration(rv, "wallet", label),
+        Act::SetClock => of_the_clock(rv),
         Act::Read => None,
     };
     let (what, next) = special.or_else(|| of_any_call(rv)).unwrap_or_else(|| {
@@ -130,9 +137,11 @@ fn of_a_code(rv: &RvError, name: &str) -> Words {
             "check the clocks of this machine and of the phone, wait for the next code, and try again",
         ),
         RvError::PinLocked => words(
-            format!("user {name} is locked or has to wait after failed codes; the code was not looked at"),
             format!(
-                "wait (30 seconds at first, up to an hour), or run \"countersign user unlock {shell_name}\""
+                "user {name} is locked or has to wait after failed codes, or too many codes of all users were wrong within an hour; the code was not looked at"
+            ),
+            format!(
+                "wait (30 seconds at first, up to an hour), or run \"countersign user unlock {shell_name}\". {ALL_USERS}"
             ),
         ),
         RvError::SignatureLenRange | RvError::PinInvalid | RvError::PinLenRange => words(
@@ -151,8 +160,10 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
             "wait for the next code and try again; failures in a row lock the user",
         ),
         RvError::PinLocked => words(
-            "the user is locked or has to wait after failed codes; the code was not looked at",
-            "wait (30 seconds at first, up to an hour), or let the SO run \"countersign user unlock NAME\"",
+            "the user is locked or has to wait after failed codes, or too many codes of all users were wrong within an hour; the code was not looked at",
+            format!(
+                "wait (30 seconds at first, up to an hour), or let the SO run \"countersign user unlock NAME\". {ALL_USERS}"
+            ),
         ),
         RvError::PinInvalid | RvError::MechanismParamInvalid => words(
             "the approval is malformed; nothing was spent",
@@ -182,6 +193,21 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
         RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => words(
             format!("wallet {wallet} is gone"),
             "\"countersign wallet list\" shows the wallets there are",
+        ),
+        _ => None,
+    }
+}
+
+fn of_the_clock(rv: &RvError) -> Words {
+    match rv {
+        RvError::AttributeValueInvalid => words(
+            "the machine's clock says another time than was given, by more than two minutes; nothing was changed",
+            "set the machine's clock right first, by another clock than its own, then try again",
+        ),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => words(
+            "the machine's clock is behind what the module recorded last; nothing was changed",
+            "set the machine's clock right. If it is right, and what was recorded last came from a clock that was ahead, \
+             wait until the time has caught up: nobody's word makes old codes live again",
         ),
         _ => None,
     }
@@ -232,13 +258,14 @@ fn of_any_call(rv: &RvError) -> Words {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE) => words(
             "the sealed state is missing, older than its anchor, or damaged: the module stays closed",
             format!(
-                "delete nothing; put back the newest store that belongs to this backing token; {THE_LINE} says more. \
-                 If nobody restored anything, treat it as an intrusion"
+                "delete nothing; put back the newest store that belongs to this backing token. If it is gone for good, the \
+                 SO takes an older copy by \"countersign state restore\". What was found is said by \
+                 \"countersign doctor\" and by {THE_LINE}. If nobody restored anything, treat it as an intrusion"
             ),
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => words(
             "this machine's clock is behind the last time the module recorded, or it jumped",
-            "set the clock right (\"timedatectl\" shows whether it is synchronised), then try again",
+            format!("{}; \"countersign clock show\" says what is wrong", crate::clock::WAY_OUT),
         ),
         RvError::DeviceError | RvError::DeviceMemory | RvError::DeviceRemoved => words(
             "the backing token or the store failed",
@@ -297,6 +324,22 @@ mod tests {
             let (what, next) = meaning(Act::Sign("w"), &rv, "C_Sign");
             assert!(!what.contains("C_Sign") && !next.is_empty(), "{rv:?}: {what}");
         }
+    }
+
+    #[test]
+    fn what_has_a_way_out_names_it() {
+        let next = |act, rv| meaning(act, &rv, "C_Test").1;
+        let (state, clock) = (v::CKR_COUNTERSIGN_STATE, v::CKR_COUNTERSIGN_CLOCK);
+        assert!(next(Act::Open, RvError::VendorDefined(state)).contains("countersign state restore"));
+        assert!(next(Act::Sign("w"), RvError::VendorDefined(clock)).contains("countersign clock set"));
+        for act in [Act::Sign("w"), Act::ConfirmUser("alice")] {
+            assert!(what(act, RvError::PinLocked).contains("of all users"));
+            assert!(next(act, RvError::PinLocked).contains("limits.failures_per_hour"));
+        }
+        assert!(!what(Act::LoginUser, RvError::PinLocked).contains("of all users"));
+        // Taking the clock is the way out itself.
+        assert!(!next(Act::SetClock, RvError::VendorDefined(clock)).contains("countersign clock set"));
+        assert!(what(Act::SetClock, RvError::AttributeValueInvalid).contains("two minutes"));
     }
 
     #[test]

@@ -53,6 +53,12 @@ impl Module {
         self.pkcs11.init_token(self.slot, &auth_pin(so_pin), label).during(Act::InitToken)
     }
 
+    /// A session in which nobody is logged in.
+    pub(crate) fn open_session(&self) -> Result<Session, CommandError> {
+        self.check_initialised()?;
+        self.pkcs11.open_ro_session(self.slot).during(Act::Read)
+    }
+
     /// A session in which the SO is logged in.
     pub(crate) fn so_session(&self, pin: &SoPin) -> Result<Session, CommandError> {
         self.check_initialised()?;

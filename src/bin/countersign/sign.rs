@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use crate::Global;
 use crate::approval;
+use crate::destination::{Destination, is_standard};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::module::Module;
 use crate::names;
 use crate::output::Report;
-use crate::psbt_file::{self, Destination, Form, is_standard};
+use crate::psbt_file::{self, Form};
 use crate::secret::{Ask, CODE, CodeFile, Secret, UserPin};
 use crate::wallet::find_wallet;
 
@@ -114,7 +115,7 @@ impl Sign {
                 file.commit(&bytes).map_err(|reason| {
                     CommandError::new(
                         format!("the PSBT is signed and the code spent, but {out} could not be written: {reason}"),
-                        "run the same command with the next code and another --out: the signatures will be the same",
+                        "run the same command within two minutes with the same code and another --out: the same answer comes again, and nothing more is spent",
                     )
                 })?;
                 json["out"] = json!(out);

@@ -181,12 +181,12 @@ mod tests {
 
     impl CodeState {
         fn charged(&self, now: u64) -> CodeState {
-            self.charge(now).ok().expect("open")
+            self.charge(now).expect("open")
         }
 
         fn spent(&self, matched: &MatchedStep) -> CodeState {
             let signed = Signed::new(DIGEST, matched.charged_at, [9; 32]);
-            self.spend(matched, Some(signed)).ok().expect("a later step")
+            self.spend(matched, Some(signed)).expect("a later step")
         }
 
         fn is_closed(&self, now: u64) -> bool {
@@ -252,8 +252,7 @@ mod tests {
         assert_eq!(spent.repeatable(&[8; 32], 1_001), None, "another transaction");
         // One wrong code, then the same again.
         let charged = spent.charged(1_010).charged(1_011);
-        let (repeated, entropy) =
-            charged.repeat(&repeating(100, 1_011), &DIGEST, 1_011).ok().expect("its own");
+        let (repeated, entropy) = charged.repeat(&repeating(100, 1_011), &DIGEST, 1_011).expect("its own");
         assert_eq!((entropy, repeated.failures(1_011), repeated.in_row), ([9; 32], 1, 1));
         assert_eq!(repeated.repeatable(&DIGEST, 1_119), Some(100), "and once more");
         assert_eq!(repeated.repeatable(&DIGEST, 1_120), None, "never for longer");
@@ -265,7 +264,7 @@ mod tests {
         ] {
             assert!(charged.repeat(&matched, &digest, now).is_err());
         }
-        let other = charged.spend(&matched(101, 1_011), None).ok().expect("a later step");
+        let other = charged.spend(&matched(101, 1_011), None).expect("a later step");
         assert!(other.repeat(&repeating(101, 1_011), &DIGEST, 1_011).is_err(), "not spent on a signature");
     }
 

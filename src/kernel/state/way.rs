@@ -32,7 +32,7 @@ pub struct Claim {
 /// Who a try is charged to.
 pub enum Subject {
     /// A user whose code may sign here.
-    User(Versioned<UserRecord>),
+    User(Box<Versioned<UserRecord>>),
     /// Nobody known: the try is charged all the same, and takes as long.
     Nobody(Versioned<NobodyRecord>),
 }

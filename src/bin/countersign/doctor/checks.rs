@@ -1,15 +1,19 @@
-//! What the doctor looks at. It reads names and permissions, never the store: that belongs to the module, and closing
-//! a second handle on it would drop the locks of the first.
+//! What the doctor looks at. It reads names and permissions, and never the store while the module holds it: closing a
+//! second handle on it would drop the locks of the first. What keeps the module closed it looks for itself, once the
+//! module has let go.
 
 use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use countersign::shell::config::{Config, PinSource};
+use countersign::shell::inspection;
 
 use super::clock;
 use crate::Global;
+use crate::clock::Shown;
 use crate::error::CommandError;
+use crate::inside::{Inside, explain};
 use crate::module::{self, Module};
 
 /// One thing that was looked at.
@@ -40,6 +44,7 @@ pub(super) struct Facts {
 pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     let mut checks = Vec::new();
     let mut facts = Facts::default();
+    let (mut closed, mut clock_refusal) = (false, String::new());
     let config = configuration(&mut checks);
     if let Some(config) = &config {
         facts.backing_is_softhsm = Some(is_softhsm(&config.backing.module));
@@ -60,14 +65,24 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
             Ok(module) => {
                 facts.module_works = true;
                 checks.extend(token(&module).unwrap_or_else(|error| vec![failed("token", error)]));
+                let clock = module.open_session().and_then(|session| Shown::read(&session));
+                clock_refusal = clock.map(|clock| clock.refusal).unwrap_or_default();
             }
-            Err(error) => checks.push(failed("initialisation", error)),
+            Err(error) => {
+                closed = ["CKR_COUNTERSIGN_STATE", "CKR_DEVICE_ERROR", "CKR_CANT_LOCK"]
+                    .iter()
+                    .any(|answer| error.is(answer));
+                checks.push(failed("initialisation", error));
+            }
         }
     }
-    if let Some(config) = &config {
+    if let Some(config) = config {
         checks.push(lock(&config.store.path, facts.module_works));
+        if closed {
+            checks.extend(reason(config));
+        }
     }
-    checks.push(clock::check());
+    checks.push(clock::check(&clock_refusal));
     (checks, facts)
 }
 
@@ -145,6 +160,14 @@ fn store(path: &Path) -> Vec<Check> {
         }
     };
     vec![folder, file]
+}
+
+/// What keeps the module closed, found as it does: the store and its anchor, read and left as they are. The module did not
+/// initialise, and holds nothing of them any more.
+fn reason(config: Config) -> Option<Check> {
+    let found = Inside::of(config)
+        .and_then(|inside| inspection::check(&inside.store, &inside.backing).map_err(explain));
+    found.err().map(|error| failed("reason", error))
 }
 
 /// The lock's file is opened only where this process does not hold the lock itself.

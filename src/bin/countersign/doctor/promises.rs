@@ -16,9 +16,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Promise> {
         .iter()
         .map(|(promise, why)| match facts.module_works {
             true => Promise { promise, held: Some(true), why },
-            false => {
-                Promise { promise, held: None, why: "the module did not initialise: nothing signs here" }
-            }
+            false => Promise { promise, held: None, why: NOTHING_SIGNS },
         })
         .collect();
     promises.extend([
@@ -34,17 +32,19 @@ pub(super) fn all(facts: &Facts) -> Vec<Promise> {
             held: Some(false),
             why: "a time-based code proves that the user is present, not what they saw: the policy's limits bound the loss",
         },
+        restored(facts),
+        clock(facts),
         Promise {
-            promise: "Nobody can set the clock that codes are judged by.",
+            promise: "Nobody can set the clock while the machine is off.",
             held: Some(false),
-            why: "it is this machine's clock: root can set it forward; setting it back is refused",
+            why: "it is this machine's clock: after a start nothing but the newest record contradicts it; the audit has each start (clock-taken)",
         },
     ]);
     promises
 }
 
 /// What the module does wherever it runs.
-const OF_THE_ENGINE: [(&str, &str); 6] = [
+const OF_THE_ENGINE: [(&str, &str); 8] = [
     (
         "A try is charged durably before the code is compared.",
         "killing the process, or cutting the power, gives no try back",
@@ -53,6 +53,14 @@ const OF_THE_ENGINE: [(&str, &str); 6] = [
     (
         "Guessing locks the user.",
         "back-off from the third failure in a row; locked at 10 in a row, or at 20 in 30 days",
+    ),
+    (
+        "Guessing at all users together stops all.",
+        "after limits.failures_per_hour wrong codes no code is looked at; opening counts them again from the audit",
+    ),
+    (
+        "Used codes, tries and limits survive a crash at any moment.",
+        "what they stand for is written, synced and anchored before an answer leaves",
     ),
     (
         "An older copy of the store alone is refused.",
@@ -85,6 +93,36 @@ fn backing_token(facts: &Facts) -> Promise {
     }
 }
 
+fn restored(facts: &Facts) -> Promise {
+    let promise = "Used codes, tries and limits survive a store that is put back.";
+    match facts.backing_is_softhsm {
+        Some(true) => Promise {
+            promise,
+            held: Some(false),
+            why: "not against who can copy the store and SoftHSM2's folder: put back together they fit; the store alone is refused",
+        },
+        // The anchor is as safe as the token, of which nothing more is known here.
+        Some(false) => Promise {
+            promise,
+            held: None,
+            why: "held where the backing token cannot be copied: that is for its maker to promise; a store put back is refused, or taken by the SO with every limit spent",
+        },
+        None => Promise { promise, held: None, why: NO_CONFIGURATION },
+    }
+}
+
+fn clock(facts: &Facts) -> Promise {
+    let promise = "The clock cannot be set while the machine runs, whether the module is open or closed.";
+    match facts.module_works {
+        true => Promise {
+            promise,
+            held: Some(true),
+            why: "it is held against the clock that counts from the machine's start; what jumps is refused until it is right or the SO takes it. Not against who can give the process two false clocks",
+        },
+        false => Promise { promise, held: None, why: NOTHING_SIGNS },
+    }
+}
+
 fn credential(facts: &Facts) -> Promise {
     let promise = "The credential of the backing token is known only inside a boundary.";
     match facts.pin_in_environment {
@@ -103,6 +141,7 @@ fn credential(facts: &Facts) -> Promise {
 }
 
 const NO_CONFIGURATION: &str = "the configuration could not be read";
+const NOTHING_SIGNS: &str = "the module did not initialise: nothing signs here";
 
 #[cfg(test)]
 mod tests {
@@ -118,8 +157,19 @@ mod tests {
         let mut facts =
             Facts { module_works: true, backing_is_softhsm: Some(true), pin_in_environment: Some(false) };
         assert_eq!(held(&facts, "clone the backing token"), Some(false));
+        assert_eq!(held(&facts, "store that is put back"), Some(false));
+        assert_eq!(held(&facts, "crash at any moment"), Some(true));
         facts.backing_is_softhsm = Some(false);
         assert_eq!(held(&facts, "clone the backing token"), None);
+        assert_eq!(held(&facts, "store that is put back"), None, "as good as a token that is not known");
+    }
+
+    #[test]
+    fn the_clock_is_promised_for_one_run_of_the_machine() {
+        let facts = Facts { module_works: true, ..Facts::default() };
+        assert_eq!(held(&facts, "while the machine runs"), Some(true));
+        assert_eq!(held(&facts, "while the machine is off"), Some(false));
+        assert_eq!(held(&Facts::default(), "while the machine runs"), None);
     }
 
     #[test]

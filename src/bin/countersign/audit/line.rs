@@ -1,0 +1,358 @@
+//! One link of the audit chain as one line of JSON.
+//!
+//! Every line has `sequence`, `time` (Unix seconds), `time_utc` (ISO 8601), `event`, `previous` and `head` (hex). What an
+//! event has besides stands in the fields below; what it does not have is left out. `previous` is the head of the line
+//! before: whoever has the lines can see that none is missing, changed or moved, and needs no secret for it. A head itself
+//! cannot be computed from its line: it is over the sealed record's own form, and binds the records, too.
+//!
+//! | event | fields |
+//! |---|---|
+//! | `initialised` | |
+//! | `pin-charged`, `pin-accepted`, `pin-set` | `role`: `so` or `user` |
+//! | `user-added`, `user-removed`, `user-unlocked`, `code-accepted` | `users`: one |
+//! | `code-charged` | `users`: to whom a try was charged; empty: nobody known |
+//! | `charged` | `users`, `codes`: tries charged; of a signature: `wallet`, `txid`, `leaves_sat`, `fee_sat` |
+//! | `wallet-created`, `wallet-changed` | `wallet` |
+//! | `policy-refused` | `users`, `rule`, `wallet`, `txid`, `leaves_sat`, `fee_sat` |
+//! | `countersigned`, `repeated` | `users`, `wallet`, `txid`, `leaves_sat`, `fee_sat` |
+//! | `clock-taken` | `moved_s`: seconds by which it differed from the clock believed before, if that can be told |
+//! | `stopped` | `failures`: wrong codes of all users within the hour |
+//! | `restored` | `epoch`, `store`: newest link of the store taken, `anchor`: the link that was anchored, if any |
+//! | `psbt-refused` | `wallet`, `rule`: of structure, amounts or ownership; no code was looked at |
+//! | `wallet-updated` | `wallet`, `users_added`, `users_removed`; of another policy `policy_tightens`, `policy_loosens` |
+
+use std::io::{self, Write};
+
+use countersign::kernel::audit::{Event, Link, Role, TransactionFacts};
+use countersign::kernel::utc::to_iso;
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+
+/// The fields, as the help text shows them.
+pub(super) const FIELDS: &str = "\
+Every line is one JSON object:
+  sequence, time (Unix), time_utc, event
+  users       to whom a code or a try belongs; empty: nobody known
+  wallet      label of the wallet
+  rule        the rule that refused
+  txid        of the unsigned transaction, as explorers show it
+  leaves_sat  satoshi that leave the wallet, fee included
+  fee_sat     satoshi of fee
+  role        whose PIN: so, user
+  codes       codes tried and charged
+  failures    wrong codes of all users within an hour, when all stopped
+  moved_s     seconds by which a clock differed that was taken as it was
+  epoch, store, anchor
+              the restoration's number, the newest link of the store
+              taken, the link that the backing token remembered
+  users_added, users_removed
+              users who sign for the wallet since, or no more
+  policy_tightens, policy_loosens
+              whether another policy allows less, or more
+  previous    head of the line before; head: head of this one (hex)
+What an event does not have is left out. No secret is in it.
+
+Events: initialised, pin-charged, pin-accepted, pin-set, user-added,
+user-removed, user-unlocked, code-charged, charged, code-accepted,
+wallet-created, wallet-changed, policy-refused, countersigned, repeated,
+clock-taken, stopped, restored, psbt-refused, wallet-updated.";
+
+/// Writes the line of a link, with its line end.
+pub(super) fn write(link: &Link, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &Line::of(link))?;
+    out.write_all(b"\n")
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    sequence: u64,
+    time: u64,
+    time_utc: String,
+    event: &'static str,
+    #[serde(flatten)]
+    facts: Facts<'a>,
+    previous: String,
+    head: String,
+}
+
+impl Line<'_> {
+    fn of(link: &Link) -> Line<'_> {
+        let (event, facts) = Facts::of(&link.event);
+        Line {
+            sequence: link.sequence,
+            time: link.time,
+            time_utc: to_iso(link.time),
+            event,
+            facts,
+            previous: HEXLOWER.encode(&link.previous.0),
+            head: HEXLOWER.encode(&link.head().0),
+        }
+    }
+}
+
+/// What an event has of its own.
+#[derive(Default, Serialize)]
+struct Facts<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    txid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leaves_sat: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fee_sat: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    codes: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_s: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users_added: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users_removed: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_tightens: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_loosens: Option<bool>,
+}
+
+impl<'a> Facts<'a> {
+    /// The event's name, and what it has of its own. A new event does not compile until it is told here.
+    fn of(event: &'a Event) -> (&'static str, Facts<'a>) {
+        match event {
+            Event::Initialised => ("initialised", Facts::default()),
+            Event::PinCharged(role) => ("pin-charged", Facts::of_role(*role)),
+            Event::PinAccepted(role) => ("pin-accepted", Facts::of_role(*role)),
+            Event::PinSet(role) => ("pin-set", Facts::of_role(*role)),
+            Event::UserAdded(user) => ("user-added", Facts::of_users(std::slice::from_ref(user))),
+            Event::UserRemoved(user) => ("user-removed", Facts::of_users(std::slice::from_ref(user))),
+            Event::UserUnlocked(user) => ("user-unlocked", Facts::of_users(std::slice::from_ref(user))),
+            Event::CodeCharged(users) => ("code-charged", Facts::of_users(users)),
+            Event::CodeAccepted(user) => ("code-accepted", Facts::of_users(std::slice::from_ref(user))),
+            Event::WalletCreated(label) => ("wallet-created", Facts::of_wallet(label)),
+            Event::WalletChanged(label) => ("wallet-changed", Facts::of_wallet(label)),
+            Event::PolicyRefused { users, transaction, rule } => {
+                ("policy-refused", Facts { rule: Some(rule), ..Facts::of_users(users).with(transaction) })
+            }
+            Event::Countersigned { users, transaction } => {
+                ("countersigned", Facts::of_users(users).with(transaction))
+            }
+            Event::ClockTaken { moved } => ("clock-taken", Facts { moved_s: *moved, ..Facts::default() }),
+            Event::Charged { users, codes, transaction } => {
+                let facts = Facts { codes: Some(*codes), ..Facts::of_users(users) };
+                let facts = match transaction {
+                    Some(transaction) => facts.with(transaction),
+                    None => facts,
+                };
+                ("charged", facts)
+            }
+            Event::Repeated { users, transaction } => ("repeated", Facts::of_users(users).with(transaction)),
+            Event::Stopped { failures } => {
+                ("stopped", Facts { failures: Some(*failures), ..Facts::default() })
+            }
+            Event::Restored { epoch, store, anchor } => {
+                let facts =
+                    Facts { epoch: Some(*epoch), store: Some(*store), anchor: *anchor, ..Facts::default() };
+                ("restored", facts)
+            }
+            Event::PsbtRefused { wallet, rule } => {
+                ("psbt-refused", Facts { rule: Some(rule), ..Facts::of_wallet(wallet) })
+            }
+            Event::WalletUpdated { wallet, users_added, users_removed, policy } => {
+                let facts = Facts {
+                    users_added: Some(users_added),
+                    users_removed: Some(users_removed),
+                    policy_tightens: policy.map(|policy| policy.tightens),
+                    policy_loosens: policy.map(|policy| policy.loosens),
+                    ..Facts::of_wallet(wallet)
+                };
+                ("wallet-updated", facts)
+            }
+        }
+    }
+
+    fn of_users(users: &'a [String]) -> Facts<'a> {
+        Facts { users: Some(users), ..Facts::default() }
+    }
+
+    fn of_wallet(label: &'a str) -> Facts<'a> {
+        Facts { wallet: Some(label), ..Facts::default() }
+    }
+
+    fn of_role(role: Role) -> Facts<'a> {
+        let role = match role {
+            Role::So => "so",
+            Role::User => "user",
+        };
+        Facts { role: Some(role), ..Facts::default() }
+    }
+
+    fn with(self, transaction: &'a TransactionFacts) -> Facts<'a> {
+        let TransactionFacts { wallet, txid, leaves, fee } = transaction;
+        Facts {
+            wallet: Some(wallet),
+            txid: Some(HEXLOWER.encode(txid)),
+            leaves_sat: Some(*leaves),
+            fee_sat: Some(*fee),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign::kernel::audit::Head;
+    use countersign::kernel::policy::Direction;
+    use countersign::kernel::seal::SetHash;
+    use serde_json::{Value, json};
+
+    fn link(event: Event) -> Link {
+        Link {
+            sequence: 7,
+            time: 1_735_689_600,
+            event,
+            previous: Head([0xab; 32]),
+            set: SetHash::from_bytes([2; 32]),
+            batch: 7,
+        }
+    }
+
+    /// The line without what every line has, which is checked.
+    fn facts(event: Event) -> Value {
+        let link = link(event);
+        let mut bytes = Vec::new();
+        write(&link, &mut bytes).expect("memory");
+        let line = std::str::from_utf8(&bytes).expect("UTF-8");
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert!(line.ends_with('\n'), "{line}");
+        let mut value: Value = serde_json::from_str(line).expect("JSON");
+        let object = value.as_object_mut().expect("an object");
+        for (field, wanted) in [
+            ("sequence", json!(7)),
+            ("time", json!(1_735_689_600)),
+            ("time_utc", json!("2025-01-01T00:00:00Z")),
+            ("previous", json!("ab".repeat(32))),
+            ("head", json!(HEXLOWER.encode(&link.head().0))),
+        ] {
+            assert_eq!(object.remove(field), Some(wanted), "{field}");
+        }
+        assert!(FIELDS.contains(object["event"].as_str().expect("a name")), "{line}");
+        for field in object.keys() {
+            assert!(FIELDS.contains(field.as_str()), "{field} is not documented");
+        }
+        value
+    }
+
+    #[test]
+    fn every_event_is_told_as_documented() {
+        let transaction = || TransactionFacts {
+            wallet: "treasury".into(),
+            txid: core::array::from_fn(|index| index as u8),
+            leaves: 61_000,
+            fee: 1_000,
+        };
+        let txid = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+        let users = || vec!["alice".to_owned(), "b\"ob\n".to_owned()];
+        let both = ["alice", "b\"ob\n"];
+        for (event, wanted) in [
+            (Event::Initialised, json!({ "event": "initialised" })),
+            (Event::PinCharged(Role::So), json!({ "event": "pin-charged", "role": "so" })),
+            (Event::PinAccepted(Role::User), json!({ "event": "pin-accepted", "role": "user" })),
+            (Event::PinSet(Role::User), json!({ "event": "pin-set", "role": "user" })),
+            (Event::UserAdded("alice".into()), json!({ "event": "user-added", "users": ["alice"] })),
+            (Event::UserRemoved("alice".into()), json!({ "event": "user-removed", "users": ["alice"] })),
+            (Event::UserUnlocked("alice".into()), json!({ "event": "user-unlocked", "users": ["alice"] })),
+            (Event::CodeCharged(users()), json!({ "event": "code-charged", "users": both })),
+            (Event::CodeCharged(vec![]), json!({ "event": "code-charged", "users": [] })),
+            (Event::CodeAccepted("alice".into()), json!({ "event": "code-accepted", "users": ["alice"] })),
+            (Event::WalletCreated("hot".into()), json!({ "event": "wallet-created", "wallet": "hot" })),
+            (Event::WalletChanged("hot".into()), json!({ "event": "wallet-changed", "wallet": "hot" })),
+            (
+                Event::PolicyRefused { users: users(), transaction: transaction(), rule: "fee-cap".into() },
+                json!({
+                    "event": "policy-refused", "users": both, "rule": "fee-cap", "wallet": "treasury",
+                    "txid": txid, "leaves_sat": 61_000, "fee_sat": 1_000,
+                }),
+            ),
+            (
+                Event::Countersigned { users: users(), transaction: transaction() },
+                json!({
+                    "event": "countersigned", "users": both, "wallet": "treasury",
+                    "txid": txid, "leaves_sat": 61_000, "fee_sat": 1_000,
+                }),
+            ),
+            (Event::ClockTaken { moved: Some(-30) }, json!({ "event": "clock-taken", "moved_s": -30 })),
+            (Event::ClockTaken { moved: None }, json!({ "event": "clock-taken" })),
+            (
+                Event::Charged { users: users(), codes: 3, transaction: Some(transaction()) },
+                json!({
+                    "event": "charged", "users": both, "codes": 3, "wallet": "treasury",
+                    "txid": txid, "leaves_sat": 61_000, "fee_sat": 1_000,
+                }),
+            ),
+            (
+                Event::Charged { users: vec![], codes: 1, transaction: None },
+                json!({ "event": "charged", "users": [], "codes": 1 }),
+            ),
+            (
+                Event::Repeated { users: users(), transaction: transaction() },
+                json!({
+                    "event": "repeated", "users": both, "wallet": "treasury",
+                    "txid": txid, "leaves_sat": 61_000, "fee_sat": 1_000,
+                }),
+            ),
+            (
+                Event::PsbtRefused { wallet: "treasury".into(), rule: "no-outputs".into() },
+                json!({ "event": "psbt-refused", "wallet": "treasury", "rule": "no-outputs" }),
+            ),
+            (
+                Event::WalletUpdated {
+                    wallet: "treasury".into(),
+                    users_added: vec!["carol".into()],
+                    users_removed: vec![],
+                    policy: Some(Direction { tightens: true, loosens: false }),
+                },
+                json!({
+                    "event": "wallet-updated", "wallet": "treasury", "users_added": ["carol"],
+                    "users_removed": [], "policy_tightens": true, "policy_loosens": false,
+                }),
+            ),
+            (
+                Event::WalletUpdated {
+                    wallet: "treasury".into(),
+                    users_added: vec![],
+                    users_removed: vec![],
+                    policy: None,
+                },
+                json!({
+                    "event": "wallet-updated", "wallet": "treasury", "users_added": [], "users_removed": [],
+                }),
+            ),
+            (Event::Stopped { failures: 100 }, json!({ "event": "stopped", "failures": 100 })),
+            (
+                Event::Restored { epoch: 1, store: 5, anchor: Some(9) },
+                json!({ "event": "restored", "epoch": 1, "store": 5, "anchor": 9 }),
+            ),
+            (
+                Event::Restored { epoch: 2, store: 5, anchor: None },
+                json!({ "event": "restored", "epoch": 2, "store": 5 }),
+            ),
+        ] {
+            assert_eq!(facts(event), wanted);
+        }
+    }
+}

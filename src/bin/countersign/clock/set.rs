@@ -1,0 +1,62 @@
+//! `countersign clock set`: the SO says what time it is, and the module takes the clock as it is.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use countersign::kernel::utc::{from_iso, to_digits, to_iso};
+use cryptoki::object::Attribute;
+use serde_json::json;
+
+use super::Shown;
+use crate::Global;
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::module::Module;
+use crate::output::Report;
+use crate::secret::SoPin;
+
+/// Take the machine's clock as it is, after it was found to have jumped.
+///
+/// The module does not set the machine's clock: set that right first, by another clock than its own. The time that is
+/// given must be that of the machine, within two minutes, and the clock is never taken while it is behind what the module
+/// recorded last.
+#[derive(Args)]
+pub(crate) struct Set {
+    /// The time in UTC, by another clock, as in 2026-11-21T12:00:00Z [default: what the machine says]
+    #[arg(long, value_name = "TIME", value_parser = iso)]
+    time: Option<u64>,
+    #[command(flatten)]
+    pin: SoPin,
+}
+
+fn iso(text: &str) -> Result<u64, String> {
+    from_iso(text).ok_or_else(|| "a time is written in UTC, as in 2026-11-21T12:00:00Z".into())
+}
+
+impl Set {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let module = Module::open(global)?;
+        let session = module.so_session(&self.pin)?;
+        let before = Shown::read(&session)?;
+        // Asked for after the PIN was typed: it may have taken a while.
+        let said = self.time.unwrap_or_else(machine_time);
+        let value = Attribute::Value(to_digits(said).into_bytes());
+        session.update_attributes(before.object, &[value]).during(Act::SetClock)?;
+        let after = Shown::read(&session)?;
+        let was = match before.refusal.as_str() {
+            "" => "It was believed before, too.".to_owned(),
+            refusal => format!("Before it was refused: {refusal}."),
+        };
+        let text = format!(
+            "The clock is taken as it is: {}. {}\nThe audit has it (clock-taken).\n",
+            after.time(),
+            crate::names::printable(&was)
+        );
+        let json = json!({ "clock": after.to_json(), "said": to_iso(said), "before": before.to_json() });
+        Ok(Report::new(text, json).wrong(!after.refusal.is_empty()))
+    }
+}
+
+fn machine_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,104 @@
+//! What is done inside the boundary without the module: on the store and the backing token themselves.
+//!
+//! These verbs are no PKCS#11: they read the configuration as the module does, and need what it needs.
+
+use std::path::PathBuf;
+
+use countersign::kernel::anchor::StateError;
+use countersign::ports::LedgerError;
+use countersign::shell::backing::Backing;
+use countersign::shell::config::Config;
+
+use crate::error::CommandError;
+
+/// The store and the backing token of the configuration.
+pub(crate) struct Inside {
+    pub(crate) store: PathBuf,
+    pub(crate) backing: Backing,
+}
+
+impl Inside {
+    /// Reads the configuration and logs in to the backing token.
+    pub(crate) fn open() -> Result<Inside, CommandError> {
+        let config = Config::locate().and_then(|path| Config::load(&path)).map_err(|error| {
+            CommandError::new(
+                error.to_string(),
+                "run this where the module runs, with its configuration (--config or COUNTERSIGN_CONF)",
+            )
+        })?;
+        Inside::of(config)
+    }
+
+    /// The same, of a configuration that was read already.
+    pub(crate) fn of(config: Config) -> Result<Inside, CommandError> {
+        let backing = Backing::open(&config.backing).map_err(|error| explain(error.into()))?;
+        Ok(Inside { store: config.store.path, backing })
+    }
+}
+
+/// What the ledger's error means, and what to do next.
+pub(crate) fn explain(error: LedgerError) -> CommandError {
+    let next = match &error {
+        LedgerError::State(state) => next_for(state),
+        LedgerError::InUse { .. } => "stop that process, then try again",
+        LedgerError::NewerFormat { .. } => "install the version that wrote it, or a newer one",
+        LedgerError::Exists(_) => "use it as it is",
+        LedgerError::Io { .. } => "check the path, the permissions and the disk, then try again",
+        LedgerError::Backing(_) => {
+            "correct [backing] in the configuration, or the token's own set-up; \"countersign doctor\" shows both"
+        }
+        LedgerError::Conflict | LedgerError::Closed(_) => "try again",
+    };
+    CommandError::new(error.to_string(), next)
+}
+
+const PUT_BACK: &str = "delete nothing; put the newest store and the backing token that belongs to it back. If they are \
+                        gone for good, the SO takes what is there by \"countersign state restore\". If nobody restored \
+                        anything, treat it as an intrusion";
+
+fn next_for(state: &StateError) -> &'static str {
+    match state {
+        StateError::Older { .. }
+        | StateError::Ahead { .. }
+        | StateError::Forked(_)
+        | StateError::AnchorMissing => PUT_BACK,
+        StateError::Records | StateError::Sealed(_) => {
+            "delete nothing; put a whole copy of the store back, the newest there is: nothing can take a damaged one. \
+             If that copy is an older one, the SO takes it by \"countersign state restore\". If no disk failed, treat \
+             it as an intrusion"
+        }
+        StateError::StoreMissing(_) => {
+            "correct store.path, or put the newest store back. If a backup is all there is, put that there, and the SO \
+             takes it by \"countersign state restore\""
+        }
+        StateError::DataKey => {
+            "correct [backing], or put back the backing token that this store was made with: without its sealing key \
+             nothing opens the store"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_of_a_closed_store_has_its_own_words_and_a_way_out() {
+        let restore = "countersign state restore";
+        for (state, way_out) in [
+            (StateError::Older { store: 3, anchor: 5 }, restore),
+            (StateError::Ahead { store: 7, anchor: 5 }, restore),
+            (StateError::Forked(5), restore),
+            (StateError::AnchorMissing, restore),
+            (StateError::Records, "whole copy"),
+            (StateError::Sealed("x".into()), "whole copy"),
+            (StateError::StoreMissing(5), "store.path"),
+            (StateError::DataKey, "backing token"),
+        ] {
+            let reason = state.to_string();
+            let CommandError { what, next, .. } = explain(state.into());
+            assert_eq!(what, reason);
+            assert!(next.contains(way_out), "{reason}: {next}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `countersign state restore`: a store that does not fit its anchor is taken, by word of the SO.
+
+use std::io::Write;
+
+use clap::Args;
+use countersign::kernel::anchor::StateError;
+use countersign::kernel::utc::to_iso;
+use countersign::shell::clock::SystemClock;
+use countersign::shell::inspection::{self, Restoration, RestoreError, Unanchored};
+use serde_json::{Value, json};
+
+use crate::error::CommandError;
+use crate::inside::{Inside, explain};
+use crate::output::{Report, details};
+use crate::secret::{Ask, SO_PIN, SoPin};
+
+/// The word that is to be typed.
+const WORD: &str = "restore";
+
+/// Take a store that was restored from a backup, or that no longer fits its backing token.
+///
+/// The module stays closed over such a store (CKR_COUNTERSIGN_STATE), because what was spent since the copy is not in it.
+/// This command shows what was found, asks for the SO PIN as it was when the store was copied, and for the word
+/// "restore". It runs inside the boundary, with the module's configuration, while nobody uses the store. First look for
+/// the newest store: what this command takes, it takes without what came later.
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// Do not ask for the word "restore"
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    pin: SoPin,
+}
+
+impl Restore {
+    pub(crate) fn run(&self) -> Result<Report, CommandError> {
+        let inside = Inside::open()?;
+        let Some(unanchored) = inspection::unanchored(&inside.store, &inside.backing).map_err(explain)?
+        else {
+            return Ok(Report::new(
+                "The store fits its anchor in the backing token: there is nothing to restore.\n",
+                json!({ "restored": null }),
+            ));
+        };
+        // Before anything is asked. On standard error: the answer on standard output is about what was done.
+        eprint!("{}", findings(unanchored.found(), &unanchored.restoration()));
+        let pin = SO_PIN.obtain(self.pin.so_pin_file.as_deref(), Ask::OnStdin)?;
+        if !unanchored.is_officer(pin.as_bytes()) {
+            return Err(refused(RestoreError::Pin));
+        }
+        if !self.yes {
+            confirm()?;
+        }
+        let taken = take(unanchored, pin.as_bytes())?;
+        Ok(Report::new(done(&taken), to_json(&taken)).note(
+            "next: countersign user list, countersign wallet list: remove who was removed since, tighten what was tightened",
+        ))
+    }
+}
+
+fn take(unanchored: Unanchored<'_>, pin: &[u8]) -> Result<Restoration, CommandError> {
+    unanchored.take(pin, &SystemClock).map_err(refused)
+}
+
+fn findings(found: &StateError, restoration: &Restoration) -> String {
+    let Restoration { store, time, anchor, epoch } = *restoration;
+    let lines = details(&[
+        ("found", found.to_string()),
+        ("store", format!("newest link {store}, {}", to_iso(time))),
+        ("anchor", anchor.map_or("none of this store".to_owned(), |link| format!("link {link}"))),
+        ("lost", lost_text(found, restoration)),
+        ("restored so far", times(epoch)),
+    ]);
+    format!(
+        "{lines}
+Taking this store means:
+- What happened after {} is lost: signatures, charges, changes of users, PINs and policies.
+- Every limit over a period counts as spent until its period has passed.
+- No code is accepted for two windows of its time step: 3 minutes at 30 seconds.
+- Users, PINs and policies are as they were in the copy: a user removed or a policy tightened since is back.
+
+",
+        to_iso(time)
+    )
+}
+
+/// How many links came after the newest one of the store, as far as the anchor tells.
+fn lost(restoration: &Restoration) -> Option<u64> {
+    restoration.anchor.map(|anchor| anchor.saturating_sub(restoration.store))
+}
+
+fn lost_text(found: &StateError, restoration: &Restoration) -> String {
+    match (found, lost(restoration)) {
+        (StateError::Older { .. }, Some(links)) => format!("{links} links"),
+        (StateError::Ahead { .. }, _) => {
+            "no link that the backing token knows of: it is the older one".into()
+        }
+        (StateError::Forked(_), _) => "unknown: the histories part at some link before".into(),
+        _ => "unknown: the backing token does not tell".into(),
+    }
+}
+
+fn times(number: u32) -> String {
+    match number {
+        0 => "never".into(),
+        1 => "once".into(),
+        number => format!("{number} times"),
+    }
+}
+
+fn confirm() -> Result<(), CommandError> {
+    eprint!("Type \"{WORD}\" to take this store: ");
+    // A prompt that cannot be shown changes nothing about what has to be typed.
+    let _ = std::io::stderr().flush();
+    let mut typed = String::new();
+    let read = std::io::stdin().read_line(&mut typed);
+    if read.is_ok() && typed.trim_end_matches(['\r', '\n']) == WORD {
+        return Ok(());
+    }
+    Err(CommandError::new(
+        format!("the word \"{WORD}\" was not typed; nothing was changed"),
+        "run the command again and type it, or give --yes",
+    ))
+}
+
+fn refused(error: RestoreError) -> CommandError {
+    let what = format!("{error}; nothing was changed");
+    match error {
+        RestoreError::Pin => {
+            CommandError::new(what, "give the SO PIN that was set when this store was copied")
+        }
+        RestoreError::Clock(_) => CommandError::new(what, "set the machine's clock right, then try again"),
+        // Here it may have come as far as the store: opening tells.
+        RestoreError::Ledger(error) => explain(error),
+    }
+}
+
+fn done(taken: &Restoration) -> String {
+    format!(
+        "The store of link {}, {}, is taken; restored {}.\nNo code is accepted for two windows from now.\n",
+        taken.store,
+        to_iso(taken.time),
+        times(taken.epoch.saturating_add(1))
+    )
+}
+
+fn to_json(taken: &Restoration) -> Value {
+    json!({ "restored": {
+        "store": taken.store,
+        "time": taken.time,
+        "time_utc": to_iso(taken.time),
+        "anchor": taken.anchor,
+        "lost": lost(taken),
+        "epoch": taken.epoch.saturating_add(1),
+    } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLDER: Restoration = Restoration { store: 12, time: 1_735_689_600, anchor: Some(15), epoch: 0 };
+
+    #[test]
+    fn what_was_found_and_what_taking_means_is_shown() {
+        let shown = findings(&StateError::Older { store: 12, anchor: 15 }, &OLDER);
+        for words in [
+            "an old copy was put back",
+            "newest link 12, 2025-01-01T00:00:00Z",
+            "link 15",
+            "3 links",
+            "never",
+            "is lost",
+            "counts as spent",
+            "two windows",
+            "a user removed",
+        ] {
+            assert!(shown.contains(words), "{words:?} is not in\n{shown}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_not_said() {
+        let ahead = Restoration { anchor: Some(9), ..OLDER };
+        assert!(findings(&StateError::Ahead { store: 12, anchor: 9 }, &ahead).contains("no link that"));
+        let forked = Restoration { anchor: Some(12), ..OLDER };
+        assert!(findings(&StateError::Forked(12), &forked).contains("unknown"));
+        let none = Restoration { anchor: None, epoch: 2, ..OLDER };
+        let shown = findings(&StateError::AnchorMissing, &none);
+        assert!(shown.contains("none of this store") && shown.contains("2 times"), "{shown}");
+        assert_eq!(to_json(&none)["restored"]["lost"], Value::Null);
+        assert_eq!(to_json(&OLDER)["restored"]["lost"], 3);
+    }
+}
