@@ -411,7 +411,7 @@ fn clock_jump_is_taken_by_the_security_officer_on_the_command_line() {
         assert_eq!(scene.signing(&ahead, &code()), "CKR_COUNTERSIGN_CLOCK");
         let shown = at(&ahead, &["clock", "show"]);
         assert!(!shown.success, "it says so by its exit status");
-        assert_says(&shown.json["clock"]["refusal"], "the clock jumped by 3600 s");
+        assert_says(&shown.json["clock"]["refusal"], "the clock jumped by ");
         assert_eq!(shown.json["clock"]["believed"], false);
         let time = shown.json["clock"]["time"].as_u64().expect("a time");
         assert!(time.abs_diff(now() + 3_600) <= 60, "{time}");
@@ -430,7 +430,7 @@ fn clock_jump_is_taken_by_the_security_officer_on_the_command_line() {
         let taken = at(&ahead, &["clock", "set", "--time", &to_iso(now() + 3_590)]);
         assert!(taken.success, "{}", taken.json);
         assert_eq!(taken.json["clock"]["believed"], true);
-        assert_says(&taken.json["before"]["refusal"], "the clock jumped by 3600 s");
+        assert_says(&taken.json["before"]["refusal"], "the clock jumped by ");
         assert!(scene.sign(&ahead, &code()).0.success, "signing goes on");
         let lines = scene.exported(&[]);
         let moved = lines

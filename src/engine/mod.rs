@@ -3,39 +3,33 @@
 //! It owns the ports and reads records through them. What it does stands in two files: [`crate::gate`], the way of one
 //! signature, and [`crate::admin`], the acts of the security officer.
 
+mod breaker;
+mod clock;
+mod error;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
-use crate::kernel::approval::ApprovalError;
-use crate::kernel::clock::{self, Believed, ClockError, TYPED_TOLERANCE};
+use crate::kernel::clock::Believed;
 use crate::kernel::failures::Failures;
 use crate::kernel::otp::OtpHash;
 use crate::kernel::pin::PinStanding;
-use crate::kernel::policy::PolicyError;
-use crate::kernel::psbt::PsbtError;
-use crate::kernel::receipt::Receipt;
-use crate::kernel::rule::Rule;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::signer::SignerError;
 use crate::kernel::state::{
-    self, ClockRecord, Epoch, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
+    ClockRecord, Epoch, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };
-use crate::kernel::wallet::{Wallet, WalletError, WalletRecord};
-use crate::ports::{Clock, Ledger, LedgerError, Random, RandomError, Vault};
+use crate::kernel::wallet::{Wallet, WalletRecord};
+use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
+
+pub use breaker::DEFAULT_FAILURES_PER_HOUR;
+pub use error::EngineError;
 
 /// Names one wallet; random, made at its creation.
 pub type WalletId = [u8; 16];
-
-/// Tries of all users together that may be wrong within an hour, unless the configuration says otherwise. With six digits
-/// and three live steps, this many in every hour of a year are three right ones by chance.
-pub const DEFAULT_FAILURES_PER_HOUR: u32 = 100;
-
-/// Refused PSBTs that the audit chain records in an hour; the log has all.
-const MOST_DECLINED_PER_HOUR: u32 = 60;
 
 /// One token with its users and wallets.
 pub struct Engine {
@@ -105,12 +99,6 @@ impl Engine {
             engine.adopt(ledger)?;
         }
         Ok(engine)
-    }
-
-    /// The same engine, that looks at no code once so many tries of all users together were wrong within an hour.
-    #[must_use]
-    pub fn stopping_at(self, failures_per_hour: u32) -> Engine {
-        Engine { most_failures: failures_per_hour, ..self }
     }
 
     /// What `C_GetTokenInfo` shows, or `None` where the token is not initialised.
@@ -208,120 +196,9 @@ impl Engine {
         Ok(self.random.fill(bytes)?)
     }
 
-    /// The time that counts, or the refusal of a clock that cannot be believed.
-    pub(crate) fn now(&self) -> Result<u64, EngineError> {
-        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        let reading = self.clock.read();
-        let high_water = self.ledger()?.high_water();
-        if let Some(believed) = *believed {
-            return Ok(clock::judge(reading, believed, high_water)?);
-        }
-        // The first time in this run of the machine: nothing but the newest record can contradict it.
-        let taken = Believed::new(self.clock.boot_id(), reading);
-        let now = clock::judge(reading, taken, high_water)?;
-        self.record_clock(taken, None)?;
-        *believed = Some(taken);
-        Ok(now)
-    }
-
-    /// The time for what must go on under a clock that cannot be believed: it stands still at the newest record.
-    pub(crate) fn now_or_newest(&self) -> Result<u64, EngineError> {
-        match self.now() {
-            Err(EngineError::Clock(_)) => Ok(self.ledger()?.high_water()),
-            other => other,
-        }
-    }
-
-    /// What the wall clock says, Unix seconds.
-    pub fn clock_time(&self) -> u64 {
-        self.clock.read().wall
-    }
-
-    /// Takes the wall clock as it is, by word of the security officer, who says what time it is. Never behind a record.
-    pub fn take_clock(&self, said: u64) -> Result<(), EngineError> {
-        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        let reading = self.clock.read();
-        if reading.wall.abs_diff(said) > TYPED_TOLERANCE {
-            return Err(EngineError::Parameter(format!(
-                "the machine's clock says Unix time {}, not {said}: set the machine's clock right first",
-                reading.wall
-            )));
-        }
-        let taken = Believed::new(self.clock.boot_id(), reading);
-        clock::judge(reading, taken, self.ledger()?.high_water())?;
-        self.record_clock(taken, believed.map(|old| old.moved(reading)))?;
-        *believed = Some(taken);
-        Ok(())
-    }
-
-    /// Why nothing is signed by the clock as it is now, if so. Looking changes nothing.
-    pub fn clock_refusal(&self) -> Result<Option<ClockError>, EngineError> {
-        let believed = *self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        let believed = believed.unwrap_or_else(|| self.first_reading());
-        Ok(clock::judge(self.clock.read(), believed, self.ledger()?.high_water()).err())
-    }
-
-    fn record_clock(&self, taken: Believed, moved: Option<i64>) -> Result<(), EngineError> {
-        let ledger = self.ledger()?;
-        loop {
-            let old = read(ledger, RecordKey::single(Kind::Clock))?;
-            match Receipt::issue(state::take_clock(old.as_ref(), taken, moved), |batch| ledger.commit(batch))
-            {
-                Ok(_) => return Ok(()),
-                Err((LedgerError::Conflict, _)) => {}
-                Err((error, _)) => return Err(error.into()),
-            }
-        }
-    }
-
     /// How often the store was restored, and when last.
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch.get().copied().unwrap_or_default()
-    }
-
-    /// Counts so many tries as wrong until they prove right, unless too many of all users were wrong within an hour.
-    pub(crate) fn charge_breaker(&self, tries: usize, now: u64) -> Result<(), EngineError> {
-        let charged = {
-            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-            failures.charge(count(tries), self.most_failures, now).map_err(|_| failures.count(now))
-        };
-        let Err(failures) = charged else {
-            self.told.store(false, Ordering::SeqCst);
-            return Ok(());
-        };
-        if !self.told.swap(true, Ordering::SeqCst) {
-            tracing::error!(
-                "{failures} codes of all users were wrong within an hour: no code is looked at until it is less"
-            );
-            let ledger = self.ledger()?;
-            if let Err((error, _)) = Receipt::issue(state::stop(failures, now), |batch| ledger.commit(batch))
-            {
-                return Err(error.into());
-            }
-        }
-        Err(EngineError::Stopped)
-    }
-
-    /// Records a PSBT that a rule refused: as many in an hour as tell that somebody tries, and no more than a disk bears.
-    pub(crate) fn decline(&self, wallet: &str, rule: Rule, now: u64) -> Result<(), EngineError> {
-        let recorded = self.declined.lock().unwrap_or_else(PoisonError::into_inner).charge(
-            1,
-            MOST_DECLINED_PER_HOUR,
-            now,
-        );
-        if recorded.is_err() {
-            return Ok(());
-        }
-        let ledger = self.ledger()?;
-        match Receipt::issue(state::decline(wallet, rule, now), |batch| ledger.commit(batch)) {
-            Ok(_) => Ok(()),
-            Err((error, _)) => Err(error.into()),
-        }
-    }
-
-    /// Takes back tries that were right, or were not charged after all.
-    pub(crate) fn take_back(&self, tries: usize) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).take_back(count(tries));
     }
 
     /// Randomness from inside for the signatures of one transaction.
@@ -329,11 +206,6 @@ impl Engine {
         let mut entropy = Zeroizing::new([0; 32]);
         self.random.fill(&mut entropy[..])?;
         Ok(entropy)
-    }
-
-    /// Both clocks as they are: there is no sealed time yet to hold them against.
-    pub(crate) fn first_reading(&self) -> Believed {
-        Believed::new(self.clock.boot_id(), self.clock.read())
     }
 
     pub(crate) fn ledger(&self) -> Result<&dyn Ledger, EngineError> {
@@ -439,115 +311,6 @@ pub struct UserView {
     pub locked: bool,
     /// Failed tries in the last 30 days.
     pub failures: usize,
-}
-
-/// Why the engine does not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// No token yet.
-    #[error("the token is not initialised: run countersign init")]
-    NotInitialised,
-    /// A token is initialised once.
-    #[error("the token is initialised already, and is never initialised anew")]
-    AlreadyInitialised,
-    /// A malformed approval.
-    #[error("malformed approval: {0}")]
-    Approval(#[from] ApprovalError),
-    /// No PSBT, or one that a rule refuses.
-    #[error(transparent)]
-    Psbt(#[from] PsbtError),
-    /// A rule of the policy refuses.
-    #[error("the policy refuses: {0}")]
-    Policy(Rule),
-    /// A code that is wrong, replayed, stale, or of nobody who may sign.
-    #[error("the code is not right")]
-    Code,
-    /// The user is locked or must wait.
-    #[error("the user is locked or must wait: the code was not looked at")]
-    Locked,
-    /// Too many codes of all users were wrong.
-    #[error("too many codes of all users were wrong within an hour: the code was not looked at")]
-    Stopped,
-    /// The clock cannot be believed.
-    #[error(transparent)]
-    Clock(#[from] ClockError),
-    /// The ledger does not answer.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// No randomness.
-    #[error(transparent)]
-    Random(#[from] RandomError),
-    /// A fault while signing.
-    #[error(transparent)]
-    Signer(#[from] SignerError),
-    /// A PIN that is wrong.
-    #[error("the PIN is not right")]
-    Pin,
-    /// A PIN that is locked.
-    #[error("the PIN is locked")]
-    PinLocked,
-    /// A PIN that was never set.
-    #[error("the PIN was never set: the security officer sets it")]
-    PinNotSet,
-    /// A PIN of a length that is not allowed.
-    #[error("a PIN has {min} to {max} bytes", min = crate::kernel::pin::MIN_LEN, max = crate::kernel::pin::MAX_LEN)]
-    PinLength,
-    /// No such wallet.
-    #[error("no such wallet")]
-    NoSuchWallet,
-    /// A wallet whose cosigners' keys are awaited.
-    #[error("wallet {0:?} is not registered yet: give it its wallet policy first")]
-    NotRegistered(String),
-    /// A wallet is registered once.
-    #[error("wallet {0:?} is registered already, and is never registered anew: create another one")]
-    AlreadyRegistered(String),
-    /// A code of a user of whom nothing is tried without a cosigner's signature.
-    #[error(
-        "a wallet of user {0:?} has require_cosigner: outside of a signature only the security officer checks a code"
-    )]
-    Guarded(String),
-    /// A wallet that was changed while a signature with it was under way.
-    #[error(
-        "wallet {0:?} was changed meanwhile: nothing was signed; the code is not spent, but its try is charged; sign again"
-    )]
-    WalletChanged(String),
-    /// A sealed wallet that this version does not take.
-    #[error(
-        "wallet {wallet:?} stays closed: this version does not take what was sealed by another one: {error}"
-    )]
-    WalletUnreadable {
-        /// Its label.
-        wallet: String,
-        /// What this version has against it.
-        error: WalletError,
-    },
-    /// No such user.
-    #[error("no user is called {0:?}")]
-    NoSuchUser(String),
-    /// A name that is taken or cannot be one.
-    #[error("{0}")]
-    Name(String),
-    /// A user who cannot be removed.
-    #[error("user {user:?} signs for wallet {wallet:?}: give the wallet another user first")]
-    UserInUse {
-        /// The user.
-        user: String,
-        /// A wallet that lists the user.
-        wallet: String,
-    },
-    /// A parameter of a user or wallet that is out of range.
-    #[error("{0}")]
-    Parameter(String),
-    /// A wallet that cannot be made.
-    #[error(transparent)]
-    Wallet(#[from] WalletError),
-    /// A policy that is none.
-    #[error("the policy is not valid: {0}")]
-    PolicyDocument(#[from] PolicyError),
-}
-
-fn count(tries: usize) -> u32 {
-    u32::try_from(tries).unwrap_or(u32::MAX)
 }
 
 fn read<T: Stored>(ledger: &dyn Ledger, place: RecordKey) -> Result<Option<Versioned<T>>, EngineError> {

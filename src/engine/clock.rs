@@ -1,0 +1,83 @@
+//! The time that counts: the wall clock, held against the newest record and against the machine's own clock.
+
+use std::sync::PoisonError;
+
+use super::{Engine, EngineError, read};
+use crate::kernel::clock::{self, Believed, ClockError, TYPED_TOLERANCE};
+use crate::kernel::receipt::Receipt;
+use crate::kernel::seal::{Kind, RecordKey};
+use crate::kernel::state;
+use crate::ports::LedgerError;
+
+impl Engine {
+    /// The time that counts, or the refusal of a clock that cannot be believed.
+    pub(crate) fn now(&self) -> Result<u64, EngineError> {
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = self.clock.read();
+        let high_water = self.ledger()?.high_water();
+        if let Some(believed) = *believed {
+            return Ok(clock::judge(reading, believed, high_water)?);
+        }
+        // The first time in this run of the machine: nothing but the newest record can contradict it.
+        let taken = Believed::new(self.clock.boot_id(), reading);
+        let now = clock::judge(reading, taken, high_water)?;
+        self.record_clock(taken, None)?;
+        *believed = Some(taken);
+        Ok(now)
+    }
+
+    /// The time for what must go on under a clock that cannot be believed: it stands still at the newest record.
+    pub(crate) fn now_or_newest(&self) -> Result<u64, EngineError> {
+        match self.now() {
+            Err(EngineError::Clock(_)) => Ok(self.ledger()?.high_water()),
+            other => other,
+        }
+    }
+
+    /// What the wall clock says, Unix seconds.
+    pub fn clock_time(&self) -> u64 {
+        self.clock.read().wall
+    }
+
+    /// Takes the wall clock as it is, by word of the security officer, who says what time it is. Never behind a record.
+    pub fn take_clock(&self, said: u64) -> Result<(), EngineError> {
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = self.clock.read();
+        if reading.wall.abs_diff(said) > TYPED_TOLERANCE {
+            return Err(EngineError::Parameter(format!(
+                "the machine's clock says Unix time {}, not {said}: set the machine's clock right first",
+                reading.wall
+            )));
+        }
+        let taken = Believed::new(self.clock.boot_id(), reading);
+        clock::judge(reading, taken, self.ledger()?.high_water())?;
+        self.record_clock(taken, believed.map(|old| old.moved(reading)))?;
+        *believed = Some(taken);
+        Ok(())
+    }
+
+    /// Why nothing is signed by the clock as it is now, if so. Looking changes nothing.
+    pub fn clock_refusal(&self) -> Result<Option<ClockError>, EngineError> {
+        let believed = *self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let believed = believed.unwrap_or_else(|| self.first_reading());
+        Ok(clock::judge(self.clock.read(), believed, self.ledger()?.high_water()).err())
+    }
+
+    fn record_clock(&self, taken: Believed, moved: Option<i64>) -> Result<(), EngineError> {
+        let ledger = self.ledger()?;
+        loop {
+            let old = read(ledger, RecordKey::single(Kind::Clock))?;
+            match Receipt::issue(state::take_clock(old.as_ref(), taken, moved), |batch| ledger.commit(batch))
+            {
+                Ok(_) => return Ok(()),
+                Err((LedgerError::Conflict, _)) => {}
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Both clocks as they are: there is no sealed time yet to hold them against.
+    pub(crate) fn first_reading(&self) -> Believed {
+        Believed::new(self.clock.boot_id(), self.clock.read())
+    }
+}

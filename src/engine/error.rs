@@ -1,0 +1,115 @@
+//! Why the engine does not do what it was asked.
+
+use crate::kernel::approval::ApprovalError;
+use crate::kernel::clock::ClockError;
+use crate::kernel::policy::PolicyError;
+use crate::kernel::psbt::PsbtError;
+use crate::kernel::rule::Rule;
+use crate::kernel::signer::SignerError;
+use crate::kernel::wallet::WalletError;
+use crate::ports::{LedgerError, RandomError};
+
+/// Why the engine does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No token yet.
+    #[error("the token is not initialised: run countersign init")]
+    NotInitialised,
+    /// A token is initialised once.
+    #[error("the token is initialised already, and is never initialised anew")]
+    AlreadyInitialised,
+    /// A malformed approval.
+    #[error("malformed approval: {0}")]
+    Approval(#[from] ApprovalError),
+    /// No PSBT, or one that a rule refuses.
+    #[error(transparent)]
+    Psbt(#[from] PsbtError),
+    /// A rule of the policy refuses.
+    #[error("the policy refuses: {0}")]
+    Policy(Rule),
+    /// A code that is wrong, replayed, stale, or of nobody who may sign.
+    #[error("the code is not right")]
+    Code,
+    /// The user is locked or must wait.
+    #[error("the user is locked or must wait: the code was not looked at")]
+    Locked,
+    /// Too many codes of all users were wrong.
+    #[error("too many codes of all users were wrong within an hour: the code was not looked at")]
+    Stopped,
+    /// The clock cannot be believed.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// A fault while signing.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// A PIN that is wrong.
+    #[error("the PIN is not right")]
+    Pin,
+    /// A PIN that is locked.
+    #[error("the PIN is locked")]
+    PinLocked,
+    /// A PIN that was never set.
+    #[error("the PIN was never set: the security officer sets it")]
+    PinNotSet,
+    /// A PIN of a length that is not allowed.
+    #[error("a PIN has {min} to {max} bytes", min = crate::kernel::pin::MIN_LEN, max = crate::kernel::pin::MAX_LEN)]
+    PinLength,
+    /// No such wallet.
+    #[error("no such wallet")]
+    NoSuchWallet,
+    /// A wallet whose cosigners' keys are awaited.
+    #[error("wallet {0:?} is not registered yet: give it its wallet policy first")]
+    NotRegistered(String),
+    /// A wallet is registered once.
+    #[error("wallet {0:?} is registered already, and is never registered anew: create another one")]
+    AlreadyRegistered(String),
+    /// A code of a user of whom nothing is tried without a cosigner's signature.
+    #[error(
+        "a wallet of user {0:?} has require_cosigner: outside of a signature only the security officer checks a code"
+    )]
+    Guarded(String),
+    /// A wallet that was changed while a signature with it was under way.
+    #[error(
+        "wallet {0:?} was changed meanwhile: nothing was signed; the code is not spent, but its try is charged; sign again"
+    )]
+    WalletChanged(String),
+    /// A sealed wallet that this version does not take.
+    #[error(
+        "wallet {wallet:?} stays closed: this version does not take what was sealed by another one: {error}"
+    )]
+    WalletUnreadable {
+        /// Its label.
+        wallet: String,
+        /// What this version has against it.
+        error: WalletError,
+    },
+    /// No such user.
+    #[error("no user is called {0:?}")]
+    NoSuchUser(String),
+    /// A name that is taken or cannot be one.
+    #[error("{0}")]
+    Name(String),
+    /// A user who cannot be removed.
+    #[error("user {user:?} signs for wallet {wallet:?}: give the wallet another user first")]
+    UserInUse {
+        /// The user.
+        user: String,
+        /// A wallet that lists the user.
+        wallet: String,
+    },
+    /// A parameter of a user or wallet that is out of range.
+    #[error("{0}")]
+    Parameter(String),
+    /// A wallet that cannot be made.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// A policy that is none.
+    #[error("the policy is not valid: {0}")]
+    PolicyDocument(#[from] PolicyError),
+}
