@@ -223,11 +223,13 @@ fn seal(
     index: &Index,
     mut set: SetHash,
 ) -> Result<Sealed, LedgerError> {
-    let (mut rows, mut elements) = (Vec::new(), Vec::new());
+    let (mut rows, mut elements) = (Vec::new(), Vec::<(RecordKey, Option<SetHash>)>::new());
     for write in &batch.writes {
         let place = write.place;
-        if let Some((_, element)) = index.get(&place) {
-            set = set.without(*element);
+        // The newest element of the place: that of an earlier write of this batch, if there is one.
+        let earlier = elements.iter().rev().find(|(written, _)| *written == place).map(|(_, element)| *element);
+        if let Some(element) = earlier.unwrap_or_else(|| index.get(&place).map(|(_, element)| *element)) {
+            set = set.without(element);
         }
         let (row, element) = match &write.content {
             Content::Put(plaintext) => {
