@@ -1,0 +1,16 @@
+//! Matrices of faults against the real module over a real SoftHSM2 token: each is complete in its dimension, and prints
+//! how many cases it tried.
+//!
+//! A code that was used is always tried again with another transaction. The same transaction under the same code may be
+//! refused or answered by the very same signatures: either way it is one transaction.
+
+mod boundary;
+
+#[path = "faults/crash.rs"]
+mod crash;
+#[path = "faults/disk.rs"]
+mod disk;
+#[path = "faults/inject.rs"]
+mod inject;
+#[path = "faults/story.rs"]
+mod story;
