@@ -6,6 +6,8 @@
 
 mod boundary;
 
+#[path = "faults/bits.rs"]
+mod bits;
 #[path = "faults/crash.rs"]
 mod crash;
 #[path = "faults/disk.rs"]
