@@ -14,5 +14,7 @@ mod crash;
 mod disk;
 #[path = "faults/inject.rs"]
 mod inject;
+#[path = "faults/older.rs"]
+mod older;
 #[path = "faults/story.rs"]
 mod story;
