@@ -8,6 +8,8 @@ mod boundary;
 
 #[path = "faults/bits.rs"]
 mod bits;
+#[path = "faults/clock.rs"]
+mod clock;
 #[path = "faults/crash.rs"]
 mod crash;
 #[path = "faults/disk.rs"]
