@@ -18,5 +18,7 @@ mod disk;
 mod inject;
 #[path = "faults/older.rs"]
 mod older;
+#[path = "faults/race.rs"]
+mod race;
 #[path = "faults/story.rs"]
 mod story;
