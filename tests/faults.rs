@@ -16,6 +16,8 @@ mod crash;
 mod disk;
 #[path = "faults/inject.rs"]
 mod inject;
+#[path = "faults/load.rs"]
+mod load;
 #[path = "faults/older.rs"]
 mod older;
 #[path = "faults/race.rs"]
