@@ -18,6 +18,8 @@ mod disk;
 mod inject;
 #[path = "faults/load.rs"]
 mod load;
+#[path = "faults/objects.rs"]
+mod objects;
 #[path = "faults/older.rs"]
 mod older;
 #[path = "faults/race.rs"]
