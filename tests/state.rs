@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use boundary::raw::Raw;
+use boundary::store::{connect, expect_closed, expect_open};
 use boundary::wallet::{Payment, verify_signed};
 use boundary::{
     Authenticator, Boundary, Finished, Stage, USER_PIN, approval, assert_rv, copy_folder, in_boundary,
@@ -116,29 +117,10 @@ fn sign_after_marker(boundary: &Boundary) {
     boundary.note("answer", &format!("{:#x}", answer.err().unwrap_or(CKR_OK)));
 }
 
-fn connect(boundary: &Boundary) -> Connection {
-    Connection::open(boundary.store()).expect("it opens")
-}
-
 /// Changes the store, by SQL that must change something.
 fn execute(boundary: &Boundary, sql: &str) {
     let changed = connect(boundary).execute(sql, []).unwrap_or_else(|error| panic!("{sql}: {error}"));
     assert!(changed > 0, "{sql} changed nothing");
-}
-
-/// The module must stay closed, and say why in one line that has `word`.
-fn expect_closed(boundary: &Boundary, what: &str, word: &str) {
-    let probe = boundary.probe();
-    assert_rv!(probe.rv, CKR_COUNTERSIGN_STATE, "{what}\n{}", probe.stderr);
-    let errors: Vec<&str> =
-        probe.stderr.lines().filter(|line| line.starts_with("countersign: ERROR ")).collect();
-    assert_eq!(errors.len(), 1, "{what}: {}", probe.stderr);
-    assert!(errors[0].contains(word), "{what}: {word:?} is not in {}", errors[0]);
-}
-
-fn expect_open(boundary: &Boundary) {
-    let probe = boundary.probe();
-    assert_rv!(probe.rv, CKR_OK, "\n{}", probe.stderr);
 }
 
 /// Runs a role that dies without closing anything, so that SQLite's journal stays.
@@ -483,9 +465,7 @@ fn state_missing_an_emptied_or_replaced_token_is_no_first_run() {
 
 /// Destroys the noted object of the backing token, with its PIN.
 fn destroy(boundary: &Boundary) {
-    let conf = fs::read_to_string(boundary.conf()).expect("setup.sh wrote it");
-    let module = conf.lines().find_map(|line| line.strip_prefix("module = ")).expect("it names the module");
-    let pkcs11 = Pkcs11::new(module.trim_matches('"')).expect("it loads");
+    let pkcs11 = Pkcs11::new(boundary.backing_module()).expect("it loads");
     pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).expect("initialises");
     let slot = pkcs11.get_slots_with_initialized_token().expect("slots")[0];
     let session = pkcs11.open_rw_session(slot).expect("a session");

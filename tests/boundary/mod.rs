@@ -11,6 +11,7 @@
 
 pub(crate) mod cli;
 pub(crate) mod raw;
+pub(crate) mod store;
 pub(crate) mod wallet;
 
 use std::cell::Cell;
@@ -43,6 +44,8 @@ const MODULE: &str = "COUNTERSIGN_MODULE";
 const BODY: &str = "body";
 /// The role that only initialises the module, and reports the answer.
 const PROBE: &str = "probe";
+/// What a line begins with that the first process prints.
+const SUMMARY: &str = "summary: ";
 
 /// The path of the test that this is written in, as the test harness takes it.
 macro_rules! this_test {
@@ -90,7 +93,9 @@ pub(crate) fn in_boundary_of(
     if let Some(module) = other_module {
         command.env(MODULE, module);
     }
-    Finished::of(&mut command).expect_success().stderr
+    let finished = Finished::of(&mut command).expect_success();
+    finished.stdout.lines().filter_map(|line| line.strip_prefix(SUMMARY)).for_each(|line| println!("{line}"));
+    finished.stderr
 }
 
 impl Boundary {
@@ -297,6 +302,11 @@ pub(crate) fn report(name: &str, value: impl std::fmt::Display) {
     println!("\nreport {name}={value}");
 }
 
+/// Prints a line from the body, of how much was tried.
+pub(crate) fn summarise(line: impl std::fmt::Display) {
+    println!("\n{SUMMARY}{line}");
+}
+
 /// The module under test: the `cdylib` beside the folder of this test's executable.
 pub(crate) fn module() -> PathBuf {
     if let Some(path) = env::var_os(MODULE) {
@@ -460,9 +470,14 @@ pub(crate) fn initialised_token() -> Raw {
 
 /// Enrols a user, who has not confirmed yet.
 pub(crate) fn enrol(raw: &Raw, so: CK_SESSION_HANDLE, name: &str) -> Authenticator {
+    enrol_with(raw, so, name, PERIOD)
+}
+
+/// The same, with a time step of so many seconds.
+pub(crate) fn enrol_with(raw: &Raw, so: CK_SESSION_HANDLE, name: &str, period: u64) -> Authenticator {
     let template = [
         (CKA_LABEL, name.as_bytes().to_vec()),
-        (CKA_OTP_TIME_INTERVAL, ulong(PERIOD)),
+        (CKA_OTP_TIME_INTERVAL, ulong(period)),
         (CKA_OTP_LENGTH, ulong(8)),
     ];
     let user = raw

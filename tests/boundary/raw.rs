@@ -34,6 +34,18 @@ macro_rules! call_v3 {
 #[allow(unused_imports, reason = "not every test crate calls so")]
 pub(crate) use call_v3;
 
+/// Finalises the backing module, if nobody did: what it remembers is forgotten.
+pub(crate) fn finalize_backing(boundary: &super::Boundary) {
+    static BACKING: std::sync::OnceLock<Pkcs11> = std::sync::OnceLock::new();
+    let backing = BACKING.get_or_init(|| {
+        // SAFETY: as below; it is in this process already.
+        unsafe { Pkcs11::new(boundary.backing_module()) }.expect("the module loads")
+    });
+    // SAFETY: null is what the function takes.
+    let rv = unsafe { backing.C_Finalize(ptr::null_mut()) };
+    assert!([CKR_OK, CKR_CRYPTOKI_NOT_INITIALIZED].contains(&rv), "C_Finalize answered {rv:#x}");
+}
+
 /// The module, loaded.
 #[derive(Clone, Copy)]
 pub(crate) struct Raw {

@@ -227,7 +227,8 @@ fn seal(
     for write in &batch.writes {
         let place = write.place;
         // The newest element of the place: that of an earlier write of this batch, if there is one.
-        let earlier = elements.iter().rev().find(|(written, _)| *written == place).map(|(_, element)| *element);
+        let earlier =
+            elements.iter().rev().find(|(written, _)| *written == place).map(|(_, element)| *element);
         if let Some(element) = earlier.unwrap_or_else(|| index.get(&place).map(|(_, element)| *element)) {
             set = set.without(element);
         }
