@@ -12,7 +12,7 @@ use std::collections::HashSet;
 
 use zeroize::Zeroizing;
 
-use crate::engine::{Engine, EngineError, Held, WalletId};
+use crate::engine::{Engine, EngineError, Held, Tries, WalletId};
 use crate::kernel::anchor::StateError;
 use crate::kernel::approval::Approval;
 use crate::kernel::otp::{self, Matched};
@@ -43,7 +43,7 @@ impl Engine {
         let (now, entropy) = (self.now()?, self.entropy()?);
         let psbt = self.check(id, &wallet, keys.watch(), psbt, now)?;
         let charged = self.charge(approvals, wallet.users(), Purpose::Sign(&psbt), now)?;
-        let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
+        let matched = verify(charged, now)?;
         let approved = match wallet.policy().judge(psbt, matched, now) {
             Verdict::Approved(approved) => approved,
             Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
@@ -58,7 +58,7 @@ impl Engine {
         let now = self.now()?;
         let approval = Approval::parse_pin_of(user.as_bytes(), code)?;
         let charged = self.charge(vec![approval], &[user.to_owned()], Purpose::Confirm, now)?;
-        let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
+        let matched = verify(charged, now)?;
         self.spend(&matched, |users| state::confirm(&matched, users, now))
     }
 
@@ -99,14 +99,16 @@ impl Engine {
         eligible: &[String],
         purpose: Purpose<'_>,
         now: u64,
-    ) -> Result<Receipt<Charged>, EngineError> {
-        let tries = approvals.len();
-        self.charge_breaker(tries, now)?;
-        let charged = self.charge_users(approvals, eligible, purpose, now);
-        if matches!(charged, Err(EngineError::Locked)) {
-            self.take_back(tries);
+    ) -> Result<(Tries<'_>, Receipt<Charged>), EngineError> {
+        let tries = self.begin_tries(approvals.len(), now)?;
+        match self.charge_users(approvals, eligible, purpose, now) {
+            Err(EngineError::Locked) => {
+                // Nothing was charged, and no code will be looked at.
+                tries.were_not_wrong();
+                Err(EngineError::Locked)
+            }
+            charged => Ok((tries, charged?)),
         }
-        charged
     }
 
     fn charge_users(
@@ -171,22 +173,14 @@ impl Engine {
             if self.wallet_version(id)? != Some(judged_by) {
                 return Err(EngineError::WalletChanged(self.wallet(id)?.label().into()));
             }
-            let (tries, restored) = (users.len(), self.epoch().restored());
-            let change = if approved.matched().repeats() {
-                state::repeat(approved, &users, &state, now).map_err(NotConsumed::from)
-            } else {
-                state::consume(approved, &users, &state, entropy, restored, now)
-            };
-            let change = match change {
+            let restored = self.epoch().restored();
+            let change = match state::consume(approved, &users, &state, entropy, restored, now) {
                 Ok(change) => change,
                 Err(NotConsumed::Spent) => return Err(EngineError::Code),
                 Err(NotConsumed::Refused(refused)) => return Err(self.spend_on_refusal(&refused, now)),
             };
             match Receipt::issue(change, |batch| ledger.commit(batch)) {
-                Ok(receipt) => {
-                    self.take_back(tries);
-                    return Ok(receipt);
-                }
+                Ok(receipt) => return Ok(receipt),
                 // The wallet signed for somebody else, or the user tried another code: whether the step is still
                 // unspent is decided anew.
                 Err((LedgerError::Conflict, change)) => approved = change.withdraw(),
@@ -213,10 +207,7 @@ impl Engine {
         loop {
             let change = transition(&self.records_of(matched)?).map_err(|_| EngineError::Code)?;
             match Receipt::issue(change, |batch| ledger.commit(batch)) {
-                Ok(_) => {
-                    self.take_back(matched.users().count());
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 Err((LedgerError::Conflict, _)) => {}
                 Err((error, _)) => return Err(error.into()),
             }
@@ -226,4 +217,11 @@ impl Engine {
     fn records_of(&self, matched: &Matched) -> Result<Vec<Versioned<UserRecord>>, EngineError> {
         matched.users().map(|name| self.user_record(name)?.ok_or(EngineError::Code)).collect()
     }
+}
+
+/// Compares the codes whose tries are charged.
+fn verify((tries, charged): (Tries<'_>, Receipt<Charged>), now: u64) -> Result<Matched, EngineError> {
+    let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
+    tries.were_not_wrong();
+    Ok(matched)
 }

@@ -194,7 +194,64 @@ fn a_repetition_under_a_wallet_that_changed_meanwhile_gives_nothing() {
     assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::WalletChanged(_))));
 }
 
+/// The client has given up and asks again, while its first call is still at it.
+#[test]
+fn the_same_asked_for_twice_at_once_is_answered_twice_and_charged_once() {
+    let scene = Scene::of(named("tr"));
+    let psbt = scene.psbt(1).serialize();
+    let code = scene.bench.code(&scene.alice);
+    let beside = scene.bench.beside();
+    let (id, answer) = (scene.id, std::sync::Arc::new(std::sync::Mutex::new(None)));
+    let (theirs, their_code, their_psbt) = (std::sync::Arc::clone(&answer), code.clone(), psbt.clone());
+    let act = move || {
+        let signed = beside.sign(&id, "alice", &their_code, &their_psbt).expect("the faster one signs");
+        *theirs.lock().expect("nobody panicked") = Some(signed);
+    };
+    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    let signed = scene.sign(&code, &psbt).expect("the slower one, too");
+    assert!(answer.lock().expect("nobody panicked").take() == Some(signed), "the same signatures");
+    assert_eq!(scene.bench.failures("alice"), 0);
+    let count = |wanted: fn(&Event) -> bool| scene.events().iter().filter(|event| wanted(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::Countersigned { .. })), 1);
+    assert_eq!(count(|event| matches!(event, Event::Repeated { .. })), 1);
+}
+
+#[test]
+fn a_repetition_that_the_policy_refuses_by_now_costs_no_try() {
+    let scene = Scene::new();
+    let psbt = scene.psbt(1).serialize();
+    let code = scene.bench.code(&scene.alice);
+    scene.sign(&code, &psbt).expect("signs");
+    let policy = Some("max_transaction_sat = 1\nmax_fee_sat = 1".into());
+    let change = WalletChange { policy, ..WalletChange::default() };
+    scene.bench.engine.change_wallet(&scene.id, change).expect("changed");
+    for _ in 0..3 {
+        assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::Policy(_))));
+    }
+    assert_eq!(scene.bench.failures("alice"), 0);
+    assert!(matches!(scene.events().last(), Some(Event::PolicyRefused { .. })));
+}
+
 // The breaker over all users
+
+#[test]
+fn right_codes_never_trip_the_breaker_however_many_come_at_once() {
+    let bench = Bench::new();
+    let totps: Vec<(String, Totp)> =
+        (0..16).map(|n| format!("user{n}")).map(|name| (name.clone(), bench.user(&name))).collect();
+    let users: Vec<&str> = totps.iter().map(|(name, _)| name.as_str()).collect();
+    let id = bench.wallet("w", &users, UNLIMITED);
+    let bench = bench.stopping_at(2);
+    let psbt = bench.psbt(&id, 1).serialize();
+    std::thread::scope(|scope| {
+        for (name, totp) in &totps {
+            let code = bench.code(totp);
+            let (bench, id, psbt) = (&bench, &id, &psbt);
+            scope.spawn(move || bench.sign(id, name, &code, psbt).map(|_| ()).expect("it waits its turn"));
+        }
+    });
+    assert!(!bench.ledger.state().events.iter().any(|event| matches!(event, Event::Stopped { .. })));
+}
 
 #[test]
 fn otp_guess_the_breaker_counts_all_users_and_those_who_are_nobody() {
@@ -297,6 +354,32 @@ fn clock_jump_is_taken_by_word_of_the_security_officer_alone() {
     bench.engine.take_clock(now + 3_590).expect("about what the clock says");
     assert!(matches!(scene.events().last(), Some(Event::ClockTaken { moved: Some(3_600) })));
     scene.sign(&bench.code(&scene.alice), &psbt).expect("it goes on");
+}
+
+#[test]
+fn clock_jump_a_machine_started_anew_in_another_year_is_taken_by_the_security_officer_alone() {
+    let scene = Scene::new();
+    let psbt = scene.psbt(1).serialize();
+    let (now, year) = (scene.bench.clock.now(), 365 * 24 * 3_600);
+    scene.bench.engine.set_user_pin(b"user-pin").expect("set");
+    scene.bench.clock.boot();
+    let Scene { bench, id, alice } = scene;
+    let bench = bench.restarted();
+    bench.clock.set(now + year);
+    let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
+    assert_eq!(clock_error(&answer), Some(ClockError::Ahead(year)));
+    assert!(matches!(bench.engine.login(Role::User, b"user-pin"), Err(EngineError::Clock(_))));
+    bench.engine.login(Role::So, b"so-pin").expect("under any clock");
+    // Neither of them sealed that year: the clock is set right, and all is well.
+    bench.clock.set(now + 60);
+    bench.sign(&id, "alice", &bench.code(&alice), &psbt).expect("it goes on");
+
+    let bench = bench.restarted();
+    bench.clock.boot();
+    bench.clock.set(now + year);
+    let bench = bench.restarted();
+    bench.engine.take_clock(now + year).expect("the officer says so");
+    bench.sign(&id, "alice", &bench.code(&alice), &psbt).expect("a year later");
 }
 
 #[test]

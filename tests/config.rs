@@ -254,7 +254,7 @@ fn a_backing_pin_that_is_wrong_missing_or_open_to_others() {
 fn otp_guess_the_breaker_stops_where_it_is_configured() {
     in_boundary(this_test!(), |boundary| {
         for (line, word) in [
-            ("failures_per_hour = 0", "limits.failures_per_hour"),
+            ("failures_per_hour = 15", "limits.failures_per_hour"),
             ("failures_per_hour = 1000001", "limits.failures_per_hour"),
             ("failures_per_day = 5", "unknown field `failures_per_day`"),
         ] {
@@ -262,15 +262,18 @@ fn otp_guess_the_breaker_stops_where_it_is_configured() {
             refused(boundary, &boundary.probe(), CKR_FUNCTION_FAILED, &[word, &text(&boundary.conf())]);
             replace(boundary, &format!("[limits]\n{line}\n"), "");
         }
-        replace(boundary, "[store]", "[limits]\nfailures_per_hour = 2\n[store]");
+        replace(boundary, "[store]", "[limits]\nfailures_per_hour = 16\n[store]");
         let stage = Stage::new(&["alice", "bob", "carol"]);
-        let try_code = |user: usize, code: &str| {
-            stage.sign(stage.users[user].name(), code, &stage.psbt()).err().unwrap_or(CKR_OK)
-        };
+        let try_code = |user: &str, code: &str| stage.sign(user, code, &stage.psbt()).err().unwrap_or(CKR_OK);
         for user in [0, 1] {
-            assert_rv!(try_code(user, &stage.users[user].wrong_code()), CKR_PIN_INCORRECT);
+            let user = &stage.users[user];
+            assert_rv!(try_code(user.name(), &user.wrong_code()), CKR_PIN_INCORRECT);
         }
-        assert_rv!(try_code(2, &stage.users[2].code()), CKR_PIN_LOCKED, "right as it is");
+        // Who tries many names is stopped as well.
+        for stranger in 0..14 {
+            assert_rv!(try_code(&format!("stranger-{stranger}"), "123456"), CKR_PIN_INCORRECT);
+        }
+        assert_rv!(try_code("carol", &stage.users[2].code()), CKR_PIN_LOCKED, "right as it is");
         assert_eq!(stage.failures("carol"), 0, "what is not looked at is not charged");
     });
 }

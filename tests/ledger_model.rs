@@ -397,3 +397,80 @@ fn check_order(won: &[Won]) {
         before.values_mut().for_each(|marks| marks.retain(|mark| !first.contains(mark)));
     }
 }
+
+/// The newest row of a place, as a forger with the disk copies it and puts it back.
+struct Row(i64, Vec<u8>);
+
+impl Row {
+    fn of(path: &Path, place: &RecordKey) -> Row {
+        let connection = rusqlite::Connection::open(path).expect("it opens");
+        let select = "SELECT version, sealed FROM record WHERE kind = ?1 AND id = ?2";
+        let row = |row: &rusqlite::Row<'_>| Ok(Row(row.get(0)?, row.get(1)?));
+        connection.query_row(select, (place.kind as u8, &place.id[..]), row).expect("it is there")
+    }
+
+    fn put_back(&self, path: &Path, place: &RecordKey) {
+        let connection = rusqlite::Connection::open(path).expect("it opens");
+        let update = "UPDATE record SET version = ?1, sealed = ?2 WHERE kind = ?3 AND id = ?4";
+        let changed = connection.execute(update, (self.0, &self.1, place.kind as u8, &place.id[..]));
+        assert_eq!(changed, Ok(1));
+    }
+}
+
+/// A batch is written and not anchored; the process dies, and somebody takes the batch back and keeps a row of it. The
+/// next commit has the same number: under its key and version the kept row opens, too.
+#[test]
+fn state_rollback_a_row_of_a_batch_that_was_taken_back_is_not_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+    begin(&path, &slots);
+    let put = |content: &[u8], expected| {
+        let content = Content::Put(Zeroizing::new(content.to_vec()));
+        batch(vec![Write { place: place(4), expected, content }], 5)
+    };
+    let ledger = open(&path, &slots).expect("it opens");
+    ledger.commit(&put(b"before", None)).expect("committed");
+    drop(ledger);
+    let (before, anchored) = (std::fs::read(&path).expect("it is there"), slots.values().expect("in memory"));
+
+    let ledger = open(&path, &slots).expect("it opens");
+    ledger.commit(&put(b"little was spent", Some(1))).expect("committed");
+    drop(ledger);
+    let kept = Row::of(&path, &place(4));
+    std::fs::write(&path, before).expect("the folder is ours");
+    slots.0.lock().expect("not poisoned").now = anchored;
+
+    let ledger = open(&path, &slots).expect("what was taken back was never anchored");
+    ledger.commit(&put(b"much was spent", Some(1))).expect("committed");
+    drop(ledger);
+    let right = Row::of(&path, &place(4));
+    assert_eq!(kept.0, right.0, "of the same version");
+
+    // After the scan of the opening, and before the first look at the record.
+    let ledger = open(&path, &slots).expect("it opens");
+    kept.put_back(&path, &place(4));
+    for _ in 0..2 {
+        let read = ledger.read(&place(4));
+        assert!(matches!(read, Err(LedgerError::State(StateError::Sealed(_)))), "{:?}", read.map(|_| ()));
+    }
+    right.put_back(&path, &place(4));
+    let read = ledger.read(&place(4)).expect("it is read").expect("it is there");
+    assert_eq!(&read.1[..], b"much was spent");
+}
+
+#[test]
+fn a_batch_may_write_a_place_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+    begin(&path, &slots);
+    let put = |content: &[u8]| Content::Put(Zeroizing::new(content.to_vec()));
+    let write = |content, expected| Write { place: place(0), expected, content };
+    let ledger = open(&path, &slots).expect("it opens");
+    ledger.commit(&batch(vec![write(put(b"1"), None), write(put(b"2"), None)], 5)).expect("committed");
+    let twice = vec![write(put(b"3"), Some(1)), write(Content::Remove, Some(1)), write(put(b"4"), Some(1))];
+    ledger.commit(&batch(twice, 6)).expect("committed");
+    drop(ledger);
+    let ledger = open(&path, &slots).expect("it opens");
+    let read = ledger.read(&place(0)).expect("it is read").expect("it is there");
+    assert_eq!((read.0, &read.1[..]), (2, &b"4"[..]));
+}

@@ -1,9 +1,10 @@
 //! What is counted over all users: wrong codes, at which no code is looked at any more, and refused PSBTs.
 
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Engine, EngineError};
+use crate::kernel::failures::{self, Failures};
 use crate::kernel::receipt::Receipt;
 use crate::kernel::rule::Rule;
 use crate::kernel::state;
@@ -22,27 +23,50 @@ impl Engine {
         Engine { most_failures: failures_per_hour, ..self }
     }
 
-    /// Counts so many tries as wrong until they prove right, unless too many of all users were wrong within an hour.
-    pub(crate) fn charge_breaker(&self, tries: usize, now: u64) -> Result<(), EngineError> {
-        let charged = {
-            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-            failures.charge(count(tries), self.most_failures, now).map_err(|_| failures.count(now))
-        };
-        let Err(failures) = charged else {
-            self.told.store(false, Ordering::SeqCst);
-            return Ok(());
-        };
-        if !self.told.swap(true, Ordering::SeqCst) {
+    /// Begins so many tries, unless too many of all users were wrong within an hour. Where those that are under way could make
+    /// it too many, it waits for them to end.
+    pub(crate) fn begin_tries(&self, codes: usize, now: u64) -> Result<Tries<'_>, EngineError> {
+        let codes = u32::try_from(codes).unwrap_or(u32::MAX);
+        let mut counts = self.breaker.counts();
+        loop {
+            let failures = counts.failures.count(now);
+            let with_these = failures.saturating_add(codes);
+            if with_these > self.most_failures {
+                drop(counts);
+                return Err(self.stopped(failures, now));
+            }
+            if with_these.saturating_add(counts.under_way) <= self.most_failures {
+                counts.under_way += codes;
+                return Ok(Tries { breaker: &self.breaker, codes, now, were_wrong: true });
+            }
+            counts = self.breaker.ended.wait(counts).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// That it stopped is told, and recorded, once an hour.
+    fn stopped(&self, failures: u32, now: u64) -> EngineError {
+        let told = self.breaker.told.load(Ordering::SeqCst);
+        let is_due = told == 0 || now >= told.saturating_add(failures::PERIOD);
+        if is_due && self.breaker.told.swap(now, Ordering::SeqCst) == told {
             tracing::error!(
                 "{failures} codes of all users were wrong within an hour: no code is looked at until it is less"
             );
-            let ledger = self.ledger()?;
-            if let Err((error, _)) = Receipt::issue(state::stop(failures, now), |batch| ledger.commit(batch))
-            {
-                return Err(error.into());
+            let recorded = self.ledger().and_then(|ledger| {
+                match Receipt::issue(state::stop(failures, now), |batch| ledger.commit(batch)) {
+                    Ok(_) => Ok(()),
+                    Err((error, _)) => Err(error.into()),
+                }
+            });
+            if let Err(error) = recorded {
+                return error;
             }
         }
-        Err(EngineError::Stopped)
+        EngineError::Stopped
+    }
+
+    /// Counts the wrong codes that the audit chain tells of.
+    pub(super) fn count_failures(&self, failures: Failures) {
+        self.breaker.counts().failures = failures;
     }
 
     /// Records a PSBT that a rule refused: as many in an hour as tell that somebody tries, and no more than a disk bears.
@@ -61,13 +85,55 @@ impl Engine {
             Err((error, _)) => Err(error.into()),
         }
     }
+}
 
-    /// Takes back tries that were right, or were not charged after all.
-    pub(crate) fn take_back(&self, tries: usize) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).take_back(count(tries));
+/// What is known of tries.
+#[derive(Default)]
+pub(super) struct Breaker {
+    counts: Mutex<Counts>,
+    ended: Condvar,
+    /// When it was last told that no code is looked at, Unix seconds.
+    told: AtomicU64,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Tries that were wrong.
+    failures: Failures,
+    /// Tries of which it is not known yet.
+    under_way: u32,
+}
+
+impl Breaker {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn count(tries: usize) -> u32 {
-    u32::try_from(tries).unwrap_or(u32::MAX)
+/// Tries that are under way. They were wrong, unless it is said that they were not.
+#[must_use = "tries that are dropped were wrong"]
+pub(crate) struct Tries<'a> {
+    breaker: &'a Breaker,
+    codes: u32,
+    now: u64,
+    were_wrong: bool,
+}
+
+impl Tries<'_> {
+    /// They were right, or no code was looked at.
+    pub(crate) fn were_not_wrong(mut self) {
+        self.were_wrong = false;
+    }
+}
+
+impl Drop for Tries<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.breaker.counts();
+        counts.under_way = counts.under_way.saturating_sub(self.codes);
+        if self.were_wrong {
+            counts.failures.add(self.codes, self.now);
+        }
+        drop(counts);
+        self.breaker.ended.notify_all();
+    }
 }

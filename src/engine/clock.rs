@@ -20,17 +20,19 @@ impl Engine {
         }
         // The first time in this run of the machine: nothing but the newest record can contradict it.
         let taken = Believed::new(self.clock.boot_id(), reading);
-        let now = clock::judge(reading, taken, high_water)?;
+        let now = clock::judge_first(reading, high_water)?;
         self.record_clock(taken, None)?;
         *believed = Some(taken);
         Ok(now)
     }
 
-    /// The time for what must go on under a clock that cannot be believed: it stands still at the newest record.
+    /// The time for what must go on under a clock that cannot be believed: it stands still at the newest record. No clock is
+    /// taken by it.
     pub(crate) fn now_or_newest(&self) -> Result<u64, EngineError> {
-        match self.now() {
-            Err(EngineError::Clock(_)) => Ok(self.ledger()?.high_water()),
-            other => other,
+        let is_taken = self.believed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        match is_taken.then(|| self.now()) {
+            None | Some(Err(EngineError::Clock(_))) => Ok(self.ledger()?.high_water()),
+            Some(other) => other,
         }
     }
 
@@ -59,8 +61,11 @@ impl Engine {
     /// Why nothing is signed by the clock as it is now, if so. Looking changes nothing.
     pub fn clock_refusal(&self) -> Result<Option<ClockError>, EngineError> {
         let believed = *self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        let believed = believed.unwrap_or_else(|| self.first_reading());
-        Ok(clock::judge(self.clock.read(), believed, self.ledger()?.high_water()).err())
+        let (reading, high_water) = (self.clock.read(), self.ledger()?.high_water());
+        Ok(match believed {
+            Some(believed) => clock::judge(reading, believed, high_water).err(),
+            None => clock::judge_first(reading, high_water).err(),
+        })
     }
 
     fn record_clock(&self, taken: Believed, moved: Option<i64>) -> Result<(), EngineError> {

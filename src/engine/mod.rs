@@ -8,7 +8,6 @@ mod clock;
 mod error;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bitcoin::secp256k1::{All, Secp256k1};
@@ -25,7 +24,9 @@ use crate::kernel::state::{
 use crate::kernel::wallet::{Wallet, WalletRecord};
 use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
 
+use breaker::Breaker;
 pub use breaker::DEFAULT_FAILURES_PER_HOUR;
+pub(crate) use breaker::Tries;
 pub use error::EngineError;
 
 /// Names one wallet; random, made at its creation.
@@ -41,11 +42,9 @@ pub struct Engine {
     /// What the wall clock is held against, once it was found right in this run of the machine.
     believed: Mutex<Option<Believed>>,
     epoch: OnceLock<Epoch>,
-    failures: Mutex<Failures>,
+    breaker: Breaker,
     /// Tries of all users that may be wrong in an hour.
     most_failures: u32,
-    /// Whether it was told that no code is looked at.
-    told: AtomicBool,
     /// PSBTs refused without a code, of which the first in an hour are recorded.
     declined: Mutex<Failures>,
     wallets: RwLock<HashMap<WalletId, Held>>,
@@ -83,9 +82,8 @@ impl Engine {
             ledger: OnceLock::new(),
             believed: Mutex::default(),
             epoch: OnceLock::new(),
-            failures: Mutex::default(),
+            breaker: Breaker::default(),
             most_failures: DEFAULT_FAILURES_PER_HOUR,
-            told: AtomicBool::new(false),
             declined: Mutex::default(),
             wallets: RwLock::default(),
             closed: RwLock::default(),
@@ -232,7 +230,7 @@ impl Engine {
             .filter(|believed| believed.holds_in(self.clock.boot_id()));
         let epoch: Option<Versioned<Epoch>> = read(ledger.as_ref(), RecordKey::single(Kind::Epoch))?;
         self.epoch.get_or_init(|| epoch.map_or(Epoch::default(), |epoch| epoch.value));
-        *self.failures.lock().unwrap_or_else(PoisonError::into_inner) = ledger.failures();
+        self.count_failures(ledger.failures());
         // Only initialisation and opening come here, each once.
         self.ledger.set(ledger).map_err(|_| EngineError::AlreadyInitialised)
     }

@@ -12,6 +12,10 @@ pub const TOLERANCE: u64 = 5;
 /// Seconds by which the security officer's time may differ from the wall clock: it is typed.
 pub const TYPED_TOLERANCE: u64 = 120;
 
+/// Seconds by which a machine that was started anew may be ahead of the newest record, unless the security officer says
+/// so: a week. A clock of another year, once sealed, would keep the module closed until that year.
+pub const MOST_AHEAD: u64 = 7 * 24 * 3_600;
+
 /// Names one run of the machine; zero where the system does not say.
 pub type BootId = [u8; 16];
 
@@ -63,11 +67,25 @@ pub enum ClockError {
     /// Behind the newest sealed time.
     #[error("the clock is {0} s behind the newest record: set it right")]
     Back(u64),
+    /// Far ahead of the newest sealed time, on a machine that was started anew.
+    #[error(
+        "the clock is {0} s ahead of the newest record: set it right, or have the security officer take it as it is (countersign clock set)"
+    )]
+    Ahead(u64),
     /// The wall clock moved by another amount than the machine's own.
     #[error(
         "the clock jumped by {0} s while the machine ran: set it right, or have the security officer take it as it is (countersign clock set)"
     )]
     Jump(u64),
+}
+
+/// The time that counts where the machine was started anew, and nothing but the newest record can contradict its clock.
+pub fn judge_first(now: Reading, high_water: u64) -> Result<u64, ClockError> {
+    let ahead = now.wall.saturating_sub(high_water);
+    if ahead > MOST_AHEAD {
+        return Err(ClockError::Ahead(ahead));
+    }
+    judge(now, Believed::new(BootId::default(), now), high_water)
 }
 
 /// The time that counts: never before `high_water`, the newest sealed time.
@@ -112,6 +130,15 @@ mod tests {
         assert_eq!(at(1_000_030, 500), Err(ClockError::Jump(30)));
         assert_eq!(at(1_086_400, 500), Err(ClockError::Jump(86_400)));
         assert_eq!(at(1_000_000, 560), Err(ClockError::Jump(60)), "a frozen wall clock");
+    }
+
+    #[test]
+    fn clock_jump_a_machine_started_anew_is_not_believed_in_another_year() {
+        let first = |wall| judge_first(Reading { wall, boot: 1 }, 1_000_000);
+        assert_eq!(first(1_000_000 + MOST_AHEAD), Ok(1_000_000 + MOST_AHEAD));
+        assert_eq!(first(1_000_001 + MOST_AHEAD), Err(ClockError::Ahead(MOST_AHEAD + 1)));
+        assert_eq!(first(999_990), Err(ClockError::Back(10)));
+        assert_eq!(first(u64::MAX), Err(ClockError::Ahead(u64::MAX - 1_000_000)));
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Failures {
         if self.count(now).saturating_add(tries) > most {
             return Err(Stopped);
         }
-        self.add(now, tries);
+        self.add(tries, now);
         Ok(())
     }
 
@@ -55,10 +55,11 @@ impl Failures {
     pub fn replay(&mut self, time: u64, event: &Event) {
         let change = event.failures();
         let tries = u32::try_from(change.unsigned_abs()).unwrap_or(u32::MAX);
-        if change < 0 { self.take_back(tries) } else { self.add(time, tries) }
+        if change < 0 { self.take_back(tries) } else { self.add(tries, time) }
     }
 
-    fn add(&mut self, now: u64, tries: u32) {
+    /// Counts `tries` without asking.
+    pub fn add(&mut self, tries: u32, now: u64) {
         self.minutes.retain(|(minute, _)| is_recent(*minute, now));
         if tries == 0 {
             return;

@@ -10,7 +10,7 @@
 //! path = "/var/lib/countersign/countersign.db"
 //!
 //! [limits]                                    # may be left out
-//! failures_per_hour = 100                     # 1 to 1000000: wrong codes of all users together within an hour, from
+//! failures_per_hour = 100                     # 16 to 1000000: wrong codes of all users together within an hour, from
 //!                                             # which on no code is looked at until it is less
 //!
 //! [log]                                       # may be left out
@@ -33,6 +33,8 @@ use crate::engine::DEFAULT_FAILURES_PER_HOUR;
 /// The variable that names the file.
 pub const CONF_VARIABLE: &str = "COUNTERSIGN_CONF";
 const FILE_NAME: &str = "countersign/countersign.toml";
+/// As many codes can come with one call.
+const LEAST_FAILURES_PER_HOUR: u32 = 16;
 /// More wrong codes in an hour than this are no limit any more.
 const MOST_FAILURES_PER_HOUR: u32 = 1_000_000;
 
@@ -178,8 +180,8 @@ impl Config {
         let limits = file.limits.map_or(LimitsConfig::default(), |limits| LimitsConfig {
             failures_per_hour: limits.failures_per_hour,
         });
-        if !(1..=MOST_FAILURES_PER_HOUR).contains(&limits.failures_per_hour) {
-            return Err(wrong("limits.failures_per_hour", "a number from 1 to 1000000 is needed"));
+        if !(LEAST_FAILURES_PER_HOUR..=MOST_FAILURES_PER_HOUR).contains(&limits.failures_per_hour) {
+            return Err(wrong("limits.failures_per_hour", "a number from 16 to 1000000 is needed"));
         }
         Ok(Config {
             backing: BackingConfig { module: backing.module, token: backing.token, pin },
@@ -346,11 +348,11 @@ mod tests {
     #[test]
     fn otp_guess_the_breaker_is_configured_within_its_range() {
         let with = |value: &str| parse(&format!("{GOOD}\n[limits]\nfailures_per_hour = {value}\n"));
-        for number in [1, 7, 1_000_000] {
+        for number in [16, 17, 1_000_000] {
             let config = with(&number.to_string()).expect("within its range");
             assert_eq!(config.limits.failures_per_hour, number);
         }
-        for value in ["0", "1000001", "-1", "4294967297", "1.5", "\"many\"", "true"] {
+        for value in ["0", "15", "1000001", "-1", "4294967297", "1.5", "\"many\"", "true"] {
             let error = with(value).expect_err(value).to_string();
             assert!(error.contains("/c.toml"), "{value}: {error}");
         }

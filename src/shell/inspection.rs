@@ -4,7 +4,7 @@
 //! Reading the chain needs no lock: it may go on while an engine writes. Finding what keeps a store closed needs it, as
 //! opening does, and taking it needs the security officer's PIN, too.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::backing::Backing;
 use super::ledger::opening::{Opened, chain, index};
@@ -14,10 +14,10 @@ use super::sqlite::Sqlite;
 use super::vault::check_unanchored;
 use crate::kernel::anchor::{self, Anchor, Opening, StateError};
 use crate::kernel::audit::Link;
-use crate::kernel::clock::{ClockError, TOLERANCE};
+use crate::kernel::clock::{self, Believed, ClockError};
 use crate::kernel::receipt::Receipt;
 use crate::kernel::seal::{DataKey, Kind, RecordKey};
-use crate::kernel::state::{self, Epoch, Stored, TokenRecord, Versioned};
+use crate::kernel::state::{self, ClockRecord, Epoch, Stored, TokenRecord, Versioned};
 use crate::ports::{AnchorSlots, Clock, LedgerError, Sealer};
 
 /// How often the anchor of a store in use is looked for: the one that was listed may be replaced before it is read.
@@ -74,7 +74,10 @@ pub fn audit(
             anchored: anchor.sequence,
         }),
         Some(_) => Err(StateError::Forked(anchor.sequence).into()),
-        None => Err(StateError::Older { store: newest, anchor: anchor.sequence }.into()),
+        None if newest < anchor.sequence => {
+            Err(StateError::Older { store: newest, anchor: anchor.sequence }.into())
+        }
+        None => Err(StateError::Ahead { store: newest, anchor: anchor.sequence }.into()),
     }
 }
 
@@ -125,13 +128,14 @@ pub struct Restoration {
 
 /// A store that does not fit its anchor, and is whole in itself.
 pub struct Unanchored<'a> {
-    sqlite: Sqlite,
+    path: PathBuf,
     key: DataKey,
     opened: Opened,
     anchor: Option<Anchor>,
     found: StateError,
     token: TokenRecord,
     epoch: Option<Versioned<Epoch>>,
+    believed: Option<Believed>,
     backing: &'a Backing,
     _lock: StoreLock,
 }
@@ -141,7 +145,7 @@ pub struct Unanchored<'a> {
 /// `None`: it fits its anchor, and there is nothing to restore.
 pub fn unanchored<'a>(path: &Path, backing: &'a Backing) -> Result<Option<Unanchored<'a>>, LedgerError> {
     let lock = StoreLock::take(existing(path)?)?;
-    let Seen { sqlite, key, opened, anchor, fits } = Seen::of(Sqlite::open(path)?, backing)?;
+    let Seen { sqlite, key, opened, anchor, fits } = Seen::of(Sqlite::read_only(path)?, backing)?;
     if opened.records != opened.end.newest.set {
         // Nobody's word makes one store of two.
         return Err(StateError::Records.into());
@@ -150,8 +154,10 @@ pub fn unanchored<'a>(path: &Path, backing: &'a Backing) -> Result<Option<Unanch
     let token = record(&sqlite, &key, RecordKey::single(Kind::Token))?
         .ok_or_else(|| StateError::Sealed("the Token record is missing".into()))?;
     let epoch = record(&sqlite, &key, RecordKey::single(Kind::Epoch))?;
+    let clock: Option<Versioned<ClockRecord>> = record(&sqlite, &key, RecordKey::single(Kind::Clock))?;
     Ok(Some(Unanchored {
-        sqlite,
+        path: path.into(),
+        believed: clock.map(|clock| clock.value.believed),
         key,
         opened,
         anchor,
@@ -190,15 +196,19 @@ impl Unanchored<'_> {
             return Err(RestoreError::Pin);
         }
         let before = self.restoration();
-        let now = clock.read().wall;
-        let behind = before.time.saturating_sub(now);
-        if behind > TOLERANCE {
-            return Err(RestoreError::Clock(ClockError::Back(behind)));
-        }
-        let change = state::restore(self.epoch.as_ref(), before.store, before.anchor, now.max(before.time));
+        // As the engine would: within one run of the machine what was believed once is held to.
+        let reading = clock.read();
+        let believed = match &self.believed {
+            Some(believed) if believed.holds_in(clock.boot_id()) => *believed,
+            _ => Believed::new(clock.boot_id(), reading),
+        };
+        let now = clock::judge(reading, believed, before.time).map_err(RestoreError::Clock)?;
+        let change = state::restore(self.epoch.as_ref(), before.store, before.anchor, now);
         let lost = before.anchor.unwrap_or(0);
         let restored = Receipt::issue(change, |batch| {
-            let anchor = ledger::restore(&self.sqlite, &self.key, &self.opened, lost, batch)?;
+            // Until here nothing was written.
+            let sqlite = Sqlite::open(&self.path)?;
+            let anchor = ledger::restore(&sqlite, &self.key, &self.opened, lost, batch)?;
             Ok::<_, LedgerError>(self.backing.replace(&anchor)?)
         });
         match restored {

@@ -89,6 +89,11 @@ impl Sqlite {
         Ok(sqlite)
     }
 
+    /// Has all that was written reach the disk.
+    pub fn sync(&self) -> Result<(), LedgerError> {
+        self.run(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+    }
+
     /// A second handle on an open file, that only reads.
     pub fn reader(&self) -> Result<Sqlite, LedgerError> {
         Sqlite::read_only(&self.path)

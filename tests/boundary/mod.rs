@@ -130,6 +130,13 @@ impl Boundary {
         self.folder.join("countersign.toml")
     }
 
+    /// Lets as many codes of all users be wrong as the configuration can: for what needs many.
+    pub(crate) fn allow_many_failures(&self) {
+        let mut text = fs::read_to_string(self.conf()).expect("setup.sh wrote it");
+        text.push_str("\n[limits]\nfailures_per_hour = 1000000\n");
+        fs::write(self.conf(), text).expect("the folder is ours");
+    }
+
     /// The store.
     pub(crate) fn store(&self) -> PathBuf {
         self.folder.join("countersign.db")

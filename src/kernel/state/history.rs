@@ -5,7 +5,7 @@
 //! - H2. A second that is less than the period ago always counts; one that is more than the period and an hour ago never
 //!   does. What lies in the future counts: a clock that was set back gives nothing back.
 //! - H3. Of the transactions that spend exactly the same outpoints at most one can confirm (BIP 125 calls them
-//!   replacements): over all of them the most that one takes out is charged, and one transaction.
+//!   replacements): over all of them the most that one takes out is charged, and one transaction, in the hour of the last.
 //! - H4. What is forgotten is only ever charged anew.
 
 use bitcoin::Transaction;
@@ -24,7 +24,7 @@ const LABEL: &[u8] = b"countersign/inputs/v1\0";
 pub struct History {
     /// Only hours in which something was charged, in the order of the first charge.
     hours: Vec<Hour>,
-    /// In the order of the first charge.
+    /// In the order of their last charge.
     inputs: Vec<ChargedInputs>,
 }
 
@@ -41,7 +41,7 @@ struct ChargedInputs {
     id: InputsId,
     /// The most that a transaction of these inputs took out.
     charged: u64,
-    /// Of the first charge.
+    /// Of the last charge.
     hour: u32,
 }
 
@@ -81,20 +81,23 @@ impl InputsId {
 }
 
 impl History {
-    /// The history after a transaction of `inputs` that takes out `leaves` satoshi at `now` (Unix seconds), and what it
-    /// is charged.
+    /// The history after a transaction of `inputs` that takes out `leaves` satoshi at `now` (Unix seconds). One that replaces
+    /// another takes that one's charge with it, into the hour of `now`: an old charge must not pay for coins that move
+    /// after it has left the period.
     #[must_use]
-    pub fn charge(&self, inputs: InputsId, leaves: u64, now: u64) -> (History, Charge) {
+    pub fn charge(&self, inputs: InputsId, leaves: u64, now: u64) -> History {
         let hour = hour_of(now);
         let is_kept = |there: u32| there >= hour.saturating_sub(KEPT_HOURS);
         let mut after = self.clone();
         after.hours.retain(|there| is_kept(there.hour));
         after.inputs.retain(|there| is_kept(there.hour));
-        let charge = after.charge_inputs(inputs, leaves, hour);
-        if charge != Charge::default() {
-            after.add(charge, hour);
+        let charged = after.take_out(inputs).map_or(leaves, |before| before.max(leaves));
+        if after.inputs.len() >= KEPT_INPUTS {
+            after.inputs.drain(..=after.inputs.len() - KEPT_INPUTS);
         }
-        (after, charge)
+        after.inputs.push(ChargedInputs { id: inputs, charged, hour });
+        after.add(Charge { sat: charged, transactions: 1 }, hour);
+        after
     }
 
     /// What was charged in the `hours` before `now` (Unix seconds). Everything that can be, while `exhausted_at` is in
@@ -111,17 +114,17 @@ impl History {
         })
     }
 
-    fn charge_inputs(&mut self, id: InputsId, leaves: u64, hour: u32) -> Charge {
-        if let Some(there) = self.inputs.iter_mut().find(|there| there.id == id) {
-            let more = leaves.saturating_sub(there.charged);
-            there.charged = there.charged.max(leaves);
-            return Charge { sat: more, transactions: 0 };
+    /// Takes the charge of a set of inputs out of its hour: how much it was.
+    fn take_out(&mut self, id: InputsId) -> Option<u64> {
+        let found = self.inputs.iter().position(|there| there.id == id)?;
+        let ChargedInputs { charged, hour, .. } = self.inputs.remove(found);
+        // An hour that is saturated is of unknown size, and stays so.
+        if let Some(there) = self.hours.iter_mut().find(|there| there.hour == hour && there.sat < u64::MAX) {
+            there.sat = there.sat.saturating_sub(charged);
+            there.transactions = there.transactions.saturating_sub(1);
         }
-        if self.inputs.len() >= KEPT_INPUTS {
-            self.inputs.drain(..=self.inputs.len() - KEPT_INPUTS);
-        }
-        self.inputs.push(ChargedInputs { id, charged: leaves, hour });
-        Charge { sat: leaves, transactions: 1 }
+        self.hours.retain(|there| there.sat > 0 || there.transactions > 0);
+        Some(charged)
     }
 
     fn add(&mut self, charge: Charge, hour: u32) {

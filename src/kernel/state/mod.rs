@@ -33,5 +33,5 @@ pub use records::{
 };
 pub use way::{
     Charged, Claim, CodesSpent, Consumed, NotConsumed, Purpose, Subject, charge, confirm, consume,
-    consume_refused, repeat,
+    consume_refused,
 };

@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_and_tolerates_nothing_behind_it() {
-        let (history, _) = History::default().charge(InputsId::from_bytes([7; 32]), 8, 9);
+        let history = History::default().charge(InputsId::from_bytes([7; 32]), 8, 9);
         let state = WalletState { reach: Reach([3, 4]), signed: 5, history };
         let bytes = state.encode();
         let read = WalletState::decode(&bytes).expect("reads");

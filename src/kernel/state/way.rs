@@ -9,7 +9,7 @@ use crate::kernel::approval::Approval;
 use crate::kernel::audit::{Event, TransactionFacts};
 use crate::kernel::otp::{Matched, MatchedStep, OtpKey};
 use crate::kernel::policy::{Approved, Refused};
-use crate::kernel::psbt::CheckedPsbt;
+use crate::kernel::psbt::{CheckedPsbt, Digest};
 use crate::kernel::receipt::{Batch, Change, Write};
 
 /// What a code is tried for.
@@ -168,11 +168,15 @@ pub fn consume(
     now: u64,
 ) -> Result<Change<Consumed>, NotConsumed> {
     let (psbt, matched) = approved.parts();
-    let signed = Signed::new(psbt.digest(), now, **entropy);
+    let digest = psbt.digest();
+    // Also codes that were right as new ones: the same was asked for twice at once, and the other was faster.
+    if is_repetition(matched, users, &digest, now) {
+        return Ok(repeat(approved, users, wallet, now)?);
+    }
+    let signed = Signed::new(digest, now, **entropy);
     let mut writes = spend_codes(matched, users, Some(&signed))?;
-    let before = &wallet.value.history;
-    let (history, charge) = before.charge(InputsId::of(psbt.transaction()), psbt.leaves(), now);
-    if let Some(rule) = approved.period().refusing_rule(before, charge, exhausted_at, now) {
+    let history = wallet.value.history.charge(InputsId::of(psbt.transaction()), psbt.leaves(), now);
+    if let Some(rule) = approved.period().refusing_rule(&history, exhausted_at, now) {
         return Err(NotConsumed::Refused(Box::new(approved.refused(rule))));
     }
     let state = WalletState {
@@ -186,10 +190,18 @@ pub fn consume(
     Ok(Change::new(Batch { writes, event, time: now }, Consumed { approved, entropy }))
 }
 
+/// Whether every code was spent on this digest before, and may be tried again.
+fn is_repetition(matched: &Matched, users: &[Versioned<UserRecord>], digest: &Digest, now: u64) -> bool {
+    let is_same = |(step, user): (&MatchedStep, &Versioned<UserRecord>)| {
+        user.value.codes.repeatable(digest, now) == Some(step.step)
+    };
+    matched.steps().len() == users.len() && matched.steps().iter().zip(users).all(is_same)
+}
+
 /// Gives a transaction its signatures once more, for the codes that were spent on it. Nothing further is spent.
 ///
 /// The wallet's state is written as it is, like every change of the wallet writes it: so it is still the one that judged.
-pub fn repeat(
+fn repeat(
     approved: Approved,
     users: &[Versioned<UserRecord>],
     wallet: &Versioned<WalletState>,
@@ -225,7 +237,14 @@ pub fn consume_refused(
         transaction: facts(psbt),
         rule: refused.rule().tag().into(),
     };
-    Ok(Change::new(Batch { writes: spend_codes(matched, users, None)?, event, time: now }, CodesSpent))
+    // A repetition that is refused, as by a policy that was changed since, has nothing to spend.
+    let digest = psbt.digest();
+    let writes = if is_repetition(matched, users, &digest, now) {
+        write_codes(matched, users, |codes, step| Ok(codes.repeat(step, &digest, now)?.0))?
+    } else {
+        spend_codes(matched, users, None)?
+    };
+    Ok(Change::new(Batch { writes, event, time: now }, CodesSpent))
 }
 
 /// Spends a code that was checked for its own sake, and confirms its user.

@@ -60,8 +60,9 @@ pub enum Elsewhere {
     Path,
 }
 
-/// Most addresses that a wallet keeps rebuilt: deriving keys is most of what checking a PSBT costs.
-const MOST_KNOWN: usize = 4_096;
+/// Most addresses that a wallet keeps rebuilt: deriving keys is most of what checking a PSBT costs. A backend can ask for any,
+/// in every wallet: so they are few.
+const MOST_KNOWN: usize = 256;
 
 /// A registered wallet, without its secrets.
 pub struct WatchOnly {

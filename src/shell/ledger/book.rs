@@ -39,6 +39,15 @@ pub(super) struct Book {
     closed: Option<String>,
 }
 
+/// What the book knows of a record.
+pub(super) struct NewestRecord {
+    pub(super) version: u64,
+    /// That of these very bytes: a row of the same version may come from a batch that a crash took back.
+    pub(super) element: SetHash,
+    /// Its bytes, where they have not to be read from the file.
+    pub(super) sealed: Option<Vec<u8>>,
+}
+
 /// What the newest link says.
 #[derive(Clone, Copy)]
 struct Newest {
@@ -87,12 +96,13 @@ impl Book {
         }
     }
 
-    /// The newest version of a record, and its bytes where they have not to be read from the file.
-    pub(super) fn newest(&mut self, place: &RecordKey) -> Option<(u64, Option<Vec<u8>>)> {
-        let version = self.version(place)?;
+    /// The newest version of a record.
+    pub(super) fn newest(&mut self, place: &RecordKey) -> Option<NewestRecord> {
+        let (version, element) = *self.index.get(place)?;
         let pending = self.pending.get(place).and_then(|(_, sealed)| sealed.clone());
         let of_this_version = |(found, sealed)| (found == version).then_some(sealed);
-        Some((version, pending.or_else(|| self.recent.get(place).and_then(of_this_version))))
+        let sealed = pending.or_else(|| self.recent.get(place).and_then(of_this_version));
+        Some(NewestRecord { version, element, sealed })
     }
 
     /// The newest version of a record.
@@ -159,7 +169,7 @@ impl Book {
     }
 
     /// The group that is to be written next.
-    pub(super) fn lead(&mut self) -> Option<Group> {
+    pub(super) fn next_group(&mut self) -> Option<Group> {
         let group = self.waiting.pop_front();
         self.led = group.is_some();
         group
@@ -192,7 +202,8 @@ pub(super) fn begin(key: &DataKey, first: &Batch) -> Result<(Pages, Anchor), Led
     Ok((Pages { rows: rows.into_iter().collect(), links }, Anchor::of(&link)))
 }
 
-/// Writes the commit that takes a restored store: its pages, and its anchor. No link up to `lost` gets its number.
+/// Writes the commit that takes a restored store: its pages, and its anchor. `lost` is the link that was anchored; no link up
+/// to it, nor of a batch that may have been written behind it, gets its number.
 pub(super) fn restore(
     key: &DataKey,
     opened: &Opened,
@@ -200,7 +211,7 @@ pub(super) fn restore(
     batch: &Batch,
 ) -> Result<(Pages, Anchor), LedgerError> {
     let newest = &opened.end.newest;
-    let sequence = newest.sequence.max(lost) + 1;
+    let sequence = newest.sequence.max(lost.saturating_add(MAX_BATCH)).saturating_add(1);
     let Sealed { rows, set, .. } = seal(key, batch, sequence, &opened.index, newest.set)?;
     let (time, event, previous) = (batch.time, batch.event.clone(), opened.end.head);
     let link = Link { sequence, time, event, previous, set, batch: sequence };

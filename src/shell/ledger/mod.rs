@@ -5,8 +5,8 @@
 //!
 //! Invariants:
 //! - L1. A batch is written and synced first, anchored second, answered third.
-//! - L2. A record's version is the sequence of the commit that wrote it: no version of any record comes twice, not even
-//!   after it was removed, so that a row put back is noticed.
+//! - L2. What is read is what was written: the very bytes, known by their element of the set hash. (A version is the sequence
+//!   of the commit that wrote it. It can come twice, where a crash took a batch back that somebody kept a copy of.)
 //! - L3. After a batch that failed half-way nothing is answered any more: only opening anew tells what is durable.
 //! - L4. Changes become durable in the order in which they were decided: what was decided on a change that waits, waits
 //!   behind it.
@@ -16,7 +16,7 @@ pub(in crate::shell) mod opening;
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use self::book::{Book, Group};
+use self::book::{Book, Group, NewestRecord};
 use self::opening::Opened;
 use super::lock::StoreLock;
 use super::sqlite::Sqlite;
@@ -49,7 +49,11 @@ impl<A: AnchorSlots> SealedLedger<A> {
         let anchor = newest_anchor(&slots, &key)?.ok_or(StateError::AnchorMissing)?;
         match anchor::judge(&opened.end, opened.records, &anchor)? {
             Opening::Agree => {}
-            Opening::RollForward => tracing::warn!("the last batch before a crash was anchored on opening"),
+            Opening::RollForward => {
+                // It may be in the system's memory alone: it must not be behind its anchor after a power cut.
+                sqlite.sync()?;
+                tracing::warn!("the last batch before a crash was anchored on opening");
+            }
         }
         // Also where they agree: this clears away the second slot that a crash may have left.
         slots.replace(&Anchor::of(&opened.end.newest).encode(&key))?;
@@ -67,11 +71,10 @@ impl<A: AnchorSlots> SealedLedger<A> {
     /// Writes the next group, while others may put theirs behind it. Without the book: that is only held to look and to
     /// note.
     fn lead<'a>(&'a self, mut book: MutexGuard<'a, Book>) -> MutexGuard<'a, Book> {
-        let Some(group) = book.lead() else { return book };
+        let Some(group) = book.next_group() else { return book };
         drop(book);
-        let lead = Lead { ledger: self, done: &group.done };
+        let abandoned = Abandoned { ledger: self, done: &group.done };
         let written = self.write(&group);
-        std::mem::forget(lead);
         let mut book = self.book();
         match written {
             Ok(()) => book.settle(&group),
@@ -82,6 +85,7 @@ impl<A: AnchorSlots> SealedLedger<A> {
                 group.done.notify_all();
             }
         }
+        std::mem::forget(abandoned);
         book
     }
 
@@ -102,12 +106,12 @@ impl<A: AnchorSlots> SealedLedger<A> {
 }
 
 /// Whoever leads and does not come back: nobody may wait for it.
-struct Lead<'a, A: AnchorSlots> {
+struct Abandoned<'a, A: AnchorSlots> {
     ledger: &'a SealedLedger<A>,
     done: &'a Condvar,
 }
 
-impl<A: AnchorSlots> Drop for Lead<'_, A> {
+impl<A: AnchorSlots> Drop for Abandoned<'_, A> {
     fn drop(&mut self) {
         let mut book = self.ledger.book();
         book.led = false;
@@ -128,15 +132,17 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
                 book.check_open()?;
                 book.newest(place)
             };
-            let Some((version, pending)) = newest else { return Ok(None) };
-            let sealed = match pending {
-                Some(sealed) => sealed,
+            let Some(NewestRecord { version, element, sealed }) = newest else { return Ok(None) };
+            let (sealed, is_read) = match sealed {
+                Some(sealed) => (sealed, false),
                 None => {
                     let row = self.reader.lock().unwrap_or_else(PoisonError::into_inner).row(place)?;
                     match row {
-                        Some(row) if row.version == version => {
-                            self.book().keep(*place, version, row.sealed.clone());
-                            row.sealed
+                        Some(row)
+                            if row.version == version
+                                && self.key.element(place, version, &row.sealed) == element =>
+                        {
+                            (row.sealed, true)
                         }
                         // Between the look at the book and that at the file it may have been written anew: then the
                         // book tells of another version by now.
@@ -144,13 +150,16 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
                             expected = Some(version);
                             continue;
                         }
-                        Some(_) => return Err(damaged("of another version")),
+                        Some(_) => return Err(damaged("another one than was written")),
                         None => return Err(damaged("missing")),
                     }
                 }
             };
             let plaintext =
                 self.key.open(place, version, &sealed).map_err(|error| damaged(&error.to_string()))?;
+            if is_read {
+                self.book().keep(*place, version, sealed);
+            }
             return Ok(Some((version, plaintext)));
         }
     }
@@ -211,7 +220,7 @@ pub fn begin(sqlite: &Sqlite, key: &DataKey, first: &Batch) -> Result<Vec<u8>, L
     Ok(anchor.encode(key))
 }
 
-/// Writes the commit by which a restored store is taken, and gives its anchor. No link up to `lost` gets its number.
+/// Writes the commit by which a restored store is taken, and gives its anchor. `lost` is the link that was anchored.
 pub(in crate::shell) fn restore(
     sqlite: &Sqlite,
     key: &DataKey,

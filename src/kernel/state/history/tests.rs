@@ -54,7 +54,7 @@ fn the_name_of_inputs_is_golden() {
 #[test]
 fn an_hour_counts_as_long_as_a_second_of_it_is_within_the_period() {
     for second in [0, 1, 1_800, 3_599] {
-        let (history, _) = History::default().charge(id(1), 5, 10 * HOUR + second);
+        let history = History::default().charge(id(1), 5, 10 * HOUR + second);
         for hours in [1, 24, 168] {
             let at = |now: u64| history.spent(hours, now, None);
             let period = u64::from(hours) * HOUR;
@@ -67,9 +67,9 @@ fn an_hour_counts_as_long_as_a_second_of_it_is_within_the_period() {
 
 #[test]
 fn an_hour_in_the_future_counts() {
-    let (history, _) = History::default().charge(id(1), 5, 100 * HOUR);
+    let history = History::default().charge(id(1), 5, 100 * HOUR);
     assert_eq!(history.spent(1, 0, None), charge(5, 1));
-    let (history, _) = history.charge(id(2), 6, 0);
+    let history = history.charge(id(2), 6, 0);
     assert_eq!(history.spent(1, 0, None), charge(11, 2), "and it is kept");
 }
 
@@ -77,7 +77,7 @@ fn an_hour_in_the_future_counts() {
 fn a_week_is_kept_and_no_more() {
     let mut history = History::default();
     for hour in 0..1_000 {
-        history = history.charge(id((hour % 251) as u8), 1, hour * HOUR).0;
+        history = history.charge(id((hour % 251) as u8), 1, hour * HOUR);
         assert!(history.hours.len() <= 169 && history.inputs.len() <= 64);
     }
     assert_eq!(history.spent(168, 999 * HOUR, None), charge(169, 169));
@@ -89,39 +89,46 @@ fn a_week_is_kept_and_no_more() {
 
 #[test]
 fn a_replacement_is_charged_the_difference_only() {
-    let (history, first) = History::default().charge(id(1), 100, 0);
-    assert_eq!(first, charge(100, 1));
-    let (same, none) = history.charge(id(1), 100, 0);
-    assert_eq!((same, none), (history.clone(), charge(0, 0)));
-    let (history, less) = history.charge(id(1), 40, 0);
-    assert_eq!(less, charge(0, 0), "nothing is given back");
-    let (history, more) = history.charge(id(1), 130, HOUR);
-    assert_eq!(more, charge(30, 0));
+    let history = History::default().charge(id(1), 100, 0);
+    assert_eq!(history.spent(24, 0, None), charge(100, 1));
+    assert_eq!(history.charge(id(1), 100, 0), history, "the same again");
+    let history = history.charge(id(1), 40, 0);
+    assert_eq!(history.spent(24, 0, None), charge(100, 1), "nothing is given back");
+    let history = history.charge(id(1), 130, HOUR);
     assert_eq!(history.spent(24, HOUR, None), charge(130, 1));
-    let (history, again) = history.charge(id(1), 130, 30 * HOUR);
-    assert_eq!(again, charge(0, 0), "outside of the period, too: only one of them can confirm");
-    let (_, anew) = history.charge(id(1), 130, 169 * HOUR);
-    assert_eq!(anew, charge(130, 1), "a week after the first it is forgotten");
+}
+
+#[test]
+fn a_replacement_takes_the_charge_with_it_into_its_own_hour() {
+    // Signed once and never confirmed; a day later the coins that it spends still move once.
+    let history = History::default().charge(id(1), 100, 0);
+    assert_eq!(history.spent(24, 30 * HOUR, None), charge(0, 0));
+    let history = history.charge(id(1), 10, 30 * HOUR);
+    assert_eq!(history.spent(24, 30 * HOUR, None), charge(100, 1));
+    assert_eq!(history.spent(24, 54 * HOUR, None), charge(100, 1), "for a whole period again");
+    assert_eq!(history.spent(24, 55 * HOUR, None), charge(0, 0));
+    assert_eq!(history.spent(168, 55 * HOUR, None), charge(100, 1), "once over all of it");
 }
 
 #[test]
 fn inputs_that_are_pushed_out_are_charged_anew() {
-    let (mut history, _) = History::default().charge(id(0), 100, 0);
-    for number in 1..64 {
-        history = history.charge(id(number), 1, 0).0;
+    let mut history = History::default();
+    for number in 0..64 {
+        history = history.charge(id(number), 1, 0);
     }
-    assert_eq!(history.charge(id(0), 100, 0).1, charge(0, 0), "64 are remembered");
-    let (history, _) = history.charge(id(64), 1, 0);
-    assert_eq!(history.charge(id(0), 100, 0).1, charge(100, 1), "the first is gone");
-    assert_eq!(history.charge(id(1), 1, 0).1, charge(0, 0), "and no other");
+    let spent = |history: &History| history.spent(24, 0, None).sat;
+    assert_eq!(spent(&history.charge(id(0), 1, 0)), 64, "64 are remembered");
+    let history = history.charge(id(64), 1, 0);
+    assert_eq!(spent(&history.charge(id(1), 1, 0)), 65, "one goes");
+    assert_eq!(spent(&history.charge(id(0), 1, 0)), 66, "that of the oldest charge");
 }
 
 #[test]
 fn nothing_wraps() {
-    let (history, _) = History::default().charge(id(1), u64::MAX, u64::MAX);
-    let (history, _) = history.charge(id(2), u64::MAX, u64::MAX);
+    let history = History::default().charge(id(1), u64::MAX, u64::MAX);
+    let history = history.charge(id(2), u64::MAX, u64::MAX);
     assert_eq!(history.spent(u32::MAX, u64::MAX, None), charge(u64::MAX, 2));
-    let (history, _) = history.charge(id(3), 1, 0);
+    let history = history.charge(id(3), 1, 0);
     assert_eq!(history.spent(1, 0, Some(u64::MAX)), charge(u64::MAX, u32::MAX));
     assert_eq!(history.spent(0, 0, None), charge(u64::MAX, 3));
 }
@@ -144,25 +151,25 @@ proptest! {
         start in 0u64..HOUR,
     ) {
         let (mut history, mut now) = (History::default(), 500 * HOUR + start);
-        // Every charge that was allowed, with its time; and the most that each set of inputs took out.
-        let mut allowed: Vec<(u64, Charge)> = Vec::new();
-        let mut most: HashMap<u8, u64> = HashMap::new();
+        // What was allowed: when, of which inputs, how much.
+        let mut signed: Vec<(u64, u8, u64)> = Vec::new();
         for (inputs, leaves, pause) in asked {
             now += pause;
-            let (after, charge) = history.charge(id(inputs), leaves, now);
-            let spent = history.spent(hours, now, None);
-            let sat = spent.sat.saturating_add(charge.sat);
-            if sat <= max && spent.transactions + charge.transactions <= number {
+            let after = history.charge(id(inputs), leaves, now);
+            let spent = after.spent(hours, now, None);
+            if spent.sat <= max && spent.transactions <= number {
                 history = after;
-                allowed.push((now, charge));
-                let known = most.entry(inputs).or_default();
-                *known = leaves.max(*known);
+                // Of each set of inputs the most that one took out, at the time of the last.
+                let before = signed.iter().position(|(_, of, _)| *of == inputs).map(|at| signed.remove(at));
+                let is_forgotten = |at: u64| now / HOUR - at / HOUR > 168;
+                let known = before.filter(|(at, ..)| !is_forgotten(*at)).map_or(0, |(.., most)| most);
+                signed.push((now, inputs, leaves.max(known)));
             }
             let period = u64::from(hours) * HOUR;
             let within = |slack: u64| {
                 let counts = |at: &u64| *at + period + slack > now;
-                allowed.iter().filter(|(at, _)| counts(at)).fold((0, 0), |sum: (u64, u32), (_, charge)| {
-                    (sum.0 + charge.sat, sum.1 + charge.transactions)
+                signed.iter().filter(|(at, ..)| counts(at)).fold((0, 0), |sum: (u64, u32), (.., most)| {
+                    (sum.0 + most, sum.1 + 1)
                 })
             };
             let (sat, transactions) = within(0);
@@ -184,8 +191,8 @@ proptest! {
         let mut most: HashMap<u8, u64> = HashMap::new();
         for (inputs, leaves, pause) in asked {
             now += pause;
-            let (after, charge) = history.charge(id(inputs), leaves, now);
-            if history.spent(24, now, None).sat + charge.sat <= max {
+            let after = history.charge(id(inputs), leaves, now);
+            if after.spent(24, now, None).sat <= max {
                 history = after;
                 let known = most.entry(inputs).or_default();
                 *known = leaves.max(*known);
