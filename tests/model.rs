@@ -14,7 +14,7 @@
 //! | `Ask` | `Engine::charge` in `gate.rs` with `state::charge`: decide by the newest records, pending ones too, and queue |
 //! | `Compare` | `Receipt<Charged>` is there: `otp::verify`, then `policy.judge` and `state::consume` or its refusal |
 //! | `Enqueue` | `Ledger::commit`: compare and set on the record's version; `LedgerError::Conflict` decides anew |
-//! | `Lead` | a caller finds no leader in `shell/ledger.rs` and writes up to `BATCH` entries in one transaction |
+//! | `Lead` | a caller finds no leader in `shell/ledger` and writes up to `BATCH` entries in one transaction |
 //! | `Advance` | the sync of `shell/sqlite.rs`, then `AnchorSlots::replace`: create the new anchor, destroy the others |
 //! | `Fail` | one of these fails: the store is closed, and nobody in the queue gets anything but an error |
 //! | `Answer` | `Receipt<Consumed>` is there: `signer::sign`, and the signature leaves |

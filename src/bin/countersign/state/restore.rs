@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::Args;
 use countersign::kernel::anchor::StateError;
 use countersign::kernel::utc::to_iso;
+use countersign::ports::Clock;
 use countersign::shell::clock::SystemClock;
 use countersign::shell::inspection::{self, Restoration, RestoreError, Unanchored};
 use serde_json::{Value, json};
@@ -43,7 +44,8 @@ impl Restore {
             ));
         };
         // Before anything is asked. On standard error: the answer on standard output is about what was done.
-        eprint!("{}", findings(unanchored.found(), &unanchored.restoration()));
+        let now = SystemClock.read().wall;
+        eprint!("{}", findings(unanchored.found(), &unanchored.restoration(), now));
         let pin = SO_PIN.obtain(self.pin.so_pin_file.as_deref(), Ask::OnStdin)?;
         if !unanchored.is_officer(pin.as_bytes()) {
             return Err(refused(RestoreError::Pin));
@@ -62,7 +64,7 @@ fn take(unanchored: Unanchored<'_>, pin: &[u8]) -> Result<Restoration, CommandEr
     unanchored.take(pin, &SystemClock).map_err(refused)
 }
 
-fn findings(found: &StateError, restoration: &Restoration) -> String {
+fn findings(found: &StateError, restoration: &Restoration, now: u64) -> String {
     let Restoration { store, time, anchor, epoch } = *restoration;
     let lines = details(&[
         ("found", found.to_string()),
@@ -70,6 +72,7 @@ fn findings(found: &StateError, restoration: &Restoration) -> String {
         ("anchor", anchor.map_or("none of this store".to_owned(), |link| format!("link {link}"))),
         ("lost", lost_text(found, restoration)),
         ("restored so far", times(epoch)),
+        ("clock", format!("{}: if that is not the time, set it right first", to_iso(now))),
     ]);
     format!(
         "{lines}
@@ -163,11 +166,12 @@ mod tests {
 
     #[test]
     fn what_was_found_and_what_taking_means_is_shown() {
-        let shown = findings(&StateError::Older { store: 12, anchor: 15 }, &OLDER);
+        let shown = findings(&StateError::Older { store: 12, anchor: 15 }, &OLDER, 1_735_700_000);
         for words in [
             "an old copy was put back",
             "newest link 12, 2025-01-01T00:00:00Z",
             "link 15",
+            "2025-01-01T02:53:20Z: if that is not the time",
             "3 links",
             "never",
             "is lost",
@@ -182,11 +186,11 @@ mod tests {
     #[test]
     fn what_cannot_be_known_is_not_said() {
         let ahead = Restoration { anchor: Some(9), ..OLDER };
-        assert!(findings(&StateError::Ahead { store: 12, anchor: 9 }, &ahead).contains("no link that"));
+        assert!(findings(&StateError::Ahead { store: 12, anchor: 9 }, &ahead, 0).contains("no link that"));
         let forked = Restoration { anchor: Some(12), ..OLDER };
-        assert!(findings(&StateError::Forked(12), &forked).contains("unknown"));
+        assert!(findings(&StateError::Forked(12), &forked, 0).contains("unknown"));
         let none = Restoration { anchor: None, epoch: 2, ..OLDER };
-        let shown = findings(&StateError::AnchorMissing, &none);
+        let shown = findings(&StateError::AnchorMissing, &none, 0);
         assert!(shown.contains("none of this store") && shown.contains("2 times"), "{shown}");
         assert_eq!(to_json(&none)["restored"]["lost"], Value::Null);
         assert_eq!(to_json(&OLDER)["restored"]["lost"], 3);
