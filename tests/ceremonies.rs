@@ -166,8 +166,8 @@ fn state_rollback_a_restored_store_is_taken_by_the_security_officer_alone() {
         }
 
         // It opens, and no code that may have been used is accepted: not the one that was, nor any other live one.
-        assert_eq!(scene.signing(&[], &lost_code), "CKR_PIN_INCORRECT");
-        assert_eq!(scene.signing(&[], &scene.alice.code_away(0)), "CKR_PIN_INCORRECT");
+        assert_eq!(scene.signing(&[], &lost_code), "CKR_PIN_LOCKED");
+        assert_eq!(scene.signing(&[], &scene.alice.code_away(0)), "CKR_PIN_LOCKED");
         let names = scene.cli.does(&["user", "list"]);
         assert_eq!(names["users"].as_array().map(Vec::len), Some(1), "{names}");
         let again = scene.restore(&["--yes"], boundary::SO_PIN, "");

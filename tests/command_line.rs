@@ -151,7 +151,7 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
         }
 
         // What else decides, and is not in a PSBT, is said, too.
-        let rules = ["--time-window", "00:00-24:00", "--max-period", "1", "--period-hours", "48"];
+        let rules = ["--time-window", "00:00-24:00", "--max-period-sat", "1", "--period-hours", "48"];
         cli.does(&[&["wallet", "set", "vault"], &LIMITS[..], &rules].concat());
         let shown = cli.show("vault", "v0");
         assert_eq!(shown["refused"], Value::Null);

@@ -474,3 +474,33 @@ fn a_batch_may_write_a_place_twice() {
     let read = ledger.read(&place(0)).expect("it is read").expect("it is there");
     assert_eq!((read.0, &read.1[..]), (2, &b"4"[..]));
 }
+
+/// While a batch is written, more callers come than a batch holds: what they wrote opens as several.
+#[test]
+fn many_callers_at_once_are_written_in_batches_that_open() {
+    const CALLERS: u64 = 200;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+    begin(&path, &slots);
+    let ledger = open(&path, &slots).expect("it opens");
+    let barrier = Barrier::new(CALLERS as usize);
+    std::thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let (ledger, barrier) = (&ledger, &barrier);
+            scope.spawn(move || {
+                let mut id = [9; 16];
+                id[..8].copy_from_slice(&caller.to_le_bytes());
+                let content = Content::Put(Zeroizing::new(vec![1; 200]));
+                let place = RecordKey { kind: Kind::User, id };
+                barrier.wait();
+                ledger.commit(&batch(vec![Write { place, expected: None, content }], 5)).expect("committed");
+            });
+        }
+    });
+    drop(ledger);
+    let anchors = slots.0.lock().expect("not poisoned").past.len() as u64;
+    println!("{CALLERS} callers in {} batches", anchors - 1);
+    let ledger = open(&path, &slots).expect("it opens");
+    assert_eq!(ledger.places(Kind::User).expect("it is open").len() as u64, CALLERS);
+    assert!(anchors > CALLERS / 64, "a batch has 64 links at the most");
+}

@@ -188,14 +188,14 @@ mod tests {
         assert!(usage_error(&format!("{create} --unlimited --max-fee-percent 1")));
         assert!(!usage_error(&format!("{create} --unlimited")));
         assert!(!usage_error(&format!("{create} --policy p.toml")));
-        assert!(usage_error(&format!("{create} --max-period 1")));
-        assert!(!usage_error(&format!("{create} --max-period 1 --max-fee-sat 1")));
+        assert!(usage_error(&format!("{create} --max-period-sat 1")));
+        assert!(!usage_error(&format!("{create} --max-period-sat 1 --max-fee-sat 1")));
         let limits = format!("{create} --max-transaction-sat 1 --max-fee-sat 1");
-        assert!(!usage_error(&format!("{limits} --max-period 1 --period-hours 168")));
+        assert!(!usage_error(&format!("{limits} --max-period-sat 1 --period-hours 168")));
         assert!(usage_error(&format!("{limits} --period-hours 24")), "of what?");
         assert!(!usage_error(&format!("{limits} --period-hours 24 --max-period-transactions 2")));
-        assert!(usage_error(&format!("{limits} --max-period 1 --period-hours 169")));
-        assert!(usage_error(&format!("{limits} --max-period 1 --unlimited")));
+        assert!(usage_error(&format!("{limits} --max-period-sat 1 --period-hours 169")));
+        assert!(usage_error(&format!("{limits} --max-period-sat 1 --unlimited")));
         assert!(usage_error(&format!("{create} --max-period-transactions 2 --unlimited")));
         assert!(usage_error(&format!("{create} --max-period-transactions 2 --max-fee-sat 1")));
         let others = [
@@ -203,7 +203,7 @@ mod tests {
             "--deny a",
             "--time-window 08:00-09:00",
             "--required-approvals 2",
-            "--required-approvals 2 --approvals-from 5",
+            "--required-approvals 2 --approvals-from-sat 5",
         ];
         for rule in others {
             assert!(usage_error(&format!("{create} {rule}")), "{rule}");
@@ -211,7 +211,7 @@ mod tests {
             assert!(!usage_error(&format!("{create} --unlimited {rule}")), "{rule}");
             assert!(!usage_error(&format!("{limits} {rule}")), "{rule}");
         }
-        assert!(usage_error(&format!("{create} --unlimited --approvals-from 5")));
+        assert!(usage_error(&format!("{create} --unlimited --approvals-from-sat 5")));
         assert!(usage_error(&format!("{create} --unlimited --required-approvals 17")));
         assert!(!usage_error(&format!(
             "{create} --max-transaction-sat 1 --max-fee-sat 1 --max-fee-percent 3"
@@ -241,7 +241,7 @@ mod tests {
         assert!(usage_error("countersign wallet set w"));
         assert!(!usage_error("countersign wallet set w --user alice --user bob"));
         assert!(!usage_error("countersign wallet set w --unlimited"));
-        assert!(!usage_error("countersign wallet set w --max-period 5 --max-fee-sat 5"));
+        assert!(!usage_error("countersign wallet set w --max-period-sat 5 --max-fee-sat 5"));
         assert!(usage_error("countersign wallet set w --allow a"));
         assert!(usage_error("countersign wallet set w --user alice --deny a"));
         assert!(!usage_error("countersign wallet set w --user alice --policy p.toml"));

@@ -78,6 +78,12 @@ impl CodeState {
         self.last_step.max(floor)
     }
 
+    /// Whether no code can be right yet since the store was restored.
+    pub(super) fn is_barred(&self, restored: Option<u64>, period: u64, now: u64) -> bool {
+        let floor = CodeState::default().last_step(restored, period);
+        floor.is_some_and(|floor| now / period + DRIFT_STEPS <= floor)
+    }
+
     /// The step that was spent on this very digest, while it may be tried again.
     pub(super) fn repeatable(&self, digest: &Digest, now: u64) -> Option<u64> {
         self.signed.as_ref().filter(|signed| signed.may_be_repeated(digest, now)).and(self.last_step)

@@ -81,6 +81,10 @@ pub fn charge(
         let again = writes.iter().any(|write| write.place == place);
         let user = match subject {
             Subject::User(user) => {
+                // What cannot be right is not tried, and costs nobody anything.
+                if user.value.codes.is_barred(epoch.restored(), user.value.otp.period(), now) {
+                    return Err(Locked);
+                }
                 let codes = user.value.codes.charge(now)?;
                 let eligible = !again && (user.value.confirmed || digest.is_none());
                 let last_step = codes.last_step(epoch.restored(), user.value.otp.period());

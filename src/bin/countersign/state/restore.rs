@@ -140,7 +140,7 @@ fn refused(error: RestoreError) -> CommandError {
 
 fn done(taken: &Restoration) -> String {
     format!(
-        "The store of link {}, {}, is taken; restored {}.\nNo code is accepted for two windows from now.\n",
+        "The store of link {}, {}, is taken; restored {}.\nNo code is looked at for two windows from now.\n",
         taken.store,
         to_iso(taken.time),
         times(taken.epoch.saturating_add(1))

@@ -18,13 +18,13 @@ const OTHERS: [&str; 2] = ["policy", "unlimited"];
 
 /// What says that a policy is meant: one of these is in each, and the verb's group `limits` has them. The other rules
 /// stand beside one.
-pub(super) const BASES: [&str; 4] = ["policy", "max_transaction_sat", "max_period", "unlimited"];
+pub(super) const BASES: [&str; 4] = ["policy", "max_transaction_sat", "max_period_sat", "unlimited"];
 
 /// The policy. Which of them go together is said by the verb's group `limits`.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Policy (one of --policy, the limits, or --unlimited)")]
-#[command(group = ArgGroup::new("amounts").args(["max_transaction_sat", "max_period"]).multiple(true))]
-#[command(group = ArgGroup::new("period").args(["max_period", "max_period_transactions"]).multiple(true))]
+#[command(group = ArgGroup::new("amounts").args(["max_transaction_sat", "max_period_sat"]).multiple(true))]
+#[command(group = ArgGroup::new("period").args(["max_period_sat", "max_period_transactions"]).multiple(true))]
 pub(super) struct PolicyOptions {
     /// Take the policy, a TOML document, from this file
     #[arg(long, value_name = "FILE")]
@@ -34,7 +34,7 @@ pub(super) struct PolicyOptions {
     max_transaction_sat: Option<u64>,
     /// Most that all transactions of a period may take out of the wallet, in satoshi, fees included
     #[arg(long, value_name = "N", requires = "max_fee_sat", conflicts_with_all = OTHERS)]
-    max_period: Option<u64>,
+    max_period_sat: Option<u64>,
     /// Most transactions of a period
     #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
     max_period_transactions: Option<u32>,
@@ -69,7 +69,7 @@ pub(super) struct PolicyOptions {
     required_approvals: Option<u8>,
     /// Below so many satoshi that leave the wallet, one user's code is enough
     #[arg(long, value_name = "N", requires = "required_approvals", conflicts_with = "policy")]
-    approvals_from: Option<u64>,
+    approvals_from_sat: Option<u64>,
     /// Sign only beside a valid signature of this cosigner: its master fingerprint, eight hex digits
     #[arg(long, value_name = "FINGERPRINT", requires = "limits", conflicts_with = "policy")]
     require_cosigner: Option<String>,
@@ -100,7 +100,7 @@ impl PolicyOptions {
         });
         let numbers = [
             ("required_approvals", self.required_approvals.map(u64::from)),
-            ("approvals_from_sat", self.approvals_from),
+            ("approvals_from_sat", self.approvals_from_sat),
         ];
         let cosigner = self.require_cosigner.as_deref();
         let cosigner = cosigner.map(|cosigner| format!("require_cosigner = {}\n", Value::from(cosigner)));
@@ -110,7 +110,7 @@ impl PolicyOptions {
     fn limits(&self) -> String {
         let limits = [
             ("max_transaction_sat", self.max_transaction_sat),
-            ("max_period_sat", self.max_period),
+            ("max_period_sat", self.max_period_sat),
             ("max_period_transactions", self.max_period_transactions.map(u64::from)),
             ("period_hours", self.period_hours.map(u64::from)),
             ("max_fee_sat", self.max_fee_sat),
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn the_other_rules_stand_beside_limits_and_texts_are_quoted() {
         let options = PolicyOptions {
-            max_period: Some(7),
+            max_period_sat: Some(7),
             max_period_transactions: Some(8),
             period_hours: Some(9),
             max_fee_sat: Some(5),
@@ -187,7 +187,7 @@ mod tests {
             denylist: vec!["script:52".into()],
             time_windows: vec!["Mon-Fri 08:00-18:00".into()],
             required_approvals: Some(2),
-            approvals_from: Some(1_000),
+            approvals_from_sat: Some(1_000),
             require_cosigner: Some("f5acc2fd".into()),
             ..PolicyOptions::default()
         };
