@@ -45,7 +45,7 @@ pub trait Ledger: Send + Sync {
     /// The newest time of any record, Unix seconds.
     fn high_water(&self) -> u64;
 
-    /// The tries of the last hour that were charged and not right, as the audit chain tells.
+    /// The tries of the hour before it was opened that were charged and not right, as the audit chain told.
     fn failures(&self) -> Failures;
 }
 

@@ -543,46 +543,6 @@ fn an_attacker_with_the_disk() {
 
 // crash
 
-/// What a kill left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Left {
-    /// Nothing happened.
-    Untouched,
-    /// The try is charged, the code not spent.
-    Charged,
-    /// The code is spent.
-    Spent,
-}
-
-#[test]
-fn crash_killed_at_any_write_of_a_right_code_it_is_accepted_once_and_its_charge_stays() {
-    in_story(this_test!(), |boundary| {
-        boundary.note("code", &authenticator(boundary, "alice").code_away(1));
-        let mut seen = Vec::new();
-        kill_at_every_write(boundary, |call, number| {
-            let after = boundary.run("sign");
-            let (charged, first) = (after.value("failures"), after.value("first"));
-            let (ok, wrong) = (format!("{CKR_OK:#x}"), format!("{CKR_PIN_INCORRECT:#x}"));
-            let left = match (charged, first) {
-                ("0", rv) if rv == ok => Left::Untouched,
-                ("1", rv) if rv == ok => Left::Charged,
-                ("0", rv) if rv == wrong => Left::Spent,
-                other => panic!("killed at {call} {number}: {other:?}"),
-            };
-            assert_ne!(after.value("second"), ok, "killed at {call} {number}: accepted twice");
-            seen.push((call.to_owned(), left));
-            left == Left::Spent
-        });
-        // Later kills never leave less behind, and a kill between charge and commit was among them.
-        for pair in seen.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
-            assert!(pair[0].1 <= pair[1].1, "{seen:?}");
-        }
-        for left in [Left::Untouched, Left::Charged, Left::Spent] {
-            assert!(seen.iter().any(|(_, seen)| *seen == left), "never {left:?}: {seen:?}");
-        }
-    });
-}
-
 #[test]
 fn crash_killed_at_any_write_of_a_wrong_code_no_try_is_given_back() {
     in_story(this_test!(), |boundary| {

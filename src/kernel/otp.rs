@@ -138,11 +138,6 @@ impl Matched {
         self.steps.iter().map(|step| step.user.as_str())
     }
 
-    /// Whether they are codes that were spent on this transaction before.
-    pub fn repeats(&self) -> bool {
-        self.steps.iter().all(|step| step.repeats)
-    }
-
     pub(in crate::kernel) fn steps(&self) -> &[MatchedStep] {
         &self.steps
     }

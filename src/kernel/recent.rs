@@ -34,12 +34,6 @@ impl<K: Copy + Eq + Hash, V: Clone> Recent<K, V> {
         self.newer.insert(key, value);
     }
 
-    /// Drops a value.
-    pub fn remove(&mut self, key: &K) {
-        self.newer.remove(key);
-        self.older.remove(key);
-    }
-
     /// Drops all.
     pub fn clear(&mut self) {
         self.newer.clear();
@@ -64,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_was_put_anew_or_removed_never_comes_back_from_before() {
+    fn a_value_that_was_put_anew_never_comes_back_from_before() {
         let mut recent = Recent::new(4);
         recent.put(1, "old");
         recent.put(2, "");
@@ -73,10 +67,7 @@ mod tests {
         assert_eq!(recent.get(&1), Some("new"));
         recent.put(4, "");
         assert_eq!(recent.get(&1), Some("new"));
-        recent.remove(&1);
-        recent.put(5, "");
-        assert_eq!(recent.get(&1), None);
         recent.clear();
-        assert_eq!(recent.get(&5), None);
+        assert_eq!(recent.get(&1), None);
     }
 }

@@ -49,6 +49,7 @@ pub struct CheckedPsbt {
     prevouts: Vec<TxOut>,
     wallet: String,
     script_id: [u8; 32],
+    digest: Digest,
     ours: Vec<OurInput>,
     change: Vec<(usize, Location)>,
     leaves: u64,
@@ -106,6 +107,7 @@ impl CheckedPsbt {
         Ok(CheckedPsbt {
             wallet: wallet.label().into(),
             script_id: *wallet.id(),
+            digest: digest(wallet.id(), &transaction, &prevouts),
             leaves: leaves.ok_or_else(|| refuse(Rule::AmountRange, "more comes back than goes in"))?,
             paid_to_others: paid_out - back,
             fee: paid_in - paid_out,
@@ -175,15 +177,7 @@ impl CheckedPsbt {
     /// Names what a signature of this wallet for this transaction means: the transaction, and every output that it spends,
     /// whose amount and script not every signature hash covers.
     pub fn digest(&self) -> Digest {
-        let mut hash = sha256::Hash::engine();
-        hash.input(b"countersign/transaction/v1\0");
-        hash.input(&self.script_id);
-        // Each encodes itself with its lengths.
-        self.transaction.consensus_encode(&mut hash).expect("a hash takes whatever is written");
-        for prevout in &self.prevouts {
-            prevout.consensus_encode(&mut hash).expect("a hash takes whatever is written");
-        }
-        sha256::Hash::from_engine(hash).to_byte_array()
+        self.digest
     }
 
     pub(in crate::kernel) fn into_parts(self) -> Parts {
@@ -194,6 +188,18 @@ impl CheckedPsbt {
 
 /// SHA-256 over a transaction of a wallet and the outputs that it spends.
 pub type Digest = [u8; 32];
+
+fn digest(script_id: &[u8; 32], transaction: &Transaction, prevouts: &[TxOut]) -> Digest {
+    let mut hash = sha256::Hash::engine();
+    hash.input(b"countersign/transaction/v1\0");
+    hash.input(script_id);
+    // Each encodes itself with its lengths.
+    transaction.consensus_encode(&mut hash).expect("a hash takes whatever is written");
+    for prevout in prevouts {
+        prevout.consensus_encode(&mut hash).expect("a hash takes whatever is written");
+    }
+    sha256::Hash::from_engine(hash).to_byte_array()
+}
 
 /// The transaction that a PSBT is about, unchecked: for a display that also shows what would be refused.
 pub fn transaction_of(bytes: &[u8]) -> Result<Transaction, PsbtError> {

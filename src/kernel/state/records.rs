@@ -176,7 +176,6 @@ impl Stored for ClockRecord {}
 impl Stored for NobodyRecord {}
 impl Stored for WalletRecord {
     const FORMAT: u8 = 2;
-    // A policy of 32 KiB, and a wallet of twenty keys, of which each may stand in its descriptor several times.
 
     fn decode(bytes: &[u8]) -> Option<WalletRecord> {
         match bytes.split_first()? {

@@ -146,7 +146,6 @@ impl Book {
 
         let (anchor, head) = (Anchor::of(&link), link.head());
         self.newest = Newest { sequence, head, set, time: time.max(batch.time) };
-        self.failures.replay(batch.time, &batch.event);
         for (place, element) in elements {
             match element {
                 Some(element) => self.index.insert(place, (sequence, element)),
