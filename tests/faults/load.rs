@@ -66,22 +66,25 @@ impl Line {
     fn write(&self, mut log: &File) {
         let Line { user, step, transaction, rv } = self;
         let rv = rv.map_or_else(|| "-".into(), |rv| rv.to_string());
-        log.write_all(format!("{user} {step} {transaction} {rv}\n").as_bytes()).expect("the folder is ours");
+        log.write_all(format!("\n{user} {step} {transaction} {rv} .").as_bytes())
+            .expect("the folder is ours");
     }
 
     fn all(boundary: &Boundary) -> Vec<Line> {
         let parse = |line: &str| {
             let fields: Vec<&str> = line.split(' ').collect();
-            let [user, step, transaction, rv] = fields[..] else { panic!("{line:?} is cut off") };
+            // A kill can cut a line off where the file's next page begins: then its try was not begun, or its answer is not
+            // known. A whole one ends with a full stop.
+            let [user, step, transaction, rv, "."] = fields[..] else { return None };
             let number = |field: &str| field.parse::<u64>().expect("a number");
-            Line {
+            Some(Line {
                 user: number(user) as usize,
                 step: number(step),
                 transaction: number(transaction),
                 rv: (rv != "-").then(|| number(rv)),
-            }
+            })
         };
-        boundary.noted("log").lines().map(parse).collect()
+        boundary.noted("log").lines().filter_map(parse).collect()
     }
 }
 
