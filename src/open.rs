@@ -6,14 +6,14 @@ use crate::engine::{Engine, EngineError};
 use crate::ports::{BackingError, LedgerError};
 use crate::shell::backing::Backing;
 use crate::shell::clock::SystemClock;
-use crate::shell::config::{Config, ConfigError, LogConfig};
+use crate::shell::config::{Config, ConfigError, EngineConfig, LogConfig};
 use crate::shell::log;
 use crate::shell::random::MixedRandom;
 use crate::shell::vault::SqliteVault;
 
 /// Opens the engine that the configuration of this process describes, and starts its log.
 pub fn open() -> Result<Engine, OpenError> {
-    let config = Config::locate().and_then(|path| Config::load(&path));
+    let config = Config::locate().and_then(|path| EngineConfig::load(&path));
     // What is wrong with the configuration is to be read somewhere: without one, on standard error.
     let configured = config.as_ref().map_or(&LogConfig::default(), |config| &config.log).clone();
     if let Err(error) = log::start(&configured) {

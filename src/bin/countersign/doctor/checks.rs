@@ -6,7 +6,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use countersign::shell::config::{Config, PinSource};
+use countersign::shell::config::{Config, EngineConfig, PinSource};
 use countersign::shell::inspection;
 
 use super::clock;
@@ -86,7 +86,7 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     (checks, facts)
 }
 
-fn configuration(checks: &mut Vec<Check>) -> Option<Config> {
+fn configuration(checks: &mut Vec<Check>) -> Option<EngineConfig> {
     let subject = "configuration";
     let next = "write it, or name another file with --config or COUNTERSIGN_CONF";
     let path = match Config::locate() {
@@ -96,7 +96,7 @@ fn configuration(checks: &mut Vec<Check>) -> Option<Config> {
             return None;
         }
     };
-    match Config::load(&path) {
+    match EngineConfig::load(&path) {
         Ok(config) => {
             checks.push(not_writable_by_others(subject, &path));
             Some(config)
@@ -164,7 +164,7 @@ fn store(path: &Path) -> Vec<Check> {
 
 /// What keeps the module closed, found as it does: the store and its anchor, read and left as they are. The module did not
 /// initialise, and holds nothing of them any more.
-fn reason(config: Config) -> Option<Check> {
+fn reason(config: EngineConfig) -> Option<Check> {
     let found = Inside::of(config)
         .and_then(|inside| inspection::check(&inside.store, &inside.backing).map_err(explain));
     found.err().map(|error| failed("reason", error))
