@@ -32,4 +32,5 @@ pub mod kernel;
 pub mod open;
 pub mod pkcs11;
 pub mod ports;
+pub mod remote;
 pub mod shell;
