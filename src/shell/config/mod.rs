@@ -101,7 +101,7 @@ const MOST_FAILURES_PER_HOUR: u32 = 1_000_000;
 #[derive(Debug)]
 pub enum Config {
     /// The engine, with its store and its backing token.
-    Engine(EngineConfig),
+    Engine(Box<EngineConfig>),
     /// A client of the boundary, where the engine is.
     Connect(ConnectConfig),
 }
@@ -241,13 +241,13 @@ impl Config {
         let log = file.log.map(|log| LogConfig { level: log.level, file: log.file }).unwrap_or_default();
         let Some(connect) = file.connect else {
             let limits = file.limits.map_or(Ok(LimitsConfig::default()), |limits| limits.parse(&wrong))?;
-            return Ok(Config::Engine(EngineConfig {
+            return Ok(Config::Engine(Box::new(EngineConfig {
                 backing: file.backing.ok_or_else(|| wrong("backing", MISSING))?.parse(&wrong)?,
                 store: file.store.ok_or_else(|| wrong("store", MISSING))?.parse(&wrong)?,
                 limits,
                 serve: file.serve.map(|serve| serve.parse(&wrong)).transpose()?,
                 log,
-            }));
+            })));
         };
         for (table, is_there) in [
             ("backing", file.backing.is_some()),
@@ -272,7 +272,7 @@ impl EngineConfig {
     /// Reads and checks the file at `path`, which must be the engine's.
     pub fn load(path: &Path) -> Result<EngineConfig, ConfigError> {
         match Config::load(path)? {
-            Config::Engine(config) => Ok(config),
+            Config::Engine(config) => Ok(*config),
             Config::Connect(_) => Err(ConfigError::Wrong {
                 file: path.into(),
                 key: "connect".into(),
@@ -510,7 +510,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<EngineConfig, ConfigError> {
         match Config::parse(text, Path::new("/c.toml"))? {
-            Config::Engine(config) => Ok(config),
+            Config::Engine(config) => Ok(*config),
             Config::Connect(_) => panic!("this is the engine's"),
         }
     }
