@@ -20,8 +20,10 @@
 //!   this process's memory reads the module's.
 
 pub mod budget;
+pub mod client;
 pub mod frame;
 pub mod hello;
+pub mod interface;
 pub mod stream;
 pub mod tls;
 mod wire;
