@@ -16,6 +16,12 @@
 //! [log]                                       # may be left out
 //! level = "warn"                              # off, error, warn, info
 //! file = "/var/log/countersign.log"           # standard error if left out
+//!
+//! [plugin]                                    # for the program that loads the module: see the module `plugin`
+//! library = "/usr/lib/countersign/libcountersign.so"
+//! officers = ["RWQ…", "RWT…", "RWS…"]         # minisign public keys, 1 to 16
+//! threshold = 2                               # as many of them must have signed
+//! floor_file = "/var/lib/countersign/plugin.floor"
 //! ```
 //!
 //! It is looked for at `$COUNTERSIGN_CONF`, else at `countersign/countersign.toml` in the user's configuration folder,
@@ -29,6 +35,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::engine::DEFAULT_FAILURES_PER_HOUR;
+use crate::plugin::config::{PluginConfig, PluginTable};
 
 /// The variable that names the file.
 pub const CONF_VARIABLE: &str = "COUNTERSIGN_CONF";
@@ -49,6 +56,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The log.
     pub log: LogConfig,
+    /// The signed library, for who loads it.
+    pub plugin: Option<PluginConfig>,
 }
 
 /// Which backing token, and how to log in to it.
@@ -183,11 +192,14 @@ impl Config {
         if !(LEAST_FAILURES_PER_HOUR..=MOST_FAILURES_PER_HOUR).contains(&limits.failures_per_hour) {
             return Err(wrong("limits.failures_per_hour", "a number from 16 to 1000000 is needed"));
         }
+        let plugin = file.plugin.map(PluginTable::check).transpose();
+        let plugin = plugin.map_err(|(key, problem)| wrong(key, &problem))?;
         Ok(Config {
             backing: BackingConfig { module: backing.module, token: backing.token, pin },
             store: StoreConfig { path: store.path },
             limits,
             log: file.log.map(|log| LogConfig { level: log.level, file: log.file }).unwrap_or_default(),
+            plugin,
         })
     }
 }
@@ -286,6 +298,7 @@ struct File {
     limits: Option<LimitsTable>,
     log: Option<LogTable>,
     connect: Option<toml::Value>,
+    plugin: Option<PluginTable>,
 }
 
 #[derive(Deserialize)]
@@ -382,6 +395,40 @@ mod tests {
         }
         let error = parse("[store]\npath = \"/s\"").expect_err("no backing").to_string();
         assert!(error.contains("key backing"), "{error}");
+    }
+
+    #[test]
+    fn the_signed_plugin_has_a_table_whose_mistakes_name_their_key() {
+        const OFFICER: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let good = format!(
+            "{GOOD}\n[plugin]\nlibrary = \"/l.so\"\nofficers = [\"{OFFICER}\"]\nthreshold = 1\nfloor_file = \"/f\"\n"
+        );
+        let plugin = parse(&good).expect("complete").plugin.expect("it is there");
+        assert_eq!((plugin.library, plugin.floor_file), ("/l.so".into(), "/f".into()));
+        assert_eq!((plugin.officers.keys()[0].line(), plugin.officers.threshold()), (OFFICER, 1));
+        assert!(parse(GOOD).expect("complete").plugin.is_none());
+        for (from, to, expected) in [
+            ("\"/l.so\"", "\"l.so\"", "key plugin.library: an absolute path"),
+            ("\"/l.so\"", "\"/\"", "key plugin.library"),
+            ("\"/f\"", "\"f\"", "key plugin.floor_file: an absolute path"),
+            ("\"RW", "\"RWx", "key plugin.officers: entry 1 is no public key"),
+            (
+                "[\"RW",
+                &format!("[\"{OFFICER}\", \"RW"),
+                "key plugin.officers: entry 2 is the same key as entry 1",
+            ),
+            (&format!("[\"{OFFICER}\"]"), "[]", "key plugin.officers: 1 to 16"),
+            ("threshold = 1", "threshold = 2", "key plugin.threshold: a number from 1 to 1"),
+            ("threshold = 1", "threshold = 0", "key plugin.threshold"),
+            ("threshold = 1", "threshold = -1", "key plugin.threshold"),
+            ("threshold = 1", "", "missing field `threshold`"),
+            ("threshold = 1", "threshold = \"1\"", "invalid type"),
+            ("threshold = 1", "threshold = 1\nunsigned = true", "unknown field `unsigned`"),
+        ] {
+            assert!(good.contains(from), "{from}");
+            let error = parse(&good.replacen(from, to, 1)).expect_err(to).to_string();
+            assert!(error.contains(expected) && error.contains("/c.toml"), "{to}: {error}");
+        }
     }
 
     #[test]
