@@ -19,7 +19,7 @@ main() {
     heading "Preparing: packages, clients in Python and JavaScript, cargo-deny, cargo-fuzz"
     need_rust
     need_components
-    need_packages softhsm2 opensc oathtool binutils strace faketime
+    need_packages softhsm2 opensc oathtool binutils strace faketime minisign
     need_venv
     need_makers
     need_cargo_deny

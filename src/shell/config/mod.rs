@@ -16,6 +16,12 @@
 //! [log]                                       # may be left out
 //! level = "warn"                              # off, error, warn, info
 //! file = "/var/log/countersign.log"           # standard error if left out
+//!
+//! [plugin]                                    # for the program that loads the module: see the module `plugin`
+//! library = "/usr/lib/countersign/libcountersign.so"
+//! officers = ["RWQ…", "RWT…", "RWS…"]         # minisign public keys, 1 to 16
+//! threshold = 2                               # as many of them must have signed
+//! floor_file = "/var/lib/countersign/plugin.floor"
 //! ```
 //!
 //! Inside the boundary, `[serve]` says whom `countersign serve` lets in ([`ServeConfig`]); outside, `[connect]` says where
@@ -85,6 +91,7 @@ use zeroize::Zeroizing;
 use self::connect::ConnectTable;
 use self::serve::ServeTable;
 use crate::engine::DEFAULT_FAILURES_PER_HOUR;
+use crate::plugin::config::{PluginConfig, PluginTable};
 
 pub use self::connect::{ConnectAddress, ConnectConfig, ConnectTls};
 pub use self::serve::{ServeConfig, ServeLimits, TcpDoor, UnixDoor, VsockDoor};
@@ -117,6 +124,8 @@ pub struct EngineConfig {
     pub limits: LimitsConfig,
     /// Whom `countersign serve` lets in. An engine in a process of its own has no use for it.
     pub serve: Option<ServeConfig>,
+    /// The signed library, for who loads it.
+    pub plugin: Option<PluginConfig>,
     /// The log.
     pub log: LogConfig,
 }
@@ -241,11 +250,14 @@ impl Config {
         let log = file.log.map(|log| LogConfig { level: log.level, file: log.file }).unwrap_or_default();
         let Some(connect) = file.connect else {
             let limits = file.limits.map_or(Ok(LimitsConfig::default()), |limits| limits.parse(&wrong))?;
+            let plugin = file.plugin.map(PluginTable::check).transpose();
+            let plugin = plugin.map_err(|(key, problem)| wrong(key, &problem))?;
             return Ok(Config::Engine(Box::new(EngineConfig {
                 backing: file.backing.ok_or_else(|| wrong("backing", MISSING))?.parse(&wrong)?,
                 store: file.store.ok_or_else(|| wrong("store", MISSING))?.parse(&wrong)?,
                 limits,
                 serve: file.serve.map(|serve| serve.parse(&wrong)).transpose()?,
+                plugin,
                 log,
             })));
         };
@@ -254,6 +266,7 @@ impl Config {
             ("store", file.store.is_some()),
             ("limits", file.limits.is_some()),
             ("serve", file.serve.is_some()),
+            ("plugin", file.plugin.is_some()),
         ] {
             if is_there {
                 return Err(wrong(
@@ -438,6 +451,7 @@ struct File {
     log: Option<LogTable>,
     serve: Option<ServeTable>,
     connect: Option<ConnectTable>,
+    plugin: Option<PluginTable>,
 }
 
 #[derive(Deserialize)]
@@ -573,6 +587,41 @@ mod tests {
         assert!(matches!(Config::load(&path), Ok(Config::Connect(_))));
         let error = EngineConfig::load(&path).expect_err("a client's").to_string();
         assert!(error.contains("key connect") && error.contains("inside the boundary"), "{error}");
+    }
+
+    #[test]
+    fn the_signed_plugin_has_a_table_whose_mistakes_name_their_key() {
+        const OFFICER: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let good = format!(
+            "{GOOD}\n[plugin]\nlibrary = \"/l.so\"\nofficers = [\"{OFFICER}\"]\nthreshold = 1\nfloor_file = \"/f\"\n"
+        );
+        let config = parse(&good).expect("complete");
+        let plugin = config.plugin.expect("it is there");
+        assert_eq!((plugin.library, plugin.floor_file), ("/l.so".into(), "/f".into()));
+        assert_eq!((plugin.officers.keys()[0].line(), plugin.officers.threshold()), (OFFICER, 1));
+        assert!(parse(GOOD).expect("complete").plugin.is_none());
+        for (from, to, expected) in [
+            ("\"/l.so\"", "\"l.so\"", "key plugin.library: an absolute path"),
+            ("\"/l.so\"", "\"/\"", "key plugin.library"),
+            ("\"/f\"", "\"f\"", "key plugin.floor_file: an absolute path"),
+            ("\"RW", "\"RWx", "key plugin.officers: entry 1 is no public key"),
+            (
+                "[\"RW",
+                &format!("[\"{OFFICER}\", \"RW"),
+                "key plugin.officers: entry 2 is the same key as entry 1",
+            ),
+            (&format!("[\"{OFFICER}\"]"), "[]", "key plugin.officers: 1 to 16"),
+            ("threshold = 1", "threshold = 2", "key plugin.threshold: a number from 1 to 1"),
+            ("threshold = 1", "threshold = 0", "key plugin.threshold"),
+            ("threshold = 1", "threshold = -1", "key plugin.threshold"),
+            ("threshold = 1", "", "missing field `threshold`"),
+            ("threshold = 1", "threshold = \"1\"", "invalid type"),
+            ("threshold = 1", "threshold = 1\nunsigned = true", "unknown field `unsigned`"),
+        ] {
+            assert!(good.contains(from), "{from}");
+            let error = parse(&good.replacen(from, to, 1)).expect_err(to).to_string();
+            assert!(error.contains(expected) && error.contains("/c.toml"), "{to}: {error}");
+        }
     }
 
     #[test]
