@@ -22,6 +22,7 @@
 pub mod budget;
 pub mod frame;
 pub mod hello;
+pub mod server;
 pub mod stream;
 pub mod tls;
 mod wire;
