@@ -401,7 +401,7 @@ fn new_certificates_are_taken_and_bad_ones_are_not() {
     ];
     for (file, bytes, words) in wrongs {
         fs::write(file, bytes).expect("ours");
-        let told = server.reload(&scene.served.config).err().expect("a bad one").to_string();
+        let told = server.reload(&scene.served.config).expect_err("a bad one").to_string();
         assert!(told.contains(words) && told.contains(&file.display().to_string()), "{told}");
         assert!(!told.contains("PRIVATE KEY"), "{told}");
         fs::write(certificate, &good[0]).expect("ours");
@@ -409,7 +409,7 @@ fn new_certificates_are_taken_and_bad_ones_are_not() {
         Client::open(&scene.client(&own)).expect("it is welcome").assert_echo(b"as before");
     }
     fs::set_permissions(key, fs::Permissions::from_mode(0o640)).expect("ours");
-    let told = server.reload(&scene.served.config).err().expect("others can read it").to_string();
+    let told = server.reload(&scene.served.config).expect_err("others can read it").to_string();
     assert!(told.contains("chmod 600") && told.contains("mode 640"), "{told}");
     fs::set_permissions(key, fs::Permissions::from_mode(0o600)).expect("ours");
     connected.assert_echo(b"undisturbed");

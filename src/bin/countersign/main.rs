@@ -1,8 +1,8 @@
 //! The command line of Countersign: a PKCS#11 client of the module.
 //!
 //! Its verbs are made of the calls that any other client could make, so what it can do, a backend in another language can
-//! do too. But for three: `audit` and `state` work inside the boundary, on the store itself, because they are for when
-//! there is no module or for beside it; `doctor` looks there for what keeps the module closed.
+//! do too. But for four: `audit` and `state` work inside the boundary, on the store itself, because they are for when
+//! there is no module or for beside it; `doctor` looks there for what keeps the module closed; `serve` is the boundary.
 //!
 //! 1. No secret is ever an argument: PINs and codes come from a file, the environment or a prompt.
 //! 2. One object or one error: with `--json` each verb prints exactly one JSON object on standard output.
@@ -25,6 +25,7 @@ mod psbt;
 mod psbt_file;
 mod qr;
 mod secret;
+mod serve;
 mod sign;
 mod state;
 mod user;
@@ -93,6 +94,7 @@ enum Verb {
     Audit(audit::Audit),
     #[command(subcommand)]
     State(state::State),
+    Serve(serve::Serve),
     Doctor(doctor::Doctor),
 }
 
@@ -116,6 +118,7 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Clock(verb) => verb.run(&cli.global),
         Verb::Audit(verb) => verb.run(&cli.global),
         Verb::State(verb) => verb.run(&cli.global),
+        Verb::Serve(verb) => verb.run(),
         Verb::Doctor(verb) => verb.run(&cli.global),
     }
 }
