@@ -1,5 +1,6 @@
 //! What is counted. No name of a user or a wallet is in it.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -12,10 +13,13 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::door::Door;
 use crate::remote::PeerRole;
+use crate::remote::budget::Budget;
 
 /// What is counted.
 pub struct Metrics {
     registry: Registry,
+    budget: Arc<Budget>,
+    budget_used: Gauge,
     connections: Family<OfDoor, Gauge>,
     connections_total: Family<OfDoor, Counter>,
     refused: Family<RefusedPeer, Counter>,
@@ -106,8 +110,9 @@ struct OfDirection {
     direction: &'static str,
 }
 
-impl Default for Metrics {
-    fn default() -> Metrics {
+impl Metrics {
+    /// Nothing is counted yet.
+    pub(super) fn new(budget: Arc<Budget>) -> Metrics {
         let mut registry = Registry::with_prefix("countersign");
         let calls: Family<OfOutcome, Counter> = Family::default();
         let bytes: Family<OfDirection, Counter> = Family::default();
@@ -126,6 +131,8 @@ impl Default for Metrics {
             bytes_in: bytes.get_or_create_owned(&OfDirection { direction: "in" }),
             bytes_out: bytes.get_or_create_owned(&OfDirection { direction: "out" }),
             registry: Registry::default(),
+            budget,
+            budget_used: Gauge::default(),
         };
         registry.register("connections", "Connections that are there", metrics.connections.clone());
         registry.register("connections", "Connections that came", metrics.connections_total.clone());
@@ -141,13 +148,18 @@ impl Default for Metrics {
             metrics.seconds.clone(),
         );
         registry.register_with_unit("frames", "Bytes of frames", Unit::Bytes, bytes);
+        registry.register_with_unit(
+            "large_frames",
+            "What the large frames under way take together",
+            Unit::Bytes,
+            metrics.budget_used.clone(),
+        );
         Metrics { registry, ..metrics }
     }
-}
 
-impl Metrics {
     /// All of it, in the text format of OpenMetrics.
     pub fn encode(&self) -> String {
+        self.budget_used.set(self.budget.used() as i64);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a string does not fail");

@@ -79,7 +79,7 @@ impl Server {
     ) -> Result<Server, ServeError> {
         let limits = config.limits;
         let budget = Budget::new(BUDGET);
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(Arc::clone(&budget)));
         let shared = Arc::new(Shared {
             allowed: RwLock::new(Arc::new(Allowed::resolve(config)?)),
             connections: Connections::default(),
