@@ -73,6 +73,14 @@ need_rust() {
     need_tool c++ g++
 }
 
+# need_locked_memory: `countersign serve` locks its pages, which an ordinary user may do for a few megabytes only.
+need_locked_memory() {
+    if [ "$(ulimit -l)" != unlimited ]; then
+        say "Raising this script's limit of locked memory (prlimit), for countersign serve"
+        as_root prlimit --pid "$$" --memlock=unlimited:unlimited
+    fi
+}
+
 # need_makers: the packages of tests/clients/makers/bitcoinjs, as its lock file has them, installed once.
 need_makers() {
     local folder=$root/tests/clients/makers/bitcoinjs
