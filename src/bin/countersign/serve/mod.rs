@@ -2,6 +2,7 @@
 
 mod activation;
 mod hardening;
+mod memory;
 mod module;
 mod monitoring;
 mod signals;
@@ -35,6 +36,7 @@ impl Serve {
         let (path, config) = configuration()?;
         let serve = serve_table(&path, &config)?;
         log::start(&config.log).map_err(explain_config)?;
+        memory::give_back();
         hardening::harden(&serve.limits)?;
         let boundary = module::load(&path, config.plugin.as_ref())?;
         serve_until_stopped(&path, &serve, boundary)
