@@ -165,8 +165,8 @@ impl Lane {
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The boundary has no room for it now. It was not looked at.
-    #[error("the boundary has no room for this call now: make it again later")]
+    /// The boundary has no room for it now, or for its answer.
+    #[error("the boundary has no room for this call now: make it again later, a signature by the same code")]
     Busy,
     /// The boundary takes no frame of this length.
     #[error(
