@@ -12,11 +12,13 @@ mod approval;
 mod attributes;
 mod audit;
 mod clock;
+mod completions;
 mod destination;
 mod doctor;
 mod error;
 mod init;
 mod inside;
+mod man;
 mod meaning;
 mod module;
 mod names;
@@ -94,6 +96,9 @@ enum Verb {
     #[command(subcommand)]
     State(state::State),
     Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(man::Man),
 }
 
 const AFTER_HELP: &str = "\
@@ -117,6 +122,8 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Audit(verb) => verb.run(&cli.global),
         Verb::State(verb) => verb.run(&cli.global),
         Verb::Doctor(verb) => verb.run(&cli.global),
+        Verb::Completions(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(),
     }
 }
 
