@@ -62,14 +62,6 @@ need_cargo_fuzz() {
         "cargo-fuzz@$cargo_fuzz_version"
 }
 
-# build_tool FILE CRATE: unless the tool was found on the PATH, or was built by an earlier run.
-build_tool() {
-    if [ ! -x "$1" ]; then
-        say "Building $2 in target/tools (some minutes, once)"
-        cargo install --locked --quiet --root "$root/target/tools" "$2"
-    fi
-}
-
 # Two modules: one whose forced panic shows that a panic stays inside, put aside for its test, and the one that
 # users get. Both builds write libcountersign.so, so the order matters.
 build_modules() {
