@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # test.sh: every check and every test, on a Debian machine with a Rust toolchain.
 #
-# It installs what it needs (Debian packages, Python clients in target/venv, bitcoinjs-lib beside its test, cargo-deny and
-# cargo-fuzz in target/tools).
+# It installs what it needs (Debian packages, Python clients in target/venv, bitcoinjs-lib beside its test, cargo-deny,
+# cargo-fuzz and cargo-deb in target/tools).
 # The last line is `N passed, N failed`, summed over all tests; the exit status is 0 only if all is well.
 set -euo pipefail
 
@@ -16,14 +16,17 @@ fuzz_seconds=60
 main() {
     exec </dev/null
     cd "$root"
-    heading "Preparing: packages, clients in Python and JavaScript, cargo-deny, cargo-fuzz"
+    heading "Preparing: packages, clients in Python and JavaScript, cargo-deny, cargo-fuzz, cargo-deb"
     need_rust
     need_components
     need_packages softhsm2 opensc oathtool binutils strace faketime
+    # What the test of the Debian package installs by, and looks with.
+    need_packages adduser dpkg-dev fish man-db p11-kit procps systemd systemd-container util-linux zsh
     need_venv
     need_makers
     need_cargo_deny
     need_cargo_fuzz
+    need_cargo_deb
     step "Format" cargo fmt --check
     step "Format of the fuzzer" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     step "Lints" cargo clippy --locked --all-targets --all-features -- -D warnings

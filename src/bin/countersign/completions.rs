@@ -28,14 +28,37 @@ enum Known {
 
 impl Completions {
     pub(crate) fn run(&self) -> Result<Report, CommandError> {
-        let (shell, name) = match self.shell {
-            Known::Bash => (Shell::Bash, "bash"),
-            Known::Zsh => (Shell::Zsh, "zsh"),
-            Known::Fish => (Shell::Fish, "fish"),
+        let (shell, script) = self.script();
+        let json = json!({ "shell": shell.to_string(), "script": script });
+        Ok(Report::new(script, json))
+    }
+
+    fn script(&self) -> (Shell, String) {
+        let shell = match self.shell {
+            Known::Bash => Shell::Bash,
+            Known::Zsh => Shell::Zsh,
+            Known::Fish => Shell::Fish,
         };
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut script);
-        let json = json!({ "shell": name, "script": String::from_utf8_lossy(&script) });
-        Ok(Report::raw(script, json))
+        (shell, String::from_utf8(script).expect("names and help of this program are UTF-8"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn bash_zsh_and_fish_are_known_and_nothing_else() {
+        for shell in Known::value_variants() {
+            let name = shell.to_possible_value().expect("none is hidden");
+            assert!(Cli::try_parse_from(["countersign", "completions", name.get_name()]).is_ok());
+            let script = Completions { shell: *shell }.script().1;
+            assert!(script.contains("issuer") && script.contains("so-pin-file"), "{script}");
+        }
+        assert_eq!(Known::value_variants().len(), 3);
+        assert!(Cli::try_parse_from(["countersign", "completions", "elvish"]).is_err());
     }
 }

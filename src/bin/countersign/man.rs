@@ -38,5 +38,31 @@ fn write_pages(command: &Command, folder: &Path) -> std::io::Result<()> {
         .source(concat!("countersign ", env!("CARGO_PKG_VERSION")))
         .manual("Countersign")
         .generate_to(folder)?;
-    command.get_subcommands().filter(|verb| !verb.is_hide_set()).try_for_each(|verb| write_pages(verb, folder))
+    command
+        .get_subcommands()
+        .filter(|verb| !verb.is_hide_set())
+        .try_for_each(|verb| write_pages(verb, folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_that_is_shown_has_its_page() {
+        let folder = tempfile::tempdir().expect("a folder");
+        Man { folder: folder.path().into() }.run().expect("written");
+        let page = |name: &str| std::fs::read_to_string(folder.path().join(name));
+        for name in
+            ["countersign.1", "countersign-user.1", "countersign-user-add.1", "countersign-completions.1"]
+        {
+            let page = page(name).expect(name);
+            assert!(page.contains(env!("CARGO_PKG_VERSION")), "{name}: {page}");
+        }
+        assert!(page("countersign-user-add.1").expect("above").contains(r"\-\-issuer"));
+        assert!(page("countersign-man.1").is_err(), "it is hidden");
+        let missing = folder.path().join("missing");
+        let error = Man { folder: missing.clone() }.run().err().expect("there is no such folder");
+        assert!(error.what.contains(missing.to_str().expect("UTF-8")), "{error}");
+    }
 }
