@@ -13,7 +13,7 @@ set -euo pipefail
 # shellcheck source=softhsm/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../softhsm/lib.sh"
 
-from= profile=release output=$root/target/debian
+from='' profile=release output=$root/target/debian
 # Cargo.toml names this folder.
 stage=$root/target/package
 

@@ -54,7 +54,7 @@ boot() {
     # Up to basic.target only: none of this machine's services.
     SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$copy/root" --machine="$machine" --register=no \
         --keep-unit --private-network --link-journal=no --console=pipe --bind-ro="$root" --bind="$1" \
-        --capability=CAP_SYS_RESOURCE --boot systemd.unit=basic.target </dev/null >"$copy/console" 2>&1 &
+        --capability=CAP_SYS_RESOURCE,CAP_IPC_LOCK --boot systemd.unit=basic.target </dev/null >"$copy/console" 2>&1 &
     container=$!
     local tries
     for tries in $(seq 600); do

@@ -112,7 +112,7 @@ inside() {
 }
 
 environment() {
-    grep -v '^#' /etc/default/countersign | grep =
+    grep -v '^#' /etc/default/countersign | grep '='
 }
 
 remove_package() {

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # package.sh: what the package brings, before anything is configured. Sourced by install.sh.
 
 check_contents() {

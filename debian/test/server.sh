@@ -1,11 +1,18 @@
+#!/usr/bin/env bash
 # server.sh: the boundary's process, started by hand or by systemd. Sourced by install.sh.
 #
 # It sets `server`, the process.
 
-server= tracer= listener=
+server='' tracer='' listener=''
+# What the server may do beyond other processes.
+capabilities=0000000000000000
 
 start_server() {
     heading "The boundary starts ($start)"
+    if ! prlimit --memlock=unlimited true 2>/dev/null; then
+        say "this machine lets nobody raise the limit of locked memory: CAP_IPC_LOCK takes the place of LimitMEMLOCK"
+        capabilities=0000000000004000
+    fi
     if [ "$start" = by-hand ]; then
         start_by_hand
     else
@@ -15,7 +22,10 @@ start_server() {
 
 # The unit's command, user, folders and limits, with a listener in the place of systemd.
 start_by_hand() {
-    local command
+    local command privileges=(--bounding-set=-all --inh-caps=-all) limit=(--memlock=unlimited)
+    if [ "$capabilities" != 0000000000000000 ]; then
+        privileges=(--bounding-set=-all,+ipc_lock --inh-caps=-all,+ipc_lock --ambient-caps=-all,+ipc_lock) limit=()
+    fi
     read -ra command <<<"$(unit_value ExecStart)"
     install -d -m 0755 -o countersign -g countersign /run/countersign
     install -d -m 0700 -o countersign -g countersign "$work/traced"
@@ -25,8 +35,8 @@ start_by_hand() {
     (
         umask "$(unit_value UMask)"
         cd /
-        exec prlimit --core="$(unit_value LimitCORE)" --memlock=unlimited --nofile="$(unit_value LimitNOFILE)" \
-            setpriv --reuid countersign --regid countersign --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
+        exec prlimit --core="$(unit_value LimitCORE)" "${limit[@]}" --nofile="$(unit_value LimitNOFILE)" \
+            setpriv --reuid countersign --regid countersign --clear-groups --no-new-privs "${privileges[@]}" \
             env -i PATH=/usr/bin:/bin NOTIFY_SOCKET="$work/notify.sock" $(environment) \
             strace -f -qq --seccomp-bpf -o "$work/traced/calls" -- "${command[@]}"
     ) 2>"$work/log" &
@@ -43,7 +53,11 @@ by_hand_ready() {
 # What the unit does not allow kills it here, so that nothing forbidden is tried without being seen.
 start_by_systemd() {
     mkdir -p /run/systemd/system/countersign.service.d
-    printf '[Service]\nSystemCallErrorNumber=kill\n' >/run/systemd/system/countersign.service.d/test.conf
+    {
+        printf '[Service]\nSystemCallErrorNumber=kill\n'
+        [ "$capabilities" = 0000000000000000 ] ||
+            printf '%s=CAP_IPC_LOCK\n' CapabilityBoundingSet AmbientCapabilities
+    } >/run/systemd/system/countersign.service.d/test.conf
     systemctl daemon-reload
     systemctl start countersign.service || fail "the unit does not start: $(log_now)" "see above"
     server=$(systemctl show --property MainPID --value countersign.service)
@@ -77,8 +91,8 @@ check_server() {
     heading "What the process may do"
     status_is Uid "$(id -u countersign)"
     status_is NoNewPrivs 1
-    status_is CapEff 0000000000000000
-    status_is CapBnd 0000000000000000
+    status_is CapEff "$capabilities"
+    status_is CapBnd "$capabilities"
     [ "$(awk '/^VmLck:/ { print $2 }' "/proc/$server/status")" -gt 10000 ] || fail "its memory is not locked" "correct serve"
     same "its core limit" "$(awk '/^Max core file size/ { print $5, $6 }' "/proc/$server/limits")" "0 0"
     # Not dumpable: the files that show its memory are root's.
@@ -124,14 +138,14 @@ stop_server() {
     if [ "$start" = by-systemd ]; then
         systemctl stop countersign.service
         same "how it ended" "$(systemctl show --property Result --value countersign.service)" success
-        server=
+        server=''
         return 0
     fi
     kill -TERM "$server"
     wait "$tracer" || status=$?
     same "its exit status" "$status" 0
     grep -q STOPPING=1 "$work/notified" || fail "it did not say that it stops" "correct serve"
-    server= tracer=
+    server='' tracer=''
     check_system_calls
 }
 
@@ -142,7 +156,7 @@ kill_server() {
     [ -z "$server" ] || kill -KILL "$server" 2>/dev/null
     [ -z "$tracer" ] || kill -KILL "$tracer" 2>/dev/null
     [ -z "$listener" ] || kill -TERM "$listener" 2>/dev/null
-    server= tracer= listener=
+    server='' tracer='' listener=''
 }
 
 # Every call that was made, from the program's first to its last, passes the unit's filter.
@@ -158,7 +172,7 @@ check_system_calls() {
 }
 
 allowed_calls() {
-    local line set=
+    local line set=''
     while read -r line; do
         case $line in
             "~"*) set=$(comm -23 <(sort -u <<<"$set") <(expand ${line#"~"} | sort -u)) ;;

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # signing.sh: the main job through the installed boundary, by two Unix users, and what a third may not. Sourced by install.sh.
 
 period=30
