@@ -48,6 +48,8 @@ make_copy() {
     : >"$copy/root/etc/machine-id"
     : >"$copy/root/etc/fstab"
     ln -sf /dev/null "$copy/root/etc/systemd/system/systemd-udevd.service"
+    # Where this machine is a container, this file keeps packages from starting and stopping what they install.
+    rm -f "$copy/root/usr/sbin/policy-rc.d"
 }
 
 boot() {
@@ -75,7 +77,7 @@ inside() {
 
 run() {
     heading "In a copy of this machine, under $(inside systemctl --version | head -n 1)"
-    inside env -i PATH="$PATH" HOME=/root COUNTERSIGN_PYTHON="${COUNTERSIGN_PYTHON:-}" "$@"
+    inside env -C "$root" -i PATH="$PATH" HOME=/root COUNTERSIGN_PYTHON="${COUNTERSIGN_PYTHON:-}" "$@"
 }
 
 clean_up() {

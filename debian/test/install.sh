@@ -118,7 +118,9 @@ environment() {
 remove_package() {
     heading "dpkg -r, dpkg -P"
     echo keys >"$state/kept"
+    [ "$start" = by-hand ] || systemctl start countersign.service
     dpkg -r countersign
+    [ "$start" = by-hand ] || same "the unit after dpkg -r" "$(systemctl is-active countersign.service || true)" inactive
     [ ! -e /usr/bin/countersign ] || fail "dpkg -r left /usr/bin/countersign" "correct the package"
     [ -e "$state/kept" ] || fail "dpkg -r removed $state" "correct debian/postrm"
     dpkg -P countersign 2>&1 | tee "$work/purge"

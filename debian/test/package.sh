@@ -58,12 +58,12 @@ check_manual() {
     local page key keys
     heading "Manual pages"
     for page in /usr/share/man/man1/countersign*.1.gz /usr/share/man/man5/countersign.toml.5.gz; do
-        MANWIDTH=80 man --warnings -l "$page" >"$work/page" 2>"$work/warnings" </dev/null
+        LC_ALL=C.UTF-8 MANWIDTH=80 man --warnings -l "$page" >"$work/page" 2>"$work/warnings" </dev/null
         [ ! -s "$work/warnings" ] || fail "$page: $(cat "$work/warnings")" "correct the page"
         grep -q '^NAME' "$work/page" || fail "$page has no NAME" "correct the page"
     done
     # Without emphasis and hyphens.
-    MANWIDTH=1000 man --no-hyphenation --no-justification countersign.toml 2>/dev/null </dev/null | col -b >"$work/page"
+    LC_ALL=C.UTF-8 MANWIDTH=1000 man --no-hyphenation --no-justification countersign.toml 2>/dev/null </dev/null | col -b >"$work/page"
     keys=$(documented_keys)
     [ "$(wc -w <<<"$keys")" -ge 10 ] || fail "not all keys were found in src/shell/config: $keys" "correct debian/test/package.sh"
     for key in $keys; do

@@ -151,7 +151,8 @@ stop_server() {
 
 # Only after a failure.
 kill_server() {
-    [ "$start" = by-hand ] || systemctl stop countersign.service countersign-backend.socket countersign-administrators.socket
+    [ "$start" = by-hand ] ||
+        systemctl stop countersign.service countersign-backend.socket countersign-administrators.socket 2>/dev/null
     rm -rf /run/systemd/system/countersign.service.d
     [ -z "$server" ] || kill -KILL "$server" 2>/dev/null
     [ -z "$tracer" ] || kill -KILL "$tracer" 2>/dev/null
