@@ -19,7 +19,7 @@ main() {
     heading "Preparing: packages, clients in Python and JavaScript, cargo-deny, cargo-fuzz, cargo-deb"
     need_rust
     need_components
-    need_packages softhsm2 opensc oathtool binutils strace faketime
+    need_packages softhsm2 opensc oathtool binutils strace faketime minisign
     # What the test of the Debian package installs by, and looks with.
     need_packages adduser dpkg-dev fish man-db p11-kit procps systemd systemd-container util-linux zsh
     need_venv

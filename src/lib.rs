@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Dependencies point inwards: `pkcs11 → open → shell → engine (gate, admin) → ports → kernel`; the C interface and the
-//! shell do not know each other, [`open`](mod@open) puts them together.
+//! shell do not know each other, [`open`](mod@open) puts them together. [`plugin`] is for the program that loads all of this
+//! into the boundary, and uses none of it.
 //!
 //! Invariants, each argued where it is kept:
 //!
@@ -31,5 +32,7 @@ pub mod gate;
 pub mod kernel;
 pub mod open;
 pub mod pkcs11;
+pub mod plugin;
 pub mod ports;
+pub mod remote;
 pub mod shell;

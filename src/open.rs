@@ -6,24 +6,51 @@ use crate::engine::{Engine, EngineError};
 use crate::ports::{BackingError, LedgerError};
 use crate::shell::backing::Backing;
 use crate::shell::clock::SystemClock;
-use crate::shell::config::{Config, ConfigError, LogConfig};
+use crate::shell::config::{Config, ConfigError, ConnectConfig, EngineConfig, LogConfig};
 use crate::shell::log;
 use crate::shell::random::MixedRandom;
 use crate::shell::vault::SqliteVault;
 
-/// Opens the engine that the configuration of this process describes, and starts its log.
-pub fn open() -> Result<Engine, OpenError> {
+/// What the configuration makes of this library.
+pub enum Opened {
+    /// The engine itself.
+    Engine(Engine),
+    /// A client of the boundary, where the engine is.
+    Connect(ConnectConfig),
+}
+
+/// Opens what the configuration of this process describes, and starts its log.
+pub fn open() -> Result<Opened, OpenError> {
     let config = Config::locate().and_then(|path| Config::load(&path));
-    // What is wrong with the configuration is to be read somewhere: without one, on standard error.
-    let configured = config.as_ref().map_or(&LogConfig::default(), |config| &config.log).clone();
-    if let Err(error) = log::start(&configured) {
-        log::start(&LogConfig::default())?;
-        return Err(error.into());
+    start_log(config.as_ref().ok().map(Config::log))?;
+    match config? {
+        Config::Engine(config) => Ok(Opened::Engine(engine(*config)?)),
+        Config::Connect(config) => Ok(Opened::Connect(config)),
     }
-    let config = config?;
+}
+
+/// Opens the engine, of a configuration that must be an engine's, and starts its log.
+pub fn open_engine() -> Result<Engine, OpenError> {
+    let config = Config::locate().and_then(|path| EngineConfig::load(&path));
+    start_log(config.as_ref().ok().map(|config| &config.log))?;
+    engine(config?)
+}
+
+/// Starts the log. What is wrong with the configuration is to be read somewhere: without one, on standard error.
+fn start_log(configured: Option<&LogConfig>) -> Result<(), OpenError> {
+    log::start(configured.unwrap_or(&LogConfig::default())).or_else(|error| {
+        log::start(&LogConfig::default())?;
+        Err(error.into())
+    })
+}
+
+fn engine(config: EngineConfig) -> Result<Engine, OpenError> {
     let backing = Arc::new(Backing::open(&config.backing)?);
     let vault = SqliteVault::new(config.store.path, Arc::clone(&backing))?;
     let engine = Engine::open(Box::new(vault), Box::new(SystemClock), Box::new(MixedRandom::new(backing)))?;
+    for refusal in engine.closed_wallets() {
+        tracing::error!("{refusal}");
+    }
     Ok(engine.stopping_at(config.limits.failures_per_hour))
 }
 

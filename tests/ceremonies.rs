@@ -11,7 +11,7 @@ use bitcoin::psbt::Psbt;
 use countersign::kernel::audit::MAX_BATCH;
 use countersign::kernel::utc::to_iso;
 use countersign::shell::backing::Backing;
-use countersign::shell::config::Config;
+use countersign::shell::config::EngineConfig;
 use countersign::shell::inspection;
 use cryptoki_sys::*;
 use rusqlite::Connection;
@@ -353,7 +353,7 @@ fn the_audit_is_read_while_an_engine_writes_and_nothing_is_taken_from_it() {
         }
         assert!(before > scene.newest, "the engine goes on");
         // Again and again in one process: the anchor is replaced under its eyes, and is never found missing.
-        let config = Config::load(&boundary.conf()).expect("setup.sh wrote it");
+        let config = EngineConfig::load(&boundary.conf()).expect("setup.sh wrote it");
         let backing = Backing::open(&config.backing).expect("it opens for several");
         for _ in 0..300 {
             inspection::audit(&config.store.path, &backing, |_| Ok(())).expect("it holds");

@@ -16,7 +16,7 @@ use totp_rs::Totp;
 use countersign::engine::{Engine, WalletId};
 use countersign::ports::{Random, Vault};
 use countersign::shell::backing::Backing;
-use countersign::shell::config::Config;
+use countersign::shell::config::EngineConfig;
 use countersign::shell::random::MixedRandom;
 use countersign::shell::vault::SqliteVault;
 
@@ -147,7 +147,7 @@ impl Load {
 
 /// A SoftHSM2 token, as Countersign's backing and as a signer that nothing gates.
 struct SoftHsm {
-    config: Config,
+    config: EngineConfig,
     backing: Arc<Backing>,
 }
 
@@ -162,7 +162,7 @@ impl SoftHsm {
         unsafe {
             std::env::set_var("SOFTHSM2_CONF", conf);
         }
-        let config = Config::load(&folder.join("countersign.toml")).expect("setup.sh wrote it");
+        let config = EngineConfig::load(&folder.join("countersign.toml")).expect("setup.sh wrote it");
         let backing = Arc::new(Backing::open(&config.backing).expect("the token opens"));
         SoftHsm { config, backing }
     }

@@ -9,18 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cryptoki_sys::*;
 
-use super::instance::{self, current};
-use super::module::SLOT;
+use super::call::{MAX_PIN_LEN, MAX_RANDOM_LEN, Reply, Request};
+use super::hosted;
+use super::instance::{self, Application, current};
 use super::raw::{self, Output};
 use super::rv::{Answer, Rv};
-use super::slot_token;
-use crate::kernel::pin;
 use crate::kernel::psbt::MAX_PSBT_LEN;
-
-/// Longest code, PIN or user name that is looked at; the checks behind know the exact bounds.
-const MAX_PIN_LEN: usize = pin::MAX_LEN;
-/// Most random bytes in one call.
-const MAX_RANDOM_LEN: usize = 1 << 20;
+use crate::remote::{PeerRole, interface};
 
 /// Runs one call. A panic is `CKR_GENERAL_ERROR`, and never crosses into the caller.
 fn enter(call: impl FnOnce() -> Answer) -> CK_RV {
@@ -28,6 +23,23 @@ fn enter(call: impl FnOnce() -> Answer) -> CK_RV {
         Ok(Ok(())) => CKR_OK,
         Ok(Err(Rv(rv))) => rv,
         Err(_) => CKR_GENERAL_ERROR,
+    }
+}
+
+/// What is expected of a call: this reply, or none. Another one is no answer to it.
+macro_rules! expect {
+    ($reply:expr, $pattern:pat $(if $guard:expr)? => $value:expr) => {
+        match $reply {
+            $pattern $(if $guard)? => $value,
+            _ => return Err(Rv(CKR_DEVICE_ERROR)),
+        }
+    };
+}
+
+impl Application {
+    /// A call that gives nothing but its success.
+    fn perform(&self, request: Request) -> Answer {
+        expect!(self.answer(request)?, Reply::Done => Ok(()))
     }
 }
 
@@ -67,38 +79,38 @@ entries! {
     // 5.5 Slot and token management
 
     fn c_get_slot_list(_token_present: CK_BBOOL, list: CK_SLOT_ID_PTR, count: CK_ULONG_PTR) {
-        current()?;
-        raw::put_list(&[SLOT], list, count)
+        let slots = expect!(current()?.answer(Request::SlotList)?, Reply::Slots(slots) => slots);
+        raw::put_list(&slots, list, count)
     }
 
     fn c_get_slot_info(slot: CK_SLOT_ID, info: CK_SLOT_INFO_PTR) {
-        current()?;
-        raw::put(info, slot_token::slot_info(slot)?)
+        current()?.perform(Request::SlotInfo { slot })?;
+        raw::put(info, instance::slot_info())
     }
 
     fn c_get_token_info(slot: CK_SLOT_ID, info: CK_TOKEN_INFO_PTR) {
-        raw::put(info, current()?.token_info(slot)?)
+        let token = expect!(current()?.answer(Request::TokenInfo { slot })?, Reply::Token(token) => token);
+        raw::put(info, instance::token_info(&token))
     }
 
     fn c_get_mechanism_list(slot: CK_SLOT_ID, list: CK_MECHANISM_TYPE_PTR, count: CK_ULONG_PTR) {
-        current()?;
-        slot_token::check_slot(slot)?;
-        raw::put_list(&slot_token::MECHANISMS.map(|(mechanism, _)| mechanism), list, count)
+        let mechanisms = current()?.answer(Request::MechanismList { slot })?;
+        raw::put_list(&expect!(mechanisms, Reply::Mechanisms(mechanisms) => mechanisms), list, count)
     }
 
     fn c_get_mechanism_info(slot: CK_SLOT_ID, mechanism: CK_MECHANISM_TYPE, info: CK_MECHANISM_INFO_PTR) {
-        current()?;
-        raw::put(info, slot_token::mechanism_info(slot, mechanism)?)
+        let reply = current()?.answer(Request::MechanismInfo { slot, mechanism })?;
+        raw::put(info, instance::mechanism_info(expect!(reply, Reply::Mechanism(found) => found)))
     }
 
     fn c_init_token(slot: CK_SLOT_ID, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG, label: CK_UTF8CHAR_PTR) {
         let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
-        current()?.init_token(slot, &pin, &raw::label(label)?)
+        current()?.perform(Request::InitToken { slot, pin, label: raw::label(label)? })
     }
 
     fn c_init_pin(session: CK_SESSION_HANDLE, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG) {
         let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
-        current()?.init_pin(session, &pin)
+        current()?.perform(Request::InitPin { session, pin })
     }
 
     fn c_set_pin(
@@ -110,7 +122,7 @@ entries! {
     ) {
         let old = raw::bytes(old, old_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
         let new = raw::bytes(new, new_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
-        current()?.set_pin(session, &old, &new)
+        current()?.perform(Request::SetPin { session, old, new })
     }
 
     // 5.6 Session management
@@ -125,24 +137,26 @@ entries! {
         if session.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        raw::put(session, current()?.open(slot, flags)?)
+        let opened = current()?.answer(Request::OpenSession { slot, flags })?;
+        raw::put(session, expect!(opened, Reply::Opened(opened) => opened))
     }
 
     fn c_close_session(session: CK_SESSION_HANDLE) {
-        current()?.close_session(session)
+        current()?.perform(Request::CloseSession { session })
     }
 
     fn c_close_all_sessions(slot: CK_SLOT_ID) {
-        current()?.close_all(slot)
+        current()?.perform(Request::CloseAllSessions { slot })
     }
 
     fn c_get_session_info(session: CK_SESSION_HANDLE, info: CK_SESSION_INFO_PTR) {
-        raw::put(info, current()?.session_info(session)?)
+        let reply = current()?.answer(Request::SessionInfo { session })?;
+        raw::put(info, instance::session_info(expect!(reply, Reply::Session(found) => found)))
     }
 
     fn c_login(session: CK_SESSION_HANDLE, user_type: CK_USER_TYPE, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG) {
         let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
-        current()?.login(session, user_type, None, &pin)
+        current()?.perform(Request::Login { session, user_type, user: None, pin })
     }
 
     fn c_login_user(
@@ -154,22 +168,22 @@ entries! {
         user_len: CK_ULONG,
     ) {
         let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
-        let user = raw::bytes(user, user_len, MAX_PIN_LEN, CKR_ARGUMENTS_BAD)?;
-        current()?.login(session, user_type, Some(&user), &pin)
+        let user = Some(raw::bytes(user, user_len, MAX_PIN_LEN, CKR_ARGUMENTS_BAD)?);
+        current()?.perform(Request::Login { session, user_type, user, pin })
     }
 
     fn c_logout(session: CK_SESSION_HANDLE) {
-        current()?.log_out(session)
+        current()?.perform(Request::Logout { session })
     }
 
     fn c_session_cancel(session: CK_SESSION_HANDLE, flags: CK_FLAGS) {
-        current()?.cancel(session, flags)
+        current()?.perform(Request::SessionCancel { session, flags })
     }
 
     // 5.7 Object management
 
     fn c_destroy_object(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) {
-        current()?.destroy_object(session, object)
+        current()?.perform(Request::DestroyObject { session, object })
     }
 
     fn c_get_attribute_value(
@@ -178,7 +192,11 @@ entries! {
         template: CK_ATTRIBUTE_PTR,
         count: CK_ULONG,
     ) {
-        current()?.get_attribute_value(session, object, &mut raw::slots(template, count)?)
+        let application = current()?;
+        let slots = raw::slots(template, count)?;
+        let wanted = slots.iter().map(|slot| slot.wanted()).collect();
+        let reply = application.answer(Request::GetAttributeValue { session, object, wanted })?;
+        raw::fill(slots, expect!(reply, Reply::Attributes(shown) => shown))
     }
 
     fn c_set_attribute_value(
@@ -187,11 +205,14 @@ entries! {
         template: CK_ATTRIBUTE_PTR,
         count: CK_ULONG,
     ) {
-        current()?.set_attribute_value(session, object, &raw::template(template, count)?)
+        let application = current()?;
+        let template = raw::template(template, count)?;
+        application.perform(Request::SetAttributeValue { session, object, template })
     }
 
     fn c_find_objects_init(session: CK_SESSION_HANDLE, template: CK_ATTRIBUTE_PTR, count: CK_ULONG) {
-        current()?.find_objects_init(session, &raw::template(template, count)?)
+        let application = current()?;
+        application.perform(Request::FindObjectsInit { session, template: raw::template(template, count)? })
     }
 
     fn c_find_objects(
@@ -203,19 +224,22 @@ entries! {
         if objects.is_null() || count.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let found = current()?.find_objects(session, usize::try_from(most).unwrap_or(usize::MAX))?;
+        let reply = current()?.answer(Request::FindObjects { session, most })?;
+        let found = expect!(reply, Reply::Found(found) => found);
+        let handles: Vec<CK_OBJECT_HANDLE> = found.iter().map(|found| found.handle).collect();
         raw::put(count, most)?;
-        raw::put_list(&found, objects, count)
+        raw::put_list(&handles, objects, count)
     }
 
     fn c_find_objects_final(session: CK_SESSION_HANDLE) {
-        current()?.find_objects_final(session)
+        current()?.perform(Request::FindObjectsFinal { session })
     }
 
     // 5.13 Signing
 
     fn c_sign_init(session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE) {
-        current()?.sign_init(session, raw::mechanism(mechanism)?, key)
+        let application = current()?;
+        application.perform(Request::SignInit { session, mechanism: raw::mechanism(mechanism)?, key })
     }
 
     fn c_sign(
@@ -225,24 +249,31 @@ entries! {
         signature: CK_BYTE_PTR,
         signature_len: CK_ULONG_PTR,
     ) {
-        let module = current()?;
+        let application = current()?;
         let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
-        module.sign(session, data, &mut Output::new(signature, signature_len)?)
+        let out = Output::new(signature, signature_len)?;
+        let reply = application.answer(Request::Sign { session, data, room: out.room() })?;
+        out.write(&expect!(reply, Reply::Signed(signed) => signed))
     }
 
     fn c_sign_update(session: CK_SESSION_HANDLE, part: CK_BYTE_PTR, part_len: CK_ULONG) {
-        let module = current()?;
-        module.sign_update(session, raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE))
+        let application = current()?;
+        let part = raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
+        application.perform(Request::SignUpdate { session, part })
     }
 
     fn c_sign_final(session: CK_SESSION_HANDLE, signature: CK_BYTE_PTR, signature_len: CK_ULONG_PTR) {
-        current()?.sign_final(session, &mut Output::new(signature, signature_len)?)
+        let application = current()?;
+        let out = Output::new(signature, signature_len)?;
+        let reply = application.answer(Request::SignFinal { session, room: out.room() })?;
+        out.write(&expect!(reply, Reply::Signed(signed) => signed))
     }
 
     // 5.15 Verifying
 
     fn c_verify_init(session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE) {
-        current()?.verify_init(session, raw::mechanism(mechanism)?, key)
+        let application = current()?;
+        application.perform(Request::VerifyInit { session, mechanism: raw::mechanism(mechanism)?, key })
     }
 
     fn c_verify(
@@ -252,21 +283,22 @@ entries! {
         signature: CK_BYTE_PTR,
         signature_len: CK_ULONG,
     ) {
-        let module = current()?;
+        let application = current()?;
         let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
         let signature = raw::bytes(signature, signature_len, MAX_PIN_LEN, CKR_SIGNATURE_LEN_RANGE);
-        module.verify(session, data, signature)
+        application.perform(Request::Verify { session, data, signature })
     }
 
     fn c_verify_update(session: CK_SESSION_HANDLE, part: CK_BYTE_PTR, part_len: CK_ULONG) {
-        let module = current()?;
-        module.verify_update(session, raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE))
+        let application = current()?;
+        let part = raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
+        application.perform(Request::VerifyUpdate { session, part })
     }
 
     fn c_verify_final(session: CK_SESSION_HANDLE, signature: CK_BYTE_PTR, signature_len: CK_ULONG) {
-        let module = current()?;
+        let application = current()?;
         let signature = raw::bytes(signature, signature_len, MAX_PIN_LEN, CKR_SIGNATURE_LEN_RANGE);
-        module.verify_final(session, signature)
+        application.perform(Request::VerifyFinal { session, signature })
     }
 
     // 5.18 Key management
@@ -281,9 +313,11 @@ entries! {
         if key.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let module = current()?;
+        let application = current()?;
         let mechanism = raw::mechanism(mechanism)?.ok_or(Rv(CKR_ARGUMENTS_BAD))?;
-        raw::put(key, module.generate_key(session, &mechanism, &raw::template(template, count)?)?)
+        let template = raw::template(template, count)?;
+        let reply = application.answer(Request::GenerateKey { session, mechanism, template })?;
+        raw::put(key, expect!(reply, Reply::Key(made) => made))
     }
 
     fn c_generate_key_pair(
@@ -299,11 +333,12 @@ entries! {
         if public_key.is_null() || private_key.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let module = current()?;
+        let application = current()?;
         let mechanism = raw::mechanism(mechanism)?.ok_or(Rv(CKR_ARGUMENTS_BAD))?;
         let public = raw::template(public, public_count)?;
         let private = raw::template(private, private_count)?;
-        let (made_public, made_private) = module.generate_key_pair(session, &mechanism, &public, &private)?;
+        let reply = application.answer(Request::GenerateKeyPair { session, mechanism, public, private })?;
+        let (made_public, made_private) = expect!(reply, Reply::KeyPair { public, private } => (public, private));
         raw::put(public_key, made_public)?;
         raw::put(private_key, made_private)
     }
@@ -311,12 +346,48 @@ entries! {
     // 5.19 Random number generation
 
     fn c_generate_random(session: CK_SESSION_HANDLE, random: CK_BYTE_PTR, len: CK_ULONG) {
-        let module = current()?;
-        let len = usize::try_from(len).ok().filter(|len| *len <= MAX_RANDOM_LEN).ok_or(Rv(CKR_ARGUMENTS_BAD))?;
-        if random.is_null() && len > 0 {
+        let application = current()?;
+        if len > MAX_RANDOM_LEN || (random.is_null() && len > 0) {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let bytes = module.generate_random(session, len)?;
+        let reply = application.answer(Request::GenerateRandom { session, len })?;
+        // As many as were asked for: `put_list` writes no more, and fewer are no answer.
+        let bytes = expect!(reply, Reply::Random(bytes) if bytes.len() as CK_ULONG == len => bytes);
         raw::put_list(&bytes, random, &mut (len as CK_ULONG))
+    }
+
+    // The interface of `countersign serve`, see `crate::remote::interface`
+
+    fn boundary_open() {
+        hosted::open()
+    }
+
+    fn boundary_begin(first_handle: CK_ULONG, role: CK_ULONG, application: CK_ULONG_PTR) {
+        let role = match role {
+            interface::BACKEND => PeerRole::Backend,
+            interface::ADMINISTRATOR => PeerRole::Administrator,
+            _ => return Err(Rv(CKR_ARGUMENTS_BAD)),
+        };
+        raw::put(application, hosted::begin(first_handle, role)?)
+    }
+
+    fn boundary_call(
+        application: CK_ULONG,
+        request: *const u8,
+        request_len: CK_ULONG,
+        deliver: interface::Deliver,
+        context: CK_VOID_PTR,
+    ) {
+        let answer = hosted::call(application, raw::borrowed(request, request_len)?)?;
+        deliver(context, answer.as_ptr(), answer.len() as CK_ULONG);
+        Ok(())
+    }
+
+    fn boundary_end(application: CK_ULONG) {
+        hosted::end(application)
+    }
+
+    fn boundary_close() {
+        hosted::close()
     }
 }

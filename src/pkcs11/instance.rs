@@ -6,16 +6,46 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use cryptoki_sys::*;
 
-use super::module::Module;
+use super::call::{MechanismInfo, Reply, Request, SessionInfo, TokenInfo};
+use super::connected::Connected;
+use super::module::{Module, SLOT};
 use super::raw::padded;
 use super::rv::{Answer, Rv};
 use crate::engine::Engine;
-use crate::open::open;
+use crate::kernel::pin;
+use crate::open::{Opened, open};
+use crate::remote::PeerRole;
 
-/// The module, with the process that initialised it: a child after `fork` is another application.
+/// Who answers the calls of this process.
+pub(super) enum Application {
+    /// The engine, in this process.
+    Engine(Module),
+    /// The boundary, in another one.
+    Connected(Connected),
+}
+
+impl Application {
+    /// Answers a call.
+    pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
+        match self {
+            Application::Engine(module) => module.answer(request),
+            Application::Connected(connected) => connected.answer(request),
+        }
+    }
+
+    fn close(&self) {
+        match self {
+            Application::Engine(module) => module.close_all_sessions(),
+            // The boundary closes its sessions with the connection.
+            Application::Connected(_) => {}
+        }
+    }
+}
+
+/// The application, with the process that initialised it: a child after `fork` is another application.
 ///
 /// Never dropped by accident: the child must not run the destructors of its parent's files and sessions.
-static INSTANCE: RwLock<Option<(u32, ManuallyDrop<Arc<Module>>)>> = RwLock::new(None);
+static INSTANCE: RwLock<Option<(u32, ManuallyDrop<Arc<Application>>)>> = RwLock::new(None);
 /// One initialisation at a time, and none from inside another.
 static INITIALISING: AtomicBool = AtomicBool::new(false);
 
@@ -27,11 +57,11 @@ pub(super) struct InitializeArguments {
     pub(super) malformed: bool,
 }
 
-/// The module of this process.
-pub(super) fn current() -> Answer<Arc<Module>> {
+/// The application of this process.
+pub(super) fn current() -> Answer<Arc<Application>> {
     let instance = INSTANCE.read().unwrap_or_else(PoisonError::into_inner);
     match &*instance {
-        Some((process, module)) if *process == std::process::id() => Ok(Arc::clone(module)),
+        Some((process, application)) if *process == std::process::id() => Ok(Arc::clone(application)),
         _ => Err(Rv(CKR_CRYPTOKI_NOT_INITIALIZED)),
     }
 }
@@ -64,27 +94,39 @@ fn initialize_once() -> Answer {
     if current().is_ok() {
         return Err(Rv(CKR_CRYPTOKI_ALREADY_INITIALIZED));
     }
-    install(open()?);
+    match open()? {
+        Opened::Engine(engine) => install(engine),
+        Opened::Connect(config) => become_application(Application::Connected(Connected::open(config)?)),
+    }
     Ok(())
 }
 
 /// Makes this engine the one behind the C interface of this process. `C_Initialize` opens the configured one; a bench may
 /// put one together otherwise. A library that is loaded has no symbol for it.
 pub fn install(engine: Engine) {
-    let module = Module::new(engine);
+    let module = Module::new(Arc::new(engine), Arc::default(), PeerRole::Administrator, 1);
+    become_application(Application::Engine(module));
+}
+
+fn become_application(application: Application) {
     let mut instance = INSTANCE.write().unwrap_or_else(PoisonError::into_inner);
-    // What a parent process left here is overwritten and, being `ManuallyDrop`, not dropped.
-    *instance = Some((std::process::id(), ManuallyDrop::new(Arc::new(module))));
+    // What a parent process left here is overwritten and, being `ManuallyDrop`, not dropped: only its connections are let go.
+    if let Some((_, inherited)) = &*instance
+        && let Application::Connected(connected) = &***inherited
+    {
+        connected.abandon();
+    }
+    *instance = Some((std::process::id(), ManuallyDrop::new(Arc::new(application))));
 }
 
 /// `C_Finalize`: closes everything that this process opened.
 pub(super) fn finalize() -> Answer {
     current()?;
     let mut instance = INSTANCE.write().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, module)) = instance.take() {
-        // The last call that still runs closes the files.
-        module.close_all_sessions();
-        drop(ManuallyDrop::into_inner(module));
+    if let Some((_, application)) = instance.take() {
+        // The last call that still runs closes the files, or the connection.
+        application.close();
+        drop(ManuallyDrop::into_inner(application));
     }
     Ok(())
 }
@@ -102,4 +144,49 @@ pub(super) fn info() -> CK_INFO {
             minor: version(env!("CARGO_PKG_VERSION_MINOR")),
         },
     }
+}
+
+/// `C_GetSlotInfo`, of the one slot.
+pub(super) fn slot_info() -> CK_SLOT_INFO {
+    CK_SLOT_INFO {
+        slotDescription: padded("Countersign"),
+        manufacturerID: padded("Countersign"),
+        flags: CKF_TOKEN_PRESENT,
+        hardwareVersion: CK_VERSION { major: 0, minor: 0 },
+        firmwareVersion: CK_VERSION { major: 0, minor: 0 },
+    }
+}
+
+/// `C_GetTokenInfo`.
+pub(super) fn token_info(token: &TokenInfo) -> CK_TOKEN_INFO {
+    CK_TOKEN_INFO {
+        label: padded(&token.label),
+        manufacturerID: padded("Countersign"),
+        model: padded("countersign"),
+        serialNumber: padded(&token.serial),
+        flags: token.flags,
+        ulMaxSessionCount: token.max_sessions,
+        ulSessionCount: token.sessions,
+        ulMaxRwSessionCount: token.max_sessions,
+        ulRwSessionCount: token.read_write_sessions,
+        ulMaxPinLen: pin::MAX_LEN as CK_ULONG,
+        ulMinPinLen: pin::MIN_LEN as CK_ULONG,
+        ulTotalPublicMemory: CK_UNAVAILABLE_INFORMATION,
+        ulFreePublicMemory: CK_UNAVAILABLE_INFORMATION,
+        ulTotalPrivateMemory: CK_UNAVAILABLE_INFORMATION,
+        ulFreePrivateMemory: CK_UNAVAILABLE_INFORMATION,
+        hardwareVersion: CK_VERSION { major: 0, minor: 0 },
+        firmwareVersion: CK_VERSION { major: 0, minor: 0 },
+        utcTime: padded(""),
+    }
+}
+
+/// `C_GetMechanismInfo`.
+pub(super) fn mechanism_info(info: MechanismInfo) -> CK_MECHANISM_INFO {
+    CK_MECHANISM_INFO { ulMinKeySize: info.min_key_size, ulMaxKeySize: info.max_key_size, flags: info.flags }
+}
+
+/// `C_GetSessionInfo`.
+pub(super) fn session_info(info: SessionInfo) -> CK_SESSION_INFO {
+    CK_SESSION_INFO { slotID: SLOT, state: info.state, flags: info.flags, ulDeviceError: 0 }
 }

@@ -8,10 +8,9 @@ use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
 use super::attributes::{bool_value, ulong_value};
+use super::call::{Mechanism, TemplateEntry};
 use super::module::{Module, Object};
-use super::raw::TemplateEntry;
 use super::rv::{Answer, Rv};
-use super::sign::Mechanism;
 use super::vendor::*;
 use crate::admin::{NewScript, NewUser, NewWallet};
 use crate::kernel::otp::OtpHash;
@@ -34,7 +33,7 @@ impl Module {
             let name = user.name.clone();
             let uri: Zeroizing<String> = self.engine.add_user(user)?;
             session.enrolments.insert(name.clone(), uri);
-            Ok(self.handle_of(Object::User(name)))
+            self.handle_of(Object::User(name))
         })
     }
 
@@ -51,7 +50,7 @@ impl Module {
             let wallet = new_wallet(public, private)?;
             self.require_so(session)?;
             let id = self.engine.add_wallet(wallet)?;
-            Ok((self.handle_of(Object::WalletPublic(id)), self.handle_of(Object::WalletPrivate(id))))
+            Ok((self.handle_of(Object::WalletPublic(id))?, self.handle_of(Object::WalletPrivate(id))?))
         })
     }
 }

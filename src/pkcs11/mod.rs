@@ -1,7 +1,12 @@
 //! The C interface: PKCS#11 v2.40, and the 3.0 table for `C_LoginUser`.
 //!
-//! A call comes in at `entry` (catch, convert, call), with its pointers looked at in `raw` alone, and goes on to the
-//! file of its chapter, which is safe Rust over a `Module`.
+//! A call comes in at `entry` (catch, convert, call), with its pointers looked at in `raw` alone, becomes a value (`call`), and
+//! goes to whoever is the `instance` of this process:
+//!
+//! ```text
+//! entry → Request ─┬─ [backing]: answer → the file of its chapter, which is safe Rust over a `Module`
+//!                  └─ [connect]: connected → remote … remote → hosted → answer → the file of its chapter
+//! ```
 //!
 //! | file | chapter of PKCS#11 v3.0 section 5 |
 //! |---|---|
@@ -14,8 +19,12 @@
 //! | `key_management` | 5.18 key management |
 //! | `random` | 5.19 random number generation |
 
+mod answer;
 mod attributes;
+mod call;
+mod connected;
 mod entry;
+mod hosted;
 mod instance;
 mod key_management;
 mod module;
@@ -31,4 +40,4 @@ pub mod vendor;
 mod verify;
 
 pub use instance::install;
-pub use table::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList};
+pub use table::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList, host};

@@ -1,29 +1,44 @@
 //! One initialised module: the engine with the sessions, logins and handles of one application.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
+use super::call::Found;
 use super::rv::{Answer, Rv};
 use super::sign::Signing;
 use crate::engine::{Engine, WalletId};
 use crate::kernel::audit::Role;
+use crate::remote::PeerRole;
 
 /// The only slot.
 pub(super) const SLOT: CK_SLOT_ID = 0;
-/// Most sessions at a time.
+/// Most sessions of an application at a time.
 pub(super) const MAX_SESSIONS: usize = 4_096;
+/// Most sessions of all applications at a time.
+const MAX_ALL_SESSIONS: usize = 65_536;
+/// Most handles of objects of all applications at a time: twice a million users, with their wallets.
+const MAX_ALL_HANDLES: usize = 1 << 22;
 
 /// The engine with the sessions, logins and handles of one application.
 pub(super) struct Module {
-    pub(super) engine: Engine,
+    pub(super) engine: Arc<Engine>,
+    peer: PeerRole,
     sessions: Mutex<Sessions>,
     handles: Mutex<Handles>,
+    pub(super) totals: Arc<Totals>,
+}
+
+/// What the applications of one engine hold together. There may be a thousand of them, and none pays for another.
+#[derive(Default)]
+pub(super) struct Totals {
     /// Bytes of the PSBTs that sessions hold unfinished.
-    pub(super) pending: Arc<AtomicUsize>,
+    pub(super) pending: AtomicUsize,
+    sessions: AtomicUsize,
+    handles: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -47,7 +62,7 @@ struct Open {
 pub(super) struct Session {
     pub(super) read_write: bool,
     /// What `C_FindObjects` has not given yet.
-    pub(super) found: Option<std::vec::IntoIter<CK_OBJECT_HANDLE>>,
+    pub(super) found: Option<std::vec::IntoIter<Found>>,
     pub(super) signing: Option<Signing>,
     /// The user whose code is being verified.
     pub(super) verifying: Option<String>,
@@ -83,11 +98,27 @@ struct Handles {
 }
 
 impl Module {
-    pub(super) fn new(engine: Engine) -> Module {
-        for refusal in engine.closed_wallets() {
-            tracing::error!("{refusal}");
+    /// A further application of `engine`, whose handles are numbered from `first_handle` on.
+    pub(super) fn new(engine: Arc<Engine>, totals: Arc<Totals>, peer: PeerRole, first_handle: u64) -> Module {
+        let last = first_handle.saturating_sub(1);
+        Module {
+            engine,
+            peer,
+            sessions: Mutex::new(Sessions { last, ..Sessions::default() }),
+            handles: Mutex::new(Handles { last, ..Handles::default() }),
+            totals,
         }
-        Module { engine, sessions: Mutex::default(), handles: Mutex::default(), pending: Arc::default() }
+    }
+
+    /// Refuses what is not for backends, however right the PIN.
+    pub(super) fn check_administrator(&self) -> Answer {
+        match self.peer {
+            PeerRole::Administrator => Ok(()),
+            PeerRole::Backend => {
+                tracing::warn!("refused: a call for administrators, from a backend's connection");
+                Err(Rv(CKR_ACTION_PROHIBITED))
+            }
+        }
     }
 
     /// Works on a session. One call at a time: a second one waits.
@@ -114,9 +145,12 @@ impl Module {
         if sessions.role == Some(Role::So) && !read_write {
             return Err(Rv(CKR_SESSION_READ_WRITE_SO_EXISTS));
         }
-        if sessions.open.len() >= MAX_SESSIONS {
+        if sessions.open.len() >= MAX_SESSIONS
+            || self.totals.sessions.load(Ordering::SeqCst) >= MAX_ALL_SESSIONS
+        {
             return Err(Rv(CKR_SESSION_COUNT));
         }
+        self.totals.sessions.fetch_add(1, Ordering::SeqCst);
         // Handles are not used again: one that was closed stays invalid.
         sessions.last += 1;
         let handle = sessions.last;
@@ -130,6 +164,7 @@ impl Module {
     pub(super) fn close_session(&self, handle: CK_SESSION_HANDLE) -> Answer {
         let mut sessions = self.sessions();
         let closed = sessions.open.remove(&handle).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
+        self.totals.sessions.fetch_sub(1, Ordering::SeqCst);
         sessions.read_only -= usize::from(!closed.read_write);
         if sessions.open.is_empty() {
             sessions.role = None;
@@ -141,6 +176,7 @@ impl Module {
     pub(super) fn close_all_sessions(&self) {
         let mut sessions = self.sessions();
         let last = sessions.last;
+        self.totals.sessions.fetch_sub(sessions.open.len(), Ordering::SeqCst);
         *sessions = Sessions { last, ..Sessions::default() };
     }
 
@@ -185,8 +221,10 @@ impl Module {
         }
         let mut handles = self.handles();
         let Handles { objects, handles: by_object, .. } = &mut *handles;
+        let before = objects.len();
         objects.retain(|_, object| !object.is_private());
         by_object.retain(|object, _| !object.is_private());
+        self.totals.handles.fetch_sub(before - objects.len(), Ordering::SeqCst);
         Ok(())
     }
 
@@ -202,16 +240,20 @@ impl Module {
     }
 
     /// The handle of an object: the same as long as it is visible.
-    pub(super) fn handle_of(&self, object: Object) -> CK_OBJECT_HANDLE {
+    pub(super) fn handle_of(&self, object: Object) -> Answer<CK_OBJECT_HANDLE> {
         let mut handles = self.handles();
         if let Some(handle) = handles.handles.get(&object) {
-            return *handle;
+            return Ok(*handle);
         }
+        if self.totals.handles.load(Ordering::SeqCst) >= MAX_ALL_HANDLES {
+            return Err(Rv(CKR_DEVICE_MEMORY));
+        }
+        self.totals.handles.fetch_add(1, Ordering::SeqCst);
         handles.last += 1;
         let handle = handles.last;
         handles.objects.insert(handle, object.clone());
         handles.handles.insert(object, handle);
-        handle
+        Ok(handle)
     }
 
     /// The object of a handle, if it is visible to whoever is logged in.
@@ -228,6 +270,7 @@ impl Module {
         let mut handles = self.handles();
         if let Some(object) = handles.objects.remove(&handle) {
             handles.handles.remove(&object);
+            self.totals.handles.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -238,6 +281,13 @@ impl Module {
 
     fn handles(&self) -> MutexGuard<'_, Handles> {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        self.close_all_sessions();
+        self.totals.handles.fetch_sub(self.handles().objects.len(), Ordering::SeqCst);
     }
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::attributes::{self, Hidden, bool_value};
+use super::call::{Bytes, Found, Room, Shown, TemplateEntry, Wanted};
 use super::key_management::{text, user_list};
 use super::module::{Module, Object, Session};
-use super::raw::{AttributeSlot, Room, TemplateEntry};
 use super::rv::{Answer, Rv};
 use super::vendor::*;
 use crate::admin::WalletChange;
@@ -50,21 +50,18 @@ impl Module {
             let mut found = Vec::new();
             for object in self.candidates(template)? {
                 if self.load(&object)?.is_some_and(|loaded| loaded.matches(template)) {
-                    found.push(self.handle_of(object));
+                    let signs = matches!(object, Object::WalletPrivate(_));
+                    found.push(Found { handle: self.handle_of(object)?, signs });
                 }
             }
-            found.sort_unstable();
+            found.sort_unstable_by_key(|found| found.handle);
             session.found = Some(found.into_iter());
             Ok(())
         })
     }
 
     /// `C_FindObjects`: at most `most` further handles.
-    pub(super) fn find_objects(
-        &self,
-        session: CK_SESSION_HANDLE,
-        most: usize,
-    ) -> Answer<Vec<CK_OBJECT_HANDLE>> {
+    pub(super) fn find_objects(&self, session: CK_SESSION_HANDLE, most: usize) -> Answer<Vec<Found>> {
         self.with_session(session, |session| {
             let found = session.found.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
             Ok(found.by_ref().take(most).collect())
@@ -78,30 +75,28 @@ impl Module {
         })
     }
 
-    /// `C_GetAttributeValue`: every slot is answered, and the worst answer returned.
+    /// `C_GetAttributeValue`: every one is answered.
     pub(super) fn get_attribute_value(
         &self,
         session: CK_SESSION_HANDLE,
         object: CK_OBJECT_HANDLE,
-        slots: &mut [AttributeSlot],
-    ) -> Answer {
+        wanted: &[Wanted],
+    ) -> Answer<Vec<Answer<Shown>>> {
         self.with_session(session, |session| {
             let object = self.object_of(object)?;
             let loaded = self.load(&object)?.ok_or(Rv(CKR_OBJECT_HANDLE_INVALID))?;
-            let mut answer = Ok(());
-            for slot in slots {
-                let one = match (&loaded, slot.kind()) {
+            Ok(wanted
+                .iter()
+                .map(|Wanted { kind, room }| match (&loaded, *kind) {
                     (Loaded::WalletPublic(_) | Loaded::WalletPrivate(_), CKA_COUNTERSIGN_REACH) => {
-                        self.show_reach(&object, slot)
+                        self.show_reach(&object, *room)
                     }
                     (Loaded::User(user), CKA_COUNTERSIGN_OTPAUTH_URI) => {
-                        show_enrolment(session, &user.name, slot)
+                        show_enrolment(session, &user.name, *room)
                     }
-                    (_, kind) => show(loaded.attribute(kind), slot),
-                };
-                answer = answer.and(one);
-            }
-            answer
+                    (_, kind) => show(loaded.attribute(kind), *room),
+                })
+                .collect())
         })
     }
 
@@ -185,11 +180,11 @@ impl Module {
     }
 
     /// State that changes with every signature is read when it is asked for.
-    fn show_reach(&self, object: &Object, slot: &mut AttributeSlot) -> Answer {
+    fn show_reach(&self, object: &Object, room: Room) -> Answer<Shown> {
         let (Object::WalletPublic(id) | Object::WalletPrivate(id)) = object else {
             return Err(Rv(CKR_ATTRIBUTE_TYPE_INVALID));
         };
-        show(Ok(attributes::reach(self.engine.reach(id)?)), slot)
+        show(Ok(attributes::reach(self.engine.reach(id)?)), room)
     }
 
     fn load(&self, object: &Object) -> Answer<Option<Loaded>> {
@@ -205,43 +200,27 @@ impl Module {
     }
 }
 
-/// Puts a value into a slot, or says why not (section 5.7, `C_GetAttributeValue`, cases 1 to 5).
-fn show(value: Result<Vec<u8>, Hidden>, slot: &mut AttributeSlot) -> Answer {
-    let value = value.map_err(|hidden| {
-        slot.unavailable();
-        match hidden {
-            Hidden::Sensitive => Rv(CKR_ATTRIBUTE_SENSITIVE),
-            Hidden::Unknown => Rv(CKR_ATTRIBUTE_TYPE_INVALID),
-        }
+/// The value or its length, or why not (section 5.7, `C_GetAttributeValue`, cases 1 to 5).
+fn show(value: Result<Vec<u8>, Hidden>, room: Room) -> Answer<Shown> {
+    let value = value.map_err(|hidden| match hidden {
+        Hidden::Sensitive => Rv(CKR_ATTRIBUTE_SENSITIVE),
+        Hidden::Unknown => Rv(CKR_ATTRIBUTE_TYPE_INVALID),
     })?;
-    match slot.room(value.len()) {
-        Room::Query => Ok(()),
-        Room::Enough => {
-            slot.write(&value);
-            Ok(())
-        }
-        Room::TooSmall => Err(Rv(CKR_BUFFER_TOO_SMALL)),
+    match room {
+        Room::Query => Ok(Shown::Length(value.len() as u64)),
+        room if room.fits(value.len()) => Ok(Shown::Value(Bytes(Zeroizing::new(value)))),
+        Room::Of(_) => Err(Rv(CKR_BUFFER_TOO_SMALL)),
     }
 }
 
 /// Shows the `otpauth://` URI once: a length query does not count, a delivery does.
-fn show_enrolment(session: &mut Session, name: &str, slot: &mut AttributeSlot) -> Answer {
-    let Some(uri) = session.enrolments.get(name) else {
-        slot.unavailable();
-        return Err(Rv(CKR_ATTRIBUTE_SENSITIVE));
-    };
-    let mut bytes = Zeroizing::new(uri.as_bytes().to_vec());
-    let delivered = slot.room(bytes.len());
-    match delivered {
-        Room::Query => Ok(()),
-        Room::TooSmall => Err(Rv(CKR_BUFFER_TOO_SMALL)),
-        Room::Enough => {
-            slot.write(&bytes);
-            bytes.zeroize();
-            session.enrolments.remove(name);
-            Ok(())
-        }
+fn show_enrolment(session: &mut Session, name: &str, room: Room) -> Answer<Shown> {
+    let uri = session.enrolments.get(name).ok_or(Rv(CKR_ATTRIBUTE_SENSITIVE))?;
+    let shown = show(Ok(uri.as_bytes().to_vec()), room)?;
+    if matches!(shown, Shown::Value(_)) {
+        session.enrolments.remove(name);
     }
+    Ok(shown)
 }
 
 /// All that can be set of a user: `CKA_COUNTERSIGN_LOCKED`, to false.

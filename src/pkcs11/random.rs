@@ -3,27 +3,24 @@
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
+use super::call::Bytes;
 use super::module::Module;
-use super::rv::Answer;
+use super::rv::{Answer, Rv};
 
 impl Module {
     /// `C_GenerateRandom`: `len` bytes.
-    pub(super) fn generate_random(
-        &self,
-        session: CK_SESSION_HANDLE,
-        len: usize,
-    ) -> Answer<Zeroizing<Vec<u8>>> {
+    pub(super) fn generate_random(&self, session: CK_SESSION_HANDLE, len: u64) -> Answer<Bytes> {
         self.with_session(session, |_| {
             forced_panic(len);
-            let mut bytes = Zeroizing::new(vec![0; len]);
+            let mut bytes = Zeroizing::new(vec![0; usize::try_from(len).map_err(|_| Rv(CKR_ARGUMENTS_BAD))?]);
             self.engine.random(&mut bytes)?;
-            Ok(bytes)
+            Ok(Bytes(bytes))
         })
     }
 }
 
 /// The test of the panic boundary needs a call that panics: with the feature, 3,737 bytes are that call.
-fn forced_panic(len: usize) {
+fn forced_panic(len: u64) {
     if cfg!(feature = "forced-panic") && len == 3_737 {
         panic!("forced by the feature forced-panic");
     }

@@ -11,14 +11,11 @@ use core::slice;
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
+use super::call::{
+    Bytes, Filled, MAX_ATTRIBUTES, MAX_VALUE_LEN, Mechanism, Room, Shown, TemplateEntry, Wanted,
+};
 use super::instance::InitializeArguments;
 use super::rv::{Answer, Rv};
-use super::sign::Mechanism;
-
-/// Most attributes in one template.
-const MAX_ATTRIBUTES: usize = 256;
-/// Longest value of an attribute in a template, and longest mechanism parameter.
-const MAX_VALUE_LEN: usize = 64 * 1024;
 
 /// `text`, padded with blanks to the length of the field. Longer text is cut.
 pub(super) fn padded<const N: usize>(text: &str) -> [u8; N] {
@@ -28,25 +25,40 @@ pub(super) fn padded<const N: usize>(text: &str) -> [u8; N] {
     field
 }
 
+/// The version of this library, padded with blanks.
+pub(super) const fn release() -> [u8; 32] {
+    let (mut field, version) = ([b' '; 32], env!("CARGO_PKG_VERSION").as_bytes());
+    field.split_at_mut(version.len()).0.copy_from_slice(version);
+    field
+}
+
 /// Copies `len` bytes from `data`; more than `most` are refused with `over` before anything is read.
 ///
 /// # Safety
 /// `data` is null or valid for `len` bytes.
-pub(super) unsafe fn bytes(
-    data: *const u8,
-    len: CK_ULONG,
-    most: usize,
-    over: CK_RV,
-) -> Answer<Zeroizing<Vec<u8>>> {
+pub(super) unsafe fn bytes(data: *const u8, len: CK_ULONG, most: usize, over: CK_RV) -> Answer<Bytes> {
     let len = usize::try_from(len).ok().filter(|len| *len <= most).ok_or(Rv(over))?;
     if len == 0 {
-        return Ok(Zeroizing::new(vec![]));
+        return Ok(Bytes::default());
     }
     if data.is_null() {
         return Err(Rv(CKR_ARGUMENTS_BAD));
     }
     // SAFETY: not null, and the caller vouches for `len` bytes, which is at most `most`, far below `isize::MAX`.
-    Ok(Zeroizing::new(unsafe { slice::from_raw_parts(data, len) }.to_vec()))
+    Ok(Bytes(Zeroizing::new(unsafe { slice::from_raw_parts(data, len) }.to_vec())))
+}
+
+/// The bytes themselves, where the caller is `countersign serve`: it does not change them during the call.
+///
+/// # Safety
+/// `data` is null or valid for `len` bytes, which nobody changes as long as the slice lives.
+pub(super) unsafe fn borrowed<'a>(data: *const u8, len: CK_ULONG) -> Answer<&'a [u8]> {
+    let len = usize::try_from(len).ok().filter(|len| isize::try_from(*len).is_ok());
+    match (data.is_null(), len) {
+        // SAFETY: not null, no longer than a slice can be, and the caller vouches for the rest.
+        (false, Some(len)) => Ok(unsafe { slice::from_raw_parts(data, len) }),
+        _ => Err(Rv(CKR_ARGUMENTS_BAD)),
+    }
 }
 
 /// Writes an answer where the caller wants it.
@@ -85,22 +97,11 @@ pub(super) unsafe fn put_list<T: Copy>(items: &[T], buffer: *mut T, count: *mut 
     Ok(())
 }
 
-/// How much of an answer fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    /// The caller only asks for the length, which it has been told.
-    Query,
-    /// Too little; the caller has been told the length.
-    TooSmall,
-    /// Enough.
-    Enough,
-}
-
 /// A buffer of variable length for an answer, with the place of its length.
 pub(super) struct Output {
     buffer: *mut u8,
     len: *mut CK_ULONG,
-    capacity: usize,
+    capacity: CK_ULONG,
 }
 
 impl Output {
@@ -112,38 +113,32 @@ impl Output {
         }
         // SAFETY: not null, and the caller vouches for it. Read once: it may change later.
         let capacity = unsafe { len.read() };
-        Ok(Output { buffer, len, capacity: usize::try_from(capacity).unwrap_or(usize::MAX) })
+        Ok(Output { buffer, len, capacity })
     }
 
-    /// Whether `needed` bytes fit. If not, or if only the length was asked for, the caller is told it here.
-    pub(super) fn room(&mut self, needed: usize) -> Room {
-        let room = match () {
-            () if self.buffer.is_null() => Room::Query,
-            () if self.capacity < needed => Room::TooSmall,
-            () => return Room::Enough,
+    /// How much fits.
+    pub(super) fn room(&self) -> Room {
+        if self.buffer.is_null() { Room::Query } else { Room::Of(self.capacity) }
+    }
+
+    /// Writes the answer and its exact length, or tells how much room it needs (section 5.2).
+    pub(super) fn write(self, answer: &Filled) -> Answer {
+        let needed = match answer {
+            Filled::Length(needed) => *needed,
+            Filled::Bytes(bytes) => bytes.len() as CK_ULONG,
         };
         // SAFETY: valid by the contract of `new`.
-        unsafe { self.len.write(needed as CK_ULONG) };
-        room
-    }
-
-    /// Writes the answer and its exact length.
-    pub(super) fn write(&mut self, answer: &[u8]) -> Answer {
-        if self.room(answer.len()) != Room::Enough {
-            return Err(Rv(CKR_BUFFER_TOO_SMALL));
+        unsafe { self.len.write(needed) };
+        match (answer, self.room()) {
+            (_, Room::Query) => Ok(()),
+            (Filled::Bytes(bytes), room) if room.fits(bytes.len()) => {
+                // SAFETY: not null and long enough, as was just found; valid by the contract of `new`.
+                unsafe { self.buffer.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+                Ok(())
+            }
+            _ => Err(Rv(CKR_BUFFER_TOO_SMALL)),
         }
-        // SAFETY: not null and long enough, as `room` found; valid by the contract of `new`.
-        unsafe { self.buffer.copy_from_nonoverlapping(answer.as_ptr(), answer.len()) };
-        // SAFETY: valid by the contract of `new`.
-        unsafe { self.len.write(answer.len() as CK_ULONG) };
-        Ok(())
     }
-}
-
-/// One attribute of a template, copied.
-pub(super) struct TemplateEntry {
-    pub(super) kind: CK_ATTRIBUTE_TYPE,
-    pub(super) value: Zeroizing<Vec<u8>>,
 }
 
 /// Copies a template.
@@ -179,42 +174,31 @@ pub(super) struct AttributeSlot {
 }
 
 impl AttributeSlot {
-    /// Which attribute.
-    pub(super) fn kind(&self) -> CK_ATTRIBUTE_TYPE {
-        self.kind
+    /// Which attribute, and how much of it fits.
+    pub(super) fn wanted(&self) -> Wanted {
+        let room = if self.buffer.is_null() { Room::Query } else { Room::Of(self.capacity) };
+        Wanted { kind: self.kind, room }
     }
 
-    /// Whether a value of `needed` bytes fits. If only the length was asked for, the caller is told it here; if the
-    /// buffer is too small, that it is not available (section 5.7, `C_GetAttributeValue`, cases 3 to 5).
-    pub(super) fn room(&mut self, needed: usize) -> Room {
-        if self.buffer.is_null() {
-            self.set_len(needed as CK_ULONG);
-            return Room::Query;
-        }
-        if self.capacity < needed as CK_ULONG {
-            self.unavailable();
-            return Room::TooSmall;
-        }
-        Room::Enough
-    }
-
-    /// Writes a value that fits.
-    pub(super) fn write(&mut self, value: &[u8]) {
-        if self.room(value.len()) == Room::Enough {
-            // SAFETY: not null and long enough, as `room` found; valid by the contract of `slots`.
-            unsafe { self.buffer.copy_from_nonoverlapping(value.as_ptr(), value.len()) };
-            self.set_len(value.len() as CK_ULONG);
-        }
-    }
-
-    /// There is no value to show.
-    pub(super) fn unavailable(&mut self) {
-        self.set_len(CK_UNAVAILABLE_INFORMATION);
-    }
-
-    fn set_len(&mut self, len: CK_ULONG) {
+    /// Writes the value, tells its length, or that there is none to be had (section 5.7, `C_GetAttributeValue`, cases 1 to
+    /// 5).
+    pub(super) fn write(self, shown: Answer<Shown>) -> Answer {
+        let len = match &shown {
+            Ok(Shown::Length(len)) => *len,
+            Ok(Shown::Value(value)) if self.wanted().room.fits(value.len()) => {
+                // SAFETY: not null and long enough, as was just found; valid by the contract of `slots`.
+                unsafe { self.buffer.copy_from_nonoverlapping(value.as_ptr(), value.len()) };
+                value.len() as CK_ULONG
+            }
+            Ok(Shown::Value(_)) | Err(_) => CK_UNAVAILABLE_INFORMATION,
+        };
         // SAFETY: valid by the contract of `slots`; a field is written through the raw pointer, no reference is made.
         unsafe { (&raw mut (*self.attribute).ulValueLen).write(len) };
+        match shown {
+            Ok(Shown::Value(_)) if len == CK_UNAVAILABLE_INFORMATION => Err(Rv(CKR_BUFFER_TOO_SMALL)),
+            Ok(_) => Ok(()),
+            Err(rv) => Err(rv),
+        }
     }
 }
 
@@ -233,6 +217,14 @@ pub(super) unsafe fn slots(template: *mut CK_ATTRIBUTE, count: CK_ULONG) -> Answ
             AttributeSlot { attribute, kind: type_, buffer: pValue.cast(), capacity: ulValueLen }
         })
         .collect())
+}
+
+/// Fills every slot with what is shown for it; the first that is refused is the answer (section 5.7).
+pub(super) fn fill(slots: Vec<AttributeSlot>, shown: Vec<Answer<Shown>>) -> Answer {
+    if slots.len() != shown.len() {
+        return Err(Rv(CKR_DEVICE_ERROR));
+    }
+    slots.into_iter().zip(shown).map(|(slot, shown)| slot.write(shown)).fold(Ok(()), Result::and)
 }
 
 /// Copies a mechanism with its parameter; null is `None`.

@@ -9,7 +9,7 @@ use crate::open::OpenError;
 use crate::ports::LedgerError;
 
 /// A `CK_RV` other than `CKR_OK`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Rv(pub(super) CK_RV);
 
 /// What every call gives.

@@ -2,7 +2,8 @@
 
 use cryptoki_sys::*;
 
-use super::module::{Module, SLOT};
+use super::call::SessionInfo;
+use super::module::Module;
 use super::rv::{Answer, Rv};
 use super::slot_token::check_slot;
 use crate::kernel::approval::Approval;
@@ -29,7 +30,7 @@ impl Module {
     }
 
     /// `C_GetSessionInfo`.
-    pub(super) fn session_info(&self, session: CK_SESSION_HANDLE) -> Answer<CK_SESSION_INFO> {
+    pub(super) fn session_info(&self, session: CK_SESSION_HANDLE) -> Answer<SessionInfo> {
         let read_write = self.with_session(session, |session| Ok(session.read_write))?;
         let (state, flags) = match (read_write, self.role()) {
             (false, None | Some(Role::So)) => (CKS_RO_PUBLIC_SESSION, 0),
@@ -38,7 +39,7 @@ impl Module {
             (true, Some(Role::User)) => (CKS_RW_USER_FUNCTIONS, CKF_RW_SESSION),
             (true, Some(Role::So)) => (CKS_RW_SO_FUNCTIONS, CKF_RW_SESSION),
         };
-        Ok(CK_SESSION_INFO { slotID: SLOT, state, flags: flags | CKF_SERIAL_SESSION, ulDeviceError: 0 })
+        Ok(SessionInfo { state, flags: flags | CKF_SERIAL_SESSION })
     }
 
     /// `C_Login`, and `C_LoginUser` where `user` is given.
@@ -60,6 +61,9 @@ impl Module {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         self.with_session(session, |_| Ok(()))?;
+        if role == Role::So {
+            self.check_administrator()?;
+        }
         self.check_login(role)?;
         self.engine.login(role, pin)?;
         self.set_login(session, role)

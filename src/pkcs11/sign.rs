@@ -4,13 +4,13 @@
 //! `CKR_BUFFER_TOO_SMALL` (section 5.2, "Conventions for functions returning output in a variable-length buffer").
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
-use super::module::{Module, Object, Session};
-use super::raw::{Output, Room};
+use super::call::{Bytes, Filled, Mechanism, Room};
+use super::module::{Module, Object, Session, Totals};
 use super::rv::{Answer, Rv};
 use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
 use crate::engine::{EngineError, WalletId};
@@ -26,26 +26,26 @@ pub(super) struct Signing {
     parts: Option<Parts>,
 }
 
-/// Most bytes that the unfinished operations of all sessions hold: a backend has thousands of sessions.
+/// Most bytes that the unfinished operations of all sessions, of all applications, hold: a backend has thousands of them.
 const MAX_PENDING: usize = 4 * MAX_PSBT_LEN;
 
 /// A PSBT that comes in parts, counted with those of the other sessions.
 struct Parts {
     psbt: Vec<u8>,
     counted: usize,
-    pending: Arc<AtomicUsize>,
+    totals: Arc<Totals>,
 }
 
 impl Parts {
-    fn new(pending: &Arc<AtomicUsize>) -> Parts {
-        Parts { psbt: Vec::new(), counted: 0, pending: Arc::clone(pending) }
+    fn new(totals: &Arc<Totals>) -> Parts {
+        Parts { psbt: Vec::new(), counted: 0, totals: Arc::clone(totals) }
     }
 
     fn append(&mut self, part: &[u8]) -> Answer {
         if part.len() > MAX_PSBT_LEN - self.psbt.len() {
             return Err(Rv(CKR_DATA_LEN_RANGE));
         }
-        let before = self.pending.fetch_add(part.len(), Ordering::SeqCst);
+        let before = self.totals.pending.fetch_add(part.len(), Ordering::SeqCst);
         self.counted += part.len();
         if before + part.len() > MAX_PENDING {
             return Err(Rv(CKR_DEVICE_MEMORY));
@@ -57,7 +57,7 @@ impl Parts {
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        self.pending.fetch_sub(self.counted, Ordering::SeqCst);
+        self.totals.pending.fetch_sub(self.counted, Ordering::SeqCst);
     }
 }
 
@@ -81,12 +81,6 @@ impl Signing {
             Door::Parameter(_) => Err(Rv(CKR_USER_ALREADY_LOGGED_IN)),
         }
     }
-}
-
-/// A mechanism as a caller names it.
-pub(super) struct Mechanism {
-    pub(super) mechanism: CK_MECHANISM_TYPE,
-    pub(super) parameter: Zeroizing<Vec<u8>>,
 }
 
 impl Module {
@@ -125,12 +119,7 @@ impl Module {
     }
 
     /// `C_Sign`: `data` is the whole PSBT, copied before anything looks at it.
-    pub(super) fn sign(
-        &self,
-        session: CK_SESSION_HANDLE,
-        data: Answer<Zeroizing<Vec<u8>>>,
-        out: &mut Output,
-    ) -> Answer {
+    pub(super) fn sign(&self, session: CK_SESSION_HANDLE, data: Answer<Bytes>, room: Room) -> Answer<Filled> {
         self.with_session(session, |session| {
             match &session.signing {
                 None => return Err(Rv(CKR_OPERATION_NOT_INITIALIZED)),
@@ -138,7 +127,7 @@ impl Module {
                 Some(_) => {}
             }
             match data {
-                Ok(mut psbt) => self.finish(session, &mut psbt, out),
+                Ok(mut psbt) => self.finish(session, &mut psbt.0, room),
                 Err(rv) => {
                     session.signing = None;
                     Err(rv)
@@ -148,10 +137,10 @@ impl Module {
     }
 
     /// `C_SignUpdate`.
-    pub(super) fn sign_update(&self, session: CK_SESSION_HANDLE, part: Answer<Zeroizing<Vec<u8>>>) -> Answer {
+    pub(super) fn sign_update(&self, session: CK_SESSION_HANDLE, part: Answer<Bytes>) -> Answer {
         self.with_session(session, |session| {
             let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-            let parts = signing.parts.get_or_insert_with(|| Parts::new(&self.pending));
+            let parts = signing.parts.get_or_insert_with(|| Parts::new(&self.totals));
             let appended = part.and_then(|part| parts.append(&part));
             if appended.is_err() {
                 session.signing = None;
@@ -161,11 +150,11 @@ impl Module {
     }
 
     /// `C_SignFinal`.
-    pub(super) fn sign_final(&self, session: CK_SESSION_HANDLE, out: &mut Output) -> Answer {
+    pub(super) fn sign_final(&self, session: CK_SESSION_HANDLE, room: Room) -> Answer<Filled> {
         self.with_session(session, |session| {
             let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-            let mut parts = signing.parts.take().unwrap_or_else(|| Parts::new(&self.pending));
-            let answer = self.finish(session, &mut parts.psbt, out);
+            let mut parts = signing.parts.take().unwrap_or_else(|| Parts::new(&self.totals));
+            let answer = self.finish(session, &mut parts.psbt, room);
             // Still there after a length query: so are the parts.
             if let Some(signing) = &mut session.signing {
                 signing.parts = Some(parts);
@@ -180,7 +169,7 @@ impl Module {
     }
 
     /// Answers a length query, or ends the operation and countersigns, which takes the PSBT out of its place.
-    fn finish(&self, session: &mut Session, psbt: &mut Vec<u8>, out: &mut Output) -> Answer {
+    fn finish(&self, session: &mut Session, psbt: &mut Vec<u8>, room: Room) -> Answer<Filled> {
         let bound = match Layout::take(psbt) {
             Ok(layout) => layout.signed_len_bound(),
             Err(error) => {
@@ -188,10 +177,8 @@ impl Module {
                 return Err(EngineError::from(error).into());
             }
         };
-        match out.room(bound) {
-            Room::Query => return Ok(()),
-            Room::TooSmall => return Err(Rv(CKR_BUFFER_TOO_SMALL)),
-            Room::Enough => {}
+        if !room.fits(bound) {
+            return Ok(Filled::Length(bound as u64));
         }
         let Signing { wallet, door, .. } = session.signing.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
         self.require_user()?;
@@ -201,6 +188,6 @@ impl Module {
             Door::Login(None) => return Err(Rv(CKR_USER_NOT_LOGGED_IN)),
         };
         let signed = self.engine.countersign(&wallet, approvals, core::mem::take(psbt))?;
-        out.write(&signed)
+        Ok(Filled::Bytes(Bytes(Zeroizing::new(signed))))
     }
 }

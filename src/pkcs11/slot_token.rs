@@ -2,24 +2,24 @@
 
 use cryptoki_sys::*;
 
+use super::call::{MechanismInfo, TokenInfo};
 use super::module::{MAX_SESSIONS, Module, SLOT};
-use super::raw::padded;
 use super::rv::{Answer, Rv};
 use super::vendor::*;
 use crate::kernel::audit::Role;
-use crate::kernel::pin::{self, PinStanding};
+use crate::kernel::pin::PinStanding;
 
 /// The mechanisms, with what each is for.
-pub(super) const MECHANISMS: [(CK_MECHANISM_TYPE, CK_MECHANISM_INFO); 4] = [
-    (CKM_COUNTERSIGN_PSBT, CK_MECHANISM_INFO { ulMinKeySize: 256, ulMaxKeySize: 256, flags: CKF_SIGN }),
+pub(super) const MECHANISMS: [(CK_MECHANISM_TYPE, MechanismInfo); 4] = [
+    (CKM_COUNTERSIGN_PSBT, MechanismInfo { min_key_size: 256, max_key_size: 256, flags: CKF_SIGN }),
     (
         CKM_COUNTERSIGN_TOTP_KEY_GEN,
-        CK_MECHANISM_INFO { ulMinKeySize: 160, ulMaxKeySize: 160, flags: CKF_GENERATE },
+        MechanismInfo { min_key_size: 160, max_key_size: 160, flags: CKF_GENERATE },
     ),
-    (CKM_COUNTERSIGN_TOTP, CK_MECHANISM_INFO { ulMinKeySize: 160, ulMaxKeySize: 160, flags: CKF_VERIFY }),
+    (CKM_COUNTERSIGN_TOTP, MechanismInfo { min_key_size: 160, max_key_size: 160, flags: CKF_VERIFY }),
     (
         CKM_COUNTERSIGN_WALLET_KEY_GEN,
-        CK_MECHANISM_INFO { ulMinKeySize: 256, ulMaxKeySize: 256, flags: CKF_GENERATE_KEY_PAIR },
+        MechanismInfo { min_key_size: 256, max_key_size: 256, flags: CKF_GENERATE_KEY_PAIR },
     ),
 ];
 
@@ -28,20 +28,8 @@ pub(super) fn check_slot(slot: CK_SLOT_ID) -> Answer {
     if slot == SLOT { Ok(()) } else { Err(Rv(CKR_SLOT_ID_INVALID)) }
 }
 
-/// `C_GetSlotInfo`.
-pub(super) fn slot_info(slot: CK_SLOT_ID) -> Answer<CK_SLOT_INFO> {
-    check_slot(slot)?;
-    Ok(CK_SLOT_INFO {
-        slotDescription: padded("Countersign"),
-        manufacturerID: padded("Countersign"),
-        flags: CKF_TOKEN_PRESENT,
-        hardwareVersion: CK_VERSION { major: 0, minor: 0 },
-        firmwareVersion: CK_VERSION { major: 0, minor: 0 },
-    })
-}
-
 /// `C_GetMechanismInfo`.
-pub(super) fn mechanism_info(slot: CK_SLOT_ID, mechanism: CK_MECHANISM_TYPE) -> Answer<CK_MECHANISM_INFO> {
+pub(super) fn mechanism_info(slot: CK_SLOT_ID, mechanism: CK_MECHANISM_TYPE) -> Answer<MechanismInfo> {
     check_slot(slot)?;
     let found = MECHANISMS.iter().find(|(offered, _)| *offered == mechanism);
     found.map(|(_, info)| *info).ok_or(Rv(CKR_MECHANISM_INVALID))
@@ -49,11 +37,11 @@ pub(super) fn mechanism_info(slot: CK_SLOT_ID, mechanism: CK_MECHANISM_TYPE) -> 
 
 impl Module {
     /// `C_GetTokenInfo`.
-    pub(super) fn token_info(&self, slot: CK_SLOT_ID) -> Answer<CK_TOKEN_INFO> {
+    pub(super) fn token_info(&self, slot: CK_SLOT_ID) -> Answer<TokenInfo> {
         check_slot(slot)?;
         let token = self.engine.token()?;
         let mut flags = CKF_RNG | CKF_LOGIN_REQUIRED;
-        let (mut label, mut serial) = (padded(""), padded(""));
+        let (mut label, mut serial) = (String::new(), String::new());
         if let Some(token) = token {
             flags |= CKF_TOKEN_INITIALIZED;
             flags |= pin_flags(token.so, [CKF_SO_PIN_COUNT_LOW, CKF_SO_PIN_FINAL_TRY, CKF_SO_PIN_LOCKED]);
@@ -62,35 +50,24 @@ impl Module {
                 flags |=
                     pin_flags(user, [CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED]);
             }
-            label = padded(&token.label);
-            serial = padded(&data_encoding::HEXLOWER.encode(&token.serial));
+            label = token.label;
+            serial = data_encoding::HEXLOWER.encode(&token.serial);
         }
         let (open, read_write) = self.session_counts();
-        Ok(CK_TOKEN_INFO {
+        Ok(TokenInfo {
             label,
-            manufacturerID: padded("Countersign"),
-            model: padded("countersign"),
-            serialNumber: serial,
+            serial,
             flags,
-            ulMaxSessionCount: MAX_SESSIONS as CK_ULONG,
-            ulSessionCount: open as CK_ULONG,
-            ulMaxRwSessionCount: MAX_SESSIONS as CK_ULONG,
-            ulRwSessionCount: read_write as CK_ULONG,
-            ulMaxPinLen: pin::MAX_LEN as CK_ULONG,
-            ulMinPinLen: pin::MIN_LEN as CK_ULONG,
-            ulTotalPublicMemory: CK_UNAVAILABLE_INFORMATION,
-            ulFreePublicMemory: CK_UNAVAILABLE_INFORMATION,
-            ulTotalPrivateMemory: CK_UNAVAILABLE_INFORMATION,
-            ulFreePrivateMemory: CK_UNAVAILABLE_INFORMATION,
-            hardwareVersion: CK_VERSION { major: 0, minor: 0 },
-            firmwareVersion: CK_VERSION { major: 0, minor: 0 },
-            utcTime: padded(""),
+            max_sessions: MAX_SESSIONS as CK_ULONG,
+            sessions: open as CK_ULONG,
+            read_write_sessions: read_write as CK_ULONG,
         })
     }
 
     /// `C_InitToken`: once. An initialised token is never wiped: `CKR_TOKEN_WRITE_PROTECTED`.
     pub(super) fn init_token(&self, slot: CK_SLOT_ID, pin: &[u8], label: &[u8; 32]) -> Answer {
         check_slot(slot)?;
+        self.check_administrator()?;
         if self.session_counts().0 > 0 {
             return Err(Rv(CKR_SESSION_EXISTS));
         }

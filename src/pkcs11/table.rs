@@ -10,6 +10,8 @@ use core::ptr;
 use cryptoki_sys::*;
 
 use super::entry::*;
+use crate::engine::Engine;
+use crate::remote::interface::{self, Hosted};
 
 /// A function that is not for this module, of each number of arguments. Its types are those of its place in the table.
 mod unsupported {
@@ -144,6 +146,23 @@ static FUNCTIONS_3_0: CK_FUNCTION_LIST_3_0 = function_list!(CK_FUNCTION_LIST_3_0
     C_MessageVerifyFinal: Some(of_1),
 });
 
+static FUNCTIONS_OF_BOUNDARY: interface::Functions = interface::Functions {
+    version: interface::VERSION,
+    release: super::raw::release(),
+    open: boundary_open,
+    begin: boundary_begin,
+    call: boundary_call,
+    end: boundary_end,
+    close: boundary_close,
+};
+
+/// Hosts this engine in this process, as `countersign serve` hosts the one of a module that it loads: for benches and for
+/// fuzzing. None where one is hosted already. A library that is loaded has no symbol for it.
+pub fn host(engine: Engine) -> Option<Hosted> {
+    super::hosted::host(engine).ok()?;
+    Some(Hosted::of(&FUNCTIONS_OF_BOUNDARY))
+}
+
 /// The name of PKCS#11's own interface.
 const INTERFACE_NAME: &CStr = c"PKCS 11";
 
@@ -154,16 +173,20 @@ struct Interface(CK_INTERFACE);
 // SAFETY: the pointers are to statics that nobody writes.
 unsafe impl Sync for Interface {}
 
-const fn interface<T>(functions: &'static T) -> Interface {
+const fn named<T>(name: &'static CStr, functions: &'static T) -> Interface {
     Interface(CK_INTERFACE {
-        pInterfaceName: INTERFACE_NAME.as_ptr().cast_mut().cast(),
+        pInterfaceName: name.as_ptr().cast_mut().cast(),
         pFunctionList: ptr::from_ref(functions).cast_mut().cast(),
         flags: 0,
     })
 }
 
 /// The newest first: it is the default.
-static INTERFACES: [Interface; 2] = [interface(&FUNCTIONS_3_0), interface(&FUNCTIONS_2_40)];
+static INTERFACES: [Interface; 2] =
+    [named(INTERFACE_NAME, &FUNCTIONS_3_0), named(INTERFACE_NAME, &FUNCTIONS_2_40)];
+
+/// Not in the list: it is for `countersign serve`, which asks for it by its name.
+static BOUNDARY: Interface = named(interface::NAME, &FUNCTIONS_OF_BOUNDARY);
 
 /// `C_GetFunctionList` (PKCS#11 v2.40 section 5.4): the 2.40 table.
 ///
@@ -208,13 +231,15 @@ pub unsafe extern "C" fn C_GetInterface(
         return CKR_ARGUMENTS_BAD;
     }
     // SAFETY: not null, and the caller vouches for a C string.
-    let is_ours = name.is_null() || unsafe { CStr::from_ptr(name.cast()) } == INTERFACE_NAME;
+    let name = if name.is_null() { INTERFACE_NAME } else { unsafe { CStr::from_ptr(name.cast()) } };
     // SAFETY: not null, and the caller vouches for it.
     let wanted = (!version.is_null()).then(|| unsafe { version.read() });
-    let found = INTERFACES.iter().find(|interface| {
+    let found = INTERFACES.iter().chain([&BOUNDARY]).find(|interface| {
+        // SAFETY: every name here is a static C string.
+        let is_named = unsafe { CStr::from_ptr(interface.0.pInterfaceName.cast()) } == name;
         // SAFETY: every function list begins with its version (section 5.4.5).
         let offered = unsafe { interface.0.pFunctionList.cast::<CK_VERSION>().read() };
-        is_ours
+        is_named
             && interface.0.flags & flags == flags
             && wanted.is_none_or(|wanted| (wanted.major, wanted.minor) == (offered.major, offered.minor))
     });

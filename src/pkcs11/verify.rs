@@ -1,17 +1,14 @@
 //! Verifying (PKCS#11 v2.40 section 5.12; v3.0 section 5.15): a user's code, which confirms an enrolment and is spent.
 
 use cryptoki_sys::*;
-use zeroize::Zeroizing;
 
+use super::call::{Bytes, Mechanism};
 use super::module::{Module, Object};
 use super::rv::{Answer, Rv};
-use super::sign::Mechanism;
 use super::vendor::CKM_COUNTERSIGN_TOTP;
 use crate::engine::EngineError;
 use crate::kernel::approval::Code;
 use crate::kernel::audit::Role;
-
-type Bytes = Zeroizing<Vec<u8>>;
 
 impl Module {
     /// `C_VerifyInit`; without a mechanism it ends the operation.

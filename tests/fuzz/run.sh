@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
-# run.sh [SECONDS]: fuzzes the PSBT on its whole way, from the testkit as seeds, for a minute unless told otherwise.
+# run.sh [SECONDS] [TARGET…]: fuzzes each target for a minute, unless told otherwise: `psbt`, the whole way of a PSBT from the
+# testkit as seeds, and `frames`, what comes over a connection.
 #
-# It needs cargo-fuzz (cargo install cargo-fuzz). Stable Rust does: no sanitizer is used, as the parser is safe Rust. What it finds is left in target/fuzz/artifacts.
+# It needs cargo-fuzz (cargo install cargo-fuzz). Stable Rust does: no sanitizer is used, as what is fuzzed is safe Rust. What
+# it finds is left in target/fuzz/artifacts.
 set -euo pipefail
 
 seconds=${1:-60}
+targets=("${@:2}")
+[ "${#targets[@]}" -gt 0 ] || targets=(psbt frames)
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=$folder/../../target/fuzz
-mkdir -p "$target/corpus" "$target/artifacts"
+mkdir -p "$target/artifacts"
 cd "$folder"
 cargo run --quiet --locked --target-dir "$target/build" --bin seeds "$target/seeds"
-# No input is longer than a large PSBT of the testkit, so that many are tried.
-exec cargo fuzz run --fuzz-dir "$folder" --target-dir "$target/build" --sanitizer none psbt \
-    "$target/corpus" "$target/seeds" -- -max_total_time="$seconds" -max_len=16384 -timeout=20 \
-    -artifact_prefix="$target/artifacts/" -verbosity=0 -print_final_stats=1
+for name in "${targets[@]}"; do
+    mkdir -p "$target/corpus/$name"
+    # No input is longer than a large PSBT of the testkit, so that many are tried.
+    cargo fuzz run --fuzz-dir "$folder" --target-dir "$target/build" --sanitizer none "$name" \
+        "$target/corpus/$name" "$target/seeds/$name" -- -max_total_time="$seconds" -max_len=16384 -timeout=20 \
+        -artifact_prefix="$target/artifacts/" -verbosity=0 -print_final_stats=1
+done

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use countersign::kernel::anchor::StateError;
 use countersign::ports::LedgerError;
 use countersign::shell::backing::Backing;
-use countersign::shell::config::Config;
+use countersign::shell::config::{Config, EngineConfig};
 
 use crate::error::CommandError;
 
@@ -20,7 +20,7 @@ pub(crate) struct Inside {
 impl Inside {
     /// Reads the configuration and logs in to the backing token.
     pub(crate) fn open() -> Result<Inside, CommandError> {
-        let config = Config::locate().and_then(|path| Config::load(&path)).map_err(|error| {
+        let config = Config::locate().and_then(|path| EngineConfig::load(&path)).map_err(|error| {
             CommandError::new(
                 error.to_string(),
                 "run this where the module runs, with its configuration (--config or COUNTERSIGN_CONF)",
@@ -30,7 +30,7 @@ impl Inside {
     }
 
     /// The same, of a configuration that was read already.
-    pub(crate) fn of(config: Config) -> Result<Inside, CommandError> {
+    pub(crate) fn of(config: EngineConfig) -> Result<Inside, CommandError> {
         let backing = Backing::open(&config.backing).map_err(|error| explain(error.into()))?;
         Ok(Inside { store: config.store.path, backing })
     }

@@ -1,8 +1,9 @@
 //! The command line of Countersign: a PKCS#11 client of the module.
 //!
 //! Its verbs are made of the calls that any other client could make, so what it can do, a backend in another language can
-//! do too. But for three: `audit` and `state` work inside the boundary, on the store itself, because they are for when
-//! there is no module or for beside it; `doctor` looks there for what keeps the module closed.
+//! do too. But for four: `audit` and `state` work inside the boundary, on the store itself, because they are for when
+//! there is no module or for beside it; `doctor` looks there for what keeps the module closed; `plugin` is about the
+//! module's file.
 //!
 //! 1. No secret is ever an argument: PINs and codes come from a file, the environment or a prompt.
 //! 2. One object or one error: with `--json` each verb prints exactly one JSON object on standard output.
@@ -23,6 +24,7 @@ mod meaning;
 mod module;
 mod names;
 mod output;
+mod plugin;
 mod psbt;
 mod psbt_file;
 mod qr;
@@ -95,6 +97,8 @@ enum Verb {
     Audit(audit::Audit),
     #[command(subcommand)]
     State(state::State),
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     #[command(hide = true)]
@@ -106,8 +110,8 @@ Configuration: $COUNTERSIGN_CONF, else $XDG_CONFIG_HOME/countersign/countersign.
 (~/.config if unset), else /etc/countersign/countersign.toml.
 
 Secrets are never arguments. Each comes from a file (--so-pin-file, --user-pin-file,
---code-file), else from the environment (COUNTERSIGN_SO_PIN, COUNTERSIGN_USER_PIN,
-COUNTERSIGN_CODE), else from a prompt.
+--code-file, --password-file), else from the environment (COUNTERSIGN_SO_PIN,
+COUNTERSIGN_USER_PIN, COUNTERSIGN_CODE, COUNTERSIGN_OFFICER_PASSWORD), else from a prompt.
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage.";
 
@@ -121,6 +125,7 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Clock(verb) => verb.run(&cli.global),
         Verb::Audit(verb) => verb.run(&cli.global),
         Verb::State(verb) => verb.run(&cli.global),
+        Verb::Plugin(verb) => verb.run(&cli.global),
         Verb::Doctor(verb) => verb.run(&cli.global),
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),
@@ -171,7 +176,7 @@ mod tests {
             for argument in command.get_arguments() {
                 let long = argument.get_long().unwrap_or_default();
                 assert!(
-                    !["pin", "code", "so-pin", "user-pin", "otp"].contains(&long),
+                    !["pin", "code", "so-pin", "user-pin", "otp", "password"].contains(&long),
                     "--{long} would take a secret"
                 );
             }

@@ -85,7 +85,7 @@ fn of_opening(rv: &RvError) -> Words {
             ),
         ),
         RvError::DeviceError => words(
-            "the backing token or the store cannot be used",
+            "the backing token, the store or the boundary cannot be used",
             format!("{THE_LINE} says which and why; \"countersign doctor\" shows the paths and permissions"),
         ),
         _ => None,
@@ -95,6 +95,10 @@ fn of_opening(rv: &RvError) -> Words {
 fn of_pins(act: Act<'_>, rv: &RvError) -> Words {
     let so = matches!(act, Act::LoginSo);
     match rv {
+        RvError::ActionProhibited => words(
+            "this is the backends' way into the boundary, where the SO does nothing",
+            "name a configuration whose connect.address is the administrators' (--config or COUNTERSIGN_CONF); no try was charged",
+        ),
         RvError::PinIncorrect if so => words(
             "the SO PIN is wrong",
             "try again with the right SO PIN; ten wrong tries in a row lock it for good",
@@ -267,7 +271,14 @@ fn of_any_call(rv: &RvError) -> Words {
             "this machine's clock is behind the last time the module recorded, or it jumped",
             format!("{}; \"countersign clock show\" says what is wrong", crate::clock::WAY_OUT),
         ),
-        RvError::DeviceError | RvError::DeviceMemory | RvError::DeviceRemoved => words(
+        RvError::DeviceRemoved => words(
+            "the boundary was lost, or it did not answer in time",
+            format!(
+                "{THE_LINE} says why. Whether this was done is not known: look, then try again. (A signature may be asked for \
+                 again by the same code for two minutes, and counts once)"
+            ),
+        ),
+        RvError::DeviceError | RvError::DeviceMemory => words(
             "the backing token or the store failed",
             format!("{THE_LINE} says which and why; free disk space and permissions are the usual causes"),
         ),

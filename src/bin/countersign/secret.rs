@@ -30,6 +30,11 @@ pub(crate) const USER_PIN: Origin =
     Origin { name: "user PIN", option: "--user-pin-file", variable: "COUNTERSIGN_USER_PIN" };
 pub(crate) const CODE: Origin =
     Origin { name: "one-time code", option: "--code-file", variable: "COUNTERSIGN_CODE" };
+pub(crate) const OFFICER_PASSWORD: Origin = Origin {
+    name: "password of the officer's key",
+    option: "--password-file",
+    variable: "COUNTERSIGN_OFFICER_PASSWORD",
+};
 
 /// The SO's PIN, for verbs that only the SO may use.
 #[derive(Args)]

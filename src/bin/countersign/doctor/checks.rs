@@ -6,7 +6,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use countersign::shell::config::{Config, PinSource};
+use countersign::shell::config::{Config, EngineConfig, PinSource};
 use countersign::shell::inspection;
 
 use super::clock;
@@ -38,6 +38,10 @@ pub(super) struct Facts {
     pub(super) module_works: bool,
     pub(super) backing_is_softhsm: Option<bool>,
     pub(super) pin_in_environment: Option<bool>,
+    /// The engine is in a boundary elsewhere.
+    pub(super) connected: bool,
+    /// The configuration is one for `countersign serve`.
+    pub(super) serves: bool,
 }
 
 /// Looks at everything, in the order in which the module needs it.
@@ -46,7 +50,18 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     let mut facts = Facts::default();
     let (mut closed, mut clock_refusal) = (false, String::new());
     let config = configuration(&mut checks);
+    let is_there = config.is_some();
+    let config = match config {
+        Some(Config::Engine(config)) => Some(config),
+        Some(Config::Connect(config)) => {
+            facts.connected = true;
+            checks.push(good("boundary", config.address.to_string()));
+            None
+        }
+        None => None,
+    };
     if let Some(config) = &config {
+        facts.serves = config.serve.is_some();
         facts.backing_is_softhsm = Some(is_softhsm(&config.backing.module));
         facts.pin_in_environment = Some(matches!(config.backing.pin, PinSource::Env(_)));
         checks.push(code("backing module", &config.backing.module));
@@ -59,8 +74,7 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
         Err(error) => checks.push(failed("module", error)),
     }
     // Without a configuration the module could only say the same once more.
-    if config.is_some() && checks.iter().all(|check| check.subject != "module" || check.state != State::Wrong)
-    {
+    if is_there && checks.iter().all(|check| check.subject != "module" || check.state != State::Wrong) {
         match Module::open(global) {
             Ok(module) => {
                 facts.module_works = true;
@@ -79,7 +93,7 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     if let Some(config) = config {
         checks.push(lock(&config.store.path, facts.module_works));
         if closed {
-            checks.extend(reason(config));
+            checks.extend(reason(*config));
         }
     }
     checks.push(clock::check(&clock_refusal));
@@ -164,7 +178,7 @@ fn store(path: &Path) -> Vec<Check> {
 
 /// What keeps the module closed, found as it does: the store and its anchor, read and left as they are. The module did not
 /// initialise, and holds nothing of them any more.
-fn reason(config: Config) -> Option<Check> {
+fn reason(config: EngineConfig) -> Option<Check> {
     let found = Inside::of(config)
         .and_then(|inside| inspection::check(&inside.store, &inside.backing).map_err(explain));
     found.err().map(|error| failed("reason", error))

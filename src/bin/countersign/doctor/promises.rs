@@ -20,11 +20,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Promise> {
         })
         .collect();
     promises.extend([
-        Promise {
-            promise: "Whoever controls the process that calls the module cannot sign without a code.",
-            held: Some(false),
-            why: "the engine runs in the caller's own process: whoever controls this process controls the engine",
-        },
+        caller(facts),
         backing_token(facts),
         credential(facts),
         Promise {
@@ -76,6 +72,25 @@ const OF_THE_ENGINE: [(&str, &str); 8] = [
     ),
 ];
 
+fn caller(facts: &Facts) -> Promise {
+    let promise = "Whoever controls the process that calls the module cannot sign without a code.";
+    let (held, why) = match facts {
+        Facts { connected: true, .. } => (
+            Some(true),
+            "the engine is in the boundary: this process has no key, no secret and no state, and cannot reach them",
+        ),
+        Facts { serves: true, .. } => (
+            None,
+            "held where \"countersign serve\" runs as a user of its own, whose files and memory no backend can read; not for a process that loads the module with this configuration",
+        ),
+        _ => (
+            Some(false),
+            "the engine runs in the caller's own process: whoever controls this process controls the engine",
+        ),
+    };
+    Promise { promise, held, why }
+}
+
 fn backing_token(facts: &Facts) -> Promise {
     let promise = "Whoever can read the disk cannot restore or clone the backing token.";
     match facts.backing_is_softhsm {
@@ -89,7 +104,7 @@ fn backing_token(facts: &Facts) -> Promise {
             held: None,
             why: "that is for the maker of the backing token to promise: ask for it",
         },
-        None => Promise { promise, held: None, why: NO_CONFIGURATION },
+        None => Promise { promise, held: None, why: unknown(facts) },
     }
 }
 
@@ -107,7 +122,7 @@ fn restored(facts: &Facts) -> Promise {
             held: None,
             why: "held where the backing token cannot be copied: that is for its maker to promise; a store put back is refused, or taken by the SO with every limit spent",
         },
-        None => Promise { promise, held: None, why: NO_CONFIGURATION },
+        None => Promise { promise, held: None, why: unknown(facts) },
     }
 }
 
@@ -133,13 +148,18 @@ fn credential(facts: &Facts) -> Promise {
         },
         Some(false) => Promise {
             promise,
-            held: Some(false),
+            held: if facts.serves { None } else { Some(false) },
             why: "it is in a file: every process of the same user, and root, can read it",
         },
-        None => Promise { promise, held: None, why: NO_CONFIGURATION },
+        None => Promise { promise, held: None, why: unknown(facts) },
     }
 }
 
+fn unknown(facts: &Facts) -> &'static str {
+    if facts.connected { ELSEWHERE } else { NO_CONFIGURATION }
+}
+
+const ELSEWHERE: &str = "it is the boundary's: run \"countersign doctor\" there, with its configuration";
 const NO_CONFIGURATION: &str = "the configuration could not be read";
 const NOTHING_SIGNS: &str = "the module did not initialise: nothing signs here";
 
@@ -154,8 +174,12 @@ mod tests {
 
     #[test]
     fn softhsm_is_no_vault_and_says_so() {
-        let mut facts =
-            Facts { module_works: true, backing_is_softhsm: Some(true), pin_in_environment: Some(false) };
+        let mut facts = Facts {
+            module_works: true,
+            backing_is_softhsm: Some(true),
+            pin_in_environment: Some(false),
+            ..Facts::default()
+        };
         assert_eq!(held(&facts, "clone the backing token"), Some(false));
         assert_eq!(held(&facts, "store that is put back"), Some(false));
         assert_eq!(held(&facts, "crash at any moment"), Some(true));
@@ -174,9 +198,26 @@ mod tests {
 
     #[test]
     fn in_process_there_is_no_boundary() {
-        let facts =
-            Facts { module_works: true, backing_is_softhsm: Some(false), pin_in_environment: Some(false) };
+        let mut facts = Facts {
+            module_works: true,
+            backing_is_softhsm: Some(false),
+            pin_in_environment: Some(false),
+            ..Facts::default()
+        };
         assert_eq!(held(&facts, "controls the process"), Some(false));
+        assert_eq!(held(&facts, "known only inside"), Some(false));
+        assert_eq!(held(&facts, "signs once"), Some(true));
+        facts.serves = true;
+        assert_eq!(held(&facts, "controls the process"), None, "as whom it runs is not seen in it");
+        assert_eq!(held(&facts, "known only inside"), None);
+    }
+
+    #[test]
+    fn a_client_has_a_boundary_and_knows_nothing_of_its_backing_token() {
+        let facts = Facts { module_works: true, connected: true, ..Facts::default() };
+        assert_eq!(held(&facts, "controls the process"), Some(true));
+        assert_eq!(held(&facts, "clone the backing token"), None);
+        assert_eq!(held(&facts, "known only inside"), None);
         assert_eq!(held(&facts, "signs once"), Some(true));
     }
 

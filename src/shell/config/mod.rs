@@ -16,19 +16,85 @@
 //! [log]                                       # may be left out
 //! level = "warn"                              # off, error, warn, info
 //! file = "/var/log/countersign.log"           # standard error if left out
+//!
+//! [plugin]                                    # for the program that loads the module: see the module `plugin`
+//! library = "/usr/lib/countersign/libcountersign.so"
+//! officers = ["RWQ…", "RWT…", "RWS…"]         # minisign public keys, 1 to 16
+//! threshold = 2                               # as many of them must have signed
+//! floor_file = "/var/lib/countersign/plugin.floor"
+//! ```
+//!
+//! Inside the boundary, `[serve]` says whom `countersign serve` lets in ([`ServeConfig`]); outside, `[connect]` says where
+//! the boundary is ([`ConnectConfig`]) and stands instead of all of the above but `[log]`:
+//!
+//! ```toml
+//! [serve]                                     # all six may be left out
+//! max_connections = 1024                      # at a time, of backends and of administrators each
+//! max_calls = 64                              # under way at a time, of backends and of administrators each
+//! max_frame_bytes = 17825792                  # a PSBT has at most 16 MiB
+//! idle_seconds = 900                          # how long an application may be silent
+//! frame_seconds = 10                          # how long a request or an answer may take to pass
+//! stop_seconds = 20                           # how long calls under way are waited for when stopping
+//! monitoring = "/run/countersign/monitoring.sock"  # may be left out
+//!
+//! [serve.backend]                             # one door at least: backend, administrators, tcp, vsock
+//! socket = "/run/countersign/backend.sock"
+//! users = ["custodian", 1001]                 # names or numbers
+//!
+//! [serve.administrators]
+//! socket = "/run/countersign/administrators.sock"
+//! users = ["root"]
+//!
+//! [serve.tcp]
+//! address = "0.0.0.0:4353"
+//! certificate_file = "/etc/countersign/boundary.pem"
+//! key_file = "/etc/countersign/boundary.key"  # mode 600
+//! client_authority_file = "/etc/countersign/clients.pem"
+//! backends = ["backend-1.example"]            # DNS names in client certificates
+//! administrators = ["officer.example"]
+//!
+//! [serve.vsock]
+//! port = 4353
+//! backends = [3]                              # context ids
+//! administrators = []
+//! ```
+//!
+//! ```toml
+//! [connect]
+//! address = "unix:/run/countersign/backend.sock"  # or "tcp:HOST:PORT", "vsock:CID:PORT"
+//! user = "countersign"                        # who must serve it; Unix only, may be left out
+//! connect_seconds = 5                         # may be left out
+//! call_seconds = 60                           # may be left out
+//!
+//! [connect.tls]                               # for tcp only
+//! server_name = "boundary.example"
+//! authority_file = "/etc/countersign/boundary-authority.pem"
+//! certificate_file = "/etc/countersign/backend.pem"
+//! key_file = "/etc/countersign/backend.key"   # mode 600
 //! ```
 //!
 //! It is looked for at `$COUNTERSIGN_CONF`, else at `countersign/countersign.toml` in the user's configuration folder,
 //! else in `/etc`. The first that exists counts; it is never merged with another.
 
+mod connect;
+mod serve;
+
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use self::connect::ConnectTable;
+use self::serve::ServeTable;
 use crate::engine::DEFAULT_FAILURES_PER_HOUR;
+use crate::plugin::config::{PluginConfig, PluginTable};
+
+pub use self::connect::{ConnectAddress, ConnectConfig, ConnectTls};
+pub use self::serve::{ServeConfig, ServeLimits, TcpDoor, UnixDoor, VsockDoor};
 
 /// The variable that names the file.
 pub const CONF_VARIABLE: &str = "COUNTERSIGN_CONF";
@@ -38,17 +104,39 @@ const LEAST_FAILURES_PER_HOUR: u32 = 16;
 /// More wrong codes in an hour than this are no limit any more.
 const MOST_FAILURES_PER_HOUR: u32 = 1_000_000;
 
-/// The whole configuration.
+/// The whole configuration: what this library is in this process.
 #[derive(Debug)]
-pub struct Config {
+pub enum Config {
+    /// The engine, with its store and its backing token.
+    Engine(Box<EngineConfig>),
+    /// A client of the boundary, where the engine is.
+    Connect(ConnectConfig),
+}
+
+/// The configuration of the engine.
+#[derive(Debug)]
+pub struct EngineConfig {
     /// The backing token.
     pub backing: BackingConfig,
     /// The store.
     pub store: StoreConfig,
     /// The limits over all users.
     pub limits: LimitsConfig,
+    /// Whom `countersign serve` lets in. An engine in a process of its own has no use for it.
+    pub serve: Option<ServeConfig>,
+    /// The signed library, for who loads it.
+    pub plugin: Option<PluginConfig>,
     /// The log.
     pub log: LogConfig,
+}
+
+/// A user of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserName {
+    /// By name.
+    Name(String),
+    /// By number.
+    Id(u32),
 }
 
 /// Which backing token, and how to log in to it.
@@ -140,6 +228,14 @@ impl Config {
         Config::parse(&text, path)
     }
 
+    /// What is logged, and where.
+    pub fn log(&self) -> &LogConfig {
+        match self {
+            Config::Engine(config) => &config.log,
+            Config::Connect(config) => &config.log,
+        }
+    }
+
     fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         let wrong = |key: &str, problem: &str| ConfigError::Wrong {
             file: path.into(),
@@ -151,44 +247,78 @@ impl Config {
             line: error.span().map_or(0, |span| 1 + text[..span.start].matches('\n').count()),
             problem: error.message().into(),
         })?;
-        if file.connect.is_some() {
-            return Err(wrong(
-                "connect",
-                "this version runs the engine itself: name [backing] and [store] instead",
-            ));
-        }
-        let backing = file.backing.ok_or_else(|| wrong("backing", "this table is missing"))?;
-        let store = file.store.ok_or_else(|| wrong("store", "this table is missing"))?;
-        if !backing.module.is_absolute() {
-            return Err(wrong(
-                "backing.module",
-                "an absolute path is needed: a relative one is another file elsewhere",
-            ));
-        }
-        if !store.path.is_absolute() {
-            return Err(wrong(
-                "store.path",
-                "an absolute path is needed: a relative one is another file elsewhere",
-            ));
-        }
-        let pin = match (backing.pin_file, backing.pin_env) {
-            (Some(file), None) if file.is_absolute() => PinSource::File(file),
-            (Some(_), None) => return Err(wrong("backing.pin_file", "an absolute path is needed")),
-            (None, Some(name)) => PinSource::Env(name),
-            _ => return Err(wrong("backing.pin_file", "name exactly one of pin_file and pin_env")),
+        let log = file.log.map(|log| LogConfig { level: log.level, file: log.file }).unwrap_or_default();
+        let Some(connect) = file.connect else {
+            let limits = file.limits.map_or(Ok(LimitsConfig::default()), |limits| limits.parse(&wrong))?;
+            let plugin = file.plugin.map(PluginTable::check).transpose();
+            let plugin = plugin.map_err(|(key, problem)| wrong(key, &problem))?;
+            return Ok(Config::Engine(Box::new(EngineConfig {
+                backing: file.backing.ok_or_else(|| wrong("backing", MISSING))?.parse(&wrong)?,
+                store: file.store.ok_or_else(|| wrong("store", MISSING))?.parse(&wrong)?,
+                limits,
+                serve: file.serve.map(|serve| serve.parse(&wrong)).transpose()?,
+                plugin,
+                log,
+            })));
         };
-        let limits = file.limits.map_or(LimitsConfig::default(), |limits| LimitsConfig {
-            failures_per_hour: limits.failures_per_hour,
-        });
-        if !(LEAST_FAILURES_PER_HOUR..=MOST_FAILURES_PER_HOUR).contains(&limits.failures_per_hour) {
-            return Err(wrong("limits.failures_per_hour", "a number from 16 to 1000000 is needed"));
+        for (table, is_there) in [
+            ("backing", file.backing.is_some()),
+            ("store", file.store.is_some()),
+            ("limits", file.limits.is_some()),
+            ("serve", file.serve.is_some()),
+            ("plugin", file.plugin.is_some()),
+        ] {
+            if is_there {
+                return Err(wrong(
+                    table,
+                    "with [connect] the engine is elsewhere, and so is this: leave one out",
+                ));
+            }
         }
-        Ok(Config {
-            backing: BackingConfig { module: backing.module, token: backing.token, pin },
-            store: StoreConfig { path: store.path },
-            limits,
-            log: file.log.map(|log| LogConfig { level: log.level, file: log.file }).unwrap_or_default(),
-        })
+        connect.parse(log, &wrong).map(Config::Connect)
+    }
+}
+
+const MISSING: &str = "this table is missing (or [connect], where the engine is in a boundary elsewhere)";
+
+impl EngineConfig {
+    /// Reads and checks the file at `path`, which must be the engine's.
+    pub fn load(path: &Path) -> Result<EngineConfig, ConfigError> {
+        match Config::load(path)? {
+            Config::Engine(config) => Ok(*config),
+            Config::Connect(_) => Err(ConfigError::Wrong {
+                file: path.into(),
+                key: "connect".into(),
+                problem: "the engine is elsewhere: this is done inside the boundary, with the configuration there, \
+                          which has [backing] and [store]"
+                    .into(),
+            }),
+        }
+    }
+}
+
+impl UserName {
+    fn parse(wrong: &Wrong<'_>, key: &str, value: &toml::Value) -> Result<UserName, ConfigError> {
+        match value {
+            toml::Value::String(name) if !name.is_empty() && !name.contains('\0') => {
+                Ok(UserName::Name(name.clone()))
+            }
+            // The last number is no user's: the system takes it for "none".
+            toml::Value::Integer(id) => match u32::try_from(*id) {
+                Ok(id) if id != u32::MAX => Ok(UserName::Id(id)),
+                _ => Err(wrong(key, "a user's number is from 0 to 4294967294")),
+            },
+            _ => Err(wrong(key, "a user is a name or a number, as in \"custodian\" or 1001")),
+        }
+    }
+}
+
+impl std::fmt::Display for UserName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            UserName::Name(name) => write!(f, "{name:?}"),
+            UserName::Id(id) => id.fmt(f),
+        }
     }
 }
 
@@ -278,6 +408,40 @@ pub enum ConfigError {
     },
 }
 
+/// Makes the error that names the file, a key and what is wrong with it.
+type Wrong<'a> = dyn Fn(&str, &str) -> ConfigError + 'a;
+
+fn absolute(wrong: &Wrong<'_>, key: &str, path: PathBuf) -> Result<PathBuf, ConfigError> {
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(wrong(key, "an absolute path is needed: a relative one is another file elsewhere"))
+}
+
+fn number(
+    wrong: &Wrong<'_>,
+    key: &str,
+    value: Option<u64>,
+    default: u64,
+    range: RangeInclusive<u64>,
+) -> Result<u64, ConfigError> {
+    let value = value.unwrap_or(default);
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(wrong(key, &format!("a number from {} to {} is needed", range.start(), range.end())))
+}
+
+fn seconds(
+    wrong: &Wrong<'_>,
+    key: &str,
+    value: Option<u64>,
+    default: u64,
+    range: RangeInclusive<u64>,
+) -> Result<Duration, ConfigError> {
+    number(wrong, key, value, default, range).map(Duration::from_secs)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -285,7 +449,9 @@ struct File {
     store: Option<StoreTable>,
     limits: Option<LimitsTable>,
     log: Option<LogTable>,
-    connect: Option<toml::Value>,
+    serve: Option<ServeTable>,
+    connect: Option<ConnectTable>,
+    plugin: Option<PluginTable>,
 }
 
 #[derive(Deserialize)]
@@ -297,16 +463,42 @@ struct BackingTable {
     pin_env: Option<String>,
 }
 
+impl BackingTable {
+    fn parse(self, wrong: &Wrong<'_>) -> Result<BackingConfig, ConfigError> {
+        let pin = match (self.pin_file, self.pin_env) {
+            (Some(file), None) => PinSource::File(absolute(wrong, "backing.pin_file", file)?),
+            (None, Some(name)) => PinSource::Env(name),
+            _ => return Err(wrong("backing.pin_file", "name exactly one of pin_file and pin_env")),
+        };
+        Ok(BackingConfig { module: absolute(wrong, "backing.module", self.module)?, token: self.token, pin })
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoreTable {
     path: PathBuf,
 }
 
+impl StoreTable {
+    fn parse(self, wrong: &Wrong<'_>) -> Result<StoreConfig, ConfigError> {
+        Ok(StoreConfig { path: absolute(wrong, "store.path", self.path)? })
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LimitsTable {
     failures_per_hour: u32,
+}
+
+impl LimitsTable {
+    fn parse(self, wrong: &Wrong<'_>) -> Result<LimitsConfig, ConfigError> {
+        if !(LEAST_FAILURES_PER_HOUR..=MOST_FAILURES_PER_HOUR).contains(&self.failures_per_hour) {
+            return Err(wrong("limits.failures_per_hour", "a number from 16 to 1000000 is needed"));
+        }
+        Ok(LimitsConfig { failures_per_hour: self.failures_per_hour })
+    }
 }
 
 #[derive(Deserialize)]
@@ -330,8 +522,11 @@ mod tests {
         path = "/store.db"
     "#;
 
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(text, Path::new("/c.toml"))
+    fn parse(text: &str) -> Result<EngineConfig, ConfigError> {
+        match Config::parse(text, Path::new("/c.toml"))? {
+            Config::Engine(config) => Ok(*config),
+            Config::Connect(_) => panic!("this is the engine's"),
+        }
     }
 
     #[test]
@@ -372,7 +567,7 @@ mod tests {
             ("pin_file = \"/pin\"", "pin = \"1234\"", "unknown field `pin`"),
             ("pin_file = \"/pin\"", "pin_file = \"pin\"", "key backing.pin_file"),
             ("token = \"t\"", "token = 5", "line 4"),
-            ("[store]", "[connect]\n[store]", "key connect"),
+            ("[store]", "[connect]\n[store]", "missing field `address`"),
             ("[store]", "[log]\nlevel = \"loud\"\n[store]", "unknown variant `loud`"),
             ("[store]", "[limits]\n[store]", "missing field `failures_per_hour`"),
             ("[store]", "[limits]\nfailures = 5\n[store]", "unknown field `failures`"),
@@ -382,6 +577,51 @@ mod tests {
         }
         let error = parse("[store]\npath = \"/s\"").expect_err("no backing").to_string();
         assert!(error.contains("key backing"), "{error}");
+    }
+
+    #[test]
+    fn what_needs_the_engine_says_so_where_it_is_elsewhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("c.toml");
+        fs::write(&path, "[connect]\naddress = \"unix:/s\"\n").expect("writes");
+        assert!(matches!(Config::load(&path), Ok(Config::Connect(_))));
+        let error = EngineConfig::load(&path).expect_err("a client's").to_string();
+        assert!(error.contains("key connect") && error.contains("inside the boundary"), "{error}");
+    }
+
+    #[test]
+    fn the_signed_plugin_has_a_table_whose_mistakes_name_their_key() {
+        const OFFICER: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let good = format!(
+            "{GOOD}\n[plugin]\nlibrary = \"/l.so\"\nofficers = [\"{OFFICER}\"]\nthreshold = 1\nfloor_file = \"/f\"\n"
+        );
+        let config = parse(&good).expect("complete");
+        let plugin = config.plugin.expect("it is there");
+        assert_eq!((plugin.library, plugin.floor_file), ("/l.so".into(), "/f".into()));
+        assert_eq!((plugin.officers.keys()[0].line(), plugin.officers.threshold()), (OFFICER, 1));
+        assert!(parse(GOOD).expect("complete").plugin.is_none());
+        for (from, to, expected) in [
+            ("\"/l.so\"", "\"l.so\"", "key plugin.library: an absolute path"),
+            ("\"/l.so\"", "\"/\"", "key plugin.library"),
+            ("\"/f\"", "\"f\"", "key plugin.floor_file: an absolute path"),
+            ("\"RW", "\"RWx", "key plugin.officers: entry 1 is no public key"),
+            (
+                "[\"RW",
+                &format!("[\"{OFFICER}\", \"RW"),
+                "key plugin.officers: entry 2 is the same key as entry 1",
+            ),
+            (&format!("[\"{OFFICER}\"]"), "[]", "key plugin.officers: 1 to 16"),
+            ("threshold = 1", "threshold = 2", "key plugin.threshold: a number from 1 to 1"),
+            ("threshold = 1", "threshold = 0", "key plugin.threshold"),
+            ("threshold = 1", "threshold = -1", "key plugin.threshold"),
+            ("threshold = 1", "", "missing field `threshold`"),
+            ("threshold = 1", "threshold = \"1\"", "invalid type"),
+            ("threshold = 1", "threshold = 1\nunsigned = true", "unknown field `unsigned`"),
+        ] {
+            assert!(good.contains(from), "{from}");
+            let error = parse(&good.replacen(from, to, 1)).expect_err(to).to_string();
+            assert!(error.contains(expected) && error.contains("/c.toml"), "{to}: {error}");
+        }
     }
 
     #[test]

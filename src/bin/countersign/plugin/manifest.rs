@@ -1,0 +1,50 @@
+//! `countersign plugin manifest`: what the officers of a release will sign.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use countersign::plugin::manifest::PluginVersion;
+use countersign::plugin::{self, Manifest};
+use serde_json::json;
+
+use super::new_file::NewFile;
+use super::{manifest_json, manifest_lines, refused};
+use crate::error::CommandError;
+use crate::output::{Report, details};
+
+/// Write the manifest of a release, beside its library.
+///
+/// One officer does this once for a release; all of them sign that same file, each with their own build of the library in
+/// front of them. It is never overwritten: signatures would be left that are of another one.
+#[derive(Args)]
+pub(crate) struct MakeManifest {
+    /// The library of the release
+    #[arg(long, value_name = "FILE")]
+    library: PathBuf,
+    /// The lowest version that may still run once this one has
+    #[arg(long, value_name = "VERSION")]
+    floor: PluginVersion,
+    /// The version of the library
+    #[arg(long, value_name = "VERSION", default_value = env!("CARGO_PKG_VERSION"))]
+    version: PluginVersion,
+}
+
+impl MakeManifest {
+    pub(crate) fn run(&self) -> Result<Report, CommandError> {
+        let path = plugin::manifest_file(&self.library);
+        let digest = plugin::digest(&self.library).map_err(refused)?;
+        let manifest = Manifest::new(self.version.clone(), digest, self.floor.clone()).map_err(|error| {
+            CommandError::new(
+                format!("no manifest was written: {error}"),
+                "give a --floor that is not above the version, or the --version that this library is",
+            )
+        })?;
+        let file = NewFile::create("manifest", &path, 0o644)?;
+        file.commit(manifest.to_toml().as_bytes())?;
+        let text = format!("{}Written to {}.\n", details(&manifest_lines(&manifest)), path.display());
+        let json = json!({ "manifest": manifest_json(&manifest), "file": path.display().to_string() });
+        Ok(Report::new(text, json).note(
+            "next: each officer, with their own build: countersign plugin sign --library FILE --secret-key FILE",
+        ))
+    }
+}

@@ -1,0 +1,80 @@
+//! `countersign plugin …`: the signed release of `libcountersign.so`, from the officers' keys to its installation.
+//!
+//! No verb of these loads the library or needs a token. The keys, signatures and comments are minisign's.
+
+mod key_file;
+mod keygen;
+mod manifest;
+mod new_file;
+mod pin;
+mod sign;
+mod verify;
+
+use clap::Subcommand;
+use countersign::plugin::{Manifest, PluginConfig, PluginError};
+use countersign::shell::config::{Config, EngineConfig};
+use serde_json::{Value, json};
+
+use crate::Global;
+use crate::error::CommandError;
+use crate::output::Report;
+
+/// Make officers' keys; sign, verify and pin the library that the boundary loads.
+#[derive(Subcommand)]
+pub(crate) enum Plugin {
+    Keygen(keygen::Keygen),
+    Manifest(manifest::MakeManifest),
+    Sign(sign::Sign),
+    Verify(verify::Verify),
+    Pin(pin::Pin),
+}
+
+impl Plugin {
+    pub(crate) fn run(&self, _: &Global) -> Result<Report, CommandError> {
+        match self {
+            Plugin::Keygen(verb) => verb.run(),
+            Plugin::Manifest(verb) => verb.run(),
+            Plugin::Sign(verb) => verb.run(),
+            Plugin::Verify(verb) => verb.run(),
+            Plugin::Pin(verb) => verb.run(),
+        }
+    }
+}
+
+/// `[plugin]` of the configuration.
+fn configured() -> Result<PluginConfig, CommandError> {
+    const NEXT: &str = "run this inside the boundary, with its configuration (--config or COUNTERSIGN_CONF)";
+    let config = Config::locate().and_then(|path| EngineConfig::load(&path).map(|config| (path, config)));
+    let (path, config) = config.map_err(|error| CommandError::new(error.to_string(), NEXT))?;
+    config.plugin.ok_or_else(|| {
+        CommandError::new(
+            format!("the configuration {} has no table [plugin]", path.display()),
+            format!("add it, with library, officers, threshold and floor_file; or {NEXT}"),
+        )
+    })
+}
+
+/// The refusal in the words of whoever loads the library.
+fn refused(error: PluginError) -> CommandError {
+    CommandError::new(error.to_string(), error.next())
+}
+
+/// What is signed, for a person.
+fn manifest_lines(manifest: &Manifest) -> [(&'static str, String); 4] {
+    [
+        ("name", countersign::plugin::manifest::NAME.into()),
+        ("version", manifest.version().to_string()),
+        ("sha256", manifest.digest().to_string()),
+        ("floor", format!("{}: once it has run, nothing lower may", manifest.floor())),
+    ]
+}
+
+/// The same for a program.
+fn manifest_json(manifest: &Manifest) -> Value {
+    json!({
+        "name": countersign::plugin::manifest::NAME,
+        "version": manifest.version().to_string(),
+        "sha256": manifest.digest().to_string(),
+        "floor": manifest.floor().to_string(),
+    })
+}

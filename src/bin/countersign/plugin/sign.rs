@@ -1,0 +1,105 @@
+//! `countersign plugin sign`: an officer's signature of a release.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use countersign::plugin::{self, Manifest};
+use serde_json::json;
+
+use super::key_file::{KeyFile, KeyPair};
+use super::new_file::NewFile;
+use super::{manifest_json, manifest_lines, refused};
+use crate::error::CommandError;
+use crate::output::{Report, details};
+
+/// Sign the manifest beside a library.
+///
+/// The library in front of you is hashed and compared with the manifest; what you sign is shown before your password is
+/// asked for. Build the library yourself (softhsm/reproduce.sh): only then does your signature say more than the first one.
+/// The signature goes beside the manifest, under the id of your key, and is one that "minisign -V" verifies.
+#[derive(Args)]
+pub(crate) struct Sign {
+    /// Your encrypted secret key
+    #[arg(long, value_name = "FILE")]
+    secret_key: PathBuf,
+    /// The library that you built
+    #[arg(long, value_name = "FILE")]
+    library: PathBuf,
+    /// Read the password from this file (else COUNTERSIGN_OFFICER_PASSWORD, else a prompt)
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl Sign {
+    pub(crate) fn run(&self) -> Result<Report, CommandError> {
+        let (bytes, manifest) = plugin::read_manifest(&self.library).map_err(refused)?;
+        plugin::read_library(&self.library, &manifest).map_err(not_what_the_manifest_says)?;
+        let key_file = KeyFile::read(&self.secret_key)?;
+        // On standard error, before the password: the answer on standard output is about what was done.
+        eprint!("You are about to sign:\n{}", details(&manifest_lines(&manifest)));
+        let pair = key_file.decrypt(self.password_file.as_deref())?;
+        let path = signature_file(&self.library, &pair);
+        let file = NewFile::create("signature", &path, 0o644)?;
+        let signature = sign(&pair, &bytes, &comment(&self.library, &manifest))?;
+        file.commit(signature.as_bytes())?;
+        let text = format!(
+            "Version {} is signed by {}.\nThe signature is {}.\n",
+            manifest.version(),
+            pair.officer,
+            path.display()
+        );
+        let json = json!({
+            "manifest": manifest_json(&manifest),
+            "key_id": pair.officer.id().to_string(),
+            "public_key": pair.officer.line(),
+            "signature_file": path.display().to_string(),
+        });
+        Ok(Report::new(text, json).note("next: send the signature to whoever installs the release"))
+    }
+}
+
+fn not_what_the_manifest_says(error: plugin::PluginError) -> CommandError {
+    match &error {
+        plugin::PluginError::Digest { .. } => CommandError::new(
+            format!("{error}; nothing was signed"),
+            "build the library of that version with softhsm/reproduce.sh. If it still differs, do not sign: ask the \
+             officer who made the manifest",
+        ),
+        _ => refused(error),
+    }
+}
+
+/// Where the signature by this key is expected.
+fn signature_file(library: &Path, pair: &KeyPair) -> PathBuf {
+    let mut path = plugin::manifest_file(library).into_os_string();
+    path.push(format!(".{}.minisig", pair.officer.id()));
+    path.into()
+}
+
+/// What the signature says of itself, signed with it. It has one line.
+fn comment(library: &Path, manifest: &Manifest) -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let file = plugin::manifest_file(library);
+    let file = file.file_name().unwrap_or_default().to_string_lossy();
+    format!(
+        "timestamp:{seconds}\tfile:{}\tversion:{}\tsha256:{}",
+        file.escape_debug(),
+        manifest.version(),
+        manifest.digest()
+    )
+}
+
+/// The signature, in minisign's format, once it was verified: a fault while signing must not leave this process.
+fn sign(pair: &KeyPair, manifest: &[u8], comment: &str) -> Result<String, CommandError> {
+    let failed = |reason: String| {
+        CommandError::new(
+            format!("the signature could not be made: {reason}"),
+            "try again, on another machine",
+        )
+    };
+    let untrusted = format!("countersign officer's signature {}", pair.officer.id());
+    let signed = minisign::sign(Some(&pair.public), &pair.secret, manifest, Some(comment), Some(&untrusted));
+    let text = signed.map_err(|error| failed(error.to_string()))?.into_string();
+    if pair.officer.has_signed(manifest, &text) { Ok(text) } else { Err(failed("it does not verify".into())) }
+}

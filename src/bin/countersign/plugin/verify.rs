@@ -1,0 +1,102 @@
+//! `countersign plugin verify`: whether the boundary would load a release, and who signed it.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use countersign::plugin::officers::OfficersError;
+use countersign::plugin::signatures::{SetAside, Signer};
+use countersign::plugin::{self, Officers, Release};
+use serde_json::{Value, json};
+
+use super::{configured, manifest_json, manifest_lines, refused};
+use crate::error::CommandError;
+use crate::output::{Report, details};
+
+/// Verify a release as the boundary does before it loads it. Nothing is loaded, and nothing changed.
+///
+/// Without options it is the one of the configuration, held against the floor, too: what "countersign serve" would refuse
+/// is refused here in the same words, with exit status 1. With --library, --officer and --threshold it is any release,
+/// anywhere; the floor of the boundary is not known there.
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// The library, beside its manifest and signatures [default: that of the configuration]
+    #[arg(long, value_name = "FILE", requires_all = ["officer", "threshold"])]
+    library: Option<PathBuf>,
+    /// The public key of an officer, as in RWQf6LRC…; once for each
+    #[arg(long, value_name = "KEY", requires = "library")]
+    officer: Vec<String>,
+    /// How many of them must have signed
+    #[arg(long, value_name = "NUMBER", requires = "library")]
+    threshold: Option<usize>,
+}
+
+impl Verify {
+    pub(crate) fn run(&self) -> Result<Report, CommandError> {
+        match (&self.library, self.threshold) {
+            (Some(library), Some(threshold)) => {
+                let officers = Officers::parse(&self.officer, threshold).map_err(wrong_option)?;
+                let library = std::path::absolute(library).map_err(|reason| {
+                    CommandError::new(format!("{}: {reason}", library.display()), "name an absolute path")
+                })?;
+                let release = Release::verify(&library, &officers).map_err(refused)?;
+                Ok(report(&library, &release, &officers, None))
+            }
+            _ => {
+                let config = configured()?;
+                let verified = plugin::verify(&config).map_err(refused)?;
+                let floor = Floor { file: &config.floor_file, version: verified.floor().to_string() };
+                Ok(report(&config.library, verified.release(), &config.officers, Some(floor)))
+            }
+        }
+    }
+}
+
+/// The floor that a release was held against.
+struct Floor<'a> {
+    file: &'a Path,
+    version: String,
+}
+
+fn wrong_option(error: OfficersError) -> CommandError {
+    let option = match error {
+        OfficersError::Threshold { .. } => "--threshold",
+        _ => "--officer",
+    };
+    CommandError::new(format!("{option}: {error}"), "correct it and run the command again")
+}
+
+fn report(library: &Path, release: &Release, officers: &Officers, floor: Option<Floor<'_>>) -> Report {
+    let signatures = release.signatures();
+    let mut lines = vec![("library", library.display().to_string())];
+    lines.extend(manifest_lines(release.manifest()));
+    let signers: Vec<String> = signatures.signers.iter().map(|signer| signer.officer.to_string()).collect();
+    lines.push(("signed by", signers.join("\n")));
+    lines.push(("needed", format!("{} of {} officers", officers.threshold(), officers.keys().len())));
+    lines.push(match &floor {
+        Some(floor) => ("running floor", format!("{} ({})", floor.version, floor.file.display())),
+        None => ("running floor", "not known here: only the boundary's configuration names its file".into()),
+    });
+    if !signatures.set_aside.is_empty() {
+        let aside: Vec<String> = signatures.set_aside.iter().map(SetAside::to_string).collect();
+        lines.push(("does not count", aside.join("\n")));
+    }
+    let json = json!({ "plugin": {
+        "library": library.display().to_string(),
+        "manifest": manifest_json(release.manifest()),
+        "signers": signatures.signers.iter().map(signer_json).collect::<Vec<_>>(),
+        "threshold": officers.threshold(),
+        "officers": officers.keys().len(),
+        "running_floor": floor.map(|floor| floor.version),
+        "set_aside": signatures.set_aside.iter().map(SetAside::to_string).collect::<Vec<_>>(),
+    } });
+    Report::new(details(&lines), json)
+}
+
+fn signer_json(signer: &Signer) -> Value {
+    json!({
+        "key_id": signer.officer.id().to_string(),
+        "public_key": signer.officer.line(),
+        "signature_file": signer.file.display().to_string(),
+        "trusted_comment": signer.trusted_comment,
+    })
+}

@@ -1,0 +1,260 @@
+//! The client side: the calls of this process, carried to the boundary.
+//!
+//! It judges nothing. It holds back a `C_SignInit` that the boundary is certain to accept, and sends it together with the
+//! next call of its session: a signature costs one round trip. To be certain it keeps in mind who is logged in, which
+//! sessions are in the midst of signing, and which handles sign.
+//!
+//! C1. What is held back is what the boundary would have answered with `CKR_OK`; in any doubt the boundary is asked.
+//! C2. A handle means nothing any more once the connection that it came over is lost, and its number is never given again:
+//!     sessions and objects of the next connection are numbered on from it.
+//! C3. No call waits without a limit: connecting, sending and answering have the time-outs of the configuration.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cryptoki_sys::*;
+
+use super::call::{Filled, Mechanism, Reply, Request, decode, encode};
+use super::hosted::Call;
+use super::rv::{Answer, Rv};
+use super::vendor::CKM_COUNTERSIGN_PSBT;
+use crate::kernel::approval::Approval;
+use crate::remote::client::{CallError, Lanes};
+use crate::shell::config::ConnectConfig;
+
+/// The boundary, as this process sees it.
+pub(super) struct Connected {
+    config: ConnectConfig,
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// Past every handle that was given to this process.
+    next_handle: AtomicU64,
+}
+
+/// A connection, with what is known of the application that it is to the boundary.
+struct Connection {
+    lanes: Lanes,
+    known: Mutex<Known>,
+}
+
+/// What is known for certain.
+#[derive(Default)]
+struct Known {
+    /// The user is logged in.
+    user: bool,
+    sessions: HashMap<CK_SESSION_HANDLE, Signing>,
+    /// The handles that `CKM_COUNTERSIGN_PSBT` signs with.
+    signers: HashSet<CK_OBJECT_HANDLE>,
+}
+
+/// What is known of a session's signing operation.
+enum Signing {
+    /// There is none.
+    None,
+    /// There may be one.
+    Unknown,
+    /// This one, held back.
+    HeldBack(Request),
+}
+
+impl Connected {
+    /// Connects.
+    pub(super) fn open(config: ConnectConfig) -> Answer<Connected> {
+        let connected = Connected { config, connection: Mutex::new(None), next_handle: AtomicU64::new(1) };
+        *connected.connection() = Some(connected.connect()?);
+        Ok(connected)
+    }
+
+    /// Has the boundary answer a call.
+    pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
+        let connection = self.connection_for(&request)?;
+        let Some(call) = connection.known().hold_back(request) else { return Ok(Reply::Done) };
+        match self.carry(&connection, &call) {
+            // An application that had no session loses nothing by a connection that was idle for too long.
+            Err(Rv(CKR_DEVICE_REMOVED)) if call.request.may_be_repeated() && connection.has_no_session() => {
+                let connection = self.connection_for(&call.request)?;
+                self.carry(&connection, &call)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Lets go of what a parent process left in this one.
+    pub(super) fn abandon(&self) {
+        if let Ok(mut connection) = self.connection.try_lock()
+            && let Some(connection) = connection.take()
+        {
+            connection.lanes.abandon();
+        }
+    }
+
+    fn carry(&self, connection: &Arc<Connection>, call: &Call) -> Answer<Reply> {
+        let answer = match connection.lanes.call(&encode(call)?) {
+            Ok(answer) => answer,
+            Err(CallError::Lost(reason)) => return Err(self.lose(connection, &reason)),
+            Err(error @ (CallError::Busy | CallError::TooLong { .. })) => {
+                tracing::warn!("refused: {error}");
+                return Err(Rv(CKR_DEVICE_MEMORY));
+            }
+        };
+        let answer: Answer<Reply> = decode(&answer).ok_or_else(|| {
+            self.lose(connection, "its answer is of another version: install both sides from one release")
+        })?;
+        if let Some(highest) = answer.as_ref().ok().and_then(Reply::highest_handle) {
+            self.next_handle.fetch_max(highest.saturating_add(1), Ordering::SeqCst);
+        }
+        connection.known().learn(&call.request, &answer);
+        answer
+    }
+
+    /// The connection, made anew for a call that is in no session. The sessions of a lost one are gone.
+    fn connection_for(&self, request: &Request) -> Answer<Arc<Connection>> {
+        let mut connection = self.connection();
+        match &*connection {
+            Some(connection) => Ok(Arc::clone(connection)),
+            None if request.session().is_some() => Err(Rv(CKR_SESSION_HANDLE_INVALID)),
+            None => {
+                let made = self.connect().map_err(|_| Rv(CKR_DEVICE_REMOVED))?;
+                *connection = Some(Arc::clone(&made));
+                Ok(made)
+            }
+        }
+    }
+
+    fn connect(&self) -> Answer<Arc<Connection>> {
+        let lanes = Lanes::open(&self.config, self.next_handle.load(Ordering::SeqCst)).map_err(|error| {
+            tracing::error!("{error}");
+            Rv(CKR_DEVICE_ERROR)
+        })?;
+        Ok(Arc::new(Connection { lanes, known: Mutex::default() }))
+    }
+
+    /// Lets go of a connection that is lost, if nobody has yet.
+    fn lose(&self, lost: &Arc<Connection>, reason: &str) -> Rv {
+        tracing::error!("the connection to the boundary at {} is lost: {reason}", self.config.address);
+        let mut connection = self.connection();
+        if connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, lost)) {
+            *connection = None;
+        }
+        Rv(CKR_DEVICE_REMOVED)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Option<Arc<Connection>>> {
+        // Nothing under this lock can panic half-way.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connection {
+    /// Whether nothing is lost with it.
+    fn has_no_session(&self) -> bool {
+        self.known().sessions.is_empty()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Nothing under this lock can panic half-way.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// What is to be sent for `request`: nothing for a `C_SignInit` that is certain to be accepted.
+    fn hold_back(&mut self, request: Request) -> Option<Call> {
+        if let Request::SignInit { session, mechanism: Some(mechanism), key } = &request
+            && self.accepts(*session, mechanism, *key)
+        {
+            self.sessions.insert(*session, Signing::HeldBack(request));
+            return None;
+        }
+        let signing = request.session().and_then(|session| self.sessions.get_mut(&session));
+        let sign_init = signing.and_then(|signing| match signing {
+            Signing::HeldBack(_) => match core::mem::replace(signing, Signing::Unknown) {
+                Signing::HeldBack(sign_init) => Some(sign_init),
+                Signing::None | Signing::Unknown => None,
+            },
+            Signing::None | Signing::Unknown => None,
+        });
+        Some(Call { sign_init, request })
+    }
+
+    /// Whether the boundary is certain to accept this `C_SignInit`.
+    fn accepts(&self, session: CK_SESSION_HANDLE, mechanism: &Mechanism, key: CK_OBJECT_HANDLE) -> bool {
+        self.user
+            && matches!(self.sessions.get(&session), Some(Signing::None))
+            && self.signers.contains(&key)
+            && mechanism.mechanism == CKM_COUNTERSIGN_PSBT
+            && (mechanism.parameter.is_empty() || Approval::parse(&mechanism.parameter).is_ok())
+    }
+
+    /// Learns from an answer.
+    fn learn(&mut self, request: &Request, answer: &Answer<Reply>) {
+        match (request, answer) {
+            (Request::OpenSession { .. }, Ok(Reply::Opened(session))) => {
+                self.sessions.insert(*session, Signing::None);
+            }
+            (Request::CloseSession { session }, Ok(_)) => {
+                self.sessions.remove(session);
+                // With the last session the application is logged out.
+                self.user &= !self.sessions.is_empty();
+            }
+            (Request::CloseAllSessions { .. }, Ok(_)) => {
+                self.sessions.clear();
+                self.user = false;
+            }
+            (Request::Login { user_type: CKU_USER, .. }, Ok(_)) => self.user = true,
+            (Request::Logout { .. }, Ok(_)) => {
+                self.user = false;
+                self.signers.clear();
+                self.sessions.values_mut().for_each(|signing| *signing = Signing::None);
+            }
+            (Request::FindObjects { .. }, Ok(Reply::Found(found))) => {
+                self.signers.extend(found.iter().filter(|found| found.signs).map(|found| found.handle));
+            }
+            (Request::GenerateKeyPair { .. }, Ok(Reply::KeyPair { private, .. })) => {
+                self.signers.insert(*private);
+            }
+            (
+                Request::Sign { session, .. } | Request::SignFinal { session, .. },
+                Ok(Reply::Signed(Filled::Bytes(_))),
+            )
+            | (Request::SignInit { session, mechanism: None, .. }, Ok(_)) => {
+                self.set(*session, Signing::None)
+            }
+            (Request::SessionCancel { session, flags }, Ok(_)) if flags & CKF_SIGN != 0 => {
+                self.set(*session, Signing::None);
+            }
+            (
+                Request::SignInit { session, .. }
+                | Request::Sign { session, .. }
+                | Request::SignUpdate { session, .. }
+                | Request::SignFinal { session, .. },
+                _,
+            ) => self.set(*session, Signing::Unknown),
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, session: CK_SESSION_HANDLE, signing: Signing) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            *known = signing;
+        }
+    }
+}
+
+impl Request {
+    /// Whether it may be made a second time when nobody knows what became of the first.
+    fn may_be_repeated(&self) -> bool {
+        self.session().is_none() && !matches!(self, Request::InitToken { .. })
+    }
+}
+
+impl Reply {
+    fn highest_handle(&self) -> Option<u64> {
+        match self {
+            Reply::Opened(handle) | Reply::Key(handle) => Some(*handle),
+            Reply::KeyPair { public, private } => Some(*public.max(private)),
+            Reply::Found(found) => found.iter().map(|found| found.handle).max(),
+            _ => None,
+        }
+    }
+}

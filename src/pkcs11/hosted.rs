@@ -1,0 +1,113 @@
+//! The engine for many applications, each of which came in over a connection: what `countersign serve` calls
+//! ([`crate::remote::interface`]).
+//!
+//! H1. A request is as bounded as one that `entry` makes, or it is refused before anything looks at it.
+//! H2. An application sees its own sessions, logins and handles, and no other's.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cryptoki_sys::*;
+use zeroize::Zeroizing;
+
+use super::call::{Reply, Request, decode, encode};
+use super::module::{Module, Totals};
+use super::rv::{Answer, Rv};
+use crate::engine::Engine;
+use crate::open::open_engine;
+use crate::remote::PeerRole;
+
+/// What travels in one frame: a call, and before it the `C_SignInit` that the client side has held back for it.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Call {
+    pub(super) sign_init: Option<Request>,
+    pub(super) request: Request,
+}
+
+/// The largest first handle: handles are counted up from there, and never overflow.
+const MAX_FIRST_HANDLE: u64 = 1 << 62;
+
+/// The engine with its applications.
+struct Host {
+    engine: Arc<Engine>,
+    totals: Arc<Totals>,
+    applications: HashMap<CK_ULONG, Arc<Module>>,
+    last: CK_ULONG,
+}
+
+static HOST: RwLock<Option<Host>> = RwLock::new(None);
+
+/// Opens the engine that the configuration describes.
+pub(super) fn open() -> Answer {
+    host(open_engine()?)
+}
+
+/// Makes this engine the one that is hosted.
+pub(super) fn host(engine: Engine) -> Answer {
+    let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
+    if host.is_some() {
+        return Err(Rv(CKR_CRYPTOKI_ALREADY_INITIALIZED));
+    }
+    *host = Some(Host {
+        engine: Arc::new(engine),
+        totals: Arc::default(),
+        applications: HashMap::new(),
+        last: 0,
+    });
+    Ok(())
+}
+
+/// Begins an application.
+pub(super) fn begin(first_handle: u64, role: PeerRole) -> Answer<CK_ULONG> {
+    if first_handle > MAX_FIRST_HANDLE {
+        return Err(Rv(CKR_ARGUMENTS_BAD));
+    }
+    let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
+    let host = host.as_mut().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
+    host.last += 1;
+    let module = Module::new(Arc::clone(&host.engine), Arc::clone(&host.totals), role, first_handle);
+    host.applications.insert(host.last, Arc::new(module));
+    Ok(host.last)
+}
+
+/// Answers a request of an application.
+pub(super) fn call(application: CK_ULONG, request: &[u8]) -> Answer<Zeroizing<Vec<u8>>> {
+    let module = {
+        let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
+        let host = host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
+        Arc::clone(host.applications.get(&application).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?)
+    };
+    // A panic is that call's answer, as it is for an application in this process.
+    let answer = catch_unwind(AssertUnwindSafe(|| answer(&module, request)));
+    encode(&answer.unwrap_or(Err(Rv(CKR_GENERAL_ERROR))))
+}
+
+/// Ends an application. Calls of it that are under way end by themselves.
+pub(super) fn end(application: CK_ULONG) -> Answer {
+    let ended = {
+        let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
+        host.as_mut().and_then(|host| host.applications.remove(&application))
+    };
+    ended.map(|module| module.close_all_sessions()).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
+}
+
+/// Closes the engine.
+pub(super) fn close() -> Answer {
+    let host = HOST.write().unwrap_or_else(PoisonError::into_inner).take();
+    host.map(drop).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
+}
+
+fn answer(module: &Module, request: &[u8]) -> Answer<Reply> {
+    let Call { sign_init, request } = decode(request).ok_or(Rv(CKR_ARGUMENTS_BAD))?;
+    if !request.is_bounded() {
+        return Err(Rv(CKR_ARGUMENTS_BAD));
+    }
+    if let Some(sign_init) = sign_init {
+        if !matches!(sign_init, Request::SignInit { .. }) || !sign_init.is_bounded() {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        module.answer(sign_init)?;
+    }
+    module.answer(request)
+}

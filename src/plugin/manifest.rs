@@ -1,0 +1,268 @@
+//! The manifest of a release: the few lines that the officers sign.
+//!
+//! ```toml
+//! name = "countersign"
+//! version = "1.2.0"
+//! sha256 = "…"          # of libcountersign.so, 64 lower-case hexadecimal digits
+//! floor = "1.1.0"       # from when this version has run, nothing lower may run
+//! ```
+//!
+//! All four keys, and no other. Its signatures are of the file's bytes, so one that means the same is another manifest.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+/// The only product that is loaded.
+pub const NAME: &str = "countersign";
+/// No manifest is longer.
+pub const MAX_MANIFEST_LEN: usize = 4096;
+/// No version is longer, written out.
+const MAX_VERSION_LEN: usize = 64;
+
+/// What the officers sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    version: PluginVersion,
+    digest: LibraryDigest,
+    floor: PluginVersion,
+}
+
+/// A version of the library: SemVer 2.0.0 without build metadata, which has no place in the order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PluginVersion(semver::Version);
+
+/// The SHA-256 (FIPS 180-4) of the library's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LibraryDigest([u8; 32]);
+
+impl Manifest {
+    /// The manifest of a library. A floor above the version would keep out the very release that brings it.
+    pub fn new(
+        version: PluginVersion,
+        digest: LibraryDigest,
+        floor: PluginVersion,
+    ) -> Result<Manifest, ManifestError> {
+        if floor > version {
+            return Err(ManifestError::Floor { version, floor });
+        }
+        Ok(Manifest { version, digest, floor })
+    }
+
+    /// Reads the bytes of a manifest. Whoever loads by it has verified its signatures before.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
+        if bytes.len() > MAX_MANIFEST_LEN {
+            return Err(ManifestError::Length);
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| ManifestError::Text)?;
+        let file: File = toml::from_str(text).map_err(|error| ManifestError::Toml {
+            line: error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
+            problem: error.message().into(),
+        })?;
+        if file.name != NAME {
+            return Err(ManifestError::Name(file.name));
+        }
+        let version = |key, text: String| {
+            text.parse().map_err(|problem| ManifestError::Version { key, text: text.clone(), problem })
+        };
+        let digest = LibraryDigest::parse(&file.sha256).ok_or(ManifestError::Digest)?;
+        Manifest::new(version("version", file.version)?, digest, version("floor", file.floor)?)
+    }
+
+    /// The text of the manifest's file.
+    pub fn to_toml(&self) -> String {
+        format!(
+            "name = \"{NAME}\"\nversion = \"{}\"\nsha256 = \"{}\"\nfloor = \"{}\"\n",
+            self.version, self.digest, self.floor
+        )
+    }
+
+    /// The version of the library.
+    pub fn version(&self) -> &PluginVersion {
+        &self.version
+    }
+
+    /// The digest of the library.
+    pub fn digest(&self) -> LibraryDigest {
+        self.digest
+    }
+
+    /// From when this version has run, nothing lower may run.
+    pub fn floor(&self) -> &PluginVersion {
+        &self.floor
+    }
+}
+
+impl FromStr for PluginVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<PluginVersion, VersionError> {
+        if text.len() > MAX_VERSION_LEN {
+            return Err(VersionError::Length);
+        }
+        let version =
+            semver::Version::parse(text).map_err(|error| VersionError::Semver(error.to_string()))?;
+        if !version.build.is_empty() {
+            return Err(VersionError::Build);
+        }
+        Ok(PluginVersion(version))
+    }
+}
+
+impl fmt::Display for PluginVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl LibraryDigest {
+    /// The digest of a library's bytes.
+    pub fn of(library: &[u8]) -> LibraryDigest {
+        LibraryDigest(Sha256::digest(library).into())
+    }
+
+    fn parse(hex: &str) -> Option<LibraryDigest> {
+        HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok().map(LibraryDigest)
+    }
+}
+
+impl fmt::Display for LibraryDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+/// Why these bytes are no manifest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// Too long.
+    #[error("it has more than {MAX_MANIFEST_LEN} bytes")]
+    Length,
+    /// Not UTF-8.
+    #[error("it is not UTF-8")]
+    Text,
+    /// No TOML, or a key is missing, unknown or of another type.
+    #[error("line {line}: {problem}")]
+    Toml {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Of another product.
+    #[error("name: it is of {0:?}, not of {NAME:?}")]
+    Name(String),
+    /// A version that cannot be read.
+    #[error("{key}: {text:?} is no version that has an order: {problem}")]
+    Version {
+        /// `version` or `floor`.
+        key: &'static str,
+        /// What stands there.
+        text: String,
+        /// What is wrong.
+        problem: VersionError,
+    },
+    /// A digest that cannot be read.
+    #[error("sha256: 64 lower-case hexadecimal digits are needed")]
+    Digest,
+    /// It would keep itself out.
+    #[error("floor: {floor} is above the version itself, {version}")]
+    Floor {
+        /// The version.
+        version: PluginVersion,
+        /// The floor.
+        floor: PluginVersion,
+    },
+}
+
+/// Why this text is no version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VersionError {
+    /// Too long.
+    #[error("it has more than {MAX_VERSION_LEN} bytes")]
+    Length,
+    /// Not of SemVer.
+    #[error("{0} (write it as in 1.2.0)")]
+    Semver(String),
+    /// With build metadata.
+    #[error("it has build metadata (+…), which has no place in the order: leave it out")]
+    Build,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    version: String,
+    sha256: String,
+    floor: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn good() -> String {
+        format!("name = \"countersign\"\nversion = \"1.2.0\"\nsha256 = \"{DIGEST}\"\nfloor = \"1.1.0\"\n")
+    }
+
+    fn version(text: &str) -> PluginVersion {
+        text.parse().expect("a version")
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let manifest = Manifest::new(version("1.2.0"), LibraryDigest::of(b"abc"), version("1.1.0"));
+        let manifest = manifest.expect("the floor is below");
+        assert_eq!(manifest.to_toml(), good());
+        assert_eq!(Manifest::parse(good().as_bytes()), Ok(manifest));
+    }
+
+    #[test]
+    fn anything_but_the_four_keys_is_refused_and_named() {
+        for (from, to, expected) in [
+            ("name = \"countersign\"\n", "", "missing field `name`"),
+            ("\"countersign\"", "\"countersigm\"", "name: it is of \"countersigm\""),
+            ("floor = \"1.1.0\"", "", "missing field `floor`"),
+            ("floor", "threshold = 1\nfloor", "unknown field `threshold`"),
+            ("floor", "name = \"countersign\"\nfloor", "line 4: duplicate key"),
+            ("\"1.2.0\"", "1.2", "line 2: invalid type"),
+            ("\"1.2.0\"", "\"1.2\"", "version: \"1.2\" is no version"),
+            ("\"1.1.0\"", "\"1.1.0+a\"", "floor: \"1.1.0+a\" is no version"),
+            ("\"1.1.0\"", "\"v1.1.0\"", "floor: \"v1.1.0\" is no version"),
+            ("\"1.1.0\"", "\"1.2.1\"", "floor: 1.2.1 is above the version itself, 1.2.0"),
+            ("\"1.2.0\"", "\"1.1.0-rc.1\"", "floor: 1.1.0 is above the version itself, 1.1.0-rc.1"),
+            ("ba78", "BA78", "sha256: 64 lower-case"),
+            ("ba78", "a78", "sha256: 64 lower-case"),
+            ("ba78", "baba78", "sha256: 64 lower-case"),
+            ("ba78", " ba78", "sha256: 64 lower-case"),
+        ] {
+            assert!(good().contains(from), "{from}");
+            let error = Manifest::parse(good().replacen(from, to, 1).as_bytes()).expect_err(to).to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+        assert_eq!(Manifest::parse(b"name = \"\xff\""), Err(ManifestError::Text));
+        let padded = |length: usize| format!("{}{}", good(), "#".repeat(length - good().len()));
+        assert!(Manifest::parse(padded(MAX_MANIFEST_LEN).as_bytes()).is_ok());
+        assert_eq!(Manifest::parse(padded(MAX_MANIFEST_LEN + 1).as_bytes()), Err(ManifestError::Length));
+    }
+
+    #[test]
+    fn versions_are_in_the_order_of_semver() {
+        let order = ["0.9.9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-rc.1", "1.0.0", "1.0.10", "1.1.0"];
+        for (at, lower) in order.iter().enumerate() {
+            for higher in &order[at + 1..] {
+                assert!(version(lower) < version(higher), "{lower} {higher}");
+            }
+        }
+        let long = |length: usize| format!("1.0.0-{}", "a".repeat(length - 6)).parse::<PluginVersion>();
+        assert!(long(MAX_VERSION_LEN).is_ok());
+        assert_eq!(long(MAX_VERSION_LEN + 1), Err(VersionError::Length));
+        assert_eq!("1.0.0+5".parse::<PluginVersion>(), Err(VersionError::Build));
+    }
+}

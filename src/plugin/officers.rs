@@ -1,0 +1,223 @@
+//! The officers: the public keys that are pinned, and how many of them must have signed.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXUPPER;
+use minisign_verify::{PublicKey, Signature};
+
+/// No more keys are pinned.
+pub const MAX_OFFICERS: usize = 16;
+/// What a public key of minisign's format is made of: algorithm, key id, Ed25519 public key (RFC 8032).
+const ALGORITHM: &[u8; 2] = b"Ed";
+const KEY_ID_LEN: usize = 8;
+const PUBLIC_KEY_LEN: usize = 32;
+
+/// The pinned keys, all different, and a threshold that they can reach.
+#[derive(Clone, Debug)]
+pub struct Officers {
+    keys: Vec<OfficerKey>,
+    threshold: usize,
+}
+
+/// One officer's public key.
+#[derive(Clone, Debug)]
+pub struct OfficerKey {
+    line: String,
+    id: KeyId,
+    public_key: [u8; PUBLIC_KEY_LEN],
+    verifier: PublicKey,
+}
+
+/// The number by which minisign finds a key. It is drawn at random and not authenticated: it names keys and decides nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyId([u8; KEY_ID_LEN]);
+
+impl Officers {
+    /// The officers of `lines`, of whom `threshold` must have signed.
+    pub fn parse<S: AsRef<str>>(lines: &[S], threshold: usize) -> Result<Officers, OfficersError> {
+        if lines.is_empty() || lines.len() > MAX_OFFICERS {
+            return Err(OfficersError::Number(lines.len()));
+        }
+        let mut keys: Vec<OfficerKey> = Vec::with_capacity(lines.len());
+        for (at, line) in lines.iter().enumerate() {
+            let entry = at + 1;
+            let key = OfficerKey::parse(line.as_ref()).ok_or(OfficersError::Key { entry })?;
+            // By the key itself: the same key under two key ids would count twice.
+            if let Some(first) = keys.iter().position(|other| other.public_key == key.public_key) {
+                return Err(OfficersError::Twice { entry, first: first + 1 });
+            }
+            keys.push(key);
+        }
+        if threshold == 0 || threshold > keys.len() {
+            return Err(OfficersError::Threshold { officers: keys.len() });
+        }
+        Ok(Officers { keys, threshold })
+    }
+
+    /// The keys, in the order of the configuration.
+    pub fn keys(&self) -> &[OfficerKey] {
+        &self.keys
+    }
+
+    /// How many of them must have signed.
+    pub fn threshold(&self) -> usize {
+        self.threshold
+    }
+}
+
+impl OfficerKey {
+    /// Reads the base64 line of a public key: the second one of the file that `minisign -G` writes.
+    pub fn parse(line: &str) -> Option<OfficerKey> {
+        let bytes = STANDARD.decode(line).ok()?;
+        let rest = bytes.strip_prefix(ALGORITHM)?;
+        let (id, public_key) = rest.split_first_chunk::<KEY_ID_LEN>()?;
+        Some(OfficerKey {
+            line: line.to_owned(),
+            id: KeyId(*id),
+            public_key: public_key.try_into().ok()?,
+            verifier: PublicKey::from_base64(line).ok()?,
+        })
+    }
+
+    /// The number by which minisign finds the key.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The base64 line.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// Whether this is the officer's signature of `manifest`, in minisign's format. (Which officers have signed a release,
+    /// [`Release::verify`](super::Release::verify) says.)
+    pub fn has_signed(&self, manifest: &[u8], signature: &str) -> bool {
+        Signature::decode(signature)
+            .is_ok_and(|signature| self.verifier.verify(manifest, &signature, false).is_ok())
+    }
+
+    pub(super) fn verifier(&self) -> &PublicKey {
+        &self.verifier
+    }
+}
+
+impl KeyId {
+    /// The key id in the base64 line of a signature, behind the algorithm.
+    pub(super) fn of_signature(line: &str) -> Option<KeyId> {
+        STANDARD.decode(line).ok()?.get(2..)?.first_chunk().copied().map(KeyId)
+    }
+}
+
+/// With the line, because two keys can have one key id.
+impl fmt::Display for OfficerKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({})", self.id, self.line)
+    }
+}
+
+/// As minisign shows it: a little-endian number.
+impl fmt::Display for KeyId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = self.0;
+        bytes.reverse();
+        formatter.write_str(&HEXUPPER.encode(&bytes))
+    }
+}
+
+/// Why these are no officers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OfficersError {
+    /// None, or too many.
+    #[error("1 to {MAX_OFFICERS} public keys are needed, and these are {0}")]
+    Number(usize),
+    /// No public key.
+    #[error(
+        "entry {entry} is no public key of minisign's: name the second line of the .pub file, which begins with RW"
+    )]
+    Key {
+        /// Which one, from 1.
+        entry: usize,
+    },
+    /// One key could sign for two.
+    #[error("entry {entry} is the same key as entry {first}: each officer has a key of their own")]
+    Twice {
+        /// Which one, from 1.
+        entry: usize,
+        /// The one before.
+        first: usize,
+    },
+    /// No officers can reach it, or none are needed.
+    #[error("a number from 1 to {officers}, as many officers as there are, is needed")]
+    Threshold {
+        /// How many there are.
+        officers: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key in minisign's own documentation, and its id as minisign shows it.
+    const LINE: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    const ID: &str = "E7620F1842B4E81F";
+
+    /// The key of `LINE` with one byte changed.
+    fn changed(at: usize) -> String {
+        let mut bytes = STANDARD.decode(LINE).expect("base64");
+        bytes[at] ^= 1;
+        STANDARD.encode(bytes)
+    }
+
+    #[test]
+    fn a_key_is_read_and_shown_as_minisign_does() {
+        let key = OfficerKey::parse(LINE).expect("a key");
+        assert_eq!((key.id().to_string().as_str(), key.line()), (ID, LINE));
+        assert_eq!(key.to_string(), format!("{ID} ({LINE})"));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let bytes = STANDARD.decode(LINE).expect("base64");
+        for wrong in [
+            "".to_owned(),
+            format!("{LINE} "),
+            format!("{LINE}\n"),
+            LINE[..55].to_owned(),
+            changed(0),
+            changed(1),
+            STANDARD.encode(&bytes[..41]),
+            STANDARD.encode([&bytes[..], b"x"].concat()),
+        ] {
+            assert!(OfficerKey::parse(&wrong).is_none(), "{wrong:?}");
+            assert_eq!(
+                Officers::parse(&[LINE, &wrong], 1).err(),
+                Some(OfficersError::Key { entry: 2 }),
+                "{wrong:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn officers_are_different_keys_and_can_reach_their_threshold() {
+        let (same_key, same_id) = (changed(2), changed(20));
+        assert_ne!(OfficerKey::parse(&same_key).expect("a key").id().to_string(), ID);
+        for line in [LINE, &same_key] {
+            assert_eq!(
+                Officers::parse(&[LINE, &same_id, line], 1).err(),
+                Some(OfficersError::Twice { entry: 3, first: 1 })
+            );
+        }
+        assert!(Officers::parse(&[LINE, &same_id], 2).is_ok(), "a key id is anybody's to choose");
+        for (threshold, right) in [(0, false), (1, true), (2, true), (3, false), (usize::MAX, false)] {
+            let officers = Officers::parse(&[LINE, &same_id], threshold);
+            assert_eq!(officers.is_ok(), right, "{threshold}");
+        }
+        assert_eq!(Officers::parse::<&str>(&[], 0).err(), Some(OfficersError::Number(0)));
+        let many: Vec<String> = (10..10 + MAX_OFFICERS + 1).map(changed).collect();
+        assert!(Officers::parse(&many[1..], 1).is_ok());
+        assert_eq!(Officers::parse(&many, 1).err(), Some(OfficersError::Number(17)));
+    }
+}

@@ -1,0 +1,209 @@
+//! The signatures of a manifest: which officers have signed these bytes.
+//!
+//! They lie beside it, a file each, in minisign's format: `libcountersign.so.manifest.ANYTHING.minisig`. What counts is the
+//! number of different pinned keys that verify, whatever the files are called and say of themselves. A file that does not
+//! count harms nothing, and is told with its reason.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use minisign_verify::{Error, Signature};
+
+use super::file;
+use super::officers::{KeyId, OfficerKey, Officers};
+
+/// More signature files than this beside one manifest are a mistake, or somebody's attempt to keep us busy.
+pub const MAX_SIGNATURE_FILES: usize = 64;
+/// No signature file is longer: minisign's own bound for its comments is below it.
+const MAX_SIGNATURE_LEN: usize = 16 * 1024;
+const SUFFIX: &[u8] = b".minisig";
+/// What the first line begins with. minisign itself insists on it.
+const FIRST_LINE: &str = "untrusted comment: ";
+
+/// What the files beside a manifest say.
+#[derive(Debug)]
+pub struct Signatures {
+    /// The officers who have signed, in the order of the configuration, each once.
+    pub signers: Vec<Signer>,
+    /// The files that do not count.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// An officer who has signed.
+#[derive(Debug)]
+pub struct Signer {
+    /// Who.
+    pub officer: OfficerKey,
+    /// The signature's file.
+    pub file: PathBuf,
+    /// What the signature says of itself. It is signed, too.
+    pub trusted_comment: String,
+}
+
+/// A signature file that does not count.
+#[derive(Debug)]
+pub struct SetAside {
+    /// The file.
+    pub file: PathBuf,
+    /// Why it does not count.
+    pub reason: SetAsideReason,
+}
+
+/// Why a signature file does not count.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SetAsideReason {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// Not of minisign's format.
+    #[error("is no signature of minisign's format")]
+    Format,
+    /// Of the old form, which hashes nothing.
+    #[error(
+        "is a legacy signature of {0}: sign again by \"countersign plugin sign\", or by minisign 0.10 or later without -l"
+    )]
+    Legacy(Box<OfficerKey>),
+    /// By a key that is not pinned.
+    #[error("is by key {0}, which is not pinned here")]
+    Nobody(KeyId),
+    /// It says that it is of an officer, and is not; or not of this manifest.
+    #[error("has the key id of {0} and does not verify: it is of another manifest, or was changed")]
+    Wrong(Box<OfficerKey>),
+    /// The officer has signed in another file.
+    #[error("is a further one of {0}, who counts once")]
+    Again(Box<OfficerKey>),
+}
+
+impl Signatures {
+    /// Looks at all signature files beside the manifest at `path`, which has the bytes `manifest`.
+    pub(super) fn check(
+        officers: &Officers,
+        path: &Path,
+        manifest: &[u8],
+    ) -> Result<Signatures, SignaturesError> {
+        let mut signers: Vec<Option<Signer>> = officers.keys().iter().map(|_| None).collect();
+        let mut set_aside = Vec::new();
+        for file in files(path)? {
+            match judge(officers, &file, manifest) {
+                Ok((officer, signer)) if signers[officer].is_none() => signers[officer] = Some(signer),
+                Ok((_, signer)) => {
+                    set_aside.push(SetAside { file, reason: SetAsideReason::Again(signer.officer.into()) });
+                }
+                Err(reason) => set_aside.push(SetAside { file, reason }),
+            }
+        }
+        Ok(Signatures { signers: signers.into_iter().flatten().collect(), set_aside })
+    }
+}
+
+/// Whose signature this is: the place of the officer, and what to tell.
+fn judge(officers: &Officers, path: &Path, manifest: &[u8]) -> Result<(usize, Signer), SetAsideReason> {
+    let bytes =
+        file::read(path, MAX_SIGNATURE_LEN).map_err(|error| SetAsideReason::Unreadable(error.to_string()))?;
+    let text = std::str::from_utf8(&bytes).ok().filter(|text| text.starts_with(FIRST_LINE));
+    let text = text.ok_or(SetAsideReason::Format)?;
+    let signature = Signature::decode(text).map_err(|_| SetAsideReason::Format)?;
+    let id = text.lines().nth(1).and_then(KeyId::of_signature).ok_or(SetAsideReason::Format)?;
+    let mut reason = SetAsideReason::Nobody(id);
+    // Every key: a key id is anybody's to choose, and two officers may have the same.
+    for (at, officer) in officers.keys().iter().enumerate() {
+        match officer.verifier().verify(manifest, &signature, false) {
+            Ok(()) => {
+                let trusted_comment = signature.trusted_comment().to_owned();
+                return Ok((at, Signer { officer: officer.clone(), file: path.into(), trusted_comment }));
+            }
+            Err(Error::UnexpectedKeyId) => {}
+            Err(Error::UnexpectedAlgorithm) => reason = SetAsideReason::Legacy(officer.clone().into()),
+            Err(_) => reason = SetAsideReason::Wrong(officer.clone().into()),
+        }
+    }
+    Err(reason)
+}
+
+/// The signature files beside a manifest, by name.
+fn files(manifest: &Path) -> Result<Vec<PathBuf>, SignaturesError> {
+    // Of a bare file name it is empty.
+    let folder = manifest.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let unreadable =
+        |error: io::Error| SignaturesError::Folder { folder: folder.into(), problem: error.to_string() };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        if manifest.file_name().is_some_and(|manifest| is_signature(manifest, &name)) {
+            files.push(folder.join(name));
+        }
+        if files.len() > MAX_SIGNATURE_FILES {
+            return Err(SignaturesError::TooMany { manifest: manifest.into() });
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether `name` is `MANIFEST.ANYTHING.minisig`, or `MANIFEST.minisig` as minisign itself calls it.
+fn is_signature(manifest: &OsStr, name: &OsStr) -> bool {
+    let middle = name
+        .as_encoded_bytes()
+        .strip_prefix(manifest.as_encoded_bytes())
+        .and_then(|rest| rest.strip_suffix(SUFFIX));
+    middle.is_some_and(|middle| middle.is_empty() || middle.starts_with(b"."))
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Who can put a file there chooses its name: nothing in it steers a terminal or begins a line of the log.
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        write!(formatter, "{} {}", name.escape_debug(), self.reason)
+    }
+}
+
+/// Why the signatures cannot be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignaturesError {
+    /// The folder cannot be listed.
+    #[error("the folder {}, where the signatures are, cannot be read: {problem}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// Too many files.
+    #[error("there are more than {MAX_SIGNATURE_FILES} signature files beside {}", manifest.display())]
+    TooMany {
+        /// The manifest.
+        manifest: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signature_files_are_told_by_their_name() {
+        let manifest = OsStr::new("l.so.manifest");
+        for name in ["l.so.manifest.minisig", "l.so.manifest.A.minisig", "l.so.manifest.a.b c.minisig"] {
+            assert!(is_signature(manifest, OsStr::new(name)), "{name}");
+        }
+        for name in [
+            "l.so.manifest",
+            "l.so.manifest.A.minisi",
+            "l.so.manifestA.minisig",
+            "k.so.manifest.A.minisig",
+            ".l.so.manifest.A.minisig",
+            "minisig",
+        ] {
+            assert!(!is_signature(manifest, OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_name_begins_no_line_of_its_own() {
+        let aside = SetAside { file: "/f/a\n\u{1b}[2J.minisig".into(), reason: SetAsideReason::Format };
+        assert_eq!(aside.to_string(), "a\\n\\u{1b}[2J.minisig is no signature of minisign's format");
+    }
+}

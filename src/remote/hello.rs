@@ -1,0 +1,279 @@
+//! How a connection begins, and what answers to a request.
+//!
+//! The first frame is a [`Hello`], its answer a [`Welcome`], both of at most [`MOST_BYTES`]; then each request is answered by
+//! one [`Reply`]. Magic number and version stand first and keep their places in every version to come.
+
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::CkRv;
+
+/// What a [`Hello`] begins with.
+pub const MAGIC: [u8; 4] = *b"CSGN";
+/// The version of frames, greetings and messages that is spoken here.
+pub const VERSION: u16 = 1;
+/// The most bytes of a greeting.
+pub const MOST_BYTES: u32 = 256;
+
+/// What a client says first.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// The application that this connection is a further lane of; none: a new one.
+    pub join: Option<ApplicationSecret>,
+    /// What the handles of a new application are numbered from.
+    pub first_handle: u64,
+}
+
+/// What proves that two connections are of one application.
+#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct ApplicationSecret([u8; 32]);
+
+impl ApplicationSecret {
+    /// These bytes, which must be random.
+    pub fn new(random: [u8; 32]) -> ApplicationSecret {
+        ApplicationSecret(random)
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for ApplicationSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApplicationSecret(..)")
+    }
+}
+
+impl Hello {
+    /// The payload of its frame.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize));
+        bytes.extend_from_slice(&MAGIC);
+        append(&mut bytes, &VERSION);
+        append(&mut bytes, self);
+        bytes
+    }
+
+    /// Reads the payload of its frame.
+    pub fn decode(payload: &[u8]) -> Result<Hello, HelloError> {
+        let rest = payload.strip_prefix(&MAGIC).ok_or(HelloError::Malformed)?;
+        let (version, rest): (u16, _) = postcard::take_from_bytes(rest).map_err(|_| HelloError::Malformed)?;
+        if version != VERSION {
+            return Err(HelloError::Version(version));
+        }
+        whole(rest).ok_or(HelloError::Malformed)
+    }
+}
+
+/// Why a greeting is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HelloError {
+    /// It is not a client of ours.
+    #[error("what came first is no greeting of ours")]
+    Malformed,
+    /// It speaks another version.
+    #[error("it speaks version {0} of the protocol, and version {VERSION} is spoken here")]
+    Version(u16),
+}
+
+/// What is answered to a [`Hello`].
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Welcome {
+    /// Requests may come.
+    Accepted {
+        /// What further lanes of this application show.
+        application: ApplicationSecret,
+        /// The most bytes of one frame.
+        max_frame: u32,
+    },
+    /// The connection ends here.
+    Refused(Refusal),
+}
+
+impl Welcome {
+    /// The payload of its frame.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize));
+        append(&mut bytes, self);
+        bytes
+    }
+
+    /// Reads the payload of its frame.
+    pub fn decode(payload: &[u8]) -> Option<Welcome> {
+        whole(payload)
+    }
+}
+
+/// Why a connection is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// It speaks another version.
+    #[error(
+        "it speaks version {ours} of the protocol, and version {VERSION} is spoken here: install the same release on both sides"
+    )]
+    Version {
+        /// The server's.
+        ours: u16,
+    },
+    /// The peer is not among those that may connect.
+    #[error(
+        "who we are may not connect there: add this process's user, its certificate's name or its context id to [serve] of the boundary's configuration"
+    )]
+    NotAllowed,
+    /// There are as many connections as there may be.
+    #[error(
+        "it has as many connections as it takes: end some, or raise serve.max_connections in the boundary's configuration"
+    )]
+    TooManyConnections,
+    /// The application that was to be joined is not there, or not this peer's.
+    #[error("it does not know this application any more: initialise again")]
+    UnknownApplication,
+    /// It is being stopped.
+    #[error("it is being stopped: try again when it has started anew")]
+    Stopping,
+    /// The module opens no application.
+    #[error("its module opens nothing (CK_RV {0:#010X}): its log says why")]
+    Module(u64),
+}
+
+/// What is answered to a request: a tag of one byte, and what belongs to it.
+pub enum Reply<'a> {
+    /// The module's answer.
+    Answer(&'a [u8]),
+    /// There is no room for this request now. It was not looked at, and may come again.
+    Busy,
+    /// The application is over: nothing can be carried to it any more.
+    Closed(CkRv),
+}
+
+impl<'a> Reply<'a> {
+    const ANSWER: u8 = 0;
+    const BUSY: u8 = 1;
+    const CLOSED: u8 = 2;
+
+    /// The payload of its frame. `number` takes what has to be kept for it.
+    pub fn parts<'b>(&'b self, number: &'b mut [u8; 8]) -> [&'b [u8]; 2] {
+        match self {
+            Reply::Answer(answer) => [&[Self::ANSWER], answer],
+            Reply::Busy => [&[Self::BUSY], &[]],
+            Reply::Closed(rv) => {
+                *number = rv.to_le_bytes();
+                [&[Self::CLOSED], number]
+            }
+        }
+    }
+
+    /// Reads the payload of its frame.
+    pub fn decode(payload: &'a [u8]) -> Option<Reply<'a>> {
+        match payload.split_first()? {
+            (&Self::ANSWER, answer) => Some(Reply::Answer(answer)),
+            (&Self::BUSY, []) => Some(Reply::Busy),
+            (&Self::CLOSED, rv) => Some(Reply::Closed(CkRv::from_le_bytes(rv.try_into().ok()?))),
+            _ => None,
+        }
+    }
+}
+
+/// Reads one value that takes all of the bytes.
+fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(value)
+}
+
+/// Greetings fit into the space that was made for them: nothing is moved, so that nothing of them stays behind.
+fn append(bytes: &mut Vec<u8>, value: &impl Serialize) {
+    let written = Zeroizing::new(postcard::to_allocvec(value).expect("plain fields are always written"));
+    debug_assert!(bytes.len() + written.len() <= bytes.capacity());
+    bytes.extend_from_slice(&written);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(join: Option<[u8; 32]>) -> Hello {
+        Hello { join: join.map(ApplicationSecret::new), first_handle: 300 }
+    }
+
+    #[test]
+    fn the_layout_is_fixed() {
+        assert_eq!(hello(None).encode().as_slice(), b"CSGN\x01\x00\xac\x02");
+        let joined = [&b"CSGN\x01\x01"[..], &[9; 32], b"\xac\x02"].concat();
+        assert_eq!(*hello(Some([9; 32])).encode(), joined);
+        let accepted = Welcome::Accepted { application: ApplicationSecret::new([8; 32]), max_frame: 65536 };
+        assert_eq!(*accepted.encode(), [&[0][..], &[8; 32], &[0x80, 0x80, 4]].concat());
+        for (refusal, bytes) in [
+            (Refusal::Version { ours: 1 }, &[1, 0, 1][..]),
+            (Refusal::NotAllowed, &[1, 1]),
+            (Refusal::TooManyConnections, &[1, 2]),
+            (Refusal::UnknownApplication, &[1, 3]),
+            (Refusal::Stopping, &[1, 4]),
+            (Refusal::Module(5), &[1, 5, 5]),
+        ] {
+            assert_eq!(Welcome::Refused(refusal).encode().as_slice(), bytes);
+            assert!(matches!(Welcome::decode(bytes), Some(Welcome::Refused(read)) if read == refusal));
+        }
+        let mut number = [0; 8];
+        assert_eq!(Reply::Answer(b"x").parts(&mut number).concat(), b"\x00x");
+        assert_eq!(Reply::Busy.parts(&mut number).concat(), b"\x01");
+        assert_eq!(Reply::Closed(0x30).parts(&mut number).concat(), b"\x02\x30\0\0\0\0\0\0\0");
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for join in [None, Some([5; 32])] {
+            let read = Hello::decode(&hello(join).encode()).expect("a greeting");
+            assert_eq!(read.join.map(|secret| *secret.as_bytes()), join);
+            assert_eq!(read.first_handle, 300);
+        }
+        let most = Hello { join: Some(ApplicationSecret::new([1; 32])), first_handle: u64::MAX };
+        assert!(most.encode().len() <= MOST_BYTES as usize);
+        assert!(matches!(Reply::decode(b"\x00abc"), Some(Reply::Answer(b"abc"))));
+        assert!(matches!(Reply::decode(b"\x00"), Some(Reply::Answer(b""))));
+        assert!(matches!(Reply::decode(b"\x02\x30\0\0\0\0\0\0\0"), Some(Reply::Closed(0x30))));
+    }
+
+    #[test]
+    fn other_versions_are_told_from_other_programs() {
+        for version in [0u16, 2, 127, 128, 0xffff] {
+            let mut bytes = MAGIC.to_vec();
+            append_version(&mut bytes, version);
+            bytes.extend_from_slice(b"whatever comes then");
+            assert_eq!(Hello::decode(&bytes).err(), Some(HelloError::Version(version)));
+        }
+        let good = hello(Some([5; 32])).encode();
+        for cut in 0..good.len() {
+            assert_eq!(Hello::decode(&good[..cut]).err(), Some(HelloError::Malformed), "{cut}");
+        }
+        let longer = [good.as_slice(), &[0]].concat();
+        for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"csgn\x01\x00\x00", &longer] {
+            assert_eq!(Hello::decode(bytes).err(), Some(HelloError::Malformed));
+        }
+    }
+
+    fn append_version(bytes: &mut Vec<u8>, version: u16) {
+        bytes.extend(postcard::to_allocvec(&version).expect("a number"));
+    }
+
+    #[test]
+    fn answers_that_are_none_are_refused() {
+        for bytes in
+            [&b""[..], b"\x03", b"\x01\x00", b"\x02", b"\x02\0\0\0\0\0\0\0", b"\x02\0\0\0\0\0\0\0\0\0"]
+        {
+            assert!(Reply::decode(bytes).is_none(), "{bytes:?}");
+        }
+        for bytes in [&b""[..], b"\x02", b"\x00", b"\x01\x06", b"\x01\x01\x00"] {
+            assert!(Welcome::decode(bytes).is_none(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn secret_of_an_application_is_not_shown() {
+        assert_eq!(
+            format!("{:?}", hello(Some([5; 32]))),
+            "Hello { join: Some(ApplicationSecret(..)), first_handle: 300 }"
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! The interface between `countersign serve` and the module that it loads, found by `C_GetInterface` under [`NAME`]
+//! (PKCS#11 v3.0 section 5.4.5: names of vendors begin with "Vendor ").
+//!
+//! It is not in `C_GetInterfaceList`: no application has a use for it, and it gives none more than the C interface does.
+//! Requests and answers are bytes here: only the module, whose signatures were verified, knows what they mean.
+
+#![allow(unsafe_code)]
+
+use core::ffi::{CStr, c_void};
+use core::{ptr, slice};
+
+use cryptoki_sys::*;
+use zeroize::Zeroizing;
+
+use super::{Boundary, CkRv, PeerRole};
+
+/// What it is called.
+pub const NAME: &CStr = c"Vendor Countersign Boundary";
+/// The one version of it.
+pub const VERSION: CK_VERSION = CK_VERSION { major: 1, minor: 0 };
+/// [`PeerRole::Backend`] in [`Functions::begin`].
+pub const BACKEND: CK_ULONG = 0;
+/// [`PeerRole::Administrator`] in [`Functions::begin`].
+pub const ADMINISTRATOR: CK_ULONG = 1;
+
+/// Takes an answer, which is valid until it returns.
+pub type Deliver = unsafe extern "C" fn(context: *mut c_void, answer: *const u8, len: CK_ULONG);
+
+/// The functions of the interface. Like every function list it begins with its version.
+#[repr(C)]
+pub struct Functions {
+    /// [`VERSION`].
+    pub version: CK_VERSION,
+    /// The version of the module itself, padded with blanks: what its manifest must say.
+    pub release: [u8; 32],
+    /// Opens the engine of the configuration.
+    pub open: unsafe extern "C" fn() -> CK_RV,
+    /// Begins an application: first handle, role, where its number goes.
+    pub begin: unsafe extern "C" fn(CK_ULONG, CK_ULONG, *mut CK_ULONG) -> CK_RV,
+    /// Answers a request of an application: number, request, its length, who takes the answer, and their context.
+    pub call: unsafe extern "C" fn(CK_ULONG, *const u8, CK_ULONG, Deliver, *mut c_void) -> CK_RV,
+    /// Ends an application.
+    pub end: unsafe extern "C" fn(CK_ULONG) -> CK_RV,
+    /// Closes the engine, once the calls under way are over.
+    pub close: unsafe extern "C" fn() -> CK_RV,
+}
+
+/// A loaded module whose engine is open.
+pub struct Hosted(&'static Functions);
+
+impl Hosted {
+    /// Opens the engine of the module that exports this `C_GetInterface`, and that is of the version `release`.
+    ///
+    /// # Safety
+    /// `get_interface` is the function of that name of a PKCS#11 module that stays loaded until the process ends.
+    pub unsafe fn open(
+        get_interface: unsafe extern "C" fn(
+            *mut CK_UTF8CHAR,
+            *mut CK_VERSION,
+            *mut *mut CK_INTERFACE,
+            CK_FLAGS,
+        ) -> CK_RV,
+        release: &str,
+    ) -> Result<Hosted, HostedError> {
+        let (mut version, mut interface) = (VERSION, ptr::null_mut::<CK_INTERFACE>());
+        let name = NAME.as_ptr().cast_mut().cast();
+        // SAFETY: a C string, a version and a place for a pointer, as section 5.4.5 asks for.
+        let rv = unsafe { get_interface(name, &raw mut version, &raw mut interface, 0) };
+        if rv != CKR_OK || interface.is_null() {
+            return Err(HostedError::NoInterface);
+        }
+        // SAFETY: not null, and static like all that a module lists (section 5.4.5); of this name and version it is this list.
+        let functions = unsafe { &*(*interface).pFunctionList.cast::<Functions>() };
+        let found = String::from_utf8_lossy(&functions.release).trim_end().to_owned();
+        if found != release {
+            return Err(HostedError::Release { found, named: release.into() });
+        }
+        // SAFETY: it has no arguments.
+        match unsafe { (functions.open)() } {
+            CKR_OK => Ok(Hosted(functions)),
+            rv => Err(HostedError::Closed(rv)),
+        }
+    }
+}
+
+impl Hosted {
+    /// A module whose engine is open already.
+    pub(crate) fn of(functions: &'static Functions) -> Hosted {
+        Hosted(functions)
+    }
+}
+
+impl Boundary for Hosted {
+    fn open(&self, first_handle: u64, role: PeerRole) -> Result<u64, CkRv> {
+        let role = match role {
+            PeerRole::Backend => BACKEND,
+            PeerRole::Administrator => ADMINISTRATOR,
+        };
+        let mut application = 0;
+        // SAFETY: the place is ours.
+        let rv = unsafe { (self.0.begin)(first_handle, role, &raw mut application) };
+        if rv == CKR_OK { Ok(application) } else { Err(rv) }
+    }
+
+    fn call(&self, application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+        let mut answer: Zeroizing<Vec<u8>> = Zeroizing::default();
+        let context = (&raw mut answer).cast();
+        // SAFETY: the request is valid for its length, the context is what `take` expects, and both outlive the call.
+        let rv =
+            unsafe { (self.0.call)(application, request.as_ptr(), request.len() as CK_ULONG, take, context) };
+        if rv == CKR_OK { Ok(answer) } else { Err(rv) }
+    }
+
+    fn close(&self, application: u64) {
+        // SAFETY: it takes a number. One that is not an application's is refused, and nothing depends on it.
+        unsafe { (self.0.end)(application) };
+    }
+}
+
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        // SAFETY: it has no arguments.
+        unsafe { (self.0.close)() };
+    }
+}
+
+/// Copies an answer into the `Zeroizing<Vec<u8>>` that `context` is.
+unsafe extern "C" fn take(context: *mut c_void, answer: *const u8, len: CK_ULONG) {
+    // SAFETY: `Hosted::call` passes its own vector, which nobody else uses until the call returns.
+    let place = unsafe { &mut *context.cast::<Zeroizing<Vec<u8>>>() };
+    if let (false, Ok(len)) = (answer.is_null(), usize::try_from(len)) {
+        // SAFETY: not null, and valid for `len` bytes until this returns.
+        *place = Zeroizing::new(unsafe { slice::from_raw_parts(answer, len) }.to_vec());
+    }
+}
+
+/// Why a module cannot be hosted.
+#[derive(Debug, thiserror::Error)]
+pub enum HostedError {
+    /// It is another version.
+    #[error(
+        "the module has no interface for `countersign serve` of this version: install both from one release"
+    )]
+    NoInterface,
+    /// It is not what its manifest says.
+    #[error(
+        "the module says that it is version {found}, and its manifest names {named}: have the officers sign a right one"
+    )]
+    Release {
+        /// What the module says.
+        found: String,
+        /// What the manifest says.
+        named: String,
+    },
+    /// Its engine did not open.
+    #[error("the module stays closed ({0:#x}): its log says why, and `countersign doctor` what to do")]
+    Closed(CkRv),
+}

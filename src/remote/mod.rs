@@ -1,0 +1,56 @@
+//! The same calls, carried to the boundary: what runs between a library with `[connect]` in its configuration, a client, and
+//! `countersign serve`, which has the module.
+//!
+//! ```text
+//! client                                      countersign serve
+//! Stream::connect ── Unix, TLS, vsock ──────► server: door → peer allowed? → lane
+//! Hello ────────────────────────────────────► Boundary::open, or a further lane of an application
+//!       ◄──────────────────────────────────── Welcome
+//! request frame ────────────────────────────► Boundary::call
+//!       ◄──────────────────────────────────── Reply
+//! ```
+//!
+//! - W1. Nobody unknown is heard: the peer's user, certificate or context id is checked before the first byte of a frame is
+//!   read ([`server`]).
+//! - W2. Nothing grows by what a peer claims: frames, lanes, calls and memory are bounded ([`frame`], [`budget`], [`server`]).
+//! - W3. Who is slow waits alone: each connection has a thread of its own and a time limit for each frame ([`stream`]).
+//! - W4. An application that lost a connection is over: its sessions and logins are closed once, and its other connections
+//!   with them ([`server`]).
+//! - W5. What passed is wiped: the buffers of frames are. TLS decrypts into buffers of rustls that are not; whoever reads
+//!   this process's memory reads the module's.
+
+pub mod budget;
+pub mod client;
+pub mod frame;
+pub mod hello;
+pub mod interface;
+pub mod stream;
+pub mod tls;
+mod wire;
+
+use zeroize::Zeroizing;
+
+/// An answer of the module.
+pub type CkRv = cryptoki_sys::CK_RV;
+
+/// The module behind the door, as the host of connections sees it.
+pub trait Boundary: Send + Sync + 'static {
+    /// Begins an application: sessions and logins of its own. Its handles are numbered from `first_handle` on.
+    fn open(&self, first_handle: u64, role: PeerRole) -> Result<u64, CkRv>;
+
+    /// Carries one request to it, and gives the answer. Several at a time may be under way for one application. An error
+    /// is not the answer to a call: it says that nothing can be carried to this application any more.
+    fn call(&self, application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv>;
+
+    /// Ends it, with all its sessions and logins.
+    fn close(&self, application: u64);
+}
+
+/// What a peer is let in as. A backend's door never accepts the SO's login; that is enforced behind [`Boundary`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PeerRole {
+    /// Signs, with codes of users.
+    Backend,
+    /// Administers.
+    Administrator,
+}

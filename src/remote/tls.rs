@@ -1,0 +1,244 @@
+//! TLS 1.3 (RFC 8446) with certificates of both sides: files in, configurations of rustls out, and words for what fails.
+//!
+//! - L1. Version 1.3 alone: the code of older ones is not compiled in. No resumption, no early data: every connection shows
+//!   its certificate.
+//! - L2. A key is read from a file that only its owner can use.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{default_provider, sign::any_supported_type};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::TLS13;
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, ServerConfig};
+use webpki::EndEntityCert;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::shell::config::{ConnectTls, TcpDoor};
+
+/// No file of certificates is larger.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// What a client shows and believes.
+pub fn client(tls: &ConnectTls) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = Arc::new(default_provider());
+    let own = certified_key(
+        ("connect.tls.certificate_file", &tls.certificate_file),
+        ("connect.tls.key_file", &tls.key_file),
+    )?;
+    let roots = authorities("connect.tls.authority_file", &tls.authority_file)?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has the suites of TLS 1.3")
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// What the boundary shows and believes.
+#[derive(Clone)]
+pub struct ServerTls {
+    /// For each connection.
+    pub config: Arc<ServerConfig>,
+    /// Judges clients' certificates; also those of connections that are there already.
+    pub verifier: Arc<dyn ClientCertVerifier>,
+}
+
+/// What the boundary shows and believes, from the files of its configuration.
+pub fn server(door: &TcpDoor) -> Result<ServerTls, TlsError> {
+    let provider: Arc<CryptoProvider> = Arc::new(default_provider());
+    let own = certified_key(
+        ("serve.tcp.certificate_file", &door.certificate_file),
+        ("serve.tcp.key_file", &door.key_file),
+    )?;
+    let key = "serve.tcp.client_authority_file";
+    let roots = authorities(key, &door.client_authority_file)?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .map_err(|error| wrong(key, &door.client_authority_file)(&error))?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has the suites of TLS 1.3")
+        .with_client_cert_verifier(Arc::clone(&verifier))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(ServerTls { config: Arc::new(config), verifier })
+}
+
+/// Whether a certificate is for this very name. One for `*.example` is for none: it would be for everybody's.
+pub fn is_for(certificate: &CertificateDer<'_>, name: &DnsName<'_>) -> bool {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
+    certificate.verify_is_valid_for_subject_name(&ServerName::DnsName(name.borrow())).is_ok()
+        && certificate.valid_dns_names().any(|own| own.eq_ignore_ascii_case(name.as_ref()))
+}
+
+/// The names in a certificate, for the log.
+pub fn names(certificate: &CertificateDer<'_>) -> String {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return "none".into() };
+    let names: Vec<&str> = certificate.valid_dns_names().take(8).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+/// Why TLS failed at the boundary, and what to do, where it was TLS that failed.
+pub fn explain_to_server(error: &io::Error) -> Option<String> {
+    Some(match tls_error(error)? {
+        rustls::Error::InvalidCertificate(problem) => format!(
+            "its certificate {}",
+            certificate_problem(problem, "its owner", "serve.tcp.client_authority_file")
+        ),
+        rustls::Error::NoCertificatesPresented => {
+            "it shows no certificate: name one in connect.tls.certificate_file of its configuration".into()
+        }
+        rustls::Error::AlertReceived(alert) => format!(
+            "it does not believe us ({alert:?}): its connect.tls.authority_file must be the authority of our certificate, its connect.tls.server_name a name in it"
+        ),
+        rustls::Error::PeerIncompatible(problem) => {
+            format!("it does not speak TLS 1.3 as we do ({problem:?}): update it")
+        }
+        other => format!("TLS failed: {other}"),
+    })
+}
+
+/// Why TLS failed at a client, and what to do, where it was TLS that failed.
+pub fn explain_to_client(error: &io::Error) -> Option<String> {
+    use AlertDescription as Alert;
+    Some(match tls_error(error)? {
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "its certificate is for another name: connect.tls.server_name must be one of the names in it".into(),
+        rustls::Error::InvalidCertificate(problem) => format!(
+            "its certificate {}",
+            certificate_problem(problem, "the boundary's administrator", "connect.tls.authority_file")
+        ),
+        rustls::Error::AlertReceived(alert) => match alert {
+            Alert::CertificateExpired => {
+                "it says that our certificate is not valid now: renew connect.tls.certificate_file, or set the clocks right".into()
+            }
+            Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate => {
+                "it does not believe our certificate: serve.tcp.client_authority_file there must be the authority of connect.tls.certificate_file".into()
+            }
+            Alert::CertificateRequired => "it asks for a certificate: name ours in connect.tls.certificate_file".into(),
+            alert => format!("it ended TLS ({alert:?}): its log says why"),
+        },
+        rustls::Error::PeerIncompatible(problem) => {
+            format!("it does not speak TLS 1.3 as we do ({problem:?}): correct connect.address, or update it")
+        }
+        rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS: correct connect.address".into(),
+        other => format!("TLS failed: {other}"),
+    })
+}
+
+fn certificate_problem(problem: &CertificateError, owner: &str, authority: &str) -> String {
+    use CertificateError as Problem;
+    match problem {
+        Problem::Expired | Problem::ExpiredContext { .. } => format!("has expired: {owner} renews it"),
+        Problem::NotValidYet | Problem::NotValidYetContext { .. } => {
+            "is not valid yet: set the clocks of both machines right".into()
+        }
+        Problem::UnknownIssuer | Problem::BadSignature => {
+            format!(
+                "is of another authority than that in {authority}: {owner} has it signed by that one, or correct the file"
+            )
+        }
+        Problem::InvalidPurpose | Problem::InvalidPurposeContext { .. } => {
+            format!("is for another purpose (extended key usage): {owner} has one made for this side")
+        }
+        other => format!("is not believed ({other:?}): {owner} replaces it"),
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Why a file for TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}, the file {}: {problem}", file.display())]
+pub struct TlsError {
+    key: &'static str,
+    file: PathBuf,
+    problem: String,
+}
+
+fn wrong<'a, E: Display + ?Sized>(key: &'static str, file: &'a Path) -> impl Fn(&E) -> TlsError + 'a {
+    move |problem| TlsError { key, file: file.into(), problem: problem.to_string() }
+}
+
+/// A certificate with its chain, and its key.
+fn certified_key(
+    certificate: (&'static str, &Path),
+    key: (&'static str, &Path),
+) -> Result<CertifiedKey, TlsError> {
+    let chain = certificates(certificate.0, certificate.1)?;
+    let pem = read(key.0, key.1, true)?;
+    let mut der = PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|_| wrong(key.0, key.1)("there is no private key in it: a key in PEM is needed"))?;
+    let signing = any_supported_type(&der);
+    der.zeroize();
+    let signing = signing.map_err(|_| {
+        wrong(key.0, key.1)("this key cannot be used: make one of ECDSA (P-256, P-384), Ed25519 or RSA")
+    })?;
+    let own = CertifiedKey::new(chain, signing);
+    match own.keys_match() {
+        Ok(()) => Ok(own),
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+            Err(wrong(key.0, key.1)(&format!(
+                "it is not the key of the first certificate in {}",
+                certificate.0
+            )))
+        }
+        Err(error) => Err(wrong(certificate.0, certificate.1)(&error)),
+    }
+}
+
+fn authorities(key: &'static str, file: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(key, file)? {
+        roots.add(certificate).map_err(|error| wrong(key, file)(&error))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = read(key, file, false)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| wrong(key, file)("a part of it is no PEM"))?;
+    if certificates.is_empty() {
+        return Err(wrong(key, file)("there is no certificate in it: certificates in PEM are needed"));
+    }
+    Ok(certificates)
+}
+
+fn read(key: &'static str, file: &Path, secret: bool) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let failed = wrong::<io::Error>(key, file);
+    let open = File::open(file).map_err(|error| failed(&error))?;
+    let metadata = open.metadata().map_err(|error| failed(&error))?;
+    let mode = metadata.permissions().mode();
+    if secret && mode & 0o077 != 0 {
+        let problem = format!(
+            "others can read it (mode {:o}): chmod 600 it, and have a new certificate made if it may have been read",
+            mode & 0o777
+        );
+        return Err(wrong(key, file)(&problem));
+    }
+    if metadata.len() > MOST_BYTES {
+        return Err(wrong(key, file)("it is larger than 1 MiB: this is another file"));
+    }
+    // Nothing is moved while it is read, so that nothing of it stays behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len() as usize + 1));
+    open.take(metadata.len()).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    Ok(bytes)
+}
