@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 
+use countersign::shell::config::Config;
 use rustix::process::geteuid;
 
 /// What a script ends with that says why it cannot run here.
@@ -28,6 +29,50 @@ fn the_unit_works_under_systemd_with_all_that_it_takes_away() {
     let _machine = MACHINE.lock();
     let folder = folder().to_str().expect("the path is UTF-8");
     as_root(&["debian/test/boot.sh", folder, "bash", "debian/test/install.sh", "by-systemd"]);
+}
+
+#[test]
+fn the_examples_are_configurations_commented_parts_included() {
+    let example = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("debian/examples").join(name);
+        std::fs::read_to_string(path).expect("it is in the package")
+    };
+    let boundary = example("boundary.toml");
+    let places = boundary.lines().find(|line| line.starts_with("officers = ")).expect("it has officers");
+    let officers = boundary.replace(places, &format!("officers = {OFFICERS:?}"));
+    assert!(matches!(configuration(&officers), Config::Engine(_)));
+    let Config::Engine(whole) = configuration(&uncommented(&officers)) else { panic!("it is an engine's") };
+    let serve = whole.serve.expect("it serves");
+    assert!(serve.backend.is_some() && serve.administrators.is_some());
+    assert!(serve.tcp.is_some() && serve.vsock.is_some() && whole.plugin.is_some());
+
+    let backend = example("backend.toml");
+    let (here, elsewhere) = backend.split_once("# On another one, instead:").expect("it has both");
+    for text in [here, &uncommented(elsewhere), &example("administrator.toml")] {
+        assert!(matches!(configuration(text), Config::Connect(_)), "{text}");
+    }
+}
+
+/// Keys of minisign's, of nobody.
+const OFFICERS: [&str; 3] = [
+    "RWS/zQQgY51t34m+baeXyJe8NDvQWRpHA6nWLOpo0ELDRTLYTv8+dcpp",
+    "RWTYLX29kCr+9cuY3FsUtqNH9BGznfSFDsJBtNMR3O2/zSHz+vG0vcfE",
+    "RWRP26LiW36GpAGW7TYyhsBY2zlbPYb0WzRBv/5ennYhhOlcpMl8CTF7",
+];
+
+fn configuration(text: &str) -> Config {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), text).expect("it is ours");
+    Config::load(file.path()).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// With the settings that are commented out: those have no blank after their `#`, as prose has.
+fn uncommented(text: &str) -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with([' ', '\n']) && !setting.is_empty() => setting.to_owned(),
+        _ => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 /// Runs a script of the checkout as root, on the package's folder.
