@@ -23,6 +23,10 @@ pub const BACKEND: CK_ULONG = 0;
 /// [`PeerRole::Administrator`] in [`Functions::begin`].
 pub const ADMINISTRATOR: CK_ULONG = 1;
 
+/// `C_GetInterface`.
+pub type GetInterface =
+    unsafe extern "C" fn(*mut CK_UTF8CHAR, *mut CK_VERSION, *mut *mut CK_INTERFACE, CK_FLAGS) -> CK_RV;
+
 /// Takes an answer, which is valid until it returns.
 pub type Deliver = unsafe extern "C" fn(context: *mut c_void, answer: *const u8, len: CK_ULONG);
 
@@ -53,15 +57,7 @@ impl Hosted {
     ///
     /// # Safety
     /// `get_interface` is the function of that name of a PKCS#11 module that stays loaded until the process ends.
-    pub unsafe fn open(
-        get_interface: unsafe extern "C" fn(
-            *mut CK_UTF8CHAR,
-            *mut CK_VERSION,
-            *mut *mut CK_INTERFACE,
-            CK_FLAGS,
-        ) -> CK_RV,
-        release: &str,
-    ) -> Result<Hosted, HostedError> {
+    pub unsafe fn open(get_interface: GetInterface, release: &str) -> Result<Hosted, HostedError> {
         let (mut version, mut interface) = (VERSION, ptr::null_mut::<CK_INTERFACE>());
         let name = NAME.as_ptr().cast_mut().cast();
         // SAFETY: a C string, a version and a place for a pointer, as section 5.4.5 asks for.
@@ -153,6 +149,6 @@ pub enum HostedError {
         named: String,
     },
     /// Its engine did not open.
-    #[error("the module stays closed ({0:#x}): its log says why, and `countersign doctor` what to do")]
+    #[error("the module stays closed (CK_RV {0:#010x})")]
     Closed(CkRv),
 }

@@ -24,6 +24,7 @@ pub mod client;
 pub mod frame;
 pub mod hello;
 pub mod interface;
+pub mod server;
 pub mod stream;
 pub mod tls;
 mod wire;

@@ -76,6 +76,15 @@ impl Stream {
         self.wire.closer()
     }
 
+    /// Says that nothing more is written. A peer that is not there any more does not hear it.
+    pub fn end_writing(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut self.wire);
+        }
+        self.wire.closer().close_writing();
+    }
+
     /// The socket, for what the system knows of it.
     pub fn socket(&self) -> &Socket {
         self.wire.socket()

@@ -1,6 +1,7 @@
 //! The client's side, against servers that are none.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,17 +13,9 @@ use countersign::remote::budget::Budget;
 use countersign::remote::frame::{FrameError, Received, write_frame};
 use countersign::remote::hello::{ApplicationSecret, Hello, Refusal, Welcome};
 use countersign::remote::stream::{ConnectError, Framed, Stream};
-use countersign::shell::config::{ConnectAddress, ConnectConfig, LogConfig, UserName};
+use countersign::shell::config::{ConnectAddress, ConnectConfig, UserName};
 
-/// A client of the socket at `path`.
-pub(crate) fn unix(path: &Path) -> ConnectConfig {
-    ConnectConfig {
-        address: ConnectAddress::Unix { socket: path.into(), user: None },
-        connect: Duration::from_secs(5),
-        call: Duration::from_secs(5),
-        log: LogConfig::default(),
-    }
-}
+use crate::support::{as_another_user, unix};
 
 const HELLO: Hello = Hello { join: None, first_handle: 1 };
 
@@ -152,11 +145,21 @@ fn who_serves_the_socket_is_looked_at() {
     let unknown = error(&by(UserName::Name("nobody-has-this-name".into())));
     assert!(unknown.contains("there is no user"), "{unknown}");
     assert!(Stream::connect(&by(UserName::Id(ours))).is_ok());
-    let other = Stream::connect(&by(UserName::Id(ours + 77)));
-    if ours == 0 {
-        assert!(other.is_ok(), "root may serve for everybody: systemd binds sockets");
-    } else {
-        let told = other.err().expect("another user").to_string();
-        assert!(told.contains(&format!("number {ours}")) && told.contains("connect.user"), "{told}");
+    assert!(ours != 0 || Stream::connect(&by(UserName::Id(77))).is_ok(), "systemd, as root, binds sockets");
+    let others = folder.path().join("other");
+    std::fs::create_dir(&others).expect("the folder is ours");
+    for folder in [folder.path(), &others] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).expect("it is ours");
     }
+    let path = others.join("b.sock");
+    let made = as_another_user(|user| (UnixListener::bind(&path).expect("everybody may"), user));
+    let Some((_listener, user)) = made else { return };
+    let by = |user| {
+        let mut config = unix(&path);
+        config.address = ConnectAddress::Unix { socket: path.clone(), user: Some(user) };
+        config
+    };
+    let told = Stream::connect(&by(UserName::Name("root".into()))).err().expect("another user").to_string();
+    assert!(told.contains(&format!("number {user}")) && told.contains("connect.user"), "{told}");
+    assert!(Stream::connect(&by(UserName::Id(user))).is_ok());
 }

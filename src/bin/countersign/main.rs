@@ -1,9 +1,9 @@
 //! The command line of Countersign: a PKCS#11 client of the module.
 //!
 //! Its verbs are made of the calls that any other client could make, so what it can do, a backend in another language can
-//! do too. But for four: `audit` and `state` work inside the boundary, on the store itself, because they are for when
+//! do too. But for five: `audit` and `state` work inside the boundary, on the store itself, because they are for when
 //! there is no module or for beside it; `doctor` looks there for what keeps the module closed; `plugin` is about the
-//! module's file.
+//! module's file; `serve` is the boundary.
 //!
 //! 1. No secret is ever an argument: PINs and codes come from a file, the environment or a prompt.
 //! 2. One object or one error: with `--json` each verb prints exactly one JSON object on standard output.
@@ -29,6 +29,7 @@ mod psbt;
 mod psbt_file;
 mod qr;
 mod secret;
+mod serve;
 mod sign;
 mod state;
 mod user;
@@ -99,6 +100,7 @@ enum Verb {
     State(state::State),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    Serve(serve::Serve),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     #[command(hide = true)]
@@ -126,6 +128,7 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Audit(verb) => verb.run(&cli.global),
         Verb::State(verb) => verb.run(&cli.global),
         Verb::Plugin(verb) => verb.run(&cli.global),
+        Verb::Serve(verb) => verb.run(),
         Verb::Doctor(verb) => verb.run(&cli.global),
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),

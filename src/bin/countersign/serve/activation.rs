@@ -1,0 +1,49 @@
+//! Sockets that systemd passes on (`sd_listen_fds(3)`).
+#![allow(unsafe_code)]
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use countersign::remote::server::door::Passed;
+
+use crate::error::CommandError;
+
+/// What was passed on.
+#[derive(Default)]
+pub(super) struct Activated {
+    /// Those of doors.
+    pub(super) doors: Passed,
+    /// That of the monitoring.
+    pub(super) monitoring: Option<OwnedFd>,
+}
+
+/// Takes the sockets that were passed on to this process. To be called once.
+pub(super) fn passed() -> Result<Activated, CommandError> {
+    let wrong = |what: String| {
+        CommandError::new(
+            what,
+            "name the sockets in their .socket units: FileDescriptorName=backend, administrators or monitoring, each once",
+        )
+    };
+    let passed = sd_notify::listen_fds_with_names()
+        .map_err(|error| wrong(format!("the sockets that were passed on cannot be taken: {error}")))?;
+    let mut activated = Activated::default();
+    for (descriptor, name) in passed {
+        // SAFETY: the service manager opened it for this process alone (LISTEN_PID is ours), nothing else in the process
+        // knows its number, and each number comes once: whatever becomes of it below is its only owner.
+        let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        let place = match name.as_str() {
+            "backend" => &mut activated.doors.backend,
+            "administrators" => &mut activated.doors.administrators,
+            "monitoring" => &mut activated.monitoring,
+            _ => {
+                return Err(wrong(format!(
+                    "a socket was passed on whose name, {name:?}, means nothing here"
+                )));
+            }
+        };
+        if place.replace(socket).is_some() {
+            return Err(wrong(format!("two sockets were passed on with the name {name:?}")));
+        }
+    }
+    Ok(activated)
+}

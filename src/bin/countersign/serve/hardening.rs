@@ -1,0 +1,84 @@
+//! What the process gives up before it has anything to lose.
+//!
+//! Its memory can be read by no other process of its user, is written to no core file and to no swap; it gains no rights by
+//! executing a file.
+
+use countersign::shell::config::ServeLimits;
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
+
+use crate::error::CommandError;
+
+/// Files that are open beside connections.
+const OTHER_FILES: u64 = 256;
+
+/// Hardens this process, or says what the system has to allow for it.
+pub(super) fn harden(limits: &ServeLimits) -> Result<(), CommandError> {
+    let refused = |what: &str, error: rustix::io::Errno| {
+        CommandError::new(
+            format!("the system does not let this process {what}: {error}"),
+            "allow it, in the unit or the container that starts it",
+        )
+    };
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|error| refused("keep its memory to itself", error))?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .map_err(|error| refused("do without core files", error))?;
+    set_no_new_privs(true).map_err(|error| refused("give up gaining rights", error))?;
+    lock_memory()?;
+    allow_files(limits)?;
+    if rustix::process::geteuid().is_root() {
+        tracing::warn!(
+            "running as root: give the boundary a user of its own, so that it can do no more than it has to"
+        );
+    }
+    Ok(())
+}
+
+/// No page of it may go to a swap. Pages are locked when they are first used: what is only reserved takes nothing.
+fn lock_memory() -> Result<(), CommandError> {
+    let next =
+        "start it with LimitMEMLOCK=infinity (a systemd unit), or under \"prlimit --memlock=unlimited\"";
+    let limit = getrlimit(Resource::Memlock).current;
+    // Under a limit memory would be refused later, in the middle of a call.
+    if let Some(bytes) = limit.filter(|_| !may_lock_all()) {
+        return Err(CommandError::new(
+            format!("its memory cannot be kept out of the swap: only {} KiB may be locked", bytes / 1024),
+            next,
+        ));
+    }
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).map_err(|error| {
+        CommandError::new(format!("its memory cannot be kept out of the swap: {error}"), next)
+    })
+}
+
+fn may_lock_all() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK))
+}
+
+/// Each connection is a file, of backends and of administrators.
+fn allow_files(limits: &ServeLimits) -> Result<(), CommandError> {
+    let needed = 2 * limits.max_connections as u64 + OTHER_FILES;
+    let limit = getrlimit(Resource::Nofile);
+    if let Some(most) = limit.maximum.filter(|most| *most < needed) {
+        return Err(CommandError::new(
+            format!(
+                "{needed} files are needed for serve.max_connections = {}, and {most} may be open",
+                limits.max_connections
+            ),
+            "raise LimitNOFILE (a systemd unit; \"ulimit -Hn\" elsewhere), or lower serve.max_connections",
+        ));
+    }
+    if limit.current.is_some_and(|current| current < needed) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum }).map_err(
+            |error| {
+                CommandError::new(
+                    format!("the limit of open files cannot be raised: {error}"),
+                    "raise LimitNOFILE",
+                )
+            },
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! The module: verified, loaded, and its engine opened.
+
+#![allow(unsafe_code)]
+
+use std::mem::ManuallyDrop;
+use std::path::Path;
+
+use countersign::plugin::{self, Loaded, PluginConfig, PluginError};
+use countersign::remote::Boundary;
+use countersign::remote::interface::{GetInterface, Hosted, HostedError};
+
+use crate::error::CommandError;
+
+/// Verifies the library of `[plugin]` in the configuration at `path`, loads it and has it open its engine.
+pub(super) fn load(path: &Path, config: Option<&PluginConfig>) -> Result<Box<dyn Boundary>, CommandError> {
+    let config = config.ok_or_else(|| {
+        CommandError::new(
+            format!("the configuration {} has no table [plugin]", path.display()),
+            "add it, with library, officers, threshold and floor_file: nothing runs here that the officers have not signed",
+        )
+    })?;
+    let verified = plugin::verify(config).map_err(refused)?;
+    let signers: Vec<String> = verified.signers().iter().map(|signer| signer.officer.to_string()).collect();
+    let Loaded { library, manifest } = verified.load().map_err(refused)?;
+    let version = manifest.version().to_string();
+    tracing::info!(
+        "{} {version} is loaded, as signed by {}",
+        config.library.display(),
+        signers.join(" and ")
+    );
+    // Its threads and its state are there until the process ends: it is never unloaded.
+    let library = ManuallyDrop::new(library);
+    // SAFETY: a library with the manifest of a Countersign has this export, of this type (PKCS#11 v3.0 section 5.4.5).
+    let get_interface = unsafe { library.get::<GetInterface>(b"C_GetInterface\0") }
+        .map_err(|_| explain(&HostedError::NoInterface))?;
+    // SAFETY: it is the export of a module that was just loaded, and that stays.
+    let hosted = unsafe { Hosted::open(*get_interface, &version) }.map_err(|error| explain(&error))?;
+    Ok(Box::new(hosted))
+}
+
+fn refused(error: PluginError) -> CommandError {
+    let next = error.next();
+    CommandError::new(error.to_string(), next)
+}
+
+fn explain(error: &HostedError) -> CommandError {
+    let next = match error {
+        HostedError::NoInterface | HostedError::Release { .. } => {
+            "install library, manifest and signatures of one release"
+        }
+        HostedError::Closed(_) => {
+            "read the line above, and run \"countersign doctor\" with the same configuration"
+        }
+    };
+    CommandError::new(error.to_string(), next)
+}

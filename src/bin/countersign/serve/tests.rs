@@ -1,0 +1,448 @@
+//! The verb as a process of its own, with a module that is none.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use countersign::remote::budget::Budget;
+use countersign::remote::frame::{Frame, Received};
+use countersign::remote::hello::{Hello, Reply};
+use countersign::remote::stream::{Framed, Stream};
+use countersign::remote::{CkRv, PeerRole};
+use countersign::shell::config::{ConnectAddress, ConnectConfig, LogConfig, ServeLimits};
+use rustix::process::{DumpableBehavior, Pid, Signal, dumpable_behavior, kill_process};
+use rustix::thread::{Uid, no_new_privs, set_thread_res_uid};
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+use super::*;
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+/// Makes a test of this file the process that the same test, outside, looks at.
+const CONFIGURATION: &str = "COUNTERSIGN_TEST_SERVE";
+
+/// Sends requests back; one that begins with `w` waits until there is a file of the name that follows.
+struct Echo;
+
+impl Boundary for Echo {
+    fn open(&self, _first_handle: u64, _role: PeerRole) -> Result<u64, CkRv> {
+        Ok(1)
+    }
+
+    fn call(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+        if let Some(name) = request.strip_prefix(b"w") {
+            let name = PathBuf::from(String::from_utf8_lossy(name).into_owned());
+            fs::write(name.with_extension("begun"), "").expect("the folder is ours");
+            eventually("the release", || name.exists());
+        }
+        Ok(Zeroizing::new(request.to_vec()))
+    }
+
+    fn close(&self, _application: u64) {}
+}
+
+fn eventually(what: &str, is: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < LONG, "{what} does not come");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether this process is the one that a test looks at; then it has been that, to its end.
+fn was_the_process() -> bool {
+    let Some(path) = std::env::var_os(CONFIGURATION).map(PathBuf::from) else { return false };
+    let config = EngineConfig::load(&path).expect("the test wrote it");
+    let serve = serve_table(&path, &config).expect("the test wrote it");
+    log::start(&config.log).expect("standard error is there");
+    let ended =
+        hardening::harden(&serve.limits).and_then(|()| serve_until_stopped(&path, &serve, Box::new(Echo)));
+    match ended {
+        Ok(_) => eprintln!("outcome: done"),
+        Err(error) => eprintln!("outcome: {} {}", error.what, error.next),
+    }
+    true
+}
+
+/// A running boundary, and what it tells a service manager.
+struct Running {
+    folder: TempDir,
+    child: Child,
+    notified: UnixDatagram,
+}
+
+impl Running {
+    fn start(test: &str, change: impl FnOnce(&mut Command)) -> Running {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let notified = UnixDatagram::bind(path("notify")).expect("the folder is ours");
+        notified.set_read_timeout(Some(LONG)).expect("ours");
+        write_configuration(&folder, "");
+        let program = std::env::current_exe().expect("it has a path");
+        // A shell, so that a socket that comes as standard input can be passed on as systemd does.
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "export LISTEN_PID=$$; exec \"$@\" 3<&0 </dev/null", "sh"])
+            .arg(program)
+            .args([&format!("serve::tests::{test}"), "--exact", "--nocapture"])
+            .env(CONFIGURATION, path("c.toml"))
+            .env("NOTIFY_SOCKET", path("notify"))
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(path("log")).expect("the folder is ours"));
+        change(&mut command);
+        let child = command.spawn().expect("it runs");
+        Running { folder, child, notified }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What it told the service manager next.
+    fn told(&self) -> String {
+        let mut bytes = [0; 1024];
+        let length =
+            self.notified.recv(&mut bytes).unwrap_or_else(|_| panic!("nothing was told:\n{}", self.log()));
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).expect("it is there")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, signal).expect("it runs");
+    }
+
+    fn end(&mut self) -> String {
+        let begun = Instant::now();
+        while self.child.try_wait().expect("it is ours").is_none() {
+            assert!(begun.elapsed() < LONG, "it does not end:\n{}", self.log());
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.log()
+    }
+
+    fn connect(&self, socket: &str) -> Framed {
+        let address = ConnectAddress::Unix { socket: self.path(socket), user: None };
+        let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() };
+        let stream = Stream::connect(&config).expect("it serves");
+        let mut framed = Framed::new(stream, 1 << 20, Budget::unlimited());
+        framed.greet(&Hello { join: None, first_handle: 1 }, &config).expect("it is welcome");
+        framed
+    }
+
+    fn http(&self, request: &str) -> String {
+        http(&self.path("monitoring.sock"), request.as_bytes())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write_configuration(folder: &TempDir, more: &str) {
+    let place = folder.path().display();
+    let user = rustix::process::geteuid().as_raw();
+    let text = format!(
+        "[backing]\nmodule = \"/m\"\ntoken = \"t\"\npin_file = \"/p\"\n[store]\npath = \"/s\"\n[log]\nlevel = \"info\"\n\
+         [serve]\nmonitoring = \"{place}/monitoring.sock\"\n[serve.backend]\nsocket = \"{place}/backend.sock\"\n\
+         users = [{user}]\n{more}"
+    );
+    fs::write(folder.path().join("c.toml"), text).expect("the folder is ours");
+}
+
+fn http(socket: &Path, request: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket).expect("it listens");
+    stream.set_read_timeout(Some(LONG)).expect("ours");
+    let _ = stream.write_all(request);
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+fn answer(framed: &mut Framed) -> Option<Vec<u8>> {
+    match framed.read() {
+        Ok(Received::Frame(Frame { payload, .. })) => match Reply::decode(&payload) {
+            Some(Reply::Answer(answer)) => Some(answer.to_vec()),
+            _ => panic!("it is no answer"),
+        },
+        _ => None,
+    }
+}
+
+#[test]
+fn it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops() {
+    if was_the_process() {
+        return;
+    }
+    let mut boundary =
+        Running::start("it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops", |_| {});
+    assert!(boundary.told().starts_with("READY=1"));
+    let mut client = boundary.connect("backend.sock");
+    client.write([b"hello", &[]]).expect("it is taken");
+    assert_eq!(answer(&mut client).as_deref(), Some(&b"hello"[..]));
+    assert!(boundary.http("GET /health HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
+    let metrics = boundary.http("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(metrics.contains("application/openmetrics-text") && metrics.ends_with("# EOF\n"), "{metrics}");
+    assert!(metrics.contains("countersign_calls_total{outcome=\"Answered\"} 1"), "{metrics}");
+
+    // A configuration that cannot be used changes nothing.
+    write_configuration(&boundary.folder, "people = []\n");
+    boundary.signal(Signal::HUP);
+    assert!(boundary.told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert!(boundary.told().starts_with("READY=1"));
+    assert!(boundary.log().contains("unknown field `people`"), "{}", boundary.log());
+    client.write([b"hello", &[]]).expect("it is taken");
+    assert!(answer(&mut client).is_some());
+    // One that does not let this client in ends its connection.
+    write_configuration(
+        &boundary.folder,
+        "[serve.administrators]\nsocket = \"/nowhere/a.sock\"\nusers = [0]\n",
+    );
+    let text = fs::read_to_string(boundary.path("c.toml")).expect("it is there");
+    let user = format!("users = [{}]", rustix::process::geteuid().as_raw());
+    fs::write(boundary.path("c.toml"), text.replacen(&user, "users = [4000000]", 1)).expect("ours");
+    boundary.signal(Signal::HUP);
+    assert!(boundary.told().starts_with("RELOADING=1"));
+    assert!(boundary.told().starts_with("READY=1"));
+    assert!(answer(&mut client).is_none());
+    assert!(boundary.log().contains("from the next start on"), "{}", boundary.log());
+    write_configuration(&boundary.folder, "");
+    boundary.signal(Signal::HUP);
+    assert!(boundary.told().starts_with("RELOADING=1"));
+    assert!(boundary.told().starts_with("READY=1"));
+
+    let mut client = boundary.connect("backend.sock");
+    let release = boundary.path("release");
+    client.write([b"w", release.as_os_str().as_encoded_bytes()]).expect("it is taken");
+    eventually("the call", || release.with_extension("begun").exists());
+    boundary.signal(Signal::TERM);
+    assert!(boundary.told().starts_with("STOPPING=1"));
+    eventually("a closed door", || !boundary.path("backend.sock").exists());
+    let health = boundary.http("GET /health HTTP/1.1\r\n\r\n");
+    assert!(health.starts_with("HTTP/1.1 503 ") && health.ends_with("stopping\n"), "{health}");
+    fs::write(&release, "").expect("the folder is ours");
+    assert!(answer(&mut client).is_some());
+    let log = boundary.end();
+    assert!(log.contains("outcome: done"), "{log}");
+    assert!(!boundary.path("monitoring.sock").exists());
+}
+
+#[test]
+fn a_second_one_is_told_who_the_first_is() {
+    if was_the_process() {
+        return;
+    }
+    let test = "a_second_one_is_told_who_the_first_is";
+    let first = Running::start(test, |_| {});
+    first.told();
+    let mut second = Running::start(test, |command| {
+        command.env(CONFIGURATION, first.path("c.toml"));
+    });
+    let log = second.end();
+    assert!(log.contains(&format!("already served by process {}", first.child.id())), "{log}");
+}
+
+#[test]
+fn sockets_are_taken_from_systemd_by_their_names() {
+    if was_the_process() {
+        return;
+    }
+    let test = "sockets_are_taken_from_systemd_by_their_names";
+    let folder = tempfile::tempdir().expect("a folder");
+    let passing = |names: &str, socket: OwnedFd| {
+        Running::start(test, |command| {
+            command.stdin(Stdio::from(socket)).env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", names);
+        })
+    };
+    let listener = |name: &str| UnixListener::bind(folder.path().join(name)).expect("the folder is ours");
+    let backend = passing("backend", listener("b").into());
+    assert!(backend.told().starts_with("READY=1"));
+    assert!(!backend.path("backend.sock").exists());
+    let address = ConnectAddress::Unix { socket: folder.path().join("b"), user: None };
+    let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() };
+    let mut framed = Framed::new(Stream::connect(&config).expect("it serves"), 1 << 20, Budget::unlimited());
+    assert!(framed.greet(&Hello { join: None, first_handle: 1 }, &config).is_ok());
+    drop(backend);
+    let monitoring = passing("monitoring", listener("m").into());
+    assert!(monitoring.told().starts_with("READY=1"));
+    assert!(http(&folder.path().join("m"), b"GET /health HTTP/1.1\r\n\r\n").ends_with("ok\n"));
+    drop(monitoring);
+    let file = || fs::File::open("/dev/null").expect("it is there").into();
+    for (names, socket, words) in [
+        ("frontend", listener("f").into(), "frontend"),
+        ("administrators", listener("a").into(), "[serve.administrators]"),
+        ("backend:monitoring", listener("n").into(), "cannot be taken"),
+        ("backend", file(), "listening Unix stream socket"),
+        ("monitoring", file(), "listening Unix stream socket"),
+    ] {
+        let log = passing(names, socket).end();
+        assert!(log.contains("outcome: ") && log.contains(words), "{names}: {log}");
+        assert!(!log.contains("outcome: done"), "{names}: {log}");
+    }
+}
+
+#[test]
+fn the_process_is_hardened_before_it_serves() {
+    if was_the_process() {
+        return;
+    }
+    if std::env::var_os("COUNTERSIGN_TEST_HARDEN").is_none() {
+        // The limits are of the whole process: of one of its own.
+        let program = std::env::current_exe().expect("it has a path");
+        let mut child = Command::new(program);
+        child.args(["serve::tests::the_process_is_hardened_before_it_serves", "--exact", "--nocapture"]);
+        let output = child.env("COUNTERSIGN_TEST_HARDEN", "1").output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stdout);
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && told.contains("1 passed"), "{told}\n{why}");
+        return;
+    }
+    let limits = ServeLimits { max_connections: 1_000_000_000, ..ServeLimits::default() };
+    let error = hardening::harden(&limits).err().map(|error| format!("{} {}", error.what, error.next));
+    match error {
+        Some(error) if error.contains("LimitMEMLOCK") => {
+            eprintln!("not tried as a whole: {error}");
+            return;
+        }
+        Some(error) => assert!(error.contains("LimitNOFILE") && error.contains("max_connections"), "{error}"),
+        None => assert_eq!(rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum, None),
+    }
+    hardening::harden(&ServeLimits::default()).expect("as much is allowed");
+    assert_eq!(dumpable_behavior().expect("it is Linux"), DumpableBehavior::NotDumpable);
+    assert!(no_new_privs().expect("it is Linux"));
+    let core = rustix::process::getrlimit(rustix::process::Resource::Core);
+    assert_eq!((core.current, core.maximum), (Some(0), Some(0)));
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    assert!(files.is_none_or(|files| files >= 2 * 1024));
+    let status = fs::read_to_string("/proc/self/status").expect("it is Linux");
+    let locked = status.lines().find(|line| line.starts_with("VmLck:")).expect("it is there");
+    assert!(!locked.contains(" 0 kB"), "{locked}");
+    // Also what comes later.
+    let later = vec![1_u8; 4 << 20];
+    let smaps = fs::read_to_string("/proc/self/smaps").expect("it is Linux");
+    let total: usize = smaps
+        .lines()
+        .filter_map(|line| line.strip_prefix("Locked:")?.trim().strip_suffix(" kB")?.parse::<usize>().ok())
+        .sum();
+    assert!(total >= 4096, "{total} kB are locked, of {} more", later.len());
+}
+
+#[test]
+fn it_does_not_start_where_memory_cannot_be_locked() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tried: only root can become a user that may lock nothing");
+        return;
+    }
+    if std::env::var_os("COUNTERSIGN_TEST_HARDEN").is_none() {
+        let program = std::env::current_exe().expect("it has a path");
+        let mut child = Command::new(program);
+        child.args([
+            "serve::tests::it_does_not_start_where_memory_cannot_be_locked",
+            "--exact",
+            "--nocapture",
+        ]);
+        let output = child.env("COUNTERSIGN_TEST_HARDEN", "1").output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stdout);
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && told.contains("1 passed"), "{told}\n{why}");
+        return;
+    }
+    // A limit that is there, however high, is reached one day; and one is only ever lowered.
+    for bytes in [4 << 20, 65_536, 0] {
+        let limit = rustix::process::Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        rustix::process::setrlimit(rustix::process::Resource::Memlock, limit)
+            .expect("everybody may lower it");
+        let refused = thread::spawn(|| {
+            // Of this thread alone.
+            let nobody = Uid::from_raw(65534);
+            set_thread_res_uid(nobody, nobody, nobody).expect("root may");
+            hardening::harden(&ServeLimits::default())
+        });
+        let error = refused.join().expect("it does not panic").expect_err("it must not start");
+        assert!(
+            error.what.contains("swap") && error.next.contains("LimitMEMLOCK"),
+            "{bytes}: {}",
+            error.what
+        );
+    }
+}
+
+#[test]
+fn a_configuration_without_doors_is_told_what_to_add() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.toml");
+    fs::write(
+        &path,
+        "[backing]\nmodule = \"/m\"\ntoken = \"t\"\npin_file = \"/p\"\n[store]\npath = \"/s\"\n",
+    )
+    .expect("the folder is ours");
+    let config = EngineConfig::load(&path).expect("it is the engine's");
+    let error = serve_table(&path, &config).expect_err("no doors");
+    assert!(
+        error.what.contains("c.toml") && error.next.contains("[serve.backend]"),
+        "{} {}",
+        error.what,
+        error.next
+    );
+}
+
+#[test]
+fn requests_to_the_monitoring_are_bounded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.sock");
+    let config = ServeConfig {
+        limits: ServeLimits::default(),
+        monitoring: None,
+        backend: None,
+        administrators: None,
+        tcp: None,
+        vsock: None,
+    };
+    let server = Server::start(&config, vec![], Arc::new(Echo)).expect("it starts");
+    let monitoring = Monitoring::start(Some(&path), None, server.metrics()).expect("it starts");
+    let status = |request: &[u8]| {
+        let answer = http(&path, request);
+        answer.split(' ').nth(1).map(str::to_owned)
+    };
+    let many = format!("GET /health HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(33));
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(9000));
+    for (request, expected) in [
+        (&b"GET /health HTTP/1.1\r\n\r\n"[..], Some("200")),
+        (b"GET /health?now HTTP/1.0\r\nA: b\r\n\r\n", Some("200")),
+        (b"GET /metrics HTTP/1.1\r\n\r\n", Some("200")),
+        (b"GET / HTTP/1.1\r\n\r\n", Some("404")),
+        (b"GET /healthy HTTP/1.1\r\n\r\n", Some("404")),
+        (b"POST /health HTTP/1.1\r\n\r\n", Some("405")),
+        (b"DELETE /metrics HTTP/1.1\r\n\r\n", Some("405")),
+        (b"\x16\x03\x01\x00\x05\r\n\r\n", Some("400")),
+        (b"GET /health\r\n\r\n", Some("400")),
+        (many.as_bytes(), Some("400")),
+        (long.as_bytes(), Some("431")),
+    ] {
+        assert_eq!(status(request).as_deref(), expected, "{}", String::from_utf8_lossy(request));
+    }
+    // Who does not end its request is not waited for without end, and who goes away not at all.
+    let silent = UnixStream::connect(&path).expect("it listens");
+    (&silent).write_all(b"GET /hea").expect("it is taken");
+    drop(UnixStream::connect(&path).expect("it listens"));
+    assert_eq!(status(b"GET /health HTTP/1.1\r\n\r\n").as_deref(), Some("200"));
+    assert_eq!((&silent).read(&mut [0; 8]).ok(), Some(0), "it was let go");
+    monitoring.stopping();
+    assert_eq!(status(b"GET /health HTTP/1.1\r\n\r\n").as_deref(), Some("503"));
+    drop(monitoring);
+    assert!(!path.exists());
+}

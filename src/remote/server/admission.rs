@@ -1,0 +1,109 @@
+//! What a door does with a connection: let it in, with a thread of its own, or turn it away.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::net::sockopt::socket_peercred;
+use socket2::Socket;
+
+use super::Shared;
+use super::allowed::Peer;
+use super::door::{Arrival, Door};
+use super::lane::Connection;
+use super::limits::Cause;
+use super::metrics::PeerRefusal;
+use crate::remote::hello::{MOST_BYTES, Refusal, Welcome};
+use crate::remote::stream::{Framed, Patience, Stream};
+
+/// The stack of a connection's thread. Only what is used of it is in memory.
+const STACK: usize = 2 << 20;
+
+/// Takes a connection, or refuses it. Nothing here waits for the peer: the door goes on at once.
+pub(super) fn admit(shared: &Arc<Shared>, arrival: Arrival) {
+    let Arrival { door, socket, from } = arrival;
+    shared.metrics.came(door);
+    let judged = match door {
+        Door::Unix(role) => socket_peercred(&socket)
+            .map_err(|error| format!("the system does not say whose it is ({error})"))
+            .and_then(|found| {
+                let user = found.uid.as_raw();
+                shared.allowed().user(role, user).map(Some).ok_or_else(|| {
+                    format!(
+                        "user {user} is not among serve.{}.users: add it there, if it is to connect",
+                        door.name()
+                    )
+                })
+            }),
+        Door::Vsock => from
+            .as_vsock_address()
+            .ok_or_else(|| "the system does not say whose it is".into())
+            .and_then(|(cid, _)| {
+                shared.allowed().context(cid).map(Some).ok_or_else(|| {
+                    format!("context id {cid} is not in [serve.vsock]: add it there, if it is to connect")
+                })
+            }),
+        // Its certificate will say who it is.
+        Door::Tcp => Ok(None),
+    };
+    let peer = match judged {
+        Ok(peer) => peer,
+        Err(why) => {
+            let line = || format!("a connection at the door {} is closed: {why}", door.name());
+            return turn_away(shared, door, socket, Refusal::NotAllowed, line);
+        }
+    };
+    let place = match &peer {
+        Some(peer) => shared.rooms.of_role(peer.role()).enter(),
+        None => shared.strangers.enter(),
+    };
+    let Some(place) = place else {
+        let line = || full(door, peer.as_ref());
+        return turn_away(shared, door, socket, Refusal::TooManyConnections, line);
+    };
+    let from = from.as_socket().map(|from| from.to_string());
+    let connection = Connection { shared: Arc::clone(shared), door, from, accepted: Instant::now() };
+    let spawned = std::thread::Builder::new()
+        .name("lane".into())
+        .stack_size(STACK)
+        .spawn(move || connection.run(socket, peer, place));
+    if let Err(error) = spawned {
+        shared.metrics.refused(door, PeerRefusal::TooMany);
+        shared.log.warn(Cause::Full, || {
+            format!(
+                "the system has no thread for a connection: {error}; raise TasksMax and LimitMEMLOCK, or lower serve.max_connections"
+            )
+        });
+    }
+}
+
+fn full(door: Door, peer: Option<&Peer>) -> String {
+    let door = door.name();
+    match peer {
+        Some(peer) => format!(
+            "{peer}, at the door {door}, is refused: its like have serve.max_connections already; end some, or raise it"
+        ),
+        None => format!(
+            "a connection at the door {door} is closed: too many there have not shown who they are yet"
+        ),
+    }
+}
+
+/// Says why, where that can be said at once, and closes.
+fn turn_away(shared: &Shared, door: Door, socket: Socket, refusal: Refusal, line: impl FnOnce() -> String) {
+    let (cause, reason) = match refusal {
+        Refusal::NotAllowed => (Cause::PeerRefused, PeerRefusal::NotAllowed),
+        _ => (Cause::Full, PeerRefusal::TooMany),
+    };
+    shared.metrics.refused(door, reason);
+    shared.log.warn(cause, line);
+    // Under TLS a word in the clear would be none. Elsewhere it fits into the empty queue of a new socket.
+    if door == Door::Tcp || socket.set_nonblocking(true).is_err() {
+        return;
+    }
+    let patience = Patience { rest: shared.limits.frame, frame: shared.limits.frame };
+    if let Ok(stream) = Stream::accepted(socket, patience) {
+        let mut framed = Framed::new(stream, MOST_BYTES, Arc::clone(&shared.budget));
+        // Whoever does not take it knows no reason.
+        let _ = framed.write([&Welcome::Refused(refusal).encode(), &[]]);
+    }
+}

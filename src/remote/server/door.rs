@@ -1,0 +1,339 @@
+//! Doors: the sockets that connections come in by.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::net::sockopt::socket_peercred;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::ServeError;
+use crate::remote::PeerRole;
+use crate::shell::config::ServeConfig;
+
+/// As many connections wait for a door to take them.
+const BACKLOG: i32 = 1024;
+/// How long a door waits where the system has no room for a connection.
+const NO_ROOM: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// How long somebody who may serve a socket already is waited for.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Which door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// The Unix socket of this role.
+    Unix(PeerRole),
+    /// TLS over TCP.
+    Tcp,
+    /// The vsock.
+    Vsock,
+}
+
+impl Door {
+    /// Its name in metrics, and of its table in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Door::Unix(PeerRole::Backend) => "backend",
+            Door::Unix(PeerRole::Administrator) => "administrators",
+            Door::Tcp => "tcp",
+            Door::Vsock => "vsock",
+        }
+    }
+}
+
+/// A connection that came in by a door.
+pub(super) struct Arrival {
+    pub(super) door: Door,
+    pub(super) socket: Socket,
+    pub(super) from: SockAddr,
+}
+
+/// An open door.
+pub struct Listener {
+    door: Door,
+    socket: Socket,
+    /// Taken away when the door closes.
+    _bound: Option<Bound>,
+}
+
+/// Sockets that were passed on by who started us, instead of those of the configuration.
+#[derive(Default)]
+pub struct Passed {
+    /// Named `backend`.
+    pub backend: Option<OwnedFd>,
+    /// Named `administrators`.
+    pub administrators: Option<OwnedFd>,
+}
+
+/// Opens all doors of the configuration.
+pub fn open(config: &ServeConfig, passed: Passed) -> Result<Vec<Listener>, ServeError> {
+    let mut listeners = Vec::new();
+    for (role, key, door, passed) in [
+        (PeerRole::Backend, "serve.backend.socket", &config.backend, passed.backend),
+        (
+            PeerRole::Administrator,
+            "serve.administrators.socket",
+            &config.administrators,
+            passed.administrators,
+        ),
+    ] {
+        let kind = Door::Unix(role);
+        match (door, passed) {
+            (Some(_), Some(socket)) => {
+                let socket = take_over(kind.name(), socket)?;
+                listeners.push(Listener { door: kind, socket, _bound: None });
+            }
+            // Who connects is judged by the user: every user may knock.
+            (Some(door), None) => {
+                let (socket, bound) = listen_unix(key, &door.socket, 0o666)?;
+                listeners.push(Listener { door: kind, socket, _bound: Some(bound) });
+            }
+            (None, Some(_)) => {
+                let problem = format!("belongs to no table [serve.{}] of the configuration", kind.name());
+                return Err(ServeError::Passed { name: kind.name().into(), problem });
+            }
+            (None, None) => {}
+        }
+    }
+    if let Some(door) = &config.tcp {
+        listeners.push(Listener { door: Door::Tcp, socket: listen_tcp(door.address)?, _bound: None });
+    }
+    if let Some(door) = &config.vsock {
+        listeners.push(Listener { door: Door::Vsock, socket: listen_vsock(door.port)?, _bound: None });
+    }
+    Ok(listeners)
+}
+
+impl Listener {
+    /// Which door it is.
+    pub fn door(&self) -> Door {
+        self.door
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> io::Result<SockAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Takes connections until `closing` is readable.
+    ///
+    /// The socket itself is never shut: it may be another process's, too.
+    pub(super) fn accept_until(self, closing: &OwnedFd, mut take: impl FnMut(Arrival)) {
+        let mut failing = false;
+        loop {
+            let mut ready = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(closing, PollFlags::IN)];
+            // An interruption is as good as an event: both are looked at.
+            let _ = poll(&mut ready, None);
+            if !ready[1].revents().is_empty() {
+                return;
+            }
+            match self.socket.accept() {
+                Ok((socket, from)) => {
+                    failing = false;
+                    take(Arrival { door: self.door, socket, from });
+                }
+                Err(error) if goes_on(&error) => {}
+                // No descriptor or no memory for it: the connection waits where it is.
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::error!(
+                            "the door {} takes no connection: {error}; raise LimitNOFILE, or lower serve.max_connections",
+                            self.door.name()
+                        );
+                    }
+                    let mut ready = [PollFd::new(closing, PollFlags::IN)];
+                    let _ = poll(&mut ready, Some(&NO_ROOM));
+                }
+            }
+        }
+    }
+}
+
+/// The connection was gone before it was taken, or another thread has it.
+fn goes_on(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted)
+}
+
+/// A Unix socket, its path, and the lock that says whose it is. Dropping it takes the socket's file away.
+pub struct Bound {
+    path: PathBuf,
+    /// Device and number of the file that we made.
+    file: (u64, u64),
+    _lock: File,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file);
+        if ours {
+            // A stale file is replaced by the next server.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Listens at `path`. Whoever is to connect needs the right to write to the socket: `mode`.
+pub fn listen_unix(key: &'static str, path: &Path, mode: u32) -> Result<(Socket, Bound), ServeError> {
+    let failed = |error: io::Error| ServeError::Listen {
+        key,
+        address: path.display().to_string(),
+        problem: error.to_string(),
+    };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    check_folder(key, folder)?;
+    let lock = lock(key, path)?;
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(ServeError::NoSocket { key, path: path.into() });
+        }
+        Ok(_) => {
+            if let Some(process) = living_server(path) {
+                return Err(ServeError::Served { key, path: path.into(), process });
+            }
+            fs::remove_file(path).map_err(failed)?;
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    socket.bind(&SockAddr::unix(path).map_err(failed)?).map_err(failed)?;
+    let made = fs::symlink_metadata(path).map_err(failed)?;
+    let bound = Bound { path: path.into(), file: (made.dev(), made.ino()), _lock: lock };
+    // Nobody can connect before it listens: the mode is right by then.
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
+    listen(&socket).map_err(failed)?;
+    Ok((socket, bound))
+}
+
+/// A socket that was passed on: a Unix stream socket that listens.
+pub fn take_over(name: &str, socket: OwnedFd) -> Result<Socket, ServeError> {
+    let wrong = |problem: &str| ServeError::Passed { name: name.into(), problem: problem.into() };
+    let socket = Socket::from(socket);
+    let is = socket.domain().and_then(|domain| Ok((domain, socket.r#type()?, socket.is_listener()?)));
+    match is {
+        Ok((Domain::UNIX, Type::STREAM, true)) => {}
+        _ => return Err(wrong("is no listening Unix stream socket")),
+    }
+    socket.set_nonblocking(true).map_err(|error| wrong(&error.to_string()))?;
+    Ok(socket)
+}
+
+fn listen_tcp(address: SocketAddr) -> Result<Socket, ServeError> {
+    let listening = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // What is left of connections of an earlier server is no other server.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        listen(&socket)?;
+        Ok(socket)
+    };
+    listening().map_err(|error: io::Error| {
+        let problem = match error.kind() {
+            ErrorKind::AddrInUse => "another process listens there: stop it, or name another port".to_owned(),
+            ErrorKind::PermissionDenied => "ports below 1024 are the system's: name a higher one".to_owned(),
+            _ => error.to_string(),
+        };
+        ServeError::Listen { key: "serve.tcp.address", address: address.to_string(), problem }
+    })
+}
+
+fn listen_vsock(port: u32) -> Result<Socket, ServeError> {
+    // VMADDR_CID_ANY: whatever this machine is called.
+    let place = SockAddr::vsock(u32::MAX, port);
+    let listening = || {
+        let socket = Socket::new(Domain::VSOCK, Type::STREAM, None)?;
+        socket.bind(&place)?;
+        listen(&socket)?;
+        Ok(socket)
+    };
+    listening().map_err(|error: io::Error| ServeError::Listen {
+        key: "serve.vsock.port",
+        address: format!("port {port}"),
+        problem: format!("{error}; is this a virtual machine with a vsock, and is the port free?"),
+    })
+}
+
+fn listen(socket: &Socket) -> io::Result<()> {
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)
+}
+
+/// Nobody but root and ourselves may be able to put another socket in the place of ours.
+fn check_folder(key: &'static str, folder: &Path) -> Result<(), ServeError> {
+    let wrong = |folder: &Path, problem: String| ServeError::Folder { key, folder: folder.into(), problem };
+    let whole =
+        fs::canonicalize(folder).map_err(|error| wrong(folder, format!("cannot be used ({error})")))?;
+    let ours = rustix::process::geteuid().as_raw();
+    for (depth, folder) in whole.ancestors().enumerate() {
+        let found =
+            fs::metadata(folder).map_err(|error| wrong(folder, format!("cannot be used ({error})")))?;
+        let mode = found.mode() & 0o7777;
+        // Further up, the sticky bit keeps what is ours in its place; in the folder itself it would let others be first.
+        let others_write = mode & 0o022 != 0 && (depth == 0 || mode & 0o1000 == 0);
+        if others_write {
+            return Err(wrong(folder, format!("can be written by others (mode {mode:o})")));
+        }
+        if found.uid() != ours && found.uid() != 0 {
+            return Err(wrong(folder, format!("belongs to another user (number {})", found.uid())));
+        }
+    }
+    Ok(())
+}
+
+/// Only the holder of the lock beside it may replace a socket's file.
+fn lock(key: &'static str, path: &Path) -> Result<File, ServeError> {
+    let mut beside: OsString = path.into();
+    beside.push(".lock");
+    let failed = |error: io::Error| ServeError::Listen {
+        key,
+        address: path.display().to_string(),
+        problem: format!("its lock {} cannot be taken: {error}", Path::new(&beside).display()),
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0).map_err(failed)?;
+            writeln!(file, "{}", std::process::id()).map_err(failed)?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            // Who it is only helps to find it: not knowing changes nothing.
+            let _ = file.take(32).read_to_string(&mut process);
+            let process =
+                Some(process.trim()).filter(|process| !process.is_empty()).unwrap_or("unknown").into();
+            Err(ServeError::Served { key, path: path.into(), process })
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The process that serves this socket, if one does.
+fn living_server(path: &Path) -> Option<String> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).ok()?;
+    socket.set_write_timeout(Some(ANSWER)).ok()?;
+    match socket.connect(&SockAddr::unix(path).ok()?) {
+        Ok(()) => {
+            let process = socket_peercred(socket.as_fd()).map(|peer| peer.pid.as_raw_pid().to_string());
+            Some(process.unwrap_or_else(|_| "unknown".into()))
+        }
+        // Nobody has it any more.
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => None,
+        // Its queue is full, or it is of another kind: it lives.
+        Err(_) => Some("unknown".into()),
+    }
+}

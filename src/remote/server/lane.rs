@@ -1,0 +1,322 @@
+//! One connection that has a thread, to its end.
+
+use std::fmt::Display;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use prometheus_client::metrics::gauge::Gauge;
+use socket2::Socket;
+use zeroize::Zeroizing;
+
+use super::Shared;
+use super::allowed::Peer;
+use super::applications::Lane;
+use super::door::Door;
+use super::limits::{Cause, Place};
+use super::metrics::{FrameRefusal, Outcome, PeerRefusal};
+use crate::remote::CkRv;
+use crate::remote::budget::{Lease, UNCOUNTED};
+use crate::remote::frame::{Frame, FrameError, Received};
+use crate::remote::hello::{Hello, HelloError, MOST_BYTES, Refusal, Reply, VERSION, Welcome};
+use crate::remote::stream::{Framed, Patience, Stream, prepare_tcp};
+use crate::remote::tls;
+
+/// A connection that has a thread.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) door: Door,
+    /// The address that it comes from, over TCP.
+    pub(super) from: Option<String>,
+    pub(super) accepted: Instant,
+}
+
+impl Connection {
+    /// From its acceptance to its end. A peer that is not known yet has a stranger's place.
+    pub(super) fn run(self, socket: Socket, peer: Option<Peer>, place: Place) {
+        let shared = &*self.shared;
+        let patience = Patience { rest: shared.limits.idle, frame: shared.limits.frame };
+        let Ok(mut stream) = Stream::accepted(socket, patience) else { return };
+        // Until it is welcome, all that it does must be done within the time of one frame.
+        stream.must_end(self.accepted + shared.limits.frame);
+        let entry = shared.connections.enter(stream.closer());
+        let mut framed = Framed::new(stream, MOST_BYTES, Arc::clone(&shared.budget));
+        let known = match peer {
+            Some(peer) => Some((peer, place)),
+            None => self.shake_hands(&mut framed, place),
+        };
+        let Some((peer, _place)) = known else { return };
+        let certificates = framed.stream().peer_certificates().to_vec();
+        entry.is(peer.clone(), certificates.clone());
+        // Who may connect can have changed since it was judged: from here on it is found by who changes it.
+        if !shared.allowed().still(&peer, &certificates) {
+            return self.refuse(&mut framed, Refusal::NotAllowed, PeerRefusal::NotAllowed);
+        }
+        let _counted = Counted::one_more(shared.metrics.connections(self.door));
+        if let Some(lane) = self.welcome(&mut framed, &peer) {
+            self.serve(&mut framed, &peer, &lane);
+            // Whoever waits for the end of all connections waits for the end of their applications.
+            drop(lane);
+        }
+        framed.stream().end_writing();
+        drop(entry);
+    }
+
+    /// TLS, and who it is by its certificate. The stranger's place is given back for one among its like.
+    fn shake_hands(&self, framed: &mut Framed, stranger: Place) -> Option<(Peer, Place)> {
+        let shared = &*self.shared;
+        let allowed = shared.allowed();
+        // A new configuration may have no TCP any more: then this door lets nobody in.
+        let tls = allowed.tls()?;
+        let stream = framed.stream();
+        let secured = prepare_tcp(stream.socket()).and_then(|()| stream.accept_tls(Arc::clone(&tls.config)));
+        if let Err(error) = secured {
+            shared.metrics.refused(self.door, PeerRefusal::Tls);
+            shared.log.warn(Cause::PeerRefused, || {
+                let why = tls::explain_to_server(&error).unwrap_or_else(|| error.to_string());
+                format!("{}: its connection is closed: {why}", self.who(&"a peer"))
+            });
+            stream.end_writing();
+            return None;
+        }
+        let peer = match allowed.certificate(stream.peer_certificates()) {
+            Ok(peer) => peer,
+            Err(names) => {
+                shared.log.warn(Cause::PeerRefused, || {
+                    format!(
+                        "{}: its connection is closed: its certificate is for {names}, and no such name is in [serve.tcp]: add it there, if it is to connect",
+                        self.who(&"a peer")
+                    )
+                });
+                self.refuse(framed, Refusal::NotAllowed, PeerRefusal::NotAllowed);
+                return None;
+            }
+        };
+        let Some(place) = shared.rooms.of_role(peer.role()).enter() else {
+            shared.log.warn(Cause::Full, || {
+                format!(
+                    "{} is refused: its like have serve.max_connections already; end some, or raise it",
+                    self.who(&peer)
+                )
+            });
+            self.refuse(framed, Refusal::TooManyConnections, PeerRefusal::TooMany);
+            return None;
+        };
+        drop(stranger);
+        Some((peer, place))
+    }
+
+    /// Reads the greeting and answers it.
+    fn welcome(&self, framed: &mut Framed, peer: &Peer) -> Option<Lane> {
+        let shared = &*self.shared;
+        let hello = match framed.read() {
+            Ok(Received::Frame(Frame { payload, .. })) => Hello::decode(&payload),
+            // Somebody looks whether we are there.
+            Ok(Received::End) => return None,
+            Ok(Received::NoRoom) | Err(_) => Err(HelloError::Malformed),
+        };
+        let hello = match hello {
+            Ok(hello) => hello,
+            Err(error) => {
+                shared.log.warn(Cause::Greeting, || {
+                    format!("{}: its connection is closed: {error}", self.who(peer))
+                });
+                match error {
+                    HelloError::Version(_) => {
+                        self.refuse(framed, Refusal::Version { ours: VERSION }, PeerRefusal::Version);
+                    }
+                    HelloError::Malformed => shared.metrics.refused(self.door, PeerRefusal::Greeting),
+                }
+                return None;
+            }
+        };
+        if shared.stopping.load(Ordering::SeqCst) {
+            self.refuse(framed, Refusal::Stopping, PeerRefusal::Stopping);
+            return None;
+        }
+        let closer = framed.stream().closer();
+        match shared.applications.enter(hello, peer, closer) {
+            Ok((lane, application)) => {
+                let max_frame = shared.limits.max_frame_bytes;
+                framed.write([&Welcome::Accepted { application, max_frame }.encode(), &[]]).ok()?;
+                framed.set_maximum(max_frame);
+                Some(lane)
+            }
+            Err(refusal) => {
+                let reason = match refusal {
+                    Refusal::Module(_) => PeerRefusal::Module,
+                    _ => PeerRefusal::UnknownApplication,
+                };
+                self.refuse(framed, refusal, reason);
+                None
+            }
+        }
+    }
+
+    /// Request by request, until the connection is lost or the server stops.
+    fn serve(&self, framed: &mut Framed, peer: &Peer, lane: &Lane) {
+        let shared = &*self.shared;
+        while !shared.stopping.load(Ordering::SeqCst) {
+            let answered = match self.next(framed, peer, lane) {
+                Next::Called { request, answer, mut lease } => {
+                    let reply = match &answer {
+                        // An answer may be this much larger than its request: a PSBT that was signed is not by half of it.
+                        Some(Ok(answer)) if lease.cover(answer.len().saturating_sub(UNCOUNTED)) => {
+                            Reply::Answer(answer)
+                        }
+                        Some(Ok(_)) | None => Reply::Busy,
+                        Some(Err(rv)) => Reply::Closed(*rv),
+                    };
+                    self.answer(framed, request, &reply)
+                }
+                Next::NoRoom => {
+                    shared.metrics.frame_refused(FrameRefusal::NoRoom);
+                    self.answer(framed, 0, &Reply::Busy)
+                }
+                Next::Silence => match lane.rest(shared.limits.idle) {
+                    Some(rest) => framed.stream().rest_for(rest).map(|()| true),
+                    None => {
+                        tracing::info!(
+                            "{}: its connection is closed: it was silent for too long",
+                            self.who(peer)
+                        );
+                        return;
+                    }
+                },
+                Next::Lost => return,
+            };
+            match answered {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::info!(
+                        "{}: its connection is closed: it does not take its answer: {error}",
+                        self.who(peer)
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads a request and carries it. The request is wiped when its call has ended.
+    fn next(&self, framed: &mut Framed, peer: &Peer, lane: &Lane) -> Next {
+        match framed.read() {
+            Ok(Received::Frame(Frame { payload, lease })) => {
+                let (request, answer) = (payload.len(), self.call(peer, lane, &payload));
+                Next::Called { request, answer, lease }
+            }
+            Ok(Received::NoRoom) => Next::NoRoom,
+            Ok(Received::End) => Next::Lost,
+            Err(FrameError::Idle) => Next::Silence,
+            Err(error) => {
+                self.bad_frame(peer, &error);
+                Next::Lost
+            }
+        }
+    }
+
+    /// Carries a request, when it is its turn. None: no turn came in time.
+    fn call(&self, peer: &Peer, lane: &Lane, request: &[u8]) -> Option<Answer> {
+        let shared = &*self.shared;
+        let _turn = shared.calls.of_role(peer.role()).enter(shared.limits.frame)?;
+        let _timed = Timed::begin(shared);
+        Some(lane.call(request))
+    }
+
+    /// Writes a reply. False: it is the last one.
+    fn answer(&self, framed: &mut Framed, request: usize, reply: &Reply<'_>) -> io::Result<bool> {
+        let mut number = [0; 8];
+        let parts = reply.parts(&mut number);
+        let metrics = &self.shared.metrics;
+        metrics.passed(request, parts[0].len() + parts[1].len());
+        let outcome = match reply {
+            Reply::Answer(_) => Outcome::Answered,
+            Reply::Busy => Outcome::Busy,
+            Reply::Closed(_) => Outcome::Closed,
+        };
+        metrics.ended(outcome);
+        framed.write(parts).map(|()| outcome != Outcome::Closed)
+    }
+
+    fn bad_frame(&self, peer: &Peer, error: &FrameError) {
+        let reason = match error {
+            FrameError::TooLong { .. } => FrameRefusal::TooLong,
+            FrameError::Empty => FrameRefusal::Empty,
+            FrameError::Slow => FrameRefusal::Slow,
+            FrameError::Cut => FrameRefusal::Cut,
+            FrameError::Idle | FrameError::Io(_) => {
+                tracing::info!("{}: its connection is lost: {error}", self.who(peer));
+                return;
+            }
+        };
+        self.shared.metrics.frame_refused(reason);
+        self.shared
+            .log
+            .warn(Cause::Frame, || format!("{}: its connection is closed: {error}", self.who(peer)));
+    }
+
+    fn refuse(&self, framed: &mut Framed, refusal: Refusal, reason: PeerRefusal) {
+        self.shared.metrics.refused(self.door, reason);
+        // Whoever does not take it knows no reason.
+        let _ = framed.write([&Welcome::Refused(refusal).encode(), &[]]);
+        framed.stream().end_writing();
+    }
+
+    fn who(&self, peer: &dyn Display) -> String {
+        match &self.from {
+            Some(from) => format!("{peer} from {from}"),
+            None => peer.to_string(),
+        }
+    }
+}
+
+type Answer = Result<Zeroizing<Vec<u8>>, CkRv>;
+
+/// What a connection does next.
+enum Next {
+    /// A request came, of so many bytes. No answer: no turn came in time.
+    Called { request: usize, answer: Option<Answer>, lease: Lease },
+    /// A request came that there is no room for.
+    NoRoom,
+    /// Nothing came.
+    Silence,
+    /// Nothing will come any more.
+    Lost,
+}
+
+/// A call under way in the module.
+struct Timed<'a> {
+    shared: &'a Shared,
+    began: Instant,
+}
+
+impl Timed<'_> {
+    fn begin(shared: &Shared) -> Timed<'_> {
+        shared.metrics.call_begins();
+        Timed { shared, began: Instant::now() }
+    }
+}
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        self.shared.metrics.call_ends(self.began.elapsed());
+    }
+}
+
+/// Counts one while it lives.
+struct Counted(Gauge);
+
+impl Counted {
+    fn one_more(gauge: Gauge) -> Counted {
+        gauge.inc();
+        Counted(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

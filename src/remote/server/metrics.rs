@@ -1,0 +1,210 @@
+//! What is counted. No name of a user or a wallet is in it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::door::Door;
+use crate::remote::PeerRole;
+use crate::remote::budget::Budget;
+
+/// What is counted.
+pub struct Metrics {
+    registry: Registry,
+    budget: Arc<Budget>,
+    budget_used: Gauge,
+    connections: Family<OfDoor, Gauge>,
+    connections_total: Family<OfDoor, Counter>,
+    refused: Family<RefusedPeer, Counter>,
+    applications: Family<OfRole, Gauge>,
+    frames_refused: Family<RefusedFrame, Counter>,
+    calls: [Counter; 3],
+    in_flight: Gauge,
+    seconds: Histogram,
+    bytes_in: Counter<u64, AtomicU64>,
+    bytes_out: Counter<u64, AtomicU64>,
+}
+
+/// Why a peer was not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum PeerRefusal {
+    /// It is not among those that may connect.
+    NotAllowed,
+    /// There were as many connections as there may be.
+    TooMany,
+    /// TLS did not come about.
+    Tls,
+    /// Its greeting was none, or came too late.
+    Greeting,
+    /// Another version.
+    Version,
+    /// The application it wanted is not its own, or not there.
+    UnknownApplication,
+    /// The server was being stopped.
+    Stopping,
+    /// The module opened no application.
+    Module,
+}
+
+/// Why a frame was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum FrameRefusal {
+    /// Longer than allowed.
+    TooLong,
+    /// Of no bytes.
+    Empty,
+    /// Not there as a whole in time.
+    Slow,
+    /// Ended within.
+    Cut,
+    /// No budget for it.
+    NoRoom,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Outcome {
+    /// By an answer of the module.
+    Answered,
+    /// There was no room for it.
+    Busy,
+    /// The application was over.
+    Closed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfDoor {
+    door: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRole {
+    role: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedPeer {
+    door: &'static str,
+    reason: PeerRefusal,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedFrame {
+    reason: FrameRefusal,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOutcome {
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfDirection {
+    direction: &'static str,
+}
+
+impl Metrics {
+    /// Nothing is counted yet.
+    pub(super) fn new(budget: Arc<Budget>) -> Metrics {
+        let mut registry = Registry::with_prefix("countersign");
+        let calls: Family<OfOutcome, Counter> = Family::default();
+        let bytes: Family<OfDirection, Counter> = Family::default();
+        let metrics = Metrics {
+            connections: Family::default(),
+            connections_total: Family::default(),
+            refused: Family::default(),
+            applications: Family::default(),
+            frames_refused: Family::default(),
+            // Counted for each call: found once.
+            calls: [Outcome::Answered, Outcome::Busy, Outcome::Closed]
+                .map(|outcome| calls.get_or_create_owned(&OfOutcome { outcome })),
+            in_flight: Gauge::default(),
+            // 50 microseconds to some 26 seconds.
+            seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 20)),
+            bytes_in: bytes.get_or_create_owned(&OfDirection { direction: "in" }),
+            bytes_out: bytes.get_or_create_owned(&OfDirection { direction: "out" }),
+            registry: Registry::default(),
+            budget,
+            budget_used: Gauge::default(),
+        };
+        registry.register("connections", "Connections that are there", metrics.connections.clone());
+        registry.register("connections", "Connections that came", metrics.connections_total.clone());
+        registry.register("peers_refused", "Connections that were not served", metrics.refused.clone());
+        registry.register("applications", "Applications that are open", metrics.applications.clone());
+        registry.register("frames_refused", "Frames that were not taken", metrics.frames_refused.clone());
+        registry.register("calls", "Calls that ended", calls);
+        registry.register("calls_in_flight", "Calls under way in the module", metrics.in_flight.clone());
+        registry.register_with_unit(
+            "call",
+            "Time of calls in the module",
+            Unit::Seconds,
+            metrics.seconds.clone(),
+        );
+        registry.register_with_unit("frames", "Bytes of frames", Unit::Bytes, bytes);
+        registry.register_with_unit(
+            "large_frames",
+            "What the large frames under way take together",
+            Unit::Bytes,
+            metrics.budget_used.clone(),
+        );
+        Metrics { registry, ..metrics }
+    }
+
+    /// All of it, in the text format of OpenMetrics.
+    pub fn encode(&self) -> String {
+        self.budget_used.set(self.budget.used() as i64);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a string does not fail");
+        text
+    }
+
+    pub(super) fn connections(&self, door: Door) -> Gauge {
+        self.connections.get_or_create_owned(&OfDoor { door: door.name() })
+    }
+
+    pub(super) fn came(&self, door: Door) {
+        self.connections_total.get_or_create(&OfDoor { door: door.name() }).inc();
+    }
+
+    pub(super) fn refused(&self, door: Door, reason: PeerRefusal) {
+        self.refused.get_or_create(&RefusedPeer { door: door.name(), reason }).inc();
+    }
+
+    pub(super) fn applications(&self, role: PeerRole) -> Gauge {
+        let role = match role {
+            PeerRole::Backend => "backend",
+            PeerRole::Administrator => "administrator",
+        };
+        self.applications.get_or_create_owned(&OfRole { role })
+    }
+
+    pub(super) fn frame_refused(&self, reason: FrameRefusal) {
+        self.frames_refused.get_or_create(&RefusedFrame { reason }).inc();
+    }
+
+    pub(super) fn call_begins(&self) {
+        self.in_flight.inc();
+    }
+
+    pub(super) fn call_ends(&self, took: Duration) {
+        self.in_flight.dec();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn ended(&self, outcome: Outcome) {
+        self.calls[outcome as usize].inc();
+    }
+
+    pub(super) fn passed(&self, request: usize, answer: usize) {
+        self.bytes_in.inc_by(request as u64);
+        self.bytes_out.inc_by(answer as u64);
+    }
+}

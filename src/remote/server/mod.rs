@@ -1,0 +1,257 @@
+//! The boundary's side: doors, who may pass them, applications and their lanes.
+//!
+//! One thread for each door and one for each connection, with blocking sockets: a call waits for synced commits anyway, and is
+//! never handed from thread to thread.
+//!
+//! - H1. A peer is judged before a byte of its frames is read: by the user that the system names, by a certificate that is
+//!   valid now, or by its context id. Who is not known is bounded in number and time ([`door`], [`allowed`]).
+//! - H2. Backends and administrators have connections and calls of their own: neither can use up the other's ([`limits`]).
+//! - H3. Calls over the limit wait in their own connections, as long as a frame may take. Nothing queues elsewhere.
+//! - H4. An application is closed once, when its last call has ended, after any of its lanes was lost ([`applications`]).
+//! - H5. A new configuration judges connections that are there already. One that cannot be used changes nothing.
+
+mod admission;
+pub mod allowed;
+mod applications;
+mod connections;
+pub mod door;
+mod lane;
+mod limits;
+pub mod metrics;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::EventfdFlags;
+use rustix::fd::OwnedFd;
+
+use self::allowed::Allowed;
+use self::applications::Applications;
+use self::connections::Connections;
+use self::door::Listener;
+use self::limits::{Gate, Rarely, Room};
+use self::metrics::Metrics;
+use super::budget::Budget;
+use super::tls::TlsError;
+use super::{Boundary, PeerRole};
+use crate::shell::config::{ServeConfig, ServeLimits, UserName};
+
+/// What the large frames of all connections may take together.
+const BUDGET: usize = 64 << 20;
+/// TCP connections that have not shown who they are yet.
+const MOST_STRANGERS: usize = 128;
+/// How long connections that were cut off are waited for.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// A running server.
+pub struct Server {
+    shared: Arc<Shared>,
+    doors: Vec<JoinHandle<()>>,
+    /// Readable from the moment on when the doors are to close.
+    closing: Arc<OwnedFd>,
+}
+
+/// What every connection needs.
+struct Shared {
+    limits: ServeLimits,
+    allowed: RwLock<Arc<Allowed>>,
+    connections: Connections,
+    applications: Applications,
+    rooms: PerRole<Room>,
+    calls: PerRole<Gate>,
+    strangers: Room,
+    budget: Arc<Budget>,
+    metrics: Arc<Metrics>,
+    stopping: AtomicBool,
+    log: Rarely,
+}
+
+impl Server {
+    /// Serves on these listeners.
+    pub fn start(
+        config: &ServeConfig,
+        listeners: Vec<Listener>,
+        boundary: Arc<dyn Boundary>,
+    ) -> Result<Server, ServeError> {
+        let limits = config.limits;
+        let budget = Budget::new(BUDGET);
+        let metrics = Arc::new(Metrics::new(Arc::clone(&budget)));
+        let shared = Arc::new(Shared {
+            allowed: RwLock::new(Arc::new(Allowed::resolve(config)?)),
+            connections: Connections::default(),
+            applications: Applications::new(boundary, Arc::clone(&metrics)),
+            limits,
+            rooms: PerRole::of(|| Room::new(limits.max_connections)),
+            calls: PerRole::of(|| Gate::new(limits.max_calls)),
+            strangers: Room::new(MOST_STRANGERS),
+            budget,
+            metrics,
+            stopping: AtomicBool::new(false),
+            log: Rarely::default(),
+        });
+        let system = |error: io::Error| ServeError::System(error.to_string());
+        let closing =
+            rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| system(error.into()))?;
+        let mut server = Server { shared, doors: Vec::new(), closing: Arc::new(closing) };
+        for listener in listeners {
+            let (shared, closing) = (Arc::clone(&server.shared), Arc::clone(&server.closing));
+            let door = std::thread::Builder::new()
+                .name(format!("door {}", listener.door().name()))
+                .spawn(move || listener.accept_until(&closing, |came| admission::admit(&shared, came)))
+                .map_err(system)?;
+            server.doors.push(door);
+        }
+        Ok(server)
+    }
+
+    /// Takes users, names, context ids, certificates and keys from a new configuration, and ends connections that it would
+    /// not let in. What else is new in it waits for the next start. An error changes nothing.
+    pub fn reload(&self, config: &ServeConfig) -> Result<usize, ServeError> {
+        let allowed = Arc::new(Allowed::resolve(config)?);
+        // From here on new connections are judged by it: what it does not find below comes to it by itself.
+        *self.shared.allowed.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&allowed);
+        Ok(self.shared.connections.close_where(|peer, certificates| {
+            let ends = !allowed.still(peer, certificates);
+            if ends {
+                tracing::warn!("{peer} may not connect any more: its connection is closed");
+            }
+            ends
+        }))
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// Closes the doors, lets calls under way end and be answered as long as the limits allow, then ends what is left. Gives
+    /// how many connections had to be left in their calls.
+    pub fn stop(mut self) -> usize {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        self.close_doors();
+        let connections = &self.shared.connections;
+        connections.stop();
+        let mut left = connections.wait_for_all(Instant::now() + self.shared.limits.stop);
+        if left > 0 {
+            connections.close_all();
+            left = connections.wait_for_all(Instant::now() + LAST_MOMENT);
+        }
+        left
+    }
+
+    fn close_doors(&mut self) {
+        // It stays readable, for all doors.
+        let rung = rustix::io::write(&*self.closing, &1_u64.to_ne_bytes());
+        rung.expect("an event counts from nought to one");
+        for door in self.doors.drain(..) {
+            // One that has panicked is closed, too.
+            let _ = door.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // After `stop` there is nothing left to do.
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        self.close_doors();
+        self.shared.connections.close_all();
+    }
+}
+
+impl Shared {
+    fn allowed(&self) -> Arc<Allowed> {
+        Arc::clone(&self.allowed.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One for backends, one for administrators.
+struct PerRole<T> {
+    backends: T,
+    administrators: T,
+}
+
+impl<T> PerRole<T> {
+    fn of(make: impl Fn() -> T) -> PerRole<T> {
+        PerRole { backends: make(), administrators: make() }
+    }
+
+    fn of_role(&self, role: PeerRole) -> &T {
+        match role {
+            PeerRole::Backend => &self.backends,
+            PeerRole::Administrator => &self.administrators,
+        }
+    }
+}
+
+/// Why the server does not start, or takes no new configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A user that may connect does not exist.
+    #[error("{key}: there is no user {user} on this machine: create it, or correct the name")]
+    NoSuchUser {
+        /// The key of the configuration.
+        key: &'static str,
+        /// As configured.
+        user: UserName,
+    },
+    /// A file for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The folder of a socket is not safe.
+    #[error(
+        "{key}: the folder {} {problem}: whoever can write there could take the socket's place; make a folder that only its owner can write, such as /run/countersign",
+        folder.display()
+    )]
+    Folder {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Somebody serves there.
+    #[error("{key}: {} is already served by process {process}: stop that, or name another path", path.display())]
+    Served {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The socket.
+        path: PathBuf,
+        /// Who.
+        process: String,
+    },
+    /// Something is there that is no socket.
+    #[error("{key}: {} is there and is no socket: move it away, or name another path", path.display())]
+    NoSocket {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What is there.
+        path: PathBuf,
+    },
+    /// The address cannot be listened on.
+    #[error("{key}: {address} cannot be listened on: {problem}")]
+    Listen {
+        /// The key of the configuration.
+        key: &'static str,
+        /// As configured.
+        address: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// A socket that was passed on is not one to be listened on.
+    #[error("the socket {name:?} that was passed on {problem}: correct the .socket unit")]
+    Passed {
+        /// Its name in `LISTEN_FDNAMES`.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The system refuses what every server needs.
+    #[error("the system refuses: {0}")]
+    System(String),
+}
