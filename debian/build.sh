@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# build.sh [--from FOLDER | --profile NAME] [--output FOLDER]: makes the Debian package, and says where it is.
+# build.sh [--from FOLDER | --profile NAME] [--output FOLDER] [--fast]: makes the Debian package, and says where it is.
 #
 #   --from FOLDER     packages what is there and builds nothing: countersign, libcountersign.so and, if they are beside it, its
 #                     manifest and the officers' signatures (libcountersign.so.manifest, libcountersign.so.manifest.*.minisig)
 #   --profile NAME    builds another profile of Cargo than release
 #   --output FOLDER   where the package goes (target/debian)
+#   --fast            compresses less, for tests
 #
 # The library is packaged byte for byte, so that signatures made before or after hold. A package that was made without them
 # leaves their place to the administrator: beside the installed library.
@@ -13,7 +14,7 @@ set -euo pipefail
 # shellcheck source=softhsm/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../softhsm/lib.sh"
 
-from='' profile=release output=$root/target/debian
+from='' profile=release output=$root/target/debian packing=(--no-build --no-strip --locked)
 # Cargo.toml names this folder.
 stage=$root/target/package
 
@@ -32,10 +33,19 @@ main() {
 parse() {
     while [ "$#" -gt 0 ]; do
         case $1 in
-            --from | --profile | --output)
+            --from | --output)
                 [ -n "${2:-}" ] || usage
-                declare -g "${1#--}=$2"
+                declare -g "${1#--}=$(realpath -m -- "$2")"
                 shift 2
+                ;;
+            --profile)
+                [ -n "${2:-}" ] || usage
+                profile=$2
+                shift 2
+                ;;
+            --fast)
+                packing+=(--fast)
+                shift
                 ;;
             *) usage ;;
         esac
@@ -44,7 +54,7 @@ parse() {
 }
 
 usage() {
-    say "usage: debian/build.sh [--from FOLDER | --profile NAME] [--output FOLDER]" >&2
+    say "usage: debian/build.sh [--from FOLDER | --profile NAME] [--output FOLDER] [--fast]" >&2
     exit 2
 }
 
@@ -69,9 +79,18 @@ gather() {
     cp "$from/countersign" "$stage/bin"
     cp "$from/libcountersign.so" "$stage/lib"
     if [ -e "$from/libcountersign.so.manifest" ]; then
-        cp "$from"/libcountersign.so.manifest "$from"/libcountersign.so.manifest.*.minisig "$stage/lib"
-        say "With the officers' signatures: $(cd "$stage/lib" && echo libcountersign.so.manifest.*.minisig)"
+        gather_signatures
     fi
+}
+
+gather_signatures() {
+    local signatures=("$from"/libcountersign.so.manifest.*.minisig)
+    [ -e "${signatures[0]}" ] || fail "nobody signed $from/libcountersign.so.manifest" \
+        "have the officers sign it (countersign plugin sign), or take it away"
+    grep -Fq "$(sha256sum <"$from/libcountersign.so" | cut -d ' ' -f 1)" "$from/libcountersign.so.manifest" ||
+        fail "$from/libcountersign.so.manifest is of another library" "put the library there that the officers signed"
+    cp "$from/libcountersign.so.manifest" "${signatures[@]}" "$stage/lib"
+    say "With the officers' signatures: ${signatures[*]##*/}"
 }
 
 # The program describes itself: its manual pages and completions are as new as it is.
@@ -90,7 +109,8 @@ package() {
         export SOURCE_DATE_EPOCH
     fi
     mkdir -p "$output"
-    made=$("$cargo_deb" --no-build --no-strip --locked --output "$output/" | tail -n 1)
+    # Nothing is stripped: the officers sign the library byte by byte.
+    made=$("$cargo_deb" "${packing[@]}" --output "$output/" | tail -n 1)
     cmp -s "$stage/lib/libcountersign.so" <(dpkg-deb --fsys-tarfile "$made" | tar -xO ./usr/lib/countersign/libcountersign.so) ||
         fail "the library in $made is not the one that was built" "do not use it; this is a defect of the packaging"
     say "The package: $made"

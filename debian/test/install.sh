@@ -103,7 +103,7 @@ configure() {
 
 officers() {
     # The second line of minisign's file is the key.
-    sed -n '2s/.*/"&"/p' "$dir"/officers/1.pub "$dir"/officers/2.pub "$dir"/officers/3.pub | paste -sd ,
+    sed -sn '2s/.*/"&"/p' "$dir"/officers/1.pub "$dir"/officers/2.pub "$dir"/officers/3.pub | paste -sd ,
 }
 
 # The command line as the boundary's own user, with its configuration.

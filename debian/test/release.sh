@@ -18,7 +18,7 @@ main() {
     "$countersign" plugin manifest --library "$library" --floor "$(version_of "$countersign")"
     "$countersign" plugin sign --library "$library" --secret-key "$dir/officers/1.key"
     "$countersign" plugin sign --library "$library" --secret-key "$dir/officers/2.key"
-    bash "$root/debian/build.sh" --from "$dir/release" --output "$dir/deb"
+    bash "$root/debian/build.sh" --from "$dir/release" --output "$dir/deb" --fast
     mv "$dir"/deb/*.deb "$dir/countersign.deb"
 }
 

@@ -31,10 +31,11 @@ sign_through_it() {
     refused CKR_PIN_INCORRECT sign theft
     # The SO's login is not accepted at the backends' socket, right PIN or not.
     install -m 0600 -o "$backend" "$work/so.pin" "$work/$backend/so.pin"
-    refused . as "$backend" countersign --json user list --so-pin-file "$work/$backend/so.pin"
+    refused CKR_ACTION_PROHIBITED as "$backend" countersign --json user list --so-pin-file "$work/$backend/so.pin"
     # Another Unix user is not served at all, nor can any but its own look into the state.
     install -m 0600 -o "$stranger" "$work/root-user.pin" "$work/stranger.pin"
-    refused . as "$stranger" countersign --json wallet list --user-pin-file "$work/stranger.pin"
+    refused CKR_DEVICE_ERROR as "$stranger" countersign --json wallet list --user-pin-file "$work/stranger.pin"
+    log_now | grep -q "WARN.*$(id -u "$stranger")" || fail "the log does not name the user who was refused: $(log_now)" "correct serve"
     ! as "$backend" ls "$state" 2>/dev/null || fail "$backend can look into $state" "correct its mode"
     ! as "$backend" cat "/proc/$server/environ" 2>/dev/null || fail "$backend can look into the process" "correct serve"
 }
