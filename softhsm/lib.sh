@@ -4,6 +4,7 @@
 # It sets `root`, the folder of the checkout.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cargo_deb_version=3.8.0
 
 # say TEXT…: one line for the person who reads the output.
 say() {
@@ -78,6 +79,24 @@ need_locked_memory() {
     if [ "$(ulimit -l)" != unlimited ]; then
         say "Raising this script's limit of locked memory (prlimit), for countersign serve"
         as_root prlimit --pid "$$" --memlock=unlimited:unlimited
+    fi
+}
+
+# build_tool FILE CRATE: unless the tool was found on the PATH, or was built by an earlier run.
+build_tool() {
+    if [ ! -x "$1" ]; then
+        say "Building $2 in target/tools (some minutes, once)"
+        cargo install --locked --quiet --root "$root/target/tools" "$2"
+    fi
+}
+
+# need_cargo_deb: it sets `cargo_deb`, the tool that makes the Debian package.
+need_cargo_deb() {
+    # Always this version: what it does with the library decides whether the officers' signatures hold.
+    cargo_deb=$root/target/tools/bin/cargo-deb
+    if ! "$cargo_deb" --version 2>/dev/null | grep -Fqx "cargo-deb $cargo_deb_version"; then
+        rm -f "$cargo_deb"
+        build_tool "$cargo_deb" "cargo-deb@$cargo_deb_version"
     fi
 }
 

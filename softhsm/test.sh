@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # test.sh: every check and every test, on a Debian machine with a Rust toolchain.
 #
-# It installs what it needs (Debian packages, Python clients in target/venv, bitcoinjs-lib beside its test, cargo-deny and
-# cargo-fuzz in target/tools).
+# It installs what it needs (Debian packages, Python clients in target/venv, bitcoinjs-lib beside its test, cargo-deny,
+# cargo-fuzz and cargo-deb in target/tools).
 # The last line is `N passed, N failed`, summed over all tests; the exit status is 0 only if all is well.
 set -euo pipefail
 
@@ -16,14 +16,18 @@ fuzz_seconds=60
 main() {
     exec </dev/null
     cd "$root"
-    heading "Preparing: packages, clients in Python and JavaScript, cargo-deny, cargo-fuzz"
+    heading "Preparing: packages, clients in Python and JavaScript, cargo-deny, cargo-fuzz, cargo-deb"
     need_rust
     need_components
+    need_locked_memory
     need_packages softhsm2 opensc oathtool binutils strace faketime minisign
+    # What the test of the Debian package installs by, and looks with.
+    need_packages adduser dpkg-dev fish man-db p11-kit procps systemd systemd-container util-linux zsh
     need_venv
     need_makers
     need_cargo_deny
     need_cargo_fuzz
+    need_cargo_deb
     step "Format" cargo fmt --check
     step "Format of the fuzzer" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     step "Lints" cargo clippy --locked --all-targets --all-features -- -D warnings
@@ -32,7 +36,7 @@ main() {
     RUSTDOCFLAGS="-D warnings" step "Documentation" cargo doc --locked --no-deps
     step "Licences, duplicates and sources of the dependencies" \
         "$cargo_deny" --locked --all-features check --hide-inclusion-graph licenses bans sources
-    step "Fuzzing for $fuzz_seconds seconds" bash tests/fuzz/run.sh "$fuzz_seconds"
+    step "Fuzzing, $fuzz_seconds seconds for each target" bash tests/fuzz/run.sh "$fuzz_seconds"
     build_modules
     run_tests
 }
@@ -60,14 +64,6 @@ need_cargo_fuzz() {
     PATH=$PATH:$root/target/tools/bin
     build_tool "$(command -v cargo-fuzz || printf '%s\n' "$root/target/tools/bin/cargo-fuzz")" \
         "cargo-fuzz@$cargo_fuzz_version"
-}
-
-# build_tool FILE CRATE: unless the tool was found on the PATH, or was built by an earlier run.
-build_tool() {
-    if [ ! -x "$1" ]; then
-        say "Building $2 in target/tools (some minutes, once)"
-        cargo install --locked --quiet --root "$root/target/tools" "$2"
-    fi
 }
 
 # Two modules: one whose forced panic shows that a panic stays inside, put aside for its test, and the one that

@@ -13,11 +13,13 @@ mod approval;
 mod attributes;
 mod audit;
 mod clock;
+mod completions;
 mod destination;
 mod doctor;
 mod error;
 mod init;
 mod inside;
+mod man;
 mod meaning;
 mod module;
 mod names;
@@ -100,6 +102,9 @@ enum Verb {
     Plugin(plugin::Plugin),
     Serve(serve::Serve),
     Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(man::Man),
 }
 
 const AFTER_HELP: &str = "\
@@ -125,6 +130,8 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Plugin(verb) => verb.run(&cli.global),
         Verb::Serve(verb) => verb.run(),
         Verb::Doctor(verb) => verb.run(&cli.global),
+        Verb::Completions(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(),
     }
 }
 

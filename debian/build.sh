@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# build.sh [--from FOLDER | --profile NAME] [--output FOLDER] [--fast]: makes the Debian package, and says where it is.
+#
+#   --from FOLDER     packages what is there and builds nothing: countersign, libcountersign.so and, if they are beside it, its
+#                     manifest and the officers' signatures (libcountersign.so.manifest, libcountersign.so.manifest.*.minisig)
+#   --profile NAME    builds another profile of Cargo than release
+#   --output FOLDER   where the package goes (target/debian)
+#   --fast            compresses less, for tests
+#
+# The library is packaged byte for byte, so that signatures made before or after hold. A package that was made without them
+# leaves their place to the administrator: beside the installed library.
+set -euo pipefail
+
+# shellcheck source=softhsm/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../softhsm/lib.sh"
+
+from='' profile=release output=$root/target/debian packing=(--no-build --no-strip --locked)
+# Cargo.toml names this folder.
+stage=$root/target/package
+
+main() {
+    parse "$@"
+    cd "$root"
+    need_rust
+    need_tool dpkg-shlibdeps dpkg-dev
+    need_cargo_deb
+    [ -n "$from" ] || build
+    gather
+    describe
+    package
+}
+
+parse() {
+    while [ "$#" -gt 0 ]; do
+        case $1 in
+            --from | --output)
+                [ -n "${2:-}" ] || usage
+                declare -g "${1#--}=$(realpath -m -- "$2")"
+                shift 2
+                ;;
+            --profile)
+                [ -n "${2:-}" ] || usage
+                profile=$2
+                shift 2
+                ;;
+            --fast)
+                packing+=(--fast)
+                shift
+                ;;
+            *) usage ;;
+        esac
+    done
+    [ -z "$from" ] || [ "$profile" = release ] || usage
+}
+
+usage() {
+    say "usage: debian/build.sh [--from FOLDER | --profile NAME] [--output FOLDER] [--fast]" >&2
+    exit 2
+}
+
+build() {
+    cargo build --profile "$profile" --locked --lib --bins </dev/null
+    # Cargo names the folders of all profiles but one after them.
+    from=$(target_folder)/${profile/#dev/debug}
+}
+
+# Where Cargo builds: target, unless this user or machine says otherwise.
+target_folder() {
+    cargo metadata --format-version 1 --no-deps --locked | grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4
+}
+
+gather() {
+    local file
+    for file in countersign libcountersign.so; do
+        [ -f "$from/$file" ] || fail "$from/$file is not there" "build it first, or name the folder that has it by --from"
+    done
+    rm -rf "$stage"
+    mkdir -p "$stage/bin" "$stage/lib" "$stage/man" "$stage/completions"
+    cp "$from/countersign" "$stage/bin"
+    cp "$from/libcountersign.so" "$stage/lib"
+    if [ -e "$from/libcountersign.so.manifest" ]; then
+        gather_signatures
+    fi
+}
+
+gather_signatures() {
+    local signatures=("$from"/libcountersign.so.manifest.*.minisig)
+    [ -e "${signatures[0]}" ] || fail "nobody signed $from/libcountersign.so.manifest" \
+        "have the officers sign it (countersign plugin sign), or take it away"
+    grep -Fq "$(sha256sum <"$from/libcountersign.so" | cut -d ' ' -f 1)" "$from/libcountersign.so.manifest" ||
+        fail "$from/libcountersign.so.manifest is of another library" "put the library there that the officers signed"
+    cp "$from/libcountersign.so.manifest" "${signatures[@]}" "$stage/lib"
+    say "With the officers' signatures: ${signatures[*]##*/}"
+}
+
+# The program describes itself: its manual pages and completions are as new as it is.
+describe() {
+    local shell
+    "$stage/bin/countersign" man "$stage/man" >/dev/null
+    for shell in bash zsh fish; do
+        "$stage/bin/countersign" completions "$shell" >"$stage/completions/countersign.$shell"
+    done
+}
+
+package() {
+    local made
+    # The same sources make the same package: its files are as old as the last commit.
+    if [ -z "${SOURCE_DATE_EPOCH:-}" ] && SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null); then
+        export SOURCE_DATE_EPOCH
+    fi
+    mkdir -p "$output"
+    # Nothing is stripped: the officers sign the library byte by byte.
+    made=$("$cargo_deb" "${packing[@]}" --output "$output/" | tail -n 1)
+    cmp -s "$stage/lib/libcountersign.so" <(dpkg-deb --fsys-tarfile "$made" | tar -xO ./usr/lib/countersign/libcountersign.so) ||
+        fail "the library in $made is not the one that was built" "do not use it; this is a defect of the packaging"
+    say "The package: $made"
+    say "Next: sudo apt-get install $made"
+}
+
+main "$@"

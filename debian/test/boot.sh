@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# boot.sh FOLDER COMMAND…: boots a copy of this machine under systemd, and runs a command in it as root. Nothing it does stays:
+# the copy is made by writing beside (overlayfs, in memory), in namespaces of its own. FOLDER is seen there as here.
+#
+# Where this machine does not allow such a copy it says why, and ends with status 77.
+set -euo pipefail
+
+# shellcheck source=softhsm/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../softhsm/lib.sh"
+
+machine=countersign-test-$$
+
+main() {
+    if [ "${1:-}" != in-own-mounts ]; then
+        can_boot
+        exec unshare --mount --propagation private bash "${BASH_SOURCE[0]}" in-own-mounts "$@"
+    fi
+    shift
+    local folder=$1
+    shift
+    copy=$(mktemp -d)
+    trap clean_up EXIT
+    make_copy
+    boot "$folder"
+    run "$@"
+}
+
+# Everything that may be missing, and is no defect of ours.
+can_boot() {
+    [ "$(id -u)" -eq 0 ] || not_here "this is not root"
+    command -v systemd-nspawn >/dev/null || not_here "systemd-nspawn is not there (on Debian: systemd-container)"
+    unshare --mount --propagation private bash -c 'mount -t tmpfs tmpfs /mnt && mkdir /mnt/up /mnt/work /mnt/root &&
+        mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work /mnt/root &&
+        mount -t cgroup2 none /mnt/root/mnt' 2>/dev/null ||
+        not_here "this machine lets nobody mount an overlay of its root, or a cgroup2"
+}
+
+not_here() {
+    say "not run here: $1"
+    exit 77
+}
+
+make_copy() {
+    mount -t tmpfs -o mode=0755 tmpfs "$copy"
+    mkdir "$copy/up" "$copy/work" "$copy/root"
+    mount -t overlay overlay -o "lowerdir=/,upperdir=$copy/up,workdir=$copy/work" "$copy/root"
+    # A name of its own, and no disks of this machine.
+    : >"$copy/root/etc/machine-id"
+    : >"$copy/root/etc/fstab"
+    ln -sf /dev/null "$copy/root/etc/systemd/system/systemd-udevd.service"
+    # Where this machine is a container, this file keeps packages from starting and stopping what they install.
+    rm -f "$copy/root/usr/sbin/policy-rc.d"
+}
+
+boot() {
+    # Up to basic.target only: none of this machine's services.
+    SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$copy/root" --machine="$machine" --register=no \
+        --keep-unit --private-network --link-journal=no --console=pipe --bind-ro="$root" --bind="$1" \
+        --capability=CAP_SYS_RESOURCE,CAP_IPC_LOCK --boot systemd.unit=basic.target </dev/null >"$copy/console" 2>&1 &
+    container=$!
+    local tries
+    for tries in $(seq 600); do
+        kill -0 "$container" 2>/dev/null || fail "the copy does not boot: $(cat "$copy/console")" "see above"
+        # `degraded` is a unit of this machine that does not work in the copy: no matter of ours.
+        init=$(pgrep -P "$container" | head -n 1) || true
+        case $([ -z "$init" ] || inside systemctl is-system-running 2>/dev/null) in
+            running | degraded) return 0 ;;
+        esac
+        sleep 0.1
+    done
+    fail "the copy has not booted after $((tries / 10)) seconds: $(cat "$copy/console")" "see above"
+}
+
+inside() {
+    nsenter --target "$init" --mount --uts --ipc --net --pid --cgroup -- "$@"
+}
+
+run() {
+    heading "In a copy of this machine, under $(inside systemctl --version | head -n 1)"
+    inside env -C "$root" -i PATH="$PATH" HOME=/root COUNTERSIGN_PYTHON="${COUNTERSIGN_PYTHON:-}" "$@"
+}
+
+clean_up() {
+    local status=$?
+    set +e
+    [ -z "${container:-}" ] || { kill -TERM "$container"; wait "$container"; } 2>/dev/null
+    umount --lazy "$copy/root" "$copy"
+    rmdir "$copy"
+    return "$status"
+}
+
+main "$@"

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# install.sh by-hand|by-systemd DIR: installs the package that release.sh made in DIR, sets a boundary up as the README says,
+# signs through it as another Unix user, and takes it all away again.
+#
+#   by-hand       on this machine, which is left as it was found, also after a failure. Nothing here runs systemd: the server is
+#                 started by the unit's own command, as its user, in its folders, and every system call it makes is held
+#                 against the unit's filter.
+#   by-systemd    on a machine that systemd runs, made for this by boot.sh: with everything that the unit takes away.
+#
+# It needs root. The last line is "done".
+set -euo pipefail
+
+here=$(dirname "${BASH_SOURCE[0]}")
+# shellcheck source=softhsm/lib.sh
+. "$here/../../softhsm/lib.sh"
+# shellcheck source=debian/test/package.sh
+. "$here/package.sh"
+# shellcheck source=debian/test/server.sh
+. "$here/server.sh"
+# shellcheck source=debian/test/signing.sh
+. "$here/signing.sh"
+
+python=${COUNTERSIGN_PYTHON:-$root/target/venv/bin/python}
+state=/var/lib/countersign configuration=/etc/countersign
+unit=/usr/lib/systemd/system/countersign.service
+# Users that every Debian machine has: one that may call, one that may not.
+backend=daemon stranger=games
+
+main() {
+    start=$1 dir=$2
+    [ "$(id -u)" -eq 0 ] || fail "this is not root" "run it as root"
+    refuse_an_installation
+    before=$(traces)
+    modules_before=$(p11_kit_modules)
+    work=$(mktemp -d)
+    chmod 0755 "$work"
+    trap clean_up EXIT
+
+    check_contents
+    heading "dpkg -i"
+    dpkg -i "$dir/countersign.deb"
+    check_installation
+    check_manual
+    check_completions
+    check_unit
+    check_p11_kit_unconfigured
+
+    configure
+    start_server
+    check_server
+    sign_through_it
+    check_p11_kit_configured
+    reload_server
+    [ "$start" = by-hand ] || check_sockets_and_upgrade
+    stop_server
+
+    remove_package
+    clean_up
+    trap - EXIT
+    [ "$(traces)" = "$before" ] || fail "the machine is not as it was found: $(diff <(traces) <(cat <<<"$before"))" "see above"
+    say "done"
+}
+
+# Whatever is somebody's own is not touched.
+refuse_an_installation() {
+    local found
+    found=$(traces)
+    [ -z "$found" ] || fail "Countersign is on this machine already: ${found//$'\n'/ }" \
+        "run this on another machine; if an earlier test left it, remove it by hand"
+}
+
+# What this test could leave behind.
+traces() {
+    getent passwd countersign || true
+    getent group countersign || true
+    dpkg-query -W -f='${Package} ${db:Status-Status}\n' countersign 2>/dev/null || true
+    find /etc /run /usr/bin /usr/include /usr/lib /usr/share /var/lib -xdev -name '*countersign*' -not -path '/run/user/*' || true
+}
+
+clean_up() {
+    local status=$?
+    set +e
+    kill_server
+    dpkg -P countersign >/dev/null 2>&1
+    rm -rf "$state" "$configuration" /run/countersign /usr/lib/countersign
+    getent passwd countersign >/dev/null && deluser --quiet --system countersign >/dev/null 2>&1
+    rm -rf "$work"
+    set -e
+    return "$status"
+}
+
+# As the README says, with the backing token of softhsm/setup.sh.
+configure() {
+    heading "A boundary, set up as the README says"
+    runuser -u countersign -- /usr/share/countersign/softhsm/setup.sh "$state/backing"
+    install -m 0640 -g countersign /usr/share/doc/countersign/examples/boundary.toml "$configuration/boundary.toml"
+    sed -i -e "s|^officers = .*|officers = [$(officers)]|" -e "s|\"custodian\"|\"$backend\"|" "$configuration/boundary.toml"
+    install -m 0644 /usr/share/doc/countersign/examples/backend.toml "$configuration/countersign.toml"
+    install -m 0644 /usr/share/doc/countersign/examples/administrator.toml "$configuration/administrator.toml"
+    inside plugin pin
+    inside plugin verify
+}
+
+officers() {
+    # The second line of minisign's file is the key.
+    sed -sn '2s/.*/"&"/p' "$dir"/officers/1.pub "$dir"/officers/2.pub "$dir"/officers/3.pub | paste -sd ,
+}
+
+# The command line as the boundary's own user, with its configuration.
+inside() {
+    runuser -u countersign -- env -i PATH=/usr/bin:/bin $(environment) countersign --config "$configuration/boundary.toml" "$@"
+}
+
+environment() {
+    grep -v '^#' /etc/default/countersign | grep '='
+}
+
+remove_package() {
+    heading "dpkg -r, dpkg -P"
+    echo keys >"$state/kept"
+    [ "$start" = by-hand ] || systemctl start countersign.service
+    dpkg -r countersign
+    [ "$start" = by-hand ] || same "the unit after dpkg -r" "$(systemctl is-active countersign.service || true)" inactive
+    [ ! -e /usr/bin/countersign ] || fail "dpkg -r left /usr/bin/countersign" "correct the package"
+    [ -e "$state/kept" ] || fail "dpkg -r removed $state" "correct debian/postrm"
+    dpkg -P countersign 2>&1 | tee "$work/purge"
+    [ -e "$state/kept" ] && [ -e "$state/countersign.db" ] && [ -e "$configuration/boundary.toml" ] ||
+        fail "dpkg -P removed what is in $state or $configuration: wallets' keys, or what opens them" "correct debian/postrm"
+    grep -q "kept $state" "$work/purge" || fail "dpkg -P does not say that it kept $state" "correct debian/postrm"
+    [ ! -e /etc/default/countersign ] || fail "dpkg -P left /etc/default/countersign" "correct the package"
+}
+
+main "$@"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# release.sh FROM DIR: a release as officers make it, of the build in FROM, and its package, for the tests of this folder.
+#
+# In DIR: officers/N.pub and N.key of three officers, release/ with what two of them signed, and countersign.deb.
+set -euo pipefail
+
+# shellcheck source=softhsm/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../softhsm/lib.sh"
+
+main() {
+    local from=$1 dir=$2
+    export COUNTERSIGN_OFFICER_PASSWORD=of-no-use-but-here
+    countersign=$from/countersign
+    library=$dir/release/libcountersign.so
+    mkdir -p "$dir/officers" "$dir/release" "$dir/deb"
+    cp "$from/countersign" "$from/libcountersign.so" "$dir/release"
+    make_officers "$dir/officers"
+    "$countersign" plugin manifest --library "$library" --floor "$(version_of "$countersign")"
+    "$countersign" plugin sign --library "$library" --secret-key "$dir/officers/1.key"
+    "$countersign" plugin sign --library "$library" --secret-key "$dir/officers/2.key"
+    bash "$root/debian/build.sh" --from "$dir/release" --output "$dir/deb" --fast
+    mv "$dir"/deb/*.deb "$dir/countersign.deb"
+}
+
+make_officers() {
+    local officer
+    for officer in 1 2 3; do
+        "$countersign" plugin keygen --secret-key "$1/$officer.key" --public-key "$1/$officer.pub"
+    done
+}
+
+version_of() {
+    "$1" --version | cut -d ' ' -f 2
+}
+
+main "$@"

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# signing.sh: the main job through the installed boundary, by two Unix users, and what a third may not. Sourced by install.sh.
+
+period=30
+
+sign_through_it() {
+    make_pins
+    heading "The administrator (root): init, a user, a wallet"
+    administrator init --label test --so-pin-file "$work/so.pin" --user-pin-file "$work/root-user.pin"
+    administrator user add alice --so-pin-file "$work/so.pin" >"$work/enrolment"
+    grep -Eo 'secret=[A-Z2-7]+' "$work/enrolment" | head -n 1 | cut -d = -f 2 >"$work/alice.secret"
+    # The code of this step confirms, the next one's signs: the module's window has it already.
+    confirming=$(($(date +%s) / period))
+    code_of_step "$confirming" root
+    administrator user confirm alice --so-pin-file "$work/so.pin" --code-file "$work/code.root"
+    administrator wallet create treasury --network regtest --user alice \
+        --max-transaction-sat 60000000 --max-fee-sat 20000 --so-pin-file "$work/so.pin" >"$work/wallet"
+    grep -Eo 'wpkh\(.*\)#[a-z0-9]{8}' "$work/wallet" | head -n 1 >"$work/descriptor"
+
+    heading "The backend ($backend): a signature with alice's code"
+    psbt make --out "$work/payment.psbt" --base64
+    psbt make --out "$work/theft.psbt" --base64
+    chmod 0644 "$work"/*.psbt
+    code_of_step $((confirming + 1)) "$backend"
+    sign payment
+    "$python" -B "$root/tests/clients/psbt.py" finalise \
+        --unsigned "$work/payment.psbt" --signed "$work/$backend/payment.signed" --out "$work/final.json"
+    [ -s "$work/final.json" ] || fail "nothing was finalised" "see above"
+
+    heading "What is refused"
+    refused CKR_PIN_INCORRECT sign theft
+    # The SO's login is not accepted at the backends' socket, right PIN or not.
+    install -m 0600 -o "$backend" "$work/so.pin" "$work/$backend/so.pin"
+    refused CKR_ACTION_PROHIBITED as "$backend" countersign --json user list --so-pin-file "$work/$backend/so.pin"
+    # Another Unix user is not served at all, nor can any but its own look into the state.
+    install -m 0600 -o "$stranger" "$work/root-user.pin" "$work/stranger.pin"
+    refused CKR_DEVICE_ERROR as "$stranger" countersign --json wallet list --user-pin-file "$work/stranger.pin"
+    log_now | grep -q "WARN.*$(id -u "$stranger")" || fail "the log does not name the user who was refused: $(log_now)" "correct serve"
+    ! as "$backend" ls "$state" 2>/dev/null || fail "$backend can look into $state" "correct its mode"
+    ! as "$backend" cat "/proc/$server/environ" 2>/dev/null || fail "$backend can look into the process" "correct serve"
+}
+
+make_pins() {
+    (umask 077 && random_pin >"$work/so.pin" && random_pin >"$work/root-user.pin")
+    install -m 0600 -o "$backend" "$work/root-user.pin" "$work/user.pin"
+    install -d -m 0700 -o "$backend" "$work/$backend"
+}
+
+random_pin() {
+    od -An -v -N8 -tx1 /dev/urandom | tr -d ' \n'
+}
+
+administrator() {
+    (cd / && env -i PATH=/usr/bin:/bin countersign --config "$configuration/administrator.toml" "$@")
+}
+
+# as USER COMMAND…: with nothing of ours in its environment. The library finds its configuration in /etc.
+as() {
+    local user=$1
+    shift
+    (cd / && runuser -u "$user" -- env -i PATH=/usr/bin:/bin HOME=/nonexistent "$@")
+}
+
+code_of_step() {
+    oathtool --totp --base32 --now "@$(($1 * period))" - <"$work/alice.secret" >"$work/code"
+    install -m 0600 -o "$2" "$work/code" "$work/code.$2"
+}
+
+psbt() {
+    "$python" -B "$root/tests/clients/psbt.py" "$@" --descriptor-file "$work/descriptor" --network regtest --pay 40000000 --fee 2500
+}
+
+sign() {
+    as "$backend" countersign --json sign --wallet treasury --user alice --in "$work/$1.psbt" \
+        --out "$work/$backend/$1.signed" --user-pin-file "$work/user.pin" --code-file "$work/code.$backend"
+}
+
+# refused RV COMMAND…: it fails, by this answer.
+refused() {
+    local wanted=$1 answer
+    shift
+    ! answer=$("$@") || fail "it was not refused: $* gave $answer" "this is a defect of Countersign; report it"
+    grep -Eq "\"rv\": *\"?$wanted" <<<"$answer" || fail "refused, but not by $wanted: $answer" "this is a defect of Countersign; report it"
+    say "$answer"
+}
