@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use prometheus_client::metrics::gauge::Gauge;
 use socket2::Socket;
-use zeroize::Zeroizing;
 
 use super::Shared;
 use super::allowed::Peer;
@@ -18,7 +17,7 @@ use super::limits::{Cause, Place};
 use super::metrics::{FrameRefusal, Outcome, PeerRefusal};
 use crate::remote::CkRv;
 use crate::remote::budget::{Lease, UNCOUNTED};
-use crate::remote::frame::{Frame, FrameError, Received};
+use crate::remote::frame::{Frame, FrameError, Received, Wiped};
 use crate::remote::hello::{Hello, HelloError, MOST_BYTES, Refusal, Reply, VERSION, Welcome};
 use crate::remote::stream::{Framed, Patience, Stream, prepare_tcp};
 use crate::remote::tls;
@@ -222,7 +221,7 @@ impl Connection {
         let shared = &*self.shared;
         let _turn = shared.calls.of_role(peer.role()).enter(shared.limits.frame)?;
         let _timed = Timed::begin(shared);
-        Some(lane.call(request))
+        Some(lane.call(request).map(Wiped::from))
     }
 
     /// Writes a reply. False: it is the last one.
@@ -272,7 +271,7 @@ impl Connection {
     }
 }
 
-type Answer = Result<Zeroizing<Vec<u8>>, CkRv>;
+type Answer = Result<Wiped, CkRv>;
 
 /// What a connection does next.
 enum Next {
