@@ -74,9 +74,10 @@ need_rust() {
     need_tool c++ g++
 }
 
-# need_locked_memory: `countersign serve` locks its pages, which an ordinary user may do for a few megabytes only.
+# need_locked_memory: `countersign serve` locks its pages, which an ordinary user may do for a few megabytes only. root may
+# lock what it likes, whatever the limit says.
 need_locked_memory() {
-    if [ "$(ulimit -l)" != unlimited ]; then
+    if [ "$(id -u)" -ne 0 ] && [ "$(ulimit -l)" != unlimited ]; then
         say "Raising this script's limit of locked memory (prlimit), for countersign serve"
         as_root prlimit --pid "$$" --memlock=unlimited:unlimited
     fi

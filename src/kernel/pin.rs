@@ -2,8 +2,6 @@
 //!
 //! PKCS#11 v2.40 section 4.4 has the flags that show the count (`CKF_USER_PIN_COUNT_LOW` and its kin).
 
-use std::sync::{Mutex, PoisonError};
-
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -44,11 +42,7 @@ pub enum PinStanding {
 impl PinRecord {
     /// The record for a new PIN, or `None` where its length is out of range.
     pub fn new(pin: &[u8], salt: [u8; 16]) -> Option<PinRecord> {
-        (MIN_LEN..=MAX_LEN).contains(&pin.len()).then(|| PinRecord {
-            salt,
-            tag: *stretch(pin, &salt),
-            tries: 0,
-        })
+        has_a_length(pin).then(|| PinRecord { salt, tag: *stretch(pin, &salt), tries: 0 })
     }
 
     /// The record with one more try, or `None` when locked.
@@ -77,11 +71,12 @@ impl PinRecord {
     }
 }
 
-/// One PIN at a time: each takes its 19 MiB, and a thousand connections may log in at once.
-static STRETCHING: Mutex<()> = Mutex::new(());
+/// Whether a PIN may have this length.
+pub fn has_a_length(pin: &[u8]) -> bool {
+    (MIN_LEN..=MAX_LEN).contains(&pin.len())
+}
 
 fn stretch(pin: &[u8], salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {
-    let _turn = STRETCHING.lock().unwrap_or_else(PoisonError::into_inner);
     let params = Params::new(MEMORY_KIB, PASSES, 1, Some(32)).expect("the parameters are in Argon2's range");
     let mut tag = Zeroizing::new([0; 32]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)

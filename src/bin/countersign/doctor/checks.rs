@@ -6,7 +6,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use countersign::shell::config::{Config, EngineConfig, PinSource};
+use countersign::remote::stream::user_id;
+use countersign::shell::config::{Config, ConnectAddress, EngineConfig, PinSource};
 use countersign::shell::inspection;
 
 use super::clock;
@@ -40,6 +41,8 @@ pub(super) struct Facts {
     pub(super) pin_in_environment: Option<bool>,
     /// The engine is in a boundary elsewhere.
     pub(super) connected: bool,
+    /// It is surely not this user's own process.
+    pub(super) apart: bool,
     /// The configuration is one for `countersign serve`.
     pub(super) serves: bool,
 }
@@ -55,6 +58,7 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
         Some(Config::Engine(config)) => Some(config),
         Some(Config::Connect(config)) => {
             facts.connected = true;
+            facts.apart = is_apart(&config.address);
             checks.push(good("boundary", config.address.to_string()));
             None
         }
@@ -98,6 +102,17 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     }
     checks.push(clock::check(&clock_refusal));
     (checks, facts)
+}
+
+/// Whether the boundary is on another machine, or is asked to be another user's.
+fn is_apart(address: &ConnectAddress) -> bool {
+    match address {
+        ConnectAddress::Tcp { .. } | ConnectAddress::Vsock { .. } => true,
+        ConnectAddress::Unix { user, .. } => {
+            let ours = rustix::process::getuid().as_raw();
+            user.as_ref().and_then(user_id).is_some_and(|serving| serving != ours && serving != 0)
+        }
+    }
 }
 
 fn configuration(checks: &mut Vec<Check>) -> Option<Config> {
