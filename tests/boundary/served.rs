@@ -1,6 +1,7 @@
 //! `countersign serve` for a test: a release signed for it, a process of its own, and the client's configuration.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -78,7 +79,10 @@ impl Served {
                  [serve.backend]\nsocket = \"{0}/backend.sock\"\nusers = [{user}]\n",
                 folder.display()
             );
-        fs::write(folder.join("inside.toml"), inside).expect("the folder is ours");
+        let file = folder.join("inside.toml");
+        fs::write(&file, inside).expect("the folder is ours");
+        // Whatever the umask is: one that others could write to is not believed.
+        fs::set_permissions(file, Permissions::from_mode(0o600)).expect("it is ours");
         Served::pin(&folder);
         let served = Served::start_again(&folder);
         served.write_client("client.toml", "administrators.sock");

@@ -134,12 +134,13 @@ fn no_call_waits_longer_than_the_configuration_says() {
             let text = std::fs::read_to_string(&conf).expect("it was written");
             std::fs::write(
                 &conf,
-                text.replace("\n\n[log]", "\nconnect_seconds = 1\ncall_seconds = 1\n\n[log]"),
+                text.replace("\n\n[log]", "\nconnect_seconds = 3\ncall_seconds = 3\n\n[log]"),
             )
             .expect("the folder is ours");
             let stage = Stage::new(&["alice"]);
             let process = Pid::from_raw(served.process() as i32).expect("it is no zero");
             kill_process(process, Signal::STOP).expect("it is our child");
+            wait_until_stopped(served.process());
             let begun = Instant::now();
             assert_eq!(stage.raw.random(stage.session, 8), Err(CKR_DEVICE_REMOVED), "a call");
             assert_eq!(stage.raw.open(CKF_SERIAL_SESSION), Err(CKR_DEVICE_REMOVED), "a connection");
@@ -150,6 +151,19 @@ fn no_call_waits_longer_than_the_configuration_says() {
             assert!(served.stop().success());
         });
     });
+}
+
+/// A signal to stop is heard by one thread first: the others may still answer until it has.
+fn wait_until_stopped(process: u32) {
+    let until = Instant::now() + Duration::from_secs(60);
+    let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(task.expect("readable").path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    };
+    while !std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs").all(stopped) {
+        assert!(Instant::now() < until, "it does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod hardening;
 mod memory;
 mod module;
 mod monitoring;
+mod ownership;
 mod signals;
 
 use std::path::{Path, PathBuf};
@@ -85,7 +86,9 @@ fn reload(server: &Server, path: &Path, started_with: &ServeConfig) {
             problem: "this table is missing".into(),
         })
     });
-    let taken = new.map_err(|error| error.to_string()).and_then(|new| match server.reload(&new) {
+    let taken = ownership::check(path).map_err(|error| format!("{error}; next: {}", error.next));
+    let taken = taken.and_then(|()| new.map_err(|error| error.to_string()));
+    let taken = taken.and_then(|new| match server.reload(&new) {
         Ok(ended) => Ok((new, ended)),
         Err(error) => Err(error.to_string()),
     });
@@ -124,6 +127,7 @@ fn waits_for_the_next_start(new: &ServeConfig, started_with: &ServeConfig) -> bo
 
 fn configuration() -> Result<(PathBuf, EngineConfig), CommandError> {
     let path = Config::locate().map_err(explain_config)?;
+    ownership::check(&path)?;
     let config = EngineConfig::load(&path).map_err(explain_config)?;
     Ok((path, config))
 }
