@@ -189,6 +189,9 @@ impl Boundary {
             .env("COUNTERSIGN_CONF", self.conf())
             .env(FOLDER, &self.folder)
             .env(ROLE, role)
+            // Cargo names every folder that something was built in, and the loader looks into each: hundreds of calls, that
+            // are none of the module's.
+            .env_remove("LD_LIBRARY_PATH")
             .stdin(Stdio::null());
         command
     }
