@@ -8,6 +8,7 @@
 //! - H2. Backends and administrators have connections and calls of their own: neither can use up the other's ([`limits`]).
 //! - H3. Calls over the limit wait in their own connections, as long as a frame may take. Nothing queues elsewhere.
 //! - H4. An application is closed once, when its last call has ended, after any of its lanes was lost ([`applications`]).
+//!   A call that is under way when the server stops, or the application was silent for too long, is answered.
 //! - H5. A new configuration judges connections that are there already. One that cannot be used changes nothing.
 
 mod admission;
@@ -66,7 +67,7 @@ struct Shared {
     strangers: Room,
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
-    stopping: AtomicBool,
+    stopping: Arc<AtomicBool>,
     log: Rarely,
 }
 
@@ -80,17 +81,18 @@ impl Server {
         let limits = config.limits;
         let budget = Budget::new(BUDGET);
         let metrics = Arc::new(Metrics::new(Arc::clone(&budget)));
+        let stopping = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
             allowed: RwLock::new(Arc::new(Allowed::resolve(config)?)),
             connections: Connections::default(),
-            applications: Applications::new(boundary, Arc::clone(&metrics)),
+            applications: Applications::new(boundary, Arc::clone(&metrics), Arc::clone(&stopping)),
             limits,
             rooms: PerRole::of(|| Room::new(limits.max_connections)),
             calls: PerRole::of(|| Gate::new(limits.max_calls)),
             strangers: Room::new(MOST_STRANGERS),
             budget,
             metrics,
-            stopping: AtomicBool::new(false),
+            stopping,
             log: Rarely::default(),
         });
         let system = |error: io::Error| ServeError::System(error.to_string());
