@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+use countersign::remote::client::Lanes;
 use countersign::remote::hello::{Hello, Refusal};
 
 use crate::support::{Client, ECHO, LARGE, Told, WAIT, refusal, serve, serve_with};
@@ -189,14 +190,29 @@ fn large_frames_share_a_budget_and_small_ones_need_none() {
         client.assert_echo(&[7; 200_000]);
     }
     assert_eq!(served.metric("countersign_frames_refused_total{reason=\"NoRoom\"}"), 2.0);
+    // An answer that is much larger than its request needs its part, too.
+    assert_eq!(client.call(&[LARGE, 13]), Some(Told::Answer(vec![5; 13 << 20])));
+    assert_eq!(client.call(&[LARGE, 15]), Some(Told::Busy));
     drop(held);
     served.wait_for_metric("countersign_large_frames_bytes", 0.0);
     assert_eq!(client.call(&large), Some(Told::Answer(large)));
-    // An answer that is much larger than its request needs its part, too.
-    assert_eq!(client.call(&[LARGE, 63]), Some(Told::Answer(vec![5; 63 << 20])));
-    assert_eq!(client.call(&[LARGE, 65]), Some(Told::Busy));
     client.assert_echo(b"and it goes on");
     drop(client);
+    served.assert_well();
+}
+
+#[test]
+fn the_limit_on_requests_is_none_on_answers() {
+    let served = serve_with(|config| config.limits.max_frame_bytes = 65_536);
+    let lanes = Lanes::open(&served.backend(), 1).expect("it is welcome");
+    let answer = lanes.call(&[LARGE, 31]).expect("it was made, and is given");
+    assert_eq!(answer.len(), 31 << 20);
+    let too_long = lanes.call(&[ECHO; 65_537]).expect_err("no such request is carried");
+    assert!(too_long.to_string().contains("serve.max_frame_bytes"), "{too_long}");
+    // One that nobody would take is an error that ends the application, and is never taken for an answer.
+    let lost = lanes.call(&[LARGE, 32]).expect_err("no such answer is carried");
+    assert!(lost.to_string().contains("closed this application"), "{lost}");
+    drop(lanes);
     served.assert_well();
 }
 
