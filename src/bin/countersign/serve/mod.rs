@@ -38,19 +38,25 @@ impl Serve {
         log::start(&config.log).map_err(explain_config)?;
         memory::give_back();
         hardening::harden(&serve.limits)?;
-        let boundary = module::load(&path, config.plugin.as_ref())?;
-        serve_until_stopped(&path, &serve, boundary)
+        serve_until_stopped(&path, &serve, || module::load(&path, config.plugin.as_ref()))
     }
 }
 
-/// Everything between a module that is loaded and the end: doors, readiness, signals, stopping.
+/// Everything from loading the module to the end: doors, readiness, signals, stopping.
 fn serve_until_stopped(
     path: &Path,
     config: &ServeConfig,
-    boundary: Box<dyn Boundary>,
+    load: impl FnOnce() -> Result<Box<dyn Boundary>, CommandError>,
 ) -> Result<Report, CommandError> {
-    // From here on no signal ends the process but by the way below.
+    // From here on no signal ends the process but by the way below: in the midst of a login it could cost the backing token.
     let mut signals = Signals::listen()?;
+    let boundary = load()?;
+    if signals.asks_to_stop() {
+        tracing::info!("stopping, as was asked for during the start");
+        notify(&[NotifyState::Stopping, NotifyState::Status("closing the module")]);
+        drop(boundary);
+        return Ok(Report::new("", json!({ "served": { "unfinished_connections": 0 } })));
+    }
     let passed = activation::passed()?;
     let listeners = door::open(config, passed.doors).map_err(explain)?;
     let server = Server::start(config, listeners, Arc::from(boundary)).map_err(explain)?;

@@ -48,6 +48,22 @@ impl Boundary for Echo {
     fn close(&self, _application: u64) {}
 }
 
+impl Drop for Echo {
+    fn drop(&mut self) {
+        eprintln!("the module is closed");
+    }
+}
+
+/// Opens the module. The signals in the file beside the configuration, if there is one, come meanwhile.
+fn open(configuration: &Path) -> Result<Box<dyn Boundary>, CommandError> {
+    let signals = fs::read(configuration.with_file_name("signals")).unwrap_or_default();
+    for signal in signals {
+        // To this thread: it has come when this returns.
+        signal_hook::low_level::raise(i32::from(signal)).expect("it is one");
+    }
+    Ok(Box::new(Echo))
+}
+
 fn eventually(what: &str, is: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is() {
@@ -63,7 +79,7 @@ fn was_the_process() -> bool {
     let serve = serve_table(&path, &config).expect("the test wrote it");
     log::start(&config.log).expect("standard error is there");
     let ended =
-        hardening::harden(&serve.limits).and_then(|()| serve_until_stopped(&path, &serve, Box::new(Echo)));
+        hardening::harden(&serve.limits).and_then(|()| serve_until_stopped(&path, &serve, || open(&path)));
     match ended {
         Ok(_) => eprintln!("outcome: done"),
         Err(error) => eprintln!("outcome: {} {}", error.what, error.next),
@@ -80,11 +96,16 @@ struct Running {
 
 impl Running {
     fn start(test: &str, change: impl FnOnce(&mut Command)) -> Running {
+        Running::start_in(test, |_| {}, change)
+    }
+
+    fn start_in(test: &str, prepare: impl FnOnce(&Path), change: impl FnOnce(&mut Command)) -> Running {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         let notified = UnixDatagram::bind(path("notify")).expect("the folder is ours");
         notified.set_read_timeout(Some(LONG)).expect("ours");
         write_configuration(&folder, "");
+        prepare(folder.path());
         let program = std::env::current_exe().expect("it has a path");
         // A shell, so that a socket that comes as standard input can be passed on as systemd does.
         let mut command = Command::new("sh");
@@ -239,6 +260,35 @@ fn it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops() {
     let log = boundary.end();
     assert!(log.contains("outcome: done"), "{log}");
     assert!(!boundary.path("monitoring.sock").exists());
+}
+
+#[test]
+fn signals_that_come_while_the_module_opens_are_kept_until_it_has() {
+    if was_the_process() {
+        return;
+    }
+    let test = "signals_that_come_while_the_module_opens_are_kept_until_it_has";
+    let opening = |signals: &[Signal]| {
+        let numbers: Vec<u8> = signals.iter().map(|signal| signal.as_raw() as u8).collect();
+        let write = |folder: &Path| fs::write(folder.join("signals"), numbers).expect("the folder is ours");
+        Running::start_in(test, write, |_| {})
+    };
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut boundary = opening(&[signal]);
+        assert!(boundary.told().starts_with("STOPPING=1"));
+        let log = boundary.end();
+        assert!(log.contains("the module is closed") && log.contains("outcome: done"), "{log}");
+        assert!(!log.contains("serving"), "{log}");
+    }
+    let mut boundary = opening(&[Signal::HUP]);
+    assert!(boundary.told().starts_with("READY=1"));
+    assert!(boundary.told().starts_with("RELOADING=1"));
+    assert!(boundary.told().starts_with("READY=1"));
+    boundary.signal(Signal::TERM);
+    let log = boundary.end();
+    assert!(log.contains("were read anew") && log.contains("the module is closed"), "{log}");
+    let log = opening(&[Signal::HUP, Signal::TERM]).end();
+    assert!(log.contains("the module is closed") && !log.contains("serving"), "{log}");
 }
 
 #[test]
