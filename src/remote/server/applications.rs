@@ -225,6 +225,7 @@ mod tests {
     use super::*;
     use crate::remote::PeerRole;
     use crate::remote::budget::Budget;
+    use crate::remote::server::health::Health;
     use crate::remote::stream::{Patience, Stream};
 
     struct Echo;
@@ -239,6 +240,10 @@ mod tests {
         }
 
         fn close(&self, _application: u64) {}
+
+        fn healthy(&self) -> bool {
+            true
+        }
     }
 
     fn connection() -> (Stream, UnixStream) {
@@ -249,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_call_that_begins_while_silence_ends_its_application_is_answered() {
-        let metrics = Arc::new(Metrics::new(Budget::unlimited()));
+        let health = Arc::new(Health::new(Arc::new(Echo)));
+        let metrics = Arc::new(Metrics::new(Budget::unlimited(), health));
         let applications = Applications::new(Arc::new(Echo), metrics, Arc::default());
         let peer = Peer::Unix { role: PeerRole::Backend, user: 0 };
         let ((silent, _), (mut calling, mut client)) = (connection(), connection());

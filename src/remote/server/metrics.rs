@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::door::Door;
+use super::health::Health;
 use crate::remote::PeerRole;
 use crate::remote::budget::Budget;
 
@@ -20,6 +21,8 @@ pub struct Metrics {
     registry: Registry,
     budget: Arc<Budget>,
     budget_used: Gauge,
+    health: Arc<Health>,
+    store_closed: Gauge,
     connections: Family<OfDoor, Gauge>,
     connections_total: Family<OfDoor, Counter>,
     refused: Family<RefusedPeer, Counter>,
@@ -112,7 +115,7 @@ struct OfDirection {
 
 impl Metrics {
     /// Nothing is counted yet.
-    pub(super) fn new(budget: Arc<Budget>) -> Metrics {
+    pub(super) fn new(budget: Arc<Budget>, health: Arc<Health>) -> Metrics {
         let mut registry = Registry::with_prefix("countersign");
         let calls: Family<OfOutcome, Counter> = Family::default();
         let bytes: Family<OfDirection, Counter> = Family::default();
@@ -133,6 +136,8 @@ impl Metrics {
             registry: Registry::default(),
             budget,
             budget_used: Gauge::default(),
+            health,
+            store_closed: Gauge::default(),
         };
         registry.register("connections", "Connections that are there", metrics.connections.clone());
         registry.register("connections", "Connections that came", metrics.connections_total.clone());
@@ -154,12 +159,18 @@ impl Metrics {
             Unit::Bytes,
             metrics.budget_used.clone(),
         );
+        registry.register(
+            "store_closed",
+            "Whether the store is closed after a failed write, until the boundary is restarted",
+            metrics.store_closed.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 
     /// All of it, in the text format of OpenMetrics.
     pub fn encode(&self) -> String {
         self.budget_used.set(self.budget.used() as i64);
+        self.store_closed.set(i64::from(self.health.store_closed()));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a string does not fail");

@@ -60,7 +60,12 @@ fn serve_until_stopped(
     let passed = activation::passed()?;
     let listeners = door::open(config, passed.doors).map_err(explain)?;
     let server = Server::start(config, listeners, Arc::from(boundary)).map_err(explain)?;
-    let monitoring = Monitoring::start(config.monitoring.as_deref(), passed.monitoring, server.metrics())?;
+    let monitoring = Monitoring::start(
+        config.monitoring.as_deref(),
+        passed.monitoring,
+        server.metrics(),
+        server.health(),
+    )?;
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     tracing::info!("serving, as configured in {}", path.display());
     while let Asked::Reload = signals.next()? {

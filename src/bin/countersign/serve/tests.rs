@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,32 @@ impl Boundary for Echo {
     }
 
     fn close(&self, _application: u64) {}
+
+    fn healthy(&self) -> bool {
+        true
+    }
+}
+
+/// One whose store is closed from some moment on.
+#[derive(Default)]
+struct Breaking {
+    store_closed: AtomicBool,
+}
+
+impl Boundary for Breaking {
+    fn open(&self, _first_handle: u64, _role: PeerRole) -> Result<u64, CkRv> {
+        Ok(1)
+    }
+
+    fn call(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+        Ok(Zeroizing::new(request.to_vec()))
+    }
+
+    fn close(&self, _application: u64) {}
+
+    fn healthy(&self) -> bool {
+        !self.store_closed.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Echo {
@@ -450,20 +477,46 @@ fn a_configuration_without_doors_is_told_what_to_add() {
     );
 }
 
-#[test]
-fn requests_to_the_monitoring_are_bounded() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("m.sock");
-    let config = ServeConfig {
+fn without_doors() -> ServeConfig {
+    ServeConfig {
         limits: ServeLimits::default(),
         monitoring: None,
         backend: None,
         administrators: None,
         tcp: None,
         vsock: None,
-    };
-    let server = Server::start(&config, vec![], Arc::new(Echo)).expect("it starts");
-    let monitoring = Monitoring::start(Some(&path), None, server.metrics()).expect("it starts");
+    }
+}
+
+#[test]
+fn a_store_that_is_closed_after_a_failed_write_is_told_by_the_monitoring() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.sock");
+    let module = Arc::new(Breaking::default());
+    let server = Server::start(&without_doors(), vec![], Arc::clone(&module) as _).expect("it starts");
+    let monitoring =
+        Monitoring::start(Some(&path), None, server.metrics(), server.health()).expect("it starts");
+    let get = |target: &str| http(&path, format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes());
+    assert!(get("/health").starts_with("HTTP/1.1 200 "));
+    assert!(get("/metrics").contains("\ncountersign_store_closed 0\n"));
+    module.store_closed.store(true, Ordering::SeqCst);
+    let health = get("/health");
+    assert!(
+        health.starts_with("HTTP/1.1 503 ")
+            && health.ends_with("the store is closed after a failed write: restart the boundary\n"),
+        "{health}"
+    );
+    assert!(get("/metrics").contains("\ncountersign_store_closed 1\n"));
+    drop(monitoring);
+}
+
+#[test]
+fn requests_to_the_monitoring_are_bounded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.sock");
+    let server = Server::start(&without_doors(), vec![], Arc::new(Echo)).expect("it starts");
+    let monitoring =
+        Monitoring::start(Some(&path), None, server.metrics(), server.health()).expect("it starts");
     let status = |request: &[u8]| {
         let answer = http(&path, request);
         answer.split(' ').nth(1).map(str::to_owned)
