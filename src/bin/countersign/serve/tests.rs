@@ -319,6 +319,34 @@ fn signals_that_come_while_the_module_opens_are_kept_until_it_has() {
 }
 
 #[test]
+fn a_broken_standard_error_keeps_no_door_from_its_work() {
+    if was_the_process() {
+        return;
+    }
+    let test = "a_broken_standard_error_keeps_no_door_from_its_work";
+    let nobody = |folder: &Path| {
+        let user = format!("users = [{}]", rustix::process::geteuid().as_raw());
+        let text = fs::read_to_string(folder.join("c.toml")).expect("it is there");
+        fs::write(folder.join("c.toml"), text.replace(&user, "users = [4000000]")).expect("ours");
+    };
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let boundary = Running::start_in(test, nobody, |command| {
+        command.stderr(writer);
+    });
+    assert!(boundary.told().starts_with("READY=1"));
+    let address = ConnectAddress::Unix { socket: boundary.path("backend.sock"), user: None };
+    let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() };
+    // The first refusal is a line for the log.
+    for _ in 0..2 {
+        let mut framed = Framed::new(Stream::connect(&config).expect("it serves"), 256, Budget::unlimited());
+        let refused = framed.greet(&Hello { join: None, first_handle: 1 }, &config).expect_err("not allowed");
+        assert!(refused.to_string().contains("may not connect"), "{refused}");
+    }
+    assert!(boundary.http("GET /health HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
+}
+
+#[test]
 fn a_second_one_is_told_who_the_first_is() {
     if was_the_process() {
         return;
