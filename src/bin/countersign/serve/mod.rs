@@ -20,8 +20,9 @@ use serde_json::json;
 
 use self::monitoring::Monitoring;
 use self::signals::{Asked, Signals};
+use crate::Global;
 use crate::error::CommandError;
-use crate::output::Report;
+use crate::output::{self, Report};
 
 /// Serve the module to backends and administrators, from inside the boundary.
 ///
@@ -32,13 +33,13 @@ use crate::output::Report;
 pub(crate) struct Serve {}
 
 impl Serve {
-    pub(crate) fn run(&self) -> Result<Report, CommandError> {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         let (path, config) = configuration()?;
         let serve = serve_table(&path, &config)?;
         log::start(&config.log).map_err(explain_config)?;
         memory::give_back();
         hardening::harden(&serve.limits)?;
-        serve_until_stopped(&path, &serve, || module::load(&path, config.plugin.as_ref()))
+        serve_until_stopped(&path, &serve, global.json, || module::load(&path, config.plugin.as_ref()))
     }
 }
 
@@ -46,7 +47,8 @@ impl Serve {
 fn serve_until_stopped(
     path: &Path,
     config: &ServeConfig,
-    load: impl FnOnce() -> Result<Box<dyn Boundary>, CommandError>,
+    json: bool,
+    load: impl FnOnce() -> Result<Arc<dyn Boundary>, CommandError>,
 ) -> Result<Report, CommandError> {
     // From here on no signal ends the process but by the way below: in the midst of a login it could cost the backing token.
     let mut signals = Signals::listen()?;
@@ -59,7 +61,7 @@ fn serve_until_stopped(
     }
     let passed = activation::passed()?;
     let listeners = door::open(config, passed.doors).map_err(explain)?;
-    let server = Server::start(config, listeners, Arc::from(boundary)).map_err(explain)?;
+    let server = Server::start(config, listeners, Arc::clone(&boundary)).map_err(explain)?;
     let monitoring = Monitoring::start(
         config.monitoring.as_deref(),
         passed.monitoring,
@@ -78,13 +80,23 @@ fn serve_until_stopped(
     monitoring.stopping();
     let left = server.stop();
     drop(monitoring);
-    match left {
-        0 => Ok(Report::new("", json!({ "served": { "unfinished_connections": 0 } }))),
+    let closed = module::close(boundary);
+    let ended = match left {
+        0 if closed => Ok(Report::new("", json!({ "served": { "unfinished_connections": 0 } }))),
         left => Err(CommandError::new(
-            format!("stopped with {left} connections whose calls had not ended within serve.stop_seconds"),
+            format!(
+                "stopped with {} connections whose calls had not ended within serve.stop_seconds",
+                left.max(1)
+            ),
             "nothing is lost that was answered; raise serve.stop_seconds if calls take that long",
         )),
+    };
+    if !closed {
+        // Nothing may run after it that ends a process in order.
+        output::print(ended, json);
+        module::abandon();
     }
+    ended
 }
 
 /// A new configuration is taken as a whole, or the old one stays.

@@ -82,13 +82,13 @@ impl Drop for Echo {
 }
 
 /// Opens the module. The signals in the file beside the configuration, if there is one, come meanwhile.
-fn open(configuration: &Path) -> Result<Box<dyn Boundary>, CommandError> {
+fn open(configuration: &Path) -> Result<Arc<dyn Boundary>, CommandError> {
     let signals = fs::read(configuration.with_file_name("signals")).unwrap_or_default();
     for signal in signals {
         // To this thread: it has come when this returns.
         signal_hook::low_level::raise(i32::from(signal)).expect("it is one");
     }
-    Ok(Box::new(Echo))
+    Ok(Arc::new(Echo))
 }
 
 fn eventually(what: &str, is: impl Fn() -> bool) {
@@ -105,8 +105,8 @@ fn was_the_process() -> bool {
     let config = EngineConfig::load(&path).expect("the test wrote it");
     let serve = serve_table(&path, &config).expect("the test wrote it");
     log::start(&config.log).expect("standard error is there");
-    let ended =
-        hardening::harden(&serve.limits).and_then(|()| serve_until_stopped(&path, &serve, || open(&path)));
+    let ended = hardening::harden(&serve.limits)
+        .and_then(|()| serve_until_stopped(&path, &serve, false, || open(&path)));
     match ended {
         Ok(_) => eprintln!("outcome: done"),
         Err(error) => eprintln!("outcome: {} {}", error.what, error.next),
@@ -285,8 +285,33 @@ fn it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops() {
     fs::write(&release, "").expect("the folder is ours");
     assert!(answer(&mut client).is_some());
     let log = boundary.end();
-    assert!(log.contains("outcome: done"), "{log}");
+    let (before, _) = log.split_once("outcome: done").unwrap_or_else(|| panic!("{log}"));
+    assert!(before.contains("the module is closed"), "{log}");
     assert!(!boundary.path("monitoring.sock").exists());
+}
+
+#[test]
+fn a_process_with_calls_left_inside_the_module_ends_without_closing_it() {
+    if was_the_process() {
+        return;
+    }
+    let test = "a_process_with_calls_left_inside_the_module_ends_without_closing_it";
+    let short = |folder: &Path| {
+        let text = fs::read_to_string(folder.join("c.toml")).expect("it is there");
+        let text = text.replace("[serve]\n", "[serve]\nstop_seconds = 1\n");
+        fs::write(folder.join("c.toml"), text).expect("ours");
+    };
+    let mut boundary = Running::start_in(test, short, |_| {});
+    assert!(boundary.told().starts_with("READY=1"));
+    let mut client = boundary.connect("backend.sock");
+    let release = boundary.path("release");
+    client.write([b"w", release.as_os_str().as_encoded_bytes()]).expect("it is taken");
+    eventually("the call", || release.with_extension("begun").exists());
+    boundary.signal(Signal::TERM);
+    let log = boundary.end();
+    assert!(log.contains("error: stopped with 1 connections") && log.contains("serve.stop_seconds"), "{log}");
+    assert!(!log.contains("the module is closed") && !log.contains("outcome:"), "{log}");
+    assert_eq!(boundary.child.wait().expect("it has ended").code(), Some(1));
 }
 
 #[test]
