@@ -245,7 +245,7 @@ fn it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops() {
     assert!(boundary.http("GET /health HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
     let metrics = boundary.http("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(metrics.contains("application/openmetrics-text") && metrics.ends_with("# EOF\n"), "{metrics}");
-    assert!(metrics.contains("countersign_calls_total{outcome=\"Answered\"} 1"), "{metrics}");
+    assert!(metrics.contains("countersign_calls_total{outcome=\"answered\"} 1"), "{metrics}");
 
     // A configuration that cannot be used changes nothing.
     write_configuration(&boundary.folder, "people = []\n");
