@@ -47,6 +47,9 @@ pub trait Ledger: Send + Sync {
 
     /// The tries of the hour before it was opened that were charged and not right, as the audit chain told.
     fn failures(&self) -> Failures;
+
+    /// Whether it answers nothing any more ([`LedgerError::Closed`]), until it is opened anew.
+    fn closed(&self) -> bool;
 }
 
 /// Finds the ledger, or makes it.

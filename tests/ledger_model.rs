@@ -23,6 +23,8 @@ use zeroize::Zeroizing;
 struct Slots {
     past: Vec<Vec<u8>>,
     now: Vec<Vec<u8>>,
+    /// The token takes nothing any more.
+    broken: bool,
 }
 
 #[derive(Clone, Default)]
@@ -35,6 +37,9 @@ impl AnchorSlots for MemorySlots {
 
     fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
         let mut slots = self.0.lock().expect("not poisoned");
+        if slots.broken {
+            return Err(BackingError("broken by the test".into()));
+        }
         if slots.past.last().is_none_or(|last| last != value) {
             slots.past.push(value.to_vec());
         }
@@ -282,6 +287,23 @@ fn reopen(path: &Path, slots: &MemorySlots, anchored: Anchored) -> Result<(), Te
         slots.0.lock().expect("not poisoned").now = vec![newest];
     }
     Ok(())
+}
+
+#[test]
+fn a_write_that_failed_closes_the_ledger_until_it_is_opened_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+    begin(&path, &slots);
+    let ledger = open(&path, &slots).expect("it opens");
+    assert!(!ledger.closed());
+    slots.0.lock().expect("not poisoned").broken = true;
+    assert!(ledger.commit(&batch(vec![], 1)).is_err());
+    assert!(ledger.closed());
+    slots.0.lock().expect("not poisoned").broken = false;
+    assert!(matches!(ledger.commit(&batch(vec![], 1)), Err(LedgerError::Closed(_))));
+    assert!(ledger.closed(), "the token is well again, and what is durable is not known");
+    drop(ledger);
+    assert!(!open(&path, &slots).expect("it opens").closed());
 }
 
 /// One commit that came off: what each of its places had before, by the mark of the commit that wrote it.

@@ -24,6 +24,7 @@ use countersign::kernel::rule::Rule;
 use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::state::Stored;
 use countersign::kernel::wallet::{Chain, Wallet, WalletRecord};
+use countersign::remote::Boundary;
 
 use support::scripts::{self, Cosigner};
 use support::{Bench, FEE, INPUT, PAID, alone, funding, key_at, script_pubkey, stranger, watch};
@@ -1258,4 +1259,13 @@ fn a_changed_byte_is_refused_or_signed_as_it_is() {
     }
     assert!(signed_of > 50, "amounts, scripts, sequences and claims can change: {signed_of}");
     assert_eq!(scene.bench.failures("alice"), 0, "no refusal was charged");
+}
+
+#[test]
+fn a_store_that_is_closed_is_told_to_who_hosts_the_module() {
+    let Bench { engine, ledger, .. } = Bench::new();
+    let hosted = countersign::pkcs11::host(engine).expect("the only one here");
+    assert!(hosted.healthy());
+    ledger.state().fail_at = Some(0);
+    assert!(!hosted.healthy());
 }

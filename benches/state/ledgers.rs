@@ -55,6 +55,10 @@ impl Ledger for NoCommit {
     fn failures(&self) -> Failures {
         Failures::default()
     }
+
+    fn closed(&self) -> bool {
+        false
+    }
 }
 
 impl Vault for NoCommit {

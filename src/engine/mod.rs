@@ -214,6 +214,11 @@ impl Engine {
         self.ledger.get().map(Box::as_ref).ok_or(EngineError::NotInitialised)
     }
 
+    /// Whether the store answers nothing any more after a write that failed, until the engine is opened anew.
+    pub fn store_is_closed(&self) -> bool {
+        self.ledger.get().is_some_and(|ledger| ledger.closed())
+    }
+
     pub(crate) fn vault(&self) -> &dyn Vault {
         self.vault.as_ref()
     }

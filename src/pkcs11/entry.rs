@@ -390,4 +390,8 @@ entries! {
     fn boundary_close() {
         hosted::close()
     }
+
+    fn boundary_healthy() {
+        hosted::healthy()
+    }
 }

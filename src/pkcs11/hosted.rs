@@ -97,6 +97,13 @@ pub(super) fn end(application: CK_ULONG) -> Answer {
     ended.map(|module| module.close_all_sessions()).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
+/// Whether the store answers, or would.
+pub(super) fn healthy() -> Answer {
+    let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
+    let host = host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
+    if host.engine.store_is_closed() { Err(Rv(CKR_DEVICE_ERROR)) } else { Ok(()) }
+}
+
 /// Closes the engine.
 pub(super) fn close() -> Answer {
     let host = HOST.write().unwrap_or_else(PoisonError::into_inner).take();

@@ -154,6 +154,7 @@ static FUNCTIONS_OF_BOUNDARY: interface::Functions = interface::Functions {
     call: boundary_call,
     end: boundary_end,
     close: boundary_close,
+    healthy: boundary_healthy,
 };
 
 /// Hosts this engine in this process, as `countersign serve` hosts the one of a module that it loads: for benches and for

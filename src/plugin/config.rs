@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::officers::{Officers, OfficersError};
 
 /// Which library is loaded, and who must have signed it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginConfig {
     /// Absolute path of the library. Its manifest and its signatures are beside it.
     pub library: PathBuf,

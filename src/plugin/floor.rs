@@ -74,7 +74,12 @@ fn open(path: &Path) -> Result<File, FloorError> {
     };
     // Behind a link it would be the link that is replaced.
     let file = file::open(path, OFlags::NOFOLLOW).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
+    let found = file.metadata().map_err(unreadable)?;
+    let (mode, owner) = (found.permissions().mode() & 0o777, found.uid());
+    // Whose it is can write to it, whatever its mode.
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(FloorError::Foreign { file: path.into(), owner });
+    }
     if mode & 0o022 != 0 {
         return Err(FloorError::Writable { file: path.into(), mode });
     }
@@ -183,6 +188,14 @@ pub enum FloorError {
         /// Its mode.
         mode: u32,
     },
+    /// Another user may have lowered it.
+    #[error("others can write to the floor file {}: it belongs to user {owner}", file.display())]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// The version may not run here any more.
     #[error("version {version} may not run: the floor file {} says that nothing below {floor} may", file.display())]
     Below {
@@ -239,6 +252,11 @@ impl FloorError {
             FloorError::Writable { file, .. } => {
                 format!("look at what it says, then: chmod 600 {}", file.display())
             }
+            FloorError::Foreign { file, owner } => format!(
+                "run this as the user who runs the boundary; if that is not user {owner}, look at what the file says, then give it \
+                 to that user: chown USER {}",
+                file.display()
+            ),
             FloorError::Below { floor, .. } => {
                 format!("install version {floor} or a higher one; an old one is kept out on purpose")
             }
@@ -258,6 +276,8 @@ impl FloorError {
 
 #[cfg(test)]
 mod tests {
+    use rustix::thread::{Uid, set_thread_res_uid};
+
     use super::*;
     use crate::plugin::manifest::LibraryDigest;
 
@@ -311,6 +331,37 @@ mod tests {
         fs::write(&file, vec![b'x'; MAX_FLOOR_LEN + 1]).expect("the folder is ours");
         let error = check(&file, &version("9.0.0")).expect_err("too long").to_string();
         assert!(error.contains("more than 1024 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_refused_and_one_of_root_is_not() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("not tried: only root can give a file to another user");
+            return;
+        }
+        let (folder, file) = floor_file();
+        pin(&file, &manifest("1.0.0", "1.0.0")).expect("there is none");
+        for path in [folder.path(), &file] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("ours");
+        }
+        let nobody = 65534;
+        let as_nobody = || {
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| {
+                    // Of this thread alone, as the system call is.
+                    let user = Uid::from_raw(nobody);
+                    set_thread_res_uid(user, user, user).expect("root may");
+                    check(&file, &version("1.0.0"))
+                });
+                other.join().expect("it does not panic")
+            })
+        };
+        assert_eq!(as_nobody(), Ok(version("1.0.0")), "root's");
+        std::os::unix::fs::chown(&file, Some(nobody), None).expect("root may");
+        assert_eq!(as_nobody(), Ok(version("1.0.0")), "its own");
+        let foreign = FloorError::Foreign { file: file.clone(), owner: nobody };
+        assert_eq!(check(&file, &version("1.0.0")), Err(foreign.clone()));
+        assert_eq!(raise(&file, &manifest("2.0.0", "2.0.0")), Err(foreign));
     }
 
     #[test]

@@ -15,14 +15,14 @@ const KEY_ID_LEN: usize = 8;
 const PUBLIC_KEY_LEN: usize = 32;
 
 /// The pinned keys, all different, and a threshold that they can reach.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Officers {
     keys: Vec<OfficerKey>,
     threshold: usize,
 }
 
 /// One officer's public key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfficerKey {
     line: String,
     id: KeyId,

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::CkRv;
 use super::budget::Budget;
 use super::frame::{FrameError, Received};
-use super::hello::{ApplicationSecret, Hello, MOST_BYTES, Refusal, Reply};
+use super::hello::{ApplicationSecret, Hello, MOST_BYTES, MOST_REPLY_BYTES, Refusal, Reply};
 use super::stream::{Closer, ConnectError, Framed, Stream};
 use crate::shell::config::ConnectConfig;
 
@@ -180,8 +180,8 @@ impl Lane {
     fn open(config: &ConnectConfig, hello: &Hello) -> Result<(Lane, ApplicationSecret, u32), ConnectError> {
         let mut framed = Framed::new(Stream::connect(config)?, MOST_BYTES, Budget::unlimited());
         let (application, max_frame) = framed.greet(hello, config)?;
-        // An answer has a tag of one byte before it.
-        framed.set_maximum(max_frame.saturating_add(1));
+        // The limit of the boundary is on requests.
+        framed.set_maximum(MOST_REPLY_BYTES);
         Ok((Lane(framed), application, max_frame))
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::CkRv;
+use crate::kernel::psbt::MAX_PSBT_LEN;
 
 /// What a [`Hello`] begins with.
 pub const MAGIC: [u8; 4] = *b"CSGN";
@@ -14,6 +15,11 @@ pub const MAGIC: [u8; 4] = *b"CSGN";
 pub const VERSION: u16 = 1;
 /// The most bytes of a greeting.
 pub const MOST_BYTES: u32 = 256;
+/// The most bytes of a [`Reply`], whatever the limit on requests is: a call must not be carried out whose answer could not
+/// be taken. The longest is a signed PSBT, which is less than twice as long as one that may come.
+pub const MOST_REPLY_BYTES: u32 = 32 << 20;
+
+const _: () = assert!(2 * MAX_PSBT_LEN <= MOST_REPLY_BYTES as usize);
 
 /// What a client says first.
 #[derive(Debug, Serialize, Deserialize)]

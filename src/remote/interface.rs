@@ -47,6 +47,8 @@ pub struct Functions {
     pub end: unsafe extern "C" fn(CK_ULONG) -> CK_RV,
     /// Closes the engine, once the calls under way are over.
     pub close: unsafe extern "C" fn() -> CK_RV,
+    /// Whether the store answers: `CKR_OK`, or what calls that need it are answered with.
+    pub healthy: unsafe extern "C" fn() -> CK_RV,
 }
 
 /// A loaded module whose engine is open.
@@ -110,6 +112,11 @@ impl Boundary for Hosted {
     fn close(&self, application: u64) {
         // SAFETY: it takes a number. One that is not an application's is refused, and nothing depends on it.
         unsafe { (self.0.end)(application) };
+    }
+
+    fn healthy(&self) -> bool {
+        // SAFETY: it has no arguments.
+        unsafe { (self.0.healthy)() == CKR_OK }
     }
 }
 

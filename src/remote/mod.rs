@@ -45,6 +45,9 @@ pub trait Boundary: Send + Sync + 'static {
 
     /// Ends it, with all its sessions and logins.
     fn close(&self, application: u64);
+
+    /// Whether its store answers. After a write that failed it does not, until the module is opened anew.
+    fn healthy(&self) -> bool;
 }
 
 /// What a peer is let in as. A backend's door never accepts the SO's login; that is enforced behind [`Boundary`].

@@ -16,7 +16,12 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_target(false)
+        // It would say on standard error that a line could not be written, and panic where that is what is broken.
+        .log_internal_errors(false);
     // A second initialisation in the same process keeps the first one's log: there is one per process.
     let _ = match &config.file {
         None => builder.without_time().with_writer(std::io::stderr).event_format(Line).try_init(),

@@ -384,6 +384,10 @@ impl Ledger for MemoryLedger {
     fn failures(&self) -> Failures {
         self.state().failures.clone()
     }
+
+    fn closed(&self) -> bool {
+        self.state().fail_at == Some(0)
+    }
 }
 
 impl Vault for MemoryLedger {

@@ -131,7 +131,8 @@ fn an_answer_that_does_not_come_ends_the_call_and_no_signal_ends_the_process() {
     framed.stream().closer().close();
     served.join().expect("it ended");
     assert!(framed.write([b"x", b"y"]).is_err());
-    assert!(matches!(framed.read(), Err(FrameError::Cut) | Ok(Received::End)));
+    // Cut off, and late as well, if its time was over just then.
+    assert!(matches!(framed.read(), Err(FrameError::Cut | FrameError::Slow) | Ok(Received::End)));
     assert!(!signalled.load(Ordering::SeqCst), "SIGPIPE would end a process that does not ignore it");
     signal_hook::low_level::unregister(id);
 }

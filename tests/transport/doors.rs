@@ -122,7 +122,7 @@ fn users_are_let_in_by_what_the_system_says_they_are() {
     if tried.is_some() {
         let refused = |door| {
             served
-                .metric(&format!("countersign_peers_refused_total{{door=\"{door}\",reason=\"NotAllowed\"}}"))
+                .metric(&format!("countersign_peers_refused_total{{door=\"{door}\",reason=\"not_allowed\"}}"))
         };
         assert_eq!((refused("backend"), refused("administrators")), (1.0, 1.0));
     }

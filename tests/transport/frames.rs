@@ -58,7 +58,7 @@ fn what_is_no_greeting_is_closed_without_an_application() {
     // Looking whether it is there is no offence.
     drop(connect(&served));
     assert_eq!(served.mock.state().opened.len(), 0);
-    let refused = served.metric("countersign_peers_refused_total{door=\"backend\",reason=\"Greeting\"}");
+    let refused = served.metric("countersign_peers_refused_total{door=\"backend\",reason=\"greeting\"}");
     assert_eq!(refused as usize, 8 + good.len() - 1);
     served.assert_well();
 }
@@ -86,13 +86,13 @@ fn a_frame_that_is_cut_off_oversized_or_empty_ends_its_application_alone() {
     let whole = framed(&[ECHO; 100_000]);
     let over = ((1_u32 << 20) + 1).to_le_bytes();
     for (bytes, reason) in [
-        (&whole[..2], "Cut"),
-        (&whole[..4], "Cut"),
-        (&whole[..50], "Cut"),
-        (&whole[..whole.len() - 1], "Cut"),
-        (&over[..], "TooLong"),
-        (&[0xff; 4], "TooLong"),
-        (&[0; 4], "Empty"),
+        (&whole[..2], "cut"),
+        (&whole[..4], "cut"),
+        (&whole[..50], "cut"),
+        (&whole[..whole.len() - 1], "cut"),
+        (&over[..], "too_long"),
+        (&[0xff; 4], "too_long"),
+        (&[0; 4], "empty"),
     ] {
         let name = format!("countersign_frames_refused_total{{reason=\"{reason}\"}}");
         let before = served.metric(&name);

@@ -137,7 +137,7 @@ fn what_the_module_refuses_is_told() {
     let mut client = served.client();
     assert_eq!(client.call(&[FAIL]), Some(Told::Closed(CKR_DEVICE_REMOVED)));
     client.assert_over();
-    assert_eq!(served.metric("countersign_calls_total{outcome=\"Closed\"}"), 1.0);
+    assert_eq!(served.metric("countersign_calls_total{outcome=\"closed\"}"), 1.0);
     served.assert_well();
 }
 

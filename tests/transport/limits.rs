@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+use countersign::remote::client::Lanes;
 use countersign::remote::hello::{Hello, Refusal};
 
 use crate::support::{Client, ECHO, LARGE, Told, WAIT, refusal, serve, serve_with};
@@ -76,7 +77,7 @@ fn a_frame_has_its_time_from_its_first_byte_on() {
             assert!(is_over(&stream));
         });
     }
-    assert_eq!(served.metric("countersign_frames_refused_total{reason=\"Slow\"}"), 3.0);
+    assert_eq!(served.metric("countersign_frames_refused_total{reason=\"slow\"}"), 3.0);
     // Who says nothing between two frames has the time of silence, which is longer.
     let mut client = served.client();
     thread::sleep(2 * SHORT);
@@ -119,7 +120,7 @@ fn connections_over_the_limit_are_refused_and_those_of_the_other_role_are_not() 
         (0..3).map(|_| Client::open(&served.administrator()).expect("it is welcome")).collect();
     assert_eq!(refusal(&served.administrator()), Refusal::TooManyConnections);
     backends.iter_mut().chain(&mut administrators).for_each(|client| client.assert_echo(b"here"));
-    assert_eq!(served.metric("countersign_peers_refused_total{door=\"backend\",reason=\"TooMany\"}"), 5.0);
+    assert_eq!(served.metric("countersign_peers_refused_total{door=\"backend\",reason=\"too_many\"}"), 5.0);
     drop(backends.pop());
     crate::support::eventually("a place", || Client::open(&served.backend()).is_ok());
     drop((backends, administrators));
@@ -163,7 +164,7 @@ fn a_call_whose_turn_does_not_come_may_come_again() {
     served.mock.release();
     assert_eq!(first.answer(), Some(Told::Answer(vec![WAIT])));
     second.assert_echo(b"now");
-    assert_eq!(served.metric("countersign_calls_total{outcome=\"Busy\"}"), 2.0);
+    assert_eq!(served.metric("countersign_calls_total{outcome=\"busy\"}"), 2.0);
     drop((first, second));
     served.assert_well();
 }
@@ -188,15 +189,30 @@ fn large_frames_share_a_budget_and_small_ones_need_none() {
         assert_eq!(client.call(&large), Some(Told::Busy));
         client.assert_echo(&[7; 200_000]);
     }
-    assert_eq!(served.metric("countersign_frames_refused_total{reason=\"NoRoom\"}"), 2.0);
+    assert_eq!(served.metric("countersign_frames_refused_total{reason=\"no_room\"}"), 2.0);
+    // An answer that is much larger than its request needs its part, too.
+    assert_eq!(client.call(&[LARGE, 13]), Some(Told::Answer(vec![5; 13 << 20])));
+    assert_eq!(client.call(&[LARGE, 15]), Some(Told::Busy));
     drop(held);
     served.wait_for_metric("countersign_large_frames_bytes", 0.0);
     assert_eq!(client.call(&large), Some(Told::Answer(large)));
-    // An answer that is much larger than its request needs its part, too.
-    assert_eq!(client.call(&[LARGE, 63]), Some(Told::Answer(vec![5; 63 << 20])));
-    assert_eq!(client.call(&[LARGE, 65]), Some(Told::Busy));
     client.assert_echo(b"and it goes on");
     drop(client);
+    served.assert_well();
+}
+
+#[test]
+fn the_limit_on_requests_is_none_on_answers() {
+    let served = serve_with(|config| config.limits.max_frame_bytes = 65_536);
+    let lanes = Lanes::open(&served.backend(), 1).expect("it is welcome");
+    let answer = lanes.call(&[LARGE, 31]).expect("it was made, and is given");
+    assert_eq!(answer.len(), 31 << 20);
+    let too_long = lanes.call(&[ECHO; 65_537]).expect_err("no such request is carried");
+    assert!(too_long.to_string().contains("serve.max_frame_bytes"), "{too_long}");
+    // One that nobody would take is an error that ends the application, and is never taken for an answer.
+    let lost = lanes.call(&[LARGE, 32]).expect_err("no such answer is carried");
+    assert!(lost.to_string().contains("closed this application"), "{lost}");
+    drop(lanes);
     served.assert_well();
 }
 
@@ -214,4 +230,23 @@ fn claims_of_large_frames_take_nothing_from_others() {
     assert_eq!(served.client().call(&large), Some(Told::Answer(large)));
     drop(claims);
     served.assert_well();
+}
+
+#[test]
+fn each_family_of_metrics_has_a_name_of_its_own_and_labels_are_in_lower_case() {
+    let served = serve_with(|config| config.limits.max_connections = 1);
+    let mut client = served.client();
+    client.assert_echo(b"counted");
+    assert_eq!(refusal(&served.backend()), Refusal::TooManyConnections);
+    assert_eq!(served.metric("countersign_connections_accepted_total{door=\"backend\"}"), 2.0);
+    let text = served.server.metrics().encode();
+    let mut families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert!(families.len() >= 10, "{text}");
+    families.iter_mut().for_each(|family| *family = family.split(' ').next().expect("its name"));
+    families.sort_unstable();
+    assert!(families.windows(2).all(|two| two[0] != two[1]), "{families:?}");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.rsplit_once(' ').expect("a name and a number").0.replace("+Inf", "");
+        assert_eq!(name, name.to_lowercase(), "{line}");
+    }
 }

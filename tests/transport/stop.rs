@@ -28,6 +28,29 @@ fn stopping_ends_and_answers_calls_under_way_and_lets_nobody_in() {
 }
 
 #[test]
+fn a_lane_that_ends_because_the_server_stops_cuts_off_no_answer_of_another() {
+    let served = serve();
+    let mut idle = served.client();
+    let mut calling =
+        [(), ()].map(|()| Client::join(&served.backend(), &idle.secret).expect("it is welcome"));
+    for lane in &mut calling {
+        lane.framed.write([&[WAIT], &[]]).expect("it is taken");
+    }
+    served.mock.wait_for("the calls", |state| state.in_flight == 2);
+    let (mock, server) = (served.mock, served.server);
+    let stopped = thread::spawn(move || server.stop());
+    // It is told so after its lane has ended.
+    idle.assert_over();
+    mock.release();
+    for lane in &mut calling {
+        assert_eq!(lane.answer(), Some(Told::Answer(vec![WAIT])));
+        lane.assert_over();
+    }
+    assert_eq!(stopped.join().expect("no panic"), 0);
+    mock.wait_until_all_are_closed();
+}
+
+#[test]
 fn calls_that_do_not_end_are_not_waited_for_without_end() {
     let served = serve_with(|config| config.limits.stop = Duration::from_millis(50));
     let mut calling = served.client();

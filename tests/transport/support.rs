@@ -145,6 +145,10 @@ impl Boundary for Mock {
             state.closed += 1;
         });
     }
+
+    fn healthy(&self) -> bool {
+        true
+    }
 }
 
 /// A server on sockets in a folder of its own.

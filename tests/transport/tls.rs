@@ -198,7 +198,7 @@ fn a_name_that_is_not_allowed_is_refused_and_no_wildcard_is_a_name() {
         params.distinguished_name.push(rcgen::DnType::CommonName, BACKEND);
     });
     assert_eq!(refused(Client::open(&scene.client(&common))), Refusal::NotAllowed);
-    assert_eq!(scene.refused("NotAllowed"), 6.0);
+    assert_eq!(scene.refused("not_allowed"), 6.0);
     assert_eq!(scene.served.mock.state().opened.len(), 0);
     scene.served.assert_well();
 }
@@ -225,7 +225,7 @@ fn certificates_that_are_not_believed_are_refused_with_what_to_do() {
         let told = scene.error(own);
         assert!(told.contains(words) && told.contains("127.0.0.1"), "{told}");
     }
-    assert_eq!(scene.refused("Tls"), 5.0);
+    assert_eq!(scene.refused("tls"), 5.0);
     assert_eq!(scene.served.mock.state().opened.len(), 0);
     scene.served.assert_well();
 }
@@ -250,7 +250,7 @@ fn no_certificate_at_all_is_refused() {
     let _ = stream.write_all(b"\x08\0\0\0CSGN\x01\0\x01\0");
     let told = stream.read(&mut [0; 64]).expect_err("it is not welcome").to_string();
     assert!(told.contains("CertificateRequired"), "{told}");
-    scene.served.wait_for_metric("countersign_peers_refused_total{door=\"tcp\",reason=\"Tls\"}", 1.0);
+    scene.served.wait_for_metric("countersign_peers_refused_total{door=\"tcp\",reason=\"tls\"}", 1.0);
     scene.served.assert_well();
 }
 
@@ -315,7 +315,7 @@ fn tls_1_2_and_what_is_no_tls_are_refused() {
         }
         assert!(answer.len() <= 7, "{answer:?}");
     }
-    scene.served.wait_for_metric("countersign_peers_refused_total{door=\"tcp\",reason=\"Tls\"}", 3.0);
+    scene.served.wait_for_metric("countersign_peers_refused_total{door=\"tcp\",reason=\"tls\"}", 3.0);
     assert_eq!(scene.served.mock.state().opened.len(), 0);
     scene.served.assert_well();
 }
@@ -334,7 +334,7 @@ fn strangers_have_a_frames_time_and_places_of_their_own() {
         stream.set_read_timeout(Some(LONG)).expect("ours");
         let _ = stream.read_to_end(&mut Vec::new());
     }
-    assert!(scene.refused("TooMany") >= 12.0);
+    assert!(scene.refused("too_many") >= 12.0);
     drop(local);
     crate::support::eventually("a place", || {
         Client::open(&scene.client(&scene.authority.issue(BACKEND))).is_ok()

@@ -128,7 +128,7 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Audit(verb) => verb.run(&cli.global),
         Verb::State(verb) => verb.run(&cli.global),
         Verb::Plugin(verb) => verb.run(&cli.global),
-        Verb::Serve(verb) => verb.run(),
+        Verb::Serve(verb) => verb.run(&cli.global),
         Verb::Doctor(verb) => verb.run(&cli.global),
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),

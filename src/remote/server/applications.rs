@@ -2,9 +2,12 @@
 //!
 //! An application begins with a connection and may have more, its lanes, for calls of several threads at a time. It lasts as
 //! long as all of them do: the first that is lost ends the others, and the last that ends closes it.
+//!
+//! Where it ends without a loss, because it was silent or the server stops, the others only read no more: a call that is
+//! under way, and may be charged already, is answered.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +27,8 @@ pub(super) struct Applications(Arc<Table>);
 struct Table {
     boundary: Arc<dyn Boundary>,
     metrics: Arc<Metrics>,
+    /// Whether the server is.
+    stopping: Arc<AtomicBool>,
     /// By the digest of their secrets: how long looking for one takes tells nothing of another.
     by_digest: Mutex<HashMap<[u8; 32], Arc<Application>>>,
 }
@@ -33,18 +38,18 @@ struct Application {
     /// What the boundary calls it.
     handle: u64,
     peer: Peer,
-    began: Instant,
-    /// When a frame last came or went, in milliseconds from its beginning.
-    active: AtomicU64,
-    calls: AtomicUsize,
     lanes: Mutex<Lanes>,
 }
 
-#[derive(Default)]
 struct Lanes {
     closers: HashMap<u64, Closer>,
     next: u64,
-    lost: bool,
+    /// No further one joins, and none reads any more.
+    over: bool,
+    /// Calls under way.
+    calls: usize,
+    /// When one last began or ended.
+    active: Instant,
 }
 
 /// A connection's part in an application; dropping it is losing it.
@@ -56,8 +61,12 @@ pub(super) struct Lane {
 }
 
 impl Applications {
-    pub(super) fn new(boundary: Arc<dyn Boundary>, metrics: Arc<Metrics>) -> Applications {
-        Applications(Arc::new(Table { boundary, metrics, by_digest: Mutex::default() }))
+    pub(super) fn new(
+        boundary: Arc<dyn Boundary>,
+        metrics: Arc<Metrics>,
+        stopping: Arc<AtomicBool>,
+    ) -> Applications {
+        Applications(Arc::new(Table { boundary, metrics, stopping, by_digest: Mutex::default() }))
     }
 
     /// The lane that a greeting asks for, and the secret for further ones.
@@ -88,10 +97,13 @@ impl Applications {
             digest: digest(&secret),
             handle,
             peer: peer.clone(),
-            began: Instant::now(),
-            active: AtomicU64::new(0),
-            calls: AtomicUsize::new(0),
-            lanes: Mutex::default(),
+            lanes: Mutex::new(Lanes {
+                closers: HashMap::new(),
+                next: 0,
+                over: false,
+                calls: 0,
+                active: Instant::now(),
+            }),
         });
         self.0.metrics.applications(role).inc();
         self.by_digest().insert(application.digest, Arc::clone(&application));
@@ -108,7 +120,7 @@ impl Applications {
 
     fn lane(&self, application: Arc<Application>, closer: Closer) -> Option<Lane> {
         let mut lanes = application.lanes();
-        if lanes.lost {
+        if lanes.over {
             return None;
         }
         let number = lanes.next;
@@ -127,9 +139,14 @@ impl Application {
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn touch(&self) {
-        self.active.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+impl Lanes {
+    /// Ends them all, once.
+    fn end(&mut self, close: impl Fn(&Closer)) {
+        if !std::mem::replace(&mut self.over, true) {
+            self.closers.values().for_each(close);
+        }
     }
 }
 
@@ -137,47 +154,57 @@ impl Lane {
     /// Carries a request.
     pub(super) fn call(&self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
         let application = &*self.application;
-        application.calls.fetch_add(1, Ordering::Relaxed);
-        application.touch();
-        let _under_way = UnderWay(application);
+        let _under_way = UnderWay::begin(application);
         self.table.0.boundary.call(application.handle, request)
     }
 
-    /// How much longer the application may be silent, of `idle` in all. None: it was silent for as long.
+    /// How much longer the application may be silent, of `idle` in all. None: it was silent for as long, and is over.
     pub(super) fn rest(&self, idle: Duration) -> Option<Duration> {
-        let application = &*self.application;
-        if application.calls.load(Ordering::Relaxed) > 0 {
+        let mut lanes = self.application.lanes();
+        if lanes.calls > 0 {
             return Some(idle);
         }
-        let active = Duration::from_millis(application.active.load(Ordering::Relaxed));
-        let silent = application.began.elapsed().saturating_sub(active);
-        idle.checked_sub(silent).filter(|left| !left.is_zero())
+        let left = idle.saturating_sub(lanes.active.elapsed());
+        if left.is_zero() {
+            // Another lane may have read a request already: it is answered.
+            lanes.end(Closer::close_reading);
+            return None;
+        }
+        Some(left)
     }
 }
 
 struct UnderWay<'a>(&'a Application);
 
+impl UnderWay<'_> {
+    fn begin(application: &Application) -> UnderWay<'_> {
+        let mut lanes = application.lanes();
+        lanes.calls += 1;
+        lanes.active = Instant::now();
+        UnderWay(application)
+    }
+}
+
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.touch();
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        let mut lanes = self.0.lanes();
+        lanes.calls -= 1;
+        lanes.active = Instant::now();
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
         let application = &*self.application;
+        let stopping = self.table.0.stopping.load(Ordering::SeqCst);
         let mut lanes = application.lanes();
         lanes.closers.remove(&self.number);
-        let first = !std::mem::replace(&mut lanes.lost, true);
-        if first {
-            lanes.closers.values().for_each(Closer::close);
-        }
+        // While the server stops, every lane ends: that is no loss.
+        lanes.end(if stopping { Closer::close_reading } else { Closer::close });
         let last = lanes.closers.is_empty();
         drop(lanes);
-        if first {
-            self.table.by_digest().remove(&application.digest);
-        }
+        // Nobody joins it any more: taking it out early or twice changes nothing.
+        self.table.by_digest().remove(&application.digest);
         if last {
             self.table.0.boundary.close(application.handle);
             self.table.0.metrics.applications(application.peer.role()).dec();
@@ -187,4 +214,72 @@ impl Drop for Lane {
 
 fn digest(secret: &ApplicationSecret) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::remote::PeerRole;
+    use crate::remote::budget::Budget;
+    use crate::remote::server::health::Health;
+    use crate::remote::stream::{Patience, Stream};
+
+    struct Echo;
+
+    impl Boundary for Echo {
+        fn open(&self, _first_handle: u64, _role: PeerRole) -> Result<u64, CkRv> {
+            Ok(1)
+        }
+
+        fn call(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+            Ok(Zeroizing::new(request.to_vec()))
+        }
+
+        fn close(&self, _application: u64) {}
+
+        fn healthy(&self) -> bool {
+            true
+        }
+    }
+
+    fn connection() -> (Stream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let patience = Patience { rest: Duration::from_secs(60), frame: Duration::from_secs(60) };
+        (Stream::accepted(OwnedFd::from(ours).into(), patience).expect("it is a socket"), theirs)
+    }
+
+    #[test]
+    fn a_call_that_begins_while_silence_ends_its_application_is_answered() {
+        let health = Arc::new(Health::new(Arc::new(Echo)));
+        let metrics = Arc::new(Metrics::new(Budget::unlimited(), health));
+        let applications = Applications::new(Arc::new(Echo), metrics, Arc::default());
+        let peer = Peer::Unix { role: PeerRole::Backend, user: 0 };
+        let ((silent, _), (mut calling, mut client)) = (connection(), connection());
+        let enter = |join, stream: &Stream| {
+            let hello = Hello { join, first_handle: 1 };
+            applications.enter(hello, &peer, stream.closer()).expect("it is welcome")
+        };
+        let (first, secret) = enter(None, &silent);
+        let (second, _) = enter(Some(secret.clone()), &calling);
+        {
+            let _under_way = UnderWay::begin(&second.application);
+            assert_eq!(first.rest(Duration::ZERO), Some(Duration::ZERO), "a call is no silence");
+        }
+        assert!(first.rest(Duration::from_secs(60)).is_some());
+        client.write_all(b"request").expect("it is taken");
+        calling.read_exact(&mut [0; 7]).expect("it came");
+        assert_eq!(first.rest(Duration::ZERO), None);
+        drop(first);
+        let join = Hello { join: Some(secret), first_handle: 1 };
+        let joined = applications.enter(join, &peer, silent.closer());
+        assert!(matches!(joined, Err(Refusal::UnknownApplication)));
+        let answer = second.call(b"answer").expect("it is open still");
+        calling.write_all(&answer).expect("it can be written");
+        client.read_exact(&mut [0; 6]).expect("it came");
+        assert_eq!(calling.read(&mut [0; 1]).expect("no error"), 0, "nothing more is read");
+    }
 }

@@ -19,7 +19,9 @@ use super::metrics::{FrameRefusal, Outcome, PeerRefusal};
 use crate::remote::CkRv;
 use crate::remote::budget::{Lease, UNCOUNTED};
 use crate::remote::frame::{Frame, FrameError, Received, Wiped};
-use crate::remote::hello::{Hello, HelloError, MOST_BYTES, Refusal, Reply, VERSION, Welcome};
+use crate::remote::hello::{
+    Hello, HelloError, MOST_BYTES, MOST_REPLY_BYTES, Refusal, Reply, VERSION, Welcome,
+};
 use crate::remote::stream::{Framed, Patience, Stream, prepare_tcp};
 use crate::remote::tls;
 
@@ -167,6 +169,10 @@ impl Connection {
             let answered = match self.next(framed, peer, lane) {
                 Next::Called { request, answer, mut lease } => {
                     let reply = match &answer {
+                        // The module gives none such: whoever took it for an answer would be wrong about the call.
+                        Some(Ok(answer)) if answer.len() >= MOST_REPLY_BYTES as usize => {
+                            Reply::Closed(cryptoki_sys::CKR_GENERAL_ERROR)
+                        }
                         // An answer may be this much larger than its request: a PSBT that was signed is not by half of it.
                         Some(Ok(answer)) if lease.cover(answer.len().saturating_sub(UNCOUNTED)) => {
                             Reply::Answer(answer)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::door::Door;
+use super::health::Health;
 use crate::remote::PeerRole;
 use crate::remote::budget::Budget;
 
@@ -20,8 +21,10 @@ pub struct Metrics {
     registry: Registry,
     budget: Arc<Budget>,
     budget_used: Gauge,
+    health: Arc<Health>,
+    store_closed: Gauge,
     connections: Family<OfDoor, Gauge>,
-    connections_total: Family<OfDoor, Counter>,
+    accepted: Family<OfDoor, Counter>,
     refused: Family<RefusedPeer, Counter>,
     applications: Family<OfRole, Gauge>,
     frames_refused: Family<RefusedFrame, Counter>,
@@ -33,7 +36,7 @@ pub struct Metrics {
 }
 
 /// Why a peer was not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerRefusal {
     /// It is not among those that may connect.
     NotAllowed,
@@ -54,7 +57,7 @@ pub enum PeerRefusal {
 }
 
 /// Why a frame was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FrameRefusal {
     /// Longer than allowed.
     TooLong,
@@ -69,7 +72,7 @@ pub enum FrameRefusal {
 }
 
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// By an answer of the module.
     Answered,
@@ -77,6 +80,45 @@ pub enum Outcome {
     Busy,
     /// The application was over.
     Closed,
+}
+
+/// The values of labels: in lower case, as those of Prometheus are.
+macro_rules! labels {
+    ($($type:ident { $($variant:ident => $label:literal,)+ })+) => {
+        $(impl EncodeLabelValue for $type {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+                let label = match self {
+                    $($type::$variant => $label,)+
+                };
+                label.encode(encoder)
+            }
+        })+
+    };
+}
+
+labels! {
+    PeerRefusal {
+        NotAllowed => "not_allowed",
+        TooMany => "too_many",
+        Tls => "tls",
+        Greeting => "greeting",
+        Version => "version",
+        UnknownApplication => "unknown_application",
+        Stopping => "stopping",
+        Module => "module",
+    }
+    FrameRefusal {
+        TooLong => "too_long",
+        Empty => "empty",
+        Slow => "slow",
+        Cut => "cut",
+        NoRoom => "no_room",
+    }
+    Outcome {
+        Answered => "answered",
+        Busy => "busy",
+        Closed => "closed",
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -112,13 +154,13 @@ struct OfDirection {
 
 impl Metrics {
     /// Nothing is counted yet.
-    pub(super) fn new(budget: Arc<Budget>) -> Metrics {
+    pub(super) fn new(budget: Arc<Budget>, health: Arc<Health>) -> Metrics {
         let mut registry = Registry::with_prefix("countersign");
         let calls: Family<OfOutcome, Counter> = Family::default();
         let bytes: Family<OfDirection, Counter> = Family::default();
         let metrics = Metrics {
             connections: Family::default(),
-            connections_total: Family::default(),
+            accepted: Family::default(),
             refused: Family::default(),
             applications: Family::default(),
             frames_refused: Family::default(),
@@ -133,9 +175,11 @@ impl Metrics {
             registry: Registry::default(),
             budget,
             budget_used: Gauge::default(),
+            health,
+            store_closed: Gauge::default(),
         };
         registry.register("connections", "Connections that are there", metrics.connections.clone());
-        registry.register("connections", "Connections that came", metrics.connections_total.clone());
+        registry.register("connections_accepted", "Connections that came", metrics.accepted.clone());
         registry.register("peers_refused", "Connections that were not served", metrics.refused.clone());
         registry.register("applications", "Applications that are open", metrics.applications.clone());
         registry.register("frames_refused", "Frames that were not taken", metrics.frames_refused.clone());
@@ -154,12 +198,18 @@ impl Metrics {
             Unit::Bytes,
             metrics.budget_used.clone(),
         );
+        registry.register(
+            "store_closed",
+            "Whether the store is closed after a failed write, until the boundary is restarted",
+            metrics.store_closed.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 
     /// All of it, in the text format of OpenMetrics.
     pub fn encode(&self) -> String {
         self.budget_used.set(self.budget.used() as i64);
+        self.store_closed.set(i64::from(self.health.store_closed()));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a string does not fail");
@@ -171,7 +221,7 @@ impl Metrics {
     }
 
     pub(super) fn came(&self, door: Door) {
-        self.connections_total.get_or_create(&OfDoor { door: door.name() }).inc();
+        self.accepted.get_or_create(&OfDoor { door: door.name() }).inc();
     }
 
     pub(super) fn refused(&self, door: Door, reason: PeerRefusal) {

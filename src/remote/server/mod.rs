@@ -8,6 +8,7 @@
 //! - H2. Backends and administrators have connections and calls of their own: neither can use up the other's ([`limits`]).
 //! - H3. Calls over the limit wait in their own connections, as long as a frame may take. Nothing queues elsewhere.
 //! - H4. An application is closed once, when its last call has ended, after any of its lanes was lost ([`applications`]).
+//!   A call that is under way when the server stops, or the application was silent for too long, is answered.
 //! - H5. A new configuration judges connections that are there already. One that cannot be used changes nothing.
 
 mod admission;
@@ -15,6 +16,7 @@ pub mod allowed;
 mod applications;
 mod connections;
 pub mod door;
+pub mod health;
 mod lane;
 mod limits;
 pub mod metrics;
@@ -33,6 +35,7 @@ use self::allowed::Allowed;
 use self::applications::Applications;
 use self::connections::Connections;
 use self::door::Listener;
+use self::health::Health;
 use self::limits::{Gate, Rarely, Room};
 use self::metrics::Metrics;
 use super::budget::Budget;
@@ -65,8 +68,9 @@ struct Shared {
     calls: PerRole<Gate>,
     strangers: Room,
     budget: Arc<Budget>,
+    health: Arc<Health>,
     metrics: Arc<Metrics>,
-    stopping: AtomicBool,
+    stopping: Arc<AtomicBool>,
     log: Rarely,
 }
 
@@ -79,18 +83,21 @@ impl Server {
     ) -> Result<Server, ServeError> {
         let limits = config.limits;
         let budget = Budget::new(BUDGET);
-        let metrics = Arc::new(Metrics::new(Arc::clone(&budget)));
+        let health = Arc::new(Health::new(Arc::clone(&boundary)));
+        let metrics = Arc::new(Metrics::new(Arc::clone(&budget), Arc::clone(&health)));
+        let stopping = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
             allowed: RwLock::new(Arc::new(Allowed::resolve(config)?)),
             connections: Connections::default(),
-            applications: Applications::new(boundary, Arc::clone(&metrics)),
+            applications: Applications::new(boundary, Arc::clone(&metrics), Arc::clone(&stopping)),
             limits,
             rooms: PerRole::of(|| Room::new(limits.max_connections)),
             calls: PerRole::of(|| Gate::new(limits.max_calls)),
             strangers: Room::new(MOST_STRANGERS),
             budget,
+            health,
             metrics,
-            stopping: AtomicBool::new(false),
+            stopping,
             log: Rarely::default(),
         });
         let system = |error: io::Error| ServeError::System(error.to_string());
@@ -99,10 +106,13 @@ impl Server {
         let mut server = Server { shared, doors: Vec::new(), closing: Arc::new(closing) };
         for listener in listeners {
             let (shared, closing) = (Arc::clone(&server.shared), Arc::clone(&server.closing));
-            let door = std::thread::Builder::new()
-                .name(format!("door {}", listener.door().name()))
-                .spawn(move || listener.accept_until(&closing, |came| admission::admit(&shared, came)))
-                .map_err(system)?;
+            let name = listener.door().name();
+            let work = move || {
+                let accept = || listener.accept_until(&closing, |came| admission::admit(&shared, came));
+                shared.health.of_door(name, accept);
+            };
+            let door =
+                std::thread::Builder::new().name(format!("door {name}")).spawn(work).map_err(system)?;
             server.doors.push(door);
         }
         Ok(server)
@@ -126,6 +136,11 @@ impl Server {
     /// What is counted.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
+    }
+
+    /// Whether it serves.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.shared.health
     }
 
     /// Closes the doors, lets calls under way end and be answered as long as the limits allow, then ends what is left. Gives

@@ -140,7 +140,7 @@ pub enum UserName {
 }
 
 /// Which backing token, and how to log in to it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct BackingConfig {
     /// Absolute path of its PKCS#11 module.
     pub module: PathBuf,
@@ -151,7 +151,7 @@ pub struct BackingConfig {
 }
 
 /// Where the PIN of the backing token comes from: never the configuration itself.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum PinSource {
     /// A file that only its owner can read; its first line is the PIN.
     File(PathBuf),
@@ -160,7 +160,7 @@ pub enum PinSource {
 }
 
 /// Where the store is.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct StoreConfig {
     /// Absolute path of the SQLite file.
     pub path: PathBuf,
@@ -180,7 +180,7 @@ impl Default for LimitsConfig {
 }
 
 /// What is logged, and where.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogConfig {
     /// The least severe level that is written.
     pub level: LogLevel,

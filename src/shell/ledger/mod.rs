@@ -194,6 +194,10 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
     fn failures(&self) -> Failures {
         self.book().failures()
     }
+
+    fn closed(&self) -> bool {
+        self.book().check_open().is_err()
+    }
 }
 
 fn wait<'a>(done: &Condvar, book: MutexGuard<'a, Book>) -> MutexGuard<'a, Book> {

@@ -21,8 +21,9 @@ use serde_json::json;
 
 use self::monitoring::Monitoring;
 use self::signals::{Asked, Signals};
+use crate::Global;
 use crate::error::CommandError;
-use crate::output::Report;
+use crate::output::{self, Report};
 
 /// Serve the module to backends and administrators, from inside the boundary.
 ///
@@ -33,29 +34,38 @@ use crate::output::Report;
 pub(crate) struct Serve {}
 
 impl Serve {
-    pub(crate) fn run(&self) -> Result<Report, CommandError> {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         let (path, config) = configuration()?;
         let serve = serve_table(&path, &config)?;
         log::start(&config.log).map_err(explain_config)?;
         memory::give_back();
         hardening::harden(&serve.limits)?;
-        let boundary = module::load(&path, config.plugin.as_ref())?;
-        serve_until_stopped(&path, &serve, boundary)
+        serve_until_stopped(&path, &config, global.json, || module::load(&path, config.plugin.as_ref()))
     }
 }
 
-/// Everything between a module that is loaded and the end: doors, readiness, signals, stopping.
+/// Everything from loading the module to the end: doors, readiness, signals, stopping.
 fn serve_until_stopped(
     path: &Path,
-    config: &ServeConfig,
-    boundary: Box<dyn Boundary>,
+    config: &EngineConfig,
+    json: bool,
+    load: impl FnOnce() -> Result<Arc<dyn Boundary>, CommandError>,
 ) -> Result<Report, CommandError> {
-    // From here on no signal ends the process but by the way below.
+    // From here on no signal ends the process but by the way below: in the midst of a login it could cost the backing token.
     let mut signals = Signals::listen()?;
+    let serve = serve_table(path, config)?;
+    let boundary = load()?;
+    if signals.asks_to_stop() {
+        tracing::info!("stopping, as was asked for during the start");
+        notify(&[NotifyState::Stopping, NotifyState::Status("closing the module")]);
+        drop(boundary);
+        return Ok(Report::new("", json!({ "served": { "unfinished_connections": 0 } })));
+    }
     let passed = activation::passed()?;
-    let listeners = door::open(config, passed.doors).map_err(explain)?;
-    let server = Server::start(config, listeners, Arc::from(boundary)).map_err(explain)?;
-    let monitoring = Monitoring::start(config.monitoring.as_deref(), passed.monitoring, server.metrics())?;
+    let listeners = door::open(&serve, passed.doors).map_err(explain)?;
+    let server = Server::start(&serve, listeners, Arc::clone(&boundary)).map_err(explain)?;
+    let monitoring =
+        Monitoring::start(serve.monitoring.as_deref(), passed.monitoring, server.metrics(), server.health())?;
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     tracing::info!("serving, as configured in {}", path.display());
     while let Asked::Reload = signals.next()? {
@@ -68,27 +78,31 @@ fn serve_until_stopped(
     monitoring.stopping();
     let left = server.stop();
     drop(monitoring);
-    match left {
-        0 => Ok(Report::new("", json!({ "served": { "unfinished_connections": 0 } }))),
+    let closed = module::close(boundary);
+    let ended = match left {
+        0 if closed => Ok(Report::new("", json!({ "served": { "unfinished_connections": 0 } }))),
         left => Err(CommandError::new(
-            format!("stopped with {left} connections whose calls had not ended within serve.stop_seconds"),
+            format!(
+                "stopped with {} connections whose calls had not ended within serve.stop_seconds",
+                left.max(1)
+            ),
             "nothing is lost that was answered; raise serve.stop_seconds if calls take that long",
         )),
+    };
+    if !closed {
+        // Nothing may run after it that ends a process in order.
+        output::print(ended, json);
+        module::abandon();
     }
+    ended
 }
 
 /// A new configuration is taken as a whole, or the old one stays.
-fn reload(server: &Server, path: &Path, started_with: &ServeConfig) {
-    let new = EngineConfig::load(path).and_then(|config| {
-        config.serve.ok_or_else(|| ConfigError::Wrong {
-            file: path.into(),
-            key: "serve".into(),
-            problem: "this table is missing".into(),
-        })
-    });
-    let taken = ownership::check(path).map_err(|error| format!("{error}; next: {}", error.next));
-    let taken = taken.and_then(|()| new.map_err(|error| error.to_string()));
-    let taken = taken.and_then(|new| match server.reload(&new) {
+fn reload(server: &Server, path: &Path, started_with: &EngineConfig) {
+    let new = ownership::check(path)
+        .and_then(|()| configuration_at(path))
+        .and_then(|new| Ok((serve_table(path, &new)?, new)));
+    let taken = new.map_err(|error| error.to_string()).and_then(|(serve, new)| match server.reload(&serve) {
         Ok(ended) => Ok((new, ended)),
         Err(error) => Err(error.to_string()),
     });
@@ -99,7 +113,7 @@ fn reload(server: &Server, path: &Path, started_with: &ServeConfig) {
             );
             if waits_for_the_next_start(&new, started_with) {
                 tracing::warn!(
-                    "limits, sockets and addresses in {} are others than at the start: they count from the next start on",
+                    "more in {} is other than at the start, besides who may connect: it counts from the next start on",
                     path.display()
                 );
             }
@@ -111,8 +125,13 @@ fn reload(server: &Server, path: &Path, started_with: &ServeConfig) {
 }
 
 /// Whether more has changed than who may connect and what we show them.
-fn waits_for_the_next_start(new: &ServeConfig, started_with: &ServeConfig) -> bool {
-    fn rest(config: &ServeConfig) -> impl PartialEq + '_ {
+fn waits_for_the_next_start(new: &EngineConfig, started_with: &EngineConfig) -> bool {
+    fn rest(config: &EngineConfig) -> impl PartialEq + '_ {
+        // Named one by one: a new table belongs here, or to what a reload takes.
+        let EngineConfig { backing, store, limits, serve, plugin, log } = config;
+        (backing, store, limits, plugin, log, serve.as_ref().map(rest_of_doors))
+    }
+    fn rest_of_doors(config: &ServeConfig) -> impl PartialEq + '_ {
         (
             config.limits,
             &config.monitoring,
@@ -128,8 +147,12 @@ fn waits_for_the_next_start(new: &ServeConfig, started_with: &ServeConfig) -> bo
 fn configuration() -> Result<(PathBuf, EngineConfig), CommandError> {
     let path = Config::locate().map_err(explain_config)?;
     ownership::check(&path)?;
-    let config = EngineConfig::load(&path).map_err(explain_config)?;
+    let config = configuration_at(&path)?;
     Ok((path, config))
+}
+
+fn configuration_at(path: &Path) -> Result<EngineConfig, CommandError> {
+    EngineConfig::load(path).map_err(explain_config)
 }
 
 fn serve_table(path: &Path, config: &EngineConfig) -> Result<ServeConfig, CommandError> {

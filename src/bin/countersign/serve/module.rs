@@ -4,6 +4,8 @@
 
 use std::mem::ManuallyDrop;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use countersign::plugin::{self, Loaded, PluginConfig, PluginError};
 use countersign::remote::Boundary;
@@ -11,8 +13,11 @@ use countersign::remote::interface::{GetInterface, Hosted, HostedError};
 
 use crate::error::CommandError;
 
+/// How long threads whose connections have ended may take to let go of the module.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
 /// Verifies the library of `[plugin]` in the configuration at `path`, loads it and has it open its engine.
-pub(super) fn load(path: &Path, config: Option<&PluginConfig>) -> Result<Box<dyn Boundary>, CommandError> {
+pub(super) fn load(path: &Path, config: Option<&PluginConfig>) -> Result<Arc<dyn Boundary>, CommandError> {
     let config = config.ok_or_else(|| {
         CommandError::new(
             format!("the configuration {} has no table [plugin]", path.display()),
@@ -35,7 +40,27 @@ pub(super) fn load(path: &Path, config: Option<&PluginConfig>) -> Result<Box<dyn
         .map_err(|_| explain(&HostedError::NoInterface))?;
     // SAFETY: it is the export of a module that was just loaded, and that stays.
     let hosted = unsafe { Hosted::open(*get_interface, &version) }.map_err(|error| explain(&error))?;
-    Ok(Box::new(hosted))
+    Ok(Arc::new(hosted))
+}
+
+/// Closes the module, once nobody else has it: not before its last call has ended. False: calls are left inside it.
+pub(super) fn close(boundary: Arc<dyn Boundary>) -> bool {
+    let begun = Instant::now();
+    while Arc::strong_count(&boundary) > 1 {
+        if begun.elapsed() > LAST_MOMENT {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    drop(boundary);
+    true
+}
+
+/// Ends the process at once, without a destructor or an exit handler: with calls left inside the module, those of its libraries
+/// would take away what the calls use, in the midst of what they write.
+pub(super) fn abandon() -> ! {
+    // SAFETY: it takes a number, and nothing of this process runs after it.
+    unsafe { libc::_exit(1) }
 }
 
 fn refused(error: PluginError) -> CommandError {

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use countersign::remote::server::door::{Bound, listen_unix, take_over};
+use countersign::remote::server::health::Health;
 use countersign::remote::server::metrics::Metrics;
 use countersign::remote::stream::{Patience, Stream};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -37,6 +38,7 @@ pub(super) struct Monitoring {
 
 struct State {
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     stopping: AtomicBool,
 }
 
@@ -46,6 +48,7 @@ impl Monitoring {
         path: Option<&Path>,
         passed: Option<OwnedFd>,
         metrics: &Arc<Metrics>,
+        health: &Arc<Health>,
     ) -> Result<Monitoring, CommandError> {
         let failed = |error: io::Error| {
             CommandError::new(
@@ -61,7 +64,11 @@ impl Monitoring {
             }
             (None, None) => (None, None),
         };
-        let state = Arc::new(State { metrics: Arc::clone(metrics), stopping: AtomicBool::new(false) });
+        let state = Arc::new(State {
+            metrics: Arc::clone(metrics),
+            health: Arc::clone(health),
+            stopping: AtomicBool::new(false),
+        });
         let closing = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?);
         let thread = socket
             .map(|socket| {
@@ -147,7 +154,10 @@ impl State {
             (Some("GET"), "/health") if self.stopping.load(Ordering::SeqCst) => {
                 Answer::of("503 Service Unavailable", "stopping\n")
             }
-            (Some("GET"), "/health") => Answer::of("200 OK", "ok\n"),
+            (Some("GET"), "/health") => match self.health.problem() {
+                Some(problem) => Answer::of("503 Service Unavailable", &format!("{problem}\n")),
+                None => Answer::of("200 OK", "ok\n"),
+            },
             (_, "/metrics" | "/health") => {
                 Answer::new("405 Method Not Allowed", "text/plain", "Allow: GET\r\n", "")
             }

@@ -14,13 +14,17 @@ pub(super) enum Asked {
 }
 
 /// The signals of this process.
-pub(super) struct Signals(signal_hook::iterator::Signals);
+pub(super) struct Signals {
+    system: signal_hook::iterator::Signals,
+    /// A reload that was asked for before there was anything to reload.
+    reload: bool,
+}
 
 impl Signals {
     /// From now on they are kept until they are asked for.
     pub(super) fn listen() -> Result<Signals, CommandError> {
         let signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]);
-        signals.map(Signals).map_err(|error| {
+        signals.map(|system| Signals { system, reload: false }).map_err(|error| {
             CommandError::new(
                 format!("the system gives no signals: {error}"),
                 "free what it lacks, then start again",
@@ -28,9 +32,24 @@ impl Signals {
         })
     }
 
+    /// Whether a stop was asked for by now. A reload that was stays to be asked for.
+    pub(super) fn asks_to_stop(&mut self) -> bool {
+        let mut stop = false;
+        for signal in self.system.pending() {
+            match signal {
+                SIGHUP => self.reload = true,
+                _ => stop = true,
+            }
+        }
+        stop
+    }
+
     /// Waits for the next one.
     pub(super) fn next(&mut self) -> Result<Asked, CommandError> {
-        match self.0.forever().next() {
+        if std::mem::take(&mut self.reload) {
+            return Ok(Asked::Reload);
+        }
+        match self.system.forever().next() {
             Some(SIGHUP) => Ok(Asked::Reload),
             // Nothing but a signal ends the iterator; without one, stopping is what is safe.
             Some(_) | None => Ok(Asked::Stop),

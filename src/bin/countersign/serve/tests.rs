@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,48 @@ impl Boundary for Echo {
     }
 
     fn close(&self, _application: u64) {}
+
+    fn healthy(&self) -> bool {
+        true
+    }
+}
+
+/// One whose store is closed from some moment on.
+#[derive(Default)]
+struct Breaking {
+    store_closed: AtomicBool,
+}
+
+impl Boundary for Breaking {
+    fn open(&self, _first_handle: u64, _role: PeerRole) -> Result<u64, CkRv> {
+        Ok(1)
+    }
+
+    fn call(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+        Ok(Zeroizing::new(request.to_vec()))
+    }
+
+    fn close(&self, _application: u64) {}
+
+    fn healthy(&self) -> bool {
+        !self.store_closed.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        eprintln!("the module is closed");
+    }
+}
+
+/// Opens the module. The signals in the file beside the configuration, if there is one, come meanwhile.
+fn open(configuration: &Path) -> Result<Arc<dyn Boundary>, CommandError> {
+    let signals = fs::read(configuration.with_file_name("signals")).unwrap_or_default();
+    for signal in signals {
+        // To this thread: it has come when this returns.
+        signal_hook::low_level::raise(i32::from(signal)).expect("it is one");
+    }
+    Ok(Arc::new(Echo))
 }
 
 fn eventually(what: &str, is: impl Fn() -> bool) {
@@ -63,8 +106,8 @@ fn was_the_process() -> bool {
     let config = EngineConfig::load(&path).expect("the test wrote it");
     let serve = serve_table(&path, &config).expect("the test wrote it");
     log::start(&config.log).expect("standard error is there");
-    let ended =
-        hardening::harden(&serve.limits).and_then(|()| serve_until_stopped(&path, &serve, Box::new(Echo)));
+    let ended = hardening::harden(&serve.limits)
+        .and_then(|()| serve_until_stopped(&path, &config, false, || open(&path)));
     match ended {
         Ok(_) => eprintln!("outcome: done"),
         Err(error) => eprintln!("outcome: {} {}", error.what, error.next),
@@ -81,11 +124,16 @@ struct Running {
 
 impl Running {
     fn start(test: &str, change: impl FnOnce(&mut Command)) -> Running {
+        Running::start_in(test, |_| {}, change)
+    }
+
+    fn start_in(test: &str, prepare: impl FnOnce(&Path), change: impl FnOnce(&mut Command)) -> Running {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         let notified = UnixDatagram::bind(path("notify")).expect("the folder is ours");
         notified.set_read_timeout(Some(LONG)).expect("ours");
         write_configuration(&folder, "");
+        prepare(folder.path());
         let program = std::env::current_exe().expect("it has a path");
         // A shell, so that a socket that comes as standard input can be passed on as systemd does.
         let mut command = Command::new("sh");
@@ -201,7 +249,7 @@ fn it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops() {
     assert!(boundary.http("GET /health HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
     let metrics = boundary.http("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(metrics.contains("application/openmetrics-text") && metrics.ends_with("# EOF\n"), "{metrics}");
-    assert!(metrics.contains("countersign_calls_total{outcome=\"Answered\"} 1"), "{metrics}");
+    assert!(metrics.contains("countersign_calls_total{outcome=\"answered\"} 1"), "{metrics}");
 
     // A configuration that cannot be used changes nothing.
     write_configuration(&boundary.folder, "people = []\n");
@@ -241,8 +289,167 @@ fn it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops() {
     fs::write(&release, "").expect("the folder is ours");
     assert!(answer(&mut client).is_some());
     let log = boundary.end();
-    assert!(log.contains("outcome: done"), "{log}");
+    let (before, _) = log.split_once("outcome: done").unwrap_or_else(|| panic!("{log}"));
+    assert!(before.contains("the module is closed"), "{log}");
     assert!(!boundary.path("monitoring.sock").exists());
+}
+
+#[test]
+fn a_process_with_calls_left_inside_the_module_ends_without_closing_it() {
+    if was_the_process() {
+        return;
+    }
+    let test = "a_process_with_calls_left_inside_the_module_ends_without_closing_it";
+    let short = |folder: &Path| {
+        let text = fs::read_to_string(folder.join("c.toml")).expect("it is there");
+        let text = text.replace("[serve]\n", "[serve]\nstop_seconds = 1\n");
+        fs::write(folder.join("c.toml"), text).expect("ours");
+    };
+    let mut boundary = Running::start_in(test, short, |_| {});
+    assert!(boundary.told().starts_with("READY=1"));
+    let mut client = boundary.connect("backend.sock");
+    let release = boundary.path("release");
+    client.write([b"w", release.as_os_str().as_encoded_bytes()]).expect("it is taken");
+    eventually("the call", || release.with_extension("begun").exists());
+    boundary.signal(Signal::TERM);
+    let log = boundary.end();
+    assert!(log.contains("error: stopped with 1 connections") && log.contains("serve.stop_seconds"), "{log}");
+    assert!(!log.contains("the module is closed") && !log.contains("outcome:"), "{log}");
+    assert_eq!(boundary.child.wait().expect("it has ended").code(), Some(1));
+}
+
+#[test]
+fn signals_that_come_while_the_module_opens_are_kept_until_it_has() {
+    if was_the_process() {
+        return;
+    }
+    let test = "signals_that_come_while_the_module_opens_are_kept_until_it_has";
+    let opening = |signals: &[Signal]| {
+        let numbers: Vec<u8> = signals.iter().map(|signal| signal.as_raw() as u8).collect();
+        let write = |folder: &Path| fs::write(folder.join("signals"), numbers).expect("the folder is ours");
+        Running::start_in(test, write, |_| {})
+    };
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut boundary = opening(&[signal]);
+        assert!(boundary.told().starts_with("STOPPING=1"));
+        let log = boundary.end();
+        assert!(log.contains("the module is closed") && log.contains("outcome: done"), "{log}");
+        assert!(!log.contains("serving"), "{log}");
+    }
+    let mut boundary = opening(&[Signal::HUP]);
+    assert!(boundary.told().starts_with("READY=1"));
+    assert!(boundary.told().starts_with("RELOADING=1"));
+    assert!(boundary.told().starts_with("READY=1"));
+    boundary.signal(Signal::TERM);
+    let log = boundary.end();
+    assert!(log.contains("were read anew") && log.contains("the module is closed"), "{log}");
+    let log = opening(&[Signal::HUP, Signal::TERM]).end();
+    assert!(log.contains("the module is closed") && !log.contains("serving"), "{log}");
+}
+
+#[test]
+fn a_broken_standard_error_keeps_no_door_from_its_work() {
+    if was_the_process() {
+        return;
+    }
+    let test = "a_broken_standard_error_keeps_no_door_from_its_work";
+    let nobody = |folder: &Path| {
+        let user = format!("users = [{}]", rustix::process::geteuid().as_raw());
+        let text = fs::read_to_string(folder.join("c.toml")).expect("it is there");
+        fs::write(folder.join("c.toml"), text.replace(&user, "users = [4000000]")).expect("ours");
+    };
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let boundary = Running::start_in(test, nobody, |command| {
+        command.stderr(writer);
+    });
+    assert!(boundary.told().starts_with("READY=1"));
+    let address = ConnectAddress::Unix { socket: boundary.path("backend.sock"), user: None };
+    let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() };
+    // The first refusal is a line for the log.
+    for _ in 0..2 {
+        let mut framed = Framed::new(Stream::connect(&config).expect("it serves"), 256, Budget::unlimited());
+        let refused = framed.greet(&Hello { join: None, first_handle: 1 }, &config).expect_err("not allowed");
+        assert!(refused.to_string().contains("may not connect"), "{refused}");
+    }
+    assert!(boundary.http("GET /health HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
+}
+
+#[test]
+fn whatever_a_reload_does_not_take_is_known_to_wait_for_the_next_start() {
+    const CONFIG: &str = r#"
+        [backing]
+        module = "/m"
+        token = "t"
+        pin_file = "/p"
+        [store]
+        path = "/s"
+        [limits]
+        failures_per_hour = 100
+        [log]
+        level = "info"
+        [plugin]
+        library = "/l.so"
+        officers = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"]
+        threshold = 1
+        floor_file = "/f"
+        [serve]
+        max_calls = 3
+        monitoring = "/m.sock"
+        [serve.backend]
+        socket = "/b.sock"
+        users = [1]
+        [serve.tcp]
+        address = "127.0.0.1:1"
+        certificate_file = "/c"
+        key_file = "/k"
+        client_authority_file = "/a"
+        backends = ["b.example"]
+        [serve.vsock]
+        port = 1
+        backends = [3]
+    "#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.toml");
+    let waits = |from: &str, to: &str| {
+        let config = |text: String| {
+            fs::write(&path, text).expect("the folder is ours");
+            EngineConfig::load(&path).expect("it is one")
+        };
+        assert!(CONFIG.contains(from), "{from}");
+        waits_for_the_next_start(&config(CONFIG.replace(from, to)), &config(CONFIG.into()))
+    };
+    for (from, to) in [
+        ("module = \"/m\"", "module = \"/m2\""),
+        ("token = \"t\"", "token = \"t2\""),
+        ("pin_file = \"/p\"", "pin_env = \"P\""),
+        ("path = \"/s\"", "path = \"/s2\""),
+        ("failures_per_hour = 100", "failures_per_hour = 101"),
+        ("level = \"info\"", "level = \"warn\""),
+        ("level = \"info\"", "level = \"info\"\nfile = \"/log\""),
+        ("/l.so", "/l2.so"),
+        ("\"/f\"", "\"/f2\""),
+        ("max_calls = 3", "max_calls = 4"),
+        ("/m.sock", "/m2.sock"),
+        ("/b.sock", "/b2.sock"),
+        ("127.0.0.1:1", "127.0.0.1:2"),
+        ("port = 1", "port = 2"),
+    ] {
+        assert!(waits(from, to), "{to}");
+    }
+    let of_plugin =
+        CONFIG.find("[plugin]").expect("it is there")..CONFIG.find("[serve]").expect("it is there");
+    assert!(waits(&CONFIG[of_plugin], ""), "none is another one");
+    for (from, to) in [
+        ("users = [1]", "users = [2]"),
+        ("\"/c\"", "\"/c2\""),
+        ("\"/k\"", "\"/k2\""),
+        ("\"/a\"", "\"/a2\""),
+        ("b.example", "b2.example"),
+        ("backends = [3]", "backends = [4]"),
+    ] {
+        assert!(!waits(from, to), "{to}");
+    }
 }
 
 #[test]
@@ -404,20 +611,46 @@ fn a_configuration_without_doors_is_told_what_to_add() {
     );
 }
 
-#[test]
-fn requests_to_the_monitoring_are_bounded() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("m.sock");
-    let config = ServeConfig {
+fn without_doors() -> ServeConfig {
+    ServeConfig {
         limits: ServeLimits::default(),
         monitoring: None,
         backend: None,
         administrators: None,
         tcp: None,
         vsock: None,
-    };
-    let server = Server::start(&config, vec![], Arc::new(Echo)).expect("it starts");
-    let monitoring = Monitoring::start(Some(&path), None, server.metrics()).expect("it starts");
+    }
+}
+
+#[test]
+fn a_store_that_is_closed_after_a_failed_write_is_told_by_the_monitoring() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.sock");
+    let module = Arc::new(Breaking::default());
+    let server = Server::start(&without_doors(), vec![], Arc::clone(&module) as _).expect("it starts");
+    let monitoring =
+        Monitoring::start(Some(&path), None, server.metrics(), server.health()).expect("it starts");
+    let get = |target: &str| http(&path, format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes());
+    assert!(get("/health").starts_with("HTTP/1.1 200 "));
+    assert!(get("/metrics").contains("\ncountersign_store_closed 0\n"));
+    module.store_closed.store(true, Ordering::SeqCst);
+    let health = get("/health");
+    assert!(
+        health.starts_with("HTTP/1.1 503 ")
+            && health.ends_with("the store is closed after a failed write: restart the boundary\n"),
+        "{health}"
+    );
+    assert!(get("/metrics").contains("\ncountersign_store_closed 1\n"));
+    drop(monitoring);
+}
+
+#[test]
+fn requests_to_the_monitoring_are_bounded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.sock");
+    let server = Server::start(&without_doors(), vec![], Arc::new(Echo)).expect("it starts");
+    let monitoring =
+        Monitoring::start(Some(&path), None, server.metrics(), server.health()).expect("it starts");
     let status = |request: &[u8]| {
         let answer = http(&path, request);
         answer.split(' ').nth(1).map(str::to_owned)
