@@ -5,9 +5,9 @@
 //!
 //! - H1. A peer is judged before a byte of its frames is read: by the user that the system names, by a certificate that is
 //!   valid now, or by its context id. Who is not known is bounded in number and time ([`door`], [`allowed`]).
-//! - H2. Backends and administrators have connections and calls of their own: neither can use up the other's ([`limits`]).
+//! - H2. Backends and administrators have connections and calls of their own: neither can use up the other's (`limits`).
 //! - H3. Calls over the limit wait in their own connections, as long as a frame may take. Nothing queues elsewhere.
-//! - H4. An application is closed once, when its last call has ended, after any of its lanes was lost ([`applications`]).
+//! - H4. An application is closed once, when its last call has ended, after any of its lanes was lost (`applications`).
 //!   A call that is under way when the server stops, or the application was silent for too long, is answered.
 //! - H5. A new configuration judges connections that are there already. One that cannot be used changes nothing.
 
