@@ -181,7 +181,7 @@ impl Lane {
         let mut framed = Framed::new(Stream::connect(config)?, MOST_BYTES, Budget::unlimited());
         let (application, max_frame) = framed.greet(hello, config)?;
         // The limit of the boundary is on requests.
-        framed.set_maximum(MOST_REPLY_BYTES);
+        framed.set_limits(MOST_REPLY_BYTES, Budget::unlimited());
         Ok((Lane(framed), application, max_frame))
     }
 

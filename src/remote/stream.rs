@@ -221,9 +221,10 @@ impl Framed {
         self.stream.wire.write_done()
     }
 
-    /// Other frames than before: of at most `maximum` bytes.
-    pub fn set_maximum(&mut self, maximum: u32) {
+    /// Other frames than before: of at most `maximum` bytes, within this budget.
+    pub fn set_limits(&mut self, maximum: u32, budget: Arc<Budget>) {
         self.maximum = maximum;
+        self.budget = budget;
     }
 
     /// What is below.

@@ -190,6 +190,11 @@ fn large_frames_share_a_budget_and_small_ones_need_none() {
         client.assert_echo(&[7; 200_000]);
     }
     assert_eq!(served.metric("countersign_frames_refused_total{reason=\"no_room\"}"), 2.0);
+    // What backends use up is none of the administrators'.
+    assert_eq!(
+        Client::open(&served.administrator()).expect("it is welcome").call(&large),
+        Some(Told::Answer(large.clone()))
+    );
     // An answer that is much larger than its request needs its part, too.
     assert_eq!(client.call(&[LARGE, 13]), Some(Told::Answer(vec![5; 13 << 20])));
     assert_eq!(client.call(&[LARGE, 15]), Some(Told::Busy));

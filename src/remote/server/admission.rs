@@ -12,6 +12,7 @@ use super::door::{Arrival, Door};
 use super::lane::Connection;
 use super::limits::Cause;
 use super::metrics::PeerRefusal;
+use crate::remote::budget::Budget;
 use crate::remote::hello::{MOST_BYTES, Refusal, Welcome};
 use crate::remote::stream::{Framed, Patience, Stream};
 
@@ -102,7 +103,7 @@ fn turn_away(shared: &Shared, door: Door, socket: Socket, refusal: Refusal, line
     }
     let patience = Patience { rest: shared.limits.frame, frame: shared.limits.frame };
     if let Ok(stream) = Stream::accepted(socket, patience) {
-        let mut framed = Framed::new(stream, MOST_BYTES, Arc::clone(&shared.budget));
+        let mut framed = Framed::new(stream, MOST_BYTES, Budget::unlimited());
         // Whoever does not take it knows no reason.
         let _ = framed.write([&Welcome::Refused(refusal).encode(), &[]]);
     }

@@ -17,7 +17,7 @@ use super::door::Door;
 use super::limits::{Cause, Place};
 use super::metrics::{FrameRefusal, Outcome, PeerRefusal};
 use crate::remote::CkRv;
-use crate::remote::budget::{Lease, UNCOUNTED};
+use crate::remote::budget::{Budget, Lease, UNCOUNTED};
 use crate::remote::frame::{Frame, FrameError, Received, Wiped};
 use crate::remote::hello::{
     Hello, HelloError, MOST_BYTES, MOST_REPLY_BYTES, Refusal, Reply, VERSION, Welcome,
@@ -52,7 +52,7 @@ impl Connection {
 
     fn attend(&self, stream: Stream, peer: Option<Peer>, place: Place, entry: &Entry) {
         let shared = &*self.shared;
-        let mut framed = Framed::new(stream, MOST_BYTES, Arc::clone(&shared.budget));
+        let mut framed = Framed::new(stream, MOST_BYTES, Budget::unlimited());
         let known = match peer {
             Some(peer) => Some((peer, place)),
             None => self.shake_hands(&mut framed, place),
@@ -148,7 +148,7 @@ impl Connection {
             Ok((lane, application)) => {
                 let max_frame = shared.limits.max_frame_bytes;
                 framed.write([&Welcome::Accepted { application, max_frame }.encode(), &[]]).ok()?;
-                framed.set_maximum(max_frame);
+                framed.set_limits(max_frame, Arc::clone(shared.budgets.of_role(peer.role())));
                 Some(lane)
             }
             Err(refusal) => {

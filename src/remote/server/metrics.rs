@@ -19,7 +19,7 @@ use crate::remote::budget::Budget;
 /// What is counted.
 pub struct Metrics {
     registry: Registry,
-    budget: Arc<Budget>,
+    budgets: [Arc<Budget>; 2],
     budget_used: Gauge,
     health: Arc<Health>,
     store_closed: Gauge,
@@ -154,7 +154,7 @@ struct OfDirection {
 
 impl Metrics {
     /// Nothing is counted yet.
-    pub(super) fn new(budget: Arc<Budget>, health: Arc<Health>) -> Metrics {
+    pub(super) fn new(budgets: [Arc<Budget>; 2], health: Arc<Health>) -> Metrics {
         let mut registry = Registry::with_prefix("countersign");
         let calls: Family<OfOutcome, Counter> = Family::default();
         let bytes: Family<OfDirection, Counter> = Family::default();
@@ -173,7 +173,7 @@ impl Metrics {
             bytes_in: bytes.get_or_create_owned(&OfDirection { direction: "in" }),
             bytes_out: bytes.get_or_create_owned(&OfDirection { direction: "out" }),
             registry: Registry::default(),
-            budget,
+            budgets,
             budget_used: Gauge::default(),
             health,
             store_closed: Gauge::default(),
@@ -208,7 +208,7 @@ impl Metrics {
 
     /// All of it, in the text format of OpenMetrics.
     pub fn encode(&self) -> String {
-        self.budget_used.set(self.budget.used() as i64);
+        self.budget_used.set(self.budgets.iter().map(|budget| budget.used() as i64).sum());
         self.store_closed.set(i64::from(self.health.store_closed()));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)

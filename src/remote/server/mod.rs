@@ -43,7 +43,7 @@ use super::tls::TlsError;
 use super::{Boundary, PeerRole};
 use crate::shell::config::{ServeConfig, ServeLimits, UserName};
 
-/// What the large frames of all connections may take together.
+/// What the large frames of all backends, and of all administrators, may take together.
 const BUDGET: usize = 64 << 20;
 /// TCP connections that have not shown who they are yet.
 const MOST_STRANGERS: usize = 128;
@@ -67,7 +67,7 @@ struct Shared {
     rooms: PerRole<Room>,
     calls: PerRole<Gate>,
     strangers: Room,
-    budget: Arc<Budget>,
+    budgets: PerRole<Arc<Budget>>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     stopping: Arc<AtomicBool>,
@@ -82,9 +82,9 @@ impl Server {
         boundary: Arc<dyn Boundary>,
     ) -> Result<Server, ServeError> {
         let limits = config.limits;
-        let budget = Budget::new(BUDGET);
+        let budgets = PerRole::of(|| Budget::new(BUDGET));
         let health = Arc::new(Health::new(Arc::clone(&boundary)));
-        let metrics = Arc::new(Metrics::new(Arc::clone(&budget), Arc::clone(&health)));
+        let metrics = Arc::new(Metrics::new(budgets.all(), Arc::clone(&health)));
         let stopping = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
             allowed: RwLock::new(Arc::new(Allowed::resolve(config)?)),
@@ -94,7 +94,7 @@ impl Server {
             rooms: PerRole::of(|| Room::new(limits.max_connections)),
             calls: PerRole::of(|| Gate::new(limits.max_calls)),
             strangers: Room::new(MOST_STRANGERS),
-            budget,
+            budgets,
             health,
             metrics,
             stopping,
@@ -188,6 +188,12 @@ impl Shared {
 struct PerRole<T> {
     backends: T,
     administrators: T,
+}
+
+impl PerRole<Arc<Budget>> {
+    fn all(&self) -> [Arc<Budget>; 2] {
+        [&self.backends, &self.administrators].map(Arc::clone)
+    }
 }
 
 impl<T> PerRole<T> {
