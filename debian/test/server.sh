@@ -155,7 +155,7 @@ kill_server() {
         systemctl stop countersign.service countersign-backend.socket countersign-administrators.socket 2>/dev/null
     rm -rf /run/systemd/system/countersign.service.d
     [ -z "$server" ] || kill -KILL "$server" 2>/dev/null
-    [ -z "$tracer" ] || kill -KILL "$tracer" 2>/dev/null
+    [ -z "$tracer" ] || { kill -KILL "$tracer"; wait "$tracer"; } 2>/dev/null
     [ -z "$listener" ] || kill -TERM "$listener" 2>/dev/null
     server='' tracer='' listener=''
 }
