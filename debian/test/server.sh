@@ -38,7 +38,7 @@ start_by_hand() {
         exec prlimit --core="$(unit_value LimitCORE)" "${limit[@]}" --nofile="$(unit_value LimitNOFILE)" \
             setpriv --reuid countersign --regid countersign --clear-groups --no-new-privs "${privileges[@]}" \
             env -i PATH=/usr/bin:/bin NOTIFY_SOCKET="$work/notify.sock" $(environment) \
-            strace -f -qq --seccomp-bpf -o "$work/traced/calls" -- "${command[@]}"
+            strace -f -qq -o "$work/traced/calls" -- "${command[@]}"
     ) 2>"$work/log" &
     tracer=$!
     wait_until "the boundary is ready: $(log_now)" by_hand_ready
