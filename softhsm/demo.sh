@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# demo.sh: the main job from end to end, over a SoftHSM2 token in a folder of its own.
+# demo.sh: the main job from end to end, in its two-sided form: officers sign the library, `countersign serve` runs it over a
+# SoftHSM2 token in a folder of its own, and administrator and backend are its clients. (Here all of them are one user of one
+# machine. The Debian package gives the boundary a user of its own.)
 #
 # It needs a Rust toolchain and installs the rest (Debian packages, Python clients in target/venv).
 # The folder is removed at the end, unless COUNTERSIGN_DEMO_KEEP=1.
@@ -8,6 +10,7 @@ set -euo pipefail
 # shellcheck source=softhsm/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
 # Coins in satoshi.
 pay=40000000
 fee=2500
@@ -15,7 +18,9 @@ period=30
 
 main() {
     prepare
-    make_boundary
+    make_backing_token
+    sign_release
+    start_boundary
     enrol_alice
     make_wallet
     make_transactions
@@ -34,14 +39,16 @@ prepare() {
     target=$(cd "$root" && cargo metadata --format-version 1 --no-deps --locked |
         "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
     export COUNTERSIGN_MODULE=$target/release/libcountersign.so
+    need_locked_memory
     umask 077
     dir=$(mktemp -d)
     trap clean_up EXIT
 }
 
 clean_up() {
+    stop_boundary
     if [ "${COUNTERSIGN_DEMO_KEEP:-}" = 1 ]; then
-        say "Kept: $dir (next: . $dir/boundary/env)"
+        say "Kept: $dir (next: . $dir/inside/env)"
     else
         rm -rf "$dir"
     fi
@@ -51,16 +58,106 @@ countersign() {
     "$target/release/countersign" "$@"
 }
 
-make_boundary() {
-    heading "1. A backing token in a new folder (softhsm/setup.sh)"
-    bash "$root/softhsm/setup.sh" "$dir/boundary"
+make_backing_token() {
+    heading "1. Inside the boundary: a backing token in a new folder (softhsm/setup.sh)"
+    bash "$root/softhsm/setup.sh" "$dir/inside"
     # shellcheck source=/dev/null
-    . "$dir/boundary/env"
+    . "$dir/inside/env"
+}
 
-    heading "2. Countersign's own PINs (countersign init)"
+# The library and its signatures, in a folder of their own: what an officer would get and give back.
+sign_release() {
+    local name
+    heading "2. The officers: three make keys, two sign the release"
+    mkdir "$dir/release"
+    cp "$COUNTERSIGN_MODULE" "$dir/release/"
+    random_pin >"$dir/officer.password"
+    for name in olga omar ona; do
+        countersign plugin keygen --secret-key "$dir/$name.key" --public-key "$dir/$name.pub" \
+            --password-file "$dir/officer.password"
+    done
+    countersign plugin manifest --library "$dir/release/libcountersign.so" --floor "$version"
+    for name in olga omar; do
+        countersign plugin sign --secret-key "$dir/$name.key" --library "$dir/release/libcountersign.so" \
+            --password-file "$dir/officer.password"
+    done
+}
+
+public_key() {
+    tail -n 1 "$dir/$1.pub"
+}
+
+start_boundary() {
+    heading "3. The boundary: countersign serve runs only what two of the three have signed"
+    inside=$dir/inside/countersign.toml
+    cat >>"$inside" <<END
+
+[plugin]
+library = "$dir/release/libcountersign.so"
+officers = ["$(public_key olga)", "$(public_key omar)", "$(public_key ona)"]
+threshold = 2
+floor_file = "$dir/inside/plugin.floor"
+
+[serve.backend]
+socket = "$dir/backend.sock"
+users = [$(id -u)]
+
+[serve.administrators]
+socket = "$dir/administrators.sock"
+users = [$(id -u)]
+END
+    countersign --config "$inside" plugin pin
+    serve
+    say "It listens. What the backend and the administrators have is this, and each its own PIN:"
+    write_client backend
+    write_client administrators
+    cat "$dir/backend.toml"
+    # From here on this is a client of the boundary.
+    as_administrator
+
+    heading "4. Countersign's own PINs (countersign init)"
     random_pin >"$dir/so.pin"
     random_pin >"$dir/user.pin"
     countersign init --label demo --so-pin-file "$dir/so.pin" --user-pin-file "$dir/user.pin"
+}
+
+# Starts the boundary, and waits until it listens.
+serve() {
+    countersign --config "$inside" serve 2>>"$dir/serve.log" &
+    serving=$!
+    local tries
+    for tries in $(seq 300); do
+        if [ -S "$dir/administrators.sock" ]; then
+            return 0
+        fi
+        kill -0 "$serving" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$dir/serve.log" >&2
+    fail "countersign serve does not listen" "see its log above"
+}
+
+stop_boundary() {
+    if [ -n "${serving:-}" ]; then
+        kill "$serving" 2>/dev/null || true
+        wait "$serving" 2>/dev/null || true
+        serving=
+    fi
+}
+
+write_client() {
+    cat >"$dir/$1.toml" <<END
+[connect]
+address = "unix:$dir/$1.sock"
+END
+}
+
+as_backend() {
+    export COUNTERSIGN_CONF=$dir/backend.toml
+}
+
+as_administrator() {
+    export COUNTERSIGN_CONF=$dir/administrators.toml
 }
 
 random_pin() {
@@ -69,14 +166,14 @@ random_pin() {
 }
 
 enrol_alice() {
-    heading "3. The administrator enrols alice: her secret is made inside and shown once"
+    heading "5. The administrator enrols alice: her secret is made inside and shown once"
     countersign user add alice --so-pin-file "$dir/so.pin" | tee "$dir/enrolment"
     # What alice's phone would keep after reading the QR code. oathtool takes it on standard input.
     grep -Eo 'secret=[A-Z2-7]+' "$dir/enrolment" | head -n 1 | cut -d = -f 2 >"$dir/alice.secret"
     [ -s "$dir/alice.secret" ] || fail "user add showed no otpauth:// URI" "see its output above"
     rm "$dir/enrolment"
 
-    heading "4. She confirms with the code of her authenticator (oathtool), which spends that code"
+    heading "6. She confirms with the code of her authenticator (oathtool), which spends that code"
     confirmed=$(step_now)
     COUNTERSIGN_CODE=$(code_of_step "$confirmed") countersign user confirm alice --so-pin-file "$dir/so.pin"
 }
@@ -106,7 +203,7 @@ wrong_code() {
 }
 
 make_wallet() {
-    heading "5. A wallet, its key made inside, signed for by alice's codes only, with limits"
+    heading "7. A wallet, its key made inside, signed for by alice's codes only, with limits"
     countersign wallet create treasury --network regtest --user alice \
         --max-transaction-sat 60000000 --max-fee-sat 20000 --so-pin-file "$dir/so.pin" | tee "$dir/wallet"
     grep -Eo 'wpkh\(.*\)#[a-z0-9]{8}' "$dir/wallet" | head -n 1 >"$dir/descriptor"
@@ -114,7 +211,7 @@ make_wallet() {
 }
 
 make_transactions() {
-    heading "6. An independent wallet library (embit) makes transactions from the descriptor alone"
+    heading "8. An independent wallet library (embit) makes transactions from the descriptor alone"
     psbt make --out "$dir/payment.psbt" --base64
     say "and another, for the thief:"
     psbt make --out "$dir/theft.psbt" --base64
@@ -126,7 +223,8 @@ psbt() {
 }
 
 sign_transaction() {
-    heading "7. The backend signs with alice's next code attached: C_Sign on the real module"
+    heading "9. The backend signs with alice's next code attached: C_Sign, carried into the boundary"
+    as_backend
     # A code is good once. So that you need not wait for the next, this one is of the step that begins within
     # half a minute; the module's window has it already.
     signing=$((confirmed + 1))
@@ -138,18 +236,30 @@ sign_transaction() {
     "$python" -B "$root/tests/clients/psbt.py" finalise \
         --unsigned "$dir/payment.psbt" --signed "$dir/signed.psbt" --out "$dir/final.json"
 
-    heading "8. Bitcoin Core's consensus code on the finalised transaction"
+    heading "10. Bitcoin Core's consensus code on the finalised transaction"
     "$target/release/examples/verify_tx" "$dir/final.json"
 }
 
 show_refusals() {
-    heading "9. Whoever has taken over the backend, PIN included, but not alice's phone"
+    heading "11. Whoever has taken over the backend, PIN included, but not alice's phone"
     say "The code just used, for another transaction:"
     COUNTERSIGN_CODE=$(code_of_step "$signing") refused CKR_PIN_INCORRECT
     say "A wrong code:"
     COUNTERSIGN_CODE=$(wrong_code) refused CKR_PIN_INCORRECT
     say "No code at all, by PyKCS11, since the command line always asks for one:"
     "$python" -B "$root/softhsm/demo_no_code.py" "$COUNTERSIGN_MODULE" treasury "$dir/theft.psbt" "$dir/user.pin"
+    say "The SO's PIN, through the backend's socket:"
+    if answer=$(countersign --json user list --so-pin-file "$dir/so.pin" 2>/dev/null); then
+        fail "the SO came in: $answer" "this is a defect of Countersign; report it"
+    fi
+    explain "$answer"
+    say "And one administrator who changes a byte of the library, inside:"
+    stop_boundary
+    printf 'x' >>"$dir/release/libcountersign.so"
+    if answer=$(countersign --json --config "$inside" serve 2>/dev/null); then
+        fail "it ran" "this is a defect of Countersign; report it"
+    fi
+    explain "$answer"
 }
 
 # Tries to sign the thief's transaction, and fails unless exactly this refusal comes.
@@ -165,8 +275,13 @@ refused() {
     if [ -e "$dir/stolen.psbt" ]; then
         fail "refused, but there is an output file" "this is a defect of Countersign; report it"
     fi
-    "$python" -c 'import json, sys; e = json.load(sys.stdin)["error"]; print("  refused,", e["rv"] + ":", e["what"])' \
-        <<<"$answer"
+    explain "$answer"
+}
+
+# The refusal in a JSON answer, in one line.
+explain() {
+    "$python" -c 'import json, sys; e = json.load(sys.stdin)["error"]; print("  refused:", e.get("rv") or "", e["what"])' \
+        <<<"$1"
 }
 
 main "$@"

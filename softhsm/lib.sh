@@ -74,6 +74,15 @@ need_rust() {
     need_tool c++ g++
 }
 
+# need_locked_memory: `countersign serve` locks its pages, which an ordinary user may do for a few megabytes only. root may
+# lock what it likes, whatever the limit says.
+need_locked_memory() {
+    if [ "$(id -u)" -ne 0 ] && [ "$(ulimit -l)" != unlimited ]; then
+        say "Raising this script's limit of locked memory (prlimit), for countersign serve"
+        as_root prlimit --pid "$$" --memlock=unlimited:unlimited
+    fi
+}
+
 # build_tool FILE CRATE: unless the tool was found on the PATH, or was built by an earlier run.
 build_tool() {
     if [ ! -x "$1" ]; then

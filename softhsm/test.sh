@@ -19,6 +19,7 @@ main() {
     heading "Preparing: packages, clients in Python and JavaScript, cargo-deny, cargo-fuzz, cargo-deb"
     need_rust
     need_components
+    need_locked_memory
     need_packages softhsm2 opensc oathtool binutils strace faketime minisign
     # What the test of the Debian package installs by, and looks with.
     need_packages adduser dpkg-dev fish man-db p11-kit procps systemd systemd-container util-linux zsh
@@ -35,7 +36,7 @@ main() {
     RUSTDOCFLAGS="-D warnings" step "Documentation" cargo doc --locked --no-deps
     step "Licences, duplicates and sources of the dependencies" \
         "$cargo_deny" --locked --all-features check --hide-inclusion-graph licenses bans sources
-    step "Fuzzing for $fuzz_seconds seconds" bash tests/fuzz/run.sh "$fuzz_seconds"
+    step "Fuzzing, $fuzz_seconds seconds for each target" bash tests/fuzz/run.sh "$fuzz_seconds"
     build_modules
     run_tests
 }

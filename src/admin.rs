@@ -1,12 +1,14 @@
 //! The acts of administration: PINs, users, wallets. Whoever calls has made sure of the role; the PINs are checked here.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use zeroize::Zeroizing;
 
 use crate::engine::{Engine, EngineError, WalletId};
 use crate::kernel::approval::{MAX_USER_LEN, is_user_name, is_visible};
 use crate::kernel::audit::Role;
 use crate::kernel::otp::{OtpHash, OtpKey, SECRET_LEN};
-use crate::kernel::pin::PinRecord;
+use crate::kernel::pin::{self, PinRecord};
 use crate::kernel::policy::Policy;
 use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::state::{
@@ -91,7 +93,7 @@ impl Engine {
         }
         let mut serial = [0; 8];
         self.random(&mut serial)?;
-        let token = TokenRecord { label: label.into(), serial, so: self.pin(so_pin)?, user: None };
+        let token = TokenRecord { label: label.into(), serial, so: self.pin(Role::So, so_pin)?, user: None };
         let mut made = None;
         let _ = Receipt::issue(state::initialise(&token, self.first_reading()), |batch| {
             made = Some(self.vault().create(batch)?);
@@ -114,14 +116,18 @@ impl Engine {
 
     /// Sets the backend's PIN, which also unlocks it. For the security officer.
     pub fn set_user_pin(&self, pin: &[u8]) -> Result<(), EngineError> {
-        let pin = self.pin(pin)?;
+        let pin = self.pin(Role::So, pin)?;
         self.record(self.now()?, |now, token| Ok(state::set_user_pin(token, pin.clone(), now)))
     }
 
     /// Changes the PIN of `role`.
     pub fn change_pin(&self, role: Role, old: &[u8], new: &[u8]) -> Result<(), EngineError> {
-        let new = self.pin(new)?;
+        if !pin::has_a_length(new) {
+            return Err(EngineError::PinLength);
+        }
+        // The new one is stretched for who knows the old one.
         let matched = self.match_pin(role, old)?;
+        let new = self.pin(role, new)?;
         self.record(self.login_time(role)?, |now, token| {
             state::accept_pin(&matched, token, Some(new.clone()), now).ok_or(EngineError::PinNotSet)
         })
@@ -271,11 +277,22 @@ impl Engine {
                 PinClosed::NotSet => EngineError::PinNotSet,
             })?;
             match Receipt::issue(change, |batch| ledger.commit(batch)) {
-                Ok(charged) => return state::verify_pin(charged, &token.value, pin).ok_or(EngineError::Pin),
+                Ok(charged) => {
+                    let _turn = self.turn_to_stretch(role);
+                    return state::verify_pin(charged, &token.value, pin).ok_or(EngineError::Pin);
+                }
                 Err((LedgerError::Conflict, _)) => {}
                 Err((error, _)) => return Err(error.into()),
             }
         }
+    }
+
+    fn turn_to_stretch(&self, role: Role) -> MutexGuard<'_, ()> {
+        let of_role = match role {
+            Role::So => &self.stretching[0],
+            Role::User => &self.stretching[1],
+        };
+        of_role.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The security officer logs in under any clock: to have it taken as it is.
@@ -286,9 +303,10 @@ impl Engine {
         }
     }
 
-    fn pin(&self, pin: &[u8]) -> Result<PinRecord, EngineError> {
+    fn pin(&self, role: Role, pin: &[u8]) -> Result<PinRecord, EngineError> {
         let mut salt = [0; 16];
         self.random(&mut salt)?;
+        let _turn = self.turn_to_stretch(role);
         PinRecord::new(pin, salt).ok_or(EngineError::PinLength)
     }
 

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Dependencies point inwards: `pkcs11 → open → shell → engine (gate, admin) → ports → kernel`; the C interface and the
-//! shell do not know each other, [`open`](mod@open) puts them together. [`plugin`] is for the program that loads all of this
-//! into the boundary, and uses none of it.
+//! shell do not know each other, [`open`](mod@open) puts them together. The same library is a client of the boundary: then
+//! `pkcs11 → remote` carries each call to `countersign serve`, which knows [`remote`] and [`plugin`], and has the module that
+//! the officers signed answer it.
 //!
 //! Invariants, each argued where it is kept:
 //!
@@ -25,6 +26,9 @@
 //! - I7. No secret outside: none in an error, a log line, an attribute or an argument list.
 //! - I8. No limit passed in parts: what leaves is charged in the very commit that the limits of its period are judged for,
 //!   and no change of policy resets it ([`kernel::state`], T5).
+//! - I9. No code inside the boundary that too few officers signed, or that is older than what ran ([`plugin`]).
+//! - I10. No application reaches into another: sessions, logins and handles are its own, and no backend is the security
+//!   officer ([`remote`], [`pkcs11`]).
 
 pub mod admin;
 pub mod engine;

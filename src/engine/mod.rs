@@ -50,6 +50,9 @@ pub struct Engine {
     wallets: RwLock<HashMap<WalletId, Held>>,
     closed: RwLock<Vec<Closed>>,
     administration: Mutex<()>,
+    /// One PIN is stretched at a time: each takes its 19 MiB, and a thousand connections may log in at once. The security
+    /// officer does not wait for backends.
+    pub(crate) stretching: [Mutex<()>; 2],
 }
 
 /// A wallet whose record is whole, but that this version does not take: its script or its policy. It signs nothing, and
@@ -88,6 +91,7 @@ impl Engine {
             wallets: RwLock::default(),
             closed: RwLock::default(),
             administration: Mutex::default(),
+            stretching: Default::default(),
             vault,
             clock,
             random,

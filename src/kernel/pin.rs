@@ -42,11 +42,7 @@ pub enum PinStanding {
 impl PinRecord {
     /// The record for a new PIN, or `None` where its length is out of range.
     pub fn new(pin: &[u8], salt: [u8; 16]) -> Option<PinRecord> {
-        (MIN_LEN..=MAX_LEN).contains(&pin.len()).then(|| PinRecord {
-            salt,
-            tag: *stretch(pin, &salt),
-            tries: 0,
-        })
+        has_a_length(pin).then(|| PinRecord { salt, tag: *stretch(pin, &salt), tries: 0 })
     }
 
     /// The record with one more try, or `None` when locked.
@@ -73,6 +69,11 @@ impl PinRecord {
             _ => PinStanding::Locked,
         }
     }
+}
+
+/// Whether a PIN may have this length.
+pub fn has_a_length(pin: &[u8]) -> bool {
+    (MIN_LEN..=MAX_LEN).contains(&pin.len())
 }
 
 fn stretch(pin: &[u8], salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {

@@ -5,10 +5,11 @@
 //! a type here is a new version there.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::ops::Deref;
 
 use cryptoki_sys::*;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
@@ -89,15 +90,18 @@ pub(super) enum Request {
     GetAttributeValue {
         session: CK_SESSION_HANDLE,
         object: CK_OBJECT_HANDLE,
+        #[serde(deserialize_with = "bounded")]
         wanted: Vec<Wanted>,
     },
     SetAttributeValue {
         session: CK_SESSION_HANDLE,
         object: CK_OBJECT_HANDLE,
+        #[serde(deserialize_with = "bounded")]
         template: Vec<TemplateEntry>,
     },
     FindObjectsInit {
         session: CK_SESSION_HANDLE,
+        #[serde(deserialize_with = "bounded")]
         template: Vec<TemplateEntry>,
     },
     FindObjects {
@@ -146,12 +150,15 @@ pub(super) enum Request {
     GenerateKey {
         session: CK_SESSION_HANDLE,
         mechanism: Mechanism,
+        #[serde(deserialize_with = "bounded")]
         template: Vec<TemplateEntry>,
     },
     GenerateKeyPair {
         session: CK_SESSION_HANDLE,
         mechanism: Mechanism,
+        #[serde(deserialize_with = "bounded")]
         public: Vec<TemplateEntry>,
+        #[serde(deserialize_with = "bounded")]
         private: Vec<TemplateEntry>,
     },
     GenerateRandom {
@@ -384,6 +391,33 @@ pub(super) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
     }
 }
 
+/// A list as long as a template may be. What claims to be longer is not read to its end: two bytes of it may be thirty in
+/// memory.
+fn bounded<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(Bounded(PhantomData))
+}
+
+struct Bounded<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {MAX_ATTRIBUTES} attributes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(entry) = entries.next_element()? {
+            if list.len() == MAX_ATTRIBUTES {
+                return Err(A::Error::custom("too many attributes"));
+            }
+            list.push(entry);
+        }
+        Ok(list)
+    }
+}
+
 impl Deref for Bytes {
     type Target = [u8];
 
@@ -437,6 +471,19 @@ mod tests {
         }
         bytes.push(0);
         assert!(decode::<Request>(&bytes).is_none());
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_not_read_to_its_end() {
+        let request = |count: usize| {
+            let wanted = vec![Wanted { kind: CKA_LABEL, room: Room::Query }; count];
+            encode(&Request::GetAttributeValue { session: 1, object: 1, wanted }).expect("encodes")
+        };
+        assert!(decode::<Request>(&request(MAX_ATTRIBUTES)).is_some());
+        let longer = request(MAX_ATTRIBUTES + 1);
+        assert!(decode::<Request>(&longer).is_none());
+        // What is wrong behind the bound is not looked at.
+        assert!(decode::<Request>(&longer[..longer.len() - 1]).is_none());
     }
 
     #[test]

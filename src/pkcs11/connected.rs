@@ -6,7 +6,7 @@
 //!
 //! C1. What is held back is what the boundary would have answered with `CKR_OK`; in any doubt the boundary is asked.
 //! C2. A handle means nothing any more once the connection that it came over is lost, and its number is never given again:
-//!     sessions and objects of the next connection are numbered on from it.
+//!     each connection has numbers of its own.
 //! C3. No call waits without a limit: connecting, sending and answering have the time-outs of the configuration.
 
 use std::collections::{HashMap, HashSet};
@@ -27,9 +27,12 @@ use crate::shell::config::ConnectConfig;
 pub(super) struct Connected {
     config: ConnectConfig,
     connection: Mutex<Option<Arc<Connection>>>,
-    /// Past every handle that was given to this process.
+    /// What the handles of the next connection are numbered from.
     next_handle: AtomicU64,
 }
+
+/// As many handles has each connection.
+const HANDLES: u64 = 1 << 32;
 
 /// A connection, with what is known of the application that it is to the boundary.
 struct Connection {
@@ -42,6 +45,10 @@ struct Connection {
 struct Known {
     /// The user is logged in.
     user: bool,
+    /// How often a call was sent that may change who is logged in.
+    era: u64,
+    /// How many of these are under way.
+    changing: usize,
     sessions: HashMap<CK_SESSION_HANDLE, Signing>,
     /// The handles that `CKM_COUNTERSIGN_PSBT` signs with.
     signers: HashSet<CK_OBJECT_HANDLE>,
@@ -68,12 +75,13 @@ impl Connected {
     /// Has the boundary answer a call.
     pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
         let connection = self.connection_for(&request)?;
-        let Some(call) = connection.known().hold_back(request) else { return Ok(Reply::Done) };
-        match self.carry(&connection, &call) {
+        let Some((call, era)) = connection.known().hold_back(request) else { return Ok(Reply::Done) };
+        match self.carry(&connection, &call, era) {
             // An application that had no session loses nothing by a connection that was idle for too long.
             Err(Rv(CKR_DEVICE_REMOVED)) if call.request.may_be_repeated() && connection.has_no_session() => {
                 let connection = self.connection_for(&call.request)?;
-                self.carry(&connection, &call)
+                let era = connection.known().send(&call.request);
+                self.carry(&connection, &call, era)
             }
             answer => answer,
         }
@@ -88,22 +96,20 @@ impl Connected {
         }
     }
 
-    fn carry(&self, connection: &Arc<Connection>, call: &Call) -> Answer<Reply> {
+    fn carry(&self, connection: &Arc<Connection>, call: &Call, era: u64) -> Answer<Reply> {
         let answer = match connection.lanes.call(&encode(call)?) {
             Ok(answer) => answer,
             Err(CallError::Lost(reason)) => return Err(self.lose(connection, &reason)),
             Err(error @ (CallError::Busy | CallError::TooLong { .. })) => {
                 tracing::warn!("refused: {error}");
+                connection.known().forgo(&call.request);
                 return Err(Rv(CKR_DEVICE_MEMORY));
             }
         };
         let answer: Answer<Reply> = decode(&answer).ok_or_else(|| {
             self.lose(connection, "its answer is of another version: install both sides from one release")
         })?;
-        if let Some(highest) = answer.as_ref().ok().and_then(Reply::highest_handle) {
-            self.next_handle.fetch_max(highest.saturating_add(1), Ordering::SeqCst);
-        }
-        connection.known().learn(&call.request, &answer);
+        connection.known().learn(&call.request, &answer, era);
         answer
     }
 
@@ -122,7 +128,8 @@ impl Connected {
     }
 
     fn connect(&self) -> Answer<Arc<Connection>> {
-        let lanes = Lanes::open(&self.config, self.next_handle.load(Ordering::SeqCst)).map_err(|error| {
+        let first_handle = self.next_handle.fetch_add(HANDLES, Ordering::SeqCst);
+        let lanes = Lanes::open(&self.config, first_handle).map_err(|error| {
             tracing::error!("{error}");
             Rv(CKR_DEVICE_ERROR)
         })?;
@@ -131,11 +138,12 @@ impl Connected {
 
     /// Lets go of a connection that is lost, if nobody has yet.
     fn lose(&self, lost: &Arc<Connection>, reason: &str) -> Rv {
-        tracing::error!("the connection to the boundary at {} is lost: {reason}", self.config.address);
         let mut connection = self.connection();
         if connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, lost)) {
             *connection = None;
         }
+        drop(connection);
+        tracing::error!("the connection to the boundary at {} is lost: {reason}", self.config.address);
         Rv(CKR_DEVICE_REMOVED)
     }
 
@@ -159,22 +167,44 @@ impl Connection {
 
 impl Known {
     /// What is to be sent for `request`: nothing for a `C_SignInit` that is certain to be accepted.
-    fn hold_back(&mut self, request: Request) -> Option<Call> {
+    fn hold_back(&mut self, request: Request) -> Option<(Call, u64)> {
         if let Request::SignInit { session, mechanism: Some(mechanism), key } = &request
             && self.accepts(*session, mechanism, *key)
         {
             self.sessions.insert(*session, Signing::HeldBack(request));
             return None;
         }
-        let signing = request.session().and_then(|session| self.sessions.get_mut(&session));
-        let sign_init = signing.and_then(|signing| match signing {
-            Signing::HeldBack(_) => match core::mem::replace(signing, Signing::Unknown) {
-                Signing::HeldBack(sign_init) => Some(sign_init),
-                Signing::None | Signing::Unknown => None,
-            },
+        // A session that is closed ends its operation: nothing is begun for that.
+        let begins = !matches!(request, Request::CloseSession { .. });
+        let sign_init = request.session().and_then(|session| self.take_held_back(session)).filter(|_| begins);
+        let era = self.send(&request);
+        Some((Call { sign_init, request }, era))
+    }
+
+    fn take_held_back(&mut self, session: CK_SESSION_HANDLE) -> Option<Request> {
+        let signing = self.sessions.get_mut(&session)?;
+        if !matches!(signing, Signing::HeldBack(_)) {
+            return None;
+        }
+        match core::mem::replace(signing, Signing::Unknown) {
+            Signing::HeldBack(sign_init) => Some(sign_init),
             Signing::None | Signing::Unknown => None,
-        });
-        Some(Call { sign_init, request })
+        }
+    }
+
+    /// Notes that `request` is sent, and gives the era it belongs to. Two calls at once of which each may change who is logged
+    /// in leave that in doubt.
+    fn send(&mut self, request: &Request) -> u64 {
+        if request.may_change_login() {
+            self.user &= self.changing == 0;
+            self.changing += 1;
+            self.era += 1;
+        }
+        self.era
+    }
+
+    fn changed(&mut self, request: &Request) {
+        self.changing = self.changing.saturating_sub(usize::from(request.may_change_login()));
     }
 
     /// Whether the boundary is certain to accept this `C_SignInit`.
@@ -186,8 +216,23 @@ impl Known {
             && (mechanism.parameter.is_empty() || Approval::parse(&mechanism.parameter).is_ok())
     }
 
-    /// Learns from an answer.
-    fn learn(&mut self, request: &Request, answer: &Answer<Reply>) {
+    /// Notes that `request` was not answered: the boundary had no room. A signing operation is over by that (section 5.2), so it
+    /// is ended there as well, before the next call of its session.
+    fn forgo(&mut self, request: &Request) {
+        self.changed(request);
+        if let Request::Sign { session, .. }
+        | Request::SignUpdate { session, .. }
+        | Request::SignFinal { session, .. } = request
+        {
+            let end = Request::SignInit { session: *session, mechanism: None, key: 0 };
+            self.set(*session, Signing::HeldBack(end));
+        }
+    }
+
+    /// Learns from the answer to a call that was sent in `era`. What may have changed meanwhile is not learned.
+    fn learn(&mut self, request: &Request, answer: &Answer<Reply>, era: u64) {
+        self.changed(request);
+        let is_certain = self.era == era && self.changing == 0;
         match (request, answer) {
             (Request::OpenSession { .. }, Ok(Reply::Opened(session))) => {
                 self.sessions.insert(*session, Signing::None);
@@ -201,17 +246,14 @@ impl Known {
                 self.sessions.clear();
                 self.user = false;
             }
-            (Request::Login { user_type: CKU_USER, .. }, Ok(_)) => self.user = true,
+            (Request::Login { user_type: CKU_USER, .. }, Ok(_)) => self.user = is_certain,
             (Request::Logout { .. }, Ok(_)) => {
                 self.user = false;
                 self.signers.clear();
                 self.sessions.values_mut().for_each(|signing| *signing = Signing::None);
             }
-            (Request::FindObjects { .. }, Ok(Reply::Found(found))) => {
+            (Request::FindObjects { .. }, Ok(Reply::Found(found))) if is_certain => {
                 self.signers.extend(found.iter().filter(|found| found.signs).map(|found| found.handle));
-            }
-            (Request::GenerateKeyPair { .. }, Ok(Reply::KeyPair { private, .. })) => {
-                self.signers.insert(*private);
             }
             (
                 Request::Sign { session, .. } | Request::SignFinal { session, .. },
@@ -222,6 +264,14 @@ impl Known {
             }
             (Request::SessionCancel { session, flags }, Ok(_)) if flags & CKF_SIGN != 0 => {
                 self.set(*session, Signing::None);
+            }
+            (Request::SignInit { session, mechanism: Some(mechanism), key }, Ok(_)) => {
+                // The user is logged in, and this key signs.
+                if is_certain && mechanism.mechanism == CKM_COUNTERSIGN_PSBT {
+                    self.user = true;
+                    self.signers.insert(*key);
+                }
+                self.set(*session, Signing::Unknown);
             }
             (
                 Request::SignInit { session, .. }
@@ -246,15 +296,16 @@ impl Request {
     fn may_be_repeated(&self) -> bool {
         self.session().is_none() && !matches!(self, Request::InitToken { .. })
     }
-}
 
-impl Reply {
-    fn highest_handle(&self) -> Option<u64> {
-        match self {
-            Reply::Opened(handle) | Reply::Key(handle) => Some(*handle),
-            Reply::KeyPair { public, private } => Some(*public.max(private)),
-            Reply::Found(found) => found.iter().map(|found| found.handle).max(),
-            _ => None,
-        }
+    /// Whether somebody may be logged in, or out, by it.
+    fn may_change_login(&self) -> bool {
+        matches!(
+            self,
+            Request::OpenSession { .. }
+                | Request::CloseSession { .. }
+                | Request::CloseAllSessions { .. }
+                | Request::Login { .. }
+                | Request::Logout { .. }
+        )
     }
 }

@@ -31,7 +31,8 @@ const MAX_FIRST_HANDLE: u64 = 1 << 62;
 /// The engine with its applications.
 struct Host {
     engine: Arc<Engine>,
-    totals: Arc<Totals>,
+    /// Of backends and of administrators: neither can use up what the other needs.
+    totals: [Arc<Totals>; 2],
     applications: HashMap<CK_ULONG, Arc<Module>>,
     last: CK_ULONG,
 }
@@ -51,7 +52,7 @@ pub(super) fn host(engine: Engine) -> Answer {
     }
     *host = Some(Host {
         engine: Arc::new(engine),
-        totals: Arc::default(),
+        totals: Default::default(),
         applications: HashMap::new(),
         last: 0,
     });
@@ -66,7 +67,11 @@ pub(super) fn begin(first_handle: u64, role: PeerRole) -> Answer<CK_ULONG> {
     let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
     let host = host.as_mut().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
     host.last += 1;
-    let module = Module::new(Arc::clone(&host.engine), Arc::clone(&host.totals), role, first_handle);
+    let totals = match role {
+        PeerRole::Backend => &host.totals[0],
+        PeerRole::Administrator => &host.totals[1],
+    };
+    let module = Module::new(Arc::clone(&host.engine), Arc::clone(totals), role, first_handle);
     host.applications.insert(host.last, Arc::new(module));
     Ok(host.last)
 }

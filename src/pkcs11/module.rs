@@ -18,9 +18,9 @@ use crate::remote::PeerRole;
 pub(super) const SLOT: CK_SLOT_ID = 0;
 /// Most sessions of an application at a time.
 pub(super) const MAX_SESSIONS: usize = 4_096;
-/// Most sessions of all applications at a time.
+/// Most sessions of all backends, and of all administrators, at a time.
 const MAX_ALL_SESSIONS: usize = 65_536;
-/// Most handles of objects of all applications at a time: twice a million users, with their wallets.
+/// Most handles of objects of all backends, and of all administrators, at a time: twice a million users, with their wallets.
 const MAX_ALL_HANDLES: usize = 1 << 22;
 
 /// The engine with the sessions, logins and handles of one application.
@@ -32,7 +32,7 @@ pub(super) struct Module {
     pub(super) totals: Arc<Totals>,
 }
 
-/// What the applications of one engine hold together. There may be a thousand of them, and none pays for another.
+/// What applications hold together: all backends, or all administrators. There may be a thousand of them.
 #[derive(Default)]
 pub(super) struct Totals {
     /// Bytes of the PSBTs that sessions hold unfinished.

@@ -200,15 +200,15 @@ impl Module {
     }
 }
 
-/// The value or its length, or why not (section 5.7, `C_GetAttributeValue`, cases 1 to 5).
+/// The value, wiped where it is not shown, or its length, or why not (section 5.7, `C_GetAttributeValue`, cases 1 to 5).
 fn show(value: Result<Vec<u8>, Hidden>, room: Room) -> Answer<Shown> {
-    let value = value.map_err(|hidden| match hidden {
+    let value = value.map(Zeroizing::new).map_err(|hidden| match hidden {
         Hidden::Sensitive => Rv(CKR_ATTRIBUTE_SENSITIVE),
         Hidden::Unknown => Rv(CKR_ATTRIBUTE_TYPE_INVALID),
     })?;
     match room {
         Room::Query => Ok(Shown::Length(value.len() as u64)),
-        room if room.fits(value.len()) => Ok(Shown::Value(Bytes(Zeroizing::new(value)))),
+        room if room.fits(value.len()) => Ok(Shown::Value(Bytes(value))),
         Room::Of(_) => Err(Rv(CKR_BUFFER_TOO_SMALL)),
     }
 }

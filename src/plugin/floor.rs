@@ -3,7 +3,7 @@
 //! F1. It is durable before the code that raises it runs: the file is written beside, synced, moved to its place, and the
 //!     folder synced; and synced again by whoever finds it, who may follow a process that was killed in between.
 //! F2. It is never lowered, and never made anew: a file that is missing, damaged or writable by others refuses. Only
-//!     [`pin`] makes one, where there is none.
+//!     `countersign plugin pin` makes one, where there is none.
 //! F3. One process at a time raises it (a lock on its folder), and compares again while it holds the lock.
 //!
 //! The file is no secret and proves nothing: who can write to it can lower it. Its check value is against damage.
@@ -391,5 +391,11 @@ mod tests {
         assert_eq!(check(&file, &version("1.0.0")), Ok(version("1.0.0")), "looking at it needs no lock");
         drop(other);
         raise(&file, &manifest("2.0.0", "2.0.0")).expect("the lock is free");
+        // As a process has it that was started meanwhile.
+        let locked = lock(&file).expect("free");
+        let inherited = locked.0.try_clone().expect("a descriptor");
+        drop(locked);
+        drop(lock(&file).expect("it was given back, and not only closed"));
+        drop(inherited);
     }
 }

@@ -7,7 +7,7 @@
 //! what became of that call.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
@@ -15,17 +15,21 @@ use super::CkRv;
 use super::budget::Budget;
 use super::frame::{FrameError, Received};
 use super::hello::{ApplicationSecret, Hello, MOST_BYTES, Refusal, Reply};
-use super::stream::{ConnectError, Framed, Stream};
+use super::stream::{Closer, ConnectError, Framed, Stream};
 use crate::shell::config::ConnectConfig;
 
-/// Most connections of one application: as many calls as the boundary answers at once, unless it is told otherwise.
-const MAX_LANES: usize = 64;
+/// Most connections of one application. The boundary answers twice as many calls at once, unless it is told otherwise.
+const MAX_LANES: usize = 32;
+/// How long no further connection is tried after one that was not to be had.
+const NO_MORE_FOR: Duration = Duration::from_secs(5);
 
 /// An application at the boundary.
 pub struct Lanes {
     config: ConnectConfig,
     application: ApplicationSecret,
     max_frame: u32,
+    /// Whose connections they are: a child after `fork` has copies of them that are not its own.
+    process: u32,
     state: Mutex<State>,
     /// A lane is idle again, or there are none any more.
     freed: Condvar,
@@ -33,10 +37,12 @@ pub struct Lanes {
 
 struct State {
     idle: Vec<Lane>,
+    /// Ends any of them, idle or in use.
+    closers: Vec<Closer>,
     /// Idle, in use, or being opened.
     open: usize,
-    /// As many as there can be, as far as is known.
-    most: usize,
+    /// Until when no further one is tried.
+    enough_until: Option<Instant>,
     /// Why there are none any more.
     lost: Option<String>,
 }
@@ -47,12 +53,14 @@ struct Lane(Framed);
 impl Lanes {
     /// Connects, and begins an application whose handles are numbered from `first_handle` on.
     pub fn open(config: &ConnectConfig, first_handle: u64) -> Result<Lanes, ConnectError> {
-        let (lane, application, max_frame) = Lane::open(config, &Hello { join: None, first_handle })?;
+        let (mut lane, application, max_frame) = Lane::open(config, &Hello { join: None, first_handle })?;
+        let closers = vec![lane.0.stream().closer()];
         Ok(Lanes {
             config: config.clone(),
             application,
             max_frame,
-            state: Mutex::new(State { idle: vec![lane], open: 1, most: MAX_LANES, lost: None }),
+            process: std::process::id(),
+            state: Mutex::new(State { idle: vec![lane], closers, open: 1, enough_until: None, lost: None }),
             freed: Condvar::new(),
         })
     }
@@ -78,6 +86,7 @@ impl Lanes {
         // A thread of the parent may have held the lock when it forked: then it is held for ever.
         if let Ok(mut state) = self.state.try_lock() {
             state.idle.clear();
+            state.closers.clear();
         }
     }
 
@@ -92,7 +101,8 @@ impl Lanes {
             if let Some(lane) = state.idle.pop() {
                 return Ok(lane);
             }
-            if state.open < state.most {
+            let now = Instant::now();
+            if state.open < MAX_LANES && state.enough_until.is_none_or(|until| until <= now) {
                 state.open += 1;
                 drop(state);
                 if let Some(lane) = self.join()? {
@@ -101,7 +111,7 @@ impl Lanes {
                 state = self.state();
                 continue;
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(now);
             if left.is_zero() {
                 return Err(CallError::Busy);
             }
@@ -109,25 +119,37 @@ impl Lanes {
         }
     }
 
-    /// A further lane; none where the boundary has no room for it.
+    /// A further lane. Where none is to be had, for whatever reason, calls wait for those that are there; unless the boundary
+    /// does not know the application any more.
     fn join(&self) -> Result<Option<Lane>, CallError> {
         let hello = Hello { join: Some(self.application.clone()), first_handle: 0 };
         match Lane::open(&self.config, &hello) {
-            Ok((lane, ..)) => Ok(Some(lane)),
-            Err(ConnectError::Refused { refusal: Refusal::TooManyConnections, .. }) => {
+            Ok((mut lane, ..)) => {
+                let closer = lane.0.stream().closer();
+                let mut state = self.state();
+                if let Some(reason) = &state.lost {
+                    return Err(CallError::Lost(reason.clone()));
+                }
+                state.closers.push(closer);
+                Ok(Some(lane))
+            }
+            Err(error @ ConnectError::Refused { refusal: Refusal::UnknownApplication, .. }) => {
+                Err(self.lose(error.to_string()))
+            }
+            Err(error) => {
+                tracing::info!("calls wait for each other: no further connection: {error}");
                 let mut state = self.state();
                 state.open -= 1;
-                state.most = state.open;
+                state.enough_until = Some(Instant::now() + NO_MORE_FOR);
                 Ok(None)
             }
-            Err(error) => Err(self.lose(error.to_string())),
         }
     }
 
     fn lose(&self, reason: String) -> CallError {
         let mut state = self.state();
         let reason = state.lost.get_or_insert(reason).clone();
-        state.idle.clear();
+        state.end();
         self.freed.notify_all();
         CallError::Lost(reason)
     }
@@ -135,6 +157,22 @@ impl Lanes {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Ends all connections, so that the boundary sees it, whoever else has copies of them.
+    fn end(&mut self) {
+        self.closers.drain(..).for_each(|closer| closer.close());
+        self.idle.clear();
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            self.state().end();
+        }
     }
 }
 
@@ -165,8 +203,8 @@ impl Lane {
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The boundary has no room for it now. It was not looked at.
-    #[error("the boundary has no room for this call now: make it again later")]
+    /// The boundary has no room for it now, or for its answer.
+    #[error("the boundary has no room for this call now: make it again later, a signature by the same code")]
     Busy,
     /// The boundary takes no frame of this length.
     #[error(

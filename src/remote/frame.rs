@@ -7,10 +7,10 @@
 //! - F4. Header and payload of a typical frame are one read and one write.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroizing, optimization_barrier};
 
 use super::budget::{Budget, Lease};
 
@@ -63,7 +63,49 @@ pub enum Payload<'a> {
     /// In the buffer that it was read into.
     Short(&'a mut [u8]),
     /// In a buffer of its own.
-    Long(Zeroizing<Vec<u8>>),
+    Long(Wiped),
+}
+
+/// Bytes that are wiped on drop, all at once. `Zeroizing` writes them one by one, which takes longer than a call.
+pub struct Wiped(Vec<u8>);
+
+impl Wiped {
+    fn of(length: usize) -> Wiped {
+        Wiped(vec![0; length])
+    }
+}
+
+impl From<Zeroizing<Vec<u8>>> for Wiped {
+    fn from(mut bytes: Zeroizing<Vec<u8>>) -> Wiped {
+        Wiped(std::mem::take(&mut *bytes))
+    }
+}
+
+impl Deref for Wiped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for Wiped {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        // What is reserved and not in use may have been.
+        self.0.resize(self.0.capacity(), 0);
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    optimization_barrier(bytes);
 }
 
 impl Deref for Payload<'_> {
@@ -80,21 +122,21 @@ impl Deref for Payload<'_> {
 impl Drop for Payload<'_> {
     fn drop(&mut self) {
         if let Payload::Short(bytes) = self {
-            bytes.zeroize();
+            wipe(bytes);
         }
     }
 }
 
 /// Reads frames, one after the other.
 pub struct FrameReader {
-    buffer: Zeroizing<Box<[u8]>>,
+    buffer: Wiped,
     start: usize,
     end: usize,
 }
 
 impl Default for FrameReader {
     fn default() -> FrameReader {
-        FrameReader { buffer: Zeroizing::new(vec![0; BUFFER].into_boxed_slice()), start: 0, end: 0 }
+        FrameReader { buffer: Wiped::of(BUFFER), start: 0, end: 0 }
     }
 }
 
@@ -140,7 +182,7 @@ impl FrameReader {
         if self.start + wanted > BUFFER {
             self.buffer.copy_within(self.start..self.end, 0);
             let kept = self.end - self.start;
-            self.buffer[kept..self.end].zeroize();
+            wipe(&mut self.buffer[kept..self.end]);
             (self.start, self.end) = (0, kept);
         }
         while self.end - self.start < wanted {
@@ -160,10 +202,10 @@ impl FrameReader {
         length: usize,
         mut lease: Lease,
     ) -> Result<Received<'_>, FrameError> {
-        let mut payload = Zeroizing::new(vec![0; length.min(FIRST)]);
+        let mut payload = Wiped::of(length.min(FIRST));
         let mut filled = (self.end - self.start).min(length);
         payload[..filled].copy_from_slice(&self.buffer[self.start..self.start + filled]);
-        self.buffer[self.start..self.start + filled].zeroize();
+        wipe(&mut self.buffer[self.start..self.start + filled]);
         self.start += filled;
         while filled < length {
             if filled == payload.len() {
@@ -172,8 +214,8 @@ impl FrameReader {
                     drop(payload);
                     return self.drain(source, length - filled);
                 }
-                // `Vec` would leave what it outgrows as it is.
-                let mut next = Zeroizing::new(vec![0; larger]);
+                // A `Vec` that grows would leave what it was as it is.
+                let mut next = Wiped::of(larger);
                 next[..filled].copy_from_slice(&payload);
                 payload = next;
             }
@@ -194,7 +236,7 @@ impl FrameReader {
                 more => left -= more,
             }
         }
-        self.buffer.zeroize();
+        wipe(&mut self.buffer);
         Ok(Received::NoRoom)
     }
 }

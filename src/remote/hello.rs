@@ -142,7 +142,7 @@ pub enum Refusal {
 pub enum Reply<'a> {
     /// The module's answer.
     Answer(&'a [u8]),
-    /// There is no room for this request now. It was not looked at, and may come again.
+    /// There is no room for this request now, or for its answer, and it may come again: a signature by the same code.
     Busy,
     /// The application is over: nothing can be carried to it any more.
     Closed(CkRv),

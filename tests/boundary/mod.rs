@@ -11,6 +11,7 @@
 
 pub(crate) mod cli;
 pub(crate) mod raw;
+pub(crate) mod served;
 pub(crate) mod store;
 pub(crate) mod wallet;
 
@@ -27,6 +28,7 @@ use cryptoki_sys::*;
 use totp_rs::{Algorithm, Builder, Totp};
 
 use raw::Raw;
+use served::Served;
 
 /// The security officer's PIN in every test.
 pub(crate) const SO_PIN: &str = "officer-2f71c0";
@@ -89,13 +91,15 @@ pub(crate) fn in_boundary_of(
     let boundary =
         Boundary { folder: temporary.path().join("boundary"), test: test.into(), role: String::new() };
     boundary.set_up();
+    // The crate `connected` has the same tests, through the client side.
+    let served = (env!("CARGO_CRATE_NAME") == "connected").then(|| Served::start(&boundary));
     let mut command = boundary.command(BODY);
     if let Some(module) = other_module {
         command.env(MODULE, module);
     }
     let finished = Finished::of(&mut command).expect_success();
     finished.stdout.lines().filter_map(|line| line.strip_prefix(SUMMARY)).for_each(|line| println!("{line}"));
-    finished.stderr
+    served.map_or(String::new(), |served| served.log()) + &finished.stderr
 }
 
 impl Boundary {
@@ -125,9 +129,10 @@ impl Boundary {
         &self.folder
     }
 
-    /// The configuration.
+    /// The configuration: a client's, where the boundary is served.
     pub(crate) fn conf(&self) -> PathBuf {
-        self.folder.join("countersign.toml")
+        let client = self.folder.join("client.toml");
+        if client.exists() { client } else { self.folder.join("countersign.toml") }
     }
 
     /// Lets as many codes of all users be wrong as the configuration can: for what needs many.

@@ -1,6 +1,7 @@
 //! Fuzzes what comes over a connection: frames, greetings, and requests to the module behind them.
 //!
-//! The first byte of the input says as whom the requests come, the rest is what the peer sends. Whatever it is: nothing
+//! The first byte of the input says as whom the requests come (an administrator, a backend, a user who is logged in), the
+//! rest is what the peer sends. Whatever it is: nothing
 //! panics (inside the module a panic would be answered by `CKR_GENERAL_ERROR`), every request has an answer, and no session
 //! or login outlives its application.
 
@@ -11,8 +12,9 @@ mod support;
 
 use std::collections::HashMap;
 use std::io::Cursor;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
+use countersign::kernel::audit::Role;
 use countersign::kernel::seal::RecordKey;
 use countersign::pkcs11;
 use countersign::ports::Plain;
@@ -30,6 +32,10 @@ const MAXIMUM: u32 = 1 << 20;
 const PANICKED: [u8; 2] = [1, 5];
 /// An answer to `C_OpenSession`, whose session is the one that the seeds name.
 const OPENED: [u8; 3] = [0, 6, 1];
+/// An answer to `C_Login`.
+const DONE: [u8; 2] = [0, 0];
+/// An answer to `C_GetSessionInfo`: the user, in a read-write session.
+const LOGGED_IN: [u8; 4] = [0, 5, 3, 6];
 
 fuzz_target!(|data: &[u8]| {
     if let Some((who, sent)) = data.split_first() {
@@ -43,8 +49,14 @@ static STAGE: OnceLock<Stage> = OnceLock::new();
 struct Stage {
     hosted: Hosted,
     ledger: MemoryLedger,
-    begin: HashMap<RecordKey, Plain>,
+    begin: Records,
+    /// The same with both PINs locked: so no login takes the time of Argon2.
+    locked: Records,
+    /// An application that has logged in, in session 1, and is taken again as long as it is.
+    logged_in: Mutex<Option<u64>>,
 }
+
+type Records = HashMap<RecordKey, Plain>;
 
 impl Stage {
     fn new() -> Stage {
@@ -53,20 +65,44 @@ impl Stage {
         bench.user("alice");
         bench.wallet("w", &["alice"], "unlimited = true");
         let begin = bench.ledger.state().records.clone();
+        for role in [Role::User, Role::So] {
+            (0..10).for_each(|_| drop(bench.engine.login(role, b"wrong")));
+        }
+        let locked = bench.ledger.state().records.clone();
         let Bench { engine, ledger, .. } = bench;
-        Stage { hosted: pkcs11::host(engine).expect("the only one"), ledger, begin }
+        let hosted = pkcs11::host(engine).expect("the only one");
+        Stage { hosted, ledger, begin, locked, logged_in: Mutex::new(None) }
     }
 
     fn run(&self, who: u8, sent: &[u8]) {
-        self.ledger.state().records.clone_from(&self.begin);
-        self.ledger.state().events.clear();
-        let role = if who & 1 == 0 { PeerRole::Administrator } else { PeerRole::Backend };
-        let application = self.hosted.open(1, role).expect("there is room");
-        // Few come logged in: that takes as long as a thousand others.
-        if who & 0x0e == 0x0e {
-            assert_eq!(self.call(application, b"\x00\x08\x00\x06"), OPENED);
-            assert_eq!(self.call(application, b"\x00\x0c\x01\x01\x00\x08user-pin"), [0, 0]);
+        if who & 2 == 0 {
+            let role = if who & 1 == 0 { PeerRole::Administrator } else { PeerRole::Backend };
+            let application = self.hosted.open(1, role).expect("there is room");
+            self.play(application, sent);
+            self.end(application);
+        } else {
+            let mut logged_in = self.logged_in.lock().expect("one thread");
+            let application = *logged_in.get_or_insert_with(|| self.log_in());
+            self.call(application, b"\x00\x0e\x01\xff\xff\xff\x7f");
+            self.play(application, sent);
+            if self.call(application, b"\x00\x0b\x01") != LOGGED_IN {
+                self.end(application);
+                *logged_in = None;
+            }
         }
+    }
+
+    fn log_in(&self) -> u64 {
+        self.reset(&self.begin);
+        let application = self.hosted.open(1, PeerRole::Administrator).expect("there is room");
+        assert_eq!(self.call(application, b"\x00\x08\x00\x06"), OPENED);
+        assert_eq!(self.call(application, b"\x00\x0c\x01\x01\x00\x08user-pin"), DONE);
+        application
+    }
+
+    /// All that a peer sends on one connection.
+    fn play(&self, application: u64, sent: &[u8]) {
+        self.reset(&self.locked);
         let (mut source, mut reader) = (Cursor::new(sent), FrameReader::default());
         let budget = Budget::new(1 << 16);
         while let Ok(received) = reader.read(&mut source, MAXIMUM, &budget) {
@@ -81,8 +117,17 @@ impl Stage {
             }
         }
         assert_eq!(budget.used(), 0);
+    }
+
+    fn end(&self, application: u64) {
         self.hosted.close(application);
         assert!(self.hosted.call(application, b"\x00\x00").is_err(), "it is over");
+    }
+
+    fn reset(&self, records: &Records) {
+        let mut state = self.ledger.state();
+        state.records.clone_from(records);
+        state.events.clear();
     }
 
     fn call(&self, application: u64, request: &[u8]) -> Vec<u8> {

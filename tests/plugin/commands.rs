@@ -97,7 +97,7 @@ fn a_release_goes_from_the_officers_to_the_boundary() {
 
     // What `serve` would refuse, `verify` refuses in its very words; `pin` does not pin it.
     let config =
-        countersign::shell::config::Config::load(&release.path("countersign.toml")).expect("complete");
+        countersign::shell::config::EngineConfig::load(&release.path("countersign.toml")).expect("complete");
     let config = config.plugin.expect("it is there");
     let refused_alike = || {
         let error = plugin::verify(&config).expect_err("refused");

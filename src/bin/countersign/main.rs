@@ -40,13 +40,13 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use crate::error::CommandError;
 use crate::output::Report;
 
 fn main() -> ExitCode {
-    forbid_core_dumps();
+    keep_memory_to_ourselves();
     let cli = Cli::parse();
     let outcome = hand_configuration_to_the_module(&cli.global).and_then(|()| run(&cli));
     output::print(outcome, cli.global.json)
@@ -135,10 +135,12 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
     }
 }
 
-/// PINs and codes pass through this process: a crash must not write them to a disk.
-fn forbid_core_dumps() {
+/// PINs and codes pass through this process: a crash must not write them to a disk, and no other process of this user reads
+/// them. The limit alone would not do: a core that goes to a program is not bound by it (core(5)).
+fn keep_memory_to_ourselves() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
-    if let Err(reason) = setrlimit(Resource::Core, none) {
+    let limited = setrlimit(Resource::Core, none);
+    if let Err(reason) = set_dumpable_behavior(DumpableBehavior::NotDumpable).and(limited) {
         eprintln!("warning: core dumps stay possible: {reason}");
     }
 }

@@ -278,7 +278,11 @@ fn of_any_call(rv: &RvError) -> Words {
                  again by the same code for two minutes, and counts once)"
             ),
         ),
-        RvError::DeviceError | RvError::DeviceMemory => words(
+        RvError::DeviceMemory => words(
+            "there is no room for this call now",
+            "try again later; a signature may be asked for again by the same code for two minutes, and counts once",
+        ),
+        RvError::DeviceError => words(
             "the backing token or the store failed",
             format!("{THE_LINE} says which and why; free disk space and permissions are the usual causes"),
         ),

@@ -8,17 +8,17 @@ use std::time::Instant;
 
 use prometheus_client::metrics::gauge::Gauge;
 use socket2::Socket;
-use zeroize::Zeroizing;
 
 use super::Shared;
 use super::allowed::Peer;
 use super::applications::Lane;
+use super::connections::Entry;
 use super::door::Door;
 use super::limits::{Cause, Place};
 use super::metrics::{FrameRefusal, Outcome, PeerRefusal};
 use crate::remote::CkRv;
 use crate::remote::budget::{Lease, UNCOUNTED};
-use crate::remote::frame::{Frame, FrameError, Received};
+use crate::remote::frame::{Frame, FrameError, Received, Wiped};
 use crate::remote::hello::{Hello, HelloError, MOST_BYTES, Refusal, Reply, VERSION, Welcome};
 use crate::remote::stream::{Framed, Patience, Stream, prepare_tcp};
 use crate::remote::tls;
@@ -35,12 +35,21 @@ pub(super) struct Connection {
 impl Connection {
     /// From its acceptance to its end. A peer that is not known yet has a stranger's place.
     pub(super) fn run(self, socket: Socket, peer: Option<Peer>, place: Place) {
-        let shared = &*self.shared;
-        let patience = Patience { rest: shared.limits.idle, frame: shared.limits.frame };
+        let limits = &self.shared.limits;
+        let patience = Patience { rest: limits.idle, frame: limits.frame };
         let Ok(mut stream) = Stream::accepted(socket, patience) else { return };
         // Until it is welcome, all that it does must be done within the time of one frame.
-        stream.must_end(self.accepted + shared.limits.frame);
-        let entry = shared.connections.enter(stream.closer());
+        stream.must_end(self.accepted + limits.frame);
+        let entry = self.shared.connections.enter(stream.closer());
+        self.attend(stream, peer, place, &entry);
+        // Whoever waits for the end of all connections waits until none of them holds anything of the server: the module is
+        // closed by who lets go of it last, and not after the end of the program.
+        drop(self);
+        drop(entry);
+    }
+
+    fn attend(&self, stream: Stream, peer: Option<Peer>, place: Place, entry: &Entry) {
+        let shared = &*self.shared;
         let mut framed = Framed::new(stream, MOST_BYTES, Arc::clone(&shared.budget));
         let known = match peer {
             Some(peer) => Some((peer, place)),
@@ -56,11 +65,8 @@ impl Connection {
         let _counted = Counted::one_more(shared.metrics.connections(self.door));
         if let Some(lane) = self.welcome(&mut framed, &peer) {
             self.serve(&mut framed, &peer, &lane);
-            // Whoever waits for the end of all connections waits for the end of their applications.
-            drop(lane);
         }
         framed.stream().end_writing();
-        drop(entry);
     }
 
     /// TLS, and who it is by its certificate. The stranger's place is given back for one among its like.
@@ -222,7 +228,7 @@ impl Connection {
         let shared = &*self.shared;
         let _turn = shared.calls.of_role(peer.role()).enter(shared.limits.frame)?;
         let _timed = Timed::begin(shared);
-        Some(lane.call(request))
+        Some(lane.call(request).map(Wiped::from))
     }
 
     /// Writes a reply. False: it is the last one.
@@ -272,7 +278,7 @@ impl Connection {
     }
 }
 
-type Answer = Result<Zeroizing<Vec<u8>>, CkRv>;
+type Answer = Result<Wiped, CkRv>;
 
 /// What a connection does next.
 enum Next {

@@ -33,8 +33,14 @@ impl Drop for Place {
 
 /// A number of turns, which are waited for.
 pub(super) struct Gate {
-    free: Mutex<usize>,
+    turns: Mutex<Turns>,
     freed: Condvar,
+}
+
+struct Turns {
+    free: usize,
+    /// As many wait: where none does, nobody is woken.
+    waiting: usize,
 }
 
 /// A turn, given back on drop.
@@ -43,30 +49,35 @@ pub(super) struct Turn<'a>(&'a Gate);
 
 impl Gate {
     pub(super) fn new(turns: usize) -> Gate {
-        Gate { free: Mutex::new(turns), freed: Condvar::new() }
+        Gate { turns: Mutex::new(Turns { free: turns, waiting: 0 }), freed: Condvar::new() }
     }
 
     /// Waits for a turn, as long as this.
     pub(super) fn enter(&self, patience: Duration) -> Option<Turn<'_>> {
-        let mut free = self.free();
-        if *free == 0 {
-            let none = |free: &mut usize| *free == 0;
-            let waited = self.freed.wait_timeout_while(free, patience, none);
-            free = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut turns = self.turns();
+        if turns.free == 0 {
+            turns.waiting += 1;
+            let none = |turns: &mut Turns| turns.free == 0;
+            let waited = self.freed.wait_timeout_while(turns, patience, none);
+            turns = waited.unwrap_or_else(PoisonError::into_inner).0;
+            turns.waiting -= 1;
         }
-        *free = free.checked_sub(1)?;
+        turns.free = turns.free.checked_sub(1)?;
         Some(Turn(self))
     }
 
-    fn free(&self) -> MutexGuard<'_, usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.free() += 1;
-        self.0.freed.notify_one();
+        let mut turns = self.0.turns();
+        turns.free += 1;
+        if turns.waiting > 0 {
+            self.0.freed.notify_one();
+        }
     }
 }
 
@@ -92,18 +103,22 @@ struct Last {
 impl Rarely {
     /// Writes the line, unless another of its cause was written within a second.
     pub(super) fn warn(&self, cause: Cause, line: impl FnOnce() -> String) {
+        match self.due(cause, Instant::now()) {
+            None => {}
+            Some(0) => tracing::warn!("{}", line()),
+            Some(more) => tracing::warn!("{} (and {more} like it since the last such line)", line()),
+        }
+    }
+
+    /// Whether a line is due now, and how many were left out since the last one.
+    fn due(&self, cause: Cause, now: Instant) -> Option<u64> {
         let mut last = self.0[cause as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        if last.written.is_some_and(|written| written.elapsed() < Duration::from_secs(1)) {
+        if last.written.is_some_and(|written| now < written + Duration::from_secs(1)) {
             last.left_out += 1;
-            return;
+            return None;
         }
-        let left_out = std::mem::take(&mut last.left_out);
-        last.written = Some(Instant::now());
-        drop(last);
-        match left_out {
-            0 => tracing::warn!("{}", line()),
-            more => tracing::warn!("{} (and {more} like it since the last such line)", line()),
-        }
+        last.written = Some(now);
+        Some(std::mem::take(&mut last.left_out))
     }
 }
 
@@ -135,23 +150,16 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_written_once_and_what_was_left_out_is_counted() {
-        let rarely = Rarely::default();
-        let mut written = 0;
-        for _ in 0..5 {
-            rarely.warn(Cause::Full, || {
-                written += 1;
-                String::new()
-            });
+    fn a_line_is_written_once_a_second_and_what_was_left_out_is_counted() {
+        let (rarely, now) = (Rarely::default(), Instant::now());
+        let after = |milliseconds| now + Duration::from_millis(milliseconds);
+        assert_eq!(rarely.due(Cause::Full, now), Some(0));
+        for milliseconds in [0, 1, 500, 999] {
+            assert_eq!(rarely.due(Cause::Full, after(milliseconds)), None);
         }
-        let mut other = 0;
-        rarely.warn(Cause::Frame, || {
-            other += 1;
-            String::new()
-        });
-        assert_eq!(
-            (written, other, rarely.0[Cause::Full as usize].lock().expect("free").left_out),
-            (1, 1, 4)
-        );
+        assert_eq!(rarely.due(Cause::Frame, after(1)), Some(0), "another cause");
+        assert_eq!(rarely.due(Cause::Full, after(1000)), Some(4));
+        assert_eq!(rarely.due(Cause::Full, after(1500)), None);
+        assert_eq!(rarely.due(Cause::Full, after(9000)), Some(1));
     }
 }

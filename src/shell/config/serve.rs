@@ -193,7 +193,7 @@ impl ServeTable {
                 "serve.max_connections",
                 self.max_connections,
                 default.max_connections,
-                1..=16384,
+                1..=8192,
             )?,
             max_calls: count("serve.max_calls", self.max_calls, default.max_calls, 1..=1024)?,
             max_frame_bytes: number(
@@ -351,12 +351,8 @@ mod tests {
     #[test]
     fn every_mistake_names_the_file_and_the_key() {
         for (from, to, expected) in [
-            (
-                "max_connections = 10",
-                "max_connections = 0",
-                "serve.max_connections: a number from 1 to 16384",
-            ),
-            ("max_connections = 10", "max_connections = 16385", "serve.max_connections"),
+            ("max_connections = 10", "max_connections = 0", "serve.max_connections: a number from 1 to 8192"),
+            ("max_connections = 10", "max_connections = 8193", "serve.max_connections"),
             ("max_calls = 2", "max_calls = 0", "serve.max_calls"),
             ("max_calls = 2", "max_calls = 1025", "serve.max_calls"),
             ("= 65536", "= 65535", "serve.max_frame_bytes"),

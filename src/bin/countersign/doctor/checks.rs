@@ -6,7 +6,9 @@ use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use countersign::shell::config::{Config, EngineConfig, PinSource};
+use countersign::plugin::{self, PluginConfig};
+use countersign::remote::stream::user_id;
+use countersign::shell::config::{Config, ConnectAddress, EngineConfig, PinSource};
 use countersign::shell::inspection;
 
 use super::clock;
@@ -40,6 +42,8 @@ pub(super) struct Facts {
     pub(super) pin_in_environment: Option<bool>,
     /// The engine is in a boundary elsewhere.
     pub(super) connected: bool,
+    /// It is surely not this user's own process.
+    pub(super) apart: bool,
     /// The configuration is one for `countersign serve`.
     pub(super) serves: bool,
 }
@@ -55,6 +59,7 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
         Some(Config::Engine(config)) => Some(config),
         Some(Config::Connect(config)) => {
             facts.connected = true;
+            facts.apart = is_apart(&config.address);
             checks.push(good("boundary", config.address.to_string()));
             None
         }
@@ -68,6 +73,7 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
         checks.push(good("backing token", config.backing.token.clone()));
         checks.push(pin(&config.backing.pin));
         checks.extend(store(&config.store.path));
+        checks.extend(config.plugin.as_ref().map(signed));
     }
     match module::locate(global) {
         Ok(path) => checks.push(code("module", &path)),
@@ -82,6 +88,15 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
                 let clock = module.open_session().and_then(|session| Shown::read(&session));
                 clock_refusal = clock.map(|clock| clock.refusal).unwrap_or_default();
             }
+            // What serves it holds it: that is as it should be.
+            Err(error) if facts.serves && error.is("CKR_CANT_LOCK") => checks.push(Check {
+                subject: "initialisation",
+                state: State::Noted,
+                finding: "the store is in use, as it is while \"countersign serve\" runs".into(),
+                next: Some(
+                    "ask the boundary itself: its /health, or \"countersign doctor\" as its client".into(),
+                ),
+            }),
             Err(error) => {
                 closed = ["CKR_COUNTERSIGN_STATE", "CKR_DEVICE_ERROR", "CKR_CANT_LOCK"]
                     .iter()
@@ -98,6 +113,32 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     }
     checks.push(clock::check(&clock_refusal));
     (checks, facts)
+}
+
+/// Whether `countersign serve` would load the library.
+fn signed(config: &PluginConfig) -> Check {
+    let subject = "plugin";
+    match plugin::verify(config) {
+        Ok(verified) => {
+            let (library, signers) = (config.library.display(), verified.signers().len());
+            good(
+                subject,
+                format!("{library} {}, signed by {signers} officers", verified.manifest().version()),
+            )
+        }
+        Err(error) => wrong(subject, error.to_string(), &error.next()),
+    }
+}
+
+/// Whether the boundary is on another machine, or is asked to be another user's.
+fn is_apart(address: &ConnectAddress) -> bool {
+    match address {
+        ConnectAddress::Tcp { .. } | ConnectAddress::Vsock { .. } => true,
+        ConnectAddress::Unix { user, .. } => {
+            let ours = rustix::process::getuid().as_raw();
+            user.as_ref().and_then(user_id).is_some_and(|serving| serving != ours && serving != 0)
+        }
+    }
 }
 
 fn configuration(checks: &mut Vec<Check>) -> Option<Config> {

@@ -75,6 +75,10 @@ const OF_THE_ENGINE: [(&str, &str); 8] = [
 fn caller(facts: &Facts) -> Promise {
     let promise = "Whoever controls the process that calls the module cannot sign without a code.";
     let (held, why) = match facts {
+        Facts { connected: true, apart: false, .. } => (
+            None,
+            "held where the boundary is another user's process: name who serves it in connect.user, and it is asked for",
+        ),
         Facts { connected: true, .. } => (
             Some(true),
             "the engine is in the boundary: this process has no key, no secret and no state, and cannot reach them",
@@ -214,7 +218,9 @@ mod tests {
 
     #[test]
     fn a_client_has_a_boundary_and_knows_nothing_of_its_backing_token() {
-        let facts = Facts { module_works: true, connected: true, ..Facts::default() };
+        let mut facts = Facts { module_works: true, connected: true, ..Facts::default() };
+        assert_eq!(held(&facts, "controls the process"), None, "it may be this very user's");
+        facts.apart = true;
         assert_eq!(held(&facts, "controls the process"), Some(true));
         assert_eq!(held(&facts, "clone the backing token"), None);
         assert_eq!(held(&facts, "known only inside"), None);

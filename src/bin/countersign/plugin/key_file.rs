@@ -14,7 +14,7 @@ use crate::secret::{Ask, OFFICER_PASSWORD, Secret};
 
 /// A comment and a line of 212 characters: a larger file is a mistake.
 const FILE_MAX: u64 = 4096;
-/// The comment of every file of minisign's, and what a secret key and an encrypted one have behind it.
+/// What a secret key begins with: the algorithms of signature, key derivation and checksum.
 const ENCRYPTED: &[u8] = b"EdScB2";
 const NOT_ENCRYPTED: &[u8] = b"Ed\0\0B2";
 

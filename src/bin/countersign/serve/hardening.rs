@@ -1,11 +1,14 @@
 //! What the process gives up before it has anything to lose.
 //!
 //! Its memory can be read by no other process of its user, is written to no core file and to no swap; it gains no rights by
-//! executing a file.
+//! executing a file; what it makes without naming a mode, or the backing module does, is its own.
 
 use countersign::shell::config::ServeLimits;
+use rustix::fs::Mode;
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
+};
 use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 
 use crate::error::CommandError;
@@ -25,6 +28,7 @@ pub(super) fn harden(limits: &ServeLimits) -> Result<(), CommandError> {
         .map_err(|error| refused("keep its memory to itself", error))?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(|error| refused("do without core files", error))?;
+    umask(Mode::from_raw_mode(0o077));
     set_no_new_privs(true).map_err(|error| refused("give up gaining rights", error))?;
     lock_memory()?;
     allow_files(limits)?;

@@ -2,8 +2,10 @@
 
 mod activation;
 mod hardening;
+mod memory;
 mod module;
 mod monitoring;
+mod ownership;
 mod signals;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +37,7 @@ impl Serve {
         let (path, config) = configuration()?;
         let serve = serve_table(&path, &config)?;
         log::start(&config.log).map_err(explain_config)?;
+        memory::give_back();
         hardening::harden(&serve.limits)?;
         let boundary = module::load(&path, config.plugin.as_ref())?;
         serve_until_stopped(&path, &serve, boundary)
@@ -83,7 +86,9 @@ fn reload(server: &Server, path: &Path, started_with: &ServeConfig) {
             problem: "this table is missing".into(),
         })
     });
-    let taken = new.map_err(|error| error.to_string()).and_then(|new| match server.reload(&new) {
+    let taken = ownership::check(path).map_err(|error| format!("{error}; next: {}", error.next));
+    let taken = taken.and_then(|()| new.map_err(|error| error.to_string()));
+    let taken = taken.and_then(|new| match server.reload(&new) {
         Ok(ended) => Ok((new, ended)),
         Err(error) => Err(error.to_string()),
     });
@@ -122,6 +127,7 @@ fn waits_for_the_next_start(new: &ServeConfig, started_with: &ServeConfig) -> bo
 
 fn configuration() -> Result<(PathBuf, EngineConfig), CommandError> {
     let path = Config::locate().map_err(explain_config)?;
+    ownership::check(&path)?;
     let config = EngineConfig::load(&path).map_err(explain_config)?;
     Ok((path, config))
 }

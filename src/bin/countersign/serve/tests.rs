@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -161,7 +162,10 @@ fn write_configuration(folder: &TempDir, more: &str) {
          [serve]\nmonitoring = \"{place}/monitoring.sock\"\n[serve.backend]\nsocket = \"{place}/backend.sock\"\n\
          users = [{user}]\n{more}"
     );
-    fs::write(folder.path().join("c.toml"), text).expect("the folder is ours");
+    let path = folder.path().join("c.toml");
+    fs::write(&path, text).expect("the folder is ours");
+    // Whatever the umask is.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
 }
 
 fn http(socket: &Path, request: &[u8]) -> String {

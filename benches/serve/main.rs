@@ -1,0 +1,43 @@
+//! What the way into the boundary costs, beside the same calls in this process.
+//!
+//! `cargo build --release && chrt -r 1 cargo bench --bench serve` prints ratios, each taken in one run: quote the ratios, not
+//! the microseconds. Clients go through the real client side, `target/release/libcountersign.so`; the boundary is the server
+//! of `countersign serve` in this process. `-- latency`, `-- rate` and `-- idle` print one of them.
+
+mod caller;
+mod idle;
+mod latency;
+mod rate;
+mod served;
+
+#[path = "../state/ledgers.rs"]
+#[allow(dead_code, reason = "the benches of the state use all of it")]
+mod ledgers;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, socket] = &arguments[..]
+        && role == idle::CLIENTS
+    {
+        return idle::connect_all(socket.as_ref());
+    }
+    let asked: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|argument| *argument == name);
+    if is_asked("latency") {
+        latency::print();
+    }
+    if is_asked("rate") {
+        rate::print();
+    }
+    if is_asked("idle") {
+        idle::print();
+    }
+}
+
+/// The middle one of some figures.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}

@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# reproduce.sh [DIR]: the release build, twice, and the proof that both are the same bytes.
+#
+# It builds the commit that is checked out, in two fresh clones with two target folders, without what the caller's
+# environment could change, and compares. If all is equal, DIR (made; target/release-VERSION-COMMIT if left out) gets
+#   libcountersign.so   the library that officers sign and the boundary loads
+#   countersign         the program
+#   SHA256SUMS          their digests
+#   BUILD               commit, compilers: who builds the same commit with the same ones gets the same bytes
+#
+# An officer runs this on a machine of their own before signing. It needs cargo, git, cc and coreutils, and the network
+# once, for the dependencies of Cargo.lock; the builds themselves are offline.
+set -euo pipefail
+
+# shellcheck source=softhsm/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+files=(libcountersign.so countersign)
+
+main() {
+    exec </dev/null
+    umask 022
+    if [ "$#" -gt 1 ] || [ "${1-}" = --help ]; then
+        say "usage: softhsm/reproduce.sh [DIR]" >&2
+        exit 2
+    fi
+    need_commands cargo rustc git cc ar ld sha256sum
+    local version commit out work
+    commit=$(git -C "$root" rev-parse --verify HEAD) ||
+        fail "$root is no checkout of a commit" "clone the repository and check the release out"
+    version=$(cargo pkgid --manifest-path "$root/Cargo.toml" --offline)
+    version=${version##*[#@]}
+    out=${1:-$root/target/release-$version-${commit:0:12}}
+    if [ -e "$out" ] && [ -n "$(ls -A "$out")" ]; then
+        fail "$out is there already, and not empty; nothing was changed" "name another folder, or move it away"
+    fi
+    if [ -n "$(git -C "$root" status --porcelain --untracked-files=no)" ]; then
+        say "note: what is not committed is not in the build"
+    fi
+    work=$(mktemp -d)
+    # shellcheck disable=SC2064
+    trap "rm -rf '$work'" EXIT
+    heading "Countersign $version, commit $commit"
+    rustc --version
+    cc --version | head -n 1
+
+    # The paths have different lengths, so that nothing is equal by chance of layout.
+    build "$work/a" "$commit"
+    build "$work/another-folder" "$commit"
+    compare "$work/a" "$work/another-folder"
+    deliver "$work/a" "$out" "$version" "$commit"
+}
+
+need_commands() {
+    local command
+    for command in "$@"; do
+        command -v "$command" >/dev/null || fail "the command $command is not there" "install it"
+    done
+}
+
+# build FOLDER COMMIT: the release build in FOLDER/source and FOLDER/target.
+build() {
+    heading "Building in $1 (some minutes)"
+    mkdir -p "$1"
+    git clone --quiet --no-local --no-checkout "$root" "$1/source"
+    git -C "$1/source" checkout --quiet --detach "$2"
+    # Also for what a C file says of the time it was compiled at.
+    SOURCE_DATE_EPOCH=$(git -C "$1/source" log -1 --format=%ct)
+    export SOURCE_DATE_EPOCH
+    (
+        cd "$1/source"
+        clear_environment
+        cargo fetch --quiet --locked
+        set_flags "$1"
+        cargo build --release --locked --offline --target-dir "$1/target"
+    )
+}
+
+# What of the caller's environment could change the result. Cargo's own configuration files are left: they say where the
+# dependencies come from, and Cargo.lock what they are.
+clear_environment() {
+    local name
+    for name in $(compgen -e); do
+        case $name in
+            CARGO_HOME | CARGO_HTTP_* | CARGO_NET_* | CARGO_REGISTRIES_* | CARGO_SOURCE_*) ;;
+            CARGO_* | RUSTC* | RUSTFLAGS | RUSTDOC* | CC | CC_* | CXX* | AR | AR_* | RANLIB* | LD* | *CFLAGS* | *CPPFLAGS* | CPATH | \
+                C_INCLUDE_PATH | LIBRARY_PATH | HOST_* | TARGET_* | CRATE_CC_* | PKG_CONFIG* | *SQLITE3* | GCC_* | COMPILER_PATH)
+                unset "$name"
+                ;;
+        esac
+    done
+    export LC_ALL=C TZ=UTC
+}
+
+# set_flags FOLDER: no path of this machine is in the result. Rust's own sources are called as in Rust's releases.
+set_flags() {
+    local registry home rust maps=()
+    home=${CARGO_HOME:-$HOME/.cargo}
+    rust=$(rustc -vV)
+    rust=${rust#*commit-hash: }
+    # Later ones go before earlier ones.
+    maps+=("$home=/cargo")
+    for registry in "$home"/registry/src/*; do
+        maps+=("$registry=/cargo/registry")
+    done
+    maps+=("$(rustc --print sysroot)/lib/rustlib/src/rust=/rustc/${rust%%$'\n'*}")
+    maps+=("$1/target=/target" "$1/source=/countersign")
+    # Separated by the unit separator, as cargo wants it: paths may have blanks.
+    CARGO_ENCODED_RUSTFLAGS=$(printf -- '--remap-path-prefix=%s\x1f' "${maps[@]}")
+    CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
+    CFLAGS=$(printf -- '-ffile-prefix-map=%s ' "${maps[@]}")
+    export CARGO_ENCODED_RUSTFLAGS CFLAGS
+}
+
+# compare ONE OTHER: the files of the release are the same, and none of them names a folder of this machine.
+compare() {
+    local file folder one other
+    heading "Comparing"
+    for file in "${files[@]}"; do
+        one=$(digest "$1/target/release/$file")
+        other=$(digest "$2/target/release/$file")
+        say "$file: $one and $other"
+        if [ "$one" != "$other" ]; then
+            trap - EXIT
+            fail "the two builds of $file differ" \
+                "compare $1/target/release/$file and $2/target/release/$file (diffoscope shows where), then remove $(dirname "$1")"
+        fi
+        for folder in "$(dirname "$1")" "${CARGO_HOME:-$HOME/.cargo}" "$(rustc --print sysroot)"; do
+            if names "$1/target/release" "$file" "$folder/"; then
+                fail "$file names $folder of this machine, and would be another file elsewhere" \
+                    "find what puts it there, and map it in softhsm/reproduce.sh (set_flags)"
+            fi
+        done
+    done
+}
+
+digest() {
+    local line
+    line=$(sha256sum "$1")
+    say "${line%% *}"
+}
+
+# names FOLDER FILE TEXT: whether the text is in the file. (git is there; grep need not be.)
+names() {
+    local status=0
+    (cd "$1" && git grep --no-index --text --quiet --fixed-strings -e "$3" -- "$2") || status=$?
+    [ "$status" -le 1 ] || fail "$1/$2 could not be searched for $3" "see what git says above"
+    return "$status"
+}
+
+# deliver FOLDER OUT VERSION COMMIT: the release, in the folder that was asked for.
+deliver() {
+    mkdir -p "$2"
+    install -m 0644 "$1/target/release/libcountersign.so" "$2/"
+    install -m 0755 "$1/target/release/countersign" "$2/"
+    (cd "$2" && sha256sum "${files[@]}" >SHA256SUMS)
+    {
+        say "version: $3"
+        say "commit: $4"
+        rustc -vV
+        cc --version | head -n 1
+        ld --version | head -n 1
+    } >"$2/BUILD"
+    heading "Both builds are the same bytes. The release is in $2"
+    cat "$2/SHA256SUMS"
+}
+
+main "$@"

@@ -1,0 +1,29 @@
+//! The C interface through the client side: every test of `tests/pkcs11`, unchanged, by a module that is a client of a running
+//! `countersign serve`; and what only a client can meet.
+
+mod boundary;
+
+#[path = "pkcs11/clock.rs"]
+mod clock;
+#[path = "pkcs11/general.rs"]
+mod general;
+#[path = "pkcs11/key_management.rs"]
+mod key_management;
+#[path = "connected/lost.rs"]
+mod lost;
+#[path = "pkcs11/object.rs"]
+mod object;
+#[path = "pkcs11/random.rs"]
+mod random;
+#[path = "connected/roles.rs"]
+mod roles;
+#[path = "pkcs11/session.rs"]
+mod session;
+#[path = "pkcs11/sign.rs"]
+mod sign;
+#[path = "pkcs11/slot_token.rs"]
+mod slot_token;
+#[path = "connected/trips.rs"]
+mod trips;
+#[path = "pkcs11/verify.rs"]
+mod verify;

@@ -1,0 +1,262 @@
+//! A boundary that is not there, does not answer, or was started anew; and many threads, processes and forks over it.
+
+#![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
+
+use core::ffi::c_int;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use countersign::pkcs11::vendor::*;
+use cryptoki_sys::*;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::boundary::raw::{Raw, call};
+use crate::boundary::served::Served;
+use crate::boundary::wallet::{Payment, verify_signed};
+use crate::boundary::{
+    Boundary, LIMITS, SO_PIN, Stage, USER_PIN, approval, assert_rv, create_wallet, enrol_confirmed,
+    in_boundary, report, this_test,
+};
+use core::ptr;
+
+/// Runs `body` with a boundary beside the test's own, which it can stop and start.
+fn beside(boundary: &Boundary, body: impl FnOnce(&Boundary, Served)) {
+    if boundary.role() == "body" {
+        let other = boundary.another("other");
+        let _ = Served::start(&other).stop();
+        let _ = other.run("client");
+    } else {
+        body(boundary, Served::start_again(boundary.folder()));
+    }
+}
+
+fn slot_count(raw: &Raw) -> Result<CK_ULONG, CK_RV> {
+    let mut count = 0;
+    match call!(raw, C_GetSlotList(CK_TRUE, ptr::null_mut(), &mut count)) {
+        CKR_OK => Ok(count),
+        rv => Err(rv),
+    }
+}
+
+#[test]
+fn a_boundary_that_is_not_there_is_said_at_initialisation_with_what_to_do() {
+    let log = in_boundary(this_test!(), |boundary| {
+        beside(boundary, |_, served| {
+            assert!(served.stop().success());
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_DEVICE_ERROR);
+            report("said", "so");
+        });
+        let other = boundary.folder().with_file_name("other");
+        let client = std::fs::read_to_string(other.join("client.toml")).expect("it was written");
+        let finished = crate::boundary::Finished::of(
+            boundary.command("probe").env("COUNTERSIGN_CONF", other.join("client.toml")),
+        );
+        assert!(client.contains("[connect]"));
+        assert_eq!(finished.value("rv"), format!("{CKR_DEVICE_ERROR:#x}"));
+        eprintln!("{}", finished.stderr);
+    });
+    assert!(
+        log.contains("administrators.sock is not reached") && log.contains("start \"countersign serve\""),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_boundary_started_anew_is_a_device_removed_then_an_invalid_session_and_then_another_connection() {
+    in_boundary(this_test!(), |boundary| {
+        beside(boundary, |boundary, served| {
+            let stage = Stage::new(&["alice"]);
+            let (raw, old, key) = (&stage.raw, stage.session, stage.key);
+            served.kill();
+            assert_eq!(raw.random(old, 8), Err(CKR_DEVICE_REMOVED), "the call that meets it");
+            assert_eq!(raw.random(old, 8), Err(CKR_SESSION_HANDLE_INVALID), "its session is gone");
+            assert_eq!(raw.open(CKF_SERIAL_SESSION), Err(CKR_DEVICE_REMOVED), "and nothing is there");
+
+            let served = Served::start_again(boundary.folder());
+            assert_eq!(raw.random(old, 8), Err(CKR_SESSION_HANDLE_INVALID), "it never comes back");
+            assert_eq!(slot_count(raw), Ok(1));
+            let session = raw.user();
+            assert!(session > old, "no session's number is given again");
+            assert_rv!(
+                raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &approval("alice", "12345678"), key),
+                CKR_KEY_HANDLE_INVALID,
+                "nor is an object's"
+            );
+            let found = raw.wallet_key(session, "treasury");
+            assert!(found > key);
+            let psbt = stage.psbt();
+            let signed = raw
+                .countersign(session, found, &approval("alice", &stage.users[0].code()), &psbt)
+                .expect("signs again");
+            verify_signed(&psbt, &signed);
+            assert!(served.stop().success());
+        });
+    });
+}
+
+#[test]
+fn a_connection_that_is_lost_while_no_session_is_open_is_made_anew_without_a_word() {
+    in_boundary(this_test!(), |boundary| {
+        beside(boundary, |boundary, served| {
+            let raw = crate::boundary::initialised_token();
+            served.kill();
+            let _served = Served::start_again(boundary.folder());
+            assert_eq!(slot_count(&raw), Ok(1));
+            raw.so();
+        });
+    });
+}
+
+#[test]
+fn a_signature_whose_answer_was_lost_is_given_again_by_the_same_code() {
+    in_boundary(this_test!(), |boundary| {
+        beside(boundary, |boundary, served| {
+            let stage = Stage::new(&["alice"]);
+            let (psbt, code) = (stage.psbt(), stage.users[0].code());
+            let first = stage.sign("alice", &code, &psbt).expect("the right code");
+            served.kill();
+            let _served = Served::start_again(boundary.folder());
+            assert_eq!(stage.raw.random(stage.session, 8), Err(CKR_DEVICE_REMOVED));
+            let session = stage.raw.user();
+            let key = stage.raw.wallet_key(session, "treasury");
+            let again = stage.raw.countersign(session, key, &approval("alice", &code), &psbt);
+            assert_eq!(again, Ok(first));
+        });
+    });
+}
+
+#[test]
+fn no_call_waits_longer_than_the_configuration_says() {
+    in_boundary(this_test!(), |boundary| {
+        beside(boundary, |boundary, served| {
+            let conf = boundary.folder().join("client.toml");
+            let text = std::fs::read_to_string(&conf).expect("it was written");
+            std::fs::write(
+                &conf,
+                text.replace("\n\n[log]", "\nconnect_seconds = 3\ncall_seconds = 3\n\n[log]"),
+            )
+            .expect("the folder is ours");
+            let stage = Stage::new(&["alice"]);
+            let process = Pid::from_raw(served.process() as i32).expect("it is no zero");
+            kill_process(process, Signal::STOP).expect("it is our child");
+            wait_until_stopped(served.process());
+            let begun = Instant::now();
+            assert_eq!(stage.raw.random(stage.session, 8), Err(CKR_DEVICE_REMOVED), "a call");
+            assert_eq!(stage.raw.open(CKF_SERIAL_SESSION), Err(CKR_DEVICE_REMOVED), "a connection");
+            // Not how long it took: only that it was no call of a minute, which is what would be without the setting.
+            assert!(begun.elapsed() < Duration::from_secs(50));
+            kill_process(process, Signal::CONT).expect("it is our child");
+            assert!(stage.raw.open(CKF_SERIAL_SESSION).is_ok());
+            assert!(served.stop().success());
+        });
+    });
+}
+
+/// A signal to stop is heard by one thread first: the others may still answer until it has.
+fn wait_until_stopped(process: u32) {
+    let until = Instant::now() + Duration::from_secs(60);
+    let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(task.expect("readable").path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    };
+    while !std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs").all(stopped) {
+        assert!(Instant::now() < until, "it does not stop");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn threads_at_once_have_connections_at_once_and_each_code_signs_once() {
+    const THREADS: usize = 32;
+    in_boundary(this_test!(), |_| {
+        let names: Vec<String> = (0..THREADS).map(|number| format!("user{number}")).collect();
+        let raw = crate::boundary::initialised_token();
+        let so = raw.so();
+        let users: Vec<_> = names.iter().map(|name| enrol_confirmed(&raw, so, name)).collect();
+        let descriptors: Vec<String> =
+            names.iter().map(|name| create_wallet(&raw, so, name, &[name], LIMITS)).collect();
+        assert_rv!(raw.close_all(), CKR_OK);
+        let _first = raw.user();
+        let barrier = Barrier::new(THREADS);
+        std::thread::scope(|scope| {
+            for ((name, user), descriptor) in names.iter().zip(&users).zip(&descriptors) {
+                let (code, barrier) = (user.code(), &barrier);
+                scope.spawn(move || {
+                    let psbt = Payment::default().psbt(descriptor);
+                    let session = raw.read_write();
+                    let key = raw.wallet_key(session, name);
+                    barrier.wait();
+                    let signed =
+                        raw.countersign(session, key, &approval(name, &code), &psbt).expect("the right code");
+                    verify_signed(&psbt, &signed);
+                    let other = Payment { pay: 1_234, ..Payment::default() }.psbt(descriptor);
+                    assert_eq!(
+                        raw.countersign(session, key, &approval(name, &code), &other),
+                        Err(CKR_PIN_INCORRECT)
+                    );
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn an_application_that_dies_leaves_no_session_and_no_login() {
+    in_boundary(this_test!(), |boundary| match boundary.role() {
+        "body" => {
+            let _ = Stage::new(&["alice"]).raw.finalize();
+            for _ in 0..3 {
+                let died = crate::boundary::Finished::of(&mut boundary.command("dies"));
+                assert!(!died.status.success());
+            }
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            // Who comes is another application: nobody is logged in, and nothing is open.
+            assert_eq!(raw.token_info().ulSessionCount, 0);
+            let session = raw.read_write();
+            assert_eq!(raw.state(session), Ok(CKS_RW_PUBLIC_SESSION));
+            assert_rv!(raw.login(session, CKU_SO, SO_PIN.as_bytes()), CKR_OK, "and nobody is in the way");
+        }
+        _ => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            assert_rv!(raw.login(raw.read_write(), CKU_USER, USER_PIN.as_bytes()), CKR_OK);
+            std::process::abort();
+        }
+    });
+}
+
+unsafe extern "C" {
+    safe fn fork() -> c_int;
+    fn waitpid(process: c_int, status: *mut c_int, options: c_int) -> c_int;
+    safe fn _exit(status: c_int) -> !;
+}
+
+#[test]
+fn a_forked_child_has_a_connection_of_its_own_and_neither_disturbs_the_other() {
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice"]);
+        let child = fork();
+        assert!(child >= 0, "fork failed");
+        if child == 0 {
+            // The child reports by its status: it must not run anything of the test harness.
+            let raw = &stage.raw;
+            let not_ours = raw.random(stage.session, 8) == Err(CKR_CRYPTOKI_NOT_INITIALIZED);
+            let initialised = raw.initialize() == CKR_OK;
+            let stranger = raw.random(stage.session, 8) == Err(CKR_SESSION_HANDLE_INVALID);
+            let session = raw.open(CKF_SERIAL_SESSION | CKF_RW_SESSION);
+            let public = session.is_ok_and(|session| raw.state(session) == Ok(CKS_RW_PUBLIC_SESSION));
+            let finalised = raw.finalize() == CKR_OK;
+            let checks = [not_ours, initialised, stranger, public, finalised];
+            _exit(checks.iter().position(|passed| !passed).map_or(0, |failed| 1 + failed as c_int));
+        }
+        let mut status = 0;
+        // SAFETY: the pointer is to a local.
+        assert_eq!(unsafe { waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status >> 8, 0, "which check of the child failed, from 1");
+        let psbt = stage.psbt();
+        let signed = stage.sign("alice", &stage.users[0].code(), &psbt).expect("the parent goes on");
+        verify_signed(&psbt, &signed);
+    });
+}
