@@ -111,7 +111,7 @@ package() {
     mkdir -p "$output"
     # Nothing is stripped: the officers sign the library byte by byte.
     made=$("$cargo_deb" "${packing[@]}" --output "$output/" | tail -n 1)
-    cmp -s "$stage/lib/libcountersign.so" <(dpkg-deb --fsys-tarfile "$made" | tar -xO ./usr/lib/countersign/libcountersign.so) ||
+    cmp -s "$from/libcountersign.so" <(dpkg-deb --fsys-tarfile "$made" | tar -xO ./usr/lib/countersign/libcountersign.so) ||
         fail "the library in $made is not the one that was built" "do not use it; this is a defect of the packaging"
     say "The package: $made"
     say "Next: sudo apt-get install $made"

@@ -38,7 +38,7 @@ start_by_hand() {
         exec prlimit --core="$(unit_value LimitCORE)" "${limit[@]}" --nofile="$(unit_value LimitNOFILE)" \
             setpriv --reuid countersign --regid countersign --clear-groups --no-new-privs "${privileges[@]}" \
             env -i PATH=/usr/bin:/bin NOTIFY_SOCKET="$work/notify.sock" $(environment) \
-            strace -f -qq --seccomp-bpf -o "$work/traced/calls" -- "${command[@]}"
+            strace -f -qq -o "$work/traced/calls" -- "${command[@]}"
     ) 2>"$work/log" &
     tracer=$!
     wait_until "the boundary is ready: $(log_now)" by_hand_ready
@@ -155,7 +155,7 @@ kill_server() {
         systemctl stop countersign.service countersign-backend.socket countersign-administrators.socket 2>/dev/null
     rm -rf /run/systemd/system/countersign.service.d
     [ -z "$server" ] || kill -KILL "$server" 2>/dev/null
-    [ -z "$tracer" ] || kill -KILL "$tracer" 2>/dev/null
+    [ -z "$tracer" ] || { kill -KILL "$tracer"; wait "$tracer"; } 2>/dev/null
     [ -z "$listener" ] || kill -TERM "$listener" 2>/dev/null
     server='' tracer='' listener=''
 }
