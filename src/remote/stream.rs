@@ -270,6 +270,7 @@ fn connect_unix(
     Ok(socket)
 }
 
+/// Looking up a name has the time limits of the system's resolver; an address in numbers is not looked up.
 fn connect_tcp(host: &str, port: u16, end: Instant) -> io::Result<Socket> {
     let places: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");

@@ -188,7 +188,7 @@ impl ServeTable {
         };
         let time =
             |key: &str, value, default: Duration, range| seconds(wrong, key, value, default.as_secs(), range);
-        Ok(ServeLimits {
+        let limits = ServeLimits {
             max_connections: count(
                 "serve.max_connections",
                 self.max_connections,
@@ -206,7 +206,12 @@ impl ServeTable {
             idle: time("serve.idle_seconds", self.idle_seconds, default.idle, 1..=86_400)?,
             frame: time("serve.frame_seconds", self.frame_seconds, default.frame, 1..=300)?,
             stop: time("serve.stop_seconds", self.stop_seconds, default.stop, 1..=300)?,
-        })
+        };
+        // Who is in the middle of a frame is not silent.
+        if limits.idle < limits.frame {
+            return Err(wrong("serve.idle_seconds", "it must not be less than serve.frame_seconds"));
+        }
+        Ok(limits)
     }
 }
 
@@ -360,6 +365,7 @@ mod tests {
             ("= 65536", "= -1", "line "),
             ("idle_seconds = 60", "idle_seconds = 0", "serve.idle_seconds"),
             ("idle_seconds = 60", "idle_seconds = 86401", "serve.idle_seconds"),
+            ("idle_seconds = 60", "idle_seconds = 2", "serve.idle_seconds: it must not be less"),
             ("frame_seconds = 3", "frame_seconds = 301", "serve.frame_seconds"),
             ("stop_seconds = 4", "stop_seconds = 0", "serve.stop_seconds"),
             ("stop_seconds = 4", "stop = 4", "unknown field `stop`"),
