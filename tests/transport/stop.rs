@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Client, Told, WAIT, serve, serve_with};
+use crate::support::{Client, LARGE, Told, WAIT, serve, serve_with};
 
 #[test]
 fn stopping_ends_and_answers_calls_under_way_and_lets_nobody_in() {
@@ -62,6 +62,16 @@ fn calls_that_do_not_end_are_not_waited_for_without_end() {
     assert_eq!(mock.state().closed, 0, "its call is still under way");
     mock.release();
     mock.wait_until_all_are_closed();
+}
+
+#[test]
+fn who_does_not_take_its_answer_does_not_keep_it_from_stopping() {
+    let served = serve_with(|config| config.limits.stop = Duration::from_millis(50));
+    let mut client = served.client();
+    client.framed.write([&[LARGE], &[8]]).expect("it is taken");
+    served.mock.wait_for("the end of the call", |state| state.most_in_flight == 1 && state.in_flight == 0);
+    assert_eq!(served.server.stop(), 0);
+    served.mock.wait_until_all_are_closed();
 }
 
 #[test]

@@ -166,7 +166,7 @@ pub(crate) fn config(folder: &Path) -> ServeConfig {
     let ours = UserName::Id(rustix::process::geteuid().as_raw());
     let door = |name: &str| Some(UnixDoor { socket: folder.join(name), users: vec![ours.clone()] });
     ServeConfig {
-        limits: ServeLimits { idle: LONG, frame: LONG, stop: LONG, ..ServeLimits::default() },
+        limits: ServeLimits { idle: 10 * LONG, frame: LONG, stop: LONG, ..ServeLimits::default() },
         monitoring: None,
         backend: door("backend.sock"),
         administrators: door("administrators.sock"),

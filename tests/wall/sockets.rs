@@ -66,8 +66,8 @@ fn the_administrators_socket_hears_nothing_from_a_backend() {
             let metrics =
                 http(&wall.path("run/monitoring.sock"), "GET /metrics HTTP/1.1\r\n\r\n").expect("root may");
             for line in [
-                "countersign_peers_refused_total{door=\"administrators\",reason=\"NotAllowed\"} 6",
-                "countersign_calls_total{outcome=\"Answered\"} 0",
+                "countersign_peers_refused_total{door=\"administrators\",reason=\"not_allowed\"} 6",
+                "countersign_calls_total{outcome=\"answered\"} 0",
             ] {
                 assert!(metrics.contains(line), "{line}\n{metrics}");
             }

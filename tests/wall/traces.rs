@@ -343,8 +343,8 @@ fn nothing_of_an_order_is_in_the_boundarys_log_and_no_name_in_its_monitoring() {
             let monitoring = wall.path("run/monitoring.sock");
             let metrics = http(&monitoring, "GET /metrics HTTP/1.1\r\n\r\n").expect("root may");
             let health = http(&monitoring, "GET /health HTTP/1.1\r\n\r\n").expect("root may");
-            assert!(metrics.contains("countersign_calls_total{outcome=\"Answered\"}"), "{metrics}");
-            assert!(!metrics.contains("{outcome=\"Answered\"} 0"), "{metrics}");
+            assert!(metrics.contains("countersign_calls_total{outcome=\"answered\"}"), "{metrics}");
+            assert!(!metrics.contains("{outcome=\"answered\"} 0"), "{metrics}");
             assert!(serving.log().contains("refused: "), "the wrong code is told of: {}", serving.log());
             let descriptor = wall.noted("descriptor");
             let names = [USER, WALLET, &descriptor[..40], &BACKEND.to_string()];

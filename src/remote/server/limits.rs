@@ -142,9 +142,17 @@ mod tests {
         assert!(gate.enter(Duration::ZERO).is_none());
         assert!(gate.enter(Duration::from_millis(5)).is_none());
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| gate.enter(Duration::from_secs(60)).is_some());
+            let (told, tells) = std::sync::mpsc::channel();
+            scope.spawn({
+                let gate = &gate;
+                move || told.send(gate.enter(Duration::from_secs(3_600)).is_some()).expect("it is heard")
+            });
+            while gate.turns.lock().expect("no panic").waiting == 0 {
+                std::thread::yield_now();
+            }
             drop(turn);
-            assert!(waiting.join().expect("no panic"));
+            // Woken, and not after the hour that it would wait for.
+            assert_eq!(tells.recv_timeout(Duration::from_secs(60)), Ok(true));
         });
         assert!(gate.enter(Duration::ZERO).is_some());
     }
