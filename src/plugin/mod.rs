@@ -23,8 +23,10 @@
 //!
 //! ```compile_fail,E0451
 //! // A release that nobody verified cannot be made up: the fields are private.
-//! use countersign::plugin::{Release, Verified};
-//! fn forge(release: Release) -> Verified { Verified { release, floor: todo!(), floor_file: todo!() } }
+//! use countersign::plugin::{Release, Verified, manifest::PluginVersion};
+//! fn forge(release: Release, floor: PluginVersion, floor_file: std::path::PathBuf) -> Verified {
+//!     Verified { release, floor, floor_file }
+//! }
 //! ```
 //!
 //! ```compile_fail,E0382
