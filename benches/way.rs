@@ -298,7 +298,7 @@ impl Steps {
         otp::verify(self.charge(self.claims()), self.clock.now()).expect("right")
     }
 
-    fn approved(&self) -> Approved {
+    fn approved(&self) -> Approved<CheckedPsbt> {
         let (checked, matched) = (self.checked(self.psbt.clone()), self.matched());
         match self.wallet.policy().judge(checked, matched, self.clock.now()) {
             Verdict::Approved(approved) => approved,
@@ -306,7 +306,7 @@ impl Steps {
         }
     }
 
-    fn consume(&self, approved: Approved) -> Receipt<state::Consumed> {
+    fn consume(&self, approved: Approved<CheckedPsbt>) -> Receipt<state::Consumed<CheckedPsbt>> {
         let place = RecordKey { kind: Kind::WalletState, id: [0; 16] };
         let state = Versioned { place, version: 1, value: WalletState::default() };
         let entropy = Zeroizing::new([5; 32]);

@@ -5,6 +5,7 @@
 //!             → commit → Authorization → signer::sign → bytes
 //! ```
 //!
+//! A digest goes the same way, from `DigestKey::ask` to `signer::sign_digest`, with a key that was made for digests.
 //! Each step eats what the step before it made, and none of the values between can be made otherwise. The codes are
 //! charged, durably, before they are compared; code and spend are committed, durably, before a signature exists.
 
@@ -12,15 +13,17 @@ use std::collections::HashSet;
 
 use zeroize::Zeroizing;
 
-use crate::engine::{Engine, EngineError, Held, Tries, WalletId};
+use crate::engine::{DigestKeyId, Engine, EngineError, Held, Tries, WalletId};
 use crate::kernel::anchor::StateError;
 use crate::kernel::approval::Approval;
+use crate::kernel::digest_key::SIGNATURE_LEN;
 use crate::kernel::otp::{self, Matched};
 use crate::kernel::policy::{Approved, Refused, Verdict};
 use crate::kernel::psbt::{CheckedPsbt, PsbtError, Surroundings};
 use crate::kernel::receipt::{Change, Receipt};
-use crate::kernel::seal::Kind;
-use crate::kernel::signer::{self, Authorization};
+use crate::kernel::seal::{Kind, RecordKey};
+use crate::kernel::signable::Signable;
+use crate::kernel::signer::{self, Authorization, DigestAuthorization};
 use crate::kernel::state::{
     self, Charged, Claim, Consumed, NotConsumed, Purpose, Subject, UserRecord, Versioned,
 };
@@ -38,7 +41,7 @@ impl Engine {
         approvals: Vec<Approval>,
         psbt: Vec<u8>,
     ) -> Result<Vec<u8>, EngineError> {
-        let Held { wallet, version } = self.held(id)?;
+        let Held { key: wallet, version } = self.held(id)?;
         let keys = wallet.keys().ok_or_else(|| EngineError::NotRegistered(wallet.label().into()))?;
         let (now, entropy) = (self.now()?, self.entropy()?);
         let psbt = self.check(id, &wallet, keys.watch(), psbt, now)?;
@@ -48,9 +51,34 @@ impl Engine {
             Verdict::Approved(approved) => approved,
             Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
         };
-        let consumed = self.commit(id, version, approved, &entropy, now)?;
+        let judged_by = JudgedBy::wallet(id, wallet.label(), version);
+        let consumed = self.commit(&judged_by, approved, &entropy, now)?;
         let authorization = Authorization::new(consumed)?;
         Ok(signer::sign(authorization, keys, &self.secp)?)
+    }
+
+    /// Signs `digest` with the key `id`, which was made for digests, for the users who approve it.
+    ///
+    /// Gives r ‖ s. What each refusal spends is what it spends for a PSBT; a digest of another length than 32 spends nothing.
+    pub fn countersign_digest(
+        &self,
+        id: &DigestKeyId,
+        approvals: Vec<Approval>,
+        digest: &[u8],
+    ) -> Result<[u8; SIGNATURE_LEN], EngineError> {
+        let Held { key, version } = self.held_digest_key(id)?;
+        let (now, entropy) = (self.now()?, self.entropy()?);
+        let asked = key.ask(digest.try_into().map_err(|_| EngineError::DigestLength)?);
+        let charged = self.charge(approvals, key.users(), Purpose::Sign(&asked), now)?;
+        let matched = verify(charged, now)?;
+        let approved = match key.policy().judge(asked, matched, now) {
+            Verdict::Approved(approved) => approved,
+            Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
+        };
+        let judged_by = JudgedBy::digest_key(id, key.label(), version);
+        let consumed = self.commit(&judged_by, approved, &entropy, now)?;
+        let authorization = DigestAuthorization::new(consumed);
+        Ok(signer::sign_digest(authorization, &key, &self.secp)?)
     }
 
     /// Checks a code of `user` for its own sake: confirms an enrolment, and spends the step like a signature does.
@@ -154,24 +182,23 @@ impl Engine {
         Ok(Claim { approval, subject })
     }
 
-    /// Spends the codes and charges the transaction, in one durable write, if the wallet is still the one whose users and
-    /// policy it was judged by, and within the limits of the period.
-    fn commit(
+    /// Spends the codes and charges what was approved, in one durable write, if the wallet or key is still the one whose users
+    /// and policy it was judged by, and within the limits of the period.
+    fn commit<S: Signable>(
         &self,
-        id: &WalletId,
-        judged_by: u64,
-        approved: Approved,
+        judged_by: &JudgedBy<'_>,
+        approved: Approved<S>,
         entropy: &Zeroizing<[u8; 32]>,
         now: u64,
-    ) -> Result<Receipt<Consumed>, EngineError> {
+    ) -> Result<Receipt<Consumed<S>>, EngineError> {
         let ledger = self.ledger()?;
         let mut approved = approved;
         loop {
             let users = self.records_of(approved.matched())?;
             // Whatever changes the wallet writes its state, too: this one, once found unchanged, holds until the write.
-            let state = self.wallet_state(id)?;
-            if self.wallet_version(id)? != Some(judged_by) {
-                return Err(EngineError::WalletChanged(self.wallet(id)?.label().into()));
+            let state = self.state_at(judged_by.state)?;
+            if self.version_at(judged_by.record)? != Some(judged_by.version) {
+                return Err(EngineError::ChangedMeanwhile(judged_by.label.into()));
             }
             let restored = self.epoch().restored();
             let change = match state::consume(approved, &users, &state, entropy, restored, now) {
@@ -190,7 +217,7 @@ impl Engine {
     }
 
     /// The refusal of the policy, once the codes are spent; or what kept them from being spent.
-    fn spend_on_refusal(&self, refused: &Refused, now: u64) -> EngineError {
+    fn spend_on_refusal<S: Signable>(&self, refused: &Refused<S>, now: u64) -> EngineError {
         match self.spend(refused.matched(), |users| state::consume_refused(refused, users, now)) {
             Ok(()) => EngineError::Policy(refused.rule()),
             Err(error) => error,
@@ -216,6 +243,26 @@ impl Engine {
 
     fn records_of(&self, matched: &Matched) -> Result<Vec<Versioned<UserRecord>>, EngineError> {
         matched.users().map(|name| self.user_record(name)?.ok_or(EngineError::Code)).collect()
+    }
+}
+
+/// The wallet or key whose users and policy judged, as it was then.
+struct JudgedBy<'a> {
+    label: &'a str,
+    version: u64,
+    record: RecordKey,
+    state: RecordKey,
+}
+
+impl<'a> JudgedBy<'a> {
+    fn wallet(id: &WalletId, label: &'a str, version: u64) -> JudgedBy<'a> {
+        let at = |kind| RecordKey { kind, id: *id };
+        JudgedBy { label, version, record: at(Kind::Wallet), state: at(Kind::WalletState) }
+    }
+
+    fn digest_key(id: &DigestKeyId, label: &'a str, version: u64) -> JudgedBy<'a> {
+        let at = |kind| RecordKey { kind, id: *id };
+        JudgedBy { label, version, record: at(Kind::DigestKey), state: at(Kind::DigestKeyState) }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::shell::vault::SqliteVault;
 /// What the configuration makes of this library.
 pub enum Opened {
     /// The engine itself.
-    Engine(Engine),
+    Engine(Box<Engine>),
     /// A client of the boundary, where the engine is.
     Connect(ConnectConfig),
 }
@@ -24,7 +24,7 @@ pub fn open() -> Result<Opened, OpenError> {
     let config = Config::locate().and_then(|path| Config::load(&path));
     start_log(config.as_ref().ok().map(Config::log))?;
     match config? {
-        Config::Engine(config) => Ok(Opened::Engine(engine(*config)?)),
+        Config::Engine(config) => Ok(Opened::Engine(Box::new(engine(*config)?))),
         Config::Connect(config) => Ok(Opened::Connect(config)),
     }
 }

@@ -191,7 +191,7 @@ fn a_repetition_under_a_wallet_that_changed_meanwhile_gives_nothing() {
         beside.engine.change_wallet(&id, change).expect("changed");
     };
     scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
-    assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::WalletChanged(_))));
+    assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::ChangedMeanwhile(_))));
 }
 
 /// The client has given up and asks again, while its first call is still at it.

@@ -453,7 +453,7 @@ fn a_user_taken_off_while_a_signature_is_under_way_gives_none() {
         let act = move || beside.engine.change_wallet(&id, change).expect("the officer's change is durable");
         bench.ledger.state().meanwhile = Some((1, Box::new(act)));
         let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
-        assert!(matches!(answer, Err(EngineError::WalletChanged(_))), "{:?}", answer.err());
+        assert!(matches!(answer, Err(EngineError::ChangedMeanwhile(_))), "{:?}", answer.err());
         let signed = |event: &Event| matches!(event, Event::Countersigned { .. });
         assert!(!bench.ledger.state().events.iter().any(signed));
     }

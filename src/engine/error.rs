@@ -2,6 +2,7 @@
 
 use crate::kernel::approval::ApprovalError;
 use crate::kernel::clock::ClockError;
+use crate::kernel::digest_key::DigestKeyError;
 use crate::kernel::policy::PolicyError;
 use crate::kernel::psbt::PsbtError;
 use crate::kernel::rule::Rule;
@@ -74,11 +75,28 @@ pub enum EngineError {
         "a wallet of user {0:?} has require_cosigner: outside of a signature only the security officer checks a code"
     )]
     Guarded(String),
-    /// A wallet that was changed while a signature with it was under way.
+    /// A wallet or key that was changed while a signature with it was under way.
     #[error(
-        "wallet {0:?} was changed meanwhile: nothing was signed; the code is not spent, but its try is charged; sign again"
+        "{0:?} was changed meanwhile: nothing was signed; the code is not spent, but its try is charged; sign again"
     )]
-    WalletChanged(String),
+    ChangedMeanwhile(String),
+    /// No such key.
+    #[error("no such key")]
+    NoSuchDigestKey,
+    /// A digest that is none.
+    #[error("a digest has {len} bytes", len = crate::kernel::digest_key::DIGEST_LEN)]
+    DigestLength,
+    /// A key that signs digests that cannot be made.
+    #[error(transparent)]
+    DigestKey(#[from] DigestKeyError),
+    /// A sealed key that this version does not take.
+    #[error("key {key:?} stays closed: this version does not take what was sealed by another one: {error}")]
+    DigestKeyUnreadable {
+        /// Its label.
+        key: String,
+        /// What this version has against it.
+        error: DigestKeyError,
+    },
     /// A sealed wallet that this version does not take.
     #[error(
         "wallet {wallet:?} stays closed: this version does not take what was sealed by another one: {error}"
@@ -96,11 +114,11 @@ pub enum EngineError {
     #[error("{0}")]
     Name(String),
     /// A user who cannot be removed.
-    #[error("user {user:?} signs for wallet {wallet:?}: give the wallet another user first")]
+    #[error("user {user:?} signs for {wallet:?}: give that wallet or key another user first")]
     UserInUse {
         /// The user.
         user: String,
-        /// A wallet that lists the user.
+        /// A wallet, or a key that signs digests, that lists the user.
         wallet: String,
     },
     /// A parameter of a user or wallet that is out of range.

@@ -1,10 +1,11 @@
-//! The engine: one token with its users and wallets.
+//! The engine: one token with its users, its wallets and its keys that sign digests.
 //!
 //! It owns the ports and reads records through them. What it does stands in two files: [`crate::gate`], the way of one
 //! signature, and [`crate::admin`], the acts of the security officer.
 
 mod breaker;
 mod clock;
+mod digest_key;
 mod error;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
 use crate::kernel::clock::Believed;
+use crate::kernel::digest_key::DigestKey;
 use crate::kernel::failures::Failures;
 use crate::kernel::otp::OtpHash;
 use crate::kernel::pin::PinStanding;
@@ -27,6 +29,7 @@ use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
 use breaker::Breaker;
 pub use breaker::DEFAULT_FAILURES_PER_HOUR;
 pub(crate) use breaker::Tries;
+pub use digest_key::DigestKeyId;
 pub use error::EngineError;
 
 /// Names one wallet; random, made at its creation.
@@ -47,7 +50,8 @@ pub struct Engine {
     most_failures: u32,
     /// PSBTs refused without a code, of which the first in an hour are recorded.
     declined: Mutex<Failures>,
-    wallets: RwLock<HashMap<WalletId, Held>>,
+    wallets: RwLock<HashMap<WalletId, Held<Wallet>>>,
+    digest_keys: RwLock<HashMap<DigestKeyId, Held<DigestKey>>>,
     closed: RwLock<Vec<Closed>>,
     administration: Mutex<()>,
     /// One PIN is stretched at a time: each takes its 19 MiB, and a thousand connections may log in at once. The security
@@ -55,19 +59,24 @@ pub struct Engine {
     pub(crate) stretching: [Mutex<()>; 2],
 }
 
-/// A wallet whose record is whole, but that this version does not take: its script or its policy. It signs nothing, and
-/// keeps nothing else from working.
+/// A wallet or key whose record is whole, but that this version does not take: its script or its policy. It signs nothing,
+/// and keeps nothing else from working.
 pub(crate) struct Closed {
     pub(crate) label: String,
     pub(crate) users: Vec<String>,
     refusal: String,
 }
 
-/// A wallet as it is recorded, and the version of its record.
-#[derive(Clone)]
-pub(crate) struct Held {
-    pub(crate) wallet: Arc<Wallet>,
+/// A wallet, or a key that signs digests, as it is recorded, and the version of its record.
+pub(crate) struct Held<T> {
+    pub(crate) key: Arc<T>,
     pub(crate) version: u64,
+}
+
+impl<T> Clone for Held<T> {
+    fn clone(&self) -> Held<T> {
+        Held { key: Arc::clone(&self.key), version: self.version }
+    }
 }
 
 impl Engine {
@@ -89,6 +98,7 @@ impl Engine {
             most_failures: DEFAULT_FAILURES_PER_HOUR,
             declined: Mutex::default(),
             wallets: RwLock::default(),
+            digest_keys: RwLock::default(),
             closed: RwLock::default(),
             administration: Mutex::default(),
             stretching: Default::default(),
@@ -157,10 +167,10 @@ impl Engine {
     /// All wallets, in no order.
     pub fn wallets(&self) -> Vec<(WalletId, Arc<Wallet>)> {
         let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
-        wallets.iter().map(|(id, held)| (*id, Arc::clone(&held.wallet))).collect()
+        wallets.iter().map(|(id, held)| (*id, Arc::clone(&held.key))).collect()
     }
 
-    /// Why wallets stay closed, one line for each.
+    /// Why wallets and keys stay closed, one line for each.
     pub fn closed_wallets(&self) -> Vec<String> {
         self.of_closed(|closed| closed.refusal.clone())
     }
@@ -171,10 +181,10 @@ impl Engine {
 
     /// One wallet.
     pub fn wallet(&self, id: &WalletId) -> Result<Arc<Wallet>, EngineError> {
-        Ok(self.held(id)?.wallet)
+        Ok(self.held(id)?.key)
     }
 
-    pub(crate) fn held(&self, id: &WalletId) -> Result<Held, EngineError> {
+    pub(crate) fn held(&self, id: &WalletId) -> Result<Held<Wallet>, EngineError> {
         let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
         wallets.get(id).cloned().ok_or(EngineError::NoSuchWallet)
     }
@@ -188,9 +198,7 @@ impl Engine {
     pub fn is_guarded(&self, user: &str) -> bool {
         let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
         let guards = |wallet: &Wallet| wallet.policy().require_cosigner().is_some();
-        wallets
-            .values()
-            .any(|held| guards(&held.wallet) && held.wallet.users().iter().any(|name| name == user))
+        wallets.values().any(|held| guards(&held.key) && held.key.users().iter().any(|name| name == user))
     }
 
     /// Fills `bytes` with randomness from inside.
@@ -229,10 +237,10 @@ impl Engine {
             let Some(record) = read::<WalletRecord>(ledger.as_ref(), place)? else { continue };
             if let Err(error) = self.publish(place.id, &record) {
                 let WalletRecord { label, users, .. } = record.value;
-                let closed = Closed { label, users, refusal: error.to_string() };
-                self.closed.write().unwrap_or_else(PoisonError::into_inner).push(closed);
+                self.close(Closed { label, users, refusal: error.to_string() });
             }
         }
+        self.adopt_digest_keys(ledger.as_ref())?;
         let clock: Option<Versioned<ClockRecord>> = read(ledger.as_ref(), RecordKey::single(Kind::Clock))?;
         *self.believed.lock().unwrap_or_else(PoisonError::into_inner) = clock
             .map(|clock| clock.value.believed)
@@ -244,11 +252,15 @@ impl Engine {
         self.ledger.set(ledger).map_err(|_| EngineError::AlreadyInitialised)
     }
 
+    fn close(&self, closed: Closed) {
+        self.closed.write().unwrap_or_else(PoisonError::into_inner).push(closed);
+    }
+
     /// Makes a wallet as it is recorded now the one that signs.
     pub(crate) fn publish(&self, id: WalletId, record: &Versioned<WalletRecord>) -> Result<(), EngineError> {
         let wallet = Wallet::open(&record.value, &self.secp)
             .map_err(|error| EngineError::WalletUnreadable { wallet: record.value.label.clone(), error })?;
-        let held = Held { wallet: Arc::new(wallet), version: record.version };
+        let held = Held { key: Arc::new(wallet), version: record.version };
         self.wallets.write().unwrap_or_else(PoisonError::into_inner).insert(id, held);
         Ok(())
     }
@@ -271,13 +283,17 @@ impl Engine {
         read(self.ledger()?, place)?.ok_or(EngineError::NoSuchWallet)
     }
 
-    /// The version of a wallet's record now.
-    pub(crate) fn wallet_version(&self, id: &WalletId) -> Result<Option<u64>, EngineError> {
-        Ok(self.ledger()?.version(&RecordKey { kind: Kind::Wallet, id: *id })?)
+    /// The version of a record now.
+    pub(crate) fn version_at(&self, place: RecordKey) -> Result<Option<u64>, EngineError> {
+        Ok(self.ledger()?.version(&place)?)
     }
 
     pub(crate) fn wallet_state(&self, id: &WalletId) -> Result<Versioned<WalletState>, EngineError> {
-        let place = RecordKey { kind: Kind::WalletState, id: *id };
+        self.state_at(RecordKey { kind: Kind::WalletState, id: *id })
+    }
+
+    /// What was done with a wallet, or with a key that signs digests.
+    pub(crate) fn state_at(&self, place: RecordKey) -> Result<Versioned<WalletState>, EngineError> {
         read(self.ledger()?, place)?.ok_or_else(|| missing(place))
     }
 

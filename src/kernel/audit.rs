@@ -121,6 +121,51 @@ pub enum Event {
         /// Whether another policy allows less or more; none where it stayed.
         policy: Option<Direction>,
     },
+    /// A key that signs digests was created.
+    DigestKeyCreated(String),
+    /// Users, policy or label of a key that signs digests were changed.
+    DigestKeyUpdated {
+        /// The label, the new one where it was changed.
+        key: String,
+        /// Names of the users who sign now and did not before.
+        users_added: Vec<String>,
+        /// Names of the users who signed before and do not now.
+        users_removed: Vec<String>,
+        /// Whether another policy allows less or more; none where it stayed.
+        policy: Option<Direction>,
+    },
+    /// One try was charged for each code that was to pay for a digest, before the comparison.
+    DigestCharged {
+        /// The users it was charged to; who is nobody known is left out.
+        users: Vec<String>,
+        /// Codes tried.
+        codes: u32,
+        /// The digest.
+        digest: DigestFacts,
+    },
+    /// Right codes, approved: the codes are spent, the signature of the digest may leave.
+    DigestSigned {
+        /// The users whose codes were spent.
+        users: Vec<String>,
+        /// The digest.
+        digest: DigestFacts,
+    },
+    /// The signature of a digest that was signed before was asked for again: nothing more is spent.
+    DigestRepeated {
+        /// The users whose codes they were.
+        users: Vec<String>,
+        /// The digest.
+        digest: DigestFacts,
+    },
+    /// Right codes for a digest, refused by the policy: the codes are spent.
+    DigestRefused {
+        /// The users whose codes were spent.
+        users: Vec<String>,
+        /// The digest.
+        digest: DigestFacts,
+        /// Tag of the rule.
+        rule: String,
+    },
 }
 
 impl Event {
@@ -130,13 +175,16 @@ impl Event {
     pub fn failures(&self) -> i64 {
         let count = |users: &Vec<String>| i64::try_from(users.len()).unwrap_or(i64::MAX);
         match self {
-            Event::Charged { codes, .. } => i64::from(*codes),
+            Event::Charged { codes, .. } | Event::DigestCharged { codes, .. } => i64::from(*codes),
             // A link of the first format says nothing of how many nobodies there were.
             Event::CodeCharged(users) => count(users).max(1),
             Event::CodeAccepted(_) => -1,
             Event::PolicyRefused { users, .. }
             | Event::Countersigned { users, .. }
-            | Event::Repeated { users, .. } => -count(users),
+            | Event::Repeated { users, .. }
+            | Event::DigestRefused { users, .. }
+            | Event::DigestSigned { users, .. }
+            | Event::DigestRepeated { users, .. } => -count(users),
             _ => 0,
         }
     }
@@ -154,6 +202,15 @@ pub struct TransactionFacts {
     pub leaves: u64,
     /// Satoshi of fee.
     pub fee: u64,
+}
+
+/// What the audit keeps of a digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestFacts {
+    /// Label of the key.
+    pub key: String,
+    /// The digest that was to be signed.
+    pub digest: [u8; 32],
 }
 
 /// One link of the chain.

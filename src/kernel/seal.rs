@@ -47,6 +47,10 @@ pub enum Kind {
     Epoch = 7,
     /// What the wall clock is held against.
     Clock = 8,
+    /// A key that signs digests: the secret, users, policy.
+    DigestKey = 9,
+    /// What such a key has done.
+    DigestKeyState = 10,
 }
 
 impl Kind {
@@ -61,6 +65,8 @@ impl Kind {
             6 => Kind::Link,
             7 => Kind::Epoch,
             8 => Kind::Clock,
+            9 => Kind::DigestKey,
+            10 => Kind::DigestKeyState,
             _ => return None,
         })
     }

@@ -9,6 +9,7 @@
 //! - G3. Each signature is verified under the key that was proved before it leaves: a fault or a wrong key gives no
 //!   signature.
 //! - G4. Nothing is finalised: a signature is added to the PSBT, and the rest of it is left as it came.
+//! - G5. A digest is signed with a key that was made for digests: an authorization of the one kind is none of the other.
 //!
 //! ```compile_fail,E0061
 //! // Signing without an authorization.
@@ -47,7 +48,8 @@ use bitcoin::{XOnlyPublicKey, ecdsa, taproot};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::psbt::{self, Layout, Pair, Parts};
+use super::digest_key::{AskedDigest, DIGEST_LEN, DigestKey, SIGNATURE_LEN};
+use super::psbt::{self, CheckedPsbt, Layout, Pair, Parts};
 use super::receipt::Receipt;
 use super::state::Consumed;
 use super::wallet::{ErasedKey, Location, Spend, WalletKeys};
@@ -87,7 +89,7 @@ enum Scheme {
 
 impl Authorization {
     /// The only maker.
-    pub fn new(receipt: Receipt<Consumed>) -> Result<Authorization, SignerError> {
+    pub fn new(receipt: Receipt<Consumed<CheckedPsbt>>) -> Result<Authorization, SignerError> {
         let (psbt, entropy) = receipt.into_evidence().into_parts();
         let Parts { bytes, layout, transaction, prevouts, script_id, ours } = psbt.into_parts();
         // One cache: the hashes over all prevouts, sequences and outputs are computed once (BIP 143, BIP 341).
@@ -207,6 +209,56 @@ fn schnorr(
     Some(signature)
 }
 
+/// The right to sign one digest once, paid for by codes that are durably spent.
+///
+/// ```compile_fail,E0308
+/// // A digest is none that a wallet signs.
+/// use countersign::kernel::{signer, signer::DigestAuthorization, wallet::WalletKeys};
+/// fn sign(a: DigestAuthorization, w: &WalletKeys, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
+///     let _ = signer::sign_digest(a, w, secp);
+/// }
+/// ```
+///
+/// ```compile_fail,E0382
+/// // Using one twice.
+/// use countersign::kernel::{digest_key::DigestKey, signer, signer::DigestAuthorization};
+/// fn sign(a: DigestAuthorization, k: &DigestKey, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
+///     let _ = signer::sign_digest(a, k, secp);
+///     let _ = signer::sign_digest(a, k, secp);
+/// }
+/// ```
+#[must_use = "an authorization that is not used was paid for in vain"]
+pub struct DigestAuthorization {
+    digest: [u8; DIGEST_LEN],
+    key: PublicKey,
+    entropy: Zeroizing<[u8; 32]>,
+}
+
+impl DigestAuthorization {
+    /// The only maker.
+    pub fn new(receipt: Receipt<Consumed<AskedDigest>>) -> DigestAuthorization {
+        let (asked, entropy) = receipt.into_evidence().into_parts();
+        DigestAuthorization { digest: *asked.digest(), key: *asked.public_key(), entropy }
+    }
+}
+
+/// Signs a digest by ECDSA: r ‖ s, low-S. The nonce is that of RFC 6979 with additional randomness from inside (section
+/// 3.6), that is kept with the code.
+pub fn sign_digest(
+    authorization: DigestAuthorization,
+    key: &DigestKey,
+    secp: &Secp256k1<All>,
+) -> Result<[u8; SIGNATURE_LEN], SignerError> {
+    let DigestAuthorization { digest, key: authorized, entropy } = authorization;
+    if authorized != *key.public_key() {
+        return Err(SignerError::Key);
+    }
+    let message = Message::from_digest(digest);
+    let signature = secp.sign_ecdsa_with_noncedata(&message, key.secret(), &entropy);
+    secp.verify_ecdsa(&message, &signature, key.public_key()).map_err(|_| SignerError::DigestFault)?;
+    Ok(signature.serialize_compact())
+}
+
 /// A key pair whose secret is overwritten on drop.
 struct ErasedPair(Keypair);
 
@@ -222,10 +274,16 @@ pub enum SignerError {
     /// The authorization is for another wallet.
     #[error("the authorization is for another wallet")]
     Wallet,
+    /// The authorization is for another key.
+    #[error("the authorization is for another key")]
+    Key,
     /// The sighash could not be computed.
     #[error("the signature hash of input {0} could not be computed")]
     Sighash(usize),
     /// A key or a signature is wrong: a fault of the machine.
     #[error("the signature of input {0} did not verify: suspect the hardware")]
     Fault(usize),
+    /// The signature of a digest is wrong: a fault of the machine.
+    #[error("the signature of the digest did not verify: suspect the hardware")]
+    DigestFault,
 }

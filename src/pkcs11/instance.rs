@@ -95,7 +95,7 @@ fn initialize_once() -> Answer {
         return Err(Rv(CKR_CRYPTOKI_ALREADY_INITIALIZED));
     }
     match open()? {
-        Opened::Engine(engine) => install(engine),
+        Opened::Engine(engine) => install(*engine),
         Opened::Connect(config) => become_application(Application::Connected(Connected::open(config)?)),
     }
     Ok(())

@@ -21,7 +21,7 @@ impl Direction {
     /// What a change is taken for where one of the two policies cannot be read.
     pub const UNKNOWN: Direction = Direction { tightens: true, loosens: true };
 
-    fn and(self, other: Direction) -> Direction {
+    pub(super) fn and(self, other: Direction) -> Direction {
         Direction { tightens: self.tightens || other.tightens, loosens: self.loosens || other.loosens }
     }
 }
@@ -62,7 +62,7 @@ fn most(old: Option<u64>, new: Option<u64>) -> Direction {
 
 /// A limit over a longer period is the stricter one, if it is not higher. A higher limit over a longer period may be
 /// either: the longer period allows more in its first hours, the shorter one more in the end.
-fn periods(old: &PeriodLimits, new: &PeriodLimits) -> Direction {
+pub(super) fn periods(old: &PeriodLimits, new: &PeriodLimits) -> Direction {
     let each = |limit: fn(&PeriodLimits) -> Option<u64>| {
         let longer = |one: &PeriodLimits, other: &PeriodLimits| one.hours > other.hours;
         let both = limit(old).is_some() && limit(new).is_some();
@@ -89,7 +89,7 @@ fn denylists(old: Option<&Listing>, new: Option<&Listing>) -> Direction {
 }
 
 /// As the sets of minutes of the week that they have.
-fn time_windows(old: Option<&TimeWindows>, new: Option<&TimeWindows>) -> Direction {
+pub(super) fn time_windows(old: Option<&TimeWindows>, new: Option<&TimeWindows>) -> Direction {
     let have = |windows: Option<&TimeWindows>, minute| windows.is_none_or(|windows| windows.have(minute));
     let mut direction = Direction::default();
     for minute in 0..hours::WEEK {
@@ -100,7 +100,7 @@ fn time_windows(old: Option<&TimeWindows>, new: Option<&TimeWindows>) -> Directi
 }
 
 /// What is required changes at two amounts only: at these, and below them.
-fn approvals(old: Approvals, new: Approvals) -> Direction {
+pub(super) fn approvals(old: Approvals, new: Approvals) -> Direction {
     let mut direction = Direction::default();
     for leaves in [0, old.from, new.from] {
         direction.tightens |= new.required(leaves) > old.required(leaves);

@@ -5,10 +5,10 @@ use core::str::FromStr;
 use bitcoin::bip32::Fingerprint;
 use serde::Deserialize;
 
-use super::Policy;
 use super::hours::{MAX_WINDOWS, TimeWindows};
 use super::limits::{Approvals, DEFAULT_PERIOD_HOURS, Limits, MAX_PERIOD_HOURS, PeriodLimits};
 use super::listing::{EntryError, Listing, MAX_ENTRIES, MAX_RANGED};
+use super::{DigestPolicy, Policy};
 use crate::kernel::approval::MAX_RECORDS;
 use crate::kernel::wallet::Network;
 
@@ -26,6 +26,20 @@ pub enum PolicyError {
         "unlimited = true stands without limits of amounts, fees and periods: take them out, or take it out"
     )]
     UnlimitedWithLimits,
+    /// A policy of digests that neither counts nor says that it does not.
+    #[error(
+        "name max_period_transactions, by which each signature of a digest counts, or say unlimited = true"
+    )]
+    DigestIncomplete,
+    /// A key that a policy of digests cannot keep.
+    #[error(
+        "{key} needs a transaction, and of a digest nobody knows what it moves: a key that signs digests is limited by \
+         max_period_transactions, period_hours, time_windows and required_approvals"
+    )]
+    NotOfDigests {
+        /// The key.
+        key: &'static str,
+    },
     /// A period of nothing.
     #[error(
         "period_hours says over how many hours a limit counts: name max_period_sat or max_period_transactions"
@@ -84,8 +98,7 @@ pub enum PolicyError {
 impl Policy {
     /// Parses the TOML document of a wallet of `network`.
     pub fn parse(document: &str, network: Network) -> Result<Policy, PolicyError> {
-        let keys: Keys =
-            toml::from_str(document).map_err(|error| PolicyError::Toml(error.message().into()))?;
+        let keys = Keys::read(document)?;
         let listing = |name, texts: Option<&Vec<String>>| {
             texts.map(|texts| Listing::parse(name, texts, network)).transpose()
         };
@@ -96,6 +109,29 @@ impl Policy {
             time_windows: keys.time_windows.as_deref().map(TimeWindows::parse).transpose()?,
             approvals: keys.approvals()?,
             require_cosigner: keys.require_cosigner.as_deref().map(parse_fingerprint).transpose()?,
+        })
+    }
+}
+
+impl DigestPolicy {
+    /// Parses the TOML document of a key that signs digests.
+    pub fn parse(document: &str) -> Result<DigestPolicy, PolicyError> {
+        let keys = Keys::read(document)?;
+        if let Some(key) = keys.of_transactions() {
+            return Err(PolicyError::NotOfDigests { key });
+        }
+        let is_counted = keys.max_period_transactions.is_some();
+        match keys.unlimited == Some(true) {
+            true if is_counted || keys.period_hours.is_some() => {
+                return Err(PolicyError::UnlimitedWithLimits);
+            }
+            false if !is_counted => return Err(PolicyError::DigestIncomplete),
+            _ => {}
+        }
+        Ok(DigestPolicy {
+            period: keys.period()?,
+            time_windows: keys.time_windows.as_deref().map(TimeWindows::parse).transpose()?,
+            approvals: keys.approvals()?,
         })
     }
 }
@@ -125,6 +161,44 @@ struct Keys {
 }
 
 impl Keys {
+    fn read(document: &str) -> Result<Keys, PolicyError> {
+        toml::from_str(document).map_err(|error| PolicyError::Toml(error.message().into()))
+    }
+
+    /// A key that nothing can be held against but a transaction, if there is one.
+    fn of_transactions(&self) -> Option<&'static str> {
+        // Every key by its name: a new one does not compile until it is told here what it needs.
+        let Keys {
+            unlimited: _,
+            max_transaction_sat,
+            max_period_sat,
+            max_period_transactions: _,
+            period_hours: _,
+            max_fee_sat,
+            max_fee_sat_per_vbyte,
+            max_fee_percent,
+            allowlist,
+            denylist,
+            time_windows: _,
+            required_approvals: _,
+            approvals_from_sat,
+            require_cosigner,
+        } = self;
+        [
+            ("max_transaction_sat", max_transaction_sat.is_some()),
+            ("max_period_sat", max_period_sat.is_some()),
+            ("max_fee_sat", max_fee_sat.is_some()),
+            ("max_fee_sat_per_vbyte", max_fee_sat_per_vbyte.is_some()),
+            ("max_fee_percent", max_fee_percent.is_some()),
+            ("allowlist", allowlist.is_some()),
+            ("denylist", denylist.is_some()),
+            ("approvals_from_sat", approvals_from_sat.is_some()),
+            ("require_cosigner", require_cosigner.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(key, is_there)| is_there.then_some(key))
+    }
+
     fn limits(&self) -> Result<Option<Limits>, PolicyError> {
         let amounts = [
             self.max_transaction_sat,

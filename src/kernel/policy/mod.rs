@@ -27,8 +27,11 @@
 //! the commit writes ([`super::state::consume`]), so that no two transactions can pass a limit for one.
 //! `require_cosigner` names the master fingerprint of a key of the wallet (eight hex digits). It is checked with the PSBT,
 //! before any code is charged: who has nothing that the cosigner signed can neither guess a code nor lock a user.
+//!
+//! A key that signs digests has a policy of the keys that need no PSBT: see [`DigestPolicy`].
 
 mod comparison;
+mod digest;
 mod document;
 mod hours;
 mod limits;
@@ -42,6 +45,7 @@ use super::otp::Matched;
 use super::psbt::CheckedPsbt;
 use super::rule::Rule;
 pub use comparison::Direction;
+pub use digest::DigestPolicy;
 pub use document::PolicyError;
 pub use hours::MAX_WINDOWS;
 use hours::TimeWindows;
@@ -64,32 +68,32 @@ pub struct Policy {
 
 /// The policy's answer. Either way it holds the codes, and either way they are spent.
 #[must_use = "a verdict that nobody follows protects nothing"]
-pub enum Verdict {
+pub enum Verdict<S> {
     /// Signing is allowed, once the codes are spent and the period's limits hold.
-    Approved(Approved),
+    Approved(Approved<S>),
     /// A rule refuses.
-    Refused(Refused),
+    Refused(Refused<S>),
 }
 
-/// A transaction that its policy allows but for the limits of the period, with those and the codes that pay for it.
+/// What was asked for and its policy allows but for the limits of the period, with those and the codes that pay for it.
 ///
 /// ```compile_fail,E0451
 /// use countersign::kernel::policy::{Approved, PeriodLimits};
 /// use countersign::kernel::{otp::Matched, psbt::CheckedPsbt};
-/// fn forge(psbt: CheckedPsbt, matched: Matched, period: PeriodLimits) -> Approved {
-///     Approved { psbt, matched, period }
+/// fn forge(asked: CheckedPsbt, matched: Matched, period: PeriodLimits) -> Approved<CheckedPsbt> {
+///     Approved { asked, matched, period }
 /// }
 /// ```
 #[must_use = "approved is not yet signed"]
-pub struct Approved {
-    psbt: CheckedPsbt,
+pub struct Approved<S> {
+    asked: S,
     matched: Matched,
     period: PeriodLimits,
 }
 
-impl Approved {
-    pub(in crate::kernel) fn parts(&self) -> (&CheckedPsbt, &Matched) {
-        (&self.psbt, &self.matched)
+impl<S> Approved<S> {
+    pub(in crate::kernel) fn parts(&self) -> (&S, &Matched) {
+        (&self.asked, &self.matched)
     }
 
     /// The codes that pay for it.
@@ -97,30 +101,30 @@ impl Approved {
         &self.matched
     }
 
-    /// The limits that the history of its wallet is still to be held against.
+    /// The limits that the history of its wallet or key is still to be held against.
     pub(in crate::kernel) fn period(&self) -> &PeriodLimits {
         &self.period
     }
 
     /// Refused after all, by a rule of the period.
-    pub(in crate::kernel) fn refused(self, rule: Rule) -> Refused {
-        Refused { psbt: self.psbt, matched: self.matched, rule }
+    pub(in crate::kernel) fn refused(self, rule: Rule) -> Refused<S> {
+        Refused { asked: self.asked, matched: self.matched, rule }
     }
 
-    pub(in crate::kernel) fn into_psbt(self) -> CheckedPsbt {
-        self.psbt
+    pub(in crate::kernel) fn into_asked(self) -> S {
+        self.asked
     }
 }
 
-/// A transaction that its policy refuses, with the codes that are spent on it.
-#[must_use = "a refused transaction spends its codes"]
-pub struct Refused {
-    psbt: CheckedPsbt,
+/// What was asked for and its policy refuses, with the codes that are spent on it.
+#[must_use = "a refusal spends its codes"]
+pub struct Refused<S> {
+    asked: S,
     matched: Matched,
     rule: Rule,
 }
 
-impl Refused {
+impl<S> Refused<S> {
     /// The rule that refused.
     pub fn rule(&self) -> Rule {
         self.rule
@@ -131,8 +135,8 @@ impl Refused {
         &self.matched
     }
 
-    pub(in crate::kernel) fn parts(&self) -> (&CheckedPsbt, &Matched) {
-        (&self.psbt, &self.matched)
+    pub(in crate::kernel) fn parts(&self) -> (&S, &Matched) {
+        (&self.asked, &self.matched)
     }
 }
 
@@ -163,14 +167,14 @@ impl Policy {
     }
 
     /// Judges at `now` (Unix seconds) a checked transaction for which right codes were given.
-    pub fn judge(&self, psbt: CheckedPsbt, matched: Matched, now: u64) -> Verdict {
+    pub fn judge(&self, psbt: CheckedPsbt, matched: Matched, now: u64) -> Verdict<CheckedPsbt> {
         let rule = self
             .refusing_rule(&psbt)
             .or_else(|| self.refuses_time(now))
             .or_else(|| self.refuses_approvals(&psbt, &matched));
         match rule {
-            None => Verdict::Approved(Approved { psbt, matched, period: self.period() }),
-            Some(rule) => Verdict::Refused(Refused { psbt, matched, rule }),
+            None => Verdict::Approved(Approved { asked: psbt, matched, period: self.period() }),
+            Some(rule) => Verdict::Refused(Refused { asked: psbt, matched, rule }),
         }
     }
 
@@ -196,14 +200,21 @@ impl Policy {
     }
 
     fn refuses_time(&self, now: u64) -> Option<Rule> {
-        let windows = self.time_windows.as_ref()?;
-        (!windows.are_open(now)).then_some(Rule::TimeWindow)
+        refuses_time(self.time_windows.as_ref(), now)
     }
 
     fn refuses_approvals(&self, psbt: &CheckedPsbt, matched: &Matched) -> Option<Rule> {
-        let users: HashSet<&str> = matched.users().collect();
-        (users.len() < self.required_approvals(psbt.leaves())).then_some(Rule::Approvals)
+        refuses_approvals(self.required_approvals(psbt.leaves()), matched)
     }
+}
+
+fn refuses_time(windows: Option<&TimeWindows>, now: u64) -> Option<Rule> {
+    (!windows?.are_open(now)).then_some(Rule::TimeWindow)
+}
+
+fn refuses_approvals(required: usize, matched: &Matched) -> Option<Rule> {
+    let users: HashSet<&str> = matched.users().collect();
+    (users.len() < required).then_some(Rule::Approvals)
 }
 
 #[cfg(test)]

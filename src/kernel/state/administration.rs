@@ -5,8 +5,9 @@ use super::records::{
 };
 use crate::kernel::audit::{Event, Role};
 use crate::kernel::clock::Believed;
+use crate::kernel::digest_key::DigestKeyRecord;
 use crate::kernel::pin::PinRecord;
-use crate::kernel::policy::{Direction, Policy};
+use crate::kernel::policy::{DigestPolicy, Direction, Policy};
 use crate::kernel::receipt::{Batch, Change, Content, Receipt, Write};
 use crate::kernel::rule::Rule;
 use crate::kernel::seal::{Kind, RecordKey};
@@ -201,9 +202,6 @@ pub fn change_wallet(
     now: u64,
 ) -> Change<Recorded> {
     let old = &wallet.value;
-    let only_in = |one: &[String], other: &[String]| {
-        one.iter().filter(|user| !other.contains(user)).cloned().collect::<Vec<_>>()
-    };
     let event = Event::WalletUpdated {
         wallet: new.label.clone(),
         users_added: only_in(&new.users, &old.users),
@@ -212,6 +210,47 @@ pub fn change_wallet(
     };
     let writes = vec![wallet.put(new), state.put(&state.value)];
     Change::new(Batch { writes, event, time: now }, Recorded)
+}
+
+/// Creates the key `id` that signs digests, with its state beside it.
+pub fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, now: u64) -> Change<Recorded> {
+    let first = |kind, content| Write {
+        place: RecordKey { kind, id },
+        expected: None,
+        content: Content::Put(content),
+    };
+    let writes = vec![
+        first(Kind::DigestKey, key.encode()),
+        first(Kind::DigestKeyState, WalletState::default().encode()),
+    ];
+    Change::new(Batch { writes, event: Event::DigestKeyCreated(key.label.clone()), time: now }, Recorded)
+}
+
+/// Changes label, users or policy of a key that signs digests. Its state is written, too, as [`change_wallet`] does.
+pub fn change_digest_key(
+    key: &Versioned<DigestKeyRecord>,
+    new: &DigestKeyRecord,
+    state: &Versioned<WalletState>,
+    now: u64,
+) -> Change<Recorded> {
+    let old = &key.value;
+    let direction = || match (DigestPolicy::parse(&old.policy), DigestPolicy::parse(&new.policy)) {
+        (Ok(old), Ok(new)) => old.compare(&new),
+        _ => Direction::UNKNOWN,
+    };
+    let event = Event::DigestKeyUpdated {
+        key: new.label.clone(),
+        users_added: only_in(&new.users, &old.users),
+        users_removed: only_in(&old.users, &new.users),
+        policy: (new.policy != old.policy).then(direction),
+    };
+    let writes = vec![key.put(new), state.put(&state.value)];
+    Change::new(Batch { writes, event, time: now }, Recorded)
+}
+
+/// The names that are in one list and not in the other.
+fn only_in(one: &[String], other: &[String]) -> Vec<String> {
+    one.iter().filter(|user| !other.contains(user)).cloned().collect()
 }
 
 fn direction(old: &WalletRecord, new: &WalletRecord) -> Direction {

@@ -11,13 +11,17 @@
 use bitcoin::Transaction;
 use bitcoin::hashes::Hash;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
+
+use crate::kernel::otp::Matched;
+use crate::kernel::psbt::Digest;
 
 /// Hours that the history goes back.
 const KEPT_HOURS: u32 = 168;
 /// Sets of inputs that are remembered.
 const KEPT_INPUTS: usize = 64;
 const LABEL: &[u8] = b"countersign/inputs/v1\0";
+const DIGEST_LABEL: &[u8] = b"countersign/digest-signature/v1\0";
 
 /// What left a wallet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +74,18 @@ impl InputsId {
         for outpoint in outpoints {
             hasher.update(outpoint.txid.to_byte_array());
             hasher.update(outpoint.vout.to_le_bytes());
+        }
+        InputsId(hasher.finalize().into())
+    }
+
+    /// The name of one signature of a digest: by these codes. The next one has another.
+    pub(in crate::kernel) fn of_digest(binding: &Digest, matched: &Matched) -> InputsId {
+        let mut hasher = Sha256::new_with_prefix(DIGEST_LABEL);
+        hasher.update(binding);
+        for step in matched.steps() {
+            hasher.update((step.user.len() as u64).to_le_bytes());
+            hasher.update(&step.user);
+            hasher.update(step.step.to_le_bytes());
         }
         InputsId(hasher.finalize().into())
     }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::codes::{self, CodeState};
 use super::history::History;
 use crate::kernel::clock::Believed;
+use crate::kernel::digest_key::DigestKeyRecord;
 use crate::kernel::otp::OtpKey;
 use crate::kernel::pin::PinRecord;
 use crate::kernel::receipt::{Content, Write};
@@ -141,7 +142,7 @@ pub struct NobodyRecord {
     pub(super) tries: u64,
 }
 
-/// What a wallet has done.
+/// What a wallet has done, or a key that signs digests: that one has no addresses.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WalletState {
     /// How far its addresses were used.
@@ -185,6 +186,7 @@ impl Stored for WalletRecord {
         }
     }
 }
+impl Stored for DigestKeyRecord {}
 impl Stored for WalletState {
     const FORMAT: u8 = 2;
 

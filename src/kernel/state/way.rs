@@ -3,20 +3,20 @@
 use zeroize::Zeroizing;
 
 use super::codes::{CodeState, Locked, Signed, Spent};
-use super::history::InputsId;
 use super::records::{Epoch, NobodyRecord, UserRecord, Versioned, WalletState};
 use crate::kernel::approval::Approval;
-use crate::kernel::audit::{Event, TransactionFacts};
+use crate::kernel::audit::Event;
 use crate::kernel::otp::{Matched, MatchedStep, OtpKey};
 use crate::kernel::policy::{Approved, Refused};
-use crate::kernel::psbt::{CheckedPsbt, Digest};
+use crate::kernel::psbt::Digest;
 use crate::kernel::receipt::{Batch, Change, Write};
+use crate::kernel::signable::Signable;
 
 /// What a code is tried for.
 #[derive(Clone, Copy)]
 pub enum Purpose<'a> {
     /// To sign this: only a confirmed user's code can be right, or one that was spent on the same before.
-    Sign(&'a CheckedPsbt),
+    Sign(&'a dyn Signable),
     /// To confirm the enrolment, or to check a code.
     Confirm,
 }
@@ -65,7 +65,7 @@ pub fn charge(
     now: u64,
 ) -> Result<Change<Charged>, Locked> {
     let digest = match purpose {
-        Purpose::Sign(psbt) => Some(psbt.digest()),
+        Purpose::Sign(asked) => Some(asked.binding()),
         Purpose::Confirm => None,
     };
     let codes_tried = u32::try_from(claims.len()).unwrap_or(u32::MAX);
@@ -105,11 +105,10 @@ pub fn charge(
         };
         charged.push(ChargedClaim { approval, user });
     }
-    let transaction = match purpose {
-        Purpose::Sign(psbt) => Some(facts(psbt)),
-        Purpose::Confirm => None,
+    let event = match purpose {
+        Purpose::Sign(asked) => asked.charged(users, codes_tried),
+        Purpose::Confirm => Event::Charged { users, codes: codes_tried, transaction: None },
     };
-    let event = Event::Charged { users, codes: codes_tried, transaction };
     Ok(Change::new(Batch { writes, event, time: now }, Charged { claims: charged, at: now }))
 }
 
@@ -120,22 +119,22 @@ impl Change<Charged> {
     }
 }
 
-/// Evidence: the codes and the spend of an approved transaction are recorded.
-pub struct Consumed {
-    approved: Approved,
+/// Evidence: the codes and the spend of what was approved are recorded.
+pub struct Consumed<S> {
+    approved: Approved<S>,
     entropy: Zeroizing<[u8; 32]>,
 }
 
-impl Consumed {
+impl<S> Consumed<S> {
     /// What is to be signed, and the randomness of its signatures.
-    pub(in crate::kernel) fn into_parts(self) -> (CheckedPsbt, Zeroizing<[u8; 32]>) {
-        (self.approved.into_psbt(), self.entropy)
+    pub(in crate::kernel) fn into_parts(self) -> (S, Zeroizing<[u8; 32]>) {
+        (self.approved.into_asked(), self.entropy)
     }
 }
 
-impl Change<Consumed> {
-    /// The approved transaction of a change that was not written, to be recorded anew.
-    pub fn withdraw(self) -> Approved {
+impl<S> Change<Consumed<S>> {
+    /// What was approved of a change that was not written, to be recorded anew.
+    pub fn withdraw(self) -> Approved<S> {
         self.into_unwritten().approved
     }
 }
@@ -143,53 +142,48 @@ impl Change<Consumed> {
 /// Evidence: codes are spent, on nothing that is signed.
 pub struct CodesSpent;
 
-/// Why an approved transaction is not recorded.
-pub enum NotConsumed {
+/// Why what was approved is not recorded.
+pub enum NotConsumed<S> {
     /// A code was spent meanwhile, or its user is gone.
     Spent,
     /// A limit of the period refuses.
-    Refused(Box<Refused>),
+    Refused(Box<Refused<S>>),
 }
 
-impl From<Spent> for NotConsumed {
-    fn from(_: Spent) -> NotConsumed {
+impl<S> From<Spent> for NotConsumed<S> {
+    fn from(_: Spent) -> NotConsumed<S> {
         NotConsumed::Spent
     }
 }
 
-/// Spends the codes of an approved transaction and charges it to the wallet, within the limits of the period.
+/// Spends the codes of what was approved and charges it to its wallet or key, within the limits of the period.
 ///
-/// `users` are the records of [`Matched::users`], and `wallet` the state of its wallet, read afresh; the users in that
-/// order. The limits are held against the state that the change replaces: were another transaction charged in between,
+/// `users` are the records of [`Matched::users`], and `wallet` the state of that wallet or key, read afresh; the users in
+/// that order. The limits are held against the state that the change replaces: were another transaction charged in between,
 /// the change could not be written. For as long as `exhausted_at` (Unix seconds) is within the period, all of it counts
 /// as spent. `entropy` is fresh, from inside.
-pub fn consume(
-    approved: Approved,
+pub fn consume<S: Signable>(
+    approved: Approved<S>,
     users: &[Versioned<UserRecord>],
     wallet: &Versioned<WalletState>,
     entropy: &Zeroizing<[u8; 32]>,
     exhausted_at: Option<u64>,
     now: u64,
-) -> Result<Change<Consumed>, NotConsumed> {
-    let (psbt, matched) = approved.parts();
-    let digest = psbt.digest();
+) -> Result<Change<Consumed<S>>, NotConsumed<S>> {
+    let (asked, matched) = approved.parts();
+    let digest = asked.binding();
     // Also codes that were right as new ones: the same was asked for twice at once, and the other was faster.
     if is_repetition(matched, users, &digest, now) {
         return Ok(repeat(approved, users, wallet, now)?);
     }
     let signed = Signed::new(digest, now, **entropy);
     let mut writes = spend_codes(matched, users, Some(&signed))?;
-    let history = wallet.value.history.charge(InputsId::of(psbt.transaction()), psbt.leaves(), now);
-    if let Some(rule) = approved.period().refusing_rule(&history, exhausted_at, now) {
+    let state = asked.charged_to(&wallet.value, matched, now);
+    if let Some(rule) = approved.period().refusing_rule(&state.history, exhausted_at, now) {
         return Err(NotConsumed::Refused(Box::new(approved.refused(rule))));
     }
-    let state = WalletState {
-        reach: wallet.value.reach.joined(psbt.reach()),
-        signed: wallet.value.signed.saturating_add(1),
-        history,
-    };
     writes.push(wallet.put(&state));
-    let event = Event::Countersigned { users: names(matched), transaction: facts(psbt) };
+    let event = asked.signed(names(matched));
     let entropy = entropy.clone();
     Ok(Change::new(Batch { writes, event, time: now }, Consumed { approved, entropy }))
 }
@@ -202,17 +196,17 @@ fn is_repetition(matched: &Matched, users: &[Versioned<UserRecord>], digest: &Di
     matched.steps().len() == users.len() && matched.steps().iter().zip(users).all(is_same)
 }
 
-/// Gives a transaction its signatures once more, for the codes that were spent on it. Nothing further is spent.
+/// Gives the signatures once more, for the codes that were spent on it. Nothing further is spent.
 ///
 /// The wallet's state is written as it is, like every change of the wallet writes it: so it is still the one that judged.
-fn repeat(
-    approved: Approved,
+fn repeat<S: Signable>(
+    approved: Approved<S>,
     users: &[Versioned<UserRecord>],
     wallet: &Versioned<WalletState>,
     now: u64,
-) -> Result<Change<Consumed>, Spent> {
-    let (psbt, matched) = approved.parts();
-    let digest = psbt.digest();
+) -> Result<Change<Consumed<S>>, Spent> {
+    let (asked, matched) = approved.parts();
+    let digest = asked.binding();
     let mut entropy = None;
     let mut writes = write_codes(matched, users, |codes, step| {
         let (codes, of_user) = codes.repeat(step, &digest, now)?;
@@ -224,25 +218,21 @@ fn repeat(
         Ok(codes)
     })?;
     writes.push(wallet.put(&wallet.value));
-    let event = Event::Repeated { users: names(matched), transaction: facts(psbt) };
+    let event = asked.repeated(names(matched));
     let entropy = entropy.ok_or(Spent)?;
     Ok(Change::new(Batch { writes, event, time: now }, Consumed { approved, entropy }))
 }
 
-/// Spends the codes of a refused transaction.
-pub fn consume_refused(
-    refused: &Refused,
+/// Spends the codes of what was refused.
+pub fn consume_refused<S: Signable>(
+    refused: &Refused<S>,
     users: &[Versioned<UserRecord>],
     now: u64,
 ) -> Result<Change<CodesSpent>, Spent> {
-    let (psbt, matched) = refused.parts();
-    let event = Event::PolicyRefused {
-        users: names(matched),
-        transaction: facts(psbt),
-        rule: refused.rule().tag().into(),
-    };
+    let (asked, matched) = refused.parts();
+    let event = asked.refused(names(matched), refused.rule().tag().into());
     // A repetition that is refused, as by a policy that was changed since, has nothing to spend.
-    let digest = psbt.digest();
+    let digest = asked.binding();
     let writes = if is_repetition(matched, users, &digest, now) {
         write_codes(matched, users, |codes, step| Ok(codes.repeat(step, &digest, now)?.0))?
     } else {
@@ -295,11 +285,4 @@ fn write_codes(
 
 fn names(matched: &Matched) -> Vec<String> {
     matched.users().map(str::to_owned).collect()
-}
-
-fn facts(psbt: &CheckedPsbt) -> TransactionFacts {
-    use bitcoin::hashes::Hash;
-    let mut txid = psbt.transaction().compute_txid().to_byte_array();
-    txid.reverse();
-    TransactionFacts { wallet: psbt.wallet().into(), txid, leaves: psbt.leaves(), fee: psbt.fee() }
 }

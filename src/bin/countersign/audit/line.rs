@@ -20,10 +20,16 @@
 //! | `restored` | `epoch`, `store`: newest link of the store taken, `anchor`: the link that was anchored, if any |
 //! | `psbt-refused` | `wallet`, `rule`: of structure, amounts or ownership; no code was looked at |
 //! | `wallet-updated` | `wallet`, `users_added`, `users_removed`; of another policy `policy_tightens`, `policy_loosens` |
+//! | `digest-key-created` | `key` |
+//! | `digest-key-updated` | `key`, and as of `wallet-updated` |
+//! | `digest-charged` | `users`, `codes`, `key`, `digest` |
+//! | `digest-signed`, `digest-repeated` | `users`, `key`, `digest` |
+//! | `digest-refused` | `users`, `rule`, `key`, `digest` |
 
 use std::io::{self, Write};
 
-use countersign::kernel::audit::{Event, Link, Role, TransactionFacts};
+use countersign::kernel::audit::{DigestFacts, Event, Link, Role, TransactionFacts};
+use countersign::kernel::policy::Direction;
 use countersign::kernel::utc::to_iso;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
@@ -34,6 +40,8 @@ Every line is one JSON object:
   sequence, time (Unix), time_utc, event
   users       to whom a code or a try belongs; empty: nobody known
   wallet      label of the wallet
+  key         label of the key that signs digests
+  digest      what was to be signed (hex)
   rule        the rule that refused
   txid        of the unsigned transaction, as explorers show it
   leaves_sat  satoshi that leave the wallet, fee included
@@ -46,7 +54,7 @@ Every line is one JSON object:
               the restoration's number, the newest link of the store
               taken, the link that the backing token remembered
   users_added, users_removed
-              users who sign for the wallet since, or no more
+              users who sign for the wallet or key since, or no more
   policy_tightens, policy_loosens
               whether another policy allows less, or more
   previous    head of the line before; head: head of this one (hex)
@@ -55,7 +63,9 @@ What an event does not have is left out. No secret is in it.
 Events: initialised, pin-charged, pin-accepted, pin-set, user-added,
 user-removed, user-unlocked, code-charged, charged, code-accepted,
 wallet-created, wallet-changed, policy-refused, countersigned, repeated,
-clock-taken, stopped, restored, psbt-refused, wallet-updated.";
+clock-taken, stopped, restored, psbt-refused, wallet-updated,
+digest-key-created, digest-key-updated, digest-charged, digest-signed,
+digest-repeated, digest-refused.";
 
 /// Writes the line of a link, with its line end.
 pub(super) fn write(link: &Link, out: &mut impl Write) -> io::Result<()> {
@@ -97,6 +107,10 @@ struct Facts<'a> {
     users: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wallet: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,14 +186,24 @@ impl<'a> Facts<'a> {
                 ("psbt-refused", Facts { rule: Some(rule), ..Facts::of_wallet(wallet) })
             }
             Event::WalletUpdated { wallet, users_added, users_removed, policy } => {
-                let facts = Facts {
-                    users_added: Some(users_added),
-                    users_removed: Some(users_removed),
-                    policy_tightens: policy.map(|policy| policy.tightens),
-                    policy_loosens: policy.map(|policy| policy.loosens),
-                    ..Facts::of_wallet(wallet)
-                };
-                ("wallet-updated", facts)
+                ("wallet-updated", Facts::of_wallet(wallet).changed(users_added, users_removed, *policy))
+            }
+            Event::DigestKeyCreated(label) => ("digest-key-created", Facts::of_key(label)),
+            Event::DigestKeyUpdated { key, users_added, users_removed, policy } => {
+                ("digest-key-updated", Facts::of_key(key).changed(users_added, users_removed, *policy))
+            }
+            Event::DigestCharged { users, codes, digest } => (
+                "digest-charged",
+                Facts { codes: Some(*codes), ..Facts::of_users(users).with_digest(digest) },
+            ),
+            Event::DigestSigned { users, digest } => {
+                ("digest-signed", Facts::of_users(users).with_digest(digest))
+            }
+            Event::DigestRepeated { users, digest } => {
+                ("digest-repeated", Facts::of_users(users).with_digest(digest))
+            }
+            Event::DigestRefused { users, digest, rule } => {
+                ("digest-refused", Facts { rule: Some(rule), ..Facts::of_users(users).with_digest(digest) })
             }
         }
     }
@@ -190,6 +214,30 @@ impl<'a> Facts<'a> {
 
     fn of_wallet(label: &'a str) -> Facts<'a> {
         Facts { wallet: Some(label), ..Facts::default() }
+    }
+
+    fn of_key(label: &'a str) -> Facts<'a> {
+        Facts { key: Some(label), ..Facts::default() }
+    }
+
+    fn changed(
+        self,
+        users_added: &'a [String],
+        users_removed: &'a [String],
+        policy: Option<Direction>,
+    ) -> Facts<'a> {
+        Facts {
+            users_added: Some(users_added),
+            users_removed: Some(users_removed),
+            policy_tightens: policy.map(|policy| policy.tightens),
+            policy_loosens: policy.map(|policy| policy.loosens),
+            ..self
+        }
+    }
+
+    fn with_digest(self, digest: &'a DigestFacts) -> Facts<'a> {
+        let DigestFacts { key, digest } = digest;
+        Facts { key: Some(key), digest: Some(HEXLOWER.encode(digest)), ..self }
     }
 
     fn of_role(role: Role) -> Facts<'a> {
@@ -216,7 +264,6 @@ impl<'a> Facts<'a> {
 mod tests {
     use super::*;
     use countersign::kernel::audit::Head;
-    use countersign::kernel::policy::Direction;
     use countersign::kernel::seal::SetHash;
     use serde_json::{Value, json};
 
@@ -266,6 +313,8 @@ mod tests {
             fee: 1_000,
         };
         let txid = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+        let digest =
+            || DigestFacts { key: "sidechain".into(), digest: core::array::from_fn(|index| index as u8) };
         let users = || vec!["alice".to_owned(), "b\"ob\n".to_owned()];
         let both = ["alice", "b\"ob\n"];
         for (event, wanted) in [
@@ -340,6 +389,41 @@ mod tests {
                 },
                 json!({
                     "event": "wallet-updated", "wallet": "treasury", "users_added": [], "users_removed": [],
+                }),
+            ),
+            (
+                Event::DigestKeyCreated("sidechain".into()),
+                json!({ "event": "digest-key-created", "key": "sidechain" }),
+            ),
+            (
+                Event::DigestKeyUpdated {
+                    key: "sidechain".into(),
+                    users_added: vec![],
+                    users_removed: vec!["carol".into()],
+                    policy: Some(Direction { tightens: false, loosens: true }),
+                },
+                json!({
+                    "event": "digest-key-updated", "key": "sidechain", "users_added": [],
+                    "users_removed": ["carol"], "policy_tightens": false, "policy_loosens": true,
+                }),
+            ),
+            (
+                Event::DigestCharged { users: users(), codes: 2, digest: digest() },
+                json!({ "event": "digest-charged", "users": both, "codes": 2, "key": "sidechain", "digest": txid }),
+            ),
+            (
+                Event::DigestSigned { users: users(), digest: digest() },
+                json!({ "event": "digest-signed", "users": both, "key": "sidechain", "digest": txid }),
+            ),
+            (
+                Event::DigestRepeated { users: users(), digest: digest() },
+                json!({ "event": "digest-repeated", "users": both, "key": "sidechain", "digest": txid }),
+            ),
+            (
+                Event::DigestRefused { users: users(), digest: digest(), rule: "approvals".into() },
+                json!({
+                    "event": "digest-refused", "users": both, "rule": "approvals", "key": "sidechain",
+                    "digest": txid,
                 }),
             ),
             (Event::Stopped { failures: 100 }, json!({ "event": "stopped", "failures": 100 })),

@@ -1,4 +1,6 @@
-//! The acts of administration: PINs, users, wallets. Whoever calls has made sure of the role; the PINs are checked here.
+//! The acts of administration: PINs, users, wallets, keys that sign digests. Whoever calls has made sure of the role; the PINs are checked here.
+
+mod digest_key;
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -19,7 +21,9 @@ use crate::kernel::wallet::{
 };
 use crate::ports::LedgerError;
 
-/// Most users of one wallet: as many as one approval can name.
+pub use digest_key::{DigestKeyChange, NewDigestKey};
+
+/// Most users of one wallet or key: as many as one approval can name.
 pub const MAX_WALLET_USERS: usize = crate::kernel::approval::MAX_RECORDS;
 /// Longest label of a wallet, issuer of a user, `CKA_ID`, in bytes.
 pub const MAX_LABEL_LEN: usize = 128;
@@ -165,11 +169,14 @@ impl Engine {
         Ok(uri)
     }
 
-    /// Removes a user whom no wallet lists.
+    /// Removes a user whom no wallet and no key lists.
     pub fn remove_user(&self, name: &str) -> Result<(), EngineError> {
         let _turn = self.administration();
         if let Some((_, wallet)) = self.wallets().iter().find(|(_, wallet)| lists(wallet.users(), name)) {
             return Err(EngineError::UserInUse { user: name.into(), wallet: wallet.label().into() });
+        }
+        if let Some((_, key)) = self.digest_keys().iter().find(|(_, key)| lists(key.users(), name)) {
+            return Err(EngineError::UserInUse { user: name.into(), wallet: key.label().into() });
         }
         let of_closed = self.of_closed(|closed| lists(&closed.users, name).then(|| closed.label.clone()));
         if let Some(wallet) = of_closed.into_iter().flatten().next() {
@@ -186,8 +193,8 @@ impl Engine {
     /// Creates a wallet of a seed made inside.
     pub fn add_wallet(&self, new: NewWallet) -> Result<WalletId, EngineError> {
         let _turn = self.administration();
-        self.check_wallet_label(&new.label)?;
-        self.check_wallet_users(&new.users)?;
+        self.check_key_label(&new.label)?;
+        self.check_users(&new.users)?;
         check_policy(&new.policy, new.network)?;
         if new.cka_id.len() > MAX_LABEL_LEN {
             return Err(EngineError::Parameter(format!("CKA_ID has at most {MAX_LABEL_LEN} bytes")));
@@ -244,11 +251,11 @@ impl Engine {
     fn changed(&self, old: &WalletRecord, change: &WalletChange) -> Result<WalletRecord, EngineError> {
         let mut new = old.clone();
         if let Some(label) = change.label.as_ref().filter(|label| **label != new.label) {
-            self.check_wallet_label(label)?;
+            self.check_key_label(label)?;
             new.label.clone_from(label);
         }
         if let Some(users) = &change.users {
-            self.check_wallet_users(users)?;
+            self.check_users(users)?;
             new.users.clone_from(users);
         }
         if let Some(policy) = &change.policy {
@@ -347,18 +354,21 @@ impl Engine {
         }
     }
 
-    fn check_wallet_label(&self, label: &str) -> Result<(), EngineError> {
-        check_label("a wallet label", label)?;
-        let of_closed = self.of_closed(|closed| closed.label == label);
-        if of_closed.contains(&true) || self.wallets().iter().any(|(_, wallet)| wallet.label() == label) {
-            return Err(EngineError::Name(format!("a wallet is called {label:?} already")));
+    /// A label names one wallet or one key that signs digests: whoever approves knows what signs.
+    fn check_key_label(&self, label: &str) -> Result<(), EngineError> {
+        check_label("a label", label)?;
+        let is_taken = self.of_closed(|closed| closed.label == label).contains(&true)
+            || self.wallets().iter().any(|(_, wallet)| wallet.label() == label)
+            || self.digest_keys().iter().any(|(_, key)| key.label() == label);
+        if is_taken {
+            return Err(EngineError::Name(format!("a wallet or key is called {label:?} already")));
         }
         Ok(())
     }
 
-    fn check_wallet_users(&self, users: &[String]) -> Result<(), EngineError> {
+    fn check_users(&self, users: &[String]) -> Result<(), EngineError> {
         if users.is_empty() || users.len() > MAX_WALLET_USERS {
-            return Err(EngineError::Parameter(format!("a wallet has 1 to {MAX_WALLET_USERS} users")));
+            return Err(EngineError::Parameter(format!("there are 1 to {MAX_WALLET_USERS} users")));
         }
         for (index, user) in users.iter().enumerate() {
             if lists(&users[..index], user) {
@@ -384,9 +394,14 @@ fn check_label(what: &str, label: &str) -> Result<(), EngineError> {
 }
 
 fn check_policy(document: &str, network: Network) -> Result<(), EngineError> {
+    check_policy_len(document)?;
+    Policy::parse(document, network)?;
+    Ok(())
+}
+
+fn check_policy_len(document: &str) -> Result<(), EngineError> {
     if document.len() > MAX_POLICY_LEN {
         return Err(EngineError::Parameter(format!("a policy has at most {MAX_POLICY_LEN} bytes")));
     }
-    Policy::parse(document, network)?;
     Ok(())
 }

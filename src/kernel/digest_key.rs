@@ -1,0 +1,272 @@
+//! Keys that sign digests, for what this module cannot read: the transactions of other chains.
+//!
+//! Of a digest nobody can tell what it moves. So such a key is made for it and is never a wallet's, its policy counts
+//! signatures, and whoever approves one trusts whoever showed it to them.
+//!
+//! Invariants:
+//! - D1. A digest is signed by a key that was made for digests, and by no key of a wallet: they are of two types, and the
+//!   signer of the one does not take the other.
+//! - D2. The code, its charge, its spending and the limits of the period are those of a PSBT: one way for both
+//!   ([`super::signable`]).
+//! - D3. The secret is wiped on drop and has no `Debug`.
+
+use core::fmt;
+
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey, Signing};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::policy::{DigestPolicy, PolicyError};
+use super::psbt::Digest;
+use super::wallet::ErasedKey;
+
+/// Bytes of a digest.
+pub const DIGEST_LEN: usize = 32;
+/// Bytes of its signature: r ‖ s, each of 32 bytes, big-endian.
+pub const SIGNATURE_LEN: usize = 64;
+const LABEL: &[u8] = b"countersign/digest/v1\0";
+
+/// The mechanisms that a key was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestMechanisms {
+    /// `CKM_COUNTERSIGN_DIGEST`.
+    pub digest: bool,
+    /// `CKM_ECDSA`.
+    pub ecdsa: bool,
+}
+
+/// A key as it is kept, sealed.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct DigestKeyRecord {
+    /// Its label, unique among the keys and wallets of the token.
+    pub label: String,
+    /// `CKA_ID`.
+    pub cka_id: Vec<u8>,
+    /// Names of the users whose code signs.
+    pub users: Vec<String>,
+    /// The policy, a TOML document.
+    pub policy: String,
+    /// What it was made for.
+    pub mechanisms: DigestMechanisms,
+    /// The secret key, 32 bytes.
+    secret: Zeroizing<Vec<u8>>,
+}
+
+/// What a key is made of, but for its secret.
+pub struct DigestKeyParts {
+    /// Its label.
+    pub label: String,
+    /// `CKA_ID`.
+    pub cka_id: Vec<u8>,
+    /// Names of the users whose code signs.
+    pub users: Vec<String>,
+    /// The policy, a TOML document.
+    pub policy: String,
+    /// What it is made for.
+    pub mechanisms: DigestMechanisms,
+}
+
+impl DigestKeyRecord {
+    /// A key of this secret, which is fresh and random.
+    pub fn new(parts: DigestKeyParts, secret: &Zeroizing<[u8; 32]>) -> DigestKeyRecord {
+        let DigestKeyParts { label, cka_id, users, policy, mechanisms } = parts;
+        DigestKeyRecord { label, cka_id, users, policy, mechanisms, secret: Zeroizing::new(secret.to_vec()) }
+    }
+}
+
+/// A key ready to sign.
+pub struct DigestKey {
+    label: String,
+    cka_id: Vec<u8>,
+    users: Vec<String>,
+    policy: DigestPolicy,
+    policy_document: String,
+    mechanisms: DigestMechanisms,
+    public_key: PublicKey,
+    secret: ErasedKey,
+}
+
+impl DigestKey {
+    /// Opens `record`.
+    pub fn open<C: Signing>(
+        record: &DigestKeyRecord,
+        secp: &Secp256k1<C>,
+    ) -> Result<DigestKey, DigestKeyError> {
+        let secret =
+            SecretKey::from_slice(&record.secret).map(ErasedKey).map_err(|_| DigestKeyError::Secret)?;
+        let policy = DigestPolicy::parse(&record.policy)?;
+        let (required, users) = (policy.required_approvals(), record.users.len());
+        if users < required {
+            return Err(DigestKeyError::TooFewUsers { required, users });
+        }
+        Ok(DigestKey {
+            label: record.label.clone(),
+            cka_id: record.cka_id.clone(),
+            users: record.users.clone(),
+            policy,
+            policy_document: record.policy.clone(),
+            mechanisms: record.mechanisms,
+            public_key: PublicKey::from_secret_key(secp, &secret.0),
+            secret,
+        })
+    }
+
+    /// Its label.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// `CKA_ID`.
+    pub fn cka_id(&self) -> &[u8] {
+        &self.cka_id
+    }
+
+    /// Names of the users whose code signs.
+    pub fn users(&self) -> &[String] {
+        &self.users
+    }
+
+    /// Its policy.
+    pub fn policy(&self) -> &DigestPolicy {
+        &self.policy
+    }
+
+    /// Its policy as the TOML document it was given as.
+    pub fn policy_document(&self) -> &str {
+        &self.policy_document
+    }
+
+    /// What it was made for.
+    pub fn mechanisms(&self) -> DigestMechanisms {
+        self.mechanisms
+    }
+
+    /// Its public key.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// Takes the digest that is to be signed.
+    pub fn ask(&self, digest: [u8; DIGEST_LEN]) -> AskedDigest {
+        AskedDigest { label: self.label.clone(), public_key: self.public_key, digest }
+    }
+
+    pub(in crate::kernel) fn secret(&self) -> &SecretKey {
+        &self.secret.0
+    }
+}
+
+/// A digest that a key is asked to sign.
+///
+/// ```compile_fail,E0451
+/// use countersign::kernel::digest_key::AskedDigest;
+/// fn forge(key: bitcoin::secp256k1::PublicKey) -> AskedDigest {
+///     AskedDigest { label: String::new(), public_key: key, digest: [0; 32] }
+/// }
+/// ```
+pub struct AskedDigest {
+    label: String,
+    public_key: PublicKey,
+    digest: [u8; DIGEST_LEN],
+}
+
+impl AskedDigest {
+    /// The digest.
+    pub fn digest(&self) -> &[u8; DIGEST_LEN] {
+        &self.digest
+    }
+
+    /// Label of the key.
+    pub fn key_label(&self) -> &str {
+        &self.label
+    }
+
+    /// The key.
+    pub(in crate::kernel) fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// Names what a signature of this key for this digest means. Never what a PSBT has: the hashes begin otherwise.
+    pub(in crate::kernel) fn binding(&self) -> Digest {
+        let hash = Sha256::new_with_prefix(LABEL);
+        hash.chain_update(self.public_key.serialize()).chain_update(self.digest).finalize().into()
+    }
+}
+
+/// Why a key that signs digests cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DigestKeyError {
+    /// The random bytes are no secret key (a chance of 1 in 2^127).
+    #[error("the random bytes are no secret key")]
+    Secret,
+    /// The policy is none.
+    #[error("the policy is not valid: {0}")]
+    Policy(#[from] PolicyError),
+    /// The policy asks for the codes of more users than the key has.
+    #[error("the policy requires the approvals of {required} users, and the key has {users}")]
+    TooFewUsers {
+        /// Users who must approve.
+        required: usize,
+        /// Users there are.
+        users: usize,
+    },
+}
+
+impl fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DigestKey").field("label", &self.label).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MECHANISMS: DigestMechanisms = DigestMechanisms { digest: true, ecdsa: false };
+
+    fn record(users: &[&str], policy: &str) -> DigestKeyRecord {
+        let parts = DigestKeyParts {
+            label: "other chain".into(),
+            cka_id: vec![1],
+            users: users.iter().map(|user| (*user).into()).collect(),
+            policy: policy.into(),
+            mechanisms: MECHANISMS,
+        };
+        DigestKeyRecord::new(parts, &Zeroizing::new([1; 32]))
+    }
+
+    #[test]
+    fn the_binding_is_golden() {
+        let key = DigestKey::open(&record(&["alice"], "unlimited = true"), &Secp256k1::new()).expect("a key");
+        let golden = include_str!("../../tests/vectors/digest-binding.hex").trim();
+        assert_eq!(hex::encode(key.ask([7; 32]).binding()), golden);
+    }
+
+    #[test]
+    fn the_binding_is_of_this_key_and_this_digest() {
+        let secp = Secp256k1::new();
+        let one = DigestKey::open(&record(&["alice"], "unlimited = true"), &secp).expect("a key");
+        let mut other = record(&["alice"], "unlimited = true");
+        other.secret = Zeroizing::new(vec![2; 32]);
+        let other = DigestKey::open(&other, &secp).expect("a key");
+        assert_ne!(one.ask([7; 32]).binding(), one.ask([8; 32]).binding());
+        assert_ne!(one.ask([7; 32]).binding(), other.ask([7; 32]).binding());
+    }
+
+    #[test]
+    fn a_key_has_as_many_users_as_its_policy_requires() {
+        let secp = Secp256k1::new();
+        let policy = "unlimited = true\nrequired_approvals = 2";
+        let refused = DigestKey::open(&record(&["alice"], policy), &secp).map(drop);
+        assert_eq!(refused, Err(DigestKeyError::TooFewUsers { required: 2, users: 1 }));
+        assert!(DigestKey::open(&record(&["alice", "bob"], policy), &secp).is_ok());
+    }
+
+    #[test]
+    fn a_secret_that_is_no_key_is_refused() {
+        let mut zero = record(&["alice"], "unlimited = true");
+        zero.secret = Zeroizing::new(vec![0; 32]);
+        assert_eq!(DigestKey::open(&zero, &Secp256k1::new()).map(drop), Err(DigestKeyError::Secret));
+    }
+}

@@ -1,0 +1,110 @@
+//! What codes can pay for: the signatures of a PSBT, or that of a digest.
+//!
+//! The way of a signature ([`super::state`]) is one for both. It asks what a code is bound to once it is spent, what the
+//! signature adds to the history that limits are held against, and what the audit chain tells.
+
+use super::audit::{DigestFacts, Event, TransactionFacts};
+use super::digest_key::AskedDigest;
+use super::otp::Matched;
+use super::psbt::{CheckedPsbt, Digest};
+use super::state::{InputsId, WalletState};
+
+/// What codes can pay for. Only the kernel says what that is.
+pub trait Signable: sealed::Sealed {
+    /// What a spent code is bound to: the same may be asked for again for two minutes, and nothing else.
+    fn binding(&self) -> Digest;
+
+    /// The state of its wallet or key after it was signed at `now` (Unix seconds) for the codes `matched`.
+    fn charged_to(&self, state: &WalletState, matched: &Matched, now: u64) -> WalletState;
+
+    /// That `codes` tries were charged to `users` for it.
+    fn charged(&self, users: Vec<String>, codes: u32) -> Event;
+
+    /// That it is signed.
+    fn signed(&self, users: Vec<String>) -> Event;
+
+    /// That its signatures were asked for again.
+    fn repeated(&self, users: Vec<String>) -> Event;
+
+    /// That the rule with this tag refused it.
+    fn refused(&self, users: Vec<String>, rule: String) -> Event;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::CheckedPsbt {}
+    impl Sealed for super::AskedDigest {}
+}
+
+impl Signable for CheckedPsbt {
+    fn binding(&self) -> Digest {
+        self.digest()
+    }
+
+    fn charged_to(&self, state: &WalletState, _matched: &Matched, now: u64) -> WalletState {
+        WalletState {
+            reach: state.reach.joined(self.reach()),
+            signed: state.signed.saturating_add(1),
+            history: state.history.charge(InputsId::of(self.transaction()), self.leaves(), now),
+        }
+    }
+
+    fn charged(&self, users: Vec<String>, codes: u32) -> Event {
+        Event::Charged { users, codes, transaction: Some(transaction_facts(self)) }
+    }
+
+    fn signed(&self, users: Vec<String>) -> Event {
+        Event::Countersigned { users, transaction: transaction_facts(self) }
+    }
+
+    fn repeated(&self, users: Vec<String>) -> Event {
+        Event::Repeated { users, transaction: transaction_facts(self) }
+    }
+
+    fn refused(&self, users: Vec<String>, rule: String) -> Event {
+        Event::PolicyRefused { users, transaction: transaction_facts(self), rule }
+    }
+}
+
+fn transaction_facts(psbt: &CheckedPsbt) -> TransactionFacts {
+    use bitcoin::hashes::Hash;
+    let mut txid = psbt.transaction().compute_txid().to_byte_array();
+    txid.reverse();
+    TransactionFacts { wallet: psbt.wallet().into(), txid, leaves: psbt.leaves(), fee: psbt.fee() }
+}
+
+impl Signable for AskedDigest {
+    fn binding(&self) -> Digest {
+        self.binding()
+    }
+
+    /// Every signature counts as one transaction, also one of a digest that was signed before: no value is known, and
+    /// nothing tells a replacement from a further one.
+    fn charged_to(&self, state: &WalletState, matched: &Matched, now: u64) -> WalletState {
+        WalletState {
+            reach: state.reach,
+            signed: state.signed.saturating_add(1),
+            history: state.history.charge(InputsId::of_digest(&self.binding(), matched), 0, now),
+        }
+    }
+
+    fn charged(&self, users: Vec<String>, codes: u32) -> Event {
+        Event::DigestCharged { users, codes, digest: digest_facts(self) }
+    }
+
+    fn signed(&self, users: Vec<String>) -> Event {
+        Event::DigestSigned { users, digest: digest_facts(self) }
+    }
+
+    fn repeated(&self, users: Vec<String>) -> Event {
+        Event::DigestRepeated { users, digest: digest_facts(self) }
+    }
+
+    fn refused(&self, users: Vec<String>, rule: String) -> Event {
+        Event::DigestRefused { users, digest: digest_facts(self), rule }
+    }
+}
+
+fn digest_facts(asked: &AskedDigest) -> DigestFacts {
+    DigestFacts { key: asked.key_label().into(), digest: *asked.digest() }
+}

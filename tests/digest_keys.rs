@@ -1,0 +1,342 @@
+//! Keys that sign digests, on the engine: a code each, counted by their policy, and nothing of a wallet.
+
+mod support;
+
+use bitcoin::secp256k1::ecdsa::Signature;
+use bitcoin::secp256k1::{Message, Secp256k1};
+use totp_rs::Totp;
+
+use countersign::admin::{DigestKeyChange, NewDigestKey};
+use countersign::engine::{DigestKeyId, EngineError};
+use countersign::kernel::approval::Approval;
+use countersign::kernel::audit::{DigestFacts, Event};
+use countersign::kernel::digest_key::{DigestKeyError, DigestKeyRecord, DigestMechanisms};
+use countersign::kernel::policy::{Direction, PolicyError};
+use countersign::kernel::rule::Rule;
+use countersign::kernel::seal::{Kind, RecordKey};
+use countersign::kernel::state::Stored;
+use support::Bench;
+
+const UNLIMITED: &str = "unlimited = true";
+const DIGEST: [u8; 32] = [0x5a; 32];
+
+struct Scene {
+    bench: Bench,
+    alice: Totp,
+    id: DigestKeyId,
+}
+
+impl Scene {
+    fn new(policy: &str) -> Scene {
+        let bench = Bench::new();
+        let alice = bench.user("alice");
+        let id = add(&bench, "sidechain", &["alice"], policy).expect("a key");
+        Scene { bench, alice, id }
+    }
+
+    fn code(&self) -> String {
+        self.bench.code(&self.alice)
+    }
+
+    fn sign(&self, code: &str, digest: &[u8]) -> Result<[u8; 64], EngineError> {
+        sign(&self.bench, &self.id, "alice", code, digest)
+    }
+
+    /// Signs with the code of the next step.
+    fn sign_next(&self, digest: &[u8]) -> Result<[u8; 64], EngineError> {
+        self.bench.clock.advance(30);
+        self.sign(&self.code(), digest)
+    }
+
+    fn events(&self) -> Vec<Event> {
+        self.bench.ledger.state().events.clone()
+    }
+}
+
+fn add(bench: &Bench, label: &str, users: &[&str], policy: &str) -> Result<DigestKeyId, EngineError> {
+    bench.engine.add_digest_key(NewDigestKey {
+        label: label.into(),
+        cka_id: vec![],
+        users: users.iter().map(|user| (*user).to_owned()).collect(),
+        policy: policy.into(),
+        mechanisms: DigestMechanisms { digest: true, ecdsa: true },
+    })
+}
+
+fn sign(
+    bench: &Bench,
+    id: &DigestKeyId,
+    user: &str,
+    code: &str,
+    digest: &[u8],
+) -> Result<[u8; 64], EngineError> {
+    bench.engine.countersign_digest(id, vec![approval(user, code)], digest)
+}
+
+fn approval(user: &str, code: &str) -> Approval {
+    Approval::parse_pin_of(user.as_bytes(), code.as_bytes()).expect("well formed")
+}
+
+fn facts() -> DigestFacts {
+    DigestFacts { key: "sidechain".into(), digest: DIGEST }
+}
+
+#[test]
+fn a_right_code_signs_a_digest_with_low_s_and_is_spent_before() {
+    let scene = Scene::new(UNLIMITED);
+    let answer = scene.sign(&scene.code(), &DIGEST).expect("signs");
+    let mut signature = Signature::from_compact(&answer).expect("r and s");
+    let key = scene.bench.engine.digest_key(&scene.id).expect("there");
+    Secp256k1::new()
+        .verify_ecdsa(&Message::from_digest(DIGEST), &signature, key.public_key())
+        .expect("verifies under its public key");
+    signature.normalize_s();
+    assert_eq!(signature.serialize_compact(), answer, "low-S");
+    let users = || vec!["alice".to_owned()];
+    assert_eq!(
+        scene.events()[scene.events().len() - 2..],
+        [
+            Event::DigestCharged { users: users(), codes: 1, digest: facts() },
+            Event::DigestSigned { users: users(), digest: facts() },
+        ]
+    );
+    assert_eq!(scene.bench.failures("alice"), 0);
+}
+
+#[test]
+fn otp_replay_a_code_signs_one_digest_and_no_other_and_nothing_of_a_wallet() {
+    let scene = Scene::new(UNLIMITED);
+    let other = add(&scene.bench, "another", &["alice"], UNLIMITED).expect("a key");
+    let wallet = scene.bench.wallet("w", &["alice"], UNLIMITED);
+    let psbt = scene.bench.psbt(&wallet, 1).serialize();
+    let code = scene.code();
+    let first = scene.sign(&code, &DIGEST).expect("signs");
+    assert_eq!(scene.sign(&code, &DIGEST).expect("again"), first, "who lost the answer gets the same");
+    assert!(matches!(scene.events().last(), Some(Event::DigestRepeated { .. })));
+    assert!(matches!(scene.sign(&code, &[1; 32]), Err(EngineError::Code)));
+    assert!(matches!(sign(&scene.bench, &other, "alice", &code, &DIGEST), Err(EngineError::Code)));
+    scene.bench.clock.advance(30);
+    let code = scene.code();
+    scene.bench.sign(&wallet, "alice", &code, &psbt).expect("a wallet's");
+    assert!(matches!(scene.sign(&code, &DIGEST), Err(EngineError::Code)), "spent on a wallet");
+}
+
+#[test]
+fn otp_guess_a_wrong_code_for_a_digest_is_charged_durably_and_counted_by_the_breaker() {
+    let scene = Scene::new(UNLIMITED);
+    let wrong = if scene.code() == "000000" { "000001" } else { "000000" };
+    assert!(matches!(scene.sign(wrong, &DIGEST), Err(EngineError::Code)));
+    assert_eq!(scene.bench.failures("alice"), 1);
+    assert!(matches!(scene.events().last(), Some(Event::DigestCharged { .. })), "and nothing after it");
+    let Scene { bench, alice, id } = scene;
+    let scene = Scene { bench: bench.stopping_at(1), alice, id };
+    assert!(matches!(scene.sign(&scene.code(), &DIGEST), Err(EngineError::Stopped)));
+}
+
+#[test]
+fn a_stranger_and_an_unconfirmed_user_sign_no_digest() {
+    let scene = Scene::new(UNLIMITED);
+    let mallory = scene.bench.user("mallory");
+    let code = scene.bench.code(&mallory);
+    let answer = sign(&scene.bench, &scene.id, "mallory", &code, &DIGEST);
+    assert!(matches!(answer, Err(EngineError::Code)), "a user of others");
+    let carol = scene.bench.unconfirmed("carol");
+    let id = add(&scene.bench, "carol's", &["carol"], UNLIMITED).expect("a key");
+    let answer = sign(&scene.bench, &id, "carol", &scene.bench.code(&carol), &DIGEST);
+    assert!(matches!(answer, Err(EngineError::Code)));
+}
+
+#[test]
+fn period_transactions_counts_every_signature_also_of_the_same_digest() {
+    let scene = Scene::new("max_period_transactions = 2\nperiod_hours = 1");
+    scene.sign(&scene.code(), &DIGEST).expect("the first");
+    scene.sign_next(&DIGEST).expect("the second");
+    let refused = scene.sign_next(&DIGEST);
+    assert!(matches!(refused, Err(EngineError::Policy(Rule::PeriodTransactions))));
+    let last = scene.events().pop();
+    let rule = "period-transactions".to_owned();
+    assert_eq!(last, Some(Event::DigestRefused { users: vec!["alice".into()], digest: facts(), rule }));
+    // The refusal spent its code, and no change of policy brings anything back.
+    let code = scene.code();
+    let change = DigestKeyChange {
+        policy: Some("max_period_transactions = 3\nperiod_hours = 1".into()),
+        ..DigestKeyChange::default()
+    };
+    scene.bench.engine.change_digest_key(&scene.id, &change).expect("changed");
+    assert!(matches!(scene.sign(&code, &DIGEST), Err(EngineError::Code)), "spent");
+    scene.sign_next(&[1; 32]).expect("the third");
+    assert!(matches!(scene.sign_next(&[2; 32]), Err(EngineError::Policy(Rule::PeriodTransactions))));
+    scene.bench.clock.advance(2 * 3_600);
+    scene.sign(&scene.code(), &[2; 32]).expect("the period is over");
+}
+
+#[test]
+fn a_repetition_of_a_digest_counts_once() {
+    let scene = Scene::new("max_period_transactions = 1");
+    let code = scene.code();
+    let first = scene.sign(&code, &DIGEST).expect("signs");
+    for _ in 0..3 {
+        assert_eq!(scene.sign(&code, &DIGEST).expect("again"), first);
+    }
+}
+
+#[test]
+fn approvals_and_time_window_hold_for_digests() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    bench.clock.advance(30);
+    let two = "unlimited = true\nrequired_approvals = 2";
+    let id = add(&bench, "two", &["alice", "bob"], two).expect("a key");
+    let one = sign(&bench, &id, "alice", &bench.code(&alice), &DIGEST);
+    assert!(matches!(one, Err(EngineError::Policy(Rule::Approvals))));
+    bench.clock.advance(30);
+    let both = vec![approval("alice", &bench.code(&alice)), approval("bob", &bench.code(&bob))];
+    bench.engine.countersign_digest(&id, both, &DIGEST).expect("both");
+    // The bench's time is a Friday, 08:00 UTC.
+    let closed = add(&bench, "closed", &["alice"], "unlimited = true\ntime_windows = [\"Sun 10:00-10:01\"]");
+    bench.clock.advance(30);
+    let late = sign(&bench, &closed.expect("a key"), "alice", &bench.code(&alice), &DIGEST);
+    assert!(matches!(late, Err(EngineError::Policy(Rule::TimeWindow))));
+}
+
+#[test]
+fn a_digest_of_another_length_spends_nothing() {
+    let scene = Scene::new(UNLIMITED);
+    let before = scene.events().len();
+    for length in [0, 1, 31, 33, 64] {
+        let answer = scene.sign(&scene.code(), &vec![1; length]);
+        assert!(matches!(answer, Err(EngineError::DigestLength)), "{length}");
+    }
+    assert_eq!(scene.events().len(), before);
+    scene.sign(&scene.code(), &DIGEST).expect("the code is whole");
+}
+
+#[test]
+fn a_key_changed_while_a_signature_is_under_way_gives_none() {
+    let scene = Scene::new(UNLIMITED);
+    let beside = scene.bench.beside();
+    let id = scene.id;
+    let act = move || {
+        let policy = Some("max_period_transactions = 1".into());
+        let change = DigestKeyChange { policy, ..DigestKeyChange::default() };
+        beside.engine.change_digest_key(&id, &change).expect("changed");
+    };
+    // Between the charge and the commit.
+    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    assert!(matches!(scene.sign(&scene.code(), &DIGEST), Err(EngineError::ChangedMeanwhile(_))));
+    assert!(!scene.events().iter().any(|event| matches!(event, Event::DigestSigned { .. })));
+}
+
+#[test]
+fn crash_a_signature_of_a_digest_without_its_commit_does_not_exist() {
+    let scene = Scene::new(UNLIMITED);
+    let code = scene.code();
+    // Before the charge; between the charge and the commit.
+    for (write, failures) in [(0, 0), (1, 1)] {
+        scene.bench.ledger.state().fail_at = Some(write);
+        assert!(scene.sign(&code, &DIGEST).is_err(), "write {write}");
+        scene.bench.ledger.state().fail_at = None;
+        assert_eq!(scene.bench.failures("alice"), failures, "write {write}");
+    }
+    scene.sign(&code, &DIGEST).expect("the code was not spent");
+}
+
+#[test]
+fn users_and_policy_of_a_key_change_and_the_chain_tells_how() {
+    let scene = Scene::new(UNLIMITED);
+    let bob = scene.bench.user("bob");
+    let change = DigestKeyChange {
+        label: Some("renamed".into()),
+        users: Some(vec!["bob".into()]),
+        policy: Some("max_period_transactions = 9".into()),
+    };
+    scene.bench.engine.change_digest_key(&scene.id, &change).expect("changed");
+    assert_eq!(
+        scene.events().last(),
+        Some(&Event::DigestKeyUpdated {
+            key: "renamed".into(),
+            users_added: vec!["bob".into()],
+            users_removed: vec!["alice".into()],
+            policy: Some(Direction { tightens: true, loosens: false }),
+        })
+    );
+    let public = *scene.bench.engine.digest_key(&scene.id).expect("there").public_key();
+    let Scene { bench, alice, id } = scene;
+    let bench = bench.restarted();
+    let key = bench.engine.digest_key(&id).expect("there");
+    assert_eq!((key.label(), key.users(), key.public_key()), ("renamed", &["bob".to_owned()][..], &public));
+    bench.clock.advance(30);
+    let of_alice = sign(&bench, &id, "alice", &bench.code(&alice), &DIGEST);
+    assert!(matches!(of_alice, Err(EngineError::Code)), "no more");
+    sign(&bench, &id, "bob", &bench.code(&bob), &DIGEST).expect("bob signs since");
+}
+
+#[test]
+fn what_cannot_be_a_key_is_refused_and_not_written() {
+    let scene = Scene::new(UNLIMITED);
+    scene.bench.wallet("w", &["alice"], UNLIMITED);
+    let before = scene.events().len();
+    let refused = |label: &str, users: &[&str], policy: &str| {
+        add(&scene.bench, label, users, policy).expect_err("refused")
+    };
+    assert!(matches!(refused("sidechain", &["alice"], UNLIMITED), EngineError::Name(_)), "a key's label");
+    assert!(matches!(refused("w", &["alice"], UNLIMITED), EngineError::Name(_)), "a wallet's label");
+    assert!(matches!(refused("x", &[], UNLIMITED), EngineError::Parameter(_)));
+    assert!(matches!(refused("x", &["nobody"], UNLIMITED), EngineError::NoSuchUser(_)));
+    assert!(matches!(refused("x", &["alice", "alice"], UNLIMITED), EngineError::Parameter(_)));
+    for (policy, error) in [
+        ("", DigestKeyError::Policy(PolicyError::DigestIncomplete)),
+        (
+            "unlimited = true\nmax_fee_sat = 1",
+            DigestKeyError::Policy(PolicyError::NotOfDigests { key: "max_fee_sat" }),
+        ),
+        ("unlimited = true\nrequired_approvals = 2", DigestKeyError::TooFewUsers { required: 2, users: 1 }),
+    ] {
+        match refused("x", &["alice"], policy) {
+            EngineError::DigestKey(found) => assert_eq!(found, error),
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(scene.events().len(), before);
+    let label = scene.bench.engine.add_wallet(countersign::admin::NewWallet {
+        label: "sidechain".into(),
+        cka_id: vec![],
+        network: countersign::kernel::wallet::Network::Regtest,
+        users: vec!["alice".into()],
+        policy: UNLIMITED.into(),
+        script: countersign::admin::NewScript::default(),
+    });
+    assert!(matches!(label, Err(EngineError::Name(_))), "no wallet of that label either");
+}
+
+#[test]
+fn a_user_whom_a_key_lists_is_not_removed() {
+    let scene = Scene::new(UNLIMITED);
+    assert!(matches!(scene.bench.engine.remove_user("alice"), Err(EngineError::UserInUse { .. })));
+}
+
+/// A key that this version does not take is closed; the others are not.
+#[test]
+fn a_key_of_another_version_stays_closed_alone() {
+    let scene = Scene::new(UNLIMITED);
+    scene.bench.user("bob");
+    let later = add(&scene.bench, "later", &["bob"], UNLIMITED).expect("a key");
+    let place = RecordKey { kind: Kind::DigestKey, id: later };
+    {
+        let mut state = scene.bench.ledger.state();
+        let (version, plaintext) = state.records[&place].clone();
+        let mut record = DigestKeyRecord::decode(&plaintext).expect("reads");
+        record.policy = "unlimited = true\na_rule_of_tomorrow = 1".into();
+        state.records.insert(place, (version, record.encode()));
+    }
+    let Scene { bench, alice, id } = scene;
+    let bench = bench.restarted();
+    assert_eq!(bench.engine.closed_wallets().len(), 1);
+    assert!(matches!(bench.engine.digest_key(&later), Err(EngineError::NoSuchDigestKey)));
+    assert!(
+        matches!(add(&bench, "later", &["alice"], UNLIMITED), Err(EngineError::Name(_))),
+        "its label is taken"
+    );
+    assert!(matches!(bench.engine.remove_user("bob"), Err(EngineError::UserInUse { .. })));
+    sign(&bench, &id, "alice", &bench.code(&alice), &DIGEST).expect("the other signs");
+}
