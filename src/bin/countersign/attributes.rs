@@ -2,7 +2,7 @@
 
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
-use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_ULONG};
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE, CK_ULONG};
 
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
@@ -37,6 +37,23 @@ impl Attributes {
             _ => None,
         });
         value.unwrap_or_default()
+    }
+
+    /// `CKA_EC_POINT`.
+    pub(crate) fn ec_point(&self) -> &[u8] {
+        let point = self.0.iter().find_map(|attribute| match attribute {
+            Attribute::EcPoint(bytes) => Some(bytes.as_slice()),
+            _ => None,
+        });
+        point.unwrap_or_default()
+    }
+
+    /// Whether `CKA_ALLOWED_MECHANISMS` has this one.
+    pub(crate) fn allows(&self, mechanism: CK_MECHANISM_TYPE) -> bool {
+        self.0.iter().any(|attribute| match attribute {
+            Attribute::AllowedMechanisms(allowed) => allowed.iter().any(|there| **there == mechanism),
+            _ => false,
+        })
     }
 
     /// The value of a vendor attribute.
@@ -88,6 +105,12 @@ pub(crate) fn text(number: CK_ATTRIBUTE_TYPE, value: &str) -> Attribute {
 /// An attribute whose value is a `CK_ULONG`.
 pub(crate) fn number(number: CK_ATTRIBUTE_TYPE, value: CK_ULONG) -> Attribute {
     Attribute::VendorDefined((kind(number), value.to_ne_bytes().to_vec()))
+}
+
+/// An attribute whose value is a list of `CK_ULONG`.
+pub(crate) fn numbers(number: CK_ATTRIBUTE_TYPE, values: &[CK_ULONG]) -> Attribute {
+    let bytes = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+    Attribute::VendorDefined((kind(number), bytes))
 }
 
 /// An attribute whose value is a `CK_BBOOL`.

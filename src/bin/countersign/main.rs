@@ -19,12 +19,14 @@ mod doctor;
 mod error;
 mod init;
 mod inside;
+mod key;
 mod man;
 mod meaning;
 mod module;
 mod names;
 mod output;
 mod plugin;
+mod policy_file;
 mod psbt;
 mod psbt_file;
 mod qr;
@@ -90,6 +92,8 @@ enum Verb {
     #[command(subcommand)]
     Wallet(Box<wallet::Wallet>),
     #[command(subcommand)]
+    Key(key::Key),
+    #[command(subcommand)]
     Psbt(psbt::Psbt),
     Sign(sign::Sign),
     #[command(subcommand)]
@@ -122,6 +126,7 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Init(verb) => verb.run(&cli.global),
         Verb::User(verb) => verb.run(&cli.global),
         Verb::Wallet(verb) => verb.run(&cli.global),
+        Verb::Key(verb) => verb.run(&cli.global),
         Verb::Psbt(verb) => verb.run(&cli.global),
         Verb::Sign(verb) => verb.run(&cli.global),
         Verb::Clock(verb) => verb.run(&cli.global),
@@ -262,6 +267,26 @@ mod tests {
         assert!(usage_error("countersign wallet set w --allow a"));
         assert!(usage_error("countersign wallet set w --user alice --deny a"));
         assert!(!usage_error("countersign wallet set w --user alice --policy p.toml"));
+    }
+
+    #[test]
+    fn a_key_counts_or_says_that_it_does_not() {
+        let create = "countersign key create k --user alice";
+        assert!(usage_error(create));
+        assert!(usage_error(&format!("{create} --time-window 08:00-09:00")));
+        assert!(usage_error(&format!("{create} --unlimited --max-period-transactions 2")));
+        assert!(usage_error(&format!("{create} --unlimited --period-hours 2")));
+        assert!(usage_error(&format!("{create} --unlimited --policy p.toml")));
+        assert!(usage_error(&format!("{create} --policy p.toml --required-approvals 2")));
+        assert!(usage_error("countersign key create k --unlimited"));
+        assert!(!usage_error(&format!("{create} --unlimited --required-approvals 2")));
+        assert!(!usage_error(&format!("{create} --policy p.toml")));
+        assert!(!usage_error(&format!("{create} --max-period-transactions 2 --period-hours 1")));
+        assert!(!usage_error(&format!("{create} --unlimited --mechanism digest --mechanism ecdsa")));
+        assert!(usage_error("countersign key set k"));
+        assert!(!usage_error("countersign key set k --user bob"));
+        assert!(!usage_error("countersign key set k --unlimited"));
+        assert!(usage_error("countersign key sign k --digest 00"));
     }
 
     #[test]

@@ -36,6 +36,12 @@ pub(crate) enum Act<'a> {
     SetWallet(&'a str),
     /// Signing with the labelled wallet.
     Sign(&'a str),
+    /// Making the labelled key.
+    CreateKey(&'a str),
+    /// Changing the labelled key.
+    SetKey(&'a str),
+    /// Signing with the labelled key.
+    SignDigest(&'a str),
     /// Taking the clock as it is.
     SetClock,
 }
@@ -53,11 +59,13 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str) -> (String, St
         Act::InitToken | Act::InitUserPin | Act::LoginSo | Act::LoginUser => of_pins(act, rv),
         Act::ConfirmUser(name) => of_a_code(rv, name),
         Act::Sign(wallet) => of_signing(rv, wallet),
+        Act::SignDigest(key) => of_signing_a_digest(rv, key),
         Act::ReadUri(name) => of_the_uri(rv, name),
         Act::AddUser(name) | Act::UnlockUser(name) | Act::RemoveUser(name) => {
             of_administration(rv, "user", name)
         }
         Act::CreateWallet(label) | Act::SetWallet(label) => of_administration(rv, "wallet", label),
+        Act::CreateKey(label) | Act::SetKey(label) => of_administration(rv, "key", label),
         Act::SetClock => of_the_clock(rv),
         Act::Read => None,
     };
@@ -156,11 +164,11 @@ fn of_a_code(rv: &RvError, name: &str) -> Words {
     }
 }
 
-fn of_signing(rv: &RvError, wallet: &str) -> Words {
-    let shell_wallet = quoted(wallet);
+/// What is refused of the approval, whatever it is for.
+fn of_the_approval(rv: &RvError) -> Words {
     match rv {
         RvError::PinIncorrect => words(
-            "the code was refused: it is wrong, already used or too old, or the user is unknown, unconfirmed or not one of this wallet's",
+            "the code was refused: it is wrong, already used or too old, or the user is unknown, unconfirmed or not one whose code signs here",
             "wait for the next code and try again; failures in a row lock the user",
         ),
         RvError::PinLocked => words(
@@ -171,12 +179,35 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
         ),
         RvError::PinInvalid | RvError::MechanismParamInvalid => words(
             "the approval is malformed; nothing was spent",
-            "give a code of 6 to 8 digits and, where the wallet has several users, --user NAME",
+            "give a code of 6 to 8 digits and, where there are several users, --user NAME",
         ),
-        RvError::UserNotLoggedIn => words(
-            "no code came with the transaction, or no user is logged in",
-            "give the user PIN and a code",
+        RvError::UserNotLoggedIn => {
+            words("no code came with it, or no user is logged in", "give the user PIN and a code")
+        }
+        _ => None,
+    }
+}
+
+fn of_signing_a_digest(rv: &RvError, key: &str) -> Words {
+    match rv {
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_POLICY) => words(
+            format!("the policy of key {key} refuses this signature; the code is spent"),
+            format!("{THE_LINE} names the rule; \"countersign key show {}\" prints the policy", quoted(key)),
         ),
+        RvError::MechanismInvalid | RvError::KeyFunctionNotPermitted => words(
+            format!("key {key} was not made for this mechanism"),
+            format!("\"countersign key show {}\" says what it was made for", quoted(key)),
+        ),
+        RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => {
+            words(format!("key {key} is gone"), "\"countersign key list\" shows the keys there are")
+        }
+        _ => of_the_approval(rv),
+    }
+}
+
+fn of_signing(rv: &RvError, wallet: &str) -> Words {
+    let shell_wallet = quoted(wallet);
+    match rv {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_POLICY) => words(
             format!("the policy of wallet {wallet} refuses this transaction; the code is spent"),
             format!(
@@ -198,7 +229,7 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
             format!("wallet {wallet} is gone"),
             "\"countersign wallet list\" shows the wallets there are",
         ),
-        _ => None,
+        _ => of_the_approval(rv),
     }
 }
 
@@ -239,9 +270,9 @@ fn of_administration(rv: &RvError, kind: &str, name: &str) -> Words {
             format!("the module does not allow this for {kind} {name}"),
             match kind {
                 "user" => {
-                    "take the user out of every wallet first: countersign wallet set LABEL --user OTHER"
+                    "take the user out of every wallet and key first: countersign wallet set LABEL --user OTHER, countersign key set LABEL --user OTHER"
                 }
-                _ => "only the users and the policy of a wallet can be changed",
+                _ => "only the users and the policy can be changed",
             },
         ),
         RvError::ObjectHandleInvalid => words(
@@ -288,7 +319,7 @@ fn of_any_call(rv: &RvError) -> Words {
         ),
         RvError::UserNotLoggedIn => words(
             "the module wants a login of another role for this",
-            "the SO creates and changes users and wallets; the user signs",
+            "the SO creates and changes users, wallets and keys; the user signs",
         ),
         RvError::TokenNotPresent | RvError::TokenNotRecognized => {
             words("the token is not initialised", "run \"countersign init --label LABEL\"")

@@ -22,6 +22,11 @@ pub(crate) fn wallet_label(label: &str) -> Result<String, String> {
     Ok(label.to_owned())
 }
 
+/// The label of a key that signs digests: as a wallet's.
+pub(crate) fn key_label(label: &str) -> Result<String, String> {
+    wallet_label(label).map_err(|_| "a key's label is not empty and has no control characters".into())
+}
+
 /// The token's label: at most the 32 bytes of `CK_TOKEN_INFO`.
 pub(crate) fn token_label(label: &str) -> Result<String, String> {
     if label.trim().is_empty() || label.len() > 32 || label.chars().any(char::is_control) {

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::policy::{self, BASES, PolicyOptions};
 use super::script::{ScriptOptions, refusal_to_create};
-use super::{Record, name_the_bad_value, template};
+use super::{Record, name_the_bad_user, template};
 use crate::Global;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
@@ -139,6 +139,6 @@ impl Create {
             error.next = "correct the wallet policy or the path".into();
             return error;
         }
-        name_the_bad_value(session, &self.users, error)
+        name_the_bad_user(session, &self.users, error)
     }
 }

@@ -19,10 +19,11 @@ use countersign::kernel::wallet::{Network, WatchOnly};
 use countersign::pkcs11::vendor as v;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use cryptoki_sys::CKA_KEY_GEN_MECHANISM;
 use serde_json::{Value, json};
 
 use crate::Global;
-use crate::attributes::{Attributes, kind};
+use crate::attributes::{Attributes, kind, number};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::output::{Report, details};
@@ -228,13 +229,19 @@ fn no_such_wallet(label: &str) -> CommandError {
     )
 }
 
+/// A key that signs digests is made by another mechanism.
 fn template(class: ObjectClass, label: Option<&str>) -> Vec<Attribute> {
-    let class = Attribute::Class(class);
-    std::iter::once(class).chain(label.map(|label| Attribute::Label(label.as_bytes().to_vec()))).collect()
+    let made_by = number(CKA_KEY_GEN_MECHANISM, v::CKM_COUNTERSIGN_WALLET_KEY_GEN);
+    let label = label.map(|label| Attribute::Label(label.as_bytes().to_vec()));
+    [Attribute::Class(class), made_by].into_iter().chain(label).collect()
 }
 
-/// Where the module refused a value, finds out which it was as far as a client can.
-fn name_the_bad_value(session: &Session, users: &[String], mut error: CommandError) -> CommandError {
+/// Where the module refused a value, finds out whether it was a user who is not there.
+pub(crate) fn name_the_bad_user(
+    session: &Session,
+    users: &[String],
+    mut error: CommandError,
+) -> CommandError {
     if !error.is("CKR_ATTRIBUTE_VALUE_INVALID") {
         return error;
     }

@@ -1,7 +1,6 @@
 //! A wallet's policy as options: limits, a file, or `--unlimited` in so many words.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args};
@@ -12,6 +11,7 @@ use countersign::kernel::wallet::{Network, WalletError};
 use toml::Value;
 
 use crate::error::CommandError;
+use crate::policy_file;
 
 /// What replaces the limits. Were they taken together, the limits would silently not count.
 const OTHERS: [&str; 2] = ["policy", "unlimited"];
@@ -79,7 +79,7 @@ impl PolicyOptions {
     /// The TOML document that the options stand for; none if there are no options.
     pub(super) fn document(&self) -> Result<Option<String>, CommandError> {
         if let Some(path) = &self.policy {
-            return read(path).map(Some);
+            return policy_file::read(path).map(Some);
         }
         let limits = if self.unlimited { "unlimited = true\n".into() } else { self.limits() };
         let document = limits + &self.other_rules();
@@ -133,24 +133,6 @@ pub(super) fn refusal(document: &str, network: &str, users: usize) -> Option<Str
     };
     let required = policy.most_approvals();
     (users < required).then(|| WalletError::TooFewUsers { required, users }.to_string())
-}
-
-const FILE_MAX: u64 = 64 << 10;
-
-fn read(path: &Path) -> Result<String, CommandError> {
-    let failed = |why: String| {
-        CommandError::new(
-            format!("the policy cannot be read from {}: {why}", path.display()),
-            "check the file that --policy names",
-        )
-    };
-    let file = std::fs::File::open(path).map_err(|reason| failed(reason.to_string()))?;
-    let mut document = String::new();
-    file.take(FILE_MAX + 1).read_to_string(&mut document).map_err(|reason| failed(reason.to_string()))?;
-    if document.len() as u64 > FILE_MAX {
-        return Err(failed("it is larger than 64 KiB".into()));
-    }
-    Ok(document)
 }
 
 #[cfg(test)]

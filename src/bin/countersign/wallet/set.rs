@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::policy::{self, BASES, PolicyOptions};
 use super::script::{self, OurKey};
-use super::{Record, find_wallet, name_the_bad_value};
+use super::{Record, find_wallet, name_the_bad_user};
 use crate::Global;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
@@ -59,7 +59,7 @@ impl Set {
         session
             .update_attributes(wallet, &changes)
             .during(Act::SetWallet(&self.label))
-            .map_err(|error| name_the_bad_value(&session, &self.users, error))
+            .map_err(|error| name_the_bad_user(&session, &self.users, error))
             .map_err(|error| match Record::read(&session, wallet) {
                 Ok(there) => {
                     let error = name_the_policy(&there, policy.as_deref(), &self.users, error);

@@ -1,0 +1,101 @@
+//! `countersign key create`: `C_GenerateKeyPair` with `CKM_EC_KEY_PAIR_GEN`.
+
+use clap::{ArgGroup, Args};
+use countersign::pkcs11::vendor as v;
+use cryptoki::mechanism::Mechanism as Offered;
+use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::Session;
+use cryptoki_sys::CKA_ALLOWED_MECHANISMS;
+use serde_json::json;
+
+use super::policy::{self, BASES, PolicyOptions};
+use super::{Mechanism, Record, template};
+use crate::Global;
+use crate::attributes::{numbers, text};
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::module::Module;
+use crate::names::{self, printable, quoted};
+use crate::output::Report;
+use crate::secret::SoPin;
+use crate::wallet::name_the_bad_user;
+
+/// The object identifier of secp256k1 in DER (SEC 2).
+const SECP256K1: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
+
+/// Create a key that signs digests, for other chains: the module makes it.
+///
+/// Of a digest nobody can tell what it moves: whoever approves one trusts whoever showed it to them. For Bitcoin make a
+/// wallet. The secret key is made inside and never leaves it.
+#[derive(Args)]
+#[command(group = ArgGroup::new("limits").required(true).args(BASES))]
+pub(crate) struct Create {
+    /// The key's label
+    #[arg(value_parser = names::key_label)]
+    label: String,
+    /// A user whose codes sign; repeat it for several
+    #[arg(long = "user", value_name = "NAME", required = true, value_parser = names::user_name)]
+    users: Vec<String>,
+    /// What the key is made for; repeat it for both
+    #[arg(long = "mechanism", value_name = "NAME", value_enum, default_value = "digest")]
+    mechanisms: Vec<Mechanism>,
+    #[command(flatten)]
+    pin: SoPin,
+    #[command(flatten)]
+    policy: PolicyOptions,
+}
+
+impl Create {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let policy = self.policy.document()?.unwrap_or_default();
+        let module = Module::open(global)?;
+        let session = module.so_session(&self.pin)?;
+        let key = self.generate(&session, &policy)?;
+        let text = format!("Key {} is created.\n\n{}", printable(&key.label), key.to_text());
+        let next = format!("next: countersign key sign {} --digest HEX", quoted(&key.label));
+        Ok(Report::new(text, json!({ "key": key.to_json() })).note(next))
+    }
+
+    fn generate(&self, session: &Session, policy: &str) -> Result<Record, CommandError> {
+        let label = Attribute::Label(self.label.as_bytes().to_vec());
+        let public = [Attribute::Token(true), Attribute::EcParams(SECP256K1.to_vec()), label.clone()];
+        let mut mechanisms: Vec<_> = self.mechanisms.iter().map(|mechanism| mechanism.number()).collect();
+        mechanisms.sort_unstable();
+        mechanisms.dedup();
+        let private = [
+            Attribute::Token(true),
+            label,
+            numbers(CKA_ALLOWED_MECHANISMS, &mechanisms),
+            text(v::CKA_COUNTERSIGN_USERS, &self.users.join("\n")),
+            text(v::CKA_COUNTERSIGN_POLICY, policy),
+        ];
+        let made = session
+            .generate_key_pair(&Offered::EccKeyPairGen, &public, &private)
+            .during(Act::CreateKey(&self.label));
+        let (key, _) = made.map_err(|error| self.name_the_cause(session, policy, error))?;
+        Record::read(session, key)
+    }
+
+    fn name_the_cause(&self, session: &Session, policy: &str, mut error: CommandError) -> CommandError {
+        if !error.is("CKR_ATTRIBUTE_VALUE_INVALID") {
+            return error;
+        }
+        let same_label =
+            [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Label(self.label.as_bytes().to_vec())];
+        if session.find_objects(&same_label).is_ok_and(|objects| !objects.is_empty()) {
+            let is_key = session
+                .find_objects(&template(ObjectClass::PUBLIC_KEY, Some(&self.label)))
+                .is_ok_and(|objects| !objects.is_empty());
+            let there = if is_key { "key" } else { "wallet" };
+            error.what = format!("there is already a {there} {}", self.label);
+            error.next = "choose another label".into();
+            return error;
+        }
+        if let Some(refusal) = policy::refusal(policy, self.users.len()) {
+            error.what = format!("this key cannot be made: {refusal}");
+            error.next = "correct the policy".into();
+            return error;
+        }
+        name_the_bad_user(session, &self.users, error)
+    }
+}

@@ -1,0 +1,154 @@
+//! `countersign key …`: the keys that sign digests, for what the module cannot read: transactions of other chains.
+
+mod create;
+mod list;
+mod policy;
+mod set;
+mod show;
+mod sign;
+
+use clap::{Subcommand, ValueEnum};
+use countersign::pkcs11::vendor as v;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use cryptoki_sys::{CK_MECHANISM_TYPE, CKA_KEY_GEN_MECHANISM, CKM_EC_KEY_PAIR_GEN, CKM_ECDSA};
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+
+use crate::Global;
+use crate::attributes::{Attributes, kind, number};
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::output::{Report, details};
+
+/// Create, list and change keys that sign digests, for other chains.
+#[derive(Subcommand)]
+pub(crate) enum Key {
+    Create(create::Create),
+    List(list::List),
+    Show(show::Show),
+    Set(set::Set),
+    Sign(sign::Sign),
+}
+
+impl Key {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        match self {
+            Key::Create(verb) => verb.run(global),
+            Key::List(verb) => verb.run(global),
+            Key::Show(verb) => verb.run(global),
+            Key::Set(verb) => verb.run(global),
+            Key::Sign(verb) => verb.run(global),
+        }
+    }
+}
+
+/// What a key may be made for.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mechanism {
+    /// CKM_COUNTERSIGN_DIGEST: the code comes with the mechanism's parameter, or by a context-specific login
+    Digest,
+    /// CKM_ECDSA: the code comes by a context-specific login
+    Ecdsa,
+}
+
+impl Mechanism {
+    fn number(self) -> CK_MECHANISM_TYPE {
+        match self {
+            Mechanism::Digest => v::CKM_COUNTERSIGN_DIGEST,
+            Mechanism::Ecdsa => CKM_ECDSA,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Mechanism::Digest => "digest",
+            Mechanism::Ecdsa => "ecdsa",
+        }
+    }
+}
+
+/// What the module tells of a key.
+struct Record {
+    label: String,
+    users: Vec<String>,
+    policy: String,
+    /// SEC 1, uncompressed, hexadecimal.
+    public_key: String,
+    mechanisms: Vec<Mechanism>,
+}
+
+impl Record {
+    /// Reads the public side of a key.
+    fn read(session: &Session, key: ObjectHandle) -> Result<Self, CommandError> {
+        let types = [
+            AttributeType::Label,
+            AttributeType::EcPoint,
+            AttributeType::AllowedMechanisms,
+            kind(v::CKA_COUNTERSIGN_USERS),
+            kind(v::CKA_COUNTERSIGN_POLICY),
+        ];
+        let attributes = Attributes::read(session, key, &types, Act::Read)?;
+        // The point stands in an OCTET STRING of two bytes before it.
+        let point = attributes.ec_point().get(2..).unwrap_or_default();
+        let is_allowed = |mechanism: &&Mechanism| attributes.allows(mechanism.number());
+        Ok(Record {
+            label: attributes.label(),
+            users: attributes.text(v::CKA_COUNTERSIGN_USERS).lines().map(str::to_owned).collect(),
+            policy: attributes.text(v::CKA_COUNTERSIGN_POLICY),
+            public_key: HEXLOWER.encode(point),
+            mechanisms: Mechanism::value_variants().iter().filter(is_allowed).copied().collect(),
+        })
+    }
+
+    fn mechanism_names(&self) -> Vec<&'static str> {
+        self.mechanisms.iter().map(|mechanism| mechanism.name()).collect()
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "label": self.label,
+            "users": self.users,
+            "public_key": self.public_key,
+            "mechanisms": self.mechanism_names(),
+            "policy": self.policy,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        details(&[
+            ("label", self.label.clone()),
+            ("users", self.users.join("\n")),
+            ("public key", self.public_key.clone()),
+            ("mechanisms", self.mechanism_names().join(", ")),
+            ("policy", self.policy.clone()),
+        ])
+    }
+}
+
+/// The keys, or the one of that label, by label.
+fn read_keys(session: &Session, label: Option<&str>) -> Result<Vec<Record>, CommandError> {
+    let objects = session.find_objects(&template(ObjectClass::PUBLIC_KEY, label)).during(Act::Read)?;
+    let keys: Result<Vec<Record>, CommandError> =
+        objects.into_iter().map(|key| Record::read(session, key)).collect();
+    let mut keys = keys?;
+    keys.sort_by(|a, b| a.label.cmp(&b.label));
+    Ok(keys)
+}
+
+/// The object of the key of that label, of the given class.
+fn find_key(session: &Session, class: ObjectClass, label: &str) -> Result<ObjectHandle, CommandError> {
+    let objects = session.find_objects(&template(class, Some(label))).during(Act::Read)?;
+    objects.first().copied().ok_or_else(|| no_such_key(label))
+}
+
+fn no_such_key(label: &str) -> CommandError {
+    CommandError::new(format!("there is no key {label}"), "\"countersign key list\" shows the keys there are")
+}
+
+/// A wallet's keys are made by another mechanism.
+fn template(class: ObjectClass, label: Option<&str>) -> Vec<Attribute> {
+    let made_by = number(CKA_KEY_GEN_MECHANISM, CKM_EC_KEY_PAIR_GEN);
+    let label = label.map(|label| Attribute::Label(label.as_bytes().to_vec()));
+    [Attribute::Class(class), made_by].into_iter().chain(label).collect()
+}

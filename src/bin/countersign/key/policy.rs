@@ -1,0 +1,118 @@
+//! A key's policy as options: how many signatures a period, a file, or `--unlimited` in so many words.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+use countersign::kernel::approval::MAX_RECORDS;
+use countersign::kernel::digest_key::DigestKeyError;
+use countersign::kernel::policy::{DigestPolicy, MAX_PERIOD_HOURS};
+use toml::Value;
+
+use crate::error::CommandError;
+use crate::policy_file;
+
+/// What replaces the limit. Were they taken together, the limit would silently not count.
+const OTHERS: [&str; 2] = ["policy", "unlimited"];
+
+/// What says that a policy is meant: one of these is in each, and the verb's group `limits` has them.
+pub(super) const BASES: [&str; 3] = ["policy", "max_period_transactions", "unlimited"];
+
+/// The policy. Which of them go together is said by the verb's group `limits`.
+#[derive(Args, Default)]
+#[command(next_help_heading = "Policy (one of --policy, --max-period-transactions, or --unlimited)")]
+#[command(group = ArgGroup::new("base").args(BASES))]
+pub(super) struct PolicyOptions {
+    /// Take the policy, a TOML document, from this file
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Most signatures of a period
+    #[arg(long, value_name = "N", conflicts_with_all = OTHERS)]
+    max_period_transactions: Option<u32>,
+    /// The period: the last so many hours, 1 to 168; 24 where it is not given
+    #[arg(long, value_name = "N", requires = "max_period_transactions", conflicts_with_all = OTHERS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PERIOD_HOURS)))]
+    period_hours: Option<u32>,
+    /// No limit at all: a right code signs any digest
+    #[arg(long, conflicts_with = "policy")]
+    unlimited: bool,
+    /// Sign only in this time, as in "Mon-Fri 08:00-18:00", in UTC; repeat it for several
+    #[arg(long = "time-window", value_name = "WINDOW", requires = "base", conflicts_with = "policy")]
+    time_windows: Vec<String>,
+    /// Sign only with the codes of so many different users, 1 to 16
+    #[arg(long, value_name = "N", requires = "base", conflicts_with = "policy")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=MAX_RECORDS as i64))]
+    required_approvals: Option<u8>,
+}
+
+impl PolicyOptions {
+    /// The TOML document that the options stand for; none if there are no options.
+    pub(super) fn document(&self) -> Result<Option<String>, CommandError> {
+        if let Some(path) = &self.policy {
+            return policy_file::read(path).map(Some);
+        }
+        let numbers = [
+            ("max_period_transactions", self.max_period_transactions),
+            ("period_hours", self.period_hours),
+            ("required_approvals", self.required_approvals.map(u32::from)),
+        ];
+        let unlimited = self.unlimited.then(|| "unlimited = true\n".to_owned());
+        let numbers =
+            numbers.iter().filter_map(|(name, number)| number.map(|number| format!("{name} = {number}\n")));
+        let document: String = unlimited.into_iter().chain(numbers).chain(self.time_windows()).collect();
+        Ok((!document.is_empty()).then_some(document))
+    }
+
+    fn time_windows(&self) -> Option<String> {
+        // As TOML writes a text: what is in it can end neither the text nor the list.
+        let texts: String =
+            self.time_windows.iter().map(|text| format!("    {},\n", Value::from(text.as_str()))).collect();
+        (!texts.is_empty()).then(|| format!("time_windows = [\n{texts}]\n"))
+    }
+}
+
+/// Why the module would not take a policy for a key of so many users, where it is for one of them.
+pub(super) fn refusal(document: &str, users: usize) -> Option<String> {
+    let policy = match DigestPolicy::parse(document) {
+        Ok(policy) => policy,
+        Err(error) => return Some(DigestKeyError::Policy(error).to_string()),
+    };
+    let required = policy.required_approvals();
+    (users < required).then(|| DigestKeyError::TooFewUsers { required, users }.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_a_document_that_the_module_takes() {
+        let options = PolicyOptions {
+            max_period_transactions: Some(5),
+            period_hours: Some(12),
+            time_windows: vec!["Mon-Fri 08:00-18:00".into()],
+            required_approvals: Some(2),
+            ..PolicyOptions::default()
+        };
+        let document = options.document().expect("no file").expect("options");
+        let read: toml::Table = document.parse().expect("TOML");
+        let expected = toml::toml! {
+            max_period_transactions = 5
+            period_hours = 12
+            required_approvals = 2
+            time_windows = ["Mon-Fri 08:00-18:00"]
+        };
+        assert_eq!(read, expected, "{document}");
+        assert_eq!(refusal(&document, 2), None);
+        assert!(refusal(&document, 1).expect("too few").contains("2 users"));
+        assert!(
+            refusal("max_fee_sat = 1\nunlimited = true", 1).expect("not of digests").contains("max_fee_sat")
+        );
+    }
+
+    #[test]
+    fn unlimited_is_said_in_so_many_words_and_nothing_said_is_no_policy() {
+        let options = PolicyOptions { unlimited: true, ..PolicyOptions::default() };
+        assert_eq!(options.document().expect("no file").as_deref(), Some("unlimited = true\n"));
+        assert!(PolicyOptions::default().document().expect("no file").is_none());
+    }
+}

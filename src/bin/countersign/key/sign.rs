@@ -1,0 +1,81 @@
+//! `countersign key sign`: `C_Sign` with `CKM_COUNTERSIGN_DIGEST` and the approval as its parameter.
+
+use clap::Args;
+use countersign::kernel::digest_key::DIGEST_LEN;
+use countersign::pkcs11::vendor as v;
+use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::ObjectClass;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use serde_json::json;
+
+use super::find_key;
+use crate::Global;
+use crate::approval;
+use crate::error::{CommandError, During};
+use crate::meaning::Act;
+use crate::module::Module;
+use crate::names;
+use crate::output::Report;
+use crate::secret::{Ask, CODE, CodeFile, UserPin};
+
+/// Sign a digest with a user's one-time code.
+///
+/// Prints r and s, 64 bytes, in hexadecimal. Nobody can tell from a digest what it moves: approve none that you did not
+/// compute yourself.
+#[derive(Args)]
+pub(crate) struct Sign {
+    /// The key's label
+    #[arg(value_parser = names::key_label)]
+    label: String,
+    /// The digest: 32 bytes in hexadecimal
+    #[arg(long, value_name = "HEX", value_parser = digest)]
+    digest: Digest,
+    /// The user whose code it is [default: the key's only user]
+    #[arg(long, value_name = "NAME", value_parser = names::user_name)]
+    user: Option<String>,
+    #[command(flatten)]
+    code: CodeFile,
+    #[command(flatten)]
+    pin: UserPin,
+}
+
+type Digest = [u8; DIGEST_LEN];
+
+fn digest(text: &str) -> Result<Digest, String> {
+    let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| format!("a digest is {DIGEST_LEN} bytes in hexadecimal"))
+}
+
+impl Sign {
+    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let act = Act::SignDigest(&self.label);
+        let module = Module::open(global)?;
+        let session = module.user_session(&self.pin, Ask::OnStdin)?;
+        let key = find_key(&session, ObjectClass::PRIVATE_KEY, &self.label)?;
+        let code = CODE.obtain(self.code.code_file.as_deref(), Ask::OnStdin)?;
+        let approval = approval::pack(self.user.as_deref().unwrap_or_default(), &code)?;
+        let mechanism = MechanismType::new_vendor_defined(v::CKM_COUNTERSIGN_DIGEST).during(act)?;
+        let mechanism =
+            VendorDefinedMechanism::new::<[u8; approval::APPROVAL_LEN]>(mechanism, Some(&approval));
+        let signature = session.sign(&Mechanism::VendorDefined(mechanism), key, &self.digest).during(act)?;
+        let signature = HEXLOWER.encode(&signature);
+        let json = json!({ "key": self.label, "user": self.user, "signature": signature });
+        Ok(Report::new(format!("{signature}\n"), json))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_32_bytes_of_hex() {
+        assert_eq!(digest(&"5A".repeat(32)), Ok([0x5a; 32]));
+        for bad in ["", "5a", &"5a".repeat(31), &"5a".repeat(33), &"5g".repeat(32)] {
+            assert!(digest(bad).is_err(), "{bad}");
+        }
+    }
+}
