@@ -4,6 +4,7 @@ use super::call::{Reply, Request};
 use super::module::{Module, SLOT};
 use super::rv::Answer;
 use super::slot_token::{self, MECHANISMS};
+use super::verify::SignatureComes;
 
 impl Module {
     /// Answers a call.
@@ -34,6 +35,7 @@ impl Module {
             }
             Request::Logout { session } => done(self.log_out(session))?,
             Request::SessionCancel { session, flags } => done(self.cancel(session, flags))?,
+            Request::OperationState { session } => done(self.operation_state(session))?,
 
             // 5.7 Object management
             Request::DestroyObject { session, object } => done(self.destroy_object(session, object))?,
@@ -57,13 +59,38 @@ impl Module {
             Request::SignUpdate { session, part } => done(self.sign_update(session, part))?,
             Request::SignFinal { session, room } => Reply::Signed(self.sign_final(session, room)?),
 
+            // 5.14 Message-based signing
+            Request::MessageSignInit { session, mechanism, key } => {
+                done(self.message_sign_init(session, mechanism, key))?
+            }
+            Request::SignMessage { session, parameter, data, room } => {
+                Reply::Signed(self.sign_message(session, parameter, data, room)?)
+            }
+            Request::SignMessageBegin { session, parameter } => {
+                done(self.sign_message_begin(session, parameter))?
+            }
+            Request::SignMessageNext { session, parameter, part, room } => {
+                self.sign_message_next(session, parameter, part, room)?.map_or(Reply::Done, Reply::Signed)
+            }
+            Request::MessageSignFinal { session } => done(self.message_sign_final(session))?,
+
             // 5.15 Verifying
             Request::VerifyInit { session, mechanism, key } => {
-                done(self.verify_init(session, mechanism, key))?
+                done(self.verify_init(session, mechanism, key, None))?
             }
             Request::Verify { session, data, signature } => done(self.verify(session, data, signature))?,
-            Request::VerifyUpdate { session, part } => done(self.verify_update(session, part))?,
+            Request::VerifyUpdate { session, part } => {
+                done(self.verify_update(session, SignatureComes::Last, part))?
+            }
             Request::VerifyFinal { session, signature } => done(self.verify_final(session, signature))?,
+            Request::VerifySignatureInit { session, mechanism, key, signature } => {
+                done(self.verify_init(session, mechanism, key, Some(signature)))?
+            }
+            Request::VerifySignature { session, data } => done(self.verify_signature(session, data))?,
+            Request::VerifySignatureUpdate { session, part } => {
+                done(self.verify_update(session, SignatureComes::First, part))?
+            }
+            Request::VerifySignatureFinal { session } => done(self.verify_signature_final(session))?,
 
             // 5.18 Key management
             Request::GenerateKey { session, mechanism, template } => {

@@ -83,6 +83,9 @@ pub(super) enum Request {
         session: CK_SESSION_HANDLE,
         flags: CK_FLAGS,
     },
+    OperationState {
+        session: CK_SESSION_HANDLE,
+    },
     DestroyObject {
         session: CK_SESSION_HANDLE,
         object: CK_OBJECT_HANDLE,
@@ -129,6 +132,31 @@ pub(super) enum Request {
         session: CK_SESSION_HANDLE,
         room: Room,
     },
+    MessageSignInit {
+        session: CK_SESSION_HANDLE,
+        mechanism: Option<Mechanism>,
+        key: CK_OBJECT_HANDLE,
+    },
+    SignMessage {
+        session: CK_SESSION_HANDLE,
+        parameter: Answer<Bytes>,
+        data: Answer<Bytes>,
+        room: Room,
+    },
+    SignMessageBegin {
+        session: CK_SESSION_HANDLE,
+        parameter: Answer<Bytes>,
+    },
+    SignMessageNext {
+        session: CK_SESSION_HANDLE,
+        parameter: Answer<Bytes>,
+        part: Answer<Bytes>,
+        /// Where it is the last part.
+        room: Option<Room>,
+    },
+    MessageSignFinal {
+        session: CK_SESSION_HANDLE,
+    },
     VerifyInit {
         session: CK_SESSION_HANDLE,
         mechanism: Option<Mechanism>,
@@ -146,6 +174,23 @@ pub(super) enum Request {
     VerifyFinal {
         session: CK_SESSION_HANDLE,
         signature: Answer<Bytes>,
+    },
+    VerifySignatureInit {
+        session: CK_SESSION_HANDLE,
+        mechanism: Option<Mechanism>,
+        key: CK_OBJECT_HANDLE,
+        signature: Answer<Bytes>,
+    },
+    VerifySignature {
+        session: CK_SESSION_HANDLE,
+        data: Answer<Bytes>,
+    },
+    VerifySignatureUpdate {
+        session: CK_SESSION_HANDLE,
+        part: Answer<Bytes>,
+    },
+    VerifySignatureFinal {
+        session: CK_SESSION_HANDLE,
     },
     GenerateKey {
         session: CK_SESSION_HANDLE,
@@ -273,6 +318,8 @@ pub(super) struct TokenInfo {
     pub(super) max_sessions: CK_ULONG,
     pub(super) sessions: CK_ULONG,
     pub(super) read_write_sessions: CK_ULONG,
+    /// `YYYYMMDDhhmmss00`.
+    pub(super) utc_time: String,
 }
 
 /// What of `CK_SESSION_INFO` is not the same for every session.
@@ -301,6 +348,7 @@ impl Request {
             | Request::Login { session, .. }
             | Request::Logout { session }
             | Request::SessionCancel { session, .. }
+            | Request::OperationState { session }
             | Request::DestroyObject { session, .. }
             | Request::GetAttributeValue { session, .. }
             | Request::SetAttributeValue { session, .. }
@@ -311,10 +359,19 @@ impl Request {
             | Request::Sign { session, .. }
             | Request::SignUpdate { session, .. }
             | Request::SignFinal { session, .. }
+            | Request::MessageSignInit { session, .. }
+            | Request::SignMessage { session, .. }
+            | Request::SignMessageBegin { session, .. }
+            | Request::SignMessageNext { session, .. }
+            | Request::MessageSignFinal { session }
             | Request::VerifyInit { session, .. }
             | Request::Verify { session, .. }
             | Request::VerifyUpdate { session, .. }
             | Request::VerifyFinal { session, .. }
+            | Request::VerifySignatureInit { session, .. }
+            | Request::VerifySignature { session, .. }
+            | Request::VerifySignatureUpdate { session, .. }
+            | Request::VerifySignatureFinal { session }
             | Request::GenerateKey { session, .. }
             | Request::GenerateKeyPair { session, .. }
             | Request::GenerateRandom { session, .. } => Some(*session),
@@ -333,6 +390,9 @@ impl Request {
             psbt.as_ref().is_ok_and(|psbt| psbt.len() <= MAX_PSBT_LEN) || psbt.is_err()
         };
         let code = |code: &Answer<Bytes>| code.as_ref().is_ok_and(pin) || code.is_err();
+        let approval = |parameter: &Answer<Bytes>| {
+            parameter.as_ref().is_ok_and(|parameter| parameter.len() <= MAX_VALUE_LEN) || parameter.is_err()
+        };
         match self {
             Request::InitToken { pin: so_pin, .. } | Request::InitPin { pin: so_pin, .. } => pin(so_pin),
             Request::SetPin { old, new, .. } => pin(old) && pin(new),
@@ -340,14 +400,22 @@ impl Request {
             Request::GetAttributeValue { wanted, .. } => wanted.len() <= MAX_ATTRIBUTES,
             Request::SetAttributeValue { template: entries, .. }
             | Request::FindObjectsInit { template: entries, .. } => template(entries),
-            Request::SignInit { mechanism: named, .. } | Request::VerifyInit { mechanism: named, .. } => {
-                named.as_ref().is_none_or(mechanism)
-            }
+            Request::SignInit { mechanism: named, .. }
+            | Request::MessageSignInit { mechanism: named, .. }
+            | Request::VerifyInit { mechanism: named, .. } => named.as_ref().is_none_or(mechanism),
             Request::Sign { data: part, .. }
             | Request::SignUpdate { part, .. }
-            | Request::VerifyUpdate { part, .. } => psbt(part),
+            | Request::VerifyUpdate { part, .. }
+            | Request::VerifySignature { data: part, .. }
+            | Request::VerifySignatureUpdate { part, .. } => psbt(part),
+            Request::SignMessage { parameter, data: part, .. }
+            | Request::SignMessageNext { parameter, part, .. } => approval(parameter) && psbt(part),
+            Request::SignMessageBegin { parameter, .. } => approval(parameter),
             Request::Verify { data, signature, .. } => psbt(data) && code(signature),
             Request::VerifyFinal { signature, .. } => code(signature),
+            Request::VerifySignatureInit { mechanism: named, signature, .. } => {
+                named.as_ref().is_none_or(mechanism) && code(signature)
+            }
             Request::GenerateKey { mechanism: named, template: entries, .. } => {
                 mechanism(named) && template(entries)
             }
@@ -366,10 +434,13 @@ impl Request {
             | Request::SessionInfo { .. }
             | Request::Logout { .. }
             | Request::SessionCancel { .. }
+            | Request::OperationState { .. }
             | Request::DestroyObject { .. }
             | Request::FindObjects { .. }
             | Request::FindObjectsFinal { .. }
-            | Request::SignFinal { .. } => true,
+            | Request::SignFinal { .. }
+            | Request::MessageSignFinal { .. }
+            | Request::VerifySignatureFinal { .. } => true,
         }
     }
 }
@@ -498,13 +569,22 @@ mod tests {
         let mechanism = Some(Mechanism { mechanism: 0xC353_0001, parameter: pin(b"\x01\x02") });
         assert_eq!(
             golden(Request::SignInit { session: 1, mechanism, key: 2 }),
-            "150101818 0cc9a0c02010202".replace(' ', "")
+            "160101818 0cc9a0c02010202".replace(' ', "")
         );
         assert_eq!(
             golden(Request::Sign { session: 1, data: Err(Rv(0x21)), room: Room::Query }),
-            "1601012100"
+            "1701012100"
         );
-        assert_eq!(golden(Request::GenerateRandom { session: 1, len: 32 }), "1f0120");
+        assert_eq!(
+            golden(Request::SignMessageNext {
+                session: 1,
+                parameter: Ok(pin(b"\x03")),
+                part: Ok(pin(b"\x04\x05")),
+                room: Some(Room::Of(6)),
+            }),
+            "1d01000103000204050101 06".replace(' ', "")
+        );
+        assert_eq!(golden(Request::GenerateRandom { session: 1, len: 32 }), "290120");
         assert_eq!(hex(&encode::<Answer<Reply>>(&Err(Rv(0xa0))).expect("encodes")), "01a001");
         assert_eq!(
             hex(&encode::<Answer<Reply>>(&Ok(Reply::Random(pin(&[9])))).expect("encodes")),
@@ -519,6 +599,24 @@ mod tests {
             (0..count).map(|_| TemplateEntry { kind: CKA_LABEL, value: of(len) }).collect()
         };
         let mechanism = |len| Mechanism { mechanism: 1, parameter: of(len) };
+        let message = |parameter, data| Request::SignMessage {
+            session: 1,
+            parameter: Ok(of(parameter)),
+            data: Ok(of(data)),
+            room: Room::Query,
+        };
+        let next_part = |parameter, part| Request::SignMessageNext {
+            session: 1,
+            parameter: Ok(of(parameter)),
+            part: Ok(of(part)),
+            room: None,
+        };
+        let verify_signature_init = |parameter, signature| Request::VerifySignatureInit {
+            session: 1,
+            mechanism: Some(mechanism(parameter)),
+            key: 1,
+            signature: Ok(of(signature)),
+        };
         let wanted = |count| vec![Wanted { kind: CKA_LABEL, room: Room::Query }; count];
         for (request, bounded) in [
             (Request::InitPin { session: 1, pin: of(MAX_PIN_LEN) }, true),
@@ -543,6 +641,27 @@ mod tests {
             (Request::Sign { session: 1, data: Ok(of(MAX_PSBT_LEN)), room: Room::Query }, true),
             (Request::Sign { session: 1, data: Ok(of(MAX_PSBT_LEN + 1)), room: Room::Query }, false),
             (Request::SignUpdate { session: 1, part: Ok(of(MAX_PSBT_LEN + 1)) }, false),
+            (
+                Request::MessageSignInit {
+                    session: 1,
+                    mechanism: Some(mechanism(MAX_VALUE_LEN + 1)),
+                    key: 1,
+                },
+                false,
+            ),
+            (Request::SignMessageBegin { session: 1, parameter: Ok(of(MAX_VALUE_LEN)) }, true),
+            (Request::SignMessageBegin { session: 1, parameter: Ok(of(MAX_VALUE_LEN + 1)) }, false),
+            (message(MAX_VALUE_LEN, MAX_PSBT_LEN), true),
+            (message(MAX_VALUE_LEN + 1, 0), false),
+            (message(0, MAX_PSBT_LEN + 1), false),
+            (next_part(MAX_VALUE_LEN, MAX_PSBT_LEN), true),
+            (next_part(MAX_VALUE_LEN + 1, 0), false),
+            (next_part(0, MAX_PSBT_LEN + 1), false),
+            (verify_signature_init(MAX_VALUE_LEN, MAX_PIN_LEN), true),
+            (verify_signature_init(MAX_VALUE_LEN + 1, 0), false),
+            (verify_signature_init(0, MAX_PIN_LEN + 1), false),
+            (Request::VerifySignature { session: 1, data: Ok(of(MAX_PSBT_LEN + 1)) }, false),
+            (Request::VerifySignatureUpdate { session: 1, part: Ok(of(MAX_PSBT_LEN + 1)) }, false),
             (Request::VerifyUpdate { session: 1, part: Ok(of(MAX_PSBT_LEN + 1)) }, false),
             (Request::Verify { session: 1, data: Err(Rv(1)), signature: Ok(of(MAX_PIN_LEN + 1)) }, false),
             (Request::VerifyFinal { session: 1, signature: Ok(of(MAX_PIN_LEN + 1)) }, false),

@@ -7,7 +7,8 @@
 //! C1. What is held back is what the boundary would have answered with `CKR_OK`; in any doubt the boundary is asked.
 //! C2. A handle means nothing any more once the connection that it came over is lost, and its number is never given again:
 //!     each connection has numbers of its own.
-//! C3. No call waits without a limit: connecting, sending and answering have the time-outs of the configuration.
+//! C3. A message of which a part was not carried is over: none is signed without it.
+//! C4. No call waits without a limit: connecting, sending and answering have the time-outs of the configuration.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cryptoki_sys::*;
 
-use super::call::{Filled, Mechanism, Reply, Request, decode, encode};
+use super::call::{Bytes, Filled, Mechanism, Reply, Request, decode, encode};
 use super::hosted::Call;
 use super::rv::{Answer, Rv};
 use super::vendor::CKM_COUNTERSIGN_PSBT;
@@ -52,6 +53,8 @@ struct Known {
     sessions: HashMap<CK_SESSION_HANDLE, Signing>,
     /// The handles that `CKM_COUNTERSIGN_PSBT` signs with.
     signers: HashSet<CK_OBJECT_HANDLE>,
+    /// The sessions with a message of which a part was not carried: it has ended here, and not yet at the boundary.
+    torn: HashSet<CK_SESSION_HANDLE>,
 }
 
 /// What is known of a session's signing operation.
@@ -75,6 +78,10 @@ impl Connected {
     /// Has the boundary answer a call.
     pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
         let connection = self.connection_for(&request)?;
+        let torn = connection.known().torn_by(&request);
+        if let Some(session) = torn {
+            self.end_message(&connection, session)?;
+        }
         let Some((call, era)) = connection.known().hold_back(request) else { return Ok(Reply::Done) };
         match self.carry(&connection, &call, era) {
             // An application that had no session loses nothing by a connection that was idle for too long.
@@ -94,6 +101,21 @@ impl Connected {
         {
             connection.lanes.abandon();
         }
+    }
+
+    /// Ends a message at the boundary, by a part that is refused there.
+    fn end_message(&self, connection: &Arc<Connection>, session: CK_SESSION_HANDLE) -> Answer {
+        let refused = || Err(Rv(CKR_DEVICE_MEMORY));
+        let request = Request::SignMessageNext {
+            session,
+            parameter: Ok(Bytes::default()),
+            part: refused(),
+            room: None,
+        };
+        let era = connection.known().send(&request);
+        // Not carried either: the message is torn as before. Otherwise it is over, whatever the answer.
+        let answer = self.carry(connection, &Call { sign_init: None, request }, era);
+        if connection.known().torn.contains(&session) { answer.map(drop) } else { Ok(()) }
     }
 
     fn carry(&self, connection: &Arc<Connection>, call: &Call, era: u64) -> Answer<Reply> {
@@ -227,6 +249,19 @@ impl Known {
             let end = Request::SignInit { session: *session, mechanism: None, key: 0 };
             self.set(*session, Signing::HeldBack(end));
         }
+        if let Request::SignMessageNext { session, .. } = request {
+            self.torn.insert(*session);
+        }
+    }
+
+    /// The session of `request`, where that goes on in a message that was torn.
+    fn torn_by(&self, request: &Request) -> Option<CK_SESSION_HANDLE> {
+        match request {
+            Request::SignMessage { session, .. }
+            | Request::SignMessageBegin { session, .. }
+            | Request::SignMessageNext { session, .. } => self.torn.contains(session).then_some(*session),
+            _ => None,
+        }
     }
 
     /// Learns from the answer to a call that was sent in `era`. What may have changed meanwhile is not learned.
@@ -237,13 +272,18 @@ impl Known {
             (Request::OpenSession { .. }, Ok(Reply::Opened(session))) => {
                 self.sessions.insert(*session, Signing::None);
             }
+            (Request::SignMessageNext { session, .. }, _) => {
+                self.torn.remove(session);
+            }
             (Request::CloseSession { session }, Ok(_)) => {
                 self.sessions.remove(session);
+                self.torn.remove(session);
                 // With the last session the application is logged out.
                 self.user &= !self.sessions.is_empty();
             }
             (Request::CloseAllSessions { .. }, Ok(_)) => {
                 self.sessions.clear();
+                self.torn.clear();
                 self.user = false;
             }
             (Request::Login { user_type: CKU_USER, .. }, Ok(_)) => self.user = is_certain,

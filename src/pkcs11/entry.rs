@@ -1,4 +1,4 @@
-//! The entry functions: catch, convert, call. Each is what its section of PKCS#11 v2.40 section 5 says it is.
+//! The entry functions: catch, convert, call. Each is what its section of PKCS#11 v3.2 section 5 says it is.
 //!
 //! Pointers go straight to [`super::raw`]. The SAFETY argument is the same for all of them: PKCS#11 obliges the caller to
 //! give pointers that are null or valid for the length that comes with them, until the call returns.
@@ -41,6 +41,11 @@ impl Application {
     fn perform(&self, request: Request) -> Answer {
         expect!(self.answer(request)?, Reply::Done => Ok(()))
     }
+
+    /// Refuses a handle that is no session's.
+    fn has_session(&self, session: CK_SESSION_HANDLE) -> Answer {
+        expect!(self.answer(Request::SessionInfo { session })?, Reply::Session(_) => Ok(()))
+    }
 }
 
 /// Defines entry functions whose bodies may convert pointers, all under the one argument of this file.
@@ -71,9 +76,19 @@ entries! {
         instance::finalize()
     }
 
-    fn c_get_info(info: CK_INFO_PTR) {
+    fn c_get_info_2_40(info: CK_INFO_PTR) {
         current()?;
-        raw::put(info, instance::info())
+        raw::put(info, instance::info(CK_VERSION { major: 2, minor: 40 }))
+    }
+
+    fn c_get_info_3_0(info: CK_INFO_PTR) {
+        current()?;
+        raw::put(info, instance::info(CK_VERSION { major: 3, minor: 0 }))
+    }
+
+    fn c_get_info_3_2(info: CK_INFO_PTR) {
+        current()?;
+        raw::put(info, instance::info(CK_VERSION { major: 3, minor: 2 }))
     }
 
     // 5.5 Slot and token management
@@ -103,14 +118,25 @@ entries! {
         raw::put(info, instance::mechanism_info(expect!(reply, Reply::Mechanism(found) => found)))
     }
 
+    fn c_wait_for_slot_event(flags: CK_FLAGS, slot: CK_SLOT_ID_PTR, reserved: CK_VOID_PTR) {
+        current()?;
+        if slot.is_null() || !reserved.is_null() {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        // The one token is never removed: there is no event to find, and none that is worth waiting for.
+        Err(Rv(if flags & CKF_DONT_BLOCK != 0 { CKR_NO_EVENT } else { CKR_FUNCTION_NOT_SUPPORTED }))
+    }
+
     fn c_init_token(slot: CK_SLOT_ID, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG, label: CK_UTF8CHAR_PTR) {
+        let application = current()?;
         let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
-        current()?.perform(Request::InitToken { slot, pin, label: raw::label(label)? })
+        application.perform(Request::InitToken { slot, pin, label: raw::label(label)? })
     }
 
     fn c_init_pin(session: CK_SESSION_HANDLE, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG) {
+        let application = current()?;
         let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
-        current()?.perform(Request::InitPin { session, pin })
+        application.perform(Request::InitPin { session, pin })
     }
 
     fn c_set_pin(
@@ -120,9 +146,10 @@ entries! {
         new: CK_UTF8CHAR_PTR,
         new_len: CK_ULONG,
     ) {
+        let application = current()?;
         let old = raw::bytes(old, old_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
         let new = raw::bytes(new, new_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
-        current()?.perform(Request::SetPin { session, old, new })
+        application.perform(Request::SetPin { session, old, new })
     }
 
     // 5.6 Session management
@@ -134,10 +161,11 @@ entries! {
         _notify: CK_NOTIFY,
         session: CK_SESSION_HANDLE_PTR,
     ) {
+        let application = current()?;
         if session.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let opened = current()?.answer(Request::OpenSession { slot, flags })?;
+        let opened = application.answer(Request::OpenSession { slot, flags })?;
         raw::put(session, expect!(opened, Reply::Opened(opened) => opened))
     }
 
@@ -155,8 +183,9 @@ entries! {
     }
 
     fn c_login(session: CK_SESSION_HANDLE, user_type: CK_USER_TYPE, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG) {
+        let application = current()?;
         let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
-        current()?.perform(Request::Login { session, user_type, user: None, pin })
+        application.perform(Request::Login { session, user_type, user: None, pin })
     }
 
     fn c_login_user(
@@ -167,9 +196,10 @@ entries! {
         user: CK_UTF8CHAR_PTR,
         user_len: CK_ULONG,
     ) {
+        let application = current()?;
         let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
         let user = Some(raw::bytes(user, user_len, MAX_PIN_LEN, CKR_ARGUMENTS_BAD)?);
-        current()?.perform(Request::Login { session, user_type, user, pin })
+        application.perform(Request::Login { session, user_type, user, pin })
     }
 
     fn c_logout(session: CK_SESSION_HANDLE) {
@@ -178,6 +208,44 @@ entries! {
 
     fn c_session_cancel(session: CK_SESSION_HANDLE, flags: CK_FLAGS) {
         current()?.perform(Request::SessionCancel { session, flags })
+    }
+
+    fn c_get_operation_state(session: CK_SESSION_HANDLE, _state: CK_BYTE_PTR, state_len: CK_ULONG_PTR) {
+        let application = current()?;
+        if state_len.is_null() {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        application.perform(Request::OperationState { session })
+    }
+
+    fn c_set_operation_state(
+        session: CK_SESSION_HANDLE,
+        state: CK_BYTE_PTR,
+        _state_len: CK_ULONG,
+        _encryption_key: CK_OBJECT_HANDLE,
+        _authentication_key: CK_OBJECT_HANDLE,
+    ) {
+        let application = current()?;
+        if state.is_null() {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        application.has_session(session)?;
+        // `C_GetOperationState` never gave one.
+        Err(Rv(CKR_SAVED_STATE_INVALID))
+    }
+
+    fn c_get_session_validation_flags(
+        session: CK_SESSION_HANDLE,
+        _type: CK_SESSION_VALIDATION_FLAGS_TYPE,
+        flags: CK_FLAGS_PTR,
+    ) {
+        let application = current()?;
+        if flags.is_null() {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        application.has_session(session)?;
+        // The token has no validation object (v3.2 section 4.15): nothing that was done here was validated by anybody.
+        raw::put(flags, 0)
     }
 
     // 5.7 Object management
@@ -221,10 +289,11 @@ entries! {
         most: CK_ULONG,
         count: CK_ULONG_PTR,
     ) {
+        let application = current()?;
         if objects.is_null() || count.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let reply = current()?.answer(Request::FindObjects { session, most })?;
+        let reply = application.answer(Request::FindObjects { session, most })?;
         let found = expect!(reply, Reply::Found(found) => found);
         let handles: Vec<CK_OBJECT_HANDLE> = found.iter().map(|found| found.handle).collect();
         raw::put(count, most)?;
@@ -269,6 +338,62 @@ entries! {
         out.write(&expect!(reply, Reply::Signed(signed) => signed))
     }
 
+    // 5.14 Message-based signing
+
+    fn c_message_sign_init(session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE) {
+        let application = current()?;
+        application.perform(Request::MessageSignInit { session, mechanism: raw::mechanism(mechanism)?, key })
+    }
+
+    fn c_sign_message(
+        session: CK_SESSION_HANDLE,
+        parameter: CK_VOID_PTR,
+        parameter_len: CK_ULONG,
+        data: CK_BYTE_PTR,
+        data_len: CK_ULONG,
+        signature: CK_BYTE_PTR,
+        signature_len: CK_ULONG_PTR,
+    ) {
+        let application = current()?;
+        let parameter = raw::parameter(parameter, parameter_len);
+        let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
+        let out = Output::new(signature, signature_len)?;
+        let reply = application.answer(Request::SignMessage { session, parameter, data, room: out.room() })?;
+        out.write(&expect!(reply, Reply::Signed(signed) => signed))
+    }
+
+    fn c_sign_message_begin(session: CK_SESSION_HANDLE, parameter: CK_VOID_PTR, parameter_len: CK_ULONG) {
+        let application = current()?;
+        let parameter = raw::parameter(parameter, parameter_len);
+        application.perform(Request::SignMessageBegin { session, parameter })
+    }
+
+    fn c_sign_message_next(
+        session: CK_SESSION_HANDLE,
+        parameter: CK_VOID_PTR,
+        parameter_len: CK_ULONG,
+        part: CK_BYTE_PTR,
+        part_len: CK_ULONG,
+        signature: CK_BYTE_PTR,
+        signature_len: CK_ULONG_PTR,
+    ) {
+        let application = current()?;
+        let parameter = raw::parameter(parameter, parameter_len);
+        let part = raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
+        if signature_len.is_null() {
+            // There is more to come.
+            return application.perform(Request::SignMessageNext { session, parameter, part, room: None });
+        }
+        let out = Output::new(signature, signature_len)?;
+        let room = Some(out.room());
+        let reply = application.answer(Request::SignMessageNext { session, parameter, part, room })?;
+        out.write(&expect!(reply, Reply::Signed(signed) => signed))
+    }
+
+    fn c_message_sign_final(session: CK_SESSION_HANDLE) {
+        current()?.perform(Request::MessageSignFinal { session })
+    }
+
     // 5.15 Verifying
 
     fn c_verify_init(session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE) {
@@ -301,6 +426,35 @@ entries! {
         application.perform(Request::VerifyFinal { session, signature })
     }
 
+    fn c_verify_signature_init(
+        session: CK_SESSION_HANDLE,
+        mechanism: CK_MECHANISM_PTR,
+        key: CK_OBJECT_HANDLE,
+        signature: CK_BYTE_PTR,
+        signature_len: CK_ULONG,
+    ) {
+        let application = current()?;
+        let mechanism = raw::mechanism(mechanism)?;
+        let signature = raw::bytes(signature, signature_len, MAX_PIN_LEN, CKR_SIGNATURE_LEN_RANGE);
+        application.perform(Request::VerifySignatureInit { session, mechanism, key, signature })
+    }
+
+    fn c_verify_signature(session: CK_SESSION_HANDLE, data: CK_BYTE_PTR, data_len: CK_ULONG) {
+        let application = current()?;
+        let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
+        application.perform(Request::VerifySignature { session, data })
+    }
+
+    fn c_verify_signature_update(session: CK_SESSION_HANDLE, part: CK_BYTE_PTR, part_len: CK_ULONG) {
+        let application = current()?;
+        let part = raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
+        application.perform(Request::VerifySignatureUpdate { session, part })
+    }
+
+    fn c_verify_signature_final(session: CK_SESSION_HANDLE) {
+        current()?.perform(Request::VerifySignatureFinal { session })
+    }
+
     // 5.18 Key management
 
     fn c_generate_key(
@@ -310,10 +464,10 @@ entries! {
         count: CK_ULONG,
         key: CK_OBJECT_HANDLE_PTR,
     ) {
+        let application = current()?;
         if key.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let application = current()?;
         let mechanism = raw::mechanism(mechanism)?.ok_or(Rv(CKR_ARGUMENTS_BAD))?;
         let template = raw::template(template, count)?;
         let reply = application.answer(Request::GenerateKey { session, mechanism, template })?;
@@ -330,10 +484,10 @@ entries! {
         public_key: CK_OBJECT_HANDLE_PTR,
         private_key: CK_OBJECT_HANDLE_PTR,
     ) {
+        let application = current()?;
         if public_key.is_null() || private_key.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let application = current()?;
         let mechanism = raw::mechanism(mechanism)?.ok_or(Rv(CKR_ARGUMENTS_BAD))?;
         let public = raw::template(public, public_count)?;
         let private = raw::template(private, private_count)?;
@@ -345,6 +499,16 @@ entries! {
 
     // 5.19 Random number generation
 
+    fn c_seed_random(session: CK_SESSION_HANDLE, seed: CK_BYTE_PTR, seed_len: CK_ULONG) {
+        let application = current()?;
+        if seed.is_null() && seed_len > 0 {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        application.has_session(session)?;
+        // Nobody outside has a say in what is random here.
+        Err(Rv(CKR_RANDOM_SEED_NOT_SUPPORTED))
+    }
+
     fn c_generate_random(session: CK_SESSION_HANDLE, random: CK_BYTE_PTR, len: CK_ULONG) {
         let application = current()?;
         if len > MAX_RANDOM_LEN || (random.is_null() && len > 0) {
@@ -354,6 +518,18 @@ entries! {
         // As many as were asked for: `put_list` writes no more, and fewer are no answer.
         let bytes = expect!(reply, Reply::Random(bytes) if bytes.len() as CK_ULONG == len => bytes);
         raw::put_list(&bytes, random, &mut (len as CK_ULONG))
+    }
+
+    // 5.20 Parallel function management: what is left of it answers nothing else, whatever the session
+
+    fn c_get_function_status(_session: CK_SESSION_HANDLE) {
+        current()?;
+        Err(Rv(CKR_FUNCTION_NOT_PARALLEL))
+    }
+
+    fn c_cancel_function(_session: CK_SESSION_HANDLE) {
+        current()?;
+        Err(Rv(CKR_FUNCTION_NOT_PARALLEL))
     }
 
     // The interface of `countersign serve`, see `crate::remote::interface`

@@ -131,11 +131,11 @@ pub(super) fn finalize() -> Answer {
     Ok(())
 }
 
-/// `C_GetInfo`.
-pub(super) fn info() -> CK_INFO {
+/// `C_GetInfo`, by the interface of this version.
+pub(super) fn info(cryptoki: CK_VERSION) -> CK_INFO {
     let version = |part: &str| part.parse().unwrap_or(0);
     CK_INFO {
-        cryptokiVersion: CK_VERSION { major: 2, minor: 40 },
+        cryptokiVersion: cryptoki,
         manufacturerID: padded("Countersign"),
         flags: 0,
         libraryDescription: padded("Countersigns PSBTs on a code"),
@@ -177,7 +177,7 @@ pub(super) fn token_info(token: &TokenInfo) -> CK_TOKEN_INFO {
         ulFreePrivateMemory: CK_UNAVAILABLE_INFORMATION,
         hardwareVersion: CK_VERSION { major: 0, minor: 0 },
         firmwareVersion: CK_VERSION { major: 0, minor: 0 },
-        utcTime: padded(""),
+        utcTime: padded(&token.utc_time),
     }
 }
 

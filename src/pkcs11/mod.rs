@@ -1,4 +1,4 @@
-//! The C interface: PKCS#11 v2.40, and the 3.0 table for `C_LoginUser`.
+//! The C interface: PKCS#11 v2.40, v3.0 and v3.2.
 //!
 //! A call comes in at `entry` (catch, convert, call), with its pointers looked at in `raw` alone, becomes a value (`call`), and
 //! goes to whoever is the `instance` of this process:
@@ -15,6 +15,7 @@
 //! | `session` | 5.6 session management |
 //! | `object`, `attributes` | 5.7 object management |
 //! | `sign` | 5.13 signing |
+//! | `message_sign` | 5.14 message-based signing |
 //! | `verify` | 5.15 verifying |
 //! | `key_management` | 5.18 key management |
 //! | `random` | 5.19 random number generation |
@@ -27,6 +28,7 @@ mod entry;
 mod hosted;
 mod instance;
 mod key_management;
+mod message_sign;
 mod module;
 mod object;
 mod random;

@@ -8,8 +8,10 @@ use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
 use super::call::Found;
+use super::message_sign::MessageSigning;
 use super::rv::{Answer, Rv};
 use super::sign::Signing;
+use super::verify::Verifying;
 use crate::engine::{Engine, WalletId};
 use crate::kernel::audit::Role;
 use crate::remote::PeerRole;
@@ -64,8 +66,8 @@ pub(super) struct Session {
     /// What `C_FindObjects` has not given yet.
     pub(super) found: Option<std::vec::IntoIter<Found>>,
     pub(super) signing: Option<Signing>,
-    /// The user whose code is being verified.
-    pub(super) verifying: Option<String>,
+    pub(super) message_signing: Option<MessageSigning>,
+    pub(super) verifying: Option<Verifying>,
     /// The enrolments made in this session and not read yet.
     pub(super) enrolments: HashMap<String, Zeroizing<String>>,
 }

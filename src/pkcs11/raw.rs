@@ -237,12 +237,19 @@ pub(super) unsafe fn mechanism(mechanism: *const CK_MECHANISM) -> Answer<Option<
     }
     // SAFETY: not null, and the caller vouches for it.
     let CK_MECHANISM { mechanism, pParameter, ulParameterLen } = unsafe { mechanism.read() };
-    let malformed = Rv(CKR_MECHANISM_PARAM_INVALID);
     // SAFETY: the caller vouches for the parameter.
-    let parameter =
-        unsafe { bytes(pParameter.cast(), ulParameterLen, MAX_VALUE_LEN, CKR_MECHANISM_PARAM_INVALID) }
-            .map_err(|_| malformed)?;
+    let parameter = unsafe { parameter(pParameter, ulParameterLen) }?;
     Ok(Some(Mechanism { mechanism, parameter }))
+}
+
+/// Copies the parameter of a mechanism, or of a message.
+///
+/// # Safety
+/// `parameter` is null or valid for `len` bytes.
+pub(super) unsafe fn parameter(parameter: CK_VOID_PTR, len: CK_ULONG) -> Answer<Bytes> {
+    // SAFETY: as the caller vouches.
+    unsafe { bytes(parameter.cast(), len, MAX_VALUE_LEN, CKR_MECHANISM_PARAM_INVALID) }
+        .map_err(|_| Rv(CKR_MECHANISM_PARAM_INVALID))
 }
 
 /// Copies a token label of 32 bytes.

@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 
 use super::call::SessionInfo;
-use super::module::Module;
+use super::module::{Module, Session};
 use super::rv::{Answer, Rv};
 use super::slot_token::check_slot;
 use crate::kernel::approval::Approval;
@@ -15,6 +15,9 @@ impl Module {
         check_slot(slot)?;
         if flags & CKF_SERIAL_SESSION == 0 {
             return Err(Rv(CKR_SESSION_PARALLEL_NOT_SUPPORTED));
+        }
+        if flags & CKF_ASYNC_SESSION != 0 {
+            return Err(Rv(CKR_SESSION_ASYNC_NOT_SUPPORTED));
         }
         if self.engine.token()?.is_none() {
             return Err(Rv(CKR_TOKEN_NOT_RECOGNIZED));
@@ -50,6 +53,7 @@ impl Module {
         user: Option<&[u8]>,
         pin: &[u8],
     ) -> Answer {
+        self.with_session(session, |_| Ok(()))?;
         let role = match user_type {
             CKU_SO => Role::So,
             CKU_USER => Role::User,
@@ -60,7 +64,6 @@ impl Module {
             // One backend, one security officer: neither has a name.
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        self.with_session(session, |_| Ok(()))?;
         if role == Role::So {
             self.check_administrator()?;
         }
@@ -75,7 +78,8 @@ impl Module {
         self.logout()
     }
 
-    /// `C_SessionCancel`: ends the operations that `flags` name.
+    /// `C_SessionCancel`: ends the operations that `flags` name. A flag of one that is not active is ignored (v3.0 section
+    /// 5.6.8), and so is one of a kind that there is not; there is none that could not be cancelled.
     pub(super) fn cancel(&self, session: CK_SESSION_HANDLE, flags: CK_FLAGS) -> Answer {
         self.with_session(session, |session| {
             if flags & CKF_FIND_OBJECTS != 0 {
@@ -84,10 +88,22 @@ impl Module {
             if flags & CKF_SIGN != 0 {
                 session.signing = None;
             }
+            if flags & CKF_MESSAGE_SIGN != 0 {
+                session.message_signing = None;
+            }
             if flags & CKF_VERIFY != 0 {
                 session.verifying = None;
             }
             Ok(())
+        })
+    }
+
+    /// `C_GetOperationState`: never. What an operation holds, a code above all, does not leave the session it was begun in.
+    pub(super) fn operation_state(&self, session: CK_SESSION_HANDLE) -> Answer {
+        self.with_session(session, |session| {
+            let Session { signing, message_signing, verifying, .. } = session;
+            let is_active = signing.is_some() || message_signing.is_some() || verifying.is_some();
+            Err(Rv(if is_active { CKR_STATE_UNSAVEABLE } else { CKR_OPERATION_NOT_INITIALIZED }))
         })
     }
 

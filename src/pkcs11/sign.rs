@@ -20,28 +20,34 @@ use crate::kernel::psbt::{Layout, MAX_PSBT_LEN};
 
 /// A signing operation.
 pub(super) struct Signing {
-    wallet: WalletId,
+    key: SigningKey,
     door: Door,
     /// What `C_SignUpdate` has brought; `None` before its first call.
     parts: Option<Parts>,
+}
+
+/// What is signed with, and so what can be signed.
+pub(super) enum SigningKey {
+    /// A wallet's key: a PSBT.
+    Wallet(WalletId),
 }
 
 /// Most bytes that the unfinished operations of all sessions, of all applications, hold: a backend has thousands of them.
 const MAX_PENDING: usize = 4 * MAX_PSBT_LEN;
 
 /// A PSBT that comes in parts, counted with those of the other sessions.
-struct Parts {
-    psbt: Vec<u8>,
+pub(super) struct Parts {
+    pub(super) psbt: Vec<u8>,
     counted: usize,
     totals: Arc<Totals>,
 }
 
 impl Parts {
-    fn new(totals: &Arc<Totals>) -> Parts {
+    pub(super) fn new(totals: &Arc<Totals>) -> Parts {
         Parts { psbt: Vec::new(), counted: 0, totals: Arc::clone(totals) }
     }
 
-    fn append(&mut self, part: &[u8]) -> Answer {
+    pub(super) fn append(&mut self, part: &[u8]) -> Answer {
         if part.len() > MAX_PSBT_LEN - self.psbt.len() {
             return Err(Rv(CKR_DATA_LEN_RANGE));
         }
@@ -52,6 +58,14 @@ impl Parts {
         }
         self.psbt.extend_from_slice(part);
         Ok(())
+    }
+
+    /// Lets go of what was appended after the first `len` bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        let cut = self.psbt.len().saturating_sub(len);
+        self.psbt.truncate(len);
+        self.counted -= cut;
+        self.totals.pending.fetch_sub(cut, Ordering::SeqCst);
     }
 }
 
@@ -67,6 +81,24 @@ enum Door {
     Parameter(Vec<Approval>),
     /// With a context-specific login, once there was one.
     Login(Option<Approval>),
+}
+
+impl Door {
+    fn into_approvals(self) -> Vec<Approval> {
+        match self {
+            Door::Parameter(approvals) => approvals,
+            Door::Login(attached) => attached.into_iter().collect(),
+        }
+    }
+}
+
+impl SigningKey {
+    /// How many bytes the answer to `data` has at most. What cannot be signed at all is refused here, where nothing is spent.
+    pub(super) fn answer_len_bound(&self, data: &[u8]) -> Answer<usize> {
+        match self {
+            SigningKey::Wallet(_) => Ok(Layout::take(data).map_err(EngineError::from)?.signed_len_bound()),
+        }
+    }
 }
 
 impl Signing {
@@ -100,20 +132,13 @@ impl Module {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
             self.require_user()?;
-            let key = self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))?;
-            match mechanism {
-                CKM_COUNTERSIGN_PSBT => {}
-                // A wallet's key never signs a digest that somebody hands in.
-                CKM_COUNTERSIGN_DIGEST => return Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED)),
-                _ => return Err(Rv(CKR_MECHANISM_INVALID)),
-            }
-            let Object::WalletPrivate(wallet) = key else { return Err(Rv(CKR_KEY_TYPE_INCONSISTENT)) };
+            let key = self.signing_key(mechanism, key)?;
             let door = if parameter.is_empty() {
                 Door::Login(None)
             } else {
                 Door::Parameter(Approval::parse(&parameter).map_err(EngineError::from)?)
             };
-            session.signing = Some(Signing { wallet, door, parts: None });
+            session.signing = Some(Signing { key, door, parts: None });
             Ok(())
         })
     }
@@ -164,30 +189,54 @@ impl Module {
     }
 
     /// The backend, logged in: who may sign. The security officer never does.
-    fn require_user(&self) -> Answer {
+    pub(super) fn require_user(&self) -> Answer {
         if self.role() == Some(Role::User) { Ok(()) } else { Err(Rv(CKR_USER_NOT_LOGGED_IN)) }
     }
 
-    /// Answers a length query, or ends the operation and countersigns, which takes the PSBT out of its place.
-    fn finish(&self, session: &mut Session, psbt: &mut Vec<u8>, room: Room) -> Answer<Filled> {
-        let bound = match Layout::take(psbt) {
-            Ok(layout) => layout.signed_len_bound(),
-            Err(error) => {
-                session.signing = None;
-                return Err(EngineError::from(error).into());
+    /// The key of this handle, if the mechanism signs with it.
+    pub(super) fn signing_key(
+        &self,
+        mechanism: CK_MECHANISM_TYPE,
+        key: CK_OBJECT_HANDLE,
+    ) -> Answer<SigningKey> {
+        let key = self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))?;
+        match mechanism {
+            CKM_COUNTERSIGN_PSBT => {}
+            // A wallet's key never signs a digest that somebody hands in.
+            CKM_COUNTERSIGN_DIGEST => return Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED)),
+            _ => return Err(Rv(CKR_MECHANISM_INVALID)),
+        }
+        let Object::WalletPrivate(wallet) = key else { return Err(Rv(CKR_KEY_TYPE_INCONSISTENT)) };
+        Ok(SigningKey::Wallet(wallet))
+    }
+
+    /// Signs, which takes the data out of its place: the one way, whichever function was called.
+    pub(super) fn sign_with(
+        &self,
+        key: &SigningKey,
+        approvals: Vec<Approval>,
+        data: &mut Vec<u8>,
+    ) -> Answer<Filled> {
+        self.require_user()?;
+        if approvals.is_empty() {
+            return Err(Rv(CKR_USER_NOT_LOGGED_IN));
+        }
+        let signed = match key {
+            SigningKey::Wallet(wallet) => {
+                self.engine.countersign(wallet, approvals, core::mem::take(data))?
             }
         };
+        Ok(Filled::Bytes(Bytes(Zeroizing::new(signed))))
+    }
+
+    /// Answers a length query, which leaves the operation as it is, or ends it and signs.
+    fn finish(&self, session: &mut Session, data: &mut Vec<u8>, room: Room) -> Answer<Filled> {
+        let signing = session.signing.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+        let bound = signing.key.answer_len_bound(data)?;
         if !room.fits(bound) {
+            session.signing = Some(signing);
             return Ok(Filled::Length(bound as u64));
         }
-        let Signing { wallet, door, .. } = session.signing.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-        self.require_user()?;
-        let approvals = match door {
-            Door::Parameter(approvals) => approvals,
-            Door::Login(Some(approval)) => vec![approval],
-            Door::Login(None) => return Err(Rv(CKR_USER_NOT_LOGGED_IN)),
-        };
-        let signed = self.engine.countersign(&wallet, approvals, core::mem::take(psbt))?;
-        Ok(Filled::Bytes(Bytes(Zeroizing::new(signed))))
+        self.sign_with(&signing.key, signing.door.into_approvals(), data)
     }
 }

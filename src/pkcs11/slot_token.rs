@@ -8,10 +8,14 @@ use super::rv::{Answer, Rv};
 use super::vendor::*;
 use crate::kernel::audit::Role;
 use crate::kernel::pin::PinStanding;
+use crate::kernel::utc;
 
 /// The mechanisms, with what each is for.
 pub(super) const MECHANISMS: [(CK_MECHANISM_TYPE, MechanismInfo); 4] = [
-    (CKM_COUNTERSIGN_PSBT, MechanismInfo { min_key_size: 256, max_key_size: 256, flags: CKF_SIGN }),
+    (
+        CKM_COUNTERSIGN_PSBT,
+        MechanismInfo { min_key_size: 256, max_key_size: 256, flags: CKF_SIGN | CKF_MESSAGE_SIGN },
+    ),
     (
         CKM_COUNTERSIGN_TOTP_KEY_GEN,
         MechanismInfo { min_key_size: 160, max_key_size: 160, flags: CKF_GENERATE },
@@ -40,7 +44,7 @@ impl Module {
     pub(super) fn token_info(&self, slot: CK_SLOT_ID) -> Answer<TokenInfo> {
         check_slot(slot)?;
         let token = self.engine.token()?;
-        let mut flags = CKF_RNG | CKF_LOGIN_REQUIRED;
+        let mut flags = CKF_RNG | CKF_LOGIN_REQUIRED | CKF_CLOCK_ON_TOKEN;
         let (mut label, mut serial) = (String::new(), String::new());
         if let Some(token) = token {
             flags |= CKF_TOKEN_INITIALIZED;
@@ -61,6 +65,7 @@ impl Module {
             max_sessions: MAX_SESSIONS as CK_ULONG,
             sessions: open as CK_ULONG,
             read_write_sessions: read_write as CK_ULONG,
+            utc_time: utc::to_digits(self.engine.clock_time()),
         })
     }
 

@@ -35,18 +35,19 @@ mod unsupported {
         of_7(A, B, C, D, E, F, G);
         of_8(A, B, C, D, E, F, G, H);
         of_9(A, B, C, D, E, F, G, H, I);
+        of_10(A, B, C, D, E, F, G, H, I, J);
     }
 }
 use unsupported::*;
 
-/// The members that the 2.40 and the 3.0 table share.
+/// The members that all tables share.
 macro_rules! function_list {
-    ($type:ident, $major:literal, $minor:literal, { $($more:tt)* }) => {
+    ($type:ident, $major:literal, $minor:literal, $get_info:ident, { $($more:tt)* }) => {
         $type {
             version: CK_VERSION { major: $major, minor: $minor },
             C_Initialize: Some(c_initialize),
             C_Finalize: Some(c_finalize),
-            C_GetInfo: Some(c_get_info),
+            C_GetInfo: Some($get_info),
             C_GetFunctionList: Some(C_GetFunctionList),
             C_GetSlotList: Some(c_get_slot_list),
             C_GetSlotInfo: Some(c_get_slot_info),
@@ -60,8 +61,8 @@ macro_rules! function_list {
             C_CloseSession: Some(c_close_session),
             C_CloseAllSessions: Some(c_close_all_sessions),
             C_GetSessionInfo: Some(c_get_session_info),
-            C_GetOperationState: Some(of_3),
-            C_SetOperationState: Some(of_5),
+            C_GetOperationState: Some(c_get_operation_state),
+            C_SetOperationState: Some(c_set_operation_state),
             C_Login: Some(c_login),
             C_Logout: Some(c_logout),
             C_CreateObject: Some(of_4),
@@ -107,43 +108,66 @@ macro_rules! function_list {
             C_WrapKey: Some(of_6),
             C_UnwrapKey: Some(of_8),
             C_DeriveKey: Some(of_6),
-            C_SeedRandom: Some(of_3),
+            C_SeedRandom: Some(c_seed_random),
             C_GenerateRandom: Some(c_generate_random),
-            C_GetFunctionStatus: Some(of_1),
-            C_CancelFunction: Some(of_1),
-            C_WaitForSlotEvent: Some(of_3),
+            C_GetFunctionStatus: Some(c_get_function_status),
+            C_CancelFunction: Some(c_cancel_function),
+            C_WaitForSlotEvent: Some(c_wait_for_slot_event),
             $($more)*
         }
     };
 }
 
-static FUNCTIONS_2_40: CK_FUNCTION_LIST = function_list!(CK_FUNCTION_LIST, 2, 40, {});
+/// The members that the tables from 3.0 on share.
+macro_rules! function_list_3 {
+    ($type:ident, $major:literal, $minor:literal, $get_info:ident, { $($more:tt)* }) => {
+        function_list!($type, $major, $minor, $get_info, {
+            C_GetInterfaceList: Some(C_GetInterfaceList),
+            C_GetInterface: Some(C_GetInterface),
+            C_LoginUser: Some(c_login_user),
+            C_SessionCancel: Some(c_session_cancel),
+            C_MessageEncryptInit: Some(of_3),
+            C_EncryptMessage: Some(of_9),
+            C_EncryptMessageBegin: Some(of_5),
+            C_EncryptMessageNext: Some(of_8),
+            C_MessageEncryptFinal: Some(of_1),
+            C_MessageDecryptInit: Some(of_3),
+            C_DecryptMessage: Some(of_9),
+            C_DecryptMessageBegin: Some(of_5),
+            C_DecryptMessageNext: Some(of_8),
+            C_MessageDecryptFinal: Some(of_1),
+            C_MessageSignInit: Some(c_message_sign_init),
+            C_SignMessage: Some(c_sign_message),
+            C_SignMessageBegin: Some(c_sign_message_begin),
+            C_SignMessageNext: Some(c_sign_message_next),
+            C_MessageSignFinal: Some(c_message_sign_final),
+            C_MessageVerifyInit: Some(of_3),
+            C_VerifyMessage: Some(of_7),
+            C_VerifyMessageBegin: Some(of_3),
+            C_VerifyMessageNext: Some(of_7),
+            C_MessageVerifyFinal: Some(of_1),
+            $($more)*
+        })
+    };
+}
 
-static FUNCTIONS_3_0: CK_FUNCTION_LIST_3_0 = function_list!(CK_FUNCTION_LIST_3_0, 3, 0, {
-    C_GetInterfaceList: Some(C_GetInterfaceList),
-    C_GetInterface: Some(C_GetInterface),
-    C_LoginUser: Some(c_login_user),
-    C_SessionCancel: Some(c_session_cancel),
-    C_MessageEncryptInit: Some(of_3),
-    C_EncryptMessage: Some(of_9),
-    C_EncryptMessageBegin: Some(of_5),
-    C_EncryptMessageNext: Some(of_8),
-    C_MessageEncryptFinal: Some(of_1),
-    C_MessageDecryptInit: Some(of_3),
-    C_DecryptMessage: Some(of_9),
-    C_DecryptMessageBegin: Some(of_5),
-    C_DecryptMessageNext: Some(of_8),
-    C_MessageDecryptFinal: Some(of_1),
-    C_MessageSignInit: Some(of_3),
-    C_SignMessage: Some(of_7),
-    C_SignMessageBegin: Some(of_3),
-    C_SignMessageNext: Some(of_7),
-    C_MessageSignFinal: Some(of_1),
-    C_MessageVerifyInit: Some(of_3),
-    C_VerifyMessage: Some(of_7),
-    C_VerifyMessageBegin: Some(of_3),
-    C_VerifyMessageNext: Some(of_7),
-    C_MessageVerifyFinal: Some(of_1),
+static FUNCTIONS_2_40: CK_FUNCTION_LIST = function_list!(CK_FUNCTION_LIST, 2, 40, c_get_info_2_40, {});
+
+static FUNCTIONS_3_0: CK_FUNCTION_LIST_3_0 = function_list_3!(CK_FUNCTION_LIST_3_0, 3, 0, c_get_info_3_0, {});
+
+static FUNCTIONS_3_2: CK_FUNCTION_LIST_3_2 = function_list_3!(CK_FUNCTION_LIST_3_2, 3, 2, c_get_info_3_2, {
+    C_EncapsulateKey: Some(of_8),
+    C_DecapsulateKey: Some(of_8),
+    C_VerifySignatureInit: Some(c_verify_signature_init),
+    C_VerifySignature: Some(c_verify_signature),
+    C_VerifySignatureUpdate: Some(c_verify_signature_update),
+    C_VerifySignatureFinal: Some(c_verify_signature_final),
+    C_GetSessionValidationFlags: Some(c_get_session_validation_flags),
+    C_AsyncComplete: Some(of_3),
+    C_AsyncGetID: Some(of_3),
+    C_AsyncJoin: Some(of_5),
+    C_WrapKeyAuthenticated: Some(of_8),
+    C_UnwrapKeyAuthenticated: Some(of_10),
 });
 
 static FUNCTIONS_OF_BOUNDARY: interface::Functions = interface::Functions {
@@ -183,8 +207,11 @@ const fn named<T>(name: &'static CStr, functions: &'static T) -> Interface {
 }
 
 /// The newest first: it is the default.
-static INTERFACES: [Interface; 2] =
-    [named(INTERFACE_NAME, &FUNCTIONS_3_0), named(INTERFACE_NAME, &FUNCTIONS_2_40)];
+static INTERFACES: [Interface; 3] = [
+    named(INTERFACE_NAME, &FUNCTIONS_3_2),
+    named(INTERFACE_NAME, &FUNCTIONS_3_0),
+    named(INTERFACE_NAME, &FUNCTIONS_2_40),
+];
 
 /// Not in the list: it is for `countersign serve`, which asks for it by its name.
 static BOUNDARY: Interface = named(interface::NAME, &FUNCTIONS_OF_BOUNDARY);

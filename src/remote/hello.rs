@@ -12,7 +12,7 @@ use crate::kernel::psbt::MAX_PSBT_LEN;
 /// What a [`Hello`] begins with.
 pub const MAGIC: [u8; 4] = *b"CSGN";
 /// The version of frames, greetings and messages that is spoken here.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The most bytes of a greeting.
 pub const MOST_BYTES: u32 = 256;
 /// The most bytes of a [`Reply`], whatever the limit on requests is: a call must not be carried out whose answer could not
@@ -205,8 +205,8 @@ mod tests {
 
     #[test]
     fn the_layout_is_fixed() {
-        assert_eq!(hello(None).encode().as_slice(), b"CSGN\x01\x00\xac\x02");
-        let joined = [&b"CSGN\x01\x01"[..], &[9; 32], b"\xac\x02"].concat();
+        assert_eq!(hello(None).encode().as_slice(), b"CSGN\x02\x00\xac\x02");
+        let joined = [&b"CSGN\x02\x01"[..], &[9; 32], b"\xac\x02"].concat();
         assert_eq!(*hello(Some([9; 32])).encode(), joined);
         let accepted = Welcome::Accepted { application: ApplicationSecret::new([8; 32]), max_frame: 65536 };
         assert_eq!(*accepted.encode(), [&[0][..], &[8; 32], &[0x80, 0x80, 4]].concat());
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn other_versions_are_told_from_other_programs() {
-        for version in [0u16, 2, 127, 128, 0xffff] {
+        for version in [0u16, 1, 127, 128, 0xffff] {
             let mut bytes = MAGIC.to_vec();
             append_version(&mut bytes, version);
             bytes.extend_from_slice(b"whatever comes then");

@@ -89,5 +89,5 @@ fn frames(to: &Path) {
             write(&format!("one-{who}-{number}"), who, &[REQUESTS[8], REQUESTS[19], REQUESTS[20], request]);
         }
     }
-    write("hello", 0, &[b"CSGN\x01\x00\x01"]);
+    write("hello", 0, &[b"CSGN\x02\x00\x01"]);
 }

@@ -1,0 +1,145 @@
+//! Message-based signing (PKCS#11 v3.0 section 5.14): one operation, and a code of its own for each of its messages.
+//!
+//! A message is a PSBT; what comes with it as its parameter is the approval, which is otherwise the mechanism's parameter. It
+//! is copied with the message, before anything looks at either.
+//!
+//! A message ends with the call that answers it, whatever the answer, but for a length query and `CKR_BUFFER_TOO_SMALL`
+//! ("C_SignMessage", "C_SignMessageNext"). The operation goes on after it, refused or not: it is active until
+//! `C_MessageSignFinal` ("C_MessageSignInit"). It is another one than that of `C_SignInit`: a session may have both, as
+//! `C_SessionCancel` has a flag for each.
+
+use cryptoki_sys::*;
+
+use super::call::{Bytes, Filled, Mechanism, Room};
+use super::module::Module;
+use super::rv::{Answer, Rv};
+use super::sign::{Parts, SigningKey};
+use crate::engine::EngineError;
+use crate::kernel::approval::Approval;
+
+/// A message-based signing operation.
+pub(super) struct MessageSigning {
+    key: SigningKey,
+    /// The message that comes in parts, once it was begun.
+    message: Option<Message>,
+}
+
+/// A message that comes in parts.
+struct Message {
+    approvals: Vec<Approval>,
+    parts: Parts,
+}
+
+impl Module {
+    /// `C_MessageSignInit`; without a mechanism it ends the operation, as `C_SignInit` does.
+    pub(super) fn message_sign_init(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: Option<Mechanism>,
+        key: CK_OBJECT_HANDLE,
+    ) -> Answer {
+        self.with_session(session, |session| {
+            let Some(Mechanism { mechanism, parameter }) = mechanism else {
+                session.message_signing = None;
+                return Ok(());
+            };
+            if session.message_signing.is_some() {
+                return Err(Rv(CKR_OPERATION_ACTIVE));
+            }
+            self.require_user()?;
+            let key = self.signing_key(mechanism, key)?;
+            if !parameter.is_empty() {
+                return Err(Rv(CKR_MECHANISM_PARAM_INVALID));
+            }
+            session.message_signing = Some(MessageSigning { key, message: None });
+            Ok(())
+        })
+    }
+
+    /// `C_SignMessage`: `data` is the whole PSBT.
+    pub(super) fn sign_message(
+        &self,
+        session: CK_SESSION_HANDLE,
+        parameter: Answer<Bytes>,
+        data: Answer<Bytes>,
+        room: Room,
+    ) -> Answer<Filled> {
+        self.with_session(session, |session| {
+            let operation = session.message_signing.as_ref().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            if operation.message.is_some() {
+                return Err(Rv(CKR_OPERATION_ACTIVE));
+            }
+            let approvals = approvals_of(parameter)?;
+            let mut psbt = data?;
+            let bound = operation.key.answer_len_bound(&psbt)?;
+            if !room.fits(bound) {
+                return Ok(Filled::Length(bound as u64));
+            }
+            self.sign_with(&operation.key, approvals, &mut psbt.0)
+        })
+    }
+
+    /// `C_SignMessageBegin`.
+    pub(super) fn sign_message_begin(&self, session: CK_SESSION_HANDLE, parameter: Answer<Bytes>) -> Answer {
+        self.with_session(session, |session| {
+            let operation = session.message_signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            if operation.message.is_some() {
+                return Err(Rv(CKR_OPERATION_ACTIVE));
+            }
+            let approvals = approvals_of(parameter)?;
+            operation.message = Some(Message { approvals, parts: Parts::new(&self.totals) });
+            Ok(())
+        })
+    }
+
+    /// `C_SignMessageNext`: a part; the last one where there is `room`, that is, a place for the answer's length. Where a
+    /// parameter comes with it, that is the message's from then on: the code may come when all else is there.
+    pub(super) fn sign_message_next(
+        &self,
+        session: CK_SESSION_HANDLE,
+        parameter: Answer<Bytes>,
+        part: Answer<Bytes>,
+        room: Option<Room>,
+    ) -> Answer<Option<Filled>> {
+        self.with_session(session, |session| {
+            let operation = session.message_signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            // Taken out: what is refused from here on ends the message.
+            let mut message = operation.message.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            let approvals = approvals_of(parameter)?;
+            if !approvals.is_empty() {
+                message.approvals = approvals;
+            }
+            let before = message.parts.psbt.len();
+            message.parts.append(&part?)?;
+            let Some(room) = room else {
+                operation.message = Some(message);
+                return Ok(None);
+            };
+            let bound = operation.key.answer_len_bound(&message.parts.psbt)?;
+            if !room.fits(bound) {
+                // The call is made again, with this part.
+                message.parts.truncate(before);
+                operation.message = Some(message);
+                return Ok(Some(Filled::Length(bound as u64)));
+            }
+            let Message { approvals, mut parts } = message;
+            self.sign_with(&operation.key, approvals, &mut parts.psbt).map(Some)
+        })
+    }
+
+    /// `C_MessageSignFinal`: ends the operation, and a message that is not complete with it.
+    pub(super) fn message_sign_final(&self, session: CK_SESSION_HANDLE) -> Answer {
+        self.with_session(session, |session| {
+            session.message_signing.take().map(drop).ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))
+        })
+    }
+}
+
+/// The approvals that a message's parameter brings; none where there is no parameter.
+fn approvals_of(parameter: Answer<Bytes>) -> Answer<Vec<Approval>> {
+    let parameter = parameter?;
+    if parameter.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(Approval::parse(&parameter).map_err(EngineError::from)?)
+}
