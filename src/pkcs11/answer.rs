@@ -36,6 +36,13 @@ impl Module {
             Request::SessionCancel { session, flags } => done(self.cancel(session, flags))?,
 
             // 5.7 Object management
+            Request::CreateObject { session, template } => {
+                Reply::Created(self.create_object(session, &template)?)
+            }
+            Request::CopyObject { session, object, template } => {
+                Reply::Created(self.copy_object(session, object, &template)?)
+            }
+            Request::GetObjectSize { session, object } => Reply::Size(self.get_object_size(session, object)?),
             Request::DestroyObject { session, object } => done(self.destroy_object(session, object))?,
             Request::GetAttributeValue { session, object, wanted } => {
                 Reply::Attributes(self.get_attribute_value(session, object, &wanted)?)

@@ -165,6 +165,21 @@ pub(super) enum Request {
         session: CK_SESSION_HANDLE,
         len: u64,
     },
+    CreateObject {
+        session: CK_SESSION_HANDLE,
+        #[serde(deserialize_with = "bounded")]
+        template: Vec<TemplateEntry>,
+    },
+    CopyObject {
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        #[serde(deserialize_with = "bounded")]
+        template: Vec<TemplateEntry>,
+    },
+    GetObjectSize {
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+    },
 }
 
 /// What a call gives where it is not refused.
@@ -189,6 +204,9 @@ pub(super) enum Reply {
         private: CK_OBJECT_HANDLE,
     },
     Random(Bytes),
+    /// The handle of a new object.
+    Created(CK_OBJECT_HANDLE),
+    Size(CK_ULONG),
 }
 
 /// Bytes of an application: a PIN, a code, a PSBT. Wiped when they are dropped.
@@ -317,7 +335,10 @@ impl Request {
             | Request::VerifyFinal { session, .. }
             | Request::GenerateKey { session, .. }
             | Request::GenerateKeyPair { session, .. }
-            | Request::GenerateRandom { session, .. } => Some(*session),
+            | Request::GenerateRandom { session, .. }
+            | Request::CreateObject { session, .. }
+            | Request::CopyObject { session, .. }
+            | Request::GetObjectSize { session, .. } => Some(*session),
         }
     }
 
@@ -338,7 +359,9 @@ impl Request {
             Request::SetPin { old, new, .. } => pin(old) && pin(new),
             Request::Login { user, pin: login, .. } => user.as_ref().is_none_or(pin) && pin(login),
             Request::GetAttributeValue { wanted, .. } => wanted.len() <= MAX_ATTRIBUTES,
-            Request::SetAttributeValue { template: entries, .. }
+            Request::CreateObject { template: entries, .. }
+            | Request::CopyObject { template: entries, .. }
+            | Request::SetAttributeValue { template: entries, .. }
             | Request::FindObjectsInit { template: entries, .. } => template(entries),
             Request::SignInit { mechanism: named, .. } | Request::VerifyInit { mechanism: named, .. } => {
                 named.as_ref().is_none_or(mechanism)
@@ -367,6 +390,7 @@ impl Request {
             | Request::Logout { .. }
             | Request::SessionCancel { .. }
             | Request::DestroyObject { .. }
+            | Request::GetObjectSize { .. }
             | Request::FindObjects { .. }
             | Request::FindObjectsFinal { .. }
             | Request::SignFinal { .. } => true,
@@ -505,6 +529,13 @@ mod tests {
             "1601012100"
         );
         assert_eq!(golden(Request::GenerateRandom { session: 1, len: 32 }), "1f0120");
+        let template = || vec![TemplateEntry { kind: CKA_LABEL, value: pin(b"a") }];
+        assert_eq!(golden(Request::CreateObject { session: 1, template: template() }), "200101030161");
+        assert_eq!(
+            golden(Request::CopyObject { session: 1, object: 2, template: template() }),
+            "21010201030161"
+        );
+        assert_eq!(golden(Request::GetObjectSize { session: 1, object: 2 }), "220102");
         assert_eq!(hex(&encode::<Answer<Reply>>(&Err(Rv(0xa0))).expect("encodes")), "01a001");
         assert_eq!(
             hex(&encode::<Answer<Reply>>(&Ok(Reply::Random(pin(&[9])))).expect("encodes")),
@@ -534,6 +565,9 @@ mod tests {
                 Request::SetAttributeValue { session: 1, object: 1, template: entries(1, MAX_VALUE_LEN + 1) },
                 false,
             ),
+            (Request::CreateObject { session: 1, template: entries(1, MAX_VALUE_LEN) }, true),
+            (Request::CreateObject { session: 1, template: entries(1, MAX_VALUE_LEN + 1) }, false),
+            (Request::CopyObject { session: 1, object: 1, template: entries(MAX_ATTRIBUTES + 1, 1) }, false),
             (Request::GetAttributeValue { session: 1, object: 1, wanted: wanted(MAX_ATTRIBUTES + 1) }, false),
             (Request::SignInit { session: 1, mechanism: Some(mechanism(MAX_VALUE_LEN + 1)), key: 1 }, false),
             (

@@ -13,7 +13,7 @@
 //! | `instance` | 5.4 general-purpose functions |
 //! | `slot_token` | 5.5 slot and token management |
 //! | `session` | 5.6 session management |
-//! | `object`, `attributes` | 5.7 object management |
+//! | `object`, `session_object`, `attributes`, `template` | 5.7 object management |
 //! | `sign` | 5.13 signing |
 //! | `verify` | 5.15 verifying |
 //! | `key_management` | 5.18 key management |
@@ -33,9 +33,11 @@ mod random;
 mod raw;
 mod rv;
 mod session;
+mod session_object;
 mod sign;
 mod slot_token;
 mod table;
+mod template;
 pub mod vendor;
 mod verify;
 

@@ -36,10 +36,12 @@ impl Module {
                 return Err(Rv(CKR_MECHANISM_PARAM_INVALID));
             }
             match self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))? {
-                Object::User(user) => session.verifying = Some(user),
-                Object::WalletPublic(_) | Object::WalletPrivate(_) | Object::Clock => {
-                    return Err(Rv(CKR_KEY_TYPE_INCONSISTENT));
-                }
+                Object::User { name, .. } => session.verifying = Some(name),
+                Object::WalletPublic(_)
+                | Object::WalletPrivate(_)
+                | Object::Clock
+                | Object::Profile
+                | Object::Session { .. } => return Err(Rv(CKR_KEY_TYPE_INCONSISTENT)),
             }
             Ok(())
         })
