@@ -34,7 +34,8 @@
 /* CK_ULONG: failed tries in the last 30 days. Neither success nor unlocking lowers it. */
 #define CKA_COUNTERSIGN_FAILURES        0xC3530104UL
 
-/* Attributes of a wallet (CKO_PRIVATE_KEY and CKO_PUBLIC_KEY) ------------------------------- */
+/* Attributes of a wallet (CKO_PRIVATE_KEY and CKO_PUBLIC_KEY) -------------------------------
+ * A key that signs digests (CKM_EC_KEY_PAIR_GEN with CKA_ALLOWED_MECHANISMS) has USERS and POLICY. */
 
 /* UTF-8: mainnet, testnet, signet or regtest. Given at creation. */
 #define CKA_COUNTERSIGN_NETWORK         0xC3530110UL

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::kernel::clock::Believed;
 use crate::kernel::digest_key::DigestKey;
 use crate::kernel::failures::Failures;
-use crate::kernel::otp::OtpHash;
+use crate::kernel::otp::{OtpHash, OtpKeyId};
 use crate::kernel::pin::PinStanding;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::{
@@ -155,6 +155,7 @@ impl Engine {
                 digits: user.otp.digits(),
                 period: user.otp.period(),
                 hash: user.otp.hash(),
+                key_id: user.otp.id(),
                 confirmed: user.confirmed,
                 locked: user.codes.is_locked(now),
                 failures: user.codes.failures(now),
@@ -328,6 +329,8 @@ pub struct UserView {
     pub period: u64,
     /// The hash of HMAC.
     pub hash: OtpHash,
+    /// Names this enrolment.
+    pub key_id: OtpKeyId,
     /// Whether a first code was right.
     pub confirmed: bool,
     /// Whether codes are not evaluated now.

@@ -9,7 +9,9 @@
 
 use core::fmt::Write as _;
 
+use hmac::{Hmac, KeyInit as _, Mac};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
 use totp_rs::{Algorithm, Builder, Totp};
 use zeroize::Zeroizing;
@@ -21,6 +23,12 @@ use super::state::Charged;
 pub const DRIFT_STEPS: u64 = 1;
 /// Bytes of a shared secret: 160 bits (RFC 4226 section 4, R6).
 pub const SECRET_LEN: usize = 20;
+
+/// No message of HOTP is as long: it has 8 bytes (RFC 4226 section 5.1).
+const LABEL_KEY_ID: &[u8] = b"countersign/otp-key-id/v1";
+
+/// Names one OTP key: another one than that of the same user's next enrolment.
+pub type OtpKeyId = [u8; 16];
 
 /// The hash of HMAC (RFC 6238 section 1.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +71,13 @@ impl OtpKey {
     /// Seconds of a time step (`X` of RFC 6238 section 4.1; `T0` is 0).
     pub fn period(&self) -> u64 {
         self.period
+    }
+
+    /// Its name, of which nothing can be learned about the secret: HMAC-SHA-256 of a label under it, cut to 128 bits.
+    pub fn id(&self) -> OtpKeyId {
+        let mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
+        let mac = mac.chain_update(LABEL_KEY_ID).finalize().into_bytes();
+        core::array::from_fn(|index| mac[index])
     }
 
     /// The enrolment as an `otpauth://totp/` URI, the form that authenticator apps scan.
@@ -270,7 +285,6 @@ mod tests {
     #[test]
     fn the_code_is_the_truncated_hmac_of_the_counter() {
         // RFC 4226 section 5.3 by the crates `hmac` and `sha1` alone, apart from totp-rs.
-        use hmac::{Hmac, KeyInit as _, Mac};
         let key = key(b"another 20 byte key!", OtpHash::Sha1, 7, 30);
         for counter in [0u64, 1, 57_000_000, u64::from(u32::MAX)] {
             let mac: [u8; 20] = Hmac::<sha1::Sha1>::new_from_slice(&key.secret)
@@ -283,6 +297,23 @@ mod tests {
             let word = u32::from_be_bytes(mac[offset..offset + 4].try_into().expect("4 bytes")) & 0x7fff_ffff;
             assert_eq!(code(&key, counter * 30), format!("{:07}", word % 10_000_000));
         }
+    }
+
+    #[test]
+    fn the_name_of_a_key_is_golden_and_says_nothing_of_its_parameters() {
+        let id = |key: &OtpKey| data_encoding::HEXLOWER.encode(&key.id());
+        assert_eq!(
+            id(&key(b"12345678901234567890", OtpHash::Sha1, 8, 30)),
+            "16185022f191189f2b7927025dffda91"
+        );
+        assert_eq!(
+            id(&key(b"12345678901234567890", OtpHash::Sha256, 6, 60)),
+            "16185022f191189f2b7927025dffda91"
+        );
+        assert_ne!(
+            id(&key(b"12345678901234567891", OtpHash::Sha1, 8, 30)),
+            "16185022f191189f2b7927025dffda91"
+        );
     }
 
     #[test]

@@ -38,6 +38,13 @@ impl Module {
             Request::OperationState { session } => done(self.operation_state(session))?,
 
             // 5.7 Object management
+            Request::CreateObject { session, template } => {
+                Reply::Created(self.create_object(session, &template)?)
+            }
+            Request::CopyObject { session, object, template } => {
+                Reply::Created(self.copy_object(session, object, &template)?)
+            }
+            Request::GetObjectSize { session, object } => Reply::Size(self.get_object_size(session, object)?),
             Request::DestroyObject { session, object } => done(self.destroy_object(session, object))?,
             Request::GetAttributeValue { session, object, wanted } => {
                 Reply::Attributes(self.get_attribute_value(session, object, &wanted)?)

@@ -210,6 +210,21 @@ pub(super) enum Request {
         session: CK_SESSION_HANDLE,
         len: u64,
     },
+    CreateObject {
+        session: CK_SESSION_HANDLE,
+        #[serde(deserialize_with = "bounded")]
+        template: Vec<TemplateEntry>,
+    },
+    CopyObject {
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        #[serde(deserialize_with = "bounded")]
+        template: Vec<TemplateEntry>,
+    },
+    GetObjectSize {
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+    },
 }
 
 /// What a call gives where it is not refused.
@@ -234,6 +249,9 @@ pub(super) enum Reply {
         private: CK_OBJECT_HANDLE,
     },
     Random(Bytes),
+    /// The handle of a new object.
+    Created(CK_OBJECT_HANDLE),
+    Size(CK_ULONG),
 }
 
 /// Bytes of an application: a PIN, a code, a PSBT. Wiped when they are dropped.
@@ -374,7 +392,10 @@ impl Request {
             | Request::VerifySignatureFinal { session }
             | Request::GenerateKey { session, .. }
             | Request::GenerateKeyPair { session, .. }
-            | Request::GenerateRandom { session, .. } => Some(*session),
+            | Request::GenerateRandom { session, .. }
+            | Request::CreateObject { session, .. }
+            | Request::CopyObject { session, .. }
+            | Request::GetObjectSize { session, .. } => Some(*session),
         }
     }
 
@@ -398,7 +419,9 @@ impl Request {
             Request::SetPin { old, new, .. } => pin(old) && pin(new),
             Request::Login { user, pin: login, .. } => user.as_ref().is_none_or(pin) && pin(login),
             Request::GetAttributeValue { wanted, .. } => wanted.len() <= MAX_ATTRIBUTES,
-            Request::SetAttributeValue { template: entries, .. }
+            Request::CreateObject { template: entries, .. }
+            | Request::CopyObject { template: entries, .. }
+            | Request::SetAttributeValue { template: entries, .. }
             | Request::FindObjectsInit { template: entries, .. } => template(entries),
             Request::SignInit { mechanism: named, .. }
             | Request::MessageSignInit { mechanism: named, .. }
@@ -436,6 +459,7 @@ impl Request {
             | Request::SessionCancel { .. }
             | Request::OperationState { .. }
             | Request::DestroyObject { .. }
+            | Request::GetObjectSize { .. }
             | Request::FindObjects { .. }
             | Request::FindObjectsFinal { .. }
             | Request::SignFinal { .. }
@@ -585,6 +609,13 @@ mod tests {
             "1d01000103000204050101 06".replace(' ', "")
         );
         assert_eq!(golden(Request::GenerateRandom { session: 1, len: 32 }), "290120");
+        let template = || vec![TemplateEntry { kind: CKA_LABEL, value: pin(b"a") }];
+        assert_eq!(golden(Request::CreateObject { session: 1, template: template() }), "2a0101030161");
+        assert_eq!(
+            golden(Request::CopyObject { session: 1, object: 2, template: template() }),
+            "2b010201030161"
+        );
+        assert_eq!(golden(Request::GetObjectSize { session: 1, object: 2 }), "2c0102");
         assert_eq!(hex(&encode::<Answer<Reply>>(&Err(Rv(0xa0))).expect("encodes")), "01a001");
         assert_eq!(
             hex(&encode::<Answer<Reply>>(&Ok(Reply::Random(pin(&[9])))).expect("encodes")),
@@ -632,6 +663,9 @@ mod tests {
                 Request::SetAttributeValue { session: 1, object: 1, template: entries(1, MAX_VALUE_LEN + 1) },
                 false,
             ),
+            (Request::CreateObject { session: 1, template: entries(1, MAX_VALUE_LEN) }, true),
+            (Request::CreateObject { session: 1, template: entries(1, MAX_VALUE_LEN + 1) }, false),
+            (Request::CopyObject { session: 1, object: 1, template: entries(MAX_ATTRIBUTES + 1, 1) }, false),
             (Request::GetAttributeValue { session: 1, object: 1, wanted: wanted(MAX_ATTRIBUTES + 1) }, false),
             (Request::SignInit { session: 1, mechanism: Some(mechanism(MAX_VALUE_LEN + 1)), key: 1 }, false),
             (

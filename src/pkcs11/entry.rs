@@ -250,6 +250,45 @@ entries! {
 
     // 5.7 Object management
 
+    fn c_create_object(
+        session: CK_SESSION_HANDLE,
+        template: CK_ATTRIBUTE_PTR,
+        count: CK_ULONG,
+        object: CK_OBJECT_HANDLE_PTR,
+    ) {
+        if object.is_null() {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        let application = current()?;
+        let template = raw::template(template, count)?;
+        let reply = application.answer(Request::CreateObject { session, template })?;
+        raw::put(object, expect!(reply, Reply::Created(made) => made))
+    }
+
+    fn c_copy_object(
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        template: CK_ATTRIBUTE_PTR,
+        count: CK_ULONG,
+        copy: CK_OBJECT_HANDLE_PTR,
+    ) {
+        if copy.is_null() {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        let application = current()?;
+        let template = raw::template(template, count)?;
+        let reply = application.answer(Request::CopyObject { session, object, template })?;
+        raw::put(copy, expect!(reply, Reply::Created(made) => made))
+    }
+
+    fn c_get_object_size(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, size: CK_ULONG_PTR) {
+        if size.is_null() {
+            return Err(Rv(CKR_ARGUMENTS_BAD));
+        }
+        let reply = current()?.answer(Request::GetObjectSize { session, object })?;
+        raw::put(size, expect!(reply, Reply::Size(bytes) => bytes))
+    }
+
     fn c_destroy_object(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) {
         current()?.perform(Request::DestroyObject { session, object })
     }

@@ -1,4 +1,4 @@
-//! Key management (PKCS#11 v2.40 section 5.13; v3.0 section 5.18): users and wallets are made here.
+//! Key management (PKCS#11 v2.40 section 5.13; v3.0 section 5.18): users, wallets and keys that sign digests are made here.
 //!
 //! A template says what is to be made; what we decide ourselves may be repeated in it, and must then be right.
 
@@ -7,13 +7,18 @@ use core::str::FromStr;
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
-use super::attributes::{bool_value, ulong_value};
+use super::attributes::Class;
 use super::call::{Mechanism, TemplateEntry};
+use super::digest_key::new_digest_key;
 use super::module::{Module, Object};
 use super::rv::{Answer, Rv};
+use super::template::{
+    bool_value, check_curve, check_date, each_once, expect, expect_empty_array, set_same, text, ulong_value,
+    value_of,
+};
 use super::vendor::*;
 use crate::admin::{NewScript, NewUser, NewWallet};
-use crate::kernel::otp::OtpHash;
+use crate::kernel::otp::{OtpHash, SECRET_LEN};
 use crate::kernel::wallet::Network;
 
 const DEFAULT_SERVICE: &str = "Countersign";
@@ -27,17 +32,20 @@ impl Module {
         template: &[TemplateEntry],
     ) -> Answer<CK_OBJECT_HANDLE> {
         self.with_session(session, |session| {
-            check_mechanism(mechanism, CKM_COUNTERSIGN_TOTP_KEY_GEN)?;
-            let user = new_user(template)?;
-            self.require_so(session)?;
+            check_mechanism(mechanism, &[CKM_COUNTERSIGN_TOTP_KEY_GEN])?;
+            self.require_administration(session)?;
+            let user = new_user(&each_once(template)?)?;
             let name = user.name.clone();
             let uri: Zeroizing<String> = self.engine.add_user(user)?;
-            session.enrolments.insert(name.clone(), uri);
-            self.handle_of(Object::User(name))
+            // None where it was removed again by somebody else.
+            let key_id = self.engine.user(&name)?.ok_or(Rv(CKR_FUNCTION_FAILED))?.key_id;
+            session.enrolments.insert(key_id, uri);
+            self.handle_of(Object::User { name, key_id })
         })
     }
 
-    /// `C_GenerateKeyPair` with `CKM_COUNTERSIGN_WALLET_KEY_GEN`: creates a wallet. The public handle comes first.
+    /// `C_GenerateKeyPair`: creates a wallet with `CKM_COUNTERSIGN_WALLET_KEY_GEN`, a key that signs digests with
+    /// `CKM_EC_KEY_PAIR_GEN`. The public handle comes first.
     pub(super) fn generate_key_pair(
         &self,
         session: CK_SESSION_HANDLE,
@@ -46,17 +54,23 @@ impl Module {
         private: &[TemplateEntry],
     ) -> Answer<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
         self.with_session(session, |session| {
-            check_mechanism(mechanism, CKM_COUNTERSIGN_WALLET_KEY_GEN)?;
-            let wallet = new_wallet(public, private)?;
-            self.require_so(session)?;
-            let id = self.engine.add_wallet(wallet)?;
-            Ok((self.handle_of(Object::WalletPublic(id))?, self.handle_of(Object::WalletPrivate(id))?))
+            check_mechanism(mechanism, &[CKM_COUNTERSIGN_WALLET_KEY_GEN, CKM_EC_KEY_PAIR_GEN])?;
+            self.require_administration(session)?;
+            let (public, private) = (each_once(public)?, each_once(private)?);
+            let (public, private) = if mechanism.mechanism == CKM_EC_KEY_PAIR_GEN {
+                let id = self.engine.add_digest_key(new_digest_key(&public, &private)?)?;
+                (Object::DigestPublic(id), Object::DigestPrivate(id))
+            } else {
+                let id = self.engine.add_wallet(new_wallet(&public, &private)?)?;
+                (Object::WalletPublic(id), Object::WalletPrivate(id))
+            };
+            Ok((self.handle_of(public)?, self.handle_of(private)?))
         })
     }
 }
 
-fn check_mechanism(mechanism: &Mechanism, wanted: CK_MECHANISM_TYPE) -> Answer {
-    if mechanism.mechanism != wanted {
+fn check_mechanism(mechanism: &Mechanism, wanted: &[CK_MECHANISM_TYPE]) -> Answer {
+    if !wanted.contains(&mechanism.mechanism) {
         return Err(Rv(CKR_MECHANISM_INVALID));
     }
     if !mechanism.parameter.is_empty() {
@@ -65,20 +79,25 @@ fn check_mechanism(mechanism: &Mechanism, wanted: CK_MECHANISM_TYPE) -> Answer {
     Ok(())
 }
 
-fn new_user(template: &[TemplateEntry]) -> Answer<NewUser> {
-    let (mut label, mut identifier, mut service) = (None, None, None);
-    let (mut digits, mut period, mut hash) = (None, None, None);
+fn new_user(template: &[&TemplateEntry]) -> Answer<NewUser> {
+    let (mut service, mut digits, mut period, mut hash) = (None, None, None, None);
     for TemplateEntry { kind, value } in template {
         match *kind {
-            CKA_LABEL => set(&mut label, text(value)?)?,
-            CKA_OTP_USER_IDENTIFIER => set(&mut identifier, text(value)?)?,
-            CKA_OTP_SERVICE_IDENTIFIER => set(&mut service, text(value)?)?,
-            CKA_OTP_LENGTH => set(&mut digits, ulong_value(value)?)?,
-            CKA_OTP_TIME_INTERVAL => set(&mut period, ulong_value(value)?)?,
-            CKA_COUNTERSIGN_OTP_HASH => set(&mut hash, ulong_value(value)?)?,
+            CKA_LABEL | CKA_OTP_USER_IDENTIFIER => {
+                text(value)?;
+            }
+            CKA_OTP_SERVICE_IDENTIFIER => service = Some(text(value)?),
+            CKA_OTP_LENGTH => digits = Some(ulong_value(value)?),
+            CKA_OTP_TIME_INTERVAL => period = Some(ulong_value(value)?),
+            CKA_COUNTERSIGN_OTP_HASH => hash = Some(ulong_value(value)?),
             CKA_CLASS => expect(ulong_value(value)? == CKO_OTP_KEY)?,
             CKA_KEY_TYPE => expect(ulong_value(value)? == CKK_HOTP)?,
+            CKA_VALUE_LEN => expect(ulong_value(value)? == SECRET_LEN as CK_ULONG)?,
             CKA_OTP_FORMAT => expect(ulong_value(value)? == CK_OTP_FORMAT_DECIMAL)?,
+            CKA_OTP_CHALLENGE_REQUIREMENT
+            | CKA_OTP_TIME_REQUIREMENT
+            | CKA_OTP_COUNTER_REQUIREMENT
+            | CKA_OTP_PIN_REQUIREMENT => expect(ulong_value(value)? == CK_OTP_PARAM_IGNORED)?,
             CKA_TOKEN | CKA_PRIVATE | CKA_SENSITIVE | CKA_VERIFY | CKA_MODIFIABLE | CKA_DESTROYABLE => {
                 expect(bool_value(value)?)?;
             }
@@ -90,16 +109,23 @@ fn new_user(template: &[TemplateEntry]) -> Answer<NewUser> {
             | CKA_UNWRAP
             | CKA_DERIVE
             | CKA_COPYABLE
+            | CKA_TRUSTED
+            | CKA_WRAP_WITH_TRUSTED
             | CKA_OTP_USER_FRIENDLY_MODE => expect(!bool_value(value)?)?,
+            CKA_START_DATE | CKA_END_DATE => {
+                check_date(value)?;
+                expect(value.is_empty())?;
+            }
+            CKA_WRAP_TEMPLATE | CKA_UNWRAP_TEMPLATE | CKA_DERIVE_TEMPLATE => expect_empty_array(value)?,
             // The secret is made inside, and never comes from outside.
             CKA_VALUE => return Err(Rv(CKR_TEMPLATE_INCONSISTENT)),
-            other => return Err(not_for_creation(other)),
+            other => return Err(Class::OtpKey.refusal(other)),
         }
     }
-    let name = match (label, identifier) {
-        (Some(label), Some(identifier)) if label != identifier => return Err(Rv(CKR_TEMPLATE_INCONSISTENT)),
-        (label, identifier) => label.or(identifier).ok_or(Rv(CKR_TEMPLATE_INCOMPLETE))?,
-    };
+    let label = value_of(template, CKA_LABEL);
+    let identifier =
+        value_of(template, CKA_OTP_USER_IDENTIFIER).or(label).ok_or(Rv(CKR_TEMPLATE_INCOMPLETE))?;
+    expect(label.is_none_or(|label| label == identifier))?;
     let hash = match hash {
         None | Some(CKM_SHA_1) => OtpHash::Sha1,
         Some(CKM_SHA256) => OtpHash::Sha256,
@@ -107,7 +133,7 @@ fn new_user(template: &[TemplateEntry]) -> Answer<NewUser> {
         Some(_) => return Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
     };
     Ok(NewUser {
-        name,
+        name: text(identifier)?,
         service: service.unwrap_or_else(|| DEFAULT_SERVICE.into()),
         hash,
         digits: u8::try_from(digits.unwrap_or(6)).map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?,
@@ -115,11 +141,11 @@ fn new_user(template: &[TemplateEntry]) -> Answer<NewUser> {
     })
 }
 
-fn new_wallet(public: &[TemplateEntry], private: &[TemplateEntry]) -> Answer<NewWallet> {
+fn new_wallet(public: &[&TemplateEntry], private: &[&TemplateEntry]) -> Answer<NewWallet> {
     let (mut label, mut cka_id, mut network, mut users, mut policy) = (None, None, None, None, None);
     let (mut registration, mut path) = (None, None);
     for (is_private, TemplateEntry { kind, value }) in
-        public.iter().map(|entry| (false, entry)).chain(private.iter().map(|entry| (true, entry)))
+        public.iter().map(|entry| (false, *entry)).chain(private.iter().map(|entry| (true, *entry)))
     {
         match *kind {
             CKA_LABEL => set_same(&mut label, text(value)?)?,
@@ -133,21 +159,40 @@ fn new_wallet(public: &[TemplateEntry], private: &[TemplateEntry]) -> Answer<New
                 expect(ulong_value(value)? == if is_private { CKO_PRIVATE_KEY } else { CKO_PUBLIC_KEY })?
             }
             CKA_KEY_TYPE => expect(ulong_value(value)? == CKK_EC)?,
-            CKA_EC_PARAMS => expect(&value[..] == super::attributes::SECP256K1)?,
+            CKA_EC_PARAMS => check_curve(value)?,
             CKA_TOKEN => expect(bool_value(value)?)?,
             CKA_PRIVATE => expect(bool_value(value)? == is_private)?,
             CKA_SENSITIVE | CKA_SIGN | CKA_ALWAYS_AUTHENTICATE if is_private => expect(bool_value(value)?)?,
-            CKA_EXTRACTABLE | CKA_DECRYPT | CKA_SIGN_RECOVER | CKA_UNWRAP if is_private => {
+            CKA_EXTRACTABLE
+            | CKA_DECRYPT
+            | CKA_SIGN_RECOVER
+            | CKA_UNWRAP
+            | CKA_DECAPSULATE
+            | CKA_WRAP_WITH_TRUSTED
+                if is_private =>
+            {
                 expect(!bool_value(value)?)?;
             }
             // There is no mechanism to verify with: a client that asks for it by habit may, and gets none.
             CKA_VERIFY if !is_private => {
                 bool_value(value)?;
             }
-            CKA_ENCRYPT | CKA_VERIFY_RECOVER | CKA_WRAP if !is_private => expect(!bool_value(value)?)?,
+            CKA_ENCRYPT | CKA_VERIFY_RECOVER | CKA_WRAP | CKA_ENCAPSULATE | CKA_TRUSTED if !is_private => {
+                expect(!bool_value(value)?)?;
+            }
             CKA_DERIVE | CKA_COPYABLE | CKA_DESTROYABLE => expect(!bool_value(value)?)?,
             CKA_MODIFIABLE => expect(bool_value(value)?)?,
-            other => return Err(not_for_creation(other)),
+            CKA_SUBJECT => expect(value.is_empty())?,
+            CKA_START_DATE | CKA_END_DATE => {
+                check_date(value)?;
+                expect(value.is_empty())?;
+            }
+            CKA_WRAP_TEMPLATE | CKA_ENCAPSULATE_TEMPLATE if !is_private => expect_empty_array(value)?,
+            CKA_UNWRAP_TEMPLATE | CKA_DECAPSULATE_TEMPLATE | CKA_DERIVE_TEMPLATE if is_private => {
+                expect_empty_array(value)?;
+            }
+            other if is_private => return Err(Class::WalletPrivate.refusal(other)),
+            other => return Err(Class::WalletPublic.refusal(other)),
         }
     }
     let incomplete = Rv(CKR_TEMPLATE_INCOMPLETE);
@@ -165,37 +210,4 @@ fn new_wallet(public: &[TemplateEntry], private: &[TemplateEntry]) -> Answer<New
 /// The names in `CKA_COUNTERSIGN_USERS`.
 pub(super) fn user_list(value: &str) -> Vec<String> {
     value.split('\n').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
-pub(super) fn text(value: &[u8]) -> Answer<String> {
-    core::str::from_utf8(value).map(str::to_owned).map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))
-}
-
-/// An attribute that is ours to decide was asked for otherwise.
-fn expect(right: bool) -> Answer {
-    if right { Ok(()) } else { Err(Rv(CKR_TEMPLATE_INCONSISTENT)) }
-}
-
-/// An attribute given once.
-fn set<T>(slot: &mut Option<T>, value: T) -> Answer {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(Rv(CKR_TEMPLATE_INCONSISTENT)),
-    }
-}
-
-/// An attribute that both templates may give, alike.
-fn set_same<T: PartialEq>(slot: &mut Option<T>, value: T) -> Answer {
-    expect(slot.as_ref().is_none_or(|there| *there == value))?;
-    *slot = Some(value);
-    Ok(())
-}
-
-/// Known attributes that nobody sets are read-only; others are unknown.
-fn not_for_creation(kind: CK_ATTRIBUTE_TYPE) -> Rv {
-    if super::attributes::is_known(kind) {
-        Rv(CKR_ATTRIBUTE_READ_ONLY)
-    } else {
-        Rv(CKR_ATTRIBUTE_TYPE_INVALID)
-    }
 }

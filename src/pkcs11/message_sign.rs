@@ -1,6 +1,6 @@
 //! Message-based signing (PKCS#11 v3.0 section 5.14): one operation, and a code of its own for each of its messages.
 //!
-//! A message is a PSBT; what comes with it as its parameter is the approval, which is otherwise the mechanism's parameter. It
+//! A message is a PSBT, or a digest; what comes with it as its parameter is the approval, which is otherwise the mechanism's parameter. It
 //! is copied with the message, before anything looks at either.
 //!
 //! A message ends with the call that answers it, whatever the answer, but for a length query and `CKR_BUFFER_TOO_SMALL`
@@ -47,6 +47,10 @@ impl Module {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
             self.require_user()?;
+            if mechanism == CKM_ECDSA {
+                // Its messages have no parameter, so no message could have a code.
+                return Err(Rv(CKR_MECHANISM_INVALID));
+            }
             let key = self.signing_key(mechanism, key)?;
             if !parameter.is_empty() {
                 return Err(Rv(CKR_MECHANISM_PARAM_INVALID));
@@ -56,7 +60,7 @@ impl Module {
         })
     }
 
-    /// `C_SignMessage`: `data` is the whole PSBT.
+    /// `C_SignMessage`: `data` is the whole PSBT, or the digest.
     pub(super) fn sign_message(
         &self,
         session: CK_SESSION_HANDLE,

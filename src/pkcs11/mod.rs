@@ -13,7 +13,7 @@
 //! | `instance` | 5.4 general-purpose functions |
 //! | `slot_token` | 5.5 slot and token management |
 //! | `session` | 5.6 session management |
-//! | `object`, `attributes` | 5.7 object management |
+//! | `object`, `session_object`, `attributes`, `template` | 5.7 object management |
 //! | `sign` | 5.13 signing |
 //! | `message_sign` | 5.14 message-based signing |
 //! | `verify` | 5.15 verifying |
@@ -24,6 +24,7 @@ mod answer;
 mod attributes;
 mod call;
 mod connected;
+mod digest_key;
 mod entry;
 mod hosted;
 mod instance;
@@ -35,9 +36,11 @@ mod random;
 mod raw;
 mod rv;
 mod session;
+mod session_object;
 mod sign;
 mod slot_token;
 mod table;
+mod template;
 pub mod vendor;
 mod verify;
 

@@ -10,10 +10,12 @@ use zeroize::Zeroizing;
 use super::call::Found;
 use super::message_sign::MessageSigning;
 use super::rv::{Answer, Rv};
+use super::session_object::{Held, Usage};
 use super::sign::Signing;
 use super::verify::Verifying;
-use crate::engine::{Engine, WalletId};
+use crate::engine::{DigestKeyId, Engine, WalletId};
 use crate::kernel::audit::Role;
+use crate::kernel::otp::OtpKeyId;
 use crate::remote::PeerRole;
 
 /// The only slot.
@@ -31,6 +33,7 @@ pub(super) struct Module {
     peer: PeerRole,
     sessions: Mutex<Sessions>,
     handles: Mutex<Handles>,
+    pub(super) session_objects: Mutex<Held>,
     pub(super) totals: Arc<Totals>,
 }
 
@@ -41,6 +44,7 @@ pub(super) struct Totals {
     pub(super) pending: AtomicUsize,
     sessions: AtomicUsize,
     handles: AtomicUsize,
+    pub(super) session_objects: Usage,
 }
 
 #[derive(Default)]
@@ -69,26 +73,46 @@ pub(super) struct Session {
     pub(super) message_signing: Option<MessageSigning>,
     pub(super) verifying: Option<Verifying>,
     /// The enrolments made in this session and not read yet.
-    pub(super) enrolments: HashMap<String, Zeroizing<String>>,
+    pub(super) enrolments: HashMap<OtpKeyId, Zeroizing<String>>,
 }
 
-/// An object of the token.
+/// What a handle stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Object {
-    /// A user's OTP key, by name.
-    User(String),
+    /// A user's OTP key. A user who is removed and enrolled again has another one.
+    User { name: String, key_id: OtpKeyId },
     /// The public side of a wallet.
     WalletPublic(WalletId),
     /// The private side of a wallet.
     WalletPrivate(WalletId),
+    /// The public side of a key that signs digests.
+    DigestPublic(DigestKeyId),
+    /// The private side of a key that signs digests.
+    DigestPrivate(DigestKeyId),
     /// The clock.
     Clock,
+    /// The profile that the token conforms to.
+    Profile,
+    /// What the application made itself.
+    Session { number: u64, is_private: bool },
 }
 
 impl Object {
     /// Whether it is invisible without login (`CKA_PRIVATE`).
     pub(super) fn is_private(&self) -> bool {
-        !matches!(self, Object::WalletPublic(_) | Object::Clock)
+        match self {
+            Object::User { .. } | Object::WalletPrivate(_) | Object::DigestPrivate(_) => true,
+            Object::WalletPublic(_) | Object::DigestPublic(_) | Object::Clock | Object::Profile => false,
+            Object::Session { is_private, .. } => *is_private,
+        }
+    }
+
+    /// Whether who is logged in sees it. The security officer sees what there is to administer, and nothing of the user's own.
+    pub(super) fn is_visible_to(&self, role: Option<Role>) -> bool {
+        match self {
+            Object::Session { is_private: true, .. } => role == Some(Role::User),
+            object => role.is_some() || !object.is_private(),
+        }
     }
 }
 
@@ -108,6 +132,7 @@ impl Module {
             peer,
             sessions: Mutex::new(Sessions { last, ..Sessions::default() }),
             handles: Mutex::new(Handles { last, ..Handles::default() }),
+            session_objects: Mutex::default(),
             totals,
         }
     }
@@ -162,24 +187,35 @@ impl Module {
         Ok(handle)
     }
 
-    /// Closes a session. With the last one the application is logged out.
+    /// Closes a session, with the objects that it made. With the last one the application is logged out.
     pub(super) fn close_session(&self, handle: CK_SESSION_HANDLE) -> Answer {
-        let mut sessions = self.sessions();
-        let closed = sessions.open.remove(&handle).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
-        self.totals.sessions.fetch_sub(1, Ordering::SeqCst);
-        sessions.read_only -= usize::from(!closed.read_write);
-        if sessions.open.is_empty() {
-            sessions.role = None;
+        {
+            let mut sessions = self.sessions();
+            let closed = sessions.open.remove(&handle).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
+            self.totals.sessions.fetch_sub(1, Ordering::SeqCst);
+            sessions.read_only -= usize::from(!closed.read_write);
+            if sessions.open.is_empty() {
+                sessions.role = None;
+            }
         }
+        self.drop_orphans();
         Ok(())
     }
 
-    /// Closes all sessions and logs out.
+    /// Closes all sessions, with the objects that they made, and logs out.
     pub(super) fn close_all_sessions(&self) {
-        let mut sessions = self.sessions();
-        let last = sessions.last;
-        self.totals.sessions.fetch_sub(sessions.open.len(), Ordering::SeqCst);
-        *sessions = Sessions { last, ..Sessions::default() };
+        {
+            let mut sessions = self.sessions();
+            let last = sessions.last;
+            self.totals.sessions.fetch_sub(sessions.open.len(), Ordering::SeqCst);
+            *sessions = Sessions { last, ..Sessions::default() };
+        }
+        self.drop_orphans();
+    }
+
+    /// Whether a session is open.
+    pub(super) fn is_open(&self, session: CK_SESSION_HANDLE) -> bool {
+        self.sessions().open.contains_key(&session)
     }
 
     /// How many sessions are open, and how many of them read-write.
@@ -209,7 +245,8 @@ impl Module {
         Ok(())
     }
 
-    /// Logs out. What was begun under the login ends with it, and handles of private objects become invalid.
+    /// Logs out. What was begun under the login ends with it, private session objects are destroyed, and handles of private
+    /// objects become invalid.
     pub(super) fn logout(&self) -> Answer {
         let open: Vec<_> = {
             let mut sessions = self.sessions();
@@ -221,6 +258,7 @@ impl Module {
             let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
             *session = Session { read_write: session.read_write, ..Session::default() };
         }
+        self.drop_private_session_objects();
         let mut handles = self.handles();
         let Handles { objects, handles: by_object, .. } = &mut *handles;
         let before = objects.len();
@@ -228,6 +266,15 @@ impl Module {
         by_object.retain(|object, _| !object.is_private());
         self.totals.handles.fetch_sub(before - objects.len(), Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Who may change the token's objects: nobody in a read-only session, and in another one the security officer (v3.0 section
+    /// 5.6, "Session types").
+    pub(super) fn require_administration(&self, session: &Session) -> Answer {
+        if !session.read_write {
+            return Err(Rv(CKR_SESSION_READ_ONLY));
+        }
+        self.require_so(session)
     }
 
     /// The security officer, in a read-write session: who may administer.
@@ -258,20 +305,40 @@ impl Module {
         Ok(handle)
     }
 
-    /// The object of a handle, if it is visible to whoever is logged in.
+    /// The object of a handle, if it is visible to whoever is logged in and still there.
     pub(super) fn object_of(&self, handle: CK_OBJECT_HANDLE) -> Answer<Object> {
-        let object = self.handles().objects.get(&handle).cloned().ok_or(Rv(CKR_OBJECT_HANDLE_INVALID))?;
-        if object.is_private() && self.role().is_none() {
+        let object = self.visible_object(handle)?;
+        let is_there = match &object {
+            Object::User { name, key_id } => {
+                self.engine.user(name)?.is_some_and(|user| user.key_id == *key_id)
+            }
+            Object::Session { number, .. } => self.session_object(*number).is_some(),
+            // Never destroyed.
+            Object::WalletPublic(_)
+            | Object::WalletPrivate(_)
+            | Object::DigestPublic(_)
+            | Object::DigestPrivate(_)
+            | Object::Clock
+            | Object::Profile => true,
+        };
+        if !is_there {
+            self.forget_object(&object);
             return Err(Rv(CKR_OBJECT_HANDLE_INVALID));
         }
         Ok(object)
     }
 
+    /// The object of a handle, if it is visible to whoever is logged in. Another application may have destroyed it.
+    pub(super) fn visible_object(&self, handle: CK_OBJECT_HANDLE) -> Answer<Object> {
+        let object = self.handles().objects.get(&handle).cloned().ok_or(Rv(CKR_OBJECT_HANDLE_INVALID))?;
+        if object.is_visible_to(self.role()) { Ok(object) } else { Err(Rv(CKR_OBJECT_HANDLE_INVALID)) }
+    }
+
     /// Forgets the handle of an object that is gone.
-    pub(super) fn forget(&self, handle: CK_OBJECT_HANDLE) {
+    pub(super) fn forget_object(&self, object: &Object) {
         let mut handles = self.handles();
-        if let Some(object) = handles.objects.remove(&handle) {
-            handles.handles.remove(&object);
+        if let Some(handle) = handles.handles.remove(object) {
+            handles.objects.remove(&handle);
             self.totals.handles.fetch_sub(1, Ordering::SeqCst);
         }
     }

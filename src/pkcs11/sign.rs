@@ -13,9 +13,10 @@ use super::call::{Bytes, Filled, Mechanism, Room};
 use super::module::{Module, Object, Session, Totals};
 use super::rv::{Answer, Rv};
 use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
-use crate::engine::{EngineError, WalletId};
+use crate::engine::{DigestKeyId, EngineError, WalletId};
 use crate::kernel::approval::Approval;
 use crate::kernel::audit::Role;
+use crate::kernel::digest_key::{DIGEST_LEN, DigestMechanisms, SIGNATURE_LEN};
 use crate::kernel::psbt::{Layout, MAX_PSBT_LEN};
 
 /// A signing operation.
@@ -30,6 +31,8 @@ pub(super) struct Signing {
 pub(super) enum SigningKey {
     /// A wallet's key: a PSBT.
     Wallet(WalletId),
+    /// A key that was made for it: a digest.
+    Digest(DigestKeyId),
 }
 
 /// Most bytes that the unfinished operations of all sessions, of all applications, hold: a backend has thousands of them.
@@ -97,7 +100,18 @@ impl SigningKey {
     pub(super) fn answer_len_bound(&self, data: &[u8]) -> Answer<usize> {
         match self {
             SigningKey::Wallet(_) => Ok(Layout::take(data).map_err(EngineError::from)?.signed_len_bound()),
+            SigningKey::Digest(_) if data.len() == DIGEST_LEN => Ok(SIGNATURE_LEN),
+            SigningKey::Digest(_) => Err(EngineError::DigestLength.into()),
         }
+    }
+}
+
+/// Whether a key that signs digests was made for this mechanism.
+pub(super) fn is_made_for(allowed: DigestMechanisms, mechanism: CK_MECHANISM_TYPE) -> bool {
+    match mechanism {
+        CKM_COUNTERSIGN_DIGEST => allowed.digest,
+        CKM_ECDSA => allowed.ecdsa,
+        _ => false,
     }
 }
 
@@ -133,17 +147,18 @@ impl Module {
             }
             self.require_user()?;
             let key = self.signing_key(mechanism, key)?;
-            let door = if parameter.is_empty() {
-                Door::Login(None)
-            } else {
-                Door::Parameter(Approval::parse(&parameter).map_err(EngineError::from)?)
+            let door = match (mechanism, &parameter[..]) {
+                (_, []) => Door::Login(None),
+                // It has no parameter (v3.0 Current Mechanisms section 2.3.6).
+                (CKM_ECDSA, _) => return Err(Rv(CKR_MECHANISM_PARAM_INVALID)),
+                (_, parameter) => Door::Parameter(Approval::parse(parameter).map_err(EngineError::from)?),
             };
             session.signing = Some(Signing { key, door, parts: None });
             Ok(())
         })
     }
 
-    /// `C_Sign`: `data` is the whole PSBT, copied before anything looks at it.
+    /// `C_Sign`: `data` is the whole PSBT, or the digest, copied before anything looks at it.
     pub(super) fn sign(&self, session: CK_SESSION_HANDLE, data: Answer<Bytes>, room: Room) -> Answer<Filled> {
         self.with_session(session, |session| {
             match &session.signing {
@@ -200,14 +215,24 @@ impl Module {
         key: CK_OBJECT_HANDLE,
     ) -> Answer<SigningKey> {
         let key = self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))?;
-        match mechanism {
-            CKM_COUNTERSIGN_PSBT => {}
-            // A wallet's key never signs a digest that somebody hands in.
-            CKM_COUNTERSIGN_DIGEST => return Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED)),
-            _ => return Err(Rv(CKR_MECHANISM_INVALID)),
+        match (mechanism, key) {
+            (CKM_COUNTERSIGN_PSBT, Object::WalletPrivate(wallet)) => Ok(SigningKey::Wallet(wallet)),
+            (CKM_COUNTERSIGN_DIGEST | CKM_ECDSA, Object::DigestPrivate(id)) => {
+                if !is_made_for(self.engine.digest_key(&id)?.mechanisms(), mechanism) {
+                    return Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED));
+                }
+                Ok(SigningKey::Digest(id))
+            }
+            // A wallet's key never signs a digest that somebody hands in, and no PSBT is signed without a wallet's checks.
+            (
+                CKM_COUNTERSIGN_PSBT | CKM_COUNTERSIGN_DIGEST | CKM_ECDSA,
+                Object::WalletPrivate(_) | Object::DigestPrivate(_),
+            ) => Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED)),
+            (CKM_COUNTERSIGN_PSBT | CKM_COUNTERSIGN_DIGEST | CKM_ECDSA, _) => {
+                Err(Rv(CKR_KEY_TYPE_INCONSISTENT))
+            }
+            _ => Err(Rv(CKR_MECHANISM_INVALID)),
         }
-        let Object::WalletPrivate(wallet) = key else { return Err(Rv(CKR_KEY_TYPE_INCONSISTENT)) };
-        Ok(SigningKey::Wallet(wallet))
     }
 
     /// Signs, which takes the data out of its place: the one way, whichever function was called.
@@ -225,6 +250,7 @@ impl Module {
             SigningKey::Wallet(wallet) => {
                 self.engine.countersign(wallet, approvals, core::mem::take(data))?
             }
+            SigningKey::Digest(id) => self.engine.countersign_digest(id, approvals, data)?.to_vec(),
         };
         Ok(Filled::Bytes(Bytes(Zeroizing::new(signed))))
     }

@@ -10,11 +10,27 @@ use crate::kernel::audit::Role;
 use crate::kernel::pin::PinStanding;
 use crate::kernel::utc;
 
+/// secp256k1, over a prime field, by its object identifier, with uncompressed points (v3.0 Current Mechanisms section 2.3).
+const CURVE: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
+
 /// The mechanisms, with what each is for.
-pub(super) const MECHANISMS: [(CK_MECHANISM_TYPE, MechanismInfo); 4] = [
+pub(super) const MECHANISMS: [(CK_MECHANISM_TYPE, MechanismInfo); 7] = [
     (
         CKM_COUNTERSIGN_PSBT,
         MechanismInfo { min_key_size: 256, max_key_size: 256, flags: CKF_SIGN | CKF_MESSAGE_SIGN },
+    ),
+    (
+        CKM_COUNTERSIGN_DIGEST,
+        MechanismInfo {
+            min_key_size: 256,
+            max_key_size: 256,
+            flags: CKF_SIGN | CKF_MESSAGE_SIGN | CKF_VERIFY | CURVE,
+        },
+    ),
+    (CKM_ECDSA, MechanismInfo { min_key_size: 256, max_key_size: 256, flags: CKF_SIGN | CKF_VERIFY | CURVE }),
+    (
+        CKM_EC_KEY_PAIR_GEN,
+        MechanismInfo { min_key_size: 256, max_key_size: 256, flags: CKF_GENERATE_KEY_PAIR | CURVE },
     ),
     (
         CKM_COUNTERSIGN_TOTP_KEY_GEN,

@@ -29,7 +29,6 @@ mod unsupported {
         of_1(A);
         of_2(A, B);
         of_3(A, B, C);
-        of_4(A, B, C, D);
         of_5(A, B, C, D, E);
         of_6(A, B, C, D, E, F);
         of_7(A, B, C, D, E, F, G);
@@ -65,10 +64,10 @@ macro_rules! function_list {
             C_SetOperationState: Some(c_set_operation_state),
             C_Login: Some(c_login),
             C_Logout: Some(c_logout),
-            C_CreateObject: Some(of_4),
-            C_CopyObject: Some(of_5),
+            C_CreateObject: Some(c_create_object),
+            C_CopyObject: Some(c_copy_object),
             C_DestroyObject: Some(c_destroy_object),
-            C_GetObjectSize: Some(of_3),
+            C_GetObjectSize: Some(c_get_object_size),
             C_GetAttributeValue: Some(c_get_attribute_value),
             C_SetAttributeValue: Some(c_set_attribute_value),
             C_FindObjectsInit: Some(c_find_objects_init),

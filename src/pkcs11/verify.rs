@@ -1,31 +1,49 @@
-//! Verifying (PKCS#11 v2.40 section 5.12; v3.0 section 5.15): a user's code, which confirms an enrolment and is spent.
+//! Verifying (PKCS#11 v2.40 section 5.12; v3.0 section 5.15): a user's code, which confirms an enrolment and is spent; and the
+//! signature of a digest, which is public.
 //!
-//! The code is the signature of an empty text. It comes with the call that has it judged, or before the text, with
-//! `C_VerifySignatureInit` (v3.2 section 5.15): then it is kept, and nothing is spent, until the call that answers.
+//! The code is the signature of an empty text. A signature comes with the call that has it judged, or before the text, with
+//! `C_VerifySignatureInit` (v3.2 section 5.15): then it is kept, and no code is spent, until the call that answers.
 
+use bitcoin::secp256k1::ecdsa::Signature;
+use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1};
 use cryptoki_sys::*;
 
+use super::attributes::Class;
 use super::call::{Bytes, Mechanism};
 use super::module::{Module, Object, Session};
 use super::rv::{Answer, Rv};
-use super::vendor::CKM_COUNTERSIGN_TOTP;
+use super::sign::is_made_for;
+use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_TOTP};
 use crate::engine::EngineError;
 use crate::kernel::approval::Code;
 use crate::kernel::audit::Role;
+use crate::kernel::digest_key::{DIGEST_LEN, SIGNATURE_LEN};
 
 /// A verifying operation.
 pub(super) struct Verifying {
     key: VerifyingKey,
     /// The signature, where it came first.
     signature: Option<Bytes>,
-    /// Whether a part of the text has come.
-    in_parts: bool,
+    /// What has come of the text in parts; `None` before the first.
+    parts: Option<Vec<u8>>,
 }
 
 /// What is verified with.
 enum VerifyingKey {
     /// The OTP key of this user: the signature is a code.
     User(String),
+    /// This key: the text is a digest.
+    Digest(PublicKey),
+}
+
+impl VerifyingKey {
+    /// How long a text is.
+    fn text_len(&self) -> usize {
+        match self {
+            VerifyingKey::User(_) => 0,
+            VerifyingKey::Digest(_) => DIGEST_LEN,
+        }
+    }
 }
 
 /// Where the signature is.
@@ -54,28 +72,54 @@ impl Module {
             if session.verifying.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
-            if self.role().is_none() {
-                return Err(Rv(CKR_USER_NOT_LOGGED_IN));
-            }
-            if mechanism != CKM_COUNTERSIGN_TOTP {
-                return Err(Rv(CKR_MECHANISM_INVALID));
-            }
+            let key = self.verifying_key(mechanism, key)?;
             if !parameter.is_empty() {
                 return Err(Rv(CKR_MECHANISM_PARAM_INVALID));
             }
-            let key = match self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))? {
-                Object::User(user) => VerifyingKey::User(user),
-                Object::WalletPublic(_) | Object::WalletPrivate(_) | Object::Clock => {
-                    return Err(Rv(CKR_KEY_TYPE_INCONSISTENT));
-                }
-            };
             let signature = signature.transpose()?;
-            session.verifying = Some(Verifying { key, signature, in_parts: false });
+            session.verifying = Some(Verifying { key, signature, parts: None });
             Ok(())
         })
     }
 
-    /// `C_Verify`: `data` is empty, `signature` the code. Ends the operation, whatever the answer.
+    /// The key of this handle, if the mechanism verifies with it. A public key needs no login; a user's does.
+    fn verifying_key(&self, mechanism: CK_MECHANISM_TYPE, key: CK_OBJECT_HANDLE) -> Answer<VerifyingKey> {
+        let object = || self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID));
+        match mechanism {
+            CKM_COUNTERSIGN_TOTP if self.role().is_none() => Err(Rv(CKR_USER_NOT_LOGGED_IN)),
+            CKM_COUNTERSIGN_TOTP => match object()? {
+                Object::User { name, .. } => Ok(VerifyingKey::User(name)),
+                _ => Err(Rv(CKR_KEY_TYPE_INCONSISTENT)),
+            },
+            CKM_COUNTERSIGN_DIGEST | CKM_ECDSA => match object()? {
+                Object::DigestPublic(id) => {
+                    let key = self.engine.digest_key(&id)?;
+                    if !is_made_for(key.mechanisms(), mechanism) {
+                        return Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED));
+                    }
+                    Ok(VerifyingKey::Digest(*key.public_key()))
+                }
+                Object::Session { number, .. } => {
+                    let object = self.session_object(number).ok_or(Rv(CKR_KEY_HANDLE_INVALID))?;
+                    match object.class() {
+                        Class::PublicKey => object
+                            .verifies_by(mechanism)
+                            .map(VerifyingKey::Digest)
+                            .ok_or(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED)),
+                        _ => Err(Rv(CKR_KEY_TYPE_INCONSISTENT)),
+                    }
+                }
+                // A wallet's account key signs nothing itself.
+                Object::WalletPublic(_) | Object::WalletPrivate(_) | Object::DigestPrivate(_) => {
+                    Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED))
+                }
+                _ => Err(Rv(CKR_KEY_TYPE_INCONSISTENT)),
+            },
+            _ => Err(Rv(CKR_MECHANISM_INVALID)),
+        }
+    }
+
+    /// `C_Verify`: `data` is empty and `signature` the code; or `data` is a digest. Ends the operation, whatever the answer.
     pub(super) fn verify(
         &self,
         session: CK_SESSION_HANDLE,
@@ -84,21 +128,19 @@ impl Module {
     ) -> Answer {
         self.with_session(session, |session| {
             let Verifying { key, .. } = end_in_one(session, SignatureComes::Last)?;
-            require_empty(data)?;
-            self.judge(&key, &signature?)
+            self.judge(&key, &data?, &signature?)
         })
     }
 
-    /// `C_VerifySignature`: `data` is empty. Ends the operation, whatever the answer.
+    /// `C_VerifySignature`: `data` as for `C_Verify`. Ends the operation, whatever the answer.
     pub(super) fn verify_signature(&self, session: CK_SESSION_HANDLE, data: Answer<Bytes>) -> Answer {
         self.with_session(session, |session| {
             let Verifying { key, signature, .. } = end_in_one(session, SignatureComes::First)?;
-            require_empty(data)?;
-            self.judge(&key, &signature.unwrap_or_default())
+            self.judge(&key, &data?, &signature.unwrap_or_default())
         })
     }
 
-    /// `C_VerifyUpdate`, `C_VerifySignatureUpdate`: there is nothing to add to an empty text.
+    /// `C_VerifyUpdate`, `C_VerifySignatureUpdate`: a part of the text, of which there is nothing where it is empty.
     pub(super) fn verify_update(
         &self,
         session: CK_SESSION_HANDLE,
@@ -107,8 +149,12 @@ impl Module {
     ) -> Answer {
         self.with_session(session, |session| {
             let mut verifying = end(session, comes)?;
-            require_empty(part)?;
-            verifying.in_parts = true;
+            let (part, most) = (part?, verifying.key.text_len());
+            let parts = verifying.parts.get_or_insert_default();
+            if part.len() > most - parts.len() {
+                return Err(Rv(CKR_DATA_LEN_RANGE));
+            }
+            parts.extend_from_slice(&part);
             session.verifying = Some(verifying);
             Ok(())
         })
@@ -117,22 +163,26 @@ impl Module {
     /// `C_VerifyFinal`. Ends the operation, whatever the answer.
     pub(super) fn verify_final(&self, session: CK_SESSION_HANDLE, signature: Answer<Bytes>) -> Answer {
         self.with_session(session, |session| {
-            let Verifying { key, .. } = end(session, SignatureComes::Last)?;
-            self.judge(&key, &signature?)
+            let Verifying { key, parts, .. } = end(session, SignatureComes::Last)?;
+            self.judge(&key, &parts.unwrap_or_default(), &signature?)
         })
     }
 
     /// `C_VerifySignatureFinal`. Ends the operation, whatever the answer.
     pub(super) fn verify_signature_final(&self, session: CK_SESSION_HANDLE) -> Answer {
         self.with_session(session, |session| {
-            let Verifying { key, signature, .. } = end(session, SignatureComes::First)?;
-            self.judge(&key, &signature.unwrap_or_default())
+            let Verifying { key, signature, parts } = end(session, SignatureComes::First)?;
+            self.judge(&key, &parts.unwrap_or_default(), &signature.unwrap_or_default())
         })
     }
 
-    fn judge(&self, key: &VerifyingKey, signature: &[u8]) -> Answer {
+    fn judge(&self, key: &VerifyingKey, text: &[u8], signature: &[u8]) -> Answer {
+        if text.len() != key.text_len() {
+            return Err(Rv(CKR_DATA_LEN_RANGE));
+        }
         match key {
             VerifyingKey::User(user) => self.judge_code(user, signature),
+            VerifyingKey::Digest(key) => judge_digest(key, text, signature, &self.engine.secp),
         }
     }
 
@@ -160,13 +210,21 @@ fn end(session: &mut Session, comes: SignatureComes) -> Answer<Verifying> {
 /// The same for a call that brings the whole text: one that comes in parts is not ended by it.
 fn end_in_one(session: &mut Session, comes: SignatureComes) -> Answer<Verifying> {
     let verifying = end(session, comes)?;
-    if verifying.in_parts {
+    if verifying.parts.is_some() {
         session.verifying = Some(verifying);
         return Err(Rv(CKR_OPERATION_ACTIVE));
     }
     Ok(verifying)
 }
 
-fn require_empty(data: Answer<Bytes>) -> Answer {
-    if data?.is_empty() { Ok(()) } else { Err(Rv(CKR_DATA_LEN_RANGE)) }
+/// ECDSA (v3.0 Current Mechanisms section 2.3.1): r ‖ s. Either of the two values of s is right.
+fn judge_digest(key: &PublicKey, digest: &[u8], signature: &[u8], secp: &Secp256k1<All>) -> Answer {
+    if signature.len() != SIGNATURE_LEN {
+        return Err(Rv(CKR_SIGNATURE_LEN_RANGE));
+    }
+    let message = Message::from_digest_slice(digest).map_err(|_| Rv(CKR_DATA_LEN_RANGE))?;
+    let mut signature = Signature::from_compact(signature).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
+    // libsecp256k1 verifies the low one only.
+    signature.normalize_s();
+    secp.verify_ecdsa(&message, &signature, key).map_err(|_| Rv(CKR_SIGNATURE_INVALID))
 }

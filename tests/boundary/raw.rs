@@ -270,10 +270,17 @@ impl Raw {
             CKR_OK => {}
             rv => return Err(rv),
         }
-        let (mut found, mut count) = ([0; 64], 0);
-        assert_rv!(call!(self, C_FindObjects(session, found.as_mut_ptr(), 64, &mut count)), CKR_OK);
+        let mut all = Vec::new();
+        loop {
+            let (mut found, mut count) = ([0; 64], 0);
+            assert_rv!(call!(self, C_FindObjects(session, found.as_mut_ptr(), 64, &mut count)), CKR_OK);
+            all.extend_from_slice(&found[..count as usize]);
+            if count == 0 {
+                break;
+            }
+        }
         assert_rv!(call!(self, C_FindObjectsFinal(session)), CKR_OK);
-        Ok(found[..count as usize].to_vec())
+        Ok(all)
     }
 
     /// The OTP key of a user.
@@ -328,6 +335,48 @@ impl Raw {
     ) -> CK_RV {
         let mut template = Template::of(template);
         call!(self, C_SetAttributeValue(session, object, template.pointer(), template.count()))
+    }
+
+    /// `C_CreateObject`.
+    pub(crate) fn create(
+        &self,
+        session: CK_SESSION_HANDLE,
+        template: &[Attribute],
+    ) -> Result<CK_OBJECT_HANDLE, CK_RV> {
+        let mut template = Template::of(template);
+        let mut made = 0;
+        match call!(self, C_CreateObject(session, template.pointer(), template.count(), &mut made)) {
+            CKR_OK => Ok(made),
+            rv => Err(rv),
+        }
+    }
+
+    /// `C_CopyObject`.
+    pub(crate) fn copy(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        template: &[Attribute],
+    ) -> Result<CK_OBJECT_HANDLE, CK_RV> {
+        let mut template = Template::of(template);
+        let mut made = 0;
+        match call!(self, C_CopyObject(session, object, template.pointer(), template.count(), &mut made)) {
+            CKR_OK => Ok(made),
+            rv => Err(rv),
+        }
+    }
+
+    /// `C_GetObjectSize`.
+    pub(crate) fn object_size(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+    ) -> Result<CK_ULONG, CK_RV> {
+        let mut size = 0;
+        match call!(self, C_GetObjectSize(session, object, &mut size)) {
+            CKR_OK => Ok(size),
+            rv => Err(rv),
+        }
     }
 
     /// `C_DestroyObject`.

@@ -82,7 +82,7 @@ fn the_template_of_a_user_is_checked() {
             (vec![label("a\nb")], CKR_ATTRIBUTE_VALUE_INVALID),
             (vec![label(" alice")], CKR_ATTRIBUTE_VALUE_INVALID),
             (vec![(CKA_LABEL, vec![0xff, 0xfe])], CKR_ATTRIBUTE_VALUE_INVALID),
-            (vec![label("alice"), label("alice")], CKR_TEMPLATE_INCONSISTENT),
+            (vec![label("alice"), label("bob")], CKR_TEMPLATE_INCONSISTENT),
             (with((CKA_OTP_USER_IDENTIFIER, b"bob".to_vec())), CKR_TEMPLATE_INCONSISTENT),
             (with((CKA_OTP_LENGTH, ulong(5))), CKR_ATTRIBUTE_VALUE_INVALID),
             (with((CKA_OTP_LENGTH, ulong(9))), CKR_ATTRIBUTE_VALUE_INVALID),
@@ -239,6 +239,6 @@ fn mechanisms_and_pointers_are_checked() {
         assert_rv!(pair(wallet.pointer(), ptr::null_mut(), &mut made), CKR_ARGUMENTS_BAD);
         assert_rv!(pair(wallet.pointer(), &mut made, ptr::null_mut()), CKR_ARGUMENTS_BAD);
         assert_eq!(made, 0);
-        assert_eq!(raw.find(so, &[]), Ok(vec![]), "nothing was made");
+        assert_eq!(raw.find(so, &[(CKA_LOCAL, vec![CK_TRUE])]), Ok(vec![]), "nothing was made");
     });
 }

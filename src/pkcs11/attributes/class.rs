@@ -1,0 +1,235 @@
+//! Which attributes an object has: the tables of PKCS#11 v3.0 section 4 and, where v3.2 has more, of that.
+
+use cryptoki_sys::*;
+
+use super::super::rv::Rv;
+use super::super::vendor::*;
+use super::specified::SPECIFIED;
+
+type Table = &'static [CK_ATTRIBUTE_TYPE];
+
+/// A kind of object, by what attributes it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pkcs11) enum Class {
+    /// A user's OTP key.
+    OtpKey,
+    /// The public side of a wallet.
+    WalletPublic,
+    /// The private side of a wallet.
+    WalletPrivate,
+    /// The public side of a key that signs digests.
+    DigestPublic,
+    /// The private side of a key that signs digests.
+    DigestPrivate,
+    /// The clock.
+    Clock,
+    /// A profile that the token conforms to.
+    Profile,
+    /// A data object of a session.
+    Data,
+    /// A public key of a session.
+    PublicKey,
+}
+
+impl Class {
+    /// All of them.
+    const ALL: [Class; 9] = [
+        Class::OtpKey,
+        Class::WalletPublic,
+        Class::WalletPrivate,
+        Class::DigestPublic,
+        Class::DigestPrivate,
+        Class::Clock,
+        Class::Profile,
+        Class::Data,
+        Class::PublicKey,
+    ];
+
+    /// The attributes of such an object.
+    pub(in crate::pkcs11) fn attributes(self) -> impl Iterator<Item = CK_ATTRIBUTE_TYPE> {
+        self.tables().iter().flat_map(|table| table.iter().copied())
+    }
+
+    /// Whether such an object has this attribute.
+    pub(in crate::pkcs11) fn has(self, kind: CK_ATTRIBUTE_TYPE) -> bool {
+        self.attributes().any(|had| had == kind)
+    }
+
+    /// Why an attribute that cannot be given here is refused (section 4.1.1, cases 1, 3 and 5): only the token sets it, or it
+    /// belongs to other objects, or there is no such attribute.
+    pub(in crate::pkcs11) fn refusal(self, kind: CK_ATTRIBUTE_TYPE) -> Rv {
+        if self.has(kind) {
+            Rv(CKR_ATTRIBUTE_READ_ONLY)
+        } else if SPECIFIED.contains(&kind) || Class::ALL.iter().any(|class| class.has(kind)) {
+            Rv(CKR_TEMPLATE_INCONSISTENT)
+        } else {
+            Rv(CKR_ATTRIBUTE_TYPE_INVALID)
+        }
+    }
+
+    fn tables(self) -> &'static [Table] {
+        match self {
+            Class::OtpKey => &[OBJECT, STORAGE, KEY, SECRET_KEY, OTP_KEY, USER],
+            Class::WalletPublic => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY, APPROVED, WALLET],
+            Class::WalletPrivate => &[OBJECT, STORAGE, KEY, PRIVATE_KEY, EC_PRIVATE_KEY, APPROVED, WALLET],
+            Class::DigestPublic => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY, APPROVED],
+            Class::DigestPrivate => &[OBJECT, STORAGE, KEY, PRIVATE_KEY, EC_PRIVATE_KEY, APPROVED],
+            Class::Clock => &[OBJECT, CLOCK],
+            Class::Profile => &[OBJECT, STORAGE, PROFILE],
+            Class::Data => &[OBJECT, STORAGE, DATA],
+            Class::PublicKey => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY],
+        }
+    }
+}
+
+/// Section 4.2.
+const OBJECT: Table = &[CKA_CLASS];
+/// Section 4.4.
+const STORAGE: Table =
+    &[CKA_TOKEN, CKA_PRIVATE, CKA_MODIFIABLE, CKA_LABEL, CKA_COPYABLE, CKA_DESTROYABLE, CKA_UNIQUE_ID];
+/// Section 4.3.2, and ours.
+const CLOCK: Table = &[CKA_HW_FEATURE_TYPE, CKA_VALUE, CKA_COUNTERSIGN_CLOCK_REFUSAL];
+/// Section 4.5.
+const DATA: Table = &[CKA_APPLICATION, CKA_OBJECT_ID, CKA_VALUE];
+/// Section 4.7; `CKA_OBJECT_VALIDATION_FLAGS`: v3.2 section 4.8.
+const KEY: Table = &[
+    CKA_KEY_TYPE,
+    CKA_ID,
+    CKA_START_DATE,
+    CKA_END_DATE,
+    CKA_DERIVE,
+    CKA_LOCAL,
+    CKA_KEY_GEN_MECHANISM,
+    CKA_ALLOWED_MECHANISMS,
+    CKA_OBJECT_VALIDATION_FLAGS,
+];
+/// Section 4.8; encapsulation: v3.2 section 4.9. `CKA_PUBLIC_CRC64_VALUE` is computed over a `CKA_VALUE`, which the keys of
+/// elliptic curves have not.
+const PUBLIC_KEY: Table = &[
+    CKA_SUBJECT,
+    CKA_ENCRYPT,
+    CKA_VERIFY,
+    CKA_VERIFY_RECOVER,
+    CKA_WRAP,
+    CKA_ENCAPSULATE,
+    CKA_TRUSTED,
+    CKA_WRAP_TEMPLATE,
+    CKA_ENCAPSULATE_TEMPLATE,
+    CKA_PUBLIC_KEY_INFO,
+];
+/// Section 4.9; decapsulation: v3.2 section 4.10.
+const PRIVATE_KEY: Table = &[
+    CKA_SUBJECT,
+    CKA_SENSITIVE,
+    CKA_DECRYPT,
+    CKA_SIGN,
+    CKA_SIGN_RECOVER,
+    CKA_UNWRAP,
+    CKA_DECAPSULATE,
+    CKA_EXTRACTABLE,
+    CKA_ALWAYS_SENSITIVE,
+    CKA_NEVER_EXTRACTABLE,
+    CKA_WRAP_WITH_TRUSTED,
+    CKA_UNWRAP_TEMPLATE,
+    CKA_DECAPSULATE_TEMPLATE,
+    CKA_DERIVE_TEMPLATE,
+    CKA_ALWAYS_AUTHENTICATE,
+    CKA_PUBLIC_KEY_INFO,
+];
+/// Section 4.10.
+const SECRET_KEY: Table = &[
+    CKA_SENSITIVE,
+    CKA_ENCRYPT,
+    CKA_DECRYPT,
+    CKA_SIGN,
+    CKA_VERIFY,
+    CKA_WRAP,
+    CKA_UNWRAP,
+    CKA_EXTRACTABLE,
+    CKA_ALWAYS_SENSITIVE,
+    CKA_NEVER_EXTRACTABLE,
+    CKA_CHECK_VALUE,
+    CKA_WRAP_WITH_TRUSTED,
+    CKA_TRUSTED,
+    CKA_WRAP_TEMPLATE,
+    CKA_UNWRAP_TEMPLATE,
+    CKA_DERIVE_TEMPLATE,
+];
+/// Section 4.13.
+const PROFILE: Table = &[CKA_PROFILE_ID];
+/// v3.2 section 6.3, public keys.
+const EC_PUBLIC_KEY: Table = &[CKA_EC_PARAMS, CKA_EC_POINT];
+/// v3.2 section 6.3, private keys.
+const EC_PRIVATE_KEY: Table = &[CKA_EC_PARAMS, CKA_VALUE];
+/// v3.2 section 6.53.
+const OTP_KEY: Table = &[
+    CKA_OTP_FORMAT,
+    CKA_OTP_LENGTH,
+    CKA_OTP_TIME_INTERVAL,
+    CKA_OTP_USER_FRIENDLY_MODE,
+    CKA_OTP_CHALLENGE_REQUIREMENT,
+    CKA_OTP_TIME_REQUIREMENT,
+    CKA_OTP_COUNTER_REQUIREMENT,
+    CKA_OTP_PIN_REQUIREMENT,
+    CKA_OTP_COUNTER,
+    CKA_OTP_TIME,
+    CKA_OTP_USER_IDENTIFIER,
+    CKA_OTP_SERVICE_IDENTIFIER,
+    CKA_OTP_SERVICE_LOGO,
+    CKA_OTP_SERVICE_LOGO_TYPE,
+    CKA_VALUE,
+    CKA_VALUE_LEN,
+];
+/// `include/countersign.h`, "Attributes of a user".
+const USER: Table = &[
+    CKA_COUNTERSIGN_OTPAUTH_URI,
+    CKA_COUNTERSIGN_CONFIRMED,
+    CKA_COUNTERSIGN_OTP_HASH,
+    CKA_COUNTERSIGN_LOCKED,
+    CKA_COUNTERSIGN_FAILURES,
+];
+/// `include/countersign.h`, "Attributes of a wallet": those that a key that signs digests has, too.
+const APPROVED: Table = &[CKA_COUNTERSIGN_USERS, CKA_COUNTERSIGN_POLICY];
+/// The others.
+const WALLET: Table = &[
+    CKA_COUNTERSIGN_NETWORK,
+    CKA_COUNTERSIGN_DESCRIPTOR,
+    CKA_COUNTERSIGN_XPUB,
+    CKA_COUNTERSIGN_FINGERPRINT,
+    CKA_COUNTERSIGN_PATH,
+    CKA_COUNTERSIGN_WALLET_POLICY,
+    CKA_COUNTERSIGN_WALLET_ID,
+    CKA_COUNTERSIGN_REACH,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_attribute_is_in_a_class_twice() {
+        for class in Class::ALL {
+            let mut attributes: Vec<_> = class.attributes().collect();
+            let count = attributes.len();
+            attributes.sort_unstable();
+            attributes.dedup();
+            assert_eq!(attributes.len(), count, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_attribute_is_read_only_or_another_class_s_or_unknown() {
+        for (class, kind, wanted) in [
+            (Class::OtpKey, CKA_UNIQUE_ID, CKR_ATTRIBUTE_READ_ONLY),
+            (Class::OtpKey, CKA_COUNTERSIGN_FAILURES, CKR_ATTRIBUTE_READ_ONLY),
+            (Class::OtpKey, CKA_COUNTERSIGN_POLICY, CKR_TEMPLATE_INCONSISTENT),
+            (Class::OtpKey, CKA_MODULUS, CKR_TEMPLATE_INCONSISTENT),
+            (Class::Clock, CKA_LABEL, CKR_TEMPLATE_INCONSISTENT),
+            (Class::Data, CKA_COUNTERSIGN_CLOCK_REFUSAL, CKR_TEMPLATE_INCONSISTENT),
+            (Class::Data, 0xC353_0121, CKR_ATTRIBUTE_TYPE_INVALID),
+            (Class::Data, 0x7fff_ffff, CKR_ATTRIBUTE_TYPE_INVALID),
+        ] {
+            assert_eq!(class.refusal(kind), Rv(wanted), "{class:?} {kind:#x}");
+        }
+    }
+}

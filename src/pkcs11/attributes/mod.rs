@@ -1,0 +1,88 @@
+//! The attributes of objects, one file for each kind of object (PKCS#11 v3.0 section 4; elliptic curves and OTP keys: v3.2
+//! sections 6.3 and 6.53).
+//!
+//! [`Class`] has the specification's tables: which attributes an object has. The other files say what they are.
+
+mod class;
+mod clock;
+mod digest_key;
+mod otp_key;
+mod profile;
+mod specified;
+mod wallet;
+
+use bitcoin::secp256k1::PublicKey;
+use cryptoki_sys::*;
+
+pub(super) use class::Class;
+pub(super) use clock::of_clock;
+pub(super) use digest_key::{of_digest_private, of_digest_public};
+pub(super) use otp_key::of_user;
+pub(super) use profile::of_profile;
+pub(super) use wallet::{of_private, of_public, reach};
+
+/// The object identifier of secp256k1 in DER (SEC 2: 1.3.132.0.10).
+pub(super) const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
+
+/// Why an attribute has no value to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hidden {
+    /// It never leaves.
+    Sensitive,
+    /// The object has no such attribute.
+    Unknown,
+}
+
+/// The value of an attribute, or why there is none.
+pub(super) type Value = Result<Vec<u8>, Hidden>;
+
+/// A `CK_ULONG`, and what is one: `CK_OBJECT_CLASS`, `CK_KEY_TYPE`, `CK_MECHANISM_TYPE`.
+pub(super) fn ulong(value: CK_ULONG) -> Vec<u8> {
+    value.to_ne_bytes().to_vec()
+}
+
+/// A `CK_BBOOL`.
+pub(super) fn bool(value: bool) -> Vec<u8> {
+    vec![if value { CK_TRUE } else { CK_FALSE }]
+}
+
+/// `CKA_UNIQUE_ID` of one side of a key pair: both come from one record, and are two objects.
+fn unique_id(id: &[u8; 16], side: &str) -> Vec<u8> {
+    format!("{}.{side}", data_encoding::HEXLOWER.encode(id)).into_bytes()
+}
+
+/// The point in an OCTET STRING (v3.2 section 6.3).
+pub(super) fn ec_point(key: &PublicKey) -> Vec<u8> {
+    der(0x04, &key.serialize_uncompressed())
+}
+
+/// SubjectPublicKeyInfo (RFC 5280 section 4.1, RFC 5480 section 2).
+pub(super) fn public_key_info(key: &PublicKey) -> Vec<u8> {
+    const EC_PUBLIC_KEY: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+    let algorithm = der(0x30, &[EC_PUBLIC_KEY, SECP256K1].concat());
+    let key = der(0x03, &[&[0][..], &key.serialize_uncompressed()].concat());
+    der(0x30, &[algorithm, key].concat())
+}
+
+/// A DER value of fewer than 128 bytes.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    [&[tag, content.len() as u8][..], content].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_key_info_is_short_form_der() {
+        let key = PublicKey::from_slice(&[[2; 1].as_slice(), &[0x11; 32]].concat());
+        let key = key.unwrap_or_else(|_| {
+            // The generator, where 0x11… is no x-coordinate.
+            "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().expect("a point")
+        });
+        let info = public_key_info(&key);
+        assert_eq!(info.len(), 88);
+        assert_eq!((info[0], usize::from(info[1])), (0x30, info.len() - 2));
+        assert_eq!(ec_point(&key).len(), 67);
+    }
+}

@@ -1,0 +1,111 @@
+//! Keys that sign digests, as templates describe them: `C_GenerateKeyPair` (PKCS#11 v3.0 section 5.18) with
+//! `CKM_EC_KEY_PAIR_GEN` (v3.2 section 6.3), and `C_SetAttributeValue`.
+//!
+//! What such a key is made for has to be said: `CKA_ALLOWED_MECHANISMS` is required, and there are no others than
+//! `CKM_COUNTERSIGN_DIGEST` and `CKM_ECDSA`.
+
+use cryptoki_sys::*;
+
+use super::attributes::Class;
+use super::call::TemplateEntry;
+use super::key_management::user_list;
+use super::rv::{Answer, Rv};
+use super::template::{
+    bool_value, check_curve, check_date, expect, expect_empty_array, required, set_same, text, ulong_value,
+    valid,
+};
+use super::vendor::*;
+use crate::admin::{DigestKeyChange, NewDigestKey};
+use crate::kernel::digest_key::DigestMechanisms;
+
+/// The key that two templates describe.
+pub(super) fn new_digest_key(public: &[&TemplateEntry], private: &[&TemplateEntry]) -> Answer<NewDigestKey> {
+    // Section 6.3: the curve is the public template's to say.
+    check_curve(required(public, CKA_EC_PARAMS)?)?;
+    let (mut label, mut cka_id, mut users, mut policy, mut mechanisms) = (None, None, None, None, None);
+    for (is_private, TemplateEntry { kind, value }) in
+        public.iter().map(|entry| (false, *entry)).chain(private.iter().map(|entry| (true, *entry)))
+    {
+        match *kind {
+            CKA_LABEL => set_same(&mut label, text(value)?)?,
+            CKA_ID => set_same(&mut cka_id, value.to_vec())?,
+            CKA_COUNTERSIGN_USERS => set_same(&mut users, text(value)?)?,
+            CKA_COUNTERSIGN_POLICY => set_same(&mut policy, text(value)?)?,
+            CKA_ALLOWED_MECHANISMS => set_same(&mut mechanisms, mechanisms_of(value)?)?,
+            CKA_CLASS => {
+                expect(ulong_value(value)? == if is_private { CKO_PRIVATE_KEY } else { CKO_PUBLIC_KEY })?
+            }
+            CKA_KEY_TYPE => expect(ulong_value(value)? == CKK_EC)?,
+            CKA_EC_PARAMS => check_curve(value)?,
+            CKA_TOKEN => expect(bool_value(value)?)?,
+            CKA_PRIVATE => expect(bool_value(value)? == is_private)?,
+            CKA_SENSITIVE | CKA_SIGN | CKA_ALWAYS_AUTHENTICATE if is_private => expect(bool_value(value)?)?,
+            CKA_EXTRACTABLE
+            | CKA_DECRYPT
+            | CKA_SIGN_RECOVER
+            | CKA_UNWRAP
+            | CKA_DECAPSULATE
+            | CKA_WRAP_WITH_TRUSTED
+                if is_private =>
+            {
+                expect(!bool_value(value)?)?;
+            }
+            CKA_VERIFY if !is_private => expect(bool_value(value)?)?,
+            CKA_ENCRYPT | CKA_VERIFY_RECOVER | CKA_WRAP | CKA_ENCAPSULATE | CKA_TRUSTED if !is_private => {
+                expect(!bool_value(value)?)?;
+            }
+            CKA_DERIVE | CKA_COPYABLE | CKA_DESTROYABLE => expect(!bool_value(value)?)?,
+            CKA_MODIFIABLE => expect(bool_value(value)?)?,
+            CKA_SUBJECT => expect(value.is_empty())?,
+            CKA_START_DATE | CKA_END_DATE => {
+                check_date(value)?;
+                expect(value.is_empty())?;
+            }
+            CKA_WRAP_TEMPLATE | CKA_ENCAPSULATE_TEMPLATE if !is_private => expect_empty_array(value)?,
+            CKA_UNWRAP_TEMPLATE | CKA_DECAPSULATE_TEMPLATE | CKA_DERIVE_TEMPLATE if is_private => {
+                expect_empty_array(value)?;
+            }
+            other if is_private => return Err(Class::DigestPrivate.refusal(other)),
+            other => return Err(Class::DigestPublic.refusal(other)),
+        }
+    }
+    let incomplete = Rv(CKR_TEMPLATE_INCOMPLETE);
+    Ok(NewDigestKey {
+        label: label.ok_or(incomplete)?,
+        cka_id: cka_id.unwrap_or_default(),
+        users: user_list(&users.ok_or(incomplete)?),
+        policy: policy.ok_or(incomplete)?,
+        mechanisms: mechanisms.ok_or(incomplete)?,
+    })
+}
+
+/// All that can be set of a key: its label, its users, its policy as a whole. Never what it was made for.
+pub(super) fn digest_key_change(class: Class, template: &[&TemplateEntry]) -> Answer<DigestKeyChange> {
+    let mut change = DigestKeyChange::default();
+    for TemplateEntry { kind, value } in template {
+        match *kind {
+            CKA_LABEL => change.label = Some(text(value)?),
+            CKA_COUNTERSIGN_USERS => change.users = Some(user_list(&text(value)?)),
+            CKA_COUNTERSIGN_POLICY => change.policy = Some(text(value)?),
+            other => return Err(class.refusal(other)),
+        }
+    }
+    Ok(change)
+}
+
+/// `CKA_ALLOWED_MECHANISMS`: one of the two at least, and nothing else. A wallet's mechanism is none of them: what signs PSBTs
+/// signs no digests.
+fn mechanisms_of(value: &[u8]) -> Answer<DigestMechanisms> {
+    let (mechanisms, rest) = value.as_chunks::<{ size_of::<CK_MECHANISM_TYPE>() }>();
+    valid(rest.is_empty())?;
+    let mut allowed = DigestMechanisms { digest: false, ecdsa: false };
+    for mechanism in mechanisms {
+        match CK_MECHANISM_TYPE::from_ne_bytes(*mechanism) {
+            CKM_COUNTERSIGN_DIGEST => allowed.digest = true,
+            CKM_ECDSA => allowed.ecdsa = true,
+            _ => return Err(Rv(CKR_TEMPLATE_INCONSISTENT)),
+        }
+    }
+    expect(allowed.digest || allowed.ecdsa)?;
+    Ok(allowed)
+}

@@ -1,0 +1,105 @@
+//! Changing objects (PKCS#11 v3.0 section 5.7.6).
+
+use cryptoki_sys::*;
+
+use super::super::attributes::Class;
+use super::super::call::TemplateEntry;
+use super::super::digest_key::digest_key_change;
+use super::super::key_management::user_list;
+use super::super::module::{Module, Object};
+use super::super::rv::{Answer, Rv};
+use super::super::template::{bool_value, each_once, text};
+use super::super::vendor::*;
+use crate::admin::WalletChange;
+use crate::kernel::utc;
+
+impl Module {
+    /// `C_SetAttributeValue`: all of the template or nothing.
+    pub(in crate::pkcs11) fn set_attribute_value(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        template: &[TemplateEntry],
+    ) -> Answer {
+        self.with_session(session, |session| {
+            let object = self.object_of(object)?;
+            match &object {
+                Object::Profile => Err(Rv(CKR_ACTION_PROHIBITED)),
+                Object::Session { number, .. } => self.change_session_object(*number, |old| {
+                    if !old.is_modifiable() {
+                        return Err(Rv(CKR_ACTION_PROHIBITED));
+                    }
+                    old.change(&each_once(template)?)
+                }),
+                Object::User { name, .. } => {
+                    self.require_administration(session)?;
+                    check_unlocking(&each_once(template)?)?;
+                    if template.is_empty() { Ok(()) } else { Ok(self.engine.unlock_user(name)?) }
+                }
+                Object::Clock => {
+                    self.require_administration(session)?;
+                    let time = clock_change(&each_once(template)?)?;
+                    time.map_or(Ok(()), |time| Ok(self.engine.take_clock(time)?))
+                }
+                Object::DigestPublic(id) | Object::DigestPrivate(id) => {
+                    self.require_administration(session)?;
+                    let class = match object {
+                        Object::DigestPrivate(_) => Class::DigestPrivate,
+                        _ => Class::DigestPublic,
+                    };
+                    let change = digest_key_change(class, &each_once(template)?)?;
+                    if template.is_empty() {
+                        Ok(())
+                    } else {
+                        Ok(self.engine.change_digest_key(id, &change)?)
+                    }
+                }
+                Object::WalletPublic(id) | Object::WalletPrivate(id) => {
+                    self.require_administration(session)?;
+                    let class = match object {
+                        Object::WalletPrivate(_) => Class::WalletPrivate,
+                        _ => Class::WalletPublic,
+                    };
+                    let change = wallet_change(class, &each_once(template)?)?;
+                    if template.is_empty() { Ok(()) } else { Ok(self.engine.change_wallet(id, change)?) }
+                }
+            }
+        })
+    }
+}
+
+/// All that can be set of a user: `CKA_COUNTERSIGN_LOCKED`, to false.
+fn check_unlocking(template: &[&TemplateEntry]) -> Answer {
+    template.iter().try_for_each(|TemplateEntry { kind, value }| match *kind {
+        CKA_COUNTERSIGN_LOCKED if !bool_value(value)? => Ok(()),
+        CKA_COUNTERSIGN_LOCKED => Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
+        other => Err(Class::OtpKey.refusal(other)),
+    })
+}
+
+/// All that can be set of the clock: the time that it shows.
+fn clock_change(template: &[&TemplateEntry]) -> Answer<Option<u64>> {
+    let mut time = None;
+    for TemplateEntry { kind, value } in template {
+        match *kind {
+            CKA_VALUE => time = Some(utc::from_digits(value).ok_or(Rv(CKR_ATTRIBUTE_VALUE_INVALID))?),
+            other => return Err(Class::Clock.refusal(other)),
+        }
+    }
+    Ok(time)
+}
+
+/// All that can be set of a wallet: its label, its users, its policy as a whole, and once its wallet policy.
+fn wallet_change(class: Class, template: &[&TemplateEntry]) -> Answer<WalletChange> {
+    let mut change = WalletChange::default();
+    for TemplateEntry { kind, value } in template {
+        match *kind {
+            CKA_LABEL => change.label = Some(text(value)?),
+            CKA_COUNTERSIGN_USERS => change.users = Some(user_list(&text(value)?)),
+            CKA_COUNTERSIGN_POLICY => change.policy = Some(text(value)?),
+            CKA_COUNTERSIGN_WALLET_POLICY => change.registration = Some(text(value)?),
+            other => return Err(class.refusal(other)),
+        }
+    }
+    Ok(change)
+}

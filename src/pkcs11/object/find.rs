@@ -1,0 +1,141 @@
+//! Finding objects (PKCS#11 v3.0 sections 5.7.7 to 5.7.9).
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+
+use super::super::attributes::ulong;
+use super::super::call::{Found, TemplateEntry};
+use super::super::module::{Module, Object};
+use super::super::rv::{Answer, Rv};
+use super::Loaded;
+use crate::engine::WalletId;
+use crate::kernel::wallet::Wallet;
+
+impl Module {
+    /// `C_FindObjectsInit`: what is visible and matches every attribute of the template.
+    pub(in crate::pkcs11) fn find_objects_init(
+        &self,
+        session: CK_SESSION_HANDLE,
+        template: &[TemplateEntry],
+    ) -> Answer {
+        self.with_session(session, |session| {
+            if session.found.is_some() {
+                return Err(Rv(CKR_OPERATION_ACTIVE));
+            }
+            let mut found = Vec::new();
+            let mut consider = |object: Object, loaded: &Loaded| -> Answer {
+                if self.matches(loaded, template)? {
+                    let signs = matches!(object, Object::WalletPrivate(_));
+                    found.push(Found { handle: self.handle_of(object)?, signs });
+                }
+                Ok(())
+            };
+            for object in self.candidates(template) {
+                if let Some(loaded) = self.load(&object)? {
+                    consider(object, &loaded)?;
+                }
+            }
+            for name in self.candidate_users(template)? {
+                if let Some(user) = self.engine.user(&name)? {
+                    let object = Object::User { name, key_id: user.key_id };
+                    consider(object, &Loaded::User(user))?;
+                }
+            }
+            found.sort_unstable_by_key(|found| found.handle);
+            session.found = Some(found.into_iter());
+            Ok(())
+        })
+    }
+
+    /// `C_FindObjects`: at most `most` further handles.
+    pub(in crate::pkcs11) fn find_objects(
+        &self,
+        session: CK_SESSION_HANDLE,
+        most: usize,
+    ) -> Answer<Vec<Found>> {
+        self.with_session(session, |session| {
+            let found = session.found.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            Ok(found.by_ref().take(most).collect())
+        })
+    }
+
+    /// `C_FindObjectsFinal`.
+    pub(in crate::pkcs11) fn find_objects_final(&self, session: CK_SESSION_HANDLE) -> Answer {
+        self.with_session(session, |session| {
+            session.found.take().map(drop).ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))
+        })
+    }
+
+    /// Whether the object has these values, byte for byte. What it would not show, no value matches: a search is no way to guess.
+    fn matches(&self, loaded: &Loaded, template: &[TemplateEntry]) -> Answer<bool> {
+        for TemplateEntry { kind, value } in template {
+            match self.value(loaded, *kind) {
+                Ok(shown) if shown[..] == value[..] => {}
+                Ok(_) | Err(Rv(CKR_ATTRIBUTE_SENSITIVE | CKR_ATTRIBUTE_TYPE_INVALID)) => return Ok(false),
+                Err(rv) => return Err(rv),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The visible objects that can match, but for users.
+    fn candidates(&self, template: &[TemplateEntry]) -> Vec<Object> {
+        // Hardware features are found by who asks for them, and by nobody else (section 4.3.1).
+        if template.iter().any(|entry| entry.kind == CKA_CLASS && is_class(entry, CKO_HW_FEATURE)) {
+            return vec![Object::Clock];
+        }
+        let (name, id) = (name_in(template), id_in(template));
+        let mut objects = vec![Object::Profile];
+        let wallets: Vec<(WalletId, Arc<Wallet>)> = self.engine.wallets();
+        for (wallet_id, wallet) in wallets {
+            let is_named = name.is_none_or(|name| name == wallet.label().as_bytes());
+            if is_named && id.is_none_or(|id| id == wallet.cka_id()) {
+                objects.extend([Object::WalletPublic(wallet_id), Object::WalletPrivate(wallet_id)]);
+            }
+        }
+        for (key_id, key) in self.engine.digest_keys() {
+            let is_named = name.is_none_or(|name| name == key.label().as_bytes());
+            if is_named && id.is_none_or(|id| id == key.cka_id()) {
+                objects.extend([Object::DigestPublic(key_id), Object::DigestPrivate(key_id)]);
+            }
+        }
+        objects.extend(self.session_objects());
+        let role = self.role();
+        objects.retain(|object| object.is_visible_to(role));
+        objects
+    }
+
+    /// The names of the users who can match. Where the template names one, that one is looked up, not searched for: there may
+    /// be a million.
+    fn candidate_users(&self, template: &[TemplateEntry]) -> Answer<Vec<String>> {
+        let may_be_users =
+            template.iter().all(|entry| entry.kind != CKA_CLASS || is_class(entry, CKO_OTP_KEY));
+        if !may_be_users || self.role().is_none() {
+            return Ok(vec![]);
+        }
+        Ok(match (name_in(template).map(core::str::from_utf8), id_in(template)) {
+            (Some(Ok(name)), _) => vec![name.to_owned()],
+            (Some(Err(_)), _) => vec![],
+            (None, Some(id)) => self.engine.user_name_of(id)?.into_iter().collect(),
+            (None, None) => self.engine.user_names()?,
+        })
+    }
+}
+
+fn is_class(entry: &TemplateEntry, class: CK_OBJECT_CLASS) -> bool {
+    entry.value[..] == ulong(class)
+}
+
+/// The label of a wallet or of a user, whose name it is.
+fn name_in(template: &[TemplateEntry]) -> Option<&[u8]> {
+    first_of(template, &[CKA_LABEL, CKA_OTP_USER_IDENTIFIER])
+}
+
+fn id_in(template: &[TemplateEntry]) -> Option<&[u8]> {
+    first_of(template, &[CKA_ID])
+}
+
+fn first_of<'a>(template: &'a [TemplateEntry], kinds: &[CK_ATTRIBUTE_TYPE]) -> Option<&'a [u8]> {
+    template.iter().find(|entry| kinds.contains(&entry.kind)).map(|entry| &entry.value[..])
+}

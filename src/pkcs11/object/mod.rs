@@ -1,0 +1,240 @@
+//! Object management (PKCS#11 v3.0 section 5.7).
+//!
+//! What an object never allows is refused first, whoever asks; then what the session may not do; then what the template may
+//! not say.
+
+mod change;
+mod find;
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use zeroize::Zeroizing;
+
+use super::attributes::{self, Class, Hidden, Value};
+use super::call::{Bytes, Room, Shown, TemplateEntry, Wanted};
+use super::module::{Module, Object, Session};
+use super::rv::{Answer, Rv};
+use super::session_object::SessionObject;
+use super::template::{bool_value, each_once, value_of};
+use super::vendor::*;
+use crate::engine::{DigestKeyId, UserView, WalletId};
+use crate::kernel::clock::ClockError;
+use crate::kernel::digest_key::DigestKey;
+use crate::kernel::otp::OtpKeyId;
+use crate::kernel::wallet::Wallet;
+
+/// An object as it is now.
+enum Loaded {
+    User(UserView),
+    WalletPublic(WalletId, Arc<Wallet>),
+    WalletPrivate(WalletId, Arc<Wallet>),
+    DigestPublic(DigestKeyId, Arc<DigestKey>),
+    DigestPrivate(DigestKeyId, Arc<DigestKey>),
+    Clock { now: u64, refusal: Option<ClockError> },
+    Profile,
+    Session(Arc<SessionObject>),
+}
+
+impl Loaded {
+    fn class(&self) -> Class {
+        match self {
+            Loaded::User(_) => Class::OtpKey,
+            Loaded::WalletPublic(..) => Class::WalletPublic,
+            Loaded::WalletPrivate(..) => Class::WalletPrivate,
+            Loaded::DigestPublic(..) => Class::DigestPublic,
+            Loaded::DigestPrivate(..) => Class::DigestPrivate,
+            Loaded::Clock { .. } => Class::Clock,
+            Loaded::Profile => Class::Profile,
+            Loaded::Session(object) => object.class(),
+        }
+    }
+
+    fn attribute(&self, kind: CK_ATTRIBUTE_TYPE) -> Value {
+        match self {
+            Loaded::User(user) => attributes::of_user(user, kind),
+            Loaded::WalletPublic(id, wallet) => attributes::of_public(id, wallet, kind),
+            Loaded::WalletPrivate(id, wallet) => attributes::of_private(id, wallet, kind),
+            Loaded::DigestPublic(id, key) => attributes::of_digest_public(id, key, kind),
+            Loaded::DigestPrivate(id, key) => attributes::of_digest_private(id, key, kind),
+            Loaded::Clock { now, refusal } => attributes::of_clock(*now, *refusal, kind),
+            Loaded::Profile => attributes::of_profile(kind),
+            Loaded::Session(object) => object.attribute(kind),
+        }
+    }
+}
+
+impl Module {
+    /// `C_CreateObject`: a session object.
+    pub(super) fn create_object(
+        &self,
+        session: CK_SESSION_HANDLE,
+        template: &[TemplateEntry],
+    ) -> Answer<CK_OBJECT_HANDLE> {
+        self.with_session(session, |in_session| {
+            let template = each_once(template)?;
+            refuse_token_object(in_session, &template)?;
+            let object = SessionObject::create(&template, self.unique_id()?)?;
+            self.keep(session, object)
+        })
+    }
+
+    /// `C_CopyObject`: of a session object, as another one.
+    pub(super) fn copy_object(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        template: &[TemplateEntry],
+    ) -> Answer<CK_OBJECT_HANDLE> {
+        self.with_session(session, |in_session| {
+            let (_, loaded) = self.loaded(object)?;
+            let Loaded::Session(original) = loaded else { return Err(Rv(CKR_ACTION_PROHIBITED)) };
+            if !original.is_copyable() {
+                return Err(Rv(CKR_ACTION_PROHIBITED));
+            }
+            let template = each_once(template)?;
+            refuse_token_object(in_session, &template)?;
+            self.keep(session, original.copy(&template, self.unique_id()?)?)
+        })
+    }
+
+    /// `C_DestroyObject`: a user whom no wallet lists, or a session object. A wallet is never destroyed: there may be coins in it.
+    pub(super) fn destroy_object(&self, session: CK_SESSION_HANDLE, handle: CK_OBJECT_HANDLE) -> Answer {
+        self.with_session(session, |session| {
+            let (object, loaded) = self.loaded(handle)?;
+            match (&object, loaded) {
+                (Object::User { name, key_id }, _) => {
+                    self.require_administration(session)?;
+                    self.engine.remove_user(name)?;
+                    session.enrolments.remove(key_id);
+                    self.forget_object(&object);
+                }
+                (Object::Session { number, .. }, Loaded::Session(held)) if held.is_destroyable() => {
+                    self.drop_session_object(*number);
+                }
+                _ => return Err(Rv(CKR_ACTION_PROHIBITED)),
+            }
+            Ok(())
+        })
+    }
+
+    /// `C_GetObjectSize`: the bytes of all attributes that can be shown. Token memory is not counted by objects.
+    pub(super) fn get_object_size(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+    ) -> Answer<CK_ULONG> {
+        self.with_session(session, |_| {
+            let (_, loaded) = self.loaded(object)?;
+            let mut size = 0;
+            for kind in loaded.class().attributes() {
+                match self.value(&loaded, kind) {
+                    Ok(value) => size += value.len() as CK_ULONG,
+                    Err(Rv(CKR_ATTRIBUTE_SENSITIVE)) => {}
+                    Err(rv) => return Err(rv),
+                }
+            }
+            Ok(size)
+        })
+    }
+
+    /// `C_GetAttributeValue`: every one is answered.
+    pub(super) fn get_attribute_value(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        wanted: &[Wanted],
+    ) -> Answer<Vec<Answer<Shown>>> {
+        self.with_session(session, |session| {
+            let (_, loaded) = self.loaded(object)?;
+            Ok(wanted
+                .iter()
+                .map(|Wanted { kind, room }| match (&loaded, *kind) {
+                    (Loaded::User(user), CKA_COUNTERSIGN_OTPAUTH_URI) => {
+                        show_enrolment(session, &user.key_id, *room)
+                    }
+                    (_, kind) => show(self.value(&loaded, kind)?, *room),
+                })
+                .collect())
+        })
+    }
+
+    /// The value of an attribute, wiped where it is not shown. What changes with every signature is read when it is asked for.
+    fn value(&self, loaded: &Loaded, kind: CK_ATTRIBUTE_TYPE) -> Answer<Zeroizing<Vec<u8>>> {
+        let value = match (loaded, kind) {
+            (Loaded::WalletPublic(id, _) | Loaded::WalletPrivate(id, _), CKA_COUNTERSIGN_REACH) => {
+                Ok(attributes::reach(self.engine.reach(id)?))
+            }
+            _ => loaded.attribute(kind),
+        };
+        value.map(Zeroizing::new).map_err(|hidden| match hidden {
+            Hidden::Sensitive => Rv(CKR_ATTRIBUTE_SENSITIVE),
+            Hidden::Unknown => Rv(CKR_ATTRIBUTE_TYPE_INVALID),
+        })
+    }
+
+    /// The object of a handle, as it is now.
+    fn loaded(&self, handle: CK_OBJECT_HANDLE) -> Answer<(Object, Loaded)> {
+        let object = self.visible_object(handle)?;
+        match self.load(&object)? {
+            Some(loaded) => Ok((object, loaded)),
+            None => {
+                self.forget_object(&object);
+                Err(Rv(CKR_OBJECT_HANDLE_INVALID))
+            }
+        }
+    }
+
+    fn load(&self, object: &Object) -> Answer<Option<Loaded>> {
+        Ok(match object {
+            Object::User { name, key_id } => {
+                self.engine.user(name)?.filter(|user| user.key_id == *key_id).map(Loaded::User)
+            }
+            Object::WalletPublic(id) => Some(Loaded::WalletPublic(*id, self.engine.wallet(id)?)),
+            Object::WalletPrivate(id) => Some(Loaded::WalletPrivate(*id, self.engine.wallet(id)?)),
+            Object::DigestPublic(id) => Some(Loaded::DigestPublic(*id, self.engine.digest_key(id)?)),
+            Object::DigestPrivate(id) => Some(Loaded::DigestPrivate(*id, self.engine.digest_key(id)?)),
+            Object::Clock => {
+                let (now, refusal) = (self.engine.clock_time(), self.engine.clock_refusal()?);
+                Some(Loaded::Clock { now, refusal })
+            }
+            Object::Profile => Some(Loaded::Profile),
+            Object::Session { number, .. } => self.session_object(*number).map(Loaded::Session),
+        })
+    }
+
+    /// A value of `CKA_UNIQUE_ID` (section 4.4.1).
+    fn unique_id(&self) -> Answer<String> {
+        let mut id = [0; 16];
+        self.engine.random(&mut id)?;
+        Ok(data_encoding::HEXLOWER.encode(&id))
+    }
+}
+
+/// The token's objects are made inside, by `C_GenerateKey` and `C_GenerateKeyPair`, and none is brought in.
+fn refuse_token_object(session: &Session, template: &[&TemplateEntry]) -> Answer {
+    match value_of(template, CKA_TOKEN).map(bool_value).transpose()? {
+        Some(true) if !session.read_write => Err(Rv(CKR_SESSION_READ_ONLY)),
+        Some(true) => Err(Rv(CKR_TEMPLATE_INCONSISTENT)),
+        Some(false) | None => Ok(()),
+    }
+}
+
+/// The value, or its length, or that there is no room for it (section 5.7.5, cases 3 to 5).
+fn show(value: Zeroizing<Vec<u8>>, room: Room) -> Answer<Shown> {
+    match room {
+        Room::Query => Ok(Shown::Length(value.len() as u64)),
+        room if room.fits(value.len()) => Ok(Shown::Value(Bytes(value))),
+        Room::Of(_) => Err(Rv(CKR_BUFFER_TOO_SMALL)),
+    }
+}
+
+/// Shows the `otpauth://` URI once: a length query does not count, a delivery does.
+fn show_enrolment(session: &mut Session, key_id: &OtpKeyId, room: Room) -> Answer<Shown> {
+    let uri = session.enrolments.get(key_id).ok_or(Rv(CKR_ATTRIBUTE_SENSITIVE))?;
+    let shown = show(Zeroizing::new(uri.as_bytes().to_vec()), room)?;
+    if matches!(shown, Shown::Value(_)) {
+        session.enrolments.remove(key_id);
+    }
+    Ok(shown)
+}
