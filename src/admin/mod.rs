@@ -97,7 +97,12 @@ impl Engine {
         }
         let mut serial = [0; 8];
         self.random(&mut serial)?;
-        let token = TokenRecord { label: label.into(), serial, so: self.pin(Role::So, so_pin)?, user: None };
+        let token = TokenRecord {
+            label: label.into(),
+            serial,
+            so: self.new_pin(&self.turn_at_pins(Role::So), so_pin)?,
+            user: None,
+        };
         let mut made = None;
         let _ = Receipt::issue(state::initialise(&token, self.first_reading()), |batch| {
             made = Some(self.vault().create(batch)?);
@@ -112,7 +117,8 @@ impl Engine {
 
     /// Checks the PIN of `role`. The try is charged before the comparison.
     pub fn login(&self, role: Role, pin: &[u8]) -> Result<(), EngineError> {
-        let matched = self.match_pin(role, pin)?;
+        let turn = self.turn_at_pins(role);
+        let matched = self.match_pin(&turn, role, pin)?;
         self.record(self.login_time(role)?, |now, token| {
             state::accept_pin(&matched, token, None, now).ok_or(EngineError::PinNotSet)
         })
@@ -120,7 +126,7 @@ impl Engine {
 
     /// Sets the backend's PIN, which also unlocks it. For the security officer.
     pub fn set_user_pin(&self, pin: &[u8]) -> Result<(), EngineError> {
-        let pin = self.pin(Role::So, pin)?;
+        let pin = self.new_pin(&self.turn_at_pins(Role::So), pin)?;
         self.record(self.now()?, |now, token| Ok(state::set_user_pin(token, pin.clone(), now)))
     }
 
@@ -130,8 +136,9 @@ impl Engine {
             return Err(EngineError::PinLength);
         }
         // The new one is stretched for who knows the old one.
-        let matched = self.match_pin(role, old)?;
-        let new = self.pin(role, new)?;
+        let turn = self.turn_at_pins(role);
+        let matched = self.match_pin(&turn, role, old)?;
+        let new = self.new_pin(&turn, new)?;
         self.record(self.login_time(role)?, |now, token| {
             state::accept_pin(&matched, token, Some(new.clone()), now).ok_or(EngineError::PinNotSet)
         })
@@ -273,8 +280,8 @@ impl Engine {
         Ok(new)
     }
 
-    /// Charges, then compares.
-    fn match_pin(&self, role: Role, pin: &[u8]) -> Result<PinMatched, EngineError> {
+    /// Charges, then compares. In one turn with what clears the charge: right PINs that come at once are no row of wrong ones.
+    fn match_pin(&self, _turn: &PinTurn<'_>, role: Role, pin: &[u8]) -> Result<PinMatched, EngineError> {
         let now = self.login_time(role)?;
         let ledger = self.ledger()?;
         loop {
@@ -284,22 +291,19 @@ impl Engine {
                 PinClosed::NotSet => EngineError::PinNotSet,
             })?;
             match Receipt::issue(change, |batch| ledger.commit(batch)) {
-                Ok(charged) => {
-                    let _turn = self.turn_to_stretch(role);
-                    return state::verify_pin(charged, &token.value, pin).ok_or(EngineError::Pin);
-                }
+                Ok(charged) => return state::verify_pin(charged, &token.value, pin).ok_or(EngineError::Pin),
                 Err((LedgerError::Conflict, _)) => {}
                 Err((error, _)) => return Err(error.into()),
             }
         }
     }
 
-    fn turn_to_stretch(&self, role: Role) -> MutexGuard<'_, ()> {
+    fn turn_at_pins(&self, role: Role) -> PinTurn<'_> {
         let of_role = match role {
             Role::So => &self.stretching[0],
             Role::User => &self.stretching[1],
         };
-        of_role.lock().unwrap_or_else(PoisonError::into_inner)
+        PinTurn(of_role.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The security officer logs in under any clock: to have it taken as it is.
@@ -310,10 +314,9 @@ impl Engine {
         }
     }
 
-    fn pin(&self, role: Role, pin: &[u8]) -> Result<PinRecord, EngineError> {
+    fn new_pin(&self, _turn: &PinTurn<'_>, pin: &[u8]) -> Result<PinRecord, EngineError> {
         let mut salt = [0; 16];
         self.random(&mut salt)?;
-        let _turn = self.turn_to_stretch(role);
         PinRecord::new(pin, salt).ok_or(EngineError::PinLength)
     }
 
@@ -381,6 +384,9 @@ impl Engine {
         Ok(())
     }
 }
+
+/// The turn to stretch PINs, one for each role.
+struct PinTurn<'a>(#[allow(dead_code, reason = "it is held, not looked at")] MutexGuard<'a, ()>);
 
 fn lists(users: &[String], name: &str) -> bool {
     users.iter().any(|user| user == name)

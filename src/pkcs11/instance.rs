@@ -1,8 +1,8 @@
 //! The module of this process: `C_Initialize`, `C_Finalize`, `C_GetInfo` (PKCS#11 v2.40 section 5.4).
 
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use cryptoki_sys::*;
 
@@ -46,8 +46,13 @@ impl Application {
 ///
 /// Never dropped by accident: the child must not run the destructors of its parent's files and sessions.
 static INSTANCE: RwLock<Option<(u32, ManuallyDrop<Arc<Application>>)>> = RwLock::new(None);
-/// One initialisation at a time, and none from inside another.
-static INITIALISING: AtomicBool = AtomicBool::new(false);
+/// One initialisation at a time: another thread waits for it.
+static INITIALISING: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// Whether this thread is initialising: none begins from inside another, as by a backing module that loads this one.
+    static IS_INITIALISING: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What an application may ask of `C_Initialize`, converted from its arguments.
 pub(super) struct InitializeArguments {
@@ -74,19 +79,20 @@ pub(super) fn initialize(arguments: &InitializeArguments) -> Answer {
     if arguments.own_mutexes_only {
         return Err(Rv(CKR_CANT_LOCK));
     }
-    if INITIALISING.swap(true, Ordering::Acquire) {
+    if IS_INITIALISING.replace(true) {
         return Err(Rv(CKR_CRYPTOKI_ALREADY_INITIALIZED));
     }
-    let _turn = Turn;
+    let _inside = Inside;
+    let _turn = INITIALISING.lock().unwrap_or_else(PoisonError::into_inner);
     initialize_once()
 }
 
-/// The turn to initialise, given back however it ends.
-struct Turn;
+/// This thread is initialising, until this is dropped.
+struct Inside;
 
-impl Drop for Turn {
+impl Drop for Inside {
     fn drop(&mut self) {
-        INITIALISING.store(false, Ordering::Release);
+        IS_INITIALISING.set(false);
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) struct Module {
     peer: PeerRole,
     sessions: Mutex<Sessions>,
     handles: Mutex<Handles>,
+    logging_in: Mutex<()>,
     pub(super) session_objects: Mutex<Held>,
     pub(super) totals: Arc<Totals>,
 }
@@ -132,6 +133,7 @@ impl Module {
             peer,
             sessions: Mutex::new(Sessions { last, ..Sessions::default() }),
             handles: Mutex::new(Handles { last, ..Handles::default() }),
+            logging_in: Mutex::default(),
             session_objects: Mutex::default(),
             totals,
         }
@@ -227,6 +229,11 @@ impl Module {
     /// Who is logged in.
     pub(super) fn role(&self) -> Option<Role> {
         self.sessions().role
+    }
+
+    /// One login of this application at a time.
+    pub(super) fn turn_to_log_in(&self) -> MutexGuard<'_, ()> {
+        self.logging_in.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether `role` may log in now.

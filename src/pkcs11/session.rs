@@ -67,6 +67,8 @@ impl Module {
         if role == Role::So {
             self.check_administrator()?;
         }
+        // Of many threads that log in at once the first one does, and the others find that it has.
+        let _turn = self.turn_to_log_in();
         self.check_login(role)?;
         self.engine.login(role, pin)?;
         self.set_login(session, role)
