@@ -2,8 +2,12 @@
 
 mod boundary;
 
+#[path = "pkcs11/at_once.rs"]
+mod at_once;
 #[path = "pkcs11/clock.rs"]
 mod clock;
+#[path = "pkcs11/digest_key.rs"]
+mod digest_key;
 #[path = "pkcs11/general.rs"]
 mod general;
 #[path = "pkcs11/key_management.rs"]

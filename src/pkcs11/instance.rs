@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use cryptoki_sys::*;
 
@@ -42,16 +42,46 @@ impl Application {
     }
 }
 
-/// The application, with the process that initialised it: a child after `fork` is another application.
+/// What one process has of this library.
 ///
-/// Never dropped by accident: the child must not run the destructors of its parent's files and sessions.
-static INSTANCE: RwLock<Option<(u32, ManuallyDrop<Arc<Application>>)>> = RwLock::new(None);
-/// One initialisation at a time: another thread waits for it.
-static INITIALISING: Mutex<()> = Mutex::new(());
+/// A child after `fork` has its own, made anew, and never takes a lock of its parent's: whoever held that may be a thread that
+/// the child does not have.
+struct Process {
+    id: u32,
+    /// Never dropped by accident: a child must not run the destructors of its parent's files and sessions.
+    application: RwLock<Option<ManuallyDrop<Arc<Application>>>>,
+    /// One initialisation at a time: another thread waits for it.
+    initialising: Mutex<()>,
+    /// What the child has, in a child.
+    child: OnceLock<Box<Process>>,
+}
+
+static FIRST: OnceLock<Process> = OnceLock::new();
 
 thread_local! {
     /// Whether this thread is initialising: none begins from inside another, as by a backing module that loads this one.
     static IS_INITIALISING: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Process {
+    fn new(id: u32) -> Process {
+        Process { id, application: RwLock::default(), initialising: Mutex::default(), child: OnceLock::new() }
+    }
+
+    /// That of this process, with those that it descends from.
+    fn lineage() -> (&'static Process, Vec<&'static Process>) {
+        let (id, mut parents) = (std::process::id(), Vec::new());
+        let mut process = FIRST.get_or_init(|| Process::new(id));
+        while process.id != id {
+            parents.push(process);
+            process = process.child.get_or_init(|| Box::new(Process::new(id)));
+        }
+        (process, parents)
+    }
+
+    fn current() -> &'static Process {
+        Process::lineage().0
+    }
 }
 
 /// What an application may ask of `C_Initialize`, converted from its arguments.
@@ -64,11 +94,8 @@ pub(super) struct InitializeArguments {
 
 /// The application of this process.
 pub(super) fn current() -> Answer<Arc<Application>> {
-    let instance = INSTANCE.read().unwrap_or_else(PoisonError::into_inner);
-    match &*instance {
-        Some((process, application)) if *process == std::process::id() => Ok(Arc::clone(application)),
-        _ => Err(Rv(CKR_CRYPTOKI_NOT_INITIALIZED)),
-    }
+    let application = Process::current().application.read().unwrap_or_else(PoisonError::into_inner);
+    application.as_deref().map(Arc::clone).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
 /// `C_Initialize`: opens everything, so that what is wrong is said here.
@@ -83,7 +110,7 @@ pub(super) fn initialize(arguments: &InitializeArguments) -> Answer {
         return Err(Rv(CKR_CRYPTOKI_ALREADY_INITIALIZED));
     }
     let _inside = Inside;
-    let _turn = INITIALISING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = Process::current().initialising.lock().unwrap_or_else(PoisonError::into_inner);
     initialize_once()
 }
 
@@ -115,25 +142,26 @@ pub fn install(engine: Engine) {
 }
 
 fn become_application(application: Application) {
-    let mut instance = INSTANCE.write().unwrap_or_else(PoisonError::into_inner);
-    // What a parent process left here is overwritten and, being `ManuallyDrop`, not dropped: only its connections are let go.
-    if let Some((_, inherited)) = &*instance
-        && let Application::Connected(connected) = &***inherited
-    {
-        connected.abandon();
+    let (process, parents) = Process::lineage();
+    for parent in parents {
+        // What a parent process left here is not dropped: only its connections are let go. Where its lock was held by another
+        // thread as this process was made, they stay open.
+        if let Ok(inherited) = parent.application.try_read()
+            && let Some(Application::Connected(connected)) = inherited.as_deref().map(Arc::as_ref)
+        {
+            connected.abandon();
+        }
     }
-    *instance = Some((std::process::id(), ManuallyDrop::new(Arc::new(application))));
+    let mut instance = process.application.write().unwrap_or_else(PoisonError::into_inner);
+    *instance = Some(ManuallyDrop::new(Arc::new(application)));
 }
 
 /// `C_Finalize`: closes everything that this process opened.
 pub(super) fn finalize() -> Answer {
-    current()?;
-    let mut instance = INSTANCE.write().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, application)) = instance.take() {
-        // The last call that still runs closes the files, or the connection.
-        application.close();
-        drop(ManuallyDrop::into_inner(application));
-    }
+    let taken = Process::current().application.write().unwrap_or_else(PoisonError::into_inner).take();
+    let application = ManuallyDrop::into_inner(taken.ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?);
+    // The last call that still runs closes the files, or the connection.
+    application.close();
     Ok(())
 }
 
