@@ -180,3 +180,65 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
         );
     });
 }
+
+#[test]
+fn a_key_signs_a_digest_for_a_code_and_is_no_wallet() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, alice) = Cli::new(boundary);
+        cli.does(&create("treasury", &[]));
+        let digest = "5a".repeat(32);
+        let counted = ["--max-period-transactions", "1"];
+        let key = ["key", "create", "sidechain", "--user", "alice", "--mechanism", "digest"];
+        let made = cli.does(&[&key[..], &["--mechanism", "ecdsa"], &counted].concat())["key"].clone();
+        assert_eq!(made["mechanisms"], serde_json::json!(["digest", "ecdsa"]));
+        assert_eq!(made["policy"], "max_period_transactions = 1\n");
+
+        let labels = |kind: &str, list: &str| {
+            let json = cli.does(&[kind, "list"]);
+            let labels = json[list].as_array().expect("a list").iter().map(|there| there["label"].clone());
+            labels.collect::<Vec<_>>()
+        };
+        assert_eq!(labels("wallet", "wallets"), ["treasury"]);
+        assert_eq!(labels("key", "keys"), ["sidechain"]);
+        assert!(cli.fails(&["wallet", "show", "sidechain"]).contains("no wallet sidechain"));
+        assert!(cli.fails(&["key", "show", "treasury"]).contains("no key treasury"));
+
+        // Bad input says what is wrong with it.
+        assert!(cli.fails(&[&key[..], &counted].concat()).contains("already a key sidechain"));
+        let taken = ["key", "create", "treasury", "--user", "alice", "--unlimited"];
+        assert!(cli.fails(&taken).contains("already a wallet treasury"));
+        let stranger = ["key", "create", "k", "--user", "mallory", "--unlimited"];
+        assert!(cli.fails(&stranger).contains("no user mallory"));
+        boundary.note("policy.toml", "unlimited = true\nmax_fee_sat = 1\n");
+        let amounts = ["key", "create", "k", "--user", "alice", "--policy", "policy.toml"];
+        assert!(cli.fails(&amounts).contains("max_fee_sat needs a transaction"));
+        assert!(cli.fails(&["key", "set", "sidechain", "--policy", "policy.toml"]).contains("max_fee_sat"));
+        let two = ["key", "set", "sidechain", "--unlimited", "--required-approvals", "2"];
+        assert!(cli.fails(&two).contains("requires the approvals of 2 users, and the key has 1"));
+
+        boundary.note("code", &alice.code());
+        let sign = ["key", "sign", "sidechain", "--digest", &digest];
+        let signature = cli.does(&sign)["signature"].as_str().expect("hex").to_owned();
+        verify_digest(&made, &digest, &signature);
+        assert_eq!(cli.does(&sign)["signature"], *signature, "the same code, the same digest");
+        let other = ["key", "sign", "sidechain", "--digest", &"5b".repeat(32)];
+        assert!(cli.fails(&other).contains("already used"));
+        let changed = cli.does(&["key", "set", "sidechain", "--unlimited"])["key"].clone();
+        assert_eq!(
+            (&changed["policy"], &changed["public_key"]),
+            (&"unlimited = true\n".into(), &made["public_key"])
+        );
+    });
+}
+
+/// By the public key that the command line shows.
+fn verify_digest(key: &Value, digest: &str, signature: &str) {
+    use bitcoin::secp256k1::ecdsa::Signature;
+    use bitcoin::secp256k1::{Message, PublicKey};
+    let bytes = |hex: &str| data_encoding::HEXLOWER.decode(hex.as_bytes()).expect("hex");
+    let point = bytes(key["public_key"].as_str().expect("a text"));
+    let point = PublicKey::from_slice(&point).expect("a point");
+    let message = Message::from_digest_slice(&bytes(digest)).expect("32 bytes");
+    let signature = Signature::from_compact(&bytes(signature)).expect("r and s");
+    Secp256k1::new().verify_ecdsa(&message, &signature, &point).expect("it verifies");
+}

@@ -2,7 +2,7 @@
 
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
-use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE, CK_ULONG};
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_ULONG};
 
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
@@ -46,14 +46,6 @@ impl Attributes {
             _ => None,
         });
         point.unwrap_or_default()
-    }
-
-    /// Whether `CKA_ALLOWED_MECHANISMS` has this one.
-    pub(crate) fn allows(&self, mechanism: CK_MECHANISM_TYPE) -> bool {
-        self.0.iter().any(|attribute| match attribute {
-            Attribute::AllowedMechanisms(allowed) => allowed.iter().any(|there| **there == mechanism),
-            _ => false,
-        })
     }
 
     /// The value of a vendor attribute.

@@ -5,13 +5,12 @@ use countersign::pkcs11::vendor as v;
 use cryptoki::mechanism::Mechanism as Offered;
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::Session;
-use cryptoki_sys::CKA_ALLOWED_MECHANISMS;
 use serde_json::json;
 
 use super::policy::{self, BASES, PolicyOptions};
-use super::{Mechanism, Record, template};
+use super::{Mechanism, Record, allowed, template};
 use crate::Global;
-use crate::attributes::{numbers, text};
+use crate::attributes::text;
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::module::Module;
@@ -59,13 +58,10 @@ impl Create {
     fn generate(&self, session: &Session, policy: &str) -> Result<Record, CommandError> {
         let label = Attribute::Label(self.label.as_bytes().to_vec());
         let public = [Attribute::Token(true), Attribute::EcParams(SECP256K1.to_vec()), label.clone()];
-        let mut mechanisms: Vec<_> = self.mechanisms.iter().map(|mechanism| mechanism.number()).collect();
-        mechanisms.sort_unstable();
-        mechanisms.dedup();
         let private = [
             Attribute::Token(true),
             label,
-            numbers(CKA_ALLOWED_MECHANISMS, &mechanisms),
+            allowed(&self.mechanisms),
             text(v::CKA_COUNTERSIGN_USERS, &self.users.join("\n")),
             text(v::CKA_COUNTERSIGN_POLICY, policy),
         ];

@@ -11,12 +11,14 @@ use clap::{Subcommand, ValueEnum};
 use countersign::pkcs11::vendor as v;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use cryptoki_sys::{CK_MECHANISM_TYPE, CKA_KEY_GEN_MECHANISM, CKM_EC_KEY_PAIR_GEN, CKM_ECDSA};
+use cryptoki_sys::{
+    CK_MECHANISM_TYPE, CKA_ALLOWED_MECHANISMS, CKA_KEY_GEN_MECHANISM, CKM_EC_KEY_PAIR_GEN, CKM_ECDSA,
+};
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use crate::Global;
-use crate::attributes::{Attributes, kind, number};
+use crate::attributes::{Attributes, kind, number, numbers};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::output::{Report, details};
@@ -84,20 +86,19 @@ impl Record {
         let types = [
             AttributeType::Label,
             AttributeType::EcPoint,
-            AttributeType::AllowedMechanisms,
             kind(v::CKA_COUNTERSIGN_USERS),
             kind(v::CKA_COUNTERSIGN_POLICY),
         ];
         let attributes = Attributes::read(session, key, &types, Act::Read)?;
         // The point stands in an OCTET STRING of two bytes before it.
         let point = attributes.ec_point().get(2..).unwrap_or_default();
-        let is_allowed = |mechanism: &&Mechanism| attributes.allows(mechanism.number());
+        let label = attributes.label();
         Ok(Record {
-            label: attributes.label(),
+            mechanisms: made_for(session, &label)?,
+            label,
             users: attributes.text(v::CKA_COUNTERSIGN_USERS).lines().map(str::to_owned).collect(),
             policy: attributes.text(v::CKA_COUNTERSIGN_POLICY),
             public_key: HEXLOWER.encode(point),
-            mechanisms: Mechanism::value_variants().iter().filter(is_allowed).copied().collect(),
         })
     }
 
@@ -124,6 +125,25 @@ impl Record {
             ("policy", self.policy.clone()),
         ])
     }
+}
+
+/// What the key of that label was made for. The list is looked for, since the crate does not read one that has a vendor's
+/// mechanism in it.
+fn made_for(session: &Session, label: &str) -> Result<Vec<Mechanism>, CommandError> {
+    for list in [&[Mechanism::Digest][..], &[Mechanism::Ecdsa], &[Mechanism::Digest, Mechanism::Ecdsa]] {
+        let mut wanted = template(ObjectClass::PUBLIC_KEY, Some(label));
+        wanted.push(allowed(list));
+        if !session.find_objects(&wanted).during(Act::Read)?.is_empty() {
+            return Ok(list.to_vec());
+        }
+    }
+    Ok(vec![])
+}
+
+/// `CKA_ALLOWED_MECHANISMS`, in the order in which the module shows them.
+fn allowed(mechanisms: &[Mechanism]) -> Attribute {
+    let all = Mechanism::value_variants().iter().filter(|there| mechanisms.contains(there));
+    numbers(CKA_ALLOWED_MECHANISMS, &all.map(|mechanism| mechanism.number()).collect::<Vec<_>>())
 }
 
 /// The keys, or the one of that label, by label.
