@@ -64,6 +64,10 @@ impl Module {
                 return Err(Rv(CKR_MECHANISM_PARAM_INVALID));
             }
             let key = match self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))? {
+                // Another application may have destroyed it.
+                Object::User(user) if matches!(self.engine.user(&user), Ok(None)) => {
+                    return Err(Rv(CKR_KEY_HANDLE_INVALID));
+                }
                 Object::User(user) => VerifyingKey::User(user),
                 Object::WalletPublic(_) | Object::WalletPrivate(_) | Object::Clock => {
                     return Err(Rv(CKR_KEY_TYPE_INCONSISTENT));
