@@ -13,6 +13,8 @@ mod general;
 mod key_management;
 #[path = "connected/lost.rs"]
 mod lost;
+#[path = "pkcs11/manners.rs"]
+mod manners;
 #[path = "pkcs11/message_sign.rs"]
 mod message_sign;
 #[path = "pkcs11/object.rs"]

@@ -10,6 +10,8 @@ mod functions;
 mod general;
 #[path = "pkcs11/key_management.rs"]
 mod key_management;
+#[path = "pkcs11/manners.rs"]
+mod manners;
 #[path = "pkcs11/message_sign.rs"]
 mod message_sign;
 #[path = "pkcs11/object.rs"]
