@@ -446,6 +446,18 @@ impl Raw {
         }
     }
 
+    /// `C_VerifySignatureInit` on a user's OTP key.
+    pub(crate) fn verify_signature_init(
+        &self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        code: &str,
+    ) -> CK_RV {
+        let (mut mechanism, mut code) = (Mechanism::new(CKM_COUNTERSIGN_TOTP, &[]), code.as_bytes().to_vec());
+        let (pointer, len) = (code.as_mut_ptr(), code.len() as CK_ULONG);
+        call_v3_2!(self, C_VerifySignatureInit(session, mechanism.pointer(), key, pointer, len))
+    }
+
     /// `C_GenerateRandom`.
     pub(crate) fn random(&self, session: CK_SESSION_HANDLE, len: usize) -> Result<Vec<u8>, CK_RV> {
         let mut bytes = vec![0; len];

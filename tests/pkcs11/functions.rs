@@ -143,82 +143,112 @@ impl Places {
 /// No object has this handle.
 const NO_OBJECT: CK_OBJECT_HANDLE = 9_999_999;
 
+fn null<T>() -> *mut T {
+    ptr::null_mut()
+}
+
 /// The rows of the 2.40 table, without `C_Initialize` and `C_Finalize`.
 macro_rules! rows_2_40 {
     ($table:expr, $wrong:expr, $session:expr) => {{
         let mut places = Places::new();
-        let Places { bytes, number, other, info, slot, token, mechanism, session, attribute, list, made, .. } =
-            &mut places;
+        let Places {
+            bytes, number, other, info, slot, token, mechanism, session, attribute, list, made, ..
+        } = &mut places;
         let [sign, verify, user, wallet] = made.each_mut().map(Mechanism::pointer);
         let (bytes, number, other) = (bytes.as_mut_ptr(), &raw mut *number, &raw mut *other);
-        let (s, attribute, none) = ($session, &raw mut *attribute, ptr::null_mut());
+        let (s, attribute) = ($session, &raw mut *attribute);
         rows! { $table, $wrong;
-            library C_GetInfo(info)(none) CKR_ARGUMENTS_BAD CKR_OK;
-            always C_GetFunctionList(list)(ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OK;
-            library C_GetSlotList(CK_TRUE, ptr::null_mut(), number)(CK_TRUE, ptr::null_mut(), ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OK;
-            library C_GetSlotInfo(0, slot)(0, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OK;
-            library C_GetTokenInfo(0, token)(0, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OK;
-            library C_GetMechanismList(0, ptr::null_mut(), number)(0, ptr::null_mut(), ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OK;
-            library C_GetMechanismInfo(0, CKM_COUNTERSIGN_PSBT, mechanism)(0, CKM_COUNTERSIGN_PSBT, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OK;
-            library C_InitToken(1, bytes, 8, bytes)(1, ptr::null_mut(), 8, bytes) CKR_ARGUMENTS_BAD CKR_SLOT_ID_INVALID;
-            session C_InitPIN(s(), bytes, 8)(s(), ptr::null_mut(), 8) CKR_ARGUMENTS_BAD CKR_USER_NOT_LOGGED_IN;
-            session C_SetPIN(s(), bytes, 8, bytes, 8)(s(), ptr::null_mut(), 8, bytes, 8) CKR_ARGUMENTS_BAD CKR_SESSION_READ_ONLY;
-            library C_OpenSession(0, CKF_SERIAL_SESSION, ptr::null_mut(), None, other)(0, CKF_SERIAL_SESSION, ptr::null_mut(), None, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OK;
+            library C_GetInfo(info)(null()) CKR_ARGUMENTS_BAD CKR_OK;
+            always C_GetFunctionList(list)(null()) CKR_ARGUMENTS_BAD CKR_OK;
+            library C_GetSlotList(CK_TRUE, null(), number)(CK_TRUE, null(), null()) CKR_ARGUMENTS_BAD CKR_OK;
+            library C_GetSlotInfo(0, slot)(0, null()) CKR_ARGUMENTS_BAD CKR_OK;
+            library C_GetTokenInfo(0, token)(0, null()) CKR_ARGUMENTS_BAD CKR_OK;
+            library C_GetMechanismList(0, null(), number)(0, null(), null()) CKR_ARGUMENTS_BAD CKR_OK;
+            library C_GetMechanismInfo(0, CKM_COUNTERSIGN_PSBT, mechanism)
+                (0, CKM_COUNTERSIGN_PSBT, null()) CKR_ARGUMENTS_BAD CKR_OK;
+            library C_InitToken(1, bytes, 8, bytes)
+                (1, null(), 8, bytes) CKR_ARGUMENTS_BAD CKR_SLOT_ID_INVALID;
+            session C_InitPIN(s(), bytes, 8)(s(), null(), 8) CKR_ARGUMENTS_BAD CKR_USER_NOT_LOGGED_IN;
+            session C_SetPIN(s(), bytes, 8, bytes, 8)
+                (s(), null(), 8, bytes, 8) CKR_ARGUMENTS_BAD CKR_SESSION_READ_ONLY;
+            library C_OpenSession(0, CKF_SERIAL_SESSION, null(), None, other)
+                (0, CKF_SERIAL_SESSION, null(), None, null()) CKR_ARGUMENTS_BAD CKR_OK;
             session C_CloseSession(s())(s()) CKR_OK CKR_OK;
             library C_CloseAllSessions(0)(0) CKR_OK CKR_OK;
-            session C_GetSessionInfo(s(), session)(s(), ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OK;
-            session C_GetOperationState(s(), bytes, number)(s(), bytes, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
-            session C_SetOperationState(s(), bytes, 8, 0, 0)(s(), ptr::null_mut(), 8, 0, 0) CKR_ARGUMENTS_BAD CKR_SAVED_STATE_INVALID;
-            session C_Login(s(), CKU_USER, bytes, 8)(s(), CKU_USER, ptr::null_mut(), 8) CKR_ARGUMENTS_BAD CKR_USER_ALREADY_LOGGED_IN;
+            session C_GetSessionInfo(s(), session)(s(), null()) CKR_ARGUMENTS_BAD CKR_OK;
+            session C_GetOperationState(s(), bytes, number)
+                (s(), bytes, null()) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
+            session C_SetOperationState(s(), bytes, 8, 0, 0)
+                (s(), null(), 8, 0, 0) CKR_ARGUMENTS_BAD CKR_SAVED_STATE_INVALID;
+            session C_Login(s(), CKU_USER, bytes, 8)
+                (s(), CKU_USER, null(), 8) CKR_ARGUMENTS_BAD CKR_USER_ALREADY_LOGGED_IN;
             session C_Logout(s())(s()) CKR_OK CKR_OK;
-            refused C_CreateObject(s(), ptr::null_mut(), 0, number)(s(), ptr::null_mut(), 1, ptr::null_mut());
-            refused C_CopyObject(s(), NO_OBJECT, ptr::null_mut(), 0, number)(s(), NO_OBJECT, ptr::null_mut(), 1, ptr::null_mut());
-            session C_DestroyObject(s(), NO_OBJECT)(s(), CK_INVALID_HANDLE) CKR_OBJECT_HANDLE_INVALID CKR_OBJECT_HANDLE_INVALID;
-            refused C_GetObjectSize(s(), NO_OBJECT, number)(s(), NO_OBJECT, ptr::null_mut());
-            session C_GetAttributeValue(s(), NO_OBJECT, attribute, 1)(s(), NO_OBJECT, ptr::null_mut(), 1) CKR_ARGUMENTS_BAD CKR_OBJECT_HANDLE_INVALID;
-            session C_SetAttributeValue(s(), NO_OBJECT, attribute, 1)(s(), NO_OBJECT, ptr::null_mut(), 1) CKR_ARGUMENTS_BAD CKR_OBJECT_HANDLE_INVALID;
-            session C_FindObjectsInit(s(), ptr::null_mut(), 0)(s(), ptr::null_mut(), 1) CKR_ARGUMENTS_BAD CKR_OK;
-            session C_FindObjects(s(), other, 1, number)(s(), ptr::null_mut(), 1, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
+            refused C_CreateObject(s(), null(), 0, number)(s(), null(), 1, null());
+            refused C_CopyObject(s(), NO_OBJECT, null(), 0, number)(s(), NO_OBJECT, null(), 1, null());
+            session C_DestroyObject(s(), NO_OBJECT)
+                (s(), CK_INVALID_HANDLE) CKR_OBJECT_HANDLE_INVALID CKR_OBJECT_HANDLE_INVALID;
+            refused C_GetObjectSize(s(), NO_OBJECT, number)(s(), NO_OBJECT, null());
+            session C_GetAttributeValue(s(), NO_OBJECT, attribute, 1)
+                (s(), NO_OBJECT, null(), 1) CKR_ARGUMENTS_BAD CKR_OBJECT_HANDLE_INVALID;
+            session C_SetAttributeValue(s(), NO_OBJECT, attribute, 1)
+                (s(), NO_OBJECT, null(), 1) CKR_ARGUMENTS_BAD CKR_OBJECT_HANDLE_INVALID;
+            session C_FindObjectsInit(s(), null(), 0)(s(), null(), 1) CKR_ARGUMENTS_BAD CKR_OK;
+            session C_FindObjects(s(), other, 1, number)
+                (s(), null(), 1, null()) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
             session C_FindObjectsFinal(s())(s()) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
-            refused C_EncryptInit(s(), sign, NO_OBJECT)(s(), ptr::null_mut(), NO_OBJECT);
-            refused C_Encrypt(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_EncryptUpdate(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_EncryptFinal(s(), bytes, number)(s(), ptr::null_mut(), ptr::null_mut());
-            refused C_DecryptInit(s(), sign, NO_OBJECT)(s(), ptr::null_mut(), NO_OBJECT);
-            refused C_Decrypt(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_DecryptUpdate(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_DecryptFinal(s(), bytes, number)(s(), ptr::null_mut(), ptr::null_mut());
-            refused C_DigestInit(s(), sign)(s(), ptr::null_mut());
-            refused C_Digest(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_DigestUpdate(s(), bytes, 1)(s(), ptr::null_mut(), 1);
+            refused C_EncryptInit(s(), sign, NO_OBJECT)(s(), null(), NO_OBJECT);
+            refused C_Encrypt(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            refused C_EncryptUpdate(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            refused C_EncryptFinal(s(), bytes, number)(s(), null(), null());
+            refused C_DecryptInit(s(), sign, NO_OBJECT)(s(), null(), NO_OBJECT);
+            refused C_Decrypt(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            refused C_DecryptUpdate(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            refused C_DecryptFinal(s(), bytes, number)(s(), null(), null());
+            refused C_DigestInit(s(), sign)(s(), null());
+            refused C_Digest(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            refused C_DigestUpdate(s(), bytes, 1)(s(), null(), 1);
             refused C_DigestKey(s(), NO_OBJECT)(s(), CK_INVALID_HANDLE);
-            refused C_DigestFinal(s(), bytes, number)(s(), ptr::null_mut(), ptr::null_mut());
-            session C_SignInit(s(), sign, NO_OBJECT)(s(), ptr::null_mut(), NO_OBJECT) CKR_OK CKR_KEY_HANDLE_INVALID;
-            session C_Sign(s(), bytes, 8, bytes, number)(s(), bytes, 8, bytes, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
-            session C_SignUpdate(s(), bytes, 8)(s(), ptr::null_mut(), 8) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
-            session C_SignFinal(s(), bytes, number)(s(), bytes, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
-            refused C_SignRecoverInit(s(), sign, NO_OBJECT)(s(), ptr::null_mut(), NO_OBJECT);
-            refused C_SignRecover(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            session C_VerifyInit(s(), verify, NO_OBJECT)(s(), ptr::null_mut(), NO_OBJECT) CKR_OK CKR_KEY_HANDLE_INVALID;
-            session C_Verify(s(), bytes, 0, bytes, 8)(s(), ptr::null_mut(), 1, ptr::null_mut(), 8) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
-            session C_VerifyUpdate(s(), bytes, 0)(s(), ptr::null_mut(), 1) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
-            session C_VerifyFinal(s(), bytes, 8)(s(), ptr::null_mut(), 8) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
-            refused C_VerifyRecoverInit(s(), sign, NO_OBJECT)(s(), ptr::null_mut(), NO_OBJECT);
-            refused C_VerifyRecover(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_DigestEncryptUpdate(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_DecryptDigestUpdate(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_SignEncryptUpdate(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_DecryptVerifyUpdate(s(), bytes, 1, bytes, number)(s(), ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            session C_GenerateKey(s(), user, ptr::null_mut(), 0, other)(s(), user, ptr::null_mut(), 0, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_TEMPLATE_INCOMPLETE;
-            session C_GenerateKeyPair(s(), wallet, ptr::null_mut(), 0, ptr::null_mut(), 0, other, number)(s(), ptr::null_mut(), ptr::null_mut(), 0, ptr::null_mut(), 0, other, number) CKR_ARGUMENTS_BAD CKR_TEMPLATE_INCOMPLETE;
-            refused C_WrapKey(s(), sign, NO_OBJECT, NO_OBJECT, bytes, number)(s(), ptr::null_mut(), NO_OBJECT, NO_OBJECT, ptr::null_mut(), ptr::null_mut());
-            refused C_UnwrapKey(s(), sign, NO_OBJECT, bytes, 1, attribute, 1, other)(s(), ptr::null_mut(), NO_OBJECT, ptr::null_mut(), 1, ptr::null_mut(), 1, ptr::null_mut());
-            refused C_DeriveKey(s(), sign, NO_OBJECT, attribute, 1, other)(s(), ptr::null_mut(), NO_OBJECT, ptr::null_mut(), 1, ptr::null_mut());
-            session C_SeedRandom(s(), bytes, 8)(s(), ptr::null_mut(), 8) CKR_ARGUMENTS_BAD CKR_RANDOM_SEED_NOT_SUPPORTED;
-            session C_GenerateRandom(s(), bytes, 8)(s(), ptr::null_mut(), 8) CKR_ARGUMENTS_BAD CKR_OK;
+            refused C_DigestFinal(s(), bytes, number)(s(), null(), null());
+            session C_SignInit(s(), sign, NO_OBJECT)(s(), null(), NO_OBJECT) CKR_OK CKR_KEY_HANDLE_INVALID;
+            session C_Sign(s(), bytes, 8, bytes, number)
+                (s(), bytes, 8, bytes, null()) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
+            session C_SignUpdate(s(), bytes, 8)
+                (s(), null(), 8) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
+            session C_SignFinal(s(), bytes, number)
+                (s(), bytes, null()) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
+            refused C_SignRecoverInit(s(), sign, NO_OBJECT)(s(), null(), NO_OBJECT);
+            refused C_SignRecover(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            session C_VerifyInit(s(), verify, NO_OBJECT)
+                (s(), null(), NO_OBJECT) CKR_OK CKR_KEY_HANDLE_INVALID;
+            session C_Verify(s(), bytes, 0, bytes, 8)
+                (s(), null(), 1, null(), 8) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
+            session C_VerifyUpdate(s(), bytes, 0)
+                (s(), null(), 1) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
+            session C_VerifyFinal(s(), bytes, 8)
+                (s(), null(), 8) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
+            refused C_VerifyRecoverInit(s(), sign, NO_OBJECT)(s(), null(), NO_OBJECT);
+            refused C_VerifyRecover(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            refused C_DigestEncryptUpdate(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            refused C_DecryptDigestUpdate(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            refused C_SignEncryptUpdate(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            refused C_DecryptVerifyUpdate(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
+            session C_GenerateKey(s(), user, null(), 0, other)
+                (s(), user, null(), 0, null()) CKR_ARGUMENTS_BAD CKR_TEMPLATE_INCOMPLETE;
+            session C_GenerateKeyPair(s(), wallet, null(), 0, null(), 0, other, number)
+                (s(), null(), null(), 0, null(), 0, other, number) CKR_ARGUMENTS_BAD CKR_TEMPLATE_INCOMPLETE;
+            refused C_WrapKey(s(), sign, NO_OBJECT, NO_OBJECT, bytes, number)
+                (s(), null(), NO_OBJECT, NO_OBJECT, null(), null());
+            refused C_UnwrapKey(s(), sign, NO_OBJECT, bytes, 1, attribute, 1, other)
+                (s(), null(), NO_OBJECT, null(), 1, null(), 1, null());
+            refused C_DeriveKey(s(), sign, NO_OBJECT, attribute, 1, other)
+                (s(), null(), NO_OBJECT, null(), 1, null());
+            session C_SeedRandom(s(), bytes, 8)
+                (s(), null(), 8) CKR_ARGUMENTS_BAD CKR_RANDOM_SEED_NOT_SUPPORTED;
+            session C_GenerateRandom(s(), bytes, 8)(s(), null(), 8) CKR_ARGUMENTS_BAD CKR_OK;
             library C_GetFunctionStatus(s())(s()) CKR_FUNCTION_NOT_PARALLEL CKR_FUNCTION_NOT_PARALLEL;
             library C_CancelFunction(s())(s()) CKR_FUNCTION_NOT_PARALLEL CKR_FUNCTION_NOT_PARALLEL;
-            library C_WaitForSlotEvent(CKF_DONT_BLOCK, other, ptr::null_mut())(CKF_DONT_BLOCK, ptr::null_mut(), ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_NO_EVENT;
+            library C_WaitForSlotEvent(CKF_DONT_BLOCK, other, null())
+                (CKF_DONT_BLOCK, null(), null()) CKR_ARGUMENTS_BAD CKR_NO_EVENT;
         }
     }};
 }
@@ -230,31 +260,44 @@ macro_rules! rows_3_0 {
         let Places { bytes, number, interface, made, .. } = &mut places;
         let [sign, ..] = made.each_mut().map(Mechanism::pointer);
         let (bytes, number) = (bytes.as_mut_ptr(), &raw mut *number);
-        let (s, none) = ($session, ptr::null_mut());
+        let s = $session;
         rows! { $table, $wrong;
-            always C_GetInterfaceList(ptr::null_mut(), number)(ptr::null_mut(), ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OK;
-            always C_GetInterface(ptr::null_mut(), ptr::null_mut(), interface, 0)(ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) CKR_ARGUMENTS_BAD CKR_OK;
-            session C_LoginUser(s(), CKU_CONTEXT_SPECIFIC, bytes, 8, bytes, 5)(s(), CKU_CONTEXT_SPECIFIC, bytes, 8, ptr::null_mut(), 5) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
+            always C_GetInterfaceList(null(), number)(null(), null()) CKR_ARGUMENTS_BAD CKR_OK;
+            always C_GetInterface(null(), null(), interface, 0)
+                (null(), null(), null(), 0) CKR_ARGUMENTS_BAD CKR_OK;
+            session C_LoginUser(s(), CKU_CONTEXT_SPECIFIC, bytes, 8, bytes, 5)
+                (s(), CKU_CONTEXT_SPECIFIC, bytes, 8, null(), 5)
+                CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
             session C_SessionCancel(s(), CKF_SIGN)(s(), 0) CKR_OK CKR_OK;
-            refused C_MessageEncryptInit(s(), sign, NO_OBJECT)(s(), ptr::null_mut(), NO_OBJECT);
-            refused C_EncryptMessage(s(), none, 0, bytes, 1, bytes, 1, bytes, number)(s(), none, 1, ptr::null_mut(), 1, ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_EncryptMessageBegin(s(), none, 0, bytes, 1)(s(), none, 1, ptr::null_mut(), 1);
-            refused C_EncryptMessageNext(s(), none, 0, bytes, 1, bytes, number, 0)(s(), none, 1, ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut(), 0);
+            refused C_MessageEncryptInit(s(), sign, NO_OBJECT)(s(), null(), NO_OBJECT);
+            refused C_EncryptMessage(s(), null(), 0, bytes, 1, bytes, 1, bytes, number)
+                (s(), null(), 1, null(), 1, null(), 1, null(), null());
+            refused C_EncryptMessageBegin(s(), null(), 0, bytes, 1)(s(), null(), 1, null(), 1);
+            refused C_EncryptMessageNext(s(), null(), 0, bytes, 1, bytes, number, 0)
+                (s(), null(), 1, null(), 1, null(), null(), 0);
             refused C_MessageEncryptFinal(s())(s());
-            refused C_MessageDecryptInit(s(), sign, NO_OBJECT)(s(), ptr::null_mut(), NO_OBJECT);
-            refused C_DecryptMessage(s(), none, 0, bytes, 1, bytes, 1, bytes, number)(s(), none, 1, ptr::null_mut(), 1, ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_DecryptMessageBegin(s(), none, 0, bytes, 1)(s(), none, 1, ptr::null_mut(), 1);
-            refused C_DecryptMessageNext(s(), none, 0, bytes, 1, bytes, number, 0)(s(), none, 1, ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut(), 0);
+            refused C_MessageDecryptInit(s(), sign, NO_OBJECT)(s(), null(), NO_OBJECT);
+            refused C_DecryptMessage(s(), null(), 0, bytes, 1, bytes, 1, bytes, number)
+                (s(), null(), 1, null(), 1, null(), 1, null(), null());
+            refused C_DecryptMessageBegin(s(), null(), 0, bytes, 1)(s(), null(), 1, null(), 1);
+            refused C_DecryptMessageNext(s(), null(), 0, bytes, 1, bytes, number, 0)
+                (s(), null(), 1, null(), 1, null(), null(), 0);
             refused C_MessageDecryptFinal(s())(s());
-            session C_MessageSignInit(s(), sign, NO_OBJECT)(s(), ptr::null_mut(), NO_OBJECT) CKR_OK CKR_KEY_HANDLE_INVALID;
-            session C_SignMessage(s(), none, 0, bytes, 8, bytes, number)(s(), none, 0, bytes, 8, bytes, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
-            session C_SignMessageBegin(s(), none, 0)(s(), none, 128) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
-            session C_SignMessageNext(s(), none, 0, bytes, 8, bytes, number)(s(), none, 128, ptr::null_mut(), 8, ptr::null_mut(), ptr::null_mut()) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
+            session C_MessageSignInit(s(), sign, NO_OBJECT)
+                (s(), null(), NO_OBJECT) CKR_OK CKR_KEY_HANDLE_INVALID;
+            session C_SignMessage(s(), null(), 0, bytes, 8, bytes, number)
+                (s(), null(), 0, bytes, 8, bytes, null()) CKR_ARGUMENTS_BAD CKR_OPERATION_NOT_INITIALIZED;
+            session C_SignMessageBegin(s(), null(), 0)
+                (s(), null(), 128) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
+            session C_SignMessageNext(s(), null(), 0, bytes, 8, bytes, number)
+                (s(), null(), 128, null(), 8, null(), null())
+                CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
             session C_MessageSignFinal(s())(s()) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
-            refused C_MessageVerifyInit(s(), sign, NO_OBJECT)(s(), ptr::null_mut(), NO_OBJECT);
-            refused C_VerifyMessage(s(), none, 0, bytes, 1, bytes, 1)(s(), none, 1, ptr::null_mut(), 1, ptr::null_mut(), 1);
-            refused C_VerifyMessageBegin(s(), none, 0)(s(), none, 1);
-            refused C_VerifyMessageNext(s(), none, 0, bytes, 1, bytes, 1)(s(), none, 1, ptr::null_mut(), 1, ptr::null_mut(), 1);
+            refused C_MessageVerifyInit(s(), sign, NO_OBJECT)(s(), null(), NO_OBJECT);
+            refused C_VerifyMessage(s(), null(), 0, bytes, 1, bytes, 1)(s(), null(), 1, null(), 1, null(), 1);
+            refused C_VerifyMessageBegin(s(), null(), 0)(s(), null(), 1);
+            refused C_VerifyMessageNext(s(), null(), 0, bytes, 1, bytes, 1)
+                (s(), null(), 1, null(), 1, null(), 1);
             refused C_MessageVerifyFinal(s())(s());
         }
     }};
@@ -268,26 +311,30 @@ macro_rules! rows_3_2 {
         let [sign, verify, ..] = made.each_mut().map(Mechanism::pointer);
         let (bytes, number, other) = (bytes.as_mut_ptr(), &raw mut *number, &raw mut *other);
         let (s, attribute) = ($session, &raw mut *attribute);
-        let mut result = CK_ASYNC_DATA {
-            ulVersion: 0,
-            pValue: ptr::null_mut(),
-            ulValue: 0,
-            hObject: 0,
-            hAdditionalObject: 0,
-        };
+        let mut result =
+            CK_ASYNC_DATA { ulVersion: 0, pValue: null(), ulValue: 0, hObject: 0, hAdditionalObject: 0 };
         rows! { $table, $wrong;
-            refused C_EncapsulateKey(s(), sign, NO_OBJECT, attribute, 1, bytes, number, other)(s(), ptr::null_mut(), NO_OBJECT, ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-            refused C_DecapsulateKey(s(), sign, NO_OBJECT, attribute, 1, bytes, 1, other)(s(), ptr::null_mut(), NO_OBJECT, ptr::null_mut(), 1, ptr::null_mut(), 1, ptr::null_mut());
-            session C_VerifySignatureInit(s(), verify, NO_OBJECT, bytes, 8)(s(), ptr::null_mut(), NO_OBJECT, ptr::null_mut(), 8) CKR_OK CKR_KEY_HANDLE_INVALID;
-            session C_VerifySignature(s(), bytes, 0)(s(), ptr::null_mut(), 1) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
-            session C_VerifySignatureUpdate(s(), bytes, 0)(s(), ptr::null_mut(), 1) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
-            session C_VerifySignatureFinal(s())(s()) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
-            session C_GetSessionValidationFlags(s(), CKS_LAST_VALIDATION_OK, number)(s(), CKS_LAST_VALIDATION_OK, ptr::null_mut()) CKR_ARGUMENTS_BAD CKR_OK;
-            refused C_AsyncComplete(s(), bytes, &mut result)(s(), ptr::null_mut(), ptr::null_mut());
-            refused C_AsyncGetID(s(), bytes, number)(s(), ptr::null_mut(), ptr::null_mut());
-            refused C_AsyncJoin(s(), bytes, 0, bytes, 1)(s(), ptr::null_mut(), 0, ptr::null_mut(), 1);
-            refused C_WrapKeyAuthenticated(s(), sign, NO_OBJECT, NO_OBJECT, bytes, 1, bytes, number)(s(), ptr::null_mut(), NO_OBJECT, NO_OBJECT, ptr::null_mut(), 1, ptr::null_mut(), ptr::null_mut());
-            refused C_UnwrapKeyAuthenticated(s(), sign, NO_OBJECT, bytes, 1, attribute, 1, bytes, 1, other)(s(), ptr::null_mut(), NO_OBJECT, ptr::null_mut(), 1, ptr::null_mut(), 1, ptr::null_mut(), 1, ptr::null_mut());
+            refused C_EncapsulateKey(s(), sign, NO_OBJECT, attribute, 1, bytes, number, other)
+                (s(), null(), NO_OBJECT, null(), 1, null(), null(), null());
+            refused C_DecapsulateKey(s(), sign, NO_OBJECT, attribute, 1, bytes, 1, other)
+                (s(), null(), NO_OBJECT, null(), 1, null(), 1, null());
+            session C_VerifySignatureInit(s(), verify, NO_OBJECT, bytes, 8)
+                (s(), null(), NO_OBJECT, null(), 8) CKR_OK CKR_KEY_HANDLE_INVALID;
+            session C_VerifySignature(s(), bytes, 0)
+                (s(), null(), 1) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
+            session C_VerifySignatureUpdate(s(), bytes, 0)
+                (s(), null(), 1) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
+            session C_VerifySignatureFinal(s())
+                (s()) CKR_OPERATION_NOT_INITIALIZED CKR_OPERATION_NOT_INITIALIZED;
+            session C_GetSessionValidationFlags(s(), CKS_LAST_VALIDATION_OK, number)
+                (s(), CKS_LAST_VALIDATION_OK, null()) CKR_ARGUMENTS_BAD CKR_OK;
+            refused C_AsyncComplete(s(), bytes, &mut result)(s(), null(), null());
+            refused C_AsyncGetID(s(), bytes, number)(s(), null(), null());
+            refused C_AsyncJoin(s(), bytes, 0, bytes, 1)(s(), null(), 0, null(), 1);
+            refused C_WrapKeyAuthenticated(s(), sign, NO_OBJECT, NO_OBJECT, bytes, 1, bytes, number)
+                (s(), null(), NO_OBJECT, NO_OBJECT, null(), 1, null(), null());
+            refused C_UnwrapKeyAuthenticated(s(), sign, NO_OBJECT, bytes, 1, attribute, 1, bytes, 1, other)
+                (s(), null(), NO_OBJECT, null(), 1, null(), 1, null(), 1, null());
         }
     }};
 }

@@ -14,7 +14,7 @@ use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
 use super::functions::{Wrong, call_every_function};
-use crate::boundary::raw::{Mechanism, Raw, call, call_v3, call_v3_2};
+use crate::boundary::raw::{Mechanism, Raw, call, call_v3};
 use crate::boundary::wallet::{Payment, verify_signed};
 use crate::boundary::{
     Finished, LIMITS, Stage, approval, assert_rv, create_wallet, enrol_confirmed, in_boundary,
@@ -40,10 +40,7 @@ fn a_session_has_one_operation_of_each_kind_at_a_time() {
             call_v3!(raw, C_MessageSignInit(session, mechanism.pointer(), stage.key))
         };
         let verify = || raw.verify_init(session, alice);
-        let verify_signature = || {
-            let (mut mechanism, mut code) = (Mechanism::new(CKM_COUNTERSIGN_TOTP, &[]), *b"12345678");
-            call_v3_2!(raw, C_VerifySignatureInit(session, mechanism.pointer(), alice, code.as_mut_ptr(), 8))
-        };
+        let verify_signature = || raw.verify_signature_init(session, alice, "12345678");
         let find = || call!(raw, C_FindObjectsInit(session, ptr::null_mut(), 0));
         // Both ways to verify are one operation.
         let begun: [(&str, usize, &dyn Fn() -> CK_RV); 5] = [
