@@ -8,10 +8,16 @@ mod at_once;
 mod clock;
 #[path = "pkcs11/digest_key.rs"]
 mod digest_key;
+#[path = "pkcs11/functions.rs"]
+mod functions;
 #[path = "pkcs11/general.rs"]
 mod general;
 #[path = "pkcs11/key_management.rs"]
 mod key_management;
+#[path = "pkcs11/manners.rs"]
+mod manners;
+#[path = "pkcs11/message_sign.rs"]
+mod message_sign;
 #[path = "pkcs11/object.rs"]
 mod object;
 #[path = "pkcs11/random.rs"]

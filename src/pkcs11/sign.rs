@@ -266,3 +266,24 @@ impl Module {
         self.sign_with(&signing.key, signing.door.into_approvals(), data)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_counted_as_long_as_they_are_held() {
+        let totals = Arc::new(Totals::default());
+        let pending = || totals.pending.load(Ordering::SeqCst);
+        let mut parts = Parts::new(&totals);
+        assert_eq!(parts.append(&[1; 10]), Ok(()));
+        assert_eq!(parts.append(&[2; 5]), Ok(()));
+        assert_eq!(pending(), 15);
+        parts.truncate(10);
+        assert_eq!((pending(), &parts.psbt[..]), (10, &[1; 10][..]));
+        parts.truncate(12);
+        assert_eq!((pending(), parts.psbt.len()), (10, 10), "there is no more to let go of");
+        drop(parts);
+        assert_eq!(pending(), 0);
+    }
+}

@@ -7,9 +7,12 @@ use std::path::Path;
 
 use crate::ports::LedgerError;
 
-/// The right to be the only engine of a store. Given back on drop, and by the system when the process ends.
+/// The right to be the only engine of a store. Given back on drop, and by the system when the process ends, with the children
+/// that it had forked.
 pub struct StoreLock {
-    _file: File,
+    file: File,
+    /// Whose it is: a forked child has the same lock (flock(2)), and not the right to give it back.
+    process: u32,
 }
 
 impl StoreLock {
@@ -34,7 +37,7 @@ impl StoreLock {
                 file.set_len(0).map_err(io)?;
                 file.seek(SeekFrom::Start(0)).map_err(io)?;
                 writeln!(file, "{}", std::process::id()).map_err(io)?;
-                Ok(StoreLock { _file: file })
+                Ok(StoreLock { file, process: std::process::id() })
             }
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();
@@ -47,6 +50,15 @@ impl StoreLock {
                 })
             }
             Err(TryLockError::Error(error)) => Err(io(error)),
+        }
+    }
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            // Closing the file is not enough: a child that lives on has it open, too. What cannot be unlocked is closed.
+            let _ = self.file.unlock();
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
 use core::ptr;
+use std::path::Path;
 
 use cryptoki_sys::*;
 
@@ -34,6 +35,17 @@ macro_rules! call_v3 {
 #[allow(unused_imports, reason = "not every test crate calls so")]
 pub(crate) use call_v3;
 
+/// Calls a function of the 3.2 table.
+macro_rules! call_v3_2 {
+    ($raw:expr, $function:ident($($argument:expr),* $(,)?)) => {{
+        let function = $raw.v3_2.$function.expect("every place of the table is filled");
+        // SAFETY: each pointer is null, or to a local value of the type and length that the same call names.
+        unsafe { function($($argument),*) }
+    }};
+}
+#[allow(unused_imports, reason = "not every test crate calls so")]
+pub(crate) use call_v3_2;
+
 /// Finalises the backing module, if nobody did: what it remembers is forgotten.
 pub(crate) fn finalize_backing(boundary: &super::Boundary) {
     static BACKING: std::sync::OnceLock<Pkcs11> = std::sync::OnceLock::new();
@@ -51,8 +63,10 @@ pub(crate) fn finalize_backing(boundary: &super::Boundary) {
 pub(crate) struct Raw {
     /// What `C_GetFunctionList` gives.
     pub(crate) v2_40: &'static CK_FUNCTION_LIST,
-    /// What `C_GetInterface` gives.
+    /// What `C_GetInterface` gives for version 3.0.
     pub(crate) v3_0: &'static CK_FUNCTION_LIST_3_0,
+    /// What `C_GetInterface` gives for version 3.2.
+    pub(crate) v3_2: &'static CK_FUNCTION_LIST_3_2,
     /// The exports.
     pub(crate) library: &'static Pkcs11,
 }
@@ -60,24 +74,32 @@ pub(crate) struct Raw {
 impl Raw {
     /// Loads the module under test.
     pub(crate) fn load() -> Raw {
+        Raw::load_from(&module())
+    }
+
+    /// Loads the module of this file.
+    pub(crate) fn load_from(path: &Path) -> Raw {
         // SAFETY: a PKCS#11 module runs nothing of consequence when it is loaded.
-        let library = unsafe { Pkcs11::new(module()) }.expect("the module loads");
+        let library = unsafe { Pkcs11::new(path) }.expect("the module loads");
         // It is never unloaded: so its tables live as long as the process.
-        let library: &'static Pkcs11 = Box::leak(Box::new(library));
+        Raw::of(Box::leak(Box::new(library)))
+    }
+
+    /// The tables of a library that stays loaded.
+    pub(crate) fn of(library: &'static Pkcs11) -> Raw {
         let mut v2_40 = ptr::null_mut();
         // SAFETY: the pointer is to a local.
         assert_rv!(unsafe { library.C_GetFunctionList(&mut v2_40) }, CKR_OK);
-        let mut interface = ptr::null_mut();
-        assert_rv!(
+        let table = |major, minor| {
+            let (mut version, mut interface) = (CK_VERSION { major, minor }, ptr::null_mut());
             // SAFETY: null, or to a local.
-            unsafe { library.C_GetInterface(ptr::null_mut(), ptr::null_mut(), &mut interface, 0) },
-            CKR_OK
-        );
-        // SAFETY: both are statics of a library that stays loaded, and the default interface is of version 3.0.
-        unsafe {
-            let v3_0 = (*interface).pFunctionList.cast::<CK_FUNCTION_LIST_3_0>();
-            Raw { v2_40: &*v2_40, v3_0: &*v3_0, library }
-        }
+            let rv = unsafe { library.C_GetInterface(ptr::null_mut(), &mut version, &mut interface, 0) };
+            assert_rv!(rv, CKR_OK, "version {major}.{minor}");
+            // SAFETY: an interface that was found is a static of a library that stays loaded.
+            unsafe { (*interface).pFunctionList }
+        };
+        // SAFETY: all are statics of a library that stays loaded, each of the version that was asked for.
+        unsafe { Raw { v2_40: &*v2_40, v3_0: &*table(3, 0).cast(), v3_2: &*table(3, 2).cast(), library } }
     }
 
     /// `C_Initialize` without arguments.
@@ -471,6 +493,18 @@ impl Raw {
             CKR_OK => self.verify_code(session, &[], code.as_bytes()),
             rv => rv,
         }
+    }
+
+    /// `C_VerifySignatureInit` on a user's OTP key.
+    pub(crate) fn verify_signature_init(
+        &self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        code: &str,
+    ) -> CK_RV {
+        let (mut mechanism, mut code) = (Mechanism::new(CKM_COUNTERSIGN_TOTP, &[]), code.as_bytes().to_vec());
+        let (pointer, len) = (code.as_mut_ptr(), code.len() as CK_ULONG);
+        call_v3_2!(self, C_VerifySignatureInit(session, mechanism.pointer(), key, pointer, len))
     }
 
     /// `C_GenerateRandom`.

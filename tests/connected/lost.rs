@@ -10,7 +10,7 @@ use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::boundary::raw::{Raw, call};
+use crate::boundary::raw::{Mechanism, Raw, call, call_v3};
 use crate::boundary::served::Served;
 use crate::boundary::wallet::{Payment, verify_signed};
 use crate::boundary::{
@@ -146,6 +146,45 @@ fn no_call_waits_for_ever_for_a_boundary_that_stands_still() {
             kill_process(process, Signal::CONT).expect("it is our child");
             assert!(stage.raw.open(CKF_SERIAL_SESSION).is_ok());
             assert!(served.stop().success());
+        });
+    });
+}
+
+#[test]
+fn a_part_of_a_message_that_was_not_carried_ends_the_message_and_none_is_signed_without_it() {
+    in_boundary(this_test!(), |boundary| {
+        beside(boundary, |boundary, served| {
+            assert!(served.stop().success());
+            let conf = boundary.folder().join("inside.toml");
+            let text = std::fs::read_to_string(&conf).expect("it was written");
+            std::fs::write(&conf, text + "\n[serve]\nmax_frame_bytes = 65536\n").expect("the folder is ours");
+            let _served = Served::start_again(boundary.folder());
+            let stage = Stage::new(&["alice"]);
+            let (raw, session, mut psbt) = (&stage.raw, stage.session, stage.psbt());
+            let mut record = approval("alice", &stage.users[0].code());
+            let mut mechanism = Mechanism::new(CKM_COUNTERSIGN_PSBT, &[]);
+            assert_rv!(call_v3!(raw, C_MessageSignInit(session, mechanism.pointer(), stage.key)), CKR_OK);
+            let mut begin = || call_v3!(raw, C_SignMessageBegin(session, record.as_mut_ptr().cast(), 128));
+            let (none, no_len) = (ptr::null_mut(), ptr::null_mut());
+            let next = |part: &mut [u8]| {
+                let (part, len) = (part.as_mut_ptr(), part.len() as CK_ULONG);
+                call_v3!(raw, C_SignMessageNext(session, none, 0, part, len, none.cast(), no_len))
+            };
+            for part in [&mut psbt[..], &mut []] {
+                assert_rv!(begin(), CKR_OK);
+                assert_rv!(next(part), CKR_OK);
+                assert_rv!(next(&mut [0; 70_000]), CKR_DEVICE_MEMORY, "longer than the boundary takes");
+                assert_rv!(next(&mut [0; 3]), CKR_OPERATION_NOT_INITIALIZED, "the message has ended");
+            }
+            assert_rv!(begin(), CKR_OK);
+            assert_rv!(next(&mut [0; 70_000]), CKR_DEVICE_MEMORY);
+            assert_rv!(begin(), CKR_OK, "ended before the next is begun");
+            assert_rv!(next(&mut psbt), CKR_OK);
+            let (mut signed, mut len) = (vec![0; 4_096], 4_096);
+            let out = signed.as_mut_ptr();
+            let last = call_v3!(raw, C_SignMessageNext(session, none, 0, none.cast(), 0, out, &mut len));
+            assert_rv!(last, CKR_OK);
+            verify_signed(&psbt, &signed[..len as usize]);
         });
     });
 }

@@ -6,7 +6,8 @@ use cryptoki_sys::*;
 use crate::boundary::raw::Raw;
 use crate::boundary::wallet::verify_signed;
 use crate::boundary::{
-    Boundary, SO_PIN, Stage, USER_PIN, approval, assert_rv, in_boundary, initialised_token, this_test,
+    Boundary, SO_PIN, Stage, USER_PIN, approval, assert_rv, enrol_confirmed, in_boundary, initialised_token,
+    this_test,
 };
 
 /// Writes a configuration for the backends' socket, and runs the test's role `backend` with it.
@@ -108,6 +109,33 @@ fn applications_at_once_have_logins_sessions_and_handles_of_their_own() {
             assert_eq!(raw.state(session), Ok(CKS_RW_PUBLIC_SESSION), "their login is not ours");
             assert_eq!(raw.attribute(session, number("key"), CKA_LABEL), Err(CKR_OBJECT_HANDLE_INVALID));
             assert_rv!(raw.close_all(), CKR_OK, "ours");
+        }
+    });
+}
+
+#[test]
+fn an_object_that_another_application_destroyed_is_an_invalid_handle() {
+    in_boundary(this_test!(), |boundary| match boundary.role() {
+        "body" => {
+            let mut stage = Stage::new(&["alice"]);
+            stage.as_so(|raw, so| drop(enrol_confirmed(raw, so, "bob")));
+            let (raw, session) = (&stage.raw, stage.session);
+            let bob = raw.user_key(session, "bob");
+            // In the midst of verifying with it.
+            let other = raw.read_only();
+            assert_rv!(raw.verify_init(other, bob), CKR_OK);
+            let _ = boundary.run("officer");
+            assert_eq!(raw.attribute(session, bob, CKA_LABEL), Err(CKR_OBJECT_HANDLE_INVALID));
+            assert_rv!(raw.verify_init(session, bob), CKR_KEY_HANDLE_INVALID);
+            assert_rv!(raw.verify_code(other, &[], b"12345678"), CKR_PIN_INCORRECT, "as of an unknown user");
+            assert!(!raw.find(session, &[]).expect("it finds").contains(&bob));
+            assert!(stage.sign("alice", &stage.users[0].code(), &stage.psbt()).is_ok(), "the rest goes on");
+        }
+        _ => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let so = raw.so();
+            assert_rv!(raw.destroy(so, raw.user_key(so, "bob")), CKR_OK);
         }
     });
 }

@@ -7,7 +7,7 @@ use core::ptr;
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
-use crate::boundary::raw::{Raw, call, call_v3};
+use crate::boundary::raw::{Mechanism, Raw, call, call_v3, call_v3_2};
 use crate::boundary::wallet::verify_signed;
 use crate::boundary::{
     SO_PIN, Stage, USER_PIN, approval, assert_rv, in_boundary, initialised_token, this_test,
@@ -22,6 +22,7 @@ fn opening_is_checked() {
         assert_rv!(raw.init_token(0, SO_PIN.as_bytes(), "t"), CKR_OK);
         assert_eq!(raw.open(0), Err(CKR_SESSION_PARALLEL_NOT_SUPPORTED));
         assert_eq!(raw.open(CKF_RW_SESSION), Err(CKR_SESSION_PARALLEL_NOT_SUPPORTED));
+        assert_eq!(raw.open(CKF_SERIAL_SESSION | CKF_ASYNC_SESSION), Err(CKR_SESSION_ASYNC_NOT_SUPPORTED));
         let mut session = 0;
         assert_rv!(
             call!(raw, C_OpenSession(1, CKF_SERIAL_SESSION, ptr::null_mut(), None, &mut session)),
@@ -133,10 +134,101 @@ fn login_arguments_are_checked() {
         assert_rv!(raw.login(session, CKU_USER, &[b'1'; 256]), CKR_PIN_LEN_RANGE);
         assert_rv!(raw.login_user(session, CKU_USER, pin, b"alice"), CKR_ARGUMENTS_BAD, "it has no name");
         assert_rv!(raw.login_user(session, CKU_USER, pin, &[b'a'; 256]), CKR_ARGUMENTS_BAD);
+        assert_rv!(raw.login_user(session, CKU_SO, SO_PIN.as_bytes(), b"officer"), CKR_ARGUMENTS_BAD);
+        assert_rv!(raw.login_user(session, 3, pin, b""), CKR_USER_TYPE_INVALID);
+        assert_rv!(
+            raw.login_user(session, CKU_CONTEXT_SPECIFIC, b"123456", b"alice"),
+            CKR_OPERATION_NOT_INITIALIZED
+        );
+        assert_rv!(raw.login(999_999, 3, pin), CKR_SESSION_HANDLE_INVALID, "which counts before all else");
         let flags = raw.token_info().flags;
         assert_eq!(flags & CKF_USER_PIN_COUNT_LOW, 0, "none of these was a try at the PIN");
         assert_rv!(raw.login_user(session, CKU_USER, pin, b""), CKR_OK);
         assert_eq!(raw.state(session), Ok(CKS_RW_USER_FUNCTIONS));
+    });
+}
+
+#[test]
+fn a_context_specific_login_takes_a_user_by_name_or_by_no_name() {
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice"]);
+        let (raw, session) = (&stage.raw, stage.session);
+        let (code, psbt) = (stage.users[0].code(), stage.psbt());
+        let code = code.as_bytes();
+        let context = CKU_CONTEXT_SPECIFIC;
+        let long = [b'a'; 61];
+        for (name, pin, answer) in [
+            (&b"alice"[..], &b"12345"[..], CKR_PIN_INVALID),
+            (b"alice", b"alice:12345678", CKR_PIN_INVALID),
+            (b"\xff", code, CKR_PIN_INVALID),
+            (&long, code, CKR_PIN_INVALID),
+            // No name: the wallet's only user.
+            (b"", b"00000000", CKR_OK),
+            (b"nobody", code, CKR_OK),
+            (b"alice", code, CKR_OK),
+        ] {
+            if raw.sign_update(session, &[]) == CKR_OPERATION_NOT_INITIALIZED {
+                assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK);
+            }
+            assert_rv!(raw.login_user(session, context, pin, name), answer, "{name:?}");
+        }
+        assert_eq!(stage.failures("alice"), 0, "judged when it signs, and the last one counts");
+        assert_rv!(raw.sign_update(session, &psbt), CKR_OK);
+        verify_signed(&psbt, &raw.sign_final(session).expect("signs"));
+        assert_eq!(stage.failures("alice"), 0);
+    });
+}
+
+#[test]
+fn the_state_of_an_operation_never_leaves_its_session() {
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice"]);
+        let (raw, session, key) = (&stage.raw, stage.session, stage.key);
+        let alice = raw.user_key(session, "alice");
+        let (mut state, mut len) = ([7u8; 64], 64);
+        let bytes = state.as_mut_ptr();
+        let mut get = |session, bytes| call!(raw, C_GetOperationState(session, bytes, &mut len));
+        assert_rv!(get(session, bytes), CKR_OPERATION_NOT_INITIALIZED);
+        assert_rv!(call!(raw, C_FindObjectsInit(session, ptr::null_mut(), 0)), CKR_OK);
+        assert_rv!(get(session, bytes), CKR_OPERATION_NOT_INITIALIZED, "that is no cryptographic one");
+        assert_rv!(call!(raw, C_FindObjectsFinal(session)), CKR_OK);
+
+        let record = approval("alice", &stage.users[0].code());
+        assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &record, key), CKR_OK);
+        for bytes in [bytes, ptr::null_mut()] {
+            assert_rv!(get(session, bytes), CKR_STATE_UNSAVEABLE, "signing");
+        }
+        assert_rv!(get(raw.read_only(), bytes), CKR_OPERATION_NOT_INITIALIZED, "of another session");
+        let psbt = stage.psbt();
+        verify_signed(&psbt, &raw.sign(session, &psbt).expect("it goes on"));
+        assert_rv!(get(session, bytes), CKR_OPERATION_NOT_INITIALIZED);
+        assert_rv!(raw.verify_init(session, alice), CKR_OK);
+        assert_rv!(get(session, bytes), CKR_STATE_UNSAVEABLE, "verifying");
+        assert_rv!(call_v3!(raw, C_SessionCancel(session, CKF_VERIFY)), CKR_OK);
+        let mut mechanism = Mechanism::new(CKM_COUNTERSIGN_PSBT, &[]);
+        assert_rv!(call_v3!(raw, C_MessageSignInit(session, mechanism.pointer(), key)), CKR_OK);
+        assert_rv!(get(session, bytes), CKR_STATE_UNSAVEABLE, "signing messages");
+        assert_eq!((state, len), ([7; 64], 64), "nothing is written");
+
+        let bytes = state.as_mut_ptr();
+        for len in [0, 64] {
+            let set = call!(raw, C_SetOperationState(session, bytes, len, 0, key));
+            assert_rv!(set, CKR_SAVED_STATE_INVALID, "there was never one");
+        }
+        assert_rv!(call_v3!(raw, C_MessageSignFinal(session)), CKR_OK, "what was active stays so");
+    });
+}
+
+#[test]
+fn no_session_claims_to_have_been_validated() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_token();
+        let session = raw.read_only();
+        for kind in [CKS_LAST_VALIDATION_OK, 0, 2, CK_ULONG::MAX] {
+            let mut flags = CK_FLAGS::MAX;
+            assert_rv!(call_v3_2!(raw, C_GetSessionValidationFlags(session, kind, &mut flags)), CKR_OK);
+            assert_eq!(flags, 0, "{kind}");
+        }
     });
 }
 
@@ -195,6 +287,19 @@ fn session_cancel_ends_the_operations_that_it_names() {
         begin();
         assert_rv!(call_v3!(raw, C_SessionCancel(session, CKF_SIGN | CKF_VERIFY | CKF_FIND_OBJECTS)), CKR_OK);
         begin();
+        // No flag, those of what there is not, and those of nothing.
+        for flags in [0, CKF_ENCRYPT | CKF_DIGEST | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY, 1 << 40] {
+            assert_rv!(call_v3!(raw, C_SessionCancel(session, flags)), CKR_OK);
+            assert_rv!(raw.sign_update(session, &[]), CKR_OK, "goes on");
+        }
+        assert_rv!(call_v3!(raw, C_SessionCancel(session, CK_FLAGS::MAX)), CKR_OK, "all of them");
+        begin();
+        // What is cancelled has spent nothing: the code is as good as before.
+        assert_rv!(call_v3!(raw, C_SessionCancel(session, CKF_SIGN)), CKR_OK);
+        let (code, psbt) = (stage.users[0].code(), stage.psbt());
+        assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &approval("alice", &code), key), CKR_OK);
+        assert_rv!(call_v3!(raw, C_SessionCancel(session, CKF_SIGN)), CKR_OK);
+        verify_signed(&psbt, &stage.sign("alice", &code, &psbt).expect("signs"));
     });
 }
 

@@ -4,11 +4,12 @@
 
 use core::ptr;
 
+use countersign::kernel::utc::from_digits;
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
 use crate::boundary::raw::{Raw, call};
-use crate::boundary::{SO_PIN, USER_PIN, assert_rv, in_boundary, initialised_token, this_test};
+use crate::boundary::{SO_PIN, USER_PIN, assert_rv, in_boundary, initialised_token, now, this_test};
 
 const WRONG: &[u8] = b"none of these";
 
@@ -57,7 +58,7 @@ fn the_mechanisms_are_listed() {
         assert_rv!(call!(raw, C_GetMechanismList(0, list.as_mut_ptr(), &mut few)), CKR_BUFFER_TOO_SMALL);
         assert_rv!(call!(raw, C_GetMechanismList(0, list.as_mut_ptr(), &mut count)), CKR_OK);
         for (mechanism, flags) in [
-            (CKM_COUNTERSIGN_PSBT, CKF_SIGN),
+            (CKM_COUNTERSIGN_PSBT, CKF_SIGN | CKF_MESSAGE_SIGN),
             (CKM_COUNTERSIGN_TOTP_KEY_GEN, CKF_GENERATE),
             (CKM_COUNTERSIGN_TOTP, CKF_VERIFY),
             (CKM_COUNTERSIGN_WALLET_KEY_GEN, CKF_GENERATE_KEY_PAIR),
@@ -73,6 +74,23 @@ fn the_mechanisms_are_listed() {
         assert_rv!(call!(raw, C_GetMechanismInfo(0, list[0], ptr::null_mut())), CKR_ARGUMENTS_BAD);
         assert_rv!(call!(raw, C_GetMechanismList(1, ptr::null_mut(), &mut count)), CKR_SLOT_ID_INVALID);
         assert_rv!(call!(raw, C_GetMechanismList(0, ptr::null_mut(), ptr::null_mut())), CKR_ARGUMENTS_BAD);
+    });
+}
+
+#[test]
+fn the_token_has_a_clock_that_shows_the_time_before_there_is_anything_else() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_again();
+        let shown = || {
+            let before = now();
+            let info = raw.token_info();
+            assert_eq!(info.flags & CKF_CLOCK_ON_TOKEN, CKF_CLOCK_ON_TOKEN);
+            let time = from_digits(&info.utcTime).expect("sixteen digits");
+            assert!((before..=now()).contains(&time), "{time} is not in {before}..={}", now());
+        };
+        shown();
+        assert_rv!(raw.init_token(0, SO_PIN.as_bytes(), "t"), CKR_OK);
+        shown();
     });
 }
 

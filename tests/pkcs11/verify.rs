@@ -7,9 +7,9 @@ use core::ptr;
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
-use crate::boundary::raw::{Mechanism, call};
+use crate::boundary::raw::{Mechanism, call, call_v3_2};
 use crate::boundary::{
-    Stage, assert_rv, enrol, enrol_confirmed, in_boundary, initialised_token, read_ulong, this_test,
+    SO_PIN, Stage, assert_rv, enrol, enrol_confirmed, in_boundary, initialised_token, read_ulong, this_test,
 };
 
 #[test]
@@ -58,8 +58,98 @@ fn update_and_final_bring_nothing_and_judge_once() {
         assert_rv!(call!(raw, C_VerifyFinal(so, code, len)), CKR_OK);
         assert_rv!(call!(raw, C_VerifyFinal(so, code, len)), CKR_OPERATION_NOT_INITIALIZED);
         assert_rv!(raw.verify_init(so, key), CKR_OK);
+        assert_rv!(call!(raw, C_VerifyUpdate(so, ptr::null_mut(), 0)), CKR_OK);
+        assert_rv!(raw.verify_code(so, &[], b"12345678"), CKR_OPERATION_ACTIVE, "it was begun in parts");
         assert_rv!(call!(raw, C_VerifyUpdate(so, code, 1)), CKR_DATA_LEN_RANGE);
         assert_rv!(call!(raw, C_VerifyUpdate(so, code, 0)), CKR_OPERATION_NOT_INITIALIZED, "it ended");
+    });
+}
+
+#[test]
+fn a_code_that_comes_first_is_spent_by_the_call_that_answers() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_token();
+        let so = raw.so();
+        let alice = enrol(&raw, so, "alice");
+        let key = raw.user_key(so, "alice");
+        let failures = || read_ulong(&raw, so, key, CKA_COUNTERSIGN_FAILURES);
+        let answer = || call_v3_2!(raw, C_VerifySignature(so, ptr::null_mut(), 0));
+        let update = || call_v3_2!(raw, C_VerifySignatureUpdate(so, ptr::null_mut(), 0));
+        let finish = || call_v3_2!(raw, C_VerifySignatureFinal(so));
+
+        assert_rv!(raw.verify_signature_init(so, key, &alice.wrong_code()), CKR_OK, "kept");
+        assert_eq!(failures(), 0, "and not looked at");
+        assert_rv!(answer(), CKR_PIN_INCORRECT);
+        assert_eq!(failures(), 1);
+        assert_rv!(answer(), CKR_OPERATION_NOT_INITIALIZED, "it ended");
+
+        let code = alice.code();
+        assert_rv!(raw.verify_signature_init(so, key, &code), CKR_OK);
+        assert_rv!(raw.logout(so), CKR_OK);
+        assert_rv!(raw.login(so, CKU_SO, SO_PIN.as_bytes()), CKR_OK);
+        assert_rv!(answer(), CKR_OPERATION_NOT_INITIALIZED, "the logout ended it");
+        let key = raw.user_key(so, "alice");
+        assert_rv!(raw.verify_signature_init(so, key, &code), CKR_OK);
+        assert_rv!(update(), CKR_OK);
+        assert_rv!(answer(), CKR_OPERATION_ACTIVE, "it was begun in parts");
+        assert_rv!(finish(), CKR_OK, "the right one, which nothing had spent");
+        assert_rv!(finish(), CKR_OPERATION_NOT_INITIALIZED);
+        assert_eq!(raw.attribute(so, key, CKA_COUNTERSIGN_CONFIRMED), Ok(vec![CK_TRUE]));
+        assert_rv!(raw.verify_signature_init(so, key, &code), CKR_OK);
+        assert_rv!(answer(), CKR_PIN_INCORRECT, "otp-replay");
+    });
+}
+
+#[test]
+fn a_verification_is_ended_by_the_functions_that_it_was_begun_for() {
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice"]);
+        let (raw, session) = (&stage.raw, stage.session);
+        let alice = raw.user_key(session, "alice");
+        let code = stage.users[0].code();
+        let (none, mut byte) = (ptr::null_mut::<u8>(), 0u8);
+        assert_rv!(raw.verify_signature_init(session, alice, &code), CKR_OK);
+        assert_rv!(raw.verify_signature_init(session, alice, &code), CKR_OPERATION_ACTIVE);
+        assert_rv!(raw.verify_init(session, alice), CKR_OPERATION_ACTIVE, "one verification at a time");
+        assert_rv!(raw.verify_code(session, &[], code.as_bytes()), CKR_OPERATION_NOT_INITIALIZED);
+        assert_rv!(call!(raw, C_VerifyUpdate(session, none, 0)), CKR_OPERATION_NOT_INITIALIZED);
+        assert_rv!(call!(raw, C_VerifyFinal(session, none, 0)), CKR_OPERATION_NOT_INITIALIZED);
+        let refused = call_v3_2!(raw, C_VerifySignatureUpdate(session, &mut byte, 1));
+        assert_rv!(refused, CKR_DATA_LEN_RANGE, "it was still there");
+        assert_rv!(call_v3_2!(raw, C_VerifySignatureFinal(session)), CKR_OPERATION_NOT_INITIALIZED, "ended");
+
+        assert_rv!(raw.verify_init(session, alice), CKR_OK);
+        for _ in 0..2 {
+            let answers = [
+                call_v3_2!(raw, C_VerifySignature(session, none, 0)),
+                call_v3_2!(raw, C_VerifySignatureUpdate(session, none, 0)),
+                call_v3_2!(raw, C_VerifySignatureFinal(session)),
+            ];
+            assert_eq!(answers, [CKR_OPERATION_NOT_INITIALIZED; 3]);
+        }
+        assert_rv!(call!(raw, C_VerifyUpdate(session, none, 0)), CKR_OK, "it was still there");
+        let null = ptr::null_mut();
+        assert_rv!(call_v3_2!(raw, C_VerifySignatureInit(session, null, 0, none, 0)), CKR_OK, "ends it");
+        assert_rv!(raw.verify_code(session, &[], code.as_bytes()), CKR_OPERATION_NOT_INITIALIZED);
+
+        // Malformed is not wrong, and the operation is ended by it.
+        for (text, refusal) in [
+            ("1234567 ", CKR_SIGNATURE_INVALID),
+            ("12345", CKR_SIGNATURE_LEN_RANGE),
+            ("", CKR_SIGNATURE_LEN_RANGE),
+        ] {
+            assert_rv!(raw.verify_signature_init(session, alice, text), CKR_OK);
+            assert_rv!(call_v3_2!(raw, C_VerifySignature(session, none, 0)), refusal, "{text:?}");
+        }
+        assert_rv!(raw.verify_signature_init(session, alice, &"1".repeat(300)), CKR_SIGNATURE_LEN_RANGE);
+        let mut mechanism = Mechanism::new(CKM_COUNTERSIGN_TOTP, &[]);
+        let rv = call_v3_2!(raw, C_VerifySignatureInit(session, mechanism.pointer(), alice, none, 8));
+        assert_rv!(rv, CKR_ARGUMENTS_BAD);
+        assert_rv!(raw.verify_signature_init(session, stage.key, &code), CKR_KEY_TYPE_INCONSISTENT);
+        assert_rv!(call_v3_2!(raw, C_VerifySignatureFinal(session)), CKR_OPERATION_NOT_INITIALIZED);
+        assert_eq!(stage.failures("alice"), 0);
+        assert_rv!(raw.verify_signature_init(session, alice, &code), CKR_OK);
+        assert_rv!(call_v3_2!(raw, C_VerifySignatureFinal(session)), CKR_OK, "for the backend too");
     });
 }
 
