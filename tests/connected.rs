@@ -3,8 +3,12 @@
 
 mod boundary;
 
+#[path = "pkcs11/attributes.rs"]
+mod attributes;
 #[path = "pkcs11/clock.rs"]
 mod clock;
+#[path = "pkcs11/find.rs"]
+mod find;
 #[path = "pkcs11/general.rs"]
 mod general;
 #[path = "pkcs11/key_management.rs"]
@@ -19,10 +23,14 @@ mod random;
 mod roles;
 #[path = "pkcs11/session.rs"]
 mod session;
+#[path = "pkcs11/session_object.rs"]
+mod session_object;
 #[path = "pkcs11/sign.rs"]
 mod sign;
 #[path = "pkcs11/slot_token.rs"]
 mod slot_token;
+#[path = "pkcs11/template.rs"]
+mod template;
 #[path = "connected/trips.rs"]
 mod trips;
 #[path = "pkcs11/verify.rs"]

@@ -2,8 +2,12 @@
 
 mod boundary;
 
+#[path = "pkcs11/attributes.rs"]
+mod attributes;
 #[path = "pkcs11/clock.rs"]
 mod clock;
+#[path = "pkcs11/find.rs"]
+mod find;
 #[path = "pkcs11/general.rs"]
 mod general;
 #[path = "pkcs11/key_management.rs"]
@@ -14,9 +18,13 @@ mod object;
 mod random;
 #[path = "pkcs11/session.rs"]
 mod session;
+#[path = "pkcs11/session_object.rs"]
+mod session_object;
 #[path = "pkcs11/sign.rs"]
 mod sign;
 #[path = "pkcs11/slot_token.rs"]
 mod slot_token;
+#[path = "pkcs11/template.rs"]
+mod template;
 #[path = "pkcs11/verify.rs"]
 mod verify;
