@@ -5,10 +5,14 @@ mod boundary;
 
 #[path = "pkcs11/at_once.rs"]
 mod at_once;
+#[path = "pkcs11/attributes.rs"]
+mod attributes;
 #[path = "pkcs11/clock.rs"]
 mod clock;
 #[path = "pkcs11/digest_key.rs"]
 mod digest_key;
+#[path = "pkcs11/find.rs"]
+mod find;
 #[path = "pkcs11/functions.rs"]
 mod functions;
 #[path = "pkcs11/general.rs"]
@@ -29,10 +33,14 @@ mod random;
 mod roles;
 #[path = "pkcs11/session.rs"]
 mod session;
+#[path = "pkcs11/session_object.rs"]
+mod session_object;
 #[path = "pkcs11/sign.rs"]
 mod sign;
 #[path = "pkcs11/slot_token.rs"]
 mod slot_token;
+#[path = "pkcs11/template.rs"]
+mod template;
 #[path = "connected/trips.rs"]
 mod trips;
 #[path = "pkcs11/verify.rs"]

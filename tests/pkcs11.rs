@@ -4,10 +4,14 @@ mod boundary;
 
 #[path = "pkcs11/at_once.rs"]
 mod at_once;
+#[path = "pkcs11/attributes.rs"]
+mod attributes;
 #[path = "pkcs11/clock.rs"]
 mod clock;
 #[path = "pkcs11/digest_key.rs"]
 mod digest_key;
+#[path = "pkcs11/find.rs"]
+mod find;
 #[path = "pkcs11/functions.rs"]
 mod functions;
 #[path = "pkcs11/general.rs"]
@@ -24,9 +28,13 @@ mod object;
 mod random;
 #[path = "pkcs11/session.rs"]
 mod session;
+#[path = "pkcs11/session_object.rs"]
+mod session_object;
 #[path = "pkcs11/sign.rs"]
 mod sign;
 #[path = "pkcs11/slot_token.rs"]
 mod slot_token;
+#[path = "pkcs11/template.rs"]
+mod template;
 #[path = "pkcs11/verify.rs"]
 mod verify;

@@ -6,8 +6,8 @@ use cryptoki_sys::*;
 use crate::boundary::raw::Raw;
 use crate::boundary::wallet::verify_signed;
 use crate::boundary::{
-    Boundary, SO_PIN, Stage, USER_PIN, approval, assert_rv, enrol_confirmed, in_boundary, initialised_token,
-    this_test,
+    Boundary, SO_PIN, Stage, USER_PIN, approval, assert_rv, enrol, enrol_confirmed, in_boundary,
+    initialised_token, this_test, ulong,
 };
 
 /// Writes a configuration for the backends' socket, and runs the test's role `backend` with it.
@@ -136,6 +136,77 @@ fn an_object_that_another_application_destroyed_is_an_invalid_handle() {
             assert_rv!(raw.initialize(), CKR_OK);
             let so = raw.so();
             assert_rv!(raw.destroy(so, raw.user_key(so, "bob")), CKR_OK);
+        }
+    });
+}
+
+#[test]
+fn a_handle_is_invalid_once_another_application_destroyed_its_object_even_if_there_is_one_of_that_name_again()
+{
+    in_boundary(this_test!(), |boundary| match boundary.role() {
+        "body" => {
+            let raw = initialised_token();
+            let so = raw.so();
+            enrol(&raw, so, "bob");
+            let bob = raw.user_key(so, "bob");
+            let unread = raw
+                .generate_key(so, CKM_COUNTERSIGN_TOTP_KEY_GEN, &[(CKA_LABEL, b"carol".to_vec())])
+                .expect("made");
+            let _ = boundary.run("other");
+            for object in [bob, unread] {
+                assert_eq!(raw.attribute(so, object, CKA_LABEL), Err(CKR_OBJECT_HANDLE_INVALID));
+                assert_eq!(raw.object_size(so, object), Err(CKR_OBJECT_HANDLE_INVALID));
+                let unlock = [(CKA_COUNTERSIGN_LOCKED, vec![CK_FALSE])];
+                assert_rv!(raw.set_attributes(so, object, &unlock), CKR_OBJECT_HANDLE_INVALID);
+                assert_rv!(raw.destroy(so, object), CKR_OBJECT_HANDLE_INVALID);
+                assert_rv!(raw.verify_init(so, object), CKR_KEY_HANDLE_INVALID);
+            }
+            assert_ne!(raw.user_key(so, "bob"), bob);
+            // The enrolment that nobody read is not shown for the one that came after it.
+            let carol = raw.user_key(so, "carol");
+            let uri = raw.attribute(so, carol, CKA_COUNTERSIGN_OTPAUTH_URI);
+            assert_eq!(uri, Err(CKR_ATTRIBUTE_SENSITIVE));
+        }
+        _ => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let so = raw.so();
+            for user in ["bob", "carol"] {
+                assert_rv!(raw.destroy(so, raw.user_key(so, user)), CKR_OK);
+                enrol(&raw, so, user);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_session_objects_of_an_application_are_its_own() {
+    in_boundary(this_test!(), |boundary| {
+        const NOTE: &[u8] = b"note";
+        let template = [(CKA_CLASS, ulong(CKO_DATA)), (CKA_LABEL, NOTE.to_vec())];
+        match boundary.role() {
+            "body" => {
+                let raw = initialised_token();
+                let session = raw.read_only();
+                let note = raw.create(session, &template).expect("it is made");
+                boundary.note("note", &note.to_string());
+                let _ = boundary.run("other");
+                assert_eq!(raw.find(session, &template), Ok(vec![note]), "as it was");
+            }
+            _ => {
+                let raw = Raw::load();
+                assert_rv!(raw.initialize(), CKR_OK);
+                let session = raw.read_only();
+                let theirs = boundary.noted("note").parse().expect("a number");
+                assert_eq!(raw.find(session, &template), Ok(vec![]));
+                assert_eq!(raw.attribute(session, theirs, CKA_LABEL), Err(CKR_OBJECT_HANDLE_INVALID));
+                assert_rv!(raw.destroy(session, theirs), CKR_OBJECT_HANDLE_INVALID);
+                // Full of one application's, there is room for another's.
+                for _ in 0..1_024 {
+                    raw.create(session, &template).expect("there is room");
+                }
+                assert_eq!(raw.create(session, &template), Err(CKR_DEVICE_MEMORY));
+            }
         }
     });
 }
