@@ -129,13 +129,13 @@ entries! {
 
     fn c_init_token(slot: CK_SLOT_ID, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG, label: CK_UTF8CHAR_PTR) {
         let application = current()?;
-        let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
+        let pin = raw::pin(pin, pin_len)?;
         application.perform(Request::InitToken { slot, pin, label: raw::label(label)? })
     }
 
     fn c_init_pin(session: CK_SESSION_HANDLE, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG) {
         let application = current()?;
-        let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
+        let pin = raw::pin(pin, pin_len)?;
         application.perform(Request::InitPin { session, pin })
     }
 
@@ -147,8 +147,8 @@ entries! {
         new_len: CK_ULONG,
     ) {
         let application = current()?;
-        let old = raw::bytes(old, old_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
-        let new = raw::bytes(new, new_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
+        let old = raw::pin(old, old_len)?;
+        let new = raw::pin(new, new_len)?;
         application.perform(Request::SetPin { session, old, new })
     }
 
@@ -184,7 +184,7 @@ entries! {
 
     fn c_login(session: CK_SESSION_HANDLE, user_type: CK_USER_TYPE, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG) {
         let application = current()?;
-        let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
+        let pin = raw::pin(pin, pin_len)?;
         application.perform(Request::Login { session, user_type, user: None, pin })
     }
 
@@ -197,7 +197,7 @@ entries! {
         user_len: CK_ULONG,
     ) {
         let application = current()?;
-        let pin = raw::bytes(pin, pin_len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE)?;
+        let pin = raw::pin(pin, pin_len)?;
         let user = Some(raw::bytes(user, user_len, MAX_PIN_LEN, CKR_ARGUMENTS_BAD)?);
         application.perform(Request::Login { session, user_type, user, pin })
     }

@@ -12,7 +12,7 @@ use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
 use super::call::{
-    Bytes, Filled, MAX_ATTRIBUTES, MAX_VALUE_LEN, Mechanism, Room, Shown, TemplateEntry, Wanted,
+    Bytes, Filled, MAX_ATTRIBUTES, MAX_PIN_LEN, MAX_VALUE_LEN, Mechanism, Room, Shown, TemplateEntry, Wanted,
 };
 use super::instance::InitializeArguments;
 use super::rv::{Answer, Rv};
@@ -46,6 +46,18 @@ pub(super) unsafe fn bytes(data: *const u8, len: CK_ULONG, most: usize, over: CK
     }
     // SAFETY: not null, and the caller vouches for `len` bytes, which is at most `most`, far below `isize::MAX`.
     Ok(Bytes(Zeroizing::new(unsafe { slice::from_raw_parts(data, len) }.to_vec())))
+}
+
+/// Copies a PIN or a code. Null is none: there is no way to enter it but here (`CKF_PROTECTED_AUTHENTICATION_PATH`).
+///
+/// # Safety
+/// As for [`bytes`].
+pub(super) unsafe fn pin(pin: *const u8, len: CK_ULONG) -> Answer<Bytes> {
+    if pin.is_null() {
+        return Err(Rv(CKR_ARGUMENTS_BAD));
+    }
+    // SAFETY: as the caller vouches.
+    unsafe { bytes(pin, len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE) }
 }
 
 /// The bytes themselves, where the caller is `countersign serve`: it does not change them during the call.

@@ -90,7 +90,7 @@ fn a_sign_init_that_is_not_certain_to_be_accepted_asks_the_boundary() {
             asks(9_999, CKM_COUNTERSIGN_PSBT, &record[..], key, CKR_SESSION_HANDLE_INVALID, "no session");
             asks(session, CKM_COUNTERSIGN_PSBT, &record, 9_999, CKR_KEY_HANDLE_INVALID, "no key");
             asks(session, CKM_COUNTERSIGN_PSBT, &record[1..], key, CKR_MECHANISM_PARAM_INVALID, "no record");
-            asks(session, CKM_ECDSA, &record, key, CKR_MECHANISM_INVALID, "no mechanism of ours");
+            asks(session, CKM_ECDSA_SHA256, &record, key, CKR_MECHANISM_INVALID, "no mechanism of ours");
             asks(
                 session,
                 CKM_COUNTERSIGN_DIGEST,

@@ -183,11 +183,14 @@ macro_rules! rows_2_40 {
             session C_Login(s(), CKU_USER, bytes, 8)
                 (s(), CKU_USER, null(), 8) CKR_ARGUMENTS_BAD CKR_USER_ALREADY_LOGGED_IN;
             session C_Logout(s())(s()) CKR_OK CKR_OK;
-            refused C_CreateObject(s(), null(), 0, number)(s(), null(), 1, null());
-            refused C_CopyObject(s(), NO_OBJECT, null(), 0, number)(s(), NO_OBJECT, null(), 1, null());
+            session C_CreateObject(s(), attribute, 1, number)
+                (s(), null(), 1, number) CKR_ARGUMENTS_BAD CKR_TEMPLATE_INCOMPLETE;
+            session C_CopyObject(s(), NO_OBJECT, attribute, 1, number)
+                (s(), NO_OBJECT, null(), 1, number) CKR_ARGUMENTS_BAD CKR_OBJECT_HANDLE_INVALID;
             session C_DestroyObject(s(), NO_OBJECT)
                 (s(), CK_INVALID_HANDLE) CKR_OBJECT_HANDLE_INVALID CKR_OBJECT_HANDLE_INVALID;
-            refused C_GetObjectSize(s(), NO_OBJECT, number)(s(), NO_OBJECT, null());
+            session C_GetObjectSize(s(), NO_OBJECT, number)
+                (s(), NO_OBJECT, null()) CKR_ARGUMENTS_BAD CKR_OBJECT_HANDLE_INVALID;
             session C_GetAttributeValue(s(), NO_OBJECT, attribute, 1)
                 (s(), NO_OBJECT, null(), 1) CKR_ARGUMENTS_BAD CKR_OBJECT_HANDLE_INVALID;
             session C_SetAttributeValue(s(), NO_OBJECT, attribute, 1)
@@ -233,9 +236,9 @@ macro_rules! rows_2_40 {
             refused C_SignEncryptUpdate(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
             refused C_DecryptVerifyUpdate(s(), bytes, 1, bytes, number)(s(), null(), 1, null(), null());
             session C_GenerateKey(s(), user, null(), 0, other)
-                (s(), user, null(), 0, null()) CKR_ARGUMENTS_BAD CKR_TEMPLATE_INCOMPLETE;
+                (s(), user, null(), 0, null()) CKR_ARGUMENTS_BAD CKR_SESSION_READ_ONLY;
             session C_GenerateKeyPair(s(), wallet, null(), 0, null(), 0, other, number)
-                (s(), null(), null(), 0, null(), 0, other, number) CKR_ARGUMENTS_BAD CKR_TEMPLATE_INCOMPLETE;
+                (s(), null(), null(), 0, null(), 0, other, number) CKR_ARGUMENTS_BAD CKR_SESSION_READ_ONLY;
             refused C_WrapKey(s(), sign, NO_OBJECT, NO_OBJECT, bytes, number)
                 (s(), null(), NO_OBJECT, NO_OBJECT, null(), null());
             refused C_UnwrapKey(s(), sign, NO_OBJECT, bytes, 1, attribute, 1, other)

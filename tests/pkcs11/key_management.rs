@@ -214,7 +214,7 @@ fn mechanisms_and_pointers_are_checked() {
         assert_eq!(raw.generate_key(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &[]), Err(CKR_MECHANISM_INVALID));
         assert_eq!(raw.generate_key(so, CKM_AES_KEY_GEN, &[]), Err(CKR_MECHANISM_INVALID));
         assert_eq!(
-            raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &[], &[]).err(),
+            raw.generate_key_pair(so, CKM_RSA_PKCS_KEY_PAIR_GEN, &[], &[]).err(),
             Some(CKR_MECHANISM_INVALID)
         );
         let mut with_parameter = Mechanism::new(CKM_COUNTERSIGN_TOTP_KEY_GEN, b"x");

@@ -49,6 +49,7 @@ fn there_is_one_slot() {
 
 #[test]
 fn the_mechanisms_are_listed() {
+    const CURVE: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
     in_boundary(this_test!(), |_| {
         let raw = initialised_again();
         let mut count = 0;
@@ -59,6 +60,9 @@ fn the_mechanisms_are_listed() {
         assert_rv!(call!(raw, C_GetMechanismList(0, list.as_mut_ptr(), &mut count)), CKR_OK);
         for (mechanism, flags) in [
             (CKM_COUNTERSIGN_PSBT, CKF_SIGN | CKF_MESSAGE_SIGN),
+            (CKM_COUNTERSIGN_DIGEST, CKF_SIGN | CKF_MESSAGE_SIGN | CKF_VERIFY | CURVE),
+            (CKM_ECDSA, CKF_SIGN | CKF_VERIFY | CURVE),
+            (CKM_EC_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR | CURVE),
             (CKM_COUNTERSIGN_TOTP_KEY_GEN, CKF_GENERATE),
             (CKM_COUNTERSIGN_TOTP, CKF_VERIFY),
             (CKM_COUNTERSIGN_WALLET_KEY_GEN, CKF_GENERATE_KEY_PAIR),
@@ -69,7 +73,7 @@ fn the_mechanisms_are_listed() {
             assert_eq!(info.flags, flags, "{mechanism:#x}");
         }
         let mut info = CK_MECHANISM_INFO::default();
-        assert_rv!(call!(raw, C_GetMechanismInfo(0, CKM_ECDSA, &mut info)), CKR_MECHANISM_INVALID);
+        assert_rv!(call!(raw, C_GetMechanismInfo(0, CKM_ECDSA_SHA256, &mut info)), CKR_MECHANISM_INVALID);
         assert_rv!(call!(raw, C_GetMechanismInfo(1, list[0], &mut info)), CKR_SLOT_ID_INVALID);
         assert_rv!(call!(raw, C_GetMechanismInfo(0, list[0], ptr::null_mut())), CKR_ARGUMENTS_BAD);
         assert_rv!(call!(raw, C_GetMechanismList(1, ptr::null_mut(), &mut count)), CKR_SLOT_ID_INVALID);
