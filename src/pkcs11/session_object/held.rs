@@ -169,3 +169,25 @@ impl Module {
         self.session_objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_applications_hold_together_has_an_end_and_is_given_back() {
+        for (amount, applications) in [([MAX_OBJECTS, 0], 64), ([0, MAX_BYTES], 64)] {
+            let totals = Totals::default();
+            let held: Vec<Held> = (0..applications).map(|_| Held::default()).collect();
+            for one in &held {
+                assert_eq!(one.take(&totals, amount), Ok(()));
+                assert_eq!(one.take(&totals, [1, 1]), Err(Rv(CKR_DEVICE_MEMORY)), "its own share");
+            }
+            let late = Held::default();
+            assert_eq!(late.take(&totals, amount), Err(Rv(CKR_DEVICE_MEMORY)));
+            held[0].give(&totals, amount);
+            assert_eq!(late.take(&totals, amount), Ok(()), "nothing was kept of what was refused");
+            assert_eq!(held[0].take(&totals, amount), Err(Rv(CKR_DEVICE_MEMORY)));
+        }
+    }
+}
