@@ -23,6 +23,7 @@
 mod answer;
 mod attributes;
 mod call;
+mod codec;
 mod connected;
 mod entry;
 mod hosted;
