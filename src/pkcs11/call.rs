@@ -1,19 +1,16 @@
 //! Calls as values: what `entry` makes of an application's pointers, and what it writes back through them.
 //!
 //! The same values are what the client side sends to the boundary ([`super::connected`]) and what the boundary answers
-//! ([`super::hosted`]). Their encoding is postcard's; its version is that of the handshake in [`crate::remote`]. A change of
+//! ([`super::hosted`]). Their encoding ([`super::codec`]) is postcard's; its version is that of the handshake in [`crate::remote`]. A change of
 //! a type here is a new version there.
 
-use core::fmt;
-use core::marker::PhantomData;
 use core::ops::Deref;
 
 use cryptoki_sys::*;
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::rv::{Answer, Rv};
+use super::codec::bounded;
+use super::rv::Answer;
 use crate::kernel::pin;
 use crate::kernel::psbt::MAX_PSBT_LEN;
 
@@ -347,6 +344,14 @@ pub(super) struct SessionInfo {
     pub(super) flags: CK_FLAGS,
 }
 
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl Request {
     /// The session it is made in.
     pub(super) fn session(&self) -> Option<CK_SESSION_HANDLE> {
@@ -469,88 +474,11 @@ impl Request {
     }
 }
 
-/// The bytes of a value, in a buffer of their exact length: none is left behind by growing.
-pub(super) fn encode<T: Serialize>(value: &T) -> Answer<Zeroizing<Vec<u8>>> {
-    let failed = |_| Rv(CKR_FUNCTION_FAILED);
-    let len = postcard::experimental::serialized_size(value).map_err(failed)?;
-    let mut bytes = Zeroizing::new(vec![0; len]);
-    postcard::to_slice(value, &mut bytes).map_err(failed)?;
-    Ok(bytes)
-}
-
-/// The value of these bytes, all of them.
-pub(super) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Some(value),
-        _ => None,
-    }
-}
-
-/// A list as long as a template may be. What claims to be longer is not read to its end: two bytes of it may be thirty in
-/// memory.
-fn bounded<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    deserializer.deserialize_seq(Bounded(PhantomData))
-}
-
-struct Bounded<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at most {MAX_ATTRIBUTES} attributes")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
-        let mut list = Vec::new();
-        while let Some(entry) = entries.next_element()? {
-            if list.len() == MAX_ATTRIBUTES {
-                return Err(A::Error::custom("too many attributes"));
-            }
-            list.push(entry);
-        }
-        Ok(list)
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        deserializer.deserialize_bytes(Copied)
-    }
-}
-
-/// Copies bytes once, as a whole.
-struct Copied;
-
-impl Visitor<'_> for Copied {
-    type Value = Bytes;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("bytes")
-    }
-
-    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
-        Ok(Bytes(Zeroizing::new(bytes.to_vec())))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pkcs11::codec::{decode, encode};
+    use crate::pkcs11::rv::Rv;
 
     #[test]
     fn a_request_comes_back_as_it_was_and_nothing_may_follow_it() {

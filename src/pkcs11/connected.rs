@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cryptoki_sys::*;
 
-use super::call::{Bytes, Filled, Mechanism, Reply, Request, decode, encode};
+use super::call::{Bytes, Filled, Mechanism, Reply, Request};
+use super::codec::{decode, encode};
 use super::hosted::Call;
 use super::rv::{Answer, Rv};
 use super::vendor::CKM_COUNTERSIGN_PSBT;

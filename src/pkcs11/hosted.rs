@@ -11,7 +11,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
-use super::call::{Reply, Request, decode, encode};
+use super::call::{Reply, Request};
+use super::codec::{decode, encode};
 use super::module::{Module, Totals};
 use super::rv::{Answer, Rv};
 use crate::engine::Engine;

@@ -23,6 +23,7 @@
 mod answer;
 mod attributes;
 mod call;
+mod codec;
 mod connected;
 mod digest_key;
 mod entry;
