@@ -113,6 +113,8 @@ fn applications_at_once_have_logins_sessions_and_handles_of_their_own() {
     });
 }
 
+const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+
 #[test]
 fn an_object_that_another_application_destroyed_is_an_invalid_handle() {
     in_boundary(this_test!(), |boundary| match boundary.role() {
@@ -147,33 +149,35 @@ fn a_handle_is_invalid_once_another_application_destroyed_its_object_even_if_the
         "body" => {
             let raw = initialised_token();
             let so = raw.so();
-            enrol(&raw, so, "bob");
-            let bob = raw.user_key(so, "bob");
-            let unread = raw
-                .generate_key(so, CKM_COUNTERSIGN_TOTP_KEY_GEN, &[(CKA_LABEL, b"carol".to_vec())])
-                .expect("made");
+            // One for each call: the first call that meets an object gone forgets its handle.
+            let mut enrolled = USERS.iter().map(|name| {
+                let template = [(CKA_LABEL, name.as_bytes().to_vec())];
+                raw.generate_key(so, CKM_COUNTERSIGN_TOTP_KEY_GEN, &template).expect("made")
+            });
+            let mut next = || enrolled.next().expect("there are five");
+            let (read, sized, changed, destroyed, verified) = (next(), next(), next(), next(), next());
             let _ = boundary.run("other");
-            for object in [bob, unread] {
-                assert_eq!(raw.attribute(so, object, CKA_LABEL), Err(CKR_OBJECT_HANDLE_INVALID));
-                assert_eq!(raw.object_size(so, object), Err(CKR_OBJECT_HANDLE_INVALID));
-                let unlock = [(CKA_COUNTERSIGN_LOCKED, vec![CK_FALSE])];
-                assert_rv!(raw.set_attributes(so, object, &unlock), CKR_OBJECT_HANDLE_INVALID);
-                assert_rv!(raw.destroy(so, object), CKR_OBJECT_HANDLE_INVALID);
-                assert_rv!(raw.verify_init(so, object), CKR_KEY_HANDLE_INVALID);
+            assert_eq!(raw.attribute(so, read, CKA_LABEL), Err(CKR_OBJECT_HANDLE_INVALID));
+            assert_eq!(raw.object_size(so, sized), Err(CKR_OBJECT_HANDLE_INVALID));
+            let unlock = [(CKA_COUNTERSIGN_LOCKED, vec![CK_FALSE])];
+            assert_rv!(raw.set_attributes(so, changed, &unlock), CKR_OBJECT_HANDLE_INVALID);
+            assert_rv!(raw.destroy(so, destroyed), CKR_OBJECT_HANDLE_INVALID);
+            assert_rv!(raw.verify_init(so, verified), CKR_KEY_HANDLE_INVALID);
+            for name in USERS {
+                let user = raw.user_key(so, name);
+                assert!(![read, sized, changed, destroyed, verified].contains(&user), "{name}");
+                // The enrolment that nobody read is not shown for the one that came after it.
+                let uri = raw.attribute(so, user, CKA_COUNTERSIGN_OTPAUTH_URI);
+                assert_eq!(uri, Err(CKR_ATTRIBUTE_SENSITIVE), "{name}");
             }
-            assert_ne!(raw.user_key(so, "bob"), bob);
-            // The enrolment that nobody read is not shown for the one that came after it.
-            let carol = raw.user_key(so, "carol");
-            let uri = raw.attribute(so, carol, CKA_COUNTERSIGN_OTPAUTH_URI);
-            assert_eq!(uri, Err(CKR_ATTRIBUTE_SENSITIVE));
         }
         _ => {
             let raw = Raw::load();
             assert_rv!(raw.initialize(), CKR_OK);
             let so = raw.so();
-            for user in ["bob", "carol"] {
-                assert_rv!(raw.destroy(so, raw.user_key(so, user)), CKR_OK);
-                enrol(&raw, so, user);
+            for name in USERS {
+                assert_rv!(raw.destroy(so, raw.user_key(so, name)), CKR_OK);
+                enrol(&raw, so, name);
             }
         }
     });

@@ -88,6 +88,8 @@ fn a_search_takes_any_template_and_finds_what_matches_all_of_it() {
         ] {
             assert_eq!(raw.find(so, &template).map(|found| found.len()), Ok(wanted), "{template:x?}");
         }
+        let longer_than_any = vec![label(&[b'a'; 65_537])];
+        assert_eq!(raw.find(so, &longer_than_any), Err(CKR_ATTRIBUTE_VALUE_INVALID));
         let most: Vec<Attribute> = (0..256).map(|_| label(b"bob")).collect();
         assert_eq!(raw.find(so, &most).map(|found| found.len()), Ok(1));
         let mut too_many = Template::of(&[most, vec![label(b"bob")]].concat());

@@ -73,7 +73,7 @@ impl Module {
     ) -> Answer<CK_OBJECT_HANDLE> {
         self.with_session(session, |in_session| {
             let template = each_once(template)?;
-            refuse_token_object(in_session, &template)?;
+            check_session(in_session, &template)?;
             let object = SessionObject::create(&template, self.unique_id()?)?;
             self.keep(session, object)
         })
@@ -93,7 +93,7 @@ impl Module {
                 return Err(Rv(CKR_ACTION_PROHIBITED));
             }
             let template = each_once(template)?;
-            refuse_token_object(in_session, &template)?;
+            check_session(in_session, &template)?;
             self.keep(session, original.copy(&template, self.unique_id()?)?)
         })
     }
@@ -211,12 +211,12 @@ impl Module {
     }
 }
 
-/// The token's objects are made inside, by `C_GenerateKey` and `C_GenerateKeyPair`, and none is brought in.
-fn refuse_token_object(session: &Session, template: &[&TemplateEntry]) -> Answer {
+/// A read-only session makes no object of the token. Another one makes none like this, either ([`SessionObject`]): the token's
+/// objects are made inside, by `C_GenerateKey` and `C_GenerateKeyPair`.
+fn check_session(session: &Session, template: &[&TemplateEntry]) -> Answer {
     match value_of(template, CKA_TOKEN).map(bool_value).transpose()? {
         Some(true) if !session.read_write => Err(Rv(CKR_SESSION_READ_ONLY)),
-        Some(true) => Err(Rv(CKR_TEMPLATE_INCONSISTENT)),
-        Some(false) | None => Ok(()),
+        _ => Ok(()),
     }
 }
 
