@@ -86,6 +86,7 @@ macro_rules! example {
 
 example!(example_cryptoki, "cryptoki");
 example!(example_pykcs11, "pykcs11");
+example!(example_python_pkcs11, "python-pkcs11");
 
 /// Where the engine is.
 #[derive(PartialEq)]

@@ -67,7 +67,11 @@ def cryptoki():
     return Client(program)
 
 
-CLIENTS = {"pykcs11": lambda: PYKCS11, "cryptoki": cryptoki}
+def python_pkcs11():
+    return Client(sys.executable, EXAMPLES / "python" / "client_python_pkcs11.py")
+
+
+CLIENTS = {"cryptoki": cryptoki, "pykcs11": lambda: PYKCS11, "python-pkcs11": python_pkcs11}
 
 
 def at_terminal(command, as_so, code):
@@ -103,6 +107,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="countersign-example-") as folder:
         for way in client.ways:
             whole_way(client, way, pathlib.Path(folder))
+        refused_by_a_rule(client, pathlib.Path(folder))
 
 
 def whole_way(client, way, folder):
@@ -128,6 +133,15 @@ def whole_way(client, way, folder):
     transaction = re.search(r'^\{.*"tx": ?".*\}', final, re.MULTILINE)
     check(transaction, f"{way}: the transaction is shown")
     pathlib.Path(os.environ["COUNTERSIGN_OUT"], f"{way}.json").write_text(transaction[0], encoding="utf-8")
+
+
+def refused_by_a_rule(client, folder):
+    """An answer that is ours alone is told by its name, too: a PSBT that has nothing of the wallet's in it."""
+    way, other = client.ways[-1], folder / "of-another-wallet.psbt"
+    client.does("wallet", "another wallet", f"user of {way}")
+    client.does("psbt", "another wallet", other)
+    arguments = (f"wallet of {way}", f"user of {way}", other, folder / "never.psbt")
+    client.refuses("CKR_COUNTERSIGN_PSBT_REFUSED", "a PSBT of another wallet", way, *arguments, code="000000")
 
 
 def enrolled(client, user):
