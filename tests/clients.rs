@@ -85,6 +85,7 @@ macro_rules! example {
 }
 
 example!(example_cryptoki, "cryptoki");
+example!(example_pkcs11js, "pkcs11js");
 example!(example_pykcs11, "pykcs11");
 example!(example_python_pkcs11, "python-pkcs11");
 

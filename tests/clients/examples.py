@@ -71,7 +71,18 @@ def python_pkcs11():
     return Client(sys.executable, EXAMPLES / "python" / "client_python_pkcs11.py")
 
 
-CLIENTS = {"cryptoki": cryptoki, "pykcs11": lambda: PYKCS11, "python-pkcs11": python_pkcs11}
+def pkcs11js():
+    if not (EXAMPLES / "nodejs" / "node_modules" / ".installed").exists():
+        failed("the packages of examples/nodejs are not there; softhsm/test.sh installs them")
+    return Client("node", EXAMPLES / "nodejs" / "client.mjs")
+
+
+CLIENTS = {
+    "cryptoki": cryptoki,
+    "pkcs11js": pkcs11js,
+    "pykcs11": lambda: PYKCS11,
+    "python-pkcs11": python_pkcs11,
+}
 
 
 def at_terminal(command, as_so, code):
