@@ -84,6 +84,7 @@ macro_rules! example {
     };
 }
 
+example!(example_c, "c");
 example!(example_cryptoki, "cryptoki");
 example!(example_pkcs11js, "pkcs11js");
 example!(example_pykcs11, "pykcs11");

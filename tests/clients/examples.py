@@ -11,6 +11,7 @@ transactions, which the caller verifies with Bitcoin Core's consensus code) and 
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 
@@ -58,7 +59,10 @@ class Client:
 PYKCS11 = Client(sys.executable, EXAMPLES / "python" / "client_pykcs11.py")
 
 
-def cryptoki():
+# Each client by its name, made ready; a program that is built here goes into the folder.
+
+
+def cryptoki(_):
     """Cargo builds it, but not when it is told to test one crate alone."""
     program = pathlib.Path(os.environ["COUNTERSIGN_EXAMPLES"], "client")
     source = max(file.stat().st_mtime for file in (EXAMPLES / "client").iterdir())
@@ -67,20 +71,29 @@ def cryptoki():
     return Client(program)
 
 
-def python_pkcs11():
+def python_pkcs11(_):
     return Client(sys.executable, EXAMPLES / "python" / "client_python_pkcs11.py")
 
 
-def pkcs11js():
+def pkcs11js(_):
     if not (EXAMPLES / "nodejs" / "node_modules" / ".installed").exists():
         failed("the packages of examples/nodejs are not there; softhsm/test.sh installs them")
     return Client("node", EXAMPLES / "nodejs" / "client.mjs")
 
 
+def c(folder):
+    program = folder / "client"
+    headers = ["-Iinclude", "-I/usr/include/p11-kit-1"]
+    compiler = ["cc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    subprocess.run([*compiler, "-o", program, *headers, EXAMPLES / "c" / "client.c"], cwd=ROOT, check=True)
+    return Client(program, lacks=("psbt", "finalise"))
+
+
 CLIENTS = {
+    "c": c,
     "cryptoki": cryptoki,
     "pkcs11js": pkcs11js,
-    "pykcs11": lambda: PYKCS11,
+    "pykcs11": lambda _: PYKCS11,
     "python-pkcs11": python_pkcs11,
 }
 
@@ -114,11 +127,12 @@ def at_terminal(command, as_so, code):
 
 
 def main():
-    client = CLIENTS[sys.argv[1]]()
-    with tempfile.TemporaryDirectory(prefix="countersign-example-") as folder:
+    with tempfile.TemporaryDirectory(prefix="countersign-example-") as name:
+        folder = pathlib.Path(name)
+        client = CLIENTS[sys.argv[1]](folder)
         for way in client.ways:
-            whole_way(client, way, pathlib.Path(folder))
-        refused_by_a_rule(client, pathlib.Path(folder))
+            whole_way(client, way, folder)
+        refused_by_a_rule(client, folder)
 
 
 def whole_way(client, way, folder):
