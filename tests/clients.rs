@@ -86,6 +86,7 @@ macro_rules! example {
 
 example!(example_c, "c");
 example!(example_cryptoki, "cryptoki");
+example!(example_java, "java");
 example!(example_pkcs11js, "pkcs11js");
 example!(example_pykcs11, "pykcs11");
 example!(example_python_pkcs11, "python-pkcs11");

@@ -24,6 +24,9 @@ EXAMPLES = ROOT / "examples"
 # What a program may take, starting included.
 PATIENCE = 120
 
+# Names are UTF-8, whatever a client makes of them.
+USER = "Ünal 用户"
+
 SO_VERBS = ("enrol", "confirm", "wallet")
 
 
@@ -89,9 +92,21 @@ def c(folder):
     return Client(program, lacks=("psbt", "finalise"))
 
 
+def java(_):
+    # Debian's Java 17, where another one is the default.
+    installed = sorted(pathlib.Path("/usr/lib/jvm").glob("java-17-openjdk-*/bin/java"))
+    wrapper = ("--add-modules", "jdk.crypto.cryptoki", "--add-exports", f"{WRAPPER}=ALL-UNNAMED")
+    program = EXAMPLES / "java" / "Client.java"
+    return Client(installed[0] if installed else "java", *wrapper, program, lacks=("psbt", "finalise"))
+
+
+WRAPPER = "jdk.crypto.cryptoki/sun.security.pkcs11.wrapper"
+
+
 CLIENTS = {
     "c": c,
     "cryptoki": cryptoki,
+    "java": java,
     "pkcs11js": pkcs11js,
     "pykcs11": lambda _: PYKCS11,
     "python-pkcs11": python_pkcs11,
@@ -106,6 +121,7 @@ def at_terminal(command, as_so, code):
         "COUNTERSIGN_MODULE": os.environ["COUNTERSIGN_MODULE"],
         "COUNTERSIGN_CONF": os.environ[f"COUNTERSIGN_{side}_CONF"],
         f"COUNTERSIGN_{pin}_PIN": os.environ[f"COUNTERSIGN_{pin}_PIN"],
+        "LC_ALL": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     child = pexpect.spawn(
@@ -137,7 +153,7 @@ def main():
 
 def whole_way(client, way, folder):
     """From the enrolment to the transaction, with the code attached in one of the two ways."""
-    user, wallet = f"user of {way}", f"wallet of {way}"
+    user, wallet = f"{USER} of {way}", f"wallet of {way}"
     app = enrolled(client, user)
     shown = client.does("wallet", wallet, user)
     check(re.search(r"wpkh\(\[[0-9a-f]{8}/84[h']/1[h']/0[h']\]tpub", shown), f"{wallet}: its descriptor is shown")
@@ -163,9 +179,9 @@ def whole_way(client, way, folder):
 def refused_by_a_rule(client, folder):
     """An answer that is ours alone is told by its name, too: a PSBT that has nothing of the wallet's in it."""
     way, other = client.ways[-1], folder / "of-another-wallet.psbt"
-    client.does("wallet", "another wallet", f"user of {way}")
+    client.does("wallet", "another wallet", f"{USER} of {way}")
     client.does("psbt", "another wallet", other)
-    arguments = (f"wallet of {way}", f"user of {way}", other, folder / "never.psbt")
+    arguments = (f"wallet of {way}", f"{USER} of {way}", other, folder / "never.psbt")
     client.refuses("CKR_COUNTERSIGN_PSBT_REFUSED", "a PSBT of another wallet", way, *arguments, code="000000")
 
 
