@@ -21,8 +21,8 @@ main() {
     need_components
     need_locked_memory
     need_packages softhsm2 opensc oathtool binutils strace faketime minisign
-    # For the examples: a PKCS#11 header for C, and Java with its PKCS#11 wrapper.
-    need_packages libp11-kit-dev openjdk-17-jdk-headless
+    # The examples' clients: a PKCS#11 header for C, Java with its own wrapper, GnuTLS's p11tool, OpenSSL and libp11's engine.
+    need_packages libp11-kit-dev openjdk-17-jdk-headless gnutls-bin openssl libengine-pkcs11-openssl
     # What the test of the Debian package installs by, and looks with.
     need_packages adduser dpkg-dev fish man-db p11-kit procps systemd systemd-container util-linux zsh
     need_venv

@@ -17,6 +17,7 @@ use std::process::{Command, Stdio};
 
 use bitcoin::{Amount, Transaction, consensus};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 #[path = "../examples/verify_tx.rs"]
 #[allow(dead_code, reason = "the example's main is not called here")]
@@ -65,31 +66,35 @@ fn every_script_type_with_bitcoinjs() {
     run_client_with("script_types.py", "bitcoinjs");
 }
 
-/// Tests an example twice, once at each door.
-macro_rules! example {
-    ($name:ident, $client:literal) => {
+/// Tests examples twice, once at each door.
+macro_rules! at_both_doors {
+    ($($name:ident: $story:expr;)*) => {$(
         mod $name {
-            use super::{Door, run_example};
+            use super::*;
 
             #[test]
             fn in_one_process() {
-                run_example($client, &Door::OneProcess);
+                $story(&Place::new(&Door::OneProcess));
             }
 
             #[test]
             fn through_the_boundary() {
-                run_example($client, &Door::Boundary);
+                $story(&Place::new(&Door::Boundary));
             }
         }
-    };
+    )*};
 }
 
-example!(example_c, "c");
-example!(example_cryptoki, "cryptoki");
-example!(example_java, "java");
-example!(example_pkcs11js, "pkcs11js");
-example!(example_pykcs11, "pykcs11");
-example!(example_python_pkcs11, "python-pkcs11");
+at_both_doors! {
+    example_c: |place: &Place| place.signs("c");
+    example_cryptoki: |place: &Place| place.signs("cryptoki");
+    example_java: |place: &Place| place.signs("java");
+    example_pkcs11_tool: |place: &Place| place.signs("pkcs11-tool");
+    example_pkcs11js: |place: &Place| place.signs("pkcs11js");
+    example_pykcs11: |place: &Place| place.signs("pykcs11");
+    example_python_pkcs11: |place: &Place| place.signs("python-pkcs11");
+    example_listings: Place::lists;
+}
 
 /// Where the engine is.
 #[derive(PartialEq)]
@@ -100,39 +105,66 @@ enum Door {
     Boundary,
 }
 
-/// Runs the whole story of an example, over a token of its own.
-fn run_example(client: &str, door: &Door) {
-    let temporary = tempfile::tempdir().expect("a temporary folder can be made");
-    let boundary = Boundary::in_folder(temporary.path().join("boundary"));
-    let served = (*door == Door::Boundary).then(|| Served::start(&boundary));
-    let administrator = boundary.conf();
-    let backend = served.as_ref().map_or(administrator.clone(), |served| {
-        served.write_client("backend.toml", "backend.sock");
-        boundary.folder().join("backend.toml")
-    });
-    Cli(&boundary).does(&["init", "--label", "clients"]);
-    run_script("examples.py", client, |command| {
+/// An initialised token, and the way to it.
+struct Place {
+    /// Stopped before the folder goes.
+    _served: Option<Served>,
+    boundary: Boundary,
+    backend: PathBuf,
+    _folder: TempDir,
+}
+
+impl Place {
+    fn new(door: &Door) -> Place {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let boundary = Boundary::in_folder(folder.path().join("boundary"));
+        let served = (*door == Door::Boundary).then(|| Served::start(&boundary));
+        let backend = match &served {
+            None => boundary.conf(),
+            Some(served) => {
+                served.write_client("backend.toml", "backend.sock");
+                boundary.folder().join("backend.toml")
+            }
+        };
+        Cli(&boundary).does(&["init", "--label", "clients"]);
+        Place { _served: served, boundary, backend, _folder: folder }
+    }
+
+    /// The whole story of a program that signs.
+    fn signs(&self, client: &str) {
+        let transactions = run_script("examples.py", client, |command| self.set(command));
+        assert!(transactions > 0, "the example of {client} finalised no transaction");
+    }
+
+    /// Those that only list.
+    fn lists(&self) {
+        run_script("listings.py", "", |command| self.set(command));
+    }
+
+    fn set(&self, command: &mut Command) {
         command
-            .env("SOFTHSM2_CONF", boundary.folder().join("softhsm2.conf"))
-            .env("COUNTERSIGN_ADMINISTRATOR_CONF", administrator)
-            .env("COUNTERSIGN_BACKEND_CONF", backend)
+            .env("SOFTHSM2_CONF", self.boundary.folder().join("softhsm2.conf"))
+            .env("COUNTERSIGN_ADMINISTRATOR_CONF", self.boundary.conf())
+            .env("COUNTERSIGN_BACKEND_CONF", &self.backend)
             .env("COUNTERSIGN_SO_PIN", SO_PIN)
             .env("COUNTERSIGN_USER_PIN", USER_PIN)
             .env("COUNTERSIGN_EXAMPLES", target_folder().join("examples"));
-    });
+    }
 }
 
 fn run_client(script: &str) {
-    run_script(script, "", |_| ());
+    run_client_with(script, "");
 }
 
 fn run_client_with(script: &str, argument: &str) {
-    run_script(script, argument, |command| {
+    let transactions = run_script(script, argument, |command| {
         command.env("COUNTERSIGN_SCRIPTS", scripts().to_string());
     });
+    assert!(transactions > 0, "{script} finalised no transaction");
 }
 
-fn run_script(script: &str, argument: &str, set: impl FnOnce(&mut Command)) {
+/// Runs a script, and verifies the transactions that it finalised: how many.
+fn run_script(script: &str, argument: &str, set: impl FnOnce(&mut Command)) -> usize {
     let out = tempfile::tempdir().expect("a temporary folder can be made");
     let mut command = Command::new(python());
     command
@@ -148,7 +180,7 @@ fn run_script(script: &str, argument: &str, set: impl FnOnce(&mut Command)) {
     let complained = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{script}: {}\n{printed}\n{complained}", done.status);
     assert!(printed.ends_with("\ndone\n"), "{script} ended before its end\n{printed}\n{complained}");
-    assert!(verify_all(out.path()) > 0, "{script} finalised no transaction\n{printed}");
+    verify_all(out.path())
 }
 
 /// The script types, as the scripts read them.
