@@ -12,8 +12,8 @@ from common import ROOT, VENDOR, failed, passed
 
 EXAMPLES = ROOT / "examples"
 
-# What a program may take, starting included.
-PATIENCE = 120
+# How long a program may keep silent, before it is taken to hang.
+PATIENCE = 60
 
 SO_VERBS = ("enrol", "confirm", "wallet")
 
@@ -151,8 +151,9 @@ def at_terminal(command, as_so, answers):
     patterns = [pexpect.EOF, *map(re.escape, prompts)]
     while (number := child.expect(patterns)) != 0:
         shown += child.before + child.after
-        # A program that reads a secret with its echo never gets it.
-        child.waitnoecho(timeout=PATIENCE)
+        if not child.waitnoecho(timeout=PATIENCE):
+            child.close(force=True)
+            failed(f"{command[-1]}: what is typed at its prompt would be seen\n{shown}")
         child.sendline(answers[prompts[number - 1]])
     shown += child.before
     child.close()
