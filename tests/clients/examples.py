@@ -1,4 +1,4 @@
-"""The programs of examples/, each run as examples/README.md says, by somebody at a terminal who has an authenticator app.
+"""The programs of examples/, each run as its README says, by somebody at a terminal who has an authenticator app.
 
     examples.py CLIENT
 
@@ -45,12 +45,12 @@ def whole_way(program, way, folder):
 
     wrong, stolen, signed = (folder / f"{way}-{name}.psbt" for name in ("wrong", "stolen", "signed"))
     refused = "CKR_PIN_INCORRECT"
-    program.refuses(refused, f"{way}: a wrong code", *sign(unsigned, wrong), user=user, code=app.wrong_code())
+    program.refuses(refused, f"{way}: a wrong code", *sign(unsigned, wrong), user=user, code=app.wrong_code)
     nothing_written(wrong)
-    code = app.code()
-    shown = program.does(*sign(unsigned, signed), user=user, code=code)
-    check(code not in shown, f"{way}: the right code signs, and does not stand on the terminal")
-    program.refuses(refused, f"{way}: it again, for another transaction", *sign(other, stolen), user=user, code=code)
+    shown = program.does(*sign(unsigned, signed), user=user, code=app.code)
+    check(app.used() not in shown, f"{way}: the right code signs, and does not stand on the terminal")
+    again = f"{way}: it again, for another transaction"
+    program.refuses(refused, again, *sign(other, stolen), user=user, code=app.used)
     nothing_written(stolen)
 
     final = program.does("finalise", signed)
@@ -69,8 +69,8 @@ def enrolled(program, user):
     equal(len(uris), 1, f"{user}: the URI is shown once")
     app = Authenticator(uris[0])
     what = f"{user}: confirming by a wrong code"
-    program.refuses("CKR_PIN_INCORRECT", what, "confirm", user, user=user, code=app.wrong_code())
-    program.does("confirm", user, user=user, code=app.code())
+    program.refuses("CKR_PIN_INCORRECT", what, "confirm", user, user=user, code=app.wrong_code)
+    program.does("confirm", user, user=user, code=app.code)
     passed(f"{user}: a first code confirms")
     return app
 
@@ -83,7 +83,7 @@ def refused_by_a_rule(program, folder):
     program.does("psbt", "another wallet", other)
     arguments = (way, f"wallet of {way}", user, other, folder / "never.psbt")
     what = "a PSBT of another wallet"
-    program.refuses("CKR_COUNTERSIGN_PSBT_REFUSED", what, *arguments, user=user, code="000000")
+    program.refuses("CKR_COUNTERSIGN_PSBT_REFUSED", what, *arguments, user=user, code=lambda: "000000")
 
 
 main()

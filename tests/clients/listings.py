@@ -1,4 +1,4 @@
-"""The programs of examples/shell that list what the token holds, and do not sign: GnuTLS's p11tool, OpenSSL by its engine.
+"""The programs of examples/shell that list what the token holds, and do not sign: p11tool, and OpenSSL by its engine.
 
     listings.py
 
@@ -36,7 +36,7 @@ def p11tool():
     equal(labels(shown, "Public key"), sorted(WALLETS), "p11tool lists the wallets' public keys")
     equal(labels(shown, "Private key"), [], "without login it lists no private key")
 
-    pin = {"Enter PIN: ": os.environ["COUNTERSIGN_USER_PIN"]}
+    pin = {"Enter PIN: ": user_pin}
     status, shown = at_terminal([*tool.command, "private"], False, pin)
     equal(status, 0, "p11tool logs in with the PIN that is typed")
     equal(labels(shown, "Private key"), sorted(WALLETS), "then it lists the private keys")
@@ -44,6 +44,10 @@ def p11tool():
     equal(len(flags), len(WALLETS), "with their flags")
     for words in flags:
         check("CKA_ALWAYS_AUTH" in words and "CKA_NEVER_EXTRACTABLE" in words, f"which are {words.strip()}")
+
+
+def user_pin():
+    return os.environ["COUNTERSIGN_USER_PIN"]
 
 
 def labels(shown, kind):
@@ -70,7 +74,7 @@ def openssl(folder):
     files = ["-in", digest, "-out", signature]
     command = ["env", f"PKCS11_MODULE_PATH={os.environ['COUNTERSIGN_MODULE']}", "openssl", "pkeyutl"]
     command += ["-engine", "pkcs11", "-keyform", "engine", "-inkey", uri, "-sign", *files]
-    pin = {"PIN for clients:": os.environ["COUNTERSIGN_USER_PIN"]}
+    pin = {"PIN for clients:": user_pin}
     status, shown = at_terminal(command, False, pin)
     check(status != 0 and "Mechanism invalid" in shown, "OpenSSL has no digest signed: CKR_MECHANISM_INVALID")
     check(not signature.exists() or not signature.read_bytes(), "and nothing is written")

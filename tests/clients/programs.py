@@ -29,7 +29,8 @@ class Program:
     def run(self, verb, *arguments, user=None, code=None):
         """Runs a verb, types the user's code where it is asked for: the exit status and what stood on the terminal.
 
-        A verb that the program lacks is another one's, as examples/README.md says.
+        The code is a function, called when it is asked for. A verb that the program lacks is another one's, as
+        examples/README.md says.
         """
         if verb in self.lacks:
             return PYKCS11.run(verb, *arguments, user=user, code=code)
@@ -61,7 +62,10 @@ class Pkcs11Tool(Program):
     """pkcs11-tool asks for PINs in its own words, and has no names for our answers."""
 
     def answers(self, user, code):
-        return {"User PIN: ": os.environ["COUNTERSIGN_USER_PIN"], "context specific PIN: ": f"{user}:{code}"}
+        return {
+            "User PIN: ": lambda: os.environ["COUNTERSIGN_USER_PIN"],
+            "context specific PIN: ": lambda: f"{user}:{code()}",
+        }
 
     def name(self, rv):
         return f"0x{VENDOR[rv]:x}" if rv in VENDOR else rv
@@ -97,13 +101,15 @@ def c(folder):
     return Program(program, lacks=("psbt", "finalise"))
 
 
-def java(_):
+def java(folder):
+    """Compiled once, which the launcher of a source file does each time."""
     # Debian's Java 17, where another one is the default.
-    installed = sorted(pathlib.Path("/usr/lib/jvm").glob("java-17-openjdk-*/bin/java"))
+    installed = sorted(pathlib.Path("/usr/lib/jvm").glob("java-17-openjdk-*/bin"))
+    tools = f"{installed[0]}/" if installed else ""
     package = "jdk.crypto.cryptoki/sun.security.pkcs11.wrapper"
-    wrapper = ("--add-modules", "jdk.crypto.cryptoki", "--add-exports", f"{package}=ALL-UNNAMED")
-    program = EXAMPLES / "java" / "Client.java"
-    return Program(installed[0] if installed else "java", *wrapper, program, lacks=("psbt", "finalise"))
+    wrapper = ["--add-modules", "jdk.crypto.cryptoki", "--add-exports", f"{package}=ALL-UNNAMED"]
+    subprocess.run([f"{tools}javac", *wrapper, "-d", folder, EXAMPLES / "java" / "Client.java"], check=True)
+    return Program(f"{tools}java", *wrapper, "-cp", folder, "Client", lacks=("psbt", "finalise"))
 
 
 def pkcs11_tool(_):
@@ -126,7 +132,7 @@ PROGRAMS = {
 def at_terminal(command, as_so, answers):
     """Runs a program on a terminal of its own: the exit status, and what stood there.
 
-    Each side has its own configuration, and its own PIN alone. `answers` are typed at their prompts.
+    Each side has its own configuration, and its own PIN alone. `answers` has a function for each prompt.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERSIGN_")}
     side, pin = ("ADMINISTRATOR", "SO") if as_so else ("BACKEND", "USER")
@@ -154,7 +160,7 @@ def at_terminal(command, as_so, answers):
         if not child.waitnoecho(timeout=PATIENCE):
             child.close(force=True)
             failed(f"{command[-1]}: what is typed at its prompt would be seen\n{shown}")
-        child.sendline(answers[prompts[number - 1]])
+        child.sendline(answers[prompts[number - 1]]())
     shown += child.before
     child.close()
     return child.exitstatus, shown
