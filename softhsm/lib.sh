@@ -101,19 +101,37 @@ need_cargo_deb() {
     fi
 }
 
-# need_makers: the packages of tests/clients/makers/bitcoinjs, as its lock file has them, installed once.
-need_makers() {
-    local folder=$root/tests/clients/makers/bitcoinjs
+# need_node_packages FOLDER [PACKAGE…]: the npm packages of a folder of the checkout, as its lock file has them, installed
+# once. No script of a package runs; those that are named are compiled, which is what their scripts would do.
+need_node_packages() {
+    local folder=$root/$1 name=$1
+    shift
     need_tool node nodejs
     if cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed"; then
         return 0
     fi
     need_tool npm npm
-    say "Installing bitcoinjs-lib in tests/clients/makers/bitcoinjs/node_modules"
-    # No script of a package runs.
+    say "Installing the npm packages of $name in $name/node_modules"
     (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --silent </dev/null)
+    compile_node_packages "$folder" "$@"
     # Last, so that an interrupted installation is made anew.
     cp "$folder/package-lock.json" "$folder/node_modules/.installed"
+}
+
+# compile_node_packages FOLDER [PACKAGE…]: by npm's node-gyp, with the headers that came with this Node.js.
+compile_node_packages() {
+    local folder=$1 package prefix
+    shift
+    for package in "$@"; do
+        need_tool make make
+        need_tool c++ g++
+        need_tool python3 python3
+        prefix=$(node -p 'path.resolve(process.execPath, "../..")')
+        # Debian has them in a package of their own.
+        [ -e "$prefix/include/node/node_api.h" ] || need_packages libnode-dev
+        (cd "$folder" && npm_config_nodedir=$prefix npm rebuild --silent "$package" </dev/null) ||
+            fail "$package could not be compiled" "run npm rebuild $package in $folder to see why"
+    done
 }
 
 # need_venv: a Python environment with the clients of tests/clients/requirements.txt, made once.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test.sh: every check and every test, on a Debian machine with a Rust toolchain.
 #
-# It installs what it needs (Debian packages, Python clients in target/venv, bitcoinjs-lib beside its test, cargo-deny,
+# It installs what it needs (Debian packages, Python clients in target/venv, npm packages beside what needs them, cargo-deny,
 # cargo-fuzz and cargo-deb in target/tools).
 # The last line is `N passed, N failed`, summed over all tests; the exit status is 0 only if all is well.
 set -euo pipefail
@@ -21,10 +21,13 @@ main() {
     need_components
     need_locked_memory
     need_packages softhsm2 opensc oathtool binutils strace faketime minisign
+    # The examples' clients: a PKCS#11 header for C, Java with its own wrapper, GnuTLS's p11tool, OpenSSL and libp11's engine.
+    need_packages libp11-kit-dev openjdk-17-jdk-headless gnutls-bin openssl libengine-pkcs11-openssl
     # What the test of the Debian package installs by, and looks with.
     need_packages adduser dpkg-dev fish man-db p11-kit procps systemd systemd-container util-linux zsh
     need_venv
-    need_makers
+    need_node_packages tests/clients/makers/bitcoinjs
+    need_node_packages examples/nodejs pkcs11js
     need_cargo_deny
     need_cargo_fuzz
     need_cargo_deb

@@ -1,12 +1,14 @@
-//! Runs the PKCS#11 clients that nobody here wrote (PyKCS11, pkcs11-tool, embit, HWI, BDK,
-//! bitcoinjs-lib) against the real module.
+//! Runs the PKCS#11 clients that nobody here wrote, and wallet software (embit, HWI, BDK, bitcoinjs-lib), against the
+//! real module.
 //!
 //! Each script of `tests/clients` is one test. It prints a line for each check and ends with a status other than zero
 //! at the first that fails. The transactions that a script finalised are verified here by Bitcoin Core's consensus code.
+//! The programs of `examples` run twice: by the module as the engine itself, and by one that is a client of a running
+//! `countersign serve`.
 //!
 //! `softhsm/test.sh` installs what the scripts need and builds the module. To run one by hand:
-//! `cargo build && cargo test --test clients door1`. `COUNTERSIGN_MODULE` and `COUNTERSIGN_PYTHON` name another module
-//! and another interpreter.
+//! `cargo build --lib --bins --examples && cargo test --test clients door1`. `COUNTERSIGN_MODULE` and `COUNTERSIGN_PYTHON`
+//! name another module and another interpreter.
 
 use std::env;
 use std::fs;
@@ -15,13 +17,18 @@ use std::process::{Command, Stdio};
 
 use bitcoin::{Amount, Transaction, consensus};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 #[path = "../examples/verify_tx.rs"]
 #[allow(dead_code, reason = "the example's main is not called here")]
 mod verify_tx;
 
+mod boundary;
 mod support;
 
+use boundary::cli::Cli;
+use boundary::served::Served;
+use boundary::{Boundary, SO_PIN, USER_PIN, module, root, target_folder};
 use support::scripts::{SCRIPTS, Script};
 
 #[test]
@@ -59,27 +66,121 @@ fn every_script_type_with_bitcoinjs() {
     run_client_with("script_types.py", "bitcoinjs");
 }
 
+/// Tests examples twice, once at each door.
+macro_rules! at_both_doors {
+    ($($name:ident: $story:expr;)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn in_one_process() {
+                $story(&Place::new(&Door::OneProcess));
+            }
+
+            #[test]
+            fn through_the_boundary() {
+                $story(&Place::new(&Door::Boundary));
+            }
+        }
+    )*};
+}
+
+at_both_doors! {
+    example_c: |place: &Place| place.signs("c");
+    example_cryptoki: |place: &Place| place.signs("cryptoki");
+    example_java: |place: &Place| place.signs("java");
+    example_pkcs11_tool: |place: &Place| place.signs("pkcs11-tool");
+    example_pkcs11js: |place: &Place| place.signs("pkcs11js");
+    example_pykcs11: |place: &Place| place.signs("pykcs11");
+    example_python_pkcs11: |place: &Place| place.signs("python-pkcs11");
+    example_listings: Place::lists;
+}
+
+/// Where the engine is.
+#[derive(PartialEq)]
+enum Door {
+    /// In the example's own process.
+    OneProcess,
+    /// In `countersign serve`, which has a socket for administrators and one for backends.
+    Boundary,
+}
+
+/// An initialised token, and the way to it.
+struct Place {
+    /// Stopped before the folder goes.
+    _served: Option<Served>,
+    boundary: Boundary,
+    backend: PathBuf,
+    _folder: TempDir,
+}
+
+impl Place {
+    fn new(door: &Door) -> Place {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let boundary = Boundary::in_folder(folder.path().join("boundary"));
+        let served = (*door == Door::Boundary).then(|| Served::start(&boundary));
+        let backend = match &served {
+            None => boundary.conf(),
+            Some(served) => {
+                served.write_client("backend.toml", "backend.sock");
+                boundary.folder().join("backend.toml")
+            }
+        };
+        Cli(&boundary).does(&["init", "--label", "clients"]);
+        Place { _served: served, boundary, backend, _folder: folder }
+    }
+
+    /// The whole story of a program that signs.
+    fn signs(&self, client: &str) {
+        let transactions = run_script("examples.py", client, |command| self.set(command));
+        assert!(transactions > 0, "the example of {client} finalised no transaction");
+    }
+
+    /// Those that only list.
+    fn lists(&self) {
+        run_script("listings.py", "", |command| self.set(command));
+    }
+
+    fn set(&self, command: &mut Command) {
+        command
+            .env("SOFTHSM2_CONF", self.boundary.folder().join("softhsm2.conf"))
+            .env("COUNTERSIGN_ADMINISTRATOR_CONF", self.boundary.conf())
+            .env("COUNTERSIGN_BACKEND_CONF", &self.backend)
+            .env("COUNTERSIGN_SO_PIN", SO_PIN)
+            .env("COUNTERSIGN_USER_PIN", USER_PIN)
+            .env("COUNTERSIGN_EXAMPLES", target_folder().join("examples"));
+    }
+}
+
 fn run_client(script: &str) {
     run_client_with(script, "");
 }
 
 fn run_client_with(script: &str, argument: &str) {
+    let transactions = run_script(script, argument, |command| {
+        command.env("COUNTERSIGN_SCRIPTS", scripts().to_string());
+    });
+    assert!(transactions > 0, "{script} finalised no transaction");
+}
+
+/// Runs a script, and verifies the transactions that it finalised: how many.
+fn run_script(script: &str, argument: &str, set: impl FnOnce(&mut Command)) -> usize {
     let out = tempfile::tempdir().expect("a temporary folder can be made");
-    let done = Command::new(python())
+    let mut command = Command::new(python());
+    command
         .arg("-B")
         .arg(root().join("tests/clients").join(script))
         .arg(argument)
         .env("COUNTERSIGN_MODULE", module())
         .env("COUNTERSIGN_OUT", out.path())
-        .env("COUNTERSIGN_SCRIPTS", scripts().to_string())
-        .stdin(Stdio::null())
-        .output()
-        .expect("the interpreter starts");
+        .stdin(Stdio::null());
+    set(&mut command);
+    let done = command.output().expect("the interpreter starts");
     let printed = String::from_utf8_lossy(&done.stdout);
     let complained = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{script}: {}\n{printed}\n{complained}", done.status);
     assert!(printed.ends_with("\ndone\n"), "{script} ended before its end\n{printed}\n{complained}");
-    assert!(verify_all(out.path()) > 0, "{script} finalised no transaction\n{printed}");
+    verify_all(out.path())
 }
 
 /// The script types, as the scripts read them.
@@ -115,26 +216,9 @@ fn refuses_another_payment(text: &str) {
     assert!(verify_tx::verify(&record.to_string()).is_err(), "another payment verifies, too");
 }
 
-/// The module under test: the `cdylib` beside the folder of this test's executable.
-fn module() -> PathBuf {
-    let path = env::var_os("COUNTERSIGN_MODULE").map_or_else(
-        || {
-            let executable = env::current_exe().expect("the system names the running executable");
-            executable.ancestors().nth(2).expect("it is in deps/").join("libcountersign.so")
-        },
-        PathBuf::from,
-    );
-    assert!(path.is_file(), "{} is not there; run `cargo build` first", path.display());
-    path
-}
-
 fn python() -> PathBuf {
     let path = env::var_os("COUNTERSIGN_PYTHON")
         .map_or_else(|| root().join("target/venv/bin/python"), PathBuf::from);
     assert!(path.exists(), "{} is not there; softhsm/test.sh makes it", path.display());
     path
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -7,7 +7,7 @@
 //!
 //! `COUNTERSIGN_MODULE` names another module than `target/debug/libcountersign.so`.
 
-#![allow(dead_code, reason = "each of the test crates uses its own part")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each of the test crates uses its own part")]
 
 pub(crate) mod cli;
 pub(crate) mod raw;
@@ -107,6 +107,13 @@ impl Boundary {
     pub(crate) fn another(&self, name: &str) -> Boundary {
         let folder = self.folder.parent().expect("it is in a temporary folder").join(name);
         let boundary = Boundary { folder, test: self.test.clone(), role: String::new() };
+        boundary.set_up();
+        boundary
+    }
+
+    /// Makes one in `folder`, for programs that are not this executable.
+    pub(crate) fn in_folder(folder: PathBuf) -> Boundary {
+        let boundary = Boundary { folder, test: String::new(), role: String::new() };
         boundary.set_up();
         boundary
     }

@@ -132,6 +132,10 @@ class Authenticator:
         self.last = step
         return self.at(step)
 
+    def used(self):
+        """The code that was given last."""
+        return self.at(self.last)
+
     def wrong_code(self):
         """Digits that are no code of any step near."""
         near = {self.at(step) for step in range(self.step() - 3, self.step() + 5)}
