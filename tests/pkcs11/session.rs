@@ -32,6 +32,7 @@ fn opening_is_checked() {
             call!(raw, C_OpenSession(0, CKF_SERIAL_SESSION, ptr::null_mut(), None, ptr::null_mut())),
             CKR_ARGUMENTS_BAD
         );
+        assert_eq!(raw.token_info().ulSessionCount, 0, "none that nobody could close");
         assert_rv!(call!(raw, C_CloseAllSessions(1)), CKR_SLOT_ID_INVALID);
         assert_eq!(session, 0);
     });
