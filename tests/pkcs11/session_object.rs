@@ -328,6 +328,25 @@ fn objects_made_by_many_threads_are_all_there_and_all_gone_with_their_sessions()
 }
 
 #[test]
+fn what_is_made_while_its_session_is_closed_is_gone_as_well() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_token();
+        let watching = raw.read_only();
+        for _ in 0..100 {
+            let session = raw.read_only();
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| while raw.create(session, &data(&[])).is_ok() {});
+                }
+                while count(&raw, watching) == 0 {}
+                assert_rv!(raw.close(session), CKR_OK);
+            });
+            assert_eq!(count(&raw, watching), 0);
+        }
+    });
+}
+
+#[test]
 fn pointers_and_handles_are_checked() {
     in_boundary(this_test!(), |_| {
         let raw = initialised_token();
