@@ -338,6 +338,26 @@ fn clock_jump_while_the_module_is_closed_is_noticed_as_long_as_the_machine_runs(
 }
 
 #[test]
+fn a_pin_that_was_set_anew_meanwhile_is_neither_accepted_nor_replaced_by_who_knew_the_old_one() {
+    for change in [false, true] {
+        let bench = Bench::new();
+        bench.engine.set_user_pin(b"old-pin").expect("set");
+        let beside = bench.beside();
+        // Between the comparison and what follows from it.
+        let act = move || beside.engine.set_user_pin(b"new-pin").expect("the officer's is durable");
+        bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+        let answer = if change {
+            bench.engine.change_pin(Role::User, b"old-pin", b"stolen-pin")
+        } else {
+            bench.engine.login(Role::User, b"old-pin")
+        };
+        assert!(matches!(answer, Err(EngineError::Pin)), "{answer:?}");
+        assert!(matches!(bench.engine.login(Role::User, b"stolen-pin"), Err(EngineError::Pin)));
+        bench.engine.login(Role::User, b"new-pin").expect("the officer's PIN it is");
+    }
+}
+
+#[test]
 fn clock_jump_is_taken_by_word_of_the_security_officer_alone() {
     let scene = Scene::new();
     let psbt = scene.psbt(1).serialize();

@@ -120,7 +120,7 @@ impl Engine {
         let turn = self.turn_at_pins(role);
         let matched = self.match_pin(&turn, role, pin)?;
         self.record(self.login_time(role)?, |now, token| {
-            state::accept_pin(&matched, token, None, now).ok_or(EngineError::PinNotSet)
+            state::accept_pin(&matched, token, None, now).ok_or(EngineError::Pin)
         })
     }
 
@@ -140,7 +140,7 @@ impl Engine {
         let matched = self.match_pin(&turn, role, old)?;
         let new = self.new_pin(&turn, new)?;
         self.record(self.login_time(role)?, |now, token| {
-            state::accept_pin(&matched, token, Some(new.clone()), now).ok_or(EngineError::PinNotSet)
+            state::accept_pin(&matched, token, Some(new.clone()), now).ok_or(EngineError::Pin)
         })
     }
 
@@ -300,8 +300,8 @@ impl Engine {
 
     fn turn_at_pins(&self, role: Role) -> PinTurn<'_> {
         let of_role = match role {
-            Role::So => &self.stretching[0],
-            Role::User => &self.stretching[1],
+            Role::So => &self.pins[0],
+            Role::User => &self.pins[1],
         };
         PinTurn(of_role.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -385,7 +385,7 @@ impl Engine {
     }
 }
 
-/// The turn to stretch PINs, one for each role.
+/// The turn at the PIN of a role: one is charged, stretched and cleared at a time.
 struct PinTurn<'a>(#[allow(dead_code, reason = "it is held, not looked at")] MutexGuard<'a, ()>);
 
 fn lists(users: &[String], name: &str) -> bool {

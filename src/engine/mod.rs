@@ -54,9 +54,9 @@ pub struct Engine {
     digest_keys: RwLock<HashMap<DigestKeyId, Held<DigestKey>>>,
     closed: RwLock<Vec<Closed>>,
     administration: Mutex<()>,
-    /// One PIN is stretched at a time: each takes its 19 MiB, and a thousand connections may log in at once. The security
-    /// officer does not wait for backends.
-    pub(crate) stretching: [Mutex<()>; 2],
+    /// One try at the PIN of each role at a time: right ones that come at once are no row of wrong ones, and each stretching
+    /// takes its 19 MiB. The security officer does not wait for backends.
+    pub(crate) pins: [Mutex<()>; 2],
 }
 
 /// A wallet or key whose record is whole, but that this version does not take: its script or its policy. It signs nothing,
@@ -101,7 +101,7 @@ impl Engine {
             digest_keys: RwLock::default(),
             closed: RwLock::default(),
             administration: Mutex::default(),
-            stretching: Default::default(),
+            pins: Default::default(),
             vault,
             clock,
             random,

@@ -60,6 +60,11 @@ impl PinRecord {
         stretch(pin, &self.salt).ct_eq(&self.tag).into()
     }
 
+    /// Whether this is the record of the same PIN, whatever tries are counted: set once, not set anew.
+    pub(in crate::kernel) fn is_of_same_pin(&self, other: &PinRecord) -> bool {
+        self.salt == other.salt && bool::from(self.tag.ct_eq(&other.tag))
+    }
+
     /// How near the PIN is to its lock.
     pub fn standing(&self) -> PinStanding {
         match self.tries {

@@ -56,6 +56,8 @@ struct Known {
     signers: HashSet<CK_OBJECT_HANDLE>,
     /// The sessions with a message of which a part was not carried: it has ended here, and not yet at the boundary.
     torn: HashSet<CK_SESSION_HANDLE>,
+    /// The sessions in which a call that ends a verification was not carried: it has ended here, and not yet at the boundary.
+    unverified: HashSet<CK_SESSION_HANDLE>,
 }
 
 /// What is known of a session's signing operation.
@@ -83,13 +85,17 @@ impl Connected {
         if let Some(session) = torn {
             self.end_message(&connection, session)?;
         }
-        let Some((call, era)) = connection.known().hold_back(request) else { return Ok(Reply::Done) };
-        match self.carry(&connection, &call, era) {
+        let unverified = connection.known().unverified_in(&request);
+        if let Some(session) = unverified {
+            self.end_verification(&connection, session)?;
+        }
+        let Some((mut call, era)) = connection.known().hold_back(request) else { return Ok(Reply::Done) };
+        match self.carry(&connection, &mut call, era) {
             // An application that had no session loses nothing by a connection that was idle for too long.
             Err(Rv(CKR_DEVICE_REMOVED)) if call.request.may_be_repeated() && connection.has_no_session() => {
                 let connection = self.connection_for(&call.request)?;
                 let era = connection.known().send(&call.request);
-                self.carry(&connection, &call, era)
+                self.carry(&connection, &mut call, era)
             }
             answer => answer,
         }
@@ -115,17 +121,26 @@ impl Connected {
         };
         let era = connection.known().send(&request);
         // Not carried either: the message is torn as before. Otherwise it is over, whatever the answer.
-        let answer = self.carry(connection, &Call { sign_init: None, request }, era);
+        let answer = self.carry(connection, &mut Call { sign_init: None, request }, era);
         if connection.known().torn.contains(&session) { answer.map(drop) } else { Ok(()) }
     }
 
-    fn carry(&self, connection: &Arc<Connection>, call: &Call, era: u64) -> Answer<Reply> {
+    /// Ends a verification at the boundary.
+    fn end_verification(&self, connection: &Arc<Connection>, session: CK_SESSION_HANDLE) -> Answer {
+        let request = Request::VerifyInit { session, mechanism: None, key: 0 };
+        let era = connection.known().send(&request);
+        self.carry(connection, &mut Call { sign_init: None, request }, era)?;
+        connection.known().unverified.remove(&session);
+        Ok(())
+    }
+
+    fn carry(&self, connection: &Arc<Connection>, call: &mut Call, era: u64) -> Answer<Reply> {
         let answer = match connection.lanes.call(&encode(call)?) {
             Ok(answer) => answer,
             Err(CallError::Lost(reason)) => return Err(self.lose(connection, &reason)),
             Err(error @ (CallError::Busy | CallError::TooLong { .. })) => {
                 tracing::warn!("refused: {error}");
-                connection.known().forgo(&call.request);
+                connection.known().forgo(call);
                 return Err(Rv(CKR_DEVICE_MEMORY));
             }
         };
@@ -239,19 +254,58 @@ impl Known {
             && (mechanism.parameter.is_empty() || Approval::parse(&mechanism.parameter).is_ok())
     }
 
-    /// Notes that `request` was not answered: the boundary had no room. A signing operation is over by that (section 5.2), so it
-    /// is ended there as well, before the next call of its session.
-    fn forgo(&mut self, request: &Request) {
-        self.changed(request);
-        if let Request::Sign { session, .. }
-        | Request::SignUpdate { session, .. }
-        | Request::SignFinal { session, .. } = request
-        {
-            let end = Request::SignInit { session: *session, mechanism: None, key: 0 };
-            self.set(*session, Signing::HeldBack(end));
+    /// Notes that `call` was not answered: the boundary had no room. An operation that it would have ended is over by that
+    /// (section 5.2), so it is ended there as well, before the next call that has to do with it. A `C_SignInit` that went with
+    /// any other call is held back as before.
+    fn forgo(&mut self, call: &mut Call) {
+        self.changed(&call.request);
+        match (&call.request, call.sign_init.take()) {
+            (
+                Request::Sign { session, .. }
+                | Request::SignUpdate { session, .. }
+                | Request::SignFinal { session, .. },
+                _,
+            ) => {
+                let end = Request::SignInit { session: *session, mechanism: None, key: 0 };
+                self.set(*session, Signing::HeldBack(end));
+            }
+            (request, Some(sign_init)) => {
+                if let Some(session) = request.session() {
+                    self.set(session, Signing::HeldBack(sign_init));
+                }
+            }
+            (_, None) => {}
         }
-        if let Request::SignMessageNext { session, .. } = request {
-            self.torn.insert(*session);
+        match &call.request {
+            Request::SignMessageNext { session, .. } => {
+                self.torn.insert(*session);
+            }
+            Request::Verify { session, .. }
+            | Request::VerifyUpdate { session, .. }
+            | Request::VerifyFinal { session, .. }
+            | Request::VerifySignature { session, .. }
+            | Request::VerifySignatureUpdate { session, .. }
+            | Request::VerifySignatureFinal { session } => {
+                self.unverified.insert(*session);
+            }
+            _ => {}
+        }
+    }
+
+    /// The session of `request`, where that is about a verification and one is still to be ended.
+    fn unverified_in(&self, request: &Request) -> Option<CK_SESSION_HANDLE> {
+        match request {
+            Request::VerifyInit { session, .. }
+            | Request::Verify { session, .. }
+            | Request::VerifyUpdate { session, .. }
+            | Request::VerifyFinal { session, .. }
+            | Request::VerifySignatureInit { session, .. }
+            | Request::VerifySignature { session, .. }
+            | Request::VerifySignatureUpdate { session, .. }
+            | Request::VerifySignatureFinal { session } => {
+                self.unverified.contains(session).then_some(*session)
+            }
+            _ => None,
         }
     }
 
@@ -269,6 +323,10 @@ impl Known {
     fn learn(&mut self, request: &Request, answer: &Answer<Reply>, era: u64) {
         self.changed(request);
         let is_certain = self.era == era && self.changing == 0;
+        if let (Some(session), Err(Rv(CKR_GENERAL_ERROR))) = (request.session(), answer) {
+            // A panic left it in doubt.
+            self.set(session, Signing::Unknown);
+        }
         match (request, answer) {
             (Request::OpenSession { .. }, Ok(Reply::Opened(session))) => {
                 self.sessions.insert(*session, Signing::None);
@@ -279,12 +337,18 @@ impl Known {
             (Request::CloseSession { session }, Ok(_)) => {
                 self.sessions.remove(session);
                 self.torn.remove(session);
+                self.unverified.remove(session);
                 // With the last session the application is logged out.
-                self.user &= !self.sessions.is_empty();
+                if self.sessions.is_empty() {
+                    self.user = false;
+                    self.signers.clear();
+                }
             }
             (Request::CloseAllSessions { .. }, Ok(_)) => {
                 self.sessions.clear();
                 self.torn.clear();
+                self.unverified.clear();
+                self.signers.clear();
                 self.user = false;
             }
             (Request::Login { user_type: CKU_USER, .. }, Ok(_)) => self.user = is_certain,

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
-use super::call::Found;
 use super::message_sign::MessageSigning;
+use super::object::Finding;
 use super::rv::{Answer, Rv};
 use super::session_object::{Held, Usage};
 use super::sign::Signing;
@@ -45,6 +45,8 @@ pub(super) struct Totals {
     pub(super) pending: AtomicUsize,
     sessions: AtomicUsize,
     handles: AtomicUsize,
+    /// Handles that searches hold and have not given yet.
+    pub(super) found: AtomicUsize,
     pub(super) session_objects: Usage,
 }
 
@@ -68,8 +70,7 @@ struct Open {
 #[derive(Default)]
 pub(super) struct Session {
     pub(super) read_write: bool,
-    /// What `C_FindObjects` has not given yet.
-    pub(super) found: Option<std::vec::IntoIter<Found>>,
+    pub(super) finding: Option<Finding>,
     pub(super) signing: Option<Signing>,
     pub(super) message_signing: Option<MessageSigning>,
     pub(super) verifying: Option<Verifying>,
@@ -196,8 +197,8 @@ impl Module {
             let closed = sessions.open.remove(&handle).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
             self.totals.sessions.fetch_sub(1, Ordering::SeqCst);
             sessions.read_only -= usize::from(!closed.read_write);
-            if sessions.open.is_empty() {
-                sessions.role = None;
+            if sessions.open.is_empty() && sessions.role.take().is_some() {
+                self.forget_private_objects();
             }
         }
         self.drop_orphans();
@@ -211,6 +212,7 @@ impl Module {
             let last = sessions.last;
             self.totals.sessions.fetch_sub(sessions.open.len(), Ordering::SeqCst);
             *sessions = Sessions { last, ..Sessions::default() };
+            self.forget_private_objects();
         }
         self.drop_orphans();
     }
@@ -266,13 +268,18 @@ impl Module {
             *session = Session { read_write: session.read_write, ..Session::default() };
         }
         self.drop_private_session_objects();
+        self.forget_private_objects();
+        Ok(())
+    }
+
+    /// Forgets the handles of private objects: who logs in later gets others (v3.0 section 5.6.8).
+    fn forget_private_objects(&self) {
         let mut handles = self.handles();
         let Handles { objects, handles: by_object, .. } = &mut *handles;
         let before = objects.len();
         objects.retain(|_, object| !object.is_private());
         by_object.retain(|object, _| !object.is_private());
         self.totals.handles.fetch_sub(before - objects.len(), Ordering::SeqCst);
-        Ok(())
     }
 
     /// Who may change the token's objects: nobody in a read-only session, and in another one the security officer (v3.0 section

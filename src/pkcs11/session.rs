@@ -77,6 +77,8 @@ impl Module {
     /// `C_Logout`.
     pub(super) fn log_out(&self, session: CK_SESSION_HANDLE) -> Answer {
         self.with_session(session, |_| Ok(()))?;
+        // What a later login begins is not ended by this.
+        let _turn = self.turn_to_log_in();
         self.logout()
     }
 
@@ -85,7 +87,7 @@ impl Module {
     pub(super) fn cancel(&self, session: CK_SESSION_HANDLE, flags: CK_FLAGS) -> Answer {
         self.with_session(session, |session| {
             if flags & CKF_FIND_OBJECTS != 0 {
-                session.found = None;
+                session.finding = None;
             }
             if flags & CKF_SIGN != 0 {
                 session.signing = None;

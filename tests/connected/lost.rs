@@ -189,6 +189,45 @@ fn a_part_of_a_message_that_was_not_carried_ends_the_message_and_none_is_signed_
     });
 }
 
+#[test]
+fn what_was_not_carried_ends_what_it_would_have_ended_and_nothing_else() {
+    in_boundary(this_test!(), |boundary| {
+        beside(boundary, |boundary, served| {
+            assert!(served.stop().success());
+            let conf = boundary.folder().join("inside.toml");
+            let text = std::fs::read_to_string(&conf).expect("it was written");
+            std::fs::write(&conf, text + "\n[serve]\nmax_frame_bytes = 65536\n").expect("the folder is ours");
+            let _served = Served::start_again(boundary.folder());
+            let stage = Stage::new(&["alice"]);
+            let (raw, session, psbt) = (&stage.raw, stage.session, stage.psbt());
+            let alice = raw.user_key(session, "alice");
+            let record = approval("alice", &stage.users[0].code());
+            let long = vec![0; 70_000];
+
+            // What was begun, and answered for, is still begun.
+            assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &record, stage.key), CKR_OK);
+            assert_rv!(raw.verify_code(session, &long, b"123456"), CKR_DEVICE_MEMORY, "longer than it takes");
+            verify_signed(&psbt, &raw.sign(session, &psbt).expect("it was begun"));
+
+            // What a call would have ended has ended.
+            assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK);
+            assert_eq!(raw.sign(session, &long), Err(CKR_DEVICE_MEMORY));
+            assert_eq!(raw.sign(session, &psbt), Err(CKR_OPERATION_NOT_INITIALIZED));
+            assert_rv!(
+                raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key),
+                CKR_OK,
+                "another begins"
+            );
+            for _ in 0..2 {
+                assert_rv!(raw.verify_init(session, alice), CKR_OK);
+                assert_rv!(raw.verify_code(session, &long, b"12345678"), CKR_DEVICE_MEMORY);
+            }
+            assert_rv!(raw.verify_code(session, &[], b"12345678"), CKR_OPERATION_NOT_INITIALIZED);
+            assert_eq!(stage.failures("alice"), 0);
+        });
+    });
+}
+
 /// A signal to stop is heard by one thread first: the others may still answer until it has.
 fn wait_until_stopped(process: u32) {
     let until = Instant::now() + Duration::from_secs(60);

@@ -262,6 +262,25 @@ fn logging_out_ends_operations_and_hides_private_objects() {
 }
 
 #[test]
+fn closing_the_last_session_logs_out_and_handles_of_private_objects_stay_invalid() {
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice"]);
+        let (raw, mut session, mut key) = (&stage.raw, stage.session, stage.key);
+        for close_all in [false, true] {
+            assert_rv!(if close_all { raw.close_all() } else { raw.close(session) }, CKR_OK);
+            session = raw.user();
+            assert_rv!(
+                raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], key),
+                CKR_KEY_HANDLE_INVALID,
+                "of the login before"
+            );
+            key = raw.wallet_key(session, "treasury");
+            assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], key), CKR_OK);
+        }
+    });
+}
+
+#[test]
 fn session_cancel_ends_the_operations_that_it_names() {
     in_boundary(this_test!(), |_| {
         let stage = Stage::new(&["alice"]);

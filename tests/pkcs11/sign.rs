@@ -636,6 +636,20 @@ fn raw_digest_a_wallet_s_key_signs_nothing_but_transactions() {
 }
 
 #[test]
+fn a_signing_call_without_a_place_for_the_length_ends_the_operation() {
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice"]);
+        let (raw, session, mut psbt) = (&stage.raw, stage.session, stage.psbt());
+        let (data, len, none) = (psbt.as_mut_ptr(), psbt.len() as CK_ULONG, ptr::null_mut());
+        assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK);
+        assert_rv!(call!(raw, C_Sign(session, data, len, ptr::null_mut(), none)), CKR_ARGUMENTS_BAD);
+        assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK, "it has ended");
+        assert_rv!(call!(raw, C_SignFinal(session, ptr::null_mut(), none)), CKR_ARGUMENTS_BAD);
+        assert_eq!(raw.sign_final(session), Err(CKR_OPERATION_NOT_INITIALIZED));
+    });
+}
+
+#[test]
 fn the_order_and_the_arguments_are_checked() {
     in_boundary(this_test!(), |_| {
         let stage = Stage::new(&["alice"]);

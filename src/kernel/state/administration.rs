@@ -58,15 +58,19 @@ pub fn charge_pin(
 /// Evidence: the PIN that was charged for was right. Not yet recorded.
 pub struct PinMatched {
     role: Role,
+    /// What it matched.
+    pin: PinRecord,
 }
 
 /// Compares a PIN whose try is charged.
 pub fn verify_pin(charged: Receipt<PinCharged>, token: &TokenRecord, pin: &[u8]) -> Option<PinMatched> {
     let PinCharged { role } = charged.into_evidence();
-    pin_of(token, role).is_some_and(|record| record.matches(pin)).then_some(PinMatched { role })
+    let record = pin_of(token, role)?;
+    record.matches(pin).then(|| PinMatched { role, pin: record.clone() })
 }
 
-/// Clears the tries of a PIN that was right, and sets a new one where given.
+/// Clears the tries of a PIN that was right, and sets a new one where given. None where another one was set since: what was
+/// right is not any more.
 pub fn accept_pin(
     matched: &PinMatched,
     token: &Versioned<TokenRecord>,
@@ -74,10 +78,11 @@ pub fn accept_pin(
     now: u64,
 ) -> Option<Change<Recorded>> {
     let role = matched.role;
+    let old = pin_of(&token.value, role).filter(|pin| pin.is_of_same_pin(&matched.pin))?;
     let event = if new.is_some() { Event::PinSet(role) } else { Event::PinAccepted(role) };
     let pin = match new {
         Some(pin) => pin,
-        None => pin_of(&token.value, role)?.cleared(),
+        None => old.cleared(),
     };
     let writes = vec![token.put(&with_pin(&token.value, role, pin))];
     Some(Change::new(Batch { writes, event, time: now }, Recorded))

@@ -6,9 +6,17 @@ use cryptoki_sys::*;
 use super::enter;
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::pkcs11::call::{MAX_PIN_LEN, Reply, Request};
-use crate::pkcs11::instance::current;
+use crate::pkcs11::instance::{Application, current};
 use crate::pkcs11::raw::{self, Output};
-use crate::pkcs11::rv::Rv;
+use crate::pkcs11::rv::{Answer, Rv};
+
+/// A place for the answer, or the end of the operation: a call that would have answered it ends it, whatever is wrong.
+fn or_end(application: &Application, session: CK_SESSION_HANDLE, out: Answer<Output>) -> Answer<Output> {
+    if out.is_err() {
+        application.perform(Request::SignInit { session, mechanism: None, key: 0 })?;
+    }
+    out
+}
 
 entries! {
     // 5.13 Signing
@@ -27,7 +35,7 @@ entries! {
     ) {
         let application = current()?;
         let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
-        let out = Output::new(signature, signature_len)?;
+        let out = or_end(&application, session, Output::new(signature, signature_len))?;
         let reply = application.answer(Request::Sign { session, data, room: out.room() })?;
         out.write(&expect!(reply, Reply::Signed(signed) => signed))
     }
@@ -40,7 +48,7 @@ entries! {
 
     fn c_sign_final(session: CK_SESSION_HANDLE, signature: CK_BYTE_PTR, signature_len: CK_ULONG_PTR) {
         let application = current()?;
-        let out = Output::new(signature, signature_len)?;
+        let out = or_end(&application, session, Output::new(signature, signature_len))?;
         let reply = application.answer(Request::SignFinal { session, room: out.room() })?;
         out.write(&expect!(reply, Reply::Signed(signed) => signed))
     }

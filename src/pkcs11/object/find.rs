@@ -1,16 +1,51 @@
 //! Finding objects (PKCS#11 v3.0 sections 5.7.7 to 5.7.9).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cryptoki_sys::*;
 
 use super::super::attributes::ulong;
 use super::super::call::{Found, TemplateEntry};
-use super::super::module::{Module, Object};
+use super::super::module::{Module, Object, Totals};
 use super::super::rv::{Answer, Rv};
 use super::Loaded;
 use crate::engine::WalletId;
 use crate::kernel::wallet::Wallet;
+
+/// Most handles that the searches of all backends, or of all administrators, hold at a time: of a token with a million users
+/// each search finds a million.
+const MAX_ALL_FOUND: usize = 1 << 23;
+
+/// What `C_FindObjects` has not given yet, counted with what other searches hold.
+pub(in crate::pkcs11) struct Finding {
+    found: std::vec::IntoIter<Found>,
+    counted: usize,
+    totals: Arc<Totals>,
+}
+
+impl Finding {
+    fn new(totals: &Arc<Totals>) -> Finding {
+        Finding { found: vec![].into_iter(), counted: 0, totals: Arc::clone(totals) }
+    }
+
+    fn hold(mut self, mut found: Vec<Found>) -> Answer<Finding> {
+        let before = self.totals.found.fetch_add(found.len(), Ordering::SeqCst);
+        self.counted = found.len();
+        if before + found.len() > MAX_ALL_FOUND {
+            return Err(Rv(CKR_DEVICE_MEMORY));
+        }
+        found.sort_unstable_by_key(|found| found.handle);
+        self.found = found.into_iter();
+        Ok(self)
+    }
+}
+
+impl Drop for Finding {
+    fn drop(&mut self) {
+        self.totals.found.fetch_sub(self.counted, Ordering::SeqCst);
+    }
+}
 
 impl Module {
     /// `C_FindObjectsInit`: what is visible and matches every attribute of the template.
@@ -20,7 +55,7 @@ impl Module {
         template: &[TemplateEntry],
     ) -> Answer {
         self.with_session(session, |session| {
-            if session.found.is_some() {
+            if session.finding.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
             let mut found = Vec::new();
@@ -42,8 +77,7 @@ impl Module {
                     consider(object, &Loaded::User(user))?;
                 }
             }
-            found.sort_unstable_by_key(|found| found.handle);
-            session.found = Some(found.into_iter());
+            session.finding = Some(Finding::new(&self.totals).hold(found)?);
             Ok(())
         })
     }
@@ -55,15 +89,15 @@ impl Module {
         most: usize,
     ) -> Answer<Vec<Found>> {
         self.with_session(session, |session| {
-            let found = session.found.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-            Ok(found.by_ref().take(most).collect())
+            let finding = session.finding.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
+            Ok(finding.found.by_ref().take(most).collect())
         })
     }
 
     /// `C_FindObjectsFinal`.
     pub(in crate::pkcs11) fn find_objects_final(&self, session: CK_SESSION_HANDLE) -> Answer {
         self.with_session(session, |session| {
-            session.found.take().map(drop).ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))
+            session.finding.take().map(drop).ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))
         })
     }
 

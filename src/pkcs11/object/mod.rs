@@ -6,6 +6,8 @@
 mod change;
 mod find;
 
+pub(super) use find::Finding;
+
 use std::sync::Arc;
 
 use cryptoki_sys::*;
