@@ -10,13 +10,15 @@
 
 /* Mechanisms ------------------------------------------------------------------------------- */
 
-/* C_Sign*: data = a PSBT (BIP 174), result = the same PSBT with our signatures added. */
+/* C_Sign*, C_SignMessage*: data = a PSBT (BIP 174), result = the same PSBT with our signatures added. */
 #define CKM_COUNTERSIGN_PSBT            0xC3530001UL
-/* C_Sign*: data = a 32-byte digest, result = r || s (64 bytes, low-S). Only on keys made for it. */
+/* C_Sign*, C_SignMessage*: data = a 32-byte digest, result = r || s (64 bytes, low-S). Only on keys made for it: by
+ * CKM_EC_KEY_PAIR_GEN on secp256k1, with CKA_ALLOWED_MECHANISMS (this one, CKM_ECDSA or both) in the private template,
+ * where it must be given. C_Verify*: with the public key. */
 #define CKM_COUNTERSIGN_DIGEST          0xC3530002UL
 /* C_GenerateKey: a user's OTP secret, made inside. */
 #define CKM_COUNTERSIGN_TOTP_KEY_GEN    0xC3530010UL
-/* C_Verify*: data empty, signature = the code. Confirms an enrolment, spends the step. */
+/* C_Verify*, C_VerifySignature*: data empty, signature = the code. Confirms an enrolment, spends the step. */
 #define CKM_COUNTERSIGN_TOTP            0xC3530011UL
 /* C_GenerateKeyPair: a BIP 32 master for one wallet, made inside. */
 #define CKM_COUNTERSIGN_WALLET_KEY_GEN  0xC3530020UL
@@ -35,7 +37,8 @@
 #define CKA_COUNTERSIGN_FAILURES        0xC3530104UL
 
 /* Attributes of a wallet (CKO_PRIVATE_KEY and CKO_PUBLIC_KEY) -------------------------------
- * A key that signs digests (CKM_EC_KEY_PAIR_GEN with CKA_ALLOWED_MECHANISMS) has USERS and POLICY. */
+ * A key that signs digests has USERS and POLICY; its policy has max_period_transactions or unlimited, and may have
+ * period_hours, time_windows and required_approvals. */
 
 /* UTF-8: mainnet, testnet, signet or regtest. Given at creation. */
 #define CKA_COUNTERSIGN_NETWORK         0xC3530110UL
@@ -79,7 +82,8 @@
 
 /* The approval ----------------------------------------------------------------------------- */
 
-/* pParameter of both signing mechanisms: 1 to 16 records of 128 bytes. */
+/* pParameter of CKM_COUNTERSIGN_PSBT and CKM_COUNTERSIGN_DIGEST, or of each message of C_SignMessage*: 1 to 16 records
+ * of 128 bytes. CKM_ECDSA has none: its code comes by C_Login(CKU_CONTEXT_SPECIFIC). */
 #define COUNTERSIGN_APPROVAL_VERSION      1
 #define COUNTERSIGN_APPROVAL_FACTOR_TOTP  1
 #define COUNTERSIGN_APPROVAL_MAX_RECORDS  16
@@ -87,7 +91,7 @@
 typedef struct COUNTERSIGN_APPROVAL {
     unsigned char version;   /* COUNTERSIGN_APPROVAL_VERSION */
     unsigned char factor;    /* COUNTERSIGN_APPROVAL_FACTOR_TOTP */
-    unsigned char userLen;   /* 0..60; 0 means the wallet's only user */
+    unsigned char userLen;   /* 0..60; 0 means the only user of the wallet or key */
     unsigned char codeLen;   /* 6..8 for TOTP */
     unsigned char user[60];  /* UTF-8, zero padded */
     unsigned char code[64];  /* ASCII, zero padded */

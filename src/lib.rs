@@ -15,8 +15,8 @@
 //!
 //! Invariants, each argued where it is kept:
 //!
-//! - I1. No signature without a right code: the signer takes an [`kernel::signer::Authorization`], which is made of a
-//!   receipt for consumed codes ([`kernel::signer`], G1).
+//! - I1. No signature without a right code: the signer takes a [`kernel::signer::Authorization`], for a digest a
+//!   [`kernel::signer::DigestAuthorization`], which is made of a receipt for consumed codes ([`kernel::signer`], G1).
 //! - I2. No code twice: a step is spent, durably, before the signature exists, and never again ([`kernel::state`], T3).
 //! - I3. No free guess: a try is charged, durably, before the comparison ([`kernel::otp`], O1).
 //! - I4. No silence: whatever cannot be read, opened, proved or believed refuses. There is no permissive switch.

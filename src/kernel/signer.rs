@@ -1,11 +1,12 @@
 //! The signer: signatures for what an [`Authorization`] owns, and for nothing else. ECDSA over the legacy hash and that of
-//! BIP 143, Schnorr (BIP 340) over those of BIP 341 and 342.
+//! BIP 143, Schnorr (BIP 340) over those of BIP 341 and 342; and ECDSA over the digest of a [`DigestAuthorization`].
 //!
 //! Invariants:
-//! - G1. The signer takes an [`Authorization`], and there is one way to one: a receipt for consumed codes. Signing
+//! - G1. The signer takes an authorization, and there is one way to one: a receipt for consumed codes. Signing
 //!   without a consumed code does not compile.
-//! - G2. No caller has a say in a nonce. ECDSA: RFC 6979, low-R by its counter. Schnorr: BIP 340 with auxiliary randomness
-//!   from inside, that is kept with the code: so an answer that is asked for again has the same signatures.
+//! - G2. No caller has a say in a nonce. ECDSA of a transaction: RFC 6979, low-R by its counter; of a digest: RFC 6979 with
+//!   additional randomness from inside. Schnorr: BIP 340 with auxiliary randomness
+//!   from inside. What is random is kept with the code: so an answer that is asked for again has the same signatures.
 //! - G3. Each signature is verified under the key that was proved before it leaves: a fault or a wrong key gives no
 //!   signature.
 //! - G4. Nothing is finalised: a signature is added to the PSBT, and the rest of it is left as it came.

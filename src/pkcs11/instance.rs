@@ -45,7 +45,8 @@ impl Application {
 /// What one process has of this library.
 ///
 /// A child after `fork` has its own, made anew, and never takes a lock of its parent's: whoever held that may be a thread that
-/// the child does not have.
+/// the child does not have. Processes are told apart by their number: one that the system gives again to a grandchild, while the
+/// child in between lives, is not noticed.
 struct Process {
     id: u32,
     /// Never dropped by accident: a child must not run the destructors of its parent's files and sessions.
@@ -59,7 +60,8 @@ struct Process {
 static FIRST: OnceLock<Process> = OnceLock::new();
 
 thread_local! {
-    /// Whether this thread is initialising: none begins from inside another, as by a backing module that loads this one.
+    /// Whether this thread is initialising: none begins from inside another, as by a backing module that loads this one and
+    /// initialises it in the same thread.
     static IS_INITIALISING: Cell<bool> = const { Cell::new(false) };
 }
 

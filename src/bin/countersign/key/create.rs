@@ -25,7 +25,8 @@ const SECP256K1: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 /// Create a key that signs digests, for other chains: the module makes it.
 ///
 /// Of a digest nobody can tell what it moves: whoever approves one trusts whoever showed it to them. For Bitcoin make a
-/// wallet. The secret key is made inside and never leaves it.
+/// wallet. Codes of its users are tried without a cosigner's signature, whatever their wallets ask for. The secret key is
+/// made inside and never leaves it.
 #[derive(Args)]
 #[command(group = ArgGroup::new("limits").required(true).args(BASES))]
 pub(crate) struct Create {
@@ -51,8 +52,11 @@ impl Create {
         let session = module.so_session(&self.pin)?;
         let key = self.generate(&session, &policy)?;
         let text = format!("Key {} is created.\n\n{}", printable(&key.label), key.to_text());
-        let next = format!("next: countersign key sign {} --digest HEX", quoted(&key.label));
-        Ok(Report::new(text, json!({ "key": key.to_json() })).note(next))
+        let report = Report::new(text, json!({ "key": key.to_json() }));
+        if !key.mechanisms.contains(&Mechanism::Digest) {
+            return Ok(report);
+        }
+        Ok(report.note(format!("next: countersign key sign {} --digest HEX", quoted(&key.label))))
     }
 
     fn generate(&self, session: &Session, policy: &str) -> Result<Record, CommandError> {

@@ -19,7 +19,7 @@ use crate::names;
 use crate::output::Report;
 use crate::secret::{Ask, CODE, CodeFile, UserPin};
 
-/// Sign a digest with a user's one-time code.
+/// Sign a digest with a user's one-time code, with a key that was made for CKM_COUNTERSIGN_DIGEST.
 ///
 /// Prints r and s, 64 bytes, in hexadecimal. Nobody can tell from a digest what it moves: approve none that you did not
 /// compute yourself.
