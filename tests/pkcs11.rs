@@ -2,6 +2,8 @@
 
 mod boundary;
 
+#[path = "pkcs11/attacks.rs"]
+mod attacks;
 #[path = "pkcs11/clock.rs"]
 mod clock;
 #[path = "pkcs11/general.rs"]
