@@ -7,11 +7,15 @@
 //! caller makes alone are the same for the same seed, up to their number.
 //!
 //! ```text
-//! calls      every function, and the names of its arguments
-//! arguments  what each of them may be           ration   chance, and what is rare since it costs
-//! memory     where they are                     trail    who is in which call
-//! world      token, users, codes, the account   caller   who calls
-//! checks     what must never be                 measure  what must not grow
+//! calls                every function, and the names of its arguments
+//! arguments            what each of them may be: numbers, handles, single things
+//! lengths, templates   the same, where a length comes with it
+//! memory               where they are
+//! ration               chance, and what is rare since it costs
+//! caller, payments     who calls, anything, and as a user would
+//! world                token, users, codes, the account of what was paid
+//! checks, measure      what must never be, what must not grow
+//! trail                who is in which call
 //! ```
 
 #![allow(unsafe_code, reason = "wrong calls of the function tables are what this is about")]
@@ -26,12 +30,20 @@ mod caller;
 mod calls;
 #[path = "misuse/checks.rs"]
 mod checks;
+#[path = "misuse/handles.rs"]
+mod handles;
+#[path = "misuse/lengths.rs"]
+mod lengths;
 #[path = "misuse/measure.rs"]
 mod measure;
 #[path = "misuse/memory.rs"]
 mod memory;
+#[path = "misuse/payments.rs"]
+mod payments;
 #[path = "misuse/ration.rs"]
 mod ration;
+#[path = "misuse/templates.rs"]
+mod templates;
 #[path = "misuse/trail.rs"]
 mod trail;
 #[path = "misuse/world.rs"]

@@ -4,17 +4,18 @@ use core::ffi::c_int;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
 use super::calls::{FUNCTIONS, Function, follow_ups};
 use super::checks::{Watched, may_answer};
+use super::handles::Handles;
 use super::memory::Memory;
+use super::payments::find;
 use super::ration::{Costly, Random, Ration};
 use super::trail::Trail;
-use super::world::{Code, World, right_pin};
-use crate::boundary::raw::{Attribute, Raw, Template, call};
-use crate::boundary::{approval, ulong};
+use super::world::{World, right_pin};
+use crate::boundary::raw::call;
+use crate::boundary::ulong;
 
 /// Sessions that one caller has open at a time.
 const MOST_SESSIONS: usize = 12;
@@ -54,72 +55,12 @@ pub(crate) struct Caller<'w> {
     number: usize,
     trail: &'static Trail,
     /// A session that nobody else is told of: with it the login stays.
-    own: CK_SESSION_HANDLE,
+    pub(crate) own: CK_SESSION_HANDLE,
     /// How often each function succeeded, by its place in the table.
     succeeded: Vec<u64>,
     total_weight: u64,
     /// What makes sense next.
     next: &'static [&'static str],
-}
-
-/// Handles that are valid, as far as is known, and handles that were.
-pub(crate) struct Handles {
-    live: Vec<u64>,
-    dead: Vec<u64>,
-    most: usize,
-}
-
-impl Handles {
-    fn new(most: usize) -> Handles {
-        Handles { live: Vec::new(), dead: vec![1], most }
-    }
-
-    /// A likely one, the one that was picked `last` most of all; or one that was, or none at all.
-    pub(crate) fn pick(&self, last: u64, random: &mut Random) -> u64 {
-        match random.below(48) {
-            0 => 0,
-            1 => u64::MAX,
-            2 => random.next(),
-            3 | 4 => self.pick_dead(random),
-            _ if self.live.is_empty() => self.pick_dead(random),
-            _ if self.live.contains(&last) && random.below(4) > 0 => last,
-            _ => *random.one_of(&self.live),
-        }
-    }
-
-    pub(crate) fn pick_dead(&self, random: &mut Random) -> u64 {
-        *random.one_of(&self.dead)
-    }
-
-    pub(crate) fn has_room(&self) -> bool {
-        self.live.len() < self.most
-    }
-
-    fn add(&mut self, handle: u64) {
-        if !self.live.contains(&handle) && self.has_room() {
-            self.live.push(handle);
-        }
-    }
-
-    fn remove(&mut self, handle: u64) {
-        if let Some(place) = self.live.iter().position(|live| *live == handle) {
-            self.bury(place);
-        }
-    }
-
-    fn remove_all(&mut self) {
-        while !self.live.is_empty() {
-            self.bury(0);
-        }
-    }
-
-    fn bury(&mut self, place: usize) {
-        let handle = self.live.swap_remove(place);
-        if self.dead.len() == 64 {
-            self.dead.swap_remove(0);
-        }
-        self.dead.push(handle);
-    }
 }
 
 impl<'w> Caller<'w> {
@@ -204,7 +145,7 @@ impl<'w> Caller<'w> {
 
     /// An operation is over once it was answered, but for a length query and `CKR_BUFFER_TOO_SMALL` (section 5.2); and for calls
     /// that never reached it.
-    fn check_end(&self, name: &str, rv: CK_RV) {
+    pub(crate) fn check_end(&self, name: &str, rv: CK_RV) {
         let raw = &self.world.raw;
         let is_query =
             self.watched.iter().any(|watched| matches!(watched, Watched::Answer { buffer: None, .. }));
@@ -248,13 +189,13 @@ impl<'w> Caller<'w> {
         unreachable!("it is below the sum of all weights")
     }
 
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.memory.clear();
         self.watched.clear();
     }
 
     /// Fails, with where that was, if a call did what may not be.
-    fn check(&self, name: &str, rv: CK_RV) {
+    pub(crate) fn check(&self, name: &str, rv: CK_RV) {
         let mut found = self.watched.iter().find_map(|watched| watched.check(&self.memory, rv).err());
         if !may_answer(rv) {
             found = Some("no answer of a module that works".into());
@@ -268,7 +209,7 @@ impl<'w> Caller<'w> {
         }
     }
 
-    fn fail(&self, name: &str, rv: CK_RV, what: &str) -> ! {
+    pub(crate) fn fail(&self, name: &str, rv: CK_RV, what: &str) -> ! {
         let (number, call) = (self.number, self.trail.calls());
         panic!("caller {number} ({:?}), call {call}: {name} answered {rv:#x}: {what}", self.phase);
     }
@@ -350,7 +291,7 @@ impl<'w> Caller<'w> {
     }
 
     /// Signatures that came out: somebody must have paid.
-    fn collect(&self, name: &str) {
+    pub(crate) fn collect(&self, name: &str) {
         for watched in &self.watched {
             if let Watched::Answer { buffer: Some(buffer), len: Some(len), .. } = watched {
                 let signed = &buffer.now()[..len.read::<CK_ULONG>() as usize];
@@ -392,7 +333,7 @@ impl<'w> Caller<'w> {
             }
             Err(_) => match raw.open(CKF_SERIAL_SESSION | CKF_RW_SESSION) {
                 Ok(session) => {
-                    self.sessions.remove_all();
+                    self.sessions.keep(|session| raw.state(session).is_ok());
                     self.own = session;
                 }
                 Err(rv) if self.phase == Phase::Alone => self.fail("C_OpenSession", rv, "the only caller"),
@@ -401,105 +342,22 @@ impl<'w> Caller<'w> {
         }
     }
 
-    /// Closes everything, and sees that nothing is left.
+    /// Closes everything, and sees that nothing is left; and that what was open is what was opened.
     pub(crate) fn close_all(&mut self) {
         let raw = &self.world.raw;
         if raw.state(self.own) == Err(CKR_CRYPTOKI_NOT_INITIALIZED) {
             assert_eq!(raw.initialize(), CKR_OK, "it was finalised at random");
+        }
+        if self.phase == Phase::Alone {
+            let known = self.sessions.live().chain([self.own]).filter(|session| raw.state(*session).is_ok());
+            let open = raw.token_info().ulSessionCount;
+            assert!(open as usize <= known.count(), "{open} sessions are open");
         }
         assert_eq!(raw.close_all(), CKR_OK);
         let info = raw.token_info();
         assert_eq!((info.ulSessionCount, info.ulRwSessionCount), (0, 0), "sessions are left");
         self.sessions.remove_all();
         self.forget_all();
-    }
-
-    /// Logs the user in and pays, so many times if there are as many right codes now.
-    pub(crate) fn pay_often(&mut self, times: u64) {
-        let raw = &self.world.raw;
-        self.own = raw.user();
-        self.world.took_a_right_pin(CKU_USER);
-        (0..times).take_while(|_| self.pay()).for_each(drop);
-    }
-
-    /// A payment, as a backend makes it that does as it should. Gives whether there was a code to pay with.
-    fn pay(&mut self) -> bool {
-        let Some(code) = self.world.draw() else { return false };
-        let mut psbt = self.world.psbt(code.wallet);
-        // Whose answer was lost asks again, by any door: it is the same payment.
-        for _ in 0..=self.random.below(8) / 7 {
-            let door = self.random.below(4);
-            match self.sign(&code, &mut psbt, door) {
-                Ok(()) => self.world.paid(code.payer),
-                Err((name, rv)) if self.phase == Phase::Alone => self.fail(name, rv, "a right code was paid"),
-                Err(_) => {}
-            }
-        }
-        true
-    }
-
-    /// A payment by a code that is not right: all else is as it should be.
-    fn steal(&mut self) {
-        let Some(code) = self.world.wrong(&mut self.random) else { return };
-        let mut psbt = self.world.psbt(code.wallet);
-        let door = self.random.below(4);
-        // What comes out is counted with all that does.
-        if let Err((name, rv)) = self.sign(&code, &mut psbt, door)
-            && rv != CKR_PIN_INCORRECT
-            && self.phase == Phase::Alone
-        {
-            self.fail(name, rv, "a code that is not right now");
-        }
-    }
-
-    /// Signs through one of the doors, with a buffer as short as the module says, or longer.
-    fn sign(&mut self, code: &Code, psbt: &mut [u8], door: u64) -> Result<(), (&'static str, CK_RV)> {
-        let raw: Raw = self.world.raw;
-        let ok = |name, rv| if rv == CKR_OK { Ok(()) } else { Err((name, rv)) };
-        let session = raw.open(CKF_SERIAL_SESSION | CKF_RW_SESSION).map_err(|rv| ("C_OpenSession", rv))?;
-        let template = [
-            (CKA_CLASS, ulong(CKO_PRIVATE_KEY)),
-            (CKA_COUNTERSIGN_DESCRIPTOR, self.world.wallets[code.wallet].descriptor.clone().into_bytes()),
-        ];
-        let found = find(&raw, session, &template)?;
-        let &[key] = &found[..] else { return Err(("C_FindObjects", CKR_OK)) };
-        let parameter = approval(&code.user, &code.code);
-        let parameter = if door < 2 { &parameter[..] } else { &[] };
-        ok("C_SignInit", raw.sign_init(session, CKM_COUNTERSIGN_PSBT, parameter, key))?;
-        match door {
-            2 => {
-                let pin = format!("{}:{}", code.user, code.code);
-                ok("C_Login", raw.login(session, CKU_CONTEXT_SPECIFIC, pin.as_bytes()))?;
-            }
-            3 => {
-                let (pin, user) = (code.code.as_bytes(), code.user.as_bytes());
-                ok("C_LoginUser", raw.login_user(session, CKU_CONTEXT_SPECIFIC, pin, user))?;
-            }
-            _ => {}
-        }
-        let (data, data_len) = (psbt.as_mut_ptr(), psbt.len() as CK_ULONG);
-        let mut bound = 0;
-        ok("C_Sign", call!(raw, C_Sign(session, data, data_len, core::ptr::null_mut(), &mut bound)))?;
-        self.clear();
-        let room = bound + self.random.below(2) * self.random.below(500);
-        let buffer = self.memory.buffer(room as usize, true);
-        let len = self.memory.value(room);
-        self.watch(Watched::Answer { buffer: Some(buffer), len: Some(len), item: 1 });
-        let len = len.start.cast();
-        let (name, rv) = if door == 1 {
-            ok("C_SignUpdate", raw.sign_update(session, psbt))?;
-            ("C_SignFinal", call!(raw, C_SignFinal(session, buffer.start, len)))
-        } else {
-            ("C_Sign", call!(raw, C_Sign(session, data, data_len, buffer.start, len)))
-        };
-        self.check(name, rv);
-        ok(name, rv)?;
-        self.collect(name);
-        self.last_session = session;
-        if self.phase == Phase::Alone {
-            self.check_end(name, rv);
-        }
-        ok("C_CloseSession", raw.close(session))
     }
 
     /// A child process, which has inherited everything and may use nothing of it.
@@ -522,24 +380,4 @@ impl<'w> Caller<'w> {
             self.fail("fork", CKR_OK, &format!("the child's status is {status:#x}"));
         }
     }
-}
-
-/// The objects of this template; who is among others may be kept from it.
-fn find(
-    raw: &Raw,
-    session: CK_SESSION_HANDLE,
-    template: &[Attribute],
-) -> Result<Vec<CK_OBJECT_HANDLE>, (&'static str, CK_RV)> {
-    let mut template = Template::of(template);
-    let (mut found, mut count) = ([0; 64], 0);
-    for rv in [
-        call!(raw, C_FindObjectsInit(session, template.pointer(), template.count())),
-        call!(raw, C_FindObjects(session, found.as_mut_ptr(), 64, &mut count)),
-        call!(raw, C_FindObjectsFinal(session)),
-    ] {
-        if rv != CKR_OK {
-            return Err(("C_FindObjects", rv));
-        }
-    }
-    Ok(found[..count as usize].to_vec())
 }
