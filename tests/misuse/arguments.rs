@@ -67,10 +67,10 @@ impl Caller<'_> {
 
     pub(crate) fn session_to_log_out(&mut self) -> CK_SESSION_HANDLE {
         if self.ration.allows(Costly::Logout) {
-            self.session()
-        } else {
-            self.sessions.pick_dead(&mut self.random)
+            return self.session();
         }
+        self.last_session = self.sessions.pick_dead(&mut self.random);
+        self.last_session
     }
 
     pub(crate) fn object(&mut self) -> CK_OBJECT_HANDLE {
