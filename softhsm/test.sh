@@ -12,6 +12,8 @@ set -euo pipefail
 cargo_deny_version=0.20.2
 cargo_fuzz_version=0.13.2
 fuzz_seconds=60
+misuse_calls=1000000
+misuse_calls_served=100000
 
 main() {
     exec </dev/null
@@ -41,7 +43,15 @@ main() {
         "$cargo_deny" --locked --all-features check --hide-inclusion-graph licenses bans sources
     step "Fuzzing, $fuzz_seconds seconds for each target" bash tests/fuzz/run.sh "$fuzz_seconds"
     build_modules
+    misuse "$misuse_calls" calls_at_random_gain_nothing_in_the_process_of_the_engine
+    misuse "$misuse_calls_served" calls_at_random_gain_nothing_through_a_served_boundary
     run_tests
+}
+
+# misuse CALLS TEST: many more calls at random than when it runs among all tests. It prints the seed, by which they are the same.
+misuse() {
+    COUNTERSIGN_MISUSE_CALLS=$1 step "Misuse, $1 calls" \
+        cargo test --locked --test misuse -- --exact "$2" --show-output
 }
 
 # step TITLE COMMAND…: a check that must pass before the tests are worth running.

@@ -5,6 +5,8 @@ mod boundary;
 
 #[path = "pkcs11/at_once.rs"]
 mod at_once;
+#[path = "pkcs11/attacks.rs"]
+mod attacks;
 #[path = "pkcs11/attributes.rs"]
 mod attributes;
 #[path = "pkcs11/clock.rs"]

@@ -46,6 +46,8 @@ const MODULE: &str = "COUNTERSIGN_MODULE";
 const BODY: &str = "body";
 /// The role that only initialises the module, and reports the answer.
 const PROBE: &str = "probe";
+/// The note of who serves a boundary.
+const SERVED_BY: &str = "serve.pid";
 /// What a line begins with that the first process prints.
 const SUMMARY: &str = "summary: ";
 
@@ -77,6 +79,19 @@ pub(crate) fn in_boundary_of(
     other_module: Option<&Path>,
     body: impl FnOnce(&Boundary),
 ) -> String {
+    // The crate `connected` has the same tests, through the client side.
+    let is_served = env!("CARGO_CRATE_NAME") == "connected";
+    in_prepared_boundary(test, other_module, is_served, |_| (), body)
+}
+
+/// As [`in_boundary_of`], after `prepare` had its turn on the folder; served to `body`, which is then a client, or not.
+pub(crate) fn in_prepared_boundary(
+    test: &str,
+    other_module: Option<&Path>,
+    is_served: bool,
+    prepare: impl FnOnce(&Boundary),
+    body: impl FnOnce(&Boundary),
+) -> String {
     if let (Some(folder), Ok(role)) = (env::var_os(FOLDER), env::var(ROLE)) {
         let boundary = Boundary { folder: folder.into(), test: test.into(), role };
         if boundary.role == PROBE {
@@ -91,8 +106,11 @@ pub(crate) fn in_boundary_of(
     let boundary =
         Boundary { folder: temporary.path().join("boundary"), test: test.into(), role: String::new() };
     boundary.set_up();
-    // The crate `connected` has the same tests, through the client side.
-    let served = (env!("CARGO_CRATE_NAME") == "connected").then(|| Served::start(&boundary));
+    prepare(&boundary);
+    let served = is_served.then(|| Served::start(&boundary));
+    if let Some(served) = &served {
+        boundary.note(SERVED_BY, &served.process().to_string());
+    }
     let mut command = boundary.command(BODY);
     if let Some(module) = other_module {
         command.env(MODULE, module);
@@ -142,6 +160,13 @@ impl Boundary {
         if client.exists() { client } else { self.folder.join("countersign.toml") }
     }
 
+    /// Has only what fails logged: for what has more refused than anybody will read.
+    pub(crate) fn log_failures_only(&self) {
+        let text = fs::read_to_string(self.conf()).expect("setup.sh wrote it");
+        fs::write(self.conf(), text.replace("level = \"info\"", "level = \"error\""))
+            .expect("the folder is ours");
+    }
+
     /// Lets as many codes of all users be wrong as the configuration can: for what needs many.
     pub(crate) fn allow_many_failures(&self) {
         let mut text = fs::read_to_string(self.conf()).expect("setup.sh wrote it");
@@ -157,6 +182,12 @@ impl Boundary {
     /// The folder of SoftHSM2's tokens.
     pub(crate) fn tokens(&self) -> PathBuf {
         self.folder.join("tokens")
+    }
+
+    /// The process that serves it, where one does.
+    pub(crate) fn served_by(&self) -> Option<u32> {
+        let noted = fs::read_to_string(self.folder.join(SERVED_BY)).ok()?;
+        Some(noted.parse().expect("it was noted as a number"))
     }
 
     /// Which of the test's processes this is: `body`, or as [`Boundary::run`] called it.
@@ -437,11 +468,17 @@ impl Authenticator {
     ///
     /// It begins with the current one: a step that ends meanwhile is still live for a whole period.
     pub(crate) fn code(&self) -> String {
+        self.next_code().unwrap_or_else(|| panic!("{} has no live code left: take another user", self.name))
+    }
+
+    /// The same, if there is one now.
+    pub(crate) fn next_code(&self) -> Option<String> {
         let current = now() / self.period;
         let step = self.next.get().max(current);
-        assert!(step <= current + 1, "{} has no live code left: take another user", self.name);
-        self.next.set(step + 1);
-        self.code_of(step)
+        (step <= current + 1).then(|| {
+            self.next.set(step + 1);
+            self.code_of(step)
+        })
     }
 
     /// The code given out last.

@@ -1,0 +1,248 @@
+//! Attacks on PKCS#11 interfaces, each of which worked on some token: each is refused by the answer that is named, and nothing is
+//! gained by it.
+//!
+//! - J. Clulow, "On the Security of PKCS #11", CHES 2003: wrapping and decrypting with one key, weakened and related keys,
+//!   parallel search.
+//! - M. Bortolozzo, M. Centenaro, R. Focardi, G. Steel, "Attacking and Fixing PKCS#11 Security Tokens", CCS 2010 (Tookan):
+//!   attributes set, unset and in conflict, on keys that are there, in templates, by copying, by unwrapping.
+//!
+//! | file | who gains |
+//! |---|---|
+//! | `keys` | a key, or another use of it |
+//! | `secrets` | what a key is, piece by piece |
+//! | `codes` | a signature that a code was not given for |
+//! | `officer` | the security officer, what is the user's |
+
+#![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
+
+#[path = "attacks/codes.rs"]
+mod codes;
+#[path = "attacks/keys.rs"]
+mod keys;
+#[path = "attacks/officer.rs"]
+mod officer;
+#[path = "attacks/secrets.rs"]
+mod secrets;
+
+use core::ptr;
+
+use bitcoin::psbt::Psbt;
+use countersign::pkcs11::vendor::*;
+use cryptoki_sys::*;
+use serde_json::Value;
+
+use crate::boundary::cli::Cli;
+use crate::boundary::raw::{Attribute, Mechanism, Raw, Template, call};
+use crate::boundary::{Boundary, Finished, Stage, assert_rv, ulong};
+
+/// What is asked of every key, before an attack and after it.
+const WATCHED: [CK_ATTRIBUTE_TYPE; 28] = [
+    CKA_CLASS,
+    CKA_KEY_TYPE,
+    CKA_TOKEN,
+    CKA_PRIVATE,
+    CKA_LABEL,
+    CKA_ID,
+    CKA_SENSITIVE,
+    CKA_ALWAYS_SENSITIVE,
+    CKA_EXTRACTABLE,
+    CKA_NEVER_EXTRACTABLE,
+    CKA_ENCRYPT,
+    CKA_DECRYPT,
+    CKA_SIGN,
+    CKA_SIGN_RECOVER,
+    CKA_VERIFY,
+    CKA_WRAP,
+    CKA_UNWRAP,
+    CKA_DERIVE,
+    CKA_WRAP_WITH_TRUSTED,
+    CKA_TRUSTED,
+    CKA_ALWAYS_AUTHENTICATE,
+    CKA_ALLOWED_MECHANISMS,
+    CKA_COPYABLE,
+    CKA_MODIFIABLE,
+    CKA_LOCAL,
+    CKA_COUNTERSIGN_USERS,
+    CKA_COUNTERSIGN_POLICY,
+    CKA_COUNTERSIGN_DESCRIPTOR,
+];
+
+/// Every object that a session sees, with its handle and all that is watched of it.
+type Snapshot = Vec<(CK_OBJECT_HANDLE, Vec<Result<Vec<u8>, CK_RV>>)>;
+
+fn snapshot(raw: &Raw, session: CK_SESSION_HANDLE) -> Snapshot {
+    let objects = raw.find(session, &[]).unwrap_or_else(|rv| panic!("C_FindObjects answered {rv:#x}"));
+    let shown = |object| WATCHED.iter().map(|kind| raw.attribute(session, object, *kind)).collect();
+    objects.into_iter().map(|object| (object, shown(object))).collect()
+}
+
+/// Runs an attack, which must leave every object as it was and add none.
+fn gaining_nothing(raw: &Raw, session: CK_SESSION_HANDLE, attack: impl FnOnce()) {
+    let before = snapshot(raw, session);
+    assert!(before.len() >= 3, "there is something to gain: {} objects", before.len());
+    attack();
+    assert_eq!(snapshot(raw, session), before, "an object was changed, added or removed");
+}
+
+/// The links of the audit so far, parsed.
+fn audit(boundary: &Boundary) -> Vec<Value> {
+    let mut command = Cli(boundary).command(&[], &["audit", "export"]);
+    command.env("COUNTERSIGN_CONF", boundary.folder().join("countersign.toml"));
+    let lines = Finished::of(&mut command).expect_success().stdout;
+    lines.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+}
+
+/// The transactions that were countersigned, in their order.
+fn countersigned(boundary: &Boundary) -> Vec<String> {
+    let links = audit(boundary);
+    let signed = links.iter().filter(|link| link["event"] == "countersigned");
+    signed.map(|link| link["txid"].as_str().expect("a text").to_owned()).collect()
+}
+
+/// The transaction of a PSBT.
+fn txid(psbt: &[u8]) -> String {
+    Psbt::deserialize(psbt).expect("a PSBT").unsigned_tx.compute_txid().to_string()
+}
+
+/// `C_WrapKey`; the buffer must stay as it was.
+fn wrap(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_TYPE,
+    by: CK_OBJECT_HANDLE,
+    key: CK_OBJECT_HANDLE,
+) -> CK_RV {
+    let (mut wrapped, mut len) = ([0x5a; 512], 512);
+    let mut mechanism = Mechanism::new(mechanism, &[]);
+    let rv = call!(raw, C_WrapKey(session, mechanism.pointer(), by, key, wrapped.as_mut_ptr(), &mut len));
+    assert_eq!((wrapped, len), ([0x5a; 512], 512), "something was written");
+    rv
+}
+
+/// `C_UnwrapKey`.
+fn unwrap(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_TYPE,
+    by: CK_OBJECT_HANDLE,
+    template: &[Attribute],
+) -> CK_RV {
+    let (mut wrapped, mut key) = ([0x11; 40], 0);
+    let mut mechanism = Mechanism::new(mechanism, &[]);
+    let mut template = Template::of(template);
+    let (attributes, count) = (template.pointer(), template.count());
+    let rv = call!(
+        raw,
+        C_UnwrapKey(session, mechanism.pointer(), by, wrapped.as_mut_ptr(), 40, attributes, count, &mut key)
+    );
+    assert_eq!(key, 0, "a handle was given");
+    rv
+}
+
+/// `C_DeriveKey`.
+fn derive(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_TYPE,
+    parameter: &[u8],
+    base: CK_OBJECT_HANDLE,
+) -> CK_RV {
+    let mut key = 0;
+    let mut mechanism = Mechanism::new(mechanism, parameter);
+    let mut template = Template::of(&[(CKA_SENSITIVE, vec![CK_FALSE]), (CKA_EXTRACTABLE, vec![CK_TRUE])]);
+    let (attributes, count) = (template.pointer(), template.count());
+    let rv = call!(raw, C_DeriveKey(session, mechanism.pointer(), base, attributes, count, &mut key));
+    assert_eq!(key, 0, "a handle was given");
+    rv
+}
+
+/// `C_CreateObject`.
+fn create(raw: &Raw, session: CK_SESSION_HANDLE, template: &[Attribute]) -> CK_RV {
+    let (mut template, mut object) = (Template::of(template), 0);
+    let rv = call!(raw, C_CreateObject(session, template.pointer(), template.count(), &mut object));
+    assert_eq!(object, 0, "a handle was given");
+    rv
+}
+
+/// `C_CopyObject`.
+fn copy(raw: &Raw, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: &[Attribute]) -> CK_RV {
+    let (mut template, mut made) = (Template::of(template), 0);
+    let rv = call!(raw, C_CopyObject(session, object, template.pointer(), template.count(), &mut made));
+    assert_eq!(made, 0, "a handle was given");
+    rv
+}
+
+/// What an attacker would have of a key, and what it is: each takes one of the walls around it away.
+fn weakened() -> Vec<Attribute> {
+    let yes = |kind| (kind, vec![CK_TRUE]);
+    let no = |kind| (kind, vec![CK_FALSE]);
+    vec![
+        no(CKA_SENSITIVE),
+        yes(CKA_EXTRACTABLE),
+        no(CKA_PRIVATE),
+        no(CKA_TOKEN),
+        yes(CKA_DECRYPT),
+        yes(CKA_UNWRAP),
+        yes(CKA_DERIVE),
+        yes(CKA_COPYABLE),
+    ]
+}
+
+/// The wallet's private and public key and alice's OTP key, as the session sees them.
+fn keys_of(stage: &Stage, session: CK_SESSION_HANDLE) -> [CK_OBJECT_HANDLE; 3] {
+    let raw = &stage.raw;
+    [
+        raw.wallet_key(session, "treasury"),
+        raw.wallet_public(session, "treasury"),
+        raw.user_key(session, "alice"),
+    ]
+}
+
+/// That a code which an attack was refused with is as good as before: nothing of it was spent.
+fn still_signs(boundary: &Boundary, stage: &Stage, user: &str, code: &str) {
+    let before = countersigned(boundary).len();
+    let psbt = stage.psbt();
+    let signed = stage.sign(user, code, &psbt).unwrap_or_else(|rv| panic!("refused by {rv:#x}"));
+    crate::boundary::wallet::verify_signed(&psbt, &signed);
+    assert_eq!(countersigned(boundary)[before..], [txid(&psbt)]);
+}
+
+/// A session of the security officer, once the backend is out.
+fn as_officer(raw: &Raw) -> CK_SESSION_HANDLE {
+    assert_rv!(raw.close_all(), CKR_OK);
+    raw.so()
+}
+
+/// The operations that are not there: a key is an oracle by none of them.
+fn no_such_operations(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    key: CK_OBJECT_HANDLE,
+) -> Vec<(&'static str, CK_RV)> {
+    let mut mechanism = Mechanism::new(CKM_ECDSA, &[]);
+    let mechanism = mechanism.pointer();
+    let (mut data, mut out, mut len) = ([7u8; 32], [0x5a; 512], 512);
+    let (input, output) = (data.as_mut_ptr(), out.as_mut_ptr());
+    let answers = vec![
+        ("C_EncryptInit", call!(raw, C_EncryptInit(session, mechanism, key))),
+        ("C_Encrypt", call!(raw, C_Encrypt(session, input, 32, output, &mut len))),
+        ("C_DecryptInit", call!(raw, C_DecryptInit(session, mechanism, key))),
+        ("C_Decrypt", call!(raw, C_Decrypt(session, input, 32, output, &mut len))),
+        ("C_DigestInit", call!(raw, C_DigestInit(session, mechanism))),
+        ("C_DigestKey", call!(raw, C_DigestKey(session, key))),
+        ("C_DigestFinal", call!(raw, C_DigestFinal(session, output, &mut len))),
+        ("C_SignRecoverInit", call!(raw, C_SignRecoverInit(session, mechanism, key))),
+        ("C_SignRecover", call!(raw, C_SignRecover(session, input, 32, output, &mut len))),
+        ("C_VerifyRecoverInit", call!(raw, C_VerifyRecoverInit(session, mechanism, key))),
+        ("C_SignEncryptUpdate", call!(raw, C_SignEncryptUpdate(session, input, 32, output, &mut len))),
+        ("C_DecryptDigestUpdate", call!(raw, C_DecryptDigestUpdate(session, input, 32, output, &mut len))),
+        ("C_Encrypt, its length", call!(raw, C_Encrypt(session, input, 32, ptr::null_mut(), &mut len))),
+    ];
+    assert_eq!((out, len), ([0x5a; 512], 512), "something was written");
+    answers
+}
+
+/// A `CK_ULONG` attribute.
+fn of_number(kind: CK_ATTRIBUTE_TYPE, value: CK_ULONG) -> Attribute {
+    (kind, ulong(value))
+}
