@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # test.sh: every check and every test, on a Debian machine with a Rust toolchain.
 #
-# It installs what it needs (Debian packages, Python clients in target/venv, bitcoinjs-lib beside its test, cargo-deny,
-# cargo-fuzz and cargo-deb in target/tools).
+# It installs what it needs (Debian packages, Python clients in target/venv, bitcoinjs-lib beside its test, other people's
+# suites in target/judges, cargo-deny, cargo-fuzz and cargo-deb in target/tools).
 # The last line is `N passed, N failed`, summed over all tests; the exit status is 0 only if all is well.
 set -euo pipefail
 
@@ -16,7 +16,7 @@ fuzz_seconds=60
 main() {
     exec </dev/null
     cd "$root"
-    heading "Preparing: packages, clients in Python and JavaScript, cargo-deny, cargo-fuzz, cargo-deb"
+    heading "Preparing: packages, clients in Python and JavaScript, judges, cargo-deny, cargo-fuzz, cargo-deb"
     need_rust
     need_components
     need_locked_memory
@@ -25,6 +25,7 @@ main() {
     need_packages adduser dpkg-dev fish man-db p11-kit procps systemd systemd-container util-linux zsh
     need_venv
     need_makers
+    bash tests/judges/install.sh
     need_cargo_deny
     need_cargo_fuzz
     need_cargo_deb

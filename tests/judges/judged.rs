@@ -15,7 +15,7 @@ pub(crate) const TOKEN: &str = "judges";
 /// The label of its wallet.
 pub(crate) const WALLET: &str = "treasury";
 /// Seconds after which a process of a judge counts as hung: a watchdog, several times what any needs.
-const PATIENCE: &str = "120";
+const PATIENCE: &str = "400";
 
 /// The PINs of a token.
 #[derive(Clone, Copy)]

@@ -1,4 +1,5 @@
-//! Tools that read any token: GnuTLS's, NSS's, OpenSSL's engine, OpenSSH's, Java's provider, pkcs11-dump.
+//! Tools that read any token: GnuTLS's, NSS's, OpenSSL's engine, OpenSSH's, Java's provider, SoftHSM2's,
+//! pkcs11-dump.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,6 +60,7 @@ fn runs() -> Vec<Run> {
              -providerArg java.cfg -storepass:env PIN",
             "CKF_LOGIN_REQUIRED",
         ),
+        run("softhsm2-util --module LIB --show-slots", TOKEN),
         run("pkcs11-dump info LIB", "Countersign"),
         run("pkcs11-dump slotlist LIB", "Countersign"),
         run(&format!("pkcs11-dump dump LIB 0 {USER_PIN}"), "CKO_PRIVATE_KEY"),
