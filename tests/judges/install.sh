@@ -20,7 +20,6 @@ pkcs11_check=0.2.3
 main() {
     exec </dev/null
     need_rust
-    need_tool script bsdutils
     need_packages softhsm2 opensc gnutls-bin libengine-pkcs11-openssl libnss3-tools openssh-client pkcs11-dump
     need_tool keytool default-jre-headless
     need_tool python3 python3

@@ -1,6 +1,6 @@
 //! A boundary to be judged, and the processes of a judge.
 
-use std::fs;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -94,13 +94,11 @@ pub(crate) fn outcome(finished: &Finished, failure: impl FnOnce(&Finished) -> St
     }
 }
 
-/// The module, under a name of the boundary's own: it depends on no folder of this machine what a judge prints or decides.
+/// The module, by a path that says nothing: suites look into it for the name of a module that they know.
 pub(crate) fn library(boundary: &Boundary) -> PathBuf {
     let link = boundary.folder().join("libcountersign.so");
     if !link.exists() {
-        fs::hard_link(module(), &link)
-            .or_else(|_| fs::copy(module(), &link).map(drop))
-            .expect("the folder is ours");
+        symlink(module(), &link).expect("the folder is ours");
     }
     link
 }

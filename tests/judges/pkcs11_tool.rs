@@ -18,7 +18,7 @@ const RUNS: [&str; 16] = [
     "--generate-random 64",
     "--test",
     "--test --login",
-    "--test-ec --login --login-type so --session-rw",
+    "--test-ec --login --login-type so --session-rw --id 01 --label ec --key-type EC:secp256k1",
     "--test-hotplug",
     "--test-fork",
     "--test-threads IN -L",
@@ -67,6 +67,10 @@ fn judged(finished: &Finished) -> String {
     // OpenSC's tool exits with 0 whatever its threads were answered.
     match threads.iter().find(|rv| !["CKR_OK", "CKR_CRYPTOKI_ALREADY_INITIALIZED"].contains(rv)) {
         Some(rv) if finished.status.success() => format!("failed: a thread was answered {rv}"),
+        // And when it does not like what it was told.
+        None if finished.status.success() && printed.contains("ERR: ") => {
+            format!("failed: {}", why(&printed))
+        }
         _ => outcome(finished, |_| why(&printed)),
     }
 }
@@ -75,7 +79,11 @@ fn why(printed: &str) -> String {
     let answer =
         printed.split_once("rv = ").and_then(|(_, rest)| rest.split_once(' ')).map(|(rv, _)| rv.to_owned());
     answer.unwrap_or_else(|| {
-        printed.lines().find(|line| line.starts_with("error: ")).unwrap_or("no reason").to_owned()
+        printed
+            .lines()
+            .find(|line| line.starts_with("error: ") || line.starts_with("ERR: "))
+            .unwrap_or("no reason")
+            .to_owned()
     })
 }
 
