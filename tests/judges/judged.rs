@@ -88,7 +88,7 @@ pub(crate) fn outcome(finished: &Finished, failure: impl FnOnce(&Finished) -> St
     match finished.status.code() {
         Some(0) => PASSED.into(),
         Some(code) if ENDED.contains(&code) => "hung".into(),
-        Some(code) if code > 128 => format!("crashed: signal {}", code - 128),
+        Some(code) if (129..=192).contains(&code) => format!("crashed: signal {}", code - 128),
         Some(_) => format!("failed: {}", failure(finished)),
         None => format!("crashed: signal {}", finished.status.signal().unwrap_or_default()),
     }

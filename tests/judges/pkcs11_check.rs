@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::boundary::{Finished, SO_PIN, USER_PIN, root};
 use crate::judged::{Pins, command, installed, library, with_token};
 use crate::list::{NOT_RUN, Way, compare, left_out};
-use crate::python::observed;
+use crate::python::{lines, observed};
 
 /// The files of tests, in its package.
 const FILES: [&str; 61] = [
@@ -91,9 +91,9 @@ pub(crate) fn judge(test: &str, way: Way) {
             .arg(&suite)
             .arg("--p11-module")
             .arg(library(boundary))
-            .args(left_out.iter().map(|test| format!("--deselect={test}")))
             .args(FILES.map(|file| suite.join(file)))
             .env("PYTHONPATH", root().join("tests/judges"))
+            .env("LEFT_OUT", lines(left_out.clone()))
             .env("OBSERVED", boundary.folder().join("observed"))
             .env("OBSERVED_TOGETHER", "")
             .env("P11TEST_PIN", USER_PIN)
