@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::boundary::cli::Cli;
 use crate::boundary::served::Served;
 use crate::boundary::{Authenticator, Boundary, Finished, PERIOD, in_boundary, module, root};
-use crate::list::{PASSED, Way};
+use crate::list::{CRASHED, HUNG, PASSED, Way};
 
 /// The label of the token.
 pub(crate) const TOKEN: &str = "judges";
@@ -87,10 +87,10 @@ pub(crate) fn outcome(finished: &Finished, failure: impl FnOnce(&Finished) -> St
     const ENDED: [i32; 2] = [124, 137];
     match finished.status.code() {
         Some(0) => PASSED.into(),
-        Some(code) if ENDED.contains(&code) => "hung".into(),
-        Some(code) if (129..=192).contains(&code) => format!("crashed: signal {}", code - 128),
+        Some(code) if ENDED.contains(&code) => HUNG.into(),
+        Some(code) if (129..=192).contains(&code) => format!("{CRASHED}: signal {}", code - 128),
         Some(_) => format!("failed: {}", failure(finished)),
-        None => format!("crashed: signal {}", finished.status.signal().unwrap_or_default()),
+        None => format!("{CRASHED}: signal {}", finished.status.signal().unwrap_or_default()),
     }
 }
 

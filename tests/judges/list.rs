@@ -19,6 +19,11 @@ pub(crate) const PASSED: &str = "passed";
 /// The outcome of a test that is left out.
 pub(crate) const NOT_RUN: &str = "not run";
 
+/// What the outcome of a test begins with that ended by a signal; no list excuses it.
+pub(crate) const CRASHED: &str = "crashed";
+/// The outcome of a test that did not end; no list excuses it.
+pub(crate) const HUNG: &str = "hung";
+
 /// In the place of a test: every one that is not named.
 const OTHERS: &str = "*";
 
@@ -87,7 +92,7 @@ pub(crate) fn compare(judge: &str, way: Way, observed: &BTreeMap<String, String>
         let listed = expected.get(test).or_else(|| expected.get(OTHERS));
         let wanted = listed.map_or("not in the list", |expected| expected.by(way));
         let was = observed.get(test).map_or(NOT_RUN, String::as_str);
-        if wanted != was {
+        if wanted != was || was.starts_with(CRASHED) || was == HUNG {
             writeln!(differences, "  {test}\n    expected: {wanted}\n    observed: {was}")
                 .expect("a String grows");
         } else if was != PASSED && listed.is_some_and(|expected| expected.because.is_empty()) {

@@ -37,7 +37,7 @@ pub(crate) fn judge(test: &str, way: Way) {
                 continue;
             }
             let finished = run(boundary, arguments);
-            observed.insert(arguments.to_owned(), judged(&finished));
+            observed.insert(arguments.to_owned(), judged(arguments, &finished));
             for part in left_out_of(&finished.stdout) {
                 observed.insert(format!("{arguments}: {part}"), "skipped".into());
             }
@@ -60,10 +60,14 @@ fn run(boundary: &Boundary, arguments: &str) -> Finished {
     Finished::of(&mut command)
 }
 
-fn judged(finished: &Finished) -> String {
+fn judged(arguments: &str, finished: &Finished) -> String {
     let printed = finished.stdout.clone() + &finished.stderr;
     let threads: Vec<&str> =
         printed.lines().filter_map(|line| line.split_once(" state:-1, rv:")).map(|(_, rv)| rv).collect();
+    let started = arguments.matches("--test-threads").count();
+    if finished.status.success() && threads.len() != started {
+        return format!("failed: {} threads ended of {started}", threads.len());
+    }
     // OpenSC's tool exits with 0 whatever its threads were answered.
     match threads.iter().find(|rv| !["CKR_OK", "CKR_CRYPTOKI_ALREADY_INITIALIZED"].contains(rv)) {
         Some(rv) if finished.status.success() => format!("failed: a thread was answered {rv}"),
