@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # test.sh: every check and every test, on a Debian machine with a Rust toolchain.
 #
-# It installs what it needs (Debian packages, Python clients in target/venv, npm packages beside what needs them, cargo-deny,
-# cargo-fuzz and cargo-deb in target/tools).
+# It installs what it needs (Debian packages, Python clients in target/venv, npm packages beside what needs them, other people's
+# suites in target/judges, cargo-deny, cargo-fuzz and cargo-deb in target/tools).
 # The last line is `N passed, N failed`, summed over all tests; the exit status is 0 only if all is well.
 set -euo pipefail
 
@@ -18,7 +18,7 @@ misuse_calls_served=100000
 main() {
     exec </dev/null
     cd "$root"
-    heading "Preparing: packages, clients in Python and JavaScript, cargo-deny, cargo-fuzz, cargo-deb"
+    heading "Preparing: packages, clients in Python and JavaScript, judges, cargo-deny, cargo-fuzz, cargo-deb"
     need_rust
     need_components
     need_locked_memory
@@ -30,6 +30,7 @@ main() {
     need_venv
     need_node_packages tests/clients/makers/bitcoinjs
     need_node_packages examples/nodejs pkcs11js
+    bash tests/judges/install.sh
     need_cargo_deny
     need_cargo_fuzz
     need_cargo_deb

@@ -12,7 +12,7 @@ use super::{Boundary, assert_rv, copy_folder};
 impl Boundary {
     /// The module of the backing token.
     pub(crate) fn backing_module(&self) -> String {
-        let conf = fs::read_to_string(self.conf()).expect("setup.sh wrote it");
+        let conf = fs::read_to_string(self.folder.join("countersign.toml")).expect("setup.sh wrote it");
         let module =
             conf.lines().find_map(|line| line.strip_prefix("module = ")).expect("it names the module");
         module.trim_matches('"').to_owned()

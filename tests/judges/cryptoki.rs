@@ -1,0 +1,82 @@
+//! The tests of the crate `cryptoki`, as published.
+//!
+//! Each of them initialises a token, which ours lets happen once. So each runs by itself, over a store of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use cryptoki::error::RvError;
+
+use crate::boundary::{Boundary, Finished, in_boundary};
+use crate::judged::{command, installed, library, outcome, serve};
+use crate::list::{NOT_RUN, PASSED, Way, compare, left_out};
+
+/// Runs all of them.
+pub(crate) fn judge(test: &str, way: Way) {
+    in_boundary(test, |boundary| {
+        let left_out = left_out("cryptoki", way);
+        let mut observed = BTreeMap::new();
+        let executables = fs::read_to_string(installed("cryptoki.tests")).expect("it is UTF-8");
+        for line in executables.lines() {
+            let (name, executable) = line.split_once(' ').expect("a name and a path");
+            for test in tests_of(boundary, Path::new(executable)) {
+                let full = format!("{name}::{test}");
+                if left_out.contains(&full) {
+                    observed.insert(full, NOT_RUN.to_owned());
+                    continue;
+                }
+                let fresh = boundary.duplicate("fresh");
+                let served = serve(&fresh, way);
+                observed.insert(full, run(&fresh, Path::new(executable), &test));
+                drop(served);
+                fs::remove_dir_all(fresh.folder()).expect("the folder is ours");
+            }
+        }
+        compare("cryptoki", way, &observed);
+    });
+}
+
+fn tests_of(boundary: &Boundary, executable: &Path) -> Vec<String> {
+    let listed = Finished::of(command(boundary, executable).arg("--list")).expect_success();
+    listed.stdout.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
+}
+
+fn run(boundary: &Boundary, executable: &Path, test: &str) -> String {
+    let mut command = command(boundary, executable);
+    command
+        .args(["--exact", test, "--test-threads=1", "--nocapture"])
+        .env("TEST_PKCS11_MODULE", library(boundary));
+    let finished = Finished::of(&mut command);
+    let outcome = outcome(&finished, |finished| why(&(finished.stderr.clone() + &finished.stdout)));
+    // The test returns early, which passes.
+    if outcome == PASSED && finished.stdout.contains("SKIP: ") { "skipped".into() } else { outcome }
+}
+
+/// The call at which a test failed, and what was answered: as an error is printed, or by its `Debug`.
+fn why(printed: &str) -> String {
+    let printed_error = || {
+        let (_, rest) = printed.split_once("Function::")?;
+        let (function, rest) = rest.split_once(": PKCS11 error: ")?;
+        Some(format!("C_{function} answered {}", name_of(rest)?))
+    };
+    let debugged = || {
+        let (_, rest) = printed.split_once("Pkcs11(")?;
+        let (rv, function) = rest.split_once(')')?.0.split_once(", ")?;
+        // Not the source of an assertion, which has it too.
+        (!rv.contains("::")).then(|| format!("C_{function} answered {rv}"))
+    };
+    printed_error().or_else(debugged).unwrap_or_else(|| "an assertion".into())
+}
+
+/// The name of the answer that `printed` begins with the description of.
+fn name_of(printed: &str) -> Option<String> {
+    let known = (0..0x300).filter_map(|rv| match cryptoki::error::Rv::from(rv) {
+        cryptoki::error::Rv::Error(error) => Some(error),
+        cryptoki::error::Rv::Ok => None,
+    });
+    known
+        .filter(|error| printed.starts_with(&error.to_string()))
+        .map(|error: RvError| format!("{error:?}"))
+        .next()
+}

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# install.sh: what tests/judges.rs runs, in target/judges, installed once.
+#
+#   venv/                   python-pkcs11, PyKCS11 and pytest, as requirements.txt has them
+#   python_pkcs11/, pykcs11/  their source distributions, with the suites in them
+#   cryptoki/               the published crate, with its tests
+#   cryptoki.tests          a line for each of its test executables: name, path
+#   pkcs11-check/           a Python environment with pkcs11-check, where there is a Python of 3.12 or later
+#
+# The tools that judge as well come as Debian packages.
+set -euo pipefail
+
+# shellcheck source=softhsm/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../softhsm/lib.sh"
+
+here=$root/tests/judges
+judges=$root/target/judges
+pkcs11_check=0.2.3
+
+main() {
+    exec </dev/null
+    need_rust
+    need_packages softhsm2 opensc gnutls-bin libengine-pkcs11-openssl libnss3-tools openssh-client pkcs11-dump
+    need_tool keytool default-jre-headless
+    need_tool python3 python3
+    mkdir -p "$judges"
+    need_python_suites
+    need_cryptoki
+    need_pkcs11_check
+}
+
+# Wheels to run, source distributions for the suites in them: of the same version.
+need_python_suites() {
+    local venv=$judges/venv wanted=$here/requirements.txt suite
+    if cmp -s "$wanted" "$judges/requirements.txt"; then
+        return 0
+    fi
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
+    say "Installing python-pkcs11, PyKCS11 and their suites in target/judges"
+    python3 -m venv --clear "$venv"
+    quiet_pip "$venv" install -r "$wanted"
+    for suite in python-pkcs11 pykcs11; do
+        need_source "$venv" "$suite" "$(sed -n "s/^$suite==//p" "$wanted")"
+    done
+    # Last, so that an interrupted installation is made anew.
+    cp "$wanted" "$judges/requirements.txt"
+}
+
+quiet_pip() {
+    "$1/bin/python" -m pip "$2" --quiet --disable-pip-version-check --no-input "${@:3}"
+}
+
+# need_source VENV NAME VERSION: a source distribution, unpacked in the folder of its name.
+need_source() {
+    local folder=$judges/${2//-/_} download
+    download=$(mktemp -d)
+    quiet_pip "$1" download --no-deps --no-binary "$2" --dest "$download" "$2==$3"
+    rm -rf "$folder"
+    mkdir "$folder"
+    tar -xzf "$download"/*.tar.gz --strip-components=1 -C "$folder"
+    rm -r "$download"
+}
+
+# The crate that we depend on ourselves: cargo knows where its sources are.
+need_cryptoki() {
+    local source copy=$judges/cryptoki
+    source=$(cargo metadata --locked --format-version 1 --manifest-path "$root/Cargo.toml" | python3 -c '
+import json, os, sys
+[crate] = [crate for crate in json.load(sys.stdin)["packages"] if crate["name"] == "cryptoki"]
+print(os.path.dirname(crate["manifest_path"]))')
+    if cmp -s "$source/Cargo.toml" "$judges/cryptoki.installed" && [ -s "$judges/cryptoki.tests" ]; then
+        return 0
+    fi
+    say "Building the tests of cryptoki in target/judges"
+    rm -rf "$copy"
+    cp -R "$source" "$copy"
+    cargo test --quiet --locked --no-run --manifest-path "$copy/Cargo.toml" --target-dir "$judges/cryptoki-target" \
+        --message-format json | python3 -c '
+import json, sys
+for message in map(json.loads, sys.stdin):
+    if message.get("executable") and message["target"]["kind"] == ["test"]:
+        print(message["target"]["name"], message["executable"])' >"$judges/cryptoki.tests"
+    cp "$source/Cargo.toml" "$judges/cryptoki.installed"
+}
+
+# Where no Python is new enough, this judge is left out, and its tests say so.
+need_pkcs11_check() {
+    local venv=$judges/pkcs11-check python
+    if [ "$(cat "$venv/installed" 2>/dev/null)" = "$pkcs11_check" ]; then
+        return 0
+    fi
+    if ! python=$(newer_python); then
+        say "No Python of 3.12 or later: pkcs11-check is left out"
+        return 0
+    fi
+    say "Installing pkcs11-check in target/judges"
+    "$python" -m venv --clear "$venv"
+    quiet_pip "$venv" install "pkcs11-check==$pkcs11_check"
+    printf '%s\n' "$pkcs11_check" >"$venv/installed"
+}
+
+newer_python() {
+    local candidate
+    for candidate in python3 python3.14 python3.13 python3.12 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-9]*/bin/python; do
+        if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+main "$@"

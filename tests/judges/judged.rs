@@ -1,0 +1,104 @@
+//! A boundary to be judged, and the processes of a judge.
+
+use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::boundary::cli::Cli;
+use crate::boundary::served::Served;
+use crate::boundary::{Authenticator, Boundary, Finished, PERIOD, in_boundary, module, root};
+use crate::list::{CRASHED, HUNG, PASSED, Way};
+
+/// The label of the token.
+pub(crate) const TOKEN: &str = "judges";
+/// The label of its wallet.
+pub(crate) const WALLET: &str = "treasury";
+/// Seconds after which a process of a judge counts as hung: a watchdog, several times what any needs.
+const PATIENCE: &str = "400";
+
+/// The PINs of a token.
+#[derive(Clone, Copy)]
+pub(crate) struct Pins {
+    pub(crate) so: &'static str,
+    pub(crate) user: &'static str,
+}
+
+/// Runs `body` over a boundary of its own whose token has these PINs, one user and one wallet.
+pub(crate) fn with_token(test: &str, way: Way, pins: Pins, body: impl FnOnce(&Boundary)) {
+    in_boundary(test, |boundary| {
+        let _served = serve(boundary, way);
+        fill(boundary, pins);
+        body(boundary);
+    });
+}
+
+/// Serves it, if that is the way.
+pub(crate) fn serve(boundary: &Boundary, way: Way) -> Option<Served> {
+    (way == Way::Served).then(|| Served::start(boundary))
+}
+
+/// Initialises the token, enrols a user and creates a wallet: objects of every kind to be looked at.
+fn fill(boundary: &Boundary, pins: Pins) {
+    let cli = Cli(boundary);
+    let does = |arguments: &[&str]| {
+        let mut command = cli.command(&[], arguments);
+        command.env("COUNTERSIGN_SO_PIN", pins.so).env("COUNTERSIGN_USER_PIN", pins.user);
+        let answer = Cli::answer(&mut command, "");
+        assert!(answer.success, "{arguments:?}: {}\n{}", answer.json, answer.stderr);
+        answer.json
+    };
+    does(&["init", "--label", TOKEN]);
+    let json = does(&["user", "add", "alice", "--period", &PERIOD.to_string()]);
+    let alice = Authenticator::scan("alice", json["user"]["otpauth_uri"].as_str().expect("a URI"));
+    boundary.note("code", &alice.code());
+    does(&["user", "confirm", "alice"]);
+    let limits = ["--max-transaction-sat", "100000", "--max-fee-sat", "5000"];
+    does(&[&["wallet", "create", WALLET, "--network", "regtest", "--user", "alice"], &limits[..]].concat());
+}
+
+/// What `tests/judges/install.sh` installed.
+pub(crate) fn installed(name: &str) -> PathBuf {
+    let path = root().join("target/judges").join(name);
+    assert!(path.exists(), "{} is not there; tests/judges/install.sh installs it", path.display());
+    path
+}
+
+/// A command on a boundary, ended when it hangs.
+pub(crate) fn command(boundary: &Boundary, program: impl AsRef<Path>) -> Command {
+    let mut command = Command::new("timeout");
+    command
+        .args(["--kill-after=5", PATIENCE])
+        .arg(program.as_ref())
+        .current_dir(boundary.folder())
+        .env("COUNTERSIGN_CONF", boundary.conf())
+        .env("SOFTHSM2_CONF", boundary.folder().join("softhsm2.conf"))
+        .env("HOME", boundary.folder())
+        .env("LC_ALL", "C.UTF-8")
+        .env("RUST_BACKTRACE", "0")
+        .env_remove("LD_LIBRARY_PATH")
+        .stdin(Stdio::null());
+    command
+}
+
+/// What a process came to: crashes and hangs by the way it ended, `failure` says why another one failed.
+pub(crate) fn outcome(finished: &Finished, failure: impl FnOnce(&Finished) -> String) -> String {
+    /// What `timeout` answers for a command that it ended, by SIGTERM and by SIGKILL.
+    const ENDED: [i32; 2] = [124, 137];
+    match finished.status.code() {
+        Some(0) => PASSED.into(),
+        Some(code) if ENDED.contains(&code) => HUNG.into(),
+        Some(code) if (129..=192).contains(&code) => format!("{CRASHED}: signal {}", code - 128),
+        Some(_) => format!("failed: {}", failure(finished)),
+        None => format!("{CRASHED}: signal {}", finished.status.signal().unwrap_or_default()),
+    }
+}
+
+/// The module, by a path that says nothing: suites look into it for the name of a module that they know.
+pub(crate) fn library(boundary: &Boundary) -> PathBuf {
+    let link = boundary.folder().join("libcountersign.so");
+    if !link.exists() {
+        symlink(module(), &link).expect("the folder is ours");
+    }
+    link
+}

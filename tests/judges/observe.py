@@ -1,0 +1,81 @@
+"""A pytest plugin: a line for each test, of what came of it: test, tab, outcome. OBSERVED names the file.
+
+Each test runs in a process of its own: one that fails in its `setUp` leaves the login behind, and a module that crashes takes
+the interpreter with it; neither may decide about the next test. With OBSERVED_TOGETHER they run in this process, for a suite
+that opens the module once and starts processes itself. LEFT_OUT has the tests, a line for each, that do not run.
+"""
+
+import os
+import re
+import select
+import signal
+
+from _pytest.runner import runtestprotocol
+
+# A watchdog: seconds after which a test counts as hung.
+PATIENCE = 60
+
+TOGETHER = "OBSERVED_TOGETHER" in os.environ
+LEFT_OUT = os.environ.get("LEFT_OUT", "").splitlines()
+
+
+def pytest_collection_modifyitems(items):
+    # Not by --deselect, which takes the beginning of a name for the name.
+    items[:] = [item for item in items if item.nodeid not in LEFT_OUT]
+
+
+def pytest_runtest_protocol(item, nextitem):
+    if TOGETHER:
+        outcome = came_of(runtestprotocol(item, nextitem=nextitem, log=True))
+    else:
+        outcome = in_process_of_its_own(item)
+    with open(os.environ["OBSERVED"], "a", encoding="utf-8") as observed:
+        observed.write(f"{item.nodeid}\t{outcome}\n")
+    return True
+
+
+def in_process_of_its_own(item):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os.write(writing, came_of(runtestprotocol(item, nextitem=None, log=False)).encode())
+        # No clean-up of the interpreter's: pytest goes on in the parent only.
+        os._exit(0)
+    os.close(writing)
+    hung = not select.select([reading], [], [], PATIENCE)[0]
+    if hung:
+        os.kill(child, signal.SIGKILL)
+    outcome = os.read(reading, 4096).decode()
+    os.close(reading)
+    _, status = os.waitpid(child, 0)
+    if hung:
+        return "hung"
+    if os.WIFSIGNALED(status):
+        return f"crashed: signal {os.WTERMSIG(status)}"
+    return outcome
+
+
+def came_of(reports):
+    """The outcome of one test: that of the first report that is not a pass, else the pass."""
+    for report in reports:
+        if report.skipped and hasattr(report, "wasxfail"):
+            return f"differs: {why(report.wasxfail)}"
+        if report.skipped:
+            return "skipped"
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            return f"failed: {why(crash.message if crash else str(report.longrepr))}"
+    return "passed"
+
+
+def why(text):
+    """The answer that `text` complains of, or the kind of exception that it begins with."""
+    complaints = [
+        r"(?:got|rejected with|Unexpected CK_RV|failed:|refused with) *(CKR_\w+)",
+        r"\b(CKR_\w+)",
+        r"pkcs11\.exceptions\.(\w+)",
+        r"([\w.]+)",
+    ]
+    found = (re.search(complaint, text) for complaint in complaints)
+    return next((match[1] for match in found if match), "unknown")
