@@ -115,12 +115,15 @@ impl<'w> Caller<'w> {
 
     /// One call.
     fn step(&mut self) {
-        let (index, function) = self.choose();
-        let lists: Vec<_> =
-            self.world.tables.iter().filter(|table| table.version >= function.since).copied().collect();
-        if lists.is_empty() || (self.phase == Phase::Closed && function.name == "C_Initialize") {
-            return;
-        }
+        let (index, function, lists) = loop {
+            let (index, function) = self.choose();
+            let tables = self.world.tables.iter().filter(|table| table.version >= function.since);
+            let lists: Vec<_> = tables.copied().collect();
+            let opens = self.phase == Phase::Closed && function.name == "C_Initialize";
+            if !lists.is_empty() && !opens {
+                break (index, function, lists);
+            }
+        };
         let list = self.random.one_of(&lists).functions;
         self.ration.count();
         self.clear();

@@ -78,7 +78,7 @@ impl Costly {
             Costly::Theft => 500,
             Costly::Fork | Costly::Logout | Costly::Pin => 2_000,
             Costly::Finalize => 10_000,
-            Costly::Wallet => 1_000,
+            Costly::Wallet => 100,
         }
     }
 }
