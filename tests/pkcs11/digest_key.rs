@@ -200,6 +200,14 @@ fn no_code_no_signature_of_a_digest_and_what_each_refusal_spends() {
         for length in [0, 31, 33] {
             assert_eq!(sign(&stage, key, &record, &vec![1; length]), Err(CKR_DATA_LEN_RANGE), "{length}");
         }
+        // Nor has one of another length an answer to be long.
+        assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_DIGEST, &record, key), CKR_OK);
+        let (mut short, mut len) = ([1; 31], 0);
+        assert_rv!(
+            call!(raw, C_Sign(session, short.as_mut_ptr(), 31, ptr::null_mut(), &mut len)),
+            CKR_DATA_LEN_RANGE
+        );
+        assert_eq!(len, 0);
         // A length query and a small buffer spend nothing.
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_DIGEST, &record, key), CKR_OK);
         let (mut digest, mut small, mut len) = (DIGEST, [0xEE_u8; 63], 0);
@@ -363,7 +371,69 @@ fn each_mistake_in_the_templates_of_a_key_pair_has_its_answer() {
                 let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private);
                 assert_eq!(made, Err(answer), "{public:x?} {private:x?}");
             }
+            for (kind, in_public, in_private) in said_of_a_key_pair() {
+                for (is_private, right) in [(false, in_public), (true, in_private)] {
+                    let Some(right) = right else { continue };
+                    let wrong = [(kind, opposite(&right))];
+                    let made = if is_private {
+                        raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &with(&private, &wrong))
+                    } else {
+                        raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &with(&public, &wrong), &private)
+                    };
+                    let refused = [Err(CKR_TEMPLATE_INCONSISTENT), Err(CKR_CURVE_NOT_SUPPORTED)];
+                    assert!(refused.contains(&made), "{kind:#x}, private: {is_private}: {made:x?}");
+                }
+            }
             assert_eq!(raw.find(so, &[(CKA_LABEL, b"k".to_vec())]), Ok(vec![]), "none was made");
+            let said = said_of_a_key_pair();
+            let public: Vec<_> =
+                said.iter().filter_map(|(kind, right, _)| Some((*kind, right.clone()?))).collect();
+            let of_private: Vec<_> =
+                said.iter().filter_map(|(kind, _, right)| Some((*kind, right.clone()?))).collect();
+            let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &with(&private, &of_private));
+            assert!(made.is_ok(), "what is so anyway may be said: {made:x?}");
         });
     });
+}
+
+/// What a template may say of a public and of a private key that sign digests, and is so anyway.
+fn said_of_a_key_pair() -> Vec<(CK_ATTRIBUTE_TYPE, Option<Vec<u8>>, Option<Vec<u8>>)> {
+    let (yes, no) = (|| Some(vec![CK_TRUE]), || Some(vec![CK_FALSE]));
+    vec![
+        (CKA_CLASS, Some(ulong(CKO_PUBLIC_KEY)), Some(ulong(CKO_PRIVATE_KEY))),
+        (CKA_KEY_TYPE, Some(ulong(CKK_EC)), Some(ulong(CKK_EC))),
+        (CKA_EC_PARAMS, Some(SECP256K1.to_vec()), Some(SECP256K1.to_vec())),
+        (CKA_TOKEN, yes(), yes()),
+        (CKA_PRIVATE, no(), yes()),
+        (CKA_MODIFIABLE, yes(), yes()),
+        (CKA_COPYABLE, no(), no()),
+        (CKA_DESTROYABLE, no(), no()),
+        (CKA_DERIVE, no(), no()),
+        (CKA_VERIFY, yes(), None),
+        (CKA_ENCRYPT, no(), None),
+        (CKA_VERIFY_RECOVER, no(), None),
+        (CKA_WRAP, no(), None),
+        (CKA_ENCAPSULATE, no(), None),
+        (CKA_TRUSTED, no(), None),
+        (CKA_SIGN, None, yes()),
+        (CKA_SENSITIVE, None, yes()),
+        (CKA_ALWAYS_AUTHENTICATE, None, yes()),
+        (CKA_EXTRACTABLE, None, no()),
+        (CKA_DECRYPT, None, no()),
+        (CKA_SIGN_RECOVER, None, no()),
+        (CKA_UNWRAP, None, no()),
+        (CKA_DECAPSULATE, None, no()),
+        (CKA_WRAP_WITH_TRUSTED, None, no()),
+    ]
+}
+
+/// Another value of the same length: the other truth, another class or type, another curve.
+fn opposite(value: &[u8]) -> Vec<u8> {
+    let mut value = value.to_vec();
+    match &mut value[..] {
+        [one] => *one ^= 1,
+        all if all == SECP256K1 => all[6] = 0x22,
+        all => all[0] ^= 0x10,
+    }
+    value
 }
