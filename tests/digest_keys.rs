@@ -401,6 +401,14 @@ fn what_cannot_be_a_key_is_refused_and_not_written() {
             other => panic!("{other}"),
         }
     }
+    let made_for_nothing = scene.bench.engine.add_digest_key(NewDigestKey {
+        label: "x".into(),
+        cka_id: vec![],
+        users: vec!["alice".into()],
+        policy: UNLIMITED.into(),
+        mechanisms: DigestMechanisms { digest: false, ecdsa: false },
+    });
+    assert!(matches!(made_for_nothing, Err(EngineError::Parameter(_))));
     assert_eq!(scene.events().len(), before);
     let label = scene.bench.engine.add_wallet(countersign::admin::NewWallet {
         label: "sidechain".into(),

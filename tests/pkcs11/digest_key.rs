@@ -9,7 +9,7 @@ use bitcoin::secp256k1::{Message, PublicKey, Secp256k1};
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
-use crate::boundary::raw::{Attribute, Mechanism, Raw, call, call_v3};
+use crate::boundary::raw::{Attribute, Mechanism, Raw, call, call_v3, call_v3_2};
 use crate::boundary::{Stage, approval, assert_rv, in_boundary, this_test, ulong};
 
 const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
@@ -115,6 +115,13 @@ fn a_right_code_signs_a_digest_by_each_door_and_anybody_verifies() {
                 assert_rv!(judge(&DIGEST, &signature[..63]), CKR_SIGNATURE_LEN_RANGE);
                 assert_rv!(judge(&DIGEST, &[0xff; 64]), CKR_SIGNATURE_INVALID);
                 assert_rv!(judge(&DIGEST, &[0; 64]), CKR_SIGNATURE_INVALID);
+                for (digest, answer) in [(DIGEST, CKR_OK), ([1; 32], CKR_SIGNATURE_INVALID)] {
+                    assert_rv!(verify_in_parts(raw, session, mechanism, public, digest, signature), answer);
+                    assert_rv!(
+                        verify_signature_first(raw, session, mechanism, public, digest, signature),
+                        answer
+                    );
+                }
             }
             // The other value of s is as right (SEC 1 section 4.1.4), though no signer of ours gives it.
             let high = high_s(&parsed);
@@ -123,6 +130,47 @@ fn a_right_code_signs_a_digest_by_each_door_and_anybody_verifies() {
             assert_eq!(parsed.serialize_compact()[..], signature[..]);
         }
     });
+}
+
+/// The digest in two parts, and the signature last.
+fn verify_in_parts(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_TYPE,
+    key: CK_OBJECT_HANDLE,
+    mut digest: [u8; 32],
+    signature: &[u8],
+) -> CK_RV {
+    let mut signature = signature.to_vec();
+    assert_rv!(call!(raw, C_VerifyInit(session, Mechanism::new(mechanism, &[]).pointer(), key)), CKR_OK);
+    for part in digest.chunks_mut(20) {
+        let len = part.len() as CK_ULONG;
+        assert_rv!(call!(raw, C_VerifyUpdate(session, part.as_mut_ptr(), len)), CKR_OK);
+    }
+    let len = signature.len() as CK_ULONG;
+    call!(raw, C_VerifyFinal(session, signature.as_mut_ptr(), len))
+}
+
+/// The signature first, and the digest in two parts.
+fn verify_signature_first(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_TYPE,
+    key: CK_OBJECT_HANDLE,
+    mut digest: [u8; 32],
+    signature: &[u8],
+) -> CK_RV {
+    let (mut mechanism, mut signature) = (Mechanism::new(mechanism, &[]), signature.to_vec());
+    let (pointer, len) = (signature.as_mut_ptr(), signature.len() as CK_ULONG);
+    assert_rv!(
+        call_v3_2!(raw, C_VerifySignatureInit(session, mechanism.pointer(), key, pointer, len)),
+        CKR_OK
+    );
+    for part in digest.chunks_mut(20) {
+        let len = part.len() as CK_ULONG;
+        assert_rv!(call_v3_2!(raw, C_VerifySignatureUpdate(session, part.as_mut_ptr(), len)), CKR_OK);
+    }
+    call_v3_2!(raw, C_VerifySignatureFinal(session))
 }
 
 /// The signature with n − s for s.
