@@ -14,7 +14,7 @@ use countersign::kernel::digest_key::{DigestKeyError, DigestKeyRecord, DigestMec
 use countersign::kernel::policy::{Direction, PolicyError};
 use countersign::kernel::rule::Rule;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::Stored;
+use countersign::kernel::state::{Stored, WalletState};
 use support::Bench;
 
 const UNLIMITED: &str = "unlimited = true";
@@ -175,12 +175,19 @@ fn period_transactions_counts_every_signature_also_of_the_same_digest() {
 
 #[test]
 fn a_repetition_of_a_digest_counts_once() {
-    let scene = Scene::new("max_period_transactions = 1");
+    let scene = Scene::new("max_period_transactions = 2");
+    let signed = || {
+        let place = RecordKey { kind: Kind::DigestKeyState, id: scene.id };
+        WalletState::decode(&scene.bench.ledger.state().records[&place].1).expect("reads").signed
+    };
     let code = scene.code();
     let first = scene.sign(&code, &DIGEST).expect("signs");
     for _ in 0..3 {
         assert_eq!(scene.sign(&code, &DIGEST).expect("again"), first);
+        assert_eq!(signed(), 1);
     }
+    scene.sign_next(&DIGEST).expect("another");
+    assert_eq!(signed(), 2);
 }
 
 #[test]
