@@ -11,7 +11,8 @@ use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::{Event, Role};
 use countersign::kernel::clock::ClockError;
 use countersign::kernel::receipt::Receipt;
-use countersign::kernel::state;
+use countersign::kernel::seal::{Kind, RecordKey};
+use countersign::kernel::state::{self, Stored, WalletState};
 use countersign::ports::Ledger;
 use support::scripts::{SCRIPTS, Script, good_psbt, named};
 use support::{Bench, watch};
@@ -214,6 +215,9 @@ fn the_same_asked_for_twice_at_once_is_answered_twice_and_charged_once() {
     let count = |wanted: fn(&Event) -> bool| scene.events().iter().filter(|event| wanted(event)).count();
     assert_eq!(count(|event| matches!(event, Event::Countersigned { .. })), 1);
     assert_eq!(count(|event| matches!(event, Event::Repeated { .. })), 1);
+    let place = RecordKey { kind: Kind::WalletState, id: scene.id };
+    let state = WalletState::decode(&scene.bench.ledger.state().records[&place].1).expect("reads");
+    assert_eq!(state.signed, 1);
 }
 
 #[test]

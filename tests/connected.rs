@@ -29,6 +29,8 @@ mod manners;
 mod message_sign;
 #[path = "pkcs11/object.rs"]
 mod object;
+#[path = "connected/race.rs"]
+mod race;
 #[path = "pkcs11/random.rs"]
 mod random;
 #[path = "connected/roles.rs"]

@@ -14,7 +14,7 @@ use countersign::kernel::digest_key::{DigestKeyError, DigestKeyRecord, DigestMec
 use countersign::kernel::policy::{Direction, PolicyError};
 use countersign::kernel::rule::Rule;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::Stored;
+use countersign::kernel::state::{Stored, WalletState};
 use support::Bench;
 
 const UNLIMITED: &str = "unlimited = true";
@@ -77,6 +77,10 @@ fn approval(user: &str, code: &str) -> Approval {
     Approval::parse_pin_of(user.as_bytes(), code.as_bytes()).expect("well formed")
 }
 
+fn wrong(right: &str) -> &'static str {
+    if right == "000000" { "000001" } else { "000000" }
+}
+
 fn facts() -> DigestFacts {
     DigestFacts { key: "sidechain".into(), digest: DIGEST }
 }
@@ -124,8 +128,7 @@ fn otp_replay_a_code_signs_one_digest_and_no_other_and_nothing_of_a_wallet() {
 #[test]
 fn otp_guess_a_wrong_code_for_a_digest_is_charged_durably_and_counted_by_the_breaker() {
     let scene = Scene::new(UNLIMITED);
-    let wrong = if scene.code() == "000000" { "000001" } else { "000000" };
-    assert!(matches!(scene.sign(wrong, &DIGEST), Err(EngineError::Code)));
+    assert!(matches!(scene.sign(wrong(&scene.code()), &DIGEST), Err(EngineError::Code)));
     assert_eq!(scene.bench.failures("alice"), 1);
     assert!(matches!(scene.events().last(), Some(Event::DigestCharged { .. })), "and nothing after it");
     let Scene { bench, alice, id } = scene;
@@ -172,12 +175,19 @@ fn period_transactions_counts_every_signature_also_of_the_same_digest() {
 
 #[test]
 fn a_repetition_of_a_digest_counts_once() {
-    let scene = Scene::new("max_period_transactions = 1");
+    let scene = Scene::new("max_period_transactions = 2");
+    let signed = || {
+        let place = RecordKey { kind: Kind::DigestKeyState, id: scene.id };
+        WalletState::decode(&scene.bench.ledger.state().records[&place].1).expect("reads").signed
+    };
     let code = scene.code();
     let first = scene.sign(&code, &DIGEST).expect("signs");
     for _ in 0..3 {
         assert_eq!(scene.sign(&code, &DIGEST).expect("again"), first);
+        assert_eq!(signed(), 1);
     }
+    scene.sign_next(&DIGEST).expect("another");
+    assert_eq!(signed(), 2);
 }
 
 #[test]
@@ -189,14 +199,115 @@ fn approvals_and_time_window_hold_for_digests() {
     let id = add(&bench, "two", &["alice", "bob"], two).expect("a key");
     let one = sign(&bench, &id, "alice", &bench.code(&alice), &DIGEST);
     assert!(matches!(one, Err(EngineError::Policy(Rule::Approvals))));
+    let both = || vec![approval("alice", &bench.code(&alice)), approval("bob", &bench.code(&bob))];
+    let spent = bench.engine.countersign_digest(&id, both(), &DIGEST);
+    assert!(matches!(spent, Err(EngineError::Code)), "the refusal spent the code of alice");
     bench.clock.advance(30);
-    let both = vec![approval("alice", &bench.code(&alice)), approval("bob", &bench.code(&bob))];
-    bench.engine.countersign_digest(&id, both, &DIGEST).expect("both");
+    bench.engine.countersign_digest(&id, both(), &DIGEST).expect("both");
+    let users = vec!["alice".to_owned(), "bob".to_owned()];
+    let digest = DigestFacts { key: "two".into(), digest: DIGEST };
+    let events = bench.ledger.state().events.clone();
+    let charged = Event::DigestCharged { users: users.clone(), codes: 2, digest: digest.clone() };
+    assert_eq!(events[events.len() - 2..], [charged, Event::DigestSigned { users, digest }]);
     // The bench's time is a Friday, 08:00 UTC.
     let closed = add(&bench, "closed", &["alice"], "unlimited = true\ntime_windows = [\"Sun 10:00-10:01\"]");
     bench.clock.advance(30);
     let late = sign(&bench, &closed.expect("a key"), "alice", &bench.code(&alice), &DIGEST);
     assert!(matches!(late, Err(EngineError::Policy(Rule::TimeWindow))));
+}
+
+/// A refusal that another try of the same user comes before is decided anew, and spends the code all the same.
+#[test]
+fn a_refusal_of_a_digest_that_is_overtaken_spends_its_code() {
+    let scene = Scene::new("max_period_transactions = 1");
+    let free = add(&scene.bench, "free", &["alice"], UNLIMITED).expect("a key");
+    scene.sign(&scene.code(), &DIGEST).expect("the one");
+    scene.bench.clock.advance(30);
+    let code = scene.code();
+    let beside = scene.bench.beside();
+    let (wrong, other) = (wrong(&code), free);
+    let act = move || {
+        let answer = sign(&beside, &other, "alice", wrong, &DIGEST);
+        assert!(matches!(answer, Err(EngineError::Code)));
+    };
+    // Between the charge and the refusal.
+    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    let refused = scene.sign(&code, &[1; 32]);
+    assert!(matches!(refused, Err(EngineError::Policy(Rule::PeriodTransactions))));
+    let again = sign(&scene.bench, &free, "alice", &code, &[1; 32]);
+    assert!(matches!(again, Err(EngineError::Code)), "spent");
+}
+
+#[test]
+fn codes_that_were_spent_apart_repeat_nothing_together() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    bench.clock.advance(30);
+    let id = add(&bench, "shared", &["alice", "bob"], UNLIMITED).expect("a key");
+    let (alices, bobs) = (bench.code(&alice), bench.code(&bob));
+    let by_alice = sign(&bench, &id, "alice", &alices, &DIGEST).expect("signs");
+    let by_bob = sign(&bench, &id, "bob", &bobs, &DIGEST).expect("signs the same");
+    assert_ne!(by_alice, by_bob, "each with randomness of its own");
+    let both = vec![approval("alice", &alices), approval("bob", &bobs)];
+    let together = bench.engine.countersign_digest(&id, both, &DIGEST);
+    assert!(matches!(together, Err(EngineError::Code)));
+    assert_eq!(sign(&bench, &id, "bob", &bobs, &DIGEST).expect("again"), by_bob);
+}
+
+#[test]
+fn period_transactions_counts_the_same_digest_by_each_user() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    bench.clock.advance(30);
+    let id = add(&bench, "shared", &["alice", "bob"], "max_period_transactions = 1").expect("a key");
+    sign(&bench, &id, "alice", &bench.code(&alice), &DIGEST).expect("the one");
+    let second = sign(&bench, &id, "bob", &bench.code(&bob), &DIGEST);
+    assert!(matches!(second, Err(EngineError::Policy(Rule::PeriodTransactions))));
+}
+
+#[test]
+fn a_code_without_a_name_is_nobodys_where_there_are_several_users() {
+    let bench = Bench::new();
+    let alice = bench.user("alice");
+    bench.user("bob");
+    bench.clock.advance(30);
+    let nameless = |id: &DigestKeyId| {
+        let approval = Approval::parse_pin(bench.code(&alice).as_bytes()).expect("well formed");
+        bench.engine.countersign_digest(id, vec![approval], &DIGEST)
+    };
+    let nobody = || {
+        let state = bench.ledger.state();
+        state.records.iter().find(|(place, _)| place.kind == Kind::Nobody).expect("there").1.1.clone()
+    };
+    let shared = add(&bench, "shared", &["alice", "bob"], UNLIMITED).expect("a key");
+    let mut seen = vec![nobody()];
+    for _ in 0..2 {
+        assert!(matches!(nameless(&shared), Err(EngineError::Code)));
+        seen.push(nobody());
+    }
+    assert_eq!((bench.failures("alice"), bench.failures("bob")), (0, 0));
+    assert!(seen[0] != seen[1] && seen[1] != seen[2], "each try of nobody is counted");
+    nameless(&add(&bench, "hers", &["alice"], UNLIMITED).expect("a key")).expect("there is one only");
+}
+
+#[test]
+fn otp_guess_what_a_locked_user_tries_counts_for_nobody() {
+    let scene = Scene::new(UNLIMITED);
+    let bob = scene.bench.user("bob");
+    let shared = add(&scene.bench, "shared", &["alice", "bob"], UNLIMITED).expect("a key");
+    let Scene { bench, alice, id } = scene;
+    let scene = Scene { bench: bench.stopping_at(4), alice, id };
+    let wrong = wrong(&scene.code());
+    for _ in 0..3 {
+        assert!(matches!(scene.sign(wrong, &DIGEST), Err(EngineError::Code)));
+    }
+    for _ in 0..4 {
+        assert!(matches!(scene.sign(wrong, &DIGEST), Err(EngineError::Locked)));
+    }
+    assert_eq!(scene.bench.failures("alice"), 3);
+    scene.bench.clock.advance(30);
+    let bobs = scene.bench.code(&bob);
+    sign(&scene.bench, &shared, "bob", &bobs, &DIGEST).expect("no code was looked at, so none counted");
 }
 
 #[test]
@@ -297,6 +408,14 @@ fn what_cannot_be_a_key_is_refused_and_not_written() {
             other => panic!("{other}"),
         }
     }
+    let made_for_nothing = scene.bench.engine.add_digest_key(NewDigestKey {
+        label: "x".into(),
+        cka_id: vec![],
+        users: vec!["alice".into()],
+        policy: UNLIMITED.into(),
+        mechanisms: DigestMechanisms { digest: false, ecdsa: false },
+    });
+    assert!(matches!(made_for_nothing, Err(EngineError::Parameter(_))));
     assert_eq!(scene.events().len(), before);
     let label = scene.bench.engine.add_wallet(countersign::admin::NewWallet {
         label: "sidechain".into(),

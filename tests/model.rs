@@ -35,6 +35,9 @@
 //! and so on. That the invariants are not empty, each [`Flaw`] tells: the same search with one mistake in the protocol
 //! finds how it breaks the invariant.
 //!
+//! What is called a digest here is what a code is bound to once it is spent: a PSBT of a wallet, or a digest of a key that signs
+//! digests (`kernel/signable.rs`). Both go this way, and each signature of the latter amounts to 1 there, too.
+//!
 //! Simpler than the code: one user and one wallet, whose records are one; a transaction amounts to 1; the budget has no
 //! end in time; a call reads the clock at each step, not once; a failure while opening is a kill. The attacker puts the
 //! store back or removes it once, whenever he copied it, and never reaches the token: who can put both back together is

@@ -2,7 +2,7 @@
 //!
 //! Each test is named after its line of the list of what must be refused: `state-rollback`, `state-swap`,
 //! `state-bitflip`, `state-missing`, `otp-missing-object`, `crash`, `clock-back`, `clock-jump`. After every refusal the
-//! untouched state must open again: a refusal changes nothing.
+//! untouched state must open again: a refusal changes nothing. Keys that sign digests are held to the same as users and wallets.
 
 mod boundary;
 
@@ -10,6 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use boundary::digest::create_digest_key;
 use boundary::raw::Raw;
 use boundary::store::{connect, expect_closed, expect_open};
 use boundary::wallet::{Payment, verify_signed};
@@ -25,13 +26,15 @@ use cryptoki::types::AuthPin;
 use cryptoki_sys::*;
 use rusqlite::{Connection, params};
 
-/// Runs `body` where a token with two users, alice and bob, and their wallet is set up and closed again.
+/// Runs `body` where a token with two users, alice and bob, their wallet and two keys that sign digests is set up and closed
+/// again.
 ///
 /// The other processes of a test have these roles; what they need and find they note and report.
 fn in_story(test: &str, body: impl FnOnce(&Boundary)) {
     in_boundary(test, |boundary| match boundary.role() {
         "story" => story(boundary),
         "act" => act(boundary),
+        "act on keys" => act_on_keys(boundary),
         "act and die" => {
             act(boundary);
             std::process::abort();
@@ -49,8 +52,15 @@ fn in_story(test: &str, body: impl FnOnce(&Boundary)) {
     });
 }
 
+/// The keys that sign digests.
+const KEYS: [&str; 2] = ["sidechain", "drivechain"];
+const DIGEST: [u8; 32] = [0x5a; 32];
+
 fn story(boundary: &Boundary) {
-    let stage = Stage::new(&["alice", "bob"]);
+    let mut stage = Stage::new(&["alice", "bob"]);
+    stage.as_so(|raw, so| {
+        KEYS.iter().for_each(|label| create_digest_key(raw, so, label, &["alice", "bob"], "unlimited = true"))
+    });
     for user in &stage.users {
         boundary.note(user.name(), user.uri());
     }
@@ -87,6 +97,24 @@ fn act(boundary: &Boundary) {
     let psbt = Payment::default().psbt(&boundary.noted("descriptor"));
     let record = approval("bob", &authenticator(boundary, "bob").wrong_code());
     assert_eq!(raw.countersign(session, key, &record, &psbt), Err(CKR_PIN_INCORRECT));
+}
+
+/// The first of the keys signs a digest, and gets another policy.
+fn act_on_keys(boundary: &Boundary) {
+    let (raw, session, _) = opened();
+    let record = approval("bob", &authenticator(boundary, "bob").code_away(1));
+    sign_digest(&raw, session, &record).expect("the code is right");
+    assert_rv!(raw.close_all(), CKR_OK);
+    let so = raw.so();
+    let policy = (CKA_COUNTERSIGN_POLICY, b"max_period_transactions = 9".to_vec());
+    assert_rv!(raw.set_attributes(so, raw.wallet_key(so, KEYS[0]), &[policy]), CKR_OK);
+}
+
+/// Signs a digest with the first of the keys.
+fn sign_digest(raw: &Raw, session: CK_SESSION_HANDLE, record: &[u8]) -> Result<Vec<u8>, CK_RV> {
+    let key = raw.wallet_key(session, KEYS[0]);
+    assert_rv!(raw.message_sign_init(session, CKM_COUNTERSIGN_DIGEST, key), CKR_OK);
+    raw.sign_message(session, record, &DIGEST)
 }
 
 /// Tries alice's noted code twice, and reports failures and answers.
@@ -197,9 +225,10 @@ fn state_rollback_one_older_record_is_refused() {
     in_story(this_test!(), |boundary| {
         boundary.save("older");
         boundary.run("act");
+        boundary.run("act on keys");
         boundary.save("newest");
         let older = boundary.folder().with_file_name("older").join("countersign.db");
-        for kind in [1, 2] {
+        for kind in [1, 2, 9, 10] {
             boundary.restore_store("newest");
             let connection = connect(boundary);
             connection.execute("ATTACH ?1 AS older", [older.to_str().expect("UTF-8")]).expect("attached");
@@ -210,7 +239,7 @@ fn state_rollback_one_older_record_is_refused() {
                     [kind],
                 )
                 .expect("written");
-            assert_eq!(changed, 1, "kind {kind}: bob's tries, or the token's PINs");
+            assert_eq!(changed, 1, "kind {kind}: bob's tries, the token's PINs, or a key and its state");
             drop(connection);
             expect_closed(boundary, &format!("an older record of kind {kind}"), "the records are not those");
         }
@@ -225,17 +254,24 @@ fn state_rollback_one_older_record_is_refused() {
 fn state_swap_records_that_changed_places_are_refused() {
     in_story(this_test!(), |boundary| {
         boundary.save("newest");
-        let swap = |columns: &str| {
+        let swap_of = |kind: u8, columns: &str| {
             let set = |column: &str| {
-                format!("{column} = (SELECT o.{column} FROM record o WHERE o.kind = 2 AND o.id <> record.id)")
+                format!(
+                    "{column} = (SELECT o.{column} FROM record o WHERE o.kind = {kind} AND o.id <> record.id)"
+                )
             };
             let sets: Vec<String> = columns.split(", ").map(set).collect();
-            format!("UPDATE record SET {} WHERE kind = 2", sets.join(", "))
+            format!("UPDATE record SET {} WHERE kind = {kind}", sets.join(", "))
         };
+        let swap = |columns: &str| swap_of(2, columns);
         for (what, sql) in [
             ("two users' rows", swap("version, sealed")),
             ("two users' sealed bytes", swap("sealed")),
             ("two users' versions", swap("version")),
+            ("two keys' rows", swap_of(9, "version, sealed")),
+            ("two keys' sealed bytes", swap_of(9, "sealed")),
+            ("two keys' states", swap_of(10, "version, sealed")),
+            ("two keys' states, sealed bytes alone", swap_of(10, "sealed")),
             (
                 "a user's row under another kind",
                 "UPDATE record SET kind = 3 WHERE kind = 2 AND id = (SELECT min(id) FROM record WHERE kind = 2)"
@@ -309,8 +345,8 @@ fn state_bitflip_one_bit_of_any_record_of_the_newest_link_or_of_the_header_is_re
             "does not unwrap the store's data key",
         );
         drop(connection);
-        // Token, clock, nobody, two users, a wallet with its state; one link; two values of the header.
-        assert_eq!(blobs.len(), 7 + 1 + 2);
+        // Token, clock, nobody, two users, a wallet and two keys with their states; one link; two values of the header.
+        assert_eq!(blobs.len(), 11 + 1 + 2);
         for (key, bytes, update, word) in blobs {
             // A bit in the middle of each, and the last one.
             for bit in [bytes.len() * 4 + 3, bytes.len() * 8 - 1] {
@@ -395,6 +431,8 @@ fn state_missing_a_removed_or_added_row_is_refused() {
             ("no users", "DELETE FROM record WHERE kind = 2".to_owned(), "the records are not those"),
             ("no wallet", "DELETE FROM record WHERE kind = 3".into(), "the records are not those"),
             ("no wallet state", "DELETE FROM record WHERE kind = 4".into(), "the records are not those"),
+            ("no keys", "DELETE FROM record WHERE kind = 9".into(), "the records are not those"),
+            ("no states of keys", "DELETE FROM record WHERE kind = 10".into(), "the records are not those"),
             ("no token", "DELETE FROM record WHERE kind = 1".into(), "the records are not those"),
             ("no records", "DELETE FROM record".into(), "the records are not those"),
             ("no newest link", format!("DELETE FROM link WHERE {newest}"), "the records are not those"),
@@ -483,25 +521,46 @@ fn destroy(boundary: &Boundary) {
 
 #[test]
 fn otp_missing_object_a_damaged_or_missing_user_signs_nothing() {
+    in_story(this_test!(), |boundary| damage_under_the_open_module(boundary, 2, [CKR_PIN_INCORRECT; 2]));
+}
+
+// state-bitflip, state-missing, under the open module
+
+#[test]
+fn state_missing_a_damaged_or_missing_state_of_a_key_signs_nothing() {
     in_story(this_test!(), |boundary| {
-        boundary.save("newest");
-        // Under the open module: by another process, as an attacker with the disk would.
-        for damage in [
-            "UPDATE record SET sealed = zeroblob(length(sealed)) WHERE kind = 2",
-            "DELETE FROM record WHERE kind = 2",
-        ] {
-            boundary.note("damage", damage);
-            boundary.note("code", &authenticator(boundary, "alice").code_away(1));
-            let done = boundary.run("damage");
-            assert_eq!(done.value("first"), format!("{CKR_PIN_INCORRECT:#x}"), "{damage}");
-            expect_closed(boundary, damage, "the records are not those");
-            boundary.restore("newest");
-        }
-        expect_open(boundary);
+        damage_under_the_open_module(boundary, 10, [CKR_COUNTERSIGN_STATE, CKR_OK]);
     });
 }
 
-/// Opens the module, lets another process do the noted damage, and tries a right code.
+/// What was found to be whole is in memory, and is not read again: no damage of it gets in, and none is written over.
+#[test]
+fn state_missing_a_key_that_is_damaged_once_it_is_open_signs_as_it_was_and_never_opens_again() {
+    in_story(this_test!(), |boundary| damage_under_the_open_module(boundary, 9, [CKR_OK; 2]));
+}
+
+/// Damages and removes all records of a kind under the open module: by another process, as an attacker with the disk would.
+/// `answers` are those to right codes for a key that signs digests, and for the wallet; opening is refused ever after.
+fn damage_under_the_open_module(boundary: &Boundary, kind: u8, answers: [CK_RV; 2]) {
+    boundary.save("newest");
+    for damage in [
+        format!("UPDATE record SET sealed = zeroblob(length(sealed)) WHERE kind = {kind}"),
+        format!("DELETE FROM record WHERE kind = {kind}"),
+    ] {
+        boundary.note("damage", &damage);
+        boundary.note("code", &authenticator(boundary, "alice").code_away(1));
+        boundary.note("bobs-code", &authenticator(boundary, "bob").code_away(1));
+        let done = boundary.run("damage");
+        let answered = ["key", "wallet"].map(|name| done.value(name).to_owned());
+        assert_eq!(answered, answers.map(|rv| format!("{rv:#x}")), "{damage}");
+        expect_closed(boundary, &damage, "the records are not those");
+        boundary.restore("newest");
+    }
+    expect_open(boundary);
+}
+
+/// Opens the module, lets another process do the noted damage, and tries right codes: alice's for a key that signs digests, and
+/// bob's for the wallet.
 fn damage(boundary: &Boundary) {
     let (raw, session, key) = opened();
     let sql = boundary.noted("damage");
@@ -512,10 +571,12 @@ fn damage(boundary: &Boundary) {
         .output()
         .expect("it starts");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let signed = sign_digest(&raw, session, &approval("alice", &boundary.noted("code")));
+    report("key", format!("{:#x}", signed.err().unwrap_or(CKR_OK)));
     let psbt = Payment::default().psbt(&boundary.noted("descriptor"));
-    let record = approval("alice", &boundary.noted("code"));
+    let record = approval("bob", &boundary.noted("bobs-code"));
     let rv = raw.countersign(session, key, &record, &psbt).err().unwrap_or(CKR_OK);
-    report("first", format!("{rv:#x}"));
+    report("wallet", format!("{rv:#x}"));
 }
 
 const ATTACKED_STORE: &str = "COUNTERSIGN_TEST_ATTACKED_STORE";

@@ -84,7 +84,7 @@ impl Signable for AskedDigest {
         WalletState {
             reach: state.reach,
             signed: state.signed.saturating_add(1),
-            history: state.history.charge(InputsId::of_digest(&self.binding(), matched), 0, now),
+            history: state.history.charge(InputsId::of_digest(&self.binding(), matched.steps()), 0, now),
         }
     }
 

@@ -10,6 +10,7 @@
 #![allow(dead_code, unused_imports, unused_macros, reason = "each of the test crates uses its own part")]
 
 pub(crate) mod cli;
+pub(crate) mod digest;
 pub(crate) mod raw;
 pub(crate) mod served;
 pub(crate) mod store;

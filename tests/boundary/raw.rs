@@ -467,6 +467,51 @@ impl Raw {
         }
     }
 
+    /// `C_MessageSignInit`.
+    pub(crate) fn message_sign_init(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: CK_MECHANISM_TYPE,
+        key: CK_OBJECT_HANDLE,
+    ) -> CK_RV {
+        call_v3!(self, C_MessageSignInit(session, Mechanism::new(mechanism, &[]).pointer(), key))
+    }
+
+    /// `C_SignMessage`, once, with a buffer that is large enough.
+    pub(crate) fn sign_message(
+        &self,
+        session: CK_SESSION_HANDLE,
+        approval: &[u8],
+        data: &[u8],
+    ) -> Result<Vec<u8>, CK_RV> {
+        let (mut approval, mut data) = (approval.to_vec(), data.to_vec());
+        let mut signed = vec![0; data.len() + 4_096];
+        let mut len = signed.len() as CK_ULONG;
+        match call_v3!(
+            self,
+            C_SignMessage(
+                session,
+                approval.as_mut_ptr().cast(),
+                approval.len() as CK_ULONG,
+                data.as_mut_ptr(),
+                data.len() as CK_ULONG,
+                signed.as_mut_ptr(),
+                &mut len
+            )
+        ) {
+            CKR_OK => {
+                signed.truncate(len as usize);
+                Ok(signed)
+            }
+            rv => Err(rv),
+        }
+    }
+
+    /// `C_MessageSignFinal`.
+    pub(crate) fn message_sign_final(&self, session: CK_SESSION_HANDLE) -> CK_RV {
+        call_v3!(self, C_MessageSignFinal(session))
+    }
+
     /// `C_VerifyInit` on a user's OTP key.
     pub(crate) fn verify_init(&self, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) -> CK_RV {
         call!(self, C_VerifyInit(session, Mechanism::new(CKM_COUNTERSIGN_TOTP, &[]).pointer(), key))

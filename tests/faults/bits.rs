@@ -17,7 +17,7 @@ use crate::boundary::{
     Boundary, Finished, assert_rv, copy_folder, in_boundary, report, summarise, this_test,
 };
 use crate::objects::{anchors, class_of, object_files, token_of, value_of};
-use crate::story::{self, Client, authenticator, transaction};
+use crate::story::{self, Client, authenticator, request};
 use countersign::pkcs11::vendor::*;
 
 /// So often the untouched copy must open.
@@ -50,9 +50,9 @@ fn state_bitflip_every_bit_of_every_record_link_header_and_anchor_is_refused() {
 
 /// Something happens, so that the anchor moves.
 fn act(boundary: &Boundary) {
-    let client = Client::open();
+    let client = Client::open(boundary);
     let code = authenticator(boundary, "bob").wrong_code();
-    assert_rv!(client.sign("bob", &code, &transaction(boundary, 0)), CKR_PIN_INCORRECT);
+    assert_rv!(client.sign("bob", &code, &request(boundary, 0)), CKR_PIN_INCORRECT);
     // Nothing is left in the journal: the store is one file.
     assert_rv!(client.raw.finalize(), CKR_OK);
 }

@@ -10,7 +10,7 @@ use crate::boundary::raw::Raw;
 use crate::boundary::{
     Boundary, Finished, USER_PIN, assert_rv, in_boundary, now, report, summarise, this_test,
 };
-use crate::story::{self, Client, authenticator, transaction};
+use crate::story::{self, Client, authenticator, request};
 use countersign::pkcs11::vendor::*;
 
 /// What the clock is set to.
@@ -93,9 +93,9 @@ fn clock_set_while_the_module_is_closed() {
 
 /// Something is sealed just now, so that a clock set back is behind it.
 fn act(boundary: &Boundary) {
-    let client = Client::open();
+    let client = Client::open(boundary);
     let code = authenticator(boundary, "bob").wrong_code();
-    assert_rv!(client.sign("bob", &code, &transaction(boundary, 0)), CKR_PIN_INCORRECT);
+    assert_rv!(client.sign("bob", &code, &request(boundary, 0)), CKR_PIN_INCORRECT);
 }
 
 /// The first answer that is not `CKR_OK` on the way to a signature with a code that is right at this time, if any.
@@ -110,9 +110,9 @@ fn open_and_sign(boundary: &Boundary) -> CK_RV {
     if login != CKR_OK {
         return login;
     }
-    let client = Client { raw, session, key: raw.wallet_key(session, "treasury") };
+    let client = Client::of(boundary, (raw, session));
     let user = boundary.noted("user");
-    client.sign(&user, &authenticator(boundary, &user).code_away(1), &transaction(boundary, 0))
+    client.sign(&user, &authenticator(boundary, &user).code_away(1), &request(boundary, 0))
 }
 
 #[test]
@@ -134,26 +134,22 @@ fn clock_set_under_an_open_module() {
 }
 
 fn set_under_the_open_module(boundary: &Boundary) {
-    let client = Client::open();
+    let client = Client::open(boundary);
     let alice = authenticator(boundary, "alice");
     let (wrong, right) = (alice.wrong_code(), alice.code_away(1));
-    assert_rv!(client.sign("alice", &wrong, &transaction(boundary, 0)), CKR_PIN_INCORRECT);
+    assert_rv!(client.sign("alice", &wrong, &request(boundary, 0)), CKR_PIN_INCORRECT);
     for set in WHILE_OPEN {
         boundary.note("shift", &set.faketime());
         if let StandingBy(0) = set {
             std::thread::sleep(std::time::Duration::from_secs(NOTICED_AFTER));
         }
         for code in [&right, &wrong] {
-            assert_rv!(
-                client.sign("alice", code, &transaction(boundary, 0)),
-                CKR_COUNTERSIGN_CLOCK,
-                "{set:?}"
-            );
+            assert_rv!(client.sign("alice", code, &request(boundary, 0)), CKR_COUNTERSIGN_CLOCK, "{set:?}");
         }
         boundary.note("shift", &By(0).faketime());
         assert_eq!(client.failures("alice"), 1, "{set:?}");
     }
-    assert_rv!(client.sign("alice", &right, &transaction(boundary, 0)), CKR_OK, "set right, it goes on");
+    assert_rv!(client.sign("alice", &right, &request(boundary, 0)), CKR_OK, "set right, it goes on");
 }
 
 impl Set {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::boundary::{Boundary, Finished, in_boundary, report, summarise, this_test};
 use crate::inject::{Point, in_two_copies, points};
-use crate::story::{self, authenticator, found, sign_between_markers, transaction};
+use crate::story::{self, authenticator, found, request, sign_between_markers};
 use cryptoki_sys::*;
 
 /// One case: a call, and how it goes wrong.
@@ -87,7 +87,7 @@ fn try_one(copy: &Boundary, case: &Case) -> CK_RV {
 fn sign_through_a_fault(boundary: &Boundary) {
     let (client, first) = sign_between_markers(boundary);
     let then = match fs::read_to_string(boundary.folder().join("carols-code")) {
-        Ok(code) => client.sign("carol", &code, &transaction(boundary, 1)),
+        Ok(code) => client.sign("carol", &code, &request(boundary, 1)),
         // The trace alone.
         Err(_) => CKR_OK,
     };

@@ -1,10 +1,14 @@
-//! What every matrix begins with: a token with users and their wallet, closed again; and what its processes do with it.
+//! What every matrix begins with: a token with users, their wallet and their key that signs digests, closed again; and what
+//! its processes do with it.
 
 use std::fs;
 use std::sync::Arc;
 
+use bitcoin::secp256k1::PublicKey;
 use cryptoki_sys::*;
+use data_encoding::HEXLOWER;
 
+use crate::boundary::digest::{create_digest_key, digest_public_key, fresh_digest, verify_digest};
 use crate::boundary::raw::Raw;
 use crate::boundary::wallet::{Payment, verify_signed};
 use crate::boundary::{
@@ -15,12 +19,34 @@ use countersign::pkcs11::vendor::*;
 
 /// Satoshi that each of the story's transactions pays. The last one is over the limit of [`LIMITS`].
 pub(crate) const PAYMENTS: [u64; 4] = [60_000, 61_000, 62_000, 150_000];
-/// The transaction of [`PAYMENTS`] that the policy refuses.
+/// The request that the policy refuses: the transaction of [`PAYMENTS`] that is over the limit; any digest, once one was
+/// signed.
 pub(crate) const OVER_LIMIT: usize = 3;
+/// The key that signs digests, and its policy.
+const DIGEST_KEY: &str = "sidechain";
+const ONE_SIGNATURE: &str = "max_period_transactions = 1";
 
-/// Sets up a token with these users and their wallet, notes what the other processes need, and closes it.
+/// What the story's codes are spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// PSBTs of the wallet, by `C_Sign`.
+    Psbts,
+    /// Digests, by `C_SignMessage`.
+    Digests,
+}
+
+impl Asked {
+    /// What the story's requests were noted to be.
+    fn noted(boundary: &Boundary) -> Asked {
+        if boundary.noted("asked") == "digests" { Asked::Digests } else { Asked::Psbts }
+    }
+}
+
+/// Sets up a token with these users, their wallet and their key that signs digests, notes what the other processes need, and
+/// closes it. They ask for PSBTs, unless [`ask_for_digests`] says otherwise.
 pub(crate) fn tell(boundary: &Boundary, users: &[&str]) {
-    let stage = Stage::new(users);
+    let mut stage = Stage::new(users);
+    stage.as_so(|raw, so| create_digest_key(raw, so, DIGEST_KEY, users, ONE_SIGNATURE));
     for user in &stage.users {
         boundary.note(user.name(), user.uri());
     }
@@ -29,7 +55,13 @@ pub(crate) fn tell(boundary: &Boundary, users: &[&str]) {
         let psbt = Payment { pay, ..Payment::default() }.psbt(&stage.descriptor);
         fs::write(boundary.folder().join(format!("psbt-{number}")), psbt).expect("the folder is ours");
     }
+    boundary.note("asked", "psbts");
     assert_rv!(stage.raw.finalize(), CKR_OK);
+}
+
+/// From here on the story's requests are digests.
+pub(crate) fn ask_for_digests(boundary: &Boundary) {
+    boundary.note("asked", "digests");
 }
 
 /// Opens the module, and logs the backend in: whatever happened before, it must open by itself.
@@ -41,31 +73,62 @@ pub(crate) fn open() -> (Raw, CK_SESSION_HANDLE) {
     (raw, session)
 }
 
-/// The open module with the backend logged in, and the wallet of [`tell`].
+/// The open module with the backend logged in, and the key of [`tell`] that is asked.
 pub(crate) struct Client {
     /// The module.
     pub(crate) raw: Raw,
-    /// The backend's session.
+    /// The backend's session; where digests are asked for, with a message-based operation.
     pub(crate) session: CK_SESSION_HANDLE,
-    /// The wallet's private key.
-    pub(crate) key: CK_OBJECT_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    asked: Asked,
 }
 
 impl Client {
     /// As [`open`].
-    pub(crate) fn open() -> Client {
-        let (raw, session) = open();
-        Client { raw, session, key: raw.wallet_key(session, "treasury") }
+    pub(crate) fn open(boundary: &Boundary) -> Client {
+        Client::of(boundary, open())
     }
 
-    /// Signs one of the story's transactions; what is signed must be right.
-    pub(crate) fn sign(&self, user: &str, code: &str, psbt: &[u8]) -> CK_RV {
-        match self.raw.countersign(self.session, self.key, &approval(user, code), psbt) {
-            Ok(signed) => {
-                verify_signed(psbt, &signed);
-                CKR_OK
+    /// In a session with the backend logged in.
+    pub(crate) fn of(boundary: &Boundary, (raw, session): (Raw, CK_SESSION_HANDLE)) -> Client {
+        let asked = Asked::noted(boundary);
+        let key = match asked {
+            Asked::Psbts => raw.wallet_key(session, "treasury"),
+            Asked::Digests => {
+                let key = raw.wallet_key(session, DIGEST_KEY);
+                assert_rv!(raw.message_sign_init(session, CKM_COUNTERSIGN_DIGEST, key), CKR_OK);
+                key
             }
-            Err(rv) => rv,
+        };
+        Client { raw, session, key, asked }
+    }
+
+    /// Signs one of the story's requests; what is signed must be right.
+    pub(crate) fn sign(&self, user: &str, code: &str, request: &[u8]) -> CK_RV {
+        self.signed(user, code, request).err().unwrap_or(CKR_OK)
+    }
+
+    /// The same, and gives what is signed.
+    pub(crate) fn signed(&self, user: &str, code: &str, request: &[u8]) -> Result<Vec<u8>, CK_RV> {
+        let signed = self.call(&approval(user, code), request)?;
+        self.verify(request, &signed);
+        Ok(signed)
+    }
+
+    /// The one call that signs.
+    fn call(&self, record: &[u8], request: &[u8]) -> Result<Vec<u8>, CK_RV> {
+        match self.asked {
+            Asked::Psbts => self.raw.countersign(self.session, self.key, record, request),
+            Asked::Digests => self.raw.sign_message(self.session, record, request),
+        }
+    }
+
+    fn verify(&self, request: &[u8], signed: &[u8]) {
+        match self.asked {
+            Asked::Psbts => verify_signed(request, signed),
+            Asked::Digests => {
+                verify_digest(&digest_public_key(&self.raw, self.session, DIGEST_KEY), request, signed)
+            }
         }
     }
 
@@ -80,9 +143,14 @@ pub(crate) fn failures(raw: &Raw, session: CK_SESSION_HANDLE, user: &str) -> CK_
     read_ulong(raw, session, raw.user_key(session, user), CKA_COUNTERSIGN_FAILURES)
 }
 
-/// One of the story's transactions.
-pub(crate) fn transaction(boundary: &Boundary, number: usize) -> Vec<u8> {
-    fs::read(boundary.folder().join(format!("psbt-{number}"))).expect("the story made it")
+/// One of the story's requests.
+pub(crate) fn request(boundary: &Boundary, number: usize) -> Vec<u8> {
+    match Asked::noted(boundary) {
+        Asked::Psbts => {
+            fs::read(boundary.folder().join(format!("psbt-{number}"))).expect("the story made it")
+        }
+        Asked::Digests => vec![number as u8 + 1; 32],
+    }
 }
 
 /// The authenticator of a user of the story.
@@ -90,17 +158,18 @@ pub(crate) fn authenticator(boundary: &Boundary, user: &str) -> Authenticator {
     Authenticator::scan(user, &boundary.noted(user))
 }
 
-/// Signs the first transaction with alice's noted code; what it does comes between the files `marker` and `answer`.
+/// Signs the first request with alice's noted code; what it does comes between the files `marker` and `answer`, which has
+/// what was signed.
 pub(crate) fn sign_between_markers(boundary: &Boundary) -> (Client, CK_RV) {
-    let client = Client::open();
-    let (psbt, code) = (transaction(boundary, 0), boundary.noted("code"));
+    let client = Client::open(boundary);
+    let (request, code) = (request(boundary, 0), boundary.noted("code"));
     let record = approval("alice", &code);
     boundary.note("marker", "");
-    let answer = client.raw.countersign(client.session, client.key, &record, &psbt);
-    boundary.note("answer", "");
+    let answer = client.call(&record, &request);
+    boundary.note("answer", &answer.as_deref().map(|signed| HEXLOWER.encode(signed)).unwrap_or_default());
     let rv = match answer {
         Ok(signed) => {
-            verify_signed(&psbt, &signed);
+            client.verify(&request, &signed);
             CKR_OK
         }
         Err(rv) => rv,
@@ -113,22 +182,32 @@ pub(crate) fn sign_between_markers(boundary: &Boundary) -> (Client, CK_RV) {
 pub(crate) struct Found {
     /// Alice's tries that are charged.
     pub(crate) failures: u64,
-    /// Which of the story's first three transactions alice's noted code gave signatures for.
+    /// Which of the story's first three requests alice's noted code gave signatures for.
     pub(crate) signed: [bool; 3],
 }
 
-/// In a fresh process without faults: looks at alice's charges, and tries her code for three transactions.
+/// In a fresh process without faults: looks at alice's charges, and tries her code for three requests.
 pub(crate) fn look(boundary: &Boundary) {
-    let client = Client::open();
+    let client = Client::open(boundary);
     report("failures", client.failures("alice"));
+    let code = boundary.noted("code");
     // The one that the fault met comes second: tried first, it would be what the code is spent on.
     for number in [1, 0, 2] {
-        let rv = client.sign("alice", &boundary.noted("code"), &transaction(boundary, number));
-        report(&format!("signed-{number}"), format!("{rv:#x}"));
+        let signed = client.signed("alice", &code, &request(boundary, number));
+        report(&format!("signed-{number}"), format!("{:#x}", signed.as_ref().err().unwrap_or(&CKR_OK)));
+        if let (0, Ok(signed)) = (number, signed) {
+            // Asked for twice within two minutes: who lost the answer gets the same bytes.
+            let answered = fs::read_to_string(boundary.folder().join("answer")).unwrap_or_default();
+            let signed = HEXLOWER.encode(&signed);
+            assert!(answered.is_empty() || answered == signed, "{answered} before, and {signed} now");
+            let again =
+                client.signed("alice", &code, &request(boundary, 0)).map(|again| HEXLOWER.encode(&again));
+            assert_eq!(again, Ok(signed));
+        }
     }
-    // The limit holds, whatever was torn: with a code that is right.
+    // The limit holds, whatever was torn: with a code that is right. One digest was signed by now, if not before then here.
     let code = authenticator(boundary, "bob").code_away(1);
-    assert_rv!(client.sign("bob", &code, &transaction(boundary, OVER_LIMIT)), CKR_COUNTERSIGN_POLICY);
+    assert_rv!(client.sign("bob", &code, &request(boundary, OVER_LIMIT)), CKR_COUNTERSIGN_POLICY);
 }
 
 /// Runs [`look`] and reads its report. The role must be called `look`.
@@ -152,7 +231,8 @@ pub(crate) fn found(boundary: &Boundary, what: &str) -> Found {
 /// Users of one wallet, at the most.
 const USERS_OF_A_WALLET: usize = 16;
 
-/// A token with many users, whose codes change every `period` seconds, and as many wallets as they need.
+/// A token with many users, whose codes change every `period` seconds, and as many wallets as they need, each beside a key
+/// that signs digests for the same users.
 pub(crate) fn tell_of_many(boundary: &Boundary, users: &[String], period: u64) {
     let raw = initialised_token();
     let so = raw.so();
@@ -165,16 +245,50 @@ pub(crate) fn tell_of_many(boundary: &Boundary, users: &[String], period: u64) {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let label = format!("wallet-{number}");
         boundary.note(&label, &create_wallet(&raw, so, &label, &names, LIMITS));
+        create_digest_key(&raw, so, &format!("key-{number}"), &names, "unlimited = true");
     }
     assert_rv!(raw.finalize(), CKR_OK);
 }
 
-/// A wallet of [`tell_of_many`].
+/// A wallet of [`tell_of_many`], and the key beside it.
 pub(crate) struct Shared {
-    /// Its private key.
+    /// The wallet's private key.
     pub(crate) key: CK_OBJECT_HANDLE,
     /// Its descriptor.
     pub(crate) descriptor: String,
+    /// The private key that signs digests.
+    pub(crate) digest_key: CK_OBJECT_HANDLE,
+    /// Its public key.
+    pub(crate) digest_public: PublicKey,
+}
+
+impl Shared {
+    /// Has a fresh digest signed in a session, by a message of its own; what is signed must be right.
+    pub(crate) fn sign_digest(
+        &self,
+        raw: &Raw,
+        session: CK_SESSION_HANDLE,
+        record: &[u8],
+    ) -> Result<(), CK_RV> {
+        let digest = fresh_digest();
+        assert_rv!(raw.message_sign_init(session, CKM_COUNTERSIGN_DIGEST, self.digest_key), CKR_OK);
+        let signed = raw.sign_message(session, record, &digest);
+        assert_rv!(raw.message_sign_final(session), CKR_OK);
+        verify_digest(&self.digest_public, &digest, &signed?);
+        Ok(())
+    }
+
+    /// Has a transaction of the wallet signed; what is signed must be right.
+    pub(crate) fn sign_psbt(
+        &self,
+        raw: &Raw,
+        session: CK_SESSION_HANDLE,
+        record: &[u8],
+        psbt: &[u8],
+    ) -> Result<(), CK_RV> {
+        verify_signed(psbt, &raw.countersign(session, self.key, record, psbt)?);
+        Ok(())
+    }
 }
 
 /// The wallets of all users of [`tell_of_many`], one entry a user.
@@ -186,10 +300,14 @@ pub(crate) fn wallets_of(
 ) -> Vec<Arc<Shared>> {
     let mut wallets = Vec::new();
     for (number, first) in (0..users).step_by(USERS_OF_A_WALLET).enumerate() {
-        let label = format!("wallet-{number}");
-        let wallet =
-            Arc::new(Shared { key: raw.wallet_key(session, &label), descriptor: boundary.noted(&label) });
-        wallets.extend(std::iter::repeat_n(wallet, USERS_OF_A_WALLET.min(users - first)));
+        let (wallet, key) = (format!("wallet-{number}"), format!("key-{number}"));
+        let shared = Arc::new(Shared {
+            key: raw.wallet_key(session, &wallet),
+            descriptor: boundary.noted(&wallet),
+            digest_key: raw.wallet_key(session, &key),
+            digest_public: digest_public_key(raw, session, &key),
+        });
+        wallets.extend(std::iter::repeat_n(shared, USERS_OF_A_WALLET.min(users - first)));
     }
     wallets
 }

@@ -9,7 +9,7 @@ use bitcoin::secp256k1::{Message, PublicKey, Secp256k1};
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
-use crate::boundary::raw::{Attribute, Mechanism, Raw, call, call_v3};
+use crate::boundary::raw::{Attribute, Mechanism, Raw, call, call_v3, call_v3_2};
 use crate::boundary::{Stage, approval, assert_rv, in_boundary, this_test, ulong};
 
 const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
@@ -115,6 +115,13 @@ fn a_right_code_signs_a_digest_by_each_door_and_anybody_verifies() {
                 assert_rv!(judge(&DIGEST, &signature[..63]), CKR_SIGNATURE_LEN_RANGE);
                 assert_rv!(judge(&DIGEST, &[0xff; 64]), CKR_SIGNATURE_INVALID);
                 assert_rv!(judge(&DIGEST, &[0; 64]), CKR_SIGNATURE_INVALID);
+                for (digest, answer) in [(DIGEST, CKR_OK), ([1; 32], CKR_SIGNATURE_INVALID)] {
+                    assert_rv!(verify_in_parts(raw, session, mechanism, public, digest, signature), answer);
+                    assert_rv!(
+                        verify_signature_first(raw, session, mechanism, public, digest, signature),
+                        answer
+                    );
+                }
             }
             // The other value of s is as right (SEC 1 section 4.1.4), though no signer of ours gives it.
             let high = high_s(&parsed);
@@ -123,6 +130,47 @@ fn a_right_code_signs_a_digest_by_each_door_and_anybody_verifies() {
             assert_eq!(parsed.serialize_compact()[..], signature[..]);
         }
     });
+}
+
+/// The digest in two parts, and the signature last.
+fn verify_in_parts(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_TYPE,
+    key: CK_OBJECT_HANDLE,
+    mut digest: [u8; 32],
+    signature: &[u8],
+) -> CK_RV {
+    let mut signature = signature.to_vec();
+    assert_rv!(call!(raw, C_VerifyInit(session, Mechanism::new(mechanism, &[]).pointer(), key)), CKR_OK);
+    for part in digest.chunks_mut(20) {
+        let len = part.len() as CK_ULONG;
+        assert_rv!(call!(raw, C_VerifyUpdate(session, part.as_mut_ptr(), len)), CKR_OK);
+    }
+    let len = signature.len() as CK_ULONG;
+    call!(raw, C_VerifyFinal(session, signature.as_mut_ptr(), len))
+}
+
+/// The signature first, and the digest in two parts.
+fn verify_signature_first(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_TYPE,
+    key: CK_OBJECT_HANDLE,
+    mut digest: [u8; 32],
+    signature: &[u8],
+) -> CK_RV {
+    let (mut mechanism, mut signature) = (Mechanism::new(mechanism, &[]), signature.to_vec());
+    let (pointer, len) = (signature.as_mut_ptr(), signature.len() as CK_ULONG);
+    assert_rv!(
+        call_v3_2!(raw, C_VerifySignatureInit(session, mechanism.pointer(), key, pointer, len)),
+        CKR_OK
+    );
+    for part in digest.chunks_mut(20) {
+        let len = part.len() as CK_ULONG;
+        assert_rv!(call_v3_2!(raw, C_VerifySignatureUpdate(session, part.as_mut_ptr(), len)), CKR_OK);
+    }
+    call_v3_2!(raw, C_VerifySignatureFinal(session))
 }
 
 /// The signature with n − s for s.
@@ -200,6 +248,14 @@ fn no_code_no_signature_of_a_digest_and_what_each_refusal_spends() {
         for length in [0, 31, 33] {
             assert_eq!(sign(&stage, key, &record, &vec![1; length]), Err(CKR_DATA_LEN_RANGE), "{length}");
         }
+        // Nor has one of another length an answer to be long.
+        assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_DIGEST, &record, key), CKR_OK);
+        let (mut short, mut len) = ([1; 31], 0);
+        assert_rv!(
+            call!(raw, C_Sign(session, short.as_mut_ptr(), 31, ptr::null_mut(), &mut len)),
+            CKR_DATA_LEN_RANGE
+        );
+        assert_eq!(len, 0);
         // A length query and a small buffer spend nothing.
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_DIGEST, &record, key), CKR_OK);
         let (mut digest, mut small, mut len) = (DIGEST, [0xEE_u8; 63], 0);
@@ -363,7 +419,69 @@ fn each_mistake_in_the_templates_of_a_key_pair_has_its_answer() {
                 let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private);
                 assert_eq!(made, Err(answer), "{public:x?} {private:x?}");
             }
+            for (kind, in_public, in_private) in said_of_a_key_pair() {
+                for (is_private, right) in [(false, in_public), (true, in_private)] {
+                    let Some(right) = right else { continue };
+                    let wrong = [(kind, opposite(&right))];
+                    let made = if is_private {
+                        raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &with(&private, &wrong))
+                    } else {
+                        raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &with(&public, &wrong), &private)
+                    };
+                    let refused = [Err(CKR_TEMPLATE_INCONSISTENT), Err(CKR_CURVE_NOT_SUPPORTED)];
+                    assert!(refused.contains(&made), "{kind:#x}, private: {is_private}: {made:x?}");
+                }
+            }
             assert_eq!(raw.find(so, &[(CKA_LABEL, b"k".to_vec())]), Ok(vec![]), "none was made");
+            let said = said_of_a_key_pair();
+            let public: Vec<_> =
+                said.iter().filter_map(|(kind, right, _)| Some((*kind, right.clone()?))).collect();
+            let of_private: Vec<_> =
+                said.iter().filter_map(|(kind, _, right)| Some((*kind, right.clone()?))).collect();
+            let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &with(&private, &of_private));
+            assert!(made.is_ok(), "what is so anyway may be said: {made:x?}");
         });
     });
+}
+
+/// What a template may say of a public and of a private key that sign digests, and is so anyway.
+fn said_of_a_key_pair() -> Vec<(CK_ATTRIBUTE_TYPE, Option<Vec<u8>>, Option<Vec<u8>>)> {
+    let (yes, no) = (|| Some(vec![CK_TRUE]), || Some(vec![CK_FALSE]));
+    vec![
+        (CKA_CLASS, Some(ulong(CKO_PUBLIC_KEY)), Some(ulong(CKO_PRIVATE_KEY))),
+        (CKA_KEY_TYPE, Some(ulong(CKK_EC)), Some(ulong(CKK_EC))),
+        (CKA_EC_PARAMS, Some(SECP256K1.to_vec()), Some(SECP256K1.to_vec())),
+        (CKA_TOKEN, yes(), yes()),
+        (CKA_PRIVATE, no(), yes()),
+        (CKA_MODIFIABLE, yes(), yes()),
+        (CKA_COPYABLE, no(), no()),
+        (CKA_DESTROYABLE, no(), no()),
+        (CKA_DERIVE, no(), no()),
+        (CKA_VERIFY, yes(), None),
+        (CKA_ENCRYPT, no(), None),
+        (CKA_VERIFY_RECOVER, no(), None),
+        (CKA_WRAP, no(), None),
+        (CKA_ENCAPSULATE, no(), None),
+        (CKA_TRUSTED, no(), None),
+        (CKA_SIGN, None, yes()),
+        (CKA_SENSITIVE, None, yes()),
+        (CKA_ALWAYS_AUTHENTICATE, None, yes()),
+        (CKA_EXTRACTABLE, None, no()),
+        (CKA_DECRYPT, None, no()),
+        (CKA_SIGN_RECOVER, None, no()),
+        (CKA_UNWRAP, None, no()),
+        (CKA_DECAPSULATE, None, no()),
+        (CKA_WRAP_WITH_TRUSTED, None, no()),
+    ]
+}
+
+/// Another value of the same length: the other truth, another class or type, another curve.
+fn opposite(value: &[u8]) -> Vec<u8> {
+    let mut value = value.to_vec();
+    match &mut value[..] {
+        [one] => *one ^= 1,
+        all if all == SECP256K1 => all[6] = 0x22,
+        all => all[0] ^= 0x10,
+    }
+    value
 }

@@ -4,9 +4,11 @@
 
 use core::ptr;
 
+use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
+use countersign::pkcs11::vendor::CKM_COUNTERSIGN_DIGEST;
 use cryptoki_sys::*;
 
-use crate::boundary::raw::{Attribute, Raw, Template, call};
+use crate::boundary::raw::{Attribute, Mechanism, Raw, Template, call};
 use crate::boundary::{SO_PIN, USER_PIN, assert_rv, in_boundary, initialised_token, this_test, ulong};
 
 /// The generator of secp256k1 (SEC 2 section 2.4.1).
@@ -245,6 +247,42 @@ fn what_may_be_changed_and_copied_is_said_by_the_object_and_never_given_back() {
         assert_rv!(raw.set_attributes(session, original, &[no(CKA_COPYABLE)]), CKR_OK);
         assert_eq!(raw.copy(session, original, &[]), Err(CKR_ACTION_PROHIBITED));
         assert_eq!(count(&raw, session), 5, "what was refused was not made");
+    });
+}
+
+#[test]
+fn a_public_key_verifies_by_what_its_object_allows() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_token();
+        let session = raw.read_only();
+        let (secp, digest) = (Secp256k1::new(), [0x5a; 32]);
+        // One, whose point is the generator.
+        let secret = SecretKey::from_slice(&hex(&format!("{:064x}", 1))).expect("a key");
+        let signature = secp.sign_ecdsa(&Message::from_digest(digest), &secret).serialize_compact();
+        let verify = |key, mechanism, digest: &[u8]| {
+            let begun = call!(raw, C_VerifyInit(session, Mechanism::new(mechanism, &[]).pointer(), key));
+            if begun == CKR_OK { raw.verify_code(session, digest, &signature) } else { begun }
+        };
+        let make =
+            |more: &[Attribute]| raw.create(session, &key(&format!("042102{X}"), more)).expect("it is made");
+        let both = [CKM_ECDSA, CKM_COUNTERSIGN_DIGEST];
+        let any = make(&[]);
+        for mechanism in both {
+            assert_rv!(verify(any, mechanism, &digest), CKR_OK);
+            assert_rv!(verify(any, mechanism, &[1; 32]), CKR_SIGNATURE_INVALID);
+        }
+        let ecdsa = make(&[(CKA_ALLOWED_MECHANISMS, [CKM_SHA256, CKM_ECDSA].map(ulong).concat())]);
+        assert_rv!(verify(ecdsa, CKM_ECDSA, &digest), CKR_OK);
+        assert_rv!(verify(ecdsa, CKM_COUNTERSIGN_DIGEST, &digest), CKR_KEY_FUNCTION_NOT_PERMITTED);
+        let made = make(&[no(CKA_VERIFY)]);
+        assert_rv!(raw.set_attributes(session, any, &[no(CKA_VERIFY)]), CKR_OK);
+        for (given, mechanism) in [(made, both[0]), (made, both[1]), (any, both[0]), (any, both[1])] {
+            assert_rv!(verify(given, mechanism, &digest), CKR_KEY_FUNCTION_NOT_PERMITTED);
+        }
+        for fixed in key(&format!("042102{X}"), &[(CKA_ALLOWED_MECHANISMS, ulong(CKM_ECDSA))]) {
+            let answer = raw.set_attributes(session, ecdsa, std::slice::from_ref(&fixed));
+            assert_rv!(answer, CKR_ATTRIBUTE_READ_ONLY, "{:#x}", fixed.0);
+        }
     });
 }
 

@@ -4,6 +4,9 @@
 
 use core::ptr;
 
+use bitcoin::NetworkKind;
+use bitcoin::bip32::{DerivationPath, Xpriv, Xpub};
+use bitcoin::secp256k1::Secp256k1;
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
@@ -41,6 +44,44 @@ fn a_code_is_checked_for_the_backend_too() {
         let code = stage.users[0].code();
         assert_rv!(raw.verify(session, key, &code), CKR_OK);
         assert_eq!(stage.sign("alice", &code, &stage.psbt()), Err(CKR_PIN_INCORRECT), "it is spent");
+    });
+}
+
+/// A wallet that has a cosigner sign first keeps a backend from trying codes: it must not try them here instead.
+#[test]
+fn otp_guess_codes_of_a_user_with_a_cosigner_are_not_checked_for_the_backend() {
+    in_boundary(this_test!(), |_| {
+        let mut stage = Stage::new(&["alice", "bob"]);
+        let path: DerivationPath = "48'/1'/0'/2'".parse().expect("a path");
+        let (secp, cosigner) = (Secp256k1::new(), Xpriv::new_master(NetworkKind::Test, &[7; 64]));
+        let cosigner = cosigner.expect("a master");
+        let fingerprint = cosigner.fingerprint(&secp);
+        let xpub = Xpub::from_priv(&secp, &cosigner.derive_priv(&secp, &path).expect("derives"));
+        let script = format!("wsh(sortedmulti(2,@0/**,@1/**))\nours\n[{fingerprint}/{path}]{xpub}");
+        let policy = format!("unlimited = true\nrequire_cosigner = \"{fingerprint}\"");
+        stage.as_so(|raw, so| {
+            let template = [
+                (CKA_LABEL, b"shared".to_vec()),
+                (CKA_COUNTERSIGN_NETWORK, b"regtest".to_vec()),
+                (CKA_COUNTERSIGN_USERS, b"alice".to_vec()),
+                (CKA_COUNTERSIGN_POLICY, policy.into_bytes()),
+                (CKA_COUNTERSIGN_WALLET_POLICY, script.into_bytes()),
+                (CKA_COUNTERSIGN_PATH, format!("m/{path}").into_bytes()),
+            ];
+            raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &template, &[]).expect("made");
+        });
+        let (raw, session) = (stage.raw, stage.session);
+        let [alice, bob] = &stage.users[..] else { panic!("two users") };
+        let code = alice.code();
+        for tried in [&alice.wrong_code(), &code] {
+            let refused = raw.verify(session, raw.user_key(session, "alice"), tried);
+            assert_rv!(refused, CKR_KEY_FUNCTION_NOT_PERMITTED);
+        }
+        assert_eq!(stage.failures("alice"), 0);
+        assert_rv!(raw.verify(session, raw.user_key(session, "bob"), &bob.code()), CKR_OK, "he has none");
+        stage.as_so(|raw, so| {
+            assert_rv!(raw.verify(so, raw.user_key(so, "alice"), &code), CKR_OK, "the officer may");
+        });
     });
 }
 

@@ -27,6 +27,7 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit, umask};
 use rustix::thread::CapabilitySet;
 
+use crate::boundary::digest::{create_digest_key, fresh_digest};
 use crate::boundary::raw::Raw;
 use crate::boundary::served::Release;
 use crate::boundary::wallet::Payment;
@@ -42,6 +43,8 @@ pub(crate) const BACKEND: u32 = 61_602;
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// The wallet.
 pub(crate) const WALLET: &str = "treasury";
+/// The key that signs digests.
+pub(crate) const DIGEST_KEY: &str = "sidechain";
 /// Its user.
 pub(crate) const USER: &str = "alice";
 
@@ -348,7 +351,7 @@ impl Wall {
         serving
     }
 
-    /// Initialises the token, enrols [`USER`] and makes [`WALLET`], as an administrator.
+    /// Initialises the token, enrols [`USER`] and makes [`WALLET`] and [`DIGEST_KEY`], as an administrator.
     pub(crate) fn set_up_wallet(&self) -> Customer {
         let _ = self.run(0, ADMINISTRATOR);
         let alice = Authenticator::scan(USER, &self.noted("uri"));
@@ -366,6 +369,7 @@ impl Wall {
         let alice = enrol_confirmed(&raw, so, USER);
         self.note("uri", alice.uri());
         self.note("descriptor", &create_wallet(&raw, so, WALLET, &[USER], LIMITS));
+        create_digest_key(&raw, so, DIGEST_KEY, &[USER], "unlimited = true");
         assert_rv!(raw.close_all(), CKR_OK);
     }
 }
@@ -403,6 +407,12 @@ impl Customer {
         wall.give("psbt", &HEXLOWER.encode(&psbt));
         wall.give("code", code);
         psbt
+    }
+
+    /// Gives a digest of another chain to the backend with a code.
+    pub(crate) fn order_digest(&self, wall: &Wall, code: &str) {
+        wall.give("digest", &HEXLOWER.encode(&fresh_digest()));
+        wall.give("code", code);
     }
 }
 

@@ -7,24 +7,29 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
-use countersign::kernel::seal::DataKey;
-use countersign::pkcs11::vendor::CKM_COUNTERSIGN_PSBT;
-use countersign::ports::Sealer;
+use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use countersign::kernel::digest_key::{DigestKey, DigestKeyRecord};
+use countersign::kernel::seal::{DataKey, Kind};
+use countersign::kernel::state::Stored;
+use countersign::pkcs11::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
+use countersign::ports::{Sealer, Vault};
 use countersign::shell::backing::Backing;
 use countersign::shell::config::EngineConfig;
 use countersign::shell::sqlite::Sqlite;
+use countersign::shell::vault::SqliteVault;
 use cryptoki_sys::*;
 use data_encoding::{BASE64, HEXLOWER};
 use memchr::memmem::Finder;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use zeroize::Zeroizing;
 
-use crate::boundary::raw::{Raw, call};
+use crate::boundary::raw::{Raw, call, call_v3};
 use crate::boundary::{Finished, assert_rv, copy_folder, report, this_test};
 use crate::memory::wait_for;
 use crate::stage::{
-    BACKEND, BOUNDARY, Customer, USER, WALLET, Wall, behind_the_wall, ended, http, sign_order,
+    BACKEND, BOUNDARY, Customer, DIGEST_KEY, USER, WALLET, Wall, behind_the_wall, ended, http, sign_order,
 };
 
 /// What must not be found, by name.
@@ -36,9 +41,14 @@ const MARKER: &str = "marker";
 /// All secrets of a boundary, and the code of the order under way.
 fn secrets(wall: &Wall, customer: &Customer, code: &str) -> Needles {
     let (base32, otp) = customer.secret();
-    let data_key = HEXLOWER.decode(data_key(wall).as_bytes()).expect("hex");
+    let opened = open_copy(wall);
+    let [data_key, digest_key] =
+        ["data-key", "digest-key"].map(|name| HEXLOWER.decode(opened.value(name).as_bytes()).expect("hex"));
     let mut needles: Needles = vec![("the OTP secret in base 32".into(), base32.into_bytes())];
-    for (name, bytes) in [("the OTP secret", otp), ("the data key", data_key)] {
+    for (name, bytes) in
+        [("the OTP secret", otp), ("the data key", data_key), ("the key that signs digests", digest_key)]
+    {
+        assert!(bytes.len() >= 20, "{name} is too short to be looked for");
         let hex = HEXLOWER.encode(&bytes);
         needles.push((format!("{name} in hex"), hex.to_uppercase().into_bytes()));
         needles.push((format!("{name} in hex"), hex.into_bytes()));
@@ -61,8 +71,8 @@ fn read(wall: &Wall, name: &str) -> String {
     fs::read_to_string(wall.path(name)).expect("root may")
 }
 
-/// The key that all records are sealed with, as whoever has store, token and PIN has it.
-fn data_key(wall: &Wall) -> String {
+/// Has a copy of the boundary opened, as whoever has store, token and PIN opens it.
+fn open_copy(wall: &Wall) -> Finished {
     copy_folder(&wall.path("boundary"), &wall.path("notes/copy"));
     let (ours, copy) = (wall.path("boundary"), wall.path("notes/copy"));
     for file in ["softhsm2.conf", "inside.toml"] {
@@ -72,19 +82,38 @@ fn data_key(wall: &Wall) -> String {
     }
     let mut opener = wall.command(0, "opener");
     opener.env("SOFTHSM2_CONF", copy.join("softhsm2.conf"));
-    Finished::of(&mut opener).expect_success().value("key").to_owned()
+    Finished::of(&mut opener).expect_success()
 }
 
-fn open_data_key(wall: &Wall) {
+/// Tells the key that all records are sealed with, and the secret key that signs digests.
+fn tell_keys(wall: &Wall) {
     let config = EngineConfig::load(&wall.path("notes/copy/inside.toml")).expect("it was copied");
-    let backing = Backing::open(&config.backing).expect("store, token and PIN are here");
+    let backing = Arc::new(Backing::open(&config.backing).expect("store, token and PIN are here"));
     let header = Sqlite::read_only(&config.store.path).expect("it was copied").header().expect("it has one");
     let key = backing.unwrap(&header.store, &DataKey::wrapping_context(&header.store), &header.wrapped_key);
-    report("key", HEXLOWER.encode(&*key.expect("it answers").expect("the key is right")));
+    report("data-key", HEXLOWER.encode(&*key.expect("it answers").expect("the key is right")));
+    let vault = SqliteVault::new(config.store.path, backing).expect("the folder is there");
+    let ledger = vault.open().expect("the copy is whole").expect("it was initialised");
+    let [place] = ledger.places(Kind::DigestKey).expect("it is open")[..] else { panic!("one key") };
+    let (_, record) = ledger.read(&place).expect("it reads").expect("it is there");
+    // The secret is what the record ends with.
+    let secret = record.last_chunk::<32>().expect("it is longer");
+    let (secp, key) = (Secp256k1::new(), DigestKeyRecord::decode(&record).expect("it reads"));
+    let key = DigestKey::open(&key, &secp).expect("it is a key");
+    let of_secret = SecretKey::from_slice(secret).expect("it is one").public_key(&secp);
+    assert_eq!(&of_secret, key.public_key());
+    report("digest-key", HEXLOWER.encode(secret));
 }
 
-/// A client that wipes what is its own: it logs in, signs an order by both ways of attaching the code, and stays.
-fn careful_client(wall: &Wall) {
+/// What the careful client is to have signed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Psbt,
+    Digest,
+}
+
+/// A client that wipes what is its own: it logs in, signs an order by each way of attaching the code, and stays.
+fn careful_client(wall: &Wall, order: Order) {
     let marker = read_wiped(&wall.path("client").join(MARKER));
     {
         let raw = Raw::load();
@@ -92,28 +121,39 @@ fn careful_client(wall: &Wall) {
         let session = raw.read_write();
         let mut pin = read_wiped(&wall.path("client/user.pin"));
         login(&raw, session, CKU_USER, &mut pin);
-        let key = raw.wallet_key(session, WALLET);
-        let psbt = HEXLOWER.decode(wall.given("psbt").as_bytes()).expect("hex");
+        let (label, file, signs) = match order {
+            Order::Psbt => (WALLET, "psbt", CKM_COUNTERSIGN_PSBT),
+            Order::Digest => (DIGEST_KEY, "digest", CKM_COUNTERSIGN_DIGEST),
+        };
+        let key = raw.wallet_key(session, label);
+        let mut asked = HEXLOWER.decode(wall.given(file).as_bytes()).expect("hex");
         let code = read_wiped(&wall.path("client/code"));
         // A record, as `include/countersign.h` lays it out.
         let mut record = Zeroizing::new(vec![0_u8; 128]);
         record[..4].copy_from_slice(&[1, 1, USER.len() as u8, code.len() as u8]);
         record[4..4 + USER.len()].copy_from_slice(USER.as_bytes());
         record[64..64 + code.len()].copy_from_slice(&code);
-        let mut mechanism = CK_MECHANISM {
-            mechanism: CKM_COUNTERSIGN_PSBT,
-            pParameter: record.as_mut_ptr().cast(),
-            ulParameterLen: record.len() as CK_ULONG,
-        };
+        let (parameter, parameter_len) = (record.as_mut_ptr().cast(), record.len() as CK_ULONG);
+        assert_rv!(raw.message_sign_init(session, signs, key), CKR_OK);
+        let (data, data_len) = (asked.as_mut_ptr(), asked.len() as CK_ULONG);
+        let mut signed = vec![0; asked.len() + 4_096];
+        let (out, mut len) = (signed.as_mut_ptr(), signed.len() as CK_ULONG);
+        let rv =
+            call_v3!(raw, C_SignMessage(session, parameter, parameter_len, data, data_len, out, &mut len));
+        assert_rv!(rv, CKR_OK, "the code is right");
+        signed.truncate(len as usize);
+        assert_rv!(raw.message_sign_final(session), CKR_OK);
+        let mut mechanism =
+            CK_MECHANISM { mechanism: signs, pParameter: parameter, ulParameterLen: parameter_len };
         assert_rv!(call!(raw, C_SignInit(session, &mut mechanism, key)), CKR_OK);
-        let signed = raw.sign(session, &psbt).expect("the code is right");
+        assert_eq!(raw.sign(session, &asked).as_ref(), Ok(&signed), "once charged, the same again");
         let mut named = Zeroizing::new(Vec::with_capacity(128));
         named.extend_from_slice(USER.as_bytes());
         named.push(b':');
         named.extend_from_slice(&code);
-        assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], key), CKR_OK);
+        assert_rv!(raw.sign_init(session, signs, &[], key), CKR_OK);
         login(&raw, session, CKU_CONTEXT_SPECIFIC, &mut named);
-        assert_eq!(raw.sign(session, &psbt), Ok(signed), "once charged, the same again");
+        assert_eq!(raw.sign(session, &asked), Ok(signed), "and by the other way, too");
     }
     println!("\nsigned");
     let _ = std::io::stdin().read(&mut [0]);
@@ -202,28 +242,58 @@ fn expect_marker_alone(found: &[String]) {
     assert!(secrets.is_empty(), "{secrets:#?}");
 }
 
-fn leaves_nothing(wall: &Wall) {
+/// Where the needles are in what a process would leave as a core file; nothing is said where there is no `gcore`.
+fn found_in_core(wall: &Wall, process: u32, needles: &Needles) -> Option<Vec<String>> {
+    let image = wall.path("notes/core");
+    let done = match Command::new("gcore").arg("-o").arg(&image).arg(process.to_string()).output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            eprintln!("not tried: gcore is not here (Debian: apt-get install gdb)");
+            return None;
+        }
+        done => done.expect("it starts"),
+    };
+    let bytes = fs::read(format!("{}.{process}", image.display()))
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&done.stderr)));
+    let places = |(name, needle): &(String, Vec<u8>)| {
+        let places = Finder::new(needle).find_iter(&bytes).collect::<Vec<_>>();
+        places.into_iter().map(|place| format!("{name} at {place}")).collect::<Vec<_>>()
+    };
+    Some(needles.iter().flat_map(places).collect())
+}
+
+fn leaves_nothing(wall: &Wall, order: Order) {
     match wall.role() {
         "body" => {
             let serving = wall.serve();
             let customer = wall.set_up_wallet();
             let code = customer.code();
-            customer.order(wall, &code);
+            match order {
+                Order::Psbt => drop(customer.order(wall, &code)),
+                Order::Digest => customer.order_digest(wall, &code),
+            }
             let mut needles = secrets(wall, &customer, &code);
             needles.push(mark(wall));
             let client = signed_by_client(wall);
             expect_marker_alone(&found_in_memory(client.id(), &needles));
+            if let Some(found) = found_in_core(wall, client.id(), &needles) {
+                expect_marker_alone(&found);
+            }
             let_go(client);
             assert!(serving.stop().success());
         }
-        "opener" => open_data_key(wall),
-        _ => careful_client(wall),
+        "opener" => tell_keys(wall),
+        _ => careful_client(wall, order),
     }
 }
 
 #[test]
-fn a_client_over_a_unix_socket_keeps_no_secret_in_memory_after_it_signed() {
-    behind_the_wall(this_test!(), leaves_nothing);
+fn a_client_over_a_unix_socket_keeps_no_secret_in_memory_or_in_a_core_image_after_it_signed() {
+    behind_the_wall(this_test!(), |wall| leaves_nothing(wall, Order::Psbt));
+}
+
+#[test]
+fn a_client_that_had_a_digest_signed_keeps_no_secret_in_memory_or_in_a_core_image() {
+    behind_the_wall(this_test!(), |wall| leaves_nothing(wall, Order::Digest));
 }
 
 #[test]
@@ -232,7 +302,7 @@ fn a_client_over_tls_keeps_no_secret_in_memory_after_it_signed() {
         if wall.role() == "body" {
             serve_by_tls(wall);
         }
-        leaves_nothing(wall);
+        leaves_nothing(wall, Order::Psbt);
     });
 }
 
@@ -280,47 +350,6 @@ fn serve_by_tls(wall: &Wall) {
 }
 
 #[test]
-fn a_core_image_of_a_client_that_signed_has_no_secret_in_it() {
-    behind_the_wall(this_test!(), |wall| match wall.role() {
-        "body" => {
-            let serving = wall.serve();
-            let customer = wall.set_up_wallet();
-            let code = customer.code();
-            customer.order(wall, &code);
-            let mut needles = secrets(wall, &customer, &code);
-            needles.push(mark(wall));
-            let client = signed_by_client(wall);
-            let image = wall.path("notes/core");
-            let gcore = Command::new("gcore").arg("-o").arg(&image).arg(client.id().to_string()).output();
-            match gcore {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    eprintln!("not tried: gcore is not here (Debian: apt-get install gdb)");
-                }
-                Err(error) => panic!("gcore: {error}"),
-                Ok(done) => {
-                    let bytes = fs::read(format!("{}.{}", image.display(), client.id()))
-                        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&done.stderr)));
-                    let found: Vec<String> = needles
-                        .iter()
-                        .flat_map(|(name, needle)| {
-                            Finder::new(needle)
-                                .find_iter(&bytes)
-                                .map(move |place| format!("{name} at {place}"))
-                                .collect::<Vec<_>>()
-                        })
-                        .collect();
-                    expect_marker_alone(&found);
-                }
-            }
-            let_go(client);
-            assert!(serving.stop().success());
-        }
-        "opener" => open_data_key(wall),
-        _ => careful_client(wall),
-    });
-}
-
-#[test]
 fn nothing_of_an_order_is_in_the_boundarys_log_and_no_name_in_its_monitoring() {
     behind_the_wall(this_test!(), |wall| match wall.role() {
         "body" => {
@@ -361,7 +390,7 @@ fn nothing_of_an_order_is_in_the_boundarys_log_and_no_name_in_its_monitoring() {
             }
             assert!(serving.stop().success());
         }
-        "opener" => open_data_key(wall),
+        "opener" => tell_keys(wall),
         _ => drop(sign_order(wall)),
     });
 }

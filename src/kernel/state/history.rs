@@ -13,7 +13,7 @@ use bitcoin::hashes::Hash;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::kernel::otp::Matched;
+use crate::kernel::otp::MatchedStep;
 use crate::kernel::psbt::Digest;
 
 /// Hours that the history goes back.
@@ -79,10 +79,10 @@ impl InputsId {
     }
 
     /// The name of one signature of a digest: by these codes. The next one has another.
-    pub(in crate::kernel) fn of_digest(binding: &Digest, matched: &Matched) -> InputsId {
+    pub(in crate::kernel) fn of_digest(binding: &Digest, steps: &[MatchedStep]) -> InputsId {
         let mut hasher = Sha256::new_with_prefix(DIGEST_LABEL);
         hasher.update(binding);
-        for step in matched.steps() {
+        for step in steps {
             hasher.update((step.user.len() as u64).to_le_bytes());
             hasher.update(&step.user);
             hasher.update(step.step.to_le_bytes());

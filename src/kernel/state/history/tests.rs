@@ -51,6 +51,30 @@ fn the_name_of_inputs_is_golden() {
     assert_eq!(hex::encode(InputsId::of(&transaction(&[(2, 0), (1, 7)])).0), expected);
 }
 
+fn step(user: &str, step: u64) -> MatchedStep {
+    MatchedStep { user: user.into(), step, charged_at: 0, repeats: false }
+}
+
+#[test]
+fn the_name_of_a_signature_of_a_digest_is_golden() {
+    // SHA-256 of the label, then the binding, then of each code the length of the user's name, the name and the step; numbers in
+    // eight bytes, little-endian.
+    let expected = "7751d21be7f165543b60a983179d21835808d4960d9408a918236a2daf24cfb5";
+    let name = InputsId::of_digest(&[3; 32], &[step("alice", 7), step("bob", 8)]);
+    assert_eq!(hex::encode(name.0), expected);
+}
+
+#[test]
+fn each_signature_of_a_digest_is_charged_by_itself() {
+    let one = InputsId::of_digest(&[3; 32], &[step("alice", 7)]);
+    for (binding, user, at) in [([3; 32], "alice", 8), ([3; 32], "bob", 7), ([4; 32], "alice", 7)] {
+        let other = InputsId::of_digest(&binding, &[step(user, at)]);
+        let history = History::default().charge(one, 0, 0).charge(other, 0, 0);
+        assert_eq!(history.spent(24, 0, None), charge(0, 2), "{binding:?} {user} {at}");
+        assert_eq!(history.charge(one, 0, 0).spent(24, 0, None), charge(0, 2), "the same is charged once");
+    }
+}
+
 #[test]
 fn an_hour_counts_as_long_as_a_second_of_it_is_within_the_period() {
     for second in [0, 1, 1_800, 3_599] {
