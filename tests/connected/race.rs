@@ -97,7 +97,7 @@ fn take_part(boundary: &Boundary) {
             let psbt = Payment { pay: 50_000 + number as u64, ..Payment::default() }.psbt(&descriptor);
             let digest = fresh_digest();
             together.wait();
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 verify_signed(&psbt, &raw.countersign(session, wallet, &record, &psbt)?);
             } else {
                 verify_digest(&public, &digest, &raw.sign_message(session, &record, &digest)?);

@@ -444,8 +444,11 @@ fn each_mistake_in_the_templates_of_a_key_pair_has_its_answer() {
     });
 }
 
-/// What a template may say of a public and of a private key that sign digests, and is so anyway.
-fn said_of_a_key_pair() -> Vec<(CK_ATTRIBUTE_TYPE, Option<Vec<u8>>, Option<Vec<u8>>)> {
+/// An attribute, and what the templates of a public and of a private key may say of it.
+type Said = (CK_ATTRIBUTE_TYPE, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// All that is so anyway with keys that sign digests.
+fn said_of_a_key_pair() -> Vec<Said> {
     let (yes, no) = (|| Some(vec![CK_TRUE]), || Some(vec![CK_FALSE]));
     vec![
         (CKA_CLASS, Some(ulong(CKO_PUBLIC_KEY)), Some(ulong(CKO_PRIVATE_KEY))),
