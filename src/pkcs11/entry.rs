@@ -259,10 +259,10 @@ entries! {
         count: CK_ULONG,
         object: CK_OBJECT_HANDLE_PTR,
     ) {
+        let application = current()?;
         if object.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let application = current()?;
         let template = raw::template(template, count)?;
         let reply = application.answer(Request::CreateObject { session, template })?;
         raw::put(object, expect!(reply, Reply::Created(made) => made))
@@ -275,20 +275,21 @@ entries! {
         count: CK_ULONG,
         copy: CK_OBJECT_HANDLE_PTR,
     ) {
+        let application = current()?;
         if copy.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let application = current()?;
         let template = raw::template(template, count)?;
         let reply = application.answer(Request::CopyObject { session, object, template })?;
         raw::put(copy, expect!(reply, Reply::Created(made) => made))
     }
 
     fn c_get_object_size(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, size: CK_ULONG_PTR) {
+        let application = current()?;
         if size.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let reply = current()?.answer(Request::GetObjectSize { session, object })?;
+        let reply = application.answer(Request::GetObjectSize { session, object })?;
         raw::put(size, expect!(reply, Reply::Size(bytes) => bytes))
     }
 
