@@ -6,6 +6,7 @@
 mod class;
 mod clock;
 mod digest_key;
+mod ec_pair;
 mod otp_key;
 mod profile;
 mod specified;
