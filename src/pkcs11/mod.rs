@@ -30,6 +30,7 @@ mod entry;
 mod hosted;
 mod instance;
 mod key_management;
+mod key_pair;
 mod message_sign;
 mod module;
 mod object;
