@@ -9,8 +9,8 @@ use super::*;
 
 const HOUR: u64 = 3_600;
 
-fn id(number: u8) -> InputsId {
-    InputsId::from_bytes([number; 32])
+fn id(number: u8) -> ChargeId {
+    ChargeId::from_bytes([number; 32])
 }
 
 fn charge(sat: u64, transactions: u32) -> Charge {
@@ -32,7 +32,7 @@ fn transaction(outpoints: &[(u8, u32)]) -> Transaction {
 
 #[test]
 fn inputs_are_named_by_their_outpoints_alone_in_any_order() {
-    let name = |outpoints: &[(u8, u32)]| InputsId::of(&transaction(outpoints));
+    let name = |outpoints: &[(u8, u32)]| ChargeId::of_inputs(&transaction(outpoints));
     assert_eq!(name(&[(1, 0), (2, 1)]), name(&[(2, 1), (1, 0)]));
     let others: [&[(u8, u32)]; 5] = [&[(1, 0)], &[(1, 0), (2, 0)], &[(1, 0), (2, 1), (3, 0)], &[(2, 1)], &[]];
     for other in others {
@@ -41,14 +41,14 @@ fn inputs_are_named_by_their_outpoints_alone_in_any_order() {
     let mut rest = transaction(&[(1, 0), (2, 1)]);
     rest.input[0].sequence = bitcoin::Sequence::ZERO;
     rest.lock_time = bitcoin::absolute::LockTime::from_consensus(7);
-    assert_eq!(InputsId::of(&rest), name(&[(1, 0), (2, 1)]), "a replacement may change the rest");
+    assert_eq!(ChargeId::of_inputs(&rest), name(&[(1, 0), (2, 1)]), "a replacement may change the rest");
 }
 
 #[test]
 fn the_name_of_inputs_is_golden() {
     // SHA-256 of the label, then of each outpoint the txid and the index in four bytes, little-endian.
     let expected = "eca46bc1987dbb877f22526d93219a2b73d3d5e4f75452b8a6e0c8e4362c5608";
-    assert_eq!(hex::encode(InputsId::of(&transaction(&[(2, 0), (1, 7)])).0), expected);
+    assert_eq!(hex::encode(ChargeId::of_inputs(&transaction(&[(2, 0), (1, 7)])).0), expected);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_week_is_kept_and_no_more() {
     let mut history = History::default();
     for hour in 0..1_000 {
         history = history.charge(id((hour % 251) as u8), 1, hour * HOUR);
-        assert!(history.hours.len() <= 169 && history.inputs.len() <= 64);
+        assert!(history.hours.len() <= 169 && history.charges.len() <= 64);
     }
     assert_eq!(history.spent(168, 999 * HOUR, None), charge(169, 169));
     assert!(
