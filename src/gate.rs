@@ -5,7 +5,7 @@
 //!             → commit → Authorization → signer::sign → bytes
 //! ```
 //!
-//! A digest goes the same way, from `DigestKey::ask` to `signer::sign_digest`, with a key that was made for digests.
+//! A digest goes the same way, from `DigestKey::request` to `signer::sign_digest`, with a key that was made for digests.
 //! Each step eats what the step before it made, and none of the values between can be made otherwise. The codes are
 //! charged, durably, before they are compared; code and spend are committed, durably, before a signature exists.
 
@@ -68,10 +68,10 @@ impl Engine {
     ) -> Result<[u8; SIGNATURE_LEN], EngineError> {
         let Held { key, version } = self.held_digest_key(id)?;
         let (now, entropy) = (self.now()?, self.entropy()?);
-        let asked = key.ask(digest.try_into().map_err(|_| EngineError::DigestLength)?);
-        let charged = self.charge(approvals, key.users(), Purpose::Sign(&asked), now)?;
+        let requested = key.request(digest.try_into().map_err(|_| EngineError::DigestLength)?);
+        let charged = self.charge(approvals, key.users(), Purpose::Sign(&requested), now)?;
         let matched = verify(charged, now)?;
-        let approved = match key.policy().judge(asked, matched, now) {
+        let approved = match key.policy().judge(requested, matched, now) {
             Verdict::Approved(approved) => approved,
             Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
         };
@@ -187,12 +187,11 @@ impl Engine {
     fn commit<S: Signable>(
         &self,
         judged_by: &JudgedBy<'_>,
-        approved: Approved<S>,
+        mut approved: Approved<S>,
         entropy: &Zeroizing<[u8; 32]>,
         now: u64,
     ) -> Result<Receipt<Consumed<S>>, EngineError> {
         let ledger = self.ledger()?;
-        let mut approved = approved;
         loop {
             let users = self.records_of(approved.matched())?;
             // Whatever changes the wallet writes its state, too: this one, once found unchanged, holds until the write.

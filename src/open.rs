@@ -48,7 +48,7 @@ fn engine(config: EngineConfig) -> Result<Engine, OpenError> {
     let backing = Arc::new(Backing::open(&config.backing)?);
     let vault = SqliteVault::new(config.store.path, Arc::clone(&backing))?;
     let engine = Engine::open(Box::new(vault), Box::new(SystemClock), Box::new(MixedRandom::new(backing)))?;
-    for refusal in engine.closed_wallets() {
+    for refusal in engine.closed_keys() {
         tracing::error!("{refusal}");
     }
     Ok(engine.stopping_at(config.limits.failures_per_hour))

@@ -450,7 +450,7 @@ fn a_key_of_another_version_stays_closed_alone() {
     }
     let Scene { bench, alice, id } = scene;
     let bench = bench.restarted();
-    assert_eq!(bench.engine.closed_wallets().len(), 1);
+    assert_eq!(bench.engine.closed_keys().len(), 1);
     assert!(matches!(bench.engine.digest_key(&later), Err(EngineError::NoSuchDigestKey)));
     assert!(
         matches!(add(&bench, "later", &["alice"], UNLIMITED), Err(EngineError::Name(_))),

@@ -476,7 +476,7 @@ fn a_wallet_of_another_version_stays_closed_alone() {
         state.records.insert(place, (version, record.encode()));
     }
     let bench = bench.restarted();
-    let closed = bench.engine.closed_wallets();
+    let closed = bench.engine.closed_keys();
     assert!(closed.len() == 1 && closed[0].contains("\"later\""), "{closed:?}");
     bench.sign(&id, "alice", &bench.code(&alice), &bench.psbt(&id, 1).serialize()).expect("the other signs");
     assert!(matches!(bench.engine.wallet(&later), Err(EngineError::NoSuchWallet)));

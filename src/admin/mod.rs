@@ -180,14 +180,14 @@ impl Engine {
     pub fn remove_user(&self, name: &str) -> Result<(), EngineError> {
         let _turn = self.administration();
         if let Some((_, wallet)) = self.wallets().iter().find(|(_, wallet)| lists(wallet.users(), name)) {
-            return Err(EngineError::UserInUse { user: name.into(), wallet: wallet.label().into() });
+            return Err(EngineError::UserInUse { user: name.into(), signs_for: wallet.label().into() });
         }
         if let Some((_, key)) = self.digest_keys().iter().find(|(_, key)| lists(key.users(), name)) {
-            return Err(EngineError::UserInUse { user: name.into(), wallet: key.label().into() });
+            return Err(EngineError::UserInUse { user: name.into(), signs_for: key.label().into() });
         }
         let of_closed = self.of_closed(|closed| lists(&closed.users, name).then(|| closed.label.clone()));
-        if let Some(wallet) = of_closed.into_iter().flatten().next() {
-            return Err(EngineError::UserInUse { user: name.into(), wallet });
+        if let Some(signs_for) = of_closed.into_iter().flatten().next() {
+            return Err(EngineError::UserInUse { user: name.into(), signs_for });
         }
         self.record_user(name, state::remove_user)
     }

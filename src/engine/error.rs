@@ -114,12 +114,12 @@ pub enum EngineError {
     #[error("{0}")]
     Name(String),
     /// A user who cannot be removed.
-    #[error("user {user:?} signs for {wallet:?}: give that wallet or key another user first")]
+    #[error("user {user:?} signs for {signs_for:?}: give that wallet or key another user first")]
     UserInUse {
         /// The user.
         user: String,
-        /// A wallet, or a key that signs digests, that lists the user.
-        wallet: String,
+        /// Label of a wallet, or of a key that signs digests, that lists the user.
+        signs_for: String,
     },
     /// A parameter of a user or wallet that is out of range.
     #[error("{0}")]

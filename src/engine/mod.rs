@@ -171,8 +171,8 @@ impl Engine {
         wallets.iter().map(|(id, held)| (*id, Arc::clone(&held.key))).collect()
     }
 
-    /// Why wallets and keys stay closed, one line for each.
-    pub fn closed_wallets(&self) -> Vec<String> {
+    /// Why wallets, and keys that sign digests, stay closed: one line for each.
+    pub fn closed_keys(&self) -> Vec<String> {
         self.of_closed(|closed| closed.refusal.clone())
     }
 

@@ -148,8 +148,8 @@ impl DigestKey {
     }
 
     /// Takes the digest that is to be signed.
-    pub fn ask(&self, digest: [u8; DIGEST_LEN]) -> AskedDigest {
-        AskedDigest { label: self.label.clone(), public_key: self.public_key, digest }
+    pub fn request(&self, digest: [u8; DIGEST_LEN]) -> RequestedDigest {
+        RequestedDigest { label: self.label.clone(), public_key: self.public_key, digest }
     }
 
     pub(in crate::kernel) fn secret(&self) -> &SecretKey {
@@ -157,21 +157,21 @@ impl DigestKey {
     }
 }
 
-/// A digest that a key is asked to sign.
+/// A digest whose signature is requested of a key.
 ///
 /// ```compile_fail,E0451
-/// use countersign::kernel::digest_key::AskedDigest;
-/// fn forge(key: bitcoin::secp256k1::PublicKey) -> AskedDigest {
-///     AskedDigest { label: String::new(), public_key: key, digest: [0; 32] }
+/// use countersign::kernel::digest_key::RequestedDigest;
+/// fn forge(key: bitcoin::secp256k1::PublicKey) -> RequestedDigest {
+///     RequestedDigest { label: String::new(), public_key: key, digest: [0; 32] }
 /// }
 /// ```
-pub struct AskedDigest {
+pub struct RequestedDigest {
     label: String,
     public_key: PublicKey,
     digest: [u8; DIGEST_LEN],
 }
 
-impl AskedDigest {
+impl RequestedDigest {
     /// The digest.
     pub fn digest(&self) -> &[u8; DIGEST_LEN] {
         &self.digest
@@ -240,7 +240,7 @@ mod tests {
     fn the_binding_is_golden() {
         let key = DigestKey::open(&record(&["alice"], "unlimited = true"), &Secp256k1::new()).expect("a key");
         let golden = include_str!("../../tests/vectors/digest-binding.hex").trim();
-        assert_eq!(hex::encode(key.ask([7; 32]).binding()), golden);
+        assert_eq!(hex::encode(key.request([7; 32]).binding()), golden);
     }
 
     #[test]
@@ -250,8 +250,8 @@ mod tests {
         let mut other = record(&["alice"], "unlimited = true");
         other.secret = Zeroizing::new(vec![2; 32]);
         let other = DigestKey::open(&other, &secp).expect("a key");
-        assert_ne!(one.ask([7; 32]).binding(), one.ask([8; 32]).binding());
-        assert_ne!(one.ask([7; 32]).binding(), other.ask([7; 32]).binding());
+        assert_ne!(one.request([7; 32]).binding(), one.request([8; 32]).binding());
+        assert_ne!(one.request([7; 32]).binding(), other.request([7; 32]).binding());
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! signature adds to the history that limits are held against, and what the audit chain tells.
 
 use super::audit::{DigestFacts, Event, TransactionFacts};
-use super::digest_key::AskedDigest;
+use super::digest_key::RequestedDigest;
 use super::otp::Matched;
 use super::psbt::{CheckedPsbt, Digest};
-use super::state::{InputsId, WalletState};
+use super::state::{ChargeId, WalletState};
 
 /// What codes can pay for. Only the kernel says what that is.
 pub trait Signable: sealed::Sealed {
@@ -33,7 +33,7 @@ pub trait Signable: sealed::Sealed {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::CheckedPsbt {}
-    impl Sealed for super::AskedDigest {}
+    impl Sealed for super::RequestedDigest {}
 }
 
 impl Signable for CheckedPsbt {
@@ -45,7 +45,7 @@ impl Signable for CheckedPsbt {
         WalletState {
             reach: state.reach.joined(self.reach()),
             signed: state.signed.saturating_add(1),
-            history: state.history.charge(InputsId::of(self.transaction()), self.leaves(), now),
+            history: state.history.charge(ChargeId::of_inputs(self.transaction()), self.leaves(), now),
         }
     }
 
@@ -73,7 +73,7 @@ fn transaction_facts(psbt: &CheckedPsbt) -> TransactionFacts {
     TransactionFacts { wallet: psbt.wallet().into(), txid, leaves: psbt.leaves(), fee: psbt.fee() }
 }
 
-impl Signable for AskedDigest {
+impl Signable for RequestedDigest {
     fn binding(&self) -> Digest {
         self.binding()
     }
@@ -84,7 +84,7 @@ impl Signable for AskedDigest {
         WalletState {
             reach: state.reach,
             signed: state.signed.saturating_add(1),
-            history: state.history.charge(InputsId::of_digest(&self.binding(), matched.steps()), 0, now),
+            history: state.history.charge(ChargeId::of_digest(&self.binding(), matched.steps()), 0, now),
         }
     }
 
@@ -105,6 +105,6 @@ impl Signable for AskedDigest {
     }
 }
 
-fn digest_facts(asked: &AskedDigest) -> DigestFacts {
-    DigestFacts { key: asked.key_label().into(), digest: *asked.digest() }
+fn digest_facts(requested: &RequestedDigest) -> DigestFacts {
+    DigestFacts { key: requested.key_label().into(), digest: *requested.digest() }
 }

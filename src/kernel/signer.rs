@@ -49,7 +49,7 @@ use bitcoin::{XOnlyPublicKey, ecdsa, taproot};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::digest_key::{AskedDigest, DIGEST_LEN, DigestKey, SIGNATURE_LEN};
+use super::digest_key::{DIGEST_LEN, DigestKey, RequestedDigest, SIGNATURE_LEN};
 use super::psbt::{self, CheckedPsbt, Layout, Pair, Parts};
 use super::receipt::Receipt;
 use super::state::Consumed;
@@ -237,7 +237,7 @@ pub struct DigestAuthorization {
 
 impl DigestAuthorization {
     /// The only maker.
-    pub fn new(receipt: Receipt<Consumed<AskedDigest>>) -> DigestAuthorization {
+    pub fn new(receipt: Receipt<Consumed<RequestedDigest>>) -> DigestAuthorization {
         let (asked, entropy) = receipt.into_evidence().into_parts();
         DigestAuthorization { digest: *asked.digest(), key: *asked.public_key(), entropy }
     }

@@ -83,3 +83,86 @@ impl Visitor<'_> for Copied {
         Ok(Bytes(Zeroizing::new(bytes.to_vec())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cryptoki_sys::CKA_LABEL;
+
+    use super::super::call::{Mechanism, Reply, Request, Room, TemplateEntry, Wanted};
+    use super::*;
+
+    #[test]
+    fn a_request_comes_back_as_it_was_and_nothing_may_follow_it() {
+        let request =
+            Request::Sign { session: 7, data: Ok(Bytes(Zeroizing::new(vec![1, 2, 3]))), room: Room::Of(9) };
+        let mut bytes = encode(&request).expect("encodes").to_vec();
+        let Some(Request::Sign { session: 7, data: Ok(data), room: Room::Of(9) }) = decode(&bytes) else {
+            panic!("not what was encoded")
+        };
+        assert_eq!(&data[..], [1, 2, 3]);
+        for len in 0..bytes.len() {
+            assert!(decode::<Request>(&bytes[..len]).is_none(), "cut at {len}");
+        }
+        bytes.push(0);
+        assert!(decode::<Request>(&bytes).is_none());
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_not_read_to_its_end() {
+        let request = |count: usize| {
+            let wanted = vec![Wanted { kind: CKA_LABEL, room: Room::Query }; count];
+            encode(&Request::GetAttributeValue { session: 1, object: 1, wanted }).expect("encodes")
+        };
+        assert!(decode::<Request>(&request(MAX_ATTRIBUTES)).is_some());
+        let longer = request(MAX_ATTRIBUTES + 1);
+        assert!(decode::<Request>(&longer).is_none());
+        // What is wrong behind the bound is not looked at.
+        assert!(decode::<Request>(&longer[..longer.len() - 1]).is_none());
+    }
+
+    #[test]
+    fn the_encoding_is_fixed() {
+        let pin = |text: &[u8]| Bytes(Zeroizing::new(text.to_vec()));
+        let golden = |request: Request| hex(&encode(&request).expect("encodes"));
+        assert_eq!(golden(Request::SlotList), "00");
+        assert_eq!(
+            golden(Request::Login { session: 300, user_type: 1, user: None, pin: pin(b"1234") }),
+            "0cac0201000431323334"
+        );
+        let mechanism = Some(Mechanism { mechanism: 0xC353_0001, parameter: pin(b"\x01\x02") });
+        assert_eq!(
+            golden(Request::SignInit { session: 1, mechanism, key: 2 }),
+            "160101818 0cc9a0c02010202".replace(' ', "")
+        );
+        assert_eq!(
+            golden(Request::Sign { session: 1, data: Err(Rv(0x21)), room: Room::Query }),
+            "1701012100"
+        );
+        assert_eq!(
+            golden(Request::SignMessageNext {
+                session: 1,
+                parameter: Ok(pin(b"\x03")),
+                part: Ok(pin(b"\x04\x05")),
+                room: Some(Room::Of(6)),
+            }),
+            "1d01000103000204050101 06".replace(' ', "")
+        );
+        assert_eq!(golden(Request::GenerateRandom { session: 1, len: 32 }), "290120");
+        let template = || vec![TemplateEntry { kind: CKA_LABEL, value: pin(b"a") }];
+        assert_eq!(golden(Request::CreateObject { session: 1, template: template() }), "2a0101030161");
+        assert_eq!(
+            golden(Request::CopyObject { session: 1, object: 2, template: template() }),
+            "2b010201030161"
+        );
+        assert_eq!(golden(Request::GetObjectSize { session: 1, object: 2 }), "2c0102");
+        assert_eq!(hex(&encode::<Answer<Reply>>(&Err(Rv(0xa0))).expect("encodes")), "01a001");
+        assert_eq!(
+            hex(&encode::<Answer<Reply>>(&Ok(Reply::Random(pin(&[9])))).expect("encodes")),
+            "000c0109"
+        );
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        data_encoding::HEXLOWER.encode(bytes)
+    }
+}

@@ -9,11 +9,9 @@ use cryptoki_sys::*;
 use super::attributes::Class;
 use super::call::TemplateEntry;
 use super::key_management::user_list;
+use super::key_pair::{Side, both_sides, is_decided};
 use super::rv::{Answer, Rv};
-use super::template::{
-    bool_value, check_curve, check_date, expect, expect_empty_array, required, set_same, text, ulong_value,
-    valid,
-};
+use super::template::{bool_value, check_curve, expect, required, set_same, text, valid};
 use super::vendor::*;
 use crate::admin::{DigestKeyChange, NewDigestKey};
 use crate::kernel::digest_key::DigestMechanisms;
@@ -23,50 +21,24 @@ pub(super) fn new_digest_key(public: &[&TemplateEntry], private: &[&TemplateEntr
     // Section 6.3: the curve is the public template's to say.
     check_curve(required(public, CKA_EC_PARAMS)?)?;
     let (mut label, mut cka_id, mut users, mut policy, mut mechanisms) = (None, None, None, None, None);
-    for (is_private, TemplateEntry { kind, value }) in
-        public.iter().map(|entry| (false, *entry)).chain(private.iter().map(|entry| (true, *entry)))
-    {
+    for (side, entry) in both_sides(public, private) {
+        if is_decided(side, entry)? {
+            continue;
+        }
+        let TemplateEntry { kind, value } = entry;
         match *kind {
             CKA_LABEL => set_same(&mut label, text(value)?)?,
             CKA_ID => set_same(&mut cka_id, value.to_vec())?,
             CKA_COUNTERSIGN_USERS => set_same(&mut users, text(value)?)?,
             CKA_COUNTERSIGN_POLICY => set_same(&mut policy, text(value)?)?,
             CKA_ALLOWED_MECHANISMS => set_same(&mut mechanisms, mechanisms_of(value)?)?,
-            CKA_CLASS => {
-                expect(ulong_value(value)? == if is_private { CKO_PRIVATE_KEY } else { CKO_PUBLIC_KEY })?
+            CKA_VERIFY if side == Side::Public => expect(bool_value(value)?)?,
+            other => {
+                return Err(match side {
+                    Side::Public => Class::DigestPublic.refusal(other),
+                    Side::Private => Class::DigestPrivate.refusal(other),
+                });
             }
-            CKA_KEY_TYPE => expect(ulong_value(value)? == CKK_EC)?,
-            CKA_EC_PARAMS => check_curve(value)?,
-            CKA_TOKEN => expect(bool_value(value)?)?,
-            CKA_PRIVATE => expect(bool_value(value)? == is_private)?,
-            CKA_SENSITIVE | CKA_SIGN | CKA_ALWAYS_AUTHENTICATE if is_private => expect(bool_value(value)?)?,
-            CKA_EXTRACTABLE
-            | CKA_DECRYPT
-            | CKA_SIGN_RECOVER
-            | CKA_UNWRAP
-            | CKA_DECAPSULATE
-            | CKA_WRAP_WITH_TRUSTED
-                if is_private =>
-            {
-                expect(!bool_value(value)?)?;
-            }
-            CKA_VERIFY if !is_private => expect(bool_value(value)?)?,
-            CKA_ENCRYPT | CKA_VERIFY_RECOVER | CKA_WRAP | CKA_ENCAPSULATE | CKA_TRUSTED if !is_private => {
-                expect(!bool_value(value)?)?;
-            }
-            CKA_DERIVE | CKA_COPYABLE | CKA_DESTROYABLE => expect(!bool_value(value)?)?,
-            CKA_MODIFIABLE => expect(bool_value(value)?)?,
-            CKA_SUBJECT => expect(value.is_empty())?,
-            CKA_START_DATE | CKA_END_DATE => {
-                check_date(value)?;
-                expect(value.is_empty())?;
-            }
-            CKA_WRAP_TEMPLATE | CKA_ENCAPSULATE_TEMPLATE if !is_private => expect_empty_array(value)?,
-            CKA_UNWRAP_TEMPLATE | CKA_DECAPSULATE_TEMPLATE | CKA_DERIVE_TEMPLATE if is_private => {
-                expect_empty_array(value)?;
-            }
-            other if is_private => return Err(Class::DigestPrivate.refusal(other)),
-            other => return Err(Class::DigestPublic.refusal(other)),
         }
     }
     let incomplete = Rv(CKR_TEMPLATE_INCOMPLETE);

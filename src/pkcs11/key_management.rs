@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 use super::attributes::Class;
 use super::call::{Mechanism, TemplateEntry};
 use super::digest_key::new_digest_key;
+use super::key_pair::{Side, both_sides, is_decided};
 use super::module::{Module, Object};
 use super::rv::{Answer, Rv};
 use super::template::{
-    bool_value, check_curve, check_date, each_once, expect, expect_empty_array, set_same, text, ulong_value,
-    value_of,
+    bool_value, check_date, each_once, expect, expect_empty_array, set_same, text, ulong_value, value_of,
 };
 use super::vendor::*;
 use crate::admin::{NewScript, NewUser, NewWallet};
@@ -144,9 +144,11 @@ fn new_user(template: &[&TemplateEntry]) -> Answer<NewUser> {
 fn new_wallet(public: &[&TemplateEntry], private: &[&TemplateEntry]) -> Answer<NewWallet> {
     let (mut label, mut cka_id, mut network, mut users, mut policy) = (None, None, None, None, None);
     let (mut registration, mut path) = (None, None);
-    for (is_private, TemplateEntry { kind, value }) in
-        public.iter().map(|entry| (false, *entry)).chain(private.iter().map(|entry| (true, *entry)))
-    {
+    for (side, entry) in both_sides(public, private) {
+        if is_decided(side, entry)? {
+            continue;
+        }
+        let TemplateEntry { kind, value } = entry;
         match *kind {
             CKA_LABEL => set_same(&mut label, text(value)?)?,
             CKA_ID => set_same(&mut cka_id, value.to_vec())?,
@@ -155,44 +157,16 @@ fn new_wallet(public: &[&TemplateEntry], private: &[&TemplateEntry]) -> Answer<N
             CKA_COUNTERSIGN_POLICY => set_same(&mut policy, text(value)?)?,
             CKA_COUNTERSIGN_WALLET_POLICY => set_same(&mut registration, text(value)?)?,
             CKA_COUNTERSIGN_PATH => set_same(&mut path, text(value)?)?,
-            CKA_CLASS => {
-                expect(ulong_value(value)? == if is_private { CKO_PRIVATE_KEY } else { CKO_PUBLIC_KEY })?
-            }
-            CKA_KEY_TYPE => expect(ulong_value(value)? == CKK_EC)?,
-            CKA_EC_PARAMS => check_curve(value)?,
-            CKA_TOKEN => expect(bool_value(value)?)?,
-            CKA_PRIVATE => expect(bool_value(value)? == is_private)?,
-            CKA_SENSITIVE | CKA_SIGN | CKA_ALWAYS_AUTHENTICATE if is_private => expect(bool_value(value)?)?,
-            CKA_EXTRACTABLE
-            | CKA_DECRYPT
-            | CKA_SIGN_RECOVER
-            | CKA_UNWRAP
-            | CKA_DECAPSULATE
-            | CKA_WRAP_WITH_TRUSTED
-                if is_private =>
-            {
-                expect(!bool_value(value)?)?;
-            }
             // There is no mechanism to verify with: a client that asks for it by habit may, and gets none.
-            CKA_VERIFY if !is_private => {
+            CKA_VERIFY if side == Side::Public => {
                 bool_value(value)?;
             }
-            CKA_ENCRYPT | CKA_VERIFY_RECOVER | CKA_WRAP | CKA_ENCAPSULATE | CKA_TRUSTED if !is_private => {
-                expect(!bool_value(value)?)?;
+            other => {
+                return Err(match side {
+                    Side::Public => Class::WalletPublic.refusal(other),
+                    Side::Private => Class::WalletPrivate.refusal(other),
+                });
             }
-            CKA_DERIVE | CKA_COPYABLE | CKA_DESTROYABLE => expect(!bool_value(value)?)?,
-            CKA_MODIFIABLE => expect(bool_value(value)?)?,
-            CKA_SUBJECT => expect(value.is_empty())?,
-            CKA_START_DATE | CKA_END_DATE => {
-                check_date(value)?;
-                expect(value.is_empty())?;
-            }
-            CKA_WRAP_TEMPLATE | CKA_ENCAPSULATE_TEMPLATE if !is_private => expect_empty_array(value)?,
-            CKA_UNWRAP_TEMPLATE | CKA_DECAPSULATE_TEMPLATE | CKA_DERIVE_TEMPLATE if is_private => {
-                expect_empty_array(value)?;
-            }
-            other if is_private => return Err(Class::WalletPrivate.refusal(other)),
-            other => return Err(Class::WalletPublic.refusal(other)),
         }
     }
     let incomplete = Rv(CKR_TEMPLATE_INCOMPLETE);

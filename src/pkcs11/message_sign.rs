@@ -74,12 +74,12 @@ impl Module {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
             let approvals = approvals_of(parameter)?;
-            let mut psbt = data?;
-            let bound = operation.key.answer_len_bound(&psbt)?;
+            let mut data = data?;
+            let bound = operation.key.answer_len_bound(&data)?;
             if !room.fits(bound) {
                 return Ok(Filled::Length(bound as u64));
             }
-            self.sign_with(&operation.key, approvals, &mut psbt.0)
+            self.sign_with(&operation.key, approvals, &mut data.0)
         })
     }
 
@@ -113,13 +113,13 @@ impl Module {
             if !approvals.is_empty() {
                 message.approvals = approvals;
             }
-            let before = message.parts.psbt.len();
+            let before = message.parts.data.len();
             message.parts.append(&part?)?;
             let Some(room) = room else {
                 operation.message = Some(message);
                 return Ok(None);
             };
-            let bound = operation.key.answer_len_bound(&message.parts.psbt)?;
+            let bound = operation.key.answer_len_bound(&message.parts.data)?;
             if !room.fits(bound) {
                 // The call is made again, with this part.
                 message.parts.truncate(before);
@@ -127,7 +127,7 @@ impl Module {
                 return Ok(Some(Filled::Length(bound as u64)));
             }
             let Message { approvals, mut parts } = message;
-            self.sign_with(&operation.key, approvals, &mut parts.psbt).map(Some)
+            self.sign_with(&operation.key, approvals, &mut parts.data).map(Some)
         })
     }
 

@@ -17,7 +17,7 @@
 //! | `sign` | 5.13 signing |
 //! | `message_sign` | 5.14 message-based signing |
 //! | `verify` | 5.15 verifying |
-//! | `key_management` | 5.18 key management |
+//! | `key_management`, `key_pair`, `digest_key` | 5.18 key management |
 //! | `random` | 5.19 random number generation |
 
 mod answer;
@@ -30,6 +30,7 @@ mod entry;
 mod hosted;
 mod instance;
 mod key_management;
+mod key_pair;
 mod message_sign;
 mod module;
 mod object;

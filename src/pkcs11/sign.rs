@@ -38,20 +38,20 @@ pub(super) enum SigningKey {
 /// Most bytes that the unfinished operations of all sessions, of all applications, hold: a backend has thousands of them.
 const MAX_PENDING: usize = 4 * MAX_PSBT_LEN;
 
-/// A PSBT that comes in parts, counted with those of the other sessions.
+/// A PSBT or a digest that comes in parts, counted with those of the other sessions.
 pub(super) struct Parts {
-    pub(super) psbt: Vec<u8>,
+    pub(super) data: Vec<u8>,
     counted: usize,
     totals: Arc<Totals>,
 }
 
 impl Parts {
     pub(super) fn new(totals: &Arc<Totals>) -> Parts {
-        Parts { psbt: Vec::new(), counted: 0, totals: Arc::clone(totals) }
+        Parts { data: Vec::new(), counted: 0, totals: Arc::clone(totals) }
     }
 
     pub(super) fn append(&mut self, part: &[u8]) -> Answer {
-        if part.len() > MAX_PSBT_LEN - self.psbt.len() {
+        if part.len() > MAX_PSBT_LEN - self.data.len() {
             return Err(Rv(CKR_DATA_LEN_RANGE));
         }
         let before = self.totals.pending.fetch_add(part.len(), Ordering::SeqCst);
@@ -59,14 +59,14 @@ impl Parts {
         if before + part.len() > MAX_PENDING {
             return Err(Rv(CKR_DEVICE_MEMORY));
         }
-        self.psbt.extend_from_slice(part);
+        self.data.extend_from_slice(part);
         Ok(())
     }
 
     /// Lets go of what was appended after the first `len` bytes.
     pub(super) fn truncate(&mut self, len: usize) {
-        let cut = self.psbt.len().saturating_sub(len);
-        self.psbt.truncate(len);
+        let cut = self.data.len().saturating_sub(len);
+        self.data.truncate(len);
         self.counted -= cut;
         self.totals.pending.fetch_sub(cut, Ordering::SeqCst);
     }
@@ -167,7 +167,7 @@ impl Module {
                 Some(_) => {}
             }
             match data {
-                Ok(mut psbt) => self.finish(session, &mut psbt.0, room),
+                Ok(mut data) => self.finish(session, &mut data.0, room),
                 Err(rv) => {
                     session.signing = None;
                     Err(rv)
@@ -194,7 +194,7 @@ impl Module {
         self.with_session(session, |session| {
             let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
             let mut parts = signing.parts.take().unwrap_or_else(|| Parts::new(&self.totals));
-            let answer = self.finish(session, &mut parts.psbt, room);
+            let answer = self.finish(session, &mut parts.data, room);
             // Still there after a length query: so are the parts.
             if let Some(signing) = &mut session.signing {
                 signing.parts = Some(parts);
@@ -280,9 +280,9 @@ mod tests {
         assert_eq!(parts.append(&[2; 5]), Ok(()));
         assert_eq!(pending(), 15);
         parts.truncate(10);
-        assert_eq!((pending(), &parts.psbt[..]), (10, &[1; 10][..]));
+        assert_eq!((pending(), &parts.data[..]), (10, &[1; 10][..]));
         parts.truncate(12);
-        assert_eq!((pending(), parts.psbt.len()), (10, 10), "there is no more to let go of");
+        assert_eq!((pending(), parts.data.len()), (10, 10), "there is no more to let go of");
         drop(parts);
         assert_eq!(pending(), 0);
     }

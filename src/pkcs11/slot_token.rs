@@ -96,10 +96,14 @@ impl Module {
         Ok(self.engine.initialise(pin, label)?)
     }
 
-    /// `C_InitPIN`: the security officer sets the backend's PIN, which also unlocks it.
+    /// `C_InitPIN`: the security officer sets the backend's PIN, which also unlocks it. In every other state than "R/W SO
+    /// Functions" the answer is `CKR_USER_NOT_LOGGED_IN` (section 5.5), so that is asked first.
     pub(super) fn init_pin(&self, session: CK_SESSION_HANDLE, pin: &[u8]) -> Answer {
         self.with_session(session, |session| {
-            self.require_so(session)?;
+            if self.role() != Some(Role::So) {
+                return Err(Rv(CKR_USER_NOT_LOGGED_IN));
+            }
+            self.require_administration(session)?;
             Ok(self.engine.set_user_pin(pin)?)
         })
     }

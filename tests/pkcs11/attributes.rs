@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
+use super::digest_key;
 use crate::boundary::raw::{Raw, call};
 use crate::boundary::{
     LIMITS, assert_rv, create_wallet, enrol_confirmed, in_boundary, initialised_token, this_test, ulong,
@@ -20,6 +21,7 @@ enum Is {
     True,
     False,
     Ulong(CK_ULONG),
+    Ulongs(&'static [CK_ULONG]),
     /// A value of no bytes.
     Empty,
     /// So many bytes.
@@ -29,7 +31,7 @@ enum Is {
     /// Something that is never shown.
     Sensitive,
 }
-use Is::{Empty, False, Len, Sensitive, Some as Any, True, Ulong};
+use Is::{Empty, False, Len, Sensitive, Some as Any, True, Ulong, Ulongs};
 
 type Table = &'static [(CK_ATTRIBUTE_TYPE, Is)];
 
@@ -96,36 +98,24 @@ const USER: Table = &[
     (CKA_COUNTERSIGN_FAILURES, Ulong(0)),
 ];
 
-/// What both sides of a wallet have.
-const WALLET: Table = &[
+/// What both sides of an EC key pair have that was made inside.
+const EC_PAIR: Table = &[
     (CKA_MODIFIABLE, True),
-    (CKA_LABEL, Len(8)),
     (CKA_COPYABLE, False),
     (CKA_DESTROYABLE, False),
     (CKA_KEY_TYPE, Ulong(CKK_EC)),
-    (CKA_KEY_GEN_MECHANISM, Ulong(CKM_COUNTERSIGN_WALLET_KEY_GEN)),
     (CKA_SUBJECT, Empty),
     (CKA_PUBLIC_KEY_INFO, Len(88)),
     (CKA_EC_PARAMS, Len(7)),
-    (CKA_COUNTERSIGN_NETWORK, Len(7)),
     (CKA_COUNTERSIGN_USERS, Len(5)),
     (CKA_COUNTERSIGN_POLICY, Any),
-    (CKA_COUNTERSIGN_DESCRIPTOR, Any),
-    (CKA_COUNTERSIGN_XPUB, Any),
-    (CKA_COUNTERSIGN_FINGERPRINT, Len(4)),
-    (CKA_COUNTERSIGN_PATH, Any),
-    (CKA_COUNTERSIGN_WALLET_POLICY, Any),
-    (CKA_COUNTERSIGN_WALLET_ID, Len(32)),
-    (CKA_COUNTERSIGN_REACH, Len(16)),
 ];
 
-/// "Common public key attributes" and "Elliptic curve public key object attributes", of a wallet.
-const WALLET_PUBLIC: Table = &[
+/// "Common public key attributes" and "Elliptic curve public key object attributes".
+const EC_PUBLIC: Table = &[
     (CKA_CLASS, Ulong(CKO_PUBLIC_KEY)),
     (CKA_PRIVATE, False),
-    (CKA_ALLOWED_MECHANISMS, Empty),
     (CKA_ENCRYPT, False),
-    (CKA_VERIFY, False),
     (CKA_VERIFY_RECOVER, False),
     (CKA_WRAP, False),
     (CKA_ENCAPSULATE, False),
@@ -135,11 +125,10 @@ const WALLET_PUBLIC: Table = &[
     (CKA_EC_POINT, Len(67)),
 ];
 
-/// "Common private key attributes" and "Elliptic curve private key object attributes", of a wallet.
-const WALLET_PRIVATE: Table = &[
+/// "Common private key attributes" and "Elliptic curve private key object attributes".
+const EC_PRIVATE: Table = &[
     (CKA_CLASS, Ulong(CKO_PRIVATE_KEY)),
     (CKA_PRIVATE, True),
-    (CKA_ALLOWED_MECHANISMS, Ulong(CKM_COUNTERSIGN_PSBT)),
     (CKA_SENSITIVE, True),
     (CKA_DECRYPT, False),
     (CKA_SIGN, True),
@@ -156,6 +145,30 @@ const WALLET_PRIVATE: Table = &[
     (CKA_ALWAYS_AUTHENTICATE, True),
     (CKA_VALUE, Sensitive),
 ];
+
+/// What both sides of a wallet have.
+const WALLET: Table = &[
+    (CKA_LABEL, Len(8)),
+    (CKA_KEY_GEN_MECHANISM, Ulong(CKM_COUNTERSIGN_WALLET_KEY_GEN)),
+    (CKA_COUNTERSIGN_NETWORK, Len(7)),
+    (CKA_COUNTERSIGN_DESCRIPTOR, Any),
+    (CKA_COUNTERSIGN_XPUB, Any),
+    (CKA_COUNTERSIGN_FINGERPRINT, Len(4)),
+    (CKA_COUNTERSIGN_PATH, Any),
+    (CKA_COUNTERSIGN_WALLET_POLICY, Any),
+    (CKA_COUNTERSIGN_WALLET_ID, Len(32)),
+    (CKA_COUNTERSIGN_REACH, Len(16)),
+];
+const WALLET_PUBLIC: Table = &[(CKA_VERIFY, False), (CKA_ALLOWED_MECHANISMS, Empty)];
+const WALLET_PRIVATE: Table = &[(CKA_ALLOWED_MECHANISMS, Ulong(CKM_COUNTERSIGN_PSBT))];
+
+/// What both sides of a key have that signs digests.
+const DIGEST_KEY: Table = &[
+    (CKA_LABEL, Len(9)),
+    (CKA_KEY_GEN_MECHANISM, Ulong(CKM_EC_KEY_PAIR_GEN)),
+    (CKA_ALLOWED_MECHANISMS, Ulongs(&[CKM_COUNTERSIGN_DIGEST, CKM_ECDSA])),
+];
+const DIGEST_PUBLIC: Table = &[(CKA_VERIFY, True)];
 
 /// "Profile object attributes".
 const PROFILE: Table = &[
@@ -241,9 +254,14 @@ fn check(raw: &Raw, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, tables
         STORAGE,
         KEY_MADE_INSIDE,
         USER,
+        EC_PAIR,
+        EC_PUBLIC,
+        EC_PRIVATE,
         WALLET,
         WALLET_PUBLIC,
         WALLET_PRIVATE,
+        DIGEST_KEY,
+        DIGEST_PUBLIC,
         PROFILE,
         CLOCK,
         STORAGE_OF_SESSION,
@@ -286,6 +304,9 @@ fn check(raw: &Raw, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, tables
             Some(True) => value == [CK_TRUE],
             Some(False) => value == [CK_FALSE],
             Some(Ulong(number)) => value == ulong(number),
+            Some(Ulongs(numbers)) => {
+                value == numbers.iter().flat_map(|number| ulong(*number)).collect::<Vec<u8>>()
+            }
             Some(Empty) => value.is_empty(),
             Some(Len(len)) => value.len() == len,
             Some(Any) => !value.is_empty(),
@@ -317,14 +338,24 @@ fn every_object_has_the_attributes_of_its_class_and_no_other() {
         let so = raw.so();
         enrol_confirmed(&raw, so, "alice");
         create_wallet(&raw, so, "treasury", &["alice"], LIMITS);
+        digest_key::make(&raw, so, "sidechain", "alice", "max_period_transactions = 9");
         check(&raw, so, raw.user_key(so, "alice"), &[STORAGE, KEY_MADE_INSIDE, USER]);
         let private = raw.wallet_key(so, "treasury");
-        check(&raw, so, private, &[STORAGE, KEY_MADE_INSIDE, WALLET, WALLET_PRIVATE]);
+        check(&raw, so, private, &[STORAGE, KEY_MADE_INSIDE, EC_PAIR, EC_PRIVATE, WALLET, WALLET_PRIVATE]);
+        let private = raw.wallet_key(so, "sidechain");
+        check(&raw, so, private, &[STORAGE, KEY_MADE_INSIDE, EC_PAIR, EC_PRIVATE, DIGEST_KEY]);
         assert_rv!(raw.close_all(), CKR_OK);
 
         let session = raw.read_only();
         let public = raw.wallet_public(session, "treasury");
-        check(&raw, session, public, &[STORAGE, KEY_MADE_INSIDE, WALLET, WALLET_PUBLIC]);
+        check(&raw, session, public, &[STORAGE, KEY_MADE_INSIDE, EC_PAIR, EC_PUBLIC, WALLET, WALLET_PUBLIC]);
+        let public = raw.wallet_public(session, "sidechain");
+        check(
+            &raw,
+            session,
+            public,
+            &[STORAGE, KEY_MADE_INSIDE, EC_PAIR, EC_PUBLIC, DIGEST_KEY, DIGEST_PUBLIC],
+        );
         let one = |class| raw.find(session, &[(CKA_CLASS, ulong(class))]).expect("it finds")[0];
         check(&raw, session, one(CKO_PROFILE), &[STORAGE, PROFILE]);
         check(&raw, session, one(CKO_HW_FEATURE), &[CLOCK]);
@@ -360,10 +391,13 @@ fn no_two_objects_share_a_unique_id_and_each_is_found_by_its_own() {
         for wallet in ["hot", "cold"] {
             create_wallet(&raw, so, wallet, &["alice"], LIMITS);
         }
+        for key in ["sidechain", "federation"] {
+            digest_key::make(&raw, so, key, "alice", "max_period_transactions = 9");
+        }
         let data = raw.create(so, &[(CKA_CLASS, ulong(CKO_DATA))]).expect("it is made");
         raw.copy(so, data, &[]).expect("it is copied");
         let all = raw.find(so, &[]).expect("it finds");
-        assert_eq!(all.len(), 2 + 2 * 2 + 1 + 2);
+        assert_eq!(all.len(), 2 + 2 * 2 + 2 * 2 + 1 + 2);
         for object in all {
             let id = raw.attribute(so, object, CKA_UNIQUE_ID).expect("it has one");
             assert!(id.is_ascii(), "an RFC 2279 string");

@@ -42,7 +42,8 @@ fn private_template(label: &str, users: &str, policy: &str) -> Vec<Attribute> {
     ]
 }
 
-fn make(raw: &Raw, so: CK_SESSION_HANDLE, label: &str, users: &str, policy: &str) {
+/// Makes a key for both mechanisms.
+pub(crate) fn make(raw: &Raw, so: CK_SESSION_HANDLE, label: &str, users: &str, policy: &str) {
     let template = private_template(label, users, policy);
     let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public_template(), &template);
     assert!(made.is_ok(), "{made:x?}");

@@ -7,6 +7,7 @@ use core::ptr;
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
+use super::digest_key;
 use crate::boundary::raw::{Attribute, Template, call};
 use crate::boundary::{
     LIMITS, Stage, USER_PIN, assert_rv, create_wallet, enrol_confirmed, in_boundary, initialised_token,
@@ -26,6 +27,7 @@ fn a_search_takes_any_template_and_finds_what_matches_all_of_it() {
             enrol_confirmed(&raw, so, user);
         }
         create_wallet(&raw, so, "hot", &["alice", "bob"], LIMITS);
+        digest_key::make(&raw, so, "sidechain", "bob", "max_period_transactions = 9");
         // An object of a session called as a user is, and one without a name.
         raw.create(so, &data("alice")).expect("it is made");
         raw.create(so, &[(CKA_CLASS, ulong(CKO_DATA)), (CKA_VALUE, vec![7; 20])]).expect("it is made");
@@ -33,15 +35,16 @@ fn a_search_takes_any_template_and_finds_what_matches_all_of_it() {
         let label = |label: &[u8]| (CKA_LABEL, label.to_vec());
         let (yes, no) = (vec![CK_TRUE], vec![CK_FALSE]);
         for (template, wanted) in [
-            (vec![], 7),
+            (vec![], 9),
             // Booleans, false ones as well.
-            (vec![(CKA_TOKEN, yes.clone())], 5),
+            (vec![(CKA_TOKEN, yes.clone())], 7),
             (vec![(CKA_TOKEN, no.clone())], 2),
-            (vec![(CKA_PRIVATE, no.clone()), (CKA_TOKEN, yes.clone())], 2),
-            (vec![(CKA_COPYABLE, no.clone())], 5),
-            (vec![(CKA_EXTRACTABLE, no.clone())], 3),
+            (vec![(CKA_PRIVATE, no.clone()), (CKA_TOKEN, yes.clone())], 3),
+            (vec![(CKA_COPYABLE, no.clone())], 7),
+            (vec![(CKA_EXTRACTABLE, no.clone())], 4),
             (vec![(CKA_EXTRACTABLE, yes.clone())], 0),
-            (vec![(CKA_SIGN, yes.clone()), class(CKO_PRIVATE_KEY)], 1),
+            (vec![(CKA_SIGN, yes.clone()), class(CKO_PRIVATE_KEY)], 2),
+            (vec![(CKA_VERIFY, yes.clone()), class(CKO_PUBLIC_KEY)], 1),
             (vec![(CKA_TOKEN, vec![2])], 0),
             (vec![(CKA_TOKEN, ulong(1))], 0),
             // Labels: of whatever has that name, and no name at all.
@@ -55,7 +58,7 @@ fn a_search_takes_any_template_and_finds_what_matches_all_of_it() {
             (vec![label(&[b'a'; 65_536])], 0),
             (vec![(CKA_ID, vec![])], 0),
             (vec![(CKA_ID, vec![1; 60_000])], 0),
-            (vec![(CKA_START_DATE, vec![])], 4),
+            (vec![(CKA_START_DATE, vec![])], 6),
             // The same attribute twice: with the same value, and with two.
             (vec![label(b"bob"), label(b"bob")], 1),
             (vec![label(b"bob"), label(b"alice")], 0),
@@ -75,10 +78,24 @@ fn a_search_takes_any_template_and_finds_what_matches_all_of_it() {
             (vec![(CKA_MODULUS, vec![])], 0),
             (vec![(0x8000_0001, vec![])], 0),
             (vec![(CK_ULONG::MAX, vec![])], 0),
-            (vec![(CKA_WRAP_TEMPLATE, vec![])], 3),
+            (vec![(CKA_WRAP_TEMPLATE, vec![])], 4),
             (vec![(CKA_WRAP_TEMPLATE, vec![0; 24])], 0),
             // Ours.
             (vec![(CKA_COUNTERSIGN_USERS, b"alice\nbob".to_vec())], 2),
+            (vec![(CKA_COUNTERSIGN_USERS, b"bob".to_vec())], 2),
+            // What keys are made for and by, wallets and those that sign digests.
+            (vec![(CKA_ALLOWED_MECHANISMS, ulong(CKM_COUNTERSIGN_PSBT))], 1),
+            (vec![(CKA_ALLOWED_MECHANISMS, [ulong(CKM_COUNTERSIGN_DIGEST), ulong(CKM_ECDSA)].concat())], 2),
+            (vec![(CKA_ALLOWED_MECHANISMS, ulong(CKM_ECDSA))], 0),
+            (vec![(CKA_KEY_GEN_MECHANISM, ulong(CKM_EC_KEY_PAIR_GEN))], 2),
+            (
+                vec![
+                    (CKA_KEY_TYPE, ulong(CKK_EC)),
+                    (CKA_KEY_GEN_MECHANISM, ulong(CKM_EC_KEY_PAIR_GEN)),
+                    class(CKO_PRIVATE_KEY),
+                ],
+                1,
+            ),
             (vec![(CKA_COUNTERSIGN_REACH, [ulong(0), ulong(0)].concat())], 2),
             (vec![(CKA_COUNTERSIGN_LOCKED, no.clone()), (CKA_COUNTERSIGN_CONFIRMED, yes.clone())], 2),
             // By its value, what is no secret; what is one, by none.

@@ -16,12 +16,20 @@ use crate::boundary::{USER_PIN, assert_rv, in_boundary, initialised_token, this_
 pub(crate) enum Wrong {
     /// The module is not initialised in this process.
     NotInitialised,
+    /// Nor are the pointers right: that is not looked at before.
+    NotInitialisedNorPointers,
     /// The session's handle, which is this.
     Session(CK_SESSION_HANDLE),
     /// The pointers: those are null that must not be.
     Pointers,
     /// The order: nothing was begun in the session, which is of the user and read-only.
     Order,
+}
+
+impl Wrong {
+    fn is_of_pointers(self) -> bool {
+        matches!(self, Wrong::Pointers | Wrong::NotInitialisedNorPointers)
+    }
 }
 
 /// The answer of a function, and the one that it must give.
@@ -33,7 +41,7 @@ pub(crate) struct Called {
 
 /// What a row says of each.
 struct Columns {
-    not_initialised: CK_RV,
+    not_initialised: Option<CK_RV>,
     session: Option<CK_RV>,
     pointers: CK_RV,
     order: CK_RV,
@@ -42,7 +50,8 @@ struct Columns {
 impl Columns {
     fn of(&self, wrong: Wrong) -> CK_RV {
         match wrong {
-            Wrong::NotInitialised => self.not_initialised,
+            Wrong::NotInitialised => self.not_initialised.unwrap_or(self.order),
+            Wrong::NotInitialisedNorPointers => self.not_initialised.unwrap_or(self.pointers),
             Wrong::Session(_) => self.session.unwrap_or(self.order),
             Wrong::Pointers => self.pointers,
             Wrong::Order => self.order,
@@ -55,7 +64,7 @@ impl Columns {
 macro_rules! columns {
     (session $pointers:ident $order:ident) => {
         Columns {
-            not_initialised: CKR_CRYPTOKI_NOT_INITIALIZED,
+            not_initialised: Some(CKR_CRYPTOKI_NOT_INITIALIZED),
             session: Some(CKR_SESSION_HANDLE_INVALID),
             pointers: $pointers,
             order: $order,
@@ -63,18 +72,18 @@ macro_rules! columns {
     };
     (library $pointers:ident $order:ident) => {
         Columns {
-            not_initialised: CKR_CRYPTOKI_NOT_INITIALIZED,
+            not_initialised: Some(CKR_CRYPTOKI_NOT_INITIALIZED),
             session: None,
             pointers: $pointers,
             order: $order,
         }
     };
     (always $pointers:ident $order:ident) => {
-        Columns { not_initialised: $order, session: None, pointers: $pointers, order: $order }
+        Columns { not_initialised: None, session: None, pointers: $pointers, order: $order }
     };
     (refused) => {
         Columns {
-            not_initialised: CKR_FUNCTION_NOT_SUPPORTED,
+            not_initialised: None,
             session: None,
             pointers: CKR_FUNCTION_NOT_SUPPORTED,
             order: CKR_FUNCTION_NOT_SUPPORTED,
@@ -92,7 +101,7 @@ macro_rules! rows {
             let function = $table.$function.expect("every place of the table is filled");
             // SAFETY: each pointer is null, or to a value of the type and length that the same call names.
             let answer = unsafe {
-                if $wrong == Wrong::Pointers { function($($null),*) } else { function($($good),*) }
+                if $wrong.is_of_pointers() { function($($null),*) } else { function($($good),*) }
             };
             Called { function: stringify!($function), answer, wanted: columns!($kind $($rv)*).of($wrong) }
         }),+]
@@ -184,9 +193,9 @@ macro_rules! rows_2_40 {
                 (s(), CKU_USER, null(), 8) CKR_ARGUMENTS_BAD CKR_USER_ALREADY_LOGGED_IN;
             session C_Logout(s())(s()) CKR_OK CKR_OK;
             session C_CreateObject(s(), attribute, 1, number)
-                (s(), null(), 1, number) CKR_ARGUMENTS_BAD CKR_TEMPLATE_INCOMPLETE;
+                (s(), null(), 1, null()) CKR_ARGUMENTS_BAD CKR_TEMPLATE_INCOMPLETE;
             session C_CopyObject(s(), NO_OBJECT, attribute, 1, number)
-                (s(), NO_OBJECT, null(), 1, number) CKR_ARGUMENTS_BAD CKR_OBJECT_HANDLE_INVALID;
+                (s(), NO_OBJECT, null(), 1, null()) CKR_ARGUMENTS_BAD CKR_OBJECT_HANDLE_INVALID;
             session C_DestroyObject(s(), NO_OBJECT)
                 (s(), CK_INVALID_HANDLE) CKR_OBJECT_HANDLE_INVALID CKR_OBJECT_HANDLE_INVALID;
             session C_GetObjectSize(s(), NO_OBJECT, number)
@@ -238,7 +247,7 @@ macro_rules! rows_2_40 {
             session C_GenerateKey(s(), user, null(), 0, other)
                 (s(), user, null(), 0, null()) CKR_ARGUMENTS_BAD CKR_SESSION_READ_ONLY;
             session C_GenerateKeyPair(s(), wallet, null(), 0, null(), 0, other, number)
-                (s(), null(), null(), 0, null(), 0, other, number) CKR_ARGUMENTS_BAD CKR_SESSION_READ_ONLY;
+                (s(), null(), null(), 0, null(), 0, null(), null()) CKR_ARGUMENTS_BAD CKR_SESSION_READ_ONLY;
             refused C_WrapKey(s(), sign, NO_OBJECT, NO_OBJECT, bytes, number)
                 (s(), null(), NO_OBJECT, NO_OBJECT, null(), null());
             refused C_UnwrapKey(s(), sign, NO_OBJECT, bytes, 1, attribute, 1, other)
@@ -346,7 +355,7 @@ macro_rules! rows_3_2 {
 pub(crate) fn call_every_function(raw: &Raw, wrong: Wrong) -> Vec<Called> {
     // A session of its own for each call: whatever it does to that or to the login is nothing to the next.
     let session = || match wrong {
-        Wrong::NotInitialised => 1,
+        Wrong::NotInitialised | Wrong::NotInitialisedNorPointers => 1,
         Wrong::Session(session) => session,
         Wrong::Pointers | Wrong::Order => {
             let session = raw.read_only();
@@ -388,10 +397,12 @@ fn before_initialisation_and_after_finalisation_every_function_says_so() {
     in_boundary(this_test!(), |_| {
         let raw = Raw::load();
         check(&raw, Wrong::NotInitialised, "before C_Initialize");
+        check(&raw, Wrong::NotInitialisedNorPointers, "before C_Initialize, with null pointers");
         assert_rv!(raw.finalize(), CKR_CRYPTOKI_NOT_INITIALIZED);
         assert_rv!(raw.initialize(), CKR_OK);
         assert_rv!(raw.finalize(), CKR_OK);
         check(&raw, Wrong::NotInitialised, "after C_Finalize");
+        check(&raw, Wrong::NotInitialisedNorPointers, "after C_Finalize, with null pointers");
         assert_rv!(raw.finalize(), CKR_CRYPTOKI_NOT_INITIALIZED);
     });
 }

@@ -4,7 +4,7 @@ use super::comparison::{self, Direction};
 use super::hours::TimeWindows;
 use super::limits::{Approvals, PeriodLimits};
 use super::{Approved, Matched, Refused, Verdict, refuses_approvals, refuses_time};
-use crate::kernel::digest_key::AskedDigest;
+use crate::kernel::digest_key::RequestedDigest;
 
 /// What a key that signs digests may sign. Of a digest only its number is known, so the keys of the document are these:
 ///
@@ -31,7 +31,7 @@ impl DigestPolicy {
     }
 
     /// Judges at `now` (Unix seconds) a digest for which right codes were given.
-    pub fn judge(&self, digest: AskedDigest, matched: Matched, now: u64) -> Verdict<AskedDigest> {
+    pub fn judge(&self, digest: RequestedDigest, matched: Matched, now: u64) -> Verdict<RequestedDigest> {
         let rule = refuses_time(self.time_windows.as_ref(), now)
             .or_else(|| refuses_approvals(self.required_approvals(), &matched));
         match rule {

@@ -110,7 +110,7 @@ impl Approvals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::state::InputsId;
+    use crate::kernel::state::ChargeId;
 
     const LIMITS: Limits = Limits {
         max_transaction: Some(100_000),
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn period_max_and_period_transactions_count_all_that_the_period_has() {
         let limits = PeriodLimits { max_sat: Some(100), max_transactions: Some(2), hours: 24 };
-        let id = |byte| InputsId::from_bytes([byte; 32]);
+        let id = |byte| ChargeId::from_bytes([byte; 32]);
         let judge = |history: &History| limits.refusing_rule(history, None, 0);
         let history = History::default().charge(id(1), 60, 0);
         assert_eq!(judge(&history.charge(id(2), 40, 0)), None);

@@ -1,4 +1,5 @@
-//! What left a wallet in the last week, hour by hour: what the limits of a period are held against.
+//! What left a wallet, or was signed by a key that signs digests, in the last week, hour by hour: what the limits of a period
+//! are held against.
 //!
 //! Invariants:
 //! - H1. The history is kept whatever the policy says, so that no change of policy resets it.
@@ -6,6 +7,8 @@
 //!   does. What lies in the future counts: a clock that was set back gives nothing back.
 //! - H3. Of the transactions that spend exactly the same outpoints at most one can confirm (BIP 125 calls them
 //!   replacements): over all of them the most that one takes out is charged, and one transaction, in the hour of the last.
+//!   Nothing is known of what a digest stands for: each signature is charged as one transaction of no value, also where the
+//!   digest was signed before by other codes. Asked for again by the same codes, it is the same signature.
 //! - H4. What is forgotten is only ever charged anew.
 
 use bitcoin::Transaction;
@@ -18,18 +21,18 @@ use crate::kernel::psbt::Digest;
 
 /// Hours that the history goes back.
 const KEPT_HOURS: u32 = 168;
-/// Sets of inputs that are remembered.
-const KEPT_INPUTS: usize = 64;
-const LABEL: &[u8] = b"countersign/inputs/v1\0";
+/// Charges that are remembered one by one.
+const KEPT_CHARGES: usize = 64;
+const INPUTS_LABEL: &[u8] = b"countersign/inputs/v1\0";
 const DIGEST_LABEL: &[u8] = b"countersign/digest-signature/v1\0";
 
-/// What left a wallet.
+/// What left a wallet, or was signed by a key that signs digests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// Only hours in which something was charged, in the order of the first charge.
     hours: Vec<Hour>,
     /// In the order of their last charge.
-    inputs: Vec<ChargedInputs>,
+    charges: Vec<KnownCharge>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +44,9 @@ struct Hour {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct ChargedInputs {
-    id: InputsId,
-    /// The most that a transaction of these inputs took out.
+struct KnownCharge {
+    id: ChargeId,
+    /// The most that a transaction of this name took out.
     charged: u64,
     /// Of the last charge.
     hour: u32,
@@ -58,28 +61,29 @@ pub struct Charge {
     pub transactions: u32,
 }
 
-/// Names a set of inputs: all outpoints that a transaction spends, whoever's they are.
+/// Names what is charged once, however often: a set of inputs, that is, all outpoints that a transaction spends, whoever's they
+/// are; or one signature of a digest.
 ///
 /// The whole hash: an input may be anybody's, so whoever makes the PSBT can look for two sets of the same name, of which
 /// the second would be free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputsId([u8; 32]);
+pub struct ChargeId([u8; 32]);
 
-impl InputsId {
-    /// The name of the inputs of `transaction`, whatever their order.
-    pub fn of(transaction: &Transaction) -> InputsId {
+impl ChargeId {
+    /// The name of a charge for the inputs of `transaction`, whatever their order.
+    pub fn of_inputs(transaction: &Transaction) -> ChargeId {
         let mut outpoints: Vec<_> = transaction.input.iter().map(|input| input.previous_output).collect();
         outpoints.sort_unstable();
-        let mut hasher = Sha256::new_with_prefix(LABEL);
+        let mut hasher = Sha256::new_with_prefix(INPUTS_LABEL);
         for outpoint in outpoints {
             hasher.update(outpoint.txid.to_byte_array());
             hasher.update(outpoint.vout.to_le_bytes());
         }
-        InputsId(hasher.finalize().into())
+        ChargeId(hasher.finalize().into())
     }
 
-    /// The name of one signature of a digest: by these codes. The next one has another.
-    pub(in crate::kernel) fn of_digest(binding: &Digest, steps: &[MatchedStep]) -> InputsId {
+    /// The name of a charge for one signature of a digest: by these codes. The next one has another.
+    pub(in crate::kernel) fn of_digest(binding: &Digest, steps: &[MatchedStep]) -> ChargeId {
         let mut hasher = Sha256::new_with_prefix(DIGEST_LABEL);
         hasher.update(binding);
         for step in steps {
@@ -87,31 +91,31 @@ impl InputsId {
             hasher.update(&step.user);
             hasher.update(step.step.to_le_bytes());
         }
-        InputsId(hasher.finalize().into())
+        ChargeId(hasher.finalize().into())
     }
 
     #[cfg(test)]
-    pub(in crate::kernel) fn from_bytes(bytes: [u8; 32]) -> InputsId {
-        InputsId(bytes)
+    pub(in crate::kernel) fn from_bytes(bytes: [u8; 32]) -> ChargeId {
+        ChargeId(bytes)
     }
 }
 
 impl History {
-    /// The history after a transaction of `inputs` that takes out `leaves` satoshi at `now` (Unix seconds). One that replaces
-    /// another takes that one's charge with it, into the hour of `now`: an old charge must not pay for coins that move
-    /// after it has left the period.
+    /// The history after a transaction, or the signature of a digest, that is charged as `id` and takes out `leaves` satoshi at
+    /// `now` (Unix seconds). One that replaces another takes that one's charge with it, into the hour of `now`: an old charge
+    /// must not pay for coins that move after it has left the period.
     #[must_use]
-    pub fn charge(&self, inputs: InputsId, leaves: u64, now: u64) -> History {
+    pub fn charge(&self, id: ChargeId, leaves: u64, now: u64) -> History {
         let hour = hour_of(now);
         let is_kept = |there: u32| there >= hour.saturating_sub(KEPT_HOURS);
         let mut after = self.clone();
         after.hours.retain(|there| is_kept(there.hour));
-        after.inputs.retain(|there| is_kept(there.hour));
-        let charged = after.take_out(inputs).map_or(leaves, |before| before.max(leaves));
-        if after.inputs.len() >= KEPT_INPUTS {
-            after.inputs.drain(..=after.inputs.len() - KEPT_INPUTS);
+        after.charges.retain(|there| is_kept(there.hour));
+        let charged = after.take_out(id).map_or(leaves, |before| before.max(leaves));
+        if after.charges.len() >= KEPT_CHARGES {
+            after.charges.drain(..=after.charges.len() - KEPT_CHARGES);
         }
-        after.inputs.push(ChargedInputs { id: inputs, charged, hour });
+        after.charges.push(KnownCharge { id, charged, hour });
         after.add(Charge { sat: charged, transactions: 1 }, hour);
         after
     }
@@ -130,10 +134,10 @@ impl History {
         })
     }
 
-    /// Takes the charge of a set of inputs out of its hour: how much it was.
-    fn take_out(&mut self, id: InputsId) -> Option<u64> {
-        let found = self.inputs.iter().position(|there| there.id == id)?;
-        let ChargedInputs { charged, hour, .. } = self.inputs.remove(found);
+    /// Takes a charge out of its hour: how much it was.
+    fn take_out(&mut self, id: ChargeId) -> Option<u64> {
+        let found = self.charges.iter().position(|there| there.id == id)?;
+        let KnownCharge { charged, hour, .. } = self.charges.remove(found);
         // An hour that is saturated is of unknown size, and stays so.
         if let Some(there) = self.hours.iter_mut().find(|there| there.hour == hour && there.sat < u64::MAX) {
             there.sat = there.sat.saturating_sub(charged);

@@ -27,7 +27,7 @@ pub use codes::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked,
     RETRY_PERIOD, Spent,
 };
-pub use history::{Charge, History, InputsId};
+pub use history::{Charge, ChargeId, History};
 pub use records::{
     ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };

@@ -242,7 +242,7 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::state::InputsId;
+    use crate::kernel::state::ChargeId;
 
     #[test]
     fn change_path_the_reach_grows_step_by_step() {
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_and_tolerates_nothing_behind_it() {
-        let history = History::default().charge(InputsId::from_bytes([7; 32]), 8, 9);
+        let history = History::default().charge(ChargeId::from_bytes([7; 32]), 8, 9);
         let state = WalletState { reach: Reach([3, 4]), signed: 5, history };
         let bytes = state.encode();
         let read = WalletState::decode(&bytes).expect("reads");

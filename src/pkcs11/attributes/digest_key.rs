@@ -1,9 +1,10 @@
-//! The attributes of keys that sign digests (PKCS#11 v3.0 sections 4.8 and 4.9; v3.2 section 6.3).
+//! The attributes of keys that sign digests: what is not as with every EC key pair (see [`super::ec_pair`]).
 
 use cryptoki_sys::*;
 
 use super::super::vendor::*;
-use super::{Hidden, SECP256K1, Value, bool, ec_point, public_key_info, ulong, unique_id};
+use super::ec_pair::{EcPair, of_ec_private, of_ec_public};
+use super::{Value, bool, ulong};
 use crate::engine::DigestKeyId;
 use crate::kernel::digest_key::DigestKey;
 
@@ -13,25 +14,10 @@ pub(in crate::pkcs11) fn of_digest_private(
     key: &DigestKey,
     kind: CK_ATTRIBUTE_TYPE,
 ) -> Value {
-    Ok(match kind {
-        CKA_CLASS => ulong(CKO_PRIVATE_KEY),
-        CKA_PRIVATE
-        | CKA_SENSITIVE
-        | CKA_ALWAYS_SENSITIVE
-        | CKA_NEVER_EXTRACTABLE
-        | CKA_SIGN
-        | CKA_ALWAYS_AUTHENTICATE => bool(true),
-        CKA_EXTRACTABLE
-        | CKA_DECRYPT
-        | CKA_SIGN_RECOVER
-        | CKA_UNWRAP
-        | CKA_DECAPSULATE
-        | CKA_WRAP_WITH_TRUSTED => bool(false),
-        CKA_UNWRAP_TEMPLATE | CKA_DECAPSULATE_TEMPLATE | CKA_DERIVE_TEMPLATE => vec![],
-        CKA_UNIQUE_ID => unique_id(id, "private"),
-        CKA_VALUE => return Err(Hidden::Sensitive),
-        _ => return of_both(key, kind),
-    })
+    match kind {
+        CKA_ALLOWED_MECHANISMS => Ok(allowed_mechanisms(key)),
+        _ => of_ec_private(&pair(id, key), kind),
+    }
 }
 
 /// An attribute of the public side.
@@ -40,42 +26,31 @@ pub(in crate::pkcs11) fn of_digest_public(
     key: &DigestKey,
     kind: CK_ATTRIBUTE_TYPE,
 ) -> Value {
-    Ok(match kind {
-        CKA_CLASS => ulong(CKO_PUBLIC_KEY),
-        CKA_VERIFY => bool(true),
-        CKA_PRIVATE | CKA_ENCRYPT | CKA_VERIFY_RECOVER | CKA_WRAP | CKA_ENCAPSULATE | CKA_TRUSTED => {
-            bool(false)
-        }
-        CKA_WRAP_TEMPLATE | CKA_ENCAPSULATE_TEMPLATE => vec![],
-        CKA_UNIQUE_ID => unique_id(id, "public"),
-        CKA_EC_POINT => ec_point(key.public_key()),
-        _ => return of_both(key, kind),
-    })
+    match kind {
+        CKA_VERIFY => Ok(bool(true)),
+        CKA_ALLOWED_MECHANISMS => Ok(allowed_mechanisms(key)),
+        _ => of_ec_public(&pair(id, key), kind),
+    }
 }
 
-/// An attribute that both sides have.
-fn of_both(key: &DigestKey, kind: CK_ATTRIBUTE_TYPE) -> Value {
-    Ok(match kind {
-        CKA_KEY_TYPE => ulong(CKK_EC),
-        CKA_TOKEN | CKA_MODIFIABLE | CKA_LOCAL => bool(true),
-        CKA_COPYABLE | CKA_DESTROYABLE | CKA_DERIVE => bool(false),
-        CKA_LABEL => key.label().as_bytes().to_vec(),
-        CKA_ID => key.cka_id().to_vec(),
-        CKA_START_DATE | CKA_END_DATE | CKA_SUBJECT => vec![],
-        CKA_KEY_GEN_MECHANISM => ulong(CKM_EC_KEY_PAIR_GEN),
-        CKA_ALLOWED_MECHANISMS => {
-            let made_for = key.mechanisms();
-            [(made_for.digest, CKM_COUNTERSIGN_DIGEST), (made_for.ecdsa, CKM_ECDSA)]
-                .into_iter()
-                .filter(|(is_allowed, _)| *is_allowed)
-                .flat_map(|(_, mechanism)| ulong(mechanism))
-                .collect()
-        }
-        CKA_OBJECT_VALIDATION_FLAGS => ulong(0),
-        CKA_EC_PARAMS => SECP256K1.to_vec(),
-        CKA_PUBLIC_KEY_INFO => public_key_info(key.public_key()),
-        CKA_COUNTERSIGN_USERS => key.users().join("\n").into_bytes(),
-        CKA_COUNTERSIGN_POLICY => key.policy_document().into(),
-        _ => return Err(Hidden::Unknown),
-    })
+/// What it was made for.
+fn allowed_mechanisms(key: &DigestKey) -> Vec<u8> {
+    let made_for = key.mechanisms();
+    [(made_for.digest, CKM_COUNTERSIGN_DIGEST), (made_for.ecdsa, CKM_ECDSA)]
+        .into_iter()
+        .filter(|(is_allowed, _)| *is_allowed)
+        .flat_map(|(_, mechanism)| ulong(mechanism))
+        .collect()
+}
+
+fn pair<'a>(id: &'a DigestKeyId, key: &'a DigestKey) -> EcPair<'a> {
+    EcPair {
+        id,
+        label: key.label(),
+        cka_id: key.cka_id(),
+        public_key: key.public_key(),
+        made_by: CKM_EC_KEY_PAIR_GEN,
+        users: key.users(),
+        policy_document: key.policy_document(),
+    }
 }

@@ -6,6 +6,7 @@
 mod class;
 mod clock;
 mod digest_key;
+mod ec_pair;
 mod otp_key;
 mod profile;
 mod specified;
@@ -73,16 +74,15 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    /// `openssl ec -pubout -outform DER` of the secret key 1, whose public key is the generator of secp256k1.
     #[test]
-    fn a_public_key_info_is_short_form_der() {
-        let key = PublicKey::from_slice(&[[2; 1].as_slice(), &[0x11; 32]].concat());
-        let key = key.unwrap_or_else(|_| {
-            // The generator, where 0x11… is no x-coordinate.
-            "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().expect("a point")
-        });
-        let info = public_key_info(&key);
-        assert_eq!(info.len(), 88);
-        assert_eq!((info[0], usize::from(info[1])), (0x30, info.len() - 2));
-        assert_eq!(ec_point(&key).len(), 67);
+    fn the_generator_is_shown_as_openssl_writes_it() {
+        let x = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        let y = "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8";
+        let generator: PublicKey = format!("02{x}").parse().expect("a point");
+        let hex = |bytes: Vec<u8>| data_encoding::HEXLOWER.encode(&bytes);
+        let info = format!("3056301006072a8648ce3d020106052b8104000a03420004{x}{y}");
+        assert_eq!(hex(public_key_info(&generator)), info);
+        assert_eq!(hex(ec_point(&generator)), format!("044104{x}{y}"));
     }
 }

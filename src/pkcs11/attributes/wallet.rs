@@ -1,74 +1,55 @@
-//! The attributes of wallets (PKCS#11 v3.0 sections 4.8 and 4.9; v3.2 section 6.3).
+//! The attributes of wallets: what is not as with every EC key pair (see [`super::ec_pair`]).
 
 use cryptoki_sys::*;
 
 use super::super::vendor::*;
-use super::{Hidden, SECP256K1, Value, bool, ec_point, public_key_info, ulong, unique_id};
+use super::ec_pair::{EcPair, of_ec_private, of_ec_public};
+use super::{Value, bool, ulong};
 use crate::engine::WalletId;
 use crate::kernel::state::Reach;
 use crate::kernel::wallet::{Chain, Wallet, WatchOnly};
 
 /// An attribute of a wallet's private side.
 pub(in crate::pkcs11) fn of_private(id: &WalletId, wallet: &Wallet, kind: CK_ATTRIBUTE_TYPE) -> Value {
-    Ok(match kind {
-        CKA_CLASS => ulong(CKO_PRIVATE_KEY),
-        CKA_PRIVATE
-        | CKA_SENSITIVE
-        | CKA_ALWAYS_SENSITIVE
-        | CKA_NEVER_EXTRACTABLE
-        | CKA_SIGN
-        | CKA_ALWAYS_AUTHENTICATE => bool(true),
-        CKA_EXTRACTABLE
-        | CKA_DECRYPT
-        | CKA_SIGN_RECOVER
-        | CKA_UNWRAP
-        | CKA_DECAPSULATE
-        | CKA_WRAP_WITH_TRUSTED => bool(false),
-        CKA_UNWRAP_TEMPLATE | CKA_DECAPSULATE_TEMPLATE | CKA_DERIVE_TEMPLATE => vec![],
-        CKA_UNIQUE_ID => unique_id(id, "private"),
-        CKA_ALLOWED_MECHANISMS => ulong(CKM_COUNTERSIGN_PSBT),
-        CKA_VALUE => return Err(Hidden::Sensitive),
-        _ => return of_wallet(wallet, kind),
-    })
+    match kind {
+        CKA_ALLOWED_MECHANISMS => Ok(ulong(CKM_COUNTERSIGN_PSBT)),
+        _ => of_wallet(wallet, kind).map_or_else(|| of_ec_private(&pair(id, wallet), kind), Ok),
+    }
 }
 
-/// An attribute of a wallet's public side.
+/// An attribute of a wallet's public side. There is no mechanism to verify with.
 pub(in crate::pkcs11) fn of_public(id: &WalletId, wallet: &Wallet, kind: CK_ATTRIBUTE_TYPE) -> Value {
-    Ok(match kind {
-        CKA_CLASS => ulong(CKO_PUBLIC_KEY),
-        CKA_PRIVATE | CKA_ENCRYPT | CKA_VERIFY | CKA_VERIFY_RECOVER | CKA_WRAP | CKA_ENCAPSULATE
-        | CKA_TRUSTED => bool(false),
-        CKA_ALLOWED_MECHANISMS | CKA_WRAP_TEMPLATE | CKA_ENCAPSULATE_TEMPLATE => vec![],
-        CKA_UNIQUE_ID => unique_id(id, "public"),
-        CKA_EC_POINT => ec_point(&wallet.account().public_key),
-        _ => return of_wallet(wallet, kind),
-    })
+    match kind {
+        CKA_VERIFY => Ok(bool(false)),
+        CKA_ALLOWED_MECHANISMS => Ok(vec![]),
+        _ => of_wallet(wallet, kind).map_or_else(|| of_ec_public(&pair(id, wallet), kind), Ok),
+    }
 }
 
-/// An attribute that both sides of a wallet have.
-fn of_wallet(wallet: &Wallet, kind: CK_ATTRIBUTE_TYPE) -> Value {
-    Ok(match kind {
-        CKA_KEY_TYPE => ulong(CKK_EC),
-        CKA_TOKEN | CKA_MODIFIABLE | CKA_LOCAL => bool(true),
-        CKA_COPYABLE | CKA_DESTROYABLE | CKA_DERIVE => bool(false),
-        CKA_LABEL => wallet.label().as_bytes().to_vec(),
-        CKA_ID => wallet.cka_id().to_vec(),
-        CKA_START_DATE | CKA_END_DATE | CKA_SUBJECT => vec![],
-        CKA_KEY_GEN_MECHANISM => ulong(CKM_COUNTERSIGN_WALLET_KEY_GEN),
-        CKA_OBJECT_VALIDATION_FLAGS => ulong(0),
-        CKA_EC_PARAMS => SECP256K1.to_vec(),
-        CKA_PUBLIC_KEY_INFO => public_key_info(&wallet.account().public_key),
+/// An attribute that both sides of a wallet have, and no other key pair.
+fn of_wallet(wallet: &Wallet, kind: CK_ATTRIBUTE_TYPE) -> Option<Vec<u8>> {
+    Some(match kind {
         CKA_COUNTERSIGN_NETWORK => wallet.network().name().into(),
-        CKA_COUNTERSIGN_USERS => wallet.users().join("\n").into_bytes(),
-        CKA_COUNTERSIGN_POLICY => wallet.policy_document().into(),
         CKA_COUNTERSIGN_DESCRIPTOR => of_script(wallet, |script| script.descriptor().into()),
         CKA_COUNTERSIGN_WALLET_POLICY => of_script(wallet, |script| script.policy().into()),
         CKA_COUNTERSIGN_WALLET_ID => of_script(wallet, |script| script.id().to_vec()),
         CKA_COUNTERSIGN_XPUB => wallet.account().to_string().into_bytes(),
         CKA_COUNTERSIGN_FINGERPRINT => wallet.master_fingerprint().as_bytes().to_vec(),
         CKA_COUNTERSIGN_PATH => wallet.account_path().into_bytes(),
-        _ => return Err(Hidden::Unknown),
+        _ => return None,
     })
+}
+
+fn pair<'a>(id: &'a WalletId, wallet: &'a Wallet) -> EcPair<'a> {
+    EcPair {
+        id,
+        label: wallet.label(),
+        cka_id: wallet.cka_id(),
+        public_key: &wallet.account().public_key,
+        made_by: CKM_COUNTERSIGN_WALLET_KEY_GEN,
+        users: wallet.users(),
+        policy_document: wallet.policy_document(),
+    }
 }
 
 /// What follows from the registered script; empty until there is one.

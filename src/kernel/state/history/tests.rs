@@ -9,8 +9,8 @@ use super::*;
 
 const HOUR: u64 = 3_600;
 
-fn id(number: u8) -> InputsId {
-    InputsId::from_bytes([number; 32])
+fn id(number: u8) -> ChargeId {
+    ChargeId::from_bytes([number; 32])
 }
 
 fn charge(sat: u64, transactions: u32) -> Charge {
@@ -32,7 +32,7 @@ fn transaction(outpoints: &[(u8, u32)]) -> Transaction {
 
 #[test]
 fn inputs_are_named_by_their_outpoints_alone_in_any_order() {
-    let name = |outpoints: &[(u8, u32)]| InputsId::of(&transaction(outpoints));
+    let name = |outpoints: &[(u8, u32)]| ChargeId::of_inputs(&transaction(outpoints));
     assert_eq!(name(&[(1, 0), (2, 1)]), name(&[(2, 1), (1, 0)]));
     let others: [&[(u8, u32)]; 5] = [&[(1, 0)], &[(1, 0), (2, 0)], &[(1, 0), (2, 1), (3, 0)], &[(2, 1)], &[]];
     for other in others {
@@ -41,14 +41,14 @@ fn inputs_are_named_by_their_outpoints_alone_in_any_order() {
     let mut rest = transaction(&[(1, 0), (2, 1)]);
     rest.input[0].sequence = bitcoin::Sequence::ZERO;
     rest.lock_time = bitcoin::absolute::LockTime::from_consensus(7);
-    assert_eq!(InputsId::of(&rest), name(&[(1, 0), (2, 1)]), "a replacement may change the rest");
+    assert_eq!(ChargeId::of_inputs(&rest), name(&[(1, 0), (2, 1)]), "a replacement may change the rest");
 }
 
 #[test]
 fn the_name_of_inputs_is_golden() {
     // SHA-256 of the label, then of each outpoint the txid and the index in four bytes, little-endian.
     let expected = "eca46bc1987dbb877f22526d93219a2b73d3d5e4f75452b8a6e0c8e4362c5608";
-    assert_eq!(hex::encode(InputsId::of(&transaction(&[(2, 0), (1, 7)])).0), expected);
+    assert_eq!(hex::encode(ChargeId::of_inputs(&transaction(&[(2, 0), (1, 7)])).0), expected);
 }
 
 fn step(user: &str, step: u64) -> MatchedStep {
@@ -60,15 +60,15 @@ fn the_name_of_a_signature_of_a_digest_is_golden() {
     // SHA-256 of the label, then the binding, then of each code the length of the user's name, the name and the step; numbers in
     // eight bytes, little-endian.
     let expected = "7751d21be7f165543b60a983179d21835808d4960d9408a918236a2daf24cfb5";
-    let name = InputsId::of_digest(&[3; 32], &[step("alice", 7), step("bob", 8)]);
+    let name = ChargeId::of_digest(&[3; 32], &[step("alice", 7), step("bob", 8)]);
     assert_eq!(hex::encode(name.0), expected);
 }
 
 #[test]
 fn each_signature_of_a_digest_is_charged_by_itself() {
-    let one = InputsId::of_digest(&[3; 32], &[step("alice", 7)]);
+    let one = ChargeId::of_digest(&[3; 32], &[step("alice", 7)]);
     for (binding, user, at) in [([3; 32], "alice", 8), ([3; 32], "bob", 7), ([4; 32], "alice", 7)] {
-        let other = InputsId::of_digest(&binding, &[step(user, at)]);
+        let other = ChargeId::of_digest(&binding, &[step(user, at)]);
         let history = History::default().charge(one, 0, 0).charge(other, 0, 0);
         assert_eq!(history.spent(24, 0, None), charge(0, 2), "{binding:?} {user} {at}");
         assert_eq!(history.charge(one, 0, 0).spent(24, 0, None), charge(0, 2), "the same is charged once");
@@ -102,7 +102,7 @@ fn a_week_is_kept_and_no_more() {
     let mut history = History::default();
     for hour in 0..1_000 {
         history = history.charge(id((hour % 251) as u8), 1, hour * HOUR);
-        assert!(history.hours.len() <= 169 && history.inputs.len() <= 64);
+        assert!(history.hours.len() <= 169 && history.charges.len() <= 64);
     }
     assert_eq!(history.spent(168, 999 * HOUR, None), charge(169, 169));
     assert!(

@@ -1,0 +1,85 @@
+//! What calls give.
+
+use cryptoki_sys::*;
+
+use super::Bytes;
+use crate::pkcs11::rv::Answer;
+
+/// What a call gives where it is not refused.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(in crate::pkcs11) enum Reply {
+    Done,
+    Slots(Vec<CK_SLOT_ID>),
+    Mechanisms(Vec<CK_MECHANISM_TYPE>),
+    Mechanism(MechanismInfo),
+    Token(TokenInfo),
+    Session(SessionInfo),
+    /// The handle of a new session.
+    Opened(CK_SESSION_HANDLE),
+    Found(Vec<Found>),
+    /// One for each that was wanted, in that order.
+    Attributes(Vec<Answer<Shown>>),
+    /// What a signing call gives: the exact answer, or how much room it may need.
+    Signed(Filled),
+    Key(CK_OBJECT_HANDLE),
+    KeyPair {
+        public: CK_OBJECT_HANDLE,
+        private: CK_OBJECT_HANDLE,
+    },
+    Random(Bytes),
+    /// The handle of a new object.
+    Created(CK_OBJECT_HANDLE),
+    Size(CK_ULONG),
+}
+
+/// An answer of variable length.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(in crate::pkcs11) enum Filled {
+    /// It was only asked for, or does not fit: so many bytes are enough.
+    Length(u64),
+    /// It fits.
+    Bytes(Bytes),
+}
+
+/// A value of an attribute, or its length where that was asked for.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(in crate::pkcs11) enum Shown {
+    Length(u64),
+    Value(Bytes),
+}
+
+/// An object that was found.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(in crate::pkcs11) struct Found {
+    pub(in crate::pkcs11) handle: CK_OBJECT_HANDLE,
+    /// Whether it is a key that `CKM_COUNTERSIGN_PSBT` signs with.
+    pub(in crate::pkcs11) signs: bool,
+}
+
+/// What `CK_MECHANISM_INFO` says.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(in crate::pkcs11) struct MechanismInfo {
+    pub(in crate::pkcs11) min_key_size: CK_ULONG,
+    pub(in crate::pkcs11) max_key_size: CK_ULONG,
+    pub(in crate::pkcs11) flags: CK_FLAGS,
+}
+
+/// What of `CK_TOKEN_INFO` is not the same for every token of ours.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(in crate::pkcs11) struct TokenInfo {
+    pub(in crate::pkcs11) label: String,
+    pub(in crate::pkcs11) serial: String,
+    pub(in crate::pkcs11) flags: CK_FLAGS,
+    pub(in crate::pkcs11) max_sessions: CK_ULONG,
+    pub(in crate::pkcs11) sessions: CK_ULONG,
+    pub(in crate::pkcs11) read_write_sessions: CK_ULONG,
+    /// `YYYYMMDDhhmmss00`.
+    pub(in crate::pkcs11) utc_time: String,
+}
+
+/// What of `CK_SESSION_INFO` is not the same for every session.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(in crate::pkcs11) struct SessionInfo {
+    pub(in crate::pkcs11) state: CK_STATE,
+    pub(in crate::pkcs11) flags: CK_FLAGS,
+}

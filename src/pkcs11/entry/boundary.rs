@@ -1,0 +1,48 @@
+//! The entry functions of `countersign serve`: see [`crate::remote::interface`].
+
+use cryptoki_sys::*;
+
+use super::enter;
+use crate::pkcs11::hosted;
+use crate::pkcs11::raw;
+use crate::pkcs11::rv::Rv;
+use crate::remote::{PeerRole, interface};
+
+entries! {
+    fn boundary_open() {
+        hosted::open()
+    }
+
+    fn boundary_begin(first_handle: CK_ULONG, role: CK_ULONG, application: CK_ULONG_PTR) {
+        let role = match role {
+            interface::BACKEND => PeerRole::Backend,
+            interface::ADMINISTRATOR => PeerRole::Administrator,
+            _ => return Err(Rv(CKR_ARGUMENTS_BAD)),
+        };
+        raw::put(application, hosted::begin(first_handle, role)?)
+    }
+
+    fn boundary_call(
+        application: CK_ULONG,
+        request: *const u8,
+        request_len: CK_ULONG,
+        deliver: interface::Deliver,
+        context: CK_VOID_PTR,
+    ) {
+        let answer = hosted::call(application, raw::borrowed(request, request_len)?)?;
+        deliver(context, answer.as_ptr(), answer.len() as CK_ULONG);
+        Ok(())
+    }
+
+    fn boundary_end(application: CK_ULONG) {
+        hosted::end(application)
+    }
+
+    fn boundary_close() {
+        hosted::close()
+    }
+
+    fn boundary_healthy() {
+        hosted::healthy()
+    }
+}
