@@ -10,19 +10,27 @@
 //! |---|---|
 //! | `keys` | a key, or another use of it |
 //! | `secrets` | what a key is, piece by piece |
-//! | `codes` | a signature that a code was not given for |
+//! | `session_objects` | trust in a key, by an object that looks like it |
+//! | `codes`, `messages` | a signature that a code was not given for |
+//! | `digests` | a wallet's signature, by a key that signs whatever it is given |
 //! | `officer` | the security officer, what is the user's |
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
 #[path = "attacks/codes.rs"]
 mod codes;
+#[path = "attacks/digests.rs"]
+mod digests;
 #[path = "attacks/keys.rs"]
 mod keys;
+#[path = "attacks/messages.rs"]
+mod messages;
 #[path = "attacks/officer.rs"]
 mod officer;
 #[path = "attacks/secrets.rs"]
 mod secrets;
+#[path = "attacks/session_objects.rs"]
+mod session_objects;
 
 use core::ptr;
 
