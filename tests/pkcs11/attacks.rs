@@ -10,19 +10,27 @@
 //! |---|---|
 //! | `keys` | a key, or another use of it |
 //! | `secrets` | what a key is, piece by piece |
-//! | `codes` | a signature that a code was not given for |
+//! | `session_objects` | trust in a key, by an object that looks like it |
+//! | `codes`, `messages` | a signature that a code was not given for |
+//! | `digests` | a wallet's signature, by a key that signs whatever it is given |
 //! | `officer` | the security officer, what is the user's |
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
 #[path = "attacks/codes.rs"]
 mod codes;
+#[path = "attacks/digests.rs"]
+mod digests;
 #[path = "attacks/keys.rs"]
 mod keys;
+#[path = "attacks/messages.rs"]
+mod messages;
 #[path = "attacks/officer.rs"]
 mod officer;
 #[path = "attacks/secrets.rs"]
 mod secrets;
+#[path = "attacks/session_objects.rs"]
+mod session_objects;
 
 use core::ptr;
 
@@ -156,22 +164,6 @@ fn derive(
     rv
 }
 
-/// `C_CreateObject`.
-fn create(raw: &Raw, session: CK_SESSION_HANDLE, template: &[Attribute]) -> CK_RV {
-    let (mut template, mut object) = (Template::of(template), 0);
-    let rv = call!(raw, C_CreateObject(session, template.pointer(), template.count(), &mut object));
-    assert_eq!(object, 0, "a handle was given");
-    rv
-}
-
-/// `C_CopyObject`.
-fn copy(raw: &Raw, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: &[Attribute]) -> CK_RV {
-    let (mut template, mut made) = (Template::of(template), 0);
-    let rv = call!(raw, C_CopyObject(session, object, template.pointer(), template.count(), &mut made));
-    assert_eq!(made, 0, "a handle was given");
-    rv
-}
-
 /// What an attacker would have of a key, and what it is: each takes one of the walls around it away.
 fn weakened() -> Vec<Attribute> {
     let yes = |kind| (kind, vec![CK_TRUE]);
@@ -188,14 +180,72 @@ fn weakened() -> Vec<Attribute> {
     ]
 }
 
-/// The wallet's private and public key and alice's OTP key, as the session sees them.
-fn keys_of(stage: &Stage, session: CK_SESSION_HANDLE) -> [CK_OBJECT_HANDLE; 3] {
-    let raw = &stage.raw;
-    [
-        raw.wallet_key(session, "treasury"),
-        raw.wallet_public(session, "treasury"),
-        raw.user_key(session, "alice"),
-    ]
+/// The label of the key that signs digests.
+const SIDECHAIN: &str = "sidechain";
+
+/// The object identifier of secp256k1, in DER.
+const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
+
+/// A stage on which there is a key that signs digests, too, for all of the users.
+fn stage(users: &[&str]) -> Stage {
+    let mut stage = Stage::new(users);
+    stage.as_so(|raw, so| {
+        let [public, private] = digest_key(SIDECHAIN, &users.join("\n"));
+        let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private);
+        assert!(made.is_ok(), "{made:x?}");
+    });
+    stage
+}
+
+/// The templates of a key that signs digests.
+fn digest_key(label: &str, users: &str) -> [Vec<Attribute>; 2] {
+    let private = vec![
+        (CKA_LABEL, label.into()),
+        (CKA_COUNTERSIGN_USERS, users.into()),
+        (CKA_COUNTERSIGN_POLICY, b"unlimited = true".to_vec()),
+        (CKA_ALLOWED_MECHANISMS, [ulong(CKM_COUNTERSIGN_DIGEST), ulong(CKM_ECDSA)].concat()),
+    ];
+    [vec![(CKA_EC_PARAMS, SECP256K1.to_vec())], private]
+}
+
+/// The keys of the token, as the session sees them.
+struct Keys {
+    wallet: CK_OBJECT_HANDLE,
+    wallet_public: CK_OBJECT_HANDLE,
+    user: CK_OBJECT_HANDLE,
+    digest: CK_OBJECT_HANDLE,
+    digest_public: CK_OBJECT_HANDLE,
+}
+
+impl Keys {
+    fn seen_by(raw: &Raw, session: CK_SESSION_HANDLE) -> Keys {
+        Keys {
+            wallet: raw.wallet_key(session, "treasury"),
+            wallet_public: raw.wallet_public(session, "treasury"),
+            user: raw.user_key(session, "alice"),
+            digest: raw.wallet_key(session, SIDECHAIN),
+            digest_public: raw.wallet_public(session, SIDECHAIN),
+        }
+    }
+
+    fn all(&self) -> [CK_OBJECT_HANDLE; 5] {
+        [self.wallet, self.wallet_public, self.user, self.digest, self.digest_public]
+    }
+}
+
+/// What is answered to whoever sets an attribute that nobody sets: a backend sets none; the security officer learns whether the
+/// key has it.
+fn refusal_to_set(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    kind: CK_ATTRIBUTE_TYPE,
+) -> CK_RV {
+    match (raw.state(session), raw.attribute(session, key, kind)) {
+        (Ok(CKS_RW_SO_FUNCTIONS), Err(CKR_ATTRIBUTE_TYPE_INVALID)) => CKR_TEMPLATE_INCONSISTENT,
+        (Ok(CKS_RW_SO_FUNCTIONS), _) => CKR_ATTRIBUTE_READ_ONLY,
+        _ => CKR_USER_NOT_LOGGED_IN,
+    }
 }
 
 /// That a code which an attack was refused with is as good as before: nothing of it was spent.

@@ -66,7 +66,7 @@ fn sign(stage: &Stage, key: CK_OBJECT_HANDLE, approval: &[u8], digest: &[u8]) ->
     }
 }
 
-fn verify(
+pub(crate) fn verify(
     raw: &Raw,
     session: CK_SESSION_HANDLE,
     mechanism: CK_MECHANISM_TYPE,

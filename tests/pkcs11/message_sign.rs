@@ -14,7 +14,7 @@ use crate::boundary::{Stage, USER_PIN, approval, assert_rv, in_boundary, this_te
 /// Bytes of a buffer that every answer of these tests fits in.
 const ROOM: usize = 1 << 16;
 
-fn init(raw: &Raw, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) -> CK_RV {
+pub(crate) fn init(raw: &Raw, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) -> CK_RV {
     init_with(raw, session, CKM_COUNTERSIGN_PSBT, &[], key)
 }
 
@@ -28,7 +28,7 @@ fn init_with(
     call_v3!(raw, C_MessageSignInit(session, Mechanism::new(mechanism, parameter).pointer(), key))
 }
 
-fn end(raw: &Raw, session: CK_SESSION_HANDLE) -> CK_RV {
+pub(crate) fn end(raw: &Raw, session: CK_SESSION_HANDLE) -> CK_RV {
     call_v3!(raw, C_MessageSignFinal(session))
 }
 
@@ -38,7 +38,12 @@ fn pointer(bytes: &mut [u8]) -> *mut u8 {
 }
 
 /// `C_SignMessage`, once, with a buffer that is large enough.
-fn sign(raw: &Raw, session: CK_SESSION_HANDLE, parameter: &[u8], data: &[u8]) -> Result<Vec<u8>, CK_RV> {
+pub(crate) fn sign(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    parameter: &[u8],
+    data: &[u8],
+) -> Result<Vec<u8>, CK_RV> {
     let (mut parameter, mut data, mut signed) = (parameter.to_vec(), data.to_vec(), vec![0; ROOM]);
     let (parameter_len, data_len) = (parameter.len() as CK_ULONG, data.len() as CK_ULONG);
     let (mut len, parameter) = (ROOM as CK_ULONG, pointer(&mut parameter).cast());
@@ -53,14 +58,14 @@ fn sign(raw: &Raw, session: CK_SESSION_HANDLE, parameter: &[u8], data: &[u8]) ->
     }
 }
 
-fn begin(raw: &Raw, session: CK_SESSION_HANDLE, parameter: &[u8]) -> CK_RV {
+pub(crate) fn begin(raw: &Raw, session: CK_SESSION_HANDLE, parameter: &[u8]) -> CK_RV {
     let mut parameter = parameter.to_vec();
     let len = parameter.len() as CK_ULONG;
     call_v3!(raw, C_SignMessageBegin(session, pointer(&mut parameter).cast(), len))
 }
 
 /// `C_SignMessageNext` with a part after which there are more.
-fn part(raw: &Raw, session: CK_SESSION_HANDLE, parameter: &[u8], part: &[u8]) -> CK_RV {
+pub(crate) fn part(raw: &Raw, session: CK_SESSION_HANDLE, parameter: &[u8], part: &[u8]) -> CK_RV {
     let (mut parameter, mut part) = (parameter.to_vec(), part.to_vec());
     let (parameter_len, part_len) = (parameter.len() as CK_ULONG, part.len() as CK_ULONG);
     let (parameter, part) = (pointer(&mut parameter).cast(), pointer(&mut part));
@@ -69,7 +74,12 @@ fn part(raw: &Raw, session: CK_SESSION_HANDLE, parameter: &[u8], part: &[u8]) ->
 }
 
 /// `C_SignMessageNext` with the last part.
-fn last(raw: &Raw, session: CK_SESSION_HANDLE, parameter: &[u8], part: &[u8]) -> Result<Vec<u8>, CK_RV> {
+pub(crate) fn last(
+    raw: &Raw,
+    session: CK_SESSION_HANDLE,
+    parameter: &[u8],
+    part: &[u8],
+) -> Result<Vec<u8>, CK_RV> {
     let (mut signed, mut len) = (vec![0; ROOM], ROOM as CK_ULONG);
     match last_into(raw, session, parameter, part, signed.as_mut_ptr(), &mut len) {
         CKR_OK => {

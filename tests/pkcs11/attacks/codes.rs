@@ -15,16 +15,22 @@ fn operation_state_is_not_transplanted_with_its_authorisation() {
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &record, stage.key), CKR_OK);
         let (mut state, mut len) = ([0x5a; 4_096], 4_096);
         let rv = call!(raw, C_GetOperationState(session, state.as_mut_ptr(), &mut len));
-        assert_rv!(rv, CKR_FUNCTION_NOT_SUPPORTED);
+        assert_rv!(rv, CKR_STATE_UNSAVEABLE);
         assert_eq!((state, len), ([0x5a; 4_096], 4_096), "something was written");
         assert_rv!(
             call!(raw, C_GetOperationState(session, ptr::null_mut(), &mut len)),
-            CKR_FUNCTION_NOT_SUPPORTED,
+            CKR_STATE_UNSAVEABLE,
             "its length alone"
         );
+        // Nor is one made up: of nothing, or of what an attacker takes for one.
         for key in [stage.key, 0] {
-            let rv = call!(raw, C_SetOperationState(other, state.as_mut_ptr(), 4_096, 0, key));
-            assert_rv!(rv, CKR_FUNCTION_NOT_SUPPORTED);
+            for state in [&mut [0x5a; 4_096][..], &mut [0; 1], &mut record.clone()] {
+                for to in [other, session] {
+                    let (pointer, len) = (state.as_mut_ptr(), state.len() as CK_ULONG);
+                    let rv = call!(raw, C_SetOperationState(to, pointer, len, 0, key));
+                    assert_rv!(rv, CKR_SAVED_STATE_INVALID);
+                }
+            }
         }
         assert_eq!(raw.sign(other, &stage.psbt()), Err(CKR_OPERATION_NOT_INITIALIZED), "nothing arrived");
         assert!(countersigned(boundary).is_empty());

@@ -9,15 +9,15 @@ const MADE: &str = "made";
 #[test]
 fn wrap_then_decrypt_no_key_wraps_and_none_decrypts_whatever_is_asked_for() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let raw = &stage.raw;
         let so = as_officer(raw);
         gaining_nothing(raw, so, || {
             let both = [(CKA_WRAP, vec![CK_TRUE]), (CKA_DECRYPT, vec![CK_TRUE])];
-            let [private, public, user] = keys_of(&stage, so);
-            for key in [private, public, user] {
-                assert_rv!(raw.set_attributes(so, key, &both), CKR_ATTRIBUTE_READ_ONLY);
-                assert_rv!(wrap(raw, so, CKM_AES_KEY_WRAP, key, user), CKR_FUNCTION_NOT_SUPPORTED);
+            let keys = Keys::seen_by(raw, so);
+            for key in keys.all() {
+                assert_rv!(raw.set_attributes(so, key, &both), refusal_to_set(raw, so, key, CKA_WRAP));
+                assert_rv!(wrap(raw, so, CKM_AES_KEY_WRAP, key, keys.user), CKR_FUNCTION_NOT_SUPPORTED);
                 for (name, rv) in no_such_operations(raw, so, key) {
                     assert_rv!(rv, CKR_FUNCTION_NOT_SUPPORTED, "{name}");
                 }
@@ -36,7 +36,7 @@ fn wrap_then_decrypt_no_key_wraps_and_none_decrypts_whatever_is_asked_for() {
 #[test]
 fn wrapping_a_sensitive_key_is_refused_by_every_mechanism_under_every_key() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let (raw, session) = (&stage.raw, stage.session);
         gaining_nothing(raw, session, || {
             for mechanism in [
@@ -50,8 +50,9 @@ fn wrapping_a_sensitive_key_is_refused_by_every_mechanism_under_every_key() {
                 CKM_AES_GCM,
                 CKM_COUNTERSIGN_PSBT,
             ] {
-                for by in [keys_of(&stage, session)[1], keys_of(&stage, session)[2], 0] {
-                    for key in keys_of(&stage, session) {
+                let keys = Keys::seen_by(raw, session);
+                for by in keys.all().into_iter().chain([0]) {
+                    for key in keys.all() {
                         assert_rv!(
                             wrap(raw, session, mechanism, by, key),
                             CKR_FUNCTION_NOT_SUPPORTED,
@@ -61,59 +62,71 @@ fn wrapping_a_sensitive_key_is_refused_by_every_mechanism_under_every_key() {
                 }
             }
         });
-        let modules = raw.attribute(session, stage.key, CKA_EXTRACTABLE);
-        assert_eq!(modules, Ok(vec![CK_FALSE]), "and would be if there were such a mechanism");
+        let keys = Keys::seen_by(raw, session);
+        for key in [keys.wallet, keys.user, keys.digest] {
+            let extractable = raw.attribute(session, key, CKA_EXTRACTABLE);
+            assert_eq!(extractable, Ok(vec![CK_FALSE]), "and would be if there were such a mechanism");
+        }
     });
 }
 
 #[test]
 fn a_known_key_is_not_brought_in_with_any_attributes() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let raw = &stage.raw;
         for so_is_in in [false, true] {
             let session = if so_is_in { as_officer(raw) } else { stage.session };
             gaining_nothing(raw, session, || {
                 let known = (CKA_VALUE, vec![0x11; 32]);
-                let point = [&[0x04, 0x41, 0x04][..], &[0x11; 64]].concat();
-                let secp256k1 = (CKA_EC_PARAMS, vec![0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a]);
-                for (what, mut template) in [
-                    (
-                        "a signing key",
-                        vec![
-                            of_number(CKA_CLASS, CKO_PRIVATE_KEY),
-                            of_number(CKA_KEY_TYPE, CKK_EC),
-                            secp256k1,
-                        ],
-                    ),
-                    (
-                        "an OTP key",
-                        vec![of_number(CKA_CLASS, CKO_OTP_KEY), of_number(CKA_KEY_TYPE, CKK_HOTP)],
-                    ),
-                    (
-                        "a wrapping key",
-                        vec![of_number(CKA_CLASS, CKO_SECRET_KEY), of_number(CKA_KEY_TYPE, CKK_AES)],
-                    ),
-                ] {
-                    template.extend([known.clone(), (CKA_LABEL, MADE.into()), (CKA_TOKEN, vec![CK_TRUE])]);
-                    assert_rv!(create(raw, session, &template), CKR_FUNCTION_NOT_SUPPORTED, "{what}");
-                    let by = keys_of(&stage, session)[1];
-                    assert_rv!(
-                        unwrap(raw, session, CKM_AES_KEY_WRAP, by, &template),
-                        CKR_FUNCTION_NOT_SUPPORTED,
-                        "{what}"
-                    );
+                let point = (CKA_EC_POINT, [&[0x04, 0x41, 0x04][..], &[0x11; 64]].concat());
+                let by = raw.wallet_public(session, "treasury");
+                // Whatever it is said to be, of the session or of the token.
+                let classes =
+                    (CKO_DATA..=CKO_TRUST).filter(|class| ![CKO_DATA, CKO_PUBLIC_KEY].contains(class));
+                let types = [CKK_EC, CKK_HOTP, CKK_AES, CKK_GENERIC_SECRET, CKK_RSA];
+                for (class, key_type) in classes.flat_map(|class| types.map(|key_type| (class, key_type))) {
+                    for of_token in [CK_FALSE, CK_TRUE] {
+                        let template = [
+                            of_number(CKA_CLASS, class),
+                            of_number(CKA_KEY_TYPE, key_type),
+                            (CKA_EC_PARAMS, SECP256K1.to_vec()),
+                            known.clone(),
+                            (CKA_LABEL, MADE.into()),
+                            (CKA_TOKEN, vec![of_token]),
+                        ];
+                        let made = raw.create(session, &template);
+                        assert_eq!(made, Err(CKR_TEMPLATE_INCONSISTENT), "class {class}, type {key_type:#x}");
+                        let rv = unwrap(raw, session, CKM_AES_KEY_WRAP, by, &template);
+                        assert_rv!(rv, CKR_FUNCTION_NOT_SUPPORTED, "class {class}, type {key_type:#x}");
+                    }
                 }
+                // Nor is one made of it. What a key has is the token's to say; what it has not, is nothing of its.
+                let refused = |rv| if so_is_in { rv } else { CKR_USER_NOT_LOGGED_IN };
                 let user = [(CKA_LABEL, MADE.into()), known.clone()];
                 assert_eq!(
                     raw.generate_key(session, CKM_COUNTERSIGN_TOTP_KEY_GEN, &user),
-                    Err(CKR_TEMPLATE_INCONSISTENT),
+                    Err(refused(CKR_TEMPLATE_INCONSISTENT)),
                     "a user whose secret is known"
                 );
-                for public in [vec![known.clone()], vec![(CKA_EC_POINT, point)]] {
-                    let template = [wallet(MADE), public].concat();
-                    let made = raw.generate_key_pair(session, CKM_COUNTERSIGN_WALLET_KEY_GEN, &template, &[]);
-                    assert_eq!(made, Err(CKR_ATTRIBUTE_READ_ONLY), "a wallet whose key is known");
+                let [digest_public, digest_private] = digest_key(MADE, "alice");
+                for (mechanism, public, private) in [
+                    (CKM_COUNTERSIGN_WALLET_KEY_GEN, wallet(MADE), vec![]),
+                    (CKM_EC_KEY_PAIR_GEN, digest_public, digest_private),
+                ] {
+                    for (in_public, in_private, rv) in [
+                        (Some(&known), None, CKR_TEMPLATE_INCONSISTENT),
+                        (Some(&point), None, CKR_ATTRIBUTE_READ_ONLY),
+                        (None, Some(&known), CKR_ATTRIBUTE_READ_ONLY),
+                        (None, Some(&point), CKR_TEMPLATE_INCONSISTENT),
+                    ] {
+                        let with = |template: &[Attribute], more: Option<&Attribute>| {
+                            template.iter().chain(more).cloned().collect::<Vec<_>>()
+                        };
+                        let (public, private) = (with(&public, in_public), with(&private, in_private));
+                        let made = raw.generate_key_pair(session, mechanism, &public, &private);
+                        assert_eq!(made, Err(refused(rv)), "a key that is known, by {mechanism:#x}");
+                    }
                 }
             });
         }
@@ -123,15 +136,15 @@ fn a_known_key_is_not_brought_in_with_any_attributes() {
 #[test]
 fn key_separation_no_attribute_of_a_key_that_is_there_is_weakened() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let raw = &stage.raw;
         for so_is_in in [false, true] {
             let session = if so_is_in { as_officer(raw) } else { stage.session };
             gaining_nothing(raw, session, || {
-                for key in keys_of(&stage, session) {
+                for key in Keys::seen_by(raw, session).all() {
                     for attribute in weakened() {
                         let (kind, rv) = (attribute.0, raw.set_attributes(session, key, &[attribute]));
-                        assert_rv!(rv, CKR_ATTRIBUTE_READ_ONLY, "{kind:#x}");
+                        assert_rv!(rv, refusal_to_set(raw, session, key, kind), "{kind:#x}");
                     }
                 }
             });
@@ -141,8 +154,10 @@ fn key_separation_no_attribute_of_a_key_that_is_there_is_weakened() {
         gaining_nothing(raw, so, || {
             let label = (CKA_LABEL, b"renamed".to_vec());
             let template = [label, (CKA_EXTRACTABLE, vec![CK_TRUE])];
-            let key = raw.wallet_key(so, "treasury");
-            assert_rv!(raw.set_attributes(so, key, &template), CKR_ATTRIBUTE_READ_ONLY);
+            let keys = Keys::seen_by(raw, so);
+            for key in [keys.wallet, keys.digest] {
+                assert_rv!(raw.set_attributes(so, key, &template), CKR_ATTRIBUTE_READ_ONLY);
+            }
         });
     });
 }
@@ -150,7 +165,7 @@ fn key_separation_no_attribute_of_a_key_that_is_there_is_weakened() {
 #[test]
 fn key_separation_no_key_is_made_weaker_by_its_template() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let raw = &stage.raw;
         let so = as_officer(raw);
         gaining_nothing(raw, so, || {
@@ -162,28 +177,36 @@ fn key_separation_no_key_is_made_weaker_by_its_template() {
                     Err(CKR_TEMPLATE_INCONSISTENT),
                     "a user with {kind:#x}"
                 );
+                let [public, mut private] = digest_key(MADE, "alice");
+                private.push(attribute.clone());
+                let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private);
+                assert_eq!(made, Err(CKR_TEMPLATE_INCONSISTENT), "a key that signs digests with {kind:#x}");
                 let made =
                     raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &wallet(MADE), &[attribute]);
                 assert_eq!(made, Err(CKR_TEMPLATE_INCONSISTENT), "a wallet with {kind:#x}");
             }
         });
         assert!(raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &wallet(MADE), &[]).is_ok());
+        let [public, private] = digest_key("another", "alice");
+        assert!(raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private).is_ok());
     });
 }
 
 #[test]
 fn copying_makes_no_key_with_weaker_attributes() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let raw = &stage.raw;
         for so_is_in in [false, true] {
             let session = if so_is_in { as_officer(raw) } else { stage.session };
             gaining_nothing(raw, session, || {
-                for key in keys_of(&stage, session) {
-                    assert_rv!(copy(raw, session, key, &[]), CKR_FUNCTION_NOT_SUPPORTED);
+                for key in Keys::seen_by(raw, session).all() {
+                    assert_eq!(raw.copy(session, key, &[]), Err(CKR_ACTION_PROHIBITED));
                     for attribute in weakened() {
-                        assert_rv!(copy(raw, session, key, &[attribute]), CKR_FUNCTION_NOT_SUPPORTED);
+                        let copied = raw.copy(session, key, &[attribute]);
+                        assert_eq!(copied, Err(CKR_ACTION_PROHIBITED), "not for the session, either");
                     }
+                    assert_eq!(raw.copy(session, key, &weakened()), Err(CKR_ACTION_PROHIBITED));
                 }
             });
         }
@@ -193,20 +216,36 @@ fn copying_makes_no_key_with_weaker_attributes() {
 #[test]
 fn always_authenticate_is_not_switched_off() {
     in_boundary(this_test!(), |boundary| {
-        let mut stage = Stage::new(&["alice"]);
+        let mut stage = stage(&["alice"]);
         let raw = stage.raw;
         let off = [(CKA_ALWAYS_AUTHENTICATE, vec![CK_FALSE])];
         stage.as_so(|raw, so| {
             gaining_nothing(raw, so, || {
-                let key = raw.wallet_key(so, "treasury");
-                assert_rv!(raw.set_attributes(so, key, &off), CKR_ATTRIBUTE_READ_ONLY);
+                let keys = Keys::seen_by(raw, so);
+                for key in [keys.wallet, keys.digest] {
+                    assert_rv!(raw.set_attributes(so, key, &off), CKR_ATTRIBUTE_READ_ONLY);
+                }
                 let made = raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &wallet(MADE), &off);
+                assert_eq!(made, Err(CKR_TEMPLATE_INCONSISTENT));
+                let [public, private] = digest_key(MADE, "alice");
+                let private = [&private[..], &off].concat();
+                let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private);
                 assert_eq!(made, Err(CKR_TEMPLATE_INCONSISTENT));
             });
         });
-        assert_rv!(raw.set_attributes(stage.session, stage.key, &off), CKR_ATTRIBUTE_READ_ONLY);
-        assert_rv!(raw.sign_init(stage.session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK);
-        assert_eq!(raw.sign(stage.session, &stage.psbt()), Err(CKR_USER_NOT_LOGGED_IN), "no code");
+        let (keys, session) = (Keys::seen_by(&raw, stage.session), stage.session);
+        for key in [keys.wallet, keys.digest] {
+            assert_rv!(raw.set_attributes(session, key, &off), CKR_USER_NOT_LOGGED_IN);
+            assert_rv!(raw.set_attributes(raw.read_only(), key, &off), CKR_SESSION_READ_ONLY);
+        }
+        for (mechanism, key, data) in [
+            (CKM_COUNTERSIGN_PSBT, keys.wallet, stage.psbt()),
+            (CKM_COUNTERSIGN_DIGEST, keys.digest, vec![7; 32]),
+            (CKM_ECDSA, keys.digest, vec![7; 32]),
+        ] {
+            assert_rv!(raw.sign_init(session, mechanism, &[], key), CKR_OK);
+            assert_eq!(raw.sign(session, &data), Err(CKR_USER_NOT_LOGGED_IN), "no code for {mechanism:#x}");
+        }
         assert!(countersigned(boundary).is_empty());
         still_signs(boundary, &stage, "alice", &stage.users[0].code());
     });
@@ -215,44 +254,80 @@ fn always_authenticate_is_not_switched_off() {
 #[test]
 fn allowed_mechanisms_are_not_widened() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let raw = &stage.raw;
         let so = as_officer(raw);
-        let wide = [(CKA_ALLOWED_MECHANISMS, [ulong(CKM_COUNTERSIGN_PSBT), ulong(CKM_ECDSA)].concat())];
+        let both = [CKM_COUNTERSIGN_PSBT, CKM_COUNTERSIGN_DIGEST, CKM_ECDSA].map(ulong).concat();
+        let wide = (CKA_ALLOWED_MECHANISMS, both);
         gaining_nothing(raw, so, || {
-            for key in keys_of(&stage, so) {
-                assert_rv!(raw.set_attributes(so, key, &wide), CKR_ATTRIBUTE_READ_ONLY);
+            for key in Keys::seen_by(raw, so).all() {
+                let rv = raw.set_attributes(so, key, std::slice::from_ref(&wide));
+                assert_rv!(rv, CKR_ATTRIBUTE_READ_ONLY);
             }
-            let made = raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &wallet(MADE), &wide);
+            let more = std::slice::from_ref(&wide);
+            let made = raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &wallet(MADE), more);
+            assert_eq!(made, Err(CKR_ATTRIBUTE_READ_ONLY), "a wallet that signs digests");
+            let user = [(CKA_LABEL, MADE.into()), wide.clone()];
+            let made = raw.generate_key(so, CKM_COUNTERSIGN_TOTP_KEY_GEN, &user);
             assert_eq!(made, Err(CKR_ATTRIBUTE_READ_ONLY));
-            let user = [&[(CKA_LABEL, MADE.into())][..], &wide].concat();
-            assert_eq!(
-                raw.generate_key(so, CKM_COUNTERSIGN_TOTP_KEY_GEN, &user),
-                Err(CKR_ATTRIBUTE_READ_ONLY)
-            );
+            let [public, private] = digest_key(MADE, "alice");
+            let narrow = (CKA_ALLOWED_MECHANISMS, ulong(CKM_ECDSA));
+            for (in_public, in_private) in [
+                (None, wide.clone()),
+                (Some(&wide), narrow.clone()),
+                (None, (CKA_ALLOWED_MECHANISMS, ulong(CKM_COUNTERSIGN_PSBT))),
+            ] {
+                let public: Vec<_> = public.iter().chain(in_public).cloned().collect();
+                let private = [&private[..3], &[in_private]].concat();
+                let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private);
+                assert_eq!(made, Err(CKR_TEMPLATE_INCONSISTENT), "a key for digests that signs PSBTs");
+            }
         });
+        // One that was made for one of the two is not widened to the other.
+        let [public, private] = digest_key(MADE, "alice");
+        let private = [&private[..3], &[(CKA_ALLOWED_MECHANISMS, ulong(CKM_ECDSA))]].concat();
+        let (_, key) = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private).expect("made");
+        let wide = [(CKA_ALLOWED_MECHANISMS, [CKM_COUNTERSIGN_DIGEST, CKM_ECDSA].map(ulong).concat())];
+        assert_rv!(raw.set_attributes(so, key, &wide), CKR_ATTRIBUTE_READ_ONLY);
+        assert_rv!(raw.close_all(), CKR_OK);
+        let session = raw.user();
+        let key = raw.wallet_key(session, MADE);
+        let rv = raw.sign_init(session, CKM_COUNTERSIGN_DIGEST, &[], key);
+        assert_rv!(rv, CKR_KEY_FUNCTION_NOT_PERMITTED);
+        assert_rv!(raw.sign_init(session, CKM_ECDSA, &[], key), CKR_OK, "what it was made for");
     });
 }
 
 #[test]
 fn trusted_is_set_by_nobody() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let raw = &stage.raw;
         for so_is_in in [false, true] {
             let session = if so_is_in { as_officer(raw) } else { stage.session };
             gaining_nothing(raw, session, || {
+                let refused = if so_is_in { CKR_TEMPLATE_INCONSISTENT } else { CKR_USER_NOT_LOGGED_IN };
                 for kind in [CKA_TRUSTED, CKA_WRAP_WITH_TRUSTED] {
-                    for key in keys_of(&stage, session) {
-                        let rv = raw.set_attributes(session, key, &[(kind, vec![CK_TRUE])]);
-                        assert_rv!(rv, CKR_ATTRIBUTE_READ_ONLY, "{kind:#x}");
+                    let yes = [(kind, vec![CK_TRUE])];
+                    for key in Keys::seen_by(raw, session).all() {
+                        let rv = raw.set_attributes(session, key, &yes);
+                        assert_rv!(rv, refusal_to_set(raw, session, key, kind), "{kind:#x}");
                     }
-                    let user = [(CKA_LABEL, MADE.into()), (kind, vec![CK_TRUE])];
-                    assert_eq!(
-                        raw.generate_key(session, CKM_COUNTERSIGN_TOTP_KEY_GEN, &user),
-                        Err(CKR_ATTRIBUTE_READ_ONLY),
-                        "{kind:#x}"
-                    );
+                    let user = [&[(CKA_LABEL, MADE.into())][..], &yes].concat();
+                    let made = raw.generate_key(session, CKM_COUNTERSIGN_TOTP_KEY_GEN, &user);
+                    assert_eq!(made, Err(refused), "{kind:#x}");
+                    for (mechanism, [public, private]) in [
+                        (CKM_COUNTERSIGN_WALLET_KEY_GEN, [wallet(MADE), vec![]]),
+                        (CKM_EC_KEY_PAIR_GEN, digest_key(MADE, "alice")),
+                    ] {
+                        for (public, private) in [
+                            ([&public[..], &yes].concat(), private.clone()),
+                            (public.clone(), [&private[..], &yes].concat()),
+                        ] {
+                            let made = raw.generate_key_pair(session, mechanism, &public, &private);
+                            assert_eq!(made, Err(refused), "{kind:#x} by {mechanism:#x}");
+                        }
+                    }
                 }
             });
         }
@@ -262,7 +337,7 @@ fn trusted_is_set_by_nobody() {
 #[test]
 fn weakened_keys_shorter_secrets_codes_and_curves_are_not_made() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let raw = &stage.raw;
         let so = as_officer(raw);
         gaining_nothing(raw, so, || {
@@ -272,7 +347,7 @@ fn weakened_keys_shorter_secrets_codes_and_curves_are_not_made() {
                 (of_number(CKA_OTP_LENGTH, 256 + 6), CKR_ATTRIBUTE_VALUE_INVALID),
                 (of_number(CKA_OTP_TIME_INTERVAL, 3_600), CKR_ATTRIBUTE_VALUE_INVALID),
                 (of_number(CKA_COUNTERSIGN_OTP_HASH, CKM_MD5), CKR_ATTRIBUTE_VALUE_INVALID),
-                (of_number(CKA_VALUE_LEN, 5), CKR_ATTRIBUTE_TYPE_INVALID),
+                (of_number(CKA_VALUE_LEN, 5), CKR_TEMPLATE_INCONSISTENT),
             ] {
                 let kind = attribute.0;
                 let user = [(CKA_LABEL, MADE.into()), attribute];
@@ -280,15 +355,31 @@ fn weakened_keys_shorter_secrets_codes_and_curves_are_not_made() {
                 assert_eq!(made, Err(wanted), "{kind:#x}");
             }
             // secp112r1, prime256v1, and a curve of the attacker's own.
-            for curve in
-                [&[6, 5, 0x2b, 0x81, 4, 0, 6][..], &[6, 8, 42, 134, 72, 206, 61, 3, 1, 7], &[0x30, 0]]
-            {
-                let template = [wallet(MADE), vec![(CKA_EC_PARAMS, curve.to_vec())]].concat();
+            for (curve, wanted) in [
+                (&[6, 5, 0x2b, 0x81, 4, 0, 6][..], CKR_CURVE_NOT_SUPPORTED),
+                (&[6, 8, 42, 134, 72, 206, 61, 3, 1, 7], CKR_CURVE_NOT_SUPPORTED),
+                (&[0x30, 3, 2, 1, 1], CKR_CURVE_NOT_SUPPORTED),
+                (&[0x30, 0], CKR_ATTRIBUTE_VALUE_INVALID),
+            ] {
+                let curve = (CKA_EC_PARAMS, curve.to_vec());
+                let template = [wallet(MADE), vec![curve.clone()]].concat();
                 let made = raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &template, &[]);
-                assert_eq!(made, Err(CKR_TEMPLATE_INCONSISTENT));
+                assert_eq!(made, Err(wanted), "{curve:x?}");
+                let [public, mut private] = digest_key(MADE, "alice");
+                let made =
+                    raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, std::slice::from_ref(&curve), &private);
+                assert_eq!(made, Err(wanted), "{curve:x?}");
+                private.push(curve);
+                let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private);
+                assert_eq!(made, Err(wanted), "the private key on another curve");
             }
-            for mechanism in [CKM_DES_KEY_GEN, CKM_GENERIC_SECRET_KEY_GEN, CKM_AES_KEY_GEN, CKM_HOTP_KEY_GEN]
-            {
+            for mechanism in [
+                CKM_DES_KEY_GEN,
+                CKM_GENERIC_SECRET_KEY_GEN,
+                CKM_AES_KEY_GEN,
+                CKM_HOTP_KEY_GEN,
+                CKM_EC_KEY_PAIR_GEN,
+            ] {
                 let made = raw.generate_key(so, mechanism, &[(CKA_LABEL, MADE.into())]);
                 assert_eq!(made, Err(CKR_MECHANISM_INVALID), "{mechanism:#x}");
             }
@@ -299,7 +390,7 @@ fn weakened_keys_shorter_secrets_codes_and_curves_are_not_made() {
 #[test]
 fn related_keys_and_parallel_search_no_key_is_derived_from_another() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let raw = &stage.raw;
         for so_is_in in [false, true] {
             let session = if so_is_in { as_officer(raw) } else { stage.session };
@@ -315,7 +406,7 @@ fn related_keys_and_parallel_search_no_key_is_derived_from_another() {
                     CKM_AES_ECB_ENCRYPT_DATA,
                     CKM_COUNTERSIGN_WALLET_KEY_GEN,
                 ] {
-                    for base in keys_of(&stage, session) {
+                    for base in Keys::seen_by(raw, session).all() {
                         let rv = derive(raw, session, mechanism, &8u64.to_ne_bytes(), base);
                         assert_rv!(rv, CKR_FUNCTION_NOT_SUPPORTED, "{mechanism:#x}");
                     }
@@ -328,7 +419,7 @@ fn related_keys_and_parallel_search_no_key_is_derived_from_another() {
 #[test]
 fn relabelling_passes_no_wallet_off_as_another() {
     in_boundary(this_test!(), |_| {
-        let stage = Stage::new(&["alice"]);
+        let stage = stage(&["alice"]);
         let raw = &stage.raw;
         let so = as_officer(raw);
         let (other, _) = raw
@@ -338,13 +429,25 @@ fn relabelling_passes_no_wallet_off_as_another() {
             let treasury = raw.wallet_public(so, "treasury");
             let label = (CKA_LABEL, b"treasury".to_vec());
             assert_rv!(raw.set_attributes(so, other, &[label]), CKR_ATTRIBUTE_VALUE_INVALID, "it is taken");
-            let made = raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &wallet("treasury"), &[]);
-            assert_eq!(made, Err(CKR_ATTRIBUTE_VALUE_INVALID), "it is taken");
+            let digests = raw.wallet_key(so, SIDECHAIN);
+            let label = (CKA_LABEL, b"treasury".to_vec());
+            assert_rv!(raw.set_attributes(so, digests, &[label]), CKR_ATTRIBUTE_VALUE_INVALID, "by a wallet");
+            for label in ["treasury", SIDECHAIN] {
+                let made = raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &wallet(label), &[]);
+                assert_eq!(made, Err(CKR_ATTRIBUTE_VALUE_INVALID), "it is taken");
+                let [public, private] = digest_key(label, "alice");
+                let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private);
+                assert_eq!(made, Err(CKR_ATTRIBUTE_VALUE_INVALID), "it is taken");
+            }
             let user = raw.generate_key(so, CKM_COUNTERSIGN_TOTP_KEY_GEN, &[(CKA_LABEL, b"alice".to_vec())]);
             assert_eq!(user, Err(CKR_ATTRIBUTE_VALUE_INVALID), "and so is a user's");
-            for (key, kind) in
-                [(other, CKA_ID), (treasury, CKA_ID), (other, CKA_COUNTERSIGN_DESCRIPTOR), (other, CKA_CLASS)]
-            {
+            for (key, kind) in [
+                (other, CKA_ID),
+                (treasury, CKA_ID),
+                (other, CKA_COUNTERSIGN_DESCRIPTOR),
+                (other, CKA_CLASS),
+                (digests, CKA_ID),
+            ] {
                 let rv = raw.set_attributes(so, key, &[(kind, b"1".to_vec())]);
                 assert_rv!(rv, CKR_ATTRIBUTE_READ_ONLY, "{kind:#x}");
             }
