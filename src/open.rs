@@ -45,7 +45,7 @@ fn start_log(configured: Option<&LogConfig>) -> Result<(), OpenError> {
 }
 
 fn engine(config: EngineConfig) -> Result<Engine, OpenError> {
-    let backing = Arc::new(Backing::open(&config.backing)?);
+    let backing = Backing::open(&config.backing)?;
     let vault = SqliteVault::new(config.store.path, Arc::clone(&backing))?;
     let engine = Engine::open(Box::new(vault), Box::new(SystemClock), Box::new(MixedRandom::new(backing)))?;
     for refusal in engine.closed_keys() {

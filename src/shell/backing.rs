@@ -5,7 +5,8 @@
 //! right one when it opens what it sealed, an anchor when its MAC is right.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -17,6 +18,7 @@ use cryptoki::types::AuthPin;
 use zeroize::Zeroizing;
 
 use super::config::BackingConfig;
+use super::exit;
 use crate::kernel::seal::StoreId;
 use crate::ports::{AnchorSlots, BackingError, Sealer};
 
@@ -25,6 +27,8 @@ const ANCHOR_LABEL: &[u8] = b"countersign-anchor";
 const APPLICATION: &[u8] = b"countersign";
 const IV_LEN: usize = 12;
 const TAG_BITS: u64 = 128;
+/// How long the end of the process waits for a thread to leave the token.
+const LEAVING: Duration = Duration::from_millis(200);
 
 /// The token, with sessions that are logged in.
 pub struct Backing {
@@ -40,8 +44,8 @@ struct AnchorSession {
 }
 
 impl Backing {
-    /// Loads the module, finds the token and logs in.
-    pub fn open(config: &BackingConfig) -> Result<Backing, BackingError> {
+    /// Loads the module, finds the token and logs in. As the process ends nobody is in the token.
+    pub fn open(config: &BackingConfig) -> Result<Arc<Backing>, BackingError> {
         let module = config.module.display();
         if !config.module.is_file() {
             return Err(BackingError(format!(
@@ -94,12 +98,28 @@ impl Backing {
             .open_rw_session(slot)
             .map_err(|error| BackingError(format!("token {:?} opens no session: {error}", config.token)))?;
         let anchor = Mutex::new(AnchorSession { session: anchor, known: None });
-        Ok(Backing { session: Mutex::new(session), anchor })
+        let backing = Arc::new(Backing { session: Mutex::new(session), anchor });
+        exit::guard(&backing);
+        Ok(backing)
     }
 
     /// Fills `bytes` from the token's random source.
     pub fn random(&self, bytes: &mut [u8]) -> Result<(), BackingError> {
         self.session().generate_random_slice(bytes).map_err(failed("gives no randomness"))
+    }
+
+    /// Keeps every thread out of the token for good, once those that are in it have left. Who does not leave is not waited for:
+    /// it may be the one that ends the process.
+    pub(super) fn keep_out(&self) {
+        let until = Instant::now() + LEAVING;
+        let (mut session, mut anchor) = (false, false);
+        while !(session && anchor) && Instant::now() < until {
+            session = session || lock_for_good(&self.session);
+            anchor = anchor || lock_for_good(&self.anchor);
+            if !(session && anchor) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     fn anchor(&self) -> MutexGuard<'_, AnchorSession> {
@@ -114,6 +134,16 @@ impl Backing {
         // A session has no state of ours between calls.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the lock is taken, and never given back.
+fn lock_for_good<T>(lock: &Mutex<T>) -> bool {
+    match lock.try_lock() {
+        Ok(guard) => core::mem::forget(guard),
+        Err(TryLockError::Poisoned(guard)) => core::mem::forget(guard.into_inner()),
+        Err(TryLockError::WouldBlock) => return false,
+    }
+    true
 }
 
 impl Sealer for Backing {

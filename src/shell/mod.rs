@@ -6,6 +6,7 @@
 pub mod backing;
 pub mod clock;
 pub mod config;
+mod exit;
 pub mod inspection;
 pub mod ledger;
 pub mod lock;

@@ -285,20 +285,21 @@ fn a_process_that_ends_without_finalising_leaves_the_store_as_it_was() {
             for _ in 0..4 {
                 std::thread::spawn(move || {
                     let session = raw.read_only();
-                    assert!(raw.random(session, 100).is_ok());
                     done.wait();
+                    // As the process ends it may be refused, and then by the client side alone.
+                    while raw.random(session, 100).is_ok() {}
                     loop {
                         std::thread::park();
                     }
                 });
             }
             done.wait();
-            // And out: with an operation begun, sessions open, and threads that have been in the module.
+            // And out: with an operation begun, sessions open, and threads in the midst of calls.
             return;
         }
         let stage = Stage::new(&["alice"]);
         assert_rv!(stage.raw.finalize(), CKR_OK);
-        for _ in 0..3 {
+        for _ in 0..10 {
             let left = Finished::of(&mut boundary.command("leaves")).expect_success();
             assert!(!left.stderr.contains("panicked"), "{}", left.stderr);
             assert_rv!(stage.raw.initialize(), CKR_OK, "at once");

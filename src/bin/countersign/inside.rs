@@ -14,7 +14,7 @@ use crate::error::CommandError;
 /// The store and the backing token of the configuration.
 pub(crate) struct Inside {
     pub(crate) store: PathBuf,
-    pub(crate) backing: Backing,
+    pub(crate) backing: std::sync::Arc<Backing>,
 }
 
 impl Inside {
