@@ -8,7 +8,8 @@
 //!
 //! | file | who gains |
 //! |---|---|
-//! | `keys` | a key, or another use of it |
+//! | `keys` | another key than was given, or another use of it |
+//! | `templates` | a key that is known, or weak |
 //! | `secrets` | what a key is, piece by piece |
 //! | `session_objects` | trust in a key, by an object that looks like it |
 //! | `codes`, `messages` | a signature that a code was not given for |
@@ -31,6 +32,8 @@ mod officer;
 mod secrets;
 #[path = "attacks/session_objects.rs"]
 mod session_objects;
+#[path = "attacks/templates.rs"]
+mod templates;
 
 use core::ptr;
 
@@ -41,7 +44,7 @@ use serde_json::Value;
 
 use crate::boundary::cli::Cli;
 use crate::boundary::raw::{Attribute, Mechanism, Raw, Template, call};
-use crate::boundary::{Boundary, Finished, Stage, assert_rv, ulong};
+use crate::boundary::{Boundary, Finished, LIMITS, Stage, assert_rv, ulong};
 
 /// What is asked of every key, before an attack and after it.
 const WATCHED: [CK_ATTRIBUTE_TYPE; 28] = [
@@ -180,6 +183,9 @@ fn weakened() -> Vec<Attribute> {
     ]
 }
 
+/// The label of what an attacker makes.
+const MADE: &str = "made";
+
 /// The label of the key that signs digests.
 const SIDECHAIN: &str = "sidechain";
 
@@ -195,6 +201,16 @@ fn stage(users: &[&str]) -> Stage {
         assert!(made.is_ok(), "{made:x?}");
     });
     stage
+}
+
+/// The template of a wallet for alice.
+fn wallet(label: &str) -> Vec<Attribute> {
+    vec![
+        (CKA_LABEL, label.into()),
+        (CKA_COUNTERSIGN_NETWORK, b"regtest".to_vec()),
+        (CKA_COUNTERSIGN_USERS, b"alice".to_vec()),
+        (CKA_COUNTERSIGN_POLICY, LIMITS.into()),
+    ]
 }
 
 /// The templates of a key that signs digests.

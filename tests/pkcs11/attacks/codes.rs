@@ -1,7 +1,7 @@
 //! A signature gained that a code was not given for: authorisations moved, kept, doubled or given by somebody else.
 
 use super::*;
-use crate::boundary::raw::call_v3;
+use crate::boundary::raw::{call_v3, call_v3_2};
 use crate::boundary::wallet::{Payment, verify_signed};
 use crate::boundary::{LIMITS, USER_PIN, approval, create_wallet, enrol_confirmed, in_boundary, this_test};
 
@@ -133,6 +133,29 @@ fn one_authorisation_is_not_two_operations() {
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK);
         assert_eq!(raw.sign(session, &stage.psbt()), Err(CKR_USER_NOT_LOGGED_IN), "each time again");
         assert_eq!(countersigned(boundary), [txid(&first), txid(&second)]);
+    });
+}
+
+#[test]
+fn a_code_that_a_verification_holds_is_one_code_all_the_same() {
+    in_boundary(this_test!(), |boundary| {
+        let stage = Stage::new(&["alice", "bob"]);
+        let (raw, session) = (&stage.raw, stage.session);
+        let verify = || call_v3_2!(raw, C_VerifySignature(session, ptr::null_mut(), 0));
+        // Held while it signs, it is spent when it is judged.
+        let (psbt, code) = (stage.psbt(), stage.users[0].code());
+        let alice = raw.user_key(session, "alice");
+        assert_rv!(raw.verify_signature_init(session, alice, &code), CKR_OK);
+        verify_signed(&psbt, &stage.sign("alice", &code, &psbt).expect("signs"));
+        assert_rv!(verify(), CKR_PIN_INCORRECT);
+        // Judged, it signs nothing any more.
+        let (other, code) = (stage.psbt(), stage.users[1].code());
+        assert_rv!(raw.verify_signature_init(session, raw.user_key(session, "bob"), &code), CKR_OK);
+        let rv = raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &approval("bob", &code), stage.key);
+        assert_rv!(rv, CKR_OK);
+        assert_rv!(verify(), CKR_OK);
+        assert_eq!(raw.sign(session, &other), Err(CKR_PIN_INCORRECT));
+        assert_eq!(countersigned(boundary), [txid(&psbt)]);
     });
 }
 

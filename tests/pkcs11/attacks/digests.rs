@@ -7,7 +7,7 @@ use bitcoin::sighash::{EcdsaSighashType, SighashCache};
 use super::*;
 use crate::boundary::raw::call_v3;
 use crate::boundary::wallet::verify_signed;
-use crate::boundary::{LIMITS, approval, in_boundary, this_test};
+use crate::boundary::{approval, in_boundary, this_test};
 use crate::digest_key::verify;
 
 /// The digest that a signature of this input of a wallet signs (BIP 143).
@@ -151,7 +151,8 @@ fn no_two_keys_are_one_even_where_all_that_is_said_of_them_is_the_same() {
                 private.push((CKA_ID, treasurys.clone()));
                 assert!(raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private).is_ok());
             }
-            create_alike(raw, so, "savings", &treasurys);
+            let savings = [wallet("savings"), vec![(CKA_ID, treasurys.clone())]].concat();
+            assert!(raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &savings, &[]).is_ok());
             let labels = ["treasury", "savings", SIDECHAIN, "one", "other"];
             let points = labels.map(|label| point(raw, so, raw.wallet_public(so, label)));
             for (index, one) in points.iter().enumerate() {
@@ -175,17 +176,4 @@ fn no_two_keys_are_one_even_where_all_that_is_said_of_them_is_the_same() {
             assert_rv!(raw.sign_init(session, CKM_ECDSA, &[], key), CKR_KEY_FUNCTION_NOT_PERMITTED);
         }
     });
-}
-
-/// A wallet for alice of this identifier.
-fn create_alike(raw: &Raw, so: CK_SESSION_HANDLE, label: &str, id: &[u8]) {
-    let template = [
-        (CKA_LABEL, label.into()),
-        (CKA_ID, id.to_vec()),
-        (CKA_COUNTERSIGN_NETWORK, b"regtest".to_vec()),
-        (CKA_COUNTERSIGN_USERS, b"alice".to_vec()),
-        (CKA_COUNTERSIGN_POLICY, LIMITS.into()),
-    ];
-    let made = raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &template, &[]);
-    assert!(made.is_ok(), "{made:x?}");
 }
