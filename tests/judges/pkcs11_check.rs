@@ -81,7 +81,7 @@ pub(crate) fn judge(test: &str, way: Way) {
         println!("not run here: pkcs11-check needs Python 3.12 or later");
         return;
     }
-    with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary| {
+    with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary, _| {
         let suite = suite();
         let left_out = left_out("pkcs11-check", way);
         let mut pytest = command(boundary, installed("pkcs11-check/bin/python"));
