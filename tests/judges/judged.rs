@@ -14,6 +14,8 @@ use crate::list::{CRASHED, HUNG, PASSED, Way};
 pub(crate) const TOKEN: &str = "judges";
 /// The label of its wallet.
 pub(crate) const WALLET: &str = "treasury";
+/// The label of its key that signs digests: by `CKM_ECDSA`, for a code in a context-specific login.
+pub(crate) const DIGEST_KEY: &str = "sidechain";
 /// Seconds after which a process of a judge counts as hung: a watchdog, several times what any needs.
 const PATIENCE: &str = "400";
 
@@ -24,12 +26,13 @@ pub(crate) struct Pins {
     pub(crate) user: &'static str,
 }
 
-/// Runs `body` over a boundary of its own whose token has these PINs, one user and one wallet.
-pub(crate) fn with_token(test: &str, way: Way, pins: Pins, body: impl FnOnce(&Boundary)) {
+/// Runs `body` over a boundary of its own whose token has these PINs, one user, who has a code left for one signature, one
+/// wallet and one key that signs digests.
+pub(crate) fn with_token(test: &str, way: Way, pins: Pins, body: impl FnOnce(&Boundary, &Authenticator)) {
     in_boundary(test, |boundary| {
         let _served = serve(boundary, way);
-        fill(boundary, pins);
-        body(boundary);
+        let alice = fill(boundary, pins);
+        body(boundary, &alice);
     });
 }
 
@@ -38,8 +41,9 @@ pub(crate) fn serve(boundary: &Boundary, way: Way) -> Option<Served> {
     (way == Way::Served).then(|| Served::start(boundary))
 }
 
-/// Initialises the token, enrols a user and creates a wallet: objects of every kind to be looked at.
-fn fill(boundary: &Boundary, pins: Pins) {
+/// Initialises the token, enrols a user, and creates a wallet and a key that signs digests: objects of every kind to be
+/// looked at.
+fn fill(boundary: &Boundary, pins: Pins) -> Authenticator {
     let cli = Cli(boundary);
     let does = |arguments: &[&str]| {
         let mut command = cli.command(&[], arguments);
@@ -55,6 +59,19 @@ fn fill(boundary: &Boundary, pins: Pins) {
     does(&["user", "confirm", "alice"]);
     let limits = ["--max-transaction-sat", "100000", "--max-fee-sat", "5000"];
     does(&[&["wallet", "create", WALLET, "--network", "regtest", "--user", "alice"], &limits[..]].concat());
+    let counted = ["--mechanism", "ecdsa", "--max-period-transactions", "10"];
+    does(&[&["key", "create", DIGEST_KEY, "--user", "alice"], &counted[..]].concat());
+    alice
+}
+
+/// Leaves the file `digest`, for a judge to have signed.
+pub(crate) fn note_digest(boundary: &Boundary) {
+    boundary.note("digest", "32 bytes that a judge has signed");
+}
+
+/// Leaves the file `typed`: the lines that a judge reads where it asks a person.
+pub(crate) fn note_typed(boundary: &Boundary, lines: &[&str]) {
+    boundary.note("typed", &(lines.join("\n") + "\n"));
 }
 
 /// What `tests/judges/install.sh` installed.

@@ -81,7 +81,7 @@ pub(crate) fn judge(test: &str, way: Way) {
         println!("not run here: pkcs11-check needs Python 3.12 or later");
         return;
     }
-    with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary| {
+    with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary, _| {
         let suite = suite();
         let left_out = left_out("pkcs11-check", way);
         let mut pytest = command(boundary, installed("pkcs11-check/bin/python"));
@@ -96,6 +96,9 @@ pub(crate) fn judge(test: &str, way: Way) {
             .env("LEFT_OUT", lines(left_out.clone()))
             .env("OBSERVED", boundary.folder().join("observed"))
             .env("OBSERVED_TOGETHER", "")
+            // Hundreds of logins in one process: glibc is to give back what each PIN is stretched in, 19 MiB, which else stays in
+            // pieces in its heap and comes to gigabytes.
+            .env("MALLOC_MMAP_THRESHOLD_", "1048576")
             .env("P11TEST_PIN", USER_PIN)
             .env("P11TEST_SO_PIN", SO_PIN);
         let finished = Finished::of(&mut pytest);

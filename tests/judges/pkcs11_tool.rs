@@ -1,9 +1,9 @@
-//! OpenSC's `pkcs11-tool`: what it tests by itself, and what it lists.
+//! OpenSC's `pkcs11-tool`: what it tests by itself, what it lists, and a signature of a digest.
 
 use std::collections::BTreeMap;
 
-use crate::boundary::{Boundary, Finished, SO_PIN, USER_PIN};
-use crate::judged::{Pins, command, library, outcome, with_token};
+use crate::boundary::{Authenticator, Boundary, Finished, SO_PIN, USER_PIN};
+use crate::judged::{DIGEST_KEY, Pins, command, library, note_digest, note_typed, outcome, with_token};
 use crate::list::{NOT_RUN, Way, compare, left_out};
 
 /// The arguments; a thread of `--test-threads` that begins with `P1` waits until the library is initialised.
@@ -25,10 +25,14 @@ const RUNS: [&str; 16] = [
     "--test-threads ILGISLT0 -L",
     "--test-threads P1INGISLT0 --test-threads P1ILGISLT0 --test-threads P1GISLT0 --test-threads P1SLT0 -L",
 ];
+/// It asks for the PIN, and for the code as the "context specific PIN". `ID` stands for the key's, another one in each run.
+const SIGNS: &str = "--login --sign --mechanism ECDSA --id ID --input-file digest --output-file signature";
+/// By `C_Verify`, with the public key.
+const VERIFIES: &str = "--verify --mechanism ECDSA --id ID --input-file digest --signature-file signature";
 
 /// Runs all of them.
 pub(crate) fn judge(test: &str, way: Way) {
-    with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary| {
+    with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary, alice| {
         let left_out = left_out("pkcs11-tool", way);
         let mut observed = BTreeMap::new();
         for arguments in RUNS {
@@ -42,8 +46,37 @@ pub(crate) fn judge(test: &str, way: Way) {
                 observed.insert(format!("{arguments}: {part}"), "skipped".into());
             }
         }
+        let id = id_of_digest_key(boundary);
+        note_digest(boundary);
+        let signed = sign(boundary, &SIGNS.replace("ID", &id), alice);
+        observed.insert(SIGNS.to_owned(), judged(SIGNS, &signed));
+        let verified = run(boundary, &VERIFIES.replace("ID", &id));
+        observed.insert(VERIFIES.to_owned(), judged(VERIFIES, &verified));
         compare("pkcs11-tool", way, &observed);
     });
+}
+
+fn id_of_digest_key(boundary: &Boundary) -> String {
+    let listed = run(boundary, "--list-objects --type pubkey").expect_success().stdout;
+    let of_key = listed
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| line.strip_prefix("label:").is_none_or(|label| label.trim() != DIGEST_KEY));
+    let id =
+        of_key.filter_map(|line| line.strip_prefix("ID:")).next().expect("the key is listed with its ID");
+    id.trim().to_owned()
+}
+
+/// On a terminal: it asks for no PIN where its output is none.
+fn sign(boundary: &Boundary, arguments: &str, alice: &Authenticator) -> Finished {
+    note_typed(boundary, &[USER_PIN, &alice.code()]);
+    let mut command = command(boundary, "script");
+    command
+        .args(["--quiet", "--return", "--command"])
+        .arg(format!("pkcs11-tool --module \"$MODULE\" {arguments} < typed"))
+        .arg("/dev/null")
+        .env("MODULE", library(boundary));
+    Finished::of(&mut command)
 }
 
 fn run(boundary: &Boundary, arguments: &str) -> Finished {
@@ -68,7 +101,10 @@ fn judged(arguments: &str, finished: &Finished) -> String {
     if finished.status.success() && threads.len() != started {
         return format!("failed: {} threads ended of {started}", threads.len());
     }
-    // OpenSC's tool exits with 0 whatever its threads were answered.
+    // OpenSC's tool exits with 0 whatever it finds of a signature, and whatever its threads were answered.
+    if arguments == VERIFIES && finished.status.success() && !printed.contains("Signature is valid") {
+        return "failed: the signature is not valid".into();
+    }
     match threads.iter().find(|rv| !["CKR_OK", "CKR_CRYPTOKI_ALREADY_INITIALIZED"].contains(rv)) {
         Some(rv) if finished.status.success() => format!("failed: a thread was answered {rv}"),
         // And when it does not like what it was told.

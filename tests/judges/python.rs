@@ -14,7 +14,7 @@ const PYKCS11_PINS: Pins = Pins { so: "123456", user: "1234" };
 
 /// Runs python-pkcs11's.
 pub(crate) fn judge_by_python_pkcs11(test: &str, way: Way) {
-    with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary| {
+    with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary, _| {
         let mut pytest = pytest(boundary, "python-pkcs11", way, "python_pkcs11/tests");
         pytest
             .env("PKCS11_MODULE", library(boundary))
@@ -29,7 +29,7 @@ pub(crate) fn judge_by_python_pkcs11(test: &str, way: Way) {
 
 /// Runs PyKCS11's.
 pub(crate) fn judge_by_pykcs11(test: &str, way: Way) {
-    with_token(test, way, PYKCS11_PINS, |boundary| {
+    with_token(test, way, PYKCS11_PINS, |boundary, _| {
         let mut pytest = pytest(boundary, "pykcs11", way, "pykcs11/test");
         pytest.env("PYKCS11LIB", library(boundary));
         run("pykcs11", way, boundary, pytest);

@@ -2,12 +2,18 @@
 //! pkcs11-dump.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
 use crate::boundary::{Boundary, Finished, SO_PIN, USER_PIN};
-use crate::judged::{Pins, TOKEN, WALLET, command, library, outcome, with_token};
+use crate::judged::{
+    DIGEST_KEY, Pins, TOKEN, WALLET, command, library, note_digest, note_typed, outcome, with_token,
+};
 use crate::list::{Way, compare};
+
+/// What runs OpenSSL where it reads both PINs, the second of which is the code, from its standard input.
+const WITHOUT_TERMINAL: &str = "setsid --wait ";
 
 /// A run of a tool, and a word that it prints if it has found what it was asked for.
 struct Run {
@@ -15,15 +21,17 @@ struct Run {
     prints: &'static str,
 }
 
-/// Runs all of them, in this order: NSS's database is made before it is used.
+/// Runs all of them, in this order: NSS's database is made before it is used, and a signature before it is verified.
 pub(crate) fn judge(test: &str, way: Way) {
-    with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary| {
+    with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary, alice| {
         let java = format!(
             "name=Countersign\nlibrary={}\nslotListIndex=0\nshowInfo=true\n",
             library(boundary).display()
         );
         boundary.note("java.cfg", &java);
         boundary.note("user.pin", USER_PIN);
+        note_digest(boundary);
+        note_typed(boundary, &[USER_PIN, &alice.code()]);
         std::fs::create_dir(boundary.folder().join("nss")).expect("the folder is ours");
         let observed: BTreeMap<String, String> =
             runs().iter().map(|run| (run.line.clone(), judged(run, boundary))).collect();
@@ -36,6 +44,9 @@ fn runs() -> Vec<Run> {
     let run = |line: &str, prints| Run { line: line.into(), prints };
     let private = format!("pkcs11:token={TOKEN};object={WALLET};type=private");
     let public = format!("pkcs11:token={TOKEN};object={WALLET};type=public");
+    let signing = format!("pkcs11:token={TOKEN};object={DIGEST_KEY};type=private");
+    let verifying = format!("pkcs11:token={TOKEN};object={DIGEST_KEY};type=public");
+    let pkeyutl = "openssl pkeyutl -engine pkcs11 -keyform engine";
     let p11tool = "p11tool --batch --provider LIB";
     vec![
         run(&format!("{p11tool} --list-tokens"), TOKEN),
@@ -53,6 +64,14 @@ fn runs() -> Vec<Run> {
         run(
             &format!("openssl pkey -engine pkcs11 -inform engine -pubin -noout -text -in {public}"),
             "secp256k1",
+        ),
+        run(
+            &format!("{WITHOUT_TERMINAL}{pkeyutl} -sign -inkey {signing} -in digest -out signature"),
+            "key PIN for",
+        ),
+        run(
+            &format!("{pkeyutl} -verify -pubin -inkey {verifying} -in digest -sigfile signature"),
+            "Signature Verified Successfully",
         ),
         run("ssh-keygen -D LIB", WALLET),
         run(
@@ -89,5 +108,8 @@ fn typed(line: &str, boundary: &Boundary) -> Command {
         .env("GNUTLS_PIN", USER_PIN)
         .env("PIN", USER_PIN)
         .env("PKCS11_MODULE_PATH", &library);
+    if line.starts_with(WITHOUT_TERMINAL) {
+        command.stdin(File::open(boundary.folder().join("typed")).expect("it was noted"));
+    }
     command
 }
