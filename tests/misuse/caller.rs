@@ -4,6 +4,7 @@ use core::ffi::c_int;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
 use super::calls::{FUNCTIONS, Function, follow_ups};
@@ -14,7 +15,7 @@ use super::payments::find;
 use super::ration::{Costly, Random, Ration};
 use super::trail::Trail;
 use super::world::{World, right_pin};
-use crate::boundary::raw::call;
+use crate::boundary::raw::{call, call_v3, call_v3_2};
 use crate::boundary::ulong;
 
 /// Sessions that one caller has open at a time.
@@ -51,6 +52,9 @@ pub(crate) struct Caller<'w> {
     pub(crate) last_session: CK_SESSION_HANDLE,
     pub(crate) last_object: CK_OBJECT_HANDLE,
     pub(crate) last_user_type: CK_USER_TYPE,
+    pub(crate) last_mechanism: CK_MECHANISM_TYPE,
+    /// A digest with its signature, to verify.
+    pub(crate) signed_digest: Option<([u8; 32], Vec<u8>)>,
     pub(crate) phase: Phase,
     number: usize,
     trail: &'static Trail,
@@ -77,6 +81,8 @@ impl<'w> Caller<'w> {
             last_session: 0,
             last_object: 0,
             last_user_type: CKU_USER,
+            last_mechanism: CKM_COUNTERSIGN_PSBT,
+            signed_digest: None,
             phase,
             number,
             trail: Trail::of(number),
@@ -147,25 +153,41 @@ impl<'w> Caller<'w> {
     }
 
     /// An operation is over once it was answered, but for a length query and `CKR_BUFFER_TOO_SMALL` (section 5.2); and for calls
-    /// that never reached it.
+    /// that never reached it. A signing call without a place for the length ends it as well. Where messages are signed, the
+    /// message is over, and the operation goes on.
     pub(crate) fn check_end(&self, name: &str, rv: CK_RV) {
         let raw = &self.world.raw;
         let is_query =
             self.watched.iter().any(|watched| matches!(watched, Watched::Answer { buffer: None, .. }));
-        let (session, nothing) = (self.last_session, core::ptr::null_mut());
+        // Of a message in parts: another part.
+        let is_part = self.watched.iter().any(|watched| matches!(watched, Watched::Answer { len: None, .. }));
+        let (session, nothing) = (self.last_session, core::ptr::null_mut::<u8>());
         let is_there = match (name, rv) {
             (
                 _,
                 CKR_SESSION_HANDLE_INVALID
                 | CKR_CRYPTOKI_NOT_INITIALIZED
                 | CKR_OPERATION_NOT_INITIALIZED
-                | CKR_OPERATION_ACTIVE
-                | CKR_ARGUMENTS_BAD,
+                | CKR_OPERATION_ACTIVE,
             ) => return,
-            ("C_Sign" | "C_SignFinal", CKR_BUFFER_TOO_SMALL) => return,
-            ("C_Sign" | "C_SignFinal", CKR_OK) if is_query => return,
+            ("C_Sign" | "C_SignFinal" | "C_SignMessage" | "C_SignMessageNext", CKR_BUFFER_TOO_SMALL) => {
+                return;
+            }
+            ("C_Sign" | "C_SignFinal" | "C_SignMessage" | "C_SignMessageNext", CKR_OK) if is_query => return,
+            ("C_SignMessage", CKR_ARGUMENTS_BAD) => return,
+            ("C_SignMessageNext", CKR_OK) if is_part => return,
+            ("C_SignMessage" | "C_SignMessageNext", _) => {
+                call_v3!(
+                    raw,
+                    C_SignMessageNext(session, nothing.cast(), 0, nothing, 0, nothing, nothing.cast())
+                )
+            }
+            ("C_MessageSignFinal", _) => call_v3!(raw, C_MessageSignFinal(session)),
             ("C_Sign" | "C_SignFinal", _) => call!(raw, C_SignUpdate(session, nothing, 0)),
             ("C_Verify" | "C_VerifyFinal", _) => call!(raw, C_VerifyUpdate(session, nothing, 0)),
+            ("C_VerifySignature" | "C_VerifySignatureFinal", _) => {
+                call_v3_2!(raw, C_VerifySignatureUpdate(session, nothing, 0))
+            }
             ("C_FindObjectsFinal", _) => call!(raw, C_FindObjectsFinal(session)),
             _ => return,
         };
