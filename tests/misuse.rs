@@ -15,6 +15,7 @@
 //! caller, payments     who calls, anything, and as a user would
 //! world                token, users, codes, the account of what was paid
 //! checks, measure      what must never be, what must not grow
+//! ends                 when an operation is over
 //! audit                what came out, in what the module wrote down
 //! trail                who is in which call
 //! ```
@@ -33,6 +34,8 @@ mod caller;
 mod calls;
 #[path = "misuse/checks.rs"]
 mod checks;
+#[path = "misuse/ends.rs"]
+mod ends;
 #[path = "misuse/handles.rs"]
 mod handles;
 #[path = "misuse/lengths.rs"]
