@@ -1,7 +1,7 @@
 //! Misuse: calls of every function in any order, with any arguments, of which nobody may gain anything.
 //!
 //! Whatever is called: no crash, no call that does not come back, no leak, no byte written where none may be, and no signature
-//! but those that a right code paid for: as many transactions as codes come out, and stand in the audit.
+//! but those that a right code paid for: as many transactions and digests as codes come out, and stand in the audit.
 //!
 //! `COUNTERSIGN_MISUSE_CALLS` says how many calls, `COUNTERSIGN_MISUSE_SEED` which: the seed is printed, and calls that one
 //! caller makes alone are the same for the same seed, up to their number.
@@ -15,6 +15,8 @@
 //! caller, payments     who calls, anything, and as a user would
 //! world                token, users, codes, the account of what was paid
 //! checks, measure      what must never be, what must not grow
+//! ends                 when an operation is over
+//! audit                what came out, in what the module wrote down
 //! trail                who is in which call
 //! ```
 
@@ -24,12 +26,16 @@ mod boundary;
 
 #[path = "misuse/arguments.rs"]
 mod arguments;
+#[path = "misuse/audit.rs"]
+mod audit;
 #[path = "misuse/caller.rs"]
 mod caller;
 #[path = "misuse/calls.rs"]
 mod calls;
 #[path = "misuse/checks.rs"]
 mod checks;
+#[path = "misuse/ends.rs"]
+mod ends;
 #[path = "misuse/handles.rs"]
 mod handles;
 #[path = "misuse/lengths.rs"]
@@ -49,14 +55,11 @@ mod trail;
 #[path = "misuse/world.rs"]
 mod world;
 
-use std::collections::BTreeMap;
 use std::env;
 use std::thread;
 
-use boundary::cli::Cli;
 use boundary::{Boundary, in_prepared_boundary, summarise, this_test};
 use cryptoki_sys::CKR_OK;
-use serde_json::Value;
 
 use caller::{Caller, Phase};
 use measure::Measure;
@@ -116,7 +119,8 @@ fn run(boundary: &Boundary, seed: u64, calls: u64) {
         summarise(measures.last().expect("it was just taken"));
     }
     let alone_paid = world.balance();
-    assert_eq!(alone_paid.transactions, alone_paid.drawn, "alone, every right code signs once");
+    let alone_signed = alone_paid.transactions + alone_paid.digests;
+    assert_eq!(alone_signed, alone_paid.drawn, "alone, every right code signs once");
 
     // And together.
     thread::scope(|scope| {
@@ -132,59 +136,24 @@ fn run(boundary: &Boundary, seed: u64, calls: u64) {
     alone.close_all();
     measures.push(Measure::take(boundary, &world.raw));
     summarise(measures.last().expect("it was just taken"));
+    let digest_keys = world.digest_keys();
     assert_eq!(world.raw.finalize(), CKR_OK);
     Caller::new(&world, Phase::Closed, seed, 0).call_at_random(CLOSED);
     drop(watchdog);
 
     let balance = world.balance();
-    check_audit(boundary, &world);
+    audit::check(boundary, &world, &digest_keys);
     Measure::check(&measures);
     summarise(format!(
-        "seed {seed}: {} calls; {} right codes, {} transactions signed, {} answers; alone: {} and {}",
+        "seed {seed}: {} calls; {} right codes, {} transactions and {} digests signed, {} answers; alone: {}, {} and {}",
         trail::calls(),
         balance.drawn,
         balance.transactions,
+        balance.digests,
         balance.answers,
         alone_paid.drawn,
-        alone_paid.transactions
+        alone_paid.transactions,
+        alone_paid.digests
     ));
     summarise(format!("succeeded, alone: {:?}", alone.succeeded()));
-}
-
-/// The audit has the transactions that came out, each once, and no user has more of them than right codes.
-fn check_audit(boundary: &Boundary, world: &World) {
-    let command = |words: &[&str]| {
-        let mut command = Cli(boundary).command(&[], words);
-        command.env("COUNTERSIGN_CONF", boundary.folder().join("countersign.toml"));
-        boundary::Finished::of(&mut command).expect_success()
-    };
-    let _ = command(&["audit", "verify"]);
-    let lines = command(&["audit", "export"]).stdout;
-    let mut of_user: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut signed, mut repeated) = (Vec::new(), 0);
-    for line in lines.lines() {
-        let link: Value = serde_json::from_str(line).expect("each line is JSON");
-        match link["event"].as_str().expect("it has a name") {
-            "countersigned" => {
-                signed.push(link["txid"].as_str().expect("a text").to_owned());
-                for user in link["users"].as_array().expect("users") {
-                    *of_user.entry(user.as_str().expect("a name").into()).or_default() += 1;
-                }
-            }
-            "repeated" => repeated += 1,
-            _ => {}
-        }
-    }
-    let balance = world.balance();
-    let mut seen = world.transactions();
-    seen.sort_unstable();
-    signed.sort_unstable();
-    assert_eq!(signed, seen, "the audit's transactions are those that came out");
-    assert_eq!(balance.answers, balance.transactions + repeated, "{balance:?}");
-    for (user, times) in of_user {
-        assert!(
-            times <= balance.by_user.get(&user).copied().unwrap_or(0),
-            "{user} signed {times} times: {balance:?}"
-        );
-    }
 }

@@ -234,7 +234,26 @@ impl Caller<'_> {
 
     /// A mechanism to sign with, mostly ours.
     pub(crate) fn signing_mechanism(&mut self) -> *mut CK_MECHANISM {
-        if self.random.below(4) == 0 { self.mechanism() } else { self.mechanism_of(CKM_COUNTERSIGN_PSBT) }
+        match self.random.below(12) {
+            0..=2 => self.mechanism(),
+            3 => self.mechanism_of(CKM_COUNTERSIGN_DIGEST),
+            4 => self.mechanism_of(CKM_ECDSA),
+            _ => self.mechanism_of(CKM_COUNTERSIGN_PSBT),
+        }
+    }
+
+    /// A mechanism to verify with, often ours.
+    pub(crate) fn verifying_mechanism(&mut self) -> *mut CK_MECHANISM {
+        match self.random.below(4) {
+            0 => self.mechanism_of(CKM_COUNTERSIGN_DIGEST),
+            1 => self.mechanism_of(CKM_ECDSA),
+            _ => self.mechanism(),
+        }
+    }
+
+    /// Whether the last mechanism is one for digests.
+    pub(crate) fn means_digests(&self) -> bool {
+        matches!(self.last_mechanism, CKM_COUNTERSIGN_DIGEST | CKM_ECDSA)
     }
 
     /// A mechanism to make something with, mostly ours.
@@ -242,11 +261,13 @@ impl Caller<'_> {
         match self.random.below(8) {
             0 => self.mechanism(),
             1..=4 => self.mechanism_of(CKM_COUNTERSIGN_TOTP_KEY_GEN),
+            5 => self.mechanism_of(CKM_EC_KEY_PAIR_GEN),
             _ => self.mechanism_of(CKM_COUNTERSIGN_WALLET_KEY_GEN),
         }
     }
 
     fn mechanism_of(&mut self, mechanism: CK_MECHANISM_TYPE) -> *mut CK_MECHANISM {
+        self.last_mechanism = mechanism;
         // Ours take none where a code comes by a login, or where a key is made.
         let is_bare = self.random.below(3) > 0;
         let (parameter, len) = if is_bare { (ptr::null_mut(), 0) } else { self.parameter() };

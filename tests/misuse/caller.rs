@@ -4,6 +4,7 @@ use core::ffi::c_int;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
 use super::calls::{FUNCTIONS, Function, follow_ups};
@@ -14,7 +15,6 @@ use super::payments::find;
 use super::ration::{Costly, Random, Ration};
 use super::trail::Trail;
 use super::world::{World, right_pin};
-use crate::boundary::raw::call;
 use crate::boundary::ulong;
 
 /// Sessions that one caller has open at a time.
@@ -51,6 +51,9 @@ pub(crate) struct Caller<'w> {
     pub(crate) last_session: CK_SESSION_HANDLE,
     pub(crate) last_object: CK_OBJECT_HANDLE,
     pub(crate) last_user_type: CK_USER_TYPE,
+    pub(crate) last_mechanism: CK_MECHANISM_TYPE,
+    /// A digest with its signature, to verify.
+    pub(crate) signed_digest: Option<([u8; 32], Vec<u8>)>,
     pub(crate) phase: Phase,
     number: usize,
     trail: &'static Trail,
@@ -77,6 +80,8 @@ impl<'w> Caller<'w> {
             last_session: 0,
             last_object: 0,
             last_user_type: CKU_USER,
+            last_mechanism: CKM_COUNTERSIGN_PSBT,
+            signed_digest: None,
             phase,
             number,
             trail: Trail::of(number),
@@ -143,34 +148,6 @@ impl<'w> Caller<'w> {
         }
         if self.phase == Phase::Alone {
             self.check_end(function.name, rv);
-        }
-    }
-
-    /// An operation is over once it was answered, but for a length query and `CKR_BUFFER_TOO_SMALL` (section 5.2); and for calls
-    /// that never reached it.
-    pub(crate) fn check_end(&self, name: &str, rv: CK_RV) {
-        let raw = &self.world.raw;
-        let is_query =
-            self.watched.iter().any(|watched| matches!(watched, Watched::Answer { buffer: None, .. }));
-        let (session, nothing) = (self.last_session, core::ptr::null_mut());
-        let is_there = match (name, rv) {
-            (
-                _,
-                CKR_SESSION_HANDLE_INVALID
-                | CKR_CRYPTOKI_NOT_INITIALIZED
-                | CKR_OPERATION_NOT_INITIALIZED
-                | CKR_OPERATION_ACTIVE
-                | CKR_ARGUMENTS_BAD,
-            ) => return,
-            ("C_Sign" | "C_SignFinal", CKR_BUFFER_TOO_SMALL) => return,
-            ("C_Sign" | "C_SignFinal", CKR_OK) if is_query => return,
-            ("C_Sign" | "C_SignFinal", _) => call!(raw, C_SignUpdate(session, nothing, 0)),
-            ("C_Verify" | "C_VerifyFinal", _) => call!(raw, C_VerifyUpdate(session, nothing, 0)),
-            ("C_FindObjectsFinal", _) => call!(raw, C_FindObjectsFinal(session)),
-            _ => return,
-        };
-        if is_there != CKR_OPERATION_NOT_INITIALIZED {
-            self.fail(name, rv, &format!("the operation goes on: the next call answered {is_there:#x}"));
         }
     }
 

@@ -93,7 +93,7 @@ table! {
         2 C_SetOperationState(session (text) object object);
         24 C_Login(session user_type (pin));
         1 C_Logout(session_to_log_out);
-        4 C_CreateObject(session (template) out);
+        4 C_CreateObject(session (of_object) out);
         4 C_CopyObject(session object (template) out);
         6 C_DestroyObject(session object);
         3 C_GetObjectSize(session object out);
@@ -121,10 +121,10 @@ table! {
         16 C_SignFinal(session (output));
         1 C_SignRecoverInit(session mechanism object);
         1 C_SignRecover(session (data) (output));
-        12 C_VerifyInit(session mechanism object);
-        8 C_Verify(session (no_data) (code));
-        3 C_VerifyUpdate(session (no_data));
-        3 C_VerifyFinal(session (code));
+        12 C_VerifyInit(session verifying_mechanism object);
+        8 C_Verify(session (verified) (signature));
+        3 C_VerifyUpdate(session (verified));
+        3 C_VerifyFinal(session (signature));
         1 C_VerifyRecoverInit(session mechanism object);
         1 C_VerifyRecover(session (data) (output));
         1 C_DigestEncryptUpdate(session (data) (output));
@@ -132,7 +132,7 @@ table! {
         1 C_SignEncryptUpdate(session (data) (output));
         1 C_DecryptVerifyUpdate(session (data) (output));
         8 C_GenerateKey(session making_mechanism (of_user) out);
-        6 C_GenerateKeyPair(session making_mechanism (of_wallet) (of_its_key) out out);
+        6 C_GenerateKeyPair(session making_mechanism (of_public) (of_private) out out);
         2 C_WrapKey(session mechanism object object (output));
         2 C_UnwrapKey(session mechanism object (text) (template) out);
         2 C_DeriveKey(session mechanism object (template) out);
@@ -163,17 +163,17 @@ table! {
         8 C_SignMessageNext(session (parameter) (data) (output));
         4 C_MessageSignFinal(session);
         1 C_MessageVerifyInit(session mechanism object);
-        1 C_VerifyMessage(session (parameter) (data) (code));
+        1 C_VerifyMessage(session (parameter) (data) (signature));
         1 C_VerifyMessageBegin(session (parameter));
-        1 C_VerifyMessageNext(session (parameter) (data) (code));
+        1 C_VerifyMessageNext(session (parameter) (data) (signature));
         1 C_MessageVerifyFinal(session);
     }
     (3, 2) => {
         1 C_EncapsulateKey(session mechanism object (template) (output) out);
         1 C_DecapsulateKey(session mechanism object (template) (text) out);
-        6 C_VerifySignatureInit(session mechanism object (code));
-        4 C_VerifySignature(session (no_data));
-        2 C_VerifySignatureUpdate(session (no_data));
+        6 C_VerifySignatureInit(session verifying_mechanism object (signature));
+        4 C_VerifySignature(session (verified));
+        2 C_VerifySignatureUpdate(session (verified));
         3 C_VerifySignatureFinal(session);
         1 C_GetSessionValidationFlags(session number out);
         1 C_AsyncComplete(session name out);

@@ -191,5 +191,7 @@ pub(crate) fn may_answer(rv: CK_RV) -> bool {
             | CKR_CRYPTOKI_ALREADY_INITIALIZED
             | CKR_COUNTERSIGN_POLICY
             | CKR_COUNTERSIGN_PSBT_REFUSED
+            | CKR_CURVE_NOT_SUPPORTED
+            | CKR_SESSION_ASYNC_NOT_SUPPORTED
     )
 }

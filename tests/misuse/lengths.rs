@@ -39,7 +39,7 @@ impl Caller<'_> {
         self.sized(&bytes)
     }
 
-    /// A PSBT, or what is none.
+    /// A PSBT or a digest, or what is none.
     pub(crate) fn data<T>(&mut self) -> (*mut T, CK_ULONG) {
         if let Some(odd) = self.odd() {
             return odd;
@@ -47,6 +47,7 @@ impl Caller<'_> {
         let wallets = self.world.wallets.len();
         let mut bytes = match wallets {
             0 => self.garbage(200),
+            _ if self.means_digests() && self.random.below(4) > 0 => self.world.digest().to_vec(),
             _ => {
                 let wallet = self.random.below(wallets as u64) as usize;
                 self.world.psbt(wallet)
@@ -71,9 +72,29 @@ impl Caller<'_> {
         self.sized(&bytes)
     }
 
-    /// The data of a verification: empty, or wrong.
-    pub(crate) fn no_data<T>(&mut self) -> (*mut T, CK_ULONG) {
-        if self.random.below(4) > 0 { (ptr::null_mut(), 0) } else { self.text() }
+    /// The data of a verification: empty, a digest that was signed, or wrong.
+    pub(crate) fn verified<T>(&mut self) -> (*mut T, CK_ULONG) {
+        match &self.signed_digest {
+            _ if self.random.below(4) == 0 => self.text(),
+            Some((digest, _)) if self.means_digests() => {
+                let digest = *digest;
+                self.sized(&digest)
+            }
+            _ => (ptr::null_mut(), 0),
+        }
+    }
+
+    /// What is verified: a code, or a signature.
+    pub(crate) fn signature<T>(&mut self) -> (*mut T, CK_ULONG) {
+        match self.signed_digest.clone() {
+            Some((_, mut signature)) if self.means_digests() => {
+                if self.random.below(3) == 0 {
+                    signature[self.random.below(64) as usize] ^= 1 << self.random.below(8);
+                }
+                self.sized(&signature)
+            }
+            _ => self.code(),
+        }
     }
 
     /// A PIN for the user type before it.

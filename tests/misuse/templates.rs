@@ -9,7 +9,7 @@ use super::arguments::{HUGE, start};
 use super::caller::Caller;
 use super::checks::Watched;
 use super::ration::Costly;
-use super::world::{prey, users_of};
+use super::world::{SECP256K1, digest_key_template, prey, users_of};
 use crate::boundary::{LIMITS, ulong};
 
 /// Attributes that our objects have, and some that they have not.
@@ -117,10 +117,29 @@ impl Caller<'_> {
         self.attributes(&[(CKA_LABEL, name), (CKA_OTP_LENGTH, ulong(6 + number % 3))])
     }
 
-    /// The first of two templates to make a wallet by.
-    pub(crate) fn of_wallet(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
+    /// A template to make a session object by, data or a public key; half of them could.
+    pub(crate) fn of_object(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
+        let wallet = self.random.below(self.world.wallets.len().max(1) as u64) as usize;
+        let attributes = match (self.random.below(4), self.world.wallets.get(wallet)) {
+            (0, _) => vec![(CKA_CLASS, ulong(CKO_DATA)), (CKA_VALUE, self.garbage(600))],
+            (1, Some(wallet)) => vec![
+                (CKA_CLASS, ulong(CKO_PUBLIC_KEY)),
+                (CKA_KEY_TYPE, ulong(CKK_EC)),
+                (CKA_EC_PARAMS, SECP256K1.to_vec()),
+                (CKA_EC_POINT, wallet.point.clone()),
+            ],
+            _ => return self.template(),
+        };
+        self.attributes(&attributes)
+    }
+
+    /// The first of two templates to make a wallet, or a key that signs digests, by.
+    pub(crate) fn of_public(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
         if self.random.below(2) == 0 || !self.ration.allows(Costly::Wallet) {
             return self.template();
+        }
+        if self.last_mechanism == CKM_EC_KEY_PAIR_GEN {
+            return self.attributes(&[(CKA_EC_PARAMS, SECP256K1.to_vec())]);
         }
         let label = format!("extra-{}", self.random.below(12)).into_bytes();
         self.attributes(&[
@@ -131,8 +150,12 @@ impl Caller<'_> {
         ])
     }
 
-    /// The second of them, which needs to say nothing.
-    pub(crate) fn of_its_key(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
+    /// The second of them, which needs to say nothing of a wallet.
+    pub(crate) fn of_private(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
+        if self.last_mechanism == CKM_EC_KEY_PAIR_GEN && self.random.below(4) > 0 {
+            let name = format!("extra-digests-{}", self.random.below(4));
+            return self.attributes(&digest_key_template(&name, &users_of(0)));
+        }
         if self.random.below(2) == 0 { (ptr::null_mut(), 0) } else { self.template() }
     }
 

@@ -9,13 +9,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bitcoin::Txid;
 use bitcoin::absolute::LockTime;
 use bitcoin::psbt::Psbt;
+use bitcoin::secp256k1::ecdsa::Signature;
+use bitcoin::secp256k1::{Message, PublicKey, Secp256k1};
+use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
+use super::payments::find;
 use super::ration::Random;
-use crate::boundary::raw::Raw;
+use crate::boundary::raw::{Attribute, Raw};
 use crate::boundary::wallet::Payment;
 use crate::boundary::{
-    Authenticator, LIMITS, USER_PIN, assert_rv, create_wallet, enrol_with, initialised_token,
+    Authenticator, LIMITS, USER_PIN, assert_rv, create_wallet, enrol_with, initialised_token, ulong,
 };
 
 /// Wallets that pay.
@@ -32,6 +36,10 @@ const STEP: u64 = 15;
 const MOST_WRONG_CODES: u64 = 12;
 /// Wrong PINs in a row of anybody: at ten a PIN is locked.
 const MOST_WRONG_PINS: u64 = 4;
+/// The curve's name (SEC 2), as an object identifier in DER.
+pub(crate) const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
+/// Bytes of a digest's signature; no PSBT with signatures is as short.
+const SIGNATURE_LEN: usize = 64;
 
 /// A version of the interface, with its function list. Each list begins with the members of the one before it, so that all are
 /// read as the newest.
@@ -57,13 +65,15 @@ pub(crate) struct World {
     drawn: AtomicU64,
     /// Wrong PINs since the last right one, of the security officer and of the user.
     wrong_pins: [AtomicU64; 2],
-    /// Counts the PSBTs: each is another transaction.
-    psbts: AtomicU64,
+    /// Counts the PSBTs and the digests: each is another one.
+    texts: AtomicU64,
 }
 
-/// A wallet, as whoever watches it knows it.
+/// A wallet, as whoever watches it knows it; and the key that signs digests for the same users.
 pub(crate) struct WatchedWallet {
     pub(crate) descriptor: String,
+    /// `CKA_EC_POINT` of the other key.
+    pub(crate) point: Vec<u8>,
     payment: Psbt,
 }
 
@@ -75,13 +85,14 @@ struct Payer {
     is_clean: bool,
 }
 
-/// What came out: how many answers of each transaction.
+/// What came out: how many answers of each transaction; and of each signature of a digest, in the order in which they came.
 #[derive(Default)]
 struct Account {
-    signed: HashMap<Txid, u64>,
+    transactions: HashMap<Txid, u64>,
+    digests: Vec<([u8; SIGNATURE_LEN], u64)>,
 }
 
-/// A code, to sign with its user's wallet.
+/// A code, to sign with its user's wallet, or with the key beside it.
 pub(crate) struct Code {
     pub(crate) user: String,
     pub(crate) code: String,
@@ -96,7 +107,9 @@ pub(crate) struct Balance {
     pub(crate) drawn: u64,
     /// Transactions signed.
     pub(crate) transactions: u64,
-    /// Answers with signatures, of which several may be of one transaction.
+    /// Digests signed.
+    pub(crate) digests: u64,
+    /// Answers with signatures, of which several may be of one transaction or digest.
     pub(crate) answers: u64,
     /// Right codes handed out, by user.
     pub(crate) by_user: BTreeMap<String, u64>,
@@ -128,7 +141,7 @@ impl World {
             account: Mutex::default(),
             drawn: AtomicU64::new(0),
             wrong_pins: [const { AtomicU64::new(0) }; 2],
-            psbts: AtomicU64::new(1),
+            texts: AtomicU64::new(1),
         }
     }
 
@@ -154,7 +167,12 @@ impl World {
                 let users: Vec<&str> = users.split('\n').collect();
                 let descriptor = create_wallet(&raw, so, &format!("wallet-{number}"), &users, LIMITS);
                 let payment = Psbt::deserialize(&Payment::default().psbt(&descriptor)).expect("a PSBT");
-                WatchedWallet { descriptor, payment }
+                let private = digest_key_template(&digest_key_id(number), &users.join("\n"));
+                let public = [(CKA_EC_PARAMS, SECP256K1.to_vec())];
+                let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private);
+                let (public, _) = made.expect("a key that signs digests is made");
+                let point = raw.attribute(so, public, CKA_EC_POINT).expect("it is public");
+                WatchedWallet { descriptor, point, payment }
             })
             .collect();
         assert_rv!(raw.close_all(), CKR_OK);
@@ -163,10 +181,21 @@ impl World {
 
     /// A PSBT of this wallet that nobody has signed.
     pub(crate) fn psbt(&self, wallet: usize) -> Vec<u8> {
-        let number = self.psbts.fetch_add(1, Ordering::SeqCst);
+        let number = self.next_text();
         let mut psbt = self.wallets[wallet].payment.clone();
         psbt.unsigned_tx.lock_time = LockTime::from_consensus(u32::try_from(number).expect("not so many"));
         psbt.serialize()
+    }
+
+    /// A digest that nobody has signed.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut digest = [0x5a; 32];
+        digest[..8].copy_from_slice(&self.next_text().to_be_bytes());
+        digest
+    }
+
+    fn next_text(&self) -> u64 {
+        self.texts.fetch_add(1, Ordering::SeqCst)
     }
 
     /// A right code, where a payer has one left, of the wallet that it pays for.
@@ -217,18 +246,25 @@ impl World {
         }
     }
 
-    /// Counts an answer with signatures. More transactions than right codes is what must never be.
+    /// Counts an answer with signatures. More transactions and digests than right codes is what must never be.
     pub(crate) fn saw_signed(&self, answer: &[u8]) -> Result<(), String> {
-        let psbt = Psbt::deserialize(answer).map_err(|error| format!("an answer is no PSBT: {error}"))?;
-        if psbt.inputs.iter().any(|input| input.partial_sigs.is_empty()) {
-            return Err("an answer lacks signatures".into());
+        if let Ok(signature) = <[u8; SIGNATURE_LEN]>::try_from(answer) {
+            let mut account = self.account();
+            match account.digests.iter_mut().rfind(|(seen, _)| *seen == signature) {
+                Some((_, answers)) => *answers += 1,
+                None => account.digests.push((signature, 1)),
+            }
+        } else {
+            let psbt = Psbt::deserialize(answer).map_err(|error| format!("an answer is no PSBT: {error}"))?;
+            if psbt.inputs.iter().any(|input| input.partial_sigs.is_empty()) {
+                return Err("an answer lacks signatures".into());
+            }
+            *self.account().transactions.entry(psbt.unsigned_tx.compute_txid()).or_default() += 1;
         }
-        let mut account = self.account();
-        *account.signed.entry(psbt.unsigned_tx.compute_txid()).or_default() += 1;
-        let (signed, drawn) = (account.signed.len() as u64, self.drawn.load(Ordering::SeqCst));
-        if signed > drawn {
+        let Balance { drawn, transactions, digests, .. } = self.balance();
+        if transactions + digests > drawn {
             return Err(format!(
-                "a signature that no code paid for: {signed} transactions, {drawn} right codes"
+                "a signature that no code paid for: {transactions} transactions, {digests} digests, {drawn} right codes"
             ));
         }
         Ok(())
@@ -239,8 +275,13 @@ impl World {
         let account = self.account();
         Balance {
             drawn: self.drawn.load(Ordering::SeqCst),
-            transactions: account.signed.len() as u64,
-            answers: account.signed.values().sum(),
+            transactions: account.transactions.len() as u64,
+            digests: account.digests.len() as u64,
+            answers: account
+                .transactions
+                .values()
+                .chain(account.digests.iter().map(|(_, times)| times))
+                .sum(),
             by_user: self
                 .payers()
                 .iter()
@@ -251,7 +292,40 @@ impl World {
 
     /// The transactions that were signed.
     pub(crate) fn transactions(&self) -> Vec<String> {
-        self.account().signed.keys().map(Txid::to_string).collect()
+        self.account().transactions.keys().map(Txid::to_string).collect()
+    }
+
+    /// The keys of the token that sign digests, as they are known to anybody.
+    pub(crate) fn digest_keys(&self) -> Vec<PublicKey> {
+        let session = self.raw.read_only();
+        let template: [Attribute; 2] =
+            [(CKA_CLASS, ulong(CKO_PUBLIC_KEY)), (CKA_KEY_GEN_MECHANISM, ulong(CKM_EC_KEY_PAIR_GEN))];
+        let found = find(&self.raw, session, &template).expect("nobody else calls");
+        let points = found.into_iter().map(|key| {
+            let point = self.raw.attribute(session, key, CKA_EC_POINT).expect("it is public");
+            PublicKey::from_slice(&point[2..]).expect("a point in an OCTET STRING")
+        });
+        let keys = points.collect();
+        assert_rv!(self.raw.close(session), CKR_OK);
+        keys
+    }
+
+    /// Digests of which no signature came out: each of the others has one of its own, by one of these keys.
+    pub(crate) fn unsigned_digests(&self, keys: &[PublicKey], digests: Vec<[u8; 32]>) -> Vec<[u8; 32]> {
+        let secp = Secp256k1::verification_only();
+        let mut signatures: Vec<Signature> = (self.account().digests.iter())
+            .map(|(signature, _)| Signature::from_compact(signature).expect("r and s"))
+            .collect();
+        let mut unsigned = digests;
+        unsigned.retain(|digest| {
+            let message = Message::from_digest(*digest);
+            // The audit has them nearly in the same order.
+            let place = signatures.iter().position(|signature| {
+                keys.iter().any(|key| secp.verify_ecdsa(&message, signature, key).is_ok())
+            });
+            place.map(|place| signatures.remove(place)).is_none()
+        });
+        unsigned
     }
 
     fn payers(&self) -> MutexGuard<'_, Vec<Payer>> {
@@ -267,6 +341,23 @@ impl World {
 pub(crate) fn users_of(wallet: usize) -> String {
     let payers = (wallet * PAYERS..(wallet + 1) * PAYERS).map(payer);
     payers.chain((0..PREY as u64).map(prey)).collect::<Vec<_>>().join("\n")
+}
+
+/// `CKA_ID` of the key that signs digests for the users of this wallet.
+pub(crate) fn digest_key_id(wallet: usize) -> String {
+    format!("digests-{wallet}")
+}
+
+/// The private template of a key that signs digests, by both mechanisms.
+pub(crate) fn digest_key_template(name: &str, users: &str) -> Vec<Attribute> {
+    let mechanisms = [CKM_COUNTERSIGN_DIGEST, CKM_ECDSA].into_iter().flat_map(ulong).collect();
+    vec![
+        (CKA_LABEL, name.into()),
+        (CKA_ID, name.into()),
+        (CKA_COUNTERSIGN_USERS, users.into()),
+        (CKA_COUNTERSIGN_POLICY, b"unlimited = true".to_vec()),
+        (CKA_ALLOWED_MECHANISMS, mechanisms),
+    ]
 }
 
 fn payer(number: usize) -> String {
