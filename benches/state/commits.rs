@@ -163,7 +163,7 @@ impl SoftHsm {
             std::env::set_var("SOFTHSM2_CONF", conf);
         }
         let config = EngineConfig::load(&folder.join("countersign.toml")).expect("setup.sh wrote it");
-        let backing = Arc::new(Backing::open(&config.backing).expect("the token opens"));
+        let backing = Backing::open(&config.backing).expect("the token opens");
         SoftHsm { config, backing }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! PKCS#11 v2.40 section 4.4 has the flags that show the count (`CKF_USER_PIN_COUNT_LOW` and its kin).
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use std::sync::{Mutex, PoisonError};
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -81,12 +83,24 @@ pub fn has_a_length(pin: &[u8]) -> bool {
     (MIN_LEN..=MAX_LEN).contains(&pin.len())
 }
 
+/// The memory that was stretched in last, wiped: the next one has it again. Given back to the allocator each time, it would
+/// take another place in the heap of the application that this library is in, for as long as anything is kept behind it.
+static SPARE: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+
 fn stretch(pin: &[u8], salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {
     let params = Params::new(MEMORY_KIB, PASSES, 1, Some(32)).expect("the parameters are in Argon2's range");
+    let spare = || SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut memory = core::mem::take(&mut *spare());
+    memory.resize(params.block_count(), Block::new());
     let mut tag = Zeroizing::new([0; 32]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(pin, salt, &mut tag[..])
-        .expect("salt and tag lengths are in Argon2's range");
+        .hash_password_into_with_memory(pin, salt, &mut tag[..], &mut memory)
+        .expect(
+            "salt and tag lengths are in Argon2's range, and the memory is as long as its parameters say",
+        );
+    memory.fill(Block::new());
+    // Where two were at it at once, the one that ends last is kept.
+    *spare() = memory;
     tag
 }
 

@@ -7,7 +7,6 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use countersign::kernel::digest_key::{DigestKey, DigestKeyRecord};
@@ -88,7 +87,7 @@ fn open_copy(wall: &Wall) -> Finished {
 /// Tells the key that all records are sealed with, and the secret key that signs digests.
 fn tell_keys(wall: &Wall) {
     let config = EngineConfig::load(&wall.path("notes/copy/inside.toml")).expect("it was copied");
-    let backing = Arc::new(Backing::open(&config.backing).expect("store, token and PIN are here"));
+    let backing = Backing::open(&config.backing).expect("store, token and PIN are here");
     let header = Sqlite::read_only(&config.store.path).expect("it was copied").header().expect("it has one");
     let key = backing.unwrap(&header.store, &DataKey::wrapping_context(&header.store), &header.wrapped_key);
     report("data-key", HEXLOWER.encode(&*key.expect("it answers").expect("the key is right")));
