@@ -66,7 +66,7 @@ fn every_script_type_with_bitcoinjs() {
     run_client_with("script_types.py", "bitcoinjs");
 }
 
-/// Tests examples twice, once at each door.
+/// Tests clients twice, once at each door.
 macro_rules! at_both_doors {
     ($($name:ident: $story:expr;)*) => {$(
         mod $name {
@@ -94,6 +94,7 @@ at_both_doors! {
     example_pykcs11: |place: &Place| place.signs("pykcs11");
     example_python_pkcs11: |place: &Place| place.signs("python-pkcs11");
     example_listings: Place::lists;
+    logins: Place::logs_in;
 }
 
 /// Where the engine is.
@@ -139,6 +140,11 @@ impl Place {
     /// Those that only list.
     fn lists(&self) {
         run_script("listings.py", "", |command| self.set(command));
+    }
+
+    /// A backend that logs in again and again.
+    fn logs_in(&self) {
+        run_script("logins.py", "", |command| self.set(command));
     }
 
     fn set(&self, command: &mut Command) {

@@ -76,9 +76,10 @@ def openssl(folder):
     command += ["-engine", "pkcs11", "-keyform", "engine", "-inkey", uri, "-sign", *files]
     pin = {"PIN for clients:": user_pin}
     status, shown = at_terminal(command, False, pin)
-    check(status != 0 and "Mechanism invalid" in shown, "OpenSSL has no digest signed: CKR_MECHANISM_INVALID")
+    refused = status != 0 and "Key function not permitted" in shown
+    check(refused, "OpenSSL has no digest signed: CKR_KEY_FUNCTION_NOT_PERMITTED")
     check(not signature.exists() or not signature.read_bytes(), "and nothing is written")
-    passed("nothing but a PSBT is signed")
+    passed("a wallet's key signs nothing but a PSBT")
 
 
 main()

@@ -96,9 +96,6 @@ pub(crate) fn judge(test: &str, way: Way) {
             .env("LEFT_OUT", lines(left_out.clone()))
             .env("OBSERVED", boundary.folder().join("observed"))
             .env("OBSERVED_TOGETHER", "")
-            // Hundreds of logins in one process: glibc is to give back what each PIN is stretched in, 19 MiB, which else stays in
-            // pieces in its heap and comes to gigabytes.
-            .env("MALLOC_MMAP_THRESHOLD_", "1048576")
             .env("P11TEST_PIN", USER_PIN)
             .env("P11TEST_SO_PIN", SO_PIN);
         let finished = Finished::of(&mut pytest);

@@ -17,7 +17,7 @@ use super::functions::{Wrong, call_every_function};
 use crate::boundary::raw::{Mechanism, Raw, call, call_v3};
 use crate::boundary::wallet::{Payment, verify_signed};
 use crate::boundary::{
-    Finished, LIMITS, Stage, USER_PIN, approval, assert_rv, create_wallet, enrol_confirmed, in_boundary,
+    Finished, LIMITS, Stage, approval, assert_rv, create_wallet, enrol_confirmed, in_boundary,
     initialised_token, module, this_test,
 };
 
@@ -268,34 +268,6 @@ fn a_forked_child_that_lives_on_does_not_keep_its_parents_store() {
         assert_eq!(wait_for(child), 0, "functions that do not say so in the child");
         assert_eq!(raw.state(session), Ok(CKS_RW_USER_FUNCTIONS));
     });
-}
-
-/// The memory that a PIN is stretched in lies in the application's heap.
-#[test]
-fn logging_in_again_and_again_takes_no_more_memory() {
-    in_boundary(this_test!(), |_| {
-        let raw = initialised_token();
-        let session = raw.read_write();
-        let mut kept: Vec<Vec<u8>> = Vec::new();
-        let mut log_in = || {
-            assert_rv!(raw.login(session, CKU_USER, USER_PIN.as_bytes()), CKR_OK);
-            assert_rv!(raw.logout(session), CKR_OK);
-            // What an application keeps between: it lies behind.
-            kept.extend((0..200).map(|number| vec![number as u8; 1_000]));
-        };
-        (0..4).for_each(|_| log_in());
-        let before = resident_kib();
-        (0..24).for_each(|_| log_in());
-        let grown = resident_kib().saturating_sub(before);
-        assert!(grown < 64 << 10, "{grown} KiB more after 24 logins");
-    });
-}
-
-/// `VmRSS` of this process (proc(5)).
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("the system tells");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it is told");
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
 }
 
 // Processes and libraries
