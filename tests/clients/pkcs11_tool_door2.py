@@ -37,7 +37,7 @@ def main():
 def lists(boundary):
     """What an administrator tries first."""
     info = tool(boundary, "--show-info")
-    check("Countersign" in info and "2.40" in info, "--show-info names the manufacturer and Cryptoki 2.40")
+    check("Countersign" in info and "version 3.2" in info, "--show-info names the manufacturer and the newest Cryptoki")
     slots = tool(boundary, "-L")
     check("clients" in slots, "-L shows the token's label")
     check(
