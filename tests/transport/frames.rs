@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use countersign::remote::hello::{Hello, MAGIC, Refusal, Welcome};
+use countersign::remote::hello::{Hello, MAGIC, Refusal, VERSION, Welcome};
 
 use crate::support::{ECHO, Served, Told, serve, serve_with};
 
@@ -32,7 +32,7 @@ fn what_is_no_greeting_is_closed_without_an_application() {
     let served = serve();
     let good = hello();
     let mut version = MAGIC.to_vec();
-    version.extend_from_slice(&[1, 7, 7, 7]);
+    version.extend_from_slice(&[VERSION as u8, 7, 7, 7]);
     for bytes in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         &[0; 4],
@@ -67,12 +67,13 @@ fn what_is_no_greeting_is_closed_without_an_application() {
 fn another_version_is_told_which_one_is_spoken_here() {
     let served = serve();
     let mut other = MAGIC.to_vec();
-    other.extend_from_slice(b"\x02whatever version 2 will say");
+    other.push(VERSION as u8 + 1);
+    other.extend_from_slice(b"whatever that one will say");
     let mut stream = connect(&served);
     stream.write_all(&framed(&other)).expect("it is taken");
     let answer = rest(&stream);
     assert!(
-        matches!(Welcome::decode(&answer[4..]), Some(Welcome::Refused(Refusal::Version { ours: 1 }))),
+        matches!(Welcome::decode(&answer[4..]), Some(Welcome::Refused(Refusal::Version { ours: VERSION }))),
         "{answer:?}"
     );
     served.assert_well();
