@@ -173,3 +173,21 @@ fn id_in(template: &[TemplateEntry]) -> Option<&[u8]> {
 fn first_of<'a>(template: &'a [TemplateEntry], kinds: &[CK_ATTRIBUTE_TYPE]) -> Option<&'a [u8]> {
     template.iter().find(|entry| kinds.contains(&entry.kind)).map(|entry| &entry.value[..])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches_hold_so_many_handles_together_and_give_them_back() {
+        let totals = Arc::new(Totals::default());
+        let found = |count: u64| (0..count).map(|handle| Found { handle, signs: false }).collect();
+        totals.found.store(MAX_ALL_FOUND - 3, Ordering::SeqCst);
+        let Ok(first) = Finding::new(&totals).hold(found(2)) else { panic!("there is room") };
+        assert_eq!(Finding::new(&totals).hold(found(2)).err(), Some(Rv(CKR_DEVICE_MEMORY)));
+        assert_eq!(totals.found.load(Ordering::SeqCst), MAX_ALL_FOUND - 1, "the first one's alone");
+        assert!(Finding::new(&totals).hold(found(1)).is_ok());
+        drop(first);
+        assert_eq!(totals.found.load(Ordering::SeqCst), MAX_ALL_FOUND - 3);
+    }
+}
