@@ -414,3 +414,29 @@ impl Request {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: CK_SESSION_HANDLE = 1;
+    const KEY: CK_OBJECT_HANDLE = 2;
+
+    fn sign_init() -> Request {
+        let mechanism = Mechanism { mechanism: CKM_COUNTERSIGN_PSBT, parameter: Bytes::default() };
+        Request::SignInit { session: SESSION, mechanism: Some(mechanism), key: KEY }
+    }
+
+    #[test]
+    fn nothing_is_held_back_for_a_session_that_a_panic_left_in_doubt() {
+        for (answer, is_held_back) in [(CKR_OPERATION_ACTIVE, true), (CKR_GENERAL_ERROR, false)] {
+            let mut known = Known { user: true, ..Known::default() };
+            known.sessions.insert(SESSION, Signing::None);
+            known.signers.insert(KEY);
+            let search = Request::FindObjectsInit { session: SESSION, template: vec![] };
+            let era = known.send(&search);
+            known.learn(&search, &Err(Rv(answer)), era);
+            assert_eq!(known.hold_back(sign_init()).is_none(), is_held_back, "{answer:#x}");
+        }
+    }
+}
