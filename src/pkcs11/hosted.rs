@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::call::{Reply, Request};
 use super::codec::{decode, encode};
-use super::module::{Module, Totals};
+use super::module::{Caller, Module, Totals};
 use super::rv::{Answer, Rv};
 use crate::engine::Engine;
 use crate::open::open_engine;
@@ -61,10 +61,11 @@ pub(super) fn host(engine: Engine) -> Answer {
 }
 
 /// Begins an application.
-pub(super) fn begin(first_handle: u64, role: PeerRole) -> Answer<CK_ULONG> {
+pub(super) fn begin(first_handle: u64, role: PeerRole, identity: &[u8]) -> Answer<CK_ULONG> {
     if first_handle > MAX_FIRST_HANDLE {
         return Err(Rv(CKR_ARGUMENTS_BAD));
     }
+    let caller = Caller::peer(role, identity).ok_or(Rv(CKR_ARGUMENTS_BAD))?;
     let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
     let host = host.as_mut().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
     host.last += 1;
@@ -72,7 +73,7 @@ pub(super) fn begin(first_handle: u64, role: PeerRole) -> Answer<CK_ULONG> {
         PeerRole::Backend => &host.totals[0],
         PeerRole::Administrator => &host.totals[1],
     };
-    let module = Module::new(Arc::clone(&host.engine), Arc::clone(totals), role, first_handle);
+    let module = Module::new(Arc::clone(&host.engine), Arc::clone(totals), caller, first_handle);
     host.applications.insert(host.last, Arc::new(module));
     Ok(host.last)
 }

@@ -8,13 +8,12 @@ use cryptoki_sys::*;
 
 use super::call::{MechanismInfo, Reply, Request, SessionInfo, TokenInfo};
 use super::connected::Connected;
-use super::module::{Module, SLOT};
+use super::module::{Caller, Module, SLOT};
 use super::raw::padded;
 use super::rv::{Answer, Rv};
 use crate::engine::Engine;
 use crate::kernel::pin;
 use crate::open::{Opened, open};
-use crate::remote::PeerRole;
 
 /// Who answers the calls of this process.
 pub(super) enum Application {
@@ -139,7 +138,7 @@ fn initialize_once() -> Answer {
 /// Makes this engine the one behind the C interface of this process. `C_Initialize` opens the configured one; a bench may
 /// put one together otherwise. A library that is loaded has no symbol for it.
 pub fn install(engine: Engine) {
-    let module = Module::new(Arc::new(engine), Arc::default(), PeerRole::Administrator, 1);
+    let module = Module::new(Arc::new(engine), Arc::default(), Caller::Process, 1);
     become_application(Application::Engine(module));
 }
 

@@ -14,9 +14,11 @@ use super::session_object::{Held, Usage};
 use super::sign::Signing;
 use super::verify::Verifying;
 use crate::engine::{DigestKeyId, Engine, WalletId};
+use crate::kernel::approval::is_visible;
 use crate::kernel::audit::Role;
 use crate::kernel::otp::OtpKeyId;
 use crate::remote::PeerRole;
+use crate::remote::interface::MAX_IDENTITY_LEN;
 
 /// The only slot.
 pub(super) const SLOT: CK_SLOT_ID = 0;
@@ -27,10 +29,33 @@ const MAX_ALL_SESSIONS: usize = 65_536;
 /// Most handles of objects of all backends, and of all administrators, at a time: twice a million users, with their wallets.
 const MAX_ALL_HANDLES: usize = 1 << 22;
 
+/// Whose application it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// This process, which has loaded the library: nothing tells its backend from its administrator.
+    Process,
+    /// A peer of `countersign serve`, as the door identified it.
+    Peer {
+        /// By the door, or by the name in its certificate.
+        role: PeerRole,
+        /// Names it, the same each time it comes.
+        identity: String,
+    },
+}
+
+impl Caller {
+    /// A peer; `None` where `identity` is no name.
+    pub(super) fn peer(role: PeerRole, identity: &[u8]) -> Option<Caller> {
+        let is_bounded = (1..=MAX_IDENTITY_LEN).contains(&identity.len());
+        let identity = core::str::from_utf8(identity).ok().filter(|name| is_bounded && is_visible(name))?;
+        Some(Caller::Peer { role, identity: identity.to_owned() })
+    }
+}
+
 /// The engine with the sessions, logins and handles of one application.
 pub(super) struct Module {
     pub(super) engine: Arc<Engine>,
-    peer: PeerRole,
+    caller: Caller,
     sessions: Mutex<Sessions>,
     handles: Mutex<Handles>,
     logging_in: Mutex<()>,
@@ -127,11 +152,11 @@ struct Handles {
 
 impl Module {
     /// A further application of `engine`, whose handles are numbered from `first_handle` on.
-    pub(super) fn new(engine: Arc<Engine>, totals: Arc<Totals>, peer: PeerRole, first_handle: u64) -> Module {
+    pub(super) fn new(engine: Arc<Engine>, totals: Arc<Totals>, caller: Caller, first_handle: u64) -> Module {
         let last = first_handle.saturating_sub(1);
         Module {
             engine,
-            peer,
+            caller,
             sessions: Mutex::new(Sessions { last, ..Sessions::default() }),
             handles: Mutex::new(Handles { last, ..Handles::default() }),
             logging_in: Mutex::default(),
@@ -142,9 +167,9 @@ impl Module {
 
     /// Refuses what is not for backends, however right the PIN.
     pub(super) fn check_administrator(&self) -> Answer {
-        match self.peer {
-            PeerRole::Administrator => Ok(()),
-            PeerRole::Backend => {
+        match self.caller {
+            Caller::Process | Caller::Peer { role: PeerRole::Administrator, .. } => Ok(()),
+            Caller::Peer { role: PeerRole::Backend, .. } => {
                 tracing::warn!("refused: a call for administrators, from a backend's connection");
                 Err(Rv(CKR_ACTION_PROHIBITED))
             }

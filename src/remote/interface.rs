@@ -17,11 +17,13 @@ use super::{Boundary, CkRv, PeerRole};
 /// What it is called.
 pub const NAME: &CStr = c"Vendor Countersign Boundary";
 /// The one version of it.
-pub const VERSION: CK_VERSION = CK_VERSION { major: 1, minor: 0 };
+pub const VERSION: CK_VERSION = CK_VERSION { major: 2, minor: 0 };
 /// [`PeerRole::Backend`] in [`Functions::begin`].
 pub const BACKEND: CK_ULONG = 0;
 /// [`PeerRole::Administrator`] in [`Functions::begin`].
 pub const ADMINISTRATOR: CK_ULONG = 1;
+/// Longest name of a peer in [`Functions::begin`]: a DNS name has at most 255 bytes.
+pub const MAX_IDENTITY_LEN: usize = 320;
 
 /// `C_GetInterface`.
 pub type GetInterface =
@@ -39,8 +41,9 @@ pub struct Functions {
     pub release: [u8; 32],
     /// Opens the engine of the configuration.
     pub open: unsafe extern "C" fn() -> CK_RV,
-    /// Begins an application: first handle, role, where its number goes.
-    pub begin: unsafe extern "C" fn(CK_ULONG, CK_ULONG, *mut CK_ULONG) -> CK_RV,
+    /// Begins an application: first handle, role, who the peer is (UTF-8, at most [`MAX_IDENTITY_LEN`] bytes), the length of
+    /// that, where its number goes.
+    pub begin: unsafe extern "C" fn(CK_ULONG, CK_ULONG, *const u8, CK_ULONG, *mut CK_ULONG) -> CK_RV,
     /// Answers a request of an application: number, request, its length, who takes the answer, and their context.
     pub call: unsafe extern "C" fn(CK_ULONG, *const u8, CK_ULONG, Deliver, *mut c_void) -> CK_RV,
     /// Ends an application.
@@ -89,14 +92,15 @@ impl Hosted {
 }
 
 impl Boundary for Hosted {
-    fn open(&self, first_handle: u64, role: PeerRole) -> Result<u64, CkRv> {
+    fn open(&self, first_handle: u64, role: PeerRole, identity: &str) -> Result<u64, CkRv> {
         let role = match role {
             PeerRole::Backend => BACKEND,
             PeerRole::Administrator => ADMINISTRATOR,
         };
         let mut application = 0;
-        // SAFETY: the place is ours.
-        let rv = unsafe { (self.0.begin)(first_handle, role, &raw mut application) };
+        let (name, len) = (identity.as_ptr(), identity.len() as CK_ULONG);
+        // SAFETY: the name is valid for its length, and the place is ours.
+        let rv = unsafe { (self.0.begin)(first_handle, role, name, len, &raw mut application) };
         if rv == CKR_OK { Ok(application) } else { Err(rv) }
     }
 

@@ -36,8 +36,9 @@ pub type CkRv = cryptoki_sys::CK_RV;
 
 /// The module behind the door, as the host of connections sees it.
 pub trait Boundary: Send + Sync + 'static {
-    /// Begins an application: sessions and logins of its own. Its handles are numbered from `first_handle` on.
-    fn open(&self, first_handle: u64, role: PeerRole) -> Result<u64, CkRv>;
+    /// Begins an application: sessions and logins of its own. Its handles are numbered from `first_handle` on. `identity`
+    /// names the peer that it came from, the same each time that peer comes ([`server::allowed::Peer::identity`]).
+    fn open(&self, first_handle: u64, role: PeerRole, identity: &str) -> Result<u64, CkRv>;
 
     /// Carries one request to it, and gives the answer. Several at a time may be under way for one application. An error
     /// is not the answer to a call: it says that nothing can be carried to this application any more.

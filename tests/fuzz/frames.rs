@@ -77,7 +77,7 @@ impl Stage {
     fn run(&self, who: u8, sent: &[u8]) {
         if who & 2 == 0 {
             let role = if who & 1 == 0 { PeerRole::Administrator } else { PeerRole::Backend };
-            let application = self.hosted.open(1, role).expect("there is room");
+            let application = self.hosted.open(1, role, "user 7").expect("there is room");
             self.play(application, sent);
             self.end(application);
         } else {
@@ -94,7 +94,7 @@ impl Stage {
 
     fn log_in(&self) -> u64 {
         self.reset(&self.begin);
-        let application = self.hosted.open(1, PeerRole::Administrator).expect("there is room");
+        let application = self.hosted.open(1, PeerRole::Backend, "user 7").expect("there is room");
         assert_eq!(self.call(application, b"\x00\x08\x00\x06"), OPENED);
         assert_eq!(self.call(application, b"\x00\x0c\x01\x01\x00\x08user-pin"), DONE);
         application

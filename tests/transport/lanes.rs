@@ -18,7 +18,10 @@ fn each_connection_is_an_application_in_the_role_of_its_door() {
     let (backend, administrator) = (served.backend(), served.administrator());
     let mut clients = [greeted(&backend, 7), greeted(&administrator, 8), greeted(&backend, 9)];
     clients.iter_mut().for_each(|client| client.assert_echo(b"hello"));
-    let expected = [(7, PeerRole::Backend), (8, PeerRole::Administrator), (9, PeerRole::Backend)];
+    let ourselves = format!("user {}", nix::unistd::geteuid());
+    let opened = |handle, role| (handle, role, ourselves.clone());
+    let expected =
+        [opened(7, PeerRole::Backend), opened(8, PeerRole::Administrator), opened(9, PeerRole::Backend)];
     assert_eq!(served.mock.state().opened, expected);
     assert_eq!(served.metric("countersign_applications{role=\"backend\"}"), 2.0);
     assert_eq!(served.metric("countersign_connections{door=\"administrators\"}"), 1.0);

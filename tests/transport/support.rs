@@ -48,7 +48,8 @@ pub(crate) struct Mock {
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) opened: Vec<(u64, PeerRole)>,
+    /// With which first handle, in which role, and for whom.
+    pub(crate) opened: Vec<(u64, PeerRole, String)>,
     /// Those that are open, with their calls under way.
     pub(crate) open: HashMap<u64, usize>,
     pub(crate) closed: usize,
@@ -94,12 +95,12 @@ impl Mock {
 }
 
 impl Boundary for Mock {
-    fn open(&self, first_handle: u64, role: PeerRole) -> Result<u64, CkRv> {
+    fn open(&self, first_handle: u64, role: PeerRole, identity: &str) -> Result<u64, CkRv> {
         if first_handle == u64::MAX {
             return Err(CKR_HOST_MEMORY);
         }
         Ok(self.change(|state| {
-            state.opened.push((first_handle, role));
+            state.opened.push((first_handle, role, identity.to_owned()));
             let application = state.opened.len() as u64;
             state.open.insert(application, 0);
             application

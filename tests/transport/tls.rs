@@ -175,13 +175,15 @@ fn a_certificate_of_an_allowed_name_is_let_in_as_what_its_name_says() {
     assert_eq!(refused(other), Refusal::UnknownApplication, "another name");
     assert_eq!(refused(Client::join(&scene.served.backend(), &first.secret)), Refusal::UnknownApplication);
     first.assert_echo(b"unharmed");
-    assert_eq!(scene.served.mock.state().opened, [(1, PeerRole::Backend), (1, PeerRole::Administrator)]);
+    let opened = |role, name| (1, role, format!("certificate {name}"));
+    let expected = [opened(PeerRole::Backend, BACKEND), opened(PeerRole::Administrator, OFFICER)];
+    assert_eq!(scene.served.mock.state().opened, expected);
     // With names of both, it is the one that may do less.
     let both = scene.authority.issue_with(OFFICER, |params| {
         params.subject_alt_names.push(rcgen::SanType::DnsName(BACKEND.try_into().expect("a name")));
     });
     drop(Client::open(&scene.client(&both)).expect("it is welcome"));
-    assert_eq!(scene.served.mock.state().opened[2], (1, PeerRole::Backend));
+    assert_eq!(scene.served.mock.state().opened[2], opened(PeerRole::Backend, BACKEND));
     drop(first);
     scene.served.assert_well();
 }

@@ -40,7 +40,7 @@ fn a_machine_is_let_in_by_its_context_id() {
         first.assert_echo(&[9; 300_000]);
         Client::join(&client, &first.secret).expect("it is welcome").assert_echo(b"a lane");
         first.assert_over();
-        assert_eq!(served.mock.state().opened, [(1, role)]);
+        assert_eq!(served.mock.state().opened, [(1, role, format!("context id {OURSELVES}"))]);
         served.assert_well();
         served.server.stop();
     }

@@ -13,13 +13,20 @@ entries! {
         hosted::open()
     }
 
-    fn boundary_begin(first_handle: CK_ULONG, role: CK_ULONG, application: CK_ULONG_PTR) {
+    fn boundary_begin(
+        first_handle: CK_ULONG,
+        role: CK_ULONG,
+        identity: *const u8,
+        identity_len: CK_ULONG,
+        application: CK_ULONG_PTR,
+    ) {
         let role = match role {
             interface::BACKEND => PeerRole::Backend,
             interface::ADMINISTRATOR => PeerRole::Administrator,
             _ => return Err(Rv(CKR_ARGUMENTS_BAD)),
         };
-        raw::put(application, hosted::begin(first_handle, role)?)
+        let identity = raw::borrowed(identity, identity_len)?;
+        raw::put(application, hosted::begin(first_handle, role, identity)?)
     }
 
     fn boundary_call(

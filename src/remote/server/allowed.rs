@@ -12,7 +12,7 @@ use crate::remote::tls::{self, ServerTls, is_for, names};
 use crate::shell::config::{ServeConfig, TcpDoor, UnixDoor, VsockDoor};
 
 /// A peer that may connect. Equal ones are one: a further lane of an application must come from the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// A process of this machine, by its user.
     Unix {
@@ -44,6 +44,16 @@ impl Peer {
             Peer::Unix { role, .. } | Peer::Tls { role, .. } | Peer::Vsock { role, .. } => *role,
         }
     }
+
+    /// Who it is, whatever it is let in as: names of different kinds never collide. It is sealed with the wrong PINs that the
+    /// peer has tried, so it never changes.
+    pub fn identity(&self) -> String {
+        match self {
+            Peer::Unix { user, .. } => format!("user {user}"),
+            Peer::Tls { name, .. } => format!("certificate {}", name.as_ref()),
+            Peer::Vsock { cid, .. } => format!("context id {cid}"),
+        }
+    }
 }
 
 impl fmt::Display for Peer {
@@ -53,9 +63,8 @@ impl fmt::Display for Peer {
             PeerRole::Administrator => "administrator",
         };
         match self {
-            Peer::Unix { user, .. } => write!(f, "{role}, user {user}"),
             Peer::Tls { name, .. } => write!(f, "{role} {}", name.as_ref()),
-            Peer::Vsock { cid, .. } => write!(f, "{role}, context id {cid}"),
+            Peer::Unix { .. } | Peer::Vsock { .. } => write!(f, "{role}, {}", self.identity()),
         }
     }
 }

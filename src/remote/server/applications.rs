@@ -92,7 +92,7 @@ impl Applications {
         getrandom::fill(&mut *random).map_err(|_| Refusal::Module(cryptoki_sys::CKR_DEVICE_ERROR))?;
         let secret = ApplicationSecret::new(*random);
         let role = peer.role();
-        let handle = self.0.boundary.open(first_handle, role).map_err(Refusal::Module)?;
+        let handle = self.0.boundary.open(first_handle, role, &peer.identity()).map_err(Refusal::Module)?;
         let application = Arc::new(Application {
             digest: digest(&secret),
             handle,
@@ -231,7 +231,7 @@ mod tests {
     struct Echo;
 
     impl Boundary for Echo {
-        fn open(&self, _first_handle: u64, _role: PeerRole) -> Result<u64, CkRv> {
+        fn open(&self, _first_handle: u64, _role: PeerRole, _identity: &str) -> Result<u64, CkRv> {
             Ok(1)
         }
 

@@ -60,7 +60,7 @@ mod tests {
     struct Well;
 
     impl Boundary for Well {
-        fn open(&self, _first_handle: u64, _role: PeerRole) -> Result<u64, CkRv> {
+        fn open(&self, _first_handle: u64, _role: PeerRole, _identity: &str) -> Result<u64, CkRv> {
             Ok(1)
         }
 

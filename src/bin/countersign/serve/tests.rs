@@ -34,7 +34,7 @@ const CONFIGURATION: &str = "COUNTERSIGN_TEST_SERVE";
 struct Echo;
 
 impl Boundary for Echo {
-    fn open(&self, _first_handle: u64, _role: PeerRole) -> Result<u64, CkRv> {
+    fn open(&self, _first_handle: u64, _role: PeerRole, _identity: &str) -> Result<u64, CkRv> {
         Ok(1)
     }
 
@@ -61,7 +61,7 @@ struct Breaking {
 }
 
 impl Boundary for Breaking {
-    fn open(&self, _first_handle: u64, _role: PeerRole) -> Result<u64, CkRv> {
+    fn open(&self, _first_handle: u64, _role: PeerRole, _identity: &str) -> Result<u64, CkRv> {
         Ok(1)
     }
 
