@@ -17,7 +17,7 @@ use crate::engine::{DigestKeyId, Engine, EngineError, Held, Tries, WalletId};
 use crate::kernel::anchor::StateError;
 use crate::kernel::approval::Approval;
 use crate::kernel::digest_key::SIGNATURE_LEN;
-use crate::kernel::otp::{self, Matched};
+use crate::kernel::otp::{self, Matched, OtpKeyId};
 use crate::kernel::policy::{Approved, Refused, Verdict};
 use crate::kernel::psbt::{CheckedPsbt, PsbtError, Surroundings};
 use crate::kernel::receipt::{Change, Receipt};
@@ -45,7 +45,7 @@ impl Engine {
         let keys = wallet.keys().ok_or_else(|| EngineError::NotRegistered(wallet.label().into()))?;
         let (now, entropy) = (self.now()?, self.entropy()?);
         let psbt = self.check(id, &wallet, keys.watch(), psbt, now)?;
-        let charged = self.charge(approvals, wallet.users(), Purpose::Sign(&psbt), now)?;
+        let charged = self.charge(approvals, Eligible::all(wallet.users()), Purpose::Sign(&psbt), now)?;
         let matched = verify(charged, now)?;
         let approved = match wallet.policy().judge(psbt, matched, now) {
             Verdict::Approved(approved) => approved,
@@ -69,7 +69,7 @@ impl Engine {
         let Held { key, version } = self.held_digest_key(id)?;
         let (now, entropy) = (self.now()?, self.entropy()?);
         let requested = key.request(digest.try_into().map_err(|_| EngineError::DigestLength)?);
-        let charged = self.charge(approvals, key.users(), Purpose::Sign(&requested), now)?;
+        let charged = self.charge(approvals, Eligible::all(key.users()), Purpose::Sign(&requested), now)?;
         let matched = verify(charged, now)?;
         let approved = match key.policy().judge(requested, matched, now) {
             Verdict::Approved(approved) => approved,
@@ -81,11 +81,13 @@ impl Engine {
         Ok(signer::sign_digest(authorization, &key, &self.secp)?)
     }
 
-    /// Checks a code of `user` for its own sake: confirms an enrolment, and spends the step like a signature does.
-    pub fn confirm(&self, user: &str, code: &[u8]) -> Result<(), EngineError> {
+    /// Checks a code of `user`, of the OTP key `key`, for its own sake: confirms an enrolment, and spends the step like a
+    /// signature does. Where the user has another key by now, it is a code of nobody.
+    pub fn confirm(&self, user: &str, key: &OtpKeyId, code: &[u8]) -> Result<(), EngineError> {
         let now = self.now()?;
         let approval = Approval::parse_pin_of(user.as_bytes(), code)?;
-        let charged = self.charge(vec![approval], &[user.to_owned()], Purpose::Confirm, now)?;
+        let eligible = Eligible { users: &[user.to_owned()], key: Some(key) };
+        let charged = self.charge(vec![approval], eligible, Purpose::Confirm, now)?;
         let matched = verify(charged, now)?;
         self.spend(&matched, |users| state::confirm(&matched, users, now))
     }
@@ -124,7 +126,7 @@ impl Engine {
     fn charge(
         &self,
         approvals: Vec<Approval>,
-        eligible: &[String],
+        eligible: Eligible<'_>,
         purpose: Purpose<'_>,
         now: u64,
     ) -> Result<(Tries<'_>, Receipt<Charged>), EngineError> {
@@ -142,7 +144,7 @@ impl Engine {
     fn charge_users(
         &self,
         mut approvals: Vec<Approval>,
-        eligible: &[String],
+        eligible: Eligible<'_>,
         purpose: Purpose<'_>,
         now: u64,
     ) -> Result<Receipt<Charged>, EngineError> {
@@ -164,14 +166,14 @@ impl Engine {
     }
 
     /// A user who is unknown, not eligible, or whose record is missing or damaged, is nobody: charged all the same.
-    fn claim(&self, approval: Approval, eligible: &[String]) -> Result<Claim, EngineError> {
-        let name = match (approval.user(), eligible) {
+    fn claim(&self, approval: Approval, eligible: Eligible<'_>) -> Result<Claim, EngineError> {
+        let name = match (approval.user(), eligible.users) {
             (None, [only]) => Some(only.as_str()),
             (None, _) => None,
-            (Some(name), _) => eligible.iter().map(String::as_str).find(|eligible| *eligible == name),
+            (Some(name), users) => users.iter().map(String::as_str).find(|eligible| *eligible == name),
         };
         let user = match name.map(|name| self.user_record(name)).transpose() {
-            Ok(user) => user.flatten(),
+            Ok(user) => user.flatten().filter(|user| eligible.has(user)),
             Err(EngineError::Ledger(LedgerError::State(StateError::Sealed(_)))) => None,
             Err(error) => return Err(error),
         };
@@ -242,6 +244,24 @@ impl Engine {
 
     fn records_of(&self, matched: &Matched) -> Result<Vec<Versioned<UserRecord>>, EngineError> {
         matched.users().map(|name| self.user_record(name)?.ok_or(EngineError::Code)).collect()
+    }
+}
+
+/// Whose codes may be right.
+#[derive(Clone, Copy)]
+struct Eligible<'a> {
+    users: &'a [String],
+    /// The one OTP key that a code may be of, where one was named.
+    key: Option<&'a OtpKeyId>,
+}
+
+impl<'a> Eligible<'a> {
+    fn all(users: &'a [String]) -> Eligible<'a> {
+        Eligible { users, key: None }
+    }
+
+    fn has(&self, user: &Versioned<UserRecord>) -> bool {
+        self.key.is_none_or(|key| *key == user.value.otp.id())
     }
 }
 

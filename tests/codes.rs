@@ -278,7 +278,7 @@ fn otp_guess_the_breaker_counts_all_users_and_those_who_are_nobody() {
     for _ in 0..3 {
         assert!(matches!(bench.sign(&id, "user7", &right, &psbt), Err(EngineError::Stopped)));
     }
-    assert!(matches!(bench.engine.confirm("user7", right.as_bytes()), Err(EngineError::Stopped)));
+    assert!(matches!(bench.confirm("user7", &right), Err(EngineError::Stopped)));
     assert_eq!(bench.failures("user7"), 0, "what is not looked at is not charged");
     let stopped = |bench: &Bench| {
         let events = &bench.ledger.state().events;
@@ -505,7 +505,7 @@ fn state_rollback_after_a_restoration_no_code_is_accepted_for_two_windows() {
 fn state_rollback_a_user_enrolled_after_a_restoration_waits_as_all_others() {
     let scene = restored(0);
     let bob = scene.bench.unconfirmed("bob");
-    let confirm = || scene.bench.engine.confirm("bob", scene.bench.code(&bob).as_bytes());
+    let confirm = || scene.bench.confirm("bob", &scene.bench.code(&bob));
     assert!(matches!(confirm(), Err(EngineError::Locked)));
     scene.bench.clock.advance(7 * 30);
     confirm().expect("two windows later");
@@ -536,4 +536,67 @@ fn state_rollback_after_a_restoration_every_period_counts_as_spent_until_it_is_o
     assert!(matches!(sign(), Err(EngineError::Policy(_))), "no change of the policy resets it");
     scene.bench.clock.advance(25 * 3_600);
     sign().expect("the period is over");
+}
+
+// A user who is enrolled anew
+
+#[test]
+fn a_code_of_a_key_that_was_replaced_meanwhile_does_not_confirm_the_new_enrolment() {
+    let bench = Bench::new();
+    let alice = bench.unconfirmed("alice");
+    let (code, key) = (bench.code(&alice), bench.key_id("alice"));
+    // It is charged and found right; before that is recorded, alice is enrolled anew.
+    let beside = bench.beside();
+    let act = move || {
+        beside.engine.remove_user("alice", &beside.key_id("alice")).expect("no wallet lists her");
+        beside.unconfirmed("alice");
+    };
+    bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    assert!(matches!(bench.engine.confirm("alice", &key, code.as_bytes()), Err(EngineError::Code)));
+    let user = bench.engine.user("alice").expect("readable").expect("there");
+    assert_ne!(user.key_id, key);
+    assert!(!user.confirmed && user.failures == 0, "nothing of the old key is the new one's");
+    // Nor is a code of the new key taken for one of the old: it is nobody's, and charged to nobody known.
+    assert!(matches!(bench.engine.confirm("alice", &key, code.as_bytes()), Err(EngineError::Code)));
+    assert_eq!(bench.failures("alice"), 0);
+    assert!(
+        matches!(bench.ledger.state().events.last(), Some(Event::Charged { users, .. }) if users.is_empty())
+    );
+}
+
+#[test]
+fn a_code_of_a_key_that_was_replaced_meanwhile_spends_nothing_of_the_new_enrolment() {
+    let scene = Scene::new();
+    let policy = Some("max_transaction_sat = 1\nmax_fee_sat = 1".into());
+    let change = WalletChange { policy, ..WalletChange::default() };
+    scene.bench.engine.change_wallet(&scene.id, change).expect("changed");
+    scene.bench.user("bob");
+    let psbt = scene.psbt(1).serialize();
+    let code = scene.bench.code(&scene.alice);
+    // It is right, and the policy refuses; before it is spent, alice is enrolled anew.
+    let (beside, id) = (scene.bench.beside(), scene.id);
+    let act = move || {
+        let users = Some(vec!["bob".to_owned()]);
+        beside.engine.change_wallet(&id, WalletChange { users, ..WalletChange::default() }).expect("changed");
+        beside.engine.remove_user("alice", &beside.key_id("alice")).expect("no wallet lists her");
+        beside.unconfirmed("alice");
+    };
+    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    assert!(is_wrong_code(&scene.sign(&code, &psbt)));
+    let user = scene.bench.engine.user("alice").expect("readable").expect("there");
+    assert!(!user.confirmed && user.failures == 0);
+    assert!(!matches!(scene.events().last(), Some(Event::PolicyRefused { .. })));
+}
+
+#[test]
+fn an_act_on_a_user_who_was_enrolled_anew_meanwhile_is_not_done() {
+    let bench = Bench::new();
+    bench.unconfirmed("alice");
+    let old = bench.key_id("alice");
+    bench.engine.remove_user("alice", &old).expect("no wallet lists her");
+    bench.unconfirmed("alice");
+    assert!(matches!(bench.engine.unlock_user("alice", &old), Err(EngineError::NoSuchUser(_))));
+    assert!(matches!(bench.engine.remove_user("alice", &old), Err(EngineError::NoSuchUser(_))));
+    assert!(bench.engine.user("alice").expect("readable").is_some());
+    bench.engine.unlock_user("alice", &bench.key_id("alice")).expect("the one there is");
 }

@@ -431,7 +431,10 @@ fn what_cannot_be_a_key_is_refused_and_not_written() {
 #[test]
 fn a_user_whom_a_key_lists_is_not_removed() {
     let scene = Scene::new(UNLIMITED);
-    assert!(matches!(scene.bench.engine.remove_user("alice"), Err(EngineError::UserInUse { .. })));
+    assert!(matches!(
+        scene.bench.engine.remove_user("alice", &scene.bench.key_id("alice")),
+        Err(EngineError::UserInUse { .. })
+    ));
 }
 
 /// A key that this version does not take is closed; the others are not.
@@ -456,6 +459,9 @@ fn a_key_of_another_version_stays_closed_alone() {
         matches!(add(&bench, "later", &["alice"], UNLIMITED), Err(EngineError::Name(_))),
         "its label is taken"
     );
-    assert!(matches!(bench.engine.remove_user("bob"), Err(EngineError::UserInUse { .. })));
+    assert!(matches!(
+        bench.engine.remove_user("bob", &bench.key_id("bob")),
+        Err(EngineError::UserInUse { .. })
+    ));
     sign(&bench, &id, "alice", &bench.code(&alice), &DIGEST).expect("the other signs");
 }

@@ -481,7 +481,10 @@ fn a_wallet_of_another_version_stays_closed_alone() {
     bench.sign(&id, "alice", &bench.code(&alice), &bench.psbt(&id, 1).serialize()).expect("the other signs");
     assert!(matches!(bench.engine.wallet(&later), Err(EngineError::NoSuchWallet)));
     // Its label and its users stay taken.
-    assert!(matches!(bench.engine.remove_user("bob"), Err(EngineError::UserInUse { .. })));
+    assert!(matches!(
+        bench.engine.remove_user("bob", &bench.key_id("bob")),
+        Err(EngineError::UserInUse { .. })
+    ));
     let again = bench.add_wallet("later", &["alice"], UNLIMITED, NewScript::default());
     assert!(matches!(again, Err(EngineError::Name(_))));
 }
@@ -930,7 +933,7 @@ fn otp_replay_of_a_code_that_confirmed() {
     let bench = Bench::new();
     let alice = bench.unconfirmed("alice");
     let code = bench.code(&alice);
-    bench.engine.confirm("alice", code.as_bytes()).expect("confirms");
+    bench.confirm("alice", &code).expect("confirms");
     let id = bench.wallet("w", &["alice"], UNLIMITED);
     let psbt = bench.psbt(&id, 1).serialize();
     assert!(is_wrong_code(&bench.sign(&id, "alice", &code, &psbt)));
@@ -942,10 +945,10 @@ fn otp_guess_a_wrong_code_confirms_nobody() {
     let alice = bench.unconfirmed("alice");
     let right = bench.code(&alice);
     let wrong = if right == "000000" { "000001" } else { "000000" };
-    assert!(matches!(bench.engine.confirm("alice", wrong.as_bytes()), Err(EngineError::Code)));
+    assert!(matches!(bench.confirm("alice", wrong), Err(EngineError::Code)));
     assert!(!bench.engine.user("alice").expect("readable").expect("there").confirmed);
     assert_eq!(bench.failures("alice"), 1);
-    bench.engine.confirm("alice", right.as_bytes()).expect("the right one does");
+    bench.confirm("alice", &right).expect("the right one does");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn load(vault: AnchorInMemory) -> (Engine, Load) {
         let names: Vec<String> = (0..USERS).map(|user| format!("user-{wallet}-{user}")).collect();
         let totps: Vec<Totp> = names.iter().map(|name| bench.unconfirmed(name)).collect();
         for (name, totp) in names.iter().zip(&totps) {
-            bench.engine.confirm(name, bench.code(totp).as_bytes()).expect("confirms");
+            bench.confirm(name, &bench.code(totp)).expect("confirms");
         }
         let (label, of) = (format!("w{wallet}"), names.iter().map(String::as_str).collect::<Vec<_>>());
         let id = bench.wallet(&label, &of, "unlimited = true");

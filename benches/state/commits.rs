@@ -92,7 +92,7 @@ impl Load {
             let names: Vec<String> = (0..USERS).map(|user| format!("user-{wallet}-{user}")).collect();
             let totps: Vec<Totp> = names.iter().map(|name| bench.unconfirmed(name)).collect();
             for (name, totp) in names.iter().zip(&totps) {
-                bench.engine.confirm(name, bench.code(totp).as_bytes()).expect("confirms");
+                bench.confirm(name, &bench.code(totp)).expect("confirms");
             }
             let of: Vec<&str> = names.iter().map(String::as_str).collect();
             let id = bench.wallet(&format!("w{wallet}"), &of, "unlimited = true");

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::engine::{Engine, EngineError, WalletId};
 use crate::kernel::approval::{MAX_USER_LEN, is_user_name, is_visible};
 use crate::kernel::audit::Role;
-use crate::kernel::otp::{OtpHash, OtpKey, SECRET_LEN};
+use crate::kernel::otp::{OtpHash, OtpKey, OtpKeyId, SECRET_LEN};
 use crate::kernel::pin::{self, PinRecord};
 use crate::kernel::policy::Policy;
 use crate::kernel::receipt::{Change, Receipt};
@@ -44,6 +44,14 @@ pub struct NewUser {
     pub digits: u8,
     /// Seconds of a time step, 15 to 120.
     pub period: u64,
+}
+
+/// A user who was just enrolled.
+pub struct Enrolment {
+    /// Names the OTP key.
+    pub key_id: OtpKeyId,
+    /// The `otpauth://` URI: the only copy of the secret outside the seal.
+    pub uri: Zeroizing<String>,
 }
 
 /// A wallet to be created.
@@ -144,8 +152,8 @@ impl Engine {
         })
     }
 
-    /// Enrols a user of a secret made inside, and gives the `otpauth://` URI: its only copy outside the seal.
-    pub fn add_user(&self, new: NewUser) -> Result<Zeroizing<String>, EngineError> {
+    /// Enrols a user of a secret made inside, and gives it, this once.
+    pub fn add_user(&self, new: NewUser) -> Result<Enrolment, EngineError> {
         let _turn = self.administration();
         if !is_user_name(&new.name) {
             return Err(EngineError::Name(format!(
@@ -164,7 +172,7 @@ impl Engine {
         let otp = OtpKey::new(secret, new.hash, new.digits, new.period).ok_or_else(|| {
             EngineError::Parameter("a code has 6 to 8 digits and a time step of 15 to 120 seconds".into())
         })?;
-        let uri = otp.uri(&new.service, &new.name);
+        let enrolment = Enrolment { key_id: otp.id(), uri: otp.uri(&new.service, &new.name) };
         let user = UserRecord {
             name: new.name,
             service: new.service,
@@ -173,11 +181,11 @@ impl Engine {
             codes: CodeState::default(),
         };
         self.write(state::add_user(&user, self.now()?))?;
-        Ok(uri)
+        Ok(enrolment)
     }
 
-    /// Removes a user whom no wallet and no key lists.
-    pub fn remove_user(&self, name: &str) -> Result<(), EngineError> {
+    /// Removes a user whom no wallet and no key lists, if the OTP key is still this one.
+    pub fn remove_user(&self, name: &str, key: &OtpKeyId) -> Result<(), EngineError> {
         let _turn = self.administration();
         if let Some((_, wallet)) = self.wallets().iter().find(|(_, wallet)| lists(wallet.users(), name)) {
             return Err(EngineError::UserInUse { user: name.into(), signs_for: wallet.label().into() });
@@ -189,12 +197,12 @@ impl Engine {
         if let Some(signs_for) = of_closed.into_iter().flatten().next() {
             return Err(EngineError::UserInUse { user: name.into(), signs_for });
         }
-        self.record_user(name, state::remove_user)
+        self.record_user(name, key, state::remove_user)
     }
 
-    /// Ends a user's row of failures and the wait; the 30-day budget stays.
-    pub fn unlock_user(&self, name: &str) -> Result<(), EngineError> {
-        self.record_user(name, state::unlock_user)
+    /// Ends a user's row of failures and the wait, if the OTP key is still this one; the 30-day budget stays.
+    pub fn unlock_user(&self, name: &str, key: &OtpKeyId) -> Result<(), EngineError> {
+        self.record_user(name, key, state::unlock_user)
     }
 
     /// Creates a wallet of a seed made inside.
@@ -334,14 +342,17 @@ impl Engine {
         }
     }
 
-    /// Records a change of a user's record, decided anew as often as another commit comes first.
+    /// Records a change of a user's record, decided anew as often as another commit comes first. Who was enrolled anew since
+    /// `key` was looked at is another user.
     fn record_user(
         &self,
         name: &str,
+        key: &OtpKeyId,
         transition: impl Fn(&Versioned<UserRecord>, u64) -> Change<Recorded>,
     ) -> Result<(), EngineError> {
         loop {
-            let user = self.user_record(name)?.ok_or_else(|| EngineError::NoSuchUser(name.into()))?;
+            let user = self.user_record(name)?.filter(|user| user.value.otp.id() == *key);
+            let user = user.ok_or_else(|| EngineError::NoSuchUser(name.into()))?;
             match self.write(transition(&user, self.now()?)) {
                 Err(EngineError::Ledger(LedgerError::Conflict)) => {}
                 other => return other,

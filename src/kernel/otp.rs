@@ -6,6 +6,8 @@
 //!   taken says nothing about which code was near or whether the user exists.
 //! - O3. Only a step later than the last one spent matches (RFC 6238 section 5.2: a code is accepted once), or that one
 //!   again for the very transaction it was spent on: who lost the answer gets it once more, and nothing else.
+//! - O4. What was right names the OTP key that it was right for: a code of a key that was replaced meanwhile neither
+//!   confirms nor spends anything of the new enrolment.
 
 use core::fmt::Write as _;
 
@@ -123,9 +125,11 @@ impl OtpKey {
     }
 }
 
-/// One claim that was right: whose, and at which time step.
+/// One claim that was right: whose, by which OTP key, and at which time step.
 pub struct MatchedStep {
     pub(in crate::kernel) user: String,
+    /// The key that the code is of. It is spent under no other: the user may be enrolled anew meanwhile.
+    pub(in crate::kernel) key_id: OtpKeyId,
     pub(in crate::kernel) step: u64,
     pub(in crate::kernel) charged_at: u64,
     /// Whether it is the step spent last, tried again on what it was spent on.
@@ -174,6 +178,7 @@ pub fn verify(charged: Receipt<Charged>, now: u64) -> Result<Matched, Mismatch> 
             Some(user) => (&user.otp, user.last_step, user.repeatable, user.name.clone()),
             None => (&decoy, None, None, String::new()),
         };
+        let key_id = key.id();
         let code = claim.approval.code().padded();
         let known = Choice::from(u8::from(claim.user.is_some()));
         let (found, step) = match_step(key, code, last_step, now);
@@ -181,7 +186,7 @@ pub fn verify(charged: Receipt<Charged>, now: u64) -> Result<Matched, Mismatch> 
         all_new &= found & known;
         all_repeat &= repeats;
         let step = u64::conditional_select(&step, &repeatable.unwrap_or(0), repeats);
-        steps.push(MatchedStep { user, step, charged_at: charged.at, repeats: bool::from(repeats) });
+        steps.push(MatchedStep { user, key_id, step, charged_at: charged.at, repeats: bool::from(repeats) });
     }
     // Where some are new and some are not, those that are not are spent: [`super::state`] refuses them.
     let right = !steps.is_empty() && bool::from(all_new | all_repeat);

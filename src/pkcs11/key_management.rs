@@ -5,7 +5,6 @@
 use core::str::FromStr;
 
 use cryptoki_sys::*;
-use zeroize::Zeroizing;
 
 use super::attributes::Class;
 use super::call::{Mechanism, TemplateEntry};
@@ -17,7 +16,7 @@ use super::template::{
     bool_value, check_date, each_once, expect, expect_empty_array, set_same, text, ulong_value, value_of,
 };
 use super::vendor::*;
-use crate::admin::{NewScript, NewUser, NewWallet};
+use crate::admin::{Enrolment, NewScript, NewUser, NewWallet};
 use crate::kernel::otp::{OtpHash, SECRET_LEN};
 use crate::kernel::wallet::Network;
 
@@ -36,9 +35,7 @@ impl Module {
             self.require_administration(session)?;
             let user = new_user(&each_once(template)?)?;
             let name = user.name.clone();
-            let uri: Zeroizing<String> = self.engine.add_user(user)?;
-            // None where it was removed again by somebody else.
-            let key_id = self.engine.user(&name)?.ok_or(Rv(CKR_FUNCTION_FAILED))?.key_id;
+            let Enrolment { key_id, uri } = self.engine.add_user(user)?;
             session.enrolments.insert(key_id, uri);
             self.handle_of(Object::User { name, key_id })
         })

@@ -18,6 +18,7 @@ use crate::engine::EngineError;
 use crate::kernel::approval::Code;
 use crate::kernel::audit::Role;
 use crate::kernel::digest_key::{DIGEST_LEN, SIGNATURE_LEN};
+use crate::kernel::otp::OtpKeyId;
 
 /// A verifying operation.
 pub(super) struct Verifying {
@@ -30,8 +31,8 @@ pub(super) struct Verifying {
 
 /// What is verified with.
 enum VerifyingKey {
-    /// The OTP key of this user: the signature is a code.
-    User(String),
+    /// This OTP key of this user, and not one that came after it: the signature is a code.
+    User { name: String, key_id: OtpKeyId },
     /// This key: the text is a digest.
     Digest(PublicKey),
 }
@@ -40,7 +41,7 @@ impl VerifyingKey {
     /// How long a text is.
     fn text_len(&self) -> usize {
         match self {
-            VerifyingKey::User(_) => 0,
+            VerifyingKey::User { .. } => 0,
             VerifyingKey::Digest(_) => DIGEST_LEN,
         }
     }
@@ -88,7 +89,7 @@ impl Module {
         match mechanism {
             CKM_COUNTERSIGN_TOTP if self.role().is_none() => Err(Rv(CKR_USER_NOT_LOGGED_IN)),
             CKM_COUNTERSIGN_TOTP => match object()? {
-                Object::User { name, .. } => Ok(VerifyingKey::User(name)),
+                Object::User { name, key_id } => Ok(VerifyingKey::User { name, key_id }),
                 _ => Err(Rv(CKR_KEY_TYPE_INCONSISTENT)),
             },
             CKM_COUNTERSIGN_DIGEST | CKM_ECDSA => match object()? {
@@ -181,12 +182,12 @@ impl Module {
             return Err(Rv(CKR_DATA_LEN_RANGE));
         }
         match key {
-            VerifyingKey::User(user) => self.judge_code(user, signature),
+            VerifyingKey::User { name, key_id } => self.judge_code(name, key_id, signature),
             VerifyingKey::Digest(key) => judge_digest(key, text, signature, &self.engine.secp),
         }
     }
 
-    fn judge_code(&self, user: &str, code: &[u8]) -> Answer {
+    fn judge_code(&self, user: &str, key: &OtpKeyId, code: &[u8]) -> Answer {
         if !(6..=8).contains(&code.len()) {
             return Err(Rv(CKR_SIGNATURE_LEN_RANGE));
         }
@@ -196,7 +197,7 @@ impl Module {
         }
         // Malformed is not wrong: nothing is charged.
         Code::parse(code).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
-        Ok(self.engine.confirm(user, code)?)
+        Ok(self.engine.confirm(user, key, code)?)
     }
 }
 

@@ -36,6 +36,25 @@ fn a_right_code_confirms_and_is_spent_by_it() {
 }
 
 #[test]
+fn a_verification_begun_with_a_key_that_is_gone_is_no_way_to_the_users_next_one() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_token();
+        let so = raw.so();
+        enrol(&raw, so, "alice");
+        let old = raw.user_key(so, "alice");
+        assert_rv!(raw.verify_init(so, old), CKR_OK);
+        assert_rv!(raw.destroy(so, old), CKR_OK);
+        let alice = enrol(&raw, so, "alice");
+        let new = raw.user_key(so, "alice");
+        let code = alice.code();
+        assert_rv!(raw.verify_code(so, &[], code.as_bytes()), CKR_PIN_INCORRECT);
+        assert_eq!(raw.attribute(so, new, CKA_COUNTERSIGN_CONFIRMED), Ok(vec![CK_FALSE]));
+        assert_eq!(read_ulong(&raw, so, new, CKA_COUNTERSIGN_FAILURES), 0);
+        assert_rv!(raw.verify(so, new, &code), CKR_OK, "it is the new key's");
+    });
+}
+
+#[test]
 fn a_code_is_checked_for_the_backend_too() {
     in_boundary(this_test!(), |_| {
         let stage = Stage::new(&["alice"]);

@@ -24,7 +24,7 @@ use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::Event;
 use countersign::kernel::clock::{BootId, Reading};
 use countersign::kernel::failures::Failures;
-use countersign::kernel::otp::OtpHash;
+use countersign::kernel::otp::{OtpHash, OtpKeyId};
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::{Batch, Content};
 use countersign::kernel::seal::{Kind, RecordKey};
@@ -80,7 +80,7 @@ impl Bench {
     pub(crate) fn unconfirmed(&self, name: &str) -> Totp {
         let user =
             NewUser { name: name.into(), service: "test".into(), hash: OtpHash::Sha1, digits: 6, period: 30 };
-        let uri = self.engine.add_user(user).expect("a new name");
+        let uri = self.engine.add_user(user).expect("a new name").uri;
         let secret = uri.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).expect("a secret");
         let secret = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).expect("base32");
         Builder::new().with_secret(secret).with_skew(0).build().expect("a key of RFC 6238")
@@ -89,9 +89,19 @@ impl Bench {
     /// Enrols a user who confirms, and lets the step pass.
     pub(crate) fn user(&self, name: &str) -> Totp {
         let totp = self.unconfirmed(name);
-        self.engine.confirm(name, self.code(&totp).as_bytes()).expect("the right code confirms");
+        self.confirm(name, &self.code(&totp)).expect("the right code confirms");
         self.clock.advance(30);
         totp
+    }
+
+    /// Checks a code of a user, of the OTP key that the user has now.
+    pub(crate) fn confirm(&self, name: &str, code: &str) -> Result<(), EngineError> {
+        self.engine.confirm(name, &self.key_id(name), code.as_bytes())
+    }
+
+    /// The OTP key that a user has now.
+    pub(crate) fn key_id(&self, name: &str) -> OtpKeyId {
+        self.engine.user(name).expect("readable").expect("there").key_id
     }
 
     /// Makes a wallet on regtest.

@@ -178,7 +178,7 @@ mod tests {
     const DIGEST: Digest = [7; 32];
 
     fn matched(step: u64, charged_at: u64) -> MatchedStep {
-        MatchedStep { user: "alice".into(), step, charged_at, repeats: false }
+        MatchedStep { user: "alice".into(), key_id: [1; 16], step, charged_at, repeats: false }
     }
 
     fn repeating(step: u64, charged_at: u64) -> MatchedStep {

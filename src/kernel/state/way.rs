@@ -274,7 +274,8 @@ fn write_codes(
         .iter()
         .zip(users)
         .map(|(step, user)| {
-            if step.user != user.value.name {
+            // Of another key it is not: the user was enrolled anew since the code was compared.
+            if step.user != user.value.name || step.key_id != user.value.otp.id() {
                 return Err(Spent);
             }
             let codes = change(&user.value.codes, step)?;

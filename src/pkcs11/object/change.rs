@@ -31,10 +31,10 @@ impl Module {
                     }
                     old.change(&each_once(template)?)
                 }),
-                Object::User { name, .. } => {
+                Object::User { name, key_id } => {
                     self.require_administration(session)?;
                     check_unlocking(&each_once(template)?)?;
-                    if template.is_empty() { Ok(()) } else { Ok(self.engine.unlock_user(name)?) }
+                    if template.is_empty() { Ok(()) } else { Ok(self.engine.unlock_user(name, key_id)?) }
                 }
                 Object::Clock => {
                     self.require_administration(session)?;

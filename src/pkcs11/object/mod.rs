@@ -107,7 +107,7 @@ impl Module {
             match (&object, loaded) {
                 (Object::User { name, key_id }, _) => {
                     self.require_administration(session)?;
-                    self.engine.remove_user(name)?;
+                    self.engine.remove_user(name, key_id)?;
                     session.enrolments.remove(key_id);
                     self.forget_object(&object);
                 }
