@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# make.sh VERSION: keeps a store of the release that is checked out, in tests/stores/VERSION, for the tests of later releases.
+#
+# Run it once, when VERSION is released: from then on nothing but that release could write it again. It needs root, or
+# a system that lets users make namespaces: the store must not name this run of the machine, since the clock of the test
+# that reads it may differ.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+[ "$#" -eq 1 ] && [ -n "$1" ] || { echo "usage: tests/stores/make.sh VERSION" >&2; exit 2; }
+folder=$PWD/tests/stores/$1
+[ ! -e "$folder" ] || { echo "$folder is there already; nothing was changed" >&2; exit 1; }
+
+cargo build
+cargo test --test stores --no-run
+namespace=(unshare --mount)
+[ "$(id -u)" -eq 0 ] || namespace+=(--map-root-user)
+COUNTERSIGN_KEEP_STORE=$folder "${namespace[@]}" bash -c '
+    mount --bind /dev/null /proc/sys/kernel/random/boot_id
+    exec cargo test --test stores a_store_that_is_kept_for_later_goes_on_working'
+echo "Kept in $folder; add a test to tests/stores.rs, and commit both"
