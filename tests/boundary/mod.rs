@@ -13,6 +13,7 @@ pub(crate) mod cli;
 pub(crate) mod digest;
 pub(crate) mod raw;
 pub(crate) mod served;
+pub(crate) mod shim;
 pub(crate) mod store;
 pub(crate) mod wallet;
 
