@@ -1,5 +1,7 @@
 //! Every script type: what the module signs is what miniscript finalises and Bitcoin's consensus code takes.
 
+#[path = "signer/branches.rs"]
+mod branches;
 #[path = "support/consensus.rs"]
 mod consensus;
 mod support;
@@ -13,7 +15,7 @@ use miniscript::psbt::PsbtExt;
 use consensus::{completed, prevouts, verdicts};
 use countersign::kernel::psbt::CheckedPsbt;
 use countersign::kernel::wallet::{Chain, Location};
-use support::scripts::{Cosigner, SCRIPTS, Script, good_psbt, script_at};
+use support::scripts::{BRANCHED, Cosigner, SCRIPTS, Script, good_psbt, script_at};
 use support::{Bench, FEE, INPUT, PAID, alone, watch};
 
 const UNLIMITED: &str = "unlimited = true";
@@ -26,7 +28,7 @@ struct Signed {
 
 /// Each script type, signed by the engine.
 fn each(inputs: u32, change: impl Fn(&mut Psbt)) -> impl Iterator<Item = Signed> {
-    SCRIPTS.iter().map(move |script| {
+    SCRIPTS.iter().chain(BRANCHED).map(move |script| {
         let bench = Bench::new();
         let alice = bench.user("alice");
         let id = bench.add_wallet("w", &["alice"], UNLIMITED, script.to_be_made()).expect(script.name);
@@ -118,7 +120,7 @@ fn ecdsa_is_low_s_and_low_r_and_schnorr_says_as_much_as_was_asked() {
 
 #[test]
 fn schnorr_signatures_have_fresh_randomness_and_ecdsa_none() {
-    for script in SCRIPTS {
+    for script in SCRIPTS.iter().chain(BRANCHED) {
         let bench = Bench::new();
         let alice = bench.user("alice");
         let id = bench.add_wallet("w", &["alice"], UNLIMITED, script.to_be_made()).expect(script.name);
@@ -135,7 +137,7 @@ fn schnorr_signatures_have_fresh_randomness_and_ecdsa_none() {
 #[test]
 fn the_scripts_rebuilt_are_those_of_miniscript() {
     let secp = Secp256k1::new();
-    for script in SCRIPTS {
+    for script in SCRIPTS.iter().chain(BRANCHED) {
         let wallet = script.wallet(&secp);
         for chain in [Chain::External, Chain::Internal] {
             for index in [0, 1, 20, 999, 0x7fff_ffff] {
@@ -151,7 +153,7 @@ fn the_scripts_rebuilt_are_those_of_miniscript() {
 #[test]
 fn what_leaves_is_counted_alike_in_every_script() {
     let secp = Secp256k1::new();
-    for script in SCRIPTS {
+    for script in SCRIPTS.iter().chain(BRANCHED) {
         let wallet = script.wallet(&secp);
         let psbt = good_psbt(watch(&wallet), 3);
         let checked = CheckedPsbt::parse(psbt.serialize(), watch(&wallet), &alone(&secp))
@@ -185,7 +187,7 @@ fn the_feerate_is_judged_by_the_size_of_the_final_transaction() {
 
 #[test]
 fn a_signature_of_ours_that_is_there_already_is_left_as_it_is() {
-    for script in SCRIPTS {
+    for script in SCRIPTS.iter().chain(BRANCHED) {
         let bench = Bench::new();
         let alice = bench.user("alice");
         let id = bench.add_wallet("w", &["alice"], UNLIMITED, script.to_be_made()).expect(script.name);
@@ -199,7 +201,7 @@ fn a_signature_of_ours_that_is_there_already_is_left_as_it_is() {
 
 #[test]
 fn cosigners_may_sign_before_us() {
-    for script in SCRIPTS.iter().filter(|script| !script.with.is_empty()) {
+    for script in SCRIPTS.iter().chain(BRANCHED).filter(|script| !script.with.is_empty()) {
         let bench = Bench::new();
         let alice = bench.user("alice");
         let id = bench.add_wallet("w", &["alice"], UNLIMITED, script.to_be_made()).expect(script.name);

@@ -50,10 +50,10 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::digest_key::{DIGEST_LEN, DigestKey, RequestedDigest, SIGNATURE_LEN};
-use super::psbt::{self, CheckedPsbt, Layout, Pair, Parts};
+use super::psbt::{self, CheckedPsbt, Layout, OurInput, Pair, Parts};
 use super::receipt::Receipt;
 use super::state::Consumed;
-use super::wallet::{ErasedKey, Location, Spend, WalletKeys};
+use super::wallet::{ErasedKey, Location, Place, Spend, WalletKeys};
 
 /// `PSBT_IN_PARTIAL_SIG` (BIP 174).
 const IN_PARTIAL_SIG: u8 = 0x02;
@@ -76,6 +76,7 @@ pub struct Authorization {
 
 struct Signing {
     index: usize,
+    place: Place,
     location: Location,
     key: PublicKey,
     message: Message,
@@ -96,8 +97,9 @@ impl Authorization {
         // One cache: the hashes over all prevouts, sequences and outputs are computed once (BIP 143, BIP 341).
         let mut cache = SighashCache::new(&transaction);
         let mut signings = Vec::with_capacity(ours.len());
-        for input in ours.iter().filter(|input| !input.is_signed) {
-            let (index, ours) = (input.index, &input.rebuilt);
+        let unsigned = |input| OurInput::unsigned(input).map(move |branch| (input, branch));
+        for (input, ours) in ours.iter().flat_map(unsigned) {
+            let index = input.index;
             let sighash_type = if input.asks_all { TapSighashType::All } else { TapSighashType::Default };
             let all = Prevouts::All(&prevouts);
             let (message, scheme) = match &ours.spend {
@@ -117,7 +119,9 @@ impl Authorization {
                 ),
             };
             let message = message.ok_or(SignerError::Sighash(index))?;
-            signings.push(Signing { index, location: ours.location, key: ours.key, message, scheme });
+            let (place, key) = (ours.place, ours.key);
+            let location = input.rebuilt.location;
+            signings.push(Signing { index, place, location, key, message, scheme });
         }
         Ok(Authorization { psbt: bytes, layout, script_id, signings, entropy })
     }
@@ -136,8 +140,9 @@ pub fn sign(
     let added = signings
         .iter()
         .map(|signing| {
-            let secret =
-                wallet.secret_key(signing.location).map_err(|_| SignerError::Fault(signing.index))?;
+            let secret = wallet
+                .secret_key(signing.place, signing.location)
+                .map_err(|_| SignerError::Fault(signing.index))?;
             let pair = match &signing.scheme {
                 Scheme::Ecdsa => sign_ecdsa(signing, &secret, secp),
                 Scheme::KeyPath { merkle_root, sighash_type } => {
@@ -204,6 +209,7 @@ fn schnorr(
         .chain_update(AUX_DOMAIN)
         .chain_update(entropy)
         .chain_update((signing.index as u64).to_le_bytes())
+        .chain_update((signing.place.number() as u64).to_le_bytes())
         .finalize();
     let signature = secp.sign_schnorr_with_aux_rand(&signing.message, &keypair.0, &aux.into());
     secp.verify_schnorr(&signature, &signing.message, key).ok()?;

@@ -107,9 +107,27 @@ pub(crate) const SCRIPTS: &[Script] = &[
     ),
 ];
 
+/// Scripts with our key in two branches, at disjoint derivations: with `A` at once, with `B` once a timelock has passed.
+pub(crate) const BRANCHED: &[Script] = &[
+    script(
+        "wsh-both-branches",
+        "wsh(or_d(multi(2,@0/<0;1>/*,@1/<0;1>/*),and_v(v:thresh(2,pkh(@0/<2;3>/*),a:pkh(@1/<2;3>/*),a:pkh(@2/**)),older(144))))",
+        &["A", "ours", "B"],
+        None,
+        &["A"],
+    ),
+    script(
+        "tr-both-branches",
+        "tr(@0/**,{and_v(v:multi_a(2,@1/**,@2/<2;3>/*),older(144)),multi_a(2,@3/**,@2/**)})",
+        &["C", "B", "ours", "A"],
+        Some("m/48'/1'/0'/3'"),
+        &["A"],
+    ),
+];
+
 /// The script type of that name.
 pub(crate) fn named(name: &str) -> Script {
-    *SCRIPTS.iter().find(|script| script.name == name).expect("a script type")
+    *SCRIPTS.iter().chain(BRANCHED).find(|script| script.name == name).expect("a script type")
 }
 
 impl Script {

@@ -244,7 +244,7 @@ fn prove(psbt: &Decoded<'_>, wallet: &WatchOnly, around: &Surroundings<'_>) -> R
     check_global_keys(psbt, wallet)?;
     let prevouts = amounts::prevouts(psbt)?;
     let (paid_in, paid_out) = amounts::sums(&psbt.transaction, &prevouts)?;
-    let mut prover = Prover::new(wallet, around);
+    let mut prover = Prover::new(wallet, around, &psbt.transaction);
     let ours = inputs_of_ours(psbt, &prevouts, &mut prover, wallet, around)?;
     if ours.is_empty() {
         return Err(refuse(
@@ -269,9 +269,9 @@ fn inputs_of_ours(
     for (index, prevout) in prevouts.iter().enumerate() {
         let input = psbt.input(index)?;
         check_sighash_type(index, &input, prevout)?;
-        let proved = prover.input(index, &input, prevout)?;
+        let mut proved = prover.input(index, &input, prevout)?;
         verifier.check(index, &input, proved.as_ref())?;
-        if let (Some(cosigner), Some(proved)) = (around.require_cosigner, &proved) {
+        if let (Some(cosigner), Some(proved)) = (around.require_cosigner, &mut proved) {
             partial::require(cosigner, &input, proved, wallet, around.secp)?;
         }
         ours.extend(proved);

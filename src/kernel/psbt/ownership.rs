@@ -4,21 +4,46 @@ use bitcoin::bip32::{DerivationPath, Fingerprint, KeySource};
 use bitcoin::psbt::{Input, Output};
 use bitcoin::secp256k1::{All, PublicKey, Secp256k1};
 use bitcoin::taproot::{TapLeafHash, TapNodeHash};
-use bitcoin::{Script, ScriptBuf, TxOut, XOnlyPublicKey};
+use bitcoin::{Script, ScriptBuf, Transaction, TxOut, XOnlyPublicKey};
 use std::collections::BTreeMap;
 
 use super::{PsbtError, Surroundings, refuse};
 use crate::kernel::rule::Rule;
-use crate::kernel::wallet::{Elsewhere, Location, Rebuilt, Spend, Taproot, WatchOnly};
+use crate::kernel::wallet::{Branch, Elsewhere, Location, Locks, Place, Rebuilt, Spend, Taproot, WatchOnly};
 
 /// An input proved ours.
 pub(in crate::kernel) struct OurInput {
     pub(in crate::kernel) index: usize,
     pub(in crate::kernel) rebuilt: Rebuilt,
-    /// Our signature is there already, and verifies.
-    pub(in crate::kernel) is_signed: bool,
+    /// The branches that it asks our signature for, at least one.
+    asked: Vec<Asked>,
     /// It asks for a signature that says ALL: taproot, in place of the shorter DEFAULT.
     pub(in crate::kernel) asks_all: bool,
+}
+
+/// A branch that an input asks our signature for.
+struct Asked {
+    place: Place,
+    /// Our signature is there already, and verifies.
+    is_signed: bool,
+}
+
+impl OurInput {
+    /// Takes out the branches that are not to be signed: `false` where none would be left, and all stay.
+    pub(super) fn keep(&mut self, is_kept: impl Fn(&Branch) -> bool) -> bool {
+        let rebuilt = &self.rebuilt;
+        let is_kept = |asked: &Asked| is_kept(rebuilt.branch(asked.place));
+        let any = self.asked.iter().any(is_kept);
+        if any {
+            self.asked.retain(is_kept);
+        }
+        any
+    }
+
+    /// Those of them for which our signature is not there yet.
+    pub(in crate::kernel) fn unsigned(&self) -> impl Iterator<Item = &Branch> {
+        self.asked.iter().filter(|asked| !asked.is_signed).map(|asked| self.rebuilt.branch(asked.place))
+    }
 }
 
 /// A key of ours that an input or output claims, with the path it is said to be at.
@@ -53,14 +78,15 @@ fn fingerprints<'a>(
     plain.chain(tap.values().map(|(_, (fingerprint, _))| fingerprint))
 }
 
-/// The key that is claimed to be `ours`. A script has one key of ours, so each map has one claim at the most, plain or of
-/// taproot; `derived-key` where there are more. That also bounds the derivations that a list of claims can cost.
-fn claim<'a>(
+/// The keys that are claimed to be `ours`: no more than we have `places` in the script, plain or of taproot; `derived-key`
+/// where there are more.
+fn claims<'a>(
     (side, index): (&str, usize),
     derivations: &'a Derivations,
     tap: &'a TapDerivations,
     ours: Fingerprint,
-) -> Result<Option<Claim<'a>>, PsbtError> {
+    places: usize,
+) -> Result<Vec<Claim<'a>>, PsbtError> {
     let plain = derivations
         .iter()
         .filter(|(_, (fingerprint, _))| *fingerprint == ours)
@@ -69,13 +95,66 @@ fn claim<'a>(
         .iter()
         .filter(|(_, (_, (fingerprint, _)))| *fingerprint == ours)
         .map(|(key, (_, (_, path)))| Claim { key: ClaimedKey::XOnly(*key), path });
-    let mut claims = plain.chain(tap);
-    match (claims.next(), claims.next()) {
-        (claim, None) => Ok(claim),
-        (_, Some(_)) => {
-            let detail = format!("{side} {index} claims several keys of this wallet, and can have one");
-            Err(refuse(Rule::DerivedKey, detail))
+    let claims: Vec<_> = plain.chain(tap).take(places + 1).collect();
+    if claims.len() <= places {
+        return Ok(claims);
+    }
+    let detail =
+        format!("{side} {index} claims more keys of this wallet than its script has, which is {places}");
+    Err(refuse(Rule::DerivedKey, detail))
+}
+
+/// Where the claims of one map lead: to one address, each to a place of its own. `derived-key` where they do not. That
+/// also bounds the derivations that a list of claims can cost.
+struct Located<'a> {
+    location: Location,
+    claims: Vec<(Place, &'a ClaimedKey)>,
+}
+
+impl<'a> Located<'a> {
+    /// `None` without a claim; `elsewhere` says what a path means that leads to no address of the wallet.
+    fn of(
+        (side, index): (&str, usize),
+        claims: &'a [Claim<'a>],
+        wallet: &WatchOnly,
+        elsewhere: impl Fn(Elsewhere, &DerivationPath) -> PsbtError,
+    ) -> Result<Option<Located<'a>>, PsbtError> {
+        let mut located: Option<Located<'a>> = None;
+        for Claim { key, path } in claims {
+            let (place, location) = wallet.locate_key(path.as_ref()).map_err(|why| elsewhere(why, path))?;
+            let located = located.get_or_insert_with(|| Located { location, claims: Vec::new() });
+            if located.location != location || located.claims.iter().any(|(there, _)| *there == place) {
+                let detail = format!("{side} {index} claims keys of several addresses of this wallet");
+                return Err(refuse(Rule::DerivedKey, detail));
+            }
+            located.claims.push((place, key));
         }
+        Ok(located)
+    }
+
+    /// Whether every claimed key is the one that its path derives.
+    fn holds(&self, rebuilt: &Rebuilt) -> bool {
+        self.claims.iter().all(|(place, key)| key.is(&rebuilt.branch(*place).key))
+    }
+
+    /// The places that are asked for our signature: those claimed, without leaves that the input does not show, and without
+    /// branches whose timelock the transaction does not keep. Where nothing would be left, a narrower view is not taken.
+    fn asked(&self, input: &Input, rebuilt: &Rebuilt, wallet: &WatchOnly, locks: &Locks) -> Vec<Place> {
+        let claimed: Vec<Place> = self.claims.iter().map(|(place, _)| *place).collect();
+        let narrowed = |places: Vec<Place>, keep: &dyn Fn(&Place) -> bool| {
+            let kept: Vec<Place> = places.iter().copied().filter(keep).collect();
+            if kept.is_empty() { places } else { kept }
+        };
+        let shown: Vec<TapLeafHash> = input
+            .tap_scripts
+            .values()
+            .map(|(script, version)| TapLeafHash::from_script(script, *version))
+            .collect();
+        let is_shown = |place: &Place| match &rebuilt.branch(*place).spend {
+            Spend::ScriptPath(_, leaf) => shown.is_empty() || shown.contains(leaf),
+            Spend::Legacy(_) | Spend::SegwitV0(_) | Spend::KeyPath(_) => true,
+        };
+        narrowed(narrowed(claimed, &is_shown), &|place| wallet.leads_to(*place, locks))
     }
 }
 
@@ -87,12 +166,17 @@ const MAX_DERIVATIONS: usize = 100_000;
 pub(super) struct Prover<'a> {
     wallet: &'a WatchOnly,
     around: &'a Surroundings<'a>,
+    transaction: &'a Transaction,
     derived: usize,
 }
 
 impl<'a> Prover<'a> {
-    pub(super) fn new(wallet: &'a WatchOnly, around: &'a Surroundings<'a>) -> Prover<'a> {
-        Prover { wallet, around, derived: 0 }
+    pub(super) fn new(
+        wallet: &'a WatchOnly,
+        around: &'a Surroundings<'a>,
+        transaction: &'a Transaction,
+    ) -> Prover<'a> {
+        Prover { wallet, around, transaction, derived: 0 }
     }
 
     /// Proves input `index` ours, where it claims to be. `mixed-wallets`, `network`, `derived-key`, `script-mismatch`,
@@ -106,10 +190,43 @@ impl<'a> Prover<'a> {
         check_scripts("input", index, &input.redeem_script, &input.witness_script, &prevout.script_pubkey)?;
         check_leaves(index, input, &prevout.script_pubkey, self.around.secp)?;
         self.refuse_siblings(index, input)?;
-        let ours = self.wallet.master_fingerprint();
-        claim(("input", index), &input.bip32_derivation, &input.tap_key_origins, ours)?
-            .map(|claim| self.prove_input(index, input, prevout, &claim))
-            .transpose()
+        let claims = self.claims(("input", index), &input.bip32_derivation, &input.tap_key_origins)?;
+        let located = Located::of(("input", index), &claims, self.wallet, |elsewhere, path| {
+            self.not_our_input(index, elsewhere, path)
+        })?;
+        located.map(|located| self.prove_input(index, input, prevout, &located)).transpose()
+    }
+
+    fn claims<'m>(
+        &self,
+        map: (&str, usize),
+        derivations: &'m Derivations,
+        tap: &'m TapDerivations,
+    ) -> Result<Vec<Claim<'m>>, PsbtError> {
+        claims(map, derivations, tap, self.wallet.master_fingerprint(), self.wallet.places().count())
+    }
+
+    fn not_our_input(&self, index: usize, elsewhere: Elsewhere, path: &DerivationPath) -> PsbtError {
+        let ours = self.wallet.account_path();
+        match elsewhere {
+            Elsewhere::Network => refuse(
+                Rule::Network,
+                format!("input {index} has path m/{path}, with another network's coin type than m/{ours}"),
+            ),
+            Elsewhere::Hardening => refuse(
+                Rule::DerivedKey,
+                format!(
+                    "input {index} has path m/{path}, whose hardening differs from this wallet's (m/{ours}): have the wallet \
+                     software keep the hardened steps of the key's origin"
+                ),
+            ),
+            Elsewhere::Path => refuse(
+                Rule::MixedWallets,
+                format!(
+                    "input {index} has path m/{path}, on which this wallet has no address: its keys are below m/{ours}"
+                ),
+            ),
+        }
     }
 
     /// A key of another wallet of this token, unless it cosigns in this one.
@@ -132,18 +249,10 @@ impl<'a> Prover<'a> {
         index: usize,
         input: &Input,
         prevout: &TxOut,
-        claim: &Claim<'_>,
+        located: &Located<'_>,
     ) -> Result<OurInput, PsbtError> {
-        let location = self.wallet.locate(claim.path.as_ref()).map_err(|elsewhere| match elsewhere {
-            Elsewhere::Network => {
-                refuse(Rule::Network, format!("input {index} has another network's coin type"))
-            }
-            Elsewhere::Path => {
-                refuse(Rule::MixedWallets, format!("input {index} is on no path of this wallet"))
-            }
-        })?;
-        let rebuilt = self.rebuild(location)?;
-        if !claim.key.is(&rebuilt.key) {
+        let rebuilt = self.rebuild(located.location)?;
+        if !located.holds(&rebuilt) {
             return Err(refuse(Rule::DerivedKey, format!("the path of input {index} derives another key")));
         }
         if rebuilt.script_pubkey != prevout.script_pubkey {
@@ -159,12 +268,16 @@ impl<'a> Prover<'a> {
         if input.final_script_sig.is_some() || input.final_script_witness.is_some() {
             return Err(refuse(Rule::AlreadyFinal, format!("input {index} is already finalised")));
         }
-        Ok(OurInput {
-            index,
-            is_signed: has_our_signature(input, &rebuilt),
-            asks_all: input.sighash_type.is_some_and(super::asks_all),
-            rebuilt,
-        })
+        let locks = Locks {
+            version: self.transaction.version,
+            lock_time: self.transaction.lock_time,
+            sequence: self.transaction.input[index].sequence,
+        };
+        let asked = located.asked(input, &rebuilt, self.wallet, &locks).into_iter();
+        let asked = asked
+            .map(|place| Asked { place, is_signed: has_our_signature(input, rebuilt.branch(place)) })
+            .collect();
+        Ok(OurInput { index, asked, asks_all: input.sighash_type.is_some_and(super::asks_all), rebuilt })
     }
 
     /// Where output `index` is in the wallet, if it is proved ours. `change-path`, `network`, and `change-multisig` where the
@@ -178,10 +291,35 @@ impl<'a> Prover<'a> {
     ) -> Result<Option<Location>, PsbtError> {
         check_scripts("output", index, &output.redeem_script, &output.witness_script, paid)?;
         check_tree(index, output, paid, self.around.secp)?;
-        let ours = self.wallet.master_fingerprint();
-        match claim(("output", index), &output.bip32_derivation, &output.tap_key_origins, ours)? {
-            Some(claim) => self.prove_output(index, output, paid, &claim),
+        let claims = self.claims(("output", index), &output.bip32_derivation, &output.tap_key_origins)?;
+        let located = Located::of(("output", index), &claims, self.wallet, |elsewhere, path| {
+            self.not_our_output(index, elsewhere, path)
+        })?;
+        match located {
+            Some(located) => self.prove_output(index, output, paid, &located),
             None => Ok(None),
+        }
+    }
+
+    fn not_our_output(&self, index: usize, elsewhere: Elsewhere, path: &DerivationPath) -> PsbtError {
+        let ours = self.wallet.account_path();
+        match elsewhere {
+            Elsewhere::Network => refuse(
+                Rule::Network,
+                format!("output {index} has path m/{path}, with another network's coin type than m/{ours}"),
+            ),
+            Elsewhere::Hardening => refuse(
+                Rule::ChangePath,
+                format!(
+                    "output {index} has path m/{path}, whose hardening differs from this wallet's (m/{ours})"
+                ),
+            ),
+            Elsewhere::Path => refuse(
+                Rule::ChangePath,
+                format!(
+                    "output {index} has path m/{path}, on which this wallet has no address: its keys are below m/{ours}"
+                ),
+            ),
         }
     }
 
@@ -190,16 +328,9 @@ impl<'a> Prover<'a> {
         index: usize,
         output: &Output,
         paid: &Script,
-        claim: &Claim<'_>,
+        located: &Located<'_>,
     ) -> Result<Option<Location>, PsbtError> {
-        let location = self.wallet.locate(claim.path.as_ref()).map_err(|elsewhere| match elsewhere {
-            Elsewhere::Network => {
-                refuse(Rule::Network, format!("output {index} has another network's coin type"))
-            }
-            Elsewhere::Path => {
-                refuse(Rule::ChangePath, format!("output {index} is on no path of this wallet"))
-            }
-        })?;
+        let location = located.location;
         if !self.around.reach.covers(location) {
             return Err(refuse(
                 Rule::ChangePath,
@@ -207,12 +338,12 @@ impl<'a> Prover<'a> {
             ));
         }
         let rebuilt = self.rebuild(location)?;
-        if !claim.key.is(&rebuilt.key) {
+        if !located.holds(&rebuilt) {
             return Ok(None);
         }
         if rebuilt.script_pubkey.as_script() != paid {
             // Our key truly, in a script that is not the registered one: nobody pays there but by fraud.
-            if self.wallet.cosigners().next().is_some() && shows_our_key(output, &rebuilt.key) {
+            if self.wallet.cosigners().next().is_some() && shows_our_key(output, &rebuilt) {
                 return Err(refuse(
                     Rule::ChangeMultisig,
                     format!(
@@ -244,7 +375,7 @@ impl<'a> Prover<'a> {
 }
 
 /// Whether our signature is there. That it verifies is found by [`super::partial`].
-fn has_our_signature(input: &Input, ours: &Rebuilt) -> bool {
+fn has_our_signature(input: &Input, ours: &Branch) -> bool {
     match &ours.spend {
         Spend::Legacy(_) | Spend::SegwitV0(_) => {
             input.partial_sigs.contains_key(&bitcoin::PublicKey::new(ours.key))
@@ -257,20 +388,23 @@ fn has_our_signature(input: &Input, ours: &Rebuilt) -> bool {
 }
 
 /// Whether the scripts that come with an output have our key in them.
-fn shows_our_key(output: &Output, key: &PublicKey) -> bool {
-    let x_only = key.x_only_public_key().0.serialize();
-    // A compressed key has the x-only one in it.
-    let has_ours = |script: &Script| script.as_bytes().windows(x_only.len()).any(|window| window == x_only);
-    output.redeem_script.iter().chain(&output.witness_script).any(|script| has_ours(script))
-        || output.tap_tree.iter().any(|tree| tree.script_leaves().any(|leaf| has_ours(leaf.script())))
-        || output.tap_internal_key.is_some_and(|internal| internal.serialize() == x_only)
+fn shows_our_key(output: &Output, ours: &Rebuilt) -> bool {
+    ours.branches.iter().any(|branch| {
+        let x_only = branch.key.x_only_public_key().0.serialize();
+        // A compressed key has the x-only one in it.
+        let has_ours =
+            |script: &Script| script.as_bytes().windows(x_only.len()).any(|window| window == x_only);
+        output.redeem_script.iter().chain(&output.witness_script).any(|script| has_ours(script))
+            || output.tap_tree.iter().any(|tree| tree.script_leaves().any(|leaf| has_ours(leaf.script())))
+            || output.tap_internal_key.is_some_and(|internal| internal.serialize() == x_only)
+    })
 }
 
 fn taproot_of(rebuilt: &Rebuilt) -> Option<Taproot> {
-    match &rebuilt.spend {
+    rebuilt.branches.first().and_then(|branch| match &branch.spend {
         Spend::KeyPath(taproot) | Spend::ScriptPath(taproot, _) => Some(*taproot),
         Spend::Legacy(_) | Spend::SegwitV0(_) => None,
-    }
+    })
 }
 
 /// `script-mismatch`: a redeem script that does not hash to its P2SH, a witness script that does not hash to its P2WSH.

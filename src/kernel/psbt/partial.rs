@@ -45,7 +45,8 @@ impl<'a> Verifier<'a> {
         if let Some(ours) = ours {
             check_leaves(index, input, ours)?;
         }
-        self.check_ecdsa(index, input, ours.map(|ours| &ours.spend))?;
+        // ECDSA signs the same for each of our keys.
+        self.check_ecdsa(index, input, ours.and_then(|ours| ours.branches.first()).map(|ours| &ours.spend))?;
         self.check_schnorr(index, input)
     }
 
@@ -115,18 +116,20 @@ impl<'a> Verifier<'a> {
     }
 }
 
-/// `require-cosigner`: an input of ours has a signature of the cosigner. That it verifies was found before.
+/// `require-cosigner`: an input of ours has a signature of the cosigner. Only the branches for which it has one are signed.
+/// That it verifies was found before.
 pub(super) fn require(
     cosigner: Fingerprint,
     input: &Input,
-    OurInput { index, rebuilt, .. }: &OurInput,
+    ours: &mut OurInput,
     wallet: &WatchOnly,
     secp: &Secp256k1<All>,
 ) -> Result<(), PsbtError> {
+    let (index, leaves) = (ours.index, ours.rebuilt.leaves.clone());
     let keys = wallet
-        .cosigner_keys(cosigner, rebuilt.location, secp)
+        .cosigner_keys(cosigner, ours.rebuilt.location, secp)
         .map_err(|error| refuse(Rule::DerivedKey, error.to_string()))?;
-    if keys.into_iter().any(|key| has_signature(input, key, rebuilt)) {
+    if ours.keep(|ours| keys.iter().any(|key| has_signature(input, *key, &ours.spend, &leaves))) {
         return Ok(());
     }
     Err(refuse(
@@ -136,14 +139,19 @@ pub(super) fn require(
 }
 
 /// Whether this key has signed for what we sign: for the same leaf, or by the key path.
-fn has_signature(input: &Input, key: bitcoin::secp256k1::PublicKey, ours: &Rebuilt) -> bool {
+fn has_signature(
+    input: &Input,
+    key: bitcoin::secp256k1::PublicKey,
+    ours: &Spend,
+    leaves: &[TapLeafHash],
+) -> bool {
     let x_only = key.x_only_public_key().0;
     let by_key_path = |taproot: &Taproot| taproot.internal_key == x_only && input.tap_key_sig.is_some();
     let for_leaf = |leaf: &TapLeafHash| input.tap_script_sigs.contains_key(&(x_only, *leaf));
-    match &ours.spend {
+    match ours {
         Spend::Legacy(_) | Spend::SegwitV0(_) => input.partial_sigs.contains_key(&PublicKey::new(key)),
         // We need nobody beside us: a signature for any leaf says that the cosigner agrees.
-        Spend::KeyPath(taproot) => by_key_path(taproot) || ours.leaves.iter().any(for_leaf),
+        Spend::KeyPath(taproot) => by_key_path(taproot) || leaves.iter().any(for_leaf),
         Spend::ScriptPath(taproot, leaf) => by_key_path(taproot) || for_leaf(leaf),
     }
 }

@@ -9,6 +9,7 @@
 //!   ([`watch`]).
 //! - W2. The secrets of a wallet are wiped on drop and have no `Debug`.
 
+mod branch;
 mod network;
 mod record;
 pub mod registration;
@@ -21,10 +22,11 @@ use bitcoin::bip32::{DerivationPath, Fingerprint, Xpriv, Xpub};
 use bitcoin::secp256k1::{All, Scalar, Secp256k1, SecretKey};
 
 use super::policy::{Policy, PolicyError};
+pub use branch::{Branch, Locks, Place, Spend, Taproot};
 pub use network::Network;
 pub use record::{SEED_LEN, WalletParts, WalletRecord};
 pub use registration::RegistrationError;
-pub use watch::{Chain, Elsewhere, Location, Rebuilt, Spend, Taproot, WatchOnly};
+pub use watch::{Chain, Elsewhere, Location, Rebuilt, WatchOnly};
 
 /// How far past the highest address used an output still counts as reachable, so as ours.
 pub const GAP_LIMIT: u32 = 1000;
@@ -46,7 +48,8 @@ pub struct Wallet {
 /// A registered wallet with its secrets.
 pub struct WalletKeys {
     watch: WatchOnly,
-    chains: [ErasedKey; 2],
+    /// The two chains of each of our places in the script.
+    chains: Vec<[ErasedKey; 2]>,
 }
 
 impl Wallet {
@@ -133,12 +136,16 @@ impl WalletKeys {
         &self.watch
     }
 
-    /// The private key at `location` (BIP 32, private parent to private child). Wiped on drop.
-    pub(in crate::kernel) fn secret_key(&self, location: Location) -> Result<ErasedKey, WalletError> {
+    /// The private key at `location` of our `place` in the script (BIP 32, private parent to private child). Wiped on drop.
+    pub(in crate::kernel) fn secret_key(
+        &self,
+        place: Place,
+        location: Location,
+    ) -> Result<ErasedKey, WalletError> {
         // The HMAC of a normal child takes the parent's public key: the node keeps it, so this is one addition.
-        let (_, node) = self.watch.our_chain(location.chain);
+        let (_, node) = self.watch.our_chain(place, location.chain);
         let (tweak, _) = node.ckd_pub_tweak(location.child()).map_err(|_| WalletError::Derivation)?;
-        let secret = &self.chains[location.chain as usize].0;
+        let secret = &self.chains[place.number()][location.chain as usize].0;
         secret.add_tweak(&Scalar::from(tweak)).map(ErasedKey).map_err(|_| WalletError::Derivation)
     }
 }
@@ -174,12 +181,13 @@ impl Account {
         secp: &Secp256k1<All>,
     ) -> Result<WalletKeys, WalletError> {
         let watch = self.watch(&record.label, text, record.network, secp)?;
-        let chain = |chain| {
-            let (number, _) = watch.our_chain(chain);
+        let chain = |place, chain| {
+            let (number, _) = watch.our_chain(place, chain);
             let node = self.xpriv.0.derive_priv(secp, &[number]).map_err(|_| WalletError::Derivation)?;
             Ok::<_, WalletError>(ErasedKey(Erased(node).0.private_key))
         };
-        let chains = [chain(Chain::External)?, chain(Chain::Internal)?];
+        let chains = |place| Ok([chain(place, Chain::External)?, chain(place, Chain::Internal)?]);
+        let chains = watch.places().map(chains).collect::<Result<_, WalletError>>()?;
         Ok(WalletKeys { watch, chains })
     }
 }

@@ -14,7 +14,8 @@
 //! Invariants:
 //! - R1. What is registered is a wallet policy of BIP 388: every key is an extended key with two chains, and nothing is
 //!   hardened behind it, so that every address follows from what is sealed.
-//! - R2. Our key stands in it exactly once, with its true origin; no cosigner counts twice towards one threshold. Who a
+//! - R2. Our key stands in it with its true origin, in one branch or in several at disjoint derivations (BIP 388); nobody
+//!   counts twice towards one threshold, neither we nor a cosigner. Who a
 //!   cosigner is, is known by its master fingerprint, which is a claim: a key that claims another's is refused.
 //! - R3. It is sane in miniscript's sense: every way to spend takes a signature, none is malleable, all are within the
 //!   limits of consensus and relay.
@@ -57,9 +58,12 @@ pub enum RegistrationError {
     /// Our key is not in it.
     #[error("our key is missing: write {OURS} for it")]
     OursMissing,
-    /// Our key is in it more than once.
-    #[error("our key is in it twice: one of the places is somebody else's")]
+    /// Our key is named as two keys.
+    #[error("our key is named as two different keys: one of them is somebody else's")]
     OursTwice,
+    /// Our key in two places of which both count.
+    #[error("our key counts twice towards one threshold: give it one place there")]
+    OursCountsTwice,
     /// Our key with an origin that is not its own.
     #[error("our key has another origin: write {OURS} for it, or its origin as the wallet shows it")]
     OursOrigin,
@@ -179,7 +183,12 @@ pub(super) fn register(
     };
     check_keys(policy.key_info(), ours, network)?;
     let descriptor = policy.into_descriptor()?;
-    check_script(&descriptor, ours)?;
+    check_script(&descriptor).map_err(|error| match error {
+        RegistrationError::CosignerTwice(fingerprint) if fingerprint == ours.fingerprint => {
+            RegistrationError::OursCountsTwice
+        }
+        other => other,
+    })?;
     Ok(descriptor)
 }
 
@@ -258,10 +267,7 @@ fn fingerprint_of(key: &KeyInfo) -> Fingerprint {
 }
 
 /// The script as a whole.
-fn check_script(
-    descriptor: &Descriptor<DescriptorPublicKey>,
-    ours: &OurKey<'_>,
-) -> Result<(), RegistrationError> {
+fn check_script(descriptor: &Descriptor<DescriptorPublicKey>) -> Result<(), RegistrationError> {
     match descriptor {
         Descriptor::Bare(_) => return Err(RegistrationError::ScriptType),
         Descriptor::Sh(sh) => match sh.as_inner() {
@@ -272,10 +278,6 @@ fn check_script(
         Descriptor::Pkh(_) | Descriptor::Wpkh(_) | Descriptor::Wsh(_) | Descriptor::Tr(_) => {}
     }
     descriptor.sanity_check().map_err(|error| RegistrationError::Insane(error.to_string()))?;
-    let places = descriptor.iter_pk().filter(|key| public_key(key) == Some(ours.xpub.public_key)).count();
-    if places != 1 {
-        return Err(RegistrationError::OursTwice);
-    }
     let semantics = descriptor.lift().map_err(|error| RegistrationError::Insane(error.to_string()))?;
     if let Some(age) = semantics.relative_timelocks().into_iter().find(|age| !waits(*age)) {
         let problem = format!("older({age}) is satisfied at once: only its lower 16 bits count (BIP 112)");

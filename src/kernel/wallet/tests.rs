@@ -67,9 +67,11 @@ fn bip84_test_vectors() {
     ] {
         let location = Location { chain, index };
         let rebuilt = watch(&wallet).rebuild(location, &secp).expect("rebuilds");
-        assert_eq!(rebuilt.key.to_string(), key);
+        assert_eq!(rebuilt.branches[0].key.to_string(), key);
         let keys = wallet.keys().expect("registered");
-        assert_eq!(keys.secret_key(location).expect("derives").0.public_key(&secp), rebuilt.key);
+        let branch = &rebuilt.branches[0];
+        let secret = keys.secret_key(branch.place, location).expect("derives");
+        assert_eq!(secret.0.public_key(&secp), branch.key);
         let address = bitcoin::Address::from_str(address).expect("address").assume_checked();
         assert_eq!(rebuilt.script_pubkey, address.script_pubkey());
     }
@@ -100,17 +102,55 @@ fn only_the_account_s_two_chains_are_located() {
         "m/84'/0'/0'/1",
         "m/84'/0'/0'/1/5/0",
         "m/84'/0'/1'/1/5",
-        "m/84/0'/0'/1/5",
-        "m/84'/0/0'/1/5",
-        "m/84'/0'/0/1/5",
-        "m/84'/0'/0'/1'/5",
-        "m/84'/0'/0'/1/5'",
+        "m/84/0/0/2/5",
+        "m/84/0/1/1/5",
         "m/84'/0'/0'/2/5",
         "m/49'/0'/0'/1/5",
         "m/49'/1'/0'/1/5",
     ] {
         assert_eq!(locate(path), Err(Elsewhere::Path), "{path}");
     }
+    for path in [
+        "m/84/0/0/1/5",
+        "m/84/0'/0'/1/5",
+        "m/84'/0/0'/1/5",
+        "m/84'/0'/0/1/5",
+        "m/84'/0'/0'/1'/5",
+        "m/84'/0'/0'/1/5'",
+        "m/84'/0'/0'/1'/5'",
+    ] {
+        assert_eq!(locate(path), Err(Elsewhere::Hardening), "{path}");
+    }
+}
+
+#[test]
+fn each_of_our_places_has_chains_of_its_own() {
+    let secp = Secp256k1::new();
+    let mut record = record(Network::Mainnet, "48'/0'/0'/2'");
+    let text = format!(
+        "wsh(or_d(multi(2,@0/**,@1/<4;5>/*),and_v(v:pk(@1/<7;6>/*),older(144))))\n{}\nours",
+        cosigner(1)
+    );
+    record.descriptor = Some(record.descriptor_for(&text, &secp).expect("registers"));
+    let wallet = Wallet::open(&record, &secp).expect("opens");
+    let (watch, keys) = (watch(&wallet), wallet.keys().expect("registered"));
+    let locate = |path: &str| watch.locate_key(DerivationPath::from_str(path).expect("path").as_ref());
+    for (path, place, chain) in [
+        ("48'/0'/0'/2'/4/9", 0, Chain::External),
+        ("48'/0'/0'/2'/5/9", 0, Chain::Internal),
+        ("48'/0'/0'/2'/7/9", 1, Chain::External),
+        ("48'/0'/0'/2'/6/9", 1, Chain::Internal),
+    ] {
+        let (place_there, location) = locate(path).expect("ours");
+        assert_eq!((place_there.number(), location), (place, Location { chain, index: 9 }), "{path}");
+        let secret = keys.secret_key(place_there, location).expect("derives").0;
+        let branch = watch.rebuild(location, &secp).expect("rebuilds").branch(place_there).clone();
+        let steps = DerivationPath::from_str(&path.replace("48'/0'/0'/2'", "m")).expect("a path");
+        let expected = wallet.account().derive_pub(&secp, &steps).expect("derives").public_key;
+        assert_eq!((branch.key, secret.public_key(&secp)), (expected, expected), "{path}");
+    }
+    assert_eq!(locate("48'/0'/0'/2'/0/9"), Err(Elsewhere::Path));
+    assert_eq!(locate("48'/0'/0'/2/7/9"), Err(Elsewhere::Hardening));
 }
 
 #[test]
@@ -218,7 +258,7 @@ fn both_forms_register_the_same_descriptor() {
 
 #[test]
 fn our_key_stands_in_it_once_with_its_origin() {
-    use RegistrationError::{OursClaimed, OursMissing, OursOrigin, OursTwice};
+    use RegistrationError::{OursClaimed, OursCountsTwice, OursMissing, OursOrigin, OursTwice};
     let (a, b) = (cosigner(1), cosigner(2));
     let ours = {
         let record = record(Network::Mainnet, "48'/0'/0'/2'");
@@ -227,9 +267,11 @@ fn our_key_stands_in_it_once_with_its_origin() {
     assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{a}\n{b}")), OursMissing);
     assert_eq!(refusal(&format!("wsh(multi(2,{a}/<0;1>/*,{b}/<0;1>/*))")), OursMissing);
     assert_eq!(refusal("wsh(multi(2,@0/**,@1/**))\nours\nours"), OursTwice);
-    assert_eq!(refusal("wsh(multi(1,@0/**,@0/<2;3>/*))\nours"), OursTwice);
-    assert_eq!(refusal("wsh(or_d(pk(@0/**),and_v(v:pk(@0/<2;3>/*),older(9))))\nours"), OursTwice);
-    assert_eq!(refusal("wsh(or_d(pk(ours/**),and_v(v:pk(ours/<2;3>/*),older(9))))"), OursTwice);
+    assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**,@0/<2;3>/*))\nours\n{a}")), OursCountsTwice);
+    assert_eq!(
+        refusal(&format!("wsh(thresh(2,pk(@0/**),s:pk(@1/**),s:pk(@0/<2;3>/*)))\nours\n{a}")),
+        OursCountsTwice
+    );
     assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{a}\n{ours}")), OursOrigin);
     assert_eq!(
         refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{a}\n[73c5da0a/48'/0'/1'/2']{ours}")),
@@ -242,6 +284,32 @@ fn our_key_stands_in_it_once_with_its_origin() {
     // Our fingerprint on a key that is not ours.
     let claimed = format!("[73c5da0a/48'/0'/0'/2']{}", b.split_once(']').expect("an origin").1);
     assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{claimed}\nours")), OursClaimed);
+}
+
+/// BIP 388: the same key in several branches, each with chains of its own.
+#[test]
+fn our_key_may_stand_in_several_branches_at_disjoint_derivations() {
+    let a = cosigner(1);
+    for template in [
+        "wsh(or_d(pk(@0/**),and_v(v:pk(@0/<2;3>/*),older(9))))",
+        "wsh(multi(1,@0/**,@0/<2;3>/*))",
+        "tr(@0/**,and_v(v:pk(@0/<2;3>/*),older(9)))",
+        "wsh(or_i(and_v(v:pk(@0/**),older(9)),or_i(and_v(v:pk(@0/<2;3>/*),older(99)),pk(@0/<4;5>/*))))",
+    ] {
+        register(&format!("{template}\nours")).unwrap_or_else(|error| panic!("{template}: {error}"));
+    }
+    let word = format!("wsh(or_d(multi(2,{a}/**,ours/**),and_v(v:pk(ours/<2;3>/*),older(9))))");
+    let policy = format!("wsh(or_d(multi(2,@0/**,@1/**),and_v(v:pk(@1/<2;3>/*),older(9))))\n{a}\nours");
+    assert_eq!(register(&word).expect("registers"), register(&policy).expect("registers"));
+    for template in [
+        "wsh(or_d(pk(@0/**),and_v(v:pk(@0/**),older(9))))",
+        "wsh(or_d(pk(@0/**),and_v(v:pk(@0/<1;2>/*),older(9))))",
+        "tr(@0/**,{pk(@1/**),and_v(v:pk(@0/<3;0>/*),older(9))})",
+    ] {
+        let keys = if template.contains("@1") { format!("ours\n{a}") } else { "ours".into() };
+        let refused = refusal(&format!("{template}\n{keys}"));
+        assert!(matches!(refused, RegistrationError::Syntax(_)), "{template}: {refused}");
+    }
 }
 
 #[test]

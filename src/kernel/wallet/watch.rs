@@ -10,14 +10,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpub};
 use bitcoin::secp256k1::{All, PublicKey, Scalar, Secp256k1};
-use bitcoin::taproot::{TapLeafHash, TapNodeHash};
-use bitcoin::{ScriptBuf, XOnlyPublicKey, hashes};
-use miniscript::descriptor::{Descriptor, DescriptorPublicKey};
+use bitcoin::taproot::TapLeafHash;
+use bitcoin::{ScriptBuf, hashes};
+use miniscript::descriptor::{Descriptor, DescriptorPublicKey, TrSpendInfo};
+use miniscript::policy::Liftable;
+use miniscript::policy::semantic::Policy as Semantic;
 use miniscript::{
     ForEachKey, MiniscriptKey, ToPublicKey, TranslateErr, Translator, hash256, translate_hash_clone,
 };
 use sha2::{Digest, Sha256};
 
+use super::branch::{self, Branch, Locks, Place, Spend, Taproot};
 use super::registration::{self, OurKey};
 use super::{Network, WalletError, weight};
 use crate::kernel::policy::Policy;
@@ -56,7 +59,9 @@ impl Location {
 pub enum Elsewhere {
     /// The coin type is another network's.
     Network,
-    /// Another purpose, account, chain or hardening, or another length.
+    /// The numbers of an address, hardened at other steps.
+    Hardening,
+    /// Another purpose, account or chain, or another length.
     Path,
 }
 
@@ -73,7 +78,10 @@ pub struct WatchOnly {
     id: [u8; 32],
     template: Descriptor<Slot>,
     keys: Vec<KeyNode>,
-    ours: Slot,
+    /// The slots of our key, in the order of our places.
+    ours: Vec<Slot>,
+    /// What the script asks for, in which [`branch`] finds the ways that a transaction leaves open.
+    semantics: Semantic<Slot>,
     path: DerivationPath,
     satisfaction_weight: u64,
     /// Addresses that were rebuilt: what is change today is spent tomorrow.
@@ -82,7 +90,7 @@ pub struct WatchOnly {
 
 /// A place in the template where a key stands: an index into the wallet's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Slot(usize);
+pub(super) struct Slot(usize);
 
 /// The key of one slot: its two chains.
 struct KeyNode {
@@ -93,41 +101,24 @@ struct KeyNode {
     chains: [Xpub; 2],
 }
 
-/// How an input of the wallet is signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Spend {
-    /// ECDSA over the legacy hash of this script.
-    Legacy(ScriptBuf),
-    /// ECDSA over the hash of BIP 143 for this script code.
-    SegwitV0(ScriptBuf),
-    /// Schnorr with the tweaked key (BIP 341, "Spending using the key path").
-    KeyPath(Taproot),
-    /// Schnorr for the leaf that our key is in (BIP 342).
-    ScriptPath(Taproot, TapLeafHash),
-}
-
-/// The taproot output of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taproot {
-    /// The internal key.
-    pub internal_key: XOnlyPublicKey,
-    /// The root of the script tree, where there is one.
-    pub merkle_root: Option<TapNodeHash>,
-}
-
-/// An address of the wallet, rebuilt: its script, and how our key signs for it.
+/// An address of the wallet, rebuilt: its script, and how our keys sign for it.
 #[derive(Clone, Debug)]
 pub struct Rebuilt {
     /// Where it is.
     pub location: Location,
-    /// Our key.
-    pub key: PublicKey,
     /// The output's script.
     pub script_pubkey: ScriptBuf,
-    /// How it is signed for.
-    pub spend: Spend,
+    /// How each of our places in the script signs: at least one, [`Place`] by [`Place`].
+    pub branches: Vec<Branch>,
     /// The leaves of its taproot tree.
     pub leaves: Vec<TapLeafHash>,
+}
+
+impl Rebuilt {
+    /// How our key signs at `place`.
+    pub fn branch(&self, place: Place) -> &Branch {
+        &self.branches[place.0]
+    }
 }
 
 impl WatchOnly {
@@ -141,13 +132,17 @@ impl WatchOnly {
         secp: &Secp256k1<All>,
     ) -> Result<WatchOnly, WalletError> {
         let descriptor = registration::register(text, &OurKey { fingerprint, path, xpub }, network)?;
-        let mut plan = Plan { keys: Vec::new(), ours: None, our_key: xpub.public_key, secp };
+        let mut plan = Plan { keys: Vec::new(), ours: Vec::new(), our_key: xpub.public_key, secp };
         let template = match descriptor.translate_pk(&mut plan) {
             Ok(template) => template,
             Err(TranslateErr::TranslatorErr(error)) => return Err(error),
             Err(TranslateErr::OuterError(_)) => return Err(WalletError::Derivation),
         };
-        let (keys, ours) = (plan.keys, plan.ours.ok_or(WalletError::Derivation)?);
+        let Plan { keys, ours, .. } = plan;
+        if ours.is_empty() {
+            return Err(WalletError::Derivation);
+        }
+        let semantics = template.lift().map_err(|_| WalletError::Derivation)?;
         let most = descriptor.max_weight_to_satisfy().map_err(|_| WalletError::Derivation)?;
         let text = descriptor.to_string();
         let mut watch = WatchOnly {
@@ -159,6 +154,7 @@ impl WatchOnly {
             template,
             keys,
             ours,
+            semantics,
             path: path.clone(),
             satisfaction_weight: most.to_wu(),
             known: Mutex::new(Recent::new(MOST_KNOWN)),
@@ -237,6 +233,30 @@ impl WatchOnly {
 
     /// Where `path` (from our master) leads in this wallet.
     pub fn locate(&self, path: &[ChildNumber]) -> Result<Location, Elsewhere> {
+        self.locate_key(path).map(|(_, location)| location)
+    }
+
+    /// Where `path` (from our master) leads in this wallet, and at which of our places in the script its key stands: BIP 388
+    /// gives each of them chains of its own.
+    pub fn locate_key(&self, path: &[ChildNumber]) -> Result<(Place, Location), Elsewhere> {
+        let found = self.follow(path);
+        let hardened = |step: ChildNumber| match step {
+            ChildNumber::Normal { index } | ChildNumber::Hardened { index } => index,
+        };
+        let numbers = |path: &[ChildNumber]| path.iter().copied().map(hardened).collect::<Vec<_>>();
+        if found == Err(Elsewhere::Path) && path.len() == self.path.len() + 2 {
+            // As it would be, hardened where our account is and nowhere else.
+            let (_, rest) = path.split_at(self.path.len());
+            let rest = rest.iter().map(|step| ChildNumber::Normal { index: hardened(*step) });
+            let mended: Vec<ChildNumber> = self.path.into_iter().copied().chain(rest).collect();
+            if numbers(&mended) == numbers(path) && self.follow(&mended).is_ok() {
+                return Err(Elsewhere::Hardening);
+            }
+        }
+        found
+    }
+
+    fn follow(&self, path: &[ChildNumber]) -> Result<(Place, Location), Elsewhere> {
         let account: &[ChildNumber] = self.path.as_ref();
         let (start, rest) = path.split_at_checked(account.len()).ok_or(Elsewhere::Path)?;
         if start != account {
@@ -249,13 +269,29 @@ impl WatchOnly {
                 _ => Elsewhere::Path,
             });
         }
-        let [chain, ChildNumber::Normal { index }] = rest else { return Err(Elsewhere::Path) };
-        let numbers = &self.our_node().numbers;
-        let chain = Chain::BOTH.into_iter().find(|which| numbers[*which as usize] == *chain);
-        chain.map(|chain| Location { chain, index: *index }).ok_or(Elsewhere::Path)
+        let [number, ChildNumber::Normal { index }] = rest else { return Err(Elsewhere::Path) };
+        let stands = |(place, chain): &(Place, Chain)| self.our_chain(*place, *chain).0 == *number;
+        let mut chains = self.places().flat_map(|place| Chain::BOTH.map(|chain| (place, chain)));
+        let (place, chain) = chains.find(stands).ok_or(Elsewhere::Path)?;
+        Ok((place, Location { chain, index: *index }))
     }
 
-    /// Our public key at `location` (BIP 32, public parent to public child).
+    /// Our places in the script.
+    pub fn places(&self) -> impl Iterator<Item = Place> + use<> {
+        (0..self.ours.len()).map(Place)
+    }
+
+    /// Whether a transaction with `locks` can spend by a way that takes our signature at `place`.
+    pub fn leads_to(&self, place: Place, locks: &Locks) -> bool {
+        branch::uses(&self.semantics, self.ours[place.0], locks)
+    }
+
+    /// The path of our account, from our master.
+    pub fn account_path(&self) -> &DerivationPath {
+        &self.path
+    }
+
+    /// Our public key at `location` (BIP 32, public parent to public child), at the first of our places.
     pub fn public_key(&self, location: Location, secp: &Secp256k1<All>) -> Result<PublicKey, WalletError> {
         self.our_node().child(location, secp)
     }
@@ -292,58 +328,66 @@ impl WatchOnly {
 
     fn derive(&self, location: Location, secp: &Secp256k1<All>) -> Result<Derived, WalletError> {
         let keys = self.keys.iter().map(|key| key.child(location, secp)).collect::<Result<Vec<_>, _>>()?;
-        let key = keys[self.ours.0];
+        let ours = self.ours.iter().map(|slot| keys[slot.0]).collect();
         let descriptor = self.template.translate_pk(&mut Fill(&keys)).map_err(|_| WalletError::Derivation)?;
-        Ok(Derived { location, key, descriptor })
+        Ok(Derived { location, ours, descriptor })
     }
 
-    pub(super) fn our_chain(&self, chain: Chain) -> (ChildNumber, &Xpub) {
-        let node = self.our_node();
+    pub(super) fn our_chain(&self, place: Place, chain: Chain) -> (ChildNumber, &Xpub) {
+        let node = &self.keys[self.ours[place.0].0];
         (node.numbers[chain as usize], &node.chains[chain as usize])
     }
 
     fn our_node(&self) -> &KeyNode {
-        &self.keys[self.ours.0]
+        &self.keys[self.ours[0].0]
     }
 }
 
-/// The descriptor of one address, with our key in it.
+/// The descriptor of one address, with our keys in it.
 struct Derived {
     location: Location,
-    key: PublicKey,
+    ours: Vec<PublicKey>,
     descriptor: Descriptor<bitcoin::PublicKey>,
 }
 
 impl Derived {
     fn rebuilt(&self) -> Result<Rebuilt, WalletError> {
-        let Derived { location, key, .. } = *self;
-        let (script_pubkey, spend, leaves) = match &self.descriptor {
+        let (script_pubkey, leaves, spend_of): (_, _, Box<SpendOf<'_>>) = match &self.descriptor {
             Descriptor::Tr(tr) => {
                 let info = tr.spend_info();
-                let taproot = Taproot { internal_key: info.internal_key(), merkle_root: info.merkle_root() };
-                let ours = key.x_only_public_key().0;
-                let spend = if taproot.internal_key == ours {
-                    Spend::KeyPath(taproot)
-                } else {
-                    let has_ours = |key: &bitcoin::PublicKey| key.to_x_only_pubkey() == ours;
-                    let leaf = info
-                        .leaves()
-                        .find(|leaf| leaf.miniscript().for_any_key(has_ours))
-                        .ok_or(WalletError::Derivation)?;
-                    Spend::ScriptPath(taproot, leaf.leaf_hash())
-                };
                 let leaves = info.leaves().map(|leaf| leaf.leaf_hash()).collect();
-                (ScriptBuf::new_p2tr_tweaked(info.output_key()), spend, leaves)
+                let script = ScriptBuf::new_p2tr_tweaked(info.output_key());
+                (script, leaves, Box::new(move |key| taproot_spend(&info, key)))
             }
             other => {
                 let code = other.script_code().map_err(|_| WalletError::Derivation)?;
                 let segwit = other.desc_type().segwit_version().is_some();
                 let spend = if segwit { Spend::SegwitV0(code) } else { Spend::Legacy(code) };
-                (other.script_pubkey(), spend, Vec::new())
+                (other.script_pubkey(), Vec::new(), Box::new(move |_| Some(spend.clone())))
             }
         };
-        Ok(Rebuilt { location, key, script_pubkey, spend, leaves })
+        let branches = self.ours.iter().enumerate().map(|(place, key)| {
+            let spend = spend_of(key).ok_or(WalletError::Derivation)?;
+            Ok(Branch { place: Place(place), key: *key, spend })
+        });
+        let branches = branches.collect::<Result<_, WalletError>>()?;
+        Ok(Rebuilt { location: self.location, script_pubkey, branches, leaves })
     }
+}
+
+/// How a key of ours is used, if it is.
+type SpendOf<'a> = dyn Fn(&PublicKey) -> Option<Spend> + 'a;
+
+/// By the key path, or for the one leaf that `key` is in: no two places have the same key.
+fn taproot_spend(info: &TrSpendInfo<bitcoin::PublicKey>, key: &PublicKey) -> Option<Spend> {
+    let taproot = Taproot { internal_key: info.internal_key(), merkle_root: info.merkle_root() };
+    let key = key.x_only_public_key().0;
+    if taproot.internal_key == key {
+        return Some(Spend::KeyPath(taproot));
+    }
+    let has_key = |there: &bitcoin::PublicKey| there.to_x_only_pubkey() == key;
+    let leaf = info.leaves().find(|leaf| leaf.miniscript().for_any_key(has_key))?;
+    Some(Spend::ScriptPath(taproot, leaf.leaf_hash()))
 }
 
 impl KeyNode {
@@ -366,7 +410,7 @@ fn policy_text(descriptor: &Descriptor<DescriptorPublicKey>) -> Result<String, W
 /// Takes the keys out of a descriptor and leaves slots.
 struct Plan<'a> {
     keys: Vec<KeyNode>,
-    ours: Option<Slot>,
+    ours: Vec<Slot>,
     our_key: PublicKey,
     secp: &'a Secp256k1<All>,
 }
@@ -390,7 +434,7 @@ impl Translator<DescriptorPublicKey> for Plan<'_> {
         let ((first, external), (second, internal)) = (chain(external)?, chain(internal)?);
         let slot = Slot(self.keys.len());
         if multi.xkey.public_key == self.our_key {
-            self.ours = Some(slot);
+            self.ours.push(slot);
         }
         self.keys.push(KeyNode {
             fingerprint: key.master_fingerprint(),

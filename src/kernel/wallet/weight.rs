@@ -12,7 +12,8 @@ use bitcoin::taproot::TapLeafHash;
 use bitcoin::{VarInt, Witness};
 use miniscript::{Descriptor, Preimage32, Satisfier, hash256};
 
-use super::watch::{Rebuilt, Spend};
+use super::branch::{Branch, Spend};
+use super::watch::Rebuilt;
 
 /// Weight units of the smallest way to satisfy `descriptor` that our signature is part of, or `None` where none is
 /// found.
@@ -70,7 +71,8 @@ struct Signatures<'a> {
 impl Signatures<'_> {
     /// `None` for the one who does not sign.
     fn half(&self, key: &bitcoin::PublicKey) -> Option<[u8; 32]> {
-        let is_ours = key.inner.x_only_public_key().0 == self.ours.key.x_only_public_key().0;
+        let x_only = |key: &bitcoin::secp256k1::PublicKey| key.x_only_public_key().0;
+        let is_ours = self.ours.branches.iter().any(|branch| x_only(&branch.key) == x_only(&key.inner));
         (self.without != Some(*key) || is_ours).then_some(if is_ours { OURS } else { OTHERS })
     }
 
@@ -87,7 +89,8 @@ impl Satisfier<bitcoin::PublicKey> for &Signatures<'_> {
     }
 
     fn lookup_tap_key_spend_sig(&self, key: &bitcoin::PublicKey) -> Option<bitcoin::taproot::Signature> {
-        matches!(self.ours.spend, Spend::KeyPath(_)).then(|| self.schnorr(key)).flatten()
+        let by_key_path = |branch: &Branch| matches!(branch.spend, Spend::KeyPath(_));
+        self.ours.branches.iter().any(by_key_path).then(|| self.schnorr(key)).flatten()
     }
 
     fn lookup_tap_leaf_script_sig(
@@ -95,9 +98,8 @@ impl Satisfier<bitcoin::PublicKey> for &Signatures<'_> {
         key: &bitcoin::PublicKey,
         leaf: &TapLeafHash,
     ) -> Option<bitcoin::taproot::Signature> {
-        matches!(&self.ours.spend, Spend::ScriptPath(_, ours) if ours == leaf)
-            .then(|| self.schnorr(key))
-            .flatten()
+        let for_leaf = |branch: &Branch| matches!(&branch.spend, Spend::ScriptPath(_, ours) if ours == leaf);
+        self.ours.branches.iter().any(for_leaf).then(|| self.schnorr(key)).flatten()
     }
 
     fn lookup_sha256(&self, _: &sha256::Hash) -> Option<Preimage32> {
@@ -130,7 +132,7 @@ mod tests {
     use core::str::FromStr;
 
     use super::*;
-    use crate::kernel::wallet::{Chain, Location, Taproot};
+    use crate::kernel::wallet::{Chain, Location, Place, Taproot};
 
     const OURS: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
     const A: &str = "03f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9";
@@ -142,9 +144,12 @@ mod tests {
         let descriptor = Descriptor::<bitcoin::PublicKey>::from_str(&text).expect("a descriptor");
         let ours = Rebuilt {
             location: Location { chain: Chain::External, index: 0 },
-            key: bitcoin::PublicKey::from_str(OURS).expect("a key").inner,
             script_pubkey: descriptor.script_pubkey(),
-            spend: Spend::SegwitV0(descriptor.script_code().expect("a script")),
+            branches: vec![Branch {
+                place: Place(0),
+                key: bitcoin::PublicKey::from_str(OURS).expect("a key").inner,
+                spend: Spend::SegwitV0(descriptor.script_code().expect("a script")),
+            }],
             leaves: vec![],
         };
         least(&descriptor, &ours).expect("satisfied")
@@ -178,9 +183,12 @@ mod tests {
         let internal_key = key.x_only_public_key().0;
         let ours = Rebuilt {
             location: Location { chain: Chain::External, index: 0 },
-            key,
             script_pubkey: descriptor.script_pubkey(),
-            spend: Spend::KeyPath(Taproot { internal_key, merkle_root: None }),
+            branches: vec![Branch {
+                place: Place(0),
+                key,
+                spend: Spend::KeyPath(Taproot { internal_key, merkle_root: None }),
+            }],
             leaves: vec![],
         };
         assert_eq!(least(&descriptor, &ours), Some(65));
