@@ -17,7 +17,7 @@ use boundary::cli::Cli;
 use boundary::{in_boundary, this_test};
 use support::maps::{read, to_version_2};
 use support::scripts::{Cosigner, good_psbt, named};
-use support::{FEE, INPUT, PAID};
+use support::{FEE, INPUT, PAID, pay_nobody, respend, to_spend};
 
 const LIMITS: [&str; 4] = ["--max-transaction-sat", "1000000", "--max-fee-sat", "5000"];
 
@@ -116,6 +116,18 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
             shown["refused"]["reason"].as_str().is_some_and(|reason| reason.starts_with("require-cosigner"))
         );
         assert_eq!(shown["leaves_sat"], PAID + 2 * FEE);
+
+        // What is no payment is named, before it is signed for one.
+        let mut message = good_psbt(&cli.watch("vault"), 1);
+        let challenge = message.inputs[0].witness_utxo.clone().expect("there").script_pubkey;
+        respend(&mut message, to_spend(challenge));
+        pay_nobody(&mut message);
+        let field = bitcoin::psbt::raw::Key { type_value: 0x09, key: vec![] };
+        message.unknown.insert(field, b"Hello World".to_vec());
+        write("message", &message.serialize());
+        let shown = cli.show("vault", "message");
+        assert_eq!((&shown["is_message"], &shown["message"]), (&true.into(), &"Hello World".into()));
+        assert!(shown["refused"]["reason"].as_str().is_some_and(|reason| reason.starts_with("message: ")));
 
         user.sign(&mut psbt);
         write("v0", &psbt.serialize());

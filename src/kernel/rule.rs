@@ -79,6 +79,8 @@ rules! {
     AlreadyFinal = "already-final",
     /// An OP_RETURN output with a value.
     OpReturnValue = "op-return-value",
+    /// A message that is signed as if it were a transaction (BIP 322, BIP 127).
+    Message = "message",
 }
 
 impl fmt::Display for Rule {

@@ -214,6 +214,44 @@ pub(crate) fn funding(script: ScriptBuf, value: u64, salt: u32) -> Transaction {
     }
 }
 
+/// `to_spend` of BIP 322 for the message "Hello World" and an address of this script.
+pub(crate) fn to_spend(script: ScriptBuf) -> Transaction {
+    let tag = bitcoin::hashes::sha256::Hash::hash(b"BIP0322-signed-message").to_byte_array();
+    let hash = bitcoin::hashes::sha256::Hash::hash(&[&tag[..], &tag, b"Hello World"].concat());
+    let script_sig = [&[0, 32][..], &hash.to_byte_array()].concat();
+    Transaction {
+        version: transaction::Version(0),
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn {
+            previous_output: OutPoint::null(),
+            script_sig: ScriptBuf::from_bytes(script_sig),
+            sequence: Sequence::ZERO,
+            witness: Witness::new(),
+        }],
+        output: vec![TxOut { value: Amount::ZERO, script_pubkey: script }],
+    }
+}
+
+/// Pays a good PSBT's outputs to nobody: one OP_RETURN of nothing.
+pub(crate) fn pay_nobody(psbt: &mut Psbt) {
+    let script_pubkey = ScriptBuf::from_bytes(vec![0x6a]);
+    psbt.unsigned_tx.output = vec![TxOut { value: Amount::ZERO, script_pubkey }];
+    psbt.outputs = vec![Default::default()];
+}
+
+/// Spends `previous` with input 0 in the place of what it spent; the rest of the input stays.
+pub(crate) fn respend(psbt: &mut Psbt, previous: Transaction) {
+    psbt.unsigned_tx.input[0].previous_output = OutPoint::new(previous.compute_txid(), 0);
+    psbt.inputs[0].witness_utxo.iter_mut().for_each(|utxo| *utxo = previous.output[0].clone());
+    psbt.inputs[0].non_witness_utxo = Some(previous);
+}
+
+/// The output that everybody can spend, for the child that pays the fee (P2A).
+pub(crate) fn anchor(value: u64) -> TxOut {
+    let script_pubkey = ScriptBuf::from_bytes(vec![0x51, 0x02, 0x4e, 0x73]);
+    TxOut { value: Amount::from_sat(value), script_pubkey }
+}
+
 /// A PSBT of `wallet` that nothing refuses: `inputs` inputs, a payment to a stranger, change.
 pub(crate) fn good_psbt(wallet: &Wallet, inputs: u32, secp: &Secp256k1<bitcoin::secp256k1::All>) -> Psbt {
     let spent: Vec<_> = (0..inputs).map(|index| key_at(wallet, Chain::External, index, secp)).collect();

@@ -13,7 +13,9 @@ use countersign::kernel::wallet::{Chain, WatchOnly};
 use miniscript::psbt::PsbtExt;
 
 use crate::support::scripts::{Cosigner, SCRIPTS, Script, descriptor_at, good_psbt, script_at, update_input};
-use crate::support::{FEE, INPUT, PAID, funding, maps, script_pubkey, stranger, watch};
+use crate::support::{
+    FEE, INPUT, PAID, anchor, funding, maps, pay_nobody, respend, script_pubkey, stranger, to_spend, watch,
+};
 
 /// The master fingerprint of another wallet of the same token.
 const SIBLING: [u8; 4] = [0x51, 0xb1, 0x16, 0x00];
@@ -92,6 +94,7 @@ impl<'a> Bench<'a> {
         self.change();
         self.ownership();
         self.structure();
+        self.messages();
         self.signatures();
         self.bytes();
         self.cases
@@ -483,6 +486,46 @@ impl<'a> Bench<'a> {
         });
         self.refused("op-return-value", "", |_, psbt| {
             psbt.unsigned_tx.output[0].script_pubkey = ScriptBuf::from_bytes(vec![0x6a, 4, 1, 2, 3, 4]);
+        });
+    }
+
+    /// What is signed by BIP 322, as a transaction that moves nothing.
+    fn messages(&mut self) {
+        let ours = |bench: &Bench<'_>| script_at(bench.watch, Chain::External, 0);
+        for (what, version, more) in
+            [("to-sign", 0, 0), ("to-sign-version-2", 2, 0), ("proof-of-funds", 0, 1)]
+        {
+            self.refused("message", what, move |bench, psbt| {
+                respend(psbt, to_spend(ours(bench)));
+                pay_nobody(psbt);
+                psbt.unsigned_tx.input.truncate(1 + more);
+                psbt.inputs.truncate(1 + more);
+                psbt.unsigned_tx.version = bitcoin::transaction::Version(version);
+            });
+        }
+        self.refused("message", "without-to-spend", move |bench, psbt| {
+            respend(psbt, to_spend(ours(bench)));
+            pay_nobody(psbt);
+            let challenge = to_spend(ours(bench)).output[0].clone();
+            psbt.inputs[0].witness_utxo = Some(challenge);
+            psbt.inputs[0].non_witness_utxo = None;
+        });
+        self.refused("message", "field", |_, psbt| {
+            psbt.unknown.insert(Key { type_value: 0x09, key: vec![] }, b"Hello World".to_vec());
+        });
+        self.refused("message", "proof-of-reserves", |_, psbt| {
+            psbt.inputs[0].unknown.insert(Key { type_value: 0x09, key: vec![] }, b"Hello World".to_vec());
+        });
+        let all = format!("leaves {ALL_OF_IT}");
+        // A child that pays for its parent spends an anchor of no value, and moves something.
+        self.push("message", "none-by-an-anchor", all, UNLIMITED, |_, psbt| {
+            let mut parent = funding(stranger(), INPUT, 98);
+            parent.output[0] = anchor(0);
+            let spent = OutPoint::new(parent.compute_txid(), 0);
+            psbt.unsigned_tx.input.insert(0, TxIn { previous_output: spent, ..TxIn::default() });
+            let utxo = Some(parent.output[0].clone());
+            let input = Input { witness_utxo: utxo, non_witness_utxo: Some(parent), ..Input::default() };
+            psbt.inputs.insert(0, input);
         });
     }
 

@@ -4,15 +4,19 @@ use bitcoin::consensus::deserialize;
 use bitcoin::{Amount, OutPoint, Transaction, TxOut};
 
 use super::decode::{Decoded, Spent};
-use super::{PsbtError, refuse};
+use super::{PsbtError, message, refuse};
 use crate::kernel::rule::Rule;
 
-/// The outputs that the inputs spend. `utxo-missing`, `utxo-txid`, `utxo-vout`, `utxo-disagree`.
+/// The outputs that the inputs spend. `utxo-missing`, `utxo-txid`, `utxo-vout`, `utxo-disagree`, `message`.
 pub(super) fn prevouts(psbt: &Decoded<'_>) -> Result<Vec<TxOut>, PsbtError> {
+    message::check_name(psbt)?;
     let mut prevouts = Vec::with_capacity(psbt.transaction.input.len());
-    let (mut unproved, mut all_taproot) = (None, true);
+    let (mut claimed_only, mut all_taproot) = (Vec::new(), true);
     for (index, input) in psbt.transaction.input.iter().enumerate() {
-        let Spent { previous, output } = psbt.spent(index)?;
+        let Spent { previous, output, is_commitment } = psbt.spent(index)?;
+        if is_commitment {
+            return Err(message::commitment(index));
+        }
         let claimed: Option<TxOut> = output
             .map(|bytes| deserialize(bytes).map_err(|_| unreadable("witness_utxo", index)))
             .transpose()?;
@@ -20,15 +24,16 @@ pub(super) fn prevouts(psbt: &Decoded<'_>) -> Result<Vec<TxOut>, PsbtError> {
         prevouts.push(match (previous, claimed) {
             (Some(bytes), claimed) => proved(index, input.previous_output, bytes, claimed.as_ref())?,
             (None, Some(claimed)) => {
-                unproved.get_or_insert(index);
+                claimed_only.push(index);
                 claimed
             }
             (None, None) => return Err(missing(index)),
         });
     }
+    message::check_shape(&psbt.transaction, &prevouts, &claimed_only)?;
     // Only where every input is taproot does every sighash cover all amounts and scripts (BIP 341).
-    match unproved {
-        Some(index) if !all_taproot => Err(missing(index)),
+    match claimed_only.first() {
+        Some(index) if !all_taproot => Err(missing(*index)),
         _ => Ok(prevouts),
     }
 }
@@ -49,9 +54,13 @@ fn proved(
         ));
     }
     let vout = usize::try_from(spent.vout).ok();
+    let spends_nothing = message::is_unspendable(&previous);
     let prevout = vout.and_then(|vout| previous.output.into_iter().nth(vout)).ok_or_else(|| {
         refuse(Rule::UtxoVout, format!("input {index} spends an output that does not exist"))
     })?;
+    if spends_nothing && prevout.value == Amount::ZERO {
+        return Err(message::virtual_input(index));
+    }
     if claimed.is_some_and(|utxo| *utxo != prevout) {
         return Err(refuse(
             Rule::UtxoDisagree,

@@ -17,6 +17,10 @@ use crate::kernel::rule::Rule;
 
 const IN_NON_WITNESS_UTXO: u8 = 0x00;
 const IN_WITNESS_UTXO: u8 = 0x01;
+/// `PSBT_IN_POR_COMMITMENT` (BIP 127).
+const IN_POR_COMMITMENT: u8 = 0x09;
+/// `PSBT_GLOBAL_GENERIC_SIGNED_MESSAGE` (BIP 322).
+pub(super) const GLOBAL_SIGNED_MESSAGE: u8 = 0x09;
 const IN_TAP_KEY_SIG: u8 = 0x13;
 const IN_TAP_SCRIPT_SIG: u8 = 0x14;
 /// A Schnorr signature with its type.
@@ -26,6 +30,8 @@ const EXPLICIT_SIG_LEN: usize = 65;
 pub(super) struct Decoded<'a> {
     pub(super) transaction: Transaction,
     pub(super) xpubs: BTreeMap<Xpub, KeySource>,
+    /// The global map says that this is a message (BIP 322).
+    pub(super) is_message: bool,
     version: Version,
     inputs: Vec<&'a [u8]>,
     outputs: Vec<&'a [u8]>,
@@ -37,6 +43,8 @@ pub(super) struct Spent<'a> {
     pub(super) previous: Option<&'a [u8]>,
     /// `PSBT_IN_WITNESS_UTXO`: the output.
     pub(super) output: Option<&'a [u8]>,
+    /// `PSBT_IN_POR_COMMITMENT`: it spends nothing, but commits to a message (BIP 127).
+    pub(super) is_commitment: bool,
 }
 
 /// Decodes the global map of `bytes`, of which `layout` was taken, and finds the other maps.
@@ -55,8 +63,10 @@ pub(super) fn decode<'a>(bytes: &'a [u8], layout: &Layout) -> Result<Decoded<'a>
     if unknown.keys().any(|key| key.key.is_empty() && version_2::GLOBAL_FIELDS.contains(&key.type_value)) {
         return Err(version_2::misplaced());
     }
+    let is_message = unknown.keys().any(|key| key.type_value == GLOBAL_SIGNED_MESSAGE);
     let (inputs, outputs) = layout.split(bytes, inputs.len());
-    let decoded = Decoded { transaction: unsigned_tx, xpubs: xpub, version: layout.version, inputs, outputs };
+    let version = layout.version;
+    let decoded = Decoded { transaction: unsigned_tx, xpubs: xpub, is_message, version, inputs, outputs };
     if decoded.version == Version::V0 {
         version_2::refuse_fields(&decoded.inputs, version_2::INPUT_FIELDS)?;
         version_2::refuse_fields(&decoded.outputs, version_2::OUTPUT_FIELDS)?;
@@ -67,11 +77,12 @@ pub(super) fn decode<'a>(bytes: &'a [u8], layout: &Layout) -> Result<Decoded<'a>
 impl<'a> Decoded<'a> {
     /// What the map of input `index` says it spends.
     pub(super) fn spent(&self, index: usize) -> Result<Spent<'a>, PsbtError> {
-        let mut spent = Spent { previous: None, output: None };
+        let mut spent = Spent { previous: None, output: None, is_commitment: false };
         Cursor::over(self.inputs[index]).walk(|key, value| {
             match key {
                 [IN_NON_WITNESS_UTXO] => spent.previous = Some(value),
                 [IN_WITNESS_UTXO] => spent.output = Some(value),
+                [IN_POR_COMMITMENT, ..] => spent.is_commitment = true,
                 _ => {}
             }
             Ok(())

@@ -14,6 +14,7 @@
 mod amounts;
 mod decode;
 mod layout;
+mod message;
 mod ownership;
 mod partial;
 mod version_2;
@@ -204,6 +205,12 @@ fn digest(script_id: &[u8; 32], transaction: &Transaction, prevouts: &[TxOut]) -
 /// The transaction that a PSBT is about, unchecked: for a display that also shows what would be refused.
 pub fn transaction_of(bytes: &[u8]) -> Result<Transaction, PsbtError> {
     Ok(decode::decode(bytes, &Layout::take(bytes)?)?.transaction)
+}
+
+/// The message that a PSBT says it is about (BIP 322), if it is text: for a display.
+pub fn message_of(bytes: &[u8]) -> Option<String> {
+    Layout::take(bytes).ok()?;
+    message::text(bytes)
 }
 
 /// Why bytes are not signed. The texts hold no amounts, keys or addresses.

@@ -52,7 +52,7 @@ impl Show {
         })?;
         // A cosigner wants to see what there is to sign, before there is a signature.
         Ok(match check(&psbt, &watched, None) {
-            Err(refusal) => show_refused(&psbt, &watched, &refusal.to_string()),
+            Err(refusal) => show_refused(&psbt, &watched, &refusal),
             Ok(checked) => {
                 let refused = match check(&psbt, &watched, policy.require_cosigner()) {
                     Err(refusal) => Some(Refused::ByCheck(refusal.to_string())),
@@ -221,8 +221,8 @@ fn show_checked(
             ("fee", format!("{} sat, {feerate:.1} sat/vB of {} vB", checked.fee(), checked.vsize())),
             ("refused", verdict),
         ]),
-        table(INPUTS, &rows(&inputs)),
-        table(OUTPUTS, &rows(&outputs)),
+        table(INPUTS, &to_rows(&inputs)),
+        table(OUTPUTS, &to_rows(&outputs)),
     );
     let json = json!({
         "wallet": watched.watch.label(),
@@ -242,9 +242,12 @@ fn show_checked(
 }
 
 /// What can be said of a PSBT of which nothing is proved.
-fn show_refused(psbt: &[u8], watched: &Watched, refusal: &str) -> Report {
+fn show_refused(psbt: &[u8], watched: &Watched, refusal: &psbt::PsbtError) -> Report {
     let network = watched.watch.network();
     let transaction = psbt::transaction_of(psbt).ok();
+    let is_message = matches!(refusal, psbt::PsbtError::Refused { rule: Rule::Message, .. });
+    let message = psbt::message_of(psbt).filter(|_| is_message);
+    let refusal = refusal.to_string();
     let inputs: Vec<Line> = (transaction.iter().flat_map(|transaction| &transaction.input).enumerate())
         .map(|(index, input)| Line {
             index,
@@ -258,16 +261,23 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: &str) -> Report {
         .map(|(index, paid)| Line::new(index, paid, None, network))
         .collect();
     let txid = transaction.as_ref().map(|transaction| transaction.compute_txid().to_string());
-    let mut text = details(&[
+    let mut rows = vec![
         ("wallet", watched.watch.label().to_owned()),
         ("unsigned txid", txid.clone().unwrap_or_else(|| "none".into())),
-        ("refused", Refused::ByCheck(refusal.into()).to_text()),
-    ]);
+        ("refused", Refused::ByCheck(refusal.clone()).to_text()),
+    ];
+    if is_message {
+        rows.insert(1, ("kind", "a message to be signed (BIP 322, BIP 127): it moves no coins".into()));
+    }
+    if let Some(message) = &message {
+        rows.insert(2, ("message", names::printable(message)));
+    }
+    let mut text = details(&rows);
     if transaction.is_some() {
         text = format!(
             "{text}\nInputs\n{}\nOutputs\n{}",
-            table(INPUTS, &rows(&inputs)),
-            table(OUTPUTS, &rows(&outputs))
+            table(INPUTS, &to_rows(&inputs)),
+            table(OUTPUTS, &to_rows(&outputs))
         );
     }
     let json = json!({
@@ -275,12 +285,14 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: &str) -> Report {
         "unsigned_txid": txid,
         "inputs": inputs.iter().map(Line::to_json).collect::<Vec<_>>(),
         "outputs": outputs.iter().map(Line::to_json).collect::<Vec<_>>(),
-        "refused": Refused::ByCheck(refusal.into()).to_json(),
+        "is_message": is_message,
+        "message": message,
+        "refused": Refused::ByCheck(refusal).to_json(),
     });
     Report::new(text, json)
 }
 
-fn rows(lines: &[Line]) -> Vec<Vec<String>> {
+fn to_rows(lines: &[Line]) -> Vec<Vec<String>> {
     lines.iter().map(Line::to_row).collect()
 }
 

@@ -1,0 +1,97 @@
+//! Messages that are signed as if they were transactions: `message`.
+//!
+//! BIP 322 has a message signed as a transaction, `to_sign`, whose first input spends another one, `to_spend`, that can be
+//! in no block. Whoever verifies it takes it for a statement of the address's owner. It moves nothing, so every limit would
+//! let it pass, and the user who gives a code for it thinks of a payment.
+//!
+//! What gives it away, in each of its shapes (simple, full, with further inputs as a proof of funds):
+//! - the PSBT says so: `PSBT_GLOBAL_GENERIC_SIGNED_MESSAGE`, or the commitment of a proof of reserves (BIP 127);
+//! - an input spends `to_spend`, which itself spends the outpoint that there is not, and pays nothing. A coinbase spends
+//!   that outpoint, too, but its outputs that can be spent are worth something;
+//! - all inputs together are worth nothing;
+//! - nobody can be paid (every output is an OP_RETURN), and the version is one that no node relays, or an input is worth
+//!   nothing and its previous transaction, by which `to_spend` could be told from an anchor output, is not there.
+//!
+//! An input worth nothing is none of these as such: anchors of no value are spent by the child that pays their fee.
+//! Where the amount of `to_spend` is only a claim, and a wrong one, the signature is of no use to a verifier: BIP 341 has
+//! it sign all amounts, and all others need the previous transaction.
+
+use bitcoin::{Amount, Transaction, TxOut};
+
+use super::decode::{Decoded, GLOBAL_SIGNED_MESSAGE};
+use super::layout::Cursor;
+use super::{PsbtError, refuse};
+use crate::kernel::rule::Rule;
+
+/// Refuses a PSBT whose global map says that it is a message.
+pub(super) fn check_name(psbt: &Decoded<'_>) -> Result<(), PsbtError> {
+    if psbt.is_message {
+        return Err(message(
+            "the PSBT has the field of a signed message (PSBT_GLOBAL_GENERIC_SIGNED_MESSAGE)",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses a transaction that cannot be more than a message. Of the inputs in `claimed` no previous transaction is there.
+pub(super) fn check_shape(
+    transaction: &Transaction,
+    prevouts: &[TxOut],
+    claimed: &[usize],
+) -> Result<(), PsbtError> {
+    let is_worthless = |prevout: &TxOut| prevout.value == Amount::ZERO;
+    if prevouts.iter().all(is_worthless) {
+        return Err(message("all inputs together are worth nothing"));
+    }
+    if !transaction.output.iter().all(|output| output.script_pubkey.is_op_return()) {
+        return Ok(());
+    }
+    if transaction.version.0 < 1 {
+        return Err(message("it has a version that no node relays, and pays nobody"));
+    }
+    match claimed.iter().find(|index| is_worthless(&prevouts[**index])) {
+        Some(index) => Err(message(&format!(
+            "input {index} is worth nothing, no previous transaction (non_witness_utxo) shows what it is, and nobody is paid"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Whether `previous` can be in no block but as a coinbase: it spends the outpoint that there is not.
+pub(super) fn is_unspendable(previous: &Transaction) -> bool {
+    previous.input.iter().any(|input| input.previous_output.is_null())
+}
+
+/// The refusal of an input that spends `to_spend`.
+pub(super) fn virtual_input(index: usize) -> PsbtError {
+    message(&format!("input {index} spends the virtual transaction that commits to a message (to_spend)"))
+}
+
+/// The refusal of an input that commits to a message (BIP 127).
+pub(super) fn commitment(index: usize) -> PsbtError {
+    message(&format!("input {index} has the commitment of a proof of reserves (PSBT_IN_POR_COMMITMENT)"))
+}
+
+/// The message that the global map of a PSBT has.
+pub(super) fn text(psbt: &[u8]) -> Option<String> {
+    let mut text = None;
+    let mut global = Cursor::behind_magic(psbt).ok()?;
+    global
+        .walk(|key, value| {
+            if key == [GLOBAL_SIGNED_MESSAGE] {
+                text = String::from_utf8(value.to_vec()).ok();
+            }
+            Ok(())
+        })
+        .ok()?;
+    text
+}
+
+fn message(why: &str) -> PsbtError {
+    refuse(
+        Rule::Message,
+        format!(
+            "{why}: this is a message to be signed (BIP 322, BIP 127), not a payment, and no wallet signs one here"
+        ),
+    )
+}
