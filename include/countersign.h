@@ -71,14 +71,83 @@
 
 /* Answers ---------------------------------------------------------------------------------- */
 
-/* Refused by a rule of the policy; the audit record names the rule. */
+/* Refused by a rule of the policy; ulDeviceError names the rule, and so does the audit record. */
 #define CKR_COUNTERSIGN_POLICY          0xC3530001UL
-/* A PSBT that parses but breaks a rule of structure, amount or ownership. */
+/* A PSBT that parses but breaks a rule of structure, amount or ownership; ulDeviceError names the rule. */
 #define CKR_COUNTERSIGN_PSBT_REFUSED    0xC3530002UL
 /* The sealed state is missing, older than its anchor, or damaged: the module stays closed. */
 #define CKR_COUNTERSIGN_STATE           0xC3530003UL
 /* The clock is behind the sealed high-water mark, or jumped. The SO can take it as it is: see the clock's CKA_VALUE. */
 #define CKR_COUNTERSIGN_CLOCK           0xC3530004UL
+
+/* Rules ------------------------------------------------------------------------------------- */
+
+/* Why a session's last transaction was refused: after CKR_COUNTERSIGN_POLICY (the code was right) or
+ * CKR_COUNTERSIGN_PSBT_REFUSED, ulDeviceError of C_GetSessionInfo is the number of the rule. It is 0 after any other answer,
+ * a refused code among them, and from the moment the session's next operation or message starts. Each rule keeps its number
+ * for ever; a rule that you do not know is newer than this header. */
+#define CS_RULE_UTXO_MISSING            1UL
+#define CS_RULE_UTXO_TXID               2UL
+#define CS_RULE_UTXO_VOUT               3UL
+#define CS_RULE_UTXO_DISAGREE           4UL
+#define CS_RULE_AMOUNT_RANGE            5UL
+#define CS_RULE_FEE_CAP                 6UL
+#define CS_RULE_TRANSACTION_MAX         7UL
+#define CS_RULE_PERIOD_MAX              8UL
+#define CS_RULE_PERIOD_TRANSACTIONS     9UL
+#define CS_RULE_ALLOWLIST               10UL
+#define CS_RULE_DENYLIST                11UL
+#define CS_RULE_TIME_WINDOW             12UL
+#define CS_RULE_APPROVALS               13UL
+#define CS_RULE_CHANGE_PATH             14UL
+#define CS_RULE_CHANGE_MULTISIG         15UL
+#define CS_RULE_SCRIPT_MISMATCH         16UL
+#define CS_RULE_DERIVED_KEY             17UL
+#define CS_RULE_NETWORK                 18UL
+#define CS_RULE_MIXED_WALLETS           19UL
+#define CS_RULE_REQUIRE_COSIGNER        20UL
+#define CS_RULE_SIGHASH_TYPE            21UL
+#define CS_RULE_DUPLICATE_INPUT         22UL
+#define CS_RULE_NO_OUTPUTS              23UL
+#define CS_RULE_NO_INPUT_OF_OURS        24UL
+#define CS_RULE_FOREIGN_PARTIAL_SIG     25UL
+#define CS_RULE_ALREADY_FINAL           26UL
+#define CS_RULE_OP_RETURN_VALUE         27UL
+#define CS_RULE_MESSAGE                 28UL
+
+/* Each rule with its tag, which is its name in the documentation, the log and the audit, and a sentence for a person. In C:
+ *     #define CASE(number, tag, sentence) case number: return tag ": " sentence;
+ *     switch (info.ulDeviceError) { COUNTERSIGN_RULES(CASE) } */
+#define COUNTERSIGN_RULES(RULE) \
+    RULE(CS_RULE_UTXO_MISSING, "utxo-missing", "An input lacks the previous transaction that proves its amount.") \
+    RULE(CS_RULE_UTXO_TXID, "utxo-txid", "An input comes with another transaction than the one that it spends.") \
+    RULE(CS_RULE_UTXO_VOUT, "utxo-vout", "An input spends an output that its previous transaction does not have.") \
+    RULE(CS_RULE_UTXO_DISAGREE, "utxo-disagree", "The two records of the output that an input spends differ.") \
+    RULE(CS_RULE_AMOUNT_RANGE, "amount-range", "An amount is over 21 million bitcoin, or more goes out than comes in.") \
+    RULE(CS_RULE_FEE_CAP, "fee-cap", "The fee is over the limit of the policy.") \
+    RULE(CS_RULE_TRANSACTION_MAX, "transaction-max", "More would leave the wallet than one transaction may take out.") \
+    RULE(CS_RULE_PERIOD_MAX, "period-max", "More would leave the wallet than the current period allows.") \
+    RULE(CS_RULE_PERIOD_TRANSACTIONS, "period-transactions", "The current period has no signature left.") \
+    RULE(CS_RULE_ALLOWLIST, "allowlist", "An output pays a destination that is not on the allowlist.") \
+    RULE(CS_RULE_DENYLIST, "denylist", "An output pays a destination that is on the denylist.") \
+    RULE(CS_RULE_TIME_WINDOW, "time-window", "The policy allows no signature at this time of the week.") \
+    RULE(CS_RULE_APPROVALS, "approvals", "The policy requires right codes of more users.") \
+    RULE(CS_RULE_CHANGE_PATH, "change-path", "An output claims to be change at a path that this wallet does not reach.") \
+    RULE(CS_RULE_CHANGE_MULTISIG, "change-multisig", "An output has our key in a script that is not the registered one.") \
+    RULE(CS_RULE_SCRIPT_MISMATCH, "script-mismatch", "A script in the PSBT is not the script of its output.") \
+    RULE(CS_RULE_DERIVED_KEY, "derived-key", "A path in the PSBT derives another key than the one listed with it.") \
+    RULE(CS_RULE_NETWORK, "network", "The PSBT is for another network than the wallet.") \
+    RULE(CS_RULE_MIXED_WALLETS, "mixed-wallets", "An input belongs to another wallet.") \
+    RULE(CS_RULE_REQUIRE_COSIGNER, "require-cosigner", "The cosigner whom the policy names has not signed every input yet.") \
+    RULE(CS_RULE_SIGHASH_TYPE, "sighash-type", "A signature of another type than ALL is there, or is asked for.") \
+    RULE(CS_RULE_DUPLICATE_INPUT, "duplicate-input", "Two inputs spend the same output.") \
+    RULE(CS_RULE_NO_OUTPUTS, "no-outputs", "The transaction has no outputs.") \
+    RULE(CS_RULE_NO_INPUT_OF_OURS, "no-input-of-ours", "No input belongs to this wallet.") \
+    RULE(CS_RULE_FOREIGN_PARTIAL_SIG, "foreign-partial-sig", "A signature that is already in the PSBT does not verify.") \
+    RULE(CS_RULE_ALREADY_FINAL, "already-final", "An input of this wallet is already finalised.") \
+    RULE(CS_RULE_OP_RETURN_VALUE, "op-return-value", "An OP_RETURN output has a value, which would be lost.") \
+    RULE(CS_RULE_MESSAGE, "message", "What the PSBT asks for signs a message, not a payment.") \
+    /* the end of the list */
 
 /* The approval ----------------------------------------------------------------------------- */
 

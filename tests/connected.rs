@@ -35,6 +35,8 @@ mod race;
 mod random;
 #[path = "connected/roles.rs"]
 mod roles;
+#[path = "pkcs11/rules.rs"]
+mod rules;
 #[path = "pkcs11/session.rs"]
 mod session;
 #[path = "pkcs11/session_object.rs"]
@@ -49,3 +51,5 @@ mod template;
 mod trips;
 #[path = "pkcs11/verify.rs"]
 mod verify;
+#[path = "connected/versions.rs"]
+mod versions;

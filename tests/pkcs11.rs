@@ -28,6 +28,8 @@ mod message_sign;
 mod object;
 #[path = "pkcs11/random.rs"]
 mod random;
+#[path = "pkcs11/rules.rs"]
+mod rules;
 #[path = "pkcs11/session.rs"]
 mod session;
 #[path = "pkcs11/session_object.rs"]

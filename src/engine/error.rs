@@ -131,3 +131,13 @@ pub enum EngineError {
     #[error("the policy is not valid: {0}")]
     PolicyDocument(#[from] PolicyError),
 }
+
+impl EngineError {
+    /// The rule that refused a transaction. No other failure has one, a refused code least of all.
+    pub fn rule(&self) -> Option<Rule> {
+        match self {
+            EngineError::Policy(rule) | EngineError::Psbt(PsbtError::Refused { rule, .. }) => Some(*rule),
+            _ => None,
+        }
+    }
+}

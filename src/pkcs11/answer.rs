@@ -1,5 +1,7 @@
 //! The calls of one application, each handed to the file of its chapter.
 
+use cryptoki_sys::CK_ULONG;
+
 use super::call::{Reply, Request};
 use super::module::{Module, SLOT};
 use super::rv::Answer;
@@ -29,7 +31,12 @@ impl Module {
             Request::OpenSession { slot, flags } => Reply::Opened(self.open(slot, flags)?),
             Request::CloseSession { session } => done(self.close_session(session))?,
             Request::CloseAllSessions { slot } => done(self.close_all(slot))?,
-            Request::SessionInfo { session } => Reply::Session(self.session_info(session)?),
+            Request::SessionInfo { session } => Reply::Session(self.session_info(session)?.0),
+            Request::SessionInfoAndRule { session } => {
+                let (session, refused_by) = self.session_info(session)?;
+                let rule = refused_by.map_or(0, |rule| CK_ULONG::from(rule.number()));
+                Reply::SessionAndRule { session, rule }
+            }
             Request::Login { session, user_type, user, pin } => {
                 done(self.login(session, user_type, user.as_deref(), &pin))?
             }

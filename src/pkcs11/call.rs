@@ -1,8 +1,8 @@
 //! Calls as values: what `entry` makes of an application's pointers, and what it writes back through them.
 //!
 //! The same values are what the client side sends to the boundary ([`super::connected`]) and what the boundary answers
-//! ([`super::hosted`]). Their encoding ([`super::codec`]) is postcard's; its version is that of the handshake in [`crate::remote`]. A change of
-//! a type here is a new version there.
+//! ([`super::hosted`]). Their encoding ([`super::codec`]) is postcard's; its version is that of the handshake in [`crate::remote`].
+//! What is added here goes to the end of its type, and is a new version there: what an older version has is never changed.
 //!
 //! What is asked for is here, what is given in `reply`, and how large a call may be in `bounds`.
 
@@ -20,7 +20,8 @@ use super::rv::Answer;
 pub(super) use bounds::*;
 pub(super) use reply::*;
 
-/// One call of PKCS#11 section 5, but for those that are about the library and not about its token.
+/// One call of PKCS#11 section 5, but for those that are about the library and not about its token. Version 2 of the greeting
+/// has those up to `GetObjectSize`.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Request {
     SlotList,
@@ -219,6 +220,10 @@ pub(super) enum Request {
         session: CK_SESSION_HANDLE,
         object: CK_OBJECT_HANDLE,
     },
+    /// `C_GetSessionInfo` from version 3 on.
+    SessionInfoAndRule {
+        session: CK_SESSION_HANDLE,
+    },
 }
 
 /// Bytes of an application: a PIN, a code, a PSBT. Wiped when they are dropped.
@@ -318,7 +323,8 @@ impl Request {
             | Request::GenerateRandom { session, .. }
             | Request::CreateObject { session, .. }
             | Request::CopyObject { session, .. }
-            | Request::GetObjectSize { session, .. } => Some(*session),
+            | Request::GetObjectSize { session, .. }
+            | Request::SessionInfoAndRule { session } => Some(*session),
         }
     }
 }

@@ -88,7 +88,7 @@ impl Visitor<'_> for Copied {
 mod tests {
     use cryptoki_sys::CKA_LABEL;
 
-    use super::super::call::{Mechanism, Reply, Request, Room, TemplateEntry, Wanted};
+    use super::super::call::{Mechanism, Reply, Request, Room, SessionInfo, TemplateEntry, Wanted};
     use super::*;
 
     #[test]
@@ -155,11 +155,17 @@ mod tests {
             "2b010201030161"
         );
         assert_eq!(golden(Request::GetObjectSize { session: 1, object: 2 }), "2c0102");
+        assert_eq!(golden(Request::SessionInfo { session: 1 }), "0b01");
+        assert_eq!(golden(Request::SessionInfoAndRule { session: 1 }), "2d01");
         assert_eq!(hex(&encode::<Answer<Reply>>(&Err(Rv(0xa0))).expect("encodes")), "01a001");
         assert_eq!(
             hex(&encode::<Answer<Reply>>(&Ok(Reply::Random(pin(&[9])))).expect("encodes")),
             "000c0109"
         );
+        let session = SessionInfo { state: 3, flags: 6 };
+        assert_eq!(hex(&encode::<Answer<Reply>>(&Ok(Reply::Session(session))).expect("encodes")), "00050306");
+        let with_rule = Reply::SessionAndRule { session, rule: 300 };
+        assert_eq!(hex(&encode::<Answer<Reply>>(&Ok(with_rule)).expect("encodes")), "000f0306ac02");
     }
 
     fn hex(bytes: &[u8]) -> String {

@@ -81,6 +81,8 @@ impl Connected {
     /// Has the boundary answer a call.
     pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
         let connection = self.connection_for(&request)?;
+        let is_older = connection.lanes.version() < 3;
+        let request = if is_older { request.of_version_2() } else { request };
         let torn = connection.known().torn_by(&request);
         if let Some(session) = torn {
             self.end_message(&connection, session)?;
@@ -400,6 +402,14 @@ impl Request {
     /// Whether it may be made a second time when nobody knows what became of the first.
     fn may_be_repeated(&self) -> bool {
         self.session().is_none() && !matches!(self, Request::InitToken { .. })
+    }
+
+    /// As version 2 has it: without the rule that refused.
+    fn of_version_2(self) -> Request {
+        match self {
+            Request::SessionInfoAndRule { session } => Request::SessionInfo { session },
+            request => request,
+        }
     }
 
     /// Whether somebody may be logged in, or out, by it.

@@ -222,6 +222,6 @@ pub(super) fn mechanism_info(info: MechanismInfo) -> CK_MECHANISM_INFO {
 }
 
 /// `C_GetSessionInfo`.
-pub(super) fn session_info(info: SessionInfo) -> CK_SESSION_INFO {
-    CK_SESSION_INFO { slotID: SLOT, state: info.state, flags: info.flags, ulDeviceError: 0 }
+pub(super) fn session_info(info: SessionInfo, rule: CK_ULONG) -> CK_SESSION_INFO {
+    CK_SESSION_INFO { slotID: SLOT, state: info.state, flags: info.flags, ulDeviceError: rule }
 }

@@ -46,6 +46,7 @@ impl Module {
             if session.message_signing.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
+            session.refused_by = None;
             self.require_user()?;
             if mechanism == CKM_ECDSA {
                 // Its messages have no parameter, so no message could have a code.
@@ -73,13 +74,16 @@ impl Module {
             if operation.message.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
+            // What refused the message before this one is no matter of this one.
+            let refused_by = &mut session.refused_by;
+            *refused_by = None;
             let approvals = approvals_of(parameter)?;
             let mut data = data?;
-            let bound = operation.key.answer_len_bound(&data)?;
+            let bound = operation.key.answer_len_bound(&data).map_err(|refusal| refusal.note(refused_by))?;
             if !room.fits(bound) {
                 return Ok(Filled::Length(bound as u64));
             }
-            self.sign_with(&operation.key, approvals, &mut data.0)
+            self.sign_with(&operation.key, approvals, &mut data.0).map_err(|refusal| refusal.note(refused_by))
         })
     }
 
@@ -90,6 +94,7 @@ impl Module {
             if operation.message.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
+            session.refused_by = None;
             let approvals = approvals_of(parameter)?;
             operation.message = Some(Message { approvals, parts: Parts::new(&self.totals) });
             Ok(())
@@ -119,7 +124,9 @@ impl Module {
                 operation.message = Some(message);
                 return Ok(None);
             };
-            let bound = operation.key.answer_len_bound(&message.parts.data)?;
+            let refused_by = &mut session.refused_by;
+            let bound = (operation.key.answer_len_bound(&message.parts.data))
+                .map_err(|refusal| refusal.note(refused_by))?;
             if !room.fits(bound) {
                 // The call is made again, with this part.
                 message.parts.truncate(before);
@@ -127,7 +134,9 @@ impl Module {
                 return Ok(Some(Filled::Length(bound as u64)));
             }
             let Message { approvals, mut parts } = message;
-            self.sign_with(&operation.key, approvals, &mut parts.data).map(Some)
+            (self.sign_with(&operation.key, approvals, &mut parts.data))
+                .map(Some)
+                .map_err(|refusal| refusal.note(refused_by))
         })
     }
 

@@ -17,6 +17,7 @@ use crate::engine::{DigestKeyId, Engine, WalletId};
 use crate::kernel::approval::is_visible;
 use crate::kernel::audit::Role;
 use crate::kernel::otp::OtpKeyId;
+use crate::kernel::rule::Rule;
 use crate::remote::PeerRole;
 use crate::remote::interface::MAX_IDENTITY_LEN;
 
@@ -99,6 +100,8 @@ pub(super) struct Session {
     pub(super) signing: Option<Signing>,
     pub(super) message_signing: Option<MessageSigning>,
     pub(super) verifying: Option<Verifying>,
+    /// The rule that refused the last transaction: `ulDeviceError`. None since an operation, or a message of one, was begun.
+    pub(super) refused_by: Option<Rule>,
     /// The enrolments made in this session and not read yet.
     pub(super) enrolments: HashMap<OtpKeyId, Zeroizing<String>>,
 }

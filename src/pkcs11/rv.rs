@@ -5,6 +5,7 @@ use cryptoki_sys::*;
 use super::vendor::*;
 use crate::engine::EngineError;
 use crate::kernel::psbt::PsbtError;
+use crate::kernel::rule::Rule;
 use crate::open::OpenError;
 use crate::ports::LedgerError;
 
@@ -14,6 +15,32 @@ pub(super) struct Rv(pub(super) CK_RV);
 
 /// What every call gives.
 pub(super) type Answer<T = ()> = Result<T, Rv>;
+
+/// Why nothing was signed: the answer, and the rule that refused, where one did.
+pub(super) struct Refusal {
+    rv: Rv,
+    rule: Option<Rule>,
+}
+
+impl Refusal {
+    /// The answer. The rule is noted for `C_GetSessionInfo`.
+    pub(super) fn note(self, refused_by: &mut Option<Rule>) -> Rv {
+        *refused_by = self.rule;
+        self.rv
+    }
+}
+
+impl From<Rv> for Refusal {
+    fn from(rv: Rv) -> Refusal {
+        Refusal { rv, rule: None }
+    }
+}
+
+impl From<EngineError> for Refusal {
+    fn from(error: EngineError) -> Refusal {
+        Refusal { rule: error.rule(), rv: error.into() }
+    }
+}
 
 impl From<EngineError> for Rv {
     /// The table of the README, "From a program". What the caller may not know stands in the log.

@@ -8,6 +8,7 @@ use super::rv::{Answer, Rv};
 use super::slot_token::check_slot;
 use crate::kernel::approval::Approval;
 use crate::kernel::audit::Role;
+use crate::kernel::rule::Rule;
 
 impl Module {
     /// `C_OpenSession`.
@@ -33,8 +34,9 @@ impl Module {
     }
 
     /// `C_GetSessionInfo`.
-    pub(super) fn session_info(&self, session: CK_SESSION_HANDLE) -> Answer<SessionInfo> {
-        let read_write = self.with_session(session, |session| Ok(session.read_write))?;
+    pub(super) fn session_info(&self, session: CK_SESSION_HANDLE) -> Answer<(SessionInfo, Option<Rule>)> {
+        let (read_write, refused_by) =
+            self.with_session(session, |session| Ok((session.read_write, session.refused_by)))?;
         let (state, flags) = match (read_write, self.role()) {
             (false, None | Some(Role::So)) => (CKS_RO_PUBLIC_SESSION, 0),
             (false, Some(Role::User)) => (CKS_RO_USER_FUNCTIONS, 0),
@@ -42,7 +44,7 @@ impl Module {
             (true, Some(Role::User)) => (CKS_RW_USER_FUNCTIONS, CKF_RW_SESSION),
             (true, Some(Role::So)) => (CKS_RW_SO_FUNCTIONS, CKF_RW_SESSION),
         };
-        Ok(SessionInfo { state, flags: flags | CKF_SERIAL_SESSION })
+        Ok((SessionInfo { state, flags: flags | CKF_SERIAL_SESSION }, refused_by))
     }
 
     /// `C_Login`, and `C_LoginUser` where `user` is given.

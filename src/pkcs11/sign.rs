@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::call::{Bytes, Filled, Mechanism, Room};
 use super::module::{Module, Object, Session, Totals};
-use super::rv::{Answer, Rv};
+use super::rv::{Answer, Refusal, Rv};
 use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
 use crate::engine::{DigestKeyId, EngineError, WalletId};
 use crate::kernel::approval::Approval;
@@ -97,7 +97,7 @@ impl Door {
 
 impl SigningKey {
     /// How many bytes the answer to `data` has at most. What cannot be signed at all is refused here, where nothing is spent.
-    pub(super) fn answer_len_bound(&self, data: &[u8]) -> Answer<usize> {
+    pub(super) fn answer_len_bound(&self, data: &[u8]) -> Result<usize, Refusal> {
         match self {
             SigningKey::Wallet(_) => Ok(Layout::take(data).map_err(EngineError::from)?.signed_len_bound()),
             SigningKey::Digest(_) if data.len() == DIGEST_LEN => Ok(SIGNATURE_LEN),
@@ -145,6 +145,7 @@ impl Module {
             if session.signing.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
+            session.refused_by = None;
             self.require_user()?;
             let key = self.signing_key(mechanism, key)?;
             let door = match (mechanism, &parameter[..]) {
@@ -241,10 +242,10 @@ impl Module {
         key: &SigningKey,
         approvals: Vec<Approval>,
         data: &mut Vec<u8>,
-    ) -> Answer<Filled> {
+    ) -> Result<Filled, Refusal> {
         self.require_user()?;
         if approvals.is_empty() {
-            return Err(Rv(CKR_USER_NOT_LOGGED_IN));
+            return Err(Rv(CKR_USER_NOT_LOGGED_IN).into());
         }
         let signed = match key {
             SigningKey::Wallet(wallet) => {
@@ -258,12 +259,14 @@ impl Module {
     /// Answers a length query, which leaves the operation as it is, or ends it and signs.
     fn finish(&self, session: &mut Session, data: &mut Vec<u8>, room: Room) -> Answer<Filled> {
         let signing = session.signing.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-        let bound = signing.key.answer_len_bound(data)?;
+        let refused_by = &mut session.refused_by;
+        let bound = signing.key.answer_len_bound(data).map_err(|refusal| refusal.note(refused_by))?;
         if !room.fits(bound) {
             session.signing = Some(signing);
             return Ok(Filled::Length(bound as u64));
         }
         self.sign_with(&signing.key, signing.door.into_approvals(), data)
+            .map_err(|refusal| refusal.note(refused_by))
     }
 }
 

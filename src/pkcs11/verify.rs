@@ -73,6 +73,7 @@ impl Module {
             if session.verifying.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
+            session.refused_by = None;
             let key = self.verifying_key(mechanism, key)?;
             if !parameter.is_empty() {
                 return Err(Rv(CKR_MECHANISM_PARAM_INVALID));

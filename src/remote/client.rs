@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 use super::CkRv;
 use super::budget::Budget;
 use super::frame::{FrameError, Received};
-use super::hello::{ApplicationSecret, Hello, MOST_BYTES, MOST_REPLY_BYTES, Refusal, Reply};
+use super::hello::{
+    ApplicationSecret, Hello, MOST_BYTES, MOST_REPLY_BYTES, Refusal, Reply, VERSION, is_spoken,
+};
 use super::stream::{Closer, ConnectError, Framed, Stream};
 use crate::shell::config::ConnectConfig;
 
@@ -27,6 +29,8 @@ const NO_MORE_FOR: Duration = Duration::from_secs(5);
 pub struct Lanes {
     config: ConnectConfig,
     application: ApplicationSecret,
+    /// The version that was agreed on.
+    version: u16,
     max_frame: u32,
     /// Whose connections they are: a child after `fork` has copies of them that are not its own.
     process: u32,
@@ -53,16 +57,22 @@ struct Lane(Framed);
 impl Lanes {
     /// Connects, and begins an application whose handles are numbered from `first_handle` on.
     pub fn open(config: &ConnectConfig, first_handle: u64) -> Result<Lanes, ConnectError> {
-        let (mut lane, application, max_frame) = Lane::open(config, &Hello { join: None, first_handle })?;
+        let (mut lane, application, max_frame, version) = Lane::first(config, first_handle)?;
         let closers = vec![lane.0.stream().closer()];
         Ok(Lanes {
             config: config.clone(),
             application,
+            version,
             max_frame,
             process: std::process::id(),
             state: Mutex::new(State { idle: vec![lane], closers, open: 1, enough_until: None, lost: None }),
             freed: Condvar::new(),
         })
+    }
+
+    /// The version that both sides speak.
+    pub fn version(&self) -> u16 {
+        self.version
     }
 
     /// Carries one request to the boundary, and gives its answer.
@@ -123,7 +133,7 @@ impl Lanes {
     /// does not know the application any more.
     fn join(&self) -> Result<Option<Lane>, CallError> {
         let hello = Hello { join: Some(self.application.clone()), first_handle: 0 };
-        match Lane::open(&self.config, &hello) {
+        match Lane::open(&self.config, &hello, self.version) {
             Ok((mut lane, ..)) => {
                 let closer = lane.0.stream().closer();
                 let mut state = self.state();
@@ -177,9 +187,30 @@ impl Drop for Lanes {
 }
 
 impl Lane {
-    fn open(config: &ConnectConfig, hello: &Hello) -> Result<(Lane, ApplicationSecret, u32), ConnectError> {
+    /// The first one of an application, and the version that both sides speak: ours, or that of a boundary of another release.
+    fn first(
+        config: &ConnectConfig,
+        first_handle: u64,
+    ) -> Result<(Lane, ApplicationSecret, u32, u16), ConnectError> {
+        let hello = Hello { join: None, first_handle };
+        let (opened, version) = match Lane::open(config, &hello, VERSION) {
+            Err(ConnectError::Refused { refusal: Refusal::Version { ours }, .. }) if is_spoken(ours) => {
+                tracing::info!("the boundary speaks version {ours} of the protocol: an older release");
+                (Lane::open(config, &hello, ours)?, ours)
+            }
+            opened => (opened?, VERSION),
+        };
+        let (lane, application, max_frame) = opened;
+        Ok((lane, application, max_frame, version))
+    }
+
+    fn open(
+        config: &ConnectConfig,
+        hello: &Hello,
+        version: u16,
+    ) -> Result<(Lane, ApplicationSecret, u32), ConnectError> {
         let mut framed = Framed::new(Stream::connect(config)?, MOST_BYTES, Budget::unlimited());
-        let (application, max_frame) = framed.greet(hello, config)?;
+        let (application, max_frame) = framed.greet(hello, version, config)?;
         // The limit of the boundary is on requests.
         framed.set_limits(MOST_REPLY_BYTES, Budget::unlimited());
         Ok((Lane(framed), application, max_frame))

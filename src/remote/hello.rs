@@ -2,6 +2,11 @@
 //!
 //! The first frame is a [`Hello`], its answer a [`Welcome`], both of at most [`MOST_BYTES`]; then each request is answered by
 //! one [`Reply`]. Magic number and version stand first and keep their places in every version to come.
+//!
+//! A client greets by the newest version that it speaks. A server that speaks this one, too, answers by it; another one refuses,
+//! and names its own, by which the client greets again if it can. Greetings and replies are the same in all versions so far;
+//! what differs is which requests there are: version 3 has all of version 2, and `C_GetSessionInfo` with the rule that
+//! refused.
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -11,8 +16,10 @@ use crate::kernel::psbt::MAX_PSBT_LEN;
 
 /// What a [`Hello`] begins with.
 pub const MAGIC: [u8; 4] = *b"CSGN";
-/// The version of frames, greetings and messages that is spoken here.
-pub const VERSION: u16 = 2;
+/// The newest version of frames, greetings and messages that is spoken here.
+pub const VERSION: u16 = 3;
+/// The oldest one.
+pub const OLDEST_VERSION: u16 = 2;
 /// The most bytes of a greeting.
 pub const MOST_BYTES: u32 = 256;
 /// The most bytes of a [`Reply`], whatever the limit on requests is: a call must not be carried out whose answer could not
@@ -53,11 +60,11 @@ impl std::fmt::Debug for ApplicationSecret {
 }
 
 impl Hello {
-    /// The payload of its frame.
-    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+    /// The payload of its frame, in `version`.
+    pub fn encode(&self, version: u16) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize));
         bytes.extend_from_slice(&MAGIC);
-        append(&mut bytes, &VERSION);
+        append(&mut bytes, &version);
         append(&mut bytes, self);
         bytes
     }
@@ -66,11 +73,16 @@ impl Hello {
     pub fn decode(payload: &[u8]) -> Result<Hello, HelloError> {
         let rest = payload.strip_prefix(&MAGIC).ok_or(HelloError::Malformed)?;
         let (version, rest): (u16, _) = postcard::take_from_bytes(rest).map_err(|_| HelloError::Malformed)?;
-        if version != VERSION {
+        if !is_spoken(version) {
             return Err(HelloError::Version(version));
         }
         whole(rest).ok_or(HelloError::Malformed)
     }
+}
+
+/// Whether this version is spoken here.
+pub fn is_spoken(version: u16) -> bool {
+    (OLDEST_VERSION..=VERSION).contains(&version)
 }
 
 /// Why a greeting is none.
@@ -80,7 +92,9 @@ pub enum HelloError {
     #[error("what came first is no greeting of ours")]
     Malformed,
     /// It speaks another version.
-    #[error("it speaks version {0} of the protocol, and version {VERSION} is spoken here")]
+    #[error(
+        "it speaks version {0} of the protocol; this release speaks versions {OLDEST_VERSION} to {VERSION}"
+    )]
     Version(u16),
 }
 
@@ -117,10 +131,10 @@ impl Welcome {
 pub enum Refusal {
     /// It speaks another version.
     #[error(
-        "it speaks version {ours} of the protocol, and version {VERSION} is spoken here: install the same release on both sides"
+        "it speaks version {ours} of the protocol; this release speaks versions {OLDEST_VERSION} to {VERSION}: install the same release on both sides"
     )]
     Version {
-        /// The server's.
+        /// The newest that the server speaks.
         ours: u16,
     },
     /// The peer is not among those that may connect.
@@ -205,9 +219,10 @@ mod tests {
 
     #[test]
     fn the_layout_is_fixed() {
-        assert_eq!(hello(None).encode().as_slice(), b"CSGN\x02\x00\xac\x02");
+        assert_eq!(hello(None).encode(2).as_slice(), b"CSGN\x02\x00\xac\x02");
+        assert_eq!(hello(None).encode(3).as_slice(), b"CSGN\x03\x00\xac\x02");
         let joined = [&b"CSGN\x02\x01"[..], &[9; 32], b"\xac\x02"].concat();
-        assert_eq!(*hello(Some([9; 32])).encode(), joined);
+        assert_eq!(*hello(Some([9; 32])).encode(2), joined);
         let accepted = Welcome::Accepted { application: ApplicationSecret::new([8; 32]), max_frame: 65536 };
         assert_eq!(*accepted.encode(), [&[0][..], &[8; 32], &[0x80, 0x80, 4]].concat());
         for (refusal, bytes) in [
@@ -229,13 +244,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for join in [None, Some([5; 32])] {
-            let read = Hello::decode(&hello(join).encode()).expect("a greeting");
+        for (join, version) in [(None, 2), (Some([5; 32]), 2), (None, 3), (Some([5; 32]), 3)] {
+            let read = Hello::decode(&hello(join).encode(version)).expect("a greeting");
             assert_eq!(read.join.map(|secret| *secret.as_bytes()), join);
             assert_eq!(read.first_handle, 300);
         }
         let most = Hello { join: Some(ApplicationSecret::new([1; 32])), first_handle: u64::MAX };
-        assert!(most.encode().len() <= MOST_BYTES as usize);
+        assert!(most.encode(VERSION).len() <= MOST_BYTES as usize);
         assert!(matches!(Reply::decode(b"\x00abc"), Some(Reply::Answer(b"abc"))));
         assert!(matches!(Reply::decode(b"\x00"), Some(Reply::Answer(b""))));
         assert!(matches!(Reply::decode(b"\x02\x30\0\0\0\0\0\0\0"), Some(Reply::Closed(0x30))));
@@ -243,13 +258,13 @@ mod tests {
 
     #[test]
     fn other_versions_are_told_from_other_programs() {
-        for version in [0u16, 1, 127, 128, 0xffff] {
+        for version in [0u16, 1, VERSION + 1, 127, 128, 0xffff] {
             let mut bytes = MAGIC.to_vec();
             append_version(&mut bytes, version);
             bytes.extend_from_slice(b"whatever comes then");
             assert_eq!(Hello::decode(&bytes).err(), Some(HelloError::Version(version)));
         }
-        let good = hello(Some([5; 32])).encode();
+        let good = hello(Some([5; 32])).encode(VERSION);
         for cut in 0..good.len() {
             assert_eq!(Hello::decode(&good[..cut]).err(), Some(HelloError::Malformed), "{cut}");
         }

@@ -173,15 +173,16 @@ impl Framed {
         Framed { stream, reader: FrameReader::default(), maximum, budget }
     }
 
-    /// Begins as a client: says hello, and gives what is answered. From then on calls have their own time.
+    /// Begins as a client: says hello in `version`, and gives what is answered. From then on calls have their own time.
     pub fn greet(
         &mut self,
         hello: &Hello,
+        version: u16,
         config: &ConnectConfig,
     ) -> Result<(ApplicationSecret, u32), ConnectError> {
         let address = &config.address;
         // Where writing fails, the other side may have said why before it closed.
-        let sent = self.write([&hello.encode(), &[]]);
+        let sent = self.write([&hello.encode(version), &[]]);
         let welcome = match self.read_at_most(MOST_BYTES) {
             Ok(Received::Frame(Frame { payload, .. })) => Welcome::decode(&payload),
             Ok(Received::NoRoom) => None,

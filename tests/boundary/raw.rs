@@ -200,6 +200,13 @@ impl Raw {
         }
     }
 
+    /// `C_GetSessionInfo`: the number of the rule that refused.
+    pub(crate) fn device_error(&self, session: CK_SESSION_HANDLE) -> CK_ULONG {
+        let mut info = CK_SESSION_INFO { ulDeviceError: 9_999, ..CK_SESSION_INFO::default() };
+        assert_rv!(call!(self, C_GetSessionInfo(session, &mut info)), CKR_OK);
+        info.ulDeviceError
+    }
+
     /// `C_Login`.
     pub(crate) fn login(&self, session: CK_SESSION_HANDLE, who: CK_USER_TYPE, pin: &[u8]) -> CK_RV {
         let mut pin = pin.to_vec();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{FrameError, Received, write_frame};
-use countersign::remote::hello::{ApplicationSecret, Hello, Refusal, Welcome};
+use countersign::remote::hello::{ApplicationSecret, Hello, Refusal, VERSION, Welcome};
 use countersign::remote::stream::{ConnectError, Framed, Stream};
 use countersign::shell::config::{ConnectAddress, ConnectConfig, UserName};
 
@@ -21,7 +21,7 @@ const HELLO: Hello = Hello { join: None, first_handle: 1 };
 
 fn greet(config: &ConnectConfig) -> Result<(Framed, ApplicationSecret, u32), ConnectError> {
     let mut framed = Framed::new(Stream::connect(config)?, 1 << 20, Budget::unlimited());
-    let (application, max_frame) = framed.greet(&HELLO, config)?;
+    let (application, max_frame) = framed.greet(&HELLO, VERSION, config)?;
     Ok((framed, application, max_frame))
 }
 

@@ -16,7 +16,7 @@ fn framed(payload: &[u8]) -> Vec<u8> {
 }
 
 fn hello() -> Vec<u8> {
-    framed(&Hello { join: None, first_handle: 1 }.encode())
+    framed(&Hello { join: None, first_handle: 1 }.encode(VERSION))
 }
 
 /// What is answered until the other side closes.

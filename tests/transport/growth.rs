@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use countersign::remote::hello::Hello;
+use countersign::remote::hello::{Hello, VERSION};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{Client, alone, eventually, serve};
@@ -35,7 +35,7 @@ fn allow_many_files() {
 }
 
 fn hello() -> Vec<u8> {
-    let hello = Hello { join: None, first_handle: 1 }.encode();
+    let hello = Hello { join: None, first_handle: 1 }.encode(VERSION);
     [&(hello.len() as u32).to_le_bytes()[..], &hello].concat()
 }
 

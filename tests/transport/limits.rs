@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use countersign::remote::client::Lanes;
-use countersign::remote::hello::{Hello, Refusal};
+use countersign::remote::hello::{Hello, Refusal, VERSION};
 
 use crate::support::{Client, ECHO, LARGE, Told, WAIT, refusal, serve, serve_with};
 
@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_millis(200);
 /// A connection that is welcome, without the good manners of a client.
 fn raw(path: &std::path::Path) -> UnixStream {
     let mut stream = UnixStream::connect(path).expect("it serves");
-    let hello = Hello { join: None, first_handle: 1 }.encode();
+    let hello = Hello { join: None, first_handle: 1 }.encode(VERSION);
     stream.write_all(&(hello.len() as u32).to_le_bytes()).expect("it is taken");
     stream.write_all(&hello).expect("it is taken");
     let mut header = [0; 4];

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{Frame, FrameError, Received};
-use countersign::remote::hello::{ApplicationSecret, Hello, Refusal, Reply};
+use countersign::remote::hello::{ApplicationSecret, Hello, Refusal, Reply, VERSION};
 use countersign::remote::server::Server;
 use countersign::remote::server::door::{self, Passed};
 use countersign::remote::stream::{ConnectError, Framed, Stream};
@@ -292,7 +292,7 @@ impl Client {
 
     pub(crate) fn greet(config: &ConnectConfig, hello: Hello) -> Result<Client, ConnectError> {
         let mut framed = Framed::new(Stream::connect(config)?, 64 << 20, Budget::unlimited());
-        let (secret, max_frame) = framed.greet(&hello, config)?;
+        let (secret, max_frame) = framed.greet(&hello, VERSION, config)?;
         Ok(Client { framed, secret, max_frame })
     }
 

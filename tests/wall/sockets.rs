@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
-use countersign::remote::hello::{Hello, Refusal, Welcome};
+use countersign::remote::hello::{Hello, Refusal, VERSION, Welcome};
 use cryptoki_sys::*;
 use rustix::process::Signal;
 
@@ -53,7 +53,7 @@ fn greeted(wall: &Wall, socket: &str, write: &[u8]) -> (Option<Welcome>, Vec<u8>
 }
 
 fn hello() -> Vec<u8> {
-    let hello = Hello { join: None, first_handle: 1 }.encode();
+    let hello = Hello { join: None, first_handle: 1 }.encode(VERSION);
     [&(hello.len() as u32).to_le_bytes()[..], &hello].concat()
 }
 

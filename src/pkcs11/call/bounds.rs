@@ -71,6 +71,7 @@ impl Request {
             | Request::CloseSession { .. }
             | Request::CloseAllSessions { .. }
             | Request::SessionInfo { .. }
+            | Request::SessionInfoAndRule { .. }
             | Request::Logout { .. }
             | Request::SessionCancel { .. }
             | Request::OperationState { .. }

@@ -30,6 +30,12 @@ pub(in crate::pkcs11) enum Reply {
     /// The handle of a new object.
     Created(CK_OBJECT_HANDLE),
     Size(CK_ULONG),
+    /// From version 3 on.
+    SessionAndRule {
+        session: SessionInfo,
+        /// The number of the rule that refused the last transaction; 0 where none did.
+        rule: CK_ULONG,
+    },
 }
 
 /// An answer of variable length.

@@ -33,8 +33,13 @@ entries! {
     }
 
     fn c_get_session_info(session: CK_SESSION_HANDLE, info: CK_SESSION_INFO_PTR) {
-        let reply = current()?.answer(Request::SessionInfo { session })?;
-        raw::put(info, instance::session_info(expect!(reply, Reply::Session(found) => found)))
+        let (found, rule) = match current()?.answer(Request::SessionInfoAndRule { session })? {
+            Reply::SessionAndRule { session, rule } => (session, rule),
+            // A boundary of an older release does not tell the rule.
+            Reply::Session(session) => (session, 0),
+            _ => return Err(Rv(CKR_DEVICE_ERROR)),
+        };
+        raw::put(info, instance::session_info(found, rule))
     }
 
     fn c_login(session: CK_SESSION_HANDLE, user_type: CK_USER_TYPE, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG) {

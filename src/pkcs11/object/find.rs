@@ -58,6 +58,7 @@ impl Module {
             if session.finding.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
+            session.refused_by = None;
             let mut found = Vec::new();
             let mut consider = |object: Object, loaded: &Loaded| -> Answer {
                 if self.matches(loaded, template)? {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{Frame, Received};
-use countersign::remote::hello::{Hello, Reply};
+use countersign::remote::hello::{Hello, Reply, VERSION};
 use countersign::remote::stream::{Framed, Stream};
 use countersign::remote::{CkRv, PeerRole};
 use countersign::shell::config::{ConnectAddress, ConnectConfig, LogConfig, ServeLimits};
@@ -185,7 +185,7 @@ impl Running {
         let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() };
         let stream = Stream::connect(&config).expect("it serves");
         let mut framed = Framed::new(stream, 1 << 20, Budget::unlimited());
-        framed.greet(&Hello { join: None, first_handle: 1 }, &config).expect("it is welcome");
+        framed.greet(&Hello { join: None, first_handle: 1 }, VERSION, &config).expect("it is welcome");
         framed
     }
 
@@ -369,7 +369,8 @@ fn a_broken_standard_error_keeps_no_door_from_its_work() {
     // The first refusal is a line for the log.
     for _ in 0..2 {
         let mut framed = Framed::new(Stream::connect(&config).expect("it serves"), 256, Budget::unlimited());
-        let refused = framed.greet(&Hello { join: None, first_handle: 1 }, &config).expect_err("not allowed");
+        let refused =
+            framed.greet(&Hello { join: None, first_handle: 1 }, VERSION, &config).expect_err("not allowed");
         assert!(refused.to_string().contains("may not connect"), "{refused}");
     }
     assert!(boundary.http("GET /health HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
@@ -486,7 +487,7 @@ fn sockets_are_taken_from_systemd_by_their_names() {
     let address = ConnectAddress::Unix { socket: folder.path().join("b"), user: None };
     let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() };
     let mut framed = Framed::new(Stream::connect(&config).expect("it serves"), 1 << 20, Budget::unlimited());
-    assert!(framed.greet(&Hello { join: None, first_handle: 1 }, &config).is_ok());
+    assert!(framed.greet(&Hello { join: None, first_handle: 1 }, VERSION, &config).is_ok());
     drop(backend);
     let monitoring = passing("monitoring", listener("m").into());
     assert!(monitoring.told().starts_with("READY=1"));
