@@ -11,6 +11,7 @@
 
 mod branch;
 mod network;
+mod nobody;
 mod record;
 pub mod registration;
 pub mod watch;
@@ -24,6 +25,7 @@ use bitcoin::secp256k1::{All, Scalar, Secp256k1, SecretKey};
 use super::policy::{Policy, PolicyError};
 pub use branch::{Branch, Locks, Place, Spend, Taproot};
 pub use network::Network;
+pub use nobody::nobody_has;
 pub use record::{SEED_LEN, WalletParts, WalletRecord};
 pub use registration::RegistrationError;
 pub use watch::{Chain, Elsewhere, Location, Rebuilt, WatchOnly};
@@ -221,6 +223,9 @@ pub enum WalletError {
     /// The policy asks for a cosigner that the wallet does not have.
     #[error("the policy requires cosigner {0}, and no key of the wallet has this master fingerprint")]
     NoSuchCosigner(Fingerprint),
+    /// The policy asks for a cosigner who cannot exist.
+    #[error("the policy requires cosigner {0}, whose key nobody can have: its signature would never come")]
+    NobodyCosigns(Fingerprint),
     /// The policy asks for a cosigner, and several keys claim to be its.
     #[error(
         "the policy requires cosigner {0}, and several extended keys claim this master fingerprint: one of them may be \

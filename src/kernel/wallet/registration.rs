@@ -13,7 +13,8 @@
 //!
 //! Invariants:
 //! - R1. What is registered is a wallet policy of BIP 388: every key is an extended key with two chains, and nothing is
-//!   hardened behind it, so that every address follows from what is sealed.
+//!   hardened behind it, so that every address follows from what is sealed. Besides, BIP 341's point that nobody has the key
+//!   of may stand as itself, as in many taproot descriptors.
 //! - R2. Our key stands in it with its true origin, in one branch or in several at disjoint derivations (BIP 388); nobody
 //!   counts twice towards one threshold, neither we nor a cosigner. Who a
 //!   cosigner is, is known by its master fingerprint, which is a claim: a key that claims another's is refused.
@@ -23,14 +24,15 @@
 use core::str::FromStr;
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpub};
-use miniscript::Terminal;
 use miniscript::descriptor::{
     Descriptor, DescriptorPublicKey, KeyInfo, ShInner, WalletPolicy, WalletPolicyError,
 };
 use miniscript::policy::Liftable;
 use miniscript::policy::semantic::Policy as Semantic;
+use miniscript::{MiniscriptKey, Terminal, TranslateErr, Translator, translate_hash_clone};
 
 use super::Network;
+use super::nobody::{self, NUMS};
 
 /// The word that stands for the key that the module makes.
 pub const OURS: &str = "ours";
@@ -81,6 +83,9 @@ pub enum RegistrationError {
         "behind each extended key stands /** or /<a;b>/*, nothing hardened: hardened steps go into its origin"
     )]
     Derivation,
+    /// Every way to spend needs a key that nobody can have.
+    #[error("the coins could never be spent: every way takes a key that nobody can have (BIP 341's point)")]
+    Unspendable,
     /// Not sane in miniscript's sense.
     #[error("the script is not sane: {0}")]
     Insane(String),
@@ -173,16 +178,21 @@ pub(super) fn register(
     network: Network,
 ) -> Result<Descriptor<DescriptorPublicKey>, RegistrationError> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let policy = match lines.as_slice() {
-        [template, keys @ ..] if template.contains('@') => from_policy(template, keys, ours)?,
-        [descriptor] => from_descriptor(descriptor, ours)?,
+    let (descriptor, policy) = match lines.as_slice() {
+        [template, keys @ ..] if template.contains('@') && template.contains(NUMS) => {
+            from_descriptor(&filled(template, keys), ours, network)?
+        }
+        [template, keys @ ..] if template.contains('@') => {
+            let policy = from_policy(template, keys, ours)?;
+            (policy.clone().into_descriptor()?, policy)
+        }
+        [descriptor] => from_descriptor(descriptor, ours, network)?,
         _ => {
             let problem = "give a template with a line for each key below it, or one descriptor";
             return Err(RegistrationError::Syntax(problem.into()));
         }
     };
     check_keys(policy.key_info(), ours, network)?;
-    let descriptor = policy.into_descriptor()?;
     check_script(&descriptor).map_err(|error| match error {
         RegistrationError::CosignerTwice(fingerprint) if fingerprint == ours.fingerprint => {
             RegistrationError::OursCountsTwice
@@ -214,7 +224,20 @@ fn parse_key(key: &str) -> Result<KeyInfo, RegistrationError> {
     }
 }
 
-fn from_descriptor(text: &str, ours: &OurKey<'_>) -> Result<WalletPolicy, RegistrationError> {
+/// A template with its keys in their places: BIP 388 has no form for one with a key that is not extended.
+fn filled(template: &str, keys: &[&str]) -> String {
+    let numbered = keys.iter().enumerate().rev();
+    numbered.fold(template.to_owned(), |text, (number, key)| {
+        text.replace(&format!("@{number}/"), &format!("{key}/"))
+    })
+}
+
+/// The descriptor, and its wallet policy, in which an extended key stands for a point that stands as itself.
+fn from_descriptor(
+    text: &str,
+    ours: &OurKey<'_>,
+    network: Network,
+) -> Result<(Descriptor<DescriptorPublicKey>, WalletPolicy), RegistrationError> {
     let mut descriptor = String::with_capacity(text.len() + 160);
     // A key stands behind a bracket or a comma, and nothing else in a descriptor is called ours.
     for part in text.split_inclusive(['(', ',', '{']) {
@@ -232,7 +255,41 @@ fn from_descriptor(text: &str, ours: &OurKey<'_>) -> Result<WalletPolicy, Regist
     }
     let descriptor = Descriptor::<DescriptorPublicKey>::from_str(&descriptor)
         .map_err(|error| RegistrationError::Syntax(error.to_string()))?;
-    Ok(WalletPolicy::from_descriptor(&descriptor)?)
+    let policy = match descriptor.translate_pk(&mut Extended { network, points: 0 }) {
+        Ok(extended) => WalletPolicy::from_descriptor(&extended)?,
+        Err(TranslateErr::TranslatorErr(error)) => return Err(error),
+        Err(TranslateErr::OuterError(error)) => return Err(RegistrationError::Syntax(error.to_string())),
+    };
+    Ok((descriptor, policy))
+}
+
+/// Puts an extended key in place of the point that nobody has the key of.
+struct Extended {
+    network: Network,
+    points: u32,
+}
+
+impl Translator<DescriptorPublicKey> for Extended {
+    type TargetPk = DescriptorPublicKey;
+    type Error = RegistrationError;
+
+    fn pk(&mut self, key: &DescriptorPublicKey) -> Result<DescriptorPublicKey, RegistrationError> {
+        // Scripts are rebuilt with compressed keys.
+        let stands_as_itself = matches!(key, DescriptorPublicKey::Single(_))
+            && !key.is_uncompressed()
+            && nobody::nobody_has(key);
+        if !stands_as_itself {
+            return Ok(key.clone());
+        }
+        let point = nobody::stand_in(self.network);
+        // BIP 388 wants each place at derivations of its own.
+        let chains = (2 * self.points, 2 * self.points + 1);
+        self.points += 1;
+        DescriptorPublicKey::from_str(&format!("{point}/<{};{}>/*", chains.0, chains.1))
+            .map_err(|error| RegistrationError::Syntax(error.to_string()))
+    }
+
+    translate_hash_clone!(DescriptorPublicKey);
 }
 
 fn refuse_ours_twice(keys: &[KeyInfo], ours: &OurKey<'_>) -> Result<(), RegistrationError> {
@@ -282,6 +339,9 @@ fn check_script(descriptor: &Descriptor<DescriptorPublicKey>) -> Result<(), Regi
     if let Some(age) = semantics.relative_timelocks().into_iter().find(|age| !waits(*age)) {
         let problem = format!("older({age}) is satisfied at once: only its lower 16 bits count (BIP 112)");
         return Err(RegistrationError::Insane(problem));
+    }
+    if !nobody::is_spendable(&semantics) {
+        return Err(RegistrationError::Unspendable);
     }
     signers(&semantics).map(drop)
 }

@@ -419,6 +419,73 @@ fn script_types_that_are_not_signed_are_refused() {
     assert!(matches!(refusal(&"w".repeat(9_000)), RegistrationError::Syntax(_)));
 }
 
+/// BIP 341's point, as wallets write it.
+const POINT: &str = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0";
+
+#[test]
+fn an_internal_key_that_nobody_can_have_is_registered_as_itself_and_as_an_extended_key() {
+    let secp = Secp256k1::new();
+    let a = cosigner(1);
+    let xpub = nobody::stand_in(Network::Mainnet).to_string();
+    let tree = "{multi_a(2,@0/**,@1/**),and_v(v:pk(@0/<2;3>/*),older(65535))}";
+    for (point, policy) in [
+        (POINT.to_owned(), format!("tr({POINT},{tree})\n{a}\nours")),
+        (
+            format!("{xpub}/<0;1>/*"),
+            format!("tr(@0/**,{})\n{xpub}\n{a}\nours", tree.replace("@1", "@2").replace("@0", "@1")),
+        ),
+    ] {
+        let tree = tree.replace("@0", &a).replace("@1", "ours");
+        let descriptor =
+            register(&format!("tr({point},{tree})")).unwrap_or_else(|error| panic!("{point}: {error}"));
+        assert_eq!(register(&descriptor).expect("its own text"), descriptor);
+        assert_eq!(register(&policy).expect("as a wallet policy"), descriptor);
+        let account = Account::open(&record(Network::Mainnet, "48'/0'/0'/2'"), &secp).expect("opens");
+        let watch = account.watch("w", &descriptor, Network::Mainnet, &secp).expect("registers");
+        assert_eq!(register(watch.policy()).expect("what is shown can be registered"), descriptor);
+        for (chain, index) in [(Chain::External, 0), (Chain::Internal, 77)] {
+            let rebuilt = watch.rebuild(Location { chain, index }, &secp).expect("rebuilds").script_pubkey;
+            let chains = Descriptor::<DescriptorPublicKey>::from_str(&descriptor)
+                .expect("a descriptor")
+                .into_single_descriptors()
+                .expect("two chains");
+            let there = chains[chain as usize].at_derivation_index(index).expect("in range");
+            assert_eq!(rebuilt, there.derived_descriptor(&secp).script_pubkey(), "{point}");
+        }
+    }
+    // Any other key must be an extended one.
+    let generator = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+    refusal(&format!("tr({generator},pk(ours/**))"));
+}
+
+#[test]
+fn coins_that_nobody_could_ever_spend_are_refused() {
+    let a = cosigner(1);
+    let mut xpub = nobody::stand_in(Network::Mainnet).xkey;
+    xpub.chain_code = [7; 32].into();
+    let xpub = format!("{xpub}/<0;1>/*");
+    for text in [
+        format!("wsh(multi(2,{xpub},ours/**))"),
+        format!("wsh(and_v(v:pk({xpub}),or_d(pk({a}/**),and_v(v:pk(ours/**),older(9)))))"),
+        format!("wsh(and_v(v:pk(03{POINT}),pk(ours/**)))"),
+    ] {
+        assert_eq!(refusal(&text), RegistrationError::Unspendable, "{text}");
+    }
+    register(&format!("wsh(multi(2,{xpub},{a}/**,ours/**))")).expect("the two others can");
+}
+
+#[test]
+fn a_required_cosigner_is_somebody() {
+    let secp = Secp256k1::new();
+    let mut record = record(Network::Mainnet, "48'/0'/0'/2'");
+    let key = nobody::stand_in(Network::Mainnet);
+    let text = format!("wsh(multi(2,@0/**,@1/**,@2/**))\n{}\nours\n{key}", cosigner(1));
+    record.descriptor = Some(record.descriptor_for(&text, &secp).expect("registers"));
+    let fingerprint = key.xkey.fingerprint();
+    record.policy = format!("unlimited = true\nrequire_cosigner = \"{fingerprint}\"");
+    assert!(matches!(Wallet::open(&record, &secp), Err(WalletError::NobodyCosigns(_))));
+}
+
 #[test]
 fn standard_paths() {
     for (text, mainnet) in [

@@ -9,10 +9,10 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpub};
-use bitcoin::secp256k1::{All, PublicKey, Scalar, Secp256k1};
+use bitcoin::secp256k1::{All, Parity, PublicKey, Scalar, Secp256k1};
 use bitcoin::taproot::TapLeafHash;
 use bitcoin::{ScriptBuf, hashes};
-use miniscript::descriptor::{Descriptor, DescriptorPublicKey, TrSpendInfo};
+use miniscript::descriptor::{Descriptor, DescriptorPublicKey, SinglePubKey, TrSpendInfo};
 use miniscript::policy::Liftable;
 use miniscript::policy::semantic::Policy as Semantic;
 use miniscript::{
@@ -21,6 +21,7 @@ use miniscript::{
 use sha2::{Digest, Sha256};
 
 use super::branch::{self, Branch, Locks, Place, Spend, Taproot};
+use super::nobody::{is_nums, nobody_has};
 use super::registration::{self, OurKey};
 use super::{Network, WalletError, weight};
 use crate::kernel::policy::Policy;
@@ -92,13 +93,13 @@ pub struct WatchOnly {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Slot(usize);
 
-/// The key of one slot: its two chains.
+/// The key of one slot.
 struct KeyNode {
     fingerprint: Fingerprint,
     /// The extended key that the chains are of. A cosigner may have several pairs of chains.
     extended: PublicKey,
-    numbers: [ChildNumber; 2],
-    chains: [Xpub; 2],
+    /// Its two chains with their numbers; none of the point that stands as itself, alike at every address.
+    chains: Option<[(ChildNumber, Xpub); 2]>,
 }
 
 /// An address of the wallet, rebuilt: its script, and how our keys sign for it.
@@ -216,6 +217,7 @@ impl WatchOnly {
         let keys: HashSet<_> = self.keys.iter().filter(claiming).map(|key| key.extended).collect();
         match keys.len() {
             0 => Err(WalletError::NoSuchCosigner(cosigner)),
+            1 if keys.iter().any(is_nums) => Err(WalletError::NobodyCosigns(cosigner)),
             1 => Ok(()),
             _ => Err(WalletError::SeveralCosigners(cosigner)),
         }
@@ -334,8 +336,9 @@ impl WatchOnly {
     }
 
     pub(super) fn our_chain(&self, place: Place, chain: Chain) -> (ChildNumber, &Xpub) {
-        let node = &self.keys[self.ours[place.0].0];
-        (node.numbers[chain as usize], &node.chains[chain as usize])
+        let chains = self.keys[self.ours[place.0].0].chains.as_ref().expect("our key is an extended one");
+        let (number, node) = &chains[chain as usize];
+        (*number, node)
     }
 
     fn our_node(&self) -> &KeyNode {
@@ -392,15 +395,20 @@ fn taproot_spend(info: &TrSpendInfo<bitcoin::PublicKey>, key: &PublicKey) -> Opt
 
 impl KeyNode {
     fn child(&self, location: Location, secp: &Secp256k1<All>) -> Result<PublicKey, WalletError> {
-        let node = &self.chains[location.chain as usize];
+        let Some(chains) = &self.chains else { return Ok(self.extended) };
+        let (_, node) = &chains[location.chain as usize];
         // `Xpub::ckd_pub` would hash the parent's fingerprint, too, for a node that is thrown away.
         let (tweak, _) = node.ckd_pub_tweak(location.child()).map_err(|_| WalletError::Derivation)?;
         node.public_key.add_exp_tweak(secp, &Scalar::from(tweak)).map_err(|_| WalletError::Derivation)
     }
 }
 
-/// The wallet policy of a descriptor as text.
+/// The wallet policy of a descriptor as text; the descriptor itself where BIP 388 has no form for it, which takes extended keys
+/// only.
 fn policy_text(descriptor: &Descriptor<DescriptorPublicKey>) -> Result<String, WalletError> {
+    if descriptor.iter_pk().any(|key| matches!(key, DescriptorPublicKey::Single(_))) {
+        return Ok(descriptor.to_string());
+    }
     let policy = miniscript::descriptor::WalletPolicy::from_descriptor(descriptor)
         .map_err(|_| WalletError::Derivation)?;
     let keys = policy.key_info().iter().map(ToString::to_string);
@@ -420,7 +428,22 @@ impl Translator<DescriptorPublicKey> for Plan<'_> {
     type Error = WalletError;
 
     fn pk(&mut self, key: &DescriptorPublicKey) -> Result<Slot, WalletError> {
-        let DescriptorPublicKey::MultiXPub(multi) = key else { return Err(WalletError::Derivation) };
+        let slot = Slot(self.keys.len());
+        let fingerprint = key.master_fingerprint();
+        let multi = match key {
+            DescriptorPublicKey::MultiXPub(multi) => multi,
+            DescriptorPublicKey::Single(single) if nobody_has(key) => {
+                let point = match single.key {
+                    SinglePubKey::FullKey(key) => key.inner,
+                    SinglePubKey::XOnly(key) => PublicKey::from_x_only_public_key(key, Parity::Even),
+                };
+                self.keys.push(KeyNode { fingerprint, extended: point, chains: None });
+                return Ok(slot);
+            }
+            DescriptorPublicKey::Single(_) | DescriptorPublicKey::XPub(_) => {
+                return Err(WalletError::Derivation);
+            }
+        };
         let [external, internal] = multi.derivation_paths.paths().as_slice() else {
             return Err(WalletError::Derivation);
         };
@@ -431,17 +454,11 @@ impl Translator<DescriptorPublicKey> for Plan<'_> {
             }
             _ => Err(WalletError::Derivation),
         };
-        let ((first, external), (second, internal)) = (chain(external)?, chain(internal)?);
-        let slot = Slot(self.keys.len());
+        let chains = [chain(external)?, chain(internal)?];
         if multi.xkey.public_key == self.our_key {
             self.ours.push(slot);
         }
-        self.keys.push(KeyNode {
-            fingerprint: key.master_fingerprint(),
-            extended: multi.xkey.public_key,
-            numbers: [first, second],
-            chains: [external, internal],
-        });
+        self.keys.push(KeyNode { fingerprint, extended: multi.xkey.public_key, chains: Some(chains) });
         Ok(slot)
     }
 

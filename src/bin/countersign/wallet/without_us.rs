@@ -3,6 +3,7 @@
 use core::str::FromStr;
 
 use bitcoin::bip32::Xpub;
+use countersign::kernel::wallet::nobody_has;
 use miniscript::policy::Liftable;
 use miniscript::policy::semantic::Policy;
 use miniscript::{Descriptor, DescriptorPublicKey};
@@ -47,6 +48,7 @@ impl World<'_> {
         match policy {
             Policy::Unsatisfiable => false,
             Policy::Trivial => true,
+            Policy::Key(key) if nobody_has(key) => false,
             Policy::Key(DescriptorPublicKey::MultiXPub(key)) => key.xkey.public_key != self.ours.public_key,
             Policy::Key(DescriptorPublicKey::XPub(key)) => key.xkey.public_key != self.ours.public_key,
             Policy::Key(DescriptorPublicKey::Single(_)) => true,
@@ -112,5 +114,34 @@ mod tests {
         let after = "wsh(or_d(multi(2,USER/<0;1>/*,OURS/<0;1>/*),and_v(v:pk(USER/<2;3>/*),after(900000))))";
         assert_eq!(of(after), "the other keys suffice once after(900000) has passed");
         assert_eq!(without_us("", OURS), None);
+    }
+
+    const POINT: &str = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0";
+
+    /// BIP 341's point with a random chain code.
+    fn point_as_xpub() -> String {
+        let mut xpub = Xpub::from_str(USER).expect("an xpub");
+        xpub.public_key = format!("02{POINT}").parse().expect("a point");
+        format!("{xpub}/<0;1>/*")
+    }
+
+    #[test]
+    fn a_key_that_nobody_can_have_is_no_way_without_us() {
+        for point in [POINT.to_owned(), format!("02{POINT}"), point_as_xpub()] {
+            let tree = |leaves: &str| of(&format!("tr({point},{leaves})"));
+            assert_eq!(tree("pk(OURS/<0;1>/*)"), "no coin moves", "{point}");
+            assert_eq!(tree("multi_a(2,USER/<0;1>/*,OURS/<0;1>/*)"), "no coin moves");
+            assert_eq!(tree("pk(USER/<0;1>/*)"), "the other keys suffice at any time");
+            assert_eq!(
+                tree("{multi_a(2,USER/<0;1>/*,OURS/<0;1>/*),and_v(v:pk(USER/<2;3>/*),older(65535))}"),
+                "the other keys suffice once older(65535) has passed"
+            );
+        }
+        let point = point_as_xpub();
+        assert_eq!(of(&format!("wsh(multi(1,OURS/<0;1>/*,{point}))")), "no coin moves");
+        assert_eq!(of(&format!("wsh(multi(2,OURS/<0;1>/*,{point},USER/<0;1>/*))")), "no coin moves");
+        // Our other place is ours as well.
+        let both = "wsh(or_d(multi(2,USER/<0;1>/*,OURS/<0;1>/*),and_v(v:pk(OURS/<2;3>/*),older(9))))";
+        assert_eq!(of(both), "no coin moves");
     }
 }
