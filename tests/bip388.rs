@@ -1,5 +1,7 @@
 //! BIP 388 wallet policies, BIP 86 addresses and BIP 67 sorting, by the module's own registration.
 
+#[path = "bip388/brought.rs"]
+mod brought;
 mod support;
 
 use std::str::FromStr;

@@ -238,7 +238,7 @@ impl Engine {
             wallet.descriptor = Some(wallet.descriptor_for(&registration, &self.secp)?);
         }
         // What cannot be opened is not written.
-        Wallet::open(&wallet, &self.secp)?;
+        Wallet::open(&wallet, &self.secp)?.check_new()?;
         self.write(state::add_wallet(id, &wallet, self.now()?))?;
         self.publish(id, &self.wallet_record(&id)?)?;
         Ok(id)
@@ -284,7 +284,7 @@ impl Engine {
             new.descriptor = Some(new.descriptor_for(registration, &self.secp)?);
         }
         // What cannot be opened is not written.
-        Wallet::open(&new, &self.secp)?;
+        Wallet::open(&new, &self.secp)?.check_new()?;
         Ok(new)
     }
 

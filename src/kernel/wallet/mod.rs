@@ -14,6 +14,7 @@ mod network;
 mod nobody;
 mod record;
 pub mod registration;
+mod text;
 pub mod watch;
 mod weight;
 
@@ -79,6 +80,12 @@ impl Wallet {
             xpub: account.xpub,
             keys,
         })
+    }
+
+    /// What is asked of a wallet when it is registered or gets a policy, and not of one that is sealed already: the required
+    /// cosigner is somebody.
+    pub fn check_new(&self) -> Result<(), WalletError> {
+        self.keys.as_ref().map_or(Ok(()), |keys| keys.watch.check_somebody_cosigns(&self.policy))
     }
 
     /// Its label.

@@ -9,6 +9,7 @@
 use bitcoin::XOnlyPublicKey;
 use bitcoin::bip32::{ChainCode, ChildNumber, Fingerprint, Xpub};
 use bitcoin::secp256k1::{Parity, PublicKey};
+use miniscript::MiniscriptKey;
 use miniscript::descriptor::{DescriptorPublicKey, KeyInfo, SinglePubKey};
 use miniscript::policy::semantic::Policy as Semantic;
 
@@ -53,12 +54,12 @@ pub(super) fn stand_in(network: Network) -> KeyInfo {
 }
 
 /// Whether `policy` can be satisfied by the keys that somebody can have, once every timelock has passed and with every preimage.
-pub(super) fn is_spendable(policy: &Semantic<DescriptorPublicKey>) -> bool {
+pub(super) fn is_spendable<K: MiniscriptKey>(policy: &Semantic<K>, is_nobodys: &dyn Fn(&K) -> bool) -> bool {
     match policy {
         Semantic::Unsatisfiable => false,
-        Semantic::Key(key) => !nobody_has(key),
+        Semantic::Key(key) => !is_nobodys(key),
         Semantic::Thresh(branches) => {
-            branches.iter().filter(|branch| is_spendable(branch)).count() >= branches.k()
+            branches.iter().filter(|branch| is_spendable(branch, is_nobodys)).count() >= branches.k()
         }
         Semantic::Trivial
         | Semantic::After(_)

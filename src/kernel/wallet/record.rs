@@ -102,10 +102,9 @@ impl WalletRecord {
     /// The descriptor that registering `text` gives this wallet.
     pub fn descriptor_for(&self, text: &str, secp: &Secp256k1<All>) -> Result<String, WalletError> {
         registration::check_len(text)?;
-        Ok(super::Account::open(self, secp)?
-            .watch(&self.label, text, self.network, secp)?
-            .descriptor()
-            .into())
+        let watch = super::Account::open(self, secp)?.watch(&self.label, text, self.network, secp)?;
+        watch.check_spendable()?;
+        Ok(watch.descriptor().into())
     }
 
     pub(super) fn account(&self) -> Result<(Fingerprint, DerivationPath, Erased), WalletError> {

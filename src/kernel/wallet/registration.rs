@@ -24,6 +24,7 @@
 use core::str::FromStr;
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpub};
+use bitcoin::secp256k1::Secp256k1;
 use miniscript::descriptor::{
     Descriptor, DescriptorPublicKey, KeyInfo, ShInner, WalletPolicy, WalletPolicyError,
 };
@@ -33,6 +34,7 @@ use miniscript::{MiniscriptKey, Terminal, TranslateErr, Translator, translate_ha
 
 use super::Network;
 use super::nobody::{self, NUMS};
+use super::text;
 
 /// The word that stands for the key that the module makes.
 pub const OURS: &str = "ours";
@@ -83,6 +85,54 @@ pub enum RegistrationError {
         "behind each extended key stands /** or /<a;b>/*, nothing hardened: hardened steps go into its origin"
     )]
     Derivation,
+    /// A private key.
+    #[error(
+        "it has a private key, which belongs here in no form: give the extended public key. Who had this file may have \
+         the key"
+    )]
+    PrivateKey,
+    /// An extended key with the version bytes of SLIP 132.
+    #[error("{prefix}… is a form of SLIP 132, and descriptors take another: the same key is {equal}")]
+    Slip132 {
+        /// Its first letters.
+        prefix: String,
+        /// The same key in the form of BIP 32.
+        equal: String,
+    },
+    /// JSON.
+    #[error("this is JSON: give the descriptor in it, which Bitcoin Core has under \"desc\"")]
+    Json,
+    /// A multisig as some signers keep it.
+    #[error(
+        "this is a multisig file with Policy, Format and Derivation: have the wallet software export its descriptor or a \
+         BSMS file (BIP 129)"
+    )]
+    Coldcard,
+    /// A BSMS file that is no descriptor record as we read it.
+    #[error("this is a BSMS file (BIP 129), and {0}")]
+    Bsms(&'static str),
+    /// The descriptor of a BSMS file has another first address than the file says.
+    #[error(
+        "the first address of the BSMS file is not the one of its descriptor: one of them was changed, or is of another \
+         network"
+    )]
+    FirstAddress,
+    /// Descriptors of several scripts.
+    #[error(
+        "there are {0} descriptors, of more than one script: keep the one for both chains, or the two of one script"
+    )]
+    SeveralDescriptors(usize),
+    /// A checksum that is not the text's.
+    #[error(
+        "the checksum behind # does not fit: a letter of the descriptor was changed or lost. Copy it again; where you \
+         changed it yourself, leave # and checksum out"
+    )]
+    Checksum,
+    /// A line of a key that goes on behind the key.
+    #[error(
+        "a line has a derivation behind its key: below a template a line has the key alone, and /** stands in the template"
+    )]
+    KeyLine,
     /// Every way to spend needs a key that nobody can have.
     #[error("the coins could never be spent: every way takes a key that nobody can have (BIP 341's point)")]
     Unspendable,
@@ -104,8 +154,8 @@ impl From<WalletPolicyError> for RegistrationError {
     fn from(error: WalletPolicyError) -> RegistrationError {
         match error {
             WalletPolicyError::TemplateValidationInvalidPlaceholderDeriv
-            | WalletPolicyError::KeyInfoUnexpectedDerivation(_)
             | WalletPolicyError::KeyExpressionParseMustHaveDerivPath => RegistrationError::Derivation,
+            WalletPolicyError::KeyInfoUnexpectedDerivation(_) => RegistrationError::KeyLine,
             other => RegistrationError::Syntax(other.to_string()),
         }
     }
@@ -126,8 +176,9 @@ impl OurKey<'_> {
 
 /// The account path of a wallet registered by `text`: BIP 44, 49, 84, 86 and 48, account 0.
 pub fn standard_path(text: &str, network: Network) -> Result<DerivationPath, RegistrationError> {
-    let script = text.trim_start();
-    let single = !script.lines().next().unwrap_or_default().contains(',');
+    let written = text::read(text)?;
+    let script = written.script();
+    let single = !script.contains(',');
     let (purpose, script_type) = match script {
         _ if script.starts_with("pkh(") => (44, None),
         _ if script.starts_with("wpkh(") => (84, None),
@@ -177,7 +228,8 @@ pub(super) fn register(
     ours: &OurKey<'_>,
     network: Network,
 ) -> Result<Descriptor<DescriptorPublicKey>, RegistrationError> {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let written = text::read(text)?;
+    let lines: Vec<&str> = written.lines.iter().map(String::as_str).collect();
     let (descriptor, policy) = match lines.as_slice() {
         [template, keys @ ..] if template.contains('@') && template.contains(NUMS) => {
             from_descriptor(&filled(template, keys), ours, network)?
@@ -199,6 +251,9 @@ pub(super) fn register(
         }
         other => other,
     })?;
+    if let Some(address) = &written.first_address {
+        check_first_address(&descriptor, address)?;
+    }
     Ok(descriptor)
 }
 
@@ -238,9 +293,10 @@ fn from_descriptor(
     ours: &OurKey<'_>,
     network: Network,
 ) -> Result<(Descriptor<DescriptorPublicKey>, WalletPolicy), RegistrationError> {
-    let mut descriptor = String::with_capacity(text.len() + 160);
+    let body = text.split('#').next().unwrap_or(text);
+    let mut descriptor = String::with_capacity(body.len() + 160);
     // A key stands behind a bracket or a comma, and nothing else in a descriptor is called ours.
-    for part in text.split_inclusive(['(', ',', '{']) {
+    for part in body.split_inclusive(['(', ',', '{']) {
         match part.strip_prefix(OURS) {
             Some(rest) if rest.starts_with('/') => {
                 descriptor.push_str(&ours.info().to_string());
@@ -249,10 +305,9 @@ fn from_descriptor(
             _ => descriptor.push_str(part),
         }
     }
-    // The shorthand of BIP 388 is no descriptor's, but it is meant; where there is a checksum, the text is as it is.
-    if !descriptor.contains('#') {
-        descriptor = descriptor.replace("/**", "/<0;1>/*");
-    }
+    text::checked(text, Some(&descriptor))?;
+    // The shorthand of BIP 388 is no descriptor's, but it is meant.
+    let descriptor = descriptor.replace("/**", text::BOTH_CHAINS);
     let descriptor = Descriptor::<DescriptorPublicKey>::from_str(&descriptor)
         .map_err(|error| RegistrationError::Syntax(error.to_string()))?;
     let policy = match descriptor.translate_pk(&mut Extended { network, points: 0 }) {
@@ -290,6 +345,21 @@ impl Translator<DescriptorPublicKey> for Extended {
     }
 
     translate_hash_clone!(DescriptorPublicKey);
+}
+
+/// The first address of a BSMS file: external chain, index 0 (BIP 129, "Round 2").
+fn check_first_address(
+    descriptor: &Descriptor<DescriptorPublicKey>,
+    address: &str,
+) -> Result<(), RegistrationError> {
+    let chains = descriptor.clone().into_single_descriptors().ok();
+    let first = chains.and_then(|chains| chains.into_iter().next()?.at_derivation_index(0).ok());
+    let first = first.map(|first| first.derived_descriptor(&Secp256k1::verification_only()).script_pubkey());
+    let told = bitcoin::Address::from_str(address).map(|address| address.assume_checked().script_pubkey());
+    if told.is_ok() && told.ok() == first {
+        return Ok(());
+    }
+    Err(RegistrationError::FirstAddress)
 }
 
 fn refuse_ours_twice(keys: &[KeyInfo], ours: &OurKey<'_>) -> Result<(), RegistrationError> {
@@ -340,9 +410,6 @@ fn check_script(descriptor: &Descriptor<DescriptorPublicKey>) -> Result<(), Regi
         let problem = format!("older({age}) is satisfied at once: only its lower 16 bits count (BIP 112)");
         return Err(RegistrationError::Insane(problem));
     }
-    if !nobody::is_spendable(&semantics) {
-        return Err(RegistrationError::Unspendable);
-    }
     signers(&semantics).map(drop)
 }
 
@@ -385,7 +452,11 @@ fn waits(age: u32) -> bool {
 
 /// Whether two keys are of one cosigner: the same extended key, or two accounts of one master.
 fn is_same_cosigner(one: &DescriptorPublicKey, other: &DescriptorPublicKey) -> bool {
-    public_key(one) == public_key(other) || one.master_fingerprint() == other.master_fingerprint()
+    // What wallets write where they do not know a master fingerprint: it names nobody.
+    let placeholder = Fingerprint::default();
+    let fingerprint = one.master_fingerprint();
+    public_key(one) == public_key(other)
+        || (fingerprint == other.master_fingerprint() && fingerprint != placeholder)
 }
 
 fn public_key(key: &DescriptorPublicKey) -> Option<bitcoin::secp256k1::PublicKey> {

@@ -483,7 +483,8 @@ fn a_required_cosigner_is_somebody() {
     record.descriptor = Some(record.descriptor_for(&text, &secp).expect("registers"));
     let fingerprint = key.xkey.fingerprint();
     record.policy = format!("unlimited = true\nrequire_cosigner = \"{fingerprint}\"");
-    assert!(matches!(Wallet::open(&record, &secp), Err(WalletError::NobodyCosigns(_))));
+    let wallet = Wallet::open(&record, &secp).expect("as if it was sealed before");
+    assert!(matches!(wallet.check_new(), Err(WalletError::NobodyCosigns(_))));
 }
 
 #[test]

@@ -21,8 +21,8 @@ use miniscript::{
 use sha2::{Digest, Sha256};
 
 use super::branch::{self, Branch, Locks, Place, Spend, Taproot};
-use super::nobody::{is_nums, nobody_has};
-use super::registration::{self, OurKey};
+use super::nobody::{self, is_nums, nobody_has};
+use super::registration::{self, OurKey, RegistrationError};
 use super::{Network, WalletError, weight};
 use crate::kernel::policy::Policy;
 use crate::kernel::recent::Recent;
@@ -217,10 +217,24 @@ impl WatchOnly {
         let keys: HashSet<_> = self.keys.iter().filter(claiming).map(|key| key.extended).collect();
         match keys.len() {
             0 => Err(WalletError::NoSuchCosigner(cosigner)),
-            1 if keys.iter().any(is_nums) => Err(WalletError::NobodyCosigns(cosigner)),
             1 => Ok(()),
             _ => Err(WalletError::SeveralCosigners(cosigner)),
         }
+    }
+
+    /// The cosigner whom `policy` asks for can exist.
+    pub fn check_somebody_cosigns(&self, policy: &Policy) -> Result<(), WalletError> {
+        let claims = |key: &KeyNode| Some(key.fingerprint) == policy.require_cosigner();
+        let nobody = self.keys.iter().find(|key| claims(key) && is_nums(&key.extended));
+        nobody.map_or(Ok(()), |key| Err(WalletError::NobodyCosigns(key.fingerprint)))
+    }
+
+    /// The coins can be spent by keys that somebody can have.
+    pub fn check_spendable(&self) -> Result<(), WalletError> {
+        if nobody::is_spendable(&self.semantics, &|slot| is_nums(&self.keys[slot.0].extended)) {
+            return Ok(());
+        }
+        Err(RegistrationError::Unspendable.into())
     }
 
     /// Weight units (BIP 141) that satisfying one input adds to it, in the smallest way that our signature is part of.

@@ -139,7 +139,11 @@ pub(super) fn refusal(registration: &str, ours: &OurKey, network: Network, polic
     let origin = (ours.fingerprint, &ours.path);
     let policy = Policy::parse(policy, network).ok()?;
     WatchOnly::register("", registration, origin, &ours.xpub, network, &Secp256k1::new())
-        .and_then(|watch| watch.check_cosigner(&policy))
+        .and_then(|watch| {
+            watch.check_spendable()?;
+            watch.check_cosigner(&policy)?;
+            watch.check_somebody_cosigns(&policy)
+        })
         .err()
         .map(|error| error.to_string())
 }
