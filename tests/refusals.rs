@@ -409,6 +409,27 @@ fn transaction_max_holds_for_a_transaction_that_is_split_over_several_codes() {
     }
 }
 
+/// A wallet that pays itself has no payment to take a share of: it is that of what arrives.
+#[test]
+fn fee_cap_of_a_share_holds_where_nothing_goes_out() {
+    let pay_myself = |scene: &Scene, psbt: &mut Psbt, fee: u64| {
+        let (key, origin) = key_at(&scene.wallet(), Chain::Internal, 4, &scene.bench.secp);
+        psbt.unsigned_tx.output[0].script_pubkey = script_pubkey(&key);
+        psbt.unsigned_tx.output[0].value = Amount::from_sat(PAID + FEE - fee);
+        psbt.outputs[0].bip32_derivation = [(key, origin)].into();
+    };
+    // 100,000 go in. A fee of 9,090 is just below a tenth of what arrives.
+    let share = "max_transaction_sat = 1000000\nmax_fee_sat = 100000\nmax_fee_percent = 10";
+    let scene = Scene::new(share);
+    let mut psbt = scene.psbt(1);
+    pay_myself(&scene, &mut psbt, 9_090);
+    assert_eq!(scene.check(&psbt).expect("good").paid_to_others(), 0);
+    scene.sign(&psbt.serialize()).expect("signs");
+    policy_refuses(share, Rule::FeeCap, |scene, psbt| pay_myself(scene, psbt, 9_091));
+    // Nothing arrives anywhere.
+    policy_refuses(share, Rule::FeeCap, |_, psbt| pay_nobody(psbt));
+}
+
 /// Whoever writes the PSBT may leave out what proves the change ours, but not make it a payment by an input of others.
 #[test]
 fn fee_cap_of_a_share_is_not_widened_by_an_input_of_others() {

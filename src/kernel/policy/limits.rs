@@ -18,7 +18,7 @@ pub(super) struct Limits {
     pub(super) max_fee: u64,
     /// Satoshi of fee per virtual byte.
     pub(super) max_feerate: Option<u64>,
-    /// Fee in percent of the value that goes to others.
+    /// Fee in percent of the value that goes to others; where nothing does, of what comes back.
     pub(super) max_fee_percent: Option<u64>,
     pub(super) period: PeriodLimits,
 }
@@ -26,23 +26,28 @@ pub(super) struct Limits {
 impl Limits {
     /// `transaction-max` or `fee-cap`, where one refuses `psbt`.
     pub(super) fn refusing_rule(&self, psbt: &CheckedPsbt) -> Option<Rule> {
-        self.judge(psbt.leaves(), psbt.paid_to_others(), psbt.fee(), psbt.vsize())
+        self.judge(psbt.leaves(), shared(psbt.paid_to_others(), psbt.comes_back()), psbt.fee(), psbt.vsize())
     }
 
-    /// The first rule that refuses `leaves`, `external` and `fee` satoshi in `vsize` virtual bytes.
-    fn judge(&self, leaves: u64, external: u64, fee: u64, vsize: u64) -> Option<Rule> {
+    /// The first rule that refuses `leaves` satoshi, and a `fee` for moving `moved` satoshi, in `vsize` virtual bytes.
+    fn judge(&self, leaves: u64, moved: u64, fee: u64, vsize: u64) -> Option<Rule> {
         if self.max_transaction.is_some_and(|max| leaves > max) {
             return Some(Rule::TransactionMax);
         }
         // Products in 128 bits: an operator's large number must not wrap.
         let over_feerate =
             self.max_feerate.is_some_and(|max| u128::from(fee) > u128::from(max) * u128::from(vsize));
-        let over_share = external > 0
-            && self
-                .max_fee_percent
-                .is_some_and(|percent| u128::from(fee) * 100 > u128::from(percent) * u128::from(external));
+        let over_share = self
+            .max_fee_percent
+            .is_some_and(|percent| u128::from(fee) * 100 > u128::from(percent) * u128::from(moved));
         (fee > self.max_fee || over_feerate || over_share).then_some(Rule::FeeCap)
     }
+}
+
+/// What the fee is a share of: the value that goes to others. Where nothing does, the wallet pays itself (it gathers its
+/// coins, or splits them), and it is the value that arrives there. Where nothing arrives anywhere, all of it is fee.
+fn shared(external: u64, back: u64) -> u64 {
+    if external > 0 { external } else { back }
 }
 
 /// What may leave a wallet in a period, over all of its transactions.
@@ -138,8 +143,15 @@ mod tests {
         assert_eq!(LIMITS.judge(11_000, 10_000, 1_000, 1_000), None);
         let found = LIMITS.judge(11_000, 9_999, 1_001, 1_000);
         assert_eq!(found, Some(Rule::FeeCap), "share of the external value");
-        let found = LIMITS.judge(1_001, 0, 1_001, 1_000);
-        assert_eq!(found, None, "nothing goes to others: the share has no base");
+        // Nothing goes to others: of what comes back.
+        assert_eq!(LIMITS.judge(1_000, shared(0, 10_000), 1_000, 1_000), None);
+        let found = LIMITS.judge(1_001, shared(0, 10_000), 1_001, 1_000);
+        assert_eq!(found, Some(Rule::FeeCap), "share of what comes back");
+        let found = LIMITS.judge(1, shared(0, 0), 1, 1_000);
+        assert_eq!(found, Some(Rule::FeeCap), "nothing arrives: all of it is fee");
+        assert_eq!(LIMITS.judge(0, shared(0, 0), 0, 1_000), None, "and there is none");
+        let found = LIMITS.judge(1_001, shared(1_000, 1_000_000), 1_001, 1_000);
+        assert_eq!(found, Some(Rule::FeeCap), "what comes back is no base where something goes out");
     }
 
     #[test]

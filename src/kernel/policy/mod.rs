@@ -10,7 +10,7 @@
 //! | `max_transaction_sat` | `transaction-max` | more than this leaves the wallet, fee included |
 //! | `max_fee_sat` | `fee-cap` | a fee over this |
 //! | `max_fee_sat_per_vbyte` | `fee-cap` | a feerate over this |
-//! | `max_fee_percent` | `fee-cap` | a fee over this share of what goes to outputs not proved ours, if any does |
+//! | `max_fee_percent` | `fee-cap` | a fee over this share of what goes to outputs not proved ours; where nothing does, of what comes back |
 //! | `time_windows` | `time-window` | a time outside of all of them, as in `"Mon-Fri 08:00-18:00"` |
 //! | `required_approvals` | `approvals` | right codes of fewer different users than this (1 where it is not there) |
 //! | `approvals_from_sat` | | below it, one user's code is enough |

@@ -55,6 +55,7 @@ pub struct CheckedPsbt {
     change: Vec<(usize, Location)>,
     leaves: u64,
     paid_to_others: u64,
+    comes_back: u64,
     fee: u64,
     vsize: u64,
     reach: Reach,
@@ -111,6 +112,7 @@ impl CheckedPsbt {
             digest: digest(wallet.id(), &transaction, &prevouts),
             leaves: leaves.ok_or_else(|| refuse(Rule::AmountRange, "more comes back than goes in"))?,
             paid_to_others: paid_out - back,
+            comes_back: back,
             fee: paid_in - paid_out,
             vsize: vsize(&transaction, ours.len(), wallet),
             ours,
@@ -132,6 +134,11 @@ impl CheckedPsbt {
     /// Satoshi in outputs that are not proved ours.
     pub fn paid_to_others(&self) -> u64 {
         self.paid_to_others
+    }
+
+    /// Satoshi in outputs that are proved ours.
+    pub fn comes_back(&self) -> u64 {
+        self.comes_back
     }
 
     /// Satoshi of fee.

@@ -48,7 +48,8 @@ pub(super) struct PolicyOptions {
     /// Highest fee rate, in satoshi a virtual byte
     #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
     max_fee_sat_per_vbyte: Option<u64>,
-    /// Highest fee, in per cent of what goes to outputs that are not proved the wallet's
+    /// Highest fee, in per cent of what goes to outputs that are not proved the wallet's; where nothing does, of what comes
+    /// back to it
     #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
     max_fee_percent: Option<u64>,
     /// No limit at all: a right code signs anything
