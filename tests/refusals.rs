@@ -389,6 +389,62 @@ fn with_an_unproved_input_everything_that_goes_in_counts_as_leaving() {
     assert_eq!(checked.fee(), FEE + INPUT);
 }
 
+/// Every script is rebuilt from the registration: a redeem script of a witness program says nothing new.
+#[test]
+fn a_redeem_script_that_is_left_out_is_no_mismatch() {
+    let secp = Secp256k1::new();
+    for name in ["sh-wpkh", "sh-wsh-sortedmulti"] {
+        let script = scripts::named(name);
+        let wallet = script.wallet(&secp);
+        let mut psbt = scripts::good_psbt(watch(&wallet), 2);
+        script.with.iter().for_each(|cosigner| Cosigner::named(cosigner).sign(&mut psbt));
+        psbt.inputs.iter_mut().for_each(|input| input.redeem_script = None);
+        psbt.outputs.iter_mut().for_each(|output| output.redeem_script = None);
+        let check = |psbt: &Psbt| CheckedPsbt::parse(psbt.serialize(), watch(&wallet), &alone(&secp));
+        assert_eq!(check(&psbt).expect(name).leaves(), PAID + 2 * FEE);
+        if name != "sh-wpkh" {
+            psbt.inputs[1].witness_script = Some(ScriptBuf::from_bytes(vec![0x51]));
+            let refused = check(&psbt).err().expect("refused");
+            assert!(matches!(refused, PsbtError::Refused { rule: Rule::ScriptMismatch, .. }), "{refused}");
+        }
+    }
+}
+
+/// The same in an input of others, where signatures are verified by the scripts that are there.
+#[test]
+fn foreign_partial_sig_of_a_nested_witness_program_without_its_redeem_script() {
+    let scene = Scene::new(UNLIMITED);
+    let secret = SecretKey::from_slice(&[0x51; 32]).expect("a key");
+    let key = PublicKey::new(secret.public_key(&scene.bench.secp));
+    let witness_script =
+        ScriptBuf::builder().push_key(&key).push_opcode(bitcoin::opcodes::all::OP_CHECKSIG).into_script();
+    let nested = [
+        (ScriptBuf::new_p2wpkh(&key.wpubkey_hash().expect("compressed")), None),
+        (witness_script.to_p2wsh(), Some(witness_script)),
+    ];
+    for (program, witness_script) in nested {
+        let mut psbt = scene.psbt(1);
+        add_stranger(&mut psbt);
+        let previous = funding(program.to_p2sh(), INPUT, 98);
+        psbt.unsigned_tx.input[1].previous_output = OutPoint::new(previous.compute_txid(), 0);
+        psbt.inputs[1].witness_utxo = Some(previous.output[0].clone());
+        psbt.inputs[1].non_witness_utxo = Some(previous);
+        psbt.inputs[1].witness_script = witness_script.clone();
+        let mut cache = SighashCache::new(&psbt.unsigned_tx);
+        let (all, value) = (EcdsaSighashType::All, Amount::from_sat(INPUT));
+        let hash = match &witness_script {
+            Some(script) => cache.p2wsh_signature_hash(1, script, value, all),
+            None => cache.p2wpkh_signature_hash(1, &program, value, all).map_err(|_| unreachable!()),
+        };
+        let signature = scene.bench.secp.sign_ecdsa(&Message::from(hash.expect("an input")), &secret);
+        psbt.inputs[1].partial_sigs.insert(key, ecdsa::Signature::sighash_all(signature));
+        scene.check(&psbt).expect("it verifies");
+        psbt.unsigned_tx.output[0].value -= Amount::ONE_SAT;
+        let refused = scene.check(&psbt).err().expect("refused");
+        assert!(matches!(refused, PsbtError::Refused { rule: Rule::ForeignPartialSig, .. }), "{refused}");
+    }
+}
+
 #[test]
 fn transaction_max_holds_for_a_transaction_that_is_split_over_several_codes() {
     // Each half is within the limit, the whole is not.

@@ -417,8 +417,15 @@ fn check_scripts(
 ) -> Result<(), PsbtError> {
     let redeem_fits =
         redeem_script.as_ref().is_none_or(|script| script.to_p2sh().as_script() == script_pubkey);
-    let program = redeem_script.as_deref().unwrap_or(script_pubkey);
-    let witness_fits = witness_script.as_ref().is_none_or(|script| script.to_p2wsh().as_script() == program);
+    let witness_fits = witness_script.as_ref().is_none_or(|script| {
+        let program = script.to_p2wsh();
+        match redeem_script {
+            Some(redeem_script) => program == *redeem_script,
+            // The redeem script of a P2WSH in a P2SH follows from the witness script: it may be left out.
+            None if script_pubkey.is_p2sh() => program.to_p2sh().as_script() == script_pubkey,
+            None => program.as_script() == script_pubkey,
+        }
+    });
     if redeem_fits && witness_fits {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use bitcoin::psbt::Input;
 use bitcoin::secp256k1::{All, Message, Secp256k1};
 use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType};
 use bitcoin::taproot::TapLeafHash;
-use bitcoin::{PublicKey, Transaction, TxOut};
+use bitcoin::{PublicKey, Script, ScriptBuf, Transaction, TxOut};
 
 use super::ownership::{OurInput, output_key};
 use super::{PsbtError, refuse};
@@ -169,14 +169,27 @@ fn check_leaves(index: usize, input: &Input, ours: &Rebuilt) -> Result<(), PsbtE
 
 /// How an input that is not ours is signed for, by the scripts in the PSBT, which hash to what is spent.
 fn claimed_spend(input: &Input, prevout: &TxOut) -> Option<Spend> {
-    let program = input.redeem_script.as_ref().unwrap_or(&prevout.script_pubkey);
+    let program = match &input.redeem_script {
+        Some(script) => script.clone(),
+        None => left_out(input, &prevout.script_pubkey).unwrap_or_else(|| prevout.script_pubkey.clone()),
+    };
     if program.is_p2wpkh() {
         return program.p2wpkh_script_code().map(Spend::SegwitV0);
     }
     if program.is_p2wsh() {
         return input.witness_script.clone().map(Spend::SegwitV0);
     }
-    Some(Spend::Legacy(program.clone()))
+    Some(Spend::Legacy(program))
+}
+
+/// The redeem script that is not there, of a witness program in a P2SH: it follows from the witness script, or from the key.
+fn left_out(input: &Input, script_pubkey: &Script) -> Option<ScriptBuf> {
+    let of_key = |key: &PublicKey| Some(ScriptBuf::new_p2wpkh(&key.wpubkey_hash().ok()?));
+    let program = match &input.witness_script {
+        Some(script) => script.to_p2wsh(),
+        None => input.partial_sigs.keys().next().and_then(of_key)?,
+    };
+    (program.to_p2sh().as_script() == script_pubkey).then_some(program)
 }
 
 /// What an ECDSA signature of type ALL signs: BIP 143 for a witness program of version 0, else the legacy hash.
