@@ -153,6 +153,61 @@ fn utxo_missing() {
 }
 
 #[test]
+fn utxo_missing_names_the_input_at_fault_and_what_fills_it_in() {
+    let scene = Scene::new(UNLIMITED);
+    let told = |change: fn(&mut Psbt)| {
+        let mut psbt = scene.psbt(2);
+        add_stranger(&mut psbt);
+        change(&mut psbt);
+        scene.check(&psbt).err().expect("refused").to_string()
+    };
+    let ours = told(|psbt| psbt.inputs[1].non_witness_utxo = None);
+    assert!(ours.contains("input 1 has a witness_utxo but no non_witness_utxo"), "{ours}");
+    assert!(ours.contains("-txindex") && ours.contains("walletprocesspsbt"), "{ours}");
+    let theirs = told(|psbt| psbt.inputs[2].non_witness_utxo = None);
+    assert!(theirs.contains("input 2 has a witness_utxo"), "{theirs}");
+    let neither = told(|psbt| psbt.inputs[2] = Default::default());
+    assert!(neither.contains("input 2 has neither"), "{neither}");
+}
+
+/// As wallets make them that know of a foreign coin no more than its output: BDK, and whoever spends an anchor (P2A).
+#[test]
+fn a_taproot_wallet_signs_beside_inputs_of_others_that_have_their_outputs_alone() {
+    let secp = Secp256k1::new();
+    for script in scripts::SCRIPTS.iter().filter(|script| script.is_taproot()) {
+        let bench = Bench::new();
+        let alice = bench.user("alice");
+        let id = bench.add_wallet("w", &["alice"], UNLIMITED, script.to_be_made()).expect("a wallet");
+        let wallet = bench.engine.wallet(&id).expect("there");
+        for foreign in [TxOut { value: Amount::from_sat(INPUT), script_pubkey: stranger() }, anchor(240)] {
+            bench.clock.advance(30);
+            let mut psbt = scripts::good_psbt(watch(&wallet), 1);
+            psbt.inputs[0].non_witness_utxo = None;
+            add_stranger(&mut psbt);
+            psbt.unsigned_tx.input.swap(0, 1);
+            psbt.inputs.swap(0, 1);
+            psbt.inputs[0].non_witness_utxo = None;
+            psbt.inputs[0].witness_utxo = Some(foreign.clone());
+            let value = foreign.value.to_sat();
+            let checked =
+                CheckedPsbt::parse(psbt.serialize(), watch(&wallet), &alone(&secp)).expect("it is tolerated");
+            assert_eq!(checked.leaves(), INPUT + value, "{}: all that goes in", script.name);
+            assert_eq!(checked.fee(), FEE + value);
+            let signed = bench.sign(&id, "alice", &bench.code(&alice), &psbt.serialize()).expect("signs");
+            let signed = Psbt::deserialize(&signed).expect("a PSBT");
+            assert!(signed.inputs[0].tap_key_sig.is_none() && signed.inputs[0].tap_script_sigs.is_empty());
+            // The signature stands for the amount of the foreign input: under another, it is none.
+            let verifies = |value: u64| {
+                let mut signed = signed.clone();
+                signed.inputs[0].witness_utxo.as_mut().expect("there").value = Amount::from_sat(value);
+                CheckedPsbt::parse(signed.serialize(), watch(&wallet), &alone(&secp)).is_ok()
+            };
+            assert!(verifies(value) && !verifies(value - 1) && !verifies(value + 1), "{}", script.name);
+        }
+    }
+}
+
+#[test]
 fn utxo_txid() {
     refuses(Rule::UtxoTxid, 1, |_, psbt| {
         // The very attack of CVE-2020-14199: the same output, said to be worth less.
@@ -335,60 +390,6 @@ fn script_mismatch() {
     });
 }
 
-#[test]
-fn derived_key() {
-    refuses(Rule::DerivedKey, 1, |_, psbt| {
-        let (_, origin) = psbt.inputs[0].bip32_derivation.pop_first().expect("there");
-        let foreign = SecretKey::from_slice(&[0x51; 32]).expect("a key").public_key(&Secp256k1::new());
-        psbt.inputs[0].bip32_derivation.insert(foreign, origin);
-    });
-    refuses(Rule::DerivedKey, 1, |_, psbt| {
-        let (key, (fingerprint, _)) = psbt.inputs[0].bip32_derivation.pop_first().expect("there");
-        let path = "84'/1'/0'/0/1".parse().expect("a path");
-        psbt.inputs[0].bip32_derivation.insert(key, (fingerprint, path));
-    });
-}
-
-#[test]
-fn network() {
-    let mainnet = |origins: &mut std::collections::BTreeMap<_, (Fingerprint, DerivationPath)>| {
-        let (key, (fingerprint, _)) = origins.pop_first().expect("there");
-        origins.insert(key, (fingerprint, "84'/0'/0'/0/0".parse().expect("a path")));
-    };
-    refuses(Rule::Network, 1, |_, psbt| mainnet(&mut psbt.inputs[0].bip32_derivation));
-    refuses(Rule::Network, 1, |_, psbt| mainnet(&mut psbt.outputs[1].bip32_derivation));
-    refuses(Rule::Network, 1, |scene, psbt| {
-        let key = Xpriv::new_master(NetworkKind::Main, &[1; 32]).expect("a key");
-        let xpub = Xpub::from_priv(&scene.bench.secp, &key);
-        let origin = (scene.wallet().master_fingerprint(), DerivationPath::master());
-        psbt.xpub.insert(xpub, origin);
-    });
-}
-
-#[test]
-fn mixed_wallets() {
-    refuses(Rule::MixedWallets, 2, |scene, psbt| {
-        let other = scene.bench.psbt(&scene.other, 2);
-        psbt.inputs[1] = other.inputs[1].clone();
-        psbt.unsigned_tx.input[1] = other.unsigned_tx.input[1].clone();
-    });
-    refuses(Rule::MixedWallets, 1, |_, psbt| {
-        let (key, (fingerprint, _)) = psbt.inputs[0].bip32_derivation.pop_first().expect("there");
-        let path = "84'/1'/1'/0/0".parse().expect("a path");
-        psbt.inputs[0].bip32_derivation.insert(key, (fingerprint, path));
-    });
-}
-
-#[test]
-fn with_an_unproved_input_everything_that_goes_in_counts_as_leaving() {
-    let scene = Scene::new(UNLIMITED);
-    let mut with_stranger = scene.psbt(1);
-    add_stranger(&mut with_stranger);
-    let checked = scene.check(&with_stranger).expect("tolerated");
-    assert_eq!(checked.leaves(), 2 * INPUT);
-    assert_eq!(checked.fee(), FEE + INPUT);
-}
-
 /// Every script is rebuilt from the registration: a redeem script of a witness program says nothing new.
 #[test]
 fn a_redeem_script_that_is_left_out_is_no_mismatch() {
@@ -443,6 +444,60 @@ fn foreign_partial_sig_of_a_nested_witness_program_without_its_redeem_script() {
         let refused = scene.check(&psbt).err().expect("refused");
         assert!(matches!(refused, PsbtError::Refused { rule: Rule::ForeignPartialSig, .. }), "{refused}");
     }
+}
+
+#[test]
+fn derived_key() {
+    refuses(Rule::DerivedKey, 1, |_, psbt| {
+        let (_, origin) = psbt.inputs[0].bip32_derivation.pop_first().expect("there");
+        let foreign = SecretKey::from_slice(&[0x51; 32]).expect("a key").public_key(&Secp256k1::new());
+        psbt.inputs[0].bip32_derivation.insert(foreign, origin);
+    });
+    refuses(Rule::DerivedKey, 1, |_, psbt| {
+        let (key, (fingerprint, _)) = psbt.inputs[0].bip32_derivation.pop_first().expect("there");
+        let path = "84'/1'/0'/0/1".parse().expect("a path");
+        psbt.inputs[0].bip32_derivation.insert(key, (fingerprint, path));
+    });
+}
+
+#[test]
+fn network() {
+    let mainnet = |origins: &mut std::collections::BTreeMap<_, (Fingerprint, DerivationPath)>| {
+        let (key, (fingerprint, _)) = origins.pop_first().expect("there");
+        origins.insert(key, (fingerprint, "84'/0'/0'/0/0".parse().expect("a path")));
+    };
+    refuses(Rule::Network, 1, |_, psbt| mainnet(&mut psbt.inputs[0].bip32_derivation));
+    refuses(Rule::Network, 1, |_, psbt| mainnet(&mut psbt.outputs[1].bip32_derivation));
+    refuses(Rule::Network, 1, |scene, psbt| {
+        let key = Xpriv::new_master(NetworkKind::Main, &[1; 32]).expect("a key");
+        let xpub = Xpub::from_priv(&scene.bench.secp, &key);
+        let origin = (scene.wallet().master_fingerprint(), DerivationPath::master());
+        psbt.xpub.insert(xpub, origin);
+    });
+}
+
+#[test]
+fn mixed_wallets() {
+    refuses(Rule::MixedWallets, 2, |scene, psbt| {
+        let other = scene.bench.psbt(&scene.other, 2);
+        psbt.inputs[1] = other.inputs[1].clone();
+        psbt.unsigned_tx.input[1] = other.unsigned_tx.input[1].clone();
+    });
+    refuses(Rule::MixedWallets, 1, |_, psbt| {
+        let (key, (fingerprint, _)) = psbt.inputs[0].bip32_derivation.pop_first().expect("there");
+        let path = "84'/1'/1'/0/0".parse().expect("a path");
+        psbt.inputs[0].bip32_derivation.insert(key, (fingerprint, path));
+    });
+}
+
+#[test]
+fn with_an_unproved_input_everything_that_goes_in_counts_as_leaving() {
+    let scene = Scene::new(UNLIMITED);
+    let mut with_stranger = scene.psbt(1);
+    add_stranger(&mut with_stranger);
+    let checked = scene.check(&with_stranger).expect("tolerated");
+    assert_eq!(checked.leaves(), 2 * INPUT);
+    assert_eq!(checked.fee(), FEE + INPUT);
 }
 
 #[test]

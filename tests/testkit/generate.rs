@@ -123,7 +123,11 @@ impl<'a> Bench<'a> {
         if !self.script.is_taproot() {
             self.refused("utxo-missing", "", |_, psbt| psbt.inputs[1].non_witness_utxo = None);
         }
-        self.refused("utxo-missing", "beside-a-taproot-claim", |bench, psbt| {
+        // What we sign decides: our signatures cover the amounts of all inputs if they are taproot, and else not.
+        let tolerated = format!("leaves {}", ALL_OF_IT + INPUT);
+        let refused = "refused utxo-missing".to_owned();
+        let expected = if self.script.is_taproot() { tolerated } else { refused };
+        self.push("utxo-missing", "beside-a-taproot-claim", expected, UNLIMITED, |bench, psbt| {
             // All of ours say taproot, and a stranger's input that is none has no previous transaction.
             psbt.inputs[0].non_witness_utxo = None;
             add_stranger(psbt, |input| input.non_witness_utxo = None);

@@ -8,10 +8,16 @@ use super::{PsbtError, message, refuse};
 use crate::kernel::rule::Rule;
 
 /// The outputs that the inputs spend. `utxo-missing`, `utxo-txid`, `utxo-vout`, `utxo-disagree`, `message`.
-pub(super) fn prevouts(psbt: &Decoded<'_>) -> Result<Vec<TxOut>, PsbtError> {
+///
+/// A `witness_utxo` alone is a claim. Where every input that we sign is taproot, that is enough, for the inputs of others
+/// too, whatever their scripts are: our signatures (DEFAULT or ALL) are over the amounts and scripts of all outputs that are
+/// spent (BIP 341, "Common signature message"). Were one of the claims false, so that fee or what leaves were other than
+/// what is judged here, then none of our signatures would be valid for the transaction. A signature of BIP 143 is over the
+/// amount of its own input alone, a legacy one over none: one of those proves nothing of the other inputs.
+pub(super) fn prevouts(psbt: &Decoded<'_>, we_sign_taproot_only: bool) -> Result<Vec<TxOut>, PsbtError> {
     message::check_name(psbt)?;
     let mut prevouts = Vec::with_capacity(psbt.transaction.input.len());
-    let (mut claimed_only, mut all_taproot) = (Vec::new(), true);
+    let mut claimed_only = Vec::new();
     for (index, input) in psbt.transaction.input.iter().enumerate() {
         let Spent { previous, output, is_commitment } = psbt.spent(index)?;
         if is_commitment {
@@ -20,20 +26,20 @@ pub(super) fn prevouts(psbt: &Decoded<'_>) -> Result<Vec<TxOut>, PsbtError> {
         let claimed: Option<TxOut> = output
             .map(|bytes| deserialize(bytes).map_err(|_| unreadable("witness_utxo", index)))
             .transpose()?;
-        all_taproot &= claimed.as_ref().is_some_and(|output| output.script_pubkey.is_p2tr());
         prevouts.push(match (previous, claimed) {
             (Some(bytes), claimed) => proved(index, input.previous_output, bytes, claimed.as_ref())?,
             (None, Some(claimed)) => {
                 claimed_only.push(index);
                 claimed
             }
-            (None, None) => return Err(missing(index)),
+            (None, None) => return Err(says_nothing(index)),
         });
     }
     message::check_shape(&psbt.transaction, &prevouts, &claimed_only)?;
-    // Only where every input is taproot does every sighash cover all amounts and scripts (BIP 341).
+    // Where all are said to be taproot, and the wallet is not, no input is the wallet's: that is what is wrong, then.
+    let all_taproot = prevouts.iter().all(|prevout| prevout.script_pubkey.is_p2tr());
     match claimed_only.first() {
-        Some(index) if !all_taproot => Err(missing(*index)),
+        Some(index) if !we_sign_taproot_only && !all_taproot => Err(only_claims(*index)),
         _ => Ok(prevouts),
     }
 }
@@ -70,10 +76,25 @@ fn proved(
     Ok(prevout)
 }
 
-fn missing(index: usize) -> PsbtError {
+fn says_nothing(index: usize) -> PsbtError {
     refuse(
         Rule::UtxoMissing,
-        format!("input {index} has no non_witness_utxo: have the wallet add the previous transaction"),
+        format!(
+            "input {index} has neither non_witness_utxo nor witness_utxo: add the previous transaction that it spends \
+             (non_witness_utxo)"
+        ),
+    )
+}
+
+/// What nodes without an index of transactions make, of coins that are not their wallet's.
+fn only_claims(index: usize) -> PsbtError {
+    refuse(
+        Rule::UtxoMissing,
+        format!(
+            "input {index} has a witness_utxo but no non_witness_utxo, and its amount is only a claim: add its previous \
+             transaction. Bitcoin Core adds it (utxoupdatepsbt, descriptorprocesspsbt) if it runs with -txindex, and for \
+             the coins of a wallet that it has (walletprocesspsbt)"
+        ),
     )
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Invariants:
 //! - P1. Every amount is proved: by the previous transaction whose txid the prevout names (BIP 143 alone would let a
-//!   liar split the fee over two signings, CVE-2020-14199), or by the sighash itself where all inputs are taproot.
+//!   liar split the fee over two signings, CVE-2020-14199), or by the sighash itself where every input that we sign is
+//!   taproot.
 //! - P2. "Ours" is proved by deriving the keys and rebuilding the scriptPubKey; a claim in the PSBT proves nothing.
 //! - P3. While any input is not proved ours, everything that goes in counts as leaving, and nothing as coming back.
 //!   Otherwise a transaction could be countersigned input by input, the others hidden each time, under a limit for one.
@@ -256,7 +257,8 @@ struct Proved {
 fn prove(psbt: &Decoded<'_>, wallet: &WatchOnly, around: &Surroundings<'_>) -> Result<Proved, PsbtError> {
     check_structure(&psbt.transaction)?;
     check_global_keys(psbt, wallet)?;
-    let prevouts = amounts::prevouts(psbt)?;
+    // Of one script, so of one kind: what we sign is what is proved to be this wallet's.
+    let prevouts = amounts::prevouts(psbt, wallet.is_taproot())?;
     let (paid_in, paid_out) = amounts::sums(&psbt.transaction, &prevouts)?;
     let mut prover = Prover::new(wallet, around, &psbt.transaction);
     let ours = inputs_of_ours(psbt, &prevouts, &mut prover, wallet, around)?;

@@ -247,6 +247,11 @@ impl WatchOnly {
         self.template.desc_type().segwit_version().is_some()
     }
 
+    /// Whether its inputs are taproot (BIP 341): all of them, since it has one script.
+    pub fn is_taproot(&self) -> bool {
+        matches!(self.template, Descriptor::Tr(_))
+    }
+
     /// Where `path` (from our master) leads in this wallet.
     pub fn locate(&self, path: &[ChildNumber]) -> Result<Location, Elsewhere> {
         self.locate_key(path).map(|(_, location)| location)
