@@ -1,6 +1,8 @@
 //! The command line on the real module: wallets in every form of registration, and a PSBT as the signer sees it.
 
 mod boundary;
+#[path = "support/consensus.rs"]
+mod consensus;
 mod support;
 
 use std::fs;
@@ -191,6 +193,66 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
             shown["refused"]["reason"].as_str().is_some_and(|reason| reason.starts_with("no-input-of-ours"))
         );
     });
+}
+
+/// `docs/bitcoin-core.md`: what `createpsbt` and `utxoupdatepsbt` make, by a node with an index of transactions and by one
+/// without, in the version of older nodes and in that of newer ones.
+#[test]
+fn a_psbt_of_a_node_is_signed_if_it_has_an_index_and_else_told_what_to_do() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, alice) = Cli::new(boundary);
+        cli.does(&create("treasury", &[]));
+        let watch = cli.watch("treasury");
+        let indexed = good_psbt(&watch, 2);
+        let mut unindexed = indexed.clone();
+        unindexed.inputs.iter_mut().for_each(|input| input.non_witness_utxo = None);
+        let write = |name: &str, psbt: &[u8]| {
+            let line = STANDARD.encode(psbt) + "\n";
+            fs::write(boundary.folder().join(name), line).expect("the folder is ours");
+        };
+        for (version, bytes) in [("v0", unindexed.serialize()), ("v2", of_a_newer_node(&unindexed))] {
+            write(version, &bytes);
+            let shown = cli.show("treasury", version);
+            let reason = shown["refused"]["reason"].as_str().expect("refused");
+            assert!(
+                reason.starts_with("utxo-missing: input 0 has a witness_utxo but no"),
+                "{version}: {reason}"
+            );
+            assert!(
+                reason.contains("-txindex") && reason.contains("walletprocesspsbt"),
+                "{version}: {reason}"
+            );
+        }
+        // The same transaction in both: it is signed for one code.
+        boundary.note("code", &alice.code());
+        for (version, bytes) in [("v0", indexed.serialize()), ("v2", of_a_newer_node(&indexed))] {
+            write("unsigned.psbt", &bytes);
+            let sign = ["sign", "--wallet", "treasury", "--in", "unsigned.psbt", "--out", version];
+            cli.does(&sign);
+            let signed = fs::read_to_string(boundary.folder().join(version)).expect("it is there");
+            let (before, signed) = (read(&bytes), read(&STANDARD.decode(signed.trim()).expect("base64")));
+            assert_eq!(before[0], signed[0], "{version}: the version that it was asked in");
+            let mut finished = indexed.clone();
+            for (index, input) in finished.inputs.iter_mut().enumerate() {
+                let [(key, signature)] = &signed[1 + index][before[1 + index].len()..] else {
+                    panic!("{version}: one signature")
+                };
+                let key = bitcoin::PublicKey::from_slice(&key[1..]).expect("a key");
+                let signature = bitcoin::ecdsa::Signature::from_slice(signature).expect("a signature");
+                input.partial_sigs.insert(key, signature);
+            }
+            let prevouts = consensus::prevouts(&finished);
+            let transaction = consensus::completed(&named("wpkh"), finished);
+            assert_eq!(consensus::verdicts(&transaction, &prevouts), [true, true], "{version}");
+        }
+    });
+}
+
+/// The same PSBT as a node makes it that makes version 2: nothing may be modified any more.
+fn of_a_newer_node(psbt: &Psbt) -> Vec<u8> {
+    let mut maps = read(&to_version_2(psbt));
+    maps[0].retain(|(key, _)| key[..] != [0x06]);
+    support::maps::write(&maps)
 }
 
 #[test]
