@@ -6,6 +6,9 @@
 
 mod boundary;
 
+#[path = "state/edges.rs"]
+mod edges;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

@@ -144,6 +144,9 @@ pub enum StateError {
         "the backing token does not unwrap the store's data key: another token, or the store's header was changed"
     )]
     DataKey,
+    /// The store's file says something else than was written: what is in it, or what a commit changed.
+    #[error("the store's schema was changed: {0} (schema)")]
+    Schema(String),
 }
 
 #[cfg(test)]

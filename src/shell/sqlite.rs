@@ -1,4 +1,10 @@
 //! The store's file: SQLite, WAL, every commit synced. It holds sealed rows and understands none of them.
+//!
+//! The file decides nothing: its schema must be ours (rule `schema`), and a commit that wrote other rows than it was to write
+//! is taken back.
+
+mod files;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -7,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use crate::kernel::anchor::StateError;
 use crate::kernel::seal::{Kind, RecordKey, StoreId};
 use crate::ports::LedgerError;
 
@@ -59,15 +66,8 @@ impl Sqlite {
         let sqlite = Sqlite::connect(path)?;
         sqlite.prepare()?;
         sqlite.run(|connection| {
-            connection.execute_batch(
-                "BEGIN IMMEDIATE;
-                 CREATE TABLE header (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-                 CREATE TABLE record (
-                     kind INTEGER NOT NULL, id BLOB NOT NULL, version INTEGER NOT NULL, sealed BLOB NOT NULL,
-                     PRIMARY KEY (kind, id)
-                 ) WITHOUT ROWID;
-                 CREATE TABLE link (sequence INTEGER PRIMARY KEY, sealed BLOB NOT NULL);",
-            )?;
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            schema::create(connection)?;
             let mut insert = connection.prepare("INSERT INTO header VALUES (?1, ?2)")?;
             insert.execute(params!["store", &header.store[..]])?;
             insert.execute(params!["wrapped-key", &header.wrapped_key])?;
@@ -79,8 +79,11 @@ impl Sqlite {
 
     /// Opens the file, which must be there.
     pub fn open(path: &Path) -> Result<Sqlite, LedgerError> {
+        files::make_writable(path)
+            .map_err(|problem| LedgerError::Io { store: path.display().to_string(), problem })?;
         let sqlite = Sqlite::connect(path)?;
         sqlite.check_format()?;
+        sqlite.check_schema()?;
         sqlite.prepare()?;
         // A store that cannot be written is of no use: say so at opening, not at the first signature.
         sqlite.run(|connection| {
@@ -103,6 +106,7 @@ impl Sqlite {
     pub fn read_only(path: &Path) -> Result<Sqlite, LedgerError> {
         let sqlite = Sqlite::connect(path)?;
         sqlite.check_format()?;
+        sqlite.check_schema()?;
         sqlite.run(|connection| connection.pragma_update(None, "query_only", true))?;
         Ok(sqlite)
     }
@@ -181,32 +185,18 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Writes rows and links, all or nothing; synced when it returns.
+    /// Writes rows and links, all or nothing; synced when it returns. What was not written, is no commit.
     pub fn commit(&self, pages: &Pages) -> Result<(), LedgerError> {
-        self.run(|connection| {
-            let transaction = connection.unchecked_transaction()?;
-            for (place, row) in &pages.rows {
-                match row {
-                    Some(row) => transaction
-                        .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4)")?
-                        .execute(params![
-                            place.kind as u8,
-                            &place.id[..],
-                            row.version.cast_signed(),
-                            &row.sealed
-                        ])?,
-                    None => transaction
-                        .prepare_cached("DELETE FROM record WHERE kind = ?1 AND id = ?2")?
-                        .execute(params![place.kind as u8, &place.id[..]])?,
-                };
-            }
-            for (sequence, sealed) in &pages.links {
-                transaction
-                    .prepare_cached("INSERT INTO link VALUES (?1, ?2)")?
-                    .execute(params![sequence.cast_signed(), sealed])?;
-            }
-            transaction.commit()
-        })
+        let before = self.connection.total_changes();
+        let transaction =
+            self.connection.unchecked_transaction().map_err(|error| self.io(error.to_string()))?;
+        let meant = self.run(|connection| write(connection, pages))?;
+        let written = self.connection.total_changes() - before;
+        if written != meant {
+            let problem = format!("a commit of {meant} rows changed {written}");
+            return Err(StateError::Schema(problem).into());
+        }
+        transaction.commit().map_err(|error| self.io(error.to_string()))
     }
 
     /// Closes the file, with nothing left in its journal.
@@ -230,6 +220,14 @@ impl Sqlite {
         Ok(())
     }
 
+    /// Rule `schema`.
+    fn check_schema(&self) -> Result<(), LedgerError> {
+        schema::check(&self.connection).map_err(|refusal| match refusal {
+            schema::Refusal::State(error) => error.into(),
+            schema::Refusal::Sqlite(error) => self.io(error.to_string()),
+        })
+    }
+
     fn connect(path: &Path) -> Result<Sqlite, LedgerError> {
         let io = |error: rusqlite::Error| LedgerError::Io {
             store: path.display().to_string(),
@@ -237,18 +235,22 @@ impl Sqlite {
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(io)?;
-        // A row of a corrupt file must not be read as another one; the names of tables are not taken from the file.
-        connection.pragma_update(None, "cell_size_check", true).map_err(io)?;
-        connection.pragma_update(None, "trusted_schema", false).map_err(io)?;
+        schema::distrust(&connection).map_err(io)?;
         Ok(Sqlite { connection, path: path.into() })
     }
 
     /// The mode that every commit relies on: synced before it returns.
     fn prepare(&self) -> Result<(), LedgerError> {
-        self.run(|connection| {
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", "FULL")
-        })
+        let journal: String = self.run(|connection| {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        })?;
+        if journal != "wal" {
+            return Err(self.io(format!(
+                "its journal is {journal:?} and cannot be made \"wal\": keep it on a local disk"
+            )));
+        }
+        Ok(())
     }
 
     fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
@@ -259,3 +261,37 @@ impl Sqlite {
         LedgerError::Io { store: self.path.display().to_string(), problem }
     }
 }
+
+/// Writes rows and links; gives how many rows change by it.
+fn write(connection: &Connection, pages: &Pages) -> rusqlite::Result<u64> {
+    let mut meant = 0;
+    for (place, row) in &pages.rows {
+        let at = params![place.kind as u8, &place.id[..]];
+        match row {
+            Some(row) => {
+                connection.prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4)")?.execute(
+                    params![place.kind as u8, &place.id[..], row.version.cast_signed(), &row.sealed],
+                )?;
+                meant += 1;
+            }
+            None => {
+                // What was put and removed within one batch was never there.
+                let there = connection
+                    .prepare_cached("SELECT count(*) FROM record WHERE kind = ?1 AND id = ?2")?
+                    .query_row(at, |row| row.get::<_, i64>(0))?;
+                meant += there.cast_unsigned();
+                connection.prepare_cached("DELETE FROM record WHERE kind = ?1 AND id = ?2")?.execute(at)?;
+            }
+        }
+    }
+    for (sequence, sealed) in &pages.links {
+        connection
+            .prepare_cached("INSERT INTO link VALUES (?1, ?2)")?
+            .execute(params![sequence.cast_signed(), sealed])?;
+        meant += 1;
+    }
+    Ok(meant)
+}
+
+#[cfg(test)]
+mod tests;

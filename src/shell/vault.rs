@@ -8,6 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zeroize::Zeroizing;
 
 use super::ledger::{self, SealedLedger};
@@ -65,7 +66,7 @@ impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
     }
 
     fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
-        let lock = StoreLock::take(&self.path)?;
+        let mut lock = StoreLock::take(&self.path)?;
         if self.path.try_exists().map_err(|error| self.io(error.to_string()))? {
             return Err(LedgerError::Exists(self.path.display().to_string()));
         }
@@ -97,7 +98,10 @@ impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
         let anchor = ledger::begin(&sqlite, &key, first)?;
         sqlite.close()?;
         self.backing.replace(&anchor)?;
-        fs::rename(&unfinished, &self.path).map_err(|error| self.io(error.to_string()))?;
+        // Never over another store.
+        renameat_with(CWD, &unfinished, CWD, &self.path, RenameFlags::NOREPLACE)
+            .map_err(|error| self.io(error.to_string()))?;
+        lock.take_store(&self.path)?;
         if let Some(folder) = self.path.parent() {
             fs::File::open(folder)
                 .and_then(|folder| folder.sync_all())

@@ -62,7 +62,7 @@ fn next_for(state: &StateError) -> &'static str {
         | StateError::Ahead { .. }
         | StateError::Forked(_)
         | StateError::AnchorMissing => PUT_BACK,
-        StateError::Records | StateError::Sealed(_) => {
+        StateError::Records | StateError::Sealed(_) | StateError::Schema(_) => {
             "delete nothing; put a whole copy of the store back, the newest there is: nothing can take a damaged one. \
              If that copy is an older one, the SO takes it by \"countersign state restore\". If no disk failed, treat \
              it as an intrusion"
@@ -92,6 +92,7 @@ mod tests {
             (StateError::AnchorMissing, restore),
             (StateError::Records, "whole copy"),
             (StateError::Sealed("x".into()), "whole copy"),
+            (StateError::Schema("x".into()), "whole copy"),
             (StateError::StoreMissing(5), "store.path"),
             (StateError::DataKey, "backing token"),
         ] {

@@ -1,10 +1,10 @@
 //! Doors: the sockets that connections come in by.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::ServeError;
 use crate::remote::PeerRole;
 use crate::shell::config::ServeConfig;
+use crate::shell::lock::{LockError, LockFile};
 
 /// As many connections wait for a door to take them.
 const BACKLOG: i32 = 1024;
@@ -165,7 +166,7 @@ pub struct Bound {
     path: PathBuf,
     /// Device and number of the file that we made.
     file: (u64, u64),
-    _lock: File,
+    _lock: LockFile,
 }
 
 impl Drop for Bound {
@@ -288,38 +289,27 @@ fn check_folder(key: &'static str, folder: &Path) -> Result<(), ServeError> {
 }
 
 /// Only the holder of the lock beside it may replace a socket's file.
-fn lock(key: &'static str, path: &Path) -> Result<File, ServeError> {
+fn lock(key: &'static str, path: &Path) -> Result<LockFile, ServeError> {
     let mut beside: OsString = path.into();
     beside.push(".lock");
-    let failed = |error: io::Error| ServeError::Listen {
+    let failed = |problem: String| ServeError::Listen {
         key,
         address: path.display().to_string(),
-        problem: format!("its lock {} cannot be taken: {error}", Path::new(&beside).display()),
+        problem: format!("its lock {} {problem}", Path::new(&beside).display()),
     };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&beside)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {
-            file.set_len(0).map_err(failed)?;
-            writeln!(file, "{}", std::process::id()).map_err(failed)?;
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => {
-            let mut process = String::new();
+    let mut lock = LockFile::take(Path::new(&beside)).map_err(|error| match error {
+        LockError::Taken(process) => {
             // Who it is only helps to find it: not knowing changes nothing.
-            let _ = file.take(32).read_to_string(&mut process);
-            let process =
-                Some(process.trim()).filter(|process| !process.is_empty()).unwrap_or("unknown").into();
-            Err(ServeError::Served { key, path: path.into(), process })
+            let process = process.unwrap_or_else(|| "unknown".into());
+            ServeError::Served { key, path: path.into(), process }
         }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
+        LockError::Strange(what) => {
+            failed(format!("is {what}: see who put it there, then remove it (lock-link)"))
+        }
+        LockError::Io(error) => failed(format!("cannot be taken: {error}")),
+    })?;
+    lock.sign().map_err(|error| failed(format!("cannot be written: {error}")))?;
+    Ok(lock)
 }
 
 /// The process that serves this socket, if one does.

@@ -34,6 +34,7 @@ pub struct SealedLedger<A> {
     reader: Mutex<Sqlite>,
     /// Whoever leads holds it; it writes. The last to be closed: it leaves nothing in its journal.
     writer: Mutex<Sqlite>,
+    /// Behind everything that has the file open.
     _lock: StoreLock,
 }
 
@@ -45,6 +46,8 @@ impl<A: AnchorSlots> SealedLedger<A> {
         key: DataKey,
         slots: A,
     ) -> Result<SealedLedger<A>, LedgerError> {
+        // Where opening fails the lock goes last, as it does at the end.
+        let (lock, sqlite) = (lock, sqlite);
         let opened = Opened::scan(&sqlite, &key)?;
         let anchor = newest_anchor(&slots, &key)?.ok_or(StateError::AnchorMissing)?;
         match anchor::judge(&opened.end, opened.records, &anchor)? {

@@ -234,7 +234,7 @@ fn lock(store: &Path, module_works: bool) -> Check {
         return good("lock", format!("{}: free; this command held it a moment ago", path.display()));
     }
     let holder = std::fs::read(&path).ok().map(|text| {
-        let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
+        let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned();
         line.chars().take(200).collect::<String>()
     });
     let finding = match holder {

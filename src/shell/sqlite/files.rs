@@ -1,0 +1,48 @@
+//! The files of a store, looked at before SQLite opens them: it says of one that it cannot write only that the database is
+//! read-only.
+
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+/// Expects every file of the store to be one that this user can write.
+///
+/// SQLite makes `-wal` and `-shm` with the mode that the store has at that time, and goes on with those that are there. One
+/// that a store was given while it was read-only, is given the store's mode of today. Nobody else has the store open.
+pub(super) fn make_writable(store: &Path) -> Result<(), String> {
+    let mode = fs::metadata(store).map_err(|error| error.to_string())?.mode() & 0o666;
+    expect_writable(store, mode)?;
+    for suffix in ["-wal", "-shm"] {
+        let beside = with_suffix(store, suffix);
+        let found = match fs::symlink_metadata(&beside) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            found => found.map_err(|error| format!("{}: {error}", beside.display()))?,
+        };
+        if !found.is_file() {
+            return Err(format!("{} is not a regular file: remove it", beside.display()));
+        }
+        if found.mode() & mode != mode && found.uid() == rustix::process::geteuid().as_raw() {
+            fs::set_permissions(&beside, Permissions::from_mode(mode))
+                .map_err(|error| format!("{}: {error}", beside.display()))?;
+        }
+        expect_writable(&beside, mode)?;
+    }
+    Ok(())
+}
+
+fn expect_writable(file: &Path, mode: u32) -> Result<(), String> {
+    access(file, Access::READ_OK | Access::WRITE_OK).map_err(|error| {
+        let (shown, mode) = (file.display(), fs::metadata(file).map_or(mode, |found| found.mode() & 0o7777));
+        format!("this user cannot read and write {shown} (mode {mode:04o}): {error}; chmod u+rw {shown}, and see whose it is")
+    })
+}
+
+/// The file that is called as the store, and this.
+pub(super) fn with_suffix(store: &Path, suffix: &str) -> PathBuf {
+    let mut path = store.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
