@@ -111,7 +111,7 @@ fn a_wrong_configuration_names_the_file_and_the_key() {
         for (from, to, named) in [
             ("[backing]", "[backing", "line "),
             (line_of("token"), "token = 5", "line "),
-            (line_of("token"), "", "`token`"),
+            (line_of("token"), "", "backing.token"),
             (line_of("token"), "token = \"t\"\ntokens = 1", "`tokens`"),
             ("[store]", "[stone]", "`stone`"),
             (line_of("path"), "", "`path`"),
@@ -207,7 +207,8 @@ fn a_backing_token_that_is_absent() {
         assert_rv!(boundary.probe().rv, CKR_OK);
         fs::remove_dir_all(boundary.tokens()).expect("the folder is ours");
         fs::create_dir(boundary.tokens()).expect("the folder is ours");
-        refused(boundary, &boundary.probe(), CKR_DEVICE_ERROR, &["countersign-backing", "initialise it"]);
+        let words = ["countersign-backing", &text(&boundary.tokens()), "restore its folder from its backup"];
+        refused(boundary, &boundary.probe(), CKR_DEVICE_ERROR, &words);
     });
 }
 

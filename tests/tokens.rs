@@ -2,5 +2,7 @@
 
 mod boundary;
 
+#[path = "tokens/discovery.rs"]
+mod discovery;
 #[path = "tokens/shim.rs"]
 mod shim;

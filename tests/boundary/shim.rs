@@ -48,8 +48,9 @@ impl Shim {
     /// Puts it in front of the backing module of `boundary`, with these directives, one a line.
     pub(crate) fn install(boundary: &Boundary, directives: &str) -> Shim {
         let shim = Shim::of(boundary);
-        let real = boundary.backing_module();
         let own = shim.folder.join("shim.so");
+        assert!(!own.exists(), "it is installed already: call behave");
+        let real = boundary.backing_module();
         fs::copy(compiled(), &own).expect("the folder is ours");
         shim.write(&real, directives);
         let conf = boundary.folder().join("countersign.toml");

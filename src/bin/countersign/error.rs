@@ -67,18 +67,7 @@ pub(crate) fn rv_name(rv: &RvError) -> String {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_PSBT_REFUSED) => "CKR_COUNTERSIGN_PSBT_REFUSED".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE) => "CKR_COUNTERSIGN_STATE".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => "CKR_COUNTERSIGN_CLOCK".into(),
-        RvError::VendorDefined(number) | RvError::UnknownErrorCode(number) => format!("{number:#010X}"),
-        // The crate's variants are the specification's names in another case.
-        named => {
-            let mut name = String::from("CKR");
-            for letter in format!("{named:?}").chars() {
-                if letter.is_ascii_uppercase() {
-                    name.push('_');
-                }
-                name.push(letter.to_ascii_uppercase());
-            }
-            name
-        }
+        named => countersign::shell::backing::rv_name(named),
     }
 }
 

@@ -5,6 +5,9 @@
 //! module = "/usr/lib/softhsm/libsofthsm2.so"  # absolute path of the backing PKCS#11 module
 //! token = "countersign-backing"               # label of the backing token
 //! pin_file = "/etc/countersign/backing.pin"   # or pin_env = "NAME"
+//! serial = "0123456789abcdef"                 # may be left out: its serial number
+//! slot = 1                                    # may be left out: the number of its slot
+//! init_args = "configdir='sql:/nss'"          # may be left out: a string that C_Initialize gets in pReserved
 //!
 //! [store]
 //! path = "/var/lib/countersign/countersign.db"
@@ -79,6 +82,7 @@
 mod connect;
 mod serve;
 
+use std::ffi::CString;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
@@ -139,19 +143,25 @@ pub enum UserName {
     Id(u32),
 }
 
-/// Which backing token, and how to log in to it.
-#[derive(Debug, PartialEq, Eq)]
+/// Which backing token, and how to log in to it. It has all of label, serial number and slot that are given: one at least.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackingConfig {
     /// Absolute path of its PKCS#11 module.
     pub module: PathBuf,
     /// Its label.
-    pub token: String,
+    pub token: Option<String>,
+    /// Its serial number.
+    pub serial: Option<String>,
+    /// The number of its slot.
+    pub slot: Option<u64>,
+    /// What the module takes in `pReserved` as it is initialised.
+    pub init_args: Option<CString>,
     /// Where its user PIN comes from.
     pub pin: PinSource,
 }
 
 /// Where the PIN of the backing token comes from: never the configuration itself.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PinSource {
     /// A file that only its owner can read; its first line is the PIN.
     File(PathBuf),
@@ -458,7 +468,10 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct BackingTable {
     module: PathBuf,
-    token: String,
+    token: Option<String>,
+    serial: Option<String>,
+    slot: Option<u64>,
+    init_args: Option<String>,
     pin_file: Option<PathBuf>,
     pin_env: Option<String>,
 }
@@ -470,7 +483,22 @@ impl BackingTable {
             (None, Some(name)) => PinSource::Env(name),
             _ => return Err(wrong("backing.pin_file", "name exactly one of pin_file and pin_env")),
         };
-        Ok(BackingConfig { module: absolute(wrong, "backing.module", self.module)?, token: self.token, pin })
+        if self.token.is_none() && self.serial.is_none() && self.slot.is_none() {
+            return Err(wrong(
+                "backing.token",
+                "name the token: by its label here, or by backing.serial or backing.slot",
+            ));
+        }
+        let init_args = self.init_args.map(CString::new).transpose();
+        Ok(BackingConfig {
+            module: absolute(wrong, "backing.module", self.module)?,
+            token: self.token,
+            serial: self.serial,
+            slot: self.slot,
+            init_args: init_args
+                .map_err(|_| wrong("backing.init_args", "a text without the character 0 is needed"))?,
+            pin,
+        })
     }
 }
 
@@ -532,12 +560,34 @@ mod tests {
     #[test]
     fn a_complete_file_is_read() {
         let config = parse(GOOD).expect("complete");
-        assert_eq!(config.backing.token, "t");
+        assert_eq!(config.backing.token.as_deref(), Some("t"));
         assert!(matches!(&config.backing.pin, PinSource::File(path) if path == Path::new("/pin")));
         assert_eq!((config.log.level, config.log.file), (LogLevel::Warn, None));
         assert_eq!(config.limits.failures_per_hour, DEFAULT_FAILURES_PER_HOUR);
         let config = parse(&GOOD.replace("pin_file = \"/pin\"", "pin_env = \"PIN\"")).expect("complete");
         assert!(matches!(&config.backing.pin, PinSource::Env(name) if name == "PIN"));
+    }
+
+    #[test]
+    fn a_backing_token_is_named_by_label_serial_number_or_slot() {
+        let with = |lines: &str| parse(&GOOD.replace("token = \"t\"", lines)).map(|config| config.backing);
+        let backing =
+            with("token = \"t\"\nserial = \"0f\"\nslot = 4294967296\ninit_args = \"configdir='/n'\"");
+        let backing = backing.expect("complete");
+        assert_eq!((backing.serial.as_deref(), backing.slot), (Some("0f"), Some(4_294_967_296)));
+        assert_eq!(backing.init_args.as_deref(), Some(c"configdir='/n'"));
+        for (lines, token) in [("serial = \"0f\"", None), ("slot = 0", None), ("token = \"\"", Some(""))] {
+            assert_eq!(with(lines).expect(lines).token.as_deref(), token, "{lines}");
+        }
+        for (lines, expected) in [
+            ("", "key backing.token: name the token"),
+            ("slot = -1", "line 4"),
+            ("serial = 5", "line 4"),
+            ("token = \"t\"\ninit_args = \"a\\u0000b\"", "key backing.init_args"),
+        ] {
+            let error = with(lines).expect_err(lines).to_string();
+            assert!(error.contains(expected), "{lines}: {error}");
+        }
     }
 
     #[test]

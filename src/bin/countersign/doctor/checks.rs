@@ -70,7 +70,7 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
         facts.backing_is_softhsm = Some(is_softhsm(&config.backing.module));
         facts.pin_in_environment = Some(matches!(config.backing.pin, PinSource::Env(_)));
         checks.push(code("backing module", &config.backing.module));
-        checks.push(good("backing token", config.backing.token.clone()));
+        checks.push(good("backing token", config.backing.token.clone().unwrap_or_default()));
         checks.push(pin(&config.backing.pin));
         checks.extend(store(&config.store.path));
         checks.extend(config.plugin.as_ref().map(signed));
