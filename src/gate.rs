@@ -231,13 +231,12 @@ impl Engine {
         matched: &Matched,
         transition: impl Fn(&[Versioned<UserRecord>]) -> Result<Change<E>, state::Spent>,
     ) -> Result<(), EngineError> {
-        let ledger = self.ledger()?;
         loop {
             let change = transition(&self.records_of(matched)?).map_err(|_| EngineError::Code)?;
-            match Receipt::issue(change, |batch| ledger.commit(batch)) {
+            match Receipt::issue(change, |batch| self.commit_batch(batch)) {
                 Ok(_) => return Ok(()),
-                Err((LedgerError::Conflict, _)) => {}
-                Err((error, _)) => return Err(error.into()),
+                Err((EngineError::Ledger(LedgerError::Conflict), _)) => {}
+                Err((error, _)) => return Err(error),
             }
         }
     }

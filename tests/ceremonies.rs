@@ -326,6 +326,87 @@ fn the_export_is_the_chain_line_by_line_and_holds_no_secret() {
 }
 
 #[test]
+fn the_audit_alone_tells_what_was_in_force_at_any_time() {
+    in_boundary(this_test!(), |boundary| {
+        let scene = Scene::new(boundary);
+        let limits = ["--max-transaction-sat", "100000", "--max-fee-sat", "5000"];
+        // The policy is replaced and put back, and a user of that time is gone again.
+        scene.cli.does(&["user", "add", "mallory"]);
+        scene.cli.does(&["wallet", "set", "treasury", "--unlimited", "--user", "mallory"]);
+        let loose = scene.verified()["newest"].clone();
+        scene.cli.does(&[&["wallet", "set", "treasury", "--user", "alice"], &limits[..]].concat());
+        scene.cli.does(&["user", "remove", "mallory"]);
+        let at = |arguments: &[&str]| {
+            let told = scene.cli.does(&[&["audit", "in-force"], arguments].concat())["in_force"].clone();
+            assert_eq!(told["without_document"], json!([]));
+            told
+        };
+        let of = |told: &Value, kind: &str| -> Vec<Value> {
+            let documents = told["documents"].as_array().expect("a list");
+            documents.iter().map(|there| there["document"][kind].clone()).filter(|it| !it.is_null()).collect()
+        };
+        let (sequence, time) = (loose["sequence"].to_string(), loose["time_utc"].as_str().expect("a text"));
+        let (then, now) = (at(&["--at", &sequence]), at(&[]));
+        for (told, policy, user, users) in [
+            (&then, "unlimited = true\n", "mallory", 2),
+            (&now, "max_transaction_sat = 100000\nmax_fee_sat = 5000\n", "alice", 1),
+        ] {
+            let wallets = of(told, "wallet");
+            assert_eq!(
+                (wallets.len(), &wallets[0]["policy"], &wallets[0]["users"]),
+                (1, &json!(policy), &json!([user]))
+            );
+            assert_eq!(of(told, "user").len(), users);
+        }
+        let shown = scene.cli.does(&["wallet", "show", "treasury"])["wallet"].clone();
+        for field in
+            ["label", "network", "users", "policy", "fingerprint", "path", "xpub", "descriptor", "id"]
+        {
+            assert_eq!(of(&now, "wallet")[0][field], shown[field], "{field}");
+        }
+        let by_time = at(&["--at", time]);
+        assert!(by_time["sequence"].as_u64() >= then["sequence"].as_u64());
+        let before = scene.cli.fails(&["audit", "in-force", "--at", "2001-01-01T00:00:00Z"]);
+        assert!(before.contains("--at") && before.contains("before the first link"), "{before}");
+
+        // The same for a person; and the links that did it, each from the document before.
+        let text = scene.cli.text(&["audit", "in-force", "--at", &sequence]).expect_success().stdout;
+        for words in [
+            &format!("wallet, since link {sequence}, "),
+            "unlimited = true",
+            "users:       mallory",
+            "name:      mallory",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in\n{text}");
+        }
+        let links = scene.cli.does(&["audit", "show"])["links"].clone();
+        let updates: Vec<&Value> = links
+            .as_array()
+            .expect("links")
+            .iter()
+            .filter(|link| link["event"] == "wallet-updated")
+            .collect();
+        let [loosened, tightened] = updates[..] else { panic!("{links}") };
+        assert_eq!(tightened["before_digest"], loosened["document_digest"]);
+        assert_eq!(
+            (&loosened["policy_loosens"], &tightened["policy_loosens"]),
+            (&json!(true), &json!(false))
+        );
+        assert_eq!(loosened["rules"], json!(["unlimited", "max_transaction_sat", "max_fee_sat"]));
+        assert_eq!(tightened["policy_before_sha256"], loosened["policy_sha256"]);
+        let shown = ["audit", "show", "--from", &sequence, "--to", &sequence];
+        let text = scene.cli.text(&shown).expect_success().stdout;
+        assert!(text.starts_with(&format!("link {sequence}, {time}: wallet-updated\n")), "{text}");
+        assert!(
+            text.contains("rules:                unlimited, max_transaction_sat, max_fee_sat\n"),
+            "{text}"
+        );
+        assert!(text.contains("    policy:      unlimited = true\n"), "{text}");
+        scene.verified();
+    });
+}
+
+#[test]
 fn the_audit_is_read_while_an_engine_writes_and_nothing_is_taken_from_it() {
     in_boundary(this_test!(), |boundary| {
         if boundary.role() == "busy" {

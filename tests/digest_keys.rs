@@ -8,6 +8,7 @@ use totp_rs::Totp;
 
 use countersign::admin::{DigestKeyChange, NewDigestKey};
 use countersign::engine::{DigestKeyId, EngineError};
+use countersign::kernel::act::{Change, Deed};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::{DigestFacts, Event};
 use countersign::kernel::digest_key::{DigestKeyError, DigestKeyRecord, DigestMechanisms};
@@ -362,15 +363,24 @@ fn users_and_policy_of_a_key_change_and_the_chain_tells_how() {
         policy: Some("max_period_transactions = 9".into()),
     };
     scene.bench.engine.change_digest_key(&scene.id, &change).expect("changed");
+    let last = scene.events().pop();
+    let Some(Event::Act(act)) = last else { panic!("{last:?}") };
+    assert_eq!((act.deed, act.name.as_str()), (Deed::KeyUpdated, "renamed"));
+    let [
+        Change::Label(label),
+        Change::UsersAdded(added),
+        Change::UsersRemoved(removed),
+        Change::Policy(policy),
+    ] = &act.changes[..]
+    else {
+        panic!("{:?}", act.changes)
+    };
     assert_eq!(
-        scene.events().last(),
-        Some(&Event::DigestKeyUpdated {
-            key: "renamed".into(),
-            users_added: vec!["bob".into()],
-            users_removed: vec!["alice".into()],
-            policy: Some(Direction { tightens: true, loosens: false }),
-        })
+        (label.as_str(), &added[..], &removed[..]),
+        ("sidechain", &["bob".into()][..], &["alice".into()][..])
     );
+    assert_eq!(policy.direction, Direction { tightens: true, loosens: false });
+    assert_eq!(policy.rules, ["unlimited", "max_period_transactions"]);
     let public = *scene.bench.engine.digest_key(&scene.id).expect("there").public_key();
     let Scene { bench, alice, id } = scene;
     let bench = bench.restarted();

@@ -7,9 +7,11 @@ mod support;
 use bitcoin::psbt::Psbt;
 use bitcoin::{Amount, OutPoint, Sequence};
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use countersign::admin::{MAX_POLICY_LEN, NewScript, WalletChange};
 use countersign::engine::{EngineError, WalletId};
+use countersign::kernel::act::{Change, Deed, PolicyChange};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::Event;
 use countersign::kernel::policy::{Direction, PolicyError};
@@ -466,26 +468,40 @@ fn the_audit_tells_what_a_change_of_a_wallet_means() {
     let scene = Scene::new(UNLIMITED);
     let change = |change: WalletChange| {
         scene.bench.engine.change_wallet(&scene.id, change).expect("a change");
-        scene.bench.ledger.state().events.last().cloned().expect("an event")
+        match scene.bench.ledger.state().events.last() {
+            Some(Event::Act(act)) if act.deed == Deed::WalletUpdated => {
+                (act.name.clone(), act.changes.clone())
+            }
+            other => panic!("{other:?}"),
+        }
     };
-    let updated = |wallet: &str, added: &[&str], removed: &[&str], policy| Event::WalletUpdated {
-        wallet: wallet.into(),
-        users_added: added.map_owned(),
-        users_removed: removed.map_owned(),
-        policy,
-    };
+    let updated = |name: &str, changes: &[Change]| (name.to_owned(), changes.to_vec());
     let policy = |policy: &str| WalletChange { policy: Some(policy.into()), ..WalletChange::default() };
-    let direction = |tightens, loosens| Some(Direction { tightens, loosens });
+    let digest = |text: &str| -> [u8; 32] { Sha256::digest(text).into() };
+    let changed = |old: &str, new: &str, tightens, loosens, rules: &[&str]| {
+        Change::Policy(PolicyChange {
+            direction: Direction { tightens, loosens },
+            rules: rules.map_owned(),
+            before: digest(old),
+            after: digest(new),
+        })
+    };
     let users = |names: &[&str]| WalletChange { users: Some(names.map_owned()), ..WalletChange::default() };
-    assert_eq!(change(policy(&period(5))), updated("w", &[], &[], direction(true, false)));
-    assert_eq!(change(policy(&period(5))), updated("w", &[], &[], None), "the same document");
-    let blank = format!("{}\n", period(5));
-    assert_eq!(change(policy(&blank)), updated("w", &[], &[], direction(false, false)), "the same policy");
-    assert_eq!(change(policy(UNLIMITED)), updated("w", &[], &[], direction(false, true)));
-    assert_eq!(change(users(&["bob", "alice"])), updated("w", &[], &["carol"], None));
-    assert_eq!(change(users(&["carol", "bob"])), updated("w", &["carol"], &["alice"], None));
+    let five = period(5);
+    let rules: &[&str] = &["unlimited", "max_fee_sat", "max_period_sat"];
+    assert_eq!(change(policy(&five)), updated("w", &[changed(UNLIMITED, &five, true, false, rules)]));
+    assert_eq!(change(policy(&five)), updated("w", &[]), "the same document");
+    let blank = format!("{five}\n");
+    let same = changed(&five, &blank, false, false, &[]);
+    assert_eq!(change(policy(&blank)), updated("w", &[same]), "the same policy");
+    assert_eq!(change(policy(UNLIMITED)), updated("w", &[changed(&blank, UNLIMITED, false, true, rules)]));
+    let names = |names: &[&str]| names.map_owned();
+    let removed = Change::UsersRemoved(names(&["carol"]));
+    assert_eq!(change(users(&["bob", "alice"])), updated("w", &[removed]));
+    let both = [Change::UsersAdded(names(&["carol"])), Change::UsersRemoved(names(&["alice"]))];
+    assert_eq!(change(users(&["carol", "bob"])), updated("w", &both));
     let label = WalletChange { label: Some("v".into()), ..WalletChange::default() };
-    assert_eq!(change(label), updated("v", &[], &[], None));
+    assert_eq!(change(label), updated("v", &[Change::Label("w".into())]));
 }
 
 #[test]

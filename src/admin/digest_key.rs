@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 
 use super::{MAX_LABEL_LEN, check_policy_len};
 use crate::engine::{DigestKeyId, Engine, EngineError};
+use crate::kernel::act::Deed;
 use crate::kernel::digest_key::{DigestKey, DigestKeyParts, DigestKeyRecord, DigestMechanisms};
 use crate::kernel::receipt::Receipt;
 use crate::kernel::state;
@@ -38,6 +39,7 @@ impl Engine {
     /// Creates a key that signs digests, of a secret made inside.
     pub fn add_digest_key(&self, new: NewDigestKey) -> Result<DigestKeyId, EngineError> {
         let _turn = self.administration();
+        let attempt = self.attempt(Deed::KeyCreated.tag());
         self.check_key_label(&new.label)?;
         self.check_users(&new.users)?;
         check_policy_len(&new.policy)?;
@@ -56,36 +58,40 @@ impl Engine {
         let parts = DigestKeyParts { label, cka_id, users, policy, mechanisms };
         let key = DigestKeyRecord::new(parts, &secret);
         // What cannot be opened is not written.
-        DigestKey::open(&key, &self.secp)?;
-        self.write(state::add_digest_key(id, &key, self.now()?))?;
+        let opened = DigestKey::open(&key, &self.secp)?;
+        self.write(state::add_digest_key(id, &key, &opened, self.now()?))?;
         self.publish_digest_key(id, &self.digest_key_record(&id)?)?;
+        attempt.done();
         Ok(id)
     }
 
     /// Changes label, users or policy of a key that signs digests.
     pub fn change_digest_key(&self, id: &DigestKeyId, change: &DigestKeyChange) -> Result<(), EngineError> {
         let _turn = self.administration();
+        let attempt = self.attempt(Deed::KeyUpdated.tag());
         loop {
             let old = self.digest_key_record(id)?;
-            let new = self.changed_digest_key(&old.value, change)?;
+            let (new, opened) = self.changed_digest_key(&old.value, change)?;
+            let before = DigestKey::open(&old.value, &self.secp)?;
             let state = self.digest_key_state(id)?;
-            match Receipt::issue(state::change_digest_key(&old, &new, &state, self.now()?), |batch| {
-                self.ledger()?.commit(batch).map_err(EngineError::from)
-            }) {
+            let changed = state::change_digest_key(&old, &new, (&before, &opened), &state, self.now()?);
+            match Receipt::issue(changed, |batch| self.commit_batch(batch)) {
                 Ok(_) => break,
                 // It signed meanwhile.
                 Err((EngineError::Ledger(LedgerError::Conflict), _)) => {}
                 Err((error, _)) => return Err(error),
             }
         }
-        self.publish_digest_key(*id, &self.digest_key_record(id)?)
+        self.publish_digest_key(*id, &self.digest_key_record(id)?)?;
+        attempt.done();
+        Ok(())
     }
 
     fn changed_digest_key(
         &self,
         old: &DigestKeyRecord,
         change: &DigestKeyChange,
-    ) -> Result<DigestKeyRecord, EngineError> {
+    ) -> Result<(DigestKeyRecord, DigestKey), EngineError> {
         let mut new = old.clone();
         if let Some(label) = change.label.as_ref().filter(|label| **label != new.label) {
             self.check_key_label(label)?;
@@ -100,7 +106,7 @@ impl Engine {
             new.policy.clone_from(policy);
         }
         // What cannot be opened is not written.
-        DigestKey::open(&new, &self.secp)?;
-        Ok(new)
+        let opened = DigestKey::open(&new, &self.secp)?;
+        Ok((new, opened))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 use crate::engine::{Engine, EngineError, WalletId};
+use crate::kernel::act::Deed;
 use crate::kernel::approval::{MAX_USER_LEN, is_user_name, is_visible};
 use crate::kernel::audit::Role;
 use crate::kernel::otp::{OtpHash, OtpKey, OtpKeyId, SECRET_LEN};
@@ -97,6 +98,7 @@ impl Engine {
     /// Initialises the token: once. What is there already is never replaced.
     pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<(), EngineError> {
         let _turn = self.administration();
+        let attempt = self.attempt(Deed::Initialised.tag());
         if self.token()?.is_some() {
             return Err(EngineError::AlreadyInitialised);
         }
@@ -114,32 +116,45 @@ impl Engine {
         let mut made = None;
         let _ = Receipt::issue(state::initialise(&token, self.first_reading()), |batch| {
             made = Some(self.vault().create(batch)?);
+            self.tell(&batch.event);
             Ok::<_, LedgerError>(())
         })
         .map_err(|(error, _)| match error {
             LedgerError::Exists(_) => EngineError::AlreadyInitialised,
             error => error.into(),
         })?;
-        made.map_or(Err(EngineError::NotInitialised), |ledger| self.adopt(ledger))
+        made.map_or(Err(EngineError::NotInitialised), |ledger| self.adopt(ledger))?;
+        attempt.done();
+        Ok(())
     }
 
     /// Checks the PIN of `role`. The try is charged before the comparison.
     pub fn login(&self, role: Role, pin: &[u8]) -> Result<(), EngineError> {
+        let attempt = (role == Role::So).then(|| self.attempt("so-login"));
         let turn = self.turn_at_pins(role);
         let matched = self.match_pin(&turn, role, pin)?;
         self.record(self.login_time(role)?, |now, token| {
             state::accept_pin(&matched, token, None, now).ok_or(EngineError::Pin)
-        })
+        })?;
+        if let Some(attempt) = attempt {
+            attempt.done();
+            tracing::info!("administration: the security officer logged in");
+        }
+        Ok(())
     }
 
     /// Sets the backend's PIN, which also unlocks it. For the security officer.
     pub fn set_user_pin(&self, pin: &[u8]) -> Result<(), EngineError> {
+        let attempt = self.attempt(Deed::PinSet(Role::User).tag());
         let pin = self.new_pin(&self.turn_at_pins(Role::So), pin)?;
-        self.record(self.now()?, |now, token| Ok(state::set_user_pin(token, pin.clone(), now)))
+        self.record(self.now()?, |now, token| Ok(state::set_user_pin(token, pin.clone(), now)))?;
+        attempt.done();
+        Ok(())
     }
 
     /// Changes the PIN of `role`.
     pub fn change_pin(&self, role: Role, old: &[u8], new: &[u8]) -> Result<(), EngineError> {
+        let attempt = self.attempt(Deed::PinChanged(role).tag());
         if !pin::has_a_length(new) {
             return Err(EngineError::PinLength);
         }
@@ -149,12 +164,15 @@ impl Engine {
         let new = self.new_pin(&turn, new)?;
         self.record(self.login_time(role)?, |now, token| {
             state::accept_pin(&matched, token, Some(new.clone()), now).ok_or(EngineError::Pin)
-        })
+        })?;
+        attempt.done();
+        Ok(())
     }
 
     /// Enrols a user of a secret made inside, and gives it, this once.
     pub fn add_user(&self, new: NewUser) -> Result<Enrolment, EngineError> {
         let _turn = self.administration();
+        let attempt = self.attempt(Deed::UserAdded.tag());
         if !is_user_name(&new.name) {
             return Err(EngineError::Name(format!(
                 "a user name has 1 to {MAX_USER_LEN} bytes of UTF-8, no colon, no control character, no blank at its ends"
@@ -181,12 +199,14 @@ impl Engine {
             codes: CodeState::default(),
         };
         self.write(state::add_user(&user, self.now()?))?;
+        attempt.done();
         Ok(enrolment)
     }
 
     /// Removes a user whom no wallet and no key lists, if the OTP key is still this one.
     pub fn remove_user(&self, name: &str, key: &OtpKeyId) -> Result<(), EngineError> {
         let _turn = self.administration();
+        let attempt = self.attempt(Deed::UserRemoved.tag());
         if let Some((_, wallet)) = self.wallets().iter().find(|(_, wallet)| lists(wallet.users(), name)) {
             return Err(EngineError::UserInUse { user: name.into(), signs_for: wallet.label().into() });
         }
@@ -197,17 +217,23 @@ impl Engine {
         if let Some(signs_for) = of_closed.into_iter().flatten().next() {
             return Err(EngineError::UserInUse { user: name.into(), signs_for });
         }
-        self.record_user(name, key, state::remove_user)
+        self.record_user(name, key, state::remove_user)?;
+        attempt.done();
+        Ok(())
     }
 
     /// Ends a user's row of failures and the wait, if the OTP key is still this one; the 30-day budget stays.
     pub fn unlock_user(&self, name: &str, key: &OtpKeyId) -> Result<(), EngineError> {
-        self.record_user(name, key, state::unlock_user)
+        let attempt = self.attempt(Deed::UserUnlocked.tag());
+        self.record_user(name, key, state::unlock_user)?;
+        attempt.done();
+        Ok(())
     }
 
     /// Creates a wallet of a seed made inside.
     pub fn add_wallet(&self, new: NewWallet) -> Result<WalletId, EngineError> {
         let _turn = self.administration();
+        let attempt = self.attempt(Deed::WalletCreated.tag());
         self.check_key_label(&new.label)?;
         self.check_users(&new.users)?;
         check_policy(&new.policy, new.network)?;
@@ -238,32 +264,42 @@ impl Engine {
             wallet.descriptor = Some(wallet.descriptor_for(&registration, &self.secp)?);
         }
         // What cannot be opened is not written.
-        Wallet::open(&wallet, &self.secp)?.check_new()?;
-        self.write(state::add_wallet(id, &wallet, self.now()?))?;
+        let opened = Wallet::open(&wallet, &self.secp)?;
+        opened.check_new()?;
+        self.write(state::add_wallet(id, &wallet, &opened, self.now()?))?;
         self.publish(id, &self.wallet_record(&id)?)?;
+        attempt.done();
         Ok(id)
     }
 
     /// Changes label, users or policy of a wallet, or registers one that was not yet.
     pub fn change_wallet(&self, id: &WalletId, change: WalletChange) -> Result<(), EngineError> {
         let _turn = self.administration();
+        let attempt = self.attempt(Deed::WalletUpdated.tag());
         loop {
             let old = self.wallet_record(id)?;
-            let new = self.changed(&old.value, &change)?;
+            let (new, opened) = self.changed(&old.value, &change)?;
+            let before = Wallet::open(&old.value, &self.secp)?;
             let state = self.wallet_state(id)?;
-            match Receipt::issue(state::change_wallet(&old, &new, &state, self.now()?), |batch| {
-                self.ledger()?.commit(batch).map_err(EngineError::from)
-            }) {
+            let changed = state::change_wallet(&old, &new, (&before, &opened), &state, self.now()?);
+            match Receipt::issue(changed, |batch| self.commit_batch(batch)) {
                 Ok(_) => break,
                 // It signed meanwhile.
                 Err((EngineError::Ledger(LedgerError::Conflict), _)) => {}
                 Err((error, _)) => return Err(error),
             }
         }
-        self.publish(*id, &self.wallet_record(id)?)
+        self.publish(*id, &self.wallet_record(id)?)?;
+        attempt.done();
+        Ok(())
     }
 
-    fn changed(&self, old: &WalletRecord, change: &WalletChange) -> Result<WalletRecord, EngineError> {
+    /// The wallet as it is to be, as a record and opened.
+    fn changed(
+        &self,
+        old: &WalletRecord,
+        change: &WalletChange,
+    ) -> Result<(WalletRecord, Wallet), EngineError> {
         let mut new = old.clone();
         if let Some(label) = change.label.as_ref().filter(|label| **label != new.label) {
             self.check_key_label(label)?;
@@ -284,8 +320,9 @@ impl Engine {
             new.descriptor = Some(new.descriptor_for(registration, &self.secp)?);
         }
         // What cannot be opened is not written.
-        Wallet::open(&new, &self.secp)?.check_new()?;
-        Ok(new)
+        let opened = Wallet::open(&new, &self.secp)?;
+        opened.check_new()?;
+        Ok((new, opened))
     }
 
     /// Charges, then compares. In one turn with what clears the charge: right PINs that come at once are no row of wrong ones.
@@ -361,10 +398,9 @@ impl Engine {
     }
 
     fn write(&self, change: Change<Recorded>) -> Result<(), EngineError> {
-        let ledger = self.ledger()?;
-        match Receipt::issue(change, |batch| ledger.commit(batch)) {
+        match Receipt::issue(change, |batch| self.commit_batch(batch)) {
             Ok(_) => Ok(()),
-            Err((error, _)) => Err(error.into()),
+            Err((error, _)) => Err(error),
         }
     }
 

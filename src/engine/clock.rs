@@ -3,10 +3,11 @@
 use std::sync::PoisonError;
 
 use super::{Engine, EngineError, read};
+use crate::kernel::act::Deed;
 use crate::kernel::clock::{self, Believed, ClockError, TYPED_TOLERANCE};
-use crate::kernel::receipt::Receipt;
+use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state;
+use crate::kernel::state::{self, ClockRecord, Recorded, Versioned};
 use crate::ports::LedgerError;
 
 impl Engine {
@@ -21,7 +22,7 @@ impl Engine {
         // The first time in this run of the machine: nothing but the newest record can contradict it.
         let taken = Believed::new(self.clock.boot_id(), reading);
         let now = clock::judge_first(reading, high_water)?;
-        self.record_clock(taken, None)?;
+        self.record_clock(|old| state::believe_clock(old, taken))?;
         *believed = Some(taken);
         Ok(now)
     }
@@ -43,6 +44,7 @@ impl Engine {
 
     /// Takes the wall clock as it is, by word of the security officer, who says what time it is. Never behind a record.
     pub fn take_clock(&self, said: u64) -> Result<(), EngineError> {
+        let attempt = self.attempt(Deed::ClockTaken.tag());
         let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
         let reading = self.clock.read();
         if reading.wall.abs_diff(said) > TYPED_TOLERANCE {
@@ -53,8 +55,10 @@ impl Engine {
         }
         let taken = Believed::new(self.clock.boot_id(), reading);
         clock::judge(reading, taken, self.ledger()?.high_water())?;
-        self.record_clock(taken, believed.map(|old| old.moved(reading)))?;
+        let moved = believed.map(|old| old.moved(reading));
+        self.record_clock(|old| state::take_clock(old, taken, moved))?;
         *believed = Some(taken);
+        attempt.done();
         Ok(())
     }
 
@@ -68,15 +72,16 @@ impl Engine {
         })
     }
 
-    fn record_clock(&self, taken: Believed, moved: Option<i64>) -> Result<(), EngineError> {
-        let ledger = self.ledger()?;
+    fn record_clock(
+        &self,
+        transition: impl Fn(Option<&Versioned<ClockRecord>>) -> Change<Recorded>,
+    ) -> Result<(), EngineError> {
         loop {
-            let old = read(ledger, RecordKey::single(Kind::Clock))?;
-            match Receipt::issue(state::take_clock(old.as_ref(), taken, moved), |batch| ledger.commit(batch))
-            {
+            let old = read(self.ledger()?, RecordKey::single(Kind::Clock))?;
+            match Receipt::issue(transition(old.as_ref()), |batch| self.commit_batch(batch)) {
                 Ok(_) => return Ok(()),
-                Err((LedgerError::Conflict, _)) => {}
-                Err((error, _)) => return Err(error.into()),
+                Err((EngineError::Ledger(LedgerError::Conflict), _)) => {}
+                Err((error, _)) => return Err(error),
             }
         }
     }

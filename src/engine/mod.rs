@@ -3,6 +3,7 @@
 //! It owns the ports and reads records through them. What it does stands in two files: [`crate::gate`], the way of one
 //! signature, and [`crate::admin`], the acts of the security officer.
 
+mod acts;
 mod breaker;
 mod clock;
 mod digest_key;
@@ -26,6 +27,7 @@ use crate::kernel::state::{
 use crate::kernel::wallet::{Wallet, WalletRecord};
 use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
 
+pub use acts::{ActCount, Outcome};
 use breaker::Breaker;
 pub use breaker::DEFAULT_FAILURES_PER_HOUR;
 pub(crate) use breaker::Tries;
@@ -54,6 +56,8 @@ pub struct Engine {
     digest_keys: RwLock<HashMap<DigestKeyId, Held<DigestKey>>>,
     closed: RwLock<Vec<Closed>>,
     administration: Mutex<()>,
+    /// The acts of administration since it was opened, done and refused.
+    acts: Mutex<acts::Counts>,
     /// One try at the PIN of each role at a time: right ones that come at once are no row of wrong ones, and each stretching
     /// takes its 19 MiB. The security officer does not wait for backends.
     pub(crate) pins: [Mutex<()>; 2],
@@ -101,6 +105,7 @@ impl Engine {
             digest_keys: RwLock::default(),
             closed: RwLock::default(),
             administration: Mutex::default(),
+            acts: Mutex::default(),
             pins: Default::default(),
             vault,
             clock,

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::act::{Act, Deed};
 use super::policy::Direction;
 use super::seal::SetHash;
 
@@ -29,6 +30,7 @@ pub enum Role {
 /// What happened. No secret, no code, no PIN.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
+    // The acts of administration that stand here without a document are those of version 0.1: now [`Event::Act`].
     /// The token was initialised.
     Initialised,
     /// A try at a PIN was charged, before the comparison.
@@ -166,6 +168,8 @@ pub enum Event {
         /// Tag of the rule.
         rule: String,
     },
+    /// An act of administration, with the whole document that it put in force.
+    Act(Box<Act>),
 }
 
 impl Event {
@@ -179,6 +183,7 @@ impl Event {
             // A link of the first format says nothing of how many nobodies there were.
             Event::CodeCharged(users) => count(users).max(1),
             Event::CodeAccepted(_) => -1,
+            Event::Act(act) if act.deed == Deed::UserConfirmed => -1,
             Event::PolicyRefused { users, .. }
             | Event::Countersigned { users, .. }
             | Event::Repeated { users, .. }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod act;
 pub mod anchor;
 pub mod approval;
 pub mod audit;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -19,6 +20,11 @@ pub const MAX_TRIES: u8 = 10;
 /// Argon2id with 19 MiB, 2 passes, 1 lane: OWASP's second recommended setting.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
+
+/// Names one PIN: another one than the next that is set. Nothing of the PIN follows from it.
+pub type PinName = [u8; 8];
+
+const LABEL_NAME: &[u8] = b"countersign/pin-name/v1\0";
 
 /// A PIN as it is kept: salt, tag, and tries since the last right one.
 #[derive(Clone, Serialize, Deserialize)]
@@ -55,6 +61,12 @@ impl PinRecord {
     /// The record with no try counted.
     pub(in crate::kernel) fn cleared(&self) -> PinRecord {
         PinRecord { tries: 0, ..self.clone() }
+    }
+
+    /// Its name: of the salt, which is random and serves one PIN, SHA-256 cut to 64 bits.
+    pub(in crate::kernel) fn name(&self) -> PinName {
+        let hash = Sha256::new_with_prefix(LABEL_NAME).chain_update(self.salt).finalize();
+        core::array::from_fn(|index| hash[index])
     }
 
     /// Compares in constant time. The try must have been charged before.

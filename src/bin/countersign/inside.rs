@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use countersign::kernel::anchor::StateError;
 use countersign::ports::LedgerError;
 use countersign::shell::backing::Backing;
-use countersign::shell::config::{Config, EngineConfig};
+use countersign::shell::config::{Config, ConfigError, EngineConfig};
+use countersign::shell::log;
 
 use crate::error::CommandError;
 
@@ -20,12 +21,13 @@ pub(crate) struct Inside {
 impl Inside {
     /// Reads the configuration and logs in to the backing token.
     pub(crate) fn open() -> Result<Inside, CommandError> {
-        let config = Config::locate().and_then(|path| EngineConfig::load(&path)).map_err(|error| {
-            CommandError::new(
-                error.to_string(),
-                "run this where the module runs, with its configuration (--config or COUNTERSIGN_CONF)",
-            )
-        })?;
+        Inside::of(configured()?)
+    }
+
+    /// The same for an act of administration, which is a line of the log. Where that cannot be written, nothing is done.
+    pub(crate) fn open_to_act() -> Result<Inside, CommandError> {
+        let config = configured()?;
+        log::start(&config.log).map_err(|error| explain_config(&error))?;
         Inside::of(config)
     }
 
@@ -34,6 +36,17 @@ impl Inside {
         let backing = Backing::open(&config.backing).map_err(|error| explain(error.into()))?;
         Ok(Inside { store: config.store.path, backing })
     }
+}
+
+fn configured() -> Result<EngineConfig, CommandError> {
+    Config::locate().and_then(|path| EngineConfig::load(&path)).map_err(|error| explain_config(&error))
+}
+
+fn explain_config(error: &ConfigError) -> CommandError {
+    CommandError::new(
+        error.to_string(),
+        "run this where the module runs, with its configuration (--config or COUNTERSIGN_CONF)",
+    )
 }
 
 /// What the ledger's error means, and what to do next.

@@ -141,6 +141,24 @@ fn parse_fingerprint(text: &str) -> Result<Fingerprint, PolicyError> {
     Fingerprint::from_str(text).map_err(|_| PolicyError::Cosigner)
 }
 
+/// The keys of two documents whose values differ, in the order of the documentation. A document that cannot be read differs in
+/// all of them.
+pub fn changed_keys(old: &str, new: &str) -> Vec<String> {
+    let (old, new) = (Keys::read(old).ok(), Keys::read(new).ok());
+    let values = |keys: Option<&Keys>| keys.map(Keys::values);
+    let (old, new) = (values(old.as_ref()), values(new.as_ref()));
+    let differs = |index: usize| match (&old, &new) {
+        (Some(old), Some(new)) => old[index] != new[index],
+        _ => true,
+    };
+    Keys::NAMES
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| differs(*index))
+        .map(|(_, name)| (*name).into())
+        .collect()
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -161,6 +179,63 @@ struct Keys {
 }
 
 impl Keys {
+    const NAMES: [&'static str; 14] = [
+        "unlimited",
+        "denylist",
+        "allowlist",
+        "max_transaction_sat",
+        "max_fee_sat",
+        "max_fee_sat_per_vbyte",
+        "max_fee_percent",
+        "time_windows",
+        "required_approvals",
+        "approvals_from_sat",
+        "max_period_sat",
+        "max_period_transactions",
+        "period_hours",
+        "require_cosigner",
+    ];
+
+    /// The values, in the order of their names, to be compared.
+    fn values(&self) -> [Option<String>; 14] {
+        // Every key by its name: a new one does not compile until it is told here.
+        let Keys {
+            unlimited,
+            max_transaction_sat,
+            max_period_sat,
+            max_period_transactions,
+            period_hours,
+            max_fee_sat,
+            max_fee_sat_per_vbyte,
+            max_fee_percent,
+            allowlist,
+            denylist,
+            time_windows,
+            required_approvals,
+            approvals_from_sat,
+            require_cosigner,
+        } = self;
+        fn text<T: core::fmt::Debug>(value: &Option<T>) -> Option<String> {
+            value.as_ref().map(|value| format!("{value:?}"))
+        }
+        [
+            text(unlimited),
+            text(denylist),
+            text(allowlist),
+            text(max_transaction_sat),
+            text(max_fee_sat),
+            text(max_fee_sat_per_vbyte),
+            text(max_fee_percent),
+            text(time_windows),
+            text(required_approvals),
+            text(approvals_from_sat),
+            text(max_period_sat),
+            text(max_period_transactions),
+            text(period_hours),
+            text(require_cosigner),
+        ]
+    }
+
     fn read(document: &str) -> Result<Keys, PolicyError> {
         toml::from_str(document).map_err(|error| PolicyError::Toml(error.message().into()))
     }

@@ -46,7 +46,7 @@ use super::psbt::CheckedPsbt;
 use super::rule::Rule;
 pub use comparison::Direction;
 pub use digest::DigestPolicy;
-pub use document::PolicyError;
+pub use document::{PolicyError, changed_keys};
 pub use hours::MAX_WINDOWS;
 use hours::TimeWindows;
 use limits::{Approvals, Limits};

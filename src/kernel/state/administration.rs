@@ -3,15 +3,16 @@
 use super::records::{
     ClockRecord, Epoch, NobodyRecord, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };
+use crate::kernel::act::{self, Act, Deed, Document, PolicyChange};
 use crate::kernel::audit::{Event, Role};
 use crate::kernel::clock::Believed;
-use crate::kernel::digest_key::DigestKeyRecord;
+use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
 use crate::kernel::pin::PinRecord;
-use crate::kernel::policy::{DigestPolicy, Direction, Policy};
+use crate::kernel::policy::{Direction, changed_keys};
 use crate::kernel::receipt::{Batch, Change, Content, Receipt, Write};
 use crate::kernel::rule::Rule;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::wallet::WalletRecord;
+use crate::kernel::wallet::{Wallet, WalletRecord};
 
 /// Evidence: a try at a PIN is charged.
 pub struct PinCharged {
@@ -79,19 +80,21 @@ pub fn accept_pin(
 ) -> Option<Change<Recorded>> {
     let role = matched.role;
     let old = pin_of(&token.value, role).filter(|pin| pin.is_of_same_pin(&matched.pin))?;
-    let event = if new.is_some() { Event::PinSet(role) } else { Event::PinAccepted(role) };
-    let pin = match new {
-        Some(pin) => pin,
-        None => old.cleared(),
+    let is_new = new.is_some();
+    let since = with_pin(&token.value, role, new.unwrap_or_else(|| old.cleared()));
+    let event = if is_new {
+        of_token(Deed::PinChanged(role), Some(&token.value), &since)
+    } else {
+        Event::PinAccepted(role)
     };
-    let writes = vec![token.put(&with_pin(&token.value, role, pin))];
-    Some(Change::new(Batch { writes, event, time: now }, Recorded))
+    Some(Change::new(Batch { writes: vec![token.put(&since)], event, time: now }, Recorded))
 }
 
 /// Sets the backend's PIN; the security officer is logged in.
 pub fn set_user_pin(token: &Versioned<TokenRecord>, pin: PinRecord, now: u64) -> Change<Recorded> {
-    let writes = vec![token.put(&with_pin(&token.value, Role::User, pin))];
-    Change::new(Batch { writes, event: Event::PinSet(Role::User), time: now }, Recorded)
+    let since = with_pin(&token.value, Role::User, pin);
+    let event = of_token(Deed::PinSet(Role::User), Some(&token.value), &since);
+    Change::new(Batch { writes: vec![token.put(&since)], event, time: now }, Recorded)
 }
 
 /// The first batch of a store.
@@ -106,15 +109,33 @@ pub fn initialise(token: &TokenRecord, believed: Believed) -> Change<Recorded> {
         first(Kind::Nobody, NobodyRecord::default().encode()),
         first(Kind::Clock, ClockRecord { believed }.encode()),
     ];
-    Change::new(Batch { writes, event: Event::Initialised, time: believed.wall }, Recorded)
+    let event = of_token(Deed::Initialised, None, token);
+    Change::new(Batch { writes, event, time: believed.wall }, Recorded)
 }
 
-/// Believes the wall clock from here on. `moved` is by how much it differs from the one believed before.
+/// Believes the wall clock from here on: it is the first time that it is read in this run of the machine.
+pub fn believe_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed) -> Change<Recorded> {
+    record_clock(old, believed, Event::ClockTaken { moved: None })
+}
+
+/// The same by word of the security officer. `moved` is by how much it differs from the one believed before.
 pub fn take_clock(
     old: Option<&Versioned<ClockRecord>>,
     believed: Believed,
     moved: Option<i64>,
 ) -> Change<Recorded> {
+    let event = Event::Act(Box::new(Act {
+        deed: Deed::ClockTaken,
+        id: RecordKey::single(Kind::Clock).id,
+        name: String::new(),
+        document: Some(Document::from(believed)),
+        before: old.map(|old| Document::from(old.value.believed).digest()),
+        changes: moved.map(act::Change::Clock).into_iter().collect(),
+    }));
+    record_clock(old, believed, event)
+}
+
+fn record_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed, event: Event) -> Change<Recorded> {
     let record = ClockRecord { believed };
     let write = match old {
         Some(old) => old.put(&record),
@@ -124,7 +145,6 @@ pub fn take_clock(
             content: Content::Put(record.encode()),
         },
     };
-    let event = Event::ClockTaken { moved };
     Change::new(Batch { writes: vec![write], event, time: believed.wall }, Recorded)
 }
 
@@ -170,24 +190,25 @@ pub fn restore(
 pub fn add_user(user: &UserRecord, now: u64) -> Change<Recorded> {
     let place = RecordKey::user(&user.name);
     let writes = vec![Write { place, expected: None, content: Content::Put(user.encode()) }];
-    Change::new(Batch { writes, event: Event::UserAdded(user.name.clone()), time: now }, Recorded)
+    let event = of_user(Deed::UserAdded, None, Some(user));
+    Change::new(Batch { writes, event, time: now }, Recorded)
 }
 
 /// Removes a user. The caller has made sure, with no other act of administration in between, that no wallet lists it.
 pub fn remove_user(user: &Versioned<UserRecord>, now: u64) -> Change<Recorded> {
-    let event = Event::UserRemoved(user.value.name.clone());
+    let event = of_user(Deed::UserRemoved, Some(&user.value), None);
     Change::new(Batch { writes: vec![user.remove()], event, time: now }, Recorded)
 }
 
 /// Unlocks a user: ends the row of failures and the wait, never the 30-day budget.
 pub fn unlock_user(user: &Versioned<UserRecord>, now: u64) -> Change<Recorded> {
     let unlocked = UserRecord { codes: user.value.codes.unlocked(), ..user.value.clone() };
-    let event = Event::UserUnlocked(user.value.name.clone());
+    let event = of_user(Deed::UserUnlocked, Some(&user.value), Some(&unlocked));
     Change::new(Batch { writes: vec![user.put(&unlocked)], event, time: now }, Recorded)
 }
 
-/// Creates the wallet `id`, with its state beside it.
-pub fn add_wallet(id: [u8; 16], wallet: &WalletRecord, now: u64) -> Change<Recorded> {
+/// Creates the wallet `id`, with its state beside it. `opened` is what `wallet` opens to.
+pub fn add_wallet(id: [u8; 16], wallet: &WalletRecord, opened: &Wallet, now: u64) -> Change<Recorded> {
     let first = |kind, content| Write {
         place: RecordKey { kind, id },
         expected: None,
@@ -195,30 +216,51 @@ pub fn add_wallet(id: [u8; 16], wallet: &WalletRecord, now: u64) -> Change<Recor
     };
     let writes =
         vec![first(Kind::Wallet, wallet.encode()), first(Kind::WalletState, WalletState::default().encode())];
-    Change::new(Batch { writes, event: Event::WalletCreated(wallet.label.clone()), time: now }, Recorded)
+    let event = Event::Act(Box::new(Act {
+        deed: Deed::WalletCreated,
+        id,
+        name: wallet.label.clone(),
+        document: Some(Document::from(opened)),
+        before: None,
+        changes: vec![],
+    }));
+    Change::new(Batch { writes, event, time: now }, Recorded)
 }
 
-/// Changes label, users or policy of a wallet. Its state is written, too, as it is: a signature that was judged by the
+/// Changes label, users or policy of a wallet. `opened` is what it and the new one open to. Its state is written, too, as it is: a signature that was judged by the
 /// wallet as it was finds another version there, and is not given.
 pub fn change_wallet(
     wallet: &Versioned<WalletRecord>,
     new: &WalletRecord,
+    opened: (&Wallet, &Wallet),
     state: &Versioned<WalletState>,
     now: u64,
 ) -> Change<Recorded> {
-    let old = &wallet.value;
-    let event = Event::WalletUpdated {
-        wallet: new.label.clone(),
-        users_added: only_in(&new.users, &old.users),
-        users_removed: only_in(&old.users, &new.users),
-        policy: (new.policy != old.policy).then(|| direction(old, new)),
-    };
+    let (old, since) = opened;
+    let direction = || old.policy().compare(since.policy());
+    let mut changes = changes(
+        (old.label(), since.label()),
+        (old.users(), since.users()),
+        (old.policy_document(), since.policy_document()),
+        direction,
+    );
+    if old.keys().is_none() && since.keys().is_some() {
+        changes.push(act::Change::Registration);
+    }
+    let event = Event::Act(Box::new(Act {
+        deed: Deed::WalletUpdated,
+        id: wallet.place.id,
+        name: new.label.clone(),
+        document: Some(Document::from(since)),
+        before: Some(Document::from(old).digest()),
+        changes,
+    }));
     let writes = vec![wallet.put(new), state.put(&state.value)];
     Change::new(Batch { writes, event, time: now }, Recorded)
 }
 
-/// Creates the key `id` that signs digests, with its state beside it.
-pub fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, now: u64) -> Change<Recorded> {
+/// Creates the key `id` that signs digests, with its state beside it. `opened` is what `key` opens to.
+pub fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, opened: &DigestKey, now: u64) -> Change<Recorded> {
     let first = |kind, content| Write {
         place: RecordKey { kind, id },
         expected: None,
@@ -228,27 +270,41 @@ pub fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, now: u64) -> Change<R
         first(Kind::DigestKey, key.encode()),
         first(Kind::DigestKeyState, WalletState::default().encode()),
     ];
-    Change::new(Batch { writes, event: Event::DigestKeyCreated(key.label.clone()), time: now }, Recorded)
+    let event = Event::Act(Box::new(Act {
+        deed: Deed::KeyCreated,
+        id,
+        name: key.label.clone(),
+        document: Some(Document::from(opened)),
+        before: None,
+        changes: vec![],
+    }));
+    Change::new(Batch { writes, event, time: now }, Recorded)
 }
 
 /// Changes label, users or policy of a key that signs digests. Its state is written, too, as [`change_wallet`] does.
 pub fn change_digest_key(
     key: &Versioned<DigestKeyRecord>,
     new: &DigestKeyRecord,
+    opened: (&DigestKey, &DigestKey),
     state: &Versioned<WalletState>,
     now: u64,
 ) -> Change<Recorded> {
-    let old = &key.value;
-    let direction = || match (DigestPolicy::parse(&old.policy), DigestPolicy::parse(&new.policy)) {
-        (Ok(old), Ok(new)) => old.compare(&new),
-        _ => Direction::UNKNOWN,
-    };
-    let event = Event::DigestKeyUpdated {
-        key: new.label.clone(),
-        users_added: only_in(&new.users, &old.users),
-        users_removed: only_in(&old.users, &new.users),
-        policy: (new.policy != old.policy).then(direction),
-    };
+    let (old, since) = opened;
+    let direction = || old.policy().compare(since.policy());
+    let changes = changes(
+        (old.label(), since.label()),
+        (old.users(), since.users()),
+        (old.policy_document(), since.policy_document()),
+        direction,
+    );
+    let event = Event::Act(Box::new(Act {
+        deed: Deed::KeyUpdated,
+        id: key.place.id,
+        name: new.label.clone(),
+        document: Some(Document::from(since)),
+        before: Some(Document::from(old).digest()),
+        changes,
+    }));
     let writes = vec![key.put(new), state.put(&state.value)];
     Change::new(Batch { writes, event, time: now }, Recorded)
 }
@@ -258,8 +314,52 @@ fn only_in(one: &[String], other: &[String]) -> Vec<String> {
     one.iter().filter(|user| !other.contains(user)).cloned().collect()
 }
 
-fn direction(old: &WalletRecord, new: &WalletRecord) -> Direction {
-    let policies = (Policy::parse(&old.policy, old.network), Policy::parse(&new.policy, new.network));
-    let (Ok(old), Ok(new)) = policies else { return Direction::UNKNOWN };
-    old.compare(&new)
+/// In what a wallet or key differs from what it was: each pair is the old and the new.
+fn changes(
+    label: (&str, &str),
+    users: (&[String], &[String]),
+    policy: (&str, &str),
+    direction: impl FnOnce() -> Direction,
+) -> Vec<act::Change> {
+    let mut changes = Vec::new();
+    if label.0 != label.1 {
+        changes.push(act::Change::Label(label.0.into()));
+    }
+    let (added, removed) = (only_in(users.1, users.0), only_in(users.0, users.1));
+    if !added.is_empty() {
+        changes.push(act::Change::UsersAdded(added));
+    }
+    if !removed.is_empty() {
+        changes.push(act::Change::UsersRemoved(removed));
+    }
+    if policy.0 != policy.1 {
+        let rules = changed_keys(policy.0, policy.1);
+        changes.push(act::Change::Policy(PolicyChange::new(policy.0, policy.1, direction(), rules)));
+    }
+    changes
+}
+
+/// An act on the token's record.
+fn of_token(deed: Deed, before: Option<&TokenRecord>, since: &TokenRecord) -> Event {
+    Event::Act(Box::new(Act {
+        deed,
+        id: RecordKey::single(Kind::Token).id,
+        name: since.label.clone(),
+        document: Some(Document::from(since)),
+        before: before.map(|before| Document::from(before).digest()),
+        changes: vec![],
+    }))
+}
+
+/// An act on a user's record: one of the two is there at least.
+pub(super) fn of_user(deed: Deed, before: Option<&UserRecord>, since: Option<&UserRecord>) -> Event {
+    let name = since.or(before).map(|user| user.name.clone()).unwrap_or_default();
+    Event::Act(Box::new(Act {
+        deed,
+        id: RecordKey::user(&name).id,
+        name,
+        document: since.map(Document::from),
+        before: before.map(|before| Document::from(before).digest()),
+        changes: vec![],
+    }))
 }

@@ -20,8 +20,8 @@ mod way;
 
 pub use administration::{
     PinCharged, PinClosed, PinMatched, Recorded, accept_pin, add_digest_key, add_user, add_wallet,
-    change_digest_key, change_wallet, charge_pin, decline, initialise, is_officer, remove_user, restore,
-    set_user_pin, stop, take_clock, unlock_user, verify_pin,
+    believe_clock, change_digest_key, change_wallet, charge_pin, decline, initialise, is_officer,
+    remove_user, restore, set_user_pin, stop, take_clock, unlock_user, verify_pin,
 };
 pub use codes::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked,

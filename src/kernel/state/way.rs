@@ -2,8 +2,10 @@
 
 use zeroize::Zeroizing;
 
+use super::administration::of_user;
 use super::codes::{CodeState, Locked, Signed, Spent};
 use super::records::{Epoch, NobodyRecord, UserRecord, Versioned, WalletState};
+use crate::kernel::act::Deed;
 use crate::kernel::approval::Approval;
 use crate::kernel::audit::Event;
 use crate::kernel::otp::{Matched, MatchedStep, OtpKey};
@@ -248,7 +250,13 @@ pub fn confirm(
     now: u64,
 ) -> Result<Change<CodesSpent>, Spent> {
     let writes = spend_codes(matched, users, None)?;
-    let event = Event::CodeAccepted(names(matched).join(" "));
+    let event = match users {
+        [user] if !user.value.confirmed => {
+            let confirmed = UserRecord { confirmed: true, ..user.value.clone() };
+            of_user(Deed::UserConfirmed, Some(&user.value), Some(&confirmed))
+        }
+        _ => Event::CodeAccepted(names(matched).join(" ")),
+    };
     Ok(Change::new(Batch { writes, event, time: now }, CodesSpent))
 }
 

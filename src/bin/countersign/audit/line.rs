@@ -19,12 +19,19 @@
 //! | `stopped` | `failures`: wrong codes of all users within the hour |
 //! | `restored` | `epoch`, `store`: newest link of the store taken, `anchor`: the link that was anchored, if any |
 //! | `psbt-refused` | `wallet`, `rule`: of structure, amounts or ownership; no code was looked at |
-//! | `wallet-updated` | `wallet`, `users_added`, `users_removed`; of another policy `policy_tightens`, `policy_loosens` |
+//! | `wallet-updated` | `wallet`, `users_added`, `users_removed`, `label_before`, `registered`; of another policy `policy_tightens`, `policy_loosens`, `rules`, `policy_sha256`, `policy_before_sha256` |
 //! | `digest-key-created` | `key` |
 //! | `digest-key-updated` | `key`, and as of `wallet-updated` |
 //! | `digest-charged` | `users`, `codes`, `key`, `digest` |
 //! | `digest-signed`, `digest-repeated` | `users`, `key`, `digest` |
 //! | `digest-refused` | `users`, `rule`, `key`, `digest` |
+//! | `pin-changed` | `role` |
+//! | `user-confirmed` | `users`: one |
+//!
+//! Acts of administration (`initialised`, `pin-set`, `pin-changed`, `user-…`, `wallet-created`, `wallet-updated`,
+//! `digest-key-created`, `digest-key-updated`, and a `clock-taken` by word of the security officer) have besides: `id` of the
+//! object (hex), `document`: all that is in force about it since, `document_digest`, and `before_digest`: that of what was in
+//! force before. What an older version wrote has none of these.
 
 use std::io::{self, Write};
 
@@ -33,6 +40,9 @@ use countersign::kernel::policy::Direction;
 use countersign::kernel::utc::to_iso;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
+use serde_json::Value;
+
+mod act;
 
 /// The fields, as the help text shows them.
 pub(super) const FIELDS: &str = "\
@@ -57,6 +67,16 @@ Every line is one JSON object:
               users who sign for the wallet or key since, or no more
   policy_tightens, policy_loosens
               whether another policy allows less, or more
+  label_before
+              label that it had before, where it was changed
+  registered  true where the script was registered by it
+  rules       keys of the policy whose values differ
+  policy_sha256, policy_before_sha256
+              SHA-256 of the policy's text, and of the one before
+  id          of the object, the same for as long as it is there (hex)
+  document    all that is in force about it since
+  document_digest, before_digest
+              name the document, and what was in force before it
   previous    head of the line before; head: head of this one (hex)
 What an event does not have is left out. No secret is in it.
 
@@ -65,7 +85,17 @@ user-removed, user-unlocked, code-charged, charged, code-accepted,
 wallet-created, wallet-changed, policy-refused, countersigned, repeated,
 clock-taken, stopped, restored, psbt-refused, wallet-updated,
 digest-key-created, digest-key-updated, digest-charged, digest-signed,
-digest-repeated, digest-refused.";
+digest-repeated, digest-refused, pin-changed, user-confirmed.";
+
+/// The name of an event.
+pub(super) fn name(event: &Event) -> &'static str {
+    Facts::of(event).0
+}
+
+/// The line of a link, as a value.
+pub(super) fn to_json(link: &Link) -> Value {
+    serde_json::to_value(Line::of(link)).expect("its keys are strings")
+}
 
 /// Writes the line of a link, with its line end.
 pub(super) fn write(link: &Link, out: &mut impl Write) -> io::Result<()> {
@@ -141,12 +171,31 @@ struct Facts<'a> {
     policy_tightens: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_loosens: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label_before: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_before_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before_digest: Option<String>,
 }
 
 impl<'a> Facts<'a> {
     /// The event's name, and what it has of its own. A new event does not compile until it is told here.
     fn of(event: &'a Event) -> (&'static str, Facts<'a>) {
         match event {
+            Event::Act(act) => (act.deed.tag(), Facts::of_act(act)),
             Event::Initialised => ("initialised", Facts::default()),
             Event::PinCharged(role) => ("pin-charged", Facts::of_role(*role)),
             Event::PinAccepted(role) => ("pin-accepted", Facts::of_role(*role)),
@@ -263,9 +312,12 @@ impl<'a> Facts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign::kernel::act::document::{DocumentDigest, UserDocument};
+    use countersign::kernel::act::{Act, Change, Deed, Document, PolicyChange};
     use countersign::kernel::audit::Head;
+    use countersign::kernel::otp::OtpHash;
     use countersign::kernel::seal::SetHash;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn link(event: Event) -> Link {
         Link {
@@ -302,6 +354,83 @@ mod tests {
             assert!(FIELDS.contains(field.as_str()), "{field} is not documented");
         }
         value
+    }
+
+    fn act(deed: Deed, document: Option<Document>, changes: Vec<Change>) -> Event {
+        let before = Some(DocumentDigest([0xcd; 32]));
+        Event::Act(Box::new(Act { deed, id: [1; 16], name: "x".into(), document, before, changes }))
+    }
+
+    #[test]
+    fn an_act_of_administration_is_told_with_its_document() {
+        let (id, before) = ("01".repeat(16), "cd".repeat(32));
+        let user = UserDocument {
+            name: "x".into(),
+            issuer: "bank".into(),
+            key_id: [3; 16],
+            hash: OtpHash::Sha256,
+            digits: 8,
+            period: 60,
+            confirmed: false,
+        };
+        let document = Document::User(user);
+        let digest = document.digest().to_string();
+        let told = json!({ "user": {
+            "name": "x", "issuer": "bank", "otp_key": "03".repeat(16), "hash": "sha256", "digits": 8, "period": 60,
+            "confirmed": false,
+        } });
+        let policy = PolicyChange {
+            direction: Direction { tightens: true, loosens: false },
+            rules: vec!["allowlist".into()],
+            before: [4; 32],
+            after: [5; 32],
+        };
+        let changes = vec![
+            Change::Label("old".into()),
+            Change::Registration,
+            Change::UsersAdded(vec!["carol".into()]),
+            Change::UsersRemoved(vec!["bob".into()]),
+            Change::Policy(policy),
+        ];
+        for (event, wanted) in [
+            (
+                act(Deed::UserAdded, Some(document), vec![]),
+                json!({
+                    "event": "user-added", "users": ["x"], "id": id, "document": told,
+                    "document_digest": digest, "before_digest": before,
+                }),
+            ),
+            (
+                act(Deed::UserRemoved, None, vec![]),
+                json!({ "event": "user-removed", "users": ["x"], "id": id, "before_digest": before }),
+            ),
+            (
+                act(Deed::PinChanged(Role::So), None, vec![]),
+                json!({ "event": "pin-changed", "role": "so", "id": id, "before_digest": before }),
+            ),
+            (
+                act(Deed::ClockTaken, None, vec![Change::Clock(-7)]),
+                json!({ "event": "clock-taken", "moved_s": -7, "id": id, "before_digest": before }),
+            ),
+            (
+                act(Deed::WalletUpdated, None, changes),
+                json!({
+                    "event": "wallet-updated", "wallet": "x", "id": id, "before_digest": before,
+                    "label_before": "old", "registered": true, "users_added": ["carol"], "users_removed": ["bob"],
+                    "policy_tightens": true, "policy_loosens": false, "rules": ["allowlist"],
+                    "policy_sha256": "05".repeat(32), "policy_before_sha256": "04".repeat(32),
+                }),
+            ),
+            (
+                act(Deed::KeyUpdated, None, vec![]),
+                json!({
+                    "event": "digest-key-updated", "key": "x", "id": id, "before_digest": before,
+                    "users_added": [], "users_removed": [],
+                }),
+            ),
+        ] {
+            assert_eq!(facts(event), wanted);
+        }
     }
 
     #[test]

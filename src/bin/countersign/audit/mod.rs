@@ -1,7 +1,10 @@
 //! `countersign audit …`: the chain of all that happened, read inside the boundary.
 
+mod document;
 mod export;
+mod in_force;
 mod line;
+mod show;
 mod verify;
 
 use clap::Subcommand;
@@ -10,11 +13,13 @@ use crate::Global;
 use crate::error::CommandError;
 use crate::output::Report;
 
-/// Verify and export the audit chain, also while the module is in use.
+/// Verify, show and export the audit chain, also while the module is in use.
 #[derive(Subcommand)]
 pub(crate) enum Audit {
     Verify(verify::Verify),
     Export(export::Export),
+    Show(show::Show),
+    InForce(in_force::InForce),
 }
 
 impl Audit {
@@ -22,6 +27,8 @@ impl Audit {
         match self {
             Audit::Verify(verb) => verb.run(),
             Audit::Export(verb) => verb.run(global),
+            Audit::Show(verb) => verb.run(),
+            Audit::InForce(verb) => verb.run(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `countersign audit verify`: the whole chain, held against its anchor and the records.
 
 use clap::Args;
+use countersign::kernel::act::in_force::InForce;
 use countersign::kernel::audit::{Event, Link};
 use countersign::kernel::utc::to_iso;
 use countersign::shell::inspection::{self, Verified};
@@ -12,7 +13,8 @@ use crate::inside::{Inside, explain};
 use crate::output::{Report, details};
 
 /// Verify the audit chain: every link follows from the one before, the records are those of the newest link, and the
-/// backing token remembers a link of this chain.
+/// backing token remembers a link of this chain. What each act of administration says was in force before it must be what the
+/// links up to it put in force.
 ///
 /// Runs inside the boundary, with the module's configuration, and needs no PIN. It may run while the module is in use.
 /// The exit status is 1 if the chain does not hold; then the error says what was found and what to do next.
@@ -22,12 +24,22 @@ pub(crate) struct Verify {}
 impl Verify {
     pub(crate) fn run(&self) -> Result<Report, CommandError> {
         let inside = Inside::open()?;
-        let mut gaps = Vec::new();
+        let (mut gaps, mut in_force, mut broken) = (Vec::new(), InForce::default(), None);
         let verified = inspection::audit(&inside.store, &inside.backing, |link| {
             gaps.extend(Gap::of(link));
+            if let Err(discontinuity) = in_force.follow(link) {
+                broken.get_or_insert(discontinuity);
+            }
             Ok(())
         })
         .map_err(explain)?;
+        if let Some(discontinuity) = broken {
+            return Err(CommandError::new(
+                format!("what was in force does not go on from link to link: {discontinuity}"),
+                "keep store and backing token as they are. Something changed a record without an act: treat it as an \
+                 intrusion, and compare users, wallets and policies with what they should be",
+            ));
+        }
         Ok(Report::new(text(&verified, &gaps), to_json(&verified, &gaps)))
     }
 }

@@ -1,6 +1,6 @@
 //! `countersign clock …`: the clock object (PKCS#11 v2.40 section 4.3.2).
 
-mod set;
+pub(crate) mod set;
 mod show;
 
 use clap::Subcommand;

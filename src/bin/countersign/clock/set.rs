@@ -29,7 +29,7 @@ pub(crate) struct Set {
     pin: SoPin,
 }
 
-fn iso(text: &str) -> Result<u64, String> {
+pub(crate) fn iso(text: &str) -> Result<u64, String> {
     from_iso(text).ok_or_else(|| "a time is written in UTC, as in 2026-11-21T12:00:00Z".into())
 }
 

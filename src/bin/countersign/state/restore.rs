@@ -35,7 +35,7 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(crate) fn run(&self) -> Result<Report, CommandError> {
-        let inside = Inside::open()?;
+        let inside = Inside::open_to_act()?;
         let Some(unanchored) = inspection::unanchored(&inside.store, &inside.backing).map_err(explain)?
         else {
             return Ok(Report::new(
@@ -54,6 +54,12 @@ impl Restore {
             confirm()?;
         }
         let taken = take(unanchored, pin.as_bytes())?;
+        tracing::warn!(
+            "administration: the store was restored: that of link {}, {}; restored {}",
+            taken.store,
+            to_iso(taken.time),
+            times(taken.epoch.saturating_add(1))
+        );
         Ok(Report::new(done(&taken), to_json(&taken)).note(
             "next: countersign user list, countersign wallet list: remove who was removed since, tighten what was tightened",
         ))

@@ -1,0 +1,145 @@
+//! A document that an act of administration put in force, for a person and for a program.
+
+use countersign::kernel::act::Document;
+use countersign::kernel::act::document::{
+    ClockDocument, KeyDocument, TokenDocument, UserDocument, WalletDocument,
+};
+use countersign::kernel::digest_key::DigestMechanisms;
+use countersign::kernel::otp::OtpHash;
+use countersign::kernel::utc::to_iso;
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::output::{details, yes_no};
+
+/// All of it.
+pub(super) fn to_json(document: &Document) -> Value {
+    match document {
+        Document::Token(TokenDocument { label, serial, so_pin, user_pin }) => json!({ "token": {
+            "label": label,
+            "serial": HEXLOWER.encode(serial),
+            "so_pin": HEXLOWER.encode(so_pin),
+            "user_pin": user_pin.map(|pin| HEXLOWER.encode(&pin)),
+        } }),
+        Document::User(UserDocument { name, issuer, key_id, hash, digits, period, confirmed }) => {
+            json!({ "user": {
+                "name": name,
+                "issuer": issuer,
+                "otp_key": HEXLOWER.encode(key_id),
+                "hash": hash_name(*hash),
+                "digits": digits,
+                "period": period,
+                "confirmed": confirmed,
+            } })
+        }
+        Document::Wallet(wallet) => {
+            let WalletDocument { label, cka_id, network, users, policy, fingerprint, path, xpub, descriptor } =
+                &**wallet;
+            json!({ "wallet": {
+                "label": label,
+                "cka_id": HEXLOWER.encode(cka_id),
+                "network": network.name(),
+                "users": users,
+                "policy": policy,
+                "fingerprint": HEXLOWER.encode(fingerprint),
+                "path": path,
+                "xpub": xpub,
+                "descriptor": descriptor,
+                "id": descriptor.as_deref().map(wallet_id),
+            } })
+        }
+        Document::Key(KeyDocument { label, cka_id, users, policy, mechanisms, public_key }) => {
+            json!({ "key": {
+                "label": label,
+                "cka_id": HEXLOWER.encode(cka_id),
+                "users": users,
+                "policy": policy,
+                "mechanisms": mechanism_names(*mechanisms),
+                "public_key": HEXLOWER.encode(public_key),
+            } })
+        }
+        Document::Clock(ClockDocument { wall, boot }) => {
+            json!({ "clock": { "time": wall, "time_utc": to_iso(*wall), "since_boot_s": boot } })
+        }
+    }
+}
+
+/// What kind of object it is about.
+pub(super) fn kind(document: &Document) -> &'static str {
+    match document {
+        Document::Token(_) => "token",
+        Document::User(_) => "user",
+        Document::Wallet(_) => "wallet",
+        Document::Key(_) => "key",
+        Document::Clock(_) => "clock",
+    }
+}
+
+/// All of it, one line for each thing, a policy as it is.
+pub(super) fn to_text(document: &Document) -> String {
+    let hex = |bytes: &[u8]| HEXLOWER.encode(bytes);
+    let mut lines = match document {
+        Document::Token(token) => vec![
+            ("label", token.label.clone()),
+            ("serial", hex(&token.serial)),
+            ("SO PIN", format!("the one named {}", hex(&token.so_pin))),
+            (
+                "user PIN",
+                token.user_pin.map_or("not set".into(), |pin| format!("the one named {}", hex(&pin))),
+            ),
+        ],
+        Document::User(user) => vec![
+            ("name", user.name.clone()),
+            ("issuer", user.issuer.clone()),
+            ("OTP key", hex(&user.key_id)),
+            ("hash", hash_name(user.hash).into()),
+            ("digits", user.digits.to_string()),
+            ("period", user.period.to_string()),
+            ("confirmed", yes_no(Some(user.confirmed))),
+        ],
+        Document::Wallet(wallet) => vec![
+            ("label", wallet.label.clone()),
+            ("CKA_ID", hex(&wallet.cka_id)),
+            ("network", wallet.network.name().into()),
+            ("users", wallet.users.join("\n")),
+            ("fingerprint", hex(&wallet.fingerprint)),
+            ("path", wallet.path.clone()),
+            ("xpub", wallet.xpub.clone()),
+            ("descriptor", wallet.descriptor.clone().unwrap_or("not registered yet".into())),
+            ("id", wallet.descriptor.as_deref().map_or("not registered yet".into(), wallet_id)),
+            ("policy", wallet.policy.clone()),
+        ],
+        Document::Key(key) => vec![
+            ("label", key.label.clone()),
+            ("CKA_ID", hex(&key.cka_id)),
+            ("users", key.users.join("\n")),
+            ("mechanisms", mechanism_names(key.mechanisms).join(", ")),
+            ("public key", hex(&key.public_key)),
+            ("policy", key.policy.clone()),
+        ],
+        Document::Clock(clock) => {
+            vec![("time", to_iso(clock.wall)), ("since boot", format!("{} s", clock.boot))]
+        }
+    };
+    lines.push(("digest", document.digest().to_string()));
+    details(&lines)
+}
+
+/// What names the script of a wallet: every cosigner can compute it.
+fn wallet_id(descriptor: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(descriptor))
+}
+
+fn hash_name(hash: OtpHash) -> &'static str {
+    match hash {
+        OtpHash::Sha1 => "sha1",
+        OtpHash::Sha256 => "sha256",
+        OtpHash::Sha512 => "sha512",
+    }
+}
+
+fn mechanism_names(mechanisms: DigestMechanisms) -> Vec<&'static str> {
+    let names = [("digest", mechanisms.digest), ("ecdsa", mechanisms.ecdsa)];
+    names.into_iter().filter_map(|(name, is_allowed)| is_allowed.then_some(name)).collect()
+}

@@ -1,0 +1,50 @@
+//! The fields of an act of administration.
+
+use countersign::kernel::act::{Act, Change, Deed};
+use data_encoding::HEXLOWER;
+
+use super::super::document;
+use super::Facts;
+
+impl<'a> Facts<'a> {
+    pub(super) fn of_act(act: &'a Act) -> Facts<'a> {
+        let Act { deed, id, name, document, before, changes } = act;
+        let facts = match deed {
+            Deed::Initialised | Deed::ClockTaken => Facts::default(),
+            Deed::PinSet(role) | Deed::PinChanged(role) => Facts::of_role(*role),
+            Deed::UserAdded | Deed::UserConfirmed | Deed::UserUnlocked | Deed::UserRemoved => {
+                Facts::of_users(std::slice::from_ref(name))
+            }
+            Deed::WalletCreated => Facts::of_wallet(name),
+            Deed::KeyCreated => Facts::of_key(name),
+            Deed::WalletUpdated => Facts::of_wallet(name).changed(&[], &[], None),
+            Deed::KeyUpdated => Facts::of_key(name).changed(&[], &[], None),
+        };
+        let facts = Facts {
+            id: Some(HEXLOWER.encode(id)),
+            document_digest: document.as_ref().map(|document| document.digest().to_string()),
+            document: document.as_ref().map(document::to_json),
+            before_digest: before.as_ref().map(ToString::to_string),
+            ..facts
+        };
+        changes.iter().fold(facts, Facts::with_change)
+    }
+
+    fn with_change(self, change: &'a Change) -> Facts<'a> {
+        match change {
+            Change::Label(before) => Facts { label_before: Some(before), ..self },
+            Change::Registration => Facts { registered: Some(true), ..self },
+            Change::UsersAdded(users) => Facts { users_added: Some(users), ..self },
+            Change::UsersRemoved(users) => Facts { users_removed: Some(users), ..self },
+            Change::Policy(policy) => Facts {
+                policy_tightens: Some(policy.direction.tightens),
+                policy_loosens: Some(policy.direction.loosens),
+                rules: Some(&policy.rules),
+                policy_sha256: Some(HEXLOWER.encode(&policy.after)),
+                policy_before_sha256: Some(HEXLOWER.encode(&policy.before)),
+                ..self
+            },
+            Change::Clock(moved) => Facts { moved_s: Some(*moved), ..self },
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Acts of administration, told to the log and counted.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, EngineError};
+use crate::kernel::audit::Event;
+use crate::kernel::receipt::Batch;
+
+/// How an act of administration ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It was done, and allows something that was not allowed before, or may.
+    Loosened,
+    /// It was done, and allows nothing more than before.
+    Tightened,
+    /// It was refused.
+    Refused,
+}
+
+/// How many acts of one kind ended in one way, since the engine was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActCount {
+    /// The kind, as the audit names it.
+    pub act: String,
+    /// How they ended.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+}
+
+/// An act of administration that is under way.
+#[must_use = "an act that is dropped was refused"]
+pub(crate) struct Attempt<'a> {
+    engine: &'a Engine,
+    act: &'static str,
+    refused: bool,
+}
+
+impl Attempt<'_> {
+    /// It was done.
+    pub(crate) fn done(mut self) {
+        self.refused = false;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.refused {
+            self.engine.count_act(self.act, Outcome::Refused);
+        }
+    }
+}
+
+/// The counts, by kind and end.
+pub(super) type Counts = BTreeMap<(&'static str, Outcome), u64>;
+
+impl Engine {
+    /// Commits a batch. An act of administration is told once it is durable, and before that not done at all where the audit
+    /// could not keep it whole.
+    pub(crate) fn commit_batch(&self, batch: &Batch) -> Result<(), EngineError> {
+        if matches!(&batch.event, Event::Act(act) if !act.is_bounded()) {
+            let most = crate::kernel::act::MAX_ACT_LEN;
+            return Err(EngineError::Parameter(format!(
+                "policy and descriptor together have more than the {most} bytes that one act may have in the audit: shorten the \
+                 policy, or name fewer places for each key in the wallet policy"
+            )));
+        }
+        self.ledger()?.commit(batch)?;
+        self.tell(&batch.event);
+        Ok(())
+    }
+
+    /// Tells of what was done, if it was an act of administration.
+    pub(crate) fn tell(&self, event: &Event) {
+        let Event::Act(act) = event else { return };
+        let outcome = if act.tightens() {
+            tracing::info!("administration: {act}");
+            Outcome::Tightened
+        } else {
+            tracing::warn!("administration: {act}");
+            Outcome::Loosened
+        };
+        self.count_act(act.deed.tag(), outcome);
+    }
+
+    /// Begins an act of administration, which is refused unless it is said to be done. Why stands in the log, by whoever answers.
+    pub(crate) fn attempt(&self, act: &'static str) -> Attempt<'_> {
+        Attempt { engine: self, act, refused: true }
+    }
+
+    fn count_act(&self, act: &'static str, outcome: Outcome) {
+        let mut counts = self.acts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry((act, outcome)).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// The acts of administration since the engine was opened, by kind and end; the restorations of its store, ever.
+    pub fn act_counts(&self) -> Vec<ActCount> {
+        let counts = self.acts.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = counts.iter().map(|((act, outcome), count)| ActCount {
+            act: (*act).into(),
+            outcome: *outcome,
+            count: *count,
+        });
+        let restored = self.epoch().number.into();
+        done.chain([ActCount { act: "restored".into(), outcome: Outcome::Loosened, count: restored }])
+            .collect()
+    }
+}

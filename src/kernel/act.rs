@@ -1,0 +1,248 @@
+//! Acts of administration, as the audit keeps them: what was done, the whole document that is in force since, and the digest
+//! of the one before. So the chain alone tells what was in force at any time ([`in_force`]).
+//!
+//! Invariants:
+//! - A1. No act is in force before the link that has its document: both are one commit.
+//! - A2. A document is whole or the act is refused: [`Act::is_bounded`].
+//! - A3. No secret is in a document. PINs and OTP keys are named by digests from which they do not follow.
+//!
+//! What is written is read for ever: in each enumeration a new variant goes to the end, and no document gains a field. One that
+//! has to tell more is a new variant.
+
+pub mod document;
+pub mod in_force;
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::audit::Role;
+use super::policy::Direction;
+pub use document::{Document, DocumentDigest};
+
+/// Most bytes of an act: the longest policy, beside a descriptor that has the same keys in very many places.
+pub const MAX_ACT_LEN: usize = 256 * 1_024;
+
+/// One act of administration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// What was done.
+    pub deed: Deed,
+    /// Names the object for as long as it is there: where its record is.
+    pub id: [u8; 16],
+    /// Name or label of the object, the new one where it was changed.
+    pub name: String,
+    /// What is in force since; none where the object is gone.
+    pub document: Option<Document>,
+    /// The digest of what was in force before; none where there was nothing.
+    pub before: Option<DocumentDigest>,
+    /// In what the two differ.
+    pub changes: Vec<Change>,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deed {
+    /// The token was initialised.
+    Initialised,
+    /// The security officer set a PIN.
+    PinSet(Role),
+    /// Who has a PIN changed it.
+    PinChanged(Role),
+    /// A user was enrolled.
+    UserAdded,
+    /// A first code was right: from here on the user's codes sign.
+    UserConfirmed,
+    /// A user's row of failures was ended.
+    UserUnlocked,
+    /// A user was removed.
+    UserRemoved,
+    /// A wallet was created.
+    WalletCreated,
+    /// Registration, users, policy or label of a wallet were changed.
+    WalletUpdated,
+    /// A key that signs digests was created.
+    KeyCreated,
+    /// Users, policy or label of such a key were changed.
+    KeyUpdated,
+    /// The clock was taken as it was, by word of the security officer.
+    ClockTaken,
+}
+
+impl Deed {
+    /// Its name, in the audit, the log and the metrics.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Deed::Initialised => "initialised",
+            Deed::PinSet(_) => "pin-set",
+            Deed::PinChanged(_) => "pin-changed",
+            Deed::UserAdded => "user-added",
+            Deed::UserConfirmed => "user-confirmed",
+            Deed::UserUnlocked => "user-unlocked",
+            Deed::UserRemoved => "user-removed",
+            Deed::WalletCreated => "wallet-created",
+            Deed::WalletUpdated => "wallet-updated",
+            Deed::KeyCreated => "digest-key-created",
+            Deed::KeyUpdated => "digest-key-updated",
+            Deed::ClockTaken => "clock-taken",
+        }
+    }
+}
+
+/// In what a document differs from the one before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The label, which was this one.
+    Label(String),
+    /// The wallet is registered since.
+    Registration,
+    /// These sign since.
+    UsersAdded(Vec<String>),
+    /// These sign no more.
+    UsersRemoved(Vec<String>),
+    /// The policy.
+    Policy(PolicyChange),
+    /// The clock differs by so many seconds from the one that was believed.
+    Clock(i64),
+}
+
+/// How a policy was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyChange {
+    /// Whether the new one allows less, or more.
+    pub direction: Direction,
+    /// The keys of the document whose values differ.
+    pub rules: Vec<String>,
+    /// SHA-256 of the document before.
+    pub before: [u8; 32],
+    /// SHA-256 of the document since.
+    pub after: [u8; 32],
+}
+
+impl PolicyChange {
+    /// The change from one document to another.
+    pub fn new(old: &str, new: &str, direction: Direction, rules: Vec<String>) -> PolicyChange {
+        let digest = |text: &str| Sha256::digest(text).into();
+        PolicyChange { direction, rules, before: digest(old), after: digest(new) }
+    }
+}
+
+impl Change {
+    /// Whether it can only allow less than before.
+    fn tightens(&self) -> bool {
+        match self {
+            Change::UsersRemoved(_) => true,
+            Change::Policy(PolicyChange { direction, .. }) => !direction.loosens,
+            Change::Label(_) | Change::Registration | Change::UsersAdded(_) | Change::Clock(_) => false,
+        }
+    }
+}
+
+impl Act {
+    /// Whether nothing is allowed by it that was not allowed before.
+    pub fn tightens(&self) -> bool {
+        match self.deed {
+            Deed::UserRemoved => true,
+            Deed::WalletUpdated | Deed::KeyUpdated => {
+                !self.changes.is_empty() && self.changes.iter().all(Change::tightens)
+            }
+            Deed::Initialised
+            | Deed::PinSet(_)
+            | Deed::PinChanged(_)
+            | Deed::UserAdded
+            | Deed::UserConfirmed
+            | Deed::UserUnlocked
+            | Deed::WalletCreated
+            | Deed::KeyCreated
+            | Deed::ClockTaken => false,
+        }
+    }
+
+    /// What the object was called before.
+    pub fn name_before(&self) -> &str {
+        let label = |change: &Change| matches!(change, Change::Label(_));
+        match self.changes.iter().find(|change| label(change)) {
+            Some(Change::Label(before)) => before,
+            _ => &self.name,
+        }
+    }
+
+    /// Whether the audit can keep it whole.
+    pub fn is_bounded(&self) -> bool {
+        postcard::experimental::serialized_size(self).is_ok_and(|len| len <= MAX_ACT_LEN)
+    }
+}
+
+/// One line for the log.
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Act { deed, name, .. } = self;
+        match deed {
+            Deed::Initialised => write!(f, "token {name:?} was initialised")?,
+            Deed::PinSet(role) => write!(f, "the security officer set the PIN of the {}", role_name(*role))?,
+            Deed::PinChanged(role) => write!(f, "the {} changed their PIN", role_name(*role))?,
+            Deed::UserAdded => write!(f, "user {name:?} was enrolled")?,
+            Deed::UserConfirmed => write!(f, "user {name:?} was confirmed by a first code")?,
+            Deed::UserUnlocked => write!(f, "user {name:?} was unlocked")?,
+            Deed::UserRemoved => write!(f, "user {name:?} was removed")?,
+            Deed::WalletCreated => write!(f, "wallet {name:?} was created")?,
+            Deed::WalletUpdated => write!(f, "wallet {name:?} was changed")?,
+            Deed::KeyCreated => write!(f, "key {name:?} was created")?,
+            Deed::KeyUpdated => write!(f, "key {name:?} was changed")?,
+            Deed::ClockTaken => f.write_str("the clock was taken as it is")?,
+        }
+        for change in &self.changes {
+            write!(f, "; {change}")?;
+        }
+        if let Some(document) = &self.document {
+            write!(f, "; document {}", document.digest())?;
+        }
+        if let Some(before) = &self.before {
+            write!(f, "; before it {before}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Label(before) => write!(f, "it was called {before:?}"),
+            Change::Registration => f.write_str("its script was registered"),
+            Change::UsersAdded(users) => write_names(f, "users added", users),
+            Change::UsersRemoved(users) => write_names(f, "users removed", users),
+            Change::Policy(PolicyChange { direction, rules, .. }) => {
+                let Direction { tightens, loosens } = direction;
+                f.write_str(match (tightens, loosens) {
+                    (true, false) => "its policy allows less",
+                    (false, true) => "its policy allows more",
+                    (true, true) => "its policy allows less in some cases and more in others",
+                    (false, false) => "its policy is written otherwise and means the same",
+                })?;
+                if rules.is_empty() { Ok(()) } else { write!(f, " ({})", rules.join(", ")) }
+            }
+            Change::Clock(moved) => write!(f, "it differs by {moved} s from the clock believed before"),
+        }
+    }
+}
+
+fn write_names(f: &mut fmt::Formatter<'_>, what: &str, names: &[String]) -> fmt::Result {
+    write!(f, "{what}:")?;
+    names.iter().try_for_each(|name| write!(f, " {name:?}"))
+}
+
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::So => "security officer",
+        Role::User => "backend",
+    }
+}
+
+/// Lower-case hex.
+pub(in crate::kernel) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| f.write_fmt(format_args!("{byte:02x}")))
+}
+
+#[cfg(test)]
+mod tests;

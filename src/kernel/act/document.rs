@@ -1,0 +1,190 @@
+//! The documents that acts of administration put in force.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::write_hex;
+use crate::kernel::clock::Believed;
+use crate::kernel::digest_key::{DigestKey, DigestMechanisms};
+use crate::kernel::otp::{OtpHash, OtpKeyId};
+use crate::kernel::pin::PinName;
+use crate::kernel::state::{TokenRecord, UserRecord};
+use crate::kernel::wallet::{Network, Wallet};
+
+const LABEL: &[u8] = b"countersign/document/v1\0";
+
+/// What is in force about one object, whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Document {
+    /// The token.
+    Token(TokenDocument),
+    /// A user.
+    User(UserDocument),
+    /// A wallet.
+    Wallet(Box<WalletDocument>),
+    /// A key that signs digests.
+    Key(KeyDocument),
+    /// The clock.
+    Clock(ClockDocument),
+}
+
+/// SHA-256 of a label and a document as it is written (postcard).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentDigest(pub [u8; 32]);
+
+impl fmt::Display for DocumentDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl Document {
+    /// Names the document: another one has another digest.
+    pub fn digest(&self) -> DocumentDigest {
+        let bytes = postcard::to_allocvec(self).expect("a document holds nothing that postcard cannot write");
+        DocumentDigest(Sha256::new_with_prefix(LABEL).chain_update(bytes).finalize().into())
+    }
+}
+
+/// The token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenDocument {
+    /// Its label.
+    pub label: String,
+    /// Tells it from others.
+    pub serial: [u8; 8],
+    /// Names the security officer's PIN: another PIN has another name.
+    pub so_pin: PinName,
+    /// Names the backend's PIN, once it is set.
+    pub user_pin: Option<PinName>,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserDocument {
+    /// The name.
+    pub name: String,
+    /// The issuer that the authenticator shows.
+    pub issuer: String,
+    /// Names the OTP key: that of the next enrolment has another name.
+    pub key_id: OtpKeyId,
+    /// The hash of HMAC.
+    pub hash: OtpHash,
+    /// Digits of a code.
+    pub digits: u8,
+    /// Seconds of a time step.
+    pub period: u64,
+    /// Whether the user's codes sign.
+    pub confirmed: bool,
+}
+
+/// A wallet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalletDocument {
+    /// Its label.
+    pub label: String,
+    /// `CKA_ID`.
+    pub cka_id: Vec<u8>,
+    /// Its network.
+    pub network: Network,
+    /// Names of the users whose codes sign.
+    pub users: Vec<String>,
+    /// The policy, a TOML document.
+    pub policy: String,
+    /// The master fingerprint of our key.
+    pub fingerprint: [u8; 4],
+    /// The account's path, as in `m/84'/0'/0'`.
+    pub path: String,
+    /// The account's extended public key.
+    pub xpub: String,
+    /// The registered descriptor, with its checksum: its SHA-256 is the wallet's id. None while the cosigners' keys are awaited.
+    pub descriptor: Option<String>,
+}
+
+/// A key that signs digests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyDocument {
+    /// Its label.
+    pub label: String,
+    /// `CKA_ID`.
+    pub cka_id: Vec<u8>,
+    /// Names of the users whose codes sign.
+    pub users: Vec<String>,
+    /// The policy, a TOML document.
+    pub policy: String,
+    /// What it was made for.
+    pub mechanisms: DigestMechanisms,
+    /// Its public key, compressed: 33 bytes.
+    pub public_key: Vec<u8>,
+}
+
+/// The clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockDocument {
+    /// The time that was believed, Unix seconds.
+    pub wall: u64,
+    /// Seconds since the machine was started, then.
+    pub boot: u64,
+}
+
+impl From<&TokenRecord> for Document {
+    fn from(token: &TokenRecord) -> Document {
+        Document::Token(TokenDocument {
+            label: token.label.clone(),
+            serial: token.serial,
+            so_pin: token.so.name(),
+            user_pin: token.user.as_ref().map(|pin| pin.name()),
+        })
+    }
+}
+
+impl From<&UserRecord> for Document {
+    fn from(user: &UserRecord) -> Document {
+        Document::User(UserDocument {
+            name: user.name.clone(),
+            issuer: user.service.clone(),
+            key_id: user.otp.id(),
+            hash: user.otp.hash(),
+            digits: user.otp.digits(),
+            period: user.otp.period(),
+            confirmed: user.confirmed,
+        })
+    }
+}
+
+impl From<&Wallet> for Document {
+    fn from(wallet: &Wallet) -> Document {
+        Document::Wallet(Box::new(WalletDocument {
+            label: wallet.label().into(),
+            cka_id: wallet.cka_id().into(),
+            network: wallet.network(),
+            users: wallet.users().into(),
+            policy: wallet.policy_document().into(),
+            fingerprint: wallet.master_fingerprint().to_bytes(),
+            path: wallet.account_path(),
+            xpub: wallet.account().to_string(),
+            descriptor: wallet.keys().map(|keys| keys.watch().descriptor().into()),
+        }))
+    }
+}
+
+impl From<&DigestKey> for Document {
+    fn from(key: &DigestKey) -> Document {
+        Document::Key(KeyDocument {
+            label: key.label().into(),
+            cka_id: key.cka_id().into(),
+            users: key.users().into(),
+            policy: key.policy_document().into(),
+            mechanisms: key.mechanisms(),
+            public_key: key.public_key().serialize().into(),
+        })
+    }
+}
+
+impl From<Believed> for Document {
+    fn from(believed: Believed) -> Document {
+        Document::Clock(ClockDocument { wall: believed.wall, boot: believed.boot })
+    }
+}

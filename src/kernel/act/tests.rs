@@ -1,0 +1,224 @@
+use super::document::{KeyDocument, TokenDocument, UserDocument, WalletDocument};
+use super::in_force::InForce;
+use super::*;
+use crate::kernel::audit::{Event, Head, Link};
+use crate::kernel::digest_key::DigestMechanisms;
+use crate::kernel::otp::OtpHash;
+use crate::kernel::seal::{Kind, SetHash};
+use crate::kernel::wallet::Network;
+
+fn token() -> Document {
+    Document::Token(TokenDocument {
+        label: "t".into(),
+        serial: [7; 8],
+        so_pin: [1; 8],
+        user_pin: Some([2; 8]),
+    })
+}
+
+fn user(name: &str, confirmed: bool) -> Document {
+    Document::User(UserDocument {
+        name: name.into(),
+        issuer: "bank".into(),
+        key_id: [3; 16],
+        hash: OtpHash::Sha1,
+        digits: 6,
+        period: 30,
+        confirmed,
+    })
+}
+
+fn wallet(policy: &str, descriptor: Option<String>) -> Document {
+    Document::Wallet(Box::new(WalletDocument {
+        label: "l".repeat(128),
+        cka_id: vec![9; 128],
+        network: Network::Mainnet,
+        users: vec!["u".repeat(60); 16],
+        policy: policy.into(),
+        fingerprint: [4; 4],
+        path: "m/48'/0'/0'/2'".into(),
+        xpub: "x".repeat(111),
+        descriptor,
+    }))
+}
+
+fn act(deed: Deed, document: Option<Document>) -> Act {
+    Act { deed, id: [5; 16], name: "x".into(), document, before: None, changes: vec![] }
+}
+
+fn policy_change(tightens: bool, loosens: bool) -> Change {
+    Change::Policy(PolicyChange::new("a", "b", Direction { tightens, loosens }, vec![]))
+}
+
+#[test]
+fn the_digest_of_a_document_is_golden() {
+    let golden = include_str!("../../../tests/vectors/act-document.hex").trim();
+    assert_eq!(token().digest().to_string(), golden);
+    assert_ne!(user("alice", true).digest(), user("alice", false).digest());
+}
+
+#[test]
+fn what_is_written_of_an_act_is_golden() {
+    // Event 26, deed 7 with an id, the name, a user's document, no document before, one change: 1, the registration.
+    let written = Act { changes: vec![Change::Registration], ..act(Deed::WalletCreated, None) };
+    let mut golden = vec![26, 7];
+    golden.extend([5; 16]);
+    golden.extend([1, b'x', 0, 0, 1, 1]);
+    let event = Event::Act(Box::new(written));
+    assert_eq!(postcard::to_allocvec(&event).expect("it is written"), golden);
+    assert_eq!(postcard::from_bytes::<Event>(&golden).expect("it is read"), event);
+}
+
+#[test]
+fn every_document_reads_back_from_its_link() {
+    let key = Document::Key(KeyDocument {
+        label: "k".into(),
+        cka_id: vec![1],
+        users: vec!["alice".into()],
+        policy: "unlimited = true".into(),
+        mechanisms: DigestMechanisms { digest: true, ecdsa: false },
+        public_key: vec![2; 33],
+    });
+    let clock = Document::Clock(document::ClockDocument { wall: 8, boot: 9 });
+    for document in [token(), user("alice", true), wallet("p", Some("wpkh()".into())), key, clock] {
+        let link = link(3, act(Deed::Initialised, Some(document)));
+        assert_eq!(Link::decode(&link.encode()), Some(link));
+    }
+}
+
+/// The longest policy, the most users, and a descriptor far over what registers: all of it is kept, and no more.
+#[test]
+fn the_longest_act_is_kept_whole_and_a_longer_one_is_none() {
+    let changes = vec![
+        Change::Label("l".repeat(128)),
+        Change::UsersAdded(vec!["u".repeat(60); 16]),
+        Change::UsersRemoved(vec!["u".repeat(60); 16]),
+        policy_change(true, true),
+    ];
+    let of = |descriptor: usize| {
+        let document = wallet(&"p".repeat(32 * 1_024), Some("d".repeat(descriptor)));
+        Act { changes: changes.clone(), ..act(Deed::WalletUpdated, Some(document)) }
+    };
+    assert!(of(200 * 1_024).is_bounded());
+    assert!(!of(MAX_ACT_LEN).is_bounded());
+}
+
+#[test]
+fn an_act_tightens_where_nothing_of_it_allows_more() {
+    let updated = |changes: Vec<Change>| Act { changes, ..act(Deed::WalletUpdated, None) };
+    let (added, removed) = (Change::UsersAdded(vec!["a".into()]), Change::UsersRemoved(vec!["b".into()]));
+    assert!(updated(vec![removed.clone()]).tightens());
+    assert!(updated(vec![policy_change(true, false), removed.clone()]).tightens());
+    assert!(updated(vec![policy_change(false, false)]).tightens(), "it means the same");
+    assert!(act(Deed::UserRemoved, None).tightens());
+    for loosens in [
+        updated(vec![policy_change(true, true)]),
+        updated(vec![policy_change(false, true)]),
+        updated(vec![removed, added]),
+        updated(vec![Change::Registration]),
+        updated(vec![Change::Label("w".into())]),
+        updated(vec![]),
+        act(Deed::UserUnlocked, None),
+        act(Deed::PinSet(Role::User), None),
+        act(Deed::WalletCreated, None),
+    ] {
+        assert!(!loosens.tightens(), "{loosens}");
+    }
+}
+
+#[test]
+fn an_act_is_told_in_one_line_by_the_digests_of_its_documents() {
+    let change = Change::Policy(PolicyChange::new(
+        "a",
+        "b",
+        Direction { tightens: false, loosens: true },
+        vec!["allowlist".into(), "max_fee_sat".into()],
+    ));
+    let (old, new) = (wallet("old", None), wallet("new", None));
+    let act = Act {
+        name: "hot\nwallet".into(),
+        before: Some(old.digest()),
+        changes: vec![Change::UsersAdded(vec!["bob".into()]), change],
+        ..act(Deed::WalletUpdated, Some(new.clone()))
+    };
+    let expected = format!(
+        "wallet \"hot\\nwallet\" was changed; users added: \"bob\"; its policy allows more (allowlist, max_fee_sat); \
+         document {}; before it {}",
+        new.digest(),
+        old.digest()
+    );
+    assert_eq!(act.to_string(), expected);
+}
+
+fn link(sequence: u64, act: Act) -> Link {
+    Link {
+        sequence,
+        time: 1_000 + sequence,
+        event: Event::Act(Box::new(act)),
+        previous: Head::default(),
+        set: SetHash::default(),
+        batch: sequence,
+    }
+}
+
+#[test]
+fn what_is_in_force_follows_from_the_links_alone() {
+    let of = |name: &str| crate::kernel::seal::RecordKey::user(name).id;
+    let mut in_force = InForce::default();
+    let mut follow = |sequence, act| in_force.follow(&link(sequence, act)).expect("it goes on");
+    let (new, confirmed) = (user("alice", false), user("alice", true));
+    let alice = |deed, document: Option<Document>, before: Option<&Document>| Act {
+        id: of("alice"),
+        name: "alice".into(),
+        before: before.map(Document::digest),
+        ..act(deed, document)
+    };
+    follow(0, act(Deed::Initialised, Some(token())));
+    follow(1, alice(Deed::UserAdded, Some(new.clone()), None));
+    follow(2, alice(Deed::UserConfirmed, Some(confirmed.clone()), Some(&new)));
+    let alices = |in_force: &InForce| -> Vec<(u64, Document)> {
+        let users = in_force.standing().filter(|(place, _)| place.kind == Kind::User);
+        users.map(|(_, standing)| (standing.link, standing.document.clone())).collect()
+    };
+    assert_eq!(alices(&in_force), [(2, confirmed.clone())]);
+    let mut removed = in_force.clone();
+    removed
+        .follow(&link(3, alice(Deed::UserRemoved, None, Some(&confirmed))))
+        .expect("what was in force before");
+    assert_eq!(alices(&removed), []);
+    assert_eq!(removed.standing().count(), 1, "the token");
+    // A link that goes on from something else.
+    let broken =
+        in_force.follow(&link(3, alice(Deed::UserRemoved, None, Some(&new)))).expect_err("another one");
+    assert_eq!((broken.link, broken.said, broken.known), (3, new.digest(), confirmed.digest()));
+}
+
+#[test]
+fn what_an_older_version_made_is_named_until_its_first_document() {
+    let older = |sequence, event| Link { event, ..link(sequence, act(Deed::Initialised, None)) };
+    let mut in_force = InForce::default();
+    for (sequence, event) in [
+        (0, Event::Initialised),
+        (1, Event::UserAdded("alice".into())),
+        (2, Event::UserAdded("bob".into())),
+        (3, Event::WalletCreated("hot".into())),
+        (4, Event::UserRemoved("bob".into())),
+    ] {
+        in_force.follow(&older(sequence, event)).expect("it goes on");
+    }
+    let named = |in_force: &InForce| -> Vec<(Kind, String)> {
+        in_force.undocumented().map(|(kind, name, _)| (kind, name.to_owned())).collect()
+    };
+    let expected = [(Kind::Token, ""), (Kind::User, "alice"), (Kind::Wallet, "hot")];
+    assert_eq!(named(&in_force), expected.map(|(kind, name)| (kind, name.to_owned())));
+    let renamed = Act {
+        name: "cold".into(),
+        before: Some(wallet("old", None).digest()),
+        changes: vec![Change::Label("hot".into())],
+        ..act(Deed::WalletUpdated, Some(wallet("new", None)))
+    };
+    in_force.follow(&link(5, renamed)).expect("nothing is known of before");
+    in_force.follow(&link(6, act(Deed::PinSet(Role::User), Some(token())))).expect("likewise");
+    assert_eq!(named(&in_force), [(Kind::User, "alice".to_owned())]);
+    assert_eq!(in_force.standing().count(), 2);
+}
