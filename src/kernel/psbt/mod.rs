@@ -55,6 +55,7 @@ pub struct CheckedPsbt {
     ours: Vec<OurInput>,
     change: Vec<(usize, Location)>,
     leaves: u64,
+    moved_out_of_reach: u64,
     paid_to_others: u64,
     comes_back: u64,
     fee: u64,
@@ -99,7 +100,8 @@ impl CheckedPsbt {
 
         let all_ours = ours.len() == prevouts.len();
         let back: u64 = change.iter().map(|(index, _)| transaction.output[*index].value.to_sat()).sum();
-        let leaves = if all_ours { paid_in.checked_sub(back) } else { Some(paid_in) };
+        let moved_out_of_reach = moved_out_of_reach(&transaction, &prevouts, &ours, &change, around.reach);
+        let leaves = if all_ours { paid_in.checked_sub(back - moved_out_of_reach) } else { Some(paid_in) };
         let reach = ours
             .iter()
             .map(|input| input.rebuilt.location)
@@ -112,6 +114,7 @@ impl CheckedPsbt {
             script_id: *wallet.id(),
             digest: digest(wallet.id(), &transaction, &prevouts),
             leaves: leaves.ok_or_else(|| refuse(Rule::AmountRange, "more comes back than goes in"))?,
+            moved_out_of_reach,
             paid_to_others: paid_out - back,
             comes_back: back,
             fee: paid_in - paid_out,
@@ -127,9 +130,15 @@ impl CheckedPsbt {
     }
 
     /// Satoshi that leave the wallet: inputs less outputs proved ours, where all inputs are proved ours; else all inputs.
-    /// The fee counts.
+    /// The fee counts, and what is moved out of reach.
     pub fn leaves(&self) -> u64 {
         self.leaves
+    }
+
+    /// Satoshi of change beyond the wallet's reach, less those of the inputs from beyond it. They are the wallet's, at an
+    /// address near one that is spent here, and count as leaving: see [`Reach::admitting`].
+    pub fn moved_out_of_reach(&self) -> u64 {
+        self.moved_out_of_reach
     }
 
     /// Satoshi in outputs that are not proved ours.
@@ -193,6 +202,26 @@ impl CheckedPsbt {
         let CheckedPsbt { bytes, layout, transaction, prevouts, script_id, ours, .. } = self;
         Parts { bytes, layout, transaction, prevouts, script_id, ours }
     }
+}
+
+/// What change beyond `reach` is worth more than the inputs of ours from beyond it.
+fn moved_out_of_reach(
+    transaction: &Transaction,
+    prevouts: &[TxOut],
+    ours: &[OurInput],
+    change: &[(usize, Location)],
+    reach: Reach,
+) -> u64 {
+    let spent = ours.iter().map(|input| (input.rebuilt.location, &prevouts[input.index]));
+    let paid = change.iter().map(|(index, location)| (*location, &transaction.output[*index]));
+    // No sum is more than 21 million bitcoin.
+    let beyond = |outputs: &mut dyn Iterator<Item = (Location, &TxOut)>| -> u64 {
+        outputs
+            .filter(|(location, _)| !reach.covers(*location))
+            .map(|(_, output)| output.value.to_sat())
+            .sum()
+    };
+    beyond(&mut { paid }).saturating_sub(beyond(&mut { spent }))
 }
 
 /// SHA-256 over a transaction of a wallet and the outputs that it spends.

@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 
 use super::{PsbtError, Surroundings, refuse};
 use crate::kernel::rule::Rule;
-use crate::kernel::wallet::{Branch, Elsewhere, Location, Locks, Place, Rebuilt, Spend, Taproot, WatchOnly};
+use crate::kernel::state::Reach;
+use crate::kernel::wallet::{
+    Branch, Chain, Elsewhere, GAP_LIMIT, Location, Locks, Place, Rebuilt, Spend, Taproot, WatchOnly,
+};
 
 /// An input proved ours.
 pub(in crate::kernel) struct OurInput {
@@ -167,6 +170,8 @@ pub(super) struct Prover<'a> {
     wallet: &'a WatchOnly,
     around: &'a Surroundings<'a>,
     transaction: &'a Transaction,
+    /// How far outputs may go: as far as the wallet's addresses have been used, and near the inputs proved ours.
+    admitted: Reach,
     derived: usize,
 }
 
@@ -176,7 +181,7 @@ impl<'a> Prover<'a> {
         around: &'a Surroundings<'a>,
         transaction: &'a Transaction,
     ) -> Prover<'a> {
-        Prover { wallet, around, transaction, derived: 0 }
+        Prover { wallet, around, transaction, admitted: around.reach, derived: 0 }
     }
 
     /// Proves input `index` ours, where it claims to be. `mixed-wallets`, `network`, `derived-key`, `script-mismatch`,
@@ -274,13 +279,14 @@ impl<'a> Prover<'a> {
             sequence: self.transaction.input[index].sequence,
         };
         let asked = located.asked(input, &rebuilt, self.wallet, &locks).into_iter();
+        self.admitted = self.admitted.admitting(located.location);
         let asked = asked
             .map(|place| Asked { place, is_signed: has_our_signature(input, rebuilt.branch(place)) })
             .collect();
         Ok(OurInput { index, asked, asks_all: input.sighash_type.is_some_and(super::asks_all), rebuilt })
     }
 
-    /// Where output `index` is in the wallet, if it is proved ours. `change-path`, `network`, and `change-multisig` where the
+    /// Where output `index` is in the wallet, if it is proved ours; all inputs were looked at before. `change-path`, `network`, and `change-multisig` where the
     /// script that comes with it has our key and is not the registered one. Any other output that claims our key and is not
     /// paid to us (`change-fraud`) is not ours: it counts as spent.
     pub(super) fn output(
@@ -331,11 +337,8 @@ impl<'a> Prover<'a> {
         located: &Located<'_>,
     ) -> Result<Option<Location>, PsbtError> {
         let location = located.location;
-        if !self.around.reach.covers(location) {
-            return Err(refuse(
-                Rule::ChangePath,
-                format!("output {index} has an index so far ahead that no wallet would find it"),
-            ));
+        if !self.admitted.covers(location) {
+            return Err(refuse(Rule::ChangePath, self.too_far(index, location)));
         }
         let rebuilt = self.rebuild(location)?;
         if !located.holds(&rebuilt) {
@@ -359,6 +362,19 @@ impl<'a> Prover<'a> {
             check_taproot("output", index, output.tap_internal_key, root, &taproot)?;
         }
         Ok(Some(location))
+    }
+
+    fn too_far(&self, index: usize, Location { chain, index: there }: Location) -> String {
+        let chain_name = match chain {
+            Chain::External => "external",
+            Chain::Internal => "internal",
+        };
+        format!(
+            "output {index} is at {chain_name} index {there}, where no wallet would look for it: here the last one is {}, \
+             {GAP_LIMIT} past the highest index that the wallet has used or an input spends. If its owner scans further, the \
+             administrator can say so: countersign wallet set LABEL --reach N",
+            self.admitted.end(chain) - 1
+        )
     }
 
     fn rebuild(&mut self, location: Location) -> Result<Rebuilt, PsbtError> {

@@ -193,7 +193,13 @@ fn show_checked(
         .collect();
     let feerate = checked.fee() as f64 / checked.vsize() as f64;
     let all_ours = our_inputs.len() == inputs.len();
-    let leaves = if all_ours {
+    let leaves = if all_ours && checked.moved_out_of_reach() > 0 {
+        format!(
+            "{} sat, fee included, and {} sat of change that are moved beyond the wallet's reach",
+            checked.leaves(),
+            checked.moved_out_of_reach()
+        )
+    } else if all_ours {
         format!("{} sat, fee included", checked.leaves())
     } else {
         format!("{} sat: all of it, while an input is not proved to be the wallet's", checked.leaves())
@@ -230,6 +236,7 @@ fn show_checked(
         "inputs": inputs.iter().map(Line::to_json).collect::<Vec<_>>(),
         "outputs": outputs.iter().map(Line::to_json).collect::<Vec<_>>(),
         "leaves_sat": checked.leaves(),
+        "moved_out_of_reach_sat": checked.moved_out_of_reach(),
         "fee_sat": checked.fee(),
         "version": checked.transaction().version.0,
         "lock_time": checked.transaction().lock_time.to_consensus_u32(),
