@@ -46,7 +46,8 @@ fn start_log(configured: Option<&LogConfig>) -> Result<(), OpenError> {
 
 fn engine(config: EngineConfig) -> Result<Engine, OpenError> {
     let backing = Backing::open(&config.backing)?;
-    let vault = SqliteVault::new(config.store.path, Arc::clone(&backing))?;
+    let vault =
+        SqliteVault::new(config.store.path, Arc::clone(&backing))?.reopening_for(config.store.reopening);
     let engine = Engine::open(Box::new(vault), Box::new(SystemClock), Box::new(MixedRandom::new(backing)))?;
     for refusal in engine.closed_keys() {
         tracing::error!("{refusal}");

@@ -50,6 +50,24 @@ pub trait Ledger: Send + Sync {
 
     /// Whether it answers nothing any more ([`LedgerError::Closed`]), until it is opened anew.
     fn closed(&self) -> bool;
+
+    /// How it stands. Looking may find out that it has to be closed.
+    fn standing(&self) -> LedgerStanding {
+        if self.closed() { LedgerStanding::Closed } else { LedgerStanding::Open }
+    }
+}
+
+/// How a ledger stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerStanding {
+    /// It answers.
+    Open,
+    /// A write failed: its caller, and who came after it, wait while the store or the token is opened anew.
+    Reviving,
+    /// It answers nothing any more. Opening it in a new process tells what is durable.
+    Closed,
+    /// It answers nothing any more, and what it had open is not what is at its place now: a new process would not find it.
+    Lost,
 }
 
 /// Finds the ledger, or makes it.
@@ -85,6 +103,22 @@ pub trait AnchorSlots: Send + Sync {
 
     /// Makes `value` the only one: creates it, reads it back, then destroys every other.
     fn replace(&self, value: &[u8]) -> Result<(), BackingError>;
+
+    /// Begins anew with the token after a failure: with new sessions, logged in. It tells nothing of what is there now.
+    fn reopen(&self) -> Result<(), ReopenError> {
+        Ok(())
+    }
+}
+
+/// Why the backing token is not opened anew.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReopenError {
+    /// It does not answer now, and may later.
+    #[error(transparent)]
+    Away(BackingError),
+    /// It refuses the PIN, or there is none to be read. Trying again could lock it.
+    #[error(transparent)]
+    Refused(BackingError),
 }
 
 /// Why the ledger does not answer.

@@ -3,7 +3,12 @@
 //! The anchor is in memory, so that what it remembers can be chosen at each opening: what a crash between the store's
 //! write and the anchor's leaves is one of the choices.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+#[path = "ledger_model/looks.rs"]
+mod looks;
+#[path = "ledger_model/revival.rs"]
+mod revival;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex};
 
@@ -11,7 +16,7 @@ use countersign::kernel::anchor::StateError;
 use countersign::kernel::audit::Event;
 use countersign::kernel::receipt::{Batch, Content, Write};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey};
-use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError};
+use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, ReopenError};
 use countersign::shell::ledger::{self, SealedLedger};
 use countersign::shell::lock::StoreLock;
 use countersign::shell::sqlite::{Header, Sqlite};
@@ -23,8 +28,31 @@ use zeroize::Zeroizing;
 struct Slots {
     past: Vec<Vec<u8>>,
     now: Vec<Vec<u8>>,
-    /// The token takes nothing any more.
-    broken: bool,
+    /// What the next steps run into.
+    faults: VecDeque<Fault>,
+    /// What opening the token anew runs into, after which it is well.
+    away: u32,
+    /// The token refuses the PIN.
+    refuses: bool,
+    /// How often it was opened anew.
+    reopened: u32,
+}
+
+/// How a step of the anchor fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Nothing was done.
+    Before,
+    /// The new value was made, and the old one is still there.
+    Between,
+    /// All was done, and the answer was lost.
+    After,
+    /// Something that is no anchor was made.
+    Torn,
+    /// The token was put back to an older value.
+    PutBack,
+    /// The token was emptied.
+    Emptied,
 }
 
 #[derive(Clone, Default)]
@@ -37,14 +65,37 @@ impl AnchorSlots for MemorySlots {
 
     fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
         let mut slots = self.0.lock().expect("not poisoned");
-        if slots.broken {
+        let fault = slots.faults.pop_front();
+        match fault {
+            None | Some(Fault::After) => slots.now = vec![value.to_vec()],
+            Some(Fault::Before) => {}
+            Some(Fault::Between) => slots.now.push(value.to_vec()),
+            Some(Fault::Torn) => slots.now.push(value[..40].to_vec()),
+            Some(Fault::PutBack) => slots.now = vec![slots.past[slots.past.len() - 2].clone()],
+            Some(Fault::Emptied) => slots.now = vec![],
+        }
+        if fault.is_some() {
             return Err(BackingError("broken by the test".into()));
         }
         if slots.past.last().is_none_or(|last| last != value) {
             slots.past.push(value.to_vec());
         }
-        slots.now = vec![value.to_vec()];
         Ok(())
+    }
+
+    fn reopen(&self) -> Result<(), ReopenError> {
+        let mut slots = self.0.lock().expect("not poisoned");
+        slots.reopened += 1;
+        if slots.refuses {
+            return Err(ReopenError::Refused(BackingError("the PIN is wrong".into())));
+        }
+        match slots.away.checked_sub(1) {
+            Some(left) => {
+                slots.away = left;
+                Err(ReopenError::Away(BackingError("nobody answers".into())))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -287,23 +338,6 @@ fn reopen(path: &Path, slots: &MemorySlots, anchored: Anchored) -> Result<(), Te
         slots.0.lock().expect("not poisoned").now = vec![newest];
     }
     Ok(())
-}
-
-#[test]
-fn a_write_that_failed_closes_the_ledger_until_it_is_opened_anew() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
-    begin(&path, &slots);
-    let ledger = open(&path, &slots).expect("it opens");
-    assert!(!ledger.closed());
-    slots.0.lock().expect("not poisoned").broken = true;
-    assert!(ledger.commit(&batch(vec![], 1)).is_err());
-    assert!(ledger.closed());
-    slots.0.lock().expect("not poisoned").broken = false;
-    assert!(matches!(ledger.commit(&batch(vec![], 1)), Err(LedgerError::Closed(_))));
-    assert!(ledger.closed(), "the token is well again, and what is durable is not known");
-    drop(ledger);
-    assert!(!open(&path, &slots).expect("it opens").closed());
 }
 
 /// One commit that came off: what each of its places had before, by the mark of the commit that wrote it.

@@ -103,6 +103,35 @@ pub fn judge(end: &ChainEnd, records: SetHash, anchor: &Anchor) -> Result<Openin
     })
 }
 
+/// What a step of the anchor that failed left in the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The old value alone: the step is to be taken.
+    Untaken,
+    /// The new value, with the old one or without: the step is to be finished.
+    Taken,
+}
+
+/// Tells by the anchors of this store that the token has now what a step from `before` to `after` left there.
+///
+/// A failed step leaves the old value, the new one or both. Anything else was not left by it: the token was put back, emptied,
+/// or is written by somebody else.
+pub fn resume(found: &[Anchor], before: &Anchor, after: &Anchor) -> Result<Step, StateError> {
+    if let Some(other) = found.iter().find(|anchor| ![before, after].contains(anchor)) {
+        let store = after.sequence;
+        return Err(match other.sequence.cmp(&store) {
+            core::cmp::Ordering::Less => StateError::Ahead { store, anchor: other.sequence },
+            core::cmp::Ordering::Equal => StateError::Forked(store),
+            core::cmp::Ordering::Greater => StateError::Older { store, anchor: other.sequence },
+        });
+    }
+    match (found.contains(before), found.contains(after)) {
+        (_, true) => Ok(Step::Taken),
+        (true, false) => Ok(Step::Untaken),
+        (false, false) => Err(StateError::AnchorMissing),
+    }
+}
+
 /// Why the module stays closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
@@ -243,5 +272,32 @@ mod tests {
     fn state_swap_records_that_are_not_the_newest_links_are_refused() {
         let first = link(3, Head([1; 32]));
         assert_eq!(judge(&alone(&first), SetHash::default(), &Anchor::of(&first)), Err(StateError::Records));
+    }
+
+    #[test]
+    fn a_step_that_failed_is_taken_again_or_finished() {
+        let first = link(3, Head([1; 32]));
+        let (before, after) = (Anchor::of(&first), Anchor::of(&link(4, first.head())));
+        let resume = |found: &[Anchor]| resume(found, &before, &after);
+        assert_eq!(resume(&[before]), Ok(Step::Untaken));
+        assert_eq!(resume(&[before, before]), Ok(Step::Untaken));
+        assert_eq!(resume(&[after]), Ok(Step::Taken));
+        assert_eq!(resume(&[before, after]), Ok(Step::Taken));
+        assert_eq!(resume(&[after, before, after]), Ok(Step::Taken));
+    }
+
+    #[test]
+    fn state_rollback_an_anchor_that_no_step_left_is_refused() {
+        let first = link(3, Head([1; 32]));
+        let (before, after) = (Anchor::of(&first), Anchor::of(&link(4, first.head())));
+        let resume = |found: &[Anchor]| resume(found, &before, &after);
+        let (older, fork) = (Anchor::of(&link(2, Head([9; 32]))), Anchor::of(&link(4, Head([2; 32]))));
+        let newer = Anchor::of(&link(5, Head([3; 32])));
+        assert_eq!(resume(&[]), Err(StateError::AnchorMissing));
+        assert_eq!(resume(&[older]), Err(StateError::Ahead { store: 4, anchor: 2 }));
+        // Also beside one that a step leaves: somebody else writes there.
+        assert_eq!(resume(&[before, older]), Err(StateError::Ahead { store: 4, anchor: 2 }));
+        assert_eq!(resume(&[after, fork]), Err(StateError::Forked(4)));
+        assert_eq!(resume(&[before, newer]), Err(StateError::Older { store: 4, anchor: 5 }));
     }
 }

@@ -11,7 +11,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi, params};
 
 use crate::kernel::anchor::StateError;
 use crate::kernel::seal::{Kind, RecordKey, StoreId};
@@ -90,6 +90,35 @@ impl Sqlite {
             connection.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; COMMIT"))
         })?;
         Ok(sqlite)
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whose store it is and its newest link, sequence and sealed bytes, as they are in the file now. A file that is damaged
+    /// is a state that cannot be trusted; one that cannot be read just now is not.
+    pub fn glance(&self) -> Result<(Vec<u8>, u64, Vec<u8>), LedgerError> {
+        let connection = &self.connection;
+        let read = || {
+            // What is kept in memory tells nothing of the disk.
+            connection.execute_batch("PRAGMA shrink_memory")?;
+            let store = connection
+                .prepare_cached("SELECT value FROM header WHERE name = 'store'")?
+                .query_row([], |row| row.get(0))?;
+            let (sequence, sealed) = connection
+                .prepare_cached("SELECT sequence, sealed FROM link ORDER BY sequence DESC LIMIT 1")?
+                .query_row([], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)))?;
+            Ok((store, sequence, sealed))
+        };
+        read().map_err(|error: rusqlite::Error| {
+            if is_passing(&error) {
+                self.io(error.to_string())
+            } else {
+                StateError::Sealed(format!("the store's file is damaged: {error}")).into()
+            }
+        })
     }
 
     /// Has all that was written reach the disk.
@@ -291,6 +320,21 @@ fn write(connection: &Connection, pages: &Pages) -> rusqlite::Result<u64> {
         meant += 1;
     }
     Ok(meant)
+}
+
+/// Whether a file that answers so may be sound: the system failed, or somebody else has it.
+fn is_passing(error: &rusqlite::Error) -> bool {
+    let is_cut =
+        error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHORT_READ);
+    let system = [
+        ErrorCode::SystemIoFailure,
+        ErrorCode::CannotOpen,
+        ErrorCode::DiskFull,
+        ErrorCode::OutOfMemory,
+        ErrorCode::DatabaseBusy,
+        ErrorCode::DatabaseLocked,
+    ];
+    !is_cut && error.sqlite_error_code().is_some_and(|code| system.contains(&code))
 }
 
 #[cfg(test)]

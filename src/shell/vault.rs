@@ -7,36 +7,49 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zeroize::Zeroizing;
 
-use super::ledger::{self, SealedLedger};
+use super::ledger::{self, SealedLedger, Upkeep};
 use super::lock::StoreLock;
 use super::sqlite::{Header, Sqlite};
 use crate::kernel::anchor::{Anchor, StateError};
 use crate::kernel::receipt::Batch;
 use crate::kernel::seal::DataKey;
-use crate::ports::{AnchorSlots, BackingError, Ledger, LedgerError, Sealer, Vault};
+use crate::ports::{AnchorSlots, BackingError, Ledger, LedgerError, ReopenError, Sealer, Vault};
 
 /// A SQLite file and a backing token.
 pub struct SqliteVault<B> {
     path: PathBuf,
     backing: Arc<B>,
+    upkeep: Upkeep,
 }
 
 impl<B: Sealer + AnchorSlots + 'static> SqliteVault<B> {
     /// The vault of the store at `path`, whose folder must exist.
     pub fn new(path: PathBuf, backing: Arc<B>) -> Result<SqliteVault<B>, LedgerError> {
-        let vault = SqliteVault { path, backing };
+        let vault = SqliteVault { path, backing, upkeep: Upkeep::default() };
         match vault.path.parent().map(fs::metadata) {
             Some(Ok(folder)) if folder.is_dir() => Ok(vault),
             _ => Err(vault.io("its folder does not exist: make it, readable by this user alone".into())),
         }
     }
 
+    /// The same vault, whose ledgers try for so long to go on after a write that failed.
+    #[must_use]
+    pub fn reopening_for(self, reopening: Duration) -> SqliteVault<B> {
+        SqliteVault { upkeep: Upkeep { reopening, ..self.upkeep }, ..self }
+    }
+
     fn io(&self, problem: String) -> LedgerError {
         LedgerError::Io { store: self.path.display().to_string(), problem }
+    }
+
+    fn ledger(&self, sqlite: Sqlite, lock: StoreLock, key: DataKey) -> Result<Box<dyn Ledger>, LedgerError> {
+        let ledger = SealedLedger::open(sqlite, lock, key, Arc::clone(&self.backing))?;
+        Ok(Box::new(ledger.kept_by(self.upkeep)))
     }
 }
 
@@ -62,7 +75,7 @@ impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
         let key =
             self.backing.unwrap(&header.store, &context, &header.wrapped_key)?.ok_or(StateError::DataKey)?;
         let key = DataKey::new(header.store, key);
-        Ok(Some(Box::new(SealedLedger::open(sqlite, lock, key, Arc::clone(&self.backing))?)))
+        self.ledger(sqlite, lock, key).map(Some)
     }
 
     fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
@@ -107,8 +120,7 @@ impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
                 .and_then(|folder| folder.sync_all())
                 .map_err(|error| self.io(error.to_string()))?;
         }
-        let sqlite = Sqlite::open(&self.path)?;
-        Ok(Box::new(SealedLedger::open(sqlite, lock, key, Arc::clone(&self.backing))?))
+        self.ledger(Sqlite::open(&self.path)?, lock, key)
     }
 }
 
@@ -119,5 +131,9 @@ impl<T: AnchorSlots + ?Sized> AnchorSlots for Arc<T> {
 
     fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
         (**self).replace(value)
+    }
+
+    fn reopen(&self) -> Result<(), ReopenError> {
+        (**self).reopen()
     }
 }

@@ -176,6 +176,14 @@ impl Boundary {
         fs::write(self.conf(), text).expect("the folder is ours");
     }
 
+    /// Has its processes give up a write that failed after so many seconds.
+    pub(crate) fn reopen_for(&self, seconds: u64) {
+        let text = fs::read_to_string(self.conf()).expect("setup.sh wrote it");
+        let table = format!("[store]\nreopen_seconds = {seconds}\n");
+        assert!(text.contains("[store]\n"), "{text}");
+        fs::write(self.conf(), text.replacen("[store]\n", &table, 1)).expect("the folder is ours");
+    }
+
     /// The store.
     pub(crate) fn store(&self) -> PathBuf {
         self.folder.join("countersign.db")

@@ -11,6 +11,8 @@
 //!
 //! [store]
 //! path = "/var/lib/countersign/countersign.db"
+//! reopen_seconds = 30                         # may be left out; 0 to 300: for how long the store and the backing token
+//!                                             # are opened anew after a write that failed, before the module closes
 //!
 //! [limits]                                    # may be left out
 //! failures_per_hour = 100                     # 16 to 1000000: wrong codes of all users together within an hour, from
@@ -96,6 +98,7 @@ use self::connect::ConnectTable;
 use self::serve::ServeTable;
 use crate::engine::DEFAULT_FAILURES_PER_HOUR;
 use crate::plugin::config::{PluginConfig, PluginTable};
+use crate::shell::ledger::Upkeep;
 
 pub use self::connect::{ConnectAddress, ConnectConfig, ConnectTls};
 pub use self::serve::{ServeConfig, ServeLimits, TcpDoor, UnixDoor, VsockDoor};
@@ -107,6 +110,8 @@ const FILE_NAME: &str = "countersign/countersign.toml";
 const LEAST_FAILURES_PER_HOUR: u32 = 16;
 /// More wrong codes in an hour than this are no limit any more.
 const MOST_FAILURES_PER_HOUR: u32 = 1_000_000;
+/// Callers wait as long; what lasts longer is for the one that starts the boundary.
+const MOST_REOPEN_SECONDS: u64 = 300;
 
 /// The whole configuration: what this library is in this process.
 #[derive(Debug)]
@@ -174,6 +179,8 @@ pub enum PinSource {
 pub struct StoreConfig {
     /// Absolute path of the SQLite file.
     pub path: PathBuf,
+    /// For how long store and backing token are opened anew after a write that failed.
+    pub reopening: Duration,
 }
 
 /// The limits over all users.
@@ -506,11 +513,15 @@ impl BackingTable {
 #[serde(deny_unknown_fields)]
 struct StoreTable {
     path: PathBuf,
+    reopen_seconds: Option<u64>,
 }
 
 impl StoreTable {
     fn parse(self, wrong: &Wrong<'_>) -> Result<StoreConfig, ConfigError> {
-        Ok(StoreConfig { path: absolute(wrong, "store.path", self.path)? })
+        let key = "store.reopen_seconds";
+        let default = Upkeep::default().reopening.as_secs();
+        let reopening = seconds(wrong, key, self.reopen_seconds, default, 0..=MOST_REOPEN_SECONDS)?;
+        Ok(StoreConfig { path: absolute(wrong, "store.path", self.path)?, reopening })
     }
 }
 
@@ -564,6 +575,9 @@ mod tests {
         assert!(matches!(&config.backing.pin, PinSource::File(path) if path == Path::new("/pin")));
         assert_eq!((config.log.level, config.log.file), (LogLevel::Warn, None));
         assert_eq!(config.limits.failures_per_hour, DEFAULT_FAILURES_PER_HOUR);
+        assert_eq!(config.store.reopening, Duration::from_secs(30));
+        let config = parse(&GOOD.replace("[store]", "[store]\nreopen_seconds = 0")).expect("complete");
+        assert_eq!(config.store.reopening, Duration::ZERO);
         let config = parse(&GOOD.replace("pin_file = \"/pin\"", "pin_env = \"PIN\"")).expect("complete");
         assert!(matches!(&config.backing.pin, PinSource::Env(name) if name == "PIN"));
     }
@@ -611,6 +625,8 @@ mod tests {
             ("[store]", "[stone]", "unknown field `stone`"),
             ("path = \"/store.db\"", "", "missing field `path`"),
             ("path = \"/store.db\"", "path = \"store.db\"", "key store.path"),
+            ("[store]", "[store]\nreopen_seconds = 301", "key store.reopen_seconds"),
+            ("[store]", "[store]\nreopen_seconds = -1", "line 7"),
             ("\"/usr/lib/softhsm/libsofthsm2.so\"", "\"libsofthsm2.so\"", "key backing.module"),
             ("pin_file = \"/pin\"", "", "key backing.pin_file"),
             ("pin_file = \"/pin\"", "pin_file = \"/pin\"\npin_env = \"PIN\"", "key backing.pin_file"),

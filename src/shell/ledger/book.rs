@@ -13,7 +13,7 @@ use crate::kernel::failures::Failures;
 use crate::kernel::receipt::{Batch, Content};
 use crate::kernel::recent::Recent;
 use crate::kernel::seal::{DataKey, Kind, RecordKey, SetHash};
-use crate::ports::{BackingError, LedgerError};
+use crate::ports::{BackingError, LedgerError, LedgerStanding};
 use crate::shell::sqlite::{Pages, Row};
 
 /// Version and set-hash element of every record.
@@ -36,7 +36,23 @@ pub(super) struct Book {
     pub(super) led: bool,
     /// Sequence up to which all is durable and anchored.
     pub(super) durable: u64,
-    closed: Option<String>,
+    /// Whether a write failed, and the store or the token is being opened anew for it.
+    pub(super) reviving: bool,
+    closed: Option<Closed>,
+}
+
+/// Why the ledger answers nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Closed {
+    pub(super) reason: String,
+    /// What is open is not what is at its place.
+    pub(super) is_lost: bool,
+}
+
+impl From<LedgerError> for Closed {
+    fn from(error: LedgerError) -> Closed {
+        Closed { reason: error.to_string(), is_lost: false }
+    }
 }
 
 /// What the book knows of a record.
@@ -80,17 +96,33 @@ impl Book {
             waiting: VecDeque::new(),
             led: false,
             durable: newest.sequence,
+            reviving: false,
             closed: None,
         }
     }
 
     pub(super) fn check_open(&self) -> Result<(), LedgerError> {
-        self.closed.as_ref().map_or(Ok(()), |reason| Err(LedgerError::Closed(reason.clone())))
+        self.closed.as_ref().map_or(Ok(()), |closed| Err(LedgerError::Closed(closed.reason.clone())))
     }
 
-    /// Answers nothing any more, and tells all who wait.
-    pub(super) fn close(&mut self, reason: &str) {
-        self.closed.get_or_insert_with(|| reason.into());
+    /// How the ledger stands.
+    pub(super) fn standing(&self) -> LedgerStanding {
+        match &self.closed {
+            Some(Closed { is_lost: true, .. }) => LedgerStanding::Lost,
+            Some(_) => LedgerStanding::Closed,
+            None if self.reviving => LedgerStanding::Reviving,
+            None => LedgerStanding::Open,
+        }
+    }
+
+    /// Answers nothing any more, since something went wrong in this process.
+    pub(super) fn close_after_a_panic(&mut self) {
+        self.close(Closed { reason: "an internal error".into(), is_lost: false });
+    }
+
+    /// Answers nothing any more, and tells all who wait. The first reason stays.
+    pub(super) fn close(&mut self, closed: Closed) {
+        self.closed.get_or_insert(closed);
         for group in self.waiting.drain(..) {
             group.done.notify_all();
         }

@@ -7,35 +7,92 @@
 //! - L1. A batch is written and synced first, anchored second, answered third.
 //! - L2. What is read is what was written: the very bytes, known by their element of the set hash. (A version is the sequence
 //!   of the commit that wrote it. It can come twice, where a crash took a batch back that somebody kept a copy of.)
-//! - L3. After a batch that failed half-way nothing is answered any more: only opening anew tells what is durable.
+//! - L3. After a write that failed only opening anew tells what is durable. That is tried for a time (`revival`); after it
+//!   nothing is answered any more.
 //! - L4. Changes become durable in the order in which they were decided: what was decided on a change that waits, waits
 //!   behind it.
+//! - L5. No batch is anchored that is not where everybody finds the store (`look`).
 
 mod book;
+mod look;
 pub(in crate::shell) mod opening;
+mod place;
+mod revival;
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, LockResult, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use self::book::{Book, Group, NewestRecord};
+use self::book::{Book, NewestRecord};
+use self::look::Looks;
 use self::opening::Opened;
+use self::place::{Displaced, Place};
+use self::revival::Stumble;
 use super::lock::StoreLock;
-use super::sqlite::Sqlite;
+use super::sqlite::{Row, Sqlite};
 use crate::kernel::anchor::{self, Anchor, Opening, StateError};
 use crate::kernel::failures::Failures;
 use crate::kernel::receipt::Batch;
 use crate::kernel::seal::{DataKey, Kind, RecordKey};
-use crate::ports::{AnchorSlots, Ledger, LedgerError, Plain};
+use crate::ports::{AnchorSlots, Ledger, LedgerError, LedgerStanding, Plain};
 
 /// Sealed rows, one chain, one anchor.
 pub struct SealedLedger<A> {
-    key: DataKey,
+    key: Arc<DataKey>,
     slots: A,
-    book: Mutex<Book>,
-    reader: Mutex<Sqlite>,
+    book: Arc<Mutex<Book>>,
+    /// None while the store is opened anew.
+    reader: Mutex<Option<Sqlite>>,
+    path: PathBuf,
     /// Whoever leads holds it; it writes. The last to be closed: it leaves nothing in its journal.
-    writer: Mutex<Sqlite>,
+    writer: Mutex<Writer>,
+    upkeep: Upkeep,
     /// Behind everything that has the file open.
     _lock: StoreLock,
+}
+
+/// What only whoever leads may do.
+struct Writer {
+    /// None while the store is opened anew.
+    sqlite: Option<Sqlite>,
+    place: Place,
+    /// What the token remembers, as far as no step of it failed.
+    anchored: Anchor,
+    /// A write failed: what is durable is not known.
+    is_in_doubt: bool,
+    looks: Looks,
+}
+
+impl Writer {
+    fn store(&self) -> Result<&Sqlite, Stumble> {
+        self.sqlite.as_ref().ok_or_else(|| Stumble::Store(reopened(self.place.path())))
+    }
+}
+
+fn reopened(path: &Path) -> LedgerError {
+    let problem = "it is being opened anew after a write that failed: try again".into();
+    LedgerError::Io { store: path.display().to_string(), problem }
+}
+
+/// How a ledger keeps itself going, and how often it looks at its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upkeep {
+    /// For how long store and token are opened anew after a write that failed.
+    pub reopening: Duration,
+    /// How old the last look at the header and the newest link may be when a batch is anchored.
+    pub glance: Duration,
+    /// How old the last look at every link and record may be.
+    pub whole: Duration,
+}
+
+impl Default for Upkeep {
+    fn default() -> Upkeep {
+        Upkeep {
+            reopening: Duration::from_secs(30),
+            glance: Duration::from_secs(1),
+            whole: Duration::from_secs(3_600),
+        }
+    }
 }
 
 impl<A: AnchorSlots> SealedLedger<A> {
@@ -48,6 +105,11 @@ impl<A: AnchorSlots> SealedLedger<A> {
     ) -> Result<SealedLedger<A>, LedgerError> {
         // Where opening fails the lock goes last, as it does at the end.
         let (lock, sqlite) = (lock, sqlite);
+        let displaced = |error: Displaced| LedgerError::Io {
+            store: sqlite.path().display().to_string(),
+            problem: error.to_string(),
+        };
+        let place = Place::before_opening(sqlite.path()).map_err(displaced)?;
         let opened = Opened::scan(&sqlite, &key)?;
         let anchor = newest_anchor(&slots, &key)?.ok_or(StateError::AnchorMissing)?;
         match anchor::judge(&opened.end, opened.records, &anchor)? {
@@ -59,16 +121,28 @@ impl<A: AnchorSlots> SealedLedger<A> {
             }
         }
         // Also where they agree: this clears away the second slot that a crash may have left.
-        slots.replace(&Anchor::of(&opened.end.newest).encode(&key))?;
-        let reader = Mutex::new(sqlite.reader()?);
+        let anchored = Anchor::of(&opened.end.newest);
+        slots.replace(&anchored.encode(&key))?;
+        let reader = Mutex::new(Some(sqlite.reader()?));
+        let place = place.opened().map_err(displaced)?;
+        let (path, looks) = (sqlite.path().to_owned(), Looks::default());
+        let writer = Writer { sqlite: Some(sqlite), place, anchored, is_in_doubt: false, looks };
         Ok(SealedLedger {
-            key,
+            path,
+            key: Arc::new(key),
             slots,
-            book: Mutex::new(Book::new(opened)),
-            writer: Mutex::new(sqlite),
+            book: Arc::new(Mutex::new(Book::new(opened))),
+            writer: Mutex::new(writer),
             reader,
+            upkeep: Upkeep::default(),
             _lock: lock,
         })
+    }
+
+    /// The same ledger, kept otherwise.
+    #[must_use]
+    pub fn kept_by(self, upkeep: Upkeep) -> SealedLedger<A> {
+        SealedLedger { upkeep, ..self }
     }
 
     /// Writes the next group, while others may put theirs behind it. Without the book: that is only held to look and to
@@ -81,10 +155,10 @@ impl<A: AnchorSlots> SealedLedger<A> {
         let mut book = self.book();
         match written {
             Ok(()) => book.settle(&group),
-            Err(error) => {
-                tracing::error!("{error}; the store stays closed until the module is opened again");
+            Err(closed) => {
+                tracing::error!("{}; the store stays closed until the module is opened again", closed.reason);
                 book.led = false;
-                book.close(&error.to_string());
+                book.close(closed);
                 group.done.notify_all();
             }
         }
@@ -92,20 +166,27 @@ impl<A: AnchorSlots> SealedLedger<A> {
         book
     }
 
-    /// From here on a failure leaves open what is durable.
-    fn write(&self, group: &Group) -> Result<(), LedgerError> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).commit(&group.pages)?;
-        Ok(self.slots.replace(&group.anchor.encode(&self.key))?)
+    fn book(&self) -> MutexGuard<'_, Book> {
+        in_order(self.book.lock())
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(|poisoned| {
-            let mut book = PoisonError::into_inner(poisoned);
-            // A panic half-way through a change leaves the book in doubt.
-            book.close("an internal error");
-            book
-        })
+    /// A row as it is in the file.
+    fn row(&self, place: &RecordKey) -> Result<Option<Row>, LedgerError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*reader {
+            Some(reader) => reader.row(place),
+            None => Err(reopened(&self.path)),
+        }
     }
+}
+
+/// A panic half-way through a change leaves the book in doubt.
+fn in_order(book: LockResult<MutexGuard<'_, Book>>) -> MutexGuard<'_, Book> {
+    book.unwrap_or_else(|poisoned| {
+        let mut book = PoisonError::into_inner(poisoned);
+        book.close_after_a_panic();
+        book
+    })
 }
 
 /// Whoever leads and does not come back: nobody may wait for it.
@@ -118,7 +199,7 @@ impl<A: AnchorSlots> Drop for Abandoned<'_, A> {
     fn drop(&mut self) {
         let mut book = self.ledger.book();
         book.led = false;
-        book.close("an internal error");
+        book.close_after_a_panic();
         self.done.notify_all();
     }
 }
@@ -139,7 +220,7 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
             let (sealed, is_read) = match sealed {
                 Some(sealed) => (sealed, false),
                 None => {
-                    let row = self.reader.lock().unwrap_or_else(PoisonError::into_inner).row(place)?;
+                    let row = self.row(place)?;
                     match row {
                         Some(row)
                             if row.version == version
@@ -201,14 +282,15 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
     fn closed(&self) -> bool {
         self.book().check_open().is_err()
     }
+
+    fn standing(&self) -> LedgerStanding {
+        self.look_if_nobody_writes();
+        self.book().standing()
+    }
 }
 
 fn wait<'a>(done: &Condvar, book: MutexGuard<'a, Book>) -> MutexGuard<'a, Book> {
-    done.wait(book).unwrap_or_else(|poisoned| {
-        let mut book = PoisonError::into_inner(poisoned);
-        book.close("an internal error");
-        book
-    })
+    in_order(done.wait(book))
 }
 
 /// The newest anchor of this store. A torn value is what a crash leaves of a new slot while the old one is still there.

@@ -1,0 +1,185 @@
+//! The place of the store's files: whether what is there is still what is open.
+//!
+//! A file that is open can be removed, or another one renamed over it, and SQLite goes on writing into what nobody finds any
+//! more. As long as it is held its number is not given to another file: the same device and number are the same file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// SQLite's files beside the database: the journal, and its index. What goes by another index than we do overwrites ours.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
+
+/// A file, as it was when it was opened.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    path: PathBuf,
+    /// Device and number.
+    file: (u64, u64),
+}
+
+/// The files of an open store.
+#[derive(Debug)]
+pub(super) struct Place {
+    store: Seen,
+    /// Keeps the store from being gone for good while it is opened anew. It only names the file (`O_PATH`, open(2)): closing it
+    /// drops no lock that SQLite has there.
+    _held: File,
+    beside: Vec<Seen>,
+    /// The store's largest size so far, in bytes: SQLite never makes it smaller by itself.
+    size: u64,
+}
+
+/// What is wrong with the place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Displaced {
+    /// Nothing is there any more.
+    #[error("{} was removed while it was open", .0.display())]
+    Removed(PathBuf),
+    /// Another file is there.
+    #[error("{} was replaced by another file while it was open", .0.display())]
+    Replaced(PathBuf),
+    /// It cannot be looked at.
+    #[error("{} cannot be looked at: {problem}", path.display())]
+    Unseen {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        problem: String,
+    },
+}
+
+impl Seen {
+    fn at(path: PathBuf) -> Result<(Seen, u64), Displaced> {
+        match fs::metadata(&path) {
+            Ok(found) => Ok((Seen { file: (found.dev(), found.ino()), path }, found.size())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Displaced::Removed(path)),
+            Err(error) => Err(Displaced::Unseen { path, problem: error.to_string() }),
+        }
+    }
+
+    /// Its size, if it is the same file still.
+    fn look(&self) -> Result<u64, Displaced> {
+        let (found, size) = Seen::at(self.path.clone())?;
+        if found == *self { Ok(size) } else { Err(Displaced::Replaced(found.path)) }
+    }
+}
+
+impl Place {
+    /// Remembers the store at `path` before it is opened.
+    pub(super) fn before_opening(path: &Path) -> Result<Place, Displaced> {
+        let unseen = |error: io::Error| Displaced::Unseen { path: path.into(), problem: error.to_string() };
+        let (store, size) = Seen::at(path.into())?;
+        let held = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).map_err(unseen)?;
+        let found = held.metadata().map_err(unseen)?;
+        if (found.dev(), found.ino()) != store.file {
+            return Err(Displaced::Replaced(path.into()));
+        }
+        Ok(Place { store, _held: held, beside: Vec::new(), size })
+    }
+
+    /// The same, once it is open: with the files that opening made.
+    pub(super) fn opened(self) -> Result<Place, Displaced> {
+        let size = self.store.look()?;
+        let mut beside = Vec::new();
+        for suffix in BESIDE {
+            let mut path = self.store.path.as_os_str().to_owned();
+            path.push(suffix);
+            match Seen::at(path.into()) {
+                Ok((seen, _)) => beside.push(seen),
+                // Not every way of journalling has both.
+                Err(Displaced::Removed(_)) => {}
+                Err(displaced) => return Err(displaced),
+            }
+        }
+        Ok(Place { beside, size, ..self })
+    }
+
+    /// The store.
+    pub(super) fn path(&self) -> &Path {
+        &self.store.path
+    }
+
+    /// From here on SQLite may take away what it has beside the store, and make it anew.
+    pub(super) fn closing(&mut self) {
+        self.beside.clear();
+    }
+
+    /// Whether both are places of one file.
+    pub(super) fn is_of_same_store(&self, other: &Place) -> bool {
+        self.store == other.store
+    }
+
+    /// Whether all of it is where it was. `Some`: the store has become smaller, to this size, by somebody else.
+    pub(super) fn look(&mut self) -> Result<Option<u64>, Displaced> {
+        let size = self.store.look()?;
+        for seen in &self.beside {
+            seen.look()?;
+        }
+        if size < self.size {
+            return Ok(Some(size));
+        }
+        self.size = size;
+        Ok(None)
+    }
+
+    /// The store is whole in this size.
+    pub(super) fn take_size(&mut self, size: u64) {
+        self.size = size;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(folder: &Path) -> (PathBuf, Place) {
+        let path = folder.join("store.db");
+        fs::write(&path, "four").expect("the folder is ours");
+        let place = Place::before_opening(&path).expect("it is there");
+        for suffix in BESIDE {
+            fs::write(folder.join(format!("store.db{suffix}")), "").expect("the folder is ours");
+        }
+        (path, place.opened().expect("it is there"))
+    }
+
+    #[test]
+    fn each_file_that_is_removed_or_replaced_is_noticed() {
+        for name in ["store.db", "store.db-wal", "store.db-shm"] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (_, mut place) = store(folder.path());
+            assert_eq!(place.look(), Ok(None));
+            let (file, kept) = (folder.path().join(name), folder.path().join("kept"));
+            fs::rename(&file, &kept).expect("the folder is ours");
+            assert_eq!(place.look(), Err(Displaced::Removed(file.clone())));
+            fs::copy(&kept, &file).expect("the folder is ours");
+            assert_eq!(place.look(), Err(Displaced::Replaced(file.clone())));
+            fs::rename(&kept, &file).expect("the folder is ours");
+            assert_eq!(place.look(), Ok(None), "it is the same one again");
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_cut_is_noticed_and_one_that_grows_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, mut place) = store(folder.path());
+        fs::write(&path, "four and more").expect("the folder is ours");
+        assert_eq!(place.look(), Ok(None));
+        fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(5)).expect("ours");
+        assert_eq!(place.look(), Ok(Some(5)));
+        assert_eq!(place.look(), Ok(Some(5)), "until it is known that all is in it");
+        place.take_size(5);
+        assert_eq!(place.look(), Ok(None));
+    }
+
+    #[test]
+    fn a_store_that_is_replaced_while_it_is_being_opened_is_not_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, _) = store(folder.path());
+        let place = Place::before_opening(&path).expect("it is there");
+        fs::copy(&path, folder.path().join("copy")).expect("the folder is ours");
+        fs::rename(folder.path().join("copy"), &path).expect("the folder is ours");
+        assert_eq!(place.opened().map(|_| ()), Err(Displaced::Replaced(path)));
+    }
+}

@@ -1,0 +1,212 @@
+//! What becomes of a batch whose write failed.
+//!
+//! After a failure it is unknown what is durable. So the store and the token are opened anew, what is there is looked at, and
+//! the batch goes on from there, for as long as the configuration allows. Its callers wait, and those of the batches behind it.
+//!
+//! - V1. The store goes on only if it opens by the ordinary rule, and ends where the batch began or where it ends.
+//! - V2. The token goes on only if it has the anchor before the batch, the one after it, or both, and no other of this store.
+//! - V3. The very bytes of the batch are written again, or found: nothing is sealed twice under one version.
+//! - V4. A file that is not the one that was open is never gone on with.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use super::book::{Closed, Group};
+use super::opening::Opened;
+use super::place::{Displaced, Place};
+use super::{SealedLedger, Writer};
+use crate::kernel::anchor::{self, Anchor, StateError};
+use crate::ports::{AnchorSlots, LedgerError, ReopenError};
+use crate::shell::sqlite::Sqlite;
+
+/// The first wait between two tries, and the longest.
+const WAITS: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
+
+/// What a batch ran into.
+pub(super) enum Stumble {
+    /// It may go on once the store is opened anew: what is in it is unknown.
+    Store(LedgerError),
+    /// It may go on once the token is opened anew: what is in it is unknown.
+    Token(LedgerError),
+    /// It does not go on.
+    End(Closed),
+}
+
+impl From<Displaced> for Stumble {
+    fn from(displaced: Displaced) -> Stumble {
+        Stumble::End(lost(displaced.to_string()))
+    }
+}
+
+impl From<StateError> for Stumble {
+    fn from(error: StateError) -> Stumble {
+        Stumble::End(LedgerError::State(error).into())
+    }
+}
+
+impl From<ReopenError> for Stumble {
+    fn from(error: ReopenError) -> Stumble {
+        match error {
+            ReopenError::Away(error) => Stumble::Token(error.into()),
+            ReopenError::Refused(error) => Stumble::End(LedgerError::from(error).into()),
+        }
+    }
+}
+
+/// The store that is open is not the one at its place.
+pub(super) fn lost(problem: String) -> Closed {
+    let process = std::process::id();
+    let reason = format!(
+        "{problem}; nothing is signed into a store that nobody finds again. Process {process} still has it open: do not \
+         stop it before \"countersign state rescue\" has copied the store, as root"
+    );
+    Closed { reason, is_lost: true }
+}
+
+/// What is unknown of a batch.
+#[derive(Default)]
+struct Doubt {
+    store: bool,
+    token: bool,
+}
+
+impl Doubt {
+    /// Takes a failure into account, and gives what to tell of it; or the end.
+    fn add(&mut self, stumble: Stumble) -> Result<LedgerError, Closed> {
+        match stumble {
+            Stumble::Store(error) => {
+                self.store = true;
+                Ok(error)
+            }
+            Stumble::Token(error) => {
+                self.token = true;
+                Ok(error)
+            }
+            Stumble::End(closed) => Err(closed),
+        }
+    }
+}
+
+impl<A: AnchorSlots> SealedLedger<A> {
+    /// Writes a group and anchors it, however often it takes within the time there is.
+    pub(super) fn write(&self, group: &Group) -> Result<(), Closed> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Err(stumble) = self.write_once(&mut writer, group) else { return Ok(()) };
+        writer.is_in_doubt = true;
+        let mut doubt = Doubt::default();
+        let first = doubt.add(stumble)?;
+        let limit = self.upkeep.reopening;
+        if limit.is_zero() {
+            return Err(first.into());
+        }
+        tracing::error!("{first}; opened anew for at most {} seconds, callers wait", limit.as_secs());
+        self.book().reviving = true;
+        let revived = self.revive(&mut writer, group, doubt, first);
+        self.book().reviving = false;
+        writer.is_in_doubt = revived.is_err();
+        revived
+    }
+
+    fn write_once(&self, writer: &mut Writer, group: &Group) -> Result<(), Stumble> {
+        writer.store()?.commit(&group.pages).map_err(of_store)?;
+        self.step(writer, &group.anchor)
+    }
+
+    fn revive(
+        &self,
+        writer: &mut Writer,
+        group: &Group,
+        mut doubt: Doubt,
+        mut last: LedgerError,
+    ) -> Result<(), Closed> {
+        let (begun, [mut wait, longest]) = (Instant::now(), WAITS);
+        let mut tries = 1_u32;
+        loop {
+            let Err(stumble) = self.go_on(writer, group, &mut doubt) else {
+                let seconds = begun.elapsed().as_secs();
+                tracing::warn!("opened anew after {seconds} seconds, at try {tries}: what failed is done");
+                return Ok(());
+            };
+            last = match doubt.add(stumble) {
+                Ok(error) => error,
+                Err(Closed { reason, is_lost }) => {
+                    return Err(Closed { reason: format!("{last}; then {reason}"), is_lost });
+                }
+            };
+            let left = self.upkeep.reopening.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                let seconds = self.upkeep.reopening.as_secs();
+                let reason = format!("{last}; {tries} tries within {seconds} seconds changed nothing");
+                return Err(Closed { reason, is_lost: false });
+            }
+            std::thread::sleep(wait.min(left));
+            wait = (wait * 2).min(longest);
+            tries += 1;
+        }
+    }
+
+    /// Opens anew what is in doubt, and takes the batch from where it is to its end.
+    fn go_on(&self, writer: &mut Writer, group: &Group, doubt: &mut Doubt) -> Result<(), Stumble> {
+        if doubt.token {
+            self.slots.reopen()?;
+            doubt.token = false;
+        }
+        // The token first: the store is held against it.
+        let values = self.slots.values().map_err(|error| Stumble::Token(error.into()))?;
+        let found: Vec<Anchor> = values.iter().filter_map(|value| Anchor::decode(value, &self.key)).collect();
+        anchor::resume(&found, &writer.anchored, &group.anchor)?;
+        if doubt.store {
+            let newest =
+                found.iter().max_by_key(|anchor| anchor.sequence).ok_or(StateError::AnchorMissing)?;
+            if !self.reopen_store(writer, group, newest)? {
+                writer.store()?.commit(&group.pages).map_err(of_store)?;
+            }
+            doubt.store = false;
+        }
+        self.step(writer, &group.anchor)
+    }
+
+    /// Opens the store anew and gives whether the group is in it.
+    fn reopen_store(&self, writer: &mut Writer, group: &Group, anchor: &Anchor) -> Result<bool, Stumble> {
+        // While it is still open: a file that nobody finds any more must not be closed.
+        writer.place.look()?;
+        writer.place.closing();
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        // Both at once, so that nothing of what failed is left in memory.
+        (writer.sqlite, *reader) = (None, None);
+        let place = Place::before_opening(writer.place.path())?;
+        if !place.is_of_same_store(&writer.place) {
+            return Err(Displaced::Replaced(place.path().into()).into());
+        }
+        let sqlite = Sqlite::open(place.path()).map_err(of_store)?;
+        let opened = Opened::scan(&sqlite, &self.key).map_err(of_store)?;
+        anchor::judge(&opened.end, opened.records, anchor)?;
+        let here = Anchor::of(&opened.end.newest);
+        let is_written = here == group.anchor;
+        if !is_written && here != writer.anchored {
+            return Err(StateError::Ahead { store: here.sequence, anchor: anchor.sequence }.into());
+        }
+        // What failed may be in the system's memory alone. This writes it anew, and shows that the disk takes it.
+        sqlite.sync().map_err(Stumble::Store)?;
+        *reader = Some(sqlite.reader().map_err(Stumble::Store)?);
+        writer.sqlite = Some(sqlite);
+        writer.place = place.opened()?;
+        Ok(is_written)
+    }
+
+    /// Takes the step of the anchor over what is written, once that is where everybody finds it.
+    fn step(&self, writer: &mut Writer, anchor: &Anchor) -> Result<(), Stumble> {
+        self.look_at_store(writer, anchor)?;
+        self.slots.replace(&anchor.encode(&self.key)).map_err(|error| Stumble::Token(error.into()))?;
+        writer.anchored = *anchor;
+        Ok(())
+    }
+}
+
+/// What reading the store found: it may be read later, or it is not what was written.
+fn of_store(error: LedgerError) -> Stumble {
+    match error {
+        LedgerError::State(error) => error.into(),
+        error => Stumble::Store(error),
+    }
+}

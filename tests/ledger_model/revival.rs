@@ -1,0 +1,153 @@
+//! What becomes of a batch whose write failed.
+
+use std::time::Duration;
+
+use super::*;
+use countersign::ports::LedgerStanding;
+use countersign::shell::ledger::Upkeep;
+
+/// A ledger with a batch in it, that goes on for so long.
+struct Stage {
+    path: std::path::PathBuf,
+    slots: MemorySlots,
+    ledger: SealedLedger<MemorySlots>,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn reopening_for(reopening: Duration) -> Stage {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+        begin(&path, &slots);
+        let upkeep = Upkeep { reopening, ..Upkeep::default() };
+        let ledger = open(&path, &slots).expect("it opens").kept_by(upkeep);
+        ledger.commit(&batch(vec![put(place(0), None, 1)], 1)).expect("nothing fails yet");
+        Stage { path, slots, ledger, _folder: folder }
+    }
+
+    /// Longer than anything here takes.
+    fn patient() -> Stage {
+        Stage::reopening_for(Duration::from_secs(60))
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
+        self.slots.0.lock().expect("not poisoned")
+    }
+
+    fn fail(&self, faults: &[Fault]) {
+        self.slots().faults.extend(faults);
+    }
+
+    /// Writes the next mark over the one that is there.
+    fn write(&self, mark: u64) -> Result<(), LedgerError> {
+        let (version, _) = marked(&self.ledger, &place(0));
+        self.ledger.commit(&batch(vec![put(place(0), Some(version), mark)], mark))
+    }
+
+    /// Closed, and opened anew: what it holds then.
+    fn reopened_mark(self) -> Result<u64, LedgerError> {
+        let Stage { path, slots, ledger, _folder } = self;
+        drop(ledger);
+        slots.0.lock().expect("not poisoned").faults.clear();
+        open(&path, &slots).map(|ledger| marked(&ledger, &place(0)).1)
+    }
+}
+
+#[test]
+fn a_step_of_the_anchor_that_failed_in_any_way_is_done_in_the_end_and_its_caller_gets_the_true_answer() {
+    for fault in [Fault::Before, Fault::Between, Fault::After, Fault::Torn] {
+        for times in [1, 3] {
+            let stage = Stage::patient();
+            stage.fail(&vec![fault; times]);
+            assert_eq!(stage.write(2), Ok(()), "{fault:?}");
+            assert_eq!(stage.ledger.standing(), LedgerStanding::Open);
+            assert_eq!(stage.slots().reopened, times as u32, "{fault:?}");
+            assert_eq!(stage.slots().now.len(), 1, "{fault:?}: the step is finished");
+            assert_eq!(stage.write(3), Ok(()), "{fault:?}");
+            assert_eq!(stage.reopened_mark(), Ok(3), "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn callers_wait_while_the_token_is_away_and_their_batches_follow() {
+    const CALLERS: usize = 20;
+    let stage = Stage::patient();
+    stage.fail(&[Fault::Before]);
+    stage.slots().away = 3;
+    let barrier = Barrier::new(CALLERS);
+    std::thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let (ledger, barrier) = (&stage.ledger, &barrier);
+            scope.spawn(move || {
+                let place = RecordKey { kind: Kind::Wallet, id: [caller as u8 + 100; 16] };
+                barrier.wait();
+                ledger.commit(&batch(vec![put(place, None, 7)], 7)).expect("it waited");
+            });
+        }
+    });
+    assert_eq!(stage.slots().reopened, 4);
+    assert_eq!(stage.ledger.places(Kind::Wallet).expect("it is open").len(), CALLERS);
+    assert_eq!(stage.reopened_mark(), Ok(1));
+}
+
+#[test]
+fn a_token_that_stays_away_closes_the_ledger_when_the_time_is_over_and_opening_anew_finds_the_batch() {
+    for reopening in [Duration::ZERO, Duration::from_millis(80)] {
+        let stage = Stage::reopening_for(reopening);
+        stage.fail(&[Fault::Before]);
+        stage.slots().away = u32::MAX;
+        assert!(matches!(stage.write(2), Err(LedgerError::Closed(_))));
+        assert_eq!(stage.ledger.standing(), LedgerStanding::Closed);
+        assert_eq!(stage.slots().reopened > 0, !reopening.is_zero());
+        stage.slots().away = 0;
+        assert!(matches!(stage.ledger.commit(&batch(vec![], 1)), Err(LedgerError::Closed(_))));
+        assert_eq!(
+            stage.ledger.standing(),
+            LedgerStanding::Closed,
+            "it is well again, and nobody looks any more"
+        );
+        // It was synced, and nobody was answered: rolled forward.
+        assert_eq!(stage.reopened_mark(), Ok(2));
+    }
+}
+
+#[test]
+fn a_pin_that_is_refused_is_not_tried_again() {
+    let stage = Stage::patient();
+    stage.fail(&[Fault::Before]);
+    stage.slots().refuses = true;
+    let Err(LedgerError::Closed(reason)) = stage.write(2) else { panic!("it went on") };
+    assert!(reason.contains("the PIN is wrong"), "{reason}");
+    assert_eq!(stage.slots().reopened, 1);
+}
+
+#[test]
+fn state_rollback_a_token_that_has_another_anchor_after_a_failure_closes_the_ledger() {
+    for fault in [Fault::PutBack, Fault::Emptied] {
+        let stage = Stage::patient();
+        stage.fail(&[fault]);
+        let now = |stage: &Stage| stage.slots().now.clone();
+        assert!(matches!(stage.write(2), Err(LedgerError::Closed(_))), "{fault:?}");
+        assert_eq!(stage.ledger.standing(), LedgerStanding::Closed);
+        let found = now(&stage);
+        assert_eq!(stage.slots().reopened, 1, "{fault:?}: it is looked at once");
+        assert_eq!(now(&stage), found, "{fault:?}: nothing is anchored over it");
+        let refused = stage.reopened_mark();
+        assert!(matches!(refused, Err(LedgerError::State(_))), "{fault:?}: {refused:?}");
+    }
+}
+
+/// A write that the store refuses, since somebody else wrote a link there.
+#[test]
+fn state_fork_a_store_that_somebody_else_wrote_is_not_gone_on_with_after_a_failure() {
+    let stage = Stage::patient();
+    let stranger = rusqlite::Connection::open(&stage.path).expect("it opens");
+    stranger.execute("INSERT INTO link VALUES (2, x'00')", ()).expect("nobody writes");
+    let (before, anchors) = (Row::of(&stage.path, &place(0)), stage.slots().past.clone());
+    assert!(matches!(stage.write(2), Err(LedgerError::Closed(_))));
+    assert_eq!(stage.ledger.standing(), LedgerStanding::Closed);
+    let after = Row::of(&stage.path, &place(0));
+    assert_eq!((before.0, before.1), (after.0, after.1), "nothing was written over it");
+    assert_eq!(stage.slots().past, anchors, "nothing was anchored");
+}
