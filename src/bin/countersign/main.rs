@@ -25,6 +25,7 @@ mod meaning;
 mod module;
 mod names;
 mod output;
+mod paste;
 mod plugin;
 mod policy_file;
 mod psbt;
@@ -34,6 +35,7 @@ mod secret;
 mod serve;
 mod sign;
 mod state;
+mod unicode;
 mod user;
 mod wallet;
 

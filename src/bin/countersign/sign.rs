@@ -25,7 +25,7 @@ use crate::wallet::find_wallet;
 
 /// Sign a PSBT with a user's one-time code.
 ///
-/// The PSBT is read as binary or base64, whichever it is, and written in the same form unless another is asked for.
+/// The PSBT is read as binary, base64 or hexadecimal, whichever it is, and written in the same form unless another is asked for.
 /// A code signs one transaction, once. The answer is written whole or not at all.
 #[derive(Args)]
 pub(crate) struct Sign {

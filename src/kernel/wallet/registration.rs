@@ -63,7 +63,7 @@ pub enum RegistrationError {
     #[error("our key is missing: write {OURS} for it")]
     OursMissing,
     /// Our key is named as two keys.
-    #[error("our key is named as two different keys: one of them is somebody else's")]
+    #[error("our key is in it twice, as two different keys: one of them is somebody else's")]
     OursTwice,
     /// Our key in two places of which both count.
     #[error("our key counts twice towards one threshold: give it one place there")]

@@ -4,6 +4,7 @@ mod create;
 mod list;
 mod policy;
 mod register;
+mod registration_file;
 mod script;
 mod set;
 mod show;

@@ -9,6 +9,7 @@ use countersign::pkcs11::vendor as v;
 use cryptoki::object::ObjectClass;
 use serde_json::json;
 
+use super::registration_file;
 use super::script::{self, OurKey};
 use super::{Record, find_wallet};
 use crate::Global;
@@ -38,7 +39,7 @@ pub(crate) struct Register {
 
 impl Register {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
-        let registration = script::read(&self.wallet_policy)?;
+        let registration = registration_file::read(&self.wallet_policy)?;
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
         let object = find_wallet(&session, ObjectClass::PUBLIC_KEY, &self.label)?;

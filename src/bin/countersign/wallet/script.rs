@@ -1,16 +1,16 @@
 //! A wallet's script as options, and why the module would not register one.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use bitcoin::bip32::{DerivationPath, Fingerprint, Xpriv, Xpub};
 use bitcoin::secp256k1::Secp256k1;
 use clap::{Args, ValueEnum};
 use countersign::kernel::policy::Policy;
-use countersign::kernel::wallet::registration::{self, MAX_REGISTRATION_LEN};
+use countersign::kernel::wallet::registration;
 use countersign::kernel::wallet::{Network, WatchOnly};
 
+use super::registration_file;
 use crate::error::CommandError;
 
 /// The script of a wallet that is created.
@@ -50,7 +50,7 @@ impl ScriptOptions {
             return Ok(Some(String::new()));
         }
         if let Some(path) = &self.wallet_policy {
-            return read(path).map(Some);
+            return registration_file::read(path).map(Some);
         }
         let template = self.script.map(|script| match script {
             SingleKey::Pkh => "pkh(@0/**)",
@@ -64,25 +64,6 @@ impl ScriptOptions {
     pub(super) fn path(&self) -> Option<&str> {
         self.path.as_deref()
     }
-}
-
-/// Reads a wallet policy or descriptor.
-pub(super) fn read(path: &Path) -> Result<String, CommandError> {
-    let failed = |why: String| {
-        CommandError::new(
-            format!("the wallet policy cannot be read from {}: {why}", path.display()),
-            "check the file that --wallet-policy names",
-        )
-    };
-    let file = std::fs::File::open(path).map_err(|reason| failed(reason.to_string()))?;
-    let mut text = String::new();
-    file.take(MAX_REGISTRATION_LEN as u64 + 1)
-        .read_to_string(&mut text)
-        .map_err(|reason| failed(reason.to_string()))?;
-    if text.trim().is_empty() {
-        return Err(failed("it is empty".into()));
-    }
-    Ok(text)
 }
 
 /// Our key, as far as a client knows it.
