@@ -60,7 +60,8 @@
 #define CKA_COUNTERSIGN_WALLET_POLICY   0xC3530117UL
 /* 32 bytes: names the wallet's script, SHA-256 of its descriptor with the checksum. Empty until it is registered. */
 #define CKA_COUNTERSIGN_WALLET_ID       0xC3530118UL
-/* Two CK_ULONG: the next external and the next internal index past the highest used. */
+/* Two CK_ULONG: the next external and the next internal index past the highest used. The SO raises them, below 2^31: what is
+ * given lower than it is stays as it is. */
 #define CKA_COUNTERSIGN_REACH           0xC3530119UL
 
 /* Attribute of the clock (CKO_HW_FEATURE, CKH_CLOCK) --------------------------------------- */

@@ -13,6 +13,7 @@ use countersign::kernel::act::{Act, Change, Deed, Document};
 use countersign::kernel::audit::{Event, Head, Link, Role};
 use countersign::kernel::digest_key::DigestMechanisms;
 use countersign::kernel::seal::SetHash;
+use countersign::kernel::state::Reach;
 use support::Bench;
 
 const UNLIMITED: &str = "unlimited = true";
@@ -254,4 +255,29 @@ fn an_act_that_is_refused_is_counted_and_writes_no_document() {
     let lines = Log::of(|| assert!(bench.engine.set_user_pin(b"user-pin").is_err()));
     assert_eq!(lines, [""; 0]);
     assert_eq!(count(&bench, "pin-set", Outcome::Loosened), 0);
+}
+
+/// A further reach lets change go where it did not before.
+#[test]
+fn a_raised_reach_is_an_act_that_loosens_with_what_it_was_before() {
+    let bench = Bench::new();
+    bench.user("alice");
+    let id = bench.add_wallet("w", &["alice"], UNLIMITED, NewScript::default()).expect("a wallet");
+    let raise = |external, internal| {
+        let change = WalletChange { reach: Some(Reach::at(external, internal)), ..WalletChange::default() };
+        bench.engine.change_wallet(&id, change)
+    };
+    let log = Log::of(|| raise(50_000, 7).expect("raised"));
+    assert!(log.iter().any(|line| line.starts_with("WARN") && line.contains("from 0 to 50000")), "{log:?}");
+    let last = || acts(&bench).pop().expect("there");
+    let act = last();
+    assert_eq!(act.changes, [Change::Reach { before: [0, 0], after: [50_000, 7] }]);
+    assert!(!act.tightens());
+    assert_eq!(bench.engine.reach(&id).expect("readable"), Reach::at(50_000, 7));
+    raise(9, 8).expect("raised on one chain");
+    assert_eq!(last().changes, [Change::Reach { before: [50_000, 7], after: [50_000, 8] }]);
+    raise(Reach::MOST, 0).expect("as far as indices go");
+    let refused = raise(0, Reach::MOST + 1);
+    assert!(matches!(refused, Err(EngineError::Parameter(_))), "{refused:?}");
+    assert_eq!(bench.engine.reach(&id).expect("readable"), Reach::at(Reach::MOST, 8));
 }

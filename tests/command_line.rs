@@ -12,7 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use bitcoin::bip32::{Fingerprint, Xpub};
 use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::Secp256k1;
-use countersign::kernel::wallet::{Network, WatchOnly};
+use countersign::kernel::wallet::{Chain, Network, WatchOnly};
+use miniscript::psbt::PsbtExt;
 use serde_json::Value;
 
 use boundary::cli::Cli;
@@ -192,6 +193,33 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
         assert!(
             shown["refused"]["reason"].as_str().is_some_and(|reason| reason.starts_with("no-input-of-ours"))
         );
+    });
+}
+
+/// A wallet whose software has gone on to addresses that the module has never seen.
+#[test]
+fn the_reach_is_raised_and_shown() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, alice) = Cli::new(boundary);
+        cli.does(&create("treasury", &[]));
+        let mut psbt = good_psbt(&cli.watch("treasury"), 1);
+        let far = support::scripts::descriptor_at(&cli.watch("treasury"), Chain::Internal, 5_999);
+        psbt.outputs[1] = Default::default();
+        psbt.unsigned_tx.output[1].script_pubkey = far.derived_descriptor(&Secp256k1::new()).script_pubkey();
+        psbt.update_output_with_descriptor(1, &far).expect("the change");
+        fs::write(boundary.folder().join("far"), psbt.serialize()).expect("the folder is ours");
+        let reason = cli.show("treasury", "far")["refused"]["reason"].as_str().expect("refused").to_owned();
+        assert!(reason.starts_with("change-path: ") && reason.contains("--reach"), "{reason}");
+
+        let raised = cli.does(&["wallet", "set", "treasury", "--reach", "5000"]);
+        assert_eq!(raised["wallet"]["reach"], serde_json::json!({ "external": 5_000, "internal": 5_000 }));
+        let again = cli.does(&["wallet", "set", "treasury", "--reach", "10", "--user", "alice"]);
+        assert_eq!(again["wallet"]["reach"], raised["wallet"]["reach"], "it is never lowered");
+        assert_eq!(cli.show("treasury", "far")["refused"], Value::Null);
+        boundary.note("code", &alice.code());
+        cli.does(&["sign", "--wallet", "treasury", "--in", "far", "--out", "signed"]);
+        let after = cli.does(&["wallet", "show", "treasury"]);
+        assert_eq!(after["wallet"]["reach"], serde_json::json!({ "external": 5_000, "internal": 6_000 }));
     });
 }
 

@@ -15,7 +15,7 @@ use crate::kernel::pin::{self, PinRecord};
 use crate::kernel::policy::Policy;
 use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::state::{
-    self, CodeState, PinClosed, PinMatched, Recorded, TokenRecord, UserRecord, Versioned,
+    self, CodeState, PinClosed, PinMatched, Reach, Recorded, TokenRecord, UserRecord, Versioned,
 };
 use crate::kernel::wallet::{
     Network, SEED_LEN, Wallet, WalletError, WalletParts, WalletRecord, registration,
@@ -92,6 +92,8 @@ pub struct WalletChange {
     pub policy: Option<String>,
     /// The registration of a wallet that has none yet.
     pub registration: Option<String>,
+    /// How far its addresses are to count as used, at the least: what is further already stays.
+    pub reach: Option<Reach>,
 }
 
 impl Engine {
@@ -272,7 +274,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Changes label, users or policy of a wallet, or registers one that was not yet.
+    /// Changes label, users or policy of a wallet, raises its reach, or registers one that was not yet.
     pub fn change_wallet(&self, id: &WalletId, change: WalletChange) -> Result<(), EngineError> {
         let _turn = self.administration();
         let attempt = self.attempt(Deed::WalletUpdated.tag());
@@ -281,7 +283,8 @@ impl Engine {
             let (new, opened) = self.changed(&old.value, &change)?;
             let before = Wallet::open(&old.value, &self.secp)?;
             let state = self.wallet_state(id)?;
-            let changed = state::change_wallet(&old, &new, (&before, &opened), &state, self.now()?);
+            let raised = (&state, change.reach.unwrap_or_default());
+            let changed = state::change_wallet(&old, &new, (&before, &opened), raised, self.now()?);
             match Receipt::issue(changed, |batch| self.commit_batch(batch)) {
                 Ok(_) => break,
                 // It signed meanwhile.
@@ -300,6 +303,9 @@ impl Engine {
         old: &WalletRecord,
         change: &WalletChange,
     ) -> Result<(WalletRecord, Wallet), EngineError> {
+        if change.reach.is_some_and(|reach| reach.numbers().iter().any(|next| *next > Reach::MOST)) {
+            return Err(EngineError::Parameter(format!("a reach is at most {}", Reach::MOST)));
+        }
         let mut new = old.clone();
         if let Some(label) = change.label.as_ref().filter(|label| **label != new.label) {
             self.check_key_label(label)?;

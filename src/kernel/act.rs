@@ -105,6 +105,13 @@ pub enum Change {
     Policy(PolicyChange),
     /// The clock differs by so many seconds from the one that was believed.
     Clock(i64),
+    /// Change is taken for the wallet's further ahead: the next indices of its two chains (external, internal).
+    Reach {
+        /// As they were.
+        before: [u32; 2],
+        /// As they are since.
+        after: [u32; 2],
+    },
 }
 
 /// How a policy was changed.
@@ -134,7 +141,11 @@ impl Change {
         match self {
             Change::UsersRemoved(_) => true,
             Change::Policy(PolicyChange { direction, .. }) => !direction.loosens,
-            Change::Label(_) | Change::Registration | Change::UsersAdded(_) | Change::Clock(_) => false,
+            Change::Label(_)
+            | Change::Registration
+            | Change::UsersAdded(_)
+            | Change::Clock(_)
+            | Change::Reach { .. } => false,
         }
     }
 }
@@ -223,6 +234,13 @@ impl fmt::Display for Change {
                 if rules.is_empty() { Ok(()) } else { write!(f, " ({})", rules.join(", ")) }
             }
             Change::Clock(moved) => write!(f, "it differs by {moved} s from the clock believed before"),
+            Change::Reach { before: [external, internal], after: [external_since, internal_since] } => {
+                write!(
+                    f,
+                    "its reach was raised from {external} to {external_since} (external) and from {internal} to {internal_since} \
+                 (internal)"
+                )
+            }
         }
     }
 }

@@ -264,6 +264,53 @@ fn a_wallet_is_changed_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn the_reach_of_a_wallet_is_raised_by_the_so_alone_and_never_lowered() {
+    in_boundary(this_test!(), |_| {
+        let mut stage = Stage::new(&["alice"]);
+        let reach = |external, internal| (CKA_COUNTERSIGN_REACH, [ulong(external), ulong(internal)].concat());
+        assert_rv!(
+            stage.raw.set_attributes(stage.session, stage.key, &[reach(5_000, 5_000)]),
+            CKR_USER_NOT_LOGGED_IN,
+            "not the backend: it would hold change to ransom"
+        );
+        stage.as_so(|raw, so| {
+            let key = raw.wallet_key(so, "treasury");
+            let before = raw.attribute(so, key, CKA_COUNTERSIGN_REACH);
+            for value in [
+                vec![],
+                ulong(5_000),
+                [ulong(5_000), ulong(5_000), ulong(5_000)].concat(),
+                reach(0x8000_0000, 0).1,
+                reach(0, 0x1_0000_0005).1,
+            ] {
+                let template = [(CKA_COUNTERSIGN_REACH, value)];
+                assert_rv!(
+                    raw.set_attributes(so, key, &template),
+                    CKR_ATTRIBUTE_VALUE_INVALID,
+                    "{template:?}"
+                );
+            }
+            let with_nobody = [reach(5_000, 5_000), (CKA_COUNTERSIGN_USERS, b"nobody".to_vec())];
+            assert_rv!(raw.set_attributes(so, key, &with_nobody), CKR_ATTRIBUTE_VALUE_INVALID);
+            assert_eq!(raw.attribute(so, key, CKA_COUNTERSIGN_REACH), before, "all or nothing");
+            for (asked, found) in [
+                ((5_000, 0), (5_000, 0)),
+                ((4_000, 70), (5_000, 70)),
+                ((0, 0), (5_000, 70)),
+                ((0x7fff_ffff, 71), (0x7fff_ffff, 71)),
+            ] {
+                assert_rv!(raw.set_attributes(so, key, &[reach(asked.0, asked.1)]), CKR_OK);
+                assert_eq!(
+                    raw.attribute(so, key, CKA_COUNTERSIGN_REACH),
+                    Ok(reach(found.0, found.1).1),
+                    "{asked:?}"
+                );
+            }
+        });
+    });
+}
+
+#[test]
 fn users_whom_no_wallet_lists_are_removed_and_wallets_never() {
     in_boundary(this_test!(), |_| {
         let mut stage = Stage::new(&["alice"]);

@@ -202,6 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn a_reach_is_an_index_below_two_to_the_31() {
+        let set = "countersign wallet set w --reach";
+        for wrong in ["0", "-1", "2147483648", "many"] {
+            assert!(usage_error(&format!("{set} {wrong}")), "{wrong}");
+        }
+        assert!(!usage_error(&format!("{set} 2147483647")));
+        assert!(!usage_error(&format!("{set} 1 --user alice")));
+    }
+
+    #[test]
     fn a_wallet_needs_exactly_one_kind_of_policy() {
         let create = "countersign wallet create w --network regtest --user alice";
         assert!(usage_error(create));

@@ -272,7 +272,7 @@ fn of_administration(rv: &RvError, kind: &str, name: &str) -> Words {
                 "user" => {
                     "take the user out of every wallet and key first: countersign wallet set LABEL --user OTHER, countersign key set LABEL --user OTHER"
                 }
-                _ => "only the users and the policy can be changed",
+                _ => "only the users, the policy and the reach can be changed",
             },
         ),
         RvError::ObjectHandleInvalid => words(

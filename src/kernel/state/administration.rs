@@ -1,7 +1,7 @@
 //! The transitions of administration: PINs, users, wallets.
 
 use super::records::{
-    ClockRecord, Epoch, NobodyRecord, Stored, TokenRecord, UserRecord, Versioned, WalletState,
+    ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };
 use crate::kernel::act::{self, Act, Deed, Document, PolicyChange};
 use crate::kernel::audit::{Event, Role};
@@ -227,17 +227,19 @@ pub fn add_wallet(id: [u8; 16], wallet: &WalletRecord, opened: &Wallet, now: u64
     Change::new(Batch { writes, event, time: now }, Recorded)
 }
 
-/// Changes label, users or policy of a wallet. `opened` is what it and the new one open to. Its state is written, too, as it is: a signature that was judged by the
-/// wallet as it was finds another version there, and is not given.
+/// Changes label, users or policy of a wallet, and its reach, which is never lowered. `opened` is what it and the new one
+/// open to. Its state is always written, too: a signature that was judged by the wallet as it was finds another version
+/// there, and is not given.
 pub fn change_wallet(
     wallet: &Versioned<WalletRecord>,
     new: &WalletRecord,
     opened: (&Wallet, &Wallet),
-    state: &Versioned<WalletState>,
+    (state, reach): (&Versioned<WalletState>, Reach),
     now: u64,
 ) -> Change<Recorded> {
     let (old, since) = opened;
     let direction = || old.policy().compare(since.policy());
+    let reached = WalletState { reach: state.value.reach.joined(reach), ..state.value.clone() };
     let mut changes = changes(
         (old.label(), since.label()),
         (old.users(), since.users()),
@@ -247,6 +249,10 @@ pub fn change_wallet(
     if old.keys().is_none() && since.keys().is_some() {
         changes.push(act::Change::Registration);
     }
+    if reached.reach != state.value.reach {
+        let (before, after) = (state.value.reach.numbers(), reached.reach.numbers());
+        changes.push(act::Change::Reach { before, after });
+    }
     let event = Event::Act(Box::new(Act {
         deed: Deed::WalletUpdated,
         id: wallet.place.id,
@@ -255,7 +261,7 @@ pub fn change_wallet(
         before: Some(Document::from(old).digest()),
         changes,
     }));
-    let writes = vec![wallet.put(new), state.put(&state.value)];
+    let writes = vec![wallet.put(new), state.put(&reached)];
     Change::new(Batch { writes, event, time: now }, Recorded)
 }
 

@@ -8,9 +8,10 @@ use super::super::digest_key::digest_key_change;
 use super::super::key_management::user_list;
 use super::super::module::{Module, Object};
 use super::super::rv::{Answer, Rv};
-use super::super::template::{bool_value, each_once, text};
+use super::super::template::{bool_value, each_once, text, ulong_value};
 use super::super::vendor::*;
 use crate::admin::WalletChange;
+use crate::kernel::state::Reach;
 use crate::kernel::utc;
 
 impl Module {
@@ -89,7 +90,7 @@ fn clock_change(template: &[&TemplateEntry]) -> Answer<Option<u64>> {
     Ok(time)
 }
 
-/// All that can be set of a wallet: its label, its users, its policy as a whole, and once its wallet policy.
+/// All that can be set of a wallet: its label, its users, its policy as a whole, its reach, and once its wallet policy.
 fn wallet_change(class: Class, template: &[&TemplateEntry]) -> Answer<WalletChange> {
     let mut change = WalletChange::default();
     for TemplateEntry { kind, value } in template {
@@ -98,8 +99,17 @@ fn wallet_change(class: Class, template: &[&TemplateEntry]) -> Answer<WalletChan
             CKA_COUNTERSIGN_USERS => change.users = Some(user_list(&text(value)?)),
             CKA_COUNTERSIGN_POLICY => change.policy = Some(text(value)?),
             CKA_COUNTERSIGN_WALLET_POLICY => change.registration = Some(text(value)?),
+            CKA_COUNTERSIGN_REACH => change.reach = Some(reach(value)?),
             other => return Err(class.refusal(other)),
         }
     }
     Ok(change)
+}
+
+/// Two `CK_ULONG`: the next external and the next internal index.
+fn reach(value: &[u8]) -> Answer<Reach> {
+    let invalid = Rv(CKR_ATTRIBUTE_VALUE_INVALID);
+    let (external, internal) = value.split_at_checked(size_of::<CK_ULONG>()).ok_or(invalid)?;
+    let next = |bytes| ulong_value(bytes).and_then(|next| next.try_into().map_err(|_| invalid));
+    Ok(Reach::at(next(external)?, next(internal)?))
 }

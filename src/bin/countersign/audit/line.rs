@@ -19,7 +19,7 @@
 //! | `stopped` | `failures`: wrong codes of all users within the hour |
 //! | `restored` | `epoch`, `store`: newest link of the store taken, `anchor`: the link that was anchored, if any |
 //! | `psbt-refused` | `wallet`, `rule`: of structure, amounts or ownership; no code was looked at |
-//! | `wallet-updated` | `wallet`, `users_added`, `users_removed`, `label_before`, `registered`; of another policy `policy_tightens`, `policy_loosens`, `rules`, `policy_sha256`, `policy_before_sha256` |
+//! | `wallet-updated` | `wallet`, `users_added`, `users_removed`, `label_before`, `registered`; of a raised reach `reach`, `reach_before`; of another policy `policy_tightens`, `policy_loosens`, `rules`, `policy_sha256`, `policy_before_sha256` |
 //! | `digest-key-created` | `key` |
 //! | `digest-key-updated` | `key`, and as of `wallet-updated` |
 //! | `digest-charged` | `users`, `codes`, `key`, `digest` |
@@ -70,6 +70,9 @@ Every line is one JSON object:
   label_before
               label that it had before, where it was changed
   registered  true where the script was registered by it
+  reach, reach_before
+              next external and next internal index of a wallet whose
+              reach was raised, and as they were before
   rules       keys of the policy whose values differ
   policy_sha256, policy_before_sha256
               SHA-256 of the policy's text, and of the one before
@@ -175,6 +178,10 @@ struct Facts<'a> {
     label_before: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     registered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reach: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reach_before: Option<[u32; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rules: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -391,6 +398,7 @@ mod tests {
             Change::UsersAdded(vec!["carol".into()]),
             Change::UsersRemoved(vec!["bob".into()]),
             Change::Policy(policy),
+            Change::Reach { before: [7, 3], after: [50_000, 3] },
         ];
         for (event, wanted) in [
             (
@@ -419,6 +427,7 @@ mod tests {
                     "label_before": "old", "registered": true, "users_added": ["carol"], "users_removed": ["bob"],
                     "policy_tightens": true, "policy_loosens": false, "rules": ["allowlist"],
                     "policy_sha256": "05".repeat(32), "policy_before_sha256": "04".repeat(32),
+                    "reach": [50_000, 3], "reach_before": [7, 3],
                 }),
             ),
             (

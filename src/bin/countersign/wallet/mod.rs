@@ -124,6 +124,14 @@ impl Record {
         (!value.is_empty()).then_some(value)
     }
 
+    /// How far change is taken for the wallet's.
+    fn reach_text(&self) -> String {
+        let text = |(external, internal)| {
+            format!("external addresses below {external} and internal ones below {internal} count as used")
+        };
+        self.reach.filter(|reach| *reach != (0, 0)).map_or_else(|| "no address counts as used".into(), text)
+    }
+
     fn without_us(&self) -> String {
         without_us::without_us(&self.descriptor, &self.xpub).unwrap_or_else(|| "not registered yet".into())
     }
@@ -149,6 +157,7 @@ impl Record {
             "descriptor": self.registered(&self.descriptor),
             "wallet_policy": self.registered(&self.wallet_policy),
             "id": self.registered(&self.id),
+            "reach": self.reach.map(|(external, internal)| json!({ "external": external, "internal": internal })),
             "without_us": without_us::without_us(&self.descriptor, &self.xpub),
             "policy": self.policy,
         })
@@ -166,6 +175,7 @@ impl Record {
             ("wallet policy", self.registered(&self.wallet_policy).unwrap_or("not registered yet").into()),
             ("id", self.registered(&self.id).unwrap_or("not registered yet").into()),
             ("without us", self.without_us()),
+            ("reach", self.reach_text()),
             ("policy", self.policy.clone()),
         ])
     }

@@ -3,6 +3,7 @@
 use clap::{ArgGroup, Args};
 use core::str::FromStr;
 
+use countersign::kernel::state::Reach;
 use countersign::kernel::wallet::Network;
 use countersign::pkcs11::vendor as v;
 use cryptoki::object::ObjectClass;
@@ -12,7 +13,7 @@ use super::policy::{self, BASES, PolicyOptions};
 use super::script::{self, OurKey};
 use super::{Record, find_wallet, name_the_bad_user};
 use crate::Global;
-use crate::attributes::text;
+use crate::attributes::{numbers, text};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::module::Module;
@@ -20,15 +21,15 @@ use crate::names::{self, printable};
 use crate::output::Report;
 use crate::secret::SoPin;
 
-/// Change a wallet's users or policy.
+/// Change a wallet's users, its policy or its reach.
 ///
-/// Each is replaced as a whole: the users that are named become all of its users, the limits that are named all of
-/// its policy.
+/// Users and policy are replaced as a whole: the users that are named become all of its users, the limits that are named
+/// all of its policy. The reach is only ever raised.
 #[derive(Args)]
 #[command(group = ArgGroup::new("limits").multiple(true).args(BASES))]
 #[command(
     group = ArgGroup::new("change").required(true).multiple(true)
-        .arg("users").args(BASES)
+        .args(["users", "reach"]).args(BASES)
 )]
 pub(crate) struct Set {
     /// The wallet's label
@@ -37,6 +38,10 @@ pub(crate) struct Set {
     /// A user whose codes sign; repeat it for several
     #[arg(long = "user", value_name = "NAME", value_parser = names::user_name)]
     users: Vec<String>,
+    /// Count the addresses below N as used, on both chains: change then comes back to the wallet up to 1,000 addresses
+    /// further on. Give it only if the wallet software finds coins there; it cannot be lowered
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Reach::MOST)))]
+    reach: Option<u32>,
     #[command(flatten)]
     pin: SoPin,
     #[command(flatten)]
@@ -55,6 +60,9 @@ impl Set {
         }
         if let Some(policy) = &policy {
             changes.push(text(v::CKA_COUNTERSIGN_POLICY, policy));
+        }
+        if let Some(next) = self.reach {
+            changes.push(numbers(v::CKA_COUNTERSIGN_REACH, &[next.into(); 2]));
         }
         session
             .update_attributes(wallet, &changes)

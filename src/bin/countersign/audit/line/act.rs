@@ -45,6 +45,9 @@ impl<'a> Facts<'a> {
                 ..self
             },
             Change::Clock(moved) => Facts { moved_s: Some(*moved), ..self },
+            Change::Reach { before, after } => {
+                Facts { reach: Some(*after), reach_before: Some(*before), ..self }
+            }
         }
     }
 }
