@@ -6,10 +6,10 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use countersign::admin::{DigestKeyChange, NewDigestKey, NewScript, WalletChange};
-use countersign::engine::{ActCount, EngineError, Outcome};
+use countersign::engine::EngineError;
 use countersign::kernel::act::document::{UserDocument, WalletDocument};
 use countersign::kernel::act::in_force::InForce;
-use countersign::kernel::act::{Act, Change, Deed, Document};
+use countersign::kernel::act::{Act, ActCount, Change, Deed, Document, Outcome};
 use countersign::kernel::audit::{Event, Head, Link, Role};
 use countersign::kernel::digest_key::DigestMechanisms;
 use countersign::kernel::seal::SetHash;

@@ -3,33 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Engine, EngineError};
+use crate::kernel::act::{ActCount, Outcome};
 use crate::kernel::audit::Event;
 use crate::kernel::receipt::Batch;
-
-/// How an act of administration ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Outcome {
-    /// It was done, and allows something that was not allowed before, or may.
-    Loosened,
-    /// It was done, and allows nothing more than before.
-    Tightened,
-    /// It was refused.
-    Refused,
-}
-
-/// How many acts of one kind ended in one way, since the engine was opened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActCount {
-    /// The kind, as the audit names it.
-    pub act: String,
-    /// How they ended.
-    pub outcome: Outcome,
-    /// How many.
-    pub count: u64,
-}
 
 /// An act of administration that is under way.
 #[must_use = "an act that is dropped was refused"]

@@ -27,7 +27,6 @@ use crate::kernel::state::{
 use crate::kernel::wallet::{Wallet, WalletRecord};
 use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
 
-pub use acts::{ActCount, Outcome};
 use breaker::Breaker;
 pub use breaker::DEFAULT_FAILURES_PER_HOUR;
 pub(crate) use breaker::Tries;

@@ -90,6 +90,39 @@ impl Deed {
     }
 }
 
+/// How an act of administration ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It was done, and allows something that was not allowed before, or may.
+    Loosened,
+    /// It was done, and allows nothing more than before.
+    Tightened,
+    /// It was refused.
+    Refused,
+}
+
+impl Outcome {
+    /// Its name in the metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Loosened => "loosened",
+            Outcome::Tightened => "tightened",
+            Outcome::Refused => "refused",
+        }
+    }
+}
+
+/// How many acts of one kind ended in one way, since the engine was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActCount {
+    /// The kind, as the audit names it.
+    pub act: String,
+    /// How they ended.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+}
+
 /// In what a document differs from the one before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {

@@ -106,6 +106,13 @@ pub(super) fn healthy() -> Answer {
     if host.engine.store_is_closed() { Err(Rv(CKR_DEVICE_ERROR)) } else { Ok(()) }
 }
 
+/// The acts of administration, counted, as a list of [`crate::kernel::act::ActCount`].
+pub(super) fn administration() -> Answer<Vec<u8>> {
+    let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
+    let host = host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
+    postcard::to_allocvec(&host.engine.act_counts()).map_err(|_| Rv(CKR_GENERAL_ERROR))
+}
+
 /// Closes the engine.
 pub(super) fn close() -> Answer {
     let host = HOST.write().unwrap_or_else(PoisonError::into_inner).take();

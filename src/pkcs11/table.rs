@@ -178,6 +178,7 @@ static FUNCTIONS_OF_BOUNDARY: interface::Functions = interface::Functions {
     end: boundary_end,
     close: boundary_close,
     healthy: boundary_healthy,
+    administration: boundary_administration,
 };
 
 /// Hosts this engine in this process, as `countersign serve` hosts the one of a module that it loads: for benches and for

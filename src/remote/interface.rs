@@ -13,6 +13,7 @@ use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
 use super::{Boundary, CkRv, PeerRole};
+use crate::kernel::act::ActCount;
 
 /// What it is called.
 pub const NAME: &CStr = c"Vendor Countersign Boundary";
@@ -52,6 +53,8 @@ pub struct Functions {
     pub close: unsafe extern "C" fn() -> CK_RV,
     /// Whether the store answers: `CKR_OK`, or what calls that need it are answered with.
     pub healthy: unsafe extern "C" fn() -> CK_RV,
+    /// The acts of administration, counted: who takes the answer, and their context. It is a list of [`ActCount`] (postcard).
+    pub administration: unsafe extern "C" fn(Deliver, *mut c_void) -> CK_RV,
 }
 
 /// A loaded module whose engine is open.
@@ -121,6 +124,13 @@ impl Boundary for Hosted {
     fn healthy(&self) -> bool {
         // SAFETY: it has no arguments.
         unsafe { (self.0.healthy)() == CKR_OK }
+    }
+
+    fn administration(&self) -> Vec<ActCount> {
+        let mut answer: Zeroizing<Vec<u8>> = Zeroizing::default();
+        // SAFETY: the context is what `take` expects, and outlives the call.
+        let rv = unsafe { (self.0.administration)(take, (&raw mut answer).cast()) };
+        if rv == CKR_OK { postcard::from_bytes(&answer).unwrap_or_default() } else { Vec::new() }
     }
 }
 

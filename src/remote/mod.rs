@@ -31,6 +31,8 @@ mod wire;
 
 use zeroize::Zeroizing;
 
+use crate::kernel::act::ActCount;
+
 /// An answer of the module.
 pub type CkRv = cryptoki_sys::CK_RV;
 
@@ -49,6 +51,11 @@ pub trait Boundary: Send + Sync + 'static {
 
     /// Whether its store answers. After a write that failed it does not, until the module is opened anew.
     fn healthy(&self) -> bool;
+
+    /// The acts of administration since it was opened, by kind and how they ended.
+    fn administration(&self) -> Vec<ActCount> {
+        Vec::new()
+    }
 }
 
 /// What a peer is let in as. A backend's door never accepts the SO's login; that is enforced behind [`Boundary`].

@@ -373,6 +373,12 @@ fn nothing_of_an_order_is_in_the_boundarys_log_and_no_name_in_its_monitoring() {
             let health = http(&monitoring, "GET /health HTTP/1.1\r\n\r\n").expect("root may");
             assert!(metrics.contains("countersign_calls_total{outcome=\"answered\"}"), "{metrics}");
             assert!(!metrics.contains("{outcome=\"answered\"} 0"), "{metrics}");
+            for act in ["user-added", "user-confirmed", "wallet-created"] {
+                let counted =
+                    format!("countersign_administration_total{{act=\"{act}\",outcome=\"loosened\"}} ");
+                assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
+                assert!(!metrics.contains(&format!("{counted}0")), "{metrics}");
+            }
             assert!(serving.log().contains("refused: "), "the wrong code is told of: {}", serving.log());
             let descriptor = wall.noted("descriptor");
             let names = [USER, WALLET, &descriptor[..40], &BACKEND.to_string()];

@@ -52,4 +52,10 @@ entries! {
     fn boundary_healthy() {
         hosted::healthy()
     }
+
+    fn boundary_administration(deliver: interface::Deliver, context: CK_VOID_PTR) {
+        let answer = hosted::administration()?;
+        deliver(context, answer.as_ptr(), answer.len() as CK_ULONG);
+        Ok(())
+    }
 }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::kernel::act::ActCount;
 use crate::remote::Boundary;
 
 /// Whether the server serves.
@@ -38,6 +39,10 @@ impl Health {
 
     pub(super) fn store_closed(&self) -> bool {
         !self.boundary.healthy()
+    }
+
+    pub(super) fn administration(&self) -> Vec<ActCount> {
+        self.boundary.administration()
     }
 
     /// Does the work of a door, and notes if it ends by a panic.

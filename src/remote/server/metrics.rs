@@ -13,6 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::door::Door;
 use super::health::Health;
+use crate::kernel::act::{self, ActCount};
 use crate::remote::PeerRole;
 use crate::remote::budget::Budget;
 
@@ -23,6 +24,7 @@ pub struct Metrics {
     budget_used: Gauge,
     health: Arc<Health>,
     store_closed: Gauge,
+    administration: Family<OfAct, Counter>,
     connections: Family<OfDoor, Gauge>,
     accepted: Family<OfDoor, Counter>,
     refused: Family<RefusedPeer, Counter>,
@@ -121,6 +123,12 @@ labels! {
     }
 }
 
+impl EncodeLabelValue for act::Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        self.name().encode(encoder)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfDoor {
     door: &'static str,
@@ -145,6 +153,12 @@ struct RefusedFrame {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfOutcome {
     outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAct {
+    act: String,
+    outcome: act::Outcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -177,6 +191,7 @@ impl Metrics {
             budget_used: Gauge::default(),
             health,
             store_closed: Gauge::default(),
+            administration: Family::default(),
         };
         registry.register("connections", "Connections that are there", metrics.connections.clone());
         registry.register("connections_accepted", "Connections that came", metrics.accepted.clone());
@@ -203,6 +218,11 @@ impl Metrics {
             "Whether the store is closed after a failed write, until the boundary is restarted",
             metrics.store_closed.clone(),
         );
+        registry.register(
+            "administration",
+            "Acts of administration, by kind and how they ended: done, with more allowed or not, or refused",
+            metrics.administration.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 
@@ -210,10 +230,20 @@ impl Metrics {
     pub fn encode(&self) -> String {
         self.budget_used.set(self.budgets.iter().map(|budget| budget.used() as i64).sum());
         self.store_closed.set(i64::from(self.health.store_closed()));
+        self.take_over_acts(&self.health.administration());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a string does not fail");
         text
+    }
+
+    /// The module counts them: here they are only shown.
+    fn take_over_acts(&self, counts: &[ActCount]) {
+        for ActCount { act, outcome, count } in counts {
+            let shown =
+                self.administration.get_or_create_owned(&OfAct { act: act.clone(), outcome: *outcome });
+            shown.inc_by(count.saturating_sub(shown.get()));
+        }
     }
 
     pub(super) fn connections(&self, door: Door) -> Gauge {

@@ -8,10 +8,11 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use countersign::kernel::act::{ActCount, Outcome};
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{Frame, Received};
 use countersign::remote::hello::{Hello, Reply, VERSION};
@@ -58,6 +59,8 @@ impl Boundary for Echo {
 #[derive(Default)]
 struct Breaking {
     store_closed: AtomicBool,
+    /// Acts of administration: one more each time that they are asked for.
+    acts: AtomicU64,
 }
 
 impl Boundary for Breaking {
@@ -73,6 +76,11 @@ impl Boundary for Breaking {
 
     fn healthy(&self) -> bool {
         !self.store_closed.load(Ordering::SeqCst)
+    }
+
+    fn administration(&self) -> Vec<ActCount> {
+        let count = self.acts.fetch_add(1, Ordering::SeqCst);
+        vec![ActCount { act: "wallet-updated".into(), outcome: Outcome::Loosened, count }]
     }
 }
 
@@ -642,6 +650,23 @@ fn a_store_that_is_closed_after_a_failed_write_is_told_by_the_monitoring() {
         "{health}"
     );
     assert!(get("/metrics").contains("\ncountersign_store_closed 1\n"));
+    drop(monitoring);
+}
+
+#[test]
+fn acts_of_administration_are_a_metric_by_kind_as_the_module_counts_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.sock");
+    let server = Server::start(&without_doors(), vec![], Arc::new(Breaking::default())).expect("it starts");
+    let monitoring =
+        Monitoring::start(Some(&path), None, server.metrics(), server.health()).expect("it starts");
+    for count in [0, 1, 2] {
+        let metrics = http(&path, b"GET /metrics HTTP/1.1\r\n\r\n");
+        let line = format!(
+            "\ncountersign_administration_total{{act=\"wallet-updated\",outcome=\"loosened\"}} {count}\n"
+        );
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+    }
     drop(monitoring);
 }
 
