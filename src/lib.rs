@@ -26,7 +26,9 @@
 //! - I7. No secret outside: none in an error, a log line, an attribute or an argument list.
 //! - I8. No limit passed in parts: what leaves is charged in the very commit that the limits of its period are judged for,
 //!   and no change of policy resets it ([`kernel::state`], T5).
-//! - I9. No code inside the boundary that too few officers signed, or that is older than what ran ([`plugin`]).
+//! - I9. No code inside the boundary that too few officers signed, or that is below the floor: the highest that any release
+//!   which ran here has named, as its file has it ([`plugin`]). A release that is older than the one before, and not below the
+//!   floor, runs.
 //! - I10. No application reaches into another: sessions, logins and handles are its own, and no backend is the security
 //!   officer ([`remote`], [`pkcs11`]).
 

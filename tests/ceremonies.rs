@@ -143,6 +143,12 @@ fn state_rollback_a_restored_store_is_taken_by_the_security_officer_alone() {
         for (arguments, pin, typed, words) in [
             (&["--yes"][..], "wrong-pin", "restore\n", "the PIN is not the security officer's"),
             (&["--yes"], USER_PIN, "restore\n", "the PIN is not the security officer's"),
+            (
+                &["--yes", "--time", "2001-01-01T00:00:00Z"],
+                boundary::SO_PIN,
+                "",
+                "--time 2001-01-01T00:00:00Z",
+            ),
             (&[], boundary::SO_PIN, "", "the word \"restore\" was not typed"),
             (&[], boundary::SO_PIN, "yes\n", "the word \"restore\" was not typed"),
             (&[], boundary::SO_PIN, "restore it\n", "the word \"restore\" was not typed"),

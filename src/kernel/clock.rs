@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::utc::to_iso;
+
 /// Seconds by which the wall clock may differ in one run of the machine: what time synchronisation corrects without anybody
 /// noticing.
 pub const TOLERANCE: u64 = 5;
@@ -88,6 +90,45 @@ pub fn judge_first(now: Reading, high_water: u64) -> Result<u64, ClockError> {
     judge(now, Believed::new(BootId::default(), now), high_water)
 }
 
+/// The time that counts where much may have passed since the newest record. In the run of the machine in which a clock was
+/// believed, it is [`judge`]'s; in another one, a clock far ahead of that record is believed by word of the security officer
+/// alone, who says what time it is.
+pub fn judge_said(
+    now: Reading,
+    believed: Option<Believed>,
+    high_water: u64,
+    said: Option<u64>,
+) -> Result<u64, SaidError> {
+    let ahead = now.wall.saturating_sub(high_water);
+    match said {
+        None if believed.is_none() && ahead > MOST_AHEAD => return Err(SaidError::NotSaid(ahead)),
+        Some(said) if now.wall.abs_diff(said) > TYPED_TOLERANCE => {
+            return Err(SaidError::Differs { clock: now.wall, said });
+        }
+        _ => {}
+    }
+    Ok(judge(now, believed.unwrap_or(Believed::new(BootId::default(), now)), high_water)?)
+}
+
+/// Why the clock is not believed where the security officer may say what time it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SaidError {
+    /// It could be anything.
+    #[error("the clock is {0} s ahead of the store's newest link, and nobody has said that this is the time")]
+    NotSaid(u64),
+    /// One of the two is wrong.
+    #[error("the machine's clock says {}, and --time {}: they differ by more than {TYPED_TOLERANCE} s", to_iso(*clock), to_iso(*said))]
+    Differs {
+        /// What the clock says, Unix seconds.
+        clock: u64,
+        /// What was said.
+        said: u64,
+    },
+    /// It contradicts what was believed, or a record.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+}
+
 /// The time that counts: never before `high_water`, the newest sealed time.
 pub fn judge(now: Reading, believed: Believed, high_water: u64) -> Result<u64, ClockError> {
     let behind = high_water.saturating_sub(now.wall);
@@ -153,6 +194,28 @@ mod tests {
         assert!(LAST.holds_in([1; 16]));
         assert!(!LAST.holds_in([2; 16]));
         assert!(!Believed { boot_id: [0; 16], ..LAST }.holds_in([0; 16]), "a system that does not say");
+    }
+
+    #[test]
+    fn a_clock_far_ahead_is_believed_by_word_alone() {
+        let judge = |wall, said| {
+            let now = Reading { wall, boot: 1 };
+            judge_said(now, None, 1_000_000, said)
+        };
+        let far = 1_000_001 + MOST_AHEAD;
+        assert_eq!(judge(far - 1, None), Ok(far - 1));
+        assert_eq!(judge(far, None), Err(SaidError::NotSaid(MOST_AHEAD + 1)));
+        assert_eq!(judge(far, Some(far - TYPED_TOLERANCE)), Ok(far));
+        let said = far - TYPED_TOLERANCE - 1;
+        assert_eq!(judge(far, Some(said)), Err(SaidError::Differs { clock: far, said }));
+        assert_eq!(judge(1_000_000, Some(far)), Err(SaidError::Differs { clock: 1_000_000, said: far }));
+        assert_eq!(judge(999_000, Some(999_000)), Err(ClockError::Back(1_000).into()), "nobody's word");
+        // Where the machine's own clock has counted it, there is nothing to say.
+        let passed = MOST_AHEAD + 100;
+        let now = Reading { wall: LAST.wall + passed, boot: LAST.boot + passed };
+        assert_eq!(judge_said(now, Some(LAST), 1_000_000, None), Ok(now.wall));
+        let jumped = Reading { boot: LAST.boot, ..now };
+        assert_eq!(judge_said(jumped, Some(LAST), 1_000_000, None), Err(ClockError::Jump(passed).into()));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! F1. It is durable before the code that raises it runs: the file is written beside, synced, moved to its place, and the
 //!     folder synced; and synced again by whoever finds it, who may follow a process that was killed in between.
-//! F2. It is never lowered, and never made anew: a file that is missing, damaged or writable by others refuses. Only
-//!     `countersign plugin pin` makes one, where there is none.
+//! F2. We never lower it, and never make it anew: a file that is missing, damaged, another user's or writable by others refuses.
+//!     Only `countersign plugin pin` makes one, where there is none.
 //! F3. One process at a time raises it (a lock on its folder), and compares again while it holds the lock.
 //!
-//! The file is no secret and proves nothing: who can write to it can lower it. Its check value is against damage.
+//! The file is no secret and proves nothing: who can write to it, or to its folder, can lower it, by an older copy, say. Its check
+//! value is against damage.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};

@@ -14,7 +14,7 @@ use super::sqlite::Sqlite;
 use super::vault::check_unanchored;
 use crate::kernel::anchor::{self, Anchor, Opening, StateError};
 use crate::kernel::audit::Link;
-use crate::kernel::clock::{self, Believed, ClockError};
+use crate::kernel::clock::{self, Believed, SaidError};
 use crate::kernel::receipt::Receipt;
 use crate::kernel::seal::{DataKey, Kind, RecordKey};
 use crate::kernel::state::{self, ClockRecord, Epoch, Stored, TokenRecord, Versioned};
@@ -191,18 +191,21 @@ impl Unanchored<'_> {
     }
 
     /// Takes the store: a new epoch begins, in which every limit counts as spent and every code as used that may have been.
-    pub fn take(self, officer_pin: &[u8], clock: &dyn Clock) -> Result<Restoration, RestoreError> {
+    /// `said` is what time it is, by word of the officer.
+    pub fn take(
+        self,
+        officer_pin: &[u8],
+        said: Option<u64>,
+        clock: &dyn Clock,
+    ) -> Result<Restoration, RestoreError> {
         if !self.is_officer(officer_pin) {
             return Err(RestoreError::Pin);
         }
         let before = self.restoration();
         // As the engine would: within one run of the machine what was believed once is held to.
         let reading = clock.read();
-        let believed = match &self.believed {
-            Some(believed) if believed.holds_in(clock.boot_id()) => *believed,
-            _ => Believed::new(clock.boot_id(), reading),
-        };
-        let now = clock::judge(reading, believed, before.time).map_err(RestoreError::Clock)?;
+        let believed = self.believed.filter(|believed| believed.holds_in(clock.boot_id()));
+        let now = clock::judge_said(reading, believed, before.time, said).map_err(RestoreError::Clock)?;
         let change = state::restore(self.epoch.as_ref(), before.store, before.anchor, now);
         let lost = before.anchor.unwrap_or(0);
         let restored = Receipt::issue(change, |batch| {
@@ -226,9 +229,9 @@ pub enum RestoreError {
         "the PIN is not the security officer's, as it was when this store was copied, or it is locked in it"
     )]
     Pin,
-    /// The clock is behind the store.
+    /// The clock is behind the store, or far ahead of it, or says another time than the officer.
     #[error(transparent)]
-    Clock(ClockError),
+    Clock(SaidError),
     /// The store or the backing token failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -26,7 +26,9 @@
 //! allowlist never outweighs a denylist. Those of the period are judged last, against the very state of the wallet that
 //! the commit writes ([`super::state::consume`]), so that no two transactions can pass a limit for one.
 //! `require_cosigner` names the master fingerprint of a key of the wallet (eight hex digits). It is checked with the PSBT,
-//! before any code is charged: who has nothing that the cosigner signed can neither guess a code nor lock a user.
+//! before any code is charged: who has nothing that the cosigner signed can neither guess a code nor lock a user. That holds for
+//! a user all of whose wallets ask for it, and whom no key that signs digests lists; and only until there is one transaction that
+//! the cosigner has signed: with that one, however old, tries are charged as ever.
 //!
 //! A key that signs digests has a policy of the keys that need no PSBT: see [`DigestPolicy`].
 

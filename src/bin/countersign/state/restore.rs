@@ -4,12 +4,14 @@ use std::io::Write;
 
 use clap::Args;
 use countersign::kernel::anchor::StateError;
+use countersign::kernel::clock::SaidError;
 use countersign::kernel::utc::to_iso;
 use countersign::ports::Clock;
 use countersign::shell::clock::SystemClock;
 use countersign::shell::inspection::{self, Restoration, RestoreError, Unanchored};
 use serde_json::{Value, json};
 
+use crate::clock::set::iso;
 use crate::error::CommandError;
 use crate::inside::{Inside, explain};
 use crate::output::{Report, details};
@@ -29,6 +31,10 @@ pub(crate) struct Restore {
     /// Do not ask for the word "restore"
     #[arg(long)]
     yes: bool,
+    /// The time in UTC, by another clock than the machine's, as in 2026-11-21T12:00:00Z; needed where that is more than a week
+    /// ahead of the store
+    #[arg(long, value_name = "TIME", value_parser = iso)]
+    time: Option<u64>,
     #[command(flatten)]
     pin: SoPin,
 }
@@ -53,7 +59,7 @@ impl Restore {
         if !self.yes {
             confirm()?;
         }
-        let taken = take(unanchored, pin.as_bytes())?;
+        let taken = take(unanchored, pin.as_bytes(), self.time)?;
         tracing::warn!(
             "administration: the store was restored: that of link {}, {}; restored {}",
             taken.store,
@@ -66,8 +72,8 @@ impl Restore {
     }
 }
 
-fn take(unanchored: Unanchored<'_>, pin: &[u8]) -> Result<Restoration, CommandError> {
-    unanchored.take(pin, &SystemClock).map_err(refused)
+fn take(unanchored: Unanchored<'_>, pin: &[u8], said: Option<u64>) -> Result<Restoration, CommandError> {
+    unanchored.take(pin, said, &SystemClock).map_err(refused)
 }
 
 fn findings(found: &StateError, restoration: &Restoration, now: u64) -> String {
@@ -138,6 +144,11 @@ fn refused(error: RestoreError) -> CommandError {
         RestoreError::Pin => {
             CommandError::new(what, "give the SO PIN that was set when this store was copied")
         }
+        RestoreError::Clock(SaidError::NotSaid(_)) => CommandError::new(
+            what,
+            "look at another clock. If the machine's is right, say so: --time, as in --time 2026-11-21T12:00:00Z. If not, set it \
+             right first: taken as it is, it keeps the module closed until the time has caught up",
+        ),
         RestoreError::Clock(_) => CommandError::new(what, "set the machine's clock right, then try again"),
         // Here it may have come as far as the store: opening tells.
         RestoreError::Ledger(error) => explain(error),
