@@ -121,6 +121,13 @@ pub enum ReopenError {
     Refused(BackingError),
 }
 
+impl From<ReopenError> for BackingError {
+    fn from(error: ReopenError) -> BackingError {
+        let (ReopenError::Away(error) | ReopenError::Refused(error)) = error;
+        error
+    }
+}
+
 /// Why the ledger does not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {

@@ -26,3 +26,5 @@ mod older;
 mod race;
 #[path = "faults/story.rs"]
 mod story;
+#[path = "faults/token.rs"]
+mod token;

@@ -3,6 +3,9 @@
 //! It is logged in to once and stays so: SoftHSM2 rewrites a file at each login, and a kill in that moment destroys the
 //! token. What another part of the process initialised is used and never finalised. Labels prove nothing: a key is the
 //! right one when it opens what it sealed, an anchor when its MAC is right.
+//!
+//! Tokens behind a network drop sessions and forget logins: then it begins with new ones, and logs in once more if it has to.
+//! A PIN that was refused is not tried again in this process: the token would lock it.
 
 mod answer;
 mod reserved;
@@ -10,18 +13,20 @@ mod sealing;
 mod softhsm;
 mod token;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use cryptoki::error::{Error, RvError};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
-use cryptoki::session::Session;
+use cryptoki::session::{Session, SessionState};
 
 use self::answer::failed;
 pub use self::answer::rv_name;
 pub use self::token::{Identity, LogInError, Token};
 use super::config::BackingConfig;
 use super::exit;
-use crate::ports::{AnchorSlots, BackingError};
+use crate::ports::{AnchorSlots, BackingError, ReopenError};
 
 const ANCHOR_LABEL: &[u8] = b"countersign-anchor";
 const APPLICATION: &[u8] = b"countersign";
@@ -34,6 +39,10 @@ pub struct Backing {
     session: Mutex<Session>,
     /// The anchor has a session of its own: who needs randomness does not wait for it.
     anchor: Mutex<AnchorSession>,
+    /// How often it began anew.
+    beginnings: AtomicU64,
+    /// Why it does not log in any more.
+    refused: OnceLock<BackingError>,
 }
 
 struct AnchorSession {
@@ -50,7 +59,9 @@ impl Backing {
         token.log_in(&session)?;
         let anchor = token.open_session()?;
         let anchor = Mutex::new(AnchorSession { session: anchor, known: None });
-        let backing = Arc::new(Backing { token, session: Mutex::new(session), anchor });
+        let session = Mutex::new(session);
+        let (beginnings, refused) = Default::default();
+        let backing = Arc::new(Backing { token, session, anchor, beginnings, refused });
         exit::guard(&backing);
         Ok(backing)
     }
@@ -60,9 +71,42 @@ impl Backing {
         self.token.identity()
     }
 
-    /// Fills `bytes` from the token's random source.
+    /// Fills `bytes` from the token's random source. If it fails, the token is opened anew, once.
     pub fn random(&self, bytes: &mut [u8]) -> Result<(), BackingError> {
+        let beginning = self.beginnings.load(Ordering::SeqCst);
+        if self.session().generate_random_slice(bytes).is_ok() {
+            return Ok(());
+        }
+        self.begin_anew(Some(beginning))?;
         self.session().generate_random_slice(bytes).map_err(failed("gives no randomness"))
+    }
+
+    /// New sessions, logged in: unless somebody has begun anew since `beginning`. As the process ends it is kept out by the
+    /// locks, as everybody is.
+    fn begin_anew(&self, beginning: Option<u64>) -> Result<(), ReopenError> {
+        let (mut session, mut anchor) = (self.session(), self.anchor());
+        if beginning.is_some_and(|beginning| beginning != self.beginnings.load(Ordering::SeqCst)) {
+            return Ok(());
+        }
+        if let Some(error) = self.refused.get() {
+            return Err(ReopenError::Refused(error.clone()));
+        }
+        let new = self.token.open_session().map_err(ReopenError::Away)?;
+        if !is_logged_in(&new) {
+            // The library may believe in a login that the token forgot, and would not take another one.
+            let _ = new.logout();
+            self.token.log_in(&new).map_err(|error| match error {
+                LogInError::Refused(error) => {
+                    ReopenError::Refused(self.refused.get_or_init(|| error).clone())
+                }
+                LogInError::Failed(error) => ReopenError::Away(error),
+            })?;
+        }
+        let for_anchor = self.token.open_session().map_err(ReopenError::Away)?;
+        *session = new;
+        *anchor = AnchorSession { session: for_anchor, known: None };
+        self.beginnings.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Keeps every thread out of the token for good, once those that are in it have left. Who does not leave is not waited for:
@@ -106,8 +150,19 @@ fn lock_for_good<T>(lock: &Mutex<T>) -> bool {
 impl AnchorSlots for Backing {
     fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
         let AnchorSession { session, .. } = &*self.anchor();
-        // An object that a crash left torn may not even be readable: it is no value, and is destroyed with the next one.
-        Ok(anchors(session)?.into_iter().filter_map(|anchor| value(session, anchor).ok()).collect())
+        let mut values = Vec::new();
+        for anchor in anchors(session)? {
+            match read_value(session, anchor) {
+                Ok(value) => values.push(value),
+                Err(error) if is_of_the_token(&error) => {
+                    return Err(failed("does not show the anchor")(error));
+                }
+                // An object that a crash left torn may not even be readable: it is no value, and is destroyed with the next
+                // one.
+                Err(_) => {}
+            }
+        }
+        Ok(values)
     }
 
     fn replace(&self, new: &[u8]) -> Result<(), BackingError> {
@@ -136,6 +191,10 @@ impl AnchorSlots for Backing {
         *known = Some(vec![created]);
         Ok(())
     }
+
+    fn reopen(&self) -> Result<(), ReopenError> {
+        self.begin_anew(None)
+    }
 }
 
 fn anchors(session: &Session) -> Result<Vec<ObjectHandle>, BackingError> {
@@ -145,9 +204,11 @@ fn anchors(session: &Session) -> Result<Vec<ObjectHandle>, BackingError> {
 }
 
 fn value(session: &Session, object: ObjectHandle) -> Result<Vec<u8>, BackingError> {
-    let attributes = session
-        .get_attributes(object, &[AttributeType::Value])
-        .map_err(failed("does not show the anchor"))?;
+    read_value(session, object).map_err(failed("does not show the anchor"))
+}
+
+fn read_value(session: &Session, object: ObjectHandle) -> Result<Vec<u8>, Error> {
+    let attributes = session.get_attributes(object, &[AttributeType::Value])?;
     Ok(attributes
         .into_iter()
         .find_map(|attribute| match attribute {
@@ -155,4 +216,29 @@ fn value(session: &Session, object: ObjectHandle) -> Result<Vec<u8>, BackingErro
             _ => None,
         })
         .unwrap_or_default())
+}
+
+/// Whether the token or the session fails, whatever the object is (PKCS#11 v2.40 sections 5.1.2 to 5.1.4).
+fn is_of_the_token(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pkcs11(
+            RvError::DeviceError
+                | RvError::DeviceMemory
+                | RvError::DeviceRemoved
+                | RvError::TokenNotPresent
+                | RvError::SessionClosed
+                | RvError::SessionHandleInvalid
+                | RvError::UserNotLoggedIn
+                | RvError::HostMemory,
+            _
+        )
+    )
+}
+
+/// Whether the user is logged in by what the token shows, not by what its library remembers: the anchor is private.
+fn is_logged_in(session: &Session) -> bool {
+    let info = session.get_session_info();
+    info.is_ok_and(|info| info.session_state() == SessionState::RwUser)
+        && anchors(session).is_ok_and(|anchors| !anchors.is_empty())
 }
