@@ -81,10 +81,8 @@ pub trait Vault: Send + Sync {
 
 /// Wraps the data key under a key that never leaves the backing token.
 pub trait Sealer: Send + Sync {
-    /// Makes the wrapping key of `store` in the token, sensitive and never extractable.
-    fn make_key(&self, store: &StoreId) -> Result<(), BackingError>;
-
-    /// Wraps a data key, bound to `context`.
+    /// Makes the wrapping key of `store` in the token, sensitive and never extractable, and wraps a data key under it, bound to
+    /// `context`. What it gives was unwrapped again before, to the same key. On failure nothing is left in the token.
     fn wrap(&self, store: &StoreId, context: &[u8], key: &[u8; 32]) -> Result<Vec<u8>, BackingError>;
 
     /// Unwraps it. `None` where no wrapping key of `store` opens it.
@@ -94,6 +92,10 @@ pub trait Sealer: Send + Sync {
         context: &[u8],
         wrapped: &[u8],
     ) -> Result<Option<Zeroizing<[u8; 32]>>, BackingError>;
+
+    /// Takes out of the token what an initialisation that failed has left there of `store`, of which there is no other trace:
+    /// its wrapping key, and an anchor of its first link.
+    fn withdraw(&self, store: &StoreId) -> Result<(), BackingError>;
 }
 
 /// Remembers one value in the backing token, replacing it without ever being without one.

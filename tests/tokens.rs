@@ -4,5 +4,7 @@ mod boundary;
 
 #[path = "tokens/discovery.rs"]
 mod discovery;
+#[path = "tokens/sealing.rs"]
+mod sealing;
 #[path = "tokens/shim.rs"]
 mod shim;

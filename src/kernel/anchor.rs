@@ -65,6 +65,11 @@ impl Anchor {
         })
     }
 
+    /// Whether it claims, unverified, to be the anchor of `store` after its first link.
+    pub fn claims_first_of(bytes: &[u8], store: &StoreId) -> bool {
+        Anchor::claimed_sequence(bytes) == Some(0) && bytes[9..25] == *store
+    }
+
     /// The sequence that an anchor claims, unverified: all that can be said when its store is missing.
     pub fn claimed_sequence(bytes: &[u8]) -> Option<u64> {
         if bytes.len() != ANCHOR_LEN || !bytes.starts_with(MAGIC) {
@@ -215,6 +220,10 @@ mod tests {
         assert_eq!(bytes.len(), ANCHOR_LEN);
         assert_eq!(Anchor::decode(&bytes, &key()), Some(anchor));
         assert_eq!(Anchor::claimed_sequence(&bytes), Some(3));
+        assert!(!Anchor::claims_first_of(&bytes, &[7; 16]));
+        let first = Anchor::of(&link(0, Head::default())).encode(&key());
+        assert!(Anchor::claims_first_of(&first, &[7; 16]) && !Anchor::claims_first_of(&first, &[8; 16]));
+        assert!(!Anchor::claims_first_of(&first[1..], &[7; 16]));
         let other = DataKey::new([8; 16], Zeroizing::new([9; 32]));
         assert_eq!(Anchor::decode(&bytes, &other), None);
     }

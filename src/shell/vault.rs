@@ -17,7 +17,7 @@ use super::lock::StoreLock;
 use super::sqlite::{Header, Sqlite};
 use crate::kernel::anchor::{Anchor, StateError};
 use crate::kernel::receipt::Batch;
-use crate::kernel::seal::DataKey;
+use crate::kernel::seal::{DataKey, StoreId};
 use crate::ports::{AnchorSlots, BackingError, Ledger, LedgerError, ReopenError, Sealer, Vault};
 
 /// A SQLite file and a backing token.
@@ -41,6 +41,54 @@ impl<B: Sealer + AnchorSlots + 'static> SqliteVault<B> {
     #[must_use]
     pub fn reopening_for(self, reopening: Duration) -> SqliteVault<B> {
         SqliteVault { upkeep: Upkeep { reopening, ..self.upkeep }, ..self }
+    }
+
+    /// Writes the store under another name until it is whole and anchored.
+    fn write(&self, header: &Header, key: &DataKey, first: &Batch) -> Result<(), LedgerError> {
+        self.remove_unfinished().map_err(|error| self.io(error.to_string()))?;
+        let unfinished = self.unfinished("");
+        let sqlite = Sqlite::create(&unfinished, header)?;
+        let anchor = ledger::begin(&sqlite, key, first)?;
+        sqlite.close()?;
+        self.backing.replace(&anchor)?;
+        // Never over another store.
+        renameat_with(CWD, &unfinished, CWD, &self.path, RenameFlags::NOREPLACE)
+            .map_err(|error| self.io(error.to_string()))
+    }
+
+    /// Leaves nothing of a store that has not got its name. If that fails, too, it is logged: the first failure is what counts.
+    fn take_back(&self, store: &StoreId) {
+        let has_its_name = !self.unfinished("").exists() && self.path.exists();
+        if has_its_name {
+            // Whatever answered that renaming failed: the store is there.
+            return;
+        }
+        if let Err(error) = self.backing.withdraw(store) {
+            tracing::error!(
+                "{error}; the sealing key of a store that does not exist is left in the backing token"
+            );
+        }
+        if let Err(error) = self.remove_unfinished() {
+            tracing::error!("{} cannot be removed: {error}", self.unfinished("").display());
+        }
+    }
+
+    fn remove_unfinished(&self) -> std::io::Result<()> {
+        for suffix in ["", "-wal", "-shm"] {
+            match fs::remove_file(self.unfinished(suffix)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a store is until it is whole; with a suffix, SQLite's files beside it.
+    fn unfinished(&self, suffix: &str) -> PathBuf {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(".unfinished");
+        path.push(suffix);
+        path.into()
     }
 
     fn io(&self, problem: String) -> LedgerError {
@@ -89,31 +137,9 @@ impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
         for bytes in [&mut store[..], &mut key[..]] {
             getrandom::fill(bytes).map_err(|error| LedgerError::Backing(BackingError(error.to_string())))?;
         }
-        self.backing.make_key(&store)?;
         let wrapped_key = self.backing.wrap(&store, &DataKey::wrapping_context(&store), &key)?;
         let key = DataKey::new(store, key);
-
-        // Under another name until it is whole and anchored.
-        let mut unfinished = self.path.as_os_str().to_owned();
-        unfinished.push(".unfinished");
-        let unfinished = PathBuf::from(unfinished);
-        for suffix in ["", "-wal", "-shm"] {
-            let mut leftover = unfinished.as_os_str().to_owned();
-            leftover.push(suffix);
-            match fs::remove_file(&leftover) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(self.io(error.to_string()));
-                }
-                _ => {}
-            }
-        }
-        let sqlite = Sqlite::create(&unfinished, &Header { store, wrapped_key })?;
-        let anchor = ledger::begin(&sqlite, &key, first)?;
-        sqlite.close()?;
-        self.backing.replace(&anchor)?;
-        // Never over another store.
-        renameat_with(CWD, &unfinished, CWD, &self.path, RenameFlags::NOREPLACE)
-            .map_err(|error| self.io(error.to_string()))?;
+        self.write(&Header { store, wrapped_key }, &key, first).inspect_err(|_| self.take_back(&store))?;
         lock.take_store(&self.path)?;
         if let Some(folder) = self.path.parent() {
             fs::File::open(folder)
