@@ -79,7 +79,10 @@ impl Module {
             *refused_by = None;
             let approvals = approvals_of(parameter)?;
             let mut data = data?;
-            let bound = operation.key.answer_len_bound(&data).map_err(|refusal| refusal.note(refused_by))?;
+            let bound = operation
+                .key
+                .answer_len_bound(&data, &self.engine)
+                .map_err(|refusal| refusal.note(refused_by))?;
             if !room.fits(bound) {
                 return Ok(Filled::Length(bound as u64));
             }
@@ -125,7 +128,7 @@ impl Module {
                 return Ok(None);
             };
             let refused_by = &mut session.refused_by;
-            let bound = (operation.key.answer_len_bound(&message.parts.data))
+            let bound = (operation.key.answer_len_bound(&message.parts.data, &self.engine))
                 .map_err(|refusal| refusal.note(refused_by))?;
             if !room.fits(bound) {
                 // The call is made again, with this part.

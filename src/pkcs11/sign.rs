@@ -13,7 +13,7 @@ use super::call::{Bytes, Filled, Mechanism, Room};
 use super::module::{Module, Object, Session, Totals};
 use super::rv::{Answer, Refusal, Rv};
 use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
-use crate::engine::{DigestKeyId, EngineError, WalletId};
+use crate::engine::{DigestKeyId, Engine, EngineError, WalletId};
 use crate::kernel::approval::Approval;
 use crate::kernel::audit::Role;
 use crate::kernel::digest_key::{DIGEST_LEN, DigestMechanisms, SIGNATURE_LEN};
@@ -97,9 +97,14 @@ impl Door {
 
 impl SigningKey {
     /// How many bytes the answer to `data` has at most. What cannot be signed at all is refused here, where nothing is spent.
-    pub(super) fn answer_len_bound(&self, data: &[u8]) -> Result<usize, Refusal> {
+    pub(super) fn answer_len_bound(&self, data: &[u8], engine: &Engine) -> Result<usize, Refusal> {
         match self {
-            SigningKey::Wallet(_) => Ok(Layout::take(data).map_err(EngineError::from)?.signed_len_bound()),
+            SigningKey::Wallet(wallet) => {
+                let layout = Layout::take(data).map_err(EngineError::from)?;
+                // A wallet that is not registered signs nothing, which is told where it is asked to.
+                let places = engine.wallet(wallet)?.keys().map_or(1, |keys| keys.watch().places().count());
+                Ok(layout.signed_len_bound(places).map_err(EngineError::from)?)
+            }
             SigningKey::Digest(_) if data.len() == DIGEST_LEN => Ok(SIGNATURE_LEN),
             SigningKey::Digest(_) => Err(EngineError::DigestLength.into()),
         }
@@ -260,7 +265,8 @@ impl Module {
     fn finish(&self, session: &mut Session, data: &mut Vec<u8>, room: Room) -> Answer<Filled> {
         let signing = session.signing.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
         let refused_by = &mut session.refused_by;
-        let bound = signing.key.answer_len_bound(data).map_err(|refusal| refusal.note(refused_by))?;
+        let bound =
+            signing.key.answer_len_bound(data, &self.engine).map_err(|refusal| refusal.note(refused_by))?;
         if !room.fits(bound) {
             session.signing = Some(signing);
             return Ok(Filled::Length(bound as u64));

@@ -76,7 +76,7 @@ impl Stage {
         match self.sign(psbt) {
             Ok(signed) => {
                 let layout = layout.expect("it was signed");
-                assert!(signed.len() <= layout.signed_len_bound());
+                assert!(signed.len() <= layout.signed_len_bound(1).expect("bounded"));
                 let checked = checked.expect("it was signed");
                 self.check_meaning(psbt, layout.version, &checked);
                 check_answer(psbt, &signed, layout.version, checked.transaction().input.len());

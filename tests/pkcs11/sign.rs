@@ -214,6 +214,68 @@ fn a_length_query_or_too_small_a_buffer_spends_nothing_and_keeps_the_operation()
     });
 }
 
+/// Our key in two branches signs twice: the bound that a query tells has room for both.
+#[test]
+fn the_length_that_a_query_tells_has_room_for_every_branch_of_our_key() {
+    in_boundary(this_test!(), |_| {
+        let mut stage = Stage::new(&["alice"]);
+        let (policy, mut descriptor) = (b"unlimited = true".to_vec(), String::new());
+        let script = "wsh(or_d(pk(@0/<0;1>/*),and_v(v:pk(@0/<2;3>/*),older(1))))\nours";
+        stage.as_so(|raw, so| {
+            let template = [
+                (CKA_LABEL, b"branches".to_vec()),
+                (CKA_COUNTERSIGN_NETWORK, b"regtest".to_vec()),
+                (CKA_COUNTERSIGN_USERS, b"alice".to_vec()),
+                (CKA_COUNTERSIGN_POLICY, policy),
+                (CKA_COUNTERSIGN_WALLET_POLICY, script.as_bytes().to_vec()),
+            ];
+            let made = raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &template, &[]);
+            let (public, _) = made.expect("made");
+            let text = raw.attribute(so, public, CKA_COUNTERSIGN_DESCRIPTOR).expect("registered");
+            descriptor = String::from_utf8(text).expect("ASCII");
+        });
+        let (raw, session) = (&stage.raw, stage.session);
+        let key = raw.wallet_key(session, "branches");
+        let mut psbt = both_branches(&descriptor);
+        let record = approval("alice", &stage.users[0].code());
+        assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &record, key), CKR_OK);
+        let (data, data_len, mut bound) = (psbt.as_mut_ptr(), psbt.len() as CK_ULONG, 0);
+        assert_rv!(call!(raw, C_Sign(session, data, data_len, ptr::null_mut(), &mut bound)), CKR_OK);
+        let mut signed = vec![0u8; bound as usize];
+        let mut len = bound;
+        assert_rv!(call!(raw, C_Sign(session, data, data_len, signed.as_mut_ptr(), &mut len)), CKR_OK);
+        assert!(len <= bound);
+        let signed = bitcoin::psbt::Psbt::deserialize(&signed[..len as usize]).expect("a PSBT");
+        assert_eq!(signed.inputs[0].partial_sigs.len(), 2);
+        assert!(len - data_len > 132, "more than one signature an input");
+    });
+}
+
+/// A PSBT that spends an invented coin of this descriptor, old enough for either branch.
+fn both_branches(descriptor: &str) -> Vec<u8> {
+    use bitcoin::hashes::Hash;
+    use bitcoin::{Amount, OutPoint, Sequence, Transaction, TxIn, TxOut, Txid};
+    use miniscript::psbt::PsbtExt;
+    let descriptor: miniscript::Descriptor<miniscript::DescriptorPublicKey> =
+        descriptor.parse().expect("a descriptor");
+    let external = descriptor.into_single_descriptors().expect("two chains").remove(0);
+    let address = external.at_derivation_index(0).expect("in range");
+    let script_pubkey = address.derived_descriptor(&bitcoin::secp256k1::Secp256k1::new()).script_pubkey();
+    let spending = |spent: OutPoint, value: u64| Transaction {
+        version: bitcoin::transaction::Version::TWO,
+        lock_time: bitcoin::absolute::LockTime::ZERO,
+        input: vec![TxIn { previous_output: spent, sequence: Sequence(1), ..TxIn::default() }],
+        output: vec![TxOut { value: Amount::from_sat(value), script_pubkey: script_pubkey.clone() }],
+    };
+    let previous = spending(OutPoint::new(Txid::from_byte_array([9; 32]), 0), 50_000);
+    let spend = spending(OutPoint::new(previous.compute_txid(), 0), 49_000);
+    let mut psbt = bitcoin::psbt::Psbt::from_unsigned_tx(spend).expect("unsigned");
+    psbt.inputs[0].witness_utxo = Some(previous.output[0].clone());
+    psbt.inputs[0].non_witness_utxo = Some(previous);
+    psbt.update_input_with_descriptor(0, &address).expect("its input");
+    psbt.serialize()
+}
+
 #[test]
 fn a_malformed_parameter_spends_nothing() {
     in_boundary(this_test!(), |_| {

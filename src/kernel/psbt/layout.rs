@@ -27,7 +27,10 @@ const MAX_TAP_TREES_LEN: usize = 16 * MAX_TAP_TREE_LEN;
 const MAX_KEY_LEN: usize = 8_192;
 /// Bytes that one signature adds at the most: a taproot script signature (BIP 371), key (1 + 1 + 32 + 32) and value
 /// (1 + 64 + its type). An ECDSA signature adds 107: key (1 + 1 + 33), value (1 + 71), low-R, low-S in DER with its type.
-const ADDED_PER_INPUT: usize = 132;
+const ADDED_PER_SIGNATURE: usize = 132;
+/// Most bytes of an answer: the largest PSBT with one signature for each input of the largest transaction. A frame to the
+/// boundary holds it.
+const MAX_SIGNED_LEN: usize = MAX_PSBT_LEN + MAX_UNSIGNED_TX_LEN / 41 * ADDED_PER_SIGNATURE;
 
 const MAGIC: &[u8] = b"psbt\xff";
 pub(super) const SEPARATOR: u8 = 0x00;
@@ -122,9 +125,17 @@ impl Layout {
         self.ends.len()
     }
 
-    /// An upper bound for the length of the PSBT with our signatures added.
-    pub fn signed_len_bound(&self) -> usize {
-        self.len + self.inputs * ADDED_PER_INPUT
+    /// An upper bound for the length of the PSBT with our signatures added, of a wallet with `places` of our key in its
+    /// script: each may sign each input. `oversize` where no answer carries so much.
+    pub fn signed_len_bound(&self, places: usize) -> Result<usize, PsbtError> {
+        let bound =
+            self.inputs.saturating_mul(places).saturating_mul(ADDED_PER_SIGNATURE).saturating_add(self.len);
+        if bound <= MAX_SIGNED_LEN {
+            return Ok(bound);
+        }
+        Err(PsbtError::Oversize(format!(
+            "with {places} signatures an input it could have {bound} bytes, the most is {MAX_SIGNED_LEN}: split the transaction"
+        )))
     }
 
     /// The magic bytes and the global map.
@@ -381,7 +392,12 @@ mod tests {
         let global = [1, 0, 5, 2, 0, 0, 0, 1, 0];
         let layout = Layout::take(&psbt(&[&global, &[0], &[0]])).expect("three maps");
         assert_eq!(layout.maps(), 2);
-        assert_eq!(layout.signed_len_bound(), 16 + 132);
+        assert_eq!(layout.signed_len_bound(1), Ok(16 + 132));
+        assert_eq!(layout.signed_len_bound(3), Ok(16 + 3 * 132));
+        let most = (MAX_SIGNED_LEN - 16) / 132;
+        assert!(layout.signed_len_bound(most).is_ok());
+        assert!(matches!(layout.signed_len_bound(most + 1), Err(PsbtError::Oversize(_))));
+        assert!(matches!(layout.signed_len_bound(usize::MAX), Err(PsbtError::Oversize(_))));
     }
 
     #[test]
