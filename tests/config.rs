@@ -12,6 +12,7 @@ use boundary::raw::Raw;
 use boundary::{Boundary, Probe, Stage, assert_rv, in_boundary, initialised_token, module, this_test};
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
+use sha2::{Digest, Sha256};
 
 /// The one line that a refusal to initialise writes, once it is known to be the only one, and to hold no secret.
 fn the_line(boundary: &Boundary, probe: &Probe) -> String {
@@ -194,6 +195,24 @@ fn a_backing_module_that_is_countersign_itself() {
         let probe = boundary.probe();
         assert_rv!(probe.rv, CKR_DEVICE_ERROR, "\n{}", probe.stderr);
         assert!(probe.stderr.contains("Countersign itself"), "{}", probe.stderr);
+    });
+}
+
+/// With a digest in the configuration nothing but these bytes is loaded as the backing module.
+#[test]
+fn backing_owner_a_backing_module_of_another_digest_is_not_loaded() {
+    in_boundary(this_test!(), |boundary| {
+        let from = boundary.backing_module();
+        let line = format!("module = \"{from}\"");
+        let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(fs::read(&from).expect("it is there")));
+        replace(boundary, &line, &format!("{line}\nsha256 = \"{digest}\""));
+        assert_rv!(boundary.probe().rv, CKR_OK);
+        let other = digest.replace(|digit: char| digit == digest.chars().next().expect("64 digits"), "0");
+        replace(boundary, &digest, &if other == digest { digest.replace('0', "1") } else { other });
+        let words = [&*from, "its SHA-256 is", &digest, "backing.sha256", "(backing-owner)"];
+        refused(boundary, &boundary.probe(), CKR_DEVICE_ERROR, &words);
+        set(boundary, "sha256", "sha256 = \"abc\"");
+        refused(boundary, &boundary.probe(), CKR_FUNCTION_FAILED, &["key backing.sha256", "64 hex digits"]);
     });
 }
 

@@ -2,13 +2,17 @@
 //!
 //! They are written to a file that has no name and no other opener (memfd_create(2)) and sealed: from then on nobody can
 //! change them, us included. They are then compared with the digest once more, and that file is what the loader maps.
+//!
+//! The backing token's module is loaded the same way where the configuration has its digest ([`sealed`]).
 
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::IntoRawFd;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use libloading::Library;
 use libloading::os::unix::{Library as UnixLibrary, RTLD_LOCAL, RTLD_NOW};
@@ -16,9 +20,49 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_
 use rustix::io::Errno;
 
 use super::manifest::LibraryDigest;
+use super::{MAX_LIBRARY_LEN, file};
 
 /// What the mapping is called, in `/proc/PID/maps`.
 const IMAGE_NAME: &str = "libcountersign.so";
+
+/// What [`sealed`] has made: one copy for each digest, or a module would be there twice, with its state.
+static SEALED: Mutex<Vec<(LibraryDigest, PathBuf)>> = Mutex::new(Vec::new());
+
+/// The library in `from`, if this is its digest: where the loader finds those bytes, and nobody can change them. It stays there
+/// as long as the process runs.
+pub fn sealed(from: &Path, digest: LibraryDigest) -> Result<PathBuf, SealedError> {
+    let mut all = SEALED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, path)) = all.iter().find(|(there, _)| *there == digest) {
+        return Ok(path.clone());
+    }
+    let library = file::read(from, MAX_LIBRARY_LEN).map_err(SealedError::Unreadable)?;
+    let found = LibraryDigest::of(&library);
+    if found != digest {
+        return Err(SealedError::Other { found, named: digest });
+    }
+    let path = Image::seal(&library, digest)?.into_path();
+    all.push((digest, path.clone()));
+    Ok(path)
+}
+
+/// Why a library is not where the loader could take it from.
+#[derive(Debug, thiserror::Error)]
+pub enum SealedError {
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+    /// It is another one.
+    #[error("its SHA-256 is {found}, and not {named}")]
+    Other {
+        /// Its digest.
+        found: LibraryDigest,
+        /// The digest that it was to have.
+        named: LibraryDigest,
+    },
+    /// It cannot be sealed.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
 
 /// The verified bytes, where nobody can change them.
 pub(super) struct Image(File);
@@ -43,16 +87,20 @@ impl Image {
 
     /// Loads it: its constructors run now.
     pub(super) fn load(self) -> Result<Library, LoadError> {
-        let path = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        let path = self.into_path();
         // SAFETY: the constructors of the library run, and whatever they do is done to this process. The caller has
         // verified that enough officers signed these very bytes, which are sealed: that they may run here is what the
         // signatures say.
         let library =
             unsafe { UnixLibrary::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(LoadError::Loader)?;
+        Ok(library.into())
+    }
+
+    /// Where the loader finds it.
+    fn into_path(self) -> PathBuf {
         // The loader knows a library by the name it was opened by, and ours is never unmapped. The descriptor stays open for
         // as long as the process runs, or another library that gets its number would be taken for this one.
-        let _ = self.0.into_raw_fd();
-        Ok(library.into())
+        format!("/proc/self/fd/{}", self.0.into_raw_fd()).into()
     }
 }
 
@@ -105,6 +153,8 @@ impl LoadError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -128,6 +178,21 @@ mod tests {
     fn an_image_of_another_digest_is_not_made() {
         let other = Image::seal(b"bytes", LibraryDigest::of(b"Bytes"));
         assert!(matches!(other, Err(LoadError::Changed)));
+    }
+
+    #[test]
+    fn backing_owner_only_bytes_of_the_named_digest_are_sealed_and_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let module = folder.path().join("module.so");
+        std::fs::write(&module, b"another one").expect("ours");
+        let digest = LibraryDigest::of(b"the one that is named");
+        let error = sealed(&module, digest).expect_err("another digest").to_string();
+        assert!(error.contains(&LibraryDigest::of(b"another one").to_string()), "{error}");
+        std::fs::write(&module, b"the one that is named").expect("ours");
+        let path = sealed(&module, digest).expect("sealed");
+        std::fs::write(&module, b"replaced").expect("ours");
+        assert_eq!(std::fs::read(&path).expect("readable"), b"the one that is named");
+        assert_eq!(sealed(&module, digest).expect("sealed before"), path);
     }
 
     #[test]

@@ -124,7 +124,8 @@ impl LibraryDigest {
         LibraryDigest(Sha256::digest(library).into())
     }
 
-    fn parse(hex: &str) -> Option<LibraryDigest> {
+    /// Reads 64 hex digits.
+    pub fn parse(hex: &str) -> Option<LibraryDigest> {
         HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok().map(LibraryDigest)
     }
 }

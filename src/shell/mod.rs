@@ -11,6 +11,7 @@ pub mod inspection;
 pub mod ledger;
 pub mod lock;
 pub mod log;
+pub mod ownership;
 pub mod random;
 pub mod sqlite;
 pub mod vault;

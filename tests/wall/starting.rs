@@ -187,6 +187,54 @@ fn a_configuration_that_others_can_write_to_is_not_believed() {
     });
 }
 
+/// What runs in the boundary, opens its token or is written by it, must be nobody else's, as its configuration must.
+#[test]
+fn backing_owner_what_the_configuration_names_is_nobody_elses() {
+    behind_the_wall(this_test!(), |wall| {
+        let right = wall.configuration();
+        let shared = wall.path("shared");
+        fs::create_dir(&shared).expect("root may");
+        let line = |key: &str| {
+            let begins = format!("{key} = ");
+            right.lines().find(|line| line.starts_with(&begins)).unwrap_or_else(|| panic!("{key} is set"))
+        };
+        let named = |key: &str| line(key).split('"').nth(1).expect("a path in quotes");
+        fs::copy(named("module"), shared.join("module.so")).expect("root may");
+        fs::copy(named("pin_file"), shared.join("pin")).expect("root may");
+        chown(shared.join("pin"), Some(BOUNDARY), Some(BOUNDARY)).expect("root may");
+        for (key, shown, file) in [
+            ("module", "backing.module", "module.so"),
+            ("pin_file", "backing.pin_file", "pin"),
+            ("path", "store.path", "none.db"),
+            ("floor_file", "plugin.floor_file", "none.floor"),
+            ("file", "log.file", "none.log"),
+        ] {
+            let there = format!("{key} = \"{}\"", shared.join(file).display());
+            wall.configure(&right.replace(line(key), &there));
+            for mode in [0o777, 0o775] {
+                fs::set_permissions(&shared, Permissions::from_mode(mode)).expect("root may");
+                let words = [shown, "wall/shared can be written by others", "(backing-owner)"];
+                stays_out(wall, &words);
+            }
+            chown(&shared, Some(crate::stage::BACKEND), None).expect("root may");
+            fs::set_permissions(&shared, Permissions::from_mode(0o755)).expect("root may");
+            stays_out(wall, &[shown, "wall/shared belongs to another user", "(backing-owner)"]);
+            chown(&shared, Some(0), None).expect("root may");
+        }
+        // Its own the module's copy may be, and the PIN's.
+        wall.configure(
+            &right
+                .replace(named("module"), &shared.join("module.so").display().to_string())
+                .replace(named("pin_file"), &shared.join("pin").display().to_string()),
+        );
+        assert!(wall.serve().stop().success());
+        chown(shared.join("module.so"), Some(crate::stage::BACKEND), None).expect("root may");
+        stays_out(wall, &["backing.module", "module.so belongs to another user"]);
+        wall.configure(&right);
+        assert!(wall.serve().stop().success());
+    });
+}
+
 #[test]
 fn what_keeps_the_module_closed_is_in_the_log_and_the_doctor_is_named() {
     behind_the_wall(this_test!(), |wall| {

@@ -13,6 +13,7 @@ use cryptoki::types::AuthPin;
 
 use super::answer::said;
 use super::{reserved, softhsm};
+use crate::plugin::load::sealed;
 use crate::ports::BackingError;
 use crate::shell::config::{BackingConfig, PinSource};
 
@@ -132,7 +133,16 @@ fn load(config: &BackingConfig) -> Result<Pkcs11, BackingError> {
         )));
     }
     check_not_ourselves(&config.module)?;
-    let pkcs11 = Pkcs11::new(&config.module).map_err(|error| {
+    let from = match config.sha256 {
+        // These very bytes, whoever replaces the file meanwhile.
+        Some(digest) => sealed(&config.module, digest).map_err(|error| {
+            BackingError(format!(
+                "{module} is not loaded: {error}; put the right module back, or correct backing.sha256 (backing-owner)"
+            ))
+        })?,
+        None => config.module.clone(),
+    };
+    let pkcs11 = Pkcs11::new(from).map_err(|error| {
         BackingError(format!("{module} cannot be loaded as a PKCS#11 module: {}", said(&error)))
     })?;
     match reserved::initialise(&pkcs11, config.init_args.as_deref()) {
@@ -288,6 +298,7 @@ mod tests {
     fn config(lines: &str) -> BackingConfig {
         BackingConfig {
             module: "/m.so".into(),
+            sha256: None,
             token: None,
             serial: None,
             slot: None,

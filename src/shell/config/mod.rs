@@ -3,6 +3,7 @@
 //! ```toml
 //! [backing]
 //! module = "/usr/lib/softhsm/libsofthsm2.so"  # absolute path of the backing PKCS#11 module
+//! sha256 = "9f86d0…"                          # may be left out: SHA-256 of that file, and nothing else is loaded
 //! token = "countersign-backing"               # label of the backing token
 //! pin_file = "/etc/countersign/backing.pin"   # or pin_env = "NAME"
 //! serial = "0123456789abcdef"                 # may be left out: its serial number
@@ -98,6 +99,7 @@ use self::connect::ConnectTable;
 use self::serve::ServeTable;
 use crate::engine::DEFAULT_FAILURES_PER_HOUR;
 use crate::plugin::config::{PluginConfig, PluginTable};
+use crate::plugin::manifest::LibraryDigest;
 use crate::shell::ledger::Upkeep;
 
 pub use self::connect::{ConnectAddress, ConnectConfig, ConnectTls};
@@ -153,6 +155,8 @@ pub enum UserName {
 pub struct BackingConfig {
     /// Absolute path of its PKCS#11 module.
     pub module: PathBuf,
+    /// SHA-256 of the module's file, if nothing else may be loaded.
+    pub sha256: Option<LibraryDigest>,
     /// Its label.
     pub token: Option<String>,
     /// Its serial number.
@@ -475,6 +479,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct BackingTable {
     module: PathBuf,
+    sha256: Option<String>,
     token: Option<String>,
     serial: Option<String>,
     slot: Option<u64>,
@@ -497,8 +502,14 @@ impl BackingTable {
             ));
         }
         let init_args = self.init_args.map(CString::new).transpose();
+        let digest = |hex: String| {
+            LibraryDigest::parse(&hex).ok_or_else(|| {
+                wrong("backing.sha256", "64 hex digits in lower case are needed, as sha256sum prints them")
+            })
+        };
         Ok(BackingConfig {
             module: absolute(wrong, "backing.module", self.module)?,
+            sha256: self.sha256.map(digest).transpose()?,
             token: self.token,
             serial: self.serial,
             slot: self.slot,

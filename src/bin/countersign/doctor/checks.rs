@@ -10,6 +10,7 @@ use countersign::plugin::{self, PluginConfig};
 use countersign::remote::stream::user_id;
 use countersign::shell::config::{Config, ConnectAddress, EngineConfig, PinSource};
 use countersign::shell::inspection;
+use countersign::shell::ownership::{self, OwnershipError};
 
 use super::clock;
 use crate::Global;
@@ -73,7 +74,11 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
         checks.push(good("backing token", config.backing.token.clone().unwrap_or_default()));
         checks.push(pin(&config.backing.pin));
         checks.extend(store(&config.store.path));
-        checks.extend(config.plugin.as_ref().map(signed));
+        if let Some(plugin) = &config.plugin {
+            checks.push(signed(plugin));
+            checks.push(written("floor folder", &plugin.floor_file));
+        }
+        checks.extend(config.log.file.as_ref().map(|file| written("log folder", file)));
     }
     match module::locate(global) {
         Ok(path) => checks.push(code("module", &path)),
@@ -189,7 +194,10 @@ fn pin(source: &PinSource) -> Check {
                 format!("in {} (mode {:04o}), which others can use", path.display(), mode(&file)),
                 &format!("chmod 600 {}", path.display()),
             ),
-            Ok(file) => good(subject, format!("in {} (mode {:04o})", path.display(), mode(&file))),
+            Ok(file) => match ownership::check_file(path) {
+                Ok(()) => good(subject, format!("in {} (mode {:04o})", path.display(), mode(&file))),
+                Err(error) => of_another(subject, error),
+            },
             Err(check) => check,
         },
     }
@@ -197,7 +205,7 @@ fn pin(source: &PinSource) -> Check {
 
 fn store(path: &Path) -> Vec<Check> {
     let folder = match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => not_writable_by_others("store folder", folder),
+        Some(folder) => folder_of_ours("store folder", folder),
         None => wrong(
             "store folder",
             format!("{} is not an absolute path", path.display()),
@@ -215,6 +223,12 @@ fn store(path: &Path) -> Vec<Check> {
         }
     };
     vec![folder, file]
+}
+
+/// The folder of a file that the boundary writes.
+fn written(subject: &'static str, file: &Path) -> Check {
+    let whole = std::path::absolute(file).unwrap_or_else(|_| file.into());
+    folder_of_ours(subject, whole.parent().unwrap_or(Path::new("/")))
 }
 
 /// What keeps the module closed, found as it does: the store and its anchor, read and left as they are. The module did not
@@ -283,17 +297,26 @@ fn token(module: &Module) -> Result<Vec<Check>, CommandError> {
     Ok(checks)
 }
 
+/// Neither the file nor its way may be anybody else's: as `countersign serve` judges it.
 fn not_writable_by_others(subject: &'static str, path: &Path) -> Check {
-    match metadata(subject, path) {
-        // In a folder with the sticky bit others can add files, but not replace ours.
-        Ok(file) if mode(&file) & 0o022 != 0 => wrong(
-            subject,
-            format!("{} (mode {:04o}): others can change it", path.display(), mode(&file)),
-            &format!("chmod go-w {}", path.display()),
-        ),
-        Ok(file) => good(subject, format!("{} (mode {:04o})", path.display(), mode(&file))),
-        Err(check) => check,
+    judged(subject, path, ownership::check_file(path))
+}
+
+/// The same of a folder that files are made in.
+fn folder_of_ours(subject: &'static str, path: &Path) -> Check {
+    judged(subject, path, ownership::check_folder(path))
+}
+
+fn judged(subject: &'static str, path: &Path, found: Result<(), OwnershipError>) -> Check {
+    match (metadata(subject, path), found) {
+        (Err(check), _) => check,
+        (_, Err(error)) => of_another(subject, error),
+        (Ok(file), Ok(())) => good(subject, format!("{} (mode {:04o})", path.display(), mode(&file))),
     }
+}
+
+fn of_another(subject: &'static str, error: OwnershipError) -> Check {
+    wrong(subject, format!("{} (backing-owner)", error.what), &error.next)
 }
 
 fn metadata(subject: &'static str, path: &Path) -> Result<Metadata, Check> {
@@ -355,6 +378,23 @@ mod tests {
     fn what_others_can_write_is_wrong() {
         assert!(not_writable_by_others("store", with_mode(0o644).path()).state == State::Good);
         assert!(not_writable_by_others("store", with_mode(0o664).path()).state == State::Wrong);
+    }
+
+    #[test]
+    fn backing_owner_a_folder_that_others_can_write_is_wrong_for_what_is_in_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let set = |bits| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(bits));
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").expect("ours");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("ours");
+        for (bits, state) in [(0o700, State::Good), (0o777, State::Wrong), (0o770, State::Wrong)] {
+            set(bits).expect("ours");
+            assert!(code("backing module", &file).state == state, "{bits:o}");
+            assert!(pin(&PinSource::File(file.clone())).state == state, "{bits:o}");
+            for check in store(&file).into_iter().chain([written("log folder", &file)]) {
+                assert!(check.state == state, "{}: {bits:o}", check.subject);
+            }
+        }
     }
 
     #[test]

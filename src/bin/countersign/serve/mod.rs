@@ -5,7 +5,6 @@ mod hardening;
 mod memory;
 mod module;
 mod monitoring;
-mod ownership;
 mod signals;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use countersign::remote::Boundary;
 use countersign::remote::server::{ServeError, Server, door};
 use countersign::shell::config::{Config, ConfigError, EngineConfig, ServeConfig};
 use countersign::shell::log;
+use countersign::shell::ownership::{self, OwnershipError};
 use sd_notify::NotifyState;
 use serde_json::json;
 
@@ -99,9 +99,10 @@ fn serve_until_stopped(
 
 /// A new configuration is taken as a whole, or the old one stays.
 fn reload(server: &Server, path: &Path, started_with: &EngineConfig) {
-    let new = ownership::check(path)
-        .and_then(|()| configuration_at(path))
-        .and_then(|new| Ok((serve_table(path, &new)?, new)));
+    let new = configuration_at(path).and_then(|new| Ok((serve_table(path, &new)?, new))).and_then(|new| {
+        ownership::check_doors(&new.0).map_err(explain_owner)?;
+        Ok(new)
+    });
     let taken = new.map_err(|error| error.to_string()).and_then(|(serve, new)| match server.reload(&serve) {
         Ok(ended) => Ok((new, ended)),
         Err(error) => Err(error.to_string()),
@@ -146,13 +147,20 @@ fn waits_for_the_next_start(new: &EngineConfig, started_with: &EngineConfig) -> 
 
 fn configuration() -> Result<(PathBuf, EngineConfig), CommandError> {
     let path = Config::locate().map_err(explain_config)?;
-    ownership::check(&path)?;
     let config = configuration_at(&path)?;
+    ownership::check_named(&config).map_err(explain_owner)?;
     Ok((path, config))
 }
 
+/// The configuration at `path`, where it is nobody else's.
 fn configuration_at(path: &Path) -> Result<EngineConfig, CommandError> {
-    EngineConfig::load(path).map_err(explain_config)
+    ownership::check_file(path).map_err(explain_owner)?;
+    let config = EngineConfig::load(path).map_err(explain_config)?;
+    Ok(config)
+}
+
+fn explain_owner(error: OwnershipError) -> CommandError {
+    CommandError::new(error.what, error.next)
 }
 
 fn serve_table(path: &Path, config: &EngineConfig) -> Result<ServeConfig, CommandError> {
