@@ -13,7 +13,7 @@
 //!   600; never an argument. In place of files, what is typed at the prompt.
 //!
 //! It first tries to spend at once, as two of three can; then with the timelocks of the descriptor, the shortest first, as
-//! one alone can once the coins are old enough. What it writes is final: `examples/verify_tx.rs` checks it, any node broadcasts it.
+//! one alone can once the coins are old enough. What it writes is final: `examples/verify_tx` checks it, any node broadcasts it.
 
 use core::str::FromStr;
 use std::collections::BTreeMap;

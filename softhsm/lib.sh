@@ -51,9 +51,53 @@ need_packages() {
         return 0
     fi
     say "Installing by apt-get: ${missing[*]}"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        "${missing[@]}" </dev/null
+    apt_get update -qq
+    apt_get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# apt_get ARGUMENT…: apt-get as root, which waits while another program (unattended-upgrades, on a fresh machine) has a lock of
+# apt's. DPkg::Lock::Timeout covers dpkg's own locks alone: those of apt's lists and archives end apt-get at once, before it has
+# done anything. So it is run again.
+apt_get() {
+    local complaints status told='' until=$((SECONDS + ${COUNTERSIGN_APT_SECONDS:-1800}))
+    complaints=$(mktemp)
+    while :; do
+        status=0
+        as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 apt-get -o DPkg::Lock::Timeout=5 "$@" \
+            </dev/null 2>"$complaints" || status=$?
+        if [ "$status" -eq 0 ] || ! is_locked "$complaints" || [ "$SECONDS" -ge "$until" ]; then
+            break
+        fi
+        if [ -z "$told" ]; then
+            say "Waiting: another program uses apt ($(grep -m 1 '^E: ' "$complaints"))"
+            told=yes
+        fi
+        sleep 2
+    done
+    cat "$complaints" >&2
+    rm -f "$complaints"
+    if [ "$status" -ne 0 ]; then
+        fail "apt-get $1 ended with status $status" "see what it says above, then run this again"
+    fi
+}
+
+# is_locked FILE: whether apt-get complained of a lock that another program has, and of nothing else.
+is_locked() {
+    grep -Eq '^E: (Could not get lock|Unable to acquire the dpkg frontend lock)' "$1" &&
+        ! grep '^E: ' "$1" | grep -Evq '^E: (Could not get lock|Unable to acquire|Unable to lock)'
+}
+
+# end_by_signals: makes Ctrl-C, a hangup and SIGTERM end the script by `exit`, so that its trap for EXIT cleans up.
+end_by_signals() {
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+# end_process PID: has a process of ours end, and waits until it has.
+end_process() {
+    kill -TERM "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
 }
 
 # need_tool COMMAND PACKAGE…: installs the packages when the command is not there.

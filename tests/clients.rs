@@ -19,7 +19,7 @@ use bitcoin::{Amount, Transaction, consensus};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-#[path = "../examples/verify_tx.rs"]
+#[path = "../examples/verify_tx/src/main.rs"]
 #[allow(dead_code, reason = "the example's main is not called here")]
 mod verify_tx;
 

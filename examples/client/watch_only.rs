@@ -66,7 +66,7 @@ fn invented_coin(script_pubkey: ScriptBuf) -> Result<Transaction, Box<dyn Error>
     })
 }
 
-/// The transaction, and the outputs that it spends, as `examples/verify_tx.rs` reads them.
+/// The transaction, and the outputs that it spends, as `examples/verify_tx` reads them.
 pub(crate) fn finalise(signed: &[u8]) -> Result<Value, Box<dyn Error>> {
     let secp = Secp256k1::verification_only();
     let mut psbt = Psbt::deserialize(signed)?;

@@ -63,7 +63,7 @@ function sha256(bytes) {
   return createHash('sha256').update(bytes).digest();
 }
 
-/** The transaction, and the outputs that it spends, as examples/verify_tx.rs reads them. */
+/** The transaction, and the outputs that it spends, as examples/verify_tx reads them. */
 export function finalise(signed) {
   const psbt = Transaction.fromPSBT(signed);
   const prevouts = Array.from({ length: psbt.inputsLength }, (_, number) => {

@@ -46,7 +46,7 @@ def invented_coin(script_pubkey) -> Transaction:
 
 
 def finalise(signed: bytes) -> str:
-    """The transaction, and the outputs that it spends, as examples/verify_tx.rs reads them."""
+    """The transaction, and the outputs that it spends, as examples/verify_tx reads them."""
     psbt = PSBT.parse(signed)
     transaction = finalize_psbt(psbt)
     if transaction is None:

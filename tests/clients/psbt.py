@@ -110,7 +110,7 @@ def co_sign(data, root):
 def finalise(unsigned, signed):
     """Checks that signing only added signatures, and extracts the transaction.
 
-    Returns what examples/verify_tx.rs reads:
+    Returns what examples/verify_tx reads:
     {"tx": hex, "prevouts": [{"txid", "vout", "amount_sat", "script_pubkey"}]}.
     """
     before, after = PSBT.parse(unsigned), PSBT.parse(signed)

@@ -1,7 +1,7 @@
 //! Verifies a finalised transaction with Bitcoin Core's consensus code (crate `bitcoinconsensus`).
 //!
 //! ```text
-//! cargo run --example verify_tx -- FILE.json
+//! cargo run -p verify_tx -- FILE.json
 //! ```
 //!
 //! The file holds the transaction and every output that it spends, in the order of its inputs:
