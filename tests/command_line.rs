@@ -9,12 +9,14 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bitcoin::Amount;
 use bitcoin::bip32::{Fingerprint, Xpub};
 use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::Secp256k1;
+use countersign::kernel::rule::Rule;
 use countersign::kernel::wallet::{Chain, Network, WatchOnly};
 use miniscript::psbt::PsbtExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use boundary::cli::Cli;
 use boundary::{in_boundary, this_test};
@@ -281,6 +283,46 @@ fn of_a_newer_node(psbt: &Psbt) -> Vec<u8> {
     let mut maps = read(&to_version_2(psbt));
     maps[0].retain(|(key, _)| key[..] != [0x06]);
     support::maps::write(&maps)
+}
+
+#[test]
+fn a_refused_transaction_is_told_with_the_tag_and_the_sentence_of_its_rule() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, alice) = Cli::new(boundary);
+        cli.does(&create("treasury", &[]));
+        let psbt = good_psbt(&cli.watch("treasury"), 1);
+        let write = |name: &str, bytes: &[u8]| {
+            fs::write(boundary.folder().join(name), bytes).expect("the folder is ours");
+        };
+        let (mut unproved, mut too_dear) = (psbt.clone(), psbt);
+        unproved.inputs[0].non_witness_utxo = None;
+        write("unproved.psbt", &unproved.serialize());
+        let sign = ["sign", "--wallet", "treasury", "--out", "signed.psbt", "--in"];
+        let refused = |file| cli.run(&[&sign[..], &[file]].concat());
+        let rule = |tag: &str| {
+            let rule = Rule::ALL.iter().find(|rule| rule.tag() == tag).expect("there is such a rule");
+            json!({ "number": rule.number(), "tag": tag, "sentence": rule.sentence() })
+        };
+        let answer = refused("unproved.psbt");
+        assert_eq!(answer.json["error"]["rv"], "CKR_COUNTERSIGN_PSBT_REFUSED");
+        assert_eq!(answer.json["error"]["rule"], rule("utxo-missing"), "{}", answer.json);
+        // In text, a line of its own.
+        let text = cli.text(&[&sign[..], &["unproved.psbt"]].concat());
+        let line = "rule: utxo-missing: An input lacks the previous transaction that proves its amount.";
+        assert!(text.stderr.lines().any(|shown| shown == line), "{}", text.stderr);
+
+        // The fee is over the policy's 5,000 sat.
+        too_dear.unsigned_tx.output[0].value -= Amount::from_sat(6_000);
+        write("too-dear.psbt", &too_dear.serialize());
+        boundary.note("code", &alice.code());
+        let answer = refused("too-dear.psbt");
+        assert_eq!(answer.json["error"]["rv"], "CKR_COUNTERSIGN_POLICY");
+        assert_eq!(answer.json["error"]["rule"], rule("fee-cap"), "{}", answer.json);
+        // The code is spent: what is refused for that has no rule.
+        let answer = refused("too-dear.psbt");
+        assert_eq!(answer.json["error"]["rv"], "CKR_PIN_INCORRECT");
+        assert_eq!(answer.json["error"]["rule"], Value::Null);
+    });
 }
 
 #[test]

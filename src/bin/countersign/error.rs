@@ -1,6 +1,8 @@
 //! What the person at the terminal reads when something fails: what happened, and what to do next.
 
+use countersign::kernel::rule::Rule;
 use cryptoki::error::{Error, RvError};
+use cryptoki::session::Session;
 use serde_json::{Value, json};
 
 use crate::meaning::{Act, meaning};
@@ -13,6 +15,8 @@ pub(crate) struct CommandError {
     pub(crate) what: String,
     /// The name of the module's answer, as in `CKR_PIN_INCORRECT`; none where the module was not asked.
     pub(crate) rv: Option<String>,
+    /// The rule that refused a transaction, where the module tells it.
+    pub(crate) rule: Option<Rule>,
     /// What to do next.
     pub(crate) next: String,
 }
@@ -20,12 +24,24 @@ pub(crate) struct CommandError {
 impl CommandError {
     /// A failure of the command line itself.
     pub(crate) fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
-        CommandError { what: what.into(), rv: None, next: next.into() }
+        CommandError { what: what.into(), rv: None, rule: None, next: next.into() }
     }
 
     /// The object that `--json` prints.
     pub(crate) fn to_json(&self) -> Value {
-        json!({ "error": { "what": self.what, "rv": self.rv, "next": self.next } })
+        let rule = self
+            .rule
+            .map(|rule| json!({ "number": rule.number(), "tag": rule.tag(), "sentence": rule.sentence() }));
+        json!({ "error": { "what": self.what, "rv": self.rv, "rule": rule, "next": self.next } })
+    }
+
+    /// With the rule that refused, as the session that was refused knows it.
+    pub(crate) fn with_rule_of(mut self, session: &Session) -> Self {
+        if self.is("CKR_COUNTERSIGN_POLICY") || self.is("CKR_COUNTERSIGN_PSBT_REFUSED") {
+            // A boundary of an older release tells none, and a newer one may tell one that is unknown here.
+            self.rule = session.get_session_info().ok().and_then(|info| Rule::of_number(info.device_error()));
+        }
+        self
     }
 
     /// Whether the module answered `name`.
@@ -45,7 +61,7 @@ impl<T> During<T> for Result<T, Error> {
         self.map_err(|error| match error {
             Error::Pkcs11(rv, function) => {
                 let (what, next) = meaning(act, &rv, &format!("C_{function:?}"));
-                CommandError { what, rv: Some(rv_name(&rv)), next }
+                CommandError { what, rv: Some(rv_name(&rv)), rule: None, next }
             }
             Error::LibraryLoading(reason) => CommandError::new(
                 format!("the module cannot be loaded: {reason}"),

@@ -67,6 +67,7 @@ fn already_initialised(label: &str) -> CommandError {
     CommandError {
         what: format!("the token is already initialised, as {label}, and nothing is ever wiped"),
         rv: Some("CKR_TOKEN_WRITE_PROTECTED".into()),
+        rule: None,
         next: "use it as it is; to start anew, configure an empty store and a fresh backing token".into(),
     }
 }

@@ -59,7 +59,11 @@ pub(crate) fn print(outcome: Result<Report, CommandError>, json: bool) -> ExitCo
         Err(error) if json => (print_json(&error.to_json()), true),
         Err(error) => {
             let rv = error.rv.as_deref().map(|rv| format!(" ({rv})")).unwrap_or_default();
-            eprintln!("error: {}{rv}\nnext: {}", printable(&error.what), printable(&error.next));
+            eprintln!("error: {}{rv}", printable(&error.what));
+            if let Some(rule) = error.rule {
+                eprintln!("rule: {rule}: {}", rule.sentence());
+            }
+            eprintln!("next: {}", printable(&error.next));
             (Ok(()), true)
         }
     };

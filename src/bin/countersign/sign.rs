@@ -96,7 +96,8 @@ impl Sign {
         let mechanism = MechanismType::new_vendor_defined(v::CKM_COUNTERSIGN_PSBT).during(act)?;
         let mechanism =
             VendorDefinedMechanism::new::<[u8; approval::APPROVAL_LEN]>(mechanism, Some(&approval));
-        session.sign(&Mechanism::VendorDefined(mechanism), wallet, psbt).during(act)
+        let signed = session.sign(&Mechanism::VendorDefined(mechanism), wallet, psbt);
+        signed.during(act).map_err(|error| error.with_rule_of(session))
     }
 
     fn deliver(&self, signed: &[u8], form: Form, destination: Destination) -> Result<Report, CommandError> {

@@ -60,7 +60,8 @@ impl Sign {
         let mechanism = MechanismType::new_vendor_defined(v::CKM_COUNTERSIGN_DIGEST).during(act)?;
         let mechanism =
             VendorDefinedMechanism::new::<[u8; approval::APPROVAL_LEN]>(mechanism, Some(&approval));
-        let signature = session.sign(&Mechanism::VendorDefined(mechanism), key, &self.digest).during(act)?;
+        let signature = session.sign(&Mechanism::VendorDefined(mechanism), key, &self.digest).during(act);
+        let signature = signature.map_err(|error| error.with_rule_of(&session))?;
         let signature = HEXLOWER.encode(&signature);
         let json = json!({ "key": self.label, "user": self.user, "signature": signature });
         Ok(Report::new(format!("{signature}\n"), json))
