@@ -23,8 +23,10 @@ main() {
     need_components
     need_locked_memory
     need_packages softhsm2 opensc oathtool binutils strace faketime minisign
-    # The examples' clients: a PKCS#11 header for C, Java with its own wrapper, GnuTLS's p11tool, OpenSSL and libp11's engine.
-    need_packages libp11-kit-dev openjdk-17-jdk-headless gnutls-bin openssl libengine-pkcs11-openssl
+    # The examples' clients: a PKCS#11 header for C, Go with the sources of miekg/pkcs11, Java with its own wrapper, GnuTLS's
+    # p11tool, OpenSSL and libp11's engine.
+    need_packages libp11-kit-dev golang-go golang-github-miekg-pkcs11-dev openjdk-17-jdk-headless gnutls-bin openssl \
+        libengine-pkcs11-openssl
     # What the test of the Debian package installs by, and looks with.
     need_packages adduser dpkg-dev fish man-db p11-kit procps systemd systemd-container util-linux zsh
     need_venv
@@ -34,9 +36,9 @@ main() {
     need_cargo_deny
     need_cargo_fuzz
     need_cargo_deb
-    step "Format" cargo fmt --check
+    step "Format" cargo fmt --all --check
     step "Format of the fuzzer" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
-    step "Lints" cargo clippy --locked --all-targets --all-features -- -D warnings
+    step "Lints" cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
     step "Lints of the fuzzer" cargo clippy --locked --manifest-path tests/fuzz/Cargo.toml \
         --target-dir target/fuzz/lints -- -D warnings
     RUSTDOCFLAGS="-D warnings" step "Documentation" cargo doc --locked --no-deps

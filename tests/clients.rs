@@ -88,6 +88,7 @@ macro_rules! at_both_doors {
 at_both_doors! {
     example_c: |place: &Place| place.signs("c");
     example_cryptoki: |place: &Place| place.signs("cryptoki");
+    example_go: |place: &Place| place.signs("go");
     example_java: |place: &Place| place.signs("java");
     example_pkcs11_tool: |place: &Place| place.signs("pkcs11-tool");
     example_pkcs11js: |place: &Place| place.signs("pkcs11js");

@@ -37,6 +37,26 @@ static _Noreturn void fail(const char *what)
     exit(EXIT_FAILURE);
 }
 
+/* Says which rule refused, where one did. */
+static void print_rule(void)
+{
+    CK_SESSION_INFO info;
+    if (module->C_GetSessionInfo(session, &info) != CKR_OK)
+        return;
+    switch (info.ulDeviceError) {
+#define SENTENCE(number, tag, sentence) \
+    case number: \
+        fprintf(stderr, "%s: %s\n", tag, sentence); \
+        break;
+        COUNTERSIGN_RULES(SENTENCE)
+    case 0:
+        fprintf(stderr, "the boundary does not tell the rule; its log does\n");
+        break;
+    default:
+        fprintf(stderr, "rule %lu, which this countersign.h does not have\n", info.ulDeviceError);
+    }
+}
+
 /* Ends the program unless the call succeeded, and says what the person who waits can do. */
 static void check(CK_RV rv, const char *call)
 {
@@ -48,9 +68,11 @@ static void check(CK_RV rv, const char *call)
     case CKR_PIN_LOCKED:
         fail("CKR_PIN_LOCKED: too many were wrong, so this one was not looked at; wait, or unlock");
     case CKR_COUNTERSIGN_POLICY:
-        fail("CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent; the audit names the rule");
+        print_rule();
+        fail("CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent");
     case CKR_COUNTERSIGN_PSBT_REFUSED:
-        fail("CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent; the log names the rule");
+        print_rule();
+        fail("CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent");
     case CKR_COUNTERSIGN_STATE:
         fail("CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor");
     case CKR_COUNTERSIGN_CLOCK:

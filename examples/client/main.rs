@@ -28,7 +28,8 @@ use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 
-// The numbers of `include/countersign.h`.
+// The numbers and the rules of `include/countersign.h`.
+use countersign::kernel::rule::Rule;
 use countersign::pkcs11::vendor::*;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -104,9 +105,8 @@ fn sign(wallet: &str, user: &str, unsigned: &str, signed: &str) -> Outcome {
     let session = open_session(Some(UserType::User))?;
     let key = find(&session, ObjectClass::PRIVATE_KEY, wallet)?;
     let approval = approval(user, &ask_code(user)?)?;
-    let answer =
-        session.sign(&mechanism(CKM_COUNTERSIGN_PSBT, Some(&approval))?, key, &fs::read(unsigned)?)?;
-    Ok(fs::write(signed, answer)?)
+    let answer = session.sign(&mechanism(CKM_COUNTERSIGN_PSBT, Some(&approval))?, key, &fs::read(unsigned)?);
+    Ok(fs::write(signed, telling_the_rule(&session, answer)?)?)
 }
 
 /// The second way: between `C_SignInit` and the signature the code is the PIN of a context-specific login.
@@ -119,7 +119,24 @@ fn sign_by_login(wallet: &str, user: &str, unsigned: &str, signed: &str) -> Outc
     // The login only carries the code: it is judged, once, by the call that signs.
     session.login(UserType::ContextSpecific, Some(&pin))?;
     session.sign_update(&psbt)?;
-    Ok(fs::write(signed, session.sign_final()?)?)
+    Ok(fs::write(signed, telling_the_rule(&session, session.sign_final())?)?)
+}
+
+/// Says which rule refused, where one did.
+fn telling_the_rule(session: &Session, answer: Result<Vec<u8>, Refusal>) -> Result<Vec<u8>, Refusal> {
+    if let Err(Refusal::Pkcs11(
+        RvError::VendorDefined(CKR_COUNTERSIGN_POLICY | CKR_COUNTERSIGN_PSBT_REFUSED),
+        _,
+    )) = answer
+    {
+        let number = session.get_session_info()?.device_error();
+        match Rule::of_number(number) {
+            Some(rule) => eprintln!("{rule}: {}", rule.sentence()),
+            None if number == 0 => eprintln!("the boundary does not tell the rule; its log does"),
+            None => eprintln!("rule {number}, which this release does not have"),
+        }
+    }
+    answer
 }
 
 fn finalise(signed: &str) -> Outcome {
@@ -186,22 +203,24 @@ fn explain(error: &(dyn Error + 'static)) -> String {
     let Some(Refusal::Pkcs11(rv, _)) = error.downcast_ref() else { return error.to_string() };
     match *rv {
         RvError::PinIncorrect => {
-            "CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)".into()
+            "CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)"
+                .into()
         }
         RvError::PinLocked => {
             "CKR_PIN_LOCKED: too many were wrong, so this one was not looked at; wait, or unlock".into()
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_POLICY) => {
-            "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent; the audit names the rule".into()
+            "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent".into()
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_PSBT_REFUSED) => {
-            "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent; the log names the rule".into()
+            "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent".into()
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_STATE) => {
             "CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor".into()
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_CLOCK) => {
-            "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show".into()
+            "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show"
+                .into()
         }
         _ => error.to_string(),
     }

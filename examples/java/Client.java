@@ -4,6 +4,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 import sun.security.pkcs11.wrapper.CK_ATTRIBUTE;
 import sun.security.pkcs11.wrapper.CK_MECHANISM;
@@ -118,8 +120,30 @@ public class Client {
         Files.write(signed, countersign(Files.readAllBytes(unsigned)));
     }
 
-    byte[] countersign(byte[] psbt) throws PKCS11Exception {
-        return module.C_Sign(session, psbt);
+    byte[] countersign(byte[] psbt) throws IOException, PKCS11Exception {
+        try {
+            return module.C_Sign(session, psbt);
+        } catch (PKCS11Exception refusal) {
+            long rv = refusal.getErrorCode();
+            if (rv == CKR_COUNTERSIGN_POLICY || rv == CKR_COUNTERSIGN_PSBT_REFUSED) {
+                System.err.println(sentence(module.C_GetSessionInfo(session).ulDeviceError));
+            }
+            throw refusal;
+        }
+    }
+
+    /** Which rule refused: its tag and a sentence, as countersign.h lists them. */
+    static String sentence(long number) throws IOException {
+        if (number == 0) return "the boundary does not tell the rule; its log does";
+        for (String place : new String[] {"include/countersign.h", "/usr/include/countersign.h"}) {
+            if (!Files.exists(Path.of(place))) continue;
+            String header = Files.readString(Path.of(place));
+            Matcher name = Pattern.compile("(?m)^#define (CS_RULE_\\w+)\\s+" + number + "UL$").matcher(header);
+            if (!name.find()) break;
+            Matcher rule = Pattern.compile("RULE\\(" + name.group(1) + ", \"(.*?)\", \"(.*?)\"\\)").matcher(header);
+            if (rule.find()) return rule.group(1) + ": " + rule.group(2);
+        }
+        return "rule " + number + ", which this countersign.h does not have";
     }
 
     /** COUNTERSIGN_APPROVAL: version 1, factor 1 (TOTP), both lengths, both texts padded with zeros. */
@@ -171,9 +195,9 @@ public class Client {
         } else if (rv == CKR_PIN_LOCKED) {
             return "CKR_PIN_LOCKED: too many were wrong, so this one was not looked at; wait, or unlock";
         } else if (rv == CKR_COUNTERSIGN_POLICY) {
-            return "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent; the audit names the rule";
+            return "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent";
         } else if (rv == CKR_COUNTERSIGN_PSBT_REFUSED) {
-            return "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent; the log names the rule";
+            return "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent";
         } else if (rv == CKR_COUNTERSIGN_STATE) {
             return "CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor";
         } else if (rv == CKR_COUNTERSIGN_CLOCK) {

@@ -21,6 +21,7 @@ import { Writable } from 'node:stream';
 
 import pkcs11js from 'pkcs11js';
 
+import { sentence } from './rules.mjs';
 import { finalise, payment } from './watch_only.mjs';
 
 // include/countersign.h has all of them.
@@ -37,9 +38,12 @@ const CKA_COUNTERSIGN_DESCRIPTOR = 0xc3530113;
 const { CKA_CLASS, CKA_LABEL, CKA_TOKEN, CKO_OTP_KEY, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY } = pkcs11js;
 const { CKU_CONTEXT_SPECIFIC, CKU_SO, CKU_USER, CKF_RW_SESSION, CKF_SERIAL_SESSION } = pkcs11js;
 
+// After these two, C_GetSessionInfo tells the rule.
+const BY_A_RULE = [0xc3530001, 0xc3530002];
+
 const REFUSALS = new Map([
-  [0xc3530001, "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent; the audit names the rule"],
-  [0xc3530002, 'CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent; the log names the rule'],
+  [0xc3530001, "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent"],
+  [0xc3530002, 'CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent'],
   [0xc3530003, 'CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor'],
   [0xc3530004, "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show"],
   [pkcs11js.CKR_PIN_INCORRECT, 'CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)'],
@@ -123,7 +127,12 @@ const VERBS = {
 
 /** C_Sign. pkcs11js does not ask for the length: it takes a buffer, and cuts off what was not needed. */
 function countersigned(session, psbt) {
-  return module.C_Sign(session, psbt, Buffer.alloc(psbt.length + ROOM_FOR_SIGNATURES));
+  try {
+    return module.C_Sign(session, psbt, Buffer.alloc(psbt.length + ROOM_FOR_SIGNATURES));
+  } catch (error) {
+    if (BY_A_RULE.includes(error.code)) console.error(sentence(module.C_GetSessionInfo(session).deviceError));
+    throw error;
+  }
 }
 
 /** COUNTERSIGN_APPROVAL: version 1, factor 1 (TOTP), both lengths, both texts padded with zeros. */

@@ -13,6 +13,7 @@ COUNTERSIGN_MODULE names the module. The security officer's verbs (the first thr
 COUNTERSIGN_USER_PIN; codes are asked for on the terminal. See examples/README.md.
 """
 
+import contextlib
 import getpass
 import os
 import pathlib
@@ -21,6 +22,7 @@ import sys
 import PyKCS11
 from PyKCS11 import CKA_CLASS, CKA_LABEL, CKA_TOKEN, CKR_OK, CKU_CONTEXT_SPECIFIC, CKU_SO, CKU_USER, Mechanism
 
+import rules
 import watch_only
 
 # include/countersign.h has all of them. CKO_OTP_KEY is PKCS#11's; PyKCS11 has no name for it.
@@ -35,9 +37,12 @@ CKA_COUNTERSIGN_POLICY = 0xC3530112
 CKA_COUNTERSIGN_DESCRIPTOR = 0xC3530113
 CKO_OTP_KEY = 8
 
+# After these two, C_GetSessionInfo tells the rule.
+BY_A_RULE = (0xC3530001, 0xC3530002)
+
 REFUSALS = {
-    0xC3530001: "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent; the audit names the rule",
-    0xC3530002: "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent; the log names the rule",
+    0xC3530001: "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent",
+    0xC3530002: "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent",
     0xC3530003: "CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor",
     0xC3530004: "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show",
     PyKCS11.CKR_PIN_INCORRECT: "CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)",
@@ -91,7 +96,8 @@ def sign(label, user, unsigned, signed):
     session = open_session(CKU_USER)
     key = find(session, PyKCS11.CKO_PRIVATE_KEY, label)
     mechanism = Mechanism(CKM_COUNTERSIGN_PSBT, approval(user, ask_code(user)))
-    answer = session.sign(key, pathlib.Path(unsigned).read_bytes(), mechanism)
+    with telling_the_rule(session):
+        answer = session.sign(key, pathlib.Path(unsigned).read_bytes(), mechanism)
     pathlib.Path(signed).write_bytes(bytes(answer))
 
 
@@ -105,8 +111,9 @@ def login(label, user, unsigned, signed):
     session.login(pin, CKU_CONTEXT_SPECIFIC)
     # Asking for the length spends nothing. It is C_Sign into a buffer that judges the code, once.
     answer = PyKCS11.ckbytelist()
-    check(session.lib.C_Sign(session.session, data, answer))
-    check(session.lib.C_Sign(session.session, data, answer))
+    with telling_the_rule(session):
+        check(session.lib.C_Sign(session.session, data, answer))
+        check(session.lib.C_Sign(session.session, data, answer))
     pathlib.Path(signed).write_bytes(bytes(answer))
 
 
@@ -144,6 +151,17 @@ def find(session, object_class, label):
 
 def attribute(session, handle, kind):
     return bytes(session.getAttributeValue(handle, [kind], allAsBinary=True)[0]).decode()
+
+
+@contextlib.contextmanager
+def telling_the_rule(session):
+    """Says which rule refused, where one did."""
+    try:
+        yield
+    except PyKCS11.PyKCS11Error as error:
+        if error.value in BY_A_RULE:
+            print(rules.sentence(session.getSessionInfo().ulDeviceError), file=sys.stderr)
+        raise
 
 
 def check(rv):

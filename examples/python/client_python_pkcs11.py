@@ -13,12 +13,15 @@ COUNTERSIGN_MODULE names the module. The security officer's verbs (the first thr
 COUNTERSIGN_USER_PIN; codes are asked for on the terminal. See examples/README.md.
 """
 
+import contextlib
+import ctypes
 import getpass
 import os
 import pathlib
 import sys
 
 import pkcs11
+import rules
 import watch_only
 from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
 from pkcs11 import _pkcs11 as implementation
@@ -60,8 +63,8 @@ for number in (
 
 # python-pkcs11 has a type for each CK_RV that it knows, and puts the number of any other into the text.
 REFUSALS = {
-    "0xc3530001": "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent; the audit names the rule",
-    "0xc3530002": "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent; the log names the rule",
+    "0xc3530001": "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent",
+    "0xc3530002": "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent",
     "0xc3530003": "CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor",
     "0xc3530004": "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show",
 }
@@ -123,7 +126,8 @@ def sign(label, user, unsigned, signed):
         key = find(session, ObjectClass.PRIVATE_KEY, label)
         parameter = approval(user, ask_code(user))
         data = pathlib.Path(unsigned).read_bytes()
-        answer = key.sign(data, mechanism=CKM_COUNTERSIGN_PSBT, mechanism_param=parameter)
+        with telling_the_rule(session):
+            answer = key.sign(data, mechanism=CKM_COUNTERSIGN_PSBT, mechanism_param=parameter)
     pathlib.Path(signed).write_bytes(answer)
 
 
@@ -132,7 +136,9 @@ def login(label, user, unsigned, signed):
     with open_session(user_pin=os.environ["COUNTERSIGN_USER_PIN"]) as session:
         key = find(session, ObjectClass.PRIVATE_KEY, label)
         pin = f"{user}:{ask_code(user)}"
-        answer = key.sign(pathlib.Path(unsigned).read_bytes(), mechanism=CKM_COUNTERSIGN_PSBT, pin=pin)
+        data = pathlib.Path(unsigned).read_bytes()
+        with telling_the_rule(session):
+            answer = key.sign(data, mechanism=CKM_COUNTERSIGN_PSBT, pin=pin)
     pathlib.Path(signed).write_bytes(answer)
 
 
@@ -155,6 +161,36 @@ def open_session(**pin):
     module = pkcs11.lib(os.environ["COUNTERSIGN_MODULE"])
     token = next(iter(module.get_tokens()))
     return token.open(rw=True, attribute_mapper=ATTRIBUTES, **pin)
+
+
+@contextlib.contextmanager
+def telling_the_rule(session):
+    """Says which rule refused, where one did."""
+    try:
+        yield
+    except PKCS11Error as error:
+        if "0xc3530001" in str(error) or "0xc3530002" in str(error):
+            print(rules.sentence(device_error(session)), file=sys.stderr)
+        raise
+
+
+class FunctionList(ctypes.Structure):
+    """The beginning of CK_FUNCTION_LIST: a version, and pointers to functions, of which C_GetSessionInfo is the 16th."""
+
+    _fields_ = [("version", ctypes.c_ubyte * 2), ("functions", ctypes.c_void_p * 16)]
+
+
+def device_error(session):
+    """`ulDeviceError` of C_GetSessionInfo. python-pkcs11 does not have this call: it is made in the library beside it."""
+    functions = ctypes.POINTER(FunctionList)()
+    module = ctypes.CDLL(os.environ["COUNTERSIGN_MODULE"])
+    if module.C_GetFunctionList(ctypes.byref(functions)) != 0:
+        return 0
+    prototype = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p)
+    # CK_SESSION_INFO: slot, state, flags, ulDeviceError.
+    info = (ctypes.c_ulong * 4)()
+    rv = prototype(functions.contents.functions[15])(session.handle, ctypes.byref(info))
+    return info[3] if rv == 0 else 0
 
 
 def find(session, object_class, label):

@@ -83,7 +83,10 @@ def refused_by_a_rule(program, folder):
     program.does("psbt", "another wallet", other)
     arguments = (way, f"wallet of {way}", user, other, folder / "never.psbt")
     what = "a PSBT of another wallet"
-    program.refuses("CKR_COUNTERSIGN_PSBT_REFUSED", what, *arguments, user=user, code=lambda: "000000")
+    shown = program.refuses("CKR_COUNTERSIGN_PSBT_REFUSED", what, *arguments, user=user, code=lambda: "000000")
+    if program.tells_rules:
+        rule = "mixed-wallets: An input belongs to another wallet."
+        check(rule in shown, f"{what}: the rule is told, by tag and sentence")
 
 
 main()

@@ -21,6 +21,9 @@ SO_VERBS = ("enrol", "confirm", "wallet")
 class Program:
     """One of the programs: its command line, the ways to attach a code that it has, and the verbs that it lacks."""
 
+    # C_GetSessionInfo has the rule that refused.
+    tells_rules = True
+
     def __init__(self, *command, ways=("sign", "login"), lacks=()):
         self.command = [str(part) for part in command]
         self.ways = ways
@@ -56,10 +59,13 @@ class Program:
         if status == 0 or self.name(rv) not in shown:
             failed(f"{what}: status {status}, wanted {rv}\n{shown}")
         passed(f"{what}: {rv}")
+        return shown
 
 
 class Pkcs11Tool(Program):
-    """pkcs11-tool asks for PINs in its own words, and has no names for our answers."""
+    """pkcs11-tool asks for PINs in its own words, has no names for our answers, and never calls C_GetSessionInfo."""
+
+    tells_rules = False
 
     def answers(self, user, code):
         return {
@@ -101,6 +107,18 @@ def c(folder):
     return Program(program, lacks=("psbt", "finalise"))
 
 
+def go(folder):
+    """Built as its first lines say, from Debian's sources of the package alone, and formatted as Go has it."""
+    program, source = folder / "client", "examples/go/client.go"
+    unformatted = subprocess.run(["gofmt", "-l", source], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    if unformatted:
+        failed(f"gofmt formats {source} otherwise")
+    environment = os.environ | {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": "", "GOPROXY": "off"}
+    environment.setdefault("HOME", str(folder))
+    subprocess.run(["go", "build", "-o", program, source], cwd=ROOT, env=environment, check=True)
+    return Program(program, lacks=("psbt", "finalise"))
+
+
 def java(folder):
     """Compiled once, which the launcher of a source file does each time."""
     # Debian's Java 17, where another one is the default.
@@ -121,6 +139,7 @@ def pkcs11_tool(_):
 PROGRAMS = {
     "c": c,
     "cryptoki": cryptoki,
+    "go": go,
     "java": java,
     "pkcs11-tool": pkcs11_tool,
     "pkcs11js": pkcs11js,
