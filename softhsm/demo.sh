@@ -17,6 +17,7 @@ fee=2500
 period=30
 
 main() {
+    need_locked_memory
     prepare
     make_backing_token
     sign_release
@@ -40,7 +41,6 @@ prepare() {
     built=$(cd "$root" && cargo metadata --format-version 1 --no-deps --locked |
         "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/demo
     export COUNTERSIGN_MODULE=$built/libcountersign.so
-    need_locked_memory
     umask 077
     dir=$(mktemp -d)
     trap clean_up EXIT

@@ -119,12 +119,36 @@ need_rust() {
 }
 
 # need_locked_memory: `countersign serve` locks its pages, which an ordinary user may do for a few megabytes only. root may
-# lock what it likes, whatever the limit says.
+# lock what it likes, whatever the limit says. Called before anything else: it may begin the script anew.
 need_locked_memory() {
-    if [ "$(id -u)" -ne 0 ] && [ "$(ulimit -l)" != unlimited ]; then
-        say "Raising this script's limit of locked memory (prlimit), for countersign serve"
-        as_root prlimit --pid "$$" --memlock=unlimited:unlimited
+    if [ "$(id -u)" -eq 0 ] || [ "$(ulimit -l)" = unlimited ] || [ "${COUNTERSIGN_MAY_LOCK:-}" = yes ]; then
+        return 0
     fi
+    say "Raising this script's limit of locked memory (prlimit), for countersign serve"
+    if as_root prlimit --pid "$$" --memlock=unlimited:unlimited 2>/dev/null; then
+        return 0
+    fi
+    say "This machine lets nobody raise it, as some containers do: the script begins anew, with CAP_IPC_LOCK instead"
+    # Its environment is kept, and none of it stands on a command line. sudo sets a PATH and a home of its own.
+    exec sudo --preserve-env setpriv --reuid "$(id -u)" --regid "$(id -g)" --init-groups --inh-caps=+ipc_lock \
+        --ambient-caps=+ipc_lock -- env PATH="$PATH" HOME="$HOME" COUNTERSIGN_MAY_LOCK=yes bash "$(realpath "$0")" "$@"
+}
+
+# split_debug FILE FOLDER: a stripped copy of a program or library in the folder, and beside it FILE.debug, which has all that was
+# taken out of it. A debugger finds the one by the other: by the build id, and by the name that is left in the stripped one. The
+# same FILE gives the same two.
+split_debug() {
+    local name=${1##*/}
+    mkdir -p "$2"
+    objcopy --only-keep-debug --compress-debug-sections "$1" "$2/$name.debug"
+    chmod 0644 "$2/$name.debug"
+    strip --strip-unneeded -o "$2/$name" "$1"
+    (cd "$2" && objcopy --add-gnu-debuglink="$name.debug" "$name")
+}
+
+# build_id FILE: 40 hexadecimal digits.
+build_id() {
+    readelf --notes "$1" | sed -n 's/^ *Build ID: //p'
 }
 
 # build_tool FILE CRATE: unless the tool was found on the PATH, or was built by an earlier run.

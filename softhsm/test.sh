@@ -18,10 +18,10 @@ misuse_calls_served=100000
 main() {
     exec </dev/null
     cd "$root"
+    need_locked_memory
     heading "Preparing: packages, clients in Python and JavaScript, judges, cargo-deny, cargo-fuzz, cargo-deb"
     need_rust
     need_components
-    need_locked_memory
     need_packages softhsm2 opensc oathtool binutils strace faketime minisign
     # The examples' clients: a PKCS#11 header for C, Go with the sources of miekg/pkcs11, Java with its own wrapper, GnuTLS's
     # p11tool, OpenSSL and libp11's engine.
@@ -98,10 +98,12 @@ build_modules() {
 run_tests() {
     local log status=0 passed failed
     log=$(mktemp)
+    # shellcheck disable=SC2064
+    trap "rm -f '$log'" EXIT
+    end_by_signals
     heading "Tests"
     cargo test --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
     read -r passed failed < <(awk '/^test result:/ { passed += $4; failed += $6 } END { print passed + 0, failed + 0 }' "$log")
-    rm "$log"
     # A test that does not compile or that ends its process leaves no summary to count.
     if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
         failed=1

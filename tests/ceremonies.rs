@@ -427,9 +427,9 @@ fn the_audit_is_read_while_an_engine_writes_and_nothing_is_taken_from_it() {
             .stderr(Stdio::inherit())
             .spawn()
             .expect("it starts");
+        let enough = Enough(boundary);
         let mut printed = BufReader::new(busy.stdout.take().expect("it is piped")).lines();
         assert!(printed.any(|line| line.expect("text") == "it signs"), "it never signed");
-        let enough = Enough(boundary);
         let mut before = scene.newest;
         for _ in 0..8 {
             let verified = scene.verified();

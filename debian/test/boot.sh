@@ -20,6 +20,7 @@ main() {
     shift
     copy=$(mktemp -d)
     trap clean_up EXIT
+    end_by_signals
     make_copy
     boot "$folder"
     run "$@"
@@ -82,6 +83,7 @@ run() {
 
 clean_up() {
     local status=$?
+    trap '' HUP INT TERM
     set +e
     [ -z "${container:-}" ] || { kill -TERM "$container"; wait "$container"; } 2>/dev/null
     umount --lazy "$copy/root" "$copy"

@@ -35,6 +35,7 @@ main() {
     work=$(mktemp -d)
     chmod 0755 "$work"
     trap clean_up EXIT
+    end_by_signals
 
     check_contents
     heading "dpkg -i"
@@ -57,6 +58,7 @@ main() {
     remove_package
     clean_up
     trap - EXIT
+    end_by_signals
     [ "$(traces)" = "$before" ] || fail "the machine is not as it was found: $(diff <(traces) <(cat <<<"$before"))" "see above"
     say "done"
 }
@@ -79,6 +81,7 @@ traces() {
 
 clean_up() {
     local status=$?
+    trap '' HUP INT TERM
     set +e
     kill_server
     dpkg -P countersign >/dev/null 2>&1

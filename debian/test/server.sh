@@ -154,9 +154,11 @@ kill_server() {
     [ "$start" = by-hand ] ||
         systemctl stop countersign.service countersign-backend.socket countersign-administrators.socket 2>/dev/null
     rm -rf /run/systemd/system/countersign.service.d
-    [ -z "$server" ] || kill -KILL "$server" 2>/dev/null
+    # Where it failed to become ready it is not known yet: strace, once killed, would leave it running.
+    [ -z "$tracer" ] || [ -n "$server" ] || server=$(pgrep -P "$tracer")
+    [ -z "$server" ] || kill -KILL $server 2>/dev/null
     [ -z "$tracer" ] || { kill -KILL "$tracer"; wait "$tracer"; } 2>/dev/null
-    [ -z "$listener" ] || kill -TERM "$listener" 2>/dev/null
+    [ -z "$listener" ] || end_process "$listener"
     server='' tracer='' listener=''
 }
 

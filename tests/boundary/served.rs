@@ -101,20 +101,22 @@ impl Served {
     /// Starts it in a folder where it was before.
     pub(crate) fn start_again(folder: &Path) -> Served {
         let log = File::options().create(true).append(true).open(folder.join("serve.log")).expect("ours");
-        let mut child = Served::command(folder, &["serve"])
+        let child = Served::command(folder, &["serve"])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("the command was built");
+        // From here on it is stopped when this is dropped, also where it does not come to listen.
+        let mut served = Served { child, folder: folder.into() };
         let until = Instant::now() + PATIENCE;
         while UnixStream::connect(folder.join("administrators.sock")).is_err() {
-            let ended = child.try_wait().expect("it is our child");
+            let ended = served.child.try_wait().expect("it is our child");
             let log = || fs::read_to_string(folder.join("serve.log")).unwrap_or_default();
             assert!(ended.is_none(), "countersign serve ended with {}:\n{}", ended.expect("ended"), log());
             assert!(Instant::now() < until, "countersign serve does not listen:\n{}", log());
             std::thread::sleep(Duration::from_millis(5));
         }
-        Served { child, folder: folder.into() }
+        served
     }
 
     /// A command of the boundary's own side.
