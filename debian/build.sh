@@ -7,7 +7,8 @@
 #   --output FOLDER   where the package goes (target/debian)
 #   --fast            compresses less, for tests
 #
-# The library is packaged byte for byte, so that signatures made before or after hold. A package that was made without them
+# What it builds it strips, and packages what was taken out as countersign-dbgsym; a FOLDER is packaged as it is, with its .debug
+# files. The library is packaged byte for byte, so that signatures made before or after hold. A package that was made without them
 # leaves their place to the administrator: beside the installed library.
 set -euo pipefail
 
@@ -23,6 +24,7 @@ main() {
     cd "$root"
     need_rust
     need_tool dpkg-shlibdeps dpkg-dev
+    need_tool objcopy binutils
     need_cargo_deb
     [ -n "$from" ] || build
     gather
@@ -61,7 +63,13 @@ usage() {
 build() {
     cargo build --profile "$profile" --locked --lib --bins </dev/null
     # Cargo names the folders of all profiles but one after them.
-    from=$(target_folder)/${profile/#dev/debug}
+    local file built
+    built=$(target_folder)/${profile/#dev/debug}
+    from=$root/target/stripped
+    rm -rf "$from"
+    for file in countersign libcountersign.so; do
+        split_debug "$built/$file" "$from"
+    done
 }
 
 # Where Cargo builds: target, unless this user or machine says otherwise.
@@ -114,7 +122,36 @@ package() {
     cmp -s "$from/libcountersign.so" <(dpkg-deb --fsys-tarfile "$made" | tar -xO ./usr/lib/countersign/libcountersign.so) ||
         fail "the library in $made is not the one that was built" "do not use it; this is a defect of the packaging"
     say "The package: $made"
+    package_debug "$made"
     say "Next: sudo apt-get install $made"
+}
+
+# package_debug DEB: what was taken out of the package's files, where debuggers look for it, as Debian names and marks it.
+package_debug() {
+    local file id ids=() size made=${1/countersign_/countersign-dbgsym_} tree=$stage/dbgsym
+    for file in countersign libcountersign.so; do
+        [ -e "$from/$file.debug" ] || continue
+        id=$(build_id "$from/$file")
+        ids+=("$id")
+        install -D -m 0644 "$from/$file.debug" "$tree/usr/lib/debug/.build-id/${id:0:2}/${id:2}.debug"
+    done
+    [ "${#ids[@]}" -gt 0 ] || return 0
+    size=$(du --summarize --apparent-size "$tree" | cut -f 1)
+    mkdir "$tree/DEBIAN"
+    {
+        say "Package: countersign-dbgsym"
+        dpkg-deb --field "$1" Version Architecture Maintainer
+        say "Depends: countersign (= $(dpkg-deb --field "$1" Version))"
+        say "Section: debug"
+        say "Priority: optional"
+        say "Installed-Size: $size"
+        say "Auto-Built-Package: debug-symbols"
+        say "Build-Ids: ${ids[*]}"
+        say "Description: debug symbols for countersign"
+    } >"$tree/DEBIAN/control"
+    find "$tree" -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH:-$(date +%s)}" {} +
+    dpkg-deb --build --root-owner-group "$tree" "$made" >/dev/null
+    say "Its debug symbols: $made"
 }
 
 main "$@"

@@ -3,12 +3,13 @@
 #
 # It builds the commit that is checked out, in two fresh clones with two target folders, without what the caller's
 # environment could change, and compares. If all is equal, DIR (made; target/release-VERSION-COMMIT if left out) gets
-#   libcountersign.so   the library that officers sign and the boundary loads
-#   countersign         the program
+#   libcountersign.so   the library that officers sign and the boundary loads, stripped
+#   countersign         the program, stripped
+#   *.debug             what was taken out of either: symbols and line tables, for a debugger
 #   SHA256SUMS          their digests
 #   BUILD               commit, compilers: who builds the same commit with the same ones gets the same bytes
 #
-# An officer runs this on a machine of their own before signing. It needs cargo, git, cc and coreutils, and the network
+# An officer runs this on a machine of their own before signing. It needs cargo, git, cc with binutils, and coreutils, and the network
 # once, for the dependencies of Cargo.lock; the builds themselves are offline.
 set -euo pipefail
 
@@ -24,7 +25,7 @@ main() {
         say "usage: softhsm/reproduce.sh [DIR]" >&2
         exit 2
     fi
-    need_commands cargo rustc git cc ar ld sha256sum
+    need_commands cargo rustc git cc ar ld objcopy strip sha256sum
     local version commit out work
     commit=$(git -C "$root" rev-parse --verify HEAD) ||
         fail "$root is no checkout of a commit" "clone the repository and check the release out"
@@ -40,6 +41,7 @@ main() {
     work=$(mktemp -d)
     # shellcheck disable=SC2064
     trap "rm -rf '$work'" EXIT
+    end_by_signals
     heading "Countersign $version, commit $commit"
     rustc --version
     cc --version | head -n 1
@@ -74,6 +76,10 @@ build() {
         set_flags "$1"
         cargo build --release --locked --offline --target-dir "$1/target"
     )
+    local file
+    for file in "${files[@]}"; do
+        split_debug "$1/target/release/$file" "$1/shipped"
+    done
 }
 
 # What of the caller's environment could change the result. Cargo's own configuration files are left: they say where the
@@ -116,15 +122,18 @@ set_flags() {
 compare() {
     local file folder one other
     heading "Comparing"
-    for file in "${files[@]}"; do
-        one=$(digest "$1/target/release/$file")
-        other=$(digest "$2/target/release/$file")
+    for file in "${files[@]}" "${files[@]/%/.debug}"; do
+        one=$(digest "$1/shipped/$file")
+        other=$(digest "$2/shipped/$file")
         say "$file: $one and $other"
         if [ "$one" != "$other" ]; then
             trap - EXIT
             fail "the two builds of $file differ" \
-                "compare $1/target/release/$file and $2/target/release/$file (diffoscope shows where), then remove $(dirname "$1")"
+                "compare $1/shipped/$file and $2/shipped/$file (diffoscope shows where), then remove $(dirname "$1")"
         fi
+    done
+    # In what was built, before anything was taken out or compressed.
+    for file in "${files[@]}"; do
         for folder in "$(dirname "$1")" "${CARGO_HOME:-$HOME/.cargo}" "$(rustc --print sysroot)"; do
             if names "$1/target/release" "$file" "$folder/"; then
                 fail "$file names $folder of this machine, and would be another file elsewhere" \
@@ -151,9 +160,9 @@ names() {
 # deliver FOLDER OUT VERSION COMMIT: the release, in the folder that was asked for.
 deliver() {
     mkdir -p "$2"
-    install -m 0644 "$1/target/release/libcountersign.so" "$2/"
-    install -m 0755 "$1/target/release/countersign" "$2/"
-    (cd "$2" && sha256sum "${files[@]}" >SHA256SUMS)
+    install -m 0644 "$1/shipped/libcountersign.so" "$1"/shipped/*.debug "$2/"
+    install -m 0755 "$1/shipped/countersign" "$2/"
+    (cd "$2" && sha256sum "${files[@]}" "${files[@]/%/.debug}" >SHA256SUMS)
     {
         say "version: $3"
         say "commit: $4"

@@ -31,6 +31,29 @@ check_contents() {
         head -n 1 | grep -Fq "($(field Version))" ||
         fail "debian/changelog is not of version $(field Version)" "add an entry to it"
     field Depends | grep -q adduser || fail "the package does not depend on adduser" "correct Cargo.toml"
+    check_debug_symbols
+}
+
+# Program and library are stripped, and their symbols are in the other package, under their build ids.
+check_debug_symbols() {
+    local file id
+    for file in usr/bin/countersign usr/lib/countersign/libcountersign.so; do
+        dpkg-deb --fsys-tarfile "$dir/countersign.deb" | tar -xO "./$file" >"$work/stripped"
+        ! readelf --sections --wide "$work/stripped" | grep -E ' \.(symtab|debug_[a-z]+) ' ||
+            fail "$file is not stripped" "correct split_debug in softhsm/lib.sh"
+        readelf --string-dump=.gnu_debuglink "$work/stripped" | grep -Fq "${file##*/}.debug" ||
+            fail "$file does not name its debug file" "correct split_debug in softhsm/lib.sh"
+        id=$(build_id "$work/stripped")
+        [ "${#id}" -eq 40 ] || fail "$file has no build id: \"$id\"" "correct build.rs"
+        dpkg-deb --fsys-tarfile "$dir/countersign-dbgsym.deb" |
+            tar -xO "./usr/lib/debug/.build-id/${id:0:2}/${id:2}.debug" >"$work/symbols" ||
+            fail "countersign-dbgsym has nothing for $file" "correct debian/build.sh"
+        same "the build id of the symbols of $file" "$(build_id "$work/symbols")" "$id"
+        readelf --sections --wide "$work/symbols" | grep -q ' \.symtab ' ||
+            fail "countersign-dbgsym has no symbols of $file" "correct split_debug in softhsm/lib.sh"
+    done
+    same "what the symbols belong to" "$(dpkg-deb --field "$dir/countersign-dbgsym.deb" Depends)" \
+        "countersign (= $(field Version))"
 }
 
 field() {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # release.sh FROM DIR: a release as officers make it, of the build in FROM, and its package, for the tests of this folder.
 #
-# In DIR: officers/N.pub and N.key of three officers, release/ with what two of them signed, and countersign.deb.
+# In DIR: officers/N.pub and N.key of three officers, release/ with what two of them signed, countersign.deb, and
+# countersign-dbgsym.deb.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -12,14 +13,16 @@ main() {
     export COUNTERSIGN_OFFICER_PASSWORD=of-no-use-but-here
     countersign=$from/countersign
     library=$dir/release/libcountersign.so
-    mkdir -p "$dir/officers" "$dir/release" "$dir/deb"
-    cp "$from/countersign" "$from/libcountersign.so" "$dir/release"
+    mkdir -p "$dir/officers" "$dir/deb"
+    split_debug "$from/countersign" "$dir/release"
+    split_debug "$from/libcountersign.so" "$dir/release"
     make_officers "$dir/officers"
     "$countersign" plugin manifest --library "$library" --floor "$(version_of "$countersign")"
     "$countersign" plugin sign --library "$library" --secret-key "$dir/officers/1.key"
     "$countersign" plugin sign --library "$library" --secret-key "$dir/officers/2.key"
     bash "$root/debian/build.sh" --from "$dir/release" --output "$dir/deb" --fast
-    mv "$dir"/deb/*.deb "$dir/countersign.deb"
+    mv "$dir"/deb/countersign_*.deb "$dir/countersign.deb"
+    mv "$dir"/deb/countersign-dbgsym_*.deb "$dir/countersign-dbgsym.deb"
 }
 
 make_officers() {
