@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::bip32::{KeySource, Xpub};
-use bitcoin::consensus::serialize;
+use bitcoin::bip32::{ChildNumber, Fingerprint, KeySource, Xpub};
+use bitcoin::consensus::{deserialize_partial, serialize};
 use bitcoin::psbt::{Input, Output, Psbt};
-use bitcoin::{OutPoint, Transaction, TxIn, TxOut};
+use bitcoin::{OutPoint, Transaction, TxIn, TxOut, VarInt};
 
 use super::layout::{self, Cursor, Layout, SEPARATOR, Version};
 use super::version_2;
@@ -21,8 +21,13 @@ const IN_WITNESS_UTXO: u8 = 0x01;
 const IN_POR_COMMITMENT: u8 = 0x09;
 /// `PSBT_GLOBAL_GENERIC_SIGNED_MESSAGE` (BIP 322).
 pub(super) const GLOBAL_SIGNED_MESSAGE: u8 = 0x09;
+const IN_BIP32_DERIVATION: u8 = 0x06;
+const IN_TAP_BIP32_DERIVATION: u8 = 0x16;
+const OUT_BIP32_DERIVATION: u8 = 0x02;
+const OUT_TAP_BIP32_DERIVATION: u8 = 0x07;
 const IN_TAP_KEY_SIG: u8 = 0x13;
 const IN_TAP_SCRIPT_SIG: u8 = 0x14;
+const LEAF_HASH_LEN: usize = 32;
 /// A Schnorr signature with its type.
 const EXPLICIT_SIG_LEN: usize = 65;
 
@@ -124,12 +129,55 @@ impl<'a> Decoded<'a> {
         psbt.outputs.into_iter().next().ok_or_else(missing_map)
     }
 
+    /// The path of the first key that the map of input `index` claims for the master `ours`, read without decoding the map.
+    pub(super) fn input_claim(&self, index: usize, ours: Fingerprint) -> Option<Vec<ChildNumber>> {
+        first_claim(self.inputs[index], [IN_BIP32_DERIVATION, IN_TAP_BIP32_DERIVATION], ours)
+    }
+
+    /// The same of output `index`.
+    pub(super) fn output_claim(&self, index: usize, ours: Fingerprint) -> Option<Vec<ChildNumber>> {
+        first_claim(self.outputs[index], [OUT_BIP32_DERIVATION, OUT_TAP_BIP32_DERIVATION], ours)
+    }
+
     /// What makes these bytes no PSBT at all, previous transactions left out. Maps are decoded when they are looked at, and a
     /// rule may refuse before: the caller then hears of the worse of the two.
     pub(super) fn unreadable_map(&self) -> Option<PsbtError> {
         let inputs = (0..self.inputs.len()).find_map(|index| self.input(index).err());
         inputs.or_else(|| (0..self.outputs.len()).find_map(|index| self.output(index).err()))
     }
+}
+
+/// The first path in `map` that begins at the master `ours`; `types` are those of a plain derivation and of one of taproot,
+/// which has the hashes of its leaves in front (BIP 371). What cannot be read is nobody's: the parser refuses it.
+fn first_claim(map: &[u8], types: [u8; 2], ours: Fingerprint) -> Option<Vec<ChildNumber>> {
+    let [plain, tap] = types;
+    let mut found = None;
+    // A map that ends before its separator was refused by the layout.
+    let _ = Cursor::over(map).walk(|key, value| {
+        let origin = match key {
+            [key_type, _, ..] if *key_type == plain => Some(value),
+            [key_type, _, ..] if *key_type == tap => behind_leaves(value),
+            _ => None,
+        };
+        if found.is_none() {
+            found = origin.and_then(|origin| path_from(origin, ours));
+        }
+        Ok(())
+    });
+    found
+}
+
+fn behind_leaves(value: &[u8]) -> Option<&[u8]> {
+    let (VarInt(leaves), read) = deserialize_partial(value).ok()?;
+    let hashes = usize::try_from(leaves).ok()?.checked_mul(LEAF_HASH_LEN)?;
+    value.get(read..)?.get(hashes..)
+}
+
+/// The path of a key origin (BIP 174, `PSBT_IN_BIP32_DERIVATION`) that begins at the master `ours`.
+fn path_from(origin: &[u8], ours: Fingerprint) -> Option<Vec<ChildNumber>> {
+    let path = origin.strip_prefix(ours.as_bytes())?;
+    let (steps, rest) = path.as_chunks();
+    rest.is_empty().then(|| steps.iter().map(|step| u32::from_le_bytes(*step).into()).collect())
 }
 
 /// The beginning of a PSBT about some transaction of one input: the crate decodes a map only within a PSBT, and what a map

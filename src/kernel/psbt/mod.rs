@@ -19,6 +19,7 @@ mod message;
 mod ownership;
 mod partial;
 mod version_2;
+mod work;
 
 use std::collections::HashSet;
 
@@ -289,7 +290,8 @@ fn prove(psbt: &Decoded<'_>, wallet: &WatchOnly, around: &Surroundings<'_>) -> R
     // Of one script, so of one kind: what we sign is what is proved to be this wallet's.
     let prevouts = amounts::prevouts(psbt, wallet.is_taproot())?;
     let (paid_in, paid_out) = amounts::sums(&psbt.transaction, &prevouts)?;
-    let mut prover = Prover::new(wallet, around, &psbt.transaction);
+    let repeated = work::repeated(psbt, wallet)?;
+    let mut prover = Prover::new(wallet, around, &psbt.transaction, repeated);
     let ours = inputs_of_ours(psbt, &prevouts, &mut prover, wallet, around)?;
     if ours.is_empty() {
         return Err(refuse(

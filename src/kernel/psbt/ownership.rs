@@ -5,19 +5,21 @@ use bitcoin::psbt::{Input, Output};
 use bitcoin::secp256k1::{All, PublicKey, Secp256k1};
 use bitcoin::taproot::{TapLeafHash, TapNodeHash};
 use bitcoin::{Script, ScriptBuf, Transaction, TxOut, XOnlyPublicKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{PsbtError, Surroundings, refuse};
 use crate::kernel::rule::Rule;
 use crate::kernel::state::Reach;
 use crate::kernel::wallet::{
-    Branch, Chain, Elsewhere, GAP_LIMIT, Location, Locks, Place, Rebuilt, Spend, Taproot, WatchOnly,
+    Branch, Chain, Elsewhere, GAP_LIMIT, Location, Locks, Place, Rebuilt, Sketch, Spend, Taproot,
+    WalletError, WatchOnly,
 };
 
 /// An input proved ours.
 pub(in crate::kernel) struct OurInput {
     pub(in crate::kernel) index: usize,
-    pub(in crate::kernel) rebuilt: Rebuilt,
+    pub(in crate::kernel) rebuilt: Arc<Rebuilt>,
     /// The branches that it asks our signature for, at least one.
     asked: Vec<Asked>,
     /// It asks for a signature that says ALL: taproot, in place of the shorter DEFAULT.
@@ -136,8 +138,8 @@ impl<'a> Located<'a> {
     }
 
     /// Whether every claimed key is the one that its path derives.
-    fn holds(&self, rebuilt: &Rebuilt) -> bool {
-        self.claims.iter().all(|(place, key)| key.is(&rebuilt.branch(*place).key))
+    fn holds(&self, ours: &Sketch) -> bool {
+        self.claims.iter().all(|(place, key)| key.is(ours.key(*place)))
     }
 
     /// The places that are asked for our signature: those claimed, without leaves that the input does not show, and without
@@ -161,10 +163,6 @@ impl<'a> Located<'a> {
     }
 }
 
-/// Keys that are derived for one PSBT at the most: one for each place in the script, for each claim. A PSBT can have ten
-/// thousand outputs, and a script some hundred keys; their product must not keep a backend's next caller waiting.
-const MAX_DERIVATIONS: usize = 100_000;
-
 /// Proves what is ours, map by map.
 pub(super) struct Prover<'a> {
     wallet: &'a WatchOnly,
@@ -172,7 +170,9 @@ pub(super) struct Prover<'a> {
     transaction: &'a Transaction,
     /// How far outputs may go: as far as the wallet's addresses have been used, and near the inputs proved ours.
     admitted: Reach,
-    derived: usize,
+    /// Addresses that are claimed more than once, and those of them that were rebuilt: each is, once.
+    repeated: HashSet<Location>,
+    rebuilt: HashMap<Location, Arc<Rebuilt>>,
 }
 
 impl<'a> Prover<'a> {
@@ -180,8 +180,10 @@ impl<'a> Prover<'a> {
         wallet: &'a WatchOnly,
         around: &'a Surroundings<'a>,
         transaction: &'a Transaction,
+        repeated: HashSet<Location>,
     ) -> Prover<'a> {
-        Prover { wallet, around, transaction, admitted: around.reach, derived: 0 }
+        let (admitted, rebuilt) = (around.reach, HashMap::new());
+        Prover { wallet, around, transaction, admitted, repeated, rebuilt }
     }
 
     /// Proves input `index` ours, where it claims to be. `mixed-wallets`, `network`, `derived-key`, `script-mismatch`,
@@ -256,10 +258,11 @@ impl<'a> Prover<'a> {
         prevout: &TxOut,
         located: &Located<'_>,
     ) -> Result<OurInput, PsbtError> {
-        let rebuilt = self.rebuild(located.location)?;
-        if !located.holds(&rebuilt) {
+        let sketch = self.sketch(located.location)?;
+        if !located.holds(&sketch) {
             return Err(refuse(Rule::DerivedKey, format!("the path of input {index} derives another key")));
         }
+        let rebuilt = self.complete(located.location, sketch)?;
         if rebuilt.script_pubkey != prevout.script_pubkey {
             return Err(refuse(
                 Rule::ScriptMismatch,
@@ -340,21 +343,17 @@ impl<'a> Prover<'a> {
         if !self.admitted.covers(location) {
             return Err(refuse(Rule::ChangePath, self.too_far(index, location)));
         }
-        let rebuilt = self.rebuild(location)?;
-        if !located.holds(&rebuilt) {
+        let sketch = self.sketch(location)?;
+        if !located.holds(&sketch) {
             return Ok(None);
         }
+        // The keys of the others are not derived for what cannot be ours.
+        if !self.wallet.has_form_of(paid) {
+            return self.paid_elsewhere(index, output, &sketch);
+        }
+        let rebuilt = self.complete(location, sketch)?;
         if rebuilt.script_pubkey.as_script() != paid {
-            // Our key truly, in a script that is not the registered one: nobody pays there but by fraud.
-            if self.wallet.cosigners().next().is_some() && shows_our_key(output, &rebuilt) {
-                return Err(refuse(
-                    Rule::ChangeMultisig,
-                    format!(
-                        "output {index} has our key with another threshold, other cosigners or another order"
-                    ),
-                ));
-            }
-            return Ok(None);
+            return self.paid_elsewhere(index, output, &rebuilt.into());
         }
         if let Some(taproot) = taproot_of(&rebuilt) {
             let root =
@@ -362,6 +361,25 @@ impl<'a> Prover<'a> {
             check_taproot("output", index, output.tap_internal_key, root, &taproot)?;
         }
         Ok(Some(location))
+    }
+
+    /// Our key truly, in a script that is not the registered one: nobody pays there but by fraud.
+    fn paid_elsewhere(
+        &self,
+        index: usize,
+        output: &Output,
+        ours: &Sketch,
+    ) -> Result<Option<Location>, PsbtError> {
+        let is_shown = |place| shows_our_key(output, ours.key(place));
+        if self.wallet.cosigners().next().is_some() && self.wallet.places().any(is_shown) {
+            return Err(refuse(
+                Rule::ChangeMultisig,
+                format!(
+                    "output {index} has our key with another threshold, other cosigners or another order"
+                ),
+            ));
+        }
+        Ok(None)
     }
 
     fn too_far(&self, index: usize, Location { chain, index: there }: Location) -> String {
@@ -377,17 +395,24 @@ impl<'a> Prover<'a> {
         )
     }
 
-    fn rebuild(&mut self, location: Location) -> Result<Rebuilt, PsbtError> {
-        self.derived += self.wallet.key_places();
-        if self.derived > MAX_DERIVATIONS {
-            return Err(PsbtError::Oversize(format!(
-                "more than {MAX_DERIVATIONS} keys would be derived: split the transaction"
-            )));
+    fn sketch(&self, location: Location) -> Result<Sketch, PsbtError> {
+        match self.rebuilt.get(&location) {
+            Some(rebuilt) => Ok(Arc::clone(rebuilt).into()),
+            None => self.wallet.sketch(location, self.around.secp).map_err(not_derived),
         }
-        self.wallet
-            .rebuild(location, self.around.secp)
-            .map_err(|error| refuse(Rule::DerivedKey, error.to_string()))
     }
+
+    fn complete(&mut self, location: Location, sketch: Sketch) -> Result<Arc<Rebuilt>, PsbtError> {
+        let rebuilt = self.wallet.complete(sketch, self.around.secp).map_err(not_derived)?;
+        if self.repeated.contains(&location) {
+            self.rebuilt.insert(location, Arc::clone(&rebuilt));
+        }
+        Ok(rebuilt)
+    }
+}
+
+fn not_derived(error: WalletError) -> PsbtError {
+    refuse(Rule::DerivedKey, error.to_string())
 }
 
 /// Whether our signature is there. That it verifies is found by [`super::partial`].
@@ -403,17 +428,14 @@ fn has_our_signature(input: &Input, ours: &Branch) -> bool {
     }
 }
 
-/// Whether the scripts that come with an output have our key in them.
-fn shows_our_key(output: &Output, ours: &Rebuilt) -> bool {
-    ours.branches.iter().any(|branch| {
-        let x_only = branch.key.x_only_public_key().0.serialize();
-        // A compressed key has the x-only one in it.
-        let has_ours =
-            |script: &Script| script.as_bytes().windows(x_only.len()).any(|window| window == x_only);
-        output.redeem_script.iter().chain(&output.witness_script).any(|script| has_ours(script))
-            || output.tap_tree.iter().any(|tree| tree.script_leaves().any(|leaf| has_ours(leaf.script())))
-            || output.tap_internal_key.is_some_and(|internal| internal.serialize() == x_only)
-    })
+/// Whether the scripts that come with an output have this key of ours in them.
+fn shows_our_key(output: &Output, key: &PublicKey) -> bool {
+    let x_only = key.x_only_public_key().0.serialize();
+    // A compressed key has the x-only one in it.
+    let has_ours = |script: &Script| script.as_bytes().windows(x_only.len()).any(|window| window == x_only);
+    output.redeem_script.iter().chain(&output.witness_script).any(|script| has_ours(script))
+        || output.tap_tree.iter().any(|tree| tree.script_leaves().any(|leaf| has_ours(leaf.script())))
+        || output.tap_internal_key.is_some_and(|internal| internal.serialize() == x_only)
 }
 
 fn taproot_of(rebuilt: &Rebuilt) -> Option<Taproot> {

@@ -29,7 +29,7 @@ pub use network::Network;
 pub use nobody::nobody_has;
 pub use record::{SEED_LEN, WalletParts, WalletRecord};
 pub use registration::RegistrationError;
-pub use watch::{Chain, Elsewhere, Location, Rebuilt, WatchOnly};
+pub use watch::{Chain, Elsewhere, Location, Rebuilt, Sketch, WatchOnly};
 
 /// How far past the highest address used an output still counts as reachable, so as ours.
 pub const GAP_LIMIT: u32 = 1000;

@@ -6,12 +6,13 @@
 
 use core::fmt;
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpub};
 use bitcoin::secp256k1::{All, Parity, PublicKey, Scalar, Secp256k1};
 use bitcoin::taproot::TapLeafHash;
-use bitcoin::{ScriptBuf, hashes};
+use bitcoin::{Script, ScriptBuf, hashes};
 use miniscript::descriptor::{Descriptor, DescriptorPublicKey, SinglePubKey, TrSpendInfo};
 use miniscript::policy::Liftable;
 use miniscript::policy::semantic::Policy as Semantic;
@@ -86,7 +87,9 @@ pub struct WatchOnly {
     path: DerivationPath,
     satisfaction_weight: u64,
     /// Addresses that were rebuilt: what is change today is spent tomorrow.
-    known: Mutex<Recent<Location, Rebuilt>>,
+    known: Mutex<Recent<Location, Arc<Rebuilt>>>,
+    /// Keys derived so far.
+    derived: AtomicU64,
 }
 
 /// A place in the template where a key stands: an index into the wallet's keys.
@@ -159,9 +162,11 @@ impl WatchOnly {
             path: path.clone(),
             satisfaction_weight: most.to_wu(),
             known: Mutex::new(Recent::new(MOST_KNOWN)),
+            derived: AtomicU64::new(0),
         };
         // No address differs from another in size.
-        let first = watch.derive(Location { chain: Chain::External, index: 0 }, secp)?;
+        let first = Location { chain: Chain::External, index: 0 };
+        let first = watch.derive(first, &watch.our_keys(first, secp)?, secp)?;
         if let Some(least) = weight::least(&first.descriptor, &first.rebuilt()?) {
             watch.satisfaction_weight = least.min(most.to_wu());
         }
@@ -314,7 +319,7 @@ impl WatchOnly {
 
     /// Our public key at `location` (BIP 32, public parent to public child), at the first of our places.
     pub fn public_key(&self, location: Location, secp: &Secp256k1<All>) -> Result<PublicKey, WalletError> {
-        self.our_node().child(location, secp)
+        self.child(self.ours[0], location, secp)
     }
 
     /// The public keys at `location` of the cosigner with this master fingerprint.
@@ -324,18 +329,52 @@ impl WatchOnly {
         location: Location,
         secp: &Secp256k1<All>,
     ) -> Result<Vec<PublicKey>, WalletError> {
-        let keys = self.keys.iter().filter(|key| key.fingerprint == cosigner);
-        keys.map(|key| key.child(location, secp)).collect()
+        let slots = (0..self.keys.len()).filter(|slot| self.keys[*slot].fingerprint == cosigner);
+        slots.map(|slot| self.child(Slot(slot), location, secp)).collect()
     }
 
     /// Rebuilds the script at `location` from what is registered.
     pub fn rebuild(&self, location: Location, secp: &Secp256k1<All>) -> Result<Rebuilt, WalletError> {
+        let rebuilt = self.complete(self.sketch(location, secp)?, secp)?;
+        Ok(Arc::unwrap_or_clone(rebuilt))
+    }
+
+    /// Our keys at `location`, or all that is known of it: enough to tell whether a claim holds, at the cost of our places
+    /// in the script.
+    pub fn sketch(&self, location: Location, secp: &Secp256k1<All>) -> Result<Sketch, WalletError> {
         if let Some(rebuilt) = self.known().get(&location) {
-            return Ok(rebuilt);
+            return Ok(Sketch(Progress::Rebuilt(rebuilt)));
         }
-        let rebuilt = self.derive(location, secp)?.rebuilt()?;
-        self.known().put(location, rebuilt.clone());
-        Ok(rebuilt)
+        Ok(Sketch(Progress::Begun(location, self.our_keys(location, secp)?)))
+    }
+
+    /// Derives what a sketch lacks: the keys of all others.
+    pub fn complete(&self, sketch: Sketch, secp: &Secp256k1<All>) -> Result<Arc<Rebuilt>, WalletError> {
+        match sketch.0 {
+            Progress::Rebuilt(rebuilt) => Ok(rebuilt),
+            Progress::Begun(location, ours) => {
+                let rebuilt = Arc::new(self.derive(location, &ours, secp)?.rebuilt()?);
+                self.known().put(location, Arc::clone(&rebuilt));
+                Ok(rebuilt)
+            }
+        }
+    }
+
+    /// Whether an address of the wallet can have such a script: all have one form.
+    pub fn has_form_of(&self, script_pubkey: &Script) -> bool {
+        match &self.template {
+            Descriptor::Bare(_) => true,
+            Descriptor::Pkh(_) => script_pubkey.is_p2pkh(),
+            Descriptor::Wpkh(_) => script_pubkey.is_p2wpkh(),
+            Descriptor::Sh(_) => script_pubkey.is_p2sh(),
+            Descriptor::Wsh(_) => script_pubkey.is_p2wsh(),
+            Descriptor::Tr(_) => script_pubkey.is_p2tr(),
+        }
+    }
+
+    /// Keys derived so far, of all who are in the script: what checking PSBTs costs, counted.
+    pub fn keys_derived(&self) -> u64 {
+        self.derived.load(Ordering::Relaxed)
     }
 
     /// Forgets every rebuilt address: for a bench, that measures what the first time costs.
@@ -343,15 +382,35 @@ impl WatchOnly {
         self.known().clear();
     }
 
-    fn known(&self) -> MutexGuard<'_, Recent<Location, Rebuilt>> {
+    fn known(&self) -> MutexGuard<'_, Recent<Location, Arc<Rebuilt>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn derive(&self, location: Location, secp: &Secp256k1<All>) -> Result<Derived, WalletError> {
-        let keys = self.keys.iter().map(|key| key.child(location, secp)).collect::<Result<Vec<_>, _>>()?;
-        let ours = self.ours.iter().map(|slot| keys[slot.0]).collect();
+    /// Our keys at `location`, place by place.
+    fn our_keys(&self, location: Location, secp: &Secp256k1<All>) -> Result<Vec<PublicKey>, WalletError> {
+        self.ours.iter().map(|slot| self.child(*slot, location, secp)).collect()
+    }
+
+    /// The descriptor at `location`, where our keys are `ours`.
+    fn derive(
+        &self,
+        location: Location,
+        ours: &[PublicKey],
+        secp: &Secp256k1<All>,
+    ) -> Result<Derived, WalletError> {
+        let key = |slot| match self.ours.iter().position(|there| *there == slot) {
+            Some(place) => Ok(ours[place]),
+            None => self.child(slot, location, secp),
+        };
+        let keys = (0..self.keys.len()).map(|slot| key(Slot(slot))).collect::<Result<Vec<_>, _>>()?;
         let descriptor = self.template.translate_pk(&mut Fill(&keys)).map_err(|_| WalletError::Derivation)?;
-        Ok(Derived { location, ours, descriptor })
+        Ok(Derived { location, ours: ours.to_vec(), descriptor })
+    }
+
+    /// The key of a slot at `location`: every one that is derived is counted.
+    fn child(&self, slot: Slot, location: Location, secp: &Secp256k1<All>) -> Result<PublicKey, WalletError> {
+        self.derived.fetch_add(1, Ordering::Relaxed);
+        self.keys[slot.0].child(location, secp)
     }
 
     pub(super) fn our_chain(&self, place: Place, chain: Chain) -> (ChildNumber, &Xpub) {
@@ -362,6 +421,30 @@ impl WatchOnly {
 
     fn our_node(&self) -> &KeyNode {
         &self.keys[self.ours[0].0]
+    }
+}
+
+/// An address that is about to be rebuilt: see [`WatchOnly::sketch`].
+pub struct Sketch(Progress);
+
+enum Progress {
+    Begun(Location, Vec<PublicKey>),
+    Rebuilt(Arc<Rebuilt>),
+}
+
+impl Sketch {
+    /// Our key at `place`.
+    pub fn key(&self, place: Place) -> &PublicKey {
+        match &self.0 {
+            Progress::Begun(_, ours) => &ours[place.number()],
+            Progress::Rebuilt(rebuilt) => &rebuilt.branch(place).key,
+        }
+    }
+}
+
+impl From<Arc<Rebuilt>> for Sketch {
+    fn from(rebuilt: Arc<Rebuilt>) -> Sketch {
+        Sketch(Progress::Rebuilt(rebuilt))
     }
 }
 

@@ -1,0 +1,71 @@
+//! The work of a PSBT, bounded before it is begun. `oversize`.
+//!
+//! Checking a PSBT costs a caller nothing, and us the derivation of keys: for each address that an input or output claims to
+//! be the wallet's, one for each place in the script. So the claims are counted first, by their paths, from bytes alone: a
+//! PSBT that asks for too much is refused before a key is derived. What counts is what could be the wallet's:
+//! - an input, since each may be a coin of it: by addresses, of which each is derived once;
+//! - an output of the wallet's form, since each may be change; another one costs no more than our own keys. A payment has
+//!   little change, and as many inputs as it takes: so outputs are held against the inputs.
+//!
+//! Signatures and trees, which are verified and hashed, have bounds of their own ([`super::layout`]).
+
+use std::collections::{HashMap, HashSet};
+
+use super::PsbtError;
+use super::decode::Decoded;
+use crate::kernel::wallet::{Location, WatchOnly};
+
+/// Keys that are derived for one PSBT at the most: some 30 µs each.
+const MAX_KEYS: usize = 10_000;
+/// Keys that are derived for outputs, beside as many as for the inputs: a wallet may split its coins into thousands.
+const MAX_OUTPUT_KEYS: usize = 4_000;
+
+/// The addresses that are claimed more than once, if all that are claimed can be derived.
+pub(super) fn repeated(psbt: &Decoded<'_>, wallet: &WatchOnly) -> Result<HashSet<Location>, PsbtError> {
+    let ours = wallet.master_fingerprint();
+    let (places, ours_alone) = (wallet.key_places(), wallet.places().count());
+    let mut claims: HashMap<Location, usize> = HashMap::new();
+    for index in 0..psbt.transaction.input.len() {
+        if let Some(location) = psbt.input_claim(index, ours).and_then(|path| wallet.locate(&path).ok()) {
+            *claims.entry(location).or_default() += 1;
+        }
+    }
+    let for_inputs = claims.len() * places;
+    let mut for_outputs = 0;
+    for (index, output) in psbt.transaction.output.iter().enumerate() {
+        if let Some(location) = psbt.output_claim(index, ours).and_then(|path| wallet.locate(&path).ok()) {
+            for_outputs += if wallet.has_form_of(&output.script_pubkey) { places } else { ours_alone };
+            *claims.entry(location).or_default() += 1;
+        }
+    }
+    check(for_inputs, for_outputs)?;
+    Ok(claims.into_iter().filter(|(_, claims)| *claims > 1).map(|(location, _)| location).collect())
+}
+
+fn check(for_inputs: usize, for_outputs: usize) -> Result<(), PsbtError> {
+    let most_for_outputs = MAX_OUTPUT_KEYS + for_inputs;
+    let (what, keys, most) = if for_outputs > most_for_outputs {
+        ("the outputs that claim to be this wallet's", for_outputs, most_for_outputs)
+    } else {
+        ("what claims to be this wallet's", for_inputs + for_outputs, MAX_KEYS)
+    };
+    if keys <= most {
+        return Ok(());
+    }
+    Err(PsbtError::Oversize(format!(
+        "{keys} keys would be derived for {what}, the most is {most}: split the transaction"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oversize_outputs_are_held_against_the_inputs_and_all_against_a_bound() {
+        let is_taken = |inputs, outputs| check(inputs, outputs).is_ok();
+        assert!(is_taken(1, MAX_OUTPUT_KEYS + 1) && !is_taken(1, MAX_OUTPUT_KEYS + 2));
+        assert!(is_taken(3_000, 7_000) && !is_taken(3_000, 7_001));
+        assert!(is_taken(MAX_KEYS, 0) && !is_taken(MAX_KEYS, 1) && !is_taken(MAX_KEYS + 1, 0));
+    }
+}
