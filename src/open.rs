@@ -9,7 +9,7 @@ use crate::shell::clock::SystemClock;
 use crate::shell::config::{Config, ConfigError, ConnectConfig, EngineConfig, LogConfig};
 use crate::shell::log;
 use crate::shell::random::MixedRandom;
-use crate::shell::vault::SqliteVault;
+use crate::shell::vault::{self, SqliteVault};
 
 /// What the configuration makes of this library.
 pub enum Opened {
@@ -45,9 +45,12 @@ fn start_log(configured: Option<&LogConfig>) -> Result<(), OpenError> {
 }
 
 fn engine(config: EngineConfig) -> Result<Engine, OpenError> {
+    // The lock first: a login is the one moment in which a kill can tear a SoftHSM2 token.
+    let lock = vault::take_lock(&config.store.path)?;
     let backing = Backing::open(&config.backing)?;
-    let vault =
-        SqliteVault::new(config.store.path, Arc::clone(&backing))?.reopening_for(config.store.reopening);
+    let vault = SqliteVault::new(config.store.path, Arc::clone(&backing))?
+        .locked_by(lock)
+        .reopening_for(config.store.reopening);
     let engine = Engine::open(Box::new(vault), Box::new(SystemClock), Box::new(MixedRandom::new(backing)))?;
     for refusal in engine.closed_keys() {
         tracing::error!("{refusal}");

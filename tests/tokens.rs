@@ -4,6 +4,8 @@ mod boundary;
 
 #[path = "tokens/discovery.rs"]
 mod discovery;
+#[path = "tokens/doctor.rs"]
+mod doctor;
 #[path = "tokens/sealing.rs"]
 mod sealing;
 #[path = "tokens/shim.rs"]

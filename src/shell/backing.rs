@@ -12,6 +12,7 @@ mod reserved;
 mod sealing;
 mod softhsm;
 mod token;
+mod trial;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -43,6 +44,8 @@ pub struct Backing {
     beginnings: AtomicU64,
     /// Why it does not log in any more.
     refused: OnceLock<BackingError>,
+    /// How many steps the anchor took.
+    steps: AtomicU64,
 }
 
 struct AnchorSession {
@@ -56,12 +59,16 @@ impl Backing {
     pub fn open(config: &BackingConfig) -> Result<Arc<Backing>, BackingError> {
         let token = Token::find(config)?;
         let session = token.open_session()?;
-        token.log_in(&session)?;
+        // Another part of the process may be logged in: then all of it is.
+        let state = session.get_session_info().map(|info| info.session_state());
+        if !state.is_ok_and(|state| state == SessionState::RwUser) {
+            token.log_in(&session)?;
+        }
         let anchor = token.open_session()?;
         let anchor = Mutex::new(AnchorSession { session: anchor, known: None });
         let session = Mutex::new(session);
-        let (beginnings, refused) = Default::default();
-        let backing = Arc::new(Backing { token, session, anchor, beginnings, refused });
+        let (beginnings, refused, steps) = Default::default();
+        let backing = Arc::new(Backing { token, session, anchor, beginnings, refused, steps });
         exit::guard(&backing);
         Ok(backing)
     }
@@ -69,6 +76,11 @@ impl Backing {
     /// What the token says of itself.
     pub fn identity(&self) -> &Identity {
         self.token.identity()
+    }
+
+    /// How many steps the anchor took since it was opened: each makes one object in the token and destroys one.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     /// Fills `bytes` from the token's random source. If it fails, the token is opened anew, once.
@@ -172,29 +184,38 @@ impl AnchorSlots for Backing {
             Some(old) => old,
             None => anchors(session)?,
         };
-        let template = [
-            Attribute::Class(ObjectClass::DATA),
-            Attribute::Token(true),
-            Attribute::Private(true),
-            Attribute::Modifiable(false),
-            Attribute::Label(ANCHOR_LABEL.into()),
-            Attribute::Application(APPLICATION.into()),
-            Attribute::Value(new.to_vec()),
-        ];
-        let created = session.create_object(&template).map_err(failed("does not keep the anchor"))?;
-        if value(session, created)? != new {
-            return Err(BackingError("the anchor does not read back as it was written".into()));
-        }
+        let created = keep(session, ANCHOR_LABEL, new)?;
         for anchor in old {
             session.destroy_object(anchor).map_err(failed("does not destroy the old anchor"))?;
         }
         *known = Some(vec![created]);
+        self.steps.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     fn reopen(&self) -> Result<(), ReopenError> {
         self.begin_anew(None)
     }
+}
+
+/// Makes a data object with this value, and reads it back.
+fn keep(session: &Session, label: &[u8], new: &[u8]) -> Result<ObjectHandle, BackingError> {
+    let template = [
+        Attribute::Class(ObjectClass::DATA),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Modifiable(false),
+        Attribute::Label(label.into()),
+        Attribute::Application(APPLICATION.into()),
+        Attribute::Value(new.to_vec()),
+    ];
+    let created = session
+        .create_object(&template)
+        .map_err(failed("does not keep the anchor, a private data object (CKO_DATA)"))?;
+    if value(session, created)? != new {
+        return Err(BackingError("the anchor does not read back as it was written".into()));
+    }
+    Ok(created)
 }
 
 fn anchors(session: &Session) -> Result<Vec<ObjectHandle>, BackingError> {

@@ -82,8 +82,7 @@ pub fn audit(
 }
 
 /// Finds what opening the store at `path` would find, and changes nothing: no record, no link, no anchor.
-pub fn check(path: &Path, backing: &Backing) -> Result<(), LedgerError> {
-    let _lock = StoreLock::take(path)?;
+pub fn check(path: &Path, _lock: &StoreLock, backing: &Backing) -> Result<(), LedgerError> {
     if !path.is_file() {
         return check_unanchored(backing);
     }
@@ -143,8 +142,12 @@ pub struct Unanchored<'a> {
 /// Looks at the store at `path`, which nobody uses: every link and every record must be those of its newest link.
 ///
 /// `None`: it fits its anchor, and there is nothing to restore.
-pub fn unanchored<'a>(path: &Path, backing: &'a Backing) -> Result<Option<Unanchored<'a>>, LedgerError> {
-    let lock = StoreLock::take(existing(path)?)?;
+pub fn unanchored<'a>(
+    path: &Path,
+    lock: StoreLock,
+    backing: &'a Backing,
+) -> Result<Option<Unanchored<'a>>, LedgerError> {
+    let path = existing(path)?;
     let Seen { sqlite, key, opened, anchor, fits } = Seen::of(Sqlite::read_only(path)?, backing)?;
     if opened.records != opened.end.newest.set {
         // Nobody's word makes one store of two.

@@ -5,8 +5,8 @@
 //! interrupted before anything happened under it.
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -25,16 +25,43 @@ pub struct SqliteVault<B> {
     path: PathBuf,
     backing: Arc<B>,
     upkeep: Upkeep,
+    /// The lock, where it was taken before.
+    lock: Mutex<Option<StoreLock>>,
+}
+
+/// Takes the lock of the store at `path`, whose folder must exist: before anybody logs in to the token. Of two engines that
+/// start, one logs in, and the other has done nothing to the token.
+pub fn take_lock(path: &Path) -> Result<StoreLock, LedgerError> {
+    check_folder(path)?;
+    StoreLock::take(path)
+}
+
+fn check_folder(path: &Path) -> Result<(), LedgerError> {
+    match path.parent().map(fs::metadata) {
+        Some(Ok(folder)) if folder.is_dir() => Ok(()),
+        _ => Err(LedgerError::Io {
+            store: path.display().to_string(),
+            problem: "its folder does not exist: make it, readable by this user alone".into(),
+        }),
+    }
 }
 
 impl<B: Sealer + AnchorSlots + 'static> SqliteVault<B> {
     /// The vault of the store at `path`, whose folder must exist.
     pub fn new(path: PathBuf, backing: Arc<B>) -> Result<SqliteVault<B>, LedgerError> {
-        let vault = SqliteVault { path, backing, upkeep: Upkeep::default() };
-        match vault.path.parent().map(fs::metadata) {
-            Some(Ok(folder)) if folder.is_dir() => Ok(vault),
-            _ => Err(vault.io("its folder does not exist: make it, readable by this user alone".into())),
-        }
+        check_folder(&path)?;
+        Ok(SqliteVault { path, backing, upkeep: Upkeep::default(), lock: Mutex::default() })
+    }
+
+    /// The same vault, whose lock was taken already. It is given back where nothing was ever initialised.
+    #[must_use]
+    pub fn locked_by(self, lock: StoreLock) -> SqliteVault<B> {
+        SqliteVault { lock: Mutex::new(Some(lock)), ..self }
+    }
+
+    fn take_lock(&self) -> Result<StoreLock, LedgerError> {
+        let taken = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.map_or_else(|| StoreLock::take(&self.path), Ok)
     }
 
     /// The same vault, whose ledgers try for so long to go on after a write that failed.
@@ -112,7 +139,7 @@ pub(super) fn check_unanchored(slots: &impl AnchorSlots) -> Result<(), LedgerErr
 
 impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
     fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError> {
-        let lock = StoreLock::take(&self.path)?;
+        let lock = self.take_lock()?;
         if !self.path.try_exists().map_err(|error| self.io(error.to_string()))? {
             check_unanchored(&*self.backing)?;
             return Ok(None);
@@ -127,7 +154,7 @@ impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
     }
 
     fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
-        let mut lock = StoreLock::take(&self.path)?;
+        let mut lock = self.take_lock()?;
         if self.path.try_exists().map_err(|error| self.io(error.to_string()))? {
             return Err(LedgerError::Exists(self.path.display().to_string()));
         }

@@ -9,7 +9,7 @@ use crate::boundary::shim::Shim;
 use crate::boundary::{Boundary, SO_PIN, assert_rv, in_boundary, initialised_token, this_test};
 
 /// How many objects the token has.
-fn objects(boundary: &Boundary) -> usize {
+pub(crate) fn objects(boundary: &Boundary) -> usize {
     let token = fs::read_dir(boundary.tokens()).expect("ours").next().expect("one").expect("ours").path();
     let files = fs::read_dir(token).expect("ours").map(|entry| entry.expect("ours").file_name());
     files.filter(|name| name.to_string_lossy().ends_with(".object") && name != "token.object").count()

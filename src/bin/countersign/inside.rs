@@ -8,7 +8,8 @@ use countersign::kernel::anchor::StateError;
 use countersign::ports::LedgerError;
 use countersign::shell::backing::Backing;
 use countersign::shell::config::{Config, ConfigError, EngineConfig};
-use countersign::shell::log;
+use countersign::shell::lock::StoreLock;
+use countersign::shell::{log, vault};
 
 use crate::error::CommandError;
 
@@ -25,14 +26,20 @@ impl Inside {
     }
 
     /// The same for an act of administration, which is a line of the log. Where that cannot be written, nothing is done.
-    pub(crate) fn open_to_act() -> Result<Inside, CommandError> {
+    pub(crate) fn open_to_act() -> Result<(StoreLock, Inside), CommandError> {
         let config = configured()?;
         log::start(&config.log).map_err(|error| explain_config(&error))?;
-        Inside::of(config)
+        Inside::alone(config)
+    }
+
+    /// The same where nobody else is: with the lock of the store, which is taken before the login.
+    pub(crate) fn alone(config: EngineConfig) -> Result<(StoreLock, Inside), CommandError> {
+        let lock = vault::take_lock(&config.store.path).map_err(explain)?;
+        Ok((lock, Inside::of(config)?))
     }
 
     /// The same, of a configuration that was read already.
-    pub(crate) fn of(config: EngineConfig) -> Result<Inside, CommandError> {
+    fn of(config: EngineConfig) -> Result<Inside, CommandError> {
         let backing = Backing::open(&config.backing).map_err(|error| explain(error.into()))?;
         Ok(Inside { store: config.store.path, backing })
     }

@@ -315,7 +315,9 @@ fn of_any_call(rv: &RvError) -> Words {
         ),
         RvError::DeviceError => words(
             "the backing token or the store failed",
-            format!("{THE_LINE} says which and why; free disk space and permissions are the usual causes"),
+            format!(
+                "{THE_LINE} names it and the reason. A token needs CKM_AES_GCM and data objects: \"countersign doctor\" tries them. A store needs disk space and permissions"
+            ),
         ),
         RvError::UserNotLoggedIn => words(
             "the module wants a login of another role for this",

@@ -57,7 +57,7 @@ impl Wrapped {
             }
             _ => bytes.split_at_checked(IV_LEN)?,
         };
-        (!iv.is_empty()).then(|| Wrapped { iv: iv.into(), ciphertext: ciphertext.into() })
+        (iv.len() >= IV_LEN).then(|| Wrapped { iv: iv.into(), ciphertext: ciphertext.into() })
     }
 
     /// All that the token may have meant: it was given `offered`, left `iv` there, and answered `answer`.
@@ -260,7 +260,7 @@ fn keys(session: &Session, label: &[u8], id: &StoreId) -> Result<Vec<ObjectHandl
         .map_err(failed("does not look for the sealing key"))
 }
 
-pub(super) fn destroy_keys(session: &Session, label: &[u8], id: &StoreId) -> Result<(), BackingError> {
+fn destroy_keys(session: &Session, label: &[u8], id: &StoreId) -> Result<(), BackingError> {
     for key in keys(session, label, id)? {
         session.destroy_object(key).map_err(failed("does not destroy a sealing key"))?;
     }
@@ -316,7 +316,7 @@ mod tests {
         for len in 0..IV_LEN {
             assert_eq!(Wrapped::decode(&vec![LAYOUT; len]), None, "{len}");
         }
-        assert_eq!(Wrapped::decode(&[&[LAYOUT, 0][..], &[5; 48]].concat()), None, "an IV of no bytes");
+        assert_eq!(Wrapped::decode(&[&[LAYOUT, 0][..], &[5; 48]].concat()), None, "an IV that is too short");
     }
 
     #[test]

@@ -173,6 +173,10 @@ fn why_not_initialised(config: &BackingConfig, error: &Error) -> String {
         (Error::Pkcs11(RvError::ArgumentsBad, _), Some(_)) => {
             Some("correct backing.init_args, or leave it out if the module takes none".into())
         }
+        // A copy of this library finds its store locked by us.
+        (Error::Pkcs11(RvError::CantLock, _), _) => Some(
+            "If it is a copy of Countersign itself, name the module of the token behind it".into(),
+        ),
         _ => None,
     };
     why.map_or(what.clone(), |why| format!("{what}. {why}"))

@@ -12,6 +12,7 @@ use countersign::shell::config::{Config, ConnectAddress, EngineConfig, PinSource
 use countersign::shell::inspection;
 use countersign::shell::ownership::{self, OwnershipError};
 
+use super::backing::{self, TokenKind};
 use super::clock;
 use crate::Global;
 use crate::clock::Shown;
@@ -39,7 +40,7 @@ pub(super) enum State {
 #[derive(Default)]
 pub(super) struct Facts {
     pub(super) module_works: bool,
-    pub(super) backing_is_softhsm: Option<bool>,
+    pub(super) backing: Option<TokenKind>,
     pub(super) pin_in_environment: Option<bool>,
     /// The engine is in a boundary elsewhere.
     pub(super) connected: bool,
@@ -68,10 +69,12 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     };
     if let Some(config) = &config {
         facts.serves = config.serve.is_some();
-        facts.backing_is_softhsm = Some(is_softhsm(&config.backing.module));
+        let module = code("backing module", &config.backing.module);
+        let (found, kind) = backing::find(&config.backing, module.state != State::Wrong);
+        facts.backing = kind;
         facts.pin_in_environment = Some(matches!(config.backing.pin, PinSource::Env(_)));
-        checks.push(code("backing module", &config.backing.module));
-        checks.push(good("backing token", config.backing.token.clone().unwrap_or_default()));
+        checks.push(module);
+        checks.push(found);
         checks.push(pin(&config.backing.pin));
         checks.extend(store(&config.store.path));
         if let Some(plugin) = &config.plugin {
@@ -89,6 +92,8 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
         match Module::open(global) {
             Ok(module) => {
                 facts.module_works = true;
+                // While the module has it open: one login for both.
+                checks.extend(config.as_ref().map(|config| backing::open_and_try(&config.backing)));
                 checks.extend(token(&module).unwrap_or_else(|error| vec![failed("token", error)]));
                 let clock = module.open_session().and_then(|session| Shown::read(&session));
                 clock_refusal = clock.map(|clock| clock.refusal).unwrap_or_default();
@@ -232,11 +237,16 @@ fn written(subject: &'static str, file: &Path) -> Check {
 }
 
 /// What keeps the module closed, found as it does: the store and its anchor, read and left as they are. The module did not
-/// initialise, and holds nothing of them any more.
-fn reason(config: EngineConfig) -> Option<Check> {
-    let found = Inside::of(config)
-        .and_then(|inside| inspection::check(&inside.store, &inside.backing).map_err(explain));
-    found.err().map(|error| failed("reason", error))
+/// initialise, and holds nothing of them any more. One login: a PIN that is wrong is not tried more often than need be.
+fn reason(config: EngineConfig) -> Vec<Check> {
+    let (lock, inside) = match Inside::alone(config) {
+        Ok(alone) => alone,
+        Err(error) => return vec![failed("reason", error)],
+    };
+    let found = inspection::check(&inside.store, &lock, &inside.backing).map_err(explain);
+    let mut checks = vec![backing::try_out(&inside.backing)];
+    checks.extend(found.err().map(|error| failed("reason", error)));
+    checks
 }
 
 /// The lock's file is opened only where this process does not hold the lock itself.
@@ -333,15 +343,11 @@ fn mode(metadata: &Metadata) -> u32 {
     metadata.permissions().mode() & 0o7777
 }
 
-fn is_softhsm(module: &Path) -> bool {
-    module.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().contains("softhsm"))
-}
-
-fn good(subject: &'static str, finding: String) -> Check {
+pub(super) fn good(subject: &'static str, finding: String) -> Check {
     Check { subject, state: State::Good, finding, next: None }
 }
 
-fn wrong(subject: &'static str, finding: String, next: &str) -> Check {
+pub(super) fn wrong(subject: &'static str, finding: String, next: &str) -> Check {
     Check { subject, state: State::Wrong, finding, next: Some(next.to_owned()) }
 }
 
@@ -395,12 +401,6 @@ mod tests {
                 assert!(check.state == state, "{}: {bits:o}", check.subject);
             }
         }
-    }
-
-    #[test]
-    fn softhsm_is_known_by_its_name() {
-        assert!(is_softhsm(Path::new("/usr/lib/softhsm/libsofthsm2.so")));
-        assert!(!is_softhsm(Path::new("/usr/lib/opensc-pkcs11.so")));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `countersign doctor`: how this installation is set up, and which promises hold in it.
 
+mod backing;
 mod checks;
 mod clock;
 mod promises;
@@ -15,8 +16,8 @@ use crate::output::Report;
 
 /// Say how this installation is set up, and which promises hold in it.
 ///
-/// Looks at the configuration, the files and their permissions, the module and its token, and the clock. It needs no
-/// PIN. The exit status is 1 if something is wrong; a promise that cannot hold here is told, but is not an error.
+/// Looks at the configuration, the files and their permissions, the module and its token, and the clock. It tries the backing
+/// token on objects of its own, unless another process uses the store. It needs no PIN. The exit status is 1 if something is wrong; a promise that cannot hold here is told, but is not an error.
 #[derive(Args)]
 pub(crate) struct Doctor {}
 

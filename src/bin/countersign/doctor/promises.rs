@@ -1,5 +1,6 @@
 //! The promises of Countersign, and honestly which of them hold where.
 
+use super::backing::TokenKind;
 use super::checks::Facts;
 
 /// One promise in the running configuration.
@@ -97,16 +98,21 @@ fn caller(facts: &Facts) -> Promise {
 
 fn backing_token(facts: &Facts) -> Promise {
     let promise = "Whoever can read the disk cannot restore or clone the backing token.";
-    match facts.backing_is_softhsm {
-        Some(true) => Promise {
+    match facts.backing {
+        Some(TokenKind::SoftHsm) => Promise {
             promise,
             held: Some(false),
             why: "SoftHSM2's token is a directory: whoever can copy it can restore and clone it, and older state with it",
         },
-        Some(false) => Promise {
+        Some(TokenKind::Software) => Promise {
+            promise,
+            held: Some(false),
+            why: "the backing token is software (its slot has no CKF_HW_SLOT): whoever can copy its files can restore and clone it",
+        },
+        Some(TokenKind::Hardware) => Promise {
             promise,
             held: None,
-            why: "that is for the maker of the backing token to promise: ask for it",
+            why: "that is for the maker of the backing token to promise. Ask where data objects (CKO_DATA) are kept, too: some hardware keeps them in files of this machine",
         },
         None => Promise { promise, held: None, why: unknown(facts) },
     }
@@ -114,14 +120,19 @@ fn backing_token(facts: &Facts) -> Promise {
 
 fn restored(facts: &Facts) -> Promise {
     let promise = "Used codes, tries and limits survive a store that is put back.";
-    match facts.backing_is_softhsm {
-        Some(true) => Promise {
+    match facts.backing {
+        Some(TokenKind::Software) => Promise {
+            promise,
+            held: Some(false),
+            why: "not against who can copy the store and the files of the backing token: put back together they fit; the store alone is refused",
+        },
+        Some(TokenKind::SoftHsm) => Promise {
             promise,
             held: Some(false),
             why: "not against who can copy the store and SoftHSM2's folder: put back together they fit; the store alone is refused",
         },
         // The anchor is as safe as the token, of which nothing more is known here.
-        Some(false) => Promise {
+        Some(TokenKind::Hardware) => Promise {
             promise,
             held: None,
             why: "held where the backing token cannot be copied: that is for its maker to promise; a store put back is refused, or taken by the SO with every limit spent",
@@ -180,14 +191,17 @@ mod tests {
     fn softhsm_is_no_vault_and_says_so() {
         let mut facts = Facts {
             module_works: true,
-            backing_is_softhsm: Some(true),
+            backing: Some(TokenKind::SoftHsm),
             pin_in_environment: Some(false),
             ..Facts::default()
         };
         assert_eq!(held(&facts, "clone the backing token"), Some(false));
         assert_eq!(held(&facts, "store that is put back"), Some(false));
         assert_eq!(held(&facts, "crash at any moment"), Some(true));
-        facts.backing_is_softhsm = Some(false);
+        facts.backing = Some(TokenKind::Software);
+        assert_eq!(held(&facts, "clone the backing token"), Some(false));
+        assert_eq!(held(&facts, "store that is put back"), Some(false));
+        facts.backing = Some(TokenKind::Hardware);
         assert_eq!(held(&facts, "clone the backing token"), None);
         assert_eq!(held(&facts, "store that is put back"), None, "as good as a token that is not known");
     }
@@ -204,7 +218,7 @@ mod tests {
     fn in_process_there_is_no_boundary() {
         let mut facts = Facts {
             module_works: true,
-            backing_is_softhsm: Some(false),
+            backing: Some(TokenKind::Hardware),
             pin_in_environment: Some(false),
             ..Facts::default()
         };

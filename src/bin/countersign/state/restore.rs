@@ -41,8 +41,9 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(crate) fn run(&self) -> Result<Report, CommandError> {
-        let inside = Inside::open_to_act()?;
-        let Some(unanchored) = inspection::unanchored(&inside.store, &inside.backing).map_err(explain)?
+        let (lock, inside) = Inside::open_to_act()?;
+        let Some(unanchored) =
+            inspection::unanchored(&inside.store, lock, &inside.backing).map_err(explain)?
         else {
             return Ok(Report::new(
                 "The store fits its anchor in the backing token: there is nothing to restore.\n",

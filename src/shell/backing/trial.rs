@@ -1,0 +1,54 @@
+//! What a token must be able to do, tried on objects that are nobody's: a key that wraps and unwraps, and a step of an anchor.
+//!
+//! No store is opened, and no sealing key or anchor is looked at: a store that is in use, and its anchor, are as they were.
+//! What a trial that was killed has left, the next one takes away.
+
+use cryptoki::object::Attribute;
+use cryptoki::session::Session;
+
+use super::answer::failed;
+use super::{Backing, keep};
+use crate::ports::BackingError;
+
+const LABEL: &[u8] = b"countersign-trial";
+const CONTEXT: &[u8] = b"countersign trial";
+/// As many bytes as an anchor has.
+const VALUE_LEN: usize = crate::kernel::anchor::ANCHOR_LEN;
+
+impl Backing {
+    /// Wraps a key under a new one and unwraps it, and takes a step of an anchor. Nothing of it is left.
+    pub fn try_out(&self) -> Result<(), BackingError> {
+        let session = self.token.open_session()?;
+        clear(&session)?;
+        let tried = self.try_sealing().and_then(|()| try_anchor(&session));
+        self.take_back(|| clear(&session));
+        tried
+    }
+
+    fn try_sealing(&self) -> Result<(), BackingError> {
+        let (mut id, mut key) = ([0; 16], [0; 32]);
+        for bytes in [&mut id[..], &mut key[..]] {
+            getrandom::fill(bytes).map_err(|error| BackingError(error.to_string()))?;
+        }
+        // It was unwrapped again when it is given.
+        self.wrap_under(LABEL, &id, CONTEXT, &key).map(drop)
+    }
+}
+
+/// Makes a data object, then the one that replaces it, and destroys the first.
+fn try_anchor(session: &Session) -> Result<(), BackingError> {
+    let old = keep(session, LABEL, &[1; VALUE_LEN])?;
+    let _ = keep(session, LABEL, &[2; VALUE_LEN])?;
+    session.destroy_object(old).map_err(failed("does not destroy a data object"))
+}
+
+/// Destroys what is there of this trial, and of one that was killed.
+fn clear(session: &Session) -> Result<(), BackingError> {
+    let objects = session
+        .find_objects(&[Attribute::Label(LABEL.into())])
+        .map_err(failed("does not look for an object"))?;
+    for object in objects {
+        session.destroy_object(object).map_err(failed("does not destroy an object"))?;
+    }
+    Ok(())
+}
