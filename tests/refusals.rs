@@ -758,6 +758,24 @@ fn each_address_of_a_psbt_is_derived_once() {
     assert_eq!(watch(&wallet).keys_derived() - derived, 300 + 1, "300 addresses, and that of the change");
 }
 
+/// The cosigner who must sign first is asked for by the keys that the address was rebuilt of.
+#[test]
+fn require_cosigner_derives_no_key_twice() {
+    let secp = Secp256k1::new();
+    let script = scripts::named("wsh-sortedmulti");
+    let (wallet, cosigner) = (script.wallet(&secp), Cosigner::named("B"));
+    let mut psbt = scripts::good_psbt(watch(&wallet), 2);
+    cosigner.sign(&mut psbt);
+    watch(&wallet).forget_known();
+    let derived = watch(&wallet).keys_derived();
+    let around = countersign::kernel::psbt::Surroundings {
+        require_cosigner: Some(cosigner.fingerprint()),
+        ..alone(&secp)
+    };
+    CheckedPsbt::parse(psbt.serialize(), watch(&wallet), &around).expect("the cosigner has signed");
+    assert_eq!(watch(&wallet).keys_derived() - derived, 3 * 3, "three addresses of three keys");
+}
+
 /// What a false claim costs is our own key: the cosigners' are derived for what may be ours.
 #[test]
 fn a_claim_that_is_false_or_of_another_form_costs_one_key() {

@@ -319,7 +319,7 @@ fn inputs_of_ours(
         let mut proved = prover.input(index, &input, prevout)?;
         verifier.check(index, &input, proved.as_ref())?;
         if let (Some(cosigner), Some(proved)) = (around.require_cosigner, &mut proved) {
-            partial::require(cosigner, &input, proved, wallet, around.secp)?;
+            partial::require(cosigner, &input, proved, wallet)?;
         }
         ours.extend(proved);
     }

@@ -3,6 +3,8 @@
 //! A signer that adds its own beside a bad one helps to build a transaction that nobody can finalise, or that somebody
 //! can finalise otherwise.
 
+use std::sync::Arc;
+
 use bitcoin::bip32::Fingerprint;
 use bitcoin::hashes::Hash;
 use bitcoin::psbt::Input;
@@ -14,7 +16,7 @@ use bitcoin::{PublicKey, Script, ScriptBuf, Transaction, TxOut};
 use super::ownership::{OurInput, output_key};
 use super::{PsbtError, refuse};
 use crate::kernel::rule::Rule;
-use crate::kernel::wallet::{Rebuilt, Spend, Taproot, WatchOnly};
+use crate::kernel::wallet::{Branch, Rebuilt, Spend, Taproot, WatchOnly};
 
 /// Verifies signatures, input by input.
 pub(super) struct Verifier<'a> {
@@ -123,13 +125,13 @@ pub(super) fn require(
     input: &Input,
     ours: &mut OurInput,
     wallet: &WatchOnly,
-    secp: &Secp256k1<All>,
 ) -> Result<(), PsbtError> {
-    let (index, leaves) = (ours.index, ours.rebuilt.leaves.clone());
-    let keys = wallet
-        .cosigner_keys(cosigner, ours.rebuilt.location, secp)
-        .map_err(|error| refuse(Rule::DerivedKey, error.to_string()))?;
-    if ours.keep(|ours| keys.iter().any(|key| has_signature(input, *key, &ours.spend, &leaves))) {
+    let (index, rebuilt) = (ours.index, Arc::clone(&ours.rebuilt));
+    let has_signed = |ours: &Branch| {
+        let mut keys = wallet.cosigner_keys(cosigner, &rebuilt);
+        keys.any(|key| has_signature(input, *key, &ours.spend, &rebuilt.leaves))
+    };
+    if ours.keep(has_signed) {
         return Ok(());
     }
     Err(refuse(

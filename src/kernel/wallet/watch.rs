@@ -116,6 +116,8 @@ pub struct Rebuilt {
     pub branches: Vec<Branch>,
     /// The leaves of its taproot tree.
     pub leaves: Vec<TapLeafHash>,
+    /// The keys of all places in the script, in their order: derived once for whatever is asked of them.
+    pub(super) keys: Vec<PublicKey>,
 }
 
 impl Rebuilt {
@@ -322,15 +324,14 @@ impl WatchOnly {
         self.child(self.ours[0], location, secp)
     }
 
-    /// The public keys at `location` of the cosigner with this master fingerprint.
-    pub fn cosigner_keys(
-        &self,
+    /// The public keys of the cosigner with this master fingerprint, at a rebuilt address.
+    pub fn cosigner_keys<'r>(
+        &'r self,
         cosigner: Fingerprint,
-        location: Location,
-        secp: &Secp256k1<All>,
-    ) -> Result<Vec<PublicKey>, WalletError> {
-        let slots = (0..self.keys.len()).filter(|slot| self.keys[*slot].fingerprint == cosigner);
-        slots.map(|slot| self.child(Slot(slot), location, secp)).collect()
+        rebuilt: &'r Rebuilt,
+    ) -> impl Iterator<Item = &'r PublicKey> {
+        let keys = self.keys.iter().zip(&rebuilt.keys);
+        keys.filter(move |(node, _)| node.fingerprint == cosigner).map(|(_, key)| key)
     }
 
     /// Rebuilds the script at `location` from what is registered.
@@ -404,7 +405,7 @@ impl WatchOnly {
         };
         let keys = (0..self.keys.len()).map(|slot| key(Slot(slot))).collect::<Result<Vec<_>, _>>()?;
         let descriptor = self.template.translate_pk(&mut Fill(&keys)).map_err(|_| WalletError::Derivation)?;
-        Ok(Derived { location, ours: ours.to_vec(), descriptor })
+        Ok(Derived { location, ours: ours.to_vec(), keys, descriptor })
     }
 
     /// The key of a slot at `location`: every one that is derived is counted.
@@ -452,6 +453,7 @@ impl From<Arc<Rebuilt>> for Sketch {
 struct Derived {
     location: Location,
     ours: Vec<PublicKey>,
+    keys: Vec<PublicKey>,
     descriptor: Descriptor<bitcoin::PublicKey>,
 }
 
@@ -476,7 +478,7 @@ impl Derived {
             Ok(Branch { place: Place(place), key: *key, spend })
         });
         let branches = branches.collect::<Result<_, WalletError>>()?;
-        Ok(Rebuilt { location: self.location, script_pubkey, branches, leaves })
+        Ok(Rebuilt { location: self.location, script_pubkey, branches, leaves, keys: self.keys.clone() })
     }
 }
 

@@ -151,6 +151,7 @@ mod tests {
                 spend: Spend::SegwitV0(descriptor.script_code().expect("a script")),
             }],
             leaves: vec![],
+            keys: vec![],
         };
         least(&descriptor, &ours).expect("satisfied")
     }
@@ -190,6 +191,7 @@ mod tests {
                 spend: Spend::KeyPath(Taproot { internal_key, merkle_root: None }),
             }],
             leaves: vec![],
+            keys: vec![],
         };
         assert_eq!(least(&descriptor, &ours), Some(65));
     }
