@@ -253,6 +253,22 @@ impl<'a> Bench<'a> {
             let descriptor = descriptor_at(bench.watch, Chain::Internal, 1_000);
             psbt.update_output_with_descriptor(1, &descriptor).expect("the change");
         });
+        // Coins at 1,500 and 1,501 admit change up to 2,501 on their chain, and up to 1,501 on the other.
+        let far = |(chain, index): (Chain, u32)| {
+            move |bench: &Bench<'_>, psbt: &mut Psbt| {
+                bench.respend(psbt, 0, 1_500, INPUT);
+                bench.respend(psbt, 1, 1_501, INPUT);
+                psbt.outputs[1] = Default::default();
+                psbt.unsigned_tx.output[1].script_pubkey = script_at(bench.watch, chain, index);
+                let descriptor = descriptor_at(bench.watch, chain, index);
+                psbt.update_output_with_descriptor(1, &descriptor).expect("the change");
+            }
+        };
+        let leaves = format!("leaves {}", PAID + FEE * u64::from(INPUTS));
+        self.push("change-path", "near-an-input", &*leaves, UNLIMITED, far((Chain::External, 2_501)));
+        self.push("change-path", "at-an-input-s-index", &*leaves, UNLIMITED, far((Chain::Internal, 1_501)));
+        self.refused("change-path", "beyond-an-input", far((Chain::External, 2_502)));
+        self.refused("change-path", "beyond-an-input-s-index", far((Chain::Internal, 1_502)));
         for (what, template, keys) in self.other_multisigs() {
             self.refused("change-multisig", what, |bench, psbt| {
                 // The same key of ours, in a wallet that somebody else made of it.
