@@ -16,7 +16,7 @@ use std::time::Instant;
 use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::{Keypair, Message, Secp256k1};
 use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType};
-use bitcoin::{ScriptBuf, TxOut};
+use bitcoin::{Amount, ScriptBuf, TxOut};
 use criterion::{BatchSize, Criterion};
 use totp_rs::Totp;
 use zeroize::Zeroizing;
@@ -25,17 +25,19 @@ use countersign::engine::{Engine, WalletId};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::otp::{self, OtpHash};
 use countersign::kernel::policy::{Approved, Verdict};
-use countersign::kernel::psbt::CheckedPsbt;
+use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::{Batch, Receipt};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization};
-use countersign::kernel::state::{self, Claim, Epoch, Purpose, Subject, UserRecord, Versioned, WalletState};
-use countersign::kernel::wallet::Wallet;
+use countersign::kernel::state::{
+    self, Claim, Epoch, Purpose, Reach, Subject, UserRecord, Versioned, WalletState,
+};
+use countersign::kernel::wallet::{Chain, Location, Network, Wallet};
 use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, Vault};
 use countersign::shell::ledger::{self, SealedLedger};
 use countersign::shell::lock::StoreLock;
 use countersign::shell::sqlite::{Header, Sqlite};
-use support::scripts::{SCRIPTS, Script, good_psbt, named};
+use support::scripts::{Cosigner, SCRIPTS, Script, good_psbt, named, of_seed};
 use support::{Bench, ManualClock, MemoryLedger, SystemRandom, alone, watch};
 
 const ROUNDS: usize = 300;
@@ -57,6 +59,7 @@ fn main() {
         print_steps(inputs);
     }
     print_scripts();
+    print_claims();
     print_memory();
     print_commits();
 }
@@ -140,6 +143,50 @@ fn print_scripts() {
             many / few
         );
     }
+}
+
+/// Prints what PSBTs cost that claim much and are charged to nobody, in a wallet of twenty keys.
+fn print_claims() {
+    let secp = Secp256k1::new();
+    let names: Vec<String> = ('A'..='S').map(|name| Cosigner::named(&name.to_string()).key()).collect();
+    let places: Vec<String> = (0..20).map(|place| format!("@{place}/**")).collect();
+    let policy = format!("wsh(sortedmulti(2,{}))\nours\n{}", places.join(","), names.join("\n"));
+    let wallet = of_seed([9; 64], &policy, Network::Regtest, &secp);
+    let watch = watch(&wallet);
+    let around = Surroundings { reach: Reach::at(5_000, 5_000), ..alone(&secp) };
+    let mut claiming = good_psbt(watch, 1);
+    claiming.unsigned_tx.output[1].value = Amount::from_sat(1_000);
+    let claim = claiming.outputs[1].bip32_derivation.iter();
+    let claim = claim.clone().find(|(_, (master, _))| *master == watch.master_fingerprint());
+    let key = *claim.expect("ours").0;
+    for index in 0..4_999 {
+        let script_pubkey = ScriptBuf::from_bytes(vec![0x51]);
+        claiming.unsigned_tx.output.push(TxOut { value: Amount::from_sat(1), script_pubkey });
+        let path = format!("48'/1'/0'/2'/{}/{}", index % 2, index / 2).parse().expect("a path");
+        let bip32_derivation = [(key, (watch.master_fingerprint(), path))].into();
+        claiming.outputs.push(bitcoin::psbt::Output { bip32_derivation, ..Default::default() });
+    }
+    println!("\nPSBTs that claim much, {} keys an address", watch.key_places());
+    println!("{:44} {:>8} {:>8} {:>10}", "", "kB", "keys", "ms");
+    let row = |what: &str, len: usize, rounds, work: &mut dyn FnMut()| {
+        watch.forget_known();
+        let before = watch.keys_derived();
+        work();
+        let keys = watch.keys_derived() - before;
+        let ns = median(rounds, || watch.forget_known(), |()| work());
+        println!("{what:44} {:>8.0} {keys:>8} {:>10.2}", len as f64 / 1000.0, ns / 1e6);
+    };
+    let check = |psbt: &[u8]| CheckedPsbt::parse(psbt.to_vec(), watch, &around).is_ok();
+    let bytes = claiming.serialize();
+    row("4,999 claims of outputs: refused", bytes.len(), 11, &mut || assert!(!check(&bytes)));
+    row("  were each of them derived", bytes.len(), 1, &mut || {
+        for index in 0..4_999 {
+            let chain = if index % 2 == 0 { Chain::External } else { Chain::Internal };
+            black_box(watch.rebuild(Location { chain, index: index / 2 }, &secp).expect("rebuilds"));
+        }
+    });
+    let most = good_psbt(watch, 499).serialize();
+    row("499 inputs: the most that is derived", most.len(), 3, &mut || assert!(check(&most)));
 }
 
 /// Prints the most memory that one signature holds at a time, from the PSBT that it is given to the answer.
