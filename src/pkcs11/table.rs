@@ -179,6 +179,7 @@ static FUNCTIONS_OF_BOUNDARY: interface::Functions = interface::Functions {
     close: boundary_close,
     healthy: boundary_healthy,
     administration: boundary_administration,
+    newest_line: boundary_newest_line,
 };
 
 /// Hosts this engine in this process, as `countersign serve` hosts the one of a module that it loads: for benches and for

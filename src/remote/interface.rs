@@ -8,6 +8,7 @@
 
 use core::ffi::{CStr, c_void};
 use core::{ptr, slice};
+use std::path::Path;
 
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
@@ -55,6 +56,44 @@ pub struct Functions {
     pub healthy: unsafe extern "C" fn() -> CK_RV,
     /// The acts of administration, counted: who takes the answer, and their context. It is a list of [`ActCount`] (postcard).
     pub administration: unsafe extern "C" fn(Deliver, *mut c_void) -> CK_RV,
+    /// The newest line of the log about a refusal or a failure in this process, once: who takes it, and their context. Nothing,
+    /// where there was none. It needs no engine.
+    pub newest_line: unsafe extern "C" fn(Deliver, *mut c_void) -> CK_RV,
+}
+
+/// The newest line that the module in `library`, which this process has loaded, has logged about a refusal or a failure: what its
+/// answer, a number, does not say. Once; none where there was none, or where it is a module of another version.
+pub fn newest_line(library: &Path) -> Option<String> {
+    // SAFETY: it is loaded already, so that nothing of it runs now; the caller has found it to be Countersign's.
+    let library = unsafe { libloading::Library::new(library) }.ok()?;
+    // SAFETY: a PKCS#11 module has this export, of this type (v3.0 section 5.4.5).
+    let get_interface = unsafe { library.get::<GetInterface>(b"C_GetInterface\0") }.ok()?;
+    // SAFETY: the library is loaded for as long as this lasts.
+    let functions = unsafe { find(*get_interface) }?;
+    if String::from_utf8_lossy(&functions.release).trim_end() != env!("CARGO_PKG_VERSION") {
+        return None;
+    }
+    let mut answer: Zeroizing<Vec<u8>> = Zeroizing::default();
+    // SAFETY: the context is what `take` expects, and outlives the call.
+    let rv = unsafe { (functions.newest_line)(take, (&raw mut answer).cast()) };
+    let line = String::from_utf8(answer.to_vec()).ok()?;
+    (rv == CKR_OK && !line.is_empty()).then_some(line)
+}
+
+/// The functions of a module, if it has them in this version.
+///
+/// # Safety
+/// `get_interface` is the function of that name of a PKCS#11 module that stays loaded for as long as the answer is used.
+unsafe fn find<'a>(get_interface: GetInterface) -> Option<&'a Functions> {
+    let (mut version, mut interface) = (VERSION, ptr::null_mut::<CK_INTERFACE>());
+    let name = NAME.as_ptr().cast_mut().cast();
+    // SAFETY: a C string, a version and a place for a pointer, as section 5.4.5 asks for.
+    let rv = unsafe { get_interface(name, &raw mut version, &raw mut interface, 0) };
+    if rv != CKR_OK || interface.is_null() {
+        return None;
+    }
+    // SAFETY: not null, and static like all that a module lists (section 5.4.5); of this name and version it is this list.
+    Some(unsafe { &*(*interface).pFunctionList.cast::<Functions>() })
 }
 
 /// A loaded module whose engine is open.
@@ -66,15 +105,8 @@ impl Hosted {
     /// # Safety
     /// `get_interface` is the function of that name of a PKCS#11 module that stays loaded until the process ends.
     pub unsafe fn open(get_interface: GetInterface, release: &str) -> Result<Hosted, HostedError> {
-        let (mut version, mut interface) = (VERSION, ptr::null_mut::<CK_INTERFACE>());
-        let name = NAME.as_ptr().cast_mut().cast();
-        // SAFETY: a C string, a version and a place for a pointer, as section 5.4.5 asks for.
-        let rv = unsafe { get_interface(name, &raw mut version, &raw mut interface, 0) };
-        if rv != CKR_OK || interface.is_null() {
-            return Err(HostedError::NoInterface);
-        }
-        // SAFETY: not null, and static like all that a module lists (section 5.4.5); of this name and version it is this list.
-        let functions = unsafe { &*(*interface).pFunctionList.cast::<Functions>() };
+        // SAFETY: it stays loaded.
+        let functions: &'static Functions = unsafe { find(get_interface) }.ok_or(HostedError::NoInterface)?;
         let found = String::from_utf8_lossy(&functions.release).trim_end().to_owned();
         if found != release {
             return Err(HostedError::Release { found, named: release.into() });
@@ -82,7 +114,12 @@ impl Hosted {
         // SAFETY: it has no arguments.
         match unsafe { (functions.open)() } {
             CKR_OK => Ok(Hosted(functions)),
-            rv => Err(HostedError::Closed(rv)),
+            rv => {
+                let mut line: Zeroizing<Vec<u8>> = Zeroizing::default();
+                // SAFETY: the context is what `take` expects, and outlives the call.
+                unsafe { (functions.newest_line)(take, (&raw mut line).cast()) };
+                Err(HostedError::Closed { rv, why: String::from_utf8_lossy(&line).into_owned() })
+            }
         }
     }
 }
@@ -170,6 +207,11 @@ pub enum HostedError {
         named: String,
     },
     /// Its engine did not open.
-    #[error("the module stays closed (CK_RV {0:#010x})")]
-    Closed(CkRv),
+    #[error("the module stays closed (CK_RV {rv:#010x}): {why}")]
+    Closed {
+        /// Its answer.
+        rv: CkRv,
+        /// Its line of the log about it.
+        why: String,
+    },
 }

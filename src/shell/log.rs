@@ -1,10 +1,15 @@
 //! The log: one line per refusal or failure, on standard error or in a file. Never a secret, a code, a PIN or a PSBT.
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
+use tracing::field::{Field, Visit};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::config::{ConfigError, LogConfig, LogLevel};
 
@@ -16,15 +21,17 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
         // It would say on standard error that a line could not be written, and panic where that is what is broken.
         .log_internal_errors(false);
     // A second initialisation in the same process keeps the first one's log: there is one per process.
     let _ = match &config.file {
-        None => builder.without_time().with_writer(std::io::stderr).event_format(Line).try_init(),
+        None => {
+            let lines = lines.without_time().with_writer(std::io::stderr).event_format(Line);
+            registry().with(Newest.with_filter(LevelFilter::WARN)).with(lines.with_filter(level)).try_init()
+        }
         Some(path) => {
             let file =
                 OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(|error| {
@@ -33,10 +40,50 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
                         problem: format!("the log cannot be written: {error}"),
                     }
                 })?;
-            builder.with_writer(Mutex::new(file)).try_init()
+            let lines = lines.with_writer(Mutex::new(file));
+            registry().with(Newest.with_filter(LevelFilter::WARN)).with(lines.with_filter(level)).try_init()
         }
     };
     Ok(())
+}
+
+/// The newest line about a refusal or a failure, whether or not the log takes it: for whoever was refused in this process.
+static NEWEST: Mutex<Option<String>> = Mutex::new(None);
+
+/// The newest line about a refusal or a failure since it was last taken.
+pub fn take_newest() -> Option<String> {
+    NEWEST.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Keeps the newest line about a refusal or a failure.
+struct Newest;
+
+/// What every refusal begins with.
+const REFUSED: &str = "refused: ";
+
+impl<S: tracing::Subscriber> Layer<S> for Newest {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let Message(message) = message;
+        let is_failure = *event.metadata().level() == tracing::Level::ERROR;
+        let refused = message.strip_prefix(REFUSED).map(str::to_owned);
+        if let Some(line) = refused.or_else(|| is_failure.then_some(message)) {
+            *NEWEST.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
+        }
+    }
+}
+
+/// The text of an event.
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            // Writing to a String does not fail.
+            let _ = write!(self.0, "{value:?}");
+        }
+    }
 }
 
 /// `countersign: LEVEL message`.

@@ -60,7 +60,8 @@ impl<T> During<T> for Result<T, Error> {
     fn during(self, act: Act<'_>) -> Result<T, CommandError> {
         self.map_err(|error| match error {
             Error::Pkcs11(rv, function) => {
-                let (what, next) = meaning(act, &rv, &format!("C_{function:?}"));
+                let line = crate::module::newest_line();
+                let (what, next) = meaning(act, &rv, &format!("C_{function:?}"), line.as_deref());
                 CommandError { what, rv: Some(rv_name(&rv)), rule: None, next }
             }
             Error::LibraryLoading(reason) => CommandError::new(

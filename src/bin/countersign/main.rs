@@ -10,6 +10,7 @@
 //! 3. Exit codes: 0 done, 1 refused or failed (the error says what happened and what to do next), 2 wrong usage.
 
 mod approval;
+mod at_fault;
 mod attributes;
 mod audit;
 mod clock;
@@ -36,6 +37,7 @@ mod serve;
 mod sign;
 mod state;
 mod unicode;
+mod usage;
 mod user;
 mod wallet;
 
@@ -51,7 +53,10 @@ use crate::output::Report;
 
 fn main() -> ExitCode {
     keep_memory_to_ourselves();
-    let cli = Cli::parse();
+    let cli = match usage::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(ended) => return ended.print(),
+    };
     let outcome = hand_configuration_to_the_module(&cli.global).and_then(|()| run(&cli));
     output::print(outcome, cli.global.json)
 }

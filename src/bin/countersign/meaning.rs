@@ -46,14 +46,19 @@ pub(crate) enum Act<'a> {
     SetClock,
 }
 
-const THE_LINE: &str = "the module's own line (\"countersign: ...\", on standard error or in its log file)";
+/// Where the module's own line about it belongs in what happened: a number says less.
+const WHY: &str = "\u{0}";
+
+/// The same where the rule that refused is told besides: it says at which input or output, where it is known.
+const WHERE: &str = "\u{1}";
 
 /// The breaker over all users: unlocking one of them changes nothing.
 const ALL_USERS: &str = "If the log says that codes of all users were wrong, somebody is guessing: find out who; codes are \
                          looked at again as soon as fewer than limits.failures_per_hour were wrong in the last hour";
 
 /// What the answer of `function` to `act` means, and what to do next.
-pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str) -> (String, String) {
+/// `line` is the module's own line about it, as far as it is known here.
+pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&str>) -> (String, String) {
     let special = match act {
         Act::Open => of_opening(rv),
         Act::InitToken | Act::InitUserPin | Act::LoginSo | Act::LoginUser => of_pins(act, rv),
@@ -71,11 +76,16 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str) -> (String, St
     };
     let (what, next) = special.or_else(|| of_any_call(rv)).unwrap_or_else(|| {
         (
-            format!("the module refused {function} with {}", crate::error::rv_name(rv)),
-            format!("read {THE_LINE}, and run \"countersign doctor\""),
+            format!("the module refused {function} with {}{WHY}", crate::error::rv_name(rv)),
+            "run \"countersign doctor\"".into(),
         )
     });
-    (what, next)
+    let why = match line {
+        Some(line) => format!(": {line}"),
+        None => " (why stands in the log of the boundary, if this is a client of one)".to_owned(),
+    };
+    let place = line.map_or(String::new(), |line| format!(": {line}"));
+    (what.replace(WHY, &why).replace(WHERE, &place), next)
 }
 
 type Words = Option<(String, String)>;
@@ -87,14 +97,12 @@ fn words(what: impl Into<String>, next: impl Into<String>) -> Words {
 fn of_opening(rv: &RvError) -> Words {
     match rv {
         RvError::FunctionFailed => words(
-            "the configuration is missing or wrong",
-            format!(
-                "{THE_LINE} names the file and the key; correct it, or name another file with --config or COUNTERSIGN_CONF"
-            ),
+            format!("the configuration is missing or wrong{WHY}"),
+            "correct it, or name another file with --config or COUNTERSIGN_CONF",
         ),
         RvError::DeviceError => words(
-            "the backing token, the store or the boundary cannot be used",
-            format!("{THE_LINE} says which and why; \"countersign doctor\" shows the paths and permissions"),
+            format!("the backing token, the store or the boundary cannot be used{WHY}"),
+            "\"countersign doctor\" shows the paths and permissions",
         ),
         _ => None,
     }
@@ -123,12 +131,14 @@ fn of_pins(act: Act<'_>, rv: &RvError) -> Words {
             "the user PIN is locked after too many wrong tries",
             "let the SO set a new one: pkcs11-tool --module LIBCOUNTERSIGN.SO --login --login-type so --init-pin",
         ),
-        RvError::PinLenRange => {
-            words("a PIN has a length that is not allowed", "choose a PIN of 4 to 255 bytes")
-        }
-        RvError::PinInvalid => {
-            words("a PIN has characters that are not allowed", "choose a PIN of 4 to 255 bytes of UTF-8")
-        }
+        RvError::PinLenRange => words(
+            format!("the {} has a length that is not allowed", pin_of(act)),
+            "choose a PIN of 4 to 255 bytes",
+        ),
+        RvError::PinInvalid => words(
+            format!("the {} has characters that are not allowed", pin_of(act)),
+            "choose a PIN of 4 to 255 bytes of UTF-8",
+        ),
         RvError::UserPinNotInitialized => words(
             "the token has no user PIN yet",
             "run \"countersign init --label LABEL\" with the SO PIN to set it",
@@ -138,6 +148,14 @@ fn of_pins(act: Act<'_>, rv: &RvError) -> Words {
             "use it as it is; to start anew, configure an empty store and a fresh backing token",
         ),
         _ => None,
+    }
+}
+
+/// Which PIN an act is about.
+fn pin_of(act: Act<'_>) -> &'static str {
+    match act {
+        Act::InitToken | Act::LoginSo => "SO PIN",
+        _ => "user PIN",
     }
 }
 
@@ -159,6 +177,16 @@ fn of_a_code(rv: &RvError, name: &str) -> Words {
         RvError::SignatureLenRange | RvError::PinInvalid | RvError::PinLenRange => words(
             "the code has the wrong number of digits for this user",
             format!("\"countersign user show {shell_name}\" says how many; nothing was spent"),
+        ),
+        RvError::KeyFunctionNotPermitted => words(
+            format!(
+                "a wallet of user {name} requires a cosigner: outside of a signature codes of theirs are checked for the SO alone; nothing was spent"
+            ),
+            "give the SO PIN (--so-pin-file) instead of the user PIN",
+        ),
+        RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => words(
+            format!("user {name} is gone, or was enrolled anew"),
+            "\"countersign user list\" shows the users there are",
         ),
         _ => None,
     }
@@ -184,6 +212,10 @@ fn of_the_approval(rv: &RvError) -> Words {
         RvError::UserNotLoggedIn => {
             words("no code came with it, or no user is logged in", "give the user PIN and a code")
         }
+        RvError::FunctionFailed => words(
+            "users or policy were changed while this was being signed; nothing was signed and the code is not spent, but its try is charged",
+            "sign again, with the next code",
+        ),
         _ => None,
     }
 }
@@ -191,8 +223,8 @@ fn of_the_approval(rv: &RvError) -> Words {
 fn of_signing_a_digest(rv: &RvError, key: &str) -> Words {
     match rv {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_POLICY) => words(
-            format!("the policy of key {key} refuses this signature; the code is spent"),
-            format!("{THE_LINE} names the rule; \"countersign key show {}\" prints the policy", quoted(key)),
+            format!("the policy of key {key} refuses this signature; the code is spent{WHERE}"),
+            format!("\"countersign key show {}\" prints the policy", quoted(key)),
         ),
         RvError::MechanismInvalid | RvError::KeyFunctionNotPermitted => words(
             format!("key {key} was not made for this mechanism"),
@@ -209,14 +241,12 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
     let shell_wallet = quoted(wallet);
     match rv {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_POLICY) => words(
-            format!("the policy of wallet {wallet} refuses this transaction; the code is spent"),
-            format!(
-                "{THE_LINE} names the rule; \"countersign wallet show {shell_wallet}\" prints the policy"
-            ),
+            format!("the policy of wallet {wallet} refuses this transaction; the code is spent{WHERE}"),
+            format!("\"countersign wallet show {shell_wallet}\" prints the policy"),
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_PSBT_REFUSED) => words(
-            "the PSBT breaks a rule of structure, amount or ownership; no code was spent",
-            format!("{THE_LINE} names the rule; make the PSBT again with software that fills in every input"),
+            format!("the PSBT breaks a rule of structure, amount or ownership; no code was spent{WHERE}"),
+            "make the PSBT again with software that fills in every input",
         ),
         RvError::DataInvalid => words(
             "the input is not a PSBT (BIP 174); nothing was spent",
@@ -225,6 +255,10 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
         RvError::DataLenRange => {
             words("the PSBT is too large; nothing was spent", "split the payment into smaller transactions")
         }
+        RvError::KeyFunctionNotPermitted => words(
+            format!("wallet {wallet} is not registered yet, so it signs nothing; nothing was spent"),
+            format!("countersign wallet register {shell_wallet} --wallet-policy FILE"),
+        ),
         RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => words(
             format!("wallet {wallet} is gone"),
             "\"countersign wallet list\" shows the wallets there are",
@@ -236,7 +270,7 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
 fn of_the_clock(rv: &RvError) -> Words {
     match rv {
         RvError::AttributeValueInvalid => words(
-            "the machine's clock says another time than was given, by more than two minutes; nothing was changed",
+            "the machine's clock says another time than was given by --time, by more than two minutes; nothing was changed",
             "set the machine's clock right first, by another clock than its own, then try again",
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => words(
@@ -262,8 +296,8 @@ fn of_administration(rv: &RvError, kind: &str, name: &str) -> Words {
     match rv {
         RvError::AttributeValueInvalid | RvError::TemplateInconsistent | RvError::TemplateIncomplete => {
             words(
-                format!("the module refused a value given for {kind} {name}"),
-                format!("{THE_LINE} may name it; check the name, the users and the policy"),
+                format!("the module refused a value given for {kind} {name}{WHY}"),
+                "correct that value; nothing was changed",
             )
         }
         RvError::ActionProhibited | RvError::AttributeReadOnly => words(
@@ -291,33 +325,29 @@ fn of_any_call(rv: &RvError) -> Words {
             "stop the backend or command that uses it (\"countersign doctor\" shows the lock), then try again",
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE) => words(
-            "the sealed state is missing, older than its anchor, or damaged: the module stays closed",
             format!(
-                "delete nothing; put back the newest store that belongs to this backing token. If it is gone for good, the \
-                 SO takes an older copy by \"countersign state restore\". What was found is said by \
-                 \"countersign doctor\" and by {THE_LINE}. If nobody restored anything, treat it as an intrusion"
+                "the sealed state is missing, older than its anchor, or damaged: the module stays closed{WHY}"
             ),
+            "delete nothing; put back the newest store that belongs to this backing token. If it is gone for good, the \
+                 SO takes an older copy by \"countersign state restore\". \"countersign doctor\" says what was found. If nobody \
+                 restored anything, treat it as an intrusion",
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => words(
             "this machine's clock is behind the last time the module recorded, or it jumped",
             format!("{}; \"countersign clock show\" says what is wrong", crate::clock::WAY_OUT),
         ),
         RvError::DeviceRemoved => words(
-            "the boundary was lost, or it did not answer in time",
-            format!(
-                "{THE_LINE} says why. Whether this was done is not known: look, then try again. (A signature may be asked for \
-                 again by the same code for two minutes, and counts once)"
-            ),
+            format!("the boundary was lost, or it did not answer in time{WHY}"),
+            "whether this was done is not known: look, then try again. (A signature may be asked for again by the same code for \
+             two minutes, and counts once)",
         ),
         RvError::DeviceMemory => words(
             "there is no room for this call now",
             "try again later; a signature may be asked for again by the same code for two minutes, and counts once",
         ),
         RvError::DeviceError => words(
-            "the backing token or the store failed",
-            format!(
-                "{THE_LINE} names it and the reason. A token needs CKM_AES_GCM and data objects: \"countersign doctor\" tries them. A store needs disk space and permissions"
-            ),
+            format!("the backing token or the store failed{WHY}"),
+            "a token needs CKM_AES_GCM and data objects: \"countersign doctor\" tries them. A store needs disk space and permissions",
         ),
         RvError::UserNotLoggedIn => words(
             "the module wants a login of another role for this",
@@ -327,10 +357,8 @@ fn of_any_call(rv: &RvError) -> Words {
             words("the token is not initialised", "run \"countersign init --label LABEL\"")
         }
         RvError::GeneralError => words(
-            "the module failed inside",
-            format!(
-                "keep {THE_LINE} and report it as a defect; \"countersign doctor\" shows whether the module still opens"
-            ),
+            format!("the module failed inside{WHY}"),
+            "report this as a defect; \"countersign doctor\" shows whether the module still opens",
         ),
         RvError::HostMemory => words("there is not enough memory", "free memory and try again"),
         _ => None,
@@ -342,7 +370,7 @@ mod tests {
     use super::*;
 
     fn what(act: Act<'_>, rv: RvError) -> String {
-        meaning(act, &rv, "C_Test").0
+        meaning(act, &rv, "C_Test", None).0
     }
 
     #[test]
@@ -369,14 +397,14 @@ mod tests {
             RvError::DataLenRange,
             RvError::CantLock,
         ] {
-            let (what, next) = meaning(Act::Sign("w"), &rv, "C_Sign");
+            let (what, next) = meaning(Act::Sign("w"), &rv, "C_Sign", None);
             assert!(!what.contains("C_Sign") && !next.is_empty(), "{rv:?}: {what}");
         }
     }
 
     #[test]
     fn what_has_a_way_out_names_it() {
-        let next = |act, rv| meaning(act, &rv, "C_Test").1;
+        let next = |act, rv| meaning(act, &rv, "C_Test", None).1;
         let (state, clock) = (v::CKR_COUNTERSIGN_STATE, v::CKR_COUNTERSIGN_CLOCK);
         assert!(next(Act::Open, RvError::VendorDefined(state)).contains("countersign state restore"));
         assert!(next(Act::Sign("w"), RvError::VendorDefined(clock)).contains("countersign clock set"));

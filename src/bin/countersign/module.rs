@@ -1,7 +1,9 @@
 //! The module: finding it, loading it, and sessions with its one token.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use countersign::remote::interface::newest_line as newest_line_of;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Info, Pkcs11};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
@@ -11,6 +13,14 @@ use crate::Global;
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::secret::{Ask, EitherPin, Origin, SO_PIN, Secret, SoPin, USER_PIN, UserPin};
+
+/// The module's file, once it is about to be loaded.
+static LOADED: OnceLock<PathBuf> = OnceLock::new();
+
+/// What the loaded module has logged about the refusal or failure that it has just answered with a number.
+pub(crate) fn newest_line() -> Option<String> {
+    newest_line_of(LOADED.get()?)
+}
 
 /// The loaded and initialised module. Dropping it finalises it; drop its sessions first.
 pub(crate) struct Module {
@@ -22,6 +32,7 @@ impl Module {
     /// Finds, loads and initialises the module.
     pub(crate) fn open(global: &Global) -> Result<Module, CommandError> {
         let path = locate(global)?;
+        LOADED.get_or_init(|| path.clone());
         let pkcs11 = Pkcs11::new(&path).during(Act::Open).map_err(|mut error| {
             error.what = format!("{} ({})", error.what, path.display());
             error

@@ -1,30 +1,45 @@
 //! Names and labels: which a user may have, and how they are written for a terminal and for a shell.
 
+use countersign::admin::MAX_LABEL_LEN;
+use countersign::kernel::approval::{is_user_name, is_visible};
+
 /// The length of a user's name at most, in bytes: the width of its field in the approval.
 pub(crate) const USER_NAME_MAX: usize = 60;
 
-/// A user's name: 1 to 60 bytes of UTF-8, no control characters and no `:`.
+/// A user's name, as the module takes it.
 pub(crate) fn user_name(name: &str) -> Result<String, String> {
-    if name.is_empty() || name.len() > USER_NAME_MAX {
-        return Err(format!("a user's name has 1 to {USER_NAME_MAX} bytes"));
+    if is_user_name(name) {
+        return Ok(name.to_owned());
     }
-    if name.chars().any(|c| c.is_control() || c == ':') {
-        return Err("a user's name has no control characters and no ':'".into());
-    }
-    Ok(name.to_owned())
+    Err(format!(
+        "a user's name has 1 to {USER_NAME_MAX} bytes of UTF-8, no ':', no control or invisible character, and no blank at its ends"
+    ))
 }
 
-/// A wallet's label: not empty, no control characters.
-pub(crate) fn wallet_label(label: &str) -> Result<String, String> {
-    if label.is_empty() || label.chars().any(char::is_control) {
-        return Err("a wallet's label is not empty and has no control characters".into());
+/// The issuer that an authenticator shows, as the module takes it.
+pub(crate) fn issuer(text: &str) -> Result<String, String> {
+    match label_of("an issuer", text) {
+        Ok(issuer) if !issuer.contains(':') => Ok(issuer),
+        Ok(_) => Err("an issuer has no ':': authenticators take what stands before it for the issuer".into()),
+        Err(reason) => Err(reason),
     }
-    Ok(label.to_owned())
+}
+
+/// A wallet's label, as the module takes it.
+pub(crate) fn wallet_label(label: &str) -> Result<String, String> {
+    label_of("a wallet's label", label)
 }
 
 /// The label of a key that signs digests: as a wallet's.
 pub(crate) fn key_label(label: &str) -> Result<String, String> {
-    wallet_label(label).map_err(|_| "a key's label is not empty and has no control characters".into())
+    label_of("a key's label", label)
+}
+
+fn label_of(what: &str, text: &str) -> Result<String, String> {
+    if (1..=MAX_LABEL_LEN).contains(&text.len()) && is_visible(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{what} has 1 to {MAX_LABEL_LEN} bytes of UTF-8 and no control or invisible character"))
 }
 
 /// The token's label: at most the 32 bytes of `CK_TOKEN_INFO`.
@@ -61,9 +76,30 @@ mod tests {
         assert!(user_name(&"x".repeat(60)).is_ok());
         assert!(user_name(&"x".repeat(61)).is_err());
         assert!(user_name(&"é".repeat(31)).is_err());
-        for bad in ["", "a:b", "a\nb", "a\u{85}b"] {
+        for bad in ["", "a:b", "a\nb", "a\u{85}b", " a", "a ", "a\u{200b}b"] {
             assert!(user_name(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn labels_and_issuers() {
+        for label in ["x", "Zoë's", &"x".repeat(128)] {
+            assert!(
+                wallet_label(label).is_ok() && key_label(label).is_ok() && issuer(label).is_ok(),
+                "{label:?}"
+            );
+        }
+        for bad in ["", "a\nb", "a\u{202e}b", &"x".repeat(129)] {
+            for (told, what) in [
+                (wallet_label(bad), "a wallet's label has 1 to 128 bytes"),
+                (key_label(bad), "a key's label has 1 to 128 bytes"),
+                (issuer(bad), "an issuer has 1 to 128 bytes"),
+            ] {
+                assert!(told.is_err_and(|reason| reason.starts_with(what)), "{bad:?}");
+            }
+        }
+        assert!(wallet_label("Acme: X").is_ok());
+        assert!(issuer("Acme: X").is_err_and(|reason| reason.starts_with("an issuer has no ':'")));
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub(crate) fn yes_no(truth: Option<bool>) -> String {
     .into()
 }
 
-fn print_json(value: &Value) -> std::io::Result<()> {
+pub(crate) fn print_json(value: &Value) -> std::io::Result<()> {
     let mut line = Zeroizing::new(format!("{value:#}").into_bytes());
     line.push(b'\n');
     write_stdout(&line)

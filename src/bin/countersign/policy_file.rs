@@ -3,10 +3,12 @@
 use std::io::Read;
 use std::path::Path;
 
+use countersign::admin::MAX_POLICY_LEN;
+
 use crate::error::CommandError;
 
-/// Longest file that is read.
-const FILE_MAX: u64 = 64 << 10;
+/// Longest file that is read: the longest policy that the module takes.
+const FILE_MAX: u64 = MAX_POLICY_LEN as u64;
 
 /// Reads the TOML document that `--policy` names.
 pub(crate) fn read(path: &Path) -> Result<String, CommandError> {
@@ -20,7 +22,20 @@ pub(crate) fn read(path: &Path) -> Result<String, CommandError> {
     let mut document = String::new();
     file.take(FILE_MAX + 1).read_to_string(&mut document).map_err(|reason| failed(reason.to_string()))?;
     if document.len() as u64 > FILE_MAX {
-        return Err(failed("it is larger than 64 KiB".into()));
+        return Err(failed(format!("a policy has at most {MAX_POLICY_LEN} bytes, and it is longer")));
     }
     Ok(document)
+}
+
+/// What options stand for has the same bound.
+pub(crate) fn check_len(document: &str) -> Result<(), CommandError> {
+    if document.len() <= MAX_POLICY_LEN {
+        return Ok(());
+    }
+    Err(CommandError::new(
+        format!(
+            "the policy has at most {MAX_POLICY_LEN} bytes, and what --allow, --deny and --time-window name is longer"
+        ),
+        "name fewer, or a public descriptor that stands for many",
+    ))
 }

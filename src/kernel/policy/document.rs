@@ -237,7 +237,14 @@ impl Keys {
     }
 
     fn read(document: &str) -> Result<Keys, PolicyError> {
-        toml::from_str(document).map_err(|error| PolicyError::Toml(error.message().into()))
+        toml::from_str(document).map_err(|error| {
+            let line = error.span().map(|span| {
+                let before = document.as_bytes().iter().take(span.start);
+                1 + before.filter(|byte| **byte == b'\n').count()
+            });
+            let place = line.map_or(String::new(), |line| format!("line {line}: "));
+            PolicyError::Toml(format!("{place}{}", error.message()))
+        })
     }
 
     /// A key that nothing can be held against but a transaction, if there is one.

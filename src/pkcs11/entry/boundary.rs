@@ -7,6 +7,7 @@ use crate::pkcs11::hosted;
 use crate::pkcs11::raw;
 use crate::pkcs11::rv::Rv;
 use crate::remote::{PeerRole, interface};
+use crate::shell::log;
 
 entries! {
     fn boundary_open() {
@@ -51,6 +52,12 @@ entries! {
 
     fn boundary_healthy() {
         hosted::healthy()
+    }
+
+    fn boundary_newest_line(deliver: interface::Deliver, context: CK_VOID_PTR) {
+        let line = log::take_newest().unwrap_or_default();
+        deliver(context, line.as_ptr(), line.len() as CK_ULONG);
+        Ok(())
     }
 
     fn boundary_administration(deliver: interface::Deliver, context: CK_VOID_PTR) {

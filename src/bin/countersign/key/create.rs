@@ -10,6 +10,7 @@ use serde_json::json;
 use super::policy::{self, BASES, PolicyOptions};
 use super::{Mechanism, Record, allowed, template};
 use crate::Global;
+use crate::at_fault;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
@@ -47,6 +48,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        at_fault::check_users(&self.users)?;
         let policy = self.policy.document()?.unwrap_or_default();
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
@@ -88,12 +90,12 @@ impl Create {
                 .is_ok_and(|objects| !objects.is_empty());
             let there = if is_key { "key" } else { "wallet" };
             error.what = format!("there is already a {there} {}", self.label);
-            error.next = "choose another label".into();
+            error.next = "choose another LABEL".into();
             return error;
         }
         if let Some(refusal) = policy::refusal(policy, self.users.len()) {
             error.what = format!("this key cannot be made: {refusal}");
-            error.next = "correct the policy".into();
+            error.next = self.policy.next(&refusal);
             return error;
         }
         name_the_bad_user(session, &self.users, error)

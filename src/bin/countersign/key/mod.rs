@@ -156,6 +156,13 @@ fn read_keys(session: &Session, label: Option<&str>) -> Result<Vec<Record>, Comm
     Ok(keys)
 }
 
+/// The labels of the keys that the user's codes sign with.
+pub(crate) fn keys_of(session: &Session, user: &str) -> Result<Vec<String>, CommandError> {
+    let keys = read_keys(session, None)?;
+    let theirs = keys.into_iter().filter(|key| key.users.iter().any(|name| name == user));
+    Ok(theirs.map(|key| key.label).collect())
+}
+
 /// The object of the key of that label, of the given class.
 fn find_key(session: &Session, class: ObjectClass, label: &str) -> Result<ObjectHandle, CommandError> {
     let objects = session.find_objects(&template(class, Some(label))).during(Act::Read)?;

@@ -8,6 +8,7 @@ use countersign::kernel::digest_key::DigestKeyError;
 use countersign::kernel::policy::{DigestPolicy, MAX_PERIOD_HOURS};
 use toml::Value;
 
+use crate::at_fault;
 use crate::error::CommandError;
 use crate::policy_file;
 
@@ -45,6 +46,11 @@ pub(super) struct PolicyOptions {
 }
 
 impl PolicyOptions {
+    /// What to correct where the policy is refused.
+    pub(super) fn next(&self, reason: &str) -> String {
+        at_fault::next_for_policy(reason, self.policy.as_deref())
+    }
+
     /// The TOML document that the options stand for; none if there are no options.
     pub(super) fn document(&self) -> Result<Option<String>, CommandError> {
         if let Some(path) = &self.policy {
@@ -59,6 +65,7 @@ impl PolicyOptions {
         let numbers =
             numbers.iter().filter_map(|(name, number)| number.map(|number| format!("{name} = {number}\n")));
         let document: String = unlimited.into_iter().chain(numbers).chain(self.time_windows()).collect();
+        policy_file::check_len(&document)?;
         Ok((!document.is_empty()).then_some(document))
     }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::policy::{self, BASES, PolicyOptions};
 use super::{Record, find_key};
 use crate::Global;
+use crate::at_fault;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
@@ -42,6 +43,7 @@ pub(crate) struct Set {
 
 impl Set {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        at_fault::check_users(&self.users)?;
         let policy = self.policy.document()?;
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
@@ -61,8 +63,8 @@ impl Set {
                 let refusal = policy::refusal(policy.as_deref().unwrap_or(&before.policy), users);
                 match refusal.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
                     Some(refusal) => {
-                        error.what = refusal;
-                        error.next = "correct the policy or the users".into();
+                        error.next = self.policy.next(&refusal);
+                        error.what = format!("key {} stays as it was: {refusal}", self.label);
                         error
                     }
                     None => name_the_bad_user(&session, &self.users, error),

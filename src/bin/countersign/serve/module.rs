@@ -73,9 +73,7 @@ fn explain(error: &HostedError) -> CommandError {
         HostedError::NoInterface | HostedError::Release { .. } => {
             "install library, manifest and signatures of one release"
         }
-        HostedError::Closed(_) => {
-            "read the line above, and run \"countersign doctor\" with the same configuration"
-        }
+        HostedError::Closed { .. } => "run \"countersign doctor\" with the same configuration",
     };
     CommandError::new(error.to_string(), next)
 }

@@ -38,8 +38,8 @@ pub(crate) struct Add {
     /// The user's name, 1 to 60 bytes, no ':'
     #[arg(value_parser = names::user_name)]
     name: String,
-    /// The issuer that the authenticator shows [default: Countersign]
-    #[arg(long, value_name = "TEXT")]
+    /// The issuer that the authenticator shows, 1 to 128 bytes, no ':' [default: Countersign]
+    #[arg(long, value_name = "TEXT", value_parser = names::issuer)]
     issuer: Option<String>,
     /// Digits of a code, 6 to 8
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(6..=8))]

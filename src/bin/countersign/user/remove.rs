@@ -1,22 +1,24 @@
 //! `countersign user remove`: `C_DestroyObject`.
 
 use clap::Args;
+use cryptoki::session::Session;
 use serde_json::json;
 
 use super::find_user;
 use crate::Global;
 use crate::error::{CommandError, During};
+use crate::key::keys_of;
 use crate::meaning::Act;
 use crate::module::Module;
-use crate::names::{self, printable};
+use crate::names::{self, printable, quoted};
 use crate::output::Report;
 use crate::secret::SoPin;
 use crate::wallet::wallets_of;
 
 /// Remove a user and its secret, for good.
 ///
-/// The user's codes sign nothing from then on. A wallet whose only user is removed cannot sign until the SO gives it
-/// another (countersign wallet set).
+/// A user whom a wallet or key still lists is not removed: give that one another user first (countersign wallet set,
+/// countersign key set).
 #[derive(Args)]
 pub(crate) struct Remove {
     /// The user's name
@@ -31,12 +33,37 @@ impl Remove {
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
         let user = find_user(&session, &self.name)?;
-        let wallets = wallets_of(&session, &self.name)?;
-        session.destroy_object(user).during(Act::RemoveUser(&self.name))?;
-        let mut text = format!("User {} is removed.\n", printable(&self.name));
-        if !wallets.is_empty() {
-            text.push_str(&format!("It was a user of: {}.\n", printable(&wallets.join(", "))));
+        session
+            .destroy_object(user)
+            .during(Act::RemoveUser(&self.name))
+            .map_err(|error| self.name_what_lists_them(&session, error))?;
+        let text = format!("User {} is removed.\n", printable(&self.name));
+        Ok(Report::new(text, json!({ "user": { "name": self.name, "removed": true, "wallets": [] } })))
+    }
+}
+
+impl Remove {
+    /// Which wallets and keys keep the user from being removed.
+    fn name_what_lists_them(&self, session: &Session, mut error: CommandError) -> CommandError {
+        if !error.is("CKR_ACTION_PROHIBITED") {
+            return error;
         }
-        Ok(Report::new(text, json!({ "user": { "name": self.name, "removed": true, "wallets": wallets } })))
+        let of = |labels: Result<Vec<String>, CommandError>, verb: &'static str| {
+            labels.unwrap_or_default().into_iter().map(move |label| (verb, label))
+        };
+        let listing: Vec<(&str, String)> = of(wallets_of(session, &self.name), "wallet")
+            .chain(of(keys_of(session, &self.name), "key"))
+            .collect();
+        if listing.is_empty() {
+            return error;
+        }
+        let labels: Vec<String> = listing.iter().map(|(verb, label)| format!("{verb} {label}")).collect();
+        error.what = format!("user {} is not removed: they sign for {}", self.name, labels.join(", "));
+        let steps: Vec<String> = listing
+            .iter()
+            .map(|(verb, label)| format!("countersign {verb} set {} --user OTHER", quoted(label)))
+            .collect();
+        error.next = format!("give each of these other users first: {}", steps.join("; "));
+        error
     }
 }

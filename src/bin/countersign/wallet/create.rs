@@ -13,6 +13,7 @@ use super::policy::{self, BASES, PolicyOptions};
 use super::script::{ScriptOptions, refusal_to_create};
 use super::{Record, name_the_bad_user, template};
 use crate::Global;
+use crate::at_fault;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
@@ -66,6 +67,7 @@ impl Network {
 
 impl Create {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        at_fault::check_users(&self.users)?;
         let policy = self.policy.document()?.unwrap_or_default();
         let registration = self.script.registration()?;
         let module = Module::open(global)?;
@@ -123,20 +125,20 @@ impl Create {
             && session.find_objects(&same_label).is_ok_and(|objects| !objects.is_empty());
         if taken {
             error.what = format!("there is already a wallet {}", self.label);
-            error.next = "choose another label".into();
+            error.next = "choose another LABEL".into();
             return error;
         }
         let refusal = policy::refusal(policy, self.network.name(), self.users.len());
         if let Some(refusal) = refusal.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
             error.what = format!("this wallet cannot be made: {refusal}");
-            error.next = "correct the policy".into();
+            error.next = self.policy.next(&refusal);
             return error;
         }
         let registration = registration.unwrap_or(DEFAULT_POLICY);
         let refusal = refusal_to_create(registration, self.script.path(), self.network.name(), policy);
         if let Some(refusal) = refusal.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
             error.what = format!("this wallet cannot be made: {refusal}");
-            error.next = "correct the wallet policy or the path".into();
+            error.next = self.script.next(&refusal).unwrap_or_else(|| self.policy.next(&refusal));
             return error;
         }
         name_the_bad_user(session, &self.users, error)

@@ -261,7 +261,7 @@ pub(crate) fn name_the_bad_user(
         session.find_objects(&user).is_ok_and(|objects| !objects.is_empty())
     };
     if let Some(name) = users.iter().find(|name| !known(name)) {
-        error.what = format!("there is no user {name}");
+        error.what = format!("--user: there is no user {name}");
         error.next = format!("enrol the user first: countersign user add {}", crate::names::quoted(name));
     }
     error

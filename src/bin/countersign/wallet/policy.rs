@@ -10,6 +10,7 @@ use countersign::kernel::policy::{MAX_PERIOD_HOURS, Policy};
 use countersign::kernel::wallet::{Network, WalletError};
 use toml::Value;
 
+use crate::at_fault;
 use crate::error::CommandError;
 use crate::policy_file;
 
@@ -77,6 +78,11 @@ pub(super) struct PolicyOptions {
 }
 
 impl PolicyOptions {
+    /// What to correct where the policy is refused.
+    pub(super) fn next(&self, reason: &str) -> String {
+        at_fault::next_for_policy(reason, self.policy.as_deref())
+    }
+
     /// The TOML document that the options stand for; none if there are no options.
     pub(super) fn document(&self) -> Result<Option<String>, CommandError> {
         if let Some(path) = &self.policy {
@@ -84,6 +90,7 @@ impl PolicyOptions {
         }
         let limits = if self.unlimited { "unlimited = true\n".into() } else { self.limits() };
         let document = limits + &self.other_rules();
+        policy_file::check_len(&document)?;
         Ok((!document.is_empty()).then_some(document))
     }
 

@@ -61,6 +61,18 @@ impl ScriptOptions {
         Ok(template.map(|template| format!("{template}\n{}", registration::OURS)))
     }
 
+    /// What to correct where the registration is refused; none where it is the policy that refuses it.
+    pub(super) fn next(&self, reason: &str) -> Option<String> {
+        if reason.starts_with("--path: ") {
+            return Some("correct --path".into());
+        }
+        if reason.starts_with("the policy ") {
+            return None;
+        }
+        let file = self.wallet_policy.as_ref()?;
+        Some(format!("correct {}, which --wallet-policy names", file.display()))
+    }
+
     pub(super) fn path(&self) -> Option<&str> {
         self.path.as_deref()
     }
@@ -107,7 +119,7 @@ pub(super) fn refusal_to_create(
     };
     let path = match path {
         Ok(path) => path,
-        Err(error) => return Some(error.to_string()),
+        Err(error) => return Some(format!("--path: {error}")),
     };
     if registration.is_empty() {
         return None;

@@ -13,6 +13,7 @@ use super::policy::{self, BASES, PolicyOptions};
 use super::script::{self, OurKey};
 use super::{Record, find_wallet, name_the_bad_user};
 use crate::Global;
+use crate::at_fault;
 use crate::attributes::{numbers, text};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
@@ -50,6 +51,7 @@ pub(crate) struct Set {
 
 impl Set {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        at_fault::check_users(&self.users)?;
         let policy = self.policy.document()?;
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
@@ -70,8 +72,8 @@ impl Set {
             .map_err(|error| name_the_bad_user(&session, &self.users, error))
             .map_err(|error| match Record::read(&session, wallet) {
                 Ok(there) => {
-                    let error = name_the_policy(&there, policy.as_deref(), &self.users, error);
-                    name_the_cosigner(&there, policy.as_deref(), error)
+                    let error = self.name_the_policy(&there, policy.as_deref(), error);
+                    self.name_the_cosigner(&there, policy.as_deref(), error)
                 }
                 Err(_) => error,
             })?;
@@ -81,34 +83,44 @@ impl Set {
     }
 }
 
-/// Where the policy cannot be read, or asks for more users than there are.
-fn name_the_policy(
-    wallet: &Record,
-    policy: Option<&str>,
-    users: &[String],
-    mut error: CommandError,
-) -> CommandError {
-    let users = if users.is_empty() { wallet.users.len() } else { users.len() };
-    let reason = policy::refusal(policy.unwrap_or(&wallet.policy), &wallet.network, users);
-    if let Some(reason) = reason.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
-        error.what = reason;
-        error.next = "correct the policy or the users".into();
+impl Set {
+    /// Where the policy cannot be read, or asks for more users than there are.
+    fn name_the_policy(
+        &self,
+        wallet: &Record,
+        policy: Option<&str>,
+        mut error: CommandError,
+    ) -> CommandError {
+        let users = if self.users.is_empty() { wallet.users.len() } else { self.users.len() };
+        let reason = policy::refusal(policy.unwrap_or(&wallet.policy), &wallet.network, users);
+        if let Some(reason) = reason.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
+            error.next = self.policy.next(&reason);
+            error.what = format!("wallet {} stays as it was: {reason}", wallet.label);
+        }
+        error
     }
-    error
-}
 
-/// Where the policy asks for a cosigner that the wallet does not have.
-fn name_the_cosigner(wallet: &Record, policy: Option<&str>, mut error: CommandError) -> CommandError {
-    let is_registered = !wallet.descriptor.is_empty();
-    let refused = is_registered && error.is("CKR_ATTRIBUTE_VALUE_INVALID");
-    let reason = policy.filter(|_| refused).and_then(|policy| {
-        let ours = OurKey::shown(&wallet.fingerprint, &wallet.path, &wallet.xpub)?;
-        script::refusal(&wallet.descriptor, &ours, Network::from_str(&wallet.network).ok()?, policy)
-    });
-    if let Some(reason) = reason {
-        error.what = reason;
-        error.next =
-            "countersign wallet show lists the keys of the wallet, each behind its fingerprint".into();
+    /// Where the policy asks for a cosigner that the wallet does not have.
+    fn name_the_cosigner(
+        &self,
+        wallet: &Record,
+        policy: Option<&str>,
+        mut error: CommandError,
+    ) -> CommandError {
+        let is_registered = !wallet.descriptor.is_empty();
+        let refused = is_registered && error.is("CKR_ATTRIBUTE_VALUE_INVALID");
+        let reason = policy.filter(|_| refused).and_then(|policy| {
+            let ours = OurKey::shown(&wallet.fingerprint, &wallet.path, &wallet.xpub)?;
+            script::refusal(&wallet.descriptor, &ours, Network::from_str(&wallet.network).ok()?, policy)
+        });
+        if let Some(reason) = reason {
+            error.next = format!(
+                "{}; \"countersign wallet show {}\" lists the keys of the wallet, each behind its fingerprint",
+                self.policy.next(&reason),
+                names::quoted(&wallet.label)
+            );
+            error.what = format!("wallet {} stays as it was: {reason}", wallet.label);
+        }
+        error
     }
-    error
 }

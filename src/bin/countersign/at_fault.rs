@@ -1,0 +1,115 @@
+//! Which option is at fault where a value was refused.
+
+use std::path::Path;
+
+use countersign::admin::MAX_WALLET_USERS;
+
+use crate::error::CommandError;
+
+/// The options that stand for the keys of a policy.
+const OPTIONS: [(&str, &str); 14] = [
+    ("unlimited", "--unlimited"),
+    ("max_transaction_sat", "--max-transaction-sat"),
+    ("max_period_sat", "--max-period-sat"),
+    ("max_period_transactions", "--max-period-transactions"),
+    ("period_hours", "--period-hours"),
+    ("max_fee_sat", "--max-fee-sat"),
+    ("max_fee_sat_per_vbyte", "--max-fee-sat-per-vbyte"),
+    ("max_fee_percent", "--max-fee-percent"),
+    ("allowlist", "--allow"),
+    ("denylist", "--deny"),
+    ("time_windows", "--time-window"),
+    ("required_approvals", "--required-approvals"),
+    ("approvals_from_sat", "--approvals-from-sat"),
+    ("require_cosigner", "--require-cosigner"),
+];
+
+/// What to correct where a policy is refused for `reason`: the file, or the option that stands for the key named in it.
+pub(crate) fn next_for_policy(reason: &str, file: Option<&Path>) -> String {
+    let of_users = reason.contains("requires the approvals of");
+    let key = if of_users {
+        Some("required_approvals")
+    } else if reason.contains("requires cosigner") {
+        Some("require_cosigner")
+    } else {
+        reason
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .find(|word| OPTIONS.iter().any(|(key, _)| key == word))
+    };
+    let option = |key: &str| OPTIONS.iter().find(|(there, _)| *there == key).map_or("", |(_, option)| option);
+    let place = match (file, key) {
+        (Some(file), Some(key)) => format!("{key} in {}, which --policy names", file.display()),
+        (Some(file), None) => format!("{}, which --policy names", file.display()),
+        (None, Some(key)) => option(key).to_owned(),
+        (None, None) => "the options of the policy".to_owned(),
+    };
+    if of_users {
+        format!("name more users with --user, or lower {place}")
+    } else {
+        format!("correct {place}")
+    }
+}
+
+/// Users of a wallet or key: as many as one approval can name, and each once.
+pub(crate) fn check_users(users: &[String]) -> Result<(), CommandError> {
+    if users.len() > MAX_WALLET_USERS {
+        return Err(CommandError::new(
+            format!(
+                "--user was given {} times, and a wallet or key has at most {MAX_WALLET_USERS} users",
+                users.len()
+            ),
+            "name fewer users",
+        ));
+    }
+    let twice = users.iter().enumerate().find(|(index, user)| users[..*index].contains(user));
+    match twice {
+        None => Ok(()),
+        Some((_, user)) => {
+            Err(CommandError::new(format!("--user names {user:?} twice"), "name each user once"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_or_the_key_in_the_file_is_named() {
+        let file = Some(Path::new("p.toml"));
+        for (reason, option, key) in [
+            (
+                "the policy is not valid: allowlist, entry 2: this is the same as entry 1",
+                "--allow",
+                "allowlist",
+            ),
+            ("the policy is not valid: period_hours is 1 to 168", "--period-hours", "period_hours"),
+            ("max_fee_sat_per_vbyte needs a transaction", "--max-fee-sat-per-vbyte", "max_fee_sat_per_vbyte"),
+            ("the policy requires cosigner 01020304, and no key", "--require-cosigner", "require_cosigner"),
+            (
+                "the policy requires the approvals of 2 users, and the wallet has 1",
+                "--user",
+                "required_approvals",
+            ),
+        ] {
+            let told = next_for_policy(reason, None);
+            assert!(told.contains(option), "{told}");
+            let told = next_for_policy(reason, file);
+            assert!(told.contains(&format!("{key} in p.toml")), "{told}");
+        }
+        assert_eq!(next_for_policy("line 3: unexpected", file), "correct p.toml, which --policy names");
+    }
+
+    #[test]
+    fn users_are_named_once_and_are_no_more_than_one_approval_has() {
+        let users = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert!(check_users(&users(&["a", "b"])).is_ok());
+        assert!(
+            check_users(&users(&["a", "b", "a"]))
+                .is_err_and(|error| error.what.contains("--user names \"a\""))
+        );
+        let many: Vec<String> = (0..17).map(|number| number.to_string()).collect();
+        assert!(check_users(&many[..16]).is_ok());
+        assert!(check_users(&many).is_err_and(|error| error.what.contains("--user was given 17 times")));
+    }
+}
