@@ -44,8 +44,6 @@ pub struct Backing {
     beginnings: AtomicU64,
     /// Why it does not log in any more.
     refused: OnceLock<BackingError>,
-    /// How many steps the anchor took.
-    steps: AtomicU64,
 }
 
 struct AnchorSession {
@@ -67,8 +65,8 @@ impl Backing {
         let anchor = token.open_session()?;
         let anchor = Mutex::new(AnchorSession { session: anchor, known: None });
         let session = Mutex::new(session);
-        let (beginnings, refused, steps) = Default::default();
-        let backing = Arc::new(Backing { token, session, anchor, beginnings, refused, steps });
+        let (beginnings, refused) = Default::default();
+        let backing = Arc::new(Backing { token, session, anchor, beginnings, refused });
         exit::guard(&backing);
         Ok(backing)
     }
@@ -76,11 +74,6 @@ impl Backing {
     /// What the token says of itself.
     pub fn identity(&self) -> &Identity {
         self.token.identity()
-    }
-
-    /// How many steps the anchor took since it was opened: each makes one object in the token and destroys one.
-    pub fn steps(&self) -> u64 {
-        self.steps.load(Ordering::Relaxed)
     }
 
     /// Fills `bytes` from the token's random source. If it fails, the token is opened anew, once.
@@ -177,6 +170,8 @@ impl AnchorSlots for Backing {
         Ok(values)
     }
 
+    // One object made and one destroyed: with fewer there would be a moment without an anchor. A SoftHSM2 token keeps some 830
+    // bytes of memory for each, which it never gives back.
     fn replace(&self, new: &[u8]) -> Result<(), BackingError> {
         let AnchorSession { session, known } = &mut *self.anchor();
         // Taken: after a failure it is looked for anew.
@@ -189,7 +184,6 @@ impl AnchorSlots for Backing {
             session.destroy_object(anchor).map_err(failed("does not destroy the old anchor"))?;
         }
         *known = Some(vec![created]);
-        self.steps.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::boundary::cli::Cli;
 use crate::boundary::shim::Shim;
-use crate::boundary::{assert_rv, in_boundary, initialised_token, this_test};
+use crate::boundary::{Stage, assert_rv, in_boundary, initialised_token, this_test};
 use crate::sealing::objects;
 
 /// What was found of a subject, and what to do next.
@@ -102,5 +102,18 @@ fn who_finds_the_store_in_use_does_not_log_in_to_its_token() {
         assert_rv!(raw.finalize(), CKR_OK);
         assert_rv!(boundary.probe().rv, CKR_OK);
         assert_eq!(shim.calls("C_Login"), 2);
+    });
+}
+
+#[test]
+fn a_commit_makes_one_object_in_the_token_and_destroys_one() {
+    in_boundary(this_test!(), |boundary| {
+        let shim = Shim::install(boundary, "");
+        let stage = Stage::new(&["alice"]);
+        shim.clear_log();
+        assert!(stage.sign("alice", &stage.users[0].code(), &stage.psbt()).is_ok());
+        let steps = shim.calls("C_CreateObject");
+        assert!((1..=2).contains(&steps), "{steps} commits for a signature");
+        assert_eq!((shim.calls("C_DestroyObject"), shim.calls("C_FindObjectsInit")), (steps, 0));
     });
 }

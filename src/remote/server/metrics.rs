@@ -24,6 +24,7 @@ pub struct Metrics {
     budget_used: Gauge,
     health: Arc<Health>,
     store_closed: Gauge,
+    resident: Gauge,
     administration: Family<OfAct, Counter>,
     connections: Family<OfDoor, Gauge>,
     accepted: Family<OfDoor, Counter>,
@@ -191,6 +192,7 @@ impl Metrics {
             budget_used: Gauge::default(),
             health,
             store_closed: Gauge::default(),
+            resident: Gauge::default(),
             administration: Family::default(),
         };
         registry.register("connections", "Connections that are there", metrics.connections.clone());
@@ -218,6 +220,12 @@ impl Metrics {
             "Whether the store is closed after a failed write, until the boundary is restarted",
             metrics.store_closed.clone(),
         );
+        registry.register_with_unit(
+            "resident_memory",
+            "Memory of this process, with what the backing module keeps",
+            Unit::Bytes,
+            metrics.resident.clone(),
+        );
         registry.register(
             "administration",
             "Acts of administration, by kind and how they ended: done, with more allowed or not, or refused",
@@ -230,6 +238,7 @@ impl Metrics {
     pub fn encode(&self) -> String {
         self.budget_used.set(self.budgets.iter().map(|budget| budget.used() as i64).sum());
         self.store_closed.set(i64::from(self.health.store_closed()));
+        self.resident.set(resident_bytes());
         self.take_over_acts(&self.health.administration());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
@@ -287,4 +296,13 @@ impl Metrics {
         self.bytes_in.inc_by(request as u64);
         self.bytes_out.inc_by(answer as u64);
     }
+}
+
+/// Memory of this process (`proc_pid_status(5)`). 0 where the system does not tell.
+fn resident_bytes() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kilobytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<i64>().ok());
+    kilobytes.map_or(0, |kilobytes| kilobytes.saturating_mul(1024))
 }

@@ -97,6 +97,11 @@ impl Token {
                  backing.pin_env first",
                 self.identity
             ))),
+            Err(Error::Pkcs11(RvError::UserPinNotInitialized, _)) => Err(refused(format!(
+                "{} has no user PIN. If it had one, it is damaged: a kill during a login can do that to a token that is a \
+                 folder. Restore its folder from its backup then, and do not make a new token in its place",
+                self.identity
+            ))),
             Err(error) => Err(LogInError::Failed(BackingError(format!(
                 "{} refuses the login: {}",
                 self.identity,

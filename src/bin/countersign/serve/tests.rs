@@ -654,6 +654,25 @@ fn a_store_that_is_closed_after_a_failed_write_is_told_by_the_monitoring() {
 }
 
 #[test]
+fn the_memory_of_the_process_is_a_metric_that_follows_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("m.sock");
+    let server = Server::start(&without_doors(), vec![], Arc::new(Breaking::default())).expect("it starts");
+    let _monitoring =
+        Monitoring::start(Some(&path), None, server.metrics(), server.health()).expect("it starts");
+    let bytes = || -> i64 {
+        let metrics = http(&path, b"GET /metrics HTTP/1.1\r\n\r\n");
+        let line = metrics.lines().find_map(|line| line.strip_prefix("countersign_resident_memory_bytes "));
+        line.and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("{metrics}"))
+    };
+    let before = bytes();
+    // 256 MiB: far above what the tests beside this one give back meanwhile.
+    let room = vec![1_u8; 256 << 20];
+    let after = bytes();
+    assert!(after > before + (128 << 20), "{before} {after} {}", room.len());
+}
+
+#[test]
 fn acts_of_administration_are_a_metric_by_kind_as_the_module_counts_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("m.sock");
