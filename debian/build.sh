@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # build.sh [--from FOLDER | --profile NAME] [--output FOLDER] [--fast]: makes the Debian package, and says where it is.
 #
-#   --from FOLDER     packages what is there and builds nothing: countersign, libcountersign.so and, if they are beside it, its
-#                     manifest and the officers' signatures (libcountersign.so.manifest, libcountersign.so.manifest.*.minisig)
+#   --from FOLDER     packages what is there and builds neither library nor program: countersign, libcountersign.so and, if they
+#                     are beside it, its bill of materials (libcountersign.so.cdx.json), its manifest and the officers' signatures
+#                     (libcountersign.so.manifest, libcountersign.so.manifest.*.minisig)
 #   --profile NAME    builds another profile of Cargo than release
 #   --output FOLDER   where the package goes (target/debian)
 #   --fast            compresses less, for tests
@@ -10,6 +11,8 @@
 # What it builds it strips, and packages what was taken out as countersign-dbgsym; a FOLDER is packaged as it is, with its .debug
 # files. The library is packaged byte for byte, so that signatures made before or after hold. A package that was made without them
 # leaves their place to the administrator: beside the installed library.
+#
+# COUNTERSIGN_MAINTAINER, as "Name <address>", is who answers for the package.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -86,9 +89,21 @@ gather() {
     mkdir -p "$stage/bin" "$stage/lib" "$stage/man" "$stage/completions"
     cp "$from/countersign" "$stage/bin"
     cp "$from/libcountersign.so" "$stage/lib"
+    gather_papers
     if [ -e "$from/libcountersign.so.manifest" ]; then
         gather_signatures
     fi
+}
+
+# What is linked, and under which licences. A bill of materials that is there may have been signed.
+gather_papers() {
+    mkdir -p "$stage/doc"
+    if [ -e "$from/libcountersign.so.cdx.json" ]; then
+        cp "$from/libcountersign.so.cdx.json" "$stage/lib"
+    else
+        linked sbom >"$stage/lib/libcountersign.so.cdx.json"
+    fi
+    linked licences >"$stage/doc/THIRD-PARTY-LICENCES"
 }
 
 gather_signatures() {
@@ -98,6 +113,11 @@ gather_signatures() {
     grep -Fq "$(sha256sum <"$from/libcountersign.so" | cut -d ' ' -f 1)" "$from/libcountersign.so.manifest" ||
         fail "$from/libcountersign.so.manifest is of another library" "put the library there that the officers signed"
     cp "$from/libcountersign.so.manifest" "${signatures[@]}" "$stage/lib"
+    if grep -q '^sbom_sha256 = ' "$from/libcountersign.so.manifest"; then
+        grep -Fqx "sbom_sha256 = \"$(sha256sum <"$stage/lib/libcountersign.so.cdx.json" | cut -d ' ' -f 1)\"" \
+            "$from/libcountersign.so.manifest" || fail "$from/libcountersign.so.manifest names another bill of materials" \
+            "put libcountersign.so.cdx.json there that the officers signed"
+    fi
     say "With the officers' signatures: ${signatures[*]##*/}"
 }
 
@@ -117,6 +137,16 @@ package() {
         export SOURCE_DATE_EPOCH
     fi
     mkdir -p "$output"
+    if [ -n "${COUNTERSIGN_MAINTAINER:-}" ]; then
+        case $COUNTERSIGN_MAINTAINER in
+            ?*\ \<?*@?*.?*\>) ;;
+            *) fail "COUNTERSIGN_MAINTAINER is \"$COUNTERSIGN_MAINTAINER\"" "write it as in: Name <name@example.org>" ;;
+        esac
+        packing+=(--maintainer "$COUNTERSIGN_MAINTAINER")
+    else
+        say "note: the package names nobody who can be reached (its maintainer is at countersign.invalid): set" \
+            "COUNTERSIGN_MAINTAINER to \"Name <address>\" before you hand it on"
+    fi
     # Nothing is stripped: the officers sign the library byte by byte.
     made=$("$cargo_deb" "${packing[@]}" --output "$output/" | tail -n 1)
     cmp -s "$from/libcountersign.so" <(dpkg-deb --fsys-tarfile "$made" | tar -xO ./usr/lib/countersign/libcountersign.so) ||

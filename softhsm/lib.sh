@@ -151,6 +151,11 @@ build_id() {
     readelf --notes "$1" | sed -n 's/^ *Build ID: //p'
 }
 
+# linked sbom | licences: what is linked into the library, or the licences of all that is shipped (tools/linked).
+linked() {
+    (cd "$root" && cargo run --quiet --locked -p linked -- "$1" </dev/null)
+}
+
 # build_tool FILE CRATE: unless the tool was found on the PATH, or was built by an earlier run.
 build_tool() {
     if [ ! -x "$1" ]; then

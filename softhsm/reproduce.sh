@@ -5,6 +5,8 @@
 # environment could change, and compares. If all is equal, DIR (made; target/release-VERSION-COMMIT if left out) gets
 #   libcountersign.so   the library that officers sign and the boundary loads, stripped
 #   countersign         the program, stripped
+#   libcountersign.so.cdx.json  what is linked into the library: its bill of materials, whose digest the manifest has
+#   THIRD-PARTY-LICENCES        the licences of all that is linked into either
 #   *.debug             what was taken out of either: symbols and line tables, for a debugger
 #   SHA256SUMS          their digests
 #   BUILD               commit, compilers: who builds the same commit with the same ones gets the same bytes
@@ -17,6 +19,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 files=(libcountersign.so countersign)
+papers=(libcountersign.so.cdx.json THIRD-PARTY-LICENCES)
 
 main() {
     exec </dev/null
@@ -75,6 +78,10 @@ build() {
         cargo fetch --quiet --locked
         set_flags "$1"
         cargo build --release --locked --offline --target-dir "$1/target"
+        mkdir "$1/shipped"
+        export CARGO_NET_OFFLINE=true CARGO_TARGET_DIR=$1/tools
+        cargo run --quiet --locked -p linked -- sbom >"$1/shipped/libcountersign.so.cdx.json"
+        cargo run --quiet --locked -p linked -- licences >"$1/shipped/THIRD-PARTY-LICENCES"
     )
     local file
     for file in "${files[@]}"; do
@@ -122,7 +129,7 @@ set_flags() {
 compare() {
     local file folder one other
     heading "Comparing"
-    for file in "${files[@]}" "${files[@]/%/.debug}"; do
+    for file in "${files[@]}" "${files[@]/%/.debug}" "${papers[@]}"; do
         one=$(digest "$1/shipped/$file")
         other=$(digest "$2/shipped/$file")
         say "$file: $one and $other"
@@ -160,9 +167,9 @@ names() {
 # deliver FOLDER OUT VERSION COMMIT: the release, in the folder that was asked for.
 deliver() {
     mkdir -p "$2"
-    install -m 0644 "$1/shipped/libcountersign.so" "$1"/shipped/*.debug "$2/"
+    install -m 0644 "$1/shipped/libcountersign.so" "$1"/shipped/*.debug "${papers[@]/#/$1/shipped/}" "$2/"
     install -m 0755 "$1/shipped/countersign" "$2/"
-    (cd "$2" && sha256sum "${files[@]}" "${files[@]/%/.debug}" >SHA256SUMS)
+    (cd "$2" && sha256sum "${files[@]}" "${files[@]/%/.debug}" "${papers[@]}" >SHA256SUMS)
     {
         say "version: $3"
         say "commit: $4"

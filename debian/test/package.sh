@@ -8,6 +8,8 @@ check_contents() {
     for file in "-rwxr-xr-x 0/0 ./usr/bin/countersign" \
         "-rw-r--r-- 0/0 ./usr/lib/countersign/libcountersign.so" \
         "-rw-r--r-- 0/0 ./usr/lib/countersign/libcountersign.so.manifest" \
+        "-rw-r--r-- 0/0 ./usr/lib/countersign/libcountersign.so.cdx.json" \
+        "-rw-r--r-- 0/0 ./usr/share/doc/countersign/THIRD-PARTY-LICENCES" \
         "-rw-r--r-- 0/0 ./usr/lib/systemd/system/countersign.service" \
         "-rw-r--r-- 0/0 ./usr/lib/systemd/system/countersign-backend.socket" \
         "-rw-r--r-- 0/0 ./usr/lib/systemd/system/countersign-administrators.socket" \
@@ -31,6 +33,7 @@ check_contents() {
         head -n 1 | grep -Fq "($(field Version))" ||
         fail "debian/changelog is not of version $(field Version)" "add an entry to it"
     field Depends | grep -q adduser || fail "the package does not depend on adduser" "correct Cargo.toml"
+    same "its maintainer" "$(field Maintainer)" "Tester <tester@example.org>"
     check_debug_symbols
 }
 
@@ -68,6 +71,9 @@ check_installation() {
     [ ! -e "$configuration/boundary.toml" ] || fail "the package configures a boundary" "correct Cargo.toml"
     cmp "$dir/release/libcountersign.so" /usr/lib/countersign/libcountersign.so ||
         fail "the installed library is not the one that was signed" "correct debian/build.sh: nothing may be stripped"
+    countersign plugin verify --library /usr/lib/countersign/libcountersign.so --threshold 1 \
+        --officer "$(tail -n 1 "$dir/officers/1.pub")" | grep -q '^sbom: .*: as signed$' ||
+        fail "the installed bill of materials is not the one that was signed" "correct debian/build.sh"
     same "the units" "$(systemctl --root=/ is-enabled countersign.service countersign-backend.socket countersign-administrators.socket |
         sort -u)" disabled
 }

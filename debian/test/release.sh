@@ -16,11 +16,12 @@ main() {
     mkdir -p "$dir/officers" "$dir/deb"
     split_debug "$from/countersign" "$dir/release"
     split_debug "$from/libcountersign.so" "$dir/release"
+    linked sbom >"$library.cdx.json"
     make_officers "$dir/officers"
     "$countersign" plugin manifest --library "$library" --floor "$(version_of "$countersign")"
     "$countersign" plugin sign --library "$library" --secret-key "$dir/officers/1.key"
     "$countersign" plugin sign --library "$library" --secret-key "$dir/officers/2.key"
-    bash "$root/debian/build.sh" --from "$dir/release" --output "$dir/deb" --fast
+    COUNTERSIGN_MAINTAINER='Tester <tester@example.org>' bash "$root/debian/build.sh" --from "$dir/release" --output "$dir/deb" --fast
     mv "$dir"/deb/countersign_*.deb "$dir/countersign.deb"
     mv "$dir"/deb/countersign-dbgsym_*.deb "$dir/countersign-dbgsym.deb"
 }

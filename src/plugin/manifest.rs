@@ -5,9 +5,10 @@
 //! version = "1.2.0"
 //! sha256 = "…"          # of libcountersign.so, 64 lower-case hexadecimal digits
 //! floor = "1.1.0"       # from when this version has run, nothing lower may run
+//! sbom_sha256 = "…"     # of the library's bill of materials; optional, as releases before it have none
 //! ```
 //!
-//! All four keys, and no other. Its signatures are of the file's bytes, so one that means the same is another manifest.
+//! The first four keys must be there, and no others may be. Its signatures are of the file's bytes, so one that means the same is another manifest.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,13 +30,14 @@ pub struct Manifest {
     version: PluginVersion,
     digest: LibraryDigest,
     floor: PluginVersion,
+    sbom: Option<LibraryDigest>,
 }
 
 /// A version of the library: SemVer 2.0.0 without build metadata, which has no place in the order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PluginVersion(semver::Version);
 
-/// The SHA-256 (FIPS 180-4) of the library's file.
+/// The SHA-256 (FIPS 180-4) of the library's file, or of the one that says what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LibraryDigest([u8; 32]);
 
@@ -49,7 +51,12 @@ impl Manifest {
         if floor > version {
             return Err(ManifestError::Floor { version, floor });
         }
-        Ok(Manifest { version, digest, floor })
+        Ok(Manifest { version, digest, floor, sbom: None })
+    }
+
+    /// The same, with the digest of the library's bill of materials.
+    pub fn with_sbom(self, digest: LibraryDigest) -> Manifest {
+        Manifest { sbom: Some(digest), ..self }
     }
 
     /// Reads the bytes of a manifest. Whoever loads by it has verified its signatures before.
@@ -69,13 +76,17 @@ impl Manifest {
             text.parse().map_err(|problem| ManifestError::Version { key, text: text.clone(), problem })
         };
         let digest = LibraryDigest::parse(&file.sha256).ok_or(ManifestError::Digest)?;
-        Manifest::new(version("version", file.version)?, digest, version("floor", file.floor)?)
+        let sbom = file.sbom_sha256.map(|hex| LibraryDigest::parse(&hex).ok_or(ManifestError::SbomDigest));
+        let manifest =
+            Manifest::new(version("version", file.version)?, digest, version("floor", file.floor)?)?;
+        Ok(Manifest { sbom: sbom.transpose()?, ..manifest })
     }
 
     /// The text of the manifest's file.
     pub fn to_toml(&self) -> String {
+        let sbom = self.sbom.map(|digest| format!("sbom_sha256 = \"{digest}\"\n")).unwrap_or_default();
         format!(
-            "name = \"{NAME}\"\nversion = \"{}\"\nsha256 = \"{}\"\nfloor = \"{}\"\n",
+            "name = \"{NAME}\"\nversion = \"{}\"\nsha256 = \"{}\"\nfloor = \"{}\"\n{sbom}",
             self.version, self.digest, self.floor
         )
     }
@@ -88,6 +99,11 @@ impl Manifest {
     /// The digest of the library.
     pub fn digest(&self) -> LibraryDigest {
         self.digest
+    }
+
+    /// The digest of the library's bill of materials.
+    pub fn sbom(&self) -> Option<LibraryDigest> {
+        self.sbom
     }
 
     /// From when this version has run, nothing lower may run.
@@ -169,6 +185,9 @@ pub enum ManifestError {
     /// A digest that cannot be read.
     #[error("sha256: 64 lower-case hexadecimal digits are needed")]
     Digest,
+    /// A digest of the bill of materials that cannot be read.
+    #[error("sbom_sha256: 64 lower-case hexadecimal digits are needed")]
+    SbomDigest,
     /// It would keep itself out.
     #[error("floor: {floor} is above the version itself, {version}")]
     Floor {
@@ -200,6 +219,7 @@ struct File {
     version: String,
     sha256: String,
     floor: String,
+    sbom_sha256: Option<String>,
 }
 
 #[cfg(test)]
@@ -225,7 +245,20 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_the_four_keys_is_refused_and_named() {
+    fn a_bill_of_materials_is_a_key_more_and_a_manifest_without_it_reads_as_before() {
+        let before = Manifest::parse(good().as_bytes()).expect("a release of before");
+        assert_eq!((before.sbom(), before.to_toml()), (None, good()));
+        let with_sbom = before.with_sbom(LibraryDigest::of(b"{}"));
+        let text = format!("{}sbom_sha256 = \"{}\"\n", good(), LibraryDigest::of(b"{}"));
+        assert_eq!(with_sbom.to_toml(), text);
+        assert_eq!(Manifest::parse(text.as_bytes()), Ok(with_sbom));
+        let short = text.replace("sbom_sha256 = \"44", "sbom_sha256 = \"");
+        assert_ne!(short, text);
+        assert_eq!(Manifest::parse(short.as_bytes()), Err(ManifestError::SbomDigest));
+    }
+
+    #[test]
+    fn anything_but_the_known_keys_is_refused_and_named() {
         for (from, to, expected) in [
             ("name = \"countersign\"\n", "", "missing field `name`"),
             ("\"countersign\"", "\"countersigm\"", "name: it is of \"countersigm\""),

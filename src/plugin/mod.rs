@@ -106,6 +106,22 @@ pub fn manifest_file(library: &Path) -> PathBuf {
     path.into()
 }
 
+/// The digest of the bill of materials beside a library; none where there is none.
+pub fn sbom_digest(library: &Path) -> Result<Option<LibraryDigest>, PluginError> {
+    match read("bill of materials", &sbom_file(library), MAX_LIBRARY_LEN) {
+        Ok(bytes) => Ok(Some(LibraryDigest::of(&bytes))),
+        Err(PluginError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the bill of materials of a library is.
+pub fn sbom_file(library: &Path) -> PathBuf {
+    let mut path = library.as_os_str().to_owned();
+    path.push(".cdx.json");
+    path.into()
+}
+
 /// Reads the manifest beside a library, for whoever is about to sign it: its bytes, and what they say.
 pub fn read_manifest(library: &Path) -> Result<(Vec<u8>, Manifest), PluginError> {
     let file = manifest_file(library);

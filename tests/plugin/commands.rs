@@ -68,6 +68,43 @@ fn configure(release: &Release, lines: &[String], threshold: usize) {
 }
 
 #[test]
+fn the_bill_of_materials_is_signed_with_the_library_and_another_one_is_found() {
+    let release = Release::new("0.0.0", "0.0.0");
+    fs::remove_file(release.manifest()).expect("the folder is ours");
+    let folder = release.folder.path();
+    keygen(folder, "alice");
+    let line = fs::read_to_string(folder.join("alice.pub")).expect("it was written");
+    let line = line.lines().nth(1).expect("a comment and the key").to_owned();
+    configure(&release, std::slice::from_ref(&line), 1);
+    let sbom = release.path("libcountersign.so.cdx.json");
+    fs::write(&sbom, "{}").expect("the folder is ours");
+
+    let library = ["--library", "libcountersign.so"];
+    let manifest = [&["manifest", "--floor", "1.1.0", "--version", "1.2.0"], &library[..]].concat();
+    let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    assert_eq!(done(&countersign(folder, &manifest))["manifest"]["sbom_sha256"], digest);
+    let sign = [&["sign", "--secret-key", "alice.key"], &library[..]].concat();
+    fs::write(&sbom, "{ }").expect("the folder is ours");
+    assert!(failed(&countersign(folder, &sign)).contains("is not what its manifest is of"));
+    fs::remove_file(&sbom).expect("the folder is ours");
+    assert!(failed(&countersign(folder, &sign)).contains("is missing; nothing was signed"));
+    fs::write(&sbom, "{}").expect("the folder is ours");
+    let signed = countersign(folder, &sign);
+    assert!(signed.stderr.contains(digest), "it is shown before the password: {}", signed.stderr);
+    done(&signed);
+
+    done(&countersign(folder, &["pin"]));
+    let verify = || countersign(folder, &["verify"]);
+    assert_eq!(done(&verify())["plugin"]["sbom"], "as signed");
+    fs::remove_file(&sbom).expect("the folder is ours");
+    assert_eq!(done(&verify())["plugin"]["sbom"], "missing");
+    fs::write(&sbom, "{ }").expect("the folder is ours");
+    let other = verify();
+    assert!(!other.success, "{}", other.json);
+    assert_eq!(other.json["plugin"]["sbom"], "not the one that was signed");
+}
+
+#[test]
 fn a_release_goes_from_the_officers_to_the_boundary() {
     let release = Release::new("0.0.0", "0.0.0");
     fs::remove_file(release.manifest()).expect("the folder is ours");

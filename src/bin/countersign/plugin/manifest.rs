@@ -15,7 +15,8 @@ use crate::output::{Report, details};
 /// Write the manifest of a release, beside its library.
 ///
 /// One officer does this once for a release; all of them sign that same file, each with their own build of the library in
-/// front of them. It is never overwritten: signatures would be left that are of another one.
+/// front of them. It is never overwritten: signatures would be left that are of another one. Where the library's bill of
+/// materials is beside it (FILE.cdx.json), the manifest has its digest, too.
 #[derive(Args)]
 pub(crate) struct MakeManifest {
     /// The library of the release
@@ -39,6 +40,10 @@ impl MakeManifest {
                 "give a --floor that is not above the version, or the --version that this library is",
             )
         })?;
+        let manifest = match plugin::sbom_digest(&self.library).map_err(refused)? {
+            Some(sbom) => manifest.with_sbom(sbom),
+            None => manifest,
+        };
         let file = NewFile::create("manifest", &path, 0o644)?;
         file.commit(manifest.to_toml().as_bytes())?;
         let text = format!("{}Written to {}.\n", details(&manifest_lines(&manifest)), path.display());

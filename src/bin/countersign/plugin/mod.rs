@@ -60,13 +60,15 @@ fn refused(error: PluginError) -> CommandError {
 }
 
 /// What is signed, for a person.
-fn manifest_lines(manifest: &Manifest) -> [(&'static str, String); 4] {
-    [
+fn manifest_lines(manifest: &Manifest) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
         ("name", countersign::plugin::manifest::NAME.into()),
         ("version", manifest.version().to_string()),
         ("sha256", manifest.digest().to_string()),
         ("floor", format!("{}: once it has run, nothing lower may", manifest.floor())),
-    ]
+    ];
+    lines.extend(manifest.sbom().map(|digest| ("sbom sha256", digest.to_string())));
+    lines
 }
 
 /// The same for a program.
@@ -76,5 +78,6 @@ fn manifest_json(manifest: &Manifest) -> Value {
         "version": manifest.version().to_string(),
         "sha256": manifest.digest().to_string(),
         "floor": manifest.floor().to_string(),
+        "sbom_sha256": manifest.sbom().map(|digest| digest.to_string()),
     })
 }

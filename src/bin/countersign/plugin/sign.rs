@@ -35,6 +35,7 @@ impl Sign {
     pub(crate) fn run(&self) -> Result<Report, CommandError> {
         let (bytes, manifest) = plugin::read_manifest(&self.library).map_err(refused)?;
         plugin::read_library(&self.library, &manifest).map_err(not_what_the_manifest_says)?;
+        check_sbom(&self.library, &manifest)?;
         let key_file = KeyFile::read(&self.secret_key)?;
         // On standard error, before the password: the answer on standard output is about what was done.
         eprint!("You are about to sign:\n{}", details(&manifest_lines(&manifest)));
@@ -56,6 +57,29 @@ impl Sign {
             "signature_file": path.display().to_string(),
         });
         Ok(Report::new(text, json).note("next: send the signature to whoever installs the release"))
+    }
+}
+
+/// The bill of materials in front of the officer is the manifest's, where that names one.
+fn check_sbom(library: &Path, manifest: &Manifest) -> Result<(), CommandError> {
+    let Some(signed) = manifest.sbom() else { return Ok(()) };
+    let file = plugin::sbom_file(library);
+    match plugin::sbom_digest(library).map_err(refused)? {
+        Some(found) if found == signed => Ok(()),
+        Some(found) => Err(CommandError::new(
+            format!(
+                "the bill of materials {} is not what its manifest is of: its sha256 is {found}, the manifest says {signed}; nothing was signed",
+                file.display()
+            ),
+            "make it with softhsm/reproduce.sh. If it still differs, do not sign: ask the officer who made the manifest",
+        )),
+        None => Err(CommandError::new(
+            format!(
+                "the manifest names a bill of materials, and {} is missing; nothing was signed",
+                file.display()
+            ),
+            "make it with softhsm/reproduce.sh, which puts it beside the library",
+        )),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use countersign::plugin::officers::OfficersError;
 use countersign::plugin::signatures::{SetAside, Signer};
-use countersign::plugin::{self, Officers, Release};
+use countersign::plugin::{self, Manifest, Officers, Release};
 use serde_json::{Value, json};
 
 use super::{configured, manifest_json, manifest_lines, refused};
@@ -16,7 +16,8 @@ use crate::output::{Report, details};
 ///
 /// Without options it is the one of the configuration, held against the floor, too: what "countersign serve" would refuse
 /// is refused here in the same words, with exit status 1. With --library, --officer and --threshold it is any release,
-/// anywhere; the floor of the boundary is not known there.
+/// anywhere; the floor of the boundary is not known there. The library's bill of materials is compared, too, where one was
+/// signed: another one is no reason not to load the library, but one for exit status 1.
 #[derive(Args)]
 pub(crate) struct Verify {
     /// The library, beside its manifest and signatures [default: that of the configuration]
@@ -39,13 +40,13 @@ impl Verify {
                     CommandError::new(format!("{}: {reason}", library.display()), "name an absolute path")
                 })?;
                 let release = Release::verify(&library, &officers).map_err(refused)?;
-                Ok(report(&library, &release, &officers, None))
+                report(&library, &release, &officers, None)
             }
             _ => {
                 let config = configured()?;
                 let verified = plugin::verify(&config).map_err(refused)?;
                 let floor = Floor { file: &config.floor_file, version: verified.floor().to_string() };
-                Ok(report(&config.library, verified.release(), &config.officers, Some(floor)))
+                report(&config.library, verified.release(), &config.officers, Some(floor))
             }
         }
     }
@@ -65,10 +66,29 @@ fn wrong_option(error: OfficersError) -> CommandError {
     CommandError::new(format!("{option}: {error}"), "correct it and run the command again")
 }
 
-fn report(library: &Path, release: &Release, officers: &Officers, floor: Option<Floor<'_>>) -> Report {
+/// What the bill of materials beside the library is to the manifest.
+fn sbom_is(library: &Path, manifest: &Manifest) -> Result<Option<&'static str>, CommandError> {
+    let Some(signed) = manifest.sbom() else { return Ok(None) };
+    Ok(Some(match plugin::sbom_digest(library).map_err(refused)? {
+        Some(found) if found == signed => "as signed",
+        Some(_) => "not the one that was signed",
+        None => "missing",
+    }))
+}
+
+fn report(
+    library: &Path,
+    release: &Release,
+    officers: &Officers,
+    floor: Option<Floor<'_>>,
+) -> Result<Report, CommandError> {
     let signatures = release.signatures();
+    let sbom = sbom_is(library, release.manifest())?;
     let mut lines = vec![("library", library.display().to_string())];
     lines.extend(manifest_lines(release.manifest()));
+    if let Some(sbom) = sbom {
+        lines.push(("sbom", format!("{}: {sbom}", plugin::sbom_file(library).display())));
+    }
     let signers: Vec<String> = signatures.signers.iter().map(|signer| signer.officer.to_string()).collect();
     lines.push(("signed by", signers.join("\n")));
     lines.push(("needed", format!("{} of {} officers", officers.threshold(), officers.keys().len())));
@@ -84,12 +104,14 @@ fn report(library: &Path, release: &Release, officers: &Officers, floor: Option<
         "library": library.display().to_string(),
         "manifest": manifest_json(release.manifest()),
         "signers": signatures.signers.iter().map(signer_json).collect::<Vec<_>>(),
+        "sbom": sbom,
         "threshold": officers.threshold(),
         "officers": officers.keys().len(),
         "running_floor": floor.map(|floor| floor.version),
         "set_aside": signatures.set_aside.iter().map(SetAside::to_string).collect::<Vec<_>>(),
     } });
-    Report::new(details(&lines), json)
+    // It is for those who look vulnerabilities up by it, and no matter of loading.
+    Ok(Report::new(details(&lines), json).wrong(sbom == Some("not the one that was signed")))
 }
 
 fn signer_json(signer: &Signer) -> Value {

@@ -1,0 +1,184 @@
+//! What is linked into the library and the program, as `tools/linked` says it: the bill of materials, by the validator of
+//! CycloneDX itself, and the licences.
+//!
+//! `softhsm/test.sh` installs the validator in `target/judges` (`tests/judges/requirements.txt`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs the tool as the scripts do.
+fn linked(what: &str) -> String {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--locked", "-p", "linked", "--", what]).current_dir(root());
+    let done = cargo.stdin(Stdio::null()).output().expect("cargo starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("UTF-8")
+}
+
+fn sbom() -> &'static str {
+    static SBOM: OnceLock<String> = OnceLock::new();
+    SBOM.get_or_init(|| linked("sbom"))
+}
+
+fn parsed() -> Value {
+    serde_json::from_str(sbom()).expect("JSON")
+}
+
+/// The components by their references.
+fn components(sbom: &Value) -> BTreeMap<&str, &Value> {
+    let list = sbom["components"].as_array().expect("a list");
+    let all: BTreeMap<_, _> =
+        list.iter().map(|one| (one["bom-ref"].as_str().expect("a text"), one)).collect();
+    assert_eq!(all.len(), list.len(), "each reference is of one component");
+    all
+}
+
+fn validate(text: &str) -> (bool, String) {
+    const SCRIPT: &str = "import sys\n\
+        from cyclonedx.schema import SchemaVersion\n\
+        from cyclonedx.validation.json import JsonStrictValidator\n\
+        error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(sys.stdin.read())\n\
+        sys.exit(str(error)[:2000] if error else 0)";
+    let python = root().join("target/judges/venv/bin/python");
+    let mut validator = Command::new(&python)
+        .args(["-c", SCRIPT])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}; tests/judges/install.sh makes it", python.display()));
+    validator.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("it reads");
+    let done = validator.wait_with_output().expect("it ends");
+    (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+#[test]
+fn the_bill_of_materials_is_cyclonedx_and_can_be_made_again() {
+    let (is_valid, complaint) = validate(sbom());
+    assert!(is_valid, "{complaint}");
+    // The validator is strict.
+    let (is_valid, _) = validate(&sbom().replacen("\"SHA-256\"", "\"SHA-257\"", 1));
+    assert!(!is_valid, "an unknown algorithm is valid");
+    assert_eq!(linked("sbom"), sbom());
+    assert!(!sbom().contains(root().to_str().expect("UTF-8")), "it names a folder of this machine");
+}
+
+#[test]
+fn a_vulnerability_can_be_looked_up_in_the_bill_of_materials() {
+    let sbom = parsed();
+    let components = components(&sbom);
+    let of = |purl: &str| -> Vec<&&str> {
+        components.keys().filter(|reference| reference.starts_with(&format!("{purl}@"))).collect()
+    };
+    for purl in ["pkg:cargo/bitcoin", "pkg:cargo/rustls", "pkg:generic/sqlite", "pkg:generic/rust-std"] {
+        assert_eq!(of(purl).len(), 1, "{purl}");
+    }
+    assert_eq!(of("pkg:github/bitcoin-core/secp256k1").len(), 1);
+    let sqlite = components[*of("pkg:generic/sqlite")[0]];
+    assert!(
+        sqlite["cpe"].as_str().expect("it has one").starts_with("cpe:2.3:a:sqlite:sqlite:3."),
+        "{sqlite}"
+    );
+    // Neither what the program alone uses, nor what only tests or the compiler do.
+    for purl in ["pkg:cargo/clap", "pkg:cargo/proptest", "pkg:cargo/serde_derive", "pkg:cargo/cc"] {
+        assert!(of(purl).is_empty(), "{purl}");
+    }
+    // Everything is reached from the library, and nothing else is named.
+    let root = sbom["metadata"]["component"]["bom-ref"].as_str().expect("a text");
+    let depends: BTreeMap<&str, Vec<&str>> = (sbom["dependencies"].as_array().expect("a list").iter())
+        .map(|entry| {
+            let on = entry["dependsOn"].as_array().expect("a list");
+            (
+                entry["ref"].as_str().expect("a text"),
+                on.iter().map(|on| on.as_str().expect("a text")).collect(),
+            )
+        })
+        .collect();
+    let (mut reached, mut next) = (BTreeSet::new(), vec![root]);
+    while let Some(reference) = next.pop() {
+        if reached.insert(reference) {
+            next.extend(&depends[reference]);
+        }
+    }
+    assert!(reached.remove(root));
+    assert_eq!(reached, components.keys().copied().collect());
+}
+
+/// `[package.metadata.linked]` says which crates only the program uses. A crate that is missing there is listed for nothing; one
+/// that is there and is used by the library would be missing in its bill.
+#[test]
+fn what_is_listed_as_of_the_program_is_not_used_by_the_library() {
+    let manifest: toml::Table =
+        fs::read_to_string(root().join("Cargo.toml")).expect("it is there").parse().expect("TOML");
+    let listed = manifest["package"]["metadata"]["linked"]["program-only"].as_array().expect("a list");
+    let listed: Vec<&str> = listed.iter().map(|name| name.as_str().expect("a text")).collect();
+    let (library, program): (Vec<PathBuf>, Vec<PathBuf>) =
+        sources(&root().join("src")).into_iter().partition(|file| !file.starts_with(root().join("src/bin")));
+    let text = |files: &[PathBuf]| -> String {
+        files.iter().map(|file| fs::read_to_string(file).expect("UTF-8")).collect()
+    };
+    let (library, program) = (text(&library), text(&program));
+    assert!(!listed.is_empty());
+    for name in listed {
+        let path = format!("{}::", name.replace('-', "_"));
+        assert!(program.contains(&path), "{name} is used nowhere");
+        assert!(!uses(&library, &path), "the library uses {name}: take it off the list in Cargo.toml");
+    }
+}
+
+/// Whether a path of the crate stands there, and not the end of a longer name.
+fn uses(text: &str, path: &str) -> bool {
+    text.match_indices(path).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        !before.is_some_and(|before| before.is_alphanumeric() || before == '_' || before == ':')
+    })
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("it is listed").path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn every_linked_crate_has_the_text_of_its_licence() {
+    let text = linked("licences");
+    let ruler = format!("\n{}\n", "=".repeat(80));
+    let mut parts = text.split(ruler.as_str());
+    let list = parts.next().expect("what is linked");
+    let names: BTreeSet<&str> =
+        list.lines().filter_map(|line| Some(line.strip_prefix("  ")?.split_once(": ")?.0)).collect();
+    assert!(names.len() > 100, "{list}");
+    let (mut with_text, mut heading) = (BTreeSet::new(), None);
+    for part in parts {
+        match heading.take() {
+            None => heading = Some(part),
+            // Some have a file more that only names the licences.
+            Some(of) if part.len() > 150 => with_text.extend(of.split(", ")),
+            Some(_) => {}
+        }
+    }
+    let without: Vec<_> =
+        names.difference(&with_text).filter(|name| !name.starts_with("libsecp256k1 ")).collect();
+    assert!(without.is_empty(), "{without:?}");
+    // That of C code is found beside the crate's own.
+    assert!(text.contains("Copyright (c) 2013 Pieter Wuille"), "the licence of libsecp256k1");
+    // All that is in the library's bill is in the package's list.
+    let sbom = parsed();
+    for component in components(&sbom).values() {
+        let name = format!(
+            "{} {}",
+            component["name"].as_str().expect("a text"),
+            component["version"].as_str().expect("a text")
+        );
+        assert!(names.contains(name.as_str()), "{name}");
+    }
+}
