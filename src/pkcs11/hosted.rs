@@ -2,6 +2,7 @@
 //! ([`crate::remote::interface`]).
 //!
 //! H1. A request is as bounded as one that `entry` makes, or it is refused before anything looks at it.
+//!     The room for its answer is leased before anything of it is there ([`super::room`]).
 //! H2. An application sees its own sessions, logins and handles, and no other's.
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use super::rv::{Answer, Rv};
 use crate::engine::Engine;
 use crate::open::open_engine;
 use crate::remote::PeerRole;
+use crate::remote::budget::Lease;
 
 /// What travels in one frame: a call, and before it the `C_SignInit` that the client side has held back for it.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -78,8 +80,14 @@ pub(super) fn begin(first_handle: u64, role: PeerRole, identity: &[u8]) -> Answe
     Ok(host.last)
 }
 
+/// An answer, and the room that it has until it is delivered.
+pub(super) struct Answered {
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    _room: Option<Lease>,
+}
+
 /// Answers a request of an application.
-pub(super) fn call(application: CK_ULONG, request: &[u8]) -> Answer<Zeroizing<Vec<u8>>> {
+pub(super) fn call(application: CK_ULONG, request: &[u8]) -> Answer<Answered> {
     let module = {
         let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
         let host = host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
@@ -87,7 +95,11 @@ pub(super) fn call(application: CK_ULONG, request: &[u8]) -> Answer<Zeroizing<Ve
     };
     // A panic is that call's answer, as it is for an application in this process.
     let answer = catch_unwind(AssertUnwindSafe(|| answer(&module, request)));
-    encode(&answer.unwrap_or(Err(Rv(CKR_GENERAL_ERROR))))
+    let (reply, room) = match answer.unwrap_or(Err(Rv(CKR_GENERAL_ERROR))) {
+        Ok((reply, room)) => (Ok(reply), Some(room)),
+        Err(rv) => (Err(rv), None),
+    };
+    Ok(Answered { bytes: encode(&reply)?, _room: room })
 }
 
 /// Ends an application. Calls of it that are under way end by themselves.
@@ -119,16 +131,17 @@ pub(super) fn close() -> Answer {
     host.map(drop).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
-fn answer(module: &Module, request: &[u8]) -> Answer<Reply> {
+fn answer(module: &Module, request: &[u8]) -> Answer<(Reply, Lease)> {
     let Call { sign_init, request } = decode(request).ok_or(Rv(CKR_ARGUMENTS_BAD))?;
     if !request.is_bounded() {
         return Err(Rv(CKR_ARGUMENTS_BAD));
     }
+    let room = module.lease(&request)?;
     if let Some(sign_init) = sign_init {
         if !matches!(sign_init, Request::SignInit { .. }) || !sign_init.is_bounded() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         module.answer(sign_init)?;
     }
-    module.answer(request)
+    Ok((module.answer(request)?, room))
 }

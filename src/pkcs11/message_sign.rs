@@ -30,6 +30,13 @@ struct Message {
     parts: Parts,
 }
 
+impl MessageSigning {
+    /// Bytes of the message that have come so far.
+    pub(super) fn pending(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.parts.data.len())
+    }
+}
+
 impl Module {
     /// `C_MessageSignInit`; without a mechanism it ends the operation, as `C_SignInit` does.
     pub(super) fn message_sign_init(

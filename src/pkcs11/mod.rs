@@ -36,6 +36,7 @@ mod module;
 mod object;
 mod random;
 mod raw;
+mod room;
 mod rv;
 mod session;
 mod session_object;

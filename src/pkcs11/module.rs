@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::message_sign::MessageSigning;
 use super::object::Finding;
+use super::room::AnswerRoom;
 use super::rv::{Answer, Rv};
 use super::session_object::{Held, Usage};
 use super::sign::Signing;
@@ -74,6 +75,8 @@ pub(super) struct Totals {
     /// Handles that searches hold and have not given yet.
     pub(super) found: AtomicUsize,
     pub(super) session_objects: Usage,
+    /// What answers take while they are made.
+    pub(super) answers: AnswerRoom,
 }
 
 #[derive(Default)]

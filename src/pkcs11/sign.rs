@@ -95,6 +95,13 @@ impl Door {
     }
 }
 
+impl Signing {
+    /// Bytes that have come so far.
+    pub(super) fn pending(&self) -> usize {
+        self.parts.as_ref().map_or(0, |parts| parts.data.len())
+    }
+}
+
 impl SigningKey {
     /// How many bytes the answer to `data` has at most. What cannot be signed at all is refused here, where nothing is spent.
     pub(super) fn answer_len_bound(&self, data: &[u8], engine: &Engine) -> Result<usize, Refusal> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// As many bytes of a frame are not counted: every connection may have them.
-pub const UNCOUNTED: usize = 256 * 1024;
+/// As many bytes of a frame are not counted: every connection may have them, and there may be a thousand of each role.
+pub const UNCOUNTED: usize = 64 * 1024;
 
 /// What all frames together may take beyond [`UNCOUNTED`] bytes each.
 pub struct Budget {

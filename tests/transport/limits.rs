@@ -182,12 +182,12 @@ fn large_frames_share_a_budget_and_small_ones_need_none() {
             stream
         })
         .collect();
-    let each = large.len() - 256 * 1024;
+    let each = large.len() - 64 * 1024;
     served.wait_for_metric("countersign_large_frames_bytes", 3.0 * each as f64);
     let mut client = served.client();
     for _ in 0..2 {
         assert_eq!(client.call(&large), Some(Told::Busy));
-        client.assert_echo(&[7; 200_000]);
+        client.assert_echo(&[7; 60_000]);
     }
     assert_eq!(served.metric("countersign_frames_refused_total{reason=\"no_room\"}"), 2.0);
     // What backends use up is none of the administrators'.

@@ -1,6 +1,8 @@
 //! How large a call may be.
 
-use super::{Bytes, Mechanism, Request, TemplateEntry};
+use std::collections::BTreeSet;
+
+use super::{Bytes, Mechanism, Request, Room, TemplateEntry, Wanted};
 use crate::kernel::pin;
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::pkcs11::rv::Answer;
@@ -34,7 +36,9 @@ impl Request {
             Request::InitToken { pin: so_pin, .. } | Request::InitPin { pin: so_pin, .. } => pin(so_pin),
             Request::SetPin { old, new, .. } => pin(old) && pin(new),
             Request::Login { user, pin: login, .. } => user.as_ref().is_none_or(pin) && pin(login),
-            Request::GetAttributeValue { wanted, .. } => wanted.len() <= MAX_ATTRIBUTES,
+            Request::GetAttributeValue { wanted, .. } => {
+                wanted.len() <= MAX_ATTRIBUTES && room_named_again(wanted) <= MAX_VALUE_LEN as u64
+            }
             Request::CreateObject { template: entries, .. }
             | Request::CopyObject { template: entries, .. }
             | Request::SetAttributeValue { template: entries, .. }
@@ -86,6 +90,18 @@ impl Request {
     }
 }
 
+/// The room for values of attributes that are named a second time: an answer is to be no larger than the object.
+fn room_named_again(wanted: &[Wanted]) -> u64 {
+    let mut named = BTreeSet::new();
+    let again =
+        wanted.iter().filter(|wanted| matches!(wanted.room, Room::Of(_)) && !named.insert(wanted.kind));
+    let room = |wanted: &Wanted| match wanted.room {
+        Room::Query => 0,
+        Room::Of(room) => room.min(MAX_VALUE_LEN as u64),
+    };
+    again.map(room).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use cryptoki_sys::CKA_LABEL;
@@ -121,6 +137,8 @@ mod tests {
             signature: Ok(of(signature)),
         };
         let wanted = |count| vec![Wanted { kind: CKA_LABEL, room: Room::Query }; count];
+        let named_again =
+            |times: usize| vec![Wanted { kind: CKA_LABEL, room: Room::Of(u64::MAX) }; 1 + times];
         for (request, bounded) in [
             (Request::InitPin { session: 1, pin: of(MAX_PIN_LEN) }, true),
             (Request::InitPin { session: 1, pin: of(MAX_PIN_LEN + 1) }, false),
@@ -139,6 +157,9 @@ mod tests {
             (Request::CreateObject { session: 1, template: entries(1, MAX_VALUE_LEN + 1) }, false),
             (Request::CopyObject { session: 1, object: 1, template: entries(MAX_ATTRIBUTES + 1, 1) }, false),
             (Request::GetAttributeValue { session: 1, object: 1, wanted: wanted(MAX_ATTRIBUTES + 1) }, false),
+            (Request::GetAttributeValue { session: 1, object: 1, wanted: wanted(MAX_ATTRIBUTES) }, true),
+            (Request::GetAttributeValue { session: 1, object: 1, wanted: named_again(1) }, true),
+            (Request::GetAttributeValue { session: 1, object: 1, wanted: named_again(2) }, false),
             (Request::SignInit { session: 1, mechanism: Some(mechanism(MAX_VALUE_LEN + 1)), key: 1 }, false),
             (
                 Request::VerifyInit { session: 1, mechanism: Some(mechanism(MAX_VALUE_LEN + 1)), key: 1 },

@@ -38,7 +38,7 @@ entries! {
         context: CK_VOID_PTR,
     ) {
         let answer = hosted::call(application, raw::borrowed(request, request_len)?)?;
-        deliver(context, answer.as_ptr(), answer.len() as CK_ULONG);
+        deliver(context, answer.bytes.as_ptr(), answer.bytes.len() as CK_ULONG);
         Ok(())
     }
 

@@ -29,6 +29,11 @@ impl Finding {
         Finding { found: vec![].into_iter(), counted: 0, totals: Arc::clone(totals) }
     }
 
+    /// Handles that were not given yet.
+    pub(in crate::pkcs11) fn left(&self) -> usize {
+        self.found.len()
+    }
+
     fn hold(mut self, mut found: Vec<Found>) -> Answer<Finding> {
         let before = self.totals.found.fetch_add(found.len(), Ordering::SeqCst);
         self.counted = found.len();

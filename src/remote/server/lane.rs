@@ -17,7 +17,7 @@ use super::door::Door;
 use super::limits::{Cause, Place};
 use super::metrics::{FrameRefusal, Outcome, PeerRefusal};
 use crate::remote::CkRv;
-use crate::remote::budget::{Budget, Lease, UNCOUNTED};
+use crate::remote::budget::{Budget, Lease};
 use crate::remote::frame::{Frame, FrameError, Received, Wiped};
 use crate::remote::hello::{
     Hello, HelloError, MOST_BYTES, MOST_REPLY_BYTES, Refusal, Reply, VERSION, Welcome,
@@ -173,8 +173,8 @@ impl Connection {
                         Some(Ok(answer)) if answer.len() >= MOST_REPLY_BYTES as usize => {
                             Reply::Closed(cryptoki_sys::CKR_GENERAL_ERROR)
                         }
-                        // An answer may be this much larger than its request: a PSBT that was signed is not by half of it.
-                        Some(Ok(answer)) if lease.cover(answer.len().saturating_sub(UNCOUNTED)) => {
+                        // An answer may be larger than its request by half: a PSBT that was signed is not.
+                        Some(Ok(answer)) if lease.cover(answer.len().saturating_sub(request / 2)) => {
                             Reply::Answer(answer)
                         }
                         Some(Ok(_)) | None => Reply::Busy,

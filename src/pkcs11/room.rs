@@ -1,0 +1,249 @@
+//! The room that answers take while they are made, where applications of others are served.
+//!
+//! A request of some bytes can have an answer of megabytes. So the room is leased before anything of an answer is there, from
+//! what the request says alone, out of what all backends, or all administrators, have together. Who finds none is answered
+//! `CKR_DEVICE_MEMORY`: nothing was done, and no code was looked at.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+
+use super::call::{Bytes, MAX_VALUE_LEN, Request, Room, Wanted};
+use super::message_sign::MessageSigning;
+use super::module::{Module, Session};
+use super::object::Finding;
+use super::rv::{Answer, Rv};
+use super::sign::Signing;
+use crate::kernel::psbt::MAX_PSBT_LEN;
+use crate::remote::budget::{Budget, Lease};
+
+/// What all answers that are made at a time may take, beyond what each may have.
+const MAX_ANSWERS: usize = 64 << 20;
+/// A handle that was found, encoded.
+const FOUND_LEN: usize = 11;
+/// What is around each value of an answer.
+const AROUND: usize = 16;
+
+/// The room of all answers of one role.
+pub(super) struct AnswerRoom(Arc<Budget>);
+
+impl Default for AnswerRoom {
+    fn default() -> AnswerRoom {
+        AnswerRoom(Budget::new(MAX_ANSWERS))
+    }
+}
+
+impl AnswerRoom {
+    fn lease(&self, len: usize) -> Answer<Lease> {
+        let mut lease = Lease::of(&self.0);
+        if lease.cover(len) { Ok(lease) } else { Err(Rv(CKR_DEVICE_MEMORY)) }
+    }
+}
+
+impl Module {
+    /// Leases the room that the answer to `request` needs at most. It is given back when the answer was delivered.
+    pub(super) fn lease(&self, request: &Request) -> Answer<Lease> {
+        // A session that is not there has nothing.
+        let held =
+            |session, held: Held| self.with_session(session, |session| Ok(held.len(session))).unwrap_or(0);
+        self.totals.answers.lease(answer_len(request, held))
+    }
+}
+
+/// What a session has that an answer is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// Handles that a search has found and not given yet.
+    Found,
+    /// Bytes of the operation that signs.
+    Signing,
+    /// Bytes of the message that is signed.
+    Message,
+}
+
+impl Held {
+    fn len(self, session: &Session) -> usize {
+        match self {
+            Held::Found => session.finding.as_ref().map_or(0, Finding::left),
+            Held::Signing => session.signing.as_ref().map_or(0, Signing::pending),
+            Held::Message => session.message_signing.as_ref().map_or(0, MessageSigning::pending),
+        }
+    }
+}
+
+/// How long the answer is at most. Nothing is made or decided.
+fn answer_len(request: &Request, held: impl Fn(CK_SESSION_HANDLE, Held) -> usize) -> usize {
+    let len = |answer: &Answer<Bytes>| answer.as_ref().map_or(0, |bytes| bytes.len());
+    match request {
+        Request::GetAttributeValue { wanted, .. } => wanted.iter().map(shown_len).sum(),
+        Request::GenerateRandom { len, .. } => usize::try_from(*len).unwrap_or(usize::MAX),
+        Request::FindObjects { session, most } => {
+            held(*session, Held::Found).min(usize::try_from(*most).unwrap_or(usize::MAX)) * FOUND_LEN
+        }
+        Request::Sign { data, room, .. } | Request::SignMessage { data, room, .. } => {
+            signed_len(len(data), *room)
+        }
+        Request::SignFinal { session, room } => signed_len(held(*session, Held::Signing), *room),
+        Request::SignMessageNext { session, part, room: Some(room), .. } => {
+            signed_len(held(*session, Held::Message) + len(part), *room)
+        }
+        // As long whatever is asked: some lengths, flags, names and handles.
+        Request::SlotList
+        | Request::SlotInfo { .. }
+        | Request::TokenInfo { .. }
+        | Request::MechanismList { .. }
+        | Request::MechanismInfo { .. }
+        | Request::InitToken { .. }
+        | Request::InitPin { .. }
+        | Request::SetPin { .. }
+        | Request::OpenSession { .. }
+        | Request::CloseSession { .. }
+        | Request::CloseAllSessions { .. }
+        | Request::SessionInfo { .. }
+        | Request::SessionInfoAndRule { .. }
+        | Request::Login { .. }
+        | Request::Logout { .. }
+        | Request::SessionCancel { .. }
+        | Request::OperationState { .. }
+        | Request::DestroyObject { .. }
+        | Request::SetAttributeValue { .. }
+        | Request::FindObjectsInit { .. }
+        | Request::FindObjectsFinal { .. }
+        | Request::SignInit { .. }
+        | Request::SignUpdate { .. }
+        | Request::MessageSignInit { .. }
+        | Request::SignMessageBegin { .. }
+        | Request::SignMessageNext { room: None, .. }
+        | Request::MessageSignFinal { .. }
+        | Request::VerifyInit { .. }
+        | Request::Verify { .. }
+        | Request::VerifyUpdate { .. }
+        | Request::VerifyFinal { .. }
+        | Request::VerifySignatureInit { .. }
+        | Request::VerifySignature { .. }
+        | Request::VerifySignatureUpdate { .. }
+        | Request::VerifySignatureFinal { .. }
+        | Request::GenerateKey { .. }
+        | Request::GenerateKeyPair { .. }
+        | Request::CreateObject { .. }
+        | Request::CopyObject { .. }
+        | Request::GetObjectSize { .. } => 0,
+    }
+}
+
+/// What an attribute takes in an answer. A value is given where it fits its room, and none is longer than one of a template.
+fn shown_len(wanted: &Wanted) -> usize {
+    AROUND + room_of(wanted.room).min(MAX_VALUE_LEN)
+}
+
+/// The same PSBT with signatures added: it fits its room, and does not double.
+fn signed_len(data: usize, room: Room) -> usize {
+    room_of(room).min(2 * data.min(MAX_PSBT_LEN) + MAX_VALUE_LEN)
+}
+
+fn room_of(room: Room) -> usize {
+    match room {
+        Room::Query => 0,
+        Room::Of(room) => usize::try_from(room).unwrap_or(usize::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::super::call::{Filled, Found, MAX_ATTRIBUTES, MAX_RANDOM_LEN, Reply, Shown};
+    use super::super::codec::encode;
+    use super::*;
+    use crate::remote::budget::UNCOUNTED;
+
+    const MIB: usize = 1 << 20;
+
+    fn bytes(len: usize) -> Bytes {
+        Bytes(Zeroizing::new(vec![7; len]))
+    }
+
+    fn wants(count: usize, room: u64) -> Request {
+        let wanted = (0..count as u64).map(|kind| Wanted { kind, room: Room::Of(room) }).collect();
+        Request::GetAttributeValue { session: 1, object: 1, wanted }
+    }
+
+    /// Every request whose answer can be larger than it, as large as it can be, with the largest answer that it can have.
+    fn largest() -> Vec<(Request, Reply)> {
+        let room = Room::Of(u64::MAX);
+        let signed = |len| Reply::Signed(Filled::Bytes(bytes(len)));
+        let value = || Ok(Shown::Value(bytes(MAX_VALUE_LEN)));
+        vec![
+            (
+                wants(MAX_ATTRIBUTES, u64::MAX),
+                Reply::Attributes((0..MAX_ATTRIBUTES).map(|_| value()).collect()),
+            ),
+            (
+                Request::GenerateRandom { session: 1, len: MAX_RANDOM_LEN },
+                Reply::Random(bytes(MAX_RANDOM_LEN as usize)),
+            ),
+            (
+                Request::FindObjects { session: 1, most: CK_ULONG::MAX },
+                Reply::Found(vec![Found { handle: CK_OBJECT_HANDLE::MAX, signs: true }; MIB]),
+            ),
+            (Request::SignFinal { session: 1, room }, signed(MAX_PSBT_LEN * 3 / 2)),
+            (Request::Sign { session: 1, data: Ok(bytes(MIB)), room }, signed(MIB * 3 / 2)),
+            (
+                Request::SignMessageNext {
+                    session: 1,
+                    parameter: Ok(bytes(0)),
+                    part: Ok(bytes(0)),
+                    room: Some(room),
+                },
+                signed(MAX_PSBT_LEN * 3 / 2),
+            ),
+        ]
+    }
+
+    fn held(_session: CK_SESSION_HANDLE, held: Held) -> usize {
+        if held == Held::Found { MIB } else { MAX_PSBT_LEN }
+    }
+
+    #[test]
+    fn an_answer_is_never_longer_than_the_room_that_was_leased_for_it() {
+        for (request, reply) in largest() {
+            let len = encode(&Answer::Ok(reply)).expect("it is encoded").len();
+            let leased = answer_len(&request, held);
+            assert!(len <= leased + UNCOUNTED, "{len} bytes in {leased}");
+        }
+    }
+
+    /// As many calls as come in at a time, each of the kind that asks for most.
+    #[test]
+    fn all_answers_together_have_a_bound_whatever_is_asked_for() {
+        for (request, _) in largest() {
+            let (room, len) = (AnswerRoom::default(), answer_len(&request, held));
+            let leased: Vec<Lease> = (0..64).filter_map(|_| room.lease(len).ok()).collect();
+            assert!(room.0.used() <= MAX_ANSWERS && !leased.is_empty(), "{len}: {}", room.0.used());
+            assert!(leased.len() * len <= MAX_ANSWERS + leased.len() * UNCOUNTED, "{len}");
+            if len > 2 * MIB {
+                assert!(leased.len() < 64, "{len}: some are told to come again");
+            }
+            drop(leased);
+            assert_eq!(room.0.used(), 0);
+        }
+    }
+
+    #[test]
+    fn who_asks_for_lengths_or_has_little_room_needs_none() {
+        let nothing = |_, _| 0;
+        let query = |count| {
+            let wanted = vec![Wanted { kind: CKA_LABEL, room: Room::Query }; count];
+            Request::GetAttributeValue { session: 1, object: 1, wanted }
+        };
+        for request in [
+            query(MAX_ATTRIBUTES),
+            wants(MAX_ATTRIBUTES, 100),
+            Request::Sign { session: 1, data: Ok(bytes(MAX_PSBT_LEN)), room: Room::Query },
+            Request::SignFinal { session: 1, room: Room::Of(64) },
+            Request::SlotList,
+        ] {
+            assert!(answer_len(&request, nothing) <= UNCOUNTED);
+        }
+    }
+}
