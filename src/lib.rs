@@ -33,6 +33,7 @@
 //!   officer ([`remote`], [`pkcs11`]).
 
 pub mod admin;
+mod cores;
 pub mod engine;
 pub mod gate;
 pub mod kernel;

@@ -3,6 +3,8 @@
 
 mod boundary;
 
+#[path = "connected/amplified.rs"]
+mod amplified;
 #[path = "pkcs11/at_once.rs"]
 mod at_once;
 #[path = "pkcs11/attacks.rs"]

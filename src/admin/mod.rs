@@ -354,7 +354,7 @@ impl Engine {
             Role::So => &self.pins[0],
             Role::User => &self.pins[1],
         };
-        PinTurn(of_role.lock().unwrap_or_else(PoisonError::into_inner))
+        PinTurn(crate::cores::lock(of_role).unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The security officer logs in under any clock: to have it taken as it is.

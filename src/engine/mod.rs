@@ -272,7 +272,7 @@ impl Engine {
 
     /// Acts of administration are done one after the other.
     pub(crate) fn administration(&self) -> MutexGuard<'_, ()> {
-        self.administration.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::cores::lock(&self.administration).unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn token_record(&self) -> Result<Versioned<TokenRecord>, EngineError> {

@@ -3,6 +3,7 @@
 //!
 //! H1. A request is as bounded as one that `entry` makes, or it is refused before anything looks at it.
 //!     The room for its answer is leased before anything of it is there ([`super::room`]).
+//!     No peer has more than its share of the cores while another waits ([`crate::cores`]).
 //! H2. An application sees its own sessions, logins and handles, and no other's.
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use super::call::{Reply, Request};
 use super::codec::{decode, encode};
 use super::module::{Caller, Module, Totals};
 use super::rv::{Answer, Rv};
+use crate::cores::{self, PeerNumber};
 use crate::engine::Engine;
 use crate::open::open_engine;
 use crate::remote::PeerRole;
@@ -36,8 +38,10 @@ struct Host {
     engine: Arc<Engine>,
     /// Of backends and of administrators: neither can use up what the other needs.
     totals: [Arc<Totals>; 2],
-    applications: HashMap<CK_ULONG, Arc<Module>>,
+    applications: HashMap<CK_ULONG, (Arc<Module>, PeerNumber)>,
     last: CK_ULONG,
+    /// Who has ever come, by who it is.
+    peers: HashMap<Vec<u8>, PeerNumber>,
 }
 
 static HOST: RwLock<Option<Host>> = RwLock::new(None);
@@ -58,6 +62,7 @@ pub(super) fn host(engine: Engine) -> Answer {
         totals: Default::default(),
         applications: HashMap::new(),
         last: 0,
+        peers: HashMap::new(),
     });
     Ok(())
 }
@@ -76,7 +81,9 @@ pub(super) fn begin(first_handle: u64, role: PeerRole, identity: &[u8]) -> Answe
         PeerRole::Administrator => &host.totals[1],
     };
     let module = Module::new(Arc::clone(&host.engine), Arc::clone(totals), caller, first_handle);
-    host.applications.insert(host.last, Arc::new(module));
+    let next = host.peers.len() as PeerNumber + 1;
+    let peer = *host.peers.entry(identity.to_vec()).or_insert(next);
+    host.applications.insert(host.last, (Arc::new(module), peer));
     Ok(host.last)
 }
 
@@ -88,13 +95,14 @@ pub(super) struct Answered {
 
 /// Answers a request of an application.
 pub(super) fn call(application: CK_ULONG, request: &[u8]) -> Answer<Answered> {
-    let module = {
+    let (module, peer) = {
         let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
         let host = host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
-        Arc::clone(host.applications.get(&application).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?)
+        let (module, peer) = host.applications.get(&application).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
+        (Arc::clone(module), *peer)
     };
     // A panic is that call's answer, as it is for an application in this process.
-    let answer = catch_unwind(AssertUnwindSafe(|| answer(&module, request)));
+    let answer = catch_unwind(AssertUnwindSafe(|| cores::work(peer, || answer(&module, request))));
     let (reply, room) = match answer.unwrap_or(Err(Rv(CKR_GENERAL_ERROR))) {
         Ok((reply, room)) => (Ok(reply), Some(room)),
         Err(rv) => (Err(rv), None),
@@ -108,7 +116,7 @@ pub(super) fn end(application: CK_ULONG) -> Answer {
         let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
         host.as_mut().and_then(|host| host.applications.remove(&application))
     };
-    ended.map(|module| module.close_all_sessions()).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
+    ended.map(|(module, _)| module.close_all_sessions()).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
 /// Whether the store answers, or would.

@@ -14,6 +14,7 @@ use super::rv::{Answer, Rv};
 use super::session_object::{Held, Usage};
 use super::sign::Signing;
 use super::verify::Verifying;
+use crate::cores;
 use crate::engine::{DigestKeyId, Engine, WalletId};
 use crate::kernel::approval::is_visible;
 use crate::kernel::audit::Role;
@@ -196,7 +197,7 @@ impl Module {
             .get(&handle)
             .map(|open| Arc::clone(&open.session))
             .ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
-        let mut session = session.lock().map_err(|_| Rv(CKR_GENERAL_ERROR))?;
+        let mut session = cores::lock(&session).map_err(|_| Rv(CKR_GENERAL_ERROR))?;
         work(&mut session)
     }
 
@@ -266,7 +267,7 @@ impl Module {
 
     /// One login of this application at a time.
     pub(super) fn turn_to_log_in(&self) -> MutexGuard<'_, ()> {
-        self.logging_in.lock().unwrap_or_else(PoisonError::into_inner)
+        cores::lock(&self.logging_in).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether `role` may log in now.

@@ -21,6 +21,7 @@
 
 pub mod budget;
 pub mod client;
+pub mod fair;
 pub mod frame;
 pub mod hello;
 pub mod interface;

@@ -17,7 +17,7 @@ use rcgen::{
 };
 use rustls::pki_types::{DnsName, ServerName};
 
-use crate::support::{Client, LONG, Served, client_of, refused, serve_with};
+use crate::support::{Client, LONG, Served, Told, WAIT, client_of, refused, serve_with};
 
 /// An authority, and the files that it makes.
 struct Authority {
@@ -376,6 +376,26 @@ fn too_many_of_one_role_are_refused_over_tls_too() {
         "by whichever door"
     );
     Client::open(&scene.client(&officer)).expect("it is welcome").assert_echo(b"hello");
+}
+
+#[test]
+fn a_peer_that_has_no_call_under_way_has_a_turn_at_once_however_many_wait_of_another() {
+    let scene = Scene::with(|_, config| config.limits.max_calls = 2);
+    let mut greedy: Vec<Client> = (0..6).map(|_| scene.served.client()).collect();
+    for client in &mut greedy {
+        client.framed.write([&[WAIT], &[]]).expect("it is taken");
+    }
+    scene.served.mock.wait_for("every turn", |state| state.in_flight == 2);
+    let mut other = Client::open(&scene.client(&scene.authority.issue(BACKEND))).expect("it is welcome");
+    for _ in 0..10 {
+        other.assert_echo(b"at once");
+    }
+    assert_eq!(scene.served.mock.state().in_flight, 2, "and it took nobody's turn");
+    scene.served.mock.release();
+    for mut client in greedy {
+        assert_eq!(client.answer(), Some(Told::Answer(vec![WAIT])));
+    }
+    assert_eq!(scene.served.mock.state().most_in_flight, 3);
 }
 
 #[test]

@@ -232,7 +232,8 @@ impl Connection {
     /// Carries a request, when it is its turn. None: no turn came in time.
     fn call(&self, peer: &Peer, lane: &Lane, request: &[u8]) -> Option<Answer> {
         let shared = &*self.shared;
-        let _turn = shared.calls.of_role(peer.role()).enter(shared.limits.frame)?;
+        let until = Instant::now() + shared.limits.frame;
+        let _turn = shared.calls.of_role(peer.role()).enter(peer, Some(until))?;
         let _timed = Timed::begin(shared);
         Some(lane.call(request).map(Wiped::from))
     }

@@ -1,7 +1,7 @@
-//! Limits: how many may be in a room, how many calls may be under way, how often the log is written.
+//! Limits: how many may be in a room, and how often the log is written.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A number of places.
@@ -28,56 +28,6 @@ impl Room {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// A number of turns, which are waited for.
-pub(super) struct Gate {
-    turns: Mutex<Turns>,
-    freed: Condvar,
-}
-
-struct Turns {
-    free: usize,
-    /// As many wait: where none does, nobody is woken.
-    waiting: usize,
-}
-
-/// A turn, given back on drop.
-#[must_use]
-pub(super) struct Turn<'a>(&'a Gate);
-
-impl Gate {
-    pub(super) fn new(turns: usize) -> Gate {
-        Gate { turns: Mutex::new(Turns { free: turns, waiting: 0 }), freed: Condvar::new() }
-    }
-
-    /// Waits for a turn, as long as this.
-    pub(super) fn enter(&self, patience: Duration) -> Option<Turn<'_>> {
-        let mut turns = self.turns();
-        if turns.free == 0 {
-            turns.waiting += 1;
-            let none = |turns: &mut Turns| turns.free == 0;
-            let waited = self.freed.wait_timeout_while(turns, patience, none);
-            turns = waited.unwrap_or_else(PoisonError::into_inner).0;
-            turns.waiting -= 1;
-        }
-        turns.free = turns.free.checked_sub(1)?;
-        Some(Turn(self))
-    }
-
-    fn turns(&self) -> MutexGuard<'_, Turns> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut turns = self.0.turns();
-        turns.free += 1;
-        if turns.waiting > 0 {
-            self.0.freed.notify_one();
-        }
     }
 }
 
@@ -133,28 +83,6 @@ mod tests {
         assert!(room.enter().is_none());
         drop(first);
         assert!(room.enter().is_some());
-    }
-
-    #[test]
-    fn a_turn_is_waited_for_and_not_without_end() {
-        let gate = Gate::new(1);
-        let turn = gate.enter(Duration::ZERO).expect("free");
-        assert!(gate.enter(Duration::ZERO).is_none());
-        assert!(gate.enter(Duration::from_millis(5)).is_none());
-        std::thread::scope(|scope| {
-            let (told, tells) = std::sync::mpsc::channel();
-            scope.spawn({
-                let gate = &gate;
-                move || told.send(gate.enter(Duration::from_secs(3_600)).is_some()).expect("it is heard")
-            });
-            while gate.turns.lock().expect("no panic").waiting == 0 {
-                std::thread::yield_now();
-            }
-            drop(turn);
-            // Woken, and not after the hour that it would wait for.
-            assert_eq!(tells.recv_timeout(Duration::from_secs(60)), Ok(true));
-        });
-        assert!(gate.enter(Duration::ZERO).is_some());
     }
 
     #[test]

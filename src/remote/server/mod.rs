@@ -6,7 +6,9 @@
 //! - H1. A peer is judged before a byte of its frames is read: by the user that the system names, by a certificate that is
 //!   valid now, or by its context id. Who is not known is bounded in number and time ([`door`], [`allowed`]).
 //! - H2. Backends and administrators have connections and calls of their own: neither can use up the other's (`limits`).
-//! - H3. Calls over the limit wait in their own connections, as long as a frame may take. Nothing queues elsewhere.
+//! - H3. Calls over the limit wait in their own connections, as long as a frame may take. Nothing queues elsewhere. While
+//!   several peers have calls, none has more than its share of the turns while another waits, and the first call of a peer
+//!   has a turn at once ([`super::fair`]).
 //! - H4. An application is closed once, when its last call has ended, after any of its lanes was lost (`applications`).
 //!   A call that is under way when the server stops, or the application was silent for too long, is answered.
 //! - H5. A new configuration judges connections that are there already. One that cannot be used changes nothing.
@@ -31,14 +33,15 @@ use std::time::{Duration, Instant};
 use rustix::event::EventfdFlags;
 use rustix::fd::OwnedFd;
 
-use self::allowed::Allowed;
+use self::allowed::{Allowed, Peer};
 use self::applications::Applications;
 use self::connections::Connections;
 use self::door::Listener;
 use self::health::Health;
-use self::limits::{Gate, Rarely, Room};
+use self::limits::{Rarely, Room};
 use self::metrics::Metrics;
 use super::budget::Budget;
+use super::fair::Fair;
 use super::tls::TlsError;
 use super::{Boundary, PeerRole};
 use crate::shell::config::{ServeConfig, ServeLimits, UserName};
@@ -65,7 +68,7 @@ struct Shared {
     connections: Connections,
     applications: Applications,
     rooms: PerRole<Room>,
-    calls: PerRole<Gate>,
+    calls: PerRole<Fair<Peer>>,
     strangers: Room,
     budgets: PerRole<Arc<Budget>>,
     health: Arc<Health>,
@@ -92,7 +95,7 @@ impl Server {
             applications: Applications::new(boundary, Arc::clone(&metrics), Arc::clone(&stopping)),
             limits,
             rooms: PerRole::of(|| Room::new(limits.max_connections)),
-            calls: PerRole::of(|| Gate::new(limits.max_calls)),
+            calls: PerRole::of(|| Fair::new(limits.max_calls)),
             strangers: Room::new(MOST_STRANGERS),
             budgets,
             health,

@@ -264,11 +264,14 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
         let mut book = self.book();
         book.check_open()?;
         let (sequence, done) = book.enter(&self.key, batch)?;
-        while book.durable < sequence {
-            book.check_open()?;
-            book = if book.led { wait(&done, book) } else { self.lead(book) };
-        }
-        Ok(())
+        // Others compute while this waits for the disk and the backing token.
+        crate::cores::wait(move || {
+            while book.durable < sequence {
+                book.check_open()?;
+                book = if book.led { wait(&done, book) } else { self.lead(book) };
+            }
+            Ok(())
+        })
     }
 
     fn high_water(&self) -> u64 {
