@@ -13,11 +13,13 @@
 //!   flags that allow to modify it are cleared.
 
 mod amounts;
+mod claims;
 mod decode;
 mod layout;
 mod message;
 mod ownership;
 mod partial;
+mod scripts;
 mod version_2;
 mod work;
 

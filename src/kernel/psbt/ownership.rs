@@ -1,19 +1,20 @@
 //! What is ours: proved by rebuilding the script from the registered wallet, never by a claim.
 
-use bitcoin::bip32::{DerivationPath, Fingerprint, KeySource};
-use bitcoin::psbt::{Input, Output};
-use bitcoin::secp256k1::{All, PublicKey, Secp256k1};
-use bitcoin::taproot::{TapLeafHash, TapNodeHash};
-use bitcoin::{Script, ScriptBuf, Transaction, TxOut, XOnlyPublicKey};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use bitcoin::bip32::{DerivationPath, Fingerprint};
+use bitcoin::psbt::{Input, Output};
+use bitcoin::{Script, Transaction, TxOut};
+
+use super::claims::{Claim, Derivations, Located, TapDerivations, claims, fingerprints};
+use super::scripts::{check_leaves, check_scripts, check_taproot, check_tree, shows_our_key, taproot_of};
 use super::{PsbtError, Surroundings, refuse};
 use crate::kernel::rule::Rule;
 use crate::kernel::state::Reach;
 use crate::kernel::wallet::{
-    Branch, Chain, Elsewhere, GAP_LIMIT, Location, Locks, Place, Rebuilt, Sketch, Spend, Taproot,
-    WalletError, WatchOnly,
+    Branch, Chain, Elsewhere, GAP_LIMIT, Location, Locks, Place, Rebuilt, Sketch, Spend, WalletError,
+    WatchOnly,
 };
 
 /// An input proved ours.
@@ -48,118 +49,6 @@ impl OurInput {
     /// Those of them for which our signature is not there yet.
     pub(in crate::kernel) fn unsigned(&self) -> impl Iterator<Item = &Branch> {
         self.asked.iter().filter(|asked| !asked.is_signed).map(|asked| self.rebuilt.branch(asked.place))
-    }
-}
-
-/// A key of ours that an input or output claims, with the path it is said to be at.
-struct Claim<'a> {
-    key: ClaimedKey,
-    path: &'a DerivationPath,
-}
-
-enum ClaimedKey {
-    Whole(PublicKey),
-    XOnly(XOnlyPublicKey),
-}
-
-impl ClaimedKey {
-    fn is(&self, key: &PublicKey) -> bool {
-        match self {
-            ClaimedKey::Whole(claimed) => claimed == key,
-            ClaimedKey::XOnly(claimed) => *claimed == key.x_only_public_key().0,
-        }
-    }
-}
-
-type Derivations = BTreeMap<PublicKey, KeySource>;
-type TapDerivations = BTreeMap<XOnlyPublicKey, (Vec<TapLeafHash>, KeySource)>;
-
-/// All master fingerprints that are named.
-fn fingerprints<'a>(
-    derivations: &'a Derivations,
-    tap: &'a TapDerivations,
-) -> impl Iterator<Item = &'a Fingerprint> {
-    let plain = derivations.values().map(|(fingerprint, _)| fingerprint);
-    plain.chain(tap.values().map(|(_, (fingerprint, _))| fingerprint))
-}
-
-/// The keys that are claimed to be `ours`: no more than we have `places` in the script, plain or of taproot; `derived-key`
-/// where there are more.
-fn claims<'a>(
-    (side, index): (&str, usize),
-    derivations: &'a Derivations,
-    tap: &'a TapDerivations,
-    ours: Fingerprint,
-    places: usize,
-) -> Result<Vec<Claim<'a>>, PsbtError> {
-    let plain = derivations
-        .iter()
-        .filter(|(_, (fingerprint, _))| *fingerprint == ours)
-        .map(|(key, (_, path))| Claim { key: ClaimedKey::Whole(*key), path });
-    let tap = tap
-        .iter()
-        .filter(|(_, (_, (fingerprint, _)))| *fingerprint == ours)
-        .map(|(key, (_, (_, path)))| Claim { key: ClaimedKey::XOnly(*key), path });
-    let claims: Vec<_> = plain.chain(tap).take(places + 1).collect();
-    if claims.len() <= places {
-        return Ok(claims);
-    }
-    let detail =
-        format!("{side} {index} claims more keys of this wallet than its script has, which is {places}");
-    Err(refuse(Rule::DerivedKey, detail))
-}
-
-/// Where the claims of one map lead: to one address, each to a place of its own. `derived-key` where they do not. That
-/// also bounds the derivations that a list of claims can cost.
-struct Located<'a> {
-    location: Location,
-    claims: Vec<(Place, &'a ClaimedKey)>,
-}
-
-impl<'a> Located<'a> {
-    /// `None` without a claim; `elsewhere` says what a path means that leads to no address of the wallet.
-    fn of(
-        (side, index): (&str, usize),
-        claims: &'a [Claim<'a>],
-        wallet: &WatchOnly,
-        elsewhere: impl Fn(Elsewhere, &DerivationPath) -> PsbtError,
-    ) -> Result<Option<Located<'a>>, PsbtError> {
-        let mut located: Option<Located<'a>> = None;
-        for Claim { key, path } in claims {
-            let (place, location) = wallet.locate_key(path.as_ref()).map_err(|why| elsewhere(why, path))?;
-            let located = located.get_or_insert_with(|| Located { location, claims: Vec::new() });
-            if located.location != location || located.claims.iter().any(|(there, _)| *there == place) {
-                let detail = format!("{side} {index} claims keys of several addresses of this wallet");
-                return Err(refuse(Rule::DerivedKey, detail));
-            }
-            located.claims.push((place, key));
-        }
-        Ok(located)
-    }
-
-    /// Whether every claimed key is the one that its path derives.
-    fn holds(&self, ours: &Sketch) -> bool {
-        self.claims.iter().all(|(place, key)| key.is(ours.key(*place)))
-    }
-
-    /// The places that are asked for our signature: those claimed, without leaves that the input does not show, and without
-    /// branches whose timelock the transaction does not keep. Where nothing would be left, a narrower view is not taken.
-    fn asked(&self, input: &Input, rebuilt: &Rebuilt, wallet: &WatchOnly, locks: &Locks) -> Vec<Place> {
-        let claimed: Vec<Place> = self.claims.iter().map(|(place, _)| *place).collect();
-        let narrowed = |places: Vec<Place>, keep: &dyn Fn(&Place) -> bool| {
-            let kept: Vec<Place> = places.iter().copied().filter(keep).collect();
-            if kept.is_empty() { places } else { kept }
-        };
-        let shown: Vec<TapLeafHash> = input
-            .tap_scripts
-            .values()
-            .map(|(script, version)| TapLeafHash::from_script(script, *version))
-            .collect();
-        let is_shown = |place: &Place| match &rebuilt.branch(*place).spend {
-            Spend::ScriptPath(_, leaf) => shown.is_empty() || shown.contains(leaf),
-            Spend::Legacy(_) | Spend::SegwitV0(_) | Spend::KeyPath(_) => true,
-        };
-        narrowed(narrowed(claimed, &is_shown), &|place| wallet.leads_to(*place, locks))
     }
 }
 
@@ -426,105 +315,4 @@ fn has_our_signature(input: &Input, ours: &Branch) -> bool {
             input.tap_script_sigs.contains_key(&(ours.key.x_only_public_key().0, *leaf))
         }
     }
-}
-
-/// Whether the scripts that come with an output have this key of ours in them.
-fn shows_our_key(output: &Output, key: &PublicKey) -> bool {
-    let x_only = key.x_only_public_key().0.serialize();
-    // A compressed key has the x-only one in it.
-    let has_ours = |script: &Script| script.as_bytes().windows(x_only.len()).any(|window| window == x_only);
-    output.redeem_script.iter().chain(&output.witness_script).any(|script| has_ours(script))
-        || output.tap_tree.iter().any(|tree| tree.script_leaves().any(|leaf| has_ours(leaf.script())))
-        || output.tap_internal_key.is_some_and(|internal| internal.serialize() == x_only)
-}
-
-fn taproot_of(rebuilt: &Rebuilt) -> Option<Taproot> {
-    rebuilt.branches.first().and_then(|branch| match &branch.spend {
-        Spend::KeyPath(taproot) | Spend::ScriptPath(taproot, _) => Some(*taproot),
-        Spend::Legacy(_) | Spend::SegwitV0(_) => None,
-    })
-}
-
-/// `script-mismatch`: a redeem script that does not hash to its P2SH, a witness script that does not hash to its P2WSH.
-fn check_scripts(
-    side: &str,
-    index: usize,
-    redeem_script: &Option<ScriptBuf>,
-    witness_script: &Option<ScriptBuf>,
-    script_pubkey: &Script,
-) -> Result<(), PsbtError> {
-    let redeem_fits =
-        redeem_script.as_ref().is_none_or(|script| script.to_p2sh().as_script() == script_pubkey);
-    let witness_fits = witness_script.as_ref().is_none_or(|script| {
-        let program = script.to_p2wsh();
-        match redeem_script {
-            Some(redeem_script) => program == *redeem_script,
-            // The redeem script of a P2WSH in a P2SH follows from the witness script: it may be left out.
-            None if script_pubkey.is_p2sh() => program.to_p2sh().as_script() == script_pubkey,
-            None => program.as_script() == script_pubkey,
-        }
-    });
-    if redeem_fits && witness_fits {
-        return Ok(());
-    }
-    Err(refuse(Rule::ScriptMismatch, format!("a script of {side} {index} does not hash to its program")))
-}
-
-/// `script-mismatch`: a leaf whose control block does not lead to the output key (BIP 341, "Script validation rules").
-fn check_leaves(
-    index: usize,
-    input: &Input,
-    script_pubkey: &Script,
-    secp: &Secp256k1<All>,
-) -> Result<(), PsbtError> {
-    let output_key = output_key(script_pubkey);
-    let fits = input.tap_scripts.iter().all(|(control_block, (script, version))| {
-        output_key.is_some_and(|key| {
-            control_block.leaf_version == *version
-                && control_block.verify_taproot_commitment(secp, key, script)
-        })
-    });
-    if fits {
-        return Ok(());
-    }
-    Err(refuse(Rule::ScriptMismatch, format!("a leaf script of input {index} is not in its output")))
-}
-
-/// `script-mismatch`: an internal key with a tree that do not make the output key (BIP 341, "Constructing and spending
-/// Taproot outputs").
-fn check_tree(
-    index: usize,
-    output: &Output,
-    script_pubkey: &Script,
-    secp: &Secp256k1<All>,
-) -> Result<(), PsbtError> {
-    let (Some(internal_key), Some(tree)) = (output.tap_internal_key, &output.tap_tree) else { return Ok(()) };
-    let root: TapNodeHash = tree.root_hash();
-    if ScriptBuf::new_p2tr(secp, internal_key, Some(root)).as_script() == script_pubkey {
-        return Ok(());
-    }
-    Err(refuse(Rule::ScriptMismatch, format!("the script tree of output {index} does not make its key")))
-}
-
-/// `script-mismatch`: taproot fields that are not those of the rebuilt address.
-fn check_taproot(
-    side: &str,
-    index: usize,
-    internal_key: Option<XOnlyPublicKey>,
-    root_fits: bool,
-    ours: &Taproot,
-) -> Result<(), PsbtError> {
-    if root_fits && internal_key.is_none_or(|key| key == ours.internal_key) {
-        return Ok(());
-    }
-    Err(refuse(
-        Rule::ScriptMismatch,
-        format!("{side} {index} has another internal key or merkle root than the wallet's address"),
-    ))
-}
-
-/// The output key of a taproot output (BIP 341).
-pub(super) fn output_key(script_pubkey: &Script) -> Option<XOnlyPublicKey> {
-    let program = script_pubkey.is_p2tr().then(|| script_pubkey.as_bytes().get(2..)).flatten()?;
-    XOnlyPublicKey::from_slice(program).ok()
 }

@@ -13,7 +13,8 @@ use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType}
 use bitcoin::taproot::TapLeafHash;
 use bitcoin::{PublicKey, Script, ScriptBuf, Transaction, TxOut};
 
-use super::ownership::{OurInput, output_key};
+use super::ownership::OurInput;
+use super::scripts::output_key;
 use super::{PsbtError, refuse};
 use crate::kernel::rule::Rule;
 use crate::kernel::wallet::{Branch, Rebuilt, Spend, Taproot, WatchOnly};

@@ -12,6 +12,7 @@
 mod branch;
 mod network;
 mod nobody;
+mod rebuilt;
 mod record;
 pub mod registration;
 mod text;
@@ -27,9 +28,10 @@ use super::policy::{Policy, PolicyError};
 pub use branch::{Branch, Locks, Place, Spend, Taproot};
 pub use network::Network;
 pub use nobody::nobody_has;
+pub use rebuilt::{Rebuilt, Sketch};
 pub use record::{SEED_LEN, WalletParts, WalletRecord};
 pub use registration::RegistrationError;
-pub use watch::{Chain, Elsewhere, Location, Rebuilt, Sketch, WatchOnly};
+pub use watch::{Chain, Elsewhere, Location, WatchOnly};
 
 /// How far past the highest address used an output still counts as reachable, so as ours.
 pub const GAP_LIMIT: u32 = 1000;

@@ -11,18 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpub};
 use bitcoin::secp256k1::{All, Parity, PublicKey, Scalar, Secp256k1};
-use bitcoin::taproot::TapLeafHash;
-use bitcoin::{Script, ScriptBuf, hashes};
-use miniscript::descriptor::{Descriptor, DescriptorPublicKey, SinglePubKey, TrSpendInfo};
+use bitcoin::{Script, hashes};
+use miniscript::descriptor::{Descriptor, DescriptorPublicKey, SinglePubKey};
 use miniscript::policy::Liftable;
 use miniscript::policy::semantic::Policy as Semantic;
-use miniscript::{
-    ForEachKey, MiniscriptKey, ToPublicKey, TranslateErr, Translator, hash256, translate_hash_clone,
-};
+use miniscript::{MiniscriptKey, TranslateErr, Translator, hash256, translate_hash_clone};
 use sha2::{Digest, Sha256};
 
-use super::branch::{self, Branch, Locks, Place, Spend, Taproot};
+use super::branch::{self, Locks, Place};
 use super::nobody::{self, is_nums, nobody_has};
+use super::rebuilt::{Derived, Progress, Rebuilt, Sketch};
 use super::registration::{self, OurKey, RegistrationError};
 use super::{Network, WalletError, weight};
 use crate::kernel::policy::Policy;
@@ -103,28 +101,6 @@ struct KeyNode {
     extended: PublicKey,
     /// Its two chains with their numbers; none of the point that stands as itself, alike at every address.
     chains: Option<[(ChildNumber, Xpub); 2]>,
-}
-
-/// An address of the wallet, rebuilt: its script, and how our keys sign for it.
-#[derive(Clone, Debug)]
-pub struct Rebuilt {
-    /// Where it is.
-    pub location: Location,
-    /// The output's script.
-    pub script_pubkey: ScriptBuf,
-    /// How each of our places in the script signs: at least one, [`Place`] by [`Place`].
-    pub branches: Vec<Branch>,
-    /// The leaves of its taproot tree.
-    pub leaves: Vec<TapLeafHash>,
-    /// The keys of all places in the script, in their order: derived once for whatever is asked of them.
-    pub(super) keys: Vec<PublicKey>,
-}
-
-impl Rebuilt {
-    /// How our key signs at `place`.
-    pub fn branch(&self, place: Place) -> &Branch {
-        &self.branches[place.0]
-    }
 }
 
 impl WatchOnly {
@@ -423,78 +399,6 @@ impl WatchOnly {
     fn our_node(&self) -> &KeyNode {
         &self.keys[self.ours[0].0]
     }
-}
-
-/// An address that is about to be rebuilt: see [`WatchOnly::sketch`].
-pub struct Sketch(Progress);
-
-enum Progress {
-    Begun(Location, Vec<PublicKey>),
-    Rebuilt(Arc<Rebuilt>),
-}
-
-impl Sketch {
-    /// Our key at `place`.
-    pub fn key(&self, place: Place) -> &PublicKey {
-        match &self.0 {
-            Progress::Begun(_, ours) => &ours[place.number()],
-            Progress::Rebuilt(rebuilt) => &rebuilt.branch(place).key,
-        }
-    }
-}
-
-impl From<Arc<Rebuilt>> for Sketch {
-    fn from(rebuilt: Arc<Rebuilt>) -> Sketch {
-        Sketch(Progress::Rebuilt(rebuilt))
-    }
-}
-
-/// The descriptor of one address, with our keys in it.
-struct Derived {
-    location: Location,
-    ours: Vec<PublicKey>,
-    keys: Vec<PublicKey>,
-    descriptor: Descriptor<bitcoin::PublicKey>,
-}
-
-impl Derived {
-    fn rebuilt(&self) -> Result<Rebuilt, WalletError> {
-        let (script_pubkey, leaves, spend_of): (_, _, Box<SpendOf<'_>>) = match &self.descriptor {
-            Descriptor::Tr(tr) => {
-                let info = tr.spend_info();
-                let leaves = info.leaves().map(|leaf| leaf.leaf_hash()).collect();
-                let script = ScriptBuf::new_p2tr_tweaked(info.output_key());
-                (script, leaves, Box::new(move |key| taproot_spend(&info, key)))
-            }
-            other => {
-                let code = other.script_code().map_err(|_| WalletError::Derivation)?;
-                let segwit = other.desc_type().segwit_version().is_some();
-                let spend = if segwit { Spend::SegwitV0(code) } else { Spend::Legacy(code) };
-                (other.script_pubkey(), Vec::new(), Box::new(move |_| Some(spend.clone())))
-            }
-        };
-        let branches = self.ours.iter().enumerate().map(|(place, key)| {
-            let spend = spend_of(key).ok_or(WalletError::Derivation)?;
-            Ok(Branch { place: Place(place), key: *key, spend })
-        });
-        let branches = branches.collect::<Result<_, WalletError>>()?;
-        Ok(Rebuilt { location: self.location, script_pubkey, branches, leaves, keys: self.keys.clone() })
-    }
-}
-
-/// How a key of ours is used, if it is.
-type SpendOf<'a> = dyn Fn(&PublicKey) -> Option<Spend> + 'a;
-
-/// By the key path, or for the one leaf that `key` is in: no two places have the same key.
-fn taproot_spend(info: &TrSpendInfo<bitcoin::PublicKey>, key: &PublicKey) -> Option<Spend> {
-    let taproot = Taproot { internal_key: info.internal_key(), merkle_root: info.merkle_root() };
-    let key = key.x_only_public_key().0;
-    if taproot.internal_key == key {
-        return Some(Spend::KeyPath(taproot));
-    }
-    let has_key = |there: &bitcoin::PublicKey| there.to_x_only_pubkey() == key;
-    let leaf = info.leaves().find(|leaf| leaf.miniscript().for_any_key(has_key))?;
-    Some(Spend::ScriptPath(taproot, leaf.leaf_hash()))
 }
 
 impl KeyNode {

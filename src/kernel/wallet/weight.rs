@@ -13,7 +13,7 @@ use bitcoin::{VarInt, Witness};
 use miniscript::{Descriptor, Preimage32, Satisfier, hash256};
 
 use super::branch::{Branch, Spend};
-use super::watch::Rebuilt;
+use super::rebuilt::Rebuilt;
 
 /// Weight units of the smallest way to satisfy `descriptor` that our signature is part of, or `None` where none is
 /// found.
