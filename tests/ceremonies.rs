@@ -342,6 +342,7 @@ fn the_audit_alone_tells_what_was_in_force_at_any_time() {
         let loose = scene.verified()["newest"].clone();
         scene.cli.does(&[&["wallet", "set", "treasury", "--user", "alice"], &limits[..]].concat());
         scene.cli.does(&["user", "remove", "mallory"]);
+        scene.cli.does(&["wallet", "set", "treasury", "--reach", "5000"]);
         let at = |arguments: &[&str]| {
             let told = scene.cli.does(&[&["audit", "in-force"], arguments].concat())["in_force"].clone();
             assert_eq!(told["without_document"], json!([]));
@@ -370,6 +371,11 @@ fn the_audit_alone_tells_what_was_in_force_at_any_time() {
         {
             assert_eq!(of(&now, "wallet")[0][field], shown[field], "{field}");
         }
+        let raised = |told: &Value| -> Vec<Value> {
+            let documents = told["documents"].as_array().expect("a list").iter();
+            documents.map(|there| there["reach_raised_to"].clone()).filter(|reach| !reach.is_null()).collect()
+        };
+        assert_eq!((raised(&then), raised(&now)), (vec![], vec![json!([5_000, 5_000])]));
         let by_time = at(&["--at", time]);
         assert!(by_time["sequence"].as_u64() >= then["sequence"].as_u64());
         let before = scene.cli.fails(&["audit", "in-force", "--at", "2001-01-01T00:00:00Z"]);
@@ -392,7 +398,7 @@ fn the_audit_alone_tells_what_was_in_force_at_any_time() {
             .iter()
             .filter(|link| link["event"] == "wallet-updated")
             .collect();
-        let [loosened, tightened] = updates[..] else { panic!("{links}") };
+        let [loosened, tightened, _] = updates[..] else { panic!("{links}") };
         assert_eq!(tightened["before_digest"], loosened["document_digest"]);
         assert_eq!(
             (&loosened["policy_loosens"], &tightened["policy_loosens"]),

@@ -68,6 +68,11 @@ impl Engine {
         Attempt { engine: self, act, refused: true }
     }
 
+    /// Counts a call for administrators that came by the backends' door.
+    pub(crate) fn refused_at_the_door(&self) {
+        self.count_act("by-backend", Outcome::Refused);
+    }
+
     fn count_act(&self, act: &'static str, outcome: Outcome) {
         let mut counts = self.acts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry((act, outcome)).or_default();

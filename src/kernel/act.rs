@@ -212,6 +212,14 @@ impl Act {
         }
     }
 
+    /// The reach of a wallet that was raised by it.
+    pub fn raised_reach(&self) -> Option<[u32; 2]> {
+        self.changes.iter().find_map(|change| match change {
+            Change::Reach { after, .. } => Some(*after),
+            _ => None,
+        })
+    }
+
     /// Whether the audit can keep it whole.
     pub fn is_bounded(&self) -> bool {
         postcard::experimental::serialized_size(self).is_ok_and(|len| len <= MAX_ACT_LEN)

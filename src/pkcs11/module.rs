@@ -177,6 +177,7 @@ impl Module {
         match self.caller {
             Caller::Process | Caller::Peer { role: PeerRole::Administrator, .. } => Ok(()),
             Caller::Peer { role: PeerRole::Backend, .. } => {
+                self.engine.refused_at_the_door();
                 tracing::warn!("refused: a call for administrators, from a backend's connection");
                 Err(Rv(CKR_ACTION_PROHIBITED))
             }

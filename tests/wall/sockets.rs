@@ -114,6 +114,10 @@ fn the_security_officers_pin_is_worth_nothing_at_the_backends_socket_and_costs_n
             let _ = wall.set_up_wallet();
             wall.give("so.pin", &wall.noted("so.pin"));
             let _ = wall.run(BACKEND, "backend");
+            let monitoring = wall.path("run/monitoring.sock");
+            let metrics = http(&monitoring, "GET /metrics HTTP/1.1\r\n\r\n").expect("root may");
+            let counted = "countersign_administration_total{act=\"by-backend\",outcome=\"refused\"} 14";
+            assert!(metrics.contains(counted), "{metrics}");
             // Ten wrong ones would have locked it for good.
             let _ = wall.run(0, "officer");
             assert!(serving.stop().success());

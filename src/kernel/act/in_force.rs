@@ -20,6 +20,9 @@ pub struct Standing {
     pub deed: Deed,
     /// What is in force.
     pub document: Document,
+    /// The reach of a wallet as the administrator raised it last: the next indices of its two chains. Signatures carry it further
+    /// without an act.
+    pub reach: Option<[u32; 2]>,
 }
 
 /// What an older version made or changed, and kept no document of.
@@ -98,8 +101,10 @@ impl InForce {
         }
         let place = RecordKey { kind, id: *id };
         let known = self.standing.remove(&place);
+        let reach = act.raised_reach().or(known.as_ref().and_then(|known| known.reach));
         if let Some(document) = document {
-            self.standing.insert(place, Standing { link, time, deed: *deed, document: document.clone() });
+            self.standing
+                .insert(place, Standing { link, time, deed: *deed, document: document.clone(), reach });
         }
         match (known, before) {
             // The machine's own clock is believed without an act each time that it was started anew.

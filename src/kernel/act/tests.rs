@@ -187,6 +187,17 @@ fn what_is_in_force_follows_from_the_links_alone() {
         .expect("what was in force before");
     assert_eq!(alices(&removed), []);
     assert_eq!(removed.standing().count(), 1, "the token");
+    // What the administrator raised stays told when something else is changed.
+    let wallet_act = |sequence, changes: Vec<Change>| {
+        let document = Some(wallet("p", None));
+        link(sequence, Act { changes, ..act(Deed::WalletUpdated, document) })
+    };
+    let mut raised = in_force.clone();
+    let reach = vec![Change::Reach { before: [0, 0], after: [7, 8] }];
+    raised.follow(&wallet_act(3, reach)).expect("it goes on");
+    raised.follow(&wallet_act(4, vec![Change::Label("l".into())])).expect("it goes on");
+    let wallets = raised.standing().filter(|(place, _)| place.kind == Kind::Wallet);
+    assert_eq!(wallets.map(|(_, standing)| standing.reach).collect::<Vec<_>>(), [Some([7, 8])]);
     // A link that goes on from something else.
     let broken =
         in_force.follow(&link(3, alice(Deed::UserRemoved, None, Some(&new)))).expect_err("another one");

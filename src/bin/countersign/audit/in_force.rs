@@ -74,11 +74,16 @@ impl InForce {
 
 fn text(in_force: &in_force::InForce, link: u64, time: u64) -> String {
     let mut text = format!("After link {link}, {}:\n", to_iso(time));
-    for (_, Standing { link, time, deed, document }) in in_force.standing() {
+    for (_, Standing { link, time, deed, document, reach }) in in_force.standing() {
         let kind = document::kind(document);
         text.push_str(&format!("\n{kind}, since link {link}, {} ({})\n", to_iso(*time), deed.tag()));
         for line in document::to_text(document).lines() {
             text.push_str(&format!("  {line}\n"));
+        }
+        if let Some([external, internal]) = reach {
+            text.push_str(&format!(
+                "  reach:       raised to {external} (external), {internal} (internal)\n"
+            ));
         }
     }
     for (kind, name, told) in in_force.undocumented() {
@@ -105,7 +110,7 @@ fn kind_name(kind: Kind) -> &'static str {
 
 fn to_json(in_force: &in_force::InForce, link: u64, time: u64) -> Value {
     let standing = |(_, standing): (_, &Standing)| {
-        let Standing { link, time, deed, document } = standing;
+        let Standing { link, time, deed, document, reach } = standing;
         json!({
             "sequence": link,
             "time": time,
@@ -113,6 +118,7 @@ fn to_json(in_force: &in_force::InForce, link: u64, time: u64) -> Value {
             "event": deed.tag(),
             "document": document::to_json(document),
             "document_digest": document.digest().to_string(),
+            "reach_raised_to": reach,
         })
     };
     let undocumented = |(kind, name, told): (Kind, &str, &in_force::Undocumented)| json!({ "kind": kind_name(kind), "name": name, "sequence": told.link, "time": told.time, "time_utc": to_iso(told.time) });
