@@ -56,7 +56,7 @@ impl Show {
             Ok(checked) => {
                 let refused = match check(&psbt, &watched, policy.require_cosigner()) {
                     Err(refusal) => Some(Refused::ByCheck(refusal.to_string())),
-                    Ok(checked) => policy.refusing_rule(&checked).map(|rule| Refused::ByPolicy(rule.tag())),
+                    Ok(checked) => policy.refusing_rule(&checked).map(Refused::ByPolicy),
                 };
                 show_checked(&checked, &watched, &policy, refused.as_ref())
             }
@@ -82,21 +82,25 @@ fn check(
 /// What the signer would answer.
 enum Refused {
     ByCheck(String),
-    ByPolicy(&'static str),
+    ByPolicy(Rule),
 }
 
 impl Refused {
     fn to_text(&self) -> String {
         match self {
             Refused::ByCheck(refusal) => format!("{refusal} (no code would be spent)"),
-            Refused::ByPolicy(rule) => format!("{rule} (the wallet's policy, and the code would be spent)"),
+            Refused::ByPolicy(rule) => {
+                format!("{rule}: {} (the wallet's policy, and the code would be spent)", rule.sentence())
+            }
         }
     }
 
     fn to_json(&self) -> Value {
         match self {
             Refused::ByCheck(reason) => json!({ "by": "check", "reason": reason }),
-            Refused::ByPolicy(rule) => json!({ "by": "policy", "rule": rule }),
+            Refused::ByPolicy(rule) => {
+                json!({ "by": "policy", "rule": rule.tag(), "sentence": rule.sentence() })
+            }
         }
     }
 }
