@@ -4,8 +4,9 @@ use cryptoki_sys::*;
 use serde_json::Value;
 
 use crate::boundary::cli::Cli;
+use crate::boundary::served::Served;
 use crate::boundary::shim::Shim;
-use crate::boundary::{Stage, assert_rv, in_boundary, initialised_token, this_test};
+use crate::boundary::{Finished, Stage, assert_rv, in_boundary, initialised_token, this_test};
 use crate::sealing::objects;
 
 /// What was found of a subject, and what to do next.
@@ -115,5 +116,27 @@ fn a_commit_makes_one_object_in_the_token_and_destroys_one() {
         let steps = shim.calls("C_CreateObject");
         assert!((1..=2).contains(&steps), "{steps} commits for a signature");
         assert_eq!((shim.calls("C_DestroyObject"), shim.calls("C_FindObjectsInit")), (steps, 0));
+    });
+}
+
+#[test]
+fn a_boundary_that_starts_logs_in_once_and_the_doctor_beside_it_never() {
+    in_boundary(this_test!(), |boundary| {
+        if boundary.role() == "make" {
+            let _ = initialised_token();
+            return;
+        }
+        let shim = Shim::install(boundary, "");
+        let _ = boundary.run("make");
+        shim.clear_log();
+        let served = Served::start(boundary);
+        assert_eq!(shim.calls("C_Login"), 1);
+        let objects_made = shim.calls("C_CreateObject");
+        let doctor = Finished::of(&mut Served::command(boundary.folder(), &["doctor"]));
+        assert!(doctor.stdout.contains("the store is in use"), "{}\n{}", doctor.stdout, doctor.stderr);
+        let second = Finished::of(&mut Served::command(boundary.folder(), &["serve"]));
+        assert!(!second.status.success());
+        assert_eq!((shim.calls("C_Login"), shim.calls("C_CreateObject")), (1, objects_made));
+        assert!(served.stop().success());
     });
 }

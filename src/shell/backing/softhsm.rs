@@ -47,12 +47,15 @@ pub(super) fn where_it_looked(listed: &[&str]) -> String {
     let conf = Configuration::locate();
     let Ok(folder) = conf.folder() else { return format!("its configuration is {conf} ({CONF_VARIABLE})") };
     let left_out = |token: &String| serial_of(token).is_some_and(|serial| !listed.contains(&serial.as_str()));
-    let damaged = list(&folder).unwrap_or_default().into_iter().find(left_out);
-    match damaged {
-        Some(token) => format!(
+    let token = list(&folder).unwrap_or_default().into_iter().find(left_out).map(|token| folder.join(token));
+    match token.map(|token| (fs::File::open(token.join("token.object")).err(), token)) {
+        Some((Some(problem), token)) if problem.kind() == std::io::ErrorKind::PermissionDenied => {
+            not_for_this_user(&token, &problem)
+        }
+        Some((_, token)) => format!(
             "SoftHSM2 leaves out {}, whose token.object is damaged: a kill during a login can do that. Stop whatever uses \
              the token and restore that folder from its backup; do not make a new token in its place, and delete nothing",
-            folder.join(token).display()
+            token.display()
         ),
         None => format!(
             "SoftHSM2 looks in {} (its configuration is {conf}, {CONF_VARIABLE}). If the token was there, restore its folder \
@@ -60,6 +63,15 @@ pub(super) fn where_it_looked(listed: &[&str]) -> String {
             folder.display()
         ),
     }
+}
+
+fn not_for_this_user(token: &Path, problem: &std::io::Error) -> String {
+    format!(
+        "SoftHSM2 leaves out {}, which this user ({}) cannot read: {problem}. Run this as the folder's owner, or give this user \
+         the folder and all in it",
+        token.display(),
+        rustix::process::getuid().as_raw()
+    )
 }
 
 /// SoftHSM2's configuration.
@@ -126,6 +138,13 @@ mod tests {
         let text = "# directories.tokendir = /no\nobjectstore.backend = file\ndirectories.tokendir =  /a b/tokens \n";
         assert_eq!(folder_in(text), Path::new("/a b/tokens"));
         assert_eq!(folder_in("log.level = ERROR\n"), Path::new(DEFAULT_FOLDER));
+    }
+
+    #[test]
+    fn a_token_that_this_user_cannot_read_is_not_called_damaged() {
+        let words = not_for_this_user(Path::new("/t/1"), &std::io::ErrorKind::PermissionDenied.into());
+        assert!(words.contains("/t/1") && words.contains("owner"), "{words}");
+        assert!(!words.contains("damaged") && !words.contains("backup"), "{words}");
     }
 
     #[test]

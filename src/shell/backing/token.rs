@@ -64,7 +64,7 @@ impl Token {
     /// Loads the module and finds the token. Nobody is logged in, and no session is open.
     pub fn find(config: &BackingConfig) -> Result<Token, BackingError> {
         let pkcs11 = load(config)?;
-        let identity = choose(config, identities(&pkcs11, &config.module)?)?;
+        let identity = choose(config, &Listed::of(&pkcs11, &config.module)?)?;
         let slot = Slot::try_from(identity.slot).map_err(|error| BackingError(error.to_string()))?;
         Ok(Token { pkcs11, slot, identity, pin: config.pin.clone() })
     }
@@ -187,50 +187,60 @@ fn why_not_initialised(config: &BackingConfig, error: &Error) -> String {
     why.map_or(what.clone(), |why| format!("{what}. {why}"))
 }
 
-/// What the initialised tokens say of themselves. A slot that says nothing that can be used is skipped.
-fn identities(pkcs11: &Pkcs11, module: &Path) -> Result<Vec<Identity>, BackingError> {
-    let slots = pkcs11
-        .get_slots_with_token()
-        .map_err(|error| BackingError(format!("{} lists no slots: {}", module.display(), said(&error))))?;
-    let mut found = Vec::new();
-    for slot in slots {
-        let (token, info) = match (pkcs11.get_token_info(slot), pkcs11.get_slot_info(slot)) {
-            (Ok(token), Ok(info)) => (token, info),
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::warn!(
-                    "slot {} of {} is skipped: what it says of its token cannot be used: {}",
-                    slot.id(),
-                    module.display(),
-                    said(&error)
-                );
-                continue;
+/// What the slots say of their tokens.
+#[derive(Default)]
+struct Listed {
+    /// The initialised tokens.
+    tokens: Vec<Identity>,
+    /// The slots that say nothing that can be used, each with the reason.
+    skipped: Vec<String>,
+}
+
+impl Listed {
+    /// Looks at each slot by itself.
+    fn of(pkcs11: &Pkcs11, module: &Path) -> Result<Listed, BackingError> {
+        let slots = pkcs11.get_slots_with_token().map_err(|error| {
+            BackingError(format!("{} lists no slots: {}", module.display(), said(&error)))
+        })?;
+        let mut listed = Listed::default();
+        for slot in slots {
+            let (token, info) = match (pkcs11.get_token_info(slot), pkcs11.get_slot_info(slot)) {
+                (Ok(token), Ok(info)) => (token, info),
+                (Err(error), _) | (_, Err(error)) => {
+                    let (id, module, said) = (slot.id(), module.display(), said(&error));
+                    tracing::warn!(
+                        "slot {id} of {module} is skipped: what it says of its token cannot be used: {said}"
+                    );
+                    listed.skipped.push(format!("slot {id} ({said})"));
+                    continue;
+                }
+            };
+            if token.token_initialized() {
+                listed.tokens.push(Identity {
+                    slot: slot.id(),
+                    label: token.label().into(),
+                    serial: token.serial_number().into(),
+                    manufacturer: token.manufacturer_id().into(),
+                    model: token.model().into(),
+                    is_hardware: info.hardware_slot(),
+                });
             }
-        };
-        if token.token_initialized() {
-            found.push(Identity {
-                slot: slot.id(),
-                label: token.label().into(),
-                serial: token.serial_number().into(),
-                manufacturer: token.manufacturer_id().into(),
-                model: token.model().into(),
-                is_hardware: info.hardware_slot(),
-            });
         }
+        Ok(listed)
     }
-    Ok(found)
 }
 
 /// The one token that the configuration means.
-fn choose(config: &BackingConfig, found: Vec<Identity>) -> Result<Identity, BackingError> {
+fn choose(config: &BackingConfig, listed: &Listed) -> Result<Identity, BackingError> {
     let is_meant = |token: &&Identity| {
         config.token.as_ref().is_none_or(|label| *label == token.label)
             && config.serial.as_ref().is_none_or(|serial| *serial == token.serial)
             && config.slot.is_none_or(|slot| slot == token.slot)
     };
-    let meant: Vec<&Identity> = found.iter().filter(is_meant).collect();
+    let meant: Vec<&Identity> = listed.tokens.iter().filter(is_meant).collect();
     match meant[..] {
         [token] => Ok(token.clone()),
-        [] => Err(BackingError(none_is_meant(config, &found))),
+        [] => Err(BackingError(none_is_meant(config, listed))),
         _ => {
             let all: Vec<String> = meant.iter().map(|token| token.in_full()).collect();
             Err(BackingError(format!(
@@ -243,12 +253,15 @@ fn choose(config: &BackingConfig, found: Vec<Identity>) -> Result<Identity, Back
     }
 }
 
-fn none_is_meant(config: &BackingConfig, found: &[Identity]) -> String {
-    let there = match found {
+fn none_is_meant(config: &BackingConfig, listed: &Listed) -> String {
+    let mut there = match &listed.tokens[..] {
         [] => "it has no initialised token".to_owned(),
         found => format!("there is {}", found.iter().map(Identity::in_full).collect::<Vec<_>>().join(", ")),
     };
-    let serials: Vec<&str> = found.iter().map(|token| token.serial.as_str()).collect();
+    if !listed.skipped.is_empty() {
+        there.push_str(&format!(", and what these say cannot be used: {}", listed.skipped.join(", ")));
+    }
+    let serials: Vec<&str> = listed.tokens.iter().map(|token| token.serial.as_str()).collect();
     let module = config.module.display();
     let mut words =
         format!("{module} has no token that is {}: {there}. Correct backing.token", wanted(config));
@@ -336,18 +349,22 @@ mod tests {
         Identity { slot, label: label.into(), serial: serial.into(), manufacturer, model, is_hardware: false }
     }
 
+    fn listed(tokens: &[Identity]) -> Listed {
+        Listed { tokens: tokens.to_vec(), skipped: vec![] }
+    }
+
     #[test]
     fn the_one_token_is_taken_that_fits_all_that_is_configured() {
         let there = [token(0, "a", "1"), token(1, "b", "2"), token(2, "b", "3"), token(3, "c", "3")];
         for (asked, slot) in [("a", 0), ("b #2", 1), ("b @2", 2), ("#3 @3", 3), ("@1", 1), ("c #3 @3", 3)] {
-            assert_eq!(choose(&config(asked), there.to_vec()).expect(asked).slot, slot, "{asked}");
+            assert_eq!(choose(&config(asked), &listed(&there)).expect(asked).slot, slot, "{asked}");
         }
     }
 
     #[test]
     fn of_two_tokens_that_fit_none_is_taken_and_both_are_named() {
-        let there = vec![token(0, "b", "2"), token(7, "b", "3")];
-        let BackingError(words) = choose(&config("b"), there).expect_err("two fit");
+        let there = [token(0, "b", "2"), token(7, "b", "3")];
+        let BackingError(words) = choose(&config("b"), &listed(&there)).expect_err("two fit");
         for part in
             ["2 tokens are called \"b\"", "serial \"2\", slot 0", "serial \"3\", slot 7", "backing.serial"]
         {
@@ -357,12 +374,13 @@ mod tests {
 
     #[test]
     fn a_token_that_is_missing_is_told_with_those_that_are_there_and_nobody_is_told_to_make_one() {
-        let there = vec![token(0, "a", "1")];
-        let BackingError(words) = choose(&config("b #9"), there).expect_err("none fits");
+        let there = Listed { skipped: vec!["slot 4 (C_x)".into()], ..listed(&[token(0, "a", "1")]) };
+        let BackingError(words) = choose(&config("b #9"), &there).expect_err("none fits");
         for part in [
             "called \"b\" and of serial number \"9\"",
             "\"a\" (serial \"1\", slot 0)",
             "backing.token or backing.serial",
+            "slot 4 (C_x)",
         ] {
             assert!(words.contains(part), "{part}: {words}");
         }
