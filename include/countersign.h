@@ -70,6 +70,21 @@
  * setting CKA_VALUE to the time, in UTC: YYYYMMDDhhmmss00. */
 #define CKA_COUNTERSIGN_CLOCK_REFUSAL   0xC3530120UL
 
+/* The backends' PIN (CKO_HW_FEATURE) ---------------------------------------------------------
+ * An object that the SO alone sees, once the PIN is set. It has CKA_COUNTERSIGN_LOCKED (to some peer or to all; the SO sets it
+ * to CK_FALSE to give every peer its tries back), CKA_COUNTERSIGN_FAILURES (wrong tries of all peers in the last 30 days,
+ * which only a new PIN lowers) and what follows. */
+
+/* Its CKA_HW_FEATURE_TYPE. */
+#define CKH_COUNTERSIGN_USER_PIN        0xC3530001UL
+/* CK_BBOOL: the PIN was declared lost. The SO sets it to CK_TRUE: from then on the PIN opens nothing, every login by it ends,
+ * and C_InitPIN sets another one. */
+#define CKA_COUNTERSIGN_PIN_LOST        0xC3530130UL
+/* UTF-8: a line for each peer that has tried a wrong PIN since its last right one: how often, a blank, and the peer, as in
+ * "5 user 1000", "1 certificate backend.example", "2 context id 3". "the rest" are the peers beyond the 64th, and processes
+ * that have loaded the module themselves. Lines are separated by U+000A. */
+#define CKA_COUNTERSIGN_PIN_TRIES       0xC3530131UL
+
 /* Answers ---------------------------------------------------------------------------------- */
 
 /* Refused by a rule of the policy; ulDeviceError names the rule, and so does the audit record. */

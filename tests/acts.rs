@@ -88,8 +88,8 @@ fn every_act_of_administration_keeps_the_whole_document_and_the_digest_of_the_on
         ..WalletChange::default()
     };
     bench.engine.change_wallet(&id, change).expect("changed");
-    bench.engine.set_user_pin(b"user-pin").expect("set");
-    bench.engine.change_pin(Role::So, b"so-pin", b"another-pin").expect("changed");
+    bench.engine.set_user_pin(None, b"user-pin").expect("set");
+    bench.engine.change_pin(None, Role::So, b"so-pin", b"another-pin").expect("changed");
     bench.engine.unlock_user("bob", &bench.key_id("bob")).expect("unlocked");
 
     let acts = acts(&bench);
@@ -205,7 +205,7 @@ fn every_act_is_a_line_of_the_log_at_warn_and_one_that_tightens_at_info() {
         set(LIMITED);
         set(UNLIMITED);
         bench.engine.remove_user("bob", &bench.key_id("bob")).expect("nothing lists him");
-        bench.engine.set_user_pin(b"user-pin").expect("set");
+        bench.engine.set_user_pin(None, b"user-pin").expect("set");
     });
     let expected = [
         "WARN administration: user \"alice\" was confirmed by a first code; document ",
@@ -234,6 +234,49 @@ fn every_act_is_a_line_of_the_log_at_warn_and_one_that_tightens_at_info() {
 }
 
 #[test]
+fn what_is_done_about_the_backends_pin_is_an_act_with_the_pin_that_is_in_force_since() {
+    let bench = Bench::new();
+    let lines = Log::of(|| {
+        bench.engine.set_user_pin(Some("user 0"), b"user-pin").expect("set");
+        assert!(bench.engine.set_user_pin(Some("user 0"), b"another").is_err(), "it stands");
+        assert!(bench.engine.login_of(Some("user 7"), Role::User, b"wrong").is_err());
+        bench.engine.unlock_user_pin().expect("it is set");
+        bench.engine.lose_user_pin().expect("it is set");
+        bench.engine.set_user_pin(Some("user 0"), b"another").expect("it was lost");
+    });
+    let acts = acts(&bench);
+    let pins: Vec<_> = acts[acts.len() - 4..]
+        .iter()
+        .map(|act| match &act.document {
+            Some(Document::Token(token)) => (act.deed, token.user_pin),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let [set, unlocked, lost, again] = pins[..] else { panic!("four") };
+    assert_eq!((set.0, again.0), (Deed::PinSet(Role::User), Deed::PinSet(Role::User)));
+    assert_eq!(unlocked, (Deed::PinUnlocked, set.1), "it is the same PIN");
+    assert_eq!(lost, (Deed::PinLost, None), "none is in force");
+    assert!(again.1.is_some() && again.1 != set.1);
+    for (line, expected) in lines.iter().zip([
+        "WARN administration: the security officer set the PIN of the backend; document ",
+        "WARN administration: the wrong tries at the PIN of the backends were cleared; document ",
+        "WARN administration: the security officer declared the PIN of the backends lost; document ",
+        "WARN administration: the security officer set the PIN of the backend; document ",
+    ]) {
+        assert!(line.starts_with(expected), "{line}\n{expected}");
+    }
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    for (act, outcome, number) in [
+        ("pin-set", Outcome::Loosened, 2),
+        ("pin-set", Outcome::Refused, 1),
+        ("pin-unlocked", Outcome::Loosened, 1),
+        ("pin-lost", Outcome::Loosened, 1),
+    ] {
+        assert_eq!(count(&bench, act, outcome), number, "{act} {outcome:?}");
+    }
+}
+
+#[test]
 fn an_act_that_is_refused_is_counted_and_writes_no_document() {
     let bench = Bench::new();
     bench.user("alice");
@@ -245,14 +288,14 @@ fn an_act_that_is_refused_is_counted_and_writes_no_document() {
     assert!(bench.engine.change_wallet(&id, change).is_err());
     assert!(bench.engine.remove_user("alice", &bench.key_id("alice")).is_err());
     assert!(bench.engine.login(Role::So, b"not the pin").is_err());
-    assert!(bench.engine.set_user_pin(b"1").is_err());
+    assert!(bench.engine.set_user_pin(None, b"1").is_err());
     assert_eq!(acts(&bench).len(), before);
     for act in ["wallet-created", "wallet-updated", "user-removed", "so-login", "pin-set"] {
         assert_eq!(count(&bench, act, Outcome::Refused), 1, "{act}");
     }
     // One that failed to be written is not said to be done.
     bench.ledger.state().fail_at = Some(0);
-    let lines = Log::of(|| assert!(bench.engine.set_user_pin(b"user-pin").is_err()));
+    let lines = Log::of(|| assert!(bench.engine.set_user_pin(None, b"user-pin").is_err()));
     assert_eq!(lines, [""; 0]);
     assert_eq!(count(&bench, "pin-set", Outcome::Loosened), 0);
 }

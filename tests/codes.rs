@@ -346,13 +346,16 @@ fn clock_jump_while_the_module_is_closed_is_noticed_as_long_as_the_machine_runs(
 fn a_pin_that_was_set_anew_meanwhile_is_neither_accepted_nor_replaced_by_who_knew_the_old_one() {
     for change in [false, true] {
         let bench = Bench::new();
-        bench.engine.set_user_pin(b"old-pin").expect("set");
+        bench.engine.set_user_pin(None, b"old-pin").expect("set");
         let beside = bench.beside();
         // Between the comparison and what follows from it.
-        let act = move || beside.engine.set_user_pin(b"new-pin").expect("the officer's is durable");
+        let act = move || {
+            beside.engine.lose_user_pin().expect("the officer's is durable");
+            beside.engine.set_user_pin(None, b"new-pin").expect("the officer's is durable");
+        };
         bench.ledger.state().meanwhile = Some((1, Box::new(act)));
         let answer = if change {
-            bench.engine.change_pin(Role::User, b"old-pin", b"stolen-pin")
+            bench.engine.change_pin(None, Role::User, b"old-pin", b"stolen-pin")
         } else {
             bench.engine.login(Role::User, b"old-pin")
         };
@@ -363,11 +366,47 @@ fn a_pin_that_was_set_anew_meanwhile_is_neither_accepted_nor_replaced_by_who_kne
 }
 
 #[test]
+fn a_peers_wrong_pins_lock_nobody_else_and_are_sealed() {
+    let bench = Bench::new();
+    bench.engine.set_user_pin(None, b"user-pin").expect("set");
+    let (thief, owner) = (Some("user 1001"), Some("certificate backend.example"));
+    for _ in 0..3 {
+        assert!(matches!(bench.engine.login_of(thief, Role::User, b"wrong"), Err(EngineError::Pin)));
+    }
+    let bench = bench.restarted();
+    for _ in 0..2 {
+        assert!(matches!(bench.engine.login_of(thief, Role::User, b"wrong"), Err(EngineError::Pin)));
+    }
+    let events = bench.ledger.state().events.len();
+    for pin in [&b"wrong"[..], b"user-pin"] {
+        assert!(matches!(bench.engine.login_of(thief, Role::User, pin), Err(EngineError::PinLocked)));
+    }
+    assert_eq!(bench.ledger.state().events.len(), events, "nothing more is charged");
+    for peer in [owner, None] {
+        bench.engine.login_of(peer, Role::User, b"user-pin").expect("the PIN's owner goes on");
+    }
+}
+
+#[test]
+fn wrong_so_pins_make_the_next_try_wait_and_nothing_locks_for_good() {
+    let bench = Bench::new();
+    for wait in [0, 0, 30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600, 3_600] {
+        assert!(matches!(bench.engine.login(Role::So, b"wrong"), Err(EngineError::Pin)));
+        if wait > 0 {
+            let waits = bench.engine.login(Role::So, b"so-pin");
+            assert!(matches!(waits, Err(EngineError::PinWaits(seconds)) if seconds == wait), "{wait}");
+        }
+        bench.clock.advance(wait);
+    }
+    bench.engine.login(Role::So, b"so-pin").expect("an hour later, at most");
+}
+
+#[test]
 fn clock_jump_is_taken_by_word_of_the_security_officer_alone() {
     let scene = Scene::new();
     let psbt = scene.psbt(1).serialize();
     let (bench, now) = (&scene.bench, scene.bench.clock.now());
-    bench.engine.set_user_pin(b"user-pin").expect("set");
+    bench.engine.set_user_pin(None, b"user-pin").expect("set");
     bench.clock.set(now + 3_600);
     assert!(matches!(bench.engine.login(Role::User, b"user-pin"), Err(EngineError::Clock(_))));
     bench.engine.login(Role::So, b"so-pin").expect("the security officer comes in under any clock");
@@ -388,7 +427,7 @@ fn clock_jump_a_machine_started_anew_in_another_year_is_taken_by_the_security_of
     let scene = Scene::new();
     let psbt = scene.psbt(1).serialize();
     let (now, year) = (scene.bench.clock.now(), 365 * 24 * 3_600);
-    scene.bench.engine.set_user_pin(b"user-pin").expect("set");
+    scene.bench.engine.set_user_pin(None, b"user-pin").expect("set");
     scene.bench.clock.boot();
     let Scene { bench, id, alice } = scene;
     let bench = bench.restarted();

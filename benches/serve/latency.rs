@@ -71,7 +71,7 @@ fn signer() -> (Engine, Signer) {
     let engine = Engine::open(Box::<NoCommit>::default(), Box::new(clock.clone()), Box::new(SystemRandom));
     let engine = engine.expect("opens");
     engine.initialise(b"so-pin", "bench").expect("initialises");
-    engine.set_user_pin(b"user-pin").expect("set");
+    engine.set_user_pin(None, b"user-pin").expect("set");
     let bench =
         Bench { engine, clock: clock.clone(), ledger: MemoryLedger::default(), secp: Secp256k1::new() };
     let totp = bench.user("alice");

@@ -70,7 +70,7 @@ fn load(vault: AnchorInMemory) -> (Engine, Load) {
     let engine =
         Engine::open(Box::new(vault), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
     engine.initialise(b"so-pin", "bench").expect("initialises");
-    engine.set_user_pin(b"user-pin").expect("set");
+    engine.set_user_pin(None, b"user-pin").expect("set");
     let bench =
         Bench { engine, clock: clock.clone(), ledger: MemoryLedger::default(), secp: Secp256k1::new() };
     let mut users = Vec::new();

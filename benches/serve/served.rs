@@ -18,15 +18,15 @@ impl Served {
     /// Serves `engine` to this user.
     pub(crate) fn start(engine: Engine) -> Served {
         let folder = tempfile::tempdir().expect("a folder");
-        let administrators = UnixDoor {
+        let backend = UnixDoor {
             socket: folder.path().join("socket"),
             users: vec![UserName::Id(rustix::process::getuid().as_raw())],
         };
         let config = ServeConfig {
             limits: ServeLimits::default(),
             monitoring: None,
-            backend: None,
-            administrators: Some(administrators),
+            backend: Some(backend),
+            administrators: None,
             tcp: None,
             vsock: None,
         };

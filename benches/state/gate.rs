@@ -99,7 +99,7 @@ impl Module {
         let vault = Box::<NoCommit>::default();
         let engine = Engine::open(vault, Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
         engine.initialise(b"so-pin", "bench").expect("initialises");
-        engine.set_user_pin(b"user-pin").expect("set");
+        engine.set_user_pin(None, b"user-pin").expect("set");
         let bench =
             Bench { engine, clock: clock.clone(), ledger: MemoryLedger::default(), secp: Secp256k1::new() };
         let totp = bench.user("alice");

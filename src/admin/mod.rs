@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use crate::engine::{Engine, EngineError, WalletId};
+use crate::engine::{Engine, EngineError, PinEra, WalletId};
 use crate::kernel::act::Deed;
 use crate::kernel::approval::{MAX_USER_LEN, is_user_name, is_visible};
 use crate::kernel::audit::Role;
@@ -15,7 +15,8 @@ use crate::kernel::pin::{self, PinRecord};
 use crate::kernel::policy::Policy;
 use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::state::{
-    self, CodeState, PinClosed, PinMatched, Reach, Recorded, TokenRecord, UserRecord, Versioned,
+    self, CodeState, OfficerPin, Peer, PinClosed, PinMatched, Reach, Recorded, TokenRecord, UserRecord,
+    Versioned,
 };
 use crate::kernel::wallet::{
     Network, SEED_LEN, Wallet, WalletError, WalletParts, WalletRecord, registration,
@@ -101,7 +102,7 @@ impl Engine {
     pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<(), EngineError> {
         let _turn = self.administration();
         let attempt = self.attempt(Deed::Initialised.tag());
-        if self.token()?.is_some() {
+        if self.is_initialised() {
             return Err(EngineError::AlreadyInitialised);
         }
         if label.len() > MAX_TOKEN_LABEL_LEN {
@@ -112,11 +113,11 @@ impl Engine {
         let token = TokenRecord {
             label: label.into(),
             serial,
-            so: self.new_pin(&self.turn_at_pins(Role::So), so_pin)?,
+            so: OfficerPin::new(self.new_pin(&self.turn_at_pins(Role::So), so_pin)?),
             user: None,
         };
         let mut made = None;
-        let _ = Receipt::issue(state::initialise(&token, self.first_reading()), |batch| {
+        let _ = Receipt::issue(state::initialise(&token, self.clocks()), |batch| {
             made = Some(self.vault().create(batch)?);
             self.tell(&batch.event);
             Ok::<_, LedgerError>(())
@@ -130,11 +131,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Checks the PIN of `role`. The try is charged before the comparison.
-    pub fn login(&self, role: Role, pin: &[u8]) -> Result<(), EngineError> {
+    /// Checks the PIN of `role` in a process that has loaded the module itself: see [`Engine::login_of`].
+    pub fn login(&self, role: Role, pin: &[u8]) -> Result<PinEra, EngineError> {
+        self.login_of(None, role, pin)
+    }
+
+    /// Checks the PIN of `role` for `peer`. The try is charged before the comparison. The login lasts as long as its era does.
+    pub fn login_of(&self, peer: Peer<'_>, role: Role, pin: &[u8]) -> Result<PinEra, EngineError> {
         let attempt = (role == Role::So).then(|| self.attempt("so-login"));
         let turn = self.turn_at_pins(role);
-        let matched = self.match_pin(&turn, role, pin)?;
+        // Before the PIN is found right: one that is set meanwhile begins another.
+        let era = self.pin_era(role);
+        let matched = self.match_pin(&turn, peer, role, pin)?;
         self.record(self.login_time(role)?, |now, token| {
             state::accept_pin(&matched, token, None, now).ok_or(EngineError::Pin)
         })?;
@@ -142,33 +150,63 @@ impl Engine {
             attempt.done();
             tracing::info!("administration: the security officer logged in");
         }
-        Ok(())
+        Ok(era)
     }
 
-    /// Sets the backend's PIN, which also unlocks it. For the security officer.
-    pub fn set_user_pin(&self, pin: &[u8]) -> Result<(), EngineError> {
+    /// Sets the backends' PIN: once, and then only one that is locked or was declared lost. For the security officer, who came
+    /// in as `peer`. Every login by the old PIN ends.
+    pub fn set_user_pin(&self, peer: Peer<'_>, pin: &[u8]) -> Result<(), EngineError> {
         let attempt = self.attempt(Deed::PinSet(Role::User).tag());
         let pin = self.new_pin(&self.turn_at_pins(Role::So), pin)?;
-        self.record(self.now()?, |now, token| Ok(state::set_user_pin(token, pin.clone(), now)))?;
+        self.record(self.now()?, |now, token| {
+            state::set_user_pin(token, pin.clone(), peer, now).map_err(|_| EngineError::PinStands)
+        })?;
+        self.begin_pin_era(Role::User);
         attempt.done();
         Ok(())
     }
 
-    /// Changes the PIN of `role`.
-    pub fn change_pin(&self, role: Role, old: &[u8], new: &[u8]) -> Result<(), EngineError> {
+    /// Declares the backends' PIN lost: it opens nothing any more, every login by it ends, and another one may be set. For the
+    /// security officer.
+    pub fn lose_user_pin(&self) -> Result<(), EngineError> {
+        let attempt = self.attempt(Deed::PinLost.tag());
+        self.record(self.now()?, |now, token| state::lose_user_pin(token, now).map_err(closed_pin))?;
+        self.begin_pin_era(Role::User);
+        attempt.done();
+        Ok(())
+    }
+
+    /// Gives every peer its tries at the backends' PIN back. For the security officer.
+    pub fn unlock_user_pin(&self) -> Result<(), EngineError> {
+        let attempt = self.attempt(Deed::PinUnlocked.tag());
+        self.record(self.now()?, |now, token| state::unlock_user_pin(token, now).map_err(closed_pin))?;
+        attempt.done();
+        Ok(())
+    }
+
+    /// Changes the PIN of `role` for `peer`, who knows the old one. Every login by the old PIN ends; whoever changed it goes on
+    /// in the new era.
+    pub fn change_pin(
+        &self,
+        peer: Peer<'_>,
+        role: Role,
+        old: &[u8],
+        new: &[u8],
+    ) -> Result<PinEra, EngineError> {
         let attempt = self.attempt(Deed::PinChanged(role).tag());
         if !pin::has_a_length(new) {
             return Err(EngineError::PinLength);
         }
         // The new one is stretched for who knows the old one.
         let turn = self.turn_at_pins(role);
-        let matched = self.match_pin(&turn, role, old)?;
+        let matched = self.match_pin(&turn, peer, role, old)?;
         let new = self.new_pin(&turn, new)?;
         self.record(self.login_time(role)?, |now, token| {
             state::accept_pin(&matched, token, Some(new.clone()), now).ok_or(EngineError::Pin)
         })?;
+        let era = self.begin_pin_era(role);
         attempt.done();
-        Ok(())
+        Ok(era)
     }
 
     /// Enrols a user of a secret made inside, and gives it, this once.
@@ -332,15 +370,18 @@ impl Engine {
     }
 
     /// Charges, then compares. In one turn with what clears the charge: right PINs that come at once are no row of wrong ones.
-    fn match_pin(&self, _turn: &PinTurn<'_>, role: Role, pin: &[u8]) -> Result<PinMatched, EngineError> {
-        let now = self.login_time(role)?;
+    fn match_pin(
+        &self,
+        _turn: &PinTurn<'_>,
+        peer: Peer<'_>,
+        role: Role,
+        pin: &[u8],
+    ) -> Result<PinMatched, EngineError> {
+        let (now, clocks) = (self.login_time(role)?, self.clocks());
         let ledger = self.ledger()?;
         loop {
             let token = self.token_record()?;
-            let change = state::charge_pin(&token, role, now).map_err(|closed| match closed {
-                PinClosed::Locked => EngineError::PinLocked,
-                PinClosed::NotSet => EngineError::PinNotSet,
-            })?;
+            let change = state::charge_pin(&token, role, peer, clocks, now).map_err(closed_pin)?;
             match Receipt::issue(change, |batch| ledger.commit(batch)) {
                 Ok(charged) => return state::verify_pin(charged, &token.value, pin).ok_or(EngineError::Pin),
                 Err((LedgerError::Conflict, _)) => {}
@@ -435,6 +476,14 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+fn closed_pin(closed: PinClosed) -> EngineError {
+    match closed {
+        PinClosed::Locked => EngineError::PinLocked,
+        PinClosed::Waiting { seconds } => EngineError::PinWaits(seconds),
+        PinClosed::NotSet => EngineError::PinNotSet,
     }
 }
 

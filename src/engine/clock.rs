@@ -86,8 +86,8 @@ impl Engine {
         }
     }
 
-    /// Both clocks as they are: there is no sealed time yet to hold them against.
-    pub(crate) fn first_reading(&self) -> Believed {
+    /// Both clocks as they are, held against nothing.
+    pub(crate) fn clocks(&self) -> Believed {
         Believed::new(self.clock.boot_id(), self.clock.read())
     }
 }

@@ -52,9 +52,19 @@ pub enum EngineError {
     /// A PIN that is wrong.
     #[error("the PIN is not right")]
     Pin,
-    /// A PIN that is locked.
-    #[error("the PIN is locked")]
+    /// A PIN that is locked, for this peer or for all.
+    #[error(
+        "the PIN is locked, or was declared lost: it was not looked at. An administrator clears the tries (countersign pin unlock) or sets a new user PIN (countersign pin set)"
+    )]
     PinLocked,
+    /// A PIN whose next try comes too early.
+    #[error("the SO PIN is tried again after {0} s, since the tries before were wrong: it was not looked at")]
+    PinWaits(u64),
+    /// The backends' PIN, which is not replaced while it stands.
+    #[error(
+        "the user PIN is set, and neither locked nor lost: it stays. Whoever knows it changes it (C_SetPIN); if nobody does, declare it lost first (countersign pin lost)"
+    )]
+    PinStands,
     /// A PIN that was never set.
     #[error("the PIN was never set: the security officer sets it")]
     PinNotSet,

@@ -10,19 +10,20 @@ mod digest_key;
 mod error;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
+use crate::kernel::audit::Role;
 use crate::kernel::clock::Believed;
 use crate::kernel::digest_key::DigestKey;
 use crate::kernel::failures::Failures;
 use crate::kernel::otp::{OtpHash, OtpKeyId};
-use crate::kernel::pin::PinStanding;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::{
-    ClockRecord, Epoch, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
+    ClockRecord, Epoch, Peer, PinStanding, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };
 use crate::kernel::wallet::{Wallet, WalletRecord};
 use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
@@ -60,6 +61,8 @@ pub struct Engine {
     /// One try at the PIN of each role at a time: right ones that come at once are no row of wrong ones, and each stretching
     /// takes its 19 MiB. The security officer does not wait for backends.
     pub(crate) pins: [Mutex<()>; 2],
+    /// Of the PIN of each role, in this process: no login outlasts it.
+    pin_eras: [AtomicU64; 2],
 }
 
 /// A wallet or key whose record is whole, but that this version does not take: its script or its policy. It signs nothing,
@@ -106,6 +109,7 @@ impl Engine {
             administration: Mutex::default(),
             acts: Mutex::default(),
             pins: Default::default(),
+            pin_eras: Default::default(),
             vault,
             clock,
             random,
@@ -117,18 +121,44 @@ impl Engine {
         Ok(engine)
     }
 
-    /// What `C_GetTokenInfo` shows, or `None` where the token is not initialised.
-    pub fn token(&self) -> Result<Option<TokenView>, EngineError> {
-        if self.ledger.get().is_none() {
+    /// What `C_GetTokenInfo` shows to `peer`, or `None` where the token is not initialised.
+    pub fn token(&self, peer: Peer<'_>) -> Result<Option<TokenView>, EngineError> {
+        if !self.is_initialised() {
             return Ok(None);
         }
-        let token = self.token_record()?.value;
+        let (token, now) = (self.token_record()?.value, self.clock_time());
         Ok(Some(TokenView {
             label: token.label,
             serial: token.serial,
-            so: token.so.standing(),
-            user: token.user.map(|pin| pin.standing()),
+            so: token.so.standing(peer, self.clocks()),
+            user: token.user.map(|pin| pin.standing(peer, now)),
         }))
+    }
+
+    /// Whether there is a token.
+    pub fn is_initialised(&self) -> bool {
+        self.ledger.get().is_some()
+    }
+
+    /// What may be shown of the backends' PIN, once it is set.
+    pub fn user_pin(&self) -> Result<Option<UserPinView>, EngineError> {
+        let now = self.clock_time();
+        Ok(self.token_record()?.value.user.map(|pin| UserPinView {
+            locked: pin.is_closed(now) || pin.has_locked_peers(),
+            lost: pin.is_lost(),
+            failures: pin.failures(now),
+            peers: pin.peers().map(|(peer, count)| (peer.map(str::to_owned), count)).collect(),
+        }))
+    }
+
+    /// The era of the PIN of `role`: another one begins when the PIN is set anew, or declared lost. A login of an earlier one
+    /// is over.
+    pub fn pin_era(&self, role: Role) -> PinEra {
+        PinEra(self.pin_eras[role as usize].load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn begin_pin_era(&self, role: Role) -> PinEra {
+        PinEra(self.pin_eras[role as usize].fetch_add(1, Ordering::SeqCst) + 1)
     }
 
     /// The names of all users, in no order.
@@ -317,9 +347,25 @@ pub struct TokenView {
     pub serial: [u8; 8],
     /// The security officer's PIN.
     pub so: PinStanding,
-    /// The backend's PIN, once set.
+    /// The backends' PIN, once set.
     pub user: Option<PinStanding>,
 }
+
+/// What may be shown of the backends' PIN.
+pub struct UserPinView {
+    /// Whether it is closed to some peer, or to all.
+    pub locked: bool,
+    /// Whether it was declared lost.
+    pub lost: bool,
+    /// Wrong tries of all peers in the last 30 days.
+    pub failures: usize,
+    /// The wrong tries in a row of each peer that has any; without a name, those of the rest.
+    pub peers: Vec<(Option<String>, u32)>,
+}
+
+/// Which PIN of a role a login was made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinEra(u64);
 
 /// What may be shown of a user.
 pub struct UserView {

@@ -68,6 +68,10 @@ pub enum Deed {
     KeyUpdated,
     /// The clock was taken as it was, by word of the security officer.
     ClockTaken,
+    /// The security officer declared the backends' PIN lost: from here on it opens nothing.
+    PinLost,
+    /// The security officer cleared the wrong tries of all peers at the backends' PIN.
+    PinUnlocked,
 }
 
 impl Deed {
@@ -86,6 +90,8 @@ impl Deed {
             Deed::KeyCreated => "digest-key-created",
             Deed::KeyUpdated => "digest-key-updated",
             Deed::ClockTaken => "clock-taken",
+            Deed::PinLost => "pin-lost",
+            Deed::PinUnlocked => "pin-unlocked",
         }
     }
 }
@@ -199,7 +205,10 @@ impl Act {
             | Deed::UserUnlocked
             | Deed::WalletCreated
             | Deed::KeyCreated
-            | Deed::ClockTaken => false,
+            | Deed::ClockTaken
+            // Another one may be set since.
+            | Deed::PinLost
+            | Deed::PinUnlocked => false,
         }
     }
 
@@ -243,6 +252,8 @@ impl fmt::Display for Act {
             Deed::KeyCreated => write!(f, "key {name:?} was created")?,
             Deed::KeyUpdated => write!(f, "key {name:?} was changed")?,
             Deed::ClockTaken => f.write_str("the clock was taken as it is")?,
+            Deed::PinLost => f.write_str("the security officer declared the PIN of the backends lost")?,
+            Deed::PinUnlocked => f.write_str("the wrong tries at the PIN of the backends were cleared")?,
         }
         for change in &self.changes {
             write!(f, "; {change}")?;

@@ -1,6 +1,4 @@
-//! The token's own PINs: Argon2id (RFC 9106), with the failed tries counted before the comparison.
-//!
-//! PKCS#11 v2.40 section 4.4 has the flags that show the count (`CKF_USER_PIN_COUNT_LOW` and its kin).
+//! The token's own PINs: Argon2id (RFC 9106). [`super::state`] counts the wrong tries.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,8 +12,6 @@ use zeroize::Zeroizing;
 pub const MIN_LEN: usize = 4;
 /// Longest PIN, in bytes.
 pub const MAX_LEN: usize = 255;
-/// Wrong tries in a row until the PIN is locked.
-pub const MAX_TRIES: u8 = 10;
 
 /// Argon2id with 19 MiB, 2 passes, 1 lane: OWASP's second recommended setting.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -26,41 +22,17 @@ pub type PinName = [u8; 8];
 
 const LABEL_NAME: &[u8] = b"countersign/pin-name/v1\0";
 
-/// A PIN as it is kept: salt, tag, and tries since the last right one.
+/// A PIN as it is kept: salt and tag.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PinRecord {
     salt: [u8; 16],
     tag: [u8; 32],
-    tries: u8,
-}
-
-/// How near a PIN is to its lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PinStanding {
-    /// No wrong try since the last right one.
-    Clean,
-    /// At least one wrong try.
-    CountLow,
-    /// One more wrong try locks it.
-    FinalTry,
-    /// No try is taken.
-    Locked,
 }
 
 impl PinRecord {
     /// The record for a new PIN, or `None` where its length is out of range.
     pub fn new(pin: &[u8], salt: [u8; 16]) -> Option<PinRecord> {
-        has_a_length(pin).then(|| PinRecord { salt, tag: *stretch(pin, &salt), tries: 0 })
-    }
-
-    /// The record with one more try, or `None` when locked.
-    pub(in crate::kernel) fn charged(&self) -> Option<PinRecord> {
-        (self.tries < MAX_TRIES).then(|| PinRecord { tries: self.tries + 1, ..self.clone() })
-    }
-
-    /// The record with no try counted.
-    pub(in crate::kernel) fn cleared(&self) -> PinRecord {
-        PinRecord { tries: 0, ..self.clone() }
+        has_a_length(pin).then(|| PinRecord { salt, tag: *stretch(pin, &salt) })
     }
 
     /// Its name: of the salt, which is random and serves one PIN, SHA-256 cut to 64 bits.
@@ -74,19 +46,9 @@ impl PinRecord {
         stretch(pin, &self.salt).ct_eq(&self.tag).into()
     }
 
-    /// Whether this is the record of the same PIN, whatever tries are counted: set once, not set anew.
+    /// Whether this is the record of the same PIN: set once, not set anew.
     pub(in crate::kernel) fn is_of_same_pin(&self, other: &PinRecord) -> bool {
         self.salt == other.salt && bool::from(self.tag.ct_eq(&other.tag))
-    }
-
-    /// How near the PIN is to its lock.
-    pub fn standing(&self) -> PinStanding {
-        match self.tries {
-            0 => PinStanding::Clean,
-            n if n + 1 < MAX_TRIES => PinStanding::CountLow,
-            n if n < MAX_TRIES => PinStanding::FinalTry,
-            _ => PinStanding::Locked,
-        }
     }
 }
 
@@ -133,22 +95,6 @@ mod tests {
         // Made with the reference implementation (argon2-cffi), as the other golden values were made in Python.
         let record = PinRecord::new(b"password", *b"somesaltsomesalt").expect("long enough");
         assert_eq!(hex::encode(record.tag), include_str!("../../tests/vectors/argon2id-pin.hex").trim());
-    }
-
-    #[test]
-    fn the_tenth_wrong_try_locks() {
-        let mut record = PinRecord::new(b"1234", [0; 16]).expect("long enough");
-        assert_eq!(record.standing(), PinStanding::Clean);
-        for _ in 0..8 {
-            record = record.charged().expect("not locked");
-            assert_eq!(record.standing(), PinStanding::CountLow);
-        }
-        record = record.charged().expect("not locked");
-        assert_eq!(record.standing(), PinStanding::FinalTry);
-        record = record.charged().expect("the last try is taken");
-        assert_eq!(record.standing(), PinStanding::Locked);
-        assert!(record.charged().is_none());
-        assert_eq!(record.cleared().standing(), PinStanding::Clean);
     }
 
     #[test]

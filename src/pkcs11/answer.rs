@@ -11,6 +11,7 @@ use super::verify::SignatureComes;
 impl Module {
     /// Answers a call.
     pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
+        self.end_login_of_an_old_pin();
         Ok(match request {
             // 5.5 Slot and token management
             Request::SlotList => Reply::Slots(vec![SLOT]),

@@ -329,6 +329,11 @@ impl Known {
             // A panic left it in doubt.
             self.set(session, Signing::Unknown);
         }
+        if let Err(Rv(CKR_USER_NOT_LOGGED_IN)) = answer {
+            // The boundary ends a login whose PIN is another one by now.
+            self.user = false;
+            self.signers.clear();
+        }
         match (request, answer) {
             (Request::OpenSession { .. }, Ok(Reply::Opened(session))) => {
                 self.sessions.insert(*session, Signing::None);

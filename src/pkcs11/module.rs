@@ -15,11 +15,12 @@ use super::session_object::{Held, Usage};
 use super::sign::Signing;
 use super::verify::Verifying;
 use crate::cores;
-use crate::engine::{DigestKeyId, Engine, WalletId};
+use crate::engine::{DigestKeyId, Engine, PinEra, WalletId};
 use crate::kernel::approval::is_visible;
 use crate::kernel::audit::Role;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::rule::Rule;
+use crate::kernel::state::Peer;
 use crate::remote::PeerRole;
 use crate::remote::interface::MAX_IDENTITY_LEN;
 
@@ -86,7 +87,14 @@ struct Sessions {
     read_only: usize,
     last: CK_SESSION_HANDLE,
     /// The application's login: it holds for all of its sessions (PKCS#11 v2.40 section 2.4, "Session types").
-    role: Option<Role>,
+    login: Option<Login>,
+}
+
+/// A login, which lasts as long as the PIN that it was made with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Login {
+    pub(super) role: Role,
+    pub(super) era: PinEra,
 }
 
 /// A session in the table. What closing needs stands beside the lock: a call that works on the session may be waiting for
@@ -125,6 +133,8 @@ pub(super) enum Object {
     DigestPrivate(DigestKeyId),
     /// The clock.
     Clock,
+    /// The backends' PIN: what became of it, for the security officer.
+    UserPin,
     /// The profile that the token conforms to.
     Profile,
     /// What the application made itself.
@@ -135,7 +145,9 @@ impl Object {
     /// Whether it is invisible without login (`CKA_PRIVATE`).
     pub(super) fn is_private(&self) -> bool {
         match self {
-            Object::User { .. } | Object::WalletPrivate(_) | Object::DigestPrivate(_) => true,
+            Object::User { .. } | Object::WalletPrivate(_) | Object::DigestPrivate(_) | Object::UserPin => {
+                true
+            }
             Object::WalletPublic(_) | Object::DigestPublic(_) | Object::Clock | Object::Profile => false,
             Object::Session { is_private, .. } => *is_private,
         }
@@ -145,6 +157,7 @@ impl Object {
     pub(super) fn is_visible_to(&self, role: Option<Role>) -> bool {
         match self {
             Object::Session { is_private: true, .. } => role == Some(Role::User),
+            Object::UserPin => role == Some(Role::So),
             object => role.is_some() || !object.is_private(),
         }
     }
@@ -184,6 +197,26 @@ impl Module {
         }
     }
 
+    /// Refuses what is for backends alone, however right the PIN: who came in through the administrators' door neither logs in
+    /// as the user nor signs.
+    pub(super) fn check_backend(&self) -> Answer {
+        match self.caller {
+            Caller::Process | Caller::Peer { role: PeerRole::Backend, .. } => Ok(()),
+            Caller::Peer { role: PeerRole::Administrator, .. } => {
+                tracing::warn!("refused: a call for backends, from an administrator's connection");
+                Err(Rv(CKR_ACTION_PROHIBITED))
+            }
+        }
+    }
+
+    /// The peer as the door identified it, if there is a door.
+    pub(super) fn peer(&self) -> Peer<'_> {
+        match &self.caller {
+            Caller::Process => None,
+            Caller::Peer { identity, .. } => Some(identity),
+        }
+    }
+
     /// Works on a session. One call at a time: a second one waits.
     ///
     /// A call that panicked leaves its session in doubt: every further call but `C_CloseSession` is refused.
@@ -205,7 +238,7 @@ impl Module {
     /// Opens a session.
     pub(super) fn open_session(&self, read_write: bool) -> Answer<CK_SESSION_HANDLE> {
         let mut sessions = self.sessions();
-        if sessions.role == Some(Role::So) && !read_write {
+        if sessions.role() == Some(Role::So) && !read_write {
             return Err(Rv(CKR_SESSION_READ_WRITE_SO_EXISTS));
         }
         if sessions.open.len() >= MAX_SESSIONS
@@ -230,7 +263,7 @@ impl Module {
             let closed = sessions.open.remove(&handle).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
             self.totals.sessions.fetch_sub(1, Ordering::SeqCst);
             sessions.read_only -= usize::from(!closed.read_write);
-            if sessions.open.is_empty() && sessions.role.take().is_some() {
+            if sessions.open.is_empty() && sessions.login.take().is_some() {
                 self.forget_private_objects();
             }
         }
@@ -263,7 +296,30 @@ impl Module {
 
     /// Who is logged in.
     pub(super) fn role(&self) -> Option<Role> {
-        self.sessions().role
+        self.sessions().role()
+    }
+
+    /// Ends a login by a PIN that is another one by now, or lost: every call asks for that first.
+    pub(super) fn end_login_of_an_old_pin(&self) {
+        let is_over =
+            || self.sessions().login.is_some_and(|login| login.era != self.engine.pin_era(login.role));
+        if is_over() {
+            let _turn = self.turn_to_log_in();
+            // Whoever had the turn may have ended it, and logged in anew.
+            if is_over() {
+                tracing::warn!("a login has ended: its PIN was set anew, or declared lost");
+                // Nobody is logged in where it ended meanwhile.
+                let _ = self.logout();
+            }
+        }
+    }
+
+    /// The login, if it is of `role`, goes on in this era: whoever changed the PIN knows the new one.
+    pub(super) fn go_on_in(&self, role: Option<Role>, era: PinEra) {
+        let mut sessions = self.sessions();
+        if let Some(login) = sessions.login.as_mut().filter(|login| Some(login.role) == role) {
+            login.era = era;
+        }
     }
 
     /// One login of this application at a time.
@@ -276,14 +332,14 @@ impl Module {
         self.sessions().check_login(role)
     }
 
-    /// Logs `role` in, whose PIN was right, if the session it was given in is still there.
-    pub(super) fn set_login(&self, session: CK_SESSION_HANDLE, role: Role) -> Answer {
+    /// Logs in, the PIN being right, if the session it was given in is still there.
+    pub(super) fn set_login(&self, session: CK_SESSION_HANDLE, login: Login) -> Answer {
         let mut sessions = self.sessions();
         if !sessions.open.contains_key(&session) {
             return Err(Rv(CKR_SESSION_HANDLE_INVALID));
         }
-        sessions.check_login(role)?;
-        sessions.role = Some(role);
+        sessions.check_login(login.role)?;
+        sessions.login = Some(login);
         Ok(())
     }
 
@@ -292,7 +348,7 @@ impl Module {
     pub(super) fn logout(&self) -> Answer {
         let open: Vec<_> = {
             let mut sessions = self.sessions();
-            sessions.role.take().ok_or(Rv(CKR_USER_NOT_LOGGED_IN))?;
+            sessions.login.take().ok_or(Rv(CKR_USER_NOT_LOGGED_IN))?;
             sessions.open.values().map(|open| Arc::clone(&open.session)).collect()
         };
         for session in open {
@@ -355,6 +411,7 @@ impl Module {
             | Object::DigestPublic(_)
             | Object::DigestPrivate(_)
             | Object::Clock
+            | Object::UserPin
             | Object::Profile => true,
         };
         if !is_there {
@@ -397,8 +454,12 @@ impl Drop for Module {
 }
 
 impl Sessions {
+    fn role(&self) -> Option<Role> {
+        self.login.map(|login| login.role)
+    }
+
     fn check_login(&self, role: Role) -> Answer {
-        match self.role {
+        match self.role() {
             Some(current) if current == role => Err(Rv(CKR_USER_ALREADY_LOGGED_IN)),
             Some(_) => Err(Rv(CKR_USER_ANOTHER_ALREADY_LOGGED_IN)),
             None if role == Role::So && self.read_only > 0 => Err(Rv(CKR_SESSION_READ_ONLY_EXISTS)),

@@ -58,6 +58,8 @@ impl From<EngineError> for Rv {
             EngineError::Signer(_) => CKR_DEVICE_ERROR,
             EngineError::Pin => CKR_PIN_INCORRECT,
             EngineError::PinLocked => CKR_PIN_LOCKED,
+            EngineError::PinWaits(_) => CKR_PIN_LOCKED,
+            EngineError::PinStands => CKR_ACTION_PROHIBITED,
             EngineError::PinNotSet => CKR_USER_PIN_NOT_INITIALIZED,
             EngineError::PinLength => CKR_PIN_LEN_RANGE,
             EngineError::NotInitialised => CKR_TOKEN_NOT_RECOGNIZED,

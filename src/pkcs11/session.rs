@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 
 use super::call::SessionInfo;
-use super::module::{Module, Session};
+use super::module::{Login, Module, Session};
 use super::rv::{Answer, Rv};
 use super::slot_token::check_slot;
 use crate::kernel::approval::Approval;
@@ -20,7 +20,7 @@ impl Module {
         if flags & CKF_ASYNC_SESSION != 0 {
             return Err(Rv(CKR_SESSION_ASYNC_NOT_SUPPORTED));
         }
-        if self.engine.token()?.is_none() {
+        if !self.engine.is_initialised() {
             return Err(Rv(CKR_TOKEN_NOT_RECOGNIZED));
         }
         self.open_session(flags & CKF_RW_SESSION != 0)
@@ -66,14 +66,15 @@ impl Module {
             // One backend, one security officer: neither has a name.
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        if role == Role::So {
-            self.check_administrator()?;
+        match role {
+            Role::So => self.check_administrator()?,
+            Role::User => self.check_backend()?,
         }
         // Of many threads that log in at once the first one does, and the others find that it has.
         let _turn = self.turn_to_log_in();
         self.check_login(role)?;
-        self.engine.login(role, pin)?;
-        self.set_login(session, role)
+        let era = self.engine.login_of(self.peer(), role, pin)?;
+        self.set_login(session, Login { role, era })
     }
 
     /// `C_Logout`.
@@ -115,6 +116,7 @@ impl Module {
 
     /// The context-specific login: carries the code into the pending operation, which judges it, once, when it signs.
     fn attach_code(&self, session: CK_SESSION_HANDLE, user: Option<&[u8]>, code: &[u8]) -> Answer {
+        self.check_backend()?;
         self.with_session(session, |session| {
             let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
             let approval = match user {

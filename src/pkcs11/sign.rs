@@ -216,9 +216,10 @@ impl Module {
         })
     }
 
-    /// The backend, logged in: who may sign. The security officer never does.
+    /// The backend, logged in: who may sign. The security officer never does, and no administrator is let in as the user; this
+    /// is the one way to the signer, so the door is asked for once more.
     pub(super) fn require_user(&self) -> Answer {
-        if self.role() == Some(Role::User) { Ok(()) } else { Err(Rv(CKR_USER_NOT_LOGGED_IN)) }
+        if self.role() == Some(Role::User) { self.check_backend() } else { Err(Rv(CKR_USER_NOT_LOGGED_IN)) }
     }
 
     /// The key of this handle, if the mechanism signs with it.

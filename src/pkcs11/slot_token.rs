@@ -7,7 +7,7 @@ use super::module::{MAX_SESSIONS, Module, SLOT};
 use super::rv::{Answer, Rv};
 use super::vendor::*;
 use crate::kernel::audit::Role;
-use crate::kernel::pin::PinStanding;
+use crate::kernel::state::PinStanding;
 use crate::kernel::utc;
 
 /// secp256k1, over a prime field, by its object identifier, with uncompressed points (v3.0 Current Mechanisms section 2.3).
@@ -59,7 +59,7 @@ impl Module {
     /// `C_GetTokenInfo`.
     pub(super) fn token_info(&self, slot: CK_SLOT_ID) -> Answer<TokenInfo> {
         check_slot(slot)?;
-        let token = self.engine.token()?;
+        let token = self.engine.token(self.peer())?;
         let mut flags = CKF_RNG | CKF_LOGIN_REQUIRED | CKF_CLOCK_ON_TOKEN;
         let (mut label, mut serial) = (String::new(), String::new());
         if let Some(token) = token {
@@ -96,25 +96,32 @@ impl Module {
         Ok(self.engine.initialise(pin, label)?)
     }
 
-    /// `C_InitPIN`: the security officer sets the backend's PIN, which also unlocks it. In every other state than "R/W SO
-    /// Functions" the answer is `CKR_USER_NOT_LOGGED_IN` (section 5.5), so that is asked first.
+    /// `C_InitPIN`: the security officer sets the backends' PIN: once, and later only one that is locked or was declared lost.
+    /// In every other state than "R/W SO Functions" the answer is `CKR_USER_NOT_LOGGED_IN` (section 5.5), so that is asked first.
     pub(super) fn init_pin(&self, session: CK_SESSION_HANDLE, pin: &[u8]) -> Answer {
         self.with_session(session, |session| {
             if self.role() != Some(Role::So) {
                 return Err(Rv(CKR_USER_NOT_LOGGED_IN));
             }
             self.require_administration(session)?;
-            Ok(self.engine.set_user_pin(pin)?)
+            Ok(self.engine.set_user_pin(self.peer(), pin)?)
         })
     }
 
-    /// `C_SetPIN`: the PIN of whoever is logged in; of the user where nobody is.
+    /// `C_SetPIN`: the PIN of whoever is logged in; of the user where nobody is, but for administrators, who have no way to
+    /// try it.
     pub(super) fn set_pin(&self, session: CK_SESSION_HANDLE, old: &[u8], new: &[u8]) -> Answer {
         self.with_session(session, |session| {
             if !session.read_write {
                 return Err(Rv(CKR_SESSION_READ_ONLY));
             }
-            Ok(self.engine.change_pin(self.role().unwrap_or(Role::User), old, new)?)
+            let role = self.role();
+            if role.is_none() {
+                self.check_backend()?;
+            }
+            let era = self.engine.change_pin(self.peer(), role.unwrap_or(Role::User), old, new)?;
+            self.go_on_in(role, era);
+            Ok(())
         })
     }
 }

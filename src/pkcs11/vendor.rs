@@ -1,6 +1,6 @@
 //! The vendor numbers of `include/countersign.h`, which is their one source: a test compares them.
 
-use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE, CK_RV};
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_HW_FEATURE_TYPE, CK_MECHANISM_TYPE, CK_RV};
 
 /// `C_Sign*`: data = a PSBT (BIP 174), result = the same PSBT with our signatures added.
 pub const CKM_COUNTERSIGN_PSBT: CK_MECHANISM_TYPE = 0xC353_0001;
@@ -48,6 +48,13 @@ pub const CKA_COUNTERSIGN_REACH: CK_ATTRIBUTE_TYPE = 0xC353_0119;
 /// UTF-8: why nothing is signed by the clock as it is now. Empty where it is believed.
 pub const CKA_COUNTERSIGN_CLOCK_REFUSAL: CK_ATTRIBUTE_TYPE = 0xC353_0120;
 
+/// The backends' PIN, as a hardware feature.
+pub const CKH_COUNTERSIGN_USER_PIN: CK_HW_FEATURE_TYPE = 0xC353_0001;
+/// `CK_BBOOL`: the backends' PIN was declared lost.
+pub const CKA_COUNTERSIGN_PIN_LOST: CK_ATTRIBUTE_TYPE = 0xC353_0130;
+/// UTF-8: a line for each peer that has tried a wrong PIN since its last right one.
+pub const CKA_COUNTERSIGN_PIN_TRIES: CK_ATTRIBUTE_TYPE = 0xC353_0131;
+
 /// Refused by a rule of the policy.
 pub const CKR_COUNTERSIGN_POLICY: CK_RV = 0xC353_0001;
 /// A PSBT that parses but breaks a rule of structure, amount or ownership.
@@ -84,7 +91,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 25);
+        assert_eq!(header.len(), 28);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

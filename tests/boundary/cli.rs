@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::doors::BACKENDS;
 use super::{Authenticator, Boundary, Finished, PERIOD, SO_PIN, USER_PIN, module};
 
 /// The command line, on the boundary of this test.
@@ -45,7 +47,7 @@ impl Cli<'_> {
             .arg(module())
             .args(arguments)
             .current_dir(self.0.folder())
-            .env("COUNTERSIGN_CONF", self.0.conf())
+            .env("COUNTERSIGN_CONF", self.conf_for(arguments))
             .env("SOFTHSM2_CONF", self.0.folder().join("softhsm2.conf"))
             .env("COUNTERSIGN_SO_PIN", SO_PIN)
             .env("COUNTERSIGN_USER_PIN", USER_PIN)
@@ -53,6 +55,13 @@ impl Cli<'_> {
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             .stdin(Stdio::null());
         command
+    }
+
+    /// The configuration of the door that a verb is for.
+    fn conf_for(&self, arguments: &[&str]) -> PathBuf {
+        let backend = self.0.folder().join(BACKENDS);
+        let signs = matches!(arguments, ["sign", ..] | ["key", "sign", ..]);
+        if signs && backend.exists() { backend } else { self.0.conf() }
     }
 
     /// Runs a command that answers in JSON.

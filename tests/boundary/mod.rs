@@ -11,6 +11,7 @@
 
 pub(crate) mod cli;
 pub(crate) mod digest;
+pub(crate) mod doors;
 pub(crate) mod raw;
 pub(crate) mod served;
 pub(crate) mod shim;
@@ -40,6 +41,14 @@ pub(crate) const USER_PIN: &str = "backend-9d04ab";
 pub(crate) const LIMITS: &str = "max_transaction_sat = 100000\nmax_fee_sat = 5000\n";
 /// Seconds of a time step: long, so that no test meets more than one change of it.
 pub(crate) const PERIOD: u64 = 120;
+
+/// Whether the tests of this crate are a client's: the crate `connected` has the same tests as `pkcs11`, through a boundary.
+pub(crate) const IS_CLIENT: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"connected");
+
+/// What the other role's login is answered: this where both roles come in by one door, and else that this door is not theirs.
+pub(crate) fn where_there_is_one_door(rv: CK_RV) -> CK_RV {
+    if IS_CLIENT { CKR_ACTION_PROHIBITED } else { rv }
+}
 
 const FOLDER: &str = "COUNTERSIGN_TEST_FOLDER";
 const ROLE: &str = "COUNTERSIGN_TEST_ROLE";
@@ -81,9 +90,7 @@ pub(crate) fn in_boundary_of(
     other_module: Option<&Path>,
     body: impl FnOnce(&Boundary),
 ) -> String {
-    // The crate `connected` has the same tests, through the client side.
-    let is_served = env!("CARGO_CRATE_NAME") == "connected";
-    in_prepared_boundary(test, other_module, is_served, |_| (), body)
+    in_prepared_boundary(test, other_module, IS_CLIENT, |_| (), body)
 }
 
 /// As [`in_boundary_of`], after `prepare` had its turn on the folder; served to `body`, which is then a client, or not.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use cryptoki_sys::*;
 
+use super::doors::{self, Door};
 use super::{SO_PIN, USER_PIN, assert_rv, module};
 use countersign::pkcs11::vendor::*;
 
@@ -16,7 +17,7 @@ pub(crate) type Attribute = (CK_ATTRIBUTE_TYPE, Vec<u8>);
 /// Calls a function of the 2.40 table.
 macro_rules! call {
     ($raw:expr, $function:ident($($argument:expr),* $(,)?)) => {{
-        let function = $raw.v2_40.$function.expect("every place of the table is filled");
+        let function = $raw.here().v2_40.$function.expect("every place of the table is filled");
         // SAFETY: each pointer is null, or to a local value of the type and length that the same call names.
         unsafe { function($($argument),*) }
     }};
@@ -27,7 +28,7 @@ pub(crate) use call;
 /// Calls a function of the 3.0 table.
 macro_rules! call_v3 {
     ($raw:expr, $function:ident($($argument:expr),* $(,)?)) => {{
-        let function = $raw.v3_0.$function.expect("every place of the table is filled");
+        let function = $raw.here().v3_0.$function.expect("every place of the table is filled");
         // SAFETY: each pointer is null, or to a local value of the type and length that the same call names.
         unsafe { function($($argument),*) }
     }};
@@ -38,7 +39,7 @@ pub(crate) use call_v3;
 /// Calls a function of the 3.2 table.
 macro_rules! call_v3_2 {
     ($raw:expr, $function:ident($($argument:expr),* $(,)?)) => {{
-        let function = $raw.v3_2.$function.expect("every place of the table is filled");
+        let function = $raw.here().v3_2.$function.expect("every place of the table is filled");
         // SAFETY: each pointer is null, or to a local value of the type and length that the same call names.
         unsafe { function($($argument),*) }
     }};
@@ -69,6 +70,8 @@ pub(crate) struct Raw {
     pub(crate) v3_2: &'static CK_FUNCTION_LIST_3_2,
     /// The exports.
     pub(crate) library: &'static Pkcs11,
+    /// Whether calls go to this module, whatever door was come in by.
+    is_by_itself: bool,
 }
 
 impl Raw {
@@ -99,7 +102,35 @@ impl Raw {
             unsafe { (*interface).pFunctionList }
         };
         // SAFETY: all are statics of a library that stays loaded, each of the version that was asked for.
-        unsafe { Raw { v2_40: &*v2_40, v3_0: &*table(3, 0).cast(), v3_2: &*table(3, 2).cast(), library } }
+        unsafe {
+            Raw {
+                v2_40: &*v2_40,
+                v3_0: &*table(3, 0).cast(),
+                v3_2: &*table(3, 2).cast(),
+                library,
+                is_by_itself: false,
+            }
+        }
+    }
+
+    /// The module of the door that calls go through: see [`doors`].
+    pub(crate) fn here(&self) -> Raw {
+        if self.is_by_itself { *self } else { doors::current().unwrap_or(*self) }
+    }
+
+    /// This module, whatever door was come in by.
+    pub(crate) fn by_itself(self) -> Raw {
+        Raw { is_by_itself: true, ..self }
+    }
+
+    /// Comes in through the backends' door from now on, where the boundary is served: no user is let in by the other.
+    pub(crate) fn as_backend(&self) {
+        doors::come_in(Door::Backends);
+    }
+
+    /// Comes in through the administrators' door from now on, where the boundary is served.
+    pub(crate) fn as_administrator(&self) {
+        doors::come_in(Door::Administrators);
     }
 
     /// `C_Initialize` without arguments.
@@ -107,8 +138,11 @@ impl Raw {
         call!(self, C_Initialize(ptr::null_mut()))
     }
 
-    /// `C_Finalize`.
+    /// `C_Finalize`, by both doors.
     pub(crate) fn finalize(&self) -> CK_RV {
+        if !self.is_by_itself {
+            doors::finalize_others(self);
+        }
         call!(self, C_Finalize(ptr::null_mut()))
     }
 
@@ -169,6 +203,7 @@ impl Raw {
 
     /// A session of the security officer, logged in.
     pub(crate) fn so(&self) -> CK_SESSION_HANDLE {
+        self.as_administrator();
         let session = self.read_write();
         assert_rv!(self.login(session, CKU_SO, SO_PIN.as_bytes()), CKR_OK);
         session
@@ -176,6 +211,7 @@ impl Raw {
 
     /// A session of the backend, logged in.
     pub(crate) fn user(&self) -> CK_SESSION_HANDLE {
+        self.as_backend();
         let session = self.read_write();
         assert_rv!(self.login(session, CKU_USER, USER_PIN.as_bytes()), CKR_OK);
         session

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::doors::{ADMINISTRATORS, BACKENDS};
 use super::{Boundary, Finished, module};
 
 /// How long it may take to start or to stop.
@@ -85,7 +86,8 @@ impl Served {
         fs::set_permissions(file, Permissions::from_mode(0o600)).expect("it is ours");
         Served::pin(&folder);
         let served = Served::start_again(&folder);
-        served.write_client("client.toml", "administrators.sock");
+        served.write_client(ADMINISTRATORS, "administrators.sock");
+        served.write_client(BACKENDS, "backend.sock");
         served
     }
 

@@ -14,8 +14,8 @@ use crate::boundary::raw::{Mechanism, Raw, call, call_v3};
 use crate::boundary::served::Served;
 use crate::boundary::wallet::{Payment, verify_signed};
 use crate::boundary::{
-    Boundary, LIMITS, SO_PIN, Stage, USER_PIN, approval, assert_rv, create_wallet, enrol_confirmed,
-    in_boundary, report, this_test,
+    Boundary, LIMITS, Stage, USER_PIN, approval, assert_rv, create_wallet, enrol_confirmed, in_boundary,
+    report, this_test,
 };
 use core::ptr;
 
@@ -291,12 +291,13 @@ fn an_application_that_dies_leaves_no_session_and_no_login() {
             assert_eq!(raw.token_info().ulSessionCount, 0);
             let session = raw.read_write();
             assert_eq!(raw.state(session), Ok(CKS_RW_PUBLIC_SESSION));
-            assert_rv!(raw.login(session, CKU_SO, SO_PIN.as_bytes()), CKR_OK, "and nobody is in the way");
+            assert_rv!(raw.login(session, CKU_USER, USER_PIN.as_bytes()), CKR_OK, "and nobody is in the way");
+            raw.so();
         }
         _ => {
             let raw = Raw::load();
             assert_rv!(raw.initialize(), CKR_OK);
-            assert_rv!(raw.login(raw.read_write(), CKU_USER, USER_PIN.as_bytes()), CKR_OK);
+            raw.user();
             std::process::abort();
         }
     });

@@ -3,6 +3,7 @@
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
+use crate::boundary::doors::{AS_BACKEND, BACKENDS};
 use crate::boundary::raw::Raw;
 use crate::boundary::wallet::verify_signed;
 use crate::boundary::{
@@ -10,13 +11,12 @@ use crate::boundary::{
     initialised_token, this_test, ulong,
 };
 
-/// Writes a configuration for the backends' socket, and runs the test's role `backend` with it.
+/// Runs the test's role `backend`, which has the backends' configuration alone.
 fn as_backend(boundary: &Boundary) {
-    let conf = boundary.folder().join("backend.toml");
-    let text = std::fs::read_to_string(boundary.conf()).expect("it was written");
-    std::fs::write(&conf, text.replace("administrators.sock", "backend.sock")).expect("the folder is ours");
-    let _ = crate::boundary::Finished::of(boundary.command("backend").env("COUNTERSIGN_CONF", &conf))
-        .expect_success();
+    let conf = boundary.folder().join(BACKENDS);
+    let mut command = boundary.command("backend");
+    command.env("COUNTERSIGN_CONF", &conf).env(AS_BACKEND, "1");
+    let _ = crate::boundary::Finished::of(&mut command).expect_success();
 }
 
 #[test]
@@ -180,6 +180,73 @@ fn a_handle_is_invalid_once_another_application_destroyed_its_object_even_if_the
                 enrol(&raw, so, name);
             }
         }
+    });
+}
+
+#[test]
+fn a_login_ends_in_every_application_once_its_pin_is_changed_or_lost() {
+    in_boundary(this_test!(), |boundary| match boundary.role() {
+        "body" => {
+            let mut stage = Stage::new(&["alice"]);
+            let (raw, psbt) = (stage.raw, stage.psbt());
+            let record = approval("alice", &stage.users[0].code());
+            // In the midst of signing.
+            let other = raw.read_write();
+            assert_rv!(raw.sign_init(other, CKM_COUNTERSIGN_PSBT, &record, stage.key), CKR_OK);
+            assert_rv!(raw.sign_update(other, &psbt[..20]), CKR_OK);
+            let _ = boundary.run("another backend");
+            assert_rv!(raw.sign_update(other, &psbt[20..]), CKR_OPERATION_NOT_INITIALIZED);
+            assert_eq!(raw.state(stage.session), Ok(CKS_RW_PUBLIC_SESSION));
+            let signed = raw.countersign(stage.session, stage.key, &record, &psbt);
+            assert_eq!(signed, Err(CKR_USER_NOT_LOGGED_IN));
+            // It was the login, and nothing else.
+            let mut log_in = || {
+                assert_rv!(raw.login(stage.session, CKU_USER, CHANGED), CKR_OK);
+                stage.key = raw.wallet_key(stage.session, "treasury");
+                raw.countersign(stage.session, stage.key, &record, &psbt)
+            };
+            assert!(log_in().is_ok());
+            let _ = boundary.run("officer");
+            // The same call again, which would give the same answer to who is logged in.
+            let signed = raw.countersign(stage.session, stage.key, &record, &psbt);
+            assert_eq!(signed, Err(CKR_USER_NOT_LOGGED_IN));
+            assert_rv!(raw.login(stage.session, CKU_USER, CHANGED), CKR_PIN_LOCKED, "it is lost");
+        }
+        "another backend" => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let session = raw.user();
+            assert_rv!(raw.set_pin(session, USER_PIN.as_bytes(), CHANGED), CKR_OK);
+            assert_eq!(raw.state(session), Ok(CKS_RW_USER_FUNCTIONS), "whoever changed it goes on");
+        }
+        _ => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let so = raw.so();
+            let class =
+                [(CKA_CLASS, ulong(CKO_HW_FEATURE)), (CKA_HW_FEATURE_TYPE, ulong(CKH_COUNTERSIGN_USER_PIN))];
+            let pin = raw.find(so, &class).expect("it finds")[0];
+            assert_rv!(raw.set_attributes(so, pin, &[(CKA_COUNTERSIGN_PIN_LOST, vec![CK_TRUE])]), CKR_OK);
+        }
+    });
+}
+
+/// What another backend changes the PIN to.
+const CHANGED: &[u8] = b"changed-1f2e3d";
+
+#[test]
+fn an_administrator_is_never_a_backend_however_right_the_pin() {
+    in_boundary(this_test!(), |_| {
+        let raw = initialised_token();
+        let session = raw.read_write();
+        for _ in 0..7 {
+            assert_rv!(raw.login(session, CKU_USER, b"a wrong one"), CKR_ACTION_PROHIBITED);
+        }
+        assert_rv!(raw.login(session, CKU_USER, USER_PIN.as_bytes()), CKR_ACTION_PROHIBITED);
+        assert_eq!(raw.state(session), Ok(CKS_RW_PUBLIC_SESSION));
+        // Not one try was charged: an administrator cannot lock the backends out.
+        raw.user();
+        assert_eq!(raw.token_info().flags & (CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_LOCKED), 0);
     });
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
+use crate::boundary::doors::configure_backends_behind;
 use crate::boundary::raw::Raw;
 use crate::boundary::wallet::verify_signed;
 use crate::boundary::{Boundary, Stage, approval, assert_rv, in_boundary, this_test};
@@ -45,14 +46,12 @@ fn count_frames(from: &Path, to: &Path) -> Arc<AtomicUsize> {
 /// Runs `body` in a process of its own behind the proxy, with the count of what went to the boundary.
 fn counted(boundary: &Boundary, body: impl FnOnce(&Stage, &AtomicUsize)) {
     if boundary.role() == "body" {
-        let conf = boundary.folder().join("proxied.toml");
-        let text = std::fs::read_to_string(boundary.conf()).expect("it was written");
-        std::fs::write(&conf, text.replace("administrators.sock", "proxy.sock")).expect("the folder is ours");
+        let conf = configure_backends_behind(boundary, "proxy.sock");
         let _ = crate::boundary::Finished::of(boundary.command("client").env("COUNTERSIGN_CONF", &conf))
             .expect_success();
     } else {
         let place = |name| boundary.folder().join(name);
-        let count = count_frames(&place("proxy.sock"), &place("administrators.sock"));
+        let count = count_frames(&place("proxy.sock"), &place("backend.sock"));
         body(&Stage::new(&["alice", "bob"]), &count);
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
+use crate::boundary::doors::configure_backends_behind;
 use crate::boundary::wallet::{Payment, verify_signed};
 use crate::boundary::{Boundary, Finished, Stage, USER_PIN, approval, assert_rv, in_boundary, this_test};
 
@@ -41,7 +42,7 @@ fn varint(number: u64) -> Vec<u8> {
 fn a_client_of_version_2_is_served_as_before_and_sees_nothing_new() {
     in_boundary(this_test!(), |boundary| {
         let stage = Stage::new(&["alice"]);
-        let mut old = UnixStream::connect(boundary.folder().join("administrators.sock")).expect("served");
+        let mut old = UnixStream::connect(boundary.folder().join("backend.sock")).expect("served");
         // Its greeting: no application to join, handles from 1 on.
         let welcome = exchange(&mut old, b"CSGN\x02\x00\x01");
         assert_eq!(welcome[0], 0, "accepted: {welcome:?}");
@@ -104,15 +105,13 @@ fn carry(mut client: UnixStream, to: &Path, refused: &AtomicUsize) {
 fn behind_an_older_one(boundary: &Boundary, body: impl FnOnce(&Stage, &AtomicUsize)) {
     let place = |name| boundary.folder().join(name);
     if boundary.role() == "body" {
-        let conf = place("older.toml");
-        let text = std::fs::read_to_string(boundary.conf()).expect("it was written");
-        std::fs::write(&conf, text.replace("administrators.sock", "older.sock")).expect("ours");
+        let conf = configure_backends_behind(boundary, "older.sock");
         let mut client = boundary.command("client");
         let _ = Finished::of(client.env("COUNTERSIGN_CONF", &conf)).expect_success();
         return;
     }
     let listener = UnixListener::bind(place("older.sock")).expect("the folder is ours");
-    let (refused, to): (Arc<AtomicUsize>, PathBuf) = (Arc::default(), place("administrators.sock"));
+    let (refused, to): (Arc<AtomicUsize>, PathBuf) = (Arc::default(), place("backend.sock"));
     let counted = Arc::clone(&refused);
     std::thread::spawn(move || {
         for client in listener.incoming() {

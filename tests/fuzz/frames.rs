@@ -56,17 +56,20 @@ struct Stage {
     logged_in: Mutex<Option<u64>>,
 }
 
+/// Whose frames they are.
+const PEER: &str = "user 7";
+
 type Records = HashMap<RecordKey, Plain>;
 
 impl Stage {
     fn new() -> Stage {
         let bench = Bench::new();
-        bench.engine.set_user_pin(b"user-pin").expect("a good PIN");
+        bench.engine.set_user_pin(None, b"user-pin").expect("a good PIN");
         bench.user("alice");
         bench.wallet("w", &["alice"], "unlimited = true");
         let begin = bench.ledger.state().records.clone();
         for role in [Role::User, Role::So] {
-            (0..10).for_each(|_| drop(bench.engine.login(role, b"wrong")));
+            (0..5).for_each(|_| drop(bench.engine.login_of(Some(PEER), role, b"wrong")));
         }
         let locked = bench.ledger.state().records.clone();
         let Bench { engine, ledger, .. } = bench;
@@ -77,7 +80,7 @@ impl Stage {
     fn run(&self, who: u8, sent: &[u8]) {
         if who & 2 == 0 {
             let role = if who & 1 == 0 { PeerRole::Administrator } else { PeerRole::Backend };
-            let application = self.hosted.open(1, role, "user 7").expect("there is room");
+            let application = self.hosted.open(1, role, PEER).expect("there is room");
             self.play(application, sent);
             self.end(application);
         } else {
@@ -94,7 +97,7 @@ impl Stage {
 
     fn log_in(&self) -> u64 {
         self.reset(&self.begin);
-        let application = self.hosted.open(1, PeerRole::Backend, "user 7").expect("there is room");
+        let application = self.hosted.open(1, PeerRole::Backend, PEER).expect("there is room");
         assert_eq!(self.call(application, b"\x00\x08\x00\x06"), OPENED);
         assert_eq!(self.call(application, b"\x00\x0c\x01\x01\x00\x08user-pin"), DONE);
         application

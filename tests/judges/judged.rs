@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::boundary::cli::Cli;
+use crate::boundary::doors::BACKENDS;
 use crate::boundary::served::Served;
 use crate::boundary::{Authenticator, Boundary, Finished, PERIOD, in_boundary, module, root};
 use crate::list::{CRASHED, HUNG, PASSED, Way};
@@ -81,14 +82,16 @@ pub(crate) fn installed(name: &str) -> PathBuf {
     path
 }
 
-/// A command on a boundary, ended when it hangs.
+/// A command on a boundary, ended when it hangs. Where the boundary is served, judges are backends: the objects are theirs to
+/// use, and by no door are both roles let in.
 pub(crate) fn command(boundary: &Boundary, program: impl AsRef<Path>) -> Command {
+    let backend = boundary.folder().join(BACKENDS);
     let mut command = Command::new("timeout");
     command
         .args(["--kill-after=5", PATIENCE])
         .arg(program.as_ref())
         .current_dir(boundary.folder())
-        .env("COUNTERSIGN_CONF", boundary.conf())
+        .env("COUNTERSIGN_CONF", if backend.exists() { backend } else { boundary.conf() })
         .env("SOFTHSM2_CONF", boundary.folder().join("softhsm2.conf"))
         .env("HOME", boundary.folder())
         .env("LC_ALL", "C.UTF-8")

@@ -14,8 +14,9 @@ fn class(class: CK_OBJECT_CLASS) -> (CK_ATTRIBUTE_TYPE, Vec<u8>) {
 }
 
 fn clock(raw: &Raw, session: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {
-    let found = raw.find(session, &[class(CKO_HW_FEATURE)]).expect("it finds");
-    let [clock] = found[..] else { panic!("{} hardware features", found.len()) };
+    let clock = [class(CKO_HW_FEATURE), (CKA_HW_FEATURE_TYPE, ulong(CKH_CLOCK))];
+    let found = raw.find(session, &clock).expect("it finds");
+    let [clock] = found[..] else { panic!("{} clocks", found.len()) };
     clock
 }
 
@@ -52,6 +53,7 @@ fn the_clock_is_found_by_its_class_alone_and_shows_the_time_without_login() {
         let hardware = class(CKO_HW_FEATURE);
         let of_type = |kind| (CKA_HW_FEATURE_TYPE, ulong(kind));
         let find = |template: &[_]| raw.find(session, template).expect("it finds");
+        assert_eq!(find(std::slice::from_ref(&hardware)), [clock], "nobody sees another hardware feature");
         assert_eq!(find(&[hardware.clone(), of_type(CKH_CLOCK)]), [clock]);
         assert_eq!(find(&[of_type(CKH_CLOCK), hardware.clone()]), [clock], "in any order");
         assert!(find(&[hardware, of_type(CKH_MONOTONIC_COUNTER)]).is_empty());
@@ -70,7 +72,8 @@ fn the_clock_is_taken_by_the_security_officer_alone_and_never_by_a_malformed_val
         let stage = Stage::new(&["alice"]);
         let raw = &stage.raw;
         let user = stage.session;
-        let clock = clock(raw, user);
+        let clock_in = clock;
+        let clock = clock_in(raw, user);
         assert_rv!(raw.set_attributes(user, clock, &at(now())), CKR_USER_NOT_LOGGED_IN, "the backend");
         assert_rv!(raw.sign_init(user, CKM_COUNTERSIGN_PSBT, &[], clock), CKR_KEY_TYPE_INCONSISTENT);
         assert_rv!(raw.verify_init(user, clock), CKR_KEY_TYPE_INCONSISTENT);
@@ -80,6 +83,7 @@ fn the_clock_is_taken_by_the_security_officer_alone_and_never_by_a_malformed_val
         assert_rv!(raw.close_all(), CKR_OK);
 
         let so = raw.so();
+        let clock = clock_in(raw, so);
         // What is right but for its form.
         let right = to_digits(now());
         let second = |digits: &str| format!("{}{digits}", &right[..14]);

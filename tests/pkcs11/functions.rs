@@ -365,7 +365,10 @@ pub(crate) fn call_every_function(raw: &Raw, wrong: Wrong) -> Vec<Called> {
             session
         }
     };
-    let Raw { v2_40, v3_0, v3_2, .. } = raw;
+    if matches!(wrong, Wrong::Pointers | Wrong::Order) {
+        raw.as_backend();
+    }
+    let Raw { v2_40, v3_0, v3_2, .. } = raw.here();
     let tables = [
         vec![rows_2_40!(v2_40, wrong, session)],
         vec![rows_2_40!(v3_0, wrong, session), rows_3_0!(v3_0, wrong, session)],

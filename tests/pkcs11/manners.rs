@@ -17,12 +17,9 @@ use super::functions::{Wrong, call_every_function};
 use crate::boundary::raw::{Mechanism, Raw, call, call_v3};
 use crate::boundary::wallet::{Payment, verify_signed};
 use crate::boundary::{
-    Finished, LIMITS, Stage, approval, assert_rv, create_wallet, enrol_confirmed, in_boundary,
+    Finished, IS_CLIENT, LIMITS, Stage, approval, assert_rv, create_wallet, enrol_confirmed, in_boundary,
     initialised_token, module, this_test,
 };
-
-/// Whether the module is a client of a running boundary, which has the store.
-const IS_CLIENT: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"connected");
 
 const THREADS: usize = 16;
 
@@ -366,7 +363,7 @@ fn two_copies_of_the_library_in_one_process_are_two_applications() {
         let stage = Stage::new(&["alice", "bob", "carol"]);
         let copy = boundary.folder().join("another-libcountersign.so");
         fs::copy(module(), &copy).expect("the folder is ours");
-        let other = Raw::load_from(&copy);
+        let other = Raw::load_from(&copy).by_itself();
         let sign = |raw: &Raw, session, user: usize| {
             let (key, psbt) = (raw.wallet_key(session, "treasury"), stage.psbt());
             let user = &stage.users[user];

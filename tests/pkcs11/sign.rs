@@ -14,6 +14,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use cryptoki_sys::*;
 
+use crate::boundary::doors;
 use crate::boundary::raw::call;
 use crate::boundary::wallet::{Payment, verify_signed};
 use crate::boundary::{
@@ -45,6 +46,11 @@ fn the_whole_story_through_cryptoki_signs_by_both_doors() {
         so.logout().expect("logs out");
         drop(so);
 
+        // Where there are two doors, the backend comes in by its own.
+        pkcs11.finalize().expect("finalises");
+        doors::configure_backends();
+        let pkcs11 = Pkcs11::new(module()).expect("it loads");
+        pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).expect("initialises");
         let session = pkcs11.open_ro_session(slot).expect("a session");
         session.login(UserType::User, Some(&pin(USER_PIN))).expect("the backend");
         let key = |label: &str| {

@@ -364,6 +364,7 @@ fn a_read_only_session_changes_nothing_of_the_token_and_the_backend_nothing_at_a
         enrol_confirmed(&raw, so, "alice");
         create_wallet(&raw, so, "hot", &["alice"], LIMITS);
         assert_rv!(raw.close_all(), CKR_OK);
+        raw.as_backend();
         let (read_only, read_write) = (raw.read_only(), raw.read_write());
         let check = |session, wanted: CK_RV| {
             let object = |class| raw.find(session, &[(CKA_CLASS, ulong(class))]).expect("it finds");

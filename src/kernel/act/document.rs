@@ -57,7 +57,7 @@ pub struct TokenDocument {
     pub serial: [u8; 8],
     /// Names the security officer's PIN: another PIN has another name.
     pub so_pin: PinName,
-    /// Names the backend's PIN, once it is set.
+    /// Names the backends' PIN, once it is set and until it is declared lost.
     pub user_pin: Option<PinName>,
 }
 
@@ -135,7 +135,7 @@ impl From<&TokenRecord> for Document {
             label: token.label.clone(),
             serial: token.serial,
             so_pin: token.so.name(),
-            user_pin: token.user.as_ref().map(|pin| pin.name()),
+            user_pin: token.user.as_ref().and_then(|pin| pin.name()),
         })
     }
 }

@@ -1,101 +1,20 @@
-//! The transitions of administration: PINs, users, wallets.
+//! The transitions of administration: users, wallets, the clock.
 
 use super::records::{
     ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };
 use crate::kernel::act::{self, Act, Deed, Document, PolicyChange};
-use crate::kernel::audit::{Event, Role};
+use crate::kernel::audit::Event;
 use crate::kernel::clock::Believed;
 use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
-use crate::kernel::pin::PinRecord;
 use crate::kernel::policy::{Direction, changed_keys};
-use crate::kernel::receipt::{Batch, Change, Content, Receipt, Write};
+use crate::kernel::receipt::{Batch, Change, Content, Write};
 use crate::kernel::rule::Rule;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::wallet::{Wallet, WalletRecord};
 
-/// Evidence: a try at a PIN is charged.
-pub struct PinCharged {
-    role: Role,
-}
-
 /// Evidence: an act of administration is recorded.
 pub struct Recorded;
-
-/// Why a PIN is not tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PinClosed {
-    /// Locked.
-    Locked,
-    /// Never set.
-    NotSet,
-}
-
-fn pin_of(token: &TokenRecord, role: Role) -> Option<&PinRecord> {
-    match role {
-        Role::So => Some(&token.so),
-        Role::User => token.user.as_ref(),
-    }
-}
-
-fn with_pin(token: &TokenRecord, role: Role, pin: PinRecord) -> TokenRecord {
-    match role {
-        Role::So => TokenRecord { so: pin, ..token.clone() },
-        Role::User => TokenRecord { user: Some(pin), ..token.clone() },
-    }
-}
-
-/// Charges one try at the PIN of `role`.
-pub fn charge_pin(
-    token: &Versioned<TokenRecord>,
-    role: Role,
-    now: u64,
-) -> Result<Change<PinCharged>, PinClosed> {
-    let pin = pin_of(&token.value, role).ok_or(PinClosed::NotSet)?.charged().ok_or(PinClosed::Locked)?;
-    let writes = vec![token.put(&with_pin(&token.value, role, pin))];
-    Ok(Change::new(Batch { writes, event: Event::PinCharged(role), time: now }, PinCharged { role }))
-}
-
-/// Evidence: the PIN that was charged for was right. Not yet recorded.
-pub struct PinMatched {
-    role: Role,
-    /// What it matched.
-    pin: PinRecord,
-}
-
-/// Compares a PIN whose try is charged.
-pub fn verify_pin(charged: Receipt<PinCharged>, token: &TokenRecord, pin: &[u8]) -> Option<PinMatched> {
-    let PinCharged { role } = charged.into_evidence();
-    let record = pin_of(token, role)?;
-    record.matches(pin).then(|| PinMatched { role, pin: record.clone() })
-}
-
-/// Clears the tries of a PIN that was right, and sets a new one where given. None where another one was set since: what was
-/// right is not any more.
-pub fn accept_pin(
-    matched: &PinMatched,
-    token: &Versioned<TokenRecord>,
-    new: Option<PinRecord>,
-    now: u64,
-) -> Option<Change<Recorded>> {
-    let role = matched.role;
-    let old = pin_of(&token.value, role).filter(|pin| pin.is_of_same_pin(&matched.pin))?;
-    let is_new = new.is_some();
-    let since = with_pin(&token.value, role, new.unwrap_or_else(|| old.cleared()));
-    let event = if is_new {
-        of_token(Deed::PinChanged(role), Some(&token.value), &since)
-    } else {
-        Event::PinAccepted(role)
-    };
-    Some(Change::new(Batch { writes: vec![token.put(&since)], event, time: now }, Recorded))
-}
-
-/// Sets the backend's PIN; the security officer is logged in.
-pub fn set_user_pin(token: &Versioned<TokenRecord>, pin: PinRecord, now: u64) -> Change<Recorded> {
-    let since = with_pin(&token.value, Role::User, pin);
-    let event = of_token(Deed::PinSet(Role::User), Some(&token.value), &since);
-    Change::new(Batch { writes: vec![token.put(&since)], event, time: now }, Recorded)
-}
 
 /// The first batch of a store.
 pub fn initialise(token: &TokenRecord, believed: Believed) -> Change<Recorded> {
@@ -157,12 +76,6 @@ pub fn stop(failures: u32, now: u64) -> Change<Recorded> {
 pub fn decline(wallet: &str, rule: Rule, now: u64) -> Change<Recorded> {
     let event = Event::PsbtRefused { wallet: wallet.into(), rule: rule.tag().into() };
     Change::new(Batch { writes: vec![], event, time: now }, Recorded)
-}
-
-/// Whether `pin` is the security officer's. For the restoration of a store, which has to be taken before a try at it could
-/// be charged: a locked PIN is not compared.
-pub fn is_officer(token: &TokenRecord, pin: &[u8]) -> bool {
-    token.so.charged().is_some_and(|so| so.matches(pin))
 }
 
 /// Takes a store that did not fit its anchor.
@@ -346,7 +259,7 @@ fn changes(
 }
 
 /// An act on the token's record.
-fn of_token(deed: Deed, before: Option<&TokenRecord>, since: &TokenRecord) -> Event {
+pub(super) fn of_token(deed: Deed, before: Option<&TokenRecord>, since: &TokenRecord) -> Event {
     Event::Act(Box::new(Act {
         deed,
         id: RecordKey::single(Kind::Token).id,

@@ -22,6 +22,14 @@ pub const BUDGET_PERIOD: u64 = 30 * 24 * 3_600;
 /// Seconds in which a code may be tried again on the transaction that it was spent on: for who lost the answer.
 pub const RETRY_PERIOD: u64 = 120;
 
+/// Seconds to wait after so many wrong tries in a row.
+pub(super) fn wait_after(in_row: u32) -> u64 {
+    in_row.checked_sub(BACK_OFF_FROM).map_or(0, |doublings| {
+        // From the shift on which a bit is lost on, and long before, it is the longest wait.
+        BACK_OFF_FIRST.checked_shl(doublings.min(32)).map_or(BACK_OFF_MOST, |wait| wait.min(BACK_OFF_MOST))
+    })
+}
+
 /// What became of a user's codes.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct CodeState {
@@ -104,9 +112,7 @@ impl CodeState {
             return Err(Locked);
         }
         let in_row = self.in_row + 1;
-        let wait = in_row.checked_sub(BACK_OFF_FROM).map_or(0, |doublings| {
-            BACK_OFF_FIRST.checked_shl(doublings).map_or(BACK_OFF_MOST, |wait| wait.min(BACK_OFF_MOST))
-        });
+        let wait = wait_after(in_row);
         let mut charged: Vec<u64> =
             self.charged.iter().copied().filter(|at| at.saturating_add(BUDGET_PERIOD) > now).collect();
         charged.push(now);

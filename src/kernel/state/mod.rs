@@ -10,24 +10,30 @@
 //! - T3. A spent step is never spent again, and no earlier one. For two minutes it gives the signatures that it was spent
 //!   on once more, to who asks for the same.
 //! - T4. A locked user's code is not evaluated.
-//! - T5. The limits of a period are judged against the state that the commit replaces, and what leaves is charged in it.
+//! - T5. Wrong PINs are counted for each peer by itself: one that used its tries up closes the door to itself alone.
+//! - T6. The limits of a period are judged against the state that the commit replaces, and what leaves is charged in it.
 
 mod administration;
 mod codes;
 mod history;
+mod pins;
 mod records;
 mod way;
 
 pub use administration::{
-    PinCharged, PinClosed, PinMatched, Recorded, accept_pin, add_digest_key, add_user, add_wallet,
-    believe_clock, change_digest_key, change_wallet, charge_pin, decline, initialise, is_officer,
-    remove_user, restore, set_user_pin, stop, take_clock, unlock_user, verify_pin,
+    Recorded, add_digest_key, add_user, add_wallet, believe_clock, change_digest_key, change_wallet, decline,
+    initialise, remove_user, restore, stop, take_clock, unlock_user,
 };
 pub use codes::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked,
     RETRY_PERIOD, Spent,
 };
 pub use history::{Charge, ChargeId, History};
+pub use pins::{
+    MAX_PEERS, OfficerPin, PEER_TRIES, PIN_BUDGET, Peer, PinCharged, PinClosed, PinMatched, PinStanding,
+    PinStands, UserPin, accept_pin, charge_pin, is_officer, lose_user_pin, set_user_pin, unlock_user_pin,
+    verify_pin,
+};
 pub use records::{
     ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };

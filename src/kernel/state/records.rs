@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 
 use super::codes::{self, CodeState};
 use super::history::History;
+use super::pins::{self, OfficerPin, UserPin};
 use crate::kernel::clock::Believed;
 use crate::kernel::digest_key::DigestKeyRecord;
 use crate::kernel::otp::OtpKey;
-use crate::kernel::pin::PinRecord;
 use crate::kernel::receipt::{Content, Write};
 use crate::kernel::seal::RecordKey;
 use crate::kernel::wallet::{Chain, GAP_LIMIT, Location, WalletRecord};
@@ -76,9 +76,25 @@ pub struct TokenRecord {
     /// Tells this token from others; random, shown in hex as `CK_TOKEN_INFO.serialNumber`.
     pub serial: [u8; 8],
     /// The security officer's PIN.
-    pub so: PinRecord,
-    /// The backend's PIN, once set.
-    pub user: Option<PinRecord>,
+    pub so: OfficerPin,
+    /// The backends' PIN, once set.
+    pub user: Option<UserPin>,
+}
+
+/// The token as version 0.1 first wrote it.
+#[derive(Serialize, Deserialize)]
+struct FirstToken {
+    label: String,
+    serial: [u8; 8],
+    so: pins::FirstFormat,
+    user: Option<pins::FirstFormat>,
+}
+
+impl TokenRecord {
+    fn upgrade(first: FirstToken) -> TokenRecord {
+        let FirstToken { label, serial, so, user } = first;
+        TokenRecord { label, serial, so: OfficerPin::upgrade(so), user: user.map(UserPin::upgrade) }
+    }
 }
 
 /// A user: the OTP key and what became of its codes.
@@ -160,7 +176,17 @@ struct FirstWalletState {
     signed: u64,
 }
 
-impl Stored for TokenRecord {}
+impl Stored for TokenRecord {
+    const FORMAT: u8 = 2;
+
+    fn decode(bytes: &[u8]) -> Option<TokenRecord> {
+        match bytes.split_first()? {
+            (1, body) => decode_body(body).map(TokenRecord::upgrade),
+            (&Self::FORMAT, body) => decode_body(body),
+            _ => None,
+        }
+    }
+}
 impl Stored for UserRecord {
     const FORMAT: u8 = 2;
 

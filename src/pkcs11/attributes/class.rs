@@ -23,6 +23,8 @@ pub(in crate::pkcs11) enum Class {
     DigestPrivate,
     /// The clock.
     Clock,
+    /// The backends' PIN.
+    UserPin,
     /// A profile that the token conforms to.
     Profile,
     /// A data object of a session.
@@ -33,13 +35,14 @@ pub(in crate::pkcs11) enum Class {
 
 impl Class {
     /// All of them.
-    const ALL: [Class; 9] = [
+    const ALL: [Class; 10] = [
         Class::OtpKey,
         Class::WalletPublic,
         Class::WalletPrivate,
         Class::DigestPublic,
         Class::DigestPrivate,
         Class::Clock,
+        Class::UserPin,
         Class::Profile,
         Class::Data,
         Class::PublicKey,
@@ -75,6 +78,7 @@ impl Class {
             Class::DigestPublic => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY, APPROVED],
             Class::DigestPrivate => &[OBJECT, STORAGE, KEY, PRIVATE_KEY, EC_PRIVATE_KEY, APPROVED],
             Class::Clock => &[OBJECT, CLOCK],
+            Class::UserPin => &[OBJECT, USER_PIN],
             Class::Profile => &[OBJECT, STORAGE, PROFILE],
             Class::Data => &[OBJECT, STORAGE, DATA],
             Class::PublicKey => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY],
@@ -89,6 +93,14 @@ const STORAGE: Table =
     &[CKA_TOKEN, CKA_PRIVATE, CKA_MODIFIABLE, CKA_LABEL, CKA_COPYABLE, CKA_DESTROYABLE, CKA_UNIQUE_ID];
 /// Section 4.3.2, and ours.
 const CLOCK: Table = &[CKA_HW_FEATURE_TYPE, CKA_VALUE, CKA_COUNTERSIGN_CLOCK_REFUSAL];
+/// `include/countersign.h`, "The backends' PIN".
+const USER_PIN: Table = &[
+    CKA_HW_FEATURE_TYPE,
+    CKA_COUNTERSIGN_LOCKED,
+    CKA_COUNTERSIGN_FAILURES,
+    CKA_COUNTERSIGN_PIN_LOST,
+    CKA_COUNTERSIGN_PIN_TRIES,
+];
 /// Section 4.5.
 const DATA: Table = &[CKA_APPLICATION, CKA_OBJECT_ID, CKA_VALUE];
 /// Section 4.7; `CKA_OBJECT_VALIDATION_FLAGS`: v3.2 section 4.8.

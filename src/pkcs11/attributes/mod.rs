@@ -10,6 +10,7 @@ mod ec_pair;
 mod otp_key;
 mod profile;
 mod specified;
+mod user_pin;
 mod wallet;
 
 use bitcoin::secp256k1::PublicKey;
@@ -20,6 +21,7 @@ pub(super) use clock::of_clock;
 pub(super) use digest_key::{of_digest_private, of_digest_public};
 pub(super) use otp_key::of_user;
 pub(super) use profile::of_profile;
+pub(super) use user_pin::of_user_pin;
 pub(super) use wallet::{of_private, of_public, reach};
 
 /// The object identifier of secp256k1 in DER (SEC 2: 1.3.132.0.10).

@@ -42,6 +42,14 @@ impl Module {
                     let time = clock_change(&each_once(template)?)?;
                     time.map_or(Ok(()), |time| Ok(self.engine.take_clock(time)?))
                 }
+                Object::UserPin => {
+                    self.require_administration(session)?;
+                    match pin_change(&each_once(template)?)? {
+                        None => Ok(()),
+                        Some(PinChange::Unlock) => Ok(self.engine.unlock_user_pin()?),
+                        Some(PinChange::Lose) => Ok(self.engine.lose_user_pin()?),
+                    }
+                }
                 Object::DigestPublic(id) | Object::DigestPrivate(id) => {
                     self.require_administration(session)?;
                     let class = match object {
@@ -88,6 +96,31 @@ fn clock_change(template: &[&TemplateEntry]) -> Answer<Option<u64>> {
         }
     }
     Ok(time)
+}
+
+/// What the security officer does about the backends' PIN.
+#[derive(Clone, Copy)]
+enum PinChange {
+    /// Gives every peer its tries back.
+    Unlock,
+    /// Declares it lost.
+    Lose,
+}
+
+/// All that can be set of the backends' PIN: `CKA_COUNTERSIGN_LOCKED`, to false, or `CKA_COUNTERSIGN_PIN_LOST`, to true. One
+/// act at a time: both are one link of the audit each.
+fn pin_change(template: &[&TemplateEntry]) -> Answer<Option<PinChange>> {
+    let change = |TemplateEntry { kind, value }: &TemplateEntry| match *kind {
+        CKA_COUNTERSIGN_LOCKED if !bool_value(value)? => Ok(PinChange::Unlock),
+        CKA_COUNTERSIGN_PIN_LOST if bool_value(value)? => Ok(PinChange::Lose),
+        CKA_COUNTERSIGN_LOCKED | CKA_COUNTERSIGN_PIN_LOST => Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
+        other => Err(Class::UserPin.refusal(other)),
+    };
+    match template {
+        [] => Ok(None),
+        [one] => change(one).map(Some),
+        _ => Err(Rv(CKR_TEMPLATE_INCONSISTENT)),
+    }
 }
 
 /// All that can be set of a wallet: its label, its users, its policy as a whole, its reach, and once its wallet policy.

@@ -123,7 +123,11 @@ impl Module {
     fn candidates(&self, template: &[TemplateEntry]) -> Vec<Object> {
         // Hardware features are found by who asks for them, and by nobody else (section 4.3.1).
         if template.iter().any(|entry| entry.kind == CKA_CLASS && is_class(entry, CKO_HW_FEATURE)) {
-            return vec![Object::Clock];
+            let role = self.role();
+            return [Object::Clock, Object::UserPin]
+                .into_iter()
+                .filter(|object| object.is_visible_to(role))
+                .collect();
         }
         let (name, id) = (name_in(template), id_in(template));
         let mut objects = vec![Object::Profile];

@@ -20,7 +20,7 @@ use super::rv::{Answer, Rv};
 use super::session_object::SessionObject;
 use super::template::{bool_value, each_once, value_of};
 use super::vendor::*;
-use crate::engine::{DigestKeyId, UserView, WalletId};
+use crate::engine::{DigestKeyId, UserPinView, UserView, WalletId};
 use crate::kernel::clock::ClockError;
 use crate::kernel::digest_key::DigestKey;
 use crate::kernel::otp::OtpKeyId;
@@ -34,6 +34,7 @@ enum Loaded {
     DigestPublic(DigestKeyId, Arc<DigestKey>),
     DigestPrivate(DigestKeyId, Arc<DigestKey>),
     Clock { now: u64, refusal: Option<ClockError> },
+    UserPin(UserPinView),
     Profile,
     Session(Arc<SessionObject>),
 }
@@ -47,6 +48,7 @@ impl Loaded {
             Loaded::DigestPublic(..) => Class::DigestPublic,
             Loaded::DigestPrivate(..) => Class::DigestPrivate,
             Loaded::Clock { .. } => Class::Clock,
+            Loaded::UserPin(_) => Class::UserPin,
             Loaded::Profile => Class::Profile,
             Loaded::Session(object) => object.class(),
         }
@@ -60,6 +62,7 @@ impl Loaded {
             Loaded::DigestPublic(id, key) => attributes::of_digest_public(id, key, kind),
             Loaded::DigestPrivate(id, key) => attributes::of_digest_private(id, key, kind),
             Loaded::Clock { now, refusal } => attributes::of_clock(*now, *refusal, kind),
+            Loaded::UserPin(pin) => attributes::of_user_pin(pin, kind),
             Loaded::Profile => attributes::of_profile(kind),
             Loaded::Session(object) => object.attribute(kind),
         }
@@ -200,6 +203,7 @@ impl Module {
                 let (now, refusal) = (self.engine.clock_time(), self.engine.clock_refusal()?);
                 Some(Loaded::Clock { now, refusal })
             }
+            Object::UserPin => self.engine.user_pin()?.map(Loaded::UserPin),
             Object::Profile => Some(Loaded::Profile),
             Object::Session { number, .. } => self.session_object(*number).map(Loaded::Session),
         })

@@ -1,39 +1,101 @@
 //! What the security officer gains: not a signature, and nothing unseen.
 
 use super::*;
-use crate::boundary::{USER_PIN, approval, enrol_confirmed, in_boundary, this_test};
+use crate::boundary::digest::create_digest_key;
+use crate::boundary::{
+    IS_CLIENT, USER_PIN, approval, enrol_confirmed, in_boundary, this_test, where_there_is_one_door,
+};
 
+/// One administrator, alone, step by step: what is refused, and how far it comes. Each step is also made where it must work.
 #[test]
-fn the_security_officer_who_becomes_the_user_still_signs_nothing_without_a_code() {
+fn one_administrator_alone_signs_nothing_and_takes_the_backends_pin_in_sight_of_all() {
     in_boundary(this_test!(), |boundary| {
         let stage = Stage::new(&["alice"]);
         let raw = &stage.raw;
+        let before = audit(boundary).len();
         let so = as_officer(raw);
-        // As itself.
-        let key = raw.wallet_key(so, "treasury");
-        let record = approval("alice", &stage.users[0].wrong_code());
-        assert_rv!(raw.sign_init(so, CKM_COUNTERSIGN_PSBT, &record, key), CKR_USER_NOT_LOGGED_IN);
-        assert_rv!(raw.sign_init(so, CKM_COUNTERSIGN_PSBT, &[], key), CKR_USER_NOT_LOGGED_IN);
-        // As the user, whose PIN it sets.
-        assert_rv!(raw.init_pin(so, b"the officer's own"), CKR_OK);
-        assert_rv!(raw.login(so, CKU_USER, b"the officer's own"), CKR_USER_ANOTHER_ALREADY_LOGGED_IN);
+        // A user of its own, who signs for the wallet by a policy without limits, and a key for digests.
+        let mallory = enrol_confirmed(raw, so, "mallory");
+        let taken = [
+            (CKA_COUNTERSIGN_USERS, b"mallory".to_vec()),
+            (CKA_COUNTERSIGN_POLICY, b"unlimited = true".to_vec()),
+        ];
+        assert_rv!(raw.set_attributes(so, raw.wallet_key(so, "treasury"), &taken), CKR_OK);
+        create_digest_key(raw, so, "theirs", &["mallory"], "unlimited = true");
+
+        // As itself it signs nothing, by no mechanism and by no way to attach the code.
+        let (wallet, digest) = (raw.wallet_key(so, "treasury"), raw.wallet_key(so, "theirs"));
+        let code = mallory.code();
+        let record = approval("mallory", &code);
+        for (mechanism, parameter, key) in [
+            (CKM_COUNTERSIGN_PSBT, &record[..], wallet),
+            (CKM_COUNTERSIGN_PSBT, &[], wallet),
+            (CKM_COUNTERSIGN_DIGEST, &record, digest),
+            (CKM_ECDSA, &[], digest),
+        ] {
+            let rv = raw.sign_init(so, mechanism, parameter, key);
+            assert_rv!(rv, CKR_USER_NOT_LOGGED_IN, "{mechanism:#x}");
+        }
+        for (mechanism, key) in [(CKM_COUNTERSIGN_PSBT, wallet), (CKM_COUNTERSIGN_DIGEST, digest)] {
+            assert_rv!(raw.message_sign_init(so, mechanism, key), CKR_USER_NOT_LOGGED_IN, "{mechanism:#x}");
+        }
+        let context = where_there_is_one_door(CKR_OPERATION_NOT_INITIALIZED);
+        assert_rv!(raw.login(so, CKU_CONTEXT_SPECIFIC, code.as_bytes()), context);
+        assert_rv!(raw.login_user(so, CKU_CONTEXT_SPECIFIC, code.as_bytes(), b"mallory"), context);
+
+        // It does not replace the backends' PIN, and where there are two doors it is no backend by its own, whoever's PIN it has.
+        assert_rv!(raw.init_pin(so, OWN), CKR_ACTION_PROHIBITED, "the PIN stands");
         assert_rv!(raw.logout(so), CKR_OK);
-        assert_rv!(raw.login(so, CKU_USER, USER_PIN.as_bytes()), CKR_PIN_INCORRECT, "the backend notices");
-        assert_rv!(raw.login(so, CKU_USER, b"the officer's own"), CKR_OK);
-        let key = raw.wallet_key(so, "treasury");
-        assert_rv!(raw.sign_init(so, CKM_COUNTERSIGN_PSBT, &[], key), CKR_OK);
-        assert_eq!(raw.sign(so, &stage.psbt()), Err(CKR_USER_NOT_LOGGED_IN), "no code");
-        let wrong = raw.countersign(so, key, &record, &stage.psbt());
-        assert_eq!(wrong, Err(CKR_PIN_INCORRECT), "a wrong one");
+        if IS_CLIENT {
+            for pin in [USER_PIN.as_bytes(), OWN] {
+                assert_rv!(raw.login(so, CKU_USER, pin), CKR_ACTION_PROHIBITED);
+                assert_rv!(raw.login_user(so, CKU_USER, pin, b""), CKR_ACTION_PROHIBITED);
+                assert_rv!(raw.set_pin(so, pin, OWN), CKR_ACTION_PROHIBITED);
+            }
+        }
+        assert_rv!(raw.close_all(), CKR_OK);
+        raw.user();
+        assert_eq!(raw.token_info().flags & CKF_USER_PIN_COUNT_LOW, 0, "none of these was a try");
         assert!(countersigned(boundary).is_empty());
-        let set = audit(boundary).into_iter().rfind(|link| link["event"] == "pin-set").expect("it was set");
-        assert_eq!(set["role"], "user", "and the audit has it");
-        // It was the code that was missing, and nothing else.
-        let psbt = stage.psbt();
-        let right = approval("alice", &stage.users[0].code());
-        assert!(raw.countersign(so, key, &right, &psbt).is_ok());
+
+        // It declares the PIN lost, which all can see, and sets its own.
+        let so = as_officer(raw);
+        lose_user_pin(raw, so);
+        assert_rv!(raw.init_pin(so, OWN), CKR_OK);
+        assert_rv!(raw.init_pin(so, USER_PIN.as_bytes()), CKR_ACTION_PROHIBITED, "nor is it put back unseen");
+        assert_rv!(raw.logout(so), CKR_OK);
+        assert_rv!(raw.login(so, CKU_USER, OWN), where_there_is_one_door(CKR_OK));
+        assert_rv!(raw.close_all(), CKR_OK);
+
+        // What is left: by the backends' door, to whoever may come in there, its PIN signs, and the audit has told all of it.
+        raw.as_backend();
+        let session = raw.read_write();
+        assert_rv!(raw.login(session, CKU_USER, USER_PIN.as_bytes()), CKR_PIN_INCORRECT, "backends notice");
+        assert_rv!(raw.login(session, CKU_USER, OWN), CKR_OK);
+        let (key, psbt) = (raw.wallet_key(session, "treasury"), stage.psbt());
+        let alice = raw.countersign(session, key, &approval("alice", &stage.users[0].code()), &psbt);
+        assert_eq!(alice, Err(CKR_PIN_INCORRECT), "she is none of its users any more");
+        assert!(raw.countersign(session, key, &record, &psbt).is_ok(), "it was the door, and nothing else");
         assert_eq!(countersigned(boundary), [txid(&psbt)]);
+        let links = audit(boundary).split_off(before);
+        let mut place = 0;
+        for event in
+            ["user-added", "wallet-updated", "digest-key-created", "pin-lost", "pin-set", "countersigned"]
+        {
+            let found = links[place..].iter().position(|link| link["event"] == event);
+            place += found.unwrap_or_else(|| panic!("the audit has no {event} after link {place}")) + 1;
+        }
     });
+}
+
+/// The PIN that the officer would have.
+const OWN: &[u8] = b"the officer's own";
+
+fn lose_user_pin(raw: &Raw, so: CK_SESSION_HANDLE) {
+    let template =
+        [(CKA_CLASS, ulong(CKO_HW_FEATURE)), (CKA_HW_FEATURE_TYPE, ulong(CKH_COUNTERSIGN_USER_PIN))];
+    let found = raw.find(so, &template).expect("it finds");
+    assert_rv!(raw.set_attributes(so, found[0], &[(CKA_COUNTERSIGN_PIN_LOST, vec![CK_TRUE])]), CKR_OK);
 }
 
 #[test]
@@ -83,6 +145,7 @@ fn a_user_is_not_replaced_by_another_of_the_same_name() {
         still_signs(boundary, &stage, "alice", &stage.users[0].code());
         // Nor is the token made anew over her wallet.
         assert_rv!(raw.close_all(), CKR_OK);
+        raw.as_administrator();
         let rv = raw.init_token(0, crate::boundary::SO_PIN.as_bytes(), "mine");
         assert_rv!(rv, CKR_TOKEN_WRITE_PROTECTED);
     });

@@ -25,13 +25,13 @@
 //! | `digest-charged` | `users`, `codes`, `key`, `digest` |
 //! | `digest-signed`, `digest-repeated` | `users`, `key`, `digest` |
 //! | `digest-refused` | `users`, `rule`, `key`, `digest` |
-//! | `pin-changed` | `role` |
+//! | `pin-changed`, `pin-lost`, `pin-unlocked` | `role` |
 //! | `user-confirmed` | `users`: one |
 //!
-//! Acts of administration (`initialised`, `pin-set`, `pin-changed`, `user-…`, `wallet-created`, `wallet-updated`,
-//! `digest-key-created`, `digest-key-updated`, and a `clock-taken` by word of the security officer) have besides: `id` of the
-//! object (hex), `document`: all that is in force about it since, `document_digest`, and `before_digest`: that of what was in
-//! force before. What an older version wrote has none of these.
+//! Acts of administration (`initialised`, `pin-set`, `pin-changed`, `pin-lost`, `pin-unlocked`, `user-…`, `wallet-created`,
+//! `wallet-updated`, `digest-key-created`, `digest-key-updated`, and a `clock-taken` by word of the security officer) have
+//! besides: `id` of the object (hex), `document`: all that is in force about it since, `document_digest`, and `before_digest`:
+//! that of what was in force before. What an older version wrote has none of these.
 
 use std::io::{self, Write};
 
@@ -88,7 +88,8 @@ user-removed, user-unlocked, code-charged, charged, code-accepted,
 wallet-created, wallet-changed, policy-refused, countersigned, repeated,
 clock-taken, stopped, restored, psbt-refused, wallet-updated,
 digest-key-created, digest-key-updated, digest-charged, digest-signed,
-digest-repeated, digest-refused, pin-changed, user-confirmed.";
+digest-repeated, digest-refused, pin-changed, user-confirmed, pin-lost,
+pin-unlocked.";
 
 /// The name of an event.
 pub(super) fn name(event: &Event) -> &'static str {

@@ -8,10 +8,11 @@ use countersign::kernel::utc::{from_digits, to_iso};
 use countersign::pkcs11::vendor as v;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use cryptoki_sys::{CKA_HW_FEATURE_TYPE, CKH_CLOCK};
 use serde_json::{Value, json};
 
 use crate::Global;
-use crate::attributes::{Attributes, kind};
+use crate::attributes::{self, Attributes, kind};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::output::Report;
@@ -48,8 +49,11 @@ pub(crate) struct Shown {
 impl Shown {
     /// Asks the module, which tells it to anybody.
     pub(crate) fn read(session: &Session) -> Result<Shown, CommandError> {
-        let class = [Attribute::Class(ObjectClass::HARDWARE_FEATURE)];
-        let object = session.find_objects(&class).during(Act::Read)?.first().copied().ok_or_else(|| {
+        let clock = [
+            Attribute::Class(ObjectClass::HARDWARE_FEATURE),
+            attributes::number(CKA_HW_FEATURE_TYPE, CKH_CLOCK),
+        ];
+        let object = session.find_objects(&clock).during(Act::Read)?.first().copied().ok_or_else(|| {
             CommandError::new(
                 "the module shows no clock",
                 "check that --module names the libcountersign.so of this version",

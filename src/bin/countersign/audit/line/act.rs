@@ -1,6 +1,7 @@
 //! The fields of an act of administration.
 
 use countersign::kernel::act::{Act, Change, Deed};
+use countersign::kernel::audit::Role;
 use data_encoding::HEXLOWER;
 
 use super::super::document;
@@ -11,6 +12,7 @@ impl<'a> Facts<'a> {
         let Act { deed, id, name, document, before, changes } = act;
         let facts = match deed {
             Deed::Initialised | Deed::ClockTaken => Facts::default(),
+            Deed::PinLost | Deed::PinUnlocked => Facts::of_role(Role::User),
             Deed::PinSet(role) | Deed::PinChanged(role) => Facts::of_role(*role),
             Deed::UserAdded | Deed::UserConfirmed | Deed::UserUnlocked | Deed::UserRemoved => {
                 Facts::of_users(std::slice::from_ref(name))

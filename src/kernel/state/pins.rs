@@ -1,0 +1,411 @@
+//! The token's PINs: who may try them how often, and what a right one ends.
+//!
+//! A try is charged to the peer that makes it, before the PIN is compared. So a peer that guesses closes the door to itself
+//! alone, and the PIN's owner goes on. PKCS#11 v2.40 section 4.4 has the flags that show how near a PIN is to its lock
+//! (`CKF_USER_PIN_COUNT_LOW` and its kin).
+//!
+//! - The backends' PIN: [`PEER_TRIES`] for each peer, until an administrator clears them, and [`PIN_BUDGET`] for all peers
+//!   together in 30 days, which only a new PIN clears.
+//! - The security officer's PIN: no lock, but a wait that doubles up to an hour. It is measured by the clock that nobody sets:
+//!   the officer has to get in under a wall clock that is wrong.
+
+use serde::{Deserialize, Serialize};
+
+use super::administration::{Recorded, of_token};
+use super::codes::{BUDGET_PERIOD, wait_after};
+use super::records::{TokenRecord, Versioned};
+use crate::kernel::act::Deed;
+use crate::kernel::audit::{Event, Role};
+use crate::kernel::clock::Believed;
+use crate::kernel::pin::{PinName, PinRecord};
+use crate::kernel::receipt::{Batch, Change, Receipt};
+
+/// Wrong tries in a row at the backends' PIN that a peer has.
+pub const PEER_TRIES: u32 = 5;
+/// Wrong tries at the backends' PIN that all peers have together in 30 days.
+pub const PIN_BUDGET: usize = 100;
+/// Peers whose tries are counted apart. The rest share one count.
+pub const MAX_PEERS: usize = 64;
+
+/// Tries at a PIN, wrong ones in a row, that the first format allowed.
+const FIRST_TRIES: u8 = 10;
+
+/// Whoever tries a PIN: a peer as its door identified it, or `None` where there is no door, in a process that has loaded the
+/// module itself.
+pub type Peer<'a> = Option<&'a str>;
+
+/// Wrong tries in a row, of each peer by itself.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Tries {
+    /// Of the peers that have any, by name.
+    of_peers: Vec<(String, Row)>,
+    /// Of everybody else.
+    of_the_rest: Row,
+}
+
+/// Wrong tries in a row.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct Row {
+    count: u32,
+    /// What the clocks said at the last one.
+    last: Option<Believed>,
+}
+
+impl Tries {
+    fn place_of(&self, peer: Peer<'_>) -> Option<usize> {
+        let peer = peer?;
+        self.of_peers.iter().position(|(name, _)| name == peer)
+    }
+
+    fn of(&self, peer: Peer<'_>) -> Row {
+        match (self.place_of(peer), peer) {
+            (Some(place), _) => self.of_peers[place].1,
+            (None, Some(_)) if self.of_peers.len() < MAX_PEERS => Row::default(),
+            (None, _) => self.of_the_rest,
+        }
+    }
+
+    fn charged(&self, peer: Peer<'_>, now: Believed) -> Tries {
+        let row = Row { count: self.of(peer).count.saturating_add(1), last: Some(now) };
+        let mut tries = self.clone();
+        match (self.place_of(peer), peer) {
+            (Some(place), _) => tries.of_peers[place].1 = row,
+            (None, Some(peer)) if self.of_peers.len() < MAX_PEERS => {
+                tries.of_peers.push((peer.to_owned(), row));
+            }
+            (None, _) => tries.of_the_rest = row,
+        }
+        tries
+    }
+
+    fn cleared(&self, peer: Peer<'_>) -> Tries {
+        let mut tries = self.clone();
+        match self.place_of(peer) {
+            Some(place) => drop(tries.of_peers.remove(place)),
+            None => tries.of_the_rest = Row::default(),
+        }
+        tries
+    }
+}
+
+impl Row {
+    /// Seconds until the next try is taken.
+    fn wait(self, now: Believed) -> u64 {
+        // In another run of the machine it begins with that: nothing tells how long the machine was off.
+        let since = match self.last {
+            Some(last) if last.boot_id == now.boot_id && last.boot <= now.boot => now.boot - last.boot,
+            _ => now.boot,
+        };
+        wait_after(self.count).saturating_sub(since)
+    }
+}
+
+/// A PIN as the first format kept it, with the tries of everybody together.
+#[derive(Serialize, Deserialize)]
+pub(super) struct FirstFormat {
+    pin: PinRecord,
+    tries: u8,
+}
+
+/// The security officer's PIN.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct OfficerPin {
+    pin: PinRecord,
+    tries: Tries,
+}
+
+impl OfficerPin {
+    /// A new one.
+    pub fn new(pin: PinRecord) -> OfficerPin {
+        OfficerPin { pin, tries: Tries::default() }
+    }
+
+    pub(super) fn upgrade(first: FirstFormat) -> OfficerPin {
+        let row = Row { count: first.tries.into(), last: None };
+        OfficerPin { pin: first.pin, tries: Tries { of_the_rest: row, ..Tries::default() } }
+    }
+
+    pub(in crate::kernel) fn name(&self) -> PinName {
+        self.pin.name()
+    }
+
+    /// How near the PIN is to being closed to this peer.
+    pub fn standing(&self, peer: Peer<'_>, now: Believed) -> PinStanding {
+        let row = self.tries.of(peer);
+        match row.count {
+            _ if row.wait(now) > 0 => PinStanding::Locked,
+            0 => PinStanding::Clean,
+            count if wait_after(count + 1) > 0 => PinStanding::FinalTry,
+            _ => PinStanding::CountLow,
+        }
+    }
+
+    fn charged(&self, peer: Peer<'_>, now: Believed) -> Result<OfficerPin, PinClosed> {
+        match self.tries.of(peer).wait(now) {
+            0 => Ok(OfficerPin { tries: self.tries.charged(peer, now), ..self.clone() }),
+            seconds => Err(PinClosed::Waiting { seconds }),
+        }
+    }
+}
+
+/// The backends' PIN.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct UserPin {
+    pin: PinRecord,
+    tries: Tries,
+    /// Unix times of the tries of the last 30 days that were charged and not right.
+    charged: Vec<u64>,
+    /// Whether it opens nothing any more.
+    closed: Option<Closed>,
+}
+
+/// Why a PIN opens nothing until a new one is set.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Closed {
+    /// The security officer declared it lost.
+    Lost,
+    /// It was locked when the tries of all peers were still counted together.
+    LockedByFirstFormat,
+}
+
+impl UserPin {
+    /// A new one.
+    pub fn new(pin: PinRecord) -> UserPin {
+        UserPin { pin, tries: Tries::default(), charged: vec![], closed: None }
+    }
+
+    /// No PIN is locked by being read: at least one of its tries is left.
+    pub(super) fn upgrade(first: FirstFormat) -> UserPin {
+        let count = u32::from(first.tries).min(PEER_TRIES - 1);
+        let closed = (first.tries >= FIRST_TRIES).then_some(Closed::LockedByFirstFormat);
+        let tries = Tries { of_the_rest: Row { count, last: None }, ..Tries::default() };
+        UserPin { tries, closed, ..UserPin::new(first.pin) }
+    }
+
+    /// Its name; none where it was declared lost.
+    pub(in crate::kernel) fn name(&self) -> Option<PinName> {
+        (!self.is_lost()).then(|| self.pin.name())
+    }
+
+    /// How near the PIN is to being closed to this peer.
+    pub fn standing(&self, peer: Peer<'_>, now: u64) -> PinStanding {
+        let (row, failures) = (self.tries.of(peer).count, self.failures(now));
+        match row {
+            _ if self.is_closed(now) || row >= PEER_TRIES => PinStanding::Locked,
+            0 => PinStanding::Clean,
+            _ if row + 1 == PEER_TRIES || failures + 1 == PIN_BUDGET => PinStanding::FinalTry,
+            _ => PinStanding::CountLow,
+        }
+    }
+
+    /// Wrong tries of all peers in the 30 days before `now`.
+    pub fn failures(&self, now: u64) -> usize {
+        self.charged.iter().filter(|at| is_recent(**at, now)).count()
+    }
+
+    /// Whether it was declared lost.
+    pub fn is_lost(&self) -> bool {
+        self.closed == Some(Closed::Lost)
+    }
+
+    /// Whether it opens nothing to anybody.
+    pub fn is_closed(&self, now: u64) -> bool {
+        self.closed.is_some() || self.failures(now) >= PIN_BUDGET
+    }
+
+    /// Whether a peer, or what the rest share, has used its tries up.
+    pub fn has_locked_peers(&self) -> bool {
+        self.peers().any(|(_, count)| count >= PEER_TRIES)
+    }
+
+    /// The wrong tries in a row of each peer that has any; without a name, those of the rest.
+    pub fn peers(&self) -> impl Iterator<Item = (Peer<'_>, u32)> {
+        let named = self.tries.of_peers.iter().map(|(name, row)| (Some(name.as_str()), row.count));
+        named.chain([(None, self.tries.of_the_rest.count)]).filter(|(_, count)| *count > 0)
+    }
+
+    fn charged(&self, peer: Peer<'_>, at: Believed, now: u64) -> Result<UserPin, PinClosed> {
+        if self.is_closed(now) || self.tries.of(peer).count >= PEER_TRIES {
+            return Err(PinClosed::Locked);
+        }
+        let mut charged: Vec<u64> =
+            self.charged.iter().copied().filter(|charged| is_recent(*charged, now)).collect();
+        charged.push(now);
+        Ok(UserPin { tries: self.tries.charged(peer, at), charged, ..self.clone() })
+    }
+
+    /// The PIN was right: the peer's row ends, and its own charge leaves the budget. Every other one stays.
+    fn accepted(&self, peer: Peer<'_>, charged_at: u64) -> UserPin {
+        let mut charged = self.charged.clone();
+        if let Some(own) = charged.iter().rposition(|at| *at == charged_at) {
+            charged.remove(own);
+        }
+        UserPin { tries: self.tries.cleared(peer), charged, ..self.clone() }
+    }
+}
+
+fn is_recent(at: u64, now: u64) -> bool {
+    at.saturating_add(BUDGET_PERIOD) > now
+}
+
+/// How near a PIN is to its lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinStanding {
+    /// No wrong try since the last right one.
+    Clean,
+    /// At least one wrong try.
+    CountLow,
+    /// One more wrong try closes it to this peer.
+    FinalTry,
+    /// No try of this peer is taken.
+    Locked,
+}
+
+/// Why a PIN is not tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinClosed {
+    /// Locked, for this peer or for all.
+    Locked,
+    /// The next try is taken after so many seconds.
+    Waiting {
+        /// How many.
+        seconds: u64,
+    },
+    /// Never set.
+    NotSet,
+}
+
+/// Evidence: a try at a PIN is charged.
+pub struct PinCharged {
+    role: Role,
+    peer: Option<String>,
+    at: u64,
+}
+
+/// Charges one try at the PIN of `role` to `peer`. `now` is the time that counts, `clocks` what they say.
+pub fn charge_pin(
+    token: &Versioned<TokenRecord>,
+    role: Role,
+    peer: Peer<'_>,
+    clocks: Believed,
+    now: u64,
+) -> Result<Change<PinCharged>, PinClosed> {
+    let old = &token.value;
+    let new = match role {
+        Role::So => TokenRecord { so: old.so.charged(peer, clocks)?, ..old.clone() },
+        Role::User => {
+            let user = old.user.as_ref().ok_or(PinClosed::NotSet)?.charged(peer, clocks, now)?;
+            TokenRecord { user: Some(user), ..old.clone() }
+        }
+    };
+    let evidence = PinCharged { role, peer: peer.map(str::to_owned), at: now };
+    let batch = Batch { writes: vec![token.put(&new)], event: Event::PinCharged(role), time: now };
+    Ok(Change::new(batch, evidence))
+}
+
+/// Evidence: the PIN that was charged for was right. Not yet recorded.
+pub struct PinMatched {
+    charged: PinCharged,
+    /// What it matched.
+    pin: PinRecord,
+}
+
+/// Compares a PIN whose try is charged.
+pub fn verify_pin(charged: Receipt<PinCharged>, token: &TokenRecord, pin: &[u8]) -> Option<PinMatched> {
+    let charged = charged.into_evidence();
+    let record = pin_of(token, charged.role)?;
+    record.matches(pin).then(|| PinMatched { charged, pin: record.clone() })
+}
+
+/// Clears the tries of a PIN that was right, and sets a new one where given. None where another one was set since, or this one
+/// declared lost: what was right is not any more.
+pub fn accept_pin(
+    matched: &PinMatched,
+    token: &Versioned<TokenRecord>,
+    new: Option<PinRecord>,
+    now: u64,
+) -> Option<Change<Recorded>> {
+    let PinCharged { role, peer, at } = &matched.charged;
+    let (old, peer) = (&token.value, peer.as_deref());
+    let pin = pin_of(old, *role).filter(|pin| pin.is_of_same_pin(&matched.pin))?;
+    let is_new = new.is_some();
+    let pin = new.unwrap_or_else(|| pin.clone());
+    let record = match role {
+        Role::So => {
+            let so = OfficerPin { pin, tries: old.so.tries.cleared(peer) };
+            TokenRecord { so, ..old.clone() }
+        }
+        Role::User => {
+            let user = old.user.as_ref().filter(|user| user.closed.is_none())?;
+            TokenRecord { user: Some(UserPin { pin, ..user.accepted(peer, *at) }), ..old.clone() }
+        }
+    };
+    let event = if is_new {
+        of_token(Deed::PinChanged(*role), Some(old), &record)
+    } else {
+        Event::PinAccepted(*role)
+    };
+    Some(Change::new(Batch { writes: vec![token.put(&record)], event, time: now }, Recorded))
+}
+
+fn pin_of(token: &TokenRecord, role: Role) -> Option<&PinRecord> {
+    match role {
+        Role::So => Some(&token.so.pin),
+        Role::User => token.user.as_ref().map(|user| &user.pin),
+    }
+}
+
+/// The backends' PIN is set, and neither locked nor lost: the security officer does not replace it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinStands;
+
+/// Sets the backends' PIN; the security officer, who came in as `peer`, is logged in. Once it was set, only one that is locked
+/// or was declared lost is set anew: whoever administers does not become a backend unseen.
+pub fn set_user_pin(
+    token: &Versioned<TokenRecord>,
+    pin: PinRecord,
+    peer: Peer<'_>,
+    now: u64,
+) -> Result<Change<Recorded>, PinStands> {
+    if let Some(user) = &token.value.user {
+        // Where there is no door, a row that is full locks everybody there is.
+        let is_locked = user.is_closed(now) || (peer.is_none() && user.tries.of(None).count >= PEER_TRIES);
+        if !is_locked {
+            return Err(PinStands);
+        }
+    }
+    let record = TokenRecord { user: Some(UserPin::new(pin)), ..token.value.clone() };
+    let event = of_token(Deed::PinSet(Role::User), Some(&token.value), &record);
+    Ok(Change::new(Batch { writes: vec![token.put(&record)], event, time: now }, Recorded))
+}
+
+/// Declares the backends' PIN lost: it opens nothing any more, and another one may be set.
+pub fn lose_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Result<Change<Recorded>, PinClosed> {
+    change_user_pin(token, Deed::PinLost, now, |user| UserPin { closed: Some(Closed::Lost), ..user })
+}
+
+/// Clears the wrong tries of all peers. The budget of 30 days stays, and so does what was declared lost.
+pub fn unlock_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Result<Change<Recorded>, PinClosed> {
+    change_user_pin(token, Deed::PinUnlocked, now, |user| UserPin { tries: Tries::default(), ..user })
+}
+
+fn change_user_pin(
+    token: &Versioned<TokenRecord>,
+    deed: Deed,
+    now: u64,
+    change: impl FnOnce(UserPin) -> UserPin,
+) -> Result<Change<Recorded>, PinClosed> {
+    let user = token.value.user.clone().ok_or(PinClosed::NotSet)?;
+    let record = TokenRecord { user: Some(change(user)), ..token.value.clone() };
+    let event = of_token(deed, Some(&token.value), &record);
+    Ok(Change::new(Batch { writes: vec![token.put(&record)], event, time: now }, Recorded))
+}
+
+/// Whether `pin` is the security officer's. For the restoration of a store, which has to be taken before a try could be
+/// charged in it.
+pub fn is_officer(token: &TokenRecord, pin: &[u8]) -> bool {
+    token.so.pin.matches(pin)
+}
+
+#[cfg(test)]
+mod tests;
