@@ -256,6 +256,14 @@ show_refusals() {
         fail "the SO came in: $answer" "this is a defect of Countersign; report it"
     fi
     explain "$answer"
+    say "One administrator who has every PIN, and has come in as administrator: to sign,"
+    as_administrator
+    COUNTERSIGN_CODE=$(wrong_code) refused CKR_ACTION_PROHIBITED
+    say "and to set the user PIN anew:"
+    if answer=$(countersign --json pin set --so-pin-file "$dir/so.pin" --user-pin-file "$dir/officer.password"); then
+        fail "it was set: $answer" "this is a defect of Countersign; report it"
+    fi
+    explain "$answer"
     say "And one administrator who changes a byte of the library, inside:"
     stop_boundary
     printf 'x' >>"$dir/release/libcountersign.so"

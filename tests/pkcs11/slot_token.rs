@@ -424,3 +424,48 @@ fn a_pin_is_changed_by_whoever_knows_it() {
         assert_rv!(raw.login(raw.read_write(), CKU_USER, user_pin), CKR_OK);
     });
 }
+
+#[test]
+fn the_command_line_shows_unlocks_loses_and_sets_the_user_pin() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, _) = Cli::new(boundary);
+        let shown = |lost: bool, locked: bool, failures: u32, peers: serde_json::Value| {
+            let pin =
+                serde_json::json!({ "lost": lost, "locked": locked, "failures": failures, "peers": peers });
+            assert_eq!(cli.does(&["pin", "show"]), serde_json::json!({ "pin": pin }));
+        };
+        let none = || serde_json::json!([]);
+        shown(false, false, 0, none());
+        let stands = cli.fails(&["pin", "set"]);
+        assert!(stands.contains("neither locked nor lost"), "{stands}");
+
+        boundary.note("wrong.pin", "none of these");
+        let digest = "00".repeat(32);
+        let log_in = ["key", "sign", "none", "--digest", &digest];
+        let wrong: Vec<&str> = log_in.iter().copied().chain(["--user-pin-file", "wrong.pin"]).collect();
+        for tried in 1..=5 {
+            assert_eq!(cli.fails(&wrong), "the user PIN is wrong", "{tried}");
+        }
+        for arguments in [&log_in[..], &wrong] {
+            let locked = cli.fails(arguments);
+            assert!(locked.contains("was not looked at"), "{locked}");
+        }
+        shown(false, true, 5, serde_json::json!([{ "peer": ourselves(), "tries": 5, "locked": true }]));
+        let text = cli.text(&["pin", "show"]).expect_success().stdout;
+        assert!(text.contains("5 of 100") && text.contains(&format!("5 of 5  {}", ourselves())), "{text}");
+        cli.does(&["pin", "unlock"]);
+        shown(false, false, 5, none());
+        let next = cli.fails(&log_in);
+        assert!(!next.contains("PIN"), "it is the key that is missed: {next}");
+
+        cli.does(&["pin", "lost"]);
+        shown(true, true, 5, none());
+        let lost = cli.fails(&log_in);
+        assert!(lost.contains("declared lost"), "{lost}");
+        assert!(cli.fails(&["pin", "unlock"]).contains("stays closed"));
+        cli.does(&["pin", "set"]);
+        shown(false, false, 0, none());
+        let next = cli.fails(&log_in);
+        assert!(!next.contains("PIN"), "it is the key that is missed: {next}");
+    });
+}

@@ -27,6 +27,7 @@ mod module;
 mod names;
 mod output;
 mod paste;
+mod pin;
 mod plugin;
 mod policy_file;
 mod psbt;
@@ -95,6 +96,8 @@ pub(crate) struct Global {
 enum Verb {
     Init(init::Init),
     #[command(subcommand)]
+    Pin(pin::Pin),
+    #[command(subcommand)]
     User(user::User),
     #[command(subcommand)]
     Wallet(Box<wallet::Wallet>),
@@ -131,6 +134,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.";
 fn run(cli: &Cli) -> Result<Report, CommandError> {
     match &cli.verb {
         Verb::Init(verb) => verb.run(&cli.global),
+        Verb::Pin(verb) => verb.run(&cli.global),
         Verb::User(verb) => verb.run(&cli.global),
         Verb::Wallet(verb) => verb.run(&cli.global),
         Verb::Key(verb) => verb.run(&cli.global),

@@ -14,6 +14,8 @@ pub(crate) enum Act<'a> {
     InitToken,
     /// `C_InitPIN`.
     InitUserPin,
+    /// Unlocking the user PIN, or declaring it lost.
+    ChangeUserPin,
     /// `C_Login` as SO.
     LoginSo,
     /// `C_Login` as User.
@@ -72,7 +74,7 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&
         Act::CreateWallet(label) | Act::SetWallet(label) => of_administration(rv, "wallet", label),
         Act::CreateKey(label) | Act::SetKey(label) => of_administration(rv, "key", label),
         Act::SetClock => of_the_clock(rv),
-        Act::Read => None,
+        Act::ChangeUserPin | Act::Read => None,
     };
     let (what, next) = special.or_else(|| of_any_call(rv)).unwrap_or_else(|| {
         (
@@ -111,25 +113,33 @@ fn of_opening(rv: &RvError) -> Words {
 fn of_pins(act: Act<'_>, rv: &RvError) -> Words {
     let so = matches!(act, Act::LoginSo);
     match rv {
+        RvError::ActionProhibited if matches!(act, Act::LoginUser) => words(
+            "this is the administrators' way into the boundary, where nobody logs in as the user",
+            "name a configuration whose connect.address is the backends' (--config or COUNTERSIGN_CONF); no try was charged",
+        ),
+        RvError::ActionProhibited if matches!(act, Act::InitUserPin) => words(
+            "the user PIN is set, and neither locked nor lost: it stays as it is",
+            "whoever knows it changes it with C_SetPIN (pkcs11-tool --login --change-pin); if nobody knows it, declare it lost first: countersign pin lost",
+        ),
         RvError::ActionProhibited => words(
             "this is the backends' way into the boundary, where the SO does nothing",
             "name a configuration whose connect.address is the administrators' (--config or COUNTERSIGN_CONF); no try was charged",
         ),
         RvError::PinIncorrect if so => words(
             "the SO PIN is wrong",
-            "try again with the right SO PIN; ten wrong tries in a row lock it for good",
+            "try again with the right SO PIN; from the third wrong try in a row on each one makes the next wait longer, up to an hour",
         ),
         RvError::PinIncorrect => words(
             "the user PIN is wrong",
-            "try again with the right user PIN; ten wrong tries in a row lock it",
+            "try again with the right user PIN; after five wrong tries in a row no further one is taken from here",
         ),
         RvError::PinLocked if so => words(
-            "the SO PIN is locked after too many wrong tries",
-            "nothing can unlock it: users still sign, but administration needs a new token (new store, new backing token)",
+            "the SO PIN was not looked at: the tries before were wrong, and the next one has to wait",
+            "wait (30 seconds at first, up to an hour), then try again with the right SO PIN; the module's log says how long",
         ),
         RvError::PinLocked => words(
-            "the user PIN is locked after too many wrong tries",
-            "let the SO set a new one: pkcs11-tool --module LIBCOUNTERSIGN.SO --login --login-type so --init-pin",
+            "the user PIN was not looked at: too many wrong ones were tried from here or by all peers, or it was declared lost",
+            "let the SO look (countersign pin show), and give the tries back (countersign pin unlock) or set a new PIN (countersign pin set)",
         ),
         RvError::PinLenRange => words(
             format!("the {} has a length that is not allowed", pin_of(act)),

@@ -12,7 +12,7 @@ use cryptoki::types::AuthPin;
 use crate::Global;
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
-use crate::secret::{Ask, EitherPin, Origin, SO_PIN, Secret, SoPin, USER_PIN, UserPin};
+use crate::secret::{Ask, EitherPin, SO_PIN, Secret, SoPin, USER_PIN, UserPin};
 
 /// The module's file, once it is about to be loaded.
 static LOADED: OnceLock<PathBuf> = OnceLock::new();
@@ -80,7 +80,7 @@ impl Module {
     /// A session in which the SO is logged in, with a PIN that is already known.
     pub(crate) fn session_with_so_pin(&self, pin: &Secret) -> Result<Session, CommandError> {
         if self.token()?.so_pin_final_try() {
-            warn_of_the_last_try(&SO_PIN);
+            eprintln!("warning: a wrong SO PIN now makes the next try wait");
         }
         self.session(UserType::So, pin, Act::LoginSo)
     }
@@ -102,7 +102,11 @@ impl Module {
             return self.session_with_so_pin(&pin);
         }
         if let Some(pin) = USER_PIN.in_environment()? {
-            return self.session_with_user_pin(&pin);
+            match self.session_with_user_pin(&pin) {
+                // No user comes in by the administrators' door: who has the SO PIN is the SO there.
+                Err(error) if error.is("CKR_ACTION_PROHIBITED") => {}
+                answered => return answered,
+            }
         }
         if let Some(pin) = SO_PIN.in_environment()? {
             return self.session_with_so_pin(&pin);
@@ -119,7 +123,7 @@ impl Module {
             ));
         }
         if token.user_pin_final_try() {
-            warn_of_the_last_try(&USER_PIN);
+            eprintln!("warning: this is the last try: a wrong user PIN now locks it for this peer");
         }
         self.session(UserType::User, pin, Act::LoginUser)
     }
@@ -197,10 +201,6 @@ fn first_slot(pkcs11: &Pkcs11) -> Result<Slot, CommandError> {
             "check that --module names the libcountersign.so of this version",
         )
     })
-}
-
-fn warn_of_the_last_try(origin: &Origin) {
-    eprintln!("warning: this is the last try: a wrong {} now locks it", origin.name);
 }
 
 fn auth_pin(pin: &Secret) -> AuthPin {

@@ -293,15 +293,19 @@ fn token(module: &Module) -> Result<Vec<Check>, CommandError> {
         ("user PIN", token.user_pin_locked(), token.user_pin_final_try(), token.user_pin_count_low()),
     ];
     for (subject, locked, last_try, tried) in pins {
+        let is_so = subject == "SO PIN";
         let finding = match (locked, last_try, tried) {
-            (true, _, _) => "locked after too many wrong tries",
+            (true, _, _) if is_so => "not looked at for up to an hour, after wrong tries",
+            (true, _, _) => "locked after too many wrong tries, or declared lost",
+            (_, true, _) if is_so => "one wrong try from having to wait",
             (_, true, _) => "one wrong try from being locked",
             (_, _, true) => "tried wrongly since the last login",
             _ => continue,
         };
         let state = if locked { State::Wrong } else { State::Noted };
-        let next =
-            (locked && subject == "user PIN").then(|| "let the SO set a new one with C_InitPIN".into());
+        let next = (locked && !is_so).then(|| {
+            "let the SO look (countersign pin show), then run countersign pin unlock or countersign pin set".into()
+        });
         checks.push(Check { subject, state, finding: finding.into(), next });
     }
     Ok(checks)

@@ -22,6 +22,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Promise> {
         .collect();
     promises.extend([
         caller(facts),
+        administrator(facts),
         backing_token(facts),
         credential(facts),
         Promise {
@@ -94,6 +95,15 @@ fn caller(facts: &Facts) -> Promise {
         ),
     };
     Promise { promise, held, why }
+}
+
+fn administrator(facts: &Facts) -> Promise {
+    let why = if facts.connected || facts.serves {
+        "whoever has the SO PIN can enrol a user of their own, put that user into a wallet and lift its policy; whoever also has the user PIN and may use the backends' door then signs. An administrator gets that PIN only by declaring the old one lost, which logs every backend out. The audit has each step"
+    } else {
+        "whoever has the SO PIN can enrol a user of their own, put that user into a wallet and lift its policy; and here is no door that keeps them from being the backend as well, once they have declared the user PIN lost. The audit has each step"
+    };
+    Promise { promise: "One administrator alone cannot have a transaction signed.", held: Some(false), why }
 }
 
 fn backing_token(facts: &Facts) -> Promise {
@@ -239,6 +249,22 @@ mod tests {
         assert_eq!(held(&facts, "clone the backing token"), None);
         assert_eq!(held(&facts, "known only inside"), None);
         assert_eq!(held(&facts, "signs once"), Some(true));
+    }
+
+    #[test]
+    fn one_administrator_alone_is_not_held_anywhere_and_the_reason_names_the_doors_there_are() {
+        let words = "One administrator alone";
+        let why = |facts: &Facts| {
+            let promises = all(facts);
+            promises.iter().find(|promise| promise.promise.contains(words)).expect("promised").why
+        };
+        let client = Facts { module_works: true, connected: true, apart: true, ..Facts::default() };
+        let boundary = Facts { module_works: true, serves: true, ..Facts::default() };
+        for facts in [&client, &boundary, &Facts::default()] {
+            assert_eq!(held(facts, words), Some(false));
+        }
+        assert!(why(&client).contains("backends' door") && why(&boundary).contains("backends' door"));
+        assert!(why(&Facts::default()).contains("no door"));
     }
 
     #[test]
