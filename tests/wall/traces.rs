@@ -380,6 +380,11 @@ fn nothing_of_an_order_is_in_the_boundarys_log_and_no_name_in_its_monitoring() {
                 assert!(!metrics.contains(&format!("{counted}0")), "{metrics}");
             }
             assert!(serving.log().contains("refused: "), "the wrong code is told of: {}", serving.log());
+            for act in ["was enrolled", "was confirmed by a first code", "was created"] {
+                let log = serving.log();
+                let is_told = |line: &str| line.contains("WARN administration: ") && line.contains(act);
+                assert!(log.lines().any(is_told), "{act}: {log}");
+            }
             let descriptor = wall.noted("descriptor");
             let names = [USER, WALLET, &descriptor[..40], &BACKEND.to_string()];
             for text in [&metrics, &health] {
