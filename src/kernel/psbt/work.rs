@@ -20,10 +20,18 @@ const MAX_KEYS: usize = 10_000;
 /// Keys that are derived for outputs, beside as many as for the inputs: a wallet may split its coins into thousands.
 const MAX_OUTPUT_KEYS: usize = 4_000;
 
-/// The addresses that are claimed more than once, if all that are claimed can be derived.
+/// Inputs and outputs that are not counted, if all of them may be derived for: so many addresses a wallet keeps rebuilt.
+const FEW: usize = 128;
+
+/// The addresses that are claimed more than once, if all that are claimed can be derived; none where they are few, which the
+/// wallet keeps rebuilt.
 pub(super) fn repeated(psbt: &Decoded<'_>, wallet: &WatchOnly) -> Result<HashSet<Location>, PsbtError> {
     let ours = wallet.master_fingerprint();
     let (places, ours_alone) = (wallet.key_places(), wallet.places().count());
+    let maps = psbt.transaction.input.len() + psbt.transaction.output.len();
+    if maps <= FEW && maps * places <= MAX_OUTPUT_KEYS {
+        return Ok(HashSet::new());
+    }
     let mut claims: HashMap<Location, usize> = HashMap::new();
     for index in 0..psbt.transaction.input.len() {
         if let Some(location) = psbt.input_claim(index, ours).and_then(|path| wallet.locate(&path).ok()) {
