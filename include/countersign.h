@@ -35,6 +35,8 @@
 #define CKA_COUNTERSIGN_LOCKED          0xC3530103UL
 /* CK_ULONG: failed tries in the last 30 days. Neither success nor unlocking lowers it. */
 #define CKA_COUNTERSIGN_FAILURES        0xC3530104UL
+/* CK_BBOOL: too many codes of all users were wrong within an hour, and nobody's is looked at. Unlocking changes nothing. */
+#define CKA_COUNTERSIGN_STOPPED         0xC3530105UL
 
 /* Attributes of a wallet (CKO_PRIVATE_KEY and CKO_PUBLIC_KEY) -------------------------------
  * A key that signs digests has USERS and POLICY; its policy has max_period_transactions or unlimited, and may have

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::{Engine, EngineError};
-use crate::ports::{BackingError, LedgerError};
+use crate::ports::{LedgerError, ReopenError};
 use crate::shell::backing::Backing;
 use crate::shell::clock::SystemClock;
 use crate::shell::config::{Config, ConfigError, ConnectConfig, EngineConfig, LogConfig};
@@ -47,7 +47,7 @@ fn start_log(configured: Option<&LogConfig>) -> Result<(), OpenError> {
 fn engine(config: EngineConfig) -> Result<Engine, OpenError> {
     // The lock first: a login is the one moment in which a kill can tear a SoftHSM2 token.
     let lock = vault::take_lock(&config.store.path)?;
-    let backing = Backing::open(&config.backing)?;
+    let backing = Backing::begin(&config.backing)?;
     let vault = SqliteVault::new(config.store.path, Arc::clone(&backing))?
         .locked_by(lock)
         .reopening_for(config.store.reopening);
@@ -66,7 +66,7 @@ pub enum OpenError {
     Config(#[from] ConfigError),
     /// The backing token does not open.
     #[error(transparent)]
-    Backing(#[from] BackingError),
+    Backing(#[from] ReopenError),
     /// The store does not open, or the state cannot be trusted.
     #[error(transparent)]
     Engine(#[from] EngineError),

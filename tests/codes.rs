@@ -295,6 +295,34 @@ fn otp_guess_the_breaker_counts_all_users_and_those_who_are_nobody() {
 }
 
 #[test]
+fn what_keeps_the_engine_from_signing_is_in_its_standing_and_told_of_its_users() {
+    let bench = Bench::new();
+    let totp = bench.user("alice");
+    let id = bench.wallet("w", &["alice"], UNLIMITED);
+    let bench = bench.stopping_at(2);
+    let stopped = |bench: &Bench| {
+        let user = bench.engine.user("alice").expect("readable").expect("there");
+        (bench.engine.standing().is_stopped, user.stopped)
+    };
+    let psbt = bench.psbt(&id, 1).serialize();
+    for _ in 0..2 {
+        assert_eq!(stopped(&bench), (false, false));
+        assert!(is_wrong_code(&bench.sign(&id, "stranger", "123456", &psbt)));
+    }
+    assert_eq!(stopped(&bench), (true, true));
+    assert!(matches!(bench.sign(&id, "alice", &bench.code(&totp), &psbt), Err(EngineError::Stopped)));
+    bench.clock.advance(3_660);
+    assert_eq!(stopped(&bench), (false, false));
+
+    assert!(!bench.engine.standing().clock_is_refused);
+    let now = bench.clock.now();
+    bench.clock.set(now - 3_600);
+    assert!(bench.engine.standing().clock_is_refused);
+    bench.clock.set(now);
+    assert!(!bench.engine.standing().clock_is_refused);
+}
+
+#[test]
 fn otp_guess_the_breaker_is_not_passed_by_many_at_once() {
     let bench = Bench::new();
     let totps: Vec<(String, Totp)> =

@@ -24,6 +24,8 @@ mod objects;
 mod older;
 #[path = "faults/race.rs"]
 mod race;
+#[path = "faults/served.rs"]
+mod served;
 #[path = "faults/story.rs"]
 mod story;
 #[path = "faults/token.rs"]

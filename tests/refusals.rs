@@ -27,6 +27,7 @@ use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::state::Stored;
 use countersign::kernel::wallet::{Chain, Wallet, WalletRecord};
 use countersign::remote::Boundary;
+use countersign::remote::standing::{Standing, Trouble};
 
 use support::scripts::{self, Cosigner};
 use support::{
@@ -1751,7 +1752,7 @@ fn a_changed_byte_is_refused_or_signed_as_it_is() {
 fn a_store_that_is_closed_is_told_to_who_hosts_the_module() {
     let Bench { engine, ledger, .. } = Bench::new();
     let hosted = countersign::pkcs11::host(engine).expect("the only one here");
-    assert!(hosted.healthy());
+    assert_eq!(hosted.standing(), Standing::WELL);
     ledger.state().fail_at = Some(0);
-    assert!(!hosted.healthy());
+    assert!(hosted.standing().has(Trouble::StoreClosed));
 }

@@ -105,6 +105,11 @@ struct Counts {
 }
 
 impl Breaker {
+    /// Tries that were wrong within the last hour.
+    pub(super) fn count(&self, now: u64) -> u32 {
+        self.counts().failures.count(now)
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,9 +8,10 @@ mod breaker;
 mod clock;
 mod digest_key;
 mod error;
+mod standing;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bitcoin::secp256k1::{All, Secp256k1};
@@ -33,6 +34,7 @@ pub use breaker::DEFAULT_FAILURES_PER_HOUR;
 pub(crate) use breaker::Tries;
 pub use digest_key::DigestKeyId;
 pub use error::EngineError;
+pub use standing::EngineStanding;
 
 /// Names one wallet; random, made at its creation.
 pub type WalletId = [u8; 16];
@@ -41,7 +43,9 @@ pub type WalletId = [u8; 16];
 pub struct Engine {
     vault: Box<dyn Vault>,
     clock: Box<dyn Clock>,
-    pub(crate) random: Box<dyn Random>,
+    random: Box<dyn Random>,
+    /// The last randomness that was asked for did not come.
+    lacks_randomness: AtomicBool,
     pub(crate) secp: Secp256k1<All>,
     ledger: OnceLock<Box<dyn Ledger>>,
     /// What the wall clock is held against, once it was found right in this run of the machine.
@@ -98,6 +102,7 @@ impl Engine {
         secp.seeded_randomize(&blinding);
         let engine = Engine {
             ledger: OnceLock::new(),
+            lacks_randomness: AtomicBool::new(false),
             believed: Mutex::default(),
             epoch: OnceLock::new(),
             breaker: Breaker::default(),
@@ -193,6 +198,7 @@ impl Engine {
                 confirmed: user.confirmed,
                 locked: user.codes.is_locked(now),
                 failures: user.codes.failures(now),
+                stopped: self.is_stopped(),
                 name: user.name,
                 service: user.service,
             }
@@ -238,7 +244,7 @@ impl Engine {
 
     /// Fills `bytes` with randomness from inside.
     pub fn random(&self, bytes: &mut [u8]) -> Result<(), EngineError> {
-        Ok(self.random.fill(bytes)?)
+        Ok(self.fill(bytes)?)
     }
 
     /// How often the store was restored, and when last.
@@ -249,17 +255,12 @@ impl Engine {
     /// Randomness from inside for the signatures of one transaction.
     pub(crate) fn entropy(&self) -> Result<Zeroizing<[u8; 32]>, EngineError> {
         let mut entropy = Zeroizing::new([0; 32]);
-        self.random.fill(&mut entropy[..])?;
+        self.fill(&mut entropy[..])?;
         Ok(entropy)
     }
 
     pub(crate) fn ledger(&self) -> Result<&dyn Ledger, EngineError> {
         self.ledger.get().map(Box::as_ref).ok_or(EngineError::NotInitialised)
-    }
-
-    /// Whether the store answers nothing any more after a write that failed, until the engine is opened anew.
-    pub fn store_is_closed(&self) -> bool {
-        self.ledger.get().is_some_and(|ledger| ledger.closed())
     }
 
     pub(crate) fn vault(&self) -> &dyn Vault {
@@ -387,6 +388,8 @@ pub struct UserView {
     pub locked: bool,
     /// Failed tries in the last 30 days.
     pub failures: usize,
+    /// Too many codes of all users were wrong: this user's are not looked at either.
+    pub stopped: bool,
 }
 
 fn read<T: Stored>(ledger: &dyn Ledger, place: RecordKey) -> Result<Option<Versioned<T>>, EngineError> {

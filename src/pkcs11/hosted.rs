@@ -18,10 +18,12 @@ use super::codec::{decode, encode};
 use super::module::{Caller, Module, Totals};
 use super::rv::{Answer, Rv};
 use crate::cores::{self, PeerNumber};
-use crate::engine::Engine;
-use crate::open::open_engine;
+use crate::engine::{Engine, EngineStanding};
+use crate::open::{OpenError, open_engine};
+use crate::ports::{LedgerStanding, ReopenError};
 use crate::remote::PeerRole;
 use crate::remote::budget::Lease;
+use crate::remote::standing::{Standing, Trouble};
 
 /// What travels in one frame: a call, and before it the `C_SignInit` that the client side has held back for it.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -48,7 +50,14 @@ static HOST: RwLock<Option<Host>> = RwLock::new(None);
 
 /// Opens the engine that the configuration describes.
 pub(super) fn open() -> Answer {
-    host(open_engine()?)
+    host(open_engine().map_err(|error| match error {
+        // Whoever starts us again and again would have the token lock its PIN.
+        OpenError::Backing(ReopenError::Refused(error)) => {
+            tracing::error!("{error}");
+            Rv(CKR_PIN_INCORRECT)
+        }
+        error => error.into(),
+    })?)
 }
 
 /// Makes this engine the one that is hosted.
@@ -119,11 +128,25 @@ pub(super) fn end(application: CK_ULONG) -> Answer {
     ended.map(|(module, _)| module.close_all_sessions()).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
-/// Whether the store answers, or would.
-pub(super) fn healthy() -> Answer {
+/// What keeps the engine from its work.
+pub(super) fn standing() -> Answer<Standing> {
     let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
-    let host = host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
-    if host.engine.store_is_closed() { Err(Rv(CKR_DEVICE_ERROR)) } else { Ok(()) }
+    let engine = Arc::clone(&host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?.engine);
+    // Looking takes its time: nobody who begins or ends an application waits for it.
+    drop(host);
+    let EngineStanding { ledger, lacks_randomness, clock_is_refused, is_stopped, officer_is_locked } =
+        engine.standing();
+    let troubles = [
+        (ledger == LedgerStanding::Closed, Trouble::StoreClosed),
+        (ledger == LedgerStanding::Lost, Trouble::StoreLost),
+        (ledger == LedgerStanding::Reviving, Trouble::Reviving),
+        (lacks_randomness, Trouble::Token),
+        (clock_is_refused, Trouble::Clock),
+        (is_stopped, Trouble::Breaker),
+        (officer_is_locked, Trouble::OfficerLocked),
+    ];
+    let present = troubles.into_iter().filter(|(is_there, _)| *is_there);
+    Ok(present.fold(Standing::WELL, |standing, (_, trouble)| standing.with(trouble)))
 }
 
 /// The acts of administration, counted, as a list of [`crate::kernel::act::ActCount`].

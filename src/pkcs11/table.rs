@@ -177,7 +177,7 @@ static FUNCTIONS_OF_BOUNDARY: interface::Functions = interface::Functions {
     call: boundary_call,
     end: boundary_end,
     close: boundary_close,
-    healthy: boundary_healthy,
+    standing: boundary_standing,
     administration: boundary_administration,
     newest_line: boundary_newest_line,
 };

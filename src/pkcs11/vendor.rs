@@ -23,6 +23,8 @@ pub const CKA_COUNTERSIGN_OTP_HASH: CK_ATTRIBUTE_TYPE = 0xC353_0102;
 pub const CKA_COUNTERSIGN_LOCKED: CK_ATTRIBUTE_TYPE = 0xC353_0103;
 /// `CK_ULONG`: failed tries in the last 30 days.
 pub const CKA_COUNTERSIGN_FAILURES: CK_ATTRIBUTE_TYPE = 0xC353_0104;
+/// `CK_BBOOL`: too many codes of all users were wrong within an hour, and nobody's is looked at.
+pub const CKA_COUNTERSIGN_STOPPED: CK_ATTRIBUTE_TYPE = 0xC353_0105;
 
 /// UTF-8: mainnet, testnet, signet or regtest.
 pub const CKA_COUNTERSIGN_NETWORK: CK_ATTRIBUTE_TYPE = 0xC353_0110;
@@ -91,7 +93,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 28);
+        assert_eq!(header.len(), 29);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
+use super::standing::{Standing, Trouble};
 use super::{Boundary, CkRv, PeerRole};
 use crate::kernel::act::ActCount;
 
@@ -52,8 +53,8 @@ pub struct Functions {
     pub end: unsafe extern "C" fn(CK_ULONG) -> CK_RV,
     /// Closes the engine, once the calls under way are over.
     pub close: unsafe extern "C" fn() -> CK_RV,
-    /// Whether the store answers: `CKR_OK`, or what calls that need it are answered with.
-    pub healthy: unsafe extern "C" fn() -> CK_RV,
+    /// What keeps the module from its work: where the bits of [`Standing`] go.
+    pub standing: unsafe extern "C" fn(*mut CK_ULONG) -> CK_RV,
     /// The acts of administration, counted: who takes the answer, and their context. It is a list of [`ActCount`] (postcard).
     pub administration: unsafe extern "C" fn(Deliver, *mut c_void) -> CK_RV,
     /// The newest line of the log about a refusal or a failure in this process, once: who takes it, and their context. Nothing,
@@ -158,9 +159,13 @@ impl Boundary for Hosted {
         unsafe { (self.0.end)(application) };
     }
 
-    fn healthy(&self) -> bool {
-        // SAFETY: it has no arguments.
-        unsafe { (self.0.healthy)() == CKR_OK }
+    fn standing(&self) -> Standing {
+        let mut bits = 0;
+        // SAFETY: the place is ours.
+        match unsafe { (self.0.standing)(&raw mut bits) } {
+            CKR_OK => Standing::from_bits(bits),
+            _ => Standing::WELL.with(Trouble::StoreClosed),
+        }
     }
 
     fn administration(&self) -> Vec<ActCount> {

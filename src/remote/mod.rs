@@ -26,11 +26,14 @@ pub mod frame;
 pub mod hello;
 pub mod interface;
 pub mod server;
+pub mod standing;
 pub mod stream;
 pub mod tls;
 mod wire;
 
 use zeroize::Zeroizing;
+
+use self::standing::Standing;
 
 use crate::kernel::act::ActCount;
 
@@ -50,8 +53,8 @@ pub trait Boundary: Send + Sync + 'static {
     /// Ends it, with all its sessions and logins.
     fn close(&self, application: u64);
 
-    /// Whether its store answers. After a write that failed it does not, until the module is opened anew.
-    fn healthy(&self) -> bool;
+    /// What keeps it from its work now.
+    fn standing(&self) -> Standing;
 
     /// The acts of administration since it was opened, by kind and how they ended.
     fn administration(&self) -> Vec<ActCount> {

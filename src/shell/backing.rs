@@ -55,14 +55,19 @@ struct AnchorSession {
 impl Backing {
     /// Loads the module, finds the token and logs in. As the process ends nobody is in the token.
     pub fn open(config: &BackingConfig) -> Result<Arc<Backing>, BackingError> {
-        let token = Token::find(config)?;
-        let session = token.open_session()?;
+        Ok(Backing::begin(config)?)
+    }
+
+    /// The same, and tells a PIN that is refused from a token that may answer later.
+    pub fn begin(config: &BackingConfig) -> Result<Arc<Backing>, ReopenError> {
+        let token = Token::find(config).map_err(ReopenError::Away)?;
+        let session = token.open_session().map_err(ReopenError::Away)?;
         // Another part of the process may be logged in: then all of it is.
         let state = session.get_session_info().map(|info| info.session_state());
         if !state.is_ok_and(|state| state == SessionState::RwUser) {
-            token.log_in(&session)?;
+            token.log_in(&session).map_err(reopen_error)?;
         }
-        let anchor = token.open_session()?;
+        let anchor = token.open_session().map_err(ReopenError::Away)?;
         let anchor = Mutex::new(AnchorSession { session: anchor, known: None });
         let session = Mutex::new(session);
         let (beginnings, refused) = Default::default();
@@ -100,11 +105,10 @@ impl Backing {
         if !is_logged_in(&new) {
             // The library may believe in a login that the token forgot, and would not take another one.
             let _ = new.logout();
-            self.token.log_in(&new).map_err(|error| match error {
-                LogInError::Refused(error) => {
-                    ReopenError::Refused(self.refused.get_or_init(|| error).clone())
+            self.token.log_in(&new).map_err(reopen_error).inspect_err(|error| {
+                if let ReopenError::Refused(error) = error {
+                    self.refused.get_or_init(|| error.clone());
                 }
-                LogInError::Failed(error) => ReopenError::Away(error),
             })?;
         }
         let for_anchor = self.token.open_session().map_err(ReopenError::Away)?;
@@ -231,6 +235,13 @@ fn read_value(session: &Session, object: ObjectHandle) -> Result<Vec<u8>, Error>
             _ => None,
         })
         .unwrap_or_default())
+}
+
+fn reopen_error(error: LogInError) -> ReopenError {
+    match error {
+        LogInError::Refused(error) => ReopenError::Refused(error),
+        LogInError::Failed(error) => ReopenError::Away(error),
+    }
 }
 
 /// Whether the token or the session fails, whatever the object is (PKCS#11 v2.40 sections 5.1.2 to 5.1.4).

@@ -1,6 +1,7 @@
 //! `countersign serve` for a test: a release signed for it, a process of its own, and the client's configuration.
 
 use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -70,11 +71,17 @@ impl Release {
 impl Served {
     /// Serves `boundary` to administrators: this user, over a Unix socket. From then on its clients are clients of this.
     pub(crate) fn start(boundary: &Boundary) -> Served {
+        Served::start_with(boundary, "")
+    }
+
+    /// The same, with more in its table `[serve]`.
+    pub(crate) fn start_with(boundary: &Boundary, more: &str) -> Served {
         let folder = boundary.folder().to_path_buf();
         let user = rustix::process::getuid().as_raw();
         let release = Release::signed(&folder.join("plugin"), 1);
         let inside = fs::read_to_string(folder.join("countersign.toml")).expect("setup.sh wrote it")
             + &release.table(1, &folder.join("plugin.floor"))
+            + &format!("\n[serve]\n{more}\n")
             + &format!(
                 "\n[serve.administrators]\nsocket = \"{0}/administrators.sock\"\nusers = [{user}]\n\
                  [serve.backend]\nsocket = \"{0}/backend.sock\"\nusers = [{user}]\n",
@@ -152,6 +159,45 @@ impl Served {
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it is our child");
+    }
+
+    /// What its `/health` at `monitoring.sock` says: the whole answer.
+    pub(crate) fn health(&self) -> String {
+        let socket = self.folder.join("monitoring.sock");
+        // The last thing that it opens.
+        self.eventually("the monitoring", |_| UnixStream::connect(&socket).is_ok());
+        let mut stream = UnixStream::connect(socket).expect("it is monitored");
+        stream.write_all(b"GET /health HTTP/1.1\r\n\r\n").expect("it listens");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).expect("it runs");
+    }
+
+    /// Waits until it has ended by itself, and gives how.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(ended) = self.child.try_wait().expect("it is our child") {
+                return ended;
+            }
+            assert!(Instant::now() < until, "it does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until something is so.
+    pub(crate) fn eventually(&self, what: &str, is: impl Fn(&Served) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !is(self) {
+            assert!(Instant::now() < until, "{what} does not come:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Has it stop, and gives how it ended.

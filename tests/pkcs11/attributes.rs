@@ -96,6 +96,7 @@ const USER: Table = &[
     (CKA_COUNTERSIGN_OTP_HASH, Ulong(CKM_SHA_1)),
     (CKA_COUNTERSIGN_LOCKED, False),
     (CKA_COUNTERSIGN_FAILURES, Ulong(0)),
+    (CKA_COUNTERSIGN_STOPPED, False),
 ];
 
 /// What both sides of an EC key pair have that was made inside.

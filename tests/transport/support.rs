@@ -19,6 +19,7 @@ use countersign::remote::frame::{Frame, FrameError, Received};
 use countersign::remote::hello::{ApplicationSecret, Hello, Refusal, Reply, VERSION};
 use countersign::remote::server::Server;
 use countersign::remote::server::door::{self, Passed};
+use countersign::remote::standing::Standing;
 use countersign::remote::stream::{ConnectError, Framed, Stream};
 use countersign::remote::{Boundary, CkRv, PeerRole};
 use countersign::shell::config::{
@@ -147,8 +148,8 @@ impl Boundary for Mock {
         });
     }
 
-    fn healthy(&self) -> bool {
-        true
+    fn standing(&self) -> Standing {
+        Standing::WELL
     }
 }
 

@@ -19,12 +19,19 @@ pub(crate) struct CommandError {
     pub(crate) rule: Option<Rule>,
     /// What to do next.
     pub(crate) next: String,
+    /// The exit status.
+    pub(crate) status: u8,
 }
+
+/// Refused or failed.
+pub(crate) const FAILED: u8 = 1;
+/// Failed in a way that a new process may not meet (`EX_TEMPFAIL` of sysexits.h): what starts `serve` starts it anew.
+pub(crate) const START_ANEW: u8 = 75;
 
 impl CommandError {
     /// A failure of the command line itself.
     pub(crate) fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
-        CommandError { what: what.into(), rv: None, rule: None, next: next.into() }
+        CommandError { what: what.into(), rv: None, rule: None, next: next.into(), status: FAILED }
     }
 
     /// The object that `--json` prints.
@@ -62,7 +69,7 @@ impl<T> During<T> for Result<T, Error> {
             Error::Pkcs11(rv, function) => {
                 let line = crate::module::newest_line();
                 let (what, next) = meaning(act, &rv, &format!("C_{function:?}"), line.as_deref());
-                CommandError { what, rv: Some(rv_name(&rv)), rule: None, next }
+                CommandError { what, rv: Some(rv_name(&rv)), rule: None, next, status: FAILED }
             }
             Error::LibraryLoading(reason) => CommandError::new(
                 format!("the module cannot be loaded: {reason}"),

@@ -7,7 +7,7 @@ use cryptoki::types::AuthPin;
 use serde_json::json;
 
 use crate::Global;
-use crate::error::{CommandError, During};
+use crate::error::{CommandError, During, FAILED};
 use crate::meaning::Act;
 use crate::module::Module;
 use crate::names;
@@ -69,6 +69,7 @@ fn already_initialised(label: &str) -> CommandError {
         rv: Some("CKR_TOKEN_WRITE_PROTECTED".into()),
         rule: None,
         next: "use it as it is; to start anew, configure an empty store and a fresh backing token".into(),
+        status: FAILED,
     }
 }
 

@@ -47,16 +47,16 @@ impl Report {
 
 /// Prints a verb's outcome and chooses the exit status.
 pub(crate) fn print(outcome: Result<Report, CommandError>, json: bool) -> ExitCode {
-    let (written, failed) = match outcome {
-        Ok(report) if json => (print_json(&report.json), report.wrong),
+    let (written, status) = match outcome {
+        Ok(report) if json => (print_json(&report.json), u8::from(report.wrong)),
         Ok(report) => {
             let written = write_stdout(&report.body);
             if !report.note.is_empty() {
                 eprintln!("{}", report.note);
             }
-            (written, report.wrong)
+            (written, u8::from(report.wrong))
         }
-        Err(error) if json => (print_json(&error.to_json()), true),
+        Err(error) if json => (print_json(&error.to_json()), error.status),
         Err(error) => {
             let rv = error.rv.as_deref().map(|rv| format!(" ({rv})")).unwrap_or_default();
             eprintln!("error: {}{rv}", printable(&error.what));
@@ -64,18 +64,18 @@ pub(crate) fn print(outcome: Result<Report, CommandError>, json: bool) -> ExitCo
                 eprintln!("rule: {rule}: {}", rule.sentence());
             }
             eprintln!("next: {}", printable(&error.next));
-            (Ok(()), true)
+            (Ok(()), error.status)
         }
     };
     match written {
         // Whoever read the output has read enough.
-        Err(reason) if reason.kind() == ErrorKind::BrokenPipe => ExitCode::from(u8::from(failed)),
+        Err(reason) if reason.kind() == ErrorKind::BrokenPipe => ExitCode::from(status),
         Err(reason) => {
             eprintln!("error: the answer could not be written to standard output: {reason}");
             eprintln!("next: free what standard output leads to; what the command did stays done");
             ExitCode::FAILURE
         }
-        Ok(()) => ExitCode::from(u8::from(failed)),
+        Ok(()) => ExitCode::from(status),
     }
 }
 

@@ -199,6 +199,7 @@ const USER: Table = &[
     CKA_COUNTERSIGN_OTP_HASH,
     CKA_COUNTERSIGN_LOCKED,
     CKA_COUNTERSIGN_FAILURES,
+    CKA_COUNTERSIGN_STOPPED,
 ];
 /// `include/countersign.h`, "Attributes of a wallet": those that a key that signs digests has, too.
 const APPROVED: Table = &[CKA_COUNTERSIGN_USERS, CKA_COUNTERSIGN_POLICY];

@@ -50,8 +50,8 @@ entries! {
         hosted::close()
     }
 
-    fn boundary_healthy() {
-        hosted::healthy()
+    fn boundary_standing(bits: CK_ULONG_PTR) {
+        raw::put(bits, hosted::standing()?.bits())
     }
 
     fn boundary_newest_line(deliver: interface::Deliver, context: CK_VOID_PTR) {

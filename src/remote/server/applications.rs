@@ -226,6 +226,7 @@ mod tests {
     use crate::remote::PeerRole;
     use crate::remote::budget::Budget;
     use crate::remote::server::health::Health;
+    use crate::remote::standing::Standing;
     use crate::remote::stream::{Patience, Stream};
 
     struct Echo;
@@ -241,8 +242,8 @@ mod tests {
 
         fn close(&self, _application: u64) {}
 
-        fn healthy(&self) -> bool {
-            true
+        fn standing(&self) -> Standing {
+            Standing::WELL
         }
     }
 

@@ -14,6 +14,7 @@ use rustix::net::sockopt::socket_peercred;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::ServeError;
+use super::socket_file::{SocketFile, Successor};
 use crate::remote::PeerRole;
 use crate::shell::config::ServeConfig;
 use crate::shell::lock::{LockError, LockFile};
@@ -46,6 +47,14 @@ impl Door {
             Door::Vsock => "vsock",
         }
     }
+
+    /// Whether peers in this role come in by it.
+    pub(super) fn lets_in(self, role: PeerRole) -> bool {
+        match self {
+            Door::Unix(of) => of == role,
+            Door::Tcp | Door::Vsock => true,
+        }
+    }
 }
 
 /// A connection that came in by a door.
@@ -60,7 +69,9 @@ pub struct Listener {
     door: Door,
     socket: Socket,
     /// Taken away when the door closes.
-    _bound: Option<Bound>,
+    bound: Option<Bound>,
+    /// Where clients find it, if it is a Unix socket.
+    file: Option<SocketFile>,
 }
 
 /// Sockets that were passed on by who started us, instead of those of the configuration.
@@ -88,12 +99,14 @@ pub fn open(config: &ServeConfig, passed: Passed) -> Result<Vec<Listener>, Serve
         match (door, passed) {
             (Some(_), Some(socket)) => {
                 let socket = take_over(kind.name(), socket)?;
-                listeners.push(Listener { door: kind, socket, _bound: None });
+                let file = passed_file(&socket);
+                listeners.push(Listener { door: kind, socket, bound: None, file });
             }
             // Who connects is judged by the user: every user may knock.
             (Some(door), None) => {
                 let (socket, bound) = listen_unix(key, &door.socket, 0o666)?;
-                listeners.push(Listener { door: kind, socket, _bound: Some(bound) });
+                let file = Some(bound.file.clone());
+                listeners.push(Listener { door: kind, socket, bound: Some(bound), file });
             }
             (None, Some(_)) => {
                 let problem = format!("belongs to no table [serve.{}] of the configuration", kind.name());
@@ -103,10 +116,12 @@ pub fn open(config: &ServeConfig, passed: Passed) -> Result<Vec<Listener>, Serve
         }
     }
     if let Some(door) = &config.tcp {
-        listeners.push(Listener { door: Door::Tcp, socket: listen_tcp(door.address)?, _bound: None });
+        let socket = listen_tcp(door.address)?;
+        listeners.push(Listener { door: Door::Tcp, socket, bound: None, file: None });
     }
     if let Some(door) = &config.vsock {
-        listeners.push(Listener { door: Door::Vsock, socket: listen_vsock(door.port)?, _bound: None });
+        let socket = listen_vsock(door.port)?;
+        listeners.push(Listener { door: Door::Vsock, socket, bound: None, file: None });
     }
     Ok(listeners)
 }
@@ -122,17 +137,33 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Takes connections until `closing` is readable.
+    /// Its file, and what takes that away when it is dropped.
+    pub(super) fn take_file(&mut self) -> (Option<SocketFile>, Option<Bound>) {
+        (self.file.take(), self.bound.take())
+    }
+
+    /// Takes connections until `closing` is readable, from the socket of `successor` once there is one.
     ///
     /// The socket itself is never shut: it may be another process's, too.
-    pub(super) fn accept_until(self, closing: &OwnedFd, mut take: impl FnMut(Arrival)) {
+    pub(super) fn accept_until(
+        mut self,
+        closing: &OwnedFd,
+        successor: &Successor,
+        mut take: impl FnMut(Arrival),
+    ) {
         let mut failing = false;
         loop {
-            let mut ready = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(closing, PollFlags::IN)];
-            // An interruption is as good as an event: both are looked at.
+            let mut ready = [&self.socket.as_fd(), &closing.as_fd(), &successor.bell().as_fd()]
+                .map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN));
+            // An interruption is as good as an event: all are looked at.
             let _ = poll(&mut ready, None);
-            if !ready[1].revents().is_empty() {
+            let [_, closes, renewed] = ready.map(|file| !file.revents().is_empty());
+            if closes {
                 return;
+            }
+            if renewed && let Some(socket) = successor.take() {
+                self.socket = socket;
+                continue;
             }
             match self.socket.accept() {
                 Ok((socket, from)) => {
@@ -161,35 +192,58 @@ fn goes_on(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted)
 }
 
-/// A Unix socket, its path, and the lock that says whose it is. Dropping it takes the socket's file away.
+/// A Unix socket, its file, and the lock that says whose it is. Dropping it takes the socket's file away.
 pub struct Bound {
-    path: PathBuf,
-    /// Device and number of the file that we made.
-    file: (u64, u64),
+    key: &'static str,
+    mode: u32,
+    file: SocketFile,
     _lock: LockFile,
+}
+
+impl Bound {
+    /// Where it is found.
+    pub(super) fn file(&self) -> &SocketFile {
+        &self.file
+    }
+
+    /// Listens at the same path again, where the file is gone.
+    pub(super) fn renew(&mut self) -> Result<Socket, ServeError> {
+        let path = self.file.path().to_owned();
+        check_folder(self.key, path.parent().unwrap_or(Path::new("/")))?;
+        if !beside(&path).exists() {
+            // It went with the socket, and holds nobody off any more.
+            self._lock = lock(self.key, &path)?;
+        }
+        let (socket, file) = bind(self.key, &path, self.mode)?;
+        self.file = file;
+        Ok(socket)
+    }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        let ours =
-            fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file);
-        if ours {
+        if !self.file.is_gone() {
             // A stale file is replaced by the next server.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(self.file.path());
         }
     }
 }
 
 /// Listens at `path`. Whoever is to connect needs the right to write to the socket: `mode`.
 pub fn listen_unix(key: &'static str, path: &Path, mode: u32) -> Result<(Socket, Bound), ServeError> {
+    check_folder(key, path.parent().unwrap_or(Path::new("/")))?;
+    let lock = lock(key, path)?;
+    let (socket, file) = bind(key, path, mode)?;
+    Ok((socket, Bound { key, mode, file, _lock: lock }))
+}
+
+/// Makes the socket at `path`, of which the lock is held, and listens on it.
+fn bind(key: &'static str, path: &Path, mode: u32) -> Result<(Socket, SocketFile), ServeError> {
     let failed = |error: io::Error| ServeError::Listen {
         key,
         address: path.display().to_string(),
         problem: error.to_string(),
     };
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    check_folder(key, folder)?;
-    let lock = lock(key, path)?;
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(ServeError::NoSocket { key, path: path.into() });
@@ -205,12 +259,17 @@ pub fn listen_unix(key: &'static str, path: &Path, mode: u32) -> Result<(Socket,
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&SockAddr::unix(path).map_err(failed)?).map_err(failed)?;
-    let made = fs::symlink_metadata(path).map_err(failed)?;
-    let bound = Bound { path: path.into(), file: (made.dev(), made.ino()), _lock: lock };
+    let file = SocketFile::at(path, true).map_err(failed)?;
     // Nobody can connect before it listens: the mode is right by then.
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
     listen(&socket).map_err(failed)?;
-    Ok((socket, bound))
+    Ok((socket, file))
+}
+
+/// Where clients find a socket that was passed on.
+fn passed_file(socket: &Socket) -> Option<SocketFile> {
+    let address = socket.local_addr().ok()?;
+    SocketFile::at(address.as_pathname()?, false).ok()
 }
 
 /// A socket that was passed on: a Unix stream socket that listens.
@@ -290,14 +349,13 @@ fn check_folder(key: &'static str, folder: &Path) -> Result<(), ServeError> {
 
 /// Only the holder of the lock beside it may replace a socket's file.
 fn lock(key: &'static str, path: &Path) -> Result<LockFile, ServeError> {
-    let mut beside: OsString = path.into();
-    beside.push(".lock");
+    let beside = beside(path);
     let failed = |problem: String| ServeError::Listen {
         key,
         address: path.display().to_string(),
-        problem: format!("its lock {} {problem}", Path::new(&beside).display()),
+        problem: format!("its lock {} {problem}", beside.display()),
     };
-    let mut lock = LockFile::take(Path::new(&beside)).map_err(|error| match error {
+    let mut lock = LockFile::take(&beside).map_err(|error| match error {
         LockError::Taken(process) => {
             // Who it is only helps to find it: not knowing changes nothing.
             let process = process.unwrap_or_else(|| "unknown".into());
@@ -310,6 +368,12 @@ fn lock(key: &'static str, path: &Path) -> Result<LockFile, ServeError> {
     })?;
     lock.sign().map_err(|error| failed(format!("cannot be written: {error}")))?;
     Ok(lock)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut beside: OsString = path.into();
+    beside.push(".lock");
+    beside.into()
 }
 
 /// The process that serves this socket, if one does.

@@ -1,56 +1,148 @@
-//! What keeps a server that runs from serving, and is found out by nobody else.
+//! What keeps a server that runs from serving: told apart by whether it keeps anybody from signing, or from administering.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::door::Door;
+use super::socket_file::SocketFile;
 use crate::kernel::act::ActCount;
-use crate::remote::Boundary;
+use crate::remote::standing::{Standing, Trouble};
+use crate::remote::{Boundary, PeerRole};
 
 /// Whether the server serves.
 pub struct Health {
     boundary: Arc<dyn Boundary>,
-    door_lost: AtomicBool,
+    doors: Mutex<Vec<DoorState>>,
 }
 
-/// What keeps it from serving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// Nothing that needs the store is answered.
-    #[error("the store is closed after a failed write: restart the boundary")]
-    StoreClosed,
-    /// Nobody comes in there any more.
-    #[error("a door is closed after an internal error: restart the boundary")]
-    DoorLost,
+/// A door, as far as it is known from outside.
+struct DoorState {
+    door: Door,
+    /// Where it is found, if it is a Unix socket.
+    file: Option<SocketFile>,
+    has_panicked: bool,
+}
+
+/// What keeps a door from letting anybody in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DoorTrouble {
+    /// It ended by an internal error.
+    #[error("the door {} is closed after an internal error: restart the boundary", .0.name())]
+    Closed(Door),
+    /// Nobody finds its socket.
+    #[error("the door {} cannot be found: {file}", door.name())]
+    SocketGone {
+        /// Which door.
+        door: Door,
+        /// Its socket, and what is to be done.
+        file: SocketFile,
+    },
+}
+
+impl DoorTrouble {
+    pub(super) fn door(&self) -> Door {
+        let (DoorTrouble::Closed(door) | DoorTrouble::SocketGone { door, .. }) = self;
+        *door
+    }
+}
+
+/// What was found by a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    standing: Standing,
+    signing: Vec<String>,
+    administration: Vec<String>,
+}
+
+impl Report {
+    /// Of the module and of the doors.
+    pub fn of(standing: Standing, doors: &[DoorTrouble]) -> Report {
+        let of_module = |stops: fn(Trouble) -> bool| {
+            standing.troubles().filter(move |trouble| stops(*trouble)).map(|trouble| trouble.to_string())
+        };
+        let of_doors = |role: PeerRole| {
+            doors.iter().filter(move |lost| lost.door().lets_in(role)).map(|lost| lost.to_string())
+        };
+        Report {
+            standing,
+            signing: of_module(Trouble::stops_signing).chain(of_doors(PeerRole::Backend)).collect(),
+            administration: of_module(Trouble::stops_administration)
+                .chain(of_doors(PeerRole::Administrator))
+                .collect(),
+        }
+    }
+
+    /// What the module says of itself.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// What keeps backends from signing.
+    pub fn signing(&self) -> &[String] {
+        &self.signing
+    }
+
+    /// What keeps administrators from administering.
+    pub fn administration(&self) -> &[String] {
+        &self.administration
+    }
+
+    /// All of it, some of it twice.
+    pub fn problems(&self) -> impl Iterator<Item = &str> {
+        self.signing.iter().chain(&self.administration).map(String::as_str)
+    }
 }
 
 impl Health {
     pub(super) fn new(boundary: Arc<dyn Boundary>) -> Health {
-        Health { boundary, door_lost: AtomicBool::new(false) }
+        Health { boundary, doors: Mutex::default() }
     }
 
     /// What keeps it from serving now.
-    pub fn problem(&self) -> Option<Problem> {
-        if self.store_closed() {
-            return Some(Problem::StoreClosed);
-        }
-        self.door_lost.load(Ordering::Relaxed).then_some(Problem::DoorLost)
+    pub fn report(&self) -> Report {
+        Report::of(self.boundary.standing(), &self.lost_doors())
     }
 
-    pub(super) fn store_closed(&self) -> bool {
-        !self.boundary.healthy()
+    /// Every door there is.
+    pub(super) fn doors(&self) -> Vec<Door> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|known| known.door).collect()
     }
 
-    pub(super) fn administration(&self) -> Vec<ActCount> {
+    /// What keeps which door from letting anybody in now.
+    pub(super) fn lost_doors(&self) -> Vec<DoorTrouble> {
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = doors.iter().filter_map(|DoorState { door, file, has_panicked }| match file {
+            _ if *has_panicked => Some(DoorTrouble::Closed(*door)),
+            Some(file) if file.is_gone() => Some(DoorTrouble::SocketGone { door: *door, file: file.clone() }),
+            _ => None,
+        });
+        lost.collect()
+    }
+
+    /// The acts of administration, counted.
+    pub(super) fn acts(&self) -> Vec<ActCount> {
         self.boundary.administration()
     }
 
+    /// A door is open, and found there.
+    pub(super) fn opened(&self, door: Door, file: Option<SocketFile>) {
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.retain(|known| known.door != door);
+        doors.push(DoorState { door, file, has_panicked: false });
+    }
+
+    /// All doors were closed.
+    pub(super) fn closed(&self) {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Does the work of a door, and notes if it ends by a panic.
-    pub(super) fn of_door(&self, name: &str, work: impl FnOnce()) {
+    pub(super) fn of_door(&self, door: Door, work: impl FnOnce()) {
         // Nothing that it left behind is used again.
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
-            self.door_lost.store(true, Ordering::Relaxed);
-            tracing::error!("the door {name} is closed after an internal error: restart the boundary");
+            let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+            doors.iter_mut().filter(|known| known.door == door).for_each(|known| known.has_panicked = true);
+            tracing::error!("{}", DoorTrouble::Closed(door));
         }
     }
 }
@@ -75,17 +167,41 @@ mod tests {
 
         fn close(&self, _application: u64) {}
 
-        fn healthy(&self) -> bool {
-            true
+        fn standing(&self) -> Standing {
+            Standing::WELL
         }
     }
 
     #[test]
     fn a_door_that_panics_is_noticed() {
         let health = Health::new(Arc::new(Well));
-        health.of_door("backend", || {});
-        assert_eq!(health.problem(), None, "it was told to close");
-        health.of_door("backend", || panic!("as it was asked"));
-        assert_eq!(health.problem(), Some(Problem::DoorLost));
+        let backend = Door::Unix(PeerRole::Backend);
+        health.opened(backend, None);
+        health.of_door(backend, || {});
+        assert_eq!(health.lost_doors(), [], "it was told to close");
+        health.of_door(backend, || panic!("as it was asked"));
+        assert_eq!(health.lost_doors(), [DoorTrouble::Closed(backend)]);
+        assert_eq!((health.report().signing().len(), health.report().administration().len()), (1, 0));
+    }
+
+    #[test]
+    fn signing_and_administration_are_told_apart() {
+        let stopped = |troubles: &[Trouble], doors: &[DoorTrouble]| {
+            let standing = troubles.iter().fold(Standing::WELL, |standing, trouble| standing.with(*trouble));
+            let report = Report::of(standing, doors);
+            (!report.signing().is_empty(), !report.administration().is_empty())
+        };
+        let lost = |door| [DoorTrouble::Closed(door)];
+        assert_eq!(stopped(&[], &[]), (false, false));
+        for trouble in [Trouble::StoreClosed, Trouble::StoreLost, Trouble::Reviving, Trouble::Token] {
+            assert_eq!(stopped(&[trouble], &[]), (true, true), "{trouble}");
+        }
+        for trouble in [Trouble::Clock, Trouble::Breaker] {
+            assert_eq!(stopped(&[trouble], &[]), (true, false), "{trouble}");
+        }
+        assert_eq!(stopped(&[Trouble::OfficerLocked], &[]), (false, true));
+        assert_eq!(stopped(&[], &lost(Door::Unix(PeerRole::Backend))), (true, false));
+        assert_eq!(stopped(&[], &lost(Door::Unix(PeerRole::Administrator))), (false, true));
+        assert_eq!(stopped(&[], &lost(Door::Tcp)), (true, true));
     }
 }

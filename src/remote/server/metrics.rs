@@ -16,6 +16,7 @@ use super::health::Health;
 use crate::kernel::act::{self, ActCount};
 use crate::remote::PeerRole;
 use crate::remote::budget::Budget;
+use crate::remote::standing::Trouble;
 
 /// What is counted.
 pub struct Metrics {
@@ -25,6 +26,9 @@ pub struct Metrics {
     health: Arc<Health>,
     store_closed: Gauge,
     resident: Gauge,
+    serving: Family<OfService, Gauge>,
+    troubles: Family<OfTrouble, Gauge>,
+    doors_lost: Family<OfDoor, Gauge>,
     administration: Family<OfAct, Counter>,
     connections: Family<OfDoor, Gauge>,
     accepted: Family<OfDoor, Counter>,
@@ -136,6 +140,16 @@ struct OfDoor {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfService {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTrouble {
+    trouble: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfRole {
     role: &'static str,
 }
@@ -193,6 +207,9 @@ impl Metrics {
             health,
             store_closed: Gauge::default(),
             resident: Gauge::default(),
+            serving: Family::default(),
+            troubles: Family::default(),
+            doors_lost: Family::default(),
             administration: Family::default(),
         };
         registry.register("connections", "Connections that are there", metrics.connections.clone());
@@ -217,7 +234,7 @@ impl Metrics {
         );
         registry.register(
             "store_closed",
-            "Whether the store is closed after a failed write, until the boundary is restarted",
+            "Whether the store is closed, until the boundary is restarted",
             metrics.store_closed.clone(),
         );
         registry.register_with_unit(
@@ -225,6 +242,21 @@ impl Metrics {
             "Memory of this process, with what the backing module keeps",
             Unit::Bytes,
             metrics.resident.clone(),
+        );
+        registry.register(
+            "serving",
+            "Whether backends can sign and administrators can administer, as /health says it",
+            metrics.serving.clone(),
+        );
+        registry.register(
+            "trouble",
+            "What keeps the module from its work: 1 while it does",
+            metrics.troubles.clone(),
+        );
+        registry.register(
+            "door_lost",
+            "Whether nobody comes in by a door: its socket file is gone, or it ended by an internal error",
+            metrics.doors_lost.clone(),
         );
         registry.register(
             "administration",
@@ -237,13 +269,31 @@ impl Metrics {
     /// All of it, in the text format of OpenMetrics.
     pub fn encode(&self) -> String {
         self.budget_used.set(self.budgets.iter().map(|budget| budget.used() as i64).sum());
-        self.store_closed.set(i64::from(self.health.store_closed()));
+        self.show_health();
         self.resident.set(resident_bytes());
-        self.take_over_acts(&self.health.administration());
+        self.take_over_acts(&self.health.acts());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a string does not fail");
         text
+    }
+
+    fn show_health(&self) {
+        let (report, lost) = (self.health.report(), self.health.lost_doors());
+        let standing = report.standing();
+        let closed = [Trouble::StoreClosed, Trouble::StoreLost].iter().any(|trouble| standing.has(*trouble));
+        self.store_closed.set(i64::from(closed));
+        for (what, problems) in [("signing", report.signing()), ("administration", report.administration())] {
+            self.serving.get_or_create(&OfService { what }).set(i64::from(problems.is_empty()));
+        }
+        for trouble in Trouble::ALL {
+            let shown = self.troubles.get_or_create_owned(&OfTrouble { trouble: trouble.label() });
+            shown.set(i64::from(standing.has(trouble)));
+        }
+        for door in self.health.doors() {
+            let is_lost = lost.iter().any(|lost| lost.door() == door);
+            self.doors_lost.get_or_create(&OfDoor { door: door.name() }).set(i64::from(is_lost));
+        }
     }
 
     /// The module counts them: here they are only shown.

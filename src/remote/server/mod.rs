@@ -22,11 +22,12 @@ pub mod health;
 mod lane;
 mod limits;
 pub mod metrics;
+pub mod socket_file;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,10 +37,11 @@ use rustix::fd::OwnedFd;
 use self::allowed::{Allowed, Peer};
 use self::applications::Applications;
 use self::connections::Connections;
-use self::door::Listener;
+use self::door::{Bound, Door, Listener};
 use self::health::Health;
 use self::limits::{Rarely, Room};
 use self::metrics::Metrics;
+use self::socket_file::Successor;
 use super::budget::Budget;
 use super::fair::Fair;
 use super::tls::TlsError;
@@ -56,9 +58,18 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// A running server.
 pub struct Server {
     shared: Arc<Shared>,
-    doors: Vec<JoinHandle<()>>,
+    doors: Mutex<Vec<OpenDoor>>,
     /// Readable from the moment on when the doors are to close.
     closing: Arc<OwnedFd>,
+}
+
+/// A door and its thread.
+struct OpenDoor {
+    door: Door,
+    thread: JoinHandle<()>,
+    successor: Arc<Successor>,
+    /// Takes the socket's file away, after the thread has ended.
+    bound: Option<Bound>,
 }
 
 /// What every connection needs.
@@ -106,25 +117,53 @@ impl Server {
         let system = |error: io::Error| ServeError::System(error.to_string());
         let closing =
             rustix::event::eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| system(error.into()))?;
-        let mut server = Server { shared, doors: Vec::new(), closing: Arc::new(closing) };
+        let server = Server { shared, doors: Mutex::default(), closing: Arc::new(closing) };
         for listener in listeners {
-            let (shared, closing) = (Arc::clone(&server.shared), Arc::clone(&server.closing));
-            let name = listener.door().name();
-            let work = move || {
-                let accept = || listener.accept_until(&closing, |came| admission::admit(&shared, came));
-                shared.health.of_door(name, accept);
-            };
-            let door =
-                std::thread::Builder::new().name(format!("door {name}")).spawn(work).map_err(system)?;
-            server.doors.push(door);
+            let door = server.open_door(listener).map_err(system)?;
+            server.doors().push(door);
         }
         Ok(server)
     }
 
+    fn open_door(&self, mut listener: Listener) -> io::Result<OpenDoor> {
+        let (shared, closing) = (Arc::clone(&self.shared), Arc::clone(&self.closing));
+        let (door, successor) = (listener.door(), Arc::new(Successor::new()?));
+        let (file, bound) = listener.take_file();
+        shared.health.opened(door, file);
+        let renewed = Arc::clone(&successor);
+        let work = move || {
+            let accept = || listener.accept_until(&closing, &renewed, |came| admission::admit(&shared, came));
+            shared.health.of_door(door, accept);
+        };
+        let thread = std::thread::Builder::new().name(format!("door {}", door.name())).spawn(work)?;
+        Ok(OpenDoor { door, thread, successor, bound })
+    }
+
+    fn doors(&self) -> MutexGuard<'_, Vec<OpenDoor>> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the sockets anew whose files are gone. Those that were passed on are their maker's.
+    fn renew_sockets(&self) -> Result<(), ServeError> {
+        for OpenDoor { door, successor, bound, .. } in self.doors().iter_mut() {
+            let Some(bound) = bound.as_mut().filter(|bound| bound.file().is_gone()) else { continue };
+            successor.give(bound.renew()?);
+            self.shared.health.opened(*door, Some(bound.file().clone()));
+            tracing::warn!(
+                "the socket {} of the door {} was made anew",
+                bound.file().path().display(),
+                door.name()
+            );
+        }
+        Ok(())
+    }
+
     /// Takes users, names, context ids, certificates and keys from a new configuration, and ends connections that it would
-    /// not let in. What else is new in it waits for the next start. An error changes nothing.
+    /// not let in. Makes sockets anew whose files are gone. What else is new in it waits for the next start. An error changes
+    /// nothing.
     pub fn reload(&self, config: &ServeConfig) -> Result<usize, ServeError> {
         let allowed = Arc::new(Allowed::resolve(config)?);
+        self.renew_sockets()?;
         // From here on new connections are judged by it: what it does not find below comes to it by itself.
         *self.shared.allowed.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&allowed);
         Ok(self.shared.connections.close_where(|peer, certificates| {
@@ -165,10 +204,12 @@ impl Server {
         // It stays readable, for all doors.
         let rung = rustix::io::write(&*self.closing, &1_u64.to_ne_bytes());
         rung.expect("an event counts from nought to one");
-        for door in self.doors.drain(..) {
+        for OpenDoor { thread, bound, .. } in std::mem::take(&mut *self.doors()) {
             // One that has panicked is closed, too.
-            let _ = door.join();
+            let _ = thread.join();
+            drop(bound);
         }
+        self.shared.health.closed();
     }
 }
 

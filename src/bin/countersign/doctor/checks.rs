@@ -54,7 +54,7 @@ pub(super) struct Facts {
 pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     let mut checks = Vec::new();
     let mut facts = Facts::default();
-    let (mut closed, mut clock_refusal) = (false, String::new());
+    let (mut closed, mut is_in_use, mut clock_refusal) = (false, false, String::new());
     let config = configuration(&mut checks);
     let is_there = config.is_some();
     let config = match config {
@@ -99,15 +99,20 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
                 clock_refusal = clock.map(|clock| clock.refusal).unwrap_or_default();
             }
             // What serves it holds it: that is as it should be.
-            Err(error) if facts.serves && error.is("CKR_CANT_LOCK") => checks.push(Check {
-                subject: "initialisation",
-                state: State::Noted,
-                finding: "the store is in use, as it is while \"countersign serve\" runs".into(),
-                next: Some(
-                    "ask the boundary itself: its /health, or \"countersign doctor\" as its client".into(),
-                ),
-            }),
+            Err(error) if facts.serves && error.is("CKR_CANT_LOCK") => {
+                is_in_use = true;
+                checks.push(Check {
+                    subject: "initialisation",
+                    state: State::Noted,
+                    finding: "the store is in use, as it is while \"countersign serve\" runs".into(),
+                    next: Some(
+                        "ask the boundary itself: its /health, or \"countersign doctor\" as its client"
+                            .into(),
+                    ),
+                });
+            }
             Err(error) => {
+                is_in_use = error.is("CKR_CANT_LOCK");
                 closed = ["CKR_COUNTERSIGN_STATE", "CKR_DEVICE_ERROR", "CKR_CANT_LOCK"]
                     .iter()
                     .any(|answer| error.is(answer));
@@ -116,6 +121,9 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
         }
     }
     if let Some(config) = config {
+        if !config.store.path.exists() {
+            checks.push(missing_store(&config.store.path, facts.module_works, is_in_use));
+        }
         checks.push(lock(&config.store.path, facts.module_works));
         if closed {
             checks.extend(reason(*config));
@@ -217,17 +225,30 @@ fn store(path: &Path) -> Vec<Check> {
             "write the absolute path",
         ),
     };
-    let file = if path.exists() {
-        not_writable_by_others("store", path)
-    } else {
-        Check {
-            subject: "store",
-            state: State::Noted,
-            finding: format!("{} is not there; the module makes it on its first run", path.display()),
-            next: None,
-        }
-    };
-    vec![folder, file]
+    let file = path.exists().then(|| not_writable_by_others("store", path));
+    std::iter::once(folder).chain(file).collect()
+}
+
+/// What a store that is not there means. The backing token may remember one: then the module does not open, and none is made.
+fn missing_store(path: &Path, module_works: bool, is_in_use: bool) -> Check {
+    let subject = "store";
+    let what = format!("{} is not there", path.display());
+    if module_works {
+        let finding = format!("{what}, and the backing token remembers none: countersign init makes it");
+        return Check { subject, state: State::Noted, finding, next: None };
+    }
+    if is_in_use {
+        return wrong(
+            subject,
+            format!("{what}, and a running process has it open: it was removed or moved away under it"),
+            "do not stop that process: put the file back if it was moved, else run \"countersign state rescue\" as root",
+        );
+    }
+    wrong(
+        subject,
+        what,
+        "correct store.path, or put the newest store back; where the backing token remembers one, none is made",
+    )
 }
 
 /// The folder of a file that the boundary writes.
@@ -405,6 +426,27 @@ mod tests {
                 assert!(check.state == state, "{}: {bits:o}", check.subject);
             }
         }
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_is_made_only_where_the_token_remembers_none() {
+        let path = Path::new("/nowhere/store.db");
+        let first = missing_store(path, true, false);
+        assert!(
+            first.state == State::Noted && first.finding.contains("countersign init"),
+            "{}",
+            first.finding
+        );
+        for is_in_use in [false, true] {
+            let missing = missing_store(path, false, is_in_use);
+            assert!(
+                missing.state == State::Wrong && !missing.finding.contains("init"),
+                "{}",
+                missing.finding
+            );
+        }
+        let under_way = missing_store(path, false, true);
+        assert!(under_way.next.is_some_and(|next| next.contains("state rescue")));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod memory;
 mod module;
 mod monitoring;
 mod signals;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,15 +22,17 @@ use serde_json::json;
 
 use self::monitoring::Monitoring;
 use self::signals::{Asked, Signals};
+use self::watch::Watch;
 use crate::Global;
-use crate::error::CommandError;
+use crate::error::{self, CommandError};
 use crate::output::{self, Report};
 
 /// Serve the module to backends and administrators, from inside the boundary.
 ///
-/// Reads [serve] of the configuration. Stops on SIGTERM and SIGINT, when the calls under way have ended; takes
-/// certificates, keys and names anew on SIGHUP. Tells systemd what it does, and takes sockets from it that are named
-/// backend, administrators and monitoring.
+/// Reads [serve] of the configuration. Stops on SIGTERM and SIGINT, when the calls under way have ended. On SIGHUP it
+/// takes certificates, keys and names anew, and makes socket files that were removed. Tells systemd what it does, and takes
+/// sockets from it that are named backend, administrators and monitoring. Its exit status is 75 where starting it again may
+/// help, as its unit does: the store or the backing token failed for longer than store.reopen_seconds.
 #[derive(Args)]
 pub(crate) struct Serve {}
 
@@ -66,6 +69,7 @@ fn serve_until_stopped(
     let server = Server::start(&serve, listeners, Arc::clone(&boundary)).map_err(explain)?;
     let monitoring =
         Monitoring::start(serve.monitoring.as_deref(), passed.monitoring, server.metrics(), server.health())?;
+    let watch = Watch::start(Arc::clone(server.health()), config.store.reopening, signals.ender())?;
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     tracing::info!("serving, as configured in {}", path.display());
     while let Asked::Reload = signals.next()? {
@@ -73,15 +77,18 @@ fn serve_until_stopped(
         reload(&server, path, config);
         notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     }
+    let failed = watch.ended().map(to_be_started_anew);
+    drop(watch);
     tracing::info!("stopping");
     notify(&[NotifyState::Stopping, NotifyState::Status("ending the calls under way")]);
     monitoring.stopping();
     let left = server.stop();
     drop(monitoring);
     let closed = module::close(boundary);
-    let ended = match left {
-        0 if closed => Ok(Report::new("", json!({ "served": { "unfinished_connections": 0 } }))),
-        left => Err(CommandError::new(
+    let ended = match (failed, left) {
+        (Some(failed), _) => Err(failed),
+        (None, 0) if closed => Ok(Report::new("", json!({ "served": { "unfinished_connections": 0 } }))),
+        (None, left) => Err(CommandError::new(
             format!(
                 "stopped with {} connections whose calls had not ended within serve.stop_seconds",
                 left.max(1)
@@ -91,8 +98,9 @@ fn serve_until_stopped(
     };
     if !closed {
         // Nothing may run after it that ends a process in order.
+        let status = ended.as_ref().err().map_or(error::FAILED, |error| error.status);
         output::print(ended, json);
-        module::abandon();
+        module::abandon(status);
     }
     ended
 }
@@ -170,6 +178,17 @@ fn serve_table(path: &Path, config: &EngineConfig) -> Result<ServeConfig, Comman
             "add it, with the doors that backends and administrators come in by: [serve.backend], [serve.administrators], [serve.tcp], [serve.vsock]",
         )
     })
+}
+
+/// What a new process may do better than this one.
+fn to_be_started_anew(reason: &str) -> CommandError {
+    let next = "nothing is lost that was answered. The unit starts the boundary anew; if it ends so again and again, the log \
+                says what fails: the disk, or the backing token";
+    CommandError { status: error::START_ANEW, ..CommandError::new(format!("ended: {reason}"), next) }
+}
+
+fn explain_system(error: std::io::Error) -> CommandError {
+    CommandError::new(format!("the system refuses: {error}"), "free what the system lacks, then start again")
 }
 
 fn explain_config(error: ConfigError) -> CommandError {

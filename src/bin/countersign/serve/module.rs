@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use countersign::plugin::{self, Loaded, PluginConfig, PluginError};
 use countersign::remote::Boundary;
 use countersign::remote::interface::{GetInterface, Hosted, HostedError};
+use cryptoki_sys::CKR_DEVICE_ERROR;
 
-use crate::error::CommandError;
+use crate::error::{CommandError, FAILED, START_ANEW};
 
 /// How long threads whose connections have ended may take to let go of the module.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -58,9 +59,9 @@ pub(super) fn close(boundary: Arc<dyn Boundary>) -> bool {
 
 /// Ends the process at once, without a destructor or an exit handler: with calls left inside the module, those of its libraries
 /// would take away what the calls use, in the midst of what they write.
-pub(super) fn abandon() -> ! {
+pub(super) fn abandon(status: u8) -> ! {
     // SAFETY: it takes a number, and nothing of this process runs after it.
-    unsafe { libc::_exit(1) }
+    unsafe { libc::_exit(i32::from(status)) }
 }
 
 fn refused(error: PluginError) -> CommandError {
@@ -69,11 +70,16 @@ fn refused(error: PluginError) -> CommandError {
 }
 
 fn explain(error: &HostedError) -> CommandError {
+    let status = match error {
+        // Disk or token: a later start may find them well.
+        HostedError::Closed { rv: CKR_DEVICE_ERROR, .. } => START_ANEW,
+        _ => FAILED,
+    };
     let next = match error {
         HostedError::NoInterface | HostedError::Release { .. } => {
             "install library, manifest and signatures of one release"
         }
         HostedError::Closed { .. } => "run \"countersign doctor\" with the same configuration",
     };
-    CommandError::new(error.to_string(), next)
+    CommandError { status, ..CommandError::new(error.to_string(), next) }
 }

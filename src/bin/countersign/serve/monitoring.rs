@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use countersign::remote::server::door::{Bound, listen_unix, take_over};
-use countersign::remote::server::health::Health;
+use countersign::remote::server::health::{Health, Report};
 use countersign::remote::server::metrics::Metrics;
 use countersign::remote::stream::{Patience, Stream};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -154,10 +154,7 @@ impl State {
             (Some("GET"), "/health") if self.stopping.load(Ordering::SeqCst) => {
                 Answer::of("503 Service Unavailable", "stopping\n")
             }
-            (Some("GET"), "/health") => match self.health.problem() {
-                Some(problem) => Answer::of("503 Service Unavailable", &format!("{problem}\n")),
-                None => Answer::of("200 OK", "ok\n"),
-            },
+            (Some("GET"), "/health") => Answer::health(&self.health.report()),
             (_, "/metrics" | "/health") => {
                 Answer::new("405 Method Not Allowed", "text/plain", "Allow: GET\r\n", "")
             }
@@ -171,6 +168,19 @@ struct Answer(Vec<u8>);
 impl Answer {
     fn of(status: &str, body: &str) -> Answer {
         Answer::new(status, "text/plain; charset=utf-8", "", body)
+    }
+
+    /// 503 where nobody can sign. Its first line is `ok` where nothing at all is wrong.
+    fn health(report: &Report) -> Answer {
+        let line = |what: &str, problems: &[String]| match problems {
+            [] => format!("{what}: ok\n"),
+            problems => problems.iter().map(|problem| format!("{what}: {problem}\n")).collect(),
+        };
+        let well = if report.problems().next().is_none() { "ok\n" } else { "" };
+        let status = if report.signing().is_empty() { "200 OK" } else { "503 Service Unavailable" };
+        let (signing, administration) =
+            (line("signing", report.signing()), line("administration", report.administration()));
+        Answer::of(status, &format!("{well}{signing}{administration}"))
     }
 
     fn metrics(body: &str) -> Answer {

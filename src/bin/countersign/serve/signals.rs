@@ -44,6 +44,12 @@ impl Signals {
         stop
     }
 
+    /// What ends the waiting for signals, as a stop does.
+    pub(super) fn ender(&self) -> impl Fn() + Send + 'static {
+        let handle = self.system.handle();
+        move || handle.close()
+    }
+
     /// Waits for the next one.
     pub(super) fn next(&mut self) -> Result<Asked, CommandError> {
         if std::mem::take(&mut self.reload) {
@@ -51,7 +57,7 @@ impl Signals {
         }
         match self.system.forever().next() {
             Some(SIGHUP) => Ok(Asked::Reload),
-            // Nothing but a signal ends the iterator; without one, stopping is what is safe.
+            // Closed from inside, or without any signal: stopping is what is safe.
             Some(_) | None => Ok(Asked::Stop),
         }
     }

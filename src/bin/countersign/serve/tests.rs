@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use countersign::kernel::act::{ActCount, Outcome};
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{Frame, Received};
 use countersign::remote::hello::{Hello, Reply, VERSION};
+use countersign::remote::standing::{Standing, Trouble};
 use countersign::remote::stream::{Framed, Stream};
 use countersign::remote::{CkRv, PeerRole};
 use countersign::shell::config::{ConnectAddress, ConnectConfig, LogConfig, ServeLimits};
@@ -50,15 +51,15 @@ impl Boundary for Echo {
 
     fn close(&self, _application: u64) {}
 
-    fn healthy(&self) -> bool {
-        true
+    fn standing(&self) -> Standing {
+        Standing::WELL
     }
 }
 
-/// One whose store is closed from some moment on.
+/// One that has troubles from some moment on.
 #[derive(Default)]
 struct Breaking {
-    store_closed: AtomicBool,
+    bits: AtomicU64,
     /// Acts of administration: one more each time that they are asked for.
     acts: AtomicU64,
 }
@@ -74,8 +75,8 @@ impl Boundary for Breaking {
 
     fn close(&self, _application: u64) {}
 
-    fn healthy(&self) -> bool {
-        !self.store_closed.load(Ordering::SeqCst)
+    fn standing(&self) -> Standing {
+        Standing::from_bits(self.bits.load(Ordering::SeqCst))
     }
 
     fn administration(&self) -> Vec<ActCount> {
@@ -254,7 +255,7 @@ fn it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops() {
     let mut client = boundary.connect("backend.sock");
     client.write([b"hello", &[]]).expect("it is taken");
     assert_eq!(answer(&mut client).as_deref(), Some(&b"hello"[..]));
-    assert!(boundary.http("GET /health HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
+    assert!(boundary.http("GET /health HTTP/1.1\r\n\r\n").contains("\r\n\r\nok\n"));
     let metrics = boundary.http("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(metrics.contains("application/openmetrics-text") && metrics.ends_with("# EOF\n"), "{metrics}");
     assert!(metrics.contains("countersign_calls_total{outcome=\"answered\"} 1"), "{metrics}");
@@ -381,7 +382,7 @@ fn a_broken_standard_error_keeps_no_door_from_its_work() {
             framed.greet(&Hello { join: None, first_handle: 1 }, VERSION, &config).expect_err("not allowed");
         assert!(refused.to_string().contains("may not connect"), "{refused}");
     }
-    assert!(boundary.http("GET /health HTTP/1.1\r\n\r\n").ends_with("\r\n\r\nok\n"));
+    assert!(boundary.http("GET /health HTTP/1.1\r\n\r\n").contains("\r\n\r\nok\n"));
 }
 
 #[test]
@@ -499,7 +500,7 @@ fn sockets_are_taken_from_systemd_by_their_names() {
     drop(backend);
     let monitoring = passing("monitoring", listener("m").into());
     assert!(monitoring.told().starts_with("READY=1"));
-    assert!(http(&folder.path().join("m"), b"GET /health HTTP/1.1\r\n\r\n").ends_with("ok\n"));
+    assert!(http(&folder.path().join("m"), b"GET /health HTTP/1.1\r\n\r\n").contains("\r\n\r\nok\n"));
     drop(monitoring);
     let file = || fs::File::open("/dev/null").expect("it is there").into();
     for (names, socket, words) in [
@@ -632,7 +633,7 @@ fn without_doors() -> ServeConfig {
 }
 
 #[test]
-fn a_store_that_is_closed_after_a_failed_write_is_told_by_the_monitoring() {
+fn health_tells_signing_and_administration_apart_and_each_trouble_has_a_metric() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("m.sock");
     let module = Arc::new(Breaking::default());
@@ -640,15 +641,34 @@ fn a_store_that_is_closed_after_a_failed_write_is_told_by_the_monitoring() {
     let monitoring =
         Monitoring::start(Some(&path), None, server.metrics(), server.health()).expect("it starts");
     let get = |target: &str| http(&path, format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes());
-    assert!(get("/health").starts_with("HTTP/1.1 200 "));
-    assert!(get("/metrics").contains("\ncountersign_store_closed 0\n"));
-    module.store_closed.store(true, Ordering::SeqCst);
-    let health = get("/health");
-    assert!(
-        health.starts_with("HTTP/1.1 503 ")
-            && health.ends_with("the store is closed after a failed write: restart the boundary\n"),
-        "{health}"
-    );
+    let (health, metrics) = (get("/health"), get("/metrics"));
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    assert!(health.ends_with("\r\n\r\nok\nsigning: ok\nadministration: ok\n"), "{health}");
+    assert!(metrics.contains("\ncountersign_store_closed 0\n"), "{metrics}");
+    assert!(metrics.contains("\ncountersign_serving{what=\"signing\"} 1\n"), "{metrics}");
+    for trouble in Trouble::ALL {
+        module.bits.store(Standing::WELL.with(trouble).bits(), Ordering::SeqCst);
+        let (health, metrics) = (get("/health"), get("/metrics"));
+        let status = if trouble.stops_signing() { "HTTP/1.1 503 " } else { "HTTP/1.1 200 " };
+        assert!(health.starts_with(status) && !health.contains("\r\n\r\nok"), "{health}");
+        for (what, stops) in
+            [("signing", trouble.stops_signing()), ("administration", trouble.stops_administration())]
+        {
+            let says = if stops { trouble.to_string() } else { "ok".into() };
+            assert!(health.contains(&format!("\n{what}: {says}\n")), "{health}");
+            let shown = format!("\ncountersign_serving{{what=\"{what}\"}} {}\n", u8::from(!stops));
+            assert!(metrics.contains(&shown), "{metrics}");
+        }
+        for other in Trouble::ALL {
+            let shown = format!(
+                "\ncountersign_trouble{{trouble=\"{}\"}} {}\n",
+                other.label(),
+                u8::from(other == trouble)
+            );
+            assert!(metrics.contains(&shown), "{metrics}");
+        }
+    }
+    module.bits.store(Standing::WELL.with(Trouble::StoreClosed).bits(), Ordering::SeqCst);
     assert!(get("/metrics").contains("\ncountersign_store_closed 1\n"));
     drop(monitoring);
 }

@@ -55,6 +55,8 @@ struct Record {
     locked: Option<bool>,
     /// Failed tries in the last 30 days.
     failures: Option<CK_ULONG>,
+    /// Nobody's code is looked at.
+    stopped: Option<bool>,
     hash: Option<&'static str>,
     digits: Option<CK_ULONG>,
     period: Option<CK_ULONG>,
@@ -67,6 +69,7 @@ impl Record {
             "confirmed": self.confirmed,
             "locked": self.locked,
             "failures": self.failures,
+            "stopped": self.stopped,
             "hash": self.hash,
             "digits": self.digits,
             "period": self.period,
@@ -86,6 +89,7 @@ fn read_users(session: &Session, name: Option<&str>) -> Result<Vec<Record>, Comm
         kind(v::CKA_COUNTERSIGN_LOCKED),
         kind(v::CKA_COUNTERSIGN_FAILURES),
         kind(v::CKA_COUNTERSIGN_OTP_HASH),
+        kind(v::CKA_COUNTERSIGN_STOPPED),
     ];
     let mut users = Vec::with_capacity(objects.len());
     for object in objects {
@@ -95,6 +99,7 @@ fn read_users(session: &Session, name: Option<&str>) -> Result<Vec<Record>, Comm
             confirmed: attributes.truth(v::CKA_COUNTERSIGN_CONFIRMED),
             locked: attributes.truth(v::CKA_COUNTERSIGN_LOCKED),
             failures: attributes.number(v::CKA_COUNTERSIGN_FAILURES),
+            stopped: attributes.truth(v::CKA_COUNTERSIGN_STOPPED),
             hash: attributes.number(v::CKA_COUNTERSIGN_OTP_HASH).and_then(hash_name),
             digits: digits.get(&object.handle()).copied(),
             period: periods.get(&object.handle()).copied(),

@@ -31,11 +31,18 @@ impl Show {
         let wallets = wallets_of(&session, &self.name)?;
         let mut json = user.to_json();
         json["wallets"] = json!(wallets);
+        let stopped = match user.stopped {
+            Some(true) => {
+                "yes: too many codes of all users were wrong within an hour, nobody's is looked at".into()
+            }
+            other => yes_no(other),
+        };
         let text = details(&[
             ("name", user.name.clone()),
             ("confirmed", yes_no(user.confirmed)),
             ("locked", yes_no(user.locked)),
             ("failures", format!("{} in the last 30 days (20 lock the user)", told(user.failures))),
+            ("stopped", stopped),
             ("digits", told(user.digits)),
             ("period", format!("{} s", told(user.period))),
             ("hash", user.hash.unwrap_or("?").to_owned()),
@@ -44,6 +51,9 @@ impl Show {
         let report = Report::new(text, json!({ "user": json }));
         let name = quoted(&self.name);
         Ok(match (user.confirmed, user.locked) {
+            _ if user.stopped == Some(true) => report.note(
+                "next: see in the log and the audit who tries codes; wait until the count drops below limits.failures_per_hour",
+            ),
             (Some(false), _) => report.note(format!("next: countersign user confirm {name}")),
             (_, Some(true)) => report.note(format!("next: wait, or run countersign user unlock {name}")),
             _ => report,

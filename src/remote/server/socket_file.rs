@@ -1,0 +1,83 @@
+//! The files of Unix sockets: whether clients still find a door by its file, and how it gets a new one.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::event::EventfdFlags;
+use rustix::fd::OwnedFd;
+use socket2::Socket;
+
+/// The file of a Unix socket, as it was when the door was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and number.
+    file: (u64, u64),
+    /// We made it. Otherwise the service manager did.
+    is_ours: bool,
+}
+
+impl SocketFile {
+    /// The file at `path` as it is now.
+    pub(super) fn at(path: &Path, is_ours: bool) -> io::Result<SocketFile> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(SocketFile { path: path.into(), file: (found.dev(), found.ino()), is_ours })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether nothing, or another file, is there now.
+    pub(super) fn is_gone(&self) -> bool {
+        !SocketFile::at(&self.path, self.is_ours).is_ok_and(|found| found == *self)
+    }
+}
+
+impl fmt::Display for SocketFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let next = if self.is_ours {
+            "SIGHUP (systemctl reload) makes it anew"
+        } else {
+            "restart the .socket unit that made it, then the boundary"
+        };
+        write!(f, "its socket {} was removed or replaced; {next}", self.path.display())
+    }
+}
+
+/// How a door that is open gets a new socket.
+pub(super) struct Successor {
+    /// Readable while one waits.
+    bell: OwnedFd,
+    socket: Mutex<Option<Socket>>,
+}
+
+impl Successor {
+    pub(super) fn new() -> io::Result<Successor> {
+        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Successor { bell, socket: Mutex::default() })
+    }
+
+    pub(super) fn bell(&self) -> &OwnedFd {
+        &self.bell
+    }
+
+    /// Has the door go on with this socket.
+    pub(super) fn give(&self, socket: Socket) {
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+        let rung = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        rung.expect("an event counts from nought to one");
+    }
+
+    /// The socket that waits, if one does.
+    pub(super) fn take(&self) -> Option<Socket> {
+        // Counted down to nought, so that it is readable no more.
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
