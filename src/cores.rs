@@ -29,6 +29,11 @@ pub(crate) fn work<T>(peer: PeerNumber, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// The peer whose call this thread computes; 0 where it is nobody's.
+pub(crate) fn working_for() -> PeerNumber {
+    WORKING_FOR.get()
+}
+
 /// Waits without a core, if this thread has one. It is taken back at once: what was waited for can be what others wait for.
 pub(crate) fn wait<T>(waiting: impl FnOnce() -> T) -> T {
     let peer = WORKING_FOR.replace(0);

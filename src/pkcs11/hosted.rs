@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::call::{Reply, Request};
 use super::codec::{decode, encode};
 use super::module::{Caller, Module, Totals};
+use super::ration;
 use super::rv::{Answer, Rv};
 use crate::cores::{self, PeerNumber};
 use crate::engine::{Engine, EngineStanding};
@@ -111,7 +112,7 @@ pub(super) fn call(application: CK_ULONG, request: &[u8]) -> Answer<Answered> {
         (Arc::clone(module), *peer)
     };
     // A panic is that call's answer, as it is for an application in this process.
-    let answer = catch_unwind(AssertUnwindSafe(|| cores::work(peer, || answer(&module, request))));
+    let answer = catch_unwind(AssertUnwindSafe(|| cores::work(peer, || answer(&module, peer, request))));
     let (reply, room) = match answer.unwrap_or(Err(Rv(CKR_GENERAL_ERROR))) {
         Ok((reply, room)) => (Ok(reply), Some(room)),
         Err(rv) => (Err(rv), None),
@@ -162,11 +163,12 @@ pub(super) fn close() -> Answer {
     host.map(drop).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
-fn answer(module: &Module, request: &[u8]) -> Answer<(Reply, Lease)> {
+fn answer(module: &Module, peer: PeerNumber, request: &[u8]) -> Answer<(Reply, Lease)> {
     let Call { sign_init, request } = decode(request).ok_or(Rv(CKR_ARGUMENTS_BAD))?;
     if !request.is_bounded() {
         return Err(Rv(CKR_ARGUMENTS_BAD));
     }
+    ration::check(peer, &request, module.role().is_some())?;
     let room = module.lease(&request)?;
     if let Some(sign_init) = sign_init {
         if !matches!(sign_init, Request::SignInit { .. }) || !sign_init.is_bounded() {
@@ -174,5 +176,8 @@ fn answer(module: &Module, request: &[u8]) -> Answer<(Reply, Lease)> {
         }
         module.answer(sign_init)?;
     }
-    Ok((module.answer(request)?, room))
+    let is_login = ration::is_login(&request);
+    let reply = module.answer(request)?;
+    ration::count(peer, is_login, &reply);
+    Ok((reply, room))
 }

@@ -35,6 +35,7 @@ mod message_sign;
 mod module;
 mod object;
 mod random;
+mod ration;
 mod raw;
 mod room;
 mod rv;

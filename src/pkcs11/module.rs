@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::message_sign::MessageSigning;
 use super::object::Finding;
+use super::ration;
 use super::room::AnswerRoom;
 use super::rv::{Answer, Rv};
 use super::session_object::{Held, Usage};
@@ -191,7 +192,7 @@ impl Module {
             Caller::Process | Caller::Peer { role: PeerRole::Administrator, .. } => Ok(()),
             Caller::Peer { role: PeerRole::Backend, .. } => {
                 self.engine.refused_at_the_door();
-                tracing::warn!("refused: a call for administrators, from a backend's connection");
+                ration::refused(|| "refused: a call for administrators, from a backend's connection".into());
                 Err(Rv(CKR_ACTION_PROHIBITED))
             }
         }

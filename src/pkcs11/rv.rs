@@ -2,6 +2,7 @@
 
 use cryptoki_sys::*;
 
+use super::ration;
 use super::vendor::*;
 use crate::engine::EngineError;
 use crate::kernel::psbt::PsbtError;
@@ -124,10 +125,14 @@ fn ledger_rv(error: &LedgerError) -> CK_RV {
     }
 }
 
-/// One line for the operator. A failure of the module is an error, a refusal a warning.
+/// One line for the operator. A failure of the module is an error, a refusal a warning. What costs the peer nothing it can have
+/// without end: of that the log has a ration.
 fn log(error: &EngineError, rv: CK_RV) {
-    match rv {
-        CKR_DEVICE_ERROR | CKR_COUNTERSIGN_STATE | CKR_CANT_LOCK => tracing::error!("{error}"),
-        _ => tracing::warn!("refused: {error}"),
+    match (error, rv) {
+        (EngineError::Code | EngineError::Pin | EngineError::Policy(_), _) => {
+            tracing::warn!("refused: {error}");
+        }
+        (_, CKR_DEVICE_ERROR | CKR_COUNTERSIGN_STATE | CKR_CANT_LOCK) => ration::failed(|| error.to_string()),
+        _ => ration::refused(|| format!("refused: {error}")),
     }
 }

@@ -46,6 +46,28 @@ fn a_backend_is_never_the_security_officer_however_right_the_pin() {
 }
 
 #[test]
+fn a_backend_that_is_refused_without_end_does_not_fill_the_log() {
+    const TRIES: usize = 600;
+    let log = in_boundary(this_test!(), |boundary| match boundary.role() {
+        "body" => {
+            initialised_token();
+            as_backend(boundary);
+        }
+        _ => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let session = raw.read_write();
+            for _ in 0..TRIES {
+                assert_rv!(raw.login(session, CKU_SO, b"a wrong one"), CKR_ACTION_PROHIBITED);
+            }
+        }
+    });
+    // Sixty, and one for each second that it takes.
+    let lines = log.lines().filter(|line| line.contains("from a backend's connection")).count();
+    assert!((60..TRIES / 2).contains(&lines), "{lines} lines");
+}
+
+#[test]
 fn a_token_is_not_initialised_through_the_backends_socket() {
     in_boundary(this_test!(), |boundary| match boundary.role() {
         "body" => {

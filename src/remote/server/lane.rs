@@ -189,10 +189,12 @@ impl Connection {
                 Next::Silence => match lane.rest(shared.limits.idle) {
                     Some(rest) => framed.stream().rest_for(rest).map(|()| true),
                     None => {
-                        tracing::info!(
-                            "{}: its connection is closed: it was silent for too long",
-                            self.who(peer)
-                        );
+                        shared.log.info(Cause::Ended, || {
+                            format!(
+                                "{}: its connection is closed: it was silent for too long",
+                                self.who(peer)
+                            )
+                        });
                         return;
                     }
                 },
@@ -202,10 +204,12 @@ impl Connection {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::info!(
-                        "{}: its connection is closed: it does not take its answer: {error}",
-                        self.who(peer)
-                    );
+                    shared.log.info(Cause::Ended, || {
+                        format!(
+                            "{}: its connection is closed: it does not take its answer: {error}",
+                            self.who(peer)
+                        )
+                    });
                     return;
                 }
             }
@@ -260,7 +264,9 @@ impl Connection {
             FrameError::Slow => FrameRefusal::Slow,
             FrameError::Cut => FrameRefusal::Cut,
             FrameError::Idle | FrameError::Io(_) => {
-                tracing::info!("{}: its connection is lost: {error}", self.who(peer));
+                self.shared
+                    .log
+                    .info(Cause::Ended, || format!("{}: its connection is lost: {error}", self.who(peer)));
                 return;
             }
         };

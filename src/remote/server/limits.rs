@@ -33,7 +33,7 @@ impl Drop for Place {
 
 /// What strangers can cause is logged once a second at most, for each cause, with how often it was not.
 #[derive(Default)]
-pub(super) struct Rarely([Mutex<Last>; 4]);
+pub(super) struct Rarely([Mutex<Last>; 5]);
 
 /// What can fill a log.
 #[derive(Clone, Copy)]
@@ -42,6 +42,8 @@ pub(super) enum Cause {
     Full,
     Greeting,
     Frame,
+    /// A connection that ended by itself: no fault, and told at the level of what is done.
+    Ended,
 }
 
 #[derive(Default)]
@@ -57,6 +59,15 @@ impl Rarely {
             None => {}
             Some(0) => tracing::warn!("{}", line()),
             Some(more) => tracing::warn!("{} (and {more} like it since the last such line)", line()),
+        }
+    }
+
+    /// The same, of what is no fault.
+    pub(super) fn info(&self, cause: Cause, line: impl FnOnce() -> String) {
+        match self.due(cause, Instant::now()) {
+            None => {}
+            Some(0) => tracing::info!("{}", line()),
+            Some(more) => tracing::info!("{} (and {more} like it since the last such line)", line()),
         }
     }
 

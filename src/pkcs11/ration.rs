@@ -1,0 +1,250 @@
+//! What costs a peer nothing is rationed: logins by a right PIN, which write links, and refusals, which write log lines.
+//!
+//! A login that is refused here is not looked at: no PIN is compared, nothing is charged or written. A signature pays for a
+//! login, so a program that logs in anew for each of its signatures is never refused. A wrong code or PIN and a right code cost
+//! something: their lines are all written.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use cryptoki_sys::*;
+
+use super::call::{Filled, Reply, Request};
+use super::rv::{Answer, Rv};
+use crate::cores::{self, PeerNumber};
+
+/// Logins without a signature that a peer has at first, and how soon one more comes.
+const LOGINS: Ration = Ration { most: 1_000, every: Duration::from_secs(10) };
+/// Lines that a peer has at first, and how soon one more comes.
+const LINES: Ration = Ration { most: 60, every: Duration::from_secs(1) };
+
+static PEERS: Mutex<Option<HashMap<PeerNumber, Peer>>> = Mutex::new(None);
+
+/// So many at first, and one more each time that so much has passed.
+struct Ration {
+    most: u32,
+    every: Duration,
+}
+
+/// What is left of a ration.
+struct Left {
+    number: u32,
+    /// When the last one came.
+    since: Instant,
+}
+
+impl Ration {
+    fn whole(&self, now: Instant) -> Left {
+        Left { number: self.most, since: now }
+    }
+
+    /// Adds what has come meanwhile.
+    fn refill(&self, left: &mut Left, now: Instant) {
+        let passed = now.saturating_duration_since(left.since).as_nanos() / self.every.as_nanos();
+        let come = u32::try_from(passed).unwrap_or(u32::MAX);
+        if come >= self.most - left.number {
+            *left = self.whole(now);
+        } else {
+            left.number += come;
+            left.since += self.every * come;
+        }
+    }
+
+    fn take(&self, left: &mut Left, now: Instant) -> bool {
+        self.refill(left, now);
+        let has = left.number > 0;
+        left.number -= u32::from(has);
+        has
+    }
+}
+
+/// What is left to one peer.
+struct Peer {
+    logins: Left,
+    lines: Left,
+    left_out: u64,
+}
+
+impl Peer {
+    fn new(now: Instant) -> Peer {
+        Peer { logins: LOGINS.whole(now), lines: LINES.whole(now), left_out: 0 }
+    }
+
+    fn may_log_in(&mut self, now: Instant) -> bool {
+        LOGINS.refill(&mut self.logins, now);
+        self.logins.number > 0
+    }
+
+    fn logged_in(&mut self) {
+        self.logins.number = self.logins.number.saturating_sub(1);
+    }
+
+    fn paid(&mut self) {
+        self.logins.number = (self.logins.number + 1).min(LOGINS.most);
+    }
+
+    /// Whether a line is due, and how many were left out since the last one.
+    fn line(&mut self, now: Instant) -> Option<u64> {
+        if LINES.take(&mut self.lines, now) {
+            return Some(std::mem::take(&mut self.left_out));
+        }
+        self.left_out += 1;
+        None
+    }
+}
+
+fn of_peer<T>(peer: PeerNumber, look: impl FnOnce(&mut Peer, Instant) -> T) -> T {
+    let mut peers = PEERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    look(peers.get_or_insert_default().entry(peer).or_insert_with(|| Peer::new(now)), now)
+}
+
+/// Refuses a call that would write something durable, if `peer` has had its ration of those. `is_in`: somebody is logged in,
+/// and another login writes nothing.
+pub(super) fn check(peer: PeerNumber, request: &Request, is_in: bool) -> Answer {
+    let writes = match request {
+        Request::Login { user_type, .. } => *user_type != CKU_CONTEXT_SPECIFIC && !is_in,
+        Request::SetPin { .. } => true,
+        _ => false,
+    };
+    if !writes || of_peer(peer, Peer::may_log_in) {
+        return Ok(());
+    }
+    refused(|| {
+        format!(
+            "refused: this peer had {} logins without a signature, and has one each {} seconds now: keep sessions open",
+            LOGINS.most,
+            LOGINS.every.as_secs()
+        )
+    });
+    Err(Rv(CKR_FUNCTION_FAILED))
+}
+
+/// Counts what was done for `peer`.
+pub(super) fn count(peer: PeerNumber, is_login: bool, reply: &Reply) {
+    match reply {
+        Reply::Done if is_login => of_peer(peer, |peer, _| peer.logged_in()),
+        Reply::Signed(Filled::Bytes(_)) => of_peer(peer, |peer, _| peer.paid()),
+        _ => {}
+    }
+}
+
+/// Whether a request is one whose success [`count`] takes for a login.
+pub(super) fn is_login(request: &Request) -> bool {
+    match request {
+        Request::Login { user_type, .. } => *user_type != CKU_CONTEXT_SPECIFIC,
+        Request::SetPin { .. } => true,
+        _ => false,
+    }
+}
+
+/// Gives the line of a refusal that cost the peer nothing to `write`, unless the peer had its ration. A call of this process has
+/// no peer, and no ration.
+fn rationed(line: impl FnOnce() -> String, write: impl FnOnce(String)) {
+    let peer = cores::working_for();
+    let left_out = if peer == 0 { Some(0) } else { of_peer(peer, Peer::line) };
+    match left_out {
+        None => {}
+        Some(0) => write(line()),
+        Some(more) => write(format!("{} (and {more} lines of this peer were left out)", line())),
+    }
+}
+
+/// Writes a warning, within the ration.
+pub(super) fn refused(line: impl FnOnce() -> String) {
+    rationed(line, |line| tracing::warn!("{line}"));
+}
+
+/// Writes an error, within the ration.
+pub(super) fn failed(line: impl FnOnce() -> String) {
+    rationed(line, |line| tracing::error!("{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::super::call::Bytes;
+    use super::*;
+
+    /// Peers of these tests alone.
+    const PEER: PeerNumber = 1 << 40;
+
+    fn login(user_type: CK_USER_TYPE) -> Request {
+        Request::Login { session: 1, user_type, user: None, pin: Bytes(Zeroizing::default()) }
+    }
+
+    fn log_in(peer: PeerNumber, request: &Request) -> Answer {
+        check(peer, request, false)?;
+        count(peer, is_login(request), &Reply::Done);
+        Ok(())
+    }
+
+    #[test]
+    fn a_peer_that_only_logs_in_and_out_is_refused_after_its_ration_and_no_other_is() {
+        for _ in 0..LOGINS.most {
+            assert_eq!(log_in(PEER, &login(CKU_USER)), Ok(()));
+        }
+        let pin = || Bytes(Zeroizing::default());
+        for writes in [login(CKU_USER), login(CKU_SO), Request::SetPin { session: 1, old: pin(), new: pin() }]
+        {
+            assert_eq!(log_in(PEER, &writes), Err(Rv(CKR_FUNCTION_FAILED)));
+        }
+        assert_eq!(log_in(PEER, &login(CKU_CONTEXT_SPECIFIC)), Ok(()), "it writes nothing");
+        assert_eq!(check(PEER, &login(CKU_USER), true), Ok(()), "nor does it where somebody is logged in");
+        assert_eq!(log_in(PEER + 1, &login(CKU_USER)), Ok(()));
+        // A signature pays for a login.
+        count(PEER, false, &Reply::Signed(Filled::Bytes(pin())));
+        assert_eq!(log_in(PEER, &login(CKU_USER)), Ok(()));
+        assert_eq!(log_in(PEER, &login(CKU_USER)), Err(Rv(CKR_FUNCTION_FAILED)));
+        // A length does not.
+        count(PEER, false, &Reply::Signed(Filled::Length(9)));
+        assert_eq!(log_in(PEER, &login(CKU_USER)), Err(Rv(CKR_FUNCTION_FAILED)));
+    }
+
+    #[test]
+    fn a_ration_comes_again_as_time_passes_and_never_more_than_the_whole() {
+        let (ration, now) = (Ration { most: 3, every: Duration::from_secs(10) }, Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let mut left = ration.whole(now);
+        let mut taken = |seconds| (0..9).take_while(|_| ration.take(&mut left, after(seconds))).count();
+        assert_eq!(taken(0), 3);
+        assert_eq!(taken(9), 0);
+        assert_eq!(taken(10), 1);
+        assert_eq!(taken(39), 2);
+        assert_eq!(taken(40), 1);
+        assert_eq!(taken(100_000), 3);
+    }
+
+    #[test]
+    fn a_peer_that_is_refused_without_end_writes_so_many_lines_and_the_next_one_counts_the_others() {
+        let mut peer = Peer::new(Instant::now());
+        let now = peer.lines.since;
+        let written = (0..22_000).filter(|_| peer.line(now).is_some()).count();
+        assert_eq!(written, LINES.most as usize);
+        assert_eq!(peer.line(now + LINES.every), Some(22_000 - u64::from(LINES.most)));
+        assert_eq!(peer.line(now + 2 * LINES.every), Some(0));
+    }
+
+    #[test]
+    fn a_line_of_a_peer_says_how_many_were_left_out() {
+        let peer = PEER + 2;
+        let mut lines = Vec::new();
+        cores::work(peer, || {
+            for _ in 0..LINES.most + 5 {
+                rationed(|| "refused".into(), |line| lines.push(line));
+            }
+        });
+        assert_eq!(lines.len(), LINES.most as usize);
+        of_peer(peer, |peer, now| peer.lines = LINES.whole(now));
+        cores::work(peer, || rationed(|| "refused".into(), |line| lines.push(line)));
+        let last = lines.pop().expect("it was written");
+        assert_eq!(last, "refused (and 5 lines of this peer were left out)");
+        // In a process of its own an application fills its own log.
+        for _ in 0..2 * LINES.most {
+            rationed(|| "refused".into(), |line| lines.push(line));
+        }
+        assert_eq!(lines.len(), 3 * LINES.most as usize);
+    }
+}
