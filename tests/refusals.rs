@@ -2,6 +2,8 @@
 //!
 //! A refusal of structure must spend nothing: [`refuses`] shows that the same code still signs afterwards.
 
+#[path = "refusals/named.rs"]
+mod named;
 mod support;
 
 use std::sync::Arc;

@@ -26,6 +26,7 @@ mod man;
 mod meaning;
 mod module;
 mod names;
+mod next_step;
 mod output;
 mod paste;
 mod pin;

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 
 use bitcoin::bip32::{ChildNumber, Fingerprint, KeySource, Xpub};
 use bitcoin::consensus::{deserialize_partial, serialize};
+use bitcoin::psbt::raw::Key;
 use bitcoin::psbt::{Input, Output, Psbt};
 use bitcoin::{OutPoint, Transaction, TxIn, TxOut, VarInt};
 
+use super::fields::{self, Map};
 use super::layout::{self, Cursor, Layout, SEPARATOR, Version};
 use super::version_2;
 use super::{PsbtError, refuse};
@@ -60,21 +62,27 @@ pub(super) fn decode<'a>(bytes: &'a [u8], layout: &Layout) -> Result<Decoded<'a>
     };
     // With empty maps for all inputs and outputs it is a PSBT.
     skeleton.resize(skeleton.len() + layout.maps(), SEPARATOR);
-    let Psbt { unsigned_tx, xpub, unknown, inputs, outputs, .. } = parse(&skeleton, "the global map")?;
+    let Psbt { unsigned_tx, xpub, unknown, inputs, outputs, .. } =
+        Psbt::deserialize(&skeleton).map_err(|_| {
+            unreadable(Map::Global, &layout.up_to_inputs(bytes)[layout::MAGIC.len()..], |key, pair| {
+                alone_in_global(key, pair, layout)
+            })
+        })?;
     if layout.maps() != inputs.len() + outputs.len() {
         return Err(PsbtError::NotPsbt("there are bytes behind the last map".into()));
     }
     // Of version 2 they are taken out by now; in version 0 they could say something else than the transaction.
-    if unknown.keys().any(|key| key.key.is_empty() && version_2::GLOBAL_FIELDS.contains(&key.type_value)) {
-        return Err(version_2::misplaced());
+    let is_misplaced = |key: &&Key| key.key.is_empty() && version_2::GLOBAL_FIELDS.contains(&key.type_value);
+    if let Some(key) = unknown.keys().find(is_misplaced) {
+        return Err(version_2::misplaced(Map::Global, key.type_value));
     }
     let is_message = unknown.keys().any(|key| key.type_value == GLOBAL_SIGNED_MESSAGE);
     let (inputs, outputs) = layout.split(bytes, inputs.len());
     let version = layout.version;
     let decoded = Decoded { transaction: unsigned_tx, xpubs: xpub, is_message, version, inputs, outputs };
     if decoded.version == Version::V0 {
-        version_2::refuse_fields(&decoded.inputs, version_2::INPUT_FIELDS)?;
-        version_2::refuse_fields(&decoded.outputs, version_2::OUTPUT_FIELDS)?;
+        version_2::refuse_fields(&decoded.inputs, Map::Input, version_2::INPUT_FIELDS)?;
+        version_2::refuse_fields(&decoded.outputs, Map::Output, version_2::OUTPUT_FIELDS)?;
     }
     Ok(decoded)
 }
@@ -114,7 +122,14 @@ impl<'a> Decoded<'a> {
             }
             _ => Ok(()),
         })?;
-        let psbt = parse(&bytes, &format!("the map of input {index}"))?;
+        let psbt = Psbt::deserialize(&bytes).map_err(|_| {
+            let alone = |pair: &[u8]| [&of_one_input(vec![]), pair, &[SEPARATOR]].concat();
+            unreadable(Map::Input(index), self.inputs[index], |key, pair| match key.first() {
+                Some(&IN_NON_WITNESS_UTXO) => None,
+                Some(key_type) if is_v2 && version_2::INPUT_FIELDS.contains(key_type) => None,
+                _ => Some(alone(pair)),
+            })
+        })?;
         psbt.inputs.into_iter().next().ok_or_else(missing_map)
     }
 
@@ -125,7 +140,15 @@ impl<'a> Decoded<'a> {
         let is_v2 = self.version == Version::V2;
         Cursor::over(self.outputs[index])
             .copy(&mut bytes, |key_type| is_v2 && version_2::OUTPUT_FIELDS.contains(&key_type))?;
-        let psbt = parse(&bytes, &format!("the map of output {index}"))?;
+        let psbt = Psbt::deserialize(&bytes).map_err(|_| {
+            let alone = |pair: &[u8]| {
+                [&of_one_input(vec![TxOut::NULL])[..], &[SEPARATOR], pair, &[SEPARATOR]].concat()
+            };
+            unreadable(Map::Output(index), self.outputs[index], |key, pair| match key.first() {
+                Some(key_type) if is_v2 && version_2::OUTPUT_FIELDS.contains(key_type) => None,
+                _ => Some(alone(pair)),
+            })
+        })?;
         psbt.outputs.into_iter().next().ok_or_else(missing_map)
     }
 
@@ -192,11 +215,35 @@ fn of_one_input(output: Vec<TxOut>) -> Vec<u8> {
     layout::with_unsigned_tx(&serialize(&transaction), &[SEPARATOR])
 }
 
-fn parse(bytes: &[u8], part: &str) -> Result<Psbt, PsbtError> {
-    // The crate's text would repeat keys and values of the PSBT, of any length, in our log.
-    Psbt::deserialize(bytes).map_err(|_| {
-        PsbtError::NotPsbt(format!("{part} has a field that is not as BIP 174 or BIP 371 has it"))
+/// Why a map cannot be read: the first of its fields that cannot be read by itself, as `alone` makes a PSBT of it; `None` where that is
+/// looked at elsewhere. The crate's text would repeat keys and values of the PSBT, of any length, in our log.
+fn unreadable(map: Map, bytes: &[u8], alone: impl Fn(&[u8], &[u8]) -> Option<Vec<u8>>) -> PsbtError {
+    let reads =
+        |key: &[u8], pair: &[u8]| alone(key, pair).is_none_or(|psbt| Psbt::deserialize(&psbt).is_ok());
+    PsbtError::NotPsbt(match fields::unreadable(bytes, reads) {
+        Some(key_type) => format!("{} is not as BIP 174, 370 or 371 has it", map.field(key_type)),
+        None => format!("the fields of {map} do not go together (BIP 174)"),
     })
+}
+
+/// A PSBT whose global map has one field, and the transaction that makes it one.
+fn alone_in_global(key: &[u8], pair: &[u8], layout: &Layout) -> Option<Vec<u8>> {
+    match key.first() {
+        Some(&layout::GLOBAL_UNSIGNED_TX) => {
+            let mut psbt = [layout::MAGIC, pair, &[SEPARATOR]].concat();
+            psbt.resize(psbt.len() + layout.maps(), SEPARATOR);
+            Some(psbt)
+        }
+        // Read before.
+        Some(key_type) if layout.version == Version::V2 && version_2::is_global(*key_type) => None,
+        _ => {
+            let mut psbt = of_one_input(vec![]);
+            psbt.pop();
+            psbt.extend_from_slice(pair);
+            psbt.extend_from_slice(&[SEPARATOR, SEPARATOR]);
+            Some(psbt)
+        }
+    }
 }
 
 fn missing_map() -> PsbtError {

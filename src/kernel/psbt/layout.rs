@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::PsbtError;
+use super::fields::Map;
 
 /// Most bytes of a PSBT: room for a thousand inputs with previous transactions of 16 KB each.
 pub const MAX_PSBT_LEN: usize = 16 << 20;
@@ -32,9 +33,13 @@ const ADDED_PER_SIGNATURE: usize = 132;
 /// boundary holds it.
 const MAX_SIGNED_LEN: usize = MAX_PSBT_LEN + MAX_UNSIGNED_TX_LEN / 41 * ADDED_PER_SIGNATURE;
 
-const MAGIC: &[u8] = b"psbt\xff";
+pub(super) const MAGIC: &[u8] = b"psbt\xff";
+/// What the magic bytes become in the forms in which PSBTs are shown to people.
+const MAGIC_IN_BASE64: &[u8] = b"cHNidP";
+const MAGIC_IN_HEX: &[u8] = b"70736274ff";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub(super) const SEPARATOR: u8 = 0x00;
-const GLOBAL_UNSIGNED_TX: u8 = 0x00;
+pub(super) const GLOBAL_UNSIGNED_TX: u8 = 0x00;
 const GLOBAL_INPUT_COUNT: u8 = 0x04;
 const GLOBAL_OUTPUT_COUNT: u8 = 0x05;
 const GLOBAL_TX_MODIFIABLE: u8 = 0x06;
@@ -95,7 +100,11 @@ impl Layout {
             while let Some((key, value)) = cursor.pair()? {
                 bounds.take(key, value, ends.len())?;
                 if !keys.insert(key) {
-                    return Err(PsbtError::NotPsbt("a key comes twice in one map (duplicate-key)".into()));
+                    let map = Map::numbered(ends.len(), bounds.inputs);
+                    let field = map.field(key.first().copied().unwrap_or_default());
+                    return Err(PsbtError::NotPsbt(format!(
+                        "{field} comes twice with the same key (duplicate-key)"
+                    )));
                 }
                 if ends.is_empty() {
                     global.read(key, value, cursor.at)?;
@@ -295,7 +304,18 @@ impl<'a> Cursor<'a> {
         if bytes.starts_with(MAGIC) {
             return Ok(Cursor { bytes, at: MAGIC.len() });
         }
-        Err(PsbtError::NotPsbt("the magic bytes are missing".into()))
+        let begins =
+            |form: &[u8]| bytes.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form));
+        let what = if bytes.starts_with(MAGIC_IN_BASE64) {
+            "these are letters of base64: decode them first, this interface takes the bytes themselves"
+        } else if begins(MAGIC_IN_HEX) {
+            "these are hexadecimal digits: decode them first, this interface takes the bytes themselves"
+        } else if bytes.starts_with(BYTE_ORDER_MARK) {
+            "it begins with a byte order mark: this interface takes the bytes of a PSBT, without one"
+        } else {
+            "the magic bytes are missing"
+        };
+        Err(PsbtError::NotPsbt(what.into()))
     }
 
     fn is_done(&self) -> bool {
@@ -318,6 +338,16 @@ impl<'a> Cursor<'a> {
     ) -> Result<(), PsbtError> {
         while let Some((key, value)) = self.pair()? {
             see(key, value)?;
+        }
+        Ok(())
+    }
+
+    /// Walks over one map and shows the key of each pair, and the whole pair with its lengths.
+    pub(super) fn pairs(&mut self, mut see: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), PsbtError> {
+        let mut from = self.at;
+        while let Some((key, _)) = self.pair()? {
+            see(key, &self.bytes[from..self.at]);
+            from = self.at;
         }
         Ok(())
     }
@@ -346,7 +376,10 @@ impl<'a> Cursor<'a> {
             Some(field)
         };
         split().ok_or_else(|| {
-            PsbtError::NotPsbt("it ends in the middle of a map, or a length is not minimal".into())
+            PsbtError::NotPsbt(format!(
+                "at byte {} it ends in the middle of a map, or a length is not minimal",
+                self.at
+            ))
         })
     }
 }

@@ -15,6 +15,8 @@
 mod amounts;
 mod claims;
 mod decode;
+mod fields;
+mod hint;
 mod layout;
 mod message;
 mod ownership;
@@ -37,6 +39,7 @@ use super::rule::Rule;
 use super::state::Reach;
 use super::wallet::{Location, WatchOnly};
 use decode::Decoded;
+pub use hint::hints;
 pub(in crate::kernel) use layout::Pair;
 pub use layout::{Layout, MAX_PSBT_LEN, Version};
 pub(in crate::kernel) use ownership::OurInput;
@@ -296,10 +299,7 @@ fn prove(psbt: &Decoded<'_>, wallet: &WatchOnly, around: &Surroundings<'_>) -> R
     let mut prover = Prover::new(wallet, around, &psbt.transaction, repeated);
     let ours = inputs_of_ours(psbt, &prevouts, &mut prover, wallet, around)?;
     if ours.is_empty() {
-        return Err(refuse(
-            Rule::NoInputOfOurs,
-            "no input is proved to be this wallet's: have the wallet add its bip32_derivation or tap_key_origins",
-        ));
+        return Err(hint::no_input_of_ours(psbt, wallet, around.secp));
     }
     let change = outputs_of_ours(psbt, &mut prover)?;
     Ok(Proved { prevouts, paid_in, paid_out, ours, change })

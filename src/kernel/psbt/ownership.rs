@@ -103,23 +103,23 @@ impl<'a> Prover<'a> {
     }
 
     fn not_our_input(&self, index: usize, elsewhere: Elsewhere, path: &DerivationPath) -> PsbtError {
-        let ours = self.wallet.account_path();
+        let (ours, path) = (self.wallet.account_path(), shown(path));
         match elsewhere {
             Elsewhere::Network => refuse(
                 Rule::Network,
-                format!("input {index} has path m/{path}, with another network's coin type than m/{ours}"),
+                format!("input {index} has path {path}, with another network's coin type than m/{ours}"),
             ),
             Elsewhere::Hardening => refuse(
                 Rule::DerivedKey,
                 format!(
-                    "input {index} has path m/{path}, whose hardening differs from this wallet's (m/{ours}): have the wallet \
+                    "input {index} has path {path}, whose hardening differs from this wallet's (m/{ours}): have the wallet \
                      software keep the hardened steps of the key's origin"
                 ),
             ),
             Elsewhere::Path => refuse(
                 Rule::MixedWallets,
                 format!(
-                    "input {index} has path m/{path}, on which this wallet has no address: its keys are below m/{ours}"
+                    "input {index} has path {path}, on which this wallet has no address: its keys are below m/{ours}"
                 ),
             ),
         }
@@ -200,22 +200,22 @@ impl<'a> Prover<'a> {
     }
 
     fn not_our_output(&self, index: usize, elsewhere: Elsewhere, path: &DerivationPath) -> PsbtError {
-        let ours = self.wallet.account_path();
+        let (ours, path) = (self.wallet.account_path(), shown(path));
         match elsewhere {
             Elsewhere::Network => refuse(
                 Rule::Network,
-                format!("output {index} has path m/{path}, with another network's coin type than m/{ours}"),
+                format!("output {index} has path {path}, with another network's coin type than m/{ours}"),
             ),
             Elsewhere::Hardening => refuse(
                 Rule::ChangePath,
                 format!(
-                    "output {index} has path m/{path}, whose hardening differs from this wallet's (m/{ours})"
+                    "output {index} has path {path}, whose hardening differs from this wallet's (m/{ours})"
                 ),
             ),
             Elsewhere::Path => refuse(
                 Rule::ChangePath,
                 format!(
-                    "output {index} has path m/{path}, on which this wallet has no address: its keys are below m/{ours}"
+                    "output {index} has path {path}, on which this wallet has no address: its keys are below m/{ours}"
                 ),
             ),
         }
@@ -298,6 +298,12 @@ impl<'a> Prover<'a> {
         }
         Ok(rebuilt)
     }
+}
+
+/// A path as it is told. A PSBT can have one of thousands of steps, which no log needs.
+pub(super) fn shown(path: &DerivationPath) -> String {
+    const LONGEST: usize = 12;
+    if path.len() <= LONGEST { format!("m/{path}") } else { format!("of {} steps", path.len()) }
 }
 
 fn not_derived(error: WalletError) -> PsbtError {

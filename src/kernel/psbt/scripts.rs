@@ -45,10 +45,12 @@ pub(super) fn check_scripts(
             None => program.as_script() == script_pubkey,
         }
     });
-    if redeem_fits && witness_fits {
-        return Ok(());
-    }
-    Err(refuse(Rule::ScriptMismatch, format!("a script of {side} {index} does not hash to its program")))
+    let what = match (redeem_fits, witness_fits) {
+        (true, true) => return Ok(()),
+        (false, _) => "redeem_script",
+        (true, false) => "witness_script",
+    };
+    Err(refuse(Rule::ScriptMismatch, format!("the {what} of {side} {index} does not hash to its program")))
 }
 
 /// `script-mismatch`: a leaf whose control block does not lead to the output key (BIP 341, "Script validation rules").

@@ -8,6 +8,7 @@ use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, transaction};
 
+use super::fields::Map;
 use super::layout::{self, Cursor, Layout};
 use super::{PsbtError, refuse};
 use crate::kernel::rule::Rule;
@@ -33,18 +34,30 @@ pub(super) const INPUT_FIELDS: RangeInclusive<u8> = IN_PREVIOUS_TXID..=IN_REQUIR
 pub(super) const OUTPUT_FIELDS: RangeInclusive<u8> = OUT_AMOUNT..=OUT_SCRIPT;
 
 /// Refuses `fields` in maps of version 0, from which BIP 370 excludes them.
-pub(super) fn refuse_fields(maps: &[&[u8]], fields: RangeInclusive<u8>) -> Result<(), PsbtError> {
-    for map in maps {
+pub(super) fn refuse_fields(
+    maps: &[&[u8]],
+    which: fn(usize) -> Map,
+    fields: RangeInclusive<u8>,
+) -> Result<(), PsbtError> {
+    for (index, map) in maps.iter().enumerate() {
         Cursor::over(map).walk(|key, _| match key {
-            [key_type] if fields.contains(key_type) => Err(misplaced()),
+            [key_type] if fields.contains(key_type) => Err(misplaced(which(index), *key_type)),
             _ => Ok(()),
         })?;
     }
     Ok(())
 }
 
-pub(super) fn misplaced() -> PsbtError {
-    PsbtError::NotPsbt("a field of version 2 in version 0".into())
+pub(super) fn misplaced(map: Map, key_type: u8) -> PsbtError {
+    PsbtError::NotPsbt(format!(
+        "{} is of version 2, and the PSBT of version 0 (BIP 370)",
+        map.field(key_type)
+    ))
+}
+
+/// Whether a field of the global map is looked at here.
+pub(super) fn is_global(key_type: u8) -> bool {
+    key_type == GLOBAL_VERSION || GLOBAL_FIELDS.contains(&key_type)
 }
 
 /// Magic bytes and global map of the same PSBT in version 0.
@@ -56,8 +69,16 @@ pub(super) fn up_to_inputs(bytes: &[u8], layout: &Layout) -> Result<Vec<u8>, Psb
         // Without inputs the transaction has no unambiguous serialization (BIP 144).
         return Err(refuse(Rule::NoInputOfOurs, "the transaction has no inputs"));
     }
-    let inputs = inputs.into_iter().map(Input::read).collect::<Result<Vec<_>, _>>()?;
-    let outputs = outputs.into_iter().map(read_output).collect::<Result<Vec<_>, _>>()?;
+    let inputs = inputs
+        .into_iter()
+        .enumerate()
+        .map(|(index, map)| Input::read(index, map))
+        .collect::<Result<Vec<_>, _>>()?;
+    let outputs = outputs
+        .into_iter()
+        .enumerate()
+        .map(|(index, map)| read_output(index, map))
+        .collect::<Result<Vec<_>, _>>()?;
     let transaction = Transaction {
         version: transaction::Version(global.tx_version),
         lock_time: lock_time(&inputs, global.fallback)?,
@@ -67,8 +88,7 @@ pub(super) fn up_to_inputs(bytes: &[u8], layout: &Layout) -> Result<Vec<u8>, Psb
     let unsigned = serialize(&transaction);
     layout::check_unsigned_len(unsigned.len())?;
     let mut rest = Vec::new();
-    Cursor::behind_magic(bytes)?
-        .copy(&mut rest, |key_type| key_type == GLOBAL_VERSION || GLOBAL_FIELDS.contains(&key_type))?;
+    Cursor::behind_magic(bytes)?.copy(&mut rest, |key_type| is_global(key_type))?;
     Ok(layout::with_unsigned_tx(&unsigned, &rest))
 }
 
@@ -83,13 +103,19 @@ impl Global {
         cursor.walk(|key, value| {
             match key {
                 [GLOBAL_UNSIGNED_TX] => return Err(broken("it has an unsigned transaction")),
-                [GLOBAL_TX_VERSION] => tx_version = Some(i32::from_le_bytes(fixed(value)?)),
+                [GLOBAL_TX_VERSION] => {
+                    tx_version = Some(i32::from_le_bytes(fixed(value, Map::Global, GLOBAL_TX_VERSION)?))
+                }
                 [GLOBAL_FALLBACK_LOCKTIME] => {
-                    fallback = LockTime::from_consensus(u32::from_le_bytes(fixed(value)?));
+                    fallback = LockTime::from_consensus(u32::from_le_bytes(fixed(
+                        value,
+                        Map::Global,
+                        GLOBAL_FALLBACK_LOCKTIME,
+                    )?));
                 }
                 // The counts are held against the maps by the layout.
-                [GLOBAL_TX_MODIFIABLE] => drop(fixed::<1>(value)?),
-                [GLOBAL_VERSION] => drop(fixed::<4>(value)?),
+                [GLOBAL_TX_MODIFIABLE] => drop(fixed::<1>(value, Map::Global, GLOBAL_TX_MODIFIABLE)?),
+                [GLOBAL_VERSION] => drop(fixed::<4>(value, Map::Global, GLOBAL_VERSION)?),
                 _ => {}
             }
             Ok(())
@@ -106,28 +132,35 @@ struct Input {
 }
 
 impl Input {
-    fn read(map: &[u8]) -> Result<Input, PsbtError> {
+    fn read(index: usize, map: &[u8]) -> Result<Input, PsbtError> {
+        let map_of = Map::Input(index);
         let (mut txid, mut vout, mut sequence) = (None, None, Sequence::MAX);
         let (mut time, mut height) = (None, None);
         Cursor::over(map).walk(|key, value| {
             match key {
-                [IN_PREVIOUS_TXID] => txid = Some(Txid::from_byte_array(fixed(value)?)),
-                [IN_OUTPUT_INDEX] => vout = Some(u32::from_le_bytes(fixed(value)?)),
-                [IN_SEQUENCE] => sequence = Sequence(u32::from_le_bytes(fixed(value)?)),
-                [IN_REQUIRED_TIME_LOCKTIME] => time = Some(u32::from_le_bytes(fixed(value)?)),
-                [IN_REQUIRED_HEIGHT_LOCKTIME] => height = Some(u32::from_le_bytes(fixed(value)?)),
+                [IN_PREVIOUS_TXID] => {
+                    txid = Some(Txid::from_byte_array(fixed(value, map_of, IN_PREVIOUS_TXID)?))
+                }
+                [IN_OUTPUT_INDEX] => vout = Some(u32::from_le_bytes(fixed(value, map_of, IN_OUTPUT_INDEX)?)),
+                [IN_SEQUENCE] => sequence = Sequence(u32::from_le_bytes(fixed(value, map_of, IN_SEQUENCE)?)),
+                [IN_REQUIRED_TIME_LOCKTIME] => {
+                    time = Some(u32::from_le_bytes(fixed(value, map_of, IN_REQUIRED_TIME_LOCKTIME)?))
+                }
+                [IN_REQUIRED_HEIGHT_LOCKTIME] => {
+                    height = Some(u32::from_le_bytes(fixed(value, map_of, IN_REQUIRED_HEIGHT_LOCKTIME)?))
+                }
                 _ => {}
             }
             Ok(())
         })?;
         if time.is_some_and(|time| time < LOCK_TIME_THRESHOLD) {
-            return Err(broken("a required time is a height"));
+            return Err(broken(&format!("the required time of input {index} is a height")));
         }
         if height.is_some_and(|height| height == 0 || height >= LOCK_TIME_THRESHOLD) {
-            return Err(broken("a required height is zero or a time"));
+            return Err(broken(&format!("the required height of input {index} is zero or a time")));
         }
         let (Some(txid), Some(vout)) = (txid, vout) else {
-            return Err(broken("an input does not say what it spends"));
+            return Err(broken(&format!("input {index} does not say what it spends")));
         };
         let unsigned = TxIn {
             previous_output: OutPoint { txid, vout },
@@ -139,12 +172,15 @@ impl Input {
     }
 }
 
-fn read_output(map: &[u8]) -> Result<TxOut, PsbtError> {
+fn read_output(index: usize, map: &[u8]) -> Result<TxOut, PsbtError> {
     let (mut value, mut script) = (None, None);
     Cursor::over(map).walk(|key, field| {
         match key {
             // A negative amount becomes one over 21 million bitcoin, and is refused as such.
-            [OUT_AMOUNT] => value = Some(Amount::from_sat(u64::from_le_bytes(fixed(field)?))),
+            [OUT_AMOUNT] => {
+                value =
+                    Some(Amount::from_sat(u64::from_le_bytes(fixed(field, Map::Output(index), OUT_AMOUNT)?)))
+            }
             [OUT_SCRIPT] => script = Some(ScriptBuf::from_bytes(field.to_vec())),
             _ => {}
         }
@@ -152,7 +188,7 @@ fn read_output(map: &[u8]) -> Result<TxOut, PsbtError> {
     })?;
     match (value, script) {
         (Some(value), Some(script_pubkey)) => Ok(TxOut { value, script_pubkey }),
-        _ => Err(broken("an output does not say what it pays, and to which script")),
+        _ => Err(broken(&format!("output {index} does not say what it pays, and to which script"))),
     }
 }
 
@@ -172,8 +208,11 @@ fn lock_time(inputs: &[Input], fallback: LockTime) -> Result<LockTime, PsbtError
     Ok(LockTime::from_consensus(required))
 }
 
-fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], PsbtError> {
-    value.try_into().map_err(|_| broken("a field has another length than its type"))
+fn fixed<const N: usize>(value: &[u8], map: Map, key_type: u8) -> Result<[u8; N], PsbtError> {
+    value.try_into().map_err(|_| {
+        let (field, len) = (map.field(key_type), value.len());
+        PsbtError::NotPsbt(format!("version 2: {field} has {len} bytes, and takes {N}"))
+    })
 }
 
 fn broken(why: &str) -> PsbtError {

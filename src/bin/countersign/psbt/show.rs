@@ -17,6 +17,7 @@ use crate::Global;
 use crate::error::CommandError;
 use crate::module::Module;
 use crate::names;
+use crate::next_step::next_step;
 use crate::output::{Report, details, table};
 use crate::psbt_file;
 use crate::secret::EitherPin;
@@ -52,13 +53,14 @@ impl Show {
         })?;
         // A cosigner wants to see what there is to sign, before there is a signature.
         Ok(match check(&psbt, &watched, None) {
-            Err(refusal) => show_refused(&psbt, &watched, &refusal),
+            Err(refusal) => show_refused(&psbt, &watched, refusal),
             Ok(checked) => {
                 let refused = match check(&psbt, &watched, policy.require_cosigner()) {
-                    Err(refusal) => Some(Refused::ByCheck(refusal.to_string())),
+                    Err(refusal) => Some(Refused::ByCheck(refusal)),
                     Ok(checked) => policy.refusing_rule(&checked).map(Refused::ByPolicy),
                 };
-                show_checked(&checked, &watched, &policy, refused.as_ref())
+                let hints = psbt::hints(&psbt, &watched.watch, &Secp256k1::new());
+                show_checked(&checked, &watched, &policy, refused.as_ref(), &hints)
             }
         })
     }
@@ -81,7 +83,7 @@ fn check(
 
 /// What the signer would answer.
 enum Refused {
-    ByCheck(String),
+    ByCheck(psbt::PsbtError),
     ByPolicy(Rule),
 }
 
@@ -95,11 +97,21 @@ impl Refused {
         }
     }
 
-    fn to_json(&self) -> Value {
+    /// What to do next, where a rule refuses.
+    fn next(&self, wallet: &str) -> Option<String> {
+        let rule = match self {
+            Refused::ByCheck(psbt::PsbtError::Refused { rule, .. }) | Refused::ByPolicy(rule) => *rule,
+            Refused::ByCheck(psbt::PsbtError::NotPsbt(_) | psbt::PsbtError::Oversize(_)) => return None,
+        };
+        Some(next_step(rule, &format!("countersign wallet show {}", names::quoted(wallet))))
+    }
+
+    fn to_json(&self, wallet: &str) -> Value {
+        let next = self.next(wallet);
         match self {
-            Refused::ByCheck(reason) => json!({ "by": "check", "reason": reason }),
+            Refused::ByCheck(reason) => json!({ "by": "check", "reason": reason.to_string(), "next": next }),
             Refused::ByPolicy(rule) => {
-                json!({ "by": "policy", "rule": rule.tag(), "sentence": rule.sentence() })
+                json!({ "by": "policy", "rule": rule.tag(), "sentence": rule.sentence(), "next": next })
             }
         }
     }
@@ -180,6 +192,7 @@ fn show_checked(
     watched: &Watched,
     policy: &Policy,
     refused: Option<&Refused>,
+    hints: &[String],
 ) -> Report {
     let network = watched.watch.network();
     let our_inputs: Vec<_> = checked.our_inputs().collect();
@@ -220,17 +233,21 @@ fn show_checked(
         None if later.is_empty() => format!("nothing: {codes}"),
         None => format!("nothing that a PSBT can tell: {codes}, unless {} refuses", later.join(" or ")),
     };
+    let label = watched.watch.label();
+    let mut rows = vec![
+        ("wallet", label.to_owned()),
+        ("unsigned txid", checked.transaction().compute_txid().to_string()),
+        ("version", checked.transaction().version.to_string()),
+        ("lock time", lock_time(checked.transaction())),
+        ("leaves", leaves),
+        ("fee", format!("{} sat, {feerate:.1} sat/vB of {} vB", checked.fee(), checked.vsize())),
+        ("refused", verdict),
+    ];
+    rows.extend(refused.and_then(|refused| refused.next(label)).map(|next| ("next", next)));
+    rows.extend(hints.iter().map(|hint| ("hint", hint.clone())));
     let text = format!(
         "{}\nInputs\n{}\nOutputs\n{}",
-        details(&[
-            ("wallet", watched.watch.label().to_owned()),
-            ("unsigned txid", checked.transaction().compute_txid().to_string()),
-            ("version", checked.transaction().version.to_string()),
-            ("lock time", lock_time(checked.transaction())),
-            ("leaves", leaves),
-            ("fee", format!("{} sat, {feerate:.1} sat/vB of {} vB", checked.fee(), checked.vsize())),
-            ("refused", verdict),
-        ]),
+        details(&rows),
         table(INPUTS, &to_rows(&inputs)),
         table(OUTPUTS, &to_rows(&outputs)),
     );
@@ -245,7 +262,8 @@ fn show_checked(
         "version": checked.transaction().version.0,
         "lock_time": checked.transaction().lock_time.to_consensus_u32(),
         "vsize": checked.vsize(),
-        "refused": refused.map(Refused::to_json),
+        "refused": refused.map(|refused| refused.to_json(label)),
+        "hints": hints,
         "required_approvals": approvals,
         "judged_when_signing": later,
     });
@@ -253,12 +271,13 @@ fn show_checked(
 }
 
 /// What can be said of a PSBT of which nothing is proved.
-fn show_refused(psbt: &[u8], watched: &Watched, refusal: &psbt::PsbtError) -> Report {
+fn show_refused(psbt: &[u8], watched: &Watched, refusal: psbt::PsbtError) -> Report {
     let network = watched.watch.network();
     let transaction = psbt::transaction_of(psbt).ok();
     let is_message = matches!(refusal, psbt::PsbtError::Refused { rule: Rule::Message, .. });
     let message = psbt::message_of(psbt).filter(|_| is_message);
-    let refusal = refusal.to_string();
+    let refused = Refused::ByCheck(refusal);
+    let label = watched.watch.label();
     let inputs: Vec<Line> = (transaction.iter().flat_map(|transaction| &transaction.input).enumerate())
         .map(|(index, input)| Line {
             index,
@@ -275,8 +294,9 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: &psbt::PsbtError) -> Re
     let mut rows = vec![
         ("wallet", watched.watch.label().to_owned()),
         ("unsigned txid", txid.clone().unwrap_or_else(|| "none".into())),
-        ("refused", Refused::ByCheck(refusal.clone()).to_text()),
+        ("refused", refused.to_text()),
     ];
+    rows.extend(refused.next(label).map(|next| ("next", next)));
     if is_message {
         rows.insert(1, ("kind", "a message to be signed (BIP 322, BIP 127): it moves no coins".into()));
     }
@@ -298,7 +318,7 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: &psbt::PsbtError) -> Re
         "outputs": outputs.iter().map(Line::to_json).collect::<Vec<_>>(),
         "is_message": is_message,
         "message": message,
-        "refused": Refused::ByCheck(refusal).to_json(),
+        "refused": refused.to_json(label),
     });
     Report::new(text, json)
 }
