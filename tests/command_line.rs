@@ -179,6 +179,17 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
         let cosigner = ["--require-cosigner", &fingerprint];
         cli.does(&[&["wallet", "set", "vault"], &LIMITS[..], &cosigner].concat());
 
+        let error = cli.fails(&["sign", "--wallet", "vault", "--in", "v0", "--out", "unsigned"]);
+        assert!(
+            error.contains("require-cosigner") && error.contains("have the cosigner sign first"),
+            "{error}"
+        );
+        let refused = cli.show("vault", "v0")["refused"].clone();
+        assert!(
+            refused["next"].as_str().is_some_and(|next| next.contains("cosigner sign first")),
+            "{refused}"
+        );
+
         // What the policy refuses, and what is not this wallet's, is said without a code.
         let mut dear = good_psbt(&cli.watch("vault"), 2);
         dear.unsigned_tx.output[1].value -= bitcoin::Amount::from_sat(10_000);

@@ -6,6 +6,7 @@ use cryptoki::session::Session;
 use serde_json::{Value, json};
 
 use crate::meaning::{Act, meaning};
+use crate::next_step::next_step;
 
 /// A verb that did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +43,15 @@ impl CommandError {
         json!({ "error": { "what": self.what, "rv": self.rv, "rule": rule, "next": self.next } })
     }
 
-    /// With the rule that refused, as the session that was refused knows it.
-    pub(crate) fn with_rule_of(mut self, session: &Session) -> Self {
+    /// With the rule that refused, as the session that was refused knows it, and what to do about it. `show` is the command that
+    /// shows the wallet or key.
+    pub(crate) fn with_rule_of(mut self, session: &Session, show: &str) -> Self {
         if self.is("CKR_COUNTERSIGN_POLICY") || self.is("CKR_COUNTERSIGN_PSBT_REFUSED") {
             // A boundary of an older release tells none, and a newer one may tell one that is unknown here.
             self.rule = session.get_session_info().ok().and_then(|info| Rule::of_number(info.device_error()));
+            if let Some(rule) = self.rule {
+                self.next = next_step(rule, show);
+            }
         }
         self
     }

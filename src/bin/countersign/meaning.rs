@@ -256,7 +256,9 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_PSBT_REFUSED) => words(
             format!("the PSBT breaks a rule of structure, amount or ownership; no code was spent{WHERE}"),
-            "make the PSBT again with software that fills in every input",
+            format!(
+                "\"countersign psbt show --wallet {shell_wallet}\" names the rule, and what to do about it"
+            ),
         ),
         RvError::DataInvalid => words(
             "the input is not a PSBT (BIP 174); nothing was spent",

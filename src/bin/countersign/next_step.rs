@@ -34,7 +34,9 @@ pub(crate) fn next_step(rule: Rule, show: &str) -> String {
             format!("give right codes of as many users as the policy requires, in one call, from a program; {show_policy}")
         }
         Rule::ChangePath => {
-            "have the wallet software send the change to its next change address, with the derivation of this wallet".into()
+            "have the wallet software send the change to its next change address, with the derivation of this wallet; if the \
+             wallet has given out addresses that far, the administrator raises its reach (countersign wallet set --reach)"
+                .into()
         }
         Rule::ChangeMultisig => {
             "do not sign it: somebody made change with our key and another script. Find out which software did, and compare the \

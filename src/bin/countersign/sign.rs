@@ -97,7 +97,9 @@ impl Sign {
         let mechanism =
             VendorDefinedMechanism::new::<[u8; approval::APPROVAL_LEN]>(mechanism, Some(&approval));
         let signed = session.sign(&Mechanism::VendorDefined(mechanism), wallet, psbt);
-        signed.during(act).map_err(|error| error.with_rule_of(session))
+        signed.during(act).map_err(|error| {
+            error.with_rule_of(session, &format!("countersign wallet show {}", names::quoted(&self.wallet)))
+        })
     }
 
     fn deliver(&self, signed: &[u8], form: Form, destination: Destination) -> Result<Report, CommandError> {

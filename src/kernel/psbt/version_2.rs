@@ -88,7 +88,7 @@ pub(super) fn up_to_inputs(bytes: &[u8], layout: &Layout) -> Result<Vec<u8>, Psb
     let unsigned = serialize(&transaction);
     layout::check_unsigned_len(unsigned.len())?;
     let mut rest = Vec::new();
-    Cursor::behind_magic(bytes)?.copy(&mut rest, |key_type| is_global(key_type))?;
+    Cursor::behind_magic(bytes)?.copy(&mut rest, is_global)?;
     Ok(layout::with_unsigned_tx(&unsigned, &rest))
 }
 

@@ -61,7 +61,9 @@ impl Sign {
         let mechanism =
             VendorDefinedMechanism::new::<[u8; approval::APPROVAL_LEN]>(mechanism, Some(&approval));
         let signature = session.sign(&Mechanism::VendorDefined(mechanism), key, &self.digest).during(act);
-        let signature = signature.map_err(|error| error.with_rule_of(&session))?;
+        let signature = signature.map_err(|error| {
+            error.with_rule_of(&session, &format!("countersign key show {}", names::quoted(&self.label)))
+        })?;
         let signature = HEXLOWER.encode(&signature);
         let json = json!({ "key": self.label, "user": self.user, "signature": signature });
         Ok(Report::new(format!("{signature}\n"), json))
