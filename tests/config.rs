@@ -85,6 +85,53 @@ fn no_configuration() {
     });
 }
 
+/// The XDG Base Directory Specification has relative paths ignored: whoever owns the working directory says nothing.
+#[test]
+fn a_configuration_folder_that_is_not_absolute_is_ignored() {
+    in_boundary(this_test!(), |boundary| {
+        let (empty, there) = (boundary.folder().join("empty"), boundary.folder().join("there"));
+        for folder in [there.join("countersign"), there.join(".config/countersign")] {
+            fs::create_dir_all(&folder).expect("the folder is ours");
+            fs::copy(boundary.conf(), folder.join("countersign.toml")).expect("copied");
+        }
+        for (variable, value) in
+            [("XDG_CONFIG_HOME", "there"), ("XDG_CONFIG_HOME", "./there"), ("HOME", "there")]
+        {
+            let probe = boundary.probe_with(|command| {
+                command.current_dir(boundary.folder()).env_remove("COUNTERSIGN_CONF");
+                command.env("HOME", &empty).env_remove("XDG_CONFIG_HOME").env(variable, value);
+            });
+            refused(boundary, &probe, CKR_FUNCTION_FAILED, &["no configuration", "/etc/countersign"]);
+            assert!(!probe.stderr.contains("there/"), "{}", probe.stderr);
+        }
+        // The absolute one behind it counts.
+        let probe = boundary.probe_with(|command| {
+            command.current_dir(boundary.folder()).env_remove("COUNTERSIGN_CONF");
+            command.env("HOME", &there).env("XDG_CONFIG_HOME", "there");
+        });
+        assert_rv!(probe.rv, CKR_OK, "\n{}", probe.stderr);
+    });
+}
+
+#[test]
+fn a_configuration_that_never_ends_is_refused() {
+    in_boundary(this_test!(), |boundary| {
+        let long = boundary.folder().join("long.toml");
+        fs::write(&long, " ".repeat((1 << 20) + 1)).expect("the folder is ours");
+        for path in [Path::new("/dev/zero"), &long] {
+            let probe = boundary.probe_with(|command| {
+                command.env("COUNTERSIGN_CONF", path);
+            });
+            refused(
+                boundary,
+                &probe,
+                CKR_FUNCTION_FAILED,
+                &["the configuration", &text(path), "longer than"],
+            );
+        }
+    });
+}
+
 #[test]
 fn a_configuration_that_cannot_be_read() {
     in_boundary(this_test!(), |boundary| {

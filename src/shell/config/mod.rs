@@ -87,6 +87,7 @@ mod serve;
 
 use std::ffi::CString;
 use std::fs;
+use std::io::{self, Read};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -230,11 +231,8 @@ impl Config {
         if let Some(named) = std::env::var_os(CONF_VARIABLE).filter(|value| !value.is_empty()) {
             return Ok(named.into());
         }
-        let home =
-            |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let own = home("XDG_CONFIG_HOME").or_else(|| home("HOME").map(|home| home.join(".config")));
-        let candidates: Vec<PathBuf> =
-            own.into_iter().chain([PathBuf::from("/etc")]).map(|folder| folder.join(FILE_NAME)).collect();
+        let folders = user_folder().into_iter().chain([PathBuf::from("/etc")]);
+        let candidates: Vec<PathBuf> = folders.map(|folder| folder.join(FILE_NAME)).collect();
         candidates
             .iter()
             .find(|candidate| candidate.exists())
@@ -244,7 +242,7 @@ impl Config {
 
     /// Reads and checks the file at `path`.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text = fs::read_to_string(path)
+        let text = text_file(path)
             .map_err(|error| ConfigError::Unreadable { file: path.into(), problem: error.to_string() })?;
         Config::parse(&text, path)
     }
@@ -298,6 +296,27 @@ impl Config {
         }
         connect.parse(log, &wrong).map(Config::Connect)
     }
+}
+
+/// The user's configuration folder: `$XDG_CONFIG_HOME`, else `.config` in `$HOME`. A path that is not absolute is ignored, as the
+/// XDG Base Directory Specification says: else whoever owns the working directory could say where the boundary is.
+pub fn user_folder() -> Option<PathBuf> {
+    let absolute =
+        |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
+    absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))
+}
+
+/// Reads a file of text that a person wrote: a device that never ends is none. Wiped on drop, since it may be a PIN.
+fn text_file(path: &Path) -> io::Result<Zeroizing<String>> {
+    const MOST: usize = 1 << 20;
+    let too_long = || io::Error::other(format!("it is longer than {MOST} bytes"));
+    let mut file = fs::File::open(path)?;
+    let expected =
+        usize::try_from(file.metadata()?.len()).ok().filter(|len| *len <= MOST).ok_or_else(too_long)?;
+    // Room for all of it at once: a text that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(expected + 1));
+    io::Read::take(&mut file, MOST as u64 + 1).read_to_string(&mut text)?;
+    if text.len() <= MOST { Ok(text) } else { Err(too_long()) }
 }
 
 const MISSING: &str = "this table is missing (or [connect], where the engine is in a boundary elsewhere)";
@@ -360,8 +379,7 @@ impl PinSource {
                         mode & 0o777
                     )));
                 }
-                let text =
-                    Zeroizing::new(fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?);
+                let text = text_file(path).map_err(|error| wrong(error.to_string()))?;
                 Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())
             }
         };
