@@ -272,7 +272,9 @@ pub unsafe extern "C" fn C_GetInterface(
             && interface.0.flags & flags == flags
             && wanted.is_none_or(|wanted| (wanted.major, wanted.minor) == (offered.major, offered.minor))
     });
-    let Some(found) = found else { return CKR_FUNCTION_FAILED };
+    // The specification lists this answer and `CKR_FUNCTION_FAILED`, and gives neither to this case. That the arguments ask for
+    // what there is not is this one's meaning (section 5.1.6), and what other libraries and their callers take it for.
+    let Some(found) = found else { return CKR_ARGUMENTS_BAD };
     // SAFETY: not null, and the caller vouches for it. The interface is never written through the pointer.
     unsafe { interface.write(ptr::from_ref(&found.0).cast_mut()) };
     CKR_OK

@@ -3,6 +3,7 @@
 //! module has let go.
 
 use std::fs::Metadata;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use countersign::shell::inspection;
 use countersign::shell::ownership::{self, OwnershipError};
 
 use super::backing::{self, TokenKind};
-use super::clock;
+use super::{clock, p11_kit};
 use crate::Global;
 use crate::clock::Shown;
 use crate::error::CommandError;
@@ -74,6 +75,7 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
         facts.backing = kind;
         facts.pin_in_environment = Some(matches!(config.backing.pin, PinSource::Env(_)));
         checks.push(module);
+        checks.extend(p11_kit::check(&config.backing.module));
         checks.push(found);
         checks.push(pin(&config.backing.pin));
         checks.extend(store(&config.store.path));
@@ -270,6 +272,9 @@ fn reason(config: EngineConfig) -> Vec<Check> {
     checks
 }
 
+/// Longer than any line that the holder of a lock writes.
+const LOCK_MAX: u64 = 4096;
+
 /// The lock's file is opened only where this process does not hold the lock itself.
 fn lock(store: &Path, module_works: bool) -> Check {
     let mut path = store.as_os_str().to_owned();
@@ -278,7 +283,9 @@ fn lock(store: &Path, module_works: bool) -> Check {
     if module_works {
         return good("lock", format!("{}: free; this command held it a moment ago", path.display()));
     }
-    let holder = std::fs::read(&path).ok().map(|text| {
+    let mut text = Vec::new();
+    let read = std::fs::File::open(&path).and_then(|file| file.take(LOCK_MAX).read_to_end(&mut text));
+    let holder = read.ok().map(|_| {
         let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned();
         line.chars().take(200).collect::<String>()
     });

@@ -3,6 +3,7 @@
 mod backing;
 mod checks;
 mod clock;
+mod p11_kit;
 mod promises;
 
 use clap::Args;
