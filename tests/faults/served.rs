@@ -19,7 +19,10 @@ const AWAY: &str = "fail C_CreateObject 0x30 1 0\nfail C_OpenSession 0x30 1 0";
 fn served(boundary: &Boundary) -> Served {
     boundary.run("story");
     let monitoring = format!("monitoring = \"{}/monitoring.sock\"", boundary.folder().display());
-    Served::start_with(boundary, &monitoring)
+    let served = Served::start_with(boundary, &monitoring);
+    // Its clients sign: they are backends.
+    served.write_client("client.toml", "backend.sock");
+    served
 }
 
 /// Signs as a client of the boundary, in a process of its own.
