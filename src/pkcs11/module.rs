@@ -204,7 +204,7 @@ impl Module {
         match self.caller {
             Caller::Process | Caller::Peer { role: PeerRole::Backend, .. } => Ok(()),
             Caller::Peer { role: PeerRole::Administrator, .. } => {
-                tracing::warn!("refused: a call for backends, from an administrator's connection");
+                ration::refused(|| "refused: a call for backends, from an administrator's connection".into());
                 Err(Rv(CKR_ACTION_PROHIBITED))
             }
         }
