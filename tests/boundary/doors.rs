@@ -92,6 +92,20 @@ pub(crate) fn configure_backends() {
     }
 }
 
+/// Has the module under test itself come in by the backends' door from here on, if this is a boundary of two: for what calls the
+/// tables of that module.
+pub(crate) fn stay_with_backends(raw: &Raw) {
+    let Some(folder) = folder_of_two() else { return };
+    assert_eq!(raw.finalize(), CKR_OK, "it was initialised");
+    CURRENT.store(Door::AsConfigured as u8, Ordering::SeqCst);
+    // SAFETY: as above.
+    unsafe {
+        env::set_var(CONF, folder.join(BACKENDS));
+        env::set_var(AS_BACKEND, "1");
+    }
+    assert_eq!(raw.initialize(), CKR_OK, "it comes in by the other door");
+}
+
 /// Finalises the module of the door that calls do not go through.
 pub(crate) fn finalize_others(raw: &Raw) {
     let modules = *MODULES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -294,7 +294,8 @@ impl<'w> Caller<'w> {
                         self.world.took_a_right_pin(who);
                         self.look_around();
                     }
-                    CKR_SESSION_READ_ONLY_EXISTS if who == CKU_SO => {}
+                    // The door of a served boundary, which is the backends'.
+                    CKR_SESSION_READ_ONLY_EXISTS | CKR_ACTION_PROHIBITED if who == CKU_SO => {}
                     _ if self.phase == Phase::Among => {}
                     _ => self.fail("C_Login", rv, "the right PIN"),
                 }

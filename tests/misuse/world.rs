@@ -176,6 +176,7 @@ impl World {
             })
             .collect();
         assert_rv!(raw.close_all(), CKR_OK);
+        crate::boundary::doors::stay_with_backends(&raw);
         World { raw, wallets, payers: Mutex::new(payers), ..self }
     }
 
