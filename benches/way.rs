@@ -24,13 +24,13 @@ use zeroize::Zeroizing;
 use countersign::engine::{Engine, WalletId};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::otp::{self, OtpHash};
-use countersign::kernel::policy::{Approved, Verdict};
+use countersign::kernel::policy::Judged;
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::{Batch, Receipt};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization};
 use countersign::kernel::state::{
-    self, Claim, Epoch, Purpose, Reach, Subject, UserRecord, Versioned, WalletState,
+    self, Claim, Epoch, Moment, Reach, Subject, UserRecord, Versioned, WalletState,
 };
 use countersign::kernel::wallet::{Chain, Location, Network, Wallet};
 use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, Vault};
@@ -79,36 +79,27 @@ fn print_steps(inputs: u32) {
     row("raw: sighash + low-R sign + verify", raw_verified);
     row("Approval::parse", median(rounds, || parameter("123456"), |parameter| Approval::parse(&parameter)));
     row("CheckedPsbt::parse", median(rounds, || steps.psbt.clone(), |psbt| steps.checked(psbt)));
-    let psbt = steps.checked(steps.psbt.clone());
-    row(
-        "charge, ledger not counted",
-        median(rounds, || steps.claims(), |claims| steps.charge_for(claims, &psbt)),
-    );
-    row(
-        "otp::verify",
-        median(rounds, || steps.charge(steps.claims()), |charged| otp::verify(charged, steps.clock.now())),
-    );
     row(
         "policy.judge",
         median(
             rounds,
-            || (steps.checked(steps.psbt.clone()), steps.matched()),
-            |(psbt, matched)| steps.wallet.policy().judge(psbt, matched, steps.clock.now()),
+            || (steps.checked(steps.psbt.clone()), steps.claims()),
+            |(psbt, claims)| steps.wallet.policy().judge(psbt, claims, steps.clock.now()),
         ),
     );
     row(
-        "commit, ledger not counted",
-        median(rounds, || steps.approved(), |approved| steps.consume(approved)),
+        "decide, commit and open, ledger not counted",
+        median(rounds, || steps.judged(), |judged| steps.decide(judged)),
     );
     row(
         "Authorization::new (sighashes)",
-        median(rounds, || steps.consume(steps.approved()), Authorization::new),
+        median(rounds, || steps.decide(steps.judged()), Authorization::new),
     );
     row(
         "signer::sign (low-R, verified, spliced in)",
         median(
             rounds,
-            || Authorization::new(steps.consume(steps.approved())).expect("an authorization"),
+            || Authorization::new(steps.decide(steps.judged())).expect("an authorization"),
             |authorization| {
                 signer::sign(authorization, steps.wallet.keys().expect("registered"), &steps.bench.secp)
             },
@@ -225,7 +216,7 @@ fn print_commits() {
     let sqlite = Way::over(Box::new(SqliteVault(folder.path().join("store.db"))), named("wpkh"), 1);
     let whole = |way: &Way| median(ROUNDS / 3, || way.approval(), |approval| way.sign(approval));
     let (in_memory, on_disk) = (whole(&memory), whole(&sqlite));
-    println!("\nThe whole way of one input, with its two commits");
+    println!("\nThe whole way of one input, with its commit");
     println!("{:44} {:>10} {:>8}", "ledger", "µs", "ratio");
     println!("{:44} {:>10.1} {:>8.3}", "in memory", in_memory / 1000.0, 1.0);
     println!(
@@ -328,37 +319,22 @@ impl Steps {
 
     fn claims(&self) -> Vec<Claim> {
         let approval = Approval::parse(&parameter(&self.bench.code(&self.totp))).expect("formed").remove(0);
-        vec![Claim { approval, subject: Subject::User(Box::new(self.user())) }]
+        vec![Claim { approval, subject: Subject::User(Box::new(self.user())), released_at: None }]
     }
 
-    fn charge(&self, claims: Vec<Claim>) -> Receipt<state::Charged> {
-        let psbt = self.checked(self.psbt.clone());
-        self.charge_for(claims, &psbt)
+    fn judged(&self) -> Judged<CheckedPsbt> {
+        let checked = self.checked(self.psbt.clone());
+        self.wallet.policy().judge(checked, self.claims(), self.clock.now())
     }
 
-    fn charge_for(&self, claims: Vec<Claim>, psbt: &CheckedPsbt) -> Receipt<state::Charged> {
-        let charged = state::charge(claims, Purpose::Sign(psbt), Epoch::default(), self.clock.now());
-        issue(charged.expect("not locked"))
-    }
-
-    fn matched(&self) -> otp::Matched {
-        otp::verify(self.charge(self.claims()), self.clock.now()).expect("right")
-    }
-
-    fn approved(&self) -> Approved<CheckedPsbt> {
-        let (checked, matched) = (self.checked(self.psbt.clone()), self.matched());
-        match self.wallet.policy().judge(checked, matched, self.clock.now()) {
-            Verdict::Approved(approved) => approved,
-            Verdict::Refused(refused) => panic!("refused: {}", refused.rule()),
-        }
-    }
-
-    fn consume(&self, approved: Approved<CheckedPsbt>) -> Receipt<state::Consumed<CheckedPsbt>> {
+    fn decide(&self, judged: Judged<CheckedPsbt>) -> Receipt<state::Consumed<CheckedPsbt>> {
         let place = RecordKey { kind: Kind::WalletState, id: [0; 16] };
         let state = Versioned { place, version: 1, value: WalletState::default() };
         let entropy = Zeroizing::new([5; 32]);
-        let change = state::consume(approved, &[self.user()], &state, &entropy, None, self.clock.now());
-        issue(change.ok().expect("unspent"))
+        let moment = Moment { now: self.clock.now(), epoch: Epoch::default(), entropy: &entropy };
+        let Ok(decided) = state::decide(judged, &state, moment) else { panic!("not locked") };
+        let Ok(consumed) = issue(decided).open().answer else { panic!("right") };
+        consumed
     }
 }
 

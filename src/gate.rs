@@ -1,32 +1,29 @@
 //! The way of one signature.
 //!
 //! ```text
-//! C_Sign bytes → Approval::parse → CheckedPsbt::parse → charge → otp::verify → policy.judge
-//!             → commit → Authorization → signer::sign → bytes
+//! C_Sign bytes → Approval::parse → CheckedPsbt::parse → policy.judge → decide → commit → open
+//!             → Authorization → signer::sign → bytes
 //! ```
 //!
 //! A digest goes the same way, from `DigestKey::request` to `signer::sign_digest`, with a key that was made for digests.
-//! Each step eats what the step before it made, and none of the values between can be made otherwise. The codes are
-//! charged, durably, before they are compared; code and spend are committed, durably, before a signature exists.
+//! Each step eats what the step before it made, and none of the values between can be made otherwise. What comes of the codes is
+//! decided in memory and written once; nobody can look into it before it is durable, and nothing that rests on what is not
+//! durable is told.
 
 use std::collections::HashSet;
 
-use zeroize::Zeroizing;
-
-use crate::engine::{DigestKeyId, Engine, EngineError, Held, Tries, WalletId};
+use crate::engine::{DigestKeyId, Engine, EngineError, Held, WalletId};
 use crate::kernel::anchor::StateError;
 use crate::kernel::approval::Approval;
 use crate::kernel::digest_key::SIGNATURE_LEN;
-use crate::kernel::otp::{self, Matched, OtpKeyId};
-use crate::kernel::policy::{Approved, Refused, Verdict};
-use crate::kernel::psbt::{CheckedPsbt, PsbtError, Surroundings};
+use crate::kernel::otp::OtpKeyId;
+use crate::kernel::policy::Judged;
+use crate::kernel::psbt::{CheckedPsbt, Digest, PsbtError, Surroundings};
 use crate::kernel::receipt::{Change, Receipt};
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::signable::Signable;
 use crate::kernel::signer::{self, Authorization, DigestAuthorization};
-use crate::kernel::state::{
-    self, Charged, Claim, Consumed, NotConsumed, Purpose, Subject, UserRecord, Versioned,
-};
+use crate::kernel::state::{self, Claim, Consumed, Locked, Moment, Opened, Outcome, Subject};
 use crate::kernel::wallet::{Wallet, WatchOnly};
 use crate::ports::LedgerError;
 
@@ -34,7 +31,7 @@ impl Engine {
     /// Countersigns `psbt` with the keys of the wallet `id`, for the users who approve it.
     ///
     /// Gives the PSBT with our signatures added. What each refusal spends: a malformed PSBT nothing, a code that is not
-    /// right one try, a rule of the policy the code.
+    /// right one try of its own user, a rule of the policy the codes.
     pub fn countersign(
         &self,
         id: &WalletId,
@@ -43,16 +40,11 @@ impl Engine {
     ) -> Result<Vec<u8>, EngineError> {
         let Held { key: wallet, version } = self.held(id)?;
         let keys = wallet.keys().ok_or_else(|| EngineError::NotRegistered(wallet.label().into()))?;
-        let (now, entropy) = (self.now()?, self.entropy()?);
-        let psbt = self.check(id, &wallet, keys.watch(), psbt, now)?;
-        let charged = self.charge(approvals, Eligible::all(wallet.users()), Purpose::Sign(&psbt), now)?;
-        let matched = verify(charged, now)?;
-        let approved = match wallet.policy().judge(psbt, matched, now) {
-            Verdict::Approved(approved) => approved,
-            Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
-        };
-        let judged_by = JudgedBy::wallet(id, wallet.label(), version);
-        let consumed = self.commit(&judged_by, approved, &entropy, now)?;
+        let now = self.now()?;
+        let psbt = self.settled(self.check(id, &wallet, keys.watch(), psbt, now))?;
+        let by = JudgedBy::wallet(id, wallet.label(), version);
+        let judge = |psbt, claims| wallet.policy().judge(psbt, claims, now);
+        let consumed = self.approve(&by, psbt, approvals, wallet.users(), judge, now)?;
         let authorization = Authorization::new(consumed)?;
         Ok(signer::sign(authorization, keys, &self.secp)?)
     }
@@ -67,16 +59,11 @@ impl Engine {
         digest: &[u8],
     ) -> Result<[u8; SIGNATURE_LEN], EngineError> {
         let Held { key, version } = self.held_digest_key(id)?;
-        let (now, entropy) = (self.now()?, self.entropy()?);
+        let now = self.now()?;
         let requested = key.request(digest.try_into().map_err(|_| EngineError::DigestLength)?);
-        let charged = self.charge(approvals, Eligible::all(key.users()), Purpose::Sign(&requested), now)?;
-        let matched = verify(charged, now)?;
-        let approved = match key.policy().judge(requested, matched, now) {
-            Verdict::Approved(approved) => approved,
-            Verdict::Refused(refused) => return Err(self.spend_on_refusal(&refused, now)),
-        };
-        let judged_by = JudgedBy::digest_key(id, key.label(), version);
-        let consumed = self.commit(&judged_by, approved, &entropy, now)?;
+        let by = JudgedBy::digest_key(id, key.label(), version);
+        let judge = |digest, claims| key.policy().judge(digest, claims, now);
+        let consumed = self.approve(&by, requested, approvals, key.users(), judge, now)?;
         let authorization = DigestAuthorization::new(consumed);
         Ok(signer::sign_digest(authorization, &key, &self.secp)?)
     }
@@ -85,11 +72,17 @@ impl Engine {
     /// signature does. Where the user has another key by now, it is a code of nobody.
     pub fn confirm(&self, user: &str, key: &OtpKeyId, code: &[u8]) -> Result<(), EngineError> {
         let now = self.now()?;
-        let approval = Approval::parse_pin_of(user.as_bytes(), code)?;
-        let eligible = Eligible { users: &[user.to_owned()], key: Some(key) };
-        let charged = self.charge(vec![approval], eligible, Purpose::Confirm, now)?;
-        let matched = verify(charged, now)?;
-        self.spend(&matched, |users| state::confirm(&matched, users, now))
+        let approvals = vec![Approval::parse_pin_of(user.as_bytes(), code)?];
+        let eligible = Eligible { users: &[user.to_owned()], key: Some(key), binding: None };
+        let (entropy, epoch) = (self.entropy()?, self.epoch());
+        let moment = Moment { now, epoch, entropy: &entropy };
+        let decide = |(), approvals| {
+            let claim = self.claims(approvals, eligible)?.remove(0);
+            Ok(state::confirm(claim, moment))
+        };
+        let withdraw = |decided: Change<Outcome<state::Enrolment>>| ((), decided.withdraw().1);
+        let opened = self.commit(1, now, ((), approvals), decide, withdraw)?;
+        opened.answer.map(|_confirmed| ()).map_err(Into::into)
     }
 
     /// Checks a PSBT for `wallet`, among the other wallets of this token. One that a rule refuses is recorded.
@@ -122,50 +115,99 @@ impl Engine {
         })
     }
 
-    /// Charges one try to whoever each approval names, if `eligible`, and to nobody otherwise.
-    fn charge(
+    /// Has everything that its users' codes and its policy say of `asked` decided, durably: the right to it, once.
+    fn approve<S: Signable>(
         &self,
+        by: &JudgedBy<'_>,
+        asked: S,
         approvals: Vec<Approval>,
-        eligible: Eligible<'_>,
-        purpose: Purpose<'_>,
+        users: &[String],
+        judge: impl Fn(S, Vec<Claim>) -> Judged<S>,
         now: u64,
-    ) -> Result<(Tries<'_>, Receipt<Charged>), EngineError> {
-        let tries = self.begin_tries(approvals.len(), now)?;
-        match self.charge_users(approvals, eligible, purpose, now) {
-            Err(EngineError::Locked) => {
-                // Nothing was charged, and no code will be looked at.
-                tries.were_not_wrong();
-                Err(EngineError::Locked)
+    ) -> Result<Receipt<Consumed<S>>, EngineError> {
+        let (entropy, epoch) = (self.entropy()?, self.epoch());
+        let moment = Moment { now, epoch, entropy: &entropy };
+        let (codes, binding) = (approvals.len(), asked.binding());
+        let eligible = Eligible { users, key: None, binding: Some(&binding) };
+        let decide = |asked, approvals| {
+            let claims = self.claims(approvals, eligible)?;
+            // Whatever changes the wallet writes its state, too: this one, once found unchanged, holds until the write.
+            let state = self.state_at(by.state)?;
+            if self.version_at(by.record)? != Some(by.version) {
+                return Err(EngineError::ChangedMeanwhile(by.label.into()));
             }
-            charged => Ok((tries, charged?)),
-        }
+            Ok(state::decide(judge(asked, claims), &state, moment))
+        };
+        let opened = self.commit(codes, now, (asked, approvals), decide, Change::withdraw)?;
+        let Opened { answer, tried, .. } = opened;
+        let consumed = answer?;
+        self.released(binding, &tried);
+        Ok(consumed)
     }
 
-    fn charge_users(
+    /// Decides, and writes what was decided; decides anew where one of its records was written meanwhile.
+    fn commit<A, S>(
         &self,
-        mut approvals: Vec<Approval>,
-        eligible: Eligible<'_>,
-        purpose: Purpose<'_>,
+        codes: usize,
         now: u64,
-    ) -> Result<Receipt<Charged>, EngineError> {
-        let ledger = self.ledger()?;
-        loop {
-            let claims = approvals
-                .into_iter()
-                .map(|approval| self.claim(approval, eligible))
-                .collect::<Result<_, _>>()?;
-            let change =
-                state::charge(claims, purpose, self.epoch(), now).map_err(|_| EngineError::Locked)?;
-            match Receipt::issue(change, |batch| ledger.commit(batch)) {
-                Ok(receipt) => return Ok(receipt),
-                // Another try of the same user was charged meanwhile: it counts for this one.
-                Err((LedgerError::Conflict, change)) => approvals = change.withdraw(),
-                Err((error, _)) => return Err(error.into()),
+        (mut asked, mut approvals): (A, Vec<Approval>),
+        decide: impl Fn(A, Vec<Approval>) -> Result<Result<Change<Outcome<S>>, Locked>, EngineError>,
+        withdraw: impl Fn(Change<Outcome<S>>) -> (A, Vec<Approval>),
+    ) -> Result<Opened<S>, EngineError> {
+        let tries = self.begin_tries(codes, now)?;
+        let receipt = loop {
+            let decided = match self
+                .settled(decide(asked, approvals).and_then(|decided| decided.map_err(Into::into)))
+            {
+                Ok(decided) => decided,
+                Err(error) => {
+                    // No code was looked at.
+                    tries.end(0);
+                    return Err(error);
+                }
+            };
+            match Receipt::issue(decided, |batch| self.commit_batch(batch)) {
+                Ok(receipt) => break receipt,
+                // The wallet signed for somebody else, or one of the users tried another code.
+                Err((EngineError::Ledger(LedgerError::Conflict), decided)) => {
+                    (asked, approvals) = withdraw(decided);
+                }
+                Err((error, _)) => return Err(error),
+            }
+        };
+        let opened = receipt.open();
+        tries.end(opened.wrong);
+        Ok(opened)
+    }
+
+    /// A refusal, once all that it may rest on is durable: a lock, a spent step or a used address of a commit that is under way
+    /// would tell of a code that is not charged yet.
+    pub(crate) fn settled<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
+        result.or_else(|error| {
+            self.ledger()?.settle()?;
+            Err(error)
+        })
+    }
+
+    /// The answer leaves: what it repeats does so for two minutes from now, not from when it was decided.
+    fn released(&self, binding: Digest, users: &[RecordKey]) {
+        let (mut released, now) = (self.answers(), self.clock_time());
+        for user in users {
+            if released.get(&(binding, user.id)).is_none() {
+                released.put((binding, user.id), now);
             }
         }
     }
 
-    /// A user who is unknown, not eligible, or whose record is missing or damaged, is nobody: charged all the same.
+    fn released_at(&self, binding: &Digest, user: &RecordKey) -> Option<u64> {
+        self.answers().get(&(*binding, user.id))
+    }
+
+    fn claims(&self, approvals: Vec<Approval>, eligible: Eligible<'_>) -> Result<Vec<Claim>, EngineError> {
+        approvals.into_iter().map(|approval| self.claim(approval, eligible)).collect()
+    }
+
+    /// A user who is unknown, not eligible, or whose record is missing or damaged, is nobody: the code is tried all the same.
     fn claim(&self, approval: Approval, eligible: Eligible<'_>) -> Result<Claim, EngineError> {
         let name = match (approval.user(), eligible.users) {
             (None, [only]) => Some(only.as_str()),
@@ -181,68 +223,11 @@ impl Engine {
             Some(user) => Subject::User(Box::new(user)),
             None => Subject::Nobody(self.single(Kind::Nobody)?),
         };
-        Ok(Claim { approval, subject })
-    }
-
-    /// Spends the codes and charges what was approved, in one durable write, if the wallet or key is still the one whose users
-    /// and policy it was judged by, and within the limits of the period.
-    fn commit<S: Signable>(
-        &self,
-        judged_by: &JudgedBy<'_>,
-        mut approved: Approved<S>,
-        entropy: &Zeroizing<[u8; 32]>,
-        now: u64,
-    ) -> Result<Receipt<Consumed<S>>, EngineError> {
-        let ledger = self.ledger()?;
-        loop {
-            let users = self.records_of(approved.matched())?;
-            // Whatever changes the wallet writes its state, too: this one, once found unchanged, holds until the write.
-            let state = self.state_at(judged_by.state)?;
-            if self.version_at(judged_by.record)? != Some(judged_by.version) {
-                return Err(EngineError::ChangedMeanwhile(judged_by.label.into()));
-            }
-            let restored = self.epoch().restored();
-            let change = match state::consume(approved, &users, &state, entropy, restored, now) {
-                Ok(change) => change,
-                Err(NotConsumed::Spent) => return Err(EngineError::Code),
-                Err(NotConsumed::Refused(refused)) => return Err(self.spend_on_refusal(&refused, now)),
-            };
-            match Receipt::issue(change, |batch| ledger.commit(batch)) {
-                Ok(receipt) => return Ok(receipt),
-                // The wallet signed for somebody else, or the user tried another code: whether the step is still
-                // unspent is decided anew.
-                Err((LedgerError::Conflict, change)) => approved = change.withdraw(),
-                Err((error, _)) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// The refusal of the policy, once the codes are spent; or what kept them from being spent.
-    fn spend_on_refusal<S: Signable>(&self, refused: &Refused<S>, now: u64) -> EngineError {
-        match self.spend(refused.matched(), |users| state::consume_refused(refused, users, now)) {
-            Ok(()) => EngineError::Policy(refused.rule()),
-            Err(error) => error,
-        }
-    }
-
-    /// Spends codes on something that is not signed.
-    fn spend<E>(
-        &self,
-        matched: &Matched,
-        transition: impl Fn(&[Versioned<UserRecord>]) -> Result<Change<E>, state::Spent>,
-    ) -> Result<(), EngineError> {
-        loop {
-            let change = transition(&self.records_of(matched)?).map_err(|_| EngineError::Code)?;
-            match Receipt::issue(change, |batch| self.commit_batch(batch)) {
-                Ok(_) => return Ok(()),
-                Err((EngineError::Ledger(LedgerError::Conflict), _)) => {}
-                Err((error, _)) => return Err(error),
-            }
-        }
-    }
-
-    fn records_of(&self, matched: &Matched) -> Result<Vec<Versioned<UserRecord>>, EngineError> {
-        matched.users().map(|name| self.user_record(name)?.ok_or(EngineError::Code)).collect()
+        let released_at = eligible.binding.and_then(|binding| match &subject {
+            Subject::User(user) => self.released_at(binding, &user.place),
+            Subject::Nobody(_) => None,
+        });
+        Ok(Claim { approval, subject, released_at })
     }
 }
 
@@ -252,14 +237,12 @@ struct Eligible<'a> {
     users: &'a [String],
     /// The one OTP key that a code may be of, where one was named.
     key: Option<&'a OtpKeyId>,
+    /// What is to be signed, if anything is.
+    binding: Option<&'a Digest>,
 }
 
-impl<'a> Eligible<'a> {
-    fn all(users: &'a [String]) -> Eligible<'a> {
-        Eligible { users, key: None }
-    }
-
-    fn has(&self, user: &Versioned<UserRecord>) -> bool {
+impl Eligible<'_> {
+    fn has(&self, user: &state::Versioned<state::UserRecord>) -> bool {
         self.key.is_none_or(|key| *key == user.value.otp.id())
     }
 }
@@ -282,11 +265,4 @@ impl<'a> JudgedBy<'a> {
         let at = |kind| RecordKey { kind, id: *id };
         JudgedBy { label, version, record: at(Kind::DigestKey), state: at(Kind::DigestKeyState) }
     }
-}
-
-/// Compares the codes whose tries are charged.
-fn verify((tries, charged): (Tries<'_>, Receipt<Charged>), now: u64) -> Result<Matched, EngineError> {
-    let matched = otp::verify(charged, now).map_err(|_| EngineError::Code)?;
-    tries.were_not_wrong();
-    Ok(matched)
 }

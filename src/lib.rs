@@ -4,8 +4,8 @@
 //! The way of one signature stands in [`gate`]:
 //!
 //! ```text
-//! C_Sign bytes → Approval::parse → CheckedPsbt::parse → charge → otp::verify → policy.judge
-//!             → commit → Authorization → signer::sign → bytes
+//! C_Sign bytes → Approval::parse → CheckedPsbt::parse → policy.judge → decide → commit → open
+//!             → Authorization → signer::sign → bytes
 //! ```
 //!
 //! Dependencies point inwards: `pkcs11 → open → shell → engine (gate, admin) → ports → kernel`; the C interface and the
@@ -18,14 +18,15 @@
 //! - I1. No signature without a right code: the signer takes a [`kernel::signer::Authorization`], for a digest a
 //!   [`kernel::signer::DigestAuthorization`], which is made of a receipt for consumed codes ([`kernel::signer`], G1).
 //! - I2. No code twice: a step is spent, durably, before the signature exists, and never again ([`kernel::state`], T3).
-//! - I3. No free guess: a try is charged, durably, before the comparison ([`kernel::otp`], O1).
+//! - I3. No free guess: the outcome of a code is durable and anchored before anything can be learned of it, and a wrong code is
+//!   charged in that outcome ([`kernel::state`], T1 and T7).
 //! - I4. No silence: whatever cannot be read, opened, proved or believed refuses. There is no permissive switch.
 //! - I5. No old state: records are bound to place and version, their set and history to an anchor in the backing token
 //!   ([`kernel::seal`], [`kernel::anchor`]).
 //! - I6. No claim believed: what is ours is derived, what it is worth is proved ([`kernel::psbt`], P1 to P5).
 //! - I7. No secret outside: none in an error, a log line, an attribute or an argument list.
 //! - I8. No limit passed in parts: what leaves is charged in the very commit that the limits of its period are judged for,
-//!   and no change of policy resets it ([`kernel::state`], T5).
+//!   and no change of policy resets it ([`kernel::state`], T6).
 //! - I9. No code inside the boundary that too few officers signed, or that is below the floor: the highest that any release
 //!   which ran here has named, as its file has it ([`plugin`]). A release that is older than the one before, and not below the
 //!   floor, runs.

@@ -42,6 +42,9 @@ pub trait Ledger: Send + Sync {
     /// Writes all of a batch or nothing. `Ok` means durable and anchored, and so is all that reading had shown before.
     fn commit(&self, batch: &Batch) -> Result<(), LedgerError>;
 
+    /// Waits until all that reading has shown so far is durable and anchored. Nothing that rests on it may be told before.
+    fn settle(&self) -> Result<(), LedgerError>;
+
     /// The newest time of any record, Unix seconds.
     fn high_water(&self) -> u64;
 

@@ -52,10 +52,7 @@ impl Log {
 }
 
 fn acts(bench: &Bench) -> Vec<Act> {
-    let of = |event: &Event| match event {
-        Event::Act(act) => Some((**act).clone()),
-        _ => None,
-    };
+    let of = |event: &Event| event.act().cloned();
     bench.ledger.state().events.iter().filter_map(of).collect()
 }
 

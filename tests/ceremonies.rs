@@ -285,7 +285,8 @@ fn the_export_is_the_chain_line_by_line_and_holds_no_secret() {
         assert_eq!(signed["txid"], psbt.unsigned_tx.compute_txid().to_string());
         assert_eq!((&signed["leaves_sat"], &signed["fee_sat"]), (&json!(61_000), &json!(1_000)));
         assert_eq!((&signed["users"], &signed["wallet"]), (&json!(["alice"]), &json!("treasury")));
-        assert_eq!((&of("charged")["users"], &of("charged")["codes"]), (&json!(["alice"]), &json!(1)));
+        let refused = of("code-refused");
+        assert_eq!((&refused["users"], &refused["wrong"]), (&json!(["alice"]), &json!(["alice"])));
 
         let whole = scene.cli.text(&["audit", "export"]).expect_success().stdout;
         let secret = scene.alice.uri().split("secret=").nth(1).expect("a secret").split('&').next();

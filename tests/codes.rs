@@ -9,14 +9,14 @@ use countersign::admin::WalletChange;
 use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::act::{Change, Deed};
 use countersign::kernel::approval::Approval;
-use countersign::kernel::audit::{Event, Role};
+use countersign::kernel::audit::{Answer, Event, Fate, Role};
 use countersign::kernel::clock::ClockError;
 use countersign::kernel::receipt::Receipt;
 use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::state::{self, Stored, WalletState};
 use countersign::ports::Ledger;
 use support::scripts::{SCRIPTS, Script, good_psbt, named};
-use support::{Bench, watch};
+use support::{Bench, answer, count, fates, watch};
 
 const UNLIMITED: &str = "unlimited = true";
 
@@ -72,10 +72,9 @@ fn a_lost_answer_is_given_again_for_every_script_type_and_charged_once() {
         let again = scene.sign(&code, &psbt).expect("the answer was lost");
         assert!(first == again, "{}: the same signatures", script.name);
         assert_eq!(scene.bench.failures("alice"), 0);
-        let signed =
-            scene.events().iter().filter(|event| matches!(event, Event::Countersigned { .. })).count();
-        assert_eq!(signed, 1, "{}", script.name);
-        assert!(matches!(scene.events().last(), Some(Event::Repeated { .. })));
+        let events = scene.events();
+        assert_eq!(count(&events, Answer::Signed), 1, "{}", script.name);
+        assert_eq!(events.last().and_then(answer), Some(Answer::Repeated));
     }
 }
 
@@ -149,10 +148,7 @@ fn otp_guess_a_repetition_ends_no_row_of_failures_and_no_wait() {
     for _ in 0..2 {
         assert!(is_wrong_code(&scene.sign(wrong(&code), &psbt)));
     }
-    // The third in a row, right as it is: its wait has begun with its charge.
     scene.sign(&code, &psbt).expect("again");
-    assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::Locked)));
-    scene.bench.clock.advance(30);
     assert!(is_wrong_code(&scene.sign(wrong(&code), &psbt)));
     assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::Locked)), "three wrong ones in a row");
     assert_eq!(scene.bench.failures("alice"), 3);
@@ -175,7 +171,10 @@ fn several_codes_repeat_together_or_not_at_all() {
     bench.clock.advance(30);
     let mixed = bench.engine.countersign(&id, both(&bench.code(&bob)), psbt.clone());
     assert!(is_wrong_code(&mixed), "one spent, one new");
-    assert_eq!((bench.failures("alice"), bench.failures("bob")), (1, 1));
+    let events = bench.ledger.state().events.clone();
+    let kept = [(Some("alice"), Fate::Kept), (Some("bob"), Fate::Kept)];
+    assert_eq!(events.last().map(fates), Some(kept.to_vec()), "each is right, and both together are not");
+    assert_eq!((bench.failures("alice"), bench.failures("bob")), (0, 0));
     bench.sign(&id, "bob", &bench.code(&bob), &psbt).expect("the new one was not spent");
 }
 
@@ -192,7 +191,7 @@ fn a_repetition_under_a_wallet_that_changed_meanwhile_gives_nothing() {
         let change = WalletChange { policy, ..WalletChange::default() };
         beside.engine.change_wallet(&id, change).expect("changed");
     };
-    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
     assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::ChangedMeanwhile(_))));
 }
 
@@ -209,13 +208,12 @@ fn the_same_asked_for_twice_at_once_is_answered_twice_and_charged_once() {
         let signed = beside.sign(&id, "alice", &their_code, &their_psbt).expect("the faster one signs");
         *theirs.lock().expect("nobody panicked") = Some(signed);
     };
-    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
     let signed = scene.sign(&code, &psbt).expect("the slower one, too");
     assert!(answer.lock().expect("nobody panicked").take() == Some(signed), "the same signatures");
     assert_eq!(scene.bench.failures("alice"), 0);
-    let count = |wanted: fn(&Event) -> bool| scene.events().iter().filter(|event| wanted(event)).count();
-    assert_eq!(count(|event| matches!(event, Event::Countersigned { .. })), 1);
-    assert_eq!(count(|event| matches!(event, Event::Repeated { .. })), 1);
+    let events = scene.events();
+    assert_eq!((count(&events, Answer::Signed), count(&events, Answer::Repeated)), (1, 1));
     let place = RecordKey { kind: Kind::WalletState, id: scene.id };
     let state = WalletState::decode(&scene.bench.ledger.state().records[&place].1).expect("reads");
     assert_eq!(state.signed, 1);
@@ -234,7 +232,139 @@ fn a_repetition_that_the_policy_refuses_by_now_costs_no_try() {
         assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::Policy(_))));
     }
     assert_eq!(scene.bench.failures("alice"), 0);
-    assert!(matches!(scene.events().last(), Some(Event::PolicyRefused { .. })));
+    let events = scene.events();
+    assert!(matches!(events.last().and_then(answer), Some(Answer::Refused(_))));
+    assert_eq!(events.last().map(fates), Some(vec![(Some("alice"), Fate::Repeated)]));
+}
+
+// What came of each code
+
+#[test]
+fn a_typo_is_charged_to_who_made_it_alone_and_spends_no_code_of_another() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    bench.clock.advance(30);
+    let policy = format!("{UNLIMITED}\nrequired_approvals = 2");
+    let id = bench.wallet("w", &["alice", "bob"], &policy);
+    let psbt = bench.psbt(&id, 1).serialize();
+    let (a, b) = (bench.code(&alice), bench.code(&bob));
+    let approve = |b: &str| {
+        let of = |user: &str, code: &str| Approval::parse_pin_of(user.as_bytes(), code.as_bytes());
+        let both = vec![of("alice", &a).expect("formed"), of("bob", b).expect("formed")];
+        bench.engine.countersign(&id, both, psbt.clone())
+    };
+    for typos in 1..=2 {
+        assert!(is_wrong_code(&approve(wrong(&b))));
+        assert_eq!((bench.failures("alice"), bench.failures("bob")), (0, typos));
+        let fates_of_last = bench.ledger.state().events.last().map(|event| fates(event).len());
+        assert_eq!(fates_of_last, Some(2));
+    }
+    approve(&b).expect("alice's code was not spent beside a wrong one");
+    assert_eq!((bench.failures("alice"), bench.failures("bob")), (0, 2));
+}
+
+#[test]
+fn a_right_code_beside_a_wrong_one_ends_no_row_and_gives_nothing_back() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    bench.clock.advance(30);
+    let id = bench.wallet("w", &["alice", "bob"], UNLIMITED);
+    let psbt = bench.psbt(&id, 1).serialize();
+    let (a, b) = (bench.code(&alice), bench.code(&bob));
+    for _ in 0..2 {
+        assert!(is_wrong_code(&bench.sign(&id, "alice", wrong(&a), &psbt)));
+    }
+    let of = |user: &str, code: &str| {
+        Approval::parse_pin_of(user.as_bytes(), code.as_bytes()).expect("well formed")
+    };
+    let both = vec![of("alice", &a), of("bob", wrong(&b))];
+    assert!(is_wrong_code(&bench.engine.countersign(&id, both, psbt.clone())));
+    assert_eq!(bench.failures("alice"), 2);
+    assert!(is_wrong_code(&bench.sign(&id, "alice", wrong(&a), &psbt)));
+    let locked = bench.sign(&id, "alice", &a, &psbt);
+    assert!(matches!(locked, Err(EngineError::Locked)), "the third wrong one in a row: {locked:?}");
+}
+
+#[test]
+fn a_second_code_of_the_same_user_is_wrong_and_charged_once() {
+    let scene = Scene::new();
+    let psbt = scene.psbt(1).serialize();
+    let code = scene.bench.code(&scene.alice);
+    let of = |code: &str| Approval::parse_pin_of(b"alice", code.as_bytes()).expect("well formed");
+    let twice = scene.bench.engine.countersign(&scene.id, vec![of(&code), of(&code)], psbt.clone());
+    assert!(is_wrong_code(&twice));
+    assert_eq!(scene.bench.failures("alice"), 1);
+    scene.sign(&code, &psbt).expect("it was not spent");
+}
+
+/// Whoever sees what is written cannot tell: the same records and link, each of the same length.
+#[test]
+fn outcome_leak_every_outcome_is_written_in_the_same_shape() {
+    for limit in
+        ["unlimited = true", "max_transaction_sat = 1000000\nmax_fee_sat = 1000000\nmax_period_sat = 70000"]
+    {
+        let bench = Bench::new();
+        let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+        let id = bench.wallet("w", &["alice", "bob"], limit);
+        let psbt = |inputs: u32| bench.psbt(&id, inputs).serialize();
+        let shape = || bench.ledger.state().shapes.last().cloned().expect("it was written");
+        let mut shapes = Vec::new();
+        // In a history that is empty at first, and grows.
+        for round in 1..=4 {
+            bench.clock.advance(60);
+            let (a, b) = (bench.code(&alice), bench.code(&bob));
+            let before = alice.generate(bench.clock.now() - 60).to_string();
+            for code in [wrong(&a), &before, &a, &a, &b] {
+                let user = if code == b { "bob" } else { "alice" };
+                let _ = bench.sign(&id, user, code, &psbt(round));
+                let (mut records, link) = shape();
+                // Alice's name is longer.
+                records.iter_mut().filter(|(place, _)| *place == RecordKey::user("bob")).for_each(
+                    |(place, len)| {
+                        (*place, *len) = (RecordKey::user("alice"), *len + 2);
+                    },
+                );
+                shapes.push((records, if user == "bob" { link + 2 } else { link }));
+            }
+        }
+        let events = bench.ledger.state().events.clone();
+        let answers = [Answer::Signed, Answer::Repeated, Answer::WrongCode];
+        assert!(answers.iter().all(|answer| count(&events, *answer) > 0), "{limit}");
+        let refused = events.iter().any(|event| matches!(answer(event), Some(Answer::Refused(_))));
+        assert!(refused || limit == "unlimited = true");
+        assert!(shapes.iter().all(|shape| *shape == shapes[0]), "{limit}: {shapes:#?}");
+    }
+}
+
+#[test]
+fn outcome_leak_a_first_code_is_written_in_the_same_shape_right_or_wrong() {
+    let bench = Bench::new();
+    let alice = bench.unconfirmed("alice");
+    let right = bench.code(&alice);
+    let mut shapes = Vec::new();
+    for code in [wrong(&right), &right] {
+        let _ = bench.confirm("alice", code);
+        shapes.push(bench.ledger.state().shapes.last().cloned());
+    }
+    assert!(bench.engine.user("alice").expect("readable").expect("there").confirmed);
+    assert_eq!(shapes[0], shapes[1]);
+}
+
+/// 256 calls at once with one code for one transaction are one retry.
+#[test]
+fn many_calls_at_once_with_one_code_for_one_transaction_are_one_signature() {
+    let scene = Scene::of(named("tr"));
+    let psbt = scene.psbt(1).serialize();
+    let code = scene.bench.code(&scene.alice);
+    let answers: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let sign = || scene.sign(&code, &psbt).expect("each is answered");
+        let threads: Vec<_> = (0..256).map(|_| scope.spawn(sign)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
+    });
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "the same signatures");
+    let events = scene.events();
+    assert_eq!((count(&events, Answer::Signed), count(&events, Answer::Repeated)), (1, 255));
+    assert_eq!(scene.bench.failures("alice"), 0);
 }
 
 // The breaker over all users
@@ -615,13 +745,13 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_does_not_confirm_the_new_enrolmen
     let bench = Bench::new();
     let alice = bench.unconfirmed("alice");
     let (code, key) = (bench.code(&alice), bench.key_id("alice"));
-    // It is charged and found right; before that is recorded, alice is enrolled anew.
+    // It is found right; before that is recorded, alice is enrolled anew.
     let beside = bench.beside();
     let act = move || {
         beside.engine.remove_user("alice", &beside.key_id("alice")).expect("no wallet lists her");
         beside.unconfirmed("alice");
     };
-    bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    bench.ledger.state().meanwhile = Some((0, Box::new(act)));
     assert!(matches!(bench.engine.confirm("alice", &key, code.as_bytes()), Err(EngineError::Code)));
     let user = bench.engine.user("alice").expect("readable").expect("there");
     assert_ne!(user.key_id, key);
@@ -629,9 +759,8 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_does_not_confirm_the_new_enrolmen
     // Nor is a code of the new key taken for one of the old: it is nobody's, and charged to nobody known.
     assert!(matches!(bench.engine.confirm("alice", &key, code.as_bytes()), Err(EngineError::Code)));
     assert_eq!(bench.failures("alice"), 0);
-    assert!(
-        matches!(bench.ledger.state().events.last(), Some(Event::Charged { users, .. }) if users.is_empty())
-    );
+    let events = bench.ledger.state().events.clone();
+    assert_eq!(events.last().map(fates), Some(vec![(None, Fate::Wrong)]));
 }
 
 #[test]
@@ -651,11 +780,13 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_spends_nothing_of_the_new_enrolme
         beside.engine.remove_user("alice", &beside.key_id("alice")).expect("no wallet lists her");
         beside.unconfirmed("alice");
     };
-    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
-    assert!(is_wrong_code(&scene.sign(&code, &psbt)));
+    scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
+    // The wallet was changed with her: nothing is decided by the old one.
+    assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::ChangedMeanwhile(_))));
     let user = scene.bench.engine.user("alice").expect("readable").expect("there");
     assert!(!user.confirmed && user.failures == 0);
-    assert!(!matches!(scene.events().last(), Some(Event::PolicyRefused { .. })));
+    let refused = |event: &Event| matches!(answer(event), Some(Answer::Refused(_)));
+    assert!(!scene.events().iter().any(refused));
 }
 
 #[test]

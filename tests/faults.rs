@@ -26,6 +26,8 @@ mod older;
 mod race;
 #[path = "faults/served.rs"]
 mod served;
+#[path = "faults/shape.rs"]
+mod shape;
 #[path = "faults/story.rs"]
 mod story;
 #[path = "faults/token.rs"]

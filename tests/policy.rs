@@ -13,12 +13,12 @@ use countersign::admin::{MAX_POLICY_LEN, NewScript, WalletChange};
 use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::act::{Change, Deed, PolicyChange};
 use countersign::kernel::approval::Approval;
-use countersign::kernel::audit::Event;
+use countersign::kernel::audit::{Answer, Event, Fate};
 use countersign::kernel::policy::{Direction, PolicyError};
 use countersign::kernel::rule::Rule;
 use countersign::kernel::wallet::WalletError;
 
-use support::{Bench, FEE, INPUT, PAID, START, funding, stranger};
+use support::{Bench, FEE, INPUT, PAID, START, count, fates, funding, stranger};
 
 /// What the good PSBT of one input takes out.
 const LEAVES: u64 = PAID + FEE;
@@ -80,8 +80,9 @@ impl Scene {
             other => panic!("{rule}: {:?}", other.map(|_| "signed")),
         }
         match self.bench.ledger.state().events.last() {
-            Some(Event::PolicyRefused { users, rule: tag, .. }) => {
-                assert_eq!((users.as_slice(), tag.as_str()), (&*names.map_owned(), rule.tag()));
+            Some(event @ Event::Tried { answer, .. }) => {
+                let spent: Vec<_> = names.iter().map(|name| (Some(*name), Fate::Spent)).collect();
+                assert_eq!((*answer, fates(event)), (Answer::Refused(rule), spent));
             }
             other => panic!("{rule}: {other:?}"),
         }
@@ -134,8 +135,7 @@ fn period_max() {
     scene.refuses(Rule::PeriodMax, &dear);
     scene.signs(&scene.payment(3));
     scene.refuses(Rule::PeriodMax, &scene.payment(4));
-    let signed = |event: &&Event| matches!(event, Event::Countersigned { .. });
-    assert_eq!(scene.bench.ledger.state().events.iter().filter(signed).count(), 2);
+    assert_eq!(count(&scene.bench.ledger.state().events, Answer::Signed), 2);
 }
 
 #[test]
@@ -225,13 +225,12 @@ fn two_engines_beside_each_other_do_not_pass_a_limit_for_one() {
     let act = move || {
         let _ = beside.sign(&id, "bob", &code, &theirs).expect("the first to commit is within the limit");
     };
-    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
     let answer = scene.sign_again(&["alice"], &scene.payment(1));
     assert!(matches!(answer, Err(EngineError::Policy(Rule::PeriodMax))), "{:?}", answer.map(|_| "signed"));
     let again = scene.sign_again(&["alice"], &scene.payment(1));
     assert!(matches!(again, Err(EngineError::Code)), "the code is spent");
-    let signed = |event: &&Event| matches!(event, Event::Countersigned { .. });
-    assert_eq!(scene.bench.ledger.state().events.iter().filter(signed).count(), 1);
+    assert_eq!(count(&scene.bench.ledger.state().events, Answer::Signed), 1);
 }
 
 #[test]

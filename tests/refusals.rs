@@ -21,7 +21,7 @@ use proptest::prelude::*;
 
 use countersign::admin::{NewScript, WalletChange};
 use countersign::engine::{EngineError, WalletId};
-use countersign::kernel::audit::{Event, TransactionFacts};
+use countersign::kernel::audit::{Answer, Asked, Event, Fate, TransactionFacts};
 use countersign::kernel::clock::ClockError;
 use countersign::kernel::psbt::{CheckedPsbt, PsbtError};
 use countersign::kernel::rule::Rule;
@@ -33,8 +33,8 @@ use countersign::remote::standing::{Standing, Trouble};
 
 use support::scripts::{self, Cosigner};
 use support::{
-    Bench, FEE, INPUT, PAID, alone, anchor, funding, key_at, pay_nobody, respend, script_pubkey, stranger,
-    to_spend, watch,
+    Bench, FEE, INPUT, PAID, alone, anchor, answer, count, fates, funding, key_at, pay_nobody, respend,
+    script_pubkey, stranger, to_spend, watch,
 };
 
 const UNLIMITED: &str = "unlimited = true";
@@ -272,7 +272,7 @@ fn policy_refuses(policy: &str, rule: Rule, change: impl FnOnce(&Scene, &mut Psb
         other => panic!("{rule}: {:?}", other.map(|_| "signed")),
     }
     let last = scene.bench.ledger.state().events.last().cloned();
-    assert!(matches!(last, Some(Event::PolicyRefused { rule: tag, .. }) if tag == rule.tag()));
+    assert_eq!(last.as_ref().and_then(answer), Some(Answer::Refused(rule)));
     let again = scene.sign(&scene.psbt(1).serialize());
     assert!(matches!(again, Err(EngineError::Code)), "the code is spent");
     assert_eq!(scene.bench.failures("alice"), 1, "only the second try failed");
@@ -581,14 +581,13 @@ fn a_user_taken_off_while_a_signature_is_under_way_gives_none() {
         bench.user("bob");
         let id = bench.wallet("w", &["alice", "bob"], UNLIMITED);
         let psbt = bench.psbt(&id, 1).serialize();
-        // Between the charge and the commit.
+        // Before what was decided is written.
         let beside = bench.beside();
         let act = move || beside.engine.change_wallet(&id, change).expect("the officer's change is durable");
-        bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+        bench.ledger.state().meanwhile = Some((0, Box::new(act)));
         let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
         assert!(matches!(answer, Err(EngineError::ChangedMeanwhile(_))), "{:?}", answer.err());
-        let signed = |event: &Event| matches!(event, Event::Countersigned { .. });
-        assert!(!bench.ledger.state().events.iter().any(signed));
+        assert_eq!(count(&bench.ledger.state().events, Answer::Signed), 0);
     }
 }
 
@@ -1270,35 +1269,34 @@ fn otp_replay() {
 }
 
 #[test]
-fn otp_replay_between_charge_and_commit() {
+fn otp_replay_between_decision_and_commit() {
     let scene = Scene::new(UNLIMITED);
     let (first, second) = (scene.psbt(1).serialize(), scene.psbt(2).serialize());
     let code = scene.bench.code(&scene.alice);
     let beside = scene.bench.beside();
     let (id, answer) = (scene.id, Arc::new(std::sync::Mutex::new(None)));
     let (their_code, theirs) = (code.clone(), Arc::clone(&answer));
-    // The first is charged and found right; before it commits, the other spends the same step.
+    // The first is found right; before it commits, the other spends the same step.
     let act = move || {
         let signed = beside.sign(&id, "alice", &their_code, &second);
         *theirs.lock().expect("nobody panicked") = Some(signed);
     };
-    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
     assert!(is_wrong_code(&scene.bench.sign(&id, "alice", &code, &first)), "the slower one");
     answer.lock().expect("nobody panicked").take().expect("it was tried").expect("the faster one signs");
-    assert_eq!(scene.bench.failures("alice"), 1, "the slower one's try stays charged");
-    let signed = |event: &&Event| matches!(event, Event::Countersigned { .. });
-    assert_eq!(scene.bench.ledger.state().events.iter().filter(signed).count(), 1);
+    assert_eq!(scene.bench.failures("alice"), 1, "the slower one's try is charged");
+    assert_eq!(count(&scene.bench.ledger.state().events, Answer::Signed), 1);
 }
 
 #[test]
-fn otp_missing_object_a_user_removed_between_charge_and_commit() {
+fn otp_missing_object_a_user_removed_between_decision_and_commit() {
     let scene = Scene::new(UNLIMITED);
     let psbt = scene.psbt(1).serialize();
     let ledger = scene.bench.ledger.clone();
     let act = move || {
         ledger.state().records.remove(&RecordKey::user("alice"));
     };
-    scene.bench.ledger.state().meanwhile = Some((1, Box::new(act)));
+    scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
     assert!(is_wrong_code(&scene.sign(&psbt)));
 }
 
@@ -1334,8 +1332,8 @@ fn otp_missing_object() {
     let id = bench.wallet("two", &["alice", "newcomer"], UNLIMITED);
     let two = bench.psbt(&id, 1).serialize();
     let nobodies = || {
-        let charged = |event: &&Event| matches!(event, Event::Charged { users, .. } if users.is_empty());
-        bench.ledger.state().events.iter().filter(charged).count()
+        let of_nobody = |event: &&Event| fates(event) == [(None, Fate::Wrong)];
+        bench.ledger.state().events.iter().filter(of_nobody).count()
     };
 
     assert!(is_wrong_code(&bench.sign(&scene.id, "nobody", "123456", &psbt)), "unknown");
@@ -1359,9 +1357,9 @@ fn otp_missing_object() {
     assert_eq!(nobodies(), 5);
     // A record that opens and is of another kind, of another format, or of nothing.
     let of_wallet = bench.ledger.state().records[&RecordKey { kind: Kind::Wallet, id }].1.clone();
-    let mut of_format_3 = kept.1.clone();
-    of_format_3[0] = 3;
-    for (tries, plaintext) in (6..).zip([of_wallet, of_format_3, zeroize::Zeroizing::new(vec![])]) {
+    let mut of_format_9 = kept.1.clone();
+    of_format_9[0] = 9;
+    for (tries, plaintext) in (6..).zip([of_wallet, of_format_9, zeroize::Zeroizing::new(vec![])]) {
         bench.ledger.state().records.insert(place, (kept.0, plaintext));
         assert!(is_wrong_code(&scene.sign(&psbt)), "unreadable");
         assert_eq!(nobodies(), tries);
@@ -1371,18 +1369,22 @@ fn otp_missing_object() {
 }
 
 #[test]
-fn otp_guess_the_try_is_charged_before_the_comparison() {
+fn otp_guess_nothing_is_told_of_a_code_whose_outcome_is_not_durable() {
     let scene = Scene::new(UNLIMITED);
     let psbt = scene.psbt(1).serialize();
-    // A charge that cannot be made durable: the code is not looked at, right as it is.
-    scene.bench.ledger.state().fail_at = Some(0);
-    assert!(matches!(scene.sign(&psbt), Err(EngineError::Ledger(_))));
-    scene.bench.ledger.state().fail_at = None;
+    let right = scene.bench.code(&scene.alice);
+    let wrong = if right == "000000" { "000001" } else { "000000" };
+    // Right or wrong: the same answer.
+    for code in [&right[..], wrong] {
+        scene.bench.ledger.state().fail_at = Some(0);
+        let answer = scene.bench.sign(&scene.id, "alice", code, &psbt);
+        assert!(matches!(answer, Err(EngineError::Ledger(_))), "{answer:?}");
+        scene.bench.ledger.state().fail_at = None;
+    }
     scene.sign(&psbt).expect("it is not spent");
-    let events: Vec<Event> = scene.bench.ledger.state().events.iter().rev().take(2).cloned().collect();
-    assert!(
-        matches!(&events[..], [Event::Countersigned { .. }, Event::Charged { users, .. }] if users == &["alice"])
-    );
+    assert_eq!(scene.bench.failures("alice"), 0, "of what nobody learned nothing is charged");
+    let last = scene.bench.ledger.state().events.last().cloned();
+    assert_eq!(last.as_ref().map(fates), Some(vec![(Some("alice"), Fate::Spent)]), "one link for it");
 }
 
 #[test]
@@ -1394,11 +1396,9 @@ fn otp_guess_a_wrong_code_is_charged_and_writes_nothing_else() {
     let before = scene.bench.ledger.state().events.len();
     assert!(is_wrong_code(&scene.bench.sign(&scene.id, "alice", wrong, &psbt)));
     let events = scene.bench.ledger.state().events[before..].to_vec();
-    assert!(matches!(&events[..], [Event::Charged { users, .. }] if users == &["alice"]));
-    // Were it not charged first, a plug pulled in time would make guessing free.
-    scene.bench.ledger.state().fail_at = Some(0);
-    let answer = scene.bench.sign(&scene.id, "alice", wrong, &psbt);
-    assert!(matches!(answer, Err(EngineError::Ledger(_))), "right or wrong, nobody is told");
+    let wrong = vec![vec![(Some("alice"), Fate::Wrong)]];
+    assert_eq!(events.iter().map(fates).collect::<Vec<_>>(), wrong);
+    assert_eq!(scene.bench.failures("alice"), 1);
 }
 
 #[test]
@@ -1418,17 +1418,16 @@ fn otp_guess_three_in_a_row_must_wait_and_a_right_code_is_not_looked_at_meanwhil
 }
 
 #[test]
-fn crash_between_charge_and_commit_leaves_the_try_charged_and_the_code_unspent() {
+fn crash_before_the_commit_leaves_the_code_unspent_and_nothing_learned() {
     let scene = Scene::new(UNLIMITED);
     let (psbt, other) = (scene.psbt(1).serialize(), scene.psbt(2).serialize());
     let code = scene.bench.code(&scene.alice);
-    scene.bench.ledger.state().fail_at = Some(1);
+    scene.bench.ledger.state().fail_at = Some(0);
     assert!(matches!(scene.sign(&psbt), Err(EngineError::Ledger(_))), "no signature without the commit");
     let Scene { bench, id, .. } = scene;
     let bench = bench.restarted();
-    assert_eq!(bench.failures("alice"), 1, "the try stays charged");
+    assert_eq!(bench.failures("alice"), 0, "nobody learned whether it was right");
     bench.sign(&id, "alice", &code, &psbt).expect("the step was not spent");
-    assert_eq!(bench.failures("alice"), 1, "and is not given back");
     assert!(is_wrong_code(&bench.sign(&id, "alice", &code, &other)), "once");
 }
 
@@ -1451,7 +1450,7 @@ fn several_codes_must_all_be_right_each_of_another_user() {
     let twice =
         bench.engine.countersign(&id, vec![approval("alice", &a), approval("alice", &a)], psbt.clone());
     assert!(is_wrong_code(&twice), "one user is not two");
-    assert_eq!((bench.failures("alice"), bench.failures("bob")), (2, 1));
+    assert_eq!((bench.failures("alice"), bench.failures("bob")), (1, 1), "to whom the wrong ones were");
     let both = vec![approval("alice", &a), approval("bob", &b)];
     bench.engine.countersign(&id, both, psbt).expect("both are right");
     let other = bench.psbt(&id, 2).serialize();
@@ -1740,7 +1739,9 @@ fn a_changed_byte_is_refused_or_signed_as_it_is() {
         let facts =
             TransactionFacts { wallet: "w".into(), txid, leaves: checked.leaves(), fee: checked.fee() };
         match scene.bench.ledger.state().events.last() {
-            Some(Event::Countersigned { transaction, .. }) => assert_eq!(*transaction, facts, "byte {at}"),
+            Some(Event::Tried { asked: Asked::Transaction(transaction), answer: Answer::Signed, .. }) => {
+                assert_eq!(*transaction, facts, "byte {at}");
+            }
             other => panic!("byte {at}: {other:?}"),
         }
         scene.bench.clock.advance(30);

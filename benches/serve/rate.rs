@@ -1,4 +1,4 @@
-//! Signatures a second by 32 clients, each with two synced commits: in this process, and through the boundary.
+//! Signatures a second by 32 clients, each with a synced commit: in this process, and through the boundary.
 
 use std::sync::Barrier;
 use std::time::Instant;
@@ -42,9 +42,7 @@ pub(crate) fn print() {
     let ratios: Vec<String> =
         in_process.iter().zip(&through).map(|(here, there)| format!("{:.2}", there / here)).collect();
     let (here, there) = (median(in_process), median(through));
-    println!(
-        "\n{CLIENTS} clients at once, two synced commits a signature, anchor in memory: {ROUNDS} rounds"
-    );
+    println!("\n{CLIENTS} clients at once, one synced commit a signature, anchor in memory: {ROUNDS} rounds");
     println!("{:<52} {here:>8.0} /s", "in this process");
     println!("{:<52} {there:>8.0} /s", "through the boundary's Unix socket");
     println!("{:<52} {:>8.2}   (rounds: {})", "ratio (asked: 0.85)", there / here, ratios.join(", "));

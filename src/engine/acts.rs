@@ -52,7 +52,7 @@ impl Engine {
 
     /// Tells of what was done, if it was an act of administration.
     pub(crate) fn tell(&self, event: &Event) {
-        let Event::Act(act) = event else { return };
+        let Some(act) = event.act() else { return };
         let outcome = if act.tightens() {
             tracing::info!("administration: {act}");
             Outcome::Tightened

@@ -37,7 +37,7 @@ impl Engine {
             }
             if with_these.saturating_add(counts.under_way) <= self.most_failures {
                 counts.under_way += codes;
-                return Ok(Tries { breaker: &self.breaker, codes, now, were_wrong: true });
+                return Ok(Tries { breaker: &self.breaker, codes, now, wrong: codes });
             }
             counts = self.breaker.ended.wait(counts).unwrap_or_else(PoisonError::into_inner);
         }
@@ -115,19 +115,19 @@ impl Breaker {
     }
 }
 
-/// Tries that are under way. They were wrong, unless it is said that they were not.
+/// Tries that are under way. Until it is known what came of them, all of them count as wrong.
 #[must_use = "tries that are dropped were wrong"]
 pub(crate) struct Tries<'a> {
     breaker: &'a Breaker,
     codes: u32,
     now: u64,
-    were_wrong: bool,
+    wrong: u32,
 }
 
 impl Tries<'_> {
-    /// They were right, or no code was looked at.
-    pub(crate) fn were_not_wrong(mut self) {
-        self.were_wrong = false;
+    /// So many of them were wrong; none where no code was looked at.
+    pub(crate) fn end(mut self, wrong: u32) {
+        self.wrong = wrong;
     }
 }
 
@@ -135,9 +135,7 @@ impl Drop for Tries<'_> {
     fn drop(&mut self) {
         let mut counts = self.breaker.counts();
         counts.under_way = counts.under_way.saturating_sub(self.codes);
-        if self.were_wrong {
-            counts.failures.add(self.codes, self.now);
-        }
+        counts.failures.add(self.wrong, self.now);
         drop(counts);
         self.breaker.ended.notify_all();
     }

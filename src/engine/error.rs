@@ -7,6 +7,7 @@ use crate::kernel::policy::PolicyError;
 use crate::kernel::psbt::PsbtError;
 use crate::kernel::rule::Rule;
 use crate::kernel::signer::SignerError;
+use crate::kernel::state::{Declined, Locked};
 use crate::kernel::wallet::WalletError;
 use crate::ports::{LedgerError, RandomError};
 
@@ -86,9 +87,7 @@ pub enum EngineError {
     )]
     Guarded(String),
     /// A wallet or key that was changed while a signature with it was under way.
-    #[error(
-        "{0:?} was changed meanwhile: nothing was signed; the code is not spent, but its try is charged; sign again"
-    )]
+    #[error("{0:?} was changed meanwhile: nothing was signed and no code was looked at: sign again")]
     ChangedMeanwhile(String),
     /// No such key.
     #[error("no such key")]
@@ -149,5 +148,20 @@ impl EngineError {
             EngineError::Policy(rule) | EngineError::Psbt(PsbtError::Refused { rule, .. }) => Some(*rule),
             _ => None,
         }
+    }
+}
+
+impl From<Declined> for EngineError {
+    fn from(declined: Declined) -> EngineError {
+        match declined {
+            Declined::Code => EngineError::Code,
+            Declined::Policy(rule) => EngineError::Policy(rule),
+        }
+    }
+}
+
+impl From<Locked> for EngineError {
+    fn from(_: Locked) -> EngineError {
+        EngineError::Locked
     }
 }

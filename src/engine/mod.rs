@@ -22,6 +22,8 @@ use crate::kernel::clock::Believed;
 use crate::kernel::digest_key::DigestKey;
 use crate::kernel::failures::Failures;
 use crate::kernel::otp::{OtpHash, OtpKeyId};
+use crate::kernel::psbt::Digest;
+use crate::kernel::recent::Recent;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::{
     ClockRecord, Epoch, Peer, PinStanding, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
@@ -31,13 +33,15 @@ use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
 
 use breaker::Breaker;
 pub use breaker::DEFAULT_FAILURES_PER_HOUR;
-pub(crate) use breaker::Tries;
 pub use digest_key::DigestKeyId;
 pub use error::EngineError;
 pub use standing::EngineStanding;
 
 /// Names one wallet; random, made at its creation.
 pub type WalletId = [u8; 16];
+
+/// Answers of which it is remembered when they left: more than two minutes have.
+const MOST_ANSWERS: usize = 8_192;
 
 /// One token with its users and wallets.
 pub struct Engine {
@@ -62,6 +66,8 @@ pub struct Engine {
     administration: Mutex<()>,
     /// The acts of administration since it was opened, done and refused.
     acts: Mutex<acts::Counts>,
+    /// When the answers of the last minutes left, by what was signed and whose code paid for it.
+    answers: Mutex<Recent<(Digest, [u8; 16]), u64>>,
     /// One try at the PIN of each role at a time: right ones that come at once are no row of wrong ones, and each stretching
     /// takes its 19 MiB. The security officer does not wait for backends.
     pub(crate) pins: [Mutex<()>; 2],
@@ -113,6 +119,7 @@ impl Engine {
             closed: RwLock::default(),
             administration: Mutex::default(),
             acts: Mutex::default(),
+            answers: Mutex::new(Recent::new(MOST_ANSWERS)),
             pins: Default::default(),
             pin_eras: Default::default(),
             vault,
@@ -188,7 +195,10 @@ impl Engine {
     /// What may be shown of a user.
     pub fn user(&self, name: &str) -> Result<Option<UserView>, EngineError> {
         let now = self.clock_time();
-        Ok(self.user_record(name)?.map(|user| {
+        let record = self.user_record(name)?;
+        // A commit that is under way may say of a code what nobody may know yet.
+        self.ledger()?.settle()?;
+        Ok(record.map(|user| {
             let user = user.value;
             UserView {
                 digits: user.otp.digits(),
@@ -232,7 +242,9 @@ impl Engine {
 
     /// How far the addresses of a wallet were used.
     pub fn reach(&self, id: &WalletId) -> Result<Reach, EngineError> {
-        Ok(self.wallet_state(id)?.value.reach)
+        let reach = self.wallet_state(id)?.value.reach;
+        self.ledger()?.settle()?;
+        Ok(reach)
     }
 
     /// Whether a wallet of this user asks for a cosigner's signature before a code is looked at.
@@ -299,6 +311,10 @@ impl Engine {
         let held = Held { key: Arc::new(wallet), version: record.version };
         self.wallets.write().unwrap_or_else(PoisonError::into_inner).insert(id, held);
         Ok(())
+    }
+
+    pub(crate) fn answers(&self) -> MutexGuard<'_, Recent<(Digest, [u8; 16]), u64>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Acts of administration are done one after the other.

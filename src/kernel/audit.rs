@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::act::{Act, Deed};
 use super::policy::Direction;
+use super::rule::Rule;
 use super::seal::SetHash;
 
 const LABEL: &[u8] = b"countersign/audit/v1\0";
@@ -170,10 +171,28 @@ pub enum Event {
     },
     /// An act of administration, with the whole document that it put in force.
     Act(Box<Act>),
+    /// What came of the codes of one request: one link, and whatever came of it, of one length.
+    Tried {
+        /// Each code, in the order in which they were given.
+        codes: Vec<TriedCode>,
+        /// What was asked for.
+        asked: Asked,
+        /// What came of it.
+        answer: Answer,
+    },
 }
 
 impl Event {
     // The order of the variants is part of what is sealed: a new one goes to the end.
+
+    /// The act of administration that it is, if it is one that was done.
+    pub fn act(&self) -> Option<&Act> {
+        match self {
+            Event::Act(act) => Some(act),
+            Event::Tried { asked: Asked::Enrolment(act), answer: Answer::Confirmed, .. } => act.as_deref(),
+            _ => None,
+        }
+    }
 
     /// By how many this changes the number of tries that were not right.
     pub fn failures(&self) -> i64 {
@@ -190,7 +209,97 @@ impl Event {
             | Event::DigestRefused { users, .. }
             | Event::DigestSigned { users, .. }
             | Event::DigestRepeated { users, .. } => -count(users),
+            Event::Tried { codes, .. } => {
+                let wrong = codes.iter().filter(|code| code.fate == Fate::Wrong).count();
+                i64::try_from(wrong).unwrap_or(i64::MAX)
+            }
             _ => 0,
+        }
+    }
+}
+
+/// A code that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriedCode {
+    /// Whose it was taken for; nobody where no such user may sign.
+    pub user: Option<String>,
+    /// What came of it.
+    pub fate: Fate,
+}
+
+/// What came of one code. Each is written in one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// It was right, and is spent.
+    Spent,
+    /// It was spent on the same before: nothing more is spent.
+    Repeated,
+    /// It was wrong, replayed or stale, or of nobody who may sign: one try is charged.
+    Wrong,
+    /// It was right beside one that was not: neither spent nor charged.
+    Kept,
+}
+
+/// What codes were to pay for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asked {
+    /// The signatures of a transaction.
+    Transaction(TransactionFacts),
+    /// The signature of a digest.
+    Digest(DigestFacts),
+    /// That a code be checked; where it is a user's first one, that this act confirm them, whether or not the code is right.
+    Enrolment(Option<Box<Act>>),
+}
+
+/// What came of a request. Each is written in two bytes: which one, and the number of the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "[u8; 2]", try_from = "[u8; 2]")]
+pub enum Answer {
+    /// The codes are right and spent, and what was asked for may be signed.
+    Signed,
+    /// The same was signed for the same codes before: it may be signed again.
+    Repeated,
+    /// The codes are right and spent, and this rule refuses.
+    Refused(Rule),
+    /// A code was not right.
+    WrongCode,
+    /// The code is right and spent: its user is confirmed.
+    Confirmed,
+}
+
+impl From<Answer> for [u8; 2] {
+    fn from(answer: Answer) -> [u8; 2] {
+        match answer {
+            Answer::Signed => [0, 0],
+            Answer::Repeated => [1, 0],
+            Answer::Refused(rule) => [2, number_of(rule)],
+            Answer::WrongCode => [3, 0],
+            Answer::Confirmed => [4, 0],
+        }
+    }
+}
+
+/// The number of a rule in one byte, so that every answer has the same length.
+fn number_of(rule: Rule) -> u8 {
+    u8::try_from(rule.number()).expect("there are fewer than 256 rules")
+}
+
+/// Bytes that stand for no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no answer that this version knows")]
+pub struct UnknownAnswer;
+
+impl TryFrom<[u8; 2]> for Answer {
+    type Error = UnknownAnswer;
+
+    fn try_from(bytes: [u8; 2]) -> Result<Answer, UnknownAnswer> {
+        match bytes {
+            [0, 0] => Ok(Answer::Signed),
+            [1, 0] => Ok(Answer::Repeated),
+            [2, number] => Rule::of_number(number.into()).map(Answer::Refused).ok_or(UnknownAnswer),
+            [3, 0] => Ok(Answer::WrongCode),
+            [4, 0] => Ok(Answer::Confirmed),
+            _ => Err(UnknownAnswer),
         }
     }
 }

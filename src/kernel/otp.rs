@@ -1,13 +1,14 @@
 //! One-time codes: RFC 4226 (HOTP) and RFC 6238 (TOTP), checked in constant time.
 //!
 //! Invariants:
-//! - O1. A code is only compared after its try is durably charged: [`verify`] eats the receipt.
+//! - O1. A code is compared within [`super::state::decide`] and [`super::state::confirm`], whose result nobody can look into
+//!   before it is durable.
 //! - O2. Every step of the window is computed and compared, for every claim, whoever the user is, so that the time
 //!   taken says nothing about which code was near or whether the user exists.
 //! - O3. Only a step later than the last one spent matches (RFC 6238 section 5.2: a code is accepted once), or that one
 //!   again for the very transaction it was spent on: who lost the answer gets it once more, and nothing else.
-//! - O4. What was right names the OTP key that it was right for: a code of a key that was replaced meanwhile neither
-//!   confirms nor spends anything of the new enrolment.
+//! - O4. A code is right for the OTP key of the record that its outcome replaces: a code of a key that was replaced meanwhile
+//!   neither confirms nor spends anything of the new enrolment.
 
 use core::fmt::Write as _;
 
@@ -18,8 +19,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreate
 use totp_rs::{Algorithm, Builder, Totp};
 use zeroize::Zeroizing;
 
-use super::receipt::Receipt;
-use super::state::Charged;
+use super::approval::Approval;
 
 /// Steps before and after the current one that are live (RFC 6238 section 5.2 and 6: network delay and drift).
 pub const DRIFT_STEPS: u64 = 1;
@@ -125,72 +125,44 @@ impl OtpKey {
     }
 }
 
-/// One claim that was right: whose, by which OTP key, and at which time step.
+/// The step that a code is of: whose, and which one. Where the code is wrong, it is of no meaning.
 pub struct MatchedStep {
     pub(in crate::kernel) user: String,
-    /// The key that the code is of. It is spent under no other: the user may be enrolled anew meanwhile.
-    pub(in crate::kernel) key_id: OtpKeyId,
     pub(in crate::kernel) step: u64,
-    pub(in crate::kernel) charged_at: u64,
-    /// Whether it is the step spent last, tried again on what it was spent on.
-    pub(in crate::kernel) repeats: bool,
 }
 
-/// All codes of one approval were right. Not yet spent: see [`super::state`].
-///
-/// ```compile_fail,E0451
-/// use countersign::kernel::otp::Matched;
-/// let forged = Matched { steps: vec![] };
-/// ```
-///
-/// ```compile_fail,E0599
-/// fn twice(matched: &countersign::kernel::otp::Matched) -> countersign::kernel::otp::Matched { matched.clone() }
-/// ```
-#[must_use = "a matched code that is not spent can be used again"]
-pub struct Matched {
-    steps: Vec<MatchedStep>,
+/// What a code is compared to: the key and the steps of the record that the outcome will replace.
+pub(in crate::kernel) struct Expected<'a> {
+    pub(in crate::kernel) user: &'a str,
+    pub(in crate::kernel) otp: &'a OtpKey,
+    pub(in crate::kernel) last_step: Option<u64>,
+    /// The step that was spent on this very transaction, while it may be tried again.
+    pub(in crate::kernel) repeatable: Option<u64>,
 }
 
-impl Matched {
-    /// The users whose codes were right.
-    pub fn users(&self) -> impl Iterator<Item = &str> {
-        self.steps.iter().map(|step| step.user.as_str())
-    }
-
-    pub(in crate::kernel) fn steps(&self) -> &[MatchedStep] {
-        &self.steps
-    }
+/// How one code compared. Nothing outside of the kernel sees it before the outcome is durable.
+pub(in crate::kernel) struct Compared {
+    pub(in crate::kernel) step: MatchedStep,
+    /// The code of a live step that is not spent.
+    pub(in crate::kernel) is_new: Choice,
+    /// The code of the step spent last, on what it was spent on.
+    pub(in crate::kernel) repeats: Choice,
 }
 
-/// At least one code was wrong, replayed or stale, or its user unknown or not confirmed. Which of these, nobody is told.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Mismatch;
-
-/// Compares every code of a charged approval at `now` (Unix seconds).
-pub fn verify(charged: Receipt<Charged>, now: u64) -> Result<Matched, Mismatch> {
-    let charged = charged.into_evidence();
-    // All codes are new, or all are spent on this transaction.
-    let (mut all_new, mut all_repeat) = (Choice::from(1), Choice::from(1));
-    let mut steps = Vec::with_capacity(charged.claims.len());
-    for claim in &charged.claims {
-        let decoy = OtpKey::decoy();
-        let (key, last_step, repeatable, user) = match &claim.user {
-            Some(user) => (&user.otp, user.last_step, user.repeatable, user.name.clone()),
-            None => (&decoy, None, None, String::new()),
-        };
-        let key_id = key.id();
-        let code = claim.approval.code().padded();
-        let known = Choice::from(u8::from(claim.user.is_some()));
-        let (found, step) = match_step(key, code, last_step, now);
-        let repeats = is_code_of(key, repeatable, code) & known;
-        all_new &= found & known;
-        all_repeat &= repeats;
-        let step = u64::conditional_select(&step, &repeatable.unwrap_or(0), repeats);
-        steps.push(MatchedStep { user, key_id, step, charged_at: charged.at, repeats: bool::from(repeats) });
-    }
-    // Where some are new and some are not, those that are not are spent: [`super::state`] refuses them.
-    let right = !steps.is_empty() && bool::from(all_new | all_repeat);
-    if right { Ok(Matched { steps }) } else { Err(Mismatch) }
+/// Compares one code at `now` (Unix seconds). `None`: whatever it is, it is wrong.
+pub(in crate::kernel) fn compare(approval: &Approval, expected: Option<&Expected<'_>>, now: u64) -> Compared {
+    let decoy = OtpKey::decoy();
+    let (key, last_step, repeatable, user) = match expected {
+        Some(expected) => (expected.otp, expected.last_step, expected.repeatable, expected.user),
+        None => (&decoy, None, None, ""),
+    };
+    let code = approval.code().padded();
+    let known = Choice::from(u8::from(expected.is_some()));
+    let (found, step) = match_step(key, code, last_step, now);
+    let repeats = is_code_of(key, repeatable, code) & known;
+    let step = u64::conditional_select(&step, &repeatable.unwrap_or(0), repeats);
+    let step = MatchedStep { user: user.to_owned(), step };
+    Compared { step, is_new: found & known & !repeats, repeats }
 }
 
 /// Whether `code` is that of `step`; computed also where there is none.

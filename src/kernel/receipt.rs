@@ -6,20 +6,20 @@
 //!
 //! ```compile_fail,E0451
 //! // A receipt cannot be forged: its field is private.
-//! use countersign::kernel::{receipt::Receipt, state::Charged};
-//! fn forge(evidence: Charged) -> Receipt<Charged> { Receipt { evidence } }
+//! use countersign::kernel::{psbt::CheckedPsbt, receipt::Receipt, state::Consumed};
+//! fn forge(evidence: Consumed<CheckedPsbt>) -> Receipt<Consumed<CheckedPsbt>> { Receipt { evidence } }
 //! ```
 //!
 //! ```compile_fail,E0599
 //! // A receipt cannot be used twice: it is not `Clone`.
-//! use countersign::kernel::{receipt::Receipt, state::Charged};
-//! fn twice(receipt: &Receipt<Charged>) -> Receipt<Charged> { receipt.clone() }
+//! use countersign::kernel::{psbt::CheckedPsbt, receipt::Receipt, state::Consumed};
+//! fn twice(receipt: &Receipt<Consumed<CheckedPsbt>>) -> Receipt<Consumed<CheckedPsbt>> { receipt.clone() }
 //! ```
 //!
 //! ```compile_fail,E0624
 //! // The evidence cannot be taken out from outside the kernel.
-//! use countersign::kernel::{receipt::Receipt, state::Charged};
-//! fn open(receipt: Receipt<Charged>) -> Charged { receipt.into_evidence() }
+//! use countersign::kernel::{psbt::CheckedPsbt, receipt::Receipt, state::Consumed};
+//! fn open(receipt: Receipt<Consumed<CheckedPsbt>>) -> Consumed<CheckedPsbt> { receipt.into_evidence() }
 //! ```
 
 use zeroize::Zeroizing;
@@ -98,5 +98,14 @@ impl<E> Receipt<E> {
 
     pub(in crate::kernel) fn into_evidence(self) -> E {
         self.evidence
+    }
+
+    pub(in crate::kernel) fn evidence(&self) -> &E {
+        &self.evidence
+    }
+
+    /// The receipt for a part of the evidence.
+    pub(in crate::kernel) fn map<T>(self, part: impl FnOnce(E) -> T) -> Receipt<T> {
+        Receipt { evidence: part(self.evidence) }
     }
 }

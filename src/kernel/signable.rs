@@ -3,9 +3,9 @@
 //! The way of a signature ([`super::state`]) is one for both. It asks what a code is bound to once it is spent, what the
 //! signature adds to the history that limits are held against, and what the audit chain tells.
 
-use super::audit::{DigestFacts, Event, TransactionFacts};
+use super::audit::{Asked, DigestFacts, TransactionFacts};
 use super::digest_key::RequestedDigest;
-use super::otp::Matched;
+use super::otp::MatchedStep;
 use super::psbt::{CheckedPsbt, Digest};
 use super::state::{ChargeId, WalletState};
 
@@ -14,20 +14,11 @@ pub trait Signable: sealed::Sealed {
     /// What a spent code is bound to: the same may be asked for again for two minutes, and nothing else.
     fn binding(&self) -> Digest;
 
-    /// The state of its wallet or key after it was signed at `now` (Unix seconds) for the codes `matched`.
-    fn charged_to(&self, state: &WalletState, matched: &Matched, now: u64) -> WalletState;
+    /// The state of its wallet or key after it was signed at `now` (Unix seconds) for the codes of `steps`.
+    fn charged_to(&self, state: &WalletState, steps: &[MatchedStep], now: u64) -> WalletState;
 
-    /// That `codes` tries were charged to `users` for it.
-    fn charged(&self, users: Vec<String>, codes: u32) -> Event;
-
-    /// That it is signed.
-    fn signed(&self, users: Vec<String>) -> Event;
-
-    /// That its signatures were asked for again.
-    fn repeated(&self, users: Vec<String>) -> Event;
-
-    /// That the rule with this tag refused it.
-    fn refused(&self, users: Vec<String>, rule: String) -> Event;
+    /// What the audit keeps of it.
+    fn facts(&self) -> Asked;
 }
 
 mod sealed {
@@ -41,7 +32,7 @@ impl Signable for CheckedPsbt {
         self.digest()
     }
 
-    fn charged_to(&self, state: &WalletState, _matched: &Matched, now: u64) -> WalletState {
+    fn charged_to(&self, state: &WalletState, _steps: &[MatchedStep], now: u64) -> WalletState {
         WalletState {
             reach: state.reach.joined(self.reach()),
             signed: state.signed.saturating_add(1),
@@ -49,20 +40,8 @@ impl Signable for CheckedPsbt {
         }
     }
 
-    fn charged(&self, users: Vec<String>, codes: u32) -> Event {
-        Event::Charged { users, codes, transaction: Some(transaction_facts(self)) }
-    }
-
-    fn signed(&self, users: Vec<String>) -> Event {
-        Event::Countersigned { users, transaction: transaction_facts(self) }
-    }
-
-    fn repeated(&self, users: Vec<String>) -> Event {
-        Event::Repeated { users, transaction: transaction_facts(self) }
-    }
-
-    fn refused(&self, users: Vec<String>, rule: String) -> Event {
-        Event::PolicyRefused { users, transaction: transaction_facts(self), rule }
+    fn facts(&self) -> Asked {
+        Asked::Transaction(transaction_facts(self))
     }
 }
 
@@ -80,28 +59,16 @@ impl Signable for RequestedDigest {
 
     /// Every signature counts as one transaction, also one of a digest that was signed before: no value is known, and
     /// nothing tells a replacement from a further one.
-    fn charged_to(&self, state: &WalletState, matched: &Matched, now: u64) -> WalletState {
+    fn charged_to(&self, state: &WalletState, steps: &[MatchedStep], now: u64) -> WalletState {
         WalletState {
             reach: state.reach,
             signed: state.signed.saturating_add(1),
-            history: state.history.charge(ChargeId::of_digest(&self.binding(), matched.steps()), 0, now),
+            history: state.history.charge(ChargeId::of_digest(&self.binding(), steps), 0, now),
         }
     }
 
-    fn charged(&self, users: Vec<String>, codes: u32) -> Event {
-        Event::DigestCharged { users, codes, digest: digest_facts(self) }
-    }
-
-    fn signed(&self, users: Vec<String>) -> Event {
-        Event::DigestSigned { users, digest: digest_facts(self) }
-    }
-
-    fn repeated(&self, users: Vec<String>) -> Event {
-        Event::DigestRepeated { users, digest: digest_facts(self) }
-    }
-
-    fn refused(&self, users: Vec<String>, rule: String) -> Event {
-        Event::DigestRefused { users, digest: digest_facts(self), rule }
+    fn facts(&self) -> Asked {
+        Asked::Digest(digest_facts(self))
     }
 }
 

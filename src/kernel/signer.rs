@@ -36,9 +36,9 @@
 //! ```
 //!
 //! ```compile_fail,E0308
-//! // Making one from a receipt for a mere charge.
-//! use countersign::kernel::{receipt::Receipt, signer::Authorization, state::Charged};
-//! fn shortcut(receipt: Receipt<Charged>) -> Authorization { Authorization::new(receipt).unwrap() }
+//! // Making one from an outcome that is not opened: it may be a refusal.
+//! use countersign::kernel::{psbt::CheckedPsbt, receipt::Receipt, signer::Authorization, state::Outcome};
+//! fn shortcut(receipt: Receipt<Outcome<CheckedPsbt>>) -> Authorization { Authorization::new(receipt).unwrap() }
 //! ```
 
 use bitcoin::key::TapTweak;

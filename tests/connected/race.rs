@@ -115,7 +115,7 @@ fn take_part(boundary: &Boundary) {
             threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
         });
         for rv in answers.iter().filter_map(|answer| answer.err()) {
-            // In back-off: the tries of the others were charged before this one.
+            // In back-off: the tries of others, wrong since the code is spent, were charged before this one.
             assert!([CKR_PIN_INCORRECT, CKR_PIN_LOCKED].contains(&rv), "{rv:#x}");
         }
         println!("\nsigned {}", answers.iter().filter(|answer| answer.is_ok()).count());

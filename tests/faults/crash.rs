@@ -9,8 +9,6 @@ use crate::story::{self, Found, authenticator, found, sign_between_markers};
 enum Left {
     /// Nothing happened.
     Untouched,
-    /// The try is charged, the code not spent.
-    Charged,
     /// The code is spent.
     Spent,
 }
@@ -62,16 +60,15 @@ fn every_point(boundary: &Boundary) {
     for (pair, points) in seen.windows(2).zip(points.windows(2)) {
         assert!(pair[0] <= pair[1], "{pair:?} at {points:#?}");
     }
-    for left in [Left::Untouched, Left::Charged, Left::Spent] {
+    for left in [Left::Untouched, Left::Spent] {
         assert!(seen.contains(&left), "never {left:?}: {seen:?}");
     }
     let count = |wanted: Left| seen.iter().filter(|left| **left == wanted).count();
     summarise(format_args!(
-        "crash: {} points killed, {} sound (100 %): {} untouched, {} charged, {} spent",
+        "crash: {} points killed, {} sound (100 %): {} untouched, {} spent",
         points.len(),
         seen.len(),
         count(Left::Untouched),
-        count(Left::Charged),
         count(Left::Spent)
     ));
 }
@@ -81,7 +78,6 @@ fn left(found: &Found) -> Left {
     // The one that was killed may be tried again, and none but that one once the code is spent.
     match (found.failures, found.signed[1]) {
         (0, true) => Left::Untouched,
-        (1, true) => Left::Charged,
         (0, false) => {
             assert!(found.signed[0], "who lost the answer does not get it: {found:?}");
             Left::Spent

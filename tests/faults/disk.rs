@@ -48,7 +48,7 @@ fn every_point(boundary: &Boundary) {
 
     let answers = in_two_copies(boundary, &cases, try_one);
     let syncs = cases.iter().filter(|case| case.is_sync()).count();
-    assert!(syncs >= 8, "two commits are two syncs: {syncs}");
+    assert!(syncs >= 4, "a commit is a sync, which fails in four ways: {syncs}");
     let signed = answers.iter().filter(|rv| **rv == CKR_OK).count();
     assert!(signed < answers.len(), "no fault was met");
     let once = cases.iter().filter(|case| !case.is_for_good()).count();

@@ -68,7 +68,7 @@ fn race(boundary: &Boundary) {
                 Ok(()) if is_digest(thread) => digests += 1,
                 Ok(()) => transactions += 1,
                 Err(CKR_PIN_INCORRECT) => incorrect += 1,
-                // The tries of the others were charged before this one.
+                // The tries of others, wrong since the code is spent, were charged before this one.
                 Err(CKR_PIN_LOCKED) => locked += 1,
                 Err(rv) => panic!("{user}: {rv:#x}"),
             }

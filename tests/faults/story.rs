@@ -158,11 +158,12 @@ pub(crate) fn authenticator(boundary: &Boundary, user: &str) -> Authenticator {
     Authenticator::scan(user, &boundary.noted(user))
 }
 
-/// Signs the first request with alice's noted code; what it does comes between the files `marker` and `answer`, which has
+/// Signs the first request, or the one that was noted, with alice's noted code; what it does comes between the files `marker` and `answer`, which has
 /// what was signed.
 pub(crate) fn sign_between_markers(boundary: &Boundary) -> (Client, CK_RV) {
     let client = Client::open(boundary);
-    let (request, code) = (request(boundary, 0), boundary.noted("code"));
+    let number = fs::read_to_string(boundary.folder().join("request")).unwrap_or_default();
+    let (request, code) = (request(boundary, number.parse().unwrap_or(0)), boundary.noted("code"));
     let record = approval("alice", &code);
     boundary.note("marker", "");
     let answer = client.call(&record, &request);

@@ -9,14 +9,14 @@ use super::state::{Anchor, Caller, Code, Engine, Entry, Head, Kind, Phase, Recor
 /// What happens. Numbers are those of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// A caller asks for a signature; its charge is queued.
+    /// A caller asks for a signature; what comes of it is decided.
     Ask(Request),
-    /// The charge is committed; the code is compared, and what to write is decided.
-    Compare(usize),
     /// What was decided is queued, or decided anew.
     Enqueue(usize),
     /// The answer leaves.
     Answer(usize),
+    /// The answer that the user is locked leaves.
+    TellLocked(usize),
     /// A caller finds no leader, leads, and writes a batch.
     Lead,
     /// The leader, or the opening, does the next step of the plan.
@@ -70,9 +70,9 @@ impl Model for Protocol {
         let mut state = last.clone();
         match action {
             Action::Ask(request) => self.ask(&mut state, request)?,
-            Action::Compare(caller) => self.compare(&mut state, caller)?,
             Action::Enqueue(caller) => self.enqueue(&mut state, caller)?,
             Action::Answer(caller) => answer(&mut state, caller),
+            Action::TellLocked(caller) => state.callers[caller] = Caller::Idle,
             Action::Lead => self.lead(&mut state)?,
             Action::Advance => self.advance(&mut state)?,
             Action::Fail { torn } => self.fail(&mut state, torn)?,
@@ -126,10 +126,12 @@ impl Protocol {
         }
         for (number, caller) in state.callers.iter().enumerate() {
             match caller {
-                Caller::Woken { kind: Kind::Charge, .. } => actions.push(Action::Compare(number)),
                 Caller::Woken { .. } => actions.push(Action::Answer(number)),
                 Caller::Decided { .. } => actions.push(Action::Enqueue(number)),
-                Caller::Idle | Caller::Waiting { .. } => {}
+                Caller::Settling { sequence } if *sequence <= state.anchored.sequence => {
+                    actions.push(Action::TellLocked(number));
+                }
+                Caller::Idle | Caller::Waiting { .. } | Caller::Settling { .. } => {}
             }
         }
         let takes = engine.phase == Phase::Serving && engine.sequence < self.links;
@@ -147,54 +149,48 @@ impl Protocol {
     }
 
     fn ask(&self, state: &mut State, request: Request) -> Option<()> {
-        let engine = state.engine.as_mut()?;
-        let caller = state.callers.iter().position(|caller| *caller == Caller::Idle)?;
-        // A locked user is refused, and nothing changes.
-        let charged = self.charge(engine.newest)?;
-        if request.code == Code::Wrong && self.has(Flaw::ComparesBeforeCharge) {
-            state.wrong += 1;
-        }
-        state.callers[caller] = queue(engine, request, Kind::Charge, charged);
-        Some(())
-    }
-
-    fn compare(&self, state: &mut State, caller: usize) -> Option<()> {
         let engine = state.engine?;
-        let Caller::Woken { request, kind: Kind::Charge } = state.callers[caller] else { return None };
-        let is_right = match request.code {
-            Code::Wrong => {
-                state.wrong += u8::from(!self.has(Flaw::ComparesBeforeCharge));
-                false
-            }
-            Code::Of(step) => {
-                self.is_live(step, state.now) || self.is_retry(engine.newest, request, state.now)
-            }
-        };
-        state.callers[caller] =
-            if is_right { self.decided(&engine, request, state.now) } else { Caller::Idle };
+        let caller = state.callers.iter().position(|caller| *caller == Caller::Idle)?;
+        // A user who is locked by what is anchored is refused, and nothing changes.
+        if self.is_locked(engine.newest) && engine.sequence <= state.anchored.sequence {
+            return None;
+        }
+        state.callers[caller] = self.decided(state, &engine, request, false);
         Some(())
     }
 
-    /// What a caller with a right code does next, judged by the newest records.
-    fn decided(&self, engine: &Engine, request: Request, now: u8) -> Caller {
-        match self.decide(engine.newest, request, now) {
-            None => Caller::Idle,
-            Some((kind @ Kind::Retry, _)) if self.has(Flaw::RetryWithoutEntry) => {
-                Caller::Woken { request, kind }
+    /// What a caller does next, judged by the newest records.
+    fn decided(&self, state: &mut State, engine: &Engine, request: Request, known: bool) -> Caller {
+        if self.is_locked(engine.newest) {
+            if self.has(Flaw::TellsLocksEarly) {
+                learn(state, |caller| matches!(caller, Caller::Waiting { .. }));
+                return Caller::Idle;
             }
-            Some((kind, after)) => Caller::Decided { request, kind, after, version: engine.sequence },
+            return Caller::Settling { sequence: engine.sequence };
         }
+        let (kind, after) = self.decide(engine.newest, request, state.now);
+        if kind == Kind::Retry && self.has(Flaw::RetryWithoutEntry)
+            || kind == Kind::Wrong && self.has(Flaw::WrongIsNotWritten)
+        {
+            return Caller::Woken { request, kind, known: false };
+        }
+        let tells = self.has(Flaw::TellsDecisions);
+        state.wrong += u8::from(tells && !known && kind == Kind::Wrong);
+        Caller::Decided { request, kind, after, version: engine.sequence, known: known || tells }
     }
 
     fn enqueue(&self, state: &mut State, caller: usize) -> Option<()> {
         let engine = state.engine.as_mut()?;
-        let Caller::Decided { request, kind, after, version } = state.callers[caller] else { return None };
+        let Caller::Decided { request, kind, after, version, known } = state.callers[caller] else {
+            return None;
+        };
         state.callers[caller] = if engine.phase == Phase::Closed {
             Caller::Idle
         } else if version == engine.sequence || self.has(Flaw::NoCompareAndSet) {
-            queue(engine, request, kind, after)
+            queue(engine, request, kind, after, known)
         } else {
-            self.decided(engine, request, state.now)
+            let engine = *engine;
+            self.decided(state, &engine, request, known)
         };
         Some(())
     }
@@ -224,6 +220,9 @@ impl Protocol {
         let written = Store { head, previous, whole, records, audit };
         state.disk.unsynced = Some(written);
         (engine.written, engine.leading) = (Anchor::of(&written), Some(0));
+        if self.has(Flaw::ShapeTells) {
+            learn(state, |caller| matches!(caller, Caller::Waiting { in_batch: true, .. }));
+        }
         if self.wakes_after() == 0 {
             self.wake(state);
         }
@@ -255,10 +254,10 @@ impl Protocol {
 
     fn wake(&self, state: &mut State) {
         for caller in &mut state.callers {
-            if let Caller::Waiting { request, entry, in_batch } = *caller
+            if let Caller::Waiting { request, entry, in_batch, known } = *caller
                 && (in_batch || self.has(Flaw::WakesTheQueue))
             {
-                *caller = Caller::Woken { request, kind: entry.kind };
+                *caller = Caller::Woken { request, kind: entry.kind, known };
             }
         }
     }
@@ -299,18 +298,31 @@ fn digests(state: &State, engine: &Engine) -> u8 {
 }
 
 /// Gives an entry the next place in the chain. From here on its change is what others read.
-fn queue(engine: &mut Engine, request: Request, kind: Kind, after: Records) -> Caller {
+fn queue(engine: &mut Engine, request: Request, kind: Kind, after: Records, known: bool) -> Caller {
     engine.sequence += 1;
     engine.newest = after;
     let entry = Entry { sequence: engine.sequence, kind, after };
-    Caller::Waiting { request, entry, in_batch: false }
+    Caller::Waiting { request, entry, in_batch: false, known }
+}
+
+/// An observer learns what came of the requests of these callers.
+fn learn(state: &mut State, of: impl Fn(&Caller) -> bool) {
+    for caller in &mut state.callers {
+        if of(caller)
+            && let Caller::Waiting { entry, known, .. } = caller
+        {
+            state.wrong += u8::from(entry.kind == Kind::Wrong && !*known);
+            *known = true;
+        }
+    }
 }
 
 fn answer(state: &mut State, caller: usize) {
-    if let Caller::Woken { request: Request { code: Code::Of(step), digest }, kind } = state.callers[caller]
-        && matches!(kind, Kind::Consume | Kind::Retry)
-    {
-        state.signed.add(step, digest);
+    if let Caller::Woken { request, kind, known } = state.callers[caller] {
+        state.wrong += u8::from(kind == Kind::Wrong && !known);
+        if let (Code::Of(step), Kind::Consume | Kind::Retry) = (request.code, kind) {
+            state.signed.add(step, request.digest);
+        }
     }
     state.callers[caller] = Caller::Idle;
 }

@@ -7,7 +7,7 @@ use super::state::{Caller, Code, Kind, Phase, State, Store};
 
 pub(crate) const ONE_DIGEST: &str = "M1: one step signs one digest";
 pub(crate) const LIMIT: &str = "M2: the limit holds";
-pub(crate) const GUESSES: &str = "M3: wrong codes are compared within the budget";
+pub(crate) const GUESSES: &str = "M3: no more is learned of wrong codes than the budget allows";
 pub(crate) const DURABLE: &str = "M4: what was signed is durable and anchored";
 pub(crate) const OPENS: &str = "M5: after a crash the module opens";
 pub(crate) const FRESH: &str = "M6: an older store never opens";
@@ -38,6 +38,9 @@ pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
         Property::sometimes("the user is locked", |_, state: &State| {
             let idle = state.callers.iter().all(|caller| *caller == Caller::Idle);
             idle && state.engine.is_some_and(|engine| engine.newest.tries == BUDGET)
+        }),
+        Property::sometimes("a lock waits for what locked the user", |_, state: &State| {
+            state.callers.iter().any(|caller| matches!(caller, Caller::Settling { .. }))
         }),
         Property::sometimes("two entries commit as one batch", |_, state: &State| state.batch().count() == 2),
         Property::sometimes("a decision meets a newer version", |_, state: &State| {
@@ -81,7 +84,7 @@ pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
 /// Whether a caller goes on with such an entry for such a step and digest.
 fn woken(state: &State, wanted: Kind, is: impl Fn(u8, u8) -> bool) -> bool {
     state.callers.iter().any(|caller| match caller {
-        Caller::Woken { request, kind } if *kind == wanted => match request.code {
+        Caller::Woken { request, kind, .. } if *kind == wanted => match request.code {
             Code::Of(step) => is(step, request.digest),
             Code::Wrong => false,
         },

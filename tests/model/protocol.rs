@@ -12,7 +12,7 @@ pub(crate) const DIGESTS: u8 = 2;
 pub(crate) const STEPS: Step = 2;
 /// The last moment, in steps; the first is 1.
 pub(crate) const END: Step = 3;
-/// Tries charged and not given back that lock the user.
+/// Wrong tries that lock the user.
 pub(crate) const BUDGET: u8 = 2;
 /// Steps after which the same request is no retry any more.
 pub(crate) const RETRY_WINDOW: Step = 1;
@@ -31,8 +31,14 @@ pub(crate) enum Commit {
 /// A plausible mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Flaw {
-    /// The code is compared as soon as its charge is in the queue.
-    ComparesBeforeCharge,
+    /// What was decided is told before it is written.
+    TellsDecisions,
+    /// Whoever sees what is written can tell right codes from wrong ones.
+    ShapeTells,
+    /// That the user is locked is told before what locked them is anchored.
+    TellsLocksEarly,
+    /// A wrong code is answered without an entry.
+    WrongIsNotWritten,
     /// Callers are woken when the batch is written, not synced.
     AnswersBeforeSync,
     /// Callers are woken when the batch is synced, not anchored.
@@ -57,7 +63,7 @@ pub(crate) enum Flaw {
     GoesOnAfterFailedSync,
     /// A failed sync is taken for a sync.
     IgnoresFailedSync,
-    /// A right code gives all tries back, not only its own.
+    /// A right code gives tries back.
     SuccessResetsBudget,
     /// A spent step is retried with whatever digest.
     RetryOfAnyDigest,
@@ -110,9 +116,9 @@ impl Protocol {
         }
     }
 
-    /// Charges one try, unless the user is locked.
-    pub(crate) fn charge(&self, records: Records) -> Option<Records> {
-        (records.tries < BUDGET).then_some(Records { tries: records.tries + 1, ..records })
+    /// Whether the user is locked.
+    pub(crate) fn is_locked(&self, records: Records) -> bool {
+        records.tries >= BUDGET
     }
 
     /// Whether the code of `step` is right at `now`.
@@ -129,23 +135,27 @@ impl Protocol {
                 .is_some_and(|spent_on| spent_on == request.digest || self.has(Flaw::RetryOfAnyDigest))
     }
 
-    /// What to write for a code that was right. `None`: the step was spent on something else.
-    pub(crate) fn decide(&self, records: Records, request: Request, now: Step) -> Option<(Kind, Records)> {
-        let Code::Of(step) = request.code else { return None };
-        let tries = if self.has(Flaw::SuccessResetsBudget) { 0 } else { records.tries.saturating_sub(1) };
-        let given_back = Records { tries, ..records };
-        if step > records.last_step {
-            let spent = Records { last_step: step, digest: None, spent_at: now, ..given_back };
-            return Some(if records.spent + 1 > self.limit {
-                (Kind::Refuse, spent)
-            } else {
+    /// What comes of a request, whatever its code is. The user is not locked.
+    pub(crate) fn decide(&self, records: Records, request: Request, now: Step) -> (Kind, Records) {
+        if let Code::Of(step) = request.code {
+            if step > records.last_step && self.is_live(step, now) {
+                let tries = if self.has(Flaw::SuccessResetsBudget) { 0 } else { records.tries };
+                let spent = Records { last_step: step, digest: None, spent_at: now, tries, ..records };
+                if records.spent + 1 > self.limit {
+                    return (Kind::Refuse, spent);
+                }
                 let spent_amount = records.spent + 1;
-                (Kind::Consume, Records { digest: Some(request.digest), spent: spent_amount, ..spent })
-            });
+                return (
+                    Kind::Consume,
+                    Records { digest: Some(request.digest), spent: spent_amount, ..spent },
+                );
+            }
+            if self.is_retry(records, request, now) {
+                let again = u8::from(self.has(Flaw::RetrySpendsAgain));
+                return (Kind::Retry, Records { spent: records.spent + again, ..records });
+            }
         }
-        let again = u8::from(self.has(Flaw::RetrySpendsAgain));
-        let retried = Records { spent: given_back.spent + again, ..given_back };
-        self.is_retry(records, request, now).then_some((Kind::Retry, retried))
+        (Kind::Wrong, Records { tries: records.tries + 1, ..records })
     }
 
     /// Holds the store against the anchors. `None`: the module stays closed. Otherwise whether it rolls forward.

@@ -56,7 +56,7 @@ pub(crate) struct Records {
     pub(crate) digest: Option<Digest>,
     /// When.
     pub(crate) spent_at: Step,
-    /// Tries charged and not given back.
+    /// Wrong tries.
     pub(crate) tries: u8,
     /// Amount spent; each transaction is 1.
     pub(crate) spent: u8,
@@ -65,13 +65,13 @@ pub(crate) struct Records {
 /// What an entry does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
-    /// Charges one try.
-    Charge,
+    /// Charges a wrong try.
+    Wrong,
     /// Spends the step and the amount.
     Consume,
     /// Spends the step on a transaction over the limit.
     Refuse,
-    /// Gives back the try of a repeated request.
+    /// Writes the records as they were, for a repeated request.
     Retry,
 }
 
@@ -88,12 +88,14 @@ pub(crate) struct Entry {
 pub(crate) enum Caller {
     /// Between two calls.
     Idle,
+    /// What is to be written, decided by the records of this version. `known`: its outcome is known to an observer.
+    Decided { request: Request, kind: Kind, after: Records, version: u8, known: bool },
     /// Its entry is in the queue, or in the batch that is being committed.
-    Waiting { request: Request, entry: Entry, in_batch: bool },
-    /// Its entry is committed: it goes on.
-    Woken { request: Request, kind: Kind },
-    /// The code was right: what is to be written, judged by the records of this version.
-    Decided { request: Request, kind: Kind, after: Records, version: u8 },
+    Waiting { request: Request, entry: Entry, in_batch: bool, known: bool },
+    /// Its entry is committed: it opens the receipt.
+    Woken { request: Request, kind: Kind, known: bool },
+    /// The user is locked, by an entry that may still be pending: it waits until this sequence is anchored.
+    Settling { sequence: u8 },
 }
 
 /// The newest link of a chain. Within one opening no sequence is given out twice, so this stands for its hash.
@@ -220,7 +222,7 @@ pub(crate) struct State {
     pub(crate) tampered: bool,
     /// Observer: which signatures left.
     pub(crate) signed: Pairs,
-    /// Observer: how often a wrong code was compared.
+    /// Observer: of how many wrong codes it was learned that they are.
     pub(crate) wrong: u8,
     /// Observer: the newest head that was ever anchored.
     pub(crate) anchored: Head,
@@ -262,7 +264,7 @@ impl State {
     /// The entries of the batch that is being committed.
     pub(crate) fn batch(&self) -> impl Iterator<Item = (Request, Entry)> + '_ {
         self.callers.iter().filter_map(|caller| match *caller {
-            Caller::Waiting { request, entry, in_batch: true } => Some((request, entry)),
+            Caller::Waiting { request, entry, in_batch: true, .. } => Some((request, entry)),
             _ => None,
         })
     }

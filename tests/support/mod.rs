@@ -21,13 +21,13 @@ use countersign::admin::{NewScript, NewUser, NewWallet};
 use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::anchor::StateError;
 use countersign::kernel::approval::Approval;
-use countersign::kernel::audit::Event;
+use countersign::kernel::audit::{Answer, Event, Fate, Head, Link};
 use countersign::kernel::clock::{BootId, Reading};
 use countersign::kernel::failures::Failures;
 use countersign::kernel::otp::{OtpHash, OtpKeyId};
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::{Batch, Content};
-use countersign::kernel::seal::{Kind, RecordKey};
+use countersign::kernel::seal::{Kind, RecordKey, SetHash};
 use countersign::kernel::state::Reach;
 use countersign::kernel::wallet::{Chain, Location, Network, Wallet, WatchOnly};
 use countersign::ports::{Clock, Ledger, LedgerError, Plain, Random, RandomError, Vault};
@@ -157,6 +157,27 @@ impl Bench {
 
 fn open(clock: &ManualClock, ledger: &MemoryLedger) -> Engine {
     Engine::open(Box::new(ledger.clone()), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens")
+}
+
+/// What came of a request, if this is the event of one.
+pub(crate) fn answer(event: &Event) -> Option<Answer> {
+    match event {
+        Event::Tried { answer, .. } => Some(*answer),
+        _ => None,
+    }
+}
+
+/// How often this came of a request.
+pub(crate) fn count(events: &[Event], wanted: Answer) -> usize {
+    events.iter().filter(|event| answer(event) == Some(wanted)).count()
+}
+
+/// The codes of a request, by whose they were taken for, and what came of each.
+pub(crate) fn fates(event: &Event) -> Vec<(Option<&str>, Fate)> {
+    match event {
+        Event::Tried { codes, .. } => codes.iter().map(|code| (code.user.as_deref(), code.fate)).collect(),
+        _ => vec![],
+    }
 }
 
 /// The size that the feerate of a PSBT is judged by.
@@ -351,6 +372,8 @@ pub(crate) struct MemoryState {
     pub(crate) records: HashMap<RecordKey, Plain>,
     pub(crate) damaged: HashSet<RecordKey>,
     pub(crate) events: Vec<Event>,
+    /// What each commit wrote: the places, with the lengths of the records, and last the length of the link.
+    pub(crate) shapes: Vec<(Vec<(RecordKey, usize)>, usize)>,
     /// The commit that fails: 0 for the next one.
     pub(crate) fail_at: Option<usize>,
     /// What happens right before a commit, 0 for the next one.
@@ -379,6 +402,23 @@ impl MemoryLedger {
     }
 }
 
+fn shape(batch: &Batch) -> (Vec<(RecordKey, usize)>, usize) {
+    let length = |content: &Content| match content {
+        Content::Put(plaintext) => plaintext.len(),
+        Content::Remove => 0,
+    };
+    let link = Link {
+        sequence: 1,
+        time: batch.time,
+        event: batch.event.clone(),
+        previous: Head::default(),
+        set: SetHash::default(),
+        batch: 1,
+    };
+    let records = batch.writes.iter().map(|write| (write.place, length(&write.content))).collect();
+    (records, link.encode().len())
+}
+
 impl Ledger for MemoryLedger {
     fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError> {
         let state = self.state();
@@ -394,6 +434,10 @@ impl Ledger for MemoryLedger {
 
     fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError> {
         Ok(self.state().records.keys().filter(|place| place.kind == kind).copied().collect())
+    }
+
+    fn settle(&self) -> Result<(), LedgerError> {
+        Ok(())
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), LedgerError> {
@@ -413,6 +457,8 @@ impl Ledger for MemoryLedger {
         }
         state.commits += 1;
         let version = state.commits;
+        let shape = shape(batch);
+        state.shapes.push(shape);
         for write in &batch.writes {
             match &write.content {
                 Content::Put(plaintext) => state.records.insert(write.place, (version, plaintext.clone())),

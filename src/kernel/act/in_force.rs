@@ -70,8 +70,10 @@ impl InForce {
     pub fn follow(&mut self, link: &Link) -> Result<(), Discontinuity> {
         let Link { sequence, time, event, .. } = link;
         let told = Undocumented { link: *sequence, time: *time };
+        if let Some(act) = event.act() {
+            return self.act(act, *sequence, *time);
+        }
         match event {
-            Event::Act(act) => return self.act(act, *sequence, *time),
             Event::Initialised => self.note(Kind::Token, "", told),
             Event::UserAdded(name) => self.note(Kind::User, name, told),
             Event::UserRemoved(name) => {

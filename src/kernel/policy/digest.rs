@@ -3,8 +3,9 @@
 use super::comparison::{self, Direction};
 use super::hours::TimeWindows;
 use super::limits::{Approvals, PeriodLimits};
-use super::{Approved, Matched, Refused, Verdict, refuses_approvals, refuses_time};
+use super::{Judged, refuses_approvals, refuses_time};
 use crate::kernel::digest_key::RequestedDigest;
+use crate::kernel::state::Claim;
 
 /// What a key that signs digests may sign. Of a digest only its number is known, so the keys of the document are these:
 ///
@@ -30,14 +31,11 @@ impl DigestPolicy {
         self.approvals.required
     }
 
-    /// Judges at `now` (Unix seconds) a digest for which right codes were given.
-    pub fn judge(&self, digest: RequestedDigest, matched: Matched, now: u64) -> Verdict<RequestedDigest> {
+    /// Judges at `now` (Unix seconds) a digest that is to be paid for by the codes of `claims`.
+    pub fn judge(&self, digest: RequestedDigest, claims: Vec<Claim>, now: u64) -> Judged<RequestedDigest> {
         let rule = refuses_time(self.time_windows.as_ref(), now)
-            .or_else(|| refuses_approvals(self.required_approvals(), &matched));
-        match rule {
-            None => Verdict::Approved(Approved { asked: digest, matched, period: self.period }),
-            Some(rule) => Verdict::Refused(Refused { asked: digest, matched, rule }),
-        }
+            .or_else(|| refuses_approvals(self.required_approvals(), &claims));
+        Judged { asked: digest, claims, rule, period: self.period }
     }
 
     /// In which direction a change from this policy to `new` goes.

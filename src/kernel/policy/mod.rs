@@ -24,7 +24,7 @@
 //!
 //! The rules are judged in the order of the table and the first to refuse is told; whatever refuses, refuses, so an
 //! allowlist never outweighs a denylist. Those of the period are judged last, against the very state of the wallet that
-//! the commit writes ([`super::state::consume`]), so that no two transactions can pass a limit for one.
+//! the commit writes ([`super::state::decide`]), so that no two transactions can pass a limit for one.
 //! `require_cosigner` names the master fingerprint of a key of the wallet (eight hex digits). It is checked with the PSBT,
 //! before any code is charged: who has nothing that the cosigner signed can neither guess a code nor lock a user. That holds for
 //! a user all of whose wallets ask for it, and whom no key that signs digests lists; and only until there is one transaction that
@@ -43,9 +43,9 @@ use std::collections::HashSet;
 
 use bitcoin::bip32::Fingerprint;
 
-use super::otp::Matched;
 use super::psbt::CheckedPsbt;
 use super::rule::Rule;
+use super::state::Claim;
 pub use comparison::Direction;
 pub use digest::DigestPolicy;
 pub use document::{PolicyError, changed_keys};
@@ -68,77 +68,29 @@ pub struct Policy {
     require_cosigner: Option<Fingerprint>,
 }
 
-/// The policy's answer. Either way it holds the codes, and either way they are spent.
-#[must_use = "a verdict that nobody follows protects nothing"]
-pub enum Verdict<S> {
-    /// Signing is allowed, once the codes are spent and the period's limits hold.
-    Approved(Approved<S>),
-    /// A rule refuses.
-    Refused(Refused<S>),
-}
-
-/// What was asked for and its policy allows but for the limits of the period, with those and the codes that pay for it.
+/// What was asked for with the codes that are to pay for it, and what the policy says, but for the limits of the period. Whether
+/// the codes are right, the policy does not know: it judges wrong ones alike.
 ///
 /// ```compile_fail,E0451
-/// use countersign::kernel::policy::{Approved, PeriodLimits};
-/// use countersign::kernel::{otp::Matched, psbt::CheckedPsbt};
-/// fn forge(asked: CheckedPsbt, matched: Matched, period: PeriodLimits) -> Approved<CheckedPsbt> {
-///     Approved { asked, matched, period }
+/// use countersign::kernel::policy::{Judged, PeriodLimits};
+/// use countersign::kernel::{psbt::CheckedPsbt, state::Claim};
+/// fn forge(asked: CheckedPsbt, claims: Vec<Claim>, period: PeriodLimits) -> Judged<CheckedPsbt> {
+///     Judged { asked, claims, rule: None, period }
 /// }
 /// ```
-#[must_use = "approved is not yet signed"]
-pub struct Approved<S> {
+#[must_use = "judged is not yet signed"]
+pub struct Judged<S> {
     asked: S,
-    matched: Matched,
+    claims: Vec<Claim>,
+    /// The rule that refuses.
+    rule: Option<Rule>,
+    /// The limits that the history of its wallet or key is still to be held against.
     period: PeriodLimits,
 }
 
-impl<S> Approved<S> {
-    pub(in crate::kernel) fn parts(&self) -> (&S, &Matched) {
-        (&self.asked, &self.matched)
-    }
-
-    /// The codes that pay for it.
-    pub fn matched(&self) -> &Matched {
-        &self.matched
-    }
-
-    /// The limits that the history of its wallet or key is still to be held against.
-    pub(in crate::kernel) fn period(&self) -> &PeriodLimits {
-        &self.period
-    }
-
-    /// Refused after all, by a rule of the period.
-    pub(in crate::kernel) fn refused(self, rule: Rule) -> Refused<S> {
-        Refused { asked: self.asked, matched: self.matched, rule }
-    }
-
-    pub(in crate::kernel) fn into_asked(self) -> S {
-        self.asked
-    }
-}
-
-/// What was asked for and its policy refuses, with the codes that are spent on it.
-#[must_use = "a refusal spends its codes"]
-pub struct Refused<S> {
-    asked: S,
-    matched: Matched,
-    rule: Rule,
-}
-
-impl<S> Refused<S> {
-    /// The rule that refused.
-    pub fn rule(&self) -> Rule {
-        self.rule
-    }
-
-    /// The codes that are spent on it.
-    pub fn matched(&self) -> &Matched {
-        &self.matched
-    }
-
-    pub(in crate::kernel) fn parts(&self) -> (&S, &Matched) {
-        (&self.asked, &self.matched)
+impl<S> Judged<S> {
+    pub(in crate::kernel) fn into_parts(self) -> (S, Vec<Claim>, Option<Rule>, PeriodLimits) {
+        (self.asked, self.claims, self.rule, self.period)
     }
 }
 
@@ -168,16 +120,13 @@ impl Policy {
         self.approvals.required
     }
 
-    /// Judges at `now` (Unix seconds) a checked transaction for which right codes were given.
-    pub fn judge(&self, psbt: CheckedPsbt, matched: Matched, now: u64) -> Verdict<CheckedPsbt> {
+    /// Judges at `now` (Unix seconds) a checked transaction that is to be paid for by the codes of `claims`.
+    pub fn judge(&self, psbt: CheckedPsbt, claims: Vec<Claim>, now: u64) -> Judged<CheckedPsbt> {
         let rule = self
             .refusing_rule(&psbt)
             .or_else(|| self.refuses_time(now))
-            .or_else(|| self.refuses_approvals(&psbt, &matched));
-        match rule {
-            None => Verdict::Approved(Approved { asked: psbt, matched, period: self.period() }),
-            Some(rule) => Verdict::Refused(Refused { asked: psbt, matched, rule }),
-        }
+            .or_else(|| refuses_approvals(self.required_approvals(psbt.leaves()), &claims));
+        Judged { asked: psbt, claims, rule, period: self.period() }
     }
 
     /// The first rule that refuses `psbt`, of those that need nothing else: neither time nor codes nor history.
@@ -204,19 +153,15 @@ impl Policy {
     fn refuses_time(&self, now: u64) -> Option<Rule> {
         refuses_time(self.time_windows.as_ref(), now)
     }
-
-    fn refuses_approvals(&self, psbt: &CheckedPsbt, matched: &Matched) -> Option<Rule> {
-        refuses_approvals(self.required_approvals(psbt.leaves()), matched)
-    }
 }
 
 fn refuses_time(windows: Option<&TimeWindows>, now: u64) -> Option<Rule> {
     (!windows?.are_open(now)).then_some(Rule::TimeWindow)
 }
 
-fn refuses_approvals(required: usize, matched: &Matched) -> Option<Rule> {
-    let users: HashSet<&str> = matched.users().collect();
-    (users.len() < required).then_some(Rule::Approvals)
+/// Of codes that are right, each is of another user.
+fn refuses_approvals(required: usize, claims: &[Claim]) -> Option<Rule> {
+    (claims.len() < required).then_some(Rule::Approvals)
 }
 
 #[cfg(test)]

@@ -270,15 +270,19 @@ pub(super) fn of_token(deed: Deed, before: Option<&TokenRecord>, since: &TokenRe
     }))
 }
 
+fn of_user(deed: Deed, before: Option<&UserRecord>, since: Option<&UserRecord>) -> Event {
+    Event::Act(Box::new(act_of_user(deed, before, since)))
+}
+
 /// An act on a user's record: one of the two is there at least.
-pub(super) fn of_user(deed: Deed, before: Option<&UserRecord>, since: Option<&UserRecord>) -> Event {
+pub(super) fn act_of_user(deed: Deed, before: Option<&UserRecord>, since: Option<&UserRecord>) -> Act {
     let name = since.or(before).map(|user| user.name.clone()).unwrap_or_default();
-    Event::Act(Box::new(Act {
+    Act {
         deed,
         id: RecordKey::user(&name).id,
         name,
         document: since.map(Document::from),
         before: before.map(|before| Document::from(before).digest()),
         changes: vec![],
-    }))
+    }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::kernel::otp::{DRIFT_STEPS, MatchedStep};
+use crate::kernel::otp::DRIFT_STEPS;
 use crate::kernel::psbt::Digest;
 
 /// Wrong tries in a row from which on a user must wait before the next one.
@@ -67,8 +67,10 @@ impl Signed {
         self.entropy
     }
 
-    fn may_be_repeated(&self, digest: &Digest, now: u64) -> bool {
-        self.digest == *digest && now < self.at.saturating_add(RETRY_PERIOD)
+    /// The time runs from when the answer left, where that is known, and else from when it was decided.
+    fn may_be_repeated(&self, digest: &Digest, released_at: Option<u64>, now: u64) -> bool {
+        let since = self.at.max(released_at.unwrap_or(0));
+        self.digest == *digest && now < since.saturating_add(RETRY_PERIOD)
     }
 }
 
@@ -93,8 +95,9 @@ impl CodeState {
     }
 
     /// The step that was spent on this very digest, while it may be tried again.
-    pub(super) fn repeatable(&self, digest: &Digest, now: u64) -> Option<u64> {
-        self.signed.as_ref().filter(|signed| signed.may_be_repeated(digest, now)).and(self.last_step)
+    pub(super) fn repeatable(&self, digest: &Digest, released_at: Option<u64>, now: u64) -> Option<u64> {
+        let signed = self.signed.as_ref();
+        signed.filter(|signed| signed.may_be_repeated(digest, released_at, now)).and(self.last_step)
     }
 
     /// Whether no try is taken at `now`.
@@ -107,51 +110,36 @@ impl CodeState {
         self.charged.iter().filter(|&&at| at.saturating_add(BUDGET_PERIOD) > now).count()
     }
 
-    pub(super) fn charge(&self, now: u64) -> Result<CodeState, Locked> {
-        if self.is_locked(now) {
-            return Err(Locked);
-        }
-        let in_row = self.in_row + 1;
+    /// Charges a wrong try.
+    pub(super) fn charge(&self, now: u64) -> CodeState {
+        let in_row = self.in_row.saturating_add(1);
         let wait = wait_after(in_row);
         let mut charged: Vec<u64> =
             self.charged.iter().copied().filter(|at| at.saturating_add(BUDGET_PERIOD) > now).collect();
         charged.push(now);
-        Ok(CodeState { in_row, not_before: now.saturating_add(wait), charged, ..self.clone() })
+        CodeState { in_row, not_before: now.saturating_add(wait), charged, ..self.clone() }
     }
 
-    /// Spends the matched step, on a signature or on something else, and takes back the charge it was tried under.
-    pub(super) fn spend(&self, matched: &MatchedStep, signed: Option<Signed>) -> Result<CodeState, Spent> {
-        if matched.repeats || self.last_step.is_some_and(|last| matched.step <= last) {
-            return Err(Spent);
+    /// The longest state that can be written: as many tries as the budget has.
+    pub(super) fn longest() -> CodeState {
+        CodeState {
+            last_step: Some(u64::MAX),
+            in_row: u32::MAX,
+            not_before: u64::MAX,
+            charged: vec![u64::MAX; BUDGET],
+            signed: Some(Signed::new([0; 32], u64::MAX, [0; 32])),
         }
-        let charged = self.without_charge(matched.charged_at);
-        Ok(CodeState { last_step: Some(matched.step), in_row: 0, not_before: 0, charged, signed })
     }
 
-    /// Takes back the charge of a step that was spent on this digest before, and nothing else: whoever saw a code could
-    /// else end a row of failures with it. Gives the randomness of the signatures.
-    pub(super) fn repeat(
-        &self,
-        matched: &MatchedStep,
-        digest: &Digest,
-        now: u64,
-    ) -> Result<(CodeState, [u8; 32]), Spent> {
-        let signed =
-            self.signed.as_ref().filter(|signed| signed.may_be_repeated(digest, now)).ok_or(Spent)?;
-        if self.last_step != Some(matched.step) {
-            return Err(Spent);
-        }
-        let charged = self.without_charge(matched.charged_at);
-        let in_row = self.in_row.saturating_sub(1);
-        Ok((CodeState { in_row, charged, ..self.clone() }, signed.entropy()))
+    /// Spends `step`, on a signature or on something else, and ends the row of wrong tries.
+    pub(super) fn spend(&self, step: u64, signed: Option<Signed>) -> CodeState {
+        CodeState { last_step: Some(step), in_row: 0, not_before: 0, charged: self.charged.clone(), signed }
     }
 
-    fn without_charge(&self, charged_at: u64) -> Vec<u64> {
-        let mut charged = self.charged.clone();
-        if let Some(own) = charged.iter().position(|&at| at == charged_at) {
-            charged.remove(own);
-        }
-        charged
+    /// The randomness of the signatures that were made of `digest`, while they may be asked for again.
+    pub(super) fn repeated(&self, digest: &Digest, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
+        let signed = self.signed.as_ref();
+        signed.filter(|signed| signed.may_be_repeated(digest, released_at, now)).map(Signed::entropy)
     }
 
     /// What the security officer can give back: the row, not the budget.
@@ -169,13 +157,9 @@ pub(super) struct FirstFormat {
     charged: Vec<u64>,
 }
 
-/// The user is locked or must wait; the code was not evaluated.
+/// A user is locked or must wait: no code was evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Locked;
-
-/// The step was spent meanwhile, or the user is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spent;
 
 #[cfg(test)]
 mod tests {
@@ -183,26 +167,9 @@ mod tests {
 
     const DIGEST: Digest = [7; 32];
 
-    fn matched(step: u64, charged_at: u64) -> MatchedStep {
-        MatchedStep { user: "alice".into(), key_id: [1; 16], step, charged_at, repeats: false }
-    }
-
-    fn repeating(step: u64, charged_at: u64) -> MatchedStep {
-        MatchedStep { repeats: true, ..matched(step, charged_at) }
-    }
-
     impl CodeState {
-        fn charged(&self, now: u64) -> CodeState {
-            self.charge(now).expect("open")
-        }
-
-        fn spent(&self, matched: &MatchedStep) -> CodeState {
-            let signed = Signed::new(DIGEST, matched.charged_at, [9; 32]);
-            self.spend(matched, Some(signed)).expect("a later step")
-        }
-
-        fn is_closed(&self, now: u64) -> bool {
-            self.charge(now).is_err()
+        fn signed_at(&self, step: u64, now: u64) -> CodeState {
+            self.spend(step, Some(Signed::new(DIGEST, now, [9; 32])))
         }
     }
 
@@ -210,73 +177,68 @@ mod tests {
     fn otp_guess_the_back_off_doubles_up_to_an_hour_and_ten_in_a_row_lock() {
         let (mut state, mut now) = (CodeState::default(), 1_000_000);
         for wait in [0, 0, 30, 60, 120, 240, 480, 960, 1_920] {
-            state = state.charged(now);
+            state = state.charge(now);
             if wait > 0 {
-                assert!(state.is_closed(now + wait - 1), "wait {wait}");
+                assert!(state.is_locked(now + wait - 1), "wait {wait}");
             }
             now += wait;
             assert!(!state.is_locked(now), "wait {wait}");
         }
-        state = state.charged(now);
-        assert!(state.is_closed(now + 365 * 24 * 3_600), "locked for good");
-        assert!(state.unlocked().charge(now).is_ok(), "until the security officer unlocks");
+        state = state.charge(now);
+        assert!(state.is_locked(now + 365 * 24 * 3_600), "locked for good");
+        assert!(!state.unlocked().is_locked(now), "until the security officer unlocks");
     }
 
     #[test]
     fn otp_guess_success_never_resets_the_budget() {
         let (mut state, mut now) = (CodeState::default(), 1_000_000);
         for failure in 1..=BUDGET {
-            state = state.charged(now);
+            state = state.charge(now);
             assert_eq!(state.failures(now), failure);
             now += 1;
             if failure < BUDGET {
-                // A success in between takes back its own charge only.
-                state = state.charged(now).spent(&matched(now, now));
+                // A success in between ends the row, and nothing else.
+                state = state.signed_at(now, now);
                 assert_eq!(state.failures(now), failure);
                 now += 1;
             }
         }
-        assert!(state.is_closed(now));
-        assert!(state.unlocked().is_closed(now), "unlocking does not touch the budget");
-        assert!(state.charge(now + BUDGET_PERIOD).is_ok(), "30 days do");
+        assert!(state.is_locked(now));
+        assert!(state.unlocked().is_locked(now), "unlocking does not touch the budget");
+        assert!(!state.unlocked().is_locked(now + BUDGET_PERIOD), "30 days do");
     }
 
     #[test]
-    fn otp_replay_a_step_is_spent_once_and_no_earlier_one_after_it() {
-        let state = CodeState::default().charged(1).spent(&matched(100, 1));
-        assert!(state.spend(&matched(100, 1), None).is_err());
-        assert!(state.spend(&matched(99, 1), None).is_err());
-        assert!(state.spend(&repeating(101, 1), None).is_err(), "a repetition spends nothing");
-        assert!(state.spend(&matched(101, 1), None).is_ok());
+    fn a_step_repeats_on_its_own_digest_for_two_minutes_from_when_its_answer_left() {
+        let spent = CodeState::default().signed_at(100, 1_000);
+        assert_eq!(spent.repeatable(&DIGEST, None, 1_119), Some(100));
+        assert_eq!(spent.repeatable(&DIGEST, None, 1_120), None, "two minutes are over");
+        assert_eq!(spent.repeatable(&[8; 32], None, 1_001), None, "another transaction");
+        assert_eq!(spent.repeatable(&DIGEST, Some(1_030), 1_149), Some(100), "the answer left later");
+        assert_eq!(spent.repeatable(&DIGEST, Some(1_030), 1_150), None);
+        assert_eq!(spent.repeated(&DIGEST, None, 1_119), Some([9; 32]), "with the same randomness");
+        assert_eq!(spent.repeated(&DIGEST, None, 1_120), None);
+        let charged = spent.charge(1_010);
+        assert_eq!(charged.repeatable(&DIGEST, None, 1_119), Some(100), "whatever is tried in between");
+        let other = charged.spend(101, None);
+        assert_eq!(other.repeatable(&DIGEST, None, 1_011), None, "not spent on a signature");
     }
 
     #[test]
-    fn a_charge_only_ever_adds() {
-        let state = CodeState::default().charged(5).charged(5);
-        assert_eq!((state.in_row, state.failures(5)), (2, 2));
-    }
-
-    #[test]
-    fn a_step_repeats_on_its_own_digest_for_two_minutes_and_gives_back_its_own_charge() {
-        let spent = CodeState::default().charged(1_000).spent(&matched(100, 1_000));
-        assert_eq!(spent.repeatable(&DIGEST, 1_119), Some(100));
-        assert_eq!(spent.repeatable(&DIGEST, 1_120), None, "two minutes are over");
-        assert_eq!(spent.repeatable(&[8; 32], 1_001), None, "another transaction");
-        // One wrong code, then the same again.
-        let charged = spent.charged(1_010).charged(1_011);
-        let (repeated, entropy) = charged.repeat(&repeating(100, 1_011), &DIGEST, 1_011).expect("its own");
-        assert_eq!((entropy, repeated.failures(1_011), repeated.in_row), ([9; 32], 1, 1));
-        assert_eq!(repeated.repeatable(&DIGEST, 1_119), Some(100), "and once more");
-        assert_eq!(repeated.repeatable(&DIGEST, 1_120), None, "never for longer");
-        for (matched, digest, now) in [
-            (repeating(100, 1_011), [8; 32], 1_011),
-            (repeating(99, 1_011), DIGEST, 1_011),
-            (repeating(100, 1_011), DIGEST, 1_120),
-        ] {
-            assert!(charged.repeat(&matched, &digest, now).is_err());
+    fn outcome_leak_no_state_is_longer_than_the_longest() {
+        let longest = postcard::to_allocvec(&CodeState::longest()).expect("it is written").len();
+        let (mut state, mut now) = (CodeState::default(), u64::MAX - 10 * BUDGET_PERIOD);
+        while state.failures(now) < BUDGET {
+            state = state.charge(now);
+            now = now.max(state.not_before);
+            if state.in_row >= LOCK_FROM {
+                state = state.unlocked();
+            }
+            let signed = state.signed_at(now, now);
+            for state in [&state, &signed] {
+                assert!(postcard::to_allocvec(state).expect("it is written").len() <= longest);
+            }
         }
-        let other = charged.spend(&matched(101, 1_011), None).expect("a later step");
-        assert!(other.repeat(&repeating(101, 1_011), &DIGEST, 1_011).is_err(), "not spent on a signature");
     }
 
     #[test]
@@ -287,7 +249,7 @@ mod tests {
         let floor = state.last_step(Some(at), 30).expect("a floor");
         // The last step that anybody could have used before is that one step ahead of the clock.
         assert_eq!(floor, at / 30 + 6, "two windows of three steps");
-        let spent = state.charged(at).spent(&matched(floor + 5, at));
+        let spent = state.signed_at(floor + 5, at);
         assert_eq!(spent.last_step(Some(at), 30), Some(floor + 5), "what is known to be spent stays so");
     }
 }

@@ -120,6 +120,13 @@ impl History {
         after
     }
 
+    /// The longest history that can be written: every hour that is kept, and the one that begins and the one that ends in part.
+    pub(super) fn longest() -> History {
+        let hour = Hour { hour: u32::MAX, sat: u64::MAX, transactions: u32::MAX };
+        let charge = KnownCharge { id: ChargeId([0; 32]), charged: u64::MAX, hour: u32::MAX };
+        History { hours: vec![hour; KEPT_HOURS as usize + 2], charges: vec![charge; KEPT_CHARGES] }
+    }
+
     /// What was charged in the `hours` before `now` (Unix seconds). Everything that can be, while `exhausted_at` is in
     /// them.
     pub fn spent(&self, hours: u32, now: u64, exhausted_at: Option<u64>) -> Charge {

@@ -5,13 +5,15 @@
 //! same version cannot both be written, so every race has one winner.
 //!
 //! Invariants:
-//! - T1. A try is charged before the comparison, and only a right code takes its own charge back.
+//! - T1. What came of a code is decided with the record that it replaces, and nobody learns of it before it is durable. A wrong
+//!   code is charged in that very change.
 //! - T2. Success never touches another try's charge: the 30-day budget is not reset by anything.
 //! - T3. A spent step is never spent again, and no earlier one. For two minutes it gives the signatures that it was spent
 //!   on once more, to who asks for the same.
 //! - T4. A locked user's code is not evaluated.
 //! - T5. Wrong PINs are counted for each peer by itself: one that used its tries up closes the door to itself alone.
 //! - T6. The limits of a period are judged against the state that the commit replaces, and what leaves is charged in it.
+//! - T7. Whatever came of the codes, the same records are written, of the same length.
 
 mod administration;
 mod codes;
@@ -26,7 +28,7 @@ pub use administration::{
 };
 pub use codes::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked,
-    RETRY_PERIOD, Spent,
+    RETRY_PERIOD,
 };
 pub use history::{Charge, ChargeId, History};
 pub use pins::{
@@ -37,7 +39,4 @@ pub use pins::{
 pub use records::{
     ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };
-pub use way::{
-    Charged, Claim, CodesSpent, Consumed, NotConsumed, Purpose, Subject, charge, confirm, consume,
-    consume_refused,
-};
+pub use way::{Claim, Consumed, Declined, Enrolment, Moment, Opened, Outcome, Subject, confirm, decide};

@@ -1,5 +1,7 @@
 //! The records: what is kept of the token, its users and its wallets, and how it is written.
 
+use std::sync::LazyLock;
+
 use postcard::experimental::serialized_size;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,16 +37,22 @@ impl<T: Stored> Versioned<T> {
     }
 }
 
-/// A record that can be stored: one byte of format, then postcard.
+/// A record that can be stored: one byte of format, then postcard, then zeros up to the length that the record is padded to.
 pub trait Stored: Serialize + DeserializeOwned {
     /// The format written.
     const FORMAT: u8 = 1;
 
+    /// Bytes of postcard that the record is padded to, given how many it has: where its length would tell what came of a code.
+    fn padded_len(&self, len: usize) -> usize {
+        len
+    }
+
     /// The record as plaintext, to be sealed.
     fn encode(&self) -> Zeroizing<Vec<u8>> {
         // Room for all of it: growing would leave copies of secrets behind.
-        let body = serialized_size(self).expect("records hold nothing that postcard cannot write");
-        let mut bytes = Zeroizing::new(Vec::with_capacity(1 + body));
+        let body = serialized_len(self);
+        let padded = self.padded_len(body).max(body);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(1 + padded));
         bytes.push(Self::FORMAT);
         struct Tail<'a>(&'a mut Vec<u8>);
         impl Extend<u8> for Tail<'_> {
@@ -53,6 +61,7 @@ pub trait Stored: Serialize + DeserializeOwned {
             }
         }
         postcard::to_extend(self, Tail(&mut bytes)).expect("records hold nothing that postcard cannot write");
+        bytes.resize(1 + padded, 0);
         bytes
     }
 
@@ -66,6 +75,15 @@ pub trait Stored: Serialize + DeserializeOwned {
 fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     let (record, rest) = postcard::take_from_bytes(body).ok()?;
     rest.is_empty().then_some(record)
+}
+
+fn decode_padded<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let (record, padding) = postcard::take_from_bytes(body).ok()?;
+    padding.iter().all(|byte| *byte == 0).then_some(record)
+}
+
+fn serialized_len(value: &impl Serialize) -> usize {
+    serialized_size(value).expect("records hold nothing that postcard cannot write")
 }
 
 /// The token: its label and PINs.
@@ -188,12 +206,18 @@ impl Stored for TokenRecord {
     }
 }
 impl Stored for UserRecord {
-    const FORMAT: u8 = 2;
+    const FORMAT: u8 = 3;
+
+    /// That of the same user with the longest state that codes can have.
+    fn padded_len(&self, len: usize) -> usize {
+        len - serialized_len(&self.codes) + serialized_len(&CodeState::longest())
+    }
 
     fn decode(bytes: &[u8]) -> Option<UserRecord> {
         match bytes.split_first()? {
             (1, body) => decode_body(body).map(UserRecord::upgrade),
-            (&Self::FORMAT, body) => decode_body(body),
+            (2, body) => decode_body(body),
+            (&Self::FORMAT, body) => decode_padded(body),
             _ => None,
         }
     }
@@ -214,7 +238,16 @@ impl Stored for WalletRecord {
 }
 impl Stored for DigestKeyRecord {}
 impl Stored for WalletState {
-    const FORMAT: u8 = 2;
+    const FORMAT: u8 = 3;
+
+    /// That of the longest history.
+    fn padded_len(&self, _len: usize) -> usize {
+        static LONGEST: LazyLock<usize> = LazyLock::new(|| {
+            let reach = Reach([u32::MAX; 2]);
+            serialized_len(&WalletState { reach, signed: u64::MAX, history: History::longest() })
+        });
+        *LONGEST
+    }
 
     fn decode(bytes: &[u8]) -> Option<WalletState> {
         match bytes.split_first()? {
@@ -222,7 +255,8 @@ impl Stored for WalletState {
                 let FirstWalletState { reach, signed } = decode_body(body)?;
                 Some(WalletState { reach, signed, history: History::default() })
             }
-            (&Self::FORMAT, body) => decode_body(body),
+            (2, body) => decode_body(body),
+            (&Self::FORMAT, body) => decode_padded(body),
             _ => None,
         }
     }
@@ -322,16 +356,33 @@ mod tests {
     }
 
     #[test]
-    fn a_record_reads_back_and_tolerates_nothing_behind_it() {
+    fn a_record_reads_back_and_tolerates_nothing_but_zeros_behind_it() {
         let history = History::default().charge(ChargeId::from_bytes([7; 32]), 8, 9);
         let state = WalletState { reach: Reach([3, 4]), signed: 5, history };
         let bytes = state.encode();
         let read = WalletState::decode(&bytes).expect("reads");
-        assert_eq!((read.reach, read.signed, read.history), (state.reach, state.signed, state.history));
-        assert!(WalletState::decode(&[&bytes[..], &[0]].concat()).is_none());
+        assert_eq!((read.reach, read.signed, &read.history), (state.reach, state.signed, &state.history));
+        assert!(WalletState::decode(&[&bytes[..bytes.len() - 1], &[1]].concat()).is_none());
         assert!(WalletState::decode(&[&[1], &bytes[1..]].concat()).is_none(), "an older format");
-        assert!(WalletState::decode(&[&[3], &bytes[1..]].concat()).is_none(), "another format");
+        assert!(WalletState::decode(&[&[4], &bytes[1..]].concat()).is_none(), "another format");
         assert!(WalletState::decode(&[]).is_none());
+        let second = postcard::to_allocvec(&state).expect("it is written");
+        let read = WalletState::decode(&[&[2][..], &second].concat()).expect("reads the second format");
+        assert_eq!(read.history, state.history);
+        assert!(WalletState::decode(&[&[2][..], &second, &[0]].concat()).is_none(), "which has no padding");
+    }
+
+    #[test]
+    fn outcome_leak_every_state_of_a_wallet_has_one_length() {
+        let (mut state, empty) = (WalletState::default(), WalletState::default().encode().len());
+        let now = 1_800_000_000;
+        for number in 0..600_u32 {
+            let id = ChargeId::from_bytes([number as u8; 32]);
+            let at = now + u64::from(number) * 1_200;
+            state =
+                WalletState { signed: u64::MAX, history: state.history.charge(id, u64::MAX, at), ..state };
+            assert_eq!(state.encode().len(), empty, "after {number}");
+        }
     }
 
     #[test]
@@ -344,7 +395,7 @@ mod tests {
         let user = UserRecord::decode(&[&[1][..], &first, &codes].concat()).expect("it is read");
         assert_eq!((user.name.as_str(), user.confirmed), ("alice", true));
         assert_eq!((user.codes.last_step(None, 30), user.codes.failures(4)), (Some(9), 2));
-        assert_eq!(user.codes.repeatable(&[0; 32], 0), None);
+        assert_eq!(user.codes.repeatable(&[0; 32], None, 0), None);
         let again = UserRecord::decode(&user.encode()).expect("it is read");
         assert_eq!(again.codes.last_step(None, 30), Some(9), "and written as the second");
     }

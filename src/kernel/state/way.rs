@@ -1,297 +1,379 @@
-//! The transitions on the way of a signature: charge, then spend, or find that it was spent on this before.
+//! The transitions on the way of a signature: what came of the codes of one request, decided in memory and written once.
+//!
+//! [`decide`] and [`confirm`] look at everything that the answer rests on: the codes, the policy, the limits, the locks. Their
+//! result tells nobody anything before it is durable: only a receipt opens it ([`Receipt::open`]). Whoever stops the machine in
+//! between has tried nothing, and has learned nothing.
+//!
+//! Whatever comes of the codes, the same records are written, each of the same length, with one link of the same length:
+//! - the record of each user whose code was tried, and that of nobody, in the order of the codes;
+//! - the state of the wallet or key, for a signature.
+//!
+//! A record that the outcome leaves as it was is sealed anew all the same. Users' and wallets' records are padded to the longest
+//! that they can be ([`Stored::padded_len`](super::records::Stored::padded_len)); the link has no field whose length depends on
+//! the outcome.
 
+use subtle::Choice;
 use zeroize::Zeroizing;
 
-use super::administration::of_user;
-use super::codes::{CodeState, Locked, Signed, Spent};
+use super::administration::act_of_user;
+use super::codes::{Locked, Signed};
 use super::records::{Epoch, NobodyRecord, UserRecord, Versioned, WalletState};
 use crate::kernel::act::Deed;
 use crate::kernel::approval::Approval;
-use crate::kernel::audit::Event;
-use crate::kernel::otp::{Matched, MatchedStep, OtpKey};
-use crate::kernel::policy::{Approved, Refused};
+use crate::kernel::audit::{Answer, Asked, Event, Fate, TriedCode};
+use crate::kernel::otp::{self, Compared, Expected, MatchedStep};
+use crate::kernel::policy::Judged;
 use crate::kernel::psbt::Digest;
-use crate::kernel::receipt::{Batch, Change, Write};
+use crate::kernel::receipt::{Batch, Change, Receipt, Write};
+use crate::kernel::rule::Rule;
+use crate::kernel::seal::RecordKey;
 use crate::kernel::signable::Signable;
 
-/// What a code is tried for.
-#[derive(Clone, Copy)]
-pub enum Purpose<'a> {
-    /// To sign this: only a confirmed user's code can be right, or one that was spent on the same before.
-    Sign(&'a dyn Signable),
-    /// To confirm the enrolment, or to check a code.
-    Confirm,
-}
-
-/// One approval with the record that it will be charged to.
+/// One approval with the record that it is tried against.
 pub struct Claim {
     /// What was claimed.
     pub approval: Approval,
-    /// Who it is charged to.
+    /// Whose code it may be.
     pub subject: Subject,
+    /// When the answer left, Unix seconds, if this user's code was spent on the same before and it is still known.
+    pub released_at: Option<u64>,
 }
 
-/// Who a try is charged to.
+/// Whose code it may be.
 pub enum Subject {
     /// A user whose code may sign here.
     User(Box<Versioned<UserRecord>>),
-    /// Nobody known: the try is charged all the same, and takes as long.
+    /// Nobody known: the try is recorded all the same, and takes as long.
     Nobody(Versioned<NobodyRecord>),
 }
 
-/// Evidence: these tries are charged.
-pub struct Charged {
-    pub(in crate::kernel) claims: Vec<ChargedClaim>,
-    pub(in crate::kernel) at: u64,
-}
-
-pub(in crate::kernel) struct ChargedClaim {
-    pub(in crate::kernel) approval: Approval,
-    /// `None`: no code can be right.
-    pub(in crate::kernel) user: Option<ChargedUser>,
-}
-
-pub(in crate::kernel) struct ChargedUser {
-    pub(in crate::kernel) name: String,
-    pub(in crate::kernel) otp: OtpKey,
-    pub(in crate::kernel) last_step: Option<u64>,
-    /// The step that was spent on this very transaction, while it may be tried again.
-    pub(in crate::kernel) repeatable: Option<u64>,
-}
-
-/// Charges one try to every claim, or none when one of the users is locked.
-pub fn charge(
-    claims: Vec<Claim>,
-    purpose: Purpose<'_>,
-    epoch: Epoch,
-    now: u64,
-) -> Result<Change<Charged>, Locked> {
-    let digest = match purpose {
-        Purpose::Sign(asked) => Some(asked.binding()),
-        Purpose::Confirm => None,
-    };
-    let codes_tried = u32::try_from(claims.len()).unwrap_or(u32::MAX);
-    let mut writes: Vec<Write> = Vec::with_capacity(claims.len());
-    let mut users = Vec::new();
-    let mut charged = Vec::with_capacity(claims.len());
-    for Claim { approval, subject } in claims {
-        let place = match &subject {
+impl Claim {
+    fn place(&self) -> RecordKey {
+        match &self.subject {
             Subject::User(user) => user.place,
             Subject::Nobody(nobody) => nobody.place,
-        };
-        // A second claim of the same user is charged with the first one, and is never right.
-        let again = writes.iter().any(|write| write.place == place);
-        let user = match subject {
-            Subject::User(user) => {
-                // What cannot be right is not tried, and costs nobody anything.
-                if user.value.codes.is_barred(epoch.restored(), user.value.otp.period(), now) {
-                    return Err(Locked);
-                }
-                let codes = user.value.codes.charge(now)?;
-                let eligible = !again && (user.value.confirmed || digest.is_none());
-                let last_step = codes.last_step(epoch.restored(), user.value.otp.period());
-                let repeatable = digest.and_then(|digest| codes.repeatable(&digest, now));
-                if !again {
-                    users.push(user.value.name.clone());
-                    writes.push(user.put(&UserRecord { codes, ..user.value.clone() }));
-                }
-                let UserRecord { name, otp, .. } = user.value;
-                eligible.then_some(ChargedUser { name, otp, last_step, repeatable })
-            }
-            Subject::Nobody(nobody) => {
-                if !again {
-                    writes.push(nobody.put(&NobodyRecord { tries: nobody.value.tries.saturating_add(1) }));
-                }
-                None
-            }
-        };
-        charged.push(ChargedClaim { approval, user });
+        }
     }
-    let event = match purpose {
-        Purpose::Sign(asked) => asked.charged(users, codes_tried),
-        Purpose::Confirm => Event::Charged { users, codes: codes_tried, transaction: None },
-    };
-    Ok(Change::new(Batch { writes, event, time: now }, Charged { claims: charged, at: now }))
 }
 
-impl Change<Charged> {
-    /// The approvals of a charge that was not written, to be charged anew.
-    pub fn withdraw(self) -> Vec<Approval> {
-        self.into_unwritten().claims.into_iter().map(|claim| claim.approval).collect()
-    }
+/// What a decision rests on besides the records.
+#[derive(Clone, Copy)]
+pub struct Moment<'a> {
+    /// Unix time in seconds.
+    pub now: u64,
+    /// How often the store was restored, and when last: what may have been spent before counts as spent.
+    pub epoch: Epoch,
+    /// Fresh randomness from inside, for the signatures.
+    pub entropy: &'a Zeroizing<[u8; 32]>,
+}
+
+/// What was decided of the codes of one request. It has no `Debug`, is not compared, and opens by its receipt alone.
+///
+/// ```compile_fail,E0616
+/// // Looking into a decision that is not durable.
+/// use countersign::kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
+/// fn peek(decided: &Change<Outcome<CheckedPsbt>>) -> bool { decided.0.evidence.answer.is_right() }
+/// ```
+///
+/// ```compile_fail,E0277
+/// // Printing it.
+/// use countersign::kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
+/// fn print(decided: &Change<Outcome<CheckedPsbt>>) { println!("{decided:?}"); }
+/// ```
+///
+/// ```compile_fail,E0599
+/// // Opening it without a receipt.
+/// use countersign::kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
+/// fn open(decided: Change<Outcome<CheckedPsbt>>) { decided.open(); }
+/// ```
+pub struct Outcome<S> {
+    asked: S,
+    claims: Vec<Claim>,
+    answer: Answer,
+    /// Codes that were wrong.
+    wrong: u32,
+    entropy: Zeroizing<[u8; 32]>,
+}
+
+/// An outcome that is durable.
+#[must_use = "an outcome that nobody looks at was paid for in vain"]
+pub struct Opened<S> {
+    /// Codes that were wrong.
+    pub wrong: u32,
+    /// The records of those whose codes were tried.
+    pub tried: Vec<RecordKey>,
+    /// The right to what was asked for, or why there is none.
+    pub answer: Result<Receipt<Consumed<S>>, Declined>,
+}
+
+/// Why there is no right to what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declined {
+    /// A code is wrong, replayed or stale, or its user unknown or not confirmed. Which of these, nobody is told.
+    Code,
+    /// The codes are right and spent, and a rule of the policy refuses.
+    Policy(Rule),
 }
 
 /// Evidence: the codes and the spend of what was approved are recorded.
 pub struct Consumed<S> {
-    approved: Approved<S>,
+    asked: S,
     entropy: Zeroizing<[u8; 32]>,
 }
 
 impl<S> Consumed<S> {
     /// What is to be signed, and the randomness of its signatures.
     pub(in crate::kernel) fn into_parts(self) -> (S, Zeroizing<[u8; 32]>) {
-        (self.approved.into_asked(), self.entropy)
+        (self.asked, self.entropy)
     }
 }
 
-impl<S> Change<Consumed<S>> {
-    /// What was approved of a change that was not written, to be recorded anew.
-    pub fn withdraw(self) -> Approved<S> {
-        self.into_unwritten().approved
+impl<S> Change<Outcome<S>> {
+    /// What was asked for and by which approvals, of a decision that was not written: to be decided anew.
+    pub fn withdraw(self) -> (S, Vec<Approval>) {
+        let Outcome { asked, claims, .. } = self.into_unwritten();
+        (asked, claims.into_iter().map(|claim| claim.approval).collect())
     }
 }
 
-/// Evidence: codes are spent, on nothing that is signed.
-pub struct CodesSpent;
-
-/// Why what was approved is not recorded.
-pub enum NotConsumed<S> {
-    /// A code was spent meanwhile, or its user is gone.
-    Spent,
-    /// A limit of the period refuses.
-    Refused(Box<Refused<S>>),
-}
-
-impl<S> From<Spent> for NotConsumed<S> {
-    fn from(_: Spent) -> NotConsumed<S> {
-        NotConsumed::Spent
-    }
-}
-
-/// Spends the codes of what was approved and charges it to its wallet or key, within the limits of the period.
-///
-/// `users` are the records of [`Matched::users`], and `wallet` the state of that wallet or key, read afresh; the users in
-/// that order. The limits are held against the state that the change replaces: were another transaction charged in between,
-/// the change could not be written. For as long as `exhausted_at` (Unix seconds) is within the period, all of it counts
-/// as spent. `entropy` is fresh, from inside.
-pub fn consume<S: Signable>(
-    approved: Approved<S>,
-    users: &[Versioned<UserRecord>],
-    wallet: &Versioned<WalletState>,
-    entropy: &Zeroizing<[u8; 32]>,
-    exhausted_at: Option<u64>,
-    now: u64,
-) -> Result<Change<Consumed<S>>, NotConsumed<S>> {
-    let (asked, matched) = approved.parts();
-    let digest = asked.binding();
-    // Also codes that were right as new ones: the same was asked for twice at once, and the other was faster.
-    if is_repetition(matched, users, &digest, now) {
-        return Ok(repeat(approved, users, wallet, now)?);
-    }
-    let signed = Signed::new(digest, now, **entropy);
-    let mut writes = spend_codes(matched, users, Some(&signed))?;
-    let state = asked.charged_to(&wallet.value, matched, now);
-    if let Some(rule) = approved.period().refusing_rule(&state.history, exhausted_at, now) {
-        return Err(NotConsumed::Refused(Box::new(approved.refused(rule))));
-    }
-    writes.push(wallet.put(&state));
-    let event = asked.signed(names(matched));
-    let entropy = entropy.clone();
-    Ok(Change::new(Batch { writes, event, time: now }, Consumed { approved, entropy }))
-}
-
-/// Whether every code was spent on this digest before, and may be tried again.
-fn is_repetition(matched: &Matched, users: &[Versioned<UserRecord>], digest: &Digest, now: u64) -> bool {
-    let is_same = |(step, user): (&MatchedStep, &Versioned<UserRecord>)| {
-        user.value.codes.repeatable(digest, now) == Some(step.step)
-    };
-    matched.steps().len() == users.len() && matched.steps().iter().zip(users).all(is_same)
-}
-
-/// Gives the signatures once more, for the codes that were spent on it. Nothing further is spent.
-///
-/// The wallet's state is written as it is, like every change of the wallet writes it: so it is still the one that judged.
-fn repeat<S: Signable>(
-    approved: Approved<S>,
-    users: &[Versioned<UserRecord>],
-    wallet: &Versioned<WalletState>,
-    now: u64,
-) -> Result<Change<Consumed<S>>, Spent> {
-    let (asked, matched) = approved.parts();
-    let digest = asked.binding();
-    let mut entropy = None;
-    let mut writes = write_codes(matched, users, |codes, step| {
-        let (codes, of_user) = codes.repeat(step, &digest, now)?;
-        let of_user = Zeroizing::new(of_user);
-        // Codes that were spent together were spent on the same signatures.
-        if entropy.get_or_insert_with(|| of_user.clone()) != &of_user {
-            return Err(Spent);
-        }
-        Ok(codes)
-    })?;
-    writes.push(wallet.put(&wallet.value));
-    let event = asked.repeated(names(matched));
-    let entropy = entropy.ok_or(Spent)?;
-    Ok(Change::new(Batch { writes, event, time: now }, Consumed { approved, entropy }))
-}
-
-/// Spends the codes of what was refused.
-pub fn consume_refused<S: Signable>(
-    refused: &Refused<S>,
-    users: &[Versioned<UserRecord>],
-    now: u64,
-) -> Result<Change<CodesSpent>, Spent> {
-    let (asked, matched) = refused.parts();
-    let event = asked.refused(names(matched), refused.rule().tag().into());
-    // A repetition that is refused, as by a policy that was changed since, has nothing to spend.
-    let digest = asked.binding();
-    let writes = if is_repetition(matched, users, &digest, now) {
-        write_codes(matched, users, |codes, step| Ok(codes.repeat(step, &digest, now)?.0))?
-    } else {
-        spend_codes(matched, users, None)?
-    };
-    Ok(Change::new(Batch { writes, event, time: now }, CodesSpent))
-}
-
-/// Spends a code that was checked for its own sake, and confirms its user.
-pub fn confirm(
-    matched: &Matched,
-    users: &[Versioned<UserRecord>],
-    now: u64,
-) -> Result<Change<CodesSpent>, Spent> {
-    let writes = spend_codes(matched, users, None)?;
-    let event = match users {
-        [user] if !user.value.confirmed => {
-            let confirmed = UserRecord { confirmed: true, ..user.value.clone() };
-            of_user(Deed::UserConfirmed, Some(&user.value), Some(&confirmed))
-        }
-        _ => Event::CodeAccepted(names(matched).join(" ")),
-    };
-    Ok(Change::new(Batch { writes, event, time: now }, CodesSpent))
-}
-
-fn spend_codes(
-    matched: &Matched,
-    users: &[Versioned<UserRecord>],
-    signed: Option<&Signed>,
-) -> Result<Vec<Write>, Spent> {
-    write_codes(matched, users, |codes, step| codes.spend(step, signed.cloned()))
-}
-
-/// A right code confirms its user: a user that signs is confirmed already.
-fn write_codes(
-    matched: &Matched,
-    users: &[Versioned<UserRecord>],
-    mut change: impl FnMut(&CodeState, &MatchedStep) -> Result<CodeState, Spent>,
-) -> Result<Vec<Write>, Spent> {
-    if matched.steps().len() != users.len() {
-        return Err(Spent);
-    }
-    matched
-        .steps()
-        .iter()
-        .zip(users)
-        .map(|(step, user)| {
-            // Of another key it is not: the user was enrolled anew since the code was compared.
-            if step.user != user.value.name || step.key_id != user.value.otp.id() {
-                return Err(Spent);
+impl<S> Receipt<Outcome<S>> {
+    /// What came of it.
+    pub fn open(self) -> Opened<S> {
+        let &Outcome { answer, wrong, ref claims, .. } = self.evidence();
+        let tried = claims.iter().map(Claim::place).collect();
+        let answer = match answer {
+            Answer::Signed | Answer::Repeated | Answer::Confirmed => {
+                Ok(self.map(|Outcome { asked, entropy, .. }| Consumed { asked, entropy }))
             }
-            let codes = change(&user.value.codes, step)?;
-            Ok(user.put(&UserRecord { codes, confirmed: true, ..user.value.clone() }))
-        })
-        .collect()
+            Answer::Refused(rule) => Err(Declined::Policy(rule)),
+            Answer::WrongCode => Err(Declined::Code),
+        };
+        Opened { wrong, tried, answer }
+    }
 }
 
-fn names(matched: &Matched) -> Vec<String> {
-    matched.users().map(str::to_owned).collect()
+/// Decides a request that was judged by its policy, against the records of its users and the state of its wallet or key.
+///
+/// `wallet` is read afresh: were another transaction charged in between, the decision could not be written. For as long as the
+/// last restoration is within the period, every limit of a period counts as spent.
+pub fn decide<S: Signable>(
+    judged: Judged<S>,
+    wallet: &Versioned<WalletState>,
+    moment: Moment<'_>,
+) -> Result<Change<Outcome<S>>, Locked> {
+    let (asked, claims, rule, period) = judged.into_parts();
+    let binding = asked.binding();
+    let codes = Codes::compare(claims, Some(&binding), moment)?;
+    // Whatever the codes are: what would leave is charged, and held against the limits.
+    let charged = asked.charged_to(&wallet.value, codes.steps(), moment.now);
+    let period_rule = period.refusing_rule(&charged.history, moment.epoch.restored(), moment.now);
+    let repeated = codes.repeated(&binding, moment.now);
+    // What was signed before is not charged again, and so not held against the limits again.
+    let answer = match (bool::from(codes.all_new()), &repeated, rule, period_rule) {
+        (true, _, Some(rule), _) | (true, _, None, Some(rule)) | (false, Some(_), Some(rule), _) => {
+            Answer::Refused(rule)
+        }
+        (true, _, None, None) => Answer::Signed,
+        (false, Some(_), None, _) => Answer::Repeated,
+        (false, None, _, _) => Answer::WrongCode,
+    };
+    let signed = Signed::new(binding, moment.now, **moment.entropy);
+    let mut writes = codes.writes(answer, Some(&signed), moment.now);
+    writes.push(wallet.put(if matches!(answer, Answer::Signed) { &charged } else { &wallet.value }));
+    let entropy = match (answer, repeated) {
+        (Answer::Repeated, Some(entropy)) => entropy,
+        _ => moment.entropy.clone(),
+    };
+    let facts = asked.facts();
+    Ok(codes.outcome(asked, facts, writes, answer, entropy, moment.now))
+}
+
+/// What is asked for where a code is checked for its own sake: that its user be confirmed.
+pub struct Enrolment;
+
+/// Decides whether a code that was given for its own sake is right, and confirms its user.
+pub fn confirm(claim: Claim, moment: Moment<'_>) -> Result<Change<Outcome<Enrolment>>, Locked> {
+    let codes = Codes::compare(vec![claim], None, moment)?;
+    let answer = if codes.all_new().into() { Answer::Confirmed } else { Answer::WrongCode };
+    // Of a first code that is wrong, too: the link is as long.
+    let act = match &codes.claims[0].subject {
+        Subject::User(user) if !user.value.confirmed => {
+            let confirmed = UserRecord { confirmed: true, ..user.value.clone() };
+            Some(Box::new(act_of_user(Deed::UserConfirmed, Some(&user.value), Some(&confirmed))))
+        }
+        _ => None,
+    };
+    let writes = codes.writes(answer, None, moment.now);
+    let entropy = moment.entropy.clone();
+    Ok(codes.outcome(Enrolment, Asked::Enrolment(act), writes, answer, entropy, moment.now))
+}
+
+/// The codes of one request, compared.
+struct Codes {
+    claims: Vec<Claim>,
+    steps: Vec<MatchedStep>,
+    /// The code of a live step that is not spent.
+    new: Vec<Choice>,
+    /// The code of the step spent last, on what is asked for again.
+    repeats: Vec<Choice>,
+}
+
+impl Codes {
+    /// Compares all codes, or none where a user is locked: what cannot be right is not tried, and costs nobody anything.
+    fn compare(
+        claims: Vec<Claim>,
+        binding: Option<&Digest>,
+        Moment { now, epoch, .. }: Moment<'_>,
+    ) -> Result<Codes, Locked> {
+        let is_closed = |claim: &Claim| match &claim.subject {
+            Subject::User(user) => {
+                let UserRecord { codes, otp, .. } = &user.value;
+                codes.is_barred(epoch.restored(), otp.period(), now) || codes.is_locked(now)
+            }
+            Subject::Nobody(_) => false,
+        };
+        if claims.iter().any(is_closed) {
+            return Err(Locked);
+        }
+        let (mut steps, mut new, mut repeats) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, claim) in claims.iter().enumerate() {
+            // A second code of the same user is never right.
+            let is_first = claims[..index].iter().all(|earlier| earlier.place() != claim.place());
+            let expected = match &claim.subject {
+                Subject::User(user) if is_first => {
+                    expected(&user.value, binding, claim.released_at, epoch, now)
+                }
+                _ => None,
+            };
+            let compared = otp::compare(&claim.approval, expected.as_ref(), now);
+            let Compared { step, is_new, repeats: again } = compared;
+            steps.push(step);
+            new.push(is_new);
+            repeats.push(again);
+        }
+        Ok(Codes { claims, steps, new, repeats })
+    }
+
+    fn steps(&self) -> &[MatchedStep] {
+        &self.steps
+    }
+
+    fn all_new(&self) -> Choice {
+        all(&self.new)
+    }
+
+    /// The randomness of the signatures that all of these codes were spent on, if they were, and on the same.
+    fn repeated(&self, binding: &Digest, now: u64) -> Option<Zeroizing<[u8; 32]>> {
+        let mut of_users = self.claims.iter().map(|claim| match &claim.subject {
+            Subject::User(user) => {
+                user.value.codes.repeated(binding, claim.released_at, now).map(Zeroizing::new)
+            }
+            Subject::Nobody(_) => None,
+        });
+        let first = of_users.next().flatten()?;
+        let are_same = of_users.all(|other| other.as_ref() == Some(&first));
+        (bool::from(all(&self.repeats)) && are_same).then_some(first)
+    }
+
+    fn is_right(&self, index: usize) -> bool {
+        (self.new[index] | self.repeats[index]).into()
+    }
+
+    /// What comes of code `index`.
+    fn fate(&self, index: usize, answer: Answer) -> Fate {
+        match answer {
+            Answer::Signed | Answer::Confirmed => Fate::Spent,
+            Answer::Refused(_) if self.new[index].into() => Fate::Spent,
+            Answer::Repeated | Answer::Refused(_) => Fate::Repeated,
+            Answer::WrongCode if self.is_right(index) => Fate::Kept,
+            Answer::WrongCode => Fate::Wrong,
+        }
+    }
+
+    /// What becomes of the record of code `index`, which is the first of that record: a second code of it is wrong.
+    fn fate_of_record(&self, index: usize, answer: Answer) -> Fate {
+        let place = self.claims[index].place();
+        let of_record = |other: &usize| self.claims[*other].place() == place;
+        let fates = (index..self.claims.len()).filter(of_record).map(|other| self.fate(other, answer));
+        fates.into_iter().find(|fate| *fate == Fate::Wrong).unwrap_or(self.fate(index, answer))
+    }
+
+    /// The records of users and of nobody, each once, whatever came of their codes.
+    fn writes(&self, answer: Answer, signed: Option<&Signed>, now: u64) -> Vec<Write> {
+        let mut writes: Vec<Write> = Vec::with_capacity(self.claims.len() + 1);
+        for (index, claim) in self.claims.iter().enumerate() {
+            if writes.iter().any(|write| write.place == claim.place()) {
+                continue;
+            }
+            let fate = self.fate_of_record(index, answer);
+            writes.push(match &claim.subject {
+                Subject::User(user) => {
+                    let signed = signed.filter(|_| matches!(answer, Answer::Signed)).cloned();
+                    user.put(&after(&user.value, fate, self.steps[index].step, signed, now))
+                }
+                Subject::Nobody(nobody) => {
+                    nobody.put(&NobodyRecord { tries: nobody.value.tries.saturating_add(1) })
+                }
+            });
+        }
+        writes
+    }
+
+    fn outcome<S>(
+        self,
+        asked: S,
+        facts: Asked,
+        writes: Vec<Write>,
+        answer: Answer,
+        entropy: Zeroizing<[u8; 32]>,
+        now: u64,
+    ) -> Change<Outcome<S>> {
+        let codes: Vec<TriedCode> = (0..self.claims.len())
+            .map(|index| TriedCode { user: self.name(index), fate: self.fate(index, answer) })
+            .collect();
+        let wrong = codes.iter().filter(|code| code.fate == Fate::Wrong).count();
+        let wrong = u32::try_from(wrong).unwrap_or(u32::MAX);
+        let claims = self.claims;
+        let event = Event::Tried { codes, asked: facts, answer };
+        Change::new(Batch { writes, event, time: now }, Outcome { asked, claims, answer, wrong, entropy })
+    }
+
+    fn name(&self, index: usize) -> Option<String> {
+        match &self.claims[index].subject {
+            Subject::User(user) => Some(user.value.name.clone()),
+            Subject::Nobody(_) => None,
+        }
+    }
+}
+
+fn all(choices: &[Choice]) -> Choice {
+    let some = Choice::from(u8::from(!choices.is_empty()));
+    choices.iter().fold(some, |all, choice| all & *choice)
+}
+
+/// What a code of `user` is compared to; nothing where no code can be right: only a confirmed user signs.
+fn expected<'a>(
+    user: &'a UserRecord,
+    binding: Option<&Digest>,
+    released_at: Option<u64>,
+    epoch: Epoch,
+    now: u64,
+) -> Option<Expected<'a>> {
+    let UserRecord { name, otp, codes, confirmed, .. } = user;
+    (*confirmed || binding.is_none()).then(|| Expected {
+        user: name,
+        otp,
+        last_step: codes.last_step(epoch.restored(), otp.period()),
+        repeatable: binding.and_then(|binding| codes.repeatable(binding, released_at, now)),
+    })
+}
+
+/// A user's record after the outcome. A right code that is spent confirms its user: a user that signs is confirmed already.
+fn after(user: &UserRecord, fate: Fate, step: u64, signed: Option<Signed>, now: u64) -> UserRecord {
+    let codes = match fate {
+        Fate::Spent => user.codes.spend(step, signed),
+        Fate::Wrong => user.codes.charge(now),
+        Fate::Repeated | Fate::Kept => user.codes.clone(),
+    };
+    UserRecord { codes, confirmed: user.confirmed || fate == Fate::Spent, ..user.clone() }
 }

@@ -32,6 +32,8 @@ pub(super) struct Book {
     /// Sealed records that were read or written lately, with their versions.
     recent: Recent<RecordKey, (u64, Vec<u8>)>,
     waiting: VecDeque<Group>,
+    /// Where those wait whose group is being written.
+    leading: Option<Arc<Condvar>>,
     /// Whether some caller is writing a group.
     pub(super) led: bool,
     /// Sequence up to which all is durable and anchored.
@@ -94,6 +96,7 @@ impl Book {
             pending: HashMap::new(),
             recent: Recent::new(MOST_RECENT),
             waiting: VecDeque::new(),
+            leading: None,
             led: false,
             durable: newest.sequence,
             reviving: false,
@@ -199,10 +202,17 @@ impl Book {
         Ok((sequence, Arc::clone(&group.done)))
     }
 
+    /// The newest link, where it is not durable yet, and where to wait for it.
+    pub(super) fn unsettled(&self) -> Option<(u64, Arc<Condvar>)> {
+        let done = self.waiting.back().map(|group| &group.done).or(self.leading.as_ref())?;
+        (self.durable < self.newest.sequence).then(|| (self.newest.sequence, Arc::clone(done)))
+    }
+
     /// The group that is to be written next.
     pub(super) fn next_group(&mut self) -> Option<Group> {
         let group = self.waiting.pop_front();
         self.led = group.is_some();
+        self.leading = group.as_ref().map(|group| Arc::clone(&group.done));
         group
     }
 

@@ -145,6 +145,23 @@ impl<A: AnchorSlots> SealedLedger<A> {
         SealedLedger { upkeep, ..self }
     }
 
+    /// Returns once the link `sequence` is durable and anchored; `done` is where its group is told.
+    fn wait_for<'a>(
+        &'a self,
+        mut book: MutexGuard<'a, Book>,
+        sequence: u64,
+        done: &Condvar,
+    ) -> Result<(), LedgerError> {
+        // Others compute while this waits for the disk and the backing token.
+        crate::cores::wait(move || {
+            while book.durable < sequence {
+                book.check_open()?;
+                book = if book.led { wait(done, book) } else { self.lead(book) };
+            }
+            Ok(())
+        })
+    }
+
     /// Writes the next group, while others may put theirs behind it. Without the book: that is only held to look and to
     /// note.
     fn lead<'a>(&'a self, mut book: MutexGuard<'a, Book>) -> MutexGuard<'a, Book> {
@@ -264,14 +281,15 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
         let mut book = self.book();
         book.check_open()?;
         let (sequence, done) = book.enter(&self.key, batch)?;
-        // Others compute while this waits for the disk and the backing token.
-        crate::cores::wait(move || {
-            while book.durable < sequence {
-                book.check_open()?;
-                book = if book.led { wait(&done, book) } else { self.lead(book) };
-            }
-            Ok(())
-        })
+        self.wait_for(book, sequence, &done)
+    }
+
+    fn settle(&self) -> Result<(), LedgerError> {
+        let book = self.book();
+        match book.unsettled() {
+            None => book.check_open(),
+            Some((sequence, done)) => self.wait_for(book, sequence, &done),
+        }
     }
 
     fn high_water(&self) -> u64 {

@@ -10,8 +10,9 @@
 //! | `initialised` | |
 //! | `pin-charged`, `pin-accepted`, `pin-set` | `role`: `so` or `user` |
 //! | `user-added`, `user-removed`, `user-unlocked`, `code-accepted` | `users`: one |
-//! | `code-charged` | `users`: to whom a try was charged; empty: nobody known |
-//! | `charged` | `users`, `codes`: tries charged; of a signature: `wallet`, `txid`, `leaves_sat`, `fee_sat` |
+//! | `code-refused` | `users`: whose codes were tried; `wrong`: those of them that were not right and are charged; `codes`; of a signature: `wallet`, `txid`, `leaves_sat`, `fee_sat`, or `key`, `digest` |
+//! | `code-charged` | by version 0.1, before a comparison; `users`: to whom a try was charged; empty: nobody known |
+//! | `charged` | by version 0.1, before a comparison; `users`, `codes`: tries charged; of a signature: `wallet`, `txid`, `leaves_sat`, `fee_sat` |
 //! | `wallet-created`, `wallet-changed` | `wallet` |
 //! | `policy-refused` | `users`, `rule`, `wallet`, `txid`, `leaves_sat`, `fee_sat` |
 //! | `countersigned`, `repeated` | `users`, `wallet`, `txid`, `leaves_sat`, `fee_sat` |
@@ -35,7 +36,9 @@
 
 use std::io::{self, Write};
 
-use countersign::kernel::audit::{DigestFacts, Event, Link, Role, TransactionFacts};
+use countersign::kernel::audit::{
+    Answer, Asked, DigestFacts, Event, Fate, Link, Role, TransactionFacts, TriedCode,
+};
 use countersign::kernel::policy::Direction;
 use countersign::kernel::utc::to_iso;
 use data_encoding::HEXLOWER;
@@ -57,7 +60,8 @@ Every line is one JSON object:
   leaves_sat  satoshi that leave the wallet, fee included
   fee_sat     satoshi of fee
   role        whose PIN: so, user
-  codes       codes tried and charged
+  wrong       those of users whose codes were not right: each is charged a try
+  codes       codes tried
   failures    wrong codes of all users within an hour, when all stopped
   moved_s     seconds by which a clock differed that was taken as it was
   epoch, store, anchor
@@ -89,7 +93,7 @@ wallet-created, wallet-changed, policy-refused, countersigned, repeated,
 clock-taken, stopped, restored, psbt-refused, wallet-updated,
 digest-key-created, digest-key-updated, digest-charged, digest-signed,
 digest-repeated, digest-refused, pin-changed, user-confirmed, pin-lost,
-pin-unlocked.";
+pin-unlocked, code-refused.";
 
 /// The name of an event.
 pub(super) fn name(event: &Event) -> &'static str {
@@ -138,7 +142,9 @@ impl Line<'_> {
 #[derive(Default, Serialize)]
 struct Facts<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    users: Option<&'a [String]>,
+    users: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wrong: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     wallet: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -262,11 +268,43 @@ impl<'a> Facts<'a> {
             Event::DigestRefused { users, digest, rule } => {
                 ("digest-refused", Facts { rule: Some(rule), ..Facts::of_users(users).with_digest(digest) })
             }
+            Event::Tried { codes, asked, answer } => Facts::of_tried(codes, asked, *answer),
         }
     }
 
     fn of_users(users: &'a [String]) -> Facts<'a> {
-        Facts { users: Some(users), ..Facts::default() }
+        Facts { users: Some(users.iter().map(String::as_str).collect()), ..Facts::default() }
+    }
+
+    /// What came of the codes of one request.
+    fn of_tried(codes: &'a [TriedCode], asked: &'a Asked, answer: Answer) -> (&'static str, Facts<'a>) {
+        let names = |of: fn(Fate) -> bool| {
+            codes.iter().filter(|code| of(code.fate)).filter_map(|code| code.user.as_deref()).collect()
+        };
+        let facts = Facts { users: Some(names(|_| true)), ..Facts::default() };
+        let facts = match asked {
+            Asked::Transaction(transaction) => facts.with(transaction),
+            Asked::Digest(digest) => facts.with_digest(digest),
+            Asked::Enrolment(_) => facts,
+        };
+        let is_digest = matches!(asked, Asked::Digest(_));
+        match answer {
+            Answer::Signed => (if is_digest { "digest-signed" } else { "countersigned" }, facts),
+            Answer::Repeated => (if is_digest { "digest-repeated" } else { "repeated" }, facts),
+            Answer::Refused(rule) => {
+                let name = if is_digest { "digest-refused" } else { "policy-refused" };
+                (name, Facts { rule: Some(rule.tag()), ..facts })
+            }
+            Answer::Confirmed => match asked {
+                Asked::Enrolment(Some(act)) => (act.deed.tag(), Facts::of_act(act)),
+                _ => ("code-accepted", facts),
+            },
+            Answer::WrongCode => {
+                let wrong = Some(names(|fate| fate == Fate::Wrong));
+                let codes = u32::try_from(codes.len()).ok();
+                ("code-refused", Facts { wrong, codes, ..facts })
+            }
+        }
     }
 
     fn of_wallet(label: &'a str) -> Facts<'a> {

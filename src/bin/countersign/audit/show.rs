@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use clap::Args;
-use countersign::kernel::audit::{Event, Link};
+use countersign::kernel::audit::Link;
 use countersign::kernel::utc::to_iso;
 use countersign::shell::inspection;
 use serde_json::{Value, json};
@@ -76,10 +76,7 @@ fn text(link: &Link) -> String {
     }
     let event = line::name(&link.event);
     let mut text = format!("link {}, {}: {event}\n", link.sequence, to_iso(link.time));
-    let documented = match &link.event {
-        Event::Act(act) => act.document.as_ref(),
-        _ => None,
-    };
+    let documented = link.event.act().and_then(|act| act.document.as_ref());
     let blocks = [Some(details(&lines)), documented.map(document::to_text)];
     for (indent, block) in
         ["  ", "    "].iter().zip(blocks).filter_map(|(indent, block)| Some((indent, block?)))

@@ -44,8 +44,8 @@ pub(super) fn all(facts: &Facts) -> Vec<Promise> {
 /// What the module does wherever it runs.
 const OF_THE_ENGINE: [(&str, &str); 8] = [
     (
-        "A try is charged durably before the code is compared.",
-        "killing the process, or cutting the power, gives no try back",
+        "Nothing is learned of a code before its outcome is durable.",
+        "right and wrong codes are written alike, and answered once that is anchored: killing the process teaches nothing",
     ),
     ("A code signs once.", "the matched time step is recorded durably before a signature exists"),
     (

@@ -52,7 +52,7 @@ fn the_name_of_inputs_is_golden() {
 }
 
 fn step(user: &str, step: u64) -> MatchedStep {
-    MatchedStep { user: user.into(), key_id: [1; 16], step, charged_at: 0, repeats: false }
+    MatchedStep { user: user.into(), step }
 }
 
 #[test]
