@@ -35,7 +35,7 @@ impl Rebuilt {
     }
 }
 
-/// An address that is about to be rebuilt: see [`WatchOnly::sketch`].
+/// An address that is about to be rebuilt: see [`WatchOnly::sketch`](super::watch::WatchOnly::sketch).
 pub struct Sketch(pub(super) Progress);
 
 pub(super) enum Progress {
