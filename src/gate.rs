@@ -184,7 +184,7 @@ impl Engine {
     /// would tell of a code that is not charged yet.
     pub(crate) fn settled<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
         result.or_else(|error| {
-            self.ledger()?.settle()?;
+            self.ledger()?.settle(u64::MAX)?;
             Err(error)
         })
     }

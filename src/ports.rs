@@ -42,8 +42,9 @@ pub trait Ledger: Send + Sync {
     /// Writes all of a batch or nothing. `Ok` means durable and anchored, and so is all that reading had shown before.
     fn commit(&self, batch: &Batch) -> Result<(), LedgerError>;
 
-    /// Waits until all that reading has shown so far is durable and anchored. Nothing that rests on it may be told before.
-    fn settle(&self) -> Result<(), LedgerError>;
+    /// Waits until the commit that wrote `version` of a record is durable and anchored, or all that reading has shown so far if
+    /// that is less. Nothing that rests on it may be told before.
+    fn settle(&self, version: u64) -> Result<(), LedgerError>;
 
     /// The newest time of any record, Unix seconds.
     fn high_water(&self) -> u64;

@@ -350,6 +350,42 @@ fn outcome_leak_a_first_code_is_written_in_the_same_shape_right_or_wrong() {
     assert_eq!(shapes[0], shapes[1]);
 }
 
+/// What locked the user, spent the step or used the address may wait to become durable: nobody is told before it has.
+#[test]
+fn outcome_leak_no_refusal_is_told_before_what_it_rests_on_is_durable() {
+    let scene = Scene::new();
+    let (bench, psbt) = (&scene.bench, scene.psbt(1).serialize());
+    let code = bench.code(&scene.alice);
+    let waited = || std::mem::take(&mut bench.ledger.state().settled);
+    for _ in 0..3 {
+        assert!(is_wrong_code(&scene.sign(wrong(&code), &psbt)));
+    }
+    waited();
+    assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::Locked)));
+    assert_eq!(waited(), [u64::MAX], "a lock");
+    bench.clock.advance(30);
+    let _ = bench.confirm("alice", wrong(&code));
+    waited();
+    assert!(matches!(bench.confirm("alice", &code), Err(EngineError::Locked)));
+    assert_eq!(waited().last(), Some(&u64::MAX), "a lock, where a code is checked");
+    // More than the audit takes of refused PSBTs in an hour, so that nothing is written of the last ones.
+    let mut out_of_reach = scene.psbt(1);
+    out_of_reach.unsigned_tx.output.clear();
+    out_of_reach.outputs.clear();
+    for _ in 0..70 {
+        waited();
+        assert!(matches!(scene.sign(&code, &out_of_reach.serialize()), Err(EngineError::Psbt(_))));
+        assert_eq!(waited(), [u64::MAX], "a PSBT that the state of the wallet refuses");
+    }
+    let version = bench.ledger.version(&RecordKey::user("alice")).expect("readable");
+    bench.engine.user("alice").expect("readable");
+    assert_eq!(waited(), [version.expect("there")], "what is shown of a user");
+    let place = RecordKey { kind: Kind::WalletState, id: scene.id };
+    let version = bench.ledger.version(&place).expect("readable");
+    bench.engine.reach(&scene.id).expect("readable");
+    assert_eq!(waited(), [version.expect("there")], "what is shown of a wallet");
+}
+
 /// 256 calls at once with one code for one transaction are one retry.
 #[test]
 fn many_calls_at_once_with_one_code_for_one_transaction_are_one_signature() {

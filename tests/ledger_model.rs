@@ -36,6 +36,8 @@ struct Slots {
     refuses: bool,
     /// How often it was opened anew.
     reopened: u32,
+    /// What happens in the next step.
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// How a step of the anchor fails.
@@ -64,6 +66,10 @@ impl AnchorSlots for MemorySlots {
     }
 
     fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
+        let meanwhile = self.0.lock().expect("not poisoned").meanwhile.take();
+        if let Some(act) = meanwhile {
+            act();
+        }
         let mut slots = self.0.lock().expect("not poisoned");
         let fault = slots.faults.pop_front();
         match fault {
@@ -559,4 +565,34 @@ fn many_callers_at_once_are_written_in_batches_that_open() {
     let ledger = open(&path, &slots).expect("it opens");
     assert_eq!(ledger.places(Kind::User).expect("it is open").len() as u64, CALLERS);
     assert!(anchors > CALLERS / 64, "a batch has 64 links at the most");
+}
+
+/// Who waits for what was read is told after the anchor's step, not during it.
+#[test]
+fn outcome_leak_what_was_read_is_settled_once_it_is_anchored() {
+    use std::sync::mpsc;
+    use std::time::Duration;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+    begin(&path, &slots);
+    let ledger = Arc::new(open(&path, &slots).expect("opens"));
+    let (told, tells) = mpsc::channel();
+    let tells = Arc::new(Mutex::new(tells));
+    let (reader, early) = (Arc::clone(&ledger), Arc::clone(&tells));
+    let act = move || {
+        std::thread::spawn(move || {
+            let (version, _) = reader.read(&place(0)).expect("readable").expect("it waits to become durable");
+            reader.settle(version).expect("the store is well");
+            told.send(()).expect("somebody listens");
+        });
+        // Long enough for whoever does not wait; nobody is waited for.
+        let early = early.lock().expect("not poisoned").recv_timeout(Duration::from_millis(300));
+        assert!(early.is_err(), "told before the anchor's step was done");
+    };
+    slots.0.lock().expect("not poisoned").meanwhile = Some(Box::new(act));
+    let content = Content::Put(Zeroizing::new(vec![7]));
+    let write = Write { place: place(0), expected: None, content };
+    ledger.commit(&batch(vec![write], 1)).expect("committed");
+    tells.lock().expect("not poisoned").recv().expect("it is told in the end");
+    ledger.settle(u64::MAX).expect("nothing is left to wait for");
 }

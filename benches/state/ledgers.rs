@@ -32,7 +32,7 @@ impl Ledger for NoCommit {
         Ok(state.1.keys().filter(|place| place.kind == kind).copied().collect())
     }
 
-    fn settle(&self) -> Result<(), LedgerError> {
+    fn settle(&self, _: u64) -> Result<(), LedgerError> {
         Ok(())
     }
 

@@ -197,7 +197,7 @@ impl Engine {
         let now = self.clock_time();
         let record = self.user_record(name)?;
         // A commit that is under way may say of a code what nobody may know yet.
-        self.ledger()?.settle()?;
+        self.ledger()?.settle(record.as_ref().map_or(0, |record| record.version))?;
         Ok(record.map(|user| {
             let user = user.value;
             UserView {
@@ -242,9 +242,9 @@ impl Engine {
 
     /// How far the addresses of a wallet were used.
     pub fn reach(&self, id: &WalletId) -> Result<Reach, EngineError> {
-        let reach = self.wallet_state(id)?.value.reach;
-        self.ledger()?.settle()?;
-        Ok(reach)
+        let state = self.wallet_state(id)?;
+        self.ledger()?.settle(state.version)?;
+        Ok(state.value.reach)
     }
 
     /// Whether a wallet of this user asks for a cosigner's signature before a code is looked at.

@@ -372,6 +372,8 @@ pub(crate) struct MemoryState {
     pub(crate) records: HashMap<RecordKey, Plain>,
     pub(crate) damaged: HashSet<RecordKey>,
     pub(crate) events: Vec<Event>,
+    /// Up to which versions somebody waited for all to be durable.
+    pub(crate) settled: Vec<u64>,
     /// What each commit wrote: the places, with the lengths of the records, and last the length of the link.
     pub(crate) shapes: Vec<(Vec<(RecordKey, usize)>, usize)>,
     /// The commit that fails: 0 for the next one.
@@ -436,7 +438,8 @@ impl Ledger for MemoryLedger {
         Ok(self.state().records.keys().filter(|place| place.kind == kind).copied().collect())
     }
 
-    fn settle(&self) -> Result<(), LedgerError> {
+    fn settle(&self, version: u64) -> Result<(), LedgerError> {
+        self.state().settled.push(version);
         Ok(())
     }
 

@@ -284,11 +284,11 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
         self.wait_for(book, sequence, &done)
     }
 
-    fn settle(&self) -> Result<(), LedgerError> {
+    fn settle(&self, version: u64) -> Result<(), LedgerError> {
         let book = self.book();
         match book.unsettled() {
-            None => book.check_open(),
-            Some((sequence, done)) => self.wait_for(book, sequence, &done),
+            Some((sequence, done)) if version > book.durable => self.wait_for(book, sequence, &done),
+            _ => book.check_open(),
         }
     }
 
