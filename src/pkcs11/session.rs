@@ -66,13 +66,14 @@ impl Module {
             // One backend, one security officer: neither has a name.
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
+        // Of many threads that log in at once the first one does, and the others find that it has.
+        let _turn = self.turn_to_log_in();
+        // What the sessions rule out PKCS#11 has answers for, which it gives whoever calls: so that is asked before the door.
+        self.check_login(role)?;
         match role {
             Role::So => self.check_administrator()?,
             Role::User => self.check_backend()?,
         }
-        // Of many threads that log in at once the first one does, and the others find that it has.
-        let _turn = self.turn_to_log_in();
-        self.check_login(role)?;
         let era = self.engine.login_of(self.peer(), role, pin)?;
         self.set_login(session, Login { role, era })
     }

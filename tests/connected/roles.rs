@@ -46,6 +46,33 @@ fn a_backend_is_never_the_security_officer_however_right_the_pin() {
 }
 
 #[test]
+fn a_login_that_the_sessions_do_not_allow_is_answered_as_pkcs11_says_whichever_the_door() {
+    in_boundary(this_test!(), |boundary| match boundary.role() {
+        "body" => {
+            let raw = initialised_token();
+            as_backend(boundary);
+            let so = raw.so();
+            let rv = raw.login(so, CKU_USER, USER_PIN.as_bytes());
+            assert_rv!(rv, CKR_USER_ANOTHER_ALREADY_LOGGED_IN);
+            assert_rv!(raw.logout(so), CKR_OK);
+            assert_rv!(raw.login(so, CKU_USER, USER_PIN.as_bytes()), CKR_ACTION_PROHIBITED);
+        }
+        _ => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let session = raw.user();
+            let by_so = || raw.login(session, CKU_SO, SO_PIN.as_bytes());
+            assert_rv!(by_so(), CKR_USER_ANOTHER_ALREADY_LOGGED_IN);
+            assert_rv!(raw.logout(session), CKR_OK);
+            let read_only = raw.read_only();
+            assert_rv!(by_so(), CKR_SESSION_READ_ONLY_EXISTS);
+            assert_rv!(raw.close(read_only), CKR_OK);
+            assert_rv!(by_so(), CKR_ACTION_PROHIBITED);
+        }
+    });
+}
+
+#[test]
 fn a_backend_that_is_refused_without_end_does_not_fill_the_log() {
     const TRIES: usize = 600;
     let log = in_boundary(this_test!(), |boundary| match boundary.role() {
