@@ -1,16 +1,35 @@
-//! The tests of the crate `cryptoki`, as published.
+//! The tests of the crate `cryptoki`, as published but for one line: `tests/judges/install.sh` has it.
 //!
 //! Each of them initialises a token, which ours lets happen once. So each runs by itself, over a store of its own.
+//!
+//! Through a boundary an administrator initialises the token and sets its PINs before such a test, which is a backend then:
+//! nobody comes in by one door as the security officer and as the user.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use cryptoki::error::RvError;
 
 use crate::boundary::{Boundary, Finished, in_boundary};
-use crate::judged::{command, installed, library, outcome, serve};
+use crate::judged::{
+    Pins, command, command_of_administrator, initialise, installed, library, outcome, serve,
+};
 use crate::list::{NOT_RUN, PASSED, Way, compare, left_out};
+
+/// The PINs that the suite has written in it.
+const PINS: Pins = Pins { so: "abcdef654321", user: "fedcba123456" };
+/// Those that log in as the security officer alone, to set the PINs: through a boundary they are administrators.
+const ADMINISTRATORS: [&str; 7] = [
+    "basic::generate_random_test",
+    "basic::get_info_test",
+    "basic::get_slot_event",
+    "basic::get_slot_info_test",
+    "basic::get_token_info",
+    "basic::is_fn_supported_test",
+    "basic::wait_for_slot_event",
+];
 
 /// Runs all of them.
 pub(crate) fn judge(test: &str, way: Way) {
@@ -28,7 +47,8 @@ pub(crate) fn judge(test: &str, way: Way) {
                 }
                 let fresh = boundary.duplicate("fresh");
                 let served = serve(&fresh, way);
-                observed.insert(full, run(&fresh, Path::new(executable), &test));
+                let mut command = as_who(&fresh, way, Path::new(executable), &full);
+                observed.insert(full, run(&fresh, &mut command, &test));
                 drop(served);
                 fs::remove_dir_all(fresh.folder()).expect("the folder is ours");
             }
@@ -42,12 +62,22 @@ fn tests_of(boundary: &Boundary, executable: &Path) -> Vec<String> {
     listed.stdout.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
 }
 
-fn run(boundary: &Boundary, executable: &Path, test: &str) -> String {
+/// The tests of an executable, as a client by the door that `full` is for.
+fn as_who(boundary: &Boundary, way: Way, executable: &Path, full: &str) -> Command {
+    if way == Way::Direct || ADMINISTRATORS.contains(&full) {
+        return command_of_administrator(boundary, executable);
+    }
+    initialise(boundary, PINS);
     let mut command = command(boundary, executable);
+    command.env("PINS_ARE_SET", "1");
+    command
+}
+
+fn run(boundary: &Boundary, command: &mut Command, test: &str) -> String {
     command
         .args(["--exact", test, "--test-threads=1", "--nocapture"])
         .env("TEST_PKCS11_MODULE", library(boundary));
-    let finished = Finished::of(&mut command);
+    let finished = Finished::of(command);
     let outcome = outcome(&finished, |finished| why(&(finished.stderr.clone() + &finished.stdout)));
     // The test returns early, which passes.
     if outcome == PASSED && finished.stdout.contains("SKIP: ") { "skipped".into() } else { outcome }

@@ -5,6 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::boundary::cli::Cli;
 use crate::boundary::doors::BACKENDS;
 use crate::boundary::served::Served;
@@ -45,15 +47,8 @@ pub(crate) fn serve(boundary: &Boundary, way: Way) -> Option<Served> {
 /// Initialises the token, enrols a user, and creates a wallet and a key that signs digests: objects of every kind to be
 /// looked at.
 fn fill(boundary: &Boundary, pins: Pins) -> Authenticator {
-    let cli = Cli(boundary);
-    let does = |arguments: &[&str]| {
-        let mut command = cli.command(&[], arguments);
-        command.env("COUNTERSIGN_SO_PIN", pins.so).env("COUNTERSIGN_USER_PIN", pins.user);
-        let answer = Cli::answer(&mut command, "");
-        assert!(answer.success, "{arguments:?}: {}\n{}", answer.json, answer.stderr);
-        answer.json
-    };
-    does(&["init", "--label", TOKEN]);
+    initialise(boundary, pins);
+    let does = |arguments: &[&str]| administer(boundary, pins, arguments);
     let json = does(&["user", "add", "alice", "--period", &PERIOD.to_string()]);
     let alice = Authenticator::scan("alice", json["user"]["otpauth_uri"].as_str().expect("a URI"));
     boundary.note("code", &alice.code());
@@ -63,6 +58,20 @@ fn fill(boundary: &Boundary, pins: Pins) -> Authenticator {
     let counted = ["--mechanism", "ecdsa", "--max-period-transactions", "10"];
     does(&[&["key", "create", DIGEST_KEY, "--user", "alice"], &counted[..]].concat());
     alice
+}
+
+/// Initialises the token, and sets its PINs.
+pub(crate) fn initialise(boundary: &Boundary, pins: Pins) {
+    administer(boundary, pins, &["init", "--label", TOKEN]);
+}
+
+/// What an administrator does by the command line.
+fn administer(boundary: &Boundary, pins: Pins, arguments: &[&str]) -> Value {
+    let mut command = Cli(boundary).command(&[], arguments);
+    command.env("COUNTERSIGN_SO_PIN", pins.so).env("COUNTERSIGN_USER_PIN", pins.user);
+    let answer = Cli::answer(&mut command, "");
+    assert!(answer.success, "{arguments:?}: {}\n{}", answer.json, answer.stderr);
+    answer.json
 }
 
 /// Leaves the file `digest`, for a judge to have signed.
@@ -98,6 +107,13 @@ pub(crate) fn command(boundary: &Boundary, program: impl AsRef<Path>) -> Command
         .env("RUST_BACKTRACE", "0")
         .env_remove("LD_LIBRARY_PATH")
         .stdin(Stdio::null());
+    command
+}
+
+/// The same where the judge is an administrator: it logs in as the security officer, or initialises the token.
+pub(crate) fn command_of_administrator(boundary: &Boundary, program: impl AsRef<Path>) -> Command {
+    let mut command = command(boundary, program);
+    command.env("COUNTERSIGN_CONF", boundary.conf());
     command
 }
 

@@ -2,7 +2,8 @@
 
 Each test runs in a process of its own: one that fails in its `setUp` leaves the login behind, and a module that crashes takes
 the interpreter with it; neither may decide about the next test. With OBSERVED_TOGETHER they run in this process, for a suite
-that opens the module once and starts processes itself. LEFT_OUT has the tests, a line for each, that do not run.
+that opens the module once and starts processes itself. LEFT_OUT has the tests, a line for each, that do not run, and
+ADMINISTRATORS those that come in by the door of ADMINISTRATORS_CONF, where each has a process of its own.
 """
 
 import os
@@ -17,6 +18,7 @@ PATIENCE = 60
 
 TOGETHER = "OBSERVED_TOGETHER" in os.environ
 LEFT_OUT = os.environ.get("LEFT_OUT", "").splitlines()
+ADMINISTRATORS = os.environ.get("ADMINISTRATORS", "").splitlines()
 
 
 def pytest_collection_modifyitems(items):
@@ -39,6 +41,8 @@ def in_process_of_its_own(item):
     child = os.fork()
     if child == 0:
         os.close(reading)
+        if item.nodeid in ADMINISTRATORS:
+            os.environ["COUNTERSIGN_CONF"] = os.environ["ADMINISTRATORS_CONF"]
         os.write(writing, came_of(runtestprotocol(item, nextitem=None, log=False)).encode())
         # No clean-up of the interpreter's: pytest goes on in the parent only.
         os._exit(0)

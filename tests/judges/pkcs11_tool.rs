@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::boundary::{Authenticator, Boundary, Finished, SO_PIN, USER_PIN};
-use crate::judged::{DIGEST_KEY, Pins, command, library, note_digest, note_typed, outcome, with_token};
+use crate::judged::{
+    DIGEST_KEY, Pins, command, command_of_administrator, library, note_digest, note_typed, outcome,
+    with_token,
+};
 use crate::list::{NOT_RUN, Way, compare, left_out};
 
 /// The arguments; a thread of `--test-threads` that begins with `P1` waits until the library is initialised.
@@ -80,7 +83,9 @@ fn sign(boundary: &Boundary, arguments: &str, alice: &Authenticator) -> Finished
 }
 
 fn run(boundary: &Boundary, arguments: &str) -> Finished {
-    let mut command = command(boundary, "pkcs11-tool");
+    let is_administrator = arguments.contains("--login-type so");
+    let command_of = if is_administrator { command_of_administrator } else { command };
+    let mut command = command_of(boundary, "pkcs11-tool");
     command.arg("--module").arg(library(boundary)).args(arguments.split(' '));
     if arguments.contains("--login") {
         command.env("PIN", USER_PIN).env("SO_PIN", SO_PIN).args([

@@ -1,6 +1,6 @@
 //! The suites of python-pkcs11 and of PyKCS11, from their source distributions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +11,10 @@ use crate::list::{NOT_RUN, Way, compare, left_out};
 
 /// The PINs that PyKCS11's suite has written in it.
 const PYKCS11_PINS: Pins = Pins { so: "123456", user: "1234" };
+
+/// The tests of PyKCS11's suite that begin with what is an administrator's: the others log in as the user.
+const ADMINISTRATORS: [&str; 2] =
+    ["test/test_init.py::TestUtil::test_initPin", "test/test_init.py::TestUtil::test_initToken_utf8"];
 
 /// Runs python-pkcs11's.
 pub(crate) fn judge_by_python_pkcs11(test: &str, way: Way) {
@@ -31,7 +35,10 @@ pub(crate) fn judge_by_python_pkcs11(test: &str, way: Way) {
 pub(crate) fn judge_by_pykcs11(test: &str, way: Way) {
     with_token(test, way, PYKCS11_PINS, |boundary, _| {
         let mut pytest = pytest(boundary, "pykcs11", way, "pykcs11/test");
-        pytest.env("PYKCS11LIB", library(boundary));
+        pytest
+            .env("PYKCS11LIB", library(boundary))
+            .env("ADMINISTRATORS", lines(ADMINISTRATORS.map(str::to_owned)))
+            .env("ADMINISTRATORS_CONF", boundary.conf());
         run("pykcs11", way, boundary, pytest);
     });
 }
@@ -59,7 +66,7 @@ fn run(judge: &str, way: Way, boundary: &Boundary, mut pytest: Command) {
 }
 
 /// As `observe.py` reads it.
-pub(crate) fn lines(tests: BTreeSet<String>) -> String {
+pub(crate) fn lines(tests: impl IntoIterator<Item = String>) -> String {
     tests.into_iter().map(|test| test + "\n").collect()
 }
 
