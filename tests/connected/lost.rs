@@ -157,7 +157,8 @@ fn a_part_of_a_message_that_was_not_carried_ends_the_message_and_none_is_signed_
             assert!(served.stop().success());
             let conf = boundary.folder().join("inside.toml");
             let text = std::fs::read_to_string(&conf).expect("it was written");
-            std::fs::write(&conf, text + "\n[serve]\nmax_frame_bytes = 65536\n").expect("the folder is ours");
+            let text = text.replace("[serve]\n", "[serve]\nmax_frame_bytes = 65536\n");
+            std::fs::write(&conf, text).expect("the folder is ours");
             let _served = Served::start_again(boundary.folder());
             let stage = Stage::new(&["alice"]);
             let (raw, session, mut psbt) = (&stage.raw, stage.session, stage.psbt());
@@ -196,7 +197,8 @@ fn what_was_not_carried_ends_what_it_would_have_ended_and_nothing_else() {
             assert!(served.stop().success());
             let conf = boundary.folder().join("inside.toml");
             let text = std::fs::read_to_string(&conf).expect("it was written");
-            std::fs::write(&conf, text + "\n[serve]\nmax_frame_bytes = 65536\n").expect("the folder is ours");
+            let text = text.replace("[serve]\n", "[serve]\nmax_frame_bytes = 65536\n");
+            std::fs::write(&conf, text).expect("the folder is ours");
             let _served = Served::start_again(boundary.folder());
             let stage = Stage::new(&["alice"]);
             let (raw, session, psbt) = (&stage.raw, stage.session, stage.psbt());
