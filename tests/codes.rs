@@ -480,6 +480,15 @@ fn what_keeps_the_engine_from_signing_is_in_its_standing_and_told_of_its_users()
     bench.clock.advance(3_660);
     assert_eq!(stopped(&bench), (false, false));
 
+    // A peer of the boundary, which has a name, and tries of its own.
+    for _ in 0..3 {
+        assert!(!bench.engine.standing().officer_is_locked);
+        assert!(bench.engine.login_of(Some("user 7"), Role::So, b"wrong").is_err());
+    }
+    assert!(bench.engine.standing().officer_is_locked);
+    bench.clock.advance(30);
+    assert!(!bench.engine.standing().officer_is_locked);
+
     assert!(!bench.engine.standing().clock_is_refused);
     let now = bench.clock.now();
     bench.clock.set(now - 3_600);

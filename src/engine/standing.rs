@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use super::Engine;
-use crate::kernel::state::PinStanding;
 use crate::ports::{LedgerStanding, RandomError};
 
 /// What keeps the engine from its work.
@@ -17,7 +16,7 @@ pub struct EngineStanding {
     pub clock_is_refused: bool,
     /// Too many codes of all users were wrong: none is looked at.
     pub is_stopped: bool,
-    /// The security officer's PIN is locked.
+    /// A peer gave too many wrong SO PINs in a row, and must wait.
     pub officer_is_locked: bool,
 }
 
@@ -32,9 +31,10 @@ impl Engine {
             lacks_randomness,
             clock_is_refused: self.clock_refusal().is_ok_and(|refusal| refusal.is_some()),
             is_stopped: self.is_stopped(),
+            // Of any peer: whoever asks how the engine stands is none of those that try PINs.
             officer_is_locked: self
-                .token(None)
-                .is_ok_and(|token| token.is_some_and(|token| token.so == PinStanding::Locked)),
+                .token_record()
+                .is_ok_and(|token| token.value.so.is_waiting_for_any(self.clocks())),
         }
     }
 

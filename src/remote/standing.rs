@@ -25,8 +25,8 @@ pub enum Trouble {
         "too many codes of all users were wrong within an hour: no code is looked at until the count drops below limits.failures_per_hour"
     )]
     Breaker,
-    /// The security officer's PIN is locked.
-    #[error("the SO PIN is locked")]
+    /// A peer gave too many wrong SO PINs.
+    #[error("too many wrong SO PINs: a peer must wait")]
     OfficerLocked,
 }
 

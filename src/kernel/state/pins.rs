@@ -140,6 +140,12 @@ impl OfficerPin {
         }
     }
 
+    /// Whether a peer, or what the rest share, must wait.
+    pub fn is_waiting_for_any(&self, now: Believed) -> bool {
+        let Tries { of_peers, of_the_rest } = &self.tries;
+        of_peers.iter().map(|(_, row)| row).chain([of_the_rest]).any(|row| row.wait(now) > 0)
+    }
+
     fn charged(&self, peer: Peer<'_>, now: Believed) -> Result<OfficerPin, PinClosed> {
         match self.tries.of(peer).wait(now) {
             0 => Ok(OfficerPin { tries: self.tries.charged(peer, now), ..self.clone() }),

@@ -230,6 +230,24 @@ fn the_so_pin_waits_up_to_an_hour_and_never_locks() {
 }
 
 #[test]
+fn whoever_must_wait_at_the_so_pin_is_seen_by_its_name_or_among_the_rest() {
+    for peer in [Some("user 1"), None] {
+        let mut token = Token::new();
+        for tried in 1..=3 {
+            assert!(!token.0.value.so.is_waiting_for_any(clocks(1, 1_000)), "{peer:?}: before try {tried}");
+            assert_eq!(token.try_at(Role::So, peer, b"wrong", clocks(1, 1_000), NOW), Ok(false));
+        }
+        assert!(token.0.value.so.is_waiting_for_any(clocks(1, 1_029)), "{peer:?}");
+        assert_eq!(token.try_at(Role::So, Some("user 0"), SO, clocks(1, 1_029), NOW), Ok(true));
+        assert!(
+            token.0.value.so.is_waiting_for_any(clocks(1, 1_029)),
+            "{peer:?}: a right PIN ends no other's wait"
+        );
+        assert!(!token.0.value.so.is_waiting_for_any(clocks(1, 1_030)), "{peer:?}: it is over");
+    }
+}
+
+#[test]
 fn the_wait_at_the_so_pin_is_measured_by_the_clock_that_nobody_sets() {
     let row = Row { count: 3, last: Some(clocks(1, 500)) };
     let ahead = Believed { wall: NOW + BACK_OFF_MOST, ..clocks(1, 501) };
