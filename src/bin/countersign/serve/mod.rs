@@ -32,7 +32,7 @@ use crate::output::{self, Report};
 /// Reads [serve] of the configuration. Stops on SIGTERM and SIGINT, when the calls under way have ended. On SIGHUP it
 /// takes certificates, keys and names anew, and makes socket files that were removed. Tells systemd what it does, and takes
 /// sockets from it that are named backend, administrators and monitoring. Its exit status is 75 where starting it again may
-/// help, as its unit does: the store or the backing token failed for longer than store.reopen_seconds.
+/// help, as its unit does every 30 seconds: the store or the backing token failed for longer than store.reopen_seconds.
 #[derive(Args)]
 pub(crate) struct Serve {}
 
