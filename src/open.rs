@@ -1,6 +1,7 @@
 //! Where the engine is put together: the one place that knows both the configuration and what is made of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::engine::{Engine, EngineError};
 use crate::ports::{LedgerError, ReopenError};
@@ -10,6 +11,9 @@ use crate::shell::config::{Config, ConfigError, ConnectConfig, EngineConfig, Log
 use crate::shell::log;
 use crate::shell::random::MixedRandom;
 use crate::shell::vault::{self, SqliteVault};
+
+/// How often a boundary reads its whole store.
+const WHOLE_LOOK: Duration = Duration::from_secs(3_600);
 
 /// What the configuration makes of this library.
 pub enum Opened {
@@ -24,16 +28,16 @@ pub fn open() -> Result<Opened, OpenError> {
     let config = Config::locate().and_then(|path| Config::load(&path));
     start_log(config.as_ref().ok().map(Config::log))?;
     match config? {
-        Config::Engine(config) => Ok(Opened::Engine(Box::new(engine(*config)?))),
+        Config::Engine(config) => Ok(Opened::Engine(Box::new(engine(*config, None)?))),
         Config::Connect(config) => Ok(Opened::Connect(config)),
     }
 }
 
-/// Opens the engine, of a configuration that must be an engine's, and starts its log.
+/// Opens the engine for a boundary, of a configuration that must be an engine's, and starts its log.
 pub fn open_engine() -> Result<Engine, OpenError> {
     let config = Config::locate().and_then(|path| EngineConfig::load(&path));
     start_log(config.as_ref().ok().map(|config| &config.log))?;
-    engine(config?)
+    engine(config?, Some(WHOLE_LOOK))
 }
 
 /// Starts the log. What is wrong with the configuration is to be read somewhere: without one, on standard error.
@@ -44,13 +48,18 @@ fn start_log(configured: Option<&LogConfig>) -> Result<(), OpenError> {
     })
 }
 
-fn engine(config: EngineConfig) -> Result<Engine, OpenError> {
+/// Only a boundary has `whole` looks at its store: they take a thread, and an application's process gets none from us.
+fn engine(config: EngineConfig, whole: Option<Duration>) -> Result<Engine, OpenError> {
     // The lock first: a login is the one moment in which a kill can tear a SoftHSM2 token.
     let lock = vault::take_lock(&config.store.path)?;
     let backing = Backing::begin(&config.backing)?;
     let vault = SqliteVault::new(config.store.path, Arc::clone(&backing))?
         .locked_by(lock)
         .reopening_for(config.store.reopening);
+    let vault = match whole {
+        Some(whole) => vault.read_whole_every(whole),
+        None => vault,
+    };
     let engine = Engine::open(Box::new(vault), Box::new(SystemClock), Box::new(MixedRandom::new(backing)))?;
     for refusal in engine.closed_keys() {
         tracing::error!("{refusal}");

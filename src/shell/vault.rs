@@ -70,6 +70,12 @@ impl<B: Sealer + AnchorSlots + 'static> SqliteVault<B> {
         SqliteVault { upkeep: Upkeep { reopening, ..self.upkeep }, ..self }
     }
 
+    /// The same vault, whose ledgers have a thread read everything whenever the last such look is so old.
+    #[must_use]
+    pub fn read_whole_every(self, whole: Duration) -> SqliteVault<B> {
+        SqliteVault { upkeep: Upkeep { whole: Some(whole), ..self.upkeep }, ..self }
+    }
+
     /// Writes the store under another name until it is whole and anchored.
     fn write(&self, header: &Header, key: &DataKey, first: &Batch) -> Result<(), LedgerError> {
         self.remove_unfinished().map_err(|error| self.io(error.to_string()))?;

@@ -9,8 +9,7 @@ use countersign::ports::LedgerStanding;
 use countersign::shell::ledger::Upkeep;
 
 /// Looked at as closely as can be.
-const ALWAYS: Upkeep =
-    Upkeep { reopening: Duration::from_secs(60), glance: Duration::ZERO, whole: Duration::from_secs(3_600) };
+const ALWAYS: Upkeep = Upkeep { reopening: Duration::from_secs(60), glance: Duration::ZERO, whole: None };
 
 struct Stage {
     path: PathBuf,
@@ -107,8 +106,8 @@ fn garbage_in_the_place_of_the_store_is_noticed_by_the_next_look() {
 
 #[test]
 fn a_record_that_is_garbled_where_nobody_reads_is_noticed_by_the_look_at_everything() {
-    let upkeep = Upkeep { glance: Duration::ZERO, whole: Duration::ZERO, ..ALWAYS };
-    let stage = Stage::kept_by(Upkeep { whole: ALWAYS.whole, ..upkeep });
+    let upkeep = Upkeep { whole: Some(Duration::ZERO), ..ALWAYS };
+    let stage = Stage::kept_by(ALWAYS);
     let Stage { path, slots, ledger, folder: _folder } = stage;
     drop(ledger);
     let ledger = open(&path, &slots).expect("it opens").kept_by(upkeep);
@@ -125,10 +124,15 @@ fn a_record_that_is_garbled_where_nobody_reads_is_noticed_by_the_look_at_everyth
     assert_eq!(ledger.standing(), LedgerStanding::Lost);
 }
 
+#[test]
+fn a_thread_for_the_look_at_everything_is_only_for_who_asks_for_it() {
+    assert_eq!(Upkeep::default().whole, None);
+}
+
 /// Whole looks run beside commits, one after the other, and find nothing.
 #[test]
 fn a_store_that_is_sound_is_never_found_otherwise() {
-    let stage = Stage::kept_by(Upkeep { glance: Duration::ZERO, whole: Duration::ZERO, ..ALWAYS });
+    let stage = Stage::kept_by(Upkeep { whole: Some(Duration::ZERO), ..ALWAYS });
     for mark in 2..300 {
         let (version, _) = marked(&stage.ledger, &place(0));
         stage.ledger.commit(&batch(vec![put(place(0), Some(version), mark)], mark)).expect("it is sound");

@@ -1,8 +1,8 @@
 //! Looks at the store that is open: whether it is where it was, and whether the disk has what was written.
 //!
 //! Whoever commits looks before the anchor moves; whoever asks how the ledger stands, where nobody writes. Where the files are
-//! is looked at each time, header and newest link when the last look is a second old, and everything once an hour, by a thread
-//! of its own and a handle of its own. Garbage that is written into the file in its place has neither another number nor
+//! is looked at each time, header and newest link when the last look is a second old, and in the boundary everything once an
+//! hour, by a thread of its own and a handle of its own. Garbage that is written into the file in its place has neither another number nor
 //! another size: only reading finds it.
 
 use std::path::Path;
@@ -66,7 +66,7 @@ impl<A: AnchorSlots> SealedLedger<A> {
             read_whole(&self.path, &self.key, newest, &AtomicBool::new(false)).map_err(of_look)?;
             writer.place.take_size(size);
         }
-        if writer.looks.whole.elapsed() >= self.upkeep.whole {
+        if self.upkeep.whole.is_some_and(|whole| writer.looks.whole.elapsed() >= whole) {
             self.begin_reading(writer, *newest);
         }
         Ok(())

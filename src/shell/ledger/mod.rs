@@ -81,17 +81,14 @@ pub struct Upkeep {
     pub reopening: Duration,
     /// How old the last look at the header and the newest link may be when a batch is anchored.
     pub glance: Duration,
-    /// How old the last look at every link and record may be.
-    pub whole: Duration,
+    /// How old the last look at every link and record may be. None: there is none, for it takes a thread, and an application's
+    /// process may have no thread that the application did not make (`CKF_LIBRARY_CANT_CREATE_OS_THREADS`).
+    pub whole: Option<Duration>,
 }
 
 impl Default for Upkeep {
     fn default() -> Upkeep {
-        Upkeep {
-            reopening: Duration::from_secs(30),
-            glance: Duration::from_secs(1),
-            whole: Duration::from_secs(3_600),
-        }
+        Upkeep { reopening: Duration::from_secs(30), glance: Duration::from_secs(1), whole: None }
     }
 }
 
