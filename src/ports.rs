@@ -68,6 +68,8 @@ pub enum LedgerStanding {
     Open,
     /// A write failed: its caller, and who came after it, wait while the store or the token is opened anew.
     Reviving,
+    /// A write has been under way for too long: the disk or the backing token does not answer, and everybody waits for it.
+    Stuck,
     /// It answers nothing any more. Opening it in a new process tells what is durable.
     Closed,
     /// It answers nothing any more, and what it had open is not what is at its place now: a new process would not find it.

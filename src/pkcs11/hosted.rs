@@ -145,6 +145,7 @@ pub(super) fn standing() -> Answer<Standing> {
         (clock_is_refused, Trouble::Clock),
         (is_stopped, Trouble::Breaker),
         (officer_is_locked, Trouble::OfficerLocked),
+        (ledger == LedgerStanding::Stuck, Trouble::StoreStuck),
     ];
     let present = troubles.into_iter().filter(|(is_there, _)| *is_there);
     Ok(present.fold(Standing::WELL, |standing, (_, trouble)| standing.with(trouble)))

@@ -28,11 +28,16 @@ pub enum Trouble {
     /// A peer gave too many wrong SO PINs.
     #[error("too many wrong SO PINs: a peer must wait")]
     OfficerLocked,
+    /// A write does not come back.
+    #[error(
+        "a write has been under way for over 30 seconds: the disk or the backing token does not answer, callers wait; if it stays so, restart the boundary"
+    )]
+    StoreStuck,
 }
 
 impl Trouble {
     /// All of them, in the order of their bits. A new one goes to the end.
-    pub const ALL: [Trouble; 7] = [
+    pub const ALL: [Trouble; 8] = [
         Trouble::StoreClosed,
         Trouble::StoreLost,
         Trouble::Reviving,
@@ -40,6 +45,7 @@ impl Trouble {
         Trouble::Clock,
         Trouble::Breaker,
         Trouble::OfficerLocked,
+        Trouble::StoreStuck,
     ];
 
     /// Its name in metrics.
@@ -52,6 +58,7 @@ impl Trouble {
             Trouble::Clock => "clock",
             Trouble::Breaker => "breaker",
             Trouble::OfficerLocked => "officer_locked",
+            Trouble::StoreStuck => "store_stuck",
         }
     }
 

@@ -9,7 +9,12 @@ use countersign::ports::LedgerStanding;
 use countersign::shell::ledger::Upkeep;
 
 /// Looked at as closely as can be.
-const ALWAYS: Upkeep = Upkeep { reopening: Duration::from_secs(60), glance: Duration::ZERO, whole: None };
+const ALWAYS: Upkeep = Upkeep {
+    reopening: Duration::from_secs(60),
+    patience: Duration::from_secs(60),
+    glance: Duration::ZERO,
+    whole: None,
+};
 
 struct Stage {
     path: PathBuf,

@@ -113,6 +113,31 @@ fn a_token_that_stays_away_closes_the_ledger_when_the_time_is_over_and_opening_a
 }
 
 #[test]
+fn a_step_of_the_anchor_that_does_not_come_back_is_told_until_it_does() {
+    for (patience, expected) in
+        [(Duration::ZERO, LedgerStanding::Stuck), (Duration::from_secs(3_600), LedgerStanding::Open)]
+    {
+        let Stage { ledger, slots, path: _, _folder } = Stage::patient();
+        let ledger = ledger.kept_by(Upkeep { patience, ..Upkeep::default() });
+        assert_eq!(ledger.standing(), LedgerStanding::Open, "nobody writes");
+        let ((begins, begun), (ends, ended)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        slots.0.lock().expect("not poisoned").meanwhile = Some(Box::new(move || {
+            begins.send(()).expect("it is waited for");
+            ended.recv().expect("it is told");
+        }));
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| ledger.commit(&batch(vec![], 2)));
+            begun.recv().expect("it begins");
+            let standing = ledger.standing();
+            ends.send(()).expect("it waits");
+            assert_eq!(writer.join().expect("no panic"), Ok(()));
+            assert_eq!(standing, expected);
+        });
+        assert_eq!(ledger.standing(), LedgerStanding::Open, "it came back");
+    }
+}
+
+#[test]
 fn a_pin_that_is_refused_is_not_tried_again() {
     let stage = Stage::patient();
     stage.fail(&[Fault::Before]);

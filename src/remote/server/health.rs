@@ -193,7 +193,14 @@ mod tests {
         };
         let lost = |door| [DoorTrouble::Closed(door)];
         assert_eq!(stopped(&[], &[]), (false, false));
-        for trouble in [Trouble::StoreClosed, Trouble::StoreLost, Trouble::Reviving, Trouble::Token] {
+        let all = [
+            Trouble::StoreClosed,
+            Trouble::StoreLost,
+            Trouble::Reviving,
+            Trouble::Token,
+            Trouble::StoreStuck,
+        ];
+        for trouble in all {
             assert_eq!(stopped(&[trouble], &[]), (true, true), "{trouble}");
         }
         for trouble in [Trouble::Clock, Trouble::Breaker] {

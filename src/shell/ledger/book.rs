@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar};
+use std::time::{Duration, Instant};
 
 use super::opening::Opened;
 use crate::kernel::anchor::Anchor;
@@ -34,8 +35,8 @@ pub(super) struct Book {
     waiting: VecDeque<Group>,
     /// Where those wait whose group is being written.
     leading: Option<Arc<Condvar>>,
-    /// Whether some caller is writing a group.
-    pub(super) led: bool,
+    /// Since when some caller is writing a group, if one is.
+    pub(super) led_since: Option<Instant>,
     /// Sequence up to which all is durable and anchored.
     pub(super) durable: u64,
     /// Whether a write failed, and the store or the token is being opened anew for it.
@@ -97,7 +98,7 @@ impl Book {
             recent: Recent::new(MOST_RECENT),
             waiting: VecDeque::new(),
             leading: None,
-            led: false,
+            led_since: None,
             durable: newest.sequence,
             reviving: false,
             closed: None,
@@ -108,12 +109,13 @@ impl Book {
         self.closed.as_ref().map_or(Ok(()), |closed| Err(LedgerError::Closed(closed.reason.clone())))
     }
 
-    /// How the ledger stands.
-    pub(super) fn standing(&self) -> LedgerStanding {
+    /// How the ledger stands, where a group is written within `patience`.
+    pub(super) fn standing(&self, patience: Duration) -> LedgerStanding {
         match &self.closed {
             Some(Closed { is_lost: true, .. }) => LedgerStanding::Lost,
             Some(_) => LedgerStanding::Closed,
             None if self.reviving => LedgerStanding::Reviving,
+            None if self.led_since.is_some_and(|since| since.elapsed() >= patience) => LedgerStanding::Stuck,
             None => LedgerStanding::Open,
         }
     }
@@ -211,7 +213,7 @@ impl Book {
     /// The group that is to be written next.
     pub(super) fn next_group(&mut self) -> Option<Group> {
         let group = self.waiting.pop_front();
-        self.led = group.is_some();
+        self.led_since = group.as_ref().map(|_| Instant::now());
         self.leading = group.as_ref().map(|group| Arc::clone(&group.done));
         group
     }
@@ -226,7 +228,7 @@ impl Book {
                 self.recent.put(*place, (version, sealed));
             }
         }
-        self.led = false;
+        self.led_since = None;
         group.done.notify_all();
         if let Some(next) = self.waiting.front() {
             next.done.notify_one();

@@ -74,7 +74,7 @@ impl<A: AnchorSlots> SealedLedger<A> {
 
     /// The same for the newest batch, where nobody writes: whoever writes looks.
     pub(super) fn look_if_nobody_writes(&self) {
-        if self.book().standing() != LedgerStanding::Open {
+        if self.book().standing(self.upkeep.patience) != LedgerStanding::Open {
             return;
         }
         let Ok(mut writer) = self.writer.try_lock() else { return };

@@ -79,6 +79,8 @@ fn reopened(path: &Path) -> LedgerError {
 pub struct Upkeep {
     /// For how long store and token are opened anew after a write that failed.
     pub reopening: Duration,
+    /// How long a write, with its step of the anchor, may be under way before it is told: disk or token may never answer.
+    pub patience: Duration,
     /// How old the last look at the header and the newest link may be when a batch is anchored.
     pub glance: Duration,
     /// How old the last look at every link and record may be. None: there is none, for it takes a thread, and an application's
@@ -88,7 +90,12 @@ pub struct Upkeep {
 
 impl Default for Upkeep {
     fn default() -> Upkeep {
-        Upkeep { reopening: Duration::from_secs(30), glance: Duration::from_secs(1), whole: None }
+        Upkeep {
+            reopening: Duration::from_secs(30),
+            patience: Duration::from_secs(30),
+            glance: Duration::from_secs(1),
+            whole: None,
+        }
     }
 }
 
@@ -153,7 +160,7 @@ impl<A: AnchorSlots> SealedLedger<A> {
         crate::cores::wait(move || {
             while book.durable < sequence {
                 book.check_open()?;
-                book = if book.led { wait(done, book) } else { self.lead(book) };
+                book = if book.led_since.is_some() { wait(done, book) } else { self.lead(book) };
             }
             Ok(())
         })
@@ -171,7 +178,7 @@ impl<A: AnchorSlots> SealedLedger<A> {
             Ok(()) => book.settle(&group),
             Err(closed) => {
                 tracing::error!("{}; the store stays closed until the module is opened again", closed.reason);
-                book.led = false;
+                book.led_since = None;
                 book.close(closed);
                 group.done.notify_all();
             }
@@ -212,7 +219,7 @@ struct Abandoned<'a, A: AnchorSlots> {
 impl<A: AnchorSlots> Drop for Abandoned<'_, A> {
     fn drop(&mut self) {
         let mut book = self.ledger.book();
-        book.led = false;
+        book.led_since = None;
         book.close_after_a_panic();
         self.done.notify_all();
     }
@@ -303,7 +310,7 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
 
     fn standing(&self) -> LedgerStanding {
         self.look_if_nobody_writes();
-        self.book().standing()
+        self.book().standing(self.upkeep.patience)
     }
 }
 
