@@ -49,7 +49,7 @@ impl Engine {
         let is_due = told == 0 || now >= told.saturating_add(failures::PERIOD);
         if is_due && self.breaker.told.swap(now, Ordering::SeqCst) == told {
             tracing::error!(
-                "{failures} codes of all users were wrong within an hour: no code is looked at until it is less"
+                "{failures} codes of all users were wrong within an hour: no code is checked until the count drops below the limit"
             );
             let recorded = self.ledger().and_then(|ledger| {
                 match Receipt::issue(state::stop(failures, now), |batch| ledger.commit(batch)) {

@@ -59,7 +59,7 @@ pub enum EngineError {
     )]
     PinLocked,
     /// A PIN whose next try comes too early.
-    #[error("the SO PIN is tried again after {0} s, since the tries before were wrong: it was not looked at")]
+    #[error("too many wrong SO PINs: wait {0} s; this PIN was not checked")]
     PinWaits(u64),
     /// The backends' PIN, which is not replaced while it stands.
     #[error(

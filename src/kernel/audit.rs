@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::act::{Act, Deed};
+use super::act::Act;
 use super::policy::Direction;
 use super::rule::Rule;
 use super::seal::SetHash;
@@ -202,7 +202,6 @@ impl Event {
             // A link of the first format says nothing of how many nobodies there were.
             Event::CodeCharged(users) => count(users).max(1),
             Event::CodeAccepted(_) => -1,
-            Event::Act(act) if act.deed == Deed::UserConfirmed => -1,
             Event::PolicyRefused { users, .. }
             | Event::Countersigned { users, .. }
             | Event::Repeated { users, .. }

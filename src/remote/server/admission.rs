@@ -81,7 +81,7 @@ fn full(door: Door, peer: Option<&Peer>) -> String {
     let door = door.name();
     match peer {
         Some(peer) => format!(
-            "{peer}, at the door {door}, is refused: its like have serve.max_connections already; end some, or raise it"
+            "{peer}, at the door {door}, is refused: this role already has serve.max_connections open; close some, or raise the limit"
         ),
         None => format!(
             "a connection at the door {door} is closed: too many there have not shown who they are yet"

@@ -104,7 +104,7 @@ impl Connection {
         let Some(place) = shared.rooms.of_role(peer.role()).enter() else {
             shared.log.warn(Cause::Full, || {
                 format!(
-                    "{} is refused: its like have serve.max_connections already; end some, or raise it",
+                    "{} is refused: this role already has serve.max_connections open; close some, or raise the limit",
                     self.who(&peer)
                 )
             });

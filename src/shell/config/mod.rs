@@ -17,7 +17,7 @@
 //!
 //! [limits]                                    # may be left out
 //! failures_per_hour = 100                     # 16 to 1000000: wrong codes of all users together within an hour, from
-//!                                             # which on no code is looked at until it is less
+//!                                             # which on no code is checked until there are fewer
 //!
 //! [log]                                       # may be left out
 //! level = "warn"                              # off, error, warn, info

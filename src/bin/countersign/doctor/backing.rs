@@ -37,7 +37,7 @@ impl TokenKind {
 pub(super) fn find(config: &BackingConfig, is_safe: bool) -> (Check, Option<TokenKind>) {
     if !is_safe {
         let finding = "not looked for: its module is not loaded as it is".into();
-        return (wrong(SUBJECT, finding, "correct what is said of the backing module, then try again"), None);
+        return (wrong(SUBJECT, finding, "correct [backing], then try again"), None);
     }
     match Token::find(config) {
         Ok(token) => {
