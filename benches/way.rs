@@ -277,7 +277,7 @@ impl Way {
     }
 
     fn sign(&self, approval: Vec<Approval>) -> Vec<u8> {
-        self.bench.engine.countersign(&self.id, approval, self.psbt.clone()).expect("signs")
+        self.bench.engine.countersign(&self.id, approval, self.psbt.clone()).expect("signs").signed
     }
 }
 

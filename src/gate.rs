@@ -27,6 +27,15 @@ use crate::kernel::state::{self, Claim, Consumed, Locked, Moment, Opened, Outcom
 use crate::kernel::wallet::{Wallet, WatchOnly};
 use crate::ports::LedgerError;
 
+/// What leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Countersigned<T> {
+    /// The PSBT with our signatures, or the signature of the digest.
+    pub signed: T,
+    /// The codes were spent on it now: it is not given once more.
+    pub is_new: bool,
+}
+
 impl Engine {
     /// Countersigns `psbt` with the keys of the wallet `id`, for the users who approve it.
     ///
@@ -37,16 +46,17 @@ impl Engine {
         id: &WalletId,
         approvals: Vec<Approval>,
         psbt: Vec<u8>,
-    ) -> Result<Vec<u8>, EngineError> {
+    ) -> Result<Countersigned<Vec<u8>>, EngineError> {
         let Held { key: wallet, version } = self.held(id)?;
         let keys = wallet.keys().ok_or_else(|| EngineError::NotRegistered(wallet.label().into()))?;
         let now = self.now()?;
         let psbt = self.settled(self.check(id, &wallet, keys.watch(), psbt, now))?;
         let by = JudgedBy::wallet(id, wallet.label(), version);
         let judge = |psbt, claims| wallet.policy().judge(psbt, claims, now);
-        let consumed = self.approve(&by, psbt, approvals, wallet.users(), judge, now)?;
+        let (consumed, is_new) = self.approve(&by, psbt, approvals, wallet.users(), judge, now)?;
         let authorization = Authorization::new(consumed)?;
-        Ok(signer::sign(authorization, keys, &self.secp)?)
+        let signed = signer::sign(authorization, keys, &self.secp)?;
+        Ok(Countersigned { signed, is_new })
     }
 
     /// Signs `digest` with the key `id`, which was made for digests, for the users who approve it.
@@ -57,15 +67,16 @@ impl Engine {
         id: &DigestKeyId,
         approvals: Vec<Approval>,
         digest: &[u8],
-    ) -> Result<[u8; SIGNATURE_LEN], EngineError> {
+    ) -> Result<Countersigned<[u8; SIGNATURE_LEN]>, EngineError> {
         let Held { key, version } = self.held_digest_key(id)?;
         let now = self.now()?;
         let requested = key.request(digest.try_into().map_err(|_| EngineError::DigestLength)?);
         let by = JudgedBy::digest_key(id, key.label(), version);
         let judge = |digest, claims| key.policy().judge(digest, claims, now);
-        let consumed = self.approve(&by, requested, approvals, key.users(), judge, now)?;
+        let (consumed, is_new) = self.approve(&by, requested, approvals, key.users(), judge, now)?;
         let authorization = DigestAuthorization::new(consumed);
-        Ok(signer::sign_digest(authorization, &key, &self.secp)?)
+        let signed = signer::sign_digest(authorization, &key, &self.secp)?;
+        Ok(Countersigned { signed, is_new })
     }
 
     /// Checks a code of `user`, of the OTP key `key`, for its own sake: confirms an enrolment, and spends the step like a
@@ -115,7 +126,8 @@ impl Engine {
         })
     }
 
-    /// Has everything that its users' codes and its policy say of `asked` decided, durably: the right to it, once.
+    /// Has everything that its users' codes and its policy say of `asked` decided, durably: the right to it, once; and
+    /// whether the codes were spent on it now.
     fn approve<S: Signable>(
         &self,
         by: &JudgedBy<'_>,
@@ -124,7 +136,7 @@ impl Engine {
         users: &[String],
         judge: impl Fn(S, Vec<Claim>) -> Judged<S>,
         now: u64,
-    ) -> Result<Receipt<Consumed<S>>, EngineError> {
+    ) -> Result<(Receipt<Consumed<S>>, bool), EngineError> {
         let (entropy, epoch) = (self.entropy()?, self.epoch());
         let moment = Moment { now, epoch, entropy: &entropy };
         let (codes, binding) = (approvals.len(), asked.binding());
@@ -139,10 +151,10 @@ impl Engine {
             Ok(state::decide(judge(asked, claims), &state, moment))
         };
         let opened = self.commit(codes, now, (asked, approvals), decide, Change::withdraw)?;
-        let Opened { answer, tried, .. } = opened;
+        let Opened { answer, tried, is_new, .. } = opened;
         let consumed = answer?;
         self.released(binding, &tried);
-        Ok(consumed)
+        Ok((consumed, is_new))
     }
 
     /// Decides, and writes what was decided; decides anew where one of its records was written meanwhile.

@@ -71,7 +71,7 @@ fn sign(
     code: &str,
     digest: &[u8],
 ) -> Result<[u8; 64], EngineError> {
-    bench.engine.countersign_digest(id, vec![approval(user, code)], digest)
+    bench.engine.countersign_digest(id, vec![approval(user, code)], digest).map(|given| given.signed)
 }
 
 fn approval(user: &str, code: &str) -> Approval {

@@ -62,7 +62,8 @@ impl Scene {
             let (_, totp) = self.users.iter().find(|(user, _)| user == name).expect("a user");
             Approval::parse_pin_of(name.as_bytes(), self.bench.code(totp).as_bytes()).expect("well formed")
         });
-        self.bench.engine.countersign(&self.id, approvals.collect(), psbt.serialize())
+        let given = self.bench.engine.countersign(&self.id, approvals.collect(), psbt.serialize());
+        given.map(|given| given.signed)
     }
 
     fn sign(&self, psbt: &Psbt) -> Result<Vec<u8>, EngineError> {

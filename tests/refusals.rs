@@ -1242,7 +1242,7 @@ fn nonce() {
 
 // Codes and state
 
-fn is_wrong_code(answer: &Result<Vec<u8>, EngineError>) -> bool {
+fn is_wrong_code<T>(answer: &Result<T, EngineError>) -> bool {
     matches!(answer, Err(EngineError::Code))
 }
 

@@ -1,8 +1,10 @@
-//! What costs a peer nothing is rationed: logins by a right PIN, which write links, and refusals, which write log lines.
+//! What costs a peer nothing is rationed: logins by a right PIN and signatures that are given once more, which write links, and
+//! refusals, which write log lines.
 //!
-//! A login that is refused here is not looked at: no PIN is compared, nothing is charged or written. A signature pays for a
-//! login, so a program that logs in anew for each of its signatures is never refused. A wrong code or PIN and a right code cost
-//! something: their lines are all written.
+//! A login or a signature that is refused here is not looked at: no PIN or code is compared, nothing is charged or written. A new
+//! signature pays for a login, so a program that logs in anew for each of its signatures is never refused; and it brings the
+//! whole ration of answers without one. Right codes that do not belong together are not charged, and count like wrong ones: the
+//! ration tells nobody which of them it was. A wrong code or PIN and a right code cost something: their lines are all written.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,12 +12,17 @@ use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
 
-use super::call::{Filled, Reply, Request};
+use super::call::{Reply, Request};
 use super::rv::{Answer, Rv};
 use crate::cores::{self, PeerNumber};
+use crate::engine::EngineError;
+use crate::gate::Countersigned;
 
 /// Logins without a signature that a peer has at first, and how soon one more comes.
 const LOGINS: Ration = Ration { most: 1_000, every: Duration::from_secs(10) };
+/// Answers to codes without a new signature that a peer has at first, and how soon one more comes. As many as ask for the same at
+/// once are answered, and the failures that stop all codes are fewer.
+const ANSWERS: Ration = Ration { most: 300, every: Duration::from_secs(1) };
 /// Lines that a peer has at first, and how soon one more comes.
 const LINES: Ration = Ration { most: 60, every: Duration::from_secs(1) };
 
@@ -62,13 +69,14 @@ impl Ration {
 /// What is left to one peer.
 struct Peer {
     logins: Left,
+    answers: Left,
     lines: Left,
     left_out: u64,
 }
 
 impl Peer {
     fn new(now: Instant) -> Peer {
-        Peer { logins: LOGINS.whole(now), lines: LINES.whole(now), left_out: 0 }
+        Peer { logins: LOGINS.whole(now), answers: ANSWERS.whole(now), lines: LINES.whole(now), left_out: 0 }
     }
 
     fn may_log_in(&mut self, now: Instant) -> bool {
@@ -80,8 +88,18 @@ impl Peer {
         self.logins.number = self.logins.number.saturating_sub(1);
     }
 
-    fn paid(&mut self) {
+    fn may_sign(&mut self, now: Instant) -> bool {
+        ANSWERS.refill(&mut self.answers, now);
+        self.answers.number > 0
+    }
+
+    fn answered(&mut self) {
+        self.answers.number = self.answers.number.saturating_sub(1);
+    }
+
+    fn paid(&mut self, now: Instant) {
         self.logins.number = (self.logins.number + 1).min(LOGINS.most);
+        self.answers = ANSWERS.whole(now);
     }
 
     /// Whether a line is due, and how many were left out since the last one.
@@ -123,10 +141,39 @@ pub(super) fn check(peer: PeerNumber, request: &Request, is_in: bool) -> Answer 
 
 /// Counts what was done for `peer`.
 pub(super) fn count(peer: PeerNumber, is_login: bool, reply: &Reply) {
-    match reply {
-        Reply::Done if is_login => of_peer(peer, |peer, _| peer.logged_in()),
-        Reply::Signed(Filled::Bytes(_)) => of_peer(peer, |peer, _| peer.paid()),
-        _ => {}
+    if is_login && matches!(reply, Reply::Done) {
+        of_peer(peer, |peer, _| peer.logged_in());
+    }
+}
+
+/// Refuses to look at codes for a peer that had its ration of answers without a new signature.
+pub(super) fn check_signing() -> Answer {
+    let peer = cores::working_for();
+    if peer == 0 || of_peer(peer, Peer::may_sign) {
+        return Ok(());
+    }
+    refused(|| {
+        format!(
+            "refused: this peer had {} answers to codes without a new signature, and has one each {} seconds now: no code was \
+             looked at",
+            ANSWERS.most,
+            ANSWERS.every.as_secs()
+        )
+    });
+    Err(Rv(CKR_FUNCTION_FAILED))
+}
+
+/// Counts what came of codes that were looked at.
+pub(super) fn count_signing<T>(answer: &Result<Countersigned<T>, EngineError>) {
+    let peer = cores::working_for();
+    if peer == 0 {
+        return;
+    }
+    match answer {
+        Ok(Countersigned { is_new: true, .. }) => of_peer(peer, Peer::paid),
+        Ok(_) | Err(EngineError::Code | EngineError::Policy(_)) => of_peer(peer, |peer, _| peer.answered()),
+        // Nothing was written.
+        Err(_) => {}
     }
 }
 
@@ -167,6 +214,7 @@ mod tests {
 
     use super::super::call::Bytes;
     use super::*;
+    use crate::kernel::rule::Rule;
 
     /// Peers of these tests alone.
     const PEER: PeerNumber = 1 << 40;
@@ -194,13 +242,63 @@ mod tests {
         assert_eq!(log_in(PEER, &login(CKU_CONTEXT_SPECIFIC)), Ok(()), "it writes nothing");
         assert_eq!(check(PEER, &login(CKU_USER), true), Ok(()), "nor does it where somebody is logged in");
         assert_eq!(log_in(PEER + 1, &login(CKU_USER)), Ok(()));
-        // A signature pays for a login.
-        count(PEER, false, &Reply::Signed(Filled::Bytes(pin())));
+        // A new signature pays for a login.
+        cores::work(PEER, || count_signing(&new()));
         assert_eq!(log_in(PEER, &login(CKU_USER)), Ok(()));
         assert_eq!(log_in(PEER, &login(CKU_USER)), Err(Rv(CKR_FUNCTION_FAILED)));
-        // A length does not.
-        count(PEER, false, &Reply::Signed(Filled::Length(9)));
+        // One that is given once more does not.
+        cores::work(PEER, || count_signing(&once_more()));
         assert_eq!(log_in(PEER, &login(CKU_USER)), Err(Rv(CKR_FUNCTION_FAILED)));
+    }
+
+    fn new() -> Result<Countersigned<()>, EngineError> {
+        Ok(Countersigned { signed: (), is_new: true })
+    }
+
+    fn once_more() -> Result<Countersigned<()>, EngineError> {
+        Ok(Countersigned { signed: (), is_new: false })
+    }
+
+    #[test]
+    fn a_peer_that_asks_for_the_same_without_end_is_refused_after_its_ration_and_no_other_is() {
+        let peer = PEER + 3;
+        let unpaid = [once_more, || Err(EngineError::Code), || Err(EngineError::Policy(Rule::TimeWindow))];
+        // Nothing more comes in this test.
+        of_peer(peer, |peer, now| peer.answers.since = now + Duration::from_secs(3_600));
+        cores::work(peer, || {
+            for (_, answer) in (0..ANSWERS.most).zip(unpaid.iter().cycle()) {
+                assert_eq!(check_signing(), Ok(()));
+                count_signing(&answer());
+            }
+            assert_eq!(check_signing(), Err(Rv(CKR_FUNCTION_FAILED)));
+            // Nothing was written for this one.
+            count_signing::<()>(&Err(EngineError::Locked));
+            assert_eq!(check_signing(), Err(Rv(CKR_FUNCTION_FAILED)));
+        });
+        cores::work(peer + 1, || assert_eq!(check_signing(), Ok(())));
+        // In a process of its own an application keeps itself busy.
+        for _ in 0..2 * ANSWERS.most {
+            count_signing(&once_more());
+            assert_eq!(check_signing(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_new_signature_brings_the_whole_ration_of_answers_and_time_brings_one_after_the_other() {
+        let now = Instant::now();
+        let mut peer = Peer::new(now);
+        let answered = |peer: &mut Peer, now| {
+            let mut count = 0;
+            while peer.may_sign(now) {
+                peer.answered();
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(answered(&mut peer, now), ANSWERS.most);
+        assert_eq!(answered(&mut peer, now + ANSWERS.every), 1);
+        peer.paid(now + ANSWERS.every);
+        assert_eq!(answered(&mut peer, now + ANSWERS.every), ANSWERS.most);
     }
 
     #[test]

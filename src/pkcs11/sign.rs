@@ -11,9 +11,11 @@ use zeroize::Zeroizing;
 
 use super::call::{Bytes, Filled, Mechanism, Room};
 use super::module::{Module, Object, Session, Totals};
+use super::ration;
 use super::rv::{Answer, Refusal, Rv};
 use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
 use crate::engine::{DigestKeyId, Engine, EngineError, WalletId};
+use crate::gate::Countersigned;
 use crate::kernel::approval::Approval;
 use crate::kernel::audit::Role;
 use crate::kernel::digest_key::{DIGEST_LEN, DigestMechanisms, SIGNATURE_LEN};
@@ -260,13 +262,14 @@ impl Module {
         if approvals.is_empty() {
             return Err(Rv(CKR_USER_NOT_LOGGED_IN).into());
         }
-        let signed = match key {
-            SigningKey::Wallet(wallet) => {
-                self.engine.countersign(wallet, approvals, core::mem::take(data))?
-            }
-            SigningKey::Digest(id) => self.engine.countersign_digest(id, approvals, data)?.to_vec(),
+        ration::check_signing()?;
+        let answer = match key {
+            SigningKey::Wallet(wallet) => self.engine.countersign(wallet, approvals, core::mem::take(data)),
+            SigningKey::Digest(id) => (self.engine.countersign_digest(id, approvals, data))
+                .map(|Countersigned { signed, is_new }| Countersigned { signed: signed.to_vec(), is_new }),
         };
-        Ok(Filled::Bytes(Bytes(Zeroizing::new(signed))))
+        ration::count_signing(&answer);
+        Ok(Filled::Bytes(Bytes(Zeroizing::new(answer?.signed))))
     }
 
     /// Answers a length query, which leaves the operation as it is, or ends it and signs.

@@ -126,6 +126,33 @@ fn a_signature_whose_answer_was_lost_is_given_again_by_the_same_code() {
     });
 }
 
+/// As many at once as a backend may retry with; and then without end, which writes a link for nothing each time.
+#[test]
+fn the_same_is_given_to_256_calls_at_once_and_not_without_end() {
+    const THREADS: usize = 32;
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice"]);
+        let (psbt, record) = (stage.psbt(), approval("alice", &stage.users[0].code()));
+        let ask = |session| stage.raw.countersign(session, stage.key, &record, &psbt);
+        let first = ask(stage.session).expect("the right code");
+        let barrier = Barrier::new(THREADS);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    let session = stage.raw.read_write();
+                    barrier.wait();
+                    for _ in 0..256 / THREADS {
+                        assert_eq!(ask(session).as_ref(), Ok(&first));
+                    }
+                });
+            }
+        });
+        let refused = (0..1_000).find_map(|_| ask(stage.session).err());
+        assert_eq!(refused, Some(CKR_FUNCTION_FAILED));
+        assert_eq!(stage.failures("alice"), 0);
+    });
+}
+
 #[test]
 fn no_call_waits_for_ever_for_a_boundary_that_stands_still() {
     in_boundary(this_test!(), |boundary| {

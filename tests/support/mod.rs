@@ -141,7 +141,7 @@ impl Bench {
         psbt: &[u8],
     ) -> Result<Vec<u8>, EngineError> {
         let approval = Approval::parse_pin_of(user.as_bytes(), code.as_bytes()).expect("well formed");
-        self.engine.countersign(wallet, vec![approval], psbt.to_vec())
+        self.engine.countersign(wallet, vec![approval], psbt.to_vec()).map(|given| given.signed)
     }
 
     /// Failed tries of a user.

@@ -102,6 +102,8 @@ pub struct Opened<S> {
     pub wrong: u32,
     /// The records of those whose codes were tried.
     pub tried: Vec<RecordKey>,
+    /// The codes were spent on it now. What is given once more was paid for before.
+    pub is_new: bool,
     /// The right to what was asked for, or why there is none.
     pub answer: Result<Receipt<Consumed<S>>, Declined>,
 }
@@ -141,6 +143,7 @@ impl<S> Receipt<Outcome<S>> {
     pub fn open(self) -> Opened<S> {
         let &Outcome { answer, wrong, ref claims, .. } = self.evidence();
         let tried = claims.iter().map(Claim::place).collect();
+        let is_new = matches!(answer, Answer::Signed | Answer::Confirmed);
         let answer = match answer {
             Answer::Signed | Answer::Repeated | Answer::Confirmed => {
                 Ok(self.map(|Outcome { asked, entropy, .. }| Consumed { asked, entropy }))
@@ -148,7 +151,7 @@ impl<S> Receipt<Outcome<S>> {
             Answer::Refused(rule) => Err(Declined::Policy(rule)),
             Answer::WrongCode => Err(Declined::Code),
         };
-        Opened { wrong, tried, answer }
+        Opened { wrong, tried, is_new, answer }
     }
 }
 
