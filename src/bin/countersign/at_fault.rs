@@ -26,6 +26,12 @@ const OPTIONS: [(&str, &str); 14] = [
 
 /// What to correct where a policy is refused for `reason`: the file, or the option that stands for the key named in it.
 pub(crate) fn next_for_policy(reason: &str, file: Option<&Path>) -> String {
+    // A key that no policy has: those that are listed behind it are not at fault.
+    if let Some(unknown) = reason.split("unknown field `").nth(1).and_then(|rest| rest.split('`').next()) {
+        let place =
+            file.map_or_else(String::new, |file| format!(" in {}, which --policy names", file.display()));
+        return format!("remove or correct {unknown}{place}");
+    }
     let of_users = reason.contains("requires the approvals of");
     let key = if of_users {
         Some("required_approvals")
@@ -97,6 +103,8 @@ mod tests {
             let told = next_for_policy(reason, file);
             assert!(told.contains(&format!("{key} in p.toml")), "{told}");
         }
+        let unknown = "line 1: unknown field `x`, expected one of `unlimited`, `max_fee_sat`";
+        assert_eq!(next_for_policy(unknown, file), "remove or correct x in p.toml, which --policy names");
         assert_eq!(next_for_policy("line 3: unexpected", file), "correct p.toml, which --policy names");
     }
 

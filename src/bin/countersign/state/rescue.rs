@@ -139,7 +139,7 @@ impl Open {
         if is_there(&self.store, store) && journal {
             return Err(CommandError::new(
                 format!("{} is the file that is open: there is nothing to rescue", store.display()),
-                "use it as it is",
+                "check what is in it with countersign audit verify",
             ));
         }
         Ok(())
