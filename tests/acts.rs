@@ -3,7 +3,7 @@
 mod support;
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use countersign::admin::{DigestKeyChange, NewDigestKey, NewScript, WalletChange};
 use countersign::engine::EngineError;
@@ -37,6 +37,12 @@ impl io::Write for Log {
 impl Log {
     /// The lines that `work` logs, each from its level on.
     fn of(work: impl FnOnce()) -> Vec<String> {
+        // Of the other tests' threads: a line that nobody took while it was first met could be left out for everybody.
+        static OTHERS: Once = Once::new();
+        OTHERS.call_once(|| {
+            let nowhere = tracing_subscriber::fmt().with_writer(io::sink).finish();
+            tracing::subscriber::set_global_default(nowhere).expect("nobody else sets one");
+        });
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
