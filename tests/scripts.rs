@@ -135,7 +135,9 @@ impl Demo {
     fn start(&self) -> Child {
         let place = |name: &str| self.folder.path().join(name);
         let path = std::env::var("PATH").expect("there is one");
-        Command::new("bash")
+        // A shell cannot take back that whoever started the tests has Ctrl-C ignored, as one does for what runs in its background.
+        Command::new("env")
+            .args(["--default-signal=INT,QUIT", "bash"])
             .arg(root().join("softhsm/demo.sh"))
             .env("PATH", format!("{}:{path}", place("bin").display()))
             // What it makes is here, and so every process of it names this folder.

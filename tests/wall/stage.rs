@@ -303,8 +303,9 @@ impl Wall {
 
     /// A script of the shell, as the boundary's user, in a folder that it could write a core file to.
     pub(crate) fn script(&self, script: &str) -> Command {
-        let mut command = self.start_as(BOUNDARY, "sh");
-        command.args(["-c", script, "sh"]).current_dir(self.path("run"));
+        // Whoever started the tests may have signals ignored, as a shell does for what runs in its background.
+        let mut command = self.start_as(BOUNDARY, "env");
+        command.args(["--default-signal=INT,QUIT", "sh", "-c", script, "sh"]).current_dir(self.path("run"));
         command
     }
 
