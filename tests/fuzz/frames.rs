@@ -12,10 +12,12 @@ mod support;
 
 use std::collections::HashMap;
 use std::io::Cursor;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use countersign::kernel::audit::Role;
 use countersign::kernel::seal::RecordKey;
+use countersign::kernel::state::{PEER_TRIES, PIN_BUDGET};
 use countersign::pkcs11;
 use countersign::ports::Plain;
 use countersign::remote::budget::Budget;
@@ -50,13 +52,15 @@ struct Stage {
     hosted: Hosted,
     ledger: MemoryLedger,
     begin: Records,
-    /// The same with both PINs locked: so no login takes the time of Argon2.
+    /// The same with both PINs locked to everybody who comes: so no login takes the time of Argon2.
     locked: Records,
     /// An application that has logged in, in session 1, and is taken again as long as it is.
     logged_in: Mutex<Option<u64>>,
+    /// Logins so far.
+    logins: AtomicU64,
 }
 
-/// Whose frames they are.
+/// Whose frames they are where nobody has logged in.
 const PEER: &str = "user 7";
 
 type Records = HashMap<RecordKey, Plain>;
@@ -68,13 +72,15 @@ impl Stage {
         bench.user("alice");
         bench.wallet("w", &["alice"], "unlimited = true");
         let begin = bench.ledger.state().records.clone();
-        for role in [Role::User, Role::So] {
-            (0..5).for_each(|_| drop(bench.engine.login_of(Some(PEER), role, b"wrong")));
+        (0..5).for_each(|_| drop(bench.engine.login_of(Some(PEER), Role::So, b"wrong")));
+        for peer in 0..PIN_BUDGET / PEER_TRIES as usize {
+            let peer = format!("guesser {peer}");
+            (0..PEER_TRIES).for_each(|_| drop(bench.engine.login_of(Some(&peer), Role::User, b"wrong")));
         }
         let locked = bench.ledger.state().records.clone();
         let Bench { engine, ledger, .. } = bench;
         let hosted = pkcs11::host(engine).expect("the only one");
-        Stage { hosted, ledger, begin, locked, logged_in: Mutex::new(None) }
+        Stage { hosted, ledger, begin, locked, logged_in: Mutex::new(None), logins: AtomicU64::new(0) }
     }
 
     fn run(&self, who: u8, sent: &[u8]) {
@@ -97,7 +103,9 @@ impl Stage {
 
     fn log_in(&self) -> u64 {
         self.reset(&self.begin);
-        let application = self.hosted.open(1, PeerRole::Backend, PEER).expect("there is room");
+        // Another one each time: a peer has a ration of logins.
+        let peer = format!("backend {}", self.logins.fetch_add(1, Ordering::Relaxed));
+        let application = self.hosted.open(1, PeerRole::Backend, &peer).expect("there is room");
         assert_eq!(self.call(application, b"\x00\x08\x00\x06"), OPENED);
         assert_eq!(self.call(application, b"\x00\x0c\x01\x01\x00\x08user-pin"), DONE);
         application
