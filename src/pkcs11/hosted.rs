@@ -17,13 +17,13 @@ use super::call::{Reply, Request};
 use super::codec::{decode, encode};
 use super::module::{Caller, Module, Totals};
 use super::ration;
+use super::room::RoomLease;
 use super::rv::{Answer, Rv};
 use crate::cores::{self, PeerNumber};
 use crate::engine::{Engine, EngineStanding};
 use crate::open::{OpenError, open_engine};
 use crate::ports::{LedgerStanding, ReopenError};
 use crate::remote::PeerRole;
-use crate::remote::budget::Lease;
 use crate::remote::standing::{Standing, Trouble};
 
 /// What travels in one frame: a call, and before it the `C_SignInit` that the client side has held back for it.
@@ -100,7 +100,7 @@ pub(super) fn begin(first_handle: u64, role: PeerRole, identity: &[u8]) -> Answe
 /// An answer, and the room that it has until it is delivered.
 pub(super) struct Answered {
     pub(super) bytes: Zeroizing<Vec<u8>>,
-    _room: Option<Lease>,
+    _room: Option<RoomLease>,
 }
 
 /// Answers a request of an application.
@@ -164,7 +164,7 @@ pub(super) fn close() -> Answer {
     host.map(drop).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
-fn answer(module: &Module, peer: PeerNumber, request: &[u8]) -> Answer<(Reply, Lease)> {
+fn answer(module: &Module, peer: PeerNumber, request: &[u8]) -> Answer<(Reply, RoomLease)> {
     let Call { sign_init, request } = decode(request).ok_or(Rv(CKR_ARGUMENTS_BAD))?;
     if !request.is_bounded() {
         return Err(Rv(CKR_ARGUMENTS_BAD));

@@ -1,10 +1,11 @@
 //! The room that answers take while they are made, where applications of others are served.
 //!
 //! A request of some bytes can have an answer of megabytes. So the room is leased before anything of an answer is there, from
-//! what the request says alone, out of what all backends, or all administrators, have together. Who finds none is answered
-//! `CKR_DEVICE_MEMORY`: nothing was done, and no code was looked at.
+//! what the request says alone, out of what all backends, or all administrators, have together. No peer can take more than its
+//! share of that. A call that finds no room is answered `CKR_DEVICE_MEMORY`: nothing was done, and no code was looked at.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki_sys::*;
 
@@ -14,39 +15,57 @@ use super::module::{Module, Session};
 use super::object::Finding;
 use super::rv::{Answer, Rv};
 use super::sign::Signing;
+use crate::cores::{self, PeerNumber};
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::remote::budget::{Budget, Lease};
 
 /// What all answers that are made at a time may take, beyond what each may have.
 const MAX_ANSWERS: usize = 64 << 20;
+/// What those of one peer may take of it: the largest answer there is, a signed PSBT, fits.
+const MAX_ANSWERS_OF_PEER: usize = MAX_ANSWERS / 2;
 /// A handle that was found, encoded.
 const FOUND_LEN: usize = 11;
 /// What is around each value of an answer.
 const AROUND: usize = 16;
 
 /// The room of all answers of one role.
-pub(super) struct AnswerRoom(Arc<Budget>);
+pub(super) struct AnswerRoom {
+    whole: Arc<Budget>,
+    shares: Mutex<HashMap<PeerNumber, Arc<Budget>>>,
+}
 
 impl Default for AnswerRoom {
     fn default() -> AnswerRoom {
-        AnswerRoom(Budget::new(MAX_ANSWERS))
+        AnswerRoom { whole: Budget::new(MAX_ANSWERS), shares: Mutex::default() }
     }
 }
 
+/// The room of one answer, in its peer's share and in the whole.
+pub(super) struct RoomLease {
+    _shared: Lease,
+    _whole: Lease,
+}
+
 impl AnswerRoom {
-    fn lease(&self, len: usize) -> Answer<Lease> {
-        let mut lease = Lease::of(&self.0);
-        if lease.cover(len) { Ok(lease) } else { Err(Rv(CKR_DEVICE_MEMORY)) }
+    fn lease(&self, peer: PeerNumber, len: usize) -> Answer<RoomLease> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = shares.entry(peer).or_insert_with(|| Budget::new(MAX_ANSWERS_OF_PEER));
+        let (mut shared, mut whole) = (Lease::of(share), Lease::of(&self.whole));
+        if shared.cover(len) && whole.cover(len) {
+            Ok(RoomLease { _shared: shared, _whole: whole })
+        } else {
+            Err(Rv(CKR_DEVICE_MEMORY))
+        }
     }
 }
 
 impl Module {
     /// Leases the room that the answer to `request` needs at most. It is given back when the answer was delivered.
-    pub(super) fn lease(&self, request: &Request) -> Answer<Lease> {
+    pub(super) fn lease(&self, request: &Request) -> Answer<RoomLease> {
         // A session that is not there has nothing.
         let held =
             |session, held: Held| self.with_session(session, |session| Ok(held.len(session))).unwrap_or(0);
-        self.totals.answers.lease(answer_len(request, held))
+        self.totals.answers.lease(cores::working_for(), answer_len(request, held))
     }
 }
 
@@ -215,17 +234,30 @@ mod tests {
 
     /// As many calls as come in at a time, each of the kind that asks for most.
     #[test]
-    fn all_answers_together_have_a_bound_whatever_is_asked_for() {
+    fn all_answers_together_have_a_bound_whatever_is_asked_for_and_by_whom() {
         for (request, _) in largest() {
             let (room, len) = (AnswerRoom::default(), answer_len(&request, held));
-            let leased: Vec<Lease> = (0..64).filter_map(|_| room.lease(len).ok()).collect();
-            assert!(room.0.used() <= MAX_ANSWERS && !leased.is_empty(), "{len}: {}", room.0.used());
+            let leased: Vec<RoomLease> = (0..64).filter_map(|peer| room.lease(peer, len).ok()).collect();
+            assert!(room.whole.used() <= MAX_ANSWERS && !leased.is_empty(), "{len}: {}", room.whole.used());
             assert!(leased.len() * len <= MAX_ANSWERS + leased.len() * UNCOUNTED, "{len}");
             if len > 2 * MIB {
                 assert!(leased.len() < 64, "{len}: some are told to come again");
             }
             drop(leased);
-            assert_eq!(room.0.used(), 0);
+            assert_eq!(room.whole.used(), 0);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_asks_for_the_largest_answers_at_once_leaves_room_for_the_largest_of_another() {
+        for (request, _) in largest() {
+            let (room, len) = (AnswerRoom::default(), answer_len(&request, held));
+            let of_one: Vec<RoomLease> = (0..64).filter_map(|_| room.lease(1, len).ok()).collect();
+            assert!(!of_one.is_empty());
+            assert!(room.lease(2, len).is_ok(), "{len}");
+            assert!(room.lease(1, UNCOUNTED).is_ok(), "small answers are always given");
+            drop(of_one);
+            assert!(room.lease(1, len).is_ok(), "what was taken is given back");
         }
     }
 
