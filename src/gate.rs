@@ -10,6 +10,7 @@
 //! decided in memory and written once; nobody can look into it before it is durable, and nothing that rests on what is not
 //! durable is told.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use crate::engine::{DigestKeyId, Engine, EngineError, Held, WalletId};
@@ -92,7 +93,7 @@ impl Engine {
             Ok(state::confirm(claim, moment))
         };
         let withdraw = |decided: Change<Outcome<state::Enrolment>>| ((), decided.withdraw().1);
-        let opened = self.commit(1, now, ((), approvals), decide, withdraw)?;
+        let opened = self.commit_tries(1, now, ((), approvals), decide, withdraw)?;
         opened.answer.map(|_confirmed| ()).map_err(Into::into)
     }
 
@@ -150,46 +151,43 @@ impl Engine {
             }
             Ok(state::decide(judge(asked, claims), &state, moment))
         };
-        let opened = self.commit(codes, now, (asked, approvals), decide, Change::withdraw)?;
+        let opened = self.commit_tries(codes, now, (asked, approvals), decide, Change::withdraw)?;
         let Opened { answer, tried, is_new, .. } = opened;
         let consumed = answer?;
         self.released(binding, &tried, now);
         Ok((consumed, is_new))
     }
 
-    /// Decides, and writes what was decided; decides anew where one of its records was written meanwhile.
-    fn commit<A, S>(
+    /// Has what was decided of codes made durable, and opens it. The tries count as wrong until it is known what they were.
+    fn commit_tries<A, S>(
         &self,
         codes: usize,
         now: u64,
-        (mut asked, mut approvals): (A, Vec<Approval>),
+        asked: (A, Vec<Approval>),
         decide: impl Fn(A, Vec<Approval>) -> Result<Result<Change<Outcome<S>>, Locked>, EngineError>,
         withdraw: impl Fn(Change<Outcome<S>>) -> (A, Vec<Approval>),
     ) -> Result<Opened<S>, EngineError> {
         let tries = self.begin_tries(codes, now)?;
-        let receipt = loop {
-            let decided = match self
-                .settled(decide(asked, approvals).and_then(|decided| decided.map_err(Into::into)))
-            {
-                Ok(decided) => decided,
-                Err(error) => {
+        let is_undecided = Cell::new(false);
+        let decide = |(asked, approvals)| {
+            let decided = decide(asked, approvals).and_then(|decided| decided.map_err(Into::into));
+            self.settled(decided).inspect_err(|_| is_undecided.set(true))
+        };
+        // Decided anew where the wallet signed for somebody else meanwhile, or one of the users tried another code.
+        match self.commit(asked, decide, withdraw) {
+            Ok(receipt) => {
+                let opened = receipt.open();
+                tries.end(opened.wrong);
+                Ok(opened)
+            }
+            Err(error) => {
+                if is_undecided.get() {
                     // No code was looked at.
                     tries.end(0);
-                    return Err(error);
                 }
-            };
-            match Receipt::issue(decided, |batch| self.commit_batch(batch)) {
-                Ok(receipt) => break receipt,
-                // The wallet signed for somebody else, or one of the users tried another code.
-                Err((EngineError::Ledger(LedgerError::Conflict), decided)) => {
-                    (asked, approvals) = withdraw(decided);
-                }
-                Err((error, _)) => return Err(error),
+                Err(error)
             }
-        };
-        let opened = receipt.open();
-        tries.end(opened.wrong);
-        Ok(opened)
+        }
     }
 
     /// A refusal, once all that it may rest on is durable: a lock, a spent step or a used address of a commit that is under way

@@ -62,6 +62,20 @@ fn is_wrong_code<T>(answer: &Result<T, EngineError>) -> bool {
 // The answer that is asked for again
 
 #[test]
+fn a_pin_changed_to_itself_is_refused_unchecked_and_writes_nothing() {
+    let bench = Bench::new();
+    bench.engine.set_user_pin(None, b"user-pin").expect("set");
+    let written = bench.ledger.state().events.len();
+    for (role, pin) in [(Role::User, &b"user-pin"[..]), (Role::User, b"not-it"), (Role::So, b"so-pin")] {
+        let answer = bench.engine.change_pin(None, role, pin, pin);
+        assert!(matches!(answer, Err(EngineError::PinIsTheSame)), "{role:?}");
+    }
+    assert_eq!(bench.ledger.state().events.len(), written, "nothing is charged, and nothing changed");
+    bench.engine.change_pin(None, Role::User, b"user-pin", b"another-pin").expect("another one is taken");
+    assert!(bench.ledger.state().events.len() > written);
+}
+
+#[test]
 fn a_lost_answer_is_given_again_for_every_script_type_and_charged_once() {
     for script in SCRIPTS {
         let scene = Scene::of(*script);

@@ -6,9 +6,7 @@ use super::{MAX_LABEL_LEN, check_policy_len};
 use crate::engine::{DigestKeyId, Engine, EngineError};
 use crate::kernel::act::Deed;
 use crate::kernel::digest_key::{DigestKey, DigestKeyParts, DigestKeyRecord, DigestMechanisms};
-use crate::kernel::receipt::Receipt;
 use crate::kernel::state;
-use crate::ports::LedgerError;
 
 /// A key that signs digests, to be created.
 pub struct NewDigestKey {
@@ -69,19 +67,15 @@ impl Engine {
     pub fn change_digest_key(&self, id: &DigestKeyId, change: &DigestKeyChange) -> Result<(), EngineError> {
         let _turn = self.administration();
         let attempt = self.attempt(Deed::KeyUpdated.tag());
-        loop {
+        // It may sign meanwhile.
+        self.commit_anew(|| {
             let old = self.digest_key_record(id)?;
             let (new, opened) = self.changed_digest_key(&old.value, change)?;
             let before = DigestKey::open(&old.value, &self.secp)?;
             let state = self.digest_key_state(id)?;
-            let changed = state::change_digest_key(&old, &new, (&before, &opened), &state, self.now()?);
-            match Receipt::issue(changed, |batch| self.commit_batch(batch)) {
-                Ok(_) => break,
-                // It signed meanwhile.
-                Err((EngineError::Ledger(LedgerError::Conflict), _)) => {}
-                Err((error, _)) => return Err(error),
-            }
-        }
+            Ok(state::change_digest_key(&old, &new, (&before, &opened), &state, self.now()?))
+        })
+        .map(|_recorded| ())?;
         self.publish_digest_key(*id, &self.digest_key_record(id)?)?;
         attempt.done();
         Ok(())

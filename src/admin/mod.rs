@@ -197,6 +197,10 @@ impl Engine {
         if !pin::has_a_length(new) {
             return Err(EngineError::PinLength);
         }
+        // Neither of them is looked at: a change to the same would be a link of the audit each time.
+        if old == new {
+            return Err(EngineError::PinIsTheSame);
+        }
         // The new one is stretched for who knows the old one.
         let turn = self.turn_at_pins(role);
         let matched = self.match_pin(&turn, peer, role, old)?;
@@ -316,20 +320,16 @@ impl Engine {
     pub fn change_wallet(&self, id: &WalletId, change: WalletChange) -> Result<(), EngineError> {
         let _turn = self.administration();
         let attempt = self.attempt(Deed::WalletUpdated.tag());
-        loop {
+        // It may sign meanwhile.
+        self.commit_anew(|| {
             let old = self.wallet_record(id)?;
             let (new, opened) = self.changed(&old.value, &change)?;
             let before = Wallet::open(&old.value, &self.secp)?;
             let state = self.wallet_state(id)?;
             let raised = (&state, change.reach.unwrap_or_default());
-            let changed = state::change_wallet(&old, &new, (&before, &opened), raised, self.now()?);
-            match Receipt::issue(changed, |batch| self.commit_batch(batch)) {
-                Ok(_) => break,
-                // It signed meanwhile.
-                Err((EngineError::Ledger(LedgerError::Conflict), _)) => {}
-                Err((error, _)) => return Err(error),
-            }
-        }
+            Ok(state::change_wallet(&old, &new, (&before, &opened), raised, self.now()?))
+        })
+        .map(|_recorded| ())?;
         self.publish(*id, &self.wallet_record(id)?)?;
         attempt.done();
         Ok(())
@@ -378,16 +378,10 @@ impl Engine {
         pin: &[u8],
     ) -> Result<PinMatched, EngineError> {
         let (now, clocks) = (self.login_time(role)?, self.clocks());
-        let ledger = self.ledger()?;
-        loop {
-            let token = self.token_record()?;
-            let change = state::charge_pin(&token, role, peer, clocks, now).map_err(closed_pin)?;
-            match Receipt::issue(change, |batch| ledger.commit(batch)) {
-                Ok(charged) => return state::verify_pin(charged, &token.value, pin).ok_or(EngineError::Pin),
-                Err((LedgerError::Conflict, _)) => {}
-                Err((error, _)) => return Err(error.into()),
-            }
-        }
+        let charged = self.commit_anew(|| {
+            state::charge_pin(&self.token_record()?, role, peer, clocks, now).map_err(closed_pin)
+        })?;
+        state::verify_pin(charged, pin).ok_or(EngineError::Pin)
     }
 
     fn turn_at_pins(&self, role: Role) -> PinTurn<'_> {
@@ -418,12 +412,7 @@ impl Engine {
         now: u64,
         transition: impl Fn(u64, &Versioned<TokenRecord>) -> Result<Change<Recorded>, EngineError>,
     ) -> Result<(), EngineError> {
-        loop {
-            match self.write(transition(now, &self.token_record()?)?) {
-                Err(EngineError::Ledger(LedgerError::Conflict)) => {}
-                other => return other,
-            }
-        }
+        self.commit_anew(|| transition(now, &self.token_record()?)).map(|_recorded| ())
     }
 
     /// Records a change of a user's record, decided anew as often as another commit comes first. Who was enrolled anew since
@@ -434,14 +423,12 @@ impl Engine {
         key: &OtpKeyId,
         transition: impl Fn(&Versioned<UserRecord>, u64) -> Change<Recorded>,
     ) -> Result<(), EngineError> {
-        loop {
+        let decide = || {
             let user = self.user_record(name)?.filter(|user| user.value.otp.id() == *key);
             let user = user.ok_or_else(|| EngineError::NoSuchUser(name.into()))?;
-            match self.write(transition(&user, self.now()?)) {
-                Err(EngineError::Ledger(LedgerError::Conflict)) => {}
-                other => return other,
-            }
-        }
+            Ok(transition(&user, self.now()?))
+        };
+        self.commit_anew(decide).map(|_recorded| ())
     }
 
     fn write(&self, change: Change<Recorded>) -> Result<(), EngineError> {

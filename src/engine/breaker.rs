@@ -5,7 +5,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Engine, EngineError};
 use crate::kernel::failures::{self, Failures};
-use crate::kernel::receipt::Receipt;
 use crate::kernel::rule::Rule;
 use crate::kernel::state;
 
@@ -51,13 +50,7 @@ impl Engine {
             tracing::error!(
                 "{failures} codes of all users were wrong within an hour: no code is checked until the count drops below the limit"
             );
-            let recorded = self.ledger().and_then(|ledger| {
-                match Receipt::issue(state::stop(failures, now), |batch| ledger.commit(batch)) {
-                    Ok(_) => Ok(()),
-                    Err((error, _)) => Err(error.into()),
-                }
-            });
-            if let Err(error) = recorded {
+            if let Err(error) = self.commit_anew(|| Ok(state::stop(failures, now))) {
                 return error;
             }
         }
@@ -79,11 +72,7 @@ impl Engine {
         if recorded.is_err() {
             return Ok(());
         }
-        let ledger = self.ledger()?;
-        match Receipt::issue(state::decline(wallet, rule, now), |batch| ledger.commit(batch)) {
-            Ok(_) => Ok(()),
-            Err((error, _)) => Err(error.into()),
-        }
+        self.commit_anew(|| Ok(state::decline(wallet, rule, now))).map(|_recorded| ())
     }
 }
 

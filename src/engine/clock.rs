@@ -5,10 +5,9 @@ use std::sync::PoisonError;
 use super::{Engine, EngineError, read};
 use crate::kernel::act::Deed;
 use crate::kernel::clock::{self, Believed, ClockError, TYPED_TOLERANCE};
-use crate::kernel::receipt::{Change, Receipt};
+use crate::kernel::receipt::Change;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::{self, ClockRecord, Recorded, Versioned};
-use crate::ports::LedgerError;
 
 impl Engine {
     /// The time that counts, or the refusal of a clock that cannot be believed.
@@ -76,14 +75,11 @@ impl Engine {
         &self,
         transition: impl Fn(Option<&Versioned<ClockRecord>>) -> Change<Recorded>,
     ) -> Result<(), EngineError> {
-        loop {
+        let decide = || {
             let old = read(self.ledger()?, RecordKey::single(Kind::Clock))?;
-            match Receipt::issue(transition(old.as_ref()), |batch| self.commit_batch(batch)) {
-                Ok(_) => return Ok(()),
-                Err((EngineError::Ledger(LedgerError::Conflict), _)) => {}
-                Err((error, _)) => return Err(error),
-            }
-        }
+            Ok(transition(old.as_ref()))
+        };
+        self.commit_anew(decide).map(|_recorded| ())
     }
 
     /// Both clocks as they are, held against nothing.

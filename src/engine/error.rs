@@ -72,6 +72,9 @@ pub enum EngineError {
     /// A PIN of a length that is not allowed.
     #[error("a PIN has {min} to {max} bytes", min = crate::kernel::pin::MIN_LEN, max = crate::kernel::pin::MAX_LEN)]
     PinLength,
+    /// A PIN that was to be changed to itself.
+    #[error("the new PIN is the same as the old one: nothing was checked or changed; choose another PIN")]
+    PinIsTheSame,
     /// No such wallet.
     #[error("no such wallet")]
     NoSuchWallet,

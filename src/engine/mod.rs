@@ -6,6 +6,7 @@
 mod acts;
 mod breaker;
 mod clock;
+mod commit;
 mod digest_key;
 mod error;
 mod standing;

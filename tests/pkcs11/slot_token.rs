@@ -400,6 +400,8 @@ fn a_pin_is_changed_by_whoever_knows_it() {
         assert_rv!(call!(raw, C_SetPIN(session, ptr::null_mut(), 8, pin, len)), CKR_ARGUMENTS_BAD);
         assert_rv!(call!(raw, C_SetPIN(session, pin, len, ptr::null_mut(), 8)), CKR_ARGUMENTS_BAD);
         assert_eq!(raw.token_info().flags & USER_FLAGS, 0, "none of these was a try");
+        assert_rv!(raw.set_pin(session, old, old), CKR_PIN_INVALID, "the same one");
+        assert_rv!(raw.set_pin(session, WRONG, WRONG), CKR_PIN_INVALID, "and neither is looked at");
         assert_rv!(raw.set_pin(session, WRONG, new), CKR_PIN_INCORRECT);
         assert_eq!(raw.token_info().flags & USER_FLAGS, CKF_USER_PIN_COUNT_LOW, "this was");
         assert_rv!(raw.set_pin(session, old, new), CKR_OK, "the user's, where nobody is logged in");

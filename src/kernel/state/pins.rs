@@ -286,6 +286,8 @@ pub struct PinCharged {
     role: Role,
     peer: Option<String>,
     at: u64,
+    /// What the PIN is compared to: the one that was charged for.
+    pin: Option<PinRecord>,
 }
 
 /// Charges one try at the PIN of `role` to `peer`. `now` is the time that counts, `clocks` what they say.
@@ -304,7 +306,8 @@ pub fn charge_pin(
             TokenRecord { user: Some(user), ..old.clone() }
         }
     };
-    let evidence = PinCharged { role, peer: peer.map(str::to_owned), at: now };
+    let pin = pin_of(old, role).cloned();
+    let evidence = PinCharged { role, peer: peer.map(str::to_owned), at: now, pin };
     let batch = Batch { writes: vec![token.put(&new)], event: Event::PinCharged(role), time: now };
     Ok(Change::new(batch, evidence))
 }
@@ -317,10 +320,10 @@ pub struct PinMatched {
 }
 
 /// Compares a PIN whose try is charged.
-pub fn verify_pin(charged: Receipt<PinCharged>, token: &TokenRecord, pin: &[u8]) -> Option<PinMatched> {
-    let charged = charged.into_evidence();
-    let record = pin_of(token, charged.role)?;
-    record.matches(pin).then(|| PinMatched { charged, pin: record.clone() })
+pub fn verify_pin(charged: Receipt<PinCharged>, pin: &[u8]) -> Option<PinMatched> {
+    let mut charged = charged.into_evidence();
+    let record = charged.pin.take()?;
+    record.matches(pin).then_some(PinMatched { charged, pin: record })
 }
 
 /// Clears the tries of a PIN that was right, and sets a new one where given. None where another one was set since, or this one
@@ -331,7 +334,7 @@ pub fn accept_pin(
     new: Option<PinRecord>,
     now: u64,
 ) -> Option<Change<Recorded>> {
-    let PinCharged { role, peer, at } = &matched.charged;
+    let PinCharged { role, peer, at, .. } = &matched.charged;
     let (old, peer) = (&token.value, peer.as_deref());
     let pin = pin_of(old, *role).filter(|pin| pin.is_of_same_pin(&matched.pin))?;
     let is_new = new.is_some();

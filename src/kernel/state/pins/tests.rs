@@ -60,7 +60,7 @@ impl Token {
     ) -> Result<bool, PinClosed> {
         let (charged, event) = self.write(charge_pin(&self.0, role, peer, clocks, now)?);
         assert_eq!(event, Event::PinCharged(role));
-        let Some(matched) = verify_pin(charged, &self.0.value, pin) else { return Ok(false) };
+        let Some(matched) = verify_pin(charged, pin) else { return Ok(false) };
         let accepted = accept_pin(&matched, &self.0, None, now).expect("nobody came in between");
         let _ = self.write(accepted);
         Ok(true)
@@ -196,7 +196,7 @@ fn what_was_right_is_not_accepted_once_the_pin_is_lost_or_another() {
         let mut token = Token::new();
         let change = charge_pin(&token.0, Role::User, Some("user 1"), clocks(1, 0), NOW).expect("open");
         let (charged, _) = token.write(change);
-        let matched = verify_pin(charged, &token.0.value, USER).expect("right");
+        let matched = verify_pin(charged, USER).expect("right");
         let _ = token.write(lose_user_pin(&token.0, NOW).expect("it is set"));
         if act {
             let _ = token.write(set_user_pin(&token.0, record(b"another"), None, NOW).expect("it was lost"));
