@@ -20,7 +20,7 @@ use support::{Bench, ManualClock, MemoryLedger, SystemRandom, watch};
 /// Signatures in the suite, after a third as many that fill whatever is bounded.
 const SIGNATURES: usize = 400;
 /// What may be in use more than before. A signature that kept 160 bytes would pass it.
-const MOST_BYTES: i64 = 64 * 1024;
+const MAX_BYTES: i64 = 64 * 1024;
 
 #[test]
 fn signatures_of_varied_psbts_leave_nothing_in_memory() {
@@ -54,7 +54,7 @@ fn signatures_of_varied_psbts_leave_nothing_in_memory() {
         println!("{to} signatures: {:+} bytes, and {} kB resident", in_use() - before, resident());
     }
     let grown = in_use() - before;
-    assert!(grown < MOST_BYTES, "{signatures} signatures left {grown} bytes in use");
+    assert!(grown < MAX_BYTES, "{signatures} signatures left {grown} bytes in use");
 }
 
 /// A PSBT for each script type, of one, two and three inputs.

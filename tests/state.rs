@@ -634,7 +634,7 @@ fn crash_killed_at_any_write_of_a_wrong_code_no_try_is_given_back() {
 /// The system calls by which a commit and its anchor reach the disk.
 const WRITES: [&str; 6] = ["pwrite64", "fdatasync", "fsync", "openat", "write", "unlink"];
 /// Most kills at one kind of system call: they are spread over all of them.
-const MOST_KILLS: usize = 12;
+const MAX_KILLS: usize = 12;
 
 /// Runs the role `crash` on the same state again and again, each time killed at another system call of the signing.
 /// `after` looks at what was left, and says whether everything of it was durable.
@@ -651,7 +651,7 @@ fn kill_at_every_write(boundary: &Boundary, mut after: impl FnMut(&str, usize) -
     let mut kills = 0;
     for call in WRITES {
         let Some(range) = calls_of_the_signing(&traced, call) else { continue };
-        let step = range.clone().count().div_ceil(MOST_KILLS).max(1);
+        let step = range.clone().count().div_ceil(MAX_KILLS).max(1);
         for number in range.step_by(step) {
             boundary.restore("before");
             let inject = format!("inject={call}:signal=SIGKILL:when={number}");

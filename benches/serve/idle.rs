@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use countersign::remote::client::Lanes;
+use countersign::remote::client::Client;
 use countersign::shell::config::{Config, ConnectConfig};
 
 use super::ledgers::NoCommit;
@@ -49,9 +49,9 @@ pub(crate) fn connect_all(configuration: &Path) {
         Config::Connect(config) => config,
         Config::Engine(_) => panic!("this is the client"),
     };
-    let lanes: Vec<Lanes> = (0..COUNT).map(|_| Lanes::open(&config, 1).expect("there is room")).collect();
-    for lane in &lanes {
-        REQUESTS.iter().for_each(|request| drop(lane.call(request).expect("answered")));
+    let clients: Vec<Client> = (0..COUNT).map(|_| Client::open(&config, 1).expect("there is room")).collect();
+    for client in &clients {
+        REQUESTS.iter().for_each(|request| drop(client.exchange(request).expect("answered")));
     }
     println!("connected");
     std::io::stdin().read_to_end(&mut Vec::new()).expect("it ends");

@@ -13,7 +13,7 @@ use crate::kernel::state;
 pub const DEFAULT_FAILURES_PER_HOUR: u32 = 100;
 
 /// Refused PSBTs that the audit chain records in an hour; the log has all.
-const MOST_DECLINED_PER_HOUR: u32 = 60;
+const MAX_DECLINED_PER_HOUR: u32 = 60;
 
 impl Engine {
     /// The same engine, that looks at no code once so many tries of all users together were wrong within an hour.
@@ -66,7 +66,7 @@ impl Engine {
     pub(crate) fn decline(&self, wallet: &str, rule: Rule, now: u64) -> Result<(), EngineError> {
         let recorded = self.declined.lock().unwrap_or_else(PoisonError::into_inner).charge(
             1,
-            MOST_DECLINED_PER_HOUR,
+            MAX_DECLINED_PER_HOUR,
             now,
         );
         if recorded.is_err() {

@@ -42,7 +42,7 @@ pub use standing::EngineStanding;
 pub type WalletId = [u8; 16];
 
 /// Answers of which it is remembered when they left: more than two minutes have.
-const MOST_ANSWERS: usize = 8_192;
+const MAX_ANSWERS: usize = 8_192;
 
 /// One token with its users and wallets.
 pub struct Engine {
@@ -120,7 +120,7 @@ impl Engine {
             closed: RwLock::default(),
             administration: Mutex::default(),
             acts: Mutex::default(),
-            answers: Mutex::new(Recent::new(MOST_ANSWERS)),
+            answers: Mutex::new(Recent::new(MAX_ANSWERS)),
             pins: Default::default(),
             pin_eras: Default::default(),
             vault,

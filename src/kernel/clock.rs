@@ -16,7 +16,7 @@ pub const TYPED_TOLERANCE: u64 = 120;
 
 /// Seconds by which a machine that was started anew may be ahead of the newest record, unless the security officer says
 /// so: a week. A clock of another year, once sealed, would keep the module closed until that year.
-pub const MOST_AHEAD: u64 = 7 * 24 * 3_600;
+pub const MAX_AHEAD: u64 = 7 * 24 * 3_600;
 
 /// Names one run of the machine; zero where the system does not say.
 pub type BootId = [u8; 16];
@@ -84,7 +84,7 @@ pub enum ClockError {
 /// The time that counts where the machine was started anew, and nothing but the newest record can contradict its clock.
 pub fn judge_first(now: Reading, high_water: u64) -> Result<u64, ClockError> {
     let ahead = now.wall.saturating_sub(high_water);
-    if ahead > MOST_AHEAD {
+    if ahead > MAX_AHEAD {
         return Err(ClockError::Ahead(ahead));
     }
     judge(now, Believed::new(BootId::default(), now), high_water)
@@ -101,7 +101,7 @@ pub fn judge_said(
 ) -> Result<u64, SaidError> {
     let ahead = now.wall.saturating_sub(high_water);
     match said {
-        None if believed.is_none() && ahead > MOST_AHEAD => return Err(SaidError::NotSaid(ahead)),
+        None if believed.is_none() && ahead > MAX_AHEAD => return Err(SaidError::NotSaid(ahead)),
         Some(said) if now.wall.abs_diff(said) > TYPED_TOLERANCE => {
             return Err(SaidError::Differs { clock: now.wall, said });
         }
@@ -176,8 +176,8 @@ mod tests {
     #[test]
     fn clock_jump_a_machine_started_anew_is_not_believed_in_another_year() {
         let first = |wall| judge_first(Reading { wall, boot: 1 }, 1_000_000);
-        assert_eq!(first(1_000_000 + MOST_AHEAD), Ok(1_000_000 + MOST_AHEAD));
-        assert_eq!(first(1_000_001 + MOST_AHEAD), Err(ClockError::Ahead(MOST_AHEAD + 1)));
+        assert_eq!(first(1_000_000 + MAX_AHEAD), Ok(1_000_000 + MAX_AHEAD));
+        assert_eq!(first(1_000_001 + MAX_AHEAD), Err(ClockError::Ahead(MAX_AHEAD + 1)));
         assert_eq!(first(999_990), Err(ClockError::Back(10)));
         assert_eq!(first(u64::MAX), Err(ClockError::Ahead(u64::MAX - 1_000_000)));
     }
@@ -202,16 +202,16 @@ mod tests {
             let now = Reading { wall, boot: 1 };
             judge_said(now, None, 1_000_000, said)
         };
-        let far = 1_000_001 + MOST_AHEAD;
+        let far = 1_000_001 + MAX_AHEAD;
         assert_eq!(judge(far - 1, None), Ok(far - 1));
-        assert_eq!(judge(far, None), Err(SaidError::NotSaid(MOST_AHEAD + 1)));
+        assert_eq!(judge(far, None), Err(SaidError::NotSaid(MAX_AHEAD + 1)));
         assert_eq!(judge(far, Some(far - TYPED_TOLERANCE)), Ok(far));
         let said = far - TYPED_TOLERANCE - 1;
         assert_eq!(judge(far, Some(said)), Err(SaidError::Differs { clock: far, said }));
         assert_eq!(judge(1_000_000, Some(far)), Err(SaidError::Differs { clock: 1_000_000, said: far }));
         assert_eq!(judge(999_000, Some(999_000)), Err(ClockError::Back(1_000).into()), "nobody's word");
         // Where the machine's own clock has counted it, there is nothing to say.
-        let passed = MOST_AHEAD + 100;
+        let passed = MAX_AHEAD + 100;
         let now = Reading { wall: LAST.wall + passed, boot: LAST.boot + passed };
         assert_eq!(judge_said(now, Some(LAST), 1_000_000, None), Ok(now.wall));
         let jumped = Reading { boot: LAST.boot, ..now };

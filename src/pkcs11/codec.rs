@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::call::{Bytes, MAX_ATTRIBUTES};
+use super::request::{Bytes, MAX_ATTRIBUTES};
 use super::rv::{Answer, Rv};
 
 /// The bytes of a value, in a buffer of their exact length: none is left behind by growing.
@@ -88,7 +88,8 @@ impl Visitor<'_> for Copied {
 mod tests {
     use cryptoki_sys::CKA_LABEL;
 
-    use super::super::call::{Mechanism, Reply, Request, Room, SessionInfo, TemplateEntry, Wanted};
+    use super::super::reply::{Reply, SessionInfo};
+    use super::super::request::{Mechanism, Request, Room, TemplateEntry, Wanted};
     use super::*;
 
     #[test]

@@ -16,13 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cryptoki_sys::*;
 
-use super::call::{Bytes, Filled, Mechanism, Reply, Request};
 use super::codec::{decode, encode};
-use super::hosted::Call;
+use super::reply::{Filled, Reply};
+use super::request::{Bytes, Envelope, Mechanism, Request};
 use super::rv::{Answer, Rv};
 use super::vendor::CKM_COUNTERSIGN_PSBT;
 use crate::kernel::approval::Approval;
-use crate::remote::client::{CallError, Lanes};
+use crate::remote::client::{Client, ExchangeError};
 use crate::shell::config::ConnectConfig;
 
 /// The boundary, as this process sees it.
@@ -38,7 +38,7 @@ const HANDLES: u64 = 1 << 32;
 
 /// A connection, with what is known of the application that it is to the boundary.
 struct Connection {
-    lanes: Lanes,
+    client: Client,
     known: Mutex<Known>,
 }
 
@@ -81,7 +81,7 @@ impl Connected {
     /// Has the boundary answer a call.
     pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
         let connection = self.connection_for(&request)?;
-        let is_older = connection.lanes.version() < 3;
+        let is_older = connection.client.version() < 3;
         let request = if is_older { request.of_version_2() } else { request };
         let torn = connection.known().torn_by(&request);
         if let Some(session) = torn {
@@ -108,7 +108,7 @@ impl Connected {
         if let Ok(mut connection) = self.connection.try_lock()
             && let Some(connection) = connection.take()
         {
-            connection.lanes.abandon();
+            connection.client.abandon();
         }
     }
 
@@ -123,7 +123,7 @@ impl Connected {
         };
         let era = connection.known().send(&request);
         // Not carried either: the message is torn as before. Otherwise it is over, whatever the answer.
-        let answer = self.carry(connection, &mut Call { sign_init: None, request }, era);
+        let answer = self.carry(connection, &mut Envelope { sign_init: None, request }, era);
         if connection.known().torn.contains(&session) { answer.map(drop) } else { Ok(()) }
     }
 
@@ -131,16 +131,16 @@ impl Connected {
     fn end_verification(&self, connection: &Arc<Connection>, session: CK_SESSION_HANDLE) -> Answer {
         let request = Request::VerifyInit { session, mechanism: None, key: 0 };
         let era = connection.known().send(&request);
-        self.carry(connection, &mut Call { sign_init: None, request }, era)?;
+        self.carry(connection, &mut Envelope { sign_init: None, request }, era)?;
         connection.known().unverified.remove(&session);
         Ok(())
     }
 
-    fn carry(&self, connection: &Arc<Connection>, call: &mut Call, era: u64) -> Answer<Reply> {
-        let answer = match connection.lanes.call(&encode(call)?) {
+    fn carry(&self, connection: &Arc<Connection>, call: &mut Envelope, era: u64) -> Answer<Reply> {
+        let answer = match connection.client.exchange(&encode(call)?) {
             Ok(answer) => answer,
-            Err(CallError::Lost(reason)) => return Err(self.lose(connection, &reason)),
-            Err(error @ (CallError::Busy | CallError::TooLong { .. })) => {
+            Err(ExchangeError::Lost(reason)) => return Err(self.lose(connection, &reason)),
+            Err(error @ (ExchangeError::Busy | ExchangeError::TooLong { .. })) => {
                 tracing::warn!("refused: {error}");
                 connection.known().forgo(call);
                 return Err(Rv(CKR_DEVICE_MEMORY));
@@ -169,11 +169,11 @@ impl Connected {
 
     fn connect(&self) -> Answer<Arc<Connection>> {
         let first_handle = self.next_handle.fetch_add(HANDLES, Ordering::SeqCst);
-        let lanes = Lanes::open(&self.config, first_handle).map_err(|error| {
+        let client = Client::open(&self.config, first_handle).map_err(|error| {
             tracing::error!("{error}");
             Rv(CKR_DEVICE_ERROR)
         })?;
-        Ok(Arc::new(Connection { lanes, known: Mutex::default() }))
+        Ok(Arc::new(Connection { client, known: Mutex::default() }))
     }
 
     /// Lets go of a connection that is lost, if nobody has yet.
@@ -207,7 +207,7 @@ impl Connection {
 
 impl Known {
     /// What is to be sent for `request`: nothing for a `C_SignInit` that is certain to be accepted.
-    fn hold_back(&mut self, request: Request) -> Option<(Call, u64)> {
+    fn hold_back(&mut self, request: Request) -> Option<(Envelope, u64)> {
         if let Request::SignInit { session, mechanism: Some(mechanism), key } = &request
             && self.accepts(*session, mechanism, *key)
         {
@@ -218,7 +218,7 @@ impl Known {
         let begins = !matches!(request, Request::CloseSession { .. });
         let sign_init = request.session().and_then(|session| self.take_held_back(session)).filter(|_| begins);
         let era = self.send(&request);
-        Some((Call { sign_init, request }, era))
+        Some((Envelope { sign_init, request }, era))
     }
 
     fn take_held_back(&mut self, session: CK_SESSION_HANDLE) -> Option<Request> {
@@ -259,7 +259,7 @@ impl Known {
     /// Notes that `call` was not answered: the boundary had no room. An operation that it would have ended is over by that
     /// (section 5.2), so it is ended there as well, before the next call that has to do with it. A `C_SignInit` that went with
     /// any other call is held back as before.
-    fn forgo(&mut self, call: &mut Call) {
+    fn forgo(&mut self, call: &mut Envelope) {
         self.changed(&call.request);
         match (&call.request, call.sign_init.take()) {
             (

@@ -7,9 +7,9 @@
 use cryptoki_sys::*;
 
 use super::attributes::Class;
-use super::call::TemplateEntry;
 use super::key_management::user_list;
 use super::key_pair::{Side, both_sides, is_decided};
+use super::request::TemplateEntry;
 use super::rv::{Answer, Rv};
 use super::template::{bool_value, check_curve, expect, required, set_same, text, valid};
 use super::vendor::*;

@@ -6,37 +6,38 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use cryptoki_sys::*;
 
-use super::call::{MechanismInfo, Reply, Request, SessionInfo, TokenInfo};
+use super::application::{Application, Caller, SLOT};
 use super::connected::Connected;
-use super::module::{Caller, Module, SLOT};
 use super::raw::padded;
+use super::reply::{MechanismInfo, Reply, SessionInfo, TokenInfo};
+use super::request::Request;
 use super::rv::{Answer, Rv};
 use crate::engine::Engine;
 use crate::kernel::pin;
 use crate::open::{Opened, open};
 
 /// Who answers the calls of this process.
-pub(super) enum Application {
+pub(super) enum Instance {
     /// The engine, in this process.
-    Engine(Module),
+    Engine(Application),
     /// The boundary, in another one.
     Connected(Connected),
 }
 
-impl Application {
+impl Instance {
     /// Answers a call.
     pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
         match self {
-            Application::Engine(module) => module.answer(request),
-            Application::Connected(connected) => connected.answer(request),
+            Instance::Engine(application) => application.answer(request),
+            Instance::Connected(connected) => connected.answer(request),
         }
     }
 
     fn close(&self) {
         match self {
-            Application::Engine(module) => module.close_all_sessions(),
+            Instance::Engine(application) => application.close_all_sessions(),
             // The boundary closes its sessions with the connection.
-            Application::Connected(_) => {}
+            Instance::Connected(_) => {}
         }
     }
 }
@@ -49,7 +50,7 @@ impl Application {
 struct Process {
     id: u32,
     /// Never dropped by accident: a child must not run the destructors of its parent's files and sessions.
-    application: RwLock<Option<ManuallyDrop<Arc<Application>>>>,
+    instance: RwLock<Option<ManuallyDrop<Arc<Instance>>>>,
     /// One initialisation at a time: another thread waits for it.
     initialising: Mutex<()>,
     /// What the child has, in a child.
@@ -66,7 +67,7 @@ thread_local! {
 
 impl Process {
     fn new(id: u32) -> Process {
-        Process { id, application: RwLock::default(), initialising: Mutex::default(), child: OnceLock::new() }
+        Process { id, instance: RwLock::default(), initialising: Mutex::default(), child: OnceLock::new() }
     }
 
     /// That of this process, with those that it descends from.
@@ -94,9 +95,9 @@ pub(super) struct InitializeArguments {
 }
 
 /// The application of this process.
-pub(super) fn current() -> Answer<Arc<Application>> {
-    let application = Process::current().application.read().unwrap_or_else(PoisonError::into_inner);
-    application.as_deref().map(Arc::clone).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
+pub(super) fn current() -> Answer<Arc<Instance>> {
+    let instance = Process::current().instance.read().unwrap_or_else(PoisonError::into_inner);
+    instance.as_deref().map(Arc::clone).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
 /// `C_Initialize`: opens everything, so that what is wrong is said here.
@@ -130,7 +131,7 @@ fn initialize_once() -> Answer {
     }
     match open()? {
         Opened::Engine(engine) => install(*engine),
-        Opened::Connect(config) => become_application(Application::Connected(Connected::open(config)?)),
+        Opened::Connect(config) => become_instance(Instance::Connected(Connected::open(config)?)),
     }
     Ok(())
 }
@@ -138,31 +139,31 @@ fn initialize_once() -> Answer {
 /// Makes this engine the one behind the C interface of this process. `C_Initialize` opens the configured one; a bench may
 /// put one together otherwise. A library that is loaded has no symbol for it.
 pub fn install(engine: Engine) {
-    let module = Module::new(Arc::new(engine), Arc::default(), Caller::Process, 1);
-    become_application(Application::Engine(module));
+    let application = Application::new(Arc::new(engine), Arc::default(), Caller::Process, 1);
+    become_instance(Instance::Engine(application));
 }
 
-fn become_application(application: Application) {
+fn become_instance(instance: Instance) {
     let (process, parents) = Process::lineage();
     for parent in parents {
         // What a parent process left here is not dropped: only its connections are let go. Where its lock was held by another
         // thread as this process was made, they stay open.
-        if let Ok(inherited) = parent.application.try_read()
-            && let Some(Application::Connected(connected)) = inherited.as_deref().map(Arc::as_ref)
+        if let Ok(inherited) = parent.instance.try_read()
+            && let Some(Instance::Connected(connected)) = inherited.as_deref().map(Arc::as_ref)
         {
             connected.abandon();
         }
     }
-    let mut instance = process.application.write().unwrap_or_else(PoisonError::into_inner);
-    *instance = Some(ManuallyDrop::new(Arc::new(application)));
+    let mut current = process.instance.write().unwrap_or_else(PoisonError::into_inner);
+    *current = Some(ManuallyDrop::new(Arc::new(instance)));
 }
 
 /// `C_Finalize`: closes everything that this process opened.
 pub(super) fn finalize() -> Answer {
-    let taken = Process::current().application.write().unwrap_or_else(PoisonError::into_inner).take();
-    let application = ManuallyDrop::into_inner(taken.ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?);
+    let taken = Process::current().instance.write().unwrap_or_else(PoisonError::into_inner).take();
+    let instance = ManuallyDrop::into_inner(taken.ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?);
     // The last call that still runs closes the files, or the connection.
-    application.close();
+    instance.close();
     Ok(())
 }
 

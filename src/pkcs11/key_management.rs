@@ -6,11 +6,11 @@ use core::str::FromStr;
 
 use cryptoki_sys::*;
 
+use super::application::{Application, Object};
 use super::attributes::Class;
-use super::call::{Mechanism, TemplateEntry};
 use super::digest_key::new_digest_key;
 use super::key_pair::{Side, both_sides, is_decided};
-use super::module::{Module, Object};
+use super::request::{Mechanism, TemplateEntry};
 use super::rv::{Answer, Rv};
 use super::template::{
     bool_value, check_date, each_once, expect, expect_empty_array, set_same, text, ulong_value, value_of,
@@ -22,7 +22,7 @@ use crate::kernel::wallet::Network;
 
 const DEFAULT_SERVICE: &str = "Countersign";
 
-impl Module {
+impl Application {
     /// `C_GenerateKey` with `CKM_COUNTERSIGN_TOTP_KEY_GEN`: enrols a user.
     pub(super) fn generate_key(
         &self,

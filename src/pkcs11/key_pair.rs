@@ -3,7 +3,7 @@
 
 use cryptoki_sys::*;
 
-use super::call::TemplateEntry;
+use super::request::TemplateEntry;
 use super::rv::Answer;
 use super::template::{bool_value, check_curve, check_date, expect, expect_empty_array, ulong_value};
 

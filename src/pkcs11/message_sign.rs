@@ -10,8 +10,9 @@
 
 use cryptoki_sys::*;
 
-use super::call::{Bytes, Filled, Mechanism, Room};
-use super::module::Module;
+use super::application::Application;
+use super::reply::Filled;
+use super::request::{Bytes, Mechanism, Room};
 use super::rv::{Answer, Rv};
 use super::sign::{Parts, SigningKey};
 use crate::engine::EngineError;
@@ -37,7 +38,7 @@ impl MessageSigning {
     }
 }
 
-impl Module {
+impl Application {
     /// `C_MessageSignInit`; without a mechanism it ends the operation, as `C_SignInit` does.
     pub(super) fn message_sign_init(
         &self,

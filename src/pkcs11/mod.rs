@@ -1,11 +1,11 @@
 //! The C interface: PKCS#11 v2.40, v3.0 and v3.2.
 //!
-//! A call comes in at `entry` (catch, convert, call), with its pointers looked at in `raw` alone, becomes a value (`call`), and
+//! A call comes in at `entry` (catch, convert, call), with its pointers looked at in `raw` alone, becomes a value (`request`), and
 //! goes to whoever is the `instance` of this process:
 //!
 //! ```text
-//! entry → Request ─┬─ [backing]: answer → the file of its chapter, which is safe Rust over a `Module`
-//!                  └─ [connect]: connected → remote … remote → hosted → answer → the file of its chapter
+//! entry → Request ─┬─ [backing]: dispatch → the file of its chapter, which is safe Rust over an `Application`
+//!                  └─ [connect]: connected → remote … remote → host → dispatch → the file of its chapter
 //! ```
 //!
 //! | file | chapter of PKCS#11 v3.0 section 5 |
@@ -20,24 +20,25 @@
 //! | `key_management`, `key_pair`, `digest_key` | 5.18 key management |
 //! | `random` | 5.19 random number generation |
 
-mod answer;
+mod answer_memory;
+mod application;
 mod attributes;
-mod call;
 mod codec;
 mod connected;
 mod digest_key;
+mod dispatch;
 mod entry;
-mod hosted;
+mod host;
 mod instance;
 mod key_management;
 mod key_pair;
 mod message_sign;
-mod module;
 mod object;
 mod random;
 mod ration;
 mod raw;
-mod room;
+mod reply;
+mod request;
 mod rv;
 mod session;
 mod session_object;

@@ -3,11 +3,11 @@
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
-use super::call::Bytes;
-use super::module::Module;
+use super::application::Application;
+use super::request::Bytes;
 use super::rv::{Answer, Rv};
 
-impl Module {
+impl Application {
     /// `C_GenerateRandom`: `len` bytes.
     pub(super) fn generate_random(&self, session: CK_SESSION_HANDLE, len: u64) -> Answer<Bytes> {
         self.with_session(session, |_| {

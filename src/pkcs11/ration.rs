@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
 
-use super::call::{Reply, Request};
+use super::reply::Reply;
+use super::request::Request;
 use super::rv::{Answer, Rv};
 use crate::cores::{self, PeerNumber};
 use crate::engine::EngineError;
@@ -212,7 +213,7 @@ pub(super) fn failed(line: impl FnOnce() -> String) {
 mod tests {
     use zeroize::Zeroizing;
 
-    use super::super::call::Bytes;
+    use super::super::request::Bytes;
     use super::*;
     use crate::kernel::rule::Rule;
 

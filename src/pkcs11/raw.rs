@@ -11,10 +11,11 @@ use core::slice;
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
-use super::call::{
-    Bytes, Filled, MAX_ATTRIBUTES, MAX_PIN_LEN, MAX_VALUE_LEN, Mechanism, Room, Shown, TemplateEntry, Wanted,
-};
 use super::instance::InitializeArguments;
+use super::reply::{Filled, Shown};
+use super::request::{
+    Bytes, MAX_ATTRIBUTES, MAX_PIN_LEN, MAX_VALUE_LEN, Mechanism, Room, TemplateEntry, Wanted,
+};
 use super::rv::{Answer, Rv};
 
 /// `text`, padded with blanks to the length of the field. Longer text is cut.

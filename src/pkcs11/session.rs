@@ -2,15 +2,15 @@
 
 use cryptoki_sys::*;
 
-use super::call::SessionInfo;
-use super::module::{Login, Module, Session};
+use super::application::{Application, Login, Session};
+use super::reply::SessionInfo;
 use super::rv::{Answer, Rv};
 use super::slot_token::check_slot;
 use crate::kernel::approval::Approval;
 use crate::kernel::audit::Role;
 use crate::kernel::rule::Rule;
 
-impl Module {
+impl Application {
     /// `C_OpenSession`.
     pub(super) fn open(&self, slot: CK_SLOT_ID, flags: CK_FLAGS) -> Answer<CK_SESSION_HANDLE> {
         check_slot(slot)?;

@@ -9,9 +9,10 @@ use std::sync::atomic::Ordering;
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
-use super::call::{Bytes, Filled, Mechanism, Room};
-use super::module::{Module, Object, Session, Totals};
+use super::application::{Application, Object, Session, Totals};
 use super::ration;
+use super::reply::Filled;
+use super::request::{Bytes, Mechanism, Room};
 use super::rv::{Answer, Refusal, Rv};
 use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
 use crate::engine::{DigestKeyId, Engine, EngineError, WalletId};
@@ -24,7 +25,7 @@ use crate::kernel::psbt::{Layout, MAX_PSBT_LEN};
 /// A signing operation.
 pub(super) struct Signing {
     key: SigningKey,
-    door: Door,
+    code_source: CodeSource,
     /// What `C_SignUpdate` has brought; `None` before its first call.
     parts: Option<Parts>,
 }
@@ -81,18 +82,18 @@ impl Drop for Parts {
 }
 
 /// How the code comes in (README, "From a program").
-enum Door {
+enum CodeSource {
     /// With the mechanism parameter.
     Parameter(Vec<Approval>),
     /// With a context-specific login, once there was one.
     Login(Option<Approval>),
 }
 
-impl Door {
+impl CodeSource {
     fn into_approvals(self) -> Vec<Approval> {
         match self {
-            Door::Parameter(approvals) => approvals,
-            Door::Login(attached) => attached.into_iter().collect(),
+            CodeSource::Parameter(approvals) => approvals,
+            CodeSource::Login(attached) => attached.into_iter().collect(),
         }
     }
 }
@@ -132,18 +133,18 @@ pub(super) fn is_made_for(allowed: DigestMechanisms, mechanism: CK_MECHANISM_TYP
 impl Signing {
     /// Takes the code of a context-specific login; a later one replaces it. Nothing is judged here.
     pub(super) fn attach(&mut self, approval: Approval) -> Answer {
-        match &mut self.door {
-            Door::Login(attached) => {
+        match &mut self.code_source {
+            CodeSource::Login(attached) => {
                 *attached = Some(approval);
                 Ok(())
             }
             // The code came with the mechanism parameter: one authorisation, one operation.
-            Door::Parameter(_) => Err(Rv(CKR_USER_ALREADY_LOGGED_IN)),
+            CodeSource::Parameter(_) => Err(Rv(CKR_USER_ALREADY_LOGGED_IN)),
         }
     }
 }
 
-impl Module {
+impl Application {
     /// `C_SignInit`; without a mechanism it ends the operation (v3.0 section 5.13).
     pub(super) fn sign_init(
         &self,
@@ -162,13 +163,15 @@ impl Module {
             session.refused_by = None;
             self.require_user()?;
             let key = self.signing_key(mechanism, key)?;
-            let door = match (mechanism, &parameter[..]) {
-                (_, []) => Door::Login(None),
+            let code_source = match (mechanism, &parameter[..]) {
+                (_, []) => CodeSource::Login(None),
                 // It has no parameter (v3.0 Current Mechanisms section 2.3.6).
                 (CKM_ECDSA, _) => return Err(Rv(CKR_MECHANISM_PARAM_INVALID)),
-                (_, parameter) => Door::Parameter(Approval::parse(parameter).map_err(EngineError::from)?),
+                (_, parameter) => {
+                    CodeSource::Parameter(Approval::parse(parameter).map_err(EngineError::from)?)
+                }
             };
-            session.signing = Some(Signing { key, door, parts: None });
+            session.signing = Some(Signing { key, code_source, parts: None });
             Ok(())
         })
     }
@@ -219,7 +222,7 @@ impl Module {
     }
 
     /// The backend, logged in: who may sign. The security officer never does, and no administrator is let in as the user; this
-    /// is the one way to the signer, so the door is asked for once more.
+    /// is the one way to the signer, so the code_source is asked for once more.
     pub(super) fn require_user(&self) -> Answer {
         if self.role() == Some(Role::User) { self.check_backend() } else { Err(Rv(CKR_USER_NOT_LOGGED_IN)) }
     }
@@ -282,7 +285,7 @@ impl Module {
             session.signing = Some(signing);
             return Ok(Filled::Length(bound as u64));
         }
-        self.sign_with(&signing.key, signing.door.into_approvals(), data)
+        self.sign_with(&signing.key, signing.code_source.into_approvals(), data)
             .map_err(|refusal| refusal.note(refused_by))
     }
 }

@@ -2,8 +2,8 @@
 
 use cryptoki_sys::*;
 
-use super::call::{MechanismInfo, TokenInfo};
-use super::module::{MAX_SESSIONS, Module, SLOT};
+use super::application::{Application, MAX_SESSIONS, SLOT};
+use super::reply::{MechanismInfo, TokenInfo};
 use super::rv::{Answer, Rv};
 use super::vendor::*;
 use crate::kernel::audit::Role;
@@ -55,7 +55,7 @@ pub(super) fn mechanism_info(slot: CK_SLOT_ID, mechanism: CK_MECHANISM_TYPE) -> 
     found.map(|(_, info)| *info).ok_or(Rv(CKR_MECHANISM_INVALID))
 }
 
-impl Module {
+impl Application {
     /// `C_GetTokenInfo`.
     pub(super) fn token_info(&self, slot: CK_SLOT_ID) -> Answer<TokenInfo> {
         check_slot(slot)?;

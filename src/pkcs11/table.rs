@@ -11,7 +11,7 @@ use cryptoki_sys::*;
 
 use super::entry::*;
 use crate::engine::Engine;
-use crate::remote::interface::{self, Hosted};
+use crate::remote::interface::{self, LoadedModule};
 
 /// A function that is not for this module, of each number of arguments. Its types are those of its place in the table.
 mod unsupported {
@@ -184,9 +184,9 @@ static FUNCTIONS_OF_BOUNDARY: interface::Functions = interface::Functions {
 
 /// Hosts this engine in this process, as `countersign serve` hosts the one of a module that it loads: for benches and for
 /// fuzzing. None where one is hosted already. A library that is loaded has no symbol for it.
-pub fn host(engine: Engine) -> Option<Hosted> {
-    super::hosted::host(engine).ok()?;
-    Some(Hosted::of(&FUNCTIONS_OF_BOUNDARY))
+pub fn host(engine: Engine) -> Option<LoadedModule> {
+    super::host::host(engine).ok()?;
+    Some(LoadedModule::of(&FUNCTIONS_OF_BOUNDARY))
 }
 
 /// The name of PKCS#11's own interface.

@@ -7,7 +7,7 @@
 use cryptoki_sys::*;
 
 use super::attributes::SECP256K1;
-use super::call::TemplateEntry;
+use super::request::TemplateEntry;
 use super::rv::{Answer, Rv};
 
 /// The attributes of a template, each once. One that is there again with the same value is as good as once; with another
@@ -114,7 +114,7 @@ pub(super) fn valid(is_valid: bool) -> Answer {
 mod tests {
     use zeroize::Zeroizing;
 
-    use super::super::call::Bytes;
+    use super::super::request::Bytes;
     use super::*;
 
     #[test]

@@ -8,9 +8,9 @@ use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1};
 use cryptoki_sys::*;
 
+use super::application::{Application, Object, Session};
 use super::attributes::Class;
-use super::call::{Bytes, Mechanism};
-use super::module::{Module, Object, Session};
+use super::request::{Bytes, Mechanism};
 use super::rv::{Answer, Rv};
 use super::sign::is_made_for;
 use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_TOTP};
@@ -56,7 +56,7 @@ pub(super) enum SignatureComes {
     First,
 }
 
-impl Module {
+impl Application {
     /// `C_VerifyInit`; `C_VerifySignatureInit` where a signature comes with it. Without a mechanism it ends the operation.
     pub(super) fn verify_init(
         &self,

@@ -1,9 +1,9 @@
 //! The client side of the boundary: one application there, over as many connections as calls are under way at once.
 //!
-//! A connection carries one call at a time, so each call takes a lane of its own: an idle one, or a further one that joins the
+//! A connection carries one call at a time, so each call takes a connection of its own: an idle one, or a further one that joins the
 //! application. Where the boundary has no room for more, calls wait for each other.
 //!
-//! The loss of any lane is the loss of the application, which the boundary then closes with all its sessions: nobody knows
+//! The loss of any connection is the loss of the application, which the boundary then closes with all its sessions: nobody knows
 //! what became of that call.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,18 +15,18 @@ use super::CkRv;
 use super::budget::Budget;
 use super::frame::{FrameError, Received};
 use super::hello::{
-    ApplicationSecret, Hello, MOST_BYTES, MOST_REPLY_BYTES, Refusal, Reply, VERSION, is_spoken,
+    ApplicationSecret, Hello, MAX_GREETING_LEN, MAX_RESPONSE_LEN, Refusal, Response, VERSION, is_spoken,
 };
 use super::stream::{Closer, ConnectError, Framed, Stream};
 use crate::shell::config::ConnectConfig;
 
 /// Most connections of one application. The boundary answers twice as many calls at once, unless it is told otherwise.
-const MAX_LANES: usize = 32;
+const MAX_CONNECTIONS: usize = 32;
 /// How long no further connection is tried after one that was not to be had.
 const NO_MORE_FOR: Duration = Duration::from_secs(5);
 
 /// An application at the boundary.
-pub struct Lanes {
+pub struct Client {
     config: ConnectConfig,
     application: ApplicationSecret,
     /// The version that was agreed on.
@@ -35,12 +35,12 @@ pub struct Lanes {
     /// Whose connections they are: a child after `fork` has copies of them that are not its own.
     process: u32,
     state: Mutex<State>,
-    /// A lane is idle again, or there are none any more.
+    /// A connection is idle again, or there are none any more.
     freed: Condvar,
 }
 
 struct State {
-    idle: Vec<Lane>,
+    idle: Vec<Connection>,
     /// Ends any of them, idle or in use.
     closers: Vec<Closer>,
     /// Idle, in use, or being opened.
@@ -52,20 +52,26 @@ struct State {
 }
 
 /// One connection.
-struct Lane(Framed);
+struct Connection(Framed);
 
-impl Lanes {
+impl Client {
     /// Connects, and begins an application whose handles are numbered from `first_handle` on.
-    pub fn open(config: &ConnectConfig, first_handle: u64) -> Result<Lanes, ConnectError> {
-        let (mut lane, application, max_frame, version) = Lane::first(config, first_handle)?;
-        let closers = vec![lane.0.stream().closer()];
-        Ok(Lanes {
+    pub fn open(config: &ConnectConfig, first_handle: u64) -> Result<Client, ConnectError> {
+        let (mut connection, application, max_frame, version) = Connection::first(config, first_handle)?;
+        let closers = vec![connection.0.stream().closer()];
+        Ok(Client {
             config: config.clone(),
             application,
             version,
             max_frame,
             process: std::process::id(),
-            state: Mutex::new(State { idle: vec![lane], closers, open: 1, enough_until: None, lost: None }),
+            state: Mutex::new(State {
+                idle: vec![connection],
+                closers,
+                open: 1,
+                enough_until: None,
+                lost: None,
+            }),
             freed: Condvar::new(),
         })
     }
@@ -76,16 +82,16 @@ impl Lanes {
     }
 
     /// Carries one request to the boundary, and gives its answer.
-    pub fn call(&self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CallError> {
+    pub fn exchange(&self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
         if request.len() > self.max_frame as usize {
-            return Err(CallError::TooLong { len: request.len(), most: self.max_frame });
+            return Err(ExchangeError::TooLong { len: request.len(), most: self.max_frame });
         }
-        let mut lane = self.take()?;
-        match lane.call(request) {
+        let mut connection = self.take()?;
+        match connection.exchange(request) {
             Ok(answer) => {
-                self.state().idle.push(lane);
+                self.state().idle.push(connection);
                 self.freed.notify_one();
-                answer.ok_or(CallError::Busy)
+                answer.ok_or(ExchangeError::Busy)
             }
             Err(error) => Err(self.lose(error.to_string())),
         }
@@ -100,48 +106,48 @@ impl Lanes {
         }
     }
 
-    /// An idle lane, or a new one, or the first that is idle again.
-    fn take(&self) -> Result<Lane, CallError> {
+    /// An idle connection, or a new one, or the first that is idle again.
+    fn take(&self) -> Result<Connection, ExchangeError> {
         let until = Instant::now() + self.config.call;
         let mut state = self.state();
         loop {
             if let Some(reason) = &state.lost {
-                return Err(CallError::Lost(reason.clone()));
+                return Err(ExchangeError::Lost(reason.clone()));
             }
-            if let Some(lane) = state.idle.pop() {
-                return Ok(lane);
+            if let Some(connection) = state.idle.pop() {
+                return Ok(connection);
             }
             let now = Instant::now();
-            if state.open < MAX_LANES && state.enough_until.is_none_or(|until| until <= now) {
+            if state.open < MAX_CONNECTIONS && state.enough_until.is_none_or(|until| until <= now) {
                 state.open += 1;
                 drop(state);
-                if let Some(lane) = self.join()? {
-                    return Ok(lane);
+                if let Some(connection) = self.join()? {
+                    return Ok(connection);
                 }
                 state = self.state();
                 continue;
             }
             let left = until.saturating_duration_since(now);
             if left.is_zero() {
-                return Err(CallError::Busy);
+                return Err(ExchangeError::Busy);
             }
             (state, _) = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// A further lane. Where none is to be had, for whatever reason, calls wait for those that are there; unless the boundary
+    /// A further connection. Where none is to be had, for whatever reason, calls wait for those that are there; unless the boundary
     /// does not know the application any more.
-    fn join(&self) -> Result<Option<Lane>, CallError> {
+    fn join(&self) -> Result<Option<Connection>, ExchangeError> {
         let hello = Hello { join: Some(self.application.clone()), first_handle: 0 };
-        match Lane::open(&self.config, &hello, self.version) {
-            Ok((mut lane, ..)) => {
-                let closer = lane.0.stream().closer();
+        match Connection::open(&self.config, &hello, self.version) {
+            Ok((mut connection, ..)) => {
+                let closer = connection.0.stream().closer();
                 let mut state = self.state();
                 if let Some(reason) = &state.lost {
-                    return Err(CallError::Lost(reason.clone()));
+                    return Err(ExchangeError::Lost(reason.clone()));
                 }
                 state.closers.push(closer);
-                Ok(Some(lane))
+                Ok(Some(connection))
             }
             Err(error @ ConnectError::Refused { refusal: Refusal::UnknownApplication, .. }) => {
                 Err(self.lose(error.to_string()))
@@ -156,12 +162,12 @@ impl Lanes {
         }
     }
 
-    fn lose(&self, reason: String) -> CallError {
+    fn lose(&self, reason: String) -> ExchangeError {
         let mut state = self.state();
         let reason = state.lost.get_or_insert(reason).clone();
         state.end();
         self.freed.notify_all();
-        CallError::Lost(reason)
+        ExchangeError::Lost(reason)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -178,7 +184,7 @@ impl State {
     }
 }
 
-impl Drop for Lanes {
+impl Drop for Client {
     fn drop(&mut self) {
         if self.process == std::process::id() {
             self.state().end();
@@ -186,54 +192,54 @@ impl Drop for Lanes {
     }
 }
 
-impl Lane {
+impl Connection {
     /// The first one of an application, and the version that both sides speak: ours, or that of a boundary of another release.
     fn first(
         config: &ConnectConfig,
         first_handle: u64,
-    ) -> Result<(Lane, ApplicationSecret, u32, u16), ConnectError> {
+    ) -> Result<(Connection, ApplicationSecret, u32, u16), ConnectError> {
         let hello = Hello { join: None, first_handle };
-        let (opened, version) = match Lane::open(config, &hello, VERSION) {
+        let (opened, version) = match Connection::open(config, &hello, VERSION) {
             Err(ConnectError::Refused { refusal: Refusal::Version { ours }, .. }) if is_spoken(ours) => {
                 tracing::info!("the boundary speaks version {ours} of the protocol: an older release");
-                (Lane::open(config, &hello, ours)?, ours)
+                (Connection::open(config, &hello, ours)?, ours)
             }
             opened => (opened?, VERSION),
         };
-        let (lane, application, max_frame) = opened;
-        Ok((lane, application, max_frame, version))
+        let (connection, application, max_frame) = opened;
+        Ok((connection, application, max_frame, version))
     }
 
     fn open(
         config: &ConnectConfig,
         hello: &Hello,
         version: u16,
-    ) -> Result<(Lane, ApplicationSecret, u32), ConnectError> {
-        let mut framed = Framed::new(Stream::connect(config)?, MOST_BYTES, Budget::unlimited());
+    ) -> Result<(Connection, ApplicationSecret, u32), ConnectError> {
+        let mut framed = Framed::new(Stream::connect(config)?, MAX_GREETING_LEN, Budget::unlimited());
         let (application, max_frame) = framed.greet(hello, version, config)?;
         // The limit of the boundary is on requests.
-        framed.set_limits(MOST_REPLY_BYTES, Budget::unlimited());
-        Ok((Lane(framed), application, max_frame))
+        framed.set_limits(MAX_RESPONSE_LEN, Budget::unlimited());
+        Ok((Connection(framed), application, max_frame))
     }
 
     /// One request, and its answer; none where the boundary has no room for it now.
-    fn call(&mut self, request: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, LaneError> {
+    fn exchange(&mut self, request: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, ConnectionError> {
         self.0.write([request, &[]]).map_err(FrameError::Io)?;
         match self.0.read()? {
-            Received::Frame(frame) => match Reply::decode(&frame.payload) {
-                Some(Reply::Answer(answer)) => Ok(Some(Zeroizing::new(answer.to_vec()))),
-                Some(Reply::Busy) => Ok(None),
-                Some(Reply::Closed(rv)) => Err(LaneError::Closed(rv)),
-                None => Err(LaneError::NoReply),
+            Received::Frame(frame) => match Response::decode(&frame.payload) {
+                Some(Response::Answered(answer)) => Ok(Some(Zeroizing::new(answer.to_vec()))),
+                Some(Response::Busy) => Ok(None),
+                Some(Response::Closed(rv)) => Err(ConnectionError::Closed(rv)),
+                None => Err(ConnectionError::NoReply),
             },
-            Received::NoRoom | Received::End => Err(LaneError::Ended),
+            Received::NoRoom | Received::End => Err(ConnectionError::Ended),
         }
     }
 }
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum CallError {
+pub enum ExchangeError {
     /// The boundary has no room for it now, or for its answer.
     #[error("the boundary has no room for this call now: make it again later, a signature by the same code")]
     Busy,
@@ -253,7 +259,7 @@ pub enum CallError {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum LaneError {
+enum ConnectionError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error("it ended the connection")]

@@ -1,7 +1,7 @@
 //! How a connection begins, and what answers to a request.
 //!
-//! The first frame is a [`Hello`], its answer a [`Welcome`], both of at most [`MOST_BYTES`]; then each request is answered by
-//! one [`Reply`]. Magic number and version stand first and keep their places in every version to come.
+//! The first frame is a [`Hello`], its answer a [`Welcome`], both of at most [`MAX_GREETING_LEN`]; then each request is answered by
+//! one [`Response`]. Magic number and version stand first and keep their places in every version to come.
 //!
 //! A client greets by the newest version that it speaks. A server that speaks this one, too, answers by it; another one refuses,
 //! and names its own, by which the client greets again if it can. Greetings and replies are the same in all versions so far;
@@ -21,17 +21,17 @@ pub const VERSION: u16 = 3;
 /// The oldest one.
 pub const OLDEST_VERSION: u16 = 2;
 /// The most bytes of a greeting.
-pub const MOST_BYTES: u32 = 256;
-/// The most bytes of a [`Reply`], whatever the limit on requests is: a call must not be carried out whose answer could not
+pub const MAX_GREETING_LEN: u32 = 256;
+/// The most bytes of a [`Response`], whatever the limit on requests is: a call must not be carried out whose answer could not
 /// be taken. The longest is a signed PSBT, which is less than twice as long as one that may come.
-pub const MOST_REPLY_BYTES: u32 = 32 << 20;
+pub const MAX_RESPONSE_LEN: u32 = 32 << 20;
 
-const _: () = assert!(2 * MAX_PSBT_LEN <= MOST_REPLY_BYTES as usize);
+const _: () = assert!(2 * MAX_PSBT_LEN <= MAX_RESPONSE_LEN as usize);
 
 /// What a client says first.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hello {
-    /// The application that this connection is a further lane of; none: a new one.
+    /// The application that this connection is a further one of; none: a new one.
     pub join: Option<ApplicationSecret>,
     /// What the handles of a new application are numbered from.
     pub first_handle: u64,
@@ -62,7 +62,7 @@ impl std::fmt::Debug for ApplicationSecret {
 impl Hello {
     /// The payload of its frame, in `version`.
     pub fn encode(&self, version: u16) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_GREETING_LEN as usize));
         bytes.extend_from_slice(&MAGIC);
         append(&mut bytes, &version);
         append(&mut bytes, self);
@@ -103,7 +103,7 @@ pub enum HelloError {
 pub enum Welcome {
     /// Requests may come.
     Accepted {
-        /// What further lanes of this application show.
+        /// What further connections of this application show.
         application: ApplicationSecret,
         /// The most bytes of one frame.
         max_frame: u32,
@@ -115,7 +115,7 @@ pub enum Welcome {
 impl Welcome {
     /// The payload of its frame.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_GREETING_LEN as usize));
         append(&mut bytes, self);
         bytes
     }
@@ -159,16 +159,16 @@ pub enum Refusal {
 }
 
 /// What is answered to a request: a tag of one byte, and what belongs to it.
-pub enum Reply<'a> {
+pub enum Response<'a> {
     /// The module's answer.
-    Answer(&'a [u8]),
+    Answered(&'a [u8]),
     /// There is no room for this request now, or for its answer, and it may come again: a signature by the same code.
     Busy,
     /// The application is over: nothing can be carried to it any more.
     Closed(CkRv),
 }
 
-impl<'a> Reply<'a> {
+impl<'a> Response<'a> {
     const ANSWER: u8 = 0;
     const BUSY: u8 = 1;
     const CLOSED: u8 = 2;
@@ -176,9 +176,9 @@ impl<'a> Reply<'a> {
     /// The payload of its frame. `number` takes what has to be kept for it.
     pub fn parts<'b>(&'b self, number: &'b mut [u8; 8]) -> [&'b [u8]; 2] {
         match self {
-            Reply::Answer(answer) => [&[Self::ANSWER], answer],
-            Reply::Busy => [&[Self::BUSY], &[]],
-            Reply::Closed(rv) => {
+            Response::Answered(answer) => [&[Self::ANSWER], answer],
+            Response::Busy => [&[Self::BUSY], &[]],
+            Response::Closed(rv) => {
                 *number = rv.to_le_bytes();
                 [&[Self::CLOSED], number]
             }
@@ -186,11 +186,11 @@ impl<'a> Reply<'a> {
     }
 
     /// Reads the payload of its frame.
-    pub fn decode(payload: &'a [u8]) -> Option<Reply<'a>> {
+    pub fn decode(payload: &'a [u8]) -> Option<Response<'a>> {
         match payload.split_first()? {
-            (&Self::ANSWER, answer) => Some(Reply::Answer(answer)),
-            (&Self::BUSY, []) => Some(Reply::Busy),
-            (&Self::CLOSED, rv) => Some(Reply::Closed(CkRv::from_le_bytes(rv.try_into().ok()?))),
+            (&Self::ANSWER, answer) => Some(Response::Answered(answer)),
+            (&Self::BUSY, []) => Some(Response::Busy),
+            (&Self::CLOSED, rv) => Some(Response::Closed(CkRv::from_le_bytes(rv.try_into().ok()?))),
             _ => None,
         }
     }
@@ -237,9 +237,9 @@ mod tests {
             assert!(matches!(Welcome::decode(bytes), Some(Welcome::Refused(read)) if read == refusal));
         }
         let mut number = [0; 8];
-        assert_eq!(Reply::Answer(b"x").parts(&mut number).concat(), b"\x00x");
-        assert_eq!(Reply::Busy.parts(&mut number).concat(), b"\x01");
-        assert_eq!(Reply::Closed(0x30).parts(&mut number).concat(), b"\x02\x30\0\0\0\0\0\0\0");
+        assert_eq!(Response::Answered(b"x").parts(&mut number).concat(), b"\x00x");
+        assert_eq!(Response::Busy.parts(&mut number).concat(), b"\x01");
+        assert_eq!(Response::Closed(0x30).parts(&mut number).concat(), b"\x02\x30\0\0\0\0\0\0\0");
     }
 
     #[test]
@@ -250,10 +250,10 @@ mod tests {
             assert_eq!(read.first_handle, 300);
         }
         let most = Hello { join: Some(ApplicationSecret::new([1; 32])), first_handle: u64::MAX };
-        assert!(most.encode(VERSION).len() <= MOST_BYTES as usize);
-        assert!(matches!(Reply::decode(b"\x00abc"), Some(Reply::Answer(b"abc"))));
-        assert!(matches!(Reply::decode(b"\x00"), Some(Reply::Answer(b""))));
-        assert!(matches!(Reply::decode(b"\x02\x30\0\0\0\0\0\0\0"), Some(Reply::Closed(0x30))));
+        assert!(most.encode(VERSION).len() <= MAX_GREETING_LEN as usize);
+        assert!(matches!(Response::decode(b"\x00abc"), Some(Response::Answered(b"abc"))));
+        assert!(matches!(Response::decode(b"\x00"), Some(Response::Answered(b""))));
+        assert!(matches!(Response::decode(b"\x02\x30\0\0\0\0\0\0\0"), Some(Response::Closed(0x30))));
     }
 
     #[test]
@@ -283,7 +283,7 @@ mod tests {
         for bytes in
             [&b""[..], b"\x03", b"\x01\x00", b"\x02", b"\x02\0\0\0\0\0\0\0", b"\x02\0\0\0\0\0\0\0\0\0"]
         {
-            assert!(Reply::decode(bytes).is_none(), "{bytes:?}");
+            assert!(Response::decode(bytes).is_none(), "{bytes:?}");
         }
         for bytes in [&b""[..], b"\x02", b"\x00", b"\x01\x06", b"\x01\x01\x00"] {
             assert!(Welcome::decode(bytes).is_none(), "{bytes:?}");

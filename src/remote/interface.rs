@@ -98,41 +98,41 @@ unsafe fn find<'a>(get_interface: GetInterface) -> Option<&'a Functions> {
 }
 
 /// A loaded module whose engine is open.
-pub struct Hosted(&'static Functions);
+pub struct LoadedModule(&'static Functions);
 
-impl Hosted {
+impl LoadedModule {
     /// Opens the engine of the module that exports this `C_GetInterface`, and that is of the version `release`.
     ///
     /// # Safety
     /// `get_interface` is the function of that name of a PKCS#11 module that stays loaded until the process ends.
-    pub unsafe fn open(get_interface: GetInterface, release: &str) -> Result<Hosted, HostedError> {
+    pub unsafe fn open(get_interface: GetInterface, release: &str) -> Result<LoadedModule, LoadError> {
         // SAFETY: it stays loaded.
-        let functions: &'static Functions = unsafe { find(get_interface) }.ok_or(HostedError::NoInterface)?;
+        let functions: &'static Functions = unsafe { find(get_interface) }.ok_or(LoadError::NoInterface)?;
         let found = String::from_utf8_lossy(&functions.release).trim_end().to_owned();
         if found != release {
-            return Err(HostedError::Release { found, named: release.into() });
+            return Err(LoadError::Release { found, named: release.into() });
         }
         // SAFETY: it has no arguments.
         match unsafe { (functions.open)() } {
-            CKR_OK => Ok(Hosted(functions)),
+            CKR_OK => Ok(LoadedModule(functions)),
             rv => {
                 let mut line: Zeroizing<Vec<u8>> = Zeroizing::default();
                 // SAFETY: the context is what `take` expects, and outlives the call.
                 unsafe { (functions.newest_line)(take, (&raw mut line).cast()) };
-                Err(HostedError::Closed { rv, why: String::from_utf8_lossy(&line).into_owned() })
+                Err(LoadError::Closed { rv, why: String::from_utf8_lossy(&line).into_owned() })
             }
         }
     }
 }
 
-impl Hosted {
+impl LoadedModule {
     /// A module whose engine is open already.
-    pub(crate) fn of(functions: &'static Functions) -> Hosted {
-        Hosted(functions)
+    pub(crate) fn of(functions: &'static Functions) -> LoadedModule {
+        LoadedModule(functions)
     }
 }
 
-impl Boundary for Hosted {
+impl Boundary for LoadedModule {
     fn open(&self, first_handle: u64, role: PeerRole, identity: &str) -> Result<u64, CkRv> {
         let role = match role {
             PeerRole::Backend => BACKEND,
@@ -145,7 +145,7 @@ impl Boundary for Hosted {
         if rv == CKR_OK { Ok(application) } else { Err(rv) }
     }
 
-    fn call(&self, application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+    fn answer(&self, application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
         let mut answer: Zeroizing<Vec<u8>> = Zeroizing::default();
         let context = (&raw mut answer).cast();
         // SAFETY: the request is valid for its length, the context is what `take` expects, and both outlive the call.
@@ -176,7 +176,7 @@ impl Boundary for Hosted {
     }
 }
 
-impl Drop for Hosted {
+impl Drop for LoadedModule {
     fn drop(&mut self) {
         // SAFETY: it has no arguments.
         unsafe { (self.0.close)() };
@@ -185,7 +185,7 @@ impl Drop for Hosted {
 
 /// Copies an answer into the `Zeroizing<Vec<u8>>` that `context` is.
 unsafe extern "C" fn take(context: *mut c_void, answer: *const u8, len: CK_ULONG) {
-    // SAFETY: `Hosted::call` passes its own vector, which nobody else uses until the call returns.
+    // SAFETY: `LoadedModule::call` passes its own vector, which nobody else uses until the call returns.
     let place = unsafe { &mut *context.cast::<Zeroizing<Vec<u8>>>() };
     if let (false, Ok(len)) = (answer.is_null(), usize::try_from(len)) {
         // SAFETY: not null, and valid for `len` bytes until this returns.
@@ -195,7 +195,7 @@ unsafe extern "C" fn take(context: *mut c_void, answer: *const u8, len: CK_ULONG
 
 /// Why a module cannot be hosted.
 #[derive(Debug, thiserror::Error)]
-pub enum HostedError {
+pub enum LoadError {
     /// It is another version.
     #[error(
         "the module has no interface for `countersign serve` of this version: install both from one release"

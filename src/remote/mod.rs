@@ -3,16 +3,16 @@
 //!
 //! ```text
 //! client                                      countersign serve
-//! Stream::connect ── Unix, TLS, vsock ──────► server: door → peer allowed? → lane
-//! Hello ────────────────────────────────────► Boundary::open, or a further lane of an application
+//! Stream::connect ── Unix, TLS, vsock ──────► server: door → peer allowed? → connection
+//! Hello ────────────────────────────────────► Boundary::open, or a further connection of one
 //!       ◄──────────────────────────────────── Welcome
-//! request frame ────────────────────────────► Boundary::call
-//!       ◄──────────────────────────────────── Reply
+//! request frame ────────────────────────────► Boundary::answer
+//!       ◄──────────────────────────────────── Response
 //! ```
 //!
 //! - W1. Nobody unknown is heard: the peer's user, certificate or context id is checked before the first byte of a frame is
 //!   read ([`server`]).
-//! - W2. Nothing grows by what a peer claims: frames, lanes, calls and memory are bounded ([`frame`], [`budget`], [`server`]).
+//! - W2. Nothing grows by what a peer claims: frames, connections, calls and memory are bounded ([`frame`], [`budget`], [`server`]).
 //! - W3. Who is slow waits alone: each connection has a thread of its own and a time limit for each frame ([`stream`]).
 //! - W4. An application that lost a connection is over: its sessions and logins are closed once, and its other connections
 //!   with them ([`server`]).
@@ -48,7 +48,7 @@ pub trait Boundary: Send + Sync + 'static {
 
     /// Carries one request to it, and gives the answer. Several at a time may be under way for one application. An error
     /// is not the answer to a call: it says that nothing can be carried to this application any more.
-    fn call(&self, application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv>;
+    fn answer(&self, application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv>;
 
     /// Ends it, with all its sessions and logins.
     fn close(&self, application: u64);

@@ -14,7 +14,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::budget::Budget;
 use super::frame::{Frame, FrameError, FrameReader, Received, write_frame};
-use super::hello::{ApplicationSecret, Hello, MOST_BYTES, Refusal, Welcome};
+use super::hello::{ApplicationSecret, Hello, MAX_GREETING_LEN, Refusal, Welcome};
 use super::tls::{self, TlsError};
 use super::wire::Wire;
 use crate::shell::config::{ConnectAddress, ConnectConfig, ConnectTls, UserName};
@@ -183,7 +183,7 @@ impl Framed {
         let address = &config.address;
         // Where writing fails, the other side may have said why before it closed.
         let sent = self.write([&hello.encode(version), &[]]);
-        let welcome = match self.read_at_most(MOST_BYTES) {
+        let welcome = match self.read_at_most(MAX_GREETING_LEN) {
             Ok(Received::Frame(Frame { payload, .. })) => Welcome::decode(&payload),
             Ok(Received::NoRoom) => None,
             Ok(Received::End) => return Err(ConnectError::Closed { address: address.to_string() }),

@@ -26,7 +26,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::shell::config::{ConnectTls, TcpDoor};
 
 /// No file of certificates is larger.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_GREETING_LEN: u64 = 1 << 20;
 
 /// What a client shows and believes.
 pub fn client(tls: &ConnectTls) -> Result<Arc<ClientConfig>, TlsError> {
@@ -234,7 +234,7 @@ fn read(key: &'static str, file: &Path, secret: bool) -> Result<Zeroizing<Vec<u8
         );
         return Err(wrong(key, file)(&problem));
     }
-    if metadata.len() > MOST_BYTES {
+    if metadata.len() > MAX_GREETING_LEN {
         return Err(wrong(key, file)("it is larger than 1 MiB: this is another file"));
     }
     // Nothing is moved while it is read, so that nothing of it stays behind.

@@ -10,9 +10,9 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 use socket2::Socket;
 
 /// The system waits anew for each part of a large write: no write is larger than this, so that time limits are looked at.
-const MOST_AT_ONCE: usize = 64 * 1024;
+const MAX_WRITE_LEN: usize = 64 * 1024;
 /// As many slices of one write as are looked at.
-const MOST_SLICES: usize = 8;
+const MAX_SLICES: usize = 8;
 /// The system takes a time limit of nothing for none.
 const LEAST: Duration = Duration::from_millis(1);
 
@@ -147,14 +147,14 @@ impl Write for Wire {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut room = MOST_AT_ONCE;
-        let mut now = [IoSlice::new(&[]); MOST_SLICES];
+        let mut room = MAX_WRITE_LEN;
+        let mut now = [IoSlice::new(&[]); MAX_SLICES];
         for (place, slice) in now.iter_mut().zip(slices) {
             let part = &slice[..slice.len().min(room)];
             room -= part.len();
             *place = IoSlice::new(part);
         }
-        let now = &now[..slices.len().min(MOST_SLICES)];
+        let now = &now[..slices.len().min(MAX_SLICES)];
         loop {
             let left = Wire::left(&mut self.writing)?;
             if left.is_some() {

@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 use crate::ports::LedgerError;
 
 /// The longest text of a lock: a process id.
-const MOST_TEXT: u64 = 32;
+const MAX_TEXT: u64 = 32;
 /// The byte of the store that is locked: far behind every page that a database can have.
 const LOCKED_BYTE: i64 = 1 << 62;
 
@@ -155,9 +155,9 @@ fn judge(file: &File, path: &Path) -> Result<Option<String>, LockError> {
         return Err(LockError::Strange("another name of some file"));
     }
     let mut text = Vec::new();
-    file.take(MOST_TEXT + 1).read_to_end(&mut text).map_err(LockError::Io)?;
+    file.take(MAX_TEXT + 1).read_to_end(&mut text).map_err(LockError::Io)?;
     let is_number = text.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace());
-    if !is_number || text.len() as u64 > MOST_TEXT {
+    if !is_number || text.len() as u64 > MAX_TEXT {
         return Err(LockError::Strange("a file with something in it that no lock has"));
     }
     let owner = String::from_utf8_lossy(&text).trim().to_owned();

@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use super::config::{EngineConfig, PinSource, ServeConfig};
 
 /// As many links lead to a file (path_resolution(7)).
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 /// Others could write to it.
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
@@ -123,7 +123,7 @@ fn places(path: &Path) -> Result<Vec<PathBuf>, OwnershipError> {
                     continue;
                 }
                 links += 1;
-                if links > MOST_LINKS {
+                if links > MAX_LINKS {
                     return Err(unseen(&next, &io::Error::other("too many links")));
                 }
                 let target = fs::read_link(&next).map_err(|error| unseen(&next, &error))?;

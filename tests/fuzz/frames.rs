@@ -22,8 +22,8 @@ use countersign::pkcs11;
 use countersign::ports::Plain;
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{FrameReader, Received};
-use countersign::remote::hello::{Hello, Reply, Welcome};
-use countersign::remote::interface::Hosted;
+use countersign::remote::hello::{Hello, Response, Welcome};
+use countersign::remote::interface::LoadedModule;
 use countersign::remote::{Boundary, PeerRole};
 use libfuzzer_sys::fuzz_target;
 use support::{Bench, MemoryLedger};
@@ -47,9 +47,9 @@ fuzz_target!(|data: &[u8]| {
 
 static STAGE: OnceLock<Stage> = OnceLock::new();
 
-/// A hosted token with a user and a wallet.
+/// A token with a user and a wallet.
 struct Stage {
-    hosted: Hosted,
+    module: LoadedModule,
     ledger: MemoryLedger,
     begin: Records,
     /// The same with both PINs locked to everybody who comes: so no login takes the time of Argon2.
@@ -79,14 +79,14 @@ impl Stage {
         }
         let locked = bench.ledger.state().records.clone();
         let Bench { engine, ledger, .. } = bench;
-        let hosted = pkcs11::host(engine).expect("the only one");
-        Stage { hosted, ledger, begin, locked, logged_in: Mutex::new(None), logins: AtomicU64::new(0) }
+        let module = pkcs11::host(engine).expect("the only one");
+        Stage { module, ledger, begin, locked, logged_in: Mutex::new(None), logins: AtomicU64::new(0) }
     }
 
     fn run(&self, who: u8, sent: &[u8]) {
         if who & 2 == 0 {
             let role = if who & 1 == 0 { PeerRole::Administrator } else { PeerRole::Backend };
-            let application = self.hosted.open(1, role, PEER).expect("there is room");
+            let application = self.module.open(1, role, PEER).expect("there is room");
             self.play(application, sent);
             self.end(application);
         } else {
@@ -105,7 +105,7 @@ impl Stage {
         self.reset(&self.begin);
         // Another one each time: a peer has a ration of logins.
         let peer = format!("backend {}", self.logins.fetch_add(1, Ordering::Relaxed));
-        let application = self.hosted.open(1, PeerRole::Backend, &peer).expect("there is room");
+        let application = self.module.open(1, PeerRole::Backend, &peer).expect("there is room");
         assert_eq!(self.call(application, b"\x00\x08\x00\x06"), OPENED);
         assert_eq!(self.call(application, b"\x00\x0c\x01\x01\x00\x08user-pin"), DONE);
         application
@@ -120,7 +120,7 @@ impl Stage {
             match received {
                 Received::Frame(frame) => {
                     let _ = (Hello::decode(&frame.payload), Welcome::decode(&frame.payload));
-                    let _ = Reply::decode(&frame.payload);
+                    let _ = Response::decode(&frame.payload);
                     self.call(application, &frame.payload);
                 }
                 Received::NoRoom => {}
@@ -131,8 +131,8 @@ impl Stage {
     }
 
     fn end(&self, application: u64) {
-        self.hosted.close(application);
-        assert!(self.hosted.call(application, b"\x00\x00").is_err(), "it is over");
+        self.module.close(application);
+        assert!(self.module.answer(application, b"\x00\x00").is_err(), "it is over");
     }
 
     fn reset(&self, records: &Records) {
@@ -142,7 +142,7 @@ impl Stage {
     }
 
     fn call(&self, application: u64, request: &[u8]) -> Vec<u8> {
-        let answer = self.hosted.call(application, request).expect("the application is there");
+        let answer = self.module.answer(application, request).expect("the application is there");
         assert_ne!(answer[..], PANICKED, "a panic");
         answer.to_vec()
     }

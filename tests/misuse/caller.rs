@@ -18,9 +18,9 @@ use super::world::{World, right_pin};
 use crate::boundary::ulong;
 
 /// Sessions that one caller has open at a time.
-const MOST_SESSIONS: usize = 12;
+const MAX_SESSIONS: usize = 12;
 /// Handles of objects that one caller knows.
-const MOST_OBJECTS: usize = 40;
+const MAX_OBJECTS: usize = 40;
 /// Calls between two looks at whether somebody is logged in.
 const SETTLE: u64 = 50;
 /// Calls of a child process.
@@ -74,9 +74,9 @@ impl<'w> Caller<'w> {
             watched: Vec::new(),
             random: Random::new(seed.wrapping_add(number as u64)),
             ration: Ration::new(),
-            sessions: Handles::new(MOST_SESSIONS),
-            objects: Handles::new(MOST_OBJECTS),
-            signers: Handles::new(MOST_OBJECTS),
+            sessions: Handles::new(MAX_SESSIONS),
+            objects: Handles::new(MAX_OBJECTS),
+            signers: Handles::new(MAX_OBJECTS),
             last_session: 0,
             last_object: 0,
             last_user_type: CKU_USER,
@@ -240,7 +240,7 @@ impl<'w> Caller<'w> {
         };
         if is_free {
             if !self.objects.has_room() {
-                let place = self.random.below(MOST_OBJECTS as u64) as usize;
+                let place = self.random.below(MAX_OBJECTS as u64) as usize;
                 self.objects.bury(place);
             }
             self.objects.add(object);

@@ -33,9 +33,9 @@ const PREY: usize = 4;
 /// Seconds of a payer's time step: as short as the module allows, so that there is much to pay with.
 const STEP: u64 = 15;
 /// Wrong codes of a payer in all: the lifetime budget is twenty.
-const MOST_WRONG_CODES: u64 = 12;
+const MAX_WRONG_CODES: u64 = 12;
 /// Wrong PINs in a row of anybody: at ten a PIN is locked.
-const MOST_WRONG_PINS: u64 = 4;
+const MAX_WRONG_PINS: u64 = 4;
 /// The curve's name (SEC 2), as an object identifier in DER.
 pub(crate) const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 /// Bytes of a digest's signature; no PSBT with signatures is as short.
@@ -227,7 +227,7 @@ impl World {
             _ => format!("{:08}", random.below(100_000_000)),
         };
         let payer = payers.get_mut(index)?;
-        if !payer.is_clean || payer.wrong == MOST_WRONG_CODES {
+        if !payer.is_clean || payer.wrong == MAX_WRONG_CODES {
             return None;
         }
         payer.is_clean = false;
@@ -237,7 +237,7 @@ impl World {
 
     /// Whether one more wrong PIN locks nobody, whoever it is taken for.
     pub(crate) fn takes_a_wrong_pin(&self) -> bool {
-        self.wrong_pins.iter().all(|wrong| wrong.fetch_add(1, Ordering::SeqCst) < MOST_WRONG_PINS)
+        self.wrong_pins.iter().all(|wrong| wrong.fetch_add(1, Ordering::SeqCst) < MAX_WRONG_PINS)
     }
 
     /// A right PIN forgives the wrong ones.

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use countersign::remote::client::Lanes;
+use countersign::remote::client::Client as Application;
 use countersign::remote::hello::{Hello, Refusal, VERSION};
 
 use crate::support::{Client, ECHO, LARGE, Told, WAIT, refusal, serve, serve_with};
@@ -209,15 +209,15 @@ fn large_frames_share_a_budget_and_small_ones_need_none() {
 #[test]
 fn the_limit_on_requests_is_none_on_answers() {
     let served = serve_with(|config| config.limits.max_frame_bytes = 65_536);
-    let lanes = Lanes::open(&served.backend(), 1).expect("it is welcome");
-    let answer = lanes.call(&[LARGE, 31]).expect("it was made, and is given");
+    let application = Application::open(&served.backend(), 1).expect("it is welcome");
+    let answer = application.exchange(&[LARGE, 31]).expect("it was made, and is given");
     assert_eq!(answer.len(), 31 << 20);
-    let too_long = lanes.call(&[ECHO; 65_537]).expect_err("no such request is carried");
+    let too_long = application.exchange(&[ECHO; 65_537]).expect_err("no such request is carried");
     assert!(too_long.to_string().contains("serve.max_frame_bytes"), "{too_long}");
     // One that nobody would take is an error that ends the application, and is never taken for an answer.
-    let lost = lanes.call(&[LARGE, 32]).expect_err("no such answer is carried");
+    let lost = application.exchange(&[LARGE, 32]).expect_err("no such answer is carried");
     assert!(lost.to_string().contains("closed this application"), "{lost}");
-    drop(lanes);
+    drop(application);
     served.assert_well();
 }
 

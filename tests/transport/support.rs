@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{Frame, FrameError, Received};
-use countersign::remote::hello::{ApplicationSecret, Hello, Refusal, Reply, VERSION};
+use countersign::remote::hello::{ApplicationSecret, Hello, Refusal, Response, VERSION};
 use countersign::remote::server::Server;
 use countersign::remote::server::door::{self, Passed};
 use countersign::remote::standing::Standing;
@@ -108,7 +108,7 @@ impl Boundary for Mock {
         }))
     }
 
-    fn call(&self, application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+    fn answer(&self, application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
         self.change(|state| {
             match state.open.get_mut(&application) {
                 Some(calls) => *calls += 1,
@@ -306,10 +306,10 @@ impl Client {
     pub(crate) fn answer(&mut self) -> Option<Told> {
         match self.framed.read() {
             Ok(Received::Frame(Frame { payload, .. })) => {
-                Some(match Reply::decode(&payload).expect("a reply") {
-                    Reply::Answer(answer) => Told::Answer(answer.to_vec()),
-                    Reply::Busy => Told::Busy,
-                    Reply::Closed(rv) => Told::Closed(rv),
+                Some(match Response::decode(&payload).expect("a reply") {
+                    Response::Answered(answer) => Told::Answer(answer.to_vec()),
+                    Response::Busy => Told::Busy,
+                    Response::Closed(rv) => Told::Closed(rv),
                 })
             }
             Ok(Received::End) | Err(FrameError::Io(_) | FrameError::Cut) => None,

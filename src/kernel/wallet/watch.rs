@@ -67,7 +67,7 @@ pub enum Elsewhere {
 
 /// Most addresses that a wallet keeps rebuilt: deriving keys is most of what checking a PSBT costs. A backend can ask for any,
 /// in every wallet: so they are few.
-const MOST_KNOWN: usize = 256;
+const MAX_KNOWN: usize = 256;
 
 /// A registered wallet, without its secrets.
 pub struct WatchOnly {
@@ -139,7 +139,7 @@ impl WatchOnly {
             semantics,
             path: path.clone(),
             satisfaction_weight: most.to_wu(),
-            known: Mutex::new(Recent::new(MOST_KNOWN)),
+            known: Mutex::new(Recent::new(MAX_KNOWN)),
             derived: AtomicU64::new(0),
         };
         // No address differs from another in size.

@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 
 use super::enter;
-use crate::pkcs11::hosted;
+use crate::pkcs11::host;
 use crate::pkcs11::raw;
 use crate::pkcs11::rv::Rv;
 use crate::remote::{PeerRole, interface};
@@ -11,7 +11,7 @@ use crate::shell::log;
 
 entries! {
     fn boundary_open() {
-        hosted::open()
+        host::open()
     }
 
     fn boundary_begin(
@@ -27,7 +27,7 @@ entries! {
             _ => return Err(Rv(CKR_ARGUMENTS_BAD)),
         };
         let identity = raw::borrowed(identity, identity_len)?;
-        raw::put(application, hosted::begin(first_handle, role, identity)?)
+        raw::put(application, host::begin(first_handle, role, identity)?)
     }
 
     fn boundary_call(
@@ -37,21 +37,21 @@ entries! {
         deliver: interface::Deliver,
         context: CK_VOID_PTR,
     ) {
-        let answer = hosted::call(application, raw::borrowed(request, request_len)?)?;
+        let answer = host::answer(application, raw::borrowed(request, request_len)?)?;
         deliver(context, answer.bytes.as_ptr(), answer.bytes.len() as CK_ULONG);
         Ok(())
     }
 
     fn boundary_end(application: CK_ULONG) {
-        hosted::end(application)
+        host::end(application)
     }
 
     fn boundary_close() {
-        hosted::close()
+        host::close()
     }
 
     fn boundary_standing(bits: CK_ULONG_PTR) {
-        raw::put(bits, hosted::standing()?.bits())
+        raw::put(bits, host::standing()?.bits())
     }
 
     fn boundary_newest_line(deliver: interface::Deliver, context: CK_VOID_PTR) {
@@ -61,7 +61,7 @@ entries! {
     }
 
     fn boundary_administration(deliver: interface::Deliver, context: CK_VOID_PTR) {
-        let answer = hosted::administration()?;
+        let answer = host::administration()?;
         deliver(context, answer.as_ptr(), answer.len() as CK_ULONG);
         Ok(())
     }

@@ -3,9 +3,10 @@
 use cryptoki_sys::*;
 
 use super::enter;
-use crate::pkcs11::call::{Reply, Request};
 use crate::pkcs11::instance::current;
 use crate::pkcs11::raw;
+use crate::pkcs11::reply::Reply;
+use crate::pkcs11::request::Request;
 use crate::pkcs11::rv::Rv;
 
 entries! {
@@ -16,13 +17,13 @@ entries! {
         count: CK_ULONG,
         key: CK_OBJECT_HANDLE_PTR,
     ) {
-        let application = current()?;
+        let instance = current()?;
         if key.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         let mechanism = raw::mechanism(mechanism)?.ok_or(Rv(CKR_ARGUMENTS_BAD))?;
         let template = raw::template(template, count)?;
-        let reply = application.answer(Request::GenerateKey { session, mechanism, template })?;
+        let reply = instance.answer(Request::GenerateKey { session, mechanism, template })?;
         raw::put(key, expect!(reply, Reply::Key(made) => made))
     }
 
@@ -36,14 +37,14 @@ entries! {
         public_key: CK_OBJECT_HANDLE_PTR,
         private_key: CK_OBJECT_HANDLE_PTR,
     ) {
-        let application = current()?;
+        let instance = current()?;
         if public_key.is_null() || private_key.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         let mechanism = raw::mechanism(mechanism)?.ok_or(Rv(CKR_ARGUMENTS_BAD))?;
         let public = raw::template(public, public_count)?;
         let private = raw::template(private, private_count)?;
-        let reply = application.answer(Request::GenerateKeyPair { session, mechanism, public, private })?;
+        let reply = instance.answer(Request::GenerateKeyPair { session, mechanism, public, private })?;
         let (made_public, made_private) = expect!(reply, Reply::KeyPair { public, private } => (public, private));
         raw::put(public_key, made_public)?;
         raw::put(private_key, made_private)

@@ -3,9 +3,10 @@
 use cryptoki_sys::*;
 
 use super::enter;
-use crate::pkcs11::call::{Reply, Request};
 use crate::pkcs11::instance::current;
 use crate::pkcs11::raw;
+use crate::pkcs11::reply::Reply;
+use crate::pkcs11::request::Request;
 use crate::pkcs11::rv::Rv;
 
 entries! {
@@ -15,12 +16,12 @@ entries! {
         count: CK_ULONG,
         object: CK_OBJECT_HANDLE_PTR,
     ) {
-        let application = current()?;
+        let instance = current()?;
         if object.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         let template = raw::template(template, count)?;
-        let reply = application.answer(Request::CreateObject { session, template })?;
+        let reply = instance.answer(Request::CreateObject { session, template })?;
         raw::put(object, expect!(reply, Reply::Created(made) => made))
     }
 
@@ -31,21 +32,21 @@ entries! {
         count: CK_ULONG,
         copy: CK_OBJECT_HANDLE_PTR,
     ) {
-        let application = current()?;
+        let instance = current()?;
         if copy.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         let template = raw::template(template, count)?;
-        let reply = application.answer(Request::CopyObject { session, object, template })?;
+        let reply = instance.answer(Request::CopyObject { session, object, template })?;
         raw::put(copy, expect!(reply, Reply::Created(made) => made))
     }
 
     fn c_get_object_size(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, size: CK_ULONG_PTR) {
-        let application = current()?;
+        let instance = current()?;
         if size.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let reply = application.answer(Request::GetObjectSize { session, object })?;
+        let reply = instance.answer(Request::GetObjectSize { session, object })?;
         raw::put(size, expect!(reply, Reply::Size(bytes) => bytes))
     }
 
@@ -59,10 +60,10 @@ entries! {
         template: CK_ATTRIBUTE_PTR,
         count: CK_ULONG,
     ) {
-        let application = current()?;
+        let instance = current()?;
         let slots = raw::slots(template, count)?;
         let wanted = slots.iter().map(|slot| slot.wanted()).collect();
-        let reply = application.answer(Request::GetAttributeValue { session, object, wanted })?;
+        let reply = instance.answer(Request::GetAttributeValue { session, object, wanted })?;
         raw::fill(slots, expect!(reply, Reply::Attributes(shown) => shown))
     }
 
@@ -72,14 +73,14 @@ entries! {
         template: CK_ATTRIBUTE_PTR,
         count: CK_ULONG,
     ) {
-        let application = current()?;
+        let instance = current()?;
         let template = raw::template(template, count)?;
-        application.perform(Request::SetAttributeValue { session, object, template })
+        instance.perform(Request::SetAttributeValue { session, object, template })
     }
 
     fn c_find_objects_init(session: CK_SESSION_HANDLE, template: CK_ATTRIBUTE_PTR, count: CK_ULONG) {
-        let application = current()?;
-        application.perform(Request::FindObjectsInit { session, template: raw::template(template, count)? })
+        let instance = current()?;
+        instance.perform(Request::FindObjectsInit { session, template: raw::template(template, count)? })
     }
 
     fn c_find_objects(
@@ -88,11 +89,11 @@ entries! {
         most: CK_ULONG,
         count: CK_ULONG_PTR,
     ) {
-        let application = current()?;
+        let instance = current()?;
         if objects.is_null() || count.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let reply = application.answer(Request::FindObjects { session, most })?;
+        let reply = instance.answer(Request::FindObjects { session, most })?;
         let found = expect!(reply, Reply::Found(found) => found);
         let handles: Vec<CK_OBJECT_HANDLE> = found.iter().map(|found| found.handle).collect();
         raw::put(count, most)?;

@@ -3,9 +3,10 @@
 use cryptoki_sys::*;
 
 use super::enter;
-use crate::pkcs11::call::{MAX_PIN_LEN, Reply, Request};
 use crate::pkcs11::instance::{self, current};
 use crate::pkcs11::raw;
+use crate::pkcs11::reply::Reply;
+use crate::pkcs11::request::{MAX_PIN_LEN, Request};
 use crate::pkcs11::rv::Rv;
 
 entries! {
@@ -16,11 +17,11 @@ entries! {
         _notify: CK_NOTIFY,
         session: CK_SESSION_HANDLE_PTR,
     ) {
-        let application = current()?;
+        let instance = current()?;
         if session.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        let opened = application.answer(Request::OpenSession { slot, flags })?;
+        let opened = instance.answer(Request::OpenSession { slot, flags })?;
         raw::put(session, expect!(opened, Reply::Opened(opened) => opened))
     }
 
@@ -43,9 +44,9 @@ entries! {
     }
 
     fn c_login(session: CK_SESSION_HANDLE, user_type: CK_USER_TYPE, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG) {
-        let application = current()?;
+        let instance = current()?;
         let pin = raw::pin(pin, pin_len)?;
-        application.perform(Request::Login { session, user_type, user: None, pin })
+        instance.perform(Request::Login { session, user_type, user: None, pin })
     }
 
     fn c_login_user(
@@ -56,10 +57,10 @@ entries! {
         user: CK_UTF8CHAR_PTR,
         user_len: CK_ULONG,
     ) {
-        let application = current()?;
+        let instance = current()?;
         let pin = raw::pin(pin, pin_len)?;
         let user = Some(raw::bytes(user, user_len, MAX_PIN_LEN, CKR_ARGUMENTS_BAD)?);
-        application.perform(Request::Login { session, user_type, user, pin })
+        instance.perform(Request::Login { session, user_type, user, pin })
     }
 
     fn c_logout(session: CK_SESSION_HANDLE) {
@@ -71,11 +72,11 @@ entries! {
     }
 
     fn c_get_operation_state(session: CK_SESSION_HANDLE, _state: CK_BYTE_PTR, state_len: CK_ULONG_PTR) {
-        let application = current()?;
+        let instance = current()?;
         if state_len.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        application.perform(Request::OperationState { session })
+        instance.perform(Request::OperationState { session })
     }
 
     fn c_set_operation_state(
@@ -85,11 +86,11 @@ entries! {
         _encryption_key: CK_OBJECT_HANDLE,
         _authentication_key: CK_OBJECT_HANDLE,
     ) {
-        let application = current()?;
+        let instance = current()?;
         if state.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        application.has_session(session)?;
+        instance.has_session(session)?;
         // `C_GetOperationState` never gave one.
         Err(Rv(CKR_SAVED_STATE_INVALID))
     }
@@ -99,11 +100,11 @@ entries! {
         _type: CK_SESSION_VALIDATION_FLAGS_TYPE,
         flags: CK_FLAGS_PTR,
     ) {
-        let application = current()?;
+        let instance = current()?;
         if flags.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        application.has_session(session)?;
+        instance.has_session(session)?;
         // The token has no validation object (v3.2 section 4.15): nothing that was done here was validated by anybody.
         raw::put(flags, 0)
     }

@@ -5,15 +5,16 @@ use cryptoki_sys::*;
 
 use super::enter;
 use crate::kernel::psbt::MAX_PSBT_LEN;
-use crate::pkcs11::call::{MAX_PIN_LEN, Reply, Request};
-use crate::pkcs11::instance::{Application, current};
+use crate::pkcs11::instance::{Instance, current};
 use crate::pkcs11::raw::{self, Output};
+use crate::pkcs11::reply::Reply;
+use crate::pkcs11::request::{MAX_PIN_LEN, Request};
 use crate::pkcs11::rv::{Answer, Rv};
 
 /// A place for the answer, or the end of the operation: a call that would have answered it ends it, whatever is wrong.
-fn or_end(application: &Application, session: CK_SESSION_HANDLE, out: Answer<Output>) -> Answer<Output> {
+fn or_end(instance: &Instance, session: CK_SESSION_HANDLE, out: Answer<Output>) -> Answer<Output> {
     if out.is_err() {
-        application.perform(Request::SignInit { session, mechanism: None, key: 0 })?;
+        instance.perform(Request::SignInit { session, mechanism: None, key: 0 })?;
     }
     out
 }
@@ -22,8 +23,8 @@ entries! {
     // 5.13 Signing
 
     fn c_sign_init(session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE) {
-        let application = current()?;
-        application.perform(Request::SignInit { session, mechanism: raw::mechanism(mechanism)?, key })
+        let instance = current()?;
+        instance.perform(Request::SignInit { session, mechanism: raw::mechanism(mechanism)?, key })
     }
 
     fn c_sign(
@@ -33,31 +34,31 @@ entries! {
         signature: CK_BYTE_PTR,
         signature_len: CK_ULONG_PTR,
     ) {
-        let application = current()?;
+        let instance = current()?;
         let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
-        let out = or_end(&application, session, Output::new(signature, signature_len))?;
-        let reply = application.answer(Request::Sign { session, data, room: out.room() })?;
+        let out = or_end(&instance, session, Output::new(signature, signature_len))?;
+        let reply = instance.answer(Request::Sign { session, data, room: out.room() })?;
         out.write(&expect!(reply, Reply::Signed(signed) => signed))
     }
 
     fn c_sign_update(session: CK_SESSION_HANDLE, part: CK_BYTE_PTR, part_len: CK_ULONG) {
-        let application = current()?;
+        let instance = current()?;
         let part = raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
-        application.perform(Request::SignUpdate { session, part })
+        instance.perform(Request::SignUpdate { session, part })
     }
 
     fn c_sign_final(session: CK_SESSION_HANDLE, signature: CK_BYTE_PTR, signature_len: CK_ULONG_PTR) {
-        let application = current()?;
-        let out = or_end(&application, session, Output::new(signature, signature_len))?;
-        let reply = application.answer(Request::SignFinal { session, room: out.room() })?;
+        let instance = current()?;
+        let out = or_end(&instance, session, Output::new(signature, signature_len))?;
+        let reply = instance.answer(Request::SignFinal { session, room: out.room() })?;
         out.write(&expect!(reply, Reply::Signed(signed) => signed))
     }
 
     // 5.14 Message-based signing
 
     fn c_message_sign_init(session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE) {
-        let application = current()?;
-        application.perform(Request::MessageSignInit { session, mechanism: raw::mechanism(mechanism)?, key })
+        let instance = current()?;
+        instance.perform(Request::MessageSignInit { session, mechanism: raw::mechanism(mechanism)?, key })
     }
 
     fn c_sign_message(
@@ -69,18 +70,18 @@ entries! {
         signature: CK_BYTE_PTR,
         signature_len: CK_ULONG_PTR,
     ) {
-        let application = current()?;
+        let instance = current()?;
         let parameter = raw::parameter(parameter, parameter_len);
         let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
         let out = Output::new(signature, signature_len)?;
-        let reply = application.answer(Request::SignMessage { session, parameter, data, room: out.room() })?;
+        let reply = instance.answer(Request::SignMessage { session, parameter, data, room: out.room() })?;
         out.write(&expect!(reply, Reply::Signed(signed) => signed))
     }
 
     fn c_sign_message_begin(session: CK_SESSION_HANDLE, parameter: CK_VOID_PTR, parameter_len: CK_ULONG) {
-        let application = current()?;
+        let instance = current()?;
         let parameter = raw::parameter(parameter, parameter_len);
-        application.perform(Request::SignMessageBegin { session, parameter })
+        instance.perform(Request::SignMessageBegin { session, parameter })
     }
 
     fn c_sign_message_next(
@@ -92,16 +93,16 @@ entries! {
         signature: CK_BYTE_PTR,
         signature_len: CK_ULONG_PTR,
     ) {
-        let application = current()?;
+        let instance = current()?;
         let parameter = raw::parameter(parameter, parameter_len);
         let part = raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
         if signature_len.is_null() {
             // There is more to come.
-            return application.perform(Request::SignMessageNext { session, parameter, part, room: None });
+            return instance.perform(Request::SignMessageNext { session, parameter, part, room: None });
         }
         let out = Output::new(signature, signature_len)?;
         let room = Some(out.room());
-        let reply = application.answer(Request::SignMessageNext { session, parameter, part, room })?;
+        let reply = instance.answer(Request::SignMessageNext { session, parameter, part, room })?;
         out.write(&expect!(reply, Reply::Signed(signed) => signed))
     }
 
@@ -112,8 +113,8 @@ entries! {
     // 5.15 Verifying
 
     fn c_verify_init(session: CK_SESSION_HANDLE, mechanism: CK_MECHANISM_PTR, key: CK_OBJECT_HANDLE) {
-        let application = current()?;
-        application.perform(Request::VerifyInit { session, mechanism: raw::mechanism(mechanism)?, key })
+        let instance = current()?;
+        instance.perform(Request::VerifyInit { session, mechanism: raw::mechanism(mechanism)?, key })
     }
 
     fn c_verify(
@@ -123,22 +124,22 @@ entries! {
         signature: CK_BYTE_PTR,
         signature_len: CK_ULONG,
     ) {
-        let application = current()?;
+        let instance = current()?;
         let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
         let signature = raw::bytes(signature, signature_len, MAX_PIN_LEN, CKR_SIGNATURE_LEN_RANGE);
-        application.perform(Request::Verify { session, data, signature })
+        instance.perform(Request::Verify { session, data, signature })
     }
 
     fn c_verify_update(session: CK_SESSION_HANDLE, part: CK_BYTE_PTR, part_len: CK_ULONG) {
-        let application = current()?;
+        let instance = current()?;
         let part = raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
-        application.perform(Request::VerifyUpdate { session, part })
+        instance.perform(Request::VerifyUpdate { session, part })
     }
 
     fn c_verify_final(session: CK_SESSION_HANDLE, signature: CK_BYTE_PTR, signature_len: CK_ULONG) {
-        let application = current()?;
+        let instance = current()?;
         let signature = raw::bytes(signature, signature_len, MAX_PIN_LEN, CKR_SIGNATURE_LEN_RANGE);
-        application.perform(Request::VerifyFinal { session, signature })
+        instance.perform(Request::VerifyFinal { session, signature })
     }
 
     fn c_verify_signature_init(
@@ -148,22 +149,22 @@ entries! {
         signature: CK_BYTE_PTR,
         signature_len: CK_ULONG,
     ) {
-        let application = current()?;
+        let instance = current()?;
         let mechanism = raw::mechanism(mechanism)?;
         let signature = raw::bytes(signature, signature_len, MAX_PIN_LEN, CKR_SIGNATURE_LEN_RANGE);
-        application.perform(Request::VerifySignatureInit { session, mechanism, key, signature })
+        instance.perform(Request::VerifySignatureInit { session, mechanism, key, signature })
     }
 
     fn c_verify_signature(session: CK_SESSION_HANDLE, data: CK_BYTE_PTR, data_len: CK_ULONG) {
-        let application = current()?;
+        let instance = current()?;
         let data = raw::bytes(data, data_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
-        application.perform(Request::VerifySignature { session, data })
+        instance.perform(Request::VerifySignature { session, data })
     }
 
     fn c_verify_signature_update(session: CK_SESSION_HANDLE, part: CK_BYTE_PTR, part_len: CK_ULONG) {
-        let application = current()?;
+        let instance = current()?;
         let part = raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
-        application.perform(Request::VerifySignatureUpdate { session, part })
+        instance.perform(Request::VerifySignatureUpdate { session, part })
     }
 
     fn c_verify_signature_final(session: CK_SESSION_HANDLE) {

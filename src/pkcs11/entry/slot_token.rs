@@ -3,9 +3,10 @@
 use cryptoki_sys::*;
 
 use super::enter;
-use crate::pkcs11::call::{Reply, Request};
 use crate::pkcs11::instance::{self, current};
 use crate::pkcs11::raw;
+use crate::pkcs11::reply::Reply;
+use crate::pkcs11::request::Request;
 use crate::pkcs11::rv::Rv;
 
 entries! {
@@ -44,15 +45,15 @@ entries! {
     }
 
     fn c_init_token(slot: CK_SLOT_ID, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG, label: CK_UTF8CHAR_PTR) {
-        let application = current()?;
+        let instance = current()?;
         let pin = raw::pin(pin, pin_len)?;
-        application.perform(Request::InitToken { slot, pin, label: raw::label(label)? })
+        instance.perform(Request::InitToken { slot, pin, label: raw::label(label)? })
     }
 
     fn c_init_pin(session: CK_SESSION_HANDLE, pin: CK_UTF8CHAR_PTR, pin_len: CK_ULONG) {
-        let application = current()?;
+        let instance = current()?;
         let pin = raw::pin(pin, pin_len)?;
-        application.perform(Request::InitPin { session, pin })
+        instance.perform(Request::InitPin { session, pin })
     }
 
     fn c_set_pin(
@@ -62,9 +63,9 @@ entries! {
         new: CK_UTF8CHAR_PTR,
         new_len: CK_ULONG,
     ) {
-        let application = current()?;
+        let instance = current()?;
         let old = raw::pin(old, old_len)?;
         let new = raw::pin(new, new_len)?;
-        application.perform(Request::SetPin { session, old, new })
+        instance.perform(Request::SetPin { session, old, new })
     }
 }

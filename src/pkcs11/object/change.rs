@@ -2,11 +2,11 @@
 
 use cryptoki_sys::*;
 
+use super::super::application::{Application, Object};
 use super::super::attributes::Class;
-use super::super::call::TemplateEntry;
 use super::super::digest_key::digest_key_change;
 use super::super::key_management::user_list;
-use super::super::module::{Module, Object};
+use super::super::request::TemplateEntry;
 use super::super::rv::{Answer, Rv};
 use super::super::template::{bool_value, each_once, text, ulong_value};
 use super::super::vendor::*;
@@ -14,7 +14,7 @@ use crate::admin::WalletChange;
 use crate::kernel::state::Reach;
 use crate::kernel::utc;
 
-impl Module {
+impl Application {
     /// `C_SetAttributeValue`: all of the template or nothing.
     pub(in crate::pkcs11) fn set_attribute_value(
         &self,

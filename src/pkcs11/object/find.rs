@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 
 use cryptoki_sys::*;
 
+use super::super::application::{Application, Object, Totals};
 use super::super::attributes::ulong;
-use super::super::call::{Found, TemplateEntry};
-use super::super::module::{Module, Object, Totals};
+use super::super::reply::Found;
+use super::super::request::TemplateEntry;
 use super::super::rv::{Answer, Rv};
 use super::Loaded;
 use crate::engine::WalletId;
@@ -52,7 +53,7 @@ impl Drop for Finding {
     }
 }
 
-impl Module {
+impl Application {
     /// `C_FindObjectsInit`: what is visible and matches every attribute of the template.
     pub(in crate::pkcs11) fn find_objects_init(
         &self,

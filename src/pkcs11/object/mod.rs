@@ -13,9 +13,10 @@ use std::sync::Arc;
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
+use super::application::{Application, Object, Session};
 use super::attributes::{self, Class, Hidden, Value};
-use super::call::{Bytes, Room, Shown, TemplateEntry, Wanted};
-use super::module::{Module, Object, Session};
+use super::reply::Shown;
+use super::request::{Bytes, Room, TemplateEntry, Wanted};
 use super::rv::{Answer, Rv};
 use super::session_object::SessionObject;
 use super::template::{bool_value, each_once, value_of};
@@ -69,7 +70,7 @@ impl Loaded {
     }
 }
 
-impl Module {
+impl Application {
     /// `C_CreateObject`: a session object.
     pub(super) fn create_object(
         &self,

@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 
 use super::super::attributes::{Class, ulong};
-use super::super::call::Bytes;
+use super::super::request::Bytes;
 use super::super::rv::Answer;
 use super::super::template::{check_object_identifier, text};
 use super::Occasion;

@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use cryptoki_sys::*;
 
-use super::super::module::{Module, Object, Totals};
+use super::super::application::{Application, Object, Totals};
 use super::super::rv::{Answer, Rv};
 use super::SessionObject;
 use crate::kernel::audit::Role;
@@ -73,7 +73,7 @@ impl Held {
 }
 
 /// Locks are taken in this order: these objects, then sessions or handles.
-impl Module {
+impl Application {
     /// Keeps an object that was made in `owner`, and gives its handle.
     pub(in crate::pkcs11) fn keep(
         &self,

@@ -15,7 +15,7 @@ use cryptoki_sys::*;
 pub(super) use held::{Held, Usage};
 
 use super::attributes::{Class, Hidden, Value, bool};
-use super::call::{Bytes, TemplateEntry};
+use super::request::{Bytes, TemplateEntry};
 use super::rv::{Answer, Rv};
 use super::template::{bool_value, expect, required, text, ulong_value};
 use data::Data;

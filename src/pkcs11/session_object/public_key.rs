@@ -4,7 +4,7 @@ use bitcoin::secp256k1::PublicKey;
 use cryptoki_sys::*;
 
 use super::super::attributes::{Class, SECP256K1, bool, public_key_info, ulong};
-use super::super::call::{Bytes, TemplateEntry};
+use super::super::request::{Bytes, TemplateEntry};
 use super::super::rv::{Answer, Rv};
 use super::super::template::{
     bool_value, check_curve, check_date, expect, expect_empty_array, required, ulong_value, valid, value_of,

@@ -8,12 +8,12 @@ use socket2::Socket;
 
 use super::Shared;
 use super::allowed::Peer;
+use super::connection::Connection;
 use super::door::{Arrival, Door};
-use super::lane::Connection;
 use super::limits::Cause;
 use super::metrics::PeerRefusal;
 use crate::remote::budget::Budget;
-use crate::remote::hello::{MOST_BYTES, Refusal, Welcome};
+use crate::remote::hello::{MAX_GREETING_LEN, Refusal, Welcome};
 use crate::remote::stream::{Framed, Patience, Stream};
 
 /// The stack of a connection's thread. Only what is used of it is in memory.
@@ -54,7 +54,7 @@ pub(super) fn admit(shared: &Arc<Shared>, arrival: Arrival) {
         }
     };
     let place = match &peer {
-        Some(peer) => shared.rooms.of_role(peer.role()).enter(),
+        Some(peer) => shared.places.of_role(peer.role()).enter(),
         None => shared.strangers.enter(),
     };
     let Some(place) = place else {
@@ -64,7 +64,7 @@ pub(super) fn admit(shared: &Arc<Shared>, arrival: Arrival) {
     let from = from.as_socket().map(|from| from.to_string());
     let connection = Connection { shared: Arc::clone(shared), door, from, accepted: Instant::now() };
     let spawned = std::thread::Builder::new()
-        .name("lane".into())
+        .name("connection".into())
         .stack_size(STACK)
         .spawn(move || connection.run(socket, peer, place));
     if let Err(error) = spawned {
@@ -103,7 +103,7 @@ fn turn_away(shared: &Shared, door: Door, socket: Socket, refusal: Refusal, line
     }
     let patience = Patience { rest: shared.limits.frame, frame: shared.limits.frame };
     if let Ok(stream) = Stream::accepted(socket, patience) {
-        let mut framed = Framed::new(stream, MOST_BYTES, Budget::unlimited());
+        let mut framed = Framed::new(stream, MAX_GREETING_LEN, Budget::unlimited());
         // Whoever does not take it knows no reason.
         let _ = framed.write([&Welcome::Refused(refusal).encode(), &[]]);
     }

@@ -11,7 +11,7 @@ use crate::remote::stream::user_id;
 use crate::remote::tls::{self, ServerTls, is_for, names};
 use crate::shell::config::{ServeConfig, TcpDoor, UnixDoor, VsockDoor};
 
-/// A peer that may connect. Equal ones are one: a further lane of an application must come from the same.
+/// A peer that may connect. Equal ones are one: a further connection of an application must come from the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// A process of this machine, by its user.

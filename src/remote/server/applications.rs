@@ -1,6 +1,6 @@
-//! Applications, and the lanes that lead to them.
+//! Applications, and the members that lead to them.
 //!
-//! An application begins with a connection and may have more, its lanes, for calls of several threads at a time. It lasts as
+//! An application begins with a connection and may have more, its members, for calls of several threads at a time. It lasts as
 //! long as all of them do: the first that is lost ends the others, and the last that ends closes it.
 //!
 //! Where it ends without a loss, because it was silent or the server stops, the others only read no more: a call that is
@@ -38,10 +38,10 @@ struct Application {
     /// What the boundary calls it.
     handle: u64,
     peer: Peer,
-    lanes: Mutex<Lanes>,
+    members: Mutex<Members>,
 }
 
-struct Lanes {
+struct Members {
     closers: HashMap<u64, Closer>,
     next: u64,
     /// No further one joins, and none reads any more.
@@ -54,7 +54,7 @@ struct Lanes {
 
 /// A connection's part in an application; dropping it is losing it.
 #[must_use]
-pub(super) struct Lane {
+pub(super) struct Membership {
     table: Applications,
     application: Arc<Application>,
     number: u64,
@@ -69,15 +69,15 @@ impl Applications {
         Applications(Arc::new(Table { boundary, metrics, stopping, by_digest: Mutex::default() }))
     }
 
-    /// The lane that a greeting asks for, and the secret for further ones.
+    /// The membership that a greeting asks for, and the secret for further ones.
     pub(super) fn enter(
         &self,
         hello: Hello,
         peer: &Peer,
         closer: Closer,
-    ) -> Result<(Lane, ApplicationSecret), Refusal> {
+    ) -> Result<(Membership, ApplicationSecret), Refusal> {
         match hello.join {
-            Some(secret) => self.join(&secret, peer, closer).map(|lane| (lane, secret)),
+            Some(secret) => self.join(&secret, peer, closer).map(|membership| (membership, secret)),
             None => self.open(hello.first_handle, peer, closer),
         }
     }
@@ -87,7 +87,7 @@ impl Applications {
         first_handle: u64,
         peer: &Peer,
         closer: Closer,
-    ) -> Result<(Lane, ApplicationSecret), Refusal> {
+    ) -> Result<(Membership, ApplicationSecret), Refusal> {
         let mut random = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *random).map_err(|_| Refusal::Module(cryptoki_sys::CKR_DEVICE_ERROR))?;
         let secret = ApplicationSecret::new(*random);
@@ -97,7 +97,7 @@ impl Applications {
             digest: digest(&secret),
             handle,
             peer: peer.clone(),
-            lanes: Mutex::new(Lanes {
+            members: Mutex::new(Members {
                 closers: HashMap::new(),
                 next: 0,
                 over: false,
@@ -107,27 +107,29 @@ impl Applications {
         });
         self.0.metrics.applications(role).inc();
         self.by_digest().insert(application.digest, Arc::clone(&application));
-        let lane = self.lane(application, closer).expect("nobody could lose it yet");
-        Ok((lane, secret))
+        let membership = self.membership(application, closer).expect("nobody could lose it yet");
+        Ok((membership, secret))
     }
 
-    fn join(&self, secret: &ApplicationSecret, peer: &Peer, closer: Closer) -> Result<Lane, Refusal> {
+    fn join(&self, secret: &ApplicationSecret, peer: &Peer, closer: Closer) -> Result<Membership, Refusal> {
         let application = self.by_digest().get(&digest(secret)).cloned();
         // Whose it is is not told to others.
         let application = application.filter(|application| application.peer == *peer);
-        application.and_then(|application| self.lane(application, closer)).ok_or(Refusal::UnknownApplication)
+        application
+            .and_then(|application| self.membership(application, closer))
+            .ok_or(Refusal::UnknownApplication)
     }
 
-    fn lane(&self, application: Arc<Application>, closer: Closer) -> Option<Lane> {
-        let mut lanes = application.lanes();
-        if lanes.over {
+    fn membership(&self, application: Arc<Application>, closer: Closer) -> Option<Membership> {
+        let mut members = application.members();
+        if members.over {
             return None;
         }
-        let number = lanes.next;
-        lanes.next += 1;
-        lanes.closers.insert(number, closer);
-        drop(lanes);
-        Some(Lane { table: self.clone(), application, number })
+        let number = members.next;
+        members.next += 1;
+        members.closers.insert(number, closer);
+        drop(members);
+        Some(Membership { table: self.clone(), application, number })
     }
 
     fn by_digest(&self) -> MutexGuard<'_, HashMap<[u8; 32], Arc<Application>>> {
@@ -136,12 +138,12 @@ impl Applications {
 }
 
 impl Application {
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lanes {
+impl Members {
     /// Ends them all, once.
     fn end(&mut self, close: impl Fn(&Closer)) {
         if !std::mem::replace(&mut self.over, true) {
@@ -150,24 +152,24 @@ impl Lanes {
     }
 }
 
-impl Lane {
+impl Membership {
     /// Carries a request.
-    pub(super) fn call(&self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+    pub(super) fn answer(&self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
         let application = &*self.application;
         let _under_way = UnderWay::begin(application);
-        self.table.0.boundary.call(application.handle, request)
+        self.table.0.boundary.answer(application.handle, request)
     }
 
     /// How much longer the application may be silent, of `idle` in all. None: it was silent for as long, and is over.
     pub(super) fn rest(&self, idle: Duration) -> Option<Duration> {
-        let mut lanes = self.application.lanes();
-        if lanes.calls > 0 {
+        let mut members = self.application.members();
+        if members.calls > 0 {
             return Some(idle);
         }
-        let left = idle.saturating_sub(lanes.active.elapsed());
+        let left = idle.saturating_sub(members.active.elapsed());
         if left.is_zero() {
-            // Another lane may have read a request already: it is answered.
-            lanes.end(Closer::close_reading);
+            // Another membership may have read a request already: it is answered.
+            members.end(Closer::close_reading);
             return None;
         }
         Some(left)
@@ -178,31 +180,31 @@ struct UnderWay<'a>(&'a Application);
 
 impl UnderWay<'_> {
     fn begin(application: &Application) -> UnderWay<'_> {
-        let mut lanes = application.lanes();
-        lanes.calls += 1;
-        lanes.active = Instant::now();
+        let mut members = application.members();
+        members.calls += 1;
+        members.active = Instant::now();
         UnderWay(application)
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        let mut lanes = self.0.lanes();
-        lanes.calls -= 1;
-        lanes.active = Instant::now();
+        let mut members = self.0.members();
+        members.calls -= 1;
+        members.active = Instant::now();
     }
 }
 
-impl Drop for Lane {
+impl Drop for Membership {
     fn drop(&mut self) {
         let application = &*self.application;
         let stopping = self.table.0.stopping.load(Ordering::SeqCst);
-        let mut lanes = application.lanes();
-        lanes.closers.remove(&self.number);
-        // While the server stops, every lane ends: that is no loss.
-        lanes.end(if stopping { Closer::close_reading } else { Closer::close });
-        let last = lanes.closers.is_empty();
-        drop(lanes);
+        let mut members = application.members();
+        members.closers.remove(&self.number);
+        // While the server stops, every membership ends: that is no loss.
+        members.end(if stopping { Closer::close_reading } else { Closer::close });
+        let last = members.closers.is_empty();
+        drop(members);
         // Nobody joins it any more: taking it out early or twice changes nothing.
         self.table.by_digest().remove(&application.digest);
         if last {
@@ -236,7 +238,7 @@ mod tests {
             Ok(1)
         }
 
-        fn call(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+        fn answer(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
             Ok(Zeroizing::new(request.to_vec()))
         }
 
@@ -278,7 +280,7 @@ mod tests {
         let join = Hello { join: Some(secret), first_handle: 1 };
         let joined = applications.enter(join, &peer, silent.closer());
         assert!(matches!(joined, Err(Refusal::UnknownApplication)));
-        let answer = second.call(b"answer").expect("it is open still");
+        let answer = second.answer(b"answer").expect("it is open still");
         calling.write_all(&answer).expect("it can be written");
         client.read_exact(&mut [0; 6]).expect("it came");
         assert_eq!(calling.read(&mut [0; 1]).expect("no error"), 0, "nothing more is read");

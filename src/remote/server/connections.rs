@@ -21,12 +21,12 @@ struct Table {
 
 #[derive(Default)]
 struct State {
-    connections: HashMap<u64, Connection>,
+    connections: HashMap<u64, Registered>,
     next: u64,
     stopping: bool,
 }
 
-struct Connection {
+struct Registered {
     closer: Closer,
     /// Once it is known.
     peer: Option<(Peer, Vec<CertificateDer<'static>>)>,
@@ -48,7 +48,7 @@ impl Connections {
         }
         let number = state.next;
         state.next += 1;
-        state.connections.insert(number, Connection { closer, peer: None });
+        state.connections.insert(number, Registered { closer, peer: None });
         Entry { table: self.clone(), number }
     }
 

@@ -161,7 +161,7 @@ mod tests {
             Ok(1)
         }
 
-        fn call(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+        fn answer(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
             Ok(Zeroizing::new(request.to_vec()))
         }
 

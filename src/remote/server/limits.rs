@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 /// A number of places.
 #[derive(Clone)]
-pub(super) struct Room(Arc<AtomicUsize>);
+pub(super) struct Places(Arc<AtomicUsize>);
 
 /// A place, given back on drop.
 #[must_use]
-pub(super) struct Place(Room);
+pub(super) struct Place(Places);
 
-impl Room {
-    pub(super) fn new(places: usize) -> Room {
-        Room(Arc::new(AtomicUsize::new(places)))
+impl Places {
+    pub(super) fn new(places: usize) -> Places {
+        Places(Arc::new(AtomicUsize::new(places)))
     }
 
     /// Takes a place, if one is free.
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_room_has_its_places_and_no_more() {
-        let room = Room::new(2);
+        let room = Places::new(2);
         let (first, _second) = (room.enter().expect("free"), room.enter().expect("free"));
         assert!(room.enter().is_none());
         drop(first);

@@ -1,4 +1,4 @@
-//! The boundary's side: doors, who may pass them, applications and their lanes.
+//! The boundary's side: doors, who may pass them, applications and their connections.
 //!
 //! One thread for each door and one for each connection, with blocking sockets: a call waits for synced commits anyway, and is
 //! never handed from thread to thread.
@@ -9,17 +9,17 @@
 //! - H3. Calls over the limit wait in their own connections, as long as a frame may take. Nothing queues elsewhere. While
 //!   several peers have calls, none has more than its share of the turns while another waits, and the first call of a peer
 //!   has a turn at once ([`super::fair`]).
-//! - H4. An application is closed once, when its last call has ended, after any of its lanes was lost (`applications`).
+//! - H4. An application is closed once, when its last call has ended, after any of its connections was lost (`applications`).
 //!   A call that is under way when the server stops, or the application was silent for too long, is answered.
 //! - H5. A new configuration judges connections that are there already. One that cannot be used changes nothing.
 
 mod admission;
 pub mod allowed;
 mod applications;
+mod connection;
 mod connections;
 pub mod door;
 pub mod health;
-mod lane;
 mod limits;
 pub mod metrics;
 pub mod socket_file;
@@ -39,7 +39,7 @@ use self::applications::Applications;
 use self::connections::Connections;
 use self::door::{Bound, Door, Listener};
 use self::health::Health;
-use self::limits::{Rarely, Room};
+use self::limits::{Places, Rarely};
 use self::metrics::Metrics;
 use self::socket_file::Successor;
 use super::budget::Budget;
@@ -51,7 +51,7 @@ use crate::shell::config::{ServeConfig, ServeLimits, UserName};
 /// What the large frames of all backends, and of all administrators, may take together.
 const BUDGET: usize = 64 << 20;
 /// TCP connections that have not shown who they are yet.
-const MOST_STRANGERS: usize = 128;
+const MAX_STRANGERS: usize = 128;
 /// How long connections that were cut off are waited for.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
@@ -78,9 +78,9 @@ struct Shared {
     allowed: RwLock<Arc<Allowed>>,
     connections: Connections,
     applications: Applications,
-    rooms: PerRole<Room>,
+    places: PerRole<Places>,
     calls: PerRole<Fair<Peer>>,
-    strangers: Room,
+    strangers: Places,
     budgets: PerRole<Arc<Budget>>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
@@ -105,9 +105,9 @@ impl Server {
             connections: Connections::default(),
             applications: Applications::new(boundary, Arc::clone(&metrics), Arc::clone(&stopping)),
             limits,
-            rooms: PerRole::of(|| Room::new(limits.max_connections)),
+            places: PerRole::of(|| Places::new(limits.max_connections)),
             calls: PerRole::of(|| Fair::new(limits.max_calls)),
-            strangers: Room::new(MOST_STRANGERS),
+            strangers: Places::new(MAX_STRANGERS),
             budgets,
             health,
             metrics,

@@ -110,11 +110,11 @@ pub use self::serve::{ServeConfig, ServeLimits, TcpDoor, UnixDoor, VsockDoor};
 pub const CONF_VARIABLE: &str = "COUNTERSIGN_CONF";
 const FILE_NAME: &str = "countersign/countersign.toml";
 /// As many codes can come with one call.
-const LEAST_FAILURES_PER_HOUR: u32 = 16;
+const MIN_FAILURES_PER_HOUR: u32 = 16;
 /// More wrong codes in an hour than this are no limit any more.
-const MOST_FAILURES_PER_HOUR: u32 = 1_000_000;
+const MAX_FAILURES_PER_HOUR: u32 = 1_000_000;
 /// Callers wait as long; what lasts longer is for the one that starts the boundary.
-const MOST_REOPEN_SECONDS: u64 = 300;
+const MAX_REOPEN_SECONDS: u64 = 300;
 
 /// The whole configuration: what this library is in this process.
 #[derive(Debug)]
@@ -549,7 +549,7 @@ impl StoreTable {
     fn parse(self, wrong: &Wrong<'_>) -> Result<StoreConfig, ConfigError> {
         let key = "store.reopen_seconds";
         let default = Upkeep::default().reopening.as_secs();
-        let reopening = seconds(wrong, key, self.reopen_seconds, default, 0..=MOST_REOPEN_SECONDS)?;
+        let reopening = seconds(wrong, key, self.reopen_seconds, default, 0..=MAX_REOPEN_SECONDS)?;
         Ok(StoreConfig { path: absolute(wrong, "store.path", self.path)?, reopening })
     }
 }
@@ -562,7 +562,7 @@ struct LimitsTable {
 
 impl LimitsTable {
     fn parse(self, wrong: &Wrong<'_>) -> Result<LimitsConfig, ConfigError> {
-        if !(LEAST_FAILURES_PER_HOUR..=MOST_FAILURES_PER_HOUR).contains(&self.failures_per_hour) {
+        if !(MIN_FAILURES_PER_HOUR..=MAX_FAILURES_PER_HOUR).contains(&self.failures_per_hour) {
             return Err(wrong("limits.failures_per_hour", "a number from 16 to 1000000 is needed"));
         }
         Ok(LimitsConfig { failures_per_hour: self.failures_per_hour })

@@ -21,7 +21,7 @@ use crate::shell::sqlite::{Pages, Row};
 pub(in crate::shell) type Index = HashMap<RecordKey, (u64, SetHash)>;
 
 /// Most sealed records that are kept: those of the users and wallets that sign just now.
-const MOST_RECENT: usize = 4_096;
+const MAX_RECENT: usize = 4_096;
 
 /// What the ledger keeps in memory.
 pub(super) struct Book {
@@ -95,7 +95,7 @@ impl Book {
             newest,
             failures,
             pending: HashMap::new(),
-            recent: Recent::new(MOST_RECENT),
+            recent: Recent::new(MAX_RECENT),
             waiting: VecDeque::new(),
             leading: None,
             led_since: None,

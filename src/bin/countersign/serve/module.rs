@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use countersign::plugin::{self, Loaded, PluginConfig, PluginError};
 use countersign::remote::Boundary;
-use countersign::remote::interface::{GetInterface, Hosted, HostedError};
+use countersign::remote::interface::{GetInterface, LoadError, LoadedModule};
 use cryptoki_sys::CKR_DEVICE_ERROR;
 
 use crate::error::{CommandError, FAILED, START_ANEW};
@@ -38,10 +38,10 @@ pub(super) fn load(path: &Path, config: Option<&PluginConfig>) -> Result<Arc<dyn
     let library = ManuallyDrop::new(library);
     // SAFETY: a library with the manifest of a Countersign has this export, of this type (PKCS#11 v3.0 section 5.4.5).
     let get_interface = unsafe { library.get::<GetInterface>(b"C_GetInterface\0") }
-        .map_err(|_| explain(&HostedError::NoInterface))?;
+        .map_err(|_| explain(&LoadError::NoInterface))?;
     // SAFETY: it is the export of a module that was just loaded, and that stays.
-    let hosted = unsafe { Hosted::open(*get_interface, &version) }.map_err(|error| explain(&error))?;
-    Ok(Arc::new(hosted))
+    let module = unsafe { LoadedModule::open(*get_interface, &version) }.map_err(|error| explain(&error))?;
+    Ok(Arc::new(module))
 }
 
 /// Closes the module, once nobody else has it: not before its last call has ended. False: calls are left inside it.
@@ -69,17 +69,17 @@ fn refused(error: PluginError) -> CommandError {
     CommandError::new(error.to_string(), next)
 }
 
-fn explain(error: &HostedError) -> CommandError {
+fn explain(error: &LoadError) -> CommandError {
     let status = match error {
         // Disk or token: a later start may find them well.
-        HostedError::Closed { rv: CKR_DEVICE_ERROR, .. } => START_ANEW,
+        LoadError::Closed { rv: CKR_DEVICE_ERROR, .. } => START_ANEW,
         _ => FAILED,
     };
     let next = match error {
-        HostedError::NoInterface | HostedError::Release { .. } => {
+        LoadError::NoInterface | LoadError::Release { .. } => {
             "install library, manifest and signatures of one release"
         }
-        HostedError::Closed { .. } => "run \"countersign doctor\" with the same configuration",
+        LoadError::Closed { .. } => "run \"countersign doctor\" with the same configuration",
     };
     CommandError { status, ..CommandError::new(error.to_string(), next) }
 }

@@ -25,8 +25,8 @@ use crate::error::CommandError;
 const MODE: u32 = 0o660;
 /// How long one request and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-const MOST_BYTES: usize = 8 * 1024;
-const MOST_HEADERS: usize = 32;
+const MAX_GREETING_LEN: usize = 8 * 1024;
+const MAX_HEADERS: usize = 32;
 
 /// The running monitoring; dropping it ends it.
 pub(super) struct Monitoring {
@@ -119,7 +119,7 @@ impl State {
     fn answer(&self, socket: Socket) -> io::Result<()> {
         let mut stream = Stream::accepted(socket, Patience { rest: PATIENCE, frame: PATIENCE })?;
         stream.must_end(Instant::now() + PATIENCE);
-        let mut request = [0; MOST_BYTES];
+        let mut request = [0; MAX_GREETING_LEN];
         let mut length = 0;
         let answer = loop {
             if length == request.len() {
@@ -140,7 +140,7 @@ impl State {
 
     /// None: the request is not there as a whole yet.
     fn judge(&self, request: &[u8]) -> Option<Answer> {
-        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
         match parsed.parse(request) {
             Ok(httparse::Status::Partial) => return None,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use countersign::kernel::act::{ActCount, Outcome};
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{Frame, Received};
-use countersign::remote::hello::{Hello, Reply, VERSION};
+use countersign::remote::hello::{Hello, Response, VERSION};
 use countersign::remote::standing::{Standing, Trouble};
 use countersign::remote::stream::{Framed, Stream};
 use countersign::remote::{CkRv, PeerRole};
@@ -40,7 +40,7 @@ impl Boundary for Echo {
         Ok(1)
     }
 
-    fn call(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+    fn answer(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
         if let Some(name) = request.strip_prefix(b"w") {
             let name = PathBuf::from(String::from_utf8_lossy(name).into_owned());
             fs::write(name.with_extension("begun"), "").expect("the folder is ours");
@@ -69,7 +69,7 @@ impl Boundary for Breaking {
         Ok(1)
     }
 
-    fn call(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+    fn answer(&self, _application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
         Ok(Zeroizing::new(request.to_vec()))
     }
 
@@ -236,8 +236,8 @@ fn http(socket: &Path, request: &[u8]) -> String {
 
 fn answer(framed: &mut Framed) -> Option<Vec<u8>> {
     match framed.read() {
-        Ok(Received::Frame(Frame { payload, .. })) => match Reply::decode(&payload) {
-            Some(Reply::Answer(answer)) => Some(answer.to_vec()),
+        Ok(Received::Frame(Frame { payload, .. })) => match Response::decode(&payload) {
+            Some(Response::Answered(answer)) => Some(answer.to_vec()),
             _ => panic!("it is no answer"),
         },
         _ => None,

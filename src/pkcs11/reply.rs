@@ -2,12 +2,12 @@
 
 use cryptoki_sys::*;
 
-use super::Bytes;
-use crate::pkcs11::rv::Answer;
+use super::request::Bytes;
+use super::rv::Answer;
 
 /// What a call gives where it is not refused.
 #[derive(serde::Serialize, serde::Deserialize)]
-pub(in crate::pkcs11) enum Reply {
+pub(super) enum Reply {
     Done,
     Slots(Vec<CK_SLOT_ID>),
     Mechanisms(Vec<CK_MECHANISM_TYPE>),
@@ -40,7 +40,7 @@ pub(in crate::pkcs11) enum Reply {
 
 /// An answer of variable length.
 #[derive(serde::Serialize, serde::Deserialize)]
-pub(in crate::pkcs11) enum Filled {
+pub(super) enum Filled {
     /// It was only asked for, or does not fit: so many bytes are enough.
     Length(u64),
     /// It fits.
@@ -49,43 +49,43 @@ pub(in crate::pkcs11) enum Filled {
 
 /// A value of an attribute, or its length where that was asked for.
 #[derive(serde::Serialize, serde::Deserialize)]
-pub(in crate::pkcs11) enum Shown {
+pub(super) enum Shown {
     Length(u64),
     Value(Bytes),
 }
 
 /// An object that was found.
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
-pub(in crate::pkcs11) struct Found {
-    pub(in crate::pkcs11) handle: CK_OBJECT_HANDLE,
+pub(super) struct Found {
+    pub(super) handle: CK_OBJECT_HANDLE,
     /// Whether it is a key that `CKM_COUNTERSIGN_PSBT` signs with.
-    pub(in crate::pkcs11) signs: bool,
+    pub(super) signs: bool,
 }
 
 /// What `CK_MECHANISM_INFO` says.
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
-pub(in crate::pkcs11) struct MechanismInfo {
-    pub(in crate::pkcs11) min_key_size: CK_ULONG,
-    pub(in crate::pkcs11) max_key_size: CK_ULONG,
-    pub(in crate::pkcs11) flags: CK_FLAGS,
+pub(super) struct MechanismInfo {
+    pub(super) min_key_size: CK_ULONG,
+    pub(super) max_key_size: CK_ULONG,
+    pub(super) flags: CK_FLAGS,
 }
 
 /// What of `CK_TOKEN_INFO` is not the same for every token of ours.
 #[derive(serde::Serialize, serde::Deserialize)]
-pub(in crate::pkcs11) struct TokenInfo {
-    pub(in crate::pkcs11) label: String,
-    pub(in crate::pkcs11) serial: String,
-    pub(in crate::pkcs11) flags: CK_FLAGS,
-    pub(in crate::pkcs11) max_sessions: CK_ULONG,
-    pub(in crate::pkcs11) sessions: CK_ULONG,
-    pub(in crate::pkcs11) read_write_sessions: CK_ULONG,
+pub(super) struct TokenInfo {
+    pub(super) label: String,
+    pub(super) serial: String,
+    pub(super) flags: CK_FLAGS,
+    pub(super) max_sessions: CK_ULONG,
+    pub(super) sessions: CK_ULONG,
+    pub(super) read_write_sessions: CK_ULONG,
     /// `YYYYMMDDhhmmss00`.
-    pub(in crate::pkcs11) utc_time: String,
+    pub(super) utc_time: String,
 }
 
 /// What of `CK_SESSION_INFO` is not the same for every session.
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
-pub(in crate::pkcs11) struct SessionInfo {
-    pub(in crate::pkcs11) state: CK_STATE,
-    pub(in crate::pkcs11) flags: CK_FLAGS,
+pub(super) struct SessionInfo {
+    pub(super) state: CK_STATE,
+    pub(super) flags: CK_FLAGS,
 }

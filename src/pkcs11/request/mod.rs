@@ -1,13 +1,12 @@
 //! Calls as values: what `entry` makes of an application's pointers, and what it writes back through them.
 //!
 //! The same values are what the client side sends to the boundary ([`super::connected`]) and what the boundary answers
-//! ([`super::hosted`]). Their encoding ([`super::codec`]) is postcard's; its version is that of the handshake in [`crate::remote`].
+//! ([`super::host`]). Their encoding ([`super::codec`]) is postcard's; its version is that of the handshake in [`crate::remote`].
 //! What is added here goes to the end of its type, and is a new version there: what an older version has is never changed.
 //!
 //! What is asked for is here, what is given in `reply`, and how large a call may be in `bounds`.
 
 mod bounds;
-mod reply;
 
 use core::ops::Deref;
 
@@ -18,7 +17,6 @@ use super::codec::bounded;
 use super::rv::Answer;
 
 pub(super) use bounds::*;
-pub(super) use reply::*;
 
 /// One call of PKCS#11 section 5, but for those that are about the library and not about its token. Version 2 of the greeting
 /// has those up to `GetObjectSize`.
@@ -224,6 +222,14 @@ pub(super) enum Request {
     SessionInfoAndRule {
         session: CK_SESSION_HANDLE,
     },
+}
+
+/// What one frame to the boundary carries: a request, and before it the `C_SignInit` that the client has held back
+/// ([`super::foresight`]).
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Envelope {
+    pub(super) sign_init: Option<Request>,
+    pub(super) request: Request,
 }
 
 /// Bytes of an application: a PIN, a code, a PSBT. Wiped when they are dropped.

@@ -2,7 +2,7 @@
 //! ([`crate::remote::interface`]).
 //!
 //! H1. A request is as bounded as one that `entry` makes, or it is refused before anything looks at it.
-//!     The room for its answer is leased before anything of it is there ([`super::room`]).
+//!     The room for its answer is leased before anything of it is there ([`super::answer_memory`]).
 //!     No peer has more than its share of the cores while another waits ([`crate::cores`]).
 //! H2. An application sees its own sessions, logins and handles, and no other's.
 
@@ -13,11 +13,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
-use super::call::{Reply, Request};
+use super::answer_memory::MemoryLease;
+use super::application::{Application, Caller, Totals};
 use super::codec::{decode, encode};
-use super::module::{Caller, Module, Totals};
 use super::ration;
-use super::room::RoomLease;
+use super::reply::Reply;
+use super::request::{Envelope, Request};
 use super::rv::{Answer, Rv};
 use crate::cores::{self, PeerNumber};
 use crate::engine::{Engine, EngineStanding};
@@ -25,13 +26,6 @@ use crate::open::{OpenError, open_engine};
 use crate::ports::{LedgerStanding, ReopenError};
 use crate::remote::PeerRole;
 use crate::remote::standing::{Standing, Trouble};
-
-/// What travels in one frame: a call, and before it the `C_SignInit` that the client side has held back for it.
-#[derive(serde::Serialize, serde::Deserialize)]
-pub(super) struct Call {
-    pub(super) sign_init: Option<Request>,
-    pub(super) request: Request,
-}
 
 /// The largest first handle: handles are counted up from there, and never overflow.
 const MAX_FIRST_HANDLE: u64 = 1 << 62;
@@ -41,7 +35,7 @@ struct Host {
     engine: Arc<Engine>,
     /// Of backends and of administrators: neither can use up what the other needs.
     totals: [Arc<Totals>; 2],
-    applications: HashMap<CK_ULONG, (Arc<Module>, PeerNumber)>,
+    applications: HashMap<CK_ULONG, (Arc<Application>, PeerNumber)>,
     last: CK_ULONG,
     /// Who has ever come, by who it is.
     peers: HashMap<Vec<u8>, PeerNumber>,
@@ -90,34 +84,36 @@ pub(super) fn begin(first_handle: u64, role: PeerRole, identity: &[u8]) -> Answe
         PeerRole::Backend => &host.totals[0],
         PeerRole::Administrator => &host.totals[1],
     };
-    let module = Module::new(Arc::clone(&host.engine), Arc::clone(totals), caller, first_handle);
+    let application = Application::new(Arc::clone(&host.engine), Arc::clone(totals), caller, first_handle);
     let next = host.peers.len() as PeerNumber + 1;
     let peer = *host.peers.entry(identity.to_vec()).or_insert(next);
-    host.applications.insert(host.last, (Arc::new(module), peer));
+    host.applications.insert(host.last, (Arc::new(application), peer));
     Ok(host.last)
 }
 
 /// An answer, and the room that it has until it is delivered.
-pub(super) struct Answered {
+pub(super) struct Delivery {
     pub(super) bytes: Zeroizing<Vec<u8>>,
-    _room: Option<RoomLease>,
+    _room: Option<MemoryLease>,
 }
 
 /// Answers a request of an application.
-pub(super) fn call(application: CK_ULONG, request: &[u8]) -> Answer<Answered> {
-    let (module, peer) = {
+pub(super) fn answer(application: CK_ULONG, request: &[u8]) -> Answer<Delivery> {
+    let (application, peer) = {
         let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
         let host = host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
-        let (module, peer) = host.applications.get(&application).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
-        (Arc::clone(module), *peer)
+        let (application, peer) =
+            host.applications.get(&application).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
+        (Arc::clone(application), *peer)
     };
     // A panic is that call's answer, as it is for an application in this process.
-    let answer = catch_unwind(AssertUnwindSafe(|| cores::work(peer, || answer(&module, peer, request))));
+    let answer =
+        catch_unwind(AssertUnwindSafe(|| cores::work(peer, || carry_out(&application, peer, request))));
     let (reply, room) = match answer.unwrap_or(Err(Rv(CKR_GENERAL_ERROR))) {
         Ok((reply, room)) => (Ok(reply), Some(room)),
         Err(rv) => (Err(rv), None),
     };
-    Ok(Answered { bytes: encode(&reply)?, _room: room })
+    Ok(Delivery { bytes: encode(&reply)?, _room: room })
 }
 
 /// Ends an application. Calls of it that are under way end by themselves.
@@ -126,7 +122,7 @@ pub(super) fn end(application: CK_ULONG) -> Answer {
         let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
         host.as_mut().and_then(|host| host.applications.remove(&application))
     };
-    ended.map(|(module, _)| module.close_all_sessions()).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
+    ended.map(|(application, _)| application.close_all_sessions()).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
 /// What keeps the engine from its work.
@@ -164,21 +160,21 @@ pub(super) fn close() -> Answer {
     host.map(drop).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
-fn answer(module: &Module, peer: PeerNumber, request: &[u8]) -> Answer<(Reply, RoomLease)> {
-    let Call { sign_init, request } = decode(request).ok_or(Rv(CKR_ARGUMENTS_BAD))?;
+fn carry_out(application: &Application, peer: PeerNumber, request: &[u8]) -> Answer<(Reply, MemoryLease)> {
+    let Envelope { sign_init, request } = decode(request).ok_or(Rv(CKR_ARGUMENTS_BAD))?;
     if !request.is_bounded() {
         return Err(Rv(CKR_ARGUMENTS_BAD));
     }
-    ration::check(peer, &request, module.role().is_some())?;
-    let room = module.lease(&request)?;
+    ration::check(peer, &request, application.role().is_some())?;
+    let room = application.lease(&request)?;
     if let Some(sign_init) = sign_init {
         if !matches!(sign_init, Request::SignInit { .. }) || !sign_init.is_bounded() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        module.answer(sign_init)?;
+        application.answer(sign_init)?;
     }
     let is_login = ration::is_login(&request);
-    let reply = module.answer(request)?;
+    let reply = application.answer(request)?;
     ration::count(peer, is_login, &reply);
     Ok((reply, room))
 }

@@ -9,8 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cryptoki_sys::*;
 
-use super::call::{Reply, Request};
-use super::instance::Application;
+use super::instance::Instance;
+use super::reply::Reply;
+use super::request::Request;
 use super::rv::{Answer, Rv};
 
 /// Runs one call. A panic is `CKR_GENERAL_ERROR`, and never crosses into the caller.
@@ -32,7 +33,7 @@ macro_rules! expect {
     };
 }
 
-impl Application {
+impl Instance {
     /// A call that gives nothing but its success.
     fn perform(&self, request: Request) -> Answer {
         expect!(self.answer(request)?, Reply::Done => Ok(()))

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
+use super::answer_memory::AnswerMemory;
 use super::message_sign::MessageSigning;
 use super::object::Finding;
 use super::ration;
-use super::room::AnswerRoom;
 use super::rv::{Answer, Rv};
 use super::session_object::{Held, Usage};
 use super::sign::Signing;
@@ -58,7 +58,7 @@ impl Caller {
 }
 
 /// The engine with the sessions, logins and handles of one application.
-pub(super) struct Module {
+pub(super) struct Application {
     pub(super) engine: Arc<Engine>,
     caller: Caller,
     sessions: Mutex<Sessions>,
@@ -79,7 +79,7 @@ pub(super) struct Totals {
     pub(super) found: AtomicUsize,
     pub(super) session_objects: Usage,
     /// What answers take while they are made.
-    pub(super) answers: AnswerRoom,
+    pub(super) answers: AnswerMemory,
 }
 
 #[derive(Default)]
@@ -171,11 +171,16 @@ struct Handles {
     last: CK_OBJECT_HANDLE,
 }
 
-impl Module {
+impl Application {
     /// A further application of `engine`, whose handles are numbered from `first_handle` on.
-    pub(super) fn new(engine: Arc<Engine>, totals: Arc<Totals>, caller: Caller, first_handle: u64) -> Module {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        totals: Arc<Totals>,
+        caller: Caller,
+        first_handle: u64,
+    ) -> Application {
         let last = first_handle.saturating_sub(1);
-        Module {
+        Application {
             engine,
             caller,
             sessions: Mutex::new(Sessions { last, ..Sessions::default() }),
@@ -447,7 +452,7 @@ impl Module {
     }
 }
 
-impl Drop for Module {
+impl Drop for Application {
     fn drop(&mut self) {
         self.close_all_sessions();
         self.totals.handles.fetch_sub(self.handles().objects.len(), Ordering::SeqCst);

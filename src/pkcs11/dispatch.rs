@@ -2,13 +2,14 @@
 
 use cryptoki_sys::CK_ULONG;
 
-use super::call::{Reply, Request};
-use super::module::{Module, SLOT};
+use super::application::{Application, SLOT};
+use super::reply::Reply;
+use super::request::Request;
 use super::rv::Answer;
 use super::slot_token::{self, MECHANISMS};
 use super::verify::SignatureComes;
 
-impl Module {
+impl Application {
     /// Answers a call.
     pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
         self.end_login_of_an_old_pin();

@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use super::Shared;
 use super::allowed::Peer;
-use super::applications::Lane;
+use super::applications::Membership;
 use super::connections::Entry;
 use super::door::Door;
 use super::limits::{Cause, Place};
@@ -20,7 +20,7 @@ use crate::remote::CkRv;
 use crate::remote::budget::{Budget, Lease};
 use crate::remote::frame::{Frame, FrameError, Received, Wiped};
 use crate::remote::hello::{
-    Hello, HelloError, MOST_BYTES, MOST_REPLY_BYTES, Refusal, Reply, VERSION, Welcome,
+    Hello, HelloError, MAX_GREETING_LEN, MAX_RESPONSE_LEN, Refusal, Response, VERSION, Welcome,
 };
 use crate::remote::stream::{Framed, Patience, Stream, prepare_tcp};
 use crate::remote::tls;
@@ -52,7 +52,7 @@ impl Connection {
 
     fn attend(&self, stream: Stream, peer: Option<Peer>, place: Place, entry: &Entry) {
         let shared = &*self.shared;
-        let mut framed = Framed::new(stream, MOST_BYTES, Budget::unlimited());
+        let mut framed = Framed::new(stream, MAX_GREETING_LEN, Budget::unlimited());
         let known = match peer {
             Some(peer) => Some((peer, place)),
             None => self.shake_hands(&mut framed, place),
@@ -65,8 +65,8 @@ impl Connection {
             return self.refuse(&mut framed, Refusal::NotAllowed, PeerRefusal::NotAllowed);
         }
         let _counted = Counted::one_more(shared.metrics.connections(self.door));
-        if let Some(lane) = self.welcome(&mut framed, &peer) {
-            self.serve(&mut framed, &peer, &lane);
+        if let Some(membership) = self.welcome(&mut framed, &peer) {
+            self.serve(&mut framed, &peer, &membership);
         }
         framed.stream().end_writing();
     }
@@ -101,7 +101,7 @@ impl Connection {
                 return None;
             }
         };
-        let Some(place) = shared.rooms.of_role(peer.role()).enter() else {
+        let Some(place) = shared.places.of_role(peer.role()).enter() else {
             shared.log.warn(Cause::Full, || {
                 format!(
                     "{} is refused: this role already has serve.max_connections open; close some, or raise the limit",
@@ -116,7 +116,7 @@ impl Connection {
     }
 
     /// Reads the greeting and answers it.
-    fn welcome(&self, framed: &mut Framed, peer: &Peer) -> Option<Lane> {
+    fn welcome(&self, framed: &mut Framed, peer: &Peer) -> Option<Membership> {
         let shared = &*self.shared;
         let hello = match framed.read() {
             Ok(Received::Frame(Frame { payload, .. })) => Hello::decode(&payload),
@@ -145,11 +145,11 @@ impl Connection {
         }
         let closer = framed.stream().closer();
         match shared.applications.enter(hello, peer, closer) {
-            Ok((lane, application)) => {
+            Ok((membership, application)) => {
                 let max_frame = shared.limits.max_frame_bytes;
                 framed.write([&Welcome::Accepted { application, max_frame }.encode(), &[]]).ok()?;
                 framed.set_limits(max_frame, Arc::clone(shared.budgets.of_role(peer.role())));
-                Some(lane)
+                Some(membership)
             }
             Err(refusal) => {
                 let reason = match refusal {
@@ -163,30 +163,30 @@ impl Connection {
     }
 
     /// Request by request, until the connection is lost or the server stops.
-    fn serve(&self, framed: &mut Framed, peer: &Peer, lane: &Lane) {
+    fn serve(&self, framed: &mut Framed, peer: &Peer, membership: &Membership) {
         let shared = &*self.shared;
         while !shared.stopping.load(Ordering::SeqCst) {
-            let answered = match self.next(framed, peer, lane) {
+            let answered = match self.next(framed, peer, membership) {
                 Next::Called { request, answer, mut lease } => {
                     let reply = match &answer {
                         // The module gives none such: whoever took it for an answer would be wrong about the call.
-                        Some(Ok(answer)) if answer.len() >= MOST_REPLY_BYTES as usize => {
-                            Reply::Closed(cryptoki_sys::CKR_GENERAL_ERROR)
+                        Some(Ok(answer)) if answer.len() >= MAX_RESPONSE_LEN as usize => {
+                            Response::Closed(cryptoki_sys::CKR_GENERAL_ERROR)
                         }
                         // An answer may be larger than its request by half: a PSBT that was signed is not.
                         Some(Ok(answer)) if lease.cover(answer.len().saturating_sub(request / 2)) => {
-                            Reply::Answer(answer)
+                            Response::Answered(answer)
                         }
-                        Some(Ok(_)) | None => Reply::Busy,
-                        Some(Err(rv)) => Reply::Closed(*rv),
+                        Some(Ok(_)) | None => Response::Busy,
+                        Some(Err(rv)) => Response::Closed(*rv),
                     };
                     self.answer(framed, request, &reply)
                 }
                 Next::NoRoom => {
                     shared.metrics.frame_refused(FrameRefusal::NoRoom);
-                    self.answer(framed, 0, &Reply::Busy)
+                    self.answer(framed, 0, &Response::Busy)
                 }
-                Next::Silence => match lane.rest(shared.limits.idle) {
+                Next::Silence => match membership.rest(shared.limits.idle) {
                     Some(rest) => framed.stream().rest_for(rest).map(|()| true),
                     None => {
                         shared.log.info(Cause::Ended, || {
@@ -217,10 +217,10 @@ impl Connection {
     }
 
     /// Reads a request and carries it. The request is wiped when its call has ended.
-    fn next(&self, framed: &mut Framed, peer: &Peer, lane: &Lane) -> Next {
+    fn next(&self, framed: &mut Framed, peer: &Peer, membership: &Membership) -> Next {
         match framed.read() {
             Ok(Received::Frame(Frame { payload, lease })) => {
-                let (request, answer) = (payload.len(), self.call(peer, lane, &payload));
+                let (request, answer) = (payload.len(), self.call(peer, membership, &payload));
                 Next::Called { request, answer, lease }
             }
             Ok(Received::NoRoom) => Next::NoRoom,
@@ -234,24 +234,24 @@ impl Connection {
     }
 
     /// Carries a request, when it is its turn. None: no turn came in time.
-    fn call(&self, peer: &Peer, lane: &Lane, request: &[u8]) -> Option<Answer> {
+    fn call(&self, peer: &Peer, membership: &Membership, request: &[u8]) -> Option<Answer> {
         let shared = &*self.shared;
         let until = Instant::now() + shared.limits.frame;
         let _turn = shared.calls.of_role(peer.role()).enter(peer, Some(until))?;
         let _timed = Timed::begin(shared);
-        Some(lane.call(request).map(Wiped::from))
+        Some(membership.answer(request).map(Wiped::from))
     }
 
     /// Writes a reply. False: it is the last one.
-    fn answer(&self, framed: &mut Framed, request: usize, reply: &Reply<'_>) -> io::Result<bool> {
+    fn answer(&self, framed: &mut Framed, request: usize, reply: &Response<'_>) -> io::Result<bool> {
         let mut number = [0; 8];
         let parts = reply.parts(&mut number);
         let metrics = &self.shared.metrics;
         metrics.passed(request, parts[0].len() + parts[1].len());
         let outcome = match reply {
-            Reply::Answer(_) => Outcome::Answered,
-            Reply::Busy => Outcome::Busy,
-            Reply::Closed(_) => Outcome::Closed,
+            Response::Answered(_) => Outcome::Answered,
+            Response::Busy => Outcome::Busy,
+            Response::Closed(_) => Outcome::Closed,
         };
         metrics.ended(outcome);
         framed.write(parts).map(|()| outcome != Outcome::Closed)

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki_sys::*;
 
-use super::call::{Bytes, MAX_VALUE_LEN, Request, Room, Wanted};
+use super::application::{Application, Session};
 use super::message_sign::MessageSigning;
-use super::module::{Module, Session};
 use super::object::Finding;
+use super::request::{Bytes, MAX_VALUE_LEN, Request, Room, Wanted};
 use super::rv::{Answer, Rv};
 use super::sign::Signing;
 use crate::cores::{self, PeerNumber};
@@ -29,39 +29,39 @@ const FOUND_LEN: usize = 11;
 const AROUND: usize = 16;
 
 /// The room of all answers of one role.
-pub(super) struct AnswerRoom {
+pub(super) struct AnswerMemory {
     whole: Arc<Budget>,
     shares: Mutex<HashMap<PeerNumber, Arc<Budget>>>,
 }
 
-impl Default for AnswerRoom {
-    fn default() -> AnswerRoom {
-        AnswerRoom { whole: Budget::new(MAX_ANSWERS), shares: Mutex::default() }
+impl Default for AnswerMemory {
+    fn default() -> AnswerMemory {
+        AnswerMemory { whole: Budget::new(MAX_ANSWERS), shares: Mutex::default() }
     }
 }
 
 /// The room of one answer, in its peer's share and in the whole.
-pub(super) struct RoomLease {
+pub(super) struct MemoryLease {
     _shared: Lease,
     _whole: Lease,
 }
 
-impl AnswerRoom {
-    fn lease(&self, peer: PeerNumber, len: usize) -> Answer<RoomLease> {
+impl AnswerMemory {
+    fn lease(&self, peer: PeerNumber, len: usize) -> Answer<MemoryLease> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let share = shares.entry(peer).or_insert_with(|| Budget::new(MAX_ANSWERS_OF_PEER));
         let (mut shared, mut whole) = (Lease::of(share), Lease::of(&self.whole));
         if shared.cover(len) && whole.cover(len) {
-            Ok(RoomLease { _shared: shared, _whole: whole })
+            Ok(MemoryLease { _shared: shared, _whole: whole })
         } else {
             Err(Rv(CKR_DEVICE_MEMORY))
         }
     }
 }
 
-impl Module {
+impl Application {
     /// Leases the room that the answer to `request` needs at most. It is given back when the answer was delivered.
-    pub(super) fn lease(&self, request: &Request) -> Answer<RoomLease> {
+    pub(super) fn lease(&self, request: &Request) -> Answer<MemoryLease> {
         // A session that is not there has nothing.
         let held =
             |session, held: Held| self.with_session(session, |session| Ok(held.len(session))).unwrap_or(0);
@@ -171,8 +171,9 @@ fn room_of(room: Room) -> usize {
 mod tests {
     use zeroize::Zeroizing;
 
-    use super::super::call::{Filled, Found, MAX_ATTRIBUTES, MAX_RANDOM_LEN, Reply, Shown};
     use super::super::codec::encode;
+    use super::super::reply::{Filled, Found, Reply, Shown};
+    use super::super::request::{MAX_ATTRIBUTES, MAX_RANDOM_LEN};
     use super::*;
     use crate::remote::budget::UNCOUNTED;
 
@@ -236,8 +237,8 @@ mod tests {
     #[test]
     fn all_answers_together_have_a_bound_whatever_is_asked_for_and_by_whom() {
         for (request, _) in largest() {
-            let (room, len) = (AnswerRoom::default(), answer_len(&request, held));
-            let leased: Vec<RoomLease> = (0..64).filter_map(|peer| room.lease(peer, len).ok()).collect();
+            let (room, len) = (AnswerMemory::default(), answer_len(&request, held));
+            let leased: Vec<MemoryLease> = (0..64).filter_map(|peer| room.lease(peer, len).ok()).collect();
             assert!(room.whole.used() <= MAX_ANSWERS && !leased.is_empty(), "{len}: {}", room.whole.used());
             assert!(leased.len() * len <= MAX_ANSWERS + leased.len() * UNCOUNTED, "{len}");
             if len > 2 * MIB {
@@ -251,8 +252,8 @@ mod tests {
     #[test]
     fn a_peer_that_asks_for_the_largest_answers_at_once_leaves_room_for_the_largest_of_another() {
         for (request, _) in largest() {
-            let (room, len) = (AnswerRoom::default(), answer_len(&request, held));
-            let of_one: Vec<RoomLease> = (0..64).filter_map(|_| room.lease(1, len).ok()).collect();
+            let (room, len) = (AnswerMemory::default(), answer_len(&request, held));
+            let of_one: Vec<MemoryLease> = (0..64).filter_map(|_| room.lease(1, len).ok()).collect();
             assert!(!of_one.is_empty());
             assert!(room.lease(2, len).is_ok(), "{len}");
             assert!(room.lease(1, UNCOUNTED).is_ok(), "small answers are always given");
