@@ -8,8 +8,9 @@
 //!             → Authorization → signer::sign → bytes
 //! ```
 //!
-//! Dependencies point inwards: `pkcs11 → open → shell → engine (gate, admin) → ports → kernel`; the C interface and the
-//! shell do not know each other, [`open`](mod@open) puts them together. The same library is a client of the boundary: then
+//! Dependencies point inwards: `pkcs11 → open → shell → engine (gate, admin) → ports → kernel`. The kernel is a crate of its
+//! own, whose dependencies give it no world. The C interface and the shell do not know each other,
+//! [`open`](mod@open) puts them together. The same library is a client of the boundary: then
 //! `pkcs11 → remote` carries each call to `countersign serve`, which knows [`remote`] and [`plugin`], and has the module that
 //! the officers signed answer it.
 //!
@@ -37,7 +38,7 @@ pub mod admin;
 mod cores;
 pub mod engine;
 pub mod gate;
-pub mod kernel;
+pub use countersign_kernel as kernel;
 pub mod open;
 pub mod pkcs11;
 pub mod plugin;

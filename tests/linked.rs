@@ -113,6 +113,32 @@ fn a_vulnerability_can_be_looked_up_in_the_bill_of_materials() {
     assert_eq!(reached, components.keys().copied().collect());
 }
 
+/// All crates that are linked where this package is.
+fn tree(package: &str) -> BTreeSet<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--locked", "-p", package, "-e", "normal", "--prefix", "none", "--format", "{p}"]);
+    let done = cargo.current_dir(root()).stdin(Stdio::null()).output().expect("cargo starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let lines = String::from_utf8(done.stdout).expect("UTF-8");
+    lines.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// None of these crates is linked with this package.
+#[track_caller]
+fn assert_without(package: &str, crates: &[&str]) {
+    let tree = tree(package);
+    assert!(tree.contains(package) && tree.contains("bitcoin"), "{tree:?}");
+    let found: Vec<_> = crates.iter().filter(|name| tree.contains(**name)).collect();
+    assert!(found.is_empty(), "{package} depends on {found:?}: `cargo tree -p {package} -i CRATE` shows how");
+}
+
+#[test]
+fn the_kernel_links_nothing_that_reaches_the_world() {
+    let files_and_sockets = ["libc", "libloading", "nix", "rustix", "rusqlite", "rustls", "socket2"];
+    let others = ["cryptoki", "cryptoki-sys", "getrandom", "log", "rand", "rand_core", "tracing"];
+    assert_without("countersign-kernel", &[&files_and_sockets[..], &others].concat());
+}
+
 /// `[package.metadata.linked]` says which crates only the program uses. A crate that is missing there is listed for nothing; one
 /// that is there and is used by the library would be missing in its bill.
 #[test]

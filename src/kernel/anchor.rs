@@ -186,7 +186,7 @@ pub enum StateError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::audit::Event;
+    use crate::audit::Event;
     use zeroize::Zeroizing;
 
     fn key() -> DataKey {

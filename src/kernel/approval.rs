@@ -61,7 +61,7 @@ impl Approval {
         self.user.as_deref()
     }
 
-    pub(in crate::kernel) fn code(&self) -> &Code {
+    pub(crate) fn code(&self) -> &Code {
         &self.code
     }
 
@@ -106,7 +106,7 @@ impl Code {
         Ok(Code { digits })
     }
 
-    pub(in crate::kernel) fn padded(&self) -> &[u8; MAX_CODE_LEN] {
+    pub(crate) fn padded(&self) -> &[u8; MAX_CODE_LEN] {
         &self.digits
     }
 }

@@ -152,7 +152,7 @@ impl DigestKey {
         RequestedDigest { label: self.label.clone(), public_key: self.public_key, digest }
     }
 
-    pub(in crate::kernel) fn secret(&self) -> &SecretKey {
+    pub(crate) fn secret(&self) -> &SecretKey {
         &self.secret.0
     }
 }
@@ -160,7 +160,7 @@ impl DigestKey {
 /// A digest whose signature is requested of a key.
 ///
 /// ```compile_fail,E0451
-/// use countersign::kernel::digest_key::RequestedDigest;
+/// use countersign_kernel::digest_key::RequestedDigest;
 /// fn forge(key: bitcoin::secp256k1::PublicKey) -> RequestedDigest {
 ///     RequestedDigest { label: String::new(), public_key: key, digest: [0; 32] }
 /// }
@@ -183,12 +183,12 @@ impl RequestedDigest {
     }
 
     /// The key.
-    pub(in crate::kernel) fn public_key(&self) -> &PublicKey {
+    pub(crate) fn public_key(&self) -> &PublicKey {
         &self.public_key
     }
 
     /// Names what a signature of this key for this digest means. Never what a PSBT has: the hashes begin otherwise.
-    pub(in crate::kernel) fn binding(&self) -> Digest {
+    pub(crate) fn binding(&self) -> Digest {
         let hash = Sha256::new_with_prefix(LABEL);
         hash.chain_update(self.public_key.serialize()).chain_update(self.digest).finalize().into()
     }

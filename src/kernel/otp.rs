@@ -127,30 +127,30 @@ impl OtpKey {
 
 /// The step that a code is of: whose, and which one. Where the code is wrong, it is of no meaning.
 pub struct MatchedStep {
-    pub(in crate::kernel) user: String,
-    pub(in crate::kernel) step: u64,
+    pub(crate) user: String,
+    pub(crate) step: u64,
 }
 
 /// What a code is compared to: the key and the steps of the record that the outcome will replace.
-pub(in crate::kernel) struct Expected<'a> {
-    pub(in crate::kernel) user: &'a str,
-    pub(in crate::kernel) otp: &'a OtpKey,
-    pub(in crate::kernel) last_step: Option<u64>,
+pub(crate) struct Expected<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) otp: &'a OtpKey,
+    pub(crate) last_step: Option<u64>,
     /// The step that was spent on this very transaction, while it may be tried again.
-    pub(in crate::kernel) repeatable: Option<u64>,
+    pub(crate) repeatable: Option<u64>,
 }
 
 /// How one code compared. Nothing outside of the kernel sees it before the outcome is durable.
-pub(in crate::kernel) struct Compared {
-    pub(in crate::kernel) step: MatchedStep,
+pub(crate) struct Compared {
+    pub(crate) step: MatchedStep,
     /// The code of a live step that is not spent.
-    pub(in crate::kernel) is_new: Choice,
+    pub(crate) is_new: Choice,
     /// The code of the step spent last, on what it was spent on.
-    pub(in crate::kernel) repeats: Choice,
+    pub(crate) repeats: Choice,
 }
 
 /// Compares one code at `now` (Unix seconds). `None`: whatever it is, it is wrong.
-pub(in crate::kernel) fn compare(approval: &Approval, expected: Option<&Expected<'_>>, now: u64) -> Compared {
+pub(crate) fn compare(approval: &Approval, expected: Option<&Expected<'_>>, now: u64) -> Compared {
     let decoy = OtpKey::decoy();
     let (key, last_step, repeatable, user) = match expected {
         Some(expected) => (expected.otp, expected.last_step, expected.repeatable, expected.user),

@@ -36,18 +36,18 @@ impl PinRecord {
     }
 
     /// Its name: of the salt, which is random and serves one PIN, SHA-256 cut to 64 bits.
-    pub(in crate::kernel) fn name(&self) -> PinName {
+    pub(crate) fn name(&self) -> PinName {
         let hash = Sha256::new_with_prefix(LABEL_NAME).chain_update(self.salt).finalize();
         core::array::from_fn(|index| hash[index])
     }
 
     /// Compares in constant time. The try must have been charged before.
-    pub(in crate::kernel) fn matches(&self, pin: &[u8]) -> bool {
+    pub(crate) fn matches(&self, pin: &[u8]) -> bool {
         stretch(pin, &self.salt).ct_eq(&self.tag).into()
     }
 
     /// Whether this is the record of the same PIN: set once, not set anew.
-    pub(in crate::kernel) fn is_of_same_pin(&self, other: &PinRecord) -> bool {
+    pub(crate) fn is_of_same_pin(&self, other: &PinRecord) -> bool {
         self.salt == other.salt && bool::from(self.tag.ct_eq(&other.tag))
     }
 }

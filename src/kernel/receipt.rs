@@ -6,19 +6,19 @@
 //!
 //! ```compile_fail,E0451
 //! // A receipt cannot be forged: its field is private.
-//! use countersign::kernel::{psbt::CheckedPsbt, receipt::Receipt, state::Consumed};
+//! use countersign_kernel::{psbt::CheckedPsbt, receipt::Receipt, state::Consumed};
 //! fn forge(evidence: Consumed<CheckedPsbt>) -> Receipt<Consumed<CheckedPsbt>> { Receipt { evidence } }
 //! ```
 //!
 //! ```compile_fail,E0599
 //! // A receipt cannot be used twice: it is not `Clone`.
-//! use countersign::kernel::{psbt::CheckedPsbt, receipt::Receipt, state::Consumed};
+//! use countersign_kernel::{psbt::CheckedPsbt, receipt::Receipt, state::Consumed};
 //! fn twice(receipt: &Receipt<Consumed<CheckedPsbt>>) -> Receipt<Consumed<CheckedPsbt>> { receipt.clone() }
 //! ```
 //!
 //! ```compile_fail,E0624
 //! // The evidence cannot be taken out from outside the kernel.
-//! use countersign::kernel::{psbt::CheckedPsbt, receipt::Receipt, state::Consumed};
+//! use countersign_kernel::{psbt::CheckedPsbt, receipt::Receipt, state::Consumed};
 //! fn open(receipt: Receipt<Consumed<CheckedPsbt>>) -> Consumed<CheckedPsbt> { receipt.into_evidence() }
 //! ```
 
@@ -65,12 +65,12 @@ struct Decided<E> {
 }
 
 impl<E> Change<E> {
-    pub(in crate::kernel) fn new(batch: Batch, evidence: E) -> Change<E> {
+    pub(crate) fn new(batch: Batch, evidence: E) -> Change<E> {
         Change(Box::new(Decided { batch, evidence }))
     }
 
     /// The evidence of a change that was not written, for the module that made it.
-    pub(in crate::kernel) fn into_unwritten(self) -> E {
+    pub(crate) fn into_unwritten(self) -> E {
         self.0.evidence
     }
 }
@@ -96,16 +96,16 @@ impl<E> Receipt<E> {
         }
     }
 
-    pub(in crate::kernel) fn into_evidence(self) -> E {
+    pub(crate) fn into_evidence(self) -> E {
         self.evidence
     }
 
-    pub(in crate::kernel) fn evidence(&self) -> &E {
+    pub(crate) fn evidence(&self) -> &E {
         &self.evidence
     }
 
     /// The receipt for a part of the evidence.
-    pub(in crate::kernel) fn map<T>(self, part: impl FnOnce(E) -> T) -> Receipt<T> {
+    pub(crate) fn map<T>(self, part: impl FnOnce(E) -> T) -> Receipt<T> {
         Receipt { evidence: part(self.evidence) }
     }
 }

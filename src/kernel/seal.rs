@@ -264,7 +264,7 @@ pub enum SealError {
 }
 
 /// The first 16 bytes of a SHA-256.
-pub(in crate::kernel) fn truncated(hash: Sha256) -> [u8; 16] {
+pub(crate) fn truncated(hash: Sha256) -> [u8; 16] {
     let digest: [u8; 32] = hash.finalize().into();
     *digest.first_chunk().expect("32 bytes hold 16")
 }

@@ -14,7 +14,7 @@
 //!
 //! ```compile_fail,E0061
 //! // Signing without an authorization.
-//! use countersign::kernel::{signer, wallet::WalletKeys};
+//! use countersign_kernel::{signer, wallet::WalletKeys};
 //! fn sign(wallet: &WalletKeys, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
 //!     let _ = signer::sign(wallet, secp);
 //! }
@@ -22,7 +22,7 @@
 //!
 //! ```compile_fail,E0382
 //! // Using one twice.
-//! use countersign::kernel::{signer, signer::Authorization, wallet::WalletKeys};
+//! use countersign_kernel::{signer, signer::Authorization, wallet::WalletKeys};
 //! fn sign(a: Authorization, wallet: &WalletKeys, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
 //!     let _ = signer::sign(a, wallet, secp);
 //!     let _ = signer::sign(a, wallet, secp);
@@ -31,13 +31,13 @@
 //!
 //! ```compile_fail,E0451
 //! // Forging one.
-//! use countersign::kernel::signer::Authorization;
+//! use countersign_kernel::signer::Authorization;
 //! fn forge(psbt: Vec<u8>) -> Authorization { Authorization { signings: vec![], ..panic!() } }
 //! ```
 //!
 //! ```compile_fail,E0308
 //! // Making one from an outcome that is not opened: it may be a refusal.
-//! use countersign::kernel::{psbt::CheckedPsbt, receipt::Receipt, signer::Authorization, state::Outcome};
+//! use countersign_kernel::{psbt::CheckedPsbt, receipt::Receipt, signer::Authorization, state::Outcome};
 //! fn shortcut(receipt: Receipt<Outcome<CheckedPsbt>>) -> Authorization { Authorization::new(receipt).unwrap() }
 //! ```
 
@@ -220,7 +220,7 @@ fn schnorr(
 ///
 /// ```compile_fail,E0308
 /// // A digest is none that a wallet signs.
-/// use countersign::kernel::{signer, signer::DigestAuthorization, wallet::WalletKeys};
+/// use countersign_kernel::{signer, signer::DigestAuthorization, wallet::WalletKeys};
 /// fn sign(a: DigestAuthorization, w: &WalletKeys, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
 ///     let _ = signer::sign_digest(a, w, secp);
 /// }
@@ -228,7 +228,7 @@ fn schnorr(
 ///
 /// ```compile_fail,E0382
 /// // Using one twice.
-/// use countersign::kernel::{digest_key::DigestKey, signer, signer::DigestAuthorization};
+/// use countersign_kernel::{digest_key::DigestKey, signer, signer::DigestAuthorization};
 /// fn sign(a: DigestAuthorization, k: &DigestKey, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
 ///     let _ = signer::sign_digest(a, k, secp);
 ///     let _ = signer::sign_digest(a, k, secp);

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::write_hex;
-use crate::kernel::clock::Believed;
-use crate::kernel::digest_key::{DigestKey, DigestMechanisms};
-use crate::kernel::otp::{OtpHash, OtpKeyId};
-use crate::kernel::pin::PinName;
-use crate::kernel::state::{TokenRecord, UserRecord};
-use crate::kernel::wallet::{Network, Wallet};
+use crate::clock::Believed;
+use crate::digest_key::{DigestKey, DigestMechanisms};
+use crate::otp::{OtpHash, OtpKeyId};
+use crate::pin::PinName;
+use crate::state::{TokenRecord, UserRecord};
+use crate::wallet::{Network, Wallet};
 
 const LABEL: &[u8] = b"countersign/document/v1\0";
 

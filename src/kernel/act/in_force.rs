@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::{Act, Deed, Document, DocumentDigest};
-use crate::kernel::audit::{Event, Link};
-use crate::kernel::seal::{Kind, RecordKey};
+use crate::audit::{Event, Link};
+use crate::seal::{Kind, RecordKey};
 
 /// What is in force at one place, and since when.
 #[derive(Clone, Debug, PartialEq, Eq)]

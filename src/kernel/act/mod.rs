@@ -310,7 +310,7 @@ const fn role_name(role: Role) -> &'static str {
 }
 
 /// Lower-case hex.
-pub(in crate::kernel) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| f.write_fmt(format_args!("{byte:02x}")))
 }
 

@@ -1,11 +1,11 @@
 use super::document::{KeyDocument, TokenDocument, UserDocument, WalletDocument};
 use super::in_force::InForce;
 use super::*;
-use crate::kernel::audit::{Event, Head, Link};
-use crate::kernel::digest_key::DigestMechanisms;
-use crate::kernel::otp::OtpHash;
-use crate::kernel::seal::{Kind, SetHash};
-use crate::kernel::wallet::Network;
+use crate::audit::{Event, Head, Link};
+use crate::digest_key::DigestMechanisms;
+use crate::otp::OtpHash;
+use crate::seal::{Kind, SetHash};
+use crate::wallet::Network;
 
 fn token() -> Document {
     Document::Token(TokenDocument {
@@ -163,7 +163,7 @@ fn link(sequence: u64, act: Act) -> Link {
 
 #[test]
 fn what_is_in_force_follows_from_the_links_alone() {
-    let of = |name: &str| crate::kernel::seal::RecordKey::user(name).id;
+    let of = |name: &str| crate::seal::RecordKey::user(name).id;
     let mut in_force = InForce::default();
     let mut follow = |sequence, act| in_force.follow(&link(sequence, act)).expect("it goes on");
     let (new, confirmed) = (user("alice", false), user("alice", true));

@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kernel::wallet::Network;
+    use crate::wallet::Network;
 
     const SAME: Direction = Direction { tightens: false, loosens: false };
     const TIGHTER: Direction = Direction { tightens: true, loosens: false };
@@ -195,7 +195,7 @@ mod tests {
     }
 
     /// Documents of every rule, small numbers so that two of them meet.
-    pub(in crate::kernel::policy) fn document() -> impl Strategy<Value = String> {
+    pub(in crate::policy) fn document() -> impl Strategy<Value = String> {
         let key = |name: &'static str, range: core::ops::Range<u64>| {
             proptest::option::of(range)
                 .prop_map(move |value| value.map_or(String::new(), |value| format!("{name} = {value}\n")))

@@ -4,8 +4,8 @@ use super::comparison::{self, Direction};
 use super::hours::TimeWindows;
 use super::limits::{Approvals, PeriodLimits};
 use super::{Judged, refuses_approvals, refuses_time};
-use crate::kernel::digest_key::RequestedDigest;
-use crate::kernel::state::Claim;
+use crate::digest_key::RequestedDigest;
+use crate::state::Claim;
 
 /// What a key that signs digests may sign. Of a digest only its number is known, so the keys of the document are these:
 ///

@@ -9,8 +9,8 @@ use super::hours::{MAX_WINDOWS, TimeWindows};
 use super::limits::{Approvals, DEFAULT_PERIOD_HOURS, Limits, MAX_PERIOD_HOURS, PeriodLimits};
 use super::listing::{EntryError, Listing, MAX_ENTRIES, MAX_RANGED};
 use super::{DigestPolicy, Policy};
-use crate::kernel::approval::MAX_RECORDS;
-use crate::kernel::wallet::Network;
+use crate::approval::MAX_RECORDS;
+use crate::wallet::Network;
 
 /// Why a document is no policy. The texts hold nothing of the document but the positions of its entries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -78,7 +78,7 @@ impl PeriodLimits {
     /// signed included.
     ///
     /// For as long as `exhausted_at` is within the period, every limit counts as spent.
-    pub(in crate::kernel) fn refusing_rule(
+    pub(crate) fn refusing_rule(
         &self,
         history: &History,
         exhausted_at: Option<u64>,
@@ -115,7 +115,7 @@ impl Approvals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::state::ChargeId;
+    use crate::state::ChargeId;
 
     const LIMITS: Limits = Limits {
         max_transaction: Some(100_000),

@@ -15,7 +15,7 @@ use miniscript::descriptor::XKeyNetwork;
 use miniscript::{Descriptor, DescriptorPublicKey, ForEachKey};
 
 use super::document::PolicyError;
-use crate::kernel::wallet::Network;
+use crate::wallet::Network;
 
 /// Most entries of one list.
 pub const MAX_ENTRIES: usize = 256;

@@ -72,8 +72,8 @@ pub struct Policy {
 /// the codes are right, the policy does not know: it judges wrong ones alike.
 ///
 /// ```compile_fail,E0451
-/// use countersign::kernel::policy::{Judged, PeriodLimits};
-/// use countersign::kernel::{psbt::CheckedPsbt, state::Claim};
+/// use countersign_kernel::policy::{Judged, PeriodLimits};
+/// use countersign_kernel::{psbt::CheckedPsbt, state::Claim};
 /// fn forge(asked: CheckedPsbt, claims: Vec<Claim>, period: PeriodLimits) -> Judged<CheckedPsbt> {
 ///     Judged { asked, claims, rule: None, period }
 /// }
@@ -89,7 +89,7 @@ pub struct Judged<S> {
 }
 
 impl<S> Judged<S> {
-    pub(in crate::kernel) fn into_parts(self) -> (S, Vec<Claim>, Option<Rule>, PeriodLimits) {
+    pub(crate) fn into_parts(self) -> (S, Vec<Claim>, Option<Rule>, PeriodLimits) {
         (self.asked, self.claims, self.rule, self.period)
     }
 }

@@ -5,7 +5,7 @@ use bitcoin::{Amount, OutPoint, Transaction, TxOut};
 
 use super::decode::{Decoded, Spent};
 use super::{PsbtError, message, refuse};
-use crate::kernel::rule::Rule;
+use crate::rule::Rule;
 
 /// The outputs that the inputs spend. `utxo-missing`, `utxo-txid`, `utxo-vout`, `utxo-disagree`, `message`.
 ///

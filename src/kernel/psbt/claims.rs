@@ -9,8 +9,8 @@ use bitcoin::secp256k1::PublicKey;
 use bitcoin::taproot::TapLeafHash;
 
 use super::{PsbtError, refuse};
-use crate::kernel::rule::Rule;
-use crate::kernel::wallet::{Elsewhere, Location, Locks, Place, Rebuilt, Sketch, Spend, WatchOnly};
+use crate::rule::Rule;
+use crate::wallet::{Elsewhere, Location, Locks, Place, Rebuilt, Sketch, Spend, WatchOnly};
 
 /// A key of ours that an input or output claims, with the path it is said to be at.
 pub(super) struct Claim<'a> {

@@ -15,7 +15,7 @@ use super::fields::{self, Map};
 use super::layout::{self, Cursor, Layout, SEPARATOR, Version};
 use super::version_2;
 use super::{PsbtError, refuse};
-use crate::kernel::rule::Rule;
+use crate::rule::Rule;
 
 const IN_NON_WITNESS_UTXO: u8 = 0x00;
 const IN_WITNESS_UTXO: u8 = 0x01;

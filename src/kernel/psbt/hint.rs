@@ -9,8 +9,8 @@ use super::decode::Decoded;
 use super::layout::Layout;
 use super::ownership::shown;
 use super::{PsbtError, decode, refuse};
-use crate::kernel::rule::Rule;
-use crate::kernel::wallet::{Chain, Location, WatchOnly};
+use crate::rule::Rule;
+use crate::wallet::{Chain, Location, WatchOnly};
 
 /// Maps that are looked at, and keys of each: a person needs one that is wrong, and a machine could send thousands. For each
 /// our own keys are derived, and nobody else's.

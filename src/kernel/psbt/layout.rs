@@ -165,7 +165,7 @@ impl Layout {
     }
 
     /// The PSBT `bytes` with `added` pairs, each with the index of its input, in the order of inputs.
-    pub(in crate::kernel) fn signed(&self, bytes: &[u8], added: &[(usize, Pair)]) -> Vec<u8> {
+    pub(crate) fn signed(&self, bytes: &[u8], added: &[(usize, Pair)]) -> Vec<u8> {
         let more: usize = added.iter().map(|(_, pair)| pair.0.len()).sum();
         let mut signed = Vec::with_capacity(bytes.len() + more);
         let mut from = 0;
@@ -266,11 +266,11 @@ impl Bounds {
 }
 
 /// One key-value pair, as bytes.
-pub(in crate::kernel) struct Pair(Vec<u8>);
+pub(crate) struct Pair(Vec<u8>);
 
 impl Pair {
     /// A pair with fewer than 253 bytes on each side.
-    pub(in crate::kernel) fn new(key_type: u8, key_data: &[&[u8]], value: &[u8]) -> Pair {
+    pub(crate) fn new(key_type: u8, key_data: &[&[u8]], value: &[u8]) -> Pair {
         let key_len = 1 + key_data.iter().map(|part| part.len()).sum::<usize>();
         let short = |len: usize| u8::try_from(len).ok().filter(|len| *len < 0xfd);
         let key_len = short(key_len).expect("a signature's key is short");

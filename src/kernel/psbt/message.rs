@@ -21,7 +21,7 @@ use bitcoin::{Amount, Transaction, TxOut};
 use super::decode::{Decoded, GLOBAL_SIGNED_MESSAGE};
 use super::layout::Cursor;
 use super::{PsbtError, refuse};
-use crate::kernel::rule::Rule;
+use crate::rule::Rule;
 
 /// Refuses a PSBT whose global map says that it is a message.
 pub(super) fn check_name(psbt: &Decoded<'_>) -> Result<(), PsbtError> {

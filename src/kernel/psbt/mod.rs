@@ -40,11 +40,11 @@ use super::state::Reach;
 use super::wallet::{Location, WatchOnly};
 use decode::Decoded;
 pub use hint::hints;
-pub(in crate::kernel) use layout::Pair;
+pub(crate) use layout::Pair;
 pub use layout::{Layout, MAX_PSBT_LEN, Version};
-pub(in crate::kernel) use ownership::OurInput;
+pub(crate) use ownership::OurInput;
 use ownership::Prover;
-pub(in crate::kernel) use partial::ecdsa_message;
+pub(crate) use partial::ecdsa_message;
 
 /// Weight units of the marker and flag of a transaction with witnesses (BIP 141).
 const SEGWIT_MARKER_WEIGHT: u64 = 2;
@@ -70,13 +70,13 @@ pub struct CheckedPsbt {
 }
 
 /// What a signature takes of a checked PSBT.
-pub(in crate::kernel) struct Parts {
-    pub(in crate::kernel) bytes: Vec<u8>,
-    pub(in crate::kernel) layout: Layout,
-    pub(in crate::kernel) transaction: Transaction,
-    pub(in crate::kernel) prevouts: Vec<TxOut>,
-    pub(in crate::kernel) script_id: [u8; 32],
-    pub(in crate::kernel) ours: Vec<OurInput>,
+pub(crate) struct Parts {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) layout: Layout,
+    pub(crate) transaction: Transaction,
+    pub(crate) prevouts: Vec<TxOut>,
+    pub(crate) script_id: [u8; 32],
+    pub(crate) ours: Vec<OurInput>,
 }
 
 /// What the check knows of the token the wallet is in.
@@ -204,7 +204,7 @@ impl CheckedPsbt {
         self.digest
     }
 
-    pub(in crate::kernel) fn into_parts(self) -> Parts {
+    pub(crate) fn into_parts(self) -> Parts {
         let CheckedPsbt { bytes, layout, transaction, prevouts, script_id, ours, .. } = self;
         Parts { bytes, layout, transaction, prevouts, script_id, ours }
     }

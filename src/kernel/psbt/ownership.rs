@@ -10,21 +10,21 @@ use bitcoin::{Script, Transaction, TxOut};
 use super::claims::{Claim, Derivations, Located, TapDerivations, claims, fingerprints};
 use super::scripts::{check_leaves, check_scripts, check_taproot, check_tree, shows_our_key, taproot_of};
 use super::{PsbtError, Surroundings, refuse};
-use crate::kernel::rule::Rule;
-use crate::kernel::state::Reach;
-use crate::kernel::wallet::{
+use crate::rule::Rule;
+use crate::state::Reach;
+use crate::wallet::{
     Branch, Chain, Elsewhere, GAP_LIMIT, Location, Locks, Place, Rebuilt, Sketch, Spend, WalletError,
     WatchOnly,
 };
 
 /// An input proved ours.
-pub(in crate::kernel) struct OurInput {
-    pub(in crate::kernel) index: usize,
-    pub(in crate::kernel) rebuilt: Arc<Rebuilt>,
+pub(crate) struct OurInput {
+    pub(crate) index: usize,
+    pub(crate) rebuilt: Arc<Rebuilt>,
     /// The branches that it asks our signature for, at least one.
     asked: Vec<Asked>,
     /// It asks for a signature that says ALL: taproot, in place of the shorter DEFAULT.
-    pub(in crate::kernel) asks_all: bool,
+    pub(crate) asks_all: bool,
 }
 
 /// A branch that an input asks our signature for.
@@ -47,7 +47,7 @@ impl OurInput {
     }
 
     /// Those of them for which our signature is not there yet.
-    pub(in crate::kernel) fn unsigned(&self) -> impl Iterator<Item = &Branch> {
+    pub(crate) fn unsigned(&self) -> impl Iterator<Item = &Branch> {
         self.asked.iter().filter(|asked| !asked.is_signed).map(|asked| self.rebuilt.branch(asked.place))
     }
 }

@@ -16,8 +16,8 @@ use bitcoin::{PublicKey, Script, ScriptBuf, Transaction, TxOut};
 use super::ownership::OurInput;
 use super::scripts::output_key;
 use super::{PsbtError, refuse};
-use crate::kernel::rule::Rule;
-use crate::kernel::wallet::{Branch, Rebuilt, Spend, Taproot, WatchOnly};
+use crate::rule::Rule;
+use crate::wallet::{Branch, Rebuilt, Spend, Taproot, WatchOnly};
 
 /// Verifies signatures, input by input.
 pub(super) struct Verifier<'a> {
@@ -196,7 +196,7 @@ fn left_out(input: &Input, script_pubkey: &Script) -> Option<ScriptBuf> {
 }
 
 /// What an ECDSA signature of type ALL signs: BIP 143 for a witness program of version 0, else the legacy hash.
-pub(in crate::kernel) fn ecdsa_message(
+pub(crate) fn ecdsa_message(
     spend: &Spend,
     index: usize,
     prevout: &TxOut,

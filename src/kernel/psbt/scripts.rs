@@ -6,8 +6,8 @@ use bitcoin::taproot::TapNodeHash;
 use bitcoin::{Script, ScriptBuf, XOnlyPublicKey};
 
 use super::{PsbtError, refuse};
-use crate::kernel::rule::Rule;
-use crate::kernel::wallet::{Rebuilt, Spend, Taproot};
+use crate::rule::Rule;
+use crate::wallet::{Rebuilt, Spend, Taproot};
 
 /// Whether the scripts that come with an output have this key of ours in them.
 pub(super) fn shows_our_key(output: &Output, key: &PublicKey) -> bool {

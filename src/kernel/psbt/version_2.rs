@@ -11,7 +11,7 @@ use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, T
 use super::fields::Map;
 use super::layout::{self, Cursor, Layout};
 use super::{PsbtError, refuse};
-use crate::kernel::rule::Rule;
+use crate::rule::Rule;
 
 const GLOBAL_UNSIGNED_TX: u8 = 0x00;
 const GLOBAL_TX_VERSION: u8 = 0x02;

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::PsbtError;
 use super::decode::Decoded;
-use crate::kernel::wallet::{Location, WatchOnly};
+use crate::wallet::{Location, WatchOnly};
 
 /// Keys that are derived for one PSBT at the most: some 30 µs each.
 const MAX_KEYS: usize = 10_000;

@@ -3,15 +3,15 @@
 use super::records::{
     ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };
-use crate::kernel::act::{self, Act, Deed, Document, PolicyChange};
-use crate::kernel::audit::Event;
-use crate::kernel::clock::Believed;
-use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
-use crate::kernel::policy::{Direction, changed_keys};
-use crate::kernel::receipt::{Batch, Change, Content, Write};
-use crate::kernel::rule::Rule;
-use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::wallet::{Wallet, WalletRecord};
+use crate::act::{self, Act, Deed, Document, PolicyChange};
+use crate::audit::Event;
+use crate::clock::Believed;
+use crate::digest_key::{DigestKey, DigestKeyRecord};
+use crate::policy::{Direction, changed_keys};
+use crate::receipt::{Batch, Change, Content, Write};
+use crate::rule::Rule;
+use crate::seal::{Kind, RecordKey};
+use crate::wallet::{Wallet, WalletRecord};
 
 /// Evidence: an act of administration is recorded.
 pub struct Recorded;

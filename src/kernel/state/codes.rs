@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::kernel::otp::DRIFT_STEPS;
-use crate::kernel::psbt::Digest;
+use crate::otp::DRIFT_STEPS;
+use crate::psbt::Digest;
 
 /// Wrong tries in a row from which on a user must wait before the next one.
 pub const BACK_OFF_FROM: u32 = 3;

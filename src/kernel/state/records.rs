@@ -10,12 +10,12 @@ use zeroize::Zeroizing;
 use super::codes::{self, CodeState};
 use super::history::History;
 use super::pins::{self, OfficerPin, UserPin};
-use crate::kernel::clock::Believed;
-use crate::kernel::digest_key::DigestKeyRecord;
-use crate::kernel::otp::OtpKey;
-use crate::kernel::receipt::{Content, Write};
-use crate::kernel::seal::RecordKey;
-use crate::kernel::wallet::{Chain, GAP_LIMIT, Location, WalletRecord};
+use crate::clock::Believed;
+use crate::digest_key::DigestKeyRecord;
+use crate::otp::OtpKey;
+use crate::receipt::{Content, Write};
+use crate::seal::RecordKey;
+use crate::wallet::{Chain, GAP_LIMIT, Location, WalletRecord};
 
 /// A record with the place and version it was read from.
 pub struct Versioned<T> {
@@ -340,7 +340,7 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::state::ChargeId;
+    use crate::state::ChargeId;
 
     #[test]
     fn change_path_the_reach_grows_step_by_step() {
@@ -388,7 +388,7 @@ mod tests {
     #[test]
     fn a_user_of_the_first_format_is_read_with_all_that_was_charged_and_spent() {
         let secret = Zeroizing::new(vec![7; 20]);
-        let otp = OtpKey::new(secret, crate::kernel::otp::OtpHash::Sha1, 6, 30).expect("a key");
+        let otp = OtpKey::new(secret, crate::otp::OtpHash::Sha1, 6, 30).expect("a key");
         // last_step Some(9), in_row 2, not_before 5, two charges.
         let codes = [1, 9, 2, 5, 2, 3, 4];
         let first = postcard::to_allocvec(&("alice", "bank", &otp, true)).expect("it is written");

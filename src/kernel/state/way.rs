@@ -18,16 +18,16 @@ use zeroize::Zeroizing;
 use super::administration::act_of_user;
 use super::codes::{Locked, Signed};
 use super::records::{Epoch, NobodyRecord, UserRecord, Versioned, WalletState};
-use crate::kernel::act::Deed;
-use crate::kernel::approval::Approval;
-use crate::kernel::audit::{Answer, Asked, Event, Fate, TriedCode};
-use crate::kernel::otp::{self, Compared, Expected, MatchedStep};
-use crate::kernel::policy::Judged;
-use crate::kernel::psbt::Digest;
-use crate::kernel::receipt::{Batch, Change, Receipt, Write};
-use crate::kernel::rule::Rule;
-use crate::kernel::seal::RecordKey;
-use crate::kernel::signable::Signable;
+use crate::act::Deed;
+use crate::approval::Approval;
+use crate::audit::{Answer, Asked, Event, Fate, TriedCode};
+use crate::otp::{self, Compared, Expected, MatchedStep};
+use crate::policy::Judged;
+use crate::psbt::Digest;
+use crate::receipt::{Batch, Change, Receipt, Write};
+use crate::rule::Rule;
+use crate::seal::RecordKey;
+use crate::signable::Signable;
 
 /// One approval with the record that it is tried against.
 pub struct Claim {
@@ -71,19 +71,19 @@ pub struct Moment<'a> {
 ///
 /// ```compile_fail,E0616
 /// // Looking into a decision that is not durable.
-/// use countersign::kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
+/// use countersign_kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
 /// fn peek(decided: &Change<Outcome<CheckedPsbt>>) -> bool { decided.0.evidence.answer.is_right() }
 /// ```
 ///
 /// ```compile_fail,E0277
 /// // Printing it.
-/// use countersign::kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
+/// use countersign_kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
 /// fn print(decided: &Change<Outcome<CheckedPsbt>>) { println!("{decided:?}"); }
 /// ```
 ///
 /// ```compile_fail,E0599
 /// // Opening it without a receipt.
-/// use countersign::kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
+/// use countersign_kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
 /// fn open(decided: Change<Outcome<CheckedPsbt>>) { decided.open(); }
 /// ```
 pub struct Outcome<S> {
@@ -125,7 +125,7 @@ pub struct Consumed<S> {
 
 impl<S> Consumed<S> {
     /// What is to be signed, and the randomness of its signatures.
-    pub(in crate::kernel) fn into_parts(self) -> (S, Zeroizing<[u8; 32]>) {
+    pub(crate) fn into_parts(self) -> (S, Zeroizing<[u8; 32]>) {
         (self.asked, self.entropy)
     }
 }

@@ -148,11 +148,7 @@ impl WalletKeys {
     }
 
     /// The private key at `location` of our `place` in the script (BIP 32, private parent to private child). Wiped on drop.
-    pub(in crate::kernel) fn secret_key(
-        &self,
-        place: Place,
-        location: Location,
-    ) -> Result<ErasedKey, WalletError> {
+    pub(crate) fn secret_key(&self, place: Place, location: Location) -> Result<ErasedKey, WalletError> {
         // The HMAC of a normal child takes the parent's public key: the node keeps it, so this is one addition.
         let (_, node) = self.watch.our_chain(place, location.chain);
         let (tweak, _) = node.ckd_pub_tweak(location.child()).map_err(|_| WalletError::Derivation)?;
@@ -250,7 +246,7 @@ impl fmt::Debug for Wallet {
 }
 
 /// A secret key that is overwritten on drop.
-pub(in crate::kernel) struct ErasedKey(pub(in crate::kernel) SecretKey);
+pub(crate) struct ErasedKey(pub(crate) SecretKey);
 
 impl Drop for ErasedKey {
     fn drop(&mut self) {

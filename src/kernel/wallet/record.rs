@@ -88,7 +88,7 @@ impl WalletRecord {
     }
 
     /// The record as the first format had it, as it is now: BIP 84, account 0.
-    pub(in crate::kernel) fn upgrade(first: FirstFormat) -> Result<WalletRecord, WalletError> {
+    pub(crate) fn upgrade(first: FirstFormat) -> Result<WalletRecord, WalletError> {
         let FirstFormat { label, cka_id, network, users, policy, seed } = first;
         let secp = Secp256k1::new();
         let path = registration::standard_path(registration::DEFAULT_POLICY, network)?;
@@ -117,11 +117,11 @@ impl WalletRecord {
 
 /// The record as version 0.1 first wrote it.
 #[derive(Serialize, Deserialize)]
-pub(in crate::kernel) struct FirstFormat {
-    pub(in crate::kernel) label: String,
-    pub(in crate::kernel) cka_id: Vec<u8>,
-    pub(in crate::kernel) network: Network,
-    pub(in crate::kernel) users: Vec<String>,
-    pub(in crate::kernel) policy: String,
-    pub(in crate::kernel) seed: Zeroizing<Vec<u8>>,
+pub(crate) struct FirstFormat {
+    pub(crate) label: String,
+    pub(crate) cka_id: Vec<u8>,
+    pub(crate) network: Network,
+    pub(crate) users: Vec<String>,
+    pub(crate) policy: String,
+    pub(crate) seed: Zeroizing<Vec<u8>>,
 }

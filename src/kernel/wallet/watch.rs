@@ -23,8 +23,8 @@ use super::nobody::{self, is_nums, nobody_has};
 use super::rebuilt::{Derived, Progress, Rebuilt, Sketch};
 use super::registration::{self, OurKey, RegistrationError};
 use super::{Network, WalletError, weight};
-use crate::kernel::policy::Policy;
-use crate::kernel::recent::Recent;
+use crate::policy::Policy;
+use crate::recent::Recent;
 
 /// The two chains of a wallet (BIP 44, BIP 389).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

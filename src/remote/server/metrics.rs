@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::door::Door;
 use super::health::Health;
-use crate::kernel::act::{self, ActCount};
+use crate::kernel::act::ActCount;
 use crate::remote::PeerRole;
 use crate::remote::budget::Budget;
 use crate::remote::standing::Trouble;
@@ -128,12 +128,6 @@ labels! {
     }
 }
 
-impl EncodeLabelValue for act::Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        self.name().encode(encoder)
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfDoor {
     door: &'static str,
@@ -173,7 +167,7 @@ struct OfOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfAct {
     act: String,
-    outcome: act::Outcome,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -299,8 +293,8 @@ impl Metrics {
     /// The module counts them: here they are only shown.
     fn take_over_acts(&self, counts: &[ActCount]) {
         for ActCount { act, outcome, count } in counts {
-            let shown =
-                self.administration.get_or_create_owned(&OfAct { act: act.clone(), outcome: *outcome });
+            let of = OfAct { act: act.clone(), outcome: outcome.name() };
+            let shown = self.administration.get_or_create_owned(&of);
             shown.inc_by(count.saturating_sub(shown.get()));
         }
     }

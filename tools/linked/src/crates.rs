@@ -16,7 +16,7 @@ pub(crate) struct Crates {
     pub(crate) version: String,
     /// In the order of their names.
     pub(crate) crates: Vec<Crate>,
-    /// The ids of those that the package itself names.
+    /// The ids of those that our own packages name.
     pub(crate) direct: Vec<String>,
     /// The version of the compiler, whose standard library is linked as well.
     pub(crate) rust: String,
@@ -56,6 +56,8 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Package {
     id: String,
+    /// None: one of ours.
+    source: Option<String>,
     name: String,
     version: String,
     license: Option<String>,
@@ -124,11 +126,19 @@ pub(crate) fn linked(into: Part) -> Outcome<Crates> {
     };
 
     let root = metadata.resolve.root.as_deref().ok_or("run this in the folder of the checkout")?;
-    let mut direct = links(root);
+    // Packages of ours are parts of the whole: what they name, the whole names.
+    let is_ours = |id: &String| packages[id.as_str()].source.is_none();
+    let (mut direct, mut ours) = (BTreeSet::new(), vec![root.to_owned()]);
+    while let Some(id) = ours.pop() {
+        let (own, others): (Vec<String>, Vec<String>) = links(&id).into_iter().partition(is_ours);
+        ours.extend(own);
+        direct.extend(others);
+    }
     if into == Part::Library {
         let of_the_program = packages[root].of_the_program()?;
         direct.retain(|id| !of_the_program.contains(&packages[id.as_str()].name));
     }
+    let direct = Vec::from_iter(direct);
     let (mut seen, mut next) = (BTreeSet::new(), direct.clone());
     while let Some(id) = next.pop() {
         if seen.insert(id.clone()) {

@@ -16,8 +16,8 @@ use bitcoin::hashes::Hash;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::kernel::otp::MatchedStep;
-use crate::kernel::psbt::Digest;
+use crate::otp::MatchedStep;
+use crate::psbt::Digest;
 
 /// Hours that the history goes back.
 const KEPT_HOURS: u32 = 168;
@@ -83,7 +83,7 @@ impl ChargeId {
     }
 
     /// The name of a charge for one signature of a digest: by these codes. The next one has another.
-    pub(in crate::kernel) fn of_digest(binding: &Digest, steps: &[MatchedStep]) -> ChargeId {
+    pub(crate) fn of_digest(binding: &Digest, steps: &[MatchedStep]) -> ChargeId {
         let mut hasher = Sha256::new_with_prefix(DIGEST_LABEL);
         hasher.update(binding);
         for step in steps {
@@ -95,7 +95,7 @@ impl ChargeId {
     }
 
     #[cfg(test)]
-    pub(in crate::kernel) fn from_bytes(bytes: [u8; 32]) -> ChargeId {
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> ChargeId {
         ChargeId(bytes)
     }
 }

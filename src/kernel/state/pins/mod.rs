@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::administration::{Recorded, of_token};
 use super::codes::{BUDGET_PERIOD, wait_after};
 use super::records::{TokenRecord, Versioned};
-use crate::kernel::act::Deed;
-use crate::kernel::audit::{Event, Role};
-use crate::kernel::clock::Believed;
-use crate::kernel::pin::{PinName, PinRecord};
-use crate::kernel::receipt::{Batch, Change, Receipt};
+use crate::act::Deed;
+use crate::audit::{Event, Role};
+use crate::clock::Believed;
+use crate::pin::{PinName, PinRecord};
+use crate::receipt::{Batch, Change, Receipt};
 
 /// Wrong tries in a row at the backends' PIN that a peer has.
 pub const PEER_TRIES: u32 = 5;
@@ -125,7 +125,7 @@ impl OfficerPin {
         OfficerPin { pin: first.pin, tries: Tries { of_the_rest: row, ..Tries::default() } }
     }
 
-    pub(in crate::kernel) fn name(&self) -> PinName {
+    pub(crate) fn name(&self) -> PinName {
         self.pin.name()
     }
 
@@ -189,7 +189,7 @@ impl UserPin {
     }
 
     /// Its name; none where it was declared lost.
-    pub(in crate::kernel) fn name(&self) -> Option<PinName> {
+    pub(crate) fn name(&self) -> Option<PinName> {
         (!self.is_lost()).then(|| self.pin.name())
     }
 

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{BACK_OFF_MOST, Stored};
+use crate::seal::{Kind, RecordKey};
+use crate::state::{BACK_OFF_MOST, Stored};
 
 const NOW: u64 = 1_800_000_000;
 const SO: &[u8] = b"so-pin";
@@ -40,7 +40,7 @@ impl Token {
         let mut event = None;
         let issued = Receipt::issue(change, |batch| {
             let [write] = &batch.writes[..] else { panic!("one record") };
-            let crate::kernel::receipt::Content::Put(bytes) = &write.content else { panic!("it is kept") };
+            let crate::receipt::Content::Put(bytes) = &write.content else { panic!("it is kept") };
             self.0.value = TokenRecord::decode(bytes).expect("it is read");
             event = Some(batch.event.clone());
             Ok::<_, ()>(())
