@@ -104,6 +104,7 @@ gather_papers() {
         linked sbom >"$stage/lib/libcountersign.so.cdx.json"
     fi
     linked licences >"$stage/doc/THIRD-PARTY-LICENCES"
+    bash "$root/debian/documents.sh" "$stage/doc"
 }
 
 gather_signatures() {

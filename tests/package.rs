@@ -1,4 +1,4 @@
-//! The Debian package, made of this build: installed, set up as the README says, signed through by another Unix user, and
+//! The Debian package, made of this build: installed, set up as docs/deploying.md says, signed through by another Unix user, and
 //! taken away again. The scripts of `debian/test` do it, and say what they need.
 //!
 //! It needs root (or `sudo` without a password), and `cargo-deb` in `target/tools`, which `softhsm/test.sh` builds. To run it by

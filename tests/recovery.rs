@@ -1,4 +1,5 @@
-//! The coins are the users': they come back without Countersign, by the backups alone (`examples/recover.rs`).
+//! The coins are the users': they come back without Countersign, by the backups alone (`examples/recover.rs`, as
+//! `examples/README.md` runs it).
 
 #[path = "support/consensus.rs"]
 mod consensus;

@@ -1,4 +1,4 @@
-//! The shell scripts: what they wait for, and that nothing of them outlives them.
+//! The shell scripts: what they wait for, and that nothing of them outlives them. `softhsm/demo.sh` runs as README.md says.
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Read};

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install.sh by-hand|by-systemd DIR: installs the package that release.sh made in DIR, sets a boundary up as the README says,
+# install.sh by-hand|by-systemd DIR: installs the package that release.sh made in DIR, sets a boundary up as docs/deploying.md says,
 # signs through it as another Unix user, and takes it all away again.
 #
 #   by-hand       on this machine, which is left as it was found, also after a failure. Nothing here runs systemd: the server is
@@ -42,6 +42,7 @@ main() {
     dpkg -i "$dir/countersign.deb"
     check_installation
     check_manual
+    check_documents
     check_completions
     check_unit
     check_p11_kit_unconfigured
@@ -92,16 +93,31 @@ clean_up() {
     return "$status"
 }
 
-# As the README says, with the backing token of softhsm/setup.sh.
 configure() {
-    heading "A boundary, set up as the README says"
-    runuser -u countersign -- /usr/share/countersign/softhsm/setup.sh "$state/backing"
-    install -m 0640 -g countersign /usr/share/doc/countersign/examples/boundary.toml "$configuration/boundary.toml"
-    sed -i -e "s|^officers = .*|officers = [$(officers)]|" -e "s|\"custodian\"|\"$backend\"|" "$configuration/boundary.toml"
-    install -m 0644 /usr/share/doc/countersign/examples/backend.toml "$configuration/countersign.toml"
-    install -m 0644 /usr/share/doc/countersign/examples/administrator.toml "$configuration/administrator.toml"
-    inside plugin pin
+    heading "A boundary, set up as docs/deploying.md says"
+    as_documented 1
     inside plugin verify
+}
+
+# as_documented N: runs the Nth of the blocks in docs/deploying.md whose mark names this script. This is root, the editor is sed, and
+# the server is started by the functions of server.sh.
+as_documented() {
+    local commands
+    commands=$(awk -v wanted="$1" '/^<!-- run by debian\/test\/install.sh -->$/ { marked = 1; next }
+        marked { marked = 0; inside = (++blocks == wanted); next }
+        /^```$/ { inside = 0 }
+        inside' "$root/docs/deploying.md")
+    [ -n "$commands" ] || fail "docs/deploying.md has no block $1 for this script" "correct its marks"
+    (
+        sudo() {
+            [ "$1" = systemctl ] || "$@"
+        }
+        sudoedit() {
+            sed -i -e "s|^officers = .*|officers = [$(officers)]|" -e "s|\"custodian\"|\"$backend\"|" "$1"
+        }
+        cd /
+        eval "$commands"
+    )
 }
 
 officers() {

@@ -21,6 +21,9 @@ check_contents() {
         "-rw-r--r-- 0/0 ./usr/share/doc/countersign/copyright" \
         "-rw-r--r-- 0/0 ./usr/share/doc/countersign/changelog.Debian.gz" \
         "-rw-r--r-- 0/0 ./usr/share/doc/countersign/examples/boundary.toml" \
+        "-rw-r--r-- 0/0 ./usr/share/doc/countersign/README.md" \
+        "-rw-r--r-- 0/0 ./usr/share/doc/countersign/docs/deploying.md" \
+        "-rw-r--r-- 0/0 ./usr/share/doc/countersign/docs/decisions/README.md" \
         "-rw-r--r-- 0/0 ./usr/include/countersign.h"; do
         grep -Fqx -- "$file" "$work/contents" || fail "the package has no \"$file\"" "correct Cargo.toml"
     done
@@ -105,6 +108,18 @@ check_manual() {
 documented_keys() {
     find "$root/src/shell" \( -name config.rs -o -path '*/config/*.rs' \) -exec sed -n 's|^//! ||p' {} + |
         grep -Eo '^\[[a-z._]+\]|(^|, |  )[a-z_]+ = ' | tr -d ', =' | sort -u
+}
+
+# Every link of the installed documents leads to an installed file.
+check_documents() {
+    local file target
+    heading "Documents"
+    find /usr/share/doc/countersign -name '*.md' -print0 | while IFS= read -r -d '' file; do
+        sed -n 's/`[^`]*`//g; s/](/\n](/g; p' "$file" | sed -En 's|^\]\(([^)#]+).*|\1|p' | while IFS= read -r target; do
+            [[ $target != https://* ]] || continue
+            (cd "$(dirname "$file")" && [ -e "$target" ]) || fail "$file links to $target" "correct debian/documents.sh"
+        done
+    done
 }
 
 # Each shell loads its script, and bash completes by it.

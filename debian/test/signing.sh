@@ -6,7 +6,7 @@ period=30
 sign_through_it() {
     make_pins
     heading "The administrator (root): init, a user, a wallet"
-    administrator init --label test --so-pin-file "$work/so.pin" --user-pin-file "$work/root-user.pin"
+    COUNTERSIGN_SO_PIN=$(<"$work/so.pin") COUNTERSIGN_USER_PIN=$(<"$work/root-user.pin") as_documented 2
     administrator user add alice --so-pin-file "$work/so.pin" >"$work/enrolment"
     grep -Eo 'secret=[A-Z2-7]+' "$work/enrolment" | head -n 1 | cut -d = -f 2 >"$work/alice.secret"
     # The code of this step confirms, the next one's signs: the module's window has it already.

@@ -1,6 +1,6 @@
 //! The approval: the 128-byte records that carry a user's code into a signing mechanism.
 //!
-//! Two doors lead here (README, "From a program"): the mechanism parameter, and the PIN of a
+//! Two ways lead here (docs/from-a-program.md): the mechanism parameter, and the PIN of a
 //! context-specific login. Both end in the same value. Parsing spends nothing: a malformed approval is refused
 //! before any state is read.
 

@@ -44,7 +44,7 @@ impl From<EngineError> for Refusal {
 }
 
 impl From<EngineError> for Rv {
-    /// The table of the README, "From a program". What the caller may not know stands in the log.
+    /// The table of docs/from-a-program.md. What the caller may not know stands in the log.
     fn from(error: EngineError) -> Rv {
         let rv = match &error {
             EngineError::Code => CKR_PIN_INCORRECT,

@@ -81,7 +81,7 @@ impl Drop for Parts {
     }
 }
 
-/// How the code comes in (README, "From a program").
+/// How the code comes in (docs/from-a-program.md).
 enum CodeSource {
     /// With the mechanism parameter.
     Parameter(Vec<Approval>),

@@ -1,4 +1,4 @@
-"""The programs of examples/, each run as its README says, by somebody at a terminal who has an authenticator app.
+"""The programs of examples/, each run as examples/README.md says, by somebody at a terminal who has an authenticator app.
 
     examples.py CLIENT
 

@@ -1,4 +1,5 @@
 """The programs of examples/shell that list what the token holds, and do not sign: p11tool, and OpenSSL by its engine.
+examples/README.md shows both.
 
     listings.py
 

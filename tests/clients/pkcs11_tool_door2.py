@@ -1,4 +1,5 @@
 """Door 2 with OpenSC's pkcs11-tool: the code is the "context specific PIN" that it asks for after C_SignInit.
+docs/from-a-program.md shows the command.
 
 pkcs11-tool has a buffer of 512 bytes for a signature, so the PSBTs here are small. When C_Sign fails it begins anew
 by itself and asks for the PIN a second time: one wrong code typed twice is two tries.

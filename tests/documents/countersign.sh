@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The command line, and beside it the user with an authenticator app: types a code where a command asks for one.
+set -euo pipefail
+
+case "${1:-} ${2:-}" in
+    "user add")
+        shown=$("$COUNTERSIGN_BUILT" "$@")
+        printf '%s\n' "$shown"
+        grep -Eo -m 1 'secret=[A-Z2-7]+' <<<"$shown" | head -n 1 | cut -d = -f 2 >"$STORY/secret"
+        ;;
+    "user confirm" | "key sign" | "sign "*)
+        COUNTERSIGN_CODE=$("$SOURCES/tests/documents/next_code.sh") exec "$COUNTERSIGN_BUILT" "$@"
+        ;;
+    *) exec "$COUNTERSIGN_BUILT" "$@" ;;
+esac

@@ -1,0 +1,96 @@
+//! Links, without a network: files and headings of this checkout, and of what the package makes of them.
+
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+use super::markdown::{Document, documents, root, under};
+
+/// Where a link of a document leads: the path, and the heading behind `#`. None for another site.
+fn leads(document: &Document, target: &str) -> Option<(PathBuf, Option<String>)> {
+    if target.starts_with("https://") {
+        return None;
+    }
+    let (path, heading) = match target.split_once('#') {
+        Some((path, heading)) => (path, Some(heading.to_owned())),
+        None => (target, None),
+    };
+    if path.is_empty() {
+        return Some((document.path.clone(), heading));
+    }
+    let mut whole = document.path.parent().expect("it is a file").to_owned();
+    for part in Path::new(path).components() {
+        match part {
+            Component::ParentDir => assert!(whole.pop(), "{:?}: {target} leaves the checkout", document.path),
+            part => whole.push(part),
+        }
+    }
+    Some((whole, heading))
+}
+
+/// What is wrong with the links of these documents, which lie in `folder`.
+fn broken(folder: &Path, documents: &[Document], exists: impl Fn(&Path) -> bool) -> Vec<String> {
+    let mut broken = Vec::new();
+    for document in documents {
+        for link in document.links() {
+            let Some((path, heading)) = leads(document, &link.target) else { continue };
+            let place = format!("{}:{}: {}", document.path.display(), link.line, link.target);
+            if !exists(&path) {
+                broken.push(format!("{place}: there is no {}", path.display()));
+            } else if let Some(heading) = heading
+                && !Document::read(folder, &path).anchors().contains(&heading)
+            {
+                broken.push(format!("{place}: {} has no such heading", path.display()));
+            }
+        }
+    }
+    broken
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_a_file_and_a_heading() {
+    let documents = documents();
+    assert!(documents.iter().map(|document| document.links().len()).sum::<usize>() > 40, "links are found");
+    let broken = broken(root(), &documents, |path| root().join(path).exists());
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_document_is_reached_from_the_readme() {
+    let documents = documents();
+    let (mut reached, mut next) = (HashSet::new(), vec![PathBuf::from("README.md")]);
+    while let Some(path) = next.pop() {
+        if let Some(document) = documents.iter().find(|document| document.path == path)
+            && reached.insert(path)
+        {
+            next.extend(document.links().iter().filter_map(|link| Some(leads(document, &link.target)?.0)));
+        }
+    }
+    let lost: Vec<_> =
+        documents.iter().map(|document| &document.path).filter(|path| !reached.contains(*path)).collect();
+    assert!(lost.is_empty(), "no link leads to {lost:?}");
+}
+
+#[test]
+fn the_readme_has_at_most_180_lines() {
+    let lines = std::fs::read_to_string(root().join("README.md")).expect("it is there").lines().count();
+    assert!(lines <= 180, "{lines}: move what is not needed first to docs/");
+}
+
+/// The package has no sources: `debian/documents.sh` takes links to them out.
+#[test]
+fn every_link_of_the_packaged_documents_leads_to_what_is_in_the_package() {
+    let made = tempfile::tempdir().expect("a folder");
+    let done =
+        Command::new("bash").arg(root().join("debian/documents.sh")).arg(made.path()).output().expect("bash");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let paths = under(made.path(), Path::new(""));
+    let documents: Vec<_> = paths.iter().map(|path| Document::read(made.path(), path)).collect();
+    assert!(documents.len() > 10, "{paths:?}");
+    // The examples' sources are assets of their own (Cargo.toml).
+    let example = |path: &Path| path.starts_with("examples") && root().join(path).exists();
+    let header = Path::new("/usr/include/countersign.h");
+    let exists = |path: &Path| path == header || made.path().join(path).exists() || example(path);
+    let broken = broken(made.path(), &documents, exists);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}

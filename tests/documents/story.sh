@@ -1,0 +1,99 @@
+# story.sh: what the documents take for granted, by the marks above their blocks. Sourced by the script that commands.rs makes.
+# shellcheck shell=bash
+
+export PATH="$STORY/checkout/target/release:$PATH"
+here=story.sh
+trap 'echo "failed at $here: $BASH_COMMAND" >&2' ERR
+
+# at PLACE: the block that comes next.
+at() {
+    here=$1
+    # Who reads it types the PINs, or has them in variables.
+    case $here in
+        examples/*) ;;
+        *) export COUNTERSIGN_SO_PIN=so-pin-of-a-story COUNTERSIGN_USER_PIN=user-pin-of-a-story ;;
+    esac
+}
+
+# Nothing is built here, but only what the documents build is taken for granted.
+cargo() {
+    [ "$*" = "build --release --locked" ] || { echo "nothing runs: cargo $*" >&2; return 1; }
+}
+
+# file NAME: the block is this file.
+file() {
+    cat >"$1"
+}
+
+# enrolled USER: a token of its own, and a user who has confirmed.
+enrolled() {
+    softhsm/setup.sh "$HOME/countersign-try"
+    . "$HOME/countersign-try/env"
+    countersign init --label story
+    countersign user add "$1"
+    countersign user confirm "$1"
+}
+
+# wallet LABEL of USER: as the README makes it.
+wallet() {
+    enrolled "$3"
+    countersign wallet create "$1" --network signet --user "$3" --max-transaction-sat 50000000 --max-fee-sat 20000
+}
+
+# payment LABEL FILE: a PSBT that a watch-only wallet makes of the descriptor, in base64.
+payment() {
+    countersign wallet show "$1" | grep -Eo 'wpkh\(.*\)#[a-z0-9]{8}' | head -n 1 >"$STORY/descriptor"
+    "$PYTHON" -B "$SOURCES/tests/clients/psbt.py" make --descriptor-file "$STORY/descriptor" --network signet \
+        --pay 40000 --fee 1000 --out "$2" --base64
+}
+
+# python: the block is a part of a program that has loaded the module and logged in, and has a PSBT to sign.
+python() {
+    local code
+    wallet treasury of alice
+    payment treasury unsigned.psbt
+    base64 -d unsigned.psbt >unsigned.bin
+    code=$("$SOURCES/tests/documents/next_code.sh")
+    {
+        cat <<'END'
+import pathlib, PyKCS11
+library = PyKCS11.PyKCS11Lib()
+library.load("target/release/libcountersign.so")
+session = library.openSession(library.getSlotList()[0], PyKCS11.CKF_RW_SESSION)
+session.login("user-pin-of-a-story")
+(key,) = session.findObjects([(PyKCS11.CKA_CLASS, PyKCS11.CKO_PRIVATE_KEY), (PyKCS11.CKA_LABEL, "treasury")])
+psbt = pathlib.Path("unsigned.bin").read_bytes()
+END
+        sed "s/123456/$code/"
+        echo 'assert len(signed) > len(psbt), "it is signed"'
+    } >part.py
+    "$PYTHON" -B part.py
+}
+
+# release: what reproduce.sh leaves, of the library that was built for the tests.
+release() {
+    mkdir release
+    cp "$(readlink -f target/release/libcountersign.so)" release/libcountersign.so
+    echo '{"bomFormat": "CycloneDX"}' >release/libcountersign.so.cdx.json
+}
+
+# installed plugin: the release in its place, and a configuration that names the officer.
+installed() {
+    cat >"$STORY/boundary.toml" <<END
+[backing]
+module = "/usr/lib/softhsm/libsofthsm2.so"
+token = "none"
+pin_env = "NONE"
+
+[store]
+path = "$STORY/none.db"
+
+[plugin]
+library = "$PWD/release/libcountersign.so"
+officers = ["$(tail -n 1 officer.pub)"]
+threshold = 1
+floor_file = "$STORY/plugin.floor"
+END
+    chmod 600 "$STORY/boundary.toml"
+    export COUNTERSIGN_CONF=$STORY/boundary.toml
+}
