@@ -2,7 +2,7 @@
 # test.sh: every check and every test, on a Debian machine with a Rust toolchain.
 #
 # It installs what it needs (Debian packages, Python clients in target/venv, npm packages beside what needs them, other people's
-# suites in target/judges, cargo-deny, cargo-fuzz and cargo-deb in target/tools).
+# suites in target/judges (tests/judges/README.md), cargo-deny, cargo-fuzz and cargo-deb in target/tools).
 # The last line is `N passed, N failed`, summed over all tests; the exit status is 0 only if all is well.
 set -euo pipefail
 
