@@ -5,6 +5,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cargo_deb_version=3.8.0
+cargo_deny_version=0.20.2
 
 # say TEXT…: one line for the person who reads the output.
 say() {
@@ -162,6 +163,12 @@ build_tool() {
         say "Building $2 in target/tools (some minutes, once)"
         cargo install --locked --quiet --root "$root/target/tools" "$2"
     fi
+}
+
+# need_cargo_deny: it sets `cargo_deny`, the tool that judges the dependencies.
+need_cargo_deny() {
+    cargo_deny=$(command -v cargo-deny || printf '%s\n' "$root/target/tools/bin/cargo-deny")
+    build_tool "$cargo_deny" "cargo-deny@$cargo_deny_version"
 }
 
 # need_cargo_deb: it sets `cargo_deb`, the tool that makes the Debian package.

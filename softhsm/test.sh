@@ -9,7 +9,6 @@ set -euo pipefail
 # shellcheck source=softhsm/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-cargo_deny_version=0.20.2
 cargo_fuzz_version=0.13.2
 fuzz_seconds=60
 misuse_calls=1000000
@@ -22,7 +21,7 @@ main() {
     heading "Preparing: packages, clients in Python and JavaScript, judges, cargo-deny, cargo-fuzz, cargo-deb"
     need_rust
     need_components
-    need_packages softhsm2 opensc oathtool binutils strace faketime minisign
+    need_packages softhsm2 opensc oathtool binutils strace faketime minisign codespell
     # The examples' clients: a PKCS#11 header for C, Go with the sources of miekg/pkcs11, Java with its own wrapper, GnuTLS's
     # p11tool, OpenSSL and libp11's engine.
     need_packages libp11-kit-dev golang-go golang-github-miekg-pkcs11-dev openjdk-17-jdk-headless gnutls-bin openssl \
@@ -36,6 +35,9 @@ main() {
     need_cargo_deny
     need_cargo_fuzz
     need_cargo_deb
+    step "Spelling (.codespellrc has the words that are right)" codespell
+    heading "The Rust version that Cargo.toml declares"
+    check_rust_version
     step "Format" cargo fmt --all --check
     step "Format of the fuzzer" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     step "Lints" cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
@@ -44,6 +46,8 @@ main() {
     RUSTDOCFLAGS="-D warnings" step "Documentation" cargo doc --locked --no-deps
     step "Licences, duplicates and sources of the dependencies" \
         "$cargo_deny" --locked --all-features check --hide-inclusion-graph licenses bans sources
+    heading "Advisories on the dependencies"
+    advisories
     step "Fuzzing, $fuzz_seconds seconds for each target" bash tests/fuzz/run.sh "$fuzz_seconds"
     build_modules
     misuse "$misuse_calls" calls_at_random_gain_nothing_in_the_process_of_the_engine
@@ -64,16 +68,34 @@ step() {
     "$@" || fail "this check failed: $*" "correct what it names above, then run softhsm/test.sh again"
 }
 
+# check_rust_version: whether the code builds with the version that it declares. It is declared as the one that it is developed
+# with, so that every other step checks it. With a later toolchain it takes the declared one beside it, if there is one.
+check_rust_version() {
+    local declared used
+    declared=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    used=$(rustc --version | cut -d ' ' -f 2)
+    if [ "${used%.*}" = "$declared" ]; then
+        say "Rust $declared: the one that builds everything below"
+    elif command -v rustup >/dev/null && rustup toolchain list | grep -q "^$declared"; then
+        step "Build with Rust $declared" cargo "+$declared" check --locked --workspace --all-features --target-dir target/declared
+    else
+        say "NOT CHECKED: this is Rust $used, and Rust $declared is not installed (rustup toolchain install $declared)"
+    fi
+}
+
+# advisories: what has an advisory fails. That none can be had does not, where there is no network.
+advisories() {
+    local status=0
+    bash softhsm/advisories.sh || status=$?
+    [ "$status" -eq 0 ] || [ "$status" -eq 3 ] ||
+        fail "this check failed: softhsm/advisories.sh" "correct what it names above, then run softhsm/test.sh again"
+}
+
 need_components() {
     if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
         command -v rustup >/dev/null || fail "rustfmt or clippy is not there" "install both for this Rust toolchain"
         rustup component add rustfmt clippy
     fi
-}
-
-need_cargo_deny() {
-    cargo_deny=$(command -v cargo-deny || printf '%s\n' "$root/target/tools/bin/cargo-deny")
-    build_tool "$cargo_deny" "cargo-deny@$cargo_deny_version"
 }
 
 need_cargo_fuzz() {

@@ -99,6 +99,32 @@ fn packages_do_not_wait_for_what_is_no_lock_nor_for_ever() {
     assert!(text(&done.stderr).contains("Could not get lock"), "{}", text(&done.stderr));
 }
 
+// advisories.sh, with a cargo-deny that ends as it is told to.
+
+#[test]
+fn advisories_that_cannot_be_had_are_told_apart_from_none_and_from_some() {
+    for (fetches, checks, status, says) in [
+        ("true", "true", 0, "No dependency has an advisory."),
+        ("true", "false", 1, "error: a dependency has an advisory"),
+        ("false", "true", 3, "NOT CHECKED: "),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let deny = folder.path().join("cargo-deny");
+        fs::write(&deny, format!("#!/bin/sh\n[ \"$1\" != fetch ] || exec {fetches}\nexec {checks}\n"))
+            .expect("ours");
+        fs::set_permissions(&deny, Permissions::from_mode(0o755)).expect("ours");
+        let path = std::env::var("PATH").expect("there is one");
+        let done = Command::new("bash")
+            .arg(root().join("softhsm/advisories.sh"))
+            .env("PATH", format!("{}:{path}", folder.path().display()))
+            .output()
+            .expect("bash starts");
+        let said = text(&done.stdout) + &text(&done.stderr);
+        assert_eq!(done.status.code(), Some(status), "fetch {fetches}, check {checks}: {said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
+
 // demo.sh, with what was built for the tests instead of a build of its own.
 
 struct Demo {

@@ -77,6 +77,14 @@ fn the_readme_has_at_most_180_lines() {
     assert!(lines <= 180, "{lines}: move what is not needed first to docs/");
 }
 
+#[test]
+fn the_readme_names_the_rust_version_that_is_declared() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("it is there");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'));
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("it is there");
+    assert!(readme.contains(&format!("Rust toolchain ({} or later)", version.expect("it is declared"))));
+}
+
 /// The package has no sources: `debian/documents.sh` takes links to them out.
 #[test]
 fn every_link_of_the_packaged_documents_leads_to_what_is_in_the_package() {
