@@ -88,6 +88,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> LockResult<MutexGuard<'_, T>> {
     }
 }
 
+/// How many cores a peer has now.
+#[cfg(test)]
+pub(crate) fn taken_by(peer: PeerNumber) -> usize {
+    cores().taken_by(&peer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

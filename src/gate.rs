@@ -53,8 +53,8 @@ impl Engine {
         let now = self.now()?;
         let psbt = self.settled(self.check(id, &wallet, keys.watch(), psbt, now))?;
         let by = JudgedBy::wallet(id, wallet.label(), version);
-        let judge = |psbt, claims| wallet.policy().judge(psbt, claims, now);
-        let (consumed, is_new) = self.approve(&by, psbt, approvals, wallet.users(), judge, now)?;
+        let judge = |psbt, claims, now| wallet.policy().judge(psbt, claims, now);
+        let (consumed, is_new) = self.approve(&by, psbt, approvals, wallet.users(), judge)?;
         let authorization = Authorization::new(consumed)?;
         let signed = signer::sign(authorization, keys, &self.secp)?;
         Ok(Countersigned { signed, is_new })
@@ -70,11 +70,10 @@ impl Engine {
         digest: &[u8],
     ) -> Result<Countersigned<[u8; SIGNATURE_LEN]>, EngineError> {
         let Held { key, version } = self.held_digest_key(id)?;
-        let now = self.now()?;
         let requested = key.request(digest.try_into().map_err(|_| EngineError::DigestLength)?);
         let by = JudgedBy::digest_key(id, key.label(), version);
-        let judge = |digest, claims| key.policy().judge(digest, claims, now);
-        let (consumed, is_new) = self.approve(&by, requested, approvals, key.users(), judge, now)?;
+        let judge = |digest, claims, now| key.policy().judge(digest, claims, now);
+        let (consumed, is_new) = self.approve(&by, requested, approvals, key.users(), judge)?;
         let authorization = DigestAuthorization::new(consumed);
         let signed = signer::sign_digest(authorization, &key, &self.secp)?;
         Ok(Countersigned { signed, is_new })
@@ -83,17 +82,15 @@ impl Engine {
     /// Checks a code of `user`, of the OTP key `key`, for its own sake: confirms an enrolment, and spends the step like a
     /// signature does. Where the user has another key by now, it is a code of nobody.
     pub fn confirm(&self, user: &str, key: &OtpKeyId, code: &[u8]) -> Result<(), EngineError> {
-        let now = self.now()?;
         let approvals = vec![Approval::parse_pin_of(user.as_bytes(), code)?];
         let eligible = Eligible { users: &[user.to_owned()], key: Some(key), binding: None };
         let (entropy, epoch) = (self.entropy()?, self.epoch());
-        let moment = Moment { now, epoch, entropy: &entropy };
-        let decide = |(), approvals| {
+        let decide = |(), approvals, now| {
             let claim = self.claims(approvals, eligible)?.remove(0);
-            Ok(state::confirm(claim, moment))
+            Ok(state::confirm(claim, Moment { now, epoch, entropy: &entropy }))
         };
         let withdraw = |decided: Change<Outcome<state::Enrolment>>| ((), decided.withdraw().1);
-        let opened = self.commit_tries(1, now, ((), approvals), decide, withdraw)?;
+        let (opened, _) = self.commit_tries(1, ((), approvals), decide, withdraw)?;
         opened.answer.map(|_confirmed| ()).map_err(Into::into)
     }
 
@@ -135,42 +132,42 @@ impl Engine {
         asked: S,
         approvals: Vec<Approval>,
         users: &[String],
-        judge: impl Fn(S, Vec<Claim>) -> Judged<S>,
-        now: u64,
+        judge: impl Fn(S, Vec<Claim>, u64) -> Judged<S>,
     ) -> Result<(Receipt<Consumed<S>>, bool), EngineError> {
         let (entropy, epoch) = (self.entropy()?, self.epoch());
-        let moment = Moment { now, epoch, entropy: &entropy };
         let (codes, binding) = (approvals.len(), asked.binding());
         let eligible = Eligible { users, key: None, binding: Some(&binding) };
-        let decide = |asked, approvals| {
+        let decide = |asked, approvals, now| {
             let claims = self.claims(approvals, eligible)?;
             // Whatever changes the wallet writes its state, too: this one, once found unchanged, holds until the write.
             let state = self.state_at(by.state)?;
             if self.version_at(by.record)? != Some(by.version) {
                 return Err(EngineError::ChangedMeanwhile(by.label.into()));
             }
-            Ok(state::decide(judge(asked, claims), &state, moment))
+            Ok(state::decide(judge(asked, claims, now), &state, Moment { now, epoch, entropy: &entropy }))
         };
-        let opened = self.commit_tries(codes, now, (asked, approvals), decide, Change::withdraw)?;
+        let (opened, decided_at) = self.commit_tries(codes, (asked, approvals), decide, Change::withdraw)?;
         let Opened { answer, tried, is_new, .. } = opened;
         let consumed = answer?;
-        self.released(binding, &tried, now);
+        self.released(binding, &tried, decided_at);
         Ok((consumed, is_new))
     }
 
     /// Has what was decided of codes made durable, and opens it. The tries count as wrong until it is known what they were.
+    /// Gives the time by which it was decided, too.
     fn commit_tries<A, S>(
         &self,
         codes: usize,
-        now: u64,
         asked: (A, Vec<Approval>),
-        decide: impl Fn(A, Vec<Approval>) -> Result<Result<Change<Outcome<S>>, Locked>, EngineError>,
+        decide: impl Fn(A, Vec<Approval>, u64) -> Result<Result<Change<Outcome<S>>, Locked>, EngineError>,
         withdraw: impl Fn(Change<Outcome<S>>) -> (A, Vec<Approval>),
-    ) -> Result<Opened<S>, EngineError> {
-        let tries = self.begin_tries(codes, now)?;
+    ) -> Result<(Opened<S>, u64), EngineError> {
+        let tries = self.begin_tries(codes)?;
+        // Beginning them may have waited: a code that went stale meanwhile is stale.
+        let now = tries.begun_at();
         let is_undecided = Cell::new(false);
         let decide = |(asked, approvals)| {
-            let decided = decide(asked, approvals).and_then(|decided| decided.map_err(Into::into));
+            let decided = decide(asked, approvals, now).and_then(|decided| decided.map_err(Into::into));
             self.settled(decided).inspect_err(|_| is_undecided.set(true))
         };
         // Decided anew where the wallet signed for somebody else meanwhile, or one of the users tried another code.
@@ -178,7 +175,7 @@ impl Engine {
             Ok(receipt) => {
                 let opened = receipt.open();
                 tries.end(opened.wrong);
-                Ok(opened)
+                Ok((opened, now))
             }
             Err(error) => {
                 if is_undecided.get() {

@@ -2,21 +2,24 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
 use bitcoin::psbt::Psbt;
 use totp_rs::Totp;
 
 use countersign::admin::WalletChange;
-use countersign::engine::{EngineError, WalletId};
+use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::act::{Change, Deed};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::{Answer, Event, Fate, Role};
-use countersign::kernel::clock::ClockError;
+use countersign::kernel::clock::{BootId, ClockError, Reading};
 use countersign::kernel::receipt::Receipt;
 use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::state::{self, Stored, WalletState};
-use countersign::ports::Ledger;
+use countersign::ports::{Clock, Ledger};
 use support::scripts::{SCRIPTS, Script, good_psbt, named};
-use support::{Bench, answer, count, fates, watch};
+use support::{Bench, ManualClock, SystemRandom, answer, count, fates, watch};
 
 const UNLIMITED: &str = "unlimited = true";
 
@@ -438,6 +441,52 @@ fn right_codes_never_trip_the_breaker_however_many_come_at_once() {
         }
     });
     assert!(!bench.ledger.state().events.iter().any(|event| matches!(event, Event::Stopped { .. })));
+}
+
+/// Says when it is read.
+struct ToldClock(ManualClock, Sender<()>);
+
+impl Clock for ToldClock {
+    fn read(&self) -> Reading {
+        let reading = self.0.read();
+        // At the end nobody listens any more.
+        let _ = self.1.send(());
+        reading
+    }
+
+    fn boot_id(&self) -> BootId {
+        self.0.boot_id()
+    }
+}
+
+#[test]
+fn a_code_that_goes_stale_while_it_waits_for_the_tries_of_others_is_wrong() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    let id = bench.wallet("w", &["alice", "bob"], UNLIMITED);
+    let psbt = bench.psbt(&id, 1).serialize();
+    let (read, is_read) = channel();
+    let clock = ToldClock(bench.clock.clone(), read);
+    let engine = Engine::open(Box::new(bench.ledger.clone()), Box::new(clock), Box::new(SystemRandom));
+    let engine = Arc::new(engine.expect("opens").stopping_at(1));
+    let sign = |user: &str, totp: &Totp| {
+        let pin = format!("{user}:{}", bench.code(totp));
+        let approval = Approval::parse_pin(pin.as_bytes()).expect("well formed");
+        let (engine, psbt) = (Arc::clone(&engine), psbt.clone());
+        move || engine.countersign(&id, vec![approval], psbt).map(|answer| answer.signed)
+    };
+    let (of_alice, of_bob) = (sign("alice", &alice), sign("bob", &bob));
+    let (clock, (answers, answer)) = (bench.clock.clone(), channel());
+    // While alice's try is under way there is no room for another one.
+    let act = move || {
+        while is_read.try_recv().is_ok() {}
+        std::thread::spawn(move || answers.send(of_bob()));
+        is_read.recv().expect("bob asks what time it is");
+        clock.advance(120);
+    };
+    bench.ledger.state().meanwhile = Some((0, Box::new(act)));
+    assert!(of_alice().is_ok());
+    assert!(is_wrong_code(&answer.recv().expect("bob is answered")));
 }
 
 #[test]

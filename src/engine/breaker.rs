@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Engine, EngineError};
+use crate::cores;
 use crate::kernel::failures::{self, Failures};
 use crate::kernel::rule::Rule;
 use crate::kernel::state;
@@ -23,23 +24,11 @@ impl Engine {
     }
 
     /// Begins so many tries, unless too many of all users were wrong within an hour. Where those that are under way could make
-    /// it too many, it waits for them to end.
-    pub(crate) fn begin_tries(&self, codes: usize, now: u64) -> Result<Tries<'_>, EngineError> {
+    /// it too many, it waits for them to end, without a core, and reads the time anew.
+    pub(crate) fn begin_tries(&self, codes: usize) -> Result<Tries<'_>, EngineError> {
         let codes = u32::try_from(codes).unwrap_or(u32::MAX);
-        let mut counts = self.breaker.counts();
-        loop {
-            let failures = counts.failures.count(now);
-            let with_these = failures.saturating_add(codes);
-            if with_these > self.most_failures {
-                drop(counts);
-                return Err(self.stopped(failures, now));
-            }
-            if with_these.saturating_add(counts.under_way) <= self.most_failures {
-                counts.under_way += codes;
-                return Ok(Tries { breaker: &self.breaker, codes, now, wrong: codes });
-            }
-            counts = self.breaker.ended.wait(counts).unwrap_or_else(PoisonError::into_inner);
-        }
+        let begun = self.breaker.begin(codes, self.most_failures, || self.now())?;
+        begun.map_err(|Full { failures, now }| self.stopped(failures, now))
     }
 
     /// That it stopped is told, and recorded, once an hour.
@@ -93,7 +82,38 @@ struct Counts {
     under_way: u32,
 }
 
+/// Too many tries were wrong for more to begin.
+struct Full {
+    failures: u32,
+    now: u64,
+}
+
 impl Breaker {
+    /// Begins so many tries, once those under way leave room for them. Tells by the time that `now` gives then.
+    fn begin(
+        &self,
+        codes: u32,
+        most: u32,
+        now: impl Fn() -> Result<u64, EngineError>,
+    ) -> Result<Result<Tries<'_>, Full>, EngineError> {
+        loop {
+            // Without the counts: the time may have to be recorded first.
+            let now = now()?;
+            let mut counts = self.counts();
+            let failures = counts.failures.count(now);
+            let with_these = failures.saturating_add(codes);
+            if with_these > most {
+                return Ok(Err(Full { failures, now }));
+            }
+            if with_these.saturating_add(counts.under_way) <= most {
+                counts.under_way += codes;
+                return Ok(Ok(Tries { breaker: self, codes, now, wrong: codes }));
+            }
+            // Without a core: whoever is to end may need it.
+            drop(cores::wait(|| self.ended.wait(counts).unwrap_or_else(PoisonError::into_inner)));
+        }
+    }
+
     /// Tries that were wrong within the last hour.
     pub(super) fn count(&self, now: u64) -> u32 {
         self.counts().failures.count(now)
@@ -114,6 +134,11 @@ pub(crate) struct Tries<'a> {
 }
 
 impl Tries<'_> {
+    /// When they began, Unix seconds: what their codes are held against.
+    pub(crate) fn begun_at(&self) -> u64 {
+        self.now
+    }
+
     /// So many of them were wrong; none where no code was looked at.
     pub(crate) fn end(mut self, wrong: u32) {
         self.wrong = wrong;
@@ -127,5 +152,39 @@ impl Drop for Tries<'_> {
         counts.failures.add(self.wrong, self.now);
         drop(counts);
         self.breaker.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_tries_under_way_holds_no_core_and_reads_the_time_anew() {
+        let (breaker, peer) = (Breaker::default(), u64::MAX - 1);
+        let (clock, asked) = (AtomicU64::new(5), AtomicBool::new(false));
+        let begin = || {
+            breaker.begin(1, 1, || {
+                asked.store(true, Ordering::SeqCst);
+                Ok(clock.load(Ordering::SeqCst))
+            })
+        };
+        let first = begin().expect("the clock is read").ok().expect("there is room");
+        asked.store(false, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let begun = cores::work(peer, begin).expect("the clock is read");
+                begun.ok().expect("there is room").begun_at()
+            });
+            while !asked.load(Ordering::SeqCst) || cores::taken_by(peer) > 0 {
+                assert!(!second.is_finished(), "it did not wait");
+                std::thread::yield_now();
+            }
+            clock.store(90, Ordering::SeqCst);
+            first.end(0);
+            assert_eq!(second.join().expect("it does not panic"), 90);
+        });
     }
 }

@@ -1,6 +1,6 @@
 //! The time that counts: the wall clock, held against the newest record and against the machine's own clock.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::{Engine, EngineError, read};
 use crate::kernel::act::Deed;
@@ -12,7 +12,7 @@ use crate::kernel::state::{self, ClockRecord, Recorded, Versioned};
 impl Engine {
     /// The time that counts, or the refusal of a clock that cannot be believed.
     pub(crate) fn now(&self) -> Result<u64, EngineError> {
-        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut believed = self.believed();
         let reading = self.clock.read();
         let high_water = self.ledger()?.high_water();
         if let Some(believed) = *believed {
@@ -29,7 +29,7 @@ impl Engine {
     /// The time for what must go on under a clock that cannot be believed: it stands still at the newest record. No clock is
     /// taken by it.
     pub(crate) fn now_or_newest(&self) -> Result<u64, EngineError> {
-        let is_taken = self.believed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_taken = self.believed().is_some();
         match is_taken.then(|| self.now()) {
             None | Some(Err(EngineError::Clock(_))) => Ok(self.ledger()?.high_water()),
             Some(other) => other,
@@ -44,7 +44,7 @@ impl Engine {
     /// Takes the wall clock as it is, by word of the security officer, who says what time it is. Never behind a record.
     pub fn take_clock(&self, said: u64) -> Result<(), EngineError> {
         let attempt = self.attempt(Deed::ClockTaken.tag());
-        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut believed = self.believed();
         let reading = self.clock.read();
         if reading.wall.abs_diff(said) > TYPED_TOLERANCE {
             return Err(EngineError::Parameter(format!(
@@ -63,12 +63,17 @@ impl Engine {
 
     /// Why nothing is signed by the clock as it is now, if so. Looking changes nothing.
     pub fn clock_refusal(&self) -> Result<Option<ClockError>, EngineError> {
-        let believed = *self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let believed = *self.believed();
         let (reading, high_water) = (self.clock.read(), self.ledger()?.high_water());
         Ok(match believed {
             Some(believed) => clock::judge(reading, believed, high_water).err(),
             None => clock::judge_first(reading, high_water).err(),
         })
+    }
+
+    /// Held while a clock is recorded, which waits for the disk: who waits for it holds no core.
+    fn believed(&self) -> MutexGuard<'_, Option<Believed>> {
+        crate::cores::lock(&self.believed).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn record_clock(
