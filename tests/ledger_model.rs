@@ -567,11 +567,16 @@ fn many_callers_at_once_are_written_in_batches_that_open() {
     assert!(anchors > CALLERS / 64, "a batch has 64 links at the most");
 }
 
+/// Whether this thread of ours, as `/proc/thread-self` names it, sleeps (proc_pid_stat(5)).
+fn is_asleep(thread: &Path) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(thread).join("stat")).expect("it runs");
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+}
+
 /// Who waits for what was read is told after the anchor's step, not during it.
 #[test]
 fn outcome_leak_what_was_read_is_settled_once_it_is_anchored() {
     use std::sync::mpsc;
-    use std::time::Duration;
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
     begin(&path, &slots);
@@ -580,14 +585,25 @@ fn outcome_leak_what_was_read_is_settled_once_it_is_anchored() {
     let tells = Arc::new(Mutex::new(tells));
     let (reader, early) = (Arc::clone(&ledger), Arc::clone(&tells));
     let act = move || {
+        let (asks, asked) = mpsc::channel();
         std::thread::spawn(move || {
             let (version, _) = reader.read(&place(0)).expect("readable").expect("it waits to become durable");
+            asks.send(std::fs::read_link("/proc/thread-self").expect("Linux has it"))
+                .expect("somebody listens");
             reader.settle(version).expect("the store is well");
             told.send(()).expect("somebody listens");
         });
-        // Long enough for whoever does not wait; nobody is waited for.
-        let early = early.lock().expect("not poisoned").recv_timeout(Duration::from_millis(300));
-        assert!(early.is_err(), "told before the anchor's step was done");
+        let thread = asked.recv().expect("it is readable");
+        let early = early.lock().expect("not poisoned");
+        // Either it is told, or it sleeps: nobody but this thread will wake it.
+        loop {
+            assert!(early.try_recv().is_err(), "told before the anchor's step was done");
+            if is_asleep(&thread) {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        assert!(early.try_recv().is_err(), "told before the anchor's step was done");
     };
     slots.0.lock().expect("not poisoned").meanwhile = Some(Box::new(act));
     let content = Content::Put(Zeroizing::new(vec![7]));
