@@ -72,6 +72,8 @@ pub enum LedgerStanding {
     Stuck,
     /// It answers nothing any more. Opening it in a new process tells what is durable.
     Closed,
+    /// The backing token refuses its PIN. It answers nothing any more, and the PIN is not tried again.
+    Refused,
     /// It answers nothing any more, and what it had open is not what is at its place now: a new process would not find it.
     Lost,
 }
@@ -191,5 +193,11 @@ pub struct BackingError(pub String);
 
 /// Why no randomness came.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no randomness: {0}")]
-pub struct RandomError(pub String);
+pub enum RandomError {
+    /// A source fails now, and may answer later.
+    #[error("no randomness: {0}")]
+    Failed(String),
+    /// The backing token refuses its PIN. Trying again could lock it.
+    #[error("no randomness: {0}")]
+    Refused(String),
+}

@@ -51,6 +51,8 @@ pub struct Engine {
     random: Box<dyn Random>,
     /// The last randomness that was asked for did not come.
     lacks_randomness: AtomicBool,
+    /// It did not come because the backing token refuses its PIN.
+    pin_is_refused: AtomicBool,
     pub(crate) secp: Secp256k1<All>,
     ledger: OnceLock<Box<dyn Ledger>>,
     /// What the wall clock is held against, once it was found right in this run of the machine.
@@ -110,6 +112,7 @@ impl Engine {
         let engine = Engine {
             ledger: OnceLock::new(),
             lacks_randomness: AtomicBool::new(false),
+            pin_is_refused: AtomicBool::new(false),
             believed: Mutex::default(),
             epoch: OnceLock::new(),
             breaker: Breaker::default(),

@@ -12,6 +12,8 @@ pub struct EngineStanding {
     pub ledger: LedgerStanding,
     /// The last randomness that was asked for did not come.
     pub lacks_randomness: bool,
+    /// The backing token refuses its PIN: it is not tried again.
+    pub pin_is_refused: bool,
     /// The clock cannot be believed.
     pub clock_is_refused: bool,
     /// Too many codes of all users were wrong: none is looked at.
@@ -29,6 +31,7 @@ impl Engine {
         EngineStanding {
             ledger,
             lacks_randomness,
+            pin_is_refused: ledger == LedgerStanding::Refused || self.pin_is_refused.load(Ordering::Relaxed),
             clock_is_refused: self.clock_refusal().is_ok_and(|refusal| refusal.is_some()),
             is_stopped: self.is_stopped(),
             // Of any peer: whoever asks how the engine stands is none of those that try PINs.
@@ -47,6 +50,7 @@ impl Engine {
     pub(crate) fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
         let filled = self.random.fill(bytes);
         self.lacks_randomness.store(filled.is_err(), Ordering::Relaxed);
+        self.pin_is_refused.store(matches!(filled, Err(RandomError::Refused(_))), Ordering::Relaxed);
         filled
     }
 }

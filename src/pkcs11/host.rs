@@ -131,17 +131,24 @@ pub(super) fn standing() -> Answer<Standing> {
     let engine = Arc::clone(&host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?.engine);
     // Looking takes its time: nobody who begins or ends an application waits for it.
     drop(host);
-    let EngineStanding { ledger, lacks_randomness, clock_is_refused, is_stopped, officer_is_locked } =
-        engine.standing();
+    let EngineStanding {
+        ledger,
+        lacks_randomness,
+        pin_is_refused,
+        clock_is_refused,
+        is_stopped,
+        officer_is_locked,
+    } = engine.standing();
     let troubles = [
         (ledger == LedgerStanding::Closed, Trouble::StoreClosed),
         (ledger == LedgerStanding::Lost, Trouble::StoreLost),
         (ledger == LedgerStanding::Reviving, Trouble::Reviving),
-        (lacks_randomness, Trouble::Token),
+        (lacks_randomness && !pin_is_refused, Trouble::Token),
         (clock_is_refused, Trouble::Clock),
         (is_stopped, Trouble::Breaker),
         (officer_is_locked, Trouble::OfficerLocked),
         (ledger == LedgerStanding::Stuck, Trouble::StoreStuck),
+        (pin_is_refused, Trouble::PinRefused),
     ];
     let present = troubles.into_iter().filter(|(is_there, _)| *is_there);
     Ok(present.fold(Standing::WELL, |standing, (_, trouble)| standing.with(trouble)))

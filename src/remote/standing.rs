@@ -33,11 +33,16 @@ pub enum Trouble {
         "a write has been under way for over 30 seconds: the disk or the backing token does not answer, callers wait; if it stays so, restart the boundary"
     )]
     StoreStuck,
+    /// The backing token refuses its PIN.
+    #[error(
+        "the backing token refuses its PIN, which is not tried again: correct backing.pin_file or backing.pin_env, then start the boundary"
+    )]
+    PinRefused,
 }
 
 impl Trouble {
     /// All of them, in the order of their bits. A new one goes to the end.
-    pub const ALL: [Trouble; 8] = [
+    pub const ALL: [Trouble; 9] = [
         Trouble::StoreClosed,
         Trouble::StoreLost,
         Trouble::Reviving,
@@ -46,6 +51,7 @@ impl Trouble {
         Trouble::Breaker,
         Trouble::OfficerLocked,
         Trouble::StoreStuck,
+        Trouble::PinRefused,
     ];
 
     /// Its name in metrics.
@@ -59,6 +65,7 @@ impl Trouble {
             Trouble::Breaker => "breaker",
             Trouble::OfficerLocked => "officer_locked",
             Trouble::StoreStuck => "store_stuck",
+            Trouble::PinRefused => "pin_refused",
         }
     }
 

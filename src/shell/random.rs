@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::backing::Backing;
-use crate::ports::{Random, RandomError};
+use crate::ports::{Random, RandomError, ReopenError};
 
 /// The operating system's randomness, XORed with the backing token's.
 pub struct MixedRandom {
@@ -21,9 +21,12 @@ impl MixedRandom {
 
 impl Random for MixedRandom {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
-        getrandom::fill(bytes).map_err(|error| RandomError(error.to_string()))?;
+        getrandom::fill(bytes).map_err(|error| RandomError::Failed(error.to_string()))?;
         let mut other = Zeroizing::new(vec![0; bytes.len()]);
-        self.backing.random(&mut other).map_err(|error| RandomError(error.to_string()))?;
+        self.backing.random(&mut other).map_err(|error| match error {
+            ReopenError::Away(error) => RandomError::Failed(error.to_string()),
+            ReopenError::Refused(error) => RandomError::Refused(error.to_string()),
+        })?;
         bytes.iter_mut().zip(other.iter()).for_each(|(byte, other)| *byte ^= other);
         Ok(())
     }

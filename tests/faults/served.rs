@@ -13,6 +13,8 @@ use crate::story::{self, Client, authenticator, request};
 
 /// The exit status on which the unit starts it anew.
 const START_ANEW: i32 = 75;
+/// What ends `serve` so that its unit starts nothing.
+const PIN_REFUSED: i32 = 77;
 const AWAY: &str = "fail C_CreateObject 0x30 1 0\nfail C_OpenSession 0x30 1 0";
 
 /// A boundary of the story, served and monitored. Its roles are its clients.
@@ -38,10 +40,12 @@ fn answer(boundary: &Boundary, role: &str) -> CK_RV {
 fn roles(boundary: &Boundary) -> bool {
     match boundary.role() {
         "story" => story::tell(boundary, &["alice", "bob"]),
-        role @ ("sign" | "sign while the token is away") => {
+        role @ ("sign" | "sign while the token is away" | "sign while the PIN is refused") => {
             let client = Client::open(boundary);
-            if role != "sign" {
-                Shim::of(boundary).behave(AWAY);
+            match role {
+                "sign" => {}
+                "sign while the token is away" => Shim::of(boundary).behave(AWAY),
+                _ => Shim::of(boundary).behave(&boundary.noted("behaviour")),
             }
             let code = authenticator(boundary, "alice").code_away(1);
             report("rv", format!("{:#x}", client.sign("alice", &code, &request(boundary, 0))));
@@ -73,11 +77,35 @@ fn a_served_token_that_stays_away_ends_the_boundary_with_the_status_that_starts_
         let start = || Finished::of(&mut Served::command(folder, &["serve"])).status.code();
         assert_eq!(start(), Some(START_ANEW));
         shim.behave("fail C_Login 0xa0 1 0");
-        assert_eq!(start(), Some(1));
+        assert_eq!(start(), Some(PIN_REFUSED));
         shim.behave("");
         let served = Served::start_again(folder);
         assert_rv!(sign(boundary), CKR_OK);
         assert!(is_well(&served), "{}", served.health());
+        assert!(served.stop().success());
+    });
+}
+
+/// Each login by a wrong PIN costs the token one of its tries: it is one try, and no start makes it another.
+#[test]
+fn a_served_token_that_refuses_its_pin_ends_the_boundary_with_the_status_that_starts_nothing() {
+    in_boundary(this_test!(), |boundary| {
+        if roles(boundary) {
+            return;
+        }
+        boundary.reopen_for(1);
+        let shim = Shim::install(boundary, "");
+        let mut served = served(boundary);
+        for call in ["C_CreateObject", "C_GenerateRandom"] {
+            let before = shim.faults("C_Login");
+            boundary.note("behaviour", &format!("forget {call}\nfail C_Login 0xa0 1 0"));
+            assert_rv!(answer(boundary, "sign while the PIN is refused"), CKR_DEVICE_ERROR, "{call}");
+            assert_eq!(served.ended().code(), Some(PIN_REFUSED), "{call}");
+            assert_eq!(shim.faults("C_Login") - before, 1, "{call}");
+            shim.behave("");
+            served = Served::start_again(boundary.folder());
+            assert_rv!(sign(boundary), CKR_OK);
+        }
         assert!(served.stop().success());
     });
 }

@@ -144,6 +144,7 @@ fn a_pin_that_is_refused_is_not_tried_again() {
     stage.slots().refuses = true;
     let Err(LedgerError::Closed(reason)) = stage.write(2) else { panic!("it went on") };
     assert!(reason.contains("the PIN is wrong"), "{reason}");
+    assert_eq!(stage.ledger.standing(), LedgerStanding::Refused);
     assert_eq!(stage.slots().reopened, 1);
 }
 

@@ -359,7 +359,7 @@ pub(crate) struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
-        getrandom::fill(bytes).map_err(|error| RandomError(error.to_string()))
+        getrandom::fill(bytes).map_err(|error| RandomError::Failed(error.to_string()))
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) struct CommandError {
 pub(crate) const FAILED: u8 = 1;
 /// Failed in a way that a new process may not meet (`EX_TEMPFAIL` of sysexits.h): what starts `serve` starts it anew.
 pub(crate) const START_ANEW: u8 = 75;
+/// The backing token refuses its PIN (`EX_NOPERM` of sysexits.h): what starts `serve` must not start it again, for each start
+/// is a login, and the token locks its PIN after a few.
+pub(crate) const PIN_REFUSED: u8 = 77;
 
 impl CommandError {
     /// A failure of the command line itself.

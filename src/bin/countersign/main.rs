@@ -8,7 +8,7 @@
 //! 1. No secret is ever an argument: PINs and codes come from a file, the environment or a prompt.
 //! 2. One object or one error: with `--json` each verb prints exactly one JSON object on standard output.
 //! 3. Exit codes: 0 done, 1 refused or failed (the error says what happened and what to do next), 2 wrong usage, 75 `serve` has
-//!    ended and is to be started anew.
+//!    ended and is to be started anew, 77 the backing token refuses its PIN and `serve` must not be started before that is mended.
 
 mod approval;
 mod at_fault;
@@ -131,7 +131,8 @@ Secrets are never arguments. Each comes from a file (--so-pin-file, --user-pin-f
 --code-file, --password-file), else from the environment (COUNTERSIGN_SO_PIN,
 COUNTERSIGN_USER_PIN, COUNTERSIGN_CODE, COUNTERSIGN_OFFICER_PASSWORD), else from a prompt.
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage, 75 serve is to be started anew.";
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 75 serve is to be started anew,
+77 serve ended because the backing token refuses its PIN: correct that first.";
 
 fn run(cli: &Cli) -> Result<Report, CommandError> {
     match &cli.verb {

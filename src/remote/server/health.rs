@@ -199,6 +199,7 @@ mod tests {
             Trouble::Reviving,
             Trouble::Token,
             Trouble::StoreStuck,
+            Trouble::PinRefused,
         ];
         for trouble in all {
             assert_eq!(stopped(&[trouble], &[]), (true, true), "{trouble}");

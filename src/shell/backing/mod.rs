@@ -82,13 +82,14 @@ impl Backing {
     }
 
     /// Fills `bytes` from the token's random source. If it fails, the token is opened anew, once.
-    pub fn random(&self, bytes: &mut [u8]) -> Result<(), BackingError> {
+    pub fn random(&self, bytes: &mut [u8]) -> Result<(), ReopenError> {
         let beginning = self.beginnings.load(Ordering::SeqCst);
         if self.session().generate_random_slice(bytes).is_ok() {
             return Ok(());
         }
         self.begin_anew(Some(beginning))?;
-        self.session().generate_random_slice(bytes).map_err(failed("gives no randomness"))
+        let failed = failed("gives no randomness");
+        self.session().generate_random_slice(bytes).map_err(|error| ReopenError::Away(failed(error)))
     }
 
     /// New sessions, logged in: unless somebody has begun anew since `beginning`. As the process ends it is kept out by the

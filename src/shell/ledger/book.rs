@@ -48,13 +48,13 @@ pub(super) struct Book {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Closed {
     pub(super) reason: String,
-    /// What is open is not what is at its place.
-    pub(super) is_lost: bool,
+    /// How it stands by that.
+    pub(super) standing: LedgerStanding,
 }
 
 impl From<LedgerError> for Closed {
     fn from(error: LedgerError) -> Closed {
-        Closed { reason: error.to_string(), is_lost: false }
+        Closed { reason: error.to_string(), standing: LedgerStanding::Closed }
     }
 }
 
@@ -112,8 +112,7 @@ impl Book {
     /// How the ledger stands, where a group is written within `patience`.
     pub(super) fn standing(&self, patience: Duration) -> LedgerStanding {
         match &self.closed {
-            Some(Closed { is_lost: true, .. }) => LedgerStanding::Lost,
-            Some(_) => LedgerStanding::Closed,
+            Some(closed) => closed.standing,
             None if self.reviving => LedgerStanding::Reviving,
             None if self.led_since.is_some_and(|since| since.elapsed() >= patience) => LedgerStanding::Stuck,
             None => LedgerStanding::Open,
@@ -122,7 +121,7 @@ impl Book {
 
     /// Answers nothing any more, since something went wrong in this process.
     pub(super) fn close_after_a_panic(&mut self) {
-        self.close(Closed { reason: "an internal error".into(), is_lost: false });
+        self.close(Closed { reason: "an internal error".into(), standing: LedgerStanding::Closed });
     }
 
     /// Answers nothing any more, and tells all who wait. The first reason stays.

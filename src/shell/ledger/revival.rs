@@ -16,7 +16,7 @@ use super::opening::Opened;
 use super::place::{Displaced, Place};
 use super::{SealedLedger, Writer};
 use crate::kernel::anchor::{self, Anchor, StateError};
-use crate::ports::{AnchorSlots, LedgerError, ReopenError};
+use crate::ports::{AnchorSlots, LedgerError, LedgerStanding, ReopenError};
 use crate::shell::sqlite::Sqlite;
 
 /// The first wait between two tries, and the longest.
@@ -48,7 +48,9 @@ impl From<ReopenError> for Stumble {
     fn from(error: ReopenError) -> Stumble {
         match error {
             ReopenError::Away(error) => Stumble::Token(error.into()),
-            ReopenError::Refused(error) => Stumble::End(LedgerError::from(error).into()),
+            ReopenError::Refused(error) => {
+                Stumble::End(Closed { reason: error.to_string(), standing: LedgerStanding::Refused })
+            }
         }
     }
 }
@@ -60,7 +62,7 @@ pub(super) fn lost(problem: String) -> Closed {
         "{problem}; nothing is signed into a store that nobody finds again. Process {process} still has it open: do not \
          stop it before \"countersign state rescue\" has copied the store, as root"
     );
-    Closed { reason, is_lost: true }
+    Closed { reason, standing: LedgerStanding::Lost }
 }
 
 /// What is unknown of a batch.
@@ -129,15 +131,15 @@ impl<A: AnchorSlots> SealedLedger<A> {
             };
             last = match doubt.add(stumble) {
                 Ok(error) => error,
-                Err(Closed { reason, is_lost }) => {
-                    return Err(Closed { reason: format!("{last}; then {reason}"), is_lost });
+                Err(Closed { reason, standing }) => {
+                    return Err(Closed { reason: format!("{last}; then {reason}"), standing });
                 }
             };
             let left = self.upkeep.reopening.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 let seconds = self.upkeep.reopening.as_secs();
                 let reason = format!("{last}; {tries} tries within {seconds} seconds changed nothing");
-                return Err(Closed { reason, is_lost: false });
+                return Err(Closed { reason, standing: LedgerStanding::Closed });
             }
             std::thread::sleep(wait.min(left));
             wait = (wait * 2).min(longest);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use clap::Args;
 use countersign::remote::Boundary;
 use countersign::remote::server::{ServeError, Server, door};
+use countersign::remote::standing::Trouble;
 use countersign::shell::config::{Config, ConfigError, EngineConfig, ServeConfig};
 use countersign::shell::log;
 use countersign::shell::ownership::{self, OwnershipError};
@@ -32,7 +33,8 @@ use crate::output::{self, Report};
 /// Reads [serve] of the configuration. Stops on SIGTERM and SIGINT, when the calls under way have ended. On SIGHUP it
 /// takes certificates, keys and names anew, and makes socket files that were removed. Tells systemd what it does, and takes
 /// sockets from it that are named backend, administrators and monitoring. Its exit status is 75 where starting it again may
-/// help, as its unit does every 30 seconds: the store or the backing token failed for longer than store.reopen_seconds.
+/// help, as its unit does every 30 seconds: the store or the backing token failed for longer than store.reopen_seconds. It is 77
+/// where the backing token refuses its PIN: its unit does not start it then, for each start costs one of the token's tries.
 #[derive(Args)]
 pub(crate) struct Serve {}
 
@@ -77,7 +79,7 @@ fn serve_until_stopped(
         reload(&server, path, config);
         notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     }
-    let failed = watch.ended().map(to_be_started_anew);
+    let failed = watch.ended().map(ended_by);
     drop(watch);
     tracing::info!("stopping");
     notify(&[NotifyState::Stopping, NotifyState::Status("ending the calls under way")]);
@@ -180,11 +182,17 @@ fn serve_table(path: &Path, config: &EngineConfig) -> Result<ServeConfig, Comman
     })
 }
 
-/// What a new process may do better than this one.
-fn to_be_started_anew(reason: &str) -> CommandError {
+/// Why it ended, and whether a new process may do better than this one.
+fn ended_by(trouble: Trouble) -> CommandError {
+    let what = format!("ended: {trouble}");
+    if trouble == Trouble::PinRefused {
+        let next = "nothing is lost that was answered. The unit does not start the boundary again before you do: each start \
+                    would be one more login by a PIN that is wrong";
+        return CommandError { status: error::PIN_REFUSED, ..CommandError::new(what, next) };
+    }
     let next = "nothing is lost that was answered. The unit starts the boundary anew; if it ends so again and again, the log \
                 says what fails: the disk, or the backing token";
-    CommandError { status: error::START_ANEW, ..CommandError::new(format!("ended: {reason}"), next) }
+    CommandError { status: error::START_ANEW, ..CommandError::new(what, next) }
 }
 
 fn explain_system(error: std::io::Error) -> CommandError {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use countersign::plugin::{self, Loaded, PluginConfig, PluginError};
 use countersign::remote::Boundary;
 use countersign::remote::interface::{GetInterface, LoadError, LoadedModule};
-use cryptoki_sys::CKR_DEVICE_ERROR;
+use cryptoki_sys::{CKR_DEVICE_ERROR, CKR_PIN_INCORRECT};
 
-use crate::error::{CommandError, FAILED, START_ANEW};
+use crate::error::{CommandError, FAILED, PIN_REFUSED, START_ANEW};
 
 /// How long threads whose connections have ended may take to let go of the module.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -73,6 +73,7 @@ fn explain(error: &LoadError) -> CommandError {
     let status = match error {
         // Disk or token: a later start may find them well.
         LoadError::Closed { rv: CKR_DEVICE_ERROR, .. } => START_ANEW,
+        LoadError::Closed { rv: CKR_PIN_INCORRECT, .. } => PIN_REFUSED,
         _ => FAILED,
     };
     let next = match error {

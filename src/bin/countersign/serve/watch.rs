@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The thread that looks. It ends with this, and is not waited for: it may be in a token that does not answer.
 pub(super) struct Watch {
     _stop: Sender<()>,
-    ended: Arc<OnceLock<String>>,
+    ended: Arc<OnceLock<Trouble>>,
 }
 
 impl Watch {
@@ -35,8 +35,8 @@ impl Watch {
         let mut seen = Seen { patience, told: BTreeSet::new(), token: None };
         let look = move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(EVERY) {
-                if let Some(reason) = seen.look(&health.report()) {
-                    let _ = why.set(reason);
+                if let Some(trouble) = seen.look(&health.report()) {
+                    let _ = why.set(trouble);
                     end();
                     return;
                 }
@@ -47,8 +47,8 @@ impl Watch {
     }
 
     /// Why the process should end, if it should.
-    pub(super) fn ended(&self) -> Option<&str> {
-        self.ended.get().map(String::as_str)
+    pub(super) fn ended(&self) -> Option<Trouble> {
+        self.ended.get().copied()
     }
 }
 
@@ -62,7 +62,7 @@ struct Seen {
 
 impl Seen {
     /// Tells what is new, and gives why the process should end, if it should.
-    fn look(&mut self, report: &Report) -> Option<String> {
+    fn look(&mut self, report: &Report) -> Option<Trouble> {
         let problems: BTreeSet<String> = report.problems().map(str::to_owned).collect();
         for problem in problems.difference(&self.told) {
             tracing::error!("{problem}");
@@ -71,15 +71,18 @@ impl Seen {
             tracing::warn!("over: {problem}");
         }
         self.told = problems;
-        if report.standing().has(Trouble::StoreClosed) {
-            return Some(Trouble::StoreClosed.to_string());
+        // A refused PIN first: whoever starts this anew must not, whatever else there is.
+        for trouble in [Trouble::PinRefused, Trouble::StoreClosed] {
+            if report.standing().has(trouble) {
+                return Some(trouble);
+            }
         }
         if !report.standing().has(Trouble::Token) {
             self.token = None;
             return None;
         }
         let since = *self.token.get_or_insert_with(Instant::now);
-        (since.elapsed() >= self.patience).then(|| Trouble::Token.to_string())
+        (since.elapsed() >= self.patience).then_some(Trouble::Token)
     }
 }
 
@@ -100,9 +103,12 @@ mod tests {
     #[test]
     fn the_process_ends_where_a_new_one_can_go_on_and_nowhere_else() {
         for trouble in Trouble::ALL {
-            let ends = seen(Duration::MAX).look(&report(&[trouble])).is_some();
-            assert_eq!(ends, trouble == Trouble::StoreClosed, "{trouble}");
+            let ended = seen(Duration::MAX).look(&report(&[trouble]));
+            let ends = [Trouble::StoreClosed, Trouble::PinRefused].contains(&trouble);
+            assert_eq!(ended, ends.then_some(trouble), "{trouble}");
         }
+        let both = report(&[Trouble::StoreClosed, Trouble::Token, Trouble::PinRefused]);
+        assert_eq!(seen(Duration::ZERO).look(&both), Some(Trouble::PinRefused), "it ends for good");
         assert_eq!(seen(Duration::ZERO).look(&report(&[])), None);
         assert!(seen(Duration::ZERO).look(&report(&[Trouble::Token])).is_some(), "it was waited for");
         // What is still open there is all that is left of the store.
