@@ -8,9 +8,9 @@
 #   --output FOLDER   where the package goes (target/debian)
 #   --fast            compresses less, for tests
 #
-# What it builds it strips, and packages what was taken out as countersign-dbgsym; a FOLDER is packaged as it is, with its .debug
-# files. The library is packaged byte for byte, so that signatures made before or after hold. A package that was made without them
-# leaves their place to the administrator: beside the installed library.
+# It strips what it builds, and packages the symbols as countersign-dbgsym. It packages a FOLDER as it is, with its .debug files. It
+# packages the library byte for byte, so that signatures made before or after hold. If there are none yet, the administrator puts
+# them beside the installed library.
 #
 # COUNTERSIGN_MAINTAINER, as "Name <address>", is who answers for the package.
 set -euo pipefail
@@ -83,7 +83,7 @@ target_folder() {
 gather() {
     local file
     for file in countersign libcountersign.so; do
-        [ -f "$from/$file" ] || fail "$from/$file is not there" "build it first, or name the folder that has it by --from"
+        [ -f "$from/$file" ] || fail "there is no $from/$file" "build it first, or name its folder with --from"
     done
     rm -rf "$stage"
     mkdir -p "$stage/bin" "$stage/lib" "$stage/man" "$stage/completions"
@@ -95,7 +95,7 @@ gather() {
     fi
 }
 
-# What is linked, and under which licences. A bill of materials that is there may have been signed.
+# What is linked, and under which licences. A bill of materials that exists already may be signed, so it stays.
 gather_papers() {
     mkdir -p "$stage/doc"
     if [ -e "$from/libcountersign.so.cdx.json" ]; then
@@ -109,10 +109,10 @@ gather_papers() {
 
 gather_signatures() {
     local signatures=("$from"/libcountersign.so.manifest.*.minisig)
-    [ -e "${signatures[0]}" ] || fail "nobody signed $from/libcountersign.so.manifest" \
-        "have the officers sign it (countersign plugin sign), or take it away"
+    [ -e "${signatures[0]}" ] || fail "no officer has signed $from/libcountersign.so.manifest" \
+        "have the officers sign it (countersign plugin sign), or remove it"
     grep -Fq "$(sha256sum <"$from/libcountersign.so" | cut -d ' ' -f 1)" "$from/libcountersign.so.manifest" ||
-        fail "$from/libcountersign.so.manifest is of another library" "put the library there that the officers signed"
+        fail "$from/libcountersign.so.manifest belongs to another library" "put the library there that the officers signed"
     cp "$from/libcountersign.so.manifest" "${signatures[@]}" "$stage/lib"
     if grep -q '^sbom_sha256 = ' "$from/libcountersign.so.manifest"; then
         grep -Fqx "sbom_sha256 = \"$(sha256sum <"$stage/lib/libcountersign.so.cdx.json" | cut -d ' ' -f 1)\"" \
@@ -122,7 +122,7 @@ gather_signatures() {
     say "With the officers' signatures: ${signatures[*]##*/}"
 }
 
-# The program describes itself: its manual pages and completions are as new as it is.
+# The program writes its own manual pages and completions, so they are as new as it is.
 describe() {
     local shell
     "$stage/bin/countersign" man "$stage/man" >/dev/null
@@ -133,7 +133,7 @@ describe() {
 
 package() {
     local made
-    # The same sources make the same package: its files are as old as the last commit.
+    # The same sources make the same package: its files carry the date of the last commit.
     if [ -z "${SOURCE_DATE_EPOCH:-}" ] && SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null); then
         export SOURCE_DATE_EPOCH
     fi
@@ -145,19 +145,19 @@ package() {
         esac
         packing+=(--maintainer "$COUNTERSIGN_MAINTAINER")
     else
-        say "note: the package names nobody who can be reached (its maintainer is at countersign.invalid): set" \
-            "COUNTERSIGN_MAINTAINER to \"Name <address>\" before you hand it on"
+        say "note: the package's maintainer (at countersign.invalid) cannot be reached. Set COUNTERSIGN_MAINTAINER to" \
+            "\"Name <address>\" before you hand the package on"
     fi
     # Nothing is stripped: the officers sign the library byte by byte.
     made=$("$cargo_deb" "${packing[@]}" --output "$output/" | tail -n 1)
     cmp -s "$from/libcountersign.so" <(dpkg-deb --fsys-tarfile "$made" | tar -xO ./usr/lib/countersign/libcountersign.so) ||
-        fail "the library in $made is not the one that was built" "do not use it; this is a defect of the packaging"
+        fail "the library in $made differs from the one that was built" "do not use it, and report this defect of the packaging"
     say "The package: $made"
     package_debug "$made"
     say "Next: sudo apt-get install $made"
 }
 
-# package_debug DEB: what was taken out of the package's files, where debuggers look for it, as Debian names and marks it.
+# package_debug DEB: packages the symbols, where debuggers look for them, as Debian names and marks such packages.
 package_debug() {
     local file id ids=() size made=${1/countersign_/countersign-dbgsym_} tree=$stage/dbgsym
     for file in countersign libcountersign.so; do

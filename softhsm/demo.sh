@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# demo.sh: the main job from end to end, in its two-sided form: officers sign the library, `countersign serve` runs it over a
-# SoftHSM2 token in a folder of its own, and administrator and backend are its clients. (Here all of them are one user of one
-# machine. The Debian package gives the boundary a user of its own.)
+# demo.sh: the main job from end to end. Officers sign the library, `countersign serve` runs it over a SoftHSM2 token in a folder of
+# its own, and administrator and backend are its clients. (Here all of them are one user of one machine. The Debian package gives
+# the boundary its own user.)
 #
-# It needs a Rust toolchain and installs the rest (Debian packages, Python clients in target/venv).
-# The folder is removed at the end, unless COUNTERSIGN_DEMO_KEEP=1.
+# It needs a Rust toolchain and installs the rest (Debian packages, Python clients in target/venv). At the end it removes the folder,
+# unless COUNTERSIGN_DEMO_KEEP=1.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -28,7 +28,7 @@ main() {
     sign_transaction
     show_refusals
     heading "Done"
-    say "One code, one transaction. Everything else was refused."
+    say "One code signed one transaction. Countersign refused everything else."
 }
 
 prepare() {
@@ -91,7 +91,7 @@ public_key() {
 }
 
 start_boundary() {
-    heading "3. The boundary: countersign serve runs only what two of the three have signed"
+    heading "3. The boundary: countersign serve runs only what two of the three officers signed"
     inside=$dir/inside/countersign.toml
     cat >>"$inside" <<END
 
@@ -111,7 +111,7 @@ users = [$(id -u)]
 END
     countersign --config "$inside" plugin pin
     serve
-    say "It listens. What the backend and the administrators have is this, and each its own PIN:"
+    say "It listens. The backend and the administrators each have a file like this, and their own PIN:"
     write_client backend
     write_client administrators
     cat "$dir/backend.toml"
@@ -138,7 +138,7 @@ serve() {
         sleep 0.1
     done
     cat "$dir/serve.log" >&2
-    fail "countersign serve does not listen" "see its log above"
+    fail "countersign serve does not listen" "read its log above"
 }
 
 stop_boundary() {
@@ -169,14 +169,14 @@ random_pin() {
 }
 
 enrol_alice() {
-    heading "5. The administrator enrols alice: her secret is made inside and shown once"
+    heading "5. The administrator enrols alice: the boundary makes her secret and shows it once"
     countersign user add alice --so-pin-file "$dir/so.pin" | tee "$dir/enrolment"
     # What alice's phone would keep after reading the QR code. oathtool takes it on standard input.
     grep -Eo 'secret=[A-Z2-7]+' "$dir/enrolment" | head -n 1 | cut -d = -f 2 >"$dir/alice.secret"
     [ -s "$dir/alice.secret" ] || fail "user add showed no otpauth:// URI" "see its output above"
     rm "$dir/enrolment"
 
-    heading "6. She confirms with the code of her authenticator (oathtool), which spends that code"
+    heading "6. She confirms with a code from her authenticator (oathtool), which spends that code"
     confirmed=$(step_now)
     COUNTERSIGN_CODE=$(code_of_step "$confirmed") countersign user confirm alice --so-pin-file "$dir/so.pin"
 }
@@ -190,7 +190,7 @@ code_of_step() {
     oathtool --totp --base32 --now "@$(($1 * period))" - <"$dir/alice.secret"
 }
 
-# Digits that are the code of no step near, so that the refusal is no matter of luck.
+# Digits that are not the code of any step near, so that the refusal does not depend on luck.
 wrong_code() {
     local now step candidate near=
     now=$(step_now)
@@ -206,7 +206,7 @@ wrong_code() {
 }
 
 make_wallet() {
-    heading "7. A wallet, its key made inside, signed for by alice's codes only, with limits"
+    heading "7. A wallet: its key is made inside, only alice's codes sign, within limits"
     countersign wallet create treasury --network regtest --user alice \
         --max-transaction-sat 60000000 --max-fee-sat 20000 --so-pin-file "$dir/so.pin" | tee "$dir/wallet"
     grep -Eo 'wpkh\(.*\)#[a-z0-9]{8}' "$dir/wallet" | head -n 1 >"$dir/descriptor"
@@ -216,7 +216,7 @@ make_wallet() {
 make_transactions() {
     heading "8. An independent wallet library (embit) makes transactions from the descriptor alone"
     psbt make --out "$dir/payment.psbt" --base64
-    say "and another, for the thief:"
+    say "and one for the thief:"
     psbt make --out "$dir/theft.psbt" --base64
 }
 
@@ -226,10 +226,10 @@ psbt() {
 }
 
 sign_transaction() {
-    heading "9. The backend signs with alice's next code attached: C_Sign, carried into the boundary"
+    heading "9. The backend signs with alice's next code attached (C_Sign, carried into the boundary)"
     as_backend
-    # A code is good once. So that you need not wait for the next, this one is of the step that begins within
-    # half a minute; the module's window has it already.
+    # A code is good once. To save you the wait, this one belongs to the step that begins within half a minute; the module's window
+    # has it already.
     signing=$((confirmed + 1))
     if [ "$(step_now)" -gt "$signing" ]; then
         signing=$(step_now)
@@ -239,32 +239,32 @@ sign_transaction() {
     "$python" -B "$root/tests/clients/psbt.py" finalise \
         --unsigned "$dir/payment.psbt" --signed "$dir/signed.psbt" --out "$dir/final.json"
 
-    heading "10. Bitcoin Core's consensus code on the finalised transaction"
+    heading "10. Bitcoin Core's consensus code verifies the finalised transaction"
     "$built/verify_tx" "$dir/final.json"
 }
 
 show_refusals() {
-    heading "11. Whoever has taken over the backend, PIN included, but not alice's phone"
-    say "The code just used, for another transaction:"
+    heading "11. An attacker who took over the backend, PIN included, but has not alice's phone, tries"
+    say "the code just used, for another transaction:"
     COUNTERSIGN_CODE=$(code_of_step "$signing") refused CKR_PIN_INCORRECT
-    say "A wrong code:"
+    say "a wrong code:"
     COUNTERSIGN_CODE=$(wrong_code) refused CKR_PIN_INCORRECT
-    say "No code at all, by PyKCS11, since the command line always asks for one:"
+    say "no code at all, with PyKCS11, since the command line always asks for one:"
     "$python" -B "$root/softhsm/demo_no_code.py" "$COUNTERSIGN_MODULE" treasury "$dir/theft.psbt" "$dir/user.pin"
-    say "The SO's PIN, through the backend's socket:"
+    say "the SO's PIN, through the backend's socket:"
     if answer=$(countersign --json user list --so-pin-file "$dir/so.pin" 2>/dev/null); then
         fail "the SO came in: $answer" "this is a defect of Countersign; report it"
     fi
     explain "$answer"
-    say "One administrator who has every PIN, and has come in as administrator: to sign,"
+    say "One administrator who has every PIN, and comes in as administrator, tries to sign:"
     as_administrator
     COUNTERSIGN_CODE=$(wrong_code) refused CKR_ACTION_PROHIBITED
-    say "and to set the user PIN anew:"
+    say "and to replace the user PIN:"
     if answer=$(countersign --json pin set --so-pin-file "$dir/so.pin" --user-pin-file "$dir/officer.password"); then
         fail "it was set: $answer" "this is a defect of Countersign; report it"
     fi
     explain "$answer"
-    say "And one administrator who changes a byte of the library, inside:"
+    say "One administrator changes a byte of the library, inside the boundary:"
     stop_boundary
     printf 'x' >>"$dir/release/libcountersign.so"
     if answer=$(countersign --json --config "$inside" serve 2>/dev/null); then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lib.sh: what the scripts of this folder share. It is sourced, not run.
+# lib.sh: what the scripts of this folder share. They source it.
 #
 # It sets `root`, the folder of the checkout.
 
@@ -17,7 +17,7 @@ heading() {
     printf '\n== %s\n' "$*"
 }
 
-# fail WHAT NEXT: says what happened and what to do next, and ends the script.
+# fail WHAT NEXT: prints what happened and what to do next, and ends the script.
 fail() {
     printf 'error: %s\n' "$1" >&2
     printf 'next: %s\n' "$2" >&2
@@ -31,16 +31,15 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        fail "installing packages needs root, and sudo is not there" "run as root: $*"
+        fail "only root can install packages, and sudo is not installed" "run as root: $*"
     fi
 }
 
-# need_packages PACKAGE…: installs the Debian packages that are missing, and says so.
-# Where there is no apt-get it can only name them.
+# need_packages PACKAGE…: installs the Debian packages that are missing, and lists them. Without apt-get it can only list them.
 need_packages() {
     local package missing=()
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-        say "apt-get is not there; going on with what is installed. Needed (names of Debian): $*"
+        say "This machine has no apt-get. Continuing with what is installed. Needed (Debian's names): $*"
         return 0
     fi
     for package in "$@"; do
@@ -51,7 +50,7 @@ need_packages() {
     if [ "${#missing[@]}" -eq 0 ]; then
         return 0
     fi
-    say "Installing by apt-get: ${missing[*]}"
+    say "Installing with apt-get: ${missing[*]}"
     apt_get update -qq
     apt_get install -y -qq --no-install-recommends "${missing[@]}"
 }
@@ -78,7 +77,7 @@ apt_get() {
     cat "$complaints" >&2
     rm -f "$complaints"
     if [ "$status" -ne 0 ]; then
-        fail "apt-get $1 ended with status $status" "see what it says above, then run this again"
+        fail "apt-get $1 ended with status $status" "see its messages above, then run this again"
     fi
 }
 
@@ -95,7 +94,7 @@ end_by_signals() {
     trap 'exit 143' TERM
 }
 
-# end_process PID: has a process of ours end, and waits until it has.
+# end_process PID: ends a process of ours, and waits until it has ended.
 end_process() {
     kill -TERM "$1" 2>/dev/null || true
     wait "$1" 2>/dev/null || true
@@ -108,19 +107,19 @@ need_tool() {
     if ! command -v "$tool" >/dev/null; then
         need_packages "$@"
     fi
-    command -v "$tool" >/dev/null || fail "the command $tool is not there" "install it (on Debian: $*)"
+    command -v "$tool" >/dev/null || fail "the command $tool is not installed" "install it (on Debian: $*)"
 }
 
-# need_rust: the toolchain is the one thing that the scripts do not install.
+# need_rust: the scripts install everything but the toolchain.
 need_rust() {
-    command -v cargo >/dev/null || fail "cargo is not there" "install a Rust toolchain (https://rustup.rs), then run this again"
+    command -v cargo >/dev/null || fail "cargo is not installed" "install a Rust toolchain (https://rustup.rs), then run this again"
     # The C and C++ parts of the build: SQLite, libsecp256k1, and Bitcoin Core's consensus code.
     need_tool cc gcc libc6-dev
     need_tool c++ g++
 }
 
-# need_locked_memory: `countersign serve` locks its pages, which an ordinary user may do for a few megabytes only. root may
-# lock what it likes, whatever the limit says. Called before anything else: it may begin the script anew.
+# need_locked_memory: `countersign serve` locks its pages. An ordinary user may lock a few megabytes only; root may lock everything,
+# whatever the limit. Call this before anything else: it may start the script again.
 need_locked_memory() {
     if [ "$(id -u)" -eq 0 ] || [ "$(ulimit -l)" = unlimited ] || [ "${COUNTERSIGN_MAY_LOCK:-}" = yes ]; then
         return 0
@@ -129,8 +128,8 @@ need_locked_memory() {
     if as_root prlimit --pid "$$" --memlock=unlimited:unlimited 2>/dev/null; then
         return 0
     fi
-    say "This machine lets nobody raise it, as some containers do: the script begins anew, with CAP_IPC_LOCK instead"
-    # Its environment is kept, and none of it stands on a command line. sudo sets a PATH and a home of its own.
+    say "This machine does not allow that, as some containers do not. Starting again with CAP_IPC_LOCK instead"
+    # It keeps its environment, and none of that is on a command line. sudo sets a PATH and a home of its own.
     exec sudo --preserve-env setpriv --reuid "$(id -u)" --regid "$(id -g)" --init-groups --inh-caps=+ipc_lock \
         --ambient-caps=+ipc_lock -- env PATH="$PATH" HOME="$HOME" COUNTERSIGN_MAY_LOCK=yes bash "$(realpath "$0")" "$@"
 }
@@ -194,7 +193,7 @@ need_node_packages() {
     say "Installing the npm packages of $name in $name/node_modules"
     (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --silent </dev/null)
     compile_node_packages "$folder" "$@"
-    # Last, so that an interrupted installation is made anew.
+    # Last, so that an interrupted installation starts over.
     cp "$folder/package-lock.json" "$folder/node_modules/.installed"
 }
 
@@ -210,7 +209,7 @@ compile_node_packages() {
         # Debian has them in a package of their own.
         [ -e "$prefix/include/node/node_api.h" ] || need_packages libnode-dev
         (cd "$folder" && npm_config_nodedir=$prefix npm rebuild --silent "$package" </dev/null) ||
-            fail "$package could not be compiled" "run npm rebuild $package in $folder to see why"
+            fail "npm could not compile $package" "run npm rebuild $package in $folder to see why"
     done
 }
 
@@ -228,6 +227,6 @@ need_venv() {
     mkdir -p "$root/target"
     python3 -m venv --clear "$venv"
     "$python" -m pip install --quiet --disable-pip-version-check --no-input -r "$wanted" </dev/null
-    # Last, so that an interrupted installation is made anew.
+    # Last, so that an interrupted installation starts over.
     cp "$wanted" "$venv/requirements.txt"
 }

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# reproduce.sh [DIR]: the release build, twice, and the proof that both are the same bytes.
+# reproduce.sh [DIR]: builds the release twice, and proves that both builds are the same bytes.
 #
-# It builds the commit that is checked out, in two fresh clones with two target folders, without what the caller's
-# environment could change, and compares. If all is equal, DIR (made; target/release-VERSION-COMMIT if left out) gets
+# It builds the commit that is checked out, in two fresh clones with two target folders, in an environment that the caller cannot
+# change, and compares. If all is equal, DIR (default: target/release-VERSION-COMMIT) gets
 #   libcountersign.so   the library that officers sign and the boundary loads, stripped
 #   countersign         the program, stripped
-#   libcountersign.so.cdx.json  what is linked into the library: its bill of materials, whose digest the manifest has
-#   THIRD-PARTY-LICENCES        the licences of all that is linked into either
-#   *.debug             what was taken out of either: symbols and line tables, for a debugger
+#   libcountersign.so.cdx.json  the library's bill of materials, whose digest is in the manifest
+#   THIRD-PARTY-LICENCES        the licences of everything linked into either
+#   *.debug             what stripping took out: symbols and line tables, for a debugger
 #   SHA256SUMS          their digests
-#   BUILD               commit, compilers: who builds the same commit with the same ones gets the same bytes
+#   BUILD               commit and compilers: the same commit with the same compilers gives the same bytes
 #
-# An officer runs this on a machine of their own before signing. It needs cargo, git, cc with binutils, and coreutils, and the network
+# An officer runs this on their own machine before signing. It needs cargo, git, cc with binutils, and coreutils. It needs the network
 # once, for the dependencies of Cargo.lock; the builds themselves are offline.
 set -euo pipefail
 
@@ -31,15 +31,15 @@ main() {
     need_commands cargo rustc git cc ar ld objcopy strip sha256sum
     local version commit out work
     commit=$(git -C "$root" rev-parse --verify HEAD) ||
-        fail "$root is no checkout of a commit" "clone the repository and check the release out"
+        fail "$root is not a git checkout" "clone the repository and check the release out"
     version=$(cargo pkgid --manifest-path "$root/Cargo.toml" --offline)
     version=${version##*[#@]}
     out=${1:-$root/target/release-$version-${commit:0:12}}
     if [ -e "$out" ] && [ -n "$(ls -A "$out")" ]; then
-        fail "$out is there already, and not empty; nothing was changed" "name another folder, or move it away"
+        fail "the folder $out is not empty. Nothing was changed" "name another folder, or move this one away"
     fi
     if [ -n "$(git -C "$root" status --porcelain --untracked-files=no)" ]; then
-        say "note: what is not committed is not in the build"
+        say "note: the build leaves out changes that are not committed"
     fi
     work=$(mktemp -d)
     # shellcheck disable=SC2064
@@ -59,7 +59,7 @@ main() {
 need_commands() {
     local command
     for command in "$@"; do
-        command -v "$command" >/dev/null || fail "the command $command is not there" "install it"
+        command -v "$command" >/dev/null || fail "the command $command is not installed" "install it"
     done
 }
 
@@ -89,8 +89,8 @@ build() {
     done
 }
 
-# What of the caller's environment could change the result. Cargo's own configuration files are left: they say where the
-# dependencies come from, and Cargo.lock what they are.
+# Removes what the caller's environment could change in the result. Cargo's own configuration files stay: they say where the
+# dependencies come from, and Cargo.lock says what they are.
 clear_environment() {
     local name
     for name in $(compgen -e); do
@@ -105,7 +105,7 @@ clear_environment() {
     export LC_ALL=C TZ=UTC
 }
 
-# set_flags FOLDER: no path of this machine is in the result. Rust's own sources are called as in Rust's releases.
+# set_flags FOLDER: keeps paths of this machine out of the result. Rust's own sources get the names that Rust's releases use.
 set_flags() {
     local registry home rust maps=()
     home=${CARGO_HOME:-$HOME/.cargo}
@@ -143,7 +143,7 @@ compare() {
     for file in "${files[@]}"; do
         for folder in "$(dirname "$1")" "${CARGO_HOME:-$HOME/.cargo}" "$(rustc --print sysroot)"; do
             if names "$1/target/release" "$file" "$folder/"; then
-                fail "$file names $folder of this machine, and would be another file elsewhere" \
+                fail "$file contains the path $folder of this machine, so another machine would build another file" \
                     "find what puts it there, and map it in softhsm/reproduce.sh (set_flags)"
             fi
         done
@@ -160,7 +160,7 @@ digest() {
 names() {
     local status=0
     (cd "$1" && git grep --no-index --text --quiet --fixed-strings -e "$3" -- "$2") || status=$?
-    [ "$status" -le 1 ] || fail "$1/$2 could not be searched for $3" "see what git says above"
+    [ "$status" -le 1 ] || fail "git could not search $1/$2 for $3" "see its messages above"
     return "$status"
 }
 
@@ -177,7 +177,7 @@ deliver() {
         cc --version | head -n 1
         ld --version | head -n 1
     } >"$2/BUILD"
-    heading "Both builds are the same bytes. The release is in $2"
+    heading "Both builds are identical. The release is in $2"
     cat "$2/SHA256SUMS"
 }
 

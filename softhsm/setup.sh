@@ -9,8 +9,8 @@
 #   countersign.toml   Countersign's configuration, which names all of these
 #   env                to be sourced: exports SOFTHSM2_CONF and COUNTERSIGN_CONF
 #
-# These PINs open the backing token. Nobody needs to type them, and nobody outside the boundary may have them:
-# the PINs of administrators and of the backend are Countersign's own, set by `countersign init`.
+# These PINs open the backing token. Nobody needs to type them, and nobody outside the boundary may have them. Administrators and
+# backends have PINs of Countersign's own, which `countersign init` sets.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -40,7 +40,7 @@ main() {
     random_pin >"$dir/backing-user.pin"
     initialise_token "$dir"
     write_configuration "$dir" "$module"
-    say "Backing token \"$label\" made in $dir"
+    say "Made the backing token \"$label\" in $dir"
     say "Next: . $dir/env"
 }
 
@@ -48,7 +48,7 @@ main() {
 refuse_odd_names() {
     case $1 in
         *[\"\'\\\#\$\`]* | *$'\n'*)
-            fail "the folder's path has a quote, a backslash, #, \$ or a line break in it" "choose another folder"
+            fail "the path of the folder has a quote, a backslash, #, \$ or a line break in it" "choose another folder"
             ;;
     esac
 }
@@ -57,8 +57,8 @@ refuse_existing() {
     local found
     for found in "$1"/tokens/* "$1/countersign.toml" "$1"/countersign.db*; do
         if [ -e "$found" ]; then
-            fail "$1 holds a token or its configuration already ($found); nothing was changed" \
-                "use it by: . $1/env; or give another folder. Removing it destroys every wallet in it"
+            fail "$1 already holds a token or its configuration ($found). Nothing was changed" \
+                "use that token (. $1/env), or name another folder. Removing the token destroys every wallet in it"
         fi
     done
 }
@@ -73,7 +73,7 @@ softhsm_module() {
             return 0
         fi
     done
-    fail "libsofthsm2.so was not found under /usr/lib or /usr/local/lib" "install SoftHSM2 (on Debian: softhsm2)"
+    fail "there is no libsofthsm2.so under /usr/lib or /usr/local/lib" "install SoftHSM2 (on Debian: softhsm2)"
 }
 
 write_softhsm_configuration() {
@@ -100,7 +100,7 @@ initialise_token() {
         SOFTHSM2_CONF=$1/softhsm2.conf \
             script --quiet --return --command "softhsm2-util --init-token --free --label $label" /dev/null 2>&1); then
         printf '%s\n' "$answer" | grep '^ERROR' >&2 || true
-        fail "softhsm2-util could not initialise the token in $1/tokens" "remove $1, correct the cause, run this again"
+        fail "softhsm2-util could not initialise the token in $1/tokens" "see the error above, remove $1, and run this again"
     fi
 }
 

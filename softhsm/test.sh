@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # test.sh: every check and every test, on a Debian machine with a Rust toolchain.
 #
-# It installs what it needs (Debian packages, Python clients in target/venv, npm packages beside what needs them, other people's
-# suites in target/judges (tests/judges/README.md), cargo-deny, cargo-fuzz and cargo-deb in target/tools).
-# The last line is `N passed, N failed`, summed over all tests; the exit status is 0 only if all is well.
+# It installs what it needs: Debian packages, Python clients in target/venv, npm packages beside what needs them, other people's
+# suites in target/judges (tests/judges/README.md), cargo-deny, cargo-fuzz and cargo-deb in target/tools.
+# The last line is `N passed, N failed`, summed over all tests. The exit status is 0 only if everything passed.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -55,7 +55,7 @@ main() {
     run_tests
 }
 
-# misuse CALLS TEST: many more calls at random than when it runs among all tests. It prints the seed, by which they are the same.
+# misuse CALLS TEST: makes many more calls at random than the test does among all others. It prints the seed that repeats them.
 misuse() {
     COUNTERSIGN_MISUSE_CALLS=$1 step "Misuse, $1 calls" \
         cargo test --locked --test misuse -- --exact "$2" --show-output
@@ -65,7 +65,7 @@ misuse() {
 step() {
     heading "$1"
     shift
-    "$@" || fail "this check failed: $*" "correct what it names above, then run softhsm/test.sh again"
+    "$@" || fail "this check failed: $*" "fix what it reports above, then run softhsm/test.sh again"
 }
 
 # check_rust_version: whether the code builds with the version that it declares. It is declared as the one that it is developed
@@ -88,12 +88,12 @@ advisories() {
     local status=0
     bash softhsm/advisories.sh || status=$?
     [ "$status" -eq 0 ] || [ "$status" -eq 3 ] ||
-        fail "this check failed: softhsm/advisories.sh" "correct what it names above, then run softhsm/test.sh again"
+        fail "this check failed: softhsm/advisories.sh" "fix what it reports above, then run softhsm/test.sh again"
 }
 
 need_components() {
     if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
-        command -v rustup >/dev/null || fail "rustfmt or clippy is not there" "install both for this Rust toolchain"
+        command -v rustup >/dev/null || fail "rustfmt or clippy is not installed" "install both for this Rust toolchain"
         rustup component add rustfmt clippy
     fi
 }
