@@ -51,7 +51,7 @@ pub(crate) fn connect_all(configuration: &Path) {
     };
     let clients: Vec<Client> = (0..COUNT).map(|_| Client::open(&config, 1).expect("there is room")).collect();
     for client in &clients {
-        REQUESTS.iter().for_each(|request| drop(client.exchange(request).expect("answered")));
+        REQUESTS.iter().for_each(|request| drop(client.exchange(request, <[u8]>::to_vec).expect("answered")));
     }
     println!("connected");
     std::io::stdin().read_to_end(&mut Vec::new()).expect("it ends");

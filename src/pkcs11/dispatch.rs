@@ -1,6 +1,6 @@
 //! The calls of one application, each handed to the file of its chapter.
 
-use cryptoki_sys::CK_ULONG;
+use cryptoki_sys::{CK_ULONG, CKF_MESSAGE_SIGN, CKF_SIGN, CKF_VERIFY};
 
 use super::application::{Application, SLOT};
 use super::reply::Reply;
@@ -70,13 +70,19 @@ impl Application {
             Request::FindObjectsFinal { session } => done(self.find_objects_final(session))?,
 
             // 5.13 Signing
-            Request::SignInit { session, mechanism, key } => done(self.sign_init(session, mechanism, key))?,
+            Request::SignInit { session, mechanism: None, .. } => done(self.cancel(session, CKF_SIGN))?,
+            Request::SignInit { session, mechanism: Some(mechanism), key } => {
+                done(self.sign_init(session, mechanism, key))?
+            }
             Request::Sign { session, data, room } => Reply::Signed(self.sign(session, data, room)?),
             Request::SignUpdate { session, part } => done(self.sign_update(session, part))?,
             Request::SignFinal { session, room } => Reply::Signed(self.sign_final(session, room)?),
 
             // 5.14 Message-based signing
-            Request::MessageSignInit { session, mechanism, key } => {
+            Request::MessageSignInit { session, mechanism: None, .. } => {
+                done(self.cancel(session, CKF_MESSAGE_SIGN))?
+            }
+            Request::MessageSignInit { session, mechanism: Some(mechanism), key } => {
                 done(self.message_sign_init(session, mechanism, key))?
             }
             Request::SignMessage { session, parameter, data, room } => {
@@ -91,7 +97,11 @@ impl Application {
             Request::MessageSignFinal { session } => done(self.message_sign_final(session))?,
 
             // 5.15 Verifying
-            Request::VerifyInit { session, mechanism, key } => {
+            Request::VerifyInit { session, mechanism: None, .. }
+            | Request::VerifySignatureInit { session, mechanism: None, .. } => {
+                done(self.cancel(session, CKF_VERIFY))?
+            }
+            Request::VerifyInit { session, mechanism: Some(mechanism), key } => {
                 done(self.verify_init(session, mechanism, key, None))?
             }
             Request::Verify { session, data, signature } => done(self.verify(session, data, signature))?,
@@ -99,7 +109,7 @@ impl Application {
                 done(self.verify_update(session, SignatureComes::Last, part))?
             }
             Request::VerifyFinal { session, signature } => done(self.verify_final(session, signature))?,
-            Request::VerifySignatureInit { session, mechanism, key, signature } => {
+            Request::VerifySignatureInit { session, mechanism: Some(mechanism), key, signature } => {
                 done(self.verify_init(session, mechanism, key, Some(signature)))?
             }
             Request::VerifySignature { session, data } => done(self.verify_signature(session, data))?,

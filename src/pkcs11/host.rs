@@ -173,7 +173,9 @@ fn carry_out(application: &Application, peer: PeerNumber, request: &[u8]) -> Ans
         return Err(Rv(CKR_ARGUMENTS_BAD));
     }
     ration::check(peer, &request, application.role().is_some())?;
-    let room = application.lease(&request)?;
+    let room = application
+        .lease(&request)
+        .inspect_err(|rv| end_refused(application, sign_init.is_some(), &request, *rv))?;
     if let Some(sign_init) = sign_init {
         if !matches!(sign_init, Request::SignInit { .. }) || !sign_init.is_bounded() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
@@ -184,4 +186,14 @@ fn carry_out(application: &Application, peer: PeerNumber, request: &[u8]) -> Ans
     let reply = application.answer(request)?;
     ration::count(peer, is_login, &reply);
     Ok((reply, room))
+}
+
+/// Ends the operation that `request`, for whose answer there is no room, would have ended by failing. An operation that comes with
+/// it was never begun.
+fn end_refused(application: &Application, comes_with_it: bool, request: &Request, rv: Rv) {
+    match request.refused(rv) {
+        Some(Request::SignUpdate { .. }) if comes_with_it => {}
+        Some(end) => drop(application.answer(end)),
+        None => {}
+    }
 }

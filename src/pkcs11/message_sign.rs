@@ -39,18 +39,15 @@ impl MessageSigning {
 }
 
 impl Application {
-    /// `C_MessageSignInit`; without a mechanism it ends the operation, as `C_SignInit` does.
+    /// `C_MessageSignInit`, with a mechanism.
     pub(super) fn message_sign_init(
         &self,
         session: CK_SESSION_HANDLE,
-        mechanism: Option<Mechanism>,
+        mechanism: Mechanism,
         key: CK_OBJECT_HANDLE,
     ) -> Answer {
         self.with_session(session, |session| {
-            let Some(Mechanism { mechanism, parameter }) = mechanism else {
-                session.message_signing = None;
-                return Ok(());
-            };
+            let Mechanism { mechanism, parameter } = mechanism;
             if session.message_signing.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }

@@ -145,18 +145,15 @@ impl Signing {
 }
 
 impl Application {
-    /// `C_SignInit`; without a mechanism it ends the operation (v3.0 section 5.13).
+    /// `C_SignInit`, with a mechanism.
     pub(super) fn sign_init(
         &self,
         session: CK_SESSION_HANDLE,
-        mechanism: Option<Mechanism>,
+        mechanism: Mechanism,
         key: CK_OBJECT_HANDLE,
     ) -> Answer {
         self.with_session(session, |session| {
-            let Some(Mechanism { mechanism, parameter }) = mechanism else {
-                session.signing = None;
-                return Ok(());
-            };
+            let Mechanism { mechanism, parameter } = mechanism;
             if session.signing.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }

@@ -57,19 +57,16 @@ pub(super) enum SignatureComes {
 }
 
 impl Application {
-    /// `C_VerifyInit`; `C_VerifySignatureInit` where a signature comes with it. Without a mechanism it ends the operation.
+    /// `C_VerifyInit`, and `C_VerifySignatureInit` where a signature comes with it; with a mechanism.
     pub(super) fn verify_init(
         &self,
         session: CK_SESSION_HANDLE,
-        mechanism: Option<Mechanism>,
+        mechanism: Mechanism,
         key: CK_OBJECT_HANDLE,
         signature: Option<Answer<Bytes>>,
     ) -> Answer {
         self.with_session(session, |session| {
-            let Some(Mechanism { mechanism, parameter }) = mechanism else {
-                session.verifying = None;
-                return Ok(());
-            };
+            let Mechanism { mechanism, parameter } = mechanism;
             if session.verifying.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }

@@ -1,15 +1,13 @@
 //! The client side of the boundary: one application there, over as many connections as calls are under way at once.
 //!
-//! A connection carries one call at a time, so each call takes a connection of its own: an idle one, or a further one that joins the
-//! application. Where the boundary has no room for more, calls wait for each other.
+//! A connection carries one request at a time. So each call takes a connection: an idle one, or a new one that joins the
+//! application. Where the boundary has no room for another connection, calls wait for one.
 //!
-//! The loss of any connection is the loss of the application, which the boundary then closes with all its sessions: nobody knows
-//! what became of that call.
+//! Losing one connection is losing the application: nobody knows what became of the call on it. The boundary then closes the
+//! application with all its sessions.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use zeroize::Zeroizing;
 
 use super::CkRv;
 use super::budget::Budget;
@@ -81,13 +79,13 @@ impl Client {
         self.version
     }
 
-    /// Carries one request to the boundary, and gives its answer.
-    pub fn exchange(&self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
+    /// Sends one request to the boundary and reads the module's answer with `read`, where it lies.
+    pub fn exchange<T>(&self, request: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<T, ExchangeError> {
         if request.len() > self.max_frame as usize {
-            return Err(ExchangeError::TooLong { len: request.len(), most: self.max_frame });
+            return Err(ExchangeError::TooLong { len: request.len(), max: self.max_frame });
         }
         let mut connection = self.take()?;
-        match connection.exchange(request) {
+        match connection.exchange(request, read) {
             Ok(answer) => {
                 self.state().idle.push(connection);
                 self.freed.notify_one();
@@ -222,15 +220,19 @@ impl Connection {
         Ok((Connection(framed), application, max_frame))
     }
 
-    /// One request, and its answer; none where the boundary has no room for it now.
-    fn exchange(&mut self, request: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, ConnectionError> {
+    /// One request and its answer. `None`: the boundary has no room for it now.
+    fn exchange<T>(
+        &mut self,
+        request: &[u8],
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, ConnectionError> {
         self.0.write([request, &[]]).map_err(FrameError::Io)?;
         match self.0.read()? {
             Received::Frame(frame) => match Response::decode(&frame.payload) {
-                Some(Response::Answered(answer)) => Ok(Some(Zeroizing::new(answer.to_vec()))),
+                Some(Response::Answered(answer)) => Ok(Some(read(answer))),
                 Some(Response::Busy) => Ok(None),
                 Some(Response::Closed(rv)) => Err(ConnectionError::Closed(rv)),
-                None => Err(ConnectionError::NoReply),
+                None => Err(ConnectionError::NoResponse),
             },
             Received::NoRoom | Received::End => Err(ConnectionError::Ended),
         }
@@ -240,18 +242,16 @@ impl Connection {
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// The boundary has no room for it now, or for its answer.
-    #[error("the boundary has no room for this call now: make it again later, a signature by the same code")]
+    /// The boundary has no room for the request or its answer now.
+    #[error("the boundary has no room for this call now; call again later, with the same code")]
     Busy,
     /// The boundary takes no frame of this length.
-    #[error(
-        "a call of {len} bytes is longer than the {most} that the boundary takes: raise serve.max_frame_bytes there"
-    )]
+    #[error("this call takes {len} bytes and the boundary accepts {max}; raise serve.max_frame_bytes there")]
     TooLong {
         /// Its length.
         len: usize,
-        /// The most.
-        most: u32,
+        /// The longest that the boundary accepts.
+        max: u32,
     },
     /// The application is lost, and what became of the request is unknown.
     #[error("{0}")]
@@ -262,10 +262,10 @@ pub enum ExchangeError {
 enum ConnectionError {
     #[error(transparent)]
     Frame(#[from] FrameError),
-    #[error("it ended the connection")]
+    #[error("the boundary ended the connection; its log says why")]
     Ended,
-    #[error("it closed this application (CK_RV {0:#010x}): its log says why")]
+    #[error("the boundary closed this application (CK_RV {0:#010x}); its log says why")]
     Closed(CkRv),
-    #[error("what it answered is no answer: install the same release on both sides")]
-    NoReply,
+    #[error("the boundary's response is malformed; install the same release on both sides")]
+    NoResponse,
 }

@@ -210,12 +210,13 @@ fn large_frames_share_a_budget_and_small_ones_need_none() {
 fn the_limit_on_requests_is_none_on_answers() {
     let served = serve_with(|config| config.limits.max_frame_bytes = 65_536);
     let application = Application::open(&served.backend(), 1).expect("it is welcome");
-    let answer = application.exchange(&[LARGE, 31]).expect("it was made, and is given");
+    let answer = application.exchange(&[LARGE, 31], <[u8]>::to_vec).expect("it was made, and is given");
     assert_eq!(answer.len(), 31 << 20);
-    let too_long = application.exchange(&[ECHO; 65_537]).expect_err("no such request is carried");
+    let too_long =
+        application.exchange(&[ECHO; 65_537], <[u8]>::to_vec).expect_err("no such request is carried");
     assert!(too_long.to_string().contains("serve.max_frame_bytes"), "{too_long}");
     // One that nobody would take is an error that ends the application, and is never taken for an answer.
-    let lost = application.exchange(&[LARGE, 32]).expect_err("no such answer is carried");
+    let lost = application.exchange(&[LARGE, 32], <[u8]>::to_vec).expect_err("no such answer is carried");
     assert!(lost.to_string().contains("closed this application"), "{lost}");
     drop(application);
     served.assert_well();

@@ -11,12 +11,13 @@ use crate::pkcs11::reply::Reply;
 use crate::pkcs11::request::{MAX_PIN_LEN, Request};
 use crate::pkcs11::rv::{Answer, Rv};
 
-/// A place for the answer, or the end of the operation: a call that would have answered it ends it, whatever is wrong.
+/// The place for the answer. A call without one fails, and ends its operation as every failed call does
+/// ([`Request::refused`]).
 fn or_end(instance: &Instance, session: CK_SESSION_HANDLE, out: Answer<Output>) -> Answer<Output> {
-    if out.is_err() {
-        instance.perform(Request::SignInit { session, mechanism: None, key: 0 })?;
-    }
-    out
+    out.map_err(|rv| match instance.perform(Request::SignUpdate { session, part: Err(rv) }) {
+        Ok(()) | Err(Rv(CKR_OPERATION_NOT_INITIALIZED)) => rv,
+        Err(refused) => refused,
+    })
 }
 
 entries! {

@@ -7,6 +7,7 @@
 //! What is asked for is here, what is given in `reply`, and how large a call may be in `bounds`.
 
 mod bounds;
+mod refused;
 
 use core::ops::Deref;
 
@@ -225,7 +226,7 @@ pub(super) enum Request {
 }
 
 /// What one frame to the boundary carries: a request, and before it the `C_SignInit` that the client has held back
-/// ([`super::foresight`]).
+/// ([`super::connected`]).
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Envelope {
     pub(super) sign_init: Option<Request>,

@@ -1,0 +1,77 @@
+//! The one way to say "end this operation".
+//!
+//! PKCS#11 has a call end its operation when it fails, except for a length query and `CKR_BUFFER_TOO_SMALL` (v3.2 section 5.2,
+//! and each function of sections 5.13 to 5.15). A call can fail before it reaches the application that holds the operation: a
+//! pointer cannot be read, or there is no room to carry or answer the call. The application must hear of it all the same.
+//!
+//! It hears of it by the call itself, with `Err(rv)` where the data would be. The function ends its operation by its own rules
+//! and answers `rv`. Where a call brings no data, its operation's "Update" call stands in for it.
+//!
+//! `C_SignInit`, `C_VerifyInit` and `C_MessageSignInit` without a mechanism, and `C_SessionCancel`, are calls of the caller's.
+//! The module never makes them by itself.
+
+use super::{Bytes, Request};
+use crate::pkcs11::rv::Rv;
+
+impl Request {
+    /// The request that ends, with `rv`, the operation that this one would have ended by failing. `None`: it would have ended
+    /// none.
+    pub(in crate::pkcs11) fn refused(&self, rv: Rv) -> Option<Request> {
+        match *self {
+            Request::Sign { session, .. }
+            | Request::SignUpdate { session, .. }
+            | Request::SignFinal { session, .. } => Some(Request::SignUpdate { session, part: Err(rv) }),
+            // Only the message ends. Its operation goes on until `C_MessageSignFinal` (section 5.14).
+            Request::SignMessageNext { session, .. } => Some(Request::SignMessageNext {
+                session,
+                parameter: Ok(Bytes::default()),
+                part: Err(rv),
+                room: None,
+            }),
+            Request::Verify { session, .. }
+            | Request::VerifyUpdate { session, .. }
+            | Request::VerifyFinal { session, .. } => Some(Request::VerifyUpdate { session, part: Err(rv) }),
+            Request::VerifySignature { session, .. }
+            | Request::VerifySignatureUpdate { session, .. }
+            | Request::VerifySignatureFinal { session } => {
+                Some(Request::VerifySignatureUpdate { session, part: Err(rv) })
+            }
+            Request::SlotList
+            | Request::SlotInfo { .. }
+            | Request::TokenInfo { .. }
+            | Request::MechanismList { .. }
+            | Request::MechanismInfo { .. }
+            | Request::InitToken { .. }
+            | Request::InitPin { .. }
+            | Request::SetPin { .. }
+            | Request::OpenSession { .. }
+            | Request::CloseSession { .. }
+            | Request::CloseAllSessions { .. }
+            | Request::SessionInfo { .. }
+            | Request::SessionInfoAndRule { .. }
+            | Request::Login { .. }
+            | Request::Logout { .. }
+            | Request::SessionCancel { .. }
+            | Request::OperationState { .. }
+            | Request::DestroyObject { .. }
+            | Request::GetAttributeValue { .. }
+            | Request::SetAttributeValue { .. }
+            | Request::FindObjectsInit { .. }
+            | Request::FindObjects { .. }
+            | Request::FindObjectsFinal { .. }
+            | Request::SignInit { .. }
+            | Request::MessageSignInit { .. }
+            | Request::SignMessage { .. }
+            | Request::SignMessageBegin { .. }
+            | Request::MessageSignFinal { .. }
+            | Request::VerifyInit { .. }
+            | Request::VerifySignatureInit { .. }
+            | Request::GenerateKey { .. }
+            | Request::GenerateKeyPair { .. }
+            | Request::GenerateRandom { .. }
+            | Request::CreateObject { .. }
+            | Request::CopyObject { .. }
+            | Request::GetObjectSize { .. } => None,
+        }
+    }
+}
