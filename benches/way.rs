@@ -4,9 +4,6 @@
 //! quote the ratios, not the microseconds. The ledger is in memory, so that the tables show the computing; what a durable
 //! commit costs stands in a table of its own.
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -37,8 +34,8 @@ use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, Vault};
 use countersign::shell::ledger::{self, SealedLedger};
 use countersign::shell::lock::StoreLock;
 use countersign::shell::sqlite::{Header, Sqlite};
-use support::scripts::{Cosigner, SCRIPTS, Script, good_psbt, named, of_seed};
-use support::{Bench, ManualClock, MemoryLedger, SystemRandom, alone, watch};
+use harness::engine::scripts::{Cosigner, SCRIPTS, Script, good_psbt, named, of_seed};
+use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, alone, watch};
 
 const ROUNDS: usize = 300;
 const UNLIMITED: &str = "unlimited = true";
@@ -365,7 +362,7 @@ impl Raw {
                 let mut bytes = [1; 32];
                 bytes[..4].copy_from_slice(&index.to_le_bytes());
                 let pair = Keypair::from_seckey_slice(&secp, &bytes).expect("a key");
-                (pair, support::script_pubkey(&pair.public_key()))
+                (pair, harness::engine::script_pubkey(&pair.public_key()))
             })
             .collect();
         let prevouts = psbt.iter_funding_utxos().map(|prevout| prevout.expect("there").clone()).collect();

@@ -58,7 +58,7 @@ main() {
 # misuse CALLS TEST: makes many more calls at random than the test does among all others. It prints the seed that repeats them.
 misuse() {
     COUNTERSIGN_MISUSE_CALLS=$1 step "Misuse, $1 calls" \
-        cargo test --locked --test misuse -- --exact "$2" --show-output
+        cargo test --locked --test interface -- --exact "misuse::$2" --show-output
 }
 
 # step TITLE COMMAND…: a check that must pass before the tests are worth running.
@@ -116,7 +116,7 @@ build_modules() {
     step "Build" cargo build --locked
 }
 
-# Unit, integration and documentation tests; tests/clients.rs runs the Python clients.
+# Unit, integration and documentation tests; tests/interface/clients.rs runs the Python clients.
 run_tests() {
     local log status=0 passed failed
     log=$(mktemp)

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use countersign::remote::client::Client;
 use countersign::shell::config::{Config, ConnectConfig};
 
-use super::ledgers::NoCommit;
 use super::served::Served;
-use super::support::{ManualClock, SystemRandom};
+use harness::engine::ledgers::NoCommit;
+use harness::engine::{ManualClock, SystemRandom};
 
 /// The argument of the process that is all clients.
 pub(crate) const CLIENTS: &str = "idle-clients";

@@ -11,11 +11,11 @@ use countersign::engine::Engine;
 use totp_rs::Totp;
 
 use super::caller::{Module, Session, parameter};
-use super::ledgers::NoCommit;
 use super::median;
 use super::served::Served;
-use super::support::scripts::good_psbt;
-use super::support::{Bench, ManualClock, MemoryLedger, SystemRandom, watch};
+use harness::engine::ledgers::NoCommit;
+use harness::engine::scripts::good_psbt;
+use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, watch};
 
 /// Signatures, each time, of each kind.
 const COUNT: usize = 3_000;

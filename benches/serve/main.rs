@@ -10,12 +10,6 @@ mod latency;
 mod rate;
 mod served;
 
-#[path = "../state/ledgers.rs"]
-#[allow(dead_code, reason = "the benches of the state use all of it")]
-mod ledgers;
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [role, socket] = &arguments[..]

@@ -8,11 +8,11 @@ use countersign::engine::Engine;
 use totp_rs::Totp;
 
 use super::caller::{Module, parameter};
-use super::ledgers::AnchorInMemory;
 use super::median;
 use super::served::Served;
-use super::support::scripts::good_psbt;
-use super::support::{Bench, ManualClock, MemoryLedger, SystemRandom, watch};
+use harness::engine::ledgers::AnchorInMemory;
+use harness::engine::scripts::good_psbt;
+use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, watch};
 
 const CLIENTS: usize = 32;
 /// Users of one wallet.

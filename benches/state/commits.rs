@@ -20,10 +20,10 @@ use countersign::shell::config::EngineConfig;
 use countersign::shell::random::MixedRandom;
 use countersign::shell::vault::SqliteVault;
 
-use super::ledgers::{AnchorInMemory, NoCommit};
 use super::middle;
-use super::support::scripts::good_psbt;
-use super::support::{Bench, ManualClock, MemoryLedger, SystemRandom, watch};
+use harness::engine::ledgers::{AnchorInMemory, NoCommit};
+use harness::engine::scripts::good_psbt;
+use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, watch};
 
 const CALLERS: [usize; 3] = [1, 8, 32];
 /// Users of one wallet: callers meet in the same wallet.

@@ -14,10 +14,10 @@ use countersign::engine::{Engine, WalletId};
 use countersign::kernel::audit::Role;
 use countersign::pkcs11::vendor::CKM_COUNTERSIGN_PSBT;
 
-use super::ledgers::NoCommit;
 use super::middle;
-use super::support::scripts::good_psbt;
-use super::support::{Bench, ManualClock, MemoryLedger, SystemRandom, script_pubkey, watch};
+use harness::engine::ledgers::NoCommit;
+use harness::engine::scripts::good_psbt;
+use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, script_pubkey, watch};
 
 /// Transactions, each of another message: how often a low-R signature is tried anew depends on it.
 const TRANSACTIONS: usize = 256;

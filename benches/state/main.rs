@@ -6,11 +6,7 @@
 
 mod commits;
 mod gate;
-mod ledgers;
 mod scale;
-
-#[path = "../../tests/support/mod.rs"]
-mod support;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();

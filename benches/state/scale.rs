@@ -14,10 +14,10 @@ use countersign::kernel::receipt::Receipt;
 use countersign::kernel::state::{self, CodeState, UserRecord};
 use countersign::ports::{AnchorSlots, Ledger};
 
-use super::ledgers::{AnchorInMemory, MemorySlots};
 use super::middle;
-use super::support::scripts::good_psbt;
-use super::support::{Bench, ManualClock, MemoryLedger, START, SystemRandom, watch};
+use harness::engine::ledgers::{AnchorInMemory, MemorySlots};
+use harness::engine::scripts::good_psbt;
+use harness::engine::{Bench, ManualClock, MemoryLedger, START, SystemRandom, watch};
 
 const USERS: u64 = 1_000_000;
 /// Callers who enrol them: they share their commits.

@@ -33,7 +33,7 @@ PROGRAM = {
 }
 
 # Script type: wallet policy, its keys, the path of ours unless it is the standard one, who signs besides us. They are those
-# of tests/support/scripts.rs, which the caller gives: one list for all tests.
+# of tests/harness/src/engine/scripts.rs, which the caller gives: one list for all tests.
 SCRIPTS = json.loads(os.environ["COUNTERSIGN_SCRIPTS"])
 
 # What a library cannot make: embit does, in its place, and the library still finishes. Each maker says what it lacks. HWI

@@ -7,9 +7,6 @@
 
 #![no_main]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,8 +22,8 @@ use countersign::remote::frame::{FrameReader, Received};
 use countersign::remote::hello::{Hello, Response, Welcome};
 use countersign::remote::interface::LoadedModule;
 use countersign::remote::{Boundary, PeerRole};
+use harness::engine::{Bench, MemoryLedger};
 use libfuzzer_sys::fuzz_target;
-use support::{Bench, MemoryLedger};
 
 /// The largest frame here: larger than anything that is tried.
 const MAXIMUM: u32 = 1 << 20;

@@ -7,9 +7,6 @@
 
 #![no_main]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::sync::OnceLock;
 
 use bitcoin::Psbt;
@@ -20,11 +17,11 @@ use countersign::kernel::psbt::{CheckedPsbt, Layout, Version};
 use countersign::kernel::seal::RecordKey;
 use countersign::kernel::wallet::Wallet;
 use countersign::ports::{Plain, Random, RandomError};
+use harness::engine::scripts::{SCRIPTS, script_at};
+use harness::engine::{Bench, ManualClock, MemoryLedger, alone, maps, watch};
 use libfuzzer_sys::fuzz_target;
 use std::collections::HashMap;
 use std::sync::Arc;
-use support::scripts::{SCRIPTS, script_at};
-use support::{Bench, ManualClock, MemoryLedger, alone, maps, watch};
 use totp_rs::Totp;
 
 fuzz_target!(|data: &[u8]| {

@@ -9,9 +9,6 @@ use std::{env, fs};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-#[path = "../support/mod.rs"]
-mod support;
-
 fn main() {
     let to = env::args_os().nth(1).expect("usage: seeds FOLDER");
     psbts(&Path::new(&to).join("psbt"));
@@ -26,7 +23,8 @@ fn psbts(to: &Path) {
         let text = fs::read_to_string(&path).expect("UTF-8");
         let (header, body) = text.split_once("\n\n").expect("a blank line behind the header");
         let script = header.lines().find_map(|line| line.strip_prefix("script: ")).expect("a script type");
-        let number = support::scripts::SCRIPTS.iter().position(|known| known.name == script).expect("known");
+        let number =
+            harness::engine::scripts::SCRIPTS.iter().position(|known| known.name == script).expect("known");
         let psbt = STANDARD.decode(body.split_whitespace().collect::<String>()).expect("base64");
         let name = path.file_stem().expect("a name");
         let seed = [&[u8::try_from(number).expect("few")], &psbt[..]].concat();

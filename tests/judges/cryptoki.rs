@@ -12,11 +12,12 @@ use std::process::Command;
 
 use cryptoki::error::RvError;
 
-use crate::boundary::{Boundary, Finished, in_boundary};
 use crate::judged::{
     Pins, command, command_of_administrator, initialise, installed, library, outcome, serve,
 };
-use crate::list::{NOT_RUN, PASSED, Way, compare, left_out};
+use crate::list::{NOT_RUN, PASSED, compare, left_out};
+use harness::Way;
+use harness::module::{Boundary, Finished, in_boundary};
 
 /// The PINs that the suite has written in it.
 const PINS: Pins = Pins { so: "abcdef654321", user: "fedcba123456" };

@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::boundary::cli::Cli;
-use crate::boundary::doors::BACKENDS;
-use crate::boundary::served::Served;
-use crate::boundary::{Authenticator, Boundary, Finished, PERIOD, in_boundary, module, root};
-use crate::list::{CRASHED, HUNG, PASSED, Way};
+use crate::list::{CRASHED, HUNG, PASSED};
+use harness::Way;
+use harness::module::cli::Cli;
+use harness::module::doors::BACKENDS;
+use harness::module::{Authenticator, Boundary, Finished, PERIOD, in_boundary, module, root};
+use harness::served::Served;
 
 /// The label of the token.
 pub(crate) const TOKEN: &str = "judges";

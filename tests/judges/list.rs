@@ -12,7 +12,8 @@ use std::io::{Read, Seek, Write};
 use serde::Deserialize;
 use toml::Value;
 
-use crate::boundary::{root, summarise};
+use harness::Way;
+use harness::module::{root, summarise};
 
 /// The outcome of a test that succeeded.
 pub(crate) const PASSED: &str = "passed";
@@ -33,15 +34,6 @@ const VARIABLE: &str = "COUNTERSIGN_JUDGES";
 const HEADING: &str = "\
 # What other people's suites and tools say of the module: tests/judges/README.md says how this is made.
 ";
-
-/// How the module is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// The engine is in the judge's process.
-    Direct,
-    /// The judge's process has a client of `countersign serve`.
-    Served,
-}
 
 /// What one test is expected to come to.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::boundary::{Finished, SO_PIN, USER_PIN, root};
 use crate::judged::{Pins, command, installed, library, with_token};
-use crate::list::{NOT_RUN, Way, compare, left_out};
+use crate::list::{NOT_RUN, compare, left_out};
 use crate::python::{lines, observed};
+use harness::Way;
+use harness::module::{Finished, SO_PIN, USER_PIN, root};
 
 /// The files of tests, in its package.
 const FILES: [&str; 61] = [

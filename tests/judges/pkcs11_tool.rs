@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::boundary::{Authenticator, Boundary, Finished, SO_PIN, USER_PIN};
 use crate::judged::{
     DIGEST_KEY, Pins, command, command_of_administrator, library, note_digest, note_typed, outcome,
     with_token,
 };
-use crate::list::{NOT_RUN, Way, compare, left_out};
+use crate::list::{NOT_RUN, compare, left_out};
+use harness::Way;
+use harness::module::{Authenticator, Boundary, Finished, SO_PIN, USER_PIN};
 
 /// The arguments; a thread of `--test-threads` that begins with `P1` waits until the library is initialised.
 const RUNS: [&str; 16] = [

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::boundary::{Boundary, Finished, SO_PIN, USER_PIN, copy_folder, root};
 use crate::judged::{Pins, TOKEN, command, installed, library, with_token};
-use crate::list::{NOT_RUN, Way, compare, left_out};
+use crate::list::{NOT_RUN, compare, left_out};
+use harness::Way;
+use harness::module::{Boundary, Finished, SO_PIN, USER_PIN, copy_folder, root};
 
 /// The PINs that PyKCS11's suite has written in it.
 const PYKCS11_PINS: Pins = Pins { so: "123456", user: "1234" };

@@ -6,11 +6,12 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
-use crate::boundary::{Boundary, Finished, SO_PIN, USER_PIN};
 use crate::judged::{
     DIGEST_KEY, Pins, TOKEN, WALLET, command, library, note_digest, note_typed, outcome, with_token,
 };
-use crate::list::{Way, compare};
+use crate::list::compare;
+use harness::Way;
+use harness::module::{Boundary, Finished, SO_PIN, USER_PIN};
 
 /// What runs OpenSSL where it reads both PINs, the second of which is the code, from its standard input.
 const WITHOUT_TERMINAL: &str = "setsid --wait ";

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# asan.sh [CALLS] [TEST]: the calls at random of tests/misuse.rs under AddressSanitizer, 200,000 unless told otherwise, with the
-# engine in the test's own process; `served` as TEST takes the one through a boundary.
+# asan.sh [CALLS] [TEST]: the calls at random of tests/interface/misuse.rs under AddressSanitizer, 200,000 unless told otherwise, with the
+# engine in the test's own process; `through_a_served` as TEST takes the one through a boundary.
 #
 # Stable Rust does, with RUSTC_BOOTSTRAP=1. A module that is instrumented loads only where the runtime is already: so the test
 # and the command line are instrumented as well, and export the runtime's symbols, which a linker does not do unless it is
@@ -19,4 +19,4 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/asan} COUNTERSIGN_MISUSE_CALL
 export ASAN_OPTIONS=detect_leaks=1:quarantine_size_mb=16:detect_odr_violation=0
 export LSAN_OPTIONS=suppressions=$PWD/tests/misuse/leaks.txt:print_suppressions=0
 cargo build --locked --target "$host" --lib --bins
-cargo test --locked --target "$host" --test misuse -- --nocapture "$name"
+cargo test --locked --target "$host" --test interface -- --nocapture "misuse::calls_at_random_gain_nothing_$name"

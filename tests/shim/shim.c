@@ -1,7 +1,7 @@
 /*
  * A PKCS#11 module in front of another one, that behaves like tokens which SoftHSM2 is not.
  *
- * `Shim` in tests/boundary/shim.rs compiles it, puts a copy of its own into the folder of each boundary, and names that copy
+ * `Shim` in tests/harness/src/module/shim.rs compiles it, puts a copy of its own into the folder of each boundary, and names that copy
  * as backing.module. A copy reads `shim.conf` in its own folder, again whenever that file was replaced: a running process can
  * be given another behaviour, and every count below begins anew with it. What it finds in the environment variable
  * COUNTERSIGN_SHIM, lines separated by ';', is read behind the file. One directive a line:

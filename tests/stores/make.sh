@@ -12,10 +12,10 @@ folder=$PWD/tests/stores/$1
 [ ! -e "$folder" ] || { echo "$folder is there already; nothing was changed" >&2; exit 1; }
 
 cargo build
-cargo test --test stores --no-run
+cargo test --test engine --no-run
 namespace=(unshare --mount)
 [ "$(id -u)" -eq 0 ] || namespace+=(--map-root-user)
 COUNTERSIGN_KEEP_STORE=$folder "${namespace[@]}" bash -c '
     mount --bind /dev/null /proc/sys/kernel/random/boot_id
-    exec cargo test --test stores a_store_that_is_kept_for_later_goes_on_working'
-echo "Kept in $folder; add a test to tests/stores.rs, and commit both"
+    exec cargo test --test engine a_store_that_is_kept_for_later_goes_on_working'
+echo "Kept in $folder; add a test to tests/engine/stores.rs, and commit both"

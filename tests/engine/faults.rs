@@ -1,0 +1,19 @@
+//! Matrices of faults against the real module over a real SoftHSM2 token: each is complete in its dimension, and prints
+//! how many cases it tried.
+//!
+//! A code that was used is always tried again with another transaction. The same transaction under the same code may be
+//! refused or answered by the very same signatures: either way it is one transaction.
+
+mod bits;
+mod clock;
+mod crash;
+mod disk;
+mod inject;
+mod load;
+mod objects;
+mod older;
+mod race;
+mod served;
+mod shape;
+mod story;
+mod token;

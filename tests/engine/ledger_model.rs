@@ -1,0 +1,612 @@
+//! The sealed ledger over a real SQLite file, held against a model that is a map.
+//!
+//! The anchor is in memory, so that what it remembers can be chosen at each opening: what a crash between the store's
+//! write and the anchor's leaves is one of the choices.
+
+mod looks;
+mod revival;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Barrier, Mutex};
+
+use countersign::kernel::anchor::StateError;
+use countersign::kernel::audit::Event;
+use countersign::kernel::receipt::{Batch, Content, Write};
+use countersign::kernel::seal::{DataKey, Kind, RecordKey};
+use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, ReopenError};
+use countersign::shell::ledger::{self, SealedLedger};
+use countersign::shell::lock::StoreLock;
+use countersign::shell::sqlite::{Header, Sqlite};
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+/// An anchor in memory: every value it ever had, each once, and those that the token has now.
+#[derive(Default)]
+struct Slots {
+    past: Vec<Vec<u8>>,
+    now: Vec<Vec<u8>>,
+    /// What the next steps run into.
+    faults: VecDeque<Fault>,
+    /// What opening the token anew runs into, after which it is well.
+    away: u32,
+    /// The token refuses the PIN.
+    refuses: bool,
+    /// How often it was opened anew.
+    reopened: u32,
+    /// What happens in the next step.
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// How a step of the anchor fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Nothing was done.
+    Before,
+    /// The new value was made, and the old one is still there.
+    Between,
+    /// All was done, and the answer was lost.
+    After,
+    /// Something that is no anchor was made.
+    Torn,
+    /// The token was put back to an older value.
+    PutBack,
+    /// The token was emptied.
+    Emptied,
+}
+
+#[derive(Clone, Default)]
+struct MemorySlots(Arc<Mutex<Slots>>);
+
+impl AnchorSlots for MemorySlots {
+    fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
+        Ok(self.0.lock().expect("not poisoned").now.clone())
+    }
+
+    fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
+        let meanwhile = self.0.lock().expect("not poisoned").meanwhile.take();
+        if let Some(act) = meanwhile {
+            act();
+        }
+        let mut slots = self.0.lock().expect("not poisoned");
+        let fault = slots.faults.pop_front();
+        match fault {
+            None | Some(Fault::After) => slots.now = vec![value.to_vec()],
+            Some(Fault::Before) => {}
+            Some(Fault::Between) => slots.now.push(value.to_vec()),
+            Some(Fault::Torn) => slots.now.push(value[..40].to_vec()),
+            Some(Fault::PutBack) => slots.now = vec![slots.past[slots.past.len() - 2].clone()],
+            Some(Fault::Emptied) => slots.now = vec![],
+        }
+        if fault.is_some() {
+            return Err(BackingError("broken by the test".into()));
+        }
+        if slots.past.last().is_none_or(|last| last != value) {
+            slots.past.push(value.to_vec());
+        }
+        Ok(())
+    }
+
+    fn reopen(&self) -> Result<(), ReopenError> {
+        let mut slots = self.0.lock().expect("not poisoned");
+        slots.reopened += 1;
+        if slots.refuses {
+            return Err(ReopenError::Refused(BackingError("the PIN is wrong".into())));
+        }
+        match slots.away.checked_sub(1) {
+            Some(left) => {
+                slots.away = left;
+                Err(ReopenError::Away(BackingError("nobody answers".into())))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn data_key() -> DataKey {
+    DataKey::new([1; 16], Zeroizing::new([2; 32]))
+}
+
+fn batch(writes: Vec<Write>, time: u64) -> Batch {
+    Batch { writes, event: Event::CodeAccepted("alice".into()), time }
+}
+
+/// Makes a store, and leaves it closed.
+fn begin(path: &Path, slots: &MemorySlots) {
+    let sqlite = Sqlite::create(path, &Header { store: [1; 16], wrapped_key: vec![] }).expect("created");
+    let anchor = ledger::begin(&sqlite, &data_key(), &batch(vec![], 0)).expect("begun");
+    sqlite.close().expect("closed");
+    slots.replace(&anchor).expect("in memory");
+}
+
+fn open(path: &Path, slots: &MemorySlots) -> Result<SealedLedger<MemorySlots>, LedgerError> {
+    let lock = StoreLock::take(path).expect("nobody else has it");
+    SealedLedger::open(Sqlite::open(path).expect("it is there"), lock, data_key(), slots.clone())
+}
+
+/// The places there are: few, so that they meet.
+fn place(number: usize) -> RecordKey {
+    let kinds = [Kind::User, Kind::User, Kind::User, Kind::Wallet, Kind::WalletState, Kind::Nobody];
+    RecordKey { kind: kinds[number], id: [number as u8; 16] }
+}
+const PLACES: usize = 6;
+
+/// Which version a write expects.
+#[derive(Clone, Copy, Debug)]
+enum Expects {
+    /// The one that is there, or none.
+    Right,
+    /// None where there is one, or one where there is none.
+    TheOpposite,
+    /// Another one than is there, by so much.
+    Off(i64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Anchored {
+    /// The newest value.
+    Newest,
+    /// The newest and the one before it: killed before the old one was destroyed.
+    Both,
+    /// The one before the newest: killed before the new one was made.
+    OneBehind,
+    /// An older one than a crash leaves.
+    Behind(usize),
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Writes: place, what is expected there, and the new content or none.
+    Commit(Vec<(usize, Expects, Option<Vec<u8>>)>, u64),
+    Read(usize),
+    Places(Kind),
+    Reopen(Anchored),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let expects = prop_oneof![
+        12 => Just(Expects::Right),
+        1 => Just(Expects::TheOpposite),
+        1 => prop_oneof![-3..0_i64, 1..4_i64].prop_map(Expects::Off),
+    ];
+    let content =
+        prop_oneof![3 => prop::collection::vec(any::<u8>(), 0..300).prop_map(Some), 1 => Just(None)];
+    // A place comes once in a batch, as the transitions make them.
+    let writes = prop::collection::btree_map(0..PLACES, (expects, content), 0..4).prop_map(|writes| {
+        writes.into_iter().map(|(place, (expects, content))| (place, expects, content)).collect::<Vec<_>>()
+    });
+    let anchored = prop_oneof![
+        4 => Just(Anchored::Newest),
+        2 => Just(Anchored::Both),
+        2 => Just(Anchored::OneBehind),
+        1 => (2..5_usize).prop_map(Anchored::Behind),
+    ];
+    let kind = prop::sample::select(vec![Kind::User, Kind::Wallet, Kind::WalletState, Kind::Token]);
+    let step = prop_oneof![
+        8 => (writes, 0..10_u64).prop_map(|(writes, later)| Step::Commit(writes, later)),
+        4 => (0..PLACES).prop_map(Step::Read),
+        1 => kind.prop_map(Step::Places),
+        2 => anchored.prop_map(Step::Reopen),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+/// What the ledger must hold.
+#[derive(Default)]
+struct Model {
+    records: HashMap<RecordKey, (u64, Vec<u8>)>,
+    /// The newest version that a place ever had, removed or not.
+    newest: HashMap<RecordKey, u64>,
+    time: u64,
+}
+
+impl Model {
+    fn expected(&self, place: &RecordKey, expects: Expects) -> Option<u64> {
+        let version = self.records.get(place).map(|(version, _)| *version);
+        match (expects, version) {
+            (Expects::Right, _) => version,
+            (Expects::TheOpposite, Some(_)) => None,
+            (Expects::TheOpposite, None) => Some(self.newest.get(place).copied().unwrap_or(1)),
+            (Expects::Off(by), Some(version)) => Some(version.wrapping_add_signed(by)),
+            (Expects::Off(by), None) => Some(by.unsigned_abs()),
+        }
+    }
+
+    /// Every record is read, and none but these is there.
+    fn check(&self, ledger: &dyn Ledger) -> Result<(), TestCaseError> {
+        for number in 0..PLACES {
+            self.check_one(ledger, &place(number))?;
+        }
+        for kind in [Kind::Token, Kind::User, Kind::Wallet, Kind::WalletState, Kind::Nobody] {
+            self.check_places(ledger, kind)?;
+        }
+        prop_assert_eq!(ledger.high_water(), self.time);
+        Ok(())
+    }
+
+    fn check_one(&self, ledger: &dyn Ledger, place: &RecordKey) -> Result<(), TestCaseError> {
+        let read = ledger.read(place).expect("it is open").map(|(version, bytes)| (version, bytes.to_vec()));
+        prop_assert_eq!(read.as_ref(), self.records.get(place));
+        Ok(())
+    }
+
+    fn check_places(&self, ledger: &dyn Ledger, kind: Kind) -> Result<(), TestCaseError> {
+        let listed = ledger.places(kind).expect("it is open");
+        let distinct: BTreeSet<RecordKey> = listed.iter().copied().collect();
+        prop_assert_eq!(listed.len(), distinct.len());
+        let wanted: BTreeSet<RecordKey> =
+            self.records.keys().filter(|place| place.kind == kind).copied().collect();
+        prop_assert_eq!(distinct, wanted);
+        Ok(())
+    }
+
+    /// A commit, with the versions that the ledger gave.
+    fn commit(
+        &mut self,
+        ledger: &dyn Ledger,
+        writes: &[(usize, Expects, Option<Vec<u8>>)],
+        later: u64,
+    ) -> Result<(), TestCaseError> {
+        let time = self.time + later;
+        let mut wrong = false;
+        let made = writes.iter().map(|(number, expects, content)| {
+            let place = place(*number);
+            let expected = self.expected(&place, *expects);
+            wrong |= expected != self.records.get(&place).map(|(version, _)| *version);
+            let content = match content {
+                Some(bytes) => Content::Put(Zeroizing::new(bytes.clone())),
+                None => Content::Remove,
+            };
+            Write { place, expected, content }
+        });
+        let made = batch(made.collect(), time);
+        let answer = ledger.commit(&made);
+        if wrong {
+            prop_assert_eq!(answer, Err(LedgerError::Conflict));
+            return Ok(());
+        }
+        prop_assert_eq!(answer, Ok(()));
+        self.time = time;
+        for (number, _, content) in writes {
+            let place = place(*number);
+            match content {
+                None => drop(self.records.remove(&place)),
+                Some(bytes) => {
+                    let (version, _) = ledger.read(&place).expect("it is open").expect("it was just written");
+                    // No version comes twice, not even after a removal.
+                    prop_assert!(self.newest.get(&place).is_none_or(|newest| version > *newest));
+                    self.newest.insert(place, version);
+                    self.records.insert(place, (version, bytes.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_ledger_is_a_map_that_survives_closing_and_crashes(steps in steps()) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+        begin(&path, &slots);
+        let mut ledger = open(&path, &slots).expect("it opens");
+        let mut model = Model::default();
+        for step in &steps {
+            match step {
+                Step::Commit(writes, later) => model.commit(&ledger, writes, *later)?,
+                Step::Read(number) => model.check_one(&ledger, &place(*number))?,
+                Step::Places(kind) => model.check_places(&ledger, *kind)?,
+                Step::Reopen(anchored) => {
+                    drop(ledger);
+                    reopen(&path, &slots, *anchored)?;
+                    ledger = open(&path, &slots).expect("it opens");
+                    model.check(&ledger)?;
+                }
+            }
+        }
+        model.check(&ledger)?;
+        drop(ledger);
+        model.check(&open(&path, &slots).expect("it opens"))?;
+    }
+}
+
+/// Opens and closes with what the anchor was made to remember; a newest anchor is there again afterwards.
+fn reopen(path: &Path, slots: &MemorySlots, anchored: Anchored) -> Result<(), TestCaseError> {
+    let (past, newest) = {
+        let slots = slots.0.lock().expect("not poisoned");
+        (slots.past.clone(), slots.past.last().expect("it was begun").clone())
+    };
+    let behind = |by: usize| past.len().checked_sub(by + 1).map(|at| past[at].clone());
+    let (now, opens) = match anchored {
+        Anchored::Newest => (vec![newest.clone()], true),
+        Anchored::Both => ([behind(1), Some(newest.clone())].into_iter().flatten().collect(), true),
+        Anchored::OneBehind => (vec![behind(1).unwrap_or_else(|| newest.clone())], true),
+        Anchored::Behind(by) => match behind(by) {
+            Some(old) => (vec![old], false),
+            None => (vec![newest.clone()], true),
+        },
+    };
+    slots.0.lock().expect("not poisoned").now = now.clone();
+    let opened = open(path, slots);
+    if opens {
+        prop_assert!(opened.is_ok(), "{:?}: {:?}", anchored, opened.err());
+        prop_assert_eq!(&slots.values().expect("in memory"), &vec![newest]);
+    } else {
+        let refused = matches!(opened.as_ref().err(), Some(LedgerError::State(StateError::Ahead { .. })));
+        prop_assert!(refused, "{:?}", opened.err());
+        // A refusal changes nothing.
+        prop_assert_eq!(slots.values().expect("in memory"), now);
+        slots.0.lock().expect("not poisoned").now = vec![newest];
+    }
+    Ok(())
+}
+
+/// One commit that came off: what each of its places had before, by the mark of the commit that wrote it.
+struct Won {
+    mark: u64,
+    before: Vec<(RecordKey, u64)>,
+}
+
+const THREADS: u64 = 8;
+const COMMITS_OF_A_THREAD: u64 = 60;
+
+/// Threads read places, and write them anew: each in steps that others disturb.
+#[test]
+fn concurrent_commits_come_one_after_the_other_and_a_loser_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+    begin(&path, &slots);
+    let ledger = open(&path, &slots).expect("it opens");
+    // Every place has the mark 0.
+    let first = (0..PLACES).map(|number| put(place(number), None, 0)).collect();
+    ledger.commit(&batch(first, 1)).expect("nobody else writes");
+
+    let barrier = Barrier::new(THREADS as usize);
+    let results: Vec<(Vec<Won>, u64)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (ledger, barrier) = (&ledger, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    let (mut won, mut lost) = (Vec::new(), 0);
+                    for number in 0..COMMITS_OF_A_THREAD {
+                        let mark = 1 + thread * COMMITS_OF_A_THREAD + number;
+                        // One, two or three places, which overlap with those of the others.
+                        let places =
+                            (0..=mark % 3).map(|more| place(((mark + more) % PLACES as u64) as usize));
+                        let read: Vec<_> = places.map(|place| (place, marked(ledger, &place))).collect();
+                        let writes = read
+                            .iter()
+                            .map(|(place, (version, _))| put(*place, Some(*version), mark))
+                            .collect();
+                        match ledger.commit(&batch(writes, 1)) {
+                            Ok(()) => won.push(Won {
+                                mark,
+                                before: read.iter().map(|(place, (_, mark))| (*place, *mark)).collect(),
+                            }),
+                            Err(LedgerError::Conflict) => lost += 1,
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                    (won, lost)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
+    });
+
+    let lost: u64 = results.iter().map(|(_, lost)| lost).sum();
+    let won: Vec<Won> = results.into_iter().flat_map(|(won, _)| won).collect();
+    assert!(lost > 0 && !won.is_empty(), "nobody met: {} won, {lost} lost", won.len());
+    check_chains(&ledger, &won);
+    check_order(&won);
+    drop(ledger);
+    check_chains(&open(&path, &slots).expect("it opens"), &won);
+    println!("ledger: {} concurrent commits in one order, {lost} in conflict", won.len());
+}
+
+fn put(place: RecordKey, expected: Option<u64>, mark: u64) -> Write {
+    Write { place, expected, content: Content::Put(Zeroizing::new(mark.to_be_bytes().to_vec())) }
+}
+
+/// Version and mark of a place.
+fn marked(ledger: &dyn Ledger, place: &RecordKey) -> (u64, u64) {
+    let (version, bytes) = ledger.read(place).expect("it is open").expect("it is never removed");
+    (version, u64::from_be_bytes(bytes[..].try_into().expect("a mark")))
+}
+
+/// From the first mark of each place one way leads through all commits that wrote it to what is there now: none was
+/// lost, none overwrote what it had not read, and no version was overwritten twice.
+fn check_chains(ledger: &dyn Ledger, won: &[Won]) {
+    for number in 0..PLACES {
+        let place = place(number);
+        let mut next = HashMap::new();
+        for commit in won {
+            for (_, before) in commit.before.iter().filter(|(at, _)| *at == place) {
+                let other = next.insert(*before, commit.mark);
+                assert_eq!(other, None, "{before} was overwritten by {} as well", commit.mark);
+            }
+        }
+        let (mut at, mut passed) = (0, 0);
+        while let Some(following) = next.get(&at) {
+            (at, passed) = (*following, passed + 1);
+            assert!(passed <= next.len(), "the commits of place {number} go in a circle");
+        }
+        assert_eq!(passed, next.len(), "place {number} has commits beside its way");
+        assert_eq!(at, marked(ledger, &place).1, "place {number} has the content of another commit");
+    }
+}
+
+/// All of a commit came before or after all of another: there is one order of the commits that every place agrees with.
+fn check_order(won: &[Won]) {
+    let mut before: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    for commit in won {
+        before.insert(
+            commit.mark,
+            commit.before.iter().map(|(_, mark)| *mark).filter(|mark| *mark != 0).collect(),
+        );
+    }
+    while !before.is_empty() {
+        let first: BTreeSet<u64> =
+            before.iter().filter(|(_, marks)| marks.is_empty()).map(|(mark, _)| *mark).collect();
+        assert!(!first.is_empty(), "commits that came before each other: {:?}", before.keys());
+        before.retain(|mark, _| !first.contains(mark));
+        before.values_mut().for_each(|marks| marks.retain(|mark| !first.contains(mark)));
+    }
+}
+
+/// The newest row of a place, as a forger with the disk copies it and puts it back.
+struct Row(i64, Vec<u8>);
+
+impl Row {
+    fn of(path: &Path, place: &RecordKey) -> Row {
+        let connection = rusqlite::Connection::open(path).expect("it opens");
+        let select = "SELECT version, sealed FROM record WHERE kind = ?1 AND id = ?2";
+        let row = |row: &rusqlite::Row<'_>| Ok(Row(row.get(0)?, row.get(1)?));
+        connection.query_row(select, (place.kind as u8, &place.id[..]), row).expect("it is there")
+    }
+
+    fn put_back(&self, path: &Path, place: &RecordKey) {
+        let connection = rusqlite::Connection::open(path).expect("it opens");
+        let update = "UPDATE record SET version = ?1, sealed = ?2 WHERE kind = ?3 AND id = ?4";
+        let changed = connection.execute(update, (self.0, &self.1, place.kind as u8, &place.id[..]));
+        assert_eq!(changed, Ok(1));
+    }
+}
+
+/// A batch is written and not anchored; the process dies, and somebody takes the batch back and keeps a row of it. The
+/// next commit has the same number: under its key and version the kept row opens, too.
+#[test]
+fn state_rollback_a_row_of_a_batch_that_was_taken_back_is_not_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+    begin(&path, &slots);
+    let put = |content: &[u8], expected| {
+        let content = Content::Put(Zeroizing::new(content.to_vec()));
+        batch(vec![Write { place: place(4), expected, content }], 5)
+    };
+    let ledger = open(&path, &slots).expect("it opens");
+    ledger.commit(&put(b"before", None)).expect("committed");
+    drop(ledger);
+    let (before, anchored) = (std::fs::read(&path).expect("it is there"), slots.values().expect("in memory"));
+
+    let ledger = open(&path, &slots).expect("it opens");
+    ledger.commit(&put(b"little was spent", Some(1))).expect("committed");
+    drop(ledger);
+    let kept = Row::of(&path, &place(4));
+    std::fs::write(&path, before).expect("the folder is ours");
+    slots.0.lock().expect("not poisoned").now = anchored;
+
+    let ledger = open(&path, &slots).expect("what was taken back was never anchored");
+    ledger.commit(&put(b"much was spent", Some(1))).expect("committed");
+    drop(ledger);
+    let right = Row::of(&path, &place(4));
+    assert_eq!(kept.0, right.0, "of the same version");
+
+    // After the scan of the opening, and before the first look at the record.
+    let ledger = open(&path, &slots).expect("it opens");
+    kept.put_back(&path, &place(4));
+    for _ in 0..2 {
+        let read = ledger.read(&place(4));
+        assert!(matches!(read, Err(LedgerError::State(StateError::Sealed(_)))), "{:?}", read.map(|_| ()));
+    }
+    right.put_back(&path, &place(4));
+    let read = ledger.read(&place(4)).expect("it is read").expect("it is there");
+    assert_eq!(&read.1[..], b"much was spent");
+}
+
+#[test]
+fn a_batch_may_write_a_place_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+    begin(&path, &slots);
+    let put = |content: &[u8]| Content::Put(Zeroizing::new(content.to_vec()));
+    let write = |content, expected| Write { place: place(0), expected, content };
+    let ledger = open(&path, &slots).expect("it opens");
+    ledger.commit(&batch(vec![write(put(b"1"), None), write(put(b"2"), None)], 5)).expect("committed");
+    let twice = vec![write(put(b"3"), Some(1)), write(Content::Remove, Some(1)), write(put(b"4"), Some(1))];
+    ledger.commit(&batch(twice, 6)).expect("committed");
+    drop(ledger);
+    let ledger = open(&path, &slots).expect("it opens");
+    let read = ledger.read(&place(0)).expect("it is read").expect("it is there");
+    assert_eq!((read.0, &read.1[..]), (2, &b"4"[..]));
+}
+
+/// While a batch is written, more callers come than a batch holds: what they wrote opens as several.
+#[test]
+fn many_callers_at_once_are_written_in_batches_that_open() {
+    const CALLERS: u64 = 200;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+    begin(&path, &slots);
+    let ledger = open(&path, &slots).expect("it opens");
+    let barrier = Barrier::new(CALLERS as usize);
+    std::thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let (ledger, barrier) = (&ledger, &barrier);
+            scope.spawn(move || {
+                let mut id = [9; 16];
+                id[..8].copy_from_slice(&caller.to_le_bytes());
+                let content = Content::Put(Zeroizing::new(vec![1; 200]));
+                let place = RecordKey { kind: Kind::User, id };
+                barrier.wait();
+                ledger.commit(&batch(vec![Write { place, expected: None, content }], 5)).expect("committed");
+            });
+        }
+    });
+    drop(ledger);
+    let anchors = slots.0.lock().expect("not poisoned").past.len() as u64;
+    println!("{CALLERS} callers in {} batches", anchors - 1);
+    let ledger = open(&path, &slots).expect("it opens");
+    assert_eq!(ledger.places(Kind::User).expect("it is open").len() as u64, CALLERS);
+    assert!(anchors > CALLERS / 64, "a batch has 64 links at the most");
+}
+
+/// Whether this thread of ours, as `/proc/thread-self` names it, sleeps (proc_pid_stat(5)).
+fn is_asleep(thread: &Path) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(thread).join("stat")).expect("it runs");
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+}
+
+/// Who waits for what was read is told after the anchor's step, not during it.
+#[test]
+fn outcome_leak_what_was_read_is_settled_once_it_is_anchored() {
+    use std::sync::mpsc;
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
+    begin(&path, &slots);
+    let ledger = Arc::new(open(&path, &slots).expect("opens"));
+    let (told, tells) = mpsc::channel();
+    let tells = Arc::new(Mutex::new(tells));
+    let (reader, early) = (Arc::clone(&ledger), Arc::clone(&tells));
+    let act = move || {
+        let (asks, asked) = mpsc::channel();
+        std::thread::spawn(move || {
+            let (version, _) = reader.read(&place(0)).expect("readable").expect("it waits to become durable");
+            asks.send(std::fs::read_link("/proc/thread-self").expect("Linux has it"))
+                .expect("somebody listens");
+            reader.settle(version).expect("the store is well");
+            told.send(()).expect("somebody listens");
+        });
+        let thread = asked.recv().expect("it is readable");
+        let early = early.lock().expect("not poisoned");
+        // Either it is told, or it sleeps: nobody but this thread will wake it.
+        loop {
+            assert!(early.try_recv().is_err(), "told before the anchor's step was done");
+            if is_asleep(&thread) {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        assert!(early.try_recv().is_err(), "told before the anchor's step was done");
+    };
+    slots.0.lock().expect("not poisoned").meanwhile = Some(Box::new(act));
+    let content = Content::Put(Zeroizing::new(vec![7]));
+    let write = Write { place: place(0), expected: None, content };
+    ledger.commit(&batch(vec![write], 1)).expect("committed");
+    tells.lock().expect("not poisoned").recv().expect("it is told in the end");
+    ledger.settle(u64::MAX).expect("nothing is left to wait for");
+}

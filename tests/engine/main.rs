@@ -1,0 +1,14 @@
+//! The engine: over a ledger in memory, over the sealed ledger and a real file, and in the real module over a SoftHSM2 token, whose
+//! disk, power switch, clock and token somebody else has.
+
+mod acts;
+mod ceremonies;
+mod codes;
+mod digest_keys;
+mod faults;
+mod growth;
+mod ledger_model;
+mod refusals;
+mod state;
+mod stores;
+mod tokens;

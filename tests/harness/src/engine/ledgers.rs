@@ -1,0 +1,134 @@
+//! Ledgers to compare with: one that makes nothing durable, and the real one with its anchor in memory.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use zeroize::Zeroizing;
+
+use countersign::kernel::failures::Failures;
+use countersign::kernel::receipt::{Batch, Content};
+use countersign::kernel::seal::{DataKey, Kind, RecordKey};
+use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, Plain, Vault};
+use countersign::shell::ledger::{self, SealedLedger};
+use countersign::shell::lock::StoreLock;
+use countersign::shell::sqlite::{Header, Sqlite};
+
+/// Records in memory, by the same rules, and no commit.
+#[derive(Clone, Default)]
+pub struct NoCommit(Arc<Mutex<(u64, HashMap<RecordKey, Plain>)>>);
+
+impl Ledger for NoCommit {
+    fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError> {
+        Ok(self.0.lock().expect("not poisoned").1.get(place).cloned())
+    }
+
+    fn version(&self, place: &RecordKey) -> Result<Option<u64>, LedgerError> {
+        Ok(self.0.lock().expect("not poisoned").1.get(place).map(|(version, _)| *version))
+    }
+
+    fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError> {
+        let state = self.0.lock().expect("not poisoned");
+        Ok(state.1.keys().filter(|place| place.kind == kind).copied().collect())
+    }
+
+    fn settle(&self, _: u64) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<(), LedgerError> {
+        let (version, records) = &mut *self.0.lock().expect("not poisoned");
+        let found = |place| records.get(place).map(|(version, _)| *version);
+        if batch.writes.iter().any(|write| found(&write.place) != write.expected) {
+            return Err(LedgerError::Conflict);
+        }
+        *version += 1;
+        for write in &batch.writes {
+            match &write.content {
+                Content::Put(plaintext) => records.insert(write.place, (*version, plaintext.clone())),
+                Content::Remove => records.remove(&write.place),
+            };
+        }
+        Ok(())
+    }
+
+    fn high_water(&self) -> u64 {
+        0
+    }
+
+    fn failures(&self) -> Failures {
+        Failures::default()
+    }
+
+    fn closed(&self) -> bool {
+        false
+    }
+}
+
+impl Vault for NoCommit {
+    fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError> {
+        Ok(None)
+    }
+
+    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
+        self.commit(first)?;
+        Ok(Box::new(self.clone()))
+    }
+}
+
+/// The real ledger over SQLite, its anchor in memory.
+pub struct AnchorInMemory {
+    path: PathBuf,
+    slots: MemorySlots,
+}
+
+impl AnchorInMemory {
+    pub fn new(path: PathBuf) -> AnchorInMemory {
+        AnchorInMemory::with(path, MemorySlots::default())
+    }
+
+    pub fn with(path: PathBuf, slots: MemorySlots) -> AnchorInMemory {
+        AnchorInMemory { path, slots }
+    }
+
+    pub fn slots(&self) -> MemorySlots {
+        self.slots.clone()
+    }
+
+    fn key() -> DataKey {
+        DataKey::new([1; 16], Zeroizing::new([2; 32]))
+    }
+
+    pub fn reopen(&self) -> Result<SealedLedger<MemorySlots>, LedgerError> {
+        let lock = StoreLock::take(&self.path)?;
+        SealedLedger::open(Sqlite::open(&self.path)?, lock, AnchorInMemory::key(), self.slots.clone())
+    }
+}
+
+impl Vault for AnchorInMemory {
+    fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError> {
+        if self.path.exists() { Ok(Some(Box::new(self.reopen()?))) } else { Ok(None) }
+    }
+
+    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
+        let sqlite = Sqlite::create(&self.path, &Header { store: [1; 16], wrapped_key: vec![] })?;
+        let anchor = ledger::begin(&sqlite, &AnchorInMemory::key(), first)?;
+        sqlite.close()?;
+        self.slots.replace(&anchor)?;
+        Ok(Box::new(self.reopen()?))
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct MemorySlots(Arc<Mutex<Vec<u8>>>);
+
+impl AnchorSlots for MemorySlots {
+    fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
+        Ok(vec![self.0.lock().expect("not poisoned").clone()])
+    }
+
+    fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
+        *self.0.lock().expect("not poisoned") = value.to_vec();
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! What the tests share: one harness for each way to reach Countersign, and every fake once.
+//!
+//! | module | what is under test | what stands in for the rest |
+//! |---|---|---|
+//! | [`engine`] | the engine as a Rust library | clock, ledger and random source in memory; wallets, PSBTs and cosigners |
+//! | [`module`] | `libcountersign.so` through its C interface, and the command line over it | a SoftHSM2 token for each test; a shim in front of it that misbehaves on demand |
+//! | [`served`] | the same through a running `countersign serve` | |
+//!
+//! [`Way`] is how a test of the C interface reaches the engine. [`alone`] gives a test a process that no other test shares.
+
+pub mod alone;
+pub mod engine;
+pub mod module;
+pub mod served;
+mod way;
+
+pub use way::Way;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The path of the test that this is written in, as the test harness takes it.
+#[macro_export]
+macro_rules! this_test {
+    () => {{
+        fn here() {}
+        let path = core::any::type_name_of_val(&here).trim_end_matches("::here");
+        path.split_once("::").expect("a path begins with the crate").1
+    }};
+}
+
+/// The folder of the checkout.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("it is tests/harness")
+}
+
+/// `target/debug`, or where this executable is instead.
+pub fn target_folder() -> PathBuf {
+    let executable = env::current_exe().expect("the system names the running executable");
+    executable.ancestors().nth(2).expect("it is in deps/").into()
+}
+
+/// The program `countersign`, which Cargo builds beside the tests.
+pub fn program() -> PathBuf {
+    target_folder().join("countersign")
+}

@@ -1,0 +1,58 @@
+//! The store of a boundary on its disk: looked at, changed and put back from outside.
+
+use std::fs;
+use std::path::PathBuf;
+
+use countersign::pkcs11::vendor::*;
+use cryptoki_sys::*;
+use rusqlite::Connection;
+
+use super::{Boundary, assert_rv, copy_folder};
+
+impl Boundary {
+    /// The module of the backing token.
+    pub fn backing_module(&self) -> String {
+        let conf = fs::read_to_string(self.folder.join("countersign.toml")).expect("setup.sh wrote it");
+        let module =
+            conf.lines().find_map(|line| line.strip_prefix("module = ")).expect("it names the module");
+        module.trim_matches('"').to_owned()
+    }
+
+    /// A copy of the whole boundary beside it that works by itself: its configuration names its own files.
+    pub fn duplicate(&self, name: &str) -> Boundary {
+        self.duplicate_to(self.folder.with_file_name(name))
+    }
+
+    /// The same, in any folder.
+    pub fn duplicate_to(&self, folder: PathBuf) -> Boundary {
+        copy_folder(&self.folder, &folder);
+        let (ours, theirs) = (format!("{}/", self.folder.display()), format!("{}/", folder.display()));
+        for file in ["softhsm2.conf", "countersign.toml", "env"] {
+            let text = fs::read_to_string(folder.join(file)).expect("setup.sh wrote it");
+            assert!(text.contains(&ours), "{file} names no file of {ours}");
+            fs::write(folder.join(file), text.replace(&ours, &theirs)).expect("the folder is ours");
+        }
+        Boundary { folder, test: self.test.clone(), role: String::new() }
+    }
+}
+
+/// The store's file, opened as an attacker with the disk would.
+pub fn connect(boundary: &Boundary) -> Connection {
+    Connection::open(boundary.store()).expect("it opens")
+}
+
+/// The module must stay closed, and say why in one line that has `word`.
+pub fn expect_closed(boundary: &Boundary, what: &str, word: &str) {
+    let probe = boundary.probe();
+    assert_rv!(probe.rv, CKR_COUNTERSIGN_STATE, "{what}\n{}", probe.stderr);
+    let errors: Vec<&str> =
+        probe.stderr.lines().filter(|line| line.starts_with("countersign: ERROR ")).collect();
+    assert_eq!(errors.len(), 1, "{what}: {}", probe.stderr);
+    assert!(errors[0].contains(word), "{what}: {word:?} is not in {}", errors[0]);
+}
+
+/// The module must open.
+pub fn expect_open(boundary: &Boundary) {
+    let probe = boundary.probe();
+    assert_rv!(probe.rv, CKR_OK, "\n{}", probe.stderr);
+}

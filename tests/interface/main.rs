@@ -1,0 +1,16 @@
+//! The C interface, through the real module over a real SoftHSM2 token.
+//!
+//! The chapters of `pkcs11/` are here twice: by a module that has the engine in itself, and by one that is a client of a running
+//! `countersign serve`.
+
+#![expect(clippy::duplicate_mod, reason = "each chapter runs both ways")]
+
+mod clients;
+mod config;
+mod connected;
+#[path = "pkcs11/mod.rs"]
+mod direct;
+mod exports;
+mod misuse;
+#[path = "pkcs11/mod.rs"]
+mod served;

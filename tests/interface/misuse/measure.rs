@@ -1,0 +1,103 @@
+//! What must not grow, whatever is called: files, threads and memory, of this process and of the one that serves it.
+
+use std::fmt;
+use std::fs;
+
+use cryptoki_sys::CKR_OK;
+
+use harness::module::Boundary;
+use harness::module::raw::Raw;
+
+/// Bytes of the heap that may be in use more than at the first measurement, while no session is open: users, wallets, answers
+/// that may be asked for again, and the pages that SQLite keeps.
+const MORE_OPEN: usize = 4 << 20;
+/// The same, while the module is finalised: what the allocator keeps for a thread, which it counts as in use.
+const MORE_CLOSED: usize = 384 << 10;
+/// Kilobytes of resident memory that may be more: what PINs were stretched in is not given back at once, by any thread that did.
+const MORE_RESIDENT: u64 = 192 << 10;
+/// Files and threads of the process that serves: a connection that is gone may still be on its way out.
+const MORE_SERVING: usize = 8;
+
+/// One process.
+#[derive(Debug)]
+struct Process {
+    files: usize,
+    threads: usize,
+    /// Kilobytes.
+    resident: u64,
+}
+
+/// At one time.
+#[derive(Debug)]
+pub(crate) struct Measure {
+    /// Bytes of the heap in use, in this process, while no session is open.
+    open: usize,
+    /// While the module is finalised.
+    closed: usize,
+    this: Process,
+    served_by: Option<Process>,
+}
+
+impl Process {
+    fn look(process: &str) -> Process {
+        let entries = |folder: &str| {
+            fs::read_dir(format!("/proc/{process}/{folder}")).expect("Linux tells of a process").count()
+        };
+        let status = fs::read_to_string(format!("/proc/{process}/status")).expect("Linux tells of a process");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
+        Process {
+            files: entries("fd"),
+            threads: entries("task"),
+            resident: resident.expect("it has memory").trim().parse().expect("a number"),
+        }
+    }
+}
+
+fn heap() -> usize {
+    // SAFETY: it takes nothing, and counts.
+    unsafe { libc::mallinfo2() }.uordblks
+}
+
+impl Measure {
+    /// Measures while no session is open, finalises, measures again, and initialises: calls at once have had a connection each.
+    pub(crate) fn take(boundary: &Boundary, raw: &Raw) -> Measure {
+        let open = heap();
+        assert_eq!(raw.finalize(), CKR_OK);
+        let closed = heap();
+        assert_eq!(raw.initialize(), CKR_OK);
+        let served_by = boundary.served_by().map(|process| Process::look(&process.to_string()));
+        Measure { open, closed, this: Process::look("self"), served_by }
+    }
+
+    /// Holds each against the first, when what it takes to work was there.
+    pub(crate) fn check(measures: &[Measure]) {
+        let Some((first, later)) = measures.split_first() else { return };
+        for now in later {
+            assert!(now.open <= first.open + MORE_OPEN, "memory is kept: {first}, then {now}");
+            assert!(now.closed <= first.closed + MORE_CLOSED, "memory leaks: {first}, then {now}");
+            assert_eq!(now.this.files, first.this.files, "files are left open");
+            assert_eq!(now.this.threads, first.this.threads, "threads are left");
+            for (now, first) in
+                [(Some(&now.this), Some(&first.this)), (now.served_by.as_ref(), first.served_by.as_ref())]
+            {
+                let (Some(now), Some(first)) = (now, first) else { continue };
+                assert!(
+                    now.resident <= first.resident + MORE_RESIDENT,
+                    "memory leaks: {first:?}, then {now:?}"
+                );
+                assert!(now.files <= first.files + MORE_SERVING, "files are left: {first:?}, then {now:?}");
+                assert!(
+                    now.threads <= first.threads + MORE_SERVING,
+                    "threads are left: {first:?}, then {now:?}"
+                );
+            }
+        }
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "heap {}, closed {}, {:?}", self.open, self.closed, self.this)?;
+        self.served_by.as_ref().map_or(Ok(()), |served_by| write!(f, "; served by {served_by:?}"))
+    }
+}

@@ -1,0 +1,14 @@
+//! What decides, held against the standards and against other people's software: derivation, PSBTs, policies and signatures.
+
+mod bip143;
+mod bip174;
+mod bip32;
+mod bip340;
+mod bip370;
+mod bip388;
+mod changed_field;
+mod model;
+mod policy;
+mod recovery;
+mod signer;
+mod testkit;

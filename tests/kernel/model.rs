@@ -1,0 +1,150 @@
+//! The way of one signature through queue, store and token, as a model that is searched to its last state: every
+//! interleaving of two callers, every kill, every failed sync and every old copy put back, within the bounds below.
+//!
+//! ```text
+//! Ask: decide ─► Enqueue ─► committed ─► Answer: open the receipt
+//!
+//! commit of a batch: Lead writes it ─► Sync ─► CreateAnchor ─► DestroyOld ─► its callers are woken
+//! ```
+//!
+//! What each action of the model stands for:
+//!
+//! | action | code |
+//! |---|---|
+//! | `Ask` | `Engine::commit` in `gate.rs` with `state::decide`: all that the answer rests on, by the newest records, pending ones too |
+//! | `Enqueue` | `Ledger::commit`: compare and set on the record's version; `LedgerError::Conflict` decides anew |
+//! | `Lead` | a caller finds no leader in `shell/ledger` and writes up to `BATCH` entries in one transaction |
+//! | `Advance` | the sync of `shell/sqlite.rs`, then `AnchorSlots::replace`: create the new anchor, destroy the others |
+//! | `Fail` | one of these fails: the store is closed, and nobody in the queue gets anything but an error |
+//! | `Answer` | `Receipt<Outcome>` is there: it is opened, and the signature or the refusal leaves |
+//! | `TellLocked` | `Engine::settled`: that the user is locked is told once what locked them is anchored |
+//! | `Crash` | the process is killed, or finalized; memory is lost, an unsynced batch may be lost or kept |
+//! | `Open` | `SealedLedger::open` with `anchor::judge`; a token that is away answers without an error and shows nothing |
+//! | `Copy`, `Restore`, `Remove` | an attacker, or an administrator with a backup, who reaches the store and not the token |
+//!
+//! Invariants, each an "always" in `model/properties.rs`:
+//! - M1. No step yields signatures of two digests.
+//! - M2. What is signed never exceeds the limit, counted by step and digest.
+//! - M3. Of no more wrong codes is it learned that they are wrong than the budget allows, whatever is killed in between, and
+//!   whoever sees what is written. Nothing is learned of an outcome that is not anchored.
+//! - M4. A signature that left is in the durable store and under its newest anchor.
+//! - M5. A store and a token that nobody changed open after every kill, without repair by hand.
+//! - M6. A store that lacks anything that was ever anchored never opens.
+//! - M7. Each signature is spent once: repeating a request spends nothing, and no spend is lost.
+//!
+//! That the model is not empty, its "sometimes" tell: a signature leaves, a lost one leaves again, a store rolls forward,
+//! and so on. That the invariants are not empty, each [`Flaw`] tells: the same search with one mistake in the protocol
+//! finds how it breaks the invariant.
+//!
+//! What is called a digest here is what a code is bound to once it is spent: a PSBT of a wallet, or a digest of a key that signs
+//! digests (`kernel/signable.rs`). Both go this way, and each signature of the latter amounts to 1 there, too.
+//!
+//! Simpler than the code: one user and one wallet, whose records are one; a transaction amounts to 1; the budget has no
+//! end in time; a call reads the clock when it decides, and again when it decides anew; a failure while opening is a kill. The attacker puts the
+//! store back or removes it once, whenever he copied it, and never reaches the token: who can put both back together is
+//! not noticed by any anchor.
+
+mod actions;
+mod properties;
+mod protocol;
+mod state;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::time::Instant;
+
+use properties::{DURABLE, FRESH, GUESSES, LIMIT, ONCE, ONE_DIGEST, OPENS};
+use protocol::{Flaw, Protocol};
+use stateright::{Checker, HasDiscoveries, Model};
+
+/// Kills and failures.
+const HONEST: Protocol = Protocol { flaw: None, limit: 1, links: 4, crashes: 2, attacker: false };
+/// Room for two signatures.
+const ROOMY: Protocol = Protocol { flaw: None, limit: 2, links: 4, crashes: 1, attacker: false };
+/// Kills, failures, and somebody at the store.
+const ATTACKED: Protocol = Protocol { flaw: None, limit: 1, links: 2, crashes: 2, attacker: true };
+
+/// Searches all states of `protocol`, and says how many there were.
+fn holds(protocol: Protocol) {
+    let start = Instant::now();
+    let checker = protocol.checker().threads(2).spawn_bfs().join();
+    report(&format!(
+        "{protocol:?}: {} states, {} steps, depth {}, {:.1} s",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        start.elapsed().as_secs_f32(),
+    ));
+    checker.assert_properties();
+}
+
+/// Searches `protocol` with `flaw` until it breaks `invariant`.
+fn breaks(flaw: Flaw, invariant: &'static str, protocol: Protocol) {
+    let flawed = Protocol { flaw: Some(flaw), ..protocol };
+    let wanted = HasDiscoveries::AllOf(BTreeSet::from([invariant]));
+    let checker = flawed.checker().finish_when(wanted).spawn_bfs().join();
+    let path = checker.discovery(invariant).expect("the search finds how the flaw breaks the invariant");
+    let actions = path.into_actions();
+    report(&format!(
+        "{flaw:?} breaks {invariant:?} in {} actions ({} states): {actions:?}",
+        actions.len(),
+        checker.unique_state_count(),
+    ));
+}
+
+/// Past the capture of the test harness: the figures belong into the log of every run.
+fn report(line: &str) {
+    writeln!(std::io::stderr(), "model: {line}").expect("standard error takes a line");
+}
+
+#[test]
+fn the_protocol_holds_through_kills_and_failures() {
+    holds(HONEST);
+}
+
+#[test]
+fn the_protocol_holds_with_room_for_two_signatures() {
+    holds(ROOMY);
+}
+
+#[test]
+fn the_protocol_holds_against_old_copies_of_the_store() {
+    holds(ATTACKED);
+}
+
+/// Tests that a search finds each flaw by the invariant that it breaks.
+macro_rules! found {
+    ($($test:ident: $flaw:ident breaks $invariant:ident in $protocol:ident;)*) => {
+        $(#[test]
+        fn $test() {
+            breaks(Flaw::$flaw, $invariant, $protocol);
+        })*
+    };
+}
+
+found! {
+    an_outcome_told_when_it_is_decided_is_found: TellsDecisions breaks GUESSES in HONEST;
+    a_shape_that_tells_right_from_wrong_is_found: ShapeTells breaks GUESSES in HONEST;
+    a_shape_that_tells_is_found_by_who_puts_the_store_back: ShapeTells breaks GUESSES in ATTACKED;
+    a_lock_that_is_told_early_is_found: TellsLocksEarly breaks GUESSES in HONEST;
+    a_wrong_code_that_is_not_written_is_found: WrongIsNotWritten breaks GUESSES in HONEST;
+    a_budget_reset_by_success_is_found: SuccessResetsBudget breaks GUESSES in ROOMY;
+    an_answer_before_the_sync_is_found: AnswersBeforeSync breaks DURABLE in HONEST;
+    an_answer_before_the_anchor_is_found: AnswersBeforeAnchor breaks DURABLE in HONEST;
+    a_commit_that_wakes_the_whole_queue_is_found: WakesTheQueue breaks DURABLE in HONEST;
+    a_failed_sync_that_is_ignored_is_found: IgnoresFailedSync breaks DURABLE in HONEST;
+    a_retry_that_does_not_wait_for_what_it_repeats_is_found: RetryWithoutEntry breaks DURABLE in HONEST;
+    a_retry_of_any_digest_is_found: RetryOfAnyDigest breaks ONE_DIGEST in HONEST;
+    a_retry_that_spends_again_is_found: RetrySpendsAgain breaks ONCE in ROOMY;
+    a_limit_judged_by_a_version_that_is_gone_is_found: NoCompareAndSet breaks LIMIT in HONEST;
+    a_limit_kept_in_memory_is_found: LimitInMemory breaks LIMIT in HONEST;
+    an_anchor_that_moves_before_the_store_is_found: AnchorsBeforeStore breaks OPENS in HONEST;
+    an_anchor_changed_in_place_is_found: AnchorsInPlace breaks OPENS in HONEST;
+    a_torn_anchor_that_closes_the_module_is_found: TornSlotCloses breaks OPENS in HONEST;
+    a_store_that_goes_on_after_a_failed_sync_is_found: GoesOnAfterFailedSync breaks OPENS in HONEST;
+    an_older_store_that_opens_is_found: OpensOlder breaks FRESH in ATTACKED;
+    an_older_store_that_opens_lets_a_step_sign_twice: OpensOlder breaks ONE_DIGEST in ATTACKED;
+    a_roll_forward_by_sequence_alone_is_found: RollsForwardBySequence breaks FRESH in ATTACKED;
+    a_missing_anchor_taken_for_a_first_run_is_found: MissingAnchorIsFirstRun breaks ONE_DIGEST in HONEST;
+    a_missing_store_taken_for_a_first_run_is_found: MissingStoreIsFirstRun breaks ONE_DIGEST in ATTACKED;
+}

@@ -1,0 +1,12 @@
+//! The transport of `countersign serve`: real sockets, real TLS, and a module that is none.
+
+mod client;
+mod doors;
+mod frames;
+mod growth;
+mod lanes;
+mod limits;
+mod stop;
+mod support;
+mod tls;
+mod vsock;

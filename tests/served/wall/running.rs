@@ -1,0 +1,200 @@
+//! The real program with the real module, as a service manager runs it.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::process::Stdio;
+use std::time::Instant;
+
+use cryptoki_sys::*;
+use rusqlite::Connection;
+use rustix::process::Signal;
+
+use harness::module::raw::Raw;
+use harness::module::{assert_rv, report, this_test};
+
+use super::memory::wait_for;
+use super::stage::{
+    BACKEND, BOUNDARY, Backend, LONG, Serving, Wall, behind_the_wall, ended, http, sign_order,
+};
+
+fn reload(serving: &mut Serving) {
+    serving.signal(Signal::HUP);
+    assert!(serving.told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert!(serving.told().starts_with("READY=1"));
+}
+
+#[test]
+fn a_backend_that_is_taken_off_the_list_is_out_with_the_next_sighup() {
+    behind_the_wall(this_test!(), |wall| match wall.role() {
+        "body" => {
+            let mut serving = wall.serve();
+            let _ = wall.set_up_wallet();
+            let right = wall.configuration();
+            let mut client = wall.command(BACKEND, "client");
+            let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+            wait_for(&mut client, "connected");
+            // One that cannot be used changes nothing, and says why.
+            wall.configure(&right.replace("[serve.backend]", "[serve.backends]"));
+            reload(&mut serving);
+            assert!(serving.log().contains("nothing of the new configuration is taken"), "{}", serving.log());
+            let _ = wall.run(BACKEND, "allowed");
+            wall.configure(&right.replace(&format!("users = [{BACKEND}]"), "users = [0]"));
+            reload(&mut serving);
+            assert!(serving.log().contains(&format!("user {BACKEND} may not connect any more")));
+            let _ = wall.run(BACKEND, "not allowed");
+            wall.configure(&right);
+            reload(&mut serving);
+            let _ = wall.run(BACKEND, "allowed");
+            drop(client.stdin.take());
+            assert!(ended(&mut client).expect("it ends").success());
+            assert!(serving.stop().success());
+        }
+        "client" => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let session = raw.read_write();
+            println!("\nconnected");
+            let _ = std::io::stdin().read_line(&mut String::new());
+            assert_eq!(raw.state(session), Err(CKR_DEVICE_REMOVED), "the connection was closed");
+        }
+        role => {
+            let wanted = if role == "allowed" { CKR_OK } else { CKR_DEVICE_ERROR };
+            assert_rv!(Raw::load().initialize(), wanted);
+        }
+    });
+}
+
+#[test]
+fn a_configuration_that_others_can_write_to_is_not_taken_by_a_sighup() {
+    behind_the_wall(this_test!(), |wall| {
+        let mut serving = wall.serve();
+        let door = format!("users = [{BACKEND}]");
+        wall.configure(&wall.configuration().replace(&door, "users = [0]"));
+        fs::set_permissions(wall.path("boundary/inside.toml"), Permissions::from_mode(0o666))
+            .expect("root may");
+        reload(&mut serving);
+        let log = serving.log();
+        assert!(log.contains("can be written by others") && log.contains("the old one stays"), "{log}");
+        assert!(!log.contains("were read anew"), "{log}");
+        assert!(serving.stop().success());
+    });
+}
+
+#[test]
+fn a_signature_under_way_is_answered_before_it_stops() {
+    behind_the_wall(this_test!(), |wall| match wall.role() {
+        "body" => {
+            let mut serving = wall.serve();
+            let customer = wall.set_up_wallet();
+            let psbt = customer.order(wall, &customer.code());
+            let mut client = wall.command(BACKEND, "client");
+            let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+            let mut out = BufReader::new(client.stdout.take().expect("it is piped"));
+            let mut line = String::new();
+            while line != "logged in\n" {
+                line.clear();
+                assert!(out.read_line(&mut line).expect("UTF-8") > 0, "it ended without a word");
+            }
+            // Whoever holds the store's write lock has the commit wait.
+            let store = Connection::open(wall.path("boundary/countersign.db")).expect("root may");
+            store.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
+            drop(client.stdin.take());
+            let begun = Instant::now();
+            let in_flight = || {
+                let metrics = http(&wall.path("run/monitoring.sock"), "GET /metrics HTTP/1.1\r\n\r\n");
+                metrics.expect("it serves").contains("countersign_calls_in_flight 1")
+            };
+            while !in_flight() {
+                assert!(begun.elapsed() < LONG, "no call is under way");
+            }
+            serving.signal(Signal::TERM);
+            assert!(serving.told().starts_with("STOPPING=1"));
+            store.execute_batch("ROLLBACK").expect("it was begun");
+            drop(store);
+            let said = std::io::read_to_string(out).expect("UTF-8");
+            assert!(ended(&mut client).expect("it ends").success(), "{said}");
+            let signed =
+                said.lines().find_map(|line| line.strip_prefix("report signed=")).expect("it signed");
+            let signed = data_encoding::HEXLOWER.decode(signed.as_bytes()).expect("hex");
+            harness::module::wallet::verify_signed(&psbt, &signed);
+            let log = serving.log();
+            assert!(serving.ended().success(), "{log}");
+            for name in ["backend.sock", "administrators.sock", "monitoring.sock"] {
+                assert!(!wall.path("run").join(name).exists(), "{name} stays behind");
+            }
+            assert!(!wall.path("boundary/countersign.db-wal").exists(), "the store was closed");
+        }
+        _ => {
+            let backend = Backend::logged_in(wall);
+            println!("\nlogged in");
+            let _ = std::io::stdin().read_line(&mut String::new());
+            report("signed", data_encoding::HEXLOWER.encode(&backend.sign(wall).expect("it is answered")));
+        }
+    });
+}
+
+#[test]
+fn sockets_that_systemd_bound_are_served_by_their_names() {
+    behind_the_wall(this_test!(), |wall| match wall.role() {
+        "body" => {
+            let names = ["backend", "administrators", "monitoring"];
+            let sockets = names.map(|name| {
+                let path = wall.path("run").join(format!("{name}.sock"));
+                let socket = UnixListener::bind(&path).expect("root may");
+                let mode = if name == "monitoring" { 0o660 } else { 0o666 };
+                fs::set_permissions(&path, Permissions::from_mode(mode)).expect("root may");
+                OwnedFd::from(socket)
+            });
+            wall.write("client/activated.log", "", BOUNDARY);
+            fs::set_permissions(wall.path("client"), Permissions::from_mode(0o711)).expect("root may");
+            // Passed on from 3, as systemd does; they come as what a shell can name.
+            let mut command = wall.boundary_by(
+                "export LISTEN_PID=$$; exec \"$@\" 3<&0 4<&1 5<&2 </dev/null >/dev/null 2>>\"$LOG\"",
+            );
+            command
+                .env("LOG", wall.path("client/activated.log"))
+                .env("LISTEN_FDS", "3")
+                .env("LISTEN_FDNAMES", names.join(":"));
+            let [backend, administrators, monitoring] = sockets.map(Stdio::from);
+            command.stdin(backend).stdout(administrators).stderr(monitoring);
+            let serving = wall.serve_as_it_is(command);
+            let customer = wall.set_up_wallet();
+            let psbt = customer.order(wall, &customer.code());
+            let finished = wall.run(BACKEND, "backend");
+            let signed = data_encoding::HEXLOWER.decode(finished.value("signed").as_bytes()).expect("hex");
+            harness::module::wallet::verify_signed(&psbt, &signed);
+            let health =
+                http(&wall.path("run/monitoring.sock"), "GET /health HTTP/1.1\r\n\r\n").expect("root may");
+            assert!(health.ends_with("ok\n"), "{health}");
+            assert!(serving.stop().success());
+            for name in names {
+                assert!(wall.path("run").join(format!("{name}.sock")).exists(), "it is systemd's, and stays");
+            }
+        }
+        _ => report("signed", data_encoding::HEXLOWER.encode(&sign_order(wall).expect("the code is right"))),
+    });
+}
+
+impl Wall {
+    /// The program as it is started, to its end: it must not serve.
+    pub(crate) fn expect_no_start(&self, words: &[&str]) -> String {
+        let mut child =
+            self.boundary().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let status = ended(&mut child);
+        let _ = child.kill();
+        let mut said = child.stderr.take().map(std::io::read_to_string).expect("it is piped").expect("UTF-8");
+        let status = status.unwrap_or_else(|| panic!("it serves, and should not: {said}"));
+        said += &fs::read_to_string(self.path("boundary/countersign.log")).unwrap_or_default();
+        assert_eq!(status.code(), Some(1), "{said}");
+        for word in words {
+            assert!(said.contains(word), "{word:?} is not in: {said}");
+        }
+        let error = said.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{said}"));
+        let next = said.lines().find(|line| line.starts_with("next: ")).unwrap_or_else(|| panic!("{said}"));
+        assert!(error.len() > 20 && next.len() > 15, "{said}");
+        said
+    }
+}

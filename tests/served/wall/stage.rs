@@ -1,0 +1,529 @@
+//! A boundary with a user of its own, and the users before it.
+//!
+//! ```text
+//! FOLDER/            root, 0755
+//!   bin/             the programs, where every user can run them
+//!   release/         the signed module
+//!   boundary/        BOUNDARY, 0700: token, PINs, store, floor, configuration, log
+//!   run/             BOUNDARY, 0755: the sockets
+//!   client/          BACKEND, 0700: what the backend has
+//!   notes/           root, 0700: what the test knows
+//! ```
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use cryptoki_sys::*;
+use data_encoding::HEXLOWER;
+use rustix::fs::Mode;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit, umask};
+use rustix::thread::CapabilitySet;
+
+use harness::module::digest::{create_digest_key, fresh_digest};
+use harness::module::raw::Raw;
+use harness::module::wallet::Payment;
+use harness::module::{
+    Authenticator, Finished, LIMITS, approval, assert_rv, create_wallet, enrol_confirmed, module, root,
+};
+use harness::served::Release;
+
+/// The user that the boundary runs as. Neither user is in the machine's user database.
+pub(crate) const BOUNDARY: u32 = 61_601;
+/// The user that backends run as.
+pub(crate) const BACKEND: u32 = 61_602;
+/// Longer than anything here takes.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+/// The wallet.
+pub(crate) const WALLET: &str = "treasury";
+/// The key that signs digests.
+pub(crate) const DIGEST_KEY: &str = "sidechain";
+/// Its user.
+pub(crate) const USER: &str = "alice";
+
+/// Everything that is made may be used by everybody, and core files are written.
+pub(crate) const CARELESS: &str = "umask 000; ulimit -c $(ulimit -H -c); exec \"$@\"";
+
+const FOLDER: &str = "COUNTERSIGN_TEST_FOLDER";
+const ROLE: &str = "COUNTERSIGN_TEST_ROLE";
+/// The role of the test itself, as root.
+const BODY: &str = "body";
+const ADMINISTRATOR: &str = "administrator";
+
+/// Everything that a test has.
+pub(crate) struct Wall {
+    folder: PathBuf,
+    test: String,
+    role: String,
+}
+
+/// Runs `body` as root with a boundary that was set up and does not serve yet; and again in each process that it starts by
+/// [`Wall::run`].
+pub(crate) fn behind_the_wall(test: &str, body: impl FnOnce(&Wall)) {
+    if let (Some(folder), Ok(role)) = (env::var_os(FOLDER), env::var(ROLE)) {
+        let wall = Wall { folder: folder.into(), test: test.into(), role };
+        if wall.role == ADMINISTRATOR {
+            wall.administrate();
+        } else {
+            body(&wall);
+        }
+        // Not back into the test, whose rest is for the first process.
+        std::process::exit(0);
+    }
+    if !rustix::process::geteuid().is_root() {
+        return again_as_root(test);
+    }
+    if let Err(why) = allow_to_lock_memory() {
+        return eprintln!("not tried: {why}");
+    }
+    // What others are to run and read is made so; the rest names its mode.
+    umask(Mode::from_raw_mode(0o022));
+    let temporary = tempfile::tempdir().expect("a temporary folder can be made");
+    let wall = Wall { folder: temporary.path().join("wall"), test: test.into(), role: BODY.into() };
+    wall.set_up(temporary.path());
+    body(&wall);
+}
+
+fn again_as_root(test: &str) {
+    let sudo = |arguments: &[&str]| Command::new("sudo").arg("-n").args(arguments).output();
+    if !sudo(&["true"]).is_ok_and(|done| done.status.success()) {
+        return eprintln!(
+            "not tried: only root can become two users; run it as root, or where \"sudo -n\" works"
+        );
+    }
+    let executable = env::current_exe().expect("the system names the running executable");
+    let module = format!("COUNTERSIGN_MODULE={}", module().display());
+    let executable = executable.to_str().expect("its path is UTF-8");
+    let done =
+        sudo(&["env", &module, executable, "--exact", test, "--nocapture"]).expect("it started before");
+    let text = [done.stdout, done.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(done.status.success() && text.contains("1 passed"), "as root: {text}");
+}
+
+/// The right to lock memory is a limit, which the boundary inherits, or a capability. A limit that was lowered for good is raised
+/// by no root of a container.
+static BY_CAPABILITY: OnceLock<bool> = OnceLock::new();
+
+fn allow_to_lock_memory() -> Result<(), String> {
+    let none = Rlimit { current: None, maximum: None };
+    let by_limit = setrlimit(Resource::Memlock, none).is_ok();
+    let sets = rustix::thread::capabilities(None).map_err(|error| error.to_string())?;
+    let by_capability = sets.permitted.contains(CapabilitySet::IPC_LOCK);
+    BY_CAPABILITY.get_or_init(|| !by_limit);
+    if by_limit || by_capability {
+        return Ok(());
+    }
+    Err("memory cannot be locked here: there is neither CAP_SYS_RESOURCE nor CAP_IPC_LOCK".into())
+}
+
+/// The words before a program that have it run as `user`, in no other group than the user's.
+pub(crate) fn becoming(user: u32) -> Vec<OsString> {
+    let mut words: Vec<OsString> = Vec::new();
+    if user != 0 {
+        let user = user.to_string();
+        words.extend(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"].map(OsString::from));
+    }
+    if user == BOUNDARY && BY_CAPABILITY.get().is_some_and(|so| *so) {
+        words.extend(["--inh-caps=+ipc_lock", "--ambient-caps=+ipc_lock"].map(OsString::from));
+    }
+    words
+}
+
+impl Wall {
+    fn set_up(&self, temporary: &Path) {
+        fs::set_permissions(temporary, Permissions::from_mode(0o755)).expect("the folder is ours");
+        self.make_folder("", 0, 0o755);
+        for (name, user, mode) in [
+            ("bin", 0, 0o755),
+            ("boundary", BOUNDARY, 0o700),
+            ("run", BOUNDARY, 0o755),
+            ("client", BACKEND, 0o700),
+            ("notes", 0, 0o700),
+        ] {
+            self.make_folder(name, user, mode);
+        }
+        let executable = env::current_exe().expect("the system names the running executable");
+        for (from, name) in [
+            (&executable, "wall"),
+            (&harness::program(), "countersign"),
+            (&module(), "libcountersign.so"),
+            (&root().join("softhsm/setup.sh"), "setup.sh"),
+            (&root().join("softhsm/lib.sh"), "lib.sh"),
+        ] {
+            self.install(from, name);
+        }
+        let mut setup = self.start_as(BOUNDARY, "bash");
+        setup.arg(self.path("bin/setup.sh")).arg(self.path("boundary"));
+        let _ = Finished::of(&mut setup).expect_success();
+        let release = Release::signed(&self.path("release"), 1);
+        let (folder, boundary) = (self.folder.display(), self.path("boundary"));
+        let inside = fs::read_to_string(boundary.join("countersign.toml")).expect("setup.sh wrote it")
+            + &release.table(1, &boundary.join("plugin.floor"))
+            + &format!(
+                "\n[log]\nlevel = \"info\"\nfile = \"{folder}/boundary/countersign.log\"\n\
+                 [serve]\nmonitoring = \"{folder}/run/monitoring.sock\"\n\
+                 [serve.backend]\nsocket = \"{folder}/run/backend.sock\"\nusers = [{BACKEND}]\n\
+                 [serve.administrators]\nsocket = \"{folder}/run/administrators.sock\"\nusers = [0]\n"
+            );
+        self.configure(&inside);
+        let _ = Finished::of(&mut self.countersign(&["plugin", "pin"])).expect_success();
+        for name in ["so.pin", "user.pin"] {
+            let mut bytes = [0; 16];
+            getrandom::fill(&mut bytes).expect("the system gives randomness");
+            self.note(name, &HEXLOWER.encode(&bytes));
+        }
+        self.give("user.pin", &self.noted("user.pin"));
+        self.give("client.toml", &client(&self.path("run/backend.sock")));
+        self.note("client.toml", &client(&self.path("run/administrators.sock")));
+    }
+
+    fn make_folder(&self, name: &str, user: u32, mode: u32) {
+        let folder = self.path(name);
+        fs::create_dir(&folder).expect("the folder is ours");
+        fs::set_permissions(&folder, Permissions::from_mode(mode)).expect("the folder is ours");
+        chown(&folder, Some(user), Some(user)).expect("root may");
+    }
+
+    fn install(&self, from: &Path, name: &str) {
+        let to = self.path("bin").join(name);
+        if fs::hard_link(from, &to).is_err() {
+            fs::copy(from, &to).expect("the folder is ours");
+        }
+        let mode = fs::metadata(&to).expect("it is there").permissions().mode();
+        // A program that its user cannot read is protected by the system already: that would hide what we do ourselves.
+        assert!(mode & 0o004 != 0, "{name} has mode {mode:o}");
+    }
+
+    /// A file or folder of it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
+    }
+
+    /// Which of the test's processes this is: `body`, or as [`Wall::run`] called it.
+    pub(crate) fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// The configuration of the boundary.
+    pub(crate) fn configuration(&self) -> String {
+        fs::read_to_string(self.path("boundary/inside.toml")).expect("it was written")
+    }
+
+    /// Writes the configuration of the boundary.
+    pub(crate) fn configure(&self, text: &str) {
+        self.write("boundary/inside.toml", text, BOUNDARY);
+    }
+
+    /// Writes what only the test knows.
+    pub(crate) fn note(&self, name: &str, text: &str) {
+        self.write(&format!("notes/{name}"), text, 0);
+    }
+
+    /// Reads it.
+    pub(crate) fn noted(&self, name: &str) -> String {
+        fs::read_to_string(self.path("notes").join(name)).expect("it was noted before")
+    }
+
+    /// Gives something to the backend.
+    pub(crate) fn give(&self, name: &str, text: &str) {
+        self.write(&format!("client/{name}"), text, BACKEND);
+    }
+
+    /// Reads it, as the backend.
+    pub(crate) fn given(&self, name: &str) -> String {
+        fs::read_to_string(self.path("client").join(name)).expect("it was given before")
+    }
+
+    /// Writes a file of `user`, which nobody else may read.
+    pub(crate) fn write(&self, name: &str, text: &str, user: u32) {
+        let path = self.path(name);
+        fs::write(&path, text).expect("root may");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("root may");
+        chown(&path, Some(user), Some(user)).expect("root may");
+    }
+}
+
+/// A client's configuration for a Unix socket.
+fn client(socket: &Path) -> String {
+    format!("[connect]\naddress = \"unix:{}\"\n\n[log]\nlevel = \"info\"\n", socket.display())
+}
+
+/// Other processes.
+impl Wall {
+    /// A program, ready to be run as `user` with nothing of our environment.
+    pub(crate) fn start_as(&self, user: u32, program: impl AsRef<OsStr>) -> Command {
+        let mut words = becoming(user);
+        words.push(program.as_ref().to_owned());
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .current_dir("/")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// This test in a role, as `user`.
+    pub(crate) fn command(&self, user: u32, role: &str) -> Command {
+        let configuration = if user == BACKEND { "client/client.toml" } else { "notes/client.toml" };
+        let mut command = self.start_as(user, self.path("bin/wall"));
+        command
+            .args(["--exact", &self.test, "--nocapture", "--test-threads=1"])
+            .env("COUNTERSIGN_CONF", self.path(configuration))
+            .env("COUNTERSIGN_MODULE", self.path("bin/libcountersign.so"))
+            .env(FOLDER, &self.folder)
+            .env(ROLE, role);
+        command
+    }
+
+    /// Runs this test in a role, as `user`, and expects it to succeed.
+    pub(crate) fn run(&self, user: u32, role: &str) -> Finished {
+        Finished::of(&mut self.command(user, role)).expect_success()
+    }
+
+    /// A command of the boundary's own side.
+    pub(crate) fn countersign(&self, arguments: &[&str]) -> Command {
+        let mut command = self.start_as(BOUNDARY, self.path("bin/countersign"));
+        command
+            .arg("--config")
+            .arg(self.path("boundary/inside.toml"))
+            .args(arguments)
+            .env("SOFTHSM2_CONF", self.path("boundary/softhsm2.conf"));
+        command
+    }
+
+    /// A script of the shell, as the boundary's user, in a folder that it could write a core file to.
+    pub(crate) fn script(&self, script: &str) -> Command {
+        // Whoever started the tests may have signals ignored, as a shell does for what runs in its background.
+        let mut command = self.start_as(BOUNDARY, "env");
+        command.args(["--default-signal=INT,QUIT", "sh", "-c", script, "sh"]).current_dir(self.path("run"));
+        command
+    }
+
+    /// The boundary, ready to be started by a script that ends with `exec "$@"`.
+    pub(crate) fn boundary_by(&self, script: &str) -> Command {
+        let mut command = self.script(script);
+        command
+            .arg(self.path("bin/countersign"))
+            .arg("--config")
+            .arg(self.path("boundary/inside.toml"))
+            .arg("serve")
+            .env("SOFTHSM2_CONF", self.path("boundary/softhsm2.conf"));
+        command
+    }
+
+    /// The boundary, ready to be started: by somebody who takes care of nothing.
+    pub(crate) fn boundary(&self) -> Command {
+        self.boundary_by(CARELESS)
+    }
+
+    /// Starts it, and waits until it is ready.
+    pub(crate) fn serve(&self) -> Serving {
+        self.serve_by(self.boundary())
+    }
+
+    /// The same, by a command of its own.
+    pub(crate) fn serve_by(&self, mut command: Command) -> Serving {
+        let log = File::options().create(true).append(true).open(self.path("notes/stderr"));
+        command.stdout(Stdio::null()).stderr(log.expect("the folder is ours"));
+        self.serve_as_it_is(command)
+    }
+
+    /// The same, whatever its standard output and error are.
+    pub(crate) fn serve_as_it_is(&self, mut command: Command) -> Serving {
+        let (path, log) = (self.path("notify"), self.path("notes/stderr"));
+        let _ = fs::remove_file(&path);
+        let notified = UnixDatagram::bind(&path).expect("the folder is ours");
+        fs::set_permissions(&path, Permissions::from_mode(0o777)).expect("the folder is ours");
+        notified.set_read_timeout(Some(Duration::from_millis(50))).expect("ours");
+        let child = command.env("NOTIFY_SOCKET", &path).spawn().expect("it runs");
+        let mut serving = Serving { child, notified, logs: vec![log, self.path("boundary/countersign.log")] };
+        let told = serving.told();
+        assert!(told.starts_with("READY=1"), "{told}\n{}", serving.log());
+        serving
+    }
+
+    /// Initialises the token, enrols [`USER`] and makes [`WALLET`] and [`DIGEST_KEY`], as an administrator.
+    pub(crate) fn set_up_wallet(&self) -> Customer {
+        let _ = self.run(0, ADMINISTRATOR);
+        let alice = Authenticator::scan(USER, &self.noted("uri"));
+        Customer { alice, descriptor: self.noted("descriptor") }
+    }
+
+    fn administrate(&self) {
+        let (so_pin, user_pin) = (self.noted("so.pin"), self.noted("user.pin"));
+        let raw = Raw::load();
+        assert_rv!(raw.initialize(), CKR_OK);
+        assert_rv!(raw.init_token(0, so_pin.as_bytes(), "behind the wall"), CKR_OK);
+        let so = raw.read_write();
+        assert_rv!(raw.login(so, CKU_SO, so_pin.as_bytes()), CKR_OK);
+        assert_rv!(raw.init_pin(so, user_pin.as_bytes()), CKR_OK);
+        let alice = enrol_confirmed(&raw, so, USER);
+        self.note("uri", alice.uri());
+        self.note("descriptor", &create_wallet(&raw, so, WALLET, &[USER], LIMITS));
+        create_digest_key(&raw, so, DIGEST_KEY, &[USER], "unlimited = true");
+        assert_rv!(raw.close_all(), CKR_OK);
+    }
+}
+
+/// What is outside of all of this: the user's app, and the watch-only wallet.
+pub(crate) struct Customer {
+    alice: Authenticator,
+    descriptor: String,
+}
+
+impl Customer {
+    /// A code that was not used.
+    pub(crate) fn code(&self) -> String {
+        // The one that confirmed was the current one, or an earlier one.
+        self.alice.code_away(1)
+    }
+
+    /// A code that is none.
+    pub(crate) fn wrong_code(&self) -> String {
+        self.alice.wrong_code()
+    }
+
+    /// The user's secret: in base 32, as the app has it, and its bytes.
+    pub(crate) fn secret(&self) -> (String, Vec<u8>) {
+        let uri = self.alice.uri();
+        let (_, rest) = uri.split_once("secret=").expect("it is in the URI");
+        let secret = rest.split('&').next().unwrap_or(rest).to_owned();
+        let bytes = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).expect("base 32");
+        (secret, bytes)
+    }
+
+    /// Has the wallet make a PSBT, and gives it to the backend with a code.
+    pub(crate) fn order(&self, wall: &Wall, code: &str) -> Vec<u8> {
+        let psbt = Payment::default().psbt(&self.descriptor);
+        wall.give("psbt", &HEXLOWER.encode(&psbt));
+        wall.give("code", code);
+        psbt
+    }
+
+    /// Gives a digest of another chain to the backend with a code.
+    pub(crate) fn order_digest(&self, wall: &Wall, code: &str) {
+        wall.give("digest", &HEXLOWER.encode(&fresh_digest()));
+        wall.give("code", code);
+    }
+}
+
+/// What a backend does with an order: signs, by the code that came with it.
+pub(crate) fn sign_order(wall: &Wall) -> Result<Vec<u8>, CK_RV> {
+    Backend::logged_in(wall).sign(wall)
+}
+
+/// A backend at work.
+pub(crate) struct Backend {
+    raw: Raw,
+    session: CK_SESSION_HANDLE,
+    key: CK_OBJECT_HANDLE,
+}
+
+impl Backend {
+    pub(crate) fn logged_in(wall: &Wall) -> Backend {
+        let raw = Raw::load();
+        assert_rv!(raw.initialize(), CKR_OK);
+        let session = raw.read_write();
+        assert_rv!(raw.login(session, CKU_USER, wall.given("user.pin").as_bytes()), CKR_OK);
+        Backend { raw, session, key: raw.wallet_key(session, WALLET) }
+    }
+
+    pub(crate) fn sign(&self, wall: &Wall) -> Result<Vec<u8>, CK_RV> {
+        let psbt = HEXLOWER.decode(wall.given("psbt").as_bytes()).expect("hex");
+        let record = approval(USER, &wall.given("code"));
+        self.raw.countersign(self.session, self.key, &record, &psbt)
+    }
+}
+
+/// A running boundary. It is ended when this is dropped.
+pub(crate) struct Serving {
+    pub(crate) child: Child,
+    notified: UnixDatagram,
+    logs: Vec<PathBuf>,
+}
+
+impl Serving {
+    /// Its process.
+    pub(crate) fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// What it told the service manager next.
+    pub(crate) fn told(&mut self) -> String {
+        let begun = Instant::now();
+        let mut bytes = [0; 1024];
+        loop {
+            match self.notified.recv(&mut bytes) {
+                Ok(length) => return String::from_utf8_lossy(&bytes[..length]).into_owned(),
+                Err(error) => {
+                    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+                    let ended = self.child.try_wait().expect("it is ours");
+                    assert!(ended.is_none(), "it ended with {ended:?}:\n{}", self.log());
+                    assert!(begun.elapsed() < LONG, "nothing is told:\n{}", self.log());
+                }
+            }
+        }
+    }
+
+    /// All that it has said.
+    pub(crate) fn log(&self) -> String {
+        self.logs.iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
+    }
+
+    /// Sends it a signal, as root.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.process(), signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        ended(&mut self.child).unwrap_or_else(|| panic!("it does not end:\n{}", self.log()))
+    }
+
+    /// Has it stop, and gives how it ended.
+    pub(crate) fn stop(self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How a child ended; none if it goes on.
+pub(crate) fn ended(child: &mut Child) -> Option<ExitStatus> {
+    let begun = Instant::now();
+    while begun.elapsed() < LONG {
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    None
+}
+
+/// What a server of HTTP on a Unix socket answers.
+pub(crate) fn http(socket: &Path, request: &str) -> std::io::Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(LONG))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
