@@ -1,4 +1,4 @@
-//! Link arguments of the module, as the hosts that load it need them, and of the program.
+//! Link arguments of the module, as the hosts that load it need them.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -6,7 +6,6 @@ fn main() {
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     // Names the build: a debugger finds the symbols that were taken out of what is shipped by it.
     println!("cargo:rustc-cdylib-link-arg=-Wl,--build-id=sha1");
-    println!("cargo:rustc-link-arg-bins=-Wl,--build-id=sha1");
     // Our own symbols bind to ourselves, whatever another module in the process exports.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
 }

@@ -37,7 +37,7 @@ prepare() {
     need_packages softhsm2 oathtool
     need_venv
     # The profile of Cargo.toml that has the checks of a release and is built in a fraction of its time.
-    (cd "$root" && cargo build --profile demo --locked -p countersign -p verify_tx --lib --bins </dev/null)
+    (cd "$root" && cargo build --profile demo --locked -p countersign -p countersign-cli -p verify_tx --lib --bins </dev/null)
     built=$(cd "$root" && cargo metadata --format-version 1 --no-deps --locked |
         "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/demo
     export COUNTERSIGN_MODULE=$built/libcountersign.so

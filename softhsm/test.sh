@@ -48,6 +48,8 @@ main() {
         "$cargo_deny" --locked --all-features check --hide-inclusion-graph licenses bans sources
     heading "Advisories on the dependencies"
     advisories
+    # tests/program/linked.rs has the crates that must not be among them.
+    step "What is linked into the library" cargo tree --locked -p countersign -e normal --depth 1
     step "Fuzzing, $fuzz_seconds seconds for each target" bash tests/fuzz/run.sh "$fuzz_seconds"
     build_modules
     misuse "$misuse_calls" calls_at_random_gain_nothing_in_the_process_of_the_engine

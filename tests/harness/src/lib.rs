@@ -9,15 +9,16 @@
 //! [`Way`] is how a test of the C interface reaches the engine. [`alone`] gives a test a process that no other test shares.
 
 pub mod alone;
+mod built;
 pub mod engine;
 pub mod module;
 pub mod served;
 mod way;
 
+pub use built::{program, target_folder};
 pub use way::Way;
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The path of the test that this is written in, as the test harness takes it.
 #[macro_export]
@@ -32,15 +33,4 @@ macro_rules! this_test {
 /// The folder of the checkout.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("it is tests/harness")
-}
-
-/// `target/debug`, or where this executable is instead.
-pub fn target_folder() -> PathBuf {
-    let executable = env::current_exe().expect("the system names the running executable");
-    executable.ancestors().nth(2).expect("it is in deps/").into()
-}
-
-/// The program `countersign`, which Cargo builds beside the tests.
-pub fn program() -> PathBuf {
-    target_folder().join("countersign")
 }

@@ -28,6 +28,8 @@ use cryptoki_sys::*;
 use totp_rs::{Algorithm, Builder, Totp};
 
 use crate::Way;
+use crate::built::MODULE;
+pub use crate::built::module;
 use crate::served::Served;
 pub use crate::{assert_rv, root, target_folder, this_test};
 use raw::Raw;
@@ -43,7 +45,6 @@ pub const PERIOD: u64 = 120;
 
 const FOLDER: &str = "COUNTERSIGN_TEST_FOLDER";
 const ROLE: &str = "COUNTERSIGN_TEST_ROLE";
-const MODULE: &str = "COUNTERSIGN_MODULE";
 /// The role of the body itself.
 const BODY: &str = "body";
 /// The role that only initialises the module, and reports the answer.
@@ -352,30 +353,6 @@ pub fn report(name: &str, value: impl std::fmt::Display) {
 /// Prints a line from the body, of how much was tried.
 pub fn summarise(line: impl std::fmt::Display) {
     println!("\n{SUMMARY}{line}");
-}
-
-/// The module under test: the `cdylib` beside the folder of this test's executable.
-pub fn module() -> PathBuf {
-    if let Some(path) = env::var_os(MODULE) {
-        return path.into();
-    }
-    let path = target_folder().join("libcountersign.so");
-    let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
-    let built =
-        changed(&path).unwrap_or_else(|_| panic!("{} is not there; run `cargo build` first", path.display()));
-    // `cargo test` does not bring the module up to date: it only builds what it links.
-    let mut folders = vec![root().join("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("the checkout has its sources") {
-            let source = entry.expect("it can be read").path();
-            if source.is_dir() && !source.ends_with("bin") {
-                folders.push(source);
-            } else if source.is_file() && changed(&source).is_ok_and(|changed| changed > built) {
-                panic!("{} is newer than {}; run `cargo build` first", source.display(), path.display());
-            }
-        }
-    }
-    path
 }
 
 /// Copies all files of a folder.

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::Outcome;
+
+/// The package of the program.
+const PROGRAM: &str = "countersign-cli";
 
 /// What is linked.
 pub(crate) struct Crates {
@@ -63,7 +65,6 @@ struct Package {
     license: Option<String>,
     manifest_path: PathBuf,
     targets: Vec<Target>,
-    metadata: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -100,13 +101,6 @@ impl Package {
     fn is_linked(&self) -> bool {
         !self.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "proc-macro"))
     }
-
-    /// The crates that only the program uses, as the package itself lists them.
-    fn of_the_program(&self) -> Outcome<BTreeSet<String>> {
-        let listed = self.metadata.as_ref().map(|metadata| &metadata["linked"]["program-only"]);
-        let listed = listed.and_then(Value::as_array).ok_or("Cargo.toml lists no program-only crates")?;
-        Ok(listed.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
-    }
 }
 
 /// What is linked into this.
@@ -126,17 +120,21 @@ pub(crate) fn linked(into: Part) -> Outcome<Crates> {
     };
 
     let root = metadata.resolve.root.as_deref().ok_or("run this in the folder of the checkout")?;
+    let named = |name: &str| {
+        let found = packages.values().find(|package| package.source.is_none() && package.name == name);
+        found.map(|package| package.id.clone()).ok_or(format!("no package of ours is called {name}"))
+    };
+    let parts = match into {
+        Part::Library => vec![root.to_owned()],
+        Part::Package => vec![root.to_owned(), named(PROGRAM)?],
+    };
     // Packages of ours are parts of the whole: what they name, the whole names.
     let is_ours = |id: &String| packages[id.as_str()].source.is_none();
-    let (mut direct, mut ours) = (BTreeSet::new(), vec![root.to_owned()]);
+    let (mut direct, mut ours) = (BTreeSet::new(), parts);
     while let Some(id) = ours.pop() {
         let (own, others): (Vec<String>, Vec<String>) = links(&id).into_iter().partition(is_ours);
         ours.extend(own);
         direct.extend(others);
-    }
-    if into == Part::Library {
-        let of_the_program = packages[root].of_the_program()?;
-        direct.retain(|id| !of_the_program.contains(&packages[id.as_str()].name));
     }
     let direct = Vec::from_iter(direct);
     let (mut seen, mut next) = (BTreeSet::new(), direct.clone());

@@ -98,7 +98,7 @@ mod tests {
     /// What the integration test runs is what there is.
     #[test]
     fn the_list_of_verbs_is_complete() {
-        let listed: Vec<&str> = include_str!("../../../tests/vectors/verbs.txt").lines().collect();
+        let listed: Vec<&str> = include_str!("../../tests/vectors/verbs.txt").lines().collect();
         assert_eq!(verbs(), listed);
     }
 
