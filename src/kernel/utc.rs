@@ -1,7 +1,7 @@
 //! Unix time as a date in UTC and back, by the proleptic Gregorian calendar.
 //!
-//! Two forms: ISO 8601 for people and for the export of the audit, and the sixteen digits of a clock object (PKCS#11 v2.40
-//! section 4.3.2). Both reach from 1970 to 9999, and each second has one text.
+//! Two forms: ISO 8601 for people and for the export of the audit, and the sixteen digits of a clock object (PKCS#11 v3.2
+//! section 4.3, "Clock"). Both reach from 1970 to 9999, and each second has one text.
 
 const DAY: u64 = 86_400;
 /// After so many days the calendar repeats: 400 years.

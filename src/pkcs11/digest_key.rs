@@ -1,5 +1,5 @@
-//! Keys that sign digests, as templates describe them: `C_GenerateKeyPair` (PKCS#11 v3.0 section 5.18) with
-//! `CKM_EC_KEY_PAIR_GEN` (v3.2 section 6.3), and `C_SetAttributeValue`.
+//! Keys that sign digests, as templates describe them: `C_GenerateKeyPair` (PKCS#11 v3.2 section 5.18) with
+//! `CKM_EC_KEY_PAIR_GEN` (section 6.3), and `C_SetAttributeValue`.
 //!
 //! What such a key is made for has to be said: `CKA_ALLOWED_MECHANISMS` is required, and there are no others than
 //! `CKM_COUNTERSIGN_DIGEST` and `CKM_ECDSA`.

@@ -1,4 +1,4 @@
-//! The module of this process: `C_Initialize`, `C_Finalize`, `C_GetInfo` (PKCS#11 v2.40 section 5.4).
+//! The module of this process: `C_Initialize`, `C_Finalize`, `C_GetInfo` (PKCS#11 v3.2 section 5.4).
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;

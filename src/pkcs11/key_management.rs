@@ -1,4 +1,4 @@
-//! Key management (PKCS#11 v2.40 section 5.13; v3.0 section 5.18): users, wallets and keys that sign digests are made here.
+//! Key management (PKCS#11 v3.2 section 5.18): users, wallets and keys that sign digests are made here.
 //!
 //! A template says what is to be made; what we decide ourselves may be repeated in it, and must then be right.
 

@@ -1,5 +1,5 @@
-//! Key pairs of secp256k1 as the two templates of `C_GenerateKeyPair` describe them (PKCS#11 v3.0 section 5.18; v3.2 section
-//! 6.3): what is the same for every pair made inside, whatever it signs.
+//! Key pairs of secp256k1 as the two templates of `C_GenerateKeyPair` describe them (PKCS#11 v3.2 sections 5.18
+//! and 6.3): what is the same for every pair made inside, whatever it signs.
 
 use cryptoki_sys::*;
 

@@ -1,4 +1,4 @@
-//! Message-based signing (PKCS#11 v3.0 section 5.14): one operation, and a code of its own for each of its messages.
+//! Message-based signing (PKCS#11 v3.2 section 5.14): one operation, and a code of its own for each of its messages.
 //!
 //! A message is a PSBT, or a digest; what comes with it as its parameter is the approval, which is otherwise the mechanism's parameter. It
 //! is copied with the message, before anything looks at either.

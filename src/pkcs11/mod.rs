@@ -1,4 +1,4 @@
-//! The C interface: PKCS#11 v2.40, v3.0 and v3.2.
+//! The C interface: the function lists of PKCS#11 2.40, 3.0 and 3.2. Comments cite version 3.2.
 //!
 //! A call comes in at `entry` (catch, convert, call), with its pointers looked at in `raw` alone, becomes a value (`request`), and
 //! goes to whoever is the `instance` of this process:
@@ -8,7 +8,7 @@
 //!                  └─ [connect]: connected → remote … remote → host → dispatch → the file of its chapter
 //! ```
 //!
-//! | file | chapter of PKCS#11 v3.0 section 5 |
+//! | file | chapter of PKCS#11 v3.2 section 5 |
 //! |---|---|
 //! | `instance` | 5.4 general-purpose functions |
 //! | `slot_token` | 5.5 slot and token management |

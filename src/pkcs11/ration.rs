@@ -1,10 +1,13 @@
-//! What costs a peer nothing is rationed: logins by a right PIN and signatures that are given once more, which write links, and
-//! refusals, which write log lines.
+//! Rations for what costs a peer nothing: logins with a right PIN and repeated signatures, which write links, and refusals, which
+//! write log lines.
 //!
-//! A login or a signature that is refused here is not looked at: no PIN or code is compared, nothing is charged or written. A new
-//! signature pays for a login, so a program that logs in anew for each of its signatures is never refused; and it brings the
-//! whole ration of answers without one. Right codes that do not belong together are not charged, and count like wrong ones: the
-//! ration tells nobody which of them it was. A wrong code or PIN and a right code cost something: their lines are all written.
+//! - R1. A login or a signature over the ration is refused before anything looks at its PIN or code. It charges and writes nothing.
+//! - R2. A new signature pays for one login and restores the whole ration of answers. So a program that logs in anew for each
+//!   signature is never refused.
+//! - R3. A login every five seconds is never refused, signature or not: a probe of a monitoring system may do that for ever.
+//! - R4. A right code that does not fit the others is not charged. It counts here like a wrong one, so the ration tells nobody
+//!   which of them it was.
+//! - R5. Wrong codes, wrong PINs and policy refusals cost something. Their lines are all written, outside of the ration.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -19,39 +22,39 @@ use crate::cores::{self, PeerNumber};
 use crate::engine::EngineError;
 use crate::gate::Countersigned;
 
-/// Logins without a signature that a peer has at first, and how soon one more comes.
-const LOGINS: Ration = Ration { most: 1_000, every: Duration::from_secs(10) };
-/// Answers to codes without a new signature that a peer has at first, and how soon one more comes. As many as ask for the same at
-/// once are answered, and the failures that stop all codes are fewer.
-const ANSWERS: Ration = Ration { most: 300, every: Duration::from_secs(1) };
-/// Lines that a peer has at first, and how soon one more comes.
-const LINES: Ration = Ration { most: 60, every: Duration::from_secs(1) };
+/// Logins without a signature: a stock for restarts of many processes at once, and R3.
+const LOGINS: Ration = Ration { max: 1_000, every: Duration::from_secs(5) };
+/// Answers to codes without a new signature. The stock answers all who ask for the same signature at once, and is larger than the
+/// number of failures that stops all codes.
+const ANSWERS: Ration = Ration { max: 300, every: Duration::from_secs(1) };
+/// Lines of the log.
+const LINES: Ration = Ration { max: 60, every: Duration::from_secs(1) };
 
 static PEERS: Mutex<Option<HashMap<PeerNumber, Peer>>> = Mutex::new(None);
 
-/// So many at first, and one more each time that so much has passed.
+/// A stock of `max`, which refills by one after each `every`.
 struct Ration {
-    most: u32,
+    max: u32,
     every: Duration,
 }
 
 /// What is left of a ration.
 struct Left {
     number: u32,
-    /// When the last one came.
+    /// When it was last refilled.
     since: Instant,
 }
 
 impl Ration {
     fn whole(&self, now: Instant) -> Left {
-        Left { number: self.most, since: now }
+        Left { number: self.max, since: now }
     }
 
-    /// Adds what has come meanwhile.
+    /// Refills what is due.
     fn refill(&self, left: &mut Left, now: Instant) {
         let passed = now.saturating_duration_since(left.since).as_nanos() / self.every.as_nanos();
         let come = u32::try_from(passed).unwrap_or(u32::MAX);
-        if come >= self.most - left.number {
+        if come >= self.max - left.number {
             *left = self.whole(now);
         } else {
             left.number += come;
@@ -72,6 +75,7 @@ struct Peer {
     logins: Left,
     answers: Left,
     lines: Left,
+    /// Lines left out since the last one that was written.
     left_out: u64,
 }
 
@@ -99,7 +103,7 @@ impl Peer {
     }
 
     fn paid(&mut self, now: Instant) {
-        self.logins.number = (self.logins.number + 1).min(LOGINS.most);
+        self.logins.number = (self.logins.number + 1).min(LOGINS.max);
         self.answers = ANSWERS.whole(now);
     }
 
@@ -119,11 +123,11 @@ fn of_peer<T>(peer: PeerNumber, look: impl FnOnce(&mut Peer, Instant) -> T) -> T
     look(peers.get_or_insert_default().entry(peer).or_insert_with(|| Peer::new(now)), now)
 }
 
-/// Refuses a call that would write something durable, if `peer` has had its ration of those. `is_in`: somebody is logged in,
-/// and another login writes nothing.
-pub(super) fn check(peer: PeerNumber, request: &Request, is_in: bool) -> Answer {
+/// Refuses a login or a change of PIN, which write a link, where `peer` has used up its ration of those. `is_logged_in`: another
+/// login fails, and writes nothing.
+pub(super) fn check(peer: PeerNumber, request: &Request, is_logged_in: bool) -> Answer {
     let writes = match request {
-        Request::Login { user_type, .. } => *user_type != CKU_CONTEXT_SPECIFIC && !is_in,
+        Request::Login { user_type, .. } => *user_type != CKU_CONTEXT_SPECIFIC && !is_logged_in,
         Request::SetPin { .. } => true,
         _ => false,
     };
@@ -132,8 +136,9 @@ pub(super) fn check(peer: PeerNumber, request: &Request, is_in: bool) -> Answer 
     }
     refused(|| {
         format!(
-            "refused: this peer had {} logins without a signature, and has one each {} seconds now: keep sessions open",
-            LOGINS.most,
+            "refused a login: this peer has logged in {} times without signing; it may log in every {} seconds now; keep \
+             sessions open instead of logging in anew",
+            LOGINS.max,
             LOGINS.every.as_secs()
         )
     });
@@ -147,7 +152,7 @@ pub(super) fn count(peer: PeerNumber, is_login: bool, reply: &Reply) {
     }
 }
 
-/// Refuses to look at codes for a peer that had its ration of answers without a new signature.
+/// Refuses to look at a code where the peer has used up its ration of answers.
 pub(super) fn check_signing() -> Answer {
     let peer = cores::working_for();
     if peer == 0 || of_peer(peer, Peer::may_sign) {
@@ -155,10 +160,9 @@ pub(super) fn check_signing() -> Answer {
     }
     refused(|| {
         format!(
-            "refused: this peer had {} answers to codes without a new signature, and has one each {} seconds now: no code was \
-             looked at",
-            ANSWERS.most,
-            ANSWERS.every.as_secs()
+            "refused a signature: this peer has had {} answers to codes without a new signature; it gets one every second \
+             now; no code was looked at",
+            ANSWERS.max
         )
     });
     Err(Rv(CKR_FUNCTION_FAILED))
@@ -187,15 +191,15 @@ pub(super) fn is_login(request: &Request) -> bool {
     }
 }
 
-/// Gives the line of a refusal that cost the peer nothing to `write`, unless the peer had its ration. A call of this process has
-/// no peer, and no ration.
+/// Hands the line of a refusal that cost the peer nothing to `write`, within the peer's ration. A call of this process has no peer
+/// and no ration.
 fn rationed(line: impl FnOnce() -> String, write: impl FnOnce(String)) {
     let peer = cores::working_for();
     let left_out = if peer == 0 { Some(0) } else { of_peer(peer, Peer::line) };
     match left_out {
         None => {}
         Some(0) => write(line()),
-        Some(more) => write(format!("{} (and {more} lines of this peer were left out)", line())),
+        Some(more) => write(format!("{} (left out {more} lines of this peer before this one)", line())),
     }
 }
 
@@ -232,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_only_logs_in_and_out_is_refused_after_its_ration_and_no_other_is() {
-        for _ in 0..LOGINS.most {
+        for _ in 0..LOGINS.max {
             assert_eq!(log_in(PEER, &login(CKU_USER)), Ok(()));
         }
         let pin = || Bytes(Zeroizing::default());
@@ -267,7 +271,7 @@ mod tests {
         // Nothing more comes in this test.
         of_peer(peer, |peer, now| peer.answers.since = now + Duration::from_secs(3_600));
         cores::work(peer, || {
-            for (_, answer) in (0..ANSWERS.most).zip(unpaid.iter().cycle()) {
+            for (_, answer) in (0..ANSWERS.max).zip(unpaid.iter().cycle()) {
                 assert_eq!(check_signing(), Ok(()));
                 count_signing(&answer());
             }
@@ -278,7 +282,7 @@ mod tests {
         });
         cores::work(peer + 1, || assert_eq!(check_signing(), Ok(())));
         // In a process of its own an application keeps itself busy.
-        for _ in 0..2 * ANSWERS.most {
+        for _ in 0..2 * ANSWERS.max {
             count_signing(&once_more());
             assert_eq!(check_signing(), Ok(()));
         }
@@ -296,15 +300,27 @@ mod tests {
             }
             count
         };
-        assert_eq!(answered(&mut peer, now), ANSWERS.most);
+        assert_eq!(answered(&mut peer, now), ANSWERS.max);
         assert_eq!(answered(&mut peer, now + ANSWERS.every), 1);
         peer.paid(now + ANSWERS.every);
-        assert_eq!(answered(&mut peer, now + ANSWERS.every), ANSWERS.most);
+        assert_eq!(answered(&mut peer, now + ANSWERS.every), ANSWERS.max);
+    }
+
+    #[test]
+    fn a_probe_that_logs_in_every_five_seconds_is_never_refused() {
+        let start = Instant::now();
+        let mut peer = Peer::new(start);
+        // Beside a program that has used up the stock: for a week.
+        (0..LOGINS.max).for_each(|_| peer.logged_in());
+        for probe in 1..=7 * 24 * 720 {
+            assert!(peer.may_log_in(start + Duration::from_secs(5) * probe), "probe {probe}");
+            peer.logged_in();
+        }
     }
 
     #[test]
     fn a_ration_comes_again_as_time_passes_and_never_more_than_the_whole() {
-        let (ration, now) = (Ration { most: 3, every: Duration::from_secs(10) }, Instant::now());
+        let (ration, now) = (Ration { max: 3, every: Duration::from_secs(10) }, Instant::now());
         let after = |seconds| now + Duration::from_secs(seconds);
         let mut left = ration.whole(now);
         let mut taken = |seconds| (0..9).take_while(|_| ration.take(&mut left, after(seconds))).count();
@@ -321,8 +337,8 @@ mod tests {
         let mut peer = Peer::new(Instant::now());
         let now = peer.lines.since;
         let written = (0..22_000).filter(|_| peer.line(now).is_some()).count();
-        assert_eq!(written, LINES.most as usize);
-        assert_eq!(peer.line(now + LINES.every), Some(22_000 - u64::from(LINES.most)));
+        assert_eq!(written, LINES.max as usize);
+        assert_eq!(peer.line(now + LINES.every), Some(22_000 - u64::from(LINES.max)));
         assert_eq!(peer.line(now + 2 * LINES.every), Some(0));
     }
 
@@ -331,19 +347,19 @@ mod tests {
         let peer = PEER + 2;
         let mut lines = Vec::new();
         cores::work(peer, || {
-            for _ in 0..LINES.most + 5 {
+            for _ in 0..LINES.max + 5 {
                 rationed(|| "refused".into(), |line| lines.push(line));
             }
         });
-        assert_eq!(lines.len(), LINES.most as usize);
+        assert_eq!(lines.len(), LINES.max as usize);
         of_peer(peer, |peer, now| peer.lines = LINES.whole(now));
         cores::work(peer, || rationed(|| "refused".into(), |line| lines.push(line)));
         let last = lines.pop().expect("it was written");
-        assert_eq!(last, "refused (and 5 lines of this peer were left out)");
+        assert_eq!(last, "refused (left out 5 lines of this peer before this one)");
         // In a process of its own an application fills its own log.
-        for _ in 0..2 * LINES.most {
+        for _ in 0..2 * LINES.max {
             rationed(|| "refused".into(), |line| lines.push(line));
         }
-        assert_eq!(lines.len(), 3 * LINES.most as usize);
+        assert_eq!(lines.len(), 3 * LINES.max as usize);
     }
 }

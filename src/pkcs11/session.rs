@@ -1,4 +1,4 @@
-//! Session management (PKCS#11 v2.40 section 5.6; `C_LoginUser` and `C_SessionCancel`: v3.0 section 5.6).
+//! Session management (PKCS#11 v3.2 section 5.6).
 
 use cryptoki_sys::*;
 
@@ -86,8 +86,8 @@ impl Application {
         self.logout()
     }
 
-    /// `C_SessionCancel`: ends the operations that `flags` name. A flag of one that is not active is ignored (v3.0 section
-    /// 5.6.8), and so is one of a kind that there is not; there is none that could not be cancelled.
+    /// `C_SessionCancel`: ends the operations that `flags` name. It ignores the flag of an operation that is not active, and of one
+    /// that this token does not have. It can cancel every other one. `C_SignInit` and its like without a mechanism come here, too.
     pub(super) fn cancel(&self, session: CK_SESSION_HANDLE, flags: CK_FLAGS) -> Answer {
         self.with_session(session, |session| {
             if flags & CKF_FIND_OBJECTS != 0 {

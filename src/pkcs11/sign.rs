@@ -1,4 +1,4 @@
-//! Signing (PKCS#11 v2.40 section 5.11; v3.0 section 5.13).
+//! Signing (PKCS#11 v3.2 section 5.13).
 //!
 //! An operation ends with the call that answers it, whatever the answer, but for a length query and
 //! `CKR_BUFFER_TOO_SMALL` (section 5.2, "Conventions for functions returning output in a variable-length buffer").
@@ -162,7 +162,7 @@ impl Application {
             let key = self.signing_key(mechanism, key)?;
             let code_source = match (mechanism, &parameter[..]) {
                 (_, []) => CodeSource::Login(None),
-                // It has no parameter (v3.0 Current Mechanisms section 2.3.6).
+                // It has no parameter (section 6.3, "ECDSA without hashing").
                 (CKM_ECDSA, _) => return Err(Rv(CKR_MECHANISM_PARAM_INVALID)),
                 (_, parameter) => {
                     CodeSource::Parameter(Approval::parse(parameter).map_err(EngineError::from)?)

@@ -1,4 +1,4 @@
-//! Slot and token management (PKCS#11 v2.40 section 5.5).
+//! Slot and token management (PKCS#11 v3.2 section 5.5).
 
 use cryptoki_sys::*;
 
@@ -10,7 +10,7 @@ use crate::kernel::audit::Role;
 use crate::kernel::state::PinStanding;
 use crate::kernel::utc;
 
-/// secp256k1, over a prime field, by its object identifier, with uncompressed points (v3.0 Current Mechanisms section 2.3).
+/// secp256k1, over a prime field, by its object identifier, with uncompressed points (section 6.3).
 const CURVE: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
 
 /// The mechanisms, with what each is for.

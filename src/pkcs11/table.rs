@@ -217,7 +217,7 @@ static INTERFACES: [Interface; 3] = [
 /// Not in the list: it is for `countersign serve`, which asks for it by its name.
 static BOUNDARY: Interface = named(interface::NAME, &FUNCTIONS_OF_BOUNDARY);
 
-/// `C_GetFunctionList` (PKCS#11 v2.40 section 5.4): the 2.40 table.
+/// `C_GetFunctionList` (PKCS#11 v3.2 section 5.4): the 2.40 table.
 ///
 /// # Safety
 /// `list` is null or valid for writing a pointer.
@@ -226,12 +226,12 @@ pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> 
     if list.is_null() {
         return CKR_ARGUMENTS_BAD;
     }
-    // SAFETY: not null, and the caller vouches for it. The table is never written through the pointer (section 5.4).
+    // SAFETY: not null, and the caller vouches for it. The table is never written through the pointer (`C_GetFunctionList`).
     unsafe { list.write(ptr::from_ref(&FUNCTIONS_2_40).cast_mut()) };
     CKR_OK
 }
 
-/// `C_GetInterfaceList` (PKCS#11 v3.0 section 5.4.4).
+/// `C_GetInterfaceList` (PKCS#11 v3.2 section 5.4).
 ///
 /// # Safety
 /// `count` is null or valid; `list` is null or valid for writing as many interfaces as `count` says.
@@ -245,7 +245,7 @@ pub unsafe extern "C" fn C_GetInterfaceList(list: *mut CK_INTERFACE, count: *mut
     }
 }
 
-/// `C_GetInterface` (PKCS#11 v3.0 section 5.4.5): the one of this name and version, or the default.
+/// `C_GetInterface` (PKCS#11 v3.2 section 5.4): the one of this name and version, or the default.
 ///
 /// # Safety
 /// `name` is null or a C string, `version` null or valid, `interface` null or valid for writing a pointer.
@@ -266,14 +266,14 @@ pub unsafe extern "C" fn C_GetInterface(
     let found = INTERFACES.iter().chain([&BOUNDARY]).find(|interface| {
         // SAFETY: every name here is a static C string.
         let is_named = unsafe { CStr::from_ptr(interface.0.pInterfaceName.cast()) } == name;
-        // SAFETY: every function list begins with its version (section 5.4.5).
+        // SAFETY: every function list begins with its version (`C_GetInterface`).
         let offered = unsafe { interface.0.pFunctionList.cast::<CK_VERSION>().read() };
         is_named
             && interface.0.flags & flags == flags
             && wanted.is_none_or(|wanted| (wanted.major, wanted.minor) == (offered.major, offered.minor))
     });
     // The specification lists this answer and `CKR_FUNCTION_FAILED`, and gives neither to this case. That the arguments ask for
-    // what there is not is this one's meaning (section 5.1.6), and what other libraries and their callers take it for.
+    // what there is not is this one's meaning (section 5.1, "All other Cryptoki function return values"), and what other libraries and their callers take it for.
     let Some(found) = found else { return CKR_ARGUMENTS_BAD };
     // SAFETY: not null, and the caller vouches for it. The interface is never written through the pointer.
     unsafe { interface.write(ptr::from_ref(&found.0).cast_mut()) };

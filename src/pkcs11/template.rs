@@ -1,4 +1,4 @@
-//! Templates (PKCS#11 v3.0 section 4.1): what a caller asks an object to be, one attribute after the other.
+//! Templates (PKCS#11 v3.2 section 4.1): what a caller asks an object to be, one attribute after the other.
 //!
 //! Each mistake has its own answer: `CKR_TEMPLATE_INCOMPLETE` for what is missing, `CKR_ATTRIBUTE_VALUE_INVALID` for what is no
 //! value of its attribute, `CKR_TEMPLATE_INCONSISTENT` for what cannot be had, or not together. Why an attribute cannot be
@@ -11,7 +11,7 @@ use super::request::TemplateEntry;
 use super::rv::{Answer, Rv};
 
 /// The attributes of a template, each once. One that is there again with the same value is as good as once; with another
-/// value, the template contradicts itself (section 4.1.1, cases 5 and 6).
+/// value, the template contradicts itself (section 4.1, cases 5 and 6).
 pub(super) fn each_once(template: &[TemplateEntry]) -> Answer<Vec<&TemplateEntry>> {
     let mut once: Vec<&TemplateEntry> = Vec::with_capacity(template.len());
     for entry in template {
@@ -70,7 +70,7 @@ pub(super) fn expect_empty_array(value: &[u8]) -> Answer {
     expect(value.is_empty())
 }
 
-/// A `CK_DATE` (section 3.2), or none.
+/// A `CK_DATE`, or none.
 pub(super) fn check_date(value: &[u8]) -> Answer {
     valid(value.is_empty() || (value.len() == size_of::<CK_DATE>() && value.iter().all(u8::is_ascii_digit)))
 }

@@ -1,8 +1,8 @@
-//! Verifying (PKCS#11 v2.40 section 5.12; v3.0 section 5.15): a user's code, which confirms an enrolment and is spent; and the
+//! Verifying (PKCS#11 v3.2 section 5.15): a user's code, which confirms an enrolment and is spent; and the
 //! signature of a digest, which is public.
 //!
 //! The code is the signature of an empty text. A signature comes with the call that has it judged, or before the text, with
-//! `C_VerifySignatureInit` (v3.2 section 5.15): then it is kept, and no code is spent, until the call that answers.
+//! `C_VerifySignatureInit`: then it is kept, and no code is spent, until the call that answers.
 
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1};
@@ -216,7 +216,7 @@ fn end_in_one(session: &mut Session, comes: SignatureComes) -> Answer<Verifying>
     Ok(verifying)
 }
 
-/// ECDSA (v3.0 Current Mechanisms section 2.3.1): r ‖ s. Either of the two values of s is right.
+/// ECDSA (PKCS#11 v3.2 section 6.3, "EC Signatures"): r ‖ s. Either of the two values of s is right.
 fn judge_digest(key: &PublicKey, digest: &[u8], signature: &[u8], secp: &Secp256k1<All>) -> Answer {
     if signature.len() != SIGNATURE_LEN {
         return Err(Rv(CKR_SIGNATURE_LEN_RANGE));

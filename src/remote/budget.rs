@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// As many bytes of a frame are not counted: every connection may have them, and there may be a thousand of each role.
+/// Bytes of each frame that are not counted. Every connection may have them, and each role may have a thousand connections.
 pub const UNCOUNTED: usize = 64 * 1024;
 
-/// What all frames together may take beyond [`UNCOUNTED`] bytes each.
+/// Bytes that all frames together may take, beyond [`UNCOUNTED`] bytes each.
 pub struct Budget {
     free: AtomicUsize,
     total: usize,
@@ -18,7 +18,7 @@ impl Budget {
         Arc::new(Budget { free: AtomicUsize::new(total), total })
     }
 
-    /// For one who reads only what it asked for: a client.
+    /// For a client, which reads only what it asked for.
     pub fn unlimited() -> Arc<Budget> {
         Budget::new(usize::MAX)
     }
@@ -34,7 +34,7 @@ impl Budget {
     }
 }
 
-/// The part of a budget that one frame has taken; given back on drop.
+/// The part of a budget that one frame has taken. Dropping gives it back.
 #[must_use]
 pub struct Lease {
     budget: Arc<Budget>,
@@ -47,7 +47,7 @@ impl Lease {
         Lease { budget: Arc::clone(budget), taken: 0 }
     }
 
-    /// Takes what a frame of `bytes` needs, if it is there.
+    /// Takes what a frame of `bytes` needs, if the budget has it.
     pub fn cover(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(UNCOUNTED).saturating_sub(self.taken);
         let has = more == 0 || self.budget.take(more);

@@ -1,4 +1,4 @@
-//! The client side of the boundary: one application there, over as many connections as calls are under way at once.
+//! The client's side: one application at the boundary, over as many connections as it has calls under way.
 //!
 //! A connection carries one request at a time. So each call takes a connection: an idle one, or a new one that joins the
 //! application. Where the boundary has no room for another connection, calls wait for one.
@@ -18,22 +18,22 @@ use super::hello::{
 use super::stream::{Closer, ConnectError, Framed, Stream};
 use crate::shell::config::ConnectConfig;
 
-/// Most connections of one application. The boundary answers twice as many calls at once, unless it is told otherwise.
+/// Most connections of one application. By default, the boundary answers twice as many calls at once.
 const MAX_CONNECTIONS: usize = 32;
-/// How long no further connection is tried after one that was not to be had.
+/// How long to wait after a refused connection before trying another.
 const NO_MORE_FOR: Duration = Duration::from_secs(5);
 
 /// An application at the boundary.
 pub struct Client {
     config: ConnectConfig,
     application: ApplicationSecret,
-    /// The version that was agreed on.
+    /// The version that both sides agreed on.
     version: u16,
     max_frame: u32,
-    /// Whose connections they are: a child after `fork` has copies of them that are not its own.
+    /// The process that owns the connections. After `fork` a child has copies that are not its own.
     process: u32,
     state: Mutex<State>,
-    /// A connection is idle again, or there are none any more.
+    /// Signals that a connection is idle, or that all are lost.
     freed: Condvar,
 }
 
@@ -43,9 +43,9 @@ struct State {
     closers: Vec<Closer>,
     /// Idle, in use, or being opened.
     open: usize,
-    /// Until when no further one is tried.
+    /// When to try another one.
     enough_until: Option<Instant>,
-    /// Why there are none any more.
+    /// Why all of them are lost.
     lost: Option<String>,
 }
 
@@ -53,7 +53,7 @@ struct State {
 struct Connection(Framed);
 
 impl Client {
-    /// Connects, and begins an application whose handles are numbered from `first_handle` on.
+    /// Connects, and begins an application that numbers its handles from `first_handle` on.
     pub fn open(config: &ConnectConfig, first_handle: u64) -> Result<Client, ConnectError> {
         let (mut connection, application, max_frame, version) = Connection::first(config, first_handle)?;
         let closers = vec![connection.0.stream().closer()];
@@ -95,16 +95,16 @@ impl Client {
         }
     }
 
-    /// Lets go of the connections of a parent process without a word on them: they are still the parent's.
+    /// Lets go of a parent process's connections without sending anything: the parent still uses them.
     pub fn abandon(&self) {
-        // A thread of the parent may have held the lock when it forked: then it is held for ever.
+        // If a thread of the parent held the lock while it forked, the lock is held for ever.
         if let Ok(mut state) = self.state.try_lock() {
             state.idle.clear();
             state.closers.clear();
         }
     }
 
-    /// An idle connection, or a new one, or the first that is idle again.
+    /// An idle connection, a new one, or the next that becomes idle.
     fn take(&self) -> Result<Connection, ExchangeError> {
         let until = Instant::now() + self.config.call;
         let mut state = self.state();
@@ -133,8 +133,8 @@ impl Client {
         }
     }
 
-    /// A further connection. Where none is to be had, for whatever reason, calls wait for those that are there; unless the boundary
-    /// does not know the application any more.
+    /// Another connection. `None`: there is none to be had, for whatever reason, and calls wait for those that exist. An error: the
+    /// boundary no longer knows the application.
     fn join(&self) -> Result<Option<Connection>, ExchangeError> {
         let hello = Hello { join: Some(self.application.clone()), first_handle: 0 };
         match Connection::open(&self.config, &hello, self.version) {
@@ -151,7 +151,7 @@ impl Client {
                 Err(self.lose(error.to_string()))
             }
             Err(error) => {
-                tracing::info!("calls wait for each other: no further connection: {error}");
+                tracing::info!("calls wait for each other, for want of another connection: {error}");
                 let mut state = self.state();
                 state.open -= 1;
                 state.enough_until = Some(Instant::now() + NO_MORE_FOR);
@@ -175,7 +175,7 @@ impl Client {
 }
 
 impl State {
-    /// Ends all connections, so that the boundary sees it, whoever else has copies of them.
+    /// Ends all connections. The boundary sees it even if another process has copies of them.
     fn end(&mut self) {
         self.closers.drain(..).for_each(|closer| closer.close());
         self.idle.clear();
@@ -191,7 +191,7 @@ impl Drop for Client {
 }
 
 impl Connection {
-    /// The first one of an application, and the version that both sides speak: ours, or that of a boundary of another release.
+    /// The first connection of an application, in our version, or in that of a boundary of an older release.
     fn first(
         config: &ConnectConfig,
         first_handle: u64,
@@ -199,7 +199,9 @@ impl Connection {
         let hello = Hello { join: None, first_handle };
         let (opened, version) = match Connection::open(config, &hello, VERSION) {
             Err(ConnectError::Refused { refusal: Refusal::Version { ours }, .. }) if is_spoken(ours) => {
-                tracing::info!("the boundary speaks version {ours} of the protocol: an older release");
+                tracing::info!(
+                    "the boundary is of an older release: it speaks version {ours} of the protocol"
+                );
                 (Connection::open(config, &hello, ours)?, ours)
             }
             opened => (opened?, VERSION),
@@ -215,7 +217,7 @@ impl Connection {
     ) -> Result<(Connection, ApplicationSecret, u32), ConnectError> {
         let mut framed = Framed::new(Stream::connect(config)?, MAX_GREETING_LEN, Budget::unlimited());
         let (application, max_frame) = framed.greet(hello, version, config)?;
-        // The limit of the boundary is on requests.
+        // The boundary's limit is on requests.
         framed.set_limits(MAX_RESPONSE_LEN, Budget::unlimited());
         Ok((Connection(framed), application, max_frame))
     }

@@ -1,13 +1,14 @@
-//! Places that several share: whoever has none gets one at once, and nobody has more than its share while another waits.
+//! Places that several sharers use. A sharer without a place gets one at once, and no sharer has more than its share while another
+//! waits.
 //!
-//! What nobody waits for, anybody may have: one alone takes every place.
+//! A sharer may have every place that nobody else waits for.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A number of places, and who has them.
+/// Places, and who has them.
 pub struct Fair<K> {
     places: usize,
     sharers: Mutex<Sharers<K>>,
@@ -15,7 +16,7 @@ pub struct Fair<K> {
 
 struct Sharers<K> {
     taken: usize,
-    /// Those who have a place or wait for one.
+    /// The sharers that have a place or wait for one.
     by_key: HashMap<K, Sharer>,
 }
 
@@ -34,12 +35,12 @@ pub struct Place<'a, K: Eq + Hash + Clone> {
 }
 
 impl<K: Eq + Hash + Clone> Fair<K> {
-    /// So many places. As many more are given out as there are sharers who have none.
+    /// Of so many places. It gives out more than that where a sharer has none.
     pub fn new(places: usize) -> Fair<K> {
         Fair { places, sharers: Mutex::new(Sharers { taken: 0, by_key: HashMap::new() }) }
     }
 
-    /// Waits for a place, until then.
+    /// Waits for a place, at most until `until`.
     pub fn enter(&self, who: &K, until: Option<Instant>) -> Option<Place<'_, K>> {
         let mut sharers = self.sharers();
         let sharer = sharers.by_key.entry(who.clone()).or_default();
@@ -64,12 +65,12 @@ impl<K: Eq + Hash + Clone> Fair<K> {
             sharer.has += usize::from(entered);
         });
         sharers.taken += usize::from(entered);
-        // There may be more, or somebody no longer stands in another's way.
+        // There may be more places, or one sharer less that waits.
         sharers.wake_next(self.places);
         entered.then(|| Place { fair: self, who: who.clone() })
     }
 
-    /// Gives a place of `who` to whoever waits, until it is taken back.
+    /// Lends a place of `who` to the others, until it is taken back.
     pub fn lend(&self, who: &K) {
         let mut sharers = self.sharers();
         sharers.taken -= 1;
@@ -77,7 +78,7 @@ impl<K: Eq + Hash + Clone> Fair<K> {
         sharers.wake_next(self.places);
     }
 
-    /// Takes a place back that was lent, without waiting, whatever the share.
+    /// Takes back a lent place, without waiting and whatever the share.
     pub fn take_back(&self, who: &K) {
         let mut sharers = self.sharers();
         sharers.by_key.entry(who.clone()).or_default().has += 1;
@@ -110,7 +111,7 @@ impl<K: Eq + Hash + Clone> Sharers<K> {
         self.taken < places && (sharer.has < share || !another_waits())
     }
 
-    /// Wakes one of those who may enter: of the sharer who has fewest.
+    /// Wakes one waiter of the sharer with the fewest places that may enter.
     fn wake_next(&self, places: usize) {
         let waiting = self.by_key.iter().filter(|(_, sharer)| sharer.waiting > 0);
         let next =

@@ -1,10 +1,10 @@
-//! Frames: a length of four bytes, little-endian, then as many bytes of payload.
+//! Frames: a length in four bytes, little-endian, then that many bytes of payload.
 //!
-//! - F1. A length over the maximum is refused before anything is allocated for it; a length of zero is refused, too.
-//! - F2. A buffer grows as bytes arrive, at most to twice what has arrived, and large ones take their part of a [`Budget`].
-//!   Where that is used up, the frame is read to its end without being kept.
-//! - F3. A payload is wiped when it is dropped, and what a buffer outgrew as well: there are PINs, codes and PSBTs in them.
-//! - F4. Header and payload of a typical frame are one read and one write.
+//! - F1. The reader refuses a length of zero, and a length over the maximum before it allocates anything.
+//! - F2. A buffer grows as bytes arrive, at most to twice what has arrived, and large buffers take their part of a [`Budget`]. If
+//!   the budget is used up, the reader reads the frame to its end and drops it.
+//! - F3. Dropping a payload wipes it. A buffer that is outgrown is wiped, too: payloads hold PINs, codes and PSBTs.
+//! - F4. A typical frame takes one read and one write, header included.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::ops::{Deref, DerefMut};
@@ -16,15 +16,16 @@ use super::budget::{Budget, Lease};
 
 /// Bytes of the length before a payload.
 pub const HEADER: usize = 4;
-/// What is read at once. A frame that fits in is not copied.
+/// Bytes of the reader's buffer. A frame that fits is not copied.
 const BUFFER: usize = 8 * 1024;
-/// The first size of the buffer of a frame that does not.
+/// First size of the buffer of a longer frame.
 const FIRST: usize = 64 * 1024;
 
 /// Writes one frame, whose payload is `parts` one after the other.
 pub fn write_frame(sink: &mut impl Write, parts: [&[u8]; 2]) -> io::Result<()> {
-    let length = u32::try_from(parts[0].len() + parts[1].len())
-        .map_err(|_| io::Error::new(ErrorKind::InvalidInput, "a payload of 4 GiB fits in no frame"))?;
+    let length = u32::try_from(parts[0].len() + parts[1].len()).map_err(|_| {
+        io::Error::new(ErrorKind::InvalidInput, "a payload of 4 GiB does not fit into a frame")
+    })?;
     let header = length.to_le_bytes();
     let mut slices = [IoSlice::new(&header), IoSlice::new(parts[0]), IoSlice::new(parts[1])];
     let mut slices = &mut slices[..];
@@ -40,11 +41,11 @@ pub fn write_frame(sink: &mut impl Write, parts: [&[u8]; 2]) -> io::Result<()> {
     Ok(())
 }
 
-/// What came.
+/// What a read brings.
 pub enum Received<'a> {
     /// A frame.
     Frame(Frame<'a>),
-    /// A frame that there was no budget for. It was read to its end, and is gone.
+    /// A frame that the budget had no room for. It was read to its end and dropped.
     NoRoom,
     /// The end, between two frames.
     End,
@@ -54,19 +55,19 @@ pub enum Received<'a> {
 pub struct Frame<'a> {
     /// Its payload.
     pub payload: Payload<'a>,
-    /// What it has taken of the budget.
+    /// Its part of the budget.
     pub lease: Lease,
 }
 
 /// The bytes of one frame, wiped on drop.
 pub enum Payload<'a> {
-    /// In the buffer that it was read into.
+    /// In the reader's buffer.
     Short(&'a mut [u8]),
     /// In a buffer of its own.
     Long(Wiped),
 }
 
-/// Bytes that are wiped on drop, all at once. `Zeroizing` writes them one by one, which takes longer than a call.
+/// Bytes that are wiped on drop, all at once. `Zeroizing` writes them one by one, which would take longer than a call.
 pub struct Wiped(Vec<u8>);
 
 impl Wiped {
@@ -97,7 +98,7 @@ impl DerefMut for Wiped {
 
 impl Drop for Wiped {
     fn drop(&mut self) {
-        // What is reserved and not in use may have been.
+        // Reserved bytes may have been in use before.
         self.0.resize(self.0.capacity(), 0);
         wipe(&mut self.0);
     }
@@ -143,7 +144,7 @@ impl Default for FrameReader {
 impl FrameReader {
     /// Reads the next frame, of at most `maximum` bytes.
     ///
-    /// [`FrameError::Idle`] leaves everything as it was, and reading may go on; after any other error nothing can be read.
+    /// After [`FrameError::Idle`] reading may go on. After any other error nothing can be read.
     pub fn read(
         &mut self,
         source: &mut impl Read,
@@ -174,7 +175,7 @@ impl FrameReader {
         Ok(Received::Frame(Frame { payload, lease: Lease::of(budget) }))
     }
 
-    /// Reads until `wanted` bytes are there from `start` on. False: the source ended before the first of them.
+    /// Reads until the buffer has `wanted` bytes from `start` on. False: the source ended before the first of them.
     fn fill(&mut self, source: &mut impl Read, wanted: usize) -> Result<bool, FrameError> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -214,7 +215,7 @@ impl FrameReader {
                     drop(payload);
                     return self.drain(source, length - filled);
                 }
-                // A `Vec` that grows would leave what it was as it is.
+                // A growing `Vec` would not wipe what it leaves.
                 let mut next = Wiped::of(larger);
                 next[..filled].copy_from_slice(&payload);
                 payload = next;
@@ -227,7 +228,7 @@ impl FrameReader {
         Ok(Received::Frame(Frame { payload: Payload::Long(payload), lease }))
     }
 
-    /// Reads what is left of a frame without keeping it. The buffer is empty here.
+    /// Reads the rest of a frame without keeping it. The buffer is empty here.
     fn drain(&mut self, source: &mut impl Read, mut left: usize) -> Result<Received<'_>, FrameError> {
         while left > 0 {
             let most = left.min(BUFFER);
@@ -258,24 +259,24 @@ fn read(source: &mut impl Read, into: &mut [u8], begun: bool) -> Result<usize, F
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// Nothing came for as long as the connection may rest.
-    #[error("nothing came for as long as a connection may rest")]
+    /// No frame began in time.
+    #[error("the peer was silent for too long")]
     Idle,
-    /// A frame began, and was not there as a whole in time.
-    #[error("a frame was not there as a whole in time")]
+    /// A frame began and did not end in time.
+    #[error("the peer did not send a whole frame in time")]
     Slow,
     /// The connection ended within a frame.
     #[error("the connection ended within a frame")]
     Cut,
-    /// A frame of no bytes.
-    #[error("a frame of no bytes")]
+    /// An empty frame.
+    #[error("the peer sent an empty frame")]
     Empty,
     /// A frame over the maximum.
-    #[error("a frame of {length} bytes, and {maximum} are the most")]
+    #[error("the peer sent a frame of {length} bytes; at most {maximum} are allowed")]
     TooLong {
-        /// What its header claims.
+        /// The length in its header.
         length: u32,
-        /// What is allowed.
+        /// The longest allowed.
         maximum: u32,
     },
     /// The connection failed.

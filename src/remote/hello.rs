@@ -1,12 +1,11 @@
-//! How a connection begins, and what answers to a request.
+//! How a connection begins, and how requests are answered.
 //!
-//! The first frame is a [`Hello`], its answer a [`Welcome`], both of at most [`MAX_GREETING_LEN`]; then each request is answered by
-//! one [`Response`]. Magic number and version stand first and keep their places in every version to come.
+//! The client sends a [`Hello`] and the server a [`Welcome`], each of at most [`MAX_GREETING_LEN`] bytes. From then on the server
+//! sends one [`Response`] to each request. Magic number and version come first in every version to come.
 //!
-//! A client greets by the newest version that it speaks. A server that speaks this one, too, answers by it; another one refuses,
-//! and names its own, by which the client greets again if it can. Greetings and replies are the same in all versions so far;
-//! what differs is which requests there are: version 3 has all of version 2, and `C_GetSessionInfo` with the rule that
-//! refused.
+//! A client greets in the newest version that it speaks. A server that speaks it, too, answers in it. Another server refuses and
+//! names its own version, in which the client greets again if it can. Greetings and responses are the same in all versions so
+//! far. Requests differ: version 3 adds `C_GetSessionInfo` with the rule that refused.
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -14,16 +13,16 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::CkRv;
 use crate::kernel::psbt::MAX_PSBT_LEN;
 
-/// What a [`Hello`] begins with.
+/// The first bytes of a [`Hello`].
 pub const MAGIC: [u8; 4] = *b"CSGN";
-/// The newest version of frames, greetings and messages that is spoken here.
+/// The newest version that this release speaks.
 pub const VERSION: u16 = 3;
-/// The oldest one.
+/// The oldest version that it speaks.
 pub const OLDEST_VERSION: u16 = 2;
-/// The most bytes of a greeting.
+/// Longest greeting, in bytes.
 pub const MAX_GREETING_LEN: u32 = 256;
-/// The most bytes of a [`Response`], whatever the limit on requests is: a call must not be carried out whose answer could not
-/// be taken. The longest is a signed PSBT, which is less than twice as long as one that may come.
+/// Longest [`Response`] in bytes, whatever the limit on requests is: no call may be made whose answer the client could not take.
+/// The longest is a signed PSBT, which is less than twice as long as the longest PSBT in a request.
 pub const MAX_RESPONSE_LEN: u32 = 32 << 20;
 
 const _: () = assert!(2 * MAX_PSBT_LEN <= MAX_RESPONSE_LEN as usize);
@@ -31,18 +30,18 @@ const _: () = assert!(2 * MAX_PSBT_LEN <= MAX_RESPONSE_LEN as usize);
 /// What a client says first.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hello {
-    /// The application that this connection is a further one of; none: a new one.
+    /// The application that this connection joins. `None`: a new one.
     pub join: Option<ApplicationSecret>,
-    /// What the handles of a new application are numbered from.
+    /// The first handle of a new application.
     pub first_handle: u64,
 }
 
-/// What proves that two connections are of one application.
+/// Proves that two connections belong to one application.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct ApplicationSecret([u8; 32]);
 
 impl ApplicationSecret {
-    /// These bytes, which must be random.
+    /// Of bytes that must be random.
     pub fn new(random: [u8; 32]) -> ApplicationSecret {
         ApplicationSecret(random)
     }
@@ -80,32 +79,32 @@ impl Hello {
     }
 }
 
-/// Whether this version is spoken here.
+/// Whether this release speaks this version.
 pub fn is_spoken(version: u16) -> bool {
     (OLDEST_VERSION..=VERSION).contains(&version)
 }
 
-/// Why a greeting is none.
+/// Why a greeting is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HelloError {
-    /// It is not a client of ours.
-    #[error("what came first is no greeting of ours")]
+    /// It is not the greeting of a Countersign client.
+    #[error("the peer is not a Countersign client")]
     Malformed,
     /// It speaks another version.
     #[error(
-        "it speaks version {0} of the protocol; this release speaks versions {OLDEST_VERSION} to {VERSION}"
+        "the peer speaks version {0} of the protocol; this release speaks versions {OLDEST_VERSION} to {VERSION}"
     )]
     Version(u16),
 }
 
-/// What is answered to a [`Hello`].
+/// The answer to a [`Hello`].
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Welcome {
     /// Requests may come.
     Accepted {
-        /// What further connections of this application show.
+        /// What other connections show to join this application.
         application: ApplicationSecret,
-        /// The most bytes of one frame.
+        /// Longest frame that the server takes, in bytes.
         max_frame: u32,
     },
     /// The connection ends here.
@@ -139,32 +138,32 @@ pub enum Refusal {
     },
     /// The peer is not among those that may connect.
     #[error(
-        "who we are may not connect there: add this process's user, its certificate's name or its context id to [serve] of the boundary's configuration"
+        "this peer may not connect; add this process's user, its certificate's name or its context id to [serve] of the boundary's configuration"
     )]
     NotAllowed,
-    /// There are as many connections as there may be.
+    /// The limit on connections is reached.
     #[error(
-        "it has as many connections as it takes: end some, or raise serve.max_connections in the boundary's configuration"
+        "it has reached serve.max_connections; close some connections, or raise that limit in the boundary's configuration"
     )]
     TooManyConnections,
-    /// The application that was to be joined is not there, or not this peer's.
-    #[error("it does not know this application any more: initialise again")]
+    /// The application to join has ended, or is another peer's.
+    #[error("it no longer knows this application; initialise again")]
     UnknownApplication,
-    /// It is being stopped.
-    #[error("it is being stopped: try again when it has started anew")]
+    /// The server is stopping.
+    #[error("it is stopping; try again when it has restarted")]
     Stopping,
-    /// The module opens no application.
-    #[error("its module opens nothing (CK_RV {0:#010X}): its log says why")]
+    /// The module refused to begin an application.
+    #[error("its module refused to begin an application (CK_RV {0:#010X}); its log says why")]
     Module(u64),
 }
 
-/// What is answered to a request: a tag of one byte, and what belongs to it.
+/// The response to a request: a tag of one byte, and what belongs to it.
 pub enum Response<'a> {
     /// The module's answer.
     Answered(&'a [u8]),
-    /// There is no room for this request now, or for its answer, and it may come again: a signature by the same code.
+    /// There is no room for this request or its answer now. The client may send it again, a signature with the same code.
     Busy,
-    /// The application is over: nothing can be carried to it any more.
+    /// The application has ended.
     Closed(CkRv),
 }
 
@@ -173,7 +172,7 @@ impl<'a> Response<'a> {
     const BUSY: u8 = 1;
     const CLOSED: u8 = 2;
 
-    /// The payload of its frame. `number` takes what has to be kept for it.
+    /// The payload of its frame. `number` is memory for it.
     pub fn parts<'b>(&'b self, number: &'b mut [u8; 8]) -> [&'b [u8]; 2] {
         match self {
             Response::Answered(answer) => [&[Self::ANSWER], answer],
@@ -196,13 +195,13 @@ impl<'a> Response<'a> {
     }
 }
 
-/// Reads one value that takes all of the bytes.
+/// Reads one value that takes up all of the bytes.
 fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
     rest.is_empty().then_some(value)
 }
 
-/// Greetings fit into the space that was made for them: nothing is moved, so that nothing of them stays behind.
+/// Appends within the capacity. A buffer that grew would leave a copy of the secret behind.
 fn append(bytes: &mut Vec<u8>, value: &impl Serialize) {
     let written = Zeroizing::new(postcard::to_allocvec(value).expect("plain fields are always written"));
     debug_assert!(bytes.len() + written.len() <= bytes.capacity());

@@ -1,8 +1,8 @@
-//! The interface between `countersign serve` and the module that it loads, found by `C_GetInterface` under [`NAME`]
-//! (PKCS#11 v3.0 section 5.4.5: names of vendors begin with "Vendor ").
+//! The interface between `countersign serve` and the module that it loads. `C_GetInterface` finds it by [`NAME`] (PKCS#11 v3.2,
+//! `C_GetInterface`: vendors' names begin with "Vendor ").
 //!
-//! It is not in `C_GetInterfaceList`: no application has a use for it, and it gives none more than the C interface does.
-//! Requests and answers are bytes here: only the module, whose signatures were verified, knows what they mean.
+//! `C_GetInterfaceList` does not list it: it is of no use to an application, and gives none more than the C interface does. Requests
+//! and answers are bytes here. Only the module, whose signatures were verified, knows what they mean.
 
 #![allow(unsafe_code)]
 
@@ -17,9 +17,9 @@ use super::standing::{Standing, Trouble};
 use super::{Boundary, CkRv, PeerRole};
 use crate::kernel::act::ActCount;
 
-/// What it is called.
+/// Its name.
 pub const NAME: &CStr = c"Vendor Countersign Boundary";
-/// The one version of it.
+/// Its version.
 pub const VERSION: CK_VERSION = CK_VERSION { major: 2, minor: 0 };
 /// [`PeerRole::Backend`] in [`Functions::begin`].
 pub const BACKEND: CK_ULONG = 0;
@@ -32,7 +32,7 @@ pub const MAX_IDENTITY_LEN: usize = 320;
 pub type GetInterface =
     unsafe extern "C" fn(*mut CK_UTF8CHAR, *mut CK_VERSION, *mut *mut CK_INTERFACE, CK_FLAGS) -> CK_RV;
 
-/// Takes an answer, which is valid until it returns.
+/// Takes an answer. The bytes are valid until it returns.
 pub type Deliver = unsafe extern "C" fn(context: *mut c_void, answer: *const u8, len: CK_ULONG);
 
 /// The functions of the interface. Like every function list it begins with its version.
@@ -40,34 +40,34 @@ pub type Deliver = unsafe extern "C" fn(context: *mut c_void, answer: *const u8,
 pub struct Functions {
     /// [`VERSION`].
     pub version: CK_VERSION,
-    /// The version of the module itself, padded with blanks: what its manifest must say.
+    /// The version of the module, padded with blanks. The manifest must name the same.
     pub release: [u8; 32],
     /// Opens the engine of the configuration.
     pub open: unsafe extern "C" fn() -> CK_RV,
-    /// Begins an application: first handle, role, who the peer is (UTF-8, at most [`MAX_IDENTITY_LEN`] bytes), the length of
-    /// that, where its number goes.
+    /// Begins an application: first handle, role, name of the peer (UTF-8, at most [`MAX_IDENTITY_LEN`] bytes) and its length, and
+    /// the place for the application's number.
     pub begin: unsafe extern "C" fn(CK_ULONG, CK_ULONG, *const u8, CK_ULONG, *mut CK_ULONG) -> CK_RV,
-    /// Answers a request of an application: number, request, its length, who takes the answer, and their context.
+    /// Answers a request: the application's number, the request and its length, and who takes the answer, with a context.
     pub call: unsafe extern "C" fn(CK_ULONG, *const u8, CK_ULONG, Deliver, *mut c_void) -> CK_RV,
     /// Ends an application.
     pub end: unsafe extern "C" fn(CK_ULONG) -> CK_RV,
-    /// Closes the engine, once the calls under way are over.
+    /// Closes the engine after the calls under way.
     pub close: unsafe extern "C" fn() -> CK_RV,
-    /// What keeps the module from its work: where the bits of [`Standing`] go.
+    /// What keeps the module from its work: the place for the bits of [`Standing`].
     pub standing: unsafe extern "C" fn(*mut CK_ULONG) -> CK_RV,
-    /// The acts of administration, counted: who takes the answer, and their context. It is a list of [`ActCount`] (postcard).
+    /// Counts the acts of administration: who takes the list of [`ActCount`] (postcard), with a context.
     pub administration: unsafe extern "C" fn(Deliver, *mut c_void) -> CK_RV,
-    /// The newest line of the log about a refusal or a failure in this process, once: who takes it, and their context. Nothing,
-    /// where there was none. It needs no engine.
+    /// The newest line of the log about a refusal or a failure in this process: who takes it, with a context. Each line is given
+    /// once, and nothing where there is none. It needs no engine.
     pub newest_line: unsafe extern "C" fn(Deliver, *mut c_void) -> CK_RV,
 }
 
-/// The newest line that the module in `library`, which this process has loaded, has logged about a refusal or a failure: what its
-/// answer, a number, does not say. Once; none where there was none, or where it is a module of another version.
+/// The newest line about a refusal or a failure from the module in `library`, which this process has loaded: it says what a return
+/// value does not. Each line is given once. `None`: there is no new line, or the module is of another version.
 pub fn newest_line(library: &Path) -> Option<String> {
     // SAFETY: it is loaded already, so that nothing of it runs now; the caller has found it to be Countersign's.
     let library = unsafe { libloading::Library::new(library) }.ok()?;
-    // SAFETY: a PKCS#11 module has this export, of this type (v3.0 section 5.4.5).
+    // SAFETY: a PKCS#11 module has this export, of this type (PKCS#11 v3.2, `C_GetInterface`).
     let get_interface = unsafe { library.get::<GetInterface>(b"C_GetInterface\0") }.ok()?;
     // SAFETY: the library is loaded for as long as this lasts.
     let functions = unsafe { find(*get_interface) }?;
@@ -81,27 +81,27 @@ pub fn newest_line(library: &Path) -> Option<String> {
     (rv == CKR_OK && !line.is_empty()).then_some(line)
 }
 
-/// The functions of a module, if it has them in this version.
+/// The functions of a module, if it has this version of them.
 ///
 /// # Safety
 /// `get_interface` is the function of that name of a PKCS#11 module that stays loaded for as long as the answer is used.
 unsafe fn find<'a>(get_interface: GetInterface) -> Option<&'a Functions> {
     let (mut version, mut interface) = (VERSION, ptr::null_mut::<CK_INTERFACE>());
     let name = NAME.as_ptr().cast_mut().cast();
-    // SAFETY: a C string, a version and a place for a pointer, as section 5.4.5 asks for.
+    // SAFETY: a C string, a version and a place for a pointer, as `C_GetInterface` asks for.
     let rv = unsafe { get_interface(name, &raw mut version, &raw mut interface, 0) };
     if rv != CKR_OK || interface.is_null() {
         return None;
     }
-    // SAFETY: not null, and static like all that a module lists (section 5.4.5); of this name and version it is this list.
+    // SAFETY: not null, and static like everything that a module lists; of this name and version it is this list.
     Some(unsafe { &*(*interface).pFunctionList.cast::<Functions>() })
 }
 
-/// A loaded module whose engine is open.
+/// A loaded module with an open engine.
 pub struct LoadedModule(&'static Functions);
 
 impl LoadedModule {
-    /// Opens the engine of the module that exports this `C_GetInterface`, and that is of the version `release`.
+    /// Opens the engine of the module that exports this `C_GetInterface` and has the version `release`.
     ///
     /// # Safety
     /// `get_interface` is the function of that name of a PKCS#11 module that stays loaded until the process ends.
@@ -193,17 +193,15 @@ unsafe extern "C" fn take(context: *mut c_void, answer: *const u8, len: CK_ULONG
     }
 }
 
-/// Why a module cannot be hosted.
+/// Why a module cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// It is another version.
-    #[error(
-        "the module has no interface for `countersign serve` of this version: install both from one release"
-    )]
+    /// It has another version of the interface.
+    #[error("the module is of another release than `countersign serve`; install both from one release")]
     NoInterface,
-    /// It is not what its manifest says.
+    /// It is not the version that its manifest names.
     #[error(
-        "the module says that it is version {found}, and its manifest names {named}: have the officers sign a right one"
+        "the module has version {found}, and its manifest names {named}; have the officers sign a manifest that names {found}"
     )]
     Release {
         /// What the module says.
@@ -214,9 +212,9 @@ pub enum LoadError {
     /// Its engine did not open.
     #[error("the module stays closed (CK_RV {rv:#010x}): {why}")]
     Closed {
-        /// Its answer.
+        /// Its return value.
         rv: CkRv,
-        /// Its line of the log about it.
+        /// Its line of the log.
         why: String,
     },
 }

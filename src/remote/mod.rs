@@ -1,5 +1,5 @@
-//! The same calls, carried to the boundary: what runs between a library with `[connect]` in its configuration, a client, and
-//! `countersign serve`, which has the module.
+//! The way to the boundary, between a library with `[connect]` in its configuration, the client, and `countersign serve`, which has
+//! loaded the module. It carries bytes, and knows no meaning.
 //!
 //! ```text
 //! client                                      countersign serve
@@ -10,14 +10,14 @@
 //!       ◄──────────────────────────────────── Response
 //! ```
 //!
-//! - W1. Nobody unknown is heard: the peer's user, certificate or context id is checked before the first byte of a frame is
-//!   read ([`server`]).
-//! - W2. Nothing grows by what a peer claims: frames, connections, calls and memory are bounded ([`frame`], [`budget`], [`server`]).
-//! - W3. Who is slow waits alone: each connection has a thread of its own and a time limit for each frame ([`stream`]).
-//! - W4. An application that lost a connection is over: its sessions and logins are closed once, and its other connections
-//!   with them ([`server`]).
-//! - W5. What passed is wiped: the buffers of frames are. TLS decrypts into buffers of rustls that are not; whoever reads
-//!   this process's memory reads the module's.
+//! - W1. The server checks a peer's user, certificate or context id before it reads the first byte of a frame ([`server`]).
+//! - W2. No claim of a peer makes anything grow: frames, connections, calls and memory are bounded ([`frame`], [`budget`],
+//!   [`server`]).
+//! - W3. A slow peer delays nobody else: each connection has a thread of its own and a time limit for each frame ([`stream`]).
+//! - W4. An application that loses one connection ends: the server closes its other connections, and once its sessions and logins
+//!   ([`server`]).
+//! - W5. The buffers of frames are wiped. The buffers into which rustls decrypts are not; whoever can read them can read the module's
+//!   memory, too.
 
 pub mod budget;
 pub mod client;
@@ -37,32 +37,32 @@ use self::standing::Standing;
 
 use crate::kernel::act::ActCount;
 
-/// An answer of the module.
+/// A return value of the module.
 pub type CkRv = cryptoki_sys::CK_RV;
 
-/// The module behind the door, as the host of connections sees it.
+/// The module, as the server sees it.
 pub trait Boundary: Send + Sync + 'static {
-    /// Begins an application: sessions and logins of its own. Its handles are numbered from `first_handle` on. `identity`
-    /// names the peer that it came from, the same each time that peer comes ([`server::allowed::Peer::identity`]).
+    /// Begins an application, with sessions and logins of its own, which numbers its handles from `first_handle` on. `identity` names
+    /// its peer, the same each time that peer connects ([`server::allowed::Peer::identity`]).
     fn open(&self, first_handle: u64, role: PeerRole, identity: &str) -> Result<u64, CkRv>;
 
-    /// Carries one request to it, and gives the answer. Several at a time may be under way for one application. An error
-    /// is not the answer to a call: it says that nothing can be carried to this application any more.
+    /// Answers one request of an application, which may have several under way. An error is not an answer: the application has
+    /// ended.
     fn answer(&self, application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv>;
 
-    /// Ends it, with all its sessions and logins.
+    /// Ends an application, with all its sessions and logins.
     fn close(&self, application: u64);
 
-    /// What keeps it from its work now.
+    /// What keeps the module from its work now.
     fn standing(&self) -> Standing;
 
-    /// The acts of administration since it was opened, by kind and how they ended.
+    /// The acts of administration since the module was opened, by kind and outcome.
     fn administration(&self) -> Vec<ActCount> {
         Vec::new()
     }
 }
 
-/// What a peer is let in as. A backend's door never accepts the SO's login; that is enforced behind [`Boundary`].
+/// The role in which a peer is let in. The module enforces that a backend never logs in as the SO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerRole {
     /// Signs, with codes of users.

@@ -1,36 +1,36 @@
-//! What keeps the module from its work, as its host is told: a number with a bit for each trouble.
+//! What keeps the module from its work, as a number with a bit for each trouble.
 
 /// What keeps the module from its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
-    /// A write failed, and opening anew did not help.
-    #[error("the store is closed after a write that failed: restart the boundary")]
+    /// A write failed, and reopening did not help.
+    #[error("the store is closed after a failed write; restart the boundary")]
     StoreClosed,
-    /// The store that is open is not the one at its place.
+    /// The open store is no longer the one at its path.
     #[error(
-        "the store was removed, replaced or overwritten under the boundary, and is closed: run \"countersign state rescue\" as root before you stop it"
+        "the store was removed, replaced or overwritten while the boundary used it, and is closed; run \"countersign state rescue\" as root before you stop the boundary"
     )]
     StoreLost,
-    /// A write failed, and store or token are being opened anew.
-    #[error("a write failed: the store or the backing token is being opened anew, callers wait")]
+    /// A write failed, and the boundary reopens store or token.
+    #[error("a write failed; the boundary reopens the store or the backing token, and callers wait")]
     Reviving,
-    /// The token gives no randomness, without which nothing is signed.
-    #[error("the backing token does not answer: see the log, and the token itself")]
+    /// The token gives no randomness. Without it nothing is signed.
+    #[error("the backing token does not answer; see the log, and check the token")]
     Token,
-    /// The clock cannot be believed.
-    #[error("the clock cannot be believed: set it right, or run \"countersign clock set\"")]
+    /// The engine does not believe the clock.
+    #[error("the engine does not believe the clock; correct it, or run \"countersign clock set\"")]
     Clock,
-    /// Too many codes of all users were wrong.
+    /// All users together had too many wrong codes.
     #[error(
-        "too many codes of all users were wrong within an hour: no code is looked at until the count drops below limits.failures_per_hour"
+        "all users together had too many wrong codes within an hour; no code is looked at until the count drops below limits.failures_per_hour"
     )]
     Breaker,
     /// A peer gave too many wrong SO PINs.
-    #[error("too many wrong SO PINs: a peer must wait")]
+    #[error("a peer tried too many wrong SO PINs and must wait")]
     OfficerLocked,
-    /// A write does not come back.
+    /// A write does not end.
     #[error(
-        "a write has been under way for over 30 seconds: the disk or the backing token does not answer, callers wait; if it stays so, restart the boundary"
+        "a write has been under way for over 30 seconds; the disk or the backing token does not answer, and callers wait; restart the boundary if this goes on"
     )]
     StoreStuck,
     /// The backing token refuses its PIN.
@@ -41,7 +41,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// All of them, in the order of their bits. A new one goes to the end.
+    /// All troubles, in the order of their bits. New ones go to the end.
     pub const ALL: [Trouble; 9] = [
         Trouble::StoreClosed,
         Trouble::StoreLost,
@@ -69,18 +69,18 @@ impl Trouble {
         }
     }
 
-    /// Whether nobody can sign.
+    /// Whether it keeps everybody from signing.
     pub fn stops_signing(self) -> bool {
         self != Trouble::OfficerLocked
     }
 
-    /// Whether nobody can administer.
+    /// Whether it keeps everybody from administering.
     pub fn stops_administration(self) -> bool {
         !matches!(self, Trouble::Clock | Trouble::Breaker)
     }
 }
 
-/// How the module stands.
+/// The troubles that the module has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing(u64);
 
@@ -88,12 +88,12 @@ impl Standing {
     /// Nothing keeps it from its work.
     pub const WELL: Standing = Standing(0);
 
-    /// As the module gives it, a bit for each of [`Trouble::ALL`].
+    /// From the module's number: a bit for each of [`Trouble::ALL`].
     pub fn from_bits(bits: u64) -> Standing {
         Standing(bits)
     }
 
-    /// As the module gives it.
+    /// The module's number.
     pub fn bits(self) -> u64 {
         self.0
     }
@@ -109,7 +109,7 @@ impl Standing {
         self.0 & 1 << trouble as u64 != 0
     }
 
-    /// What keeps it from its work.
+    /// The troubles.
     pub fn troubles(self) -> impl Iterator<Item = Trouble> {
         Trouble::ALL.into_iter().filter(move |trouble| self.has(*trouble))
     }

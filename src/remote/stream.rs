@@ -1,4 +1,4 @@
-//! A connection: over a Unix socket, TLS or a vsock, of either side.
+//! A connection over a Unix socket, TLS or a vsock, on either side.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -21,14 +21,14 @@ use crate::shell::config::{ConnectAddress, ConnectConfig, ConnectTls, UserName};
 
 pub use super::wire::{Closer, Patience};
 
-/// A connection. Reading gives `WouldBlock` where nothing came while it rested, and `TimedOut` where a frame took too long.
+/// A connection. Reading fails with `WouldBlock` if no frame began in time, and with `TimedOut` if a frame took too long.
 pub struct Stream {
     wire: Wire,
     tls: Option<Box<Connection>>,
 }
 
 impl Stream {
-    /// Connects as configured. What follows may take `connect` more, until [`Framed::greet`] is done.
+    /// Connects as configured. Everything until [`Framed::greet`] returns must be done within `connect`.
     pub fn connect(config: &ConnectConfig) -> Result<Stream, ConnectError> {
         let address = &config.address;
         let end = Instant::now() + config.connect;
@@ -66,7 +66,7 @@ impl Stream {
         shake_hands(connection, &mut self.wire)
     }
 
-    /// The certificates that the other side has shown, its own first; none without TLS.
+    /// The other side's certificates, its own first. None without TLS.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.tls.as_ref().and_then(|tls| tls.peer_certificates()).unwrap_or_default()
     }
@@ -76,7 +76,7 @@ impl Stream {
         self.wire.closer()
     }
 
-    /// Says that nothing more is written. A peer that is not there any more does not hear it.
+    /// Tells the peer that nothing more comes, if it is still there.
     pub fn end_writing(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
@@ -85,22 +85,22 @@ impl Stream {
         self.wire.closer().close_writing();
     }
 
-    /// The socket, for what the system knows of it.
+    /// The socket, to ask the system about.
     pub fn socket(&self) -> &Socket {
         self.wire.socket()
     }
 
-    /// Everything must be done by then, until a frame came and one went.
+    /// Sets a deadline for the next frame in each direction.
     pub fn must_end(&mut self, end: Instant) {
         self.wire.must_end(end);
     }
 
-    /// Another patience, from the next frame on.
+    /// Changes the patience, from the next frame on.
     pub fn set_patience(&mut self, patience: Patience) -> io::Result<()> {
         self.wire.set_patience(patience)
     }
 
-    /// How long the next frame is waited for.
+    /// Sets how long to wait for the next frame.
     pub fn rest_for(&mut self, rest: Duration) -> io::Result<()> {
         self.wire.rest_for(rest)
     }
@@ -124,7 +124,7 @@ impl Read for Stream {
             }
             tls.read_tls(&mut self.wire)?;
             let processed = tls.process_new_packets();
-            // An alert says to the other side what we did not like; or a key is changed.
+            // An alert that tells the other side why, or a change of keys.
             while tls.wants_write() {
                 tls.write_tls(&mut self.wire)?;
             }
@@ -168,12 +168,12 @@ pub struct Framed {
 }
 
 impl Framed {
-    /// Frames of at most `maximum` bytes, within this budget.
+    /// Frames of at most `maximum` bytes, within `budget`.
     pub fn new(stream: Stream, maximum: u32, budget: Arc<Budget>) -> Framed {
         Framed { stream, reader: FrameReader::default(), maximum, budget }
     }
 
-    /// Begins as a client: says hello in `version`, and gives what is answered. From then on calls have their own time.
+    /// Greets the boundary in `version`, as a client, and reads its welcome.
     pub fn greet(
         &mut self,
         hello: &Hello,
@@ -181,7 +181,7 @@ impl Framed {
         config: &ConnectConfig,
     ) -> Result<(ApplicationSecret, u32), ConnectError> {
         let address = &config.address;
-        // Where writing fails, the other side may have said why before it closed.
+        // Even if writing fails, the other side may have said why before it closed.
         let sent = self.write([&hello.encode(version), &[]]);
         let welcome = match self.read_at_most(MAX_GREETING_LEN) {
             Ok(Received::Frame(Frame { payload, .. })) => Welcome::decode(&payload),
@@ -222,13 +222,13 @@ impl Framed {
         self.stream.wire.write_done()
     }
 
-    /// Other frames than before: of at most `maximum` bytes, within this budget.
+    /// Changes the limits: frames of at most `maximum` bytes, within `budget`.
     pub fn set_limits(&mut self, maximum: u32, budget: Arc<Budget>) {
         self.maximum = maximum;
         self.budget = budget;
     }
 
-    /// What is below.
+    /// The connection below.
     pub fn stream(&mut self) -> &mut Stream {
         &mut self.stream
     }
@@ -250,7 +250,7 @@ fn connect_unix(
 ) -> Result<Socket, ConnectError> {
     let failed = |error: io::Error| ConnectError::unreachable(address, &error);
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
-    // A Unix socket whose queue is full is waited for by this limit (`unix(7)`), and not at all without blocking.
+    // `connect` waits this long for a Unix socket whose queue is full (`unix(7)`).
     socket.set_write_timeout(Some(limit)).map_err(failed)?;
     socket.connect(&SockAddr::unix(path).map_err(failed)?).map_err(|error| match error.kind() {
         ErrorKind::WouldBlock => failed(ErrorKind::TimedOut.into()),
@@ -271,7 +271,7 @@ fn connect_unix(
     Ok(socket)
 }
 
-/// Looking up a name has the time limits of the system's resolver; an address in numbers is not looked up.
+/// The system's resolver has time limits of its own for a name. A numeric address needs no lookup.
 fn connect_tcp(host: &str, port: u16, end: Instant) -> io::Result<Socket> {
     let places: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
@@ -289,7 +289,7 @@ fn connect_tcp(host: &str, port: u16, end: Instant) -> io::Result<Socket> {
     Err(last)
 }
 
-/// Requests leave at once, and a machine that is not there any more is noticed.
+/// Sends requests at once, and notices a machine that has gone.
 pub(super) fn prepare_tcp(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
@@ -308,7 +308,7 @@ fn connect_vsock(cid: u32, port: u32, limit: Duration) -> io::Result<Socket> {
 /// Why there is no connection to the boundary.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// It is not reached, or not believed.
+    /// It cannot be reached, or its certificate is not accepted.
     #[error("the boundary at {address} is not reached: {problem}")]
     Unreachable {
         /// As configured.
@@ -317,13 +317,13 @@ pub enum ConnectError {
         problem: String,
     },
     /// It ended the connection at once.
-    #[error("the boundary at {address} ended the connection without a word: its log says why")]
+    #[error("the boundary at {address} ended the connection without giving a reason; its log says why")]
     Closed {
         /// As configured.
         address: String,
     },
     /// It refuses, and says why.
-    #[error("the boundary at {address} refuses us: {refusal}")]
+    #[error("the boundary at {address} refused the connection: {refusal}")]
     Refused {
         /// As configured.
         address: String,
@@ -331,14 +331,14 @@ pub enum ConnectError {
         refusal: Refusal,
     },
     /// Something else answers.
-    #[error("what answers at {address} is no boundary of ours: correct connect.address")]
+    #[error("the server at {address} is not a Countersign boundary; correct connect.address")]
     Stranger {
         /// As configured.
         address: String,
     },
     /// Another user serves the socket.
     #[error(
-        "{address} is served by the user with number {found}, not by {expected}: find out who put that socket there, or correct connect.user"
+        "the user with number {found} serves {address}, not {expected}; find out who put that socket there, or correct connect.user"
     )]
     ServedBy {
         /// As configured.
@@ -349,7 +349,7 @@ pub enum ConnectError {
         expected: String,
     },
     /// The user of the configuration does not exist.
-    #[error("connect.user: there is no user {user}: create it, or correct the name")]
+    #[error("connect.user: there is no user {user}; create it, or correct the name")]
     NoSuchUser {
         /// As configured.
         user: String,
@@ -362,18 +362,20 @@ pub enum ConnectError {
 impl ConnectError {
     fn unreachable(address: &dyn Display, error: &io::Error) -> ConnectError {
         let problem = tls::explain_to_client(error).unwrap_or_else(|| match error.kind() {
-            ErrorKind::NotFound => format!("{error}: start \"countersign serve\" there, or correct connect.address"),
+            ErrorKind::NotFound => {
+                format!("{error}; start \"countersign serve\" there, or correct connect.address")
+            }
             ErrorKind::ConnectionRefused => {
-                "nothing serves there: start \"countersign serve\", or correct connect.address".into()
+                "nothing serves there; start \"countersign serve\", or correct connect.address".into()
             }
             ErrorKind::PermissionDenied => {
-                "this process's user may not use that socket: check the permissions of its folder".into()
+                "this process's user may not use that socket; check the permissions of its folder".into()
             }
             ErrorKind::TimedOut | ErrorKind::WouldBlock => {
-                "it did not answer within connect.connect_seconds: check that it runs, and the network between".into()
+                "it did not answer within connect.connect_seconds; check that it runs, and the network".into()
             }
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
-                format!("it ended the connection ({error}): its log says why")
+                format!("it ended the connection ({error}); its log says why")
             }
             _ => error.to_string(),
         });

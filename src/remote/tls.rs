@@ -1,8 +1,8 @@
-//! TLS 1.3 (RFC 8446) with certificates of both sides: files in, configurations of rustls out, and words for what fails.
+//! TLS 1.3 (RFC 8446) with certificates on both sides: reads files, makes configurations of rustls, and explains failures.
 //!
-//! - L1. Version 1.3 alone: the code of older ones is not compiled in. No resumption, no early data: every connection shows
-//!   its certificate.
-//! - L2. A key is read from a file that only its owner can use.
+//! - L1. Only TLS 1.3. Older versions are not compiled in. There is no resumption and no early data, so every connection shows its
+//!   certificate.
+//! - L2. A key's file must be readable by its owner alone.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -25,10 +25,10 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::shell::config::{ConnectTls, TcpDoor};
 
-/// No file of certificates is larger.
-const MAX_GREETING_LEN: u64 = 1 << 20;
+/// Longest file of certificates or of a key.
+const MAX_FILE_LEN: u64 = 1 << 20;
 
-/// What a client shows and believes.
+/// The configuration of a client.
 pub fn client(tls: &ConnectTls) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(default_provider());
     let own = certified_key(
@@ -45,16 +45,16 @@ pub fn client(tls: &ConnectTls) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-/// What the boundary shows and believes.
+/// The configuration of the boundary.
 #[derive(Clone)]
 pub struct ServerTls {
     /// For each connection.
     pub config: Arc<ServerConfig>,
-    /// Judges clients' certificates; also those of connections that are there already.
+    /// Judges clients' certificates, also those of open connections.
     pub verifier: Arc<dyn ClientCertVerifier>,
 }
 
-/// What the boundary shows and believes, from the files of its configuration.
+/// Reads the files that the boundary's configuration names.
 pub fn server(door: &TcpDoor) -> Result<ServerTls, TlsError> {
     let provider: Arc<CryptoProvider> = Arc::new(default_provider());
     let own = certified_key(
@@ -77,7 +77,7 @@ pub fn server(door: &TcpDoor) -> Result<ServerTls, TlsError> {
     Ok(ServerTls { config: Arc::new(config), verifier })
 }
 
-/// Whether a certificate is for this very name. One for `*.example` is for none: it would be for everybody's.
+/// Whether a certificate is for exactly this name. A certificate for `*.example` is for no name: it would fit everybody's.
 pub fn is_for(certificate: &CertificateDer<'_>, name: &DnsName<'_>) -> bool {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
     certificate.verify_is_valid_for_subject_name(&ServerName::DnsName(name.borrow())).is_ok()
@@ -91,7 +91,7 @@ pub fn names(certificate: &CertificateDer<'_>) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
-/// Why TLS failed at the boundary, and what to do, where it was TLS that failed.
+/// Why TLS failed at the boundary, and what to do. `None`: something else failed.
 pub fn explain_to_server(error: &io::Error) -> Option<String> {
     Some(match tls_error(error)? {
         rustls::Error::InvalidCertificate(problem) => format!(
@@ -99,43 +99,43 @@ pub fn explain_to_server(error: &io::Error) -> Option<String> {
             certificate_problem(problem, "its owner", "serve.tcp.client_authority_file")
         ),
         rustls::Error::NoCertificatesPresented => {
-            "it shows no certificate: name one in connect.tls.certificate_file of its configuration".into()
+            "it shows no certificate; name one in connect.tls.certificate_file of its configuration".into()
         }
         rustls::Error::AlertReceived(alert) => format!(
-            "it does not believe us ({alert:?}): its connect.tls.authority_file must be the authority of our certificate, its connect.tls.server_name a name in it"
+            "it rejects our certificate ({alert:?}); its connect.tls.authority_file must hold the authority that signed our certificate, and its connect.tls.server_name must be a name in our certificate"
         ),
         rustls::Error::PeerIncompatible(problem) => {
-            format!("it does not speak TLS 1.3 as we do ({problem:?}): update it")
+            format!("it cannot speak TLS 1.3 with us ({problem:?}); update it")
         }
         other => format!("TLS failed: {other}"),
     })
 }
 
-/// Why TLS failed at a client, and what to do, where it was TLS that failed.
+/// Why TLS failed at a client, and what to do. `None`: something else failed.
 pub fn explain_to_client(error: &io::Error) -> Option<String> {
     use AlertDescription as Alert;
     Some(match tls_error(error)? {
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "its certificate is for another name: connect.tls.server_name must be one of the names in it".into(),
+        ) => "its certificate is for another name; connect.tls.server_name must be one of the names in it".into(),
         rustls::Error::InvalidCertificate(problem) => format!(
             "its certificate {}",
             certificate_problem(problem, "the boundary's administrator", "connect.tls.authority_file")
         ),
         rustls::Error::AlertReceived(alert) => match alert {
             Alert::CertificateExpired => {
-                "it says that our certificate is not valid now: renew connect.tls.certificate_file, or set the clocks right".into()
+                "our certificate is not valid now; renew connect.tls.certificate_file, or correct the clocks".into()
             }
             Alert::UnknownCA | Alert::DecryptError | Alert::BadCertificate => {
-                "it does not believe our certificate: serve.tcp.client_authority_file there must be the authority of connect.tls.certificate_file".into()
+                "it rejects our certificate; its serve.tcp.client_authority_file must hold the authority that signed connect.tls.certificate_file".into()
             }
-            Alert::CertificateRequired => "it asks for a certificate: name ours in connect.tls.certificate_file".into(),
-            alert => format!("it ended TLS ({alert:?}): its log says why"),
+            Alert::CertificateRequired => "it asks for a certificate; name ours in connect.tls.certificate_file".into(),
+            alert => format!("it ended TLS ({alert:?}); its log says why"),
         },
         rustls::Error::PeerIncompatible(problem) => {
-            format!("it does not speak TLS 1.3 as we do ({problem:?}): correct connect.address, or update it")
+            format!("it cannot speak TLS 1.3 with us ({problem:?}); correct connect.address, or update it")
         }
-        rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS: correct connect.address".into(),
+        rustls::Error::InvalidMessage(_) => "the peer does not speak TLS; correct connect.address".into(),
         other => format!("TLS failed: {other}"),
     })
 }
@@ -143,19 +143,19 @@ pub fn explain_to_client(error: &io::Error) -> Option<String> {
 fn certificate_problem(problem: &CertificateError, owner: &str, authority: &str) -> String {
     use CertificateError as Problem;
     match problem {
-        Problem::Expired | Problem::ExpiredContext { .. } => format!("has expired: {owner} renews it"),
+        Problem::Expired | Problem::ExpiredContext { .. } => format!("has expired; {owner} must renew it"),
         Problem::NotValidYet | Problem::NotValidYetContext { .. } => {
-            "is not valid yet: set the clocks of both machines right".into()
+            "is not valid yet; correct the clocks of both machines".into()
         }
         Problem::UnknownIssuer | Problem::BadSignature => {
             format!(
-                "is of another authority than that in {authority}: {owner} has it signed by that one, or correct the file"
+                "was not signed by the authority in {authority}; {owner} must have it signed by that one, or correct the file"
             )
         }
         Problem::InvalidPurpose | Problem::InvalidPurposeContext { .. } => {
-            format!("is for another purpose (extended key usage): {owner} has one made for this side")
+            format!("is for another purpose (extended key usage); {owner} must have one made for this side")
         }
-        other => format!("is not believed ({other:?}): {owner} replaces it"),
+        other => format!("is not accepted ({other:?}); {owner} must replace it"),
     }
 }
 
@@ -184,11 +184,13 @@ fn certified_key(
     let chain = certificates(certificate.0, certificate.1)?;
     let pem = read(key.0, key.1, true)?;
     let mut der = PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|_| wrong(key.0, key.1)("there is no private key in it: a key in PEM is needed"))?;
+        .map_err(|_| wrong(key.0, key.1)("the file has no private key; it must hold one in PEM"))?;
     let signing = any_supported_type(&der);
     der.zeroize();
     let signing = signing.map_err(|_| {
-        wrong(key.0, key.1)("this key cannot be used: make one of ECDSA (P-256, P-384), Ed25519 or RSA")
+        wrong(key.0, key.1)(
+            "this kind of key is not supported; make an ECDSA (P-256, P-384), Ed25519 or RSA key",
+        )
     })?;
     let own = CertifiedKey::new(chain, signing);
     match own.keys_match() {
@@ -215,9 +217,9 @@ fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'st
     let pem = read(key, file, false)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
-        .map_err(|_| wrong(key, file)("a part of it is no PEM"))?;
+        .map_err(|_| wrong(key, file)("a part of the file is not PEM"))?;
     if certificates.is_empty() {
-        return Err(wrong(key, file)("there is no certificate in it: certificates in PEM are needed"));
+        return Err(wrong(key, file)("the file has no certificate; it must hold certificates in PEM"));
     }
     Ok(certificates)
 }
@@ -229,15 +231,15 @@ fn read(key: &'static str, file: &Path, secret: bool) -> Result<Zeroizing<Vec<u8
     let mode = metadata.permissions().mode();
     if secret && mode & 0o077 != 0 {
         let problem = format!(
-            "others can read it (mode {:o}): chmod 600 it, and have a new certificate made if it may have been read",
+            "others can read the file (mode {:o}); run chmod 600 on it, and have a new certificate made if somebody may have read it",
             mode & 0o777
         );
         return Err(wrong(key, file)(&problem));
     }
-    if metadata.len() > MAX_GREETING_LEN {
-        return Err(wrong(key, file)("it is larger than 1 MiB: this is another file"));
+    if metadata.len() > MAX_FILE_LEN {
+        return Err(wrong(key, file)("the file is larger than 1 MiB; name the right one"));
     }
-    // Nothing is moved while it is read, so that nothing of it stays behind.
+    // The buffer does not grow, so no copy stays behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len() as usize + 1));
     open.take(metadata.len()).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
     Ok(bytes)

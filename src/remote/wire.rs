@@ -1,4 +1,4 @@
-//! A connected socket, and how long it is waited for.
+//! A connected socket with time limits.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -9,14 +9,14 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 use socket2::Socket;
 
-/// The system waits anew for each part of a large write: no write is larger than this, so that time limits are looked at.
+/// Longest single write. The system begins its time limit anew for each part of a large write, so parts are kept small.
 const MAX_WRITE_LEN: usize = 64 * 1024;
-/// As many slices of one write as are looked at.
+/// Most slices of one write.
 const MAX_SLICES: usize = 8;
-/// The system takes a time limit of nothing for none.
+/// Shortest time limit. The system takes zero for no limit.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// How long a connection is waited for.
+/// How long to wait for a peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// For the first byte of a frame.
@@ -25,8 +25,8 @@ pub struct Patience {
     pub frame: Duration,
 }
 
-/// A connected socket. Time limits stand in the socket itself and are changed only for a frame that came, or went, in
-/// parts: a typical call costs one system call in each direction.
+/// A connected socket. Its time limits are set in the socket itself, and change only for a frame that comes or goes in parts. So a
+/// typical call takes one system call in each direction.
 pub(super) struct Wire {
     socket: Arc<Socket>,
     frame: Duration,
@@ -37,7 +37,7 @@ pub(super) struct Wire {
 /// The time limit of one direction.
 struct Limit {
     rest: Duration,
-    /// When the frame under way must be there; none while there is none.
+    /// When the frame under way must be complete.
     end: Option<Instant>,
     /// Whether the socket has another limit than `rest`.
     changed: bool,
@@ -69,12 +69,12 @@ impl Wire {
         Closer(Arc::clone(&self.socket))
     }
 
-    /// Everything, in both directions, must be done by then, until `read_done` and `write_done` say so.
+    /// Sets a deadline for the next frame in each direction, until `read_done` and `write_done`.
     pub(super) fn must_end(&mut self, end: Instant) {
         (self.reading.end, self.writing.end) = (Some(end), Some(end));
     }
 
-    /// Another patience, from the next frame on.
+    /// Changes the patience, from the next frame on.
     pub(super) fn set_patience(&mut self, patience: Patience) -> io::Result<()> {
         self.frame = patience.frame;
         self.rest_for(patience.rest)?;
@@ -82,13 +82,13 @@ impl Wire {
         self.socket.set_write_timeout(Some(self.writing.rest))
     }
 
-    /// How long the next frame is waited for.
+    /// Sets how long to wait for the next frame.
     pub(super) fn rest_for(&mut self, rest: Duration) -> io::Result<()> {
         self.reading.rest = rest.max(LEAST);
         self.socket.set_read_timeout(Some(self.reading.rest))
     }
 
-    /// A frame came as a whole.
+    /// A whole frame has come.
     pub(super) fn read_done(&mut self) -> io::Result<()> {
         self.reading.end = None;
         if std::mem::take(&mut self.reading.changed) {
@@ -97,7 +97,7 @@ impl Wire {
         Ok(())
     }
 
-    /// A frame went as a whole.
+    /// A whole frame has gone.
     pub(super) fn write_done(&mut self) -> io::Result<()> {
         self.writing.end = None;
         if std::mem::take(&mut self.writing.changed) {
@@ -106,7 +106,7 @@ impl Wire {
         Ok(())
     }
 
-    /// What is left of the time for a frame under way.
+    /// The time left for the frame under way.
     fn left(limit: &mut Limit) -> io::Result<Option<Duration>> {
         let Some(end) = limit.end else { return Ok(None) };
         let left = end.saturating_duration_since(Instant::now());
@@ -118,7 +118,7 @@ impl Wire {
     }
 }
 
-/// `WouldBlock`: nothing came while resting. `TimedOut`: the time of a frame is over.
+/// `WouldBlock`: no frame began in time. `TimedOut`: a frame did not end in time.
 impl Read for Wire {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
@@ -160,7 +160,7 @@ impl Write for Wire {
             if left.is_some() {
                 self.socket.set_write_timeout(left)?;
             }
-            // No signal: the process may not be ours.
+            // No SIGPIPE: the process may be an application that has loaded us.
             match sendmsg(&*self.socket, now, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL) {
                 Ok(bytes) => {
                     self.writing.end.get_or_insert_with(|| Instant::now() + self.frame);
@@ -179,18 +179,18 @@ impl Write for Wire {
 }
 
 impl Closer {
-    /// Ends both directions: whoever waits in them is woken.
+    /// Ends both directions, and wakes whoever waits in them.
     pub fn close(&self) {
-        // A connection that is not any more is what is wanted.
+        // An error means that the connection has ended already.
         let _ = self.0.shutdown(Shutdown::Both);
     }
 
-    /// Ends what comes in; what goes out still does.
+    /// Ends the incoming direction only.
     pub fn close_reading(&self) {
         let _ = self.0.shutdown(Shutdown::Read);
     }
 
-    /// Ends what goes out: the other side sees the end after the last byte.
+    /// Ends the outgoing direction: the other side sees the end after the last byte.
     pub fn close_writing(&self) {
         let _ = self.0.shutdown(Shutdown::Write);
     }

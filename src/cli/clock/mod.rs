@@ -1,4 +1,4 @@
-//! `countersign clock …`: the clock object (PKCS#11 v2.40 section 4.3.2).
+//! `countersign clock …`: the clock object (PKCS#11 v3.2 section 4.3, "Clock").
 
 pub(crate) mod set;
 mod show;

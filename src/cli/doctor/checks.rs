@@ -8,8 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use countersign::plugin::{self, PluginConfig};
+use countersign::remote::server::allowed::{users_in_both_roles, warning_of_both_roles};
 use countersign::remote::stream::user_id;
-use countersign::shell::config::{Config, ConnectAddress, EngineConfig, PinSource};
+use countersign::shell::config::{Config, ConnectAddress, EngineConfig, PinSource, UserName};
 use countersign::shell::inspection;
 use countersign::shell::ownership::{self, OwnershipError};
 
@@ -70,6 +71,7 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     };
     if let Some(config) = &config {
         facts.serves = config.serve.is_some();
+        checks.extend(config.serve.iter().flat_map(users_in_both_roles).map(|user| noted_door(&user)));
         let module = code("backing module", &config.backing.module);
         let (found, kind) = backing::find(&config.backing, module.state != State::Wrong);
         facts.backing = kind;
@@ -133,6 +135,11 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     }
     checks.push(clock::check(&clock_refusal));
     (checks, facts)
+}
+
+/// A user who may connect both as a backend and as an administrator.
+fn noted_door(user: &UserName) -> Check {
+    Check { subject: "doors", state: State::Noted, finding: warning_of_both_roles(user), next: None }
 }
 
 /// Whether `countersign serve` would load the library.

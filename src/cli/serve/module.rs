@@ -36,7 +36,7 @@ pub(super) fn load(path: &Path, config: Option<&PluginConfig>) -> Result<Arc<dyn
     );
     // Its threads and its state are there until the process ends: it is never unloaded.
     let library = ManuallyDrop::new(library);
-    // SAFETY: a library with the manifest of a Countersign has this export, of this type (PKCS#11 v3.0 section 5.4.5).
+    // SAFETY: a library with the manifest of a Countersign has this export, of this type (PKCS#11 v3.2, `C_GetInterface`).
     let get_interface = unsafe { library.get::<GetInterface>(b"C_GetInterface\0") }
         .map_err(|_| explain(&LoadError::NoInterface))?;
     // SAFETY: it is the export of a module that was just loaded, and that stays.

@@ -25,7 +25,7 @@ use crate::error::CommandError;
 const MODE: u32 = 0o660;
 /// How long one request and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-const MAX_GREETING_LEN: usize = 8 * 1024;
+const MAX_REQUEST_LEN: usize = 8 * 1024;
 const MAX_HEADERS: usize = 32;
 
 /// The running monitoring; dropping it ends it.
@@ -119,7 +119,7 @@ impl State {
     fn answer(&self, socket: Socket) -> io::Result<()> {
         let mut stream = Stream::accepted(socket, Patience { rest: PATIENCE, frame: PATIENCE })?;
         stream.must_end(Instant::now() + PATIENCE);
-        let mut request = [0; MAX_GREETING_LEN];
+        let mut request = [0; MAX_REQUEST_LEN];
         let mut length = 0;
         let answer = loop {
             if length == request.len() {

@@ -1,4 +1,4 @@
-//! Which attributes an object has: the tables of PKCS#11 v3.0 section 4 and, where v3.2 has more, of that.
+//! Which attributes an object has: the tables of PKCS#11 v3.2 sections 4 and 6.
 
 use cryptoki_sys::*;
 
@@ -58,7 +58,7 @@ impl Class {
         self.attributes().any(|had| had == kind)
     }
 
-    /// Why an attribute that cannot be given here is refused (section 4.1.1, cases 1, 3 and 5): only the token sets it, or it
+    /// Why an attribute that cannot be given here is refused (section 4.1, cases 1, 3 and 5): only the token sets it, or it
     /// belongs to other objects, or there is no such attribute.
     pub(in crate::pkcs11) fn refusal(self, kind: CK_ATTRIBUTE_TYPE) -> Rv {
         if self.has(kind) {
@@ -91,7 +91,7 @@ const OBJECT: Table = &[CKA_CLASS];
 /// Section 4.4.
 const STORAGE: Table =
     &[CKA_TOKEN, CKA_PRIVATE, CKA_MODIFIABLE, CKA_LABEL, CKA_COPYABLE, CKA_DESTROYABLE, CKA_UNIQUE_ID];
-/// Section 4.3.2, and ours.
+/// Section 4.3, "Clock", and ours.
 const CLOCK: Table = &[CKA_HW_FEATURE_TYPE, CKA_VALUE, CKA_COUNTERSIGN_CLOCK_REFUSAL];
 /// `include/countersign.h`, "The backends' PIN".
 const USER_PIN: Table = &[
@@ -103,7 +103,7 @@ const USER_PIN: Table = &[
 ];
 /// Section 4.5.
 const DATA: Table = &[CKA_APPLICATION, CKA_OBJECT_ID, CKA_VALUE];
-/// Section 4.7; `CKA_OBJECT_VALIDATION_FLAGS`: v3.2 section 4.8.
+/// Section 4.8.
 const KEY: Table = &[
     CKA_KEY_TYPE,
     CKA_ID,
@@ -115,7 +115,7 @@ const KEY: Table = &[
     CKA_ALLOWED_MECHANISMS,
     CKA_OBJECT_VALIDATION_FLAGS,
 ];
-/// Section 4.8; encapsulation: v3.2 section 4.9. `CKA_PUBLIC_CRC64_VALUE` is computed over a `CKA_VALUE`, which the keys of
+/// Section 4.9. `CKA_PUBLIC_CRC64_VALUE` is computed over a `CKA_VALUE`, which the keys of
 /// elliptic curves have not.
 const PUBLIC_KEY: Table = &[
     CKA_SUBJECT,
@@ -129,7 +129,7 @@ const PUBLIC_KEY: Table = &[
     CKA_ENCAPSULATE_TEMPLATE,
     CKA_PUBLIC_KEY_INFO,
 ];
-/// Section 4.9; decapsulation: v3.2 section 4.10.
+/// Section 4.10.
 const PRIVATE_KEY: Table = &[
     CKA_SUBJECT,
     CKA_SENSITIVE,
@@ -148,7 +148,7 @@ const PRIVATE_KEY: Table = &[
     CKA_ALWAYS_AUTHENTICATE,
     CKA_PUBLIC_KEY_INFO,
 ];
-/// Section 4.10.
+/// Section 4.11.
 const SECRET_KEY: Table = &[
     CKA_SENSITIVE,
     CKA_ENCRYPT,
@@ -167,13 +167,13 @@ const SECRET_KEY: Table = &[
     CKA_UNWRAP_TEMPLATE,
     CKA_DERIVE_TEMPLATE,
 ];
-/// Section 4.13.
+/// Section 4.14.
 const PROFILE: Table = &[CKA_PROFILE_ID];
-/// v3.2 section 6.3, public keys.
+/// Section 6.3, public keys.
 const EC_PUBLIC_KEY: Table = &[CKA_EC_PARAMS, CKA_EC_POINT];
-/// v3.2 section 6.3, private keys.
+/// Section 6.3, private keys.
 const EC_PRIVATE_KEY: Table = &[CKA_EC_PARAMS, CKA_VALUE];
-/// v3.2 section 6.53.
+/// "OTP mechanisms and parameters".
 const OTP_KEY: Table = &[
     CKA_OTP_FORMAT,
     CKA_OTP_LENGTH,

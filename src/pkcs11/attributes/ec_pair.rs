@@ -1,5 +1,5 @@
-//! What the two sides of every EC key pair made inside show alike, whatever they sign (PKCS#11 v3.0 sections 4.8 and 4.9;
-//! v3.2 section 6.3).
+//! What the two sides of every EC key pair made inside show alike, whatever they sign (PKCS#11 v3.2 sections 4.9,
+//! 4.10 and 6.3).
 //!
 //! A wallet, and a key that signs digests, each say first what is their own; all else is said here, once for both.
 

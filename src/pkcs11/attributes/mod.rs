@@ -1,5 +1,4 @@
-//! The attributes of objects, one file for each kind of object (PKCS#11 v3.0 section 4; elliptic curves and OTP keys: v3.2
-//! sections 6.3 and 6.53).
+//! The attributes of objects, one file for each kind of object (PKCS#11 v3.2 sections 4 and 6).
 //!
 //! [`Class`] has the specification's tables: which attributes an object has. The other files say what they are.
 
@@ -54,7 +53,7 @@ fn unique_id(id: &[u8; 16], side: &str) -> Vec<u8> {
     format!("{}.{side}", data_encoding::HEXLOWER.encode(id)).into_bytes()
 }
 
-/// The point in an OCTET STRING (v3.2 section 6.3).
+/// The point in an OCTET STRING (section 6.3).
 pub(super) fn ec_point(key: &PublicKey) -> Vec<u8> {
     der(0x04, &key.serialize_uncompressed())
 }

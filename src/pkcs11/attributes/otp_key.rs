@@ -1,4 +1,4 @@
-//! The attributes of users (PKCS#11 v3.0 section 4.10; v3.2 section 6.53).
+//! The attributes of users (PKCS#11 v3.2 section 4.11, and "OTP mechanisms and parameters").
 
 use cryptoki_sys::*;
 

@@ -1,10 +1,10 @@
-//! The attributes of the profile object (PKCS#11 v3.0 section 4.13).
+//! The attributes of the profile object (PKCS#11 v3.2 section 4.14).
 
 use cryptoki_sys::*;
 
 use super::{Hidden, Value, bool, ulong};
 
-/// An attribute of the one profile that the token names, the Baseline Provider (Profiles v3.0 section 2).
+/// An attribute of the one profile that the token names, the Baseline Provider (PKCS#11 Profiles, "Baseline Provider").
 pub(in crate::pkcs11) fn of_profile(kind: CK_ATTRIBUTE_TYPE) -> Value {
     Ok(match kind {
         CKA_CLASS => ulong(CKO_PROFILE),

@@ -1,4 +1,4 @@
-//! Changing objects (PKCS#11 v3.0 section 5.7.6).
+//! Changing objects (PKCS#11 v3.2 section 5.7, `C_SetAttributeValue`).
 
 use cryptoki_sys::*;
 

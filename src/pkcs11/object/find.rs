@@ -1,4 +1,4 @@
-//! Finding objects (PKCS#11 v3.0 sections 5.7.7 to 5.7.9).
+//! Finding objects (PKCS#11 v3.2 section 5.7, `C_FindObjectsInit` to `C_FindObjectsFinal`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -122,7 +122,7 @@ impl Application {
 
     /// The visible objects that can match, but for users.
     fn candidates(&self, template: &[TemplateEntry]) -> Vec<Object> {
-        // Hardware features are found by who asks for them, and by nobody else (section 4.3.1).
+        // Hardware features are found by who asks for them, and by nobody else (section 4.3).
         if template.iter().any(|entry| entry.kind == CKA_CLASS && is_class(entry, CKO_HW_FEATURE)) {
             let role = self.role();
             return [Object::Clock, Object::UserPin]

@@ -1,4 +1,4 @@
-//! Object management (PKCS#11 v3.0 section 5.7).
+//! Object management (PKCS#11 v3.2 section 5.7).
 //!
 //! What an object never allows is refused first, whoever asks; then what the session may not do; then what the template may
 //! not say.
@@ -210,7 +210,7 @@ impl Application {
         })
     }
 
-    /// A value of `CKA_UNIQUE_ID` (section 4.4.1).
+    /// A value of `CKA_UNIQUE_ID` (v3.2, "The CKA_UNIQUE_ID attribute").
     fn unique_id(&self) -> Answer<String> {
         let mut id = [0; 16];
         self.engine.random(&mut id)?;
@@ -227,7 +227,7 @@ fn check_session(session: &Session, template: &[&TemplateEntry]) -> Answer {
     }
 }
 
-/// The value, or its length, or that there is no room for it (section 5.7.5, cases 3 to 5).
+/// The value, or its length, or that there is no room for it (`C_GetAttributeValue`, cases 3 to 5).
 fn show(value: Zeroizing<Vec<u8>>, room: Room) -> Answer<Shown> {
     match room {
         Room::Query => Ok(Shown::Length(value.len() as u64)),

@@ -1,4 +1,4 @@
-//! Data objects (PKCS#11 v3.0 section 4.5).
+//! Data objects (PKCS#11 v3.2 section 4.5).
 
 use cryptoki_sys::*;
 

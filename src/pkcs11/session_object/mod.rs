@@ -1,4 +1,4 @@
-//! Session objects (PKCS#11 v3.0 section 4.4, `CKA_TOKEN` false): what an application makes itself, to be used and forgotten.
+//! Session objects (PKCS#11 v3.2 section 4.4, `CKA_TOKEN` false): what an application makes itself, to be used and forgotten.
 //!
 //! - S1. Data and public keys only. A secret or a private key never comes from outside, and nothing that does becomes an object
 //!   of the token.

@@ -1,4 +1,4 @@
-//! Public keys on secp256k1 (PKCS#11 v3.0 section 4.8; v3.2 section 6.3).
+//! Public keys on secp256k1 (PKCS#11 v3.2 sections 4.9 and 6.3).
 
 use bitcoin::secp256k1::PublicKey;
 use cryptoki_sys::*;
@@ -59,7 +59,7 @@ impl PublicKeyObject {
             CKA_VERIFY => bool(self.verifies),
             CKA_LOCAL | CKA_DERIVE | CKA_ENCRYPT | CKA_VERIFY_RECOVER | CKA_WRAP | CKA_ENCAPSULATE
             | CKA_TRUSTED => bool(false),
-            // It was not made here (section 4.7).
+            // It was not made here (section 4.8).
             CKA_KEY_GEN_MECHANISM => ulong(CK_UNAVAILABLE_INFORMATION),
             CKA_OBJECT_VALIDATION_FLAGS => ulong(0),
             CKA_WRAP_TEMPLATE | CKA_ENCAPSULATE_TEMPLATE => vec![],

@@ -1,4 +1,4 @@
-//! What a door does with a connection: let it in, with a thread of its own, or turn it away.
+//! What a door does with a connection: it gives it a thread, or turns it away.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,40 +16,40 @@ use crate::remote::budget::Budget;
 use crate::remote::hello::{MAX_GREETING_LEN, Refusal, Welcome};
 use crate::remote::stream::{Framed, Patience, Stream};
 
-/// The stack of a connection's thread. Only what is used of it is in memory.
+/// The stack of a connection's thread. Only the part in use takes memory.
 const STACK: usize = 2 << 20;
 
-/// Takes a connection, or refuses it. Nothing here waits for the peer: the door goes on at once.
+/// Takes or refuses a connection. Nothing here waits for the peer, so the door goes on at once.
 pub(super) fn admit(shared: &Arc<Shared>, arrival: Arrival) {
     let Arrival { door, socket, from } = arrival;
     shared.metrics.came(door);
     let judged = match door {
         Door::Unix(role) => socket_peercred(&socket)
-            .map_err(|error| format!("the system does not say whose it is ({error})"))
+            .map_err(|error| format!("the system does not name its user ({error})"))
             .and_then(|found| {
                 let user = found.uid.as_raw();
                 shared.allowed().user(role, user).map(Some).ok_or_else(|| {
                     format!(
-                        "user {user} is not among serve.{}.users: add it there, if it is to connect",
+                        "user {user} is not among serve.{}.users; add the user there if it may connect",
                         door.name()
                     )
                 })
             }),
         Door::Vsock => from
             .as_vsock_address()
-            .ok_or_else(|| "the system does not say whose it is".into())
+            .ok_or_else(|| "the system does not name its context id".into())
             .and_then(|(cid, _)| {
                 shared.allowed().context(cid).map(Some).ok_or_else(|| {
-                    format!("context id {cid} is not in [serve.vsock]: add it there, if it is to connect")
+                    format!("context id {cid} is not in [serve.vsock]; add it there if it may connect")
                 })
             }),
-        // Its certificate will say who it is.
+        // Its certificate will name it.
         Door::Tcp => Ok(None),
     };
     let peer = match judged {
         Ok(peer) => peer,
         Err(why) => {
-            let line = || format!("a connection at the door {} is closed: {why}", door.name());
+            let line = || format!("closed a connection at the door {}: {why}", door.name());
             return turn_away(shared, door, socket, Refusal::NotAllowed, line);
         }
     };
@@ -71,7 +71,7 @@ pub(super) fn admit(shared: &Arc<Shared>, arrival: Arrival) {
         shared.metrics.refused(door, PeerRefusal::TooMany);
         shared.log.warn(Cause::Full, || {
             format!(
-                "the system has no thread for a connection: {error}; raise TasksMax and LimitMEMLOCK, or lower serve.max_connections"
+                "closed a connection: the system has no thread for it: {error}; raise TasksMax and LimitMEMLOCK, or lower serve.max_connections"
             )
         });
     }
@@ -81,15 +81,15 @@ fn full(door: Door, peer: Option<&Peer>) -> String {
     let door = door.name();
     match peer {
         Some(peer) => format!(
-            "{peer}, at the door {door}, is refused: this role already has serve.max_connections open; close some, or raise the limit"
+            "refused {peer} at the door {door}: this role already has serve.max_connections open; close some, or raise the limit"
         ),
         None => format!(
-            "a connection at the door {door} is closed: too many there have not shown who they are yet"
+            "closed a connection at the door {door}: too many connections there have not shown a certificate yet"
         ),
     }
 }
 
-/// Says why, where that can be said at once, and closes.
+/// Closes a connection, and says why if that needs no waiting.
 fn turn_away(shared: &Shared, door: Door, socket: Socket, refusal: Refusal, line: impl FnOnce() -> String) {
     let (cause, reason) = match refusal {
         Refusal::NotAllowed => (Cause::PeerRefused, PeerRefusal::NotAllowed),
@@ -97,14 +97,14 @@ fn turn_away(shared: &Shared, door: Door, socket: Socket, refusal: Refusal, line
     };
     shared.metrics.refused(door, reason);
     shared.log.warn(cause, line);
-    // Under TLS a word in the clear would be none. Elsewhere it fits into the empty queue of a new socket.
+    // Before TLS nothing can be said. Elsewhere the refusal fits into the empty queue of a new socket.
     if door == Door::Tcp || socket.set_nonblocking(true).is_err() {
         return;
     }
     let patience = Patience { rest: shared.limits.frame, frame: shared.limits.frame };
     if let Ok(stream) = Stream::accepted(socket, patience) {
         let mut framed = Framed::new(stream, MAX_GREETING_LEN, Budget::unlimited());
-        // Whoever does not take it knows no reason.
+        // A peer that does not read it learns no reason.
         let _ = framed.write([&Welcome::Refused(refusal).encode(), &[]]);
     }
 }

@@ -1,4 +1,4 @@
-//! Who may connect, as what.
+//! Which peers may connect, and in which role.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,14 +9,14 @@ use super::ServeError;
 use crate::remote::PeerRole;
 use crate::remote::stream::user_id;
 use crate::remote::tls::{self, ServerTls, is_for, names};
-use crate::shell::config::{ServeConfig, TcpDoor, UnixDoor, VsockDoor};
+use crate::shell::config::{ServeConfig, TcpDoor, UnixDoor, UserName, VsockDoor};
 
-/// A peer that may connect. Equal ones are one: a further connection of an application must come from the same.
+/// A peer that may connect. All connections of an application must come from equal peers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// A process of this machine, by its user.
     Unix {
-        /// By the socket that it came through.
+        /// By the socket.
         role: PeerRole,
         /// Its user's number.
         user: u32,
@@ -38,15 +38,15 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// What it is let in as.
+    /// Its role.
     pub fn role(&self) -> PeerRole {
         match self {
             Peer::Unix { role, .. } | Peer::Tls { role, .. } | Peer::Vsock { role, .. } => *role,
         }
     }
 
-    /// Who it is, whatever it is let in as: names of different kinds never collide. It is sealed with the wrong PINs that the
-    /// peer has tried, so it never changes.
+    /// Its name, whatever its role. Names of different kinds of peers never collide. The module seals this name with the wrong PINs
+    /// that the peer has tried, so it must never change.
     pub fn identity(&self) -> String {
         match self {
             Peer::Unix { user, .. } => format!("user {user}"),
@@ -69,7 +69,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Who may connect.
+/// The peers that may connect.
 pub struct Allowed {
     backend_users: HashSet<u32>,
     administrator_users: HashSet<u32>,
@@ -83,9 +83,32 @@ struct Tcp {
     administrators: Vec<DnsName<'static>>,
 }
 
+/// Users who may connect in both roles: one person behind such a user needs only both PINs to have a transaction signed alone.
+/// Users that do not exist are left out. The other doors refuse a peer that is listed in both roles.
+pub fn users_in_both_roles(config: &ServeConfig) -> Vec<UserName> {
+    let (Some(backend), Some(administrators)) = (&config.backend, &config.administrators) else {
+        return Vec::new();
+    };
+    let backends: HashSet<u32> = backend.users.iter().filter_map(user_id).collect();
+    let both =
+        administrators.users.iter().filter(|user| user_id(user).is_some_and(|id| backends.contains(&id)));
+    both.cloned().collect()
+}
+
+/// What an operator is told of such a user.
+pub fn warning_of_both_roles(user: &UserName) -> String {
+    format!(
+        "user {user} is in serve.backend.users and in serve.administrators.users; one person with both PINs could have a \
+         transaction signed alone; list the user in one of them"
+    )
+}
+
 impl Allowed {
-    /// Finds the users, and reads the files for TLS.
+    /// Finds the users, and reads the files for TLS. Warns of users who may connect in both roles.
     pub fn resolve(config: &ServeConfig) -> Result<Allowed, ServeError> {
+        for user in users_in_both_roles(config) {
+            tracing::warn!("{}", warning_of_both_roles(&user));
+        }
         Ok(Allowed {
             backend_users: users("serve.backend.users", config.backend.as_ref())?,
             administrator_users: users("serve.administrators.users", config.administrators.as_ref())?,
@@ -116,18 +139,18 @@ impl Allowed {
         Some(Peer::Vsock { role, cid })
     }
 
-    /// The holder of these certificates, whose chain was verified in the handshake; else the names that they are for.
+    /// The holder of these certificates, whose chain the handshake has verified. An error has the names that they are for.
     pub fn certificate(&self, certificates: &[CertificateDer<'_>]) -> Result<Peer, String> {
         let Some(own) = certificates.first() else { return Err("none".into()) };
         self.tcp.as_ref().and_then(|tcp| tcp.peer(own)).ok_or_else(|| names(own))
     }
 
-    /// What a TLS connection begins with.
+    /// The configuration of TLS.
     pub fn tls(&self) -> Option<&ServerTls> {
         self.tcp.as_ref().map(|tcp| &tcp.tls)
     }
 
-    /// Whether a peer that is connected might connect now. Its certificates are judged as a whole, with their chain.
+    /// Whether a connected peer might connect now. Judges its certificates as a whole, with their chain.
     pub fn still(&self, peer: &Peer, certificates: &[CertificateDer<'_>]) -> bool {
         match peer {
             Peer::Unix { role, user } => self.user(*role, *user).is_some(),
@@ -153,7 +176,7 @@ impl Tcp {
     }
 
     fn peer(&self, certificate: &CertificateDer<'_>) -> Option<Peer> {
-        // A certificate with names of both is a backend's: that may do less.
+        // A certificate with names of both roles is a backend's, which may do less.
         let of = |names: &[DnsName<'static>], role| {
             let name = names.iter().find(|name| is_for(certificate, name))?.clone();
             Some(Peer::Tls { role, name })
@@ -168,4 +191,33 @@ fn users(key: &'static str, door: Option<&UnixDoor>) -> Result<HashSet<u32>, Ser
         .iter()
         .map(|user| user_id(user).ok_or_else(|| ServeError::NoSuchUser { key, user: user.clone() }))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::config::ServeLimits;
+
+    fn unix(users: &[UserName]) -> Option<UnixDoor> {
+        Some(UnixDoor { socket: "/run/test.sock".into(), users: users.to_vec() })
+    }
+
+    #[test]
+    fn a_user_in_both_roles_is_found_by_name_or_number() {
+        let both = |backends: &[UserName], administrators: &[UserName]| {
+            users_in_both_roles(&ServeConfig {
+                limits: ServeLimits::default(),
+                monitoring: None,
+                backend: unix(backends),
+                administrators: unix(administrators),
+                tcp: None,
+                vsock: None,
+            })
+        };
+        let (root, other, nobody) =
+            (UserName::Name("root".into()), UserName::Id(4_000_001), UserName::Name("no such user".into()));
+        assert_eq!(both(&[UserName::Id(0)], &[other.clone(), root.clone()]), std::slice::from_ref(&root));
+        assert_eq!(both(&[other], &[root]), []);
+        assert_eq!(both(std::slice::from_ref(&nobody), std::slice::from_ref(&nobody)), []);
+    }
 }

@@ -1,10 +1,10 @@
-//! Applications, and the members that lead to them.
+//! Applications, and the connections that are their members.
 //!
-//! An application begins with a connection and may have more, its members, for calls of several threads at a time. It lasts as
-//! long as all of them do: the first that is lost ends the others, and the last that ends closes it.
+//! An application begins with one connection. More connections may join it, so that several threads can call at once. Losing one of
+//! them ends the others, and the last to end closes the application.
 //!
-//! Where it ends without a loss, because it was silent or the server stops, the others only read no more: a call that is
-//! under way, and may be charged already, is answered.
+//! If the application was silent for too long, or the server stops, its connections only stop reading. A call under way, which may
+//! have spent a code, is still answered.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,15 +27,15 @@ pub(super) struct Applications(Arc<Table>);
 struct Table {
     boundary: Arc<dyn Boundary>,
     metrics: Arc<Metrics>,
-    /// Whether the server is.
+    /// Whether the server is stopping.
     stopping: Arc<AtomicBool>,
-    /// By the digest of their secrets: how long looking for one takes tells nothing of another.
+    /// By the digest of their secrets, so that the time a search takes tells nothing about a secret.
     by_digest: Mutex<HashMap<[u8; 32], Arc<Application>>>,
 }
 
 struct Application {
     digest: [u8; 32],
-    /// What the boundary calls it.
+    /// Its number in the module.
     handle: u64,
     peer: Peer,
     members: Mutex<Members>,
@@ -44,15 +44,15 @@ struct Application {
 struct Members {
     closers: HashMap<u64, Closer>,
     next: u64,
-    /// No further one joins, and none reads any more.
+    /// No connection may join any more.
     over: bool,
     /// Calls under way.
     calls: usize,
-    /// When one last began or ended.
+    /// When a call last began or ended.
     active: Instant,
 }
 
-/// A connection's part in an application; dropping it is losing it.
+/// A connection's membership in an application. Dropping it means that the connection is lost.
 #[must_use]
 pub(super) struct Membership {
     table: Applications,
@@ -69,7 +69,7 @@ impl Applications {
         Applications(Arc::new(Table { boundary, metrics, stopping, by_digest: Mutex::default() }))
     }
 
-    /// The membership that a greeting asks for, and the secret for further ones.
+    /// The membership that a greeting asks for, and the secret by which others join.
     pub(super) fn enter(
         &self,
         hello: Hello,
@@ -113,7 +113,7 @@ impl Applications {
 
     fn join(&self, secret: &ApplicationSecret, peer: &Peer, closer: Closer) -> Result<Membership, Refusal> {
         let application = self.by_digest().get(&digest(secret)).cloned();
-        // Whose it is is not told to others.
+        // Other peers do not learn that it exists.
         let application = application.filter(|application| application.peer == *peer);
         application
             .and_then(|application| self.membership(application, closer))
@@ -144,7 +144,7 @@ impl Application {
 }
 
 impl Members {
-    /// Ends them all, once.
+    /// Ends all connections, once.
     fn end(&mut self, close: impl Fn(&Closer)) {
         if !std::mem::replace(&mut self.over, true) {
             self.closers.values().for_each(close);
@@ -160,7 +160,7 @@ impl Membership {
         self.table.0.boundary.answer(application.handle, request)
     }
 
-    /// How much longer the application may be silent, of `idle` in all. None: it was silent for as long, and is over.
+    /// How much longer the application may be silent, of `idle` in all. `None`: it was silent for that long, and has ended.
     pub(super) fn rest(&self, idle: Duration) -> Option<Duration> {
         let mut members = self.application.members();
         if members.calls > 0 {
@@ -168,7 +168,7 @@ impl Membership {
         }
         let left = idle.saturating_sub(members.active.elapsed());
         if left.is_zero() {
-            // Another membership may have read a request already: it is answered.
+            // Another connection may have read a request already, which is answered.
             members.end(Closer::close_reading);
             return None;
         }
@@ -201,11 +201,11 @@ impl Drop for Membership {
         let stopping = self.table.0.stopping.load(Ordering::SeqCst);
         let mut members = application.members();
         members.closers.remove(&self.number);
-        // While the server stops, every membership ends: that is no loss.
+        // While the server stops, every connection ends. That is no loss.
         members.end(if stopping { Closer::close_reading } else { Closer::close });
         let last = members.closers.is_empty();
         drop(members);
-        // Nobody joins it any more: taking it out early or twice changes nothing.
+        // Nobody joins it any more, so removing it early or twice changes nothing.
         self.table.by_digest().remove(&application.digest);
         if last {
             self.table.0.boundary.close(application.handle);

@@ -1,4 +1,4 @@
-//! One connection that has a thread, to its end.
+//! One connection and its thread, from its acceptance to its end.
 
 use std::fmt::Display;
 use std::io;
@@ -25,27 +25,27 @@ use crate::remote::hello::{
 use crate::remote::stream::{Framed, Patience, Stream, prepare_tcp};
 use crate::remote::tls;
 
-/// A connection that has a thread.
+/// A connection with a thread.
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) door: Door,
-    /// The address that it comes from, over TCP.
+    /// The peer's address, over TCP.
     pub(super) from: Option<String>,
     pub(super) accepted: Instant,
 }
 
 impl Connection {
-    /// From its acceptance to its end. A peer that is not known yet has a stranger's place.
+    /// Serves the connection to its end. A peer that is not known yet has a stranger's place.
     pub(super) fn run(self, socket: Socket, peer: Option<Peer>, place: Place) {
         let limits = &self.shared.limits;
         let patience = Patience { rest: limits.idle, frame: limits.frame };
         let Ok(mut stream) = Stream::accepted(socket, patience) else { return };
-        // Until it is welcome, all that it does must be done within the time of one frame.
+        // Until its welcome, everything must be done within the time of one frame.
         stream.must_end(self.accepted + limits.frame);
         let entry = self.shared.connections.enter(stream.closer());
         self.attend(stream, peer, place, &entry);
-        // Whoever waits for the end of all connections waits until none of them holds anything of the server: the module is
-        // closed by who lets go of it last, and not after the end of the program.
+        // Whoever waits for the end of all connections waits until none of them holds anything of the server: the last to let go of
+        // the module closes it, and that must happen before the program ends.
         drop(self);
         drop(entry);
     }
@@ -60,7 +60,7 @@ impl Connection {
         let Some((peer, _place)) = known else { return };
         let certificates = framed.stream().peer_certificates().to_vec();
         entry.is(peer.clone(), certificates.clone());
-        // Who may connect can have changed since it was judged: from here on it is found by who changes it.
+        // The configuration may have changed since. From here on, a change finds this connection.
         if !shared.allowed().still(&peer, &certificates) {
             return self.refuse(&mut framed, Refusal::NotAllowed, PeerRefusal::NotAllowed);
         }
@@ -71,11 +71,11 @@ impl Connection {
         framed.stream().end_writing();
     }
 
-    /// TLS, and who it is by its certificate. The stranger's place is given back for one among its like.
+    /// Does the TLS handshake and names the peer by its certificate. The peer gives its stranger's place for one of its role.
     fn shake_hands(&self, framed: &mut Framed, stranger: Place) -> Option<(Peer, Place)> {
         let shared = &*self.shared;
         let allowed = shared.allowed();
-        // A new configuration may have no TCP any more: then this door lets nobody in.
+        // A new configuration may have no TCP any more.
         let tls = allowed.tls()?;
         let stream = framed.stream();
         let secured = prepare_tcp(stream.socket()).and_then(|()| stream.accept_tls(Arc::clone(&tls.config)));
@@ -83,7 +83,7 @@ impl Connection {
             shared.metrics.refused(self.door, PeerRefusal::Tls);
             shared.log.warn(Cause::PeerRefused, || {
                 let why = tls::explain_to_server(&error).unwrap_or_else(|| error.to_string());
-                format!("{}: its connection is closed: {why}", self.who(&"a peer"))
+                format!("closed the connection of {}: {why}", self.who(&"a peer"))
             });
             stream.end_writing();
             return None;
@@ -93,7 +93,7 @@ impl Connection {
             Err(names) => {
                 shared.log.warn(Cause::PeerRefused, || {
                     format!(
-                        "{}: its connection is closed: its certificate is for {names}, and no such name is in [serve.tcp]: add it there, if it is to connect",
+                        "closed the connection of {}: its certificate is for {names}, and [serve.tcp] has no such name; add the name there if the peer may connect",
                         self.who(&"a peer")
                     )
                 });
@@ -104,7 +104,7 @@ impl Connection {
         let Some(place) = shared.places.of_role(peer.role()).enter() else {
             shared.log.warn(Cause::Full, || {
                 format!(
-                    "{} is refused: this role already has serve.max_connections open; close some, or raise the limit",
+                    "refused {}: this role already has serve.max_connections open; close some, or raise the limit",
                     self.who(&peer)
                 )
             });
@@ -120,7 +120,7 @@ impl Connection {
         let shared = &*self.shared;
         let hello = match framed.read() {
             Ok(Received::Frame(Frame { payload, .. })) => Hello::decode(&payload),
-            // Somebody looks whether we are there.
+            // Somebody checked whether we are there.
             Ok(Received::End) => return None,
             Ok(Received::NoRoom) | Err(_) => Err(HelloError::Malformed),
         };
@@ -128,7 +128,7 @@ impl Connection {
             Ok(hello) => hello,
             Err(error) => {
                 shared.log.warn(Cause::Greeting, || {
-                    format!("{}: its connection is closed: {error}", self.who(peer))
+                    format!("closed the connection of {}: {error}", self.who(peer))
                 });
                 match error {
                     HelloError::Version(_) => {
@@ -162,38 +162,35 @@ impl Connection {
         }
     }
 
-    /// Request by request, until the connection is lost or the server stops.
+    /// Answers requests until the connection is lost or the server stops.
     fn serve(&self, framed: &mut Framed, peer: &Peer, membership: &Membership) {
         let shared = &*self.shared;
         while !shared.stopping.load(Ordering::SeqCst) {
             let answered = match self.next(framed, peer, membership) {
                 Next::Called { request, answer, mut lease } => {
                     let reply = match &answer {
-                        // The module gives none such: whoever took it for an answer would be wrong about the call.
+                        // The module gives no such answer. A client could not take it.
                         Some(Ok(answer)) if answer.len() >= MAX_RESPONSE_LEN as usize => {
                             Response::Closed(cryptoki_sys::CKR_GENERAL_ERROR)
                         }
-                        // An answer may be larger than its request by half: a PSBT that was signed is not.
+                        // A signed PSBT is at most half as long again as its request. More than that comes out of the budget.
                         Some(Ok(answer)) if lease.cover(answer.len().saturating_sub(request / 2)) => {
                             Response::Answered(answer)
                         }
                         Some(Ok(_)) | None => Response::Busy,
                         Some(Err(rv)) => Response::Closed(*rv),
                     };
-                    self.answer(framed, request, &reply)
+                    self.respond(framed, request, &reply)
                 }
                 Next::NoRoom => {
                     shared.metrics.frame_refused(FrameRefusal::NoRoom);
-                    self.answer(framed, 0, &Response::Busy)
+                    self.respond(framed, 0, &Response::Busy)
                 }
                 Next::Silence => match membership.rest(shared.limits.idle) {
                     Some(rest) => framed.stream().rest_for(rest).map(|()| true),
                     None => {
                         shared.log.info(Cause::Ended, || {
-                            format!(
-                                "{}: its connection is closed: it was silent for too long",
-                                self.who(peer)
-                            )
+                            format!("closed the connection of {}: it was silent for too long", self.who(peer))
                         });
                         return;
                     }
@@ -206,7 +203,7 @@ impl Connection {
                 Err(error) => {
                     shared.log.info(Cause::Ended, || {
                         format!(
-                            "{}: its connection is closed: it does not take its answer: {error}",
+                            "closed the connection of {}: it does not take its answer: {error}",
                             self.who(peer)
                         )
                     });
@@ -216,7 +213,7 @@ impl Connection {
         }
     }
 
-    /// Reads a request and carries it. The request is wiped when its call has ended.
+    /// Reads a request and has it answered. The request is wiped when its call has ended.
     fn next(&self, framed: &mut Framed, peer: &Peer, membership: &Membership) -> Next {
         match framed.read() {
             Ok(Received::Frame(Frame { payload, lease })) => {
@@ -233,7 +230,7 @@ impl Connection {
         }
     }
 
-    /// Carries a request, when it is its turn. None: no turn came in time.
+    /// Has a request answered, when it is its turn. `None`: no turn came in time.
     fn call(&self, peer: &Peer, membership: &Membership, request: &[u8]) -> Option<Answer> {
         let shared = &*self.shared;
         let until = Instant::now() + shared.limits.frame;
@@ -242,8 +239,8 @@ impl Connection {
         Some(membership.answer(request).map(Wiped::from))
     }
 
-    /// Writes a reply. False: it is the last one.
-    fn answer(&self, framed: &mut Framed, request: usize, reply: &Response<'_>) -> io::Result<bool> {
+    /// Writes a response. False: it is the last one.
+    fn respond(&self, framed: &mut Framed, request: usize, reply: &Response<'_>) -> io::Result<bool> {
         let mut number = [0; 8];
         let parts = reply.parts(&mut number);
         let metrics = &self.shared.metrics;
@@ -266,19 +263,19 @@ impl Connection {
             FrameError::Idle | FrameError::Io(_) => {
                 self.shared
                     .log
-                    .info(Cause::Ended, || format!("{}: its connection is lost: {error}", self.who(peer)));
+                    .info(Cause::Ended, || format!("lost the connection of {}: {error}", self.who(peer)));
                 return;
             }
         };
         self.shared.metrics.frame_refused(reason);
         self.shared
             .log
-            .warn(Cause::Frame, || format!("{}: its connection is closed: {error}", self.who(peer)));
+            .warn(Cause::Frame, || format!("closed the connection of {}: {error}", self.who(peer)));
     }
 
     fn refuse(&self, framed: &mut Framed, refusal: Refusal, reason: PeerRefusal) {
         self.shared.metrics.refused(self.door, reason);
-        // Whoever does not take it knows no reason.
+        // A peer that does not read it learns no reason.
         let _ = framed.write([&Welcome::Refused(refusal).encode(), &[]]);
         framed.stream().end_writing();
     }
@@ -293,15 +290,15 @@ impl Connection {
 
 type Answer = Result<Wiped, CkRv>;
 
-/// What a connection does next.
+/// What comes next on a connection.
 enum Next {
-    /// A request came, of so many bytes. No answer: no turn came in time.
+    /// A request of so many bytes. No answer: no turn came in time.
     Called { request: usize, answer: Option<Answer>, lease: Lease },
-    /// A request came that there is no room for.
+    /// A request that there is no room for.
     NoRoom,
-    /// Nothing came.
+    /// Nothing, for too long.
     Silence,
-    /// Nothing will come any more.
+    /// Its end.
     Lost,
 }
 

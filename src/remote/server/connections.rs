@@ -1,4 +1,4 @@
-//! Every connection that is there, from its acceptance to the end of its thread.
+//! All connections, each from its acceptance to the end of its thread.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use super::allowed::Peer;
 use crate::remote::stream::Closer;
 
-/// All of them.
+/// All connections.
 #[derive(Clone, Default)]
 pub(super) struct Connections(Arc<Table>);
 
@@ -28,11 +28,11 @@ struct State {
 
 struct Registered {
     closer: Closer,
-    /// Once it is known.
+    /// Set once it is known.
     peer: Option<(Peer, Vec<CertificateDer<'static>>)>,
 }
 
-/// One of them, until it is dropped.
+/// One connection, until this is dropped.
 #[must_use]
 pub(super) struct Entry {
     table: Connections,
@@ -40,7 +40,7 @@ pub(super) struct Entry {
 }
 
 impl Connections {
-    /// Takes one more.
+    /// Adds a connection.
     pub(super) fn enter(&self, closer: Closer) -> Entry {
         let mut state = self.state();
         if state.stopping {
@@ -52,26 +52,26 @@ impl Connections {
         Entry { table: self.clone(), number }
     }
 
-    /// Ends those known peers that `ends` says; gives how many.
+    /// Ends the connections of known peers for which `ends` is true, and returns how many.
     pub(super) fn close_where(&self, ends: impl Fn(&Peer, &[CertificateDer<'static>]) -> bool) -> usize {
         let state = self.state();
         let known = state.connections.values().filter_map(|one| Some((one, one.peer.as_ref()?)));
         known.filter(|(_, (peer, chain))| ends(peer, chain)).map(|(one, _)| one.closer.close()).count()
     }
 
-    /// From now on nothing more is read, of none of them: calls under way are the last ones.
+    /// Stops reading on all connections: calls under way are the last ones.
     pub(super) fn stop(&self) {
         let mut state = self.state();
         state.stopping = true;
         state.connections.values().for_each(|connection| connection.closer.close_reading());
     }
 
-    /// Ends them all.
+    /// Ends all connections.
     pub(super) fn close_all(&self) {
         self.state().connections.values().for_each(|connection| connection.closer.close());
     }
 
-    /// Waits until none is left, but not longer than this; gives how many are.
+    /// Waits until none is left, at most until `end`, and returns how many are.
     pub(super) fn wait_for_all(&self, end: Instant) -> usize {
         let mut state = self.state();
         loop {
@@ -89,7 +89,7 @@ impl Connections {
 }
 
 impl Entry {
-    /// Who it is.
+    /// Names its peer.
     pub(super) fn is(&self, peer: Peer, certificates: Vec<CertificateDer<'static>>) {
         if let Some(connection) = self.table.state().connections.get_mut(&self.number) {
             connection.peer = Some((peer, certificates));

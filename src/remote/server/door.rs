@@ -1,4 +1,4 @@
-//! Doors: the sockets that connections come in by.
+//! Doors: the sockets on which peers connect.
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -19,12 +19,12 @@ use crate::remote::PeerRole;
 use crate::shell::config::ServeConfig;
 use crate::shell::lock::{LockError, LockFile};
 
-/// As many connections wait for a door to take them.
+/// Most connections that wait for a door to accept them.
 const BACKLOG: i32 = 1024;
-/// How long a door waits where the system has no room for a connection.
+/// How long a door waits if the system has no room for a connection.
 const NO_ROOM: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-/// How long somebody who may serve a socket already is waited for.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long to wait for a server that may already serve a socket.
+const LIVENESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ impl Door {
         }
     }
 
-    /// Whether peers in this role come in by it.
+    /// Whether peers in this role may use it.
     pub(super) fn lets_in(self, role: PeerRole) -> bool {
         match self {
             Door::Unix(of) => of == role,
@@ -57,7 +57,7 @@ impl Door {
     }
 }
 
-/// A connection that came in by a door.
+/// A connection that a door has accepted.
 pub(super) struct Arrival {
     pub(super) door: Door,
     pub(super) socket: Socket,
@@ -68,13 +68,13 @@ pub(super) struct Arrival {
 pub struct Listener {
     door: Door,
     socket: Socket,
-    /// Taken away when the door closes.
+    /// Removed when the door closes.
     bound: Option<Bound>,
-    /// Where clients find it, if it is a Unix socket.
+    /// The file of a Unix socket.
     file: Option<SocketFile>,
 }
 
-/// Sockets that were passed on by who started us, instead of those of the configuration.
+/// Sockets from the service manager, instead of those of the configuration.
 #[derive(Default)]
 pub struct Passed {
     /// Named `backend`.
@@ -102,7 +102,7 @@ pub fn open(config: &ServeConfig, passed: Passed) -> Result<Vec<Listener>, Serve
                 let file = passed_file(&socket);
                 listeners.push(Listener { door: kind, socket, bound: None, file });
             }
-            // Who connects is judged by the user: every user may knock.
+            // Any user may connect to the socket. The server judges the user.
             (Some(door), None) => {
                 let (socket, bound) = listen_unix(key, &door.socket, 0o666)?;
                 let file = Some(bound.file.clone());
@@ -137,14 +137,14 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Its file, and what takes that away when it is dropped.
+    /// Its file, and what removes that when it is dropped.
     pub(super) fn take_file(&mut self) -> (Option<SocketFile>, Option<Bound>) {
         (self.file.take(), self.bound.take())
     }
 
-    /// Takes connections until `closing` is readable, from the socket of `successor` once there is one.
+    /// Accepts connections until `closing` is readable, and goes on with the socket of `successor` once there is one.
     ///
-    /// The socket itself is never shut: it may be another process's, too.
+    /// The socket itself is never shut down: another process may have it, too.
     pub(super) fn accept_until(
         mut self,
         closing: &OwnedFd,
@@ -155,7 +155,7 @@ impl Listener {
         loop {
             let mut ready = [&self.socket.as_fd(), &closing.as_fd(), &successor.bell().as_fd()]
                 .map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN));
-            // An interruption is as good as an event: all are looked at.
+            // After an interruption all three are checked, as after an event.
             let _ = poll(&mut ready, None);
             let [_, closes, renewed] = ready.map(|file| !file.revents().is_empty());
             if closes {
@@ -171,11 +171,11 @@ impl Listener {
                     take(Arrival { door: self.door, socket, from });
                 }
                 Err(error) if goes_on(&error) => {}
-                // No descriptor or no memory for it: the connection waits where it is.
+                // There is no descriptor or no memory for it. The connection goes on waiting.
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
                         tracing::error!(
-                            "the door {} takes no connection: {error}; raise LimitNOFILE, or lower serve.max_connections",
+                            "the door {} cannot accept connections: {error}; raise LimitNOFILE, or lower serve.max_connections",
                             self.door.name()
                         );
                     }
@@ -187,12 +187,12 @@ impl Listener {
     }
 }
 
-/// The connection was gone before it was taken, or another thread has it.
+/// Whether the connection has gone or another thread has it.
 fn goes_on(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted)
 }
 
-/// A Unix socket, its file, and the lock that says whose it is. Dropping it takes the socket's file away.
+/// A Unix socket with its file and the lock on that. Dropping removes the file.
 pub struct Bound {
     key: &'static str,
     mode: u32,
@@ -201,7 +201,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Where it is found.
+    /// The socket's file.
     pub(super) fn file(&self) -> &SocketFile {
         &self.file
     }
@@ -211,7 +211,7 @@ impl Bound {
         let path = self.file.path().to_owned();
         check_folder(self.key, path.parent().unwrap_or(Path::new("/")))?;
         if !beside(&path).exists() {
-            // It went with the socket, and holds nobody off any more.
+            // The lock file was removed with the socket, so our lock holds nobody off any more.
             self._lock = lock(self.key, &path)?;
         }
         let (socket, file) = bind(self.key, &path, self.mode)?;
@@ -223,13 +223,13 @@ impl Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         if !self.file.is_gone() {
-            // A stale file is replaced by the next server.
+            // The next server replaces a stale file.
             let _ = fs::remove_file(self.file.path());
         }
     }
 }
 
-/// Listens at `path`. Whoever is to connect needs the right to write to the socket: `mode`.
+/// Listens at `path`. `mode` says who may write to the socket, and so connect.
 pub fn listen_unix(key: &'static str, path: &Path, mode: u32) -> Result<(Socket, Bound), ServeError> {
     check_folder(key, path.parent().unwrap_or(Path::new("/")))?;
     let lock = lock(key, path)?;
@@ -237,7 +237,7 @@ pub fn listen_unix(key: &'static str, path: &Path, mode: u32) -> Result<(Socket,
     Ok((socket, Bound { key, mode, file, _lock: lock }))
 }
 
-/// Makes the socket at `path`, of which the lock is held, and listens on it.
+/// Makes the socket at `path`, whose lock the caller holds, and listens on it.
 fn bind(key: &'static str, path: &Path, mode: u32) -> Result<(Socket, SocketFile), ServeError> {
     let failed = |error: io::Error| ServeError::Listen {
         key,
@@ -260,19 +260,19 @@ fn bind(key: &'static str, path: &Path, mode: u32) -> Result<(Socket, SocketFile
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.bind(&SockAddr::unix(path).map_err(failed)?).map_err(failed)?;
     let file = SocketFile::at(path, true).map_err(failed)?;
-    // Nobody can connect before it listens: the mode is right by then.
+    // Nobody can connect before it listens, and by then the mode is right.
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
     listen(&socket).map_err(failed)?;
     Ok((socket, file))
 }
 
-/// Where clients find a socket that was passed on.
+/// The file of a socket from the service manager.
 fn passed_file(socket: &Socket) -> Option<SocketFile> {
     let address = socket.local_addr().ok()?;
     SocketFile::at(address.as_pathname()?, false).ok()
 }
 
-/// A socket that was passed on: a Unix stream socket that listens.
+/// Takes a socket from the service manager: a listening Unix stream socket.
 pub fn take_over(name: &str, socket: OwnedFd) -> Result<Socket, ServeError> {
     let wrong = |problem: &str| ServeError::Passed { name: name.into(), problem: problem.into() };
     let socket = Socket::from(socket);
@@ -288,7 +288,7 @@ pub fn take_over(name: &str, socket: OwnedFd) -> Result<Socket, ServeError> {
 fn listen_tcp(address: SocketAddr) -> Result<Socket, ServeError> {
     let listening = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // What is left of connections of an earlier server is no other server.
+        // Remains of an earlier server's connections do not hold the address.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         listen(&socket)?;
@@ -296,8 +296,8 @@ fn listen_tcp(address: SocketAddr) -> Result<Socket, ServeError> {
     };
     listening().map_err(|error: io::Error| {
         let problem = match error.kind() {
-            ErrorKind::AddrInUse => "another process listens there: stop it, or name another port".to_owned(),
-            ErrorKind::PermissionDenied => "ports below 1024 are the system's: name a higher one".to_owned(),
+            ErrorKind::AddrInUse => "another process listens there; stop it, or name another port".to_owned(),
+            ErrorKind::PermissionDenied => "ports below 1024 are reserved; name a higher one".to_owned(),
             _ => error.to_string(),
         };
         ServeError::Listen { key: "serve.tcp.address", address: address.to_string(), problem }
@@ -305,7 +305,7 @@ fn listen_tcp(address: SocketAddr) -> Result<Socket, ServeError> {
 }
 
 fn listen_vsock(port: u32) -> Result<Socket, ServeError> {
-    // VMADDR_CID_ANY: whatever this machine is called.
+    // VMADDR_CID_ANY: whatever context id this machine has.
     let place = SockAddr::vsock(u32::MAX, port);
     let listening = || {
         let socket = Socket::new(Domain::VSOCK, Type::STREAM, None)?;
@@ -325,7 +325,7 @@ fn listen(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)
 }
 
-/// Nobody but root and ourselves may be able to put another socket in the place of ours.
+/// Nobody but root and our own user may be able to replace our socket.
 fn check_folder(key: &'static str, folder: &Path) -> Result<(), ServeError> {
     let wrong = |folder: &Path, problem: String| ServeError::Folder { key, folder: folder.into(), problem };
     let whole =
@@ -335,7 +335,7 @@ fn check_folder(key: &'static str, folder: &Path) -> Result<(), ServeError> {
         let found =
             fs::metadata(folder).map_err(|error| wrong(folder, format!("cannot be used ({error})")))?;
         let mode = found.mode() & 0o7777;
-        // Further up, the sticky bit keeps what is ours in its place; in the folder itself it would let others be first.
+        // Further up, the sticky bit keeps others from moving our folder. In the folder itself, others could still create the socket first.
         let others_write = mode & 0o022 != 0 && (depth == 0 || mode & 0o1000 == 0);
         if others_write {
             return Err(wrong(folder, format!("can be written by others (mode {mode:o})")));
@@ -347,7 +347,7 @@ fn check_folder(key: &'static str, folder: &Path) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Only the holder of the lock beside it may replace a socket's file.
+/// Takes the lock beside a socket's file. Only its holder may replace the file.
 fn lock(key: &'static str, path: &Path) -> Result<LockFile, ServeError> {
     let beside = beside(path);
     let failed = |problem: String| ServeError::Listen {
@@ -357,12 +357,12 @@ fn lock(key: &'static str, path: &Path) -> Result<LockFile, ServeError> {
     };
     let mut lock = LockFile::take(&beside).map_err(|error| match error {
         LockError::Taken(process) => {
-            // Who it is only helps to find it: not knowing changes nothing.
+            // The process number only helps the operator.
             let process = process.unwrap_or_else(|| "unknown".into());
             ServeError::Served { key, path: path.into(), process }
         }
         LockError::Strange(what) => {
-            failed(format!("is {what}: see who put it there, then remove it (lock-link)"))
+            failed(format!("is {what}; find out who put it there, then remove it (lock-link)"))
         }
         LockError::Io(error) => failed(format!("cannot be taken: {error}")),
     })?;
@@ -379,15 +379,15 @@ fn beside(path: &Path) -> PathBuf {
 /// The process that serves this socket, if one does.
 fn living_server(path: &Path) -> Option<String> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).ok()?;
-    socket.set_write_timeout(Some(ANSWER)).ok()?;
+    socket.set_write_timeout(Some(LIVENESS_TIMEOUT)).ok()?;
     match socket.connect(&SockAddr::unix(path).ok()?) {
         Ok(()) => {
             let process = socket_peercred(socket.as_fd()).map(|peer| peer.pid.as_raw_pid().to_string());
             Some(process.unwrap_or_else(|_| "unknown".into()))
         }
-        // Nobody has it any more.
+        // A stale file.
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => None,
-        // Its queue is full, or it is of another kind: it lives.
+        // Its queue is full, or it is of another kind: somebody has it.
         Err(_) => Some("unknown".into()),
     }
 }

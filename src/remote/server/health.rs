@@ -1,4 +1,4 @@
-//! What keeps a server that runs from serving: told apart by whether it keeps anybody from signing, or from administering.
+//! What keeps a running server from serving: from letting backends sign, or administrators administer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,32 +9,32 @@ use crate::kernel::act::ActCount;
 use crate::remote::standing::{Standing, Trouble};
 use crate::remote::{Boundary, PeerRole};
 
-/// Whether the server serves.
+/// The state of the server.
 pub struct Health {
     boundary: Arc<dyn Boundary>,
     doors: Mutex<Vec<DoorState>>,
 }
 
-/// A door, as far as it is known from outside.
+/// The state of a door.
 struct DoorState {
     door: Door,
-    /// Where it is found, if it is a Unix socket.
+    /// The file of a Unix socket.
     file: Option<SocketFile>,
     has_panicked: bool,
 }
 
-/// What keeps a door from letting anybody in.
+/// Why nobody can use a door.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DoorTrouble {
-    /// It ended by an internal error.
-    #[error("the door {} is closed after an internal error: restart the boundary", .0.name())]
+    /// An internal error closed it.
+    #[error("the door {} is closed after an internal error; restart the boundary", .0.name())]
     Closed(Door),
-    /// Nobody finds its socket.
+    /// Clients cannot find its socket.
     #[error("the door {} cannot be found: {file}", door.name())]
     SocketGone {
         /// Which door.
         door: Door,
-        /// Its socket, and what is to be done.
+        /// Its socket, and what to do.
         file: SocketFile,
     },
 }
@@ -46,7 +46,7 @@ impl DoorTrouble {
     }
 }
 
-/// What was found by a look.
+/// What one look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     standing: Standing,
@@ -72,7 +72,7 @@ impl Report {
         }
     }
 
-    /// What the module says of itself.
+    /// The troubles of the module.
     pub fn standing(&self) -> Standing {
         self.standing
     }
@@ -87,7 +87,7 @@ impl Report {
         &self.administration
     }
 
-    /// All of it, some of it twice.
+    /// Everything, some of it twice.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         self.signing.iter().chain(&self.administration).map(String::as_str)
     }
@@ -98,7 +98,7 @@ impl Health {
         Health { boundary, doors: Mutex::default() }
     }
 
-    /// What keeps it from serving now.
+    /// Looks at everything now.
     pub fn report(&self) -> Report {
         Report::of(self.boundary.standing(), &self.lost_doors())
     }
@@ -108,7 +108,7 @@ impl Health {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|known| known.door).collect()
     }
 
-    /// What keeps which door from letting anybody in now.
+    /// The doors that nobody can use now, and why.
     pub(super) fn lost_doors(&self) -> Vec<DoorTrouble> {
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let lost = doors.iter().filter_map(|DoorState { door, file, has_panicked }| match file {
@@ -124,21 +124,21 @@ impl Health {
         self.boundary.administration()
     }
 
-    /// A door is open, and found there.
+    /// Notes that a door is open, and its file.
     pub(super) fn opened(&self, door: Door, file: Option<SocketFile>) {
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.retain(|known| known.door != door);
         doors.push(DoorState { door, file, has_panicked: false });
     }
 
-    /// All doors were closed.
+    /// Notes that all doors are closed.
     pub(super) fn closed(&self) {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Does the work of a door, and notes if it ends by a panic.
+    /// Does the work of a door, and notes whether that panicked.
     pub(super) fn of_door(&self, door: Door, work: impl FnOnce()) {
-        // Nothing that it left behind is used again.
+        // Nobody uses again what it left behind.
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
             doors.iter_mut().filter(|known| known.door == door).for_each(|known| known.has_panicked = true);

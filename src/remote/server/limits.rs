@@ -1,4 +1,4 @@
-//! Limits: how many may be in a room, and how often the log is written.
+//! Limits on places, and on lines of the log.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub(super) struct Places(Arc<AtomicUsize>);
 
-/// A place, given back on drop.
+/// A place. Dropping gives it back.
 #[must_use]
 pub(super) struct Place(Places);
 
@@ -31,18 +31,18 @@ impl Drop for Place {
     }
 }
 
-/// What strangers can cause is logged once a second at most, for each cause, with how often it was not.
+/// Lines that strangers can cause: at most one a second for each cause. Each line counts those that were left out before it.
 #[derive(Default)]
 pub(super) struct Rarely([Mutex<Last>; 5]);
 
-/// What can fill a log.
+/// Why such a line is written.
 #[derive(Clone, Copy)]
 pub(super) enum Cause {
     PeerRefused,
     Full,
     Greeting,
     Frame,
-    /// A connection that ended by itself: no fault, and told at the level of what is done.
+    /// A connection ended. That is no fault, and logged as information.
     Ended,
 }
 
@@ -58,20 +58,20 @@ impl Rarely {
         match self.due(cause, Instant::now()) {
             None => {}
             Some(0) => tracing::warn!("{}", line()),
-            Some(more) => tracing::warn!("{} (and {more} like it since the last such line)", line()),
+            Some(more) => tracing::warn!("{} (left out {more} such lines before this one)", line()),
         }
     }
 
-    /// The same, of what is no fault.
+    /// The same, as information.
     pub(super) fn info(&self, cause: Cause, line: impl FnOnce() -> String) {
         match self.due(cause, Instant::now()) {
             None => {}
             Some(0) => tracing::info!("{}", line()),
-            Some(more) => tracing::info!("{} (and {more} like it since the last such line)", line()),
+            Some(more) => tracing::info!("{} (left out {more} such lines before this one)", line()),
         }
     }
 
-    /// Whether a line is due now, and how many were left out since the last one.
+    /// Whether a line is due now, and how many were left out before it.
     fn due(&self, cause: Cause, now: Instant) -> Option<u64> {
         let mut last = self.0[cause as usize].lock().unwrap_or_else(PoisonError::into_inner);
         if last.written.is_some_and(|written| now < written + Duration::from_secs(1)) {

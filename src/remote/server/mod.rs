@@ -1,17 +1,16 @@
-//! The boundary's side: doors, who may pass them, applications and their connections.
+//! The boundary's side: doors, the peers that may pass them, applications and their connections.
 //!
-//! One thread for each door and one for each connection, with blocking sockets: a call waits for synced commits anyway, and is
-//! never handed from thread to thread.
+//! Each door has a thread, and so has each connection, with blocking sockets. A call waits for synced commits anyway, and is never
+//! handed from thread to thread.
 //!
-//! - H1. A peer is judged before a byte of its frames is read: by the user that the system names, by a certificate that is
-//!   valid now, or by its context id. Who is not known is bounded in number and time ([`door`], [`allowed`]).
-//! - H2. Backends and administrators have connections and calls of their own: neither can use up the other's (`limits`).
-//! - H3. Calls over the limit wait in their own connections, as long as a frame may take. Nothing queues elsewhere. While
-//!   several peers have calls, none has more than its share of the turns while another waits, and the first call of a peer
-//!   has a turn at once ([`super::fair`]).
-//! - H4. An application is closed once, when its last call has ended, after any of its connections was lost (`applications`).
-//!   A call that is under way when the server stops, or the application was silent for too long, is answered.
-//! - H5. A new configuration judges connections that are there already. One that cannot be used changes nothing.
+//! - H1. The server judges a peer before it reads a byte of its frames: by the user that the system names, by a certificate that is
+//!   valid now, or by the context id. Unknown peers are limited in number and time ([`door`], [`allowed`]).
+//! - H2. Backends and administrators have separate limits of connections and calls, so neither can use up the other's (`limits`).
+//! - H3. A call over the limit waits in its own connection, as long as a frame may take. Nothing queues elsewhere. No peer has more
+//!   than its share of the turns while another waits, and a peer's first call has a turn at once ([`super::fair`]).
+//! - H4. An application that loses a connection ends once, after its last call (`applications`). If the server stops, or the
+//!   application was silent for too long, calls under way are still answered.
+//! - H5. A new configuration also judges open connections. A configuration that cannot be used changes nothing.
 
 mod admission;
 pub mod allowed;
@@ -48,18 +47,18 @@ use super::tls::TlsError;
 use super::{Boundary, PeerRole};
 use crate::shell::config::{ServeConfig, ServeLimits, UserName};
 
-/// What the large frames of all backends, and of all administrators, may take together.
+/// Bytes that the large frames of all backends may take together, and those of all administrators.
 const BUDGET: usize = 64 << 20;
-/// TCP connections that have not shown who they are yet.
+/// Most TCP connections that have not shown a certificate yet.
 const MAX_STRANGERS: usize = 128;
-/// How long connections that were cut off are waited for.
+/// How long to wait for connections that were cut off.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// A running server.
 pub struct Server {
     shared: Arc<Shared>,
     doors: Mutex<Vec<OpenDoor>>,
-    /// Readable from the moment on when the doors are to close.
+    /// Becomes readable when the doors shall close.
     closing: Arc<OwnedFd>,
 }
 
@@ -68,7 +67,7 @@ struct OpenDoor {
     door: Door,
     thread: JoinHandle<()>,
     successor: Arc<Successor>,
-    /// Takes the socket's file away, after the thread has ended.
+    /// Removes the socket's file after the thread has ended.
     bound: Option<Bound>,
 }
 
@@ -143,14 +142,14 @@ impl Server {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the sockets anew whose files are gone. Those that were passed on are their maker's.
+    /// Makes sockets anew whose files are gone, except sockets that the service manager made.
     fn renew_sockets(&self) -> Result<(), ServeError> {
         for OpenDoor { door, successor, bound, .. } in self.doors().iter_mut() {
             let Some(bound) = bound.as_mut().filter(|bound| bound.file().is_gone()) else { continue };
             successor.give(bound.renew()?);
             self.shared.health.opened(*door, Some(bound.file().clone()));
             tracing::warn!(
-                "the socket {} of the door {} was made anew",
+                "made the socket {} of the door {} anew",
                 bound.file().path().display(),
                 door.name()
             );
@@ -158,35 +157,34 @@ impl Server {
         Ok(())
     }
 
-    /// Takes users, names, context ids, certificates and keys from a new configuration, and ends connections that it would
-    /// not let in. Makes sockets anew whose files are gone. What else is new in it waits for the next start. An error changes
-    /// nothing.
+    /// Takes users, names, context ids, certificates and keys from a new configuration, and ends the connections that it does not
+    /// allow. Makes sockets anew whose files are gone. Everything else in it waits for the next start. An error changes nothing.
     pub fn reload(&self, config: &ServeConfig) -> Result<usize, ServeError> {
         let allowed = Arc::new(Allowed::resolve(config)?);
         self.renew_sockets()?;
-        // From here on new connections are judged by it: what it does not find below comes to it by itself.
+        // It judges new connections from here on, so none slips in between this and the look at the open ones.
         *self.shared.allowed.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&allowed);
         Ok(self.shared.connections.close_where(|peer, certificates| {
             let ends = !allowed.still(peer, certificates);
             if ends {
-                tracing::warn!("{peer} may not connect any more: its connection is closed");
+                tracing::warn!("{peer} may not connect any more; closed its connection");
             }
             ends
         }))
     }
 
-    /// What is counted.
+    /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
     }
 
-    /// Whether it serves.
+    /// The health.
     pub fn health(&self) -> &Arc<Health> {
         &self.shared.health
     }
 
-    /// Closes the doors, lets calls under way end and be answered as long as the limits allow, then ends what is left. Gives
-    /// how many connections had to be left in their calls.
+    /// Closes the doors, lets calls under way end and be answered as long as the limits allow, then ends what is left. Returns how
+    /// many connections were still in a call.
     pub fn stop(mut self) -> usize {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.close_doors();
@@ -201,11 +199,11 @@ impl Server {
     }
 
     fn close_doors(&mut self) {
-        // It stays readable, for all doors.
+        // It stays readable, for every door.
         let rung = rustix::io::write(&*self.closing, &1_u64.to_ne_bytes());
-        rung.expect("an event counts from nought to one");
+        rung.expect("an event counts from zero to one");
         for OpenDoor { thread, bound, .. } in std::mem::take(&mut *self.doors()) {
-            // One that has panicked is closed, too.
+            // A door that has panicked is closed, too.
             let _ = thread.join();
             drop(bound);
         }
@@ -215,7 +213,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // After `stop` there is nothing left to do.
+        // After `stop`, this does nothing.
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.close_doors();
         self.shared.connections.close_all();
@@ -228,7 +226,7 @@ impl Shared {
     }
 }
 
-/// One for backends, one for administrators.
+/// One of each, for backends and for administrators.
 struct PerRole<T> {
     backends: T,
     administrators: T,
@@ -256,8 +254,8 @@ impl<T> PerRole<T> {
 /// Why the server does not start, or takes no new configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A user that may connect does not exist.
-    #[error("{key}: there is no user {user} on this machine: create it, or correct the name")]
+    /// The configuration names a user that does not exist.
+    #[error("{key}: there is no user {user} on this machine; create it, or correct the name")]
     NoSuchUser {
         /// The key of the configuration.
         key: &'static str,
@@ -269,7 +267,7 @@ pub enum ServeError {
     Tls(#[from] TlsError),
     /// The folder of a socket is not safe.
     #[error(
-        "{key}: the folder {} {problem}: whoever can write there could take the socket's place; make a folder that only its owner can write, such as /run/countersign",
+        "{key}: the folder {} {problem}; whoever can write there could replace the socket; use a folder that only its owner can write, such as /run/countersign",
         folder.display()
     )]
     Folder {
@@ -280,36 +278,36 @@ pub enum ServeError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Somebody serves there.
-    #[error("{key}: {} is already served by process {process}: stop that, or name another path", path.display())]
+    /// Another process serves there.
+    #[error("{key}: {} is already served by process {process}; stop that process, or name another path", path.display())]
     Served {
         /// The key of the configuration.
         key: &'static str,
         /// The socket.
         path: PathBuf,
-        /// Who.
+        /// The process.
         process: String,
     },
-    /// Something is there that is no socket.
-    #[error("{key}: {} is there and is no socket: move it away, or name another path", path.display())]
+    /// Something other than a socket is there.
+    #[error("{key}: {} is there and is no socket; move it away, or name another path", path.display())]
     NoSocket {
         /// The key of the configuration.
         key: &'static str,
         /// What is there.
         path: PathBuf,
     },
-    /// The address cannot be listened on.
-    #[error("{key}: {address} cannot be listened on: {problem}")]
+    /// The server cannot listen on the address.
+    #[error("{key}: cannot listen on {address}: {problem}")]
     Listen {
         /// The key of the configuration.
         key: &'static str,
         /// As configured.
         address: String,
-        /// What the system says.
+        /// The system's reason.
         problem: String,
     },
-    /// A socket that was passed on is not one to be listened on.
-    #[error("the socket {name:?} that was passed on {problem}: correct the .socket unit")]
+    /// The service manager passed on a socket that cannot be used.
+    #[error("the socket {name:?} that the service manager passed on {problem}; correct the .socket unit")]
     Passed {
         /// Its name in `LISTEN_FDNAMES`.
         name: String,
@@ -317,6 +315,6 @@ pub enum ServeError {
         problem: String,
     },
     /// The system refuses what every server needs.
-    #[error("the system refuses: {0}")]
+    #[error("the system refused: {0}")]
     System(String),
 }

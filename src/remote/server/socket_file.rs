@@ -1,4 +1,4 @@
-//! The files of Unix sockets: whether clients still find a door by its file, and how it gets a new one.
+//! The files of Unix sockets: whether clients still find them, and how a door gets a new one.
 
 use std::fmt;
 use std::fs;
@@ -11,13 +11,13 @@ use rustix::event::EventfdFlags;
 use rustix::fd::OwnedFd;
 use socket2::Socket;
 
-/// The file of a Unix socket, as it was when the door was opened.
+/// The file of a Unix socket, as it was when its door was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketFile {
     path: PathBuf,
     /// Device and number.
     file: (u64, u64),
-    /// We made it. Otherwise the service manager did.
+    /// Whether we made it. Otherwise the service manager did.
     is_ours: bool,
 }
 
@@ -50,9 +50,9 @@ impl fmt::Display for SocketFile {
     }
 }
 
-/// How a door that is open gets a new socket.
+/// Hands a new socket to an open door.
 pub(super) struct Successor {
-    /// Readable while one waits.
+    /// Readable while a socket waits.
     bell: OwnedFd,
     socket: Mutex<Option<Socket>>,
 }
@@ -67,16 +67,16 @@ impl Successor {
         &self.bell
     }
 
-    /// Has the door go on with this socket.
+    /// Gives the door this socket to go on with.
     pub(super) fn give(&self, socket: Socket) {
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
         let rung = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
-        rung.expect("an event counts from nought to one");
+        rung.expect("an event counts from zero to one");
     }
 
     /// The socket that waits, if one does.
     pub(super) fn take(&self) -> Option<Socket> {
-        // Counted down to nought, so that it is readable no more.
+        // Sets the count to zero, so that it is not readable any more.
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         self.socket.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

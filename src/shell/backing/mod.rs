@@ -245,7 +245,8 @@ fn reopen_error(error: LogInError) -> ReopenError {
     }
 }
 
-/// Whether the token or the session fails, whatever the object is (PKCS#11 v2.40 sections 5.1.2 to 5.1.4).
+/// Whether the token or the session fails, whatever the object is (PKCS#11 v3.2 section 5.1, the values for functions that use a
+/// session handle or a token).
 fn is_of_the_token(error: &Error) -> bool {
     matches!(
         error,

@@ -1,6 +1,6 @@
 //! `C_Initialize` with a string in `pReserved`.
 //!
-//! PKCS#11 reserves that pointer (v2.40 section 5.4). NSS's softokn takes a C string there, with the folder of its databases,
+//! PKCS#11 reserves that pointer (v3.2, `C_Initialize`). NSS's softokn takes a C string there, with the folder of its databases,
 //! and does not start without.
 
 #![allow(unsafe_code)]

@@ -1,4 +1,4 @@
-//! The data key, wrapped under a key that never leaves the token, by AES-GCM (PKCS#11 v3.0 section 6.13).
+//! The data key, wrapped under a key that never leaves the token, by AES-GCM (PKCS#11 v3.2 section 6.13).
 //!
 //! The mechanism leaves open who makes the initialisation vector, and tokens differ: most take the caller's; some ignore it
 //! and append or prepend their own to the ciphertext, or write it into `pIv`; some accept nothing but zeros there. So after

@@ -1,4 +1,4 @@
-//! Which token: its module is loaded, and the one slot found that the configuration means (PKCS#11 v2.40 sections 5.4, 5.5).
+//! Which token: its module is loaded, and the one slot found that the configuration means (PKCS#11 v3.2 sections 5.4, 5.5).
 //!
 //! A slot that misbehaves is another token's business: it is skipped, with a line in the log. Of several tokens that the
 //! configuration may mean none is taken.
@@ -74,7 +74,7 @@ impl Token {
         &self.identity
     }
 
-    /// Opens a session. A login holds for all sessions of the process (PKCS#11 v2.40 section 2.4).
+    /// Opens a session. A login holds for all sessions of the process (PKCS#11 v3.2 section 5.6).
     pub fn open_session(&self) -> Result<Session, BackingError> {
         let failed =
             |error: Error| BackingError(format!("{} opens no session: {}", self.identity, said(&error)));

@@ -91,7 +91,7 @@ fn a_backend_that_is_refused_without_end_does_not_fill_the_log() {
         }
     });
     // Sixty, and one for each second that it takes.
-    let lines = log.lines().filter(|line| line.contains("from a backend's connection")).count();
+    let lines = log.lines().filter(|line| line.contains("refused a backend's call")).count();
     assert!((60..TRIES / 2).contains(&lines), "{lines} lines");
 }
 

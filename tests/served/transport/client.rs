@@ -70,9 +70,9 @@ fn what_is_no_boundary_is_told_from_one_that_refuses() {
         bytes
     };
     for (name, answer, words) in [
-        ("a", b"SSH-2.0-OpenSSH_9.2p1\r\n".to_vec(), "no boundary of ours"),
-        ("b", vec![], "without a word"),
-        ("c", vec![1, 0, 0, 0, 9], "no boundary of ours"),
+        ("a", b"SSH-2.0-OpenSSH_9.2p1\r\n".to_vec(), "not a Countersign boundary"),
+        ("b", vec![], "without giving a reason"),
+        ("c", vec![1, 0, 0, 0, 9], "not a Countersign boundary"),
         ("d", welcome(Refusal::NotAllowed), "[serve] of the boundary's configuration"),
         ("e", welcome(Refusal::TooManyConnections), "serve.max_connections"),
         ("f", welcome(Refusal::Version { ours: 7 }), "version 7"),

@@ -219,7 +219,7 @@ fn certificates_that_are_not_believed_are_refused_with_what_to_do() {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
     for (own, words) in [
-        (&expired, "not valid now: renew connect.tls.certificate_file"),
+        (&expired, "not valid now; renew connect.tls.certificate_file"),
         (&early, ""),
         (&stranger.issue(BACKEND), "serve.tcp.client_authority_file"),
         (&twin.issue(BACKEND), "serve.tcp.client_authority_file"),
@@ -409,13 +409,13 @@ fn new_certificates_are_taken_and_bad_ones_are_not() {
     let other_key = fs::read(scene.authority.issue(BOUNDARY).key).expect("there");
     let (certificate, key) = (&scene.server.certificate, &scene.server.key);
     let wrongs: [(&Path, &[u8], &str); 6] = [
-        (certificate, b"", "no certificate in it"),
+        (certificate, b"", "the file has no certificate"),
         (
             certificate,
             b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             "serve.tcp.certificate_file",
         ),
-        (certificate, b"-----BEGIN CERTIFICATE-----\n!", "no PEM"),
+        (certificate, b"-----BEGIN CERTIFICATE-----\n!", "not PEM"),
         (key, b"", "no private key"),
         (key, &other_key, "not the key"),
         (key, &good[0], "no private key"),

@@ -98,7 +98,7 @@ fn a_socket_that_is_served_or_no_socket_is_not_taken() {
         let configuration = wall.configuration();
         wall.configure(&configuration.replace("countersign.db", "another.db"));
         let process = format!("is already served by process {}", first.child.id());
-        wall.expect_no_start(&[&process, "stop that, or name another path"]);
+        wall.expect_no_start(&[&process, "stop that process, or name another path"]);
         wall.configure(&configuration);
         // The first is as it was.
         assert!(UnixStream::connect(&socket).is_ok());
@@ -132,7 +132,7 @@ fn a_socket_in_a_folder_that_others_can_write_to_is_not_made() {
         ] {
             fs::set_permissions(wall.path("run"), Permissions::from_mode(mode)).expect("root may");
             chown(wall.path("run"), Some(user), Some(user)).expect("root may");
-            stays_out(wall, &["serve.backend.socket", words, "make a folder"]);
+            stays_out(wall, &["serve.backend.socket", words, "use a folder"]);
         }
     });
 }

@@ -1,7 +1,7 @@
 //! The token's PINs: who may try them how often, and what a right one ends.
 //!
 //! A try is charged to the peer that makes it, before the PIN is compared. So a peer that guesses closes the door to itself
-//! alone, and the PIN's owner goes on. PKCS#11 v2.40 section 4.4 has the flags that show how near a PIN is to its lock
+//! alone, and the PIN's owner goes on. PKCS#11 v3.2 (`CK_TOKEN_INFO`) has the flags that show how near a PIN is to its lock
 //! (`CKF_USER_PIN_COUNT_LOW` and its kin).
 //!
 //! - The backends' PIN: [`PEER_TRIES`] for each peer, until an administrator clears them, and [`PIN_BUDGET`] for all peers
