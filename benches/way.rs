@@ -170,7 +170,7 @@ fn print_claims() {
     row("  were each of them derived", bytes.len(), 1, &mut || {
         for index in 0..4_999 {
             let chain = if index % 2 == 0 { Chain::External } else { Chain::Internal };
-            black_box(watch.rebuild(Location { chain, index: index / 2 }, &secp).expect("rebuilds"));
+            black_box(watch.rebuild(Location { chain, index: index / 2 }).expect("rebuilds"));
         }
     });
     let most = good_psbt(watch, 499).serialize();

@@ -41,19 +41,18 @@
 //! fn shortcut(receipt: Receipt<Outcome<CheckedPsbt>>) -> Authorization { Authorization::new(receipt).unwrap() }
 //! ```
 
-use bitcoin::key::TapTweak;
-use bitcoin::secp256k1::{All, Keypair, Message, PublicKey, Secp256k1, schnorr};
+use bitcoin::secp256k1::{All, Keypair, Message, Parity, PublicKey, Secp256k1, SecretKey, schnorr};
 use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType};
-use bitcoin::taproot::{TapLeafHash, TapNodeHash};
+use bitcoin::taproot::{TapLeafHash, TapTweakHash};
 use bitcoin::{XOnlyPublicKey, ecdsa, taproot};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::digest_key::{DIGEST_LEN, DigestKey, RequestedDigest, SIGNATURE_LEN};
-use super::psbt::{self, CheckedPsbt, Layout, OurInput, Pair, Parts};
+use super::psbt::{self, CheckedPsbt, OurInput, Pair, Parts, PsbtBytes};
 use super::receipt::Receipt;
 use super::state::Consumed;
-use super::wallet::{ErasedKey, Location, Place, Spend, WalletKeys};
+use super::wallet::{Branch, Chain, ErasedKey, Place, Spend, Taproot, WalletKeys};
 
 /// `PSBT_IN_PARTIAL_SIG` (BIP 174).
 const IN_PARTIAL_SIG: u8 = 0x02;
@@ -67,8 +66,7 @@ const AUX_DOMAIN: &[u8] = b"Countersign/BIP0340/aux";
 /// The right to sign one transaction once, paid for by codes that are durably spent.
 #[must_use = "an authorization that is not used was paid for in vain"]
 pub struct Authorization {
-    psbt: Vec<u8>,
-    layout: Layout,
+    psbt: PsbtBytes,
     script_id: [u8; 32],
     signings: Vec<Signing>,
     entropy: Zeroizing<[u8; 32]>,
@@ -77,15 +75,16 @@ pub struct Authorization {
 struct Signing {
     index: usize,
     place: Place,
-    location: Location,
+    chain: Chain,
     key: PublicKey,
+    tweak: SecretKey,
     message: Message,
     scheme: Scheme,
 }
 
 enum Scheme {
     Ecdsa,
-    KeyPath { merkle_root: Option<TapNodeHash>, sighash_type: TapSighashType },
+    KeyPath { taproot: Taproot, sighash_type: TapSighashType },
     ScriptPath { leaf: TapLeafHash, sighash_type: TapSighashType },
 }
 
@@ -93,7 +92,7 @@ impl Authorization {
     /// The only maker.
     pub fn new(receipt: Receipt<Consumed<CheckedPsbt>>) -> Result<Authorization, SignerError> {
         let (psbt, entropy) = receipt.into_evidence().into_parts();
-        let Parts { bytes, layout, transaction, prevouts, script_id, ours } = psbt.into_parts();
+        let Parts { psbt, transaction, prevouts, script_id, ours } = psbt.into_parts();
         // One cache: the hashes over all prevouts, sequences and outputs are computed once (BIP 143, BIP 341).
         let mut cache = SighashCache::new(&transaction);
         let mut signings = Vec::with_capacity(ours.len());
@@ -108,7 +107,7 @@ impl Authorization {
                 }
                 Spend::KeyPath(taproot) => (
                     cache.taproot_key_spend_signature_hash(index, &all, sighash_type).ok().map(Message::from),
-                    Scheme::KeyPath { merkle_root: taproot.merkle_root, sighash_type },
+                    Scheme::KeyPath { taproot: *taproot, sighash_type },
                 ),
                 Spend::ScriptPath(_, leaf) => (
                     cache
@@ -119,11 +118,11 @@ impl Authorization {
                 ),
             };
             let message = message.ok_or(SignerError::Sighash(index))?;
-            let (place, key) = (ours.place, ours.key);
-            let location = input.rebuilt.location;
-            signings.push(Signing { index, place, location, key, message, scheme });
+            let Branch { place, key, tweak, .. } = *ours;
+            let chain = input.rebuilt.location.chain;
+            signings.push(Signing { index, place, chain, key, tweak, message, scheme });
         }
-        Ok(Authorization { psbt: bytes, layout, script_id, signings, entropy })
+        Ok(Authorization { psbt, script_id, signings, entropy })
     }
 }
 
@@ -133,7 +132,7 @@ pub fn sign(
     wallet: &WalletKeys,
     secp: &Secp256k1<All>,
 ) -> Result<Vec<u8>, SignerError> {
-    let Authorization { psbt, layout, script_id, signings, entropy } = authorization;
+    let Authorization { psbt, script_id, signings, entropy } = authorization;
     if script_id != *wallet.watch().id() {
         return Err(SignerError::Wallet);
     }
@@ -141,12 +140,12 @@ pub fn sign(
         .iter()
         .map(|signing| {
             let secret = wallet
-                .secret_key(signing.place, signing.location)
+                .secret_key(signing.place, signing.chain, &signing.tweak)
                 .map_err(|_| SignerError::Fault(signing.index))?;
             let pair = match &signing.scheme {
                 Scheme::Ecdsa => sign_ecdsa(signing, &secret, secp),
-                Scheme::KeyPath { merkle_root, sighash_type } => {
-                    sign_key_path(signing, *merkle_root, *sighash_type, &secret, &entropy, secp)
+                Scheme::KeyPath { taproot, sighash_type } => {
+                    sign_key_path(signing, taproot, *sighash_type, &secret, &entropy, secp)
                 }
                 Scheme::ScriptPath { leaf, sighash_type } => {
                     sign_script_path(signing, leaf, *sighash_type, &secret, &entropy, secp)
@@ -155,7 +154,7 @@ pub fn sign(
             pair.map(|pair| (signing.index, pair)).ok_or(SignerError::Fault(signing.index))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(layout.signed(&psbt, &added))
+    Ok(psbt.signed(&added))
 }
 
 fn sign_ecdsa(signing: &Signing, secret: &ErasedKey, secp: &Secp256k1<All>) -> Option<Pair> {
@@ -168,18 +167,27 @@ fn sign_ecdsa(signing: &Signing, secret: &ErasedKey, secp: &Secp256k1<All>) -> O
 /// With the tweaked key (BIP 341, "Constructing and spending Taproot outputs").
 fn sign_key_path(
     signing: &Signing,
-    merkle_root: Option<TapNodeHash>,
+    taproot: &Taproot,
     sighash_type: TapSighashType,
     secret: &ErasedKey,
     entropy: &[u8; 32],
     secp: &Secp256k1<All>,
 ) -> Option<Pair> {
-    let internal = ErasedPair(Keypair::from_secret_key(secp, &secret.0));
-    let tweaked = ErasedPair(internal.0.tap_tweak(secp, merkle_root).to_keypair());
-    let (output_key, _) = signing.key.x_only_public_key().0.tap_tweak(secp, merkle_root);
-    let signature = schnorr(signing, &tweaked, &output_key.to_x_only_public_key(), entropy, secp)?;
+    let tweaked = tweaked(secret, &signing.key, taproot)?;
+    let keypair = ErasedPair(Keypair::from_secret_key(secp, &tweaked.0));
+    let signature = schnorr(signing, &keypair, &taproot.output_key, entropy, secp)?;
     let signature = taproot::Signature { signature, sighash_type };
     Some(Pair::new(IN_TAP_KEY_SIG, &[], &signature.to_vec()))
+}
+
+/// The secret of the output key (BIP 341, `taproot_tweak_seckey`). It adds numbers: a pair of keys would be multiplied twice.
+fn tweaked(secret: &ErasedKey, key: &PublicKey, taproot: &Taproot) -> Option<ErasedKey> {
+    let tweak = TapTweakHash::from_key_and_tweak(taproot.internal_key, taproot.merkle_root).to_scalar();
+    let even = match key.x_only_public_key().1 {
+        Parity::Even => ErasedKey(secret.0),
+        Parity::Odd => ErasedKey(secret.0.negate()),
+    };
+    even.0.add_tweak(&tweak).ok().map(ErasedKey)
 }
 
 fn sign_script_path(

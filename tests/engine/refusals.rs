@@ -254,7 +254,7 @@ fn amount_range() {
         psbt.unsigned_tx.output[0].value = Amount::from_sat(PAID + FEE + 1)
     });
     refuses(Rule::AmountRange, 1, |scene, psbt| {
-        let (key, _) = key_at(&scene.wallet(), Chain::External, 0, &scene.bench.secp);
+        let (key, _) = key_at(&scene.wallet(), Chain::External, 0);
         respend(psbt, funding(script_pubkey(&key), over, 0));
     });
 }
@@ -328,7 +328,7 @@ fn change_fraud() {
     // Change that goes to another wallet of the token, truly its own, has left this one.
     let mut sibling = honest.clone();
     let other = scene.bench.engine.wallet(&scene.other).expect("there");
-    let (key, origin) = key_at(&other, Chain::Internal, 3, &scene.bench.secp);
+    let (key, origin) = key_at(&other, Chain::Internal, 3);
     sibling.outputs[1].bip32_derivation = [(key, origin)].into();
     sibling.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
     assert_eq!(scene.check(&sibling).expect("signs as a payment").leaves(), INPUT);
@@ -336,7 +336,7 @@ fn change_fraud() {
     // Our fingerprint and the path of the change, on the key of another address of ours: one of the two is a lie.
     let mut shifted = honest.clone();
     let (_, origin) = shifted.outputs[1].bip32_derivation.pop_first().expect("there");
-    let (key, _) = key_at(&scene.wallet(), Chain::Internal, 4, &scene.bench.secp);
+    let (key, _) = key_at(&scene.wallet(), Chain::Internal, 4);
     shifted.outputs[1].bip32_derivation.insert(key, origin);
     shifted.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
     assert_eq!(scene.check(&shifted).expect("signs as a payment").leaves(), INPUT);
@@ -372,7 +372,7 @@ fn change_path() {
     }
     // Also where the key is really the one on that path.
     refuses(Rule::ChangePath, 1, |scene, psbt| {
-        let (key, origin) = key_at(&scene.wallet(), Chain::Internal, 1_000, &scene.bench.secp);
+        let (key, origin) = key_at(&scene.wallet(), Chain::Internal, 1_000);
         psbt.outputs[1].bip32_derivation = [(key, origin)].into();
         psbt.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
     });
@@ -525,7 +525,7 @@ fn transaction_max_holds_for_a_transaction_that_is_split_over_several_codes() {
 #[test]
 fn fee_cap_of_a_share_holds_where_nothing_goes_out() {
     let pay_myself = |scene: &Scene, psbt: &mut Psbt, fee: u64| {
-        let (key, origin) = key_at(&scene.wallet(), Chain::Internal, 4, &scene.bench.secp);
+        let (key, origin) = key_at(&scene.wallet(), Chain::Internal, 4);
         psbt.unsigned_tx.output[0].script_pubkey = script_pubkey(&key);
         psbt.unsigned_tx.output[0].value = Amount::from_sat(PAID + FEE - fee);
         psbt.outputs[0].bip32_derivation = [(key, origin)].into();
@@ -786,7 +786,7 @@ fn a_claim_that_is_false_or_of_another_form_costs_one_key() {
     let foreign = SecretKey::from_slice(&[0x51; 32]).expect("a key").public_key(&secp);
     for index in 10..30 {
         let location = countersign::kernel::wallet::Location { chain: Chain::Internal, index };
-        let ours = watch(&wallet).public_key(location, &secp).expect("derives");
+        let ours = watch(&wallet).public_key(location).expect("derives");
         let wsh = ScriptBuf::new_p2wsh(&bitcoin::WScriptHash::from_byte_array([7; 32]));
         for (key, script_pubkey) in [(foreign, wsh), (ours, script_pubkey(&ours))] {
             let path = format!("48'/1'/0'/2'/1/{index}").parse().expect("a path");
@@ -1507,7 +1507,7 @@ fn clock_jump() {
 
 /// Spends a coin of the wallet at this address with input `input`.
 fn spend_at(scene: &Scene, psbt: &mut Psbt, input: usize, (chain, index): (Chain, u32), value: u64) {
-    let (key, origin) = key_at(&scene.wallet(), chain, index, &scene.bench.secp);
+    let (key, origin) = key_at(&scene.wallet(), chain, index);
     let previous = funding(script_pubkey(&key), value, 70 + input as u32);
     psbt.unsigned_tx.input[input].previous_output = OutPoint::new(previous.compute_txid(), 0);
     psbt.inputs[input].bip32_derivation = [(key, origin)].into();
@@ -1517,7 +1517,7 @@ fn spend_at(scene: &Scene, psbt: &mut Psbt, input: usize, (chain, index): (Chain
 
 /// Has the change of a good PSBT come back to this address.
 fn change_to(scene: &Scene, psbt: &mut Psbt, (chain, index): (Chain, u32)) {
-    let (key, origin) = key_at(&scene.wallet(), chain, index, &scene.bench.secp);
+    let (key, origin) = key_at(&scene.wallet(), chain, index);
     psbt.outputs[1].bip32_derivation = [(key, origin)].into();
     psbt.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
 }
@@ -1622,7 +1622,7 @@ fn change_path_one_transaction_takes_the_reach_one_gap_further_at_the_most() {
     let scene = Scene::new(UNLIMITED);
     let mut psbt = scene.psbt(2);
     for (input, index) in [(0, 999), (1, 1_999)] {
-        let (key, origin) = key_at(&scene.wallet(), Chain::External, index, &scene.bench.secp);
+        let (key, origin) = key_at(&scene.wallet(), Chain::External, index);
         let previous = funding(script_pubkey(&key), INPUT, 50 + index);
         psbt.unsigned_tx.input[input].previous_output = OutPoint::new(previous.compute_txid(), 0);
         psbt.inputs[input].bip32_derivation = [(key, origin)].into();
@@ -1640,7 +1640,7 @@ fn the_reach_is_kept_over_a_restart() {
     let change_at = |bench: &Bench, index: u32| {
         let wallet = bench.engine.wallet(&scene.id).expect("there");
         let mut psbt = bench.psbt(&scene.id, 1);
-        let (key, origin) = key_at(&wallet, Chain::Internal, index, &bench.secp);
+        let (key, origin) = key_at(&wallet, Chain::Internal, index);
         psbt.outputs[1].bip32_derivation = [(key, origin)].into();
         psbt.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
         psbt.serialize()
@@ -1661,7 +1661,7 @@ proptest! {
     fn a_changed_byte_is_refused_or_counted(position in any::<prop::sample::Index>(), flip in 1..=255u8) {
         let secp = Secp256k1::new();
         let wallet = harness::engine::scripts::named("wpkh").wallet(&secp);
-        let good = harness::engine::good_psbt(&wallet, 2, &secp);
+        let good = harness::engine::good_psbt(&wallet, 2);
         let mut bytes = good.serialize();
         let at = position.index(bytes.len());
         bytes[at] ^= flip;
@@ -1677,7 +1677,7 @@ proptest! {
                     *fingerprint == wallet.master_fingerprint()
                         && script_pubkey(key) == script
                         && watch.locate(path.as_ref()).is_ok_and(|location| {
-                            watch.public_key(location, &secp).expect("derives") == *key
+                            watch.public_key(location).expect("derives") == *key
                         })
                 })
             };

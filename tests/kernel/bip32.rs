@@ -91,7 +91,7 @@ fn our_wallets_derive_from_the_masters_of_the_vectors() {
                     let path: DerivationPath = format!("{}/{index}", chain as u32).parse().expect("a path");
                     let private = account.derive_priv(&secp, &path).expect("derives").private_key;
                     let public = harness::engine::watch(&wallet)
-                        .public_key(Location { chain, index }, &secp)
+                        .public_key(Location { chain, index })
                         .expect("derives");
                     assert_eq!(public, private.public_key(&secp), "vector {}, {path}", master.vector);
                 }

@@ -94,7 +94,7 @@ fn bip86_addresses() {
         let path = address["path"].as_str().expect("a path").rsplit('/').collect::<Vec<_>>();
         let chain = if path[1] == "0" { Chain::External } else { Chain::Internal };
         let location = Location { chain, index: path[0].parse().expect("an index") };
-        let rebuilt = harness::engine::watch(&wallet).rebuild(location, &secp).expect("rebuilds");
+        let rebuilt = harness::engine::watch(&wallet).rebuild(location).expect("rebuilds");
         assert_eq!(rebuilt.script_pubkey.to_hex_string(), address["scriptPubKey"].as_str().expect("hex"));
         let shown = bitcoin::Address::from_script(&rebuilt.script_pubkey, bitcoin::Network::Bitcoin);
         assert_eq!(shown.expect("an address").to_string(), address["address"].as_str().expect("a text"));

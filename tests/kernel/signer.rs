@@ -138,7 +138,7 @@ fn the_scripts_rebuilt_are_those_of_miniscript() {
         for chain in [Chain::External, Chain::Internal] {
             for index in [0, 1, 20, 999, 0x7fff_ffff] {
                 let rebuilt =
-                    watch(&wallet).rebuild(Location { chain, index }, &secp).expect("rebuilds").script_pubkey;
+                    watch(&wallet).rebuild(Location { chain, index }).expect("rebuilds").script_pubkey;
                 let expected = script_at(watch(&wallet), chain, index);
                 assert_eq!(rebuilt, expected, "{} {chain:?} {index}", script.name);
             }

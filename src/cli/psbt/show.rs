@@ -59,7 +59,7 @@ impl Show {
                     Err(refusal) => Some(Refused::ByCheck(refusal)),
                     Ok(checked) => policy.refusing_rule(&checked).map(Refused::ByPolicy),
                 };
-                let hints = psbt::hints(&psbt, &watched.watch, &Secp256k1::new());
+                let hints = psbt::hints(&psbt, &watched.watch);
                 show_checked(&checked, &watched, &policy, refused.as_ref(), &hints)
             }
         })

@@ -1,7 +1,6 @@
 //! What a person is told of a PSBT that claims our keys wrongly, or leaves out what we can do without. Nothing is decided here.
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint};
-use bitcoin::secp256k1::{All, Secp256k1};
 use bitcoin::{Script, XOnlyPublicKey};
 
 use super::claims::{Derivations, TapDerivations};
@@ -25,14 +24,14 @@ struct Misnamed {
 }
 
 /// The refusal of a PSBT of which no input is proved ours: `no-input-of-ours`, with what is there instead.
-pub(super) fn no_input_of_ours(psbt: &Decoded<'_>, wallet: &WatchOnly, secp: &Secp256k1<All>) -> PsbtError {
+pub(super) fn no_input_of_ours(psbt: &Decoded<'_>, wallet: &WatchOnly) -> PsbtError {
     let ours = wallet.master_fingerprint();
     let inputs = (0..psbt.transaction.input.len().min(MAPS))
         .filter_map(|index| Some((index, psbt.input(index).ok()?)));
     let mut named: Vec<Fingerprint> = Vec::new();
     for (index, input) in inputs {
         let keys = Keys { plain: &input.bip32_derivation, tap: &input.tap_key_origins };
-        if let Some(Misnamed { fingerprint, path, .. }) = keys.misnamed(wallet, secp) {
+        if let Some(Misnamed { fingerprint, path, .. }) = keys.misnamed(wallet) {
             return refuse(
                 Rule::NoInputOfOurs,
                 format!(
@@ -62,7 +61,7 @@ pub(super) fn no_input_of_ours(psbt: &Decoded<'_>, wallet: &WatchOnly, secp: &Se
 
 /// What is to be said of `bytes` beside what is refused: inputs and outputs of `wallet` that name its key wrongly, and so count as
 /// somebody else's, and outputs that lack a script which follows from the rest.
-pub fn hints(bytes: &[u8], wallet: &WatchOnly, secp: &Secp256k1<All>) -> Vec<String> {
+pub fn hints(bytes: &[u8], wallet: &WatchOnly) -> Vec<String> {
     let Ok(layout) = Layout::take(bytes) else { return Vec::new() };
     let Ok(psbt) = decode::decode(bytes, &layout) else { return Vec::new() };
     let ours = wallet.master_fingerprint();
@@ -78,7 +77,7 @@ pub fn hints(bytes: &[u8], wallet: &WatchOnly, secp: &Secp256k1<All>) -> Vec<Str
     for index in 0..psbt.transaction.input.len().min(MAPS) {
         let Ok(input) = psbt.input(index) else { continue };
         let keys = Keys { plain: &input.bip32_derivation, tap: &input.tap_key_origins };
-        let found = keys.misnamed(wallet, secp);
+        let found = keys.misnamed(wallet);
         hints.extend(found.map(|found| {
             misnamed("input", index, &found, "it is not signed, and all that goes in counts as leaving")
         }));
@@ -87,11 +86,9 @@ pub fn hints(bytes: &[u8], wallet: &WatchOnly, secp: &Secp256k1<All>) -> Vec<Str
         let Ok(output) = psbt.output(index) else { continue };
         let keys = Keys { plain: &output.bip32_derivation, tap: &output.tap_key_origins };
         let is_paid = |found: &Misnamed| {
-            wallet
-                .rebuild(found.location, secp)
-                .is_ok_and(|rebuilt| rebuilt.script_pubkey == paid.script_pubkey)
+            wallet.rebuild(found.location).is_ok_and(|rebuilt| rebuilt.script_pubkey == paid.script_pubkey)
         };
-        let found = keys.misnamed(wallet, secp).filter(is_paid);
+        let found = keys.misnamed(wallet).filter(is_paid);
         hints.extend(found.map(|found| misnamed("output", index, &found, "it counts as spent")));
         let names_us = keys.iter().any(|(_, fingerprint, _)| fingerprint == ours);
         if names_us && output.redeem_script.is_none() && needs_redeem_script(&paid.script_pubkey, wallet) {
@@ -126,7 +123,7 @@ impl<'a> Keys<'a> {
 
     /// A key of ours that is listed under another fingerprint, or under no account path, as software does that was given the
     /// extended key without its origin.
-    fn misnamed(&self, wallet: &WatchOnly, secp: &Secp256k1<All>) -> Option<Misnamed> {
+    fn misnamed(&self, wallet: &WatchOnly) -> Option<Misnamed> {
         let ours = wallet.master_fingerprint();
         self.iter().filter(|(_, fingerprint, _)| *fingerprint != ours).find_map(|(key, fingerprint, path)| {
             let steps: &[ChildNumber] = path.as_ref();
@@ -134,7 +131,7 @@ impl<'a> Keys<'a> {
             let whole: Vec<ChildNumber> =
                 wallet.account_path().into_iter().chain(behind_account).copied().collect();
             let (place, location) = wallet.locate_key(&whole).ok()?;
-            let sketch = wallet.sketch(location, secp).ok()?;
+            let sketch = wallet.sketch(location).ok()?;
             let is_ours = sketch.key(place).x_only_public_key().0 == key;
             is_ours.then(|| Misnamed { fingerprint, path: shown(path), location })
         })

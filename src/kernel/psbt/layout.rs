@@ -165,7 +165,7 @@ impl Layout {
     }
 
     /// The PSBT `bytes` with `added` pairs, each with the index of its input, in the order of inputs.
-    pub(crate) fn signed(&self, bytes: &[u8], added: &[(usize, Pair)]) -> Vec<u8> {
+    pub(super) fn signed(&self, bytes: &[u8], added: &[(usize, Pair)]) -> Vec<u8> {
         let more: usize = added.iter().map(|(_, pair)| pair.0.len()).sum();
         let mut signed = Vec::with_capacity(bytes.len() + more);
         let mut from = 0;

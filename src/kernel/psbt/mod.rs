@@ -49,10 +49,38 @@ pub(crate) use partial::ecdsa_message;
 /// Weight units of the marker and flag of a transaction with witnesses (BIP 141).
 const SEGWIT_MARKER_WEIGHT: u64 = 2;
 
-/// A PSBT that breaks no rule, with what it means for the wallet.
-pub struct CheckedPsbt {
+/// The bytes of a PSBT, and where its maps stand in them: read once, and handed on to whatever needs to know.
+pub struct PsbtBytes {
     bytes: Vec<u8>,
     layout: Layout,
+}
+
+impl PsbtBytes {
+    /// Reads where the maps stand.
+    pub fn read(bytes: Vec<u8>) -> Result<PsbtBytes, PsbtError> {
+        let layout = Layout::take(&bytes)?;
+        Ok(PsbtBytes { bytes, layout })
+    }
+
+    /// See [`Layout::signed_len_bound`].
+    pub fn signed_len_bound(&self, places: usize) -> Result<usize, PsbtError> {
+        self.layout.signed_len_bound(places)
+    }
+
+    /// The bytes as they came.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// The PSBT with `added` pairs, each with the index of its input, in the order of inputs.
+    pub(crate) fn signed(&self, added: &[(usize, Pair)]) -> Vec<u8> {
+        self.layout.signed(&self.bytes, added)
+    }
+}
+
+/// A PSBT that breaks no rule, with what it means for the wallet.
+pub struct CheckedPsbt {
+    psbt: PsbtBytes,
     transaction: Transaction,
     prevouts: Vec<TxOut>,
     wallet: String,
@@ -71,8 +99,7 @@ pub struct CheckedPsbt {
 
 /// What a signature takes of a checked PSBT.
 pub(crate) struct Parts {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) layout: Layout,
+    pub(crate) psbt: PsbtBytes,
     pub(crate) transaction: Transaction,
     pub(crate) prevouts: Vec<TxOut>,
     pub(crate) script_id: [u8; 32],
@@ -98,11 +125,19 @@ impl CheckedPsbt {
         wallet: &WatchOnly,
         around: &Surroundings<'_>,
     ) -> Result<CheckedPsbt, PsbtError> {
-        let layout = Layout::take(&bytes)?;
-        let psbt = decode::decode(&bytes, &layout)?;
+        CheckedPsbt::check(PsbtBytes::read(bytes)?, wallet, around)
+    }
+
+    /// Checks `psbt` for `wallet`.
+    pub fn check(
+        psbt: PsbtBytes,
+        wallet: &WatchOnly,
+        around: &Surroundings<'_>,
+    ) -> Result<CheckedPsbt, PsbtError> {
+        let decoded = decode::decode(&psbt.bytes, &psbt.layout)?;
         let Proved { prevouts, paid_in, paid_out, ours, change } =
-            prove(&psbt, wallet, around).map_err(|refusal| psbt.unreadable_map().unwrap_or(refusal))?;
-        let transaction = psbt.transaction;
+            prove(&decoded, wallet, around).map_err(|refusal| decoded.unreadable_map().unwrap_or(refusal))?;
+        let transaction = decoded.transaction;
 
         let all_ours = ours.len() == prevouts.len();
         let back: u64 = change.iter().map(|(index, _)| transaction.output[*index].value.to_sat()).sum();
@@ -130,8 +165,7 @@ impl CheckedPsbt {
             reach,
             transaction,
             prevouts,
-            layout,
-            bytes,
+            psbt,
         })
     }
 
@@ -205,8 +239,8 @@ impl CheckedPsbt {
     }
 
     pub(crate) fn into_parts(self) -> Parts {
-        let CheckedPsbt { bytes, layout, transaction, prevouts, script_id, ours, .. } = self;
-        Parts { bytes, layout, transaction, prevouts, script_id, ours }
+        let CheckedPsbt { psbt, transaction, prevouts, script_id, ours, .. } = self;
+        Parts { psbt, transaction, prevouts, script_id, ours }
     }
 }
 
@@ -299,7 +333,7 @@ fn prove(psbt: &Decoded<'_>, wallet: &WatchOnly, around: &Surroundings<'_>) -> R
     let mut prover = Prover::new(wallet, around, &psbt.transaction, repeated);
     let ours = inputs_of_ours(psbt, &prevouts, &mut prover, wallet, around)?;
     if ours.is_empty() {
-        return Err(hint::no_input_of_ours(psbt, wallet, around.secp));
+        return Err(hint::no_input_of_ours(psbt, wallet));
     }
     let change = outputs_of_ours(psbt, &mut prover)?;
     Ok(Proved { prevouts, paid_in, paid_out, ours, change })

@@ -287,12 +287,12 @@ impl<'a> Prover<'a> {
     fn sketch(&self, location: Location) -> Result<Sketch, PsbtError> {
         match self.rebuilt.get(&location) {
             Some(rebuilt) => Ok(Arc::clone(rebuilt).into()),
-            None => self.wallet.sketch(location, self.around.secp).map_err(not_derived),
+            None => self.wallet.sketch(location).map_err(not_derived),
         }
     }
 
     fn complete(&mut self, location: Location, sketch: Sketch) -> Result<Arc<Rebuilt>, PsbtError> {
-        let rebuilt = self.wallet.complete(sketch, self.around.secp).map_err(not_derived)?;
+        let rebuilt = self.wallet.complete(sketch).map_err(not_derived)?;
         if self.repeated.contains(&location) {
             self.rebuilt.insert(location, Arc::clone(&rebuilt));
         }

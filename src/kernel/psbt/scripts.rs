@@ -60,6 +60,9 @@ pub(super) fn check_leaves(
     script_pubkey: &Script,
     secp: &Secp256k1<All>,
 ) -> Result<(), PsbtError> {
+    if input.tap_scripts.is_empty() {
+        return Ok(());
+    }
     let output_key = output_key(script_pubkey);
     let fits = input.tap_scripts.iter().all(|(control_block, (script, version))| {
         output_key.is_some_and(|key| {

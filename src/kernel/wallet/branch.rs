@@ -3,7 +3,7 @@
 //! One key may stand in several branches, at disjoint derivations: with the user at once, and with the heirs once a timelock
 //! has passed. Each place has a key of its own at each address, and signs for itself.
 
-use bitcoin::secp256k1::PublicKey;
+use bitcoin::secp256k1::{PublicKey, SecretKey};
 use bitcoin::taproot::{TapLeafHash, TapNodeHash};
 use bitcoin::{ScriptBuf, Sequence, XOnlyPublicKey, absolute, relative, transaction};
 use miniscript::MiniscriptKey;
@@ -27,6 +27,8 @@ pub struct Branch {
     pub place: Place,
     /// Our key there.
     pub key: PublicKey,
+    /// What is added to the node of the chain, on either side, to get it (BIP 32).
+    pub(crate) tweak: SecretKey,
     /// How it is signed for.
     pub spend: Spend,
 }
@@ -51,6 +53,8 @@ pub struct Taproot {
     pub internal_key: XOnlyPublicKey,
     /// The root of the script tree, where there is one.
     pub merkle_root: Option<TapNodeHash>,
+    /// The internal key, tweaked: what the output shows.
+    pub output_key: XOnlyPublicKey,
 }
 
 /// What decides whether the timelocks of a script have passed for an input (BIP 65, BIP 68, BIP 112).

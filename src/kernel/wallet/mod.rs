@@ -10,6 +10,7 @@
 //! - W2. The secrets of a wallet are wiped on drop and have no `Debug`.
 
 mod branch;
+mod generator;
 mod network;
 mod nobody;
 mod rebuilt;
@@ -147,13 +148,17 @@ impl WalletKeys {
         &self.watch
     }
 
-    /// The private key at `location` of our `place` in the script (BIP 32, private parent to private child). Wiped on drop.
-    pub(crate) fn secret_key(&self, place: Place, location: Location) -> Result<ErasedKey, WalletError> {
-        // The HMAC of a normal child takes the parent's public key: the node keeps it, so this is one addition.
-        let (_, node) = self.watch.our_chain(place, location.chain);
-        let (tweak, _) = node.ckd_pub_tweak(location.child()).map_err(|_| WalletError::Derivation)?;
-        let secret = &self.chains[place.number()][location.chain as usize].0;
-        secret.add_tweak(&Scalar::from(tweak)).map(ErasedKey).map_err(|_| WalletError::Derivation)
+    /// The private key of `branch` at an address on `chain` (BIP 32, private parent to private child). Wiped on drop.
+    ///
+    /// The HMAC of a normal child takes the parent's public key: the address was rebuilt with it, so this is one addition.
+    pub(crate) fn secret_key(
+        &self,
+        place: Place,
+        chain: Chain,
+        tweak: &SecretKey,
+    ) -> Result<ErasedKey, WalletError> {
+        let secret = &self.chains[place.number()][chain as usize].0;
+        secret.add_tweak(&Scalar::from(*tweak)).map(ErasedKey).map_err(|_| WalletError::Derivation)
     }
 }
 
@@ -189,7 +194,7 @@ impl Account {
     ) -> Result<WalletKeys, WalletError> {
         let watch = self.watch(&record.label, text, record.network, secp)?;
         let chain = |place, chain| {
-            let (number, _) = watch.our_chain(place, chain);
+            let number = watch.our_chain(place, chain);
             let node = self.xpriv.0.derive_priv(secp, &[number]).map_err(|_| WalletError::Derivation)?;
             Ok::<_, WalletError>(ErasedKey(Erased(node).0.private_key))
         };

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use bitcoin::ScriptBuf;
-use bitcoin::secp256k1::PublicKey;
-use bitcoin::taproot::TapLeafHash;
+use bitcoin::hashes::Hash;
+use bitcoin::key::TweakedPublicKey;
+use bitcoin::secp256k1::{Parity, PublicKey, Scalar, SecretKey};
+use bitcoin::taproot::{TapLeafHash, TapTweakHash};
 use miniscript::ForEachKey;
 use miniscript::ToPublicKey;
 use miniscript::descriptor::{Descriptor, TrSpendInfo};
 
 use super::WalletError;
 use super::branch::{Branch, Place, Spend, Taproot};
+use super::generator;
 use super::watch::Location;
 
 /// An address of the wallet, rebuilt: its script, and how our keys sign for it.
@@ -39,7 +42,7 @@ impl Rebuilt {
 pub struct Sketch(pub(super) Progress);
 
 pub(super) enum Progress {
-    Begun(Location, Vec<PublicKey>),
+    Begun(Location, Vec<ChildKey>),
     Rebuilt(Arc<Rebuilt>),
 }
 
@@ -47,7 +50,7 @@ impl Sketch {
     /// Our key at `place`.
     pub fn key(&self, place: Place) -> &PublicKey {
         match &self.0 {
-            Progress::Begun(_, ours) => &ours[place.number()],
+            Progress::Begun(_, ours) => &ours[place.number()].key,
             Progress::Rebuilt(rebuilt) => &rebuilt.branch(place).key,
         }
     }
@@ -59,10 +62,18 @@ impl From<Arc<Rebuilt>> for Sketch {
     }
 }
 
+/// A key of ours at an address, and what it is its parent plus.
+#[derive(Clone, Copy)]
+pub(super) struct ChildKey {
+    pub(super) key: PublicKey,
+    /// For the private side, which is its parent plus the same. No secret: whoever has the extended public key computes it.
+    pub(super) tweak: SecretKey,
+}
+
 /// The descriptor of one address, with our keys in it.
 pub(super) struct Derived {
     pub(super) location: Location,
-    pub(super) ours: Vec<PublicKey>,
+    pub(super) ours: Vec<ChildKey>,
     pub(super) keys: Vec<PublicKey>,
     pub(super) descriptor: Descriptor<bitcoin::PublicKey>,
 }
@@ -70,6 +81,13 @@ pub(super) struct Derived {
 impl Derived {
     pub(super) fn rebuilt(&self) -> Result<Rebuilt, WalletError> {
         let (script_pubkey, leaves, spend_of): (_, _, Box<SpendOf<'_>>) = match &self.descriptor {
+            Descriptor::Tr(tr) if tr.tap_tree().is_none() => {
+                let taproot = without_tree(&tr.internal_key().inner)?;
+                let script = ScriptBuf::new_p2tr_tweaked(TweakedPublicKey::dangerous_assume_tweaked(
+                    taproot.output_key,
+                ));
+                (script, Vec::new(), Box::new(move |_| Some(Spend::KeyPath(taproot))))
+            }
             Descriptor::Tr(tr) => {
                 let info = tr.spend_info();
                 let leaves = info.leaves().map(|leaf| leaf.leaf_hash()).collect();
@@ -83,13 +101,25 @@ impl Derived {
                 (other.script_pubkey(), Vec::new(), Box::new(move |_| Some(spend.clone())))
             }
         };
-        let branches = self.ours.iter().enumerate().map(|(place, key)| {
+        let branches = self.ours.iter().enumerate().map(|(place, ChildKey { key, tweak })| {
             let spend = spend_of(key).ok_or(WalletError::Derivation)?;
-            Ok(Branch { place: Place(place), key: *key, spend })
+            Ok(Branch { place: Place(place), key: *key, tweak: *tweak, spend })
         });
         let branches = branches.collect::<Result<_, WalletError>>()?;
         Ok(Rebuilt { location: self.location, script_pubkey, branches, leaves, keys: self.keys.clone() })
     }
+}
+
+/// The output of a key without a tree (BIP 341, "Constructing and spending Taproot outputs"), which miniscript would compute
+/// by a multiplication as well.
+fn without_tree(internal: &PublicKey) -> Result<Taproot, WalletError> {
+    let (internal_key, parity) = internal.x_only_public_key();
+    let tweak = TapTweakHash::from_key_and_tweak(internal_key, None).to_byte_array();
+    let tweak = SecretKey::from_slice(&tweak).map_err(|_| WalletError::Derivation)?;
+    // The tweak is added to the point with the even y. Taken away from the odd one, it gives the same x.
+    let tweak = if parity == Parity::Odd { tweak.negate() } else { tweak };
+    let output_key = generator::add_multiple(internal, &Scalar::from(tweak))?.x_only_public_key().0;
+    Ok(Taproot { internal_key, merkle_root: None, output_key })
 }
 
 /// How a key of ours is used, if it is.
@@ -97,7 +127,11 @@ type SpendOf<'a> = dyn Fn(&PublicKey) -> Option<Spend> + 'a;
 
 /// By the key path, or for the one leaf that `key` is in: no two places have the same key.
 fn taproot_spend(info: &TrSpendInfo<bitcoin::PublicKey>, key: &PublicKey) -> Option<Spend> {
-    let taproot = Taproot { internal_key: info.internal_key(), merkle_root: info.merkle_root() };
+    let taproot = Taproot {
+        internal_key: info.internal_key(),
+        merkle_root: info.merkle_root(),
+        output_key: info.output_key().to_x_only_public_key(),
+    };
     let key = key.x_only_public_key().0;
     if taproot.internal_key == key {
         return Some(Spend::KeyPath(taproot));

@@ -66,11 +66,11 @@ fn bip84_test_vectors() {
         ),
     ] {
         let location = Location { chain, index };
-        let rebuilt = watch(&wallet).rebuild(location, &secp).expect("rebuilds");
+        let rebuilt = watch(&wallet).rebuild(location).expect("rebuilds");
         assert_eq!(rebuilt.branches[0].key.to_string(), key);
         let keys = wallet.keys().expect("registered");
         let branch = &rebuilt.branches[0];
-        let secret = keys.secret_key(branch.place, location).expect("derives");
+        let secret = keys.secret_key(branch.place, chain, &branch.tweak).expect("derives");
         assert_eq!(secret.0.public_key(&secp), branch.key);
         let address = bitcoin::Address::from_str(address).expect("address").assume_checked();
         assert_eq!(rebuilt.script_pubkey, address.script_pubkey());
@@ -85,7 +85,7 @@ fn bip32_our_derivation_equals_the_library_s() {
         let path = DerivationPath::from_str(&format!("m/1/{index}")).expect("path");
         let expected = wallet.account().derive_pub(&secp, &path).expect("derives").public_key;
         let location = Location { chain: Chain::Internal, index };
-        assert_eq!(watch(&wallet).public_key(location, &secp).expect("derives"), expected);
+        assert_eq!(watch(&wallet).public_key(location).expect("derives"), expected);
     }
 }
 
@@ -143,8 +143,8 @@ fn each_of_our_places_has_chains_of_its_own() {
     ] {
         let (place_there, location) = locate(path).expect("ours");
         assert_eq!((place_there.number(), location), (place, Location { chain, index: 9 }), "{path}");
-        let secret = keys.secret_key(place_there, location).expect("derives").0;
-        let branch = watch.rebuild(location, &secp).expect("rebuilds").branch(place_there).clone();
+        let branch = watch.rebuild(location).expect("rebuilds").branch(place_there).clone();
+        let secret = keys.secret_key(place_there, chain, &branch.tweak).expect("derives").0;
         let steps = DerivationPath::from_str(&path.replace("48'/0'/0'/2'", "m")).expect("a path");
         let expected = wallet.account().derive_pub(&secp, &steps).expect("derives").public_key;
         assert_eq!((branch.key, secret.public_key(&secp)), (expected, expected), "{path}");
@@ -170,7 +170,7 @@ fn the_chains_are_those_that_the_wallet_policy_says() {
         .remove(1);
     let script = second.at_derivation_index(7).expect("in range").derived_descriptor(&secp).script_pubkey();
     let location = Location { chain: Chain::Internal, index: 7 };
-    assert_eq!(watch.rebuild(location, &secp).expect("rebuilds").script_pubkey, script);
+    assert_eq!(watch.rebuild(location).expect("rebuilds").script_pubkey, script);
 }
 
 #[test]
@@ -444,7 +444,7 @@ fn an_internal_key_that_nobody_can_have_is_registered_as_itself_and_as_an_extend
         let watch = account.watch("w", &descriptor, Network::Mainnet, &secp).expect("registers");
         assert_eq!(register(watch.policy()).expect("what is shown can be registered"), descriptor);
         for (chain, index) in [(Chain::External, 0), (Chain::Internal, 77)] {
-            let rebuilt = watch.rebuild(Location { chain, index }, &secp).expect("rebuilds").script_pubkey;
+            let rebuilt = watch.rebuild(Location { chain, index }).expect("rebuilds").script_pubkey;
             let chains = Descriptor::<DescriptorPublicKey>::from_str(&descriptor)
                 .expect("a descriptor")
                 .into_single_descriptors()

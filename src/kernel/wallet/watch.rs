@@ -19,8 +19,9 @@ use miniscript::{MiniscriptKey, TranslateErr, Translator, hash256, translate_has
 use sha2::{Digest, Sha256};
 
 use super::branch::{self, Locks, Place};
+use super::generator;
 use super::nobody::{self, is_nums, nobody_has};
-use super::rebuilt::{Derived, Progress, Rebuilt, Sketch};
+use super::rebuilt::{ChildKey, Derived, Progress, Rebuilt, Sketch};
 use super::registration::{self, OurKey, RegistrationError};
 use super::{Network, WalletError, weight};
 use crate::policy::Policy;
@@ -99,9 +100,12 @@ struct KeyNode {
     fingerprint: Fingerprint,
     /// The extended key that the chains are of. A cosigner may have several pairs of chains.
     extended: PublicKey,
-    /// Its two chains with their numbers; none of the point that stands as itself, alike at every address.
-    chains: Option<[(ChildNumber, Xpub); 2]>,
+    /// Its two chains; none of the point that stands as itself, alike at every address.
+    chains: Option<Chains>,
 }
+
+/// The nodes of the two chains, with their numbers.
+type Chains = [(ChildNumber, Xpub); 2];
 
 impl WatchOnly {
     /// Registers `text` (see [`registration`]) for the key at `path` of the master `fingerprint`.
@@ -144,7 +148,7 @@ impl WatchOnly {
         };
         // No address differs from another in size.
         let first = Location { chain: Chain::External, index: 0 };
-        let first = watch.derive(first, &watch.our_keys(first, secp)?, secp)?;
+        let first = watch.derive(first, &watch.our_keys(first)?)?;
         if let Some(least) = weight::least(&first.descriptor, &first.rebuilt()?) {
             watch.satisfaction_weight = least.min(most.to_wu());
         }
@@ -274,7 +278,7 @@ impl WatchOnly {
             });
         }
         let [number, ChildNumber::Normal { index }] = rest else { return Err(Elsewhere::Path) };
-        let stands = |(place, chain): &(Place, Chain)| self.our_chain(*place, *chain).0 == *number;
+        let stands = |(place, chain): &(Place, Chain)| self.our_chain(*place, *chain) == *number;
         let mut chains = self.places().flat_map(|place| Chain::BOTH.map(|chain| (place, chain)));
         let (place, chain) = chains.find(stands).ok_or(Elsewhere::Path)?;
         Ok((place, Location { chain, index: *index }))
@@ -296,8 +300,8 @@ impl WatchOnly {
     }
 
     /// Our public key at `location` (BIP 32, public parent to public child), at the first of our places.
-    pub fn public_key(&self, location: Location, secp: &Secp256k1<All>) -> Result<PublicKey, WalletError> {
-        self.child(self.ours[0], location, secp)
+    pub fn public_key(&self, location: Location) -> Result<PublicKey, WalletError> {
+        self.our_child(self.ours[0], location).map(|child| child.key)
     }
 
     /// The public keys of the cosigner with this master fingerprint, at a rebuilt address.
@@ -311,26 +315,26 @@ impl WatchOnly {
     }
 
     /// Rebuilds the script at `location` from what is registered.
-    pub fn rebuild(&self, location: Location, secp: &Secp256k1<All>) -> Result<Rebuilt, WalletError> {
-        let rebuilt = self.complete(self.sketch(location, secp)?, secp)?;
+    pub fn rebuild(&self, location: Location) -> Result<Rebuilt, WalletError> {
+        let rebuilt = self.complete(self.sketch(location)?)?;
         Ok(Arc::unwrap_or_clone(rebuilt))
     }
 
     /// Our keys at `location`, or all that is known of it: enough to tell whether a claim holds, at the cost of our places
     /// in the script.
-    pub fn sketch(&self, location: Location, secp: &Secp256k1<All>) -> Result<Sketch, WalletError> {
+    pub fn sketch(&self, location: Location) -> Result<Sketch, WalletError> {
         if let Some(rebuilt) = self.known().get(&location) {
             return Ok(Sketch(Progress::Rebuilt(rebuilt)));
         }
-        Ok(Sketch(Progress::Begun(location, self.our_keys(location, secp)?)))
+        Ok(Sketch(Progress::Begun(location, self.our_keys(location)?)))
     }
 
     /// Derives what a sketch lacks: the keys of all others.
-    pub fn complete(&self, sketch: Sketch, secp: &Secp256k1<All>) -> Result<Arc<Rebuilt>, WalletError> {
+    pub fn complete(&self, sketch: Sketch) -> Result<Arc<Rebuilt>, WalletError> {
         match sketch.0 {
             Progress::Rebuilt(rebuilt) => Ok(rebuilt),
             Progress::Begun(location, ours) => {
-                let rebuilt = Arc::new(self.derive(location, &ours, secp)?.rebuilt()?);
+                let rebuilt = Arc::new(self.derive(location, &ours)?.rebuilt()?);
                 self.known().put(location, Arc::clone(&rebuilt));
                 Ok(rebuilt)
             }
@@ -364,20 +368,15 @@ impl WatchOnly {
     }
 
     /// Our keys at `location`, place by place.
-    fn our_keys(&self, location: Location, secp: &Secp256k1<All>) -> Result<Vec<PublicKey>, WalletError> {
-        self.ours.iter().map(|slot| self.child(*slot, location, secp)).collect()
+    fn our_keys(&self, location: Location) -> Result<Vec<ChildKey>, WalletError> {
+        self.ours.iter().map(|slot| self.our_child(*slot, location)).collect()
     }
 
     /// The descriptor at `location`, where our keys are `ours`.
-    fn derive(
-        &self,
-        location: Location,
-        ours: &[PublicKey],
-        secp: &Secp256k1<All>,
-    ) -> Result<Derived, WalletError> {
+    fn derive(&self, location: Location, ours: &[ChildKey]) -> Result<Derived, WalletError> {
         let key = |slot| match self.ours.iter().position(|there| *there == slot) {
-            Some(place) => Ok(ours[place]),
-            None => self.child(slot, location, secp),
+            Some(place) => Ok(ours[place].key),
+            None => self.child(slot, location),
         };
         let keys = (0..self.keys.len()).map(|slot| key(Slot(slot))).collect::<Result<Vec<_>, _>>()?;
         let descriptor = self.template.translate_pk(&mut Fill(&keys)).map_err(|_| WalletError::Derivation)?;
@@ -385,15 +384,25 @@ impl WatchOnly {
     }
 
     /// The key of a slot at `location`: every one that is derived is counted.
-    fn child(&self, slot: Slot, location: Location, secp: &Secp256k1<All>) -> Result<PublicKey, WalletError> {
+    fn child(&self, slot: Slot, location: Location) -> Result<PublicKey, WalletError> {
         self.derived.fetch_add(1, Ordering::Relaxed);
-        self.keys[slot.0].child(location, secp)
+        let KeyNode { chains, extended, .. } = &self.keys[slot.0];
+        chains.as_ref().map_or(Ok(*extended), |chains| Ok(derive(chains, location)?.key))
     }
 
-    pub(super) fn our_chain(&self, place: Place, chain: Chain) -> (ChildNumber, &Xpub) {
-        let chains = self.keys[self.ours[place.0].0].chains.as_ref().expect("our key is an extended one");
-        let (number, node) = &chains[chain as usize];
-        (*number, node)
+    /// The same of a slot of ours.
+    fn our_child(&self, slot: Slot, location: Location) -> Result<ChildKey, WalletError> {
+        self.derived.fetch_add(1, Ordering::Relaxed);
+        derive(self.chains(slot), location)
+    }
+
+    fn chains(&self, slot: Slot) -> &Chains {
+        self.keys[slot.0].chains.as_ref().expect("our key is an extended one")
+    }
+
+    /// The number of a chain of ours.
+    pub(super) fn our_chain(&self, place: Place, chain: Chain) -> ChildNumber {
+        self.chains(self.ours[place.0])[chain as usize].0
     }
 
     fn our_node(&self) -> &KeyNode {
@@ -401,14 +410,13 @@ impl WatchOnly {
     }
 }
 
-impl KeyNode {
-    fn child(&self, location: Location, secp: &Secp256k1<All>) -> Result<PublicKey, WalletError> {
-        let Some(chains) = &self.chains else { return Ok(self.extended) };
-        let (_, node) = &chains[location.chain as usize];
-        // `Xpub::ckd_pub` would hash the parent's fingerprint, too, for a node that is thrown away.
-        let (tweak, _) = node.ckd_pub_tweak(location.child()).map_err(|_| WalletError::Derivation)?;
-        node.public_key.add_exp_tweak(secp, &Scalar::from(tweak)).map_err(|_| WalletError::Derivation)
-    }
+/// The key at `location` (BIP 32, "Public parent key → public child key").
+fn derive(chains: &Chains, location: Location) -> Result<ChildKey, WalletError> {
+    let (_, node) = &chains[location.chain as usize];
+    // `Xpub::ckd_pub` would hash the parent's fingerprint, too, for a node that is thrown away.
+    let (tweak, _) = node.ckd_pub_tweak(location.child()).map_err(|_| WalletError::Derivation)?;
+    let key = generator::add_multiple(&node.public_key, &Scalar::from(tweak))?;
+    Ok(ChildKey { key, tweak })
 }
 
 /// The wallet policy of a descriptor as text; the descriptor itself where BIP 388 has no form for it, which takes extended keys

@@ -132,6 +132,8 @@ mod tests {
     use core::str::FromStr;
 
     use super::*;
+    use bitcoin::secp256k1::SecretKey;
+
     use crate::wallet::{Chain, Location, Place, Taproot};
 
     const OURS: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
@@ -148,6 +150,7 @@ mod tests {
             branches: vec![Branch {
                 place: Place(0),
                 key: bitcoin::PublicKey::from_str(OURS).expect("a key").inner,
+                tweak: SecretKey::from_slice(&[1; 32]).expect("a number"),
                 spend: Spend::SegwitV0(descriptor.script_code().expect("a script")),
             }],
             leaves: vec![],
@@ -188,7 +191,8 @@ mod tests {
             branches: vec![Branch {
                 place: Place(0),
                 key,
-                spend: Spend::KeyPath(Taproot { internal_key, merkle_root: None }),
+                tweak: SecretKey::from_slice(&[1; 32]).expect("a number"),
+                spend: Spend::KeyPath(Taproot { internal_key, merkle_root: None, output_key: internal_key }),
             }],
             leaves: vec![],
             keys: vec![],

@@ -201,7 +201,7 @@ fn change_under_another_fingerprint_counts_as_spent_and_a_hint_says_why() {
     for script in ["wpkh", "wsh-sortedmulti", "tr-multi-a"] {
         let (wallet, mut psbt) = stage(script);
         let ours = wallet.master_fingerprint();
-        assert_eq!(hints(&psbt.serialize(), watch(&wallet), &secp), Vec::<String>::new(), "{script}");
+        assert_eq!(hints(&psbt.serialize(), watch(&wallet)), Vec::<String>::new(), "{script}");
         let output = &mut psbt.outputs[1];
         let plain = output.bip32_derivation.values_mut();
         let tap = output.tap_key_origins.values_mut().map(|(_, source)| source);
@@ -210,9 +210,7 @@ fn change_under_another_fingerprint_counts_as_spent_and_a_hint_says_why() {
         }
         let checked = CheckedPsbt::parse(psbt.serialize(), watch(&wallet), &alone(&secp)).expect(script);
         assert_eq!(checked.leaves(), 2 * INPUT, "{script}");
-        let [hint] = &hints(&psbt.serialize(), watch(&wallet), &secp)[..] else {
-            panic!("{script}: one hint")
-        };
+        let [hint] = &hints(&psbt.serialize(), watch(&wallet))[..] else { panic!("{script}: one hint") };
         for part in ["output 1", "internal 3", "00000000", &ours.to_string(), "counts as spent"] {
             assert!(hint.contains(part), "{script}: {hint}");
         }
@@ -228,9 +226,7 @@ fn an_output_without_its_redeem_script_is_ours_and_a_hint_says_so() {
         let checked = CheckedPsbt::parse(psbt.serialize(), watch(&wallet), &alone(&secp)).expect(script);
         assert_eq!(checked.our_outputs(), [(1, Location { chain: Chain::Internal, index: 3 })], "{script}");
         assert_eq!(checked.leaves(), PAID + 2 * FEE, "{script}");
-        let [hint] = &hints(&psbt.serialize(), watch(&wallet), &secp)[..] else {
-            panic!("{script}: one hint")
-        };
+        let [hint] = &hints(&psbt.serialize(), watch(&wallet))[..] else { panic!("{script}: one hint") };
         assert!(hint.contains("output 1 has no redeem_script"), "{hint}");
     }
 }

@@ -152,7 +152,7 @@ impl Bench {
 
     /// A PSBT of the wallet that nothing refuses: `inputs` inputs, a payment, change.
     pub fn psbt(&self, wallet: &WalletId, inputs: u32) -> Psbt {
-        good_psbt(&self.engine.wallet(wallet).expect("there"), inputs, &self.secp)
+        good_psbt(&self.engine.wallet(wallet).expect("there"), inputs)
     }
 }
 
@@ -203,13 +203,8 @@ pub fn script_pubkey(key: &PublicKey) -> ScriptBuf {
 }
 
 /// The key of an address of the wallet, with its origin.
-pub fn key_at(
-    wallet: &Wallet,
-    chain: Chain,
-    index: u32,
-    secp: &Secp256k1<bitcoin::secp256k1::All>,
-) -> (PublicKey, KeySource) {
-    let key = watch(wallet).public_key(Location { chain, index }, secp).expect("derives");
+pub fn key_at(wallet: &Wallet, chain: Chain, index: u32) -> (PublicKey, KeySource) {
+    let key = watch(wallet).public_key(Location { chain, index }).expect("derives");
     let coin = wallet.network().coin_type();
     let path = format!("84'/{coin}'/0'/{}/{index}", chain as u32).parse().expect("a path");
     (key, (wallet.master_fingerprint(), path))
@@ -275,11 +270,11 @@ pub fn anchor(value: u64) -> TxOut {
 }
 
 /// A PSBT of `wallet` that nothing refuses: `inputs` inputs, a payment to a stranger, change.
-pub fn good_psbt(wallet: &Wallet, inputs: u32, secp: &Secp256k1<bitcoin::secp256k1::All>) -> Psbt {
-    let spent: Vec<_> = (0..inputs).map(|index| key_at(wallet, Chain::External, index, secp)).collect();
+pub fn good_psbt(wallet: &Wallet, inputs: u32) -> Psbt {
+    let spent: Vec<_> = (0..inputs).map(|index| key_at(wallet, Chain::External, index)).collect();
     let previous: Vec<_> =
         spent.iter().zip(0..).map(|((key, _), salt)| funding(script_pubkey(key), INPUT, salt)).collect();
-    let (change, origin) = key_at(wallet, Chain::Internal, 3, secp);
+    let (change, origin) = key_at(wallet, Chain::Internal, 3);
     let output = |value, script_pubkey| TxOut { value: Amount::from_sat(value), script_pubkey };
     let transaction = Transaction {
         version: transaction::Version::TWO,
