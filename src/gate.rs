@@ -1,32 +1,33 @@
 //! The way of one signature.
 //!
 //! ```text
-//! C_Sign bytes → Approval::parse → CheckedPsbt::parse → policy.judge → decide → commit → open
+//! C_Sign bytes → Approval::parse → CheckedPsbt::check → policy.judge → decide → commit → open
 //!             → Authorization → signer::sign → bytes
 //! ```
 //!
-//! A digest goes the same way, from `DigestKey::request` to `signer::sign_digest`, with a key that was made for digests.
+//! A digest goes the same way, from `DigestKey::request` to `signer::sign_digest`, with a key that was made for digests: what
+//! differs between the two stands in [`keys`].
 //! Each step eats what the step before it made, and none of the values between can be made otherwise. What comes of the codes is
 //! decided in memory and written once; nobody can look into it before it is durable, and nothing that rests on what is not
 //! durable is told.
 
-use std::cell::Cell;
-use std::collections::HashSet;
+mod keys;
 
-use crate::engine::{DigestKeyId, Engine, EngineError, Held, WalletId};
+use std::cell::Cell;
+
+use crate::engine::{DigestKeyId, Engine, EngineError, Held, KeyId, WalletId};
 use crate::kernel::anchor::StateError;
 use crate::kernel::approval::Approval;
-use crate::kernel::digest_key::SIGNATURE_LEN;
+use crate::kernel::digest_key::{DigestKey, SIGNATURE_LEN};
 use crate::kernel::otp::OtpKeyId;
-use crate::kernel::policy::Judged;
-use crate::kernel::psbt::{CheckedPsbt, Digest, PsbtError, Surroundings};
-use crate::kernel::receipt::{Change, Receipt};
+use crate::kernel::psbt::{Digest, PsbtBytes};
+use crate::kernel::receipt::Change;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::signable::Signable;
-use crate::kernel::signer::{self, Authorization, DigestAuthorization};
-use crate::kernel::state::{self, Claim, Consumed, Locked, Moment, Opened, Outcome, Subject};
-use crate::kernel::wallet::{Wallet, WatchOnly};
+use crate::kernel::state::{self, Claim, Locked, Moment, Opened, Outcome, Subject};
+use crate::kernel::wallet::Wallet;
 use crate::ports::LedgerError;
+use keys::{Countersigner, Paid};
 
 /// What leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,13 @@ pub struct Countersigned<T> {
     pub signed: T,
     /// The codes were spent on it now: it is not given once more.
     pub is_new: bool,
+}
+
+impl Countersigned<[u8; SIGNATURE_LEN]> {
+    /// The same, as bytes of any number.
+    pub(crate) fn into_bytes(self) -> Countersigned<Vec<u8>> {
+        Countersigned { signed: self.signed.to_vec(), is_new: self.is_new }
+    }
 }
 
 impl Engine {
@@ -48,16 +56,7 @@ impl Engine {
         approvals: Vec<Approval>,
         psbt: Vec<u8>,
     ) -> Result<Countersigned<Vec<u8>>, EngineError> {
-        let Held { key: wallet, version } = self.held(id)?;
-        let keys = wallet.keys().ok_or_else(|| EngineError::NotRegistered(wallet.label().into()))?;
-        let now = self.now()?;
-        let psbt = self.settled(self.check(id, &wallet, keys.watch(), psbt, now))?;
-        let by = JudgedBy::wallet(id, wallet.label(), version);
-        let judge = |psbt, claims, now| wallet.policy().judge(psbt, claims, now);
-        let (consumed, is_new) = self.approve(&by, psbt, approvals, wallet.users(), judge)?;
-        let authorization = Authorization::new(consumed)?;
-        let signed = signer::sign(authorization, keys, &self.secp)?;
-        Ok(Countersigned { signed, is_new })
+        self.sign_with::<Wallet>(id, approvals, PsbtBytes::read(psbt)?)
     }
 
     /// Signs `digest` with the key `id`, which was made for digests, for the users who approve it.
@@ -69,14 +68,21 @@ impl Engine {
         approvals: Vec<Approval>,
         digest: &[u8],
     ) -> Result<Countersigned<[u8; SIGNATURE_LEN]>, EngineError> {
-        let Held { key, version } = self.held_digest_key(id)?;
-        let requested = key.request(digest.try_into().map_err(|_| EngineError::DigestLength)?);
-        let by = JudgedBy::digest_key(id, key.label(), version);
-        let judge = |digest, claims, now| key.policy().judge(digest, claims, now);
-        let (consumed, is_new) = self.approve(&by, requested, approvals, key.users(), judge)?;
-        let authorization = DigestAuthorization::new(consumed);
-        let signed = signer::sign_digest(authorization, &key, &self.secp)?;
-        Ok(Countersigned { signed, is_new })
+        let digest = digest.try_into().map_err(|_| EngineError::DigestLength)?;
+        self.sign_with::<DigestKey>(id, approvals, digest)
+    }
+
+    /// Signs what is `asked` with the key `id`, for the users who approve it: the one way, whatever is signed.
+    pub(crate) fn sign_with<K: Countersigner>(
+        &self,
+        id: &KeyId,
+        approvals: Vec<Approval>,
+        asked: K::Asked,
+    ) -> Result<Countersigned<K::Signed>, EngineError> {
+        let held = K::held(self, id)?;
+        let request = self.settled(held.key.request(self, id, asked))?;
+        let (consumed, is_new) = self.approve(id, &held, request, approvals)?;
+        Ok(Countersigned { signed: held.key.sign(consumed, self)?, is_new })
     }
 
     /// Checks a code of `user`, of the OTP key `key`, for its own sake: confirms an enrolment, and spends the step like a
@@ -94,59 +100,31 @@ impl Engine {
         opened.answer.map(|_confirmed| ()).map_err(Into::into)
     }
 
-    /// Checks a PSBT for `wallet`, among the other wallets of this token. One that a rule refuses is recorded.
-    fn check(
-        &self,
-        id: &WalletId,
-        wallet: &Wallet,
-        watch: &WatchOnly,
-        psbt: Vec<u8>,
-        now: u64,
-    ) -> Result<CheckedPsbt, EngineError> {
-        let siblings: HashSet<_> = self
-            .wallets()
-            .iter()
-            .filter(|(sibling, _)| sibling != id)
-            .map(|(_, sibling)| sibling.master_fingerprint())
-            .collect();
-        let around = Surroundings {
-            reach: self.wallet_state(id)?.value.reach,
-            require_cosigner: wallet.policy().require_cosigner(),
-            is_sibling: &|fingerprint| siblings.contains(fingerprint),
-            secp: &self.secp,
-        };
-        CheckedPsbt::parse(psbt, watch, &around).map_err(|error| match error {
-            PsbtError::Refused { rule, .. } => match self.decline(wallet.label(), rule, now) {
-                Ok(()) => error.into(),
-                Err(failure) => failure,
-            },
-            error => error.into(),
-        })
-    }
-
-    /// Has everything that its users' codes and its policy say of `asked` decided, durably: the right to it, once; and
+    /// Has everything that its users' codes and its policy say of `request` decided, durably: the right to it, once; and
     /// whether the codes were spent on it now.
-    fn approve<S: Signable>(
+    fn approve<K: Countersigner>(
         &self,
-        by: &JudgedBy<'_>,
-        asked: S,
+        id: &KeyId,
+        Held { key, version }: &Held<K>,
+        request: K::Request,
         approvals: Vec<Approval>,
-        users: &[String],
-        judge: impl Fn(S, Vec<Claim>, u64) -> Judged<S>,
-    ) -> Result<(Receipt<Consumed<S>>, bool), EngineError> {
+    ) -> Result<(Paid<K>, bool), EngineError> {
         let (entropy, epoch) = (self.entropy()?, self.epoch());
-        let (codes, binding) = (approvals.len(), asked.binding());
-        let eligible = Eligible { users, key: None, binding: Some(&binding) };
-        let decide = |asked, approvals, now| {
+        let (codes, binding) = (approvals.len(), request.binding());
+        let eligible = Eligible { users: key.users(), key: None, binding: Some(&binding) };
+        let at = |kind| RecordKey { kind, id: *id };
+        let decide = |request, approvals, now| {
             let claims = self.claims(approvals, eligible)?;
-            // Whatever changes the wallet writes its state, too: this one, once found unchanged, holds until the write.
-            let state = self.state_at(by.state)?;
-            if self.version_at(by.record)? != Some(by.version) {
-                return Err(EngineError::ChangedMeanwhile(by.label.into()));
+            // Whatever changes the key's record writes its state, too: this one, once found unchanged, holds until the write.
+            let state = self.state_at(at(K::STATE))?;
+            if self.version_at(at(K::RECORD))? != Some(*version) {
+                return Err(EngineError::ChangedMeanwhile(key.label().into()));
             }
-            Ok(state::decide(judge(asked, claims, now), &state, Moment { now, epoch, entropy: &entropy }))
+            let moment = Moment { now, epoch, entropy: &entropy };
+            Ok(state::decide(key.judge(request, claims, now), &state, moment))
         };
-        let (opened, decided_at) = self.commit_tries(codes, (asked, approvals), decide, Change::withdraw)?;
+        let (opened, decided_at) =
+            self.commit_tries(codes, (request, approvals), decide, Change::withdraw)?;
         let Opened { answer, tried, is_new, .. } = opened;
         let consumed = answer?;
         self.released(binding, &tried, decided_at);
@@ -256,25 +234,5 @@ struct Eligible<'a> {
 impl Eligible<'_> {
     fn has(&self, user: &state::Versioned<state::UserRecord>) -> bool {
         self.key.is_none_or(|key| *key == user.value.otp.id())
-    }
-}
-
-/// The wallet or key whose users and policy judged, as it was then.
-struct JudgedBy<'a> {
-    label: &'a str,
-    version: u64,
-    record: RecordKey,
-    state: RecordKey,
-}
-
-impl<'a> JudgedBy<'a> {
-    fn wallet(id: &WalletId, label: &'a str, version: u64) -> JudgedBy<'a> {
-        let at = |kind| RecordKey { kind, id: *id };
-        JudgedBy { label, version, record: at(Kind::Wallet), state: at(Kind::WalletState) }
-    }
-
-    fn digest_key(id: &DigestKeyId, label: &'a str, version: u64) -> JudgedBy<'a> {
-        let at = |kind| RecordKey { kind, id: *id };
-        JudgedBy { label, version, record: at(Kind::DigestKey), state: at(Kind::DigestKeyState) }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{Closed, Engine, EngineError, Held, read};
+use super::{Closed, Engine, EngineError, Held, KeyId, read};
 use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::{Versioned, WalletState};
 use crate::ports::Ledger;
 
-/// Names one key that signs digests; random, made at its creation.
-pub type DigestKeyId = [u8; 16];
+/// Names one key that signs digests.
+pub type DigestKeyId = KeyId;
 
 impl Engine {
     /// All keys that sign digests, in no order.

@@ -38,8 +38,11 @@ pub use digest_key::DigestKeyId;
 pub use error::EngineError;
 pub use standing::EngineStanding;
 
-/// Names one wallet; random, made at its creation.
-pub type WalletId = [u8; 16];
+/// Names one wallet, or one key that signs digests; random, made at its creation.
+pub type KeyId = [u8; 16];
+
+/// Names one wallet.
+pub type WalletId = KeyId;
 
 /// Answers of which it is remembered when they left: more than two minutes have.
 const MAX_ANSWERS: usize = 8_192;

@@ -13,7 +13,7 @@ use cryptoki_sys::*;
 use super::application::Application;
 use super::reply::Filled;
 use super::request::{Bytes, Mechanism, Room};
-use super::rv::{Answer, Rv};
+use super::rv::{Answer, Refusal, Rv};
 use super::sign::{Parts, SigningKey};
 use crate::engine::EngineError;
 use crate::kernel::approval::Approval;
@@ -84,14 +84,12 @@ impl Application {
             *refused_by = None;
             let approvals = approvals_of(parameter)?;
             let mut data = data?;
-            let bound = operation
-                .key
-                .answer_len_bound(&data, &self.engine)
-                .map_err(|refusal| refusal.note(refused_by))?;
+            let (asked, bound) = (operation.key.read(&mut data.0, &self.engine))
+                .map_err(|error| Refusal::from(error).note(refused_by))?;
             if !room.fits(bound) {
                 return Ok(Filled::Length(bound as u64));
             }
-            self.sign_with(&operation.key, approvals, &mut data.0).map_err(|refusal| refusal.note(refused_by))
+            self.sign_asked(asked, approvals).map_err(|refusal| refusal.note(refused_by))
         })
     }
 
@@ -133,18 +131,18 @@ impl Application {
                 return Ok(None);
             };
             let refused_by = &mut session.refused_by;
-            let bound = (operation.key.answer_len_bound(&message.parts.data, &self.engine))
-                .map_err(|refusal| refusal.note(refused_by))?;
+            let (asked, bound) = (operation.key.read(&mut message.parts.data, &self.engine))
+                .map_err(|error| Refusal::from(error).note(refused_by))?;
             if !room.fits(bound) {
                 // The call is made again, with this part.
+                message.parts.data = asked.into_data();
                 message.parts.truncate(before);
                 operation.message = Some(message);
                 return Ok(Some(Filled::Length(bound as u64)));
             }
-            let Message { approvals, mut parts } = message;
-            (self.sign_with(&operation.key, approvals, &mut parts.data))
-                .map(Some)
-                .map_err(|refusal| refusal.note(refused_by))
+            // The parts count as pending until the answer is there.
+            let Message { approvals, parts: _parts } = message;
+            self.sign_asked(asked, approvals).map(Some).map_err(|refusal| refusal.note(refused_by))
         })
     }
 

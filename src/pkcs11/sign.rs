@@ -19,8 +19,9 @@ use crate::engine::{DigestKeyId, Engine, EngineError, WalletId};
 use crate::gate::Countersigned;
 use crate::kernel::approval::Approval;
 use crate::kernel::audit::Role;
-use crate::kernel::digest_key::{DIGEST_LEN, DigestMechanisms, SIGNATURE_LEN};
-use crate::kernel::psbt::{Layout, MAX_PSBT_LEN};
+use crate::kernel::digest_key::{DIGEST_LEN, DigestKey, DigestMechanisms, SIGNATURE_LEN};
+use crate::kernel::psbt::{MAX_PSBT_LEN, PsbtBytes};
+use crate::kernel::wallet::Wallet;
 
 /// A signing operation.
 pub(super) struct Signing {
@@ -105,18 +106,39 @@ impl Signing {
     }
 }
 
+/// What is to be signed, read once, with the key that signs it.
+pub(super) enum Asked {
+    Psbt(WalletId, PsbtBytes),
+    Digest(DigestKeyId, [u8; DIGEST_LEN]),
+}
+
 impl SigningKey {
-    /// How many bytes the answer to `data` has at most. What cannot be signed at all is refused here, where nothing is spent.
-    pub(super) fn answer_len_bound(&self, data: &[u8], engine: &Engine) -> Result<usize, Refusal> {
+    /// Takes `data` out of its place and reads it, with the most bytes that the answer has. What cannot be signed at all is
+    /// refused here, where nothing is spent.
+    pub(super) fn read(&self, data: &mut Vec<u8>, engine: &Engine) -> Result<(Asked, usize), EngineError> {
+        let data = core::mem::take(data);
         match self {
-            SigningKey::Wallet(wallet) => {
-                let layout = Layout::take(data).map_err(EngineError::from)?;
+            SigningKey::Wallet(id) => {
+                let psbt = PsbtBytes::read(data)?;
                 // A wallet that is not registered signs nothing, which is told where it is asked to.
-                let places = engine.wallet(wallet)?.keys().map_or(1, |keys| keys.watch().places().count());
-                Ok(layout.signed_len_bound(places).map_err(EngineError::from)?)
+                let places = engine.wallet(id)?.keys().map_or(1, |keys| keys.watch().places().count());
+                let bound = psbt.signed_len_bound(places)?;
+                Ok((Asked::Psbt(*id, psbt), bound))
             }
-            SigningKey::Digest(_) if data.len() == DIGEST_LEN => Ok(SIGNATURE_LEN),
-            SigningKey::Digest(_) => Err(EngineError::DigestLength.into()),
+            SigningKey::Digest(id) => {
+                let digest = data[..].try_into().map_err(|_| EngineError::DigestLength)?;
+                Ok((Asked::Digest(*id, digest), SIGNATURE_LEN))
+            }
+        }
+    }
+}
+
+impl Asked {
+    /// The data as they came, for a call that is made again.
+    pub(super) fn into_data(self) -> Vec<u8> {
+        match self {
+            Asked::Psbt(_, psbt) => psbt.into_bytes(),
+            Asked::Digest(_, digest) => digest.to_vec(),
         }
     }
 }
@@ -251,22 +273,18 @@ impl Application {
         }
     }
 
-    /// Signs, which takes the data out of its place: the one way, whichever function was called.
-    pub(super) fn sign_with(
-        &self,
-        key: &SigningKey,
-        approvals: Vec<Approval>,
-        data: &mut Vec<u8>,
-    ) -> Result<Filled, Refusal> {
+    /// Signs: the one way, whichever function was called.
+    pub(super) fn sign_asked(&self, asked: Asked, approvals: Vec<Approval>) -> Result<Filled, Refusal> {
         self.require_user()?;
         if approvals.is_empty() {
             return Err(Rv(CKR_USER_NOT_LOGGED_IN).into());
         }
         ration::check_signing()?;
-        let answer = match key {
-            SigningKey::Wallet(wallet) => self.engine.countersign(wallet, approvals, core::mem::take(data)),
-            SigningKey::Digest(id) => (self.engine.countersign_digest(id, approvals, data))
-                .map(|Countersigned { signed, is_new }| Countersigned { signed: signed.to_vec(), is_new }),
+        let answer = match asked {
+            Asked::Psbt(id, psbt) => self.engine.sign_with::<Wallet>(&id, approvals, psbt),
+            Asked::Digest(id, digest) => {
+                self.engine.sign_with::<DigestKey>(&id, approvals, digest).map(Countersigned::into_bytes)
+            }
         };
         ration::count_signing(&answer);
         Ok(Filled::Bytes(Bytes(Zeroizing::new(answer?.signed))))
@@ -276,13 +294,14 @@ impl Application {
     fn finish(&self, session: &mut Session, data: &mut Vec<u8>, room: Room) -> Answer<Filled> {
         let signing = session.signing.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
         let refused_by = &mut session.refused_by;
-        let bound =
-            signing.key.answer_len_bound(data, &self.engine).map_err(|refusal| refusal.note(refused_by))?;
+        let (asked, bound) =
+            (signing.key.read(data, &self.engine)).map_err(|error| Refusal::from(error).note(refused_by))?;
         if !room.fits(bound) {
+            *data = asked.into_data();
             session.signing = Some(signing);
             return Ok(Filled::Length(bound as u64));
         }
-        self.sign_with(&signing.key, signing.code_source.into_approvals(), data)
+        self.sign_asked(asked, signing.code_source.into_approvals())
             .map_err(|refusal| refusal.note(refused_by))
     }
 }
