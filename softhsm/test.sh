@@ -21,7 +21,7 @@ main() {
     heading "Preparing: packages, clients in Python and JavaScript, judges, cargo-deny, cargo-fuzz, cargo-deb"
     need_rust
     need_components
-    need_packages softhsm2 opensc oathtool binutils strace faketime minisign codespell
+    need_packages softhsm2 opensc oathtool binutils strace faketime minisign codespell valgrind
     # The examples' clients: a PKCS#11 header for C, Go with the sources of miekg/pkcs11, Java with its own wrapper, GnuTLS's
     # p11tool, OpenSSL and libp11's engine.
     need_packages libp11-kit-dev golang-go golang-github-miekg-pkcs11-dev openjdk-17-jdk-headless gnutls-bin openssl \
@@ -51,6 +51,7 @@ main() {
     # tests/program/linked.rs has the crates that must not be among them.
     step "What is linked into the library" cargo tree --locked -p countersign -e normal --depth 1
     step "Fuzzing, $fuzz_seconds seconds for each target" bash tests/fuzz/run.sh "$fuzz_seconds"
+    step "Instructions of a signature, beside their record" bash benches/counts.sh
     build_modules
     misuse "$misuse_calls" calls_at_random_gain_nothing_in_the_process_of_the_engine
     misuse "$misuse_calls_served" calls_at_random_gain_nothing_through_a_served_boundary
