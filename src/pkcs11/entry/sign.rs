@@ -1,5 +1,4 @@
-//! The entry functions of signing and verifying (PKCS#11 v3.2 sections 5.13 to 5.15), as all are: see the head of
-//! [`super`].
+//! The entry functions of signing and verifying (PKCS#11 v3.2 sections 5.13 to 5.15).
 
 use cryptoki_sys::*;
 
