@@ -13,6 +13,7 @@ pub mod doors;
 pub mod raw;
 pub mod shim;
 pub mod store;
+mod token;
 pub mod wallet;
 
 use std::cell::Cell;
@@ -92,7 +93,7 @@ pub fn in_prepared_boundary(
     let temporary = tempfile::tempdir().expect("a temporary folder can be made");
     let boundary =
         Boundary { folder: temporary.path().join("boundary"), test: test.into(), role: String::new() };
-    boundary.set_up();
+    boundary.set_up(token::copy_to);
     prepare(&boundary);
     let served = (way == Way::Served).then(|| Served::start(&boundary));
     if let Some(served) = &served {
@@ -108,29 +109,23 @@ pub fn in_prepared_boundary(
 }
 
 impl Boundary {
-    /// Makes a second boundary, whose processes are those of this test.
+    /// Makes a second boundary, with a token of its own, whose processes are those of this test.
     pub fn another(&self, name: &str) -> Boundary {
         let folder = self.folder.parent().expect("it is in a temporary folder").join(name);
         let boundary = Boundary { folder, test: self.test.clone(), role: String::new() };
-        boundary.set_up();
+        boundary.set_up(token::make_in);
         boundary
     }
 
     /// Makes one in `folder`, for programs that are not this executable.
     pub fn in_folder(folder: PathBuf) -> Boundary {
         let boundary = Boundary { folder, test: String::new(), role: String::new() };
-        boundary.set_up();
+        boundary.set_up(token::copy_to);
         boundary
     }
 
-    fn set_up(&self) {
-        let done = Command::new("bash")
-            .arg(root().join("softhsm/setup.sh"))
-            .arg(&self.folder)
-            .stdin(Stdio::null())
-            .output()
-            .expect("bash starts");
-        assert!(done.status.success(), "softhsm/setup.sh: {}", String::from_utf8_lossy(&done.stderr));
+    fn set_up(&self, make: impl FnOnce(&Path)) {
+        make(&self.folder);
         let mut conf = fs::read_to_string(self.conf()).expect("setup.sh wrote it");
         conf.push_str("\n[log]\nlevel = \"info\"\n");
         fs::write(self.conf(), conf).expect("the folder is ours");
@@ -355,9 +350,13 @@ pub fn summarise(line: impl std::fmt::Display) {
     println!("\n{SUMMARY}{line}");
 }
 
-/// Copies all files of a folder.
+/// Copies all files of a folder, and with them who may use it.
 pub fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the folder is ours");
+    if !to.exists() {
+        fs::create_dir_all(to).expect("the folder is ours");
+        let permissions = fs::metadata(from).expect("it is there").permissions();
+        fs::set_permissions(to, permissions).expect("the folder is ours");
+    }
     for entry in fs::read_dir(from).expect("it is there") {
         let entry = entry.expect("it can be read");
         let target = to.join(entry.file_name());

@@ -7,7 +7,7 @@ use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 use rusqlite::Connection;
 
-use super::{Boundary, assert_rv, copy_folder};
+use super::{Boundary, assert_rv, copy_folder, token};
 
 impl Boundary {
     /// The module of the backing token.
@@ -26,12 +26,7 @@ impl Boundary {
     /// The same, in any folder.
     pub fn duplicate_to(&self, folder: PathBuf) -> Boundary {
         copy_folder(&self.folder, &folder);
-        let (ours, theirs) = (format!("{}/", self.folder.display()), format!("{}/", folder.display()));
-        for file in ["softhsm2.conf", "countersign.toml", "env"] {
-            let text = fs::read_to_string(folder.join(file)).expect("setup.sh wrote it");
-            assert!(text.contains(&ours), "{file} names no file of {ours}");
-            fs::write(folder.join(file), text.replace(&ours, &theirs)).expect("the folder is ours");
-        }
+        token::rename_within(&folder, &self.folder, &folder);
         Boundary { folder, test: self.test.clone(), role: String::new() }
     }
 }
