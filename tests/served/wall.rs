@@ -11,7 +11,6 @@ mod files;
 mod memory;
 mod running;
 mod sockets;
-mod stage;
 mod starting;
 mod token;
 mod traces;

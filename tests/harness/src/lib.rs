@@ -5,6 +5,7 @@
 //! | [`engine`] | the engine as a Rust library | clock, ledger and random source in memory; wallets, PSBTs and cosigners |
 //! | [`module`] | `libcountersign.so` through its C interface, and the command line over it | a SoftHSM2 token for each test; a shim in front of it that misbehaves on demand |
 //! | [`served`] | the same through a running `countersign serve` | |
+//! | [`users`] | the same, where the boundary and the backend are two Unix users | |
 //!
 //! [`Way`] is how a test of the C interface reaches the engine. [`alone`] gives a test a process that no other test shares.
 
@@ -13,6 +14,7 @@ mod built;
 pub mod engine;
 pub mod module;
 pub mod served;
+pub mod users;
 mod way;
 
 pub use built::{program, target_folder};

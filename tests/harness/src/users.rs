@@ -27,29 +27,30 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit, umask};
 use rustix::thread::CapabilitySet;
 
-use harness::module::digest::{create_digest_key, fresh_digest};
-use harness::module::raw::Raw;
-use harness::module::wallet::Payment;
-use harness::module::{
+use crate::module::digest::{create_digest_key, fresh_digest};
+use crate::module::raw::Raw;
+use crate::module::wallet::Payment;
+use crate::module::{
     Authenticator, Finished, LIMITS, approval, assert_rv, create_wallet, enrol_confirmed, module, root,
 };
-use harness::served::Release;
+use crate::program;
+use crate::served::Release;
 
 /// The user that the boundary runs as. Neither user is in the machine's user database.
-pub(crate) const BOUNDARY: u32 = 61_601;
+pub const BOUNDARY: u32 = 61_601;
 /// The user that backends run as.
-pub(crate) const BACKEND: u32 = 61_602;
+pub const BACKEND: u32 = 61_602;
 /// Longer than anything here takes.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(60);
 /// The wallet.
-pub(crate) const WALLET: &str = "treasury";
+pub const WALLET: &str = "treasury";
 /// The key that signs digests.
-pub(crate) const DIGEST_KEY: &str = "sidechain";
+pub const DIGEST_KEY: &str = "sidechain";
 /// Its user.
-pub(crate) const USER: &str = "alice";
+pub const USER: &str = "alice";
 
 /// Everything that is made may be used by everybody, and core files are written.
-pub(crate) const CARELESS: &str = "umask 000; ulimit -c $(ulimit -H -c); exec \"$@\"";
+pub const CARELESS: &str = "umask 000; ulimit -c $(ulimit -H -c); exec \"$@\"";
 
 const FOLDER: &str = "COUNTERSIGN_TEST_FOLDER";
 const ROLE: &str = "COUNTERSIGN_TEST_ROLE";
@@ -58,7 +59,7 @@ const BODY: &str = "body";
 const ADMINISTRATOR: &str = "administrator";
 
 /// Everything that a test has.
-pub(crate) struct Wall {
+pub struct Wall {
     folder: PathBuf,
     test: String,
     role: String,
@@ -66,7 +67,7 @@ pub(crate) struct Wall {
 
 /// Runs `body` as root with a boundary that was set up and does not serve yet; and again in each process that it starts by
 /// [`Wall::run`].
-pub(crate) fn behind_the_wall(test: &str, body: impl FnOnce(&Wall)) {
+pub fn behind_the_wall(test: &str, body: impl FnOnce(&Wall)) {
     if let (Some(folder), Ok(role)) = (env::var_os(FOLDER), env::var(ROLE)) {
         let wall = Wall { folder: folder.into(), test: test.into(), role };
         if wall.role == ADMINISTRATOR {
@@ -125,7 +126,7 @@ fn allow_to_lock_memory() -> Result<(), String> {
 }
 
 /// The words before a program that have it run as `user`, in no other group than the user's.
-pub(crate) fn becoming(user: u32) -> Vec<OsString> {
+pub fn becoming(user: u32) -> Vec<OsString> {
     let mut words: Vec<OsString> = Vec::new();
     if user != 0 {
         let user = user.to_string();
@@ -153,7 +154,7 @@ impl Wall {
         let executable = env::current_exe().expect("the system names the running executable");
         for (from, name) in [
             (&executable, "wall"),
-            (&harness::program(), "countersign"),
+            (&program(), "countersign"),
             (&module(), "libcountersign.so"),
             (&root().join("softhsm/setup.sh"), "setup.sh"),
             (&root().join("softhsm/lib.sh"), "lib.sh"),
@@ -203,47 +204,47 @@ impl Wall {
     }
 
     /// A file or folder of it.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
     }
 
     /// Which of the test's processes this is: `body`, or as [`Wall::run`] called it.
-    pub(crate) fn role(&self) -> &str {
+    pub fn role(&self) -> &str {
         &self.role
     }
 
     /// The configuration of the boundary.
-    pub(crate) fn configuration(&self) -> String {
+    pub fn configuration(&self) -> String {
         fs::read_to_string(self.path("boundary/inside.toml")).expect("it was written")
     }
 
     /// Writes the configuration of the boundary.
-    pub(crate) fn configure(&self, text: &str) {
+    pub fn configure(&self, text: &str) {
         self.write("boundary/inside.toml", text, BOUNDARY);
     }
 
     /// Writes what only the test knows.
-    pub(crate) fn note(&self, name: &str, text: &str) {
+    pub fn note(&self, name: &str, text: &str) {
         self.write(&format!("notes/{name}"), text, 0);
     }
 
     /// Reads it.
-    pub(crate) fn noted(&self, name: &str) -> String {
+    pub fn noted(&self, name: &str) -> String {
         fs::read_to_string(self.path("notes").join(name)).expect("it was noted before")
     }
 
     /// Gives something to the backend.
-    pub(crate) fn give(&self, name: &str, text: &str) {
+    pub fn give(&self, name: &str, text: &str) {
         self.write(&format!("client/{name}"), text, BACKEND);
     }
 
     /// Reads it, as the backend.
-    pub(crate) fn given(&self, name: &str) -> String {
+    pub fn given(&self, name: &str) -> String {
         fs::read_to_string(self.path("client").join(name)).expect("it was given before")
     }
 
     /// Writes a file of `user`, which nobody else may read.
-    pub(crate) fn write(&self, name: &str, text: &str, user: u32) {
+    pub fn write(&self, name: &str, text: &str, user: u32) {
         let path = self.path(name);
         fs::write(&path, text).expect("root may");
         fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("root may");
@@ -259,7 +260,7 @@ fn client(socket: &Path) -> String {
 /// Other processes.
 impl Wall {
     /// A program, ready to be run as `user` with nothing of our environment.
-    pub(crate) fn start_as(&self, user: u32, program: impl AsRef<OsStr>) -> Command {
+    pub fn start_as(&self, user: u32, program: impl AsRef<OsStr>) -> Command {
         let mut words = becoming(user);
         words.push(program.as_ref().to_owned());
         let mut command = Command::new(&words[0]);
@@ -273,7 +274,7 @@ impl Wall {
     }
 
     /// This test in a role, as `user`.
-    pub(crate) fn command(&self, user: u32, role: &str) -> Command {
+    pub fn command(&self, user: u32, role: &str) -> Command {
         let configuration = if user == BACKEND { "client/client.toml" } else { "notes/client.toml" };
         let mut command = self.start_as(user, self.path("bin/wall"));
         command
@@ -286,12 +287,12 @@ impl Wall {
     }
 
     /// Runs this test in a role, as `user`, and expects it to succeed.
-    pub(crate) fn run(&self, user: u32, role: &str) -> Finished {
+    pub fn run(&self, user: u32, role: &str) -> Finished {
         Finished::of(&mut self.command(user, role)).expect_success()
     }
 
     /// A command of the boundary's own side.
-    pub(crate) fn countersign(&self, arguments: &[&str]) -> Command {
+    pub fn countersign(&self, arguments: &[&str]) -> Command {
         let mut command = self.start_as(BOUNDARY, self.path("bin/countersign"));
         command
             .arg("--config")
@@ -302,7 +303,7 @@ impl Wall {
     }
 
     /// A script of the shell, as the boundary's user, in a folder that it could write a core file to.
-    pub(crate) fn script(&self, script: &str) -> Command {
+    pub fn script(&self, script: &str) -> Command {
         // Whoever started the tests may have signals ignored, as a shell does for what runs in its background.
         let mut command = self.start_as(BOUNDARY, "env");
         command.args(["--default-signal=INT,QUIT", "sh", "-c", script, "sh"]).current_dir(self.path("run"));
@@ -310,7 +311,7 @@ impl Wall {
     }
 
     /// The boundary, ready to be started by a script that ends with `exec "$@"`.
-    pub(crate) fn boundary_by(&self, script: &str) -> Command {
+    pub fn boundary_by(&self, script: &str) -> Command {
         let mut command = self.script(script);
         command
             .arg(self.path("bin/countersign"))
@@ -322,24 +323,24 @@ impl Wall {
     }
 
     /// The boundary, ready to be started: by somebody who takes care of nothing.
-    pub(crate) fn boundary(&self) -> Command {
+    pub fn boundary(&self) -> Command {
         self.boundary_by(CARELESS)
     }
 
     /// Starts it, and waits until it is ready.
-    pub(crate) fn serve(&self) -> Serving {
+    pub fn serve(&self) -> Serving {
         self.serve_by(self.boundary())
     }
 
     /// The same, by a command of its own.
-    pub(crate) fn serve_by(&self, mut command: Command) -> Serving {
+    pub fn serve_by(&self, mut command: Command) -> Serving {
         let log = File::options().create(true).append(true).open(self.path("notes/stderr"));
         command.stdout(Stdio::null()).stderr(log.expect("the folder is ours"));
         self.serve_as_it_is(command)
     }
 
     /// The same, whatever its standard output and error are.
-    pub(crate) fn serve_as_it_is(&self, mut command: Command) -> Serving {
+    pub fn serve_as_it_is(&self, mut command: Command) -> Serving {
         let (path, log) = (self.path("notify"), self.path("notes/stderr"));
         let _ = fs::remove_file(&path);
         let notified = UnixDatagram::bind(&path).expect("the folder is ours");
@@ -353,7 +354,7 @@ impl Wall {
     }
 
     /// Initialises the token, enrols [`USER`] and makes [`WALLET`] and [`DIGEST_KEY`], as an administrator.
-    pub(crate) fn set_up_wallet(&self) -> Customer {
+    pub fn set_up_wallet(&self) -> Customer {
         let _ = self.run(0, ADMINISTRATOR);
         let alice = Authenticator::scan(USER, &self.noted("uri"));
         Customer { alice, descriptor: self.noted("descriptor") }
@@ -376,25 +377,25 @@ impl Wall {
 }
 
 /// What is outside of all of this: the user's app, and the watch-only wallet.
-pub(crate) struct Customer {
+pub struct Customer {
     alice: Authenticator,
     descriptor: String,
 }
 
 impl Customer {
     /// A code that was not used.
-    pub(crate) fn code(&self) -> String {
+    pub fn code(&self) -> String {
         // The one that confirmed was the current one, or an earlier one.
         self.alice.code_away(1)
     }
 
     /// A code that is none.
-    pub(crate) fn wrong_code(&self) -> String {
+    pub fn wrong_code(&self) -> String {
         self.alice.wrong_code()
     }
 
     /// The user's secret: in base 32, as the app has it, and its bytes.
-    pub(crate) fn secret(&self) -> (String, Vec<u8>) {
+    pub fn secret(&self) -> (String, Vec<u8>) {
         let uri = self.alice.uri();
         let (_, rest) = uri.split_once("secret=").expect("it is in the URI");
         let secret = rest.split('&').next().unwrap_or(rest).to_owned();
@@ -403,7 +404,7 @@ impl Customer {
     }
 
     /// Has the wallet make a PSBT, and gives it to the backend with a code.
-    pub(crate) fn order(&self, wall: &Wall, code: &str) -> Vec<u8> {
+    pub fn order(&self, wall: &Wall, code: &str) -> Vec<u8> {
         let psbt = Payment::default().psbt(&self.descriptor);
         wall.give("psbt", &HEXLOWER.encode(&psbt));
         wall.give("code", code);
@@ -411,26 +412,26 @@ impl Customer {
     }
 
     /// Gives a digest of another chain to the backend with a code.
-    pub(crate) fn order_digest(&self, wall: &Wall, code: &str) {
+    pub fn order_digest(&self, wall: &Wall, code: &str) {
         wall.give("digest", &HEXLOWER.encode(&fresh_digest()));
         wall.give("code", code);
     }
 }
 
 /// What a backend does with an order: signs, by the code that came with it.
-pub(crate) fn sign_order(wall: &Wall) -> Result<Vec<u8>, CK_RV> {
+pub fn sign_order(wall: &Wall) -> Result<Vec<u8>, CK_RV> {
     Backend::logged_in(wall).sign(wall)
 }
 
 /// A backend at work.
-pub(crate) struct Backend {
+pub struct Backend {
     raw: Raw,
     session: CK_SESSION_HANDLE,
     key: CK_OBJECT_HANDLE,
 }
 
 impl Backend {
-    pub(crate) fn logged_in(wall: &Wall) -> Backend {
+    pub fn logged_in(wall: &Wall) -> Backend {
         let raw = Raw::load();
         assert_rv!(raw.initialize(), CKR_OK);
         let session = raw.read_write();
@@ -438,7 +439,7 @@ impl Backend {
         Backend { raw, session, key: raw.wallet_key(session, WALLET) }
     }
 
-    pub(crate) fn sign(&self, wall: &Wall) -> Result<Vec<u8>, CK_RV> {
+    pub fn sign(&self, wall: &Wall) -> Result<Vec<u8>, CK_RV> {
         let psbt = HEXLOWER.decode(wall.given("psbt").as_bytes()).expect("hex");
         let record = approval(USER, &wall.given("code"));
         self.raw.countersign(self.session, self.key, &record, &psbt)
@@ -446,20 +447,20 @@ impl Backend {
 }
 
 /// A running boundary. It is ended when this is dropped.
-pub(crate) struct Serving {
-    pub(crate) child: Child,
+pub struct Serving {
+    pub child: Child,
     notified: UnixDatagram,
     logs: Vec<PathBuf>,
 }
 
 impl Serving {
     /// Its process.
-    pub(crate) fn process(&self) -> Pid {
+    pub fn process(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// What it told the service manager next.
-    pub(crate) fn told(&mut self) -> String {
+    pub fn told(&mut self) -> String {
         let begun = Instant::now();
         let mut bytes = [0; 1024];
         loop {
@@ -476,22 +477,22 @@ impl Serving {
     }
 
     /// All that it has said.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         self.logs.iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
     }
 
     /// Sends it a signal, as root.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(self.process(), signal).expect("it runs");
     }
 
     /// Waits for its end.
-    pub(crate) fn ended(mut self) -> ExitStatus {
+    pub fn ended(mut self) -> ExitStatus {
         ended(&mut self.child).unwrap_or_else(|| panic!("it does not end:\n{}", self.log()))
     }
 
     /// Has it stop, and gives how it ended.
-    pub(crate) fn stop(self) -> ExitStatus {
+    pub fn stop(self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.ended()
     }
@@ -506,7 +507,7 @@ impl Drop for Serving {
 }
 
 /// How a child ended; none if it goes on.
-pub(crate) fn ended(child: &mut Child) -> Option<ExitStatus> {
+pub fn ended(child: &mut Child) -> Option<ExitStatus> {
     let begun = Instant::now();
     while begun.elapsed() < LONG {
         if let Some(status) = child.try_wait().expect("it is ours") {
@@ -518,7 +519,7 @@ pub(crate) fn ended(child: &mut Child) -> Option<ExitStatus> {
 }
 
 /// What a server of HTTP on a Unix socket answers.
-pub(crate) fn http(socket: &Path, request: &str) -> std::io::Result<String> {
+pub fn http(socket: &Path, request: &str) -> std::io::Result<String> {
     use std::io::{Read, Write};
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LONG))?;

@@ -15,7 +15,7 @@ use rustix::process::{
     prlimit,
 };
 
-use super::stage::LONG;
+use harness::users::LONG;
 
 const PTRACE_ATTACH: c_int = 16;
 const PTRACE_DETACH: c_int = 17;

@@ -7,8 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use harness::module::this_test;
-
-use super::stage::{BACKEND, BOUNDARY, Wall, behind_the_wall, sign_order};
+use harness::users::{BACKEND, BOUNDARY, Wall, behind_the_wall, sign_order};
 
 /// All files and folders below a folder, itself among them.
 fn all_below(folder: &Path) -> Vec<PathBuf> {
@@ -25,7 +24,7 @@ fn all_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Serves, has the wallet made and one order signed: then every file is there that it ever writes.
-fn at_work(wall: &Wall) -> super::stage::Serving {
+fn at_work(wall: &Wall) -> harness::users::Serving {
     let serving = wall.serve();
     let customer = wall.set_up_wallet();
     customer.order(wall, &customer.code());

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use harness::module::{assert_rv, this_test};
 
 use super::attack::{Bystander, by_signals, expect_refused, expect_works, on_memory, until_it_is};
-use super::stage::{BACKEND, BOUNDARY, CARELESS, LONG, Wall, behind_the_wall, ended, sign_order};
+use harness::users::{BACKEND, BOUNDARY, CARELESS, LONG, Wall, behind_the_wall, ended, sign_order};
 
 /// The boundary's process, in a process of a role.
 fn target(wall: &Wall) -> Pid {

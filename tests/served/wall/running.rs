@@ -16,7 +16,7 @@ use harness::module::raw::Raw;
 use harness::module::{assert_rv, report, this_test};
 
 use super::memory::wait_for;
-use super::stage::{
+use harness::users::{
     BACKEND, BOUNDARY, Backend, LONG, Serving, Wall, behind_the_wall, ended, http, sign_order,
 };
 
@@ -178,26 +178,23 @@ fn sockets_that_systemd_bound_are_served_by_their_names() {
     });
 }
 
-impl Wall {
-    /// The program as it is started, to its end: it must not serve.
-    pub(crate) fn expect_no_start(&self, words: &[&str]) -> String {
-        let mut child =
-            self.boundary().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
-        let status = ended(&mut child);
-        let _ = child.kill();
-        let mut said = child.stderr.take().map(std::io::read_to_string).expect("it is piped").expect("UTF-8");
-        let status = status.unwrap_or_else(|| panic!("it serves, and should not: {said}"));
-        said += &fs::read_to_string(self.path("boundary/countersign.log")).unwrap_or_default();
-        // A PIN that the token refuses, or that cannot be read, has a status of its own: nothing starts the boundary again.
-        let is_of_pin = ["refuses its PIN", "backing token's PIN"].iter().any(|words| said.contains(words));
-        let expected = if is_of_pin { 77 } else { 1 };
-        assert_eq!(status.code(), Some(expected), "{said}");
-        for word in words {
-            assert!(said.contains(word), "{word:?} is not in: {said}");
-        }
-        let error = said.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{said}"));
-        let next = said.lines().find(|line| line.starts_with("next: ")).unwrap_or_else(|| panic!("{said}"));
-        assert!(error.len() > 20 && next.len() > 15, "{said}");
-        said
+/// The program as it is started, to its end: it must not serve.
+pub(crate) fn expect_no_start(wall: &Wall, words: &[&str]) -> String {
+    let mut child = wall.boundary().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let status = ended(&mut child);
+    let _ = child.kill();
+    let mut said = child.stderr.take().map(std::io::read_to_string).expect("it is piped").expect("UTF-8");
+    let status = status.unwrap_or_else(|| panic!("it serves, and should not: {said}"));
+    said += &fs::read_to_string(wall.path("boundary/countersign.log")).unwrap_or_default();
+    // A PIN that the token refuses, or that cannot be read, has a status of its own: nothing starts the boundary again.
+    let is_of_pin = ["refuses its PIN", "backing token's PIN"].iter().any(|words| said.contains(words));
+    let expected = if is_of_pin { 77 } else { 1 };
+    assert_eq!(status.code(), Some(expected), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
     }
+    let error = said.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{said}"));
+    let next = said.lines().find(|line| line.starts_with("next: ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(error.len() > 20 && next.len() > 15, "{said}");
+    said
 }

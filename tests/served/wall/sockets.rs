@@ -12,8 +12,7 @@ use rustix::process::Signal;
 use harness::module::raw::Raw;
 use harness::module::wallet::verify_signed;
 use harness::module::{assert_rv, report, this_test};
-
-use super::stage::{BACKEND, LONG, Wall, behind_the_wall, http, sign_order};
+use harness::users::{BACKEND, LONG, Wall, behind_the_wall, http, sign_order};
 
 #[test]
 fn the_backend_does_its_own_work_with_a_right_code_and_nothing_without() {

@@ -7,12 +7,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use harness::module::this_test;
 use harness::served::Release;
+use harness::users::{BOUNDARY, Wall, behind_the_wall};
 
-use super::stage::{BOUNDARY, Wall, behind_the_wall};
+use super::running::expect_no_start;
 
 /// It does not start, says `words`, and nothing is where its sockets would be.
 fn stays_out(wall: &Wall, words: &[&str]) {
-    wall.expect_no_start(words);
+    expect_no_start(wall, words);
     for name in ["backend.sock", "administrators.sock", "monitoring.sock"] {
         assert!(UnixStream::connect(wall.path("run").join(name)).is_err(), "{name} is served");
     }
@@ -90,7 +91,7 @@ fn a_socket_that_is_served_or_no_socket_is_not_taken() {
         let other = UnixListener::bind(&socket).expect("root may");
         fs::set_permissions(&socket, Permissions::from_mode(0o666)).expect("root may");
         let process = format!("is already served by process {}", std::process::id());
-        wall.expect_no_start(&["serve.backend.socket", &process, "stop that"]);
+        expect_no_start(wall, &["serve.backend.socket", &process, "stop that"]);
         drop(other);
         // What it left is stale.
         let first = wall.serve();
@@ -98,7 +99,7 @@ fn a_socket_that_is_served_or_no_socket_is_not_taken() {
         let configuration = wall.configuration();
         wall.configure(&configuration.replace("countersign.db", "another.db"));
         let process = format!("is already served by process {}", first.child.id());
-        wall.expect_no_start(&[&process, "stop that process, or name another path"]);
+        expect_no_start(wall, &[&process, "stop that process, or name another path"]);
         wall.configure(&configuration);
         // The first is as it was.
         assert!(UnixStream::connect(&socket).is_ok());
@@ -116,7 +117,7 @@ fn a_store_that_another_engine_has_is_not_opened() {
         assert_ne!(configuration, elsewhere);
         wall.configure(&elsewhere);
         let owner = format!("process {}", first.child.id());
-        wall.expect_no_start(&["countersign.db", &owner]);
+        expect_no_start(wall, &["countersign.db", &owner]);
         assert!(!wall.path("boundary/backend.sock").exists(), "nothing listens");
         assert!(first.stop().success());
     });
@@ -128,7 +129,7 @@ fn a_socket_in_a_folder_that_others_can_write_to_is_not_made() {
         for (mode, user, words) in [
             (0o777, BOUNDARY, "can be written by others"),
             (0o1777, BOUNDARY, "can be written by others"),
-            (0o755, super::stage::BACKEND, "belongs to another user"),
+            (0o755, harness::users::BACKEND, "belongs to another user"),
         ] {
             fs::set_permissions(wall.path("run"), Permissions::from_mode(mode)).expect("root may");
             chown(wall.path("run"), Some(user), Some(user)).expect("root may");
@@ -177,7 +178,7 @@ fn a_configuration_that_others_can_write_to_is_not_believed() {
         fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("root may");
         assert!(wall.serve().stop().success());
         // Whose it is can write to it, whatever its mode.
-        chown(&file, Some(super::stage::BACKEND), None).expect("root may");
+        chown(&file, Some(harness::users::BACKEND), None).expect("root may");
         stays_out(wall, &["inside.toml belongs to another user"]);
         chown(&file, Some(0), Some(BOUNDARY)).expect("root may");
         fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("root may");
@@ -217,7 +218,7 @@ fn backing_owner_what_the_configuration_names_is_nobody_elses() {
                 let words = [shown, "wall/shared can be written by others", "(backing-owner)"];
                 stays_out(wall, &words);
             }
-            chown(&shared, Some(super::stage::BACKEND), None).expect("root may");
+            chown(&shared, Some(harness::users::BACKEND), None).expect("root may");
             fs::set_permissions(&shared, Permissions::from_mode(0o755)).expect("root may");
             stays_out(wall, &[shown, "wall/shared belongs to another user", "(backing-owner)"]);
             chown(&shared, Some(0), None).expect("root may");
@@ -229,7 +230,7 @@ fn backing_owner_what_the_configuration_names_is_nobody_elses() {
                 .replace(named("pin_file"), &shared.join("pin").display().to_string()),
         );
         assert!(wall.serve().stop().success());
-        chown(shared.join("module.so"), Some(super::stage::BACKEND), None).expect("root may");
+        chown(shared.join("module.so"), Some(harness::users::BACKEND), None).expect("root may");
         stays_out(wall, &["backing.module", "module.so belongs to another user"]);
         wall.configure(&right);
         assert!(wall.serve().stop().success());

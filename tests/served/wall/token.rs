@@ -10,12 +10,11 @@ use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 
 use harness::module::{Finished, copy_folder, report, this_test};
-
-use super::stage::{BACKEND, BOUNDARY, Wall, behind_the_wall};
+use harness::users::{BACKEND, BOUNDARY, Wall, behind_the_wall};
 
 /// Tries the backing token by itself, with SoftHSM2's configuration from the environment: how far that gets.
 fn call_token(wall: &Wall, pin: &str) -> &'static str {
-    let module = wall.given_module();
+    let module = given_module(wall);
     let Ok(pkcs11) = Pkcs11::new(module) else { return "not loaded" };
     match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         Ok(()) => {}
@@ -34,28 +33,26 @@ fn call_token(wall: &Wall, pin: &str) -> &'static str {
     }
 }
 
-impl Wall {
-    /// The backing module, which is everybody's.
-    fn given_module(&self) -> String {
-        fs::read_to_string(self.path("client/module"))
-            .or_else(|_| fs::read_to_string(self.path("notes/module")))
-            .expect("it was named")
-    }
+/// The backing module, which is everybody's.
+fn given_module(wall: &Wall) -> String {
+    fs::read_to_string(wall.path("client/module"))
+        .or_else(|_| fs::read_to_string(wall.path("notes/module")))
+        .expect("it was named")
+}
 
-    /// Names it to whoever attacks.
-    fn name_module(&self) {
-        let configuration = self.configuration();
-        let line =
-            configuration.lines().find_map(|line| line.strip_prefix("module = ")).expect("setup.sh wrote it");
-        self.give("module", line.trim_matches('"'));
-    }
+/// Names it to whoever attacks.
+fn name_module(wall: &Wall) {
+    let configuration = wall.configuration();
+    let line =
+        configuration.lines().find_map(|line| line.strip_prefix("module = ")).expect("setup.sh wrote it");
+    wall.give("module", line.trim_matches('"'));
+}
 
-    /// Calls the token as `user`, in the role `caller`, with this configuration and this PIN, and tells how far it got.
-    fn calls_token(&self, user: u32, conf: &Path, pin: &str) -> String {
-        let mut command = self.command(user, "caller");
-        command.env("SOFTHSM2_CONF", conf).env("PIN", pin);
-        Finished::of(&mut command).expect_success().value("got").to_owned()
-    }
+/// Calls the token as `user`, in the role `caller`, with this configuration and this PIN, and tells how far it got.
+fn calls_token(wall: &Wall, user: u32, conf: &Path, pin: &str) -> String {
+    let mut command = wall.command(user, "caller");
+    command.env("SOFTHSM2_CONF", conf).env("PIN", pin);
+    Finished::of(&mut command).expect_success().value("got").to_owned()
 }
 
 fn caller(wall: &Wall) {
@@ -82,13 +79,13 @@ fn own_conf(wall: &Wall, tokens: &Path) -> PathBuf {
 fn a_backend_does_not_find_the_backing_token_by_the_boundarys_configuration() {
     behind_the_wall(this_test!(), |wall| match wall.role() {
         "body" => {
-            wall.name_module();
+            name_module(wall);
             let conf = wall.path("boundary/softhsm2.conf");
             let pin = backing_pin(wall);
             // Whose it is finds it, by the same words; and so root does.
-            assert_eq!(wall.calls_token(0, &conf, &pin), "logged in");
+            assert_eq!(calls_token(wall, 0, &conf, &pin), "logged in");
             for pin in [&wall.noted("user.pin"), &pin] {
-                assert_eq!(wall.calls_token(BACKEND, &conf, pin), "not initialised");
+                assert_eq!(calls_token(wall, BACKEND, &conf, pin), "not initialised");
             }
         }
         _ => caller(wall),
@@ -99,12 +96,12 @@ fn a_backend_does_not_find_the_backing_token_by_the_boundarys_configuration() {
 fn a_backend_does_not_find_the_backing_token_in_its_folder() {
     behind_the_wall(this_test!(), |wall| match wall.role() {
         "body" => {
-            wall.name_module();
+            name_module(wall);
             let conf = own_conf(wall, &wall.path("boundary/tokens"));
             let pin = backing_pin(wall);
-            assert_eq!(wall.calls_token(0, &conf, &pin), "logged in");
+            assert_eq!(calls_token(wall, 0, &conf, &pin), "logged in");
             for pin in [&wall.noted("user.pin"), &pin] {
-                let got = wall.calls_token(BACKEND, &conf, pin);
+                let got = calls_token(wall, BACKEND, &conf, pin);
                 assert!(["not initialised", "no token"].contains(&got.as_str()), "{got}");
             }
         }
@@ -116,18 +113,18 @@ fn a_backend_does_not_find_the_backing_token_in_its_folder() {
 fn a_copy_of_all_that_a_backend_can_read_has_no_token_in_it() {
     behind_the_wall(this_test!(), |wall| match wall.role() {
         "body" => {
-            wall.name_module();
+            name_module(wall);
             let serving = wall.serve();
             let _ = wall.set_up_wallet();
             let copied = wall.run(BACKEND, "thief").value("copied").parse::<usize>().expect("a number");
             assert!(copied >= 4, "the thief copies what it can: programs and the signed release");
             let conf = own_conf(wall, &wall.path("client/copy/boundary/tokens"));
-            assert_eq!(wall.calls_token(BACKEND, &conf, &wall.noted("user.pin")), "not initialised");
+            assert_eq!(calls_token(wall, BACKEND, &conf, &wall.noted("user.pin")), "not initialised");
             assert!(!wall.path("client/copy/boundary/tokens").exists());
             // What the thief of everything has is a token: it is the files that matter.
             copy_folder(&wall.path("boundary/tokens"), &wall.path("notes/tokens"));
             let conf = own_conf(wall, &wall.path("notes/tokens"));
-            assert_eq!(wall.calls_token(0, &conf, &backing_pin(wall)), "logged in");
+            assert_eq!(calls_token(wall, 0, &conf, &backing_pin(wall)), "logged in");
             assert!(serving.stop().success());
         }
         "thief" => {
@@ -168,15 +165,15 @@ fn copy_what_can_be_read(from: &Path, to: &Path, copied: &mut usize) {
 fn no_pin_of_a_backend_or_an_officer_opens_the_backing_token_even_to_who_has_it() {
     behind_the_wall(this_test!(), |wall| match wall.role() {
         "body" => {
-            wall.name_module();
+            name_module(wall);
             let serving = wall.serve();
             let _ = wall.set_up_wallet();
             copy_folder(&wall.path("boundary/tokens"), &wall.path("notes/tokens"));
             let conf = own_conf(wall, &wall.path("notes/tokens"));
             for pin in ["user.pin", "so.pin"] {
-                assert_eq!(wall.calls_token(0, &conf, &wall.noted(pin)), "refused", "{pin}");
+                assert_eq!(calls_token(wall, 0, &conf, &wall.noted(pin)), "refused", "{pin}");
             }
-            assert_eq!(wall.calls_token(0, &conf, &backing_pin(wall)), "logged in");
+            assert_eq!(calls_token(wall, 0, &conf, &backing_pin(wall)), "logged in");
             assert!(serving.stop().success());
         }
         _ => caller(wall),

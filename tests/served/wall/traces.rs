@@ -28,7 +28,7 @@ use harness::module::raw::{Raw, call, call_v3};
 use harness::module::{Finished, assert_rv, copy_folder, report, this_test};
 
 use super::memory::wait_for;
-use super::stage::{
+use harness::users::{
     BACKEND, BOUNDARY, Customer, DIGEST_KEY, USER, WALLET, Wall, behind_the_wall, ended, http, sign_order,
 };
 
