@@ -565,12 +565,13 @@ fn damage(boundary: &Boundary) {
     let (raw, session, key) = opened();
     let sql = boundary.noted("damage");
     let done = Command::new(std::env::current_exe().expect("the system names the running executable"))
-        .args(["--exact", "an_attacker_with_the_disk", "--nocapture"])
+        .args(["--exact", "state::an_attacker_with_the_disk", "--nocapture"])
         .env(ATTACKED_STORE, boundary.store())
         .env(ATTACK, &sql)
         .output()
         .expect("it starts");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let (told, why) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && told.contains("1 passed"), "{told}\n{why}");
     let signed = sign_digest(&raw, session, &approval("alice", &boundary.noted("code")));
     report("key", format!("{:#x}", signed.err().unwrap_or(CKR_OK)));
     let psbt = Payment::default().psbt(&boundary.noted("descriptor"));
