@@ -53,15 +53,16 @@ main() {
     step "Fuzzing, $fuzz_seconds seconds for each target" bash tests/fuzz/run.sh "$fuzz_seconds"
     step "Instructions of a signature, beside their record" bash benches/counts.sh
     build_modules
-    misuse "$misuse_calls" calls_at_random_gain_nothing_in_the_process_of_the_engine
-    misuse "$misuse_calls_served" calls_at_random_gain_nothing_through_a_served_boundary
+    misuse
     run_tests
 }
 
-# misuse CALLS TEST: makes many more calls at random than the test does among all others. It prints the seed that repeats them.
+# misuse: makes many more calls at random than the two tests do among all others, both at once. It prints the seeds that repeat
+# them.
 misuse() {
-    COUNTERSIGN_MISUSE_CALLS=$1 step "Misuse, $1 calls" \
-        cargo test --locked --test interface -- --exact "misuse::$2" --show-output
+    COUNTERSIGN_MISUSE_CALLS=$misuse_calls COUNTERSIGN_MISUSE_CALLS_SERVED=$misuse_calls_served \
+        step "Misuse, $misuse_calls calls in the process of the engine and $misuse_calls_served through a boundary" \
+        cargo test --locked --test interface -- misuse::calls_at_random --show-output
 }
 
 # step TITLE COMMAND…: a check that must pass before the tests are worth running.

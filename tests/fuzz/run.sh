@@ -14,10 +14,20 @@ target=$folder/../../target/fuzz
 mkdir -p "$target/artifacts"
 cd "$folder"
 cargo run --quiet --locked --target-dir "$target/build" --bin seeds "$target/seeds"
+# All at once: each keeps one processor busy. What one prints is shown when it has ended.
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+declare -A running
 for name in "${targets[@]}"; do
     mkdir -p "$target/corpus/$name"
     # No input is longer than a large PSBT of the testkit, so that many are tried.
     cargo fuzz run --fuzz-dir "$folder" --target-dir "$target/build" --sanitizer none "$name" \
         "$target/corpus/$name" "$target/seeds/$name" -- -max_total_time="$seconds" -max_len=16384 -timeout=20 \
-        -artifact_prefix="$target/artifacts/" -verbosity=0 -print_final_stats=1
+        -artifact_prefix="$target/artifacts/" -verbosity=0 -print_final_stats=1 >"$target/$name.log" 2>&1 &
+    running[$name]=$!
 done
+status=0
+for name in "${targets[@]}"; do
+    wait "${running[$name]}" || status=$?
+    cat "$target/$name.log"
+done
+exit "$status"

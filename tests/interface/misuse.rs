@@ -3,8 +3,9 @@
 //! Whatever is called: no crash, no call that does not come back, no leak, no byte written where none may be, and no signature
 //! but those that a right code paid for: as many transactions and digests as codes come out, and stand in the audit.
 //!
-//! `COUNTERSIGN_MISUSE_CALLS` says how many calls, `COUNTERSIGN_MISUSE_SEED` which: the seed is printed, and calls that one
-//! caller makes alone are the same for the same seed, up to their number.
+//! `COUNTERSIGN_MISUSE_CALLS` says how many calls, `COUNTERSIGN_MISUSE_CALLS_SERVED` how many through a boundary where these
+//! are others, and `COUNTERSIGN_MISUSE_SEED` which: the seed is printed, and calls that one caller makes alone are the same for
+//! the same seed, up to their number.
 //!
 //! ```text
 //! calls                every function, and the names of its arguments
@@ -78,7 +79,8 @@ fn misuse(test: &str, way: Way) {
     in_prepared_boundary(test, None, way, prepare, |boundary| {
         let number = |name: &str| env::var(name).ok().map(|text| text.parse().expect("a number"));
         let seed = number("COUNTERSIGN_MISUSE_SEED").unwrap_or_else(harness::module::now);
-        let calls = number("COUNTERSIGN_MISUSE_CALLS").unwrap_or(CALLS);
+        let served = (way == Way::Served).then(|| number("COUNTERSIGN_MISUSE_CALLS_SERVED")).flatten();
+        let calls = served.or_else(|| number("COUNTERSIGN_MISUSE_CALLS")).unwrap_or(CALLS);
         // Standard error is shown with whatever ends this.
         eprintln!("again: COUNTERSIGN_MISUSE_SEED={seed} COUNTERSIGN_MISUSE_CALLS={calls}");
         run(boundary, seed, calls);
