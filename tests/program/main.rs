@@ -7,3 +7,4 @@ mod package;
 mod scripts;
 mod terminal;
 mod usage;
+mod vetted;

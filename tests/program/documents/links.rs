@@ -102,3 +102,65 @@ fn every_link_of_the_packaged_documents_leads_to_what_is_in_the_package() {
     let broken = broken(made.path(), &documents, exists);
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
+
+/// `` `tests/kernel/model.rs` `` in the text: there is such a file or folder.
+#[test]
+fn every_path_in_the_text_is_there() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for document in documents() {
+        for (line, span) in document.code_spans() {
+            let path = span.split([' ', ':', '*', '<', '…']).next().expect("there is one piece");
+            let top = path.split('/').next().expect("there is one piece");
+            let ours =
+                ["benches", "debian", "docs", "examples", "include", "softhsm", "src", "tests", "tools"];
+            if !path.contains('/') || !ours.contains(&top) {
+                continue;
+            }
+            seen += 1;
+            if !root().join(path).exists() {
+                wrong.push(format!("{}:{line}: there is no {path}", document.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 30, "{seen}: paths are found");
+}
+
+/// The tables of SECURITY.md name tests, as `` `keys::wrapping…` `` or, for all of a file, `` `token::…` ``.
+#[test]
+fn every_test_that_security_md_names_is_there() {
+    let sources = sources(Path::new("tests"));
+    let document = Document::read(root(), Path::new("SECURITY.md"));
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (line, span) in document.code_spans() {
+        let Some((module, name)) = span.strip_suffix('…').and_then(|span| span.rsplit_once("::")) else {
+            continue;
+        };
+        seen += 1;
+        let file = format!("{module}.rs");
+        let is_there = sources.iter().any(|(path, text)| {
+            let named = path.file_name().is_some_and(|there| *there == *file);
+            named && (name.is_empty() || text.contains(&format!("fn {name}")))
+        });
+        if !is_there {
+            wrong.push(format!("SECURITY.md:{line}: there is no test {span}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 40, "{seen}: tests are named");
+}
+
+/// The Rust sources under a folder, with their texts.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root().join(folder)).expect("it is ours") {
+        let path = folder.join(entry.expect("it can be read").file_name());
+        if root().join(&path).is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(root().join(&path)).expect("it is UTF-8");
+            found.push((path, text));
+        }
+    }
+    found
+}
