@@ -175,7 +175,7 @@ static void enrol(char *user)
     CK_MECHANISM mechanism = {CKM_COUNTERSIGN_TOTP_KEY_GEN, NULL, 0};
     CK_OBJECT_HANDLE key;
     check(module->C_GenerateKey(session, &mechanism, template, 3, &key), "C_GenerateKey");
-    /* To be shown to the user as a QR code, and kept by nobody: whoever has it can make codes. */
+    /* Show it to the user as a QR code, and keep no copy: whoever has it can make codes. */
     print_text(key, CKA_COUNTERSIGN_OTPAUTH_URI);
 }
 

@@ -62,7 +62,7 @@ fn enrol(user: &str) -> Outcome {
     let template =
         [Attribute::Class(ObjectClass::OTP_KEY), Attribute::Token(true), Attribute::Label(user.into())];
     let key = session.generate_key(&mechanism(CKM_COUNTERSIGN_TOTP_KEY_GEN, None)?, &template)?;
-    // To be shown to the user as a QR code, and kept by nobody: whoever has it can make codes.
+    // Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
     println!("{}", text(&session, key, CKA_COUNTERSIGN_OTPAUTH_URI)?);
     Ok(())
 }

@@ -96,7 +96,7 @@ func (c *client) enrol(user string) error {
 	if err != nil {
 		return err
 	}
-	// To be shown to the user as a QR code, and kept by nobody: whoever has it can make codes.
+	// Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
 	return c.printText(key, ckaCountersignOtpauthURI)
 }
 

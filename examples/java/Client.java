@@ -72,7 +72,7 @@ public class Client {
             new CK_ATTRIBUTE(CKA_LABEL, utf8(user)),
         };
         long key = module.C_GenerateKey(session, new CK_MECHANISM(CKM_COUNTERSIGN_TOTP_KEY_GEN), template);
-        // To be shown to the user as a QR code, and kept by nobody: whoever has it can make codes.
+        // Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
         System.out.println(text(key, CKA_COUNTERSIGN_OTPAUTH_URI));
     }
 

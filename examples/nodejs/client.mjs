@@ -65,7 +65,7 @@ const VERBS = {
       { type: CKA_LABEL, value: user },
     ];
     const key = module.C_GenerateKey(session, { mechanism: CKM_COUNTERSIGN_TOTP_KEY_GEN }, template);
-    // To be shown to the user as a QR code, and kept by nobody: whoever has it can make codes.
+    // Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
     console.log(text(session, key, CKA_COUNTERSIGN_OTPAUTH_URI));
   },
 

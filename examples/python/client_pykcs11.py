@@ -55,7 +55,7 @@ def enrol(user):
     session = open_session(CKU_SO)
     template = [(CKA_CLASS, CKO_OTP_KEY), (CKA_TOKEN, True), (CKA_LABEL, user)]
     key = session.generateKey(template, Mechanism(CKM_COUNTERSIGN_TOTP_KEY_GEN))
-    # To be shown to the user as a QR code, and kept by nobody: whoever has it can make codes.
+    # Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
     print(attribute(session, key, CKA_COUNTERSIGN_OTPAUTH_URI))
 
 

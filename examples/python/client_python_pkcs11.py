@@ -83,7 +83,7 @@ def enrol(user):
             # DEFAULT takes back what python-pkcs11 writes into every template, and an OTP key of ours has not.
             template={Attribute.CLASS: ObjectClass.OTP_KEY, Attribute.ID: DEFAULT, Attribute.VALUE_LEN: DEFAULT},
         )
-        # To be shown to the user as a QR code, and kept by nobody: whoever has it can make codes.
+        # Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
         print(key[CKA_COUNTERSIGN_OTPAUTH_URI])
 
 

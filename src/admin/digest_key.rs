@@ -42,7 +42,7 @@ impl Engine {
         self.check_users(&new.users)?;
         check_policy_len(&new.policy)?;
         if !new.mechanisms.digest && !new.mechanisms.ecdsa {
-            return Err(EngineError::Parameter("a key is made for one mechanism at least".into()));
+            return Err(EngineError::Parameter("a key needs at least one mechanism".into()));
         }
         if new.cka_id.len() > MAX_LABEL_LEN {
             return Err(EngineError::Parameter(format!("CKA_ID has at most {MAX_LABEL_LEN} bytes")));

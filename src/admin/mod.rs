@@ -1,4 +1,4 @@
-//! The acts of administration: PINs, users, wallets, keys that sign digests. Whoever calls has made sure of the role; the PINs are checked here.
+//! The acts of administration: PINs, users, wallets, keys that sign digests. The caller has checked the role; the PINs are checked here.
 
 mod digest_key;
 
@@ -224,10 +224,10 @@ impl Engine {
         }
         check_label("an issuer", &new.service)?;
         if new.service.contains(':') {
-            return Err(EngineError::Name("an issuer has no colon".into()));
+            return Err(EngineError::Name("an issuer cannot have a colon".into()));
         }
         if self.user_record(&new.name)?.is_some() {
-            return Err(EngineError::Name(format!("a user is called {:?} already", new.name)));
+            return Err(EngineError::Name(format!("there is already a user {:?}", new.name)));
         }
         let mut secret = Zeroizing::new(vec![0; SECRET_LEN]);
         self.random(&mut secret)?;
@@ -445,7 +445,7 @@ impl Engine {
             || self.wallets().iter().any(|(_, wallet)| wallet.label() == label)
             || self.digest_keys().iter().any(|(_, key)| key.label() == label);
         if is_taken {
-            return Err(EngineError::Name(format!("a wallet or key is called {label:?} already")));
+            return Err(EngineError::Name(format!("there is already a wallet or key {label:?}")));
         }
         Ok(())
     }

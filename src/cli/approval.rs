@@ -20,7 +20,10 @@ pub(crate) fn pack(user: &str, code: &str) -> Result<Zeroizing<[u8; APPROVAL_LEN
     let code_len = check_code(code)?;
     let user_len = u8::try_from(user.len()).ok().filter(|len| usize::from(*len) <= USER_NAME_MAX);
     let user_len = user_len.ok_or_else(|| {
-        CommandError::new(format!("the user's name is longer than {USER_NAME_MAX} bytes"), "check --user")
+        CommandError::new(
+            format!("the user's name is longer than {USER_NAME_MAX} bytes"),
+            "shorten the name in --user",
+        )
     })?;
     let mut record = Zeroizing::new([0; APPROVAL_LEN]);
     record[0] = VERSION;
@@ -38,8 +41,8 @@ pub(crate) fn check_code(code: &str) -> Result<u8, CommandError> {
     match u8::try_from(code.len()) {
         Ok(digits @ 6..=8) if code.bytes().all(|b| b.is_ascii_digit()) => Ok(digits),
         _ => Err(CommandError::new(
-            "what was given is not a code: a code is 6 to 8 digits, without blanks; nothing was spent",
-            "read the code from the authenticator again and give its digits only",
+            "this is not a code: a code has 6 to 8 digits and no blanks; nothing was spent",
+            "read the code from the authenticator again, and type only its digits",
         )),
     }
 }

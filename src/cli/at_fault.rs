@@ -1,4 +1,4 @@
-//! Which option is at fault where a value was refused.
+//! The option at fault when a value was refused.
 
 use std::path::Path;
 
@@ -60,10 +60,7 @@ pub(crate) fn next_for_policy(reason: &str, file: Option<&Path>) -> String {
 pub(crate) fn check_users(users: &[String]) -> Result<(), CommandError> {
     if users.len() > MAX_WALLET_USERS {
         return Err(CommandError::new(
-            format!(
-                "--user was given {} times, and a wallet or key has at most {MAX_WALLET_USERS} users",
-                users.len()
-            ),
+            format!("--user names {} users, and a wallet or key has at most {MAX_WALLET_USERS}", users.len()),
             "name fewer users",
         ));
     }
@@ -118,6 +115,6 @@ mod tests {
         );
         let many: Vec<String> = (0..17).map(|number| number.to_string()).collect();
         assert!(check_users(&many[..16]).is_ok());
-        assert!(check_users(&many).is_err_and(|error| error.what.contains("--user was given 17 times")));
+        assert!(check_users(&many).is_err_and(|error| error.what.contains("--user names 17 users")));
     }
 }

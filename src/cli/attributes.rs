@@ -1,4 +1,4 @@
-//! Attributes of objects: what the module tells of one, as text, numbers and truth values.
+//! Attributes of objects, as text, numbers and truth values.
 
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;

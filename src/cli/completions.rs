@@ -8,9 +8,9 @@ use crate::Cli;
 use crate::error::CommandError;
 use crate::output::Report;
 
-/// Print the script by which a shell completes this command line.
+/// Print the completion script for a shell.
 ///
-/// The Debian package has all three in their places. Without it, redirect the output to the shell's own folder.
+/// The Debian package installs all three. Without it, redirect the output to the shell's own folder.
 #[derive(Args)]
 #[command(after_help = "In bash: source <(countersign completions bash)")]
 pub(crate) struct Completions {

@@ -33,7 +33,7 @@ impl Destination {
                 Replacement::prepare(path).map(Destination::File).map_err(|reason| {
                     CommandError::new(
                         format!("cannot write to {}: {reason}; nothing was done", path.display()),
-                        "name a file in a folder that you may write to with --out",
+                        "with --out name a file in a folder that you may write to",
                     )
                 })
             }

@@ -80,11 +80,11 @@ impl<T> During<T> for Result<T, Error> {
                 CommandError { what, rv: Some(rv_name(&rv)), rule: None, next, status: FAILED }
             }
             Error::LibraryLoading(reason) => CommandError::new(
-                format!("the module cannot be loaded: {reason}"),
+                format!("cannot load the module: {reason}"),
                 "name libcountersign.so with --module or COUNTERSIGN_MODULE",
             ),
             other => CommandError::new(
-                format!("the module gave an answer that cannot be used: {other}"),
+                format!("the module gave an answer that this program cannot use: {other}"),
                 "check that --module names the libcountersign.so of this version",
             ),
         })

@@ -16,9 +16,9 @@ use crate::secret::{Ask, Origin, SO_PIN, Secret, USER_PIN};
 
 /// Initialise the token: its label, the SO PIN and the user PIN.
 ///
-/// The SO administers users and wallets and never signs. The user is the backend: it signs, with a code from one of
-/// the wallet's users. A token is initialised once; nothing is ever wiped. If the command was interrupted after the
-/// SO PIN was set, running it again sets the user PIN.
+/// The SO administers users and wallets and never signs. The user role is the backend's: it signs, with a code from one of the
+/// wallet's users. A token is initialised once, and never wiped. If the command was interrupted after it set the SO PIN, run it
+/// again to set the user PIN.
 #[derive(Args)]
 pub(crate) struct Init {
     /// The token's label, 1 to 32 bytes
@@ -54,7 +54,7 @@ impl Init {
         let token = module.token()?;
         Ok(Report::new(
             format!(
-                "Token {} is initialised; the SO PIN and the user PIN are set.\n",
+                "Token {} is initialised. The SO PIN and the user PIN are set.\n",
                 names::printable(token.label())
             ),
             json!({ "token": { "label": token.label(), "serial": token.serial_number() } }),
@@ -65,10 +65,10 @@ impl Init {
 
 fn already_initialised(label: &str) -> CommandError {
     CommandError {
-        what: format!("the token is already initialised, as {label}, and nothing is ever wiped"),
+        what: format!("the token is already initialised, as {label}, and Countersign never wipes a token"),
         rv: Some("CKR_TOKEN_WRITE_PROTECTED".into()),
         rule: None,
-        next: "use it as it is; to start anew, configure an empty store and a fresh backing token".into(),
+        next: "use this token; for a new one, configure an empty store and a fresh backing token".into(),
         status: FAILED,
     }
 }
@@ -78,7 +78,7 @@ fn check_length(origin: &Origin, pin: &Secret) -> Result<(), CommandError> {
         return Ok(());
     }
     Err(CommandError::new(
-        format!("the {} has a length that is not allowed; nothing was changed", origin.name),
+        format!("the {} is too short or too long; nothing was changed", origin.name),
         "choose a PIN of 4 to 255 bytes",
     ))
 }

@@ -1,6 +1,6 @@
 //! What is done inside the boundary without the module: on the store and the backing token themselves.
 //!
-//! These verbs are no PKCS#11: they read the configuration as the module does, and need what it needs.
+//! These verbs do not use PKCS#11: they read the configuration as the module does, and need what it needs.
 
 use std::path::PathBuf;
 
@@ -52,7 +52,7 @@ fn configured() -> Result<EngineConfig, CommandError> {
 fn explain_config(error: &ConfigError) -> CommandError {
     CommandError::new(
         error.to_string(),
-        "run this where the module runs, with its configuration (--config or COUNTERSIGN_CONF)",
+        "run this inside the boundary, with the module's configuration (--config or COUNTERSIGN_CONF)",
     )
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn explain(error: LedgerError) -> CommandError {
         LedgerError::State(state) => next_for(state),
         LedgerError::InUse { .. } => "stop that process, then try again",
         LedgerError::NewerFormat { .. } => "install the version that wrote it, or a newer one",
-        LedgerError::Exists(_) => "use it as it is",
+        LedgerError::Exists(_) => "use that store",
         LedgerError::Io { .. } => "check the path, the permissions and the disk, then try again",
         LedgerError::Backing(_) => {
             "correct [backing] in the configuration, or the token's own set-up; \"countersign doctor\" shows both"

@@ -1,9 +1,8 @@
 //! The command line of Countersign: a PKCS#11 client of the module.
 //!
-//! Its verbs are made of the calls that any other client could make, so what it can do, a backend in another language can
-//! do too. But for five: `audit` and `state` work inside the boundary, on the store itself, because they are for when
-//! there is no module or for beside it; `doctor` looks there for what keeps the module closed; `plugin` is about the
-//! module's file; `serve` is the boundary.
+//! Its verbs make the calls that any other client could make, so a backend in another language can do the same. Five verbs differ:
+//! `audit` and `state` work inside the boundary on the store itself, without the module or beside it; `doctor` looks there for what keeps
+//! the module closed; `plugin` is about the module's file; `serve` is the boundary.
 //!
 //! 1. No secret is ever an argument: PINs and codes come from a file, the environment or a prompt.
 //! 2. One object or one error: with `--json` each verb prints exactly one JSON object on standard output.

@@ -12,7 +12,7 @@ use crate::output::Report;
 /// Write a manual page for this program and one for each verb into a folder.
 #[derive(Args)]
 pub(crate) struct Man {
-    /// The folder, which must be there
+    /// The folder, which must exist
     folder: PathBuf,
 }
 
@@ -23,8 +23,8 @@ impl Man {
         program.build();
         write_pages(&program, &self.folder).map_err(|reason| {
             CommandError::new(
-                format!("the manual pages cannot be written to {}: {reason}", self.folder.display()),
-                "name a folder that is there and that you may write to",
+                format!("cannot write the manual pages to {}: {reason}", self.folder.display()),
+                "name an existing folder that you may write to",
             )
         })?;
         let folder = self.folder.display().to_string();

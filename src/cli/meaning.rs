@@ -1,4 +1,4 @@
-//! One table from the module's answers to words: what an answer means depends on what was being done.
+//! One table from the module's answers to words: the meaning of an answer depends on the act.
 
 use countersign::pkcs11::vendor as v;
 use cryptoki::error::RvError;
@@ -84,7 +84,7 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&
     });
     let why = match line {
         Some(line) => format!(": {line}"),
-        None => " (why stands in the log of the boundary, if this is a client of one)".to_owned(),
+        None => " (if this is a client, the boundary's log says why)".to_owned(),
     };
     let place = line.map_or(String::new(), |line| format!(": {line}"));
     (what.replace(WHY, &why).replace(WHERE, &place), next)
@@ -103,7 +103,7 @@ fn of_opening(rv: &RvError) -> Words {
             "correct it, or name another file with --config or COUNTERSIGN_CONF",
         ),
         RvError::DeviceError => words(
-            format!("the backing token, the store or the boundary cannot be used{WHY}"),
+            format!("the module cannot use the backing token, the store or the boundary{WHY}"),
             "\"countersign doctor\" shows the paths and permissions",
         ),
         _ => None,
@@ -114,37 +114,36 @@ fn of_pins(act: Act<'_>, rv: &RvError) -> Words {
     let so = matches!(act, Act::LoginSo);
     match rv {
         RvError::ActionProhibited if matches!(act, Act::LoginUser) => words(
-            "this is the administrators' way into the boundary, where nobody logs in as the user",
-            "name a configuration whose connect.address is the backends' (--config or COUNTERSIGN_CONF); no try was charged",
+            "this configuration leads to the administrators' door, where nobody can log in as the user",
+            "use a configuration whose connect.address is the backends' (--config or COUNTERSIGN_CONF); no try was charged",
         ),
         RvError::ActionProhibited if matches!(act, Act::InitUserPin) => words(
-            "the user PIN is set, and neither locked nor lost: it stays as it is",
-            "whoever knows it changes it with C_SetPIN (pkcs11-tool --login --change-pin); if nobody knows it, declare it lost first: countersign pin lost",
+            "the user PIN is set, and neither locked nor lost, so it stays",
+            "whoever knows it can change it with C_SetPIN (pkcs11-tool --login --change-pin); if nobody knows it, first declare it lost: countersign pin lost",
         ),
         RvError::ActionProhibited => words(
-            "this is the backends' way into the boundary, where the SO does nothing",
-            "name a configuration whose connect.address is the administrators' (--config or COUNTERSIGN_CONF); no try was charged",
+            "this configuration leads to the backends' door, where the SO cannot log in",
+            "use a configuration whose connect.address is the administrators' (--config or COUNTERSIGN_CONF); no try was charged",
         ),
         RvError::PinIncorrect if so => words(
             "the SO PIN is wrong",
-            "try again with the right SO PIN; from the third wrong try in a row on each one makes the next wait longer, up to an hour",
+            "try again with the right SO PIN; from the third wrong try in a row each one makes the next wait longer, up to an hour",
         ),
         RvError::PinIncorrect => words(
             "the user PIN is wrong",
-            "try again with the right user PIN; after five wrong tries in a row no further one is taken from here",
+            "try again with the right user PIN; after five wrong tries in a row the boundary takes no more from here",
         ),
         RvError::PinLocked if so => words(
-            "the SO PIN was not looked at: the tries before were wrong, and the next one has to wait",
+            "the SO PIN was not checked: earlier tries were wrong, and the next one must wait",
             "wait (30 seconds at first, up to an hour), then try again with the right SO PIN; the module's log says how long",
         ),
         RvError::PinLocked => words(
-            "the user PIN was not looked at: too many wrong ones were tried from here or by all peers, or it was declared lost",
-            "let the SO look (countersign pin show), and give the tries back (countersign pin unlock) or set a new PIN (countersign pin set)",
+            "the user PIN was not checked: there were too many wrong tries from here or by all peers, or it was declared lost",
+            "have the SO look at it (countersign pin show), and give the tries back (countersign pin unlock) or set a new PIN (countersign pin set)",
         ),
-        RvError::PinLenRange => words(
-            format!("the {} has a length that is not allowed", pin_of(act)),
-            "choose a PIN of 4 to 255 bytes",
-        ),
+        RvError::PinLenRange => {
+            words(format!("the {} is too short or too long", pin_of(act)), "choose a PIN of 4 to 255 bytes")
+        }
         RvError::PinInvalid => words(
             format!("the {} has characters that are not allowed", pin_of(act)),
             "choose a PIN of 4 to 255 bytes of UTF-8",
@@ -154,8 +153,8 @@ fn of_pins(act: Act<'_>, rv: &RvError) -> Words {
             "run \"countersign init --label LABEL\" with the SO PIN to set it",
         ),
         RvError::TokenWriteProtected if matches!(act, Act::InitToken) => words(
-            "the token is already initialised, and nothing is ever wiped",
-            "use it as it is; to start anew, configure an empty store and a fresh backing token",
+            "the token is already initialised, and Countersign never wipes a token",
+            "use this token; for a new one, configure an empty store and a fresh backing token",
         ),
         _ => None,
     }
@@ -178,7 +177,7 @@ fn of_a_code(rv: &RvError, name: &str) -> Words {
         ),
         RvError::PinLocked => words(
             format!(
-                "user {name} is locked or has to wait after failed codes, or too many codes of all users were wrong within an hour; the code was not looked at"
+                "user {name} is locked or must wait after failed codes, or too many codes of all users were wrong within an hour; the code was not checked"
             ),
             format!(
                 "wait (30 seconds at first, up to an hour), or run \"countersign user unlock {shell_name}\". {ALL_USERS}"
@@ -190,13 +189,13 @@ fn of_a_code(rv: &RvError, name: &str) -> Words {
         ),
         RvError::KeyFunctionNotPermitted => words(
             format!(
-                "a wallet of user {name} requires a cosigner: outside of a signature codes of theirs are checked for the SO alone; nothing was spent"
+                "a wallet of user {name} requires a cosigner, so outside of a signature only the SO can check this user's codes; nothing was spent"
             ),
             "give the SO PIN (--so-pin-file) instead of the user PIN",
         ),
         RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => words(
-            format!("user {name} is gone, or was enrolled anew"),
-            "\"countersign user list\" shows the users there are",
+            format!("user {name} is gone, or was enrolled again"),
+            "\"countersign user list\" lists the users",
         ),
         _ => None,
     }
@@ -206,18 +205,18 @@ fn of_a_code(rv: &RvError, name: &str) -> Words {
 fn of_the_approval(rv: &RvError) -> Words {
     match rv {
         RvError::PinIncorrect => words(
-            "the code was refused: it is wrong, already used or too old, or the user is unknown, unconfirmed or not one whose code signs here",
+            "the code was refused: it is wrong, already used or too old, or the user is unknown, unconfirmed or not one of the users who sign here",
             "wait for the next code and try again; failures in a row lock the user",
         ),
         RvError::PinLocked => words(
-            "the user is locked or has to wait after failed codes, or too many codes of all users were wrong within an hour; the code was not looked at",
+            "the user is locked or must wait after failed codes, or too many codes of all users were wrong within an hour; the code was not checked",
             format!(
-                "wait (30 seconds at first, up to an hour), or let the SO run \"countersign user unlock NAME\". {ALL_USERS}"
+                "wait (30 seconds at first, up to an hour), or have the SO run \"countersign user unlock NAME\". {ALL_USERS}"
             ),
         ),
         RvError::PinInvalid | RvError::MechanismParamInvalid => words(
             "the approval is malformed; nothing was spent",
-            "give a code of 6 to 8 digits and, where there are several users, --user NAME",
+            "give a code of 6 to 8 digits and, if there are several users, --user NAME",
         ),
         RvError::UserNotLoggedIn => {
             words("no code came with it, or no user is logged in", "give the user PIN and a code")
@@ -241,7 +240,7 @@ fn of_signing_a_digest(rv: &RvError, key: &str) -> Words {
             format!("\"countersign key show {}\" says what it was made for", quoted(key)),
         ),
         RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => {
-            words(format!("key {key} is gone"), "\"countersign key list\" shows the keys there are")
+            words(format!("key {key} is gone"), "\"countersign key list\" lists the keys")
         }
         _ => of_the_approval(rv),
     }
@@ -271,10 +270,9 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
             format!("wallet {wallet} is not registered yet, so it signs nothing; nothing was spent"),
             format!("countersign wallet register {shell_wallet} --wallet-policy FILE"),
         ),
-        RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => words(
-            format!("wallet {wallet} is gone"),
-            "\"countersign wallet list\" shows the wallets there are",
-        ),
+        RvError::KeyHandleInvalid | RvError::ObjectHandleInvalid => {
+            words(format!("wallet {wallet} is gone"), "\"countersign wallet list\" lists the wallets")
+        }
         _ => of_the_approval(rv),
     }
 }
@@ -282,13 +280,13 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
 fn of_the_clock(rv: &RvError) -> Words {
     match rv {
         RvError::AttributeValueInvalid => words(
-            "the machine's clock says another time than was given by --time, by more than two minutes; nothing was changed",
-            "set the machine's clock right first, by another clock than its own, then try again",
+            "the machine's clock differs from --time by more than two minutes; nothing was changed",
+            "set the machine's clock right, by another clock, then try again",
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => words(
-            "the machine's clock is behind what the module recorded last; nothing was changed",
-            "set the machine's clock right. If it is right, and what was recorded last came from a clock that was ahead, \
-             wait until the time has caught up: nobody's word makes old codes live again",
+            "the machine's clock is behind the module's newest record; nothing was changed",
+            "set the machine's clock right. If it is right, and the newest record came from a clock that was ahead, \
+             wait until the time has caught up: nobody can make old codes live again",
         ),
         _ => None,
     }
@@ -297,7 +295,7 @@ fn of_the_clock(rv: &RvError) -> Words {
 fn of_the_uri(rv: &RvError, name: &str) -> Words {
     match rv {
         RvError::AttributeSensitive => words(
-            format!("the otpauth URI of user {name} was already read once"),
+            format!("somebody has already read the otpauth URI of user {name}"),
             format!("remove the user with \"countersign user remove {}\" and add it again", quoted(name)),
         ),
         _ => None,
@@ -323,7 +321,7 @@ fn of_administration(rv: &RvError, kind: &str, name: &str) -> Words {
         ),
         RvError::ObjectHandleInvalid => words(
             format!("{kind} {name} is gone"),
-            format!("\"countersign {kind} list\" shows what there is"),
+            format!("\"countersign {kind} list\" lists what there is"),
         ),
         _ => None,
     }
@@ -391,7 +389,7 @@ mod tests {
         assert!(what(Act::LoginUser, RvError::PinIncorrect).contains("user PIN"));
         assert!(what(Act::Sign("w"), RvError::PinIncorrect).contains("code"));
         assert!(what(Act::ConfirmUser("alice"), RvError::PinIncorrect).contains("alice"));
-        assert!(what(Act::Open, RvError::DeviceError).contains("cannot be used"));
+        assert!(what(Act::Open, RvError::DeviceError).contains("cannot use"));
         assert!(what(Act::Sign("w"), RvError::DeviceError).contains("failed"));
     }
 

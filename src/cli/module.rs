@@ -80,7 +80,7 @@ impl Module {
     /// A session in which the SO is logged in, with a PIN that is already known.
     pub(crate) fn session_with_so_pin(&self, pin: &Secret) -> Result<Session, CommandError> {
         if self.token()?.so_pin_final_try() {
-            eprintln!("warning: a wrong SO PIN now makes the next try wait");
+            eprintln!("warning: another wrong SO PIN makes the next try wait");
         }
         self.session(UserType::So, pin, Act::LoginSo)
     }
@@ -123,7 +123,7 @@ impl Module {
             ));
         }
         if token.user_pin_final_try() {
-            eprintln!("warning: this is the last try: a wrong user PIN now locks it for this peer");
+            eprintln!("warning: this is the last try: another wrong user PIN locks it for this peer");
         }
         self.session(UserType::User, pin, Act::LoginUser)
     }
@@ -167,7 +167,7 @@ pub(crate) fn locate(global: &Global) -> Result<PathBuf, CommandError> {
     places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
         let list: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         CommandError::new(
-            format!("the module was not found; looked for {}", list.join(", ")),
+            format!("there is no module; looked for {}", list.join(", ")),
             "name libcountersign.so with --module or COUNTERSIGN_MODULE",
         )
     })
@@ -188,7 +188,7 @@ fn check_manufacturer(pkcs11: &Pkcs11, path: &Path) -> Result<(), CommandError> 
         return Ok(());
     }
     Err(CommandError::new(
-        format!("{} is a module of \"{}\", not Countersign's", path.display(), info.manufacturer_id()),
+        format!("{} is a module by \"{}\", not Countersign's", path.display(), info.manufacturer_id()),
         "name libcountersign.so with --module or COUNTERSIGN_MODULE",
     ))
 }

@@ -1,4 +1,4 @@
-//! Names and labels: which a user may have, and how they are written for a terminal and for a shell.
+//! Names and labels: which are allowed, and how to write them for a terminal and for a shell.
 
 use countersign::admin::MAX_LABEL_LEN;
 use countersign::kernel::approval::{is_user_name, is_visible};

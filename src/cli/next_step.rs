@@ -14,7 +14,7 @@ pub(crate) fn next_step(rule: Rule, show: &str) -> String {
         Rule::UtxoTxid | Rule::UtxoVout | Rule::UtxoDisagree => {
             "make the PSBT again from the chain as it is now; if another party added these fields, ask where they came from".into()
         }
-        Rule::AmountRange => "correct the amounts of the outputs: what goes out may not be more than what comes in".into(),
+        Rule::AmountRange => "correct the amounts of the outputs: they may not exceed the inputs".into(),
         Rule::FeeCap => {
             format!("make the transaction again with a lower fee, or have the administrator raise the cap; {show_policy}")
         }
@@ -28,10 +28,10 @@ pub(crate) fn next_step(rule: Rule, show: &str) -> String {
         Rule::Allowlist => format!(
             "pay only destinations that are listed, or have the administrator add this one once it is checked; {show_policy}"
         ),
-        Rule::Denylist => format!("take the output out: the policy bans its destination; {show_policy}"),
+        Rule::Denylist => format!("remove the output: the policy bans its destination; {show_policy}"),
         Rule::TimeWindow => format!("sign within the hours that the policy allows, in UTC; {show_policy}"),
         Rule::Approvals => {
-            format!("give right codes of as many users as the policy requires, in one call, from a program; {show_policy}")
+            format!("from a program, give right codes of as many users as the policy requires, in one call; {show_policy}")
         }
         Rule::ChangePath => {
             "have the wallet software send the change to its next change address, with the derivation of this wallet; if the \
@@ -59,7 +59,7 @@ pub(crate) fn next_step(rule: Rule, show: &str) -> String {
             "have the cosigner sign first, then give the PSBT with that signature: no code is needed before".into()
         }
         Rule::SighashType => {
-            "have the wallet software ask for signatures of type ALL (taproot: DEFAULT or ALL), and take other ones out".into()
+            "have the wallet software ask for signatures of type ALL (taproot: DEFAULT or ALL), and remove other ones".into()
         }
         Rule::DuplicateInput => "make the PSBT again with every coin once".into(),
         Rule::NoOutputs => "make the PSBT again with an output".into(),
@@ -67,14 +67,14 @@ pub(crate) fn next_step(rule: Rule, show: &str) -> String {
             "name the wallet that the inputs belong to, or give the wallet software the descriptor that \"{show}\" prints, so that it adds the derivations"
         ),
         Rule::ForeignPartialSig => {
-            "take the bad signature out of the PSBT, and have its owner sign the transaction as it is now".into()
+            "remove the bad signature from the PSBT, and have its owner sign the transaction as it is now".into()
         }
         Rule::AlreadyFinal => {
-            "broadcast the transaction if every input is final, or give the PSBT as it was before it was finalised".into()
+            "broadcast the transaction if every input is final, or use the PSBT from before it was finalised".into()
         }
-        Rule::OpReturnValue => "give the OP_RETURN output the value 0: what it is worth would be lost".into(),
+        Rule::OpReturnValue => "give the OP_RETURN output the value 0: its coins would be lost".into(),
         Rule::Message => {
-            "do not sign messages with this wallet: Countersign signs payments, and says so of everything else".into()
+            "do not sign messages with this wallet: Countersign signs payments only".into()
         }
     }
 }

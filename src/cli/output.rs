@@ -71,8 +71,8 @@ pub(crate) fn print(outcome: Result<Report, CommandError>, json: bool) -> ExitCo
         // Whoever read the output has read enough.
         Err(reason) if reason.kind() == ErrorKind::BrokenPipe => ExitCode::from(status),
         Err(reason) => {
-            eprintln!("error: the answer could not be written to standard output: {reason}");
-            eprintln!("next: free what standard output leads to; what the command did stays done");
+            eprintln!("error: cannot write the answer to standard output: {reason}");
+            eprintln!("next: check where standard output leads; what the command did stays done");
             ExitCode::FAILURE
         }
         Ok(()) => ExitCode::from(status),

@@ -14,7 +14,7 @@ const FILE_MAX: u64 = MAX_POLICY_LEN as u64;
 pub(crate) fn read(path: &Path) -> Result<String, CommandError> {
     let failed = |why: String| {
         CommandError::new(
-            format!("the policy cannot be read from {}: {why}", path.display()),
+            format!("cannot read the policy from {}: {why}", path.display()),
             "check the file that --policy names",
         )
     };

@@ -63,7 +63,7 @@ pub(crate) fn read(path: Option<&Path>) -> Result<(Vec<u8>, Form), CommandError>
         path.filter(|_| !is_standard(path)).map_or("standard input".into(), |p| p.display().to_string());
     let failed = |why: String| {
         CommandError::new(
-            format!("the PSBT cannot be read from {name}: {why}"),
+            format!("cannot read the PSBT from {name}: {why}"),
             "check the file that --in names",
         )
     };
@@ -87,7 +87,7 @@ pub(crate) fn read(path: Option<&Path>) -> Result<(Vec<u8>, Form), CommandError>
     }
     detect(input).ok_or_else(|| {
         CommandError::new(
-            format!("what was read from {name} is not a PSBT, neither binary nor base64 nor hexadecimal; nothing was spent"),
+            format!("the content of {name} is not a PSBT, neither binary nor base64 nor hexadecimal; nothing was spent"),
             "give a PSBT (BIP 174) as your wallet software exports it",
         )
     })

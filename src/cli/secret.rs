@@ -136,12 +136,12 @@ impl Origin {
         let next = format!("name a file with {} or set {}", self.option, self.variable);
         if ask == Ask::OnStdin && !std::io::stdin().is_terminal() {
             return Err(CommandError::new(
-                format!("the {} is needed, and there is no terminal to ask for it", self.name),
+                format!("the command needs the {}, and has no terminal to ask for it", self.name),
                 next,
             ));
         }
         let typed = rpassword::prompt_password(format!("{prompt}: ")).map_err(|reason| {
-            CommandError::new(format!("the {} could not be asked for: {reason}", self.name), next.clone())
+            CommandError::new(format!("cannot ask for the {}: {reason}", self.name), next.clone())
         })?;
         if typed.is_empty() {
             return Err(CommandError::new(format!("no {} was given", self.name), next));
@@ -157,7 +157,7 @@ const FILE_MAX: u64 = 4096;
 fn read_file(origin: &Origin, path: &Path) -> Result<Secret, CommandError> {
     let failed = |why: &str| {
         CommandError::new(
-            format!("the {} cannot be taken from {}: {why}", origin.name, path.display()),
+            format!("cannot read the {} from {}: {why}", origin.name, path.display()),
             format!("check the file that {} names", origin.option),
         )
     };

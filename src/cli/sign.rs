@@ -25,14 +25,14 @@ use crate::wallet::find_wallet;
 
 /// Sign a PSBT with a user's one-time code.
 ///
-/// The PSBT is read as binary, base64 or hexadecimal, whichever it is, and written in the same form unless another is asked for.
-/// A code signs one transaction, once. The answer is written whole or not at all.
+/// The command reads the PSBT as binary, base64 or hexadecimal, and writes it in the same form unless you ask for another. A code signs
+/// one transaction, once. The command writes the whole answer or nothing.
 #[derive(Args)]
 pub(crate) struct Sign {
     /// The wallet to sign with
     #[arg(long, value_name = "LABEL", value_parser = names::wallet_label)]
     wallet: String,
-    /// The user whose code it is [default: the wallet's only user]
+    /// The user whose code this is [default: the wallet's only user]
     #[arg(long, value_name = "NAME", value_parser = names::user_name)]
     user: Option<String>,
     /// The PSBT to sign; - is standard input
@@ -77,7 +77,7 @@ impl Sign {
         let to_terminal = is_standard(Some(&self.out)) && !json && std::io::stdout().is_terminal();
         if form == Form::Binary && to_terminal {
             return Err(CommandError::new(
-                "a binary PSBT is not written to a terminal; nothing was signed",
+                "a terminal cannot take a binary PSBT; nothing was signed",
                 "name a file with --out, or ask for --base64",
             ));
         }
@@ -117,8 +117,8 @@ impl Sign {
                 let out = self.out.display().to_string();
                 file.commit(&bytes).map_err(|reason| {
                     CommandError::new(
-                        format!("the PSBT is signed and the code spent, but {out} could not be written: {reason}"),
-                        "run the same command within two minutes with the same code and another --out: the same answer comes again, and nothing more is spent",
+                        format!("the PSBT is signed and the code spent, but {out} cannot be written: {reason}"),
+                        "run the same command within two minutes, with the same code and another --out: you get the same answer, and it spends nothing more",
                     )
                 })?;
                 json["out"] = json!(out);

@@ -1,4 +1,4 @@
-//! What is counted over all users: wrong codes, at which no code is looked at any more, and refused PSBTs.
+//! Counts over all users: wrong codes, which stop all codes at a limit, and refused PSBTs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The time that counts: the wall clock, held against the newest record and against the machine's own clock.
+//! The trusted time: the wall clock, compared with the newest record and with the machine's own clock.
 
 use std::sync::{MutexGuard, PoisonError};
 

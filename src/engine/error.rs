@@ -18,7 +18,7 @@ pub enum EngineError {
     #[error("the token is not initialised: run countersign init")]
     NotInitialised,
     /// A token is initialised once.
-    #[error("the token is initialised already, and is never initialised anew")]
+    #[error("the token is already initialised, and that happens only once")]
     AlreadyInitialised,
     /// A malformed approval.
     #[error("malformed approval: {0}")]
@@ -33,10 +33,10 @@ pub enum EngineError {
     #[error("the code is not right")]
     Code,
     /// The user is locked or must wait.
-    #[error("the user is locked or must wait: the code was not looked at")]
+    #[error("the user is locked or must wait: the code was not checked")]
     Locked,
     /// Too many codes of all users were wrong.
-    #[error("too many codes of all users were wrong within an hour: the code was not looked at")]
+    #[error("too many codes of all users were wrong within an hour: the code was not checked")]
     Stopped,
     /// The clock cannot be believed.
     #[error(transparent)]
@@ -55,7 +55,7 @@ pub enum EngineError {
     Pin,
     /// A PIN that is locked, for this peer or for all.
     #[error(
-        "the PIN is locked, or was declared lost: it was not looked at. An administrator clears the tries (countersign pin unlock) or sets a new user PIN (countersign pin set)"
+        "the PIN is locked, or was declared lost, so it was not checked. An administrator clears the tries (countersign pin unlock) or sets a new user PIN (countersign pin set)"
     )]
     PinLocked,
     /// A PIN whose next try comes too early.
@@ -82,15 +82,15 @@ pub enum EngineError {
     #[error("wallet {0:?} is not registered yet: give it its wallet policy first")]
     NotRegistered(String),
     /// A wallet is registered once.
-    #[error("wallet {0:?} is registered already, and is never registered anew: create another one")]
+    #[error("wallet {0:?} is already registered, and that happens only once: create another wallet")]
     AlreadyRegistered(String),
     /// A code of a user of whom nothing is tried without a cosigner's signature.
     #[error(
-        "a wallet of user {0:?} has require_cosigner: outside of a signature only the security officer checks a code"
+        "a wallet of user {0:?} has require_cosigner: outside of a signature only the security officer can check a code"
     )]
     Guarded(String),
     /// A wallet or key that was changed while a signature with it was under way.
-    #[error("{0:?} was changed meanwhile: nothing was signed and no code was looked at: sign again")]
+    #[error("somebody changed {0:?} meanwhile: nothing was signed and no code was checked; sign again")]
     ChangedMeanwhile(String),
     /// No such key.
     #[error("no such key")]
@@ -102,7 +102,7 @@ pub enum EngineError {
     #[error(transparent)]
     DigestKey(#[from] DigestKeyError),
     /// A sealed key that this version does not take.
-    #[error("key {key:?} stays closed: this version does not take what was sealed by another one: {error}")]
+    #[error("key {key:?} stays closed: this version does not accept what another version sealed: {error}")]
     DigestKeyUnreadable {
         /// Its label.
         key: String,
@@ -111,7 +111,7 @@ pub enum EngineError {
     },
     /// A sealed wallet that this version does not take.
     #[error(
-        "wallet {wallet:?} stays closed: this version does not take what was sealed by another one: {error}"
+        "wallet {wallet:?} stays closed: this version does not accept what another version sealed: {error}"
     )]
     WalletUnreadable {
         /// Its label.
@@ -120,13 +120,13 @@ pub enum EngineError {
         error: WalletError,
     },
     /// No such user.
-    #[error("no user is called {0:?}")]
+    #[error("there is no user {0:?}")]
     NoSuchUser(String),
     /// A name that is taken or cannot be one.
     #[error("{0}")]
     Name(String),
     /// A user who cannot be removed.
-    #[error("user {user:?} signs for {signs_for:?}: give that wallet or key another user first")]
+    #[error("user {user:?} signs for {signs_for:?}: first give that wallet or key another user")]
     UserInUse {
         /// The user.
         user: String,

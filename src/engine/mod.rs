@@ -1,7 +1,7 @@
 //! The engine: one token with its users, its wallets and its keys that sign digests.
 //!
-//! It owns the ports and reads records through them. What it does stands in two files: [`crate::gate`], the way of one
-//! signature, and [`crate::admin`], the acts of the security officer.
+//! It owns the ports and reads records through them. Two files say what it does: [`crate::gate`], the way of one signature, and
+//! [`crate::admin`], the acts of the security officer.
 
 mod acts;
 mod breaker;

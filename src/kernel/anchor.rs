@@ -1,8 +1,7 @@
-//! The anchor: what the backing token remembers of the store, so that an older or another store is noticed.
+//! The anchor: what the backing token remembers of the store, so that the module notices an older or another store.
 //!
 //! The token holds the newest link's sequence, head and set hash, with a MAC under the store's own key. A commit is
-//! written to the store first and anchored second, batch by batch, so that an honest store is at its anchor or one batch
-//! ahead of it.
+//! written to the store first and anchored second, batch by batch. So an honest store is at its anchor or one batch ahead.
 
 use super::audit::{ChainEnd, Head, Link};
 use super::seal::{DataKey, SetHash, StoreId};
@@ -159,7 +158,7 @@ pub enum StateError {
         anchor: u64,
     },
     /// Another history of the same length.
-    #[error("the store's history is another one than the anchored one from link {0} or before")]
+    #[error("the store's history differs from the anchored one at link {0} or before")]
     Forked(u64),
     /// A record was changed, moved, removed, added or taken from an older copy.
     #[error("the records are not those of the newest link: one was changed, moved, removed or put back")]
@@ -171,7 +170,7 @@ pub enum StateError {
     #[error("the store is missing, but the backing token remembers one (link {0})")]
     StoreMissing(u64),
     /// There is a store and no anchor.
-    #[error("the anchor is missing in the backing token: another token, or it was emptied")]
+    #[error("the backing token has no anchor: it is another token, or somebody emptied it")]
     AnchorMissing,
     /// The data key does not unwrap.
     #[error(

@@ -285,7 +285,7 @@ fn number_of(rule: Rule) -> u8 {
 
 /// Bytes that stand for no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no answer that this version knows")]
+#[error("an answer that this version does not know")]
 pub struct UnknownAnswer;
 
 impl TryFrom<[u8; 2]> for Answer {

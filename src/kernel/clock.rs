@@ -1,8 +1,8 @@
-//! Whether the clock can be believed.
+//! Whether to trust the clock.
 //!
-//! A clock that goes back makes old codes live again; one that jumps ahead makes limits and waits expire. The wall clock
-//! is held against the newest sealed time and against a clock that nobody sets: what both said once in this run of the
-//! machine is sealed, so that closing and opening the module in between changes nothing.
+//! A clock that goes back makes old codes live again; one that jumps ahead makes limits and waits expire. The kernel compares the
+//! wall clock with the newest sealed time, and with a clock that nobody can set. A reading of both is sealed once in each run of the
+//! machine, so that closing and opening the module in between changes nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -71,12 +71,12 @@ pub enum ClockError {
     Back(u64),
     /// Far ahead of the newest sealed time, on a machine that was started anew.
     #[error(
-        "the clock is {0} s ahead of the newest record: set it right, or have the security officer take it as it is (countersign clock set)"
+        "the clock is {0} s ahead of the newest record: set it right, or have the security officer accept it (countersign clock set)"
     )]
     Ahead(u64),
     /// The wall clock moved by another amount than the machine's own.
     #[error(
-        "the clock jumped by {0} s while the machine ran: set it right, or have the security officer take it as it is (countersign clock set)"
+        "the clock jumped by {0} s while the machine ran: set it right, or have the security officer accept it (countersign clock set)"
     )]
     Jump(u64),
 }
@@ -114,7 +114,7 @@ pub fn judge_said(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SaidError {
     /// It could be anything.
-    #[error("the clock is {0} s ahead of the store's newest link, and nobody has said that this is the time")]
+    #[error("the clock is {0} s ahead of the store's newest link, and nobody has confirmed the time")]
     NotSaid(u64),
     /// One of the two is wrong.
     #[error("the machine's clock says {}, and --time {}: they differ by more than {TYPED_TOLERANCE} s", to_iso(*clock), to_iso(*said))]

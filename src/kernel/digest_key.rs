@@ -1,11 +1,10 @@
 //! Keys that sign digests, for what this module cannot read: the transactions of other chains.
 //!
-//! Of a digest nobody can tell what it moves. So such a key is made for it and is never a wallet's, its policy counts
-//! signatures, and whoever approves one trusts whoever showed it to them.
+//! A digest does not show what it moves. So such a key is made for digests and never belongs to a wallet, its policy counts
+//! signatures, and the user trusts whoever computed the digest.
 //!
 //! Invariants:
-//! - D1. A digest is signed by a key that was made for digests, and by no key of a wallet: they are of two types, and the
-//!   signer of the one does not take the other.
+//! - D1. Only a key made for digests signs a digest, never a wallet's key: they have two types, and each signer takes only its own.
 //! - D2. The code, its charge, its spending and the limits of the period are those of a PSBT: one way for both
 //!   ([`super::signable`]).
 //! - D3. The secret is wiped on drop and has no `Debug`.

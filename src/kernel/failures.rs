@@ -1,8 +1,7 @@
 //! The tries of all users together that were not right: what the breaker counts.
 //!
-//! A user's own budget stops who guesses at one user. Who tries one code at each of a million users is stopped here. The
-//! count needs no record: every charge and every right code stands in the audit chain, and opening the store counts them
-//! again.
+//! A user's own budget stops an attacker who guesses at one user. This stops one who tries a code at each of a million users. The
+//! count needs no record: the audit chain has every charge and every right code, and opening the store counts them again.
 
 use std::collections::VecDeque;
 

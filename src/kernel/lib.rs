@@ -1,8 +1,8 @@
 //! The kernel: every decision, no world.
 //!
-//! Nothing here reads a clock, a file, a random source or writes a log: what is needed comes in as a value (`now`,
-//! the old state, bytes) and what is decided goes out as a value (the new state, evidence, a refusal). That makes
-//! each rule testable by calling it, and keeps the way of one signature readable.
+//! Nothing here reads a clock, a file or a random source, or writes a log. Inputs come in as values (`now`, the old state, bytes), and
+//! decisions go out as values (the new state, evidence, a refusal). So a test can call each rule, and the way of one signature stays
+//! readable.
 
 #![forbid(unsafe_code)]
 

@@ -3,10 +3,10 @@
 //! Invariants:
 //! - O1. A code is compared within [`super::state::decide`] and [`super::state::confirm`], whose result nobody can look into
 //!   before it is durable.
-//! - O2. Every step of the window is computed and compared, for every claim, whoever the user is, so that the time
-//!   taken says nothing about which code was near or whether the user exists.
-//! - O3. Only a step later than the last one spent matches (RFC 6238 section 5.2: a code is accepted once), or that one
-//!   again for the very transaction it was spent on: who lost the answer gets it once more, and nothing else.
+//! - O2. Every step of the window is computed and compared, for every claim, whoever the user is, so that the
+//!   time taken does not show which code was near or whether the user exists.
+//! - O3. Only a step later than the last one spent matches (RFC 6238 section 5.2: a code is accepted once), or that
+//!   step again for the very transaction it was spent on: whoever lost the answer gets it once more, and nothing else.
 //! - O4. A code is right for the OTP key of the record that its outcome replaces: a code of a key that was replaced meanwhile
 //!   neither confirms nor spends anything of the new enrolment.
 

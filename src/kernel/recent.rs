@@ -1,4 +1,4 @@
-//! What was asked for lately, kept within a bound.
+//! A cache of recent answers, within a bound.
 
 use core::hash::Hash;
 use std::collections::HashMap;

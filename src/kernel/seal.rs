@@ -8,8 +8,7 @@
 //! - S1. No two domains share a label; each has a golden-bytes test below.
 //! - S2. A nonce is random and serves one record key. NIST SP 800-38D section 8.3 bounds that to 2^32 versions of one record:
 //!   49 days of 1,000 signatures a second by one wallet, day and night. Nothing counts them. Past the bound the chance that any
-//!   nonce came twice is 2^-33 and grows with the square; what could then be forged still fits no element of the set hash, whose
-//!   key is another.
+//!   nonce came twice is 2^-33 and grows with the square. A forgery would still fit no element of the set hash, which has another key.
 
 use aes_gcm::aead::{Aead, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};

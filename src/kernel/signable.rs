@@ -1,7 +1,7 @@
 //! What codes can pay for: the signatures of a PSBT, or that of a digest.
 //!
-//! The way of a signature ([`super::state`]) is one for both. It asks what a code is bound to once it is spent, what the
-//! signature adds to the history that limits are held against, and what the audit chain tells.
+//! Both go the same way ([`super::state`]). That way asks what a code is bound to once it is spent, what the signature adds to the history
+//! that limits count, and what the audit chain records.
 
 use super::audit::{Asked, DigestFacts, TransactionFacts};
 use super::digest_key::RequestedDigest;

@@ -2,15 +2,15 @@
 //! BIP 143, Schnorr (BIP 340) over those of BIP 341 and 342; and ECDSA over the digest of a [`DigestAuthorization`].
 //!
 //! Invariants:
-//! - G1. The signer takes an authorization, and there is one way to one: a receipt for consumed codes. Signing
-//!   without a consumed code does not compile.
-//! - G2. No caller has a say in a nonce. ECDSA of a transaction: RFC 6979, low-R by its counter; of a digest: RFC 6979 with
+//! - G1. The signer takes an authorization, and only a receipt for consumed codes leads to one. Signing without a consumed code does
+//!   not compile.
+//! - G2. No caller influences a nonce. ECDSA of a transaction: RFC 6979, low-R by its counter; of a digest: RFC 6979 with
 //!   additional randomness from inside. Schnorr: BIP 340 with auxiliary randomness
-//!   from inside. What is random is kept with the code: so an answer that is asked for again has the same signatures.
+//!   from inside. The random values are kept with the code, so that a repeated answer has the same signatures.
 //! - G3. Each signature is verified under the key that was proved before it leaves: a fault or a wrong key gives no
 //!   signature.
-//! - G4. Nothing is finalised: a signature is added to the PSBT, and the rest of it is left as it came.
-//! - G5. A digest is signed with a key that was made for digests: an authorization of the one kind is none of the other.
+//! - G4. The signer finalises nothing: it adds a signature to the PSBT and leaves the rest as it came.
+//! - G5. Only a key made for digests signs a digest: an authorization of one kind does not serve as the other.
 //!
 //! ```compile_fail,E0061
 //! // Signing without an authorization.

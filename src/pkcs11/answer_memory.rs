@@ -1,8 +1,8 @@
-//! The memory of answers while they are made, inside `countersign serve`.
+//! The room that answers take while they are made, where applications of others are served.
 //!
-//! A request of some bytes can have an answer of megabytes. So the host leases memory for an answer before anything of it exists, as
-//! much as the request says. All backends have one budget together, and so have all administrators. No peer can take more than its
-//! share. A call that finds no memory is answered `CKR_DEVICE_MEMORY`: it did nothing, and no code was looked at.
+//! A request of some bytes can have an answer of megabytes. So the room is leased before anything of an answer is there, from
+//! what the request says alone, out of what all backends, or all administrators, have together. No peer can take more than its
+//! share of that. A call that finds no room is answered `CKR_DEVICE_MEMORY`: nothing was done, and no code was looked at.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,16 +19,16 @@ use crate::cores::{self, PeerNumber};
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::remote::budget::{Budget, Lease};
 
-/// Bytes of all answers at a time, beyond what each has anyway.
+/// What all answers that are made at a time may take, beyond what each may have.
 const MAX_ANSWERS: usize = 64 << 20;
-/// One peer's share. The largest answer, a signed PSBT, fits.
+/// What those of one peer may take of it: the largest answer there is, a signed PSBT, fits.
 const MAX_ANSWERS_OF_PEER: usize = MAX_ANSWERS / 2;
 /// A handle that was found, encoded.
 const FOUND_LEN: usize = 11;
-/// Bytes around each value of an answer.
+/// What is around each value of an answer.
 const AROUND: usize = 16;
 
-/// The memory of all answers of one role.
+/// The room of all answers of one role.
 pub(super) struct AnswerMemory {
     whole: Arc<Budget>,
     shares: Mutex<HashMap<PeerNumber, Arc<Budget>>>,
@@ -40,7 +40,7 @@ impl Default for AnswerMemory {
     }
 }
 
-/// The memory of one answer, in its peer's share and in the whole.
+/// The room of one answer, in its peer's share and in the whole.
 pub(super) struct MemoryLease {
     _shared: Lease,
     _whole: Lease,
@@ -60,23 +60,23 @@ impl AnswerMemory {
 }
 
 impl Application {
-    /// Leases the memory that the answer to `request` needs at most, until the answer is delivered.
+    /// Leases the room that the answer to `request` needs at most. It is given back when the answer was delivered.
     pub(super) fn lease(&self, request: &Request) -> Answer<MemoryLease> {
-        // A session that does not exist holds nothing.
+        // A session that is not there has nothing.
         let held =
             |session, held: Held| self.with_session(session, |session| Ok(held.len(session))).unwrap_or(0);
         self.totals.answers.lease(cores::working_for(), answer_len(request, held))
     }
 }
 
-/// What an answer is made of in a session.
+/// What a session has that an answer is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
-    /// Handles that a search has found and not handed out yet.
+    /// Handles that a search has found and not given yet.
     Found,
-    /// Bytes of the signing operation.
+    /// Bytes of the operation that signs.
     Signing,
-    /// Bytes of the message.
+    /// Bytes of the message that is signed.
     Message,
 }
 
@@ -90,7 +90,7 @@ impl Held {
     }
 }
 
-/// The greatest length of the answer. Makes and decides nothing.
+/// How long the answer is at most. Nothing is made or decided.
 fn answer_len(request: &Request, held: impl Fn(CK_SESSION_HANDLE, Held) -> usize) -> usize {
     let len = |answer: &Answer<Bytes>| answer.as_ref().map_or(0, |bytes| bytes.len());
     match request {
@@ -106,7 +106,7 @@ fn answer_len(request: &Request, held: impl Fn(CK_SESSION_HANDLE, Held) -> usize
         Request::SignMessageNext { session, part, room: Some(room), .. } => {
             signed_len(held(*session, Held::Message) + len(part), *room)
         }
-        // Some lengths, flags, names and handles.
+        // As long whatever is asked: some lengths, flags, names and handles.
         Request::SlotList
         | Request::SlotInfo { .. }
         | Request::TokenInfo { .. }
@@ -150,12 +150,12 @@ fn answer_len(request: &Request, held: impl Fn(CK_SESSION_HANDLE, Held) -> usize
     }
 }
 
-/// What an attribute takes in an answer. A value is given only if it fits, and is no longer than in a template.
+/// What an attribute takes in an answer. A value is given where it fits its room, and none is longer than one of a template.
 fn shown_len(wanted: &Wanted) -> usize {
     AROUND + room_of(wanted.room).min(MAX_VALUE_LEN)
 }
 
-/// The same PSBT with signatures. It fits, and is less than twice as long.
+/// The same PSBT with signatures added: it fits its room, and does not double.
 fn signed_len(data: usize, room: Room) -> usize {
     room_of(room).min(2 * data.min(MAX_PSBT_LEN) + MAX_VALUE_LEN)
 }

@@ -1,4 +1,4 @@
-//! The encoding of calls: postcard, with bounds.
+//! The encoding of calls: postcard's, with bounds.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::request::{Bytes, MAX_ATTRIBUTES};
 use super::rv::{Answer, Rv};
 
-/// The bytes of a value, in a buffer of the exact length: a growing buffer would leave copies behind.
+/// The bytes of a value, in a buffer of their exact length: none is left behind by growing.
 pub(super) fn encode<T: Serialize>(value: &T) -> Answer<Zeroizing<Vec<u8>>> {
     let failed = |_| Rv(CKR_FUNCTION_FAILED);
     let len = postcard::experimental::serialized_size(value).map_err(failed)?;
@@ -20,7 +20,7 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Answer<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// The value that takes up all of these bytes.
+/// The value of these bytes, all of them.
 pub(super) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Some(value),
@@ -28,7 +28,8 @@ pub(super) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
     }
 }
 
-/// A list of at most [`MAX_ATTRIBUTES`]. A longer one is not read to its end: two of its bytes could take thirty in memory.
+/// A list as long as a template may be. What claims to be longer is not read to its end: two bytes of it may be thirty in
+/// memory.
 pub(super) fn bounded<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -68,7 +69,7 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
-/// Copies bytes once.
+/// Copies bytes once, as a whole.
 struct Copied;
 
 impl Visitor<'_> for Copied {
@@ -116,7 +117,7 @@ mod tests {
         assert!(decode::<Request>(&request(MAX_ATTRIBUTES)).is_some());
         let longer = request(MAX_ATTRIBUTES + 1);
         assert!(decode::<Request>(&longer).is_none());
-        // Nothing behind the bound is looked at.
+        // What is wrong behind the bound is not looked at.
         assert!(decode::<Request>(&longer[..longer.len() - 1]).is_none());
     }
 

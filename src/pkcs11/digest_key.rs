@@ -1,7 +1,8 @@
 //! Keys that sign digests, as templates describe them: `C_GenerateKeyPair` (PKCS#11 v3.2 section 5.18) with
 //! `CKM_EC_KEY_PAIR_GEN` (section 6.3), and `C_SetAttributeValue`.
 //!
-//! A template must say what the key is for: it needs `CKA_ALLOWED_MECHANISMS` with `CKM_COUNTERSIGN_DIGEST`, `CKM_ECDSA` or both.
+//! What such a key is made for has to be said: `CKA_ALLOWED_MECHANISMS` is required, and there are no others than
+//! `CKM_COUNTERSIGN_DIGEST` and `CKM_ECDSA`.
 
 use cryptoki_sys::*;
 
@@ -17,7 +18,7 @@ use crate::kernel::digest_key::DigestMechanisms;
 
 /// The key that two templates describe.
 pub(super) fn new_digest_key(public: &[&TemplateEntry], private: &[&TemplateEntry]) -> Answer<NewDigestKey> {
-    // Section 6.3: the public template names the curve.
+    // Section 6.3: the curve is the public template's to say.
     check_curve(required(public, CKA_EC_PARAMS)?)?;
     let (mut label, mut cka_id, mut users, mut policy, mut mechanisms) = (None, None, None, None, None);
     for (side, entry) in both_sides(public, private) {
@@ -50,7 +51,7 @@ pub(super) fn new_digest_key(public: &[&TemplateEntry], private: &[&TemplateEntr
     })
 }
 
-/// What can be set of a key: its label, its users, its policy as a whole. Never its mechanisms.
+/// All that can be set of a key: its label, its users, its policy as a whole. Never what it was made for.
 pub(super) fn digest_key_change(class: Class, template: &[&TemplateEntry]) -> Answer<DigestKeyChange> {
     let mut change = DigestKeyChange::default();
     for TemplateEntry { kind, value } in template {
@@ -64,7 +65,7 @@ pub(super) fn digest_key_change(class: Class, template: &[&TemplateEntry]) -> An
     Ok(change)
 }
 
-/// `CKA_ALLOWED_MECHANISMS`: at least one of the two, and nothing else. A wallet's mechanism is not among them: a key that signs PSBTs
+/// `CKA_ALLOWED_MECHANISMS`: one of the two at least, and nothing else. A wallet's mechanism is none of them: what signs PSBTs
 /// signs no digests.
 fn mechanisms_of(value: &[u8]) -> Answer<DigestMechanisms> {
     let (mechanisms, rest) = value.as_chunks::<{ size_of::<CK_MECHANISM_TYPE>() }>();

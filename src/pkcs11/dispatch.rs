@@ -1,4 +1,4 @@
-//! Hands each call of an application to the file of its chapter.
+//! The calls of one application, each handed to the file of its chapter.
 
 use cryptoki_sys::{CK_ULONG, CKF_MESSAGE_SIGN, CKF_SIGN, CKF_VERIFY};
 

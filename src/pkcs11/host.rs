@@ -1,9 +1,10 @@
-//! The engine for many applications, which `countersign serve` carries calls to ([`crate::remote::interface`]).
+//! The engine for many applications, each of which came in over a connection: what `countersign serve` calls
+//! ([`crate::remote::interface`]).
 //!
-//! - H1. The host refuses a request that `entry` could not have made, before anything looks at it. It leases memory for the answer
-//!   before anything of that exists ([`super::answer_memory`]). No peer has more than its share of the cores while another waits
-//!   ([`crate::cores`]).
-//! - H2. An application sees only its own sessions, logins and handles.
+//! H1. A request is as bounded as one that `entry` makes, or it is refused before anything looks at it.
+//!     The room for its answer is leased before anything of it is there ([`super::answer_memory`]).
+//!     No peer has more than its share of the cores while another waits ([`crate::cores`]).
+//! H2. An application sees its own sessions, logins and handles, and no other's.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,17 +27,17 @@ use crate::ports::{LedgerStanding, ReopenError};
 use crate::remote::PeerRole;
 use crate::remote::standing::{Standing, Trouble};
 
-/// The largest first handle. Counting up from there never overflows.
+/// The largest first handle: handles are counted up from there, and never overflow.
 const MAX_FIRST_HANDLE: u64 = 1 << 62;
 
 /// The engine with its applications.
 struct Host {
     engine: Arc<Engine>,
-    /// One for backends and one for administrators, so that neither uses up what the other needs.
+    /// Of backends and of administrators: neither can use up what the other needs.
     totals: [Arc<Totals>; 2],
     applications: HashMap<CK_ULONG, (Arc<Application>, PeerNumber)>,
     last: CK_ULONG,
-    /// Every peer that has ever come, by its name.
+    /// Who has ever come, by who it is.
     peers: HashMap<Vec<u8>, PeerNumber>,
 }
 
@@ -45,7 +46,7 @@ static HOST: RwLock<Option<Host>> = RwLock::new(None);
 /// Opens the engine that the configuration describes.
 pub(super) fn open() -> Answer {
     host(open_engine().map_err(|error| match error {
-        // A service manager that starts us again and again would have the token lock its PIN.
+        // Whoever starts us again and again would have the token lock its PIN.
         OpenError::Backing(ReopenError::Refused(error)) => {
             tracing::error!("{error}");
             Rv(CKR_PIN_INCORRECT)
@@ -54,7 +55,7 @@ pub(super) fn open() -> Answer {
     })?)
 }
 
-/// Hosts this engine.
+/// Makes this engine the one that is hosted.
 pub(super) fn host(engine: Engine) -> Answer {
     let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
     if host.is_some() {
@@ -90,7 +91,7 @@ pub(super) fn begin(first_handle: u64, role: PeerRole, identity: &[u8]) -> Answe
     Ok(host.last)
 }
 
-/// An encoded answer, with its memory until it is delivered.
+/// An answer, and the room that it has until it is delivered.
 pub(super) struct Delivery {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     _room: Option<MemoryLease>,
@@ -105,7 +106,7 @@ pub(super) fn answer(application: CK_ULONG, request: &[u8]) -> Answer<Delivery> 
             host.applications.get(&application).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
         (Arc::clone(application), *peer)
     };
-    // A panic is this call's answer, as in `entry`.
+    // A panic is that call's answer, as it is for an application in this process.
     let answer =
         catch_unwind(AssertUnwindSafe(|| cores::work(peer, || carry_out(&application, peer, request))));
     let (reply, room) = match answer.unwrap_or(Err(Rv(CKR_GENERAL_ERROR))) {
@@ -115,7 +116,7 @@ pub(super) fn answer(application: CK_ULONG, request: &[u8]) -> Answer<Delivery> 
     Ok(Delivery { bytes: encode(&reply)?, _room: room })
 }
 
-/// Ends an application. Its calls under way end by themselves.
+/// Ends an application. Calls of it that are under way end by themselves.
 pub(super) fn end(application: CK_ULONG) -> Answer {
     let ended = {
         let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +129,7 @@ pub(super) fn end(application: CK_ULONG) -> Answer {
 pub(super) fn standing() -> Answer<Standing> {
     let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
     let engine = Arc::clone(&host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?.engine);
-    // Looking takes time. Nobody who begins or ends an application waits for it.
+    // Looking takes its time: nobody who begins or ends an application waits for it.
     drop(host);
     let EngineStanding {
         ledger,
@@ -187,8 +188,8 @@ fn carry_out(application: &Application, peer: PeerNumber, request: &[u8]) -> Ans
     Ok((reply, room))
 }
 
-/// Ends the operation that `request` would have ended by failing: there is no memory for its answer. An operation that comes in the
-/// same frame was never begun.
+/// Ends the operation that `request`, for whose answer there is no room, would have ended by failing. An operation that comes with
+/// it was never begun.
 fn end_refused(application: &Application, comes_with_it: bool, request: &Request, rv: Rv) {
     match request.refused(rv) {
         Some(Request::SignUpdate { .. }) if comes_with_it => {}

@@ -1,4 +1,4 @@
-//! The instance of this process: `C_Initialize`, `C_Finalize`, `C_GetInfo` (PKCS#11 v3.2 section 5.4).
+//! The module of this process: `C_Initialize`, `C_Finalize`, `C_GetInfo` (PKCS#11 v3.2 section 5.4).
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -16,11 +16,11 @@ use crate::engine::Engine;
 use crate::kernel::pin;
 use crate::open::{Opened, open};
 
-/// What answers the calls of this process.
+/// Who answers the calls of this process.
 pub(super) enum Instance {
     /// The engine, in this process.
     Engine(Application),
-    /// The boundary, in another process.
+    /// The boundary, in another one.
     Connected(Connected),
 }
 
@@ -42,26 +42,26 @@ impl Instance {
     }
 }
 
-/// The state of this library in one process.
+/// What one process has of this library.
 ///
-/// A child after `fork` has a state of its own, and takes no lock of its parent's: a thread that the child does not have may hold
-/// it. Process numbers tell processes apart. A grandchild that gets its grandparent's number while its parent lives is not
-/// noticed.
+/// A child after `fork` has its own, made anew, and never takes a lock of its parent's: whoever held that may be a thread that
+/// the child does not have. Processes are told apart by their number: one that the system gives again to a grandchild, while the
+/// child in between lives, is not noticed.
 struct Process {
     id: u32,
-    /// Never dropped implicitly: a child must not run the destructors of its parent's files and sessions.
+    /// Never dropped by accident: a child must not run the destructors of its parent's files and sessions.
     instance: RwLock<Option<ManuallyDrop<Arc<Instance>>>>,
-    /// One thread initialises at a time.
+    /// One initialisation at a time: another thread waits for it.
     initialising: Mutex<()>,
-    /// The state of the child, in a child.
+    /// What the child has, in a child.
     child: OnceLock<Box<Process>>,
 }
 
 static FIRST: OnceLock<Process> = OnceLock::new();
 
 thread_local! {
-    /// Whether this thread is initialising. A backing module that loads this library and initialises it in the same thread is
-    /// refused.
+    /// Whether this thread is initialising: none begins from inside another, as by a backing module that loads this one and
+    /// initialises it in the same thread.
     static IS_INITIALISING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -70,7 +70,7 @@ impl Process {
         Process { id, instance: RwLock::default(), initialising: Mutex::default(), child: OnceLock::new() }
     }
 
-    /// The state of this process, and those of the processes that it descends from.
+    /// That of this process, with those that it descends from.
     fn lineage() -> (&'static Process, Vec<&'static Process>) {
         let (id, mut parents) = (std::process::id(), Vec::new());
         let mut process = FIRST.get_or_init(|| Process::new(id));
@@ -86,21 +86,21 @@ impl Process {
     }
 }
 
-/// The arguments of `C_Initialize`, converted.
+/// What an application may ask of `C_Initialize`, converted from its arguments.
 pub(super) struct InitializeArguments {
-    /// The caller gives mutex functions of its own and does not allow the system's.
+    /// It gave mutex functions of its own and does not allow the system's.
     pub(super) own_mutexes_only: bool,
-    /// The caller gives some mutex functions and not all, or something in `pReserved`.
+    /// It gave some mutex functions and not all, or something in `pReserved`.
     pub(super) malformed: bool,
 }
 
-/// The instance of this process.
+/// The application of this process.
 pub(super) fn current() -> Answer<Arc<Instance>> {
     let instance = Process::current().instance.read().unwrap_or_else(PoisonError::into_inner);
     instance.as_deref().map(Arc::clone).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
-/// `C_Initialize`: opens everything, so that it can report what is wrong.
+/// `C_Initialize`: opens everything, so that what is wrong is said here.
 pub(super) fn initialize(arguments: &InitializeArguments) -> Answer {
     if arguments.malformed {
         return Err(Rv(CKR_ARGUMENTS_BAD));
@@ -116,7 +116,7 @@ pub(super) fn initialize(arguments: &InitializeArguments) -> Answer {
     initialize_once()
 }
 
-/// Marks this thread as initialising until it is dropped.
+/// This thread is initialising, until this is dropped.
 struct Inside;
 
 impl Drop for Inside {
@@ -136,8 +136,8 @@ fn initialize_once() -> Answer {
     Ok(())
 }
 
-/// Makes this engine the instance of this process. `C_Initialize` opens the configured engine; a bench puts one together itself. The
-/// shared library exports no symbol for this.
+/// Makes this engine the one behind the C interface of this process. `C_Initialize` opens the configured one; a bench may
+/// put one together otherwise. A library that is loaded has no symbol for it.
 pub fn install(engine: Engine) {
     let application = Application::new(Arc::new(engine), Arc::default(), Caller::Process, 1);
     become_instance(Instance::Engine(application));
@@ -146,8 +146,8 @@ pub fn install(engine: Engine) {
 fn become_instance(instance: Instance) {
     let (process, parents) = Process::lineage();
     for parent in parents {
-        // Nothing of a parent is dropped. Only its connections are let go. They stay open if another thread held the lock at the
-        // moment of the fork.
+        // What a parent process left here is not dropped: only its connections are let go. Where its lock was held by another
+        // thread as this process was made, they stay open.
         if let Ok(inherited) = parent.instance.try_read()
             && let Some(Instance::Connected(connected)) = inherited.as_deref().map(Arc::as_ref)
         {
@@ -162,12 +162,12 @@ fn become_instance(instance: Instance) {
 pub(super) fn finalize() -> Answer {
     let taken = Process::current().instance.write().unwrap_or_else(PoisonError::into_inner).take();
     let instance = ManuallyDrop::into_inner(taken.ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?);
-    // The last call that still runs closes the files or the connections.
+    // The last call that still runs closes the files, or the connection.
     instance.close();
     Ok(())
 }
 
-/// `C_GetInfo` of the function list of this version.
+/// `C_GetInfo`, by the interface of this version.
 pub(super) fn info(cryptoki: CK_VERSION) -> CK_INFO {
     let version = |part: &str| part.parse().unwrap_or(0);
     CK_INFO {

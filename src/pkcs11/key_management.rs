@@ -1,6 +1,6 @@
-//! Key management (PKCS#11 v3.2 section 5.18): makes users, wallets and keys that sign digests.
+//! Key management (PKCS#11 v3.2 section 5.18): users, wallets and keys that sign digests are made here.
 //!
-//! A template says what to make. It may repeat what the token decides itself, and must then be right.
+//! A template says what is to be made; what we decide ourselves may be repeated in it, and must then be right.
 
 use core::str::FromStr;
 
@@ -114,7 +114,7 @@ fn new_user(template: &[&TemplateEntry]) -> Answer<NewUser> {
                 expect(value.is_empty())?;
             }
             CKA_WRAP_TEMPLATE | CKA_UNWRAP_TEMPLATE | CKA_DERIVE_TEMPLATE => expect_empty_array(value)?,
-            // The token makes the secret. It never comes from outside.
+            // The secret is made inside, and never comes from outside.
             CKA_VALUE => return Err(Rv(CKR_TEMPLATE_INCONSISTENT)),
             other => return Err(Class::OtpKey.refusal(other)),
         }
@@ -154,7 +154,7 @@ fn new_wallet(public: &[&TemplateEntry], private: &[&TemplateEntry]) -> Answer<N
             CKA_COUNTERSIGN_POLICY => set_same(&mut policy, text(value)?)?,
             CKA_COUNTERSIGN_WALLET_POLICY => set_same(&mut registration, text(value)?)?,
             CKA_COUNTERSIGN_PATH => set_same(&mut path, text(value)?)?,
-            // No mechanism verifies with it. A client may still ask for it out of habit, and gets none.
+            // There is no mechanism to verify with: a client that asks for it by habit may, and gets none.
             CKA_VERIFY if side == Side::Public => {
                 bool_value(value)?;
             }

@@ -1,11 +1,12 @@
 //! Message-based signing (PKCS#11 v3.2 section 5.14): one operation, and a code of its own for each of its messages.
 //!
-//! A message is a PSBT or a digest. Its parameter holds the approvals, which are the mechanism's parameter elsewhere. Both are copied
-//! before anything looks at them.
+//! A message is a PSBT, or a digest; what comes with it as its parameter is the approval, which is otherwise the mechanism's parameter. It
+//! is copied with the message, before anything looks at either.
 //!
-//! The answering call ends a message, whatever the answer, except for a length query and `CKR_BUFFER_TOO_SMALL` (`C_SignMessage`,
-//! `C_SignMessageNext`). The operation goes on until `C_MessageSignFinal`, whether or not a message was refused. A session may also
-//! have an operation of `C_SignInit` at the same time: `C_SessionCancel` has a flag for each.
+//! A message ends with the call that answers it, whatever the answer, but for a length query and `CKR_BUFFER_TOO_SMALL`
+//! ("C_SignMessage", "C_SignMessageNext"). The operation goes on after it, refused or not: it is active until
+//! `C_MessageSignFinal` ("C_MessageSignInit"). It is another one than that of `C_SignInit`: a session may have both, as
+//! `C_SessionCancel` has a flag for each.
 
 use cryptoki_sys::*;
 
@@ -20,18 +21,18 @@ use crate::kernel::approval::Approval;
 /// A message-based signing operation.
 pub(super) struct MessageSigning {
     key: SigningKey,
-    /// The message in parts, once it was begun.
+    /// The message that comes in parts, once it was begun.
     message: Option<Message>,
 }
 
-/// A message in parts.
+/// A message that comes in parts.
 struct Message {
     approvals: Vec<Approval>,
     parts: Parts,
 }
 
 impl MessageSigning {
-    /// Bytes of the message so far.
+    /// Bytes of the message that have come so far.
     pub(super) fn pending(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.parts.data.len())
     }
@@ -78,7 +79,7 @@ impl Application {
             if operation.message.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
-            // The rule that refused the previous message does not concern this one.
+            // What refused the message before this one is no matter of this one.
             let refused_by = &mut session.refused_by;
             *refused_by = None;
             let approvals = approvals_of(parameter)?;
@@ -106,8 +107,8 @@ impl Application {
         })
     }
 
-    /// `C_SignMessageNext`: takes a part, the last one if there is `room`, that is, a place for the answer's length. A parameter that
-    /// comes with it replaces the message's: the code may come when everything else is there.
+    /// `C_SignMessageNext`: a part; the last one where there is `room`, that is, a place for the answer's length. Where a
+    /// parameter comes with it, that is the message's from then on: the code may come when all else is there.
     pub(super) fn sign_message_next(
         &self,
         session: CK_SESSION_HANDLE,
@@ -117,7 +118,7 @@ impl Application {
     ) -> Answer<Option<Filled>> {
         self.with_session(session, |session| {
             let operation = session.message_signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-            // Taken out, so that every refusal from here on ends the message.
+            // Taken out: what is refused from here on ends the message.
             let mut message = operation.message.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
             let approvals = approvals_of(parameter)?;
             if !approvals.is_empty() {
@@ -145,7 +146,7 @@ impl Application {
         })
     }
 
-    /// `C_MessageSignFinal`: ends the operation, and its incomplete message.
+    /// `C_MessageSignFinal`: ends the operation, and a message that is not complete with it.
     pub(super) fn message_sign_final(&self, session: CK_SESSION_HANDLE) -> Answer {
         self.with_session(session, |session| {
             session.message_signing.take().map(drop).ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))
@@ -153,7 +154,7 @@ impl Application {
     }
 }
 
-/// The approvals of a message's parameter. None without a parameter.
+/// The approvals that a message's parameter brings; none where there is no parameter.
 fn approvals_of(parameter: Answer<Bytes>) -> Answer<Vec<Approval>> {
     let parameter = parameter?;
     if parameter.is_empty() {

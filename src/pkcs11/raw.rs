@@ -1,8 +1,8 @@
-//! Raw pointers. Only this file looks at them.
+//! Raw pointers: they are looked at here and nowhere else.
 //!
-//! It checks null, length and overflow before a slice exists. It copies input once, so that the caller cannot change it during the
-//! checks. It writes a length and its buffer last. It cannot check that a pointer is valid for its length: PKCS#11 obliges the caller
-//! to that, and every SAFETY argument rests on it.
+//! Null, length and overflow are checked before a slice exists; input is copied once, so that the caller cannot change
+//! it under us; a length and its buffer are written last. What cannot be checked, that a pointer which is not null is
+//! valid for its length, is the contract of PKCS#11 with the caller, and the SAFETY argument of every block.
 
 #![allow(unsafe_code)]
 
@@ -33,23 +33,23 @@ pub(super) const fn release() -> [u8; 32] {
     field
 }
 
-/// Copies `len` bytes from `data`. Refuses more than `max` with `over`, before it reads anything.
+/// Copies `len` bytes from `data`; more than `most` are refused with `over` before anything is read.
 ///
 /// # Safety
 /// `data` is null or valid for `len` bytes.
-pub(super) unsafe fn bytes(data: *const u8, len: CK_ULONG, max: usize, over: CK_RV) -> Answer<Bytes> {
-    let len = usize::try_from(len).ok().filter(|len| *len <= max).ok_or(Rv(over))?;
+pub(super) unsafe fn bytes(data: *const u8, len: CK_ULONG, most: usize, over: CK_RV) -> Answer<Bytes> {
+    let len = usize::try_from(len).ok().filter(|len| *len <= most).ok_or(Rv(over))?;
     if len == 0 {
         return Ok(Bytes::default());
     }
     if data.is_null() {
         return Err(Rv(CKR_ARGUMENTS_BAD));
     }
-    // SAFETY: not null, and the caller vouches for `len` bytes, which is at most `max`, far below `isize::MAX`.
+    // SAFETY: not null, and the caller vouches for `len` bytes, which is at most `most`, far below `isize::MAX`.
     Ok(Bytes(Zeroizing::new(unsafe { slice::from_raw_parts(data, len) }.to_vec())))
 }
 
-/// Copies a PIN or a code. Null is refused: the token has no other way to enter it (`CKF_PROTECTED_AUTHENTICATION_PATH`).
+/// Copies a PIN or a code. Null is none: there is no way to enter it but here (`CKF_PROTECTED_AUTHENTICATION_PATH`).
 ///
 /// # Safety
 /// As for [`bytes`].
@@ -61,7 +61,7 @@ pub(super) unsafe fn pin(pin: *const u8, len: CK_ULONG) -> Answer<Bytes> {
     unsafe { bytes(pin, len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE) }
 }
 
-/// The bytes themselves, from `countersign serve`, which does not change them during the call.
+/// The bytes themselves, where the caller is `countersign serve`: it does not change them during the call.
 ///
 /// # Safety
 /// `data` is null or valid for `len` bytes, which nobody changes as long as the slice lives.
@@ -74,7 +74,7 @@ pub(super) unsafe fn borrowed<'a>(data: *const u8, len: CK_ULONG) -> Answer<&'a 
     }
 }
 
-/// Writes a value to the caller's place.
+/// Writes an answer where the caller wants it.
 ///
 /// # Safety
 /// `place` is null or valid for writing a `T`.
@@ -87,7 +87,7 @@ pub(super) unsafe fn put<T>(place: *mut T, value: T) -> Answer {
     Ok(())
 }
 
-/// Writes a list. A null buffer asks for the count (section 5.2).
+/// Answers a list by the convention of section 5.2: a null buffer asks for the count.
 ///
 /// # Safety
 /// `count` is null or valid; `buffer` is null or valid for writing as many items as `count` says.
@@ -110,7 +110,7 @@ pub(super) unsafe fn put_list<T: Copy>(items: &[T], buffer: *mut T, count: *mut 
     Ok(())
 }
 
-/// The caller's buffer for an answer of variable length, and the place for its length.
+/// A buffer of variable length for an answer, with the place of its length.
 pub(super) struct Output {
     buffer: *mut u8,
     len: *mut CK_ULONG,
@@ -129,12 +129,12 @@ impl Output {
         Ok(Output { buffer, len, capacity })
     }
 
-    /// How much fits into it.
+    /// How much fits.
     pub(super) fn room(&self) -> Room {
         if self.buffer.is_null() { Room::Query } else { Room::Of(self.capacity) }
     }
 
-    /// Writes the answer and its exact length, or the length that it needs (section 5.2).
+    /// Writes the answer and its exact length, or tells how much room it needs (section 5.2).
     pub(super) fn write(self, answer: &Filled) -> Answer {
         let needed = match answer {
             Filled::Length(needed) => *needed,
@@ -193,7 +193,8 @@ impl AttributeSlot {
         Wanted { kind: self.kind, room }
     }
 
-    /// Writes the value, its length, or that it is unavailable (`C_GetAttributeValue`, cases 1 to 5).
+    /// Writes the value, tells its length, or that there is none to be had (section 5.7, `C_GetAttributeValue`, cases 1 to
+    /// 5).
     pub(super) fn write(self, shown: Answer<Shown>) -> Answer {
         let len = match &shown {
             Ok(Shown::Length(len)) => *len,
@@ -214,7 +215,7 @@ impl AttributeSlot {
     }
 }
 
-/// The places of a template that is to be filled.
+/// Takes a template that is to be filled.
 ///
 /// # Safety
 /// Until the slots are dropped, as for [`template`], and valid for writing.
@@ -231,7 +232,7 @@ pub(super) unsafe fn slots(template: *mut CK_ATTRIBUTE, count: CK_ULONG) -> Answ
         .collect())
 }
 
-/// Fills every slot. The first refusal is the answer (`C_GetAttributeValue`).
+/// Fills every slot with what is shown for it; the first that is refused is the answer (section 5.7).
 pub(super) fn fill(slots: Vec<AttributeSlot>, shown: Vec<Answer<Shown>>) -> Answer {
     if slots.len() != shown.len() {
         return Err(Rv(CKR_DEVICE_ERROR));
@@ -239,7 +240,7 @@ pub(super) fn fill(slots: Vec<AttributeSlot>, shown: Vec<Answer<Shown>>) -> Answ
     slots.into_iter().zip(shown).map(|(slot, shown)| slot.write(shown)).fold(Ok(()), Result::and)
 }
 
-/// Copies a mechanism with its parameter. `None`: null.
+/// Copies a mechanism with its parameter; null is `None`.
 ///
 /// # Safety
 /// `mechanism` is null or valid, its `pParameter` null or valid for `ulParameterLen` bytes.

@@ -1,11 +1,11 @@
-//! What calls return.
+//! What calls give.
 
 use cryptoki_sys::*;
 
 use super::request::Bytes;
 use super::rv::Answer;
 
-/// What a call returns if it is not refused.
+/// What a call gives where it is not refused.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Reply {
     Done,
@@ -17,9 +17,9 @@ pub(super) enum Reply {
     /// The handle of a new session.
     Opened(CK_SESSION_HANDLE),
     Found(Vec<Found>),
-    /// One for each wanted attribute, in that order.
+    /// One for each that was wanted, in that order.
     Attributes(Vec<Answer<Shown>>),
-    /// Of a signing call: the exact answer, or the most room that it may need.
+    /// What a signing call gives: the exact answer, or how much room it may need.
     Signed(Filled),
     Key(CK_OBJECT_HANDLE),
     KeyPair {
@@ -33,7 +33,7 @@ pub(super) enum Reply {
     /// From version 3 on.
     SessionAndRule {
         session: SessionInfo,
-        /// The number of the rule that refused the last transaction, or 0.
+        /// The number of the rule that refused the last transaction; 0 where none did.
         rule: CK_ULONG,
     },
 }
@@ -41,13 +41,13 @@ pub(super) enum Reply {
 /// An answer of variable length.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Filled {
-    /// The caller asked for the length, or the answer does not fit. So many bytes are enough.
+    /// It was only asked for, or does not fit: so many bytes are enough.
     Length(u64),
-    /// The answer.
+    /// It fits.
     Bytes(Bytes),
 }
 
-/// The value of an attribute, or its length if the caller asked for that.
+/// A value of an attribute, or its length where that was asked for.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Shown {
     Length(u64),
@@ -70,7 +70,7 @@ pub(super) struct MechanismInfo {
     pub(super) flags: CK_FLAGS,
 }
 
-/// The part of `CK_TOKEN_INFO` that differs between tokens.
+/// What of `CK_TOKEN_INFO` is not the same for every token of ours.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct TokenInfo {
     pub(super) label: String,
@@ -83,7 +83,7 @@ pub(super) struct TokenInfo {
     pub(super) utc_time: String,
 }
 
-/// The part of `CK_SESSION_INFO` that differs between sessions.
+/// What of `CK_SESSION_INFO` is not the same for every session.
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(super) struct SessionInfo {
     pub(super) state: CK_STATE,

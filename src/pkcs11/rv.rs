@@ -1,4 +1,4 @@
-//! Return values: what each error is to the caller.
+//! Answers: what each error is to the caller.
 
 use cryptoki_sys::*;
 
@@ -14,17 +14,17 @@ use crate::ports::LedgerError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Rv(pub(super) CK_RV);
 
-/// What every call returns.
+/// What every call gives.
 pub(super) type Answer<T = ()> = Result<T, Rv>;
 
-/// Why nothing was signed: the return value, and the rule that refused, if one did.
+/// Why nothing was signed: the answer, and the rule that refused, where one did.
 pub(super) struct Refusal {
     rv: Rv,
     rule: Option<Rule>,
 }
 
 impl Refusal {
-    /// The return value. Notes the rule for `C_GetSessionInfo`.
+    /// The answer. The rule is noted for `C_GetSessionInfo`.
     pub(super) fn note(self, refused_by: &mut Option<Rule>) -> Rv {
         *refused_by = self.rule;
         self.rv
@@ -44,7 +44,7 @@ impl From<EngineError> for Refusal {
 }
 
 impl From<EngineError> for Rv {
-    /// The table of docs/from-a-program.md. The log has what the caller may not know.
+    /// The table of docs/from-a-program.md. What the caller may not know stands in the log.
     fn from(error: EngineError) -> Rv {
         let rv = match &error {
             EngineError::Code => CKR_PIN_INCORRECT,
@@ -126,8 +126,8 @@ fn ledger_rv(error: &LedgerError) -> CK_RV {
     }
 }
 
-/// Writes a line for the operator: an error for a failure of the module, a warning for a refusal. A peer has a ration of lines for what
-/// costs it nothing.
+/// One line for the operator. A failure of the module is an error, a refusal a warning. What costs the peer nothing it can have
+/// without end: of that the log has a ration.
 fn log(error: &EngineError, rv: CK_RV) {
     match (error, rv) {
         (EngineError::Code | EngineError::Pin | EngineError::Policy(_), _) => {

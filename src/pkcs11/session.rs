@@ -63,12 +63,12 @@ impl Application {
             _ => return Err(Rv(CKR_USER_TYPE_INVALID)),
         };
         if user.is_some_and(|user| !user.is_empty()) {
-            // There is one backend and one security officer. Neither has a name.
+            // One backend, one security officer: neither has a name.
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        // If many threads log in at once, the first one does, and the others find that it has.
+        // Of many threads that log in at once the first one does, and the others find that it has.
         let _turn = self.turn_to_log_in();
-        // PKCS#11 has answers for what the sessions rule out. Every caller gets those, so they come before the check of the door.
+        // What the sessions rule out PKCS#11 has answers for, which it gives whoever calls: so that is asked before the door.
         self.check_login(role)?;
         match role {
             Role::So => self.check_administrator()?,
@@ -81,7 +81,7 @@ impl Application {
     /// `C_Logout`.
     pub(super) fn log_out(&self, session: CK_SESSION_HANDLE) -> Answer {
         self.with_session(session, |_| Ok(()))?;
-        // So that this does not end what a later login begins.
+        // What a later login begins is not ended by this.
         let _turn = self.turn_to_log_in();
         self.logout()
     }
@@ -106,7 +106,7 @@ impl Application {
         })
     }
 
-    /// `C_GetOperationState`: always refused. The contents of an operation, above all a code, do not leave its session.
+    /// `C_GetOperationState`: never. What an operation holds, a code above all, does not leave the session it was begun in.
     pub(super) fn operation_state(&self, session: CK_SESSION_HANDLE) -> Answer {
         self.with_session(session, |session| {
             let Session { signing, message_signing, verifying, .. } = session;
@@ -115,7 +115,7 @@ impl Application {
         })
     }
 
-    /// The context-specific login carries the code into the pending operation, which judges it once, when it signs.
+    /// The context-specific login: carries the code into the pending operation, which judges it, once, when it signs.
     fn attach_code(&self, session: CK_SESSION_HANDLE, user: Option<&[u8]>, code: &[u8]) -> Answer {
         self.check_backend()?;
         self.with_session(session, |session| {

@@ -1,7 +1,7 @@
 //! Signing (PKCS#11 v3.2 section 5.13).
 //!
-//! The answering call ends an operation, whatever the answer, except for a length query and `CKR_BUFFER_TOO_SMALL` (section 5.2,
-//! "Conventions for functions returning output in a variable-length buffer").
+//! An operation ends with the call that answers it, whatever the answer, but for a length query and
+//! `CKR_BUFFER_TOO_SMALL` (section 5.2, "Conventions for functions returning output in a variable-length buffer").
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,22 +27,22 @@ use crate::kernel::wallet::Wallet;
 pub(super) struct Signing {
     key: SigningKey,
     code_source: CodeSource,
-    /// The parts of `C_SignUpdate` so far. `None` before the first.
+    /// What `C_SignUpdate` has brought; `None` before its first call.
     parts: Option<Parts>,
 }
 
 /// What is signed with, and so what can be signed.
 pub(super) enum SigningKey {
-    /// A wallet's key signs a PSBT.
+    /// A wallet's key: a PSBT.
     Wallet(WalletId),
-    /// A key for digests signs a digest.
+    /// A key that was made for it: a digest.
     Digest(DigestKeyId),
 }
 
-/// Most bytes of the unfinished operations of all sessions, of all applications: a backend has thousands of sessions.
+/// Most bytes that the unfinished operations of all sessions, of all applications, hold: a backend has thousands of them.
 const MAX_PENDING: usize = 4 * MAX_PSBT_LEN;
 
-/// A PSBT or a digest in parts. It counts with those of other sessions.
+/// A PSBT or a digest that comes in parts, counted with those of the other sessions.
 pub(super) struct Parts {
     pub(super) data: Vec<u8>,
     counted: usize,
@@ -67,7 +67,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Drops everything after the first `len` bytes.
+    /// Lets go of what was appended after the first `len` bytes.
     pub(super) fn truncate(&mut self, len: usize) {
         let cut = self.data.len().saturating_sub(len);
         self.data.truncate(len);
@@ -82,11 +82,11 @@ impl Drop for Parts {
     }
 }
 
-/// Where the code comes from (docs/from-a-program.md).
+/// How the code comes in (docs/from-a-program.md).
 enum CodeSource {
-    /// The mechanism parameter.
+    /// With the mechanism parameter.
     Parameter(Vec<Approval>),
-    /// A context-specific login, once there was one.
+    /// With a context-specific login, once there was one.
     Login(Option<Approval>),
 }
 
@@ -153,7 +153,7 @@ pub(super) fn is_made_for(allowed: DigestMechanisms, mechanism: CK_MECHANISM_TYP
 }
 
 impl Signing {
-    /// Takes the code of a context-specific login. A later one replaces it. Nothing judges it here.
+    /// Takes the code of a context-specific login; a later one replaces it. Nothing is judged here.
     pub(super) fn attach(&mut self, approval: Approval) -> Answer {
         match &mut self.code_source {
             CodeSource::Login(attached) => {
@@ -232,7 +232,7 @@ impl Application {
             let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
             let mut parts = signing.parts.take().unwrap_or_else(|| Parts::new(&self.totals));
             let answer = self.finish(session, &mut parts.data, room);
-            // A length query keeps the operation, and so its parts.
+            // Still there after a length query: so are the parts.
             if let Some(signing) = &mut session.signing {
                 signing.parts = Some(parts);
             }
@@ -241,7 +241,7 @@ impl Application {
     }
 
     /// The backend, logged in: who may sign. The security officer never does, and no administrator is let in as the user; this
-    /// is the one way to the signer, so it checks the door once more.
+    /// is the one way to the signer, so the code_source is asked for once more.
     pub(super) fn require_user(&self) -> Answer {
         if self.role() == Some(Role::User) { self.check_backend() } else { Err(Rv(CKR_USER_NOT_LOGGED_IN)) }
     }
@@ -261,7 +261,7 @@ impl Application {
                 }
                 Ok(SigningKey::Digest(id))
             }
-            // A wallet's key never signs a caller's digest, and no PSBT is signed without a wallet's checks.
+            // A wallet's key never signs a digest that somebody hands in, and no PSBT is signed without a wallet's checks.
             (
                 CKM_COUNTERSIGN_PSBT | CKM_COUNTERSIGN_DIGEST | CKM_ECDSA,
                 Object::WalletPrivate(_) | Object::DigestPrivate(_),

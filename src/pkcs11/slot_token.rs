@@ -13,7 +13,7 @@ use crate::kernel::utc;
 /// secp256k1, over a prime field, by its object identifier, with uncompressed points (section 6.3).
 const CURVE: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
 
-/// The mechanisms, and what each is for.
+/// The mechanisms, with what each is for.
 pub(super) const MECHANISMS: [(CK_MECHANISM_TYPE, MechanismInfo); 7] = [
     (
         CKM_COUNTERSIGN_PSBT,
@@ -85,7 +85,7 @@ impl Application {
         })
     }
 
-    /// `C_InitToken`: once. Nobody can wipe an initialised token: `CKR_TOKEN_WRITE_PROTECTED`.
+    /// `C_InitToken`: once. An initialised token is never wiped: `CKR_TOKEN_WRITE_PROTECTED`.
     pub(super) fn init_token(&self, slot: CK_SLOT_ID, pin: &[u8], label: &[u8; 32]) -> Answer {
         check_slot(slot)?;
         self.check_administrator()?;
@@ -96,8 +96,8 @@ impl Application {
         Ok(self.engine.initialise(pin, label)?)
     }
 
-    /// `C_InitPIN`: the security officer sets the backends' PIN once, and again only if it is locked or was declared lost. The check
-    /// of the session's state comes first: outside of "R/W SO Functions" the answer is `CKR_USER_NOT_LOGGED_IN` (section 5.5).
+    /// `C_InitPIN`: the security officer sets the backends' PIN: once, and later only one that is locked or was declared lost.
+    /// In every other state than "R/W SO Functions" the answer is `CKR_USER_NOT_LOGGED_IN` (section 5.5), so that is asked first.
     pub(super) fn init_pin(&self, session: CK_SESSION_HANDLE, pin: &[u8]) -> Answer {
         self.with_session(session, |session| {
             if self.role() != Some(Role::So) {
@@ -108,8 +108,8 @@ impl Application {
         })
     }
 
-    /// `C_SetPIN`: changes the PIN of whoever is logged in. If nobody is, it changes the user's, but not for an administrator, who must
-    /// have no way to try that PIN.
+    /// `C_SetPIN`: the PIN of whoever is logged in; of the user where nobody is, but for administrators, who have no way to
+    /// try it.
     pub(super) fn set_pin(&self, session: CK_SESSION_HANDLE, old: &[u8], new: &[u8]) -> Answer {
         self.with_session(session, |session| {
             if !session.read_write {

@@ -1,4 +1,4 @@
-//! The exports: the function lists, and the three functions that return them.
+//! The exports: the function lists, and the three functions by which they are found.
 //!
 //! No other `C_*` symbol leaves the library: SoftHSM2's own table would bind to an exported `C_GetInfo` of ours.
 
@@ -13,7 +13,7 @@ use super::entry::*;
 use crate::engine::Engine;
 use crate::remote::interface::{self, LoadedModule};
 
-/// Functions that this token does not support, one for each number of arguments. Each place of a table gives the types.
+/// A function that is not for this module, of each number of arguments. Its types are those of its place in the table.
 mod unsupported {
     use cryptoki_sys::{CK_RV, CKR_FUNCTION_NOT_SUPPORTED};
 
@@ -182,8 +182,8 @@ static FUNCTIONS_OF_BOUNDARY: interface::Functions = interface::Functions {
     newest_line: boundary_newest_line,
 };
 
-/// Hosts this engine in this process, as `countersign serve` does with the engine of the module that it loads: for benches and for
-/// fuzzing. `None`: this process hosts one already. The shared library exports no symbol for this.
+/// Hosts this engine in this process, as `countersign serve` hosts the one of a module that it loads: for benches and for
+/// fuzzing. None where one is hosted already. A library that is loaded has no symbol for it.
 pub fn host(engine: Engine) -> Option<LoadedModule> {
     super::host::host(engine).ok()?;
     Some(LoadedModule::of(&FUNCTIONS_OF_BOUNDARY))
@@ -214,7 +214,7 @@ static INTERFACES: [Interface; 3] = [
     named(INTERFACE_NAME, &FUNCTIONS_2_40),
 ];
 
-/// Not in the list: only `countersign serve` asks for it, by its name.
+/// Not in the list: it is for `countersign serve`, which asks for it by its name.
 static BOUNDARY: Interface = named(interface::NAME, &FUNCTIONS_OF_BOUNDARY);
 
 /// `C_GetFunctionList` (PKCS#11 v3.2 section 5.4): the 2.40 table.
@@ -272,8 +272,8 @@ pub unsafe extern "C" fn C_GetInterface(
             && interface.0.flags & flags == flags
             && wanted.is_none_or(|wanted| (wanted.major, wanted.minor) == (offered.major, offered.minor))
     });
-    // The specification lists this value and `CKR_FUNCTION_FAILED`, and assigns neither to this case. Section 5.1 and other
-    // libraries use this one for arguments that ask for something that does not exist.
+    // The specification lists this answer and `CKR_FUNCTION_FAILED`, and gives neither to this case. That the arguments ask for
+    // what there is not is this one's meaning (section 5.1, "All other Cryptoki function return values"), and what other libraries and their callers take it for.
     let Some(found) = found else { return CKR_ARGUMENTS_BAD };
     // SAFETY: not null, and the caller vouches for it. The interface is never written through the pointer.
     unsafe { interface.write(ptr::from_ref(&found.0).cast_mut()) };

@@ -1,8 +1,8 @@
-//! Templates (PKCS#11 v3.2 section 4.1): the attributes that a caller wants an object to have.
+//! Templates (PKCS#11 v3.2 section 4.1): what a caller asks an object to be, one attribute after the other.
 //!
-//! Each mistake has its own return value: `CKR_TEMPLATE_INCOMPLETE` if an attribute is missing, `CKR_ATTRIBUTE_VALUE_INVALID` if a
-//! value does not fit its attribute, `CKR_TEMPLATE_INCONSISTENT` if the token cannot do what the template asks for.
-//! [`Class::refusal`](super::attributes::Class::refusal) says why an attribute may not be given at all.
+//! Each mistake has its own answer: `CKR_TEMPLATE_INCOMPLETE` for what is missing, `CKR_ATTRIBUTE_VALUE_INVALID` for what is no
+//! value of its attribute, `CKR_TEMPLATE_INCONSISTENT` for what cannot be had, or not together. Why an attribute cannot be
+//! given at all is [`Class::refusal`](super::attributes::Class::refusal).
 
 use cryptoki_sys::*;
 
@@ -10,8 +10,8 @@ use super::attributes::SECP256K1;
 use super::request::TemplateEntry;
 use super::rv::{Answer, Rv};
 
-/// The attributes of a template, each once. An attribute may come again with the same value. With another value, the template
-/// contradicts itself (section 4.1, cases 5 and 6).
+/// The attributes of a template, each once. One that is there again with the same value is as good as once; with another
+/// value, the template contradicts itself (section 4.1, cases 5 and 6).
 pub(super) fn each_once(template: &[TemplateEntry]) -> Answer<Vec<&TemplateEntry>> {
     let mut once: Vec<&TemplateEntry> = Vec::with_capacity(template.len());
     for entry in template {
@@ -23,22 +23,22 @@ pub(super) fn each_once(template: &[TemplateEntry]) -> Answer<Vec<&TemplateEntry
     Ok(once)
 }
 
-/// The value of an attribute, if the template has it.
+/// The value of an attribute in a template, if it is there.
 pub(super) fn value_of<'a>(template: &[&'a TemplateEntry], kind: CK_ATTRIBUTE_TYPE) -> Option<&'a [u8]> {
     template.iter().find(|entry| entry.kind == kind).map(|entry| &entry.value[..])
 }
 
-/// The value of an attribute that the template must have.
+/// The value of an attribute that has to be there.
 pub(super) fn required<'a>(template: &[&'a TemplateEntry], kind: CK_ATTRIBUTE_TYPE) -> Answer<&'a [u8]> {
     value_of(template, kind).ok_or(Rv(CKR_TEMPLATE_INCOMPLETE))
 }
 
-/// The template asks for something else than what the token decides itself.
+/// What is ours to decide was asked for otherwise.
 pub(super) fn expect(right: bool) -> Answer {
     if right { Ok(()) } else { Err(Rv(CKR_TEMPLATE_INCONSISTENT)) }
 }
 
-/// An attribute that both templates of a key pair may give, with the same value.
+/// An attribute that both templates of a key pair may give, alike.
 pub(super) fn set_same<T: PartialEq>(slot: &mut Option<T>, value: T) -> Answer {
     expect(slot.as_ref().is_none_or(|there| *there == value))?;
     *slot = Some(value);
@@ -64,7 +64,7 @@ pub(super) fn text(value: &[u8]) -> Answer<String> {
     core::str::from_utf8(value).map(str::to_owned).map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))
 }
 
-/// An array of attributes, which must be empty.
+/// An array of attributes, of which we have none: an empty one.
 pub(super) fn expect_empty_array(value: &[u8]) -> Answer {
     valid(value.len().is_multiple_of(size_of::<CK_ATTRIBUTE>()))?;
     expect(value.is_empty())
@@ -75,14 +75,14 @@ pub(super) fn check_date(value: &[u8]) -> Answer {
     valid(value.is_empty() || (value.len() == size_of::<CK_DATE>() && value.iter().all(u8::is_ascii_digit)))
 }
 
-/// EC domain parameters, which must be those of secp256k1, by its object identifier.
+/// EC domain parameters, which have to be those of secp256k1, by its object identifier.
 pub(super) fn check_curve(params: &[u8]) -> Answer {
     const OBJECT_IDENTIFIER: u8 = 0x06;
     const PRINTABLE_STRING: u8 = 0x13;
     const SEQUENCE: u8 = 0x30;
     match params {
         SECP256K1 => Ok(()),
-        // Another curve, or a curve by its name or numbers.
+        // Another curve, or one by its name or its numbers.
         [OBJECT_IDENTIFIER | PRINTABLE_STRING | SEQUENCE, _, _, ..] => Err(Rv(CKR_CURVE_NOT_SUPPORTED)),
         _ => Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
     }
@@ -93,7 +93,7 @@ pub(super) fn check_object_identifier(value: &[u8]) -> Answer {
     let is_one = match value {
         [] => true,
         [0x06, len, arcs @ ..] => {
-            // An arc ends with a byte whose high bit is clear, and does not begin with an empty digit.
+            // An arc ends with the byte whose high bit is clear, and begins with no empty digit.
             usize::from(*len) == arcs.len()
                 && arcs.len() < 128
                 && arcs.last().is_some_and(|last| last & 0x80 == 0)
@@ -105,7 +105,7 @@ pub(super) fn check_object_identifier(value: &[u8]) -> Answer {
     valid(is_one)
 }
 
-/// Refuses a value of the wrong length or form.
+/// A value has the length and the form of its attribute.
 pub(super) fn valid(is_valid: bool) -> Answer {
     if is_valid { Ok(()) } else { Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)) }
 }

@@ -1,8 +1,8 @@
-//! Verifying (PKCS#11 v3.2 section 5.15): a user's code, which confirms an enrolment and is spent, and the signature of a digest,
-//! which is public.
+//! Verifying (PKCS#11 v3.2 section 5.15): a user's code, which confirms an enrolment and is spent; and the
+//! signature of a digest, which is public.
 //!
-//! A code is the signature of an empty text. A signature comes with the answering call, or before the text, with
-//! `C_VerifySignatureInit`. Then the operation keeps it, and spends no code before the answering call.
+//! The code is the signature of an empty text. A signature comes with the call that has it judged, or before the text, with
+//! `C_VerifySignatureInit`: then it is kept, and no code is spent, until the call that answers.
 
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1};
@@ -23,22 +23,22 @@ use crate::kernel::otp::OtpKeyId;
 /// A verifying operation.
 pub(super) struct Verifying {
     key: VerifyingKey,
-    /// The signature, if it came first.
+    /// The signature, where it came first.
     signature: Option<Bytes>,
-    /// The parts of the text so far. `None` before the first.
+    /// What has come of the text in parts; `None` before the first.
     parts: Option<Vec<u8>>,
 }
 
 /// What is verified with.
 enum VerifyingKey {
-    /// This OTP key of this user, and no later one. The signature is a code.
+    /// This OTP key of this user, and not one that came after it: the signature is a code.
     User { name: String, key_id: OtpKeyId },
-    /// This key. The text is a digest.
+    /// This key: the text is a digest.
     Digest(PublicKey),
 }
 
 impl VerifyingKey {
-    /// The length of a text.
+    /// How long a text is.
     fn text_len(&self) -> usize {
         match self {
             VerifyingKey::User { .. } => 0,
@@ -47,17 +47,17 @@ impl VerifyingKey {
     }
 }
 
-/// When the signature comes.
+/// Where the signature is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignatureComes {
     /// With the answering call: `C_VerifyInit`, `C_Verify`, `C_VerifyUpdate`, `C_VerifyFinal`.
     Last,
-    /// Before the text: `C_VerifySignatureInit`, `C_VerifySignature`, `C_VerifySignatureUpdate`, `C_VerifySignatureFinal`.
+    /// It has come: `C_VerifySignatureInit`, `C_VerifySignature`, `C_VerifySignatureUpdate`, `C_VerifySignatureFinal`.
     First,
 }
 
 impl Application {
-    /// `C_VerifyInit`, or `C_VerifySignatureInit` if a signature comes with it; with a mechanism.
+    /// `C_VerifyInit`, and `C_VerifySignatureInit` where a signature comes with it; with a mechanism.
     pub(super) fn verify_init(
         &self,
         session: CK_SESSION_HANDLE,
@@ -81,7 +81,7 @@ impl Application {
         })
     }
 
-    /// The key of this handle, if the mechanism verifies with it. A public key needs no login. A user's key does.
+    /// The key of this handle, if the mechanism verifies with it. A public key needs no login; a user's does.
     fn verifying_key(&self, mechanism: CK_MECHANISM_TYPE, key: CK_OBJECT_HANDLE) -> Answer<VerifyingKey> {
         let object = || self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID));
         match mechanism {
@@ -139,7 +139,7 @@ impl Application {
         })
     }
 
-    /// `C_VerifyUpdate`, `C_VerifySignatureUpdate`: takes a part of the text. An empty text has empty parts.
+    /// `C_VerifyUpdate`, `C_VerifySignatureUpdate`: a part of the text, of which there is nothing where it is empty.
     pub(super) fn verify_update(
         &self,
         session: CK_SESSION_HANDLE,
@@ -189,24 +189,24 @@ impl Application {
         if !(6..=8).contains(&code.len()) {
             return Err(Rv(CKR_SIGNATURE_LEN_RANGE));
         }
-        // `require_cosigner` keeps a backend from guessing codes and from locking users, here as well.
+        // `require_cosigner` keeps a backend from guessing and from locking: here, too.
         if self.role() != Some(Role::So) && self.engine.is_guarded(user) {
             return Err(EngineError::Guarded(user.into()).into());
         }
-        // A malformed code is not charged.
+        // Malformed is not wrong: nothing is charged.
         Code::parse(code).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
         Ok(self.engine.confirm(user, key, code)?)
     }
 }
 
-/// Ends the operation, if its signature comes when this call expects it.
+/// Ends the operation, if its signature comes so.
 fn end(session: &mut Session, comes: SignatureComes) -> Answer<Verifying> {
     let is_right =
         |verifying: &mut Verifying| (comes == SignatureComes::First) == verifying.signature.is_some();
     session.verifying.take_if(is_right).ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))
 }
 
-/// The same for a call that brings the whole text. It does not end an operation in parts.
+/// The same for a call that brings the whole text: one that comes in parts is not ended by it.
 fn end_in_one(session: &mut Session, comes: SignatureComes) -> Answer<Verifying> {
     let verifying = end(session, comes)?;
     if verifying.parts.is_some() {
@@ -223,7 +223,7 @@ fn judge_digest(key: &PublicKey, digest: &[u8], signature: &[u8], secp: &Secp256
     }
     let message = Message::from_digest_slice(digest).map_err(|_| Rv(CKR_DATA_LEN_RANGE))?;
     let mut signature = Signature::from_compact(signature).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
-    // libsecp256k1 verifies only the low one.
+    // libsecp256k1 verifies the low one only.
     signature.normalize_s();
     secp.verify_ecdsa(&message, &signature, key).map_err(|_| Rv(CKR_SIGNATURE_INVALID))
 }

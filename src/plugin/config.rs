@@ -30,7 +30,7 @@ pub(crate) struct PluginTable {
 impl PluginTable {
     /// Checks the table. What is wrong is told with its key.
     pub(crate) fn check(self) -> Result<PluginConfig, (&'static str, String)> {
-        const ABSOLUTE: &str = "an absolute path is needed: a relative one is another file elsewhere";
+        const ABSOLUTE: &str = "an absolute path is needed: a relative one depends on the current folder";
         if !self.library.is_absolute() || self.library.file_name().is_none() {
             return Err(("plugin.library", ABSOLUTE.into()));
         }

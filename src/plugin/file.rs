@@ -1,4 +1,4 @@
-//! Files that somebody else may have put there: read with a bound, once, and only if they are files.
+//! Reads files that somebody else may have put there: once, with a bound, and only if they are files.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};

@@ -2,12 +2,12 @@
 //!
 //! F1. It is durable before the code that raises it runs: the file is written beside, synced, moved to its place, and the
 //!     folder synced; and synced again by whoever finds it, who may follow a process that was killed in between.
-//! F2. We never lower it, and never make it anew: a file that is missing, damaged, another user's or writable by others refuses.
-//!     Only `countersign plugin pin` makes one, where there is none.
+//! F2. Nothing lowers it or makes it again: a file that is missing, damaged, another user's or writable by others refuses. Only
+//!     `countersign plugin pin` makes one, if there is none.
 //! F3. One process at a time raises it (a lock on its folder), and compares again while it holds the lock.
 //!
-//! The file is no secret and proves nothing: who can write to it, or to its folder, can lower it, by an older copy, say. Its check
-//! value is against damage.
+//! The file is no secret and proves nothing: whoever can write to it, or to its folder, can lower it, with an older copy for example.
+//! Its check value detects damage.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -198,7 +198,7 @@ pub enum FloorError {
         owner: u32,
     },
     /// The version may not run here any more.
-    #[error("version {version} may not run: the floor file {} says that nothing below {floor} may", file.display())]
+    #[error("version {version} may not run: it is below the floor {floor} of the file {}", file.display())]
     Below {
         /// The file.
         file: PathBuf,
@@ -208,7 +208,7 @@ pub enum FloorError {
         floor: PluginVersion,
     },
     /// It is made once.
-    #[error("the floor file {} exists already, and is never made anew", file.display())]
+    #[error("the floor file {} exists already, and is never overwritten", file.display())]
     Exists {
         /// The file.
         file: PathBuf,
@@ -228,7 +228,7 @@ pub enum FloorError {
         problem: String,
     },
     /// It would belong to somebody else than its folder.
-    #[error("the floor file {} would belong to root, and its folder belongs to user {owner}", file.display())]
+    #[error("the floor file {} would belong to root, but its folder belongs to user {owner}", file.display())]
     Owner {
         /// The file.
         file: PathBuf,
@@ -244,27 +244,27 @@ impl FloorError {
                              \"countersign plugin pin\" with that version in place";
         match self {
             FloorError::Missing { .. } => format!(
-                "run \"countersign plugin pin\" once, at installation. If it was there before, put it back. {AGAIN}"
+                "run \"countersign plugin pin\" once, at installation. If the file existed before, put it back. {AGAIN}"
             ),
             FloorError::Damaged { .. } => format!("put it back from a copy. {AGAIN}"),
             FloorError::Unreadable { .. } => {
-                "let the user who runs the boundary read it: it is a file of that user's, not a link".into()
+                "let the user who runs the boundary read it: it must be that user's file, not a link".into()
             }
             FloorError::Writable { file, .. } => {
-                format!("look at what it says, then: chmod 600 {}", file.display())
+                format!("check its content, then: chmod 600 {}", file.display())
             }
             FloorError::Foreign { file, owner } => format!(
-                "run this as the user who runs the boundary; if that is not user {owner}, look at what the file says, then give it \
+                "run this as the user who runs the boundary; if that is not user {owner}, check the file's content, then give it \
                  to that user: chown USER {}",
                 file.display()
             ),
             FloorError::Below { floor, .. } => {
-                format!("install version {floor} or a higher one; an old one is kept out on purpose")
+                format!("install version {floor} or a higher one; the floor keeps older ones out on purpose")
             }
-            FloorError::Exists { .. } => "use it as it is: loading a release raises it".into(),
+            FloorError::Exists { .. } => "leave it alone: loading a release raises the floor".into(),
             FloorError::Busy { .. } => "try again".into(),
             FloorError::Unwritable { .. } => {
-                "let the user who runs the boundary write to its folder, and look at the disk".into()
+                "let the user who runs the boundary write to its folder, and check the disk".into()
             }
             FloorError::Owner { owner, .. } => {
                 format!(

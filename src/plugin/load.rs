@@ -1,9 +1,9 @@
 //! Loading exactly the bytes that were verified.
 //!
-//! They are written to a file that has no name and no other opener (memfd_create(2)) and sealed: from then on nobody can
-//! change them, us included. They are then compared with the digest once more, and that file is what the loader maps.
+//! The bytes go into a file without a name that nobody else can open (memfd_create(2)), and the file is sealed: from then on nobody can
+//! change it, us included. It is compared with the digest once more, and then the loader maps it.
 //!
-//! The backing token's module is loaded the same way where the configuration has its digest ([`sealed`]).
+//! The backing token's module is loaded the same way if the configuration has its digest ([`sealed`]).
 
 #![allow(unsafe_code)]
 
@@ -52,7 +52,7 @@ pub enum SealedError {
     #[error("it cannot be read: {0}")]
     Unreadable(#[source] io::Error),
     /// It is another one.
-    #[error("its SHA-256 is {found}, and not {named}")]
+    #[error("its SHA-256 is {found}, not {named}")]
     Other {
         /// Its digest.
         found: LibraryDigest,
@@ -122,16 +122,16 @@ fn create() -> Result<rustix::fd::OwnedFd, LoadError> {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No room for them, or no such file.
-    #[error("the verified library cannot be put in a sealed memory file: {0}")]
+    #[error("cannot put the verified library into a sealed memory file: {0}")]
     Image(#[source] io::Error),
     /// The system lets no code be mapped from such a file.
-    #[error("the system lets no code run from a memory file")]
+    #[error("the system does not let code run from a memory file")]
     Forbidden,
     /// Somebody wrote to it before it was sealed.
-    #[error("the verified library was changed in memory before it could be sealed")]
+    #[error("somebody changed the verified library in memory before it was sealed")]
     Changed,
     /// The loader refuses it.
-    #[error("the verified library cannot be loaded: {0}")]
+    #[error("cannot load the verified library: {0}")]
     Loader(#[source] libloading::Error),
 }
 
@@ -143,9 +143,9 @@ impl LoadError {
                 "give the process the memory for it, and the system call memfd_create (a service's SystemCallFilter)"
             }
             LoadError::Forbidden => "set the sysctl vm.memfd_noexec to 0 or 1",
-            LoadError::Changed => "treat it as an intrusion: another process of this user did it",
+            LoadError::Changed => "treat this as an intrusion: another process of this user did it",
             LoadError::Loader(_) => {
-                "see that /proc is mounted and that the library was built for this machine and its C library"
+                "check that /proc is mounted, and that the library was built for this machine and its C library"
             }
         }
     }

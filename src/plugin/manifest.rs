@@ -8,7 +8,7 @@
 //! sbom_sha256 = "…"     # of the library's bill of materials; optional, as releases before it have none
 //! ```
 //!
-//! The first four keys must be there, and no others may be. Its signatures are of the file's bytes, so one that means the same is another manifest.
+//! The first four keys must be there, and no others may be. Signatures cover the file's bytes, so a differently written manifest is another manifest.
 
 use std::fmt;
 use std::str::FromStr;
@@ -170,10 +170,10 @@ pub enum ManifestError {
         problem: String,
     },
     /// Of another product.
-    #[error("name: it is of {0:?}, not of {NAME:?}")]
+    #[error("name: the manifest belongs to {0:?}, not to {NAME:?}")]
     Name(String),
     /// A version that cannot be read.
-    #[error("{key}: {text:?} is no version that has an order: {problem}")]
+    #[error("{key}: {text:?} is not a version that can be ordered: {problem}")]
     Version {
         /// `version` or `floor`.
         key: &'static str,
@@ -208,7 +208,7 @@ pub enum VersionError {
     #[error("{0} (write it as in 1.2.0)")]
     Semver(String),
     /// With build metadata.
-    #[error("it has build metadata (+…), which has no place in the order: leave it out")]
+    #[error("it has build metadata (+…), which cannot be ordered: leave it out")]
     Build,
 }
 
@@ -261,14 +261,14 @@ mod tests {
     fn anything_but_the_known_keys_is_refused_and_named() {
         for (from, to, expected) in [
             ("name = \"countersign\"\n", "", "missing field `name`"),
-            ("\"countersign\"", "\"countersigm\"", "name: it is of \"countersigm\""),
+            ("\"countersign\"", "\"countersigm\"", "name: the manifest belongs to \"countersigm\""),
             ("floor = \"1.1.0\"", "", "missing field `floor`"),
             ("floor", "threshold = 1\nfloor", "unknown field `threshold`"),
             ("floor", "name = \"countersign\"\nfloor", "line 4: duplicate key"),
             ("\"1.2.0\"", "1.2", "line 2: invalid type"),
-            ("\"1.2.0\"", "\"1.2\"", "version: \"1.2\" is no version"),
-            ("\"1.1.0\"", "\"1.1.0+a\"", "floor: \"1.1.0+a\" is no version"),
-            ("\"1.1.0\"", "\"v1.1.0\"", "floor: \"v1.1.0\" is no version"),
+            ("\"1.2.0\"", "\"1.2\"", "version: \"1.2\" is not a version"),
+            ("\"1.1.0\"", "\"1.1.0+a\"", "floor: \"1.1.0+a\" is not a version"),
+            ("\"1.1.0\"", "\"v1.1.0\"", "floor: \"v1.1.0\" is not a version"),
             ("\"1.1.0\"", "\"1.2.1\"", "floor: 1.2.1 is above the version itself, 1.2.0"),
             ("\"1.2.0\"", "\"1.1.0-rc.1\"", "floor: 1.1.0 is above the version itself, 1.1.0-rc.1"),
             ("ba78", "BA78", "sha256: 64 lower-case"),

@@ -1,4 +1,4 @@
-//! The signed plugin: nobody's code runs inside the boundary unless enough officers have signed it.
+//! The signed plugin: no code runs inside the boundary unless enough officers have signed it.
 //!
 //! A release is a library, its manifest and the officers' signatures of the manifest, side by side:
 //!
@@ -8,7 +8,7 @@
 //! libcountersign.so.manifest.E7620F1842B4E81F.minisig     minisign's format, prehashed; one for each officer
 //! ```
 //!
-//! [`verify`] gives a [`Verified`] release, and only that can be loaded. In its order:
+//! [`verify`] gives a [`Verified`] release, and only that can be loaded. In this order:
 //!
 //! 1. At least `threshold` different pinned keys have signed the manifest's bytes, which are parsed only after that
 //!    ([`signatures`]).
@@ -18,8 +18,8 @@
 //! 5. the floor is raised to the manifest's, durably,
 //! 6. and only then the library is mapped, and its code runs.
 //!
-//! Nothing here can be switched off. Who can replace the program that does it, its configuration or the floor file is not
-//! kept out: see SECURITY.md.
+//! Nothing here can be switched off. It does not stop somebody who can replace the program, its configuration or the floor file: see
+//! SECURITY.md.
 //!
 //! ```compile_fail,E0451
 //! // A release that nobody verified cannot be made up: the fields are private.
@@ -265,7 +265,7 @@ pub enum PluginError {
     },
     /// The library is not the one that was signed.
     #[error(
-        "the library {} is not what its manifest is of: its sha256 is {found}, the manifest says {signed}",
+        "the library {} does not match its manifest: its sha256 is {found}, the manifest says {signed}",
         library.display()
     )]
     Digest {
@@ -300,7 +300,7 @@ impl PluginError {
                     .into()
             }
             PluginError::Unreadable { .. } => {
-                "let the user who runs the boundary read it: it is a file, of the release".into()
+                "let the user who runs the boundary read this file of the release".into()
             }
             PluginError::Signatures(SignaturesError::Folder { .. }) => {
                 "let the user who runs the boundary list that folder".into()
@@ -309,16 +309,16 @@ impl PluginError {
                 "keep the officers' signatures of this manifest, one each, and remove the others".into()
             }
             PluginError::TooFew { .. } => {
-                "let the officers who are missing look at the release and sign it (\"countersign plugin sign\"), and put \
+                "have the missing officers review the release and sign it (\"countersign plugin sign\"), and put \
                  their .minisig files beside it. If all of them have signed, it is not what they signed: find out who \
                  changed it"
                     .into()
             }
             PluginError::Manifest { .. } => {
-                "let the officers make a manifest with \"countersign plugin manifest\" and sign that".into()
+                "have the officers make a manifest with \"countersign plugin manifest\" and sign it".into()
             }
             PluginError::Digest { .. } => {
-                "put the library back that was signed. If nobody installed another, treat it as an intrusion".into()
+                "put the signed library back. If nobody installed another, treat this as an intrusion".into()
             }
             PluginError::Floor(error) => error.next(),
             PluginError::Load(error) => error.next().into(),
@@ -331,7 +331,7 @@ fn too_few(manifest: &Path, signatures: &Signatures, missing: &[OfficerKey], thr
     let signers = signatures.signers.iter().map(|signer| signer.officer.to_string()).collect();
     let missing = missing.iter().map(OfficerKey::to_string).collect();
     let mut text = format!(
-        "the manifest {} has {} valid signatures of the {threshold} that are needed: signed by {}; not signed by {}",
+        "the manifest {} has {} valid signatures of the {threshold} that it needs: signed by {}; not signed by {}",
         manifest.display(),
         signatures.signers.len(),
         list(signers),

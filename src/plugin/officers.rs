@@ -130,18 +130,18 @@ impl fmt::Display for KeyId {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OfficersError {
     /// None, or too many.
-    #[error("1 to {MAX_OFFICERS} public keys are needed, and these are {0}")]
+    #[error("there must be 1 to {MAX_OFFICERS} public keys, not {0}")]
     Number(usize),
     /// No public key.
     #[error(
-        "entry {entry} is no public key of minisign's: name the second line of the .pub file, which begins with RW"
+        "entry {entry} is no public key of minisign: give the second line of the .pub file, which begins with RW"
     )]
     Key {
         /// Which one, from 1.
         entry: usize,
     },
     /// One key could sign for two.
-    #[error("entry {entry} is the same key as entry {first}: each officer has a key of their own")]
+    #[error("entry {entry} is the same key as entry {first}: each officer needs their own key")]
     Twice {
         /// Which one, from 1.
         entry: usize,
@@ -149,7 +149,7 @@ pub enum OfficersError {
         first: usize,
     },
     /// No officers can reach it, or none are needed.
-    #[error("a number from 1 to {officers}, as many officers as there are, is needed")]
+    #[error("a number from 1 to {officers}, the number of officers, is needed")]
     Threshold {
         /// How many there are.
         officers: usize,

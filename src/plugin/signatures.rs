@@ -1,8 +1,8 @@
 //! The signatures of a manifest: which officers have signed these bytes.
 //!
-//! They lie beside it, a file each, in minisign's format: `libcountersign.so.manifest.ANYTHING.minisig`. What counts is the
-//! number of different pinned keys that verify, whatever the files are called and say of themselves. A file that does not
-//! count harms nothing, and is told with its reason.
+//! They lie beside it, one file each, in minisign's format: `libcountersign.so.manifest.ANYTHING.minisig`. Only the number of different
+//! pinned keys that verify counts, whatever the files are called and claim. A file that does not count does no harm, and is listed with
+//! its reason.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -59,21 +59,21 @@ pub enum SetAsideReason {
     #[error("cannot be read: {0}")]
     Unreadable(String),
     /// Not of minisign's format.
-    #[error("is no signature of minisign's format")]
+    #[error("is not in minisign's format")]
     Format,
     /// Of the old form, which hashes nothing.
     #[error(
-        "is a legacy signature of {0}: sign again by \"countersign plugin sign\", or by minisign 0.10 or later without -l"
+        "is a legacy signature of {0}: sign again with \"countersign plugin sign\", or with minisign 0.10 or later without -l"
     )]
     Legacy(Box<OfficerKey>),
     /// By a key that is not pinned.
     #[error("is by key {0}, which is not pinned here")]
     Nobody(KeyId),
     /// It says that it is of an officer, and is not; or not of this manifest.
-    #[error("has the key id of {0} and does not verify: it is of another manifest, or was changed")]
+    #[error("has the key id of {0} but does not verify: it belongs to another manifest, or was changed")]
     Wrong(Box<OfficerKey>),
     /// The officer has signed in another file.
-    #[error("is a further one of {0}, who counts once")]
+    #[error("is another signature of {0}, who counts once")]
     Again(Box<OfficerKey>),
 }
 
@@ -164,7 +164,7 @@ impl fmt::Display for SetAside {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignaturesError {
     /// The folder cannot be listed.
-    #[error("the folder {}, where the signatures are, cannot be read: {problem}", folder.display())]
+    #[error("cannot read the folder of the signatures, {}: {problem}", folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
@@ -204,6 +204,6 @@ mod tests {
     #[test]
     fn a_file_name_begins_no_line_of_its_own() {
         let aside = SetAside { file: "/f/a\n\u{1b}[2J.minisig".into(), reason: SetAsideReason::Format };
-        assert_eq!(aside.to_string(), "a\\n\\u{1b}[2J.minisig is no signature of minisign's format");
+        assert_eq!(aside.to_string(), "a\\n\\u{1b}[2J.minisig is not in minisign's format");
     }
 }

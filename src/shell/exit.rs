@@ -1,8 +1,8 @@
 //! The end of a process that does not finalise, with threads that are still in a call.
 //!
-//! SoftHSM2 and its OpenSSL take themselves apart by exit handlers, and a thread that is inside them then crashes the process.
-//! Handlers run in the reverse order of their registration (atexit(3)): ours, registered once theirs are, keeps all threads out
-//! of the token first.
+//! SoftHSM2 and its OpenSSL clean up in exit handlers, and a thread that is inside them then crashes the process. Handlers run in the
+//! reverse order of their registration (atexit(3)). Ours is registered after theirs, so it runs first and keeps all threads out of the
+//! token.
 
 #![allow(unsafe_code)]
 

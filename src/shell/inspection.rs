@@ -1,8 +1,8 @@
-//! A store looked at from outside the engine: the audit chain read, what keeps it closed found, and a store taken that does
-//! not fit its anchor.
+//! Work on a store from outside the engine: reading the audit chain, finding what keeps the store closed, and accepting a store that
+//! does not fit its anchor.
 //!
-//! Reading the chain needs no lock: it may go on while an engine writes. Finding what keeps a store closed needs it, as
-//! opening does, and taking it needs the security officer's PIN, too.
+//! Reading the chain needs no lock and works while an engine writes. Finding what keeps a store closed needs the lock, as opening does.
+//! Accepting a store also needs the security officer's PIN.
 
 use std::path::{Path, PathBuf};
 
@@ -229,9 +229,7 @@ impl Unanchored<'_> {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// Not the security officer.
-    #[error(
-        "the PIN is not the security officer's, as it was when this store was copied, or it is locked in it"
-    )]
+    #[error("this is not the SO PIN from when this store was copied, or the copy has the PIN locked")]
     Pin,
     /// The clock is behind the store, or far ahead of it, or says another time than the officer.
     #[error(transparent)]

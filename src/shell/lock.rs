@@ -1,10 +1,10 @@
-//! One engine owns a store. The lock says so, and who holds it.
+//! One engine owns a store. The lock enforces that, and names its holder.
 //!
-//! It is on the store's own file, by a byte that SQLite never locks: nobody takes it away and leaves the store. And it is on
-//! a file beside it, which says whose it is, and which is all that releases before 0.2 know of.
+//! It locks a byte of the store's own file that SQLite never locks: nobody can remove that lock and keep the store. It also locks a file
+//! beside the store, which names the holder; releases before 0.2 know only that file.
 //!
-//! What is beside the store may have been put there by somebody else: it is not followed, emptied or written to unless it is
-//! a lock of ours. Rule `lock-link`.
+//! Somebody else may have put that file there, so the engine follows, empties and writes it only if it is a lock of ours. Rule
+//! `lock-link`.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -48,7 +48,7 @@ impl StoreLock {
         let file =
             OpenOptions::new().read(true).write(true).open(store).map_err(|error| LedgerError::Io {
                 store: store.display().to_string(),
-                problem: format!("it cannot be opened for writing: {error}"),
+                problem: format!("cannot open it for writing: {error}"),
             })?;
         match lock_byte(&file, libc::F_WRLCK) {
             Ok(()) => {
@@ -181,7 +181,7 @@ impl LockError {
                 return LedgerError::Io {
                     store: store.display().to_string(),
                     problem: format!(
-                        "its lock {} is {what}: see who put it there, then remove it (lock-link)",
+                        "its lock {} is {what}: find out who put it there, then remove it (lock-link)",
                         beside(store).display()
                     ),
                 };
@@ -195,7 +195,7 @@ impl LockError {
 fn failed(store: &Path, error: &io::Error) -> LedgerError {
     LedgerError::Io {
         store: store.display().to_string(),
-        problem: format!("its lock {} cannot be taken: {error}", beside(store).display()),
+        problem: format!("cannot take its lock {}: {error}", beside(store).display()),
     }
 }
 

@@ -37,7 +37,7 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
                 OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(|error| {
                     ConfigError::Unreadable {
                         file: path.clone(),
-                        problem: format!("the log cannot be written: {error}"),
+                        problem: format!("cannot write the log: {error}"),
                     }
                 })?;
             let lines = lines.with_writer(Mutex::new(file));

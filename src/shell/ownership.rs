@@ -1,8 +1,8 @@
-//! Whose a file is: what decides what the boundary does, nobody but root and the boundary's own user may be able to change.
-//! Rule `backing-owner`.
+//! Who can change a file: only root and the boundary's own user may be able to change what decides what the boundary does. Rule
+//! `backing-owner`.
 //!
-//! A file is somebody's who owns it, who can write to it, or who can put another in its place: so every folder on the way
-//! counts, and where there is a link, every folder on the way behind it.
+//! A user can change a file if they own it, can write to it, or can put another in its place. So every folder on the way counts and, for a
+//! link, every folder on the way behind it.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -99,7 +99,7 @@ impl OwnershipError {
 fn unseen(place: &Path, error: &io::Error) -> OwnershipError {
     let place = place.display();
     OwnershipError {
-        what: format!("{place} cannot be looked at: {error}"),
+        what: format!("cannot look at {place}: {error}"),
         next: format!("correct the path, or let the user who runs the boundary reach {place}"),
     }
 }
@@ -153,7 +153,7 @@ fn judge(place: &Path, sticky_keeps: bool) -> Result<(), OwnershipError> {
                 "{place} belongs to another user (number {}), who could change what the boundary does",
                 found.uid()
             ),
-            next: format!("look at what is in it, then: chown root {place}"),
+            next: format!("check its content, then: chown root {place}"),
         });
     }
     let kept = sticky_keeps && found.is_dir() && found.mode() & STICKY != 0;
@@ -161,10 +161,10 @@ fn judge(place: &Path, sticky_keeps: bool) -> Result<(), OwnershipError> {
     if found.mode() & OTHERS_WRITE != 0 && !kept && !found.is_symlink() {
         return Err(OwnershipError {
             what: format!(
-                "{place} can be written by others (mode {:o}), who could change what the boundary does",
+                "others can write to {place} (mode {:o}), and so change what the boundary does",
                 found.mode() & 0o7777
             ),
-            next: format!("look at what is in it, then: chmod go-w {place}"),
+            next: format!("check its content, then: chmod go-w {place}"),
         });
     }
     Ok(())
@@ -238,7 +238,7 @@ mod tests {
         for folder in [&other, &between, &inner] {
             set(folder, 0o777);
             let error = check_file(&named).expect_err("others can change the link, or what it leads to");
-            assert!(error.what.starts_with(&format!("{} ", folder.display())), "{error}");
+            assert!(error.what.contains(&format!(" {} (mode", folder.display())), "{error}");
             set(folder, 0o755);
         }
         symlink("round", other.join("round")).expect("ours");

@@ -1,8 +1,7 @@
-//! Where the ledger is: a SQLite file and a backing token, which must know of each other.
+//! Where the ledger is: a SQLite file and a backing token that belong together.
 //!
-//! A store without its anchor, or an anchor without its store, is refused and never initialised anew: a folder that was
-//! emptied must not look like a first run. The one exception is an anchor of link 0, left by an initialisation that was
-//! interrupted before anything happened under it.
+//! A store without its anchor, or an anchor without its store, is refused and never initialised again: an emptied folder must not look
+//! like a first run. The one exception is an anchor of link 0, left by an initialisation that was interrupted before anything used it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +40,7 @@ fn check_folder(path: &Path) -> Result<(), LedgerError> {
         Some(Ok(folder)) if folder.is_dir() => Ok(()),
         _ => Err(LedgerError::Io {
             store: path.display().to_string(),
-            problem: "its folder does not exist: make it, readable by this user alone".into(),
+            problem: "its folder does not exist: make it, readable by this user only".into(),
         }),
     }
 }
@@ -98,11 +97,11 @@ impl<B: Sealer + AnchorSlots + 'static> SqliteVault<B> {
         }
         if let Err(error) = self.backing.withdraw(store) {
             tracing::error!(
-                "{error}; the sealing key of a store that does not exist is left in the backing token"
+                "{error}; the backing token still holds the sealing key of a store that does not exist"
             );
         }
         if let Err(error) = self.remove_unfinished() {
-            tracing::error!("{} cannot be removed: {error}", self.unfinished("").display());
+            tracing::error!("cannot remove {}: {error}", self.unfinished("").display());
         }
     }
 

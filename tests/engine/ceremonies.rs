@@ -139,17 +139,17 @@ fn state_rollback_a_restored_store_is_taken_by_the_security_officer_alone() {
 
         // Nothing but the right PIN and the word takes it.
         for (arguments, pin, typed, words) in [
-            (&["--yes"][..], "wrong-pin", "restore\n", "the PIN is not the security officer's"),
-            (&["--yes"], USER_PIN, "restore\n", "the PIN is not the security officer's"),
+            (&["--yes"][..], "wrong-pin", "restore\n", "this is not the SO PIN"),
+            (&["--yes"], USER_PIN, "restore\n", "this is not the SO PIN"),
             (
                 &["--yes", "--time", "2001-01-01T00:00:00Z"],
                 harness::module::SO_PIN,
                 "",
                 "--time 2001-01-01T00:00:00Z",
             ),
-            (&[], harness::module::SO_PIN, "", "the word \"restore\" was not typed"),
-            (&[], harness::module::SO_PIN, "yes\n", "the word \"restore\" was not typed"),
-            (&[], harness::module::SO_PIN, "restore it\n", "the word \"restore\" was not typed"),
+            (&[], harness::module::SO_PIN, "", "you did not type the word \"restore\""),
+            (&[], harness::module::SO_PIN, "yes\n", "you did not type the word \"restore\""),
+            (&[], harness::module::SO_PIN, "restore it\n", "you did not type the word \"restore\""),
         ] {
             let refused = scene.restore(arguments, pin, typed);
             assert!(what(&refused).contains(words), "{words}: {}", refused.json);
@@ -523,7 +523,7 @@ fn clock_jump_is_taken_by_the_security_officer_on_the_command_line() {
         assert_eq!(refused.json["error"]["rv"], "CKR_PIN_INCORRECT");
         let refused = at(&ahead, &["clock", "set", "--time", &to_iso(now())]);
         assert_eq!(refused.json["error"]["rv"], "CKR_ATTRIBUTE_VALUE_INVALID");
-        assert!(what(&refused).contains("another time than was given"));
+        assert!(what(&refused).contains("differs from --time"));
         assert_eq!(scene.signing(&ahead, &code()), "CKR_COUNTERSIGN_CLOCK");
         let taken = at(&ahead, &["clock", "set", "--time", &to_iso(now() + 3_590)]);
         assert!(taken.success, "{}", taken.json);
@@ -541,7 +541,7 @@ fn clock_jump_is_taken_by_the_security_officer_on_the_command_line() {
         assert_eq!(scene.signing(&[], &scene.alice.code_away(0)), "CKR_COUNTERSIGN_CLOCK");
         let refused = scene.cli.run(&["clock", "set"]);
         assert_eq!(refused.json["error"]["rv"], "CKR_COUNTERSIGN_CLOCK");
-        assert!(what(&refused).contains("behind what the module recorded last"), "{}", refused.json);
+        assert!(what(&refused).contains("behind the module's newest record"), "{}", refused.json);
         assert_says(&scene.cli.run(&["clock", "show"]).json["clock"]["refusal"], "behind the newest record");
     });
 }

@@ -488,7 +488,7 @@ fn state_missing_an_emptied_or_replaced_token_is_no_first_run() {
         expect_closed(boundary, "a token that was initialised anew", "does not unwrap");
 
         for (object, word) in
-            [("countersign-anchor", "the anchor is missing"), ("countersign-sealing-key", "does not unwrap")]
+            [("countersign-anchor", "has no anchor"), ("countersign-sealing-key", "does not unwrap")]
         {
             boundary.restore("newest");
             boundary.note("object", object);

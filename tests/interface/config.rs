@@ -212,9 +212,9 @@ fn a_backing_module_that_is_missing_or_none() {
         let good = fs::read_to_string(boundary.conf()).expect("setup.sh wrote it");
         let no_module = text(&boundary.conf());
         for (path, words) in [
-            ("/nowhere/libsofthsm2.so", &["/nowhere/libsofthsm2.so", "is not there", "install"][..]),
-            ("/", &["/ is not there"]),
-            (no_module.as_str(), &["cannot be loaded"]),
+            ("/nowhere/libsofthsm2.so", &["/nowhere/libsofthsm2.so", "does not exist", "install"][..]),
+            ("/", &["/ does not exist"]),
+            (no_module.as_str(), &["cannot load"]),
         ] {
             set(boundary, "module", &format!("module = \"{path}\""));
             refused(boundary, &boundary.probe(), CKR_DEVICE_ERROR, words);
@@ -357,10 +357,10 @@ fn a_store_whose_folder_is_missing_or_that_cannot_be_written() {
         for (path, word) in [
             (nowhere.as_path(), "its folder does not exist"),
             // Not even root writes here.
-            (Path::new("/proc/countersign.db"), "cannot be taken"),
+            (Path::new("/proc/countersign.db"), "cannot take its lock"),
             (&folder, "a folder"),
             (&garbage, "not a database"),
-            (&empty, "no store of ours"),
+            (&empty, "not a Countersign store"),
         ] {
             set(boundary, "path", &format!("path = \"{}\"", path.display()));
             refused(boundary, &boundary.probe(), CKR_DEVICE_ERROR, &[&text(path), word]);

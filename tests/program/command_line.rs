@@ -52,7 +52,7 @@ fn a_wallet_policy_is_registered_once_at_once_or_later() {
 
         // Bad input says what is wrong with it.
         for (file, text, wanted) in [
-            ("a", "wsh(multi(2,@0/**,@1/**))\nours\nours".to_owned(), "our key is in it twice"),
+            ("a", "wsh(multi(2,@0/**,@1/**))\nours\nours".to_owned(), "two different keys in place of ours"),
             ("b", format!("wsh(multi(1,@0/**))\n{}", Cosigner::named("A").key()), "our key is missing"),
             ("c", "wsh(multi(2,@0/**".to_owned(), "no wallet policy"),
             ("d", "sh(multi(2,@0/**,@1/**))\nours\n".to_owned() + &Cosigner::named("A").key(), "name one"),
@@ -71,7 +71,7 @@ fn a_wallet_policy_is_registered_once_at_once_or_later() {
         assert!(cli.fails(&set).contains("requires the approvals of 2 users, and the wallet has 1"));
         let listed =
             create("bad", &["--allow", "script:51", "--allow", "1BgGZ9tcN4rm9KBzDn7KprQz87SZ26SAMH"]);
-        assert!(cli.fails(&listed).contains("allowlist, entry 2: this is of another network"));
+        assert!(cli.fails(&listed).contains("allowlist, entry 2: this belongs to another network"));
     });
 }
 

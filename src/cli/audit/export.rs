@@ -19,10 +19,10 @@ use crate::output::Report;
 
 /// Export the audit chain as JSON lines, and verify it on the way.
 ///
-/// Runs inside the boundary, with the module's configuration, and needs no PIN. It may run while the module is in use,
-/// and may be repeated from the sequence after the last one exported. The whole chain is verified each time, as "audit
-/// verify" does. If it does not hold, the exit status is 1 and a file named by --out stays as it was; lines on standard
-/// output are written as they are read, and what was written before an error is then proved up to the error alone.
+/// Run it inside the boundary, with the module's configuration. It needs no PIN and works while the module is in use. To continue an
+/// earlier export, start from the sequence after the last one. The command verifies the whole chain each time, as "audit verify" does.
+/// If the chain does not hold, the exit status is 1, and a file named by --out stays as it was. Lines go to standard output as they are
+/// read, so after an error they are proved only up to that error.
 #[derive(Args)]
 #[command(after_help = line::FIELDS)]
 pub(crate) struct Export {
@@ -52,7 +52,7 @@ impl Export {
         let to_standard = matches!(destination, Destination::Standard);
         if to_standard && global.json {
             return Err(CommandError::new(
-                "with --json standard output is one JSON object, and cannot take the lines, too",
+                "with --json standard output is one JSON object, so it cannot take the lines as well",
                 "name a file for the lines with --out, or leave --json out",
             ));
         }
@@ -101,7 +101,7 @@ impl Export {
             Failure::Ledger(error) => explain(error),
             Failure::Write(reason) => CommandError::new(
                 format!("the export to {} failed: {reason}", self.out.display()),
-                "free what it leads to, and export again; nothing else was changed",
+                "check that place, and export again; nothing else was changed",
             ),
         }
     }

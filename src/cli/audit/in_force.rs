@@ -16,9 +16,9 @@ use crate::output::Report;
 
 /// Show what was in force at a time, whole: token, users, wallets with their policies, keys.
 ///
-/// It is read from the audit chain alone, which is verified as "audit verify" does. Each document names the link that put it
-/// in force. Runs inside the boundary, with the module's configuration, needs no PIN, and may run while the module is in use.
-/// Of what a version without documents made, and nothing changed since, the audit has the name alone.
+/// The command reads only the audit chain, and verifies it as "audit verify" does. Each document names the link that put it in force.
+/// Run it inside the boundary, with the module's configuration. It needs no PIN and works while the module is in use. An older version
+/// kept no documents: of what it made, and nothing changed since, the audit has only the name.
 #[derive(Args)]
 pub(crate) struct InForce {
     /// After this link, or at this time in UTC, as in 2026-11-21T12:00:00Z [default: now]
@@ -65,7 +65,7 @@ impl InForce {
         let Some((link, time)) = last else {
             return Err(CommandError::new(
                 "--at names a time before the first link: there was no token",
-                "\"countersign audit show\" tells the links there are",
+                "\"countersign audit show\" lists the links",
             ));
         };
         Ok(Report::new(text(&in_force, link, time), to_json(&in_force, link, time)))
@@ -90,7 +90,7 @@ fn text(in_force: &in_force::InForce, link: u64, time: u64) -> String {
         let named =
             if name.is_empty() { String::new() } else { format!(" {}", crate::names::printable(name)) };
         text.push_str(&format!(
-            "\n{}{named}, of link {}, {}\n  An older version wrote this link, without a document: see the records themselves.\n",
+            "\n{}{named}, of link {}, {}\n  An older version wrote this link without a document: look at the records themselves.\n",
             kind_name(kind),
             told.link,
             to_iso(told.time),

@@ -13,7 +13,7 @@ use crate::Global;
 use crate::error::CommandError;
 use crate::output::Report;
 
-/// Verify, show and export the audit chain, also while the module is in use.
+/// Verify, show and export the audit chain, even while the module is in use.
 #[derive(Subcommand)]
 pub(crate) enum Audit {
     Verify(verify::Verify),

@@ -18,10 +18,10 @@ const NEWEST: usize = 20;
 /// Most links that are shown at once: they are held in memory. "audit export" writes any number.
 const MOST: usize = 1_000;
 
-/// Show links of the audit chain, with all that each put in force, and verify the chain on the way.
+/// Show links of the audit chain, with everything that each put in force, and verify the chain on the way.
 ///
-/// Without options these are the newest 20. Runs inside the boundary, with the module's configuration, and needs no PIN. It
-/// may run while the module is in use.
+/// Without options it shows the newest 20. Run it inside the boundary, with the module's configuration. It needs no PIN and works while
+/// the module is in use.
 #[derive(Args)]
 #[command(after_help = line::FIELDS)]
 pub(crate) struct Show {
@@ -59,7 +59,7 @@ impl Show {
         Ok(match left_out {
             0 => report,
             more => report.note(format!(
-                "{more} more links are not shown: name --to, or write them with \"countersign audit export\""
+                "{more} more links are not shown: use --to, or write them all with \"countersign audit export\""
             )),
         })
     }

@@ -12,12 +12,11 @@ use crate::error::CommandError;
 use crate::inside::{Inside, explain};
 use crate::output::{Report, details};
 
-/// Verify the audit chain: every link follows from the one before, the records are those of the newest link, and the
-/// backing token remembers a link of this chain. What each act of administration says was in force before it must be what the
-/// links up to it put in force.
+/// Verify the audit chain: every link follows from the one before, the records match the newest link, and the backing token remembers a
+/// link of this chain. Each act of administration must name, as in force before it, what the links up to it put in force.
 ///
-/// Runs inside the boundary, with the module's configuration, and needs no PIN. It may run while the module is in use.
-/// The exit status is 1 if the chain does not hold; then the error says what was found and what to do next.
+/// Run it inside the boundary, with the module's configuration. It needs no PIN and works while the module is in use. The exit status is
+/// 1 if the chain does not hold; the error then says what was found and what to do next.
 #[derive(Args)]
 pub(crate) struct Verify {}
 

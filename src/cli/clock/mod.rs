@@ -17,7 +17,7 @@ use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::output::Report;
 
-/// Show the clock that codes are judged by, or take it as it is.
+/// Show the clock that codes are checked against, or accept it.
 #[derive(Subcommand)]
 pub(crate) enum Clock {
     Show(show::Show),
@@ -35,7 +35,7 @@ impl Clock {
 
 /// What to do where the clock is not believed.
 pub(crate) const WAY_OUT: &str = "compare the clock with another one (\"timedatectl\" shows whether it is synchronised). If it \
-                                  is wrong, set it right; if it is right, the SO takes it by \"countersign clock set\"";
+                                  is wrong, set it right; if it is right, the SO accepts it with \"countersign clock set\"";
 
 /// What the module tells of its clock.
 pub(crate) struct Shown {

@@ -15,14 +15,13 @@ use crate::module::Module;
 use crate::output::Report;
 use crate::secret::SoPin;
 
-/// Take the machine's clock as it is, after it was found to have jumped.
+/// Accept the machine's clock after it jumped.
 ///
-/// The module does not set the machine's clock: set that right first, by another clock than its own. The time that is
-/// given must be that of the machine, within two minutes, and the clock is never taken while it is behind what the module
-/// recorded last.
+/// The module does not set the machine's clock. First set it right, by another clock. The time that you give must match the machine's
+/// within two minutes. The module never accepts a clock that is behind its newest record.
 #[derive(Args)]
 pub(crate) struct Set {
-    /// The time in UTC, by another clock, as in 2026-11-21T12:00:00Z [default: what the machine says]
+    /// The time in UTC by another clock, as in 2026-11-21T12:00:00Z [default: the machine's]
     #[arg(long, value_name = "TIME", value_parser = iso)]
     time: Option<u64>,
     #[command(flatten)]
@@ -44,11 +43,11 @@ impl Set {
         session.update_attributes(before.object, &[value]).during(Act::SetClock)?;
         let after = Shown::read(&session)?;
         let was = match before.refusal.as_str() {
-            "" => "It was believed before, too.".to_owned(),
-            refusal => format!("Before it was refused: {refusal}."),
+            "" => "The module trusted it before, too.".to_owned(),
+            refusal => format!("The module refused it before: {refusal}."),
         };
         let text = format!(
-            "The clock is taken as it is: {}. {}\nThe audit has it (clock-taken).\n",
+            "The module accepts the clock: {}. {}\nThe audit records it (clock-taken).\n",
             after.time(),
             crate::names::printable(&was)
         );

@@ -9,9 +9,9 @@ use crate::error::CommandError;
 use crate::module::Module;
 use crate::output::{Report, details};
 
-/// Show the machine's clock as the module sees it, and whether anything is signed by it.
+/// Show the machine's clock as the module sees it, and whether the module trusts it.
 ///
-/// Needs no PIN. The exit status is 1 if the clock is not believed.
+/// Needs no PIN. The exit status is 1 if the module refuses the clock.
 #[derive(Args)]
 pub(crate) struct Show {}
 
@@ -20,7 +20,7 @@ impl Show {
         let module = Module::open(global)?;
         let clock = Shown::read(&module.open_session()?)?;
         let refused = !clock.refusal.is_empty();
-        let signing = if refused { format!("refuses it: {}", clock.refusal) } else { "believes it".into() };
+        let signing = if refused { format!("refuses it: {}", clock.refusal) } else { "trusts it".into() };
         let text = details(&[("time", clock.time()), ("signing", signing)]);
         let report = Report::new(text, json!({ "clock": clock.to_json() })).wrong(refused);
         Ok(if refused { report.note(format!("next: {WAY_OUT}")) } else { report })

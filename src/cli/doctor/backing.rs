@@ -36,7 +36,7 @@ impl TokenKind {
 /// Finds the token, without a login. A module that others can change is not loaded.
 pub(super) fn find(config: &BackingConfig, is_safe: bool) -> (Check, Option<TokenKind>) {
     if !is_safe {
-        let finding = "not looked for: its module is not loaded as it is".into();
+        let finding = "not looked for: its module cannot be loaded like this".into();
         return (wrong(SUBJECT, finding, "correct [backing], then try again"), None);
     }
     match Token::find(config) {
@@ -44,7 +44,7 @@ pub(super) fn find(config: &BackingConfig, is_safe: bool) -> (Check, Option<Toke
             let identity = token.identity();
             let kind = TokenKind::of(identity);
             let what = match kind {
-                TokenKind::Hardware => "hardware by its own word",
+                TokenKind::Hardware => "hardware, according to its slot",
                 TokenKind::SoftHsm | TokenKind::Software => "software",
             };
             let Identity { manufacturer, model, .. } = identity;

@@ -108,7 +108,7 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
                 checks.push(Check {
                     subject: "initialisation",
                     state: State::Noted,
-                    finding: "the store is in use, as it is while \"countersign serve\" runs".into(),
+                    finding: "the store is in use, as always while \"countersign serve\" runs".into(),
                     next: Some(
                         "ask the boundary itself: its /health, or \"countersign doctor\" as its client"
                             .into(),
@@ -241,22 +241,22 @@ fn store(path: &Path) -> Vec<Check> {
 /// What a store that is not there means. The backing token may remember one: then the module does not open, and none is made.
 fn missing_store(path: &Path, module_works: bool, is_in_use: bool) -> Check {
     let subject = "store";
-    let what = format!("{} is not there", path.display());
+    let what = format!("{} does not exist", path.display());
     if module_works {
-        let finding = format!("{what}, and the backing token remembers none: countersign init makes it");
+        let finding = format!("{what}, and the backing token remembers none: countersign init makes one");
         return Check { subject, state: State::Noted, finding, next: None };
     }
     if is_in_use {
         return wrong(
             subject,
-            format!("{what}, and a running process has it open: it was removed or moved away under it"),
-            "do not stop that process: put the file back if it was moved, else run \"countersign state rescue\" as root",
+            format!("{what}, but a running process has it open: somebody removed or moved it"),
+            "do not stop that process: put the file back if it was moved, or run \"countersign state rescue\" as root",
         );
     }
     wrong(
         subject,
         what,
-        "correct store.path, or put the newest store back; where the backing token remembers one, none is made",
+        "correct store.path, or put the newest store back; while the backing token remembers a store, the module makes no new one",
     )
 }
 
@@ -299,7 +299,7 @@ fn lock(store: &Path, module_works: bool) -> Check {
     let finding = match holder {
         Some(line) if !line.is_empty() => format!("{}: last taken by {line}", path.display()),
         Some(_) => format!("{} is there", path.display()),
-        None => format!("{} is not there", path.display()),
+        None => format!("{} does not exist", path.display()),
     };
     Check { subject: "lock", state: State::Noted, finding, next: None }
 }
@@ -330,7 +330,7 @@ fn token(module: &Module) -> Result<Vec<Check>, CommandError> {
     for (subject, locked, last_try, tried) in pins {
         let is_so = subject == "SO PIN";
         let finding = match (locked, last_try, tried) {
-            (true, _, _) if is_so => "not looked at for up to an hour, after wrong tries",
+            (true, _, _) if is_so => "not checked for up to an hour, after wrong tries",
             (true, _, _) => "locked after too many wrong tries, or declared lost",
             (_, true, _) if is_so => "one wrong try from having to wait",
             (_, true, _) => "one wrong try from being locked",
@@ -339,7 +339,7 @@ fn token(module: &Module) -> Result<Vec<Check>, CommandError> {
         };
         let state = if locked { State::Wrong } else { State::Noted };
         let next = (locked && !is_so).then(|| {
-            "let the SO look (countersign pin show), then run countersign pin unlock or countersign pin set".into()
+            "have the SO look at it (countersign pin show), then run countersign pin unlock or countersign pin set".into()
         });
         checks.push(Check { subject, state, finding: finding.into(), next });
     }

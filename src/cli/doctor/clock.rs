@@ -22,7 +22,7 @@ pub(super) fn check(refusal: &str) -> Check {
         return Check {
             subject: "clock",
             state: State::Wrong,
-            finding: format!("{time}: that is before this program was written"),
+            finding: format!("{time}, which is before this program was written"),
             next: Some("set the clock; codes depend on it".into()),
         };
     }
@@ -30,7 +30,7 @@ pub(super) fn check(refusal: &str) -> Check {
         return Check {
             subject: "clock",
             state: State::Wrong,
-            finding: format!("{time}: nothing is signed by it: {refusal}"),
+            finding: format!("{time}: the module signs nothing by it: {refusal}"),
             next: Some(WAY_OUT.into()),
         };
     }
@@ -39,7 +39,7 @@ pub(super) fn check(refusal: &str) -> Check {
     Check {
         subject: "clock",
         state: State::Good,
-        finding: format!("{time}; {seen}; a code is good one period early or late, no more"),
+        finding: format!("{time}; {seen}; a code is valid one period early or late, no more"),
         next: None,
     }
 }

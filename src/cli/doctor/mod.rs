@@ -15,10 +15,11 @@ use crate::Global;
 use crate::error::CommandError;
 use crate::output::Report;
 
-/// Say how this installation is set up, and which promises hold in it.
+/// Check this installation, and show which promises hold in it.
 ///
-/// Looks at the configuration, the files and their permissions, the module and its token, and the clock. It tries the backing
-/// token on objects of its own, unless another process uses the store. It needs no PIN. The exit status is 1 if something is wrong; a promise that cannot hold here is told, but is not an error.
+/// It checks the configuration, the files and their permissions, the module and its token, and the clock. It tries the backing token on
+/// objects of its own, unless another process uses the store. It needs no PIN. The exit status is 1 if something is wrong. A promise that
+/// cannot hold here is shown, but is no error.
 #[derive(Args)]
 pub(crate) struct Doctor {}
 

@@ -28,14 +28,14 @@ pub(super) fn all(facts: &Facts) -> Vec<Promise> {
         Promise {
             promise: "A code is consent to this one transaction.",
             held: Some(false),
-            why: "a time-based code proves that the user is present, not what they saw: the policy's limits bound the loss",
+            why: "a time-based code proves that the user is present, not what they saw. The policy's limits bound the loss",
         },
         restored(facts),
         clock(facts),
         Promise {
             promise: "Nobody can set the clock while the machine is off.",
             held: Some(false),
-            why: "it is this machine's clock: after a start nothing but the newest record contradicts it; the audit has each start (clock-taken)",
+            why: "after a boot only the newest record can contradict this machine's clock. The audit records each boot (clock-taken)",
         },
     ]);
     promises
@@ -44,25 +44,25 @@ pub(super) fn all(facts: &Facts) -> Vec<Promise> {
 /// What the module does wherever it runs.
 const OF_THE_ENGINE: [(&str, &str); 8] = [
     (
-        "Nothing is learned of a code before its outcome is durable.",
-        "right and wrong codes are written alike, and answered once that is anchored: killing the process teaches nothing",
+        "Nobody learns anything of a code before its outcome is durable.",
+        "right and wrong codes are written alike, and answered once that is anchored, so killing the process teaches nothing",
     ),
-    ("A code signs once.", "the matched time step is recorded durably before a signature exists"),
+    ("A code signs once.", "the module records the matched time step durably before a signature exists"),
     (
         "Guessing locks the user.",
         "back-off from the third failure in a row; locked at 10 in a row, or at 20 in 30 days",
     ),
     (
         "Guessing at all users together stops all.",
-        "after limits.failures_per_hour wrong codes no code is looked at; opening counts them again from the audit",
+        "after limits.failures_per_hour wrong codes no code is checked; opening the module counts them again from the audit",
     ),
     (
         "Used codes, tries and limits survive a crash at any moment.",
-        "what they stand for is written, synced and anchored before an answer leaves",
+        "the module writes, syncs and anchors them before an answer leaves",
     ),
     (
         "An older copy of the store alone is refused.",
-        "the newest record is anchored in the backing token; behind it the module stays closed",
+        "the backing token anchors the newest record; over an older store the module stays closed",
     ),
     (
         "A changed or exchanged record is refused.",
@@ -70,7 +70,7 @@ const OF_THE_ENGINE: [(&str, &str); 8] = [
     ),
     (
         "What the policy forbids is not signed, whoever asks.",
-        "it is judged on what provably leaves the wallet, and is sealed with it; only the SO can change it",
+        "the policy is judged on what provably leaves the wallet, and sealed with it; only the SO can change it",
     ),
 ];
 
@@ -79,15 +79,15 @@ fn caller(facts: &Facts) -> Promise {
     let (held, why) = match facts {
         Facts { connected: true, apart: false, .. } => (
             None,
-            "held where the boundary is another user's process: name who serves it in connect.user, and it is asked for",
+            "holds if the boundary is another user's process: name that user in connect.user, and the client checks it",
         ),
         Facts { connected: true, .. } => (
             Some(true),
-            "the engine is in the boundary: this process has no key, no secret and no state, and cannot reach them",
+            "the engine is in the boundary. This process has no key, no secret and no state, and cannot reach them",
         ),
         Facts { serves: true, .. } => (
             None,
-            "held where \"countersign serve\" runs as a user of its own, whose files and memory no backend can read; not for a process that loads the module with this configuration",
+            "holds if \"countersign serve\" runs as its own user, whose files and memory no backend can read; not for a process that loads the module with this configuration",
         ),
         _ => (
             Some(false),
@@ -99,9 +99,9 @@ fn caller(facts: &Facts) -> Promise {
 
 fn administrator(facts: &Facts) -> Promise {
     let why = if facts.connected || facts.serves {
-        "whoever has the SO PIN can enrol a user of their own, put that user into a wallet and lift its policy; whoever also has the user PIN and may use the backends' door then signs. An administrator gets that PIN only by declaring the old one lost, which logs every backend out. The audit has each step"
+        "whoever has the SO PIN can enrol a user of their own, put that user into a wallet and lift its policy; whoever also has the user PIN and may use the backends' door then signs. An administrator gets that PIN only by declaring the old one lost, which logs every backend out. The audit records each step"
     } else {
-        "whoever has the SO PIN can enrol a user of their own, put that user into a wallet and lift its policy; and here is no door that keeps them from being the backend as well, once they have declared the user PIN lost. The audit has each step"
+        "whoever has the SO PIN can enrol a user of their own, put that user into a wallet and lift its policy. There is no door here to keep them from being the backend as well, once they have declared the user PIN lost. The audit records each step"
     };
     Promise { promise: "One administrator alone cannot have a transaction signed.", held: Some(false), why }
 }
@@ -112,17 +112,17 @@ fn backing_token(facts: &Facts) -> Promise {
         Some(TokenKind::SoftHsm) => Promise {
             promise,
             held: Some(false),
-            why: "SoftHSM2's token is a directory: whoever can copy it can restore and clone it, and older state with it",
+            why: "SoftHSM2's token is a directory. Whoever can copy it can restore and clone it, and older state with it",
         },
         Some(TokenKind::Software) => Promise {
             promise,
             held: Some(false),
-            why: "the backing token is software (its slot has no CKF_HW_SLOT): whoever can copy its files can restore and clone it",
+            why: "the backing token is software (its slot has no CKF_HW_SLOT). Whoever can copy its files can restore and clone it",
         },
         Some(TokenKind::Hardware) => Promise {
             promise,
             held: None,
-            why: "that is for the maker of the backing token to promise. Ask where data objects (CKO_DATA) are kept, too: some hardware keeps them in files of this machine",
+            why: "only the maker of the backing token can promise this. Also ask where it keeps data objects (CKO_DATA): some hardware keeps them in files of this machine",
         },
         None => Promise { promise, held: None, why: unknown(facts) },
     }
@@ -134,18 +134,18 @@ fn restored(facts: &Facts) -> Promise {
         Some(TokenKind::Software) => Promise {
             promise,
             held: Some(false),
-            why: "not against who can copy the store and the files of the backing token: put back together they fit; the store alone is refused",
+            why: "not against somebody who can copy the store and the files of the backing token: put back together they fit. The store alone is refused",
         },
         Some(TokenKind::SoftHsm) => Promise {
             promise,
             held: Some(false),
-            why: "not against who can copy the store and SoftHSM2's folder: put back together they fit; the store alone is refused",
+            why: "not against somebody who can copy the store and SoftHSM2's folder: put back together they fit. The store alone is refused",
         },
         // The anchor is as safe as the token, of which nothing more is known here.
         Some(TokenKind::Hardware) => Promise {
             promise,
             held: None,
-            why: "held where the backing token cannot be copied: that is for its maker to promise; a store put back is refused, or taken by the SO with every limit spent",
+            why: "holds if the backing token cannot be copied, which only its maker can promise. A store put back is refused, or accepted by the SO with every limit spent",
         },
         None => Promise { promise, held: None, why: unknown(facts) },
     }
@@ -157,7 +157,7 @@ fn clock(facts: &Facts) -> Promise {
         true => Promise {
             promise,
             held: Some(true),
-            why: "it is held against the clock that counts from the machine's start; what jumps is refused until it is right or the SO takes it. Not against who can give the process two false clocks",
+            why: "the module compares it with the clock that counts since boot, and refuses a jump until the clock is right or the SO accepts it. Not against somebody who can give the process two false clocks",
         },
         false => Promise { promise, held: None, why: NOTHING_SIGNS },
     }
@@ -169,12 +169,12 @@ fn credential(facts: &Facts) -> Promise {
         Some(true) => Promise {
             promise,
             held: Some(false),
-            why: "it is in the environment: every process of the same user, and root, can read it",
+            why: "it is in the environment, where every process of the same user, and root, can read it",
         },
         Some(false) => Promise {
             promise,
             held: if facts.serves { None } else { Some(false) },
-            why: "it is in a file: every process of the same user, and root, can read it",
+            why: "it is in a file, which every process of the same user, and root, can read",
         },
         None => Promise { promise, held: None, why: unknown(facts) },
     }
@@ -184,7 +184,8 @@ fn unknown(facts: &Facts) -> &'static str {
     if facts.connected { ELSEWHERE } else { NO_CONFIGURATION }
 }
 
-const ELSEWHERE: &str = "it is the boundary's: run \"countersign doctor\" there, with its configuration";
+const ELSEWHERE: &str =
+    "that is up to the boundary: run \"countersign doctor\" there, with its configuration";
 const NO_CONFIGURATION: &str = "the configuration could not be read";
 const NOTHING_SIGNS: &str = "the module did not initialise: nothing signs here";
 

@@ -25,19 +25,18 @@ const SECP256K1: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 
 /// Create a key that signs digests, for other chains: the module makes it.
 ///
-/// Of a digest nobody can tell what it moves: whoever approves one trusts whoever showed it to them. For Bitcoin make a
-/// wallet. Codes of its users are tried without a cosigner's signature, whatever their wallets ask for. The secret key is
-/// made inside and never leaves it.
+/// A digest does not show what it moves: the user trusts whoever computed it. For Bitcoin make a wallet. This key needs no cosigner's
+/// signature before it tries a code, even if its users' wallets do. The module makes the secret key inside; the key never leaves.
 #[derive(Args)]
 #[command(group = ArgGroup::new("limits").required(true).args(BASES))]
 pub(crate) struct Create {
     /// The key's label
     #[arg(value_parser = names::key_label)]
     label: String,
-    /// A user whose codes sign; repeat it for several
+    /// A user whose codes sign; repeat for several
     #[arg(long = "user", value_name = "NAME", required = true, value_parser = names::user_name)]
     users: Vec<String>,
-    /// What the key is made for; repeat it for both
+    /// What the key may do; repeat for both
     #[arg(long = "mechanism", value_name = "NAME", value_enum, default_value = "digest")]
     mechanisms: Vec<Mechanism>,
     #[command(flatten)]

@@ -170,7 +170,7 @@ fn find_key(session: &Session, class: ObjectClass, label: &str) -> Result<Object
 }
 
 fn no_such_key(label: &str) -> CommandError {
-    CommandError::new(format!("there is no key {label}"), "\"countersign key list\" shows the keys there are")
+    CommandError::new(format!("there is no key {label}"), "\"countersign key list\" lists the keys")
 }
 
 /// A wallet's keys are made by another mechanism.

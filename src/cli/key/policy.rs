@@ -23,23 +23,23 @@ pub(super) const BASES: [&str; 3] = ["policy", "max_period_transactions", "unlim
 #[command(next_help_heading = "Policy (one of --policy, --max-period-transactions, or --unlimited)")]
 #[command(group = ArgGroup::new("base").args(BASES))]
 pub(super) struct PolicyOptions {
-    /// Take the policy, a TOML document, from this file
+    /// Read the policy, a TOML document, from this file
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Most signatures of a period
+    /// The most signatures in a period
     #[arg(long, value_name = "N", conflicts_with_all = OTHERS)]
     max_period_transactions: Option<u32>,
-    /// The period: the last so many hours, 1 to 168; 24 where it is not given
+    /// Length of the sliding period in hours, 1 to 168 [default: 24]
     #[arg(long, value_name = "N", requires = "max_period_transactions", conflicts_with_all = OTHERS)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PERIOD_HOURS)))]
     period_hours: Option<u32>,
     /// No limit at all: a right code signs any digest
     #[arg(long, conflicts_with = "policy")]
     unlimited: bool,
-    /// Sign only in this time, as in "Mon-Fri 08:00-18:00", in UTC; repeat it for several
+    /// Sign only within these hours in UTC, as in "Mon-Fri 08:00-18:00"; repeat for several
     #[arg(long = "time-window", value_name = "WINDOW", requires = "base", conflicts_with = "policy")]
     time_windows: Vec<String>,
-    /// Sign only with the codes of so many different users, 1 to 16
+    /// The number of different users whose codes a signature needs, 1 to 16
     #[arg(long, value_name = "N", requires = "base", conflicts_with = "policy")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=MAX_RECORDS as i64))]
     required_approvals: Option<u8>,

@@ -20,8 +20,7 @@ use crate::wallet::name_the_bad_user;
 
 /// Change a key's users or policy.
 ///
-/// Each is replaced as a whole: the users that are named become all of its users, the rules that are named all of its
-/// policy.
+/// Each is replaced as a whole: the users that you name become its only users, and the rules that you name its whole policy.
 #[derive(Args)]
 #[command(group = ArgGroup::new("limits").args(BASES))]
 #[command(
@@ -32,7 +31,7 @@ pub(crate) struct Set {
     /// The key's label
     #[arg(value_parser = names::key_label)]
     label: String,
-    /// A user whose codes sign; repeat it for several
+    /// A user whose codes sign; repeat for several
     #[arg(long = "user", value_name = "NAME", value_parser = names::user_name)]
     users: Vec<String>,
     #[command(flatten)]

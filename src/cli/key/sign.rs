@@ -19,10 +19,9 @@ use crate::names;
 use crate::output::Report;
 use crate::secret::{Ask, CODE, CodeFile, UserPin};
 
-/// Sign a digest with a user's one-time code, with a key that was made for CKM_COUNTERSIGN_DIGEST.
+/// Sign a digest with a user's one-time code and a key made for CKM_COUNTERSIGN_DIGEST.
 ///
-/// Prints r and s, 64 bytes, in hexadecimal. Nobody can tell from a digest what it moves: approve none that you did not
-/// compute yourself.
+/// Prints r and s, 64 bytes, in hexadecimal. A digest does not show what it moves: approve only what you computed yourself.
 #[derive(Args)]
 pub(crate) struct Sign {
     /// The key's label
@@ -31,7 +30,7 @@ pub(crate) struct Sign {
     /// The digest: 32 bytes in hexadecimal
     #[arg(long, value_name = "HEX", value_parser = digest)]
     digest: Digest,
-    /// The user whose code it is [default: the key's only user]
+    /// The user whose code this is [default: the key's only user]
     #[arg(long, value_name = "NAME", value_parser = names::user_name)]
     user: Option<String>,
     #[command(flatten)]

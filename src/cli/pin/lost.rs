@@ -13,10 +13,10 @@ use crate::module::Module;
 use crate::output::Report;
 use crate::secret::SoPin;
 
-/// Declare the user PIN lost: nobody knows it any more, or somebody knows it who should not.
+/// Declare the user PIN lost: nobody knows it any more, or the wrong person does.
 ///
-/// From then on the PIN opens nothing. Every backend that is logged in is logged out, and nothing is signed until a new PIN
-/// is set. This cannot be taken back, and the audit keeps it (pin-lost).
+/// From then on the PIN opens nothing. The module logs out every backend, and signs nothing until you set a new PIN. You cannot take
+/// this back, and the audit keeps it (pin-lost).
 #[derive(Args)]
 pub(crate) struct Lost {
     #[command(flatten)]
@@ -32,7 +32,7 @@ impl Lost {
         session.update_attributes(before.object, &lost).during(Act::ChangeUserPin)?;
         let after = Shown::read(&session)?;
         let text =
-            "The user PIN is declared lost: it opens nothing any more, and every backend is logged out.\n";
+            "The user PIN is declared lost. It opens nothing any more, and every backend is logged out.\n";
         Ok(Report::new(text, json!({ "pin": after.to_json() })).note("next: countersign pin set"))
     }
 }

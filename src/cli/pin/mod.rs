@@ -19,7 +19,7 @@ use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::output::Report;
 
-/// Show, unlock, declare lost and set anew the user PIN, which backends log in with.
+/// Show, unlock, declare lost and replace the user PIN, which backends log in with.
 ///
 /// Backends change the PIN themselves, with C_SetPIN. The SO sets it once, with "countersign init", and replaces it only
 /// after it was locked, or after the SO has declared it lost: no administrator becomes a backend unseen.

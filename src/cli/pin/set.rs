@@ -16,8 +16,8 @@ use crate::secret::{SoPin, USER_PIN};
 
 /// Set a new user PIN, once the old one is locked or declared lost.
 ///
-/// A PIN that stands is not replaced: whoever knows it changes it (C_SetPIN), and if nobody does, declare it lost first.
-/// The new PIN has all its tries, and no login by the old one goes on.
+/// A valid PIN cannot be replaced: whoever knows it changes it (C_SetPIN). If nobody knows it, declare it lost first. The new PIN has
+/// all its tries, and every login by the old one has ended.
 #[derive(Args)]
 pub(crate) struct Set {
     #[command(flatten)]

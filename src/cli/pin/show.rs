@@ -14,7 +14,7 @@ use crate::names::printable;
 use crate::output::Report;
 use crate::secret::SoPin;
 
-/// Show whether the user PIN is locked or lost, and which peers have tried wrong ones.
+/// Show whether the user PIN is locked or lost, and which peers tried wrong PINs.
 ///
 /// Each peer that the boundary identifies (a Unix user, the name in a certificate, a context id) has five wrong tries in a
 /// row, and all of them together a hundred in 30 days. A right PIN ends the peer's own row.
@@ -35,8 +35,8 @@ impl Show {
 
 fn text(shown: &Shown) -> String {
     let mut text = match (shown.lost, shown.is_exhausted(), shown.is_closed()) {
-        (true, _, _) => "The user PIN was declared lost: it opens nothing.".to_owned(),
-        (_, true, _) => "The user PIN is locked: too many wrong ones were tried in 30 days.".to_owned(),
+        (true, _, _) => "The user PIN was declared lost. It opens nothing.".to_owned(),
+        (_, true, _) => "The user PIN is locked: too many wrong tries in 30 days.".to_owned(),
         (_, _, true) => "The user PIN was locked by an earlier version.".to_owned(),
         _ => "The user PIN stands.".to_owned(),
     };

@@ -15,8 +15,8 @@ use crate::secret::SoPin;
 
 /// Give every peer its tries at the user PIN back.
 ///
-/// Find out first who tried: "countersign pin show" names the peers. The wrong tries of the last 30 days stay counted: after
-/// a hundred of them the PIN stays locked for everybody until enough are older, or until a new one is set.
+/// First find out who tried: "countersign pin show" names the peers. This does not clear the wrong tries of the last 30 days: after a
+/// hundred of them the PIN stays locked for everybody until enough are older, or until you set a new one.
 #[derive(Args)]
 pub(crate) struct Unlock {
     #[command(flatten)]
@@ -33,8 +33,8 @@ impl Unlock {
         let after = Shown::read(&session)?;
         if after.is_closed() {
             return Err(CommandError::new(
-                "every peer has its tries back, and the user PIN stays closed to all of them",
-                "set a new one with \"countersign pin set\"; \"countersign pin show\" says why it is closed",
+                "every peer has its tries back, but the user PIN stays locked for all of them",
+                "set a new PIN with \"countersign pin set\"; \"countersign pin show\" shows why it is locked",
             ));
         }
         Ok(Report::new("Every peer has its tries at the user PIN back.\n", json!({ "pin": after.to_json() })))

@@ -33,7 +33,7 @@ impl KeyFile {
     pub(super) fn read(path: &Path) -> Result<KeyFile, CommandError> {
         let failed = |why: &str| {
             CommandError::new(
-                format!("the secret key {} cannot be used: {why}", path.display()),
+                format!("cannot use the secret key {}: {why}", path.display()),
                 "name the file that \"countersign plugin keygen\" or \"minisign -G\" wrote with --secret-key",
             )
         };
@@ -55,8 +55,10 @@ impl KeyFile {
             .and_then(|line| data_encoding::BASE64.decode(line.as_bytes()).ok().map(Zeroizing::new));
         match algorithms.as_deref().and_then(|bytes| bytes.get(..6)) {
             Some(ENCRYPTED) => Ok(KeyFile(text)),
-            Some(NOT_ENCRYPTED) => Err(failed("no password protects it: whoever copies it is this officer")),
-            _ => Err(failed("it is no secret key of minisign's")),
+            Some(NOT_ENCRYPTED) => {
+                Err(failed("no password protects it, so anybody who copies it can sign as this officer"))
+            }
+            _ => Err(failed("it is not a secret key of minisign")),
         }
     }
 
@@ -66,11 +68,11 @@ impl KeyFile {
         let boxed = SecretKeyBox::from(self.0.to_string());
         let secret = boxed.into_secret_key(Some(password.to_string())).map_err(|error| match error.kind() {
             ErrorKind::Verify => CommandError::new(
-                "the password is not that of this secret key; nothing was signed",
-                "give the one that was chosen when the key was made",
+                "this password does not open the secret key; nothing was signed",
+                "give the password that you chose when you made the key",
             ),
             _ => CommandError::new(
-                format!("the secret key cannot be decrypted: {error}; nothing was signed"),
+                format!("cannot decrypt the secret key: {error}; nothing was signed"),
                 "name the file that \"countersign plugin keygen\" or \"minisign -G\" wrote with --secret-key",
             ),
         })?;
@@ -84,7 +86,7 @@ impl KeyPair {
         password: &Secret,
     ) -> Result<(OfficerKey, String, Zeroizing<String>), CommandError> {
         let failed = |error: minisign::PError| {
-            CommandError::new(format!("no key could be made: {error}"), "free some memory, then try again")
+            CommandError::new(format!("cannot make a key: {error}"), "free some memory, then try again")
         };
         let pair =
             minisign::KeyPair::generate_encrypted_keypair(Some(password.to_string())).map_err(failed)?;
@@ -97,10 +99,7 @@ impl KeyPair {
 
     fn of(secret: SecretKey) -> Result<KeyPair, CommandError> {
         let public = PublicKey::from_secret_key(&secret).map_err(|error| {
-            CommandError::new(
-                format!("the secret key cannot be used: {error}"),
-                "take the copy that was put aside",
-            )
+            CommandError::new(format!("the secret key cannot be used: {error}"), "use the backup copy")
         })?;
         let officer = officer(&public)?;
         Ok(KeyPair { secret, public, officer })

@@ -13,9 +13,9 @@ use crate::secret::{OFFICER_PASSWORD, Secret};
 
 /// Make an officer's key pair.
 ///
-/// Each officer does this once, on a machine of their own. The secret key is encrypted under a password (scrypt) and
-/// leaves that machine only as a backup; the line of the public key goes into the boundary's configuration, under
-/// [plugin] officers. Keys made by "minisign -G" do as well. No file is ever overwritten.
+/// Each officer does this once, on their own machine. The command encrypts the secret key under a password (scrypt); the key leaves that
+/// machine only as a backup. The line of the public key goes into the boundary's configuration, under [plugin] officers. Keys made by
+/// "minisign -G" work as well. The command overwrites no file.
 #[derive(Args)]
 pub(crate) struct Keygen {
     /// Where the encrypted secret key goes (mode 600)
@@ -65,6 +65,6 @@ fn check_length(password: &Secret) -> Result<(), CommandError> {
     }
     Err(CommandError::new(
         format!("the password has more than {MAX} bytes; nothing was made"),
-        "choose a shorter one: minisign takes no longer one",
+        "choose a shorter one: minisign takes no longer password",
     ))
 }

@@ -14,15 +14,15 @@ use crate::output::{Report, details};
 
 /// Write the manifest of a release, beside its library.
 ///
-/// One officer does this once for a release; all of them sign that same file, each with their own build of the library in
-/// front of them. It is never overwritten: signatures would be left that are of another one. Where the library's bill of
-/// materials is beside it (FILE.cdx.json), the manifest has its digest, too.
+/// One officer does this once for a release. All officers sign that same file, each against their own build of the library. The command
+/// never overwrites a manifest: signatures of the old one would remain. If the library's bill of materials is beside it
+/// (FILE.cdx.json), the manifest has its digest, too.
 #[derive(Args)]
 pub(crate) struct MakeManifest {
     /// The library of the release
     #[arg(long, value_name = "FILE")]
     library: PathBuf,
-    /// The lowest version that may still run once this one has
+    /// The lowest version that may still run after this one has run
     #[arg(long, value_name = "VERSION")]
     floor: PluginVersion,
     /// The version of the library
@@ -37,7 +37,7 @@ impl MakeManifest {
         let manifest = Manifest::new(self.version.clone(), digest, self.floor.clone()).map_err(|error| {
             CommandError::new(
                 format!("no manifest was written: {error}"),
-                "give a --floor that is not above the version, or the --version that this library is",
+                "give a --floor that is not above the version, or correct --version",
             )
         })?;
         let manifest = match plugin::sbom_digest(&self.library).map_err(refused)? {

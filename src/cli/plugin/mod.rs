@@ -65,7 +65,7 @@ fn manifest_lines(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("name", countersign::plugin::manifest::NAME.into()),
         ("version", manifest.version().to_string()),
         ("sha256", manifest.digest().to_string()),
-        ("floor", format!("{}: once it has run, nothing lower may", manifest.floor())),
+        ("floor", format!("{}: once this has run, nothing lower may run", manifest.floor())),
     ];
     lines.extend(manifest.sbom().map(|digest| ("sbom sha256", digest.to_string())));
     lines

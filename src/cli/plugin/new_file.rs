@@ -29,7 +29,7 @@ impl NewFile {
                 "name another file, or move that one away",
             ),
             _ => CommandError::new(
-                format!("the {what} {} cannot be made: {reason}; nothing was changed", path.display()),
+                format!("cannot make the {what} {}: {reason}; nothing was changed", path.display()),
                 "name a file in a folder that you may write to",
             ),
         })?;
@@ -41,7 +41,7 @@ impl NewFile {
         self.write(content).map_err(|reason| {
             CommandError::new(
                 format!("{} cannot be written: {reason}", self.path.display()),
-                "look at the disk, then run the command again",
+                "check the disk, then run the command again",
             )
         })?;
         self.committed = true;

@@ -8,10 +8,10 @@ use super::{configured, manifest_json, refused};
 use crate::error::CommandError;
 use crate::output::Report;
 
-/// Verify the configured release, and write its floor to the floor file. Once, at installation.
+/// Verify the configured release, and write its floor to the floor file: once, at installation.
 ///
-/// From then on each release that is loaded raises the floor to its own, and none below it is loaded. Run this as the user
-/// who runs the boundary. If the floor file exists, it is left as it is: making it anew would let old versions run.
+/// From then on each loaded release raises the floor to its own, and nothing below the floor is loaded. Run this as the user who runs the
+/// boundary. If the floor file exists, the command leaves it alone: a new one would let old versions run.
 #[derive(Args)]
 pub(crate) struct Pin {}
 
@@ -21,7 +21,7 @@ impl Pin {
         let release = plugin::pin(&config).map_err(refused)?;
         let manifest = release.manifest();
         let text = format!(
-            "The floor is {}, in {}: nothing below it is loaded.\n",
+            "The floor is {}, in {}. The boundary loads nothing below it.\n",
             manifest.floor(),
             config.floor_file.display()
         );

@@ -15,9 +15,9 @@ use crate::output::{Report, details};
 
 /// Sign the manifest beside a library.
 ///
-/// The library in front of you is hashed and compared with the manifest; what you sign is shown before your password is
-/// asked for. Build the library yourself (softhsm/reproduce.sh): only then does your signature say more than the first one.
-/// The signature goes beside the manifest, under the id of your key, and is one that "minisign -V" verifies.
+/// The command hashes your library, compares it with the manifest, and shows what you sign before it asks for your password. Build the
+/// library yourself (softhsm/reproduce.sh): only then does your signature add anything. The signature goes beside the manifest, named by
+/// your key's id; "minisign -V" verifies it.
 #[derive(Args)]
 pub(crate) struct Sign {
     /// Your encrypted secret key
@@ -68,7 +68,7 @@ fn check_sbom(library: &Path, manifest: &Manifest) -> Result<(), CommandError> {
         Some(found) if found == signed => Ok(()),
         Some(found) => Err(CommandError::new(
             format!(
-                "the bill of materials {} is not what its manifest is of: its sha256 is {found}, the manifest says {signed}; nothing was signed",
+                "the bill of materials {} does not match the manifest: its sha256 is {found}, the manifest says {signed}; nothing was signed",
                 file.display()
             ),
             "make it with softhsm/reproduce.sh. If it still differs, do not sign: ask the officer who made the manifest",
@@ -117,10 +117,7 @@ fn comment(library: &Path, manifest: &Manifest) -> String {
 /// The signature, in minisign's format, once it was verified: a fault while signing must not leave this process.
 fn sign(pair: &KeyPair, manifest: &[u8], comment: &str) -> Result<String, CommandError> {
     let failed = |reason: String| {
-        CommandError::new(
-            format!("the signature could not be made: {reason}"),
-            "try again, on another machine",
-        )
+        CommandError::new(format!("cannot make the signature: {reason}"), "try again, on another machine")
     };
     let untrusted = format!("countersign officer's signature {}", pair.officer.id());
     let signed = minisign::sign(Some(&pair.public), &pair.secret, manifest, Some(comment), Some(&untrusted));

@@ -12,18 +12,18 @@ use super::{configured, manifest_json, manifest_lines, refused};
 use crate::error::CommandError;
 use crate::output::{Report, details};
 
-/// Verify a release as the boundary does before it loads it. Nothing is loaded, and nothing changed.
+/// Verify a release as the boundary does before it loads it. The command loads nothing and changes nothing.
 ///
-/// Without options it is the one of the configuration, held against the floor, too: what "countersign serve" would refuse
-/// is refused here in the same words, with exit status 1. With --library, --officer and --threshold it is any release,
-/// anywhere; the floor of the boundary is not known there. The library's bill of materials is compared, too, where one was
-/// signed: another one is no reason not to load the library, but one for exit status 1.
+/// Without options it verifies the configured release, and compares it with the floor: what "countersign serve" would refuse, it refuses
+/// in the same words, with exit status 1. With --library, --officer and --threshold it verifies any release, anywhere, without the
+/// boundary's floor. If a bill of materials was signed, the command compares that, too: a different one does not keep the library from
+/// loading, but gives exit status 1.
 #[derive(Args)]
 pub(crate) struct Verify {
     /// The library, beside its manifest and signatures [default: that of the configuration]
     #[arg(long, value_name = "FILE", requires_all = ["officer", "threshold"])]
     library: Option<PathBuf>,
-    /// The public key of an officer, as in RWQf6LRC…; once for each
+    /// The public key of an officer, as in RWQf6LRC…; repeat for each
     #[arg(long, value_name = "KEY", requires = "library")]
     officer: Vec<String>,
     /// How many of them must have signed
@@ -94,7 +94,7 @@ fn report(
     lines.push(("needed", format!("{} of {} officers", officers.threshold(), officers.keys().len())));
     lines.push(match &floor {
         Some(floor) => ("running floor", format!("{} ({})", floor.version, floor.file.display())),
-        None => ("running floor", "not known here: only the boundary's configuration names its file".into()),
+        None => ("running floor", "unknown here: only the boundary's configuration names its file".into()),
     });
     if !signatures.set_aside.is_empty() {
         let aside: Vec<String> = signatures.set_aside.iter().map(SetAside::to_string).collect();

@@ -25,11 +25,11 @@ use crate::wallet::{Watched, watched};
 
 /// Show a PSBT as the signer sees it.
 ///
-/// Which inputs and outputs are the wallet's, what leaves it, the fee, and what the signer would refuse. No code is
-/// needed, and none is spent.
+/// It shows which inputs and outputs belong to the wallet, what leaves it, the fee, and what the signer would refuse. It needs no code and
+/// spends none.
 #[derive(Args)]
 pub(crate) struct Show {
-    /// The wallet that is asked to sign
+    /// The wallet that would sign
     #[arg(long, value_name = "LABEL", value_parser = names::wallet_label)]
     wallet: String,
     /// The PSBT; - is standard input
@@ -219,7 +219,7 @@ fn show_checked(
     } else if all_ours {
         format!("{} sat, fee included", checked.leaves())
     } else {
-        format!("{} sat: all of it, while an input is not proved to be the wallet's", checked.leaves())
+        format!("{} sat: everything, because an input is not proved to be the wallet's", checked.leaves())
     };
     let approvals = policy.required_approvals(checked.leaves());
     let later = judged_later(policy);
@@ -231,7 +231,7 @@ fn show_checked(
     let verdict = match refused {
         Some(refused) => refused.to_text(),
         None if later.is_empty() => format!("nothing: {codes}"),
-        None => format!("nothing that a PSBT can tell: {codes}, unless {} refuses", later.join(" or ")),
+        None => format!("nothing in this PSBT: {codes}, unless {} refuses", later.join(" or ")),
     };
     let label = watched.watch.label();
     let mut rows = vec![
@@ -298,7 +298,7 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: psbt::PsbtError) -> Rep
     ];
     rows.extend(refused.next(label).map(|next| ("next", next)));
     if is_message {
-        rows.insert(1, ("kind", "a message to be signed (BIP 322, BIP 127): it moves no coins".into()));
+        rows.insert(1, ("kind", "a message to be signed (BIP 322, BIP 127); it moves no coins".into()));
     }
     if let Some(message) = &message {
         rows.insert(2, ("message", names::printable(message)));

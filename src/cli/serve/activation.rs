@@ -25,7 +25,7 @@ pub(super) fn passed() -> Result<Activated, CommandError> {
         )
     };
     let passed = sd_notify::listen_fds_with_names()
-        .map_err(|error| wrong(format!("the sockets that were passed on cannot be taken: {error}")))?;
+        .map_err(|error| wrong(format!("cannot take the sockets that systemd passed on: {error}")))?;
     let mut activated = Activated::default();
     for (descriptor, name) in passed {
         // SAFETY: the service manager opened it for this process alone (LISTEN_PID is ours), nothing else in the process
@@ -36,13 +36,11 @@ pub(super) fn passed() -> Result<Activated, CommandError> {
             "administrators" => &mut activated.doors.administrators,
             "monitoring" => &mut activated.monitoring,
             _ => {
-                return Err(wrong(format!(
-                    "a socket was passed on whose name, {name:?}, means nothing here"
-                )));
+                return Err(wrong(format!("systemd passed on a socket with the unknown name {name:?}")));
             }
         };
         if place.replace(socket).is_some() {
-            return Err(wrong(format!("two sockets were passed on with the name {name:?}")));
+            return Err(wrong(format!("systemd passed on two sockets with the name {name:?}")));
         }
     }
     Ok(activated)

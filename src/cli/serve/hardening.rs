@@ -21,7 +21,7 @@ pub(super) fn harden(limits: &ServeLimits) -> Result<(), CommandError> {
     let refused = |what: &str, error: rustix::io::Errno| {
         CommandError::new(
             format!("the system does not let this process {what}: {error}"),
-            "allow it, in the unit or the container that starts it",
+            "allow it in the unit or the container that starts it",
         )
     };
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -34,7 +34,7 @@ pub(super) fn harden(limits: &ServeLimits) -> Result<(), CommandError> {
     allow_files(limits)?;
     if rustix::process::geteuid().is_root() {
         tracing::warn!(
-            "running as root: give the boundary a user of its own, so that it can do no more than it has to"
+            "running as root: give the boundary its own user, so that it can do no more than it must"
         );
     }
     Ok(())
@@ -48,13 +48,12 @@ fn lock_memory() -> Result<(), CommandError> {
     // Under a limit memory would be refused later, in the middle of a call.
     if let Some(bytes) = limit.filter(|_| !may_lock_all()) {
         return Err(CommandError::new(
-            format!("its memory cannot be kept out of the swap: only {} KiB may be locked", bytes / 1024),
+            format!("cannot keep the memory out of the swap: only {} KiB may be locked", bytes / 1024),
             next,
         ));
     }
-    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT).map_err(|error| {
-        CommandError::new(format!("its memory cannot be kept out of the swap: {error}"), next)
-    })
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
+        .map_err(|error| CommandError::new(format!("cannot keep the memory out of the swap: {error}"), next))
 }
 
 fn may_lock_all() -> bool {
@@ -68,7 +67,7 @@ fn allow_files(limits: &ServeLimits) -> Result<(), CommandError> {
     if let Some(most) = limit.maximum.filter(|most| *most < needed) {
         return Err(CommandError::new(
             format!(
-                "{needed} files are needed for serve.max_connections = {}, and {most} may be open",
+                "serve.max_connections = {} needs {needed} open files, and the limit is {most}",
                 limits.max_connections
             ),
             "raise LimitNOFILE (a systemd unit; \"ulimit -Hn\" elsewhere), or lower serve.max_connections",
@@ -78,7 +77,7 @@ fn allow_files(limits: &ServeLimits) -> Result<(), CommandError> {
         setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum }).map_err(
             |error| {
                 CommandError::new(
-                    format!("the limit of open files cannot be raised: {error}"),
+                    format!("cannot raise the limit of open files: {error}"),
                     "raise LimitNOFILE",
                 )
             },

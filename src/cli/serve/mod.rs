@@ -30,11 +30,11 @@ use crate::output::{self, Report};
 
 /// Serve the module to backends and administrators, from inside the boundary.
 ///
-/// Reads [serve] of the configuration. Stops on SIGTERM and SIGINT, when the calls under way have ended. On SIGHUP it
-/// takes certificates, keys and names anew, and makes socket files that were removed. Tells systemd what it does, and takes
-/// sockets from it that are named backend, administrators and monitoring. Its exit status is 75 where starting it again may
-/// help, as its unit does every 30 seconds: the store or the backing token failed for longer than store.reopen_seconds. It is 77
-/// where the backing token refuses its PIN: its unit does not start it then, for each start costs one of the token's tries.
+/// It reads [serve] of the configuration. On SIGTERM and SIGINT it stops once the calls under way have ended. On SIGHUP it reads
+/// certificates, keys and names again, and makes removed socket files again. It reports to systemd, and takes sockets from it that are
+/// named backend, administrators and monitoring. Exit status 75 means that a new start may help, which its unit tries every 30 seconds:
+/// the store or the backing token failed for longer than store.reopen_seconds. Exit status 77 means that the backing token refuses its
+/// PIN. Its unit then starts nothing, because each start costs one of the token's tries.
 #[derive(Args)]
 pub(crate) struct Serve {}
 
@@ -61,7 +61,7 @@ fn serve_until_stopped(
     let serve = serve_table(path, config)?;
     let boundary = load()?;
     if signals.asks_to_stop() {
-        tracing::info!("stopping, as was asked for during the start");
+        tracing::info!("stopping: a signal came during the start");
         notify(&[NotifyState::Stopping, NotifyState::Status("closing the module")]);
         drop(boundary);
         return Ok(Report::new("", json!({ "served": { "unfinished_connections": 0 } })));
@@ -95,7 +95,7 @@ fn serve_until_stopped(
                 "stopped with {} connections whose calls had not ended within serve.stop_seconds",
                 left.max(1)
             ),
-            "nothing is lost that was answered; raise serve.stop_seconds if calls take that long",
+            "no answered call is lost; raise serve.stop_seconds if calls take that long",
         )),
     };
     if !closed {
@@ -120,17 +120,17 @@ fn reload(server: &Server, path: &Path, started_with: &EngineConfig) {
     match taken {
         Ok((new, ended)) => {
             tracing::info!(
-                "users, names, context ids and certificates were read anew; {ended} connections ended by it"
+                "reloaded users, names, context ids and certificates; {ended} connections ended by it"
             );
             if waits_for_the_next_start(&new, started_with) {
                 tracing::warn!(
-                    "more in {} is other than at the start, besides who may connect: it counts from the next start on",
+                    "{} also changed in more than who may connect; those changes count from the next start",
                     path.display()
                 );
             }
         }
         Err(error) => {
-            tracing::error!("nothing of the new configuration is taken, the old one stays: {error}")
+            tracing::error!("the new configuration is refused as a whole, and the old one stays: {error}")
         }
     }
 }
@@ -186,17 +186,20 @@ fn serve_table(path: &Path, config: &EngineConfig) -> Result<ServeConfig, Comman
 fn ended_by(trouble: Trouble) -> CommandError {
     let what = format!("ended: {trouble}");
     if trouble == Trouble::PinRefused {
-        let next = "nothing is lost that was answered. The unit does not start the boundary again before you do: each start \
+        let next = "no answered call is lost. The unit does not start the boundary again before you do: each start \
                     would be one more login by a PIN that is wrong";
         return CommandError { status: error::PIN_REFUSED, ..CommandError::new(what, next) };
     }
-    let next = "nothing is lost that was answered. The unit starts the boundary anew; if it ends so again and again, the log \
+    let next = "no answered call is lost. The unit starts the boundary again; if it keeps ending like this, the log \
                 says what fails: the disk, or the backing token";
     CommandError { status: error::START_ANEW, ..CommandError::new(what, next) }
 }
 
 fn explain_system(error: std::io::Error) -> CommandError {
-    CommandError::new(format!("the system refuses: {error}"), "free what the system lacks, then start again")
+    CommandError::new(
+        format!("the system refuses: {error}"),
+        "free what the system is short of, then start again",
+    )
 }
 
 fn explain_config(error: ConfigError) -> CommandError {
@@ -205,7 +208,7 @@ fn explain_config(error: ConfigError) -> CommandError {
 
 fn explain(error: ServeError) -> CommandError {
     let next = match &error {
-        ServeError::System(_) => "free what the system lacks, then start again",
+        ServeError::System(_) => "free what the system is short of, then start again",
         _ => "correct it, then start again",
     };
     CommandError::new(error.to_string(), next)

@@ -22,7 +22,7 @@ pub(super) fn load(path: &Path, config: Option<&PluginConfig>) -> Result<Arc<dyn
     let config = config.ok_or_else(|| {
         CommandError::new(
             format!("the configuration {} has no table [plugin]", path.display()),
-            "add it, with library, officers, threshold and floor_file: nothing runs here that the officers have not signed",
+            "add it, with library, officers, threshold and floor_file: the boundary runs only what the officers signed",
         )
     })?;
     let verified = plugin::verify(config).map_err(refused)?;

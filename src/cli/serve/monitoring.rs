@@ -52,8 +52,8 @@ impl Monitoring {
     ) -> Result<Monitoring, CommandError> {
         let failed = |error: io::Error| {
             CommandError::new(
-                format!("the monitoring cannot begin: {error}"),
-                "free what the system lacks, then start again",
+                format!("cannot start the monitoring: {error}"),
+                "free what the system is short of, then start again",
             )
         };
         let (socket, bound) = match (path, passed) {

@@ -280,7 +280,7 @@ fn it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops() {
     assert!(boundary.told().starts_with("RELOADING=1"));
     assert!(boundary.told().starts_with("READY=1"));
     assert!(answer(&mut client).is_none());
-    assert!(boundary.log().contains("from the next start on"), "{}", boundary.log());
+    assert!(boundary.log().contains("count from the next start"), "{}", boundary.log());
     write_configuration(&boundary.folder, "");
     boundary.signal(Signal::HUP);
     assert!(boundary.told().starts_with("RELOADING=1"));
@@ -351,7 +351,7 @@ fn signals_that_come_while_the_module_opens_are_kept_until_it_has() {
     assert!(boundary.told().starts_with("READY=1"));
     boundary.signal(Signal::TERM);
     let log = boundary.end();
-    assert!(log.contains("were read anew") && log.contains("the module is closed"), "{log}");
+    assert!(log.contains("reloaded users") && log.contains("the module is closed"), "{log}");
     let log = opening(&[Signal::HUP, Signal::TERM]).end();
     assert!(log.contains("the module is closed") && !log.contains("serving"), "{log}");
 }
@@ -506,7 +506,7 @@ fn sockets_are_taken_from_systemd_by_their_names() {
     for (names, socket, words) in [
         ("frontend", listener("f").into(), "frontend"),
         ("administrators", listener("a").into(), "[serve.administrators]"),
-        ("backend:monitoring", listener("n").into(), "cannot be taken"),
+        ("backend:monitoring", listener("n").into(), "cannot take the sockets"),
         ("backend", file(), "listening Unix stream socket"),
         ("monitoring", file(), "listening Unix stream socket"),
     ] {

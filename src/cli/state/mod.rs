@@ -9,7 +9,7 @@ use crate::Global;
 use crate::error::CommandError;
 use crate::output::Report;
 
-/// Take a store that was restored from a backup, or save one that was removed under a running boundary.
+/// Accept a store that was restored from a backup, or save one that was removed under a running boundary.
 #[derive(Subcommand)]
 pub(crate) enum State {
     Restore(restore::Restore),

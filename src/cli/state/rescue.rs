@@ -16,14 +16,14 @@ use crate::error::CommandError;
 use crate::inside::{Inside, explain};
 use crate::output::Report;
 
-/// Copy a store that was removed or replaced under a running boundary from the files that it still has open.
+/// Copy a store that was removed or replaced under a running boundary, from the files that the boundary still has open.
 ///
-/// The boundary has closed it and signs nothing any more, but the file is there as long as the process is: do not stop it
-/// before. This command runs as root inside the boundary, with its configuration, finds the files in /proc, copies them,
-/// and checks that the copy fits its anchor in the backing token.
+/// The boundary has closed the store and signs nothing any more, but the file exists as long as the process does: do not stop it first.
+/// Run this command as root inside the boundary, with its configuration. It finds the files in /proc, copies them, and checks that the
+/// copy fits its anchor in the backing token.
 #[derive(Args)]
 pub(crate) struct Rescue {
-    /// Where the copy goes: a file that is not there yet
+    /// Where the copy goes: a file that does not exist yet
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
     /// The process that has the store open [default: the one that its lock names]
@@ -43,8 +43,8 @@ impl Rescue {
         });
         copied.map_err(|error| {
             CommandError::new(
-                format!("the store of process {process} cannot be copied to {}: {error}", self.to.display()),
-                "name a file that is not there yet, on a disk with room for it; the process still has the store open",
+                format!("cannot copy the store of process {process} to {}: {error}", self.to.display()),
+                "name a file that does not exist yet, on a disk with room for it; the process still has the store open",
             )
         })?;
         let checked = put_together(&self.to).and_then(|()| {
@@ -85,7 +85,7 @@ fn holder(store: &Path) -> Result<u32, CommandError> {
     text.trim().parse().map_err(|_| {
         CommandError::new(
             format!("{} names no process that has the store open", lock.display()),
-            "name it with --process: \"pidof countersign\" shows the processes there are",
+            "name it with --process: \"pidof countersign\" lists the candidates",
         )
     })
 }
@@ -102,11 +102,11 @@ impl Open {
         let denied = |error: io::Error| {
             let next = match error.kind() {
                 ErrorKind::PermissionDenied => {
-                    "run this as root: no other user can look into a boundary, not even its own"
+                    "run this as root: no other user can look into a boundary, not even the boundary's own"
                 }
                 _ => "name the process that has the store open with --process",
             };
-            CommandError::new(format!("process {process} cannot be looked into: {error}"), next)
+            CommandError::new(format!("cannot look into process {process}: {error}"), next)
         };
         let (mut found, journal_at) = ((None, None), beside(store, "-wal"));
         for entry in fs::read_dir(&folder).map_err(denied)? {
@@ -139,7 +139,7 @@ impl Open {
         if is_there(&self.store, store) && journal {
             return Err(CommandError::new(
                 format!("{} is the file that is open: there is nothing to rescue", store.display()),
-                "check what is in it with countersign audit verify",
+                "check that file with countersign audit verify",
             ));
         }
         Ok(())

@@ -20,19 +20,18 @@ use crate::secret::{Ask, SO_PIN, SoPin};
 /// The word that is to be typed.
 const WORD: &str = "restore";
 
-/// Take a store that was restored from a backup, or that no longer fits its backing token.
+/// Accept a store that was restored from a backup, or that no longer fits its backing token.
 ///
-/// The module stays closed over such a store (CKR_COUNTERSIGN_STATE), because what was spent since the copy is not in it.
-/// This command shows what was found, asks for the SO PIN as it was when the store was copied, and for the word
-/// "restore". It runs inside the boundary, with the module's configuration, while nobody uses the store. First look for
-/// the newest store: what this command takes, it takes without what came later.
+/// The module stays closed over such a store (CKR_COUNTERSIGN_STATE), because it lacks what was spent since the copy. This command shows
+/// what it found, asks for the SO PIN as it was when the store was copied, and for the word "restore". Run it inside the boundary, with
+/// the module's configuration, while nothing else uses the store. First look for the newest store: everything later is lost.
 #[derive(Args)]
 pub(crate) struct Restore {
     /// Do not ask for the word "restore"
     #[arg(long)]
     yes: bool,
-    /// The time in UTC, by another clock than the machine's, as in 2026-11-21T12:00:00Z; needed where that is more than a week
-    /// ahead of the store
+    /// The time in UTC by another clock, as in 2026-11-21T12:00:00Z; needed if the machine's clock is more than a week ahead of the
+    /// store
     #[arg(long, value_name = "TIME", value_parser = iso)]
     time: Option<u64>,
     #[command(flatten)]
@@ -68,7 +67,7 @@ impl Restore {
             times(taken.epoch.saturating_add(1))
         );
         Ok(Report::new(done(&taken), to_json(&taken)).note(
-            "next: countersign user list, countersign wallet list: remove who was removed since, tighten what was tightened",
+            "next: look at countersign user list and countersign wallet list; remove again who was removed since, tighten again what was tightened",
         ))
     }
 }
@@ -109,10 +108,10 @@ fn lost_text(found: &StateError, restoration: &Restoration) -> String {
     match (found, lost(restoration)) {
         (StateError::Older { .. }, Some(links)) => format!("{links} links"),
         (StateError::Ahead { .. }, _) => {
-            "no link that the backing token knows of: it is the older one".into()
+            "no link that the backing token knows of: the token is the older one".into()
         }
         (StateError::Forked(_), _) => "unknown: the histories part at some link before".into(),
-        _ => "unknown: the backing token does not tell".into(),
+        _ => "unknown: the backing token does not show it".into(),
     }
 }
 
@@ -125,7 +124,7 @@ fn times(number: u32) -> String {
 }
 
 fn confirm() -> Result<(), CommandError> {
-    eprint!("Type \"{WORD}\" to take this store: ");
+    eprint!("Type \"{WORD}\" to accept this store: ");
     // A prompt that cannot be shown changes nothing about what has to be typed.
     let _ = std::io::stderr().flush();
     let mut typed = String::new();
@@ -134,7 +133,7 @@ fn confirm() -> Result<(), CommandError> {
         return Ok(());
     }
     Err(CommandError::new(
-        format!("the word \"{WORD}\" was not typed; nothing was changed"),
+        format!("you did not type the word \"{WORD}\"; nothing was changed"),
         "run the command again and type it, or give --yes",
     ))
 }
@@ -147,7 +146,7 @@ fn refused(error: RestoreError) -> CommandError {
         }
         RestoreError::Clock(SaidError::NotSaid(_)) => CommandError::new(
             what,
-            "look at another clock. If the machine's is right, say so: --time, as in --time 2026-11-21T12:00:00Z. If not, set it \
+            "look at another clock. If the machine's is right, confirm it: --time 2026-11-21T12:00:00Z. If not, set it \
              right first: taken as it is, it keeps the module closed until the time has caught up",
         ),
         RestoreError::Clock(_) => CommandError::new(what, "set the machine's clock right, then try again"),
@@ -158,7 +157,7 @@ fn refused(error: RestoreError) -> CommandError {
 
 fn done(taken: &Restoration) -> String {
     format!(
-        "The store of link {}, {}, is taken; restored {}.\nNo code is looked at for two windows from now.\n",
+        "The module accepts the store of link {}, {}; restored {}.\nNo code is checked for two windows from now.\n",
         taken.store,
         to_iso(taken.time),
         times(taken.epoch.saturating_add(1))

@@ -31,8 +31,8 @@ use crate::secret::SoPin;
 
 /// Enrol a user: the module makes a secret and shows it once, as a QR code.
 ///
-/// The secret is made inside and never leaves it again: the otpauth URI can be read once, by this command. The user
-/// can sign nothing until a first code is confirmed.
+/// The module makes the secret inside. This command reads its otpauth URI once; nobody can read it again. The user signs nothing
+/// until a first code is confirmed.
 #[derive(Args)]
 pub(crate) struct Add {
     /// The user's name, 1 to 60 bytes, no ':'
@@ -44,10 +44,10 @@ pub(crate) struct Add {
     /// Digits of a code, 6 to 8
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(6..=8))]
     digits: u8,
-    /// Seconds for which a code is shown, 15 to 120
+    /// Seconds that one code lasts, 15 to 120
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u8).range(15..=120))]
     period: u8,
-    /// The hash function; many authenticators know only sha1
+    /// The hash function; many authenticators support only sha1
     #[arg(long, value_enum, default_value_t = Hash::Sha1)]
     hash: Hash,
     /// Write the QR code to this new file as SVG, readable by you alone
@@ -87,7 +87,10 @@ impl Add {
             Err(mut error) => {
                 error.next = match session.destroy_object(user) {
                     Ok(()) => {
-                        format!("the user was not added; correct the cause and add it again ({})", error.next)
+                        format!(
+                            "the user was not added: fix the cause ({}), then add the user again",
+                            error.next
+                        )
                     }
                     Err(_) => {
                         format!("run \"countersign user remove {}\", then add it again", quoted(&self.name))
@@ -140,13 +143,13 @@ impl Add {
         };
         let name = printable(&self.name);
         let mut text =
-            format!("User {name} is enrolled, and not yet confirmed.\n\n{}\n\n{}\n\n", *uri, *code);
+            format!("User {name} is enrolled, but not confirmed yet.\n\n{}\n\n{}\n\n", *uri, *code);
         if let Some(path) = &saved {
-            text.push_str(&format!("The QR code is also in {path}; destroy the file once it is scanned.\n"));
+            text.push_str(&format!(
+                "The QR code is also in {path}. Destroy the file once you have scanned it.\n"
+            ));
         }
-        text.push_str(
-            "Scan the code with an authenticator now. It is shown this once and cannot be read again.\n",
-        );
+        text.push_str("Scan the code with an authenticator now. Nobody can read it again.\n");
         let user = json!({
             "name": self.name,
             "confirmed": false,
@@ -166,7 +169,7 @@ fn read_uri(session: &Session, user: ObjectHandle, name: &str) -> Result<Zeroizi
     let uri = Zeroizing::new(attributes.text(number));
     if uri.is_empty() {
         return Err(CommandError::new(
-            format!("the module did not tell the otpauth URI of user {name}"),
+            format!("the module did not give the otpauth URI of user {name}"),
             "check that --module names the libcountersign.so of this version",
         ));
     }
@@ -185,7 +188,7 @@ impl NewFile {
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|reason| {
                 CommandError::new(
                     format!("cannot create {}: {reason}; no user was added", path.display()),
-                    "name a file that does not exist yet, in a folder that you may write to, with --svg",
+                    "with --svg name a file that does not exist yet, in a folder that you may write to",
                 )
             })?;
         Ok(NewFile { file: Some(file), path: path.to_owned() })

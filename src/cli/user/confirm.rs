@@ -18,8 +18,8 @@ use crate::secret::{Ask, CODE, CodeFile, EitherPin};
 
 /// Confirm an enrolment with the user's first code.
 ///
-/// It proves that the authenticator has the right secret and the right time. The code is spent by it: the next
-/// signature needs the next code.
+/// A right code proves that the authenticator has the right secret and the right time. Confirming spends the code: the next signature
+/// needs the next code.
 #[derive(Args)]
 pub(crate) struct Confirm {
     /// The user's name

@@ -116,10 +116,7 @@ fn find_user(session: &Session, name: &str) -> Result<ObjectHandle, CommandError
 }
 
 fn no_such_user(name: &str) -> CommandError {
-    CommandError::new(
-        format!("there is no user {name}"),
-        "\"countersign user list\" shows the users there are",
-    )
+    CommandError::new(format!("there is no user {name}"), "\"countersign user list\" lists the users")
 }
 
 fn template(name: Option<&str>) -> Vec<Attribute> {

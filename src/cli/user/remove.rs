@@ -15,9 +15,9 @@ use crate::output::Report;
 use crate::secret::SoPin;
 use crate::wallet::wallets_of;
 
-/// Remove a user and its secret, for good.
+/// Remove a user and their secret, for good.
 ///
-/// A user whom a wallet or key still lists is not removed: give that one another user first (countersign wallet set,
+/// A user whom a wallet or key still lists cannot be removed: first give that wallet or key another user (countersign wallet set,
 /// countersign key set).
 #[derive(Args)]
 pub(crate) struct Remove {
@@ -63,7 +63,7 @@ impl Remove {
             .iter()
             .map(|(verb, label)| format!("countersign {verb} set {} --user OTHER", quoted(label)))
             .collect();
-        error.next = format!("give each of these other users first: {}", steps.join("; "));
+        error.next = format!("first give each of these other users: {}", steps.join("; "));
         error
     }
 }

@@ -33,7 +33,7 @@ impl Show {
         json["wallets"] = json!(wallets);
         let stopped = match user.stopped {
             Some(true) => {
-                "yes: too many codes of all users were wrong within an hour, nobody's is looked at".into()
+                "yes: too many codes of all users were wrong within an hour, so no code is checked".into()
             }
             other => yes_no(other),
         };
@@ -52,7 +52,7 @@ impl Show {
         let name = quoted(&self.name);
         Ok(match (user.confirmed, user.locked) {
             _ if user.stopped == Some(true) => report.note(
-                "next: see in the log and the audit who tries codes; wait until the count drops below limits.failures_per_hour",
+                "next: find in the log and the audit who tries codes; then wait until the count drops below limits.failures_per_hour",
             ),
             (Some(false), _) => report.note(format!("next: countersign user confirm {name}")),
             (_, Some(true)) => report.note(format!("next: wait, or run countersign user unlock {name}")),

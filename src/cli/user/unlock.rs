@@ -14,10 +14,10 @@ use crate::names::{self, printable};
 use crate::output::Report;
 use crate::secret::SoPin;
 
-/// Unlock a user whose codes are no longer looked at.
+/// Unlock a user whose codes are not checked any more.
 ///
-/// Clears the failures in a row and their back-off. The failures of the last 30 days stay counted: after 20 of them
-/// the user stays locked until enough are older, because a guesser must not gain by being unlocked.
+/// Clears the failures in a row and their back-off. It does not clear the failures of the last 30 days: after 20 of them the user
+/// stays locked until enough are older, so that a guesser gains nothing by an unlock.
 #[derive(Args)]
 pub(crate) struct Unlock {
     /// The user's name

@@ -24,8 +24,8 @@ use crate::secret::SoPin;
 
 /// Create a wallet: the module makes its key.
 ///
-/// The key is made inside and never leaves it. The descriptor that is printed is public: give it to any watch-only
-/// wallet to receive coins and to make PSBTs.
+/// The module makes the key inside; the key never leaves. The descriptor that this command prints is public: load it into any
+/// watch-only wallet to receive coins and to make PSBTs.
 #[derive(Args)]
 #[command(group = ArgGroup::new("limits").required(true).multiple(true).args(BASES))]
 pub(crate) struct Create {
@@ -35,7 +35,7 @@ pub(crate) struct Create {
     /// The Bitcoin network
     #[arg(long, value_enum)]
     network: Network,
-    /// A user whose codes sign; repeat it for several
+    /// A user whose codes sign; repeat for several
     #[arg(long = "user", value_name = "NAME", required = true, value_parser = names::user_name)]
     users: Vec<String>,
     #[command(flatten)]
@@ -83,7 +83,7 @@ impl Create {
                 names::quoted(&wallet.label)
             )
         } else {
-            "next: give the descriptor to a watch-only wallet, then sign what it makes with countersign sign"
+            "next: load the descriptor into a watch-only wallet, then sign its PSBTs with countersign sign"
                 .into()
         };
         Ok(Report::new(text, json!({ "wallet": wallet.to_json() })).note(next))

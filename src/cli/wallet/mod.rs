@@ -211,7 +211,7 @@ pub(crate) fn watched(session: &Session, label: &str) -> Result<Watched, Command
     };
     let (watch, (external, internal)) = rebuilt().ok_or_else(|| {
         CommandError::new(
-            format!("what the module shows of wallet {label} cannot be read"),
+            format!("this program cannot read what the module shows of wallet {label}"),
             "use the program that came with the module",
         )
     })?;
@@ -234,10 +234,7 @@ fn read_wallets(session: &Session, label: Option<&str>) -> Result<Vec<Record>, C
 }
 
 fn no_such_wallet(label: &str) -> CommandError {
-    CommandError::new(
-        format!("there is no wallet {label}"),
-        "\"countersign wallet list\" shows the wallets there are",
-    )
+    CommandError::new(format!("there is no wallet {label}"), "\"countersign wallet list\" lists the wallets")
 }
 
 /// A key that signs digests is made by another mechanism.

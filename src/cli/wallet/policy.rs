@@ -27,52 +27,52 @@ pub(super) const BASES: [&str; 4] = ["policy", "max_transaction_sat", "max_perio
 #[command(group = ArgGroup::new("amounts").args(["max_transaction_sat", "max_period_sat"]).multiple(true))]
 #[command(group = ArgGroup::new("period").args(["max_period_sat", "max_period_transactions"]).multiple(true))]
 pub(super) struct PolicyOptions {
-    /// Take the policy, a TOML document, from this file
+    /// Read the policy, a TOML document, from this file
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Most that one transaction may take out of the wallet, in satoshi, fee included
+    /// The most that one transaction may take out of the wallet, in satoshi, fee included
     #[arg(long, value_name = "N", requires = "max_fee_sat", conflicts_with_all = OTHERS)]
     max_transaction_sat: Option<u64>,
-    /// Most that all transactions of a period may take out of the wallet, in satoshi, fees included
+    /// The most that all transactions of a period may take out of the wallet, in satoshi, fees included
     #[arg(long, value_name = "N", requires = "max_fee_sat", conflicts_with_all = OTHERS)]
     max_period_sat: Option<u64>,
-    /// Most transactions of a period
+    /// The most transactions in a period
     #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
     max_period_transactions: Option<u32>,
-    /// The period: the last so many hours, 1 to 168; 24 where it is not given
+    /// Length of the sliding period in hours, 1 to 168 [default: 24]
     #[arg(long, value_name = "N", requires = "period", conflicts_with_all = OTHERS)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PERIOD_HOURS)))]
     period_hours: Option<u32>,
-    /// Highest fee of one transaction, in satoshi
+    /// The highest fee of one transaction, in satoshi
     #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
     max_fee_sat: Option<u64>,
-    /// Highest fee rate, in satoshi a virtual byte
+    /// The highest fee rate, in satoshi a virtual byte
     #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
     max_fee_sat_per_vbyte: Option<u64>,
-    /// Highest fee, in per cent of what goes to outputs that are not proved the wallet's; where nothing does, of what comes
+    /// The highest fee, in per cent of what goes to outputs that are not proved the wallet's or, if there are none, of what comes
     /// back to it
     #[arg(long, value_name = "N", requires = "amounts", conflicts_with_all = OTHERS)]
     max_fee_percent: Option<u64>,
     /// No limit at all: a right code signs anything
     #[arg(long, conflicts_with = "policy")]
     unlimited: bool,
-    /// Pay nobody but the wallet itself and this address, script:HEX or public descriptor; repeat it for several
+    /// Pay only the wallet itself and this address, script:HEX or public descriptor; repeat for several
     #[arg(long = "allow", value_name = "WHOM", requires = "limits", conflicts_with = "policy")]
     allowlist: Vec<String>,
-    /// Never pay this address, script:HEX or public descriptor, whatever else allows it; repeat it for several
+    /// Never pay this address, script:HEX or public descriptor, even if another rule allows it; repeat for several
     #[arg(long = "deny", value_name = "WHOM", requires = "limits", conflicts_with = "policy")]
     denylist: Vec<String>,
-    /// Sign only in this time, as in "Mon-Fri 08:00-18:00", in UTC; repeat it for several
+    /// Sign only within these hours in UTC, as in "Mon-Fri 08:00-18:00"; repeat for several
     #[arg(long = "time-window", value_name = "WINDOW", requires = "limits", conflicts_with = "policy")]
     time_windows: Vec<String>,
-    /// Sign only with the codes of so many different users, 1 to 16
+    /// The number of different users whose codes a signature needs, 1 to 16
     #[arg(long, value_name = "N", requires = "limits", conflicts_with = "policy")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=MAX_RECORDS as i64))]
     required_approvals: Option<u8>,
-    /// Below so many satoshi that leave the wallet, one user's code is enough
+    /// If fewer satoshi than this leave the wallet, one user's code is enough
     #[arg(long, value_name = "N", requires = "required_approvals", conflicts_with = "policy")]
     approvals_from_sat: Option<u64>,
-    /// Sign only beside a valid signature of this cosigner: its master fingerprint, eight hex digits
+    /// Sign only after this cosigner has signed: its master fingerprint, eight hex digits
     #[arg(long, value_name = "FINGERPRINT", requires = "limits", conflicts_with = "policy")]
     require_cosigner: Option<String>,
 }

@@ -23,8 +23,8 @@ use crate::secret::SoPin;
 
 /// Register the script of a wallet that was created with --key-only.
 ///
-/// It is done once: coins may be sent there from then on. Compare the wallet's id with the cosigners first: it is the
-/// SHA-256 of the descriptor, which all of you must have alike.
+/// You can register a wallet once. Before anybody sends coins there, compare the wallet's id with the cosigners: it is the SHA-256 of
+/// the descriptor, which all of you must have in common.
 #[derive(Args)]
 pub(crate) struct Register {
     /// The wallet's label
@@ -48,16 +48,16 @@ impl Register {
         let wallet = Record::read(&session, object)?;
         answer.map_err(|error| name_the_cause(&wallet, &registration, error))?;
         let text = format!("Wallet {} is registered.\n\n{}", printable(&wallet.label), wallet.to_text());
-        Ok(Report::new(text, json!({ "wallet": wallet.to_json() })).note(
-            "next: compare the id with every cosigner before coins are sent to an address of this wallet",
-        ))
+        Ok(Report::new(text, json!({ "wallet": wallet.to_json() }))
+            .note("next: compare the id with every cosigner before anybody sends coins to this wallet"))
     }
 }
 
 fn name_the_cause(wallet: &Record, registration: &str, mut error: CommandError) -> CommandError {
     if error.is("CKR_ATTRIBUTE_READ_ONLY") {
-        error.what = format!("wallet {} is registered already, and is registered only once", wallet.label);
-        error.next = "create another wallet for another script".into();
+        error.what =
+            format!("wallet {} is registered already, and a wallet is registered only once", wallet.label);
+        error.next = "create another wallet for the other script".into();
         return error;
     }
     let reason = OurKey::shown(&wallet.fingerprint, &wallet.path, &wallet.xpub)

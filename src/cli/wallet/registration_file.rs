@@ -17,7 +17,7 @@ const FILE_MAX: u64 = 1 << 20;
 pub(super) fn read(path: &Path) -> Result<String, CommandError> {
     let failed = |why: &str| {
         CommandError::new(
-            format!("the wallet policy cannot be read from {}: {why}", path.display()),
+            format!("cannot read the wallet policy from {}: {why}", path.display()),
             "check the file that --wallet-policy names",
         )
     };

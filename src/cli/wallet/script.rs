@@ -15,15 +15,15 @@ use crate::error::CommandError;
 
 /// The script of a wallet that is created.
 #[derive(Args, Default)]
-#[command(next_help_heading = "Script (a single key in P2WPKH where none is named)")]
+#[command(next_help_heading = "Script (default: a single key in P2WPKH)")]
 pub(super) struct ScriptOptions {
     /// The script of a wallet with a single key
     #[arg(long, value_enum, conflicts_with_all = ["wallet_policy", "key_only"])]
     script: Option<SingleKey>,
-    /// Take the wallet policy (BIP 388) or descriptor from this file; "ours" stands for the key that is made
+    /// Read the wallet policy (BIP 388) or descriptor from this file; "ours" stands for the new key
     #[arg(long, value_name = "FILE", conflicts_with = "key_only")]
     wallet_policy: Option<PathBuf>,
-    /// Make the key only: the script is registered later, once the cosigners have the key
+    /// Make only the key; register the script later, once the cosigners have the key
     #[arg(long, requires = "path")]
     key_only: bool,
     /// The account's path, as in m/48'/0'/0'/2' [default: the one of BIP 44, 49, 84, 86 or 48]

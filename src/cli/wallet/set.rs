@@ -24,8 +24,8 @@ use crate::secret::SoPin;
 
 /// Change a wallet's users, its policy or its reach.
 ///
-/// Users and policy are replaced as a whole: the users that are named become all of its users, the limits that are named
-/// all of its policy. The reach is only ever raised.
+/// Users and policy are replaced as a whole: the users that you name become its only users, and the limits that you name its whole
+/// policy. The reach can only grow.
 #[derive(Args)]
 #[command(group = ArgGroup::new("limits").multiple(true).args(BASES))]
 #[command(
@@ -36,11 +36,11 @@ pub(crate) struct Set {
     /// The wallet's label
     #[arg(value_parser = names::wallet_label)]
     label: String,
-    /// A user whose codes sign; repeat it for several
+    /// A user whose codes sign; repeat for several
     #[arg(long = "user", value_name = "NAME", value_parser = names::user_name)]
     users: Vec<String>,
-    /// Count the addresses below N as used, on both chains: change then comes back to the wallet up to 1,000 addresses
-    /// further on. Give it only if the wallet software finds coins there; it cannot be lowered
+    /// Count the addresses below N as used, on both chains: change then comes back to the wallet up to 1,000 addresses further on. Use
+    /// this only if the wallet software finds coins there; you cannot lower it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Reach::MOST)))]
     reach: Option<u32>,
     #[command(flatten)]
@@ -115,7 +115,7 @@ impl Set {
         });
         if let Some(reason) = reason {
             error.next = format!(
-                "{}; \"countersign wallet show {}\" lists the keys of the wallet, each behind its fingerprint",
+                "{}; \"countersign wallet show {}\" lists the wallet's keys with their fingerprints",
                 self.policy.next(&reason),
                 names::quoted(&wallet.label)
             );

@@ -37,7 +37,7 @@ pub struct Undocumented {
 /// A link that does not go on from what was in force: the records were changed past the audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "link {link} says that document {said} was in force before it, and by the links up to there it was {known}"
+    "link {link} says that document {said} was in force before it, but by the links up to there it was {known}"
 )]
 pub struct Discontinuity {
     /// The link.

@@ -1,13 +1,13 @@
-//! Acts of administration, as the audit keeps them: what was done, the whole document that is in force since, and the digest
-//! of the one before. So the chain alone tells what was in force at any time ([`in_force`]).
+//! Acts of administration, as the audit keeps them: what was done, the whole document that is in force since then, and the digest of
+//! the one before. So the chain alone shows what was in force at any time ([`in_force`]).
 //!
 //! Invariants:
-//! - A1. No act is in force before the link that has its document: both are one commit.
+//! - A1. No act is in force before the link with its document: both are one commit.
 //! - A2. A document is whole or the act is refused: [`Act::is_bounded`].
 //! - A3. No secret is in a document. PINs and OTP keys are named by digests from which they do not follow.
 //!
-//! What is written is read for ever: in each enumeration a new variant goes to the end, and no document gains a field. One that
-//! has to tell more is a new variant.
+//! These formats are read for ever. In each enumeration a new variant goes to the end, and no document gains a field: a document with
+//! more to say is a new variant.
 
 pub mod document;
 pub mod in_force;
@@ -251,7 +251,7 @@ impl fmt::Display for Act {
             Deed::WalletUpdated => write!(f, "wallet {name:?} was changed")?,
             Deed::KeyCreated => write!(f, "key {name:?} was created")?,
             Deed::KeyUpdated => write!(f, "key {name:?} was changed")?,
-            Deed::ClockTaken => f.write_str("the clock was taken as it is")?,
+            Deed::ClockTaken => f.write_str("the clock was accepted")?,
             Deed::PinLost => f.write_str("the security officer declared the PIN of the backends lost")?,
             Deed::PinUnlocked => f.write_str("the wrong tries at the PIN of the backends were cleared")?,
         }
@@ -271,7 +271,7 @@ impl fmt::Display for Act {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Change::Label(before) => write!(f, "it was called {before:?}"),
+            Change::Label(before) => write!(f, "its label was {before:?}"),
             Change::Registration => f.write_str("its script was registered"),
             Change::UsersAdded(users) => write_names(f, "users added", users),
             Change::UsersRemoved(users) => write_names(f, "users removed", users),
@@ -281,11 +281,11 @@ impl fmt::Display for Change {
                     (true, false) => "its policy allows less",
                     (false, true) => "its policy allows more",
                     (true, true) => "its policy allows less in some cases and more in others",
-                    (false, false) => "its policy is written otherwise and means the same",
+                    (false, false) => "its policy is worded differently and means the same",
                 })?;
                 if rules.is_empty() { Ok(()) } else { write!(f, " ({})", rules.join(", ")) }
             }
-            Change::Clock(moved) => write!(f, "it differs by {moved} s from the clock believed before"),
+            Change::Clock(moved) => write!(f, "it differs by {moved} s from the clock trusted before"),
             Change::Reach { before: [external, internal], after: [external_since, internal_since] } => {
                 write!(
                     f,

@@ -1,4 +1,4 @@
-//! The TOML document that a policy is given as.
+//! The TOML document that holds a policy.
 
 use core::str::FromStr;
 
@@ -19,17 +19,13 @@ pub enum PolicyError {
     #[error("{0}")]
     Toml(String),
     /// Neither limits nor `unlimited = true`.
-    #[error("name max_fee_sat with max_transaction_sat or max_period_sat or both, or say unlimited = true")]
+    #[error("set max_fee_sat with max_transaction_sat or max_period_sat or both, or unlimited = true")]
     Incomplete,
     /// Both.
-    #[error(
-        "unlimited = true stands without limits of amounts, fees and periods: take them out, or take it out"
-    )]
+    #[error("unlimited = true excludes limits of amounts, fees and periods: remove one or the other")]
     UnlimitedWithLimits,
     /// A policy of digests that neither counts nor says that it does not.
-    #[error(
-        "name max_period_transactions, by which each signature of a digest counts, or say unlimited = true"
-    )]
+    #[error("set max_period_transactions, which counts each signature of a digest, or unlimited = true")]
     DigestIncomplete,
     /// A key that a policy of digests cannot keep.
     #[error(
@@ -42,7 +38,7 @@ pub enum PolicyError {
     },
     /// A period of nothing.
     #[error(
-        "period_hours says over how many hours a limit counts: name max_period_sat or max_period_transactions"
+        "period_hours is the length of a limit's period: set max_period_sat or max_period_transactions, too"
     )]
     PeriodWithoutLimit,
     /// A period out of range.
@@ -56,7 +52,7 @@ pub enum PolicyError {
     Approvals,
     /// An amount from which on nothing is required.
     #[error(
-        "approvals_from_sat says from which amount on approvals are required: name required_approvals, too"
+        "approvals_from_sat is the amount from which approvals are required: set required_approvals, too"
     )]
     ApprovalsFrom,
     /// Too long a list.

@@ -119,7 +119,7 @@ pub enum EntryError {
     )]
     Unreadable(&'static str),
     /// An address or extended key of another network.
-    #[error("this is of another network: a wallet of {0} lists addresses and extended keys of {0}")]
+    #[error("this belongs to another network: a wallet of {0} lists addresses and extended keys of {0}")]
     Network(&'static str),
     /// Listed already.
     #[error("this is the same as entry {0}")]

@@ -1,36 +1,23 @@
 //! The policy of a wallet: what right codes may sign.
 //!
 //! A policy is a TOML document, sealed with its wallet and changed as a whole. It names its limits, or says
-//! `unlimited = true` in so many words; an empty one is refused. Amounts are in satoshi, times in UTC.
+//! `unlimited = true`; an empty policy is refused. Amounts are in satoshi, times in UTC.
 //!
-//! | key | rule | refuses |
-//! |---|---|---|
-//! | `denylist` | `denylist` | any output to a listed script, be it listed elsewhere or the wallet's own |
-//! | `allowlist` | `allowlist` | an output that is neither proved ours nor listed, OP_RETURN too |
-//! | `max_transaction_sat` | `transaction-max` | more than this leaves the wallet, fee included |
-//! | `max_fee_sat` | `fee-cap` | a fee over this |
-//! | `max_fee_sat_per_vbyte` | `fee-cap` | a feerate over this |
-//! | `max_fee_percent` | `fee-cap` | a fee over this share of what goes to outputs not proved ours; where nothing does, of what comes back |
-//! | `time_windows` | `time-window` | a time outside of all of them, as in `"Mon-Fri 08:00-18:00"` |
-//! | `required_approvals` | `approvals` | right codes of fewer different users than this (1 where it is not there) |
-//! | `approvals_from_sat` | | below it, one user's code is enough |
-//! | `max_period_sat` | `period-max` | more than this leaves the wallet in the period, over all transactions, fees included |
-//! | `max_period_transactions` | `period-transactions` | more transactions than this in the period |
-//! | `period_hours` | | the period, 1 to 168 hours; 24 where it is not there |
-//! | `require_cosigner` | `require-cosigner` | an input of ours without a valid signature of this cosigner |
+//! docs/policies.md has the table of the keys, with the rule that each stands for.
 //!
 //! Either `unlimited = true` without any other limit of amounts, fees and periods, or `max_fee_sat` and at least one of
 //! `max_transaction_sat` and `max_period_sat`. All else is optional, and may stand beside `unlimited`.
 //!
-//! The rules are judged in the order of the table and the first to refuse is told; whatever refuses, refuses, so an
-//! allowlist never outweighs a denylist. Those of the period are judged last, against the very state of the wallet that
-//! the commit writes ([`super::state::decide`]), so that no two transactions can pass a limit for one.
+//! Any rule that refuses, refuses, so an allowlist never outweighs a denylist. The rules are judged in this order, and the first to
+//! refuse is named: `denylist`, `allowlist`, `max_transaction_sat`, the fee's caps, `time_windows`, `required_approvals`. The period's
+//! rules come last, against the very state of the wallet that the commit writes ([`super::state::decide`]), so that no two transactions
+//! can pass a limit for one.
 //! `require_cosigner` names the master fingerprint of a key of the wallet (eight hex digits). It is checked with the PSBT,
-//! before any code is charged: who has nothing that the cosigner signed can neither guess a code nor lock a user. That holds for
-//! a user all of whose wallets ask for it, and whom no key that signs digests lists; and only until there is one transaction that
-//! the cosigner has signed: with that one, however old, tries are charged as ever.
+//! before any code is charged. A caller without anything that the cosigner signed can neither guess a code nor lock a user. This
+//! protects a user only if all of their wallets ask for it and no key that signs digests lists them, and only until the cosigner has
+//! signed one transaction: with that one, however old, tries are charged as ever.
 //!
-//! A key that signs digests has a policy of the keys that need no PSBT: see [`DigestPolicy`].
+//! The policy of a key that signs digests has only the keys that need no PSBT: see [`DigestPolicy`].
 
 mod comparison;
 mod digest;

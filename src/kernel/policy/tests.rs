@@ -314,3 +314,21 @@ proptest! {
         }
     }
 }
+
+/// The error for an unknown key lists the keys that there are.
+#[test]
+fn the_documentation_has_every_key_of_a_policy() {
+    let documentation = include_str!("../../../docs/policies.md");
+    let error = parse("no_such_key = 1").expect_err("it is unknown").to_string();
+    let (_, keys) = error.split_once("expected one of ").expect("it lists the others");
+    let keys: Vec<&str> = keys.split('`').skip(1).step_by(2).collect();
+    assert!(keys.len() > 10, "{keys:?}");
+    for key in keys {
+        assert!(
+            key == "unlimited"
+                || documentation.contains(&format!("| `{key}`"))
+                || documentation.contains(&format!(", `{key}` |")),
+            "{key}"
+        );
+    }
+}

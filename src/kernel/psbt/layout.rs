@@ -307,9 +307,9 @@ impl<'a> Cursor<'a> {
         let begins =
             |form: &[u8]| bytes.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form));
         let what = if bytes.starts_with(MAGIC_IN_BASE64) {
-            "these are letters of base64: decode them first, this interface takes the bytes themselves"
+            "this is base64: decode it first, this interface takes the bytes"
         } else if begins(MAGIC_IN_HEX) {
-            "these are hexadecimal digits: decode them first, this interface takes the bytes themselves"
+            "these are hexadecimal digits: decode them first, this interface takes the bytes"
         } else if bytes.starts_with(BYTE_ORDER_MARK) {
             "it begins with a byte order mark: this interface takes the bytes of a PSBT, without one"
         } else {

@@ -7,11 +7,11 @@
 //! Invariants:
 //! - T1. What came of a code is decided with the record that it replaces, and nobody learns of it before it is durable. A wrong
 //!   code is charged in that very change.
-//! - T2. Success never touches another try's charge: the 30-day budget is not reset by anything.
-//! - T3. A spent step is never spent again, and no earlier one. For two minutes it gives the signatures that it was spent
-//!   on once more, to who asks for the same.
+//! - T2. Success never touches another try's charge: nothing resets the 30-day budget.
+//! - T3. A spent step is never spent again, nor is an earlier one. For two minutes it gives the signatures that it was spent on once
+//!   more, to a caller who asks for the same.
 //! - T4. A locked user's code is not evaluated.
-//! - T5. Wrong PINs are counted for each peer by itself: one that used its tries up closes the door to itself alone.
+//! - T5. Each peer has its own count of wrong PINs: a peer that used up its tries closes the door only to itself.
 //! - T6. The limits of a period are judged against the state that the commit replaces, and what leaves is charged in it.
 //! - T7. Whatever came of the codes, the same records are written, of the same length.
 

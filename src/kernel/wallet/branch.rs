@@ -1,7 +1,7 @@
-//! Branches: the places of our key in a script, and which of them a transaction can be spent by (BIP 388, "Wallet policy").
+//! Branches: the places of our key in a script, and by which of them a transaction can spend (BIP 388, "Wallet policy").
 //!
 //! One key may stand in several branches, at disjoint derivations: with the user at once, and with the heirs once a timelock
-//! has passed. Each place has a key of its own at each address, and signs for itself.
+//! has passed. Each place has its own key at each address, and signs for itself.
 
 use bitcoin::secp256k1::{PublicKey, SecretKey};
 use bitcoin::taproot::{TapLeafHash, TapNodeHash};

@@ -234,7 +234,7 @@ pub enum WalletError {
     #[error("the policy requires cosigner {0}, and no key of the wallet has this master fingerprint")]
     NoSuchCosigner(Fingerprint),
     /// The policy asks for a cosigner who cannot exist.
-    #[error("the policy requires cosigner {0}, whose key nobody can have: its signature would never come")]
+    #[error("the policy requires cosigner {0}, whose key nobody can have, so its signature would never come")]
     NobodyCosigns(Fingerprint),
     /// The policy asks for a cosigner, and several keys claim to be its.
     #[error(

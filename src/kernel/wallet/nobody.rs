@@ -3,8 +3,8 @@
 //!
 //! A taproot wallet without a key path has such a point as its internal key: BIP 341's `H` as it is, or as an extended key with
 //! any chain code (wallets take one that is random, or the hash of the other keys). Whatever is derived from `H` by public
-//! derivation is `H` plus a known multiple of the generator, so nobody has that either. A point `H + rG` with an `r` that is told elsewhere
-//! cannot be recognised: it counts as a key that somebody has, which errs on the side of caution.
+//! derivation is `H` plus a known multiple of the generator, so nobody has that either. A point `H + rG` with an `r` published elsewhere
+//! cannot be recognised. It counts as a key that somebody has, which errs on the side of caution.
 
 use bitcoin::XOnlyPublicKey;
 use bitcoin::bip32::{ChainCode, ChildNumber, Fingerprint, Xpub};

@@ -1,6 +1,6 @@
-//! Registration: which script a wallet's coins are in, said once, by the security officer, and sealed (BIP 388).
+//! Registration: which script holds a wallet's coins. The security officer says it once, and it is sealed (BIP 388).
 //!
-//! Two forms are read. A wallet policy is its descriptor template, and below it one line for each key:
+//! There are two forms. A wallet policy is a descriptor template, and below it one line for each key:
 //!
 //! ```text
 //! wsh(sortedmulti(2,@0/**,@1/**))
@@ -63,7 +63,7 @@ pub enum RegistrationError {
     #[error("our key is missing: write {OURS} for it")]
     OursMissing,
     /// Our key is named as two keys.
-    #[error("our key is in it twice, as two different keys: one of them is somebody else's")]
+    #[error("it has two different keys in place of ours: one of them is somebody else's")]
     OursTwice,
     /// Our key in two places of which both count.
     #[error("our key counts twice towards one threshold: give it one place there")]
@@ -72,7 +72,7 @@ pub enum RegistrationError {
     #[error("our key has another origin: write {OURS} for it, or its origin as the wallet shows it")]
     OursOrigin,
     /// A cosigner's key that claims our master fingerprint.
-    #[error("a cosigner's key claims our master fingerprint: have it exported anew")]
+    #[error("a cosigner's key claims our master fingerprint: have the cosigner export it again")]
     OursClaimed,
     /// A cosigner that counts twice.
     #[error("cosigner {0} is in it twice where it must count once")]
@@ -82,17 +82,17 @@ pub enum RegistrationError {
     Network(&'static str),
     /// A step behind an extended key that is not one of two normal chains.
     #[error(
-        "behind each extended key stands /** or /<a;b>/*, nothing hardened: hardened steps go into its origin"
+        "each extended key takes /** or /<a;b>/* behind it, and nothing hardened: hardened steps go into its origin"
     )]
     Derivation,
     /// A private key.
     #[error(
-        "it has a private key, which belongs here in no form: give the extended public key. Who had this file may have \
+        "it has a private key, which must not be here in any form: give the extended public key. Whoever had this file may have \
          the key"
     )]
     PrivateKey,
     /// An extended key with the version bytes of SLIP 132.
-    #[error("{prefix}… is a form of SLIP 132, and descriptors take another: the same key is {equal}")]
+    #[error("{prefix}… is SLIP 132's form, which descriptors do not use: the same key is {equal}")]
     Slip132 {
         /// Its first letters.
         prefix: String,
@@ -130,11 +130,13 @@ pub enum RegistrationError {
     Checksum,
     /// A line of a key that goes on behind the key.
     #[error(
-        "a line has a derivation behind its key: below a template a line has the key alone, and /** stands in the template"
+        "a line has a derivation behind its key: below a template each line holds only the key, and /** stands in the template"
     )]
     KeyLine,
     /// Every way to spend needs a key that nobody can have.
-    #[error("the coins could never be spent: every way takes a key that nobody can have (BIP 341's point)")]
+    #[error(
+        "nobody could ever spend the coins: every way needs a key that nobody can have (BIP 341's point)"
+    )]
     Unspendable,
     /// Not sane in miniscript's sense.
     #[error("the script is not sane: {0}")]
@@ -146,7 +148,7 @@ pub enum RegistrationError {
     #[error("an account path is 1 to {MAX_PATH_STEPS} hardened steps, as m/48'/0'/0'/2'")]
     Path,
     /// A path with another network's coin type.
-    #[error("the path has another network's coin type: this network's is {0}'")]
+    #[error("the path has the coin type of another network: this network's is {0}'")]
     CoinType(u32),
 }
 

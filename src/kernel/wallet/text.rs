@@ -1,8 +1,8 @@
 //! The text of a registration, as people bring it: from an editor, from another signer's export, from a coordinator.
 //!
-//! What has one meaning is read: a byte order mark, comments, line ends, typographic apostrophes, a descriptor over several
-//! lines, a BSMS descriptor record (BIP 129), the descriptors of both chains in one file. What has none is named, with what to
-//! give instead.
+//! It may have a byte order mark, comments, any line ends, typographic apostrophes, a descriptor over several lines, a BSMS descriptor
+//! record (BIP 129), or the descriptors of both chains in one file. If a text has no single meaning, the error names the cause and what
+//! to give instead.
 
 use bitcoin::base58;
 use miniscript::descriptor::checksum::Engine;

@@ -1,7 +1,7 @@
 //! The weight of a satisfied input, for the caps on the feerate.
 //!
-//! What is not yet signed is as large as the way that will be taken. A cap on the feerate must take the smallest way: a
-//! larger one would have more fee pass under it.
+//! The size of an unsigned input depends on how it will be spent. A cap on the feerate must assume the smallest way: a larger one would
+//! let more fee pass.
 
 use bitcoin::absolute;
 use bitcoin::hashes::{hash160, ripemd160, sha256};

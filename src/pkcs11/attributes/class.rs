@@ -8,7 +8,7 @@ use super::specified::SPECIFIED;
 
 type Table = &'static [CK_ATTRIBUTE_TYPE];
 
-/// A kind of object, by its attributes.
+/// A kind of object, by what attributes it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pkcs11) enum Class {
     /// A user's OTP key.
@@ -34,7 +34,7 @@ pub(in crate::pkcs11) enum Class {
 }
 
 impl Class {
-    /// All classes.
+    /// All of them.
     const ALL: [Class; 10] = [
         Class::OtpKey,
         Class::WalletPublic,
@@ -58,8 +58,8 @@ impl Class {
         self.attributes().any(|had| had == kind)
     }
 
-    /// Why a template may not give an attribute (section 4.1, cases 1, 3 and 5): only the token sets it, it belongs to other
-    /// objects, or it does not exist.
+    /// Why an attribute that cannot be given here is refused (section 4.1, cases 1, 3 and 5): only the token sets it, or it
+    /// belongs to other objects, or there is no such attribute.
     pub(in crate::pkcs11) fn refusal(self, kind: CK_ATTRIBUTE_TYPE) -> Rv {
         if self.has(kind) {
             Rv(CKR_ATTRIBUTE_READ_ONLY)
@@ -116,7 +116,7 @@ const KEY: Table = &[
     CKA_OBJECT_VALIDATION_FLAGS,
 ];
 /// Section 4.9. `CKA_PUBLIC_CRC64_VALUE` is computed over a `CKA_VALUE`, which the keys of
-/// elliptic curves do not have.
+/// elliptic curves have not.
 const PUBLIC_KEY: Table = &[
     CKA_SUBJECT,
     CKA_ENCRYPT,
@@ -201,7 +201,7 @@ const USER: Table = &[
     CKA_COUNTERSIGN_FAILURES,
     CKA_COUNTERSIGN_STOPPED,
 ];
-/// `include/countersign.h`, "Attributes of a wallet": those that keys for digests have, too.
+/// `include/countersign.h`, "Attributes of a wallet": those that a key that signs digests has, too.
 const APPROVED: Table = &[CKA_COUNTERSIGN_USERS, CKA_COUNTERSIGN_POLICY];
 /// The others.
 const WALLET: Table = &[

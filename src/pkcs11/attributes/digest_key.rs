@@ -1,4 +1,4 @@
-//! The attributes of keys that sign digests, except those of every EC key pair (see [`super::ec_pair`]).
+//! The attributes of keys that sign digests: what is not as with every EC key pair (see [`super::ec_pair`]).
 
 use cryptoki_sys::*;
 
@@ -33,7 +33,7 @@ pub(in crate::pkcs11) fn of_digest_public(
     }
 }
 
-/// The mechanisms that it was made for.
+/// What it was made for.
 fn allowed_mechanisms(key: &DigestKey) -> Vec<u8> {
     let made_for = key.mechanisms();
     [(made_for.digest, CKM_COUNTERSIGN_DIGEST), (made_for.ecdsa, CKM_ECDSA)]

@@ -1,6 +1,7 @@
-//! The attributes of every EC key pair that the token makes, whatever it signs (PKCS#11 v3.2 sections 4.9, 4.10 and 6.3).
+//! What the two sides of every EC key pair made inside show alike, whatever they sign (PKCS#11 v3.2 sections 4.9,
+//! 4.10 and 6.3).
 //!
-//! Wallets and keys for digests answer their own attributes first. The others are here.
+//! A wallet, and a key that signs digests, each say first what is their own; all else is said here, once for both.
 
 use bitcoin::secp256k1::PublicKey;
 use cryptoki_sys::*;
@@ -8,9 +9,9 @@ use cryptoki_sys::*;
 use super::super::vendor::{CKA_COUNTERSIGN_POLICY, CKA_COUNTERSIGN_USERS};
 use super::{Hidden, SECP256K1, Value, bool, ec_point, public_key_info, ulong, unique_id};
 
-/// A key pair that the token made.
+/// A key pair made inside.
 pub(super) struct EcPair<'a> {
-    /// The id of the record of both sides.
+    /// Of the record that both sides come from.
     pub(super) id: &'a [u8; 16],
     pub(super) label: &'a str,
     pub(super) cka_id: &'a [u8],
@@ -43,7 +44,7 @@ pub(super) fn of_ec_private(pair: &EcPair<'_>, kind: CK_ATTRIBUTE_TYPE) -> Value
     })
 }
 
-/// An attribute of the public side. Each pair says itself whether it verifies.
+/// An attribute of the public side. Whether it verifies is each pair's own.
 pub(super) fn of_ec_public(pair: &EcPair<'_>, kind: CK_ATTRIBUTE_TYPE) -> Value {
     Ok(match kind {
         CKA_CLASS => ulong(CKO_PUBLIC_KEY),

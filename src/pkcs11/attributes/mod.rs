@@ -1,6 +1,6 @@
 //! The attributes of objects, one file for each kind of object (PKCS#11 v3.2 sections 4 and 6).
 //!
-//! [`Class`] has the specification's tables of which attributes an object has. The other files have their values.
+//! [`Class`] has the specification's tables: which attributes an object has. The other files say what they are.
 
 mod class;
 mod clock;
@@ -29,16 +29,16 @@ pub(super) const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 /// Why an attribute has no value to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hidden {
-    /// It never leaves the token.
+    /// It never leaves.
     Sensitive,
     /// The object has no such attribute.
     Unknown,
 }
 
-/// The value of an attribute, or why there is none to show.
+/// The value of an attribute, or why there is none.
 pub(super) type Value = Result<Vec<u8>, Hidden>;
 
-/// A `CK_ULONG`, or a type that is one: `CK_OBJECT_CLASS`, `CK_KEY_TYPE`, `CK_MECHANISM_TYPE`.
+/// A `CK_ULONG`, and what is one: `CK_OBJECT_CLASS`, `CK_KEY_TYPE`, `CK_MECHANISM_TYPE`.
 pub(super) fn ulong(value: CK_ULONG) -> Vec<u8> {
     value.to_ne_bytes().to_vec()
 }
@@ -48,7 +48,7 @@ pub(super) fn bool(value: bool) -> Vec<u8> {
     vec![if value { CK_TRUE } else { CK_FALSE }]
 }
 
-/// `CKA_UNIQUE_ID` of one side of a key pair. Both sides have one record and are two objects.
+/// `CKA_UNIQUE_ID` of one side of a key pair: both come from one record, and are two objects.
 fn unique_id(id: &[u8; 16], side: &str) -> Vec<u8> {
     format!("{}.{side}", data_encoding::HEXLOWER.encode(id)).into_bytes()
 }

@@ -57,7 +57,7 @@ pub(in crate::pkcs11) fn of_user(user: &UserView, kind: CK_ATTRIBUTE_TYPE) -> Va
             OtpHash::Sha256 => CKM_SHA256,
             OtpHash::Sha512 => CKM_SHA512,
         }),
-        // Shown once, in the session that made the key: see `object`.
+        // Shown once, by the session that made the key: see `object`.
         CKA_COUNTERSIGN_OTPAUTH_URI => return Err(Hidden::Sensitive),
         _ => return Err(Hidden::Unknown),
     })

@@ -1,4 +1,4 @@
-//! The attributes of the backends' PIN, a hardware feature of this vendor (PKCS#11 v3.2 section 4.3: `CKH_VENDOR_DEFINED`).
+//! The attributes of the backends' PIN, a hardware feature of ours (PKCS#11 v3.2 section 4.3: `CKH_VENDOR_DEFINED`).
 
 use cryptoki_sys::*;
 

@@ -1,4 +1,4 @@
-//! The attributes of wallets, except those of every EC key pair (see [`super::ec_pair`]).
+//! The attributes of wallets: what is not as with every EC key pair (see [`super::ec_pair`]).
 
 use cryptoki_sys::*;
 
@@ -17,7 +17,7 @@ pub(in crate::pkcs11) fn of_private(id: &WalletId, wallet: &Wallet, kind: CK_ATT
     }
 }
 
-/// An attribute of a wallet's public side. No mechanism verifies with it.
+/// An attribute of a wallet's public side. There is no mechanism to verify with.
 pub(in crate::pkcs11) fn of_public(id: &WalletId, wallet: &Wallet, kind: CK_ATTRIBUTE_TYPE) -> Value {
     match kind {
         CKA_VERIFY => Ok(bool(false)),
@@ -26,7 +26,7 @@ pub(in crate::pkcs11) fn of_public(id: &WalletId, wallet: &Wallet, kind: CK_ATTR
     }
 }
 
-/// An attribute that only wallets have, on both sides.
+/// An attribute that both sides of a wallet have, and no other key pair.
 fn of_wallet(wallet: &Wallet, kind: CK_ATTRIBUTE_TYPE) -> Option<Vec<u8>> {
     Some(match kind {
         CKA_COUNTERSIGN_NETWORK => wallet.network().name().into(),
@@ -52,12 +52,12 @@ fn pair<'a>(id: &'a WalletId, wallet: &'a Wallet) -> EcPair<'a> {
     }
 }
 
-/// What follows from the registered script. Empty before that is registered.
+/// What follows from the registered script; empty until there is one.
 fn of_script(wallet: &Wallet, value: impl FnOnce(&WatchOnly) -> Vec<u8>) -> Vec<u8> {
     wallet.keys().map(|keys| value(keys.watch())).unwrap_or_default()
 }
 
-/// How far the wallet has used its addresses.
+/// How far the addresses of a wallet were used.
 pub(in crate::pkcs11) fn reach(reach: Reach) -> Vec<u8> {
     [Chain::External, Chain::Internal].into_iter().flat_map(|chain| ulong(reach.next(chain).into())).collect()
 }

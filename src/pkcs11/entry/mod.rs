@@ -1,4 +1,4 @@
-//! The entry functions of PKCS#11 v3.2 section 5: catch, convert, call.
+//! The entry functions: catch, convert, call. Each is what its section of PKCS#11 v3.2 section 5 says it is.
 //!
 //! Pointers go straight to [`super::raw`]. The SAFETY argument is the same for all of them: PKCS#11 obliges the caller to
 //! give pointers that are null or valid for the length that comes with them, until the call returns.
@@ -23,7 +23,7 @@ fn enter(call: impl FnOnce() -> Answer) -> CK_RV {
     }
 }
 
-/// The reply that belongs to the call. Any other one is an error of the device.
+/// What is expected of a call: this reply, or none. Another one is no answer to it.
 macro_rules! expect {
     ($reply:expr, $pattern:pat $(if $guard:expr)? => $value:expr) => {
         match $reply {
@@ -34,12 +34,12 @@ macro_rules! expect {
 }
 
 impl Instance {
-    /// A call that returns no value.
+    /// A call that gives nothing but its success.
     fn perform(&self, request: Request) -> Answer {
         expect!(self.answer(request)?, Reply::Done => Ok(()))
     }
 
-    /// Refuses a handle that is not a session's.
+    /// Refuses a handle that is no session's.
     fn has_session(&self, session: CK_SESSION_HANDLE) -> Answer {
         expect!(self.answer(Request::SessionInfo { session })?, Reply::Session(_) => Ok(()))
     }
@@ -59,7 +59,7 @@ macro_rules! entries {
     };
 }
 
-// After the macros, which these files use.
+// Behind the macros, which it has from here.
 mod boundary;
 mod general;
 mod key_management;

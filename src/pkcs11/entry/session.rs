@@ -91,7 +91,7 @@ entries! {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         instance.has_session(session)?;
-        // `C_GetOperationState` never returns a state.
+        // `C_GetOperationState` never gave one.
         Err(Rv(CKR_SAVED_STATE_INVALID))
     }
 
@@ -105,7 +105,7 @@ entries! {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         instance.has_session(session)?;
-        // The token has no validation object (section 4.15), so no operation was a validated one.
+        // The token has no validation object (v3.2 section 4.15): nothing that was done here was validated by anybody.
         raw::put(flags, 0)
     }
 }

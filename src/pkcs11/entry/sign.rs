@@ -1,4 +1,5 @@
-//! The entry functions of signing and verifying (PKCS#11 v3.2 sections 5.13 to 5.15).
+//! The entry functions of signing and verifying (PKCS#11 v3.2 sections 5.13 to 5.15), as all are: see the head of
+//! [`super`].
 
 use cryptoki_sys::*;
 

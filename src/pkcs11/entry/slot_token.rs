@@ -40,7 +40,7 @@ entries! {
         if slot.is_null() || !reserved.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        // Nobody ever removes the token, so there is no event to report or to wait for.
+        // The one token is never removed: there is no event to find, and none that is worth waiting for.
         Err(Rv(if flags & CKF_DONT_BLOCK != 0 { CKR_NO_EVENT } else { CKR_FUNCTION_NOT_SUPPORTED }))
     }
 

@@ -77,7 +77,7 @@ impl Application {
     }
 }
 
-/// What can be set of a user: `CKA_COUNTERSIGN_LOCKED`, to false.
+/// All that can be set of a user: `CKA_COUNTERSIGN_LOCKED`, to false.
 fn check_unlocking(template: &[&TemplateEntry]) -> Answer {
     template.iter().try_for_each(|TemplateEntry { kind, value }| match *kind {
         CKA_COUNTERSIGN_LOCKED if !bool_value(value)? => Ok(()),
@@ -86,7 +86,7 @@ fn check_unlocking(template: &[&TemplateEntry]) -> Answer {
     })
 }
 
-/// What can be set of the clock: the time that it shows.
+/// All that can be set of the clock: the time that it shows.
 fn clock_change(template: &[&TemplateEntry]) -> Answer<Option<u64>> {
     let mut time = None;
     for TemplateEntry { kind, value } in template {
@@ -101,14 +101,14 @@ fn clock_change(template: &[&TemplateEntry]) -> Answer<Option<u64>> {
 /// What the security officer does about the backends' PIN.
 #[derive(Clone, Copy)]
 enum PinChange {
-    /// Restores every peer's tries.
+    /// Gives every peer its tries back.
     Unlock,
     /// Declares it lost.
     Lose,
 }
 
-/// What can be set of the backends' PIN: `CKA_COUNTERSIGN_LOCKED`, to false, or `CKA_COUNTERSIGN_PIN_LOST`, to true. One of them at a
-/// time, because each is an act with a link of its own in the audit.
+/// All that can be set of the backends' PIN: `CKA_COUNTERSIGN_LOCKED`, to false, or `CKA_COUNTERSIGN_PIN_LOST`, to true. One
+/// act at a time: both are one link of the audit each.
 fn pin_change(template: &[&TemplateEntry]) -> Answer<Option<PinChange>> {
     let change = |TemplateEntry { kind, value }: &TemplateEntry| match *kind {
         CKA_COUNTERSIGN_LOCKED if !bool_value(value)? => Ok(PinChange::Unlock),
@@ -123,7 +123,7 @@ fn pin_change(template: &[&TemplateEntry]) -> Answer<Option<PinChange>> {
     }
 }
 
-/// What can be set of a wallet: its label, its users, its policy as a whole, its reach, and once its wallet policy.
+/// All that can be set of a wallet: its label, its users, its policy as a whole, its reach, and once its wallet policy.
 fn wallet_change(class: Class, template: &[&TemplateEntry]) -> Answer<WalletChange> {
     let mut change = WalletChange::default();
     for TemplateEntry { kind, value } in template {

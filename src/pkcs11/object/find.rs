@@ -14,11 +14,11 @@ use super::Loaded;
 use crate::engine::WalletId;
 use crate::kernel::wallet::Wallet;
 
-/// Most handles that the searches of all backends hold at a time, and those of all administrators. In a token with a million users
+/// Most handles that the searches of all backends, or of all administrators, hold at a time: of a token with a million users
 /// each search finds a million.
 const MAX_ALL_FOUND: usize = 1 << 23;
 
-/// What `C_FindObjects` has not handed out yet. It counts with what other searches hold.
+/// What `C_FindObjects` has not given yet, counted with what other searches hold.
 pub(in crate::pkcs11) struct Finding {
     found: std::vec::IntoIter<Found>,
     counted: usize,
@@ -30,7 +30,7 @@ impl Finding {
         Finding { found: vec![].into_iter(), counted: 0, totals: Arc::clone(totals) }
     }
 
-    /// Handles that it has not handed out yet.
+    /// Handles that were not given yet.
     pub(in crate::pkcs11) fn left(&self) -> usize {
         self.found.len()
     }
@@ -54,7 +54,7 @@ impl Drop for Finding {
 }
 
 impl Application {
-    /// `C_FindObjectsInit`: finds the visible objects that match every attribute of the template.
+    /// `C_FindObjectsInit`: what is visible and matches every attribute of the template.
     pub(in crate::pkcs11) fn find_objects_init(
         &self,
         session: CK_SESSION_HANDLE,
@@ -89,7 +89,7 @@ impl Application {
         })
     }
 
-    /// `C_FindObjects`: hands out at most `most` more handles.
+    /// `C_FindObjects`: at most `most` further handles.
     pub(in crate::pkcs11) fn find_objects(
         &self,
         session: CK_SESSION_HANDLE,
@@ -108,7 +108,7 @@ impl Application {
         })
     }
 
-    /// Whether the object has these values, byte for byte. No value matches a hidden attribute, so that no search can guess it.
+    /// Whether the object has these values, byte for byte. What it would not show, no value matches: a search is no way to guess.
     fn matches(&self, loaded: &Loaded, template: &[TemplateEntry]) -> Answer<bool> {
         for TemplateEntry { kind, value } in template {
             match self.value(loaded, *kind) {
@@ -120,9 +120,9 @@ impl Application {
         Ok(true)
     }
 
-    /// The visible objects that can match, except users.
+    /// The visible objects that can match, but for users.
     fn candidates(&self, template: &[TemplateEntry]) -> Vec<Object> {
-        // A search finds hardware features only if it asks for them (section 4.3).
+        // Hardware features are found by who asks for them, and by nobody else (section 4.3).
         if template.iter().any(|entry| entry.kind == CKA_CLASS && is_class(entry, CKO_HW_FEATURE)) {
             let role = self.role();
             return [Object::Clock, Object::UserPin]
@@ -151,7 +151,8 @@ impl Application {
         objects
     }
 
-    /// The names of the users who can match. If the template names one, it is looked up: there may be a million users.
+    /// The names of the users who can match. Where the template names one, that one is looked up, not searched for: there may
+    /// be a million.
     fn candidate_users(&self, template: &[TemplateEntry]) -> Answer<Vec<String>> {
         let may_be_users =
             template.iter().all(|entry| entry.kind != CKA_CLASS || is_class(entry, CKO_OTP_KEY));

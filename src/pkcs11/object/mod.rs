@@ -1,6 +1,7 @@
 //! Object management (PKCS#11 v3.2 section 5.7).
 //!
-//! Refusals come in this order: what an object never allows; what the session may not do; what the template may not say.
+//! What an object never allows is refused first, whoever asks; then what the session may not do; then what the template may
+//! not say.
 
 mod change;
 mod find;
@@ -26,7 +27,7 @@ use crate::kernel::digest_key::DigestKey;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::wallet::Wallet;
 
-/// An object with its current state.
+/// An object as it is now.
 enum Loaded {
     User(UserView),
     WalletPublic(WalletId, Arc<Wallet>),
@@ -84,7 +85,7 @@ impl Application {
         })
     }
 
-    /// `C_CopyObject`: copies a session object to another one.
+    /// `C_CopyObject`: of a session object, as another one.
     pub(super) fn copy_object(
         &self,
         session: CK_SESSION_HANDLE,
@@ -103,7 +104,7 @@ impl Application {
         })
     }
 
-    /// `C_DestroyObject`: destroys a user whom no wallet lists, or a session object. Nobody can destroy a wallet: it may hold coins.
+    /// `C_DestroyObject`: a user whom no wallet lists, or a session object. A wallet is never destroyed: there may be coins in it.
     pub(super) fn destroy_object(&self, session: CK_SESSION_HANDLE, handle: CK_OBJECT_HANDLE) -> Answer {
         self.with_session(session, |session| {
             let (object, loaded) = self.loaded(handle)?;
@@ -123,7 +124,7 @@ impl Application {
         })
     }
 
-    /// `C_GetObjectSize`: the bytes of all visible attributes. The token does not count its memory by objects.
+    /// `C_GetObjectSize`: the bytes of all attributes that can be shown. Token memory is not counted by objects.
     pub(super) fn get_object_size(
         &self,
         session: CK_SESSION_HANDLE,
@@ -143,7 +144,7 @@ impl Application {
         })
     }
 
-    /// `C_GetAttributeValue`: answers every attribute.
+    /// `C_GetAttributeValue`: every one is answered.
     pub(super) fn get_attribute_value(
         &self,
         session: CK_SESSION_HANDLE,
@@ -164,7 +165,7 @@ impl Application {
         })
     }
 
-    /// The value of an attribute, wiped if it is not shown. A value that changes with every signature is read on request only.
+    /// The value of an attribute, wiped where it is not shown. What changes with every signature is read when it is asked for.
     fn value(&self, loaded: &Loaded, kind: CK_ATTRIBUTE_TYPE) -> Answer<Zeroizing<Vec<u8>>> {
         let value = match (loaded, kind) {
             (Loaded::WalletPublic(id, _) | Loaded::WalletPrivate(id, _), CKA_COUNTERSIGN_REACH) => {
@@ -178,7 +179,7 @@ impl Application {
         })
     }
 
-    /// The object of a handle, with its current state.
+    /// The object of a handle, as it is now.
     fn loaded(&self, handle: CK_OBJECT_HANDLE) -> Answer<(Object, Loaded)> {
         let object = self.visible_object(handle)?;
         match self.load(&object)? {
@@ -217,8 +218,8 @@ impl Application {
     }
 }
 
-/// Refuses an object of the token. A read-only session may not make one, and no session makes one from outside values
-/// ([`SessionObject`]): `C_GenerateKey` and `C_GenerateKeyPair` make the token's objects.
+/// A read-only session makes no object of the token. Another one makes none like this, either ([`SessionObject`]): the token's
+/// objects are made inside, by `C_GenerateKey` and `C_GenerateKeyPair`.
 fn check_session(session: &Session, template: &[&TemplateEntry]) -> Answer {
     match value_of(template, CKA_TOKEN).map(bool_value).transpose()? {
         Some(true) if !session.read_write => Err(Rv(CKR_SESSION_READ_ONLY)),
@@ -226,7 +227,7 @@ fn check_session(session: &Session, template: &[&TemplateEntry]) -> Answer {
     }
 }
 
-/// The value, its length, or that it does not fit (`C_GetAttributeValue`, cases 3 to 5).
+/// The value, or its length, or that there is no room for it (`C_GetAttributeValue`, cases 3 to 5).
 fn show(value: Zeroizing<Vec<u8>>, room: Room) -> Answer<Shown> {
     match room {
         Room::Query => Ok(Shown::Length(value.len() as u64)),
@@ -235,7 +236,7 @@ fn show(value: Zeroizing<Vec<u8>>, room: Room) -> Answer<Shown> {
     }
 }
 
-/// Shows the `otpauth://` URI once. A length query does not count as showing.
+/// Shows the `otpauth://` URI once: a length query does not count, a delivery does.
 fn show_enrolment(session: &mut Session, key_id: &OtpKeyId, room: Room) -> Answer<Shown> {
     let uri = session.enrolments.get(key_id).ok_or(Rv(CKR_ATTRIBUTE_SENSITIVE))?;
     let shown = show(Zeroizing::new(uri.as_bytes().to_vec()), room)?;

@@ -7,7 +7,7 @@ use crate::kernel::pin;
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::pkcs11::rv::Answer;
 
-/// Longest code, PIN or user name. Later checks know the exact bounds.
+/// Longest code, PIN or user name that is looked at; the checks behind know the exact bounds.
 pub(in crate::pkcs11) const MAX_PIN_LEN: usize = pin::MAX_LEN;
 /// Most random bytes in one call.
 pub(in crate::pkcs11) const MAX_RANDOM_LEN: u64 = 1 << 20;
@@ -17,7 +17,7 @@ pub(in crate::pkcs11) const MAX_ATTRIBUTES: usize = 256;
 pub(in crate::pkcs11) const MAX_VALUE_LEN: usize = 64 * 1024;
 
 impl Request {
-    /// Whether everything in it is as bounded as `entry` makes it. Anybody may have made what comes over a connection.
+    /// Whether everything in it is as bounded as `entry` makes it: what comes over a connection was made by anybody.
     pub(in crate::pkcs11) fn is_bounded(&self) -> bool {
         let pin = |pin: &Bytes| pin.len() <= MAX_PIN_LEN;
         let template = |template: &[TemplateEntry]| {
@@ -90,7 +90,7 @@ impl Request {
     }
 }
 
-/// The room for attributes that are named more than once: an answer shall not be larger than the object.
+/// The room for values of attributes that are named a second time: an answer is to be no larger than the object.
 fn room_named_again(wanted: &[Wanted]) -> u64 {
     let mut named = BTreeSet::new();
     let again =

@@ -1,8 +1,10 @@
-//! Calls as values. `entry` makes a [`Request`] of the caller's pointers and writes the reply ([`super::reply`]) back through them.
+//! Calls as values: what `entry` makes of an application's pointers, and what it writes back through them.
 //!
-//! The client sends the same values to the boundary ([`super::connected`]), which answers them ([`super::host`]). [`super::codec`]
-//! encodes them, in the version of the greeting ([`crate::remote::hello`]). Additions go to the end of a type and need a new
-//! version. Nothing that an older version has ever changes.
+//! The same values are what the client side sends to the boundary ([`super::connected`]) and what the boundary answers
+//! ([`super::host`]). Their encoding ([`super::codec`]) is postcard's; its version is that of the handshake in [`crate::remote`].
+//! What is added here goes to the end of its type, and is a new version there: what an older version has is never changed.
+//!
+//! What is asked for is here, what is given in `reply`, and how large a call may be in `bounds`.
 
 mod bounds;
 mod refused;
@@ -17,8 +19,8 @@ use super::rv::Answer;
 
 pub(super) use bounds::*;
 
-/// One call of PKCS#11 section 5, except the calls that are about the library and not about its token. Version 2 of the greeting has
-/// the requests up to `GetObjectSize`.
+/// One call of PKCS#11 section 5, but for those that are about the library and not about its token. Version 2 of the greeting
+/// has those up to `GetObjectSize`.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Request {
     SlotList,
@@ -143,7 +145,7 @@ pub(super) enum Request {
         session: CK_SESSION_HANDLE,
         parameter: Answer<Bytes>,
         part: Answer<Bytes>,
-        /// With the last part only.
+        /// Where it is the last part.
         room: Option<Room>,
     },
     MessageSignFinal {
@@ -231,14 +233,14 @@ pub(super) struct Envelope {
     pub(super) request: Request,
 }
 
-/// Bytes of a caller: a PIN, a code, a PSBT. Dropping wipes them.
+/// Bytes of an application: a PIN, a code, a PSBT. Wiped when they are dropped.
 #[derive(Clone, Default)]
 pub(super) struct Bytes(pub(super) Zeroizing<Vec<u8>>);
 
 /// Room for an answer of variable length (section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) enum Room {
-    /// The caller asks for the length only.
+    /// None: the caller only asks for the length.
     Query,
     /// So many bytes.
     Of(u64),
@@ -265,7 +267,7 @@ pub(super) struct TemplateEntry {
     pub(super) value: Bytes,
 }
 
-/// A mechanism and its parameter.
+/// A mechanism as a caller names it.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Mechanism {
     pub(super) mechanism: CK_MECHANISM_TYPE,

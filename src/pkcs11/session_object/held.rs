@@ -1,4 +1,4 @@
-//! The session objects of an application, and their limits.
+//! Where the session objects of an application are, and how many of them there may be.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,11 +14,11 @@ use crate::kernel::audit::Role;
 /// Most session objects of an application, and most bytes of their values.
 const MAX_OBJECTS: usize = 1_024;
 const MAX_BYTES: usize = 1 << 20;
-/// The same for all backends, and for all administrators.
+/// The same of all backends, and of all administrators.
 const MAX_ALL_OBJECTS: usize = 65_536;
 const MAX_ALL_BYTES: usize = 64 << 20;
 
-/// The session objects of an application, by number. No number is used twice.
+/// The session objects of an application, by their numbers, which are not used again.
 #[derive(Default)]
 pub(in crate::pkcs11) struct Held {
     objects: HashMap<u64, Entry>,
@@ -40,7 +40,7 @@ pub(in crate::pkcs11) struct Usage {
 }
 
 impl Usage {
-    /// Takes so much, or nothing if that would pass the limit.
+    /// Takes so much, or nothing where it would be more than there may be.
     fn take(&self, [objects, bytes]: [usize; 2], [most_objects, most_bytes]: [usize; 2]) -> Answer {
         let objects_before = self.objects.fetch_add(objects, Ordering::SeqCst);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::SeqCst);
@@ -72,16 +72,16 @@ impl Held {
     }
 }
 
-/// Order of locks: these objects, then sessions or handles.
+/// Locks are taken in this order: these objects, then sessions or handles.
 impl Application {
-    /// Keeps an object of the session `owner`, and returns its handle.
+    /// Keeps an object that was made in `owner`, and gives its handle.
     pub(in crate::pkcs11) fn keep(
         &self,
         owner: CK_SESSION_HANDLE,
         object: SessionObject,
     ) -> Answer<CK_OBJECT_HANDLE> {
         let mut held = self.held();
-        // Checked under the lock: whoever closes the session or logs out comes here later and finds the object.
+        // Asked under the lock: whoever closes the session, or logs out, comes here afterwards and finds the object.
         if !self.is_open(owner) {
             return Err(Rv(CKR_SESSION_HANDLE_INVALID));
         }
@@ -99,7 +99,7 @@ impl Application {
         Ok(handle)
     }
 
-    /// Replaces an object by what `change` makes of it.
+    /// Puts what `change` makes of an object in its place.
     pub(in crate::pkcs11) fn change_session_object(
         &self,
         number: u64,
@@ -117,12 +117,12 @@ impl Application {
         Ok(())
     }
 
-    /// The object with this number, if it still exists.
+    /// The object of this number, if it is still there.
     pub(in crate::pkcs11) fn session_object(&self, number: u64) -> Option<Arc<SessionObject>> {
         self.held().objects.get(&number).map(|entry| Arc::clone(&entry.object))
     }
 
-    /// All objects.
+    /// All of them.
     pub(in crate::pkcs11) fn session_objects(&self) -> Vec<Object> {
         let held = self.held();
         let object = |(number, entry): (&u64, &Entry)| Object::Session {
@@ -132,17 +132,17 @@ impl Application {
         held.objects.iter().map(object).collect()
     }
 
-    /// Destroys an object.
+    /// Destroys one.
     pub(in crate::pkcs11) fn drop_session_object(&self, number: u64) {
         self.drop_session_objects(|_, one| one != number);
     }
 
-    /// Destroys the objects of closed sessions.
+    /// Destroys those whose session is closed.
     pub(in crate::pkcs11) fn drop_orphans(&self) {
         self.drop_session_objects(|entry, _| self.is_open(entry.owner));
     }
 
-    /// Destroys the private objects.
+    /// Destroys the private ones.
     pub(in crate::pkcs11) fn drop_private_session_objects(&self) {
         self.drop_session_objects(|entry, _| !entry.object.is_private());
     }

@@ -1,9 +1,9 @@
-//! Session objects (PKCS#11 v3.2 section 4.4, `CKA_TOKEN` false): what an application makes for its own use.
+//! Session objects (PKCS#11 v3.2 section 4.4, `CKA_TOKEN` false): what an application makes itself, to be used and forgotten.
 //!
-//! - S1. Only data and public keys. No secret or private key comes from outside, and nothing from outside becomes an object of the
-//!   token.
-//! - S2. Such an object lives in memory only, as long as the session that made it, and is wiped then.
-//! - S3. Session objects are counted ([`held`]), so that neither one application nor all of them fill the memory.
+//! - S1. Data and public keys only. A secret or a private key never comes from outside, and nothing that does becomes an object
+//!   of the token.
+//! - S2. Such an object lives as long as the session that made it, in memory alone, and is wiped when it goes.
+//! - S3. It is counted ([`held`]): neither one application nor all of them fill the memory.
 
 mod data;
 mod held;
@@ -40,7 +40,7 @@ enum Content {
     PublicKey(PublicKeyObject),
 }
 
-/// Which call gives an attribute.
+/// When an attribute is given.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Occasion {
     /// With `C_CreateObject`.
@@ -52,7 +52,7 @@ enum Occasion {
 }
 
 impl SessionObject {
-    /// The object that the template of `C_CreateObject` describes.
+    /// What the template of `C_CreateObject` describes.
     pub(super) fn create(template: &[&TemplateEntry], unique_id: String) -> Answer<SessionObject> {
         let content = match ulong_value(required(template, CKA_CLASS)?)? {
             CKO_DATA => Content::Data(Data::default()),
@@ -82,12 +82,12 @@ impl SessionObject {
         object.with(template, Occasion::Creating)
     }
 
-    /// A copy, changed by the template of `C_CopyObject`.
+    /// A copy, as the template of `C_CopyObject` wants it.
     pub(super) fn copy(&self, template: &[&TemplateEntry], unique_id: String) -> Answer<SessionObject> {
         SessionObject { unique_id, ..self.clone() }.with(template, Occasion::Copying)
     }
 
-    /// The object, changed by the template of `C_SetAttributeValue`.
+    /// The object as the template of `C_SetAttributeValue` leaves it.
     pub(super) fn change(&self, template: &[&TemplateEntry]) -> Answer<SessionObject> {
         self.clone().with(template, Occasion::Changing)
     }
@@ -151,7 +151,7 @@ impl SessionObject {
         self.label.len() + content
     }
 
-    /// Takes the whole template or nothing.
+    /// All of the template or nothing.
     fn with(mut self, template: &[&TemplateEntry], occasion: Occasion) -> Answer<SessionObject> {
         for TemplateEntry { kind, value } in template {
             self.set(*kind, value, occasion)?;
@@ -159,7 +159,7 @@ impl SessionObject {
         Ok(self)
     }
 
-    /// Sets an attribute that every storage object has, or hands it on.
+    /// Sets one attribute of those that every storage object has, or hands it on.
     fn set(&mut self, kind: CK_ATTRIBUTE_TYPE, value: &Bytes, occasion: Occasion) -> Answer {
         let is_new = occasion != Occasion::Changing;
         match kind {
@@ -169,7 +169,7 @@ impl SessionObject {
             }
             CKA_CLASS if occasion == Occasion::Creating => {}
             CKA_TOKEN if is_new => expect(!bool_value(value)?)?,
-            // A copy may become private, never public.
+            // Made private by copying, never public.
             CKA_PRIVATE if is_new => {
                 let is_private = bool_value(value)?;
                 expect(is_private || !self.is_private)?;
@@ -177,7 +177,7 @@ impl SessionObject {
             }
             CKA_MODIFIABLE if is_new => lower(&mut self.is_modifiable, value)?,
             CKA_DESTROYABLE if is_new => lower(&mut self.is_destroyable, value)?,
-            // False makes it read-only (section 4.4).
+            // The one that becomes read-only by being false (section 4.4).
             CKA_COPYABLE => lower(&mut self.is_copyable, value).map_err(|rv| match rv {
                 Rv(CKR_TEMPLATE_INCONSISTENT) => Rv(CKR_ATTRIBUTE_READ_ONLY),
                 rv => rv,
@@ -200,7 +200,7 @@ impl Content {
     }
 }
 
-/// Attributes that may become false and not true again.
+/// What may be taken away and not given again.
 fn lower(allowed: &mut bool, value: &[u8]) -> Answer {
     let is_allowed = bool_value(value)?;
     expect(*allowed || !is_allowed)?;

@@ -11,7 +11,7 @@ use super::super::template::{
 };
 use super::Occasion;
 
-/// The attributes that only a public key has.
+/// What a public key has besides what every object has.
 #[derive(Clone)]
 pub(super) struct PublicKeyObject {
     key: PublicKey,
@@ -26,7 +26,7 @@ pub(super) struct PublicKeyObject {
 }
 
 impl PublicKeyObject {
-    /// The key of a template. The caller sets the other attributes afterwards.
+    /// The key of a template. What else it says is set afterwards.
     pub(super) fn create(template: &[&TemplateEntry]) -> Answer<PublicKeyObject> {
         expect(ulong_value(required(template, CKA_KEY_TYPE)?)? == CKK_EC)?;
         check_curve(required(template, CKA_EC_PARAMS)?)?;

@@ -1,11 +1,11 @@
 //! The backing token: a PKCS#11 token that keeps the sealing key and the anchor.
 //!
-//! It is logged in to once and stays so: SoftHSM2 rewrites a file at each login, and a kill in that moment destroys the
-//! token. What another part of the process initialised is used and never finalised. Labels prove nothing: a key is the
-//! right one when it opens what it sealed, an anchor when its MAC is right.
+//! It logs in once and stays logged in: SoftHSM2 rewrites a file at each login, and a kill in that moment destroys the token. It uses a
+//! module that another part of the process initialised, and never finalises it. Labels prove nothing: a key is the right one if it opens
+//! what it sealed, an anchor if its MAC is right.
 //!
-//! Tokens behind a network drop sessions and forget logins: then it begins with new ones, and logs in once more if it has to.
-//! A PIN that was refused is not tried again in this process: the token would lock it.
+//! Tokens behind a network drop sessions and forget logins. Then it opens new sessions, and logs in once more if it must. It never tries a
+//! refused PIN again in this process: the token would lock it.
 
 mod answer;
 mod reserved;
@@ -212,7 +212,7 @@ fn keep(session: &Session, label: &[u8], new: &[u8]) -> Result<ObjectHandle, Bac
         .create_object(&template)
         .map_err(failed("does not keep the anchor, a private data object (CKO_DATA)"))?;
     if value(session, created)? != new {
-        return Err(BackingError("the anchor does not read back as it was written".into()));
+        return Err(BackingError("the anchor reads back differently from what was written".into()));
     }
     Ok(created)
 }

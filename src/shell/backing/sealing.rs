@@ -1,9 +1,9 @@
 //! The data key, wrapped under a key that never leaves the token, by AES-GCM (PKCS#11 v3.2 section 6.13).
 //!
-//! The mechanism leaves open who makes the initialisation vector, and tokens differ: most take the caller's; some ignore it
-//! and append or prepend their own to the ciphertext, or write it into `pIv`; some accept nothing but zeros there. So after
-//! encrypting, every reading of what the token may have used is tried, as a restart would do it, and the first one that gives
-//! the same key back is kept. A token of which none does is refused: its store would never open again.
+//! The mechanism does not say who makes the initialisation vector, and tokens differ. Most take the caller's. Some ignore it and append
+//! or prepend their own to the ciphertext, or write it into `pIv`. Some accept only zeros there. So after encrypting, this tries every
+//! vector that the token may have used, as a restart would, and keeps the first that gives the same key back. If none does, the token is
+//! refused: its store would never open again.
 
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -169,7 +169,7 @@ impl Backing {
     pub(super) fn take_back(&self, work: impl FnOnce() -> Result<(), BackingError>) {
         if let Err(error) = work() {
             tracing::error!(
-                "{error}; something that was made for a store that does not exist is left in {}",
+                "{error}; {} still holds something made for a store that does not exist",
                 self.identity()
             );
         }

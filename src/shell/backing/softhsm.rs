@@ -1,7 +1,7 @@
-//! What SoftHSM2 does not say: it answers `CKR_GENERAL_ERROR` where it cannot read its configuration or the folder of its
-//! tokens, and leaves a token out whose file a kill during a login has torn.
+//! Explanations that SoftHSM2 does not give: it answers `CKR_GENERAL_ERROR` if it cannot read its configuration or the folder of its
+//! tokens, and leaves out a token whose file was torn by a kill during a login.
 //!
-//! So that file and that folder are looked at here, as SoftHSM2 would (softhsm2.conf(5)), and only after it failed.
+//! So this looks at that file and that folder as SoftHSM2 would (softhsm2.conf(5)), and only after SoftHSM2 failed.
 
 use std::fs;
 use std::path::{Path, PathBuf};

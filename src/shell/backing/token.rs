@@ -1,7 +1,6 @@
-//! Which token: its module is loaded, and the one slot found that the configuration means (PKCS#11 v3.2 sections 5.4, 5.5).
+//! Finding the token: it loads the module, and finds the one slot that the configuration means (PKCS#11 v3.2 sections 5.4, 5.5).
 //!
-//! A slot that misbehaves is another token's business: it is skipped, with a line in the log. Of several tokens that the
-//! configuration may mean none is taken.
+//! It skips a slot that misbehaves, with a line in the log. If the configuration could mean several tokens, it takes none.
 
 use std::path::Path;
 
@@ -93,7 +92,7 @@ impl Token {
                 self.identity
             ))),
             Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(refused(format!(
-                "{} has locked its PIN: have its own security officer set it anew, and correct backing.pin_file or \
+                "{} has locked its PIN: have its own security officer set a new one, and correct backing.pin_file or \
                  backing.pin_env first",
                 self.identity
             ))),
@@ -134,7 +133,7 @@ fn load(config: &BackingConfig) -> Result<Pkcs11, BackingError> {
     let module = config.module.display();
     if !config.module.is_file() {
         return Err(BackingError(format!(
-            "{module} is not there: install the backing module (Debian: apt-get install softhsm2), or correct backing.module"
+            "{module} does not exist: install the backing module (Debian: apt-get install softhsm2), or correct backing.module"
         )));
     }
     check_not_ourselves(&config.module)?;
@@ -148,7 +147,7 @@ fn load(config: &BackingConfig) -> Result<Pkcs11, BackingError> {
         None => config.module.clone(),
     };
     let pkcs11 = Pkcs11::new(from).map_err(|error| {
-        BackingError(format!("{module} cannot be loaded as a PKCS#11 module: {}", said(&error)))
+        BackingError(format!("cannot load {module} as a PKCS#11 module: {}", said(&error)))
     })?;
     match reserved::initialise(&pkcs11, config.init_args.as_deref()) {
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
@@ -209,7 +208,7 @@ impl Listed {
                 (Err(error), _) | (_, Err(error)) => {
                     let (id, module, said) = (slot.id(), module.display(), said(&error));
                     tracing::warn!(
-                        "slot {id} of {module} is skipped: what it says of its token cannot be used: {said}"
+                        "skipping slot {id} of {module}: what it reports of its token cannot be used: {said}"
                     );
                     listed.skipped.push(format!("slot {id} ({said})"));
                     continue;

@@ -1,7 +1,7 @@
-//! What a token must be able to do, tried on objects that are nobody's: a key that wraps and unwraps, and a step of an anchor.
+//! A trial of what a token must do, on objects of its own: a key that wraps and unwraps, and a step of an anchor.
 //!
-//! No store is opened, and no sealing key or anchor is looked at: a store that is in use, and its anchor, are as they were.
-//! What a trial that was killed has left, the next one takes away.
+//! It opens no store, and touches no sealing key or anchor, so a store in use stays as it was. The next trial removes what a killed one
+//! left.
 
 use cryptoki::object::Attribute;
 use cryptoki::session::Session;

@@ -109,7 +109,7 @@ impl ConnectTable {
             Some(("tcp", place)) => {
                 let (host, port) = host_and_port(place).ok_or_else(|| wrong("connect.address", FORMS))?;
                 let tls = self.tls.as_ref().ok_or_else(|| {
-                    wrong("connect.tls", "this table is missing: over TCP both sides show certificates")
+                    wrong("connect.tls", "this table is missing: over TCP both sides need certificates")
                 })?;
                 ConnectAddress::Tcp { host, port, tls: tls.parse(wrong)? }
             }
@@ -123,10 +123,10 @@ impl ConnectTable {
             _ => return Err(wrong("connect.address", FORMS)),
         };
         if self.user.is_some() && !matches!(address, ConnectAddress::Unix { .. }) {
-            return Err(wrong("connect.user", "only a Unix socket shows who serves it: leave it out"));
+            return Err(wrong("connect.user", "only a Unix socket shows who serves it: remove this key"));
         }
         if self.tls.is_some() && !matches!(address, ConnectAddress::Tcp { .. }) {
-            return Err(wrong("connect.tls", "TLS is for tcp: addresses only: leave it out"));
+            return Err(wrong("connect.tls", "TLS is for tcp: addresses only: remove this table"));
         }
         Ok(ConnectConfig { address, connect, call, log })
     }

@@ -79,8 +79,8 @@
 //! key_file = "/etc/countersign/backend.key"   # mode 600
 //! ```
 //!
-//! It is looked for at `$COUNTERSIGN_CONF`, else at `countersign/countersign.toml` in the user's configuration folder,
-//! else in `/etc`. The first that exists counts; it is never merged with another.
+//! The module looks at `$COUNTERSIGN_CONF`, or else at `countersign/countersign.toml` in the user's configuration folder, or else in
+//! `/etc`. It takes the first that exists and never merges two.
 
 mod connect;
 mod serve;
@@ -290,7 +290,7 @@ impl Config {
             if is_there {
                 return Err(wrong(
                     table,
-                    "with [connect] the engine is elsewhere, and so is this: leave one out",
+                    "with [connect] the engine runs elsewhere, and this belongs there: remove one of the two",
                 ));
             }
         }
@@ -319,7 +319,7 @@ fn text_file(path: &Path) -> io::Result<Zeroizing<String>> {
     if text.len() <= MOST { Ok(text) } else { Err(too_long()) }
 }
 
-const MISSING: &str = "this table is missing (or [connect], where the engine is in a boundary elsewhere)";
+const MISSING: &str = "this table is missing (or [connect], if the engine runs in a boundary elsewhere)";
 
 impl EngineConfig {
     /// Reads and checks the file at `path`, which must be the engine's.
@@ -375,7 +375,7 @@ impl PinSource {
                 let mode = fs::metadata(path).map_err(|error| wrong(error.to_string()))?.permissions().mode();
                 if mode & 0o077 != 0 {
                     return Err(wrong(format!(
-                        "others can read it (mode {:o}): chmod 600 it, and change the PIN if it may have been read",
+                        "others can read it (mode {:o}): chmod 600 it, and change the PIN if somebody may have read it",
                         mode & 0o777
                     )));
                 }
@@ -454,7 +454,7 @@ fn absolute(wrong: &Wrong<'_>, key: &str, path: PathBuf) -> Result<PathBuf, Conf
     if path.is_absolute() {
         return Ok(path);
     }
-    Err(wrong(key, "an absolute path is needed: a relative one is another file elsewhere"))
+    Err(wrong(key, "an absolute path is needed: a relative one depends on the current folder"))
 }
 
 fn number(
@@ -705,7 +705,7 @@ mod tests {
                 &format!("[\"{OFFICER}\", \"RW"),
                 "key plugin.officers: entry 2 is the same key as entry 1",
             ),
-            (&format!("[\"{OFFICER}\"]"), "[]", "key plugin.officers: 1 to 16"),
+            (&format!("[\"{OFFICER}\"]"), "[]", "key plugin.officers: there must be 1 to 16"),
             ("threshold = 1", "threshold = 2", "key plugin.threshold: a number from 1 to 1"),
             ("threshold = 1", "threshold = 0", "key plugin.threshold"),
             ("threshold = 1", "threshold = -1", "key plugin.threshold"),

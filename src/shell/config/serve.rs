@@ -1,4 +1,4 @@
-//! `[serve]`: whom the boundary lets in, by which doors, and how much of it they may use.
+//! `[serve]`: whom the boundary admits, by which doors, and how much they may use.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -240,7 +240,7 @@ impl TcpTable {
                 DnsName::try_from(name.to_ascii_lowercase()).map_err(|_| {
                     wrong(
                         key,
-                        &format!("\"{name}\" is no DNS name: write one name, as in \"backend-1.example\""),
+                        &format!("\"{name}\" is not a DNS name: write one as in \"backend-1.example\""),
                     )
                 })
             };
@@ -285,8 +285,8 @@ impl VsockTable {
     }
 }
 
-const NOBODY: &str = "nobody could connect: name at least one, or leave the table out";
-const BOTH: &str = "one is among the backends, too: who administers must not be who signs";
+const NOBODY: &str = "nobody could connect: name at least one, or remove the table";
+const BOTH: &str = "one of these is also a backend: whoever administers must not sign";
 
 #[cfg(test)]
 mod tests {

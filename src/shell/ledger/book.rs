@@ -1,7 +1,7 @@
-//! What the ledger keeps in memory: the newest version of every record, durable or not, and what waits to become so.
+//! The ledger's memory: the newest version of every record, durable or not, and the changes that wait to become durable.
 //!
-//! Reading sees what waits: a change may build on one that is not durable yet, because it waits behind it, and if that one
-//! fails, so do all behind it.
+//! Reading sees waiting changes. A change may build on one that is not durable yet, because it waits behind it: if that one fails, so do
+//! all behind it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar};

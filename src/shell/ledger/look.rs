@@ -1,9 +1,8 @@
-//! Looks at the store that is open: whether it is where it was, and whether the disk has what was written.
+//! Checks the open store: is it still where it was, and does the disk have what was written?
 //!
-//! Whoever commits looks before the anchor moves; whoever asks how the ledger stands, where nobody writes. Where the files are
-//! is looked at each time, header and newest link when the last look is a second old, and in the boundary everything once an
-//! hour, by a thread of its own and a handle of its own. Garbage that is written into the file in its place has neither another number nor
-//! another size: only reading finds it.
+//! A commit checks before the anchor moves; a question about the ledger's standing checks if nobody writes. Each check looks at the files'
+//! places. It reads header and newest link if the last such read is a second old. In the boundary a thread with its own handle reads
+//! everything once an hour: only reading finds garbage that was written into the file in place.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -121,7 +120,7 @@ impl<A: AnchorSlots> SealedLedger<A> {
             .spawn(move || look_at_all(&path, &key, &newest, &stopped, &book));
         match begun {
             Ok(thread) => writer.looks.reading = Some(Reading { stop, thread: Some(thread) }),
-            Err(error) => tracing::warn!("the store is not read as a whole this hour: {error}"),
+            Err(error) => tracing::warn!("the store was not read in full this hour: {error}"),
         }
     }
 }
@@ -135,7 +134,7 @@ fn look_at_all(path: &Path, key: &DataKey, newest: &Anchor, stop: &AtomicBool, b
             in_order(book.lock()).close(closed);
         }
         Err(Stumble::Store(error) | Stumble::Token(error)) => {
-            tracing::warn!("{error}: it was not read as a whole");
+            tracing::warn!("{error}: it was not read in full");
         }
     }
 }
@@ -144,7 +143,7 @@ fn look_at_all(path: &Path, key: &DataKey, newest: &Anchor, stop: &AtomicBool, b
 /// newest one.
 fn read_whole(path: &Path, key: &DataKey, newest: &Anchor, stop: &AtomicBool) -> Result<(), LedgerError> {
     let check = || match stop.load(Ordering::Relaxed) {
-        true => Err(LedgerError::Closed("the store is being closed".into())),
+        true => Err(LedgerError::Closed("the store is closing".into())),
         false => Ok(()),
     };
     let sqlite = Sqlite::read_only(path)?;

@@ -1,14 +1,14 @@
 //! The ledger: sealed rows in SQLite, one chain, one anchor, and commits that share a sync.
 //!
-//! Whoever commits puts the change behind all that waits. Whoever then finds nobody writing writes all that waits, as one
-//! batch: nothing is handed to another thread, and nobody waits for others to come.
+//! A committing thread puts its change behind all waiting ones. If nobody is writing then, it writes all of them as one batch. No thread
+//! hands its change to another, and none waits for others to come.
 //!
 //! Invariants:
 //! - L1. A batch is written and synced first, anchored second, answered third.
-//! - L2. What is read is what was written: the very bytes, known by their element of the set hash. (A version is the sequence
-//!   of the commit that wrote it. It can come twice, where a crash took a batch back that somebody kept a copy of.)
-//! - L3. After a write that failed only opening anew tells what is durable. That is tried for a time (`revival`); after it
-//!   nothing is answered any more.
+//! - L2. Reading gives the very bytes that were written, identified by their element of the set hash. (A version is the sequence of the
+//!   commit that wrote it. It can come twice, if a crash took back a batch that somebody kept a copy of.)
+//! - L3. After a failed write only opening again shows what is durable. The ledger tries that for a time (`revival`), and then answers
+//!   nothing any more.
 //! - L4. Changes become durable in the order in which they were decided: what was decided on a change that waits, waits
 //!   behind it.
 //! - L5. No batch is anchored that is not where everybody finds the store (`look`).
@@ -70,7 +70,7 @@ impl Writer {
 }
 
 fn reopened(path: &Path) -> LedgerError {
-    let problem = "it is being opened anew after a write that failed: try again".into();
+    let problem = "it is opening again after a failed write: try again".into();
     LedgerError::Io { store: path.display().to_string(), problem }
 }
 

@@ -1,7 +1,7 @@
-//! The place of the store's files: whether what is there is still what is open.
+//! The place of the store's files: is the file there still the open one?
 //!
-//! A file that is open can be removed, or another one renamed over it, and SQLite goes on writing into what nobody finds any
-//! more. As long as it is held its number is not given to another file: the same device and number are the same file.
+//! Somebody can remove an open file, or rename another over it, and SQLite goes on writing into a file that nobody can find. As long as
+//! it is open, no other file gets its number: the same device and number are the same file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -41,7 +41,7 @@ pub(super) enum Displaced {
     #[error("{} was replaced by another file while it was open", .0.display())]
     Replaced(PathBuf),
     /// It cannot be looked at.
-    #[error("{} cannot be looked at: {problem}", path.display())]
+    #[error("cannot look at {}: {problem}", path.display())]
     Unseen {
         /// The file.
         path: PathBuf,

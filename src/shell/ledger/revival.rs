@@ -1,12 +1,12 @@
 //! What becomes of a batch whose write failed.
 //!
-//! After a failure it is unknown what is durable. So the store and the token are opened anew, what is there is looked at, and
-//! the batch goes on from there, for as long as the configuration allows. Its callers wait, and those of the batches behind it.
+//! After a failure nobody knows what is durable. So the ledger opens the store and the token again, looks at what is there, and continues
+//! the batch from there, for as long as the configuration allows. Its callers wait, and so do those of the batches behind it.
 //!
 //! - V1. The store goes on only if it opens by the ordinary rule, and ends where the batch began or where it ends.
 //! - V2. The token goes on only if it has the anchor before the batch, the one after it, or both, and no other of this store.
 //! - V3. The very bytes of the batch are written again, or found: nothing is sealed twice under one version.
-//! - V4. A file that is not the one that was open is never gone on with.
+//! - V4. The store never goes on with another file than the one that was open.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -59,8 +59,8 @@ impl From<ReopenError> for Stumble {
 pub(super) fn lost(problem: String) -> Closed {
     let process = std::process::id();
     let reason = format!(
-        "{problem}; nothing is signed into a store that nobody finds again. Process {process} still has it open: do not \
-         stop it before \"countersign state rescue\" has copied the store, as root"
+        "{problem}; the module signs nothing into a store that nobody can find again. Process {process} still has it open: do \
+         not stop it before \"countersign state rescue\", as root, has copied the store"
     );
     Closed { reason, standing: LedgerStanding::Lost }
 }
@@ -101,7 +101,7 @@ impl<A: AnchorSlots> SealedLedger<A> {
         if limit.is_zero() {
             return Err(first.into());
         }
-        tracing::error!("{first}; opened anew for at most {} seconds, callers wait", limit.as_secs());
+        tracing::error!("{first}; opening again for at most {} seconds, callers wait", limit.as_secs());
         self.book().reviving = true;
         let revived = self.revive(&mut writer, group, doubt, first);
         self.book().reviving = false;
@@ -126,7 +126,9 @@ impl<A: AnchorSlots> SealedLedger<A> {
         loop {
             let Err(stumble) = self.go_on(writer, group, &mut doubt) else {
                 let seconds = begun.elapsed().as_secs();
-                tracing::warn!("opened anew after {seconds} seconds, at try {tries}: what failed is done");
+                tracing::warn!(
+                    "opened again after {seconds} seconds, at try {tries}: the failed write is done"
+                );
                 return Ok(());
             };
             last = match doubt.add(stumble) {
@@ -138,7 +140,7 @@ impl<A: AnchorSlots> SealedLedger<A> {
             let left = self.upkeep.reopening.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 let seconds = self.upkeep.reopening.as_secs();
-                let reason = format!("{last}; {tries} tries within {seconds} seconds changed nothing");
+                let reason = format!("{last}; {tries} tries within {seconds} seconds did not help");
                 return Err(Closed { reason, standing: LedgerStanding::Closed });
             }
             std::thread::sleep(wait.min(left));

@@ -1,4 +1,4 @@
-//! The files of a store, looked at before SQLite opens them: it says of one that it cannot write only that the database is
+//! Checks the files of a store before SQLite opens them: of a file that it cannot write SQLite says only that the database is
 //! read-only.
 
 use std::fs::{self, Permissions};

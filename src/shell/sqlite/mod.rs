@@ -1,7 +1,6 @@
 //! The store's file: SQLite, WAL, every commit synced. It holds sealed rows and understands none of them.
 //!
-//! The file decides nothing: its schema must be ours (rule `schema`), and a commit that wrote other rows than it was to write
-//! is taken back.
+//! The file decides nothing: its schema must be ours (rule `schema`), and a commit that wrote other rows than intended is rolled back.
 
 mod files;
 mod schema;
@@ -244,7 +243,7 @@ impl Sqlite {
             return Err(LedgerError::NewerFormat { store, found, known: FORMAT });
         }
         if found < OLDEST_FORMAT {
-            return Err(self.io("it is no store of ours: its format is not written".into()));
+            return Err(self.io("it is not a Countersign store: it has no format".into()));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The schema of the store: what `sqlite_schema` must say, word for word, and nothing beside it.
 //!
-//! Records and links are sealed, but what SQLite does with a statement is decided by the file: a trigger can drop what a
-//! commit writes, and a view can stand in a table's place. So the file's word is not taken for it. Rule `schema`.
+//! Records and links are sealed, but the file decides what SQLite does with a statement: a trigger can drop what a commit writes, and a
+//! view can replace a table. So the schema is compared, not trusted. Rule `schema`.
 
 use std::collections::BTreeMap;
 

@@ -85,7 +85,7 @@ fn a_token_is_what_it_says_of_itself_whatever_its_module_is_called() {
         shim.behave("hardware Vault 9");
         let json = Cli(boundary).does(&["doctor"]);
         let (_, finding, _) = check(&json, "backing token");
-        assert!(finding.contains("Maker of tokens Vault 9, hardware by its own word"), "{finding}");
+        assert!(finding.contains("Maker of tokens Vault 9, hardware, according to its slot"), "{finding}");
         assert_eq!(held(&json, promise), Value::Null);
     });
 }

@@ -451,7 +451,7 @@ fn the_command_line_shows_unlocks_loses_and_sets_the_user_pin() {
         }
         for arguments in [&log_in[..], &wrong] {
             let locked = cli.fails(arguments);
-            assert!(locked.contains("was not looked at"), "{locked}");
+            assert!(locked.contains("was not checked"), "{locked}");
         }
         shown(false, true, 5, serde_json::json!([{ "peer": ourselves(), "tries": 5, "locked": true }]));
         let text = cli.text(&["pin", "show"]).expect_success().stdout;
@@ -465,7 +465,7 @@ fn the_command_line_shows_unlocks_loses_and_sets_the_user_pin() {
         shown(true, true, 5, none());
         let lost = cli.fails(&log_in);
         assert!(lost.contains("declared lost"), "{lost}");
-        assert!(cli.fails(&["pin", "unlock"]).contains("stays closed"));
+        assert!(cli.fails(&["pin", "unlock"]).contains("stays locked"));
         cli.does(&["pin", "set"]);
         shown(false, false, 0, none());
         let next = cli.fails(&log_in);

@@ -86,7 +86,7 @@ fn the_bill_of_materials_is_signed_with_the_library_and_another_one_is_found() {
     assert_eq!(done(&countersign(folder, &manifest))["manifest"]["sbom_sha256"], digest);
     let sign = [&["sign", "--secret-key", "alice.key"], &library[..]].concat();
     fs::write(&sbom, "{ }").expect("the folder is ours");
-    assert!(failed(&countersign(folder, &sign)).contains("is not what its manifest is of"));
+    assert!(failed(&countersign(folder, &sign)).contains("does not match the manifest"));
     fs::remove_file(&sbom).expect("the folder is ours");
     assert!(failed(&countersign(folder, &sign)).contains("is missing; nothing was signed"));
     fs::write(&sbom, "{}").expect("the folder is ours");
@@ -233,9 +233,9 @@ fn nobody_signs_what_the_manifest_is_not_of() {
 
     let mut wrong = command(folder, &sign);
     let answer = Cli::answer(wrong.env("COUNTERSIGN_OFFICER_PASSWORD", "not this one"), "");
-    assert!(failed(&answer).contains("the password is not that of this secret key"), "{}", answer.json);
+    assert!(failed(&answer).contains("this password does not open the secret key"), "{}", answer.json);
     let none = ["sign", "--secret-key", "none.key", "--library", "libcountersign.so"];
-    assert!(failed(&countersign(folder, &none)).contains("the secret key none.key cannot be used"));
+    assert!(failed(&countersign(folder, &none)).contains("cannot use the secret key none.key"));
     let signature = release.path(&format!("libcountersign.so.manifest.{id}.minisig"));
     assert!(!signature.exists(), "nothing was signed so far");
 

@@ -30,10 +30,7 @@ fn a_version_below_the_floor_is_refused_and_one_equal_to_it_runs() {
             outcome => {
                 assert!(!runs, "{version}");
                 let words = format!("version {version} may not run");
-                refused(
-                    outcome,
-                    &[&words, "nothing below 2.0.0 may", "install version 2.0.0 or a higher one"],
-                );
+                refused(outcome, &[&words, "below the floor 2.0.0", "install version 2.0.0 or a higher one"]);
             }
         }
     }

@@ -91,7 +91,7 @@ fn what_cannot_be_loaded_says_so() {
     let release = Release::of(b"no ELF file", "1.0.0", "1.0.0");
     let verified = plugin::verify(&release.installed(&officer)).expect("it is signed");
     let error = verified.load().expect_err("no library");
-    assert!(error.to_string().contains("the verified library cannot be loaded"), "{error}");
+    assert!(error.to_string().contains("cannot load the verified library"), "{error}");
     assert!(error.next().contains("built for this machine"), "{}", error.next());
 }
 

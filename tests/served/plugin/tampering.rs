@@ -71,7 +71,7 @@ fn another_manifests_signature_is_none() {
     let old = officer.signature(&release.manifest_bytes(), "");
     release.replace(b"other bytes", "1.3.0", "1.1.0");
     release.put("0", old);
-    refused(plugin::verify(&config), &["0 valid signatures", "of another manifest, or was changed"]);
+    refused(plugin::verify(&config), &["0 valid signatures", "belongs to another manifest, or was changed"]);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn any_changed_byte_of_the_library_refuses() {
     let signed = signed.split("sha256 = \"").nth(1).expect("it is there")[..64].to_owned();
     for bytes in changed {
         fs::write(release.library(), &bytes).expect("the folder is ours");
-        refused(plugin::verify(&config), &["its sha256 is ", &signed, "treat it as an intrusion"]);
+        refused(plugin::verify(&config), &["its sha256 is ", &signed, "treat this as an intrusion"]);
     }
     fs::remove_file(release.library()).expect("the folder is ours");
     refused(plugin::verify(&config), &["the library", "libcountersign.so is missing", "the whole release"]);
@@ -119,7 +119,7 @@ fn a_manifest_that_is_signed_and_no_manifest_of_ours_refuses() {
     let config = release.installed(&officer);
     let good = String::from_utf8(release.manifest_bytes()).expect("UTF-8");
     for (from, to, words) in [
-        ("name = \"countersign\"", "name = \"kryoptic\"", "of \"kryoptic\", not of \"countersign\""),
+        ("name = \"countersign\"", "name = \"kryoptic\"", "belongs to \"kryoptic\", not to \"countersign\""),
         ("floor = \"1.1.0\"", "floor = \"1.3.0\"", "1.3.0 is above the version itself"),
         ("floor = \"1.1.0\"", "", "missing field `floor`"),
         ("floor", "url = \"x\"\nfloor", "unknown field `url`"),

@@ -32,7 +32,7 @@ fn as_many_officers_as_the_threshold_are_enough_whoever_they_are() {
                 assert_eq!(verified.signers().len(), signing.len());
                 assert_eq!(verified.manifest().version().to_string(), "1.0.0");
             } else {
-                let count = format!("{} valid signatures of the {threshold} that are needed", signing.len());
+                let count = format!("{} valid signatures of the {threshold} that it needs", signing.len());
                 let error = plugin::pin(&config).expect_err("too few").to_string();
                 assert!(error.contains(&count), "{error}");
                 assert!(!release.floor_file().exists());
@@ -75,7 +75,7 @@ fn one_key_counts_once_however_often_it_signs() {
         let text = officer.signature(&release.manifest_bytes(), &format!("number {number}"));
         release.put(&format!("officer-{number}"), text);
     }
-    let again = format!("officer-4.minisig is a further one of {} ({})", officer.id(), officer.line());
+    let again = format!("officer-4.minisig is another signature of {} ({})", officer.id(), officer.line());
     refused(plugin::verify(&config), &["1 valid signatures of the 2", &again]);
     release.put("other", other.signature(&release.manifest_bytes(), ""));
     assert_eq!(plugin::pin(&config).expect("two officers").signatures().set_aside.len(), 4);
@@ -113,7 +113,7 @@ fn a_stranger_with_an_officers_key_id_is_nobody() {
     let release = Release::new("1.0.0", "1.0.0");
     let config = release.config(&[&officer, &other], 2);
     release.sign(&[&officer, &forger]);
-    let wrong = format!("1.minisig has the key id of {} ({}) and does not verify", other.id(), other.line());
+    let wrong = format!("1.minisig has the key id of {} ({}) but does not verify", other.id(), other.line());
     refused(plugin::verify(&config), &["1 valid signatures of the 2", &wrong]);
 }
 
@@ -137,10 +137,10 @@ fn what_is_no_signature_file_does_not_count_and_keeps_nobody_waiting() {
         plugin::verify(&config),
         &[
             "1 valid signatures of the 2",
-            "empty.minisig is no signature of minisign's format",
-            "binary.minisig is no signature",
-            "cut.minisig is no signature",
-            "key.minisig is no signature",
+            "empty.minisig is not in minisign's format",
+            "binary.minisig is not in",
+            "cut.minisig is not in",
+            "key.minisig is not in",
             "large.minisig cannot be read: it has more than 16384 bytes",
             "folder.minisig cannot be read: it is not a regular file",
             "pipe.minisig cannot be read: it is not a regular file",

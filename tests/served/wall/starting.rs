@@ -171,7 +171,7 @@ fn a_configuration_that_others_can_write_to_is_not_believed() {
             fs::set_permissions(&file, Permissions::from_mode(mode)).expect("root may");
             stays_out(
                 wall,
-                &["inside.toml can be written by others", &format!("chmod go-w {}", file.display())],
+                &["others can write to", "inside.toml (mode", &format!("chmod go-w {}", file.display())],
             );
         }
         // Readable, as far as it goes: there is no secret in it.
@@ -185,7 +185,7 @@ fn a_configuration_that_others_can_write_to_is_not_believed() {
         assert!(wall.serve().stop().success(), "root's, that its group reads");
         // Whoever can write to its folder can put another file in its place.
         fs::set_permissions(wall.path("boundary"), Permissions::from_mode(0o770)).expect("root may");
-        stays_out(wall, &["wall/boundary can be written by others"]);
+        stays_out(wall, &["others can write to", "wall/boundary (mode"]);
     });
 }
 
@@ -215,7 +215,7 @@ fn backing_owner_what_the_configuration_names_is_nobody_elses() {
             wall.configure(&right.replace(line(key), &there));
             for mode in [0o777, 0o775] {
                 fs::set_permissions(&shared, Permissions::from_mode(mode)).expect("root may");
-                let words = [shown, "wall/shared can be written by others", "(backing-owner)"];
+                let words = [shown, "others can write to", "wall/shared (mode", "(backing-owner)"];
                 stays_out(wall, &words);
             }
             chown(&shared, Some(harness::users::BACKEND), None).expect("root may");
