@@ -259,7 +259,7 @@ impl Way {
         let clock = ManualClock::default();
         let engine = Engine::open(vault, Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
         engine.initialise(b"so-pin", "bench").expect("initialises");
-        let bench = Bench { engine, clock, ledger: MemoryLedger::default(), secp: Secp256k1::new() };
+        let bench = Bench::of(engine, clock, MemoryLedger::default());
         let totp = bench.user("alice");
         let id = bench.add_wallet("w", &["alice"], UNLIMITED, script.to_be_made()).expect("a wallet");
         let wallet = bench.engine.wallet(&id).expect("there");

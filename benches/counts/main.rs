@@ -13,7 +13,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bitcoin::hashes::{Hash, sha256};
-use bitcoin::secp256k1::Secp256k1;
 use totp_rs::Totp;
 
 use countersign::engine::{Engine, WalletId};
@@ -91,7 +90,7 @@ impl Token {
         let random = Box::new(Fixed::default());
         let engine = Engine::open(Box::new(ledger.clone()), Box::new(clock.clone()), random).expect("opens");
         engine.initialise(b"so-pin", "counts").expect("initialises");
-        let bench = Bench { engine, clock, ledger, secp: Secp256k1::new() };
+        let bench = Bench::of(engine, clock, ledger);
         let totp = bench.user("alice");
         let wallet = |script: &Script| {
             bench

@@ -6,7 +6,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 
 use bitcoin::Amount;
-use bitcoin::secp256k1::Secp256k1;
 use countersign::engine::Engine;
 use totp_rs::Totp;
 
@@ -71,9 +70,8 @@ fn signer() -> (Engine, Signer) {
     let engine = Engine::open(Box::<NoCommit>::default(), Box::new(clock.clone()), Box::new(SystemRandom));
     let engine = engine.expect("opens");
     engine.initialise(b"so-pin", "bench").expect("initialises");
-    engine.set_user_pin(None, b"user-pin").expect("set");
-    let bench =
-        Bench { engine, clock: clock.clone(), ledger: MemoryLedger::default(), secp: Secp256k1::new() };
+    let bench = Bench::of(engine, clock.clone(), MemoryLedger::default());
+    bench.set_user_pin(b"user-pin").expect("set");
     let totp = bench.user("alice");
     let id = bench.wallet("w", &["alice"], "unlimited = true");
     let wallet = bench.engine.wallet(&id).expect("there");

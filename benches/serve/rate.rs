@@ -3,7 +3,6 @@
 use std::sync::Barrier;
 use std::time::Instant;
 
-use bitcoin::secp256k1::Secp256k1;
 use countersign::engine::Engine;
 use totp_rs::Totp;
 
@@ -68,9 +67,8 @@ fn load(vault: AnchorInMemory) -> (Engine, Load) {
     let engine =
         Engine::open(Box::new(vault), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
     engine.initialise(b"so-pin", "bench").expect("initialises");
-    engine.set_user_pin(None, b"user-pin").expect("set");
-    let bench =
-        Bench { engine, clock: clock.clone(), ledger: MemoryLedger::default(), secp: Secp256k1::new() };
+    let bench = Bench::of(engine, clock.clone(), MemoryLedger::default());
+    bench.set_user_pin(b"user-pin").expect("set");
     let mut users = Vec::new();
     for wallet in 0..WALLETS {
         let names: Vec<String> = (0..USERS).map(|user| format!("user-{wallet}-{user}")).collect();

@@ -5,7 +5,6 @@ use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use bitcoin::secp256k1::Secp256k1;
 use countersign::kernel::approval::Approval;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
@@ -86,7 +85,7 @@ impl Load {
         let clock = ManualClock::default();
         let engine = Engine::open(vault, Box::new(clock.clone()), random).expect("opens");
         engine.initialise(b"so-pin", "bench").expect("initialises");
-        let bench = Bench { engine, clock, ledger: MemoryLedger::default(), secp: Secp256k1::new() };
+        let bench = Bench::of(engine, clock, MemoryLedger::default());
         let mut users = Vec::new();
         for wallet in 0..WALLETS {
             let names: Vec<String> = (0..USERS).map(|user| format!("user-{wallet}-{user}")).collect();

@@ -99,13 +99,12 @@ impl Module {
         let vault = Box::<NoCommit>::default();
         let engine = Engine::open(vault, Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
         engine.initialise(b"so-pin", "bench").expect("initialises");
-        engine.set_user_pin(None, b"user-pin").expect("set");
-        let bench =
-            Bench { engine, clock: clock.clone(), ledger: MemoryLedger::default(), secp: Secp256k1::new() };
+        let bench = Bench::of(engine, clock.clone(), MemoryLedger::default());
+        bench.set_user_pin(b"user-pin").expect("set");
         let totp = bench.user("alice");
         let id: WalletId = bench.wallet("w", &["alice"], "unlimited = true");
         let wallet = bench.engine.wallet(&id).expect("there");
-        bench.engine.login(Role::User, b"user-pin").expect("the PIN is right");
+        let _ = bench.engine.login(Role::User, b"user-pin").expect("the PIN is right");
         countersign::pkcs11::install(bench.engine);
         let functions = functions();
         let (session, key) = log_in(&functions);

@@ -2,19 +2,29 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Instant;
 
-use bitcoin::secp256k1::Secp256k1;
+use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
+use countersign::admin::{Act, Administrator, NewUser};
 use countersign::engine::{Engine, WalletId};
+use countersign::kernel::administration::{
+    Approved, Fresh, KeyId, Moment, Plan, Present, Refused, check, decide,
+};
 use countersign::kernel::approval::Approval;
-use countersign::kernel::otp::{OtpHash, OtpKey};
-use countersign::kernel::receipt::Receipt;
-use countersign::kernel::state::{self, CodeState, UserRecord};
+use countersign::kernel::clock::Believed;
+use countersign::kernel::digest_key::DigestKeyRecord;
+use countersign::kernel::otp::OtpHash;
+use countersign::kernel::receipt::{Change, Receipt};
+use countersign::kernel::seal::{Kind, RecordKey};
+use countersign::kernel::state::{ClockRecord, Stored, TokenRecord, UserRecord, Versioned, WalletState};
+use countersign::kernel::wallet::WalletRecord;
 use countersign::ports::{AnchorSlots, Ledger};
 
 use super::middle;
+use harness::engine::administration::administrator_as;
 use harness::engine::ledgers::{AnchorInMemory, MemorySlots};
 use harness::engine::scripts::good_psbt;
 use harness::engine::{Bench, ManualClock, MemoryLedger, START, SystemRandom, watch};
@@ -68,6 +78,7 @@ struct Store {
     clock: ManualClock,
     wallet: WalletId,
     totps: Vec<totp_rs::Totp>,
+    administrator: Administrator,
 }
 
 impl Store {
@@ -78,13 +89,13 @@ impl Store {
         let engine =
             Engine::open(Box::new(vault), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
         engine.initialise(b"so-pin", "bench").expect("initialises");
-        let bench =
-            Bench { engine, clock: clock.clone(), ledger: MemoryLedger::default(), secp: Secp256k1::new() };
+        let bench = Bench::of(engine, clock.clone(), MemoryLedger::default());
         let names: Vec<String> = (0..SIGNING).map(|number| format!("signer-{number}")).collect();
         let totps = names.iter().map(|name| bench.user(name)).collect();
         let of: Vec<&str> = names.iter().map(String::as_str).collect();
         let wallet = bench.wallet("w", &of, "unlimited = true");
-        Store { path: path.into(), slots, clock, wallet, totps }
+        let administrator = administrator_as(&bench.engine, None, b"so-pin");
+        Store { path: path.into(), slots, clock, wallet, totps, administrator }
     }
 
     fn vault(&self) -> AnchorInMemory {
@@ -95,10 +106,10 @@ impl Store {
         let ledger = self.vault().reopen().expect("it opens");
         std::thread::scope(|scope| {
             for first in 0..ENROLLING {
-                let ledger = &ledger;
+                let (ledger, administrator) = (&ledger, &self.administrator);
                 scope.spawn(move || {
                     for number in (first..USERS - SIGNING as u64).step_by(ENROLLING as usize) {
-                        let added = Receipt::issue(state::add_user(&user(number), START), |batch| {
+                        let added = Receipt::issue(enrolled(administrator, ledger, number), |batch| {
                             ledger.commit(batch)
                         });
                         assert!(added.is_ok());
@@ -179,14 +190,61 @@ fn open(store: PathBuf, anchor: &str) {
     drop(engine);
 }
 
-fn user(number: u64) -> UserRecord {
+/// A user enrolled past the engine, whose administration does one act at a time.
+fn enrolled(administrator: &Administrator, ledger: &dyn Ledger, number: u64) -> Change<Approved<Plan>> {
     let mut secret = vec![7; 20];
     secret[..8].copy_from_slice(&number.to_le_bytes());
-    UserRecord {
-        name: format!("user-{number}"),
-        service: "bench".into(),
-        otp: OtpKey::new(Zeroizing::new(secret), OtpHash::Sha1, 6, 30).expect("a key"),
-        confirmed: true,
-        codes: CodeState::default(),
+    let name = format!("user-{number}");
+    let user = NewUser { name, service: "bench".into(), hash: OtpHash::Sha1, digits: 6, period: 30 };
+    let clocks = Believed { boot_id: [1; 16], wall: START, boot: 0 };
+    let moment = Moment { now: Ok(START), clocks, believed: Some(clocks), newest: START };
+    let secp = SECP.get_or_init(Secp256k1::new);
+    let plan = check(administrator.approve(Act::Enrol(user)), Fresh::new(Zeroizing::new(secret)), secp);
+    decide(plan.expect("a user"), &moment, &NobodyYet(ledger), secp).expect("of a new name")
+}
+
+static SECP: OnceLock<Secp256k1<All>> = OnceLock::new();
+
+/// Nobody has the name of whoever is to be enrolled.
+struct NobodyYet<'a>(&'a dyn Ledger);
+
+impl Present for NobodyYet<'_> {
+    type Error = Refused;
+
+    fn is_initialised(&self) -> bool {
+        true
+    }
+
+    fn token(&self) -> Result<Versioned<TokenRecord>, Refused> {
+        let place = RecordKey::single(Kind::Token);
+        let (version, plaintext) = self.0.read(&place).expect("readable").expect("there");
+        Ok(Versioned { place, version, value: TokenRecord::decode(&plaintext).expect("readable") })
+    }
+
+    fn user(&self, _name: &str) -> Result<Option<Versioned<UserRecord>>, Refused> {
+        Ok(None)
+    }
+
+    fn wallet(&self, _id: &KeyId) -> Result<(Versioned<WalletRecord>, Versioned<WalletState>), Refused> {
+        unreachable!("a user is enrolled")
+    }
+
+    fn digest_key(
+        &self,
+        _id: &KeyId,
+    ) -> Result<(Versioned<DigestKeyRecord>, Versioned<WalletState>), Refused> {
+        unreachable!("a user is enrolled")
+    }
+
+    fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, Refused> {
+        unreachable!("a user is enrolled")
+    }
+
+    fn has_label(&self, _label: &str) -> bool {
+        false
+    }
+
+    fn signs_for(&self, _user: &str) -> Option<String> {
+        None
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use super::{Engine, EngineError};
-use crate::kernel::act::{ActCount, Outcome};
+use crate::kernel::act::{ActCount, Deed, Outcome};
 use crate::kernel::audit::Event;
 use crate::kernel::receipt::Batch;
 
@@ -31,6 +31,10 @@ impl Drop for Attempt<'_> {
     }
 }
 
+fn initialises(event: &Event) -> bool {
+    event.act().is_some_and(|act| act.deed == Deed::Initialised)
+}
+
 /// The counts, by kind and end.
 pub(super) type Counts = BTreeMap<(&'static str, Outcome), u64>;
 
@@ -45,13 +49,17 @@ impl Engine {
                  policy, or name fewer places for each key in the wallet policy"
             )));
         }
-        self.ledger()?.commit(batch)?;
+        match self.ledger.get() {
+            Some(ledger) => ledger.commit(batch)?,
+            None if initialises(&batch.event) => self.create(batch)?,
+            None => return Err(EngineError::NotInitialised),
+        }
         self.tell(&batch.event);
         Ok(())
     }
 
     /// Tells of what was done, if it was an act of administration.
-    pub(crate) fn tell(&self, event: &Event) {
+    fn tell(&self, event: &Event) {
         let Some(act) = event.act() else { return };
         let outcome = if act.tightens() {
             tracing::info!("administration: {act}");

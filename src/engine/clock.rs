@@ -2,17 +2,15 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use super::{Engine, EngineError, read};
-use crate::kernel::act::Deed;
-use crate::kernel::clock::{self, Believed, ClockError, TYPED_TOLERANCE};
-use crate::kernel::receipt::Change;
-use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{self, ClockRecord, Recorded, Versioned};
+use super::{Engine, EngineError};
+use crate::kernel::clock::{self, Believed, ClockError};
+use crate::kernel::seal::Kind;
+use crate::kernel::state;
 
 impl Engine {
     /// The time that counts, or the refusal of a clock that cannot be believed.
     pub(crate) fn now(&self) -> Result<u64, EngineError> {
-        let mut believed = self.believed();
+        let mut believed = self.hold_against();
         let reading = self.clock.read();
         let high_water = self.ledger()?.high_water();
         if let Some(believed) = *believed {
@@ -21,7 +19,11 @@ impl Engine {
         // The first time in this run of the machine: nothing but the newest record can contradict it.
         let taken = Believed::new(self.clock.boot_id(), reading);
         let now = clock::judge_first(reading, high_water)?;
-        self.record_clock(|old| state::believe_clock(old, taken))?;
+        let recorded = self.commit_anew(|| {
+            let old = self.if_there(Kind::Clock)?;
+            Ok(state::believe_clock(old.as_ref(), taken))
+        });
+        recorded.map(|_recorded| ())?;
         *believed = Some(taken);
         Ok(now)
     }
@@ -29,8 +31,7 @@ impl Engine {
     /// The time for what must go on under a clock that cannot be believed: it stands still at the newest record. No clock is
     /// taken by it.
     pub(crate) fn now_or_newest(&self) -> Result<u64, EngineError> {
-        let is_taken = self.believed().is_some();
-        match is_taken.then(|| self.now()) {
+        match self.believed().map(|_| self.now()) {
             None | Some(Err(EngineError::Clock(_))) => Ok(self.ledger()?.high_water()),
             Some(other) => other,
         }
@@ -41,29 +42,19 @@ impl Engine {
         self.clock.read().wall
     }
 
-    /// Takes the wall clock as it is, by word of the security officer, who says what time it is. Never behind a record.
-    pub fn take_clock(&self, said: u64) -> Result<(), EngineError> {
-        let attempt = self.attempt(Deed::ClockTaken.tag());
-        let mut believed = self.believed();
-        let reading = self.clock.read();
-        if reading.wall.abs_diff(said) > TYPED_TOLERANCE {
-            return Err(EngineError::Parameter(format!(
-                "the machine's clock says Unix time {}, not {said}: set the machine's clock right first",
-                reading.wall
-            )));
-        }
-        let taken = Believed::new(self.clock.boot_id(), reading);
-        clock::judge(reading, taken, self.ledger()?.high_water())?;
-        let moved = believed.map(|old| old.moved(reading));
-        self.record_clock(|old| state::take_clock(old, taken, moved))?;
-        *believed = Some(taken);
-        attempt.done();
-        Ok(())
+    /// What the wall clock is held against, if one was believed in this run of the machine.
+    pub(crate) fn believed(&self) -> Option<Believed> {
+        *self.hold_against()
+    }
+
+    /// Holds the wall clock against these from here on, which are recorded.
+    pub(crate) fn believe(&self, taken: Believed) {
+        *self.hold_against() = Some(taken);
     }
 
     /// Why nothing is signed by the clock as it is now, if so. Looking changes nothing.
     pub fn clock_refusal(&self) -> Result<Option<ClockError>, EngineError> {
-        let believed = *self.believed();
+        let believed = self.believed();
         let (reading, high_water) = (self.clock.read(), self.ledger()?.high_water());
         Ok(match believed {
             Some(believed) => clock::judge(reading, believed, high_water).err(),
@@ -72,19 +63,8 @@ impl Engine {
     }
 
     /// Held while a clock is recorded, which waits for the disk: who waits for it holds no core.
-    fn believed(&self) -> MutexGuard<'_, Option<Believed>> {
+    fn hold_against(&self) -> MutexGuard<'_, Option<Believed>> {
         crate::cores::lock(&self.believed).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn record_clock(
-        &self,
-        transition: impl Fn(Option<&Versioned<ClockRecord>>) -> Change<Recorded>,
-    ) -> Result<(), EngineError> {
-        let decide = || {
-            let old = read(self.ledger()?, RecordKey::single(Kind::Clock))?;
-            Ok(transition(old.as_ref()))
-        };
-        self.commit_anew(decide).map(|_recorded| ())
     }
 
     /// Both clocks as they are, held against nothing.

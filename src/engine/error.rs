@@ -75,6 +75,9 @@ pub enum EngineError {
     /// A PIN that was to be changed to itself.
     #[error("the new PIN is the same as the old one: nothing was checked or changed; choose another PIN")]
     PinIsTheSame,
+    /// An act of administration by somebody else than the security officer, or by a login that is over.
+    #[error("only the security officer administers: log in as SO")]
+    NotAdministrator,
     /// No such wallet.
     #[error("no such wallet")]
     NoSuchWallet,

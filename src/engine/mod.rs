@@ -18,12 +18,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
+use crate::kernel::administration::PinEra;
 use crate::kernel::audit::Role;
 use crate::kernel::clock::Believed;
 use crate::kernel::digest_key::DigestKey;
 use crate::kernel::failures::Failures;
 use crate::kernel::otp::{OtpHash, OtpKeyId};
 use crate::kernel::psbt::Digest;
+use crate::kernel::receipt::Batch;
 use crate::kernel::recent::Recent;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::{
@@ -173,11 +175,12 @@ impl Engine {
     /// The era of the PIN of `role`: another one begins when the PIN is set anew, or declared lost. A login of an earlier one
     /// is over.
     pub fn pin_era(&self, role: Role) -> PinEra {
-        PinEra(self.pin_eras[role as usize].load(Ordering::SeqCst))
+        PinEra::new(self.pin_eras[role as usize].load(Ordering::SeqCst))
     }
 
+    /// A number of its own, whoever else begins one.
     pub(crate) fn begin_pin_era(&self, role: Role) -> PinEra {
-        PinEra(self.pin_eras[role as usize].fetch_add(1, Ordering::SeqCst) + 1)
+        PinEra::new(self.pin_eras[role as usize].fetch_add(1, Ordering::SeqCst) + 1)
     }
 
     /// The names of all users, in no order.
@@ -282,12 +285,17 @@ impl Engine {
         self.ledger.get().map(Box::as_ref).ok_or(EngineError::NotInitialised)
     }
 
-    pub(crate) fn vault(&self) -> &dyn Vault {
-        self.vault.as_ref()
+    /// Makes the ledger, of its first batch.
+    fn create(&self, first: &Batch) -> Result<(), EngineError> {
+        let made = self.vault.create(first).map_err(|error| match error {
+            LedgerError::Exists(_) => EngineError::AlreadyInitialised,
+            error => error.into(),
+        })?;
+        self.adopt(made)
     }
 
     /// Takes a ledger that was just opened or made, with the wallets in it.
-    pub(crate) fn adopt(&self, ledger: Box<dyn Ledger>) -> Result<(), EngineError> {
+    fn adopt(&self, ledger: Box<dyn Ledger>) -> Result<(), EngineError> {
         for place in ledger.places(Kind::Wallet)? {
             let Some(record) = read::<WalletRecord>(ledger.as_ref(), place)? else { continue };
             if let Err(error) = self.publish(place.id, &record) {
@@ -356,10 +364,14 @@ impl Engine {
         read(self.ledger()?, place)?.ok_or_else(|| missing(place))
     }
 
+    /// The record that there is at most one of.
+    pub(crate) fn if_there<T: Stored>(&self, kind: Kind) -> Result<Option<Versioned<T>>, EngineError> {
+        read(self.ledger()?, RecordKey::single(kind))
+    }
+
     /// The record that there is one of.
     pub(crate) fn single<T: Stored>(&self, kind: Kind) -> Result<Versioned<T>, EngineError> {
-        let place = RecordKey::single(kind);
-        read(self.ledger()?, place)?.ok_or_else(|| missing(place))
+        self.if_there(kind)?.ok_or_else(|| missing(RecordKey::single(kind)))
     }
 }
 
@@ -386,10 +398,6 @@ pub struct UserPinView {
     /// The wrong tries in a row of each peer that has any; without a name, those of the rest.
     pub peers: Vec<(Option<String>, u32)>,
 }
-
-/// Which PIN of a role a login was made with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PinEra(u64);
 
 /// What may be shown of a user.
 pub struct UserView {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::act::Act;
+use super::act::RecordedAct;
 use super::policy::Direction;
 use super::rule::Rule;
 use super::seal::SetHash;
@@ -170,7 +170,7 @@ pub enum Event {
         rule: String,
     },
     /// An act of administration, with the whole document that it put in force.
-    Act(Box<Act>),
+    Act(Box<RecordedAct>),
     /// What came of the codes of one request: one link, and whatever came of it, of one length.
     Tried {
         /// Each code, in the order in which they were given.
@@ -186,7 +186,7 @@ impl Event {
     // The order of the variants is part of what is sealed: a new one goes to the end.
 
     /// The act of administration that it is, if it is one that was done.
-    pub fn act(&self) -> Option<&Act> {
+    pub fn act(&self) -> Option<&RecordedAct> {
         match self {
             Event::Act(act) => Some(act),
             Event::Tried { asked: Asked::Enrolment(act), answer: Answer::Confirmed, .. } => act.as_deref(),
@@ -247,7 +247,7 @@ pub enum Asked {
     /// The signature of a digest.
     Digest(DigestFacts),
     /// That a code be checked; where it is a user's first one, that this act confirm them, whether or not the code is right.
-    Enrolment(Option<Box<Act>>),
+    Enrolment(Option<Box<RecordedAct>>),
 }
 
 /// What came of a request. Each is written in two bytes: which one, and the number of the rule.

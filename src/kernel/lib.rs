@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod act;
+pub mod administration;
 pub mod anchor;
 pub mod approval;
 pub mod audit;

@@ -16,7 +16,7 @@ use super::template::{
     bool_value, check_date, each_once, expect, expect_empty_array, set_same, text, ulong_value, value_of,
 };
 use super::vendor::*;
-use crate::admin::{Enrolment, NewScript, NewUser, NewWallet};
+use crate::admin::{Act, Done, Enrolment, NewScript, NewUser, NewWallet};
 use crate::kernel::otp::{OtpHash, SECRET_LEN};
 use crate::kernel::wallet::Network;
 
@@ -32,10 +32,12 @@ impl Application {
     ) -> Answer<CK_OBJECT_HANDLE> {
         self.with_session(session, |session| {
             check_mechanism(mechanism, &[CKM_COUNTERSIGN_TOTP_KEY_GEN])?;
-            self.require_administration(session)?;
+            let administration = self.administration(session)?;
             let user = new_user(&each_once(template)?)?;
             let name = user.name.clone();
-            let Enrolment { key_id, uri } = self.engine.add_user(user)?;
+            let Done::Enrolled(Enrolment { key_id, uri }) = administration.perform(Act::Enrol(user))? else {
+                return Err(Rv(CKR_GENERAL_ERROR));
+            };
             session.enrolments.insert(key_id, uri);
             self.handle_of(Object::User { name, key_id })
         })
@@ -52,14 +54,17 @@ impl Application {
     ) -> Answer<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
         self.with_session(session, |session| {
             check_mechanism(mechanism, &[CKM_COUNTERSIGN_WALLET_KEY_GEN, CKM_EC_KEY_PAIR_GEN])?;
-            self.require_administration(session)?;
+            let administration = self.administration(session)?;
             let (public, private) = (each_once(public)?, each_once(private)?);
-            let (public, private) = if mechanism.mechanism == CKM_EC_KEY_PAIR_GEN {
-                let id = self.engine.add_digest_key(new_digest_key(&public, &private)?)?;
-                (Object::DigestPublic(id), Object::DigestPrivate(id))
+            let act = if mechanism.mechanism == CKM_EC_KEY_PAIR_GEN {
+                Act::MakeDigestKey(new_digest_key(&public, &private)?)
             } else {
-                let id = self.engine.add_wallet(new_wallet(&public, &private)?)?;
-                (Object::WalletPublic(id), Object::WalletPrivate(id))
+                Act::MakeWallet(new_wallet(&public, &private)?)
+            };
+            let (public, private) = match administration.perform(act)? {
+                Done::DigestKey(id) => (Object::DigestPublic(id), Object::DigestPrivate(id)),
+                Done::Wallet(id) => (Object::WalletPublic(id), Object::WalletPrivate(id)),
+                _ => return Err(Rv(CKR_GENERAL_ERROR)),
             };
             Ok((self.handle_of(public)?, self.handle_of(private)?))
         })

@@ -20,6 +20,7 @@
 //! | `key_management`, `key_pair`, `digest_key` | 5.18 key management |
 //! | `random` | 5.19 random number generation |
 
+mod administration;
 mod answer_memory;
 mod application;
 mod attributes;

@@ -1,5 +1,5 @@
-//! Rations for what costs a peer nothing: logins with a right PIN and repeated signatures, which write links, and refusals, which
-//! write log lines.
+//! Rations for what costs a peer nothing: logins with a right PIN, repeated signatures and acts of administration, which write
+//! links, and refusals, which write log lines.
 //!
 //! - R1. A login or a signature over the ration is refused before anything looks at its PIN or code. It charges and writes nothing.
 //! - R2. A new signature pays for one login and restores the whole ration of answers. So a program that logs in anew for each
@@ -27,6 +27,9 @@ const LOGINS: Ration = Ration { max: 1_000, every: Duration::from_secs(5) };
 /// Answers to codes without a new signature. The stock answers all who ask for the same signature at once, and is larger than the
 /// number of failures that stops all codes.
 const ANSWERS: Ration = Ration { max: 300, every: Duration::from_secs(1) };
+/// Acts of administration. Each is a link of the audit, and the link of a wallet has its whole policy and descriptor. The stock sets up
+/// a thousand users with a wallet each.
+const ACTS: Ration = Ration { max: 2_000, every: Duration::from_secs(5) };
 /// Lines of the log.
 const LINES: Ration = Ration { max: 60, every: Duration::from_secs(1) };
 
@@ -74,6 +77,7 @@ impl Ration {
 struct Peer {
     logins: Left,
     answers: Left,
+    acts: Left,
     lines: Left,
     /// Lines left out since the last one that was written.
     left_out: u64,
@@ -81,7 +85,8 @@ struct Peer {
 
 impl Peer {
     fn new(now: Instant) -> Peer {
-        Peer { logins: LOGINS.whole(now), answers: ANSWERS.whole(now), lines: LINES.whole(now), left_out: 0 }
+        let (logins, answers) = (LOGINS.whole(now), ANSWERS.whole(now));
+        Peer { logins, answers, acts: ACTS.whole(now), lines: LINES.whole(now), left_out: 0 }
     }
 
     fn may_log_in(&mut self, now: Instant) -> bool {
@@ -100,6 +105,15 @@ impl Peer {
 
     fn answered(&mut self) {
         self.answers.number = self.answers.number.saturating_sub(1);
+    }
+
+    fn may_act(&mut self, now: Instant) -> bool {
+        ACTS.refill(&mut self.acts, now);
+        self.acts.number > 0
+    }
+
+    fn acted(&mut self) {
+        self.acts.number = self.acts.number.saturating_sub(1);
     }
 
     fn paid(&mut self, now: Instant) {
@@ -166,6 +180,31 @@ pub(super) fn check_signing() -> Answer {
         )
     });
     Err(Rv(CKR_FUNCTION_FAILED))
+}
+
+/// Refuses an act of administration to a peer that had its ration. All that are done are recorded, so what is rationed is how
+/// many are done. A call of this process has no peer, and no ration.
+pub(super) fn check_act() -> Answer {
+    let peer = cores::working_for();
+    if peer == 0 || of_peer(peer, Peer::may_act) {
+        return Ok(());
+    }
+    refused(|| {
+        format!(
+            "refused an act of administration: this peer used up {} acts and has one every {} seconds now; nothing was changed",
+            ACTS.max,
+            ACTS.every.as_secs()
+        )
+    });
+    Err(Rv(CKR_FUNCTION_FAILED))
+}
+
+/// Counts an act that was done.
+pub(super) fn count_act() {
+    let peer = cores::working_for();
+    if peer != 0 {
+        of_peer(peer, |peer, _| peer.acted());
+    }
 }
 
 /// Counts what came of codes that were looked at.
@@ -254,6 +293,38 @@ mod tests {
         // One that is given once more does not.
         cores::work(PEER, || count_signing(&once_more()));
         assert_eq!(log_in(PEER, &login(CKU_USER)), Err(Rv(CKR_FUNCTION_FAILED)));
+    }
+
+    #[test]
+    fn an_administrator_who_acts_without_end_is_refused_after_the_ration_and_no_other_is() {
+        let peer = PEER + 5;
+        // Nothing more comes in this test.
+        of_peer(peer, |peer, now| peer.acts.since = now + Duration::from_secs(3_600));
+        cores::work(peer, || {
+            for _ in 0..ACTS.max {
+                assert_eq!(check_act(), Ok(()));
+                count_act();
+            }
+            assert_eq!(check_act(), Err(Rv(CKR_FUNCTION_FAILED)));
+            // What else the peer does has rations of its own.
+            assert_eq!(check_signing(), Ok(()));
+        });
+        cores::work(peer + 1, || assert_eq!(check_act(), Ok(())));
+        // One that was refused for another reason wrote nothing, and is not counted.
+        cores::work(peer + 1, || {
+            for _ in 0..=ACTS.max {
+                assert_eq!(check_act(), Ok(()));
+            }
+        });
+        // In a process of its own an application keeps itself busy.
+        for _ in 0..=ACTS.max {
+            assert_eq!(check_act(), Ok(()));
+            count_act();
+        }
+        let mut later = Peer::new(Instant::now());
+        later.acts.number = 0;
+        assert!(!later.may_act(later.acts.since));
+        assert!(later.may_act(later.acts.since + ACTS.every));
     }
 
     fn new() -> Result<Countersigned<()>, EngineError> {

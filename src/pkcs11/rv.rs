@@ -64,6 +64,7 @@ impl From<EngineError> for Rv {
             EngineError::PinNotSet => CKR_USER_PIN_NOT_INITIALIZED,
             EngineError::PinLength => CKR_PIN_LEN_RANGE,
             EngineError::PinIsTheSame => CKR_PIN_INVALID,
+            EngineError::NotAdministrator => CKR_USER_NOT_LOGGED_IN,
             EngineError::NotInitialised => CKR_TOKEN_NOT_RECOGNIZED,
             EngineError::AlreadyInitialised => CKR_TOKEN_WRITE_PROTECTED,
             EngineError::NoSuchWallet => CKR_OBJECT_HANDLE_INVALID,

@@ -2,7 +2,7 @@
 
 use cryptoki_sys::*;
 
-use super::application::{Application, Login, Session};
+use super::application::{Application, Session};
 use super::reply::SessionInfo;
 use super::rv::{Answer, Rv};
 use super::slot_token::check_slot;
@@ -74,8 +74,8 @@ impl Application {
             Role::So => self.check_administrator()?,
             Role::User => self.check_backend()?,
         }
-        let era = self.engine.login_of(self.peer(), role, pin)?;
-        self.set_login(session, Login { role, era })
+        let login = self.engine.login_of(self.peer(), role, pin)?;
+        self.set_login(session, login)
     }
 
     /// `C_Logout`.

@@ -1,11 +1,13 @@
 //! Slot and token management (PKCS#11 v3.2 section 5.5).
 
 use cryptoki_sys::*;
+use zeroize::Zeroizing;
 
 use super::application::{Application, MAX_SESSIONS, SLOT};
 use super::reply::{MechanismInfo, TokenInfo};
 use super::rv::{Answer, Rv};
 use super::vendor::*;
+use crate::admin::Act;
 use crate::kernel::audit::Role;
 use crate::kernel::state::PinStanding;
 use crate::kernel::utc;
@@ -103,8 +105,8 @@ impl Application {
             if self.role() != Some(Role::So) {
                 return Err(Rv(CKR_USER_NOT_LOGGED_IN));
             }
-            self.require_administration(session)?;
-            Ok(self.engine.set_user_pin(self.peer(), pin)?)
+            let administration = self.administration(session)?;
+            administration.perform(Act::SetUserPin(Zeroizing::new(pin.to_vec()))).map(drop)
         })
     }
 
@@ -119,8 +121,8 @@ impl Application {
             if role.is_none() {
                 self.check_backend()?;
             }
-            let era = self.engine.change_pin(self.peer(), role.unwrap_or(Role::User), old, new)?;
-            self.go_on_in(role, era);
+            let login = self.engine.change_pin(self.peer(), role.unwrap_or(Role::User), old, new)?;
+            self.go_on_as(login);
             Ok(())
         })
     }

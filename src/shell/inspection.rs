@@ -12,12 +12,13 @@ use super::ledger::{self, newest_anchor};
 use super::lock::StoreLock;
 use super::sqlite::Sqlite;
 use super::vault::check_unanchored;
+use crate::kernel::administration::{self, Administrator};
 use crate::kernel::anchor::{self, Anchor, Opening, StateError};
 use crate::kernel::audit::Link;
 use crate::kernel::clock::{self, Believed, SaidError};
 use crate::kernel::receipt::Receipt;
 use crate::kernel::seal::{DataKey, Kind, RecordKey};
-use crate::kernel::state::{self, ClockRecord, Epoch, Stored, TokenRecord, Versioned};
+use crate::kernel::state::{ClockRecord, Epoch, Stored, TokenRecord, Versioned};
 use crate::ports::{AnchorSlots, Clock, LedgerError, Sealer};
 
 /// How often the anchor of a store in use is looked for: the one that was listed may be replaced before it is read.
@@ -191,7 +192,7 @@ impl Unanchored<'_> {
 
     /// Whether this is the security officer's PIN, as it was when the store was copied.
     pub fn is_officer(&self, pin: &[u8]) -> bool {
-        state::is_officer(&self.token, pin)
+        Administrator::by_pin(&self.token, pin).is_some()
     }
 
     /// Takes the store: a new epoch begins, in which every limit counts as spent and every code as used that may have been.
@@ -202,15 +203,14 @@ impl Unanchored<'_> {
         said: Option<u64>,
         clock: &dyn Clock,
     ) -> Result<Restoration, RestoreError> {
-        if !self.is_officer(officer_pin) {
-            return Err(RestoreError::Pin);
-        }
+        let administrator = Administrator::by_pin(&self.token, officer_pin).ok_or(RestoreError::Pin)?;
         let before = self.restoration();
         // As the engine would: within one run of the machine what was believed once is held to.
         let reading = clock.read();
         let believed = self.believed.filter(|believed| believed.holds_in(clock.boot_id()));
         let now = clock::judge_said(reading, believed, before.time, said).map_err(RestoreError::Clock)?;
-        let change = state::restore(self.epoch.as_ref(), before.store, before.anchor, now);
+        let taken = administration::Restoration { store: before.store, anchor: before.anchor };
+        let change = administration::restore(administrator.approve(taken), self.epoch.as_ref(), now);
         let lost = before.anchor.unwrap_or(0);
         let restored = Receipt::issue(change, |batch| {
             // Until here nothing was written.

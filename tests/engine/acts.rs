@@ -3,16 +3,19 @@
 use std::io;
 use std::sync::{Arc, Mutex, Once};
 
-use countersign::admin::{DigestKeyChange, NewDigestKey, NewScript, WalletChange};
+use countersign::admin::{
+    Act, Administrator, DigestKeyChange, NewDigestKey, NewScript, UserId, WalletChange,
+};
 use countersign::engine::EngineError;
 use countersign::kernel::act::document::{UserDocument, WalletDocument};
 use countersign::kernel::act::in_force::InForce;
-use countersign::kernel::act::{Act, ActCount, Change, Deed, Document, Outcome};
+use countersign::kernel::act::{ActCount, Change, Deed, Document, Outcome, RecordedAct};
 use countersign::kernel::audit::{Event, Head, Link, Role};
 use countersign::kernel::digest_key::DigestMechanisms;
 use countersign::kernel::seal::SetHash;
 use countersign::kernel::state::Reach;
 use harness::engine::Bench;
+use harness::engine::administration::{administrator_as, user_pin};
 
 const UNLIMITED: &str = "unlimited = true";
 const LIMITED: &str = "max_transaction_sat = 5\nmax_fee_sat = 5\n";
@@ -55,7 +58,7 @@ impl Log {
     }
 }
 
-fn acts(bench: &Bench) -> Vec<Act> {
+fn acts(bench: &Bench) -> Vec<RecordedAct> {
     let of = |event: &Event| event.act().cloned();
     bench.ledger.state().events.iter().filter_map(of).collect()
 }
@@ -80,7 +83,7 @@ fn every_act_of_administration_keeps_the_whole_document_and_the_digest_of_the_on
     let id = bench.add_wallet("w", &["alice"], UNLIMITED, NewScript::default()).expect("a wallet");
     let made = shown(&bench, &id);
     let change = WalletChange { policy: Some(LIMITED.into()), ..WalletChange::default() };
-    bench.engine.change_wallet(&id, change).expect("changed");
+    bench.change_wallet(&id, change).expect("changed");
     let limited = shown(&bench, &id);
     let change = WalletChange {
         label: Some("cold".into()),
@@ -88,10 +91,15 @@ fn every_act_of_administration_keeps_the_whole_document_and_the_digest_of_the_on
         policy: Some(UNLIMITED.into()),
         ..WalletChange::default()
     };
-    bench.engine.change_wallet(&id, change).expect("changed");
-    bench.engine.set_user_pin(None, b"user-pin").expect("set");
+    bench.change_wallet(&id, change).expect("changed");
+    bench.set_user_pin(b"user-pin").expect("set");
     bench.engine.change_pin(None, Role::So, b"so-pin", b"another-pin").expect("changed");
-    bench.engine.unlock_user("bob", &bench.key_id("bob")).expect("unlocked");
+    // The login ended with the PIN that it was made with, and what it approves is not done.
+    let refused = bench.unlock_user("bob", &bench.key_id("bob"));
+    assert!(matches!(refused, Err(EngineError::NotAdministrator)));
+    let administrator = administrator_as(&bench.engine, None, b"another-pin");
+    let bob = UserId { name: "bob".into(), key: bench.key_id("bob") };
+    let _ = bench.engine.perform(administrator.approve(Act::UnlockUser(bob))).expect("unlocked");
 
     let acts = acts(&bench);
     let deeds: Vec<Deed> = acts.iter().map(|act| act.deed).collect();
@@ -134,7 +142,7 @@ fn every_act_of_administration_keeps_the_whole_document_and_the_digest_of_the_on
     };
     assert_eq!(*key_id, bench.key_id("alice"));
     assert_eq!(confirmed.before, enrolled.document.as_ref().map(Document::digest));
-    let pins = |act: &Act| match &act.document {
+    let pins = |act: &RecordedAct| match &act.document {
         Some(Document::Token(token)) => (token.so_pin, token.user_pin),
         other => panic!("{other:?}"),
     };
@@ -156,10 +164,10 @@ fn what_is_in_force_follows_from_the_chain_alone_as_the_engine_has_it() {
         policy: UNLIMITED.into(),
         mechanisms: DigestMechanisms { digest: true, ecdsa: false },
     };
-    let key_id = bench.engine.add_digest_key(key).expect("a key");
+    let key_id = bench.add_digest_key(key).expect("a key");
     let change = DigestKeyChange { label: Some("l".into()), ..DigestKeyChange::default() };
-    bench.engine.change_digest_key(&key_id, &change).expect("changed");
-    bench.engine.remove_user("bob", &bench.key_id("bob")).expect("nothing lists him");
+    bench.change_digest_key(&key_id, change).expect("changed");
+    bench.remove_user("bob", &bench.key_id("bob")).expect("nothing lists him");
     // A second enrolment of the same name is another one.
     bench.unconfirmed("bob");
 
@@ -201,12 +209,12 @@ fn every_act_is_a_line_of_the_log_at_warn_and_one_that_tightens_at_info() {
         let id = bench.wallet("w", &["alice"], UNLIMITED);
         let set = |policy: &str| {
             let change = WalletChange { policy: Some(policy.into()), ..WalletChange::default() };
-            bench.engine.change_wallet(&id, change).expect("changed");
+            bench.change_wallet(&id, change).expect("changed");
         };
         set(LIMITED);
         set(UNLIMITED);
-        bench.engine.remove_user("bob", &bench.key_id("bob")).expect("nothing lists him");
-        bench.engine.set_user_pin(None, b"user-pin").expect("set");
+        bench.remove_user("bob", &bench.key_id("bob")).expect("nothing lists him");
+        bench.set_user_pin(b"user-pin").expect("set");
     });
     let expected = [
         "WARN administration: user \"alice\" was confirmed by a first code; document ",
@@ -237,13 +245,16 @@ fn every_act_is_a_line_of_the_log_at_warn_and_one_that_tightens_at_info() {
 #[test]
 fn what_is_done_about_the_backends_pin_is_an_act_with_the_pin_that_is_in_force_since() {
     let bench = Bench::new();
+    let (_, administrator) =
+        (bench.administrator(), administrator_as(&bench.engine, Some("user 0"), b"so-pin"));
+    let set = |pin| bench.engine.perform(administrator.approve(user_pin(pin))).map(drop);
     let lines = Log::of(|| {
-        bench.engine.set_user_pin(Some("user 0"), b"user-pin").expect("set");
-        assert!(bench.engine.set_user_pin(Some("user 0"), b"another").is_err(), "it stands");
+        set(b"user-pin").expect("set");
+        assert!(set(b"another").is_err(), "it stands");
         assert!(bench.engine.login_of(Some("user 7"), Role::User, b"wrong").is_err());
-        bench.engine.unlock_user_pin().expect("it is set");
-        bench.engine.lose_user_pin().expect("it is set");
-        bench.engine.set_user_pin(Some("user 0"), b"another").expect("it was lost");
+        bench.unlock_user_pin().expect("it is set");
+        bench.lose_user_pin().expect("it is set");
+        set(b"another").expect("it was lost");
     });
     let acts = acts(&bench);
     let pins: Vec<_> = acts[acts.len() - 4..]
@@ -277,6 +288,24 @@ fn what_is_done_about_the_backends_pin_is_an_act_with_the_pin_that_is_in_force_s
     }
 }
 
+/// Of two engines over one store, the one that did not change the PIN has heard nothing of it.
+#[test]
+fn the_word_of_an_administrator_holds_at_one_token_and_as_long_as_its_pin() {
+    let bench = Bench::new();
+    let act = || user_pin(b"user-pin");
+    let is_refused = |administrator: &Administrator| {
+        matches!(bench.engine.perform(administrator.approve(act())), Err(EngineError::NotAdministrator))
+    };
+    let another = Bench::new();
+    assert!(is_refused(another.administrator()), "of another token");
+    let administrator = administrator_as(&bench.engine, None, b"so-pin");
+    bench.beside().engine.change_pin(None, Role::So, b"so-pin", b"another-pin").expect("changed");
+    assert!(is_refused(&administrator), "of an older PIN");
+    assert_eq!(count(&bench, "pin-set", Outcome::Refused), 2);
+    let administrator = administrator_as(&bench.engine, None, b"another-pin");
+    let _ = bench.engine.perform(administrator.approve(act())).expect("of this one");
+}
+
 #[test]
 fn an_act_that_is_refused_is_counted_and_writes_no_document() {
     let bench = Bench::new();
@@ -286,17 +315,17 @@ fn an_act_that_is_refused_is_counted_and_writes_no_document() {
     let refused = bench.add_wallet("w", &["alice"], UNLIMITED, NewScript::default());
     assert!(matches!(refused, Err(EngineError::Name(_))));
     let change = WalletChange { policy: Some("max_fee_sat = 1".into()), ..WalletChange::default() };
-    assert!(bench.engine.change_wallet(&id, change).is_err());
-    assert!(bench.engine.remove_user("alice", &bench.key_id("alice")).is_err());
+    assert!(bench.change_wallet(&id, change).is_err());
+    assert!(bench.remove_user("alice", &bench.key_id("alice")).is_err());
     assert!(bench.engine.login(Role::So, b"not the pin").is_err());
-    assert!(bench.engine.set_user_pin(None, b"1").is_err());
+    assert!(bench.set_user_pin(b"1").is_err());
     assert_eq!(acts(&bench).len(), before);
     for act in ["wallet-created", "wallet-updated", "user-removed", "so-login", "pin-set"] {
         assert_eq!(count(&bench, act, Outcome::Refused), 1, "{act}");
     }
     // One that failed to be written is not said to be done.
     bench.ledger.state().fail_at = Some(0);
-    let lines = Log::of(|| assert!(bench.engine.set_user_pin(None, b"user-pin").is_err()));
+    let lines = Log::of(|| assert!(bench.set_user_pin(b"user-pin").is_err()));
     assert_eq!(lines, [""; 0]);
     assert_eq!(count(&bench, "pin-set", Outcome::Loosened), 0);
 }
@@ -309,7 +338,7 @@ fn a_raised_reach_is_an_act_that_loosens_with_what_it_was_before() {
     let id = bench.add_wallet("w", &["alice"], UNLIMITED, NewScript::default()).expect("a wallet");
     let raise = |external, internal| {
         let change = WalletChange { reach: Some(Reach::at(external, internal)), ..WalletChange::default() };
-        bench.engine.change_wallet(&id, change)
+        bench.change_wallet(&id, change)
     };
     let log = Log::of(|| raise(50_000, 7).expect("raised"));
     assert!(log.iter().any(|line| line.starts_with("WARN") && line.contains("from 0 to 50000")), "{log:?}");

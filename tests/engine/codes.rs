@@ -6,15 +6,16 @@ use std::sync::mpsc::{Sender, channel};
 use bitcoin::psbt::Psbt;
 use totp_rs::Totp;
 
-use countersign::admin::WalletChange;
+use countersign::admin::{Act, UserId, WalletChange};
 use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::act::{Change, Deed};
+use countersign::kernel::administration::{Restoration, restore};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::{Answer, Event, Fate, Role};
 use countersign::kernel::clock::{BootId, ClockError, Reading};
 use countersign::kernel::receipt::Receipt;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::{self, Stored, WalletState};
+use countersign::kernel::state::{Stored, WalletState};
 use countersign::ports::{Clock, Ledger};
 use harness::engine::scripts::{SCRIPTS, Script, good_psbt, named};
 use harness::engine::{Bench, ManualClock, SystemRandom, answer, count, fates, watch};
@@ -65,7 +66,7 @@ fn is_wrong_code<T>(answer: &Result<T, EngineError>) -> bool {
 #[test]
 fn a_pin_changed_to_itself_is_refused_unchecked_and_writes_nothing() {
     let bench = Bench::new();
-    bench.engine.set_user_pin(None, b"user-pin").expect("set");
+    bench.set_user_pin(b"user-pin").expect("set");
     let written = bench.ledger.state().events.len();
     for (role, pin) in [(Role::User, &b"user-pin"[..]), (Role::User, b"not-it"), (Role::So, b"so-pin")] {
         let answer = bench.engine.change_pin(None, role, pin, pin);
@@ -206,7 +207,7 @@ fn a_repetition_under_a_wallet_that_changed_meanwhile_gives_nothing() {
     let act = move || {
         let policy = Some("max_transaction_sat = 1\nmax_fee_sat = 1".into());
         let change = WalletChange { policy, ..WalletChange::default() };
-        beside.engine.change_wallet(&id, change).expect("changed");
+        beside.change_wallet(&id, change).expect("changed");
     };
     scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
     assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::ChangedMeanwhile(_))));
@@ -244,7 +245,7 @@ fn a_repetition_that_the_policy_refuses_by_now_costs_no_try() {
     scene.sign(&code, &psbt).expect("signs");
     let policy = Some("max_transaction_sat = 1\nmax_fee_sat = 1".into());
     let change = WalletChange { policy, ..WalletChange::default() };
-    scene.bench.engine.change_wallet(&scene.id, change).expect("changed");
+    scene.bench.change_wallet(&scene.id, change).expect("changed");
     for _ in 0..3 {
         assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::Policy(_))));
     }
@@ -612,12 +613,12 @@ fn clock_jump_while_the_module_is_closed_is_noticed_as_long_as_the_machine_runs(
 fn a_pin_that_was_set_anew_meanwhile_is_neither_accepted_nor_replaced_by_who_knew_the_old_one() {
     for change in [false, true] {
         let bench = Bench::new();
-        bench.engine.set_user_pin(None, b"old-pin").expect("set");
+        bench.set_user_pin(b"old-pin").expect("set");
         let beside = bench.beside();
         // Between the comparison and what follows from it.
         let act = move || {
-            beside.engine.lose_user_pin().expect("the officer's is durable");
-            beside.engine.set_user_pin(None, b"new-pin").expect("the officer's is durable");
+            beside.lose_user_pin().expect("the officer's is durable");
+            beside.set_user_pin(b"new-pin").expect("the officer's is durable");
         };
         bench.ledger.state().meanwhile = Some((1, Box::new(act)));
         let answer = if change {
@@ -634,7 +635,7 @@ fn a_pin_that_was_set_anew_meanwhile_is_neither_accepted_nor_replaced_by_who_kne
 #[test]
 fn a_peers_wrong_pins_lock_nobody_else_and_are_sealed() {
     let bench = Bench::new();
-    bench.engine.set_user_pin(None, b"user-pin").expect("set");
+    bench.set_user_pin(b"user-pin").expect("set");
     let (thief, owner) = (Some("user 1001"), Some("certificate backend.example"));
     for _ in 0..3 {
         assert!(matches!(bench.engine.login_of(thief, Role::User, b"wrong"), Err(EngineError::Pin)));
@@ -672,16 +673,13 @@ fn clock_jump_is_taken_by_word_of_the_security_officer_alone() {
     let scene = Scene::new();
     let psbt = scene.psbt(1).serialize();
     let (bench, now) = (&scene.bench, scene.bench.clock.now());
-    bench.engine.set_user_pin(None, b"user-pin").expect("set");
+    bench.set_user_pin(b"user-pin").expect("set");
     bench.clock.set(now + 3_600);
     assert!(matches!(bench.engine.login(Role::User, b"user-pin"), Err(EngineError::Clock(_))));
     bench.engine.login(Role::So, b"so-pin").expect("the security officer comes in under any clock");
-    assert!(
-        matches!(bench.engine.take_clock(now), Err(EngineError::Parameter(_))),
-        "not what the clock says"
-    );
+    assert!(matches!(bench.take_clock(now), Err(EngineError::Parameter(_))), "not what the clock says");
     assert!(matches!(scene.sign(&bench.code(&scene.alice), &psbt), Err(EngineError::Clock(_))));
-    bench.engine.take_clock(now + 3_590).expect("about what the clock says");
+    bench.take_clock(now + 3_590).expect("about what the clock says");
     let last = scene.events().pop();
     let Some(Event::Act(act)) = last else { panic!("{last:?}") };
     assert_eq!((act.deed, &act.changes[..]), (Deed::ClockTaken, &[Change::Clock(3_600)][..]));
@@ -693,7 +691,7 @@ fn clock_jump_a_machine_started_anew_in_another_year_is_taken_by_the_security_of
     let scene = Scene::new();
     let psbt = scene.psbt(1).serialize();
     let (now, year) = (scene.bench.clock.now(), 365 * 24 * 3_600);
-    scene.bench.engine.set_user_pin(None, b"user-pin").expect("set");
+    scene.bench.set_user_pin(b"user-pin").expect("set");
     scene.bench.clock.boot();
     let Scene { bench, id, alice } = scene;
     let bench = bench.restarted();
@@ -713,7 +711,7 @@ fn clock_jump_a_machine_started_anew_in_another_year_is_taken_by_the_security_of
     bench.clock.boot();
     bench.clock.set(now + year);
     let bench = bench.restarted();
-    bench.engine.take_clock(now + year).expect("the officer says so");
+    bench.take_clock(now + year).expect("the officer says so");
     bench.sign(&id, "alice", &bench.code(&alice), &psbt).expect("a year later");
 }
 
@@ -722,7 +720,7 @@ fn clock_back_is_taken_by_nobodys_word() {
     let scene = Scene::new();
     let now = scene.bench.clock.now();
     scene.bench.clock.set(now - 3_600);
-    let answer = scene.bench.engine.take_clock(now - 3_600);
+    let answer = scene.bench.take_clock(now - 3_600);
     assert!(matches!(answer, Err(EngineError::Clock(ClockError::Back(_)))));
 }
 
@@ -774,7 +772,8 @@ fn a_refused_psbt_is_recorded_sixty_times_an_hour_and_charged_never() {
 /// A store that was taken just now, where `steps` time steps have passed since.
 fn restored(steps: u64) -> Scene {
     let scene = Scene::new();
-    let taken = state::restore(None, 5, Some(9), scene.bench.clock.now());
+    let taken = scene.bench.administrator().approve(Restoration { store: 5, anchor: Some(9) });
+    let taken = restore(taken, None, scene.bench.clock.now());
     let written = Receipt::issue(taken, |batch| scene.bench.ledger.commit(batch));
     assert!(written.is_ok(), "an epoch is written once");
     let Scene { bench, id, alice } = scene;
@@ -824,7 +823,7 @@ fn state_rollback_after_a_restoration_every_period_counts_as_spent_until_it_is_o
     let scene = restored(100);
     let change = |policy: &str| {
         let change = WalletChange { policy: Some(policy.into()), ..WalletChange::default() };
-        scene.bench.engine.change_wallet(&scene.id, change).expect("changed");
+        scene.bench.change_wallet(&scene.id, change).expect("changed");
     };
     let sign = || {
         let answer = scene.sign(&scene.bench.code(&scene.alice), &scene.psbt(1).serialize());
@@ -849,6 +848,28 @@ fn state_rollback_after_a_restoration_every_period_counts_as_spent_until_it_is_o
 // A user who is enrolled anew
 
 #[test]
+fn an_act_on_a_user_who_was_enrolled_anew_meanwhile_does_nothing_to_the_new_enrolment() {
+    for removes in [true, false] {
+        let bench = Bench::new();
+        bench.unconfirmed("alice");
+        let (administrator, key) = (bench.administrator(), bench.key_id("alice"));
+        let user = UserId { name: "alice".into(), key };
+        let act = if removes { Act::RemoveUser(user) } else { Act::UnlockUser(user) };
+        // It is decided; before that is recorded, alice is enrolled anew.
+        let beside = bench.beside();
+        beside.administrator();
+        let anew = move || {
+            beside.remove_user("alice", &key).expect("no wallet lists her");
+            beside.unconfirmed("alice");
+        };
+        bench.ledger.state().meanwhile = Some((0, Box::new(anew)));
+        let answer = bench.engine.perform(administrator.approve(act));
+        assert!(matches!(answer, Err(EngineError::NoSuchUser(_))), "removes: {removes}");
+        assert_ne!(bench.key_id("alice"), key, "she is there");
+    }
+}
+
+#[test]
 fn a_code_of_a_key_that_was_replaced_meanwhile_does_not_confirm_the_new_enrolment() {
     let bench = Bench::new();
     let alice = bench.unconfirmed("alice");
@@ -856,7 +877,7 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_does_not_confirm_the_new_enrolmen
     // It is found right; before that is recorded, alice is enrolled anew.
     let beside = bench.beside();
     let act = move || {
-        beside.engine.remove_user("alice", &beside.key_id("alice")).expect("no wallet lists her");
+        beside.remove_user("alice", &beside.key_id("alice")).expect("no wallet lists her");
         beside.unconfirmed("alice");
     };
     bench.ledger.state().meanwhile = Some((0, Box::new(act)));
@@ -876,7 +897,7 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_spends_nothing_of_the_new_enrolme
     let scene = Scene::new();
     let policy = Some("max_transaction_sat = 1\nmax_fee_sat = 1".into());
     let change = WalletChange { policy, ..WalletChange::default() };
-    scene.bench.engine.change_wallet(&scene.id, change).expect("changed");
+    scene.bench.change_wallet(&scene.id, change).expect("changed");
     scene.bench.user("bob");
     let psbt = scene.psbt(1).serialize();
     let code = scene.bench.code(&scene.alice);
@@ -884,8 +905,8 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_spends_nothing_of_the_new_enrolme
     let (beside, id) = (scene.bench.beside(), scene.id);
     let act = move || {
         let users = Some(vec!["bob".to_owned()]);
-        beside.engine.change_wallet(&id, WalletChange { users, ..WalletChange::default() }).expect("changed");
-        beside.engine.remove_user("alice", &beside.key_id("alice")).expect("no wallet lists her");
+        beside.change_wallet(&id, WalletChange { users, ..WalletChange::default() }).expect("changed");
+        beside.remove_user("alice", &beside.key_id("alice")).expect("no wallet lists her");
         beside.unconfirmed("alice");
     };
     scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
@@ -902,10 +923,10 @@ fn an_act_on_a_user_who_was_enrolled_anew_meanwhile_is_not_done() {
     let bench = Bench::new();
     bench.unconfirmed("alice");
     let old = bench.key_id("alice");
-    bench.engine.remove_user("alice", &old).expect("no wallet lists her");
+    bench.remove_user("alice", &old).expect("no wallet lists her");
     bench.unconfirmed("alice");
-    assert!(matches!(bench.engine.unlock_user("alice", &old), Err(EngineError::NoSuchUser(_))));
-    assert!(matches!(bench.engine.remove_user("alice", &old), Err(EngineError::NoSuchUser(_))));
+    assert!(matches!(bench.unlock_user("alice", &old), Err(EngineError::NoSuchUser(_))));
+    assert!(matches!(bench.remove_user("alice", &old), Err(EngineError::NoSuchUser(_))));
     assert!(bench.engine.user("alice").expect("readable").is_some());
-    bench.engine.unlock_user("alice", &bench.key_id("alice")).expect("the one there is");
+    bench.unlock_user("alice", &bench.key_id("alice")).expect("the one there is");
 }

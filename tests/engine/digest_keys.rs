@@ -53,7 +53,7 @@ impl Scene {
 }
 
 fn add(bench: &Bench, label: &str, users: &[&str], policy: &str) -> Result<DigestKeyId, EngineError> {
-    bench.engine.add_digest_key(NewDigestKey {
+    bench.add_digest_key(NewDigestKey {
         label: label.into(),
         cka_id: vec![],
         users: users.iter().map(|user| (*user).to_owned()).collect(),
@@ -163,7 +163,7 @@ fn period_transactions_counts_every_signature_also_of_the_same_digest() {
         policy: Some("max_period_transactions = 3\nperiod_hours = 1".into()),
         ..DigestKeyChange::default()
     };
-    scene.bench.engine.change_digest_key(&scene.id, &change).expect("changed");
+    scene.bench.change_digest_key(&scene.id, change).expect("changed");
     assert!(matches!(scene.sign(&code, &DIGEST), Err(EngineError::Code)), "spent");
     scene.sign_next(&[1; 32]).expect("the third");
     assert!(matches!(scene.sign_next(&[2; 32]), Err(EngineError::Policy(Rule::PeriodTransactions))));
@@ -326,7 +326,7 @@ fn a_key_changed_while_a_signature_is_under_way_gives_none() {
     let act = move || {
         let policy = Some("max_period_transactions = 1".into());
         let change = DigestKeyChange { policy, ..DigestKeyChange::default() };
-        beside.engine.change_digest_key(&id, &change).expect("changed");
+        beside.change_digest_key(&id, change).expect("changed");
     };
     // Before what was decided is written.
     scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
@@ -354,7 +354,7 @@ fn users_and_policy_of_a_key_change_and_the_chain_tells_how() {
         users: Some(vec!["bob".into()]),
         policy: Some("max_period_transactions = 9".into()),
     };
-    scene.bench.engine.change_digest_key(&scene.id, &change).expect("changed");
+    scene.bench.change_digest_key(&scene.id, change).expect("changed");
     let last = scene.events().pop();
     let Some(Event::Act(act)) = last else { panic!("{last:?}") };
     assert_eq!((act.deed, act.name.as_str()), (Deed::KeyUpdated, "renamed"));
@@ -410,7 +410,7 @@ fn what_cannot_be_a_key_is_refused_and_not_written() {
             other => panic!("{other}"),
         }
     }
-    let made_for_nothing = scene.bench.engine.add_digest_key(NewDigestKey {
+    let made_for_nothing = scene.bench.add_digest_key(NewDigestKey {
         label: "x".into(),
         cka_id: vec![],
         users: vec!["alice".into()],
@@ -419,7 +419,7 @@ fn what_cannot_be_a_key_is_refused_and_not_written() {
     });
     assert!(matches!(made_for_nothing, Err(EngineError::Parameter(_))));
     assert_eq!(scene.events().len(), before);
-    let label = scene.bench.engine.add_wallet(countersign::admin::NewWallet {
+    let label = scene.bench.make_wallet(countersign::admin::NewWallet {
         label: "sidechain".into(),
         cka_id: vec![],
         network: countersign::kernel::wallet::Network::Regtest,
@@ -434,7 +434,7 @@ fn what_cannot_be_a_key_is_refused_and_not_written() {
 fn a_user_whom_a_key_lists_is_not_removed() {
     let scene = Scene::new(UNLIMITED);
     assert!(matches!(
-        scene.bench.engine.remove_user("alice", &scene.bench.key_id("alice")),
+        scene.bench.remove_user("alice", &scene.bench.key_id("alice")),
         Err(EngineError::UserInUse { .. })
     ));
 }
@@ -461,9 +461,6 @@ fn a_key_of_another_version_stays_closed_alone() {
         matches!(add(&bench, "later", &["alice"], UNLIMITED), Err(EngineError::Name(_))),
         "its label is taken"
     );
-    assert!(matches!(
-        bench.engine.remove_user("bob", &bench.key_id("bob")),
-        Err(EngineError::UserInUse { .. })
-    ));
+    assert!(matches!(bench.remove_user("bob", &bench.key_id("bob")), Err(EngineError::UserInUse { .. })));
     sign(&bench, &id, "alice", &bench.code(&alice), &DIGEST).expect("the other signs");
 }

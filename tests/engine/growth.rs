@@ -33,8 +33,7 @@ fn sign_and_measure() {
     let engine =
         Engine::open(Box::new(vault), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
     engine.initialise(b"so-pin", "test").expect("initialises");
-    let bench =
-        Bench { engine, clock, ledger: MemoryLedger::default(), secp: bitcoin::secp256k1::Secp256k1::new() };
+    let bench = Bench::of(engine, clock, MemoryLedger::default());
     let alice = bench.user("alice");
     let payments = payments(&bench);
     let sign = |number: usize| {

@@ -65,7 +65,7 @@ type Records = HashMap<RecordKey, Plain>;
 impl Stage {
     fn new() -> Stage {
         let bench = Bench::new();
-        bench.engine.set_user_pin(None, b"user-pin").expect("a good PIN");
+        bench.set_user_pin(b"user-pin").expect("a good PIN");
         bench.user("alice");
         bench.wallet("w", &["alice"], "unlimited = true");
         let begin = bench.ledger.state().records.clone();

@@ -59,7 +59,7 @@ impl Stage {
         let engine =
             Engine::open(Box::new(ledger.clone()), Box::new(clock.clone()), Box::new(Nines)).expect("opens");
         engine.initialise(b"so-pin", "fuzz").expect("initialises");
-        let bench = Bench { engine, clock, ledger, secp: Secp256k1::new() };
+        let bench = Bench::of(engine, clock, ledger);
         let totp = bench.user("alice");
         let id = bench.add_wallet("w", &["alice"], "unlimited = true", script).expect("a wallet");
         let wallet = bench.engine.wallet(&id).expect("there");

@@ -99,7 +99,7 @@ impl Scene {
 
     fn set_policy(&self, policy: &str) -> Result<(), EngineError> {
         let change = WalletChange { policy: Some(policy.into()), ..WalletChange::default() };
-        self.bench.engine.change_wallet(&self.id, change)
+        self.bench.change_wallet(&self.id, change)
     }
 }
 
@@ -199,7 +199,7 @@ fn no_change_of_policy_resets_what_was_spent() {
     scene.refuses(Rule::PeriodMax, &scene.payment(4));
     scene.set_policy(&period(3 * LEAVES)).expect("a policy");
     let users = WalletChange { users: Some(vec!["alice".into()]), ..WalletChange::default() };
-    scene.bench.engine.change_wallet(&scene.id, users).expect("a user");
+    scene.bench.change_wallet(&scene.id, users).expect("a user");
     scene.signs(&scene.payment(4));
     scene.refuses(Rule::PeriodMax, &scene.payment(5));
 }
@@ -409,7 +409,7 @@ fn a_wallet_has_at_least_as_many_users_as_must_approve() {
     assert_eq!(four.expect_err("three users").to_string(), few(4));
     scene.set_policy(&two).expect("three users");
     let users = |names: &[&str]| WalletChange { users: Some(names.map_owned()), ..WalletChange::default() };
-    let change = |names: &[&str]| scene.bench.engine.change_wallet(&scene.id, users(names));
+    let change = |names: &[&str]| scene.bench.change_wallet(&scene.id, users(names));
     assert_eq!(change(&["carol"]).expect_err("one user").to_string(), told);
     change(&["carol", "bob"]).expect("two users");
     scene.refuses_to(&["bob"], Rule::Approvals, &scene.payment(1));
@@ -465,7 +465,7 @@ fn a_list_is_of_the_wallets_network() {
 fn the_audit_tells_what_a_change_of_a_wallet_means() {
     let scene = Scene::new(UNLIMITED);
     let change = |change: WalletChange| {
-        scene.bench.engine.change_wallet(&scene.id, change).expect("a change");
+        scene.bench.change_wallet(&scene.id, change).expect("a change");
         match scene.bench.ledger.state().events.last() {
             Some(Event::Act(act)) if act.deed == Deed::WalletUpdated => {
                 (act.name.clone(), act.changes.clone())

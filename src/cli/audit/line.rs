@@ -359,7 +359,7 @@ impl<'a> Facts<'a> {
 mod tests {
     use super::*;
     use countersign::kernel::act::document::{DocumentDigest, UserDocument};
-    use countersign::kernel::act::{Act, Change, Deed, Document, PolicyChange};
+    use countersign::kernel::act::{Change, Deed, Document, PolicyChange, RecordedAct};
     use countersign::kernel::audit::Head;
     use countersign::kernel::otp::OtpHash;
     use countersign::kernel::seal::SetHash;
@@ -404,7 +404,7 @@ mod tests {
 
     fn act(deed: Deed, document: Option<Document>, changes: Vec<Change>) -> Event {
         let before = Some(DocumentDigest([0xcd; 32]));
-        Event::Act(Box::new(Act { deed, id: [1; 16], name: "x".into(), document, before, changes }))
+        Event::Act(Box::new(RecordedAct { deed, id: [1; 16], name: "x".into(), document, before, changes }))
     }
 
     #[test]

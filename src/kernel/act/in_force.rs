@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Act, Deed, Document, DocumentDigest};
+use super::{Deed, Document, DocumentDigest, RecordedAct};
 use crate::audit::{Event, Link};
 use crate::seal::{Kind, RecordKey};
 
@@ -94,8 +94,8 @@ impl InForce {
         self.undocumented.insert((kind, name.into()), told);
     }
 
-    fn act(&mut self, act: &Act, link: u64, time: u64) -> Result<(), Discontinuity> {
-        let Act { deed, id, name, document, before, .. } = act;
+    fn act(&mut self, act: &RecordedAct, link: u64, time: u64) -> Result<(), Discontinuity> {
+        let RecordedAct { deed, id, name, document, before, .. } = act;
         let kind = kind_of(*deed);
         let name_before = act.name_before();
         for known_as in [name.as_str(), name_before, if kind == Kind::Token { "" } else { name }] {

@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - A1. No act is in force before the link with its document: both are one commit.
-//! - A2. A document is whole or the act is refused: [`Act::is_bounded`].
+//! - A2. A document is whole or the act is refused: [`RecordedAct::is_bounded`].
 //! - A3. No secret is in a document. PINs and OTP keys are named by digests from which they do not follow.
 //!
 //! These formats are read for ever. In each enumeration a new variant goes to the end, and no document gains a field: a document with
@@ -26,7 +26,7 @@ pub const MAX_ACT_LEN: usize = 256 * 1_024;
 
 /// One act of administration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Act {
+pub struct RecordedAct {
     /// What was done.
     pub deed: Deed,
     /// Names the object for as long as it is there: where its record is.
@@ -189,7 +189,7 @@ impl Change {
     }
 }
 
-impl Act {
+impl RecordedAct {
     /// Whether nothing is allowed by it that was not allowed before.
     pub fn tightens(&self) -> bool {
         match self.deed {
@@ -236,9 +236,9 @@ impl Act {
 }
 
 /// One line for the log.
-impl fmt::Display for Act {
+impl fmt::Display for RecordedAct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Act { deed, name, .. } = self;
+        let RecordedAct { deed, name, .. } = self;
         match deed {
             Deed::Initialised => write!(f, "token {name:?} was initialised")?,
             Deed::PinSet(role) => write!(f, "the security officer set the PIN of the {}", role_name(*role))?,

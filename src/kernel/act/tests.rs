@@ -42,8 +42,8 @@ fn wallet(policy: &str, descriptor: Option<String>) -> Document {
     }))
 }
 
-fn act(deed: Deed, document: Option<Document>) -> Act {
-    Act { deed, id: [5; 16], name: "x".into(), document, before: None, changes: vec![] }
+fn act(deed: Deed, document: Option<Document>) -> RecordedAct {
+    RecordedAct { deed, id: [5; 16], name: "x".into(), document, before: None, changes: vec![] }
 }
 
 fn policy_change(tightens: bool, loosens: bool) -> Change {
@@ -60,7 +60,7 @@ fn the_digest_of_a_document_is_golden() {
 #[test]
 fn what_is_written_of_an_act_is_golden() {
     // Event 26, deed 7 with an id, the name, a user's document, no document before, one change: 1, the registration.
-    let written = Act { changes: vec![Change::Registration], ..act(Deed::WalletCreated, None) };
+    let written = RecordedAct { changes: vec![Change::Registration], ..act(Deed::WalletCreated, None) };
     let mut golden = vec![26, 7];
     golden.extend([5; 16]);
     golden.extend([1, b'x', 0, 0, 1, 1]);
@@ -97,7 +97,7 @@ fn the_longest_act_is_kept_whole_and_a_longer_one_is_none() {
     ];
     let of = |descriptor: usize| {
         let document = wallet(&"p".repeat(32 * 1_024), Some("d".repeat(descriptor)));
-        Act { changes: changes.clone(), ..act(Deed::WalletUpdated, Some(document)) }
+        RecordedAct { changes: changes.clone(), ..act(Deed::WalletUpdated, Some(document)) }
     };
     assert!(of(200 * 1_024).is_bounded());
     assert!(!of(MAX_ACT_LEN).is_bounded());
@@ -105,7 +105,7 @@ fn the_longest_act_is_kept_whole_and_a_longer_one_is_none() {
 
 #[test]
 fn an_act_tightens_where_nothing_of_it_allows_more() {
-    let updated = |changes: Vec<Change>| Act { changes, ..act(Deed::WalletUpdated, None) };
+    let updated = |changes: Vec<Change>| RecordedAct { changes, ..act(Deed::WalletUpdated, None) };
     let (added, removed) = (Change::UsersAdded(vec!["a".into()]), Change::UsersRemoved(vec!["b".into()]));
     assert!(updated(vec![removed.clone()]).tightens());
     assert!(updated(vec![policy_change(true, false), removed.clone()]).tightens());
@@ -135,7 +135,7 @@ fn an_act_is_told_in_one_line_by_the_digests_of_its_documents() {
         vec!["allowlist".into(), "max_fee_sat".into()],
     ));
     let (old, new) = (wallet("old", None), wallet("new", None));
-    let act = Act {
+    let act = RecordedAct {
         name: "hot\nwallet".into(),
         before: Some(old.digest()),
         changes: vec![Change::UsersAdded(vec!["bob".into()]), change],
@@ -150,7 +150,7 @@ fn an_act_is_told_in_one_line_by_the_digests_of_its_documents() {
     assert_eq!(act.to_string(), expected);
 }
 
-fn link(sequence: u64, act: Act) -> Link {
+fn link(sequence: u64, act: RecordedAct) -> Link {
     Link {
         sequence,
         time: 1_000 + sequence,
@@ -167,7 +167,7 @@ fn what_is_in_force_follows_from_the_links_alone() {
     let mut in_force = InForce::default();
     let mut follow = |sequence, act| in_force.follow(&link(sequence, act)).expect("it goes on");
     let (new, confirmed) = (user("alice", false), user("alice", true));
-    let alice = |deed, document: Option<Document>, before: Option<&Document>| Act {
+    let alice = |deed, document: Option<Document>, before: Option<&Document>| RecordedAct {
         id: of("alice"),
         name: "alice".into(),
         before: before.map(Document::digest),
@@ -190,7 +190,7 @@ fn what_is_in_force_follows_from_the_links_alone() {
     // What the administrator raised stays told when something else is changed.
     let wallet_act = |sequence, changes: Vec<Change>| {
         let document = Some(wallet("p", None));
-        link(sequence, Act { changes, ..act(Deed::WalletUpdated, document) })
+        link(sequence, RecordedAct { changes, ..act(Deed::WalletUpdated, document) })
     };
     let mut raised = in_force.clone();
     let reach = vec![Change::Reach { before: [0, 0], after: [7, 8] }];
@@ -222,7 +222,7 @@ fn what_an_older_version_made_is_named_until_its_first_document() {
     };
     let expected = [(Kind::Token, ""), (Kind::User, "alice"), (Kind::Wallet, "hot")];
     assert_eq!(named(&in_force), expected.map(|(kind, name)| (kind, name.to_owned())));
-    let renamed = Act {
+    let renamed = RecordedAct {
         name: "cold".into(),
         before: Some(wallet("old", None).digest()),
         changes: vec![Change::Label("hot".into())],

@@ -3,7 +3,7 @@
 use super::records::{
     ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };
-use crate::act::{self, Act, Deed, Document, PolicyChange};
+use crate::act::{self, Deed, Document, PolicyChange, RecordedAct};
 use crate::audit::Event;
 use crate::clock::Believed;
 use crate::digest_key::{DigestKey, DigestKeyRecord};
@@ -13,11 +13,11 @@ use crate::rule::Rule;
 use crate::seal::{Kind, RecordKey};
 use crate::wallet::{Wallet, WalletRecord};
 
-/// Evidence: an act of administration is recorded.
+/// Evidence: what nobody decided is recorded, too.
 pub struct Recorded;
 
 /// The first batch of a store.
-pub fn initialise(token: &TokenRecord, believed: Believed) -> Change<Recorded> {
+pub(crate) fn initialise(token: &TokenRecord, believed: Believed) -> Batch {
     let first = |kind, content| Write {
         place: RecordKey::single(kind),
         expected: None,
@@ -29,21 +29,21 @@ pub fn initialise(token: &TokenRecord, believed: Believed) -> Change<Recorded> {
         first(Kind::Clock, ClockRecord { believed }.encode()),
     ];
     let event = of_token(Deed::Initialised, None, token);
-    Change::new(Batch { writes, event, time: believed.wall }, Recorded)
+    Batch { writes, event, time: believed.wall }
 }
 
 /// Believes the wall clock from here on: it is the first time that it is read in this run of the machine.
 pub fn believe_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed) -> Change<Recorded> {
-    record_clock(old, believed, Event::ClockTaken { moved: None })
+    Change::new(record_clock(old, believed, Event::ClockTaken { moved: None }), Recorded)
 }
 
 /// The same by word of the security officer. `moved` is by how much it differs from the one believed before.
-pub fn take_clock(
+pub(crate) fn take_clock(
     old: Option<&Versioned<ClockRecord>>,
     believed: Believed,
     moved: Option<i64>,
-) -> Change<Recorded> {
-    let event = Event::Act(Box::new(Act {
+) -> Batch {
+    let event = Event::Act(Box::new(RecordedAct {
         deed: Deed::ClockTaken,
         id: RecordKey::single(Kind::Clock).id,
         name: String::new(),
@@ -54,7 +54,7 @@ pub fn take_clock(
     record_clock(old, believed, event)
 }
 
-fn record_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed, event: Event) -> Change<Recorded> {
+fn record_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed, event: Event) -> Batch {
     let record = ClockRecord { believed };
     let write = match old {
         Some(old) => old.put(&record),
@@ -64,7 +64,7 @@ fn record_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed, event:
             content: Content::Put(record.encode()),
         },
     };
-    Change::new(Batch { writes: vec![write], event, time: believed.wall }, Recorded)
+    Batch { writes: vec![write], event, time: believed.wall }
 }
 
 /// Records that no code is looked at for the time being.
@@ -79,12 +79,7 @@ pub fn decline(wallet: &str, rule: Rule, now: u64) -> Change<Recorded> {
 }
 
 /// Takes a store that did not fit its anchor.
-pub fn restore(
-    old: Option<&Versioned<Epoch>>,
-    store: u64,
-    anchor: Option<u64>,
-    now: u64,
-) -> Change<Recorded> {
+pub(crate) fn restore(old: Option<&Versioned<Epoch>>, store: u64, anchor: Option<u64>, now: u64) -> Batch {
     let number = old.map_or(0, |old| old.value.number).saturating_add(1);
     let epoch = Epoch { number, at: now };
     let write = match old {
@@ -96,32 +91,32 @@ pub fn restore(
         },
     };
     let event = Event::Restored { epoch: number, store, anchor };
-    Change::new(Batch { writes: vec![write], event, time: now }, Recorded)
+    Batch { writes: vec![write], event, time: now }
 }
 
 /// Enrols a user. The place is that of its name: a second user of the same name cannot be written.
-pub fn add_user(user: &UserRecord, now: u64) -> Change<Recorded> {
+pub(crate) fn add_user(user: &UserRecord, now: u64) -> Batch {
     let place = RecordKey::user(&user.name);
     let writes = vec![Write { place, expected: None, content: Content::Put(user.encode()) }];
     let event = of_user(Deed::UserAdded, None, Some(user));
-    Change::new(Batch { writes, event, time: now }, Recorded)
+    Batch { writes, event, time: now }
 }
 
 /// Removes a user. The caller has made sure, with no other act of administration in between, that no wallet lists it.
-pub fn remove_user(user: &Versioned<UserRecord>, now: u64) -> Change<Recorded> {
+pub(crate) fn remove_user(user: &Versioned<UserRecord>, now: u64) -> Batch {
     let event = of_user(Deed::UserRemoved, Some(&user.value), None);
-    Change::new(Batch { writes: vec![user.remove()], event, time: now }, Recorded)
+    Batch { writes: vec![user.remove()], event, time: now }
 }
 
 /// Unlocks a user: ends the row of failures and the wait, never the 30-day budget.
-pub fn unlock_user(user: &Versioned<UserRecord>, now: u64) -> Change<Recorded> {
+pub(crate) fn unlock_user(user: &Versioned<UserRecord>, now: u64) -> Batch {
     let unlocked = UserRecord { codes: user.value.codes.unlocked(), ..user.value.clone() };
     let event = of_user(Deed::UserUnlocked, Some(&user.value), Some(&unlocked));
-    Change::new(Batch { writes: vec![user.put(&unlocked)], event, time: now }, Recorded)
+    Batch { writes: vec![user.put(&unlocked)], event, time: now }
 }
 
 /// Creates the wallet `id`, with its state beside it. `opened` is what `wallet` opens to.
-pub fn add_wallet(id: [u8; 16], wallet: &WalletRecord, opened: &Wallet, now: u64) -> Change<Recorded> {
+pub(crate) fn add_wallet(id: [u8; 16], wallet: &WalletRecord, opened: &Wallet, now: u64) -> Batch {
     let first = |kind, content| Write {
         place: RecordKey { kind, id },
         expected: None,
@@ -129,7 +124,7 @@ pub fn add_wallet(id: [u8; 16], wallet: &WalletRecord, opened: &Wallet, now: u64
     };
     let writes =
         vec![first(Kind::Wallet, wallet.encode()), first(Kind::WalletState, WalletState::default().encode())];
-    let event = Event::Act(Box::new(Act {
+    let event = Event::Act(Box::new(RecordedAct {
         deed: Deed::WalletCreated,
         id,
         name: wallet.label.clone(),
@@ -137,19 +132,19 @@ pub fn add_wallet(id: [u8; 16], wallet: &WalletRecord, opened: &Wallet, now: u64
         before: None,
         changes: vec![],
     }));
-    Change::new(Batch { writes, event, time: now }, Recorded)
+    Batch { writes, event, time: now }
 }
 
 /// Changes label, users or policy of a wallet, and its reach, which is never lowered. `opened` is what it and the new one
 /// open to. Its state is always written, too: a signature that was judged by the wallet as it was finds another version
 /// there, and is not given.
-pub fn change_wallet(
+pub(crate) fn change_wallet(
     wallet: &Versioned<WalletRecord>,
     new: &WalletRecord,
     opened: (&Wallet, &Wallet),
     (state, reach): (&Versioned<WalletState>, Reach),
     now: u64,
-) -> Change<Recorded> {
+) -> Batch {
     let (old, since) = opened;
     let direction = || old.policy().compare(since.policy());
     let reached = WalletState { reach: state.value.reach.joined(reach), ..state.value.clone() };
@@ -166,7 +161,7 @@ pub fn change_wallet(
         let (before, after) = (state.value.reach.numbers(), reached.reach.numbers());
         changes.push(act::Change::Reach { before, after });
     }
-    let event = Event::Act(Box::new(Act {
+    let event = Event::Act(Box::new(RecordedAct {
         deed: Deed::WalletUpdated,
         id: wallet.place.id,
         name: new.label.clone(),
@@ -175,11 +170,11 @@ pub fn change_wallet(
         changes,
     }));
     let writes = vec![wallet.put(new), state.put(&reached)];
-    Change::new(Batch { writes, event, time: now }, Recorded)
+    Batch { writes, event, time: now }
 }
 
 /// Creates the key `id` that signs digests, with its state beside it. `opened` is what `key` opens to.
-pub fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, opened: &DigestKey, now: u64) -> Change<Recorded> {
+pub(crate) fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, opened: &DigestKey, now: u64) -> Batch {
     let first = |kind, content| Write {
         place: RecordKey { kind, id },
         expected: None,
@@ -189,7 +184,7 @@ pub fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, opened: &DigestKey, n
         first(Kind::DigestKey, key.encode()),
         first(Kind::DigestKeyState, WalletState::default().encode()),
     ];
-    let event = Event::Act(Box::new(Act {
+    let event = Event::Act(Box::new(RecordedAct {
         deed: Deed::KeyCreated,
         id,
         name: key.label.clone(),
@@ -197,17 +192,17 @@ pub fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, opened: &DigestKey, n
         before: None,
         changes: vec![],
     }));
-    Change::new(Batch { writes, event, time: now }, Recorded)
+    Batch { writes, event, time: now }
 }
 
 /// Changes label, users or policy of a key that signs digests. Its state is written, too, as [`change_wallet`] does.
-pub fn change_digest_key(
+pub(crate) fn change_digest_key(
     key: &Versioned<DigestKeyRecord>,
     new: &DigestKeyRecord,
     opened: (&DigestKey, &DigestKey),
     state: &Versioned<WalletState>,
     now: u64,
-) -> Change<Recorded> {
+) -> Batch {
     let (old, since) = opened;
     let direction = || old.policy().compare(since.policy());
     let changes = changes(
@@ -216,7 +211,7 @@ pub fn change_digest_key(
         (old.policy_document(), since.policy_document()),
         direction,
     );
-    let event = Event::Act(Box::new(Act {
+    let event = Event::Act(Box::new(RecordedAct {
         deed: Deed::KeyUpdated,
         id: key.place.id,
         name: new.label.clone(),
@@ -225,7 +220,7 @@ pub fn change_digest_key(
         changes,
     }));
     let writes = vec![key.put(new), state.put(&state.value)];
-    Change::new(Batch { writes, event, time: now }, Recorded)
+    Batch { writes, event, time: now }
 }
 
 /// The names that are in one list and not in the other.
@@ -260,7 +255,7 @@ fn changes(
 
 /// An act on the token's record.
 pub(super) fn of_token(deed: Deed, before: Option<&TokenRecord>, since: &TokenRecord) -> Event {
-    Event::Act(Box::new(Act {
+    Event::Act(Box::new(RecordedAct {
         deed,
         id: RecordKey::single(Kind::Token).id,
         name: since.label.clone(),
@@ -275,9 +270,13 @@ fn of_user(deed: Deed, before: Option<&UserRecord>, since: Option<&UserRecord>) 
 }
 
 /// An act on a user's record: one of the two is there at least.
-pub(super) fn act_of_user(deed: Deed, before: Option<&UserRecord>, since: Option<&UserRecord>) -> Act {
+pub(super) fn act_of_user(
+    deed: Deed,
+    before: Option<&UserRecord>,
+    since: Option<&UserRecord>,
+) -> RecordedAct {
     let name = since.or(before).map(|user| user.name.clone()).unwrap_or_default();
-    Act {
+    RecordedAct {
         deed,
         id: RecordKey::user(&name).id,
         name,

@@ -22,9 +22,10 @@ mod pins;
 mod records;
 mod way;
 
-pub use administration::{
-    Recorded, add_digest_key, add_user, add_wallet, believe_clock, change_digest_key, change_wallet, decline,
-    initialise, remove_user, restore, stop, take_clock, unlock_user,
+pub use administration::{Recorded, believe_clock, decline, stop};
+pub(crate) use administration::{
+    add_digest_key, add_user, add_wallet, change_digest_key, change_wallet, initialise, remove_user, restore,
+    take_clock, unlock_user,
 };
 pub use codes::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked,
@@ -32,10 +33,10 @@ pub use codes::{
 };
 pub use history::{Charge, ChargeId, History};
 pub use pins::{
-    MAX_PEERS, OfficerPin, PEER_TRIES, PIN_BUDGET, Peer, PinCharged, PinClosed, PinMatched, PinStanding,
-    PinStands, UserPin, accept_pin, charge_pin, is_officer, lose_user_pin, set_user_pin, unlock_user_pin,
-    verify_pin,
+    MAX_PEERS, OfficerPin, PEER_TRIES, PIN_BUDGET, Peer, PinCharged, PinClosed, PinKnown, PinMatched,
+    PinStanding, UserPin, accept_pin, charge_pin, verify_pin,
 };
+pub(crate) use pins::{change_pin, is_so_pin, lose_user_pin, set_user_pin, unlock_user_pin};
 pub use records::{
     ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
 };

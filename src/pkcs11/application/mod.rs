@@ -7,7 +7,7 @@ mod handles;
 mod sessions;
 
 pub(super) use handles::Object;
-pub(super) use sessions::{Login, MAX_SESSIONS, Session};
+pub(super) use sessions::{MAX_SESSIONS, Session};
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,6 @@ use super::rv::{Answer, Rv};
 use super::session_object::{Held, Usage};
 use crate::engine::Engine;
 use crate::kernel::approval::is_visible;
-use crate::kernel::audit::Role;
 use crate::kernel::state::Peer;
 use crate::remote::PeerRole;
 use crate::remote::interface::MAX_IDENTITY_LEN;
@@ -128,14 +127,6 @@ impl Application {
             Caller::Process => None,
             Caller::Peer { identity, .. } => Some(identity),
         }
-    }
-
-    /// Only the security officer may change the token's objects, and only in a read-write session (PKCS#11 v3.2 section 5.6).
-    pub(super) fn require_administration(&self, session: &Session) -> Answer {
-        if !session.read_write {
-            return Err(Rv(CKR_SESSION_READ_ONLY));
-        }
-        if self.role() == Some(Role::So) { Ok(()) } else { Err(Rv(CKR_USER_NOT_LOGGED_IN)) }
     }
 }
 

@@ -8,8 +8,8 @@ use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
 use super::Application;
+use crate::admin::Login;
 use crate::cores;
-use crate::engine::PinEra;
 use crate::kernel::audit::Role;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::rule::Rule;
@@ -44,14 +44,7 @@ pub(super) struct Sessions {
     read_only: usize,
     last: CK_SESSION_HANDLE,
     /// Holds for all sessions.
-    login: Option<Login>,
-}
-
-/// A login. It ends when its PIN changes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::pkcs11) struct Login {
-    pub(in crate::pkcs11) role: Role,
-    pub(in crate::pkcs11) era: PinEra,
+    login: Option<Arc<Login>>,
 }
 
 /// A session in the table. A call that works on the session may wait for the table, so nobody waits for a session while holding
@@ -147,7 +140,7 @@ impl Application {
     /// Ends a login whose PIN has changed or was declared lost. Every call begins with this.
     pub(in crate::pkcs11) fn end_login_of_an_old_pin(&self) {
         let is_over =
-            || self.sessions().login.is_some_and(|login| login.era != self.engine.pin_era(login.role));
+            || self.login_now().is_some_and(|login| !login.is_of(self.engine.pin_era(login.role())));
         if is_over() {
             let _turn = self.turn_to_log_in();
             // Another call may have ended it and logged in anew.
@@ -159,11 +152,16 @@ impl Application {
         }
     }
 
-    /// Lets a login of `role` outlive the change of its PIN: the application that changed the PIN knows the new one.
-    pub(in crate::pkcs11) fn go_on_in(&self, role: Option<Role>, era: PinEra) {
+    /// The login, if there is one.
+    pub(in crate::pkcs11) fn login_now(&self) -> Option<Arc<Login>> {
+        self.sessions().login.clone()
+    }
+
+    /// Lets a login of this role go on as this one: the application that changed the PIN knows the new one.
+    pub(in crate::pkcs11) fn go_on_as(&self, login: Login) {
         let mut sessions = self.sessions();
-        if let Some(login) = sessions.login.as_mut().filter(|login| Some(login.role) == role) {
-            login.era = era;
+        if sessions.role() == Some(login.role()) {
+            sessions.login = Some(Arc::new(login));
         }
     }
 
@@ -183,8 +181,8 @@ impl Application {
         if !sessions.open.contains_key(&session) {
             return Err(Rv(CKR_SESSION_HANDLE_INVALID));
         }
-        sessions.check_login(login.role)?;
-        sessions.login = Some(login);
+        sessions.check_login(login.role())?;
+        sessions.login = Some(Arc::new(login));
         Ok(())
     }
 
@@ -218,7 +216,7 @@ impl Sessions {
     }
 
     fn role(&self) -> Option<Role> {
-        self.login.map(|login| login.role)
+        self.login.as_ref().map(|login| login.role())
     }
 
     fn check_login(&self, role: Role) -> Answer {

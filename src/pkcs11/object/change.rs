@@ -10,7 +10,7 @@ use super::super::request::TemplateEntry;
 use super::super::rv::{Answer, Rv};
 use super::super::template::{bool_value, each_once, text, ulong_value};
 use super::super::vendor::*;
-use crate::admin::WalletChange;
+use crate::admin::{Act, UserId, WalletChange};
 use crate::kernel::state::Reach;
 use crate::kernel::utc;
 
@@ -32,52 +32,41 @@ impl Application {
                     }
                     old.change(&each_once(template)?)
                 }),
-                Object::User { name, key_id } => {
-                    self.require_administration(session)?;
-                    check_unlocking(&each_once(template)?)?;
-                    if template.is_empty() { Ok(()) } else { Ok(self.engine.unlock_user(name, key_id)?) }
-                }
-                Object::Clock => {
-                    self.require_administration(session)?;
-                    let time = clock_change(&each_once(template)?)?;
-                    time.map_or(Ok(()), |time| Ok(self.engine.take_clock(time)?))
-                }
-                Object::UserPin => {
-                    self.require_administration(session)?;
-                    match pin_change(&each_once(template)?)? {
+                _ => {
+                    let administration = self.administration(session)?;
+                    match change_of(&object, &each_once(template)?)? {
+                        Some(act) => administration.perform(act).map(drop),
                         None => Ok(()),
-                        Some(PinChange::Unlock) => Ok(self.engine.unlock_user_pin()?),
-                        Some(PinChange::Lose) => Ok(self.engine.lose_user_pin()?),
                     }
-                }
-                Object::DigestPublic(id) | Object::DigestPrivate(id) => {
-                    self.require_administration(session)?;
-                    let class = match object {
-                        Object::DigestPrivate(_) => Class::DigestPrivate,
-                        _ => Class::DigestPublic,
-                    };
-                    let change = digest_key_change(class, &each_once(template)?)?;
-                    if template.is_empty() {
-                        Ok(())
-                    } else {
-                        Ok(self.engine.change_digest_key(id, &change)?)
-                    }
-                }
-                Object::WalletPublic(id) | Object::WalletPrivate(id) => {
-                    self.require_administration(session)?;
-                    let class = match object {
-                        Object::WalletPrivate(_) => Class::WalletPrivate,
-                        _ => Class::WalletPublic,
-                    };
-                    let change = wallet_change(class, &each_once(template)?)?;
-                    if template.is_empty() { Ok(()) } else { Ok(self.engine.change_wallet(id, change)?) }
                 }
             }
         })
     }
 }
 
-/// All that can be set of a user: `CKA_COUNTERSIGN_LOCKED`, to false.
+/// The act that a template asks for; none where it is empty.
+fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>> {
+    let act = match object {
+        Object::User { name, key_id } => {
+            check_unlocking(template)?;
+            Act::UnlockUser(UserId { name: name.clone(), key: *key_id })
+        }
+        Object::Clock => return Ok(clock_change(template)?.map(Act::TakeClock)),
+        Object::UserPin => return pin_change(template),
+        Object::DigestPublic(id) => {
+            Act::ChangeDigestKey(*id, digest_key_change(Class::DigestPublic, template)?)
+        }
+        Object::DigestPrivate(id) => {
+            Act::ChangeDigestKey(*id, digest_key_change(Class::DigestPrivate, template)?)
+        }
+        Object::WalletPublic(id) => Act::ChangeWallet(*id, wallet_change(Class::WalletPublic, template)?),
+        Object::WalletPrivate(id) => Act::ChangeWallet(*id, wallet_change(Class::WalletPrivate, template)?),
+        Object::Profile | Object::Session { .. } => return Err(Rv(CKR_ACTION_PROHIBITED)),
+    };
+    Ok(if template.is_empty() { None } else { Some(act) })
+}
+
+/// What can be set of a user: `CKA_COUNTERSIGN_LOCKED`, to false.
 fn check_unlocking(template: &[&TemplateEntry]) -> Answer {
     template.iter().try_for_each(|TemplateEntry { kind, value }| match *kind {
         CKA_COUNTERSIGN_LOCKED if !bool_value(value)? => Ok(()),
@@ -98,21 +87,12 @@ fn clock_change(template: &[&TemplateEntry]) -> Answer<Option<u64>> {
     Ok(time)
 }
 
-/// What the security officer does about the backends' PIN.
-#[derive(Clone, Copy)]
-enum PinChange {
-    /// Gives every peer its tries back.
-    Unlock,
-    /// Declares it lost.
-    Lose,
-}
-
-/// All that can be set of the backends' PIN: `CKA_COUNTERSIGN_LOCKED`, to false, or `CKA_COUNTERSIGN_PIN_LOST`, to true. One
-/// act at a time: both are one link of the audit each.
-fn pin_change(template: &[&TemplateEntry]) -> Answer<Option<PinChange>> {
+/// What can be set of the backends' PIN: `CKA_COUNTERSIGN_LOCKED`, to false, or `CKA_COUNTERSIGN_PIN_LOST`, to true. One of them at a
+/// time, because each is an act with a link of its own in the audit.
+fn pin_change(template: &[&TemplateEntry]) -> Answer<Option<Act>> {
     let change = |TemplateEntry { kind, value }: &TemplateEntry| match *kind {
-        CKA_COUNTERSIGN_LOCKED if !bool_value(value)? => Ok(PinChange::Unlock),
-        CKA_COUNTERSIGN_PIN_LOST if bool_value(value)? => Ok(PinChange::Lose),
+        CKA_COUNTERSIGN_LOCKED if !bool_value(value)? => Ok(Act::UnlockUserPin),
+        CKA_COUNTERSIGN_PIN_LOST if bool_value(value)? => Ok(Act::LoseUserPin),
         CKA_COUNTERSIGN_LOCKED | CKA_COUNTERSIGN_PIN_LOST => Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
         other => Err(Class::UserPin.refusal(other)),
     };

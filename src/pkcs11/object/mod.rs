@@ -21,6 +21,7 @@ use super::rv::{Answer, Rv};
 use super::session_object::SessionObject;
 use super::template::{bool_value, each_once, value_of};
 use super::vendor::*;
+use crate::admin::{Act, UserId};
 use crate::engine::{DigestKeyId, UserPinView, UserView, WalletId};
 use crate::kernel::clock::ClockError;
 use crate::kernel::digest_key::DigestKey;
@@ -110,8 +111,8 @@ impl Application {
             let (object, loaded) = self.loaded(handle)?;
             match (&object, loaded) {
                 (Object::User { name, key_id }, _) => {
-                    self.require_administration(session)?;
-                    self.engine.remove_user(name, key_id)?;
+                    let user = UserId { name: name.clone(), key: *key_id };
+                    let _ = self.administration(session)?.perform(Act::RemoveUser(user))?;
                     session.enrolments.remove(key_id);
                     self.forget_object(&object);
                 }

@@ -19,7 +19,7 @@ fn a_user_taken_off_while_a_signature_is_under_way_gives_none() {
         let psbt = bench.psbt(&id, 1).serialize();
         // Before what was decided is written.
         let beside = bench.beside();
-        let act = move || beside.engine.change_wallet(&id, change).expect("the officer's change is durable");
+        let act = move || beside.change_wallet(&id, change).expect("the officer's change is durable");
         bench.ledger.state().meanwhile = Some((0, Box::new(act)));
         let answer = bench.sign(&id, "alice", &bench.code(&alice), &psbt);
         assert!(matches!(answer, Err(EngineError::ChangedMeanwhile(_))), "{:?}", answer.err());
@@ -49,10 +49,7 @@ fn a_wallet_of_another_version_stays_closed_alone() {
     bench.sign(&id, "alice", &bench.code(&alice), &bench.psbt(&id, 1).serialize()).expect("the other signs");
     assert!(matches!(bench.engine.wallet(&later), Err(EngineError::NoSuchWallet)));
     // Its label and its users stay taken.
-    assert!(matches!(
-        bench.engine.remove_user("bob", &bench.key_id("bob")),
-        Err(EngineError::UserInUse { .. })
-    ));
+    assert!(matches!(bench.remove_user("bob", &bench.key_id("bob")), Err(EngineError::UserInUse { .. })));
     let again = bench.add_wallet("later", &["alice"], UNLIMITED, NewScript::default());
     assert!(matches!(again, Err(EngineError::Name(_))));
 }

@@ -1,5 +1,6 @@
 //! What the tests of the engine stand on: ports in memory, a wallet, and a PSBT that nothing refuses.
 
+pub mod administration;
 pub mod consensus;
 pub mod ledgers;
 pub mod maps;
@@ -47,29 +48,35 @@ pub struct Bench {
     pub clock: ManualClock,
     pub ledger: MemoryLedger,
     pub secp: Secp256k1<bitcoin::secp256k1::All>,
+    administrator: administration::LoggedIn,
 }
 
 impl Bench {
+    /// An engine, over this clock and, if it is one of this kind, over this ledger.
+    pub fn of(engine: Engine, clock: ManualClock, ledger: MemoryLedger) -> Bench {
+        Bench { engine, clock, ledger, secp: Secp256k1::new(), administrator: Default::default() }
+    }
+
     /// An initialised token with nothing in it.
     #[expect(clippy::new_without_default, reason = "there is more in it than a default")]
     pub fn new() -> Bench {
         let (clock, ledger) = (ManualClock::default(), MemoryLedger::default());
-        let bench = Bench { engine: open(&clock, &ledger), clock, ledger, secp: Secp256k1::new() };
+        let bench = Bench::of(open(&clock, &ledger), clock, ledger);
         bench.engine.initialise(b"so-pin", "test").expect("an empty ledger initialises");
         bench
     }
 
     /// The same token, opened anew: all that was only in memory is gone.
     pub fn restarted(self) -> Bench {
-        let Bench { clock, ledger, secp, .. } = self;
+        let Bench { clock, ledger, .. } = self;
         ledger.state().fail_at = None;
-        Bench { engine: open(&clock, &ledger), clock, ledger, secp }
+        Bench::of(open(&clock, &ledger), clock, ledger)
     }
 
     /// A second engine over the same ledger, as another process would be.
     pub fn beside(&self) -> Bench {
         let (clock, ledger) = (self.clock.clone(), self.ledger.clone());
-        Bench { engine: open(&clock, &ledger), clock, ledger, secp: Secp256k1::new() }
+        Bench::of(open(&clock, &ledger), clock, ledger)
     }
 
     /// The same engine, that stops at so many wrong codes of all users in an hour.
@@ -81,7 +88,7 @@ impl Bench {
     pub fn unconfirmed(&self, name: &str) -> Totp {
         let user =
             NewUser { name: name.into(), service: "test".into(), hash: OtpHash::Sha1, digits: 6, period: 30 };
-        let uri = self.engine.add_user(user).expect("a new name").uri;
+        let uri = self.enrol(user).expect("a new name").uri;
         let secret = uri.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).expect("a secret");
         let secret = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).expect("base32");
         Builder::new().with_secret(secret).with_skew(0).build().expect("a key of RFC 6238")
@@ -118,7 +125,7 @@ impl Bench {
         policy: &str,
         script: NewScript,
     ) -> Result<WalletId, EngineError> {
-        self.engine.add_wallet(NewWallet {
+        self.make_wallet(NewWallet {
             label: label.into(),
             cka_id: vec![],
             network: Network::Regtest,

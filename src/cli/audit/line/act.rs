@@ -1,6 +1,6 @@
 //! The fields of an act of administration.
 
-use countersign::kernel::act::{Act, Change, Deed};
+use countersign::kernel::act::{Change, Deed, RecordedAct};
 use countersign::kernel::audit::Role;
 use data_encoding::HEXLOWER;
 
@@ -8,8 +8,8 @@ use super::super::document;
 use super::Facts;
 
 impl<'a> Facts<'a> {
-    pub(super) fn of_act(act: &'a Act) -> Facts<'a> {
-        let Act { deed, id, name, document, before, changes } = act;
+    pub(super) fn of_act(act: &'a RecordedAct) -> Facts<'a> {
+        let RecordedAct { deed, id, name, document, before, changes } = act;
         let facts = match deed {
             Deed::Initialised | Deed::ClockTaken => Facts::default(),
             Deed::PinLost | Deed::PinUnlocked => Facts::of_role(Role::User),

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::administration::{Recorded, of_token};
+use super::administration::of_token;
 use super::codes::{BUDGET_PERIOD, wait_after};
 use super::records::{TokenRecord, Versioned};
 use crate::act::Deed;
@@ -326,20 +326,66 @@ pub fn verify_pin(charged: Receipt<PinCharged>, pin: &[u8]) -> Option<PinMatched
     record.matches(pin).then_some(PinMatched { charged, pin: record })
 }
 
-/// Clears the tries of a PIN that was right, and sets a new one where given. None where another one was set since, or this one
-/// declared lost: what was right is not any more.
+impl PinMatched {
+    /// Whose PIN it is.
+    pub fn role(&self) -> Role {
+        self.charged.role
+    }
+
+    /// Evidence of the PIN that it was changed to.
+    pub(crate) fn changed_to(self, new: &PinRecord) -> PinKnown {
+        PinKnown { role: self.charged.role, peer: self.charged.peer, pin: new.name() }
+    }
+}
+
+/// Evidence, once it is durable: a peer knows the PIN of a role.
+pub struct PinKnown {
+    role: Role,
+    peer: Option<String>,
+    pin: PinName,
+}
+
+impl PinKnown {
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(crate) fn into_parts(self) -> (Role, Option<String>, PinName) {
+        (self.role, self.peer, self.pin)
+    }
+}
+
+/// Clears the tries of a PIN that was right. None where another one was set since, or this one declared lost: what was right is
+/// not any more.
 pub fn accept_pin(
     matched: &PinMatched,
     token: &Versioned<TokenRecord>,
-    new: Option<PinRecord>,
     now: u64,
-) -> Option<Change<Recorded>> {
+) -> Option<Change<PinKnown>> {
+    let PinCharged { role, peer, .. } = &matched.charged;
+    let writes = vec![token.put(&accepted(matched, &token.value, None)?)];
+    let known = PinKnown { role: *role, peer: peer.clone(), pin: matched.pin.name() };
+    Some(Change::new(Batch { writes, event: Event::PinAccepted(*role), time: now }, known))
+}
+
+/// The same, and sets a new one.
+pub(crate) fn change_pin(
+    matched: &PinMatched,
+    token: &Versioned<TokenRecord>,
+    new: PinRecord,
+    now: u64,
+) -> Option<Batch> {
+    let record = accepted(matched, &token.value, Some(new))?;
+    let event = of_token(Deed::PinChanged(matched.role()), Some(&token.value), &record);
+    Some(Batch { writes: vec![token.put(&record)], event, time: now })
+}
+
+fn accepted(matched: &PinMatched, old: &TokenRecord, new: Option<PinRecord>) -> Option<TokenRecord> {
     let PinCharged { role, peer, at, .. } = &matched.charged;
-    let (old, peer) = (&token.value, peer.as_deref());
+    let peer = peer.as_deref();
     let pin = pin_of(old, *role).filter(|pin| pin.is_of_same_pin(&matched.pin))?;
-    let is_new = new.is_some();
     let pin = new.unwrap_or_else(|| pin.clone());
-    let record = match role {
+    Some(match role {
         Role::So => {
             let so = OfficerPin { pin, tries: old.so.tries.cleared(peer) };
             TokenRecord { so, ..old.clone() }
@@ -348,13 +394,7 @@ pub fn accept_pin(
             let user = old.user.as_ref().filter(|user| user.closed.is_none())?;
             TokenRecord { user: Some(UserPin { pin, ..user.accepted(peer, *at) }), ..old.clone() }
         }
-    };
-    let event = if is_new {
-        of_token(Deed::PinChanged(*role), Some(old), &record)
-    } else {
-        Event::PinAccepted(*role)
-    };
-    Some(Change::new(Batch { writes: vec![token.put(&record)], event, time: now }, Recorded))
+    })
 }
 
 fn pin_of(token: &TokenRecord, role: Role) -> Option<&PinRecord> {
@@ -366,16 +406,16 @@ fn pin_of(token: &TokenRecord, role: Role) -> Option<&PinRecord> {
 
 /// The backends' PIN is set, and neither locked nor lost: the security officer does not replace it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PinStands;
+pub(crate) struct PinStands;
 
 /// Sets the backends' PIN; the security officer, who came in as `peer`, is logged in. Once it was set, only one that is locked
 /// or was declared lost is set anew: whoever administers does not become a backend unseen.
-pub fn set_user_pin(
+pub(crate) fn set_user_pin(
     token: &Versioned<TokenRecord>,
     pin: PinRecord,
     peer: Peer<'_>,
     now: u64,
-) -> Result<Change<Recorded>, PinStands> {
+) -> Result<Batch, PinStands> {
     if let Some(user) = &token.value.user {
         // Where there is no door, a row that is full locks everybody there is.
         let is_locked = user.is_closed(now) || (peer.is_none() && user.tries.of(None).count >= PEER_TRIES);
@@ -385,16 +425,17 @@ pub fn set_user_pin(
     }
     let record = TokenRecord { user: Some(UserPin::new(pin)), ..token.value.clone() };
     let event = of_token(Deed::PinSet(Role::User), Some(&token.value), &record);
-    Ok(Change::new(Batch { writes: vec![token.put(&record)], event, time: now }, Recorded))
+    Ok(Batch { writes: vec![token.put(&record)], event, time: now })
 }
 
-/// Declares the backends' PIN lost: it opens nothing any more, and another one may be set.
-pub fn lose_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Result<Change<Recorded>, PinClosed> {
+/// Declares the backends' PIN lost: it opens nothing any more, and another one may be set. None where none was ever set.
+pub(crate) fn lose_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Option<Batch> {
     change_user_pin(token, Deed::PinLost, now, |user| UserPin { closed: Some(Closed::Lost), ..user })
 }
 
-/// Clears the wrong tries of all peers. The budget of 30 days stays, and so does what was declared lost.
-pub fn unlock_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Result<Change<Recorded>, PinClosed> {
+/// Clears the wrong tries of all peers. The budget of 30 days stays, and so does what was declared lost. None where none was ever
+/// set.
+pub(crate) fn unlock_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Option<Batch> {
     change_user_pin(token, Deed::PinUnlocked, now, |user| UserPin { tries: Tries::default(), ..user })
 }
 
@@ -403,16 +444,16 @@ fn change_user_pin(
     deed: Deed,
     now: u64,
     change: impl FnOnce(UserPin) -> UserPin,
-) -> Result<Change<Recorded>, PinClosed> {
-    let user = token.value.user.clone().ok_or(PinClosed::NotSet)?;
+) -> Option<Batch> {
+    let user = token.value.user.clone()?;
     let record = TokenRecord { user: Some(change(user)), ..token.value.clone() };
     let event = of_token(deed, Some(&token.value), &record);
-    Ok(Change::new(Batch { writes: vec![token.put(&record)], event, time: now }, Recorded))
+    Some(Batch { writes: vec![token.put(&record)], event, time: now })
 }
 
 /// Whether `pin` is the security officer's. For the restoration of a store, which has to be taken before a try could be
 /// charged in it.
-pub fn is_officer(token: &TokenRecord, pin: &[u8]) -> bool {
+pub(crate) fn is_so_pin(token: &TokenRecord, pin: &[u8]) -> bool {
     token.so.pin.matches(pin)
 }
 

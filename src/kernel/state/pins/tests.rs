@@ -49,6 +49,11 @@ impl Token {
         (receipt, event.expect("it was written"))
     }
 
+    /// The same for what takes no evidence with it.
+    fn record(&mut self, batch: Batch) -> Event {
+        self.write(Change::new(batch, ())).1
+    }
+
     /// Whether the PIN was right; or why it was not looked at.
     fn try_at(
         &mut self,
@@ -61,7 +66,7 @@ impl Token {
         let (charged, event) = self.write(charge_pin(&self.0, role, peer, clocks, now)?);
         assert_eq!(event, Event::PinCharged(role));
         let Some(matched) = verify_pin(charged, pin) else { return Ok(false) };
-        let accepted = accept_pin(&matched, &self.0, None, now).expect("nobody came in between");
+        let accepted = accept_pin(&matched, &self.0, now).expect("nobody came in between");
         let _ = self.write(accepted);
         Ok(true)
     }
@@ -103,7 +108,7 @@ fn a_peer_that_used_its_tries_up_is_refused_uncharged_and_others_go_on() {
         Err(PinClosed::Locked),
         "no time ends it"
     );
-    let (_, event) = token.write(unlock_user_pin(&token.0, NOW).expect("it is set"));
+    let event = token.record(unlock_user_pin(&token.0, NOW).expect("it is set"));
     assert_eq!(deed(&event), Deed::PinUnlocked);
     assert_eq!(token.user(Some("user 1"), USER, NOW + 2), Ok(true), "the security officer does");
 }
@@ -130,7 +135,7 @@ fn all_peers_together_have_a_hundred_wrong_tries_in_30_days() {
     let last = NOW + PIN_BUDGET as u64;
     assert_eq!(token.user(Some("user 99"), USER, last), Err(PinClosed::Locked));
     assert_eq!(token.pin().standing(Some("user 99"), last), PinStanding::Locked);
-    let _ = token.write(unlock_user_pin(&token.0, last).expect("it is set"));
+    let _ = token.record(unlock_user_pin(&token.0, last).expect("it is set"));
     assert_eq!(token.user(Some("user 99"), USER, last), Err(PinClosed::Locked), "no unlocking ends it");
     assert_eq!(token.user(Some("user 99"), USER, NOW + BUDGET_PERIOD - 1), Err(PinClosed::Locked));
     assert_eq!(
@@ -166,12 +171,12 @@ fn a_user_pin_is_set_once_and_then_only_where_it_is_locked_or_lost() {
         token.charge(Some("user 1"), NOW).expect("its own");
     }
     assert!(set_user_pin(&token.0, new(), Some("user 0"), NOW).is_err(), "one peer's lock is not the PIN's");
-    let (_, event) = token.write(lose_user_pin(&token.0, NOW).expect("it is set"));
+    let event = token.record(lose_user_pin(&token.0, NOW).expect("it is set"));
     assert_eq!(deed(&event), Deed::PinLost);
     assert_eq!(token.user(Some("user 2"), USER, NOW), Err(PinClosed::Locked), "what is lost opens nothing");
-    let _ = token.write(unlock_user_pin(&token.0, NOW).expect("it is set"));
+    let _ = token.record(unlock_user_pin(&token.0, NOW).expect("it is set"));
     assert_eq!(token.user(Some("user 2"), USER, NOW), Err(PinClosed::Locked), "and is not found again");
-    let (_, event) = token.write(set_user_pin(&token.0, new(), Some("user 0"), NOW).expect("it was lost"));
+    let event = token.record(set_user_pin(&token.0, new(), Some("user 0"), NOW).expect("it was lost"));
     assert_eq!(deed(&event), Deed::PinSet(Role::User));
     assert_eq!(token.user(Some("user 1"), b"another", NOW), Ok(true), "a new PIN has all its tries");
     assert!(set_user_pin(&token.0, record(USER), Some("user 0"), NOW).is_err(), "and stands");
@@ -197,12 +202,12 @@ fn what_was_right_is_not_accepted_once_the_pin_is_lost_or_another() {
         let change = charge_pin(&token.0, Role::User, Some("user 1"), clocks(1, 0), NOW).expect("open");
         let (charged, _) = token.write(change);
         let matched = verify_pin(charged, USER).expect("right");
-        let _ = token.write(lose_user_pin(&token.0, NOW).expect("it is set"));
+        let _ = token.record(lose_user_pin(&token.0, NOW).expect("it is set"));
         if act {
-            let _ = token.write(set_user_pin(&token.0, record(b"another"), None, NOW).expect("it was lost"));
+            let _ = token.record(set_user_pin(&token.0, record(b"another"), None, NOW).expect("it was lost"));
         }
-        assert!(accept_pin(&matched, &token.0, None, NOW).is_none());
-        assert!(accept_pin(&matched, &token.0, Some(record(b"stolen")), NOW).is_none());
+        assert!(accept_pin(&matched, &token.0, NOW).is_none());
+        assert!(change_pin(&matched, &token.0, record(b"stolen"), NOW).is_none());
     }
 }
 

@@ -1,0 +1,146 @@
+//! Evidence: who asks for an act, and may.
+//!
+//! The makers of [`Approved`] all stand here. Each takes evidence: a login, which a receipt for a right PIN makes; a PIN that was
+//! found right; or that there is nobody yet who could be asked.
+
+use zeroize::Zeroizing;
+
+use super::{Act, NewToken};
+use crate::audit::Role;
+use crate::pin::{PinName, PinRecord};
+use crate::receipt::Receipt;
+use crate::state::{Peer, PinKnown, PinMatched, TokenRecord, is_so_pin};
+
+/// Which PIN of a role a login was made with: another era begins when the PIN is set anew, or declared lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinEra(u64);
+
+impl PinEra {
+    /// The era of this number.
+    pub const fn new(number: u64) -> PinEra {
+        PinEra(number)
+    }
+}
+
+/// Evidence: a peer logged in with the PIN of a role. It lasts as long as the era of that PIN.
+#[derive(Debug)]
+pub struct Login {
+    role: Role,
+    peer: Option<String>,
+    pin: PinName,
+    era: PinEra,
+}
+
+impl Login {
+    /// The login of whoever knows the PIN of this era, which is of before the PIN was compared, or which a change of it began.
+    pub fn new(known: Receipt<PinKnown>, era: PinEra) -> Login {
+        Login::of(known.into_evidence(), era)
+    }
+
+    pub(super) fn of(known: PinKnown, era: PinEra) -> Login {
+        let (role, peer, pin) = known.into_parts();
+        Login { role, peer, pin, era }
+    }
+
+    /// Whose PIN it was.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether the PIN of its role is still the one that it was made with, given the era now.
+    pub fn is_of(&self, now: PinEra) -> bool {
+        self.era == now
+    }
+
+    /// The administrator, if this is the login of one and is not over.
+    pub fn administrator(&self, now: PinEra) -> Option<Administrator> {
+        let is_administrator = self.role == Role::So && self.is_of(now);
+        is_administrator.then(|| Administrator { peer: self.peer.clone(), pin: self.pin })
+    }
+}
+
+/// Evidence: an administrator asks, by the SO PIN of this name.
+pub struct Administrator {
+    peer: Option<String>,
+    pin: PinName,
+}
+
+impl Administrator {
+    /// The administrator of a store that is not open, by the PIN that is in it.
+    pub fn by_pin(token: &TokenRecord, pin: &[u8]) -> Option<Administrator> {
+        is_so_pin(token, pin).then(|| Administrator { peer: None, pin: token.so.name() })
+    }
+
+    /// Approves an act. One that somebody else has to approve cannot be said without their evidence.
+    pub fn approve<A>(&self, act: A) -> Approved<A> {
+        Approved { act, by: By::Administrator { peer: self.peer.clone(), pin: self.pin } }
+    }
+}
+
+/// Evidence: what is asked for may be done, once.
+#[must_use = "what is approved is not done yet"]
+pub struct Approved<A> {
+    act: A,
+    by: By,
+}
+
+/// Who approved it.
+enum By {
+    /// An administrator.
+    Administrator { peer: Option<String>, pin: PinName },
+    /// Whoever knows the PIN that it changes.
+    PinOwner,
+    /// Nobody: there is no token yet, and so no administrator.
+    Nobody,
+}
+
+impl Approved<Act> {
+    /// The change of a PIN, by whoever knows the old one.
+    pub fn change_of_pin(old: PinMatched, new: PinRecord) -> Approved<Act> {
+        Approved { act: Act::ChangePin { old, new }, by: By::PinOwner }
+    }
+
+    /// The initialisation of a token. It needs nobody's word: it cannot be written where there is a token.
+    pub fn initialisation(label: &str, so_pin: &[u8]) -> Approved<Act> {
+        let token = NewToken { label: label.into(), so_pin: Zeroizing::new(so_pin.to_vec()) };
+        Approved { act: Act::Initialise(token), by: By::Nobody }
+    }
+}
+
+impl<A> Approved<A> {
+    /// What may be done.
+    pub fn act(&self) -> &A {
+        &self.act
+    }
+
+    /// Whether it may be done while this is the token's record: the word of an administrator does not outlast the PIN that it was given
+    /// by, and is none at another token.
+    pub(super) fn holds_by(&self, token: &TokenRecord) -> bool {
+        match &self.by {
+            By::Administrator { pin, .. } => token.so.name() == *pin,
+            By::PinOwner | By::Nobody => true,
+        }
+    }
+
+    /// Whether an administrator approved it.
+    pub(super) fn is_by_administrator(&self) -> bool {
+        matches!(self.by, By::Administrator { .. })
+    }
+
+    /// The peer that the administrator came in as.
+    pub(super) fn peer(&self) -> Peer<'_> {
+        match &self.by {
+            By::Administrator { peer, .. } => peer.as_deref(),
+            By::PinOwner | By::Nobody => None,
+        }
+    }
+
+    pub(super) fn into_act(self) -> A {
+        self.act
+    }
+
+    /// The approval of what the act comes to.
+    pub(super) fn try_map<B, E>(self, plan: impl FnOnce(A) -> Result<B, E>) -> Result<Approved<B>, E> {
+        Ok(Approved { act: plan(self.act)?, by: self.by })
+    }
+}

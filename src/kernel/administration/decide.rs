@@ -1,0 +1,130 @@
+//! What comes of an act, held against the records as they are.
+
+use bitcoin::secp256k1::{All, Secp256k1};
+
+use super::plan::Planned;
+use super::{
+    Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, clock, digest_keys, token, users,
+    wallets,
+};
+use crate::audit::Role;
+use crate::digest_key::DigestKeyRecord;
+use crate::receipt::{Change, Receipt};
+use crate::state::{ClockRecord, PinKnown, TokenRecord, UserRecord, Versioned, WalletState};
+use crate::wallet::WalletRecord;
+
+/// The records as they are now, and which names they take.
+pub trait Present {
+    /// Why they cannot be read.
+    type Error: From<Refused>;
+
+    /// Whether there is a token.
+    fn is_initialised(&self) -> bool;
+
+    /// The token's record.
+    fn token(&self) -> Result<Versioned<TokenRecord>, Self::Error>;
+
+    /// The record of the user of this name, if there is one.
+    fn user(&self, name: &str) -> Result<Option<Versioned<UserRecord>>, Self::Error>;
+
+    /// The record of a wallet, and what was done with it.
+    fn wallet(&self, id: &KeyId) -> Result<(Versioned<WalletRecord>, Versioned<WalletState>), Self::Error>;
+
+    /// The record of a key that signs digests, and what was done with it.
+    fn digest_key(
+        &self,
+        id: &KeyId,
+    ) -> Result<(Versioned<DigestKeyRecord>, Versioned<WalletState>), Self::Error>;
+
+    /// What the wall clock is held against, if it was believed once.
+    fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, Self::Error>;
+
+    /// Whether a wallet or key has this label, one that stays closed included.
+    fn has_label(&self, label: &str) -> bool;
+
+    /// The label of a wallet or key that lists this user, if there is one; one that stays closed included.
+    fn signs_for(&self, user: &str) -> Option<String>;
+}
+
+/// Decides what is approved, against the records as they are now.
+pub fn decide<P: Present>(
+    approved: Approved<Plan>,
+    moment: &Moment,
+    present: &P,
+    secp: &Secp256k1<All>,
+) -> Result<Change<Approved<Plan>>, P::Error> {
+    if approved.is_by_administrator() && !approved.holds_by(&present.token()?.value) {
+        return Err(Refused::NotAdministrator.into());
+    }
+    let batch = match &approved.act().0 {
+        Planned::Initialise(token) => token::initialise(token, moment, present)?,
+        Planned::SetUserPin(pin) => token::set_user_pin(pin, approved.peer(), moment, present)?,
+        Planned::ChangePin { old, new } => token::change_pin(old, new, moment, present)?,
+        Planned::LoseUserPin => token::lose_user_pin(moment, present)?,
+        Planned::UnlockUserPin => token::unlock_user_pin(moment, present)?,
+        Planned::Enrol(user, _) => users::enrol(user, moment, present)?,
+        Planned::RemoveUser(user) => users::remove(user, moment, present)?,
+        Planned::UnlockUser(user) => users::unlock(user, moment, present)?,
+        Planned::MakeWallet(id, record, wallet) => wallets::make(id, (record, wallet), moment, present)?,
+        Planned::ChangeWallet(id, change) => wallets::change(id, change, moment, present, secp)?,
+        Planned::MakeDigestKey(id, record, key) => digest_keys::make(id, (record, key), moment, present)?,
+        Planned::ChangeDigestKey(id, change) => digest_keys::change(id, change, moment, present, secp)?,
+        Planned::TakeClock(said) => clock::take(*said, moment, present)?,
+    };
+    Ok(Change::new(batch, approved))
+}
+
+/// What was done. The records say the same; this says which of them to read anew.
+#[must_use = "what was done is to be put in force"]
+pub enum Done {
+    /// The token was initialised.
+    Initialised,
+    /// The security officer set the backends' PIN, or declared it lost.
+    UserPinReplaced,
+    /// Who knows a PIN changed it.
+    PinChanged(NewPin),
+    /// The tries at the backends' PIN were cleared.
+    UserPinUnlocked,
+    /// A user was enrolled.
+    Enrolled(Enrolment),
+    /// A user was removed or unlocked.
+    UserChanged,
+    /// A wallet was created or changed.
+    Wallet(KeyId),
+    /// A key that signs digests was created or changed.
+    DigestKey(KeyId),
+    /// The clock was taken.
+    ClockTaken,
+}
+
+/// Evidence: whoever asked knows the new PIN.
+pub struct NewPin(PinKnown);
+
+impl NewPin {
+    /// Whose PIN it is.
+    pub fn role(&self) -> Role {
+        self.0.role()
+    }
+
+    /// The login of whoever changed it, in the era that this began.
+    pub fn login(self, era: PinEra) -> Login {
+        Login::of(self.0, era)
+    }
+}
+
+impl Receipt<Approved<Plan>> {
+    /// What was done.
+    pub fn open(self) -> Done {
+        match self.into_evidence().into_act().0 {
+            Planned::Initialise(_) => Done::Initialised,
+            Planned::SetUserPin(_) | Planned::LoseUserPin => Done::UserPinReplaced,
+            Planned::ChangePin { old, new } => Done::PinChanged(NewPin(old.changed_to(&new))),
+            Planned::UnlockUserPin => Done::UserPinUnlocked,
+            Planned::Enrol(_, enrolment) => Done::Enrolled(enrolment),
+            Planned::RemoveUser(_) | Planned::UnlockUser(_) => Done::UserChanged,
+            Planned::MakeWallet(id, ..) | Planned::ChangeWallet(id, _) => Done::Wallet(id),
+            Planned::MakeDigestKey(id, ..) | Planned::ChangeDigestKey(id, _) => Done::DigestKey(id),
+            Planned::TakeClock(_) => Done::ClockTaken,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What an act comes to, as far as no record is needed to say it.
+
+use bitcoin::secp256k1::{All, Secp256k1};
+use zeroize::Zeroizing;
+
+use super::{
+    Act, Approved, DigestKeyChange, Enrolment, KeyId, Refused, UserId, WalletChange, digest_keys, token,
+    users, wallets,
+};
+use crate::digest_key::{DigestKey, DigestKeyRecord};
+use crate::otp::SECRET_LEN;
+use crate::pin::PinRecord;
+use crate::receipt::Change;
+use crate::state::{PinMatched, TokenRecord, UserRecord};
+use crate::wallet::{SEED_LEN, Wallet, WalletRecord};
+
+/// An act with its secrets made, and with all in order that does not depend on the records.
+pub struct Plan(pub(super) Planned);
+
+pub(super) enum Planned {
+    Initialise(Box<TokenRecord>),
+    SetUserPin(PinRecord),
+    ChangePin { old: PinMatched, new: PinRecord },
+    LoseUserPin,
+    UnlockUserPin,
+    Enrol(Box<UserRecord>, Enrolment),
+    RemoveUser(UserId),
+    UnlockUser(UserId),
+    MakeWallet(KeyId, Box<WalletRecord>, Box<Wallet>),
+    ChangeWallet(KeyId, WalletChange),
+    MakeDigestKey(KeyId, Box<DigestKeyRecord>, Box<DigestKey>),
+    ChangeDigestKey(KeyId, DigestKeyChange),
+    TakeClock(u64),
+}
+
+/// Fresh randomness from inside: as many bytes as the act takes.
+#[derive(Default)]
+pub struct Fresh {
+    bytes: Zeroizing<Vec<u8>>,
+    taken: usize,
+}
+
+impl Fresh {
+    /// These bytes, random and used for nothing else.
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Fresh {
+        Fresh { bytes, taken: 0 }
+    }
+
+    /// The next `N` of them.
+    pub(super) fn take<const N: usize>(&mut self) -> Result<Zeroizing<[u8; N]>, Refused> {
+        let end = self.taken.saturating_add(N);
+        let bytes = self.bytes.get(self.taken..end).ok_or(Refused::Randomness)?;
+        self.taken = end;
+        let mut taken = Zeroizing::new([0; N]);
+        taken.copy_from_slice(bytes);
+        Ok(taken)
+    }
+}
+
+impl Act {
+    /// Random bytes that it takes: the length of each of its secrets, ids and salts.
+    pub fn randomness(&self) -> &'static [usize] {
+        match self {
+            Act::Initialise(_) => &[token::SERIAL_LEN, token::SALT_LEN],
+            Act::SetUserPin(_) => &[token::SALT_LEN],
+            Act::Enrol(_) => &[SECRET_LEN],
+            Act::MakeWallet(_) => &[size_of::<KeyId>(), SEED_LEN],
+            Act::MakeDigestKey(_) => &[size_of::<KeyId>(), digest_keys::SECRET_LEN],
+            Act::ChangePin { .. }
+            | Act::LoseUserPin
+            | Act::UnlockUserPin
+            | Act::RemoveUser(_)
+            | Act::UnlockUser(_)
+            | Act::ChangeWallet(..)
+            | Act::ChangeDigestKey(..)
+            | Act::TakeClock(_) => &[],
+        }
+    }
+}
+
+/// Looks at everything about an act that no record is needed for, and makes its secrets of `fresh`, which has
+/// the bytes of [`Act::randomness`] one after the other.
+pub fn check(
+    approved: Approved<Act>,
+    mut fresh: Fresh,
+    secp: &Secp256k1<All>,
+) -> Result<Approved<Plan>, Refused> {
+    approved.try_map(|act| {
+        Ok(Plan(match act {
+            Act::Initialise(new) => Planned::Initialise(Box::new(token::new(&new, &mut fresh)?)),
+            Act::SetUserPin(pin) => Planned::SetUserPin(token::new_pin(&pin, &mut fresh)?),
+            Act::ChangePin { old, new } => Planned::ChangePin { old, new },
+            Act::LoseUserPin => Planned::LoseUserPin,
+            Act::UnlockUserPin => Planned::UnlockUserPin,
+            Act::Enrol(new) => {
+                let (user, enrolment) = users::new(new, &mut fresh)?;
+                Planned::Enrol(Box::new(user), enrolment)
+            }
+            Act::RemoveUser(user) => Planned::RemoveUser(user),
+            Act::UnlockUser(user) => Planned::UnlockUser(user),
+            Act::MakeWallet(new) => {
+                let (id, record, wallet) = wallets::new(new, &mut fresh, secp)?;
+                Planned::MakeWallet(id, Box::new(record), Box::new(wallet))
+            }
+            Act::ChangeWallet(id, change) => {
+                wallets::check_change(&change)?;
+                Planned::ChangeWallet(id, change)
+            }
+            Act::MakeDigestKey(new) => {
+                let (id, record, key) = digest_keys::new(new, &mut fresh, secp)?;
+                Planned::MakeDigestKey(id, Box::new(record), Box::new(key))
+            }
+            Act::ChangeDigestKey(id, change) => {
+                digest_keys::check_change(&change)?;
+                Planned::ChangeDigestKey(id, change)
+            }
+            Act::TakeClock(said) => Planned::TakeClock(said),
+        }))
+    })
+}
+
+impl Change<Approved<Plan>> {
+    /// The plan of a decision that was not written: to be decided anew.
+    pub fn take_back(self) -> Approved<Plan> {
+        self.into_unwritten()
+    }
+}

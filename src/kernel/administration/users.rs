@@ -1,0 +1,44 @@
+//! Acts on users. A user is named by enrolment: of the same name and another OTP key, it is another user.
+
+use super::naming::{check_issuer, check_user_name};
+use super::{Enrolment, Fresh, Moment, NewUser, Present, Refused, UserId};
+use crate::otp::{OtpKey, SECRET_LEN};
+use crate::receipt::Batch;
+use crate::state::{self, CodeState, UserRecord, Versioned};
+use zeroize::Zeroizing;
+
+/// The record of a new user, and what the user's authenticator scans.
+pub(super) fn new(new: NewUser, fresh: &mut Fresh) -> Result<(UserRecord, Enrolment), Refused> {
+    let NewUser { name, service, hash, digits, period } = new;
+    check_user_name(&name)?;
+    check_issuer(&service)?;
+    let secret = Zeroizing::new(fresh.take::<SECRET_LEN>()?.to_vec());
+    let otp = OtpKey::new(secret, hash, digits, period).ok_or_else(|| {
+        Refused::Parameter("a code has 6 to 8 digits and a time step of 15 to 120 seconds".into())
+    })?;
+    let enrolment = Enrolment { key_id: otp.id(), uri: otp.uri(&service, &name) };
+    Ok((UserRecord { name, service, otp, confirmed: false, codes: CodeState::default() }, enrolment))
+}
+
+pub(super) fn enrol<P: Present>(user: &UserRecord, moment: &Moment, present: &P) -> Result<Batch, P::Error> {
+    if present.user(&user.name)?.is_some() {
+        return Err(Refused::Name(format!("there is already a user {:?}", user.name)).into());
+    }
+    Ok(state::add_user(user, moment.now()?))
+}
+
+pub(super) fn remove<P: Present>(id: &UserId, moment: &Moment, present: &P) -> Result<Batch, P::Error> {
+    if let Some(signs_for) = present.signs_for(&id.name) {
+        return Err(Refused::UserInUse { user: id.name.clone(), signs_for }.into());
+    }
+    Ok(state::remove_user(&of_enrolment(id, present)?, moment.now()?))
+}
+
+pub(super) fn unlock<P: Present>(id: &UserId, moment: &Moment, present: &P) -> Result<Batch, P::Error> {
+    Ok(state::unlock_user(&of_enrolment(id, present)?, moment.now()?))
+}
+
+fn of_enrolment<P: Present>(id: &UserId, present: &P) -> Result<Versioned<UserRecord>, P::Error> {
+    let user = present.user(&id.name)?.filter(|user| user.value.otp.id() == id.key);
+    Ok(user.ok_or_else(|| Refused::NoSuchUser(id.name.clone()))?)
+}
