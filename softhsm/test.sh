@@ -48,6 +48,8 @@ main() {
         "$cargo_deny" --locked --all-features check --hide-inclusion-graph licenses bans sources
     heading "Advisories on the dependencies"
     advisories
+    heading "Reviews of the dependencies"
+    reviews
     # tests/program/linked.rs has the crates that must not be among them.
     step "What is linked into the library" cargo tree --locked -p countersign -e normal --depth 1
     step "Fuzzing, $fuzz_seconds seconds for each target" bash tests/fuzz/run.sh "$fuzz_seconds"
@@ -93,6 +95,15 @@ advisories() {
     bash softhsm/advisories.sh || status=$?
     [ "$status" -eq 0 ] || [ "$status" -eq 3 ] ||
         fail "this check failed: softhsm/advisories.sh" "fix what it reports above, then run softhsm/test.sh again"
+}
+
+# reviews: by cargo-vet, if softhsm/vet.sh has built it. A test compares the records with Cargo.lock in any case.
+reviews() {
+    if [ -x target/tools/bin/cargo-vet ] || command -v cargo-vet >/dev/null; then
+        bash softhsm/vet.sh || fail "this check failed: softhsm/vet.sh" "fix what it reports above, then run softhsm/test.sh again"
+    else
+        say "NOT CHECKED by cargo-vet, which is not built (softhsm/vet.sh); tests/program/vetted.rs checks that each is recorded"
+    fi
 }
 
 need_components() {

@@ -15,7 +15,8 @@ main() {
     exec </dev/null
     cd "$root"
     need_rust
-    local tool=$root/target/tools/bin/cargo-mutants file selected=()
+    # The kernel is a package of its own: without this only the library's files are changed.
+    local tool=$root/target/tools/bin/cargo-mutants file selected=(--workspace)
     build_tool "$tool" "cargo-mutants@$cargo_mutants_version"
     if [ "$#" -eq 0 ]; then
         set -- 'src/kernel/**/*.rs'
