@@ -101,7 +101,8 @@
 /* Rules ------------------------------------------------------------------------------------- */
 
 /* Why a session's last transaction was refused: after CKR_COUNTERSIGN_POLICY (the code was right) or
- * CKR_COUNTERSIGN_PSBT_REFUSED, ulDeviceError of C_GetSessionInfo is the number of the rule. It is 0 after any other answer,
+ * CKR_COUNTERSIGN_PSBT_REFUSED, and where CKR_DATA_INVALID or CKR_DATA_LEN_RANGE is about a PSBT (rules 29 to 32),
+ * ulDeviceError of C_GetSessionInfo is the number of the rule. It is 0 after any other answer,
  * a refused code among them, and from the moment the session's next operation or message starts. Each rule keeps its number
  * for ever; a rule that you do not know is newer than this header. */
 #define CS_RULE_UTXO_MISSING            1UL
@@ -132,6 +133,10 @@
 #define CS_RULE_ALREADY_FINAL           26UL
 #define CS_RULE_OP_RETURN_VALUE         27UL
 #define CS_RULE_MESSAGE                 28UL
+#define CS_RULE_NOT_A_PSBT              29UL
+#define CS_RULE_DUPLICATE_KEY           30UL
+#define CS_RULE_TRAILING_BYTES          31UL
+#define CS_RULE_OVERSIZE                32UL
 
 /* Each rule with its tag, which is its name in the documentation, the log and the audit, and a sentence for a person. In C:
  *     #define CASE(number, tag, sentence) case number: return tag ": " sentence;
@@ -165,6 +170,10 @@
     RULE(CS_RULE_ALREADY_FINAL, "already-final", "An input of this wallet is already finalised.") \
     RULE(CS_RULE_OP_RETURN_VALUE, "op-return-value", "An OP_RETURN output has a value, which would be lost.") \
     RULE(CS_RULE_MESSAGE, "message", "What the PSBT asks for signs a message, not a payment.") \
+    RULE(CS_RULE_NOT_A_PSBT, "not-a-psbt", "The bytes are not a PSBT.") \
+    RULE(CS_RULE_DUPLICATE_KEY, "duplicate-key", "A map of the PSBT has the same key twice.") \
+    RULE(CS_RULE_TRAILING_BYTES, "trailing-bytes", "Bytes follow the last map of the PSBT.") \
+    RULE(CS_RULE_OVERSIZE, "oversize", "The PSBT exceeds a limit of the module.") \
     /* the end of the list */
 
 /* The approval ----------------------------------------------------------------------------- */

@@ -49,7 +49,13 @@ impl CommandError {
     /// With the rule that refused, as the session that was refused knows it, and what to do about it. `show` is the command that
     /// shows the wallet or key.
     pub(crate) fn with_rule_of(mut self, session: &Session, show: &str) -> Self {
-        if self.is("CKR_COUNTERSIGN_POLICY") || self.is("CKR_COUNTERSIGN_PSBT_REFUSED") {
+        const WITH_A_RULE: [&str; 4] = [
+            "CKR_COUNTERSIGN_POLICY",
+            "CKR_COUNTERSIGN_PSBT_REFUSED",
+            "CKR_DATA_INVALID",
+            "CKR_DATA_LEN_RANGE",
+        ];
+        if WITH_A_RULE.iter().any(|name| self.is(name)) {
             // A boundary of an older release tells none, and a newer one may tell one that is unknown here.
             self.rule = session.get_session_info().ok().and_then(|info| Rule::of_number(info.device_error()));
             if let Some(rule) = self.rule {

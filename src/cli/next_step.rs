@@ -73,6 +73,14 @@ pub(crate) fn next_step(rule: Rule, show: &str) -> String {
             "broadcast the transaction if every input is final, or use the PSBT from before it was finalised".into()
         }
         Rule::OpReturnValue => "give the OP_RETURN output the value 0: its coins would be lost".into(),
+        Rule::NotAPsbt => "export the PSBT again, as the bytes themselves or in base64, and check that it was not cut short".into(),
+        Rule::DuplicateKey => {
+            "report it to whoever makes the wallet software: it wrote the same field of one map twice (BIP 174)".into()
+        }
+        Rule::TrailingBytes => {
+            "give one PSBT and nothing behind it; if two were joined, sign each by itself".into()
+        }
+        Rule::Oversize => "split the payment into transactions with fewer inputs and outputs".into(),
         Rule::Message => {
             "do not sign messages with this wallet: Countersign signs payments only".into()
         }

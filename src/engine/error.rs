@@ -151,7 +151,8 @@ impl EngineError {
     /// The rule that refused a transaction. No other failure has one, a refused code least of all.
     pub fn rule(&self) -> Option<Rule> {
         match self {
-            EngineError::Policy(rule) | EngineError::Psbt(PsbtError::Refused { rule, .. }) => Some(*rule),
+            EngineError::Policy(rule) => Some(*rule),
+            EngineError::Psbt(error) => Some(error.rule()),
             _ => None,
         }
     }

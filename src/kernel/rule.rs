@@ -95,6 +95,14 @@ rules! {
     OpReturnValue = 27, "op-return-value", "An OP_RETURN output has a value, which would be lost.";
     /// A message that is signed as if it were a transaction (BIP 322, BIP 127).
     Message = 28, "message", "What the PSBT asks for signs a message, not a payment.";
+    /// Bytes that are no PSBT, for another reason than the next two.
+    NotAPsbt = 29, "not-a-psbt", "The bytes are not a PSBT.";
+    /// A map that has a key twice (BIP 174).
+    DuplicateKey = 30, "duplicate-key", "A map of the PSBT has the same key twice.";
+    /// Bytes behind the last map.
+    TrailingBytes = 31, "trailing-bytes", "Bytes follow the last map of the PSBT.";
+    /// Over a bound that holds before anything is allocated or derived.
+    Oversize = 32, "oversize", "The PSBT exceeds a limit of the module.";
 }
 
 impl Rule {
@@ -165,7 +173,7 @@ mod tests {
     const NUMBERED: &str = "utxo-missing utxo-txid utxo-vout utxo-disagree amount-range fee-cap transaction-max period-max \
         period-transactions allowlist denylist time-window approvals change-path change-multisig script-mismatch derived-key \
         network mixed-wallets require-cosigner sighash-type duplicate-input no-outputs no-input-of-ours foreign-partial-sig \
-        already-final op-return-value message";
+        already-final op-return-value message not-a-psbt duplicate-key trailing-bytes oversize";
 
     #[test]
     fn the_header_lists_each_rule_with_its_tag_and_its_sentence() {

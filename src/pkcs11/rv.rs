@@ -108,7 +108,7 @@ impl From<OpenError> for Rv {
 
 fn psbt_rv(error: &PsbtError) -> CK_RV {
     match error {
-        PsbtError::NotPsbt(_) => CKR_DATA_INVALID,
+        PsbtError::NotPsbt(_) | PsbtError::DuplicateKey(_) | PsbtError::TrailingBytes(_) => CKR_DATA_INVALID,
         PsbtError::Oversize(_) => CKR_DATA_LEN_RANGE,
         PsbtError::Refused { .. } => CKR_COUNTERSIGN_PSBT_REFUSED,
     }

@@ -46,6 +46,10 @@ fn a_wallet_policy_is_registered_once_at_once_or_later() {
 
         let register = ["wallet", "register", "later", "--wallet-policy", "vault.policy"];
         let registered = cli.does(&register)["wallet"].clone();
+        // The beginning of a PSBT: magic bytes, and the length of a key that does not come.
+        boundary.note("cut.psbt", "70736274ff01");
+        let error = cli.fails(&["psbt", "show", "--wallet", "later", "--in", "cut.psbt"]);
+        assert!(error.contains("not a PSBT: at byte"), "{error}");
         assert_eq!(registered["xpub"], unregistered["xpub"], "the key that the cosigners were given");
         assert!(registered["id"].as_str().is_some_and(|id| id.len() == 64));
         assert!(cli.fails(&register).contains("registered already"));

@@ -53,6 +53,14 @@ impl Show {
         })?;
         // A cosigner wants to see what there is to sign, before there is a signature.
         Ok(match check(&psbt, &watched, None) {
+            // Nothing can be shown of what is no transaction.
+            Err(refusal) if psbt::transaction_of(&psbt).is_err() => {
+                let next = next_step(
+                    refusal.rule(),
+                    &format!("countersign wallet show {}", names::quoted(&self.wallet)),
+                );
+                return Err(CommandError::new(refusal.to_string(), next));
+            }
             Err(refusal) => show_refused(&psbt, &watched, refusal),
             Ok(checked) => {
                 let refused = match check(&psbt, &watched, policy.require_cosigner()) {
@@ -98,12 +106,12 @@ impl Refused {
     }
 
     /// What to do next, where a rule refuses.
-    fn next(&self, wallet: &str) -> Option<String> {
+    fn next(&self, wallet: &str) -> String {
         let rule = match self {
-            Refused::ByCheck(psbt::PsbtError::Refused { rule, .. }) | Refused::ByPolicy(rule) => *rule,
-            Refused::ByCheck(psbt::PsbtError::NotPsbt(_) | psbt::PsbtError::Oversize(_)) => return None,
+            Refused::ByCheck(refusal) => refusal.rule(),
+            Refused::ByPolicy(rule) => *rule,
         };
-        Some(next_step(rule, &format!("countersign wallet show {}", names::quoted(wallet))))
+        next_step(rule, &format!("countersign wallet show {}", names::quoted(wallet)))
     }
 
     fn to_json(&self, wallet: &str) -> Value {
@@ -243,7 +251,7 @@ fn show_checked(
         ("fee", format!("{} sat, {feerate:.1} sat/vB of {} vB", checked.fee(), checked.vsize())),
         ("refused", verdict),
     ];
-    rows.extend(refused.and_then(|refused| refused.next(label)).map(|next| ("next", next)));
+    rows.extend(refused.map(|refused| ("next", refused.next(label))));
     rows.extend(hints.iter().map(|hint| ("hint", hint.clone())));
     let text = format!(
         "{}\nInputs\n{}\nOutputs\n{}",
@@ -296,7 +304,7 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: psbt::PsbtError) -> Rep
         ("unsigned txid", txid.clone().unwrap_or_else(|| "none".into())),
         ("refused", refused.to_text()),
     ];
-    rows.extend(refused.next(label).map(|next| ("next", next)));
+    rows.push(("next", refused.next(label)));
     if is_message {
         rows.insert(1, ("kind", "a message to be signed (BIP 322, BIP 127); it moves no coins".into()));
     }

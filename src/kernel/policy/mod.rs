@@ -130,7 +130,7 @@ impl Policy {
             return Some(Rule::Denylist);
         }
         let allowed = self.allowlist.as_ref()?;
-        let ours: HashSet<usize> = psbt.our_outputs().iter().map(|(index, _)| *index).collect();
+        let ours: HashSet<usize> = psbt.our_reachable_outputs().collect();
         let is_allowed =
             |index, output: &bitcoin::TxOut| ours.contains(&index) || allowed.has(&output.script_pubkey);
         let all = outputs.iter().enumerate().all(|(index, output)| is_allowed(index, output));

@@ -69,7 +69,7 @@ pub(super) fn decode<'a>(bytes: &'a [u8], layout: &Layout) -> Result<Decoded<'a>
             })
         })?;
     if layout.maps() != inputs.len() + outputs.len() {
-        return Err(PsbtError::NotPsbt("there are bytes behind the last map".into()));
+        return Err(PsbtError::TrailingBytes("there are bytes behind the last map".into()));
     }
     // Of version 2 they are taken out by now; in version 0 they could say something else than the transaction.
     let is_misplaced = |key: &&Key| key.key.is_empty() && version_2::GLOBAL_FIELDS.contains(&key.type_value);

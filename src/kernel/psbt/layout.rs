@@ -102,9 +102,7 @@ impl Layout {
                 if !keys.insert(key) {
                     let map = Map::numbered(ends.len(), bounds.inputs);
                     let field = map.field(key.first().copied().unwrap_or_default());
-                    return Err(PsbtError::NotPsbt(format!(
-                        "{field} comes twice with the same key (duplicate-key)"
-                    )));
+                    return Err(PsbtError::DuplicateKey(format!("{field} comes twice with the same key")));
                 }
                 if ends.is_empty() {
                     global.read(key, value, cursor.at)?;

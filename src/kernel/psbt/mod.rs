@@ -94,6 +94,7 @@ pub struct CheckedPsbt {
     comes_back: u64,
     fee: u64,
     vsize: u64,
+    reach_before: Reach,
     reach: Reach,
 }
 
@@ -162,6 +163,7 @@ impl CheckedPsbt {
             vsize: vsize(&transaction, ours.len(), wallet),
             ours,
             change,
+            reach_before: around.reach,
             reach,
             transaction,
             prevouts,
@@ -220,6 +222,15 @@ impl CheckedPsbt {
     /// The indices of the outputs proved ours, and where they are in the wallet.
     pub fn our_outputs(&self) -> &[(usize, Location)] {
         &self.change
+    }
+
+    /// The indices of the outputs that are the wallet's where it looks for them. Change beyond the reach is not, where it is
+    /// moved there by this transaction: it counts as leaving.
+    pub fn our_reachable_outputs(&self) -> impl Iterator<Item = usize> + '_ {
+        let is_moved = self.moved_out_of_reach > 0;
+        let kept =
+            self.change.iter().filter(move |(_, location)| !is_moved || self.reach_before.covers(*location));
+        kept.map(|(index, _)| *index)
     }
 
     /// Label of the wallet it was checked for.
@@ -296,6 +307,12 @@ pub enum PsbtError {
     /// No PSBT of version 0 or 2.
     #[error("not a PSBT: {0}")]
     NotPsbt(String),
+    /// No PSBT: a map has a key twice.
+    #[error("not a PSBT: {0}")]
+    DuplicateKey(String),
+    /// No PSBT: bytes behind the last map.
+    #[error("not a PSBT: {0}")]
+    TrailingBytes(String),
     /// Over a bound.
     #[error("oversize: {0}")]
     Oversize(String),
@@ -307,6 +324,24 @@ pub enum PsbtError {
         /// What broke it, and what to do.
         detail: String,
     },
+}
+
+impl PsbtError {
+    /// The rule that refuses.
+    pub fn rule(&self) -> Rule {
+        match self {
+            PsbtError::NotPsbt(_) => Rule::NotAPsbt,
+            PsbtError::DuplicateKey(_) => Rule::DuplicateKey,
+            PsbtError::TrailingBytes(_) => Rule::TrailingBytes,
+            PsbtError::Oversize(_) => Rule::Oversize,
+            PsbtError::Refused { rule, .. } => *rule,
+        }
+    }
+
+    /// Whether the bytes are no PSBT at all.
+    pub fn is_no_psbt(&self) -> bool {
+        matches!(self.rule(), Rule::NotAPsbt | Rule::DuplicateKey | Rule::TrailingBytes)
+    }
 }
 
 fn refuse(rule: Rule, detail: impl Into<String>) -> PsbtError {

@@ -62,6 +62,11 @@ pub enum RegistrationError {
     /// Our key is not in it.
     #[error("our key is missing: write {OURS} for it")]
     OursMissing,
+    /// Our key without its chains.
+    #[error(
+        "{OURS} stands without its chains: write {OURS}/**, or {OURS}/<a;b>/* for two chains of your choice"
+    )]
+    OursAlone,
     /// Our key is named as two keys.
     #[error("it has two different keys in place of ours: one of them is somebody else's")]
     OursTwice,
@@ -303,6 +308,9 @@ fn from_descriptor(
             Some(rest) if rest.starts_with('/') => {
                 descriptor.push_str(&ours.info().to_string());
                 descriptor.push_str(rest);
+            }
+            Some(rest) if rest.is_empty() || rest.starts_with([',', ')', '}']) => {
+                return Err(RegistrationError::OursAlone);
             }
             _ => descriptor.push_str(part),
         }

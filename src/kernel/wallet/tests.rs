@@ -258,7 +258,7 @@ fn both_forms_register_the_same_descriptor() {
 
 #[test]
 fn our_key_stands_in_it_once_with_its_origin() {
-    use RegistrationError::{OursClaimed, OursCountsTwice, OursMissing, OursOrigin, OursTwice};
+    use RegistrationError::{OursAlone, OursClaimed, OursCountsTwice, OursMissing, OursOrigin, OursTwice};
     let (a, b) = (cosigner(1), cosigner(2));
     let ours = {
         let record = record(Network::Mainnet, "48'/0'/0'/2'");
@@ -267,6 +267,8 @@ fn our_key_stands_in_it_once_with_its_origin() {
     assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{a}\n{b}")), OursMissing);
     assert_eq!(refusal(&format!("wsh(multi(2,{a}/<0;1>/*,{b}/<0;1>/*))")), OursMissing);
     assert_eq!(refusal("wsh(multi(2,@0/**,@1/**))\nours\nours"), OursTwice);
+    assert_eq!(refusal("wsh(multi(2,ours,ours))"), OursAlone);
+    assert_eq!(refusal("wpkh(ours)"), OursAlone);
     assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**,@0/<2;3>/*))\nours\n{a}")), OursCountsTwice);
     assert_eq!(
         refusal(&format!("wsh(thresh(2,pk(@0/**),s:pk(@1/**),s:pk(@0/<2;3>/*)))\nours\n{a}")),

@@ -30,7 +30,7 @@ fn rule_and_detail(bytes: Vec<u8>, wallet: &Wallet) -> (Rule, String) {
 
 fn not_psbt(bytes: Vec<u8>, wallet: &Wallet) -> String {
     match refusal(bytes, wallet) {
-        PsbtError::NotPsbt(why) => why,
+        PsbtError::NotPsbt(why) | PsbtError::DuplicateKey(why) => why,
         other => panic!("{other}"),
     }
 }

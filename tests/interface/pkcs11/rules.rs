@@ -39,6 +39,18 @@ fn a_refused_transaction_names_its_rule_in_its_session_until_the_next_operation(
         assert_eq!(raw.device_error(session), number(Rule::UtxoMissing), "asking changes nothing");
         assert_eq!(raw.device_error(other), 0, "another session was not refused");
 
+        let good = stage.psbt();
+        let of = |bytes: &[u8]| {
+            let refused = stage.sign("alice", &alice, bytes).expect_err("it is refused");
+            (refused, raw.device_error(session))
+        };
+        assert_eq!(of(b"PSBT"), (CKR_DATA_INVALID, number(Rule::NotAPsbt)));
+        // The magic bytes, then the length of the first key, the key, and the length of what it names.
+        let first_pair = &good[5..5 + 3 + usize::from(good[7])];
+        let twice = [&good[..5], first_pair, &good[5..]].concat();
+        assert_eq!(of(&twice), (CKR_DATA_INVALID, number(Rule::DuplicateKey)));
+        assert_eq!(of(&[&good[..], &[0]].concat()), (CKR_DATA_INVALID, number(Rule::TrailingBytes)));
+
         let record = approval("alice", &alice);
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &record, key), CKR_OK);
         assert_eq!(raw.device_error(session), 0, "an operation has started");

@@ -115,6 +115,28 @@ fn change_path_what_is_moved_out_of_reach_counts_as_leaving() {
 }
 
 #[test]
+fn allowlist_change_that_is_moved_beyond_the_reach_is_not_ours() {
+    let far = 2_000_000_000;
+    let scene = Scene::new(&format!("{UNLIMITED}\nallowlist = [\"script:{}\"]", stranger().to_hex_string()));
+    let spending = |value: u64, change: (Chain, u32)| {
+        let mut psbt = scene.psbt(2);
+        spend_at(&scene, &mut psbt, 0, (Chain::External, far), value);
+        psbt.unsigned_tx.output[1].value = Amount::from_sat(INPUT + value - PAID - FEE);
+        change_to(&scene, &mut psbt, change);
+        psbt
+    };
+    let moved = spending(546, (Chain::External, far + 700));
+    assert!(matches!(scene.sign(&moved.serialize()), Err(EngineError::Policy(Rule::Allowlist))));
+    let mut goes_on = spending(INPUT, (Chain::External, far + 700));
+    goes_on.unsigned_tx.output[0].value = Amount::from_sat(INPUT - FEE);
+    goes_on.unsigned_tx.output[1].value = Amount::from_sat(INPUT);
+    for stays in [spending(546, (Chain::Internal, 3)), goes_on] {
+        scene.bench.clock.advance(30);
+        scene.sign(&stays.serialize()).expect("what was within reach, or beyond it before, stays ours");
+    }
+}
+
+#[test]
 fn change_path_one_transaction_takes_the_reach_one_gap_further_at_the_most() {
     let scene = Scene::new(UNLIMITED);
     let mut psbt = scene.psbt(2);
