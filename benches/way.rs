@@ -1,20 +1,21 @@
 //! The cost of each step of the way of one signature, of each script type, of many inputs, in time and in memory.
 //!
-//! `cargo bench --bench way` prints criterion's figures for the whole, then tables of ratios, each taken in the same run:
-//! quote the ratios, not the microseconds. The ledger is in memory, so that the tables show the computing; what a durable
+//! `cargo bench --bench way` prints tables of ratios, whose sides take turns ([`measure`]): quote the ratios, not the microseconds.
+//! Inputs that are met for the first time and a PSBT that is signed again are told apart. The ledger is in memory, so that the tables show the computing; what a durable
 //! commit costs stands in a table of its own.
+
+#[path = "measure/mod.rs"]
+mod measure;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::{Keypair, Message, Secp256k1};
 use bitcoin::sighash::{EcdsaSighashType, Prevouts, SighashCache, TapSighashType};
 use bitcoin::{Amount, ScriptBuf, TxOut};
-use criterion::{BatchSize, Criterion};
 use totp_rs::Totp;
 use zeroize::Zeroizing;
 
@@ -36,6 +37,7 @@ use countersign::shell::lock::StoreLock;
 use countersign::shell::sqlite::{Header, Sqlite};
 use harness::engine::scripts::{Cosigner, SCRIPTS, Script, good_psbt, named, of_seed};
 use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, alone, watch};
+use measure::{Ratio, Side, cpu, in_turn, median, wall};
 
 const ROUNDS: usize = 300;
 const UNLIMITED: &str = "unlimited = true";
@@ -44,14 +46,6 @@ const UNLIMITED: &str = "unlimited = true";
 static ALLOCATOR: Counting = Counting { now: AtomicUsize::new(0), peak: AtomicUsize::new(0) };
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args().without_plots();
-    for inputs in [1, 100] {
-        let way = Way::new(named("wpkh"), inputs);
-        criterion.bench_function(&format!("whole way, {inputs} input(s), ledger in memory"), |bencher| {
-            bencher.iter_batched(|| way.approval(), |approval| way.sign(approval), BatchSize::PerIteration);
-        });
-    }
-    criterion.final_summary();
     for inputs in [1, 100] {
         print_steps(inputs);
     }
@@ -65,71 +59,101 @@ fn main() {
 fn print_steps(inputs: u32) {
     let (way, steps) = (Way::new(named("wpkh"), inputs), Steps::new(inputs));
     let rounds = ROUNDS / if inputs > 1 { 10 } else { 1 };
-    let raw = median(rounds, || (), |()| steps.raw.ecdsa(false));
-    let raw_verified = median(rounds, || (), |()| steps.raw.ecdsa(true));
-    println!("\nOne transaction of {inputs} P2WPKH input(s), medians of {rounds} rounds");
-    println!("{:44} {:>10} {:>8} {:>8}", "step", "µs", "to raw", "verified");
-    let row = |step: &str, ns: f64| {
-        println!("{step:44} {:>10.1} {:>8.3} {:>8.3}", ns / 1000.0, ns / raw, ns / raw_verified);
-    };
-    row("raw: sighash + low-R sign", raw);
-    row("raw: sighash + low-R sign + verify", raw_verified);
-    row("Approval::parse", median(rounds, || parameter("123456"), |parameter| Approval::parse(&parameter)));
-    row("CheckedPsbt::parse", median(rounds, || steps.psbt.clone(), |psbt| steps.checked(psbt)));
-    row(
-        "policy.judge",
-        median(
-            rounds,
-            || (steps.checked(steps.psbt.clone()), steps.claims()),
-            |(psbt, claims)| steps.wallet.policy().judge(psbt, claims, steps.clock.now()),
+    let keys = || steps.wallet.keys().expect("registered");
+    let authorized = || Authorization::new(steps.decide(steps.judged())).expect("an authorization");
+    let sides: Vec<(&str, Side<'_>)> = vec![
+        ("raw: sighash + low-R sign + verify", Box::new(|| cpu(|| steps.raw.ecdsa(true)))),
+        ("raw: sighash + low-R sign", Box::new(|| cpu(|| steps.raw.ecdsa(false)))),
+        ("Approval::parse", {
+            let parameter = parameter("123456");
+            Box::new(move || cpu(|| Approval::parse(&parameter)))
+        }),
+        (
+            "CheckedPsbt::parse, every input met for the first time",
+            Box::new(|| {
+                let psbt = steps.psbt.clone();
+                watch(&steps.wallet).forget_known();
+                cpu(|| steps.checked(psbt))
+            }),
         ),
-    );
-    row(
-        "decide, commit and open, ledger not counted",
-        median(rounds, || steps.judged(), |judged| steps.decide(judged)),
-    );
-    row(
-        "Authorization::new (sighashes)",
-        median(rounds, || steps.decide(steps.judged()), Authorization::new),
-    );
-    row(
-        "signer::sign (low-R, verified, spliced in)",
-        median(
-            rounds,
-            || Authorization::new(steps.decide(steps.judged())).expect("an authorization"),
-            |authorization| {
-                signer::sign(authorization, steps.wallet.keys().expect("registered"), &steps.bench.secp)
-            },
+        (
+            "CheckedPsbt::parse, again",
+            Box::new(|| {
+                let psbt = steps.psbt.clone();
+                cpu(|| steps.checked(psbt))
+            }),
         ),
+        (
+            "policy.judge",
+            Box::new(|| {
+                let (psbt, claims) = (steps.checked(steps.psbt.clone()), steps.claims());
+                cpu(|| steps.wallet.policy().judge(psbt, claims, steps.clock.now()))
+            }),
+        ),
+        (
+            "decide, commit and open, ledger not counted",
+            Box::new(|| {
+                let judged = steps.judged();
+                cpu(|| steps.decide(judged))
+            }),
+        ),
+        (
+            "Authorization::new (sighashes)",
+            Box::new(|| {
+                let consumed = steps.decide(steps.judged());
+                cpu(|| Authorization::new(consumed))
+            }),
+        ),
+        (
+            "signer::sign (low-R, verified, spliced in)",
+            Box::new(|| {
+                let authorization = authorized();
+                cpu(|| signer::sign(authorization, keys(), &steps.bench.secp))
+            }),
+        ),
+        ("whole way, every input met for the first time", Box::new(|| way.take(true))),
+        ("whole way, the same PSBT again", Box::new(|| way.take(false))),
+    ];
+    let (names, sides): (Vec<&str>, Vec<Side<'_>>) = sides.into_iter().unzip();
+    let taken = in_turn(rounds, sides);
+    println!(
+        "\nOne transaction of {inputs} P2WPKH input(s), in CPU time; {rounds} rounds, the sides in turn, ledger in memory"
     );
-    row("whole way, ledger in memory", median(rounds, || way.approval(), |approval| way.sign(approval)));
+    println!("{:56} {:>10}  to raw with its verification: median (middle half)", "step", "µs");
+    for (name, figures) in names.iter().zip(&taken) {
+        println!("{name:56} {:>10.1}  {}", median(figures) / 1000.0, Ratio::of(figures, &taken[0]));
+    }
 }
 
 /// Prints, for each script type, an input's cost, and what ten times as many inputs cost.
 fn print_scripts() {
     const FEW: u32 = 100;
     const MANY: u32 = 1000;
+    const ROUNDS: usize = 7;
     let raw = Raw::new(FEW);
-    let each = f64::from(FEW);
-    let ecdsa = median(30, || (), |()| raw.ecdsa(true)) / each;
-    let schnorr = median(30, || (), |()| raw.schnorr()) / each;
-    println!("\nThe whole way for each script type. Raw is sighash + sign + verify, of an input among {FEW}");
-    println!("ECDSA {:.1} µs, Schnorr {:.1} µs.", ecdsa / 1000.0, schnorr / 1000.0);
-    println!("{:24} {:>12} {:>8} {:>16}", "script type", "µs an input", "to raw", "1000 : 100 inputs");
+    println!(
+        "\nThe whole way for each script type, in CPU time, to raw (sighash, sign, verify) of as many inputs; {ROUNDS} rounds, the"
+    );
+    println!("sides in turn. In parentheses: the middle half of the rounds.");
+    println!(
+        "{:24} {:>28} {:>28} {:>28}",
+        "script type", "first time, to raw", "again, to raw", "1000 : 100 inputs, first"
+    );
     for script in SCRIPTS {
         let (few, many) = (Way::new(*script, FEW), Way::new(*script, MANY));
-        let of = |way: &Way, rounds| median(rounds, || way.approval(), |approval| way.sign(approval));
-        // Interleaved, so that both see the same machine.
-        let (a, b, c, d) = (of(&few, 10), of(&many, 3), of(&few, 10), of(&many, 3));
-        let (few, many) = (a.min(c), b.min(d));
-        let raw = if script.is_taproot() { schnorr } else { ecdsa };
-        println!(
-            "{:24} {:>12.1} {:>8.2} {:>16.2}",
-            script.name,
-            few / each / 1000.0,
-            few / each / raw,
-            many / few
+        let is_taproot = script.is_taproot();
+        let taken = in_turn(
+            ROUNDS,
+            vec![
+                Box::new(|| cpu(|| if is_taproot { raw.schnorr() } else { raw.ecdsa(true) })),
+                Box::new(|| few.take(true)),
+                Box::new(|| few.take(false)),
+                Box::new(|| many.take(true)),
+            ],
         );
+        let [raw, first, again, many] = &taken[..] else { return };
+        let columns = [Ratio::of(first, raw), Ratio::of(again, raw), Ratio::of(many, first)];
+        println!("{:24} {:>28} {:>28} {:>28}", script.name, columns[0], columns[1], columns[2]);
     }
 }
 
@@ -161,7 +185,14 @@ fn print_claims() {
         let before = watch.keys_derived();
         work();
         let keys = watch.keys_derived() - before;
-        let ns = median(rounds, || watch.forget_known(), |()| work());
+        let taken = in_turn(
+            rounds,
+            vec![Box::new(|| {
+                watch.forget_known();
+                cpu(&mut *work)
+            })],
+        );
+        let ns = median(&taken[0]);
         println!("{what:44} {:>8.0} {keys:>8} {:>10.2}", len as f64 / 1000.0, ns / 1e6);
     };
     let check = |psbt: &[u8]| CheckedPsbt::parse(psbt.to_vec(), watch, &around).is_ok();
@@ -211,35 +242,16 @@ fn print_commits() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = Way::new(named("wpkh"), 1);
     let sqlite = Way::over(Box::new(SqliteVault(folder.path().join("store.db"))), named("wpkh"), 1);
-    let whole = |way: &Way| median(ROUNDS / 3, || way.approval(), |approval| way.sign(approval));
-    let (in_memory, on_disk) = (whole(&memory), whole(&sqlite));
-    println!("\nThe whole way of one input, with its commit");
-    println!("{:44} {:>10} {:>8}", "ledger", "µs", "ratio");
-    println!("{:44} {:>10.1} {:>8.3}", "in memory", in_memory / 1000.0, 1.0);
-    println!(
-        "{:44} {:>10.1} {:>8.3}",
-        "SQLite, sealed and synced, anchor in memory",
-        on_disk / 1000.0,
-        on_disk / in_memory
-    );
-}
-
-/// The median of `rounds` timings in nanoseconds, after a tenth of them, one at the least, as warm-up.
-fn median<I, O>(rounds: usize, mut prepare: impl FnMut() -> I, mut run: impl FnMut(I) -> O) -> f64 {
-    let warm_up = (rounds / 10).max(1);
-    let mut timings: Vec<u128> = (0..rounds + warm_up)
-        .map(|_| {
-            let input = prepare();
-            let start = Instant::now();
-            let output = black_box(run(black_box(input)));
-            let taken = start.elapsed().as_nanos();
-            drop(output);
-            taken
-        })
-        .skip(warm_up)
-        .collect();
-    timings.sort_unstable();
-    timings[timings.len() / 2] as f64
+    let whole = |way: &Way| {
+        let approval = way.approval();
+        wall(|| way.sign(approval))
+    };
+    let taken = in_turn(ROUNDS / 3, vec![Box::new(|| whole(&memory)), Box::new(|| whole(&sqlite))]);
+    println!("\nThe whole way of one input, with its commit, in wall time; the sides in turn");
+    println!("{:44} {:>10}  ratio: median (middle half)", "ledger", "µs");
+    for (name, figures) in ["in memory", "SQLite, sealed and synced, anchor in memory"].iter().zip(&taken) {
+        println!("{name:44} {:>10.1}  {}", median(figures) / 1000.0, Ratio::of(figures, &taken[0]));
+    }
 }
 
 /// An engine with a user and a wallet, and a PSBT that it signs.
@@ -271,6 +283,15 @@ impl Way {
     fn approval(&self) -> Vec<Approval> {
         self.bench.clock.advance(30);
         Approval::parse(&parameter(&self.bench.code(&self.totp))).expect("well formed")
+    }
+
+    /// CPU time of one signature: of inputs that are met for the first time, or of a PSBT that was signed before.
+    fn take(&self, for_the_first_time: bool) -> f64 {
+        let approval = self.approval();
+        if for_the_first_time {
+            watch(&self.bench.engine.wallet(&self.id).expect("there")).forget_known();
+        }
+        cpu(|| self.sign(approval))
     }
 
     fn sign(&self, approval: Vec<Approval>) -> Vec<u8> {

@@ -7,6 +7,8 @@
 mod caller;
 mod idle;
 mod latency;
+#[path = "../measure/mod.rs"]
+mod measure;
 mod rate;
 mod served;
 
@@ -28,10 +30,4 @@ fn main() {
     if is_asked("idle") {
         idle::print();
     }
-}
-
-/// The middle one of some figures.
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }

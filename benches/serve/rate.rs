@@ -7,7 +7,7 @@ use countersign::engine::Engine;
 use totp_rs::Totp;
 
 use super::caller::{Module, parameter};
-use super::median;
+use super::measure::{Ratio, median};
 use super::served::Served;
 use harness::engine::ledgers::AnchorInMemory;
 use harness::engine::scripts::good_psbt;
@@ -38,13 +38,12 @@ pub(crate) fn print() {
         in_process.push(here.rate(module));
         through.push(there.rate(client));
     }
-    let ratios: Vec<String> =
-        in_process.iter().zip(&through).map(|(here, there)| format!("{:.2}", there / here)).collect();
-    let (here, there) = (median(in_process), median(through));
+    let ratio = Ratio::of(&through, &in_process);
+    let (here, there) = (median(&in_process), median(&through));
     println!("\n{CLIENTS} clients at once, one synced commit a signature, anchor in memory: {ROUNDS} rounds");
     println!("{:<52} {here:>8.0} /s", "in this process");
     println!("{:<52} {there:>8.0} /s", "through the boundary's Unix socket");
-    println!("{:<52} {:>8.2}   (rounds: {})", "ratio (asked: 0.85)", there / here, ratios.join(", "));
+    println!("{:<52} {ratio}", "ratio, round by round: median (middle half)");
     drop(logins);
     client.finalize();
 }

@@ -19,6 +19,7 @@ use countersign::shell::config::EngineConfig;
 use countersign::shell::random::MixedRandom;
 use countersign::shell::vault::SqliteVault;
 
+use super::measure::Ratio;
 use super::middle;
 use harness::engine::ledgers::{AnchorInMemory, NoCommit};
 use harness::engine::scripts::good_psbt;
@@ -46,7 +47,7 @@ pub(crate) fn print() {
         "\nSignatures a second: one P2WPKH input and its change, {USERS} users to a wallet, {ROUNDS} rounds"
     );
     println!(
-        "{:>8} {:>12} {:>18} {:>8} {:>18} {:>16} {:>8}",
+        "{:>8} {:>12} {:>18} {:>24} {:>18} {:>16} {:>24}",
         "callers", "no commit", "anchor in memory", "ratio", "anchor in SoftHSM2", "SoftHSM2 ECDSA", "ratio"
     );
     for callers in CALLERS {
@@ -58,11 +59,10 @@ pub(crate) fn print() {
             rates[2].push(anchored.rate(callers));
             rates[3].push(softhsm.ecdsa_rate(callers));
         }
+        let [in_memory, to_ecdsa] = [Ratio::of(&rates[1], &rates[0]), Ratio::of(&rates[2], &rates[3])];
         let [memory, sqlite, anchored, ecdsa] = rates.map(middle);
         println!(
-            "{callers:>8} {memory:>12.0} {sqlite:>18.0} {:>8.3} {anchored:>18.0} {ecdsa:>16.0} {:>8.3}",
-            sqlite / memory,
-            anchored / ecdsa
+            "{callers:>8} {memory:>12.0} {sqlite:>18.0} {in_memory:>24} {anchored:>18.0} {ecdsa:>16.0} {to_ecdsa:>24}"
         );
     }
 }

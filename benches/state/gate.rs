@@ -8,13 +8,12 @@ use bitcoin::secp256k1::{Keypair, Message, Secp256k1};
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
 use bitcoin::{Amount, ScriptBuf};
 use cryptoki_sys::*;
-use rustix::time::{ClockId, clock_gettime};
 
 use countersign::engine::{Engine, WalletId};
 use countersign::kernel::audit::Role;
 use countersign::pkcs11::vendor::CKM_COUNTERSIGN_PSBT;
 
-use super::middle;
+use super::measure::{Ratio, cpu, in_turn, median};
 use harness::engine::ledgers::NoCommit;
 use harness::engine::scripts::good_psbt;
 use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, script_pubkey, watch};
@@ -26,35 +25,31 @@ const ROUNDS: usize = 8;
 pub(crate) fn print() {
     let module = Module::new();
     let psbts: Vec<Psbt> = (0..TRANSACTIONS).map(|number| module.psbt(number)).collect();
-    let (mut raw, mut verified) = (Vec::new(), Vec::new());
-    let (mut known, mut anew) = (Vec::new(), Vec::new());
     let signer = Raw::new();
-    for _ in 0..ROUNDS {
-        raw.push(psbts.iter().map(|psbt| cpu(|| signer.sign(psbt, false))).sum::<f64>());
-        verified.push(psbts.iter().map(|psbt| cpu(|| signer.sign(psbt, true))).sum());
-        known.push(psbts.iter().map(|psbt| module.sign(psbt, || ())).sum());
-        anew.push(psbts.iter().map(|psbt| module.sign(psbt, || module.forget())).sum());
+    let all = |take: &dyn Fn(&Psbt) -> f64| psbts.iter().map(take).sum::<f64>();
+    let taken = in_turn(
+        ROUNDS,
+        vec![
+            Box::new(|| all(&|psbt| cpu(|| signer.sign(psbt, false)))),
+            Box::new(|| all(&|psbt| cpu(|| signer.sign(psbt, true)))),
+            Box::new(|| all(&|psbt| module.sign(psbt, || ()))),
+            Box::new(|| all(&|psbt| module.sign(psbt, || module.forget()))),
+        ],
+    );
+    println!(
+        "\nOne P2WPKH input and its change, in CPU time; {TRANSACTIONS} transactions, {ROUNDS} rounds, the sides in turn"
+    );
+    println!("{:60} {:>8}  to raw: median (middle half)", "", "µs");
+    let names = [
+        "raw: sighash + low-R sign",
+        "raw: sighash + low-R sign + verify",
+        "C_SignInit + C_Sign, no commit, own signature verified",
+        "the same, both addresses derived for the first time",
+    ];
+    for (name, figures) in names.iter().zip(&taken) {
+        let each = median(figures) / TRANSACTIONS as f64 / 1000.0;
+        println!("{name:60} {each:>8.1}  {}", Ratio::of(figures, &taken[0]));
     }
-    let each = |sums: Vec<f64>| middle(sums) / TRANSACTIONS as f64;
-    let (raw, verified, known, anew) = (each(raw), each(verified), each(known), each(anew));
-    println!("\nOne P2WPKH input and its change, in CPU time; {TRANSACTIONS} transactions, {ROUNDS} rounds");
-    println!("{:60} {:>8} {:>8}", "", "µs", "to raw");
-    let row = |what: &str, ns: f64| println!("{what:60} {:>8.1} {:>8.3}", ns / 1000.0, ns / raw);
-    row("raw: sighash + low-R sign", raw);
-    row("raw: sighash + low-R sign + verify", verified);
-    row("C_SignInit + C_Sign, no commit, own signature verified", known);
-    row("the same, both addresses derived for the first time", anew);
-}
-
-/// CPU time of this thread for `work`, in nanoseconds.
-fn cpu<T>(work: impl FnOnce() -> T) -> f64 {
-    let now = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
-    };
-    let start = now();
-    black_box(work());
-    now() - start
 }
 
 /// What no signer can do without.

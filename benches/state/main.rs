@@ -6,6 +6,8 @@
 
 mod commits;
 mod gate;
+#[path = "../measure/mod.rs"]
+mod measure;
 mod scale;
 
 fn main() {
