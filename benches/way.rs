@@ -9,7 +9,6 @@ mod measure;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bitcoin::psbt::Psbt;
@@ -24,17 +23,15 @@ use countersign::kernel::approval::Approval;
 use countersign::kernel::otp::{self, OtpHash};
 use countersign::kernel::policy::Judged;
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
-use countersign::kernel::receipt::{Batch, Receipt};
-use countersign::kernel::seal::{DataKey, Kind, RecordKey};
+use countersign::kernel::receipt::Receipt;
+use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization};
 use countersign::kernel::state::{
     self, Claim, Epoch, Moment, Reach, Subject, UserRecord, Versioned, WalletState,
 };
 use countersign::kernel::wallet::{Chain, Location, Network, Wallet};
-use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, Vault};
-use countersign::shell::ledger::{self, SealedLedger};
-use countersign::shell::lock::StoreLock;
-use countersign::shell::sqlite::{Header, Sqlite};
+use countersign::ports::Vault;
+use harness::engine::ledgers::AnchorInMemory;
 use harness::engine::scripts::{Cosigner, SCRIPTS, Script, good_psbt, named, of_seed};
 use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, alone, watch};
 use measure::{Ratio, Side, cpu, in_turn, median, wall};
@@ -241,7 +238,7 @@ fn print_memory() {
 fn print_commits() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = Way::new(named("wpkh"), 1);
-    let sqlite = Way::over(Box::new(SqliteVault(folder.path().join("store.db"))), named("wpkh"), 1);
+    let sqlite = Way::over(Box::new(AnchorInMemory::new(folder.path().join("store.db"))), named("wpkh"), 1);
     let whole = |way: &Way| {
         let approval = way.approval();
         wall(|| way.sign(approval))
@@ -475,35 +472,5 @@ unsafe impl GlobalAlloc for Counting {
         self.sub(layout.size());
         // SAFETY: as the caller of this promises.
         unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-/// The real ledger, its anchor in memory.
-struct SqliteVault(std::path::PathBuf);
-
-impl Vault for SqliteVault {
-    fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError> {
-        Ok(None)
-    }
-
-    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
-        let key = DataKey::new([1; 16], Zeroizing::new([2; 32]));
-        let lock = StoreLock::take(&self.0)?;
-        let sqlite = Sqlite::create(&self.0, &Header { store: [1; 16], wrapped_key: vec![] })?;
-        let slots = MemorySlots(Mutex::new(ledger::begin(&sqlite, &key, first)?));
-        Ok(Box::new(SealedLedger::open(sqlite, lock, key, slots)?))
-    }
-}
-
-struct MemorySlots(Mutex<Vec<u8>>);
-
-impl AnchorSlots for MemorySlots {
-    fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
-        Ok(vec![self.0.lock().expect("not poisoned").clone()])
-    }
-
-    fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
-        *self.0.lock().expect("not poisoned") = value.to_vec();
-        Ok(())
     }
 }

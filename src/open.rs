@@ -1,6 +1,5 @@
 //! Where the engine is put together: the one place that knows both the configuration and what is made of it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{Engine, EngineError};
@@ -10,7 +9,8 @@ use crate::shell::clock::SystemClock;
 use crate::shell::config::{Config, ConfigError, ConnectConfig, EngineConfig, LogConfig};
 use crate::shell::log;
 use crate::shell::random::MixedRandom;
-use crate::shell::vault::{self, SqliteVault};
+use crate::shell::sqlite::{self, SqliteSite};
+use crate::shell::vault::SealedVault;
 
 /// How often a boundary reads its whole store.
 const WHOLE_LOOK: Duration = Duration::from_secs(3_600);
@@ -51,11 +51,10 @@ fn start_log(configured: Option<&LogConfig>) -> Result<(), OpenError> {
 /// Only a boundary has `whole` looks at its store: they take a thread, and an application's process gets none from us.
 fn engine(config: EngineConfig, whole: Option<Duration>) -> Result<Engine, OpenError> {
     // The lock first: a login is the one moment in which a kill can tear a SoftHSM2 token.
-    let lock = vault::take_lock(&config.store.path)?;
+    let lock = sqlite::take_lock(&config.store.path)?;
     let backing = Backing::begin(&config.backing)?;
-    let vault = SqliteVault::new(config.store.path, Arc::clone(&backing))?
-        .locked_by(lock)
-        .reopening_for(config.store.reopening);
+    let site = SqliteSite::new(config.store.path)?.locked_by(lock);
+    let vault = SealedVault::over(site, &backing).reopening_for(config.store.reopening);
     let vault = match whole {
         Some(whole) => vault.read_whole_every(whole),
         None => vault,

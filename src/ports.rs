@@ -1,14 +1,22 @@
 //! The world, as the engine sees it: one trait per dependency.
 //!
-//! `shell` implements them with the system's clock, SQLite and a backing token; tests and benches with what they need.
+//! `shell` implements them with the system's clock, SQLite and a backing token; tests and benches with what they need. The
+//! engine stands on [`Clock`], [`Random`], [`Ledger`] and [`Vault`]; the ledger on [`Store`], [`Anchor`], [`Sealer`] and
+//! [`Random`].
+
+mod store;
+mod token;
 
 use zeroize::Zeroizing;
+
+pub use store::{Claim, Header, Pages, Row, Sight, Site, Store, View, VisitLink, VisitRow};
+pub use token::{Anchor, BackingError, ReopenError, Sealer};
 
 use crate::kernel::anchor::StateError;
 use crate::kernel::clock::{BootId, Reading};
 use crate::kernel::failures::Failures;
 use crate::kernel::receipt::Batch;
-use crate::kernel::seal::{Kind, RecordKey, StoreId};
+use crate::kernel::seal::{Kind, RecordKey};
 
 /// Reads the time.
 pub trait Clock: Send + Sync {
@@ -87,57 +95,6 @@ pub trait Vault: Send + Sync {
     fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError>;
 }
 
-/// Wraps the data key under a key that never leaves the backing token.
-pub trait Sealer: Send + Sync {
-    /// Makes the wrapping key of `store` in the token, sensitive and never extractable, and wraps a data key under it, bound to
-    /// `context`. What it gives was unwrapped again before, to the same key. On failure nothing is left in the token.
-    fn wrap(&self, store: &StoreId, context: &[u8], key: &[u8; 32]) -> Result<Vec<u8>, BackingError>;
-
-    /// Unwraps it. `None` where no wrapping key of `store` opens it.
-    fn unwrap(
-        &self,
-        store: &StoreId,
-        context: &[u8],
-        wrapped: &[u8],
-    ) -> Result<Option<Zeroizing<[u8; 32]>>, BackingError>;
-
-    /// Takes out of the token what an initialisation that failed has left there of `store`, of which there is no other trace:
-    /// its wrapping key, and an anchor of its first link.
-    fn withdraw(&self, store: &StoreId) -> Result<(), BackingError>;
-}
-
-/// Remembers one value in the backing token, replacing it without ever being without one.
-pub trait AnchorSlots: Send + Sync {
-    /// Every value there: one, or two after a crash between making the new and destroying the old one.
-    fn values(&self) -> Result<Vec<Vec<u8>>, BackingError>;
-
-    /// Makes `value` the only one: creates it, reads it back, then destroys every other.
-    fn replace(&self, value: &[u8]) -> Result<(), BackingError>;
-
-    /// Begins anew with the token after a failure: with new sessions, logged in. It tells nothing of what is there now.
-    fn reopen(&self) -> Result<(), ReopenError> {
-        Ok(())
-    }
-}
-
-/// Why the backing token is not opened anew.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReopenError {
-    /// It does not answer now, and may later.
-    #[error(transparent)]
-    Away(BackingError),
-    /// It refuses the PIN, or there is none to be read. Trying again could lock it.
-    #[error(transparent)]
-    Refused(BackingError),
-}
-
-impl From<ReopenError> for BackingError {
-    fn from(error: ReopenError) -> BackingError {
-        let (ReopenError::Away(error) | ReopenError::Refused(error)) = error;
-        error
-    }
-}
-
 /// Why the ledger does not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -178,18 +135,34 @@ pub enum LedgerError {
         /// What failed.
         problem: String,
     },
+    /// What is open is not what everybody finds at its place.
+    #[error("{problem}")]
+    Displaced {
+        /// Path of the store.
+        store: String,
+        /// What is there.
+        problem: String,
+    },
+    /// The newest link of the store is another one than a commit follows: somebody else has written it.
+    #[error("the store {store}: its newest link is {found:?}, and not {expected:?}: somebody else writes it")]
+    Moved {
+        /// Path of the store.
+        store: String,
+        /// What was to be there.
+        expected: Option<u64>,
+        /// What is there.
+        found: Option<u64>,
+    },
     /// The backing token failed.
     #[error(transparent)]
     Backing(#[from] BackingError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// An earlier commit failed half-way: only opening anew tells what is durable.
     #[error("the store was closed after a failed commit ({0}): open the module again")]
     Closed(String),
 }
-
-/// Why the backing token does not answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the backing token: {0}")]
-pub struct BackingError(pub String);
 
 /// Why no randomness came.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

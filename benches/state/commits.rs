@@ -17,7 +17,7 @@ use countersign::ports::{Random, Vault};
 use countersign::shell::backing::Backing;
 use countersign::shell::config::EngineConfig;
 use countersign::shell::random::MixedRandom;
-use countersign::shell::vault::SqliteVault;
+use countersign::shell::vault::SealedVault;
 
 use super::measure::Ratio;
 use super::middle;
@@ -39,7 +39,7 @@ pub(crate) fn print() {
     let vault = AnchorInMemory::new(folder.path().join("store.db"));
     let sqlite = Load::new(Box::new(vault), Box::new(SystemRandom));
     let softhsm = SoftHsm::new(&folder.path().join("boundary"));
-    let vault = SqliteVault::new(softhsm.config.store.path.clone(), Arc::clone(&softhsm.backing));
+    let vault = SealedVault::at(softhsm.config.store.path.clone(), &softhsm.backing);
     let random = Box::new(MixedRandom::new(Arc::clone(&softhsm.backing)));
     let anchored = Load::new(Box::new(vault.expect("its folder is there")), random);
 

@@ -21,11 +21,12 @@ use countersign::kernel::receipt::{Change, Receipt};
 use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::state::{ClockRecord, Stored, TokenRecord, UserRecord, Versioned, WalletState};
 use countersign::kernel::wallet::WalletRecord;
-use countersign::ports::{AnchorSlots, Ledger};
+use countersign::ports::{Anchor, Ledger};
 
 use super::middle;
 use harness::engine::administration::administrator_as;
-use harness::engine::ledgers::{AnchorInMemory, MemorySlots};
+use harness::engine::fakes::MemoryAnchor;
+use harness::engine::ledgers::AnchorInMemory;
 use harness::engine::scripts::good_psbt;
 use harness::engine::{Bench, ManualClock, MemoryLedger, START, SystemRandom, watch};
 
@@ -74,7 +75,7 @@ pub(crate) fn print() {
 /// A store on disk with ten users who sign.
 struct Store {
     path: PathBuf,
-    slots: MemorySlots,
+    anchor: MemoryAnchor,
     clock: ManualClock,
     wallet: WalletId,
     totps: Vec<totp_rs::Totp>,
@@ -84,7 +85,7 @@ struct Store {
 impl Store {
     fn new(path: &Path) -> Store {
         let vault = AnchorInMemory::new(path.into());
-        let slots = vault.slots();
+        let anchor = vault.anchor();
         let clock = ManualClock::default();
         let engine =
             Engine::open(Box::new(vault), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
@@ -95,11 +96,11 @@ impl Store {
         let of: Vec<&str> = names.iter().map(String::as_str).collect();
         let wallet = bench.wallet("w", &of, "unlimited = true");
         let administrator = administrator_as(&bench.engine, None, b"so-pin");
-        Store { path: path.into(), slots, clock, wallet, totps, administrator }
+        Store { path: path.into(), anchor, clock, wallet, totps, administrator }
     }
 
     fn vault(&self) -> AnchorInMemory {
-        AnchorInMemory::with(self.path.clone(), self.slots.clone())
+        AnchorInMemory::with(self.path.clone(), self.anchor.clone())
     }
 
     fn enrol(&self) {
@@ -121,7 +122,7 @@ impl Store {
 
     /// Opens the store in a process of its own, whose memory is nothing else's.
     fn print_opening(&self) {
-        let anchor = hex::encode(&self.slots.values().expect("in memory")[0]);
+        let anchor = hex::encode(&self.anchor.current().expect("in memory")[0]);
         let opened = Command::new(std::env::current_exe().expect("it runs"))
             .arg("scale")
             .env(STORE, &self.path)
@@ -176,10 +177,10 @@ impl Opened<'_> {
 }
 
 fn open(store: PathBuf, anchor: &str) {
-    let slots = MemorySlots::default();
-    slots.replace(&hex::decode(anchor).expect("hex")).expect("in memory");
+    let remembered = MemoryAnchor::default();
+    remembered.step(None, &hex::decode(anchor).expect("hex")).expect("in memory");
     let start = Instant::now();
-    let vault = Box::new(AnchorInMemory::with(store, slots));
+    let vault = Box::new(AnchorInMemory::with(store, remembered));
     let engine =
         Engine::open(vault, Box::new(ManualClock::default()), Box::new(SystemRandom)).expect("opens");
     println!("Opening: {:.2} s", start.elapsed().as_secs_f64());

@@ -9,7 +9,7 @@ use countersign::ports::LedgerError;
 use countersign::shell::backing::Backing;
 use countersign::shell::config::{Config, ConfigError, EngineConfig};
 use countersign::shell::lock::StoreLock;
-use countersign::shell::{log, vault};
+use countersign::shell::{log, sqlite};
 
 use crate::error::CommandError;
 
@@ -34,7 +34,7 @@ impl Inside {
 
     /// The same where nobody else is: with the lock of the store, which is taken before the login.
     pub(crate) fn alone(config: EngineConfig) -> Result<(StoreLock, Inside), CommandError> {
-        let lock = vault::take_lock(&config.store.path).map_err(explain)?;
+        let lock = sqlite::take_lock(&config.store.path).map_err(explain)?;
         Ok((lock, Inside::of(config)?))
     }
 
@@ -64,7 +64,11 @@ pub(crate) fn explain(error: LedgerError) -> CommandError {
         LedgerError::NewerFormat { .. } => "install the version that wrote it, or a newer one",
         LedgerError::Exists(_) => "use that store",
         LedgerError::Io { .. } => "check the path, the permissions and the disk, then try again",
-        LedgerError::Backing(_) => {
+        LedgerError::Displaced { .. } => {
+            "leave alone what is there, and see who put it there: \"countersign doctor\" looks at the store"
+        }
+        LedgerError::Moved { .. } => "find out what else writes the store; let nobody do so, then try again",
+        LedgerError::Backing(_) | LedgerError::Random(_) => {
             "correct [backing] in the configuration, or the token's own set-up; \"countersign doctor\" shows both"
         }
         LedgerError::Conflict | LedgerError::Closed(_) => "try again",

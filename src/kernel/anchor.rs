@@ -8,12 +8,12 @@ use super::seal::{DataKey, SetHash, StoreId};
 
 const MAGIC: &[u8; 8] = b"CSANCHOR";
 const VERSION: u8 = 1;
-/// Bytes of an encoded anchor.
+/// Bytes of it, encoded.
 pub const ANCHOR_LEN: usize = 8 + 1 + 16 + 8 + 32 + 32 + 32;
 
 /// What the backing token remembers of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Anchor {
+pub struct Anchored {
     /// Sequence of the newest link.
     pub sequence: u64,
     /// Head after it.
@@ -22,10 +22,10 @@ pub struct Anchor {
     pub set: SetHash,
 }
 
-impl Anchor {
+impl Anchored {
     /// The anchor of a store whose newest link is `link`.
-    pub fn of(link: &Link) -> Anchor {
-        Anchor { sequence: link.sequence, head: link.head(), set: link.set }
+    pub fn of(link: &Link) -> Anchored {
+        Anchored { sequence: link.sequence, head: link.head(), set: link.set }
     }
 
     /// magic ‖ version ‖ store ‖ sequence ‖ head ‖ set ‖ MAC.
@@ -43,7 +43,7 @@ impl Anchor {
     }
 
     /// Reads an anchor of this store. `None`: torn, of another store, or not made by us.
-    pub fn decode(bytes: &[u8], key: &DataKey) -> Option<Anchor> {
+    pub fn decode(bytes: &[u8], key: &DataKey) -> Option<Anchored> {
         use subtle::ConstantTimeEq;
         let (body, mac) = bytes.split_at_checked(ANCHOR_LEN - 32)?;
         if !bool::from(key.anchor_mac(body).ct_eq(mac)) {
@@ -57,16 +57,11 @@ impl Anchor {
         }
         let (sequence, body) = body.split_first_chunk()?;
         let (head, set) = body.split_first_chunk()?;
-        Some(Anchor {
+        Some(Anchored {
             sequence: u64::from_be_bytes(*sequence),
             head: Head(*head),
             set: SetHash::from_bytes(set.try_into().ok()?),
         })
-    }
-
-    /// Whether it claims, unverified, to be the anchor of `store` after its first link.
-    pub fn claims_first_of(bytes: &[u8], store: &StoreId) -> bool {
-        Anchor::claimed_sequence(bytes) == Some(0) && bytes[9..25] == *store
     }
 
     /// The sequence that an anchor claims, unverified: all that can be said when its store is missing.
@@ -88,12 +83,12 @@ pub enum Opening {
 }
 
 /// Holds the end of a store's chain, and the set hash computed over all its records, against the newest anchor.
-pub fn judge(end: &ChainEnd, records: SetHash, anchor: &Anchor) -> Result<Opening, StateError> {
+pub fn judge(end: &ChainEnd, records: SetHash, anchor: &Anchored) -> Result<Opening, StateError> {
     let newest = &end.newest;
     if records != newest.set {
         return Err(StateError::Records);
     }
-    let here = Anchor::of(newest);
+    let here = Anchored::of(newest);
     if here == *anchor {
         return Ok(Opening::Agree);
     }
@@ -120,7 +115,7 @@ pub enum Step {
 ///
 /// A failed step leaves the old value, the new one or both. Anything else was not left by it: the token was put back, emptied,
 /// or is written by somebody else.
-pub fn resume(found: &[Anchor], before: &Anchor, after: &Anchor) -> Result<Step, StateError> {
+pub fn resume(found: &[Anchored], before: &Anchored, after: &Anchored) -> Result<Step, StateError> {
     if let Some(other) = found.iter().find(|anchor| ![before, after].contains(anchor)) {
         let store = after.sequence;
         return Err(match other.sequence.cmp(&store) {
@@ -214,43 +209,39 @@ mod tests {
 
     #[test]
     fn an_anchor_reads_back_for_its_own_store() {
-        let anchor = Anchor::of(&link(3, Head([1; 32])));
+        let anchor = Anchored::of(&link(3, Head([1; 32])));
         let bytes = anchor.encode(&key());
         assert_eq!(bytes.len(), ANCHOR_LEN);
-        assert_eq!(Anchor::decode(&bytes, &key()), Some(anchor));
-        assert_eq!(Anchor::claimed_sequence(&bytes), Some(3));
-        assert!(!Anchor::claims_first_of(&bytes, &[7; 16]));
-        let first = Anchor::of(&link(0, Head::default())).encode(&key());
-        assert!(Anchor::claims_first_of(&first, &[7; 16]) && !Anchor::claims_first_of(&first, &[8; 16]));
-        assert!(!Anchor::claims_first_of(&first[1..], &[7; 16]));
+        assert_eq!(Anchored::decode(&bytes, &key()), Some(anchor));
+        assert_eq!(Anchored::claimed_sequence(&bytes), Some(3));
         let other = DataKey::new([8; 16], Zeroizing::new([9; 32]));
-        assert_eq!(Anchor::decode(&bytes, &other), None);
+        assert_eq!(Anchored::decode(&bytes, &other), None);
     }
 
     #[test]
     fn state_bitflip_every_bit_of_an_anchor_is_noticed() {
-        let bytes = Anchor::of(&link(3, Head([1; 32]))).encode(&key());
+        let bytes = Anchored::of(&link(3, Head([1; 32]))).encode(&key());
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Anchor::decode(&flipped, &key()), None, "bit {bit}");
+            assert_eq!(Anchored::decode(&flipped, &key()), None, "bit {bit}");
         }
         for len in 0..bytes.len() {
-            assert_eq!(Anchor::decode(&bytes[..len], &key()), None, "length {len}");
+            assert_eq!(Anchored::decode(&bytes[..len], &key()), None, "length {len}");
         }
-        assert_eq!(Anchor::decode(&[bytes, vec![0]].concat(), &key()), None);
+        assert_eq!(Anchored::decode(&[bytes, vec![0]].concat(), &key()), None);
     }
 
     #[test]
     fn a_store_at_its_anchor_or_one_batch_ahead_opens() {
         let first = link(3, Head([1; 32]));
         let second = link(4, first.head());
-        assert_eq!(judge(&alone(&first), first.set, &Anchor::of(&first)), Ok(Opening::Agree));
-        assert_eq!(judge(&alone(&second), second.set, &Anchor::of(&first)), Ok(Opening::RollForward));
+        assert_eq!(judge(&alone(&first), first.set, &Anchored::of(&first)), Ok(Opening::Agree));
+        assert_eq!(judge(&alone(&second), second.set, &Anchored::of(&first)), Ok(Opening::RollForward));
         let third = Link { batch: 4, ..link(5, second.head()) };
         let ahead = end(&third, first.head());
-        assert_eq!(judge(&ahead, third.set, &Anchor::of(&first)), Ok(Opening::RollForward));
-        assert_eq!(judge(&ahead, third.set, &Anchor::of(&third)), Ok(Opening::Agree));
+        assert_eq!(judge(&ahead, third.set, &Anchored::of(&first)), Ok(Opening::RollForward));
+        assert_eq!(judge(&ahead, third.set, &Anchored::of(&third)), Ok(Opening::Agree));
     }
 
     #[test]
@@ -259,7 +250,7 @@ mod tests {
         let second = link(4, first.head());
         let third = link(5, second.head());
         let fork = link(4, Head([2; 32]));
-        let judge = |newest: &Link, anchor: &Link| judge(&alone(newest), newest.set, &Anchor::of(anchor));
+        let judge = |newest: &Link, anchor: &Link| judge(&alone(newest), newest.set, &Anchored::of(anchor));
         assert_eq!(judge(&first, &second), Err(StateError::Older { store: 3, anchor: 4 }));
         assert_eq!(judge(&third, &first), Err(StateError::Ahead { store: 5, anchor: 3 }), "two batches");
         assert_eq!(judge(&fork, &first), Err(StateError::Ahead { store: 4, anchor: 3 }));
@@ -273,20 +264,23 @@ mod tests {
         let third = Link { batch: 4, ..link(5, second.head()) };
         let ahead = end(&third, first.head());
         let refused = Err(StateError::Ahead { store: 5, anchor: 4 });
-        assert_eq!(judge(&ahead, third.set, &Anchor::of(&second)), refused);
+        assert_eq!(judge(&ahead, third.set, &Anchored::of(&second)), refused);
     }
 
     #[test]
     fn state_swap_records_that_are_not_the_newest_links_are_refused() {
         let first = link(3, Head([1; 32]));
-        assert_eq!(judge(&alone(&first), SetHash::default(), &Anchor::of(&first)), Err(StateError::Records));
+        assert_eq!(
+            judge(&alone(&first), SetHash::default(), &Anchored::of(&first)),
+            Err(StateError::Records)
+        );
     }
 
     #[test]
     fn a_step_that_failed_is_taken_again_or_finished() {
         let first = link(3, Head([1; 32]));
-        let (before, after) = (Anchor::of(&first), Anchor::of(&link(4, first.head())));
-        let resume = |found: &[Anchor]| resume(found, &before, &after);
+        let (before, after) = (Anchored::of(&first), Anchored::of(&link(4, first.head())));
+        let resume = |found: &[Anchored]| resume(found, &before, &after);
         assert_eq!(resume(&[before]), Ok(Step::Untaken));
         assert_eq!(resume(&[before, before]), Ok(Step::Untaken));
         assert_eq!(resume(&[after]), Ok(Step::Taken));
@@ -297,10 +291,10 @@ mod tests {
     #[test]
     fn state_rollback_an_anchor_that_no_step_left_is_refused() {
         let first = link(3, Head([1; 32]));
-        let (before, after) = (Anchor::of(&first), Anchor::of(&link(4, first.head())));
-        let resume = |found: &[Anchor]| resume(found, &before, &after);
-        let (older, fork) = (Anchor::of(&link(2, Head([9; 32]))), Anchor::of(&link(4, Head([2; 32]))));
-        let newer = Anchor::of(&link(5, Head([3; 32])));
+        let (before, after) = (Anchored::of(&first), Anchored::of(&link(4, first.head())));
+        let resume = |found: &[Anchored]| resume(found, &before, &after);
+        let (older, fork) = (Anchored::of(&link(2, Head([9; 32]))), Anchored::of(&link(4, Head([2; 32]))));
+        let newer = Anchored::of(&link(5, Head([3; 32])));
         assert_eq!(resume(&[]), Err(StateError::AnchorMissing));
         assert_eq!(resume(&[older]), Err(StateError::Ahead { store: 4, anchor: 2 }));
         // Also beside one that a step leaves: somebody else writes there.

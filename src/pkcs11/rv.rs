@@ -122,7 +122,10 @@ fn ledger_rv(error: &LedgerError) -> CK_RV {
         LedgerError::NewerFormat { .. } => CKR_DEVICE_ERROR,
         LedgerError::Exists(_) => CKR_TOKEN_WRITE_PROTECTED,
         LedgerError::Io { .. } => CKR_DEVICE_ERROR,
+        LedgerError::Displaced { .. } => CKR_DEVICE_ERROR,
+        LedgerError::Moved { .. } => CKR_DEVICE_ERROR,
         LedgerError::Backing(_) => CKR_DEVICE_ERROR,
+        LedgerError::Random(_) => CKR_DEVICE_ERROR,
         LedgerError::Closed(_) => CKR_DEVICE_ERROR,
     }
 }

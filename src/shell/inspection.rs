@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 
 use super::backing::Backing;
 use super::ledger::opening::{Opened, chain, index};
-use super::ledger::{self, newest_anchor};
+use super::ledger::{self, newest_anchored};
 use super::lock::StoreLock;
+use super::random::SystemRandom;
 use super::sqlite::Sqlite;
 use super::vault::check_unanchored;
 use crate::kernel::administration::{self, Administrator};
-use crate::kernel::anchor::{self, Anchor, Opening, StateError};
+use crate::kernel::anchor::{self, Anchored, Opening, StateError};
 use crate::kernel::audit::Link;
 use crate::kernel::clock::{self, Believed, SaidError};
 use crate::kernel::receipt::Receipt;
 use crate::kernel::seal::{DataKey, Kind, RecordKey};
 use crate::kernel::state::{ClockRecord, Epoch, Stored, TokenRecord, Versioned};
-use crate::ports::{AnchorSlots, Clock, LedgerError, Sealer};
+use crate::ports::{Anchor, Clock, LedgerError, Sealer, View};
 
 /// How often the anchor of a store in use is looked for: the one that was listed may be replaced before it is read.
 const LOOKS: usize = 20;
@@ -57,7 +58,7 @@ pub fn audit(
     let end = chain(&sqlite, &key, |link| {
         links += 1;
         if link.sequence == anchor.sequence {
-            seen = Some(Anchor::of(link));
+            seen = Some(Anchored::of(link));
         }
         // What is not anchored may tell of a code what nobody may know yet.
         if link.sequence <= anchor.sequence { show(link) } else { Ok(()) }
@@ -66,7 +67,7 @@ pub fn audit(
     if index(&sqlite, &key)?.1 != end.newest.set {
         return Err(StateError::Records.into());
     }
-    let (newest, here) = (end.newest.sequence, Anchor::of(&end.newest));
+    let (newest, here) = (end.newest.sequence, Anchored::of(&end.newest));
     match seen {
         Some(seen) if seen == anchor => Ok(Verified {
             links,
@@ -88,7 +89,7 @@ pub fn check(path: &Path, _lock: &StoreLock, backing: &Backing) -> Result<(), Le
     if !path.is_file() {
         return check_unanchored(backing);
     }
-    let seen = Seen::of(Sqlite::read_only(path)?, backing)?;
+    let seen = Seen::of(path, backing)?;
     Ok(seen.fits.map(drop)?)
 }
 
@@ -97,15 +98,17 @@ struct Seen {
     sqlite: Sqlite,
     key: DataKey,
     opened: Opened,
-    anchor: Option<Anchor>,
+    anchor: Option<Anchored>,
     fits: Result<Opening, StateError>,
 }
 
 impl Seen {
-    fn of(sqlite: Sqlite, backing: &Backing) -> Result<Seen, LedgerError> {
+    fn of(path: &Path, backing: &Backing) -> Result<Seen, LedgerError> {
+        let sqlite = Sqlite::read_only(path)?;
         let key = unwrap_key(&sqlite, backing)?;
-        let opened = Opened::scan(&sqlite, &key)?;
-        let anchor = newest_anchor(backing, &key)?;
+        let view = || Ok::<Box<dyn View>, LedgerError>(Box::new(Sqlite::read_only(path)?));
+        let opened = Opened::scan([view()?, view()?], &key)?;
+        let anchor = newest_anchored(backing, &key)?;
         let fits = match &anchor {
             Some(anchor) => anchor::judge(&opened.end, opened.records, anchor),
             None => Err(StateError::AnchorMissing),
@@ -132,7 +135,7 @@ pub struct Unanchored<'a> {
     path: PathBuf,
     key: DataKey,
     opened: Opened,
-    anchor: Option<Anchor>,
+    anchor: Option<Anchored>,
     found: StateError,
     token: TokenRecord,
     epoch: Option<Versioned<Epoch>>,
@@ -150,7 +153,7 @@ pub fn unanchored<'a>(
     backing: &'a Backing,
 ) -> Result<Option<Unanchored<'a>>, LedgerError> {
     let path = existing(path)?;
-    let Seen { sqlite, key, opened, anchor, fits } = Seen::of(Sqlite::read_only(path)?, backing)?;
+    let Seen { sqlite, key, opened, anchor, fits } = Seen::of(path, backing)?;
     if opened.records != opened.end.newest.set {
         // Nobody's word makes one store of two.
         return Err(StateError::Records.into());
@@ -212,11 +215,13 @@ impl Unanchored<'_> {
         let taken = administration::Restoration { store: before.store, anchor: before.anchor };
         let change = administration::restore(administrator.approve(taken), self.epoch.as_ref(), now);
         let lost = before.anchor.unwrap_or(0);
+        let old = self.anchor.map(|anchor| anchor.encode(&self.key));
         let restored = Receipt::issue(change, |batch| {
             // Until here nothing was written.
             let sqlite = Sqlite::open(&self.path)?;
-            let anchor = ledger::restore(&sqlite, &self.key, &self.opened, lost, batch)?;
-            Ok::<_, LedgerError>(self.backing.replace(&anchor)?)
+            let (pages, anchored) = ledger::restore(&self.key, &SystemRandom, &self.opened, lost, batch)?;
+            sqlite.commit(&pages)?;
+            Ok::<_, LedgerError>(self.backing.step(old.as_deref(), &anchored)?)
         });
         match restored {
             Ok(_) => Ok(before),
@@ -247,13 +252,13 @@ fn existing(path: &Path) -> Result<&Path, LedgerError> {
 }
 
 /// The newest anchor, also while an engine replaces it.
-fn anchor_in_use(backing: &Backing, key: &DataKey) -> Result<Option<Anchor>, LedgerError> {
+fn anchor_in_use(backing: &Backing, key: &DataKey) -> Result<Option<Anchored>, LedgerError> {
     for _ in 1..LOOKS {
-        if let Some(anchor) = newest_anchor(backing, key)? {
+        if let Some(anchor) = newest_anchored(backing, key)? {
             return Ok(Some(anchor));
         }
     }
-    newest_anchor(backing, key)
+    newest_anchored(backing, key)
 }
 
 fn unwrap_key(sqlite: &Sqlite, backing: &Backing) -> Result<DataKey, LedgerError> {

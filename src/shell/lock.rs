@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::OFlags;
 
+use super::sqlite::with_suffix;
 use crate::ports::LedgerError;
 
 /// The longest text of a lock: a process id.
@@ -201,9 +202,7 @@ fn failed(store: &Path, error: &io::Error) -> LedgerError {
 
 /// The lock beside a store.
 fn beside(store: &Path) -> PathBuf {
-    let mut path = store.as_os_str().to_owned();
-    path.push(".lock");
-    path.into()
+    with_suffix(store, ".lock")
 }
 
 #[cfg(test)]

@@ -7,6 +7,15 @@ use zeroize::Zeroizing;
 use super::backing::Backing;
 use crate::ports::{Random, RandomError, ReopenError};
 
+/// The operating system's randomness: the one place that asks for it.
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
+        getrandom::fill(bytes).map_err(|error| RandomError::Failed(error.to_string()))
+    }
+}
+
 /// The operating system's randomness, XORed with the backing token's.
 pub struct MixedRandom {
     backing: Arc<Backing>,
@@ -21,7 +30,7 @@ impl MixedRandom {
 
 impl Random for MixedRandom {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
-        getrandom::fill(bytes).map_err(|error| RandomError::Failed(error.to_string()))?;
+        SystemRandom.fill(bytes)?;
         let mut other = Zeroizing::new(vec![0; bytes.len()]);
         self.backing.random(&mut other).map_err(|error| match error {
             ReopenError::Away(error) => RandomError::Failed(error.to_string()),

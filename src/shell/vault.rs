@@ -1,197 +1,135 @@
-//! Where the ledger is: a SQLite file and a backing token that belong together.
+//! Where the ledger is: a store, what seals its key and its anchor, which must know of each other.
 //!
 //! A store without its anchor, or an anchor without its store, is refused and never initialised again: an emptied folder must not look
 //! like a first run. The one exception is an anchor of link 0, left by an initialisation that was interrupted before anything used it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zeroize::Zeroizing;
 
+use super::backing::Backing;
 use super::ledger::{self, SealedLedger, Upkeep};
-use super::lock::StoreLock;
-use super::sqlite::{Header, Sqlite};
-use crate::kernel::anchor::{Anchor, StateError};
+use super::random::{MixedRandom, SystemRandom};
+use super::sqlite::SqliteSite;
+use crate::kernel::anchor::{Anchored, StateError};
 use crate::kernel::receipt::Batch;
 use crate::kernel::seal::{DataKey, StoreId};
-use crate::ports::{AnchorSlots, BackingError, Ledger, LedgerError, ReopenError, Sealer, Vault};
+use crate::ports::{Anchor, Header, Ledger, LedgerError, Random, Sealer, Site, Store, Vault};
 
-/// A SQLite file and a backing token.
-pub struct SqliteVault<B> {
-    path: PathBuf,
-    backing: Arc<B>,
+/// A store, the sealer of its data key, and its anchor.
+pub struct SealedVault {
+    site: Box<dyn Site>,
+    sealer: Arc<dyn Sealer>,
+    anchor: Arc<dyn Anchor>,
+    /// Makes the data key.
+    random: Arc<dyn Random>,
+    /// Makes the nonces of what is sealed: of them nobody has to be kept from guessing.
+    nonces: Arc<dyn Random>,
     upkeep: Upkeep,
-    /// The lock, where it was taken before.
-    lock: Mutex<Option<StoreLock>>,
 }
 
-/// Takes the lock of the store at `path`, whose folder must exist: before anybody logs in to the token. Of two engines that
-/// start, one logs in, and the other has done nothing to the token.
-pub fn take_lock(path: &Path) -> Result<StoreLock, LedgerError> {
-    check_folder(path)?;
-    StoreLock::take(path)
-}
-
-fn check_folder(path: &Path) -> Result<(), LedgerError> {
-    match path.parent().map(fs::metadata) {
-        Some(Ok(folder)) if folder.is_dir() => Ok(()),
-        _ => Err(LedgerError::Io {
-            store: path.display().to_string(),
-            problem: "its folder does not exist: make it, readable by this user only".into(),
-        }),
-    }
-}
-
-impl<B: Sealer + AnchorSlots + 'static> SqliteVault<B> {
-    /// The vault of the store at `path`, whose folder must exist.
-    pub fn new(path: PathBuf, backing: Arc<B>) -> Result<SqliteVault<B>, LedgerError> {
-        check_folder(&path)?;
-        Ok(SqliteVault { path, backing, upkeep: Upkeep::default(), lock: Mutex::default() })
+impl SealedVault {
+    /// The vault of the store at `site`.
+    pub fn new(
+        site: Box<dyn Site>,
+        sealer: Arc<dyn Sealer>,
+        anchor: Arc<dyn Anchor>,
+        random: Arc<dyn Random>,
+    ) -> SealedVault {
+        SealedVault {
+            site,
+            sealer,
+            anchor,
+            random,
+            nonces: Arc::new(SystemRandom),
+            upkeep: Upkeep::default(),
+        }
     }
 
-    /// The same vault, whose lock was taken already. It is given back where nothing was ever initialised.
-    #[must_use]
-    pub fn locked_by(self, lock: StoreLock) -> SqliteVault<B> {
-        SqliteVault { lock: Mutex::new(Some(lock)), ..self }
+    /// That of a SQLite file, with sealing key and anchor in one backing token.
+    pub fn over(site: SqliteSite, backing: &Arc<Backing>) -> SealedVault {
+        let random = Arc::new(MixedRandom::new(Arc::clone(backing)));
+        let (sealer, anchor) = (Arc::clone(backing), Arc::clone(backing));
+        SealedVault::new(Box::new(site), sealer, anchor, random)
     }
 
-    fn take_lock(&self) -> Result<StoreLock, LedgerError> {
-        let taken = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        taken.map_or_else(|| StoreLock::take(&self.path), Ok)
+    /// The same for the store at `path`, whose folder must exist.
+    pub fn at(path: PathBuf, backing: &Arc<Backing>) -> Result<SealedVault, LedgerError> {
+        Ok(SealedVault::over(SqliteSite::new(path)?, backing))
     }
 
     /// The same vault, whose ledgers try for so long to go on after a write that failed.
     #[must_use]
-    pub fn reopening_for(self, reopening: Duration) -> SqliteVault<B> {
-        SqliteVault { upkeep: Upkeep { reopening, ..self.upkeep }, ..self }
+    pub fn reopening_for(self, reopening: Duration) -> SealedVault {
+        SealedVault { upkeep: Upkeep { reopening, ..self.upkeep }, ..self }
     }
 
     /// The same vault, whose ledgers have a thread read everything whenever the last such look is so old.
     #[must_use]
-    pub fn read_whole_every(self, whole: Duration) -> SqliteVault<B> {
-        SqliteVault { upkeep: Upkeep { whole: Some(whole), ..self.upkeep }, ..self }
+    pub fn read_whole_every(self, whole: Duration) -> SealedVault {
+        SealedVault { upkeep: Upkeep { whole: Some(whole), ..self.upkeep }, ..self }
     }
 
-    /// Writes the store under another name until it is whole and anchored.
-    fn write(&self, header: &Header, key: &DataKey, first: &Batch) -> Result<(), LedgerError> {
-        self.remove_unfinished().map_err(|error| self.io(error.to_string()))?;
-        let unfinished = self.unfinished("");
-        let sqlite = Sqlite::create(&unfinished, header)?;
-        let anchor = ledger::begin(&sqlite, key, first)?;
-        sqlite.close()?;
-        self.backing.replace(&anchor)?;
-        // Never over another store.
-        renameat_with(CWD, &unfinished, CWD, &self.path, RenameFlags::NOREPLACE)
-            .map_err(|error| self.io(error.to_string()))
-    }
-
-    /// Leaves nothing of a store that has not got its name. If that fails, too, it is logged: the first failure is what counts.
-    fn take_back(&self, store: &StoreId) {
-        let has_its_name = !self.unfinished("").exists() && self.path.exists();
-        if has_its_name {
-            // Whatever answered that renaming failed: the store is there.
-            return;
-        }
-        if let Err(error) = self.backing.withdraw(store) {
-            tracing::error!(
-                "{error}; the backing token still holds the sealing key of a store that does not exist"
-            );
-        }
-        if let Err(error) = self.remove_unfinished() {
-            tracing::error!("cannot remove {}: {error}", self.unfinished("").display());
-        }
-    }
-
-    fn remove_unfinished(&self) -> std::io::Result<()> {
-        for suffix in ["", "-wal", "-shm"] {
-            match fs::remove_file(self.unfinished(suffix)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+    /// Leaves nothing in the token of a store that was not made. If that fails, too, it is logged: the first failure is what
+    /// counts.
+    fn withdraw(&self, store: &StoreId, first: &[u8]) {
+        for (what, withdrawn) in
+            [("anchor", self.anchor.withdraw(first)), ("sealing key", self.sealer.withdraw(store))]
+        {
+            if let Err(error) = withdrawn {
+                tracing::error!(
+                    "{error}; the backing token still holds the {what} of a store that does not exist"
+                );
             }
         }
-        Ok(())
     }
 
-    /// Where a store is until it is whole; with a suffix, SQLite's files beside it.
-    fn unfinished(&self, suffix: &str) -> PathBuf {
-        let mut path = self.path.as_os_str().to_owned();
-        path.push(".unfinished");
-        path.push(suffix);
-        path.into()
-    }
-
-    fn io(&self, problem: String) -> LedgerError {
-        LedgerError::Io { store: self.path.display().to_string(), problem }
-    }
-
-    fn ledger(&self, sqlite: Sqlite, lock: StoreLock, key: DataKey) -> Result<Box<dyn Ledger>, LedgerError> {
-        let ledger = SealedLedger::open(sqlite, lock, key, Arc::clone(&self.backing))?;
-        Ok(Box::new(ledger.kept_by(self.upkeep)))
+    fn ledger(&self, store: Box<dyn Store>, key: DataKey) -> Result<Box<dyn Ledger>, LedgerError> {
+        let (anchor, nonces) = (Arc::clone(&self.anchor), Arc::clone(&self.nonces));
+        Ok(Box::new(SealedLedger::open(store, key, anchor, nonces)?.kept_by(self.upkeep)))
     }
 }
 
 /// What the anchor claims where there is no store: only an interrupted initialisation may be begun again.
-pub(super) fn check_unanchored(slots: &impl AnchorSlots) -> Result<(), LedgerError> {
-    let claims = slots.values()?.iter().filter_map(|value| Anchor::claimed_sequence(value)).max();
+pub(super) fn check_unanchored(anchor: &dyn Anchor) -> Result<(), LedgerError> {
+    let claims = anchor.current()?.iter().filter_map(|value| Anchored::claimed_sequence(value)).max();
     match claims {
         Some(sequence) if sequence > 0 => Err(StateError::StoreMissing(sequence).into()),
         _ => Ok(()),
     }
 }
 
-impl<B: Sealer + AnchorSlots + 'static> Vault for SqliteVault<B> {
+impl Vault for SealedVault {
     fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError> {
-        let lock = self.take_lock()?;
-        if !self.path.try_exists().map_err(|error| self.io(error.to_string()))? {
-            check_unanchored(&*self.backing)?;
+        let Some(store) = self.site.open()? else {
+            check_unanchored(&*self.anchor)?;
             return Ok(None);
-        }
-        let sqlite = Sqlite::open(&self.path)?;
-        let header = sqlite.header()?;
-        let context = DataKey::wrapping_context(&header.store);
-        let key =
-            self.backing.unwrap(&header.store, &context, &header.wrapped_key)?.ok_or(StateError::DataKey)?;
-        let key = DataKey::new(header.store, key);
-        self.ledger(sqlite, lock, key).map(Some)
+        };
+        let Header { store: id, wrapped_key } = store.view()?.header()?;
+        let context = DataKey::wrapping_context(&id);
+        let key = self.sealer.unwrap(&id, &context, &wrapped_key)?.ok_or(StateError::DataKey)?;
+        self.ledger(store, DataKey::new(id, key)).map(Some)
     }
 
     fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
-        let mut lock = self.take_lock()?;
-        if self.path.try_exists().map_err(|error| self.io(error.to_string()))? {
-            return Err(LedgerError::Exists(self.path.display().to_string()));
-        }
-        check_unanchored(&*self.backing)?;
+        let mut claim = self.site.claim()?;
+        check_unanchored(&*self.anchor)?;
         let mut store = [0; 16];
-        let mut key = Zeroizing::new([0; 32]);
-        for bytes in [&mut store[..], &mut key[..]] {
-            getrandom::fill(bytes).map_err(|error| LedgerError::Backing(BackingError(error.to_string())))?;
+        let mut secret = Zeroizing::new([0; 32]);
+        self.random.fill(&mut store)?;
+        self.random.fill(&mut secret[..])?;
+        let key = DataKey::new(store, secret.clone());
+        let (pages, anchored) = ledger::begin(&key, &*self.nonces, first)?;
+        let wrapped_key = self.sealer.wrap(&store, &DataKey::wrapping_context(&store), &secret)?;
+        let mut anchor = || Ok(self.anchor.step(None, &anchored)?);
+        if let Err(error) = claim.make(&Header { store, wrapped_key }, &pages, &mut anchor) {
+            if claim.take_back() {
+                self.withdraw(&store, &anchored);
+            }
+            return Err(error);
         }
-        let wrapped_key = self.backing.wrap(&store, &DataKey::wrapping_context(&store), &key)?;
-        let key = DataKey::new(store, key);
-        self.write(&Header { store, wrapped_key }, &key, first).inspect_err(|_| self.take_back(&store))?;
-        lock.take_store(&self.path)?;
-        if let Some(folder) = self.path.parent() {
-            fs::File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(|error| self.io(error.to_string()))?;
-        }
-        self.ledger(Sqlite::open(&self.path)?, lock, key)
-    }
-}
-
-impl<T: AnchorSlots + ?Sized> AnchorSlots for Arc<T> {
-    fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
-        (**self).values()
-    }
-
-    fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
-        (**self).replace(value)
-    }
-
-    fn reopen(&self) -> Result<(), ReopenError> {
-        (**self).reopen()
+        self.ledger(claim.open()?, key)
     }
 }

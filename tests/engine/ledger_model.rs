@@ -1,12 +1,13 @@
-//! The sealed ledger over a real SQLite file, held against a model that is a map.
+//! The sealed ledger over a real SQLite file and over a store in memory, held against a model that is a map.
 //!
 //! The anchor is in memory, so that what it remembers can be chosen at each opening: what a crash between the store's
 //! write and the anchor's leaves is one of the choices.
 
 mod looks;
 mod revival;
+mod vault;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex};
 
@@ -14,94 +15,15 @@ use countersign::kernel::anchor::StateError;
 use countersign::kernel::audit::Event;
 use countersign::kernel::receipt::{Batch, Content, Write};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey};
-use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, ReopenError};
+use countersign::ports::{Anchor, Header, Ledger, LedgerError, LedgerStanding, Site};
 use countersign::shell::ledger::{self, SealedLedger};
-use countersign::shell::lock::StoreLock;
-use countersign::shell::sqlite::{Header, Sqlite};
+use countersign::shell::random::SystemRandom;
+use countersign::shell::sqlite::SqliteSite;
+use harness::engine::fakes::{
+    Anchorage, FailingRandom, Fault, MemoryAnchor, MemorySealer, MemorySite, StoreFault,
+};
 use proptest::prelude::*;
 use zeroize::Zeroizing;
-
-/// An anchor in memory: every value it ever had, each once, and those that the token has now.
-#[derive(Default)]
-struct Slots {
-    past: Vec<Vec<u8>>,
-    now: Vec<Vec<u8>>,
-    /// What the next steps run into.
-    faults: VecDeque<Fault>,
-    /// What opening the token anew runs into, after which it is well.
-    away: u32,
-    /// The token refuses the PIN.
-    refuses: bool,
-    /// How often it was opened anew.
-    reopened: u32,
-    /// What happens in the next step.
-    meanwhile: Option<Box<dyn FnOnce() + Send>>,
-}
-
-/// How a step of the anchor fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// Nothing was done.
-    Before,
-    /// The new value was made, and the old one is still there.
-    Between,
-    /// All was done, and the answer was lost.
-    After,
-    /// Something that is no anchor was made.
-    Torn,
-    /// The token was put back to an older value.
-    PutBack,
-    /// The token was emptied.
-    Emptied,
-}
-
-#[derive(Clone, Default)]
-struct MemorySlots(Arc<Mutex<Slots>>);
-
-impl AnchorSlots for MemorySlots {
-    fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
-        Ok(self.0.lock().expect("not poisoned").now.clone())
-    }
-
-    fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
-        let meanwhile = self.0.lock().expect("not poisoned").meanwhile.take();
-        if let Some(act) = meanwhile {
-            act();
-        }
-        let mut slots = self.0.lock().expect("not poisoned");
-        let fault = slots.faults.pop_front();
-        match fault {
-            None | Some(Fault::After) => slots.now = vec![value.to_vec()],
-            Some(Fault::Before) => {}
-            Some(Fault::Between) => slots.now.push(value.to_vec()),
-            Some(Fault::Torn) => slots.now.push(value[..40].to_vec()),
-            Some(Fault::PutBack) => slots.now = vec![slots.past[slots.past.len() - 2].clone()],
-            Some(Fault::Emptied) => slots.now = vec![],
-        }
-        if fault.is_some() {
-            return Err(BackingError("broken by the test".into()));
-        }
-        if slots.past.last().is_none_or(|last| last != value) {
-            slots.past.push(value.to_vec());
-        }
-        Ok(())
-    }
-
-    fn reopen(&self) -> Result<(), ReopenError> {
-        let mut slots = self.0.lock().expect("not poisoned");
-        slots.reopened += 1;
-        if slots.refuses {
-            return Err(ReopenError::Refused(BackingError("the PIN is wrong".into())));
-        }
-        match slots.away.checked_sub(1) {
-            Some(left) => {
-                slots.away = left;
-                Err(ReopenError::Away(BackingError("nobody answers".into())))
-            }
-            None => Ok(()),
-        }
-    }
-}
 
 fn data_key() -> DataKey {
     DataKey::new([1; 16], Zeroizing::new([2; 32]))
@@ -112,16 +34,33 @@ fn batch(writes: Vec<Write>, time: u64) -> Batch {
 }
 
 /// Makes a store, and leaves it closed.
-fn begin(path: &Path, slots: &MemorySlots) {
-    let sqlite = Sqlite::create(path, &Header { store: [1; 16], wrapped_key: vec![] }).expect("created");
-    let anchor = ledger::begin(&sqlite, &data_key(), &batch(vec![], 0)).expect("begun");
-    sqlite.close().expect("closed");
-    slots.replace(&anchor).expect("in memory");
+fn begin_at(site: &dyn Site, anchor: &MemoryAnchor) {
+    let (pages, anchored) = ledger::begin(&data_key(), &SystemRandom, &batch(vec![], 0)).expect("begun");
+    let header = Header { store: [1; 16], wrapped_key: vec![] };
+    let mut claim = site.claim().expect("nothing is there");
+    claim.make(&header, &pages, &mut || Ok(anchor.step(None, &anchored)?)).expect("made");
 }
 
-fn open(path: &Path, slots: &MemorySlots) -> Result<SealedLedger<MemorySlots>, LedgerError> {
-    let lock = StoreLock::take(path).expect("nobody else has it");
-    SealedLedger::open(Sqlite::open(path).expect("it is there"), lock, data_key(), slots.clone())
+fn open_at(site: &dyn Site, anchor: &MemoryAnchor) -> Result<SealedLedger, LedgerError> {
+    let store = site.open()?.expect("it was made");
+    SealedLedger::open(store, data_key(), Arc::new(anchor.clone()), Arc::new(SystemRandom))
+}
+
+fn begin(path: &Path, anchor: &MemoryAnchor) {
+    begin_at(&sqlite(path), anchor);
+}
+
+fn open(path: &Path, anchor: &MemoryAnchor) -> Result<SealedLedger, LedgerError> {
+    open_at(&sqlite(path), anchor)
+}
+
+fn sqlite(path: &Path) -> SqliteSite {
+    SqliteSite::new(path.into()).expect("the folder is there")
+}
+
+/// The sites that a ledger is tried at: what it promises is promised at each of them.
+fn sites(folder: &Path) -> [Box<dyn Site>; 2] {
+    [Box::new(sqlite(&folder.join("store.db"))), Box::new(MemorySite::default())]
 }
 
 /// The places there are: few, so that they meet.
@@ -290,34 +229,40 @@ proptest! {
     #[test]
     fn the_ledger_is_a_map_that_survives_closing_and_crashes(steps in steps()) {
         let folder = tempfile::tempdir().expect("a folder");
-        let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
-        begin(&path, &slots);
-        let mut ledger = open(&path, &slots).expect("it opens");
-        let mut model = Model::default();
-        for step in &steps {
-            match step {
-                Step::Commit(writes, later) => model.commit(&ledger, writes, *later)?,
-                Step::Read(number) => model.check_one(&ledger, &place(*number))?,
-                Step::Places(kind) => model.check_places(&ledger, *kind)?,
-                Step::Reopen(anchored) => {
-                    drop(ledger);
-                    reopen(&path, &slots, *anchored)?;
-                    ledger = open(&path, &slots).expect("it opens");
-                    model.check(&ledger)?;
-                }
-            }
+        for site in sites(folder.path()) {
+            follows_the_model(&*site, &steps)?;
         }
-        model.check(&ledger)?;
-        drop(ledger);
-        model.check(&open(&path, &slots).expect("it opens"))?;
     }
 }
 
+fn follows_the_model(site: &dyn Site, steps: &[Step]) -> Result<(), TestCaseError> {
+    let anchor = MemoryAnchor::default();
+    begin_at(site, &anchor);
+    let mut ledger = open_at(site, &anchor).expect("it opens");
+    let mut model = Model::default();
+    for step in steps {
+        match step {
+            Step::Commit(writes, later) => model.commit(&ledger, writes, *later)?,
+            Step::Read(number) => model.check_one(&ledger, &place(*number))?,
+            Step::Places(kind) => model.check_places(&ledger, *kind)?,
+            Step::Reopen(anchored) => {
+                drop(ledger);
+                reopen(site, &anchor, *anchored)?;
+                ledger = open_at(site, &anchor).expect("it opens");
+                model.check(&ledger)?;
+            }
+        }
+    }
+    model.check(&ledger)?;
+    drop(ledger);
+    model.check(&open_at(site, &anchor).expect("it opens"))
+}
+
 /// Opens and closes with what the anchor was made to remember; a newest anchor is there again afterwards.
-fn reopen(path: &Path, slots: &MemorySlots, anchored: Anchored) -> Result<(), TestCaseError> {
+fn reopen(site: &dyn Site, anchor: &MemoryAnchor, anchored: Anchored) -> Result<(), TestCaseError> {
     let (past, newest) = {
-        let slots = slots.0.lock().expect("not poisoned");
-        (slots.past.clone(), slots.past.last().expect("it was begun").clone())
+        let state = anchor.state();
+        (state.past.clone(), state.past.last().expect("it was begun").clone())
     };
     let behind = |by: usize| past.len().checked_sub(by + 1).map(|at| past[at].clone());
     let (now, opens) = match anchored {
@@ -329,17 +274,17 @@ fn reopen(path: &Path, slots: &MemorySlots, anchored: Anchored) -> Result<(), Te
             None => (vec![newest.clone()], true),
         },
     };
-    slots.0.lock().expect("not poisoned").now = now.clone();
-    let opened = open(path, slots);
+    anchor.state().now = now.clone();
+    let opened = open_at(site, anchor);
     if opens {
         prop_assert!(opened.is_ok(), "{:?}: {:?}", anchored, opened.err());
-        prop_assert_eq!(&slots.values().expect("in memory"), &vec![newest]);
+        prop_assert_eq!(&anchor.current().expect("in memory"), &vec![newest]);
     } else {
         let refused = matches!(opened.as_ref().err(), Some(LedgerError::State(StateError::Ahead { .. })));
         prop_assert!(refused, "{:?}", opened.err());
         // A refusal changes nothing.
-        prop_assert_eq!(slots.values().expect("in memory"), now);
-        slots.0.lock().expect("not poisoned").now = vec![newest];
+        prop_assert_eq!(anchor.current().expect("in memory"), now);
+        anchor.state().now = vec![newest];
     }
     Ok(())
 }
@@ -357,9 +302,15 @@ const COMMITS_OF_A_THREAD: u64 = 60;
 #[test]
 fn concurrent_commits_come_one_after_the_other_and_a_loser_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
-    begin(&path, &slots);
-    let ledger = open(&path, &slots).expect("it opens");
+    for site in sites(folder.path()) {
+        commit_at_once(&*site);
+    }
+}
+
+fn commit_at_once(site: &dyn Site) {
+    let anchor = MemoryAnchor::default();
+    begin_at(site, &anchor);
+    let ledger = open_at(site, &anchor).expect("it opens");
     // Every place has the mark 0.
     let first = (0..PLACES).map(|number| put(place(number), None, 0)).collect();
     ledger.commit(&batch(first, 1)).expect("nobody else writes");
@@ -404,8 +355,8 @@ fn concurrent_commits_come_one_after_the_other_and_a_loser_changes_nothing() {
     check_chains(&ledger, &won);
     check_order(&won);
     drop(ledger);
-    check_chains(&open(&path, &slots).expect("it opens"), &won);
-    println!("ledger: {} concurrent commits in one order, {lost} in conflict", won.len());
+    check_chains(&open_at(site, &anchor).expect("it opens"), &won);
+    println!("ledger at {}: {} concurrent commits in one order, {lost} in conflict", site.name(), won.len());
 }
 
 fn put(place: RecordKey, expected: Option<u64>, mark: u64) -> Write {
@@ -482,55 +433,89 @@ impl Row {
 #[test]
 fn state_rollback_a_row_of_a_batch_that_was_taken_back_is_not_read() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
-    begin(&path, &slots);
+    let (path, anchor) = (folder.path().join("store.db"), MemoryAnchor::default());
+    begin(&path, &anchor);
     let put = |content: &[u8], expected| {
         let content = Content::Put(Zeroizing::new(content.to_vec()));
         batch(vec![Write { place: place(4), expected, content }], 5)
     };
-    let ledger = open(&path, &slots).expect("it opens");
+    let ledger = open(&path, &anchor).expect("it opens");
     ledger.commit(&put(b"before", None)).expect("committed");
     drop(ledger);
-    let (before, anchored) = (std::fs::read(&path).expect("it is there"), slots.values().expect("in memory"));
+    let (before, anchored) =
+        (std::fs::read(&path).expect("it is there"), anchor.current().expect("in memory"));
 
-    let ledger = open(&path, &slots).expect("it opens");
+    let ledger = open(&path, &anchor).expect("it opens");
     ledger.commit(&put(b"little was spent", Some(1))).expect("committed");
     drop(ledger);
     let kept = Row::of(&path, &place(4));
     std::fs::write(&path, before).expect("the folder is ours");
-    slots.0.lock().expect("not poisoned").now = anchored;
+    anchor.state().now = anchored;
 
-    let ledger = open(&path, &slots).expect("what was taken back was never anchored");
+    let ledger = open(&path, &anchor).expect("what was taken back was never anchored");
     ledger.commit(&put(b"much was spent", Some(1))).expect("committed");
     drop(ledger);
     let right = Row::of(&path, &place(4));
     assert_eq!(kept.0, right.0, "of the same version");
 
     // After the scan of the opening, and before the first look at the record.
-    let ledger = open(&path, &slots).expect("it opens");
+    let ledger = open(&path, &anchor).expect("it opens");
     kept.put_back(&path, &place(4));
-    for _ in 0..2 {
-        let read = ledger.read(&place(4));
-        assert!(matches!(read, Err(LedgerError::State(StateError::Sealed(_)))), "{:?}", read.map(|_| ()));
-    }
+    let read = ledger.read(&place(4)).map(|_| ());
+    assert!(matches!(read, Err(LedgerError::State(StateError::Sealed(_)))), "{read:?}");
+    assert_eq!(ledger.standing(), LedgerStanding::Lost, "somebody else writes there");
     right.put_back(&path, &place(4));
+    let read = ledger.read(&place(4)).map(|_| ());
+    assert!(matches!(read, Err(LedgerError::Closed(_))), "{read:?}");
+    drop(ledger);
+    let ledger = open(&path, &anchor).expect("it is as it was written");
     let read = ledger.read(&place(4)).expect("it is read").expect("it is there");
     assert_eq!(&read.1[..], b"much was spent");
+}
+
+/// Of the store in memory, too: a record that somebody changed, moved or removed closes the ledger to everybody.
+#[test]
+fn state_swap_a_record_that_is_read_and_is_not_as_it_was_written_closes_the_ledger() {
+    type Deed = fn(&MemorySite);
+    let deeds: [(&str, Deed); 4] = [
+        ("changed", |site| site.kept().rows.get_mut(&place(0)).expect("there").sealed[20] ^= 1),
+        ("of another version", |site| site.kept().rows.get_mut(&place(0)).expect("there").version += 1),
+        ("removed", |site| drop(site.kept().rows.remove(&place(0)))),
+        ("another's", |site| {
+            let other = site.kept().rows[&place(1)].clone();
+            site.kept().rows.insert(place(0), other);
+        }),
+    ];
+    for (what, deed) in deeds {
+        let (site, anchor) = (MemorySite::default(), MemoryAnchor::default());
+        begin_at(&site, &anchor);
+        let ledger = open_at(&site, &anchor).expect("it opens");
+        ledger.commit(&batch(vec![put(place(0), None, 1), put(place(1), None, 1)], 1)).expect("committed");
+        drop(ledger);
+        let ledger = open_at(&site, &anchor).expect("it opens");
+        deed(&site);
+        assert!(ledger.read(&place(1)).is_ok(), "{what}: nobody has looked");
+        let read = ledger.read(&place(0)).map(|_| ());
+        assert!(matches!(read, Err(LedgerError::State(StateError::Sealed(_)))), "{what}: {read:?}");
+        assert_eq!(ledger.standing(), LedgerStanding::Lost, "{what}");
+        let written = ledger.commit(&batch(vec![put(place(1), Some(1), 2)], 2));
+        assert!(matches!(written, Err(LedgerError::Closed(_))), "{what}: {written:?}");
+    }
 }
 
 #[test]
 fn a_batch_may_write_a_place_twice() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
-    begin(&path, &slots);
+    let (path, anchor) = (folder.path().join("store.db"), MemoryAnchor::default());
+    begin(&path, &anchor);
     let put = |content: &[u8]| Content::Put(Zeroizing::new(content.to_vec()));
     let write = |content, expected| Write { place: place(0), expected, content };
-    let ledger = open(&path, &slots).expect("it opens");
+    let ledger = open(&path, &anchor).expect("it opens");
     ledger.commit(&batch(vec![write(put(b"1"), None), write(put(b"2"), None)], 5)).expect("committed");
     let twice = vec![write(put(b"3"), Some(1)), write(Content::Remove, Some(1)), write(put(b"4"), Some(1))];
     ledger.commit(&batch(twice, 6)).expect("committed");
     drop(ledger);
-    let ledger = open(&path, &slots).expect("it opens");
+    let ledger = open(&path, &anchor).expect("it opens");
     let read = ledger.read(&place(0)).expect("it is read").expect("it is there");
     assert_eq!((read.0, &read.1[..]), (2, &b"4"[..]));
 }
@@ -538,11 +523,17 @@ fn a_batch_may_write_a_place_twice() {
 /// While a batch is written, more callers come than a batch holds: what they wrote opens as several.
 #[test]
 fn many_callers_at_once_are_written_in_batches_that_open() {
-    const CALLERS: u64 = 200;
     let folder = tempfile::tempdir().expect("a folder");
-    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
-    begin(&path, &slots);
-    let ledger = open(&path, &slots).expect("it opens");
+    for site in sites(folder.path()) {
+        call_at_once(&*site);
+    }
+}
+
+fn call_at_once(site: &dyn Site) {
+    const CALLERS: u64 = 200;
+    let anchor = MemoryAnchor::default();
+    begin_at(site, &anchor);
+    let ledger = open_at(site, &anchor).expect("it opens");
     let barrier = Barrier::new(CALLERS as usize);
     std::thread::scope(|scope| {
         for caller in 0..CALLERS {
@@ -558,9 +549,9 @@ fn many_callers_at_once_are_written_in_batches_that_open() {
         }
     });
     drop(ledger);
-    let anchors = slots.0.lock().expect("not poisoned").past.len() as u64;
-    println!("{CALLERS} callers in {} batches", anchors - 1);
-    let ledger = open(&path, &slots).expect("it opens");
+    let anchors = anchor.state().past.len() as u64;
+    println!("{CALLERS} callers in {} batches at {}", anchors - 1, site.name());
+    let ledger = open_at(site, &anchor).expect("it opens");
     assert_eq!(ledger.places(Kind::User).expect("it is open").len() as u64, CALLERS);
     assert!(anchors > CALLERS / 64, "a batch has 64 links at the most");
 }
@@ -576,9 +567,9 @@ fn is_asleep(thread: &Path) -> bool {
 fn outcome_leak_what_was_read_is_settled_once_it_is_anchored() {
     use std::sync::mpsc;
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
-    begin(&path, &slots);
-    let ledger = Arc::new(open(&path, &slots).expect("opens"));
+    let (path, anchor) = (folder.path().join("store.db"), MemoryAnchor::default());
+    begin(&path, &anchor);
+    let ledger = Arc::new(open(&path, &anchor).expect("opens"));
     let (told, tells) = mpsc::channel();
     let tells = Arc::new(Mutex::new(tells));
     let (reader, early) = (Arc::clone(&ledger), Arc::clone(&tells));
@@ -603,7 +594,7 @@ fn outcome_leak_what_was_read_is_settled_once_it_is_anchored() {
         }
         assert!(early.try_recv().is_err(), "told before the anchor's step was done");
     };
-    slots.0.lock().expect("not poisoned").meanwhile = Some(Box::new(act));
+    anchor.state().meanwhile = Some(Box::new(act));
     let content = Content::Put(Zeroizing::new(vec![7]));
     let write = Write { place: place(0), expected: None, content };
     ledger.commit(&batch(vec![write], 1)).expect("committed");

@@ -14,7 +14,7 @@
 //! | `Ask` | `Engine::commit` in `gate.rs` with `state::decide`: all that the answer rests on, by the newest records, pending ones too |
 //! | `Enqueue` | `Ledger::commit`: compare and set on the record's version; `LedgerError::Conflict` decides anew |
 //! | `Lead` | a caller finds no leader in `shell/ledger` and writes up to `BATCH` entries in one transaction |
-//! | `Advance` | the sync of `shell/sqlite.rs`, then `AnchorSlots::replace`: create the new anchor, destroy the others |
+//! | `Advance` | the sync of `Store::commit`, then `Anchor::step`: create the new anchor, destroy the others |
 //! | `Fail` | one of these fails: the store is closed, and nobody in the queue gets anything but an error |
 //! | `Answer` | `Receipt<Outcome>` is there: it is opened, and the signature or the refusal leaves |
 //! | `TellLocked` | `Engine::settled`: that the user is locked is told once what locked them is anchored |

@@ -7,6 +7,7 @@
 //! Tokens behind a network drop sessions and forget logins. Then it opens new sessions, and logs in once more if it must. It never tries a
 //! refused PIN again in this process: the token would lock it.
 
+mod anchor;
 mod answer;
 mod reserved;
 mod sealing;
@@ -18,8 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use cryptoki::error::{Error, RvError};
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::object::ObjectHandle;
 use cryptoki::session::{Session, SessionState};
 
 use self::answer::failed;
@@ -27,10 +27,8 @@ pub use self::answer::rv_name;
 pub use self::token::{Identity, LogInError, Token};
 use super::config::BackingConfig;
 use super::exit;
-use crate::ports::{AnchorSlots, BackingError, ReopenError};
+use crate::ports::{BackingError, ReopenError};
 
-const ANCHOR_LABEL: &[u8] = b"countersign-anchor";
-const APPLICATION: &[u8] = b"countersign";
 /// How long the end of the process waits for a thread to leave the token.
 const LEAVING: Duration = Duration::from_millis(200);
 
@@ -157,87 +155,6 @@ fn lock_for_good<T>(lock: &Mutex<T>) -> bool {
     true
 }
 
-impl AnchorSlots for Backing {
-    fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
-        let AnchorSession { session, .. } = &*self.anchor();
-        let mut values = Vec::new();
-        for anchor in anchors(session)? {
-            match read_value(session, anchor) {
-                Ok(value) => values.push(value),
-                Err(error) if is_of_the_token(&error) => {
-                    return Err(failed("does not show the anchor")(error));
-                }
-                // An object that a crash left torn may not even be readable: it is no value, and is destroyed with the next
-                // one.
-                Err(_) => {}
-            }
-        }
-        Ok(values)
-    }
-
-    // One object made and one destroyed: with fewer there would be a moment without an anchor. A SoftHSM2 token keeps some 830
-    // bytes of memory for each, which it never gives back.
-    fn replace(&self, new: &[u8]) -> Result<(), BackingError> {
-        let AnchorSession { session, known } = &mut *self.anchor();
-        // Taken: after a failure it is looked for anew.
-        let old = match known.take() {
-            Some(old) => old,
-            None => anchors(session)?,
-        };
-        let created = keep(session, ANCHOR_LABEL, new)?;
-        for anchor in old {
-            session.destroy_object(anchor).map_err(failed("does not destroy the old anchor"))?;
-        }
-        *known = Some(vec![created]);
-        Ok(())
-    }
-
-    fn reopen(&self) -> Result<(), ReopenError> {
-        self.begin_anew(None)
-    }
-}
-
-/// Makes a data object with this value, and reads it back.
-fn keep(session: &Session, label: &[u8], new: &[u8]) -> Result<ObjectHandle, BackingError> {
-    let template = [
-        Attribute::Class(ObjectClass::DATA),
-        Attribute::Token(true),
-        Attribute::Private(true),
-        Attribute::Modifiable(false),
-        Attribute::Label(label.into()),
-        Attribute::Application(APPLICATION.into()),
-        Attribute::Value(new.to_vec()),
-    ];
-    let created = session
-        .create_object(&template)
-        .map_err(failed("does not keep the anchor, a private data object (CKO_DATA)"))?;
-    if value(session, created)? != new {
-        return Err(BackingError("the anchor reads back differently from what was written".into()));
-    }
-    Ok(created)
-}
-
-fn anchors(session: &Session) -> Result<Vec<ObjectHandle>, BackingError> {
-    session
-        .find_objects(&[Attribute::Class(ObjectClass::DATA), Attribute::Label(ANCHOR_LABEL.into())])
-        .map_err(failed("does not look for the anchor"))
-}
-
-fn value(session: &Session, object: ObjectHandle) -> Result<Vec<u8>, BackingError> {
-    read_value(session, object).map_err(failed("does not show the anchor"))
-}
-
-fn read_value(session: &Session, object: ObjectHandle) -> Result<Vec<u8>, Error> {
-    let attributes = session.get_attributes(object, &[AttributeType::Value])?;
-    Ok(attributes
-        .into_iter()
-        .find_map(|attribute| match attribute {
-            Attribute::Value(value) => Some(value),
-            _ => None,
-        })
-        .unwrap_or_default())
-}
-
 fn reopen_error(error: LogInError) -> ReopenError {
     match error {
         LogInError::Refused(error) => ReopenError::Refused(error),
@@ -245,28 +162,8 @@ fn reopen_error(error: LogInError) -> ReopenError {
     }
 }
 
-/// Whether the token or the session fails, whatever the object is (PKCS#11 v3.2 section 5.1, the values for functions that use a
-/// session handle or a token).
-fn is_of_the_token(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Pkcs11(
-            RvError::DeviceError
-                | RvError::DeviceMemory
-                | RvError::DeviceRemoved
-                | RvError::TokenNotPresent
-                | RvError::SessionClosed
-                | RvError::SessionHandleInvalid
-                | RvError::UserNotLoggedIn
-                | RvError::HostMemory,
-            _
-        )
-    )
-}
-
 /// Whether the user is logged in by what the token shows, not by what its library remembers: the anchor is private.
 fn is_logged_in(session: &Session) -> bool {
     let info = session.get_session_info();
-    info.is_ok_and(|info| info.session_state() == SessionState::RwUser)
-        && anchors(session).is_ok_and(|anchors| !anchors.is_empty())
+    info.is_ok_and(|info| info.session_state() == SessionState::RwUser) && anchor::is_shown(session)
 }

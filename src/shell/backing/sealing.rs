@@ -13,11 +13,11 @@ use cryptoki::session::Session;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::Backing;
 use super::answer::{failed, said};
-use super::{Backing, anchors, value};
-use crate::kernel::anchor::Anchor;
 use crate::kernel::seal::StoreId;
-use crate::ports::{BackingError, Sealer};
+use crate::ports::{BackingError, Random, Sealer};
+use crate::shell::random::SystemRandom;
 
 const SEALING_KEY_LABEL: &[u8] = b"countersign-sealing-key";
 /// Bytes of the initialisation vector that we offer (NIST SP 800-38D section 8.2).
@@ -101,15 +101,7 @@ impl Sealer for Backing {
     }
 
     fn withdraw(&self, store: &StoreId) -> Result<(), BackingError> {
-        let session = self.token.open_session()?;
-        // What is known there is looked for anew.
-        self.anchor().known = None;
-        for anchor in anchors(&session)? {
-            if value(&session, anchor).is_ok_and(|value| Anchor::claims_first_of(&value, store)) {
-                session.destroy_object(anchor).map_err(failed("does not destroy an anchor"))?;
-            }
-        }
-        destroy_keys(&session, SEALING_KEY_LABEL, store)
+        destroy_keys(&self.token.open_session()?, SEALING_KEY_LABEL, store)
     }
 }
 
@@ -126,7 +118,7 @@ impl Backing {
         let session = self.token.open_session()?;
         let sealing_key = make_key(&session, label, id)?;
         let mut offered = [0; IV_LEN];
-        getrandom::fill(&mut offered).map_err(|error| BackingError(error.to_string()))?;
+        SystemRandom.fill(&mut offered).map_err(|error| BackingError(error.to_string()))?;
         let (mut answer, mut iv) = encrypt(&session, sealing_key, &offered, context, key);
         if answer.is_err() {
             // A token that makes its own may accept nothing but zeros. The key is new: there is no other use of that vector.

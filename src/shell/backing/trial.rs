@@ -6,9 +6,11 @@
 use cryptoki::object::Attribute;
 use cryptoki::session::Session;
 
+use super::Backing;
+use super::anchor::keep;
 use super::answer::failed;
-use super::{Backing, keep};
-use crate::ports::BackingError;
+use crate::ports::{BackingError, Random};
+use crate::shell::random::SystemRandom;
 
 const LABEL: &[u8] = b"countersign-trial";
 const CONTEXT: &[u8] = b"countersign trial";
@@ -28,7 +30,7 @@ impl Backing {
     fn try_sealing(&self) -> Result<(), BackingError> {
         let (mut id, mut key) = ([0; 16], [0; 32]);
         for bytes in [&mut id[..], &mut key[..]] {
-            getrandom::fill(bytes).map_err(|error| BackingError(error.to_string()))?;
+            SystemRandom.fill(bytes).map_err(|error| BackingError(error.to_string()))?;
         }
         // It was unwrapped again when it is given.
         self.wrap_under(LABEL, &id, CONTEXT, &key).map(drop)

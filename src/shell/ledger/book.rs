@@ -8,14 +8,13 @@ use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use super::opening::Opened;
-use crate::kernel::anchor::Anchor;
+use crate::kernel::anchor::Anchored;
 use crate::kernel::audit::{Head, Link, MAX_BATCH};
 use crate::kernel::failures::Failures;
 use crate::kernel::receipt::{Batch, Content};
 use crate::kernel::recent::Recent;
 use crate::kernel::seal::{DataKey, Kind, RecordKey, SetHash};
-use crate::ports::{BackingError, LedgerError, LedgerStanding};
-use crate::shell::sqlite::{Pages, Row};
+use crate::ports::{LedgerError, LedgerStanding, Pages, Random, Row};
 
 /// Version and set-hash element of every record.
 pub(in crate::shell) type Index = HashMap<RecordKey, (u64, SetHash)>;
@@ -79,8 +78,8 @@ struct Newest {
 /// Changes that become durable together.
 pub(super) struct Group {
     pub(super) pages: Pages,
-    /// The anchor after them.
-    pub(super) anchor: Anchor,
+    /// Where the anchor stands after them.
+    pub(super) anchored: Anchored,
     first: u64,
     /// Where those who wait for it wait.
     pub(super) done: Arc<Condvar>,
@@ -165,7 +164,12 @@ impl Book {
 
     /// Puts a batch behind all that waits, if every record is still of the version it expects: the sequence of its link, and
     /// where to wait for it.
-    pub(super) fn enter(&mut self, key: &DataKey, batch: &Batch) -> Result<(u64, Arc<Condvar>), LedgerError> {
+    pub(super) fn enter(
+        &mut self,
+        key: &DataKey,
+        random: &dyn Random,
+        batch: &Batch,
+    ) -> Result<(u64, Arc<Condvar>), LedgerError> {
         let version = |place| self.index.get(place).map(|(version, _)| *version);
         if batch.writes.iter().any(|write| version(&write.place) != write.expected) {
             return Err(LedgerError::Conflict);
@@ -174,13 +178,14 @@ impl Book {
         let begins = self.waiting.back().is_none_or(|group| sequence - group.first >= MAX_BATCH);
         let first = if begins { sequence } else { self.waiting.back().map_or(sequence, |group| group.first) };
         // All that can fail comes before the first change of the book.
-        let Sealed { rows, elements, set } = seal(key, batch, sequence, &self.index, self.newest.set)?;
+        let Sealed { rows, elements, set } =
+            seal((key, random), batch, sequence, &self.index, self.newest.set)?;
         let Newest { head: previous, time, .. } = self.newest;
         let link =
             Link { sequence, time: batch.time, event: batch.event.clone(), previous, set, batch: first };
-        let sealed_link = seal_link(key, &link)?;
+        let sealed_link = seal_link((key, random), &link)?;
 
-        let (anchor, head) = (Anchor::of(&link), link.head());
+        let (anchored, head) = (Anchored::of(&link), link.head());
         self.newest = Newest { sequence, head, set, time: time.max(batch.time) };
         for (place, element) in elements {
             match element {
@@ -190,10 +195,11 @@ impl Book {
         }
         if begins {
             let done = Arc::new(Condvar::new());
-            self.waiting.push_back(Group { pages: Pages::default(), anchor, first, done });
+            let pages = Pages { after: Some(first - 1), ..Pages::default() };
+            self.waiting.push_back(Group { pages, anchored, first, done });
         }
         let group = self.waiting.back_mut().expect("there is one: it was pushed if there was none");
-        group.anchor = anchor;
+        group.anchored = anchored;
         group.pages.links.push((sequence, sealed_link));
         for (place, row) in rows {
             let sealed = row.as_ref().map(|row: &Row| row.sealed.clone());
@@ -219,7 +225,7 @@ impl Book {
 
     /// A group is durable and anchored. Its callers are told, and one of those who wait for the next group.
     pub(super) fn settle(&mut self, group: &Group) {
-        self.durable = group.anchor.sequence;
+        self.durable = group.anchored.sequence;
         for place in group.pages.rows.keys() {
             if self.pending.get(place).is_some_and(|(version, _)| *version <= self.durable)
                 && let Some((version, Some(sealed))) = self.pending.remove(place)
@@ -235,31 +241,40 @@ impl Book {
     }
 }
 
-/// Writes the first commit of a new store: its pages, and its anchor.
-pub(super) fn begin(key: &DataKey, first: &Batch) -> Result<(Pages, Anchor), LedgerError> {
-    let Sealed { rows, set, .. } = seal(key, first, 0, &Index::new(), SetHash::default())?;
+/// The first commit of a new store: its pages, and where its anchor stands then.
+pub(super) fn begin(
+    key: &DataKey,
+    random: &dyn Random,
+    first: &Batch,
+) -> Result<(Pages, Anchored), LedgerError> {
+    let Sealed { rows, set, .. } = seal((key, random), first, 0, &Index::new(), SetHash::default())?;
     let (time, event) = (first.time, first.event.clone());
     let link = Link { sequence: 0, time, event, previous: Head::default(), set, batch: 0 };
-    let links = vec![(0, seal_link(key, &link)?)];
-    Ok((Pages { rows: rows.into_iter().collect(), links }, Anchor::of(&link)))
+    let links = vec![(0, seal_link((key, random), &link)?)];
+    Ok((Pages { after: None, rows: rows.into_iter().collect(), links }, Anchored::of(&link)))
 }
 
-/// Writes the commit that takes a restored store: its pages, and its anchor. `lost` is the link that was anchored; no link up
-/// to it, nor of a batch that may have been written behind it, gets its number.
+/// The commit that takes a restored store: its pages, and where its anchor stands then. `lost` is the link that was anchored; no
+/// link up to it, nor of a batch that may have been written behind it, gets its number.
 pub(super) fn restore(
     key: &DataKey,
+    random: &dyn Random,
     opened: &Opened,
     lost: u64,
     batch: &Batch,
-) -> Result<(Pages, Anchor), LedgerError> {
+) -> Result<(Pages, Anchored), LedgerError> {
     let newest = &opened.end.newest;
     let sequence = newest.sequence.max(lost.saturating_add(MAX_BATCH)).saturating_add(1);
-    let Sealed { rows, set, .. } = seal(key, batch, sequence, &opened.index, newest.set)?;
+    let Sealed { rows, set, .. } = seal((key, random), batch, sequence, &opened.index, newest.set)?;
     let (time, event, previous) = (batch.time, batch.event.clone(), opened.end.head);
     let link = Link { sequence, time, event, previous, set, batch: sequence };
-    let links = vec![(sequence, seal_link(key, &link)?)];
-    Ok((Pages { rows: rows.into_iter().collect(), links }, Anchor::of(&link)))
+    let links = vec![(sequence, seal_link((key, random), &link)?)];
+    let pages = Pages { after: Some(newest.sequence), rows: rows.into_iter().collect(), links };
+    Ok((pages, Anchored::of(&link)))
 }
+
+/// What sealing takes: the key, and where nonces come from.
+type By<'a> = (&'a DataKey, &'a dyn Random);
 
 /// Sealed writes, their set-hash elements, and the set after them.
 struct Sealed {
@@ -270,7 +285,7 @@ struct Sealed {
 
 /// Seals the writes of a batch as versions `sequence`.
 fn seal(
-    key: &DataKey,
+    (key, random): By<'_>,
     batch: &Batch,
     sequence: u64,
     index: &Index,
@@ -287,7 +302,7 @@ fn seal(
         }
         let (row, element) = match &write.content {
             Content::Put(plaintext) => {
-                let sealed = key.seal(&place, sequence, nonce()?, plaintext);
+                let sealed = key.seal(&place, sequence, nonce(random)?, plaintext);
                 let element = key.element(&place, sequence, &sealed);
                 set = set.with(element);
                 (Some(Row { version: sequence, sealed }), Some(element))
@@ -300,13 +315,12 @@ fn seal(
     Ok(Sealed { rows, elements, set })
 }
 
-fn seal_link(key: &DataKey, link: &Link) -> Result<Vec<u8>, LedgerError> {
-    Ok(key.seal(&RecordKey::link(link.sequence), link.sequence, nonce()?, &link.encode()))
+fn seal_link((key, random): By<'_>, link: &Link) -> Result<Vec<u8>, LedgerError> {
+    Ok(key.seal(&RecordKey::link(link.sequence), link.sequence, nonce(random)?, &link.encode()))
 }
 
-fn nonce() -> Result<[u8; 12], LedgerError> {
+fn nonce(random: &dyn Random) -> Result<[u8; 12], LedgerError> {
     let mut nonce = [0; 12];
-    getrandom::fill(&mut nonce)
-        .map_err(|error| LedgerError::Backing(BackingError(format!("no randomness: {error}"))))?;
+    random.fill(&mut nonce)?;
     Ok(nonce)
 }

@@ -1,24 +1,23 @@
 //! Checks the open store: is it still where it was, and does the disk have what was written?
 //!
-//! A commit checks before the anchor moves; a question about the ledger's standing checks if nobody writes. Each check looks at the files'
-//! places. It reads header and newest link if the last such read is a second old. In the boundary a thread with its own handle reads
-//! everything once an hour: only reading finds garbage that was written into the file in place.
+//! Whoever commits looks before the anchor moves; whoever asks how the ledger stands, where nobody writes. Where the files are
+//! is looked at each time, header and newest link when the last look is a second old, and in the boundary everything once an
+//! hour, by a thread of its own. Each look reads by a view of its own, which has nothing in memory: it shows what is there. Garbage
+//! that is written into the store in its place has neither another number nor another size: only reading finds it.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::book::Book;
 use super::opening::chain;
-use super::revival::{Stumble, lost};
+use super::revival::{Stumble, lost, of_store};
 use super::{SealedLedger, Writer, in_order};
-use crate::kernel::anchor::{Anchor, StateError};
+use crate::kernel::anchor::{Anchored, StateError};
 use crate::kernel::audit::Link;
 use crate::kernel::seal::{DataKey, RecordKey, SetHash};
-use crate::ports::{AnchorSlots, LedgerError, LedgerStanding};
-use crate::shell::sqlite::Sqlite;
+use crate::ports::{LedgerError, LedgerStanding, Sight, View};
 
 /// When the store was looked at.
 pub(super) struct Looks {
@@ -51,22 +50,24 @@ impl Drop for Reading {
     }
 }
 
-impl<A: AnchorSlots> SealedLedger<A> {
+impl SealedLedger {
     /// Looks at the store, whose newest link must be that of `newest`.
-    pub(super) fn look_at_store(&self, writer: &mut Writer, newest: &Anchor) -> Result<(), Stumble> {
-        let cut = writer.place.look()?;
+    pub(super) fn look_at_store(&self, writer: &mut Writer, newest: &Anchored) -> Result<(), Stumble> {
+        let sight = writer.store.look().map_err(of_look)?;
         let is_due = writer.looks.glanced.is_none_or(|at| at.elapsed() >= self.upkeep.glance);
-        if is_due || cut.is_some() {
-            self.glance(newest).map_err(of_look)?;
+        if is_due || sight == Sight::Smaller {
+            let view = writer.store.view().map_err(of_look)?;
+            glance(&*view, &self.key, newest).map_err(of_look)?;
             writer.looks.glanced = Some(Instant::now());
         }
-        if let Some(size) = cut {
+        if sight == Sight::Smaller {
             // Another program may have written it anew, and smaller: then everything is there.
-            read_whole(&self.path, &self.key, newest, &AtomicBool::new(false)).map_err(of_look)?;
-            writer.place.take_size(size);
+            let view = writer.store.view().map_err(of_look)?;
+            read_whole(&*view, &self.key, newest, &AtomicBool::new(false)).map_err(of_look)?;
+            writer.store.found_whole();
         }
         if self.upkeep.whole.is_some_and(|whole| writer.looks.whole.elapsed() >= whole) {
-            self.begin_reading(writer, *newest);
+            self.begin_reading(writer, *newest)?;
         }
         Ok(())
     }
@@ -92,41 +93,48 @@ impl<A: AnchorSlots> SealedLedger<A> {
         }
     }
 
-    fn glance(&self, newest: &Anchor) -> Result<(), LedgerError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(reader) = &*reader else { return Ok(()) };
-        let (store, sequence, sealed) = reader.glance()?;
-        let opened = self.key.open(&RecordKey::link(sequence), sequence, &sealed);
-        let link = opened.ok().and_then(|plaintext| Link::decode(&plaintext));
-        if store == self.key.store() && link.is_some_and(|link| Anchor::of(&link) == *newest) {
-            return Ok(());
-        }
-        Err(StateError::Sealed(format!("link {} is not there as it was written", newest.sequence)).into())
-    }
-
     /// Has a thread read everything, unless one does.
-    fn begin_reading(&self, writer: &mut Writer, newest: Anchor) {
+    fn begin_reading(&self, writer: &mut Writer, newest: Anchored) -> Result<(), Stumble> {
         let is_running =
             |reading: &Reading| reading.thread.as_ref().is_some_and(|thread| !thread.is_finished());
         if writer.looks.reading.as_ref().is_some_and(is_running) {
-            return;
+            return Ok(());
         }
+        let view = writer.store.view().map_err(of_look)?;
         writer.looks.whole = Instant::now();
-        let (path, key, book) = (self.path.clone(), Arc::clone(&self.key), Arc::clone(&self.book));
+        let (key, book) = (Arc::clone(&self.key), Arc::clone(&self.book));
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let begun = std::thread::Builder::new()
             .name("countersign look".into())
-            .spawn(move || look_at_all(&path, &key, &newest, &stopped, &book));
+            .spawn(move || look_at_all(view, &key, &newest, &stopped, &book));
         match begun {
             Ok(thread) => writer.looks.reading = Some(Reading { stop, thread: Some(thread) }),
             Err(error) => tracing::warn!("the store was not read in full this hour: {error}"),
         }
+        Ok(())
     }
 }
 
-fn look_at_all(path: &Path, key: &DataKey, newest: &Anchor, stop: &AtomicBool, book: &Mutex<Book>) {
-    match read_whole(path, key, newest, stop).map_err(of_look) {
+/// Reads header and newest link. Nothing follows that link: whoever looks keeps everybody else from writing.
+fn glance(view: &dyn View, key: &DataKey, newest: &Anchored) -> Result<(), LedgerError> {
+    let (mut is_there, mut more) = (false, 0);
+    let is_ours = view.header()?.store == *key.store();
+    view.follow(newest.sequence, &mut |sequence, sealed| {
+        let opened = key.open(&RecordKey::link(sequence), sequence, &sealed);
+        let link = opened.ok().and_then(|plaintext| Link::decode(&plaintext));
+        is_there |= link.is_some_and(|link| Anchored::of(&link) == *newest);
+        more += 1;
+        Ok(())
+    })?;
+    if is_ours && is_there && more == 1 {
+        return Ok(());
+    }
+    Err(StateError::Sealed(format!("link {} is not there as it was written", newest.sequence)).into())
+}
+
+fn look_at_all(view: Box<dyn View>, key: &DataKey, newest: &Anchored, stop: &AtomicBool, book: &Mutex<Book>) {
+    match read_whole(&*view, key, newest, stop).map_err(of_look) {
         Ok(()) => {}
         Err(_) if stop.load(Ordering::Relaxed) => {}
         Err(Stumble::End(closed)) => {
@@ -139,20 +147,22 @@ fn look_at_all(path: &Path, key: &DataKey, newest: &Anchor, stop: &AtomicBool, b
     }
 }
 
-/// Reads every link and every record by a handle of its own. `newest` must be among the links, and the records those of the
+/// Reads every link and every record. `newest` must be among the links, and the records those of the
 /// newest one.
-fn read_whole(path: &Path, key: &DataKey, newest: &Anchor, stop: &AtomicBool) -> Result<(), LedgerError> {
+fn read_whole(
+    view: &dyn View,
+    key: &DataKey,
+    newest: &Anchored,
+    stop: &AtomicBool,
+) -> Result<(), LedgerError> {
     let check = || match stop.load(Ordering::Relaxed) {
         true => Err(LedgerError::Closed("the store is closing".into())),
         false => Ok(()),
     };
-    let sqlite = Sqlite::read_only(path)?;
-    sqlite.hold_still()?;
-    // A damaged file is told from one that cannot be read just now.
-    sqlite.glance()?;
+    view.hold_still()?;
     let mut is_there = false;
-    let end = chain(&sqlite, key, |link| {
-        is_there |= link.sequence == newest.sequence && Anchor::of(link) == *newest;
+    let end = chain(view, key, |link| {
+        is_there |= link.sequence == newest.sequence && Anchored::of(link) == *newest;
         check()
     })?
     .end;
@@ -160,17 +170,17 @@ fn read_whole(path: &Path, key: &DataKey, newest: &Anchor, stop: &AtomicBool) ->
         return Err(StateError::Older { store: end.newest.sequence, anchor: newest.sequence }.into());
     }
     let mut records = SetHash::default();
-    sqlite.for_each_row(|place, row| {
+    view.rows(&mut |place, row| {
         records = records.with(key.element(&place, row.version, &row.sealed));
         check()
     })?;
     if records == end.newest.set { Ok(()) } else { Err(StateError::Records.into()) }
 }
 
-/// What a look found: it may be read later, or the file is not what was written.
+/// What a look found: it may be read later, or the store is not what was written.
 fn of_look(error: LedgerError) -> Stumble {
     match error {
         LedgerError::State(error) => Stumble::End(lost(error.to_string())),
-        error => Stumble::Store(error),
+        error => of_store(error),
     }
 }

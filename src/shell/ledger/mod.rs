@@ -1,4 +1,6 @@
-//! The ledger: sealed rows in SQLite, one chain, one anchor, and commits that share a sync.
+//! The ledger: sealed rows in a store, one chain, one anchor, and commits that share a sync.
+//!
+//! It knows the store, the anchor and randomness by their ports alone ([`crate::ports`]).
 //!
 //! A committing thread puts its change behind all waiting ones. If nobody is writing then, it writes all of them as one batch. No thread
 //! hands its change to another, and none waits for others to come.
@@ -12,66 +14,49 @@
 //! - L4. Changes become durable in the order in which they were decided: what was decided on a change that waits, waits
 //!   behind it.
 //! - L5. No batch is anchored that is not where everybody finds the store (`look`).
+//! - L6. A record that does not read as it was written closes the store: somebody else writes there.
 
 mod book;
 mod look;
 pub(in crate::shell) mod opening;
-mod place;
 mod revival;
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::book::{Book, NewestRecord};
 use self::look::Looks;
 use self::opening::Opened;
-use self::place::{Displaced, Place};
-use self::revival::Stumble;
-use super::lock::StoreLock;
-use super::sqlite::{Row, Sqlite};
-use crate::kernel::anchor::{self, Anchor, Opening, StateError};
+use crate::kernel::anchor::{self, Anchored, Opening, StateError};
 use crate::kernel::failures::Failures;
 use crate::kernel::receipt::Batch;
 use crate::kernel::seal::{DataKey, Kind, RecordKey};
-use crate::ports::{AnchorSlots, Ledger, LedgerError, LedgerStanding, Plain};
+use crate::ports::{Anchor, Ledger, LedgerError, LedgerStanding, Pages, Plain, Random, Row, Store, View};
 
 /// Sealed rows, one chain, one anchor.
-pub struct SealedLedger<A> {
+pub struct SealedLedger {
     key: Arc<DataKey>,
-    slots: A,
+    anchor: Arc<dyn Anchor>,
+    random: Arc<dyn Random>,
     book: Arc<Mutex<Book>>,
-    /// None while the store is opened anew.
-    reader: Mutex<Option<Sqlite>>,
-    path: PathBuf,
-    /// Whoever leads holds it; it writes. The last to be closed: it leaves nothing in its journal.
+    /// None while the store is opened anew. Closed before the store.
+    reader: Mutex<Option<Box<dyn View>>>,
+    /// Of the store.
+    name: String,
+    /// Whoever leads holds it; it writes.
     writer: Mutex<Writer>,
     upkeep: Upkeep,
-    /// Behind everything that has the file open.
-    _lock: StoreLock,
 }
 
 /// What only whoever leads may do.
 struct Writer {
-    /// None while the store is opened anew.
-    sqlite: Option<Sqlite>,
-    place: Place,
+    /// Closed before the store.
+    looks: Looks,
+    store: Box<dyn Store>,
     /// What the token remembers, as far as no step of it failed.
-    anchored: Anchor,
+    anchored: Anchored,
     /// A write failed: what is durable is not known.
     is_in_doubt: bool,
-    looks: Looks,
-}
-
-impl Writer {
-    fn store(&self) -> Result<&Sqlite, Stumble> {
-        self.sqlite.as_ref().ok_or_else(|| Stumble::Store(reopened(self.place.path())))
-    }
-}
-
-fn reopened(path: &Path) -> LedgerError {
-    let problem = "it is opening again after a failed write: try again".into();
-    LedgerError::Io { store: path.display().to_string(), problem }
 }
 
 /// How a ledger keeps itself going, and how often it looks at its store.
@@ -99,53 +84,44 @@ impl Default for Upkeep {
     }
 }
 
-impl<A: AnchorSlots> SealedLedger<A> {
+impl SealedLedger {
     /// Opens a store: checks every record against the newest link, and that against the anchor.
     pub fn open(
-        sqlite: Sqlite,
-        lock: StoreLock,
+        mut store: Box<dyn Store>,
         key: DataKey,
-        slots: A,
-    ) -> Result<SealedLedger<A>, LedgerError> {
-        // Where opening fails the lock goes last, as it does at the end.
-        let (lock, sqlite) = (lock, sqlite);
-        let displaced = |error: Displaced| LedgerError::Io {
-            store: sqlite.path().display().to_string(),
-            problem: error.to_string(),
-        };
-        let place = Place::before_opening(sqlite.path()).map_err(displaced)?;
-        let opened = Opened::scan(&sqlite, &key)?;
-        let anchor = newest_anchor(&slots, &key)?.ok_or(StateError::AnchorMissing)?;
-        match anchor::judge(&opened.end, opened.records, &anchor)? {
+        anchor: Arc<dyn Anchor>,
+        random: Arc<dyn Random>,
+    ) -> Result<SealedLedger, LedgerError> {
+        let opened = Opened::scan([store.view()?, store.view()?], &key)?;
+        let found = newest_anchored(&*anchor, &key)?.ok_or(StateError::AnchorMissing)?;
+        match anchor::judge(&opened.end, opened.records, &found)? {
             Opening::Agree => {}
             Opening::RollForward => {
                 // It may be in the system's memory alone: it must not be behind its anchor after a power cut.
-                sqlite.sync()?;
+                store.sync()?;
                 tracing::warn!("the last batch before a crash was anchored on opening");
             }
         }
-        // Also where they agree: this clears away the second slot that a crash may have left.
-        let anchored = Anchor::of(&opened.end.newest);
-        slots.replace(&anchored.encode(&key))?;
-        let reader = Mutex::new(Some(sqlite.reader()?));
-        let place = place.opened().map_err(displaced)?;
-        let (path, looks) = (sqlite.path().to_owned(), Looks::default());
-        let writer = Writer { sqlite: Some(sqlite), place, anchored, is_in_doubt: false, looks };
+        // Also where they agree: this finishes a step that a crash may have interrupted.
+        let anchored = Anchored::of(&opened.end.newest);
+        anchor.step(Some(&found.encode(&key)), &anchored.encode(&key))?;
+        let (name, reader) = (store.name(), Mutex::new(Some(store.view()?)));
+        let writer = Writer { looks: Looks::default(), store, anchored, is_in_doubt: false };
         Ok(SealedLedger {
-            path,
             key: Arc::new(key),
-            slots,
+            anchor,
+            random,
             book: Arc::new(Mutex::new(Book::new(opened))),
-            writer: Mutex::new(writer),
             reader,
+            name,
+            writer: Mutex::new(writer),
             upkeep: Upkeep::default(),
-            _lock: lock,
         })
     }
 
     /// The same ledger, kept otherwise.
     #[must_use]
-    pub fn kept_by(self, upkeep: Upkeep) -> SealedLedger<A> {
+    pub fn kept_by(self, upkeep: Upkeep) -> SealedLedger {
         SealedLedger { upkeep, ..self }
     }
 
@@ -191,14 +167,70 @@ impl<A: AnchorSlots> SealedLedger<A> {
         in_order(self.book.lock())
     }
 
-    /// A row as it is in the file.
+    /// A row as it is in the store.
     fn row(&self, place: &RecordKey) -> Result<Option<Row>, LedgerError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         match &*reader {
             Some(reader) => reader.row(place),
-            None => Err(reopened(&self.path)),
+            None => Err(LedgerError::Io {
+                store: self.name.clone(),
+                problem: "it is opening again after a failed write: try again".into(),
+            }),
         }
     }
+
+    /// A record as it was written: its version, its bytes, and whether they were read from the store.
+    fn sealed(&self, place: &RecordKey) -> Result<Option<(u64, Vec<u8>, bool)>, LedgerError> {
+        let mut expected = None;
+        loop {
+            let newest = {
+                let mut book = self.book();
+                book.check_open()?;
+                book.newest(place)
+            };
+            let Some(NewestRecord { version, element, sealed }) = newest else { return Ok(None) };
+            if let Some(sealed) = sealed {
+                return Ok(Some((version, sealed, false)));
+            }
+            let row = self.row(place)?;
+            match row {
+                Some(row)
+                    if row.version == version && self.key.element(place, version, &row.sealed) == element =>
+                {
+                    return Ok(Some((version, row.sealed, true)));
+                }
+                // Between the look at the book and that at the store it may have been written anew: then the book tells
+                // of another version by now.
+                _ if expected != Some(version) => expected = Some(version),
+                Some(_) => return Err(damaged(place, "another one than was written")),
+                None => return Err(damaged(place, "missing")),
+            }
+        }
+    }
+
+    /// Reads a record, and closes the ledger where it is not as it was written.
+    fn read_or_close(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError> {
+        let read = || {
+            let Some((version, sealed, is_read)) = self.sealed(place)? else { return Ok(None) };
+            let opened = self.key.open(place, version, &sealed);
+            let plaintext = opened.map_err(|error| damaged(place, &error.to_string()))?;
+            if is_read {
+                self.book().keep(*place, version, sealed);
+            }
+            Ok(Some((version, plaintext)))
+        };
+        read().inspect_err(|error| {
+            if let LedgerError::State(found) = error {
+                let closed = revival::lost(found.to_string());
+                tracing::error!("{}", closed.reason);
+                self.book().close(closed);
+            }
+        })
+    }
+}
+
+fn damaged(place: &RecordKey, what: &str) -> LedgerError {
+    StateError::Sealed(format!("a {:?} record is {what}", place.kind)).into()
 }
 
 /// A panic half-way through a change leaves the book in doubt.
@@ -211,12 +243,12 @@ fn in_order(book: LockResult<MutexGuard<'_, Book>>) -> MutexGuard<'_, Book> {
 }
 
 /// Whoever leads and does not come back: nobody may wait for it.
-struct Abandoned<'a, A: AnchorSlots> {
-    ledger: &'a SealedLedger<A>,
+struct Abandoned<'a> {
+    ledger: &'a SealedLedger,
     done: &'a Condvar,
 }
 
-impl<A: AnchorSlots> Drop for Abandoned<'_, A> {
+impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         let mut book = self.ledger.book();
         book.led_since = None;
@@ -225,48 +257,9 @@ impl<A: AnchorSlots> Drop for Abandoned<'_, A> {
     }
 }
 
-impl<A: AnchorSlots> Ledger for SealedLedger<A> {
+impl Ledger for SealedLedger {
     fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError> {
-        let damaged = |what: &str| {
-            LedgerError::State(StateError::Sealed(format!("a {:?} record is {what}", place.kind)))
-        };
-        let mut expected = None;
-        loop {
-            let newest = {
-                let mut book = self.book();
-                book.check_open()?;
-                book.newest(place)
-            };
-            let Some(NewestRecord { version, element, sealed }) = newest else { return Ok(None) };
-            let (sealed, is_read) = match sealed {
-                Some(sealed) => (sealed, false),
-                None => {
-                    let row = self.row(place)?;
-                    match row {
-                        Some(row)
-                            if row.version == version
-                                && self.key.element(place, version, &row.sealed) == element =>
-                        {
-                            (row.sealed, true)
-                        }
-                        // Between the look at the book and that at the file it may have been written anew: then the
-                        // book tells of another version by now.
-                        _ if expected != Some(version) => {
-                            expected = Some(version);
-                            continue;
-                        }
-                        Some(_) => return Err(damaged("another one than was written")),
-                        None => return Err(damaged("missing")),
-                    }
-                }
-            };
-            let plaintext =
-                self.key.open(place, version, &sealed).map_err(|error| damaged(&error.to_string()))?;
-            if is_read {
-                self.book().keep(*place, version, sealed);
-            }
-            return Ok(Some((version, plaintext)));
-        }
+        self.read_or_close(place)
     }
 
     fn version(&self, place: &RecordKey) -> Result<Option<u64>, LedgerError> {
@@ -284,7 +277,7 @@ impl<A: AnchorSlots> Ledger for SealedLedger<A> {
     fn commit(&self, batch: &Batch) -> Result<(), LedgerError> {
         let mut book = self.book();
         book.check_open()?;
-        let (sequence, done) = book.enter(&self.key, batch)?;
+        let (sequence, done) = book.enter(&self.key, &*self.random, batch)?;
         self.wait_for(book, sequence, &done)
     }
 
@@ -318,31 +311,31 @@ fn wait<'a>(done: &Condvar, book: MutexGuard<'a, Book>) -> MutexGuard<'a, Book> 
     in_order(done.wait(book))
 }
 
-/// The newest anchor of this store. A torn value is what a crash leaves of a new slot while the old one is still there.
-pub(in crate::shell) fn newest_anchor(
-    slots: &impl AnchorSlots,
+/// Where the anchor of this store stands, at the newer value of two. A torn value is what a crash leaves of a new one while the
+/// old one is still there.
+pub(in crate::shell) fn newest_anchored(
+    anchor: &dyn Anchor,
     key: &DataKey,
-) -> Result<Option<Anchor>, LedgerError> {
-    let values = slots.values()?;
-    Ok(values.iter().filter_map(|value| Anchor::decode(value, key)).max_by_key(|anchor| anchor.sequence))
+) -> Result<Option<Anchored>, LedgerError> {
+    let values = anchor.current()?;
+    Ok(values.iter().filter_map(|value| Anchored::decode(value, key)).max_by_key(|found| found.sequence))
 }
 
-/// Writes the first commit of a new store, and gives its anchor.
-pub fn begin(sqlite: &Sqlite, key: &DataKey, first: &Batch) -> Result<Vec<u8>, LedgerError> {
-    let (pages, anchor) = book::begin(key, first)?;
-    sqlite.commit(&pages)?;
-    Ok(anchor.encode(key))
+/// The first commit of a new store: what to write, and where its anchor stands then.
+pub fn begin(key: &DataKey, random: &dyn Random, first: &Batch) -> Result<(Pages, Vec<u8>), LedgerError> {
+    let (pages, anchored) = book::begin(key, random, first)?;
+    Ok((pages, anchored.encode(key)))
 }
 
-/// Writes the commit by which a restored store is taken, and gives its anchor. `lost` is the link that was anchored.
+/// The commit by which a restored store is taken: what to write, and where its anchor stands then. `lost` is the link that was
+/// anchored.
 pub(in crate::shell) fn restore(
-    sqlite: &Sqlite,
     key: &DataKey,
+    random: &dyn Random,
     opened: &Opened,
     lost: u64,
     batch: &Batch,
-) -> Result<Vec<u8>, LedgerError> {
-    let (pages, anchor) = book::restore(key, opened, lost, batch)?;
-    sqlite.commit(&pages)?;
-    Ok(anchor.encode(key))
+) -> Result<(Pages, Vec<u8>), LedgerError> {
+    let (pages, anchored) = book::restore(key, random, opened, lost, batch)?;
+    Ok((pages, anchored.encode(key)))
 }

@@ -7,8 +7,7 @@ use crate::kernel::anchor::StateError;
 use crate::kernel::audit::{ChainEnd, Link};
 use crate::kernel::failures::Failures;
 use crate::kernel::seal::{DataKey, RecordKey, SetHash};
-use crate::ports::LedgerError;
-use crate::shell::sqlite::Sqlite;
+use crate::ports::{LedgerError, View};
 
 /// What the scans found.
 pub(in crate::shell) struct Opened {
@@ -25,13 +24,15 @@ pub(in crate::shell) struct Opened {
 }
 
 impl Opened {
-    /// Scans a store that nobody writes.
-    pub(in crate::shell) fn scan(sqlite: &Sqlite, key: &DataKey) -> Result<Opened, LedgerError> {
-        let reader = sqlite.reader()?;
+    /// Scans a store that nobody writes, by two views of it.
+    pub(in crate::shell) fn scan(
+        [links, rows]: [Box<dyn View>; 2],
+        key: &DataKey,
+    ) -> Result<Opened, LedgerError> {
         // Two cores, two scans: with a million users each takes seconds.
         let (chain, records) = thread::scope(|scope| {
-            let records = scope.spawn(move || index(&reader, key));
-            let chain = chain(sqlite, key, |_| Ok(()));
+            let records = scope.spawn(move || index(&*rows, key));
+            let chain = chain(&*links, key, |_| Ok(()));
             (chain, records.join())
         });
         let Chain { end, time, failures } = chain?;
@@ -50,7 +51,7 @@ pub(in crate::shell) struct Chain {
 
 /// Follows the chain from its first link to the newest one, and shows each.
 pub(in crate::shell) fn chain(
-    sqlite: &Sqlite,
+    view: &dyn View,
     key: &DataKey,
     mut show: impl FnMut(&Link) -> Result<(), LedgerError>,
 ) -> Result<Chain, LedgerError> {
@@ -58,7 +59,7 @@ pub(in crate::shell) fn chain(
         LedgerError::State(StateError::Sealed(format!("link {sequence} of the history is {what}")))
     };
     let (mut end, mut time, mut failures) = (None::<ChainEnd>, 0, Failures::default());
-    sqlite.for_each_link(|sequence, sealed| {
+    view.follow(0, &mut |sequence, sealed| {
         let plaintext = key
             .open(&RecordKey::link(sequence), sequence, &sealed)
             .map_err(|error| damaged(sequence, &error.to_string()))?;
@@ -83,10 +84,10 @@ pub(in crate::shell) fn chain(
 }
 
 /// Scans all records: the index, and the set hash over them.
-pub(in crate::shell) fn index(sqlite: &Sqlite, key: &DataKey) -> Result<(Index, SetHash), LedgerError> {
+pub(in crate::shell) fn index(view: &dyn View, key: &DataKey) -> Result<(Index, SetHash), LedgerError> {
     // Room for all at once: growing would hold the old table beside the new one.
-    let (mut index, mut set) = (Index::with_capacity(sqlite.records()?), SetHash::default());
-    sqlite.for_each_row(|place, row| {
+    let (mut index, mut set) = (Index::with_capacity(view.count()?), SetHash::default());
+    view.rows(&mut |place, row| {
         let element = key.element(&place, row.version, &row.sealed);
         set = set.with(element);
         index.insert(place, (row.version, element));

@@ -13,11 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::book::{Closed, Group};
 use super::opening::Opened;
-use super::place::{Displaced, Place};
 use super::{SealedLedger, Writer};
-use crate::kernel::anchor::{self, Anchor, StateError};
-use crate::ports::{AnchorSlots, LedgerError, LedgerStanding, ReopenError};
-use crate::shell::sqlite::Sqlite;
+use crate::kernel::anchor::{self, Anchored, StateError};
+use crate::ports::{LedgerError, LedgerStanding, ReopenError};
 
 /// The first wait between two tries, and the longest.
 const WAITS: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
@@ -30,12 +28,6 @@ pub(super) enum Stumble {
     Token(LedgerError),
     /// It does not go on.
     End(Closed),
-}
-
-impl From<Displaced> for Stumble {
-    fn from(displaced: Displaced) -> Stumble {
-        Stumble::End(lost(displaced.to_string()))
-    }
 }
 
 impl From<StateError> for Stumble {
@@ -89,7 +81,7 @@ impl Doubt {
     }
 }
 
-impl<A: AnchorSlots> SealedLedger<A> {
+impl SealedLedger {
     /// Writes a group and anchors it, however often it takes within the time there is.
     pub(super) fn write(&self, group: &Group) -> Result<(), Closed> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,8 +102,8 @@ impl<A: AnchorSlots> SealedLedger<A> {
     }
 
     fn write_once(&self, writer: &mut Writer, group: &Group) -> Result<(), Stumble> {
-        writer.store()?.commit(&group.pages).map_err(of_store)?;
-        self.step(writer, &group.anchor)
+        writer.store.commit(&group.pages).map_err(of_store)?;
+        self.step(writer, &group.anchored)
     }
 
     fn revive(
@@ -152,65 +144,61 @@ impl<A: AnchorSlots> SealedLedger<A> {
     /// Opens anew what is in doubt, and takes the batch from where it is to its end.
     fn go_on(&self, writer: &mut Writer, group: &Group, doubt: &mut Doubt) -> Result<(), Stumble> {
         if doubt.token {
-            self.slots.reopen()?;
+            self.anchor.reopen()?;
             doubt.token = false;
         }
         // The token first: the store is held against it.
-        let values = self.slots.values().map_err(|error| Stumble::Token(error.into()))?;
-        let found: Vec<Anchor> = values.iter().filter_map(|value| Anchor::decode(value, &self.key)).collect();
-        anchor::resume(&found, &writer.anchored, &group.anchor)?;
+        let values = self.anchor.current().map_err(|error| Stumble::Token(error.into()))?;
+        let found: Vec<Anchored> =
+            values.iter().filter_map(|value| Anchored::decode(value, &self.key)).collect();
+        anchor::resume(&found, &writer.anchored, &group.anchored)?;
         if doubt.store {
-            let newest =
-                found.iter().max_by_key(|anchor| anchor.sequence).ok_or(StateError::AnchorMissing)?;
+            let newest = found.iter().max_by_key(|found| found.sequence).ok_or(StateError::AnchorMissing)?;
             if !self.reopen_store(writer, group, newest)? {
-                writer.store()?.commit(&group.pages).map_err(of_store)?;
+                writer.store.commit(&group.pages).map_err(of_store)?;
             }
             doubt.store = false;
         }
-        self.step(writer, &group.anchor)
+        self.step(writer, &group.anchored)
     }
 
     /// Opens the store anew and gives whether the group is in it.
-    fn reopen_store(&self, writer: &mut Writer, group: &Group, anchor: &Anchor) -> Result<bool, Stumble> {
-        // While it is still open: a file that nobody finds any more must not be closed.
-        writer.place.look()?;
-        writer.place.closing();
+    fn reopen_store(&self, writer: &mut Writer, group: &Group, found: &Anchored) -> Result<bool, Stumble> {
+        // While it is still open: a store that nobody finds any more must not be closed.
+        writer.store.look().map_err(of_store)?;
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         // Both at once, so that nothing of what failed is left in memory.
-        (writer.sqlite, *reader) = (None, None);
-        let place = Place::before_opening(writer.place.path())?;
-        if !place.is_of_same_store(&writer.place) {
-            return Err(Displaced::Replaced(place.path().into()).into());
-        }
-        let sqlite = Sqlite::open(place.path()).map_err(of_store)?;
-        let opened = Opened::scan(&sqlite, &self.key).map_err(of_store)?;
-        anchor::judge(&opened.end, opened.records, anchor)?;
-        let here = Anchor::of(&opened.end.newest);
-        let is_written = here == group.anchor;
+        *reader = None;
+        writer.store.reopen().map_err(of_store)?;
+        let view = || writer.store.view().map_err(of_store);
+        let opened = Opened::scan([view()?, view()?], &self.key).map_err(of_store)?;
+        anchor::judge(&opened.end, opened.records, found)?;
+        let here = Anchored::of(&opened.end.newest);
+        let is_written = here == group.anchored;
         if !is_written && here != writer.anchored {
-            return Err(StateError::Ahead { store: here.sequence, anchor: anchor.sequence }.into());
+            return Err(StateError::Ahead { store: here.sequence, anchor: found.sequence }.into());
         }
         // What failed may be in the system's memory alone. This writes it anew, and shows that the disk takes it.
-        sqlite.sync().map_err(Stumble::Store)?;
-        *reader = Some(sqlite.reader().map_err(Stumble::Store)?);
-        writer.sqlite = Some(sqlite);
-        writer.place = place.opened()?;
+        writer.store.sync().map_err(of_store)?;
+        *reader = Some(writer.store.view().map_err(of_store)?);
         Ok(is_written)
     }
 
     /// Takes the step of the anchor over what is written, once that is where everybody finds it.
-    fn step(&self, writer: &mut Writer, anchor: &Anchor) -> Result<(), Stumble> {
-        self.look_at_store(writer, anchor)?;
-        self.slots.replace(&anchor.encode(&self.key)).map_err(|error| Stumble::Token(error.into()))?;
-        writer.anchored = *anchor;
+    fn step(&self, writer: &mut Writer, to: &Anchored) -> Result<(), Stumble> {
+        self.look_at_store(writer, to)?;
+        let (old, new) = (writer.anchored.encode(&self.key), to.encode(&self.key));
+        self.anchor.step(Some(&old), &new).map_err(|error| Stumble::Token(error.into()))?;
+        writer.anchored = *to;
         Ok(())
     }
 }
 
-/// What reading the store found: it may be read later, or it is not what was written.
-fn of_store(error: LedgerError) -> Stumble {
+/// What the store answered: it may be gone on with later, or it is not what was written, or not where it was.
+pub(super) fn of_store(error: LedgerError) -> Stumble {
     match error {
         LedgerError::State(error) => error.into(),
+        LedgerError::Displaced { problem, .. } => Stumble::End(lost(problem)),
         error => Stumble::Store(error),
     }
 }

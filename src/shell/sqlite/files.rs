@@ -41,7 +41,7 @@ fn expect_writable(file: &Path, mode: u32) -> Result<(), String> {
 }
 
 /// The file that is called as the store, and this.
-pub(super) fn with_suffix(store: &Path, suffix: &str) -> PathBuf {
+pub(in crate::shell) fn with_suffix(store: &Path, suffix: &str) -> PathBuf {
     let mut path = store.as_os_str().to_owned();
     path.push(suffix);
     path.into()

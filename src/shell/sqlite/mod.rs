@@ -3,48 +3,29 @@
 //! The file decides nothing: its schema must be ours (rule `schema`), and a commit that wrote other rows than intended is rolled back.
 
 mod files;
+mod place;
 mod schema;
+mod store;
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, ffi, params,
+};
 
 use crate::kernel::anchor::StateError;
-use crate::kernel::seal::{Kind, RecordKey, StoreId};
-use crate::ports::LedgerError;
+use crate::kernel::seal::{Kind, RecordKey};
+use crate::ports::{Header, LedgerError, Pages, Row, View, VisitLink, VisitRow};
+
+pub(in crate::shell) use files::with_suffix;
+pub use store::{SqliteSite, take_lock};
 
 /// The format that this version writes. It reads those from [`OLDEST_FORMAT`] on: the second one has links that share a
 /// batch, and more kinds of records.
 const FORMAT: i64 = 2;
 const OLDEST_FORMAT: i64 = 1;
-
-/// A sealed row.
-pub struct Row {
-    /// Its version.
-    pub version: u64,
-    /// Its bytes.
-    pub sealed: Vec<u8>,
-}
-
-/// What one commit writes.
-#[derive(Default)]
-pub struct Pages {
-    /// The new rows by their places; `None` removes one.
-    pub rows: BTreeMap<RecordKey, Option<Row>>,
-    /// The new links: sequence and sealed bytes.
-    pub links: Vec<(u64, Vec<u8>)>,
-}
-
-/// What the store says of itself: in the clear, bound by the data key's wrapping.
-pub struct Header {
-    /// Names the store.
-    pub store: StoreId,
-    /// The data key, wrapped by the backing token.
-    pub wrapped_key: Vec<u8>,
-}
 
 /// An open SQLite file.
 pub struct Sqlite {
@@ -91,43 +72,9 @@ impl Sqlite {
         Ok(sqlite)
     }
 
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whose store it is and its newest link, sequence and sealed bytes, as they are in the file now. A file that is damaged
-    /// is a state that cannot be trusted; one that cannot be read just now is not.
-    pub fn glance(&self) -> Result<(Vec<u8>, u64, Vec<u8>), LedgerError> {
-        let connection = &self.connection;
-        let read = || {
-            // What is kept in memory tells nothing of the disk.
-            connection.execute_batch("PRAGMA shrink_memory")?;
-            let store = connection
-                .prepare_cached("SELECT value FROM header WHERE name = 'store'")?
-                .query_row([], |row| row.get(0))?;
-            let (sequence, sealed) = connection
-                .prepare_cached("SELECT sequence, sealed FROM link ORDER BY sequence DESC LIMIT 1")?
-                .query_row([], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)))?;
-            Ok((store, sequence, sealed))
-        };
-        read().map_err(|error: rusqlite::Error| {
-            if is_passing(&error) {
-                self.io(error.to_string())
-            } else {
-                StateError::Sealed(format!("the store's file is damaged: {error}")).into()
-            }
-        })
-    }
-
     /// Has all that was written reach the disk.
     pub fn sync(&self) -> Result<(), LedgerError> {
         self.run(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
-    }
-
-    /// A second handle on an open file, that only reads.
-    pub fn reader(&self) -> Result<Sqlite, LedgerError> {
-        Sqlite::read_only(&self.path)
     }
 
     /// Opens the file, which must be there, to read it: also while an engine writes it.
@@ -139,92 +86,29 @@ impl Sqlite {
         Ok(sqlite)
     }
 
-    /// Reads all that follows from one state of the file, whatever is written meanwhile, until the handle is dropped.
-    pub fn hold_still(&self) -> Result<(), LedgerError> {
-        // A transaction sees the file as it is at its first read.
-        self.run(|connection| {
-            connection.execute_batch("BEGIN")?;
-            connection.query_row("SELECT count(*) FROM header", [], |_| Ok(()))
-        })
-    }
-
-    /// How many records there are.
-    pub fn records(&self) -> Result<usize, LedgerError> {
-        let count: i64 =
-            self.run(|connection| connection.query_row("SELECT count(*) FROM record", [], |row| row.get(0)))?;
-        Ok(usize::try_from(count).unwrap_or(0))
-    }
-
-    /// What the store says of itself.
-    pub fn header(&self) -> Result<Header, LedgerError> {
-        let value = |name: &str| -> Result<Vec<u8>, LedgerError> {
-            self.run(|connection| {
-                connection.query_row("SELECT value FROM header WHERE name = ?1", [name], |row| row.get(0))
-            })
-        };
-        let store = value("store")?.try_into().map_err(|_| self.io("its header names no store".into()))?;
-        Ok(Header { store, wrapped_key: value("wrapped-key")? })
-    }
-
-    /// One row.
-    pub fn row(&self, place: &RecordKey) -> Result<Option<Row>, LedgerError> {
-        self.run(|connection| {
-            connection
-                .prepare_cached("SELECT version, sealed FROM record WHERE kind = ?1 AND id = ?2")?
-                .query_row(params![place.kind as u8, &place.id[..]], |row| {
-                    Ok(Row { version: row.get::<_, i64>(0)?.cast_unsigned(), sealed: row.get(1)? })
-                })
-                .optional()
-        })
-    }
-
-    /// Every row, one after the other.
-    pub fn for_each_row(
-        &self,
-        mut visit: impl FnMut(RecordKey, Row) -> Result<(), LedgerError>,
-    ) -> Result<(), LedgerError> {
-        let io = |error: rusqlite::Error| self.io(error.to_string());
-        let mut statement =
-            self.connection.prepare("SELECT kind, id, version, sealed FROM record").map_err(io)?;
-        let mut rows = statement.query([]).map_err(io)?;
-        while let Some(row) = rows.next().map_err(io)? {
-            let strange = || self.io("a row is not of the store's form".into());
-            let kind = row.get::<_, u8>(0).ok().and_then(Kind::from_u8).ok_or_else(strange)?;
-            let id = row.get::<_, Vec<u8>>(1).ok().and_then(|id| id.try_into().ok()).ok_or_else(strange)?;
-            let version = row.get::<_, i64>(2).map_err(io)?.cast_unsigned();
-            let sealed = row.get(3).map_err(io)?;
-            visit(RecordKey { kind, id }, Row { version, sealed })?;
-        }
-        Ok(())
-    }
-
-    /// Every link, from the first: its sequence and sealed bytes.
-    pub fn for_each_link(
-        &self,
-        mut visit: impl FnMut(u64, Vec<u8>) -> Result<(), LedgerError>,
-    ) -> Result<(), LedgerError> {
-        let io = |error: rusqlite::Error| self.io(error.to_string());
-        let mut statement =
-            self.connection.prepare("SELECT sequence, sealed FROM link ORDER BY sequence").map_err(io)?;
-        let mut rows = statement.query([]).map_err(io)?;
-        while let Some(row) = rows.next().map_err(io)? {
-            visit(row.get::<_, i64>(0).map_err(io)?.cast_unsigned(), row.get(1).map_err(io)?)?;
-        }
-        Ok(())
-    }
-
-    /// Writes rows and links, all or nothing; synced when it returns. What was not written, is no commit.
+    /// Writes rows and links, all or nothing, if the newest link is the expected one; synced when it returns. What was not
+    /// written, is no commit.
     pub fn commit(&self, pages: &Pages) -> Result<(), LedgerError> {
+        let io = |error: rusqlite::Error| self.io(error.to_string());
         let before = self.connection.total_changes();
         let transaction =
-            self.connection.unchecked_transaction().map_err(|error| self.io(error.to_string()))?;
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(io)?;
+        let newest: Option<i64> = self.run(|connection| {
+            let mut newest = connection.prepare_cached("SELECT max(sequence) FROM link")?;
+            newest.query_row([], |row| row.get(0))
+        })?;
+        let newest = newest.map(i64::cast_unsigned);
+        if newest != pages.after {
+            let store = self.path.display().to_string();
+            return Err(LedgerError::Moved { store, expected: pages.after, found: newest });
+        }
         let meant = self.run(|connection| write(connection, pages))?;
         let written = self.connection.total_changes() - before;
         if written != meant {
             let problem = format!("a commit of {meant} rows changed {written}");
             return Err(StateError::Schema(problem).into());
         }
-        transaction.commit().map_err(|error| self.io(error.to_string()))
+        transaction.commit().map_err(io)
     }
 
     /// Closes the file, with nothing left in its journal.
@@ -237,13 +121,13 @@ impl Sqlite {
 
     fn check_format(&self) -> Result<(), LedgerError> {
         let found: i64 =
-            self.run(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))?;
+            self.read(|connection| connection.query_row("PRAGMA user_version", [], |row| row.get(0)))?;
         if found > FORMAT {
             let store = self.path.display().to_string();
             return Err(LedgerError::NewerFormat { store, found, known: FORMAT });
         }
         if found < OLDEST_FORMAT {
-            return Err(self.io("it is not a Countersign store: it has no format".into()));
+            return Err(StateError::Schema("it is not a Countersign store: it has no format".into()).into());
         }
         Ok(())
     }
@@ -252,7 +136,7 @@ impl Sqlite {
     fn check_schema(&self) -> Result<(), LedgerError> {
         schema::check(&self.connection).map_err(|refusal| match refusal {
             schema::Refusal::State(error) => error.into(),
-            schema::Refusal::Sqlite(error) => self.io(error.to_string()),
+            schema::Refusal::Sqlite(error) => self.unreadable(&error),
         })
     }
 
@@ -285,8 +169,87 @@ impl Sqlite {
         work(&self.connection).map_err(|error| self.io(error.to_string()))
     }
 
+    /// Reads. A file that is damaged is a state that cannot be trusted; one that cannot be read just now is not.
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+        work(&self.connection).map_err(|error| self.unreadable(&error))
+    }
+
+    fn unreadable(&self, error: &rusqlite::Error) -> LedgerError {
+        if is_passing(error) {
+            self.io(error.to_string())
+        } else {
+            StateError::Sealed(format!("the store's file is damaged: {error}")).into()
+        }
+    }
+
     fn io(&self, problem: String) -> LedgerError {
         LedgerError::Io { store: self.path.display().to_string(), problem }
+    }
+}
+
+impl View for Sqlite {
+    fn header(&self) -> Result<Header, LedgerError> {
+        let value = |name: &str| -> Result<Vec<u8>, LedgerError> {
+            self.read(|connection| {
+                connection.query_row("SELECT value FROM header WHERE name = ?1", [name], |row| row.get(0))
+            })
+        };
+        let unnamed = |_| StateError::Sealed("the store's header names no store".into());
+        let store = value("store")?.try_into().map_err(unnamed)?;
+        Ok(Header { store, wrapped_key: value("wrapped-key")? })
+    }
+
+    fn row(&self, place: &RecordKey) -> Result<Option<Row>, LedgerError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT version, sealed FROM record WHERE kind = ?1 AND id = ?2")?
+                .query_row(params![place.kind as u8, &place.id[..]], |row| {
+                    Ok(Row { version: row.get::<_, i64>(0)?.cast_unsigned(), sealed: row.get(1)? })
+                })
+                .optional()
+        })
+    }
+
+    fn count(&self) -> Result<usize, LedgerError> {
+        let count: i64 = self
+            .read(|connection| connection.query_row("SELECT count(*) FROM record", [], |row| row.get(0)))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    fn rows(&self, visit: &mut VisitRow<'_>) -> Result<(), LedgerError> {
+        let unreadable = |error: rusqlite::Error| self.unreadable(&error);
+        let mut statement =
+            self.connection.prepare("SELECT kind, id, version, sealed FROM record").map_err(unreadable)?;
+        let mut rows = statement.query([]).map_err(unreadable)?;
+        while let Some(row) = rows.next().map_err(unreadable)? {
+            let strange = || StateError::Sealed("a row is not of the store's form".into());
+            let kind = row.get::<_, u8>(0).ok().and_then(Kind::from_u8).ok_or_else(strange)?;
+            let id = row.get::<_, Vec<u8>>(1).ok().and_then(|id| id.try_into().ok()).ok_or_else(strange)?;
+            let version = row.get::<_, i64>(2).map_err(unreadable)?.cast_unsigned();
+            let sealed = row.get(3).map_err(unreadable)?;
+            visit(RecordKey { kind, id }, Row { version, sealed })?;
+        }
+        Ok(())
+    }
+
+    fn follow(&self, since: u64, visit: &mut VisitLink<'_>) -> Result<(), LedgerError> {
+        let unreadable = |error: rusqlite::Error| self.unreadable(&error);
+        let select = "SELECT sequence, sealed FROM link WHERE sequence >= ?1 ORDER BY sequence";
+        let mut statement = self.connection.prepare(select).map_err(unreadable)?;
+        let mut rows = statement.query([since.cast_signed()]).map_err(unreadable)?;
+        while let Some(row) = rows.next().map_err(unreadable)? {
+            let sequence = row.get::<_, i64>(0).map_err(unreadable)?.cast_unsigned();
+            visit(sequence, row.get(1).map_err(unreadable)?)?;
+        }
+        Ok(())
+    }
+
+    fn hold_still(&self) -> Result<(), LedgerError> {
+        // A transaction sees the file as it is at its first read.
+        self.read(|connection| {
+            connection.execute_batch("BEGIN")?;
+            connection.query_row("SELECT count(*) FROM header", [], |_| Ok(()))
+        })
     }
 }
 
@@ -332,6 +295,11 @@ fn is_passing(error: &rusqlite::Error) -> bool {
         ErrorCode::OutOfMemory,
         ErrorCode::DatabaseBusy,
         ErrorCode::DatabaseLocked,
+        ErrorCode::FileLockingProtocolFailed,
+        ErrorCode::OperationInterrupted,
+        ErrorCode::PermissionDenied,
+        ErrorCode::ReadOnly,
+        ErrorCode::SchemaChanged,
     ];
     !is_cut && error.sqlite_error_code().is_some_and(|code| system.contains(&code))
 }

@@ -1,9 +1,9 @@
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use rusqlite::config::DbConfig;
 
-use super::files::with_suffix;
 use super::*;
 
 struct Store {
@@ -34,12 +34,13 @@ impl Store {
 fn pages(sequence: u64) -> Pages {
     let place = RecordKey { kind: Kind::User, id: [3; 16] };
     let row = Row { version: sequence, sealed: vec![4; 40] };
-    Pages { rows: BTreeMap::from([(place, Some(row))]), links: vec![(sequence, vec![5; 40])] }
+    let after = (sequence > 1).then(|| sequence - 1);
+    Pages { after, rows: BTreeMap::from([(place, Some(row))]), links: vec![(sequence, vec![5; 40])] }
 }
 
-fn removal() -> Pages {
+fn removal(after: Option<u64>) -> Pages {
     let place = RecordKey { kind: Kind::User, id: [3; 16] };
-    Pages { rows: BTreeMap::from([(place, None)]), links: vec![] }
+    Pages { after, rows: BTreeMap::from([(place, None)]), links: vec![] }
 }
 
 fn is_schema<T>(answer: &Result<T, LedgerError>) -> bool {
@@ -116,7 +117,7 @@ fn schema_a_commit_that_changes_other_rows_is_none() {
     for (sql, pages) in [
         (IGNORE, pages(2)),
         ("CREATE TRIGGER t BEFORE INSERT ON record BEGIN SELECT RAISE(IGNORE); END", pages(2)),
-        ("CREATE TRIGGER t BEFORE DELETE ON record BEGIN SELECT RAISE(IGNORE); END", removal()),
+        ("CREATE TRIGGER t BEFORE DELETE ON record BEGIN SELECT RAISE(IGNORE); END", removal(Some(1))),
         ("CREATE TRIGGER t AFTER INSERT ON link BEGIN DELETE FROM link WHERE sequence = 1; END", pages(2)),
         ("CREATE TRIGGER t AFTER INSERT ON link BEGIN DELETE FROM record; END", pages(2)),
     ] {
@@ -138,9 +139,23 @@ fn schema_a_commit_that_changes_other_rows_is_none() {
 fn a_commit_writes_anew_and_removes_what_is_and_what_is_not_there() {
     let store = Store::new();
     let sqlite = store.open();
-    for commit in [removal(), pages(1), pages(2), removal(), removal()] {
+    for commit in [removal(None), pages(1), pages(2), removal(Some(2)), removal(Some(2))] {
         sqlite.commit(&commit).expect("written");
     }
+}
+
+#[test]
+fn state_fork_a_commit_that_follows_another_link_than_the_newest_is_none() {
+    let store = Store::new();
+    let sqlite = store.open();
+    sqlite.commit(&pages(1)).expect("written");
+    for other in [pages(1), pages(3), removal(None), removal(Some(2))] {
+        let moved = sqlite.commit(&other);
+        assert!(matches!(moved, Err(LedgerError::Moved { found: Some(1), .. })), "{moved:?}");
+    }
+    let row = sqlite.row(&RecordKey { kind: Kind::User, id: [3; 16] }).expect("readable").expect("there");
+    assert_eq!(row.version, 1, "nothing of them was written");
+    sqlite.commit(&pages(2)).expect("the newest is as it was");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use countersign::ports::LedgerStanding;
 use countersign::shell::ledger::Upkeep;
 
 /// Looked at as closely as can be.
@@ -18,22 +17,22 @@ const ALWAYS: Upkeep = Upkeep {
 
 struct Stage {
     path: PathBuf,
-    slots: MemorySlots,
-    ledger: SealedLedger<MemorySlots>,
+    anchor: MemoryAnchor,
+    ledger: SealedLedger,
     folder: tempfile::TempDir,
 }
 
 impl Stage {
     fn kept_by(upkeep: Upkeep) -> Stage {
         let folder = tempfile::tempdir().expect("a folder");
-        let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
-        begin(&path, &slots);
-        let ledger = open(&path, &slots).expect("it opens").kept_by(upkeep);
+        let (path, anchor) = (folder.path().join("store.db"), MemoryAnchor::default());
+        begin(&path, &anchor);
+        let ledger = open(&path, &anchor).expect("it opens").kept_by(upkeep);
         for number in 0..PLACES {
             ledger.commit(&batch(vec![put(place(number), None, 1)], 1)).expect("nothing fails yet");
         }
         assert_eq!(ledger.standing(), LedgerStanding::Open);
-        Stage { path, slots, ledger, folder }
+        Stage { path, anchor, ledger, folder }
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -42,12 +41,12 @@ impl Stage {
 
     /// The next commit is refused, nothing of it is anchored, and the advice names what is to be saved.
     fn refuses(&self, what: &str) {
-        let anchors = self.slots.0.lock().expect("not poisoned").past.clone();
+        let anchors = self.anchor.state().past.clone();
         let Err(LedgerError::Closed(reason)) = self.ledger.commit(&batch(vec![], 9)) else {
             panic!("{what}: answered")
         };
         assert!(reason.contains("countersign state rescue"), "{what}: {reason}");
-        assert_eq!(self.slots.0.lock().expect("not poisoned").past, anchors, "{what}: anchored");
+        assert_eq!(self.anchor.state().past, anchors, "{what}: anchored");
         assert_eq!(self.ledger.standing(), LedgerStanding::Lost, "{what}");
     }
 }
@@ -113,9 +112,9 @@ fn garbage_in_the_place_of_the_store_is_noticed_by_the_next_look() {
 fn a_record_that_is_garbled_where_nobody_reads_is_noticed_by_the_look_at_everything() {
     let upkeep = Upkeep { whole: Some(Duration::ZERO), ..ALWAYS };
     let stage = Stage::kept_by(ALWAYS);
-    let Stage { path, slots, ledger, folder: _folder } = stage;
+    let Stage { path, anchor, ledger, folder: _folder } = stage;
     drop(ledger);
-    let ledger = open(&path, &slots).expect("it opens").kept_by(upkeep);
+    let ledger = open(&path, &anchor).expect("it opens").kept_by(upkeep);
     let stranger = rusqlite::Connection::open(&path).expect("it opens");
     stranger
         .execute("UPDATE record SET sealed = zeroblob(40) WHERE kind = ?1", [Kind::Nobody as u8])

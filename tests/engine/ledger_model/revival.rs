@@ -3,26 +3,41 @@
 use std::time::Duration;
 
 use super::*;
-use countersign::ports::LedgerStanding;
 use countersign::shell::ledger::Upkeep;
 
 /// A ledger with a batch in it, that goes on for so long.
 struct Stage {
     path: std::path::PathBuf,
-    slots: MemorySlots,
-    ledger: SealedLedger<MemorySlots>,
+    /// Where it is in memory, where it is.
+    site: MemorySite,
+    anchor: MemoryAnchor,
+    ledger: SealedLedger,
     _folder: tempfile::TempDir,
 }
 
 impl Stage {
     fn reopening_for(reopening: Duration) -> Stage {
         let folder = tempfile::tempdir().expect("a folder");
-        let (path, slots) = (folder.path().join("store.db"), MemorySlots::default());
-        begin(&path, &slots);
+        let path = folder.path().join("store.db");
+        Stage::at(&sqlite(&path), reopening, (path.clone(), MemorySite::default(), folder))
+    }
+
+    fn in_memory() -> Stage {
+        let (folder, site) = (tempfile::tempdir().expect("a folder"), MemorySite::default());
+        Stage::at(&site.clone(), Duration::from_secs(60), (folder.path().into(), site, folder))
+    }
+
+    fn at(
+        at: &dyn Site,
+        reopening: Duration,
+        (path, site, folder): (std::path::PathBuf, MemorySite, tempfile::TempDir),
+    ) -> Stage {
+        let anchor = MemoryAnchor::default();
+        begin_at(at, &anchor);
         let upkeep = Upkeep { reopening, ..Upkeep::default() };
-        let ledger = open(&path, &slots).expect("it opens").kept_by(upkeep);
+        let ledger = open_at(at, &anchor).expect("it opens").kept_by(upkeep);
         ledger.commit(&batch(vec![put(place(0), None, 1)], 1)).expect("nothing fails yet");
-        Stage { path, slots, ledger, _folder: folder }
+        Stage { path, site, anchor, ledger, _folder: folder }
     }
 
     /// Longer than anything here takes.
@@ -30,12 +45,12 @@ impl Stage {
         Stage::reopening_for(Duration::from_secs(60))
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, Slots> {
-        self.slots.0.lock().expect("not poisoned")
+    fn anchor(&self) -> std::sync::MutexGuard<'_, Anchorage> {
+        self.anchor.state()
     }
 
     fn fail(&self, faults: &[Fault]) {
-        self.slots().faults.extend(faults);
+        self.anchor().faults.extend(faults);
     }
 
     /// Writes the next mark over the one that is there.
@@ -46,10 +61,10 @@ impl Stage {
 
     /// Closed, and opened anew: what it holds then.
     fn reopened_mark(self) -> Result<u64, LedgerError> {
-        let Stage { path, slots, ledger, _folder } = self;
+        let Stage { path, anchor, ledger, _folder, site: _ } = self;
         drop(ledger);
-        slots.0.lock().expect("not poisoned").faults.clear();
-        open(&path, &slots).map(|ledger| marked(&ledger, &place(0)).1)
+        anchor.state().faults.clear();
+        open(&path, &anchor).map(|ledger| marked(&ledger, &place(0)).1)
     }
 }
 
@@ -61,8 +76,8 @@ fn a_step_of_the_anchor_that_failed_in_any_way_is_done_in_the_end_and_its_caller
             stage.fail(&vec![fault; times]);
             assert_eq!(stage.write(2), Ok(()), "{fault:?}");
             assert_eq!(stage.ledger.standing(), LedgerStanding::Open);
-            assert_eq!(stage.slots().reopened, times as u32, "{fault:?}");
-            assert_eq!(stage.slots().now.len(), 1, "{fault:?}: the step is finished");
+            assert_eq!(stage.anchor().reopened, times as u32, "{fault:?}");
+            assert_eq!(stage.anchor().now.len(), 1, "{fault:?}: the step is finished");
             assert_eq!(stage.write(3), Ok(()), "{fault:?}");
             assert_eq!(stage.reopened_mark(), Ok(3), "{fault:?}");
         }
@@ -74,7 +89,7 @@ fn callers_wait_while_the_token_is_away_and_their_batches_follow() {
     const CALLERS: usize = 20;
     let stage = Stage::patient();
     stage.fail(&[Fault::Before]);
-    stage.slots().away = 3;
+    stage.anchor().away = 3;
     let barrier = Barrier::new(CALLERS);
     std::thread::scope(|scope| {
         for caller in 0..CALLERS {
@@ -86,7 +101,7 @@ fn callers_wait_while_the_token_is_away_and_their_batches_follow() {
             });
         }
     });
-    assert_eq!(stage.slots().reopened, 4);
+    assert_eq!(stage.anchor().reopened, 4);
     assert_eq!(stage.ledger.places(Kind::Wallet).expect("it is open").len(), CALLERS);
     assert_eq!(stage.reopened_mark(), Ok(1));
 }
@@ -96,11 +111,11 @@ fn a_token_that_stays_away_closes_the_ledger_when_the_time_is_over_and_opening_a
     for reopening in [Duration::ZERO, Duration::from_millis(80)] {
         let stage = Stage::reopening_for(reopening);
         stage.fail(&[Fault::Before]);
-        stage.slots().away = u32::MAX;
+        stage.anchor().away = u32::MAX;
         assert!(matches!(stage.write(2), Err(LedgerError::Closed(_))));
         assert_eq!(stage.ledger.standing(), LedgerStanding::Closed);
-        assert_eq!(stage.slots().reopened > 0, !reopening.is_zero());
-        stage.slots().away = 0;
+        assert_eq!(stage.anchor().reopened > 0, !reopening.is_zero());
+        stage.anchor().away = 0;
         assert!(matches!(stage.ledger.commit(&batch(vec![], 1)), Err(LedgerError::Closed(_))));
         assert_eq!(
             stage.ledger.standing(),
@@ -117,11 +132,11 @@ fn a_step_of_the_anchor_that_does_not_come_back_is_told_until_it_does() {
     for (patience, expected) in
         [(Duration::ZERO, LedgerStanding::Stuck), (Duration::from_secs(3_600), LedgerStanding::Open)]
     {
-        let Stage { ledger, slots, path: _, _folder } = Stage::patient();
+        let Stage { ledger, anchor, path: _, site: _, _folder } = Stage::patient();
         let ledger = ledger.kept_by(Upkeep { patience, ..Upkeep::default() });
         assert_eq!(ledger.standing(), LedgerStanding::Open, "nobody writes");
         let ((begins, begun), (ends, ended)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
-        slots.0.lock().expect("not poisoned").meanwhile = Some(Box::new(move || {
+        anchor.state().meanwhile = Some(Box::new(move || {
             begins.send(()).expect("it is waited for");
             ended.recv().expect("it is told");
         }));
@@ -141,11 +156,11 @@ fn a_step_of_the_anchor_that_does_not_come_back_is_told_until_it_does() {
 fn a_pin_that_is_refused_is_not_tried_again() {
     let stage = Stage::patient();
     stage.fail(&[Fault::Before]);
-    stage.slots().refuses = true;
+    stage.anchor().refuses = true;
     let Err(LedgerError::Closed(reason)) = stage.write(2) else { panic!("it went on") };
     assert!(reason.contains("the PIN is wrong"), "{reason}");
     assert_eq!(stage.ledger.standing(), LedgerStanding::Refused);
-    assert_eq!(stage.slots().reopened, 1);
+    assert_eq!(stage.anchor().reopened, 1);
 }
 
 #[test]
@@ -153,11 +168,11 @@ fn state_rollback_a_token_that_has_another_anchor_after_a_failure_closes_the_led
     for fault in [Fault::PutBack, Fault::Emptied] {
         let stage = Stage::patient();
         stage.fail(&[fault]);
-        let now = |stage: &Stage| stage.slots().now.clone();
+        let now = |stage: &Stage| stage.anchor().now.clone();
         assert!(matches!(stage.write(2), Err(LedgerError::Closed(_))), "{fault:?}");
         assert_eq!(stage.ledger.standing(), LedgerStanding::Closed);
         let found = now(&stage);
-        assert_eq!(stage.slots().reopened, 1, "{fault:?}: it is looked at once");
+        assert_eq!(stage.anchor().reopened, 1, "{fault:?}: it is looked at once");
         assert_eq!(now(&stage), found, "{fault:?}: nothing is anchored over it");
         let refused = stage.reopened_mark();
         assert!(matches!(refused, Err(LedgerError::State(_))), "{fault:?}: {refused:?}");
@@ -170,10 +185,51 @@ fn state_fork_a_store_that_somebody_else_wrote_is_not_gone_on_with_after_a_failu
     let stage = Stage::patient();
     let stranger = rusqlite::Connection::open(&stage.path).expect("it opens");
     stranger.execute("INSERT INTO link VALUES (2, x'00')", ()).expect("nobody writes");
-    let (before, anchors) = (Row::of(&stage.path, &place(0)), stage.slots().past.clone());
+    let (before, anchors) = (Row::of(&stage.path, &place(0)), stage.anchor().past.clone());
     assert!(matches!(stage.write(2), Err(LedgerError::Closed(_))));
     assert_eq!(stage.ledger.standing(), LedgerStanding::Closed);
     let after = Row::of(&stage.path, &place(0));
     assert_eq!((before.0, before.1), (after.0, after.1), "nothing was written over it");
-    assert_eq!(stage.slots().past, anchors, "nothing was anchored");
+    assert_eq!(stage.anchor().past, anchors, "nothing was anchored");
+}
+
+#[test]
+fn a_commit_of_the_store_that_failed_in_any_way_is_done_once_and_its_caller_gets_the_true_answer() {
+    for fault in [StoreFault::Before, StoreFault::After] {
+        for (times, away) in [(1, 0), (3, 0), (1, 2)] {
+            let stage = Stage::in_memory();
+            {
+                let mut kept = stage.site.kept();
+                (kept.faults, kept.away) = (vec![fault; times].into(), away);
+            }
+            assert_eq!(stage.write(2), Ok(()), "{fault:?}");
+            assert_eq!(stage.ledger.standing(), LedgerStanding::Open);
+            // What was written, and only its answer lost, is found the first time, and not written again.
+            let faults = if fault == StoreFault::After { 1 } else { times };
+            assert_eq!(stage.site.kept().reopened, away + faults as u32, "{fault:?}");
+            stage.site.kept().faults.clear();
+            assert_eq!(stage.write(3), Ok(()), "{fault:?}");
+            assert_eq!(stage.site.kept().links.len(), 4, "{fault:?}: each has one link");
+        }
+    }
+}
+
+#[test]
+fn state_fork_a_store_that_another_engine_wrote_is_not_gone_on_with() {
+    let stage = Stage::in_memory();
+    stage.site.kept().faults.push_back(StoreFault::Stranger);
+    let anchors = stage.anchor().past.clone();
+    let Err(LedgerError::Closed(reason)) = stage.write(2) else { panic!("it went on") };
+    assert!(reason.contains("somebody else writes it"), "{reason}");
+    assert_eq!(stage.anchor().past, anchors, "nothing was anchored");
+}
+
+#[test]
+fn a_store_that_another_one_has_displaced_is_never_written_again() {
+    let stage = Stage::in_memory();
+    stage.site.kept().displaced = true;
+    let anchors = stage.anchor().past.clone();
+    assert!(matches!(stage.write(2), Err(LedgerError::Closed(_))));
+    assert_eq!(stage.ledger.standing(), LedgerStanding::Lost);
+    assert_eq!(stage.anchor().past, anchors, "nothing was anchored");
 }

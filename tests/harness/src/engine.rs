@@ -2,6 +2,7 @@
 
 pub mod administration;
 pub mod consensus;
+pub mod fakes;
 pub mod ledgers;
 pub mod maps;
 pub mod scripts;
@@ -31,7 +32,8 @@ use countersign::kernel::receipt::{Batch, Content};
 use countersign::kernel::seal::{Kind, RecordKey, SetHash};
 use countersign::kernel::state::Reach;
 use countersign::kernel::wallet::{Chain, Location, Network, Wallet, WatchOnly};
-use countersign::ports::{Clock, Ledger, LedgerError, Plain, Random, RandomError, Vault};
+use countersign::ports::{Clock, Ledger, LedgerError, Plain, Vault};
+pub use countersign::shell::random::SystemRandom;
 
 /// The time that every test begins at.
 pub const START: u64 = 1_800_000_000;
@@ -355,14 +357,6 @@ impl Clock for ManualClock {
 
     fn boot_id(&self) -> BootId {
         [self.0.boots.load(Ordering::Relaxed) as u8; 16]
-    }
-}
-
-pub struct SystemRandom;
-
-impl Random for SystemRandom {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
-        getrandom::fill(bytes).map_err(|error| RandomError::Failed(error.to_string()))
     }
 }
 

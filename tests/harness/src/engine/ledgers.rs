@@ -9,10 +9,12 @@ use zeroize::Zeroizing;
 use countersign::kernel::failures::Failures;
 use countersign::kernel::receipt::{Batch, Content};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey};
-use countersign::ports::{AnchorSlots, BackingError, Ledger, LedgerError, Plain, Vault};
+use countersign::ports::{Anchor, Header, Ledger, LedgerError, Plain, Site, Vault};
 use countersign::shell::ledger::{self, SealedLedger};
-use countersign::shell::lock::StoreLock;
-use countersign::shell::sqlite::{Header, Sqlite};
+use countersign::shell::random::SystemRandom;
+use countersign::shell::sqlite::SqliteSite;
+
+use super::fakes::MemoryAnchor;
 
 /// Records in memory, by the same rules, and no commit.
 #[derive(Clone, Default)]
@@ -79,29 +81,30 @@ impl Vault for NoCommit {
 /// The real ledger over SQLite, its anchor in memory.
 pub struct AnchorInMemory {
     path: PathBuf,
-    slots: MemorySlots,
+    anchor: MemoryAnchor,
 }
 
 impl AnchorInMemory {
     pub fn new(path: PathBuf) -> AnchorInMemory {
-        AnchorInMemory::with(path, MemorySlots::default())
+        AnchorInMemory::with(path, MemoryAnchor::default())
     }
 
-    pub fn with(path: PathBuf, slots: MemorySlots) -> AnchorInMemory {
-        AnchorInMemory { path, slots }
+    pub fn with(path: PathBuf, anchor: MemoryAnchor) -> AnchorInMemory {
+        AnchorInMemory { path, anchor }
     }
 
-    pub fn slots(&self) -> MemorySlots {
-        self.slots.clone()
+    pub fn anchor(&self) -> MemoryAnchor {
+        self.anchor.clone()
     }
 
     fn key() -> DataKey {
         DataKey::new([1; 16], Zeroizing::new([2; 32]))
     }
 
-    pub fn reopen(&self) -> Result<SealedLedger<MemorySlots>, LedgerError> {
-        let lock = StoreLock::take(&self.path)?;
-        SealedLedger::open(Sqlite::open(&self.path)?, lock, AnchorInMemory::key(), self.slots.clone())
+    pub fn reopen(&self) -> Result<SealedLedger, LedgerError> {
+        let store = SqliteSite::new(self.path.clone())?.open()?.expect("it was made");
+        let anchor = Arc::new(self.anchor.clone());
+        SealedLedger::open(store, AnchorInMemory::key(), anchor, Arc::new(SystemRandom))
     }
 }
 
@@ -111,24 +114,10 @@ impl Vault for AnchorInMemory {
     }
 
     fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
-        let sqlite = Sqlite::create(&self.path, &Header { store: [1; 16], wrapped_key: vec![] })?;
-        let anchor = ledger::begin(&sqlite, &AnchorInMemory::key(), first)?;
-        sqlite.close()?;
-        self.slots.replace(&anchor)?;
+        let (pages, anchored) = ledger::begin(&AnchorInMemory::key(), &SystemRandom, first)?;
+        let (site, header) =
+            (SqliteSite::new(self.path.clone())?, Header { store: [1; 16], wrapped_key: vec![] });
+        site.claim()?.make(&header, &pages, &mut || Ok(self.anchor.step(None, &anchored)?))?;
         Ok(Box::new(self.reopen()?))
-    }
-}
-
-#[derive(Clone, Default)]
-pub struct MemorySlots(Arc<Mutex<Vec<u8>>>);
-
-impl AnchorSlots for MemorySlots {
-    fn values(&self) -> Result<Vec<Vec<u8>>, BackingError> {
-        Ok(vec![self.0.lock().expect("not poisoned").clone()])
-    }
-
-    fn replace(&self, value: &[u8]) -> Result<(), BackingError> {
-        *self.0.lock().expect("not poisoned") = value.to_vec();
-        Ok(())
     }
 }

@@ -8,8 +8,11 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::with_suffix;
+use crate::ports::{LedgerError, Sight};
+
 /// SQLite's files beside the database: the journal, and its index. What goes by another index than we do overwrites ours.
-const BESIDE: [&str; 2] = ["-wal", "-shm"];
+pub(super) const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 /// A file, as it was when it was opened.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) struct Place {
     beside: Vec<Seen>,
     /// The store's largest size so far, in bytes: SQLite never makes it smaller by itself.
     size: u64,
+    /// Its size at the last look.
+    seen: u64,
 }
 
 /// What is wrong with the place.
@@ -76,7 +81,7 @@ impl Place {
         if (found.dev(), found.ino()) != store.file {
             return Err(Displaced::Replaced(path.into()));
         }
-        Ok(Place { store, _held: held, beside: Vec::new(), size })
+        Ok(Place { store, _held: held, beside: Vec::new(), size, seen: size })
     }
 
     /// The same, once it is open: with the files that opening made.
@@ -84,21 +89,14 @@ impl Place {
         let size = self.store.look()?;
         let mut beside = Vec::new();
         for suffix in BESIDE {
-            let mut path = self.store.path.as_os_str().to_owned();
-            path.push(suffix);
-            match Seen::at(path.into()) {
+            match Seen::at(with_suffix(&self.store.path, suffix)) {
                 Ok((seen, _)) => beside.push(seen),
                 // Not every way of journalling has both.
                 Err(Displaced::Removed(_)) => {}
                 Err(displaced) => return Err(displaced),
             }
         }
-        Ok(Place { beside, size, ..self })
-    }
-
-    /// The store.
-    pub(super) fn path(&self) -> &Path {
-        &self.store.path
+        Ok(Place { beside, size, seen: size, ..self })
     }
 
     /// From here on SQLite may take away what it has beside the store, and make it anew.
@@ -111,22 +109,35 @@ impl Place {
         self.store == other.store
     }
 
-    /// Whether all of it is where it was. `Some`: the store has become smaller, to this size, by somebody else.
-    pub(super) fn look(&mut self) -> Result<Option<u64>, Displaced> {
-        let size = self.store.look()?;
+    /// Another file is where this one was.
+    pub(super) fn replaced(&self) -> LedgerError {
+        Displaced::Replaced(self.store.path.clone()).into()
+    }
+
+    /// Whether all of it is where it was.
+    pub(super) fn look(&mut self) -> Result<Sight, Displaced> {
+        self.seen = self.store.look()?;
         for seen in &self.beside {
             seen.look()?;
         }
-        if size < self.size {
-            return Ok(Some(size));
+        if self.seen < self.size {
+            return Ok(Sight::Smaller);
         }
-        self.size = size;
-        Ok(None)
+        self.size = self.seen;
+        Ok(Sight::Same)
     }
 
-    /// The store is whole in this size.
-    pub(super) fn take_size(&mut self, size: u64) {
-        self.size = size;
+    /// The store is whole in the size of the last look.
+    pub(super) fn take_size(&mut self) {
+        self.size = self.seen;
+    }
+}
+
+impl From<Displaced> for LedgerError {
+    fn from(displaced: Displaced) -> LedgerError {
+        let (Displaced::Removed(path) | Displaced::Replaced(path) | Displaced::Unseen { path, .. }) =
+            &displaced;
+        LedgerError::Displaced { store: path.display().to_string(), problem: displaced.to_string() }
     }
 }
 
@@ -149,14 +160,14 @@ mod tests {
         for name in ["store.db", "store.db-wal", "store.db-shm"] {
             let folder = tempfile::tempdir().expect("a folder");
             let (_, mut place) = store(folder.path());
-            assert_eq!(place.look(), Ok(None));
+            assert_eq!(place.look(), Ok(Sight::Same));
             let (file, kept) = (folder.path().join(name), folder.path().join("kept"));
             fs::rename(&file, &kept).expect("the folder is ours");
             assert_eq!(place.look(), Err(Displaced::Removed(file.clone())));
             fs::copy(&kept, &file).expect("the folder is ours");
             assert_eq!(place.look(), Err(Displaced::Replaced(file.clone())));
             fs::rename(&kept, &file).expect("the folder is ours");
-            assert_eq!(place.look(), Ok(None), "it is the same one again");
+            assert_eq!(place.look(), Ok(Sight::Same), "it is the same one again");
         }
     }
 
@@ -165,12 +176,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, mut place) = store(folder.path());
         fs::write(&path, "four and more").expect("the folder is ours");
-        assert_eq!(place.look(), Ok(None));
+        assert_eq!(place.look(), Ok(Sight::Same));
         fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(5)).expect("ours");
-        assert_eq!(place.look(), Ok(Some(5)));
-        assert_eq!(place.look(), Ok(Some(5)), "until it is known that all is in it");
-        place.take_size(5);
-        assert_eq!(place.look(), Ok(None));
+        assert_eq!(place.look(), Ok(Sight::Smaller));
+        assert_eq!(place.look(), Ok(Sight::Smaller), "until it is known that all is in it");
+        place.take_size();
+        assert_eq!(place.look(), Ok(Sight::Same));
     }
 
     #[test]

@@ -1,0 +1,146 @@
+//! The anchor, as a private data object of the token (`CKO_DATA`, PKCS#11 v3.2 section 4.5).
+//!
+//! A step makes the new object, reads it back, then destroys the old one: with fewer there would be a moment without an anchor,
+//! and an object that is changed in its place is lost by a kill (SoftHSM2 cuts its file first). A SoftHSM2 token keeps some 830
+//! bytes of memory for each object that was destroyed, which it never gives back.
+
+use cryptoki::error::{Error, RvError};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+
+use super::answer::failed;
+use super::{AnchorSession, Backing};
+use crate::ports::{Anchor, BackingError, ReopenError};
+
+const ANCHOR_LABEL: &[u8] = b"countersign-anchor";
+const APPLICATION: &[u8] = b"countersign";
+
+impl Anchor for Backing {
+    fn current(&self) -> Result<Vec<Vec<u8>>, BackingError> {
+        let AnchorSession { session, .. } = &*self.anchor();
+        Ok(found(session)?.into_iter().filter_map(|found| found.value).collect())
+    }
+
+    fn step(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), BackingError> {
+        let AnchorSession { session, known } = &mut *self.anchor();
+        // Taken: after a failure it is looked for anew.
+        let there = match known.take() {
+            Some(known) => known,
+            None => stands_at(session, old, new)?,
+        };
+        let created = keep(session, ANCHOR_LABEL, new)?;
+        for object in there {
+            session.destroy_object(object).map_err(failed("does not destroy the old anchor"))?;
+        }
+        *known = Some(vec![created]);
+        Ok(())
+    }
+
+    fn withdraw(&self, first: &[u8]) -> Result<(), BackingError> {
+        let session = self.token.open_session()?;
+        // What is known there is looked for anew.
+        self.anchor().known = None;
+        for Found { object, value } in found(&session)? {
+            if value.is_some_and(|value| value == first) {
+                session.destroy_object(object).map_err(failed("does not destroy an anchor"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reopen(&self) -> Result<(), ReopenError> {
+        self.begin_anew(None)
+    }
+}
+
+/// The objects of an anchor that stands at `old`, or at `new` where a step was interrupted.
+fn stands_at(session: &Session, old: Option<&[u8]>, new: &[u8]) -> Result<Vec<ObjectHandle>, BackingError> {
+    let there = found(session)?;
+    let is_one = |value: &[u8]| value == new || old == Some(value);
+    if old.is_some() && !there.iter().any(|found| found.value.as_deref().is_some_and(is_one)) {
+        return Err(BackingError(
+            "the anchor is another one than was left there: somebody else writes it".into(),
+        ));
+    }
+    Ok(there.into_iter().map(|found| found.object).collect())
+}
+
+/// One object of the anchor.
+struct Found {
+    object: ObjectHandle,
+    /// None where it cannot be read: a crash left it torn. It is no value, and is destroyed with the next step.
+    value: Option<Vec<u8>>,
+}
+
+fn found(session: &Session) -> Result<Vec<Found>, BackingError> {
+    let mut found = Vec::new();
+    for object in anchors(session)? {
+        match value(session, object) {
+            Ok(value) => found.push(Found { object, value: Some(value) }),
+            Err(error) if is_of_the_token(&error) => return Err(failed("does not show the anchor")(error)),
+            Err(_) => found.push(Found { object, value: None }),
+        }
+    }
+    Ok(found)
+}
+
+/// Makes a data object with this value, and reads it back.
+pub(super) fn keep(session: &Session, label: &[u8], new: &[u8]) -> Result<ObjectHandle, BackingError> {
+    let template = [
+        Attribute::Class(ObjectClass::DATA),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Modifiable(false),
+        Attribute::Label(label.into()),
+        Attribute::Application(APPLICATION.into()),
+        Attribute::Value(new.to_vec()),
+    ];
+    let created = session
+        .create_object(&template)
+        .map_err(failed("does not keep the anchor, a private data object (CKO_DATA)"))?;
+    if value(session, created).map_err(failed("does not show the anchor"))? != new {
+        return Err(BackingError("the anchor reads back differently from what was written".into()));
+    }
+    Ok(created)
+}
+
+/// Whether the token shows an anchor: it is private, and shown to the user alone.
+pub(super) fn is_shown(session: &Session) -> bool {
+    anchors(session).is_ok_and(|anchors| !anchors.is_empty())
+}
+
+fn anchors(session: &Session) -> Result<Vec<ObjectHandle>, BackingError> {
+    session
+        .find_objects(&[Attribute::Class(ObjectClass::DATA), Attribute::Label(ANCHOR_LABEL.into())])
+        .map_err(failed("does not look for the anchor"))
+}
+
+fn value(session: &Session, object: ObjectHandle) -> Result<Vec<u8>, Error> {
+    let attributes = session.get_attributes(object, &[AttributeType::Value])?;
+    Ok(attributes
+        .into_iter()
+        .find_map(|attribute| match attribute {
+            Attribute::Value(value) => Some(value),
+            _ => None,
+        })
+        .unwrap_or_default())
+}
+
+/// Whether the token or the session fails, whatever the object is (PKCS#11 v3.2 section 5.1, the values for functions that use a
+/// session handle or a token).
+fn is_of_the_token(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pkcs11(
+            RvError::DeviceError
+                | RvError::DeviceMemory
+                | RvError::DeviceRemoved
+                | RvError::TokenNotPresent
+                | RvError::SessionClosed
+                | RvError::SessionHandleInvalid
+                | RvError::UserNotLoggedIn
+                | RvError::HostMemory,
+            _
+        )
+    )
+}
