@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 
 use countersign::engine::{Engine, WalletId};
 use countersign::kernel::approval::Approval;
-use countersign::kernel::otp::{self, OtpHash};
+use countersign::kernel::factor::Factor;
+use countersign::kernel::otp::{OtpHash, OtpKey};
 use countersign::kernel::policy::Judged;
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::Receipt;
@@ -316,9 +317,9 @@ impl Steps {
         let user = UserRecord {
             name: "alice".into(),
             service: "bench".into(),
-            otp: otp::OtpKey::new(secret, OtpHash::Sha1, 6, 30).expect("a key"),
+            factor: Factor::totp(OtpKey::new(secret, OtpHash::Sha1, 6, 30).expect("a key")),
             confirmed: true,
-            codes: state::CodeState::default(),
+            budget: state::Budget::default(),
         };
         let psbt = good_psbt(watch(&wallet), inputs).serialize();
         Steps { clock: bench.clock.clone(), bench, wallet, psbt, user, totp, raw: Raw::new(inputs) }

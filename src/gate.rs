@@ -233,6 +233,6 @@ struct Eligible<'a> {
 
 impl Eligible<'_> {
     fn has(&self, user: &state::Versioned<state::UserRecord>) -> bool {
-        self.key.is_none_or(|key| *key == user.value.otp.id())
+        self.key.is_none_or(|key| *key == user.value.factor.otp_key().id())
     }
 }

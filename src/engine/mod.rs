@@ -211,13 +211,13 @@ impl Engine {
         Ok(record.map(|user| {
             let user = user.value;
             UserView {
-                digits: user.otp.digits(),
-                period: user.otp.period(),
-                hash: user.otp.hash(),
-                key_id: user.otp.id(),
+                digits: user.factor.otp_key().digits(),
+                period: user.factor.otp_key().period(),
+                hash: user.factor.otp_key().hash(),
+                key_id: user.factor.otp_key().id(),
                 confirmed: user.confirmed,
-                locked: user.codes.is_locked(now),
-                failures: user.codes.failures(now),
+                locked: user.budget.is_locked(now),
+                failures: user.budget.failures(now),
                 stopped: self.is_stopped(),
                 name: user.name,
                 service: user.service,

@@ -8,6 +8,8 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
+use super::factor::{FactorKind, Proof};
+
 /// Size of one record.
 pub const RECORD_LEN: usize = 128;
 /// Most records in one mechanism parameter.
@@ -16,15 +18,14 @@ pub const MAX_RECORDS: usize = 16;
 pub const MAX_USER_LEN: usize = 60;
 
 const VERSION: u8 = 1;
-const FACTOR_TOTP: u8 = 1;
 const CODE_FIELD: usize = 64;
 const MIN_CODE_LEN: usize = 6;
 const MAX_CODE_LEN: usize = 8;
 
-/// One user's claim: "I am `user`, and this is my code." Nothing about it has been verified.
+/// One user's claim: "I am `user`, and this is my proof." Nothing about it has been verified.
 pub struct Approval {
     user: Option<Box<str>>,
-    code: Code,
+    proof: Proof,
 }
 
 impl Approval {
@@ -44,7 +45,7 @@ impl Approval {
         // The last colon: a code has none, whatever the name may have.
         match pin.iter().rposition(|&b| b == b':') {
             Some(colon) => Self::parse_pin_of(&pin[..colon], &pin[colon + 1..]),
-            None => Ok(Approval { user: None, code: Code::parse(pin)? }),
+            None => Ok(Approval { user: None, proof: Proof::Totp(Code::parse(pin)?) }),
         }
     }
 
@@ -53,7 +54,7 @@ impl Approval {
         if user.len() > MAX_USER_LEN {
             return Err(ApprovalError::UserLength(user.len()));
         }
-        Ok(Approval { user: parse_user(user)?, code: Code::parse(code)? })
+        Ok(Approval { user: parse_user(user)?, proof: Proof::Totp(Code::parse(code)?) })
     }
 
     /// The name claimed, or `None` for the wallet's only user.
@@ -61,8 +62,8 @@ impl Approval {
         self.user.as_deref()
     }
 
-    pub(crate) fn code(&self) -> &Code {
-        &self.code
+    pub(crate) fn proof(&self) -> &Proof {
+        &self.proof
     }
 
     fn parse_record(record: &[u8]) -> Result<Approval, ApprovalError> {
@@ -71,9 +72,7 @@ impl Approval {
         if version != VERSION {
             return Err(ApprovalError::Version(version));
         }
-        if factor != FACTOR_TOTP {
-            return Err(ApprovalError::Factor(factor));
-        }
+        let kind = FactorKind::of_number(factor).ok_or(ApprovalError::Factor(factor))?;
         if user_len > MAX_USER_LEN {
             return Err(ApprovalError::UserLength(user_len));
         }
@@ -85,11 +84,11 @@ impl Approval {
         if user_padding.iter().chain(code_padding).any(|&b| b != 0) {
             return Err(ApprovalError::Padding);
         }
-        Ok(Approval { user: parse_user(user)?, code: Code::parse(code)? })
+        Ok(Approval { user: parse_user(user)?, proof: Proof::parse(kind, code)? })
     }
 }
 
-/// A code as typed: 6 to 8 ASCII digits. No `Debug`, no comparison: only [`super::otp`] looks into it.
+/// A code as typed: 6 to 8 ASCII digits. No `Debug`, no comparison: only [`super::factor`] looks into it.
 pub struct Code {
     /// Left-aligned, zero bytes behind: the form in which codes are compared, whatever their length.
     digits: Zeroizing<[u8; MAX_CODE_LEN]>,
@@ -190,7 +189,8 @@ mod tests {
         let approvals = Approval::parse(&record("zoë".as_bytes(), b"012345")).expect("well formed");
         assert_eq!(approvals.len(), 1);
         assert_eq!(approvals[0].user(), Some("zoë"));
-        assert_eq!(approvals[0].code().padded(), b"012345\0\0");
+        let Proof::Totp(code) = approvals[0].proof();
+        assert_eq!(code.padded(), b"012345\0\0");
     }
 
     #[test]

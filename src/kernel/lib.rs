@@ -13,6 +13,7 @@ pub mod approval;
 pub mod audit;
 pub mod clock;
 pub mod digest_key;
+pub mod factor;
 pub mod failures;
 pub mod otp;
 pub mod pin;

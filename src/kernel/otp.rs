@@ -1,28 +1,13 @@
-//! One-time codes: RFC 4226 (HOTP) and RFC 6238 (TOTP), checked in constant time.
-//!
-//! Invariants:
-//! - O1. A code is compared within [`super::state::decide`] and [`super::state::confirm`], whose result nobody can look into
-//!   before it is durable.
-//! - O2. Every step of the window is computed and compared, for every claim, whoever the user is, so that the
-//!   time taken does not show which code was near or whether the user exists.
-//! - O3. Only a step later than the last one spent matches (RFC 6238 section 5.2: a code is accepted once), or that
-//!   step again for the very transaction it was spent on: whoever lost the answer gets it once more, and nothing else.
-//! - O4. A code is right for the OTP key of the record that its outcome replaces: a code of a key that was replaced meanwhile
-//!   neither confirms nor spends anything of the new enrolment.
+//! One-time codes: RFC 4226 (HOTP) and RFC 6238 (TOTP). What makes a code right is a factor's to say ([`super::factor`]).
 
 use core::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit as _, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
 use totp_rs::{Algorithm, Builder, Totp};
 use zeroize::Zeroizing;
 
-use super::approval::Approval;
-
-/// Steps before and after the current one that are live (RFC 6238 section 5.2 and 6: network delay and drift).
-pub const DRIFT_STEPS: u64 = 1;
 /// Bytes of a shared secret: 160 bits (RFC 4226 section 4, R6).
 pub const SECRET_LEN: usize = 20;
 
@@ -104,8 +89,9 @@ impl OtpKey {
         uri
     }
 
-    fn totp(&self) -> Totp {
-        Builder::new()
+    /// What computes its codes.
+    pub(crate) fn codes(&self) -> Codes {
+        let totp = Builder::new()
             .with_algorithm(match self.hash {
                 OtpHash::Sha1 => Algorithm::SHA1,
                 OtpHash::Sha256 => Algorithm::SHA256,
@@ -116,90 +102,39 @@ impl OtpKey {
             .with_step_duration(self.period)
             .with_secret(self.secret.to_vec())
             .build()
-            .expect("OtpKey::new admits only what RFC 6238 allows")
+            .expect("OtpKey::new admits only what RFC 6238 allows");
+        Codes { totp, period: self.period }
     }
 
     /// What a code for an unknown user is compared to, so that it costs what it costs for a known one.
-    fn decoy() -> OtpKey {
+    pub(crate) fn decoy() -> OtpKey {
         OtpKey { secret: Zeroizing::new(vec![0; SECRET_LEN]), hash: OtpHash::Sha1, digits: 6, period: 30 }
     }
 }
 
-/// The step that a code is of: whose, and which one. Where the code is wrong, it is of no meaning.
-pub struct MatchedStep {
-    pub(crate) user: String,
-    pub(crate) step: u64,
+/// The codes of one key.
+pub(crate) struct Codes {
+    totp: Totp,
+    period: u64,
 }
 
-/// What a code is compared to: the key and the steps of the record that the outcome will replace.
-pub(crate) struct Expected<'a> {
-    pub(crate) user: &'a str,
-    pub(crate) otp: &'a OtpKey,
-    pub(crate) last_step: Option<u64>,
-    /// The step that was spent on this very transaction, while it may be tried again.
-    pub(crate) repeatable: Option<u64>,
-}
-
-/// How one code compared. Nothing outside of the kernel sees it before the outcome is durable.
-pub(crate) struct Compared {
-    pub(crate) step: MatchedStep,
-    /// The code of a live step that is not spent.
-    pub(crate) is_new: Choice,
-    /// The code of the step spent last, on what it was spent on.
-    pub(crate) repeats: Choice,
-}
-
-/// Compares one code at `now` (Unix seconds). `None`: whatever it is, it is wrong.
-pub(crate) fn compare(approval: &Approval, expected: Option<&Expected<'_>>, now: u64) -> Compared {
-    let decoy = OtpKey::decoy();
-    let (key, last_step, repeatable, user) = match expected {
-        Some(expected) => (expected.otp, expected.last_step, expected.repeatable, expected.user),
-        None => (&decoy, None, None, ""),
-    };
-    let code = approval.code().padded();
-    let known = Choice::from(u8::from(expected.is_some()));
-    let (found, step) = match_step(key, code, last_step, now);
-    let repeats = is_code_of(key, repeatable, code) & known;
-    let step = u64::conditional_select(&step, &repeatable.unwrap_or(0), repeats);
-    let step = MatchedStep { user: user.to_owned(), step };
-    Compared { step, is_new: found & known & !repeats, repeats }
-}
-
-/// Whether `code` is that of `step`; computed also where there is none.
-fn is_code_of(key: &OtpKey, step: Option<u64>, code: &[u8; 8]) -> Choice {
-    let expected = padded_code(&key.totp(), step.unwrap_or(0).saturating_mul(key.period));
-    expected.ct_eq(code) & Choice::from(u8::from(step.is_some()))
-}
-
-/// Whether `code` is that of a live step after `last_step`, and of which (the latest, should two collide).
-fn match_step(key: &OtpKey, code: &[u8; 8], last_step: Option<u64>, now: u64) -> (Choice, u64) {
-    let totp = key.totp();
-    let current = now / key.period;
-    // Step 0 can be spent only where nothing was; `next` is the first step that may be spent.
-    let next = last_step.map_or(0, |last| last.saturating_add(1));
-    let (mut found, mut matched) = (Choice::from(0), 0);
-    for step in current.saturating_sub(DRIFT_STEPS)..=current.saturating_add(DRIFT_STEPS) {
-        let unspent = !next.ct_gt(&step);
-        let right = padded_code(&totp, step.saturating_mul(key.period)).ct_eq(code) & unspent;
-        matched.conditional_assign(&step, right);
-        found |= right;
-    }
-    (found, matched)
-}
-
-fn padded_code(totp: &Totp, time: u64) -> Zeroizing<[u8; 8]> {
-    struct Digits(Zeroizing<[u8; 8]>, usize);
-    impl core::fmt::Write for Digits {
-        fn write_str(&mut self, text: &str) -> core::fmt::Result {
-            let free = self.0.get_mut(self.1..self.1 + text.len()).ok_or(core::fmt::Error)?;
-            free.copy_from_slice(text.as_bytes());
-            self.1 += text.len();
-            Ok(())
+impl Codes {
+    /// The code of a step: left-aligned, zero bytes behind.
+    pub(crate) fn of_step(&self, step: u64) -> Zeroizing<[u8; 8]> {
+        struct Digits(Zeroizing<[u8; 8]>, usize);
+        impl core::fmt::Write for Digits {
+            fn write_str(&mut self, text: &str) -> core::fmt::Result {
+                let free = self.0.get_mut(self.1..self.1 + text.len()).ok_or(core::fmt::Error)?;
+                free.copy_from_slice(text.as_bytes());
+                self.1 += text.len();
+                Ok(())
+            }
         }
+        let mut digits = Digits(Zeroizing::new([0; 8]), 0);
+        write!(digits, "{}", self.totp.generate(step.saturating_mul(self.period)))
+            .expect("a code has at most 8 digits");
+        digits.0
     }
-    let mut digits = Digits(Zeroizing::new([0; 8]), 0);
-    write!(digits, "{}", totp.generate(time)).expect("a code has at most 8 digits");
-    digits.0
 }
 
 #[cfg(test)]
@@ -211,19 +146,8 @@ mod tests {
     }
 
     fn code(key: &OtpKey, time: u64) -> String {
-        let padded = padded_code(&key.totp(), time);
+        let padded = key.codes().of_step(time / key.period);
         String::from_utf8(padded[..usize::from(key.digits)].to_vec()).expect("digits")
-    }
-
-    fn padded(code: &str) -> [u8; 8] {
-        let mut padded = [0; 8];
-        padded[..code.len()].copy_from_slice(code.as_bytes());
-        padded
-    }
-
-    fn matches(key: &OtpKey, code: &str, last_step: Option<u64>, now: u64) -> Option<u64> {
-        let (found, step) = match_step(key, &padded(code), last_step, now);
-        bool::from(found).then_some(step)
     }
 
     #[test]
@@ -291,50 +215,6 @@ mod tests {
             id(&key(b"12345678901234567891", OtpHash::Sha1, 8, 30)),
             "16185022f191189f2b7927025dffda91"
         );
-    }
-
-    #[test]
-    fn three_steps_are_live_and_the_matched_one_is_told() {
-        let key = key(&[5; 20], OtpHash::Sha1, 6, 30);
-        let now = 1_700_000_010;
-        let step = now / 30;
-        for live in [step - 1, step, step + 1] {
-            assert_eq!(matches(&key, &code(&key, live * 30), None, now), Some(live));
-        }
-        for stale in [step - 2, step + 2] {
-            assert_eq!(matches(&key, &code(&key, stale * 30), None, now), None);
-        }
-    }
-
-    #[test]
-    fn otp_replay_only_a_later_step_matches() {
-        let key = key(&[5; 20], OtpHash::Sha1, 6, 30);
-        let now = 1_700_000_010;
-        let step = now / 30;
-        assert_eq!(matches(&key, &code(&key, step * 30), Some(step), now), None, "the same step");
-        assert_eq!(matches(&key, &code(&key, (step - 1) * 30), Some(step), now), None, "an older step");
-        assert_eq!(
-            matches(&key, &code(&key, (step + 1) * 30), Some(step), now),
-            Some(step + 1),
-            "a later step"
-        );
-        assert_eq!(matches(&key, &code(&key, (step + 1) * 30), Some(u64::MAX), now), None);
-    }
-
-    #[test]
-    fn a_code_of_another_length_does_not_match() {
-        let key = key(&[5; 20], OtpHash::Sha1, 8, 30);
-        let right = code(&key, 1_700_000_010);
-        assert_eq!(matches(&key, &right, None, 1_700_000_010), Some(1_700_000_010 / 30));
-        assert_eq!(matches(&key, &right[..6], None, 1_700_000_010), None);
-        assert_eq!(matches(&key, &right[2..], None, 1_700_000_010), None);
-    }
-
-    #[test]
-    fn time_zero_and_the_end_of_time_do_not_overflow() {
-        let key = key(&[5; 20], OtpHash::Sha1, 6, 30);
-        assert_eq!(matches(&key, &code(&key, 0), None, 0), Some(0));
-        let _ = matches(&key, "000000", None, u64::MAX);
     }
 
     #[test]

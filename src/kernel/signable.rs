@@ -5,7 +5,7 @@
 
 use super::audit::{Asked, DigestFacts, TransactionFacts};
 use super::digest_key::RequestedDigest;
-use super::otp::MatchedStep;
+use super::factor::Mark;
 use super::psbt::{CheckedPsbt, Digest};
 use super::state::{ChargeId, WalletState};
 
@@ -14,8 +14,8 @@ pub trait Signable: sealed::Sealed {
     /// What a spent code is bound to: the same may be asked for again for two minutes, and nothing else.
     fn binding(&self) -> Digest;
 
-    /// The state of its wallet or key after it was signed at `now` (Unix seconds) for the codes of `steps`.
-    fn charged_to(&self, state: &WalletState, steps: &[MatchedStep], now: u64) -> WalletState;
+    /// The state of its wallet or key after it was signed at `now` (Unix seconds) for the codes of `marks`.
+    fn charged_to(&self, state: &WalletState, marks: &[Mark], now: u64) -> WalletState;
 
     /// What the audit keeps of it.
     fn facts(&self) -> Asked;
@@ -32,7 +32,7 @@ impl Signable for CheckedPsbt {
         self.digest()
     }
 
-    fn charged_to(&self, state: &WalletState, _steps: &[MatchedStep], now: u64) -> WalletState {
+    fn charged_to(&self, state: &WalletState, _marks: &[Mark], now: u64) -> WalletState {
         WalletState {
             reach: state.reach.joined(self.reach()),
             signed: state.signed.saturating_add(1),
@@ -59,11 +59,11 @@ impl Signable for RequestedDigest {
 
     /// Every signature counts as one transaction, also one of a digest that was signed before: no value is known, and
     /// nothing tells a replacement from a further one.
-    fn charged_to(&self, state: &WalletState, steps: &[MatchedStep], now: u64) -> WalletState {
+    fn charged_to(&self, state: &WalletState, marks: &[Mark], now: u64) -> WalletState {
         WalletState {
             reach: state.reach,
             signed: state.signed.saturating_add(1),
-            history: state.history.charge(ChargeId::of_digest(&self.binding(), steps), 0, now),
+            history: state.history.charge(ChargeId::of_digest(&self.binding(), marks), 0, now),
         }
     }
 

@@ -145,10 +145,10 @@ impl From<&UserRecord> for Document {
         Document::User(UserDocument {
             name: user.name.clone(),
             issuer: user.service.clone(),
-            key_id: user.otp.id(),
-            hash: user.otp.hash(),
-            digits: user.otp.digits(),
-            period: user.otp.period(),
+            key_id: user.factor.otp_key().id(),
+            hash: user.factor.otp_key().hash(),
+            digits: user.factor.otp_key().digits(),
+            period: user.factor.otp_key().period(),
             confirmed: user.confirmed,
         })
     }

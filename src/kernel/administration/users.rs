@@ -2,9 +2,10 @@
 
 use super::naming::{check_issuer, check_user_name};
 use super::{Enrolment, Fresh, Moment, NewUser, Present, Refused, UserId};
+use crate::factor::Factor;
 use crate::otp::{OtpKey, SECRET_LEN};
 use crate::receipt::Batch;
-use crate::state::{self, CodeState, UserRecord, Versioned};
+use crate::state::{self, UserRecord, Versioned};
 use zeroize::Zeroizing;
 
 /// The record of a new user, and what the user's authenticator scans.
@@ -17,7 +18,7 @@ pub(super) fn new(new: NewUser, fresh: &mut Fresh) -> Result<(UserRecord, Enrolm
         Refused::Parameter("a code has 6 to 8 digits and a time step of 15 to 120 seconds".into())
     })?;
     let enrolment = Enrolment { key_id: otp.id(), uri: otp.uri(&service, &name) };
-    Ok((UserRecord { name, service, otp, confirmed: false, codes: CodeState::default() }, enrolment))
+    Ok((UserRecord::new(name, service, Factor::totp(otp)), enrolment))
 }
 
 pub(super) fn enrol<P: Present>(user: &UserRecord, moment: &Moment, present: &P) -> Result<Batch, P::Error> {
@@ -39,6 +40,6 @@ pub(super) fn unlock<P: Present>(id: &UserId, moment: &Moment, present: &P) -> R
 }
 
 fn of_enrolment<P: Present>(id: &UserId, present: &P) -> Result<Versioned<UserRecord>, P::Error> {
-    let user = present.user(&id.name)?.filter(|user| user.value.otp.id() == id.key);
+    let user = present.user(&id.name)?.filter(|user| user.value.factor.otp_key().id() == id.key);
     Ok(user.ok_or_else(|| Refused::NoSuchUser(id.name.clone()))?)
 }

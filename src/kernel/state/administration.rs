@@ -110,7 +110,7 @@ pub(crate) fn remove_user(user: &Versioned<UserRecord>, now: u64) -> Batch {
 
 /// Unlocks a user: ends the row of failures and the wait, never the 30-day budget.
 pub(crate) fn unlock_user(user: &Versioned<UserRecord>, now: u64) -> Batch {
-    let unlocked = UserRecord { codes: user.value.codes.unlocked(), ..user.value.clone() };
+    let unlocked = UserRecord { budget: user.value.budget.row_ended(), ..user.value.clone() };
     let event = of_user(Deed::UserUnlocked, Some(&user.value), Some(&unlocked));
     Batch { writes: vec![user.put(&unlocked)], event, time: now }
 }

@@ -16,7 +16,7 @@
 //! - T7. Whatever came of the codes, the same records are written, of the same length.
 
 mod administration;
-mod codes;
+mod budget;
 mod history;
 mod pins;
 mod records;
@@ -27,9 +27,8 @@ pub(crate) use administration::{
     add_digest_key, add_user, add_wallet, change_digest_key, change_wallet, initialise, remove_user, restore,
     take_clock, unlock_user,
 };
-pub use codes::{
-    BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, CodeState, LOCK_FROM, Locked,
-    RETRY_PERIOD,
+pub use budget::{
+    BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, Budget, LOCK_FROM, Locked,
 };
 pub use history::{Charge, ChargeId, History};
 pub use pins::{

@@ -4,14 +4,16 @@ use std::sync::LazyLock;
 
 use postcard::experimental::serialized_size;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::codes::{self, CodeState};
+use super::budget::Budget;
 use super::history::History;
 use super::pins::{self, OfficerPin, UserPin};
 use crate::clock::Believed;
 use crate::digest_key::DigestKeyRecord;
+use crate::factor::totp::Totp;
+use crate::factor::{Factor, SpentOn};
 use crate::otp::OtpKey;
 use crate::receipt::{Content, Write};
 use crate::seal::RecordKey;
@@ -115,19 +117,89 @@ impl TokenRecord {
     }
 }
 
-/// A user: the OTP key and what became of its codes.
-#[derive(Clone, Serialize, Deserialize)]
+/// A user: by what they approve, and what became of the tries at it.
+#[derive(Clone, Deserialize)]
+#[serde(from = "ReadUser")]
 pub struct UserRecord {
     /// The name.
     pub name: String,
     /// `CKA_OTP_SERVICE_IDENTIFIER`: the issuer shown in the authenticator.
     pub service: String,
-    /// The shared secret with its parameters.
-    pub otp: OtpKey,
-    /// Whether a first code was right.
+    /// By what the user approves.
+    pub factor: Factor,
+    /// Whether a first proof was right.
     pub confirmed: bool,
-    /// The state of its codes.
-    pub codes: CodeState,
+    /// The tries at all factors.
+    pub budget: Budget,
+}
+
+impl UserRecord {
+    /// A user who has not confirmed yet.
+    pub fn new(name: String, service: String, factor: Factor) -> UserRecord {
+        UserRecord { name, service, factor, confirmed: false, budget: Budget::default() }
+    }
+
+    fn upgrade(first: FirstUser) -> UserRecord {
+        let FirstUser { name, service, otp, confirmed, codes: FirstCodes { last_step, budget } } = first;
+        let factor = Factor::Totp(Totp::read(otp, last_step, None));
+        UserRecord { name, service, factor, confirmed, budget }
+    }
+
+    /// The fields that change with what comes of codes.
+    fn codes(&self) -> WrittenCodes<'_> {
+        let Factor::Totp(totp) = &self.factor;
+        let (last_step, on) = totp.spent();
+        WrittenCodes { last_step, budget: &self.budget, on }
+    }
+}
+
+/// A user as it is written: with one TOTP factor, whose state lies around the budget.
+#[derive(Serialize)]
+struct WrittenUser<'a> {
+    name: &'a str,
+    service: &'a str,
+    otp: &'a OtpKey,
+    confirmed: bool,
+    codes: WrittenCodes<'a>,
+}
+
+#[derive(Serialize)]
+struct WrittenCodes<'a> {
+    last_step: Option<u64>,
+    budget: &'a Budget,
+    on: Option<&'a SpentOn>,
+}
+
+impl Serialize for UserRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let UserRecord { name, service, factor, confirmed, budget: _ } = self;
+        let (otp, confirmed, codes) = (factor.otp_key(), *confirmed, self.codes());
+        WrittenUser { name, service, otp, confirmed, codes }.serialize(serializer)
+    }
+}
+
+/// The same, as it is read.
+#[derive(Deserialize)]
+struct ReadUser {
+    name: String,
+    service: String,
+    otp: OtpKey,
+    confirmed: bool,
+    codes: ReadCodes,
+}
+
+#[derive(Deserialize)]
+struct ReadCodes {
+    last_step: Option<u64>,
+    budget: Budget,
+    on: Option<SpentOn>,
+}
+
+impl From<ReadUser> for UserRecord {
+    fn from(read: ReadUser) -> UserRecord {
+        let ReadUser { name, service, otp, confirmed, codes: ReadCodes { last_step, budget, on } } = read;
+        UserRecord { name, service, factor: Factor::Totp(Totp::read(otp, last_step, on)), confirmed, budget }
+    }
 }
 
 /// A user as version 0.1 first wrote it.
@@ -137,14 +209,13 @@ struct FirstUser {
     service: String,
     otp: OtpKey,
     confirmed: bool,
-    codes: codes::FirstFormat,
+    codes: FirstCodes,
 }
 
-impl UserRecord {
-    fn upgrade(first: FirstUser) -> UserRecord {
-        let FirstUser { name, service, otp, confirmed, codes } = first;
-        UserRecord { name, service, otp, confirmed, codes: CodeState::upgrade(codes) }
-    }
+#[derive(Serialize, Deserialize)]
+struct FirstCodes {
+    last_step: Option<u64>,
+    budget: Budget,
 }
 
 /// How often the store was restored, and when last.
@@ -210,7 +281,9 @@ impl Stored for UserRecord {
 
     /// That of the same user with the longest state that codes can have.
     fn padded_len(&self, len: usize) -> usize {
-        len - serialized_len(&self.codes) + serialized_len(&CodeState::longest())
+        let (budget, on) = (&Budget::longest(), SpentOn::longest());
+        let longest = WrittenCodes { last_step: Some(u64::MAX), budget, on: Some(&on) };
+        len - serialized_len(&self.codes()) + serialized_len(&longest)
     }
 
     fn decode(bytes: &[u8]) -> Option<UserRecord> {
@@ -394,10 +467,50 @@ mod tests {
         let first = postcard::to_allocvec(&("alice", "bank", &otp, true)).expect("it is written");
         let user = UserRecord::decode(&[&[1][..], &first, &codes].concat()).expect("it is read");
         assert_eq!((user.name.as_str(), user.confirmed), ("alice", true));
-        assert_eq!((user.codes.last_step(None, 30), user.codes.failures(4)), (Some(9), 2));
-        assert_eq!(user.codes.repeatable(&[0; 32], None, 0), None);
+        let last_step = |user: &UserRecord| user.codes().last_step;
+        assert_eq!((last_step(&user), user.budget.failures(4)), (Some(9), 2));
+        assert!(user.codes().on.is_none());
         let again = UserRecord::decode(&user.encode()).expect("it is read");
-        assert_eq!(again.codes.last_step(None, 30), Some(9), "and written as the second");
+        assert_eq!(last_step(&again), Some(9), "and written as the third");
+    }
+
+    #[test]
+    fn a_user_is_written_in_the_layout_of_the_third_format() {
+        let otp =
+            OtpKey::new(Zeroizing::new(vec![7; 20]), crate::otp::OtpHash::Sha256, 8, 60).expect("a key");
+        let of_user = ("alice", "bank", &otp, true);
+        // The step spent last; tries in a row, the wait, the tries of 30 days; what was signed, when, by which randomness.
+        for codes in [
+            (Some(9_u64), 2_u32, 5_u64, vec![3_u64, 4], Some(([1_u8; 32], 77_u64, [2_u8; 32]))),
+            (None, 0, 0, vec![], None),
+        ] {
+            let written = postcard::to_allocvec(&(of_user, &codes)).expect("it is written");
+            let user = UserRecord::decode(&[&[3][..], &written, &[0; 9]].concat()).expect("it is read");
+            let (last_step, in_row, not_before, charged, on) = codes;
+            let spent_on = on.map(|(digest, at, entropy)| SpentOn::new(digest, at, entropy));
+            assert!(user.codes().last_step == last_step && user.codes().on == spent_on.as_ref());
+            let budget = postcard::to_allocvec(&(in_row, not_before, charged)).expect("it is written");
+            assert_eq!(postcard::to_allocvec(&user.budget).expect("it is written"), budget);
+            let again = user.encode();
+            assert_eq!((again[0], &again[1..=written.len()]), (3, &written[..]));
+            assert!(again[1 + written.len()..].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn outcome_leak_a_user_has_one_length_whatever_is_spent_and_charged() {
+        let otp = OtpKey::new(Zeroizing::new(vec![7; 20]), crate::otp::OtpHash::Sha1, 6, 30).expect("a key");
+        let fresh = UserRecord::new("alice".into(), "bank".into(), Factor::totp(otp));
+        let (budget, on) = (Budget::longest(), SpentOn::longest());
+        let spent = fresh.factor.spend(crate::factor::Spends::Step(u64::MAX), Some(on));
+        for user in [
+            UserRecord { confirmed: true, ..fresh.clone() },
+            UserRecord { factor: spent.clone(), ..fresh.clone() },
+            UserRecord { budget: budget.clone(), ..fresh.clone() },
+            UserRecord { factor: spent, budget, ..fresh.clone() },
+        ] {
+            assert_eq!(user.encode().len(), fresh.encode().len());
+        }
     }
 
     #[test]

@@ -16,12 +16,12 @@ use subtle::Choice;
 use zeroize::Zeroizing;
 
 use super::administration::act_of_user;
-use super::codes::{Locked, Signed};
+use super::budget::Locked;
 use super::records::{Epoch, NobodyRecord, UserRecord, Versioned, WalletState};
 use crate::act::Deed;
 use crate::approval::Approval;
 use crate::audit::{Answer, Asked, Event, Fate, TriedCode};
-use crate::otp::{self, Compared, Expected, MatchedStep};
+use crate::factor::{self, Against, Mark, Spends, SpentOn, Verified};
 use crate::policy::Judged;
 use crate::psbt::Digest;
 use crate::receipt::{Batch, Change, Receipt, Write};
@@ -168,7 +168,7 @@ pub fn decide<S: Signable>(
     let binding = asked.binding();
     let codes = Codes::compare(claims, Some(&binding), moment)?;
     // Whatever the codes are: what would leave is charged, and held against the limits.
-    let charged = asked.charged_to(&wallet.value, codes.steps(), moment.now);
+    let charged = asked.charged_to(&wallet.value, &codes.marks, moment.now);
     let period_rule = period.refusing_rule(&charged.history, moment.epoch.restored(), moment.now);
     let repeated = codes.repeated(&binding, moment.now);
     // What was signed before is not charged again, and so not held against the limits again.
@@ -180,7 +180,7 @@ pub fn decide<S: Signable>(
         (false, Some(_), None, _) => Answer::Repeated,
         (false, None, _, _) => Answer::WrongCode,
     };
-    let signed = Signed::new(binding, moment.now, **moment.entropy);
+    let signed = SpentOn::new(binding, moment.now, **moment.entropy);
     let mut writes = codes.writes(answer, Some(&signed), moment.now);
     writes.push(wallet.put(if matches!(answer, Answer::Signed) { &charged } else { &wallet.value }));
     let entropy = match (answer, repeated) {
@@ -214,10 +214,11 @@ pub fn confirm(claim: Claim, moment: Moment<'_>) -> Result<Change<Outcome<Enrolm
 /// The codes of one request, compared.
 struct Codes {
     claims: Vec<Claim>,
-    steps: Vec<MatchedStep>,
-    /// The code of a live step that is not spent.
+    /// What each spends.
+    marks: Vec<Mark>,
+    /// Those that are right and not spent.
     new: Vec<Choice>,
-    /// The code of the step spent last, on what is asked for again.
+    /// Those that are right and were spent on what is asked for again.
     repeats: Vec<Choice>,
 }
 
@@ -230,35 +231,32 @@ impl Codes {
     ) -> Result<Codes, Locked> {
         let is_closed = |claim: &Claim| match &claim.subject {
             Subject::User(user) => {
-                let UserRecord { codes, otp, .. } = &user.value;
-                codes.is_barred(epoch.restored(), otp.period(), now) || codes.is_locked(now)
+                let UserRecord { factor, budget, .. } = &user.value;
+                factor.is_barred(epoch.restored(), now) || budget.is_locked(now)
             }
             Subject::Nobody(_) => false,
         };
         if claims.iter().any(is_closed) {
             return Err(Locked);
         }
-        let (mut steps, mut new, mut repeats) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut marks, mut new, mut repeats) = (Vec::new(), Vec::new(), Vec::new());
         for (index, claim) in claims.iter().enumerate() {
             // A second code of the same user is never right.
             let is_first = claims[..index].iter().all(|earlier| earlier.place() != claim.place());
-            let expected = match &claim.subject {
-                Subject::User(user) if is_first => {
-                    expected(&user.value, binding, claim.released_at, epoch, now)
-                }
+            let user = match &claim.subject {
+                Subject::User(user) if is_first && may_be_right(&user.value, binding) => Some(&user.value),
                 _ => None,
             };
-            let compared = otp::compare(&claim.approval, expected.as_ref(), now);
-            let Compared { step, is_new, repeats: again } = compared;
-            steps.push(step);
+            let against =
+                Against { binding, released_at: claim.released_at, restored: epoch.restored(), now };
+            let factor = user.map(|user| &user.factor);
+            let Verified { spends, is_new, repeats: again } =
+                factor::verify(claim.approval.proof(), factor, &against);
+            marks.push(Mark { user: user.map_or_else(String::new, |user| user.name.clone()), spends });
             new.push(is_new);
             repeats.push(again);
         }
-        Ok(Codes { claims, steps, new, repeats })
-    }
-
-    fn steps(&self) -> &[MatchedStep] {
-        &self.steps
+        Ok(Codes { claims, marks, new, repeats })
     }
 
     fn all_new(&self) -> Choice {
@@ -269,7 +267,7 @@ impl Codes {
     fn repeated(&self, binding: &Digest, now: u64) -> Option<Zeroizing<[u8; 32]>> {
         let mut of_users = self.claims.iter().map(|claim| match &claim.subject {
             Subject::User(user) => {
-                user.value.codes.repeated(binding, claim.released_at, now).map(Zeroizing::new)
+                user.value.factor.repeated(binding, claim.released_at, now).map(Zeroizing::new)
             }
             Subject::Nobody(_) => None,
         });
@@ -302,7 +300,7 @@ impl Codes {
     }
 
     /// The records of users and of nobody, each once, whatever came of their codes.
-    fn writes(&self, answer: Answer, signed: Option<&Signed>, now: u64) -> Vec<Write> {
+    fn writes(&self, answer: Answer, signed: Option<&SpentOn>, now: u64) -> Vec<Write> {
         let mut writes: Vec<Write> = Vec::with_capacity(self.claims.len() + 1);
         for (index, claim) in self.claims.iter().enumerate() {
             if writes.iter().any(|write| write.place == claim.place()) {
@@ -312,7 +310,7 @@ impl Codes {
             writes.push(match &claim.subject {
                 Subject::User(user) => {
                     let signed = signed.filter(|_| matches!(answer, Answer::Signed)).cloned();
-                    user.put(&after(&user.value, fate, self.steps[index].step, signed, now))
+                    user.put(&after(&user.value, fate, self.marks[index].spends, signed, now))
                 }
                 Subject::Nobody(nobody) => {
                     nobody.put(&NobodyRecord { tries: nobody.value.tries.saturating_add(1) })
@@ -354,29 +352,17 @@ fn all(choices: &[Choice]) -> Choice {
     choices.iter().fold(some, |all, choice| all & *choice)
 }
 
-/// What a code of `user` is compared to; nothing where no code can be right: only a confirmed user signs.
-fn expected<'a>(
-    user: &'a UserRecord,
-    binding: Option<&Digest>,
-    released_at: Option<u64>,
-    epoch: Epoch,
-    now: u64,
-) -> Option<Expected<'a>> {
-    let UserRecord { name, otp, codes, confirmed, .. } = user;
-    (*confirmed || binding.is_none()).then(|| Expected {
-        user: name,
-        otp,
-        last_step: codes.last_step(epoch.restored(), otp.period()),
-        repeatable: binding.and_then(|binding| codes.repeatable(binding, released_at, now)),
-    })
+/// Whether a code of `user` can be right: only a confirmed user signs.
+fn may_be_right(user: &UserRecord, binding: Option<&Digest>) -> bool {
+    user.confirmed || binding.is_none()
 }
 
 /// A user's record after the outcome. A right code that is spent confirms its user: a user that signs is confirmed already.
-fn after(user: &UserRecord, fate: Fate, step: u64, signed: Option<Signed>, now: u64) -> UserRecord {
-    let codes = match fate {
-        Fate::Spent => user.codes.spend(step, signed),
-        Fate::Wrong => user.codes.charge(now),
-        Fate::Repeated | Fate::Kept => user.codes.clone(),
+fn after(user: &UserRecord, fate: Fate, spends: Spends, on: Option<SpentOn>, now: u64) -> UserRecord {
+    let (factor, budget) = match fate {
+        Fate::Spent => (user.factor.spend(spends, on), user.budget.row_ended()),
+        Fate::Wrong => (user.factor.clone(), user.budget.charge(now)),
+        Fate::Repeated | Fate::Kept => (user.factor.clone(), user.budget.clone()),
     };
-    UserRecord { codes, confirmed: user.confirmed || fate == Fate::Spent, ..user.clone() }
+    UserRecord { factor, budget, confirmed: user.confirmed || fate == Fate::Spent, ..user.clone() }
 }

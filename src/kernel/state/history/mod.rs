@@ -16,7 +16,7 @@ use bitcoin::hashes::Hash;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::otp::MatchedStep;
+use crate::factor::Mark;
 use crate::psbt::Digest;
 
 /// Hours that the history goes back.
@@ -83,14 +83,10 @@ impl ChargeId {
     }
 
     /// The name of a charge for one signature of a digest: by these codes. The next one has another.
-    pub(crate) fn of_digest(binding: &Digest, steps: &[MatchedStep]) -> ChargeId {
+    pub(crate) fn of_digest(binding: &Digest, marks: &[Mark]) -> ChargeId {
         let mut hasher = Sha256::new_with_prefix(DIGEST_LABEL);
         hasher.update(binding);
-        for step in steps {
-            hasher.update((step.user.len() as u64).to_le_bytes());
-            hasher.update(&step.user);
-            hasher.update(step.step.to_le_bytes());
-        }
+        marks.iter().for_each(|mark| mark.add_to(&mut hasher));
         ChargeId(hasher.finalize().into())
     }
 

@@ -51,8 +51,8 @@ fn the_name_of_inputs_is_golden() {
     assert_eq!(hex::encode(ChargeId::of_inputs(&transaction(&[(2, 0), (1, 7)])).0), expected);
 }
 
-fn step(user: &str, step: u64) -> MatchedStep {
-    MatchedStep { user: user.into(), step }
+fn step(user: &str, step: u64) -> Mark {
+    Mark { user: user.into(), spends: crate::factor::Spends::Step(step) }
 }
 
 #[test]

@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::administration::of_token;
-use super::codes::{BUDGET_PERIOD, wait_after};
+use super::budget::{BUDGET_PERIOD, wait_after};
 use super::records::{TokenRecord, Versioned};
 use crate::act::Deed;
 use crate::audit::{Event, Role};

@@ -1,0 +1,192 @@
+//! Factors: by what a user approves. So far there is one, TOTP.
+//!
+//! A factor is of one kind in three places: the [`Proof`] that an approval brings, the [`Factor`] that the user's record keeps,
+//! with its secret and what of it is spent, and the [`Mark`] of what one proof spends. The file of a kind knows all three, and
+//! the enums here are closed: whoever adds a kind is shown by the compiler where it has to be thought of. What is common to all
+//! kinds is elsewhere: the budget of guesses is the user's ([`Budget`](super::state::Budget)), the breaker all users'
+//! ([`Failures`](super::failures::Failures)).
+//!
+//! Invariants:
+//! - F1. A proof is verified against the binding of what is approved, within [`super::state::decide`] and
+//!   [`super::state::confirm`], whose result nobody can look into before it is durable.
+//! - F2. Verifying computes the same for every proof of a kind, whoever the user is, so that the time taken says nothing about
+//!   which proof was near, or whether the user exists or has such a factor.
+//! - F3. What a proof spends is spent once. It is right again only for the very thing that it was spent on, for
+//!   [`RETRY_PERIOD`]: who lost the answer gets it once more, and nothing else.
+//! - F4. A proof is right for the factor in the record that its outcome replaces: one of a factor that was replaced meanwhile
+//!   neither confirms nor spends anything of the new enrolment.
+
+pub mod totp;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::Choice;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::approval::{ApprovalError, Code};
+use crate::otp::OtpKey;
+use crate::psbt::Digest;
+use totp::Totp;
+
+/// Seconds in which a proof may be given again for what it was spent on: for who lost the answer.
+pub const RETRY_PERIOD: u64 = 120;
+
+/// The kinds, by the numbers that approval records name them by (`include/countersign.h`). A number is never given anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactorKind {
+    /// RFC 6238.
+    Totp = 1,
+}
+
+impl FactorKind {
+    /// The kind of this number.
+    pub fn of_number(number: u8) -> Option<FactorKind> {
+        match number {
+            1 => Some(FactorKind::Totp),
+            _ => None,
+        }
+    }
+}
+
+/// What an approval brings. Nothing about it was verified.
+pub enum Proof {
+    /// A one-time code.
+    Totp(Code),
+}
+
+impl Proof {
+    /// Takes what a record of this kind has in its code field.
+    pub(crate) fn parse(kind: FactorKind, field: &[u8]) -> Result<Proof, ApprovalError> {
+        match kind {
+            FactorKind::Totp => Ok(Proof::Totp(Code::parse(field)?)),
+        }
+    }
+}
+
+/// A factor as a user enrolled it, and what of it is spent.
+#[derive(Clone)]
+pub enum Factor {
+    /// A shared secret for one-time codes.
+    Totp(Totp),
+}
+
+impl Factor {
+    /// A TOTP key of which nothing is spent.
+    pub fn totp(key: OtpKey) -> Factor {
+        Factor::Totp(Totp::new(key))
+    }
+
+    /// The key of one-time codes.
+    pub fn otp_key(&self) -> &OtpKey {
+        let Factor::Totp(totp) = self;
+        totp.key()
+    }
+
+    /// Whether no proof can be right yet since the store was restored.
+    pub(crate) fn is_barred(&self, restored: Option<u64>, now: u64) -> bool {
+        let Factor::Totp(totp) = self;
+        totp.is_barred(restored, now)
+    }
+
+    /// The factor after a proof of it was spent, on a signature or on something else.
+    pub(crate) fn spend(&self, spends: Spends, on: Option<SpentOn>) -> Factor {
+        let (Factor::Totp(totp), Spends::Step(step)) = (self, spends);
+        Factor::Totp(totp.spend(step, on))
+    }
+
+    /// The randomness of the signatures that were made of `binding`, while they may be asked for again.
+    pub(crate) fn repeated(&self, binding: &Digest, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
+        let Factor::Totp(totp) = self;
+        totp.repeated(binding, released_at, now)
+    }
+}
+
+/// What a proof is verified against, besides the factor.
+#[derive(Clone, Copy)]
+pub(crate) struct Against<'a> {
+    /// What is approved. None: the proof is given for its own sake.
+    pub(crate) binding: Option<&'a Digest>,
+    /// When the answer left, Unix seconds, if a proof of this user was spent on the same before and it is still known.
+    pub(crate) released_at: Option<u64>,
+    /// When the store was last restored: what may have been spent before counts as spent.
+    pub(crate) restored: Option<u64>,
+    /// Unix time in seconds.
+    pub(crate) now: u64,
+}
+
+/// How one proof compared. Nothing outside of the kernel sees it before the outcome is durable.
+pub(crate) struct Verified {
+    /// What it spends. Where it is wrong, it is of no meaning.
+    pub(crate) spends: Spends,
+    /// It is right, and not spent.
+    pub(crate) is_new: Choice,
+    /// It is right, and was spent on what is approved now.
+    pub(crate) repeats: Choice,
+}
+
+/// Verifies a proof. `None`: whatever it is, it is wrong.
+pub(crate) fn verify(proof: &Proof, factor: Option<&Factor>, against: &Against<'_>) -> Verified {
+    match proof {
+        Proof::Totp(code) => {
+            let totp = factor.map(|factor| {
+                let Factor::Totp(totp) = factor;
+                totp
+            });
+            totp::verify(code, totp, against)
+        }
+    }
+}
+
+/// What one proof spends of its factor.
+#[derive(Clone, Copy)]
+pub(crate) enum Spends {
+    /// A time step of RFC 6238, and all before it.
+    Step(u64),
+}
+
+/// What was spent, and whose it is: it names one consent. Where the proof was wrong, it is of no meaning.
+pub struct Mark {
+    pub(crate) user: String,
+    pub(crate) spends: Spends,
+}
+
+impl Mark {
+    /// Adds what tells it from every other mark. That of a time step has no kind: it came first.
+    pub(crate) fn add_to(&self, hasher: &mut Sha256) {
+        hasher.update((self.user.len() as u64).to_le_bytes());
+        hasher.update(&self.user);
+        match self.spends {
+            Spends::Step(step) => hasher.update(step.to_le_bytes()),
+        }
+    }
+}
+
+/// What a proof was spent on: a signature.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub(crate) struct SpentOn {
+    /// What was signed.
+    digest: Digest,
+    /// Unix time of the spending.
+    at: u64,
+    /// The randomness of its signatures: with the same, the same come again.
+    entropy: [u8; 32],
+}
+
+impl SpentOn {
+    /// What is kept of a signature.
+    pub(crate) fn new(digest: Digest, at: u64, entropy: [u8; 32]) -> SpentOn {
+        SpentOn { digest, at, entropy }
+    }
+
+    /// The longest there is.
+    pub(crate) fn longest() -> SpentOn {
+        SpentOn::new([0; 32], u64::MAX, [0; 32])
+    }
+
+    /// The randomness of its signatures, while they may be asked for again. The time runs from when the answer left, where that
+    /// is known, and else from when it was decided.
+    fn repeated(&self, digest: &Digest, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
+        let since = self.at.max(released_at.unwrap_or(0));
+        (self.digest == *digest && now < since.saturating_add(RETRY_PERIOD)).then_some(self.entropy)
+    }
+}
