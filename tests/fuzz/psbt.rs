@@ -10,7 +10,6 @@
 use std::sync::OnceLock;
 
 use bitcoin::Psbt;
-use bitcoin::secp256k1::Secp256k1;
 use countersign::admin::NewScript;
 use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::psbt::{CheckedPsbt, Layout, Version};
