@@ -24,7 +24,7 @@ use countersign::kernel::factor::Factor;
 use countersign::kernel::otp::{OtpHash, OtpKey};
 use countersign::kernel::policy::Judged;
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
-use countersign::kernel::receipt::Receipt;
+use countersign::kernel::receipt::{Committed, Receipt};
 use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization};
 use countersign::kernel::state::{
@@ -34,7 +34,7 @@ use countersign::kernel::wallet::{Chain, Location, Network, Wallet};
 use countersign::ports::Vault;
 use harness::engine::ledgers::AnchorInMemory;
 use harness::engine::scripts::{Cosigner, SCRIPTS, Script, good_psbt, named, of_seed};
-use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, alone, watch};
+use harness::engine::{Bench, MEMORY_KEY, ManualClock, MemoryLedger, SystemRandom, alone, recorded, watch};
 use measure::{Ratio, Side, cpu, in_turn, median, wall};
 
 const ROUNDS: usize = 300;
@@ -330,7 +330,7 @@ impl Steps {
     }
 
     fn user(&self) -> Versioned<UserRecord> {
-        Versioned { place: RecordKey::user("alice"), version: 1, value: self.user.clone() }
+        recorded(RecordKey::user("alice"), &self.user)
     }
 
     fn claims(&self) -> Vec<Claim> {
@@ -345,7 +345,7 @@ impl Steps {
 
     fn decide(&self, judged: Judged<CheckedPsbt>) -> Receipt<state::Consumed<CheckedPsbt>> {
         let place = RecordKey { kind: Kind::WalletState, id: [0; 16] };
-        let state = Versioned { place, version: 1, value: WalletState::default() };
+        let state = recorded(place, &WalletState::default());
         let entropy = Zeroizing::new([5; 32]);
         let moment = Moment { now: self.clock.now(), epoch: Epoch::default(), entropy: &entropy };
         let Ok(decided) = state::decide(judged, &state, moment) else { panic!("not locked") };
@@ -358,7 +358,7 @@ impl Steps {
 fn issue<E>(change: countersign::kernel::receipt::Change<E>) -> Receipt<E> {
     Receipt::issue(change, |batch| {
         black_box(batch);
-        Ok::<_, ()>(())
+        Ok::<_, ()>(Committed::by(&MEMORY_KEY, batch))
     })
     .ok()
     .expect("nothing to fail")

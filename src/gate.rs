@@ -214,7 +214,7 @@ impl Engine {
             None => Subject::Nobody(self.single(Kind::Nobody)?),
         };
         let released_at = eligible.binding.and_then(|binding| match &subject {
-            Subject::User(user) => self.released_at(binding, &user.place),
+            Subject::User(user) => self.released_at(binding, &user.place()),
             Subject::Nobody(_) => None,
         });
         Ok(Claim { approval, subject, released_at })
@@ -233,6 +233,6 @@ struct Eligible<'a> {
 
 impl Eligible<'_> {
     fn has(&self, user: &state::Versioned<state::UserRecord>) -> bool {
-        self.key.is_none_or(|key| *key == user.value.factor.otp_key().id())
+        self.key.is_none_or(|key| *key == user.value().factor.otp_key().id())
     }
 }

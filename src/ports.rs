@@ -7,16 +7,14 @@
 mod store;
 mod token;
 
-use zeroize::Zeroizing;
-
 pub use store::{Claim, Header, Pages, Row, Sight, Site, Store, View, VisitLink, VisitRow};
 pub use token::{Anchor, BackingError, ReopenError, Sealer};
 
 use crate::kernel::anchor::StateError;
 use crate::kernel::clock::{BootId, Reading};
 use crate::kernel::failures::Failures;
-use crate::kernel::receipt::Batch;
-use crate::kernel::seal::{Kind, RecordKey};
+use crate::kernel::receipt::{Batch, Committed};
+use crate::kernel::seal::{Kind, RecordKey, Unsealed};
 
 /// Reads the time.
 pub trait Clock: Send + Sync {
@@ -33,13 +31,10 @@ pub trait Random: Send + Sync {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError>;
 }
 
-/// A record as it was read: its version and plaintext.
-pub type Plain = (u64, Zeroizing<Vec<u8>>);
-
 /// Holds the records: sealed, chained and anchored.
 pub trait Ledger: Send + Sync {
     /// Reads the newest version of a record: it may wait to become durable. Whatever is decided on it becomes so after it.
-    fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError>;
+    fn read(&self, place: &RecordKey) -> Result<Option<Unsealed>, LedgerError>;
 
     /// The newest version of a record, without reading it.
     fn version(&self, place: &RecordKey) -> Result<Option<u64>, LedgerError>;
@@ -48,7 +43,7 @@ pub trait Ledger: Send + Sync {
     fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError>;
 
     /// Writes all of a batch or nothing. `Ok` means durable and anchored, and so is all that reading had shown before.
-    fn commit(&self, batch: &Batch) -> Result<(), LedgerError>;
+    fn commit<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, LedgerError>;
 
     /// Waits until the commit that wrote `version` of a record is durable and anchored, or all that reading has shown so far if
     /// that is less. Nothing that rests on it may be told before.
@@ -92,7 +87,7 @@ pub trait Vault: Send + Sync {
     fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError>;
 
     /// Makes a ledger whose first commit is `first`.
-    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError>;
+    fn create<'b>(&self, first: &'b Batch) -> Result<(Box<dyn Ledger>, Committed<'b>), LedgerError>;
 }
 
 /// Why the ledger does not answer.

@@ -19,7 +19,7 @@ use countersign::kernel::digest_key::DigestKeyRecord;
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::receipt::{Change, Receipt};
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::{ClockRecord, Stored, TokenRecord, UserRecord, Versioned, WalletState};
+use countersign::kernel::state::{ClockRecord, TokenRecord, UserRecord, Versioned, WalletState};
 use countersign::kernel::wallet::WalletRecord;
 use countersign::ports::{Anchor, Ledger};
 
@@ -218,8 +218,8 @@ impl Present for NobodyYet<'_> {
 
     fn token(&self) -> Result<Versioned<TokenRecord>, Refused> {
         let place = RecordKey::single(Kind::Token);
-        let (version, plaintext) = self.0.read(&place).expect("readable").expect("there");
-        Ok(Versioned { place, version, value: TokenRecord::decode(&plaintext).expect("readable") })
+        let record = self.0.read(&place).expect("readable").expect("there");
+        Ok(Versioned::read(&record).expect("readable"))
     }
 
     fn user(&self, _name: &str) -> Result<Option<Versioned<UserRecord>>, Refused> {

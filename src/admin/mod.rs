@@ -94,7 +94,7 @@ impl Engine {
             Done::PinChanged(new) => return Ok(Some(self.begin_pin_era(new.role()))),
             Done::Wallet(id) => self.publish(*id, &self.wallet_record(id)?)?,
             Done::DigestKey(id) => self.publish_digest_key(*id, &self.digest_key_record(id)?)?,
-            Done::ClockTaken => self.believe(self.single::<ClockRecord>(Kind::Clock)?.value.believed),
+            Done::ClockTaken => self.believe(self.single::<ClockRecord>(Kind::Clock)?.value().believed),
         }
         Ok(None)
     }

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use super::{Engine, EngineError};
 use crate::kernel::act::{ActCount, Deed, Outcome};
 use crate::kernel::audit::Event;
-use crate::kernel::receipt::Batch;
+use crate::kernel::receipt::{Batch, Committed};
 
 /// An act of administration that is under way.
 #[must_use = "an act that is dropped was refused"]
@@ -41,7 +41,7 @@ pub(super) type Counts = BTreeMap<(&'static str, Outcome), u64>;
 impl Engine {
     /// Commits a batch. An act of administration is told once it is durable, and before that not done at all where the audit
     /// could not keep it whole.
-    pub(crate) fn commit_batch(&self, batch: &Batch) -> Result<(), EngineError> {
+    pub(crate) fn commit_batch<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, EngineError> {
         if matches!(&batch.event, Event::Act(act) if !act.is_bounded()) {
             let most = crate::kernel::act::MAX_ACT_LEN;
             return Err(EngineError::Parameter(format!(
@@ -49,13 +49,13 @@ impl Engine {
                  policy, or name fewer places for each key in the wallet policy"
             )));
         }
-        match self.ledger.get() {
+        let committed = match self.ledger.get() {
             Some(ledger) => ledger.commit(batch)?,
             None if initialises(&batch.event) => self.create(batch)?,
             None => return Err(EngineError::NotInitialised),
-        }
+        };
         self.tell(&batch.event);
-        Ok(())
+        Ok(committed)
     }
 
     /// Tells of what was done, if it was an act of administration.

@@ -45,7 +45,7 @@ impl Engine {
         for place in ledger.places(Kind::DigestKey)? {
             let Some(record) = read::<DigestKeyRecord>(ledger, place)? else { continue };
             if let Err(error) = self.publish_digest_key(place.id, &record) {
-                let DigestKeyRecord { label, users, .. } = record.value;
+                let DigestKeyRecord { label, users, .. } = record.into_value();
                 self.close(Closed { label, users, refusal: error.to_string() });
             }
         }
@@ -58,9 +58,9 @@ impl Engine {
         id: DigestKeyId,
         record: &Versioned<DigestKeyRecord>,
     ) -> Result<(), EngineError> {
-        let key = DigestKey::open(&record.value, &self.secp)
-            .map_err(|error| EngineError::DigestKeyUnreadable { key: record.value.label.clone(), error })?;
-        let held = Held { key: Arc::new(key), version: record.version };
+        let key = DigestKey::of(record, &self.secp)
+            .map_err(|error| EngineError::DigestKeyUnreadable { key: record.value().label.clone(), error })?;
+        let held = Held { key: Arc::new(key), version: record.version() };
         self.digest_keys.write().unwrap_or_else(PoisonError::into_inner).insert(id, held);
         Ok(())
     }

@@ -25,7 +25,7 @@ use crate::kernel::digest_key::DigestKey;
 use crate::kernel::failures::Failures;
 use crate::kernel::otp::{OtpHash, OtpKeyId};
 use crate::kernel::psbt::Digest;
-use crate::kernel::receipt::Batch;
+use crate::kernel::receipt::{Batch, Committed};
 use crate::kernel::recent::Recent;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::{
@@ -147,7 +147,7 @@ impl Engine {
         if !self.is_initialised() {
             return Ok(None);
         }
-        let (token, now) = (self.token_record()?.value, self.clock_time());
+        let (token, now) = (self.token_record()?.into_value(), self.clock_time());
         Ok(Some(TokenView {
             label: token.label,
             serial: token.serial,
@@ -164,7 +164,7 @@ impl Engine {
     /// What may be shown of the backends' PIN, once it is set.
     pub fn user_pin(&self) -> Result<Option<UserPinView>, EngineError> {
         let now = self.clock_time();
-        Ok(self.token_record()?.value.user.map(|pin| UserPinView {
+        Ok(self.token_record()?.into_value().user.map(|pin| UserPinView {
             locked: pin.is_closed(now) || pin.has_locked_peers(),
             lost: pin.is_lost(),
             failures: pin.failures(now),
@@ -189,7 +189,7 @@ impl Engine {
         let mut names = Vec::new();
         for place in ledger.places(Kind::User)? {
             if let Some(user) = read::<UserRecord>(ledger, place)? {
-                names.push(user.value.name);
+                names.push(user.into_value().name);
             }
         }
         Ok(names)
@@ -199,7 +199,7 @@ impl Engine {
     pub fn user_name_of(&self, cka_id: &[u8]) -> Result<Option<String>, EngineError> {
         let Ok(id) = cka_id.try_into() else { return Ok(None) };
         let user: Option<Versioned<UserRecord>> = read(self.ledger()?, RecordKey { kind: Kind::User, id })?;
-        Ok(user.map(|user| user.value.name))
+        Ok(user.map(|user| user.into_value().name))
     }
 
     /// What may be shown of a user.
@@ -207,9 +207,9 @@ impl Engine {
         let now = self.clock_time();
         let record = self.user_record(name)?;
         // A commit that is under way may say of a code what nobody may know yet.
-        self.ledger()?.settle(record.as_ref().map_or(0, |record| record.version))?;
+        self.ledger()?.settle(record.as_ref().map_or(0, |record| record.version()))?;
         Ok(record.map(|user| {
-            let user = user.value;
+            let user = user.into_value();
             UserView {
                 digits: user.factor.otp_key().digits(),
                 period: user.factor.otp_key().period(),
@@ -253,8 +253,8 @@ impl Engine {
     /// How far the addresses of a wallet were used.
     pub fn reach(&self, id: &WalletId) -> Result<Reach, EngineError> {
         let state = self.wallet_state(id)?;
-        self.ledger()?.settle(state.version)?;
-        Ok(state.value.reach)
+        self.ledger()?.settle(state.version())?;
+        Ok(state.value().reach)
     }
 
     /// Whether a wallet of this user asks for a cosigner's signature before a code is looked at.
@@ -286,12 +286,13 @@ impl Engine {
     }
 
     /// Makes the ledger, of its first batch.
-    fn create(&self, first: &Batch) -> Result<(), EngineError> {
-        let made = self.vault.create(first).map_err(|error| match error {
+    fn create<'b>(&self, first: &'b Batch) -> Result<Committed<'b>, EngineError> {
+        let (made, committed) = self.vault.create(first).map_err(|error| match error {
             LedgerError::Exists(_) => EngineError::AlreadyInitialised,
             error => error.into(),
         })?;
-        self.adopt(made)
+        self.adopt(made)?;
+        Ok(committed)
     }
 
     /// Takes a ledger that was just opened or made, with the wallets in it.
@@ -299,17 +300,17 @@ impl Engine {
         for place in ledger.places(Kind::Wallet)? {
             let Some(record) = read::<WalletRecord>(ledger.as_ref(), place)? else { continue };
             if let Err(error) = self.publish(place.id, &record) {
-                let WalletRecord { label, users, .. } = record.value;
+                let WalletRecord { label, users, .. } = record.into_value();
                 self.close(Closed { label, users, refusal: error.to_string() });
             }
         }
         self.adopt_digest_keys(ledger.as_ref())?;
         let clock: Option<Versioned<ClockRecord>> = read(ledger.as_ref(), RecordKey::single(Kind::Clock))?;
         *self.believed.lock().unwrap_or_else(PoisonError::into_inner) = clock
-            .map(|clock| clock.value.believed)
+            .map(|clock| clock.value().believed)
             .filter(|believed| believed.holds_in(self.clock.boot_id()));
         let epoch: Option<Versioned<Epoch>> = read(ledger.as_ref(), RecordKey::single(Kind::Epoch))?;
-        self.epoch.get_or_init(|| epoch.map_or(Epoch::default(), |epoch| epoch.value));
+        self.epoch.get_or_init(|| epoch.map_or(Epoch::default(), |epoch| epoch.into_value()));
         self.count_failures(ledger.failures());
         // Only initialisation and opening come here, each once.
         self.ledger.set(ledger).map_err(|_| EngineError::AlreadyInitialised)
@@ -321,9 +322,9 @@ impl Engine {
 
     /// Makes a wallet as it is recorded now the one that signs.
     pub(crate) fn publish(&self, id: WalletId, record: &Versioned<WalletRecord>) -> Result<(), EngineError> {
-        let wallet = Wallet::open(&record.value, &self.secp)
-            .map_err(|error| EngineError::WalletUnreadable { wallet: record.value.label.clone(), error })?;
-        let held = Held { key: Arc::new(wallet), version: record.version };
+        let wallet = Wallet::of(record, &self.secp)
+            .map_err(|error| EngineError::WalletUnreadable { wallet: record.value().label.clone(), error })?;
+        let held = Held { key: Arc::new(wallet), version: record.version() };
         self.wallets.write().unwrap_or_else(PoisonError::into_inner).insert(id, held);
         Ok(())
     }
@@ -426,10 +427,7 @@ pub struct UserView {
 fn read<T: Stored>(ledger: &dyn Ledger, place: RecordKey) -> Result<Option<Versioned<T>>, EngineError> {
     match ledger.read(&place)? {
         None => Ok(None),
-        Some((version, plaintext)) => {
-            let value = T::decode(&plaintext).ok_or_else(|| unreadable(place))?;
-            Ok(Some(Versioned { place, version, value }))
-        }
+        Some(record) => Versioned::read(&record).ok_or_else(|| unreadable(place)).map(Some),
     }
 }
 

@@ -37,7 +37,7 @@ impl Engine {
             // Of any peer: whoever asks how the engine stands is none of those that try PINs.
             officer_is_locked: self
                 .token_record()
-                .is_ok_and(|token| token.value.so.is_waiting_for_any(self.clocks())),
+                .is_ok_and(|token| token.value().so.is_waiting_for_any(self.clocks())),
         }
     }
 

@@ -84,7 +84,7 @@ impl Countersigner for Wallet {
             .map(|(_, sibling)| sibling.master_fingerprint())
             .collect();
         let around = Surroundings {
-            reach: engine.wallet_state(id)?.value.reach,
+            reach: engine.wallet_state(id)?.value().reach,
             require_cosigner: self.policy().require_cosigner(),
             is_sibling: &|fingerprint| siblings.contains(fingerprint),
             secp: &engine.secp,

@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 
 use super::policy::{DigestPolicy, PolicyError};
 use super::psbt::Digest;
+use super::seal::Authority;
+use super::state::Versioned;
 use super::wallet::ErasedKey;
 
 /// Bytes of a digest.
@@ -84,10 +86,12 @@ pub struct DigestKey {
     mechanisms: DigestMechanisms,
     public_key: PublicKey,
     secret: ErasedKey,
+    /// The store that it is sealed in. `None` where it is not, or not yet: then it signs nothing.
+    authority: Option<Authority>,
 }
 
 impl DigestKey {
-    /// Opens `record`.
+    /// Opens `record`, to be looked at. It cannot sign ([`DigestKey::of`]).
     pub fn open<C: Signing>(
         record: &DigestKeyRecord,
         secp: &Secp256k1<C>,
@@ -108,7 +112,17 @@ impl DigestKey {
             mechanisms: record.mechanisms,
             public_key: PublicKey::from_secret_key(secp, &secret.0),
             secret,
+            authority: None,
         })
+    }
+
+    /// Opens a key that is sealed, so that it can sign.
+    pub fn of<C: Signing>(
+        record: &Versioned<DigestKeyRecord>,
+        secp: &Secp256k1<C>,
+    ) -> Result<DigestKey, DigestKeyError> {
+        let key = DigestKey::open(&record.value, secp)?;
+        Ok(DigestKey { authority: Some(record.authority), ..key })
     }
 
     /// Its label.
@@ -149,6 +163,10 @@ impl DigestKey {
     /// Takes the digest that is to be signed.
     pub fn request(&self, digest: [u8; DIGEST_LEN]) -> RequestedDigest {
         RequestedDigest { label: self.label.clone(), public_key: self.public_key, digest }
+    }
+
+    pub(crate) fn authority(&self) -> Option<Authority> {
+        self.authority
     }
 
     pub(crate) fn secret(&self) -> &SecretKey {

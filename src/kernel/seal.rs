@@ -27,6 +27,7 @@ const LABEL_RECORD: &[u8] = b"countersign/record/v1";
 const LABEL_SET_KEY: &[u8] = b"countersign/set-hash-key/v1";
 const LABEL_ANCHOR_KEY: &[u8] = b"countersign/anchor-key/v1";
 const LABEL_DATA_KEY: &[u8] = b"countersign/data-key/v1";
+const LABEL_AUTHORITY: &[u8] = b"countersign/authority/v1";
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -118,6 +119,47 @@ pub struct DataKey {
     sub_keys: Hmac<Sha256>,
     elements: Hmac<Sha256>,
     anchors: Hmac<Sha256>,
+    authority: Authority,
+}
+
+/// Whose evidence something is: that of a store's data key. It is made of the key, so that nobody without the key can have it, and
+/// it never leaves the kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Authority([u8; 32]);
+
+/// Evidence: a record as the key of its store opened it. [`DataKey::unseal`] alone makes one.
+///
+/// ```compile_fail,E0451
+/// // A record that no key opened.
+/// use countersign_kernel::seal::{Kind, RecordKey, Unsealed};
+/// fn forge() -> Unsealed { Unsealed { place: RecordKey::single(Kind::Token), ..panic!() } }
+/// ```
+pub struct Unsealed {
+    place: RecordKey,
+    version: u64,
+    plaintext: Zeroizing<Vec<u8>>,
+    authority: Authority,
+}
+
+impl Unsealed {
+    /// Where it was.
+    pub fn place(&self) -> RecordKey {
+        self.place
+    }
+
+    /// Its version.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What it holds.
+    pub fn plaintext(&self) -> &[u8] {
+        &self.plaintext
+    }
+
+    pub(crate) fn authority(&self) -> Authority {
+        self.authority
+    }
 }
 
 impl DataKey {
@@ -125,7 +167,9 @@ impl DataKey {
     pub fn new(store: StoreId, key: Zeroizing<[u8; 32]>) -> DataKey {
         let sub_keys = mac(&key);
         let of = |label| mac(&sub_key(sub_keys.clone(), label, &store, &[]));
-        DataKey { store, elements: of(LABEL_SET_KEY), anchors: of(LABEL_ANCHOR_KEY), sub_keys }
+        let (elements, anchors) = (of(LABEL_SET_KEY), of(LABEL_ANCHOR_KEY));
+        let authority = Authority(*sub_key(sub_keys.clone(), LABEL_AUTHORITY, &store, &[]));
+        DataKey { store, elements, anchors, authority, sub_keys }
     }
 
     /// The additional data under which the backing token wraps the data key of `store`.
@@ -169,6 +213,16 @@ impl DataKey {
             .decrypt(&Nonce::from(*nonce), Payload { msg: ciphertext, aad: &context })
             .map(Zeroizing::new)
             .map_err(|_| SealError::Damaged)
+    }
+
+    /// Opens a record as evidence for what is decided on it.
+    pub fn unseal(&self, place: &RecordKey, version: u64, sealed: &[u8]) -> Result<Unsealed, SealError> {
+        let plaintext = self.open(place, version, sealed)?;
+        Ok(Unsealed { place: *place, version, plaintext, authority: self.authority })
+    }
+
+    pub(crate) fn authority(&self) -> Authority {
+        self.authority
     }
 
     /// The element of the [`SetHash`] for one sealed record.

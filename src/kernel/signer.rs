@@ -3,7 +3,8 @@
 //!
 //! Invariants:
 //! - G1. The signer takes an authorization, and only a receipt for consumed codes leads to one. Signing without a consumed code does
-//!   not compile.
+//!   not compile. The keys must be of the store that the codes were spent in ([`super::receipt`]): whoever makes up a store, its users
+//!   and their codes, gets an authorization that no key of another store honours.
 //! - G2. No caller influences a nonce. ECDSA of a transaction: RFC 6979, low-R by its counter; of a digest: RFC 6979 with
 //!   additional randomness from inside. Schnorr: BIP 340 with auxiliary randomness
 //!   from inside. The random values are kept with the code, so that a repeated answer has the same signatures.
@@ -32,7 +33,7 @@
 //! ```compile_fail,E0451
 //! // Forging one.
 //! use countersign_kernel::signer::Authorization;
-//! fn forge(psbt: Vec<u8>) -> Authorization { Authorization { signings: vec![], ..panic!() } }
+//! fn forge() -> Authorization { Authorization { signings: vec![], ..panic!() } }
 //! ```
 //!
 //! ```compile_fail,E0308
@@ -51,6 +52,7 @@ use zeroize::Zeroizing;
 use super::digest_key::{DIGEST_LEN, DigestKey, RequestedDigest, SIGNATURE_LEN};
 use super::psbt::{self, CheckedPsbt, OurInput, Pair, Parts, PsbtBytes};
 use super::receipt::Receipt;
+use super::seal::Authority;
 use super::state::Consumed;
 use super::wallet::{Branch, Chain, ErasedKey, Place, Spend, Taproot, WalletKeys};
 
@@ -70,6 +72,8 @@ pub struct Authorization {
     script_id: [u8; 32],
     signings: Vec<Signing>,
     entropy: Zeroizing<[u8; 32]>,
+    /// The store that the codes were spent in.
+    authority: Authority,
 }
 
 struct Signing {
@@ -91,6 +95,7 @@ enum Scheme {
 impl Authorization {
     /// The only maker.
     pub fn new(receipt: Receipt<Consumed<CheckedPsbt>>) -> Result<Authorization, SignerError> {
+        let authority = receipt.authority();
         let (psbt, entropy) = receipt.into_evidence().into_parts();
         let Parts { psbt, transaction, prevouts, script_id, ours } = psbt.into_parts();
         // One cache: the hashes over all prevouts, sequences and outputs are computed once (BIP 143, BIP 341).
@@ -122,7 +127,7 @@ impl Authorization {
             let chain = input.rebuilt.location.chain;
             signings.push(Signing { index, place, chain, key, tweak, message, scheme });
         }
-        Ok(Authorization { psbt, script_id, signings, entropy })
+        Ok(Authorization { psbt, script_id, signings, entropy, authority })
     }
 }
 
@@ -132,7 +137,10 @@ pub fn sign(
     wallet: &WalletKeys,
     secp: &Secp256k1<All>,
 ) -> Result<Vec<u8>, SignerError> {
-    let Authorization { psbt, script_id, signings, entropy } = authorization;
+    let Authorization { psbt, script_id, signings, entropy, authority } = authorization;
+    if wallet.authority() != Some(authority) {
+        return Err(SignerError::Store);
+    }
     if script_id != *wallet.watch().id() {
         return Err(SignerError::Wallet);
     }
@@ -247,13 +255,15 @@ pub struct DigestAuthorization {
     digest: [u8; DIGEST_LEN],
     key: PublicKey,
     entropy: Zeroizing<[u8; 32]>,
+    authority: Authority,
 }
 
 impl DigestAuthorization {
     /// The only maker.
     pub fn new(receipt: Receipt<Consumed<RequestedDigest>>) -> DigestAuthorization {
+        let authority = receipt.authority();
         let (asked, entropy) = receipt.into_evidence().into_parts();
-        DigestAuthorization { digest: *asked.digest(), key: *asked.public_key(), entropy }
+        DigestAuthorization { digest: *asked.digest(), key: *asked.public_key(), entropy, authority }
     }
 }
 
@@ -264,7 +274,10 @@ pub fn sign_digest(
     key: &DigestKey,
     secp: &Secp256k1<All>,
 ) -> Result<[u8; SIGNATURE_LEN], SignerError> {
-    let DigestAuthorization { digest, key: authorized, entropy } = authorization;
+    let DigestAuthorization { digest, key: authorized, entropy, authority } = authorization;
+    if key.authority() != Some(authority) {
+        return Err(SignerError::Store);
+    }
     if authorized != *key.public_key() {
         return Err(SignerError::Key);
     }
@@ -286,6 +299,9 @@ impl Drop for ErasedPair {
 /// Why an authorised transaction was not signed. None of these can be brought about by a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignerError {
+    /// The codes were spent in another store than the one that the keys are sealed in, or the keys are not sealed yet.
+    #[error("the codes of this authorization were spent in another store than that of the keys")]
+    Store,
     /// The authorization is for another wallet.
     #[error("the authorization is for another wallet")]
     Wallet,

@@ -17,7 +17,7 @@ use crate::kernel::administration::{self, Administrator};
 use crate::kernel::anchor::{self, Anchored, Opening, StateError};
 use crate::kernel::audit::Link;
 use crate::kernel::clock::{self, Believed, SaidError};
-use crate::kernel::receipt::Receipt;
+use crate::kernel::receipt::{Committed, Receipt};
 use crate::kernel::seal::{DataKey, Kind, RecordKey};
 use crate::kernel::state::{ClockRecord, Epoch, Stored, TokenRecord, Versioned};
 use crate::ports::{Anchor, Clock, LedgerError, Sealer, View};
@@ -165,12 +165,12 @@ pub fn unanchored<'a>(
     let clock: Option<Versioned<ClockRecord>> = record(&sqlite, &key, RecordKey::single(Kind::Clock))?;
     Ok(Some(Unanchored {
         path: path.into(),
-        believed: clock.map(|clock| clock.value.believed),
+        believed: clock.map(|clock| clock.value().believed),
         key,
         opened,
         anchor,
         found,
-        token: token.value,
+        token: token.into_value(),
         epoch,
         backing,
         _lock: lock,
@@ -189,7 +189,7 @@ impl Unanchored<'_> {
             store: self.opened.end.newest.sequence,
             time: self.opened.time,
             anchor: self.anchor.map(|anchor| anchor.sequence),
-            epoch: self.epoch.as_ref().map_or(0, |epoch| epoch.value.number),
+            epoch: self.epoch.as_ref().map_or(0, |epoch| epoch.value().number),
         }
     }
 
@@ -221,7 +221,8 @@ impl Unanchored<'_> {
             let sqlite = Sqlite::open(&self.path)?;
             let (pages, anchored) = ledger::restore(&self.key, &SystemRandom, &self.opened, lost, batch)?;
             sqlite.commit(&pages)?;
-            Ok::<_, LedgerError>(self.backing.step(old.as_deref(), &anchored)?)
+            self.backing.step(old.as_deref(), &anchored)?;
+            Ok::<_, LedgerError>(Committed::by(&self.key, batch))
         });
         match restored {
             Ok(_) => Ok(before),
@@ -275,7 +276,6 @@ fn record<T: Stored>(
 ) -> Result<Option<Versioned<T>>, LedgerError> {
     let Some(row) = sqlite.row(&place)? else { return Ok(None) };
     let damaged = |what: String| StateError::Sealed(format!("the {:?} record is {what}", place.kind));
-    let plaintext = key.open(&place, row.version, &row.sealed).map_err(|error| damaged(error.to_string()))?;
-    let value = T::decode(&plaintext).ok_or_else(|| damaged("of a format that is not known".into()))?;
-    Ok(Some(Versioned { place, version: row.version, value }))
+    let record = key.unseal(&place, row.version, &row.sealed).map_err(|error| damaged(error.to_string()))?;
+    Versioned::read(&record).ok_or_else(|| damaged("of a format that is not known".into()).into()).map(Some)
 }

@@ -14,7 +14,7 @@ use super::ledger::{self, SealedLedger, Upkeep};
 use super::random::{MixedRandom, SystemRandom};
 use super::sqlite::SqliteSite;
 use crate::kernel::anchor::{Anchored, StateError};
-use crate::kernel::receipt::Batch;
+use crate::kernel::receipt::{Batch, Committed};
 use crate::kernel::seal::{DataKey, StoreId};
 use crate::ports::{Anchor, Header, Ledger, LedgerError, Random, Sealer, Site, Store, Vault};
 
@@ -113,7 +113,7 @@ impl Vault for SealedVault {
         self.ledger(store, DataKey::new(id, key)).map(Some)
     }
 
-    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
+    fn create<'b>(&self, first: &'b Batch) -> Result<(Box<dyn Ledger>, Committed<'b>), LedgerError> {
         let mut claim = self.site.claim()?;
         check_unanchored(&*self.anchor)?;
         let mut store = [0; 16];
@@ -130,6 +130,7 @@ impl Vault for SealedVault {
             }
             return Err(error);
         }
-        self.ledger(claim.open()?, key)
+        let committed = Committed::by(&key, first);
+        Ok((self.ledger(claim.open()?, key)?, committed))
     }
 }

@@ -164,7 +164,8 @@ impl Model {
     }
 
     fn check_one(&self, ledger: &dyn Ledger, place: &RecordKey) -> Result<(), TestCaseError> {
-        let read = ledger.read(place).expect("it is open").map(|(version, bytes)| (version, bytes.to_vec()));
+        let read = ledger.read(place).expect("it is open");
+        let read = read.map(|record| (record.version(), record.plaintext().to_vec()));
         prop_assert_eq!(read.as_ref(), self.records.get(place));
         Ok(())
     }
@@ -199,7 +200,7 @@ impl Model {
             Write { place, expected, content }
         });
         let made = batch(made.collect(), time);
-        let answer = ledger.commit(&made);
+        let answer = ledger.commit(&made).map(drop);
         if wrong {
             prop_assert_eq!(answer, Err(LedgerError::Conflict));
             return Ok(());
@@ -211,7 +212,8 @@ impl Model {
             match content {
                 None => drop(self.records.remove(&place)),
                 Some(bytes) => {
-                    let (version, _) = ledger.read(&place).expect("it is open").expect("it was just written");
+                    let record = ledger.read(&place).expect("it is open").expect("it was just written");
+                    let version = record.version();
                     // No version comes twice, not even after a removal.
                     prop_assert!(self.newest.get(&place).is_none_or(|newest| version > *newest));
                     self.newest.insert(place, version);
@@ -334,7 +336,7 @@ fn commit_at_once(site: &dyn Site) {
                             .map(|(place, (version, _))| put(*place, Some(*version), mark))
                             .collect();
                         match ledger.commit(&batch(writes, 1)) {
-                            Ok(()) => won.push(Won {
+                            Ok(_) => won.push(Won {
                                 mark,
                                 before: read.iter().map(|(place, (_, mark))| (*place, *mark)).collect(),
                             }),
@@ -365,8 +367,8 @@ fn put(place: RecordKey, expected: Option<u64>, mark: u64) -> Write {
 
 /// Version and mark of a place.
 fn marked(ledger: &dyn Ledger, place: &RecordKey) -> (u64, u64) {
-    let (version, bytes) = ledger.read(place).expect("it is open").expect("it is never removed");
-    (version, u64::from_be_bytes(bytes[..].try_into().expect("a mark")))
+    let record = ledger.read(place).expect("it is open").expect("it is never removed");
+    (record.version(), u64::from_be_bytes(record.plaintext().try_into().expect("a mark")))
 }
 
 /// From the first mark of each place one way leads through all commits that wrote it to what is there now: none was
@@ -470,7 +472,7 @@ fn state_rollback_a_row_of_a_batch_that_was_taken_back_is_not_read() {
     drop(ledger);
     let ledger = open(&path, &anchor).expect("it is as it was written");
     let read = ledger.read(&place(4)).expect("it is read").expect("it is there");
-    assert_eq!(&read.1[..], b"much was spent");
+    assert_eq!(read.plaintext(), b"much was spent");
 }
 
 /// Of the store in memory, too: a record that somebody changed, moved or removed closes the ledger to everybody.
@@ -498,7 +500,7 @@ fn state_swap_a_record_that_is_read_and_is_not_as_it_was_written_closes_the_ledg
         let read = ledger.read(&place(0)).map(|_| ());
         assert!(matches!(read, Err(LedgerError::State(StateError::Sealed(_)))), "{what}: {read:?}");
         assert_eq!(ledger.standing(), LedgerStanding::Lost, "{what}");
-        let written = ledger.commit(&batch(vec![put(place(1), Some(1), 2)], 2));
+        let written = ledger.commit(&batch(vec![put(place(1), Some(1), 2)], 2)).map(drop);
         assert!(matches!(written, Err(LedgerError::Closed(_))), "{what}: {written:?}");
     }
 }
@@ -517,7 +519,7 @@ fn a_batch_may_write_a_place_twice() {
     drop(ledger);
     let ledger = open(&path, &anchor).expect("it opens");
     let read = ledger.read(&place(0)).expect("it is read").expect("it is there");
-    assert_eq!((read.0, &read.1[..]), (2, &b"4"[..]));
+    assert_eq!((read.version(), read.plaintext()), (2, &b"4"[..]));
 }
 
 /// While a batch is written, more callers come than a batch holds: what they wrote opens as several.
@@ -576,10 +578,10 @@ fn outcome_leak_what_was_read_is_settled_once_it_is_anchored() {
     let act = move || {
         let (asks, asked) = mpsc::channel();
         std::thread::spawn(move || {
-            let (version, _) = reader.read(&place(0)).expect("readable").expect("it waits to become durable");
+            let record = reader.read(&place(0)).expect("readable").expect("it waits to become durable");
             asks.send(std::fs::read_link("/proc/thread-self").expect("Linux has it"))
                 .expect("somebody listens");
-            reader.settle(version).expect("the store is well");
+            reader.settle(record.version()).expect("the store is well");
             told.send(()).expect("somebody listens");
         });
         let thread = asked.recv().expect("it is readable");

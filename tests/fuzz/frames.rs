@@ -16,13 +16,12 @@ use countersign::kernel::audit::Role;
 use countersign::kernel::seal::RecordKey;
 use countersign::kernel::state::{PEER_TRIES, PIN_BUDGET};
 use countersign::pkcs11;
-use countersign::ports::Plain;
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{FrameReader, Received};
 use countersign::remote::hello::{Hello, Response, Welcome};
 use countersign::remote::interface::LoadedModule;
 use countersign::remote::{Boundary, PeerRole};
-use harness::engine::{Bench, MemoryLedger};
+use harness::engine::{Bench, MemoryLedger, Plain};
 use libfuzzer_sys::fuzz_target;
 
 /// The largest frame here: larger than anything that is tried.

@@ -1,6 +1,7 @@
 //! Every script type: what the module signs is what miniscript finalises and Bitcoin's consensus code takes.
 
 mod branches;
+mod evidence;
 
 use bitcoin::ecdsa;
 use bitcoin::psbt::Psbt;

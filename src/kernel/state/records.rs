@@ -16,20 +16,53 @@ use crate::factor::totp::Totp;
 use crate::factor::{Factor, SpentOn};
 use crate::otp::OtpKey;
 use crate::receipt::{Content, Write};
-use crate::seal::RecordKey;
+use crate::seal::{Authority, RecordKey, Unsealed};
 use crate::wallet::{Chain, GAP_LIMIT, Location, WalletRecord};
 
-/// A record with the place and version it was read from.
+/// Evidence: a record of a store, with the place and version it was read from. What is decided on it is decided on what was sealed.
+///
+/// ```compile_fail,E0451
+/// // A user with a secret of one's own.
+/// use countersign_kernel::{seal::RecordKey, state::{UserRecord, Versioned}};
+/// fn forge(value: UserRecord) -> Versioned<UserRecord> {
+///     Versioned { place: RecordKey::user("alice"), version: 1, value, authority: panic!() }
+/// }
+/// ```
 pub struct Versioned<T> {
-    /// Where it is.
-    pub place: RecordKey,
-    /// Its version.
-    pub version: u64,
-    /// What it holds.
-    pub value: T,
+    pub(crate) place: RecordKey,
+    pub(crate) version: u64,
+    pub(crate) value: T,
+    pub(crate) authority: Authority,
 }
 
 impl<T: Stored> Versioned<T> {
+    /// Reads a record that was opened. `None` where its format is not known.
+    pub fn read(record: &Unsealed) -> Option<Versioned<T>> {
+        let value = T::decode(record.plaintext())?;
+        let (place, version, authority) = (record.place(), record.version(), record.authority());
+        Some(Versioned { place, version, value, authority })
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> RecordKey {
+        self.place
+    }
+
+    /// Its version.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What it holds.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// What it held.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+
     pub(super) fn put(&self, value: &T) -> Write {
         Write { place: self.place, expected: Some(self.version), content: Content::Put(value.encode()) }
     }

@@ -26,7 +26,7 @@ use crate::policy::Judged;
 use crate::psbt::Digest;
 use crate::receipt::{Batch, Change, Receipt, Write};
 use crate::rule::Rule;
-use crate::seal::RecordKey;
+use crate::seal::{Authority, RecordKey};
 use crate::signable::Signable;
 
 /// One approval with the record that it is tried against.
@@ -52,6 +52,13 @@ impl Claim {
         match &self.subject {
             Subject::User(user) => user.place,
             Subject::Nobody(nobody) => nobody.place,
+        }
+    }
+
+    fn authority(&self) -> Authority {
+        match &self.subject {
+            Subject::User(user) => user.authority,
+            Subject::Nobody(nobody) => nobody.authority,
         }
     }
 }
@@ -165,6 +172,8 @@ pub fn decide<S: Signable>(
     moment: Moment<'_>,
 ) -> Result<Change<Outcome<S>>, Locked> {
     let (asked, claims, rule, period) = judged.into_parts();
+    let is_of_store = claims.iter().all(|claim| claim.authority() == wallet.authority);
+    assert!(is_of_store, "codes are compared with the records of the store that has the wallet");
     let binding = asked.binding();
     let codes = Codes::compare(claims, Some(&binding), moment)?;
     // Whatever the codes are: what would leave is charged, and held against the limits.
@@ -188,7 +197,7 @@ pub fn decide<S: Signable>(
         _ => moment.entropy.clone(),
     };
     let facts = asked.facts();
-    Ok(codes.outcome(asked, facts, writes, answer, entropy, moment.now))
+    Ok(codes.outcome(asked, facts, writes, answer, entropy, moment.now).in_store_of(wallet.authority))
 }
 
 /// What is asked for where a code is checked for its own sake: that its user be confirmed.
@@ -196,6 +205,7 @@ pub struct Enrolment;
 
 /// Decides whether a code that was given for its own sake is right, and confirms its user.
 pub fn confirm(claim: Claim, moment: Moment<'_>) -> Result<Change<Outcome<Enrolment>>, Locked> {
+    let authority = claim.authority();
     let codes = Codes::compare(vec![claim], None, moment)?;
     let answer = if codes.all_new().into() { Answer::Confirmed } else { Answer::WrongCode };
     // Of a first code that is wrong, too: the link is as long.
@@ -208,7 +218,8 @@ pub fn confirm(claim: Claim, moment: Moment<'_>) -> Result<Change<Outcome<Enrolm
     };
     let writes = codes.writes(answer, None, moment.now);
     let entropy = moment.entropy.clone();
-    Ok(codes.outcome(Enrolment, Asked::Enrolment(act), writes, answer, entropy, moment.now))
+    let asked = Asked::Enrolment(act);
+    Ok(codes.outcome(Enrolment, asked, writes, answer, entropy, moment.now).in_store_of(authority))
 }
 
 /// The codes of one request, compared.

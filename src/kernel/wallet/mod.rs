@@ -26,6 +26,8 @@ use bitcoin::bip32::{DerivationPath, Fingerprint, Xpriv, Xpub};
 use bitcoin::secp256k1::{All, Scalar, Secp256k1, SecretKey};
 
 use super::policy::{Policy, PolicyError};
+use super::seal::Authority;
+use super::state::Versioned;
 pub use branch::{Branch, Locks, Place, Spend, Taproot};
 pub use network::Network;
 pub use nobody::nobody_has;
@@ -56,10 +58,12 @@ pub struct WalletKeys {
     watch: WatchOnly,
     /// The two chains of each of our places in the script.
     chains: Vec<[ErasedKey; 2]>,
+    /// The store that they are sealed in. `None` where they are not, or not yet: then they sign nothing.
+    authority: Option<Authority>,
 }
 
 impl Wallet {
-    /// Opens `record`: derives the two chains of its account.
+    /// Opens `record`, to be looked at: derives the two chains of its account. It cannot sign ([`Wallet::of`]).
     pub fn open(record: &WalletRecord, secp: &Secp256k1<All>) -> Result<Wallet, WalletError> {
         let account = Account::open(record, secp)?;
         let policy = Policy::parse(&record.policy, record.network)?;
@@ -83,6 +87,15 @@ impl Wallet {
             xpub: account.xpub,
             keys,
         })
+    }
+
+    /// Opens a wallet that is sealed, so that it can sign.
+    pub fn of(record: &Versioned<WalletRecord>, secp: &Secp256k1<All>) -> Result<Wallet, WalletError> {
+        let mut wallet = Wallet::open(&record.value, secp)?;
+        if let Some(keys) = &mut wallet.keys {
+            keys.authority = Some(record.authority);
+        }
+        Ok(wallet)
     }
 
     /// What is asked of a wallet when it is registered or gets a policy, and not of one that is sealed already: the required
@@ -148,6 +161,10 @@ impl WalletKeys {
         &self.watch
     }
 
+    pub(crate) fn authority(&self) -> Option<Authority> {
+        self.authority
+    }
+
     /// The private key of `branch` at an address on `chain` (BIP 32, private parent to private child). Wiped on drop.
     ///
     /// The HMAC of a normal child takes the parent's public key: the address was rebuilt with it, so this is one addition.
@@ -200,7 +217,7 @@ impl Account {
         };
         let chains = |place| Ok([chain(place, Chain::External)?, chain(place, Chain::Internal)?]);
         let chains = watch.places().map(chains).collect::<Result<_, WalletError>>()?;
-        Ok(WalletKeys { watch, chains })
+        Ok(WalletKeys { watch, chains, authority: None })
     }
 }
 

@@ -29,9 +29,9 @@ use self::look::Looks;
 use self::opening::Opened;
 use crate::kernel::anchor::{self, Anchored, Opening, StateError};
 use crate::kernel::failures::Failures;
-use crate::kernel::receipt::Batch;
-use crate::kernel::seal::{DataKey, Kind, RecordKey};
-use crate::ports::{Anchor, Ledger, LedgerError, LedgerStanding, Pages, Plain, Random, Row, Store, View};
+use crate::kernel::receipt::{Batch, Committed};
+use crate::kernel::seal::{DataKey, Kind, RecordKey, Unsealed};
+use crate::ports::{Anchor, Ledger, LedgerError, LedgerStanding, Pages, Random, Row, Store, View};
 
 /// Sealed rows, one chain, one anchor.
 pub struct SealedLedger {
@@ -209,15 +209,15 @@ impl SealedLedger {
     }
 
     /// Reads a record, and closes the ledger where it is not as it was written.
-    fn read_or_close(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError> {
+    fn read_or_close(&self, place: &RecordKey) -> Result<Option<Unsealed>, LedgerError> {
         let read = || {
             let Some((version, sealed, is_read)) = self.sealed(place)? else { return Ok(None) };
-            let opened = self.key.open(place, version, &sealed);
-            let plaintext = opened.map_err(|error| damaged(place, &error.to_string()))?;
+            let opened = self.key.unseal(place, version, &sealed);
+            let record = opened.map_err(|error| damaged(place, &error.to_string()))?;
             if is_read {
                 self.book().keep(*place, version, sealed);
             }
-            Ok(Some((version, plaintext)))
+            Ok(Some(record))
         };
         read().inspect_err(|error| {
             if let LedgerError::State(found) = error {
@@ -258,7 +258,7 @@ impl Drop for Abandoned<'_> {
 }
 
 impl Ledger for SealedLedger {
-    fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError> {
+    fn read(&self, place: &RecordKey) -> Result<Option<Unsealed>, LedgerError> {
         self.read_or_close(place)
     }
 
@@ -274,11 +274,12 @@ impl Ledger for SealedLedger {
         Ok(book.places(kind))
     }
 
-    fn commit(&self, batch: &Batch) -> Result<(), LedgerError> {
+    fn commit<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, LedgerError> {
         let mut book = self.book();
         book.check_open()?;
         let (sequence, done) = book.enter(&self.key, &*self.random, batch)?;
-        self.wait_for(book, sequence, &done)
+        self.wait_for(book, sequence, &done)?;
+        Ok(Committed::by(&self.key, batch))
     }
 
     fn settle(&self, version: u64) -> Result<(), LedgerError> {

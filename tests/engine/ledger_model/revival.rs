@@ -56,7 +56,7 @@ impl Stage {
     /// Writes the next mark over the one that is there.
     fn write(&self, mark: u64) -> Result<(), LedgerError> {
         let (version, _) = marked(&self.ledger, &place(0));
-        self.ledger.commit(&batch(vec![put(place(0), Some(version), mark)], mark))
+        self.ledger.commit(&batch(vec![put(place(0), Some(version), mark)], mark)).map(drop)
     }
 
     /// Closed, and opened anew: what it holds then.
@@ -141,7 +141,7 @@ fn a_step_of_the_anchor_that_does_not_come_back_is_told_until_it_does() {
             ended.recv().expect("it is told");
         }));
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| ledger.commit(&batch(vec![], 2)));
+            let writer = scope.spawn(|| ledger.commit(&batch(vec![], 2)).map(drop));
             begun.recv().expect("it begins");
             let standing = ledger.standing();
             ends.send(()).expect("it waits");

@@ -27,7 +27,8 @@ impl Stage {
 fn a_vault_opens_what_it_made_and_nothing_before() {
     let stage = Stage::default();
     assert!(stage.opened().expect("nothing is wrong").is_none());
-    let ledger = stage.vault().create(&batch(vec![put(place(0), None, 1)], 1)).expect("made");
+    let first = batch(vec![put(place(0), None, 1)], 1);
+    let (ledger, _) = stage.vault().create(&first).expect("made");
     assert_eq!(marked(&*ledger, &place(0)).1, 1);
     assert!(matches!(stage.opened(), Err(LedgerError::InUse { .. })));
     drop(ledger);
@@ -42,7 +43,8 @@ fn a_vault_opens_what_it_made_and_nothing_before() {
 #[test]
 fn state_missing_a_store_without_its_anchor_and_an_anchor_without_its_store_are_refused() {
     let stage = Stage::default();
-    let ledger = stage.vault().create(&batch(vec![], 1)).expect("made");
+    let first = batch(vec![], 1);
+    let (ledger, _) = stage.vault().create(&first).expect("made");
     ledger.commit(&batch(vec![], 2)).expect("committed");
     drop(ledger);
     let refused = |stage: &Stage| match stage.opened() {
@@ -58,7 +60,8 @@ fn state_missing_a_store_without_its_anchor_and_an_anchor_without_its_store_are_
     drop(stage.opened().expect("both are there"));
     let emptied = Stage { site: MemorySite::default(), ..stage };
     assert_eq!(refused(&emptied), StateError::StoreMissing(1));
-    let created = emptied.vault().create(&batch(vec![], 3));
+    let another = batch(vec![], 3);
+    let created = emptied.vault().create(&another);
     assert!(matches!(created, Err(LedgerError::State(StateError::StoreMissing(1)))));
 }
 
@@ -87,7 +90,7 @@ fn a_commit_for_which_no_randomness_comes_changes_nothing() {
     let ledger = ledger.expect("it opens");
     ledger.commit(&batch(vec![put(place(0), None, 1)], 1)).expect("committed");
     random.fail(true);
-    let write = || ledger.commit(&batch(vec![put(place(0), Some(1), 2)], 2));
+    let write = || ledger.commit(&batch(vec![put(place(0), Some(1), 2)], 2)).map(drop);
     assert!(matches!(write(), Err(LedgerError::Random(_))));
     assert_eq!((marked(&ledger, &place(0)), ledger.high_water()), ((1, 1), 1));
     random.fail(false);

@@ -9,7 +9,7 @@ pub mod scripts;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use bitcoin::absolute::LockTime;
 use bitcoin::bip32::KeySource;
@@ -18,6 +18,7 @@ use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, transaction};
 use totp_rs::{Builder, Totp};
+use zeroize::Zeroizing;
 
 use countersign::admin::{NewScript, NewUser, NewWallet};
 use countersign::engine::{Engine, EngineError, WalletId};
@@ -28,11 +29,11 @@ use countersign::kernel::clock::{BootId, Reading};
 use countersign::kernel::failures::Failures;
 use countersign::kernel::otp::{OtpHash, OtpKeyId};
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
-use countersign::kernel::receipt::{Batch, Content};
-use countersign::kernel::seal::{Kind, RecordKey, SetHash};
-use countersign::kernel::state::Reach;
+use countersign::kernel::receipt::{Batch, Committed, Content};
+use countersign::kernel::seal::{DataKey, Kind, RecordKey, SetHash, Unsealed};
+use countersign::kernel::state::{Reach, Stored, Versioned};
 use countersign::kernel::wallet::{Chain, Location, Network, Wallet, WatchOnly};
-use countersign::ports::{Clock, Ledger, LedgerError, Plain, Vault};
+use countersign::ports::{Clock, Ledger, LedgerError, Vault};
 pub use countersign::shell::random::SystemRandom;
 
 /// The time that every test begins at.
@@ -360,6 +361,23 @@ impl Clock for ManualClock {
     }
 }
 
+/// A record as it is kept in memory: its version and plaintext.
+pub type Plain = (u64, Zeroizing<Vec<u8>>);
+
+/// The key of every store in memory.
+pub static MEMORY_KEY: LazyLock<DataKey> = LazyLock::new(|| DataKey::new([3; 16], Zeroizing::new([4; 32])));
+
+/// A record of a store in memory, as the ledger gives it.
+pub fn unsealed(place: &RecordKey, (version, plaintext): &Plain) -> Unsealed {
+    let sealed = MEMORY_KEY.seal(place, *version, [5; 12], plaintext);
+    MEMORY_KEY.unseal(place, *version, &sealed).expect("it was just sealed")
+}
+
+/// The first version of a record of a store in memory.
+pub fn recorded<T: Stored>(place: RecordKey, value: &T) -> Versioned<T> {
+    Versioned::read(&unsealed(&place, &(1, value.encode()))).expect("it was just written")
+}
+
 /// A ledger in memory that records its events, fails when told to, and can be damaged.
 #[derive(Clone, Default)]
 pub struct MemoryLedger(Arc<Mutex<MemoryState>>);
@@ -419,12 +437,12 @@ fn shape(batch: &Batch) -> (Vec<(RecordKey, usize)>, usize) {
 }
 
 impl Ledger for MemoryLedger {
-    fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError> {
+    fn read(&self, place: &RecordKey) -> Result<Option<Unsealed>, LedgerError> {
         let state = self.state();
         if state.damaged.contains(place) {
             return Err(StateError::Sealed("damaged by the test".into()).into());
         }
-        Ok(state.records.get(place).cloned())
+        Ok(state.records.get(place).map(|record| unsealed(place, record)))
     }
 
     fn version(&self, place: &RecordKey) -> Result<Option<u64>, LedgerError> {
@@ -440,7 +458,7 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    fn commit(&self, batch: &Batch) -> Result<(), LedgerError> {
+    fn commit<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, LedgerError> {
         // Without the lock: what happens meanwhile may commit, too.
         if let Some(act) = self.due() {
             act();
@@ -468,7 +486,7 @@ impl Ledger for MemoryLedger {
         state.events.push(batch.event.clone());
         state.failures.replay(batch.time, &batch.event);
         state.time = state.time.max(batch.time);
-        Ok(())
+        Ok(Committed::by(&MEMORY_KEY, batch))
     }
 
     fn high_water(&self) -> u64 {
@@ -490,8 +508,8 @@ impl Vault for MemoryLedger {
         Ok(if empty { None } else { Some(Box::new(self.clone())) })
     }
 
-    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
-        self.commit(first)?;
-        Ok(Box::new(self.clone()))
+    fn create<'b>(&self, first: &'b Batch) -> Result<(Box<dyn Ledger>, Committed<'b>), LedgerError> {
+        let committed = self.commit(first)?;
+        Ok((Box::new(self.clone()), committed))
     }
 }

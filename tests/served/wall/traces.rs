@@ -95,10 +95,11 @@ fn tell_keys(wall: &Wall) {
     let vault = SealedVault::at(config.store.path, &backing).expect("the folder is there");
     let ledger = vault.open().expect("the copy is whole").expect("it was initialised");
     let [place] = ledger.places(Kind::DigestKey).expect("it is open")[..] else { panic!("one key") };
-    let (_, record) = ledger.read(&place).expect("it reads").expect("it is there");
+    let record = ledger.read(&place).expect("it reads").expect("it is there");
+    let record = record.plaintext();
     // The secret is what the record ends with.
     let secret = record.last_chunk::<32>().expect("it is longer");
-    let (secp, key) = (Secp256k1::new(), DigestKeyRecord::decode(&record).expect("it reads"));
+    let (secp, key) = (Secp256k1::new(), DigestKeyRecord::decode(record).expect("it reads"));
     let key = DigestKey::open(&key, &secp).expect("it is a key");
     let of_secret = SecretKey::from_slice(secret).expect("it is one").public_key(&secp);
     assert_eq!(&of_secret, key.public_key());

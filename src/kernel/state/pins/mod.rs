@@ -309,7 +309,7 @@ pub fn charge_pin(
     let pin = pin_of(old, role).cloned();
     let evidence = PinCharged { role, peer: peer.map(str::to_owned), at: now, pin };
     let batch = Batch { writes: vec![token.put(&new)], event: Event::PinCharged(role), time: now };
-    Ok(Change::new(batch, evidence))
+    Ok(Change::new(batch, evidence).in_store_of(token.authority))
 }
 
 /// Evidence: the PIN that was charged for was right. Not yet recorded.

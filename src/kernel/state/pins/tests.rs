@@ -1,7 +1,9 @@
 use proptest::prelude::*;
+use zeroize::Zeroizing;
 
 use super::*;
-use crate::seal::{Kind, RecordKey};
+use crate::receipt::Committed;
+use crate::seal::{DataKey, Kind, RecordKey};
 use crate::state::{BACK_OFF_MOST, Stored};
 
 const NOW: u64 = 1_800_000_000;
@@ -21,6 +23,11 @@ fn record(pin: &[u8]) -> PinRecord {
     PinRecord::new(pin, [7; 16]).expect("long enough")
 }
 
+/// That of the token's store.
+fn key() -> DataKey {
+    DataKey::new([7; 16], Zeroizing::new([9; 32]))
+}
+
 /// A token whose records are written as soon as they are decided.
 struct Token(Versioned<TokenRecord>);
 
@@ -32,7 +39,8 @@ impl Token {
             so: OfficerPin::new(record(SO)),
             user: Some(UserPin::new(record(USER))),
         };
-        Token(Versioned { place: RecordKey::single(Kind::Token), version: 1, value })
+        let (place, authority) = (RecordKey::single(Kind::Token), key().authority());
+        Token(Versioned { place, version: 1, value, authority })
     }
 
     /// What is written is read back, as after a restart.
@@ -43,7 +51,7 @@ impl Token {
             let crate::receipt::Content::Put(bytes) = &write.content else { panic!("it is kept") };
             self.0.value = TokenRecord::decode(bytes).expect("it is read");
             event = Some(batch.event.clone());
-            Ok::<_, ()>(())
+            Ok::<_, ()>(Committed::by(&key(), batch))
         });
         let Ok(receipt) = issued else { panic!("it is written") };
         (receipt, event.expect("it was written"))

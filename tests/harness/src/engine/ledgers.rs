@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use zeroize::Zeroizing;
 
+use super::{MEMORY_KEY, Plain, unsealed};
 use countersign::kernel::failures::Failures;
-use countersign::kernel::receipt::{Batch, Content};
-use countersign::kernel::seal::{DataKey, Kind, RecordKey};
-use countersign::ports::{Anchor, Header, Ledger, LedgerError, Plain, Site, Vault};
+use countersign::kernel::receipt::{Batch, Committed, Content};
+use countersign::kernel::seal::{DataKey, Kind, RecordKey, Unsealed};
+use countersign::ports::{Anchor, Header, Ledger, LedgerError, Site, Vault};
 use countersign::shell::ledger::{self, SealedLedger};
 use countersign::shell::random::SystemRandom;
 use countersign::shell::sqlite::SqliteSite;
@@ -21,8 +22,8 @@ use super::fakes::MemoryAnchor;
 pub struct NoCommit(Arc<Mutex<(u64, HashMap<RecordKey, Plain>)>>);
 
 impl Ledger for NoCommit {
-    fn read(&self, place: &RecordKey) -> Result<Option<Plain>, LedgerError> {
-        Ok(self.0.lock().expect("not poisoned").1.get(place).cloned())
+    fn read(&self, place: &RecordKey) -> Result<Option<Unsealed>, LedgerError> {
+        Ok(self.0.lock().expect("not poisoned").1.get(place).map(|record| unsealed(place, record)))
     }
 
     fn version(&self, place: &RecordKey) -> Result<Option<u64>, LedgerError> {
@@ -38,7 +39,7 @@ impl Ledger for NoCommit {
         Ok(())
     }
 
-    fn commit(&self, batch: &Batch) -> Result<(), LedgerError> {
+    fn commit<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, LedgerError> {
         let (version, records) = &mut *self.0.lock().expect("not poisoned");
         let found = |place| records.get(place).map(|(version, _)| *version);
         if batch.writes.iter().any(|write| found(&write.place) != write.expected) {
@@ -51,7 +52,7 @@ impl Ledger for NoCommit {
                 Content::Remove => records.remove(&write.place),
             };
         }
-        Ok(())
+        Ok(Committed::by(&MEMORY_KEY, batch))
     }
 
     fn high_water(&self) -> u64 {
@@ -72,9 +73,9 @@ impl Vault for NoCommit {
         Ok(None)
     }
 
-    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
-        self.commit(first)?;
-        Ok(Box::new(self.clone()))
+    fn create<'b>(&self, first: &'b Batch) -> Result<(Box<dyn Ledger>, Committed<'b>), LedgerError> {
+        let committed = self.commit(first)?;
+        Ok((Box::new(self.clone()), committed))
     }
 }
 
@@ -113,11 +114,11 @@ impl Vault for AnchorInMemory {
         if self.path.exists() { Ok(Some(Box::new(self.reopen()?))) } else { Ok(None) }
     }
 
-    fn create(&self, first: &Batch) -> Result<Box<dyn Ledger>, LedgerError> {
+    fn create<'b>(&self, first: &'b Batch) -> Result<(Box<dyn Ledger>, Committed<'b>), LedgerError> {
         let (pages, anchored) = ledger::begin(&AnchorInMemory::key(), &SystemRandom, first)?;
         let (site, header) =
             (SqliteSite::new(self.path.clone())?, Header { store: [1; 16], wrapped_key: vec![] });
         site.claim()?.make(&header, &pages, &mut || Ok(self.anchor.step(None, &anchored)?))?;
-        Ok(Box::new(self.reopen()?))
+        Ok((Box::new(self.reopen()?), Committed::by(&AnchorInMemory::key(), first)))
     }
 }

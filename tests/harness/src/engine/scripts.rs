@@ -18,11 +18,12 @@ use miniscript::{DefiniteDescriptorKey, Descriptor, DescriptorPublicKey};
 use zeroize::Zeroizing;
 
 use countersign::admin::NewScript;
+use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::wallet::{
     Chain, Network, Wallet, WalletParts, WalletRecord, WatchOnly, registration,
 };
 
-use super::{FEE, INPUT, PAID, funding, stranger};
+use super::{FEE, INPUT, PAID, funding, recorded, stranger};
 
 /// A script type, by its wallet policy. `A`, `B` and `C` stand for the cosigners' keys.
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +183,7 @@ fn of_seed_at(
     };
     let mut record = WalletRecord::new(parts, &Zeroizing::new(seed), secp).expect("a wallet");
     record.descriptor = Some(record.descriptor_for(text, secp).expect("registers"));
-    Wallet::open(&record, secp).expect("opens")
+    Wallet::of(&recorded(RecordKey { kind: Kind::Wallet, id: [0; 16] }, &record), secp).expect("opens")
 }
 
 /// Somebody else whose key is in a script.

@@ -1,0 +1,126 @@
+//! An authorization that is put together outside of the engine, of a store made up for it, signs with no key of another store.
+
+use bitcoin::secp256k1::Secp256k1;
+use totp_rs::{Algorithm, Builder, Totp};
+use zeroize::Zeroizing;
+
+use countersign::kernel::approval::Approval;
+use countersign::kernel::digest_key::{DigestKey, DigestKeyParts, DigestKeyRecord, DigestMechanisms};
+use countersign::kernel::factor::Factor;
+use countersign::kernel::otp::{OtpHash, OtpKey};
+use countersign::kernel::psbt::CheckedPsbt;
+use countersign::kernel::receipt::{Change, Committed, Receipt};
+use countersign::kernel::seal::{DataKey, Kind, RecordKey};
+use countersign::kernel::signer::{self, Authorization, DigestAuthorization, SignerError};
+use countersign::kernel::state::{
+    self, Budget, Claim, Consumed, Epoch, Moment, Outcome, Stored, Subject, UserRecord, Versioned,
+    WalletState,
+};
+use harness::engine::scripts::{good_psbt, named};
+use harness::engine::{MEMORY_KEY, alone, watch};
+
+const NOW: u64 = 1_800_000_000;
+const SECRET: [u8; 20] = [6; 20];
+
+/// A store that somebody made up: of a data key of their own, with a user whose code they can compute.
+struct MadeUp(DataKey);
+
+impl MadeUp {
+    /// The id of a store is no secret: this one has that of the store that the wallet is in.
+    fn of_key(byte: u8) -> MadeUp {
+        MadeUp(DataKey::new(*MEMORY_KEY.store(), Zeroizing::new([byte; 32])))
+    }
+
+    fn record<T: Stored>(&self, place: RecordKey, value: &T) -> Versioned<T> {
+        let sealed = self.0.seal(&place, 1, [1; 12], &value.encode());
+        Versioned::read(&self.0.unseal(&place, 1, &sealed).expect("it was sealed so")).expect("it is read")
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let totp: Totp = Builder::new()
+            .with_secret(SECRET.to_vec())
+            .with_algorithm(Algorithm::SHA1)
+            .build()
+            .expect("a key");
+        let code = totp.generate(NOW);
+        let otp = OtpKey::new(Zeroizing::new(SECRET.to_vec()), OtpHash::Sha1, 6, 30).expect("a key");
+        let (name, service) = ("alice".to_owned(), "test".to_owned());
+        let user = UserRecord {
+            name,
+            service,
+            factor: Factor::totp(otp),
+            confirmed: true,
+            budget: Budget::default(),
+        };
+        let subject = Subject::User(Box::new(self.record(RecordKey::user("alice"), &user)));
+        let approval = Approval::parse_pin(code.to_string().as_bytes()).expect("a code");
+        vec![Claim { approval, subject, released_at: None }]
+    }
+
+    fn state(&self) -> Versioned<WalletState> {
+        self.record(RecordKey { kind: Kind::WalletState, id: [0; 16] }, &WalletState::default())
+    }
+
+    fn consumed<S>(&self, decided: Change<Outcome<S>>) -> Receipt<Consumed<S>> {
+        let written = Receipt::issue(decided, |batch| Ok::<_, ()>(Committed::by(&self.0, batch)));
+        let Ok(written) = written else { panic!("it is said to be written") };
+        let Ok(consumed) = written.open().answer else { panic!("the code is right") };
+        consumed
+    }
+}
+
+fn decide<S: countersign::kernel::signable::Signable>(
+    judged: countersign::kernel::policy::Judged<S>,
+    state: &Versioned<WalletState>,
+) -> Change<Outcome<S>> {
+    let entropy = Zeroizing::new([5; 32]);
+    let moment = Moment { now: NOW, epoch: Epoch::default(), entropy: &entropy };
+    let Ok(decided) = state::decide(judged, state, moment) else { panic!("nobody is locked") };
+    decided
+}
+
+/// Signs a transaction by a code of a store with this key.
+fn sign_of(store: &MadeUp) -> Result<Vec<u8>, SignerError> {
+    let secp = Secp256k1::new();
+    let wallet = named("wpkh").wallet(&secp);
+    let psbt = good_psbt(watch(&wallet), 1).serialize();
+    let checked = CheckedPsbt::parse(psbt, watch(&wallet), &alone(&secp)).expect("nothing to refuse");
+    let judged = wallet.policy().judge(checked, store.claims(), NOW);
+    let authorization = Authorization::new(store.consumed(decide(judged, &store.state())))?;
+    signer::sign(authorization, wallet.keys().expect("registered"), &secp)
+}
+
+/// The same of a digest, with a key as it is sealed, or one that is not.
+fn sign_digest_of(store: &MadeUp, is_sealed: bool) -> Result<[u8; 64], SignerError> {
+    let secp = Secp256k1::new();
+    let parts = DigestKeyParts {
+        label: "k".into(),
+        cka_id: vec![],
+        users: vec!["alice".into()],
+        policy: "unlimited = true".into(),
+        mechanisms: DigestMechanisms { digest: true, ecdsa: false },
+    };
+    let record = DigestKeyRecord::new(parts, &Zeroizing::new([3; 32]));
+    let place = RecordKey { kind: Kind::DigestKey, id: [0; 16] };
+    let sealed = harness::engine::recorded(place, &record);
+    let key = if is_sealed { DigestKey::of(&sealed, &secp) } else { DigestKey::open(&record, &secp) };
+    let key = key.expect("a key");
+    let judged = key.policy().judge(key.request([8; 32]), store.claims(), NOW);
+    let consumed = store.consumed(decide(judged, &store.state()));
+    signer::sign_digest(DigestAuthorization::new(consumed), &key, &secp)
+}
+
+#[test]
+fn codes_that_were_spent_in_a_made_up_store_sign_with_no_key_of_another() {
+    let own = MadeUp(DataKey::new([3; 16], Zeroizing::new([4; 32])));
+    assert!(sign_of(&own).is_ok() && sign_digest_of(&own, true).is_ok(), "the store that the keys are in");
+    let made_up = MadeUp::of_key(5);
+    assert_eq!(sign_of(&made_up), Err(SignerError::Store));
+    assert_eq!(sign_digest_of(&made_up, true), Err(SignerError::Store));
+}
+
+#[test]
+fn a_key_that_is_not_sealed_signs_nothing() {
+    let own = MadeUp(DataKey::new([3; 16], Zeroizing::new([4; 32])));
+    assert_eq!(sign_digest_of(&own, false), Err(SignerError::Store));
+}
