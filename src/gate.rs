@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A digest goes the same way, from `DigestKey::request` to `signer::sign_digest`, with a key that was made for digests: what
-//! differs between the two stands in [`keys`].
+//! differs between the two stands in `gate/keys.rs`.
 //! Each step eats what the step before it made, and none of the values between can be made otherwise. What comes of the codes is
 //! decided in memory and written once; nobody can look into it before it is durable, and nothing that rests on what is not
 //! durable is told.
