@@ -30,6 +30,7 @@ fn sign_and_measure() {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = ManualClock::default();
     let vault = AnchorInMemory::new(folder.path().join("growth.db"));
+    let anchor = vault.anchor();
     let engine =
         Engine::open(Box::new(vault), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
     engine.initialise(b"so-pin", "test").expect("initialises");
@@ -41,6 +42,8 @@ fn sign_and_measure() {
         let code = bench.code(&alice);
         bench.sign(wallet, "alice", &code, &varied(psbt, number)).expect("nothing refuses it");
         bench.clock.advance(30);
+        // The anchor of the tests remembers each step. A token does not.
+        anchor.state().past.drain(..1);
     };
 
     let first = signatures / 3;
