@@ -354,16 +354,16 @@ fn a_store_whose_folder_is_missing_or_that_cannot_be_written() {
         fs::write(&garbage, [0x5a; 4096]).expect("the folder is ours");
         let empty = boundary.folder().join("empty.db");
         fs::write(&empty, []).expect("the folder is ours");
-        for (path, word) in [
-            (nowhere.as_path(), "its folder does not exist"),
+        for (path, rv, word) in [
+            (nowhere.as_path(), CKR_DEVICE_ERROR, "its folder does not exist"),
             // Not even root writes here.
-            (Path::new("/proc/countersign.db"), "cannot take its lock"),
-            (&folder, "a folder"),
-            (&garbage, "not a database"),
-            (&empty, "not a Countersign store"),
+            (Path::new("/proc/countersign.db"), CKR_DEVICE_ERROR, "cannot take its lock"),
+            (&folder, CKR_DEVICE_ERROR, "a folder"),
+            (&garbage, CKR_COUNTERSIGN_STATE, "not a database"),
+            (&empty, CKR_COUNTERSIGN_STATE, "not a Countersign store"),
         ] {
             set(boundary, "path", &format!("path = \"{}\"", path.display()));
-            refused(boundary, &boundary.probe(), CKR_DEVICE_ERROR, &[&text(path), word]);
+            refused(boundary, &boundary.probe(), rv, &[&text(path), word]);
             fs::write(boundary.conf(), &good).expect("the folder is ours");
         }
         assert!(fs::read(&garbage).expect("it is there") == [0x5a; 4096], "it was left as it was");

@@ -127,7 +127,8 @@ impl Sqlite {
             return Err(LedgerError::NewerFormat { store, found, known: FORMAT });
         }
         if found < OLDEST_FORMAT {
-            return Err(StateError::Schema("it is not a Countersign store: it has no format".into()).into());
+            let problem = format!("{} is not a Countersign store: it has no format", self.path.display());
+            return Err(StateError::Schema(problem).into());
         }
         Ok(())
     }
@@ -178,7 +179,8 @@ impl Sqlite {
         if is_passing(error) {
             self.io(error.to_string())
         } else {
-            StateError::Sealed(format!("the store's file is damaged: {error}")).into()
+            let file = self.path.display();
+            StateError::Sealed(format!("the store's file {file} is damaged: {error}")).into()
         }
     }
 
