@@ -19,6 +19,7 @@ pub use crate::kernel::administration::{
 use zeroize::Zeroizing;
 
 use crate::engine::{Engine, EngineError};
+use crate::kernel::act::Deed;
 use crate::kernel::administration::{self, Fresh, Moment, PinEra, Plan, Timing};
 use crate::kernel::audit::Role;
 use crate::kernel::receipt::Change;
@@ -28,6 +29,11 @@ use crate::kernel::state::ClockRecord;
 impl Engine {
     /// Initialises the token: once. What is there already is never replaced.
     pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<(), EngineError> {
+        // Whoever asks shows nothing: the answer must cost nothing, no stretched PIN and no call of the backing token.
+        if self.is_initialised() {
+            let _refused = self.attempt(Deed::Initialised.tag());
+            return Err(EngineError::AlreadyInitialised);
+        }
         self.perform(Approved::initialisation(label, so_pin)).map(|_initialised| ())
     }
 

@@ -17,10 +17,11 @@ pub(super) struct Administration<'a> {
 impl Administration<'_> {
     /// Does an act, within the ration of whoever asks.
     pub(super) fn perform(&self, act: Act) -> Answer<Done> {
-        ration::check_act()?;
-        let done = self.engine.perform(self.administrator.approve(act))?;
-        ration::count_act();
-        Ok(done)
+        // What only takes away is done in an emergency, and ends by itself: it has no ration.
+        if !matches!(act, Act::RemoveUser(_) | Act::LoseUserPin) {
+            ration::take_act()?;
+        }
+        Ok(self.engine.perform(self.administrator.approve(act))?)
     }
 }
 

@@ -140,10 +140,11 @@ pub(super) fn standing() -> Answer<Standing> {
         officer_is_locked,
     } = engine.standing();
     let troubles = [
-        (ledger == LedgerStanding::Closed, Trouble::StoreClosed),
+        // An older `serve` knows nothing of a refused PIN: it is told what it knows, too.
+        (matches!(ledger, LedgerStanding::Closed | LedgerStanding::Refused), Trouble::StoreClosed),
         (ledger == LedgerStanding::Lost, Trouble::StoreLost),
         (ledger == LedgerStanding::Reviving, Trouble::Reviving),
-        (lacks_randomness && !pin_is_refused, Trouble::Token),
+        (lacks_randomness, Trouble::Token),
         (clock_is_refused, Trouble::Clock),
         (is_stopped, Trouble::Breaker),
         (officer_is_locked, Trouble::OfficerLocked),

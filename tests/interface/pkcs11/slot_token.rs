@@ -143,6 +143,7 @@ fn a_token_is_initialised_once_and_never_wiped() {
         assert_eq!(info.flags & (CKF_TOKEN_INITIALIZED | CKF_USER_PIN_INITIALIZED), CKF_TOKEN_INITIALIZED);
         assert_rv!(raw.init_token(0, pin, "again"), CKR_TOKEN_WRITE_PROTECTED);
         assert_rv!(raw.init_token(0, b"another pin", "again"), CKR_TOKEN_WRITE_PROTECTED);
+        assert_rv!(raw.init_token(0, b"123", "again"), CKR_TOKEN_WRITE_PROTECTED, "no PIN is looked at");
         let session = raw.read_write();
         assert_rv!(raw.init_token(0, pin, "again"), CKR_SESSION_EXISTS);
         assert_rv!(raw.close(session), CKR_OK);
