@@ -19,7 +19,7 @@
 //! ```compile_fail,E0451
 //! // An approval cannot be put together.
 //! use countersign_kernel::administration::{Act, Approved};
-//! fn forge(act: Act) -> Approved<Act> { Approved { act, by: todo!() } }
+//! fn forge(act: Act, other: Approved<Act>) -> Approved<Act> { Approved { act, ..other } }
 //! ```
 //!
 //! ```compile_fail,E0451
