@@ -8,7 +8,7 @@ pub enum Trouble {
     StoreClosed,
     /// The open store is no longer the one at its path.
     #[error(
-        "the store was removed, replaced or overwritten while the boundary used it, and is closed; run \"countersign state rescue\" as root before you stop the boundary"
+        "the store was removed, replaced, overwritten or damaged while the boundary used it, and is closed; the log says which. If it was removed or replaced, run \"countersign state rescue\" as root before you stop the boundary"
     )]
     StoreLost,
     /// A write failed, and the boundary reopens store or token.

@@ -221,7 +221,7 @@ impl SealedLedger {
         };
         read().inspect_err(|error| {
             if let LedgerError::State(found) = error {
-                let closed = revival::lost(found.to_string());
+                let closed = revival::spoilt(found.to_string());
                 tracing::error!("{}", closed.reason);
                 self.book().close(closed);
             }

@@ -57,6 +57,15 @@ pub(super) fn lost(problem: String) -> Closed {
     Closed { reason, standing: LedgerStanding::Lost }
 }
 
+/// A record of the open store is not as it was written.
+pub(super) fn spoilt(problem: String) -> Closed {
+    let reason = format!(
+        "{problem}; the store is closed and nothing is signed. Keep the file for an investigation, and restore the newest backup \
+         with \"countersign state restore\""
+    );
+    Closed { reason, standing: LedgerStanding::Lost }
+}
+
 /// What is unknown of a batch.
 #[derive(Default)]
 struct Doubt {
