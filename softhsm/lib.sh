@@ -84,7 +84,7 @@ apt_get() {
 # is_locked FILE: whether apt-get complained of a lock that another program has, and of nothing else.
 is_locked() {
     grep -Eq '^E: (Could not get lock|Unable to acquire the dpkg frontend lock)' "$1" &&
-        ! grep '^E: ' "$1" | grep -Evq '^E: (Could not get lock|Unable to acquire|Unable to lock)'
+        ! grep '^E: ' "$1" | grep -Ev '^E: (Could not get lock|Unable to acquire|Unable to lock)' >/dev/null
 }
 
 # end_by_signals: makes Ctrl-C, a hangup and SIGTERM end the script by `exit`, so that its trap for EXIT cleans up.
@@ -176,7 +176,7 @@ need_cargo_deny() {
 need_cargo_deb() {
     # Always this version: what it does with the library decides whether the officers' signatures hold.
     cargo_deb=$root/target/tools/bin/cargo-deb
-    if ! "$cargo_deb" --version 2>/dev/null | grep -Fqx "cargo-deb $cargo_deb_version"; then
+    if ! "$cargo_deb" --version 2>/dev/null | grep -Fx "cargo-deb $cargo_deb_version" >/dev/null; then
         rm -f "$cargo_deb"
         build_tool "$cargo_deb" "cargo-deb@$cargo_deb_version"
     fi

@@ -82,7 +82,7 @@ check_rust_version() {
     used=$(rustc --version | cut -d ' ' -f 2)
     if [ "${used%.*}" = "$declared" ]; then
         say "Rust $declared: the one that builds everything below"
-    elif command -v rustup >/dev/null && rustup toolchain list | grep -q "^$declared"; then
+    elif command -v rustup >/dev/null && rustup toolchain list | grep "^$declared" >/dev/null; then
         step "Build with Rust $declared" cargo "+$declared" check --locked --workspace --all-features --target-dir target/declared
     else
         say "NOT CHECKED: this is Rust $used, and Rust $declared is not installed (rustup toolchain install $declared)"

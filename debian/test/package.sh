@@ -30,12 +30,12 @@ check_contents() {
     [ "$(grep -c '\.minisig$' "$work/contents")" -eq 2 ] || fail "the package lacks a signature" "correct debian/build.sh"
     ! grep -v ' 0/0 ' "$work/contents" || fail "the package has files that are not root's" "correct Cargo.toml"
     ! grep -E '^-.{7}w|^-r.{2}s|^-.{5}s' "$work/contents" || fail "a file is writable by all, or setuid" "correct Cargo.toml"
-    field Version | grep -Fqx "$("$dir/release/countersign" --version | cut -d ' ' -f 2)-1" ||
+    field Version | grep -Fx "$("$dir/release/countersign" --version | cut -d ' ' -f 2)-1" >/dev/null ||
         fail "the package is of version $(field Version)" "bring Cargo.toml and debian/changelog together"
     dpkg-deb --fsys-tarfile "$dir/countersign.deb" | tar -xO ./usr/share/doc/countersign/changelog.Debian.gz | zcat |
-        head -n 1 | grep -Fq "($(field Version))" ||
+        head -n 1 | grep -F "($(field Version))" >/dev/null ||
         fail "debian/changelog is not of version $(field Version)" "add an entry to it"
-    field Depends | grep -q adduser || fail "the package does not depend on adduser" "correct Cargo.toml"
+    field Depends | grep adduser >/dev/null || fail "the package does not depend on adduser" "correct Cargo.toml"
     same "its maintainer" "$(field Maintainer)" "Tester <tester@example.org>"
     check_debug_symbols
 }
@@ -47,7 +47,7 @@ check_debug_symbols() {
         dpkg-deb --fsys-tarfile "$dir/countersign.deb" | tar -xO "./$file" >"$work/stripped"
         ! readelf --sections --wide "$work/stripped" | grep -E ' \.(symtab|debug_[a-z]+) ' ||
             fail "$file is not stripped" "correct split_debug in softhsm/lib.sh"
-        readelf --string-dump=.gnu_debuglink "$work/stripped" | grep -Fq "${file##*/}.debug" ||
+        readelf --string-dump=.gnu_debuglink "$work/stripped" | grep -F "${file##*/}.debug" >/dev/null ||
             fail "$file does not name its debug file" "correct split_debug in softhsm/lib.sh"
         id=$(build_id "$work/stripped")
         [ "${#id}" -eq 40 ] || fail "$file has no build id: \"$id\"" "correct build.rs"
@@ -55,7 +55,7 @@ check_debug_symbols() {
             tar -xO "./usr/lib/debug/.build-id/${id:0:2}/${id:2}.debug" >"$work/symbols" ||
             fail "countersign-dbgsym has nothing for $file" "correct debian/build.sh"
         same "the build id of the symbols of $file" "$(build_id "$work/symbols")" "$id"
-        readelf --sections --wide "$work/symbols" | grep -q ' \.symtab ' ||
+        readelf --sections --wide "$work/symbols" | grep ' \.symtab ' >/dev/null ||
             fail "countersign-dbgsym has no symbols of $file" "correct split_debug in softhsm/lib.sh"
     done
     same "what the symbols belong to" "$(dpkg-deb --field "$dir/countersign-dbgsym.deb" Depends)" \
@@ -75,7 +75,7 @@ check_installation() {
     cmp "$dir/release/libcountersign.so" /usr/lib/countersign/libcountersign.so ||
         fail "the installed library is not the one that was signed" "correct debian/build.sh: nothing may be stripped"
     countersign plugin verify --library /usr/lib/countersign/libcountersign.so --threshold 1 \
-        --officer "$(tail -n 1 "$dir/officers/1.pub")" | grep -q '^sbom: .*: as signed$' ||
+        --officer "$(tail -n 1 "$dir/officers/1.pub")" | grep '^sbom: .*: as signed$' >/dev/null ||
         fail "the installed bill of materials is not the one that was signed" "correct debian/build.sh"
     same "the units" "$(systemctl --root=/ is-enabled countersign.service countersign-backend.socket countersign-administrators.socket |
         sort -u)" disabled

@@ -129,7 +129,7 @@ reload_server() {
     else
         systemctl reload countersign.service
     fi
-    administrator wallet list --so-pin-file "$work/so.pin" | grep -q treasury || fail "it does not go on" "correct serve"
+    administrator wallet list --so-pin-file "$work/so.pin" | grep treasury >/dev/null || fail "it does not go on" "correct serve"
 }
 
 stop_server() {
@@ -208,11 +208,11 @@ check_sockets_and_upgrade() {
     systemctl stop countersign.service
     systemctl start countersign-backend.socket countersign-administrators.socket
     same "the unit" "$(systemctl is-active countersign.service || true)" inactive
-    administrator wallet list --so-pin-file "$work/so.pin" | grep -q treasury || fail "no answer: $(log_now)" "see above"
-    as "$backend" countersign wallet list --user-pin-file "$work/user.pin" | grep -q treasury || fail "no answer: $(log_now)" "see above"
+    administrator wallet list --so-pin-file "$work/so.pin" | grep treasury >/dev/null || fail "no answer: $(log_now)" "see above"
+    as "$backend" countersign wallet list --user-pin-file "$work/user.pin" | grep treasury >/dev/null || fail "no answer: $(log_now)" "see above"
     same "the unit" "$(systemctl is-active countersign.service)" active
     systemctl stop countersign.service
-    as "$backend" countersign wallet list --user-pin-file "$work/user.pin" | grep -q treasury || fail "no answer: $(log_now)" "see above"
+    as "$backend" countersign wallet list --user-pin-file "$work/user.pin" | grep treasury >/dev/null || fail "no answer: $(log_now)" "see above"
     systemctl stop countersign-backend.socket countersign-administrators.socket
     server=$(systemctl show --property MainPID --value countersign.service)
 }

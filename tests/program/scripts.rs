@@ -239,3 +239,35 @@ fn nothing_of_the_demo_outlives_ctrl_c() {
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// Under `pipefail` a pipe fails where its reader ends first, which is a matter of luck: `grep -q` ends at its first match.
+#[test]
+fn no_script_reads_a_pipe_with_a_grep_that_ends_early() {
+    let ends_early = |line: &str| {
+        line.split("| grep -")
+            .skip(1)
+            .any(|rest| rest.split(' ').next().is_some_and(|options| options.contains('q')))
+    };
+    assert!(ends_early("nm x | grep -Fqx y") && !ends_early("grep -q y x | grep -F z"));
+    let mut folders: Vec<PathBuf> =
+        ["softhsm", "debian", "tests", "benches", "examples"].iter().map(|name| root().join(name)).collect();
+    let mut scripts = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in
+            fs::read_dir(&folder).expect("it is in the checkout").map(|entry| entry.expect("it is there"))
+        {
+            let path = entry.path();
+            if entry.file_type().expect("it is there").is_dir() {
+                if entry.file_name() != "node_modules" && entry.file_name() != "target" {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "sh") {
+                scripts += 1;
+                let text = fs::read_to_string(&path).expect("a script is text");
+                let found = text.lines().find(|line| ends_early(line));
+                assert_eq!(found, None, "{}: write `grep … >/dev/null`", path.display());
+            }
+        }
+    }
+    assert!(scripts > 10, "{scripts} scripts");
+}
