@@ -1,19 +1,20 @@
-//! What a user does when Countersign is gone: spends the wallet's coins with the backups that are left.
+//! Spends a wallet's coins when Countersign is gone, with the backups that the user still has.
 //!
 //! ```text
 //! cargo run --example recover -- --descriptor-file wallet.txt --coins coins.txt --to ADDRESS --fee SAT \
 //!     --key-file backup.txt [--key-file …] --out final.json
 //! ```
 //!
-//! Nothing here is Countersign's: it takes the descriptor that `countersign wallet show` prints, and standard libraries.
+//! It needs nothing from Countersign but the descriptor that `countersign wallet show` prints, and uses standard libraries.
 //!
 //! - `--descriptor-file`: the wallet's descriptor, kept with the backup.
 //! - `--coins`: the transactions that paid the wallet, in hex, one a line, as any node or block explorer gives them.
 //! - `--key-file`: a backup: the words of BIP 39 (without a passphrase), or the master key of BIP 32 (xprv, tprv). Mode
-//!   600; never an argument. In place of files, what is typed at the prompt.
+//!   600; never an argument. Without a file, the program asks for the backup.
 //!
-//! It first tries to spend at once, as two of three can; then with the timelocks of the descriptor, the shortest first, as
-//! one alone can once the coins are old enough. What it writes is final: `examples/verify_tx` checks it, any node broadcasts it.
+//! It first tries to spend at once, which two keys of three can do. Then it tries the timelocks of the descriptor, the shortest
+//! first: one key alone can spend once the coins are old enough. The result is final: `examples/verify_tx` can check it, and any
+//! node can broadcast it.
 
 use core::str::FromStr;
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ struct Arguments {
     /// The transactions that paid the wallet: hex, one a line
     #[arg(long, value_name = "FILE")]
     coins: PathBuf,
-    /// A backup: words (BIP 39) or a master key (BIP 32); several for a multisig; asked for if there is none
+    /// A backup: words (BIP 39) or a master key (BIP 32). Repeat it for a multisig. Without one, the program asks
     #[arg(long, value_name = "FILE")]
     key_file: Vec<PathBuf>,
     /// Where all the coins go
@@ -56,10 +57,10 @@ struct Arguments {
     /// The fee in satoshi
     #[arg(long, value_name = "SAT")]
     fee: u64,
-    /// How many addresses of each chain are looked through for coins
+    /// How many addresses of each chain to search for coins
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     lookahead: u32,
-    /// Where the final transaction is written, with what it spends (JSON)
+    /// Where to write the final transaction and the outputs that it spends (JSON)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -97,7 +98,7 @@ fn run(given: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// An address of the wallet's kind of network: coins that are sent to another's are not lost, but nobody looks there.
+/// Refuses an address of another network than the wallet's. Coins sent to it would not be lost, but no wallet would look there.
 fn checked(address: Address<NetworkUnchecked>, kind: NetworkKind) -> Result<Address, String> {
     let networks = [Network::Bitcoin, Network::Testnet, Network::Signet, Network::Regtest];
     if networks
@@ -106,14 +107,14 @@ fn checked(address: Address<NetworkUnchecked>, kind: NetworkKind) -> Result<Addr
     {
         return Ok(address.assume_checked());
     }
-    Err("the address is of another network than the wallet".into())
+    Err("the address of --to is for another network than the wallet".into())
 }
 
 fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
 }
 
-/// The backups in these files, or the one that is typed.
+/// The backups in these files, or the one typed at the prompt.
 fn backups(files: &[PathBuf]) -> Result<Vec<String>, Box<dyn Error>> {
     if files.is_empty() {
         return Ok(vec![rpassword::prompt_password("words or master key of the backup: ")?]);
@@ -140,7 +141,7 @@ pub(crate) fn master_key(backup: &str, network: NetworkKind) -> Result<Xpriv, Bo
     if let Ok(key) = Xpriv::from_str(backup.trim()) {
         return Ok(key);
     }
-    // The error says which word is wrong, not what the words are.
+    // The error gives the position of the wrong word, and no word.
     let words =
         Mnemonic::parse(backup.trim()).map_err(|error| format!("neither words nor a key: {error}"))?;
     Ok(Xpriv::new_master(network, &words.to_seed(""))?)
@@ -163,7 +164,7 @@ fn total(coins: &[Coin]) -> Amount {
     coins.iter().map(|coin| coin.output().value).sum()
 }
 
-/// The outputs of these transactions that pay an address of the wallet: each transaction has one, or it is an error.
+/// The outputs of these transactions that pay an address of the wallet. A transaction without such an output is an error.
 pub(crate) fn find_coins(
     descriptor: &Descriptor<DescriptorPublicKey>,
     previous: &[Transaction],
@@ -194,26 +195,26 @@ pub(crate) fn find_coins(
     let unpaid = previous.keys().find(|txid| coins.iter().all(|coin: &Coin| coin.outpoint.txid != **txid));
     match unpaid {
         Some(txid) => Err(format!(
-            "no output of {txid} pays one of the first {lookahead} addresses of the wallet: look further with --lookahead"
+            "no output of {txid} pays one of the first {lookahead} addresses of the wallet; search more with --lookahead"
         )
         .into()),
-        None if coins.is_empty() => Err("there are no transactions in the file of --coins".into()),
+        None if coins.is_empty() => Err("the file of --coins has no transactions".into()),
         None => Ok(coins),
     }
 }
 
-/// A final transaction, and what it waits for.
+/// A final transaction, and when it can be broadcast.
 pub(crate) struct Recovered {
     pub(crate) transaction: Transaction,
     pub(crate) wait: Wait,
 }
 
-/// What a way to spend waits for.
+/// The timelocks of one way to spend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wait {
-    /// Each coin to be as old as this (BIP 68).
+    /// Each coin must have this age (BIP 68).
     pub(crate) older: Option<u32>,
-    /// A height or time (BIP 65).
+    /// The height or time that must be reached (BIP 65).
     pub(crate) after: Option<u32>,
 }
 
@@ -222,11 +223,11 @@ impl Recovered {
         let older = self
             .wait
             .older
-            .map(|age| format!("the coins have an age of {age} (BIP 68: blocks below 65,536)"));
+            .map(|age| format!("the coins have an age of {age} (BIP 68: in blocks if below 65,536)"));
         let after = self
             .wait
             .after
-            .map(|time| format!("it is {time} (a height below 500,000,000, else a Unix time)"));
+            .map(|time| format!("the time is {time} (a height if below 500,000,000, otherwise a Unix time)"));
         let waits: Vec<String> = older.into_iter().chain(after).collect();
         if waits.is_empty() {
             return "it can be broadcast at once".into();
@@ -273,7 +274,7 @@ pub(crate) fn recover(
             }
         }
     }
-    Err("these keys do not suffice: in no way, at no time; add another backup".into())
+    Err("these keys alone can never spend the coins; add another backup (--key-file)".into())
 }
 
 /// The final transaction, if the keys suffice for this way.
@@ -302,7 +303,7 @@ fn spend(
         psbt.update_input_with_descriptor(index, &coin.descriptor)?;
     }
     for key in keys {
-        // An input that this key has no part in is no error here: whether all is there, finalising finds out.
+        // A key need not have a part in every input, so an error here means nothing. Finalising finds missing signatures.
         let _ = psbt.sign(key, secp);
     }
     if psbt.finalize_mut(secp).is_err() {

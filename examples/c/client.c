@@ -8,11 +8,12 @@
  *     target/client sign WALLET USER UNSIGNED SIGNED
  *     target/client login WALLET USER UNSIGNED SIGNED
  *
- * COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take COUNTERSIGN_SO_PIN, the
- * backend's COUNTERSIGN_USER_PIN; codes are asked for on the terminal. No Bitcoin library is used here: the PSBT comes from
- * a watch-only wallet, and goes back to it (the verbs psbt and finalise of another example). See examples/README.md.
+ * COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take the PIN from
+ * COUNTERSIGN_SO_PIN, the backend's from COUNTERSIGN_USER_PIN. The program asks for codes on the terminal. It uses no
+ * Bitcoin library: the PSBT comes from a watch-only wallet and goes back to it (the verbs psbt and finalise of another
+ * example). See examples/README.md.
  *
- * Any PKCS#11 header will do; this one is p11-kit's (Debian: libp11-kit-dev).
+ * It uses p11-kit's PKCS#11 header (Debian: libp11-kit-dev). Any other will do.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -37,7 +38,7 @@ static _Noreturn void fail(const char *what)
     exit(EXIT_FAILURE);
 }
 
-/* Says which rule refused, where one did. */
+/* Says which rule refused, if one did. */
 static void print_rule(void)
 {
     CK_SESSION_INFO info;
@@ -50,33 +51,33 @@ static void print_rule(void)
         break;
         COUNTERSIGN_RULES(SENTENCE)
     case 0:
-        fprintf(stderr, "the boundary does not tell the rule; its log does\n");
+        fprintf(stderr, "the module gives no rule number; look in the log of the boundary\n");
         break;
     default:
-        fprintf(stderr, "rule %lu, which this countersign.h does not have\n", info.ulDeviceError);
+        fprintf(stderr, "rule %lu, which is newer than this countersign.h\n", info.ulDeviceError);
     }
 }
 
-/* Ends the program unless the call succeeded, and says what the person who waits can do. */
+/* Ends the program unless the call succeeded, with a message that says what to do. */
 static void check(CK_RV rv, const char *call)
 {
     switch (rv) {
     case CKR_OK:
         return;
     case CKR_PIN_INCORRECT:
-        fail("CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)");
+        fail("CKR_PIN_INCORRECT: the code is wrong, used or stale (or a PIN is wrong); take the next code");
     case CKR_PIN_LOCKED:
-        fail("CKR_PIN_LOCKED: too many were wrong, so this one was not looked at; wait, or unlock");
+        fail("CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked");
     case CKR_COUNTERSIGN_POLICY:
         print_rule();
-        fail("CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent");
+        fail("CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent");
     case CKR_COUNTERSIGN_PSBT_REFUSED:
         print_rule();
-        fail("CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent");
+        fail("CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent");
     case CKR_COUNTERSIGN_STATE:
-        fail("CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor");
+        fail("CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor");
     case CKR_COUNTERSIGN_CLOCK:
-        fail("CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show");
+        fail("CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show");
     default:
         fprintf(stderr, "%s answered 0x%08lX\n", call, rv);
         exit(EXIT_FAILURE);
@@ -122,7 +123,7 @@ static void open_session(CK_USER_TYPE role)
     CK_C_GetFunctionList get_function_list;
     *(void **)&get_function_list = dlsym(library, "C_GetFunctionList");
     if (get_function_list == NULL)
-        fail("this is no PKCS#11 module");
+        fail("COUNTERSIGN_MODULE is not a PKCS#11 module");
     check(get_function_list(&module), "C_GetFunctionList");
 
     CK_C_INITIALIZE_ARGS arguments = {.flags = CKF_OS_LOCKING_OK};
@@ -149,7 +150,7 @@ static CK_OBJECT_HANDLE find(CK_OBJECT_CLASS object_class, char *label)
     check(module->C_FindObjects(session, &object, 1, &found), "C_FindObjects");
     check(module->C_FindObjectsFinal(session), "C_FindObjectsFinal");
     if (found == 0)
-        fail("nothing of this kind has that name");
+        fail("no object of this kind has that name");
     return object;
 }
 
@@ -161,7 +162,7 @@ static void print_text(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type)
     printf("%.*s\n", (int)attribute.ulValueLen, text);
 }
 
-/* The secret is made inside. It comes out once, as the otpauth:// URI that an authenticator app scans. */
+/* The module makes the secret inside. It comes out once, as the otpauth:// URI that an authenticator app scans. */
 static void enrol(char *user)
 {
     open_session(CKU_SO);
@@ -175,11 +176,11 @@ static void enrol(char *user)
     CK_MECHANISM mechanism = {CKM_COUNTERSIGN_TOTP_KEY_GEN, NULL, 0};
     CK_OBJECT_HANDLE key;
     check(module->C_GenerateKey(session, &mechanism, template, 3, &key), "C_GenerateKey");
-    /* Show it to the user as a QR code, and keep no copy: whoever has it can make codes. */
+    /* Show it to the user as a QR code, and keep no copy: anybody who has it can make codes. */
     print_text(key, CKA_COUNTERSIGN_OTPAUTH_URI);
 }
 
-/* A first code shows that the user's app has the secret. Until then nothing is signed on the user's codes. */
+/* A first code shows that the user's app has the secret. Before that, the user's codes sign nothing. */
 static void confirm(char *user)
 {
     open_session(CKU_SO);
@@ -192,7 +193,7 @@ static void confirm(char *user)
     printf("%s is confirmed\n", user);
 }
 
-/* The key is made inside and never leaves; what a watch-only wallet needs is the descriptor. */
+/* The module makes the key inside, and the key never leaves. A watch-only wallet needs only the descriptor. */
 static void wallet(char *label, char *user)
 {
     open_session(CKU_SO);
@@ -217,7 +218,7 @@ static void wallet(char *label, char *user)
     print_text(public_key, CKA_COUNTERSIGN_DESCRIPTOR);
 }
 
-/* C_Sign, of a whole file into another. */
+/* Calls C_Sign on one file and writes another. */
 static void countersign(const char *unsigned_path, const char *signed_path)
 {
     CK_BYTE *psbt = malloc(MAX_PSBT);
@@ -227,7 +228,7 @@ static void countersign(const char *unsigned_path, const char *signed_path)
     size_t psbt_len = fread(psbt, 1, MAX_PSBT, file);
     fclose(file);
 
-    /* Asking for the length spends nothing, and the operation goes on. It is the second call that judges the code, once. */
+    /* Asking for the length does not spend the code, and the operation goes on. The second call checks the code, once. */
     CK_ULONG answer_len;
     check(module->C_Sign(session, psbt, psbt_len, NULL, &answer_len), "C_Sign");
     CK_BYTE *answer = malloc(answer_len);
@@ -249,7 +250,7 @@ static void sign(char *label, char *user, char *unsigned_path, char *signed_path
     CK_OBJECT_HANDLE key = find(CKO_PRIVATE_KEY, label);
     char code[MAX_CODE];
     ask_code(user, code);
-    /* What is not named here is zero, as the padding has to be. */
+    /* Members that are not named here are zero, as the padding must be. */
     COUNTERSIGN_APPROVAL approval = {
         .version = COUNTERSIGN_APPROVAL_VERSION,
         .factor = COUNTERSIGN_APPROVAL_FACTOR_TOTP,
@@ -294,7 +295,7 @@ int main(int count, char **words)
         sign_by_login(words[2], words[3], words[4], words[5]);
     else
         fail("usage: enrol | confirm | wallet | sign | login, as above");
-    /* It closes the session, and logs it out. */
+    /* This also closes the session and logs out. */
     check(module->C_Finalize(NULL), "C_Finalize");
     return EXIT_SUCCESS;
 }

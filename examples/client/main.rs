@@ -10,8 +10,8 @@
 //! cargo run --example client -- finalise SIGNED
 //! ```
 //!
-//! `COUNTERSIGN_MODULE` names the module. The security officer's verbs (the first three) take `COUNTERSIGN_SO_PIN`, the
-//! backend's `COUNTERSIGN_USER_PIN`; codes are asked for on the terminal. See `examples/README.md`.
+//! `COUNTERSIGN_MODULE` names the module. The security officer's verbs (the first three) take the PIN from
+//! `COUNTERSIGN_SO_PIN`, the backend's from `COUNTERSIGN_USER_PIN`. The program asks for codes on the terminal. See `examples/README.md`.
 
 mod watch_only;
 
@@ -56,18 +56,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// The secret is made inside. It comes out once, as the `otpauth://` URI that an authenticator app scans.
+/// The module makes the secret inside. It comes out once, as the `otpauth://` URI that an authenticator app scans.
 fn enrol(user: &str) -> Outcome {
     let session = open_session(Some(UserType::So))?;
     let template =
         [Attribute::Class(ObjectClass::OTP_KEY), Attribute::Token(true), Attribute::Label(user.into())];
     let key = session.generate_key(&mechanism(CKM_COUNTERSIGN_TOTP_KEY_GEN, None)?, &template)?;
-    // Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
+    // Show it to the user as a QR code, and keep no copy: anybody who has it can make codes.
     println!("{}", text(&session, key, CKA_COUNTERSIGN_OTPAUTH_URI)?);
     Ok(())
 }
 
-/// A first code shows that the user's app has the secret. Until then nothing is signed on the user's codes.
+/// A first code shows that the user's app has the secret. Before that, the user's codes sign nothing.
 fn confirm(user: &str) -> Outcome {
     let session = open_session(Some(UserType::So))?;
     let key = find(&session, ObjectClass::OTP_KEY, user)?;
@@ -77,7 +77,7 @@ fn confirm(user: &str) -> Outcome {
     Ok(())
 }
 
-/// The key is made inside and never leaves; what a watch-only wallet needs is the descriptor.
+/// The module makes the key inside, and the key never leaves. A watch-only wallet needs only the descriptor.
 fn create_wallet(wallet: &str, user: &str) -> Outcome {
     let session = open_session(Some(UserType::So))?;
     let public = [Attribute::Label(wallet.into()), Attribute::Token(true)];
@@ -116,13 +116,13 @@ fn sign_by_login(wallet: &str, user: &str, unsigned: &str, signed: &str) -> Outc
     let psbt = fs::read(unsigned)?;
     let pin = AuthPin::new(format!("{user}:{}", ask_code(user)?).into());
     session.sign_init(&mechanism(CKM_COUNTERSIGN_PSBT, None)?, key)?;
-    // The login only carries the code: it is judged, once, by the call that signs.
+    // The login only carries the code: the call that signs checks it, once.
     session.login(UserType::ContextSpecific, Some(&pin))?;
     session.sign_update(&psbt)?;
     Ok(fs::write(signed, telling_the_rule(&session, session.sign_final())?)?)
 }
 
-/// Says which rule refused, where one did.
+/// Says which rule refused, if one did.
 fn telling_the_rule(session: &Session, answer: Result<Vec<u8>, Refusal>) -> Result<Vec<u8>, Refusal> {
     if let Err(Refusal::Pkcs11(
         RvError::VendorDefined(CKR_COUNTERSIGN_POLICY | CKR_COUNTERSIGN_PSBT_REFUSED),
@@ -132,8 +132,10 @@ fn telling_the_rule(session: &Session, answer: Result<Vec<u8>, Refusal>) -> Resu
         let number = session.get_session_info()?.device_error();
         match Rule::of_number(number) {
             Some(rule) => eprintln!("{rule}: {}", rule.sentence()),
-            None if number == 0 => eprintln!("the boundary does not tell the rule; its log does"),
-            None => eprintln!("rule {number}, which this release does not have"),
+            None if number == 0 => {
+                eprintln!("the module gives no rule number; look in the log of the boundary")
+            }
+            None => eprintln!("rule {number}, which is newer than this program"),
         }
     }
     answer
@@ -179,7 +181,7 @@ fn variable(name: &str) -> Outcome<String> {
 
 fn find(session: &Session, class: ObjectClass, label: &str) -> Outcome<ObjectHandle> {
     let found = session.find_objects(&[Attribute::Class(class), Attribute::Label(label.into())])?;
-    Ok(*found.first().ok_or_else(|| format!("nothing of this kind is called {label}"))?)
+    Ok(*found.first().ok_or_else(|| format!("no object of this kind is called {label}"))?)
 }
 
 fn text(session: &Session, object: ObjectHandle, number: u64) -> Outcome<String> {
@@ -198,28 +200,28 @@ fn mechanism(number: u64, approval: Option<&[u8; 128]>) -> Outcome<Mechanism<'_>
     Ok(Mechanism::VendorDefined(VendorDefinedMechanism::new(kind, approval)))
 }
 
-/// What to tell the person who waits.
+/// The message for the person who waits.
 fn explain(error: &(dyn Error + 'static)) -> String {
     let Some(Refusal::Pkcs11(rv, _)) = error.downcast_ref() else { return error.to_string() };
     match *rv {
         RvError::PinIncorrect => {
-            "CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)"
+            "CKR_PIN_INCORRECT: the code is wrong, used or stale (or a PIN is wrong); take the next code"
                 .into()
         }
         RvError::PinLocked => {
-            "CKR_PIN_LOCKED: too many were wrong, so this one was not looked at; wait, or unlock".into()
+            "CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked".into()
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_POLICY) => {
-            "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent".into()
+            "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent".into()
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_PSBT_REFUSED) => {
-            "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent".into()
+            "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent".into()
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_STATE) => {
-            "CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor".into()
+            "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor".into()
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_CLOCK) => {
-            "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show"
+            "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show"
                 .into()
         }
         _ => error.to_string(),

@@ -1,6 +1,6 @@
 //! The backend's watch-only wallet in Rust (`bitcoin`, `miniscript`): it makes payments and finalises them, and holds no key.
 //!
-//! All that it knows of the wallet is the output descriptor, which anybody may read from the module.
+//! It knows nothing of the wallet but the output descriptor, which anybody may read from the module.
 
 use std::error::Error;
 
@@ -16,7 +16,7 @@ use miniscript::psbt::PsbtExt;
 use miniscript::{Descriptor, DescriptorPublicKey};
 use serde_json::{Value, json};
 
-// Regtest. A backend takes all of these from its own books and its own node.
+// All on regtest. A real backend takes these values from its own books and its own node.
 const PAYEE: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const COIN: Amount = Amount::from_sat(100_000);
 const PAID: Amount = Amount::from_sat(60_000);
@@ -47,13 +47,13 @@ pub(crate) fn payment(descriptor: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     // The whole transaction that paid the coin: without it the amount is only a claim, and nothing is signed.
     psbt.inputs[0].witness_utxo = funding.output.first().cloned();
     psbt.inputs[0].non_witness_utxo = Some(funding);
-    // Where each key comes from. Change that lacks it is taken for a payment to a stranger.
+    // Where each key comes from. Change without it counts as a payment to a stranger.
     psbt.update_input_with_descriptor(0, &received)?;
     psbt.update_output_with_descriptor(1, &change)?;
     Ok(psbt.serialize())
 }
 
-/// Stands for a transaction that paid the wallet, which a backend asks its node for.
+/// Invents a transaction that paid the wallet. A real backend asks its node for it.
 fn invented_coin(script_pubkey: ScriptBuf) -> Result<Transaction, Box<dyn Error>> {
     let mut origin = [0; 32];
     getrandom::fill(&mut origin)?;
@@ -66,7 +66,7 @@ fn invented_coin(script_pubkey: ScriptBuf) -> Result<Transaction, Box<dyn Error>
     })
 }
 
-/// The transaction, and the outputs that it spends, as `examples/verify_tx` reads them.
+/// The final transaction and the outputs that it spends, as `examples/verify_tx` reads them.
 pub(crate) fn finalise(signed: &[u8]) -> Result<Value, Box<dyn Error>> {
     let secp = Secp256k1::verification_only();
     let mut psbt = Psbt::deserialize(signed)?;

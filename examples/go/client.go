@@ -8,9 +8,10 @@
 //	target/client sign WALLET USER UNSIGNED SIGNED
 //	target/client login WALLET USER UNSIGNED SIGNED
 //
-// COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take COUNTERSIGN_SO_PIN, the
-// backend's COUNTERSIGN_USER_PIN; codes are asked for on the terminal. No Bitcoin library is used here: the PSBT comes from
-// a watch-only wallet, and goes back to it (the verbs psbt and finalise of another example). See examples/README.md.
+// COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take the PIN from
+// COUNTERSIGN_SO_PIN, the backend's from COUNTERSIGN_USER_PIN. The program asks for codes on the terminal. It uses no
+// Bitcoin library: the PSBT comes from a watch-only wallet and goes back to it (the verbs psbt and finalise of another
+// example). See examples/README.md.
 package main
 
 import (
@@ -44,12 +45,12 @@ const (
 )
 
 var refusals = map[pkcs11.Error]string{
-	ckrCountersignPolicy:      "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent",
-	ckrCountersignPSBTRefused: "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent",
-	ckrCountersignState:       "CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor",
-	ckrCountersignClock:       "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show",
-	pkcs11.CKR_PIN_INCORRECT:  "CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)",
-	pkcs11.CKR_PIN_LOCKED:     "CKR_PIN_LOCKED: too many were wrong, so this one was not looked at; wait, or unlock",
+	ckrCountersignPolicy:      "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent",
+	ckrCountersignPSBTRefused: "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent",
+	ckrCountersignState:       "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor",
+	ckrCountersignClock:       "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show",
+	pkcs11.CKR_PIN_INCORRECT:  "CKR_PIN_INCORRECT: the code is wrong, used or stale (or a PIN is wrong); take the next code",
+	pkcs11.CKR_PIN_LOCKED:     "CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked",
 }
 
 // client is a session on the first token.
@@ -85,7 +86,7 @@ func open(role uint) (*client, error) {
 	return &client{module, session}, module.Login(session, role, pin)
 }
 
-// enrol has the secret made inside. It comes out once, as the otpauth:// URI that an authenticator app scans.
+// enrol makes the secret inside. It comes out once, as the otpauth:// URI that an authenticator app scans.
 func (c *client) enrol(user string) error {
 	template := []*pkcs11.Attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_CLASS, ckoOTPKey),
@@ -96,11 +97,11 @@ func (c *client) enrol(user string) error {
 	if err != nil {
 		return err
 	}
-	// Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
+	// Show it to the user as a QR code, and keep no copy: anybody who has it can make codes.
 	return c.printText(key, ckaCountersignOtpauthURI)
 }
 
-// confirm checks a first code, which shows that the user's app has the secret. Until then nothing is signed on the user's codes.
+// confirm checks a first code, which shows that the user's app has the secret. Before that, the user's codes sign nothing.
 func (c *client) confirm(user string) error {
 	key, err := c.find(ckoOTPKey, user)
 	if err != nil {
@@ -120,7 +121,7 @@ func (c *client) confirm(user string) error {
 	return nil
 }
 
-// wallet has the key made inside, which it never leaves; what a watch-only wallet needs is the descriptor.
+// wallet makes the key inside, and the key never leaves. A watch-only wallet needs only the descriptor.
 func (c *client) wallet(label, user string) error {
 	public := []*pkcs11.Attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
@@ -160,7 +161,7 @@ func (c *client) sign(label, user, unsigned, signed string) error {
 	return c.countersign(unsigned, signed)
 }
 
-// login attaches it in the second way: between C_SignInit and C_Sign the code is the PIN of a context-specific login.
+// login attaches the code in the second way: between C_SignInit and C_Sign the code is the PIN of a context-specific login.
 func (c *client) login(label, user, unsigned, signed string) error {
 	key, err := c.find(pkcs11.CKO_PRIVATE_KEY, label)
 	if err != nil {
@@ -179,7 +180,7 @@ func (c *client) login(label, user, unsigned, signed string) error {
 	return c.countersign(unsigned, signed)
 }
 
-// countersign is C_Sign, of a whole file into another. A refusal says which rule refused, where one did.
+// countersign calls C_Sign on one file and writes another. A refusal names the rule that refused, if there is one.
 func (c *client) countersign(unsigned, signed string) error {
 	psbt, err := os.ReadFile(unsigned)
 	if err != nil {
@@ -200,7 +201,7 @@ func (c *client) countersign(unsigned, signed string) error {
 // sentence has the tag and the sentence of a rule, as countersign.h lists them.
 func sentence(number uint) string {
 	if number == 0 {
-		return "the boundary does not tell the rule; its log does"
+		return "the module gives no rule number; look in the log of the boundary"
 	}
 	for _, place := range []string{"include/countersign.h", "/usr/include/countersign.h"} {
 		header, err := os.ReadFile(place)
@@ -217,7 +218,7 @@ func sentence(number uint) string {
 			return fmt.Sprintf("%s: %s", rule[1], rule[2])
 		}
 	}
-	return fmt.Sprintf("rule %d, which this countersign.h does not have", number)
+	return fmt.Sprintf("rule %d, which is newer than this countersign.h", number)
 }
 
 // approval is COUNTERSIGN_APPROVAL: version 1, factor 1 (TOTP), both lengths, both texts padded with zeros.
@@ -237,7 +238,7 @@ func askCode(user string) (string, error) {
 	echo := func(mode string) {
 		stty := exec.Command("stty", mode)
 		stty.Stdin = os.Stdin
-		// Where this is no terminal there is no echo.
+		// Without a terminal there is no echo to switch off.
 		_ = stty.Run()
 	}
 	echo("-echo")
@@ -264,7 +265,7 @@ func (c *client) find(class uint, label string) (pkcs11.ObjectHandle, error) {
 		return 0, err
 	}
 	if len(found) == 0 {
-		return 0, fmt.Errorf("nothing of this kind is called %s", label)
+		return 0, fmt.Errorf("no object of this kind is called %s", label)
 	}
 	return found[0], nil
 }
@@ -304,7 +305,7 @@ func run(words []string) error {
 	if err != nil {
 		return err
 	}
-	// It closes the session, and logs it out.
+	// This also closes the session and logs out.
 	defer func() { _ = c.module.Finalize() }()
 	switch words[0] {
 	case "enrol":

@@ -13,7 +13,7 @@ import sun.security.pkcs11.wrapper.PKCS11;
 import sun.security.pkcs11.wrapper.PKCS11Exception;
 
 /**
- * A backend in Java 17, by the JDK's own PKCS#11 wrapper: from a user's enrolment to a signed PSBT.
+ * A backend in Java 17, with the JDK's own PKCS#11 wrapper: from a user's enrolment to a signed PSBT.
  *
  * <pre>
  * alias client='java --add-modules jdk.crypto.cryptoki \
@@ -26,9 +26,10 @@ import sun.security.pkcs11.wrapper.PKCS11Exception;
  * client login WALLET USER UNSIGNED SIGNED
  * </pre>
  *
- * COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take COUNTERSIGN_SO_PIN, the
- * backend's COUNTERSIGN_USER_PIN; codes are asked for on the terminal. No Bitcoin library is used here: the PSBT comes from
- * a watch-only wallet, and goes back to it (the verbs psbt and finalise of another example). See examples/README.md.
+ * COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take the PIN from
+ * COUNTERSIGN_SO_PIN, the backend's from COUNTERSIGN_USER_PIN. The program asks for codes on the terminal. It uses no
+ * Bitcoin library: the PSBT comes from a watch-only wallet and goes back to it (the verbs psbt and finalise of another
+ * example). See examples/README.md.
  */
 public class Client {
     // PKCS#11.
@@ -64,7 +65,7 @@ public class Client {
         module.C_Login(session, role, pin(System.getenv(role == CKU_SO ? "COUNTERSIGN_SO_PIN" : "COUNTERSIGN_USER_PIN")));
     }
 
-    /** The secret is made inside. It comes out once, as the otpauth:// URI that an authenticator app scans. */
+    /** The module makes the secret inside. It comes out once, as the otpauth:// URI that an authenticator app scans. */
     void enrol(String user) throws PKCS11Exception {
         CK_ATTRIBUTE[] template = {
             new CK_ATTRIBUTE(CKA_CLASS, CKO_OTP_KEY),
@@ -72,11 +73,11 @@ public class Client {
             new CK_ATTRIBUTE(CKA_LABEL, utf8(user)),
         };
         long key = module.C_GenerateKey(session, new CK_MECHANISM(CKM_COUNTERSIGN_TOTP_KEY_GEN), template);
-        // Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
+        // Show it to the user as a QR code, and keep no copy: anybody who has it can make codes.
         System.out.println(text(key, CKA_COUNTERSIGN_OTPAUTH_URI));
     }
 
-    /** A first code shows that the user's app has the secret. Until then nothing is signed on the user's codes. */
+    /** A first code shows that the user's app has the secret. Before that, the user's codes sign nothing. */
     void confirm(String user) throws PKCS11Exception {
         long key = find(CKO_OTP_KEY, user);
         byte[] code = utf8(askCode(user));
@@ -85,7 +86,7 @@ public class Client {
         System.out.println(user + " is confirmed");
     }
 
-    /** The key is made inside and never leaves; what a watch-only wallet needs is the descriptor. */
+    /** The module makes the key inside, and the key never leaves. A watch-only wallet needs only the descriptor. */
     void wallet(String label, String user) throws PKCS11Exception {
         CK_ATTRIBUTE[] publicTemplate = {
             new CK_ATTRIBUTE(CKA_LABEL, utf8(label)),
@@ -132,9 +133,9 @@ public class Client {
         }
     }
 
-    /** Which rule refused: its tag and a sentence, as countersign.h lists them. */
+    /** The rule that refused: its tag and sentence, as countersign.h lists them. */
     static String sentence(long number) throws IOException {
-        if (number == 0) return "the boundary does not tell the rule; its log does";
+        if (number == 0) return "the module gives no rule number; look in the log of the boundary";
         for (String place : new String[] {"include/countersign.h", "/usr/include/countersign.h"}) {
             if (!Files.exists(Path.of(place))) continue;
             String header = Files.readString(Path.of(place));
@@ -143,7 +144,7 @@ public class Client {
             Matcher rule = Pattern.compile("RULE\\(" + name.group(1) + ", \"(.*?)\", \"(.*?)\"\\)").matcher(header);
             if (rule.find()) return rule.group(1) + ": " + rule.group(2);
         }
-        return "rule " + number + ", which this countersign.h does not have";
+        return "rule " + number + ", which is newer than this countersign.h";
     }
 
     /** COUNTERSIGN_APPROVAL: version 1, factor 1 (TOTP), both lengths, both texts padded with zeros. */
@@ -169,7 +170,7 @@ public class Client {
         module.C_FindObjectsInit(session, template);
         long[] found = module.C_FindObjects(session, 1);
         module.C_FindObjectsFinal(session);
-        if (found.length == 0) throw new IllegalArgumentException("nothing of this kind is called " + label);
+        if (found.length == 0) throw new IllegalArgumentException("no object of this kind is called " + label);
         return found[0];
     }
 
@@ -183,7 +184,7 @@ public class Client {
         return text.getBytes(StandardCharsets.UTF_8);
     }
 
-    /** PKCS#11 has PINs in UTF-8, but the wrapper passes the low byte of each char: so each char is one byte of it. */
+    /** PINs are UTF-8 in PKCS#11, but the wrapper passes the low byte of each char. So each char here is one byte of UTF-8. */
     static char[] pin(String text) {
         return new String(utf8(text), StandardCharsets.ISO_8859_1).toCharArray();
     }
@@ -191,17 +192,17 @@ public class Client {
     static String explain(PKCS11Exception refusal) {
         long rv = refusal.getErrorCode();
         if (rv == CKR_PIN_INCORRECT) {
-            return "CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)";
+            return "CKR_PIN_INCORRECT: the code is wrong, used or stale (or a PIN is wrong); take the next code";
         } else if (rv == CKR_PIN_LOCKED) {
-            return "CKR_PIN_LOCKED: too many were wrong, so this one was not looked at; wait, or unlock";
+            return "CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked";
         } else if (rv == CKR_COUNTERSIGN_POLICY) {
-            return "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent";
+            return "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent";
         } else if (rv == CKR_COUNTERSIGN_PSBT_REFUSED) {
-            return "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent";
+            return "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent";
         } else if (rv == CKR_COUNTERSIGN_STATE) {
-            return "CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor";
+            return "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor";
         } else if (rv == CKR_COUNTERSIGN_CLOCK) {
-            return "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show";
+            return "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show";
         }
         return refusal.getMessage();
     }

@@ -10,8 +10,9 @@
  *     node examples/nodejs/client.mjs login WALLET USER UNSIGNED SIGNED
  *     node examples/nodejs/client.mjs finalise SIGNED
  *
- * COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take COUNTERSIGN_SO_PIN, the
- * backend's COUNTERSIGN_USER_PIN; codes are asked for on the terminal. See examples/README.md.
+ * COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take the PIN from
+ * COUNTERSIGN_SO_PIN, the backend's from COUNTERSIGN_USER_PIN. The program asks for codes on the terminal. See
+ * examples/README.md.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -38,25 +39,25 @@ const CKA_COUNTERSIGN_DESCRIPTOR = 0xc3530113;
 const { CKA_CLASS, CKA_LABEL, CKA_TOKEN, CKO_OTP_KEY, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY } = pkcs11js;
 const { CKU_CONTEXT_SPECIFIC, CKU_SO, CKU_USER, CKF_RW_SESSION, CKF_SERIAL_SESSION } = pkcs11js;
 
-// After these two, C_GetSessionInfo tells the rule.
+// After these two, C_GetSessionInfo gives the number of the rule.
 const BY_A_RULE = [0xc3530001, 0xc3530002];
 
 const REFUSALS = new Map([
-  [0xc3530001, "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent"],
-  [0xc3530002, 'CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent'],
-  [0xc3530003, 'CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor'],
-  [0xc3530004, "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show"],
-  [pkcs11js.CKR_PIN_INCORRECT, 'CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)'],
-  [pkcs11js.CKR_PIN_LOCKED, 'CKR_PIN_LOCKED: too many were wrong, so this one was not looked at; wait, or unlock'],
+  [0xc3530001, "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent"],
+  [0xc3530002, 'CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent'],
+  [0xc3530003, 'CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor'],
+  [0xc3530004, "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show"],
+  [pkcs11js.CKR_PIN_INCORRECT, 'CKR_PIN_INCORRECT: the code is wrong, used or stale (or a PIN is wrong); take the next code'],
+  [pkcs11js.CKR_PIN_LOCKED, 'CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked'],
 ]);
 
-// A PSBT comes back with a signature for each input: some hundred bytes more for each.
+// A PSBT comes back with a signature for each input, which adds about a hundred bytes each.
 const ROOM_FOR_SIGNATURES = 1 << 20;
 
 const module = new pkcs11js.PKCS11();
 
 const VERBS = {
-  /** The secret is made inside. It comes out once, as the otpauth:// URI that an authenticator app scans. */
+  /** The module makes the secret inside. It comes out once, as the otpauth:// URI that an authenticator app scans. */
   enrol(user) {
     const session = openSession(CKU_SO);
     const template = [
@@ -65,11 +66,11 @@ const VERBS = {
       { type: CKA_LABEL, value: user },
     ];
     const key = module.C_GenerateKey(session, { mechanism: CKM_COUNTERSIGN_TOTP_KEY_GEN }, template);
-    // Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
+    // Show it to the user as a QR code, and keep no copy: anybody who has it can make codes.
     console.log(text(session, key, CKA_COUNTERSIGN_OTPAUTH_URI));
   },
 
-  /** A first code shows that the user's app has the secret. Until then nothing is signed on the user's codes. */
+  /** A first code shows that the user's app has the secret. Before that, the user's codes sign nothing. */
   async confirm(user) {
     const session = openSession(CKU_SO);
     const key = find(session, CKO_OTP_KEY, user);
@@ -79,7 +80,7 @@ const VERBS = {
     console.log(`${user} is confirmed`);
   },
 
-  /** The key is made inside and never leaves; what a watch-only wallet needs is the descriptor. */
+  /** The module makes the key inside, and the key never leaves. A watch-only wallet needs only the descriptor. */
   wallet(label, user) {
     const session = openSession(CKU_SO);
     const both = [
@@ -125,7 +126,7 @@ const VERBS = {
   },
 };
 
-/** C_Sign. pkcs11js does not ask for the length: it takes a buffer, and cuts off what was not needed. */
+/** C_Sign. pkcs11js does not ask for the length. It takes a buffer and returns the part that the answer fills. */
 function countersigned(session, psbt) {
   try {
     return module.C_Sign(session, psbt, Buffer.alloc(psbt.length + ROOM_FOR_SIGNATURES));
@@ -176,7 +177,7 @@ function find(session, objectClass, label) {
   ]);
   const [found] = module.C_FindObjects(session, 1);
   module.C_FindObjectsFinal(session);
-  if (!found) throw new Error(`nothing of this kind is called ${label}`);
+  if (!found) throw new Error(`no object of this kind is called ${label}`);
   return found;
 }
 

@@ -1,7 +1,7 @@
 /**
  * The backend's watch-only wallet in Node.js (@scure/btc-signer): it makes payments and finalises them, and holds no key.
  *
- * All that it knows of the wallet is the output descriptor, which anybody may read from the module.
+ * It knows nothing of the wallet but the output descriptor, which anybody may read from the module.
  */
 
 import { createHash, randomBytes } from 'node:crypto';
@@ -9,7 +9,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { HDKey } from '@scure/bip32';
 import { bip32Path, p2wpkh, RawTx, TEST_NETWORK, Transaction } from '@scure/btc-signer';
 
-// Regtest. A backend takes all of these from its own books and its own node.
+// All on regtest. A real backend takes these values from its own books and its own node.
 const NETWORK = { ...TEST_NETWORK, bech32: 'bcrt' };
 const KEY_VERSIONS = { public: 0x043587cf, private: 0x04358394 };
 const PAYEE = 'bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080';
@@ -28,7 +28,7 @@ export function payment(descriptor) {
     // The whole transaction that paid the coin: without it the amount is only a claim, and nothing is signed.
     nonWitnessUtxo: funding.hex,
     witnessUtxo: { script: received.script, amount: COIN_SAT },
-    // Where the key comes from. Change that lacks it is taken for a payment to a stranger.
+    // Where the key comes from. Change without it counts as a payment to a stranger.
     bip32Derivation: received.origin,
   });
   psbt.addOutputAddress(PAYEE, PAY_SAT, NETWORK);
@@ -47,7 +47,7 @@ function placeOf(descriptor, branch, index) {
   return { script: p2wpkh(publicKey, NETWORK).script, origin };
 }
 
-/** Stands for a transaction that paid the wallet, which a backend asks its node for. */
+/** Invents a transaction that paid the wallet. A real backend asks its node for it. */
 function inventedCoin(script) {
   const bytes = RawTx.encode({
     version: 2,
@@ -63,7 +63,7 @@ function sha256(bytes) {
   return createHash('sha256').update(bytes).digest();
 }
 
-/** The transaction, and the outputs that it spends, as examples/verify_tx reads them. */
+/** The final transaction and the outputs that it spends, as examples/verify_tx reads them. */
 export function finalise(signed) {
   const psbt = Transaction.fromPSBT(signed);
   const prevouts = Array.from({ length: psbt.inputsLength }, (_, number) => {

@@ -9,8 +9,8 @@
     python3 examples/python/client_pykcs11.py login WALLET USER UNSIGNED SIGNED
     python3 examples/python/client_pykcs11.py finalise SIGNED
 
-COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take COUNTERSIGN_SO_PIN, the backend's
-COUNTERSIGN_USER_PIN; codes are asked for on the terminal. See examples/README.md.
+COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take the PIN from
+COUNTERSIGN_SO_PIN, the backend's from COUNTERSIGN_USER_PIN. The program asks for codes on the terminal. See examples/README.md.
 """
 
 import contextlib
@@ -37,41 +37,41 @@ CKA_COUNTERSIGN_POLICY = 0xC3530112
 CKA_COUNTERSIGN_DESCRIPTOR = 0xC3530113
 CKO_OTP_KEY = 8
 
-# After these two, C_GetSessionInfo tells the rule.
+# After these two, C_GetSessionInfo gives the number of the rule.
 BY_A_RULE = (0xC3530001, 0xC3530002)
 
 REFUSALS = {
-    0xC3530001: "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent",
-    0xC3530002: "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent",
-    0xC3530003: "CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor",
-    0xC3530004: "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show",
-    PyKCS11.CKR_PIN_INCORRECT: "CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)",
-    PyKCS11.CKR_PIN_LOCKED: "CKR_PIN_LOCKED: too many were wrong, so this one was not looked at; wait, or unlock",
+    0xC3530001: "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent",
+    0xC3530002: "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent",
+    0xC3530003: "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor",
+    0xC3530004: "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show",
+    PyKCS11.CKR_PIN_INCORRECT: "CKR_PIN_INCORRECT: the code is wrong, used or stale (or a PIN is wrong); take the next code",
+    PyKCS11.CKR_PIN_LOCKED: "CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked",
 }
 
 
 def enrol(user):
-    """The secret is made inside. It comes out once, as the otpauth:// URI that an authenticator app scans."""
+    """The module makes the secret inside. It comes out once, as the otpauth:// URI that an authenticator app scans."""
     session = open_session(CKU_SO)
     template = [(CKA_CLASS, CKO_OTP_KEY), (CKA_TOKEN, True), (CKA_LABEL, user)]
     key = session.generateKey(template, Mechanism(CKM_COUNTERSIGN_TOTP_KEY_GEN))
-    # Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
+    # Show it to the user as a QR code, and keep no copy: anybody who has it can make codes.
     print(attribute(session, key, CKA_COUNTERSIGN_OTPAUTH_URI))
 
 
 def confirm(user):
-    """A first code shows that the user's app has the secret. Until then nothing is signed on the user's codes."""
+    """A first code shows that the user's app has the secret. Before that, the user's codes sign nothing."""
     session = open_session(CKU_SO)
     key = find(session, CKO_OTP_KEY, user)
     code = ask_code(user)
-    # By C_VerifyFinal: Session.verify() of PyKCS11 takes no empty data.
+    # C_VerifyFinal, because PyKCS11's Session.verify() does not accept empty data.
     check(session.lib.C_VerifyInit(session.session, Mechanism(CKM_COUNTERSIGN_TOTP).to_native(), key))
     check(session.lib.C_VerifyFinal(session.session, PyKCS11.ckbytelist(code)))
     print(f"{user} is confirmed")
 
 
 def wallet(label, user):
-    """The key is made inside and never leaves; what a watch-only wallet needs is the descriptor."""
+    """The module makes the key inside, and the key never leaves. A watch-only wallet needs only the descriptor."""
     session = open_session(CKU_SO)
     public = [(CKA_LABEL, label), (CKA_TOKEN, True)]
     private = [
@@ -109,7 +109,7 @@ def login(label, user, unsigned, signed):
     pin = f"{user}:{ask_code(user)}"
     check(session.lib.C_SignInit(session.session, Mechanism(CKM_COUNTERSIGN_PSBT).to_native(), key))
     session.login(pin, CKU_CONTEXT_SPECIFIC)
-    # Asking for the length spends nothing. It is C_Sign into a buffer that judges the code, once.
+    # Asking for the length does not spend the code. Only C_Sign with a buffer checks it, once.
     answer = PyKCS11.ckbytelist()
     with telling_the_rule(session):
         check(session.lib.C_Sign(session.session, data, answer))
@@ -145,7 +145,7 @@ def open_session(role):
 def find(session, object_class, label):
     found = session.findObjects([(CKA_CLASS, object_class), (CKA_LABEL, label)])
     if not found:
-        sys.exit(f"nothing of this kind is called {label}")
+        sys.exit(f"no object of this kind is called {label}")
     return found[0]
 
 
@@ -155,7 +155,7 @@ def attribute(session, handle, kind):
 
 @contextlib.contextmanager
 def telling_the_rule(session):
-    """Says which rule refused, where one did."""
+    """Says which rule refused, if one did."""
     try:
         yield
     except PyKCS11.PyKCS11Error as error:

@@ -9,8 +9,8 @@
     python3 examples/python/client_python_pkcs11.py login WALLET USER UNSIGNED SIGNED
     python3 examples/python/client_python_pkcs11.py finalise SIGNED
 
-COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take COUNTERSIGN_SO_PIN, the backend's
-COUNTERSIGN_USER_PIN; codes are asked for on the terminal. See examples/README.md.
+COUNTERSIGN_MODULE names the module. The security officer's verbs (the first three) take the PIN from
+COUNTERSIGN_SO_PIN, the backend's from COUNTERSIGN_USER_PIN. The program asks for codes on the terminal. See examples/README.md.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from pkcs11.exceptions import PinIncorrect, PinLocked, PKCS11Error
 
 
 def vendor_mechanism(name, number):
-    """python-pkcs11 takes members of its enumeration only, which cannot be extended: this makes one outside of it."""
+    """python-pkcs11 takes only members of its own enumeration, which cannot be extended. This makes such a member outside of it."""
     member = int.__new__(pkcs11.Mechanism, number)
     member._name_, member._value_ = name, number
     return member
@@ -48,7 +48,7 @@ CKA_COUNTERSIGN_USERS = 0xC3530111
 CKA_COUNTERSIGN_POLICY = 0xC3530112
 CKA_COUNTERSIGN_DESCRIPTOR = 0xC3530113
 
-# It has no class for OTP keys (CKO_OTP_KEY): one is treated as a secret key, which is one that verifies.
+# python-pkcs11 has no class for OTP keys (CKO_OTP_KEY). The example treats one as a secret key, which can verify.
 implementation._CLASS_MAP[ObjectClass.OTP_KEY] = implementation.SecretKey
 
 ATTRIBUTES = AttributeMapper()
@@ -61,17 +61,17 @@ for number in (
 ):
     ATTRIBUTES.register_handler(number, *handle_str)
 
-# python-pkcs11 has a type for each CK_RV that it knows, and puts the number of any other into the text.
+# python-pkcs11 has an exception type for each CK_RV that it knows. For any other it puts the number into the text.
 REFUSALS = {
-    "0xc3530001": "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses, and the code is spent",
-    "0xc3530002": "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule, and nothing is spent",
-    "0xc3530003": "CKR_COUNTERSIGN_STATE: the sealed state cannot be trusted; run countersign doctor",
-    "0xc3530004": "CKR_COUNTERSIGN_CLOCK: the boundary's clock cannot be believed; run countersign clock show",
+    "0xc3530001": "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent",
+    "0xc3530002": "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent",
+    "0xc3530003": "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor",
+    "0xc3530004": "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show",
 }
 
 
 def enrol(user):
-    """The secret is made inside. It comes out once, as the otpauth:// URI that an authenticator app scans."""
+    """The module makes the secret inside. It comes out once, as the otpauth:// URI that an authenticator app scans."""
     with open_session(so_pin=os.environ["COUNTERSIGN_SO_PIN"]) as session:
         key = session.generate_key(
             KeyType.HOTP,
@@ -80,15 +80,15 @@ def enrol(user):
             store=True,
             capabilities=MechanismFlag.VERIFY,
             mechanism=CKM_COUNTERSIGN_TOTP_KEY_GEN,
-            # DEFAULT takes back what python-pkcs11 writes into every template, and an OTP key of ours has not.
+            # DEFAULT removes attributes that python-pkcs11 writes into every template and that a user's OTP key does not have.
             template={Attribute.CLASS: ObjectClass.OTP_KEY, Attribute.ID: DEFAULT, Attribute.VALUE_LEN: DEFAULT},
         )
-        # Show it to the user as a QR code, and keep no copy: whoever has it can make codes.
+        # Show it to the user as a QR code, and keep no copy: anybody who has it can make codes.
         print(key[CKA_COUNTERSIGN_OTPAUTH_URI])
 
 
 def confirm(user):
-    """A first code shows that the user's app has the secret. Until then nothing is signed on the user's codes."""
+    """A first code shows that the user's app has the secret. Before that, the user's codes sign nothing."""
     with open_session(so_pin=os.environ["COUNTERSIGN_SO_PIN"]) as session:
         key = find(session, ObjectClass.OTP_KEY, user)
         if not key.verify(b"", ask_code(user).encode(), mechanism=CKM_COUNTERSIGN_TOTP):
@@ -97,7 +97,7 @@ def confirm(user):
 
 
 def wallet(label, user):
-    """The key is made inside and never leaves; what a watch-only wallet needs is the descriptor."""
+    """The module makes the key inside, and the key never leaves. A watch-only wallet needs only the descriptor."""
     with open_session(so_pin=os.environ["COUNTERSIGN_SO_PIN"]) as session:
         public_key, _ = session.generate_keypair(
             KeyType.EC,
@@ -157,7 +157,7 @@ def ask_code(user):
 
 
 def open_session(**pin):
-    """A session on the first token: with so_pin the security officer's, with user_pin the backend's, or a public one."""
+    """A session on the first token: the security officer's with so_pin, the backend's with user_pin, otherwise public."""
     module = pkcs11.lib(os.environ["COUNTERSIGN_MODULE"])
     token = next(iter(module.get_tokens()))
     return token.open(rw=True, attribute_mapper=ATTRIBUTES, **pin)
@@ -165,7 +165,7 @@ def open_session(**pin):
 
 @contextlib.contextmanager
 def telling_the_rule(session):
-    """Says which rule refused, where one did."""
+    """Says which rule refused, if one did."""
     try:
         yield
     except PKCS11Error as error:
@@ -175,13 +175,13 @@ def telling_the_rule(session):
 
 
 class FunctionList(ctypes.Structure):
-    """The beginning of CK_FUNCTION_LIST: a version, and pointers to functions, of which C_GetSessionInfo is the 16th."""
+    """The beginning of CK_FUNCTION_LIST: a version and pointers to functions. C_GetSessionInfo is the 16th function."""
 
     _fields_ = [("version", ctypes.c_ubyte * 2), ("functions", ctypes.c_void_p * 16)]
 
 
 def device_error(session):
-    """`ulDeviceError` of C_GetSessionInfo. python-pkcs11 does not have this call: it is made in the library beside it."""
+    """`ulDeviceError` of C_GetSessionInfo. python-pkcs11 does not offer this call, so the example makes it through `ctypes`."""
     functions = ctypes.POINTER(FunctionList)()
     module = ctypes.CDLL(os.environ["COUNTERSIGN_MODULE"])
     if module.C_GetFunctionList(ctypes.byref(functions)) != 0:
@@ -194,10 +194,10 @@ def device_error(session):
 
 
 def find(session, object_class, label):
-    # Read to its end: a search that is left open is still active when the key is used.
+    # Read the search to its end: otherwise it is still active when the key is used.
     found = list(session.get_objects({Attribute.CLASS: object_class, Attribute.LABEL: label}))
     if not found:
-        sys.exit(f"nothing of this kind is called {label}")
+        sys.exit(f"no object of this kind is called {label}")
     return found[0]
 
 
@@ -210,9 +210,9 @@ def main():
     try:
         VERBS[sys.argv[1]](*sys.argv[2:])
     except PinIncorrect:
-        sys.exit("CKR_PIN_INCORRECT: a code that is wrong, used or stale: take the next one (or a wrong PIN)")
+        sys.exit("CKR_PIN_INCORRECT: the code is wrong, used or stale (or a PIN is wrong); take the next code")
     except PinLocked:
-        sys.exit("CKR_PIN_LOCKED: too many were wrong, so this one was not looked at; wait, or unlock")
+        sys.exit("CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked")
     except PKCS11Error as error:
         known = (words for number, words in REFUSALS.items() if number in str(error))
         sys.exit(next(known, f"{type(error).__name__} {error}"))

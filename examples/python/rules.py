@@ -1,4 +1,4 @@
-"""The rules by which a transaction is refused, as countersign.h lists them."""
+"""The rules that can refuse a transaction, as countersign.h lists them."""
 
 import pathlib
 import re
@@ -10,10 +10,10 @@ PLACES = (
 
 
 def sentence(number):
-    """What refused: `ulDeviceError` of C_GetSessionInfo, in words. 0 is no rule."""
+    """The rule that refused, in words, from `ulDeviceError` of C_GetSessionInfo. 0 means no rule."""
     if number == 0:
-        return "the boundary does not tell the rule; its log does"
+        return "the module gives no rule number; look in the log of the boundary"
     header = next((place.read_text(encoding="utf-8") for place in PLACES if place.exists()), "")
     name = re.search(rf"^#define (CS_RULE_\w+)\s+{number}UL$", header, re.MULTILINE)
     rule = name and re.search(rf'RULE\({name[1]}, "(.*?)", "(.*?)"\)', header)
-    return f"{rule[1]}: {rule[2]}" if rule else f"rule {number}, which this countersign.h does not have"
+    return f"{rule[1]}: {rule[2]}" if rule else f"rule {number}, which is newer than this countersign.h"

@@ -1,6 +1,6 @@
 """The backend's watch-only wallet in Python (embit): it makes payments and finalises them, and holds no key.
 
-All that it knows of the wallet is the output descriptor, which anybody may read from the module.
+It knows nothing of the wallet but the output descriptor, which anybody may read from the module.
 """
 
 import json
@@ -12,7 +12,7 @@ from embit.finalizer import finalize_psbt
 from embit.psbt import PSBT, DerivationPath
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
-# Regtest. A backend takes all of these from its own books and its own node.
+# All on regtest. A real backend takes these values from its own books and its own node.
 PAYEE = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 COIN_SAT, PAY_SAT, FEE_SAT = 100_000, 60_000, 500
 
@@ -32,7 +32,7 @@ def payment(text: str) -> bytes:
     # The whole transaction that paid the coin: without it the amount is only a claim, and nothing is signed.
     psbt.inputs[0].non_witness_utxo = funding
     psbt.inputs[0].witness_utxo = funding.vout[0]
-    # Where each key comes from. Change that lacks it is taken for a payment to a stranger.
+    # Where each key comes from. Change without it counts as a payment to a stranger.
     for scope, place in ((psbt.inputs[0], received), (psbt.outputs[1], change)):
         origin = DerivationPath(place.key.origin.fingerprint, place.key.origin.derivation)
         scope.bip32_derivations[place.key.get_public_key()] = origin
@@ -40,13 +40,13 @@ def payment(text: str) -> bytes:
 
 
 def invented_coin(script_pubkey) -> Transaction:
-    """Stands for a transaction that paid the wallet, which a backend asks its node for."""
+    """Invents a transaction that paid the wallet. A real backend asks its node for it."""
     origin = TransactionInput(os.urandom(32), 0)
     return Transaction(version=2, vin=[origin], vout=[TransactionOutput(COIN_SAT, script_pubkey)], locktime=0)
 
 
 def finalise(signed: bytes) -> str:
-    """The transaction, and the outputs that it spends, as examples/verify_tx reads them."""
+    """The final transaction and the outputs that it spends, as examples/verify_tx reads them."""
     psbt = PSBT.parse(signed)
     transaction = finalize_psbt(psbt)
     if transaction is None:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# OpenSSL 3 by libp11's engine (Debian: libengine-pkcs11-openssl): reads a wallet's public key, and lists those beside it.
+# OpenSSL 3 with libp11's engine (Debian: libengine-pkcs11-openssl): reads a wallet's public key, and lists the others.
 #
 #     examples/shell/openssl.sh WALLET
 #
-# COUNTERSIGN_MODULE names the module. `openssl storeutl` does not work, since the engine gives OpenSSL no store: the list is
-# what the engine, if told so, tells of its search. A wallet that is not there makes this version of the engine ask for the
-# PIN, and then crash (with any module). It does not sign: what OpenSSL would have signed is a digest, and a wallet's key signs
-# nothing but a PSBT (CKR_MECHANISM_INVALID).
+# COUNTERSIGN_MODULE names the module. `openssl storeutl` does not work, because the engine gives OpenSSL no store. Instead, the
+# engine's verbose output lists the objects that its search finds. If the wallet does not exist, this version of the engine asks
+# for the PIN and then crashes, with any module. The script does not sign: OpenSSL signs digests, and a wallet's key signs
+# nothing but PSBTs (CKR_KEY_FUNCTION_NOT_PERMITTED).
 set -euo pipefail
 
 if [ "$#" -ne 1 ]; then

@@ -4,12 +4,12 @@
 #     examples/shell/p11tool.sh list       what anybody may see: the token, its mechanisms, the wallets' public keys
 #     examples/shell/p11tool.sh private    what the backend sees; asks for the user PIN on the terminal
 #
-# COUNTERSIGN_MODULE names the module. It cannot sign by vendor mechanisms, and has no name for secp256k1: it lists the public
-# keys without their kind, and exports none.
+# COUNTERSIGN_MODULE names the module. p11tool cannot use vendor mechanisms, so it cannot sign. It does not know secp256k1: it
+# lists public keys without their type, and cannot export them.
 set -euo pipefail
 
 tool() {
-    # Not the modules that this machine's p11-kit has: this one alone.
+    # With --provider, p11tool loads this module only, and none that this machine's p11-kit configures.
     p11tool --provider="${COUNTERSIGN_MODULE:?is not set}" "$@"
 }
 

@@ -7,9 +7,9 @@
 # COUNTERSIGN_MODULE names the module. The tool itself asks for both PINs on the terminal: first for the backend's user PIN,
 # then, between C_SignInit and C_Sign, for the "context specific PIN", which is USER:CODE.
 #
-# It has no means to pass a mechanism parameter of its own, to make users and wallets, or to use their attributes. Its buffer
-# holds an answer of 512 bytes: a transaction of one input and two outputs. After a refusal it begins anew by itself and asks
-# a second time; a wrong code typed twice is two tries, so stop it there (Ctrl-C).
+# The tool cannot pass a vendor mechanism's parameter, make users and wallets, or use their attributes. Its buffer holds an answer
+# of 512 bytes: enough for a transaction with one input and two outputs. After a refusal the tool starts again by itself and asks
+# a second time. A wrong code typed twice is two tries, so stop the tool there (Ctrl-C).
 set -euo pipefail
 
 CKM_COUNTERSIGN_PSBT=0xC3530001
@@ -24,7 +24,7 @@ list() {
     tool --list-objects
 }
 
-# The tool takes the first key of a kind unless it is named by its CKA_ID; by --label it does not choose for signing.
+# To sign, the tool takes the first key of the kind unless you give its CKA_ID. It ignores --label.
 id_of() {
     tool --list-objects --type pubkey 2>/dev/null |
         awk -v label="$1" '/^ *label: / { sub(/^ *label: +/, ""); found = $0 == label }
@@ -34,9 +34,9 @@ id_of() {
 login() {
     local wallet=$1 user=$2 unsigned=$3 signed=$4 id
     id=$(id_of "$wallet")
-    [ -n "$id" ] || { echo "no wallet is called $wallet" >&2; exit 1; }
+    [ -n "$id" ] || { echo "no wallet has the label $wallet" >&2; exit 1; }
     echo "At the prompt for the context specific PIN type $user:CODE"
-    # Not --pin: with it the tool uses the user PIN for the context specific login, too.
+    # Without --pin: with it the tool would use the user PIN as the context specific PIN, too.
     tool --login --sign --mechanism "$CKM_COUNTERSIGN_PSBT" --id "$id" --input-file "$unsigned" --output-file "$signed"
 }
 

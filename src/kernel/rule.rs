@@ -42,11 +42,11 @@ rules! {
     /// An input without the previous transaction that proves its amount (CVE-2020-14199).
     UtxoMissing = 1, "utxo-missing", "An input lacks the previous transaction that proves its amount.";
     /// A previous transaction whose txid is not the prevout's.
-    UtxoTxid = 2, "utxo-txid", "An input comes with another transaction than the one that it spends.";
+    UtxoTxid = 2, "utxo-txid", "The transaction that comes with an input is not the one that the input spends.";
     /// A prevout index outside the previous transaction's outputs.
     UtxoVout = 3, "utxo-vout", "An input spends an output that its previous transaction does not have.";
     /// A `witness_utxo` that differs from the previous transaction's output.
-    UtxoDisagree = 4, "utxo-disagree", "The two records of the output that an input spends differ.";
+    UtxoDisagree = 4, "utxo-disagree", "The PSBT describes the output that an input spends twice, and the two differ.";
     /// An amount or a sum over 21 million bitcoin, or outputs worth more than the inputs.
     AmountRange = 5, "amount-range", "An amount is over 21 million bitcoin, or more goes out than comes in.";
     /// A fee over the wallet's cap.
@@ -64,7 +64,7 @@ rules! {
     /// A time at which the wallet does not sign.
     TimeWindow = 12, "time-window", "The policy allows no signature at this time of the week.";
     /// Right codes of too few users.
-    Approvals = 13, "approvals", "The policy requires right codes of more users.";
+    Approvals = 13, "approvals", "The policy requires right codes from more users.";
     /// An output that claims to be ours on a path where no wallet of ours would find it.
     ChangePath = 14, "change-path", "An output claims to be change at a path that this wallet does not reach.";
     /// An output with our key in a script that is not the registered one.
@@ -72,15 +72,15 @@ rules! {
     /// A redeem or witness script that does not hash to its program.
     ScriptMismatch = 16, "script-mismatch", "A script in the PSBT is not the script of its output.";
     /// An input whose listed key is not the one that its path derives.
-    DerivedKey = 17, "derived-key", "A path in the PSBT derives another key than the one listed with it.";
+    DerivedKey = 17, "derived-key", "A path in the PSBT does not derive the key that is listed with it.";
     /// A coin type or extended key of another network.
-    Network = 18, "network", "The PSBT is for another network than the wallet.";
+    Network = 18, "network", "The PSBT and the wallet are for different networks.";
     /// Inputs of more than one wallet of this token.
     MixedWallets = 19, "mixed-wallets", "An input belongs to another wallet.";
     /// An input of ours without the signature of the cosigner who must sign first.
-    RequireCosigner = 20, "require-cosigner", "The cosigner whom the policy names has not signed every input yet.";
+    RequireCosigner = 20, "require-cosigner", "The cosigner that the policy requires has not signed every input yet.";
     /// A signature hash type other than ALL.
-    SighashType = 21, "sighash-type", "A signature of another type than ALL is there, or is asked for.";
+    SighashType = 21, "sighash-type", "The PSBT has, or asks for, a signature of a type other than ALL.";
     /// The same outpoint spent twice.
     DuplicateInput = 22, "duplicate-input", "Two inputs spend the same output.";
     /// A transaction without outputs.
@@ -94,7 +94,7 @@ rules! {
     /// An OP_RETURN output with a value.
     OpReturnValue = 27, "op-return-value", "An OP_RETURN output has a value, which would be lost.";
     /// A message that is signed as if it were a transaction (BIP 322, BIP 127).
-    Message = 28, "message", "What the PSBT asks for signs a message, not a payment.";
+    Message = 28, "message", "The PSBT would sign a message, not a payment.";
     /// Bytes that are no PSBT, for another reason than the next two.
     NotAPsbt = 29, "not-a-psbt", "The bytes are not a PSBT.";
     /// A map that has a key twice (BIP 174).

@@ -54,7 +54,7 @@ fn recovered_of(script: &str, wallet: &Wallet, cosigners: &[&str]) -> Option<(Wa
     let coins = coins(wallet);
     let recovered = match recover(&coins, &keys(cosigners), &stranger(), FEE) {
         Ok(recovered) => recovered,
-        Err(error) if error.to_string().starts_with("these keys do not suffice") => return None,
+        Err(error) if error.to_string().starts_with("these keys alone can never spend") => return None,
         Err(error) => panic!("{script}: {error}"),
     };
     let prevouts: Vec<_> = coins.iter().map(|coin| coin.output().clone()).collect();

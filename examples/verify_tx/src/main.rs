@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is known of a transaction once every input has verified.
+/// A transaction whose inputs have all verified.
 #[derive(Debug)]
 pub(crate) struct Valid {
     txid: Txid,
@@ -87,7 +87,7 @@ fn utxo(prevout: &Prevout, script: &[u8]) -> Result<Utxo, String> {
     })
 }
 
-/// What the inputs hold minus what the outputs pay, which must not be negative.
+/// The sum of the inputs minus the sum of the outputs, which must not be negative.
 fn fee(tx: &Transaction, prevouts: &[Prevout]) -> Result<u64, String> {
     let spent = sum(prevouts.iter().map(|prevout| prevout.amount_sat));
     let paid = sum(tx.output.iter().map(|output| output.value.to_sat()));
