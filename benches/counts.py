@@ -1,8 +1,7 @@
-"""Reads what benches/counts.sh had counted, and holds it against the record.
+"""Reads the counts that benches/counts.sh made, and compares them with the record.
 
-Low-R grinding (RFC 6979 with a counter) draws lots: a signature takes two tries on average, and a run of few inputs is some
-per cent cheaper or dearer by chance. callgrind knows how many tries there were, so each figure is that of two tries for each
-signature.
+Low-R grinding (RFC 6979 with a counter) depends on chance. A signature takes two tries on average, so a run with few inputs may be
+some per cent cheaper or dearer. callgrind knows the number of tries, and each figure is adjusted to two tries for each signature.
 """
 
 import json
@@ -14,9 +13,9 @@ from pathlib import Path
 MAY_GROW = 1.10
 
 HEAD = """\
-# Instructions of one signature by the number of inputs, as `bash benches/counts.sh --record` wrote them: keys, codes and nonces
-# are fixed, every input is met for the first time, the ledger is in memory. `raw` is a signature hash, a signature and its
-# verification for each input, and nothing else.
+# Instructions of one signature by the number of inputs, written by `bash benches/counts.sh --record`. Keys, codes and nonces
+# are fixed, the module sees every input for the first time, and the ledger is in memory. `raw` is only a signature hash, a
+# signature and its verification for each input.
 """
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# counts.sh: the instructions of a signature, for each script type and number of inputs, beside those that are recorded.
+# counts.sh: counts the instructions of a signature for each script type and number of inputs, and compares them with the record.
 #
-#   bash benches/counts.sh           fails where one is more than a tenth over its record
+#   bash benches/counts.sh           fails if a count is more than a tenth over its record
 #   bash benches/counts.sh --record  writes benches/counts.toml anew
 #
-# callgrind counts, so the machine may be busy. A processor of another make takes other code here and there, which is some per
-# cent. The dependencies are those of the tests (the profile dev, which optimises them), and what is ours is compiled at level 1:
-# its counts are a few per cent over those of a release, whose build takes minutes.
+# callgrind counts instructions, so the machine may be busy. Another make of processor takes other branches here and there, which
+# changes counts by a few per cent. Dependencies are built with the profile dev, which optimises them; our own code at level 1.
+# Its counts are a few per cent over those of a release, which would take minutes to build.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -24,7 +24,7 @@ main() {
     counts=$(CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo build --locked --bench counts --message-format json-render-diagnostics </dev/null |
         python3 benches/counts.py executable)
     "$counts" make "$work"
-    # Every call of the function begins and ends a count of its own: one file for each.
+    # Each call of the function begins and ends a count, which goes into a file of its own.
     valgrind --quiet --tool=callgrind --callgrind-out-file="$work/counted" --collect-atstart=no \
         --toggle-collect=counts::counted_section --dump-after=counts::counted_section \
         "$counts" count "$work" >"$work/names"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# build.sh [--from FOLDER | --profile NAME] [--output FOLDER] [--fast]: makes the Debian package, and says where it is.
+# build.sh [--from FOLDER | --profile NAME] [--output FOLDER] [--fast]: makes the Debian package and prints its path.
 #
 #   --from FOLDER     packages what is there and builds neither library nor program: countersign, libcountersign.so and, if they
 #                     are beside it, its bill of materials (libcountersign.so.cdx.json), its manifest and the officers' signatures
@@ -12,7 +12,7 @@
 # packages the library byte for byte, so that signatures made before or after hold. If there are none yet, the administrator puts
 # them beside the installed library.
 #
-# COUNTERSIGN_MAINTAINER, as "Name <address>", is who answers for the package.
+# COUNTERSIGN_MAINTAINER, as "Name <address>", names the package's maintainer.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -65,7 +65,7 @@ usage() {
 
 build() {
     cargo build --profile "$profile" --locked --lib --bins </dev/null
-    # Cargo names the folders of all profiles but one after them.
+    # Cargo names the folder after the profile, except for dev.
     local file built
     built=$(target_folder)/${profile/#dev/debug}
     from=$root/target/stripped
@@ -75,7 +75,7 @@ build() {
     done
 }
 
-# Where Cargo builds: target, unless this user or machine says otherwise.
+# Where Cargo builds: target, unless this user's or machine's configuration names another folder.
 target_folder() {
     cargo metadata --format-version 1 --no-deps --locked | grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4
 }
@@ -95,7 +95,7 @@ gather() {
     fi
 }
 
-# What is linked, and under which licences. A bill of materials that exists already may be signed, so it stays.
+# Writes what is linked, and under which licences. An existing bill of materials stays as it is, because it may be signed.
 gather_papers() {
     mkdir -p "$stage/doc"
     if [ -e "$from/libcountersign.so.cdx.json" ]; then
@@ -112,12 +112,12 @@ gather_signatures() {
     [ -e "${signatures[0]}" ] || fail "no officer has signed $from/libcountersign.so.manifest" \
         "have the officers sign it (countersign plugin sign), or remove it"
     grep -Fq "$(sha256sum <"$from/libcountersign.so" | cut -d ' ' -f 1)" "$from/libcountersign.so.manifest" ||
-        fail "$from/libcountersign.so.manifest belongs to another library" "put the library there that the officers signed"
+        fail "$from/libcountersign.so.manifest belongs to another library" "put the library that the officers signed there"
     cp "$from/libcountersign.so.manifest" "${signatures[@]}" "$stage/lib"
     if grep -q '^sbom_sha256 = ' "$from/libcountersign.so.manifest"; then
         grep -Fqx "sbom_sha256 = \"$(sha256sum <"$stage/lib/libcountersign.so.cdx.json" | cut -d ' ' -f 1)\"" \
             "$from/libcountersign.so.manifest" || fail "$from/libcountersign.so.manifest names another bill of materials" \
-            "put libcountersign.so.cdx.json there that the officers signed"
+            "put the libcountersign.so.cdx.json that the officers signed there"
     fi
     say "With the officers' signatures: ${signatures[*]##*/}"
 }
@@ -133,7 +133,7 @@ describe() {
 
 package() {
     local made
-    # The same sources make the same package: its files carry the date of the last commit.
+    # The files carry the date of the last commit, so that the same sources make the same package.
     if [ -z "${SOURCE_DATE_EPOCH:-}" ] && SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null); then
         export SOURCE_DATE_EPOCH
     fi

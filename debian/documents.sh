@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# documents.sh FOLDER: the documents as the package has them, under /usr/share/doc/countersign. Links to what is not in the package
-# (sources, tests) become plain text; the header is where it is installed.
+# documents.sh FOLDER: writes the documents as the package has them, under /usr/share/doc/countersign. Links to files that are not
+# in the package (sources, tests) become plain text. Links to the header lead to where it is installed.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# advisories.sh: whether a known weakness (RustSec) or a yanked version is among the dependencies.
+# advisories.sh: fails if a dependency has a known weakness (RustSec) or a yanked version.
 #
-# It needs the network, for today's database of advisories. Exit status: 0 nothing is known, 1 something is, 3 the database could
-# not be fetched, so that nothing was checked. `softhsm/test.sh` goes on after 3, and says so: run this where there is a network,
-# every day and before each release.
+# It fetches today's database of advisories, so it needs the network. Exit status: 0 no advisory, 1 an advisory, 3 the database
+# could not be fetched and nothing was checked. After 3 `softhsm/test.sh` prints a note and goes on. Run this script on a machine
+# with a network every day and before each release.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -15,7 +15,7 @@ main() {
     need_rust
     need_cargo_deny
     if ! GIT_TERMINAL_PROMPT=0 timeout 120 "$cargo_deny" fetch db >/dev/null 2>&1; then
-        say "NOT CHECKED: the database of advisories cannot be fetched from here. Run softhsm/advisories.sh where it can be."
+        say "NOT CHECKED: this machine cannot fetch the database of advisories. Run softhsm/advisories.sh on a machine that can."
         exit 3
     fi
     "$cargo_deny" --locked --all-features check --hide-inclusion-graph --disable-fetch advisories ||

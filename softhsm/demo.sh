@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# demo.sh: the main job from end to end. Officers sign the library, `countersign serve` runs it over a SoftHSM2 token in a folder of
-# its own, and administrator and backend are its clients. (Here all of them are one user of one machine. The Debian package gives
-# the boundary its own user.)
+# demo.sh: the whole story. Officers sign the library, `countersign serve` runs it over a SoftHSM2 token in a folder of its own, and
+# administrator and backend are its clients. (Here they are all one user of one machine. The Debian package gives the boundary its
+# own user.)
 #
 # It needs a Rust toolchain and installs the rest (Debian packages, Python clients in target/venv). At the end it removes the folder,
 # unless COUNTERSIGN_DEMO_KEEP=1.
@@ -36,7 +36,7 @@ prepare() {
     need_rust
     need_packages softhsm2 oathtool
     need_venv
-    # The profile of Cargo.toml that has the checks of a release and is built in a fraction of its time.
+    # The profile `demo` of Cargo.toml has every check of a release, and builds in a fraction of the time.
     (cd "$root" && cargo build --profile demo --locked -p countersign -p countersign-cli -p verify_tx --lib --bins </dev/null)
     built=$(cd "$root" && cargo metadata --format-version 1 --no-deps --locked |
         "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/demo
@@ -68,7 +68,7 @@ make_backing_token() {
     . "$dir/inside/env"
 }
 
-# The library and its signatures, in a folder of their own: what an officer would get and give back.
+# Copies the library into a folder of its own, where the officers sign it: an officer gets this folder and gives it back.
 sign_release() {
     local name
     heading "2. The officers: three make keys, two sign the release"
@@ -126,7 +126,7 @@ END
 
 # Starts the boundary, and waits until it listens.
 serve() {
-    # Not by the function above: a function in the background is a shell of its own, and its process not the server's.
+    # Does not call the function above: a function in the background runs in a subshell, whose process id is not the server's.
     "$built/countersign" --config "$inside" serve </dev/null 2>>"$dir/serve.log" &
     serving=$!
     local tries
@@ -171,7 +171,7 @@ random_pin() {
 enrol_alice() {
     heading "5. The administrator enrols alice: the boundary makes her secret and shows it once"
     countersign user add alice --so-pin-file "$dir/so.pin" | tee "$dir/enrolment"
-    # What alice's phone would keep after reading the QR code. oathtool takes it on standard input.
+    # The secret that alice's phone would keep after it reads the QR code. oathtool reads it from standard input.
     grep -Eo 'secret=[A-Z2-7]+' "$dir/enrolment" | head -n 1 | cut -d = -f 2 >"$dir/alice.secret"
     [ -s "$dir/alice.secret" ] || fail "user add showed no otpauth:// URI" "see its output above"
     rm "$dir/enrolment"
@@ -190,7 +190,7 @@ code_of_step() {
     oathtool --totp --base32 --now "@$(($1 * period))" - <"$dir/alice.secret"
 }
 
-# Digits that are not the code of any step near, so that the refusal does not depend on luck.
+# Digits that are not the code of any nearby step, so that the refusal does not depend on luck.
 wrong_code() {
     local now step candidate near=
     now=$(step_now)
@@ -228,8 +228,8 @@ psbt() {
 sign_transaction() {
     heading "9. The backend signs with alice's next code attached (C_Sign, carried into the boundary)"
     as_backend
-    # A code is good once. To save you the wait, this one belongs to the step that begins within half a minute; the module's window
-    # has it already.
+    # A code is good once. To save you the wait, this takes the code of the step that begins within half a minute; the module's
+    # window already includes it.
     signing=$((confirmed + 1))
     if [ "$(step_now)" -gt "$signing" ]; then
         signing=$(step_now)
@@ -244,31 +244,31 @@ sign_transaction() {
 }
 
 show_refusals() {
-    heading "11. An attacker who took over the backend, PIN included, but has not alice's phone, tries"
-    say "the code just used, for another transaction:"
+    heading "11. An attacker has taken over the backend and knows its PIN, but does not have alice's phone"
+    say "Signing another transaction with the code just used:"
     COUNTERSIGN_CODE=$(code_of_step "$signing") refused CKR_PIN_INCORRECT
-    say "a wrong code:"
+    say "Signing with a wrong code:"
     COUNTERSIGN_CODE=$(wrong_code) refused CKR_PIN_INCORRECT
-    say "no code at all, with PyKCS11, since the command line always asks for one:"
+    say "Signing without a code (with PyKCS11, since the command line always asks for one):"
     "$python" -B "$root/softhsm/demo_no_code.py" "$COUNTERSIGN_MODULE" treasury "$dir/theft.psbt" "$dir/user.pin"
-    say "the SO's PIN, through the backend's socket:"
+    say "Logging in with the SO's PIN through the backend's socket:"
     if answer=$(countersign --json user list --so-pin-file "$dir/so.pin" 2>/dev/null); then
-        fail "the SO came in: $answer" "this is a defect of Countersign; report it"
+        fail "the SO could log in: $answer" "this is a defect of Countersign; report it"
     fi
     explain "$answer"
-    say "One administrator who has every PIN, and comes in as administrator, tries to sign:"
+    say "One administrator, who knows every PIN, tries to sign through the administrators' socket:"
     as_administrator
     COUNTERSIGN_CODE=$(wrong_code) refused CKR_ACTION_PROHIBITED
-    say "and to replace the user PIN:"
+    say "And to replace the user PIN:"
     if answer=$(countersign --json pin set --so-pin-file "$dir/so.pin" --user-pin-file "$dir/officer.password"); then
-        fail "it was set: $answer" "this is a defect of Countersign; report it"
+        fail "the user PIN was replaced: $answer" "this is a defect of Countersign; report it"
     fi
     explain "$answer"
     say "One administrator changes a byte of the library, inside the boundary:"
     stop_boundary
     printf 'x' >>"$dir/release/libcountersign.so"
     if answer=$(countersign --json --config "$inside" serve 2>/dev/null); then
-        fail "it ran" "this is a defect of Countersign; report it"
+        fail "countersign serve ran the changed library" "this is a defect of Countersign; report it"
     fi
     explain "$answer"
 }
@@ -278,13 +278,13 @@ refused() {
     local answer
     if answer=$(countersign --json sign --wallet treasury --user alice --in "$dir/theft.psbt" \
         --out "$dir/stolen.psbt" --user-pin-file "$dir/user.pin"); then
-        fail "it was signed: $answer" "this is a defect of Countersign; report it"
+        fail "the transaction was signed: $answer" "this is a defect of Countersign; report it"
     fi
     if ! grep -Eq "\"rv\": *\"$1\"" <<<"$answer"; then
-        fail "refused, but not by $1: $answer" "this is a defect of Countersign; report it"
+        fail "the refusal is not $1: $answer" "this is a defect of Countersign; report it"
     fi
     if [ -e "$dir/stolen.psbt" ]; then
-        fail "refused, but there is an output file" "this is a defect of Countersign; report it"
+        fail "the refusal left an output file" "this is a defect of Countersign; report it"
     fi
     explain "$answer"
 }

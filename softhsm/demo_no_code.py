@@ -1,8 +1,8 @@
-"""Tries to sign without any code, by PyKCS11: C_SignInit without a parameter, no context login, C_Sign.
+"""Tries to sign without any code, with PyKCS11: C_SignInit without a parameter, no context login, C_Sign.
 
     demo_no_code.py MODULE WALLET PSBT-FILE USER-PIN-FILE
 
-Ends well only if the module answers CKR_USER_NOT_LOGGED_IN.
+Exits with 0 only if the module answers CKR_USER_NOT_LOGGED_IN.
 """
 
 import base64
@@ -27,7 +27,7 @@ try:
     session.sign(key, psbt, PyKCS11.Mechanism(CKM_COUNTERSIGN_PSBT))
 except PyKCS11.PyKCS11Error as error:
     if error.value != CKR_USER_NOT_LOGGED_IN:
-        sys.exit(f"error: refused, but by {error}\nnext: this is a defect of Countersign; report it")
+        sys.exit(f"error: the module refused with {error}\nnext: this is a defect of Countersign; report it")
     print("  refused, CKR_USER_NOT_LOGGED_IN")
 else:
-    sys.exit("error: it was signed without a code\nnext: this is a defect of Countersign; report it")
+    sys.exit("error: the module signed without a code\nnext: this is a defect of Countersign; report it")

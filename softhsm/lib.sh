@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lib.sh: what the scripts of this folder share. They source it.
+# lib.sh: functions that the scripts of this folder share. They source it.
 #
 # It sets `root`, the folder of the checkout.
 
@@ -55,9 +55,9 @@ need_packages() {
     apt_get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# apt_get ARGUMENT…: apt-get as root, which waits while another program (unattended-upgrades, on a fresh machine) has a lock of
-# apt's. DPkg::Lock::Timeout covers dpkg's own locks alone: those of apt's lists and archives end apt-get at once, before it has
-# done anything. So it is run again.
+# apt_get ARGUMENT…: runs apt-get as root. While another program holds one of apt's locks (unattended-upgrades does, on a fresh
+# machine), it waits and runs apt-get again. DPkg::Lock::Timeout is not enough: it covers only dpkg's own locks. A lock on apt's
+# lists or archives ends apt-get at once, before it has done anything.
 apt_get() {
     local complaints status told='' until=$((SECONDS + ${COUNTERSIGN_APT_SECONDS:-1800}))
     complaints=$(mktemp)
@@ -81,7 +81,7 @@ apt_get() {
     fi
 }
 
-# is_locked FILE: whether apt-get complained of a lock that another program has, and of nothing else.
+# is_locked FILE: whether apt-get complained only of locks that another program holds.
 is_locked() {
     grep -Eq '^E: (Could not get lock|Unable to acquire the dpkg frontend lock)' "$1" &&
         ! grep '^E: ' "$1" | grep -Ev '^E: (Could not get lock|Unable to acquire|Unable to lock)' >/dev/null
@@ -94,13 +94,13 @@ end_by_signals() {
     trap 'exit 143' TERM
 }
 
-# end_process PID: ends a process of ours, and waits until it has ended.
+# end_process PID: ends a process that the script started, and waits until it has ended.
 end_process() {
     kill -TERM "$1" 2>/dev/null || true
     wait "$1" 2>/dev/null || true
 }
 
-# need_tool COMMAND PACKAGE…: installs the packages when the command is not there.
+# need_tool COMMAND PACKAGE…: installs the packages if the command is missing.
 need_tool() {
     local tool=$1
     shift
@@ -110,7 +110,7 @@ need_tool() {
     command -v "$tool" >/dev/null || fail "the command $tool is not installed" "install it (on Debian: $*)"
 }
 
-# need_rust: the scripts install everything but the toolchain.
+# need_rust: fails without a Rust toolchain, the one thing that the scripts do not install.
 need_rust() {
     command -v cargo >/dev/null || fail "cargo is not installed" "install a Rust toolchain (https://rustup.rs), then run this again"
     # The C and C++ parts of the build: SQLite, libsecp256k1, and Bitcoin Core's consensus code.
@@ -118,8 +118,8 @@ need_rust() {
     need_tool c++ g++
 }
 
-# need_locked_memory: `countersign serve` locks its pages. An ordinary user may lock a few megabytes only; root may lock everything,
-# whatever the limit. Call this before anything else: it may start the script again.
+# need_locked_memory: lets `countersign serve` lock its pages. An ordinary user may lock only a few megabytes; root may lock
+# everything, whatever the limit. Call this first: it may start the script again.
 need_locked_memory() {
     if [ "$(id -u)" -eq 0 ] || [ "$(ulimit -l)" = unlimited ] || [ "${COUNTERSIGN_MAY_LOCK:-}" = yes ]; then
         return 0
@@ -129,14 +129,14 @@ need_locked_memory() {
         return 0
     fi
     say "This machine does not allow that, as some containers do not. Starting again with CAP_IPC_LOCK instead"
-    # It keeps its environment, and none of that is on a command line. sudo sets a PATH and a home of its own.
+    # sudo keeps the environment, and no variable is on a command line. sudo sets its own PATH and HOME.
     exec sudo --preserve-env setpriv --reuid "$(id -u)" --regid "$(id -g)" --init-groups --inh-caps=+ipc_lock \
         --ambient-caps=+ipc_lock -- env PATH="$PATH" HOME="$HOME" COUNTERSIGN_MAY_LOCK=yes bash "$(realpath "$0")" "$@"
 }
 
-# split_debug FILE FOLDER: a stripped copy of a program or library in the folder, and beside it FILE.debug, which has all that was
-# taken out of it. A debugger finds the one by the other: by the build id, and by the name that is left in the stripped one. The
-# same FILE gives the same two.
+# split_debug FILE FOLDER: puts a stripped copy of FILE into FOLDER, and FILE.debug beside it, with the symbols and line tables
+# that stripping removed. A debugger finds FILE.debug by the build id and by the name left in the stripped copy. The same FILE
+# always gives the same two files.
 split_debug() {
     local name=${1##*/}
     mkdir -p "$2"
@@ -146,35 +146,35 @@ split_debug() {
     (cd "$2" && objcopy --add-gnu-debuglink="$name.debug" "$name")
 }
 
-# build_id FILE: 40 hexadecimal digits.
+# build_id FILE: prints the build id, 40 hexadecimal digits.
 build_id() {
     readelf --notes "$1" | sed -n 's/^ *Build ID: //p'
 }
 
-# linked sbom | licences: what is linked into the library, or the licences of all that is shipped (tools/linked).
+# linked sbom | licences: prints what is linked into the library, or the licences of everything that ships (tools/linked).
 linked() {
     (cd "$root" && cargo run --quiet --locked -p linked -- "$1" </dev/null)
 }
 
-# build_tool FILE CRATE: unless the tool was found on the PATH, or was built by an earlier run.
+# build_tool FILE CRATE: builds the tool unless it is on the PATH or an earlier run built it.
 build_tool() {
     if [ ! -x "$1" ]; then
         say "Building $2 in target/tools (some minutes, once)"
-        # They run for seconds: to optimise them would take longer than it saves.
+        # These tools run for seconds. Optimising them would take longer than it saves.
         CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
             cargo install --locked --quiet --root "$root/target/tools" "$2"
     fi
 }
 
-# need_cargo_deny: it sets `cargo_deny`, the tool that judges the dependencies.
+# need_cargo_deny: sets `cargo_deny`, the tool that judges the dependencies.
 need_cargo_deny() {
     cargo_deny=$(command -v cargo-deny || printf '%s\n' "$root/target/tools/bin/cargo-deny")
     build_tool "$cargo_deny" "cargo-deny@$cargo_deny_version"
 }
 
-# need_cargo_deb: it sets `cargo_deb`, the tool that makes the Debian package.
+# need_cargo_deb: sets `cargo_deb`, the tool that makes the Debian package.
 need_cargo_deb() {
-    # Always this version: what it does with the library decides whether the officers' signatures hold.
+    # Always this version, because the officers' signatures hold only if it leaves the library's bytes alone.
     cargo_deb=$root/target/tools/bin/cargo-deb
     if ! "$cargo_deb" --version 2>/dev/null | grep -Fx "cargo-deb $cargo_deb_version" >/dev/null; then
         rm -f "$cargo_deb"
@@ -182,8 +182,8 @@ need_cargo_deb() {
     fi
 }
 
-# need_node_packages FOLDER [PACKAGE…]: the npm packages of a folder of the checkout, as its lock file has them, installed
-# once. No script of a package runs; those that are named are compiled, which is what their scripts would do.
+# need_node_packages FOLDER [PACKAGE…]: installs the npm packages that the folder's lock file names, once. No package runs a
+# script. The PACKAGEs named here are compiled, which their scripts would do.
 need_node_packages() {
     local folder=$root/$1 name=$1
     shift
@@ -199,7 +199,7 @@ need_node_packages() {
     cp "$folder/package-lock.json" "$folder/node_modules/.installed"
 }
 
-# compile_node_packages FOLDER [PACKAGE…]: by npm's node-gyp, with the headers that came with this Node.js.
+# compile_node_packages FOLDER [PACKAGE…]: compiles with npm's node-gyp and the headers that came with this Node.js.
 compile_node_packages() {
     local folder=$1 package prefix
     shift
@@ -208,15 +208,15 @@ compile_node_packages() {
         need_tool c++ g++
         need_tool python3 python3
         prefix=$(node -p 'path.resolve(process.execPath, "../..")')
-        # Debian has them in a package of their own.
+        # Debian has the headers in a package of their own.
         [ -e "$prefix/include/node/node_api.h" ] || need_packages libnode-dev
         (cd "$folder" && npm_config_nodedir=$prefix npm rebuild --silent "$package" </dev/null) ||
             fail "npm could not compile $package" "run npm rebuild $package in $folder to see why"
     done
 }
 
-# need_venv: a Python environment with the clients of tests/clients/requirements.txt, made once.
-# It sets `python`, the interpreter in it.
+# need_venv: makes a Python environment with the clients of tests/clients/requirements.txt, once, and sets `python` to its
+# interpreter.
 need_venv() {
     local venv=$root/target/venv wanted=$root/tests/clients/requirements.txt
     python=$venv/bin/python

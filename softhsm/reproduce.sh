@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# reproduce.sh [DIR]: builds the release twice, and proves that both builds are the same bytes.
+# reproduce.sh [DIR]: builds the release twice, and checks that both builds are the same bytes.
 #
-# It builds the commit that is checked out, in two fresh clones with two target folders, in an environment that the caller cannot
-# change, and compares. If all is equal, DIR (default: target/release-VERSION-COMMIT) gets
+# It builds the checked-out commit in two fresh clones with two target folders, in an environment that the caller cannot change. If
+# both builds are equal, DIR (default: target/release-VERSION-COMMIT) gets
 #   libcountersign.so   the library that officers sign and the boundary loads, stripped
 #   countersign         the program, stripped
 #   libcountersign.so.cdx.json  the library's bill of materials, whose digest is in the manifest
 #   THIRD-PARTY-LICENCES        the licences of everything linked into either
-#   *.debug             what stripping took out: symbols and line tables, for a debugger
-#   SHA256SUMS          their digests
+#   *.debug             the symbols and line tables that stripping removed, for a debugger
+#   SHA256SUMS          the digests of these files
 #   BUILD               commit and compilers: the same commit with the same compilers gives the same bytes
 #
 # An officer runs this on their own machine before signing. It needs cargo, git, cc with binutils, and coreutils. It needs the network
@@ -39,7 +39,7 @@ main() {
         fail "the folder $out is not empty. Nothing was changed" "name another folder, or move this one away"
     fi
     if [ -n "$(git -C "$root" status --porcelain --untracked-files=no)" ]; then
-        say "note: the build leaves out changes that are not committed"
+        say "note: the build does not include uncommitted changes"
     fi
     work=$(mktemp -d)
     # shellcheck disable=SC2064
@@ -49,7 +49,7 @@ main() {
     rustc --version
     cc --version | head -n 1
 
-    # The paths have different lengths, so that nothing is equal by chance of layout.
+    # The paths have different lengths, so that the builds are not equal just because of their layout.
     build "$work/a" "$commit"
     build "$work/another-folder" "$commit"
     compare "$work/a" "$work/another-folder"
@@ -63,13 +63,13 @@ need_commands() {
     done
 }
 
-# build FOLDER COMMIT: the release build in FOLDER/source and FOLDER/target.
+# build FOLDER COMMIT: makes the release build in FOLDER/source and FOLDER/target.
 build() {
     heading "Building in $1 (some minutes)"
     mkdir -p "$1"
     git clone --quiet --no-local --no-checkout "$root" "$1/source"
     git -C "$1/source" checkout --quiet --detach "$2"
-    # Also for what a C file says of the time it was compiled at.
+    # Also replaces the time of compilation in C files (__DATE__).
     SOURCE_DATE_EPOCH=$(git -C "$1/source" log -1 --format=%ct)
     export SOURCE_DATE_EPOCH
     (
@@ -89,8 +89,8 @@ build() {
     done
 }
 
-# Removes what the caller's environment could change in the result. Cargo's own configuration files stay: they say where the
-# dependencies come from, and Cargo.lock says what they are.
+# Removes everything from the caller's environment that could change the result. Cargo's own configuration files stay: they say
+# where the dependencies come from, and Cargo.lock pins what they are.
 clear_environment() {
     local name
     for name in $(compgen -e); do
@@ -105,27 +105,27 @@ clear_environment() {
     export LC_ALL=C TZ=UTC
 }
 
-# set_flags FOLDER: keeps paths of this machine out of the result. Rust's own sources get the names that Rust's releases use.
+# set_flags FOLDER: keeps this machine's paths out of the result. Rust's own sources get the names that Rust's releases use.
 set_flags() {
     local registry home rust maps=()
     home=${CARGO_HOME:-$HOME/.cargo}
     rust=$(rustc -vV)
     rust=${rust#*commit-hash: }
-    # Later ones go before earlier ones.
+    # The compiler tries later mappings first.
     maps+=("$home=/cargo")
     for registry in "$home"/registry/src/*; do
         maps+=("$registry=/cargo/registry")
     done
     maps+=("$(rustc --print sysroot)/lib/rustlib/src/rust=/rustc/${rust%%$'\n'*}")
     maps+=("$1/target=/target" "$1/source=/countersign")
-    # Separated by the unit separator, as cargo wants it: paths may have blanks.
+    # Cargo wants the unit separator between flags, because paths may contain spaces.
     CARGO_ENCODED_RUSTFLAGS=$(printf -- '--remap-path-prefix=%s\x1f' "${maps[@]}")
     CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
     CFLAGS=$(printf -- '-ffile-prefix-map=%s ' "${maps[@]}")
     export CARGO_ENCODED_RUSTFLAGS CFLAGS
 }
 
-# compare ONE OTHER: the files of the release are the same, and none of them names a folder of this machine.
+# compare ONE OTHER: fails unless the files of both releases are the same and name no folder of this machine.
 compare() {
     local file folder one other
     heading "Comparing"
@@ -139,7 +139,7 @@ compare() {
                 "compare $1/shipped/$file and $2/shipped/$file (diffoscope shows where), then remove $(dirname "$1")"
         fi
     done
-    # In what was built, before anything was taken out or compressed.
+    # Search the files as built, before anything is stripped or compressed.
     for file in "${files[@]}"; do
         for folder in "$(dirname "$1")" "${CARGO_HOME:-$HOME/.cargo}" "$(rustc --print sysroot)"; do
             if names "$1/target/release" "$file" "$folder/"; then
@@ -156,7 +156,7 @@ digest() {
     say "${line%% *}"
 }
 
-# names FOLDER FILE TEXT: whether the text is in the file. (git is there; grep need not be.)
+# names FOLDER FILE TEXT: whether the text is in the file. (Uses git, because grep may be missing.)
 names() {
     local status=0
     (cd "$1" && git grep --no-index --text --quiet --fixed-strings -e "$3" -- "$2") || status=$?
@@ -164,7 +164,7 @@ names() {
     return "$status"
 }
 
-# deliver FOLDER OUT VERSION COMMIT: the release, in the folder that was asked for.
+# deliver FOLDER OUT VERSION COMMIT: puts the release into the folder that the caller named.
 deliver() {
     mkdir -p "$2"
     install -m 0644 "$1/shipped/libcountersign.so" "$1"/shipped/*.debug "${papers[@]/#/$1/shipped/}" "$2/"

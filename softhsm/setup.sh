@@ -10,7 +10,7 @@
 #   env                to be sourced: exports SOFTHSM2_CONF and COUNTERSIGN_CONF
 #
 # These PINs open the backing token. Nobody needs to type them, and nobody outside the boundary may have them. Administrators and
-# backends have PINs of Countersign's own, which `countersign init` sets.
+# backends have Countersign's own PINs, which `countersign init` sets.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -44,7 +44,7 @@ main() {
     say "Next: . $dir/env"
 }
 
-# The path goes into three files of three grammars; a path that would need quoting in one of them is refused.
+# The path goes into three files with three grammars, so a path that one of them would have to quote is refused.
 refuse_odd_names() {
     case $1 in
         *[\"\'\\\#\$\`]* | *$'\n'*)
@@ -91,9 +91,9 @@ random_pin() {
     printf '\n'
 }
 
-# softhsm2-util takes PINs as arguments, where every user of the machine could read them in the process list, or
-# asks for them on a terminal; from a pipe it takes none. So `script` (an essential package of Debian) gives it a
-# terminal, and the PINs come from files through a pipe. The terminal's output would show them: only error lines of it are kept.
+# softhsm2-util takes PINs either as arguments, which every user of the machine could read in the process list, or at a terminal,
+# but not from a pipe. So `script` (an essential package of Debian) gives it a terminal, and the PINs come from files through a
+# pipe. The terminal's output echoes the PINs, so only error lines of it are kept.
 initialise_token() {
     local answer
     if ! answer=$(cat "$1/backing-so.pin" "$1/backing-so.pin" "$1/backing-user.pin" "$1/backing-user.pin" |

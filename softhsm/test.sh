@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # test.sh: every check and every test, on a Debian machine with a Rust toolchain.
 #
-# It installs what it needs: Debian packages, Python clients in target/venv, npm packages beside what needs them, other people's
-# suites in target/judges (tests/judges/README.md), cargo-deny, cargo-fuzz and cargo-deb in target/tools.
-# The last line is `N passed, N failed`, summed over all tests. The exit status is 0 only if everything passed.
+# It installs what it needs: Debian packages, Python clients in target/venv, npm packages beside the code that needs them, other
+# people's suites in target/judges (tests/judges/README.md), and cargo-deny, cargo-fuzz and cargo-deb in target/tools. The last
+# line is `N passed, N failed`, summed over all tests. The exit status is 0 only if everything passed.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -26,7 +26,7 @@ main() {
     # p11tool, OpenSSL and libp11's engine.
     need_packages libp11-kit-dev golang-go golang-github-miekg-pkcs11-dev openjdk-17-jdk-headless gnutls-bin openssl \
         libengine-pkcs11-openssl
-    # What the test of the Debian package installs by, and looks with.
+    # The test of the Debian package needs these to install it and to look into it.
     need_packages adduser dpkg-dev fish man-db p11-kit procps systemd systemd-container util-linux zsh
     need_venv
     need_node_packages tests/clients/makers/bitcoinjs
@@ -50,7 +50,7 @@ main() {
     advisories
     heading "Reviews of the dependencies"
     reviews
-    # tests/program/linked.rs has the crates that must not be among them.
+    # tests/program/linked.rs lists the crates that must not be there.
     step "What is linked into the library" cargo tree --locked -p countersign -e normal --depth 1
     step "Fuzzing, $fuzz_seconds seconds for each target" bash tests/fuzz/run.sh "$fuzz_seconds"
     step "Instructions of a signature, beside their record" bash benches/counts.sh
@@ -59,7 +59,7 @@ main() {
     run_tests
 }
 
-# misuse: makes many more calls at random than the two tests do among all others, both at once. It prints the seeds that repeat
+# misuse: makes many more random calls than the tests do in a normal run. Both tests run at once and print the seeds that repeat
 # them.
 misuse() {
     COUNTERSIGN_MISUSE_CALLS=$misuse_calls COUNTERSIGN_MISUSE_CALLS_SERVED=$misuse_calls_served \
@@ -74,14 +74,14 @@ step() {
     "$@" || fail "this check failed: $*" "fix what it reports above, then run softhsm/test.sh again"
 }
 
-# check_rust_version: whether the code builds with the version that it declares. It is declared as the one that it is developed
-# with, so that every other step checks it. With a later toolchain it takes the declared one beside it, if there is one.
+# check_rust_version: whether the code builds with the version that Cargo.toml declares. That is the version we develop with, so
+# usually every other step checks it. With a later toolchain, this step uses the declared version if it is installed.
 check_rust_version() {
     local declared used
     declared=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     used=$(rustc --version | cut -d ' ' -f 2)
     if [ "${used%.*}" = "$declared" ]; then
-        say "Rust $declared: the one that builds everything below"
+        say "Rust $declared, as declared, builds everything below"
     elif command -v rustup >/dev/null && rustup toolchain list | grep "^$declared" >/dev/null; then
         step "Build with Rust $declared" cargo "+$declared" check --locked --workspace --all-features --target-dir target/declared
     else
@@ -89,7 +89,7 @@ check_rust_version() {
     fi
 }
 
-# advisories: what has an advisory fails. That none can be had does not, where there is no network.
+# advisories: a dependency with an advisory fails. A database that cannot be fetched does not.
 advisories() {
     local status=0
     bash softhsm/advisories.sh || status=$?
@@ -97,7 +97,7 @@ advisories() {
         fail "this check failed: softhsm/advisories.sh" "fix what it reports above, then run softhsm/test.sh again"
 }
 
-# reviews: by cargo-vet, if softhsm/vet.sh has built it. A test compares the records with Cargo.lock in any case.
+# reviews: runs cargo-vet if softhsm/vet.sh has built it. A test compares the records with Cargo.lock in any case.
 reviews() {
     if [ -x target/tools/bin/cargo-vet ] || command -v cargo-vet >/dev/null; then
         bash softhsm/vet.sh || fail "this check failed: softhsm/vet.sh" "fix what it reports above, then run softhsm/test.sh again"
@@ -119,8 +119,8 @@ need_cargo_fuzz() {
         "cargo-fuzz@$cargo_fuzz_version"
 }
 
-# Two modules: one whose forced panic shows that a panic stays inside, put aside for its test, and the one that
-# users get. Both builds write libcountersign.so, so the order matters.
+# Builds two modules: one that panics on request, which the test of the panic boundary loads, and the one that users get. Both
+# builds write libcountersign.so, so the first is moved aside before the second build.
 build_modules() {
     local target
     target=$(cargo metadata --format-version 1 --no-deps --locked |
@@ -141,7 +141,7 @@ run_tests() {
     heading "Tests"
     cargo test --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
     read -r passed failed < <(awk '/^test result:/ { passed += $4; failed += $6 } END { print passed + 0, failed + 0 }' "$log")
-    # A test that does not compile or that ends its process leaves no summary to count.
+    # A test that does not compile, or that ends its process, leaves no summary to count.
     if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
         failed=1
     fi

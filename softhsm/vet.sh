@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# vet.sh: whether each dependency was reviewed, or taken without a review on record (supply-chain/).
+# vet.sh: fails unless each dependency has a review, or an exemption that says it has none (supply-chain/).
 #
-# It builds cargo-vet in target/tools, which takes some minutes, and needs no network after that. Run it before a release, and when
+# It builds cargo-vet in target/tools, which takes some minutes. After that it needs no network. Run it before a release and when
 # you change a dependency. tests/program/vetted.rs compares the records with Cargo.lock at every change.
 set -euo pipefail
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# boot.sh FOLDER COMMAND…: boots a copy of this machine under systemd, and runs a command in it as root. Nothing it does stays:
-# the copy is made by writing beside (overlayfs, in memory), in namespaces of its own. FOLDER is seen there as here.
+# boot.sh FOLDER COMMAND…: boots a copy of this machine under systemd, and runs a command in it as root. Nothing that the command
+# does remains: the copy keeps its writes in memory (overlayfs), in namespaces of its own. FOLDER is visible in the copy.
 #
-# Where this machine does not allow such a copy it says why, and ends with status 77.
+# If this machine does not allow such a copy, it prints the reason and ends with status 77.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -26,7 +26,7 @@ main() {
     run "$@"
 }
 
-# Everything that may be missing, and is no defect of ours.
+# Ends with 77 if the machine lacks something, which is no defect of ours.
 can_boot() {
     [ "$(id -u)" -eq 0 ] || not_here "this is not root"
     command -v systemd-nspawn >/dev/null || not_here "systemd-nspawn is not there (on Debian: systemd-container)"
@@ -45,16 +45,16 @@ make_copy() {
     mount -t tmpfs -o mode=0755 tmpfs "$copy"
     mkdir "$copy/up" "$copy/work" "$copy/root"
     mount -t overlay overlay -o "lowerdir=/,upperdir=$copy/up,workdir=$copy/work" "$copy/root"
-    # A name of its own, and no disks of this machine.
+    # Under its own name, and without this machine's disks.
     : >"$copy/root/etc/machine-id"
     : >"$copy/root/etc/fstab"
     ln -sf /dev/null "$copy/root/etc/systemd/system/systemd-udevd.service"
-    # Where this machine is a container, this file keeps packages from starting and stopping what they install.
+    # If this machine is a container, this file stops packages from starting and stopping the services they install.
     rm -f "$copy/root/usr/sbin/policy-rc.d"
 }
 
 boot() {
-    # Up to basic.target only: none of this machine's services.
+    # Boots only up to basic.target, without this machine's services.
     SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$copy/root" --machine="$machine" --register=no \
         --keep-unit --private-network --link-journal=no --console=pipe --bind-ro="$root" --bind="$1" \
         --capability=CAP_SYS_RESOURCE,CAP_IPC_LOCK --boot systemd.unit=basic.target </dev/null >"$copy/console" 2>&1 &
@@ -62,7 +62,7 @@ boot() {
     local tries
     for tries in $(seq 600); do
         kill -0 "$container" 2>/dev/null || fail "the copy does not boot: $(cat "$copy/console")" "see above"
-        # `degraded` is a unit of this machine that does not work in the copy: no matter of ours.
+        # `degraded` means that a unit of this machine does not work in the copy. That is not our concern.
         init=$(pgrep -P "$container" | head -n 1) || true
         case $([ -z "$init" ] || inside systemctl is-system-running 2>/dev/null) in
             running | degraded) return 0 ;;

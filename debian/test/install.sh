@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# install.sh by-hand|by-systemd DIR: installs the package that release.sh made in DIR, sets a boundary up as docs/deploying.md says,
-# signs through it as another Unix user, and takes it all away again.
+# install.sh by-hand|by-systemd DIR: installs the package that release.sh made in DIR, sets a boundary up as docs/deploying.md
+# says, signs through it as another Unix user, and removes everything again.
 #
-#   by-hand       on this machine, which is left as it was found, also after a failure. Nothing here runs systemd: the server is
-#                 started by the unit's own command, as its user, in its folders, and every system call it makes is held
-#                 against the unit's filter.
-#   by-systemd    on a machine that systemd runs, made for this by boot.sh: with everything that the unit takes away.
+#   by-hand       on this machine, which it leaves as it found it, also after a failure. Without systemd: it starts the server with
+#                 the unit's command, as the unit's user, in the unit's folders, and compares every system call that the server
+#                 makes with the unit's filter.
+#   by-systemd    in a machine that boot.sh made, which systemd runs, with all of the unit's restrictions.
 #
 # It needs root. The last line is "done".
 set -euo pipefail
@@ -23,7 +23,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 python=${COUNTERSIGN_PYTHON:-$root/target/venv/bin/python}
 state=/var/lib/countersign configuration=/etc/countersign
 unit=/usr/lib/systemd/system/countersign.service
-# Users that every Debian machine has: one that may call, one that may not.
+# Users that every Debian machine has: one who may call, one who may not.
 backend=daemon stranger=games
 
 main() {
@@ -60,11 +60,11 @@ main() {
     clean_up
     trap - EXIT
     end_by_signals
-    [ "$(traces)" = "$before" ] || fail "the machine is not as it was found: $(diff <(traces) <(cat <<<"$before"))" "see above"
+    [ "$(traces)" = "$before" ] || fail "the test left something on this machine: $(diff <(traces) <(cat <<<"$before"))" "see above"
     say "done"
 }
 
-# Whatever is somebody's own is not touched.
+# Fails rather than touch an installation that belongs to somebody.
 refuse_an_installation() {
     local found
     found=$(traces)
@@ -72,7 +72,7 @@ refuse_an_installation() {
         "run this on another machine; if an earlier test left it, remove it by hand"
 }
 
-# What this test could leave behind.
+# Everything that this test could leave behind.
 traces() {
     getent passwd countersign || true
     getent group countersign || true
@@ -99,8 +99,8 @@ configure() {
     inside plugin verify
 }
 
-# as_documented N: runs the Nth of the blocks in docs/deploying.md whose mark names this script. This is root, the editor is sed, and
-# the server is started by the functions of server.sh.
+# as_documented N: runs the Nth block of docs/deploying.md whose mark names this script. The script plays root, sed plays the
+# editor, and the functions of server.sh start the server.
 as_documented() {
     local commands
     commands=$(awk -v wanted="$1" '/^<!-- run by debian\/test\/install.sh -->$/ { marked = 1; next }
@@ -125,7 +125,7 @@ officers() {
     sed -sn '2s/.*/"&"/p' "$dir"/officers/1.pub "$dir"/officers/2.pub "$dir"/officers/3.pub | paste -sd ,
 }
 
-# The command line as the boundary's own user, with its configuration.
+# Runs the command line as the boundary's own user, with its configuration.
 inside() {
     runuser -u countersign -- env -i PATH=/usr/bin:/bin $(environment) countersign --config "$configuration/boundary.toml" "$@"
 }

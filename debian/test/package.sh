@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# package.sh: what the package brings, before anything is configured. Sourced by install.sh.
+# package.sh: checks what the package installs, before anything is configured. install.sh sources it.
 
 check_contents() {
     local file
@@ -28,10 +28,10 @@ check_contents() {
         grep -Fqx -- "$file" "$work/contents" || fail "the package has no \"$file\"" "correct Cargo.toml"
     done
     [ "$(grep -c '\.minisig$' "$work/contents")" -eq 2 ] || fail "the package lacks a signature" "correct debian/build.sh"
-    ! grep -v ' 0/0 ' "$work/contents" || fail "the package has files that are not root's" "correct Cargo.toml"
+    ! grep -v ' 0/0 ' "$work/contents" || fail "the package has files that do not belong to root" "correct Cargo.toml"
     ! grep -E '^-.{7}w|^-r.{2}s|^-.{5}s' "$work/contents" || fail "a file is writable by all, or setuid" "correct Cargo.toml"
     field Version | grep -Fx "$("$dir/release/countersign" --version | cut -d ' ' -f 2)-1" >/dev/null ||
-        fail "the package is of version $(field Version)" "bring Cargo.toml and debian/changelog together"
+        fail "the package is of version $(field Version)" "give Cargo.toml and debian/changelog the same version"
     dpkg-deb --fsys-tarfile "$dir/countersign.deb" | tar -xO ./usr/share/doc/countersign/changelog.Debian.gz | zcat |
         head -n 1 | grep -F "($(field Version))" >/dev/null ||
         fail "debian/changelog is not of version $(field Version)" "add an entry to it"
@@ -40,7 +40,7 @@ check_contents() {
     check_debug_symbols
 }
 
-# Program and library are stripped, and their symbols are in the other package, under their build ids.
+# Program and library are stripped. The other package has their symbols, under their build ids.
 check_debug_symbols() {
     local file id
     for file in usr/bin/countersign usr/lib/countersign/libcountersign.so; do
@@ -58,7 +58,7 @@ check_debug_symbols() {
         readelf --sections --wide "$work/symbols" | grep ' \.symtab ' >/dev/null ||
             fail "countersign-dbgsym has no symbols of $file" "correct split_debug in softhsm/lib.sh"
     done
-    same "what the symbols belong to" "$(dpkg-deb --field "$dir/countersign-dbgsym.deb" Depends)" \
+    same "the package that the symbols belong to" "$(dpkg-deb --field "$dir/countersign-dbgsym.deb" Depends)" \
         "countersign (= $(field Version))"
 }
 
@@ -85,7 +85,7 @@ same() {
     [ "$2" = "$3" ] || fail "$1: \"$2\" instead of \"$3\"" "correct the package"
 }
 
-# Every page renders without a warning, has its name, and names what the configuration's documentation names.
+# Every page renders without a warning and has its name. The configuration's page names every key of the configuration's code.
 check_manual() {
     local page key keys
     heading "Manual pages"
@@ -94,7 +94,7 @@ check_manual() {
         [ ! -s "$work/warnings" ] || fail "$page: $(cat "$work/warnings")" "correct the page"
         grep -q '^NAME' "$work/page" || fail "$page has no NAME" "correct the page"
     done
-    # Without emphasis and hyphens.
+    # Compare without emphasis and hyphens.
     LC_ALL=C.UTF-8 MANWIDTH=1000 man --no-hyphenation --no-justification countersign.toml 2>/dev/null </dev/null | col -b >"$work/page"
     keys=$(documented_keys)
     [ "$(wc -w <<<"$keys")" -ge 10 ] || fail "not all keys were found in src/shell/config: $keys" "correct debian/test/package.sh"
@@ -104,7 +104,7 @@ check_manual() {
     done
 }
 
-# The keys and tables in the configuration's own documentation.
+# The keys and tables that the comments of src/shell/config describe.
 documented_keys() {
     find "$root/src/shell" \( -name config.rs -o -path '*/config/*.rs' \) -exec sed -n 's|^//! ||p' {} + |
         grep -Eo '^\[[a-z._]+\]|(^|, |  )[a-z_]+ = ' | tr -d ', =' | sort -u
@@ -122,7 +122,7 @@ check_documents() {
     done
 }
 
-# Each shell loads its script, and bash completes by it.
+# Each shell loads its completion script, and completes with it.
 check_completions() {
     local replies
     heading "Completions"
@@ -147,7 +147,7 @@ check_unit() {
     systemd-analyze verify "$(drop_in tcp)" "$(drop_in vsock)"
 }
 
-# The unit with an example's drop-in, under its own name.
+# Shows the unit with an example's drop-in, under its own name.
 drop_in() {
     mkdir -p "$work/$1"
     cp "$unit" "$work/$1/countersign.service"
@@ -155,12 +155,12 @@ drop_in() {
     say "$work/$1/countersign.service"
 }
 
-# The names of the modules that p11-kit loads and initialises, for a user of whom nothing is configured.
+# The modules that p11-kit loads and initialises, for a user without a configuration.
 p11_kit_modules() {
     (cd / && env -i PATH=/usr/bin:/bin HOME=/nonexistent p11-kit list-modules 2>/dev/null) | grep -v '^ ' | cut -d : -f 1
 }
 
-# Where nothing is configured yet, p11-kit's other users notice nothing.
+# Before anything is configured, p11-kit's other users notice nothing.
 check_p11_kit_unconfigured() {
     heading "p11-kit, nothing configured"
     same "p11-kit's modules" "$(p11_kit_modules)" "$modules_before"
@@ -171,7 +171,7 @@ check_p11_kit_configured() {
     as "$backend" p11-kit list-modules >"$work/modules"
     grep -q '^countersign:' "$work/modules" || fail "p11-kit does not list it: $(cat "$work/modules")" \
         "correct debian/countersign.module"
-    # A program that is not named in the module file does not meet it.
+    # A program that the module file does not name does not get the module.
     cp /usr/bin/p11-kit "$work/another-program"
     as "$backend" "$work/another-program" list-modules >"$work/modules"
     [ -s "$work/modules" ] && ! grep -q '^countersign:' "$work/modules" ||

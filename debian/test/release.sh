@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# release.sh FROM DIR: a release as officers make it, of the build in FROM, and its package, for the tests of this folder.
+# release.sh FROM DIR: makes a release as officers do, from the build in FROM, and its package, for the tests of this folder.
 #
-# In DIR: officers/N.pub and N.key of three officers, release/ with what two of them signed, countersign.deb, and
+# In DIR: officers/N.pub and N.key of three officers; release/ with the files that two of them signed; countersign.deb; and
 # countersign-dbgsym.deb.
 set -euo pipefail
 

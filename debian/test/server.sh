@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# server.sh: the boundary's process, started by hand or by systemd. Sourced by install.sh.
+# server.sh: the boundary's process, started by hand or by systemd. install.sh sources it.
 #
-# It sets `server`, the process.
+# It sets `server`, the process id.
 
 server='' tracer='' listener=''
-# What the server may do beyond other processes.
+# The one thing that the server may do and other processes may not.
 capabilities=0000000000000000
 
 start_server() {
     heading "The boundary starts ($start)"
     if ! prlimit --memlock=unlimited true 2>/dev/null; then
-        say "this machine lets nobody raise the limit of locked memory: CAP_IPC_LOCK takes the place of LimitMEMLOCK"
+        say "this machine lets nobody raise the limit of locked memory, so CAP_IPC_LOCK replaces LimitMEMLOCK"
         capabilities=0000000000004000
     fi
     if [ "$start" = by-hand ]; then
@@ -20,7 +20,7 @@ start_server() {
     fi
 }
 
-# The unit's command, user, folders and limits, with a listener in the place of systemd.
+# Starts the unit's command as its user, in its folders, with its limits. A listener plays systemd.
 start_by_hand() {
     local command privileges=(--bounding-set=-all --inh-caps=-all) limit=(--memlock=unlimited)
     if [ "$capabilities" != 0000000000000000 ]; then
@@ -31,7 +31,7 @@ start_by_hand() {
     install -d -m 0700 -o countersign -g countersign "$work/traced"
     "$python" -B "$root/debian/test/notified.py" "$work/notify.sock" >"$work/notified" &
     listener=$!
-    wait_until "systemd's place is taken" test -S "$work/notify.sock"
+    wait_until "the listener plays systemd" test -S "$work/notify.sock"
     (
         umask "$(unit_value UMask)"
         cd /
@@ -50,7 +50,7 @@ by_hand_ready() {
     grep -q READY=1 "$work/notified"
 }
 
-# What the unit does not allow kills it here, so that nothing forbidden is tried without being seen.
+# The real filter kills the process at a forbidden call, so no such call goes unnoticed.
 start_by_systemd() {
     mkdir -p /run/systemd/system/countersign.service.d
     {
@@ -63,7 +63,7 @@ start_by_systemd() {
     server=$(systemctl show --property MainPID --value countersign.service)
 }
 
-# The value of a key in the installed unit.
+# Prints the value of a key in the installed unit.
 unit_value() {
     sed -n "s/^$1=//p" "$unit" | tail -n 1
 }
@@ -76,7 +76,7 @@ log_now() {
     fi
 }
 
-# wait_until WHAT COMMAND…: tries for a minute.
+# wait_until WHAT COMMAND…: tries the command for a minute.
 wait_until() {
     local what=$1 tries
     shift
@@ -84,7 +84,7 @@ wait_until() {
         ! "$@" || return 0
         sleep 0.1
     done
-    fail "after $((tries / 10)) seconds not yet: $what" "see above"
+    fail "still not true after $((tries / 10)) seconds: $what" "see above"
 }
 
 check_server() {
@@ -95,7 +95,7 @@ check_server() {
     status_is CapBnd "$capabilities"
     [ "$(awk '/^VmLck:/ { print $2 }' "/proc/$server/status")" -gt 10000 ] || fail "its memory is not locked" "correct serve"
     same "its core limit" "$(awk '/^Max core file size/ { print $5, $6 }' "/proc/$server/limits")" "0 0"
-    # Not dumpable: the files that show its memory are root's.
+    # The process is not dumpable, so root owns the files that show its memory.
     same "the owner of its memory's file" "$(stat -c %U "/proc/$server/mem")" root
     same "the folder of its sockets" "$(stat -c '%a %U' /run/countersign)" "755 countersign"
     [ "$start" = by-hand ] || check_confinement
@@ -105,11 +105,11 @@ status_is() {
     same "its $1" "$(awk -v "key=$1:" '$1 == key { print $2 }' "/proc/$server/status")" "$2"
 }
 
-# What systemd took away, seen from inside of the process's own world.
+# What systemd takes away from the process, seen from inside the process's namespaces.
 check_confinement() {
     status_is Seccomp 2
     [ "$(readlink "/proc/$server/ns/net")" != "$(readlink /proc/self/ns/net)" ] || fail "it has the network" "see the unit"
-    same "what of /home and /root it sees" "$(inside_its_world sh -c 'ls -A /home /root 2>/dev/null | grep -v :$ | tr -d "\n"')" ""
+    same "what it sees in /home and /root" "$(inside_its_world sh -c 'ls -A /home /root 2>/dev/null | grep -v :$ | tr -d "\n"')" ""
     ! inside_its_world touch /var/lib/written 2>/dev/null || fail "it can write outside of its own folder" "see the unit"
     inside_its_world test -r /proc/sys/kernel/random/boot_id || fail "it cannot read the boot id" "see the unit"
     [ "$(inside_its_world stat -c %d /dev)" != "$(stat -c %d /dev)" ] || fail "it sees the machine's devices" "see the unit"
@@ -120,12 +120,12 @@ inside_its_world() {
 }
 
 reload_server() {
-    heading "SIGHUP, and it goes on"
+    heading "After a SIGHUP it goes on"
     if [ "$start" = by-hand ]; then
         : >"$work/notified"
         kill -HUP "$server"
         wait_until "it is ready again" grep -q READY=1 "$work/notified"
-        grep -q RELOADING=1 "$work/notified" || fail "it did not say that it reloads" "correct serve"
+        grep -q RELOADING=1 "$work/notified" || fail "it did not tell systemd that it reloads" "correct serve"
     else
         systemctl reload countersign.service
     fi
@@ -144,17 +144,17 @@ stop_server() {
     kill -TERM "$server"
     wait "$tracer" || status=$?
     same "its exit status" "$status" 0
-    grep -q STOPPING=1 "$work/notified" || fail "it did not say that it stops" "correct serve"
+    grep -q STOPPING=1 "$work/notified" || fail "it did not tell systemd that it stops" "correct serve"
     server='' tracer=''
     check_system_calls
 }
 
-# Only after a failure.
+# Runs only after a failure.
 kill_server() {
     [ "$start" = by-hand ] ||
         systemctl stop countersign.service countersign-backend.socket countersign-administrators.socket 2>/dev/null
     rm -rf /run/systemd/system/countersign.service.d
-    # Where it failed to become ready it is not known yet: strace, once killed, would leave it running.
+    # If the server never became ready, its process id is not known. Killing strace would leave it running.
     [ -z "$tracer" ] || [ -n "$server" ] || server=$(pgrep -P "$tracer")
     [ -z "$server" ] || kill -KILL $server 2>/dev/null
     [ -z "$tracer" ] || { kill -KILL "$tracer"; wait "$tracer"; } 2>/dev/null
@@ -162,13 +162,13 @@ kill_server() {
     server='' tracer='' listener=''
 }
 
-# Every call that was made, from the program's first to its last, passes the unit's filter.
+# Every system call, from the program's first to its last, passes the unit's filter.
 check_system_calls() {
     local forbidden
     heading "The unit's filter of system calls"
     allowed_calls >"$work/allowed"
     sed -nE 's/^[0-9]+ +([a-z0-9_]+)\(.*/\1/p' "$work/traced/calls" | sort -u >"$work/made"
-    [ "$(wc -l <"$work/made")" -gt 40 ] || fail "strace saw too little to be true" "see $work/traced/calls"
+    [ "$(wc -l <"$work/made")" -gt 40 ] || fail "strace recorded too few calls" "see $work/traced/calls"
     forbidden=$(comm -13 "$work/allowed" "$work/made")
     [ -z "$forbidden" ] || fail "the unit forbids what the boundary calls: ${forbidden//$'\n'/ }" "correct debian/countersign.service"
     say "$(wc -l <"$work/made") different calls were made, all of them among the $(wc -l <"$work/allowed") allowed"
@@ -182,11 +182,11 @@ allowed_calls() {
             *) set=$set$'\n'$(expand $line) ;;
         esac
     done < <(sed -n 's/^SystemCallFilter=//p' "$unit")
-    # What systemd allows whatever a filter says.
+    # systemd allows these calls whatever the filter lists.
     { printf '%s\n' "$set"; expand @default; } | grep . | sort -u
 }
 
-# The calls in the named groups, which may name groups themselves.
+# The calls in the named groups. A group may name other groups.
 expand() {
     local name
     for name in "$@"; do
@@ -197,7 +197,7 @@ expand() {
     done
 }
 
-# systemd's own acts: an upgrade does not disturb a boundary at work; the sockets start one that is not.
+# What only systemd does: an upgrade does not disturb a running boundary, and the sockets start one that is not running.
 check_sockets_and_upgrade() {
     heading "An upgrade while it works"
     dpkg -i "$dir/countersign.deb" 2>&1 | tee "$work/upgrade"

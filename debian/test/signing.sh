@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# signing.sh: the main job through the installed boundary, by two Unix users, and what a third may not. Sourced by install.sh.
+# signing.sh: signs through the installed boundary as two Unix users, and tries what a third may not. install.sh sources it.
 
 period=30
 
@@ -9,7 +9,7 @@ sign_through_it() {
     COUNTERSIGN_SO_PIN=$(<"$work/so.pin") COUNTERSIGN_USER_PIN=$(<"$work/root-user.pin") as_documented 2
     administrator user add alice --so-pin-file "$work/so.pin" >"$work/enrolment"
     grep -Eo 'secret=[A-Z2-7]+' "$work/enrolment" | head -n 1 | cut -d = -f 2 >"$work/alice.secret"
-    # The code of this step confirms, the next one's signs: the module's window has it already.
+    # The code of this step confirms, and the code of the next step signs. The module's window already includes it.
     confirming=$(($(date +%s) / period))
     code_of_step "$confirming" root
     administrator user confirm alice --so-pin-file "$work/so.pin" --code-file "$work/code.root"
@@ -29,10 +29,10 @@ sign_through_it() {
 
     heading "What is refused"
     refused CKR_PIN_INCORRECT sign theft
-    # The SO's login is not accepted at the backends' socket, right PIN or not.
+    # The backends' socket does not accept the SO's login, whether the PIN is right or wrong.
     install -m 0600 -o "$backend" "$work/so.pin" "$work/$backend/so.pin"
     refused CKR_ACTION_PROHIBITED as "$backend" countersign --json user list --so-pin-file "$work/$backend/so.pin"
-    # Another Unix user is not served at all, nor can any but its own look into the state.
+    # The boundary serves no other Unix user, and no user but its own can look into the state.
     install -m 0600 -o "$stranger" "$work/root-user.pin" "$work/stranger.pin"
     refused CKR_DEVICE_ERROR as "$stranger" countersign --json wallet list --user-pin-file "$work/stranger.pin"
     log_now | grep "WARN.*$(id -u "$stranger")" >/dev/null || fail "the log does not name the user who was refused: $(log_now)" "correct serve"
@@ -54,7 +54,7 @@ administrator() {
     (cd / && env -i PATH=/usr/bin:/bin countersign --config "$configuration/administrator.toml" "$@")
 }
 
-# as USER COMMAND…: with nothing of ours in its environment. The library finds its configuration in /etc.
+# as USER COMMAND…: runs the command as the user, without our environment. The library finds its configuration in /etc.
 as() {
     local user=$1
     shift
@@ -75,11 +75,11 @@ sign() {
         --out "$work/$backend/$1.signed" --user-pin-file "$work/user.pin" --code-file "$work/code.$backend"
 }
 
-# refused RV COMMAND…: it fails, by this answer.
+# refused RV COMMAND…: fails unless the command is refused with this answer.
 refused() {
     local wanted=$1 answer
     shift
     ! answer=$("$@") || fail "it was not refused: $* gave $answer" "this is a defect of Countersign; report it"
-    grep -Eq "\"rv\": *\"?$wanted" <<<"$answer" || fail "refused, but not by $wanted: $answer" "this is a defect of Countersign; report it"
+    grep -Eq "\"rv\": *\"?$wanted" <<<"$answer" || fail "the refusal is not $wanted: $answer" "this is a defect of Countersign; report it"
     say "$answer"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The command line, and beside it the user with an authenticator app: types a code where a command asks for one.
+# The command line, together with the user: where a command asks for a code, this types the next one.
 set -euo pipefail
 
 case "${1:-} ${2:-}" in

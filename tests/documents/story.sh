@@ -1,31 +1,32 @@
-# story.sh: what the documents take for granted, by the marks above their blocks. Sourced by the script that commands.rs makes.
+# story.sh: sets up what the documents assume, as the marks above their blocks ask for it. The script that commands.rs
+# makes sources it.
 # shellcheck shell=bash
 
 export PATH="$STORY/checkout/target/release:$PATH"
 here=story.sh
 trap 'echo "failed at $here: $BASH_COMMAND" >&2' ERR
 
-# at PLACE: the block that comes next.
+# at PLACE: called before the block at this place.
 at() {
     here=$1
-    # Who reads it types the PINs, or has them in variables.
+    # The reader types the PINs, or has them in variables.
     case $here in
         examples/*) ;;
         *) export COUNTERSIGN_SO_PIN=so-pin-of-a-story COUNTERSIGN_USER_PIN=user-pin-of-a-story ;;
     esac
 }
 
-# Nothing is built here, but only what the documents build is taken for granted.
+# Builds nothing. Only accepts the builds that the documents ask for, whose results exist already.
 cargo() {
     [ "$*" = "build --release --locked" ] || { echo "nothing runs: cargo $*" >&2; return 1; }
 }
 
-# file NAME: the block is this file.
+# file NAME: the block is the content of this file.
 file() {
     cat >"$1"
 }
 
-# enrolled USER: a token of its own, and a user who has confirmed.
+# enrolled USER: makes a token, and a user who has confirmed.
 enrolled() {
     softhsm/setup.sh "$HOME/countersign-try"
     . "$HOME/countersign-try/env"
@@ -34,20 +35,20 @@ enrolled() {
     countersign user confirm "$1"
 }
 
-# wallet LABEL of USER: as the README makes it.
+# wallet LABEL of USER: makes a wallet as in the README.
 wallet() {
     enrolled "$3"
     countersign wallet create "$1" --network signet --user "$3" --max-transaction-sat 50000000 --max-fee-sat 20000
 }
 
-# payment LABEL FILE: a PSBT that a watch-only wallet makes of the descriptor, in base64.
+# payment LABEL FILE: writes a base64 PSBT that a watch-only wallet makes from the descriptor.
 payment() {
     countersign wallet show "$1" | grep -Eo 'wpkh\(.*\)#[a-z0-9]{8}' | head -n 1 >"$STORY/descriptor"
     "$PYTHON" -B "$SOURCES/tests/clients/psbt.py" make --descriptor-file "$STORY/descriptor" --network signet \
         --pay 40000 --fee 1000 --out "$2" --base64
 }
 
-# python: the block is a part of a program that has loaded the module and logged in, and has a PSBT to sign.
+# python: the block is part of a program that has loaded the module, has logged in, and has a PSBT to sign.
 python() {
     local code
     wallet treasury of alice
@@ -70,14 +71,14 @@ END
     "$PYTHON" -B part.py
 }
 
-# release: what reproduce.sh leaves, of the library that was built for the tests.
+# release: lays the test build out as reproduce.sh leaves a release.
 release() {
     mkdir release
     cp "$(readlink -f target/release/libcountersign.so)" release/libcountersign.so
     echo '{"bomFormat": "CycloneDX"}' >release/libcountersign.so.cdx.json
 }
 
-# installed plugin: the release in its place, and a configuration that names the officer.
+# installed plugin: puts the release in its place, and a configuration that names the officer.
 installed() {
     cat >"$STORY/boundary.toml" <<END
 [backing]

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# run.sh [SECONDS] [TARGET…]: fuzzes each target for a minute, unless told otherwise: `psbt`, the whole way of a PSBT from the
-# testkit as seeds, and `frames`, what comes over a connection.
+# run.sh [SECONDS] [TARGET…]: fuzzes each target, by default for a minute. `psbt` takes a PSBT the whole way, with the testkit as
+# seeds. `frames` takes the bytes that come over a connection.
 #
-# It needs cargo-fuzz (cargo install cargo-fuzz). Stable Rust does: no sanitizer is used, as what is fuzzed is safe Rust. What
-# it finds is left in target/fuzz/artifacts.
+# It needs cargo-fuzz (cargo install cargo-fuzz). Stable Rust will do: there is no sanitizer, because the fuzzed code is safe
+# Rust. Findings are in target/fuzz/artifacts.
 set -euo pipefail
 
 seconds=${1:-60}
@@ -14,12 +14,12 @@ target=$folder/../../target/fuzz
 mkdir -p "$target/artifacts"
 cd "$folder"
 cargo run --quiet --locked --target-dir "$target/build" --bin seeds "$target/seeds"
-# All at once: each keeps one processor busy. What one prints is shown when it has ended.
+# All targets run at once, and each keeps one processor busy. Their output is shown when they have ended.
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 declare -A running
 for name in "${targets[@]}"; do
     mkdir -p "$target/corpus/$name"
-    # No input is longer than a large PSBT of the testkit, so that many are tried.
+    # The limit is the length of a large PSBT of the testkit. Longer inputs would leave time for fewer of them.
     cargo fuzz run --fuzz-dir "$folder" --target-dir "$target/build" --sanitizer none "$name" \
         "$target/corpus/$name" "$target/seeds/$name" -- -max_total_time="$seconds" -max_len=16384 -timeout=20 \
         -artifact_prefix="$target/artifacts/" -verbosity=0 -print_final_stats=1 >"$target/$name.log" 2>&1 &

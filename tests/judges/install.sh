@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# install.sh: what tests/judges.rs runs, in target/judges, installed once.
+# install.sh: installs what tests/judges.rs runs in target/judges, once.
 #
 #   venv/                   python-pkcs11, PyKCS11 and pytest, as requirements.txt has them
 #   python_pkcs11/, pykcs11/  their source distributions, with the suites in them
-#   cryptoki/               the published crate, with its tests, and a line by which they find the PINs set
+#   cryptoki/               the published crate, with its tests, and a line that tells them that the PINs are set
 #   cryptoki.tests          a line for each of its test executables: name, path
-#   pkcs11-check/           a Python environment with pkcs11-check, where there is a Python of 3.12 or later
+#   pkcs11-check/           a Python environment with pkcs11-check, if there is Python 3.12 or later
 #
-# The tools that judge as well come as Debian packages.
+# Further judges are tools that come as Debian packages.
 set -euo pipefail
 
 # shellcheck source=softhsm/lib.sh
@@ -30,7 +30,7 @@ main() {
     need_pkcs11_check
 }
 
-# Wheels to run, source distributions for the suites in them: of the same version.
+# Wheels to run, and source distributions of the same version for the suites in them.
 need_python_suites() {
     local venv=$judges/venv wanted=$here/requirements.txt suite
     if cmp -s "$wanted" "$judges/requirements.txt"; then
@@ -43,7 +43,7 @@ need_python_suites() {
     for suite in python-pkcs11 pykcs11; do
         need_source "$venv" "$suite" "$(sed -n "s/^$suite==//p" "$wanted")"
     done
-    # Last, so that an interrupted installation is made anew.
+    # Last, so that an interrupted installation starts over.
     cp "$wanted" "$judges/requirements.txt"
 }
 
@@ -51,7 +51,7 @@ quiet_pip() {
     "$1/bin/python" -m pip "$2" --quiet --disable-pip-version-check --no-input "${@:3}"
 }
 
-# need_source VENV NAME VERSION: a source distribution, unpacked in the folder of its name.
+# need_source VENV NAME VERSION: unpacks a source distribution in the folder of its name.
 need_source() {
     local folder=$judges/${2//-/_} download
     download=$(mktemp -d)
@@ -62,7 +62,7 @@ need_source() {
     rm -r "$download"
 }
 
-# The crate that we depend on ourselves: cargo knows where its sources are.
+# We depend on this crate ourselves, so cargo knows where its sources are.
 need_cryptoki() {
     local source wanted copy=$judges/cryptoki
     source=$(cargo metadata --locked --format-version 1 --manifest-path "$root/Cargo.toml" | python3 -c '
@@ -86,14 +86,15 @@ for message in map(json.loads, sys.stdin):
     printf '%s\n' "$wanted" >"$judges/cryptoki.installed"
 }
 
-# Its tests begin with C_InitToken and C_InitPIN and log in as the user then, all on one connection, and no door of a boundary
-# lets both in. This is the one change to a suite: it skips those calls where the variable says that they were made already.
+# The suite's tests begin with C_InitToken and C_InitPIN and then log in as the user, all on one connection. No door of a boundary
+# admits both roles. This is the one change that we make to a suite: it skips those calls if the variable says that they were made
+# already.
 let_pins_be_set() {
     sed -i "/^    let slot = pkcs11\.get_slots_with_token()/a\\$pins_are_set" "$1"
-    [ "$(grep -c PINS_ARE_SET "$1")" = 1 ] || fail "$1 does not set the PINs where it did" "see let_pins_be_set"
+    [ "$(grep -c PINS_ARE_SET "$1")" = 1 ] || fail "$1 does not set the PINs at the place where this script looks" "see let_pins_be_set"
 }
 
-# Where no Python is new enough, this judge is left out, and its tests say so.
+# Without a new enough Python, this judge is left out, and its tests say so.
 need_pkcs11_check() {
     local venv=$judges/pkcs11-check python
     if [ "$(cat "$venv/installed" 2>/dev/null)" = "$pkcs11_check" ]; then

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# make.sh VERSION: keeps a store of the release that is checked out, in tests/stores/VERSION, for the tests of later releases.
+# make.sh VERSION: makes a store with the checked-out release in tests/stores/VERSION, for the tests of later releases.
 #
-# Run it once, when VERSION is released: from then on nothing but that release could write it again. It needs root, or
-# a system that lets users make namespaces: the store must not name this run of the machine, since the clock of the test
-# that reads it may differ.
+# Run it once, when VERSION is released, because only that release can write such a store. It needs root, or a system that lets
+# users make namespaces: the store must not name this boot of the machine, because the test that reads the store may have another
+# clock.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
