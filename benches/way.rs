@@ -1,7 +1,9 @@
-//! The cost of each step of the way of one signature, of each script type, of many inputs, in time and in memory.
+//! The cost of each step of one signature, of each script type, and of many inputs, in time and in memory.
 //!
-//! `cargo bench --bench way` prints tables of ratios, whose sides take turns ([`measure`]): quote the ratios, not the microseconds.
-//! Inputs that are met for the first time and a PSBT that is signed again are told apart. The ledger is in memory, so that the tables show the computing; what a durable
+//! `cargo bench --bench way` prints tables of ratios, whose sides take turns ([`measure`]). Quote the ratios,
+//! not the microseconds. Inputs that the module sees for the first time and a PSBT that is signed again have
+//! rows of their own. The ledger is in memory, so the tables show the computing. The cost of a durable commit
+//! has a table of its own.
 //! commit costs stands in a table of its own.
 
 #[path = "measure/mod.rs"]
@@ -53,7 +55,7 @@ fn main() {
     print_commits();
 }
 
-/// Prints the steps for a transaction of so many P2WPKH inputs.
+/// Prints the steps for a transaction with so many P2WPKH inputs.
 fn print_steps(inputs: u32) {
     let (way, steps) = (Way::new(named("wpkh"), inputs), Steps::new(inputs));
     let rounds = ROUNDS / if inputs > 1 { 10 } else { 1 };
@@ -123,7 +125,7 @@ fn print_steps(inputs: u32) {
     }
 }
 
-/// Prints, for each script type, an input's cost, and what ten times as many inputs cost.
+/// Prints, for each script type, the cost of an input, and of ten times as many inputs.
 fn print_scripts() {
     const FEW: u32 = 100;
     const MANY: u32 = 1000;
@@ -155,7 +157,7 @@ fn print_scripts() {
     }
 }
 
-/// Prints what PSBTs cost that claim much and are charged to nobody, in a wallet of twenty keys.
+/// Prints the cost of PSBTs that claim much and are charged to nobody, in a wallet of twenty keys.
 fn print_claims() {
     let secp = Secp256k1::new();
     let names: Vec<String> = ('A'..='S').map(|name| Cosigner::named(&name.to_string()).key()).collect();
@@ -206,7 +208,7 @@ fn print_claims() {
     row("499 inputs: the most that is derived", most.len(), 3, &mut || assert!(check(&most)));
 }
 
-/// Prints the most memory that one signature holds at a time, from the PSBT that it is given to the answer.
+/// Prints the most memory that one signature holds at a time, from the PSBT that comes in to the answer.
 fn print_memory() {
     println!("\nPeak of memory during one signature, the PSBT that came in and the answer counted");
     println!(
@@ -235,7 +237,7 @@ fn print_memory() {
     }
 }
 
-/// Prints what durable commits add to a transaction of one input.
+/// Prints what durable commits add to a transaction with one input.
 fn print_commits() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = Way::new(named("wpkh"), 1);
@@ -277,13 +279,13 @@ impl Way {
         Way { bench, id, totp, psbt }
     }
 
-    /// The approval of a step that was not used yet.
+    /// An approval with the code of an unused time step.
     fn approval(&self) -> Vec<Approval> {
         self.bench.clock.advance(30);
         Approval::parse(&parameter(&self.bench.code(&self.totp))).expect("well formed")
     }
 
-    /// CPU time of one signature: of inputs that are met for the first time, or of a PSBT that was signed before.
+    /// CPU time of one signature, with inputs that are new to the module or of a PSBT that was signed before.
     fn take(&self, for_the_first_time: bool) -> f64 {
         let approval = self.approval();
         if for_the_first_time {
@@ -297,7 +299,7 @@ impl Way {
     }
 }
 
-/// The same way taken apart.
+/// The same signature, taken apart into its steps.
 struct Steps {
     bench: Bench,
     clock: ManualClock,
@@ -364,7 +366,7 @@ fn issue<E>(change: countersign::kernel::receipt::Change<E>) -> Receipt<E> {
     .expect("nothing to fail")
 }
 
-/// What no signer can do without, on a transaction like that of the way.
+/// The work that no signer can avoid, on a transaction like the measured one.
 struct Raw {
     secp: Secp256k1<bitcoin::secp256k1::All>,
     psbt: Psbt,
@@ -388,7 +390,7 @@ impl Raw {
         Raw { secp, psbt, keys, prevouts }
     }
 
-    /// A sighash (BIP 143) and a low-R signature for each input, and its verification if asked.
+    /// A sighash (BIP 143) and a low-R signature for each input, and with `verify` its verification.
     fn ecdsa(&self, verify: bool) {
         let mut cache = SighashCache::new(&self.psbt.unsigned_tx);
         for (index, (pair, script)) in self.keys.iter().enumerate() {
@@ -424,14 +426,14 @@ fn parameter(code: &str) -> Vec<u8> {
     record
 }
 
-/// The system's allocator, which counts the bytes that are held, and their peak.
+/// The system's allocator, counting the bytes in use and their peak.
 struct Counting {
     now: AtomicUsize,
     peak: AtomicUsize,
 }
 
 impl Counting {
-    /// Begins a new peak; gives what is held now.
+    /// Begins a new peak, and returns the bytes in use now.
     fn restart(&self) -> usize {
         let now = self.now.load(Ordering::SeqCst);
         self.peak.store(now, Ordering::SeqCst);
@@ -452,26 +454,26 @@ impl Counting {
     }
 }
 
-// SAFETY: every call goes on to the system's allocator unchanged.
+// SAFETY: every call is passed to the system's allocator unchanged.
 #[allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.add(layout.size());
-        // SAFETY: as the caller of this promises.
+        // SAFETY: the caller promises what the allocator requires.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         self.sub(layout.size());
-        // SAFETY: as the caller of this promises.
+        // SAFETY: the caller promises what the allocator requires.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both at a time, as it is where a block has to move.
+        // Counts both blocks at once, as when a block has to move.
         self.add(size);
         self.sub(layout.size());
-        // SAFETY: as the caller of this promises.
+        // SAFETY: the caller promises what the allocator requires.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }

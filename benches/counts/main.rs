@@ -1,11 +1,13 @@
-//! The instructions of one signature, for each script type and number of inputs, and of what no signer can do without.
+//! Counts the instructions of one signature, for each script type and number of inputs, and of the work that
+//! no signer can avoid.
 //!
-//! `bash benches/counts.sh` has callgrind count them. An instruction count repeats where a timing does not: the keys, the codes
-//! and the nonces are the same in every run, every input is met for the first time, and the ledger is in memory.
+//! `bash benches/counts.sh` runs this under callgrind. Unlike a timing, an instruction count repeats: keys,
+//! codes and nonces are the same in every run, the module sees every input for the first time, and the ledger
+//! is in memory.
 //!
-//! Two modes, so that callgrind, which is some fifty times slower than the processor, does not have to make the PSBTs:
-//! `make FOLDER` makes them, and `count FOLDER` signs each of them once and prints its name. What callgrind is to count goes on in
-//! [`counted_section`].
+//! There are two modes, because callgrind is some fifty times slower than the processor and should not make
+//! the PSBTs: `make FOLDER` makes them, and `count FOLDER` signs each of them once and prints its name.
+//! Callgrind counts only what happens in [`counted_section`].
 
 mod raw;
 
@@ -33,7 +35,7 @@ fn main() {
     }
 }
 
-/// Callgrind counts what goes on in here.
+/// Callgrind counts what happens in here.
 #[inline(never)]
 fn counted_section(work: &mut dyn FnMut()) {
     work();
@@ -101,7 +103,7 @@ impl Token {
         Token { bench, totp, wallets }
     }
 
-    /// Signs with a code that was not used yet, for a wallet that knows no address.
+    /// Signs with a code that is not used yet, for a wallet that has no address in its cache.
     fn sign(&self, wallet: &WalletId, psbt: Vec<u8>) {
         self.bench.clock.advance(30);
         let code = self.bench.code(&self.totp);

@@ -1,4 +1,4 @@
-//! What no signer can do without: a sighash, a signature and its verification for each input.
+//! The work that no signer can avoid: a sighash, a signature and its verification for each input.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use bitcoin::{ScriptBuf, Transaction, TxOut};
 use harness::engine::scripts::{good_psbt, named};
 use harness::engine::{script_pubkey, watch};
 
-/// A transaction like that of the way, and a key for each of its inputs.
+/// A transaction like the measured one, and a key for each of its inputs.
 pub(crate) struct Raw {
     secp: Secp256k1<All>,
     transaction: Transaction,

@@ -1,7 +1,8 @@
-//! Sides measured in turn, and their ratios pair by pair.
+//! Measures sides in turn, and their ratios pair by pair.
 //!
-//! A machine is slower in one second than in the next. So the sides of a comparison take turns, round by round; each round gives a
-//! ratio of its own; and what is told is the median of these, with the quarter and the three quarters of them beside it.
+//! A machine is slower in one second than in the next. So the sides of a comparison take turns, and each
+//! round gives a ratio of its own. The result is the median of these ratios, together with their first and
+//! third quartiles.
 
 #![allow(dead_code, reason = "each bench takes what it needs")]
 
@@ -11,7 +12,7 @@ use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time that this process takes for `work`, in nanoseconds: what it waits for, and what other processes do, is not in it.
+/// CPU time that this process spends on `work`, in nanoseconds. Waiting and other processes do not count.
 pub(crate) fn cpu<T>(work: impl FnOnce() -> T) -> f64 {
     let now = || {
         let time = clock_gettime(ClockId::ProcessCPUTime);
@@ -24,7 +25,7 @@ pub(crate) fn cpu<T>(work: impl FnOnce() -> T) -> f64 {
     taken
 }
 
-/// Time that passes during `work`, in nanoseconds: where waiting is what is measured.
+/// Time that passes during `work`, in nanoseconds, for work that mostly waits.
 pub(crate) fn wall<T>(work: impl FnOnce() -> T) -> f64 {
     let start = Instant::now();
     let result = black_box(work());
@@ -33,10 +34,10 @@ pub(crate) fn wall<T>(work: impl FnOnce() -> T) -> f64 {
     taken
 }
 
-/// One side of a comparison: does its work once, and gives what it took.
+/// One side of a comparison: does its work once, and returns what it cost.
 pub(crate) type Side<'a> = Box<dyn FnMut() -> f64 + 'a>;
 
-/// What each side took in each of so many rounds, after a tenth of them, one at the least, as warm-up.
+/// The cost of each side in each of `rounds` rounds. A tenth as many, at least one, go before as warm-up.
 pub(crate) fn in_turn(rounds: usize, mut sides: Vec<Side<'_>>) -> Vec<Vec<f64>> {
     let mut taken = vec![Vec::with_capacity(rounds); sides.len()];
     let warm_up = (rounds / 10).max(1);
@@ -51,7 +52,7 @@ pub(crate) fn in_turn(rounds: usize, mut sides: Vec<Side<'_>>) -> Vec<Vec<f64>> 
     taken
 }
 
-/// What one side is to another.
+/// The ratio of one side to another.
 pub(crate) struct Ratio {
     pub(crate) median: f64,
     quarter: f64,
@@ -59,7 +60,7 @@ pub(crate) struct Ratio {
 }
 
 impl Ratio {
-    /// Of `side` to `base`, round by round.
+    /// The ratios of `side` to `base`, round by round.
     pub(crate) fn of(side: &[f64], base: &[f64]) -> Ratio {
         let ratios = sorted(side.iter().zip(base).map(|(side, base)| side / base));
         let at = |part: usize| ratios[(ratios.len() - 1) * part / 4];

@@ -1,4 +1,4 @@
-//! A backend, by the function table of a module: the one in this process, or the client side.
+//! A backend that calls a module by its function table: the module in this process, or the client.
 
 #![allow(unsafe_code, reason = "the C interface")]
 
@@ -8,11 +8,11 @@ use std::ptr;
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
-/// A function table.
+/// A module's function table.
 #[derive(Clone, Copy)]
 pub(crate) struct Module(CK_FUNCTION_LIST);
 
-/// A session of it.
+/// A session of a module.
 pub(crate) struct Session {
     module: Module,
     handle: CK_SESSION_HANDLE,
@@ -20,21 +20,21 @@ pub(crate) struct Session {
 }
 
 impl Module {
-    /// The module that is linked into this process, over the engine that was installed.
+    /// The module that is linked into this process, with the engine that was installed.
     pub(crate) fn of_this_process() -> Module {
         let mut list = ptr::null_mut();
-        // SAFETY: the list is static and given by the library itself.
+        // SAFETY: the list is static and comes from the library itself.
         unsafe {
             assert_eq!(countersign::pkcs11::C_GetFunctionList(&mut list), CKR_OK);
             Module(*list)
         }
     }
 
-    /// The client side: a library of its own, initialised by the configuration in `folder`.
+    /// The client: a library of its own, initialised with the configuration in `folder`.
     pub(crate) fn client(folder: &Path) -> Module {
         let executable = std::env::current_exe().expect("the system names it");
         let library = executable.ancestors().nth(2).expect("it is in deps/").join("libcountersign.so");
-        // SAFETY: one thread runs yet that looks at the environment: this one.
+        // SAFETY: no other thread looks at the environment yet.
         unsafe { std::env::set_var("COUNTERSIGN_CONF", folder.join("client.toml")) };
         // SAFETY: a PKCS#11 module runs nothing of consequence when it is loaded.
         let library = unsafe { Pkcs11::new(&library) }
@@ -50,13 +50,12 @@ impl Module {
         }
     }
 
-    /// Ends it.
+    /// Finalises the module.
     pub(crate) fn finalize(self) {
-        // SAFETY: null is what it takes.
+        // SAFETY: C_Finalize takes null.
         unsafe { assert_eq!(self.0.C_Finalize.expect("there")(ptr::null_mut()), CKR_OK) };
     }
 
-    /// A session.
     pub(crate) fn open(self) -> Session {
         let mut handle = 0;
         let flags = CKF_SERIAL_SESSION | CKF_RW_SESSION;

@@ -1,4 +1,4 @@
-//! What a thousand idle connections take of the boundary's memory. The clients are another process.
+//! The memory that a thousand idle connections take in the boundary. The clients are another process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::served::Served;
 use harness::engine::ledgers::NoCommit;
 use harness::engine::{ManualClock, SystemRandom};
 
-/// The argument of the process that is all clients.
+/// The argument that makes this process the clients.
 pub(crate) const CLIENTS: &str = "idle-clients";
 const COUNT: usize = 1_000;
-/// `C_OpenSession` and `C_GenerateRandom`, as they are encoded.
+/// `C_OpenSession` and `C_GenerateRandom`, encoded.
 const REQUESTS: [&[u8]; 2] = [b"\x00\x08\x00\x06", b"\x00\x1f\x01\x20"];
 
 pub(crate) fn print() {
@@ -43,7 +43,7 @@ pub(crate) fn print() {
     clients.wait().expect("it ends");
 }
 
-/// Connects so often, says so, and waits for the end of its input.
+/// Opens the connections, prints that it has, and waits for the end of its input.
 pub(crate) fn connect_all(configuration: &Path) {
     let config: ConnectConfig = match Config::load(configuration).expect("it was written for us") {
         Config::Connect(config) => config,

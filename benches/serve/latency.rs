@@ -1,4 +1,4 @@
-//! One caller: a signature in this process, through the boundary, and an echo over such a socket.
+//! One caller: a signature in this process, through the boundary, and an echo over the same kind of socket.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use harness::engine::ledgers::NoCommit;
 use harness::engine::scripts::good_psbt;
 use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, watch};
 
-/// Signatures, each time, of each kind.
+/// Signatures of each kind.
 const COUNT: usize = 3_000;
 
 pub(crate) fn print() {
@@ -31,7 +31,7 @@ pub(crate) fn print() {
 
     let mut times = [const { Vec::new() }; 3];
     for number in 0..COUNT {
-        // Interleaved, so that all see the same machine.
+        // Interleaved, so that all sides run under the same load.
         times[0].push(here.sign(number));
         times[1].push(there.sign(number));
         times[2].push(echo.once());
@@ -94,7 +94,7 @@ impl Signer {
     }
 }
 
-/// A thread that sends back what comes.
+/// A thread that echoes.
 struct Echo(UnixStream);
 
 impl Echo {
@@ -112,7 +112,7 @@ impl Echo {
         Echo(client)
     }
 
-    /// The time of one, in microseconds.
+    /// The time of one echo, in microseconds.
     fn once(&mut self) -> f64 {
         let mut bytes = [7; 64];
         let start = Instant::now();

@@ -1,8 +1,9 @@
-//! What the way into the boundary costs, beside the same calls in this process.
+//! The cost of the way into the boundary, compared with the same calls in this process.
 //!
-//! `cargo build --release && chrt -r 1 cargo bench --bench serve` prints ratios, each taken in one run: quote the ratios, not
-//! the microseconds. Clients go through the real client side, `target/release/libcountersign.so`; the boundary is the server
-//! of `countersign serve` in this process. `-- latency`, `-- rate` and `-- idle` print one of them.
+//! `cargo build --release && chrt -r 1 cargo bench --bench serve` prints ratios, each taken in one run. Quote
+//! the ratios, not the microseconds. Clients use the real client, `target/release/libcountersign.so`; the
+//! boundary is the server of `countersign serve` in this process. `-- latency`, `-- rate` and `-- idle` print
+//! one table only.
 
 mod caller;
 mod idle;

@@ -17,7 +17,7 @@ const CLIENTS: usize = 32;
 /// Users of one wallet.
 const USERS: usize = 16;
 const WALLETS: usize = 40;
-/// Codes of one user that are live in one standing of the clock.
+/// Codes of one user that are valid while the clock stands still.
 const CODES: u64 = 2;
 const ROUNDS: usize = 5;
 
@@ -34,7 +34,7 @@ pub(crate) fn print() {
 
     let (mut in_process, mut through) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        // Interleaved, so that both see the same machine.
+        // Interleaved, so that both sides run under the same load.
         in_process.push(here.rate(module));
         through.push(there.rate(client));
     }
@@ -89,7 +89,7 @@ fn load(vault: AnchorInMemory) -> (Engine, Load) {
 }
 
 impl Load {
-    /// Signatures a second: each user signs with each code that is live.
+    /// Signatures a second: each user signs with each valid code.
     fn rate(&self, module: Module) -> f64 {
         self.clock.advance(30 * (CODES + 2));
         let (now, begin) = (self.clock.now(), Barrier::new(CLIENTS));

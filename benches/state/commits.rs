@@ -1,4 +1,4 @@
-//! Signatures a second by concurrent callers, and what the commits that they share leave of them.
+//! Signatures a second by concurrent callers, and how much of that rate their shared commits leave.
 
 use std::path::Path;
 use std::process::Command;
@@ -26,10 +26,10 @@ use harness::engine::scripts::good_psbt;
 use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, watch};
 
 const CALLERS: [usize; 3] = [1, 8, 32];
-/// Users of one wallet: callers meet in the same wallet.
+/// Users of one wallet, so that callers meet in the same wallet.
 const USERS: usize = 16;
 const WALLETS: usize = 40;
-/// Codes of one user that are live in one standing of the clock.
+/// Codes of one user that are valid while the clock stands still.
 const CODES: u64 = 2;
 const ROUNDS: usize = 5;
 
@@ -53,7 +53,7 @@ pub(crate) fn print() {
     for callers in CALLERS {
         let mut rates = [const { Vec::new() }; 4];
         for _ in 0..ROUNDS {
-            // Interleaved, so that all see the same machine.
+            // Interleaved, so that all sides run under the same load.
             rates[0].push(memory.rate(callers));
             rates[1].push(sqlite.rate(callers));
             rates[2].push(anchored.rate(callers));
@@ -107,7 +107,7 @@ impl Load {
         Load { bench, users }
     }
 
-    /// Signatures a second: each user signs with each code that is live.
+    /// Signatures a second: each user signs with each valid code.
     fn rate(&self, callers: usize) -> f64 {
         self.bench.clock.advance(30 * (CODES + 2));
         let now = self.bench.clock.now();
@@ -144,7 +144,7 @@ impl Load {
     }
 }
 
-/// A SoftHSM2 token, as Countersign's backing and as a signer that nothing gates.
+/// A SoftHSM2 token, as Countersign's backing token and as a signer without a gate.
 struct SoftHsm {
     config: EngineConfig,
     backing: Arc<Backing>,
@@ -166,10 +166,10 @@ impl SoftHsm {
         SoftHsm { config, backing }
     }
 
-    /// `CKM_ECDSA` on secp256k1 by so many sessions, each in a thread, for a second.
+    /// Signatures a second by `CKM_ECDSA` on secp256k1, in so many sessions, each in a thread.
     fn ecdsa_rate(&self, sessions: usize) -> f64 {
         let pkcs11 = cryptoki::context::Pkcs11::new(&self.config.backing.module).expect("it is loaded");
-        // Initialised by the backing already, in this process.
+        // The backing has initialised it already, in this process.
         let _ = pkcs11.initialize(cryptoki::context::CInitializeArgs::new(
             cryptoki::context::CInitializeFlags::OS_LOCKING_OK,
         ));

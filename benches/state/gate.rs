@@ -1,4 +1,5 @@
-//! One gated P2WPKH signature through `C_Sign`, nothing made durable, against signing alone: in CPU time.
+//! One gated P2WPKH signature through `C_Sign` without a durable commit, compared with signing alone, in CPU
+//! time.
 
 use std::hint::black_box;
 use std::ptr;
@@ -18,7 +19,7 @@ use harness::engine::ledgers::NoCommit;
 use harness::engine::scripts::good_psbt;
 use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, script_pubkey, watch};
 
-/// Transactions, each of another message: how often a low-R signature is tried anew depends on it.
+/// Transactions, each with another message, because the number of low-R tries depends on the message.
 const TRANSACTIONS: usize = 256;
 const ROUNDS: usize = 8;
 
@@ -52,7 +53,7 @@ pub(crate) fn print() {
     }
 }
 
-/// What no signer can do without.
+/// The work that no signer can avoid.
 struct Raw {
     secp: Secp256k1<bitcoin::secp256k1::All>,
     pair: Keypair,
@@ -156,7 +157,7 @@ impl Module {
 #[allow(unsafe_code, reason = "the C interface")]
 fn functions() -> CK_FUNCTION_LIST {
     let mut list = ptr::null_mut();
-    // SAFETY: the list is static and given by the library itself.
+    // SAFETY: the list is static and comes from the library itself.
     unsafe {
         assert_eq!(countersign::pkcs11::C_GetFunctionList(&mut list), CKR_OK);
         *list

@@ -1,8 +1,9 @@
-//! What the state costs: the gate's own computing, the commits that concurrent callers share, a million users.
+//! The cost of the state: the gate's own computing, the commits that concurrent callers share, a million
+//! users.
 //!
-//! `chrt -r 1 cargo bench --bench state` prints tables of ratios, each taken in one run: quote the ratios, not the
-//! microseconds. `chrt -r 1` keeps the machine's other work out of the figures. `-- gate`, `-- commits` and `-- scale`
-//! print one of them.
+//! `chrt -r 1 cargo bench --bench state` prints tables of ratios, each taken in one run. Quote the ratios,
+//! not the microseconds. `chrt -r 1` keeps the machine's other work out of the figures. `-- gate`, `--
+//! commits` and `-- scale` print one table only.
 
 mod commits;
 mod gate;
@@ -24,7 +25,7 @@ fn main() {
     }
 }
 
-/// The mean of the middle half of some figures: what is far out is the machine's.
+/// The mean of the middle half of some figures. Outliers come from the machine.
 fn middle(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     let (skip, take) = (figures.len() / 4, (figures.len() / 2).max(1));

@@ -1,4 +1,5 @@
-//! A million users: what opening costs in time and memory, and what one signature costs beside that with ten users.
+//! A million users: what opening costs in time and memory, and what one signature costs, compared with ten
+//! users.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,12 +32,12 @@ use harness::engine::scripts::good_psbt;
 use harness::engine::{Bench, ManualClock, MemoryLedger, START, SystemRandom, watch};
 
 const USERS: u64 = 1_000_000;
-/// Callers who enrol them: they share their commits.
+/// Threads that enrol the users and share their commits.
 const ENROLLING: u64 = 64;
-/// Users who sign, of those who are there.
+/// Users who sign, out of all.
 const SIGNING: usize = 10;
 const SIGNATURES: usize = 400;
-/// What the process that only opens the store is told.
+/// Tells the process that only opens the store where the store is.
 const STORE: &str = "COUNTERSIGN_BENCH_STORE";
 const ANCHOR: &str = "COUNTERSIGN_BENCH_ANCHOR";
 
@@ -53,7 +54,7 @@ pub(crate) fn print() {
         start.elapsed().as_secs_f64()
     );
     many.print_opening();
-    // Interleaved, so that both see the same machine.
+    // Interleaved, so that both sides run under the same load.
     let (mut of_few, mut of_many) = (Vec::new(), Vec::new());
     let (few, many) = (few.opened(), many.opened());
     for _ in 0..SIGNATURES {
@@ -120,7 +121,7 @@ impl Store {
         });
     }
 
-    /// Opens the store in a process of its own, whose memory is nothing else's.
+    /// Opens the store in a process of its own, so that the memory is the store's alone.
     fn print_opening(&self) {
         let anchor = hex::encode(&self.anchor.current().expect("in memory")[0]);
         let opened = Command::new(std::env::current_exe().expect("it runs"))
@@ -191,7 +192,7 @@ fn open(store: PathBuf, anchor: &str) {
     drop(engine);
 }
 
-/// A user enrolled past the engine, whose administration does one act at a time.
+/// Enrols a user without the engine, whose administration does one act at a time.
 fn enrolled(administrator: &Administrator, ledger: &dyn Ledger, number: u64) -> Change<Approved<Plan>> {
     let mut secret = vec![7; 20];
     secret[..8].copy_from_slice(&number.to_le_bytes());
@@ -206,7 +207,7 @@ fn enrolled(administrator: &Administrator, ledger: &dyn Ledger, number: u64) -> 
 
 static SECP: OnceLock<Secp256k1<All>> = OnceLock::new();
 
-/// Nobody has the name of whoever is to be enrolled.
+/// Answers that the name of the user to enrol is free.
 struct NobodyYet<'a>(&'a dyn Ledger);
 
 impl Present for NobodyYet<'_> {
