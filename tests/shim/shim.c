@@ -1,20 +1,20 @@
 /*
- * A PKCS#11 module in front of another one, that behaves like tokens which SoftHSM2 is not.
+ * A PKCS#11 module in front of another one. It imitates tokens that behave differently from SoftHSM2.
  *
  * `Shim` in tests/harness/src/module/shim.rs compiles it, puts a copy of its own into the folder of each boundary, and names that copy
- * as backing.module. A copy reads `shim.conf` in its own folder, again whenever that file was replaced: a running process can
- * be given another behaviour, and every count below begins anew with it. What it finds in the environment variable
- * COUNTERSIGN_SHIM, lines separated by ';', is read behind the file. One directive a line:
+ * as backing.module. A copy reads `shim.conf` in its own folder, and reads it again whenever the file was replaced. So a test can
+ * change the behaviour of a running process, and every count below then starts again. After the file, the shim reads the
+ * environment variable COUNTERSIGN_SHIM, whose lines are separated by ';'. One directive a line:
  *
  *   real PATH                     the module behind it
  *   gcm HOW                       how CKM_AES_GCM treats initialisation vectors:
- *       appended                    16 random bytes of its own, put behind the tag; the caller's are ignored
- *       appended-taken              the same, and to decrypt it wants them there, too
+ *       appended                    16 random bytes of its own, appended after the tag; the caller's IV is ignored
+ *       appended-taken              the same, and it needs them there to decrypt, too
  *       written                     12 random bytes of its own, written into pIv as C_Encrypt ends
- *       zero-prepended              anything but zeros is refused; its own 12 bytes are put before the ciphertext
- *       zero-prepended-taken        the same, and to decrypt it wants them there, too
- *       zero-written                anything but zeros is refused; its own are written into pIv
- *       hidden                      its own, which it tells nobody: nothing can be decrypted
+ *       zero-prepended              refuses any IV but zeros; puts its own 12 bytes before the ciphertext
+ *       zero-prepended-taken        the same, and it needs them there to decrypt, too
+ *       zero-written                refuses any IV but zeros; writes its own into pIv
+ *       hidden                      an IV of its own that nobody learns: nothing can be decrypted
  *       none                        CKR_MECHANISM_INVALID
  *   slot KIND                     one more slot, listed first:
  *       clock                       its token's utcTime does not parse
@@ -22,10 +22,10 @@
  *       twin                        the first token again, under the serial number "twin"
  *   hardware MODEL                C_GetTokenInfo and C_GetSlotInfo show the token as hardware (CKF_HW_SLOT) of this model
  *   init-args TEXT                C_Initialize answers CKR_ARGUMENTS_BAD unless pReserved is this string
- *   fail FUNCTION RV [N [COUNT]]  the Nth call of the function (1) and COUNT - 1 more (1; 0: all) answer RV, and do nothing
- *   after FUNCTION RV [N [COUNT]] the same, but the call is made before: it was done, and the answer was lost
- *   drop FUNCTION [N [COUNT]]     before that call all sessions are closed, and with them the login is gone
- *   forget FUNCTION [N [COUNT]]   before that call the login is ended; the sessions stay
+ *   fail FUNCTION RV [N [COUNT]]  the Nth call of the function (1) and COUNT - 1 more (1; 0: all) answer RV and do nothing
+ *   after FUNCTION RV [N [COUNT]] the same, but the call is made first: it was done, and the answer was lost
+ *   drop FUNCTION [N [COUNT]]     before that call all sessions are closed, which also ends the login
+ *   forget FUNCTION [N [COUNT]]   before that call the login ends; the sessions stay
  *   slow FUNCTION MILLISECONDS    each call takes that much longer
  *
  * `shim.log` beside it gets one line for each call, "PID FUNCTION", and one for each fault, "PID FUNCTION fault WHAT".
@@ -58,7 +58,7 @@ struct rule {
     unsigned long value, from, count, seen;
 };
 
-/* An encryption under way: where the caller's IV is, and the one that is used. */
+/* An encryption under way: the place of the caller's IV, and the IV in use. */
 struct encryption {
     CK_SESSION_HANDLE session;
     unsigned char *caller_iv;
@@ -83,7 +83,7 @@ static struct stat read_at;
 static struct encryption encryptions[MOST_SESSIONS];
 static struct decryption decryptions[MOST_SESSIONS];
 
-/* --- What it is told, and what it tells. */
+/* --- The configuration and the log. */
 
 static void in_folder(char *path, const char *name) {
     if (!folder[0]) {
@@ -144,7 +144,7 @@ static void read_lines(char *text, const char *separators) {
         read_directive(line);
 }
 
-/* Reads the configuration, if it is another file than the one that was read. */
+/* Reads the configuration, if the file was replaced since the last read. */
 static void look(void) {
     char path[PATH_MAX], text[8192];
     struct stat now;
@@ -190,7 +190,8 @@ static void forget(CK_SLOT_ID slot) {
     }
 }
 
-/* Notes a call, and says what it answers before (`AFTER`: behind) it is made; CKR_OK: what the module behind it says. */
+/* Logs a call, and returns the answer that replaces it; *afterwards (`AFTER`) replaces the answer once the call is made. CKR_OK
+ * stands for the answer of the module behind. */
 static CK_RV enter(const char *function, CK_RV *afterwards) {
     unsigned long slow = 0;
     CK_RV answer = CKR_OK;
@@ -223,7 +224,7 @@ static CK_RV enter(const char *function, CK_RV *afterwards) {
     return answer;
 }
 
-/* A function that is as the one behind it, but for its faults. */
+/* A function that is passed on to the module behind, except for its faults. */
 #define PASS(name, parameters, arguments)                                                                                      \
     CK_RV name parameters {                                                                                                    \
         CK_RV afterwards, rv = enter(#name, &afterwards);                                                                      \
@@ -460,7 +461,7 @@ CK_RV C_Decrypt(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG len, un
     return rv;
 }
 
-/* --- The one function that is exported. */
+/* --- The one exported function. */
 
 __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST **functions) {
     pthread_mutex_lock(&lock);

@@ -1,8 +1,8 @@
-//! A process of its own for a test that measures or limits its process.
+//! Gives a process of its own to a test that measures or limits its process.
 
 use std::process::Command;
 
-/// Runs a test in a process of its own, where nothing but it has threads, files and memory.
+/// Runs a test in a process of its own, where no other test has threads, files or memory.
 pub fn alone(name: &str, test: impl FnOnce()) {
     const VARIABLE: &str = "COUNTERSIGN_TEST_ALONE";
     if std::env::var(VARIABLE).is_ok_and(|wanted| wanted == name) {

@@ -1,17 +1,17 @@
-//! What `cargo build` made: the module, and the program beside it.
+//! What `cargo build` made: the module and the program.
 //!
-//! `cargo test` brings neither up to date. It builds the executables of tests and what they link, and both are built by
-//! packages of their own. So each is held against its sources, as Cargo listed them when it was built (`FILE.d`): what is older
-//! than one of them is not tested.
+//! `cargo test` rebuilds neither. It builds the executables of tests and what they link, and packages of
+//! their own build module and program. So each is compared with its sources, as Cargo listed them at the
+//! build (`FILE.d`). A file older than one of its sources is not tested.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Names another module than the one that was built.
+/// Names a module to test instead of the one that was built.
 pub(crate) const MODULE: &str = "COUNTERSIGN_MODULE";
 
-/// The module under test: the `cdylib` beside the folder of this test's executable.
+/// The module under test: the `cdylib` near this test's executable.
 pub fn module() -> PathBuf {
     env::var_os(MODULE).map_or_else(|| up_to_date("libcountersign.so"), PathBuf::from)
 }
@@ -21,7 +21,7 @@ pub fn program() -> PathBuf {
     up_to_date("countersign")
 }
 
-/// `target/debug`, or where this executable is instead.
+/// `target/debug`, or the folder that this executable is in instead.
 pub fn target_folder() -> PathBuf {
     let executable = env::current_exe().expect("the system names the running executable");
     executable.ancestors().nth(2).expect("it is in deps/").into()
@@ -33,7 +33,8 @@ fn up_to_date(name: &str) -> PathBuf {
     let built =
         changed(&file).unwrap_or_else(|_| panic!("{} is not there; run `cargo build` first", file.display()));
     for source in sources(&file.with_extension("d")) {
-        // One that is gone was renamed or is needed no more: what names it has changed as well.
+        // A source that is gone was renamed or is not needed any more. The source that named it has changed
+        // as well.
         if changed(&source).is_ok_and(|changed| changed > built) {
             panic!("{} is newer than {}; run `cargo build` first", source.display(), file.display());
         }
@@ -41,7 +42,7 @@ fn up_to_date(name: &str) -> PathBuf {
     file
 }
 
-/// The sources in a list of dependencies for make: `FILE: SOURCE SOURCE …`, with blanks as `\ `.
+/// The sources in a list of dependencies for make: `FILE: SOURCE SOURCE …`, with spaces as `\ `.
 fn sources(list: &Path) -> Vec<PathBuf> {
     const BLANK: &str = "\0";
     let list = fs::read_to_string(list).unwrap_or_else(|error| panic!("{}: {error}", list.display()));

@@ -1,4 +1,4 @@
-//! What the tests of the engine stand on: ports in memory, a wallet, and a PSBT that nothing refuses.
+//! The basis of the engine's tests: ports in memory, a wallet, and a PSBT that no rule refuses.
 
 pub mod administration;
 pub mod consensus;
@@ -36,16 +36,16 @@ use countersign::kernel::wallet::{Chain, Location, Network, Wallet, WatchOnly};
 use countersign::ports::{Clock, Ledger, LedgerError, Vault};
 pub use countersign::shell::random::SystemRandom;
 
-/// The time that every test begins at.
+/// The time at which every test begins.
 pub const START: u64 = 1_800_000_000;
-/// What each input of the good PSBT is worth.
+/// The value of each input of the good PSBT.
 pub const INPUT: u64 = 100_000;
-/// What the good PSBT pays to a stranger.
+/// The amount that the good PSBT pays to a stranger.
 pub const PAID: u64 = 60_000;
-/// Its fee, for one input.
+/// The fee of the good PSBT with one input.
 pub const FEE: u64 = 1_000;
 
-/// An engine over ports in memory, with what the tests need to reach beside it.
+/// An engine over ports in memory, and the ports, which the tests use directly.
 pub struct Bench {
     pub engine: Engine,
     pub clock: ManualClock,
@@ -55,12 +55,12 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// An engine, over this clock and, if it is one of this kind, over this ledger.
+    /// An engine over this clock and, if it uses one, this ledger.
     pub fn of(engine: Engine, clock: ManualClock, ledger: MemoryLedger) -> Bench {
         Bench { engine, clock, ledger, secp: Secp256k1::new(), administrator: Default::default() }
     }
 
-    /// An initialised token with nothing in it.
+    /// An initialised token without users and wallets.
     #[expect(clippy::new_without_default, reason = "there is more in it than a default")]
     pub fn new() -> Bench {
         let (clock, ledger) = (ManualClock::default(), MemoryLedger::default());
@@ -69,20 +69,20 @@ impl Bench {
         bench
     }
 
-    /// The same token, opened anew: all that was only in memory is gone.
+    /// The same token, opened again. Everything that was only in memory is gone.
     pub fn restarted(self) -> Bench {
         let Bench { clock, ledger, .. } = self;
         ledger.state().fail_at = None;
         Bench::of(open(&clock, &ledger), clock, ledger)
     }
 
-    /// A second engine over the same ledger, as another process would be.
+    /// A second engine over the same ledger, as another process would have.
     pub fn beside(&self) -> Bench {
         let (clock, ledger) = (self.clock.clone(), self.ledger.clone());
         Bench::of(open(&clock, &ledger), clock, ledger)
     }
 
-    /// The same engine, that stops at so many wrong codes of all users in an hour.
+    /// The same engine, whose breaker stops at this many wrong codes an hour.
     pub fn stopping_at(self, failures_per_hour: u32) -> Bench {
         Bench { engine: self.engine.stopping_at(failures_per_hour), ..self }
     }
@@ -105,12 +105,12 @@ impl Bench {
         totp
     }
 
-    /// Checks a code of a user, of the OTP key that the user has now.
+    /// Checks a code of a user, with the user's present OTP key.
     pub fn confirm(&self, name: &str, code: &str) -> Result<(), EngineError> {
         self.engine.confirm(name, &self.key_id(name), code.as_bytes())
     }
 
-    /// The OTP key that a user has now.
+    /// The user's present OTP key.
     pub fn key_id(&self, name: &str) -> OtpKeyId {
         self.engine.user(name).expect("readable").expect("there").key_id
     }
@@ -120,7 +120,7 @@ impl Bench {
         self.add_wallet(label, users, policy, NewScript::default()).expect("a wallet")
     }
 
-    /// Makes a wallet on regtest in this script.
+    /// Makes a wallet on regtest with this script.
     pub fn add_wallet(
         &self,
         label: &str,
@@ -155,12 +155,12 @@ impl Bench {
         self.engine.countersign(wallet, vec![approval], psbt.to_vec()).map(|given| given.signed)
     }
 
-    /// Failed tries of a user.
+    /// Wrong tries of a user.
     pub fn failures(&self, user: &str) -> usize {
         self.engine.user(user).expect("readable").expect("there").failures
     }
 
-    /// A PSBT of the wallet that nothing refuses: `inputs` inputs, a payment, change.
+    /// A PSBT of the wallet that no rule refuses: `inputs` inputs, a payment, change.
     pub fn psbt(&self, wallet: &WalletId, inputs: u32) -> Psbt {
         good_psbt(&self.engine.wallet(wallet).expect("there"), inputs)
     }
@@ -170,7 +170,7 @@ fn open(clock: &ManualClock, ledger: &MemoryLedger) -> Engine {
     Engine::open(Box::new(ledger.clone()), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens")
 }
 
-/// What came of a request, if this is the event of one.
+/// The outcome of a request, if this is the event of one.
 pub fn answer(event: &Event) -> Option<Answer> {
     match event {
         Event::Tried { answer, .. } => Some(*answer),
@@ -178,12 +178,12 @@ pub fn answer(event: &Event) -> Option<Answer> {
     }
 }
 
-/// How often this came of a request.
+/// How many requests had this outcome.
 pub fn count(events: &[Event], wanted: Answer) -> usize {
     events.iter().filter(|event| answer(event) == Some(wanted)).count()
 }
 
-/// The codes of a request, by whose they were taken for, and what came of each.
+/// The codes of a request: the user that each was taken for, and its outcome.
 pub fn fates(event: &Event) -> Vec<(Option<&str>, Fate)> {
     match event {
         Event::Tried { codes, .. } => codes.iter().map(|code| (code.user.as_deref(), code.fate)).collect(),
@@ -191,7 +191,7 @@ pub fn fates(event: &Event) -> Vec<(Option<&str>, Fate)> {
     }
 }
 
-/// The size that the feerate of a PSBT is judged by.
+/// The size that a PSBT's feerate is computed from.
 pub fn vsize_of(bench: &Bench, wallet: &WalletId, psbt: &[u8]) -> u64 {
     let wallet = bench.engine.wallet(wallet).expect("there");
     CheckedPsbt::parse(psbt.to_vec(), watch(&wallet), &alone(&bench.secp)).expect("good").vsize()
@@ -220,13 +220,13 @@ pub fn key_at(wallet: &Wallet, chain: Chain, index: u32) -> (PublicKey, KeySourc
     (key, (wallet.master_fingerprint(), path))
 }
 
-/// The script of somebody else.
+/// A stranger's script.
 pub fn stranger() -> ScriptBuf {
     let secret = SecretKey::from_slice(&[0x51; 32]).expect("a key");
     script_pubkey(&secret.public_key(&Secp256k1::new()))
 }
 
-/// A transaction that pays `value` to `script`, and that nobody has seen.
+/// A transaction that pays `value` to `script`. It exists nowhere else.
 pub fn funding(script: ScriptBuf, value: u64, salt: u32) -> Transaction {
     Transaction {
         version: transaction::Version::TWO,
@@ -259,27 +259,27 @@ pub fn to_spend(script: ScriptBuf) -> Transaction {
     }
 }
 
-/// Pays a good PSBT's outputs to nobody: one OP_RETURN of nothing.
+/// Replaces a good PSBT's outputs with one empty OP_RETURN.
 pub fn pay_nobody(psbt: &mut Psbt) {
     let script_pubkey = ScriptBuf::from_bytes(vec![0x6a]);
     psbt.unsigned_tx.output = vec![TxOut { value: Amount::ZERO, script_pubkey }];
     psbt.outputs = vec![Default::default()];
 }
 
-/// Spends `previous` with input 0 in the place of what it spent; the rest of the input stays.
+/// Makes input 0 spend `previous` instead. The rest of the input stays.
 pub fn respend(psbt: &mut Psbt, previous: Transaction) {
     psbt.unsigned_tx.input[0].previous_output = OutPoint::new(previous.compute_txid(), 0);
     psbt.inputs[0].witness_utxo.iter_mut().for_each(|utxo| *utxo = previous.output[0].clone());
     psbt.inputs[0].non_witness_utxo = Some(previous);
 }
 
-/// The output that everybody can spend, for the child that pays the fee (P2A).
+/// An output that everybody can spend, for a child that pays the fee (P2A).
 pub fn anchor(value: u64) -> TxOut {
     let script_pubkey = ScriptBuf::from_bytes(vec![0x51, 0x02, 0x4e, 0x73]);
     TxOut { value: Amount::from_sat(value), script_pubkey }
 }
 
-/// A PSBT of `wallet` that nothing refuses: `inputs` inputs, a payment to a stranger, change.
+/// A PSBT of `wallet` that no rule refuses: `inputs` inputs, a payment to a stranger, change.
 pub fn good_psbt(wallet: &Wallet, inputs: u32) -> Psbt {
     let spent: Vec<_> = (0..inputs).map(|index| key_at(wallet, Chain::External, index)).collect();
     let previous: Vec<_> =
@@ -311,7 +311,7 @@ pub fn good_psbt(wallet: &Wallet, inputs: u32) -> Psbt {
     psbt
 }
 
-/// A clock that goes on when it is told to.
+/// A clock that a test moves by hand.
 #[derive(Clone)]
 pub struct ManualClock(Arc<Ticking>);
 
@@ -333,19 +333,19 @@ impl ManualClock {
         self.0.wall.load(Ordering::Relaxed)
     }
 
-    /// Time passes.
+    /// Lets time pass.
     pub fn advance(&self, seconds: u64) {
         self.0.wall.fetch_add(seconds, Ordering::Relaxed);
         self.0.boot.fetch_add(seconds, Ordering::Relaxed);
     }
 
-    /// The machine is started anew.
+    /// Boots the machine again.
     pub fn boot(&self) {
         self.0.boot.store(3, Ordering::Relaxed);
         self.0.boots.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Somebody sets the wall clock.
+    /// Sets the wall clock, as somebody with the right to do so would.
     pub fn set(&self, wall: u64) {
         self.0.wall.store(wall, Ordering::Relaxed);
     }
@@ -361,13 +361,13 @@ impl Clock for ManualClock {
     }
 }
 
-/// A record as it is kept in memory: its version and plaintext.
+/// A record in memory: its version and plaintext.
 pub type Plain = (u64, Zeroizing<Vec<u8>>);
 
 /// The key of every store in memory.
 pub static MEMORY_KEY: LazyLock<DataKey> = LazyLock::new(|| DataKey::new([3; 16], Zeroizing::new([4; 32])));
 
-/// A record of a store in memory, as the ledger gives it.
+/// A record of a store in memory, as the ledger returns it.
 pub fn unsealed(place: &RecordKey, (version, plaintext): &Plain) -> Unsealed {
     let sealed = MEMORY_KEY.seal(place, *version, [5; 12], plaintext);
     MEMORY_KEY.unseal(place, *version, &sealed).expect("it was just sealed")
@@ -378,7 +378,7 @@ pub fn recorded<T: Stored>(place: RecordKey, value: &T) -> Versioned<T> {
     Versioned::read(&unsealed(&place, &(1, value.encode()))).expect("it was just written")
 }
 
-/// A ledger in memory that records its events, fails when told to, and can be damaged.
+/// A ledger in memory that records its events, fails on request, and can be damaged.
 #[derive(Clone, Default)]
 pub struct MemoryLedger(Arc<Mutex<MemoryState>>);
 
@@ -387,13 +387,13 @@ pub struct MemoryState {
     pub records: HashMap<RecordKey, Plain>,
     pub damaged: HashSet<RecordKey>,
     pub events: Vec<Event>,
-    /// Up to which versions somebody waited for all to be durable.
+    /// The versions that callers have waited for to be durable.
     pub settled: Vec<u64>,
-    /// What each commit wrote: the places, with the lengths of the records, and last the length of the link.
+    /// The shape of each commit: its places with the lengths of their records, and the length of its link.
     pub shapes: Vec<(Vec<(RecordKey, usize)>, usize)>,
-    /// The commit that fails: 0 for the next one.
+    /// The commit that fails, counted from 0, the next one.
     pub fail_at: Option<usize>,
-    /// What happens right before a commit, 0 for the next one.
+    /// Runs right before a commit, which is counted from 0, the next one.
     pub meanwhile: Option<(usize, Box<dyn FnOnce() + Send>)>,
     commits: u64,
     time: u64,
@@ -405,7 +405,7 @@ impl MemoryLedger {
         self.0.lock().expect("no test panics under this lock")
     }
 
-    /// What is to happen right before this commit.
+    /// The act that is due right before this commit.
     fn due(&self) -> Option<Box<dyn FnOnce() + Send>> {
         let mut state = self.state();
         match state.meanwhile.take() {
@@ -459,7 +459,7 @@ impl Ledger for MemoryLedger {
     }
 
     fn commit<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, LedgerError> {
-        // Without the lock: what happens meanwhile may commit, too.
+        // Not under the lock, because the act may commit, too.
         if let Some(act) = self.due() {
             act();
         }

@@ -1,4 +1,4 @@
-//! What the tests share: one harness for each way to reach Countersign, and every fake once.
+//! Shared by the tests: one harness for each way to reach Countersign, and one place for every fake.
 //!
 //! | module | what is under test | what stands in for the rest |
 //! |---|---|---|
@@ -22,7 +22,7 @@ pub use way::Way;
 
 use std::path::Path;
 
-/// The path of the test that this is written in, as the test harness takes it.
+/// The path of the test in which this macro stands, as the test harness takes it.
 #[macro_export]
 macro_rules! this_test {
     () => {{

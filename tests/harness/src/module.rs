@@ -1,11 +1,11 @@
-//! What the tests of the interface share: a boundary of its own for each test, and clients of the real module.
+//! Shared by the tests of the interface: a boundary for each test, and clients of the real module.
 //!
-//! The module is one per process and reads its configuration from the environment. So a test that needs a boundary
-//! runs its body in a process of its own: [`in_boundary`] makes a SoftHSM2 token and a configuration in a temporary
-//! folder (`softhsm/setup.sh`), and runs the same test of the same executable again with the environment set. A body
-//! can in turn start further processes, each under the name of a role ([`Boundary::run`]).
+//! A process has one module, which reads its configuration from the environment. So a test that needs a
+//! boundary runs its body in a process of its own. [`in_boundary`] makes a SoftHSM2 token and a configuration
+//! in a temporary folder (`softhsm/setup.sh`), and runs the same test of the same executable again with the
+//! environment set. A body can start further processes, each under the name of a role ([`Boundary::run`]).
 //!
-//! `COUNTERSIGN_MODULE` names another module than `target/debug/libcountersign.so`.
+//! `COUNTERSIGN_MODULE` names a module other than `target/debug/libcountersign.so`.
 
 pub mod cli;
 pub mod digest;
@@ -41,18 +41,18 @@ pub const SO_PIN: &str = "officer-2f71c0";
 pub const USER_PIN: &str = "backend-9d04ab";
 /// A policy that every transaction of [`wallet::Payment`] passes.
 pub const LIMITS: &str = "max_transaction_sat = 100000\nmax_fee_sat = 5000\n";
-/// Seconds of a time step: long, so that no test meets more than one change of it.
+/// Seconds of a time step: long, so that a test sees at most one change of the step.
 pub const PERIOD: u64 = 120;
 
 const FOLDER: &str = "COUNTERSIGN_TEST_FOLDER";
 const ROLE: &str = "COUNTERSIGN_TEST_ROLE";
 /// The role of the body itself.
 const BODY: &str = "body";
-/// The role that only initialises the module, and reports the answer.
+/// The role that only initialises the module and reports the answer.
 const PROBE: &str = "probe";
-/// The note of who serves a boundary.
+/// The note with the process that serves a boundary.
 const SERVED_BY: &str = "serve.pid";
-/// What a line begins with that the first process prints.
+/// The beginning of the lines that the first process prints.
 const SUMMARY: &str = "summary: ";
 
 /// A boundary: a folder with a backing token, a configuration and, once initialised, a store.
@@ -62,7 +62,7 @@ pub struct Boundary {
     role: String,
 }
 
-/// Runs `body` in a process of its own that has a fresh boundary, and gives what it wrote to standard error.
+/// Runs `body` in a process of its own with a fresh boundary, and returns what it wrote to standard error.
 pub fn in_boundary(test: &str, body: impl FnOnce(&Boundary)) -> String {
     in_boundary_of(test, None, body)
 }
@@ -72,7 +72,7 @@ pub fn in_boundary_of(test: &str, other_module: Option<&Path>, body: impl FnOnce
     in_prepared_boundary(test, other_module, Way::Direct, |_| (), body)
 }
 
-/// As [`in_boundary_of`], after `prepare` had its turn on the folder, and reached this way.
+/// As [`in_boundary_of`], after `prepare` has changed the folder, and reached in this way.
 pub fn in_prepared_boundary(
     test: &str,
     other_module: Option<&Path>,
@@ -87,7 +87,7 @@ pub fn in_prepared_boundary(
         } else {
             body(&boundary);
         }
-        // Not back into the test, whose rest is for the first process.
+        // The rest of the test is for the first process only.
         std::process::exit(0);
     }
     let temporary = tempfile::tempdir().expect("a temporary folder can be made");
@@ -109,7 +109,7 @@ pub fn in_prepared_boundary(
 }
 
 impl Boundary {
-    /// Makes a second boundary, with a token of its own, whose processes are those of this test.
+    /// Makes a second boundary with a token of its own. It shares the processes of this test.
     pub fn another(&self, name: &str) -> Boundary {
         let folder = self.folder.parent().expect("it is in a temporary folder").join(name);
         let boundary = Boundary { folder, test: self.test.clone(), role: String::new() };
@@ -117,7 +117,7 @@ impl Boundary {
         boundary
     }
 
-    /// Makes one in `folder`, for programs that are not this executable.
+    /// Makes a boundary in `folder`, for programs other than this executable.
     pub fn in_folder(folder: PathBuf) -> Boundary {
         let boundary = Boundary { folder, test: String::new(), role: String::new() };
         boundary.set_up(token::copy_to);
@@ -136,27 +136,27 @@ impl Boundary {
         &self.folder
     }
 
-    /// The configuration: a client's, where the boundary is served.
+    /// The configuration. If the boundary is served, it is a client's.
     pub fn conf(&self) -> PathBuf {
         let client = self.folder.join("client.toml");
         if client.exists() { client } else { self.folder.join("countersign.toml") }
     }
 
-    /// Has only what fails logged: for what has more refused than anybody will read.
+    /// Logs failures only, for a test that has more calls refused than anybody will read.
     pub fn log_failures_only(&self) {
         let text = fs::read_to_string(self.conf()).expect("setup.sh wrote it");
         fs::write(self.conf(), text.replace("level = \"info\"", "level = \"error\""))
             .expect("the folder is ours");
     }
 
-    /// Lets as many codes of all users be wrong as the configuration can: for what needs many.
+    /// Allows the most wrong codes an hour that the configuration can, for a test that needs many.
     pub fn allow_many_failures(&self) {
         let mut text = fs::read_to_string(self.conf()).expect("setup.sh wrote it");
         text.push_str("\n[limits]\nfailures_per_hour = 1000000\n");
         fs::write(self.conf(), text).expect("the folder is ours");
     }
 
-    /// Has its processes give up a write that failed after so many seconds.
+    /// Makes its processes give up on a failed write after so many seconds.
     pub fn reopen_for(&self, seconds: u64) {
         let text = fs::read_to_string(self.conf()).expect("setup.sh wrote it");
         let table = format!("[store]\nreopen_seconds = {seconds}\n");
@@ -174,13 +174,13 @@ impl Boundary {
         self.folder.join("tokens")
     }
 
-    /// The process that serves it, where one does.
+    /// The process that serves the boundary, if one does.
     pub fn served_by(&self) -> Option<u32> {
         let noted = fs::read_to_string(self.folder.join(SERVED_BY)).ok()?;
         Some(noted.parse().expect("it was noted as a number"))
     }
 
-    /// Which of the test's processes this is: `body`, or as [`Boundary::run`] called it.
+    /// The role of this process: `body`, or the name that [`Boundary::run`] gave.
     pub fn role(&self) -> &str {
         &self.role
     }
@@ -200,7 +200,7 @@ impl Boundary {
         self.command_under::<&str>(&[], role)
     }
 
-    /// The same, run by another program: `strace …`, `faketime …`.
+    /// The same command, run by another program: `strace …`, `faketime …`.
     pub fn command_under<S: AsRef<OsStr>>(&self, by: &[S], role: &str) -> Command {
         let executable = env::current_exe().expect("the system names the running executable");
         let mut command = match by.split_first() {
@@ -217,8 +217,8 @@ impl Boundary {
             .env("COUNTERSIGN_CONF", self.conf())
             .env(FOLDER, &self.folder)
             .env(ROLE, role)
-            // Cargo names every folder that something was built in, and the loader looks into each: hundreds of calls, that
-            // are none of the module's.
+            // Cargo names every folder that something was built in, and the loader looks into each of them:
+            // hundreds of calls that are not the module's.
             .env_remove("LD_LIBRARY_PATH")
             .stdin(Stdio::null());
         command
@@ -243,7 +243,7 @@ impl Boundary {
         Probe { rv: CK_RV::from_str_radix(&rv, 16).expect("it is reported so"), stderr: finished.stderr }
     }
 
-    /// Copies the whole boundary to `name` beside it, in place of what is there.
+    /// Copies the whole boundary to the folder `name` beside it, and replaces what is there.
     pub fn save(&self, name: &str) {
         let copy = self.folder.with_file_name(name);
         let _ = fs::remove_dir_all(&copy);
@@ -257,16 +257,17 @@ impl Boundary {
     }
 }
 
-/// The store by itself.
+/// The store alone.
 impl Boundary {
-    /// Its files: itself and SQLite's journal. The shared index is made anew from the journal.
+    /// The store's files: the database and SQLite's journal. SQLite makes the shared index again from the
+    /// journal.
     pub fn store_files(&self) -> [PathBuf; 2] {
         let mut journal = self.store().into_os_string();
         journal.push("-wal");
         [self.store(), journal.into()]
     }
 
-    /// Removes it.
+    /// Removes the store.
     pub fn remove_store(&self) {
         for suffix in ["", "-wal", "-shm"] {
             let mut path = self.store().into_os_string();
@@ -275,7 +276,7 @@ impl Boundary {
         }
     }
 
-    /// Takes its files from the copy `name`, and leaves the rest as it is.
+    /// Takes the store's files from the copy `name`, and leaves the rest as it is.
     pub fn restore_store(&self, name: &str) {
         self.remove_store();
         for file in self.store_files() {
@@ -319,7 +320,7 @@ impl Finished {
         Finished { status, stdout: text(stdout), stderr: text(stderr) }
     }
 
-    /// Fails with all that was printed unless the process succeeded.
+    /// Fails with all output unless the process succeeded.
     pub fn expect_success(self) -> Finished {
         assert!(
             self.status.success(),
@@ -331,7 +332,7 @@ impl Finished {
         self
     }
 
-    /// What was told by [`report`] as `name`.
+    /// The value that the process passed to [`report`] under this name.
     pub fn value(&self, name: &str) -> &str {
         self.stdout
             .lines()
@@ -340,17 +341,17 @@ impl Finished {
     }
 }
 
-/// Tells the process that started this one.
+/// Reports a value to the process that started this one.
 pub fn report(name: &str, value: impl std::fmt::Display) {
     println!("\nreport {name}={value}");
 }
 
-/// Prints a line from the body, of how much was tried.
+/// Prints a line from the body about how much was tried.
 pub fn summarise(line: impl std::fmt::Display) {
     println!("\n{SUMMARY}{line}");
 }
 
-/// Copies all files of a folder, and with them who may use it.
+/// Copies all files of a folder, with their modes and owners.
 pub fn copy_folder(from: &Path, to: &Path) {
     if !to.exists() {
         fs::create_dir_all(to).expect("the folder is ours");
@@ -373,13 +374,13 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs()
 }
 
-/// A user's authenticator app: made of the `otpauth://` URI alone.
+/// A user's authenticator app, made from the `otpauth://` URI alone.
 pub struct Authenticator {
     name: String,
     uri: String,
     totp: Totp,
     period: u64,
-    /// The first step whose code was not given out.
+    /// The first step whose code the app has not given out.
     next: Cell<u64>,
 }
 
@@ -418,19 +419,20 @@ impl Authenticator {
         &self.name
     }
 
-    /// What was scanned.
+    /// The URI.
     pub fn uri(&self) -> &str {
         &self.uri
     }
 
-    /// The code of the first live step that was not given out yet.
+    /// The code of the first valid step that the app has not given out.
     ///
-    /// It begins with the current one: a step that ends meanwhile is still live for a whole period.
+    /// The search begins with the current step. If that step ends meanwhile, its code is still valid for a
+    /// whole period.
     pub fn code(&self) -> String {
         self.next_code().unwrap_or_else(|| panic!("{} has no live code left: take another user", self.name))
     }
 
-    /// The same, if there is one now.
+    /// The same, if there is such a code now.
     pub fn next_code(&self) -> Option<String> {
         let current = now() / self.period;
         let step = self.next.get().max(current);
@@ -440,17 +442,17 @@ impl Authenticator {
         })
     }
 
-    /// The code given out last.
+    /// The code that the app gave out last.
     pub fn last_code(&self) -> String {
         self.code_of(self.next.get() - 1)
     }
 
-    /// The code of the step so many steps away from the current one.
+    /// The code of the step that is so many steps away from the current one.
     pub fn code_away(&self, steps: i64) -> String {
         self.code_of((now() / self.period).checked_add_signed(steps).expect("after 1970"))
     }
 
-    /// A code that is that of no step near.
+    /// Digits that are the code of no nearby step.
     pub fn wrong_code(&self) -> String {
         let current = now() / self.period;
         let near: Vec<String> = (current - 3..=current + 3).map(|step| self.code_of(step)).collect();
@@ -486,7 +488,7 @@ pub fn initialised_token() -> Raw {
     raw
 }
 
-/// Enrols a user, who has not confirmed yet.
+/// Enrols a user, who has not confirmed.
 pub fn enrol(raw: &Raw, so: CK_SESSION_HANDLE, name: &str) -> Authenticator {
     enrol_with(raw, so, name, PERIOD)
 }
@@ -507,14 +509,14 @@ pub fn enrol_with(raw: &Raw, so: CK_SESSION_HANDLE, name: &str, period: u64) -> 
     Authenticator::scan(name, &String::from_utf8(uri).expect("a URI is ASCII"))
 }
 
-/// Enrols a user and confirms the first code, which is spent by it.
+/// Enrols a user and confirms with the first code, which spends it.
 pub fn enrol_confirmed(raw: &Raw, so: CK_SESSION_HANDLE, name: &str) -> Authenticator {
     let authenticator = enrol(raw, so, name);
     assert_rv!(raw.verify(so, raw.user_key(so, name), &authenticator.code()), CKR_OK);
     authenticator
 }
 
-/// Creates a wallet on regtest, and gives its descriptor.
+/// Creates a wallet on regtest, and returns its descriptor.
 pub fn create_wallet(raw: &Raw, so: CK_SESSION_HANDLE, label: &str, users: &[&str], policy: &str) -> String {
     let template = [
         (CKA_LABEL, label.as_bytes().to_vec()),
@@ -546,7 +548,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Sets everything up for these users, within [`LIMITS`].
+    /// Sets everything up for these users, with [`LIMITS`].
     pub fn new(users: &[&str]) -> Stage {
         let raw = initialised_token();
         let so = raw.so();
@@ -558,17 +560,17 @@ impl Stage {
         Stage { raw, session, key, descriptor, users: authenticators }
     }
 
-    /// A PSBT that [`LIMITS`] allow; another one each time.
+    /// A PSBT that [`LIMITS`] allow, another one each time.
     pub fn psbt(&self) -> Vec<u8> {
         wallet::Payment::default().psbt(&self.descriptor)
     }
 
-    /// Signs through door 1.
+    /// Signs with the code in the mechanism's parameter.
     pub fn sign(&self, user: &str, code: &str, psbt: &[u8]) -> Result<Vec<u8>, CK_RV> {
         self.raw.countersign(self.session, self.key, &approval(user, code), psbt)
     }
 
-    /// Failed tries of a user in the last 30 days.
+    /// Wrong tries of a user in the last 30 days.
     pub fn failures(&self, user: &str) -> CK_ULONG {
         let key = self.raw.user_key(self.session, user);
         read_ulong(&self.raw, self.session, key, CKA_COUNTERSIGN_FAILURES)
@@ -601,7 +603,7 @@ pub fn ulong(value: CK_ULONG) -> Vec<u8> {
     value.to_ne_bytes().to_vec()
 }
 
-/// Fails unless a call gave this answer, and prints both as the header does.
+/// Fails unless a call gave this answer, and prints both by their names in the header.
 #[macro_export]
 macro_rules! assert_rv {
     ($call:expr, $wanted:expr) => {

@@ -14,7 +14,7 @@ use crate::module::doors::{ADMINISTRATORS, BACKENDS};
 use crate::module::{Boundary, Finished, in_prepared_boundary, module};
 use crate::{Way, program};
 
-/// How long it may take to start or to stop.
+/// How long the boundary may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `body` in a process of its own that is a client of a fresh boundary, served by a third process.
@@ -22,7 +22,7 @@ pub fn in_boundary(test: &str, body: impl FnOnce(&Boundary)) -> String {
     in_prepared_boundary(test, None, Way::Served, |_| (), body)
 }
 
-/// A running `countersign serve`. It is stopped when it is dropped.
+/// A running `countersign serve`, which is stopped when this is dropped.
 pub struct Served {
     child: Child,
     folder: PathBuf,
@@ -35,7 +35,7 @@ pub struct Release {
 }
 
 impl Release {
-    /// Signs the module under test in `folder`, by so many officers.
+    /// Signs the module under test in `folder`, with so many officers.
     pub fn signed(folder: &Path, officers: usize) -> Release {
         fs::create_dir_all(folder).expect("the folder is ours");
         let library = folder.join("libcountersign.so");
@@ -63,7 +63,7 @@ impl Release {
         Release { library, officers }
     }
 
-    /// The table of the configuration for it.
+    /// The configuration's `[plugin]` table for this release.
     pub fn table(&self, threshold: usize, floor_file: &Path) -> String {
         format!(
             "\n[plugin]\nlibrary = \"{}\"\nofficers = {:?}\nthreshold = {threshold}\nfloor_file = \"{}\"\n",
@@ -75,12 +75,13 @@ impl Release {
 }
 
 impl Served {
-    /// Serves `boundary` to administrators: this user, over a Unix socket. From then on its clients are clients of this.
+    /// Serves `boundary` to administrators (this user) over a Unix socket. From then on its clients are
+    /// clients of this server.
     pub fn start(boundary: &Boundary) -> Served {
         Served::start_with(boundary, "")
     }
 
-    /// The same, with more in its table `[serve]`.
+    /// The same, with more keys in `[serve]`.
     pub fn start_with(boundary: &Boundary, more: &str) -> Served {
         let folder = boundary.folder().to_path_buf();
         let user = rustix::process::getuid().as_raw();
@@ -95,7 +96,7 @@ impl Served {
             );
         let file = folder.join("inside.toml");
         fs::write(&file, inside).expect("the folder is ours");
-        // Whatever the umask is: one that others could write to is not believed.
+        // Whatever the umask, since the boundary refuses a file that others could write to.
         fs::set_permissions(file, Permissions::from_mode(0o600)).expect("it is ours");
         Served::pin(&folder);
         let served = Served::start_again(&folder);
@@ -104,7 +105,7 @@ impl Served {
         served
     }
 
-    /// A client's configuration: `name` in the folder, for this socket.
+    /// Writes a client's configuration, `name` in the folder, for this socket.
     pub fn write_client(&self, name: &str, socket: &str) {
         let client = format!(
             "[connect]\naddress = \"unix:{}/{socket}\"\n\n[log]\nlevel = \"info\"\n",
@@ -113,7 +114,7 @@ impl Served {
         fs::write(self.folder.join(name), client).expect("the folder is ours");
     }
 
-    /// Starts it in a folder where it was before.
+    /// Starts the boundary again in a folder where it ran before.
     pub fn start_again(folder: &Path) -> Served {
         let log = File::options().create(true).append(true).open(folder.join("serve.log")).expect("ours");
         let child = Served::command(folder, &["serve"])
@@ -121,7 +122,7 @@ impl Served {
             .stderr(log)
             .spawn()
             .expect("the command was built");
-        // From here on it is stopped when this is dropped, also where it does not come to listen.
+        // From here on, dropping this stops the process, also if it never listens.
         let mut served = Served { child, folder: folder.into() };
         let until = Instant::now() + PATIENCE;
         while UnixStream::connect(folder.join("administrators.sock")).is_err() {
@@ -134,7 +135,7 @@ impl Served {
         served
     }
 
-    /// A command of the boundary's own side.
+    /// A command with the boundary's own configuration.
     pub fn command(folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command
@@ -151,26 +152,26 @@ impl Served {
         let _ = Finished::of(&mut Served::command(folder, &["plugin", "pin"])).expect_success();
     }
 
-    /// Its process.
+    /// The process id.
     pub fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has logged.
+    /// The log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("serve.log")).unwrap_or_default()
     }
 
-    /// Ends it as `kill -9` does.
+    /// Kills the process like `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it is our child");
     }
 
-    /// What its `/health` at `monitoring.sock` says: the whole answer.
+    /// The whole answer of its `/health` at `monitoring.sock`.
     pub fn health(&self) -> String {
         let socket = self.folder.join("monitoring.sock");
-        // The last thing that it opens.
+        // The boundary opens this socket last.
         self.eventually("the monitoring", |_| UnixStream::connect(&socket).is_ok());
         let mut stream = UnixStream::connect(socket).expect("it is monitored");
         stream.write_all(b"GET /health HTTP/1.1\r\n\r\n").expect("it listens");
@@ -179,13 +180,13 @@ impl Served {
         answer
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let process = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(process, signal).expect("it runs");
     }
 
-    /// Waits until it has ended by itself, and gives how.
+    /// Waits until the process has ended by itself, and returns its status.
     pub fn ended(mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -197,7 +198,7 @@ impl Served {
         }
     }
 
-    /// Waits until something is so.
+    /// Waits until `is` holds.
     pub fn eventually(&self, what: &str, is: impl Fn(&Served) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !is(self) {
@@ -206,7 +207,7 @@ impl Served {
         }
     }
 
-    /// Has it stop, and gives how it ended.
+    /// Stops the process, and returns its status.
     pub fn stop(mut self) -> ExitStatus {
         self.end().expect("it stops when it is told to")
     }
@@ -231,7 +232,7 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         if self.end().is_none() {
-            // It does not hear: nothing of a test may be left running.
+            // The process ignores the signal, and a test must not leave it running.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -1,4 +1,4 @@
-//! A boundary with a user of its own, and the users before it.
+//! A boundary that runs as its own user, and the users that call it.
 //!
 //! ```text
 //! FOLDER/            root, 0755
@@ -6,8 +6,8 @@
 //!   release/         the signed module
 //!   boundary/        BOUNDARY, 0700: token, PINs, store, floor, configuration, log
 //!   run/             BOUNDARY, 0755: the sockets
-//!   client/          BACKEND, 0700: what the backend has
-//!   notes/           root, 0700: what the test knows
+//!   client/          BACKEND, 0700: the backend's files
+//!   notes/           root, 0700: the test's notes
 //! ```
 
 use std::env;
@@ -40,16 +40,16 @@ use crate::served::Release;
 pub const BOUNDARY: u32 = 61_601;
 /// The user that backends run as.
 pub const BACKEND: u32 = 61_602;
-/// Longer than anything here takes.
+/// Longer than any step here takes.
 pub const LONG: Duration = Duration::from_secs(60);
 /// The wallet.
 pub const WALLET: &str = "treasury";
 /// The key that signs digests.
 pub const DIGEST_KEY: &str = "sidechain";
-/// Its user.
+/// The user of the wallet and of the key.
 pub const USER: &str = "alice";
 
-/// Everything that is made may be used by everybody, and core files are written.
+/// Gives everybody access to every new file, and allows core files.
 pub const CARELESS: &str = "umask 000; ulimit -c $(ulimit -H -c); exec \"$@\"";
 
 const FOLDER: &str = "COUNTERSIGN_TEST_FOLDER";
@@ -58,15 +58,15 @@ const ROLE: &str = "COUNTERSIGN_TEST_ROLE";
 const BODY: &str = "body";
 const ADMINISTRATOR: &str = "administrator";
 
-/// Everything that a test has.
+/// Everything that belongs to a test.
 pub struct Wall {
     folder: PathBuf,
     test: String,
     role: String,
 }
 
-/// Runs `body` as root with a boundary that was set up and does not serve yet; and again in each process that it starts by
-/// [`Wall::run`].
+/// Runs `body` as root with a boundary that is set up but does not serve yet, and again in each process that
+/// the body starts with [`Wall::run`].
 pub fn behind_the_wall(test: &str, body: impl FnOnce(&Wall)) {
     if let (Some(folder), Ok(role)) = (env::var_os(FOLDER), env::var(ROLE)) {
         let wall = Wall { folder: folder.into(), test: test.into(), role };
@@ -75,7 +75,7 @@ pub fn behind_the_wall(test: &str, body: impl FnOnce(&Wall)) {
         } else {
             body(&wall);
         }
-        // Not back into the test, whose rest is for the first process.
+        // The rest of the test is for the first process only.
         std::process::exit(0);
     }
     if !rustix::process::geteuid().is_root() {
@@ -84,7 +84,7 @@ pub fn behind_the_wall(test: &str, body: impl FnOnce(&Wall)) {
     if let Err(why) = allow_to_lock_memory() {
         return eprintln!("not tried: {why}");
     }
-    // What others are to run and read is made so; the rest names its mode.
+    // Other users must be able to run and read these files. All others get an explicit mode.
     umask(Mode::from_raw_mode(0o022));
     let temporary = tempfile::tempdir().expect("a temporary folder can be made");
     let wall = Wall { folder: temporary.path().join("wall"), test: test.into(), role: BODY.into() };
@@ -109,8 +109,8 @@ fn again_as_root(test: &str) {
     assert!(done.status.success() && text.contains("1 passed"), "as root: {text}");
 }
 
-/// The right to lock memory is a limit, which the boundary inherits, or a capability. A limit that was lowered for good is raised
-/// by no root of a container.
+/// The boundary may lock memory because of an inherited limit or because of a capability. In a container,
+/// root may be unable to raise a limit that was lowered for good.
 static BY_CAPABILITY: OnceLock<bool> = OnceLock::new();
 
 fn allow_to_lock_memory() -> Result<(), String> {
@@ -125,7 +125,7 @@ fn allow_to_lock_memory() -> Result<(), String> {
     Err("memory cannot be locked here: there is neither CAP_SYS_RESOURCE nor CAP_IPC_LOCK".into())
 }
 
-/// The words before a program that have it run as `user`, in no other group than the user's.
+/// The words before a program that make it run as `user`, in no other group than the user's.
 pub fn becoming(user: u32) -> Vec<OsString> {
     let mut words: Vec<OsString> = Vec::new();
     if user != 0 {
@@ -199,16 +199,17 @@ impl Wall {
             fs::copy(from, &to).expect("the folder is ours");
         }
         let mode = fs::metadata(&to).expect("it is there").permissions().mode();
-        // A program that its user cannot read is protected by the system already: that would hide what we do ourselves.
+        // The system protects a process whose user cannot read its program, which would hide our own
+        // protection.
         assert!(mode & 0o004 != 0, "{name} has mode {mode:o}");
     }
 
-    /// A file or folder of it.
+    /// A file or folder of the boundary's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
     }
 
-    /// Which of the test's processes this is: `body`, or as [`Wall::run`] called it.
+    /// The role of this process: `body`, or the name that [`Wall::run`] gave.
     pub fn role(&self) -> &str {
         &self.role
     }
@@ -223,27 +224,27 @@ impl Wall {
         self.write("boundary/inside.toml", text, BOUNDARY);
     }
 
-    /// Writes what only the test knows.
+    /// Notes something that only the test knows.
     pub fn note(&self, name: &str, text: &str) {
         self.write(&format!("notes/{name}"), text, 0);
     }
 
-    /// Reads it.
+    /// Reads a note.
     pub fn noted(&self, name: &str) -> String {
         fs::read_to_string(self.path("notes").join(name)).expect("it was noted before")
     }
 
-    /// Gives something to the backend.
+    /// Gives a file to the backend.
     pub fn give(&self, name: &str, text: &str) {
         self.write(&format!("client/{name}"), text, BACKEND);
     }
 
-    /// Reads it, as the backend.
+    /// Reads such a file, as the backend.
     pub fn given(&self, name: &str) -> String {
         fs::read_to_string(self.path("client").join(name)).expect("it was given before")
     }
 
-    /// Writes a file of `user`, which nobody else may read.
+    /// Writes a file of `user` that nobody else may read.
     pub fn write(&self, name: &str, text: &str, user: u32) {
         let path = self.path(name);
         fs::write(&path, text).expect("root may");
@@ -259,7 +260,7 @@ fn client(socket: &Path) -> String {
 
 /// Other processes.
 impl Wall {
-    /// A program, ready to be run as `user` with nothing of our environment.
+    /// A program, ready to run as `user` with none of our environment.
     pub fn start_as(&self, user: u32, program: impl AsRef<OsStr>) -> Command {
         let mut words = becoming(user);
         words.push(program.as_ref().to_owned());
@@ -291,7 +292,7 @@ impl Wall {
         Finished::of(&mut self.command(user, role)).expect_success()
     }
 
-    /// A command of the boundary's own side.
+    /// A command with the boundary's own configuration.
     pub fn countersign(&self, arguments: &[&str]) -> Command {
         let mut command = self.start_as(BOUNDARY, self.path("bin/countersign"));
         command
@@ -302,9 +303,10 @@ impl Wall {
         command
     }
 
-    /// A script of the shell, as the boundary's user, in a folder that it could write a core file to.
+    /// A shell script, as the boundary's user, in a folder where it could write a core file.
     pub fn script(&self, script: &str) -> Command {
-        // Whoever started the tests may have signals ignored, as a shell does for what runs in its background.
+        // Signals may be ignored because of the process that started the tests, as a shell does for
+        // background jobs.
         let mut command = self.start_as(BOUNDARY, "env");
         command.args(["--default-signal=INT,QUIT", "sh", "-c", script, "sh"]).current_dir(self.path("run"));
         command
@@ -322,24 +324,24 @@ impl Wall {
         command
     }
 
-    /// The boundary, ready to be started: by somebody who takes care of nothing.
+    /// The boundary, ready to be started by somebody careless.
     pub fn boundary(&self) -> Command {
         self.boundary_by(CARELESS)
     }
 
-    /// Starts it, and waits until it is ready.
+    /// Starts the boundary, and waits until it is ready.
     pub fn serve(&self) -> Serving {
         self.serve_by(self.boundary())
     }
 
-    /// The same, by a command of its own.
+    /// The same, with a command of its own.
     pub fn serve_by(&self, mut command: Command) -> Serving {
         let log = File::options().create(true).append(true).open(self.path("notes/stderr"));
         command.stdout(Stdio::null()).stderr(log.expect("the folder is ours"));
         self.serve_as_it_is(command)
     }
 
-    /// The same, whatever its standard output and error are.
+    /// The same, with the command's standard output and error left as they are.
     pub fn serve_as_it_is(&self, mut command: Command) -> Serving {
         let (path, log) = (self.path("notify"), self.path("notes/stderr"));
         let _ = fs::remove_file(&path);
@@ -376,25 +378,25 @@ impl Wall {
     }
 }
 
-/// What is outside of all of this: the user's app, and the watch-only wallet.
+/// The world outside: the user's app and the watch-only wallet.
 pub struct Customer {
     alice: Authenticator,
     descriptor: String,
 }
 
 impl Customer {
-    /// A code that was not used.
+    /// An unused code.
     pub fn code(&self) -> String {
-        // The one that confirmed was the current one, or an earlier one.
+        // The code that confirmed was of the current step or an earlier one.
         self.alice.code_away(1)
     }
 
-    /// A code that is none.
+    /// Digits that are no code.
     pub fn wrong_code(&self) -> String {
         self.alice.wrong_code()
     }
 
-    /// The user's secret: in base 32, as the app has it, and its bytes.
+    /// The user's secret, in base 32 (as in the app) and as bytes.
     pub fn secret(&self) -> (String, Vec<u8>) {
         let uri = self.alice.uri();
         let (_, rest) = uri.split_once("secret=").expect("it is in the URI");
@@ -403,7 +405,7 @@ impl Customer {
         (secret, bytes)
     }
 
-    /// Has the wallet make a PSBT, and gives it to the backend with a code.
+    /// Makes a PSBT with the wallet, and gives it to the backend with a code.
     pub fn order(&self, wall: &Wall, code: &str) -> Vec<u8> {
         let psbt = Payment::default().psbt(&self.descriptor);
         wall.give("psbt", &HEXLOWER.encode(&psbt));
@@ -418,7 +420,7 @@ impl Customer {
     }
 }
 
-/// What a backend does with an order: signs, by the code that came with it.
+/// Signs an order, as a backend does, with the code that came with it.
 pub fn sign_order(wall: &Wall) -> Result<Vec<u8>, CK_RV> {
     Backend::logged_in(wall).sign(wall)
 }
@@ -446,7 +448,7 @@ impl Backend {
     }
 }
 
-/// A running boundary. It is ended when this is dropped.
+/// A running boundary, which is ended when this is dropped.
 pub struct Serving {
     pub child: Child,
     notified: UnixDatagram,
@@ -454,12 +456,12 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Its process.
+    /// The process id.
     pub fn process(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// What it told the service manager next.
+    /// The next message that it sent to the service manager.
     pub fn told(&mut self) -> String {
         let begun = Instant::now();
         let mut bytes = [0; 1024];
@@ -476,22 +478,22 @@ impl Serving {
         }
     }
 
-    /// All that it has said.
+    /// All output so far.
     pub fn log(&self) -> String {
         self.logs.iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
     }
 
-    /// Sends it a signal, as root.
+    /// Sends a signal to the boundary, as root.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.process(), signal).expect("it runs");
     }
 
-    /// Waits for its end.
+    /// Waits for the boundary's end.
     pub fn ended(mut self) -> ExitStatus {
         ended(&mut self.child).unwrap_or_else(|| panic!("it does not end:\n{}", self.log()))
     }
 
-    /// Has it stop, and gives how it ended.
+    /// Stops the boundary, and returns its status.
     pub fn stop(self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.ended()
@@ -500,13 +502,13 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// How a child ended; none if it goes on.
+/// The status of a child that has ended, or none while it runs.
 pub fn ended(child: &mut Child) -> Option<ExitStatus> {
     let begun = Instant::now();
     while begun.elapsed() < LONG {
@@ -518,7 +520,7 @@ pub fn ended(child: &mut Child) -> Option<ExitStatus> {
     None
 }
 
-/// What a server of HTTP on a Unix socket answers.
+/// Sends an HTTP request to a Unix socket, and returns the response.
 pub fn http(socket: &Path, request: &str) -> std::io::Result<String> {
     use std::io::{Read, Write};
     let mut stream = UnixStream::connect(socket)?;

@@ -6,14 +6,15 @@ use crate::served;
 /// How a test reaches the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// The module has the engine in itself.
+    /// The engine is in the module itself.
     Direct,
     /// The module is a client of a running `countersign serve`.
     Served,
 }
 
 impl Way {
-    /// The way that the tests of a module take whose path ends in `direct` or `served`. Any other path does not compile.
+    /// The way for the tests of a module whose path ends in `direct` or `served`. Any other path does not
+    /// compile.
     pub const fn of(module_path: &str) -> Way {
         if ends_with(module_path, "::direct") {
             Way::Direct
@@ -24,7 +25,7 @@ impl Way {
         }
     }
 
-    /// Runs `body` in a process of its own that has a fresh boundary and reaches it this way.
+    /// Runs `body` in a process of its own that has a fresh boundary, and reaches the engine in this way.
     pub fn in_boundary(self, test: &str, body: impl FnOnce(&Boundary)) -> String {
         match self {
             Way::Direct => module::in_boundary(test, body),

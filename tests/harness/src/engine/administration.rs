@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Bench;
 
-/// The administrator, logged in the first time that one is needed.
+/// The administrator, who logs in when a test first needs one.
 #[derive(Default)]
 pub struct LoggedIn(OnceLock<Administrator>);
 
@@ -24,7 +24,7 @@ impl Bench {
         self.administrator.0.get_or_init(|| administrator_as(&self.engine, None, b"so-pin"))
     }
 
-    /// Has the administrator do an act.
+    /// Does an act as the administrator.
     pub fn perform(&self, act: Act) -> Result<Done, EngineError> {
         self.engine.perform(self.administrator().approve(act))
     }

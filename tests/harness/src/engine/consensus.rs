@@ -1,4 +1,4 @@
-//! What miniscript finalises and Bitcoin Core's consensus code takes.
+//! Finalises with miniscript, and verifies with Bitcoin Core's consensus code.
 
 use bitcoin::consensus::serialize;
 use bitcoin::psbt::Psbt;
@@ -8,7 +8,7 @@ use miniscript::psbt::PsbtExt;
 
 use super::scripts::{Cosigner, Script};
 
-/// What consensus says of each input.
+/// Whether consensus accepts each input.
 pub fn verdicts(transaction: &Transaction, prevouts: &[TxOut]) -> Vec<bool> {
     let scripts: Vec<_> = prevouts.iter().map(|prevout| prevout.script_pubkey.as_bytes()).collect();
     let spent: Vec<_> = prevouts
@@ -35,7 +35,7 @@ pub fn prevouts(psbt: &Psbt) -> Vec<TxOut> {
     psbt.iter_funding_utxos().map(|prevout| prevout.expect("there").clone()).collect()
 }
 
-/// The transaction, once the cosigners have signed what we signed.
+/// The transaction, after the cosigners have added their signatures.
 pub fn completed(script: &Script, mut signed: Psbt) -> Transaction {
     for name in script.with {
         Cosigner::named(name).sign(&mut signed);

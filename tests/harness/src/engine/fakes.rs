@@ -1,4 +1,4 @@
-//! The ports of the ledger in memory: a store, an anchor, a sealer and randomness, each of which fails as it is told to.
+//! The ledger's ports in memory: a store, an anchor, a sealer and randomness. Each fails on request.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,11 +19,11 @@ pub struct Kept {
     pub links: BTreeMap<u64, Vec<u8>>,
     is_open: bool,
     is_broken: bool,
-    /// What the next commits run into.
+    /// The faults of the next commits.
     pub faults: VecDeque<StoreFault>,
-    /// How often it does not open anew, after which it does.
+    /// How many times the store fails to open again before it opens.
     pub away: u32,
-    /// How often it was opened anew.
+    /// How many times the store was opened again.
     pub reopened: u32,
     /// Another store is at its place.
     pub displaced: bool,
@@ -34,13 +34,13 @@ pub struct Kept {
 pub enum StoreFault {
     /// Nothing was written.
     Before,
-    /// All was written, and the answer was lost.
+    /// Everything was written, and the answer was lost.
     After,
     /// Somebody else writes a link first.
     Stranger,
 }
 
-/// Where a store in memory is.
+/// The place of a store in memory.
 #[derive(Clone, Default)]
 pub struct MemorySite(Arc<Mutex<Kept>>);
 
@@ -232,20 +232,20 @@ impl View for MemoryView {
     }
 }
 
-/// An anchor in memory: every value it ever stood at, each once, and those that it stands at now.
+/// An anchor in memory: every value that it ever had, once each, and its present values.
 #[derive(Default)]
 pub struct Anchorage {
     pub past: Vec<Vec<u8>>,
     pub now: Vec<Vec<u8>>,
-    /// What the next steps run into.
+    /// The faults of the next steps.
     pub faults: VecDeque<Fault>,
-    /// What opening the token anew runs into, after which it is well.
+    /// How many times opening the token again fails before it works.
     pub away: u32,
     /// The token refuses the PIN.
     pub refuses: bool,
-    /// How often it was opened anew.
+    /// How many times the token was opened again.
     pub reopened: u32,
-    /// What happens in the next step.
+    /// Runs during the next step.
     pub meanwhile: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -256,9 +256,9 @@ pub enum Fault {
     Before,
     /// The new value was made, and the old one is still there.
     Between,
-    /// All was done, and the answer was lost.
+    /// Everything was done, and the answer was lost.
     After,
-    /// Something that is no anchor was made.
+    /// An object that is no anchor was made.
     Torn,
     /// The token was put back to an older value.
     PutBack,
@@ -280,7 +280,7 @@ impl Anchor for MemoryAnchor {
         Ok(self.state().now.clone())
     }
 
-    /// Holds `old` against where it stands, as strictly as any anchor may.
+    /// Compares `old` with the present value, as strictly as any anchor may.
     fn step(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), BackingError> {
         let meanwhile = self.state().meanwhile.take();
         if let Some(act) = meanwhile {
@@ -330,7 +330,7 @@ impl Anchor for MemoryAnchor {
     }
 }
 
-/// A sealer in memory: the wrapped key is a name of it.
+/// A sealer in memory, whose wrapped key is only a name of the key.
 #[derive(Clone, Default)]
 pub struct MemorySealer(Arc<Mutex<HashMap<StoreId, [u8; 32]>>>);
 
@@ -361,7 +361,7 @@ impl Sealer for MemorySealer {
     }
 }
 
-/// Randomness that comes until it is told not to.
+/// Randomness that fails on request.
 #[derive(Clone, Default)]
 pub struct FailingRandom(Arc<Mutex<bool>>);
 

@@ -1,4 +1,4 @@
-//! Ledgers to compare with: one that makes nothing durable, and the real one with its anchor in memory.
+//! Ledgers for comparisons: one that makes nothing durable, and the real one with its anchor in memory.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use countersign::shell::sqlite::SqliteSite;
 
 use super::fakes::MemoryAnchor;
 
-/// Records in memory, by the same rules, and no commit.
+/// Records in memory, under the same rules, without a durable commit.
 #[derive(Clone, Default)]
 pub struct NoCommit(Arc<Mutex<(u64, HashMap<RecordKey, Plain>)>>);
 
@@ -79,7 +79,7 @@ impl Vault for NoCommit {
     }
 }
 
-/// The real ledger over SQLite, its anchor in memory.
+/// The real ledger over SQLite, with its anchor in memory.
 pub struct AnchorInMemory {
     path: PathBuf,
     anchor: MemoryAnchor,

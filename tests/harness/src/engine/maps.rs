@@ -1,6 +1,6 @@
-//! The maps of a PSBT as bytes (BIP 174, "Specification"), for tests that write what no library would.
+//! The maps of a PSBT as bytes (BIP 174, "Specification"), for tests that write what no library would write.
 
-/// Key with its type, and value.
+/// A key with its type, and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// The maps: the global one, those of the inputs, those of the outputs.

@@ -1,7 +1,7 @@
-//! Every script type that is signed for, with cosigners whose keys the tests know.
+//! Every script type that the module signs for, with cosigners whose keys the tests know.
 //!
-//! What an Updater and a Finalizer do (BIP 174) is done by miniscript, from the descriptor that the module shows: nothing
-//! here knows how the module derives, rebuilds or signs.
+//! miniscript does the work of Updater and Finalizer (BIP 174), from the descriptor that the module shows.
+//! Nothing here knows how the module derives, rebuilds or signs.
 
 use core::str::FromStr;
 
@@ -25,7 +25,7 @@ use countersign::kernel::wallet::{
 
 use super::{FEE, INPUT, PAID, funding, recorded, stranger};
 
-/// A script type, by its wallet policy. `A`, `B` and `C` stand for the cosigners' keys.
+/// A script type, given by its wallet policy. `A`, `B` and `C` stand for the cosigners' keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Script {
     pub name: &'static str,
@@ -46,8 +46,8 @@ const fn script(
     Script { name, template, keys, path, with }
 }
 
-/// Every script type that custodians hold coins in: single keys, multisig in each of its wrappings, miniscript with a
-/// way out in time, taproot by key and by leaf.
+/// Every script type that custodians hold coins in: single keys, multisig in each of its wrappings,
+/// miniscript with a timelocked way out, taproot by key and by leaf.
 pub const SCRIPTS: &[Script] = &[
     script("pkh", "pkh(@0/**)", &["ours"], None, &[]),
     script("wpkh", "wpkh(@0/**)", &["ours"], None, &[]),
@@ -108,7 +108,8 @@ pub const SCRIPTS: &[Script] = &[
     ),
 ];
 
-/// Scripts with our key in two branches, at disjoint derivations: with `A` at once, with `B` once a timelock has passed.
+/// Scripts with our key in two branches, at disjoint derivations: together with `A` at once, together with
+/// `B` after a timelock.
 pub const BRANCHED: &[Script] = &[
     script(
         "wsh-both-branches",
@@ -126,13 +127,13 @@ pub const BRANCHED: &[Script] = &[
     ),
 ];
 
-/// The script type of that name.
+/// The script type with this name.
 pub fn named(name: &str) -> Script {
     *SCRIPTS.iter().chain(BRANCHED).find(|script| script.name == name).expect("a script type")
 }
 
 impl Script {
-    /// What a security officer registers.
+    /// The registration, as a security officer writes it.
     pub fn registration(&self) -> String {
         let key = |name: &&str| if *name == "ours" { "ours".into() } else { Cosigner::named(name).key() };
         let keys: Vec<String> = self.keys.iter().map(key).collect();
@@ -186,7 +187,7 @@ fn of_seed_at(
     Wallet::of(&recorded(RecordKey { kind: Kind::Wallet, id: [0; 16] }, &record), secp).expect("opens")
 }
 
-/// Somebody else whose key is in a script.
+/// The owner of another key in a script.
 pub struct Cosigner(Xpriv);
 
 impl Cosigner {
@@ -203,7 +204,7 @@ impl Cosigner {
         self.0.fingerprint(&Secp256k1::new())
     }
 
-    /// What its backup has.
+    /// The master key, which the cosigner's backup has.
     pub fn master(&self) -> Xpriv {
         self.0
     }
@@ -214,12 +215,12 @@ impl Cosigner {
         Xpub::from_priv(&secp, &self.0.derive_priv(&secp, &Cosigner::path()).expect("derives"))
     }
 
-    /// Its key as it stands in a wallet policy.
+    /// The cosigner's key as a wallet policy lists it.
     pub fn key(&self) -> String {
         format!("[{}/{}]{}", self.fingerprint(), Cosigner::path(), self.xpub())
     }
 
-    /// Signs like any other software: for every key that the PSBT says is this cosigner's.
+    /// Signs like any other software: with every key that the PSBT attributes to this cosigner.
     pub fn sign(&self, psbt: &mut Psbt) {
         let secp = Secp256k1::new();
         let tx = psbt.unsigned_tx.clone();
@@ -293,7 +294,7 @@ pub fn script_at(watch: &WatchOnly, chain: Chain, index: u32) -> ScriptBuf {
     descriptor_at(watch, chain, index).derived_descriptor(&Secp256k1::new()).script_pubkey()
 }
 
-/// A PSBT of `watch` that nothing refuses: `inputs` inputs, a payment to a stranger, change at index 3.
+/// A PSBT of `watch` that no rule refuses: `inputs` inputs, a payment to a stranger, change at index 3.
 pub fn good_psbt(watch: &WatchOnly, inputs: u32) -> Psbt {
     let previous: Vec<Transaction> =
         (0..inputs).map(|index| funding(script_at(watch, Chain::External, index), INPUT, index)).collect();
@@ -325,7 +326,8 @@ pub fn good_psbt(watch: &WatchOnly, inputs: u32) -> Psbt {
     psbt
 }
 
-/// What an Updater adds to an input that spends output 0 of `previous`, at this external address of the wallet.
+/// Adds what an Updater adds to an input that spends output 0 of `previous`, at this external address of the
+/// wallet.
 pub fn update_input(psbt: &mut Psbt, index: usize, watch: &WatchOnly, previous: Transaction, address: u32) {
     if watch.is_segwit() {
         psbt.inputs[index].witness_utxo = Some(previous.output[0].clone());

@@ -14,10 +14,10 @@ use super::doors::BACKENDS;
 use super::{Authenticator, Boundary, Finished, PERIOD, SO_PIN, USER_PIN, module};
 use crate::program;
 
-/// The command line, on the boundary of this test.
+/// The command line, in the boundary of this test.
 pub struct Cli<'a>(pub &'a Boundary);
 
-/// What a command answered: its JSON, whether it succeeded, and what it said beside.
+/// The answer of a command: its JSON, whether it succeeded, and its standard error.
 pub struct Answer {
     pub json: Value,
     pub success: bool,
@@ -40,8 +40,8 @@ impl Cli<'_> {
         (cli, alice)
     }
 
-    /// The command, ready to run, under another program if one is given: `faketime …`. Its PINs are right, its code is the
-    /// noted one.
+    /// The command, ready to run, under another program if one is given: `faketime …`. It gets the right PINs
+    /// and the noted code.
     pub fn command(&self, under: &[&str], arguments: &[&str]) -> Command {
         let mut words = under.iter().map(Into::into).chain([program().into_os_string()]);
         let mut command = Command::new(words.next().expect("there is the program at least"));
@@ -61,7 +61,7 @@ impl Cli<'_> {
         command
     }
 
-    /// The configuration of the door that a verb is for.
+    /// The configuration of the door that a verb needs.
     fn conf_for(&self, arguments: &[&str]) -> PathBuf {
         let backend = self.0.folder().join(BACKENDS);
         let signs = matches!(arguments, ["sign", ..] | ["key", "sign", ..]);
@@ -77,7 +77,7 @@ impl Cli<'_> {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
-        // Who asks for nothing may be gone already.
+        // A command that asks for nothing may have ended already.
         let _ = running.stdin.take().expect("it is piped").write_all(typed.as_bytes());
         let done = running.wait_with_output().expect("it ends");
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
@@ -88,19 +88,19 @@ impl Cli<'_> {
         Answer { json, success: done.status.success(), stderr }
     }
 
-    /// What a command answers.
+    /// Runs a command and returns its answer.
     pub fn run(&self, arguments: &[&str]) -> Answer {
         Cli::answer(&mut self.command(&[], arguments), "")
     }
 
-    /// What a command that must succeed answers.
+    /// Runs a command that must succeed, and returns its JSON.
     pub fn does(&self, arguments: &[&str]) -> Value {
         let answer = self.run(arguments);
         assert!(answer.success, "{arguments:?}: {}\n{}", answer.json, answer.stderr);
         answer.json
     }
 
-    /// What is said to have gone wrong.
+    /// Runs a command that must fail, and returns its message.
     pub fn fails(&self, arguments: &[&str]) -> String {
         let answer = self.run(arguments);
         assert!(!answer.success, "{arguments:?}: {}", answer.json);
@@ -112,7 +112,7 @@ impl Cli<'_> {
         Finished::of(&mut self.command(&[], arguments))
     }
 
-    /// The public side of a wallet, from what the command line shows of it.
+    /// The public side of a wallet, from the command line's output.
     pub fn watch(&self, label: &str) -> WatchOnly {
         let json = self.does(&["wallet", "show", label]);
         let text = |field: &str| json["wallet"][field].as_str().expect("a text");
@@ -124,7 +124,7 @@ impl Cli<'_> {
             .expect("what is shown is what is registered")
     }
 
-    /// What the command line shows of a PSBT.
+    /// The command line's view of a PSBT.
     pub fn show(&self, label: &str, file: &str) -> Value {
         self.does(&["psbt", "show", "--wallet", label, "--in", file])
     }

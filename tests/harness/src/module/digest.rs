@@ -1,4 +1,4 @@
-//! A chain that the module cannot read: makes keys that sign its digests, and verifies what they sign.
+//! A chain that the module cannot read: makes keys that sign its digests, and verifies their signatures.
 
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{Message, PublicKey, Secp256k1};
@@ -24,7 +24,7 @@ pub fn create_digest_key(raw: &Raw, so: CK_SESSION_HANDLE, label: &str, users: &
         .unwrap_or_else(|rv| panic!("C_GenerateKeyPair answered {rv:#x}"));
 }
 
-/// The public key of this label, as anybody has it who was told of it.
+/// The public key of this label, as anybody can read it.
 pub fn digest_public_key(raw: &Raw, session: CK_SESSION_HANDLE, label: &str) -> PublicKey {
     let point = raw
         .attribute(session, raw.wallet_public(session, label), CKA_EC_POINT)
@@ -32,14 +32,14 @@ pub fn digest_public_key(raw: &Raw, session: CK_SESSION_HANDLE, label: &str) -> 
     PublicKey::from_slice(&point[2..]).expect("a point in an OCTET STRING")
 }
 
-/// Verifies r ‖ s as a chain would: by the public key, and with a low s alone.
+/// Verifies r ‖ s as a chain would: with the public key, and with a low s only.
 pub fn verify_digest(key: &PublicKey, digest: &[u8], signature: &[u8]) {
     let message = Message::from_digest_slice(digest).expect("32 bytes");
     let signature = Signature::from_compact(signature).expect("r and s");
     Secp256k1::verification_only().verify_ecdsa(&message, &signature, key).expect("it verifies");
 }
 
-/// A digest; another one each time.
+/// A digest, another one each time.
 pub fn fresh_digest() -> [u8; 32] {
     let mut digest = [0; 32];
     getrandom::fill(&mut digest).expect("the system gives randomness");

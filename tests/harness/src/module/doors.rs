@@ -1,8 +1,9 @@
-//! Both doors of a served boundary, for a test that is the administrator first and the backend then.
+//! Both doors of a served boundary, for a test that is first the administrator and then the backend.
 //!
-//! A module is a client by one door. So where a test's configuration is that of the administrators' door, and that of the
-//! backends' is beside it, a copy of the module is loaded, which the loader takes for another one, and calls go to the one or
-//! to the other. In one process with the engine there is one door, and nothing of this.
+//! A module is a client of one door. If the test is configured for the administrators' door, with the
+//! backends' configuration beside it, a copy of the module is loaded, which the loader takes for another
+//! library. Calls go to one or the other. If the engine is in the same process, there is one door, and
+//! nothing of this applies.
 
 #![allow(unsafe_code, reason = "the environment of the process is changed")]
 
@@ -27,11 +28,11 @@ const CONF: &str = "COUNTERSIGN_CONF";
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Door {
-    /// As the test was configured: the module under test itself.
+    /// The door that the test is configured for, by the module under test itself.
     AsConfigured,
-    /// The administrators'.
+    /// The administrators' door.
     Administrators,
-    /// The backends'.
+    /// The backends' door.
     Backends,
 }
 
@@ -39,7 +40,7 @@ static CURRENT: AtomicU8 = AtomicU8::new(Door::AsConfigured as u8);
 /// The two modules, once there are two.
 static MODULES: Mutex<Option<[Raw; 2]>> = Mutex::new(None);
 
-/// The module of the door that was come in by last, if any was.
+/// The module of the current door, if a test has chosen one.
 pub fn current() -> Option<Raw> {
     let current = CURRENT.load(Ordering::SeqCst);
     if current == Door::AsConfigured as u8 {
@@ -49,7 +50,7 @@ pub fn current() -> Option<Raw> {
     modules.as_ref().map(|modules| modules[usize::from(current == Door::Backends as u8)])
 }
 
-/// Comes in by a door, if this is a boundary of two.
+/// Enters by a door, if this boundary has two.
 pub fn come_in(door: Door) {
     if CURRENT.load(Ordering::SeqCst) == door as u8 {
         return;
@@ -63,7 +64,7 @@ pub fn come_in(door: Door) {
         Door::Backends => (backends, BACKENDS),
         Door::Administrators | Door::AsConfigured => (administrators, ADMINISTRATORS),
     };
-    // SAFETY: a body has one thread, or none that reads the environment meanwhile: only `C_Initialize` does.
+    // SAFETY: no other thread of a body reads the environment meanwhile: only `C_Initialize` does.
     unsafe { env::set_var(CONF, folder.join(name)) };
     let initialize = raw.v2_40.C_Initialize.expect("every place of the table is filled");
     // SAFETY: null is what the function takes.
@@ -72,8 +73,8 @@ pub fn come_in(door: Door) {
     CURRENT.store(door as u8, Ordering::SeqCst);
 }
 
-/// The configuration of a process whose administrator goes straight to the boundary, and whose backend through the socket `name`
-/// in the folder of the boundary.
+/// The configuration of a process whose administrator goes straight to the boundary, and whose backend goes
+/// through the socket `name` in the boundary's folder.
 pub fn configure_backends_behind(boundary: &Boundary, name: &str) -> PathBuf {
     let (from, to) = (boundary.folder(), boundary.folder().join("behind"));
     fs::create_dir(&to).expect("the folder is ours");
@@ -84,7 +85,7 @@ pub fn configure_backends_behind(boundary: &Boundary, name: &str) -> PathBuf {
     to.join(ADMINISTRATORS)
 }
 
-/// Has the next `C_Initialize` of this process come in by the backends' door, if this is a boundary of two.
+/// Makes the next `C_Initialize` of this process use the backends' door, if this boundary has two.
 pub fn configure_backends() {
     if let Some(folder) = folder_of_two() {
         // SAFETY: as above.
@@ -92,8 +93,8 @@ pub fn configure_backends() {
     }
 }
 
-/// Has the module under test itself come in by the backends' door from here on, if this is a boundary of two: for what calls the
-/// tables of that module.
+/// Makes the module under test itself use the backends' door from here on, if this boundary has two: for
+/// tests that call the tables of that module.
 pub fn stay_with_backends(raw: &Raw) {
     let Some(folder) = folder_of_two() else { return };
     assert_eq!(raw.finalize(), CKR_OK, "it was initialised");
@@ -106,7 +107,7 @@ pub fn stay_with_backends(raw: &Raw) {
     assert_eq!(raw.initialize(), CKR_OK, "it comes in by the other door");
 }
 
-/// Finalises the module of the door that calls do not go through.
+/// Finalises the module of the other door.
 pub fn finalize_others(raw: &Raw) {
     let modules = *MODULES.lock().unwrap_or_else(PoisonError::into_inner);
     let here = raw.here().v2_40;
@@ -117,26 +118,26 @@ pub fn finalize_others(raw: &Raw) {
     }
 }
 
-/// The folder of the configurations for both doors.
+/// The folder with the configurations for both doors.
 fn folder_of_two() -> Option<PathBuf> {
     let conf = PathBuf::from(env::var_os(CONF)?);
     let is_of_a_door = [ADMINISTRATORS, BACKENDS].iter().any(|name| conf.ends_with(name));
     let folder = conf.parent().filter(|_| is_of_a_door)?;
-    // Who was started as a backend stays one: see `Boundary::command_as_backend`.
+    // A process that was started as a backend stays one: see `Boundary::command_as_backend`.
     let may_administer = env::var_os(AS_BACKEND).is_none();
     (may_administer && folder.join(ADMINISTRATORS).exists() && folder.join(BACKENDS).exists())
         .then(|| folder.to_path_buf())
 }
 
-/// Set for a process that has the backends' configuration alone.
+/// Set for a process that has only the backends' configuration.
 pub const AS_BACKEND: &str = "COUNTERSIGN_TEST_AS_BACKEND";
 
-/// A copy of the module, as new as that.
+/// A copy of the module, as new as the module itself.
 fn copy_of_module() -> PathBuf {
     let (module, copy) = (module(), target_folder().join("libcountersign.second.so"));
     let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     if changed(&copy) < changed(&module) {
-        // Whole or not at all: other tests load it, too.
+        // Written whole or not at all, because other tests load the copy, too.
         let draft = copy.with_extension(format!("{}.so", std::process::id()));
         fs::copy(&module, &draft).expect("there is room beside the module");
         fs::rename(&draft, &copy).expect("it is ours");

@@ -51,30 +51,30 @@ macro_rules! call_v3_2 {
 }
 pub use crate::call_v3_2;
 
-/// Finalises the backing module, if nobody did: what it remembers is forgotten.
+/// Finalises the backing module, if nobody has, so that it forgets its state.
 pub fn finalize_backing(boundary: &super::Boundary) {
     static BACKING: std::sync::OnceLock<Pkcs11> = std::sync::OnceLock::new();
     let backing = BACKING.get_or_init(|| {
-        // SAFETY: as below; it is in this process already.
+        // SAFETY: as below; the module is in this process already.
         unsafe { Pkcs11::new(boundary.backing_module()) }.expect("the module loads")
     });
-    // SAFETY: null is what the function takes.
+    // SAFETY: C_Finalize takes null.
     let rv = unsafe { backing.C_Finalize(ptr::null_mut()) };
     assert!([CKR_OK, CKR_CRYPTOKI_NOT_INITIALIZED].contains(&rv), "C_Finalize answered {rv:#x}");
 }
 
-/// The module, loaded.
+/// The loaded module.
 #[derive(Clone, Copy)]
 pub struct Raw {
-    /// What `C_GetFunctionList` gives.
+    /// The list that `C_GetFunctionList` returns.
     pub v2_40: &'static CK_FUNCTION_LIST,
-    /// What `C_GetInterface` gives for version 3.0.
+    /// The list that `C_GetInterface` returns for version 3.0.
     pub v3_0: &'static CK_FUNCTION_LIST_3_0,
-    /// What `C_GetInterface` gives for version 3.2.
+    /// The list that `C_GetInterface` returns for version 3.2.
     pub v3_2: &'static CK_FUNCTION_LIST_3_2,
     /// The exports.
     pub library: &'static Pkcs11,
-    /// Whether calls go to this module, whatever door was come in by.
+    /// Whether calls go to this module, whatever door was chosen.
     is_by_itself: bool,
 }
 
@@ -84,11 +84,11 @@ impl Raw {
         Raw::load_from(&module())
     }
 
-    /// Loads the module of this file.
+    /// Loads the module in this file.
     pub fn load_from(path: &Path) -> Raw {
         // SAFETY: a PKCS#11 module runs nothing of consequence when it is loaded.
         let library = unsafe { Pkcs11::new(path) }.expect("the module loads");
-        // It is never unloaded: so its tables live as long as the process.
+        // The library is never unloaded, so its tables live as long as the process.
         Raw::of(Box::leak(Box::new(library)))
     }
 
@@ -117,22 +117,22 @@ impl Raw {
         }
     }
 
-    /// The module of the door that calls go through: see [`doors`].
+    /// The module of the current door: see [`doors`].
     pub fn here(&self) -> Raw {
         if self.is_by_itself { *self } else { doors::current().unwrap_or(*self) }
     }
 
-    /// This module, whatever door was come in by.
+    /// This module, whatever door was chosen.
     pub fn by_itself(self) -> Raw {
         Raw { is_by_itself: true, ..self }
     }
 
-    /// Comes in through the backends' door from now on, where the boundary is served: no user is let in by the other.
+    /// Uses the backends' door from now on, if the boundary is served: the other door lets no user log in.
     pub fn as_backend(&self) {
         doors::come_in(Door::Backends);
     }
 
-    /// Comes in through the administrators' door from now on, where the boundary is served.
+    /// Uses the administrators' door from now on, if the boundary is served.
     pub fn as_administrator(&self) {
         doors::come_in(Door::Administrators);
     }
@@ -142,7 +142,7 @@ impl Raw {
         call!(self, C_Initialize(ptr::null_mut()))
     }
 
-    /// `C_Finalize`, by both doors.
+    /// `C_Finalize`, through both doors.
     pub fn finalize(&self) -> CK_RV {
         if !self.is_by_itself {
             doors::finalize_others(self);
@@ -150,7 +150,7 @@ impl Raw {
         call!(self, C_Finalize(ptr::null_mut()))
     }
 
-    /// `C_InitToken`, the label padded with blanks.
+    /// `C_InitToken`, with the label padded with spaces.
     pub fn init_token(&self, slot: CK_SLOT_ID, pin: &[u8], label: &str) -> CK_RV {
         let mut pin = pin.to_vec();
         let mut padded = format!("{label:32}").into_bytes();
@@ -500,7 +500,7 @@ impl Raw {
         }
     }
 
-    /// Signs through door 1: `C_SignInit` with an approval, and `C_Sign`.
+    /// Signs with the code in the mechanism's parameter: `C_SignInit` with an approval, and `C_Sign`.
     pub fn countersign(
         &self,
         session: CK_SESSION_HANDLE,
@@ -616,7 +616,7 @@ pub struct Mechanism {
 }
 
 impl Mechanism {
-    /// The mechanism with its parameter; null where that is empty.
+    /// The mechanism with its parameter, or with null if that is empty.
     pub fn new(mechanism: CK_MECHANISM_TYPE, parameter: &[u8]) -> Mechanism {
         let raw = CK_MECHANISM {
             mechanism,
@@ -626,7 +626,7 @@ impl Mechanism {
         Mechanism { raw, parameter: parameter.to_vec() }
     }
 
-    /// What a call takes.
+    /// The pointer for a call.
     pub fn pointer(&mut self) -> CK_MECHANISM_PTR {
         if !self.parameter.is_empty() {
             self.raw.pParameter = self.parameter.as_mut_ptr().cast();
@@ -657,12 +657,12 @@ impl Template {
         Template { entries, _values: values }
     }
 
-    /// What a call takes; null where there are none.
+    /// The pointer for a call, or null without attributes.
     pub fn pointer(&mut self) -> CK_ATTRIBUTE_PTR {
         if self.entries.is_empty() { ptr::null_mut() } else { self.entries.as_mut_ptr() }
     }
 
-    /// How many there are.
+    /// The number of attributes.
     pub fn count(&self) -> CK_ULONG {
         self.entries.len() as CK_ULONG
     }

@@ -11,22 +11,22 @@
 //! });
 //! ```
 //!
-//! The directives are explained at the head of `shim.c`; these are what the faults of a token look like:
+//! The head of `shim.c` explains the directives. These imitate the faults of a token:
 //!
 //! | what happens | directive |
 //! |---|---|
 //! | one `CKR_DEVICE_ERROR` in the next anchor step: nothing was written | `fail C_CreateObject 0x30` |
 //! | the same, and the object was written | `after C_CreateObject 0x30` |
-//! | … as it is read back | `fail C_GetAttributeValue 0x30` |
-//! | … as the old one is destroyed | `fail C_DestroyObject 0x30` or `after C_DestroyObject 0x30` |
+//! | … when the object is read back | `fail C_GetAttributeValue 0x30` |
+//! | … when the old one is destroyed | `fail C_DestroyObject 0x30` or `after C_DestroyObject 0x30` |
 //! | the token is gone until [`Shim::behave`] is called again | `fail C_CreateObject 0x30 1 0` and `fail C_OpenSession 0x30 1 0` |
 //! | it drops all sessions, and with them the login (fail-over, firmware) | `drop C_CreateObject` |
 //! | it forgets the login, and the sessions stay (idle time-out) | `forget C_CreateObject` |
 //! | it refuses the first login after that | `drop C_CreateObject` and `fail C_Login 0x30` |
 //! | it is slow | `slow C_CreateObject 200` |
 //!
-//! Where the boundary is served, the shim has to be there before the server starts: install it in the `prepare` of
-//! `in_prepared_boundary`, and take it by [`Shim::of`] in the body.
+//! If the boundary is served, the shim must be there before the server starts: install it in the `prepare` of
+//! `in_prepared_boundary`, and get it with [`Shim::of`] in the body.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Puts it in front of the backing module of `boundary`, with these directives, one a line.
+    /// Puts the shim in front of the backing module of `boundary`, with these directives, one a line.
     pub fn install(boundary: &Boundary, directives: &str) -> Shim {
         let shim = Shim::of(boundary);
         let own = shim.folder.join("shim.so");
@@ -60,12 +60,12 @@ impl Shim {
         shim
     }
 
-    /// The one that was installed.
+    /// The shim that was installed.
     pub fn of(boundary: &Boundary) -> Shim {
         Shim { folder: boundary.folder().into() }
     }
 
-    /// Has it behave otherwise from the next call on, in every process that has it loaded.
+    /// Changes the shim's behaviour from the next call on, in every process that has loaded it.
     pub fn behave(&self, directives: &str) {
         let text = fs::read_to_string(self.folder.join("shim.conf")).expect("it is installed");
         let real =
@@ -81,7 +81,7 @@ impl Shim {
             .count()
     }
 
-    /// How often a call of `function` met a fault, in all processes.
+    /// How often a call of `function` had a fault, in all processes.
     pub fn faults(&self, function: &str) -> usize {
         let fault = format!("{function} fault ");
         self.log().lines().filter(|line| line.contains(&fault)).count()
@@ -96,7 +96,7 @@ impl Shim {
         fs::read_to_string(self.folder.join("shim.log")).unwrap_or_default()
     }
 
-    /// In place of what is there, at once: another process may read it just now.
+    /// Replaces the file at once, because another process may be reading it.
     fn write(&self, real: &str, directives: &str) {
         let (new, conf) = (self.folder.join("shim.conf.new"), self.folder.join("shim.conf"));
         fs::write(&new, format!("real {real}\n{directives}\n")).expect("the folder is ours");
@@ -104,13 +104,13 @@ impl Shim {
     }
 }
 
-/// The compiled shim: once for each version of its source.
+/// The compiled shim, compiled once for each version of its source.
 fn compiled() -> PathBuf {
     let source = root().join("tests/shim/shim.c");
     let digest = Sha256::digest(fs::read(&source).expect("it is part of the checkout"));
     let library = target_folder().join(format!("shim-{}.so", data_encoding::HEXLOWER.encode(&digest[..8])));
     if !library.exists() {
-        // Tests of other processes do the same at the same time: each under a name of its own first.
+        // Other test processes compile at the same time, so each writes under a name of its own first.
         let own = library.with_extension(std::process::id().to_string());
         compile(&source, &own);
         fs::rename(own, &library).expect("the folder is ours");

@@ -1,4 +1,4 @@
-//! The store of a boundary on its disk: looked at, changed and put back from outside.
+//! The store of a boundary on its disk, inspected, changed and put back from outside.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ impl Boundary {
         module.trim_matches('"').to_owned()
     }
 
-    /// A copy of the whole boundary beside it that works by itself: its configuration names its own files.
+    /// A copy of the whole boundary beside it, which works by itself: its configuration names its own files.
     pub fn duplicate(&self, name: &str) -> Boundary {
         self.duplicate_to(self.folder.with_file_name(name))
     }
@@ -36,7 +36,7 @@ pub fn connect(boundary: &Boundary) -> Connection {
     Connection::open(boundary.store()).expect("it opens")
 }
 
-/// The module must stay closed, and say why in one line that has `word`.
+/// Expects the module to stay closed, and to give the reason in one line that contains `word`.
 pub fn expect_closed(boundary: &Boundary, what: &str, word: &str) {
     let probe = boundary.probe();
     assert_rv!(probe.rv, CKR_COUNTERSIGN_STATE, "{what}\n{}", probe.stderr);
@@ -46,7 +46,7 @@ pub fn expect_closed(boundary: &Boundary, what: &str, word: &str) {
     assert!(errors[0].contains(word), "{what}: {word:?} is not in {}", errors[0]);
 }
 
-/// The module must open.
+/// Expects the module to open.
 pub fn expect_open(boundary: &Boundary) {
     let probe = boundary.probe();
     assert_rv!(probe.rv, CKR_OK, "\n{}", probe.stderr);

@@ -1,4 +1,4 @@
-//! The backing token of a boundary: made once, and copied for each test.
+//! The backing token of a boundary, made once and copied for each test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use sha2::{Digest, Sha256};
 use super::copy_folder;
 use crate::{root, target_folder};
 
-/// The files of a boundary that name its folder.
+/// The files of a boundary that contain the path of its folder.
 const NAMING: [&str; 3] = ["softhsm2.conf", "countersign.toml", "env"];
 
-/// Makes the folder of a boundary with a token that is a copy. All copies have one serial number and the same PINs, and nothing of
-/// ours in them.
+/// Makes the folder of a boundary with a copy of the token. All copies have the same serial number and PINs,
+/// and hold none of our objects.
 pub(super) fn copy_to(folder: &Path) {
     let kept = kept();
     copy_folder(kept, folder);
@@ -32,7 +32,7 @@ pub(super) fn make_in(folder: &Path) {
     assert!(done.status.success(), "softhsm/setup.sh: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// Has the files in `folder` that name the folder `old` name `new`.
+/// Changes the folder `old` to `new` in the files of `folder` that name it.
 pub(super) fn rename_within(folder: &Path, old: &Path, new: &Path) {
     let (old, new) = (format!("{}/", old.display()), format!("{}/", new.display()));
     for file in NAMING.map(|name| folder.join(name)) {
@@ -42,7 +42,7 @@ pub(super) fn rename_within(folder: &Path, old: &Path, new: &Path) {
     }
 }
 
-/// What is copied: beside the tests, for as long as the scripts that made it are the same.
+/// The original, kept beside the tests for as long as the scripts that made it do not change.
 fn kept() -> &'static Path {
     static KEPT: OnceLock<PathBuf> = OnceLock::new();
     KEPT.get_or_init(|| {
@@ -59,7 +59,7 @@ fn kept() -> &'static Path {
     })
 }
 
-/// Makes it whole or not at all: other processes do the same at the same time.
+/// Makes the original whole or not at all, because other processes do the same at the same time.
 fn keep(kept: &Path) {
     let draft = kept.with_extension(std::process::id().to_string());
     let _ = fs::remove_dir_all(&draft);

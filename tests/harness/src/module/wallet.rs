@@ -1,4 +1,5 @@
-//! A watch-only wallet: makes PSBTs from the descriptor alone, finalises them, and asks Bitcoin Core's consensus code.
+//! A watch-only wallet: makes PSBTs from the descriptor alone, finalises them, and checks them with Bitcoin
+//! Core's consensus code.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +12,18 @@ use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, consensus};
 use miniscript::descriptor::{Descriptor, DescriptorPublicKey};
 
-/// The chain of addresses given out.
+/// The chain of receive addresses.
 const EXTERNAL: usize = 0;
 /// The chain of change.
 const INTERNAL: usize = 1;
 
-/// What a PSBT does: two coins in, a payment and change out.
+/// A PSBT's transaction: two coins in, a payment and change out.
 pub struct Payment {
-    /// Satoshi to a stranger.
+    /// Satoshi that it pays to a stranger.
     pub pay: u64,
-    /// Satoshi of fee.
+    /// The fee in satoshi.
     pub fee: u64,
-    /// Whether the previous transactions are there.
+    /// Whether the PSBT includes the previous transactions.
     pub previous: bool,
 }
 
@@ -33,7 +34,7 @@ impl Default for Payment {
 }
 
 impl Payment {
-    /// Makes the PSBT; the coins are invented, others each time.
+    /// Makes the PSBT, with invented coins that differ each time.
     pub fn psbt(&self, descriptor: &str) -> Vec<u8> {
         let change = 40_000;
         let total = self.pay + self.fee + change;
