@@ -1,9 +1,9 @@
-//! Fuzzes what comes over a connection: frames, greetings, and requests to the module behind them.
+//! Fuzzes the bytes that come over a connection: frames, greetings, and requests to the module behind them.
 //!
-//! The first byte of the input says as whom the requests come (an administrator, a backend, a user who is logged in), the
-//! rest is what the peer sends. Whatever it is: nothing
-//! panics (inside the module a panic would be answered by `CKR_GENERAL_ERROR`), every request has an answer, and no session
-//! or login outlives its application.
+//! The first byte of the input says who sends the requests (an administrator, a backend, a user who is logged
+//! in). The rest is what the peer sends. Whatever it sends, nothing panics (inside the module,
+//! `CKR_GENERAL_ERROR` would answer a panic), every request has an answer, and no session or login outlives
+//! its application.
 
 #![no_main]
 
@@ -24,11 +24,11 @@ use countersign::remote::{Boundary, PeerRole};
 use harness::engine::{Bench, MemoryLedger, Plain};
 use libfuzzer_sys::fuzz_target;
 
-/// The largest frame here: larger than anything that is tried.
+/// The largest frame here, larger than any that the fuzzer tries.
 const MAXIMUM: u32 = 1 << 20;
-/// `Err(CKR_GENERAL_ERROR)` as an answer is encoded.
+/// `Err(CKR_GENERAL_ERROR)`, encoded as an answer.
 const PANICKED: [u8; 2] = [1, 5];
-/// An answer to `C_OpenSession`, whose session is the one that the seeds name.
+/// An answer to `C_OpenSession`. Its session is the one that the seeds name.
 const OPENED: [u8; 3] = [0, 6, 1];
 /// An answer to `C_Login`.
 const DONE: [u8; 2] = [0, 0];
@@ -36,7 +36,7 @@ const DONE: [u8; 2] = [0, 0];
 const LOGGED_IN: [u8; 4] = [0, 5, 3, 6];
 
 fuzz_target!(
-    // Before the first input: the time of an input has a limit, and the PINs take long.
+    // Before the first input, because the time of an input is limited and the PINs take long.
     init: {
         STAGE.get_or_init(Stage::new);
     },
@@ -54,15 +54,15 @@ struct Stage {
     module: LoadedModule,
     ledger: MemoryLedger,
     begin: Records,
-    /// The same with both PINs locked to everybody who comes: so no login takes the time of Argon2.
+    /// The same with both PINs locked for every peer, so that no login takes the time of Argon2.
     locked: Records,
-    /// An application that has logged in, in session 1, and is taken again as long as it is.
+    /// An application that has logged in, in session 1. It is used again for as long as it stays logged in.
     logged_in: Mutex<Option<u64>>,
     /// Logins so far.
     logins: AtomicU64,
 }
 
-/// Whose frames they are where nobody has logged in.
+/// The peer of the frames before anybody has logged in.
 const PEER: &str = "user 7";
 
 type Records = HashMap<RecordKey, Plain>;
@@ -105,7 +105,7 @@ impl Stage {
 
     fn log_in(&self) -> u64 {
         self.reset(&self.begin);
-        // Another one each time: a peer has a ration of logins.
+        // Another peer each time, because each peer has a ration of logins.
         let peer = format!("backend {}", self.logins.fetch_add(1, Ordering::Relaxed));
         let application = self.module.open(1, PeerRole::Backend, &peer).expect("there is room");
         assert_eq!(self.call(application, b"\x00\x08\x00\x06"), OPENED);

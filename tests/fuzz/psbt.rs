@@ -1,9 +1,11 @@
 //! Fuzzes the whole way of a signature with bytes that claim to be a PSBT, for every script type.
 //!
-//! The first byte of the input chooses the script type. Whatever the rest is: nothing panics. What is signed
+//! The first byte of the input chooses the script type. Whatever the rest is, nothing panics. A PSBT that is
+//! signed
 //! - is a PSBT to crate `bitcoin`, too, with the same transaction and the same amounts (version 0),
-//! - is judged alike in version 2 (BIP 370),
-//! - comes back byte for byte, with at most one pair more in each input map, and unchanged when it is signed again.
+//! - gets the same judgement in version 2 (BIP 370),
+//! - comes back byte for byte, with at most one more pair in each input map, and unchanged when it is signed
+//!   again.
 
 #![no_main]
 
@@ -33,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
 
 static STAGES: OnceLock<Vec<Stage>> = OnceLock::new();
 
-/// The randomness of the testkit: the wallets have its seed, so that its vectors are theirs.
+/// The randomness of the testkit, which gives the wallets its seed. So its vectors fit these wallets.
 struct Nines;
 
 impl Random for Nines {
@@ -87,7 +89,7 @@ impl Stage {
         CheckedPsbt::parse(psbt.to_vec(), watch(&self.wallet), &alone(&self.bench.secp))
     }
 
-    /// Signs with a fresh code; the token is as new each time.
+    /// Signs with a fresh code. The token is as new each time.
     fn sign(&self, psbt: &[u8]) -> Result<Vec<u8>, EngineError> {
         self.bench.ledger.state().records.clone_from(&self.begin);
         self.bench.ledger.state().events.clear();
@@ -95,7 +97,7 @@ impl Stage {
         self.bench.sign(&self.id, "alice", &self.bench.code(&self.totp), psbt)
     }
 
-    /// What we take it for is what others take it for.
+    /// Other software understands the PSBT as we do.
     fn check_meaning(&self, psbt: &[u8], version: Version, checked: &CheckedPsbt) {
         let sum = |values: &mut dyn Iterator<Item = bitcoin::Amount>| {
             values.map(|value| value.to_sat()).sum::<u64>()
@@ -118,7 +120,7 @@ impl Stage {
             for (ours, theirs) in checked.prevouts().iter().zip(theirs.iter_funding_utxos()) {
                 assert_eq!(ours, theirs.expect("an amount was proved"));
             }
-            // A version that is named would be named twice.
+            // A PSBT that names a version already would name it twice.
             if theirs.version == 0 && !maps::read(psbt)[0].iter().any(|(key, _)| *key == [0xfb]) {
                 let other = self.check(&maps::to_version_2(&theirs)).expect("the same in version 2");
                 assert_eq!(other.transaction(), transaction);
@@ -129,7 +131,7 @@ impl Stage {
     }
 }
 
-/// Nothing but signatures is added, and nothing is changed.
+/// The answer adds signatures and changes nothing else.
 fn check_answer(psbt: &[u8], signed: &[u8], version: Version, inputs: usize) {
     const MODIFIABLE: &[u8] = &[0x06];
     let (mut before, after) = (maps::read(psbt), maps::read(signed));

@@ -1,5 +1,5 @@
-//! Writes the seed corpora: for `psbt` every PSBT of the testkit, the byte of its script type in front; for `frames` what a
-//! client sends.
+//! Writes the seed corpora: for `psbt` every PSBT of the testkit, after the byte of its script type; for
+//! `frames` the bytes that a client sends.
 //!
 //! `seeds FOLDER` makes `FOLDER/psbt` and `FOLDER/frames`.
 
@@ -32,7 +32,8 @@ fn psbts(to: &Path) {
     }
 }
 
-/// Requests in session 1, one of each kind: no `C_SignInit` held back, then the call, as `src/pkcs11/call.rs` numbers it.
+/// Requests in session 1, one of each kind: no `C_SignInit` held back, then the call, numbered as in
+/// `src/pkcs11/call.rs`.
 const REQUESTS: [&[u8]; 34] = [
     b"\x00\x00",
     b"\x00\x01\x00",
@@ -80,7 +81,7 @@ fn frames(to: &Path) {
         }
         fs::write(to.join(name), seed).expect("it can be written");
     };
-    // As an administrator, as a backend, and logged in.
+    // As an administrator, as a backend, and as a logged-in user.
     for who in [0, 1, 2] {
         write(&format!("all-{who}"), who, &REQUESTS);
         for (number, request) in REQUESTS.iter().enumerate() {

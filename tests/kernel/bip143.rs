@@ -1,4 +1,5 @@
-//! BIP 143: the example of a native P2WPKH input, and our own signatures before Bitcoin Core's consensus code.
+//! BIP 143: the example of a native P2WPKH input, and our own signatures, verified by Bitcoin Core's
+//! consensus code.
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::psbt::Psbt;
@@ -6,7 +7,7 @@ use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
 use bitcoin::{Amount, ScriptBuf, Transaction, Witness};
 
-/// Consensus rules up to taproot, without which nothing is checked.
+/// The consensus rules before taproot, without which nothing is checked.
 const FLAGS: u32 = bitcoinconsensus::VERIFY_ALL_PRE_TAPROOT;
 
 #[test]
@@ -50,7 +51,7 @@ fn finalised(signed: &Psbt) -> Transaction {
     transaction
 }
 
-/// Whether consensus takes each input, were its prevout worth `difference` satoshi more.
+/// Whether consensus accepts each input if its prevout is worth `difference` satoshi more.
 fn verdicts(transaction: &Transaction, signed: &Psbt, difference: i64) -> Vec<bool> {
     let bytes = serialize(transaction);
     let verdict = |(index, input): (usize, &bitcoin::psbt::Input)| {

@@ -1,6 +1,7 @@
-//! BIP 174 and BIP 371 test vectors: what is no PSBT is told apart from what is one and not for us.
+//! BIP 174 and BIP 371 test vectors: the module tells bytes that are no PSBT from a PSBT that it refuses.
 //!
-//! The files are named by their defect, or by what they hold; `bip371_N` are the taproot vectors in the order of the BIP.
+//! The files are named after their defect or their content. `bip371_N` are the taproot vectors in the order
+//! of the BIP.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,13 +30,13 @@ fn vectors(folder: &str) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Checks `bytes` for a wallet that knows none of the vectors' keys.
+/// Checks `bytes` for a wallet that has none of the vectors' keys.
 fn check(bytes: &[u8], secp: &Secp256k1<All>) -> Result<CheckedPsbt, PsbtError> {
     let wallet = harness::engine::scripts::of_seed([3; 64], "wpkh(@0/**)\nours", Network::Testnet, secp);
     CheckedPsbt::parse(bytes.to_vec(), harness::engine::watch(&wallet), &harness::engine::alone(secp))
 }
 
-/// The rule that refuses `bytes`. Neither a signature nor "no PSBT" is one.
+/// The rule that refuses `bytes`. A signature fails the test, and so does "no PSBT".
 fn refusing_rule(name: &str, bytes: &[u8], secp: &Secp256k1<All>) -> Rule {
     match check(bytes, secp) {
         Err(PsbtError::Refused { rule, .. }) => rule,
@@ -89,8 +90,8 @@ fn invalid_vectors_are_no_psbts() {
     }
 }
 
-/// The vectors that a Signer must refuse lack a previous transaction: for us that comes first. With it added, what is
-/// wrong with their scripts is what refuses them.
+/// The vectors that a Signer must refuse lack a previous transaction, which our first check refuses. With it
+/// added, the defect of their scripts is what refuses them.
 #[test]
 fn vectors_that_fail_the_signer_s_checks_are_refused() {
     let secp = Secp256k1::new();
@@ -107,7 +108,7 @@ fn vectors_that_fail_the_signer_s_checks_are_refused() {
         let mut psbt = Psbt::deserialize(&bytes).expect("a PSBT");
         psbt.inputs[1].non_witness_utxo = Some(previous.clone());
         assert_eq!(refusing_rule(&name, &psbt.serialize(), &secp), Rule::ScriptMismatch, "{name}");
-        // Without the scripts, and what was signed for them, nothing is wrong with it, only it is not ours.
+        // Without the scripts and their signatures, the only thing wrong is that the input is not ours.
         for input in &mut psbt.inputs {
             input.redeem_script = None;
             input.witness_script = None;
@@ -125,7 +126,7 @@ fn a_psbt_of_version_2_is_not_taken_for_one_of_version_0() {
     let alice = bench.user("alice");
     let id = bench.wallet("w", &["alice"], "unlimited = true");
     let good = bench.psbt(&id, 1).serialize();
-    // PSBT_GLOBAL_VERSION (BIP 370) in front of the global map's pairs.
+    // PSBT_GLOBAL_VERSION (BIP 370) before the global map's pairs.
     let of_version = |version: u8| [&good[..5], &[1, 0xfb, 4, version, 0, 0, 0][..], &good[5..]].concat();
     for version in [1, 2, 0xff] {
         let answer = bench.sign(&id, "alice", &bench.code(&alice), &of_version(version));

@@ -1,4 +1,4 @@
-//! BIP 32 test vectors 1 to 4, and what our wallets derive held against them.
+//! BIP 32 test vectors 1 to 4, compared with the keys that our wallets derive.
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Xpriv, Xpub};
 use bitcoin::secp256k1::{Scalar, Secp256k1};
@@ -45,7 +45,8 @@ fn test_vectors_1_to_4() {
     }
 }
 
-/// Our derivation of one normal step from a kept node: the tweak of the parent's public side, added to its secret.
+/// Our derivation of one normal step from a cached node: the tweak of the parent's public side, added to its
+/// secret.
 #[test]
 fn one_step_from_a_kept_node_is_that_of_the_vectors() {
     let secp = Secp256k1::new();
@@ -68,7 +69,7 @@ fn one_step_from_a_kept_node_is_that_of_the_vectors() {
     assert!(steps > 0, "the vectors have normal steps");
 }
 
-/// The vectors' masters as masters of our wallets: those whose seeds have our length, 2 and 3.
+/// The vectors' master keys in our wallets: vectors 2 and 3, whose seeds have our length.
 #[test]
 fn our_wallets_derive_from_the_masters_of_the_vectors() {
     let secp = Secp256k1::new();

@@ -1,4 +1,4 @@
-//! BIP 340 and BIP 341 test vectors: the library that signs and verifies for us, held against them.
+//! BIP 340 and BIP 341 test vectors, run through the library that signs and verifies for us.
 
 use bitcoin::consensus::deserialize;
 use bitcoin::hex::FromHex;
@@ -18,7 +18,7 @@ fn bip340_vectors_sign_and_verify() {
         let [index, secret, public, aux, message, signature, valid, _comment] = fields[..] else {
             panic!("eight fields: {line}")
         };
-        // Messages of other lengths than 32 bytes are no sighashes.
+        // Messages that are not 32 bytes long are no sighashes.
         let Ok(message) = <[u8; 32]>::from_hex(message).map(Message::from_digest) else { continue };
         let expected =
             schnorr::Signature::from_slice(&hex::decode(signature).expect("hex")).expect("64 bytes");

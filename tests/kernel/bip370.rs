@@ -1,5 +1,5 @@
-//! BIP 370: version 2 of a PSBT, its test vectors, and that the answer is in the version asked, byte for byte but for
-//! what signing adds.
+//! BIP 370, PSBT version 2: its test vectors, and that the answer has the version of the request and differs
+//! from it only by what signing adds.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,7 +41,7 @@ fn valid_vectors_are_psbts_of_version_2_and_none_is_ours_to_sign() {
         assert_eq!(Layout::take(&bytes).expect("a PSBT").version, Version::V2, "{case}");
         psbt::transaction_of(&bytes).unwrap_or_else(|error| panic!("{case}: {error}"));
         match check(&bytes) {
-            // The first one has no previous transaction; the others are of somebody else's wallet.
+            // The first vector has no previous transaction; the others are of other wallets.
             Err(PsbtError::Refused { rule: Rule::UtxoMissing | Rule::NoInputOfOurs, .. }) => {}
             other => panic!("{case}: {:?}", other.err()),
         }
@@ -73,7 +73,7 @@ fn the_lock_time_is_determined_as_the_bip_says() {
     }
 }
 
-/// The crate takes zero for a sequence that is left out, where the BIP says that it is final: that is mended here.
+/// The crate reads a missing sequence as zero, where the BIP says that it is final. Our code corrects that.
 #[test]
 fn the_transaction_is_the_one_that_another_implementation_sees() {
     let secp = Secp256k1::new();
@@ -128,12 +128,12 @@ fn a_sequence_that_is_left_out_is_the_final_one() {
     assert_eq!(transaction.input[0].sequence, bitcoin::Sequence::MAX);
 }
 
-/// What is neither of BIP 174 nor of BIP 371, in every map.
+/// Adds pairs that neither BIP 174 nor BIP 371 has, to every map.
 fn decorate(psbt: &[u8]) -> Vec<u8> {
     let mut maps = read(psbt);
     for (number, map) in maps.iter_mut().enumerate() {
         let proprietary = [&[0xfc, 4][..], b"test", &[7, number as u8]].concat();
-        // In front and behind: the order is kept, too.
+        // Before and behind the others, so that the test sees a changed order, too.
         map.insert(0, (proprietary, vec![number as u8; 300]));
         map.push((vec![0xee, 1, 2, 3], vec![]));
         map.push((vec![0xee, 1, 2, 2], vec![9; 70_000]));
@@ -157,7 +157,7 @@ fn the_answer_is_what_was_asked_with_our_signatures_added() {
                 let (key, _) = map.pop().expect("a pair");
                 assert!([0x02, 0x13, 0x14].contains(&key[0]), "{}: key {key:?}", script.name);
             }
-            // Signing fixes inputs and outputs, and says so; nothing else differs.
+            // Signing makes inputs and outputs fixed and sets the flags for that. Nothing else differs.
             for (key, value) in &mut asked[0] {
                 if version == 2 && key[..] == [0x06] {
                     assert_eq!(value[..], [0b11]);
@@ -197,7 +197,7 @@ fn counts_that_are_not_those_of_the_maps_are_no_psbt() {
             .for_each(|(_, there)| *there = value.clone());
         assert!(matches!(check(&write(&maps)), Err(error) if error.is_no_psbt()), "{key} {value:?}");
     }
-    // One input fewer and one output more: as many maps, another meaning.
+    // One input fewer and one output more: the same number of maps, with another meaning.
     for (inputs, outputs) in [(0, 4), (1, 3), (3, 1), (4, 0)] {
         let mut maps = read(&to_version_2(&good_psbt(watch(&wallet), 2)));
         for (key, value) in &mut maps[0] {

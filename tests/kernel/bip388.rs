@@ -1,4 +1,4 @@
-//! BIP 388 wallet policies, BIP 86 addresses and BIP 67 sorting, by the module's own registration.
+//! BIP 388 wallet policies, BIP 86 addresses and BIP 67 sorting, in the module's own registration.
 
 mod brought;
 
@@ -48,7 +48,7 @@ fn valid_vectors_register_for_each_key_holder_as_the_same_descriptor() {
                         assert_eq!(watch.policy(), format!("{template}\n{}", keys.join("\n")), "{name}");
                         registered.push(name);
                     }
-                    // sortedmulti_a and MuSig2 (BIP 390) are not signed here.
+                    // The module does not sign for sortedmulti_a and MuSig2 (BIP 390).
                     Err(WalletError::Registration(RegistrationError::Syntax(_)))
                         if template.contains("sortedmulti_a") || template.contains("musig") => {}
                     Err(error) => panic!("{name}: {error}"),
@@ -69,7 +69,7 @@ fn invalid_vectors_are_refused() {
     assert_eq!(templates.len(), 9);
     for vector in templates {
         let template = vector["template"].as_str().expect("a template");
-        // With as many keys as it could want: it is the template that is refused.
+        // With any number of keys that it could want, so that the template is the reason for the refusal.
         for keys in 1..=3 {
             let text = format!("{template}\nours\n{}", others[..keys - 1].join("\n"));
             assert!(register(&text, ours).is_err(), "{template}: {}", vector["reason"]);

@@ -1,7 +1,8 @@
-//! One field of a good PSBT is changed: either what is signed stays as it was, or nothing is signed.
+//! Changes one field of a good PSBT: either the module signs the same payment as before, or it signs nothing.
 //!
-//! "What is signed" is the transaction with the outputs that it spends. A change of the transaction itself is another
-//! payment, and is held to what the wallet then truly loses. All script types, both versions of a PSBT.
+//! The payment is the transaction with the outputs that it spends. If a change alters the transaction itself,
+//! that is another payment, and the test compares it with what the wallet then truly loses. For all script
+//! types and both versions of a PSBT.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,10 +22,10 @@ use harness::engine::scripts::{SCRIPTS, Script, good_psbt, script_at};
 use harness::engine::{Bench, alone, watch};
 
 const INPUTS: u32 = 2;
-/// The addresses that an oracle looks through for what comes back.
+/// The addresses that an oracle searches for outputs that come back.
 const LOOKAHEAD: u32 = 8;
 
-/// A wallet of one script type, and a PSBT of it that nothing refuses.
+/// A wallet of one script type, and a PSBT for it that no rule refuses.
 struct Stage {
     script: Script,
     bench: Bench,
@@ -32,9 +33,9 @@ struct Stage {
     id: WalletId,
     wallet: Arc<Wallet>,
     good: Psbt,
-    /// One code is shown at a time.
+    /// Codes are used one at a time.
     turn: Mutex<()>,
-    /// Answers that consensus took.
+    /// The number of answers that consensus accepted.
     verified: AtomicUsize,
 }
 
@@ -79,7 +80,7 @@ impl Stage {
         self.bench.sign(&self.id, "alice", &self.bench.code(&self.totp), psbt).ok()
     }
 
-    /// The least that leaves the wallet if these outputs are spent for that transaction.
+    /// The least that the wallet loses if that transaction spends these outputs.
     fn loss(&self, spent: &[TxOut], paid: &[TxOut]) -> u64 {
         let wallet = watch(&self.wallet);
         let is_ours = |output: &&TxOut| {
@@ -94,7 +95,7 @@ impl Stage {
         sum(spent, &|_| true) - sum(paid, &is_ours)
     }
 
-    /// Holds the signer to its promise for one changed PSBT. Whether it was signed.
+    /// Checks the signer's promise for one changed PSBT, and returns whether the PSBT was signed.
     fn hold(&self, changed: &[u8], what: &str) -> bool {
         let what = format!("{}: {what}", self.script.name);
         let Some(checked) = self.check(changed) else {
@@ -102,7 +103,7 @@ impl Stage {
             return false;
         };
         let (spent, transaction) = (prevouts(&self.good), checked.transaction().clone());
-        // What is spent is proved, so it cannot be talked into another value.
+        // The spent outputs are proved, so a PSBT cannot claim another value for them.
         for (input, prevout) in transaction.input.iter().zip(checked.prevouts()) {
             let place = self
                 .good
@@ -126,8 +127,9 @@ impl Stage {
         true
     }
 
-    /// The good PSBT with the signatures of an answer of either version, for the transaction that they are for. What else a
-    /// Finalizer needs is the Updater's business, and may have been taken out of the answer.
+    /// The good PSBT with the signatures of an answer, of either version, for the transaction that they sign.
+    /// An Updater provides the rest that a Finalizer needs, which the change may have removed from the
+    /// answer.
     fn with_signatures_of(&self, answer: &[u8], transaction: Transaction) -> Psbt {
         let mut good = read(&self.good.serialize());
         for (map, signed) in good.iter_mut().zip(read(answer)).skip(1).take(INPUTS as usize) {
@@ -138,7 +140,7 @@ impl Stage {
         psbt
     }
 
-    /// The same, for a field that does not make the transaction.
+    /// The same, for a field that is not part of the transaction.
     fn hold_meaning(&self, changed: &[u8], what: &str) -> bool {
         if !self.hold(changed, what) {
             return false;
@@ -159,7 +161,7 @@ fn stages() -> &'static [Stage] {
     STAGES.get_or_init(|| SCRIPTS.iter().map(Stage::new).collect())
 }
 
-/// Whether a field makes the transaction: `PSBT_GLOBAL_UNSIGNED_TX`, or one of the fields of BIP 370.
+/// Whether a field is part of the transaction: `PSBT_GLOBAL_UNSIGNED_TX`, or one of the fields of BIP 370.
 fn makes_the_transaction(inputs: usize, map: usize, key: &[u8]) -> bool {
     match (map, key) {
         (0, [0x00 | 0x02..=0x06 | 0xfb]) => true,

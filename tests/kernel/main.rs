@@ -1,4 +1,5 @@
-//! What decides, held against the standards and against other people's software: derivation, PSBTs, policies and signatures.
+//! Tests of the kernel against the standards and other people's software: derivation, PSBTs, policies and
+//! signatures.
 
 mod bip143;
 mod bip174;

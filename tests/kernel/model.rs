@@ -1,5 +1,5 @@
-//! The way of one signature through queue, store and token, as a model that is searched to its last state: every
-//! interleaving of two callers, every kill, every failed sync and every old copy put back, within the bounds below.
+//! A model of one signature on its way through queue, store and token, searched to its last state: every interleaving
+//! of two callers, every kill, every failed sync and every old copy put back, within the bounds below.
 //!
 //! ```text
 //! Ask: decide ─► Enqueue ─► committed ─► Answer: open the receipt
@@ -7,42 +7,42 @@
 //! commit of a batch: Lead writes it ─► Sync ─► CreateAnchor ─► DestroyOld ─► its callers are woken
 //! ```
 //!
-//! What each action of the model stands for:
+//! Each action of the model stands for code:
 //!
 //! | action | code |
 //! |---|---|
-//! | `Ask` | `Engine::commit` in `gate.rs` with `state::decide`: all that the answer rests on, by the newest records, pending ones too |
+//! | `Ask` | `Engine::commit` in `gate.rs` with `state::decide`: decides everything that the answer depends on, from the newest records, including pending ones |
 //! | `Enqueue` | `Ledger::commit`: compare and set on the record's version; `LedgerError::Conflict` decides anew |
 //! | `Lead` | a caller finds no leader in `shell/ledger` and writes up to `BATCH` entries in one transaction |
 //! | `Advance` | the sync of `Store::commit`, then `Anchor::step`: create the new anchor, destroy the others |
-//! | `Fail` | one of these fails: the store is closed, and nobody in the queue gets anything but an error |
-//! | `Answer` | `Receipt<Outcome>` is there: it is opened, and the signature or the refusal leaves |
-//! | `TellLocked` | `Engine::settled`: that the user is locked is told once what locked them is anchored |
+//! | `Fail` | one of these fails: the store is closed, and everybody in the queue gets an error |
+//! | `Answer` | the caller opens its `Receipt<Outcome>`, and the signature or the refusal leaves |
+//! | `TellLocked` | `Engine::settled`: the answer that a user is locked waits until the entry that locked them is anchored |
 //! | `Crash` | the process is killed, or finalized; memory is lost, an unsynced batch may be lost or kept |
 //! | `Open` | `SealedLedger::open` with `anchor::judge`; a token that is away answers without an error and shows nothing |
-//! | `Copy`, `Restore`, `Remove` | an attacker, or an administrator with a backup, who reaches the store and not the token |
+//! | `Copy`, `Restore`, `Remove` | an attacker, or an administrator with a backup, who can reach the store but not the token |
 //!
 //! Invariants, each an "always" in `model/properties.rs`:
 //! - M1. No step yields signatures of two digests.
-//! - M2. What is signed never exceeds the limit, counted by step and digest.
-//! - M3. Of no more wrong codes is it learned that they are wrong than the budget allows, whatever is killed in between, and
-//!   whoever sees what is written. Nothing is learned of an outcome that is not anchored.
+//! - M2. The signed amount never exceeds the limit, counted by step and digest.
+//! - M3. An observer learns of no more wrong codes than the budget allows, whatever is killed in between, and even if
+//!   the observer sees all writes. Nobody learns anything about an outcome that is not anchored.
 //! - M4. A signature that left is in the durable store and under its newest anchor.
 //! - M5. A store and a token that nobody changed open after every kill, without repair by hand.
 //! - M6. A store that lacks anything that was ever anchored never opens.
 //! - M7. Each signature is spent once: repeating a request spends nothing, and no spend is lost.
 //!
-//! That the model is not empty, its "sometimes" tell: a signature leaves, a lost one leaves again, a store rolls forward,
-//! and so on. That the invariants are not empty, each [`Flaw`] tells: the same search with one mistake in the protocol
-//! finds how it breaks the invariant.
+//! The "sometimes" properties show that the model is not empty: a signature leaves, a lost one leaves again, a store
+//! rolls forward, and so on. Each [`Flaw`] shows that the invariants are not empty: the same search, with one mistake
+//! in the protocol, finds how that mistake breaks the invariant.
 //!
-//! What is called a digest here is what a code is bound to once it is spent: a PSBT of a wallet, or a digest of a key that signs
-//! digests (`kernel/signable.rs`). Both go this way, and each signature of the latter amounts to 1 there, too.
+//! A digest here is what a spent code is bound to: a PSBT of a wallet, or a digest of a key that signs digests
+//! (`kernel/signable.rs`). Both take this way, and each signature of a digest key also counts 1.
 //!
-//! Simpler than the code: one user and one wallet, whose records are one; a transaction amounts to 1; the budget has no
-//! end in time; a call reads the clock when it decides, and again when it decides anew; a failure while opening is a kill. The attacker puts the
-//! store back or removes it once, whenever he copied it, and never reaches the token: who can put both back together is
-//! not noticed by any anchor.
+//! The model is simpler than the code. There are one user and one wallet, whose records are one. A transaction
+//! amounts to 1. The budget never expires. A call reads the clock when it decides, and again when it decides again. A
+//! failure while opening is a kill. The attacker puts the store back or removes it once, with a copy of any time, and
+//! never reaches the token: no anchor can detect somebody who puts both back together.
 
 mod actions;
 mod properties;

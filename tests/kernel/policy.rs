@@ -1,6 +1,7 @@
-//! The rules of a policy that take more than a PSBT: a time, the codes of several users, the transactions before.
+//! The rules of a policy that need more than a PSBT: a time, the codes of several users, earlier
+//! transactions.
 //!
-//! What a rule refuses spends the codes: [`Scene::refuses`] shows that they sign nothing afterwards.
+//! A refusal by such a rule spends the codes. [`Scene::refuses`] shows that they sign nothing afterwards.
 
 use bitcoin::psbt::Psbt;
 use bitcoin::{Amount, OutPoint, Sequence};
@@ -18,12 +19,12 @@ use countersign::kernel::wallet::WalletError;
 
 use harness::engine::{Bench, FEE, INPUT, PAID, START, count, fates, funding, stranger};
 
-/// What the good PSBT of one input takes out.
+/// The amount that leaves with the good PSBT of one input.
 const LEAVES: u64 = PAID + FEE;
 const UNLIMITED: &str = "unlimited = true";
 const HOUR: u64 = 3_600;
 
-/// A token with three users and a wallet of theirs.
+/// A token with three users and a wallet for them.
 struct Scene {
     bench: Bench,
     users: Vec<(&'static str, totp_rs::Totp)>,
@@ -38,7 +39,7 @@ impl Scene {
         Scene { bench, users, id }
     }
 
-    /// A payment of inputs that no other number has.
+    /// A payment whose inputs no other number has.
     fn payment(&self, number: u32) -> Psbt {
         let mut psbt = self.bench.psbt(&self.id, 1);
         let spent = psbt.inputs[0].witness_utxo.clone().expect("there");
@@ -54,7 +55,7 @@ impl Scene {
         self.sign_again(names, psbt)
     }
 
-    /// Signs with their codes as of now, which may be spent.
+    /// Signs with their present codes, which may be spent.
     fn sign_again(&self, names: &[&str], psbt: &Psbt) -> Result<Vec<u8>, EngineError> {
         let approvals = names.iter().map(|name| {
             let (_, totp) = self.users.iter().find(|(user, _)| user == name).expect("a user");
@@ -72,7 +73,7 @@ impl Scene {
         self.sign(psbt).expect("within the policy");
     }
 
-    /// The rule refuses, is in the audit, and the codes are spent.
+    /// The rule refuses and is in the audit, and the codes are spent.
     fn refuses_to(&self, names: &[&str], rule: Rule, psbt: &Psbt) {
         match self.sign_as(names, psbt) {
             Err(EngineError::Policy(found)) => assert_eq!(found, rule),
@@ -113,7 +114,7 @@ impl MapOwned for [&str] {
     }
 }
 
-/// Pays so much more, out of the change.
+/// Pays so much more, taken from the change.
 fn pay_more(psbt: &mut Psbt, more: u64) {
     psbt.unsigned_tx.output[0].value += Amount::from_sat(more);
     psbt.unsigned_tx.output[1].value -= Amount::from_sat(more);
@@ -165,7 +166,8 @@ fn period_max_slides_out_after_the_period_and_not_before() {
     let scene = Scene::new(&period(LEAVES));
     scene.signs(&scene.payment(1));
     let signed_at = scene.bench.clock.now();
-    // The last second of the hour 24 hours later: a second of the hour that was signed in may still be within.
+    // The last second of the hour 24 hours later: a second of the hour of the signature may still be within
+    // the period.
     let last = (signed_at / HOUR + 25) * HOUR - 1;
     scene.bench.clock.advance(signed_at + 24 * HOUR - scene.bench.clock.now() - 30);
     scene.refuses(Rule::PeriodMax, &scene.payment(2));
@@ -217,7 +219,7 @@ fn each_wallet_has_its_own_period() {
 fn two_engines_beside_each_other_do_not_pass_a_limit_for_one() {
     let scene = Scene::new(&period(2 * LEAVES - 1));
     scene.bench.clock.advance(30);
-    // Bob signs in another process between alice's charge, and judgement, and her commit.
+    // Bob signs in another process after alice's call was judged and before her commit.
     let beside = scene.bench.beside();
     let (id, theirs) = (scene.id, scene.payment(2).serialize());
     let code = scene.bench.code(&scene.users[1].1);
@@ -266,12 +268,12 @@ fn a_replacement_is_charged_the_difference_only() {
     payment.unsigned_tx.input[0].sequence = Sequence::ENABLE_RBF_NO_LOCKTIME;
     scene.signs(&payment);
     scene.signs(&payment);
-    // A higher fee, out of the change.
+    // A higher fee, taken from the change.
     payment.unsigned_tx.output[1].value -= Amount::from_sat(500);
     scene.signs(&payment);
     payment.unsigned_tx.output[1].value -= Amount::from_sat(1);
     scene.refuses(Rule::PeriodMax, &payment);
-    // What goes down again is not given back: another payment has no room.
+    // A lower amount gives nothing back: there is no room for another payment.
     payment.unsigned_tx.output[1].value += Amount::from_sat(501);
     scene.signs(&payment);
     scene.refuses(Rule::PeriodMax, &scene.payment(2));
@@ -294,7 +296,8 @@ fn a_replacement_with_other_inputs_is_charged_as_another_transaction() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Through the engine: what the audit says was signed never exceeds the limit in the period before any moment.
+    /// Through the engine: the amount that was signed according to the audit never exceeds the limit in the
+    /// period before any moment.
     #[test]
     fn whatever_is_asked_what_is_signed_stays_within_the_period(
         asked in proptest::collection::vec((0u32..6, 0u64..3, 30u64..20 * HOUR), 1..25),
@@ -373,7 +376,7 @@ fn approvals_of_the_same_user_twice_do_not_count() {
     let scene = Scene::new(&format!("{UNLIMITED}\nrequired_approvals = 2"));
     let twice = scene.sign_as(&["alice", "alice"], &scene.payment(1));
     assert!(matches!(twice, Err(EngineError::Code)), "{:?}", twice.map(|_| "signed"));
-    // With another step of the same user, neither.
+    // With another step of the same user, neither is signed.
     scene.bench.clock.advance(60);
     let (_, totp) = &scene.users[0];
     let now = scene.bench.clock.now();

@@ -1,5 +1,5 @@
-//! The coins are the users': they come back without Countersign, by the backups alone (`examples/recover.rs`, as
-//! `examples/README.md` runs it).
+//! The coins belong to the users, who get them back without Countersign, from the backups alone
+//! (`examples/recover.rs`, as `examples/README.md` runs it).
 
 #[path = "../../examples/recover.rs"]
 #[allow(dead_code, reason = "the example's main is not called here")]
@@ -20,7 +20,7 @@ use recover::{Coin, Wait, find_coins, recover};
 
 const FEE: Amount = Amount::from_sat(1_000);
 
-/// Two coins of a wallet that Countersign made, found by its descriptor alone.
+/// Two coins of a wallet that Countersign made. Its descriptor alone finds them.
 fn coins(wallet: &Wallet) -> Vec<Coin> {
     let watch = watch(wallet);
     let previous: Vec<Transaction> = [(Chain::External, 0), (Chain::Internal, 7)]
@@ -45,7 +45,7 @@ fn keys(cosigners: &[&str]) -> Vec<Xpriv> {
     cosigners.iter().map(|name| Cosigner::named(name).master()).collect()
 }
 
-/// What these cosigners can do without us.
+/// The recovery that these cosigners can make without us.
 fn recovered(script: &str, cosigners: &[&str]) -> Option<(Wait, u32)> {
     recovered_of(script, &named(script).wallet(&Secp256k1::new()), cosigners)
 }

@@ -1,4 +1,4 @@
-//! Every script type: what the module signs is what miniscript finalises and Bitcoin's consensus code takes.
+//! Every script type: miniscript finalises what the module signs, and Bitcoin's consensus code accepts it.
 
 mod branches;
 mod evidence;
@@ -175,8 +175,8 @@ fn the_feerate_is_judged_by_the_size_of_the_final_transaction() {
                 .expect("good");
         let size = completed(&script, signed).vsize() as u64;
         let judged = checked.vsize();
-        // A cap on the feerate errs on the small side: signatures of others may be a byte longer than ours, which can
-        // lengthen the length of a scriptSig. One in a hundred is a byte shorter.
+        // A cap on the feerate errs on the small side: other people's signatures may be a byte longer than
+        // ours, which can make the length of a scriptSig longer, too. One in a hundred is a byte shorter.
         assert!(judged <= size + 1, "{}: {size} vB are judged as {judged}", script.name);
         assert!(size <= judged + judged / 50 + 1, "{}: {size} vB are judged as {judged}", script.name);
     }

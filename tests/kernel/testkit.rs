@@ -1,7 +1,8 @@
-//! The testkit: a file for each attack of `Amounts`, `Change` and `Structure`, for each script type it applies to, with
-//! the expected answer in its header. Other signers can be held against it: a header says the wallet, too.
+//! The testkit: a file for each attack of `Amounts`, `Change` and `Structure`, and for each script type to
+//! which the attack applies, with the expected answer in its header. The header also has the wallet, so other
+//! signers can be tested with the files.
 //!
-//! The files are made by [`generate`]; `UPDATE_TESTKIT=1 cargo test --test kernel testkit` writes them anew.
+//! [`generate`] makes the files; `UPDATE_TESTKIT=1 cargo test --test kernel testkit` writes them again.
 
 mod generate;
 
@@ -62,7 +63,7 @@ fn files() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The answer of the signer, as a header says it.
+/// The signer's answer, in the words of a header.
 fn answer(vector: &Vector, psbt: Vec<u8>, secp: &Secp256k1<All>) -> String {
     let wallet = named(vector.get("script")).wallet(secp);
     let policy =
@@ -124,7 +125,7 @@ fn every_vector_is_answered_alike_in_version_2() {
     for (name, text) in files() {
         let vector = Vector::parse(&text);
         let Ok(psbt) = Psbt::deserialize(&vector.psbt) else { continue };
-        // What stands behind the last map is gone once it is parsed.
+        // Bytes behind the last map are gone after parsing.
         if psbt.serialize().len() != vector.psbt.len() {
             continue;
         }
@@ -135,7 +136,7 @@ fn every_vector_is_answered_alike_in_version_2() {
     assert!(asked > 400, "{asked}");
 }
 
-/// A vector proves little if the PSBT it was made of would be refused, too.
+/// A vector proves little if the PSBT without its attack would be refused, too.
 #[test]
 fn the_psbt_that_every_attack_begins_with_is_signed() {
     let secp = Secp256k1::new();
@@ -150,13 +151,14 @@ fn the_psbt_that_every_attack_begins_with_is_signed() {
 fn every_rule_has_its_vectors() {
     let found: BTreeSet<String> =
         files().values().map(|text| Vector::parse(text).get("tag").to_owned()).collect();
-    // What no PSBT can break: it takes a time, codes, or transactions before it. `tests/kernel/policy.rs` has their tests.
+    // Rules that no PSBT can break by itself: they depend on the time, on codes, or on earlier transactions.
+    // `tests/kernel/policy.rs` tests them.
     let of_time = [Rule::PeriodMax, Rule::PeriodTransactions, Rule::TimeWindow, Rule::Approvals];
-    // The invalid vectors of BIP 174, 370 and 371 are for bytes that are no PSBT.
+    // For bytes that are no PSBT there are the invalid vectors of BIP 174, 370 and 371.
     let without = [&of_time[..], &[Rule::NotAPsbt]].concat();
     for rule in Rule::ALL.iter().filter(|rule| !without.contains(rule)) {
         assert!(found.contains(rule.tag()), "{rule} has none");
     }
-    // It is no rule: what it shows counts as spent.
+    // Not a rule: the output counts as spent.
     assert!(found.contains("change-fraud"));
 }

@@ -1,4 +1,5 @@
-//! Registrations as people bring them: what has one meaning is read, and what has none is named.
+//! Registrations as people bring them: the module reads those with one meaning, and names the fault of the
+//! others.
 //!
 //! The files in `tests/vectors/registration` are named after their defect. `ours` stands for our key.
 
@@ -14,7 +15,7 @@ fn file(name: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Our key: the one of a wallet on regtest.
+/// Registers `text` with the key of a wallet on regtest.
 fn register(text: &str) -> Result<WatchOnly, WalletError> {
     let wallet = named("wsh-multi").wallet(&Secp256k1::new());
     let path = wallet.account_path().trim_start_matches("m/").parse().expect("a path");
@@ -33,7 +34,7 @@ fn refusal(text: &str) -> RegistrationError {
     }
 }
 
-/// A descriptor with our key in it by its word, and the same with our key put in, with its checksum.
+/// A descriptor with the word `ours`, and the same with our key in its place and with its checksum.
 fn sample() -> (String, String) {
     let by_word = format!("wsh(sortedmulti(2,{}/<0;1>/*,ours/<0;1>/*))", Cosigner::named("A").key());
     let complete = registered(&by_word);
@@ -254,7 +255,7 @@ fn a_placeholder_fingerprint_names_nobody() {
     let (a, b) = (at_zero("A"), at_zero("B"));
     registered(&format!("wsh(sortedmulti(2,@0/**,@1/**,@2/**))\n{a}\n{b}\nours"));
     registered(&format!("wsh(and_v(v:pk(@0/**),and_v(v:pk(@1/**),pk(@2/**))))\n{a}\n{b}\nours"));
-    // The same key twice is one cosigner under any fingerprint.
+    // The same key twice is one cosigner, whatever the fingerprints say.
     let twice = refusal(&format!("wsh(multi(2,@0/**,@0/<2;3>/*,@1/**))\n{a}\nours"));
     assert!(matches!(twice, RegistrationError::CosignerTwice(_)), "{twice}");
 }

@@ -6,12 +6,12 @@ use super::properties;
 use super::protocol::{BATCH, Commit, DIGESTS, END, Flaw, Protocol, STEPS};
 use super::state::{Anchor, Caller, Code, Engine, Entry, Head, Kind, Phase, Records, Request, State, Store};
 
-/// What happens. Numbers are those of callers.
+/// An action. Its number is that of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// A caller asks for a signature; what comes of it is decided.
+    /// A caller asks for a signature, and the outcome is decided.
     Ask(Request),
-    /// What was decided is queued, or decided anew.
+    /// The decision is queued, or made again.
     Enqueue(usize),
     /// The answer leaves.
     Answer(usize),
@@ -21,15 +21,15 @@ pub(crate) enum Action {
     Lead,
     /// The leader, or the opening, does the next step of the plan.
     Advance,
-    /// That step fails; where it was to create an anchor, it may leave one that cannot be read.
+    /// That step fails. If it was to create an anchor, it may leave an unreadable one.
     Fail { torn: bool },
     /// The module is killed; an unsynced batch is kept or lost, an anchor may be torn.
     Crash { kept: bool, torn: bool },
     /// The module is opened.
     Open { token_away: bool },
-    /// Time goes on.
+    /// Time passes.
     Tick,
-    /// The attacker copies the store, with what is not synced.
+    /// The attacker copies the store, including what is not synced.
     Copy,
     /// The attacker puts the copy back.
     Restore,
@@ -81,7 +81,7 @@ impl Model for Protocol {
             Action::Tick => state.now += 1,
             Action::Copy => state.copy = state.disk.unsynced.or(state.disk.store),
             Action::Restore => {
-                // To put back what is there is no attack.
+                // Putting back what is there already is no attack.
                 let copy = state.copy.take().filter(|copy| last.disk.store != Some(*copy))?;
                 state.disk.store = Some(copy);
                 state.tampered = true;
@@ -91,7 +91,7 @@ impl Model for Protocol {
                 state.tampered = true;
             }
         }
-        // Callers are alike: one order of them stands for all.
+        // Callers are alike, so one order of them stands for all.
         state.callers.sort_unstable();
         Some(state)
     }
@@ -151,7 +151,7 @@ impl Protocol {
     fn ask(&self, state: &mut State, request: Request) -> Option<()> {
         let engine = state.engine?;
         let caller = state.callers.iter().position(|caller| *caller == Caller::Idle)?;
-        // A user who is locked by what is anchored is refused, and nothing changes.
+        // A user who is locked by anchored entries is refused, and nothing changes.
         if self.is_locked(engine.newest) && engine.sequence <= state.anchored.sequence {
             return None;
         }
@@ -159,7 +159,7 @@ impl Protocol {
         Some(())
     }
 
-    /// What a caller does next, judged by the newest records.
+    /// The caller's next state, judged by the newest records.
     fn decided(&self, state: &mut State, engine: &Engine, request: Request, known: bool) -> Caller {
         if self.is_locked(engine.newest) {
             if self.has(Flaw::TellsLocksEarly) {
@@ -266,7 +266,7 @@ impl Protocol {
         let engine = state.engine.as_mut()?;
         let syncs = self.next_step(engine) == Some(Commit::Sync);
         if syncs && self.has(Flaw::IgnoresFailedSync) {
-            // The kernel has dropped the pages: the sync that is tried again finds nothing to do.
+            // The kernel has dropped the pages, so trying the sync again finds nothing to do.
             (state.disk.unsynced, engine.leading) = (None, Some(engine.leading? + 1));
             return Some(());
         }
@@ -289,7 +289,7 @@ impl Protocol {
     }
 }
 
-/// How many digests there are to choose from: the first one that anybody sees may as well be called 0.
+/// How many digests there are to choose from. The first one that anybody sees may as well be number 0.
 fn digests(state: &State, engine: &Engine) -> u8 {
     let is_idle = state.callers.iter().all(|caller| *caller == Caller::Idle);
     let is_unspent = engine.newest.last_step == 0 && state.signed.count() == 0;
@@ -297,7 +297,7 @@ fn digests(state: &State, engine: &Engine) -> u8 {
     if is_first { 1 } else { DIGESTS }
 }
 
-/// Gives an entry the next place in the chain. From here on its change is what others read.
+/// Gives an entry the next place in the chain. From here on, others read its change.
 fn queue(engine: &mut Engine, request: Request, kind: Kind, after: Records, known: bool) -> Caller {
     engine.sequence += 1;
     engine.newest = after;
@@ -305,7 +305,7 @@ fn queue(engine: &mut Engine, request: Request, kind: Kind, after: Records, know
     Caller::Waiting { request, entry, in_batch: false, known }
 }
 
-/// An observer learns what came of the requests of these callers.
+/// An observer learns the outcome of these callers' requests.
 fn learn(state: &mut State, of: impl Fn(&Caller) -> bool) {
     for caller in &mut state.callers {
         if of(caller)

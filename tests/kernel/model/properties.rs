@@ -1,4 +1,4 @@
-//! What always holds, and what can happen at all.
+//! The properties that always hold, and those that can happen.
 
 use stateright::Property;
 
@@ -13,7 +13,7 @@ pub(crate) const OPENS: &str = "M5: after a crash the module opens";
 pub(crate) const FRESH: &str = "M6: an older store never opens";
 pub(crate) const ONCE: &str = "M7: a signature is spent once";
 
-/// All properties that `protocol` has room for.
+/// All properties that can show within the bounds of `protocol`.
 pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
     let mut all = vec![
         Property::always(ONE_DIGEST, |_, state: &State| !state.signed.is_doubled()),
@@ -81,7 +81,7 @@ pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
     all
 }
 
-/// Whether a caller goes on with such an entry for such a step and digest.
+/// Whether a caller was woken with such an entry for such a step and digest.
 fn woken(state: &State, wanted: Kind, is: impl Fn(u8, u8) -> bool) -> bool {
     state.callers.iter().any(|caller| match caller {
         Caller::Woken { request, kind, .. } if *kind == wanted => match request.code {

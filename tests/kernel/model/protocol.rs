@@ -1,12 +1,13 @@
-//! The rules: what is decided, in which order a batch is committed, which store opens; and how each can be got wrong.
+//! The rules: what is decided, in which order a batch is committed, which store opens. Each has its possible
+//! mistakes.
 
 use super::state::{Anchor, Code, Engine, Kind, Phase, Records, Request, Slots, State, Step, Store};
 
 /// Threads that call the module.
 pub(crate) const CALLERS: usize = 2;
-/// Entries that a leader takes at most.
+/// The most entries that a leader takes.
 pub(crate) const BATCH: usize = 2;
-/// Different transactions that are asked for.
+/// Different transactions that callers ask for.
 pub(crate) const DIGESTS: u8 = 2;
 /// Time steps that have a code, from 1.
 pub(crate) const STEPS: Step = 2;
@@ -31,60 +32,60 @@ pub(crate) enum Commit {
 /// A plausible mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Flaw {
-    /// What was decided is told before it is written.
+    /// A decision is revealed before it is written.
     TellsDecisions,
-    /// Whoever sees what is written can tell right codes from wrong ones.
+    /// Whoever sees the writes can tell right codes from wrong ones.
     ShapeTells,
-    /// That the user is locked is told before what locked them is anchored.
+    /// The answer that the user is locked leaves before the entry that locked them is anchored.
     TellsLocksEarly,
     /// A wrong code is answered without an entry.
     WrongIsNotWritten,
-    /// Callers are woken when the batch is written, not synced.
+    /// Callers are woken when the batch is written but not synced.
     AnswersBeforeSync,
-    /// Callers are woken when the batch is synced, not anchored.
+    /// Callers are woken when the batch is synced but not anchored.
     AnswersBeforeAnchor,
-    /// A commit wakes whoever waits, not only its own batch.
+    /// A commit wakes every waiting caller, not only those of its own batch.
     WakesTheQueue,
     /// The anchor moves before the store is synced.
     AnchorsBeforeStore,
     /// The old anchor is destroyed before the new one is created.
     AnchorsInPlace,
-    /// A slot that cannot be read keeps the module closed.
+    /// An unreadable slot keeps the module closed.
     TornSlotCloses,
     /// A store behind its anchor opens.
     OpensOlder,
-    /// A store ahead of its anchor opens, whatever its chain goes through.
+    /// A store ahead of its anchor opens, whether or not its chain contains the anchored head.
     RollsForwardBySequence,
-    /// A store whose anchor is not found is made anew.
+    /// A store whose anchor is missing is made again.
     MissingAnchorIsFirstRun,
-    /// A store that is not found, while its anchor is, is made anew.
+    /// A missing store is made again, although its anchor is there.
     MissingStoreIsFirstRun,
-    /// After a failed sync only the batch is lost: the queue goes on.
+    /// After a failed sync only the batch is lost, and the queue goes on.
     GoesOnAfterFailedSync,
-    /// A failed sync is taken for a sync.
+    /// A failed sync counts as a sync.
     IgnoresFailedSync,
-    /// A right code gives tries back.
+    /// A right code gives wrong tries back.
     SuccessResetsBudget,
-    /// A spent step is retried with whatever digest.
+    /// A spent step is answered again for any digest.
     RetryOfAnyDigest,
-    /// A retry is answered from memory, without an entry that waits for what it repeats.
+    /// A retry is answered from memory, without an entry that waits for the one it repeats.
     RetryWithoutEntry,
     /// A retry spends the amount again.
     RetrySpendsAgain,
-    /// Entries are queued whatever was written since they were decided.
+    /// Entries are queued although others were written since they were decided.
     NoCompareAndSet,
-    /// What was spent is kept in memory only.
+    /// The spent amount is kept in memory only.
     LimitInMemory,
 }
 
 /// The protocol, with bounds that make it finite.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Protocol {
-    /// `None`: the protocol as it is meant.
+    /// `None` for the protocol as intended.
     pub(crate) flaw: Option<Flaw>,
-    /// Amount that may be spent.
+    /// The amount that may be spent.
     pub(crate) limit: u8,
-    /// No request is taken once the chain has so many links.
+    /// No request is accepted once the chain has so many links.
     pub(crate) links: u8,
     /// How often the module is killed.
     pub(crate) crashes: u8,
@@ -97,7 +98,7 @@ impl Protocol {
         self.flaw == Some(flaw)
     }
 
-    /// What the leader does with a written batch, in this order.
+    /// The leader's steps for a written batch, in this order.
     pub(crate) fn plan(&self) -> &'static [Commit] {
         use Commit::{CreateAnchor, DestroyOld, Sync};
         match self.flaw {
@@ -135,7 +136,7 @@ impl Protocol {
                 .is_some_and(|spent_on| spent_on == request.digest || self.has(Flaw::RetryOfAnyDigest))
     }
 
-    /// What comes of a request, whatever its code is. The user is not locked.
+    /// The outcome of a request, whatever its code is. The user is not locked.
     pub(crate) fn decide(&self, records: Records, request: Request, now: Step) -> (Kind, Records) {
         if let Code::Of(step) = request.code {
             if step > records.last_step && self.is_live(step, now) {
@@ -158,7 +159,8 @@ impl Protocol {
         (Kind::Wrong, Records { tries: records.tries + 1, ..records })
     }
 
-    /// Holds the store against the anchors. `None`: the module stays closed. Otherwise whether it rolls forward.
+    /// Compares the store with the anchors. `None`: the module stays closed. Otherwise, whether it rolls
+    /// forward.
     pub(crate) fn judge(&self, store: Option<&Store>, slots: &Slots) -> Option<bool> {
         let (store, anchor) = (store?, slots.newest()?.head);
         if !store.whole || slots.torn && self.has(Flaw::TornSlotCloses) {

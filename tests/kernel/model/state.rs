@@ -1,10 +1,10 @@
-//! What the model knows: memory, store, token, callers, the attacker, and what an observer counts.
+//! The state of the model: memory, store, token, callers, the attacker, and what an observer counts.
 
 use super::protocol::{CALLERS, DIGESTS, Protocol, STEPS};
 
 /// A transaction to sign: one of [`DIGESTS`].
 pub(crate) type Digest = u8;
-/// A time step and the time, in steps.
+/// A time step, or a time in steps.
 pub(crate) type Step = u8;
 
 /// A code as it was sent.
@@ -47,14 +47,15 @@ impl Pairs {
     }
 }
 
-/// The records of one user and one wallet, in one: every entry writes it, so its version is the newest sequence.
+/// The records of one user and one wallet in one. Every entry writes it, so its version is the newest
+/// sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Records {
     /// The step spent last; 0 for none.
     pub(crate) last_step: Step,
     /// The digest that it was spent on, if it signed.
     pub(crate) digest: Option<Digest>,
-    /// When.
+    /// The time at which it was spent.
     pub(crate) spent_at: Step,
     /// Wrong tries.
     pub(crate) tries: u8,
@@ -62,7 +63,7 @@ pub(crate) struct Records {
     pub(crate) spent: u8,
 }
 
-/// What an entry does.
+/// The effect of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     /// Charges a wrong try.
@@ -83,22 +84,24 @@ pub(crate) struct Entry {
     pub(crate) after: Records,
 }
 
-/// A caller's thread, on the way of one signature.
+/// A caller's thread during one signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Caller {
     /// Between two calls.
     Idle,
-    /// What is to be written, decided by the records of this version. `known`: its outcome is known to an observer.
+    /// It has decided what to write, from the records of this version. `known`: an observer knows the
+    /// outcome.
     Decided { request: Request, kind: Kind, after: Records, version: u8, known: bool },
     /// Its entry is in the queue, or in the batch that is being committed.
     Waiting { request: Request, entry: Entry, in_batch: bool, known: bool },
     /// Its entry is committed: it opens the receipt.
     Woken { request: Request, kind: Kind, known: bool },
-    /// The user is locked, by an entry that may still be pending: it waits until this sequence is anchored.
+    /// The user is locked by an entry that may still be pending. The caller waits until this sequence is
+    /// anchored.
     Settling { sequence: u8 },
 }
 
-/// The newest link of a chain. Within one opening no sequence is given out twice, so this stands for its hash.
+/// The newest link of a chain. Within one opening no sequence is used twice, so this can stand for its hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Head {
     pub(crate) sequence: u8,
@@ -115,7 +118,7 @@ pub(crate) struct Store {
     /// Whether every batch follows the one before it.
     pub(crate) whole: bool,
     pub(crate) records: Records,
-    /// The transactions that the chain says were countersigned, under which step.
+    /// The transactions that were countersigned according to the chain, and their steps.
     pub(crate) audit: Pairs,
 }
 
@@ -135,13 +138,13 @@ impl Store {
 /// The disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Disk {
-    /// What a crash leaves for sure; `None`: the file was removed.
+    /// The store that a crash certainly leaves. `None`: the file was removed.
     pub(crate) store: Option<Store>,
-    /// What a crash may leave instead: written, not synced.
+    /// The store that a crash may leave instead: written, not synced.
     pub(crate) unsynced: Option<Store>,
 }
 
-/// What a slot of the token remembers: the head, and for the observer the audit up to it.
+/// The content of a slot of the token: the head, and for the observer the audit up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Anchor {
     pub(crate) head: Head,
@@ -157,9 +160,9 @@ impl Anchor {
 /// The anchor objects in the backing token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Slots {
-    /// The readable ones, in order, without doubles.
+    /// The readable ones, in order, without duplicates.
     pub(crate) anchors: Vec<Anchor>,
-    /// Whether a crash left one that cannot be read.
+    /// Whether a crash left an unreadable one.
     pub(crate) torn: bool,
 }
 
@@ -180,14 +183,14 @@ impl Slots {
     }
 }
 
-/// What the engine is doing.
+/// The engine's phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     /// The store was accepted; its anchor is being renewed.
     Opening { rolled_forward: bool },
     /// Requests are served.
     Serving,
-    /// A commit failed half-way: nothing is answered until the module is opened again.
+    /// A commit failed half-way. Nothing is answered until the module is opened again.
     Closed,
 }
 
@@ -195,17 +198,17 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Engine {
     pub(crate) phase: Phase,
-    /// How many steps of [`Protocol::plan`] the leader has done, where there is one.
+    /// How many steps of [`Protocol::plan`] the leader has done, if there is a leader.
     pub(crate) leading: Option<u8>,
     /// The durable records with all pending entries.
     pub(crate) newest: Records,
     /// The sequence of the newest entry, pending or durable.
     pub(crate) sequence: u8,
-    /// What to anchor: the last batch that this engine wrote, or the one it opened at.
+    /// The head to anchor: the last batch that this engine wrote, or the one at which it opened.
     pub(crate) written: Anchor,
 }
 
-/// Everything.
+/// The whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) now: Step,
@@ -220,9 +223,9 @@ pub(crate) struct State {
     pub(crate) copy: Option<Store>,
     /// Whether the store was put back or removed.
     pub(crate) tampered: bool,
-    /// Observer: which signatures left.
+    /// Observer: the signatures that left.
     pub(crate) signed: Pairs,
-    /// Observer: of how many wrong codes it was learned that they are.
+    /// Observer: the number of codes that it knows to be wrong.
     pub(crate) wrong: u8,
     /// Observer: the newest head that was ever anchored.
     pub(crate) anchored: Head,

@@ -1,4 +1,5 @@
-//! Our key in several branches of one script (BIP 388): it signs for the branch that the PSBT shows, and consensus takes each.
+//! Our key in several branches of one script (BIP 388): it signs for the branch that the PSBT shows, and
+//! consensus accepts each.
 
 use bitcoin::psbt::{Input, Psbt};
 use bitcoin::secp256k1::Secp256k1;
@@ -14,7 +15,7 @@ use harness::engine::consensus::{prevouts, verdicts};
 use harness::engine::scripts::{Cosigner, Script, good_psbt, named};
 use harness::engine::{Bench, FEE, PAID, alone, watch};
 
-/// As long as the timelock of the scripts' recovery.
+/// The timelock of the scripts' recovery branch.
 const WAITED: Sequence = Sequence(144);
 
 /// A script with our key in both branches, its wallet and its user.
@@ -43,7 +44,7 @@ impl Scene {
         Ok(Psbt::deserialize(&answer).expect("a PSBT"))
     }
 
-    /// Leaves to the inputs only those of our derivations that end on this chain.
+    /// Leaves only those of our derivations in the inputs that are on this chain.
     fn show_only(&self, psbt: &mut Psbt, chain: u32) {
         let wallet = self.bench.engine.wallet(&self.id).expect("there");
         let ours = wallet.master_fingerprint();
@@ -62,7 +63,7 @@ fn signatures(input: &Input) -> usize {
     input.partial_sigs.len() + input.tap_script_sigs.len() + input.tap_key_sig.iter().count()
 }
 
-/// The transaction, once `with` has signed it, too.
+/// The transaction after `with` has signed it, too.
 fn completed(mut signed: Psbt, with: &str) -> Transaction {
     Cosigner::named(with).sign(&mut signed);
     let secp = Secp256k1::new();
@@ -94,7 +95,7 @@ fn only_the_branch_that_the_psbt_shows_is_signed() {
             scene.show_only(&mut psbt, chain);
             let signed = scene.sign(&psbt).unwrap_or_else(|error| panic!("{}: {error}", script.name));
             assert!(signed.inputs.iter().all(|input| signatures(input) == 1), "{} {chain}", script.name);
-            // Nobody but the one beside us in that branch completes it.
+            // Only the cosigner of that branch completes it.
             let mut with_other = signed.clone();
             Cosigner::named(other).sign(&mut with_other);
             if script.is_taproot() {
@@ -196,7 +197,7 @@ fn derived_key_the_claims_of_one_input_are_of_one_address_and_each_true() {
             other => panic!("{other:?}"),
         }
     };
-    // The recovery key of another index.
+    // Our recovery key of another index.
     let mixed = refused(&|psbt| {
         let other = psbt.inputs[1].bip32_derivation.clone();
         let is_ours = |path: &bitcoin::bip32::DerivationPath| path.to_string().contains("/2/1");
@@ -206,7 +207,7 @@ fn derived_key_the_claims_of_one_input_are_of_one_address_and_each_true() {
         input.insert(*key, source.clone());
     });
     assert_eq!(mixed, Rule::DerivedKey);
-    // The right path with another key.
+    // The right path with a wrong key.
     let swapped = refused(&|psbt| {
         let input = &mut psbt.inputs[0].bip32_derivation;
         let claims: Vec<_> =
@@ -216,7 +217,7 @@ fn derived_key_the_claims_of_one_input_are_of_one_address_and_each_true() {
         input.insert(second, a);
     });
     assert_eq!(swapped, Rule::DerivedKey);
-    // More claims than places.
+    // More claims than the script has places.
     let many = refused(&|psbt| {
         let more = psbt.inputs[1].bip32_derivation.clone();
         psbt.inputs[0].bip32_derivation.extend(more);
@@ -237,7 +238,7 @@ fn require_cosigner_only_the_branches_that_the_cosigner_has_signed_are_signed() 
     assert_eq!(rule(&scene.psbt), Some(Rule::RequireCosigner));
     let mut psbt = scene.psbt.clone();
     Cosigner::named("A").sign(&mut psbt);
-    // A has no key in the recovery, which the transaction could take as well.
+    // A has no key in the recovery branch, which the transaction could also use.
     let signed = scene.sign(&psbt).expect("signs");
     for (input, before) in signed.inputs.iter().zip(&psbt.inputs) {
         assert_eq!((signatures(before), signatures(input)), (1, 2));

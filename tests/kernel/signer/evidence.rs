@@ -1,4 +1,5 @@
-//! An authorization that is put together outside of the engine, of a store made up for it, signs with no key of another store.
+//! An authorization made outside the engine, from an invented store, does not sign with a key of another
+//! store.
 
 use bitcoin::secp256k1::Secp256k1;
 use totp_rs::{Algorithm, Builder, Totp};
@@ -22,11 +23,11 @@ use harness::engine::{MEMORY_KEY, alone, watch};
 const NOW: u64 = 1_800_000_000;
 const SECRET: [u8; 20] = [6; 20];
 
-/// A store that somebody made up: of a data key of their own, with a user whose code they can compute.
+/// An invented store, with a data key of its own and a user whose code the inventor can compute.
 struct MadeUp(DataKey);
 
 impl MadeUp {
-    /// The id of a store is no secret: this one has that of the store that the wallet is in.
+    /// The id of a store is no secret. This store has the id of the one that holds the wallet.
     fn of_key(byte: u8) -> MadeUp {
         MadeUp(DataKey::new(*MEMORY_KEY.store(), Zeroizing::new([byte; 32])))
     }
@@ -79,7 +80,7 @@ fn decide<S: countersign::kernel::signable::Signable>(
     decided
 }
 
-/// Signs a transaction by a code of a store with this key.
+/// Signs a transaction with a code of a store with this key.
 fn sign_of(store: &MadeUp) -> Result<Vec<u8>, SignerError> {
     let secp = Secp256k1::new();
     let wallet = named("wpkh").wallet(&secp);
@@ -90,7 +91,7 @@ fn sign_of(store: &MadeUp) -> Result<Vec<u8>, SignerError> {
     signer::sign(authorization, wallet.keys().expect("registered"), &secp)
 }
 
-/// The same of a digest, with a key as it is sealed, or one that is not.
+/// Signs a digest in the same way, with a sealed key or with one that is not sealed.
 fn sign_digest_of(store: &MadeUp, is_sealed: bool) -> Result<[u8; 64], SignerError> {
     let secp = Secp256k1::new();
     let parts = DigestKeyParts {

@@ -1,4 +1,4 @@
-//! Makes the vectors: a PSBT that nothing refuses, and one attack on it.
+//! Makes the vectors: a PSBT that no rule refuses, with one attack on it.
 
 use std::collections::BTreeMap;
 
@@ -28,14 +28,14 @@ const ALL_OF_IT: u64 = INPUT * INPUTS as u64;
 /// One attack.
 struct Case {
     tag: &'static str,
-    /// Tells it from others of the same tag.
+    /// Tells the attack from others with the same tag.
     what: &'static str,
     expect: String,
     policy: String,
     psbt: Vec<u8>,
 }
 
-/// Every file, by its name.
+/// Every file with its name.
 pub(crate) fn files() -> BTreeMap<String, String> {
     let secp = Secp256k1::new();
     let mut files = BTreeMap::new();
@@ -116,7 +116,7 @@ impl<'a> Bench<'a> {
         self.cases.push(case);
     }
 
-    /// An attack that the rule of its own name refuses.
+    /// An attack that the rule named by its tag refuses.
     fn refused(&mut self, tag: &'static str, what: &'static str, attack: impl FnOnce(&Bench<'_>, &mut Psbt)) {
         self.push(tag, what, format!("refused {tag}"), UNLIMITED, attack);
     }
@@ -125,12 +125,13 @@ impl<'a> Bench<'a> {
         if !self.script.is_taproot() {
             self.refused("utxo-missing", "", |_, psbt| psbt.inputs[1].non_witness_utxo = None);
         }
-        // What we sign decides: our signatures cover the amounts of all inputs if they are taproot, and else not.
+        // The answer depends on our signatures: they cover the amounts of all inputs only if they are
+        // taproot.
         let tolerated = format!("leaves {}", ALL_OF_IT + INPUT);
         let refused = "refused utxo-missing".to_owned();
         let expected = if self.script.is_taproot() { tolerated } else { refused };
         self.push("utxo-missing", "beside-a-taproot-claim", expected, UNLIMITED, |bench, psbt| {
-            // All of ours say taproot, and a stranger's input that is none has no previous transaction.
+            // All our inputs are taproot, and a stranger's input of another type has no previous transaction.
             psbt.inputs[0].non_witness_utxo = None;
             add_stranger(psbt, |input| input.non_witness_utxo = None);
             if !bench.script.is_taproot() {
@@ -138,7 +139,7 @@ impl<'a> Bench<'a> {
             }
         });
         self.refused("utxo-txid", "", |_, psbt| {
-            // The attack of CVE-2020-14199: the same output, said to be worth less.
+            // The attack of CVE-2020-14199: the same output, with a lower value.
             let previous = psbt.inputs[0].non_witness_utxo.as_mut().expect("there");
             previous.output[0].value -= Amount::from_sat(10_000);
             let claimed = previous.output[0].clone();
@@ -212,7 +213,8 @@ impl<'a> Bench<'a> {
 
     fn change(&mut self) {
         let all = format!("leaves {ALL_OF_IT}");
-        // An output that shows our key in a script of its own is refused; one that only claims it counts as spent.
+        // An output that shows our key in its own script is refused. One that only claims our key counts as
+        // spent.
         self.push("change-fraud", "paid-to-a-stranger", &*all, UNLIMITED, |_, psbt| {
             psbt.unsigned_tx.output[1].script_pubkey = stranger();
             let output = &mut psbt.outputs[1];
@@ -230,7 +232,7 @@ impl<'a> Bench<'a> {
             psbt.outputs[1] = Default::default();
         });
         self.push("change-fraud", "hidden-input", &*all, UNLIMITED, |_, psbt| {
-            // An input that is not proved ours: nothing counts as coming back.
+            // With an input that is not proved ours, nothing counts as coming back.
             psbt.inputs[1].bip32_derivation.clear();
             psbt.inputs[1].tap_key_origins.clear();
         });
@@ -273,7 +275,7 @@ impl<'a> Bench<'a> {
         self.refused("change-path", "beyond-an-input-s-index", far((Chain::Internal, 1_502)));
         for (what, template, keys) in self.other_multisigs() {
             self.refused("change-multisig", what, |bench, psbt| {
-                // The same key of ours, in a wallet that somebody else made of it.
+                // Our key in a wallet that somebody else made with it.
                 let ours = bench.our_key_info();
                 let keys: Vec<String> = keys
                     .iter()
@@ -288,7 +290,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Wallets that have our key and are not the registered one.
+    /// Wallets that contain our key and are not the registered one.
     fn other_multisigs(&self) -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
         match self.script.name {
             "sh-multi" => vec![
@@ -369,7 +371,7 @@ impl<'a> Bench<'a> {
             psbt.inputs[0].tap_scripts.clear();
         });
         self.refused("script-mismatch", "prevout-of-another-address", |bench, psbt| {
-            // Truly the wallet's, and not at the path that is claimed.
+            // The output is the wallet's, but not at the claimed path.
             let claimed = psbt.inputs[0].clone();
             bench.respend(psbt, 0, 7, INPUT);
             psbt.inputs[0].bip32_derivation = claimed.bip32_derivation;
@@ -511,7 +513,7 @@ impl<'a> Bench<'a> {
         });
     }
 
-    /// What is signed by BIP 322, as a transaction that moves nothing.
+    /// Attacks that would sign a message by BIP 322, as a transaction that moves nothing.
     fn messages(&mut self) {
         let ours = |bench: &Bench<'_>| script_at(bench.watch, Chain::External, 0);
         for (what, version, more) in
@@ -539,7 +541,7 @@ impl<'a> Bench<'a> {
             psbt.inputs[0].unknown.insert(Key { type_value: 0x09, key: vec![] }, b"Hello World".to_vec());
         });
         let all = format!("leaves {ALL_OF_IT}");
-        // A child that pays for its parent spends an anchor of no value, and moves something.
+        // A child that pays for its parent spends an anchor without value, and moves something.
         self.push("message", "none-by-an-anchor", all, UNLIMITED, |_, psbt| {
             let mut parent = funding(stranger(), INPUT, 98);
             parent.output[0] = anchor(0);
@@ -647,13 +649,13 @@ impl<'a> Bench<'a> {
         origin.split_once('/').expect("a path").1.to_owned()
     }
 
-    /// Our key as it stands in the wallet policy.
+    /// Our key as the wallet policy lists it.
     fn our_key_info(&self) -> String {
         let ours = format!("[{}/", self.watch.master_fingerprint());
         self.watch.policy().lines().find(|line| line.starts_with(&ours)).expect("our key").to_owned()
     }
 
-    /// Spends another external address of the wallet with input `index`.
+    /// Makes input `index` spend another external address of the wallet.
     fn respend(&self, psbt: &mut Psbt, index: usize, address: u32, value: u64) {
         let previous = funding(script_at(self.watch, Chain::External, address), value, 40);
         psbt.unsigned_tx.input[index].previous_output = OutPoint::new(previous.compute_txid(), 0);
@@ -676,7 +678,7 @@ impl<'a> Bench<'a> {
         origins.filter(|(fingerprint, _)| *fingerprint == ours).for_each(|(_, there)| *there = path.clone());
     }
 
-    /// Puts another key in the place of ours.
+    /// Puts another key in place of ours.
     fn replace_key(&self, input: &mut Input, secret: SecretKey) {
         let ours = self.watch.master_fingerprint();
         let key: PublicKey = secret.public_key(self.secp);
@@ -692,7 +694,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// A signature under our key, where one of ours would be, made by somebody else.
+    /// Adds a signature by somebody else where ours would be, under our key.
     fn sign_in_our_name(&self, psbt: &mut Psbt, secret: SecretKey) {
         use bitcoin::secp256k1::{Keypair, Message};
         let ours = self.watch.master_fingerprint();
@@ -718,7 +720,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The address of index 3 of the internal chain of a wallet policy that is not ours.
+/// The address at index 3 of the internal chain of another wallet policy.
 fn filled(template: &str, keys: &[String]) -> miniscript::Descriptor<miniscript::DefiniteDescriptorKey> {
     use miniscript::descriptor::{KeyInfo, WalletPolicy};
     let mut policy: WalletPolicy = template.parse().expect("a template");
@@ -728,7 +730,7 @@ fn filled(template: &str, keys: &[String]) -> miniscript::Descriptor<miniscript:
     chains[1].at_derivation_index(3).expect("in range")
 }
 
-/// Adds an input of somebody else, worth as much as ours.
+/// Adds an input of a stranger, worth as much as ours.
 fn add_stranger(psbt: &mut Psbt, change: impl FnOnce(&mut Input)) {
     let previous: Transaction = funding(stranger(), INPUT, 99);
     psbt.unsigned_tx
