@@ -1,4 +1,5 @@
-//! Acts of administration: each is a link with the whole document that it put in force, a line in the log, and counted.
+//! Acts of administration: each is a link with the whole document that it put in force, a line in the log,
+//! and a count in a metric.
 
 use std::io;
 use std::sync::{Arc, Mutex, Once};
@@ -20,7 +21,7 @@ use harness::engine::administration::{administrator_as, user_pin};
 const UNLIMITED: &str = "unlimited = true";
 const LIMITED: &str = "max_transaction_sat = 5\nmax_fee_sat = 5\n";
 
-/// What is logged while a test runs.
+/// Collects the log while a test runs.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -36,9 +37,10 @@ impl io::Write for Log {
 }
 
 impl Log {
-    /// The lines that `work` logs, each from its level on.
+    /// The lines that `work` logs, each after its level.
     fn of(work: impl FnOnce()) -> Vec<String> {
-        // Of the other tests' threads: a line that nobody took while it was first met could be left out for everybody.
+        // Also collects from the other tests' threads: a line that nobody collects when it is first reached
+        // may stay off for everybody.
         static OTHERS: Once = Once::new();
         OTHERS.call_once(|| {
             let nowhere = tracing_subscriber::fmt().with_writer(io::sink).finish();
@@ -94,7 +96,7 @@ fn every_act_of_administration_keeps_the_whole_document_and_the_digest_of_the_on
     bench.change_wallet(&id, change).expect("changed");
     bench.set_user_pin(b"user-pin").expect("set");
     bench.engine.change_pin(None, Role::So, b"so-pin", b"another-pin").expect("changed");
-    // The login ended with the PIN that it was made with, and what it approves is not done.
+    // The login ended with its PIN, so nothing that it approves is done.
     let refused = bench.unlock_user("bob", &bench.key_id("bob"));
     assert!(matches!(refused, Err(EngineError::NotAdministrator)));
     let administrator = administrator_as(&bench.engine, None, b"another-pin");
@@ -119,7 +121,7 @@ fn every_act_of_administration_keeps_the_whole_document_and_the_digest_of_the_on
             Deed::UserUnlocked,
         ]
     );
-    // What one puts in force is what the next one says was there.
+    // Each act names the document that the act before it put in force.
     let [_, enrolled, confirmed, .., created, tightened, loosened, pin_set, pin_changed, _] = &acts[..]
     else {
         panic!("as above")
@@ -168,7 +170,7 @@ fn what_is_in_force_follows_from_the_chain_alone_as_the_engine_has_it() {
     let change = DigestKeyChange { label: Some("l".into()), ..DigestKeyChange::default() };
     bench.change_digest_key(&key_id, change).expect("changed");
     bench.remove_user("bob", &bench.key_id("bob")).expect("nothing lists him");
-    // A second enrolment of the same name is another one.
+    // A second enrolment under the same name is another user.
     bench.unconfirmed("bob");
 
     let mut in_force = InForce::default();
@@ -288,7 +290,7 @@ fn what_is_done_about_the_backends_pin_is_an_act_with_the_pin_that_is_in_force_s
     }
 }
 
-/// Of two engines over one store, the one that did not change the PIN has heard nothing of it.
+/// Of two engines over one store, the one that did not change the PIN does not know of the change.
 #[test]
 fn the_word_of_an_administrator_holds_at_one_token_and_as_long_as_its_pin() {
     let bench = Bench::new();
@@ -323,14 +325,14 @@ fn an_act_that_is_refused_is_counted_and_writes_no_document() {
     for act in ["wallet-created", "wallet-updated", "user-removed", "so-login", "pin-set"] {
         assert_eq!(count(&bench, act, Outcome::Refused), 1, "{act}");
     }
-    // One that failed to be written is not said to be done.
+    // An act whose write failed is not reported as done.
     bench.ledger.state().fail_at = Some(0);
     let lines = Log::of(|| assert!(bench.set_user_pin(b"user-pin").is_err()));
     assert_eq!(lines, [""; 0]);
     assert_eq!(count(&bench, "pin-set", Outcome::Loosened), 0);
 }
 
-/// A further reach lets change go where it did not before.
+/// A further reach allows change where none was allowed before.
 #[test]
 fn a_raised_reach_is_an_act_that_loosens_with_what_it_was_before() {
     let bench = Bench::new();

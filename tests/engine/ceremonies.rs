@@ -1,5 +1,5 @@
-//! What administrators do when something is wrong, on the real module: the audit read, a restored store taken, a clock that
-//! jumped taken.
+//! What administrators do when something is wrong, on the real module: they read the audit, accept a restored
+//! store, and accept a clock that jumped.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -70,7 +70,7 @@ impl Scene<'_> {
         self.cli.does(&["audit", "verify"])["audit"].clone()
     }
 
-    /// What the doctor has to say of `subject`.
+    /// The doctor's diagnosis of `subject`.
     fn diagnosis(&self, under: &[&str], subject: &str) -> Value {
         let doctor = Cli::answer(&mut self.cli.command(under, &["doctor"]), "").json;
         let checks = doctor["checks"].as_array().expect("checks");
@@ -103,7 +103,7 @@ fn assert_says(text: &Value, words: &str) {
     assert!(text.as_str().is_some_and(|text| text.contains(words)), "{words:?} is not in {text}");
 }
 
-/// Fails unless each line's `previous` is the head of the one before.
+/// Fails unless the `previous` of each line is the head of the one before.
 fn assert_chained(lines: &[Value]) {
     for pair in lines.windows(2) {
         assert_eq!(pair[1]["previous"], pair[0]["head"], "{} after {}", pair[1], pair[0]);
@@ -125,7 +125,7 @@ fn state_rollback_a_restored_store_is_taken_by_the_security_officer_alone() {
         boundary.save("newest");
         boundary.restore_store("older");
 
-        // Closed, and everybody says why.
+        // The module is closed, and every command gives the reason.
         assert_eq!(scene.signing(&[], &lost_code), "CKR_COUNTERSIGN_STATE");
         let found = format!("the store is older (link {}) than its anchor (link {newest})", scene.newest);
         let reason = scene.diagnosis(&[], "reason");
@@ -137,7 +137,7 @@ fn state_rollback_a_restored_store_is_taken_by_the_security_officer_alone() {
         assert_says(&audit.json["error"]["next"], "countersign state restore");
         assert_says(&scene.cli.run(&["user", "list"]).json["error"]["next"], "countersign state restore");
 
-        // Nothing but the right PIN and the word takes it.
+        // Only the right PIN together with the confirmation word is accepted.
         for (arguments, pin, typed, words) in [
             (&["--yes"][..], "wrong-pin", "restore\n", "this is not the SO PIN"),
             (&["--yes"], USER_PIN, "restore\n", "this is not the SO PIN"),
@@ -169,7 +169,8 @@ fn state_rollback_a_restored_store_is_taken_by_the_security_officer_alone() {
             assert!(taken.stderr.contains(words), "{words:?} is not in\n{}", taken.stderr);
         }
 
-        // It opens, and no code that may have been used is accepted: not the one that was, nor any other live one.
+        // The store opens, and accepts no code that may have been used: neither the one that was used nor any
+        // other that is valid.
         assert_eq!(scene.signing(&[], &lost_code), "CKR_PIN_LOCKED");
         assert_eq!(scene.signing(&[], &scene.alice.code_away(0)), "CKR_PIN_LOCKED");
         let names = scene.cli.does(&["user", "list"]);
@@ -178,12 +179,12 @@ fn state_rollback_a_restored_store_is_taken_by_the_security_officer_alone() {
         assert!(again.success && again.json == json!({ "restored": null }), "{}", again.json);
         assert_eq!(scene.diagnosis(&[], "reason"), Value::Null);
 
-        // The gap is in the audit for ever, and the chain goes on over it.
+        // The gap stays in the audit for ever, and the chain goes on after it.
         let verified = scene.verified();
         let gap = &verified["restored"][0];
         assert_eq!(verified["restored"].as_array().map(Vec::len), Some(1));
         assert_eq!((&gap["store"], &gap["anchor"]), (&json!(scene.newest), &json!(newest)));
-        // Nor that of a batch that the lost store may have written behind its anchor.
+        // Nor the codes of a batch that the lost store may have written after its anchor.
         let taken_at = newest + MAX_BATCH + 1;
         assert_eq!(gap["sequence"], taken_at, "no lost number is given again");
         let lines = scene.exported(&[]);
@@ -196,7 +197,7 @@ fn state_rollback_a_restored_store_is_taken_by_the_security_officer_alone() {
         let text = scene.cli.text(&["audit", "verify"]).expect_success().stdout;
         assert!(text.contains(&format!("links {} to {newest} are lost", scene.newest + 1)), "{text}");
 
-        // The lost store, put back now, is of another history.
+        // The lost store, put back now, has another history.
         boundary.restore_store("newest");
         assert_eq!(scene.signing(&[], &lost_code), "CKR_COUNTERSIGN_STATE");
     });
@@ -215,7 +216,7 @@ fn state_rollback_an_older_backing_token_is_told_from_an_older_store() {
             &boundary.tokens(),
         );
         assert_says(&scene.diagnosis(&[], "reason")["finding"], "the backing token was put back");
-        // The chain itself is whole, and longer than the token knows.
+        // The chain itself is whole, and longer than the token's anchor.
         let verified = scene.verified();
         assert_eq!(verified["anchored"], scene.newest);
         let taken = scene.restore(&["--yes"], harness::module::SO_PIN, "");
@@ -242,7 +243,7 @@ fn state_missing_the_doctor_says_what_keeps_the_module_closed() {
             let reason = scene.diagnosis(&[], "reason");
             assert_says(&reason["finding"], words);
             assert_says(&reason["next"], next);
-            // Nobody's word takes what is damaged.
+            // A damaged store cannot be accepted at all.
             let refused = restoring();
             assert!(what(&refused).contains(words), "{sql}: {}", refused.json);
             let after = fs::read(boundary.store()).expect("it is there");
@@ -296,7 +297,7 @@ fn the_export_is_the_chain_line_by_line_and_holds_no_secret() {
         }
         assert!(!whole.contains(secret.expect("a secret")));
 
-        // From a link on, into a file, whole or not at all.
+        // An export from one link on, into a file, whole or not at all.
         let from = scene.exported(&["--from", "3"]);
         assert_eq!(from, lines[3..]);
         assert!(scene.exported(&["--from", "1000000"]).is_empty());
@@ -338,7 +339,7 @@ fn the_audit_alone_tells_what_was_in_force_at_any_time() {
     in_boundary(this_test!(), |boundary| {
         let scene = Scene::new(boundary);
         let limits = ["--max-transaction-sat", "100000", "--max-fee-sat", "5000"];
-        // The policy is replaced and put back, and a user of that time is gone again.
+        // The policy is replaced and put back, and a user of that time is removed again.
         scene.cli.does(&["user", "add", "mallory"]);
         scene.cli.does(&["wallet", "set", "treasury", "--unlimited", "--user", "mallory"]);
         let loose = scene.verified()["newest"].clone();
@@ -383,7 +384,7 @@ fn the_audit_alone_tells_what_was_in_force_at_any_time() {
         let before = scene.cli.fails(&["audit", "in-force", "--at", "2001-01-01T00:00:00Z"]);
         assert!(before.contains("--at") && before.contains("before the first link"), "{before}");
 
-        // The same for a person; and the links that did it, each from the document before.
+        // The same as text, with the links that made the change, each after the document before it.
         let text = scene.cli.text(&["audit", "in-force", "--at", &sequence]).expect_success().stdout;
         for words in [
             &format!("wallet, since link {sequence}, "),
@@ -447,7 +448,7 @@ fn the_audit_is_read_while_an_engine_writes_and_nothing_is_taken_from_it() {
             before = newest;
         }
         assert!(before > scene.newest, "the engine goes on");
-        // Again and again in one process: the anchor is replaced under its eyes, and is never found missing.
+        // Many times in one process: the anchor is replaced while the process looks, and is never missing.
         let config = EngineConfig::load(&boundary.conf()).expect("setup.sh wrote it");
         let backing = Backing::open(&config.backing).expect("it opens for several");
         for _ in 0..300 {
@@ -473,7 +474,7 @@ impl Drop for Enough<'_> {
     }
 }
 
-/// Asks for one answer again and again: each time is a charge and a repetition.
+/// Asks for one answer many times: each time is a charge and a repetition.
 fn sign_until_told(boundary: &Boundary) {
     let raw = Raw::load();
     assert_rv!(raw.initialize(), CKR_OK);
@@ -501,7 +502,7 @@ fn clock_jump_is_taken_by_the_security_officer_on_the_command_line() {
         assert_eq!((&shown["believed"], &shown["refusal"]), (&json!(true), &Value::Null));
         assert_eq!(scene.diagnosis(&[], "clock")["state"], "ok");
 
-        // An hour ahead, while the module was closed.
+        // The clock is an hour ahead, set while the module was closed.
         let ahead = ["faketime", "-f", "+1h"];
         let at =
             |shift: &[&str], arguments: &[&str]| Cli::answer(&mut scene.cli.command(shift, arguments), "");
@@ -517,7 +518,7 @@ fn clock_jump_is_taken_by_the_security_officer_on_the_command_line() {
         assert_eq!(clock["state"], "wrong");
         assert_says(&clock["next"], "countersign clock set");
 
-        // Nobody takes it but the security officer, who knows what time it is.
+        // Only the security officer, who knows the time, can have the clock accepted.
         let mut wrong = scene.cli.command(&ahead, &["clock", "set"]);
         let refused = Cli::answer(wrong.env("COUNTERSIGN_SO_PIN", "wrong-pin"), "");
         assert_eq!(refused.json["error"]["rv"], "CKR_PIN_INCORRECT");
@@ -537,7 +538,7 @@ fn clock_jump_is_taken_by_the_security_officer_on_the_command_line() {
             .filter_map(|line| line["moved_s"].as_i64());
         assert_eq!(moved.map(|moved| (moved - 3_600).abs() <= 5).collect::<Vec<_>>(), [true]);
 
-        // Back again it is taken by nobody's word: old codes would live again.
+        // Set back again, the clock cannot be accepted by anybody: old codes would become valid again.
         assert_eq!(scene.signing(&[], &scene.alice.code_away(0)), "CKR_COUNTERSIGN_CLOCK");
         let refused = scene.cli.run(&["clock", "set"]);
         assert_eq!(refused.json["error"]["rv"], "CKR_COUNTERSIGN_CLOCK");

@@ -1,4 +1,4 @@
-//! Codes over time: the answer that is asked for again, the breaker over all users, the clock over restarts.
+//! Codes over time: repeated requests, the breaker over all users, the clock across restarts.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -61,7 +61,7 @@ fn is_wrong_code<T>(answer: &Result<T, EngineError>) -> bool {
     matches!(answer, Err(EngineError::Code))
 }
 
-// The answer that is asked for again
+// Repeated requests
 
 #[test]
 fn a_pin_changed_to_itself_is_refused_unchecked_and_writes_nothing() {
@@ -140,8 +140,9 @@ fn otp_replay_with_anything_else_than_what_it_was_spent_on() {
     }
 }
 
-/// BIP 341 signs amounts, so that a taproot input may come without its previous transaction. Who understates what goes in
-/// gets signatures that are worth nothing; the right amounts must not come for the same charge.
+/// BIP 341 signs amounts, so a taproot input may come without its previous transaction. Somebody who
+/// understates the inputs gets worthless signatures. The right amounts must not be signed for the same
+/// charge.
 #[test]
 fn otp_replay_with_other_amounts_of_the_same_transaction() {
     let scene = Scene::of(named("tr"));
@@ -213,7 +214,7 @@ fn a_repetition_under_a_wallet_that_changed_meanwhile_gives_nothing() {
     assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::ChangedMeanwhile(_))));
 }
 
-/// The client has given up and asks again, while its first call is still at it.
+/// The client has given up and asks again while its first call is still running.
 #[test]
 fn the_same_asked_for_twice_at_once_is_answered_twice_and_charged_once() {
     let scene = Scene::of(named("tr"));
@@ -255,7 +256,7 @@ fn a_repetition_that_the_policy_refuses_by_now_costs_no_try() {
     assert_eq!(events.last().map(fates), Some(vec![(Some("alice"), Fate::Repeated)]));
 }
 
-// What came of each code
+// The outcome of each code
 
 #[test]
 fn a_typo_is_charged_to_who_made_it_alone_and_spends_no_code_of_another() {
@@ -315,7 +316,8 @@ fn a_second_code_of_the_same_user_is_wrong_and_charged_once() {
     scene.sign(&code, &psbt).expect("it was not spent");
 }
 
-/// Whoever sees what is written cannot tell: the same records and link, each of the same length.
+/// Nobody who sees the writes can tell the outcome: they are the same records and link, each of the same
+/// length.
 #[test]
 fn outcome_leak_every_outcome_is_written_in_the_same_shape() {
     for limit in
@@ -327,7 +329,7 @@ fn outcome_leak_every_outcome_is_written_in_the_same_shape() {
         let psbt = |inputs: u32| bench.psbt(&id, inputs).serialize();
         let shape = || bench.ledger.state().shapes.last().cloned().expect("it was written");
         let mut shapes = Vec::new();
-        // In a history that is empty at first, and grows.
+        // In a history that starts empty and grows.
         for round in 1..=4 {
             bench.clock.advance(60);
             let (a, b) = (bench.code(&alice), bench.code(&bob));
@@ -368,7 +370,8 @@ fn outcome_leak_a_first_code_is_written_in_the_same_shape_right_or_wrong() {
     assert_eq!(shapes[0], shapes[1]);
 }
 
-/// What locked the user, spent the step or used the address may wait to become durable: nobody is told before it has.
+/// The commit that locked the user, spent the step or used the address may not be durable yet. Nobody is told
+/// before it is.
 #[test]
 fn outcome_leak_no_refusal_is_told_before_what_it_rests_on_is_durable() {
     let scene = Scene::new();
@@ -386,7 +389,7 @@ fn outcome_leak_no_refusal_is_told_before_what_it_rests_on_is_durable() {
     waited();
     assert!(matches!(bench.confirm("alice", &code), Err(EngineError::Locked)));
     assert_eq!(waited().last(), Some(&u64::MAX), "a lock, where a code is checked");
-    // More than the audit takes of refused PSBTs in an hour, so that nothing is written of the last ones.
+    // More refused PSBTs than the audit records in an hour, so that the last ones write nothing.
     let mut out_of_reach = scene.psbt(1);
     out_of_reach.unsigned_tx.output.clear();
     out_of_reach.outputs.clear();
@@ -404,7 +407,7 @@ fn outcome_leak_no_refusal_is_told_before_what_it_rests_on_is_durable() {
     assert_eq!(waited(), [version.expect("there")], "what is shown of a wallet");
 }
 
-/// 256 calls at once with one code for one transaction are one retry.
+/// 256 concurrent calls with one code for one transaction are one retry.
 #[test]
 fn many_calls_at_once_with_one_code_for_one_transaction_are_one_signature() {
     let scene = Scene::of(named("tr"));
@@ -442,13 +445,13 @@ fn right_codes_never_trip_the_breaker_however_many_come_at_once() {
     assert!(!bench.ledger.state().events.iter().any(|event| matches!(event, Event::Stopped { .. })));
 }
 
-/// Says when it is read.
+/// A clock that sends a message when it is read.
 struct ToldClock(ManualClock, Sender<()>);
 
 impl Clock for ToldClock {
     fn read(&self) -> Reading {
         let reading = self.0.read();
-        // At the end nobody listens any more.
+        // At the end nobody receives any more.
         let _ = self.1.send(());
         reading
     }
@@ -476,7 +479,7 @@ fn a_code_that_goes_stale_while_it_waits_for_the_tries_of_others_is_wrong() {
     };
     let (of_alice, of_bob) = (sign("alice", &alice), sign("bob", &bob));
     let (clock, (answers, answer)) = (bench.clock.clone(), channel());
-    // While alice's try is under way there is no room for another one.
+    // While alice's try is under way, there is no room for another.
     let act = move || {
         while is_read.try_recv().is_ok() {}
         std::thread::spawn(move || answers.send(of_bob()));
@@ -500,7 +503,7 @@ fn otp_guess_the_breaker_counts_all_users_and_those_who_are_nobody() {
     for (name, totp) in &users[..6] {
         assert!(is_wrong_code(&bench.sign(&id, name, wrong(&bench.code(totp)), &psbt)));
     }
-    // A right code gives back its own try.
+    // A right code returns its own try.
     bench.sign(&id, "user6", &bench.code(&users[6].1), &psbt).expect("signs");
     for _ in 0..2 {
         assert!(is_wrong_code(&bench.sign(&id, "stranger", "123456", &psbt)));
@@ -544,7 +547,7 @@ fn what_keeps_the_engine_from_signing_is_in_its_standing_and_told_of_its_users()
     bench.clock.advance(3_660);
     assert_eq!(stopped(&bench), (false, false));
 
-    // A peer of the boundary, which has a name, and tries of its own.
+    // A peer of the boundary, which has a name and its own tries.
     for _ in 0..3 {
         assert!(!bench.engine.standing().officer_is_locked);
         assert!(bench.engine.login_of(Some("user 7"), Role::So, b"wrong").is_err());
@@ -615,7 +618,7 @@ fn a_pin_that_was_set_anew_meanwhile_is_neither_accepted_nor_replaced_by_who_kne
         let bench = Bench::new();
         bench.set_user_pin(b"old-pin").expect("set");
         let beside = bench.beside();
-        // Between the comparison and what follows from it.
+        // Between the comparison and the commit of its outcome.
         let act = move || {
             beside.lose_user_pin().expect("the officer's is durable");
             beside.set_user_pin(b"new-pin").expect("the officer's is durable");
@@ -700,10 +703,10 @@ fn clock_jump_a_machine_started_anew_in_another_year_is_taken_by_the_security_of
     assert_eq!(clock_error(&answer), Some(ClockError::Ahead(year)));
     assert!(matches!(bench.engine.login(Role::User, b"user-pin"), Err(EngineError::Clock(_))));
     bench.engine.login(Role::So, b"so-pin").expect("under any clock");
-    // An officer's login takes no clock, not even one that could be right.
+    // The officer's login does not accept the clock, not even one that could be right.
     bench.clock.set(now + 3 * 24 * 3_600);
     bench.engine.login(Role::So, b"so-pin").expect("under any clock");
-    // None of them sealed its time: the clock is set right, and all is well.
+    // No login sealed the wrong time. Once the clock is right, everything works.
     bench.clock.set(now + 60);
     bench.sign(&id, "alice", &bench.code(&alice), &psbt).expect("it goes on");
 
@@ -769,7 +772,7 @@ fn a_refused_psbt_is_recorded_sixty_times_an_hour_and_charged_never() {
 
 // The restored store
 
-/// A store that was taken just now, where `steps` time steps have passed since.
+/// A store that was accepted a moment ago, and `steps` time steps since then.
 fn restored(steps: u64) -> Scene {
     let scene = Scene::new();
     let taken = scene.bench.administrator().approve(Restoration { store: 5, anchor: Some(9) });
@@ -784,7 +787,8 @@ fn restored(steps: u64) -> Scene {
 
 #[test]
 fn state_rollback_after_a_restoration_no_code_is_accepted_for_two_windows() {
-    // Two windows of three steps: what may have been used before, on either side of the clock, is not accepted again.
+    // Two windows of three steps: no code that may have been used before is accepted again, whichever way the
+    // clock was off.
     for (steps, ahead, accepted) in [
         (0, 0, false),
         (0, 1, false),
@@ -803,7 +807,7 @@ fn state_rollback_after_a_restoration_no_code_is_accepted_for_two_windows() {
         assert_eq!(answer.is_ok(), accepted, "{what}");
         let is_refused = is_wrong_code(&answer) || matches!(answer, Err(EngineError::Locked));
         assert_eq!(is_refused, !accepted, "{what}");
-        // As long as no code can be right, none is charged.
+        // While no code can be right, none is charged.
         assert_eq!(scene.bench.failures("alice"), usize::from(!accepted && steps == 6), "{what}");
     }
 }
@@ -845,7 +849,7 @@ fn state_rollback_after_a_restoration_every_period_counts_as_spent_until_it_is_o
     sign().expect("the period is over");
 }
 
-// A user who is enrolled anew
+// A user who is enrolled again
 
 #[test]
 fn an_act_on_a_user_who_was_enrolled_anew_meanwhile_does_nothing_to_the_new_enrolment() {
@@ -855,7 +859,7 @@ fn an_act_on_a_user_who_was_enrolled_anew_meanwhile_does_nothing_to_the_new_enro
         let (administrator, key) = (bench.administrator(), bench.key_id("alice"));
         let user = UserId { name: "alice".into(), key };
         let act = if removes { Act::RemoveUser(user) } else { Act::UnlockUser(user) };
-        // It is decided; before that is recorded, alice is enrolled anew.
+        // The outcome is decided. Before it is recorded, alice is enrolled again.
         let beside = bench.beside();
         beside.administrator();
         let anew = move || {
@@ -874,7 +878,7 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_does_not_confirm_the_new_enrolmen
     let bench = Bench::new();
     let alice = bench.unconfirmed("alice");
     let (code, key) = (bench.code(&alice), bench.key_id("alice"));
-    // It is found right; before that is recorded, alice is enrolled anew.
+    // The code is found right. Before that is recorded, alice is enrolled again.
     let beside = bench.beside();
     let act = move || {
         beside.remove_user("alice", &beside.key_id("alice")).expect("no wallet lists her");
@@ -885,7 +889,8 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_does_not_confirm_the_new_enrolmen
     let user = bench.engine.user("alice").expect("readable").expect("there");
     assert_ne!(user.key_id, key);
     assert!(!user.confirmed && user.failures == 0, "nothing of the old key is the new one's");
-    // Nor is a code of the new key taken for one of the old: it is nobody's, and charged to nobody known.
+    // A code of the new key does not count as one of the old key: it belongs to nobody, and no known user is
+    // charged.
     assert!(matches!(bench.engine.confirm("alice", &key, code.as_bytes()), Err(EngineError::Code)));
     assert_eq!(bench.failures("alice"), 0);
     let events = bench.ledger.state().events.clone();
@@ -901,7 +906,7 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_spends_nothing_of_the_new_enrolme
     scene.bench.user("bob");
     let psbt = scene.psbt(1).serialize();
     let code = scene.bench.code(&scene.alice);
-    // It is right, and the policy refuses; before it is spent, alice is enrolled anew.
+    // The code is right, and the policy refuses. Before the code is spent, alice is enrolled again.
     let (beside, id) = (scene.bench.beside(), scene.id);
     let act = move || {
         let users = Some(vec!["bob".to_owned()]);
@@ -910,7 +915,7 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_spends_nothing_of_the_new_enrolme
         beside.unconfirmed("alice");
     };
     scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
-    // The wallet was changed with her: nothing is decided by the old one.
+    // The wallet was changed together with her, so the old wallet decides nothing.
     assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::ChangedMeanwhile(_))));
     let user = scene.bench.engine.user("alice").expect("readable").expect("there");
     assert!(!user.confirmed && user.failures == 0);

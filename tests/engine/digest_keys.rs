@@ -1,4 +1,5 @@
-//! Keys that sign digests, on the engine: a code each, counted by their policy, and nothing of a wallet.
+//! Keys that sign digests, in the engine: each digest takes a code, their policy counts them, and they belong
+//! to no wallet.
 
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{Message, Secp256k1};
@@ -84,7 +85,7 @@ fn facts() -> DigestFacts {
     DigestFacts { key: "sidechain".into(), digest: DIGEST }
 }
 
-/// The one link of a request whose codes all came to the same end.
+/// The one link of a request whose codes all had the same outcome.
 fn tried(users: &[&str], digest: DigestFacts, answer: Answer, fate: Fate) -> Event {
     let codes = users.iter().map(|user| TriedCode { user: Some((*user).into()), fate }).collect();
     Event::Tried { codes, asked: Asked::Digest(digest), answer }
@@ -157,7 +158,7 @@ fn period_transactions_counts_every_signature_also_of_the_same_digest() {
     let last = scene.events().pop();
     let refused = Answer::Refused(Rule::PeriodTransactions);
     assert_eq!(last, Some(tried(&["alice"], facts(), refused, Fate::Spent)));
-    // The refusal spent its code, and no change of policy brings anything back.
+    // The refusal spent its code, and no change of the policy brings anything back.
     let code = scene.code();
     let change = DigestKeyChange {
         policy: Some("max_period_transactions = 3\nperiod_hours = 1".into()),
@@ -212,7 +213,8 @@ fn approvals_and_time_window_hold_for_digests() {
     assert!(matches!(late, Err(EngineError::Policy(Rule::TimeWindow))));
 }
 
-/// A refusal that another try of the same user comes before is decided anew, and spends the code all the same.
+/// If another try of the same user is recorded first, the refusal is decided again, and still spends the
+/// code.
 #[test]
 fn a_refusal_of_a_digest_that_is_overtaken_spends_its_code() {
     let scene = Scene::new("max_period_transactions = 1");
@@ -226,7 +228,7 @@ fn a_refusal_of_a_digest_that_is_overtaken_spends_its_code() {
         let answer = sign(&beside, &other, "alice", wrong, &DIGEST);
         assert!(matches!(answer, Err(EngineError::Code)));
     };
-    // Between the charge and the refusal.
+    // Between the decision and its commit.
     scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
     let refused = scene.sign(&code, &[1; 32]);
     assert!(matches!(refused, Err(EngineError::Policy(Rule::PeriodTransactions))));
@@ -328,7 +330,7 @@ fn a_key_changed_while_a_signature_is_under_way_gives_none() {
         let change = DigestKeyChange { policy, ..DigestKeyChange::default() };
         beside.change_digest_key(&id, change).expect("changed");
     };
-    // Before what was decided is written.
+    // Before the decision is written.
     scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
     assert!(matches!(scene.sign(&scene.code(), &DIGEST), Err(EngineError::ChangedMeanwhile(_))));
     assert_eq!(count(&scene.events(), Answer::Signed), 0);
@@ -439,7 +441,7 @@ fn a_user_whom_a_key_lists_is_not_removed() {
     ));
 }
 
-/// A key that this version does not take is closed; the others are not.
+/// A key whose policy this version does not accept is closed; the others are not.
 #[test]
 fn a_key_of_another_version_stays_closed_alone() {
     let scene = Scene::new(UNLIMITED);

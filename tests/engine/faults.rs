@@ -1,8 +1,8 @@
-//! Matrices of faults against the real module over a real SoftHSM2 token: each is complete in its dimension, and prints
-//! how many cases it tried.
+//! Matrices of faults against the real module over a real SoftHSM2 token. Each is complete in its dimension,
+//! and prints how many cases it tried.
 //!
-//! A code that was used is always tried again with another transaction. The same transaction under the same code may be
-//! refused or answered by the very same signatures: either way it is one transaction.
+//! A used code is always tried again with another transaction. The same transaction under the same code may
+//! be refused, or answered with the very same signatures: either way it is one transaction.
 
 mod bits;
 mod clock;

@@ -1,7 +1,9 @@
-//! Signing keeps no memory, over a token that keeps none: the real ledger over SQLite, its anchor in memory.
+//! Signing retains no memory, over a token that retains none: the real ledger over SQLite, its anchor in
+//! memory.
 //!
-//! `COUNTERSIGN_GROWTH_SIGNATURES=100000 cargo test --test engine growth -- --show-output` makes that many signatures and prints what
-//! is in use after each tenth of them. What a SoftHSM2 token keeps of each object that it destroyed is not in it.
+//! `COUNTERSIGN_GROWTH_SIGNATURES=100000 cargo test --test engine growth -- --show-output` makes that many
+//! signatures and prints the memory in use after each tenth of them. What a SoftHSM2 token retains of each
+//! destroyed object is not included.
 
 use std::sync::Arc;
 
@@ -14,9 +16,9 @@ use harness::engine::scripts::{SCRIPTS, good_psbt};
 use harness::engine::{Bench, ManualClock, MemoryLedger, SystemRandom, watch};
 use harness::this_test;
 
-/// Signatures in the suite, after a third as many that fill whatever is bounded.
+/// Signatures in the suite, after a third as many that fill everything that is bounded.
 const SIGNATURES: usize = 400;
-/// What may be in use more than before. A signature that kept 160 bytes would pass it.
+/// How much more memory may be in use than before. A signature that retained 160 bytes would exceed it.
 const MAX_BYTES: i64 = 64 * 1024;
 
 #[test]
@@ -42,7 +44,7 @@ fn sign_and_measure() {
         let code = bench.code(&alice);
         bench.sign(wallet, "alice", &code, &varied(psbt, number)).expect("nothing refuses it");
         bench.clock.advance(30);
-        // The anchor of the tests remembers each step. A token does not.
+        // The tests' anchor remembers each step, which a token does not.
         anchor.state().past.drain(..1);
     };
 
@@ -80,7 +82,7 @@ fn varied(psbt: &Psbt, number: usize) -> Vec<u8> {
     psbt.serialize()
 }
 
-/// Bytes that were allocated and not given back. SQLite's are left out: its cache is bounded by itself, and fills slowly.
+/// Bytes that were allocated and not freed, without SQLite's: its cache has its own bound, and fills slowly.
 #[allow(unsafe_code, reason = "the C library's and SQLite's own figures")]
 fn in_use() -> i64 {
     // SAFETY: neither has an argument.

@@ -1,7 +1,7 @@
-//! The sealed ledger over a real SQLite file and over a store in memory, held against a model that is a map.
+//! The sealed ledger over a real SQLite file and over a store in memory, compared with a model that is a map.
 //!
-//! The anchor is in memory, so that what it remembers can be chosen at each opening: what a crash between the store's
-//! write and the anchor's leaves is one of the choices.
+//! The anchor is in memory, so that a test can choose its content at each opening. One of the choices is the
+//! state after a crash between the writes of store and anchor.
 
 mod looks;
 mod revival;
@@ -58,26 +58,26 @@ fn sqlite(path: &Path) -> SqliteSite {
     SqliteSite::new(path.into()).expect("the folder is there")
 }
 
-/// The sites that a ledger is tried at: what it promises is promised at each of them.
+/// The sites of a ledger. It must keep its promises at each of them.
 fn sites(folder: &Path) -> [Box<dyn Site>; 2] {
     [Box::new(sqlite(&folder.join("store.db"))), Box::new(MemorySite::default())]
 }
 
-/// The places there are: few, so that they meet.
+/// The places: few, so that operations meet.
 fn place(number: usize) -> RecordKey {
     let kinds = [Kind::User, Kind::User, Kind::User, Kind::Wallet, Kind::WalletState, Kind::Nobody];
     RecordKey { kind: kinds[number], id: [number as u8; 16] }
 }
 const PLACES: usize = 6;
 
-/// Which version a write expects.
+/// The version that a write expects.
 #[derive(Clone, Copy, Debug)]
 enum Expects {
-    /// The one that is there, or none.
+    /// The present one, or none.
     Right,
-    /// None where there is one, or one where there is none.
+    /// None if there is one, or one if there is none.
     TheOpposite,
-    /// Another one than is there, by so much.
+    /// A version that is off by so much.
     Off(i64),
 }
 
@@ -89,13 +89,13 @@ enum Anchored {
     Both,
     /// The one before the newest: killed before the new one was made.
     OneBehind,
-    /// An older one than a crash leaves.
+    /// An older one than a crash can leave.
     Behind(usize),
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Writes: place, what is expected there, and the new content or none.
+    /// A commit: places with the expected version and the new content or none.
     Commit(Vec<(usize, Expects, Option<Vec<u8>>)>, u64),
     Read(usize),
     Places(Kind),
@@ -110,7 +110,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let content =
         prop_oneof![3 => prop::collection::vec(any::<u8>(), 0..300).prop_map(Some), 1 => Just(None)];
-    // A place comes once in a batch, as the transitions make them.
+    // A batch has each place once, as the transitions make it.
     let writes = prop::collection::btree_map(0..PLACES, (expects, content), 0..4).prop_map(|writes| {
         writes.into_iter().map(|(place, (expects, content))| (place, expects, content)).collect::<Vec<_>>()
     });
@@ -151,7 +151,7 @@ impl Model {
         }
     }
 
-    /// Every record is read, and none but these is there.
+    /// Reads every record, and checks that there are no others.
     fn check(&self, ledger: &dyn Ledger) -> Result<(), TestCaseError> {
         for number in 0..PLACES {
             self.check_one(ledger, &place(number))?;
@@ -180,7 +180,7 @@ impl Model {
         Ok(())
     }
 
-    /// A commit, with the versions that the ledger gave.
+    /// A commit, with the versions that the ledger returned.
     fn commit(
         &mut self,
         ledger: &dyn Ledger,
@@ -214,7 +214,7 @@ impl Model {
                 Some(bytes) => {
                     let record = ledger.read(&place).expect("it is open").expect("it was just written");
                     let version = record.version();
-                    // No version comes twice, not even after a removal.
+                    // No version is used twice, not even after a removal.
                     prop_assert!(self.newest.get(&place).is_none_or(|newest| version > *newest));
                     self.newest.insert(place, version);
                     self.records.insert(place, (version, bytes.clone()));
@@ -260,7 +260,7 @@ fn follows_the_model(site: &dyn Site, steps: &[Step]) -> Result<(), TestCaseErro
     model.check(&open_at(site, &anchor).expect("it opens"))
 }
 
-/// Opens and closes with what the anchor was made to remember; a newest anchor is there again afterwards.
+/// Opens and closes with the given content of the anchor. Afterwards the anchor is at the newest value again.
 fn reopen(site: &dyn Site, anchor: &MemoryAnchor, anchored: Anchored) -> Result<(), TestCaseError> {
     let (past, newest) = {
         let state = anchor.state();
@@ -291,7 +291,7 @@ fn reopen(site: &dyn Site, anchor: &MemoryAnchor, anchored: Anchored) -> Result<
     Ok(())
 }
 
-/// One commit that came off: what each of its places had before, by the mark of the commit that wrote it.
+/// A successful commit: what each of its places had before, named by the mark of the commit that wrote it.
 struct Won {
     mark: u64,
     before: Vec<(RecordKey, u64)>,
@@ -300,7 +300,7 @@ struct Won {
 const THREADS: u64 = 8;
 const COMMITS_OF_A_THREAD: u64 = 60;
 
-/// Threads read places, and write them anew: each in steps that others disturb.
+/// Threads read places and write them again, in steps that others disturb.
 #[test]
 fn concurrent_commits_come_one_after_the_other_and_a_loser_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -371,8 +371,8 @@ fn marked(ledger: &dyn Ledger, place: &RecordKey) -> (u64, u64) {
     (record.version(), u64::from_be_bytes(record.plaintext().try_into().expect("a mark")))
 }
 
-/// From the first mark of each place one way leads through all commits that wrote it to what is there now: none was
-/// lost, none overwrote what it had not read, and no version was overwritten twice.
+/// From the first mark of each place, one path leads through all commits that wrote it to the present mark.
+/// No commit was lost, none overwrote what it had not read, and no version was overwritten twice.
 fn check_chains(ledger: &dyn Ledger, won: &[Won]) {
     for number in 0..PLACES {
         let place = place(number);
@@ -393,7 +393,8 @@ fn check_chains(ledger: &dyn Ledger, won: &[Won]) {
     }
 }
 
-/// All of a commit came before or after all of another: there is one order of the commits that every place agrees with.
+/// Each commit came completely before or completely after each other one: there is one order of the commits
+/// that fits every place.
 fn check_order(won: &[Won]) {
     let mut before: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
     for commit in won {
@@ -411,7 +412,7 @@ fn check_order(won: &[Won]) {
     }
 }
 
-/// The newest row of a place, as a forger with the disk copies it and puts it back.
+/// The newest row of a place, which a forger with the disk copies and puts back.
 struct Row(i64, Vec<u8>);
 
 impl Row {
@@ -430,8 +431,8 @@ impl Row {
     }
 }
 
-/// A batch is written and not anchored; the process dies, and somebody takes the batch back and keeps a row of it. The
-/// next commit has the same number: under its key and version the kept row opens, too.
+/// A batch is written and not anchored; the process dies. Somebody reverts the batch and keeps one of its
+/// rows. The next commit has the same number, so the kept row opens under its key and version, too.
 #[test]
 fn state_rollback_a_row_of_a_batch_that_was_taken_back_is_not_read() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -460,7 +461,7 @@ fn state_rollback_a_row_of_a_batch_that_was_taken_back_is_not_read() {
     let right = Row::of(&path, &place(4));
     assert_eq!(kept.0, right.0, "of the same version");
 
-    // After the scan of the opening, and before the first look at the record.
+    // After the scan at opening, and before the first read of the record.
     let ledger = open(&path, &anchor).expect("it opens");
     kept.put_back(&path, &place(4));
     let read = ledger.read(&place(4)).map(|_| ());
@@ -475,7 +476,8 @@ fn state_rollback_a_row_of_a_batch_that_was_taken_back_is_not_read() {
     assert_eq!(read.plaintext(), b"much was spent");
 }
 
-/// Of the store in memory, too: a record that somebody changed, moved or removed closes the ledger to everybody.
+/// Also for the store in memory: a record that somebody changed, moved or removed closes the ledger to
+/// everybody.
 #[test]
 fn state_swap_a_record_that_is_read_and_is_not_as_it_was_written_closes_the_ledger() {
     type Deed = fn(&MemorySite);
@@ -522,7 +524,8 @@ fn a_batch_may_write_a_place_twice() {
     assert_eq!((read.version(), read.plaintext()), (2, &b"4"[..]));
 }
 
-/// While a batch is written, more callers come than a batch holds: what they wrote opens as several.
+/// While a batch is being written, more callers arrive than a batch holds. Their writes open as several
+/// batches.
 #[test]
 fn many_callers_at_once_are_written_in_batches_that_open() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -564,7 +567,8 @@ fn is_asleep(thread: &Path) -> bool {
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
 }
 
-/// Who waits for what was read is told after the anchor's step, not during it.
+/// A caller that waits for what it has read to be anchored is answered after the anchor's step, not during
+/// it.
 #[test]
 fn outcome_leak_what_was_read_is_settled_once_it_is_anchored() {
     use std::sync::mpsc;
@@ -586,7 +590,7 @@ fn outcome_leak_what_was_read_is_settled_once_it_is_anchored() {
         });
         let thread = asked.recv().expect("it is readable");
         let early = early.lock().expect("not poisoned");
-        // Either it is told, or it sleeps: nobody but this thread will wake it.
+        // Either it is answered, or it sleeps: only this thread will wake it.
         loop {
             assert!(early.try_recv().is_err(), "told before the anchor's step was done");
             if is_asleep(&thread) {

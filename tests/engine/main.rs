@@ -1,5 +1,5 @@
-//! The engine: over a ledger in memory, over the sealed ledger and a real file, and in the real module over a SoftHSM2 token, whose
-//! disk, power switch, clock and token somebody else has.
+//! Tests of the engine: over a ledger in memory, over the sealed ledger and a real file, and in the real
+//! module over a SoftHSM2 token, while an attacker has the disk, the power switch, the clock or the token.
 
 mod acts;
 mod ceremonies;

@@ -1,6 +1,7 @@
-//! What an in-boundary signer must refuse: each test is named after the tag of its line.
+//! What an in-boundary signer must refuse. Each test is named after the tag of its line.
 //!
-//! A refusal of structure must spend nothing: [`refuses`] shows that the same code still signs afterwards.
+//! A refusal of structure must not spend anything: [`refuses`] shows that the same code still signs
+//! afterwards.
 
 mod amounts;
 mod change;
@@ -42,7 +43,7 @@ use harness::engine::{
 
 const UNLIMITED: &str = "unlimited = true";
 
-/// A token with alice, her wallet, and another wallet of hers.
+/// A token with alice, her wallet, and a second wallet of hers.
 struct Scene {
     bench: Bench,
     alice: totp_rs::Totp,
@@ -94,7 +95,7 @@ fn refuses(rule: Rule, inputs: u32, change: impl FnOnce(&Scene, &mut Psbt)) {
     scene.sign(&scene.psbt(inputs).serialize()).expect("the code is not spent");
 }
 
-/// Adds an input of somebody else, worth as much as ours.
+/// Adds an input of a stranger, worth as much as ours.
 fn add_stranger(psbt: &mut Psbt) {
     let previous = funding(stranger(), INPUT, 99);
     psbt.unsigned_tx
@@ -130,7 +131,7 @@ fn the_good_psbt_is_signed_and_its_signatures_verify() {
     assert_eq!(unsigned.serialize(), psbt.serialize(), "nothing else was changed");
 }
 
-/// What the policy refuses spends the code: nothing can be signed with it afterwards.
+/// A refusal by the policy spends the code: nothing can be signed with it afterwards.
 fn policy_refuses(policy: &str, rule: Rule, change: impl FnOnce(&Scene, &mut Psbt)) {
     let scene = Scene::new(policy);
     let mut psbt = scene.psbt(1);

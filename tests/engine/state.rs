@@ -1,8 +1,9 @@
-//! The sealed state against whoever has the disk, the power switch or the clock.
+//! The sealed state against an attacker who has the disk, the power switch or the clock.
 //!
-//! Each test is named after its line of the list of what must be refused: `state-rollback`, `state-swap`,
-//! `state-bitflip`, `state-missing`, `otp-missing-object`, `crash`, `clock-back`, `clock-jump`. After every refusal the
-//! untouched state must open again: a refusal changes nothing. Keys that sign digests are held to the same as users and wallets.
+//! Each test is named after its line in the list of what must be refused: `state-rollback`, `state-swap`,
+//! `state-bitflip`, `state-missing`, `otp-missing-object`, `crash`, `clock-back`, `clock-jump`. After every
+//! refusal the untouched state must open again, because a refusal changes nothing. Keys that sign digests
+//! must pass the same tests as users and wallets.
 
 mod edges;
 
@@ -26,10 +27,10 @@ use harness::module::{
 };
 use rusqlite::{Connection, params};
 
-/// Runs `body` where a token with two users, alice and bob, their wallet and two keys that sign digests is set up and closed
-/// again.
+/// Runs `body` after setting up and closing a token with two users, alice and bob, their wallet and two keys
+/// that sign digests.
 ///
-/// The other processes of a test have these roles; what they need and find they note and report.
+/// The other processes of a test have these roles. They note what they need, and report what they find.
 fn in_story(test: &str, body: impl FnOnce(&Boundary)) {
     in_boundary(test, |boundary| match boundary.role() {
         "story" => story(boundary),
@@ -68,7 +69,7 @@ fn story(boundary: &Boundary) {
     assert_rv!(stage.raw.finalize(), CKR_OK);
 }
 
-/// Opens the module and logs the backend in: its session, and the answer to the login.
+/// Opens the module and logs the backend in. Returns the session and the answer to the login.
 fn log_in() -> ((Raw, CK_SESSION_HANDLE), CK_RV) {
     let raw = Raw::load();
     assert_rv!(raw.initialize(), CKR_OK);
@@ -91,7 +92,7 @@ fn failures(raw: &Raw, session: CK_SESSION_HANDLE) -> CK_ULONG {
     read_ulong(raw, session, raw.user_key(session, "alice"), CKA_COUNTERSIGN_FAILURES)
 }
 
-/// Something happens: bob tries a wrong code.
+/// Makes a commit: bob tries a wrong code.
 fn act(boundary: &Boundary) {
     let (raw, session, key) = opened();
     let psbt = Payment::default().psbt(&boundary.noted("descriptor"));
@@ -135,7 +136,7 @@ fn sign(boundary: &Boundary) {
     }
 }
 
-/// Signs once; every system call of it comes after the file `marker` was made.
+/// Signs once. All its system calls come after the file `marker` was made.
 fn sign_after_marker(boundary: &Boundary) {
     let (raw, session, key) = opened();
     let psbt = Payment::default().psbt(&boundary.noted("descriptor"));
@@ -145,7 +146,7 @@ fn sign_after_marker(boundary: &Boundary) {
     boundary.note("answer", &format!("{:#x}", answer.err().unwrap_or(CKR_OK)));
 }
 
-/// Changes the store, by SQL that must change something.
+/// Changes the store with SQL that must change something.
 fn execute(boundary: &Boundary, sql: &str) {
     let changed = connect(boundary).execute(sql, []).unwrap_or_else(|error| panic!("{sql}: {error}"));
     assert!(changed > 0, "{sql} changed nothing");
@@ -170,7 +171,7 @@ fn state_rollback_an_older_store_is_refused() {
         let before = fs::read(boundary.store()).expect("it is there");
         expect_closed(boundary, "an older store", "an old copy was put back");
         expect_closed(boundary, "again", "an old copy was put back");
-        // The file's header counts openings; everything behind it is as it was.
+        // The file's header counts openings. Everything behind it is unchanged.
         let after = fs::read(boundary.store()).expect("it is there");
         assert!(before[100..] == after[100..], "refusing changed the store");
         boundary.restore_store("newest");
@@ -188,7 +189,7 @@ fn state_rollback_an_older_store_with_its_journal_is_refused() {
         boundary.restore_store("older");
         expect_closed(boundary, "an older store with its journal", "an old copy was put back");
 
-        // The newest commits stand in the journal alone.
+        // Only the journal has the newest commits.
         boundary.restore_store("newest");
         fs::remove_file(&boundary.store_files()[1]).expect("it is there");
         expect_closed(boundary, "without its journal", "an old copy was put back");
@@ -296,14 +297,14 @@ fn state_swap_a_record_of_another_store_is_refused() {
         let connection = connect(boundary);
         let path = other.store();
         connection.execute("ATTACH ?1 AS other", [path.to_str().expect("UTF-8")]).expect("attached");
-        // The place of a user is computed from the name: alice has the same one in both.
+        // A user's place is computed from the name, so alice has the same place in both.
         let changed = connection
             .execute("INSERT OR REPLACE INTO main.record SELECT * FROM other.record WHERE kind = 2", [])
             .expect("written");
         assert_eq!(changed, 2);
         drop(connection);
         expect_closed(boundary, "users of another store", "the records are not those");
-        // The whole of another store, beside the token of this one.
+        // The whole of another store with the token of this one.
         boundary.remove_store();
         fs::copy(other.store(), boundary.store()).expect("the folder is ours");
         expect_closed(boundary, "another store", "does not unwrap");
@@ -404,7 +405,7 @@ fn state_bitflip_a_changed_version_or_sequence_is_refused() {
             execute(boundary, sql);
             expect_closed(boundary, what, word);
         }
-        // Where the form itself is broken, it is no store any more: refused all the same.
+        // If the form itself is broken, it is no store any more, and is refused as well.
         for sql in [
             "UPDATE record SET kind = 77 WHERE kind = 3",
             "UPDATE record SET id = x'00' WHERE kind = 3",
@@ -478,7 +479,7 @@ fn state_missing_an_emptied_folder_is_no_first_run() {
 fn state_missing_an_emptied_or_replaced_token_is_no_first_run() {
     in_story(this_test!(), |boundary| {
         boundary.save("newest");
-        // A new token of the same name, with PINs that are known.
+        // A new token with the same name, with known PINs.
         let other = boundary.another("other");
         fs::remove_dir_all(boundary.tokens()).expect("the folder is ours");
         copy_folder(&other.tokens(), &boundary.tokens());
@@ -501,7 +502,7 @@ fn state_missing_an_emptied_or_replaced_token_is_no_first_run() {
     });
 }
 
-/// Destroys the noted object of the backing token, with its PIN.
+/// Destroys the noted object of the backing token, with the token's PIN.
 fn destroy(boundary: &Boundary) {
     let pkcs11 = Pkcs11::new(boundary.backing_module()).expect("it loads");
     pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).expect("initialises");
@@ -533,15 +534,16 @@ fn state_missing_a_damaged_or_missing_state_of_a_key_signs_nothing() {
     });
 }
 
-/// What was found to be whole is in memory, and is not read again: no damage of it gets in, and none is written over.
+/// A record that was found whole is in memory and is not read again. So no damage gets in, and none is
+/// written over.
 #[test]
 fn state_missing_a_key_that_is_damaged_once_it_is_open_signs_as_it_was_and_never_opens_again() {
     in_story(this_test!(), |boundary| damage_under_the_open_module(boundary, 9, [CKR_OK; 2]));
 }
 
-/// Damages and removes all records of a kind under the open module: by another process, as an attacker with the disk would.
-/// `answers` are those to right codes for a key that signs digests, and for the wallet: who first reads what is damaged has the
-/// store closed to everybody. Opening is refused ever after.
+/// Damages and removes all records of a kind under the open module, from another process, as an attacker with
+/// the disk would. `answers` are the answers to right codes for a key that signs digests, and for the wallet.
+/// The first call that reads a damaged record closes the store to everybody, and it does not open any more.
 fn damage_under_the_open_module(boundary: &Boundary, kind: u8, answers: [CK_RV; 2]) {
     boundary.save("newest");
     for damage in [
@@ -560,8 +562,8 @@ fn damage_under_the_open_module(boundary: &Boundary, kind: u8, answers: [CK_RV; 
     expect_open(boundary);
 }
 
-/// Opens the module, lets another process do the noted damage, and tries right codes: alice's for a key that signs digests, and
-/// bob's for the wallet.
+/// Opens the module, lets another process do the noted damage, and tries right codes: alice's for a key that
+/// signs digests, bob's for the wallet.
 fn damage(boundary: &Boundary) {
     let (raw, session, key) = opened();
     let sql = boundary.noted("damage");
@@ -584,7 +586,7 @@ fn damage(boundary: &Boundary) {
 const ATTACKED_STORE: &str = "COUNTERSIGN_TEST_ATTACKED_STORE";
 const ATTACK: &str = "COUNTERSIGN_TEST_ATTACK";
 
-/// The process that [`damage`] starts; on its own it shows that such an attack does reach the rows.
+/// The process that [`damage`] starts. As a test of its own it shows that such an attack does reach the rows.
 #[test]
 fn an_attacker_with_the_disk() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -632,11 +634,11 @@ fn crash_killed_at_any_write_of_a_wrong_code_no_try_is_given_back() {
 
 /// The system calls by which a commit and its anchor reach the disk.
 const WRITES: [&str; 6] = ["pwrite64", "fdatasync", "fsync", "openat", "write", "unlink"];
-/// Most kills at one kind of system call: they are spread over all of them.
+/// The most kills at one kind of system call, spread over all its calls.
 const MAX_KILLS: usize = 12;
 
-/// Runs the role `crash` on the same state again and again, each time killed at another system call of the signing.
-/// `after` looks at what was left, and says whether everything of it was durable.
+/// Runs the role `crash` on the same state many times, each time killed at another system call of the
+/// signing. `after` looks at the state that is left, and returns whether all of it was durable.
 fn kill_at_every_write(boundary: &Boundary, mut after: impl FnMut(&str, usize) -> bool) {
     boundary.save("before");
     let trace = boundary.folder().with_file_name("trace");
@@ -670,7 +672,8 @@ fn kill_at_every_write(boundary: &Boundary, mut after: impl FnMut(&str, usize) -
     assert!(after("nothing", 0), "an answer was given, and what it stands for is not durable");
 }
 
-/// Which calls of this kind the signing thread makes between its marker and its answer, counted from its start.
+/// The calls of this kind that the signing thread makes between its marker and its answer, counted from its
+/// start.
 fn calls_of_the_signing(traced: &str, call: &str) -> Option<std::ops::RangeInclusive<usize>> {
     let line_of = |name: &str| {
         traced.lines().position(|line| line.contains(&format!("/{name}\""))).expect("both are traced")
@@ -686,14 +689,14 @@ fn calls_of_the_signing(traced: &str, call: &str) -> Option<std::ops::RangeInclu
             .filter(|line| line.trim_start().starts_with(&format!("{call}(")))
             .count()
     };
-    // The marker's own file is opened before it is there.
+    // The marker's own file is opened before it exists.
     let (before, during) = (made(0..marker + 1), made(marker + 1..answer));
     (during > 0).then_some(before + 1..=before + during)
 }
 
 // clock-back, clock-jump
 
-/// Runs a role under another wall clock; the machine's own clock is left alone.
+/// Runs a role under another wall clock. The machine's own clock does not change.
 fn under_clock(boundary: &Boundary, shift: &str, role: &str) -> Finished {
     let mut command = boundary.command_under(&["faketime", "-f", shift], role);
     Finished::of(command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1")).expect_success()
@@ -715,7 +718,7 @@ fn clock_back_behind_the_newest_record_nothing_is_done() {
 #[test]
 fn clock_jump_while_the_module_was_closed_nothing_is_done() {
     in_story(this_test!(), |boundary| {
-        // The machine was not started anew: its own clock tells that it is no later.
+        // The machine was not booted, so its own clock shows that it is no later.
         for shift in ["+30s", "+1h", "+365d"] {
             let finished = under_clock(boundary, shift, "login");
             assert_eq!(finished.value("rv"), format!("{CKR_COUNTERSIGN_CLOCK:#x}"), "{shift}");

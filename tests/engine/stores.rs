@@ -1,11 +1,11 @@
-//! Stores of earlier releases go on working: each is opened, signs, and keeps its history, under the module of today.
+//! Stores of earlier releases go on working: each opens, signs, and keeps its history under today's module.
 //!
-//! `tests/stores/VERSION/` is what such a release left behind, written by that release itself (`tests/stores/make.sh`): the
-//! token folder of SoftHSM2, the store, the configuration with its paths taken out, and what the users and the backend
-//! know. It is a store of a test: its PINs and secrets protect nothing.
+//! `tests/stores/VERSION/` has such a store, written by that release itself (`tests/stores/make.sh`):
+//! SoftHSM2's token folder, the store, the configuration without its paths, and the secrets of the users and
+//! the backend. It is a test's store: its PINs and secrets protect nothing.
 //!
-//! A kept store says nothing of the machine that reads it: it is opened under a clock that goes on an hour after it was
-//! written.
+//! A kept store knows nothing about the machine that reads it. It is opened under a clock that goes on an
+//! hour after the store was written.
 
 mod kept;
 mod story;
@@ -19,9 +19,9 @@ use kept::MADE_AT;
 use serde_json::Value;
 use story::Shift;
 
-/// Where the store made by the test is to be kept, if it is.
+/// Where to keep the store that the test makes, if at all.
 const KEEP: &str = "COUNTERSIGN_KEEP_STORE";
-/// Seconds after which it is read: after a restoration no code is accepted for a while.
+/// Seconds after which it is read, because after a restoration no code is accepted for a while.
 const LATER: u64 = 3_600;
 
 #[test]
@@ -29,7 +29,7 @@ fn a_store_of_release_0_1_goes_on_working() {
     goes_on_working(this_test!(), "0.1");
 }
 
-/// What keeps a store for later releases makes one that this release reads.
+/// The test that keeps a store for later releases makes one that this release reads.
 #[test]
 fn a_store_that_is_kept_for_later_goes_on_working() {
     in_boundary(this_test!(), |boundary| {
@@ -45,7 +45,7 @@ fn a_store_that_is_kept_for_later_goes_on_working() {
             kept::keep(boundary, &keep);
         }
         let later = Shift::to(time + LATER);
-        // The machine was not started anew, and knows that no hour has passed.
+        // The machine was not booted, and knows that no hour has passed.
         later.command(boundary, &["clock", "set"]);
         reads(boundary, later, &exported);
     });
@@ -62,7 +62,7 @@ fn goes_on_working(test: &str, version: &str) {
     });
 }
 
-/// Goes on with a store that was made before, and holds its history against the lines exported when it was made.
+/// Goes on with an older store, and compares its history with the lines that were exported when it was made.
 fn reads(boundary: &Boundary, later: Shift, exported: &[Value]) {
     later.run(boundary, "go on");
     later.run(boundary, "go on again");
@@ -74,7 +74,7 @@ fn reads(boundary: &Boundary, later: Shift, exported: &[Value]) {
     let all = story::export(boundary);
     assert!(all.len() > exported.len(), "what was done since is in it");
     for (before, after) in exported.iter().zip(&all) {
-        // A later release may tell more of a link, and nothing else.
+        // A later release may add fields to a link, and change nothing else.
         for (field, told) in before.as_object().expect("a line is an object") {
             assert_eq!(&after[field], told, "{field} of link {}", before["sequence"]);
         }

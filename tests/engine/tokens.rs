@@ -1,4 +1,4 @@
-//! Tokens that SoftHSM2 is not: the module over a shim that behaves like them.
+//! Tokens that differ from SoftHSM2: the module over a shim that behaves like them.
 
 mod discovery;
 mod doctor;

@@ -1,8 +1,9 @@
-//! `state-bitflip`, `state-swap`, `state-missing`: every single bit of what the store and its anchor are made of, and
-//! every record cut short, twice or in another's place.
+//! `state-bitflip`, `state-swap`, `state-missing`: every single bit that the store and its anchor consist of,
+//! and every record cut short, doubled or in another's place.
 //!
-//! A process a case would take an hour. So two processes open the module on one changed copy after the other, and
-//! finalise SoftHSM2 after each, so that nothing is remembered; every few hundred cases the untouched copy must open.
+//! One process for each case would take an hour. So two processes open the module on one changed copy after
+//! the other, and finalise SoftHSM2 after each, so that nothing is remembered. Every few hundred cases the
+//! untouched copy must open.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +21,7 @@ use harness::module::{
     Boundary, Finished, assert_rv, copy_folder, in_boundary, report, summarise, this_test,
 };
 
-/// So often the untouched copy must open.
+/// After so many cases the untouched copy must open.
 const CONTROL: usize = 400;
 
 #[test]
@@ -48,17 +49,18 @@ fn state_bitflip_every_bit_of_every_record_link_header_and_anchor_is_refused() {
     });
 }
 
-/// Something happens, so that the anchor moves.
+/// Makes a commit, so that the anchor moves.
 fn act(boundary: &Boundary) {
     let client = Client::open(boundary);
     let code = authenticator(boundary, "bob").wrong_code();
     assert_rv!(client.sign("bob", &code, &request(boundary, 0)), CKR_PIN_INCORRECT);
-    // Nothing is left in the journal: the store is one file.
+    // The journal is empty, so the store is one file.
     assert_rv!(client.raw.finalize(), CKR_OK);
 }
 
-/// Prepares what the cases begin with: `newest.db`, and `tokens-one-slot` with its anchor; `tokens-two-slots`, as a crash
-/// leaves it between making the new anchor and destroying the old one; and `older.db`, of which the old anchor is.
+/// Prepares the start of the cases: `newest.db`, and `tokens-one-slot` with its anchor; `tokens-two-slots`,
+/// as a crash leaves it after the new anchor was made and before the old one was destroyed; and `older.db`,
+/// which belongs to the old anchor.
 fn prepare(boundary: &Boundary) {
     let copy = |from: PathBuf, to: &str| {
         fs::copy(from, boundary.folder().join(to)).expect("the folder is ours");
@@ -72,7 +74,7 @@ fn prepare(boundary: &Boundary) {
     let [new] = &anchors(&boundary.tokens())[..] else { panic!("one anchor") };
     assert_ne!(old, new, "the anchor did not move");
     fs::write(old, bytes).expect("the folder is ours");
-    // Without it SoftHSM2 destroys no object.
+    // Without the lock file SoftHSM2 destroys no object.
     fs::write(old.with_extension("lock"), "").expect("the folder is ours");
     copy_folder(&boundary.tokens(), &boundary.folder().join("tokens-two-slots"));
     boundary.note("old-slot", old.file_name().and_then(|name| name.to_str()).expect("ASCII"));
@@ -85,9 +87,10 @@ struct Count {
     opened: i64,
 }
 
-/// Does the cases in two processes, each on a copy of its own.
+/// Runs the cases in two processes, each on a copy of its own.
 fn in_two_shards(boundary: &Boundary) -> BTreeMap<String, Count> {
-    // In memory where there is such a disk: nobody pulls the plug here, and waiting for syncs would be most of the time.
+    // On a disk in memory, if there is one: the test does not cut the power, and waiting for syncs would take
+    // most of the time.
     let memory =
         tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder");
     let shards: Vec<Vec<Finished>> = std::thread::scope(|scope| {
@@ -114,17 +117,18 @@ fn in_two_shards(boundary: &Boundary) -> BTreeMap<String, Count> {
     counts
 }
 
-/// What SoftHSM2 ends the process with when it cannot go on: a length in an object's file that no memory has.
+/// SoftHSM2 ends the process with this status when it cannot go on: a length in an object's file exceeds all
+/// memory.
 const SOFTHSM_GAVE_UP: i32 = 5;
 
-/// Does the cases of a copy, in one process, and in one more for each time that SoftHSM2 ends it.
+/// Runs the cases of a copy in one process, and in another one each time that SoftHSM2 ends it.
 fn run_shard(copy: &Boundary) -> Vec<Finished> {
     let mut all = Vec::new();
     copy.note("start", "0");
     loop {
-        // A length that memory might have shall not take it.
+        // A length that memory could satisfy must not take all of it.
         let mut finished = Finished::of(&mut copy.command_under(&["prlimit", "--as=4294967296"], "shard"));
-        // A line for each refusal is too much to be read: the newest ones say what a failure came of.
+        // One line for each refusal is too much to read. The newest ones show the cause of a failure.
         let newest = finished.stderr.lines().rev().take(6).collect::<Vec<_>>();
         finished.stderr = newest.into_iter().rev().collect::<Vec<_>>().join("\n");
         if finished.status.code() != Some(SOFTHSM_GAVE_UP) {
@@ -132,25 +136,25 @@ fn run_shard(copy: &Boundary) -> Vec<Finished> {
             return all;
         }
         all.push(finished);
-        // Only where anything may come of a case: see `attempt`.
+        // Only allowed where either result is allowed: see `attempt`.
         let at: usize = copy.noted("at").parse().expect("the number of the case that it ended at");
         fs::remove_file(copy.folder().join("at")).expect("it was just read");
         copy.note("start", &(at + 1).to_string());
     }
 }
 
-/// What must become of a case.
+/// The required result of a case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expected {
     /// Refused, always.
     Refused,
-    /// Refused or opened: it is not known to touch what counts.
+    /// Refused or opened, because the changed bits may not matter.
     Either,
 }
 
-/// What is changed in one case.
+/// The change in one case.
 enum Change {
-    /// Rows, by one or more statements, each of which must change some.
+    /// Rows, changed by one or more statements, each of which must change some.
     Rows(Vec<(String, Vec<rusqlite::types::Value>)>),
     /// One bit of one file.
     Bit(PathBuf, usize),
@@ -170,7 +174,7 @@ struct Case {
 struct Untouched<'a> {
     boundary: &'a Boundary,
     store: Vec<u8>,
-    /// The tokens are put back when they were changed.
+    /// The tokens are put back after a case changed them.
     tokens: PathBuf,
 }
 
@@ -184,7 +188,7 @@ impl Untouched<'_> {
         }
     }
 
-    /// Whether it opens; closed again afterwards.
+    /// The answer to opening it. It is closed again afterwards.
     fn opens(&self, raw: &Raw) -> CK_RV {
         let rv = raw.initialize();
         if rv == CKR_OK {
@@ -228,11 +232,11 @@ fn shard(boundary: &Boundary) {
     }
 }
 
-/// One case, counted by what it was reported to be.
+/// Runs one case, and counts it by its result.
 fn attempt(untouched: &Untouched<'_>, raw: &Raw, number: usize, case: &Case) {
     let class = case.class;
     if case.expected == Expected::Either {
-        // If SoftHSM2 ends the process, nothing was opened.
+        // If SoftHSM2 ends the process, the store did not open.
         untouched.boundary.note("at", &number.to_string());
         report("count", format_args!("{class}|1|0"));
     }
@@ -258,7 +262,7 @@ fn apply(boundary: &Boundary, change: &Change) {
     match change {
         Change::Rows(statements) => {
             let connection = connect(boundary);
-            // Nobody pulls the plug of a test.
+            // The test does not cut the power.
             connection.pragma_update(None, "synchronous", "OFF").expect("set");
             for (sql, values) in statements {
                 let changed = connection
@@ -287,14 +291,14 @@ fn flip(path: &Path, bit: usize) {
     fs::write(path, bytes).expect("the folder is ours");
 }
 
-/// A blob of the store: what it is, its key as SQL takes it, and its bytes.
+/// A blob of the store: a name for it, its key for SQL, and its bytes.
 struct Blob {
     class: &'static str,
     place: String,
     column: &'static str,
     table: &'static str,
     bytes: Vec<u8>,
-    /// That of a record.
+    /// A record's version.
     version: Option<i64>,
 }
 
@@ -335,7 +339,7 @@ fn blobs(connection: &Connection) -> Vec<Blob> {
     blobs
 }
 
-/// All cases of the ordinary state, with one anchor.
+/// All cases of the normal state, with one anchor.
 fn one_slot(boundary: &Boundary) -> Vec<Case> {
     let connection = connect(boundary);
     let blobs = blobs(&connection);
@@ -431,7 +435,8 @@ fn one_slot(boundary: &Boundary) -> Vec<Case> {
     cases
 }
 
-/// All cases of the state that a crash leaves between making the new anchor and destroying the old one.
+/// All cases of the state that a crash leaves after the new anchor was made and before the old one was
+/// destroyed.
 fn two_slots_cases(boundary: &Boundary) -> Vec<Case> {
     let value = value_of(&fs::read(old_slot(boundary)).expect("it is there"));
     let mut cases = Vec::new();

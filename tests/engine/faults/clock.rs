@@ -1,6 +1,6 @@
-//! `clock-back`, `clock-jump`: the wall clock set to whatever time, while the module is open or closed.
+//! `clock-back`, `clock-jump`: the wall clock is set to various times, while the module is open or closed.
 //!
-//! The machine's own clock goes on: what sets the wall clock does not reach it.
+//! The machine's own clock goes on, because setting the wall clock does not affect it.
 
 use std::process::Command;
 
@@ -13,14 +13,14 @@ use harness::module::{
     Boundary, Finished, USER_PIN, assert_rv, in_boundary, now, report, summarise, this_test,
 };
 
-/// What the clock is set to.
+/// How the clock is set.
 #[derive(Clone, Copy, Debug)]
 enum Set {
-    /// So many seconds from where it is; it goes on from there.
+    /// So many seconds from the present time; it goes on from there.
     By(i64),
     /// This Unix time; it stands still.
     At(i64),
-    /// So many seconds from where it is; it stands still.
+    /// So many seconds from the present time; it stands still.
     StandingBy(i64),
 }
 
@@ -36,7 +36,7 @@ const WHILE_CLOSED: [(Set, CK_RV); 12] = [
     // 1970.
     (At(0), CKR_COUNTERSIGN_CLOCK),
     (At(3_600), CKR_COUNTERSIGN_CLOCK),
-    // It stood still some time before the newest record.
+    // It stood still since some time before the newest record.
     (StandingBy(-30), CKR_COUNTERSIGN_CLOCK),
     (StandingBy(-3_600), CKR_COUNTERSIGN_CLOCK),
     (By(30), CKR_COUNTERSIGN_CLOCK),
@@ -44,7 +44,7 @@ const WHILE_CLOSED: [(Set, CK_RV); 12] = [
     (By(86_400), CKR_COUNTERSIGN_CLOCK),
 ];
 
-/// The clock is set while the module is open: nothing is signed and nothing charged.
+/// The clock is set while the module is open: nothing is signed, and nothing is charged.
 const WHILE_OPEN: [Set; 11] = [
     By(-30),
     By(30),
@@ -56,11 +56,11 @@ const WHILE_OPEN: [Set; 11] = [
     At(3_600),
     StandingBy(-30),
     StandingBy(30),
-    // It stands still where it is, and is noticed once time has passed.
+    // It stands still at the present time, which shows once time has passed.
     StandingBy(0),
 ];
 
-/// Seconds after which a clock that stands still is noticed at the latest: more than the tolerance.
+/// Seconds after which the module must notice that a clock stands still: more than the tolerance.
 const NOTICED_AFTER: u64 = 7;
 
 #[test]
@@ -75,7 +75,7 @@ fn clock_set_while_the_module_is_closed() {
             for (set, expected) in WHILE_CLOSED {
                 boundary.restore("before");
                 boundary.run("act");
-                // Each of two users has a code that was not used.
+                // Each of two users has an unused code.
                 let answer = |user: &str, set: Set| {
                     boundary.note("user", user);
                     let mut command = boundary.command("open");
@@ -91,14 +91,15 @@ fn clock_set_while_the_module_is_closed() {
     });
 }
 
-/// Something is sealed just now, so that a clock set back is behind it.
+/// Seals a record now, so that a clock set back is behind it.
 fn act(boundary: &Boundary) {
     let client = Client::open(boundary);
     let code = authenticator(boundary, "bob").wrong_code();
     assert_rv!(client.sign("bob", &code, &request(boundary, 0)), CKR_PIN_INCORRECT);
 }
 
-/// The first answer that is not `CKR_OK` on the way to a signature with a code that is right at this time, if any.
+/// The first answer other than `CKR_OK` while signing with a code that is right at this time, if there is
+/// one.
 fn open_and_sign(boundary: &Boundary) -> CK_RV {
     let raw = Raw::load();
     let opened = raw.initialize();
@@ -153,18 +154,18 @@ fn set_under_the_open_module(boundary: &Boundary) {
 }
 
 impl Set {
-    /// As libfaketime takes it, with times in seconds.
+    /// The text for libfaketime, with times in seconds.
     fn faketime(self) -> String {
         match self {
             By(seconds) => format!("{seconds:+}"),
-            // Of a file of one digit libfaketime takes no notice.
+            // libfaketime ignores a file with a single digit.
             At(time) => format!("{time:010}"),
             StandingBy(seconds) => (now().cast_signed() + seconds).to_string(),
         }
     }
 }
 
-/// Puts libfaketime under a command.
+/// Runs a command under libfaketime.
 fn under(command: &mut Command) -> &mut Command {
     let wrapped = Finished::of(Command::new("faketime").args(["-f", "+0", "env"])).expect_success();
     let library = wrapped

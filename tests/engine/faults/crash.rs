@@ -1,11 +1,11 @@
-//! `crash`: killed at every single system call by which one signature reaches a disk.
+//! `crash`: the process is killed at every single system call by which one signature reaches a disk.
 
 use harness::module::{Boundary, Finished, in_boundary, summarise, this_test};
 
 use super::inject::{in_two_copies, points};
 use super::story::{self, Found, authenticator, found, sign_between_markers};
 
-/// What a kill left behind.
+/// The state after a kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Left {
     /// Nothing happened.
@@ -57,7 +57,7 @@ fn every_point(boundary: &Boundary) {
         left(&found(copy, &format!("killed at {point:?}")))
     });
 
-    // Time has one direction: what was durable before an earlier kill is so before a later one.
+    // What was durable before an earlier kill is durable before a later one.
     for (pair, points) in seen.windows(2).zip(points.windows(2)) {
         assert!(pair[0] <= pair[1], "{pair:?} at {points:#?}");
     }
@@ -76,7 +76,7 @@ fn every_point(boundary: &Boundary) {
 
 fn left(found: &Found) -> Left {
     assert!(found.signed.iter().filter(|signed| **signed).count() <= 1, "accepted twice: {found:?}");
-    // The one that was killed may be tried again, and none but that one once the code is spent.
+    // The request that was killed may be tried again. Once the code is spent, no other request may use it.
     match (found.failures, found.signed[1]) {
         (0, true) => Left::Untouched,
         (0, false) => {

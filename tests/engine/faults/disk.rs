@@ -1,7 +1,8 @@
-//! A disk that is full or broken: at every single system call of one signature, from it on, and in earnest.
+//! A disk that is full or broken: at every single system call of one signature, from that call on, and on a
+//! disk that is really full.
 //!
-//! After a fault that comes once the store and the token are opened anew, and the signature comes. A disk that stays so closes
-//! the module, once it has tried for a second.
+//! After a single fault the store and the token are opened again, and the signature is made. If the disk
+//! stays broken, the module closes after trying for a second.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +12,7 @@ use super::story::{self, authenticator, found, request, sign_between_markers};
 use cryptoki_sys::*;
 use harness::module::{Boundary, Finished, in_boundary, report, summarise, this_test};
 
-/// One case: a call, and how it goes wrong.
+/// One case: a call, and how it fails.
 struct Case {
     point: Point,
     fault: &'static str,
@@ -37,7 +38,8 @@ fn every_point(boundary: &Boundary) {
     let mut cases = Vec::new();
     for point in points.iter().filter(|point| point.is_in(boundary)) {
         let once = ["error=ENOSPC", "error=EIO"];
-        // A disk that stays so. Calls that also write to the standard streams would take the report with them.
+        // The disk stays broken. Without calls that also write to the standard streams, because their report
+        // would fail as well.
         let for_good = ["error=ENOSPC:when=+", "error=EIO:when=+"];
         let of_store_alone = ["pwrite64", "fdatasync", "fsync", "ftruncate", "fallocate"];
         cases.extend(once.map(|fault| Case { point: point.clone(), fault }));
@@ -96,12 +98,12 @@ fn try_one(copy: &Boundary, case: &Case) -> CK_RV {
     first
 }
 
-/// Signs while something goes wrong, and then for carol in the same process.
+/// Signs during a fault, and then for carol in the same process.
 fn sign_through_a_fault(boundary: &Boundary) {
     let (client, first) = sign_between_markers(boundary);
     let then = match fs::read_to_string(boundary.folder().join("carols-code")) {
         Ok(code) => client.sign("carol", &code, &request(boundary, 1)),
-        // The trace alone.
+        // This run only records the trace.
         Err(_) => CKR_OK,
     };
     report("first", format!("{first:#x}"));
@@ -118,7 +120,7 @@ fn crash_a_disk_that_is_full_in_earnest() {
         _ => {
             boundary.reopen_for(1);
             boundary.run("story");
-            // In a mount namespace of its own, so that nothing of it stays.
+            // In a mount namespace of its own, so that nothing of it remains.
             let namespace = ["unshare", "-rm"];
             let allowed =
                 Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
@@ -135,12 +137,12 @@ fn crash_a_disk_that_is_full_in_earnest() {
     });
 }
 
-/// Bytes of a page, by which a disk in memory fills.
+/// Bytes of a page, the unit by which a disk in memory fills.
 const PAGE: u64 = 4_096;
-/// Pages that are left: from none to more than a signature writes.
+/// Free pages: from none to more than a signature writes.
 const LEFT: std::ops::Range<u64> = 0..40;
 
-/// Signs with every number of free pages on the disk that has both store and token.
+/// Signs with every number of free pages on a disk that has both store and token.
 fn every_rest(boundary: &Boundary) {
     let disk = boundary.folder().with_file_name("disk");
     fs::create_dir(&disk).expect("the folder is ours");
@@ -160,7 +162,7 @@ fn every_rest(boundary: &Boundary) {
         fill(&disk, &filler, pages);
         let met = Finished::of(&mut copy.command("sign"));
         fs::remove_file(&filler).expect("it was made");
-        // Too full to be opened at all is a refusal, too.
+        // A disk too full to open anything is a refusal, too.
         let first = if met.status.success() { met.value("first") } else { "not opened" };
         let found = found(&copy, &what);
         let transactions =
@@ -188,7 +190,7 @@ fn every_rest(boundary: &Boundary) {
     );
 }
 
-/// Writes a file until only so many pages are free.
+/// Writes a file until so many pages are free.
 fn fill(disk: &std::path::Path, filler: &std::path::Path, pages: u64) {
     use std::io::Write;
     let mut file = fs::File::create(filler).expect("there is room");

@@ -1,4 +1,4 @@
-//! Faults at system calls: which ones one signature makes, and a process in which one of them does not come off.
+//! Faults at system calls: finds the calls of one signature, and runs a process in which one of them fails.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,14 +15,14 @@ pub(crate) const WRITES: &str = "pwrite64,pwritev,pwritev2,write,writev,sendfile
 pub(crate) struct Point {
     /// Its name.
     pub(crate) call: String,
-    /// Which of the signing thread's calls of that name it is, counted from its start.
+    /// Its place among the signing thread's calls of that name, counted from the thread's start.
     pub(crate) number: usize,
     /// The whole line that strace wrote, with the paths of the descriptors.
     pub(crate) line: String,
 }
 
 impl Point {
-    /// Whether it changes a file: an `openat` that makes none does not.
+    /// Whether it changes a file. An `openat` that creates none does not.
     pub(crate) fn writes(&self) -> bool {
         !self.call.starts_with("open") || self.line.contains("O_CREAT")
     }
@@ -32,7 +32,7 @@ impl Point {
         self.line.contains(&format!("{}/", boundary.folder().display()))
     }
 
-    /// A command of strace under which this call goes wrong in the way `fault`; with `:when=+` all later ones, too.
+    /// An strace command under which this call fails with `fault`, and with `:when=+` all later ones, too.
     pub(crate) fn strace(&self, fault: &str) -> [String; 8] {
         let Point { call, number, .. } = self;
         let inject = match fault.strip_suffix(":when=+") {
@@ -43,7 +43,7 @@ impl Point {
     }
 }
 
-/// The calls that the role makes between its files `marker` and `answer`, in their order.
+/// The calls that the role makes between its files `marker` and `answer`, in order.
 pub(crate) fn points(boundary: &Boundary, role: &str) -> Vec<Point> {
     let trace = boundary.folder().with_file_name("trace");
     let to = trace.to_str().expect("UTF-8");
@@ -69,7 +69,7 @@ pub(crate) fn points(boundary: &Boundary, role: &str) -> Vec<Point> {
             *counts.entry(call).or_insert(0) += 1;
         }
         if (marker + 1..answer).contains(&at) {
-            // Calls are counted by thread: another one's could not be told from these.
+            // Calls are counted for each thread, so calls of another thread could not be told apart.
             assert_eq!(by, thread, "another thread writes for the signature: {line}");
             points.push(Point { call: call.into(), number: counts[call], line: line.into() });
         }
@@ -78,7 +78,7 @@ pub(crate) fn points(boundary: &Boundary, role: &str) -> Vec<Point> {
     points
 }
 
-/// Does `work` with every case, in two workers that have a copy of the boundary each.
+/// Runs `work` on every case, in two workers with a copy of the boundary each.
 pub(crate) fn in_two_copies<C: Sync, T: Send>(
     boundary: &Boundary,
     cases: &[C],
@@ -90,7 +90,7 @@ pub(crate) fn in_two_copies<C: Sync, T: Send>(
             .into_iter()
             .map(|name| {
                 let copy = boundary.duplicate(name);
-                // What each case begins with.
+                // The start of each case.
                 copy.save(&format!("{name}-before"));
                 let (next, work) = (&next, &work);
                 scope.spawn(move || {

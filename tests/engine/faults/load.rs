@@ -1,4 +1,4 @@
-//! `crash`: killed under load two hundred times, on one state that is never put back.
+//! `crash`: the process is killed under load two hundred times, and the state is never put back.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -18,9 +18,9 @@ use super::story::{self, authenticator, tell_of_many, wallets_of};
 const KILLS: usize = 200;
 const THREADS: u64 = 8;
 const USERS: usize = 192;
-/// Seconds of a time step: many codes are needed, and this is the shortest there is.
+/// Seconds of a time step: the test needs many codes, and this is the shortest step there is.
 const QUICK_PERIOD: u64 = 15;
-/// Names the seed of an earlier run, to have its waits and choices again.
+/// Names the seed of an earlier run, to repeat its waits and choices.
 const SEED: &str = "COUNTERSIGN_TEST_SEED";
 
 #[test]
@@ -40,7 +40,7 @@ fn users() -> Vec<String> {
     (0..USERS).map(|number| format!("user-{number}")).collect()
 }
 
-/// SplitMix64: all that a choice needs.
+/// SplitMix64, which is good enough for choices.
 struct Random(u64);
 
 impl Random {
@@ -52,12 +52,12 @@ impl Random {
     }
 }
 
-/// A line that a thread writes before a try and after its answer; the process may be killed after any of them.
+/// A line that a thread writes before a try and after its answer. The process may be killed after each.
 struct Line {
     user: usize,
     /// The step of a right code; 0 for a wrong one.
     step: u64,
-    /// Names the transaction: no two tries have the same one.
+    /// Identifies the transaction: no two tries have the same one.
     transaction: u64,
     /// `None` before the answer.
     rv: Option<CK_RV>,
@@ -74,8 +74,8 @@ impl Line {
     fn all(boundary: &Boundary) -> Vec<Line> {
         let parse = |line: &str| {
             let fields: Vec<&str> = line.split(' ').collect();
-            // A kill can cut a line off where the file's next page begins: then its try was not begun, or its answer is not
-            // known. A whole one ends with a full stop.
+            // A kill can cut a line off at the end of a file's page. Then its try did not begin, or its
+            // answer is not known. A complete line ends with a full stop.
             let [user, step, transaction, rv, "."] = fields[..] else { return None };
             let number = |field: &str| field.parse::<u64>().expect("a number");
             Some(Line {
@@ -94,7 +94,7 @@ fn kill_again_and_again(boundary: &Boundary) {
         |_| getrandom::u64().expect("the system gives randomness"),
         |seed| seed.parse().expect("a number"),
     );
-    // A failure shows standard error.
+    // Printed only if the test fails.
     eprintln!("{SEED}={seed}");
     let mut random = Random(seed);
     boundary.note("log", "");
@@ -129,12 +129,12 @@ fn kill_again_and_again(boundary: &Boundary) {
 /// The number of the signal that kills.
 const SIGKILL: i32 = 9;
 
-/// A process under load, which does not outlive a failure of the test.
+/// A process under load, which is ended if the test fails.
 struct Loaded(Child);
 
 impl Loaded {
     fn kill(&mut self) -> ExitStatus {
-        // It may have ended: then its status says how.
+        // The process may have ended already. Then its status tells how.
         let _ = self.0.kill();
         self.0.wait().expect("it is ours")
     }
@@ -146,7 +146,7 @@ impl Drop for Loaded {
     }
 }
 
-/// Every try that was refused stays charged, and none is charged that was not begun.
+/// Every refused try stays charged, and no try is charged that did not begin.
 fn check_failures(before: &[u64], after: &[u64], between: &[Line]) -> Result<(), String> {
     for user in 0..USERS {
         let count = |wanted: fn(Option<CK_RV>) -> bool| {
@@ -190,7 +190,7 @@ fn tally(log: &[Line]) -> String {
 
 /// Signs in many threads until it is killed.
 fn load(boundary: &Boundary) {
-    // A failure of one thread ends them all, and by another signal than the kill's.
+    // If one thread fails, all of them end, by another signal than the kill's.
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |failure| {
         tell(failure);
@@ -203,7 +203,7 @@ fn load(boundary: &Boundary) {
     let seed: u64 = boundary.noted("seed").parse().expect("a number");
     let log =
         OpenOptions::new().append(true).open(boundary.folder().join("log")).expect("the folder is ours");
-    // The newest step tried of each user.
+    // The newest step of each user that was tried.
     let tried = Mutex::new(vec![0; USERS]);
     for line in &lines {
         let newest = &mut tried.lock().expect("nothing panics")[line.user];
@@ -254,7 +254,7 @@ fn load(boundary: &Boundary) {
     });
 }
 
-/// A step that was never tried, one that was, or a wrong code.
+/// A step that was never tried, a step that was, or a wrong code.
 fn choose(random: &mut Random, user: &Authenticator, newest: &mut u64) -> Option<(u64, String)> {
     let current = now() / QUICK_PERIOD;
     let away = |step: u64| step.cast_signed() - current.cast_signed();

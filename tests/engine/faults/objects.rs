@@ -1,4 +1,4 @@
-//! SoftHSM2's files: which object is in which, and where its value is.
+//! SoftHSM2's files: which file has which object, and where the object's value is.
 
 use std::fs;
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub(crate) fn object_files(tokens: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Those of them that are anchors.
+/// The files that hold anchors.
 pub(crate) fn anchors(tokens: &Path) -> Vec<PathBuf> {
     object_files(tokens)
         .into_iter()
@@ -34,14 +34,14 @@ pub(crate) fn anchors(tokens: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The class of an object in its file: an attribute is its type, the kind of its value (2: a number) and the value, each
-/// of eight bytes, the highest first.
+/// The class of an object in its file. An attribute is its type, the kind of its value (2: a number) and the
+/// value. Each has eight bytes, the highest first.
 pub(crate) fn class_of(bytes: &[u8]) -> Option<CK_OBJECT_CLASS> {
     let start = find(bytes, &[CKA_CLASS.to_be_bytes(), 2_u64.to_be_bytes()].concat())?;
     bytes[start..].first_chunk().map(|class| CK_OBJECT_CLASS::from_be_bytes(*class))
 }
 
-/// Where the bytes of an object's value are in its file: a value of bytes (kind 3) begins with its length.
+/// The place of an object's value in its file. A byte string (kind 3) begins with its length.
 pub(crate) fn value_of(bytes: &[u8]) -> Range<usize> {
     let length =
         find(bytes, &[CKA_VALUE.to_be_bytes(), 3_u64.to_be_bytes()].concat()).expect("it has a value");
@@ -50,7 +50,7 @@ pub(crate) fn value_of(bytes: &[u8]) -> Range<usize> {
     start..start + usize::try_from(len).expect("a length")
 }
 
-/// The end of the one place where `wanted` is.
+/// The end of the only occurrence of `wanted`.
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     let mut found = bytes.windows(wanted.len()).enumerate().filter(|(_, window)| *window == wanted);
     let start = found.next()?.0;

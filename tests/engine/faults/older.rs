@@ -29,7 +29,7 @@ fn state_rollback_each_of_a_hundred_older_stores_is_refused() {
     });
 }
 
-/// Copies the store as it is while the module is open: with its journal, as who has the disk would.
+/// Copies the store while the module is open, with its journal, as somebody with the disk would.
 fn keep(boundary: &Boundary, number: usize) {
     let folder = boundary.folder().with_file_name(format!("older-{number}"));
     fs::create_dir(&folder).expect("the folder is ours");
@@ -38,7 +38,7 @@ fn keep(boundary: &Boundary, number: usize) {
     }
 }
 
-/// Users are enrolled and confirmed, wrong codes are tried and transactions signed; every state of it is kept.
+/// Enrols and confirms users, tries wrong codes and signs transactions. Keeps a copy of every state.
 fn history(boundary: &Boundary) {
     let raw = initialised_token();
     let so = raw.so();
@@ -79,7 +79,7 @@ fn history(boundary: &Boundary) {
     for _ in 0..2 {
         assert_rv!(sign("nobody", "12345678"), CKR_PIN_INCORRECT);
     }
-    // The last act makes all that was kept older.
+    // The last act makes every copy older.
     let psbt = Payment::default().psbt(&descriptor);
     let record = approval("nobody", "12345678");
     assert_eq!(raw.countersign(session, key, &record, &psbt), Err(CKR_PIN_INCORRECT));

@@ -12,7 +12,8 @@ use super::story::{self, authenticator, tell_of_many, wallets_of};
 const THREADS: u64 = 64;
 const ROUNDS: usize = 200;
 
-/// In every second round half of the threads ask for digests, of a key that has the same users as the wallet.
+/// In every second round, half of the threads ask for digests, with a key that has the same users as the
+/// wallet.
 #[test]
 fn otp_replay_of_64_threads_with_one_code_and_64_requests_exactly_one_signs_200_times() {
     in_boundary(this_test!(), |boundary| match boundary.role() {
@@ -69,7 +70,7 @@ fn race(boundary: &Boundary) {
                 Ok(()) if is_digest(thread) => digests += 1,
                 Ok(()) => transactions += 1,
                 Err(CKR_PIN_INCORRECT) => incorrect += 1,
-                // The tries of others, wrong since the code is spent, were charged before this one.
+                // The tries of other threads, wrong because the code is spent, were charged before this one.
                 Err(CKR_PIN_LOCKED) => locked += 1,
                 Err(rv) => panic!("{user}: {rv:#x}"),
             }

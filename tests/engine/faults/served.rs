@@ -1,4 +1,4 @@
-//! `countersign serve` over a token and files that fail it: what it says, when it ends, and what is saved.
+//! `countersign serve` over a token and files that fail: what it reports, when it ends, and what survives.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -12,13 +12,13 @@ use harness::served::Served;
 
 use super::story::{self, Client, authenticator, request};
 
-/// The exit status on which the unit starts it anew.
+/// The exit status that makes the unit start it again.
 const START_ANEW: i32 = 75;
-/// What ends `serve` so that its unit starts nothing.
+/// The exit status that makes the unit start nothing.
 const PIN_REFUSED: i32 = 77;
 const AWAY: &str = "fail C_CreateObject 0x30 1 0\nfail C_OpenSession 0x30 1 0";
 
-/// A boundary of the story, served and monitored. Its roles are its clients.
+/// A boundary of the story, served and monitored. The test's roles are its clients.
 fn served(boundary: &Boundary) -> Served {
     boundary.run("story");
     let monitoring = format!("monitoring = \"{}/monitoring.sock\"", boundary.folder().display());
@@ -74,7 +74,7 @@ fn a_served_token_that_stays_away_ends_the_boundary_with_the_status_that_starts_
         assert_rv!(answer(boundary, "sign while the token is away"), CKR_DEVICE_ERROR);
         let folder = boundary.folder();
         assert_eq!(served.ended().code(), Some(START_ANEW));
-        // Nor is a start that meets the same an answer for good; but a PIN that is refused is.
+        // A start with the same fault is no final answer either, but a refused PIN is.
         let start = || Finished::of(&mut Served::command(folder, &["serve"])).status.code();
         assert_eq!(start(), Some(START_ANEW));
         shim.behave("fail C_Login 0xa0 1 0");
@@ -87,7 +87,8 @@ fn a_served_token_that_stays_away_ends_the_boundary_with_the_status_that_starts_
     });
 }
 
-/// Each login by a wrong PIN costs the token one of its tries: it is one try, and no start makes it another.
+/// Each login with a wrong PIN costs the token one of its tries. There is one try only, and no new start
+/// makes another.
 #[test]
 fn a_served_token_that_refuses_its_pin_ends_the_boundary_with_the_status_that_starts_nothing() {
     in_boundary(this_test!(), |boundary| {
@@ -111,7 +112,7 @@ fn a_served_token_that_refuses_its_pin_ends_the_boundary_with_the_status_that_st
     });
 }
 
-/// Nobody commits: no randomness comes, so no code is looked at.
+/// Nobody commits: there is no randomness, so no code is checked.
 #[test]
 fn a_served_token_without_randomness_is_out_of_service_and_ends_the_boundary_when_it_stays_so() {
     in_boundary(this_test!(), |boundary| {
@@ -142,7 +143,8 @@ fn a_store_that_is_removed_under_the_boundary_is_told_at_once_and_rescued_whole(
         assert!(health.starts_with("HTTP/1.1 503 ") && health.contains("signing: the store was"), "{health}");
         served
             .eventually("a line in the log", |served| served.log().contains("was removed while it was open"));
-        // Closed for everybody, and the process stays: it has all that is left of the store.
+        // The store is closed for everybody, and the process stays, because it has all that is left of the
+        // store.
         let refused = Finished::of(&mut boundary.command("sign"));
         assert!(
             !refused.status.success() || refused.value("rv") != format!("{CKR_OK:#x}"),
@@ -168,7 +170,7 @@ fn a_store_that_is_removed_under_the_boundary_is_told_at_once_and_rescued_whole(
         fs::rename(to, &store).expect("ours");
         let served = Served::start_again(folder);
         assert!(is_well(&served), "{}", served.health());
-        // What was spent before is spent: the same code signs the same transaction, and no other.
+        // What was spent stays spent: the same code signs the same transaction, and no other.
         assert_rv!(sign(boundary), CKR_OK);
         assert!(served.stop().success());
     });
@@ -214,13 +216,13 @@ fn a_socket_file_that_is_removed_is_told_and_made_anew_on_a_reload() {
             served.eventually("a line in the log", |served| served.log().contains(&gone));
             served.signal(Signal::HUP);
             served.eventually("the socket", |_| UnixStream::connect(socket(name)).is_ok());
-            // A reload that is under way would make the next socket anew before anybody misses it.
+            // A reload that is under way would make the next socket again before anybody misses it.
             let is_over = |served: &Served| served.log().matches("reloaded users").count() == reloads + 1;
             served.eventually("the end of the reload", is_over);
             served.eventually("health", is_well);
         }
         assert_rv!(sign(boundary), CKR_OK);
-        // With the lock beside it, too: nobody else may have taken it.
+        // Also without the lock file beside the socket, which nobody else has taken.
         for name in ["backend.sock", "backend.sock.lock"] {
             fs::remove_file(boundary.folder().join(name)).expect("ours");
         }

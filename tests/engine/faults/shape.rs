@@ -1,5 +1,6 @@
-//! `outcome-leak`: what is written says nothing of the outcome. Who sees every system call up to the anchor, with its file, offset
-//! and length, cannot tell right codes from wrong ones, and can stop the machine before the try is charged.
+//! `outcome-leak`: the writes reveal nothing about the outcome. Somebody who sees every system call up to the
+//! anchor, with its file, offset and length, cannot tell right codes from wrong ones. Otherwise they could
+//! stop the machine before the try is charged.
 
 use super::inject::{Point, points};
 use super::story::{self, Client, OVER_LIMIT, authenticator, request, sign_between_markers};
@@ -28,7 +29,7 @@ fn play(boundary: &Boundary, ask: impl FnOnce(&Boundary)) {
             let (_client, rv) = sign_between_markers(boundary);
             report("rv", format!("{rv:#x}"));
         }
-        // Uses up what a key that signs digests may sign.
+        // Uses up the limit of a key that signs digests.
         "bob" => {
             let code = authenticator(boundary, "bob").code_away(1);
             assert_rv!(Client::open(boundary).sign("bob", &code, &request(boundary, 2)), CKR_OK);
@@ -77,8 +78,9 @@ fn compare(boundary: &Boundary) {
     summarise(format_args!("shape: {} outcomes, each by the same {} calls", shapes.len(), first.len()));
 }
 
-/// The calls that change a file up to the last one that anchors, each with its file, offset and length. Offsets in the journal
-/// count from the first write: how long it is already has nothing to do with the code.
+/// The calls that change a file, up to the last one of the anchor, each with its file, offset and length.
+/// Offsets in the journal count from the first write, because the journal's present length does not depend on
+/// the code.
 fn shape(points: &[Point]) -> Vec<String> {
     let anchored =
         points.iter().rposition(|point| point.call.starts_with("unlink")).expect("an old anchor goes");
@@ -96,13 +98,14 @@ fn from_the_first(call: String, journal: &mut Option<u64>) -> String {
     format!("{rest}, {}", offset - *journal.get_or_insert(offset))
 }
 
-/// A call without what a fresh process or a random name makes of it: descriptors, folders, contents.
+/// A call without the parts that differ in a fresh process or come from a random name: descriptors, folders,
+/// contents.
 fn of_call(point: &Point) -> String {
     let line = &point.line;
     let quoted = line.split('"').find(|part| part.starts_with('/'));
     let path = quoted.or_else(|| line.split(['<', '>']).find(|part| part.starts_with('/'))).unwrap_or("");
     let file = path.rsplit('/').next().unwrap_or("");
-    // The backing token names its objects at random.
+    // The backing token gives its objects random names.
     let file = if file.ends_with(".object") || file.ends_with(".lock") {
         file.rsplit('.').next().unwrap_or("")
     } else {

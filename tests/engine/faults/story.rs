@@ -1,5 +1,5 @@
-//! What every matrix begins with: a token with users, their wallet and their key that signs digests, closed again; and what
-//! its processes do with it.
+//! The start of every matrix: a token with users, their wallet and their key that signs digests, closed
+//! again. Also the steps that a matrix's processes take.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use harness::module::{
     initialised_token, read_ulong, report,
 };
 
-/// Satoshi that each of the story's transactions pays. The last one is over the limit of [`LIMITS`].
+/// The amount in satoshi of each of the story's transactions. The last one is over the limit of [`LIMITS`].
 pub(crate) const PAYMENTS: [u64; 4] = [60_000, 61_000, 62_000, 150_000];
-/// The request that the policy refuses: the transaction of [`PAYMENTS`] that is over the limit; any digest, once one was
-/// signed.
+/// The request that the policy refuses: the transaction of [`PAYMENTS`] over the limit, or any digest after
+/// the first one was signed.
 pub(crate) const OVER_LIMIT: usize = 3;
 /// The key that signs digests, and its policy.
 const DIGEST_KEY: &str = "sidechain";
 const ONE_SIGNATURE: &str = "max_period_transactions = 1";
 
-/// What the story's codes are spent on.
+/// The kind of the story's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// PSBTs of the wallet, by `C_Sign`.
@@ -36,14 +36,14 @@ pub(crate) enum Asked {
 }
 
 impl Asked {
-    /// What the story's requests were noted to be.
+    /// The noted kind of the story's requests.
     fn noted(boundary: &Boundary) -> Asked {
         if boundary.noted("asked") == "digests" { Asked::Digests } else { Asked::Psbts }
     }
 }
 
-/// Sets up a token with these users, their wallet and their key that signs digests, notes what the other processes need, and
-/// closes it. They ask for PSBTs, unless [`ask_for_digests`] says otherwise.
+/// Sets up a token with these users, their wallet and their key that signs digests, notes what the other
+/// processes need, and closes it. Requests are PSBTs, unless [`ask_for_digests`] is called.
 pub(crate) fn tell(boundary: &Boundary, users: &[&str]) {
     let mut stage = Stage::new(users);
     stage.as_so(|raw, so| create_digest_key(raw, so, DIGEST_KEY, users, ONE_SIGNATURE));
@@ -64,7 +64,7 @@ pub(crate) fn ask_for_digests(boundary: &Boundary) {
     boundary.note("asked", "digests");
 }
 
-/// Opens the module, and logs the backend in: whatever happened before, it must open by itself.
+/// Opens the module, and logs the backend in. Whatever happened before, the module must open by itself.
 pub(crate) fn open() -> (Raw, CK_SESSION_HANDLE) {
     let raw = Raw::load();
     assert_rv!(raw.initialize(), CKR_OK);
@@ -73,11 +73,11 @@ pub(crate) fn open() -> (Raw, CK_SESSION_HANDLE) {
     (raw, session)
 }
 
-/// The open module with the backend logged in, and the key of [`tell`] that is asked.
+/// The open module with the backend logged in, and the key of [`tell`] that signs.
 pub(crate) struct Client {
     /// The module.
     pub(crate) raw: Raw,
-    /// The backend's session; where digests are asked for, with a message-based operation.
+    /// The backend's session. For digests, it has a message-based operation.
     pub(crate) session: CK_SESSION_HANDLE,
     key: CK_OBJECT_HANDLE,
     asked: Asked,
@@ -89,7 +89,7 @@ impl Client {
         Client::of(boundary, open())
     }
 
-    /// In a session with the backend logged in.
+    /// Uses a session with the backend logged in.
     pub(crate) fn of(boundary: &Boundary, (raw, session): (Raw, CK_SESSION_HANDLE)) -> Client {
         let asked = Asked::noted(boundary);
         let key = match asked {
@@ -103,12 +103,12 @@ impl Client {
         Client { raw, session, key, asked }
     }
 
-    /// Signs one of the story's requests; what is signed must be right.
+    /// Signs one of the story's requests, and checks the signature.
     pub(crate) fn sign(&self, user: &str, code: &str, request: &[u8]) -> CK_RV {
         self.signed(user, code, request).err().unwrap_or(CKR_OK)
     }
 
-    /// The same, and gives what is signed.
+    /// The same, and returns the signed data.
     pub(crate) fn signed(&self, user: &str, code: &str, request: &[u8]) -> Result<Vec<u8>, CK_RV> {
         let signed = self.call(&approval(user, code), request)?;
         self.verify(request, &signed);
@@ -132,13 +132,13 @@ impl Client {
         }
     }
 
-    /// Tries charged to a user and not right.
+    /// Wrong tries charged to a user.
     pub(crate) fn failures(&self, user: &str) -> CK_ULONG {
         failures(&self.raw, self.session, user)
     }
 }
 
-/// Tries charged to a user and not right.
+/// Wrong tries charged to a user.
 pub(crate) fn failures(raw: &Raw, session: CK_SESSION_HANDLE, user: &str) -> CK_ULONG {
     read_ulong(raw, session, raw.user_key(session, user), CKA_COUNTERSIGN_FAILURES)
 }
@@ -158,8 +158,8 @@ pub(crate) fn authenticator(boundary: &Boundary, user: &str) -> Authenticator {
     Authenticator::scan(user, &boundary.noted(user))
 }
 
-/// Signs the first request, or the one that was noted, with alice's noted code; what it does comes between the files `marker` and `answer`, which has
-/// what was signed.
+/// Signs the first request, or the noted one, with alice's noted code. This happens between the files
+/// `marker` and `answer`; the latter gets the signed data.
 pub(crate) fn sign_between_markers(boundary: &Boundary) -> (Client, CK_RV) {
     let client = Client::open(boundary);
     let number = fs::read_to_string(boundary.folder().join("request")).unwrap_or_default();
@@ -181,23 +181,23 @@ pub(crate) fn sign_between_markers(boundary: &Boundary) -> (Client, CK_RV) {
 /// What a fresh process finds after a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Alice's tries that are charged.
+    /// The tries charged to alice.
     pub(crate) failures: u64,
-    /// Which of the story's first three requests alice's noted code gave signatures for.
+    /// Which of the story's first three requests alice's noted code signed.
     pub(crate) signed: [bool; 3],
 }
 
-/// In a fresh process without faults: looks at alice's charges, and tries her code for three requests.
+/// In a fresh process without faults: reads alice's charges, and tries her code for three requests.
 pub(crate) fn look(boundary: &Boundary) {
     let client = Client::open(boundary);
     report("failures", client.failures("alice"));
     let code = boundary.noted("code");
-    // The one that the fault met comes second: tried first, it would be what the code is spent on.
+    // The request that met the fault comes second. If it were first, the code would be spent on it.
     for number in [1, 0, 2] {
         let signed = client.signed("alice", &code, &request(boundary, number));
         report(&format!("signed-{number}"), format!("{:#x}", signed.as_ref().err().unwrap_or(&CKR_OK)));
         if let (0, Ok(signed)) = (number, signed) {
-            // Asked for twice within two minutes: who lost the answer gets the same bytes.
+            // Asking a second time within two minutes gives the same bytes, for a caller who lost the answer.
             let answered = fs::read_to_string(boundary.folder().join("answer")).unwrap_or_default();
             let signed = HEXLOWER.encode(&signed);
             assert!(answered.is_empty() || answered == signed, "{answered} before, and {signed} now");
@@ -206,7 +206,8 @@ pub(crate) fn look(boundary: &Boundary) {
             assert_eq!(again, Ok(signed));
         }
     }
-    // The limit holds, whatever was torn: with a code that is right. One digest was signed by now, if not before then here.
+    // The limit holds whatever was torn, also with a right code. One digest is signed by now, before or
+    // during this look.
     let code = authenticator(boundary, "bob").code_away(1);
     assert_rv!(client.sign("bob", &code, &request(boundary, OVER_LIMIT)), CKR_COUNTERSIGN_POLICY);
 }
@@ -229,11 +230,11 @@ pub(crate) fn found(boundary: &Boundary, what: &str) -> Found {
     Found { failures: finished.value("failures").parse().expect("a number"), signed }
 }
 
-/// Users of one wallet, at the most.
+/// The most users of one wallet.
 const USERS_OF_A_WALLET: usize = 16;
 
-/// A token with many users, whose codes change every `period` seconds, and as many wallets as they need, each beside a key
-/// that signs digests for the same users.
+/// Sets up a token with many users, whose codes change every `period` seconds, and as many wallets as they
+/// need, each with a key that signs digests for the same users.
 pub(crate) fn tell_of_many(boundary: &Boundary, users: &[String], period: u64) {
     let raw = initialised_token();
     let so = raw.so();
@@ -251,7 +252,7 @@ pub(crate) fn tell_of_many(boundary: &Boundary, users: &[String], period: u64) {
     assert_rv!(raw.finalize(), CKR_OK);
 }
 
-/// A wallet of [`tell_of_many`], and the key beside it.
+/// A wallet of [`tell_of_many`], and the digest key of the same users.
 pub(crate) struct Shared {
     /// The wallet's private key.
     pub(crate) key: CK_OBJECT_HANDLE,
@@ -264,7 +265,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Has a fresh digest signed in a session, by a message of its own; what is signed must be right.
+    /// Signs a fresh digest in a session, as a message of its own, and checks the signature.
     pub(crate) fn sign_digest(
         &self,
         raw: &Raw,
@@ -279,7 +280,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Has a transaction of the wallet signed; what is signed must be right.
+    /// Signs a transaction of the wallet, and checks the signature.
     pub(crate) fn sign_psbt(
         &self,
         raw: &Raw,

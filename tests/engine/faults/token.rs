@@ -1,4 +1,4 @@
-//! A token that fails for a moment, or for longer: at every call of one anchor step, and while nobody signs.
+//! A token that fails for a moment or for longer: at every call of one anchor step, and while nobody signs.
 
 use cryptoki_sys::*;
 
@@ -7,7 +7,7 @@ use harness::module::{Boundary, assert_rv, in_boundary, report, summarise, this_
 
 use super::story::{self, Client, authenticator, request};
 
-/// What goes wrong once, in the first signature after it.
+/// The single faults, met by the first signature that follows.
 const HICCUPS: [&str; 15] = [
     "fail C_CreateObject 0x30",
     "after C_CreateObject 0x30",
@@ -21,13 +21,13 @@ const HICCUPS: [&str; 15] = [
     "forget C_DestroyObject",
     "drop C_GenerateRandom",
     "fail C_GenerateRandom 0x30",
-    // What opening anew meets in its turn.
+    // A fault that opening again meets in turn.
     "drop C_CreateObject\nfail C_Login 0x30",
     "drop C_CreateObject\nfail C_OpenSession 0x30 1 2",
     "after C_CreateObject 0x30\nfail C_FindObjectsInit 0x30\nfail C_GetAttributeValue 0x30",
 ];
 
-/// No word from the token, whatever is called.
+/// The token answers nothing, whatever is called.
 const AWAY: &str = "fail C_CreateObject 0x30 1 0\nfail C_OpenSession 0x30 1 0";
 
 #[test]
@@ -37,7 +37,7 @@ fn a_hiccup_of_the_token_costs_no_signature() {
         story::tell(boundary, &["alice", "bob"]);
         let (client, alice) = (Client::open(boundary), authenticator(boundary, "alice"));
         for (number, hiccup) in HICCUPS.into_iter().enumerate() {
-            // The same answer again is a commit, too: one code is enough for all of them.
+            // A repeated answer is a commit, too, so one code is enough for all of them.
             let code = alice.code_away(1);
             shim.behave(hiccup);
             assert_rv!(client.sign("alice", &code, &request(boundary, 0)), CKR_OK, "{hiccup:?}");
@@ -49,7 +49,7 @@ fn a_hiccup_of_the_token_costs_no_signature() {
             assert!(met > number, "{hiccup:?} was not met");
         }
         assert_rv!(client.raw.finalize(), CKR_OK);
-        // What it left opens by itself, with one anchor in the token.
+        // The state that is left opens by itself, with one anchor in the token.
         shim.behave("");
         assert_eq!(super::objects::anchors(&boundary.tokens()).len(), 1);
         assert_eq!(Client::open(boundary).failures("alice"), 0);
@@ -69,7 +69,8 @@ fn a_token_that_stays_away_closes_the_module_until_it_is_initialised_anew() {
             shim.behave("");
             assert_rv!(client.sign("alice", &code, &request(boundary, 0)), CKR_DEVICE_ERROR, "closed");
             assert_rv!(client.raw.finalize(), CKR_OK);
-            // What came of the code was written: it is anchored by now, and who asks again gets the signature that never left.
+            // The outcome was written and is anchored by now, so asking again gives the signature that never
+            // left.
             let client = Client::open(boundary);
             report("failures", client.failures("alice"));
             assert_rv!(client.sign("alice", &code, &request(boundary, 0)), CKR_OK);
@@ -85,14 +86,14 @@ fn a_token_that_stays_away_closes_the_module_until_it_is_initialised_anew() {
     });
 }
 
-/// The PIN was changed on the token, and its session is dropped.
+/// The token's PIN was changed, and its session is dropped.
 #[test]
 fn a_pin_that_the_token_refuses_is_tried_once() {
     in_boundary(this_test!(), |boundary| {
         let shim = Shim::install(boundary, "");
         story::tell(boundary, &["alice", "bob"]);
         let (client, alice) = (Client::open(boundary), authenticator(boundary, "alice"));
-        // CKR_PIN_INCORRECT, as often as it is tried.
+        // CKR_PIN_INCORRECT, at every try.
         shim.clear_log();
         shim.behave("drop C_CreateObject\nfail C_Login 0xa0 1 0");
         for _ in 0..3 {
@@ -103,7 +104,7 @@ fn a_pin_that_the_token_refuses_is_tried_once() {
     });
 }
 
-/// It reads the PIN where it is, and not what it was at the start.
+/// The engine reads the PIN from its file again, and does not use the one from the start.
 #[test]
 fn the_pin_is_read_anew_for_a_new_login() {
     in_boundary(this_test!(), |boundary| {

@@ -1,4 +1,4 @@
-//! What the outside does to the files of a store that is open.
+//! Changes from outside to the files of an open store.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use countersign::shell::ledger::Upkeep;
 
-/// Looked at as closely as can be.
+/// Looks as thorough as they can be.
 const ALWAYS: Upkeep = Upkeep {
     reopening: Duration::from_secs(60),
     patience: Duration::from_secs(60),
@@ -39,7 +39,7 @@ impl Stage {
         self.folder.path().join(format!("store.db{suffix}"))
     }
 
-    /// The next commit is refused, nothing of it is anchored, and the advice names what is to be saved.
+    /// The next commit is refused, nothing of it is anchored, and the advice names the files to save.
     fn refuses(&self, what: &str) {
         let anchors = self.anchor.state().past.clone();
         let Err(LedgerError::Closed(reason)) = self.ledger.commit(&batch(vec![], 9)) else {
@@ -53,7 +53,7 @@ impl Stage {
 
 type Deed = fn(&Stage);
 
-/// What is done to the files.
+/// The changes to the files.
 const DEEDS: [(&str, Deed); 6] = [
     ("removed", |stage| fs::remove_file(&stage.path).expect("ours")),
     ("moved away", |stage| fs::rename(&stage.path, stage.beside(".old")).expect("ours")),
@@ -91,7 +91,7 @@ fn a_store_that_is_not_at_its_place_is_noticed_without_any_commit() {
     }
 }
 
-/// Writes garbage over each page of a file, in its place, and leaves its number and size.
+/// Writes garbage over each page of a file, in place, and leaves its inode and size.
 fn garble(path: &Path) {
     use std::os::unix::fs::FileExt;
     let file = fs::OpenOptions::new().write(true).open(path).expect("ours");
@@ -120,7 +120,7 @@ fn a_record_that_is_garbled_where_nobody_reads_is_noticed_by_the_look_at_everyth
         .execute("UPDATE record SET sealed = zeroblob(40) WHERE kind = ?1", [Kind::Nobody as u8])
         .expect("writes");
     let begun = std::time::Instant::now();
-    // By a thread of its own: it is waited for, however long that takes.
+    // A thread of its own does this. The test waits for it, however long it takes.
     while ledger.standing() == LedgerStanding::Open {
         assert!(begun.elapsed() < Duration::from_secs(60), "it is never noticed");
         std::thread::yield_now();
@@ -133,7 +133,7 @@ fn a_thread_for_the_look_at_everything_is_only_for_who_asks_for_it() {
     assert_eq!(Upkeep::default().whole, None);
 }
 
-/// Whole looks run beside commits, one after the other, and find nothing.
+/// Complete looks run one after the other, beside commits, and find nothing.
 #[test]
 fn a_store_that_is_sound_is_never_found_otherwise() {
     let stage = Stage::kept_by(Upkeep { whole: Some(Duration::ZERO), ..ALWAYS });

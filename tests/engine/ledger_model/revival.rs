@@ -1,14 +1,14 @@
-//! What becomes of a batch whose write failed.
+//! The fate of a batch whose write failed.
 
 use std::time::Duration;
 
 use super::*;
 use countersign::shell::ledger::Upkeep;
 
-/// A ledger with a batch in it, that goes on for so long.
+/// A ledger with a batch in it, which tries to recover for so long.
 struct Stage {
     path: std::path::PathBuf,
-    /// Where it is in memory, where it is.
+    /// The site in memory, if it is one.
     site: MemorySite,
     anchor: MemoryAnchor,
     ledger: SealedLedger,
@@ -40,7 +40,7 @@ impl Stage {
         Stage { path, site, anchor, ledger, _folder: folder }
     }
 
-    /// Longer than anything here takes.
+    /// Tries longer than anything here takes.
     fn patient() -> Stage {
         Stage::reopening_for(Duration::from_secs(60))
     }
@@ -53,13 +53,13 @@ impl Stage {
         self.anchor().faults.extend(faults);
     }
 
-    /// Writes the next mark over the one that is there.
+    /// Writes the next mark over the present one.
     fn write(&self, mark: u64) -> Result<(), LedgerError> {
         let (version, _) = marked(&self.ledger, &place(0));
         self.ledger.commit(&batch(vec![put(place(0), Some(version), mark)], mark)).map(drop)
     }
 
-    /// Closed, and opened anew: what it holds then.
+    /// Closes and opens the ledger, and returns its content.
     fn reopened_mark(self) -> Result<u64, LedgerError> {
         let Stage { path, anchor, ledger, _folder, site: _ } = self;
         drop(ledger);
@@ -122,7 +122,7 @@ fn a_token_that_stays_away_closes_the_ledger_when_the_time_is_over_and_opening_a
             LedgerStanding::Closed,
             "it is well again, and nobody looks any more"
         );
-        // It was synced, and nobody was answered: rolled forward.
+        // The batch was synced, and nobody was answered: it is rolled forward.
         assert_eq!(stage.reopened_mark(), Ok(2));
     }
 }
@@ -179,7 +179,7 @@ fn state_rollback_a_token_that_has_another_anchor_after_a_failure_closes_the_led
     }
 }
 
-/// A write that the store refuses, since somebody else wrote a link there.
+/// A write that the store refuses, because somebody else wrote a link there.
 #[test]
 fn state_fork_a_store_that_somebody_else_wrote_is_not_gone_on_with_after_a_failure() {
     let stage = Stage::patient();
@@ -204,7 +204,8 @@ fn a_commit_of_the_store_that_failed_in_any_way_is_done_once_and_its_caller_gets
             }
             assert_eq!(stage.write(2), Ok(()), "{fault:?}");
             assert_eq!(stage.ledger.standing(), LedgerStanding::Open);
-            // What was written, and only its answer lost, is found the first time, and not written again.
+            // A batch that was written, and whose answer was lost, is found at the first try, and not written
+            // again.
             let faults = if fault == StoreFault::After { 1 } else { times };
             assert_eq!(stage.site.kept().reopened, away + faults as u32, "{fault:?}");
             stage.site.kept().faults.clear();

@@ -1,4 +1,4 @@
-//! The vault and the ledger over ports in memory: nothing of what they promise is the work of SQLite or of a token.
+//! The vault and the ledger over ports in memory: their promises do not depend on SQLite or on a token.
 
 use super::*;
 use countersign::ports::Vault;

@@ -9,7 +9,7 @@ fn utxo_missing() {
         psbt.inputs[0].non_witness_utxo = None;
         psbt.inputs[0].witness_utxo = None;
     });
-    // The exception for taproot is no way in: not beside an input of ours, which is none,
+    // Nobody can abuse the exception for taproot: not beside an input of ours that is not taproot,
     let taproot = TxOut {
         value: Amount::from_sat(INPUT),
         script_pubkey: ScriptBuf::from_bytes([&[0x51, 0x20][..], &[7; 32]].concat()),
@@ -19,9 +19,9 @@ fn utxo_missing() {
         psbt.inputs[1].witness_utxo = Some(taproot.clone());
         psbt.inputs[1].non_witness_utxo = None;
     });
-    // not where ours is said to be one against its previous transaction,
+    // not where our input claims to be taproot against its previous transaction,
     refuses(Rule::UtxoDisagree, 1, |_, psbt| psbt.inputs[0].witness_utxo = Some(taproot.clone()));
-    // and not where ours is said to be one, and there is none.
+    // and not where our input claims to be taproot and has no previous transaction.
     refuses(Rule::ScriptMismatch, 1, |_, psbt| {
         psbt.inputs[0].witness_utxo = Some(taproot.clone());
         psbt.inputs[0].non_witness_utxo = None;
@@ -46,7 +46,7 @@ fn utxo_missing_names_the_input_at_fault_and_what_fills_it_in() {
     assert!(neither.contains("input 2 has neither"), "{neither}");
 }
 
-/// As wallets make them that know of a foreign coin no more than its output: BDK, and whoever spends an anchor (P2A).
+/// PSBTs of wallets that know only the output of a foreign coin: BDK, and wallets that spend an anchor (P2A).
 #[test]
 fn a_taproot_wallet_signs_beside_inputs_of_others_that_have_their_outputs_alone() {
     let secp = Secp256k1::new();
@@ -72,7 +72,7 @@ fn a_taproot_wallet_signs_beside_inputs_of_others_that_have_their_outputs_alone(
             let signed = bench.sign(&id, "alice", &bench.code(&alice), &psbt.serialize()).expect("signs");
             let signed = Psbt::deserialize(&signed).expect("a PSBT");
             assert!(signed.inputs[0].tap_key_sig.is_none() && signed.inputs[0].tap_script_sigs.is_empty());
-            // The signature stands for the amount of the foreign input: under another, it is none.
+            // The signature covers the amount of the foreign input. Under another amount it does not verify.
             let verifies = |value: u64| {
                 let mut signed = signed.clone();
                 signed.inputs[0].witness_utxo.as_mut().expect("there").value = Amount::from_sat(value);
@@ -86,7 +86,7 @@ fn a_taproot_wallet_signs_beside_inputs_of_others_that_have_their_outputs_alone(
 #[test]
 fn utxo_txid() {
     refuses(Rule::UtxoTxid, 1, |_, psbt| {
-        // The very attack of CVE-2020-14199: the same output, said to be worth less.
+        // The attack of CVE-2020-14199: the same output, with a lower value.
         let previous = psbt.inputs[0].non_witness_utxo.as_mut().expect("there");
         previous.output[0].value = Amount::from_sat(INPUT - 10_000);
         psbt.inputs[0].witness_utxo = Some(previous.output[0].clone());
@@ -116,12 +116,12 @@ fn amount_range() {
     refuses(Rule::AmountRange, 1, |_, psbt| psbt.unsigned_tx.output[0].value = Amount::from_sat(over));
     refuses(Rule::AmountRange, 1, |_, psbt| psbt.unsigned_tx.output[0].value = Amount::from_sat(u64::MAX));
     refuses(Rule::AmountRange, 1, |_, psbt| {
-        // Each within range, the sum over it.
+        // Each is within range, and the sum is not.
         let half = Amount::from_sat(over / 2 + 1);
         psbt.unsigned_tx.output.iter_mut().for_each(|output| output.value = half);
     });
     refuses(Rule::AmountRange, 1, |_, psbt| {
-        // A sum that would wrap to something small.
+        // A sum that would wrap to a small number.
         psbt.unsigned_tx.output[0].value = Amount::from_sat(u64::MAX - 1);
         psbt.unsigned_tx.output[1].value = Amount::from_sat(2);
     });

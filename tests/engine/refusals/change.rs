@@ -10,12 +10,12 @@ fn change_fraud() {
     let honest = scene.psbt(1);
     assert_eq!(scene.check(&honest).expect("good").leaves(), PAID + FEE);
 
-    // Our fingerprint and path, our key even, but paid to somebody else.
+    // Our fingerprint and path, even our key, but paid to a stranger.
     let mut paid_elsewhere = honest.clone();
     paid_elsewhere.unsigned_tx.output[1].script_pubkey = stranger();
     assert_eq!(scene.check(&paid_elsewhere).expect("signs as a payment").leaves(), INPUT);
 
-    // Our fingerprint and path on somebody else's key, and paid to that key.
+    // Our fingerprint and path with a stranger's key, and paid to that key.
     let mut other_key = honest.clone();
     let (_, origin) = other_key.outputs[1].bip32_derivation.pop_first().expect("there");
     let foreign = SecretKey::from_slice(&[0x51; 32]).expect("a key").public_key(&scene.bench.secp);
@@ -23,12 +23,12 @@ fn change_fraud() {
     other_key.unsigned_tx.output[1].script_pubkey = script_pubkey(&foreign);
     assert_eq!(scene.check(&other_key).expect("signs as a payment").leaves(), INPUT);
 
-    // Our script, and no claim: not proved, so not ours.
+    // Our script without a claim: not proved, so not ours.
     let mut silent = honest.clone();
     silent.outputs[1].bip32_derivation.clear();
     assert_eq!(scene.check(&silent).expect("signs as a payment").leaves(), INPUT);
 
-    // Change that goes to another wallet of the token, truly its own, has left this one.
+    // Change that goes to another wallet of the token, and truly belongs to it, has left this one.
     let mut sibling = honest.clone();
     let other = scene.bench.engine.wallet(&scene.other).expect("there");
     let (key, origin) = key_at(&other, Chain::Internal, 3);
@@ -36,7 +36,8 @@ fn change_fraud() {
     sibling.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
     assert_eq!(scene.check(&sibling).expect("signs as a payment").leaves(), INPUT);
 
-    // Our fingerprint and the path of the change, on the key of another address of ours: one of the two is a lie.
+    // Our fingerprint and the path of the change, with the key of another address of ours: one of the two is
+    // false.
     let mut shifted = honest.clone();
     let (_, origin) = shifted.outputs[1].bip32_derivation.pop_first().expect("there");
     let (key, _) = key_at(&scene.wallet(), Chain::Internal, 4);
@@ -73,7 +74,7 @@ fn change_path() {
     ] {
         refuses(Rule::ChangePath, 1, moved(path));
     }
-    // Also where the key is really the one on that path.
+    // Even if the key is really the one on that path.
     refuses(Rule::ChangePath, 1, |scene, psbt| {
         let (key, origin) = key_at(&scene.wallet(), Chain::Internal, 1_000);
         psbt.outputs[1].bip32_derivation = [(key, origin)].into();
@@ -89,12 +90,12 @@ fn script_mismatch() {
     refuses(Rule::ScriptMismatch, 1, |_, psbt| psbt.outputs[0].redeem_script = Some(script()));
     refuses(Rule::ScriptMismatch, 1, |_, psbt| psbt.outputs[1].witness_script = Some(script()));
     refuses(Rule::ScriptMismatch, 1, |_, psbt| {
-        // Our key and path on an output that is somebody else's.
+        // Our key and path on a stranger's output.
         respend(psbt, funding(stranger(), INPUT, 0));
     });
 }
 
-/// Every script is rebuilt from the registration: a redeem script of a witness program says nothing new.
+/// Every script is rebuilt from the registration, so a redeem script of a witness program adds nothing.
 #[test]
 fn a_redeem_script_that_is_left_out_is_no_mismatch() {
     let secp = Secp256k1::new();
@@ -115,7 +116,7 @@ fn a_redeem_script_that_is_left_out_is_no_mismatch() {
     }
 }
 
-/// The same in an input of others, where signatures are verified by the scripts that are there.
+/// The same in a foreign input, whose signatures are verified by the scripts that it has.
 #[test]
 fn foreign_partial_sig_of_a_nested_witness_program_without_its_redeem_script() {
     let scene = Scene::new(UNLIMITED);
@@ -224,7 +225,7 @@ fn transaction_max_holds_for_a_transaction_that_is_split_over_several_codes() {
     }
 }
 
-/// A wallet that pays itself has no payment to take a share of: it is that of what arrives.
+/// If a wallet pays itself, no payment exists to take a share of, so the share is that of what arrives.
 #[test]
 fn fee_cap_of_a_share_holds_where_nothing_goes_out() {
     let pay_myself = |scene: &Scene, psbt: &mut Psbt, fee: u64| {
@@ -233,7 +234,7 @@ fn fee_cap_of_a_share_holds_where_nothing_goes_out() {
         psbt.unsigned_tx.output[0].value = Amount::from_sat(PAID + FEE - fee);
         psbt.outputs[0].bip32_derivation = [(key, origin)].into();
     };
-    // 100,000 go in. A fee of 9,090 is just below a tenth of what arrives.
+    // 100,000 satoshi go in. A fee of 9,090 is just below a tenth of what arrives.
     let share = "max_transaction_sat = 1000000\nmax_fee_sat = 100000\nmax_fee_percent = 10";
     let scene = Scene::new(share);
     let mut psbt = scene.psbt(1);
@@ -245,13 +246,14 @@ fn fee_cap_of_a_share_holds_where_nothing_goes_out() {
     policy_refuses(share, Rule::FeeCap, |_, psbt| pay_nobody(psbt));
 }
 
-/// Whoever writes the PSBT may leave out what proves the change ours, but not make it a payment by an input of others.
+/// A PSBT's author can leave out the proof of the change, but cannot turn the change into a payment with a
+/// foreign input.
 #[test]
 fn fee_cap_of_a_share_is_not_widened_by_an_input_of_others() {
     let policy = "max_transaction_sat = 100000000\nmax_fee_sat = 100000\nmax_fee_percent = 10";
     let scene = Scene::new(policy);
     let mut psbt = scene.psbt(2);
-    // A fee of a quarter of what is paid; the change is as large as what is paid.
+    // A fee of a quarter of the payment. The change is as large as the payment.
     psbt.unsigned_tx.output[0].value = Amount::from_sat(80_000);
     psbt.unsigned_tx.output[1].value = Amount::from_sat(2 * INPUT - 80_000 - 20_000);
     let refused = |psbt: &Psbt| {

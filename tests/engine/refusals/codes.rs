@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What the security officer changes is in force for whatever is not signed yet.
+/// A change by the security officer applies to everything that is not signed yet.
 #[test]
 fn a_user_taken_off_while_a_signature_is_under_way_gives_none() {
     for change in [
@@ -17,7 +17,7 @@ fn a_user_taken_off_while_a_signature_is_under_way_gives_none() {
         bench.user("bob");
         let id = bench.wallet("w", &["alice", "bob"], UNLIMITED);
         let psbt = bench.psbt(&id, 1).serialize();
-        // Before what was decided is written.
+        // Before the decision is written.
         let beside = bench.beside();
         let act = move || beside.change_wallet(&id, change).expect("the officer's change is durable");
         bench.ledger.state().meanwhile = Some((0, Box::new(act)));
@@ -27,7 +27,7 @@ fn a_user_taken_off_while_a_signature_is_under_way_gives_none() {
     }
 }
 
-/// A wallet that this version does not take is closed; the others are not.
+/// A wallet whose policy this version does not accept is closed; the others are not.
 #[test]
 fn a_wallet_of_another_version_stays_closed_alone() {
     let bench = Bench::new();
@@ -48,7 +48,7 @@ fn a_wallet_of_another_version_stays_closed_alone() {
     assert!(closed.len() == 1 && closed[0].contains("\"later\""), "{closed:?}");
     bench.sign(&id, "alice", &bench.code(&alice), &bench.psbt(&id, 1).serialize()).expect("the other signs");
     assert!(matches!(bench.engine.wallet(&later), Err(EngineError::NoSuchWallet)));
-    // Its label and its users stay taken.
+    // Its label and its users stay in use.
     assert!(matches!(bench.remove_user("bob", &bench.key_id("bob")), Err(EngineError::UserInUse { .. })));
     let again = bench.add_wallet("later", &["alice"], UNLIMITED, NewScript::default());
     assert!(matches!(again, Err(EngineError::Name(_))));
@@ -88,7 +88,7 @@ fn otp_replay_between_decision_and_commit() {
     let beside = scene.bench.beside();
     let (id, answer) = (scene.id, Arc::new(std::sync::Mutex::new(None)));
     let (their_code, theirs) = (code.clone(), Arc::clone(&answer));
-    // The first is found right; before it commits, the other spends the same step.
+    // The first code is found right. Before it commits, the other call spends the same step.
     let act = move || {
         let signed = beside.sign(&id, "alice", &their_code, &second);
         *theirs.lock().expect("nobody panicked") = Some(signed);
@@ -167,7 +167,7 @@ fn otp_missing_object() {
     let kept = bench.ledger.state().records.remove(&place).expect("there");
     assert!(is_wrong_code(&scene.sign(&psbt)), "missing");
     assert_eq!(nobodies(), 5);
-    // A record that opens and is of another kind, of another format, or of nothing.
+    // A record that opens and is of another kind, of another format, or empty.
     let of_wallet = bench.ledger.state().records[&RecordKey { kind: Kind::Wallet, id }].1.clone();
     let mut of_format_9 = kept.1.clone();
     of_format_9[0] = 9;
@@ -186,7 +186,7 @@ fn otp_guess_nothing_is_told_of_a_code_whose_outcome_is_not_durable() {
     let psbt = scene.psbt(1).serialize();
     let right = scene.bench.code(&scene.alice);
     let wrong = if right == "000000" { "000001" } else { "000000" };
-    // Right or wrong: the same answer.
+    // The same answer for a right and a wrong code.
     for code in [&right[..], wrong] {
         scene.bench.ledger.state().fail_at = Some(0);
         let answer = scene.bench.sign(&scene.id, "alice", code, &psbt);
@@ -289,7 +289,7 @@ fn clock_back() {
     assert_eq!(scene.bench.failures("alice"), 0, "nothing was charged");
     scene.sign(&psbt).expect("nothing was spent");
 
-    // Back while the module is closed, to where the code of then would live again.
+    // Set back while the module is closed, to a time whose code would become valid again.
     let Scene { bench, alice, id, .. } = scene;
     bench.clock.advance(3_600);
     let code = bench.code(&alice);
@@ -309,7 +309,7 @@ fn clock_jump() {
         scene.bench.clock.set(now + ahead);
         assert_eq!(clock_error(&scene.sign(&psbt)), Some(ClockError::Jump(ahead)), "{ahead} s");
     }
-    // A clock that stands still is one that jumps back.
+    // A clock that stands still counts as one that jumps back.
     scene.bench.clock.set(now);
     scene.bench.clock.advance(60);
     scene.bench.clock.set(now);

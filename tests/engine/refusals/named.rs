@@ -1,4 +1,4 @@
-//! A refusal names what was met: the field, the script, the fingerprint, the path.
+//! A refusal names what it found: the field, the script, the fingerprint, the path.
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint};
 use bitcoin::psbt::Psbt;
@@ -12,7 +12,7 @@ use harness::engine::maps::{self, to_version_2};
 use harness::engine::scripts::{good_psbt, named};
 use harness::engine::{FEE, INPUT, PAID, alone, watch};
 
-/// What the check says of bytes.
+/// The refusal of these bytes.
 fn refusal(bytes: Vec<u8>, wallet: &Wallet) -> PsbtError {
     let secp = Secp256k1::new();
     match CheckedPsbt::parse(bytes, watch(wallet), &alone(&secp)) {
@@ -35,14 +35,14 @@ fn not_psbt(bytes: Vec<u8>, wallet: &Wallet) -> String {
     }
 }
 
-/// A wallet, and a PSBT of it that nothing refuses.
+/// A wallet, and a PSBT for it that no rule refuses.
 fn stage(script: &str) -> (Wallet, Psbt) {
     let wallet = named(script).wallet(&Secp256k1::new());
     let psbt = good_psbt(watch(&wallet), 2);
     (wallet, psbt)
 }
 
-/// Changes where our key is said to come from, in every input.
+/// Changes the claimed origin of our key in every input.
 fn rename(psbt: &mut Psbt, ours: Fingerprint, change: impl Fn(&mut Fingerprint, &mut DerivationPath)) {
     for input in &mut psbt.inputs {
         let plain = input.bip32_derivation.values_mut();
@@ -60,7 +60,7 @@ fn no_input_of_ours_says_under_which_fingerprint_our_key_is_claimed() {
         let ours = wallet.master_fingerprint();
         let mut placeholder = good.clone();
         rename(&mut placeholder, ours, |fingerprint, _| *fingerprint = Fingerprint::default());
-        // As software writes it that was given the extended key alone.
+        // As software writes it that got the extended key alone.
         let mut without_origin = good.clone();
         let account = wallet.account().fingerprint();
         rename(&mut without_origin, ours, |fingerprint, path| {
@@ -75,7 +75,7 @@ fn no_input_of_ours_says_under_which_fingerprint_our_key_is_claimed() {
                 assert!(detail.contains(&part), "{script}: {detail}");
             }
         }
-        // Of another wallet: whose keys are there.
+        // Keys of another wallet.
         let stranger = Fingerprint::from([1, 2, 3, 4]);
         let mut other = good.clone();
         rename(&mut other, ours, |fingerprint, path| {
@@ -109,7 +109,7 @@ fn derived_key_a_path_that_lost_its_hardening_is_no_other_wallet_s() {
     let (rule, detail) = rule_and_detail(psbt.serialize(), &wallet);
     assert!(rule == Rule::MixedWallets && detail.contains("m/84'/1'/0'"), "{rule}: {detail}");
     let mut change = good;
-    // A path of thousands of steps is not repeated.
+    // A path with thousands of steps is not repeated in the message.
     rename(&mut psbt, ours, |_, there| *there = vec![ChildNumber::Normal { index: 7 }; 5_000].into());
     let (_, detail) = rule_and_detail(psbt.serialize(), &wallet);
     assert!(detail.contains("5000 steps") && detail.len() < 200, "{detail}");
@@ -171,7 +171,7 @@ fn a_field_that_cannot_be_read_is_named() {
     };
     let why = not_psbt(version_2, &wallet);
     assert!(why.contains("PSBT_IN_OUTPUT_INDEX (0x0f) of input 1 has 5 bytes, and takes 4"), "{why}");
-    // Nothing of the field's content is repeated.
+    // The message repeats nothing of the field's content.
     let long = with(1, &[3], &[b'A'; 200]);
     assert!(!not_psbt(long, &wallet).contains("AAAA"));
 }

@@ -1,4 +1,4 @@
-//! Found since the list was first written.
+//! Attacks found since the list was first written.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn message() {
         let key = bitcoin::psbt::raw::Key { type_value: 0x09, key: vec![] };
         (key, value.to_vec())
     };
-    // The PSBT says so, whatever the transaction.
+    // The PSBT itself says that it signs a message, whatever the transaction is.
     refuses(Rule::Message, 1, |_, psbt| psbt.unknown.extend([field(b"Hello World")]));
     refuses(Rule::Message, 1, |_, psbt| psbt.inputs[0].unknown.extend([field(b"I have it")]));
     for version in [0, 1, 2, 3] {
@@ -28,7 +28,7 @@ fn message() {
             pay_nobody(psbt);
             versioned(psbt);
         });
-        // The same by somebody else's address, for our coins.
+        // The same for our coins, with somebody else's address.
         refuses(Rule::Message, 2, |_, psbt| {
             for script in [stranger(), anchor(0).script_pubkey] {
                 psbt.inputs[0] = Default::default();
@@ -38,7 +38,7 @@ fn message() {
             pay_nobody(psbt);
             versioned(psbt);
         });
-        // `to_spend` is spent by any input, and somebody is paid.
+        // Any input spends `to_spend`, and somebody is paid.
         refuses(Rule::Message, 2, |_, psbt| {
             let script = psbt.inputs[0].witness_utxo.clone().expect("there").script_pubkey;
             respend(psbt, to_spend(script));
@@ -49,7 +49,7 @@ fn message() {
             versioned(psbt);
         });
     }
-    // Nothing is moved: by coins that are worth nothing, or that are said to be so.
+    // The transaction moves nothing: its coins are worth nothing, or claim to be.
     let worthless = |psbt: &mut Psbt| {
         let script = psbt.inputs[0].witness_utxo.clone().expect("there").script_pubkey;
         respend(psbt, funding(script, 0, 5));
@@ -76,7 +76,7 @@ fn to_spend_is_that_of_the_specification() {
     assert_eq!(txid, "b79d196740ad5217771c1098fc4a4b51e0535c32236c71f1ea4d61a2d603352b");
 }
 
-/// Child pays for parent: the parent's anchor is worth nothing, and the whole of our coin may be the fee.
+/// Child pays for parent: the parent's anchor is worth nothing, and all of our coin may be the fee.
 #[test]
 fn an_anchor_of_no_value_is_no_message() {
     for change in [true, false] {
@@ -99,7 +99,7 @@ fn an_anchor_of_no_value_is_no_message() {
     }
 }
 
-/// A coinbase spends the same outpoint as `to_spend`, and what it pays is worth something.
+/// A coinbase spends the same outpoint as `to_spend`, and its outputs have a value.
 #[test]
 fn a_mined_coin_is_no_message() {
     let scene = Scene::new(UNLIMITED);

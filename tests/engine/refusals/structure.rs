@@ -5,7 +5,8 @@ mod changed_byte;
 
 use super::*;
 
-/// A signature for a leaf that is not in the tree can complete nothing, and is no consent to what we sign.
+/// A signature for a leaf that is not in the tree cannot complete anything, and does not consent to what we
+/// sign.
 #[test]
 fn foreign_partial_sig_for_a_leaf_that_is_not_there() {
     use bitcoin::secp256k1::Keypair;
@@ -43,7 +44,7 @@ fn foreign_partial_sig_for_a_leaf_that_is_not_there() {
     assert_eq!(rule_of(&psbt), None);
 }
 
-/// Consensus refuses a Schnorr signature that names type DEFAULT: taken for good, it would satisfy nobody.
+/// Consensus refuses a Schnorr signature that names type DEFAULT, so nobody could use one that we accept.
 #[test]
 fn sighash_type_of_a_taproot_signature_that_names_the_default() {
     let bench = Bench::new();
@@ -61,7 +62,7 @@ fn sighash_type_of_a_taproot_signature_that_names_the_default() {
     bench.sign(&id, "alice", &bench.code(&alice), &good).expect("without it");
 }
 
-/// A cosigner who takes another way has not agreed to ours, and cannot complete it.
+/// A cosigner who signs for another branch has not agreed to ours, and cannot complete it.
 #[test]
 fn require_cosigner_for_the_leaf_that_we_sign() {
     let bench = Bench::new();
@@ -93,7 +94,8 @@ fn require_cosigner_for_the_leaf_that_we_sign() {
     sign(&psbt).expect("the cosigner agreed");
 }
 
-/// The separator of a map has one form. Another one would be copied, and our signature put in the middle of it.
+/// The separator of a map has one form. Another form would be copied, and our signature would end up in the
+/// middle of it.
 #[test]
 fn a_separator_that_is_not_minimal_is_no_psbt_and_spends_nothing() {
     let scene = Scene::new(UNLIMITED);
@@ -128,7 +130,7 @@ fn an_error_repeats_nothing_of_the_psbt() {
             }
         }
     }
-    // The type is known in an input map only.
+    // Only an input map knows this type.
     assert_eq!(signed, maps.len() - 1);
 }
 
@@ -162,7 +164,7 @@ fn duplicate_input() {
     });
 }
 
-/// Where the key-value pairs of a PSBT are, map after map.
+/// The places of a PSBT's key-value pairs, map after map.
 fn pairs(psbt: &[u8]) -> Vec<std::ops::Range<usize>> {
     let (mut pairs, mut at) = (vec![], 5);
     while at < psbt.len() {
@@ -254,7 +256,7 @@ fn foreign_partial_sig() {
     };
     let public = PublicKey::new(secret.public_key(&Secp256k1::new()));
 
-    // One that verifies is welcome.
+    // A signature that verifies is accepted.
     let scene = Scene::new(UNLIMITED);
     let mut honest = scene.psbt(1);
     add_stranger(&mut honest);
@@ -263,7 +265,7 @@ fn foreign_partial_sig() {
     let signed = Psbt::deserialize(&scene.sign(&honest.serialize()).expect("signs")).expect("a PSBT");
     assert_eq!(signed.inputs[1].partial_sigs.get(&public), Some(&signature), "it is kept");
 
-    // One for another input, under another key, or of our own input is not.
+    // A signature for another input, under another key, or of our own input is not.
     refuses(Rule::ForeignPartialSig, 2, move |_, psbt| {
         let signature = sign(psbt, 0, EcdsaSighashType::All);
         psbt.inputs[1].partial_sigs.insert(public, signature);
@@ -288,7 +290,7 @@ fn already_final() {
     refuses(Rule::AlreadyFinal, 1, |_, psbt| {
         psbt.inputs[0].final_script_sig = Some(ScriptBuf::from_bytes(vec![1, 1]));
     });
-    // Somebody else may be ready before us.
+    // A stranger may have finalised an input before us.
     let scene = Scene::new(UNLIMITED);
     let mut psbt = scene.psbt(1);
     add_stranger(&mut psbt);

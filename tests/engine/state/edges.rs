@@ -1,10 +1,10 @@
-//! What stands beside and around the sealed records: the schema that SQLite goes by, and the lock.
+//! The surroundings of the sealed records: the schema that SQLite follows, and the lock.
 
 use std::os::unix::fs::symlink;
 
 use super::*;
 
-/// Nothing that is in the file decides what a commit writes.
+/// Nothing in the file decides what a commit writes.
 #[test]
 fn schema_a_store_with_a_trigger_view_or_other_table_stays_closed() {
     in_story(this_test!(), |boundary| {

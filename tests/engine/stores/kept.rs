@@ -9,13 +9,13 @@ use harness::module::{Boundary, copy_folder};
 /// When kept stores were made, Unix seconds: 2025-06-01T12:00:00Z.
 pub(crate) const MADE_AT: u64 = 1_748_779_200;
 
-/// What stands for the folder, and for SoftHSM2's library, in a configuration that is kept.
+/// Stands for the folder, and for SoftHSM2's library, in a kept configuration.
 const FOLDER: &str = "@FOLDER@";
 const MODULE: &str = "@MODULE@";
 
 /// The files of the configuration.
 const CONFIGURATION: [&str; 2] = ["softhsm2.conf", "countersign.toml"];
-/// What a store needs beside it, and what its users know.
+/// The files that a store needs, and the secrets of its users.
 const NOTES: [&str; 6] = ["backing-user.pin", "countersign.db", "alice", "bob", "descriptor", "audit.jsonl"];
 
 /// Keeps a boundary that nobody uses in `folder`.
@@ -31,7 +31,7 @@ pub(crate) fn keep(boundary: &Boundary, folder: &Path) {
     }
 }
 
-/// Puts a kept boundary in the place of this one.
+/// Replaces this boundary with a kept one.
 pub(crate) fn take_in(boundary: &Boundary, kept: &Path) {
     let module = boundary.backing_module();
     fs::remove_dir_all(boundary.folder()).expect("the folder is ours");
@@ -44,7 +44,7 @@ pub(crate) fn take_in(boundary: &Boundary, kept: &Path) {
     close_to_others(boundary.folder());
 }
 
-/// A checkout keeps no modes: all is its owner's alone, as it was.
+/// A checkout loses modes, so this closes all files to others again.
 fn close_to_others(folder: &Path) {
     fs::set_permissions(folder, Permissions::from_mode(0o700)).expect("it is ours");
     for entry in fs::read_dir(folder).expect("it is there") {

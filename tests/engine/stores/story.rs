@@ -1,4 +1,4 @@
-//! What happens in a store that is kept, and what must go on working in it.
+//! The events in a kept store, and what must go on working in it.
 
 use bitcoin::NetworkKind;
 use bitcoin::bip32::{DerivationPath, Xpriv, Xpub};
@@ -16,7 +16,7 @@ use harness::module::{
     enrol_confirmed, initialised_token, now, read_ulong,
 };
 
-/// The policy that a limit over a period refuses by.
+/// A policy that refuses by a limit over a period.
 const WEEKLY: &str = "max_period_sat = 70000\nperiod_hours = 168\nmax_fee_sat = 5000\n";
 const SHARED: &str = "wsh(sortedmulti(2,@0/**,@1/**))";
 
@@ -25,18 +25,18 @@ const SHARED: &str = "wsh(sortedmulti(2,@0/**,@1/**))";
 pub(crate) struct Shift(pub(crate) i64);
 
 impl Shift {
-    /// The one by which it is `time` now, or a little later: `time` is where a step begins, so that the codes of this step
-    /// and of those before and after it stay right while a test runs.
+    /// The shift by which it is now `time`, or a little later. `time` is the beginning of a step, so the
+    /// codes of this step and of those before and after it stay right while a test runs.
     pub(crate) fn to(time: u64) -> Shift {
         Shift(time.next_multiple_of(PERIOD).cast_signed() - now().cast_signed())
     }
 
-    /// What a command runs under.
+    /// The words that run a command with this shift.
     fn words(self) -> [String; 3] {
         ["faketime".into(), "-f".into(), format!("{:+}", self.0)]
     }
 
-    /// Has the command line do something that must succeed.
+    /// Runs a command line that must succeed.
     pub(crate) fn command(self, boundary: &Boundary, arguments: &[&str]) {
         let words = self.words();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -63,7 +63,7 @@ pub(crate) fn played(boundary: &Boundary) -> bool {
     true
 }
 
-/// Tells the whole story, closes the store, and gives the lines of its audit.
+/// Plays the whole story, closes the store, and returns the lines of its audit.
 pub(crate) fn make(boundary: &Boundary, shift: Shift) -> Vec<Value> {
     shift.run(boundary, "begin");
     boundary.save("older");
@@ -140,7 +140,7 @@ fn begin(boundary: &Boundary) {
     assert_rv!(raw.finalize(), CKR_OK);
 }
 
-/// A wallet whose script others have a key in (BIP 388).
+/// A wallet with other people's keys in its script (BIP 388).
 fn share_a_wallet(raw: &Raw, so: CK_SESSION_HANDLE) {
     let path: DerivationPath = "48'/1'/0'/2'".parse().expect("a path");
     let (secp, cosigner) = (Secp256k1::new(), Xpriv::new_master(NetworkKind::Test, &[7; 64]));
@@ -174,7 +174,7 @@ fn lose(boundary: &Boundary) {
     assert_rv!(raw.finalize(), CKR_OK);
 }
 
-/// Signs a transaction and a digest by right codes, and meets everything else as it was left.
+/// Signs a transaction and a digest with right codes, and finds everything else as it was left.
 fn go_on(boundary: &Boundary) {
     let (raw, session, alice) = opened(boundary);
     let failures = read_ulong(&raw, session, raw.user_key(session, "alice"), CKA_COUNTERSIGN_FAILURES);
@@ -201,8 +201,8 @@ fn go_on(boundary: &Boundary) {
     assert_rv!(raw.finalize(), CKR_OK);
 }
 
-/// Opens what was written on top: the codes stay used, the limit over a week counts as spent since the store was restored, and
-/// who had not confirmed still can.
+/// Opens the store after later writes: used codes stay used, the limit over a week counts as spent since the
+/// store was restored, and a user who had not confirmed still can.
 fn go_on_again(boundary: &Boundary) {
     let (raw, session, alice) = opened(boundary);
     let sign = |wallet: &str, code: &str| {
@@ -232,7 +232,7 @@ fn opened(boundary: &Boundary) -> (Raw, CK_SESSION_HANDLE, Authenticator) {
     (raw, raw.user(), Authenticator::scan("alice", &boundary.noted("alice")))
 }
 
-/// A text that an object has.
+/// A text attribute of an object.
 fn attribute(
     raw: &Raw,
     session: CK_SESSION_HANDLE,

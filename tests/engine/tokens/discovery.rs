@@ -1,4 +1,4 @@
-//! Which token is taken, and what is said where none is.
+//! Which token the module takes, and its message if there is none.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use cryptoki_sys::*;
 use harness::module::shim::Shim;
 use harness::module::{Boundary, assert_rv, in_boundary, this_test};
 
-/// What the one line says that keeps the module from opening.
+/// The one line that gives the reason why the module does not open.
 fn refusal(boundary: &Boundary) -> String {
     let probe = boundary.probe();
     assert_rv!(probe.rv, CKR_DEVICE_ERROR, "\n{}", probe.stderr);
@@ -24,7 +24,7 @@ fn expect(words: &str, parts: &[&str]) {
     }
 }
 
-/// Adds a line to the table [backing].
+/// Adds a line to `[backing]`.
 fn add(boundary: &Boundary, line: &str) {
     let conf = fs::read_to_string(boundary.conf()).expect("setup.sh wrote it");
     fs::write(boundary.conf(), conf.replace("[backing]\n", &format!("[backing]\n{line}\n")))
@@ -108,7 +108,8 @@ fn a_token_that_a_kill_has_torn_is_to_be_restored_and_never_made_anew() {
             fs::read_dir(boundary.tokens()).expect("ours").next().expect("one").expect("ours").path();
         let file = folder.join("token.object");
         let whole = fs::read(&file).expect("ours");
-        // A file that ends between two attributes reads as one that has fewer of them: no label, or no user PIN.
+        // A file that ends between two attributes reads as an object with fewer of them: no label, or no user
+        // PIN.
         for (len, words) in
             [(0, "leaves out"), (64, "leaves out"), (128, "has no user PIN"), (whole.len() / 2, "leaves out")]
         {

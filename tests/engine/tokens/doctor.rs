@@ -1,4 +1,4 @@
-//! What `countersign doctor` says of a token, and what it does to it. How often a start logs in.
+//! What `countersign doctor` reports about a token, and does to it. How often a start logs in.
 
 use cryptoki_sys::*;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use harness::served::Served;
 
 use super::sealing::objects;
 
-/// What was found of a subject, and what to do next.
+/// The finding about a subject, and the advice.
 fn check(json: &Value, subject: &str) -> (String, String, String) {
     let checks = json["checks"].as_array().expect("checks");
     let check = checks.iter().find(|check| check["subject"] == subject);

@@ -8,14 +8,14 @@ use harness::module::raw::Raw;
 use harness::module::shim::Shim;
 use harness::module::{Boundary, SO_PIN, assert_rv, in_boundary, initialised_token, this_test};
 
-/// How many objects the token has.
+/// The number of objects in the token.
 pub(crate) fn objects(boundary: &Boundary) -> usize {
     let token = fs::read_dir(boundary.tokens()).expect("ours").next().expect("one").expect("ours").path();
     let files = fs::read_dir(token).expect("ours").map(|entry| entry.expect("ours").file_name());
     files.filter(|name| name.to_string_lossy().ends_with(".object") && name != "token.object").count()
 }
 
-/// How many files have the store's name in theirs, but for its lock.
+/// The number of files whose names contain the store's, without its lock.
 fn store_files(boundary: &Boundary) -> usize {
     let files = fs::read_dir(boundary.folder()).expect("ours").map(|entry| entry.expect("ours").file_name());
     let name = boundary.store().file_name().expect("a file").to_string_lossy().into_owned();
@@ -25,7 +25,7 @@ fn store_files(boundary: &Boundary) -> usize {
         .count()
 }
 
-/// Tries to initialise the token, which must fail, and leave nothing.
+/// Tries to initialise the token, which must fail and leave nothing behind.
 fn expect_nothing_left(boundary: &Boundary, raw: &Raw, what: &str) {
     assert_rv!(raw.init_token(0, SO_PIN.as_bytes(), "t"), CKR_DEVICE_ERROR, "{what}");
     assert_eq!((objects(boundary), store_files(boundary)), (0, 0), "{what}");

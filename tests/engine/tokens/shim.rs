@@ -1,4 +1,4 @@
-//! The shim itself: what the tests over it rest on.
+//! The shim itself, on which other tests rely.
 
 use harness::module::shim::Shim;
 use harness::module::{Stage, in_boundary, initialised_token, this_test};
@@ -24,7 +24,7 @@ fn a_fault_comes_when_and_as_often_as_it_was_asked_for() {
         let session = raw.user();
         shim.clear_log();
         shim.behave("fail C_GenerateRandom 0x30 2 2");
-        // Whatever the module makes of it: what is counted is the shim's.
+        // Whatever the module answers: the test counts the shim's calls.
         let _ = (0..5).map(|_| raw.random(session, 8)).collect::<Vec<_>>();
         assert!(shim.calls("C_GenerateRandom") >= 5);
         assert_eq!(shim.faults("C_GenerateRandom"), 2);

@@ -1,8 +1,8 @@
-//! How far from what is used already change may be.
+//! How far change may be from the addresses that are used already.
 
 use super::super::*;
 
-/// Spends a coin of the wallet at this address with input `input`.
+/// Makes input `input` spend a coin of the wallet at this address.
 fn spend_at(scene: &Scene, psbt: &mut Psbt, input: usize, (chain, index): (Chain, u32), value: u64) {
     let (key, origin) = key_at(&scene.wallet(), chain, index);
     let previous = funding(script_pubkey(&key), value, 70 + input as u32);
@@ -12,14 +12,15 @@ fn spend_at(scene: &Scene, psbt: &mut Psbt, input: usize, (chain, index): (Chain
     psbt.inputs[input].non_witness_utxo = Some(previous);
 }
 
-/// Has the change of a good PSBT come back to this address.
+/// Sends the change of a good PSBT to this address.
 fn change_to(scene: &Scene, psbt: &mut Psbt, (chain, index): (Chain, u32)) {
     let (key, origin) = key_at(&scene.wallet(), chain, index);
     psbt.outputs[1].bip32_derivation = [(key, origin)].into();
     psbt.unsigned_tx.output[1].script_pubkey = script_pubkey(&key);
 }
 
-/// One deposit address a customer: the coins of address 1,500 are spent, and what is left goes back there.
+/// One deposit address for each customer: the coins of address 1,500 are spent, and the change goes back
+/// there.
 #[test]
 fn change_path_an_input_proved_ours_admits_change_near_it_in_its_transaction_alone() {
     use Chain::{External, Internal};
@@ -57,7 +58,8 @@ fn change_path_an_input_proved_ours_admits_change_near_it_in_its_transaction_alo
     for word in ["output 1", "external index 2501", "the last one is 2500", "--reach"] {
         assert!(told.contains(word), "{word}: {told}");
     }
-    // All of these were signed, and the next transaction, which spends nothing out there, has what it had before.
+    // All of these were signed. The next transaction, which spends nothing out there, has the same reach as
+    // before.
     for far in [(External, 1_001), (External, 1_500), (Internal, 1_000)] {
         let mut psbt = scene.psbt(1);
         change_to(&scene, &mut psbt, far);
@@ -69,7 +71,7 @@ fn change_path_an_input_proved_ours_admits_change_near_it_in_its_transaction_alo
     }
 }
 
-/// An input that is not proved ours says nothing of where the wallet looks.
+/// An input that is not proved ours says nothing about where the wallet looks.
 #[test]
 fn change_path_an_input_that_is_not_proved_ours_admits_nothing() {
     let scene = Scene::new(UNLIMITED);
@@ -82,7 +84,8 @@ fn change_path_an_input_that_is_not_proved_ours_admits_nothing() {
     assert!(matches!(refused, PsbtError::Refused { rule: Rule::ChangePath, .. }), "{refused}");
 }
 
-/// Ransom: a farthing is sent to an address far ahead and spent together with real coins, whose change is to end up there.
+/// Ransom: a tiny coin is sent to an address far ahead, and spent together with real coins whose change is to
+/// go there.
 #[test]
 fn change_path_what_is_moved_out_of_reach_counts_as_leaving() {
     const DUST: u64 = 546;
@@ -101,7 +104,8 @@ fn change_path_what_is_moved_out_of_reach_counts_as_leaving() {
     assert_eq!(checked.moved_out_of_reach(), back - DUST);
     assert_eq!(checked.leaves(), PAID + FEE + back - DUST);
     assert!(matches!(scene.sign(&psbt.serialize()), Err(EngineError::Policy(Rule::TransactionMax))));
-    // Coins that were out there before may go on there, and change within reach was never in doubt.
+    // The value of coins that were out there before may stay out there, and change within reach was never in
+    // doubt.
     let mut psbt = ransom(INPUT, (Chain::External, far + 700));
     psbt.unsigned_tx.output[0].value = Amount::from_sat(INPUT - FEE);
     psbt.unsigned_tx.output[1].value = Amount::from_sat(INPUT);

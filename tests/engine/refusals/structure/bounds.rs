@@ -1,4 +1,4 @@
-//! What reading a PSBT may cost, and `oversize`.
+//! The bounded cost of reading a PSBT, and `oversize`.
 
 use super::super::*;
 
@@ -10,7 +10,7 @@ fn wallet_of_twenty(secp: &Secp256k1<bitcoin::secp256k1::All>) -> Wallet {
     scripts::of_seed([9; 64], &registration, countersign::kernel::wallet::Network::Regtest, secp)
 }
 
-/// Claims cost nothing to write: 370 KB of them took seconds, for nobody's code.
+/// Claims cost nothing to write: 370 KB of them took seconds, without anybody's code.
 #[test]
 fn oversize_of_claims_is_told_before_a_key_is_derived() {
     let secp = Secp256k1::new();
@@ -27,7 +27,7 @@ fn oversize_of_claims_is_told_before_a_key_is_derived() {
         psbt.outputs.push(bitcoin::psbt::Output { bip32_derivation: claim, ..Default::default() });
     }
     let derived = watch(&wallet).keys_derived();
-    // As far as the reach goes: nothing else refuses them.
+    // Up to the end of the reach, so that nothing else refuses them.
     let around = countersign::kernel::psbt::Surroundings {
         reach: countersign::kernel::state::Reach::at(5_000, 5_000),
         ..alone(&secp)
@@ -38,7 +38,7 @@ fn oversize_of_claims_is_told_before_a_key_is_derived() {
         assert!(text.contains("46020 keys would be derived for the outputs"), "{text}");
         assert_eq!(watch(&wallet).keys_derived(), derived, "not one");
     }
-    // Of inputs: all of them could be ours, so all are held against the bound.
+    // For inputs: all of them could be ours, so all of them count for the bound.
     let mut psbt = scripts::good_psbt(watch(&wallet), 1);
     for index in 1..=500 {
         let previous = funding(stranger(), 1_000, index);
@@ -58,7 +58,7 @@ fn oversize_of_claims_is_told_before_a_key_is_derived() {
     assert_eq!(watch(&wallet).keys_derived(), derived, "not one");
 }
 
-/// An address that several inputs spend, or outputs pay, is rebuilt for the first of them.
+/// An address that several inputs spend, or several outputs pay, is rebuilt only once.
 #[test]
 fn each_address_of_a_psbt_is_derived_once() {
     let scene = Scene::new(UNLIMITED);
@@ -83,7 +83,7 @@ fn each_address_of_a_psbt_is_derived_once() {
     assert_eq!(watch(&wallet).keys_derived() - derived, 300 + 1, "300 addresses, and that of the change");
 }
 
-/// The cosigner who must sign first is asked for by the keys that the address was rebuilt of.
+/// The cosigner who must sign first is looked up by the keys from which the address was rebuilt.
 #[test]
 fn require_cosigner_derives_no_key_twice() {
     let secp = Secp256k1::new();
@@ -101,7 +101,8 @@ fn require_cosigner_derives_no_key_twice() {
     assert_eq!(watch(&wallet).keys_derived() - derived, 3 * 3, "three addresses of three keys");
 }
 
-/// What a false claim costs is our own key: the cosigners' are derived for what may be ours.
+/// A false claim costs only the derivation of our key. The cosigners' keys are derived only for what may be
+/// ours.
 #[test]
 fn a_claim_that_is_false_or_of_another_form_costs_one_key() {
     let secp = Secp256k1::new();
@@ -151,7 +152,7 @@ fn oversize_of_the_keys_that_would_be_derived() {
     };
     let id = bench.add_wallet("w", &["alice"], UNLIMITED, script).expect("a wallet");
     let mut psbt = scripts::good_psbt(watch(&bench.engine.wallet(&id).expect("there")), 1);
-    // Without the trees, which have a bound of their own.
+    // Without the trees, which have their own bound.
     psbt.outputs[1].tap_tree = None;
     let (output, map) = (psbt.unsigned_tx.output[1].clone(), psbt.outputs[1].clone());
     psbt.unsigned_tx.output[1].value = Amount::from_sat(1_000);

@@ -1,11 +1,11 @@
-//! One byte of a good PSBT changed.
+//! Changes one byte of a good PSBT.
 
 use super::super::*;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// One byte of a good PSBT changed: refused, or what is signed for is what its bytes now say.
+    /// Changes one byte of a good PSBT: it is refused, or the signatures are for what its bytes now say.
     #[test]
     fn a_changed_byte_is_refused_or_counted(position in any::<prop::sample::Index>(), flip in 1..=255u8) {
         let secp = Secp256k1::new();
@@ -20,7 +20,8 @@ proptest! {
             prop_assert_eq!(checked.transaction(), &parsed.unsigned_tx);
             let paid: u64 = parsed.unsigned_tx.output.iter().map(|output| output.value.to_sat()).sum();
             prop_assert_eq!(checked.fee(), 2 * INPUT - paid, "the amounts of the inputs cannot be changed");
-            // What leaves is what the keys say, whatever was changed: all of it, unless every input is proved.
+            // The leaving amount follows from the keys, whatever was changed: all of it, unless every input
+            // is proved.
             let ours = |claims: &std::collections::BTreeMap<_, (Fingerprint, DerivationPath)>, script| {
                 claims.iter().any(|(key, (fingerprint, path))| {
                     *fingerprint == wallet.master_fingerprint()
@@ -46,7 +47,7 @@ proptest! {
     }
 }
 
-/// Every byte of a good PSBT changed, one at a time: what is signed nevertheless is what its bytes now say, in the
+/// Changes every byte of a good PSBT, one at a time: whatever is signed is what the bytes now say, in the
 /// answer and in the record.
 #[test]
 fn a_changed_byte_is_refused_or_signed_as_it_is() {
