@@ -1,14 +1,14 @@
-//! Runs the PKCS#11 clients that nobody here wrote, and wallet software (embit, HWI, BDK, bitcoinjs-lib), against the
+//! Runs PKCS#11 clients of other projects, and wallet software (embit, HWI, BDK, bitcoinjs-lib), against the
 //! real module.
 //!
-//! Each script of `tests/clients` is one test. It prints a line for each check and ends with a status other than zero
-//! at the first that fails. The transactions that a script finalised are verified here by Bitcoin Core's consensus code.
-//! The programs of `examples` run twice: by the module as the engine itself, and by one that is a client of a running
-//! `countersign serve`.
+//! Each script of `tests/clients` is one test. It prints a line for each check, and ends with a status other
+//! than zero at the first check that fails. This file verifies the transactions that a script finalised with
+//! Bitcoin Core's consensus code. The programs of `examples` run twice: with the engine in their own process,
+//! and as clients of a running `countersign serve`.
 //!
-//! `softhsm/test.sh` installs what the scripts need and builds the module. To run one by hand:
-//! `cargo build --lib --bins --examples && cargo test --test interface door1`. `COUNTERSIGN_MODULE` and `COUNTERSIGN_PYTHON`
-//! name another module and another interpreter.
+//! `softhsm/test.sh` installs what the scripts need and builds the module. To run one by hand: `cargo build
+//! --lib --bins --examples && cargo test --test interface door1`. `COUNTERSIGN_MODULE` and
+//! `COUNTERSIGN_PYTHON` name another module and another interpreter.
 
 use std::env;
 use std::fs;
@@ -63,7 +63,7 @@ fn every_script_type_with_bitcoinjs() {
     run_client_with("script_types.py", "bitcoinjs");
 }
 
-/// Tests clients twice, once at each door.
+/// Tests clients twice, once with each way to attach the code.
 macro_rules! at_both_doors {
     ($($name:ident: $story:expr;)*) => {$(
         mod $name {
@@ -95,7 +95,7 @@ at_both_doors! {
     logins: Place::logs_in;
 }
 
-/// Where the engine is.
+/// The place of the engine.
 #[derive(PartialEq)]
 enum Door {
     /// In the example's own process.
@@ -104,9 +104,9 @@ enum Door {
     Boundary,
 }
 
-/// An initialised token, and the way to it.
+/// An initialised token, and a way to reach it.
 struct Place {
-    /// Stopped before the folder goes.
+    /// Stopped before the folder is removed.
     _served: Option<Served>,
     boundary: Boundary,
     backend: PathBuf,
@@ -129,18 +129,18 @@ impl Place {
         Place { _served: served, boundary, backend, _folder: folder }
     }
 
-    /// The whole story of a program that signs.
+    /// The whole story, with a program that signs.
     fn signs(&self, client: &str) {
         let transactions = run_script("examples.py", client, |command| self.set(command));
         assert!(transactions > 0, "the example of {client} finalised no transaction");
     }
 
-    /// Those that only list.
+    /// The clients that only list.
     fn lists(&self) {
         run_script("listings.py", "", |command| self.set(command));
     }
 
-    /// A backend that logs in again and again.
+    /// A backend that logs in many times.
     fn logs_in(&self) {
         run_script("logins.py", "", |command| self.set(command));
     }
@@ -167,7 +167,7 @@ fn run_client_with(script: &str, argument: &str) {
     assert!(transactions > 0, "{script} finalised no transaction");
 }
 
-/// Runs a script, and verifies the transactions that it finalised: how many.
+/// Runs a script, verifies the transactions that it finalised, and returns their number.
 fn run_script(script: &str, argument: &str, set: impl FnOnce(&mut Command)) -> usize {
     let out = tempfile::tempdir().expect("a temporary folder can be made");
     let mut command = Command::new(python());
@@ -187,7 +187,7 @@ fn run_script(script: &str, argument: &str, set: impl FnOnce(&mut Command)) -> u
     verify_all(out.path())
 }
 
-/// The script types, as the scripts read them.
+/// The script types, in the form that the scripts read.
 fn scripts() -> Value {
     let one = |script: &Script| {
         (script.name.to_owned(), json!([script.template, script.keys, script.path, script.with]))
@@ -210,7 +210,7 @@ fn verify_all(folder: &Path) -> usize {
     count
 }
 
-/// The signatures cover what is paid: with one satoshi less in an output they must not verify.
+/// The signatures cover the payment: with one satoshi less in an output they must not verify.
 fn refuses_another_payment(text: &str) {
     let mut record: Value = serde_json::from_str(text).expect("it was verified above");
     let bytes = hex::decode(record["tx"].as_str().expect("it was verified above")).expect("so is this");

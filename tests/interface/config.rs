@@ -1,4 +1,5 @@
-//! Bad input to `C_Initialize`: each is one line that says what happened and what to do, and nothing is lost.
+//! Bad input to `C_Initialize`: each case writes one line that says what happened and what to do, and nothing
+//! is lost.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,7 +13,7 @@ use harness::module::raw::Raw;
 use harness::module::{Boundary, Probe, Stage, assert_rv, in_boundary, initialised_token, module, this_test};
 use sha2::{Digest, Sha256};
 
-/// The one line that a refusal to initialise writes, once it is known to be the only one, and to hold no secret.
+/// The line that a refusal to initialise writes. Checks that it is the only one and contains no secret.
 fn the_line(boundary: &Boundary, probe: &Probe) -> String {
     let lines: Vec<&str> = probe.stderr.lines().collect();
     let [line] = lines[..] else { panic!("{} lines:\n{}", lines.len(), probe.stderr) };
@@ -26,7 +27,7 @@ fn the_line(boundary: &Boundary, probe: &Probe) -> String {
     line.to_owned()
 }
 
-/// Expects a refusal with this answer, in whose line all of `words` are.
+/// Expects a refusal with this answer, and a line that contains all of `words`.
 fn refused(boundary: &Boundary, probe: &Probe, rv: CK_RV, words: &[&str]) {
     assert_rv!(probe.rv, rv, "\n{}", probe.stderr);
     let line = the_line(boundary, probe);
@@ -35,7 +36,7 @@ fn refused(boundary: &Boundary, probe: &Probe, rv: CK_RV, words: &[&str]) {
     }
 }
 
-/// Replaces a part of the configuration, which must be there.
+/// Replaces a part of the configuration, which must exist.
 fn replace(boundary: &Boundary, from: &str, to: &str) {
     let text = fs::read_to_string(boundary.conf()).expect("setup.sh wrote it");
     assert!(text.contains(from), "{from:?} is not in:\n{text}");
@@ -83,7 +84,8 @@ fn no_configuration() {
     });
 }
 
-/// The XDG Base Directory Specification has relative paths ignored: whoever owns the working directory says nothing.
+/// The XDG Base Directory Specification ignores relative paths, so the owner of the working directory has no
+/// influence.
 #[test]
 fn a_configuration_folder_that_is_not_absolute_is_ignored() {
     in_boundary(this_test!(), |boundary| {
@@ -102,7 +104,7 @@ fn a_configuration_folder_that_is_not_absolute_is_ignored() {
             refused(boundary, &probe, CKR_FUNCTION_FAILED, &["no configuration", "/etc/countersign"]);
             assert!(!probe.stderr.contains("there/"), "{}", probe.stderr);
         }
-        // The absolute one behind it counts.
+        // The absolute one after it counts.
         let probe = boundary.probe_with(|command| {
             command.current_dir(boundary.folder()).env_remove("COUNTERSIGN_CONF");
             command.env("HOME", &there).env("XDG_CONFIG_HOME", "there");
@@ -134,7 +136,7 @@ fn a_configuration_that_never_ends_is_refused() {
 fn a_configuration_that_cannot_be_read() {
     in_boundary(this_test!(), |boundary| {
         let missing = boundary.folder().join("missing.toml");
-        // Readable for nobody, root included: a folder, and bytes that are no text.
+        // Unreadable for everybody, root included: a folder, and bytes that are no text.
         let binary = boundary.folder().join("binary.toml");
         fs::write(&binary, [0xff, 0xfe, 0x00]).expect("the folder is ours");
         for path in [missing.as_path(), boundary.folder(), &binary] {
@@ -235,7 +237,8 @@ fn a_backing_module_that_is_countersign_itself() {
             set(boundary, "module", &format!("module = \"{}\"", path.display()));
             refused(boundary, &boundary.probe(), CKR_DEVICE_ERROR, &["is Countersign itself"]);
         }
-        // A copy is another library, whose own backing module would be a copy too: it must end, and refuse.
+        // A copy is another library, and its backing module would be a copy, too. So it must end the
+        // recursion, and refuse.
         set(boundary, "module", &format!("module = \"{}\"", copied.display()));
         let probe = boundary.probe();
         assert_rv!(probe.rv, CKR_DEVICE_ERROR, "\n{}", probe.stderr);
@@ -243,7 +246,7 @@ fn a_backing_module_that_is_countersign_itself() {
     });
 }
 
-/// With a digest in the configuration nothing but these bytes is loaded as the backing module.
+/// With a digest in the configuration, only exactly these bytes are loaded as the backing module.
 #[test]
 fn backing_owner_a_backing_module_of_another_digest_is_not_loaded() {
     in_boundary(this_test!(), |boundary| {
@@ -334,7 +337,7 @@ fn otp_guess_the_breaker_stops_where_it_is_configured() {
             let user = &stage.users[user];
             assert_rv!(try_code(user.name(), &user.wrong_code()), CKR_PIN_INCORRECT);
         }
-        // Who tries many names is stopped as well.
+        // Trying many names is stopped as well.
         for stranger in 0..14 {
             assert_rv!(try_code(&format!("stranger-{stranger}"), "123456"), CKR_PIN_INCORRECT);
         }
@@ -356,7 +359,7 @@ fn a_store_whose_folder_is_missing_or_that_cannot_be_written() {
         fs::write(&empty, []).expect("the folder is ours");
         for (path, rv, word) in [
             (nowhere.as_path(), CKR_DEVICE_ERROR, "its folder does not exist"),
-            // Not even root writes here.
+            // Not even root can write here.
             (Path::new("/proc/countersign.db"), CKR_DEVICE_ERROR, "cannot take its lock"),
             (&folder, CKR_DEVICE_ERROR, "a folder"),
             (&garbage, CKR_COUNTERSIGN_STATE, "not a database"),
@@ -388,7 +391,8 @@ fn a_store_of_a_newer_version_is_left_as_it_is() {
         let before = fs::read(boundary.store()).expect("it is there");
         let words = ["format 3", "format 2", "newer version", &text(&boundary.store())];
         refused(boundary, &boundary.probe(), CKR_DEVICE_ERROR, &words);
-        // Opening may switch the journal mode, which is two bytes of the file's header and no record.
+        // Opening may switch the journal mode, which is two bytes of the file's header and not part of a
+        // record.
         let after = fs::read(boundary.store()).expect("it is there");
         assert!(before[100..] == after[100..], "a record was changed");
         for version in [2, 1] {
@@ -432,7 +436,7 @@ fn a_store_in_use_by_another_process() {
             refused(boundary, &boundary.probe(), CKR_CANT_LOCK, &words);
 
             if killed {
-                // Killed, not finalised: the lock ends with the process.
+                // Killed without finalising: the lock ends with the process.
                 owner.kill().expect("it runs");
             } else {
                 let mut input = owner.stdin.take().expect("it is piped");

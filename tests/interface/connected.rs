@@ -1,4 +1,4 @@
-//! What only a client of a running `countersign serve` can meet.
+//! Situations that only a client of a running `countersign serve` meets.
 
 mod amplified;
 mod lost;

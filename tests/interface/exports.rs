@@ -1,4 +1,4 @@
-//! What the module shows to the process that loads it: its symbols, its link flags, and never a panic.
+//! What the module exposes to the process that loads it: its symbols, its link flags, and never a panic.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use harness::module::{
     Finished, assert_rv, in_boundary_of, initialised_token, module, root, target_folder, this_test,
 };
 
-/// The length for which the feature `forced-panic` panics.
+/// The feature `forced-panic` panics for this length.
 const PANICS: usize = 3_737;
 
 #[test]
@@ -18,7 +18,7 @@ fn only_what_the_allow_list_names_is_exported() {
     for name in ["C_GetFunctionList", "C_GetInterfaceList", "C_GetInterface"] {
         assert!(exported.contains(&name), "{name} is not exported:\n{listed}");
     }
-    // libsecp256k1 as it is vendored marks four functions for export, which nothing else can have the name of.
+    // The vendored libsecp256k1 marks four functions for export. Nothing else can have their names.
     let others: Vec<&&str> = exported
         .iter()
         .filter(|name| !["C_GetFunctionList", "C_GetInterfaceList", "C_GetInterface"].contains(name))
@@ -55,7 +55,7 @@ fn a_panic_stays_inside_and_only_its_session_is_lost() {
         let (first, second) = (raw.user(), raw.read_write());
         assert!(raw.random(first, PANICS - 1).is_ok());
         assert_eq!(raw.random(first, PANICS).err(), Some(CKR_GENERAL_ERROR));
-        // The session is in doubt: no further call is answered in it.
+        // The session is in doubt, so no further call in it is answered.
         for _ in 0..2 {
             assert_eq!(raw.random(first, 8).err(), Some(CKR_GENERAL_ERROR));
             assert_eq!(raw.find(first, &[]).err(), Some(CKR_GENERAL_ERROR));
@@ -81,7 +81,7 @@ fn the_module_of_users_panics_for_no_length() {
     });
 }
 
-/// What a tool of binutils prints about the module.
+/// The output of a binutils tool for the module.
 fn output(tool: &str, arguments: &[&str]) -> String {
     assert!(root().join("build.rs").is_file(), "the link flags come from build.rs");
     let finished = Finished::of(Command::new(tool).args(arguments).arg(module())).expect_success();

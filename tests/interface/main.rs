@@ -1,7 +1,7 @@
 //! The C interface, through the real module over a real SoftHSM2 token.
 //!
-//! The chapters of `pkcs11/` are here twice: by a module that has the engine in itself, and by one that is a client of a running
-//! `countersign serve`.
+//! The chapters of `pkcs11/` are here twice: with the engine in the module itself, and with the module as a
+//! client of a running `countersign serve`.
 
 #![expect(clippy::duplicate_mod, reason = "each chapter runs both ways")]
 

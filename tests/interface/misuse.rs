@@ -1,24 +1,25 @@
-//! Misuse: calls of every function in any order, with any arguments, of which nobody may gain anything.
+//! Misuse: calls of every function in any order, with any arguments. Nobody may gain anything by them.
 //!
-//! Whatever is called: no crash, no call that does not come back, no leak, no byte written where none may be, and no signature
-//! but those that a right code paid for: as many transactions and digests as codes come out, and stand in the audit.
+//! Whatever is called: the module does not crash or hang, leaks nothing, writes no byte where it may not, and signs
+//! only what a right code paid for. At most as many transactions and digests come out as codes went in, and all of
+//! them are in the audit.
 //!
-//! `COUNTERSIGN_MISUSE_CALLS` says how many calls, `COUNTERSIGN_MISUSE_CALLS_SERVED` how many through a boundary where these
-//! are others, and `COUNTERSIGN_MISUSE_SEED` which: the seed is printed, and calls that one caller makes alone are the same for
-//! the same seed, up to their number.
+//! `COUNTERSIGN_MISUSE_CALLS` sets the number of calls, and `COUNTERSIGN_MISUSE_CALLS_SERVED` the number through a
+//! boundary, if it differs. `COUNTERSIGN_MISUSE_SEED` chooses the calls. The test prints its seed. The calls that one
+//! caller makes alone are the same for the same seed and number.
 //!
 //! ```text
 //! calls                every function, and the names of its arguments
-//! arguments            what each of them may be: numbers, handles, single things
-//! lengths, templates   the same, where a length comes with it
-//! memory               where they are
-//! ration               chance, and what is rare since it costs
-//! caller, payments     who calls, anything, and as a user would
-//! world                token, users, codes, the account of what was paid
-//! checks, measure      what must never be, what must not grow
+//! arguments            the values of each argument: numbers, handles, single things
+//! lengths, templates   the values of arguments with a length
+//! memory               the memory of arguments
+//! ration               chance, and limits for what is costly
+//! caller, payments     the caller: calls anything, and sometimes pays like a user
+//! world                token, users, codes, and the account of payments
+//! checks, measure      what must never happen, and what must not grow
 //! ends                 when an operation is over
-//! audit                what came out, in what the module wrote down
-//! trail                who is in which call
+//! audit                compares the signatures with the module's audit
+//! trail                which caller is in which call
 //! ```
 
 #![allow(unsafe_code, reason = "wrong calls of the function tables are what this is about")]
@@ -51,14 +52,14 @@ use measure::Measure;
 use trail::Watchdog;
 use world::World;
 
-/// Calls, unless the environment says how many.
+/// Calls by default.
 const CALLS: u64 = 20_000;
-/// Calls of a module that is not initialised, before and after.
+/// Calls of a module that is not initialised, before and after the others.
 const CLOSED: u64 = 2_000;
-/// Measurements of the calls that one makes alone.
+/// Measurements during the calls that one caller makes alone.
 const MEASURES: u64 = 8;
 
-/// Callers at once.
+/// Callers at the same time.
 const TOGETHER: u64 = 4;
 
 #[test]
@@ -81,7 +82,7 @@ fn misuse(test: &str, way: Way) {
         let seed = number("COUNTERSIGN_MISUSE_SEED").unwrap_or_else(harness::module::now);
         let served = (way == Way::Served).then(|| number("COUNTERSIGN_MISUSE_CALLS_SERVED")).flatten();
         let calls = served.or_else(|| number("COUNTERSIGN_MISUSE_CALLS")).unwrap_or(CALLS);
-        // Standard error is shown with whatever ends this.
+        // Standard error is shown if the test fails.
         eprintln!("again: COUNTERSIGN_MISUSE_SEED={seed} COUNTERSIGN_MISUSE_CALLS={calls}");
         run(boundary, seed, calls);
     });
@@ -93,7 +94,7 @@ fn run(boundary: &Boundary, seed: u64, calls: u64) {
     Caller::new(&world, Phase::Closed, seed, 0).call_at_random(CLOSED);
     let world = world.furnished();
 
-    // Alone, three fifths of the calls: the same for the same seed.
+    // Three fifths of the calls by one caller alone, which are the same for the same seed.
     let mut alone = Caller::new(&world, Phase::Alone, seed, 0);
     let mut measures = Vec::new();
     for _ in 0..MEASURES {
@@ -108,7 +109,7 @@ fn run(boundary: &Boundary, seed: u64, calls: u64) {
     let alone_signed = alone_paid.transactions + alone_paid.digests;
     assert_eq!(alone_signed, alone_paid.drawn, "alone, every right code signs once");
 
-    // And together.
+    // The other calls by several callers at once.
     thread::scope(|scope| {
         let world = &world;
         let each = (calls - calls * 3 / 5) / TOGETHER;
@@ -116,7 +117,7 @@ fn run(boundary: &Boundary, seed: u64, calls: u64) {
             scope.spawn(move || Caller::new(world, Phase::Among, seed, number).call_at_random(each));
         }
     });
-    // Nobody knows what they have left open.
+    // Closes whatever they have left open.
     Caller::new(&world, Phase::Among, seed, 0).close_all();
     alone.pay_often(4);
     alone.close_all();

@@ -1,4 +1,4 @@
-//! Requests of some bytes that ask for answers of megabytes.
+//! Small requests that ask for answers of megabytes.
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -8,7 +8,7 @@ use harness::module::raw::{Raw, call};
 use harness::module::{assert_rv, initialised_token, this_test, ulong};
 use harness::served::in_boundary;
 
-/// Bytes of the object's value: nearly as long as one can be.
+/// Bytes of the object's value, close to the longest possible.
 const VALUE: usize = 60_000;
 
 /// The answer to a call that asks for the value so many times, with room for each.

@@ -1,4 +1,5 @@
-//! A boundary that is not there, does not answer, or was started anew; and many threads, processes and forks over it.
+//! A boundary that is missing, does not answer, or was started again; also with many threads, processes and
+//! forks.
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -19,7 +20,7 @@ use harness::module::{
 use harness::served::Served;
 use harness::served::in_boundary;
 
-/// Runs `body` with a boundary beside the test's own, which it can stop and start.
+/// Runs `body` with a second boundary, which the test can stop and start.
 fn beside(boundary: &Boundary, body: impl FnOnce(&Boundary, Served)) {
     if boundary.role() == "body" {
         let other = boundary.another("other");
@@ -126,7 +127,8 @@ fn a_signature_whose_answer_was_lost_is_given_again_by_the_same_code() {
     });
 }
 
-/// As many at once as a backend may retry with; and then without end, which writes a link for nothing each time.
+/// As many retries at once as the ration allows a backend. Then retries without end, each of which writes a
+/// link in vain.
 #[test]
 fn the_same_is_given_to_256_calls_at_once_and_not_without_end() {
     const THREADS: usize = 32;
@@ -233,12 +235,12 @@ fn what_was_not_carried_ends_what_it_would_have_ended_and_nothing_else() {
             let record = approval("alice", &stage.users[0].code());
             let long = vec![0; 70_000];
 
-            // What was begun, and answered for, is still begun.
+            // An operation that was begun and acknowledged goes on.
             assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &record, stage.key), CKR_OK);
             assert_rv!(raw.verify_code(session, &long, b"123456"), CKR_DEVICE_MEMORY, "longer than it takes");
             verify_signed(&psbt, &raw.sign(session, &psbt).expect("it was begun"));
 
-            // What a call would have ended has ended.
+            // An operation that a call would have ended is ended.
             assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK);
             assert_eq!(raw.sign(session, &long), Err(CKR_DEVICE_MEMORY));
             assert_eq!(raw.sign(session, &psbt), Err(CKR_OPERATION_NOT_INITIALIZED));
@@ -257,7 +259,7 @@ fn what_was_not_carried_ends_what_it_would_have_ended_and_nothing_else() {
     });
 }
 
-/// A signal to stop is heard by one thread first: the others may still answer until it has.
+/// One thread takes a stop signal first. Until then the others may still answer.
 fn wait_until_stopped(process: u32) {
     let until = Instant::now() + Duration::from_secs(60);
     let stopped = |task: std::io::Result<std::fs::DirEntry>| {
@@ -316,7 +318,7 @@ fn an_application_that_dies_leaves_no_session_and_no_login() {
             }
             let raw = Raw::load();
             assert_rv!(raw.initialize(), CKR_OK);
-            // Who comes is another application: nobody is logged in, and nothing is open.
+            // The child is another application: nobody is logged in, and no session is open.
             assert_eq!(raw.token_info().ulSessionCount, 0);
             let session = raw.read_write();
             assert_eq!(raw.state(session), Ok(CKS_RW_PUBLIC_SESSION));
@@ -345,7 +347,7 @@ fn a_forked_child_has_a_connection_of_its_own_and_neither_disturbs_the_other() {
         let child = fork();
         assert!(child >= 0, "fork failed");
         if child == 0 {
-            // The child reports by its status: it must not run anything of the test harness.
+            // The child reports by its exit status, because it must not run anything of the test harness.
             let raw = &stage.raw;
             let not_ours = raw.random(stage.session, 8) == Err(CKR_CRYPTOKI_NOT_INITIALIZED);
             let initialised = raw.initialize() == CKR_OK;

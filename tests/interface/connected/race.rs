@@ -1,5 +1,5 @@
-//! `otp-replay`: one code in the hands of several applications at once, each of many threads, for a wallet and for a key that
-//! signs digests.
+//! `otp-replay`: one code, used by several applications at once, each with many threads, for a wallet and for
+//! a key that signs digests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
@@ -15,7 +15,7 @@ use harness::module::{Boundary, Stage, approval, assert_rv, this_test};
 use harness::served::in_boundary;
 
 const APPLICATIONS: usize = 4;
-/// Of each application: half of them ask for a transaction, and half for a digest.
+/// Threads of each application. Half of them ask for a transaction, and half for a digest.
 const THREADS: usize = 8;
 const USERS: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 
@@ -41,7 +41,7 @@ fn race(boundary: &Boundary) {
     }
 }
 
-/// Another process, with sessions of its own.
+/// Another process, with its own sessions.
 struct Application {
     child: Child,
     told: std::io::Lines<BufReader<std::process::ChildStdout>>,
@@ -57,12 +57,12 @@ impl Application {
         application
     }
 
-    /// Has it ask, with all of its threads, by this code.
+    /// Makes all its threads ask with this code.
     fn begin(&mut self, user: &str, code: &str) {
         writeln!(self.child.stdin.as_mut().expect("it is piped"), "{user} {code}").expect("it reads");
     }
 
-    /// How many of its threads were given signatures.
+    /// The number of its threads that got signatures.
     fn signed(&mut self) -> usize {
         let count = self.told.find_map(|line| Some(line.ok()?.strip_prefix("signed ")?.to_owned()));
         count.expect("it ended early").parse().expect("a number")
@@ -71,7 +71,7 @@ impl Application {
 
 impl Drop for Application {
     fn drop(&mut self) {
-        // It ends when there is nothing more to be read.
+        // It ends when its input ends.
         drop(self.child.stdin.take());
         let ended = self.child.wait().expect("it is ours");
         assert!(std::thread::panicking() || ended.success(), "{ended}");
@@ -116,7 +116,8 @@ fn take_part(boundary: &Boundary) {
             threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
         });
         for rv in answers.iter().filter_map(|answer| answer.err()) {
-            // In back-off: the tries of others, wrong since the code is spent, were charged before this one.
+            // The user waits: the tries of other threads, wrong because the code is spent, were charged
+            // before this one.
             assert!([CKR_PIN_INCORRECT, CKR_PIN_LOCKED].contains(&rv), "{rv:#x}");
         }
         println!("\nsigned {}", answers.iter().filter(|answer| answer.is_ok()).count());

@@ -1,4 +1,4 @@
-//! What comes in through the backends' socket, and what of one application another one sees.
+//! What a backend can do through its socket, and what applications see of each other.
 
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
@@ -12,7 +12,7 @@ use harness::module::{
 };
 use harness::served::in_boundary;
 
-/// Runs the test's role `backend`, which has the backends' configuration alone.
+/// Runs the test's role `backend`, which has only the backends' configuration.
 fn as_backend(boundary: &Boundary) {
     let conf = boundary.folder().join(BACKENDS);
     let mut command = boundary.command("backend");
@@ -26,7 +26,7 @@ fn a_backend_is_never_the_security_officer_however_right_the_pin() {
         "body" => {
             let raw = initialised_token();
             as_backend(boundary);
-            // Not one try was charged: a backend cannot lock the security officer out.
+            // No try was charged, so a backend cannot lock the security officer out.
             assert_eq!(raw.token_info().flags & (CKF_SO_PIN_COUNT_LOW | CKF_SO_PIN_LOCKED), 0);
             raw.so();
         }
@@ -90,7 +90,7 @@ fn a_backend_that_is_refused_without_end_does_not_fill_the_log() {
             }
         }
     });
-    // Sixty, and one for each second that it takes.
+    // Sixty, and one for each second that this takes.
     let lines = log.lines().filter(|line| line.contains("refused a backend's call")).count();
     assert!((60..TRIES / 2).contains(&lines), "{lines} lines");
 }
@@ -129,7 +129,7 @@ fn a_backend_signs_by_both_ways_of_attaching_the_code() {
             let signed =
                 raw.countersign(session, key, &approval("alice", &code), &psbt).expect("the right code");
             verify_signed(&psbt, &signed);
-            // The same code on the same transaction, the other way: the same signatures.
+            // The same code on the same transaction, attached in the other way, gives the same signatures.
             assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], key), CKR_OK);
             assert_rv!(raw.login(session, CKU_CONTEXT_SPECIFIC, format!("alice:{code}").as_bytes()), CKR_OK);
             assert_eq!(raw.sign(session, &psbt), Ok(signed));
@@ -173,7 +173,7 @@ fn an_object_that_another_application_destroyed_is_an_invalid_handle() {
             stage.as_so(|raw, so| drop(enrol_confirmed(raw, so, "bob")));
             let (raw, session) = (&stage.raw, stage.session);
             let bob = raw.user_key(session, "bob");
-            // In the midst of verifying with it.
+            // During an operation that verifies with it.
             let other = raw.read_only();
             assert_rv!(raw.verify_init(other, bob), CKR_OK);
             let _ = boundary.run("officer");
@@ -199,7 +199,7 @@ fn a_handle_is_invalid_once_another_application_destroyed_its_object_even_if_the
         "body" => {
             let raw = initialised_token();
             let so = raw.so();
-            // One for each call: the first call that meets an object gone forgets its handle.
+            // One for each call, because the first call that finds an object gone forgets its handle.
             let mut enrolled = USERS.iter().map(|name| {
                 let template = [(CKA_LABEL, name.as_bytes().to_vec())];
                 raw.generate_key(so, CKM_COUNTERSIGN_TOTP_KEY_GEN, &template).expect("made")
@@ -216,7 +216,7 @@ fn a_handle_is_invalid_once_another_application_destroyed_its_object_even_if_the
             for name in USERS {
                 let user = raw.user_key(so, name);
                 assert!(![read, sized, changed, destroyed, verified].contains(&user), "{name}");
-                // The enrolment that nobody read is not shown for the one that came after it.
+                // The URI of an enrolment that nobody read is not shown for the enrolment that came after it.
                 let uri = raw.attribute(so, user, CKA_COUNTERSIGN_OTPAUTH_URI);
                 assert_eq!(uri, Err(CKR_ATTRIBUTE_SENSITIVE), "{name}");
             }
@@ -240,7 +240,7 @@ fn a_login_ends_in_every_application_once_its_pin_is_changed_or_lost() {
             let mut stage = Stage::new(&["alice"]);
             let (raw, psbt) = (stage.raw, stage.psbt());
             let record = approval("alice", &stage.users[0].code());
-            // In the midst of signing.
+            // During an operation that signs.
             let other = raw.read_write();
             assert_rv!(raw.sign_init(other, CKM_COUNTERSIGN_PSBT, &record, stage.key), CKR_OK);
             assert_rv!(raw.sign_update(other, &psbt[..20]), CKR_OK);
@@ -249,7 +249,7 @@ fn a_login_ends_in_every_application_once_its_pin_is_changed_or_lost() {
             assert_eq!(raw.state(stage.session), Ok(CKS_RW_PUBLIC_SESSION));
             let signed = raw.countersign(stage.session, stage.key, &record, &psbt);
             assert_eq!(signed, Err(CKR_USER_NOT_LOGGED_IN));
-            // It was the login, and nothing else.
+            // The login was missing, and nothing else.
             let mut log_in = || {
                 assert_rv!(raw.login(stage.session, CKU_USER, CHANGED), CKR_OK);
                 stage.key = raw.wallet_key(stage.session, "treasury");
@@ -257,7 +257,7 @@ fn a_login_ends_in_every_application_once_its_pin_is_changed_or_lost() {
             };
             assert!(log_in().is_ok());
             let _ = boundary.run("officer");
-            // The same call again, which would give the same answer to who is logged in.
+            // The same call again, which would give a logged-in caller the same answer.
             let signed = raw.countersign(stage.session, stage.key, &record, &psbt);
             assert_eq!(signed, Err(CKR_USER_NOT_LOGGED_IN));
             assert_rv!(raw.login(stage.session, CKU_USER, CHANGED), CKR_PIN_LOCKED, "it is lost");
@@ -281,7 +281,7 @@ fn a_login_ends_in_every_application_once_its_pin_is_changed_or_lost() {
     });
 }
 
-/// What another backend changes the PIN to.
+/// The PIN that another backend sets.
 const CHANGED: &[u8] = b"changed-1f2e3d";
 
 #[test]
@@ -294,7 +294,7 @@ fn an_administrator_is_never_a_backend_however_right_the_pin() {
         }
         assert_rv!(raw.login(session, CKU_USER, USER_PIN.as_bytes()), CKR_ACTION_PROHIBITED);
         assert_eq!(raw.state(session), Ok(CKS_RW_PUBLIC_SESSION));
-        // Not one try was charged: an administrator cannot lock the backends out.
+        // No try was charged, so an administrator cannot lock the backends out.
         raw.user();
         assert_eq!(raw.token_info().flags & (CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_LOCKED), 0);
     });
@@ -322,7 +322,7 @@ fn the_session_objects_of_an_application_are_its_own() {
                 assert_eq!(raw.find(session, &template), Ok(vec![]));
                 assert_eq!(raw.attribute(session, theirs, CKA_LABEL), Err(CKR_OBJECT_HANDLE_INVALID));
                 assert_rv!(raw.destroy(session, theirs), CKR_OBJECT_HANDLE_INVALID);
-                // Full of one application's, there is room for another's.
+                // While it is full for one application, there is room for another.
                 for _ in 0..1_024 {
                     raw.create(session, &template).expect("there is room");
                 }

@@ -1,4 +1,4 @@
-//! How often a call goes to the boundary: counted by a proxy between, that knows frames and nothing else.
+//! The number of round trips to the boundary, counted by a proxy that knows only frames.
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -17,7 +17,7 @@ use harness::module::wallet::verify_signed;
 use harness::module::{Boundary, Stage, approval, assert_rv, this_test};
 use harness::served::in_boundary;
 
-/// Carries frames from `from` to `to`, and counts those that go there.
+/// Carries frames between `from` and `to`, and counts those that go to `to`.
 fn count_frames(from: &Path, to: &Path) -> Arc<AtomicUsize> {
     let (listener, to) = (UnixListener::bind(from).expect("the folder is ours"), to.to_path_buf());
     let count = Arc::new(AtomicUsize::new(0));
@@ -44,7 +44,7 @@ fn count_frames(from: &Path, to: &Path) -> Arc<AtomicUsize> {
     count
 }
 
-/// Runs `body` in a process of its own behind the proxy, with the count of what went to the boundary.
+/// Runs `body` in a process of its own behind the proxy, with the count of frames to the boundary.
 fn counted(boundary: &Boundary, body: impl FnOnce(&Stage, &AtomicUsize)) {
     if boundary.role() == "body" {
         let conf = configure_backends_behind(boundary, "proxy.sock");
@@ -99,7 +99,7 @@ fn a_sign_init_that_is_not_certain_to_be_accepted_asks_the_boundary() {
                 CKR_KEY_FUNCTION_NOT_PERMITTED,
                 "no digest key",
             );
-            // All these ended without an operation, but the client is not certain of it.
+            // All of these ended without an operation, but the client cannot be certain of it.
             asks(session, CKM_COUNTERSIGN_PSBT, &record, key, CKR_OK, "after a refusal");
             asks(session, CKM_COUNTERSIGN_PSBT, &record, key, CKR_OPERATION_ACTIVE, "in an operation");
             assert_rv!(raw.logout(session), CKR_OK);
@@ -120,16 +120,16 @@ fn an_operation_that_is_held_back_is_an_operation() {
             begin();
             assert_eq!(count.load(Ordering::SeqCst), before);
             assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &record, key), CKR_OPERATION_ACTIVE);
-            // A length query leaves it as it is; then the code signs.
+            // A length query leaves the operation as it is. Then the code signs.
             let len = raw.sign(session, &psbt).expect("by query and by buffer").len();
             assert!(len > psbt.len());
-            // The login of the other way comes into it.
+            // The login, which attaches the code in the other way, comes between.
             begin_without_parameter(raw, session, key);
             let before = count.load(Ordering::SeqCst);
             assert_rv!(raw.login(session, CKU_CONTEXT_SPECIFIC, format!("alice:{code}").as_bytes()), CKR_OK);
             assert_eq!(count.load(Ordering::SeqCst), before + 1);
             assert!(raw.sign(session, &psbt).is_ok(), "the same code, the same transaction");
-            // Logging out ends it.
+            // Logging out ends the operation.
             begin();
             assert_rv!(raw.logout(session), CKR_OK);
             assert_eq!(raw.sign(session, &psbt), Err(CKR_OPERATION_NOT_INITIALIZED));
@@ -141,7 +141,7 @@ fn begin_without_parameter(raw: &Raw, session: CK_SESSION_HANDLE, key: CK_OBJECT
     assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], key), CKR_OK);
 }
 
-/// `C_Sign` into a buffer that is large enough, without asking for the length before.
+/// `C_Sign` into a buffer that is large enough, without asking for the length first.
 fn sign_into(raw: &Raw, session: CK_SESSION_HANDLE, psbt: &[u8], room: &mut [u8]) -> Result<usize, CK_RV> {
     let (mut psbt, mut len) = (psbt.to_vec(), room.len() as CK_ULONG);
     let rv = harness::module::raw::call!(

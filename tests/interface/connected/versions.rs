@@ -1,4 +1,4 @@
-//! Releases side by side: each side of the boundary goes on with the other one's version 2.
+//! Releases side by side: each side of the boundary works with a peer that speaks version 2.
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -38,13 +38,13 @@ fn varint(number: u64) -> Vec<u8> {
     postcard::to_allocvec(&number).expect("a number")
 }
 
-/// What a client of version 2 sends, byte for byte, and what it is answered.
+/// The requests of a client of version 2, byte for byte, and the answers.
 #[test]
 fn a_client_of_version_2_is_served_as_before_and_sees_nothing_new() {
     in_boundary(this_test!(), |boundary| {
         let stage = Stage::new(&["alice"]);
         let mut old = UnixStream::connect(boundary.folder().join("backend.sock")).expect("served");
-        // Its greeting: no application to join, handles from 1 on.
+        // The greeting: no application to join, handles from 1 on.
         let welcome = exchange(&mut old, b"CSGN\x02\x00\x01");
         assert_eq!(welcome[0], 0, "accepted: {welcome:?}");
         assert_eq!(welcome.len(), 1 + 32 + varint(17_825_792).len());
@@ -54,12 +54,12 @@ fn a_client_of_version_2_is_served_as_before_and_sees_nothing_new() {
         assert_eq!(exchange(&mut old, &login), b"\x00\x00\x00");
         let session_info = b"\x00\x00\x05\x03\x06";
         assert_eq!(exchange(&mut old, b"\x00\x0b\x01"), session_info);
-        // C_FindObjectsInit (private keys), C_FindObjects, C_FindObjectsFinal: a handle, which signs.
+        // C_FindObjectsInit (private keys), C_FindObjects, C_FindObjectsFinal: a handle of a key that signs.
         assert_eq!(exchange(&mut old, b"\x00\x13\x01\x01\x00\x08\x03\0\0\0\0\0\0\0"), b"\x00\x00\x00");
         let found = exchange(&mut old, b"\x00\x14\x01\x01");
         let [0, 0, 7, 1, key, 1] = found[..] else { panic!("{found:?}") };
         assert_eq!(exchange(&mut old, b"\x00\x15\x01"), b"\x00\x00\x00");
-        // C_Sign, with the C_SignInit that was held back: a refusal of structure, and then a signature.
+        // C_Sign with the held-back C_SignInit: first a refusal of structure, then a signature.
         let user = &stage.users[0];
         let record = approval(user.name(), &user.code());
         let sign = |psbt: &[u8]| {
@@ -79,12 +79,13 @@ fn a_client_of_version_2_is_served_as_before_and_sees_nothing_new() {
     });
 }
 
-/// The refusal of another version, by a boundary that speaks version 2.
+/// A boundary of version 2 refuses another version with this.
 const REFUSED_FOR_VERSION_2: &[u8] = b"\x01\x00\x02";
 /// The first request that version 2 does not have.
 const NEW_REQUEST: u8 = 45;
 
-/// A boundary of version 2, made of one of today: it refuses every other version, and knows the requests of version 2 alone.
+/// Imitates a boundary of version 2 with one of today: it refuses every other version, and knows only the
+/// requests of version 2.
 fn carry(mut client: UnixStream, to: &Path, refused: &AtomicUsize) {
     let Some(greeting) = next_frame(&mut client) else { return };
     if greeting[4] != 2 {
@@ -95,7 +96,7 @@ fn carry(mut client: UnixStream, to: &Path, refused: &AtomicUsize) {
     let mut boundary = UnixStream::connect(to).expect("it is served");
     client.write_all(&framed(&exchange(&mut boundary, &greeting))).expect("it is taken");
     while let Some(request) = next_frame(&mut client) {
-        // Handles have one byte here.
+        // Handles take one byte here.
         assert_ne!(request.get(request.len() - 2), Some(&NEW_REQUEST), "not to an older boundary");
         let answer = exchange(&mut boundary, &request);
         let _ = client.write_all(&framed(&answer));
@@ -123,7 +124,7 @@ fn behind_an_older_one(boundary: &Boundary, body: impl FnOnce(&Stage, &AtomicUsi
     body(&Stage::new(&["alice"]), &refused);
 }
 
-/// What does not change: sessions, refusals, and signatures. The rule alone is not told.
+/// Sessions, refusals and signatures work as before. Only the rule's number is missing.
 fn works_without_rules(stage: &Stage) {
     let (raw, session, key) = (&stage.raw, stage.session, stage.key);
     let code = stage.users[0].code();
@@ -131,7 +132,7 @@ fn works_without_rules(stage: &Stage) {
     assert_eq!(raw.state(session), Ok(CKS_RW_USER_FUNCTIONS));
     assert_eq!(stage.sign("alice", &code, &liar), Err(CKR_COUNTERSIGN_PSBT_REFUSED));
     assert_eq!(raw.device_error(session), 0);
-    // A C_SignInit that was held back is not lost by the question between.
+    // A held-back C_SignInit is not lost by the query between.
     assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &approval("alice", &code), key), CKR_OK);
     assert_eq!(raw.device_error(session), 0);
     let psbt = stage.psbt();

@@ -1,8 +1,8 @@
-//! Arguments: for each kind of parameter, what a caller may get wrong, and sometimes what is right.
+//! Arguments: for each kind of parameter, values that a caller may get wrong, and sometimes right ones.
 //!
-//! What a specification lets a module rely on is never false here: a pointer that is not null is valid for the length that comes
-//! with it. A length beyond every bound of the module comes with a small buffer or with none: it has to be refused before
-//! anything is read.
+//! What the specification lets a module rely on always holds here: a pointer that is not null is valid for
+//! its length. A length beyond every bound of the module comes with a small buffer or with none, so the
+//! module must refuse it before it reads anything.
 
 use core::ptr;
 
@@ -55,7 +55,7 @@ impl Caller<'_> {
         }
     }
 
-    /// The slot, where the call has a price that is rationed; else another.
+    /// The slot if the ration allows this costly call, otherwise another slot.
     pub(crate) fn slot_to_close(&mut self) -> CK_SLOT_ID {
         if self.ration.allows(Costly::Logout) { 0 } else { 1 + self.random.below(1 << 20) }
     }
@@ -78,7 +78,7 @@ impl Caller<'_> {
         self.last_object
     }
 
-    /// A key to sign with, mostly one that signs.
+    /// A key to sign with, usually one that signs.
     pub(crate) fn signer(&mut self) -> CK_OBJECT_HANDLE {
         if self.random.below(4) == 0 {
             return self.object();
@@ -108,7 +108,7 @@ impl Caller<'_> {
         }
     }
 
-    /// Of a session to open: while this caller has few.
+    /// Flags that open a session, while this caller has few.
     pub(crate) fn session_flags(&mut self) -> CK_FLAGS {
         let may_open = self.sessions.has_room();
         match self.random.below(6) {
@@ -121,7 +121,7 @@ impl Caller<'_> {
         }
     }
 
-    /// Never a wait without an end, which the specification allows to whoever asks for it.
+    /// Never a wait without end, although the specification allows it.
     pub(crate) fn no_waiting(&mut self) -> CK_FLAGS {
         CKF_DONT_BLOCK | self.flags()
     }
@@ -146,7 +146,7 @@ impl Caller<'_> {
         }
     }
 
-    /// A callback: none is ever called.
+    /// A callback, which is never called.
     pub(crate) fn notify(&mut self) -> CK_NOTIFY {
         None
     }
@@ -159,7 +159,7 @@ impl Caller<'_> {
         if self.random.below(8) == 0 { self.input(&[0; 64]).cast() } else { ptr::null_mut() }
     }
 
-    /// Of `C_Finalize`: null only where the call may succeed.
+    /// The argument of `C_Finalize`: null only if the call may succeed.
     pub(crate) fn reserved<T>(&mut self) -> *mut T {
         if self.ration.allows(Costly::Finalize) { ptr::null_mut() } else { self.input(&[0; 64]).cast() }
     }
@@ -188,7 +188,7 @@ impl Caller<'_> {
         self.watch(Watched::Input(place)).cast()
     }
 
-    /// Where one value is to be written.
+    /// A place for one value of output.
     pub(crate) fn out<T>(&mut self) -> *mut T {
         if self.random.below(12) == 0 {
             return ptr::null_mut();
@@ -268,7 +268,7 @@ impl Caller<'_> {
 
     fn mechanism_of(&mut self, mechanism: CK_MECHANISM_TYPE) -> *mut CK_MECHANISM {
         self.last_mechanism = mechanism;
-        // Ours take none where a code comes by a login, or where a key is made.
+        // Ours take no parameter if the code comes by a login, or if a key is made.
         let is_bare = self.random.below(3) > 0;
         let (parameter, len) = if is_bare { (ptr::null_mut(), 0) } else { self.parameter() };
         let place = self.memory.value(CK_MECHANISM { mechanism, pParameter: parameter, ulParameterLen: len });
@@ -276,7 +276,7 @@ impl Caller<'_> {
     }
 }
 
-/// Putting into memory.
+/// Puts values into memory.
 impl Caller<'_> {
     pub(crate) fn garbage(&mut self, most: usize) -> Vec<u8> {
         let len = self.random.below(most as u64 + 1);
@@ -295,12 +295,12 @@ impl Caller<'_> {
     }
 
     pub(crate) fn buffer(&mut self, len: usize) -> Place {
-        // Values of a list must be aligned: at the end of a page they are.
+        // A list's values must be aligned. At the end of a page they are.
         self.memory.buffer(len, true)
     }
 }
 
-/// The pointer to a place; null for none.
+/// The pointer to a place, or null.
 pub(crate) fn start(place: Option<Place>) -> *mut u8 {
     place.map_or(ptr::null_mut(), |place| place.start)
 }

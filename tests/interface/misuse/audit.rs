@@ -1,4 +1,4 @@
-//! What came out, against what the module wrote down.
+//! Compares the signatures that came out with the module's audit.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use harness::module::{Boundary, Finished};
 
 use super::world::World;
 
-/// The audit has the transactions and the digests that came out signed, each once, and no user has more of them than right codes.
+/// The audit has the transactions and the digests that were signed, each once, and no user has more of them
+/// than right codes.
 pub(crate) fn check(boundary: &Boundary, world: &World, digest_keys: &[PublicKey]) {
     let command = |words: &[&str]| {
         let mut command = Cli(boundary).command(&[], words);

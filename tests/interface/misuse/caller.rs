@@ -1,4 +1,4 @@
-//! Somebody who calls anything, in any order, with anything; and now and then, as a user would, with a right code.
+//! Calls anything, in any order, with any arguments. Now and then calls like a user, with a right code.
 
 use core::ffi::c_int;
 use std::collections::BTreeMap;
@@ -18,23 +18,23 @@ use super::ration::{Costly, Random, Ration};
 use super::trail::Trail;
 use super::world::{World, right_pin};
 
-/// Sessions that one caller has open at a time.
+/// The most sessions that one caller has open at a time.
 const MAX_SESSIONS: usize = 12;
-/// Handles of objects that one caller knows.
+/// The most handles of objects that one caller remembers.
 const MAX_OBJECTS: usize = 40;
-/// Calls between two looks at whether somebody is logged in.
+/// Calls between two checks whether somebody is logged in.
 const SETTLE: u64 = 50;
 /// Calls of a child process.
 const CHILDS_CALLS: u64 = 60;
 
-/// What holds for every call now.
+/// The conditions for every call at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The module is not initialised: nothing succeeds but what finds its functions.
+    /// The module is not initialised: only the functions that find its functions succeed.
     Closed,
-    /// This caller is the only one: whoever pays is served.
+    /// This caller is alone, so every right code must be served.
     Alone,
-    /// Others call as well, log out, close and finalise: who pays may find nothing there.
+    /// Others call as well, log out, close and finalise, so a right code may find nothing there.
     Among,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Caller<'w> {
     pub(crate) ration: Ration,
     pub(crate) sessions: Handles,
     pub(crate) objects: Handles,
-    /// Those of them that sign.
+    /// The objects that sign.
     pub(crate) signers: Handles,
     pub(crate) last_session: CK_SESSION_HANDLE,
     pub(crate) last_object: CK_OBJECT_HANDLE,
@@ -58,12 +58,12 @@ pub(crate) struct Caller<'w> {
     pub(crate) phase: Phase,
     number: usize,
     trail: &'static Trail,
-    /// A session that nobody else is told of: with it the login stays.
+    /// A session that nobody else knows of, which keeps the login.
     pub(crate) own: CK_SESSION_HANDLE,
     /// How often each function succeeded, by its place in the table.
     succeeded: Vec<u64>,
     total_weight: u64,
-    /// What makes sense next.
+    /// The functions that make sense next.
     next: &'static [&'static str],
 }
 
@@ -93,7 +93,7 @@ impl<'w> Caller<'w> {
         }
     }
 
-    /// So many calls.
+    /// Makes so many calls.
     pub(crate) fn call_at_random(&mut self, calls: u64) {
         for number in 0..calls {
             if self.phase != Phase::Closed && number % SETTLE == 0 {
@@ -106,20 +106,20 @@ impl<'w> Caller<'w> {
         }
     }
 
-    /// How often each function succeeded: calls that are all refused would try little.
+    /// How often each function succeeded. If all calls were refused, the test would try little.
     pub(crate) fn succeeded(&self) -> BTreeMap<&'static str, u64> {
         let pairs = FUNCTIONS.iter().zip(&self.succeeded);
         pairs.filter(|(_, times)| **times > 0).map(|(function, times)| (function.name, *times)).collect()
     }
 
-    /// Remembers what a call may do to a piece of memory, and gives its beginning.
+    /// Remembers what a call may do to a piece of memory, and returns its beginning.
     pub(crate) fn watch(&mut self, watched: Watched) -> *mut u8 {
         let start = watched.start();
         self.watched.push(watched);
         start
     }
 
-    /// One call.
+    /// Makes one call.
     fn step(&mut self) {
         let (index, function, lists) = loop {
             let (index, function) = self.choose();
@@ -140,7 +140,7 @@ impl<'w> Caller<'w> {
         self.succeeded[index] += u64::from(rv == CKR_OK);
         match (rv, follow_ups(function.name)) {
             (CKR_OK, [_, ..]) => self.next = follow_ups(function.name),
-            // A length was asked for, or a code brought: the operation goes on.
+            // The call asked for a length or brought a code, so the operation goes on.
             (CKR_OK | CKR_BUFFER_TOO_SMALL, _) if self.random.below(2) == 0 => {}
             _ => self.next = &[],
         }
@@ -175,7 +175,7 @@ impl<'w> Caller<'w> {
         self.watched.clear();
     }
 
-    /// Fails, with where that was, if a call did what may not be.
+    /// Fails, with the place of the call, if the call did something forbidden.
     pub(crate) fn check(&self, name: &str, rv: CK_RV) {
         let mut found = self.watched.iter().find_map(|watched| watched.check(&self.memory, rv).err());
         if !may_answer(rv) {
@@ -233,7 +233,7 @@ impl<'w> Caller<'w> {
         handles.into_iter()
     }
 
-    /// An object to call with: any but the keys of those who pay, whom wrong codes would lock.
+    /// An object for later calls: any except the keys of payers, which wrong codes would lock.
     fn adopt(&mut self, object: CK_OBJECT_HANDLE) {
         let is_free = match self.world.raw.attribute(self.last_session, object, CKA_LABEL) {
             Ok(label) => !label.starts_with(b"payer-"),
@@ -262,7 +262,7 @@ impl<'w> Caller<'w> {
         self.signers.remove_all();
     }
 
-    /// Finds what there is to call with.
+    /// Finds objects for later calls.
     fn look_around(&mut self) {
         self.last_session = self.own;
         for class in [CKO_PRIVATE_KEY, CKO_PUBLIC_KEY, CKO_OTP_KEY, CKO_HW_FEATURE, CKO_PROFILE, CKO_DATA] {
@@ -271,7 +271,7 @@ impl<'w> Caller<'w> {
         }
     }
 
-    /// Signatures that came out: somebody must have paid.
+    /// Takes the signatures that came out: somebody must have paid for them.
     pub(crate) fn collect(&self, name: &str) {
         for watched in &self.watched {
             if let Watched::Answer { buffer: Some(buffer), len: Some(len), .. } = watched {
@@ -283,7 +283,7 @@ impl<'w> Caller<'w> {
         }
     }
 
-    /// Initialises what was finalised, opens what was closed, logs in who was logged out: not each time. Pays, now and then.
+    /// Initialises, opens sessions and logs in again, though not each time. Pays now and then.
     fn settle(&mut self) {
         let raw = &self.world.raw;
         match raw.state(self.own) {
@@ -295,7 +295,7 @@ impl<'w> Caller<'w> {
                         self.world.took_a_right_pin(who);
                         self.look_around();
                     }
-                    // The door of a served boundary, which is the backends'.
+                    // The door of a served boundary is the backends'.
                     CKR_SESSION_READ_ONLY_EXISTS | CKR_ACTION_PROHIBITED if who == CKU_SO => {}
                     _ if self.phase == Phase::Among => {}
                     _ => self.fail("C_Login", rv, "the right PIN"),
@@ -324,7 +324,8 @@ impl<'w> Caller<'w> {
         }
     }
 
-    /// Closes everything, and sees that nothing is left; and that what was open is what was opened.
+    /// Closes everything, and checks that nothing is left, and that as much was open as this caller had
+    /// opened.
     pub(crate) fn close_all(&mut self) {
         let raw = &self.world.raw;
         if raw.state(self.own) == Err(CKR_CRYPTOKI_NOT_INITIALIZED) {
@@ -344,12 +345,12 @@ impl<'w> Caller<'w> {
 
     /// A child process, which has inherited everything and may use nothing of it.
     fn fork(&mut self) {
-        // SAFETY: no other thread holds a lock: this caller is alone, and whoever watches it sleeps.
+        // SAFETY: no other thread holds a lock: this caller is alone, and the watchdog sleeps.
         let child = unsafe { libc::fork() };
         assert!(child >= 0, "fork failed");
         if child == 0 {
             self.phase = Phase::Closed;
-            // SAFETY: a child that hangs is ended by the system.
+            // SAFETY: the system ends a child that hangs.
             unsafe { libc::alarm(120) };
             let calls = catch_unwind(AssertUnwindSafe(|| self.call_at_random(CHILDS_CALLS)));
             // SAFETY: the child runs nothing more, of the test harness least of all.

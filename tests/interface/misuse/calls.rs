@@ -1,7 +1,7 @@
-//! Every function of every version, with what is given to it: a name for one argument, a name in parentheses for a pointer and
-//! its length, in the order of the function's parameters (`arguments.rs` has the names).
+//! Every function of every version, with its arguments in the order of the parameters: a name for one
+//! argument, a name in parentheses for a pointer and its length (`arguments.rs` has the names).
 //!
-//! The number is how often a function is called among the others.
+//! The number is the weight of a function among the others.
 
 use cryptoki_sys::*;
 
@@ -10,7 +10,7 @@ use super::caller::Caller;
 /// A function of the interface.
 pub(crate) struct Function {
     pub(crate) name: &'static str,
-    /// How often it is called.
+    /// Its weight among the functions.
     pub(crate) weight: u64,
     /// The first version whose list has it.
     pub(crate) since: (u8, u8),
@@ -18,7 +18,8 @@ pub(crate) struct Function {
     pub(crate) call: fn(&mut Caller<'_>, *const CK_FUNCTION_LIST_3_2) -> CK_RV,
 }
 
-/// What makes sense after a function that succeeded: an operation goes on, and some of it is done as it should be.
+/// Functions that make sense after one that succeeded, so that operations go on and some of them are
+/// completed.
 pub(crate) fn follow_ups(name: &str) -> &'static [&'static str] {
     match name {
         "C_FindObjectsInit" => &["C_FindObjects", "C_FindObjects", "C_FindObjectsFinal"],
@@ -36,11 +37,11 @@ pub(crate) fn follow_ups(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// Makes the arguments one after the other, and calls.
+/// Makes the arguments one after the other, and makes the call.
 macro_rules! call {
     ($caller:ident $function:ident [$($made:ident)*]) => {
-        // SAFETY: every pointer is null or valid for the length beside it, until the call is over; a length for which it is not
-        // is beyond what the module may look at.
+        // SAFETY: every pointer is null or valid for its length until the call is over. If a length is too
+        // long for its pointer, it is beyond what the module may read.
         unsafe { $function($($made),*) }
     };
     ($caller:ident $function:ident [$($made:ident)*] ($pair:ident) $($more:tt)*) => {{

@@ -1,4 +1,4 @@
-//! What must never be, whatever was called: after each call, and now and then.
+//! What must never happen, whatever was called. Checked after each call, and now and then.
 
 use cryptoki_sys::*;
 
@@ -6,17 +6,18 @@ use countersign::pkcs11::vendor::*;
 
 use super::memory::{Memory, Place};
 
-/// A piece of memory that a call was given, with what it may do there.
+/// A piece of memory that a call was given, and what the call may do with it.
 pub(crate) enum Watched {
-    /// It is read.
+    /// The call reads it.
     Input(Place),
-    /// It is written by a call that succeeds.
+    /// A call that succeeds writes it.
     Fixed(Place),
-    /// An answer of variable length: a buffer for so many items of so many bytes, and where their number is.
+    /// An answer of variable length: a buffer for a number of items, the place of that number, and an item's
+    /// length.
     Answer { buffer: Option<Place>, len: Option<Place>, item: usize },
-    /// Found handles, and where their number goes.
+    /// Found handles, and the place of their number.
     Found { buffer: Option<Place>, count: Option<Place> },
-    /// Attributes to be filled in.
+    /// Attributes to fill in.
     Wanted { entries: Place, values: Vec<Option<Place>> },
 }
 
@@ -33,7 +34,7 @@ impl Watched {
         }
     }
 
-    /// What was done to it by a call that answered `rv`, if that may not be.
+    /// What a call that answered `rv` did to it, if that is forbidden.
     pub(crate) fn check(&self, memory: &Memory, rv: CK_RV) -> Result<(), String> {
         let untouched = |place: &Place, from: usize, what: &str| match memory.first_change(*place, from) {
             None => Ok(()),
@@ -59,7 +60,7 @@ impl Watched {
                             }
                         }
                     }
-                    // The length alone was asked for.
+                    // Only the length was asked for.
                     (CKR_OK, None, _) => Ok(()),
                     (CKR_BUFFER_TOO_SMALL, Some(buffer), Some(told)) => {
                         untouched(buffer, 0, "a buffer that is too small")?;
@@ -134,8 +135,8 @@ impl Watched {
     }
 }
 
-/// Whether the module may answer so at all. What says that it failed itself, and not that it refuses, is none of these: a panic
-/// that was caught (`CKR_GENERAL_ERROR`), a store that was closed (`CKR_DEVICE_ERROR`).
+/// Whether the module may give this answer at all. Answers that report a failure of its own and not a refusal
+/// are not allowed: a caught panic (`CKR_GENERAL_ERROR`), a closed store (`CKR_DEVICE_ERROR`).
 pub(crate) fn may_answer(rv: CK_RV) -> bool {
     matches!(
         rv,

@@ -1,4 +1,4 @@
-//! When an operation is over: seen after each call that one makes alone.
+//! When an operation is over, checked after each call of a caller that is alone.
 
 use cryptoki_sys::*;
 
@@ -8,14 +8,14 @@ use super::caller::Caller;
 use super::checks::Watched;
 
 impl Caller<'_> {
-    /// An operation is over once it was answered, but for a length query and `CKR_BUFFER_TOO_SMALL` (section 5.2); and for calls
-    /// that never reached it. A signing call without a place for the length ends it as well. Where messages are signed, the
-    /// message is over, and the operation goes on.
+    /// An operation is over once it was answered, except after a length query, after `CKR_BUFFER_TOO_SMALL`
+    /// (section 5.2), and after calls that never reached it. A signing call without a place for the length
+    /// also ends it. In message-based signing, the message is over and the operation goes on.
     pub(crate) fn check_end(&self, name: &str, rv: CK_RV) {
         let raw = &self.world.raw;
         let is_query =
             self.watched.iter().any(|watched| matches!(watched, Watched::Answer { buffer: None, .. }));
-        // Of a message in parts: another part.
+        // Another part of a message in parts.
         let is_part = self.watched.iter().any(|watched| matches!(watched, Watched::Answer { len: None, .. }));
         let (session, nothing) = (self.last_session, core::ptr::null_mut::<u8>());
         let is_there = match (name, rv) {

@@ -1,8 +1,8 @@
-//! Handles, of sessions or of objects, that one caller knows.
+//! Handles of sessions or of objects that one caller remembers.
 
 use super::ration::Random;
 
-/// Handles that are valid, as far as is known, and handles that were.
+/// Handles that are valid as far as the caller knows, and handles that were.
 pub(crate) struct Handles {
     live: Vec<u64>,
     dead: Vec<u64>,
@@ -14,7 +14,8 @@ impl Handles {
         Handles { live: Vec::new(), dead: vec![1], most }
     }
 
-    /// A likely one, the one that was picked `last` most of all; or one that was, or none at all.
+    /// A likely handle, most likely the one that was picked `last`. Otherwise an invalid one, or a number
+    /// that never was a handle.
     pub(crate) fn pick(&self, last: u64, random: &mut Random) -> u64 {
         match random.below(48) {
             0 => 0,
@@ -51,7 +52,7 @@ impl Handles {
         }
     }
 
-    /// Removes those that are not valid any more.
+    /// Removes the handles that are no longer valid.
     pub(crate) fn keep(&mut self, is_valid: impl Fn(u64) -> bool) {
         for handle in self.live.clone() {
             if !is_valid(handle) {

@@ -1,4 +1,4 @@
-//! Arguments that are a pointer with a length: bytes, PSBTs, PINs, codes, approvals, and room for answers.
+//! Arguments with a length: bytes, PSBTs, PINs, codes, approvals, and buffers for answers.
 
 use core::ptr;
 
@@ -13,7 +13,7 @@ use super::memory::zeros;
 use super::ration::Costly;
 use super::world::{prey, right_pin};
 
-/// What is no code, and is no user's either.
+/// Malformed codes, which count against no user.
 const MALFORMED: [&[u8]; 10] = [
     b"",
     b"12345",
@@ -26,7 +26,7 @@ const MALFORMED: [&[u8]; 10] = [
     b"123456\0",
     &[0xd9, 0xa3, 0xd9, 0xa3, 0xd9, 0xa3],
 ];
-/// Longest PSBT that the module reads.
+/// The longest PSBT that the module reads.
 const MAX_PSBT: usize = 16 << 20;
 
 /// A pointer with a length.
@@ -40,7 +40,7 @@ impl Caller<'_> {
         self.sized(&bytes)
     }
 
-    /// A PSBT or a digest, or what is none.
+    /// A PSBT, a digest, or neither.
     pub(crate) fn data<T>(&mut self) -> (*mut T, CK_ULONG) {
         if let Some(odd) = self.odd() {
             return odd;
@@ -85,7 +85,7 @@ impl Caller<'_> {
         }
     }
 
-    /// What is verified: a code, or a signature.
+    /// The signature to verify: a code, or a signature.
     pub(crate) fn signature<T>(&mut self) -> (*mut T, CK_ULONG) {
         match self.signed_digest.clone() {
             Some((_, mut signature)) if self.means_digests() => {
@@ -108,13 +108,13 @@ impl Caller<'_> {
         self.pin_of(user_type)
     }
 
-    /// A PIN to change; its new one comes next.
+    /// A PIN to change; the new one comes next.
     pub(crate) fn old_pin<T>(&mut self) -> (*mut T, CK_ULONG) {
         self.last_user_type = if self.random.below(4) == 0 { CKU_SO } else { CKU_USER };
         self.pin_of(self.last_user_type)
     }
 
-    /// The same PIN again, so that it stays; or none that can be set.
+    /// The same PIN again, so that it stays, or one that cannot be set.
     pub(crate) fn new_pin<T>(&mut self) -> (*mut T, CK_ULONG) {
         match self.random.below(3) {
             0 => self.refused_pin(),
@@ -144,7 +144,7 @@ impl Caller<'_> {
         self.sized(&wrong)
     }
 
-    /// Refused before anybody looks at it: a PIN that is looked at costs an attempt, and a tenth of a second.
+    /// A PIN that is refused before it is compared: comparing one costs a try, and a tenth of a second.
     fn refused_pin<T>(&mut self) -> (*mut T, CK_ULONG) {
         match self.random.below(3) {
             0 => (ptr::null_mut(), 1 + self.random.below(300)),
@@ -153,7 +153,7 @@ impl Caller<'_> {
         }
     }
 
-    /// A code: malformed, or a wrong one, which costs a commit.
+    /// A code, malformed or wrong. A wrong one costs a commit.
     pub(crate) fn code<T>(&mut self) -> (*mut T, CK_ULONG) {
         if let Some(odd) = self.odd() {
             return odd;
@@ -184,7 +184,7 @@ impl Caller<'_> {
         }
     }
 
-    /// A mechanism parameter: approvals, malformed or wrong; or other bytes.
+    /// A mechanism parameter: malformed or wrong approvals, or other bytes.
     pub(crate) fn parameter<T>(&mut self) -> (*mut T, CK_ULONG) {
         if let Some(odd) = self.odd() {
             return odd;
@@ -193,7 +193,8 @@ impl Caller<'_> {
             && self.ration.allows(Costly::Stray)
             && let Some(code) = self.world.draw()
         {
-            // A right code, for whatever comes after: among others, whoever signs with it has been paid for.
+            // A right code for whatever comes after. While other callers are there, one of them may sign with
+            // it, which is paid for.
             return self.sized(&approval(&code.user, &code.code));
         }
         if self.ration.allows(Costly::Charge) {
@@ -217,7 +218,7 @@ impl Caller<'_> {
         self.sized(&records)
     }
 
-    /// Somebody's code that is not right: invented for a user who may be locked by it, or a payer's.
+    /// A wrong code: for a user who may be locked by it, or a payer's.
     fn wrong_code(&mut self) -> (String, String) {
         if self.random.below(4) == 0
             && self.ration.allows(Costly::Theft)
@@ -228,7 +229,7 @@ impl Caller<'_> {
         (prey(self.random.next()), format!("{:08}", self.random.below(100_000_000)))
     }
 
-    /// Where an answer of variable length is to be written, in bytes.
+    /// A buffer for an answer of variable length, in bytes.
     pub(crate) fn output<T>(&mut self) -> (*mut T, CK_ULONG_PTR) {
         let room = match self.random.below(5) {
             0 => self.random.below(16) as usize,
@@ -239,7 +240,7 @@ impl Caller<'_> {
         (buffer.cast(), len)
     }
 
-    /// Where a list of slots, mechanisms or the like is to be written.
+    /// A buffer for a list of slots, mechanisms or the like.
     pub(crate) fn list<T>(&mut self) -> (*mut T, CK_ULONG_PTR) {
         let room = self.random.below(12) as usize;
         let (buffer, len) = self.answer(room, size_of::<T>());
@@ -250,7 +251,7 @@ impl Caller<'_> {
         let buffer = (self.random.below(5) > 0).then(|| self.buffer(room * item));
         let count = match buffer {
             Some(_) => room as CK_ULONG,
-            // Without a buffer it means nothing.
+            // Without a buffer the number means nothing.
             None => self.number(),
         };
         let len = (self.random.below(16) > 0).then(|| self.memory.value(count));
@@ -258,7 +259,7 @@ impl Caller<'_> {
         (start(buffer), start(len).cast())
     }
 
-    /// Where found handles are to be written: the buffer and its length; where their number goes is `found_count`.
+    /// A buffer for found handles, and its length. `found_count` is the place of their number.
     pub(crate) fn found(&mut self) -> (CK_OBJECT_HANDLE_PTR, CK_ULONG) {
         let room = self.random.below(24) as usize;
         let buffer = (self.random.below(12) > 0).then(|| self.buffer(room * size_of::<CK_OBJECT_HANDLE>()));
@@ -274,7 +275,7 @@ impl Caller<'_> {
         start(place).cast()
     }
 
-    /// Room for exactly so many bytes.
+    /// A buffer of exactly so many bytes.
     pub(crate) fn room<T>(&mut self) -> (*mut T, CK_ULONG) {
         if let Some(odd) = self.odd() {
             return odd;

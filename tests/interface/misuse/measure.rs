@@ -1,4 +1,5 @@
-//! What must not grow, whatever is called: files, threads and memory, of this process and of the one that serves it.
+//! What must not grow, whatever is called: files, threads and memory, of this process and of the one that
+//! serves it.
 
 use std::fmt;
 use std::fs;
@@ -8,14 +9,15 @@ use cryptoki_sys::CKR_OK;
 use harness::module::Boundary;
 use harness::module::raw::Raw;
 
-/// Bytes of the heap that may be in use more than at the first measurement, while no session is open: users, wallets, answers
-/// that may be asked for again, and the pages that SQLite keeps.
+/// Bytes of the heap that may be in use above the first measurement while no session is open: users, wallets,
+/// answers that may be repeated, and SQLite's pages.
 const MORE_OPEN: usize = 4 << 20;
-/// The same, while the module is finalised: what the allocator keeps for a thread, which it counts as in use.
+/// The same while the module is finalised: memory that the allocator keeps for a thread counts as in use.
 const MORE_CLOSED: usize = 384 << 10;
-/// Kilobytes of resident memory that may be more: what PINs were stretched in is not given back at once, by any thread that did.
+/// Kilobytes of resident memory above the first measurement: a thread that stretched a PIN does not return
+/// its memory at once.
 const MORE_RESIDENT: u64 = 192 << 10;
-/// Files and threads of the process that serves: a connection that is gone may still be on its way out.
+/// Files and threads of the serving process: a connection that has ended may not be cleaned up yet.
 const MORE_SERVING: usize = 8;
 
 /// One process.
@@ -27,12 +29,12 @@ struct Process {
     resident: u64,
 }
 
-/// At one time.
+/// One measurement.
 #[derive(Debug)]
 pub(crate) struct Measure {
     /// Bytes of the heap in use, in this process, while no session is open.
     open: usize,
-    /// While the module is finalised.
+    /// The same while the module is finalised.
     closed: usize,
     this: Process,
     served_by: Option<Process>,
@@ -53,16 +55,17 @@ impl Process {
     }
 }
 
-/// What is allocated, wherever it is: the C library gives the memory that a PIN is stretched in a mapping of its own or a place in
-/// the heap, as it has learned from what was freed before.
+/// All allocated memory. The C library puts the memory for stretching a PIN into a mapping of its own or into
+/// the heap, depending on what was freed before.
 fn heap() -> usize {
-    // SAFETY: it takes nothing, and counts.
+    // SAFETY: the function has no argument, and only counts.
     let counted = unsafe { libc::mallinfo2() };
     counted.uordblks + counted.hblkhd
 }
 
 impl Measure {
-    /// Measures while no session is open, finalises, measures again, and initialises: calls at once have had a connection each.
+    /// Measures while no session is open, finalises, measures again, and initialises. Concurrent calls each
+    /// had a connection.
     pub(crate) fn take(boundary: &Boundary, raw: &Raw) -> Measure {
         let open = heap();
         assert_eq!(raw.finalize(), CKR_OK);
@@ -72,7 +75,7 @@ impl Measure {
         Measure { open, closed, this: Process::look("self"), served_by }
     }
 
-    /// Holds each against the first, when what it takes to work was there.
+    /// Compares each with the first, which was taken when everything needed for work was there.
     pub(crate) fn check(measures: &[Measure]) {
         let Some((first, later)) = measures.split_first() else { return };
         for now in later {

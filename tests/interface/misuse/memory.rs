@@ -1,8 +1,8 @@
-//! Memory of a caller who trusts nobody: each piece of it ends, or begins, at a page that nobody may touch, and is remembered as
-//! it was.
+//! Memory that detects misuse: each piece ends or begins at a page that nobody may touch, and its content is
+//! remembered.
 //!
-//! Whoever reads or writes past the hard end is ended by the system at that instruction; past the soft end there are bytes that
-//! must stay what they were.
+//! The system ends the process at the instruction that reads or writes past the hard end. Past the soft end
+//! are bytes that must not change.
 
 use core::ptr;
 use core::slice;
@@ -10,23 +10,23 @@ use std::sync::OnceLock;
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 
-/// Pieces that one call has at most.
+/// The most pieces of one call.
 const PIECES: usize = 48;
-/// Bytes of a piece that may be touched, and of one that may not: a multiple of every system's page.
+/// Bytes of a piece, and of the gap after it: a multiple of every system's page.
 const PAGE: usize = 1 << 16;
-/// Bytes beside the soft end that are looked at.
+/// Bytes next to the soft end that are checked.
 const FENCE: usize = 64;
-/// What they are.
+/// The value of these bytes.
 const FENCE_BYTE: u8 = 0xc5;
-/// What a buffer is filled with before a call.
+/// The value that fills a buffer before a call.
 const FILLING: u8 = 0xa7;
 
-/// Where one call's arguments are.
+/// The memory of one call's arguments.
 pub(crate) struct Memory {
-    /// The first byte of each piece that may be touched.
+    /// The first usable byte of each piece.
     pieces: Vec<*mut u8>,
     used: usize,
-    /// What was put into the pieces.
+    /// The original content of the pieces.
     copies: Vec<u8>,
 }
 
@@ -39,12 +39,12 @@ pub(crate) struct Place {
     copy: usize,
 }
 
-/// The longest argument that there is room for.
+/// The longest argument that fits.
 pub(crate) fn longest() -> usize {
     PAGE - FENCE
 }
 
-/// Zero bytes, so many that there is none among the module's bounds that is higher. Nobody may write them.
+/// Zero bytes, more than any bound of the module. Nobody may write them.
 pub(crate) fn zeros(len: usize) -> *mut u8 {
     const MOST: usize = 20 << 20;
     static ZEROS: OnceLock<usize> = OnceLock::new();
@@ -65,7 +65,7 @@ impl Memory {
         .expect("the system has memory")
         .cast::<u8>();
         for number in 0..=PIECES {
-            // SAFETY: within the mapping, which is never given back.
+            // SAFETY: within the mapping, which is never unmapped.
             unsafe {
                 mprotect(first.add(number * piece).cast(), PAGE, MprotectFlags::empty())
                     .expect("the mapping is ours");
@@ -76,38 +76,38 @@ impl Memory {
         Memory { pieces, used: 0, copies: Vec::new() }
     }
 
-    /// All pieces are free again.
+    /// Frees all pieces.
     pub(crate) fn clear(&mut self) {
         self.used = 0;
         self.copies.clear();
     }
 
-    /// Whether as many more pieces are free.
+    /// Whether so many more pieces are free.
     pub(crate) fn has(&self, pieces: usize) -> bool {
         self.used + pieces <= PIECES
     }
 
-    /// A buffer for so many bytes.
+    /// A buffer of so many bytes.
     pub(crate) fn buffer(&mut self, len: usize, is_at_end: bool) -> Place {
         self.take(len, is_at_end, |place| place.fill(FILLING))
     }
 
-    /// These bytes.
+    /// A piece with these bytes.
     pub(crate) fn bytes(&mut self, bytes: &[u8], is_at_end: bool) -> Place {
         self.take(bytes.len(), is_at_end, |place| place.copy_from_slice(bytes))
     }
 
-    /// This value.
+    /// A piece with this value.
     pub(crate) fn value<T: Copy>(&mut self, value: T) -> Place {
         self.values(&[value])
     }
 
-    /// These values.
+    /// A piece with these values.
     pub(crate) fn values<T: Copy>(&mut self, values: &[T]) -> Place {
         let len = size_of_val(values);
         // SAFETY: the types of PKCS#11 are plain, and padding was written when the value was zeroed or has none.
         let bytes = unsafe { slice::from_raw_parts(values.as_ptr().cast::<u8>(), len) };
-        // At the end of a page, a value is aligned where its size is a multiple of its alignment: always.
+        // At the end of a page a value is aligned, because its size is a multiple of its alignment.
         self.bytes(bytes, true)
     }
 
@@ -122,7 +122,7 @@ impl Memory {
                 false => (first, first.add(len)),
             }
         };
-        // SAFETY: as above; nobody else has the piece, and the reference ends here.
+        // SAFETY: as above; nothing else uses the piece, and the reference ends here.
         put(unsafe { slice::from_raw_parts_mut(start, len) });
         // SAFETY: as above.
         unsafe { fence.write_bytes(FENCE_BYTE, FENCE) };
@@ -131,7 +131,7 @@ impl Memory {
         place
     }
 
-    /// The first byte from `from` on that is not what it was.
+    /// The first changed byte from `from` on.
     pub(crate) fn first_change(&self, place: Place, from: usize) -> Option<usize> {
         let was = &self.copies[place.copy..][..place.len];
         let from = from.min(place.len);
@@ -141,24 +141,24 @@ impl Memory {
 }
 
 impl Place {
-    /// Its bytes as they are now. The module has given them back: the call is over.
+    /// The present bytes. The call is over, so the module no longer uses them.
     pub(crate) fn now<'a>(self) -> &'a [u8] {
-        // SAFETY: within a piece, which is never given back, and nobody writes it before the next call.
+        // SAFETY: within a piece, which is never unmapped, and nobody writes it before the next call.
         unsafe { slice::from_raw_parts(self.start, self.len) }
     }
 
-    /// Whether the soft end was kept.
+    /// Whether the soft end is unchanged.
     pub(crate) fn is_fenced(self) -> bool {
         // SAFETY: as above.
         unsafe { slice::from_raw_parts(self.fence, FENCE) }.iter().all(|byte| *byte == FENCE_BYTE)
     }
 
-    /// It as a value.
+    /// The content as a value.
     pub(crate) fn read<T: Copy>(self) -> T {
         self.read_at(0)
     }
 
-    /// It as the value at `index` of several.
+    /// The content as the value at `index` of several.
     pub(crate) fn read_at<T: Copy>(self, index: usize) -> T {
         assert!((index + 1) * size_of::<T>() <= self.len, "a value past the end of its place");
         // SAFETY: within the place, written as a value of this type, and aligned, see `Memory::values`.

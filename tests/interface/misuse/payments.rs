@@ -1,4 +1,4 @@
-//! Payments, as a backend makes them that does as it should, by codes that are right; and by codes that are not.
+//! Payments like those of a correct backend, with right codes and with wrong ones.
 
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
@@ -10,10 +10,10 @@ use super::caller::{Caller, Phase};
 use super::checks::Watched;
 use super::world::{Code, digest_key_id};
 
-/// Ways to bring a code, and what it is to sign.
+/// Ways to attach a code, and what it signs.
 const DOORS: u64 = 6;
 
-/// What is to be signed, and with which key.
+/// What to sign, and the key.
 struct Order {
     key: [Attribute; 2],
     mechanism: CK_MECHANISM_TYPE,
@@ -24,7 +24,7 @@ struct Order {
 type Refused = (&'static str, CK_RV);
 
 impl Caller<'_> {
-    /// Logs the user in and pays, so many times if there are as many right codes now.
+    /// Logs the user in and pays so many times, or fewer if there are not so many right codes now.
     pub(crate) fn pay_often(&mut self, times: u64) {
         let raw = &self.world.raw;
         self.own = raw.user();
@@ -32,11 +32,11 @@ impl Caller<'_> {
         (0..times).take_while(|_| self.pay()).for_each(drop);
     }
 
-    /// A payment, as a backend makes it that does as it should. Gives whether there was a code to pay with.
+    /// Pays like a correct backend. Returns whether there was a code to pay with.
     pub(crate) fn pay(&mut self) -> bool {
         let Some(code) = self.world.draw() else { return false };
         let mut order = self.order(&code);
-        // Whose answer was lost asks again, by any door: it is the same payment.
+        // A caller that lost the answer asks again, in any way. It is the same payment.
         for _ in 0..=self.random.below(8) / 7 {
             let door = self.random.below(DOORS);
             match self.sign(&code, &mut order, door) {
@@ -48,12 +48,12 @@ impl Caller<'_> {
         true
     }
 
-    /// A payment by a code that is not right: all else is as it should be.
+    /// Tries to pay with a wrong code, and does everything else correctly.
     pub(crate) fn steal(&mut self) {
         let Some(code) = self.world.wrong(&mut self.random) else { return };
         let mut order = self.order(&code);
         let door = self.random.below(DOORS);
-        // What comes out is counted with all that does.
+        // If a signature comes out, it counts like all others.
         if let Err((name, rv)) = self.sign(&code, &mut order, door)
             && rv != CKR_PIN_INCORRECT
             && self.phase == Phase::Alone
@@ -84,7 +84,7 @@ impl Caller<'_> {
         signed.and(closed)
     }
 
-    /// Signs through one of the doors, with a buffer as short as the module says, or longer.
+    /// Signs in one of the ways, with a buffer as short as the module says, or longer.
     fn sign_in(
         &mut self,
         session: CK_SESSION_HANDLE,
@@ -157,7 +157,7 @@ impl Caller<'_> {
         Ok(())
     }
 
-    /// Brings a code into the operation, by a login.
+    /// Attaches a code to the operation by a login.
     fn bring(&self, session: CK_SESSION_HANDLE, code: &Code, door: u64) -> Result<(), Refused> {
         let raw = &self.world.raw;
         if door == 2 {
@@ -169,7 +169,7 @@ impl Caller<'_> {
     }
 }
 
-/// The objects of this template; who is among others may be kept from it.
+/// The objects that match this template. Other callers may prevent that they are found.
 pub(crate) fn find(
     raw: &Raw,
     session: CK_SESSION_HANDLE,

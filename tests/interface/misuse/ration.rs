@@ -1,6 +1,6 @@
-//! Chance, from a seed; and how often what costs much is let through.
+//! Chance from a seed, and limits for what is costly.
 
-/// Numbers that only look random: the same for the same seed (SplitMix64, Steele, Lea and Flood 2014).
+/// Pseudo-random numbers, the same for the same seed (SplitMix64, Steele, Lea and Flood 2014).
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -16,7 +16,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Below `bound`, which is not 0.
+    /// A number below `bound`, which is not 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
@@ -26,28 +26,28 @@ impl Random {
     }
 }
 
-/// What a million calls cannot have each time.
+/// What a million calls cannot do each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Costly {
-    /// A PIN that is looked at: Argon2id.
+    /// A PIN that is compared: Argon2id.
     Pin,
-    /// A login by the right PIN, so that something can be done.
+    /// A login with the right PIN, so that other calls can succeed.
     Login,
-    /// A code that is looked at: a durable write.
+    /// A code that is checked: a durable write.
     Charge,
-    /// A code of a payer that is not right now: payers have few wrong tries.
+    /// A payer's code that is not right now. Payers have few wrong tries.
     Theft,
-    /// A right code, paid as it should be.
+    /// A right code, used correctly.
     Payment,
     /// A right code, given to any call.
     Stray,
-    /// A change of users or wallets.
+    /// A change of a user or wallet.
     Administer,
-    /// A new wallet, which stays.
+    /// A new wallet, which cannot be removed.
     Wallet,
-    /// What logs out: the next login costs a PIN.
+    /// A call that logs out, because the next login costs a PIN.
     Logout,
-    /// What closes everything.
+    /// A call that closes everything.
     Finalize,
     /// A child process.
     Fork,
@@ -68,7 +68,7 @@ impl Costly {
         Costly::Fork,
     ];
 
-    /// Once in so many calls at the most.
+    /// At most once in so many calls.
     fn every(self) -> u64 {
         match self {
             Costly::Charge => 80,
@@ -83,7 +83,7 @@ impl Costly {
     }
 }
 
-/// One caller's ration.
+/// The ration of one caller.
 pub(crate) struct Ration {
     calls: u64,
     next: [u64; Costly::ALL.len()],
@@ -91,16 +91,16 @@ pub(crate) struct Ration {
 
 impl Ration {
     pub(crate) fn new() -> Ration {
-        // Each once at the beginning, so that a short run has all of it.
+        // Each is allowed once at the beginning, so that a short run has all of them.
         Ration { calls: 0, next: [0; Costly::ALL.len()] }
     }
 
-    /// One more call.
+    /// Counts a call.
     pub(crate) fn count(&mut self) {
         self.calls += 1;
     }
 
-    /// Whether it is let through now.
+    /// Whether the ration allows it now.
     pub(crate) fn allows(&mut self, what: Costly) -> bool {
         let next = &mut self.next[what as usize];
         let is_due = self.calls >= *next;

@@ -1,4 +1,4 @@
-//! Templates: those that are read, and those that are filled.
+//! Templates that the module reads, and templates that it fills.
 
 use core::ptr;
 
@@ -13,7 +13,7 @@ use super::checks::Watched;
 use super::ration::Costly;
 use super::world::{SECP256K1, digest_key_template, prey, users_of};
 
-/// Attributes that our objects have, and some that they have not.
+/// Attributes that our objects have, and some that they do not have.
 const KINDS: [CK_ATTRIBUTE_TYPE; 64] = [
     CKA_CLASS,
     CKA_TOKEN,
@@ -82,7 +82,7 @@ const KINDS: [CK_ATTRIBUTE_TYPE; 64] = [
 ];
 
 impl Caller<'_> {
-    /// A template that is read.
+    /// A template for the module to read.
     pub(crate) fn template(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
         match self.random.below(24) {
             0 => return (ptr::null_mut(), 0),
@@ -99,7 +99,7 @@ impl Caller<'_> {
             _ => {}
         }
         let mut attributes = self.recipe();
-        // A recipe is mostly left as it is.
+        // A recipe is usually left as it is.
         let more = if attributes.is_empty() || self.random.below(4) == 0 { self.random.below(4) } else { 0 };
         for _ in 0..more {
             let kind = self.kind();
@@ -108,7 +108,7 @@ impl Caller<'_> {
         self.attributes(&attributes)
     }
 
-    /// A template to make a user by; half of them could.
+    /// A template for a user. Half of them are valid.
     pub(crate) fn of_user(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
         if self.random.below(2) == 0 || !self.ration.allows(Costly::Administer) {
             return self.template();
@@ -118,7 +118,7 @@ impl Caller<'_> {
         self.attributes(&[(CKA_LABEL, name), (CKA_OTP_LENGTH, ulong(6 + number % 3))])
     }
 
-    /// A template to make a session object by, data or a public key; half of them could.
+    /// A template for a session object, data or a public key. Half of them are valid.
     pub(crate) fn of_object(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
         let wallet = self.random.below(self.world.wallets.len().max(1) as u64) as usize;
         let attributes = match (self.random.below(4), self.world.wallets.get(wallet)) {
@@ -134,7 +134,7 @@ impl Caller<'_> {
         self.attributes(&attributes)
     }
 
-    /// The first of two templates to make a wallet, or a key that signs digests, by.
+    /// The first of two templates for a wallet or a key that signs digests.
     pub(crate) fn of_public(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
         if self.random.below(2) == 0 || !self.ration.allows(Costly::Wallet) {
             return self.template();
@@ -151,7 +151,7 @@ impl Caller<'_> {
         ])
     }
 
-    /// The second of them, which needs to say nothing of a wallet.
+    /// The second of them, which a wallet does not need.
     pub(crate) fn of_private(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
         if self.last_mechanism == CKM_EC_KEY_PAIR_GEN && self.random.below(4) > 0 {
             let name = format!("extra-digests-{}", self.random.below(4));
@@ -160,7 +160,7 @@ impl Caller<'_> {
         if self.random.below(2) == 0 { (ptr::null_mut(), 0) } else { self.template() }
     }
 
-    /// What is asked for: a template that is filled.
+    /// A template for the module to fill.
     pub(crate) fn wanted(&mut self) -> (CK_ATTRIBUTE_PTR, CK_ULONG) {
         match self.random.below(24) {
             0 => return (ptr::null_mut(), self.random.below(3)),
@@ -186,7 +186,7 @@ impl Caller<'_> {
         (place.start.cast(), entries.len() as CK_ULONG)
     }
 
-    /// The beginning of a template: a change that whoever may administer can make, a class to find, or nothing.
+    /// The beginning of a template: a change that an administrator can make, a class to find, or nothing.
     fn recipe(&mut self) -> Vec<(CK_ATTRIBUTE_TYPE, Vec<u8>)> {
         match self.random.below(6) {
             0 if self.ration.allows(Costly::Administer) => vec![(CKA_COUNTERSIGN_POLICY, LIMITS.into())],
@@ -205,7 +205,7 @@ impl Caller<'_> {
         }
     }
 
-    /// A value, of a likely length. None that leaves a wallet of the payers without them.
+    /// A value of a likely length. Never one that removes the payers from a wallet.
     fn value_of(&mut self, kind: CK_ATTRIBUTE_TYPE) -> Vec<u8> {
         if matches!(kind, CKA_COUNTERSIGN_USERS | CKA_COUNTERSIGN_POLICY) {
             return self.random.one_of(&[&b""[..], b"nobody", b"\xff", b"max_fee_sat = -1"]).to_vec();

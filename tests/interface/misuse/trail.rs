@@ -1,4 +1,4 @@
-//! Where every caller is: for whoever has to find the call that crashed or did not come back.
+//! Records where every caller is, to find the call that crashed or hung.
 
 use core::ffi::c_int;
 use std::process::abort;
@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use super::calls::FUNCTIONS;
 
-/// Callers at a time, at the most.
+/// The most callers at a time.
 pub(crate) const CALLERS: usize = 8;
-/// Looks at the callers, each a second after the other, until one that has not moved is taken for lost.
+/// Checks, one a second, after which a caller that has not moved counts as lost.
 const PATIENCE: u32 = 180;
 
 static TRAILS: [Trail; CALLERS] = [const { Trail::new() }; CALLERS];
 static SEED: AtomicU64 = AtomicU64::new(0);
 
-/// One caller's.
+/// The trail of one caller.
 pub(crate) struct Trail {
     call: AtomicU64,
     function: AtomicUsize,
@@ -29,42 +29,42 @@ impl Trail {
         Trail { call: AtomicU64::new(0), function: AtomicUsize::new(0), is_calling: AtomicBool::new(false) }
     }
 
-    /// The one of this caller.
+    /// The trail of this caller.
     pub(crate) fn of(caller: usize) -> &'static Trail {
         &TRAILS[caller]
     }
 
-    /// A call begins, of a function by its place in the table.
+    /// Records the beginning of a call, by the function's place in the table.
     pub(crate) fn enter(&self, function: usize) {
         self.function.store(function, Ordering::Relaxed);
         self.call.fetch_add(1, Ordering::Relaxed);
         self.is_calling.store(true, Ordering::Relaxed);
     }
 
-    /// It came back.
+    /// Records its return.
     pub(crate) fn leave(&self) {
         self.is_calling.store(false, Ordering::Relaxed);
     }
 
-    /// Calls so far.
+    /// The number of calls so far.
     pub(crate) fn calls(&self) -> u64 {
         self.call.load(Ordering::Relaxed)
     }
 }
 
-/// Calls of all callers.
+/// The number of calls of all callers.
 pub(crate) fn calls() -> u64 {
     TRAILS.iter().map(Trail::calls).sum()
 }
 
-/// Ends the process with the trails if a caller does not come back. It ends when it is dropped.
+/// Ends the process and prints the trails if a caller does not return. It stops watching when it is dropped.
 pub(crate) struct Watchdog {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
-    /// Begins to watch, also for signals that end a process.
+    /// Starts watching, also for signals that end a process.
     pub(crate) fn start(seed: u64) -> Watchdog {
         SEED.store(seed, Ordering::Relaxed);
         for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGABRT] {
@@ -72,7 +72,7 @@ impl Watchdog {
             let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
             action.sa_sigaction = tell_and_die as extern "C" fn(c_int) as usize;
             action.sa_flags = libc::SA_ONSTACK | libc::SA_RESETHAND | libc::SA_NODEFER;
-            // SAFETY: the handler does nothing but what a handler may do.
+            // SAFETY: the handler does only what a signal handler may do.
             let rv = unsafe { libc::sigaction(signal, &action, core::ptr::null_mut()) };
             assert_eq!(rv, 0, "sigaction");
         }
@@ -99,13 +99,13 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // Its end is all that matters.
+            // Only its end matters.
             let _ = thread.join();
         }
     }
 }
 
-/// Tells where everybody was, and lets the signal do what it does by default.
+/// Prints where every caller is, and lets the signal have its default effect.
 extern "C" fn tell_and_die(signal: c_int) {
     tell(&[b"\nsignal ", &digits(signal.unsigned_abs().into()), b", seed ", &digits(seed()), b"\n"]);
     for (number, trail) in TRAILS.iter().enumerate().filter(|(_, trail)| trail.calls() > 0) {
@@ -114,7 +114,7 @@ extern "C" fn tell_and_die(signal: c_int) {
         let (caller, call) = (digits(number as u64), digits(trail.calls()));
         tell(&[b"  caller ", &caller, b", call ", &call, place, name, b"\n"]);
     }
-    // SAFETY: the handler was reset when it was entered, so that this ends the process.
+    // SAFETY: the handler was reset on entry, so this ends the process.
     unsafe { libc::raise(signal) };
 }
 
@@ -122,15 +122,15 @@ fn seed() -> u64 {
     SEED.load(Ordering::Relaxed)
 }
 
-/// Writes as a signal handler may: nothing is allocated.
+/// Writes as a signal handler may, without allocating.
 fn tell(parts: &[&[u8]]) {
     for part in parts {
-        // SAFETY: a slice. What cannot be written cannot be told.
+        // SAFETY: the pointer and length are a slice's. A failed write cannot be reported.
         let _ = unsafe { libc::write(libc::STDERR_FILENO, part.as_ptr().cast(), part.len()) };
     }
 }
 
-/// A number in decimal digits, with zeros before it.
+/// A number in decimal digits, with leading zeros.
 fn digits(mut number: u64) -> [u8; 20] {
     let mut digits = [b'0'; 20];
     for digit in digits.iter_mut().rev() {

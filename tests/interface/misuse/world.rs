@@ -1,5 +1,5 @@
-//! What all callers share: the module, the token with its wallets, what the users' authenticators show, and the account of what
-//! was paid for.
+//! Shared by all callers: the module, the token with its wallets, the users' authenticators, and the account
+//! of what was paid for.
 
 use core::ptr;
 use std::collections::{BTreeMap, HashMap};
@@ -25,25 +25,25 @@ use super::ration::Random;
 
 /// Wallets that pay.
 const WALLETS: usize = 4;
-/// Users of each whose right codes pay.
+/// Users of each wallet whose right codes pay.
 const PAYERS: usize = 12;
-/// Of all wallets.
+/// The payers of all wallets.
 const PAYING: u64 = (WALLETS * PAYERS) as u64;
-/// Users who are guessed at; every wallet lists them.
+/// Users for guessing; every wallet lists them.
 const PREY: usize = 4;
-/// Seconds of a payer's time step: as short as the module allows, so that there is much to pay with.
+/// Seconds of a payer's time step, as short as the module allows, so that there are many codes.
 const STEP: u64 = 15;
-/// Wrong codes of a payer in all: the lifetime budget is twenty.
+/// Wrong codes of a payer in total; the budget is twenty.
 const MAX_WRONG_CODES: u64 = 12;
-/// Wrong PINs in a row of anybody: at ten a PIN is locked.
+/// Wrong PINs in a row; the PIN would lock at ten.
 const MAX_WRONG_PINS: u64 = 4;
 /// The curve's name (SEC 2), as an object identifier in DER.
 pub(crate) const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
-/// Bytes of a digest's signature; no PSBT with signatures is as short.
+/// Bytes of a digest's signature. No PSBT with signatures is so short.
 const SIGNATURE_LEN: usize = 64;
 
-/// A version of the interface, with its function list. Each list begins with the members of the one before it, so that all are
-/// read as the newest.
+/// A version of the interface with its function list. Each list begins with the members of the one before it,
+/// so all of them are read as the newest type.
 #[derive(Clone, Copy)]
 pub(crate) struct Table {
     pub(crate) version: (u8, u8),
@@ -55,22 +55,22 @@ unsafe impl Sync for Table {}
 // SAFETY: as above.
 unsafe impl Send for Table {}
 
-/// The module and what is behind it.
+/// The module, and its token and users.
 pub(crate) struct World {
     pub(crate) raw: Raw,
     pub(crate) tables: Vec<Table>,
     pub(crate) wallets: Vec<WatchedWallet>,
     payers: Mutex<Vec<Payer>>,
     account: Mutex<Account>,
-    /// Right codes handed to anybody.
+    /// Right codes that were handed out.
     drawn: AtomicU64,
     /// Wrong PINs since the last right one, of the security officer and of the user.
     wrong_pins: [AtomicU64; 2],
-    /// Counts the PSBTs and the digests: each is another one.
+    /// Numbers the PSBTs and the digests, so that each differs.
     texts: AtomicU64,
 }
 
-/// A wallet, as whoever watches it knows it; and the key that signs digests for the same users.
+/// A wallet as a watch-only wallet knows it, and the key that signs digests for the same users.
 pub(crate) struct WatchedWallet {
     pub(crate) descriptor: String,
     /// `CKA_EC_POINT` of the other key.
@@ -78,7 +78,7 @@ pub(crate) struct WatchedWallet {
     payment: Psbt,
 }
 
-/// A user with what was made of the codes.
+/// A user, and the state of their codes.
 struct Payer {
     authenticator: Authenticator,
     drawn: u64,
@@ -86,14 +86,15 @@ struct Payer {
     is_clean: bool,
 }
 
-/// What came out: how many answers of each transaction; and of each signature of a digest, in the order in which they came.
+/// The answers that came out: how many for each transaction, and the signatures of digests in the order in
+/// which they came.
 #[derive(Default)]
 struct Account {
     transactions: HashMap<Txid, u64>,
     digests: Vec<([u8; SIGNATURE_LEN], u64)>,
 }
 
-/// A code, to sign with its user's wallet, or with the key beside it.
+/// A code, to sign with its user's wallet or digest key.
 pub(crate) struct Code {
     pub(crate) user: String,
     pub(crate) code: String,
@@ -101,7 +102,7 @@ pub(crate) struct Code {
     pub(crate) payer: usize,
 }
 
-/// How the account stands.
+/// The present account.
 #[derive(Debug)]
 pub(crate) struct Balance {
     /// Right codes handed out.
@@ -110,7 +111,7 @@ pub(crate) struct Balance {
     pub(crate) transactions: u64,
     /// Digests signed.
     pub(crate) digests: u64,
-    /// Answers with signatures, of which several may be of one transaction or digest.
+    /// Answers with signatures. Several may be for one transaction or digest.
     pub(crate) answers: u64,
     /// Right codes handed out, by user.
     pub(crate) by_user: BTreeMap<String, u64>,
@@ -146,7 +147,7 @@ impl World {
         }
     }
 
-    /// The same, with an initialised token, users who confirmed, and wallets. Nobody is logged in.
+    /// The same with an initialised token, confirmed users, and wallets. Nobody is logged in.
     pub(crate) fn furnished(self) -> World {
         let raw = initialised_token();
         let so = raw.so();
@@ -181,7 +182,7 @@ impl World {
         World { raw, wallets, payers: Mutex::new(payers), ..self }
     }
 
-    /// A PSBT of this wallet that nobody has signed.
+    /// A PSBT of this wallet, a new one each time.
     pub(crate) fn psbt(&self, wallet: usize) -> Vec<u8> {
         let number = self.next_text();
         let mut psbt = self.wallets[wallet].payment.clone();
@@ -189,7 +190,7 @@ impl World {
         psbt.serialize()
     }
 
-    /// A digest that nobody has signed.
+    /// A digest, a new one each time.
     pub(crate) fn digest(&self) -> [u8; 32] {
         let mut digest = [0x5a; 32];
         digest[..8].copy_from_slice(&self.next_text().to_be_bytes());
@@ -200,7 +201,7 @@ impl World {
         self.texts.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// A right code, where a payer has one left, of the wallet that it pays for.
+    /// A right code of a payer, if one is left, with its wallet.
     pub(crate) fn draw(&self) -> Option<Code> {
         let mut payers = self.payers();
         let (payer, code) = payers
@@ -213,12 +214,13 @@ impl World {
         Some(Code { user: payers[payer].authenticator.name().into(), code, wallet, payer })
     }
 
-    /// A payer's newest code was taken: wrong ones before it are forgiven.
+    /// A payer's newest code was accepted, which ends the row of wrong ones before it.
     pub(crate) fn paid(&self, payer: usize) {
         self.payers()[payer].is_clean = true;
     }
 
-    /// A payer with a code that is not right now: spent, another payer's, or invented. Once between two payments, which forgive it.
+    /// A payer with a code that is not right now: spent, another payer's, or invented. Once between two
+    /// payments, which end the row.
     pub(crate) fn wrong(&self, random: &mut Random) -> Option<Code> {
         let mut payers = self.payers();
         let (index, other) = (random.below(PAYING) as usize, random.below(PAYING) as usize);
@@ -236,19 +238,19 @@ impl World {
         Some(Code { user: payer.authenticator.name().into(), code, wallet: index / PAYERS, payer: index })
     }
 
-    /// Whether one more wrong PIN locks nobody, whoever it is taken for.
+    /// Whether one more wrong PIN cannot lock anybody.
     pub(crate) fn takes_a_wrong_pin(&self) -> bool {
         self.wrong_pins.iter().all(|wrong| wrong.fetch_add(1, Ordering::SeqCst) < MAX_WRONG_PINS)
     }
 
-    /// A right PIN forgives the wrong ones.
+    /// A right PIN ends the row of wrong ones.
     pub(crate) fn took_a_right_pin(&self, user_type: CK_USER_TYPE) {
         if let Some(wrong) = self.wrong_pins.get(user_type as usize) {
             wrong.store(0, Ordering::SeqCst);
         }
     }
 
-    /// Counts an answer with signatures. More transactions and digests than right codes is what must never be.
+    /// Counts an answer with signatures. There must never be more transactions and digests than right codes.
     pub(crate) fn saw_signed(&self, answer: &[u8]) -> Result<(), String> {
         if let Ok(signature) = <[u8; SIGNATURE_LEN]>::try_from(answer) {
             let mut account = self.account();
@@ -272,7 +274,7 @@ impl World {
         Ok(())
     }
 
-    /// The account.
+    /// The balance of the account.
     pub(crate) fn balance(&self) -> Balance {
         let account = self.account();
         Balance {
@@ -297,7 +299,7 @@ impl World {
         self.account().transactions.keys().map(Txid::to_string).collect()
     }
 
-    /// The keys of the token that sign digests, as they are known to anybody.
+    /// The keys of the token that sign digests, as anybody can read them.
     pub(crate) fn digest_keys(&self) -> Vec<PublicKey> {
         let session = self.raw.read_only();
         let template: [Attribute; 2] =
@@ -312,7 +314,7 @@ impl World {
         keys
     }
 
-    /// Digests of which no signature came out: each of the others has one of its own, by one of these keys.
+    /// The digests without a signature. Each of the others has its own, by one of these keys.
     pub(crate) fn unsigned_digests(&self, keys: &[PublicKey], digests: Vec<[u8; 32]>) -> Vec<[u8; 32]> {
         let secp = Secp256k1::verification_only();
         let mut signatures: Vec<Signature> = (self.account().digests.iter())
@@ -321,7 +323,7 @@ impl World {
         let mut unsigned = digests;
         unsigned.retain(|digest| {
             let message = Message::from_digest(*digest);
-            // The audit has them nearly in the same order.
+            // The audit has them in nearly the same order.
             let place = signatures.iter().position(|signature| {
                 keys.iter().any(|key| secp.verify_ecdsa(&message, signature, key).is_ok())
             });
@@ -339,7 +341,7 @@ impl World {
     }
 }
 
-/// What a wallet's `CKA_COUNTERSIGN_USERS` is, and stays.
+/// A wallet's `CKA_COUNTERSIGN_USERS`, which does not change.
 pub(crate) fn users_of(wallet: usize) -> String {
     let payers = (wallet * PAYERS..(wallet + 1) * PAYERS).map(payer);
     payers.chain((0..PREY as u64).map(prey)).collect::<Vec<_>>().join("\n")
@@ -366,7 +368,7 @@ fn payer(number: usize) -> String {
     format!("payer-{number}")
 }
 
-/// The name of somebody who may be guessed at; of some there is only the name.
+/// The name of a user for guessing. Some of them exist only as a name.
 pub(crate) fn prey(which: u64) -> String {
     format!("prey-{}", which % (PREY as u64 + 2))
 }

@@ -1,4 +1,4 @@
-//! Many threads at once: what is right alone is right then, too.
+//! Many threads at once: what is right for one thread stays right for many.
 
 use std::sync::Barrier;
 
@@ -11,7 +11,7 @@ use super::in_boundary;
 
 const THREADS: usize = 24;
 
-/// What each of many threads that begin together is answered.
+/// The answers to many threads that begin together.
 fn by_threads(call: impl Fn() -> CK_RV + Sync) -> Vec<CK_RV> {
     let together = Barrier::new(THREADS);
     std::thread::scope(|scope| {
@@ -70,7 +70,7 @@ fn right_pins_of_many_threads_at_once_log_in_once_and_lock_nothing() {
     });
 }
 
-/// Each wrong one is charged, however many come at once.
+/// Each wrong try is charged, however many come at once.
 #[test]
 fn otp_guess_wrong_pins_of_many_threads_at_once_are_five_and_no_more() {
     in_boundary(this_test!(), |_| {

@@ -1,5 +1,5 @@
-//! Attacks on PKCS#11 interfaces, each of which worked on some token: each is refused by the answer that is named, and nothing is
-//! gained by it.
+//! Attacks on PKCS#11 interfaces, each of which worked on some token. The module refuses each with the named
+//! answer, and the attacker gains nothing.
 //!
 //! - J. Clulow, "On the Security of PKCS #11", CHES 2003: wrapping and decrypting with one key, weakened and related keys,
 //!   parallel search.
@@ -8,13 +8,13 @@
 //!
 //! | file | who gains |
 //! |---|---|
-//! | `keys` | another key than was given, or another use of it |
-//! | `templates` | a key that is known, or weak |
-//! | `secrets` | what a key is, piece by piece |
+//! | `keys` | a different key, or another use of a key |
+//! | `templates` | a known or weak key |
+//! | `secrets` | a key's value, piece by piece |
 //! | `session_objects` | trust in a key, by an object that looks like it |
-//! | `codes`, `messages` | a signature that a code was not given for |
-//! | `digests` | a wallet's signature, by a key that signs whatever it is given |
-//! | `officer` | the security officer, what is the user's |
+//! | `codes`, `messages` | a signature without a code for it |
+//! | `digests` | a wallet's signature, made by a key that signs digests |
+//! | `officer` | the user's rights, for the security officer |
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -38,7 +38,7 @@ use harness::module::cli::Cli;
 use harness::module::raw::{Attribute, Mechanism, Raw, Template, call};
 use harness::module::{Boundary, Finished, LIMITS, Stage, assert_rv, ulong};
 
-/// What is asked of every key, before an attack and after it.
+/// The attributes that are compared for every key before and after an attack.
 const WATCHED: [CK_ATTRIBUTE_TYPE; 28] = [
     CKA_CLASS,
     CKA_KEY_TYPE,
@@ -70,7 +70,7 @@ const WATCHED: [CK_ATTRIBUTE_TYPE; 28] = [
     CKA_COUNTERSIGN_DESCRIPTOR,
 ];
 
-/// Every object that a session sees, with its handle and all that is watched of it.
+/// Every object that a session sees, with its handle and the watched attributes.
 type Snapshot = Vec<(CK_OBJECT_HANDLE, Vec<Result<Vec<u8>, CK_RV>>)>;
 
 fn snapshot(raw: &Raw, session: CK_SESSION_HANDLE) -> Snapshot {
@@ -79,7 +79,7 @@ fn snapshot(raw: &Raw, session: CK_SESSION_HANDLE) -> Snapshot {
     objects.into_iter().map(|object| (object, shown(object))).collect()
 }
 
-/// Runs an attack, which must leave every object as it was and add none.
+/// Runs an attack, which must leave every object unchanged and add none.
 fn gaining_nothing(raw: &Raw, session: CK_SESSION_HANDLE, attack: impl FnOnce()) {
     let before = snapshot(raw, session);
     assert!(before.len() >= 3, "there is something to gain: {} objects", before.len());
@@ -159,7 +159,7 @@ fn derive(
     rv
 }
 
-/// What an attacker would have of a key, and what it is: each takes one of the walls around it away.
+/// Attributes that an attacker would like a key to have. Each of them removes one of the key's protections.
 fn weakened() -> Vec<Attribute> {
     let yes = |kind| (kind, vec![CK_TRUE]);
     let no = |kind| (kind, vec![CK_FALSE]);
@@ -175,7 +175,7 @@ fn weakened() -> Vec<Attribute> {
     ]
 }
 
-/// The label of what an attacker makes.
+/// The label of objects that an attacker makes.
 const MADE: &str = "made";
 
 /// The label of the key that signs digests.
@@ -184,7 +184,7 @@ const SIDECHAIN: &str = "sidechain";
 /// The object identifier of secp256k1, in DER.
 const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 
-/// A stage on which there is a key that signs digests, too, for all of the users.
+/// A stage with a key that signs digests for all of the users.
 fn stage(users: &[&str]) -> Stage {
     let mut stage = Stage::new(users);
     stage.as_so(|raw, so| {
@@ -216,7 +216,7 @@ fn digest_key(label: &str, users: &str) -> [Vec<Attribute>; 2] {
     [vec![(CKA_EC_PARAMS, SECP256K1.to_vec())], private]
 }
 
-/// The keys of the token, as the session sees them.
+/// The keys of the token that the session sees.
 struct Keys {
     wallet: CK_OBJECT_HANDLE,
     wallet_public: CK_OBJECT_HANDLE,
@@ -241,8 +241,8 @@ impl Keys {
     }
 }
 
-/// What is answered to whoever sets an attribute that nobody sets: a backend sets none; the security officer learns whether the
-/// key has it.
+/// The answer to setting an attribute that nobody can set. A backend can set none; the security officer
+/// learns whether the key has it.
 fn refusal_to_set(
     raw: &Raw,
     session: CK_SESSION_HANDLE,
@@ -256,7 +256,7 @@ fn refusal_to_set(
     }
 }
 
-/// That a code which an attack was refused with is as good as before: nothing of it was spent.
+/// Checks that a code is still good after an attack with it was refused: the attack spent nothing.
 fn still_signs(boundary: &Boundary, stage: &Stage, user: &str, code: &str) {
     let before = countersigned(boundary).len();
     let psbt = stage.psbt();
@@ -265,13 +265,13 @@ fn still_signs(boundary: &Boundary, stage: &Stage, user: &str, code: &str) {
     assert_eq!(countersigned(boundary)[before..], [txid(&psbt)]);
 }
 
-/// A session of the security officer, once the backend is out.
+/// A session of the security officer, after the backend has logged out.
 fn as_officer(raw: &Raw) -> CK_SESSION_HANDLE {
     assert_rv!(raw.close_all(), CKR_OK);
     raw.so()
 }
 
-/// The operations that are not there: a key is an oracle by none of them.
+/// The operations that the module does not have, so no key is an oracle for them.
 fn no_such_operations(
     raw: &Raw,
     session: CK_SESSION_HANDLE,

@@ -1,5 +1,5 @@
-//! Attributes of every kind of object, by the tables of the specification (PKCS#11 v3.0 section 4; v3.2 sections 4, 6.3 and
-//! 6.53).
+//! Attributes of every kind of object, compared with the tables of the specification (PKCS#11 v3.2 sections 4
+//! and 6).
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -17,27 +17,27 @@ use harness::module::{
 use super::digest_key;
 use super::in_boundary;
 
-/// What an attribute is.
+/// The expected value of an attribute.
 #[derive(Clone, Copy, Debug)]
 enum Is {
     True,
     False,
     Ulong(CK_ULONG),
     Ulongs(&'static [CK_ULONG]),
-    /// A value of no bytes.
+    /// An empty value.
     Empty,
     /// So many bytes.
     Len(usize),
-    /// Some bytes.
+    /// A value of any length above 0.
     Some,
-    /// Something that is never shown.
+    /// A value that is never shown.
     Sensitive,
 }
 use Is::{Empty, False, Len, Sensitive, Some as Any, True, Ulong, Ulongs};
 
 type Table = &'static [(CK_ATTRIBUTE_TYPE, Is)];
 
-/// "Common storage object attributes", of an object of the token.
+/// "Common storage object attributes" of a token object.
 const STORAGE: Table = &[(CKA_TOKEN, True), (CKA_UNIQUE_ID, Any)];
 
 /// "Common key attributes" of a key made inside.
@@ -101,7 +101,7 @@ const USER: Table = &[
     (CKA_COUNTERSIGN_STOPPED, False),
 ];
 
-/// What both sides of an EC key pair have that was made inside.
+/// The attributes of both sides of an EC key pair that was made inside.
 const EC_PAIR: Table = &[
     (CKA_MODIFIABLE, True),
     (CKA_COPYABLE, False),
@@ -149,7 +149,7 @@ const EC_PRIVATE: Table = &[
     (CKA_VALUE, Sensitive),
 ];
 
-/// What both sides of a wallet have.
+/// The attributes of both sides of a wallet.
 const WALLET: Table = &[
     (CKA_LABEL, Len(8)),
     (CKA_KEY_GEN_MECHANISM, Ulong(CKM_COUNTERSIGN_WALLET_KEY_GEN)),
@@ -165,7 +165,7 @@ const WALLET: Table = &[
 const WALLET_PUBLIC: Table = &[(CKA_VERIFY, False), (CKA_ALLOWED_MECHANISMS, Empty)];
 const WALLET_PRIVATE: Table = &[(CKA_ALLOWED_MECHANISMS, Ulong(CKM_COUNTERSIGN_PSBT))];
 
-/// What both sides of a key have that signs digests.
+/// The attributes of both sides of a key that signs digests.
 const DIGEST_KEY: Table = &[
     (CKA_LABEL, Len(9)),
     (CKA_KEY_GEN_MECHANISM, Ulong(CKM_EC_KEY_PAIR_GEN)),
@@ -192,7 +192,7 @@ const CLOCK: Table = &[
     (CKA_COUNTERSIGN_CLOCK_REFUSAL, Empty),
 ];
 
-/// "Common storage object attributes" as they are where the template says nothing.
+/// "Common storage object attributes" if the template does not give them.
 const STORAGE_OF_SESSION: Table = &[
     (CKA_TOKEN, False),
     (CKA_PRIVATE, False),
@@ -203,11 +203,11 @@ const STORAGE_OF_SESSION: Table = &[
     (CKA_UNIQUE_ID, Len(32)),
 ];
 
-/// "Data object attributes", none given.
+/// "Data object attributes" if none is given.
 const DATA: Table =
     &[(CKA_CLASS, Ulong(CKO_DATA)), (CKA_APPLICATION, Empty), (CKA_OBJECT_ID, Empty), (CKA_VALUE, Empty)];
 
-/// A public key of which only the key was given.
+/// A public key of which only the key itself was given.
 const PUBLIC_KEY: Table = &[
     (CKA_CLASS, Ulong(CKO_PUBLIC_KEY)),
     (CKA_KEY_TYPE, Ulong(CKK_EC)),
@@ -233,7 +233,7 @@ const PUBLIC_KEY: Table = &[
     (CKA_EC_POINT, Len(35)),
 ];
 
-/// Attributes of objects that we have none of.
+/// Attributes of kinds of object that the module does not have.
 const OF_NONE: &[CK_ATTRIBUTE_TYPE] = &[
     CKA_MODULUS,
     CKA_PRIME,
@@ -249,8 +249,8 @@ const OF_NONE: &[CK_ATTRIBUTE_TYPE] = &[
     CK_ULONG::MAX,
 ];
 
-/// Reads every attribute of every table in one call, and compares those of `tables` to what they are to be; all others the
-/// object must not have. Then the object's size is compared to the sum of what was shown.
+/// Reads every attribute of every table in one call, and compares those of `tables` with the expected values.
+/// The object must not have any other. Then compares the object's size with the sum of the visible values.
 fn check(raw: &Raw, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, tables: &[Table]) {
     let wanted: Vec<(CK_ATTRIBUTE_TYPE, Is)> = tables.concat();
     let everything: BTreeSet<CK_ATTRIBUTE_TYPE> = [
@@ -317,7 +317,7 @@ fn check(raw: &Raw, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, tables
         };
         assert!(is_right, "{kind:#x} is {value:?}, not {wanted:?}");
         size += len;
-        // What is shown is found; but for the time, which goes on.
+        // Visible values can be searched for, except the time, which goes on.
         if kind != CKA_VALUE {
             let found = raw.find(session, &[(CKA_CLASS, class_of(tables)), (kind, value.to_vec())]);
             assert!(found.expect("it finds").contains(&object), "by {kind:#x}");
@@ -406,7 +406,7 @@ fn no_two_objects_share_a_unique_id_and_each_is_found_by_its_own() {
             assert!(id.is_ascii(), "an RFC 2279 string");
             assert_eq!(raw.find(so, &[(CKA_UNIQUE_ID, id)]), Ok(vec![object]));
         }
-        // Over a restart, the token's are the same; another enrolment of the same name is another key.
+        // After a restart the token's ids are the same. Another enrolment under the same name has another id.
         let id =
             |raw: &Raw, so| raw.attribute(so, raw.user_key(so, "bob"), CKA_UNIQUE_ID).expect("it has one");
         let first = id(&raw, so);

@@ -1,4 +1,4 @@
-//! The clock object (PKCS#11 v2.40 section 4.3.2).
+//! The clock object (PKCS#11 v3.2 section 4.3, "Clock").
 
 use core::ops::RangeInclusive;
 
@@ -22,7 +22,7 @@ fn clock(raw: &Raw, session: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {
     clock
 }
 
-/// The time that the clock shows, once it is known to lie between two readings of ours.
+/// The time that the clock shows, which must lie between two readings of ours.
 fn shown(raw: &Raw, session: CK_SESSION_HANDLE, clock: CK_OBJECT_HANDLE) -> u64 {
     let before = now();
     let value = raw.attribute(session, clock, CKA_VALUE).expect("whoever asks may know the time");
@@ -62,7 +62,7 @@ fn the_clock_is_found_by_its_class_alone_and_shows_the_time_without_login() {
         for template in [vec![], vec![of_type(CKH_CLOCK)], vec![class(CKO_DATA)]] {
             assert!(!find(&template).contains(&clock), "{template:?}");
         }
-        // Nor by who is logged in and asks for everything.
+        // Nor by a logged-in session that asks for every attribute.
         let session = raw.user();
         assert!(!raw.find(session, &[]).expect("it finds").contains(&clock));
     });
@@ -86,7 +86,7 @@ fn the_clock_is_taken_by_the_security_officer_alone_and_never_by_a_malformed_val
 
         let so = raw.so();
         let clock = clock_in(raw, so);
-        // What is right but for its form.
+        // The right time in a wrong form.
         let right = to_digits(now());
         let second = |digits: &str| format!("{}{digits}", &right[..14]);
         for value in ["", "20261121", "2026113112000000", "2026-11-21T12:00Z", &second(""), &second("99")] {

@@ -1,4 +1,5 @@
-//! Keys that sign digests (PKCS#11 v3.2 section 6.3): how they are made, and that each signature is paid for by a code.
+//! Keys that sign digests (PKCS#11 v3.2 section 6.3): how they are made, and that each signature costs a
+//! code.
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -17,7 +18,7 @@ use super::in_boundary;
 const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 const DIGEST: [u8; 32] = [0x5a; 32];
 
-/// A template with these attributes added or, where their kind is there already, in its place.
+/// A template with these attributes added. They replace attributes of the same type.
 fn with(template: &[Attribute], changes: &[Attribute]) -> Vec<Attribute> {
     let is_changed = |kind| changes.iter().any(|(changed, _)| *changed == kind);
     template.iter().filter(|(kind, _)| !is_changed(*kind)).chain(changes).cloned().collect()
@@ -51,7 +52,7 @@ pub(crate) fn make(raw: &Raw, so: CK_SESSION_HANDLE, label: &str, users: &str, p
     assert!(made.is_ok(), "{made:x?}");
 }
 
-/// A stage with these keys, for which all users sign.
+/// A stage with these keys, which sign on the codes of all users.
 fn stage_with_keys(users: &[&str], keys: &[(&str, &str)]) -> Stage {
     let mut stage = Stage::new(users);
     stage.as_so(|raw, so| {
@@ -126,7 +127,8 @@ fn a_right_code_signs_a_digest_by_each_door_and_anybody_verifies() {
                     );
                 }
             }
-            // The other value of s is as right (SEC 1 section 4.1.4), though no signer of ours gives it.
+            // The other value of s verifies as well (SEC 1 section 4.1.4), though our signer never returns
+            // it.
             let high = high_s(&parsed);
             assert_rv!(verify(raw, session, CKM_ECDSA, public, &DIGEST, &high), CKR_OK);
             parsed.normalize_s();
@@ -176,7 +178,7 @@ fn verify_signature_first(
     call_v3_2!(raw, C_VerifySignatureFinal(session))
 }
 
-/// The signature with n − s for s.
+/// The signature with n − s in place of s.
 fn high_s(signature: &Signature) -> [u8; 64] {
     let mut bytes = signature.serialize_compact();
     let s = bitcoin::secp256k1::SecretKey::from_slice(&bytes[32..]).expect("a scalar");
@@ -251,7 +253,7 @@ fn no_code_no_signature_of_a_digest_and_what_each_refusal_spends() {
         for length in [0, 31, 33] {
             assert_eq!(sign(&stage, key, &record, &vec![1; length]), Err(CKR_DATA_LEN_RANGE), "{length}");
         }
-        // Nor has one of another length an answer to be long.
+        // For a digest of another length, there is no answer's length either.
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_DIGEST, &record, key), CKR_OK);
         let (mut short, mut len) = ([1; 31], 0);
         assert_rv!(
@@ -259,7 +261,7 @@ fn no_code_no_signature_of_a_digest_and_what_each_refusal_spends() {
             CKR_DATA_LEN_RANGE
         );
         assert_eq!(len, 0);
-        // A length query and a small buffer spend nothing.
+        // A length query or a small buffer spends nothing.
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_DIGEST, &record, key), CKR_OK);
         let (mut digest, mut small, mut len) = (DIGEST, [0xEE_u8; 63], 0);
         assert_rv!(call!(raw, C_Sign(session, digest.as_mut_ptr(), 32, ptr::null_mut(), &mut len)), CKR_OK);
@@ -447,10 +449,10 @@ fn each_mistake_in_the_templates_of_a_key_pair_has_its_answer() {
     });
 }
 
-/// An attribute, and what the templates of a public and of a private key may say of it.
+/// An attribute, and the value that a public and a private key's template may give for it.
 type Said = (CK_ATTRIBUTE_TYPE, Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// All that is so anyway with keys that sign digests.
+/// Every attribute that is the same for all keys that sign digests.
 fn said_of_a_key_pair() -> Vec<Said> {
     let (yes, no) = (|| Some(vec![CK_TRUE]), || Some(vec![CK_FALSE]));
     vec![
@@ -481,7 +483,7 @@ fn said_of_a_key_pair() -> Vec<Said> {
     ]
 }
 
-/// Another value of the same length: the other truth, another class or type, another curve.
+/// A different value of the same length: the opposite boolean, another class or type, another curve.
 fn opposite(value: &[u8]) -> Vec<u8> {
     let mut value = value.to_vec();
     match &mut value[..] {

@@ -1,4 +1,4 @@
-//! Finding objects by any template (PKCS#11 v3.0 sections 5.7.7 to 5.7.9).
+//! Finding objects by any template (PKCS#11 v3.2 section 5.7, `C_FindObjectsInit` to `C_FindObjectsFinal`).
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -29,7 +29,7 @@ fn a_search_takes_any_template_and_finds_what_matches_all_of_it() {
         }
         create_wallet(&raw, so, "hot", &["alice", "bob"], LIMITS);
         digest_key::make(&raw, so, "sidechain", "bob", "max_period_transactions = 9");
-        // An object of a session called as a user is, and one without a name.
+        // A session object with a user's name, and one without a name.
         raw.create(so, &data("alice")).expect("it is made");
         raw.create(so, &[(CKA_CLASS, ulong(CKO_DATA)), (CKA_VALUE, vec![7; 20])]).expect("it is made");
         let class = |class| (CKA_CLASS, ulong(class));
@@ -48,7 +48,7 @@ fn a_search_takes_any_template_and_finds_what_matches_all_of_it() {
             (vec![(CKA_VERIFY, yes.clone()), class(CKO_PUBLIC_KEY)], 1),
             (vec![(CKA_TOKEN, vec![2])], 0),
             (vec![(CKA_TOKEN, ulong(1))], 0),
-            // Labels: of whatever has that name, and no name at all.
+            // Labels: all objects with that name, and the empty name.
             (vec![label(b"alice")], 2),
             (vec![label(b"alice"), class(CKO_OTP_KEY)], 1),
             (vec![class(CKO_DATA), label(b"alice")], 1),
@@ -66,7 +66,7 @@ fn a_search_takes_any_template_and_finds_what_matches_all_of_it() {
             (vec![label(b"bob"), (CKA_OTP_USER_IDENTIFIER, b"bob".to_vec())], 1),
             (vec![label(b"bob"), (CKA_OTP_USER_IDENTIFIER, b"alice".to_vec())], 0),
             (vec![class(CKO_OTP_KEY), class(CKO_DATA)], 0),
-            // Classes that there are none of, and values that are no class.
+            // Classes without objects, and values that are no class.
             (vec![class(CKO_SECRET_KEY)], 0),
             (vec![class(CKO_CERTIFICATE)], 0),
             (vec![class(CK_ULONG::MAX)], 0),
@@ -74,17 +74,17 @@ fn a_search_takes_any_template_and_finds_what_matches_all_of_it() {
             (vec![(CKA_CLASS, vec![8])], 0),
             (vec![class(CKO_HW_FEATURE), label(b"alice")], 0),
             (vec![class(CKO_HW_FEATURE), (CKA_HW_FEATURE_TYPE, ulong(CKH_USER_INTERFACE))], 0),
-            // Attributes of others and of nobody.
+            // Attributes of other kinds of object, and unknown ones.
             (vec![(CKA_MODULUS, vec![1])], 0),
             (vec![(CKA_MODULUS, vec![])], 0),
             (vec![(0x8000_0001, vec![])], 0),
             (vec![(CK_ULONG::MAX, vec![])], 0),
             (vec![(CKA_WRAP_TEMPLATE, vec![])], 4),
             (vec![(CKA_WRAP_TEMPLATE, vec![0; 24])], 0),
-            // Ours.
+            // Vendor attributes.
             (vec![(CKA_COUNTERSIGN_USERS, b"alice\nbob".to_vec())], 2),
             (vec![(CKA_COUNTERSIGN_USERS, b"bob".to_vec())], 2),
-            // What keys are made for and by, wallets and those that sign digests.
+            // The mechanisms for which, and by which, wallets and digest keys were made.
             (vec![(CKA_ALLOWED_MECHANISMS, ulong(CKM_COUNTERSIGN_PSBT))], 1),
             (vec![(CKA_ALLOWED_MECHANISMS, [ulong(CKM_COUNTERSIGN_DIGEST), ulong(CKM_ECDSA)].concat())], 2),
             (vec![(CKA_ALLOWED_MECHANISMS, ulong(CKM_ECDSA))], 0),
@@ -99,7 +99,7 @@ fn a_search_takes_any_template_and_finds_what_matches_all_of_it() {
             ),
             (vec![(CKA_COUNTERSIGN_REACH, [ulong(0), ulong(0)].concat())], 2),
             (vec![(CKA_COUNTERSIGN_LOCKED, no.clone()), (CKA_COUNTERSIGN_CONFIRMED, yes.clone())], 2),
-            // By its value, what is no secret; what is one, by none.
+            // By value, if the value is no secret. A secret one is never found.
             (vec![(CKA_VALUE, vec![7; 20])], 1),
             (vec![(CKA_VALUE, vec![]), class(CKO_DATA)], 1),
             (vec![(CKA_VALUE, vec![]), class(CKO_OTP_KEY)], 0),
@@ -215,13 +215,13 @@ fn a_handle_is_invalid_once_another_session_destroyed_its_object() {
             assert_rv!(raw.destroy(other, object), CKR_OBJECT_HANDLE_INVALID);
             assert_rv!(raw.verify_init(other, object), CKR_KEY_HANDLE_INVALID);
         }
-        // It was found before it was destroyed.
+        // The object was found before it was destroyed.
         let (mut handle, mut count) = (0, 0);
         assert_rv!(call!(raw, C_FindObjects(other, &mut handle, 1, &mut count)), CKR_OK);
         assert_eq!((handle, count), (note, 1));
         assert_rv!(call!(raw, C_FindObjectsFinal(other)), CKR_OK);
         assert_eq!(raw.attribute(other, handle, CKA_LABEL), Err(CKR_OBJECT_HANDLE_INVALID));
-        // Made anew, both have other handles.
+        // Made again, both have other handles.
         enrol_confirmed(&raw, so, "bob");
         assert_ne!(raw.user_key(other, "bob"), bob);
         assert_ne!(raw.create(so, &data("note")).expect("it is made"), note);

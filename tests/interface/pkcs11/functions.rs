@@ -1,5 +1,5 @@
-//! Every function of every table: before it is initialised, with a handle that is no session's, with null pointers, and out of
-//! order (PKCS#11 v2.40 section 5, v3.0 section 5, v3.2 section 5).
+//! Every function of every table: before initialisation, with an invalid session handle, with null pointers,
+//! and out of order (PKCS#11 v3.2 section 5).
 
 #![allow(unsafe_code, reason = "wrong pointers are what this is about")]
 
@@ -18,13 +18,13 @@ use super::in_boundary;
 pub(crate) enum Wrong {
     /// The module is not initialised in this process.
     NotInitialised,
-    /// Nor are the pointers right: that is not looked at before.
+    /// Nor are the pointers right, which are not checked first.
     NotInitialisedNorPointers,
-    /// The session's handle, which is this.
+    /// The session handle, which is this.
     Session(CK_SESSION_HANDLE),
-    /// The pointers: those are null that must not be.
+    /// The pointers: those that must not be null are null.
     Pointers,
-    /// The order: nothing was begun in the session, which is of the user and read-only.
+    /// The order: no operation was begun in the session, which is the user's and read-only.
     Order,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Called {
     pub(crate) wanted: CK_RV,
 }
 
-/// What a row says of each.
+/// The expected answers of one row.
 struct Columns {
     not_initialised: Option<CK_RV>,
     session: Option<CK_RV>,
@@ -61,8 +61,9 @@ impl Columns {
     }
 }
 
-/// What functions of this kind answer whatever else is right or wrong: those of a session, those of none, those that do not
-/// ask whether the module is initialised, and those that are not for it.
+/// The answers of functions of this kind, whatever else is right or wrong: functions of a session, functions
+/// without one, functions that do not ask whether the module is initialised, and functions that are not meant
+/// for it.
 macro_rules! columns {
     (session $pointers:ident $order:ident) => {
         Columns {
@@ -93,8 +94,8 @@ macro_rules! columns {
     };
 }
 
-/// Calls the functions of `$table`, each with the first arguments, or with the second ones where the pointers are to be
-/// wrong.
+/// Calls the functions of `$table`, each with the first arguments, or with the second ones if the pointers
+/// must be wrong.
 macro_rules! rows {
     ($table:expr, $wrong:expr; $(
         $kind:ident $function:ident($($good:expr),*) ($($null:expr),*) $($rv:ident)*;
@@ -110,7 +111,7 @@ macro_rules! rows {
     };
 }
 
-/// What calls point to.
+/// The values that calls point to.
 struct Places {
     bytes: [u8; 64],
     number: CK_ULONG,
@@ -353,9 +354,9 @@ macro_rules! rows_3_2 {
     }};
 }
 
-/// Calls every function of every table, but for `C_Initialize` and `C_Finalize`.
+/// Calls every function of every table, except `C_Initialize` and `C_Finalize`.
 pub(crate) fn call_every_function(raw: &Raw, wrong: Wrong) -> Vec<Called> {
-    // A session of its own for each call: whatever it does to that or to the login is nothing to the next.
+    // A session for each call, so that what a call does to it or to the login does not affect the next one.
     let session = || match wrong {
         Wrong::NotInitialised | Wrong::NotInitialisedNorPointers => 1,
         Wrong::Session(session) => session,
@@ -381,7 +382,7 @@ pub(crate) fn call_every_function(raw: &Raw, wrong: Wrong) -> Vec<Called> {
         ],
     ]
     .map(|table| table.into_iter().flatten().collect::<Vec<Called>>());
-    // Nothing but pointers to functions stands behind the version, and two of them are not called here.
+    // After the version there are only pointers to functions, and two of them are not called here.
     let functions = |size| size / size_of::<CK_C_Initialize>() - 1;
     let sizes =
         [size_of::<CK_FUNCTION_LIST>(), size_of::<CK_FUNCTION_LIST_3_0>(), size_of::<CK_FUNCTION_LIST_3_2>()];
@@ -466,7 +467,7 @@ fn the_tables_have_the_same_functions() {
         let [old, newer, newest] = [pointers(raw.v2_40), pointers(raw.v3_0), pointers(raw.v3_2)];
         assert_eq!([old.len(), newer.len(), newest.len()], [68, 92, 104]);
         assert!(newest.iter().all(|function| *function != 0), "an empty place");
-        // `C_GetInfo` alone says another thing in each.
+        // Only `C_GetInfo` differs between the tables.
         const GET_INFO: usize = 2;
         for (index, function) in newer.iter().enumerate().filter(|(index, _)| *index != GET_INFO) {
             assert_eq!(old.get(index).unwrap_or(function), function, "{index} of 2.40 and 3.0");

@@ -1,4 +1,4 @@
-//! General-purpose functions (PKCS#11 v2.40 section 5.4; v3.0 section 5.4), and what holds for every function.
+//! General-purpose functions (PKCS#11 v3.2 section 5.4), and rules for every function.
 
 #![allow(unsafe_code, reason = "wrong pointers and fork are what this is about")]
 
@@ -129,7 +129,7 @@ fn the_interfaces_are_listed_and_found_by_name_and_version() {
     in_boundary(this_test!(), |_| {
         let raw = Raw::load();
         let library = raw.library;
-        // Before C_Initialize too: this is how a table is found at all.
+        // Before C_Initialize, too, because this is how a caller finds a table.
         // SAFETY: null.
         assert_rv!(unsafe { library.C_GetFunctionList(ptr::null_mut()) }, CKR_ARGUMENTS_BAD);
         assert_eq!((raw.v2_40.version.major, raw.v2_40.version.minor), (2, 40));
@@ -146,7 +146,7 @@ fn the_interfaces_are_listed_and_found_by_name_and_version() {
             CK_INTERFACE { pInterfaceName: ptr::null_mut(), pFunctionList: ptr::null_mut(), flags: 0 };
         let mut list = vec![empty; count as usize];
         let mut too_few = count - 1;
-        // SAFETY: the list has room for as many as each count says.
+        // SAFETY: the list has room for each count.
         unsafe {
             assert_rv!(library.C_GetInterfaceList(list.as_mut_ptr(), &mut too_few), CKR_BUFFER_TOO_SMALL);
             assert_eq!(too_few, count);
@@ -212,17 +212,18 @@ fn a_forked_child_is_another_application_and_the_parent_goes_on() {
         let stage = Stage::new(&["alice"]);
         let psbt = stage.psbt();
         let code = stage.users[0].code();
-        // Half-way through an operation.
+        // During an operation.
         let record = harness::module::approval("alice", &code);
         assert_rv!(stage.raw.sign_init(stage.session, CKM_COUNTERSIGN_PSBT, &record, stage.key), CKR_OK);
         let child = fork();
         assert!(child >= 0, "fork failed");
         if child == 0 {
-            // The child reports by its status: it must not run anything of the test harness.
+            // The child reports by its exit status, because it must not run anything of the test harness.
             let answers = call_every_function(&stage.raw, Wrong::NotInitialised);
             let wrong = answers.iter().position(|called| called.answer != called.wanted);
             let finalised = stage.raw.finalize();
-            // The parent has the store: the child does not get it as well. (A client's child connects, as another client.)
+            // The parent has the store, so the child cannot get it as well. (A client's child connects as
+            // another client.)
             let expected = if IS_CLIENT { CKR_OK } else { CKR_CANT_LOCK };
             let initialised = stage.raw.initialize();
             _exit(match wrong {

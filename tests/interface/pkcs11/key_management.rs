@@ -1,4 +1,4 @@
-//! Key management (PKCS#11 v2.40 section 5.13): users and wallets are made inside, to templates.
+//! Key management (PKCS#11 v3.2 section 5.18): the module makes users and wallets inside, from templates.
 
 #![allow(unsafe_code, reason = "wrong pointers are what this is about")]
 

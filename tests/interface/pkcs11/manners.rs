@@ -1,5 +1,5 @@
-//! What a PKCS#11 module owes the process that it is in: one operation of a kind at a time, threads, forks, being loaded twice,
-//! and being left without a word (PKCS#11 v2.40 section 5.4, usage guide section 2).
+//! What a PKCS#11 module owes its process: one operation of a kind at a time, threads, forks, being loaded
+//! twice, and a process that ends without finalising (PKCS#11 v3.2 section 5.4, usage guide section 2).
 
 #![allow(unsafe_code, reason = "forking and loading libraries are what this is about")]
 
@@ -41,7 +41,7 @@ fn a_session_has_one_operation_of_each_kind_at_a_time() {
         let verify = || raw.verify_init(session, alice);
         let verify_signature = || raw.verify_signature_init(session, alice, "12345678");
         let find = || call!(raw, C_FindObjectsInit(session, ptr::null_mut(), 0));
-        // Both ways to verify are one operation.
+        // Both ways to verify count as one operation.
         let begun: [(&str, usize, &dyn Fn() -> CK_RV); 5] = [
             ("C_SignInit", 0, &sign),
             ("C_MessageSignInit", 1, &messages),
@@ -79,7 +79,7 @@ fn one_authorisation_is_one_operation() {
         assert_rv!(late, CKR_OPERATION_NOT_INITIALIZED, "nothing waits for it");
         assert_rv!(begin(one), CKR_OK);
         assert_eq!(raw.sign(one, &psbt), Err(CKR_USER_NOT_LOGGED_IN), "each operation wants its own");
-        // What ended without signing takes its login with it.
+        // An operation that ended without signing takes its login with it.
         assert_rv!(begin(one), CKR_OK);
         let code = stage.users[1].last_code();
         assert_rv!(context(one, &format!("bob:{code}")), CKR_OK);
@@ -160,7 +160,7 @@ fn the_module_is_finalised_while_calls_run() {
         std::thread::scope(|scope| {
             for count in &calls {
                 scope.spawn(move || {
-                    // Until it is finalised: a session is closed with all others before that.
+                    // Until the module is finalised, which first closes this session with all others.
                     loop {
                         let answer = match raw.open(CKF_SERIAL_SESSION) {
                             Ok(session) => raw.random(session, 100).map(drop),
@@ -170,7 +170,7 @@ fn the_module_is_finalised_while_calls_run() {
                         match answer {
                             Ok(()) | Err(CKR_SESSION_HANDLE_INVALID | CKR_SESSION_COUNT) => {}
                             Err(CKR_CRYPTOKI_NOT_INITIALIZED) => break,
-                            // A client's connection, closed under the call.
+                            // A client's connection was closed during the call.
                             Err(CKR_DEVICE_REMOVED) if IS_CLIENT => {}
                             Err(rv) => panic!("{rv:#x}"),
                         }
@@ -201,7 +201,7 @@ unsafe extern "C" {
     safe fn exit(status: c_int) -> !;
 }
 
-/// Waits for a child, and gives the status that it ended with.
+/// Waits for a child, and returns its exit status.
 fn wait_for(child: c_int) -> c_int {
     let mut status = 0;
     // SAFETY: the pointer is to a local.
@@ -230,7 +230,7 @@ fn a_forked_child_that_exits_hurts_nothing_of_its_parents() {
         }
         assert_rv!(raw.sign_update(session, &psbt[40..]), CKR_OK);
         verify_signed(&psbt, &raw.sign_final(session).expect("the operation is still there"));
-        // The store is still this process's.
+        // The store still belongs to this process.
         let wanted = if IS_CLIENT { CKR_OK } else { CKR_CANT_LOCK };
         assert_rv!(boundary.probe().rv, wanted);
         let psbt = stage.psbt();
@@ -285,7 +285,7 @@ fn a_process_that_ends_without_finalising_leaves_the_store_as_it_was() {
                 std::thread::spawn(move || {
                     let session = raw.read_only();
                     done.wait();
-                    // As the process ends it may be refused, and then by the client side alone.
+                    // While the process ends, calls may be refused, but only by the client itself.
                     while raw.random(session, 100).is_ok() {}
                     loop {
                         std::thread::park();
@@ -293,7 +293,7 @@ fn a_process_that_ends_without_finalising_leaves_the_store_as_it_was() {
                 });
             }
             done.wait();
-            // And out: with an operation begun, sessions open, and threads in the midst of calls.
+            // Ends here: with an operation begun, sessions open, and threads in the middle of calls.
             return;
         }
         let stage = Stage::new(&["alice"]);
@@ -316,8 +316,8 @@ fn a_process_that_ends_without_finalising_leaves_the_store_as_it_was() {
 fn open_library() -> (Box<Pkcs11>, Raw) {
     // SAFETY: a PKCS#11 module runs nothing of consequence when it is loaded.
     let library = Box::new(unsafe { Pkcs11::new(module()) }.expect("the module loads"));
-    // SAFETY: the box is kept beside it, and is dropped after the last call through `Raw`; the tables are in a library that
-    // is never unmapped (`-z nodelete`, tests/interface/exports.rs).
+    // SAFETY: the box is kept next to it, and is dropped after the last call through `Raw`. The tables are in
+    // a library that is never unmapped (`-z nodelete`, tests/interface/exports.rs).
     let raw = Raw::of(unsafe { &*ptr::from_ref(&*library) });
     (library, raw)
 }
@@ -330,7 +330,7 @@ fn the_library_is_closed_and_opened_again_finalised_or_not() {
             assert_rv!(stage.raw.finalize(), CKR_OK);
             boundary.note("descriptor", &stage.descriptor);
             stage.users.iter().for_each(|user| boundary.note(user.name(), &user.code()));
-            // A process where nothing else holds the library.
+            // A process in which nothing else holds the library.
             let _ = boundary.run("closes");
             return;
         }
@@ -350,7 +350,7 @@ fn the_library_is_closed_and_opened_again_finalised_or_not() {
         let session = raw.user();
         sign(&raw, session, "alice");
         drop(library);
-        // It was not finalised: so it is what it was, as the process still has it.
+        // It was not finalised, and the process still has it, so its state is unchanged.
         let (_library, raw) = open_library();
         assert_rv!(raw.initialize(), CKR_CRYPTOKI_ALREADY_INITIALIZED);
         assert_eq!(raw.state(session), Ok(CKS_RW_USER_FUNCTIONS));
@@ -383,7 +383,7 @@ fn two_copies_of_the_library_in_one_process_are_two_applications() {
             assert_rv!(stage.raw.finalize(), CKR_OK);
             sign(&other, session, 2);
         } else {
-            // One engine owns the store, in one process, too.
+            // One engine owns the store, within one process, too.
             for _ in 0..2 {
                 assert_rv!(other.initialize(), CKR_CANT_LOCK);
             }

@@ -1,4 +1,5 @@
-//! Message-based signing (PKCS#11 v3.0 section 5.14): one operation, and a code of its own for each of its messages.
+//! Message-based signing (PKCS#11 v3.2 section 5.14): one operation, and a code of its own for each of its
+//! messages.
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -13,7 +14,7 @@ use harness::module::{Stage, USER_PIN, approval, assert_rv, this_test};
 
 use super::in_boundary;
 
-/// Bytes of a buffer that every answer of these tests fits in.
+/// Bytes of a buffer that holds every answer of these tests.
 const ROOM: usize = 1 << 16;
 
 pub(crate) fn init(raw: &Raw, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) -> CK_RV {
@@ -34,7 +35,7 @@ pub(crate) fn end(raw: &Raw, session: CK_SESSION_HANDLE) -> CK_RV {
     call_v3!(raw, C_MessageSignFinal(session))
 }
 
-/// What a call takes for these bytes; null where there are none.
+/// The pointer that a call takes for these bytes, or null if there are none.
 fn pointer(bytes: &mut [u8]) -> *mut u8 {
     if bytes.is_empty() { ptr::null_mut() } else { bytes.as_mut_ptr() }
 }
@@ -66,7 +67,7 @@ pub(crate) fn begin(raw: &Raw, session: CK_SESSION_HANDLE, parameter: &[u8]) -> 
     call_v3!(raw, C_SignMessageBegin(session, pointer(&mut parameter).cast(), len))
 }
 
-/// `C_SignMessageNext` with a part after which there are more.
+/// `C_SignMessageNext` with a part that is not the last.
 pub(crate) fn part(raw: &Raw, session: CK_SESSION_HANDLE, parameter: &[u8], part: &[u8]) -> CK_RV {
     let (mut parameter, mut part) = (parameter.to_vec(), part.to_vec());
     let (parameter_len, part_len) = (parameter.len() as CK_ULONG, part.len() as CK_ULONG);
@@ -145,7 +146,7 @@ fn the_code_may_come_when_all_else_is_there() {
         assert_rv!(part(raw, session, &[], &psbt), CKR_OK);
         let record = approval("alice", &stage.users[0].code());
         verify_signed(&psbt, &last(raw, session, &record, &[]).expect("signs"));
-        // The one given last is the message's.
+        // The approval given last is the message's.
         let psbt = stage.psbt();
         let (wrong, right) = (stage.users[1].wrong_code(), stage.users[1].code());
         assert_rv!(begin(raw, session, &approval("bob", &wrong)), CKR_OK);
@@ -178,7 +179,7 @@ fn a_length_query_or_too_small_a_buffer_spends_nothing_and_keeps_the_message() {
             assert_eq!(small, bound, "and says how much is needed");
             assert!(signed.iter().all(|byte| *byte == 0), "nothing is written");
         }
-        // A length needs no code.
+        // Asking for a length needs no code.
         let rv = call_v3!(raw, C_SignMessage(session, query.cast(), 0, data, data_len, query, &mut bound));
         assert_rv!(rv, CKR_OK);
         assert_eq!(stage.failures("alice"), 0);
@@ -255,7 +256,7 @@ fn no_message_is_signed_without_a_code_or_without_the_backend() {
         assert_rv!(begin(&raw, stage.session, &[]), CKR_OK);
         assert_rv!(part(&raw, stage.session, &[], &psbt), CKR_OK);
         assert_eq!(last(&raw, stage.session, &[], &[]), Err(CKR_USER_NOT_LOGGED_IN), "no code, in parts");
-        // A context-specific login is the other operation's.
+        // A context-specific login belongs to the other operation.
         let login = raw.login(stage.session, CKU_CONTEXT_SPECIFIC, stage.users[0].last_code().as_bytes());
         assert_rv!(login, CKR_OPERATION_NOT_INITIALIZED);
 
@@ -434,7 +435,7 @@ fn oversize_unfinished_messages_are_counted_with_the_other_operations() {
         assert_rv!(more(one_more), CKR_DEVICE_MEMORY);
         assert_rv!(part(raw, one_more, &[], b"x"), CKR_OPERATION_NOT_INITIALIZED, "it ended");
         assert_rv!(begin(raw, one_more, &[]), CKR_OK, "the operation did not");
-        // What is given up is free again.
+        // What a session gives up is available again.
         assert_rv!(more(sessions[0]), CKR_DATA_LEN_RANGE, "over the bound of one PSBT");
         assert_rv!(more(one_more), CKR_OK);
     });

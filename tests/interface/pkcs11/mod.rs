@@ -1,7 +1,7 @@
-//! The chapters: one file for each of PKCS#11 section 5, and what goes through all of them.
+//! The chapters: one file for each of PKCS#11 section 5, and tests across all of them.
 //!
-//! This file is in the crate twice, as the module `direct` and as the module `served`. So every test of every chapter runs both
-//! ways, and none can be forgotten.
+//! This file is in the crate twice, as the module `direct` and as the module `served`. So every test of every
+//! chapter runs both ways, and nobody can forget one.
 
 mod at_once;
 mod attacks;
@@ -30,15 +30,16 @@ use harness::module::Boundary;
 
 /// How the tests of this copy reach the engine.
 const WAY: Way = Way::of(module_path!());
-/// Whether they do through a boundary.
+/// Whether they reach it through a boundary.
 const IS_CLIENT: bool = matches!(WAY, Way::Served);
 
-/// Runs `body` in a process of its own that has a fresh boundary, and gives what was written to standard error.
+/// Runs `body` in a process of its own with a fresh boundary, and returns what it wrote to standard error.
 fn in_boundary(test: &str, body: impl FnOnce(&Boundary)) -> String {
     WAY.in_boundary(test, body)
 }
 
-/// What the other role's login is answered: this where both roles come in by one door, and else that this door is not theirs.
+/// The answer to the other role's login: `rv` if both roles use one door, otherwise that this door is not
+/// theirs.
 fn where_there_is_one_door(rv: CK_RV) -> CK_RV {
     if IS_CLIENT { CKR_ACTION_PROHIBITED } else { rv }
 }

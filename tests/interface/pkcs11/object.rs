@@ -1,4 +1,4 @@
-//! Object management (PKCS#11 v2.40 section 5.7).
+//! Object management (PKCS#11 v3.2 section 5.7).
 
 #![allow(unsafe_code, reason = "wrong pointers are what this is about")]
 
@@ -86,7 +86,7 @@ fn finding_is_begun_once_and_ended_once() {
         assert_rv!(find(8, ptr::null_mut(), &mut count), CKR_ARGUMENTS_BAD);
         assert_rv!(find(8, found.as_mut_ptr(), ptr::null_mut()), CKR_ARGUMENTS_BAD);
         let mut all = Vec::new();
-        // Five objects, three at a time; a further call gives none.
+        // Five objects, three at a time. A further call returns none.
         for expected in [3, 2, 0] {
             assert_rv!(find(3, found.as_mut_ptr(), &mut count), CKR_OK);
             assert_eq!(count, expected);

@@ -1,4 +1,4 @@
-//! Random number generation (PKCS#11 v2.40 section 5.16).
+//! Random number generation (PKCS#11 v3.2 section 5.19).
 
 #![allow(unsafe_code, reason = "wrong pointers are what this is about")]
 

@@ -1,4 +1,5 @@
-//! Which rule refused: `ulDeviceError` of `C_GetSessionInfo` (PKCS#11 v3.2 section 3.3), in the session that was refused.
+//! The rule that refused: `ulDeviceError` of `C_GetSessionInfo` (PKCS#11 v3.2 section 3.3), in the session
+//! that was refused.
 
 use countersign::kernel::rule::Rule;
 use countersign::pkcs11::vendor::*;
@@ -10,7 +11,7 @@ use harness::module::{Stage, approval, assert_rv, this_test};
 use super::in_boundary;
 use super::{digest_key, message_sign};
 
-/// The number of a rule, as `C_GetSessionInfo` gives it.
+/// The number of a rule, as `C_GetSessionInfo` returns it.
 fn number(rule: Rule) -> CK_ULONG {
     rule.number().into()
 }
@@ -45,7 +46,7 @@ fn a_refused_transaction_names_its_rule_in_its_session_until_the_next_operation(
             (refused, raw.device_error(session))
         };
         assert_eq!(of(b"PSBT"), (CKR_DATA_INVALID, number(Rule::NotAPsbt)));
-        // The magic bytes, then the length of the first key, the key, and the length of what it names.
+        // The magic bytes, then the length of the first key, the key, and the length of its value.
         let first_pair = &good[5..5 + 3 + usize::from(good[7])];
         let twice = [&good[..5], first_pair, &good[5..]].concat();
         assert_eq!(of(&twice), (CKR_DATA_INVALID, number(Rule::DuplicateKey)));
@@ -57,7 +58,7 @@ fn a_refused_transaction_names_its_rule_in_its_session_until_the_next_operation(
         assert_eq!(raw.sign(session, &too_much), Err(CKR_COUNTERSIGN_POLICY));
         assert_eq!(raw.device_error(session), number(Rule::TransactionMax), "a refusal of the policy");
 
-        // The code of this user is good, and what is signed names no rule.
+        // This user's code is good, and a signature names no rule.
         let psbt = stage.psbt();
         verify_signed(&psbt, &stage.sign("bob", &stage.users[1].code(), &psbt).expect("a right code"));
         assert_eq!(raw.device_error(session), 0);
@@ -102,13 +103,13 @@ fn outcome_leak_a_refused_code_names_no_rule_whatever_the_transaction() {
         let (raw, session) = (&stage.raw, stage.session);
         let [too_much, liar] = refused_psbts(&stage);
         let (code, wrong) = (stage.users[0].code(), stage.users[0].wrong_code());
-        // What was refused before is not left for the wrong code, either.
+        // The rule of an earlier refusal does not stay after a wrong code either.
         assert_eq!(stage.sign("alice", &code, &liar), Err(CKR_COUNTERSIGN_PSBT_REFUSED));
         assert_eq!(stage.sign("alice", &wrong, &too_much), Err(CKR_PIN_INCORRECT));
         assert_eq!(raw.device_error(session), 0);
         assert_eq!(stage.sign("alice", &wrong, &stage.psbt()), Err(CKR_PIN_INCORRECT));
         assert_eq!(raw.device_error(session), 0);
-        // What is no PSBT has its rule whatever the code, and what has no code has none.
+        // Bytes that are no PSBT have their rule whatever the code is. A call without a code has none.
         for code in [&code, &wrong] {
             assert_eq!(stage.sign("alice", code, b"no psbt"), Err(CKR_DATA_INVALID));
             assert_eq!(raw.device_error(session), number(Rule::NotAPsbt));

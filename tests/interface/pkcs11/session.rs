@@ -1,4 +1,4 @@
-//! Session management (PKCS#11 v2.40 section 5.6; `C_LoginUser` and `C_SessionCancel`: v3.0 section 5.6).
+//! Session management (PKCS#11 v3.2 section 5.6).
 
 #![allow(unsafe_code, reason = "wrong pointers are what this is about")]
 
@@ -257,7 +257,7 @@ fn logging_out_ends_operations_and_hides_private_objects() {
             CKR_KEY_HANDLE_INVALID,
             "an old handle stays invalid"
         );
-        // The code was never tried: it is as good as before.
+        // The code was never tried, so it is still good.
         let (key, psbt) = (raw.wallet_key(session, "treasury"), stage.psbt());
         verify_signed(&psbt, &raw.countersign(session, key, &record, &psbt).expect("signs"));
     });
@@ -309,14 +309,14 @@ fn session_cancel_ends_the_operations_that_it_names() {
         begin();
         assert_rv!(call_v3!(raw, C_SessionCancel(session, CKF_SIGN | CKF_VERIFY | CKF_FIND_OBJECTS)), CKR_OK);
         begin();
-        // No flag, those of what there is not, and those of nothing.
+        // No flag, flags of operations that the module does not have, and flags without a meaning.
         for flags in [0, CKF_ENCRYPT | CKF_DIGEST | CKF_MESSAGE_SIGN | CKF_MESSAGE_VERIFY, 1 << 40] {
             assert_rv!(call_v3!(raw, C_SessionCancel(session, flags)), CKR_OK);
             assert_rv!(raw.sign_update(session, &[]), CKR_OK, "goes on");
         }
         assert_rv!(call_v3!(raw, C_SessionCancel(session, CK_FLAGS::MAX)), CKR_OK, "all of them");
         begin();
-        // What is cancelled has spent nothing: the code is as good as before.
+        // A cancelled operation has spent nothing: the code is still good.
         assert_rv!(call_v3!(raw, C_SessionCancel(session, CKF_SIGN)), CKR_OK);
         let (code, psbt) = (stage.users[0].code(), stage.psbt());
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &approval("alice", &code), key), CKR_OK);

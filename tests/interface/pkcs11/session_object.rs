@@ -1,4 +1,4 @@
-//! Session objects (PKCS#11 v3.0 sections 4.4, 4.5, 4.8 and 5.7).
+//! Session objects (PKCS#11 v3.2 sections 4.4, 4.5, 4.8 and 5.7).
 
 #![allow(unsafe_code, reason = "wrong pointers are what this is about")]
 
@@ -90,7 +90,7 @@ fn data_and_public_keys_are_as_they_were_made() {
                 assert_eq!(raw.attribute(session, object, *kind).as_ref(), Ok(value), "{kind:#x}");
             }
         }
-        // Two forms of one point are one key.
+        // Two encodings of one point are one key.
         let info = |point: &str| {
             let object = raw.create(session, &key(point, &[])).expect("it is made");
             raw.attribute(session, object, CKA_PUBLIC_KEY_INFO).expect("it has it")
@@ -160,7 +160,8 @@ fn a_session_object_is_seen_by_all_sessions_and_gone_with_its_own() {
         assert!(!is_gone(&raw, other, of_other), "it has another owner");
         assert!(!is_gone(&raw, other, copy), "a copy belongs to who copied");
         assert_eq!(count(&raw, other), 2);
-        // Another one's is destroyed as one's own is; what may not be destroyed, by nobody but the end of its session.
+        // A session may destroy another session's objects like its own. An object that may not be destroyed
+        // goes only with its session.
         let third = raw.read_only();
         assert_rv!(raw.destroy(third, copy), CKR_OK);
         let kept = raw.create(third, &data(&[no(CKA_DESTROYABLE)])).expect("it is made");
@@ -173,7 +174,7 @@ fn a_session_object_is_seen_by_all_sessions_and_gone_with_its_own() {
         let session = raw.read_only();
         assert!(is_gone(&raw, session, of_other));
         assert_eq!(count(&raw, session), 0);
-        // Nothing of it is kept anywhere.
+        // No trace of it is kept anywhere.
         raw.create(session, &data(&[])).expect("it is made");
         assert_rv!(raw.finalize(), CKR_OK);
         assert_rv!(raw.initialize(), CKR_OK);
@@ -262,7 +263,7 @@ fn a_public_key_verifies_by_what_its_object_allows() {
         let raw = initialised_token();
         let session = raw.read_only();
         let (secp, digest) = (Secp256k1::new(), [0x5a; 32]);
-        // One, whose point is the generator.
+        // The secret 1, whose point is the generator.
         let secret = SecretKey::from_slice(&hex(&format!("{:064x}", 1))).expect("a key");
         let signature = secp.sign_ecdsa(&Message::from_digest(digest), &secret).serialize_compact();
         let verify = |key, mechanism, digest: &[u8]| {

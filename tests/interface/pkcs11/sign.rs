@@ -1,4 +1,4 @@
-//! Signing (PKCS#11 v2.40 section 5.11): the whole story, what spends a code, and every answer.
+//! Signing (PKCS#11 v3.2 section 5.13): the whole story, what spends a code, and every answer.
 
 #![allow(unsafe_code, reason = "wrong pointers are what this is about")]
 
@@ -24,7 +24,7 @@ use harness::module::{
 
 use super::in_boundary;
 
-/// Bytes of a buffer that every answer of these tests fits in.
+/// Bytes of a buffer that holds every answer of these tests.
 const ROOM: usize = 1 << 16;
 
 // The whole story, through crate cryptoki.
@@ -48,7 +48,7 @@ fn the_whole_story_through_cryptoki_signs_by_both_doors() {
         so.logout().expect("logs out");
         drop(so);
 
-        // Where there are two doors, the backend comes in by its own.
+        // If there are two doors, the backend comes in by its own.
         pkcs11.finalize().expect("finalises");
         doors::configure_backends();
         let pkcs11 = Pkcs11::new(module()).expect("it loads");
@@ -62,13 +62,13 @@ fn the_whole_story_through_cryptoki_signs_by_both_doors() {
         };
         let without_parameter = vendor::<u8>(CKM_COUNTERSIGN_PSBT, None);
 
-        // Door 1: the approval is the mechanism parameter.
+        // The code is in the mechanism's parameter, an approval.
         let psbt = Payment::default().psbt(&shared);
         let record = approval("alice", &alice.code());
         let mechanism = vendor(CKM_COUNTERSIGN_PSBT, Some(&record));
         verify_signed(&psbt, &session.sign(&mechanism, key("shared"), &psbt).expect("door 1 signs"));
 
-        // Door 2: the code is the PIN of a context-specific login.
+        // The code is the PIN of a context-specific login.
         let psbt = Payment::default().psbt(&own);
         session.sign_init(&without_parameter, key("own")).expect("it begins");
         session.login(UserType::ContextSpecific, Some(&pin(&dave.code()))).expect("carried in");
@@ -76,7 +76,7 @@ fn the_whole_story_through_cryptoki_signs_by_both_doors() {
         session.sign_update(&psbt[100..]).expect("the rest");
         verify_signed(&psbt, &session.sign_final().expect("door 2 signs in parts"));
 
-        // Door 2 where the wallet has several users, and one of them by door 1 in parts.
+        // By a login where the wallet has several users, and in the parameter for a PSBT in parts.
         let psbt = Payment::default().psbt(&shared);
         session.sign_init(&without_parameter, key("shared")).expect("it begins");
         let user_code = format!("bob:{}", bob.code());
@@ -90,7 +90,7 @@ fn the_whole_story_through_cryptoki_signs_by_both_doors() {
         psbt.chunks(7).for_each(|part| session.sign_update(part).expect("a part"));
         verify_signed(&psbt, &session.sign_final().expect("door 1 signs in parts"));
 
-        // The same code again, and what the log may say of it.
+        // The same code again, and what the log may say about it.
         let record = approval("alice", &alice.last_code());
         let refused = session.sign(&vendor(CKM_COUNTERSIGN_PSBT, Some(&record)), key("shared"), &psbt);
         assert!(format!("{refused:?}").contains("PinIncorrect"), "{refused:?}");
@@ -126,7 +126,7 @@ fn note_secrets(boundary: &Boundary, users: &[Authenticator]) {
         secrets.extend([secret.into(), hex::encode(&bytes), user.uri().into(), "otpauth:".into()]);
         secrets.extend((-2..=2).map(|steps| user.code_away(steps)));
     }
-    // Private keys and PSBTs, in whatever spelling.
+    // Private keys and PSBTs in every encoding.
     secrets.extend(["xprv", "tprv", "psbt\u{fffd}", "70736274ff", "cHNidP"].map(String::from));
     boundary.note("secrets", &secrets.join("\n"));
 }
@@ -222,7 +222,7 @@ fn a_length_query_or_too_small_a_buffer_spends_nothing_and_keeps_the_operation()
     });
 }
 
-/// Our key in two branches signs twice: the bound that a query tells has room for both.
+/// Our key in two branches signs twice, and the length that a query returns has room for both signatures.
 #[test]
 fn the_length_that_a_query_tells_has_room_for_every_branch_of_our_key() {
     in_boundary(this_test!(), |_| {
@@ -365,7 +365,7 @@ fn otp_blank_a_malformed_code_in_the_login_spends_nothing() {
             assert_rv!(raw.login(session, CKU_CONTEXT_SPECIFIC, pin.as_bytes()), CKR_PIN_INVALID, "{pin:?}");
         }
         assert_eq!(stage.failures("alice"), 0);
-        // The operation is still there, and the last well-formed login counts.
+        // The operation is still active, and the last well-formed login counts.
         assert_rv!(raw.login(session, CKU_CONTEXT_SPECIFIC, b"00000000"), CKR_OK, "judged when it signs");
         assert_rv!(raw.login_user(session, CKU_CONTEXT_SPECIFIC, code.as_bytes(), b"alice"), CKR_OK);
         let psbt = stage.psbt();
@@ -481,7 +481,7 @@ fn otp_replay_an_older_step_after_a_newer_one_is_spent() {
         let newest = alice.code_away(1);
         let psbt = stage.psbt();
         verify_signed(&psbt, &stage.sign("alice", &newest, &psbt).expect("the next step is live"));
-        // Both are live, or were when the newer one was spent.
+        // Both are valid, or were when the newer one was spent.
         for older in [alice.code_away(0), alice.code_away(-1)] {
             assert_eq!(stage.sign("alice", &older, &psbt), Err(CKR_PIN_INCORRECT));
         }
@@ -518,7 +518,7 @@ fn otp_replay_one_code_raced_by_16_threads_signs_once() {
                     verify_signed(psbt, bytes);
                     signed += 1;
                 }
-                // Each was charged before it was compared: some may have met the back-off of the others.
+                // Each try was charged, so some may have met the wait after the others.
                 Err(rv) => assert!([CKR_PIN_INCORRECT, CKR_PIN_LOCKED].contains(rv), "{rv:#x}"),
             }
         }
@@ -535,7 +535,7 @@ fn toctou_a_buffer_that_changes_meanwhile_is_signed_as_it_was_checked() {
         let stage = Stage::new(&names);
         for user in &stage.users {
             let honest = stage.psbt();
-            // Somewhere in the stranger's program: either way a payment that the policy allows.
+            // Somewhere in the stranger's witness program: both are payments that the policy allows.
             let at = honest.windows(2).position(|pair| pair == [0x00, 0x14]).expect("a P2WPKH output") + 10;
             let other = honest[at] ^ 0xff;
             let shared: Vec<AtomicU8> = honest.iter().map(|byte| AtomicU8::new(*byte)).collect();
@@ -604,7 +604,7 @@ fn one_answer_for_wrong_stale_unknown_unlisted_and_unconfirmed() {
         {
             assert_eq!(stage.failures(user), failures, "{user}");
         }
-        // Two approvals are both right or neither is.
+        // If one code of two is wrong, the request is refused, and the right code is not spent.
         let carol = &stage.users[2];
         let both = [approval("carol", &carol.code()), approval("alice", &alice.wrong_code())].concat();
         let refused = stage.raw.countersign(stage.session, stage.key, &both, &psbt);
@@ -743,7 +743,7 @@ fn the_order_and_the_arguments_are_checked() {
         assert_rv!(call!(raw, C_SignInit(session, ptr::null_mut(), key)), CKR_OK, "it ends the operation");
         assert_eq!(raw.sign(session, &psbt), Err(CKR_OPERATION_NOT_INITIALIZED));
 
-        // Without a place for the length it ends as well.
+        // A call without a place for the length ends the operation as well.
         assert_rv!(init(&record, key), CKR_OK);
         assert_rv!(call!(raw, C_Sign(session, data, data_len, out, ptr::null_mut())), CKR_ARGUMENTS_BAD);
         assert_rv!(init(&record, key), CKR_OK);
@@ -802,7 +802,7 @@ fn oversize_a_psbt_of_100_mb_is_refused_without_eating_memory() {
         }
         assert!(peak_memory() - before < 8 << 20, "it was copied: {} bytes more", peak_memory() - before);
 
-        // In parts: what was taken is let go when the bound is crossed.
+        // In parts: the parts are freed when the bound is exceeded.
         begin();
         let taken = huge.chunks_mut(1 << 20).position(|part| {
             let rv = call!(raw, C_SignUpdate(session, part.as_mut_ptr(), part.len() as CK_ULONG));
@@ -839,7 +839,7 @@ fn oversize_unfinished_operations_of_many_sessions_do_not_eat_memory() {
         let one_more = begin();
         assert_rv!(raw.sign_update(one_more, &part), CKR_DEVICE_MEMORY);
         assert_rv!(raw.sign_update(one_more, b"x"), CKR_OPERATION_NOT_INITIALIZED, "it ended");
-        // What is given up is free again: by closing, by cancelling, by an answer.
+        // What a session gives up is available again: by closing, by cancelling, by an answer.
         assert_rv!(raw.close(sessions[0]), CKR_OK);
         assert_rv!(raw.sign_update(begin(), &part), CKR_OK);
         let code = stage.users[0].code();

@@ -186,8 +186,8 @@ fn user_pin(raw: &Raw, so: CK_SESSION_HANDLE) -> CK_OBJECT_HANDLE {
     pin
 }
 
-/// What the security officer sees of it: whether it is locked, how many tries were wrong, whether it is lost, and whose they
-/// were.
+/// What the security officer sees of the PIN: whether it is locked, how many tries were wrong, whether it is
+/// lost, and who made the tries.
 fn seen(raw: &Raw, so: CK_SESSION_HANDLE) -> (bool, CK_ULONG, bool, String) {
     let pin = user_pin(raw, so);
     let bytes = |kind| raw.attribute(so, pin, kind).expect("it is shown");
@@ -197,7 +197,7 @@ fn seen(raw: &Raw, so: CK_SESSION_HANDLE) -> (bool, CK_ULONG, bool, String) {
     (truth(CKA_COUNTERSIGN_LOCKED), failures, truth(CKA_COUNTERSIGN_PIN_LOST), tries)
 }
 
-/// Whose tries are counted: this user's by the door, or what is left where there is none.
+/// The peer whose tries are counted: this user at a door, or "the rest" without a door.
 fn ourselves() -> String {
     if IS_CLIENT { format!("user {}", rustix::process::getuid().as_raw()) } else { "the rest".into() }
 }
@@ -217,7 +217,7 @@ fn a_user_pin_is_set_once_and_then_only_after_it_was_locked_or_declared_lost() {
         assert_rv!(raw.init_pin(so, b"the officer's own"), CKR_ACTION_PROHIBITED, "it stands");
         assert_rv!(raw.init_pin(so, USER_PIN.as_bytes()), CKR_ACTION_PROHIBITED, "the same one, too");
         assert_eq!(seen(&raw, so), (false, 0, false, String::new()));
-        // What can be set of it, and how.
+        // What the security officer can set of it, and how.
         for (kind, value, wanted) in [
             (CKA_COUNTERSIGN_PIN_LOST, CK_FALSE, CKR_ATTRIBUTE_VALUE_INVALID),
             (CKA_COUNTERSIGN_LOCKED, CK_TRUE, CKR_ATTRIBUTE_VALUE_INVALID),
@@ -267,7 +267,7 @@ fn a_user_pin_is_set_once_and_then_only_after_it_was_locked_or_declared_lost() {
     });
 }
 
-/// What the audit has of PINs, in order.
+/// The events about PINs in the audit, in order.
 fn pins_in_audit(boundary: &Boundary) -> Vec<String> {
     let mut command = Cli(boundary).command(&[], &["audit", "export"]);
     command.env("COUNTERSIGN_CONF", boundary.folder().join("countersign.toml"));
@@ -302,7 +302,7 @@ fn wrong_user_pins_are_counted_over_restarts_and_the_fifth_closes_the_door() {
                 let session = raw.read_only();
                 (0..2).for_each(|_| wrong(&raw, session));
                 assert_eq!(flags(&raw), CKF_USER_PIN_COUNT_LOW);
-                // No C_Finalize: what is counted is counted.
+                // Without C_Finalize: what was counted stays counted.
                 std::process::abort();
             }
             "the rest" => {
@@ -332,7 +332,7 @@ fn wrong_user_pins_are_counted_over_restarts_and_the_fifth_closes_the_door() {
                 let session = raw.read_write();
                 (1..=5).for_each(|_| wrong(&raw, session));
                 assert_rv!(raw.close_all(), CKR_OK);
-                // Or sets a new one, where that lock is the PIN's: where no door tells one peer from another.
+                // Or sets a new PIN, if the lock is the PIN's, because no door tells peers apart.
                 let so = raw.so();
                 assert_rv!(raw.init_pin(so, b"another"), where_there_is_one_door(CKR_OK));
                 if IS_CLIENT {
@@ -418,7 +418,8 @@ fn a_pin_is_changed_by_whoever_knows_it() {
         assert_rv!(raw.set_pin(session, SO_PIN.as_bytes(), b"new officer pin"), CKR_OK);
         assert_eq!(raw.state(session), Ok(CKS_RW_SO_FUNCTIONS), "whoever changed it goes on");
         assert_rv!(raw.logout(session), CKR_OK);
-        // Where nobody is logged in it is the user's PIN, which has no try at the administrators' door.
+        // If nobody is logged in, the call concerns the user's PIN, which cannot be tried at the
+        // administrators' door.
         assert_rv!(raw.set_pin(session, old, new), where_there_is_one_door(CKR_OK));
         assert_rv!(raw.login(session, CKU_SO, SO_PIN.as_bytes()), CKR_PIN_INCORRECT);
         assert_rv!(raw.login(session, CKU_SO, b"new officer pin"), CKR_OK);

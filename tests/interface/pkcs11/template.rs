@@ -1,4 +1,4 @@
-//! Templates (PKCS#11 v3.0 section 4.1): each mistake has its own answer.
+//! Templates (PKCS#11 v3.2 section 4.1): each mistake has its own answer.
 
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
@@ -25,7 +25,8 @@ fn no() -> Vec<u8> {
     vec![CK_FALSE]
 }
 
-/// Attributes that only the token sets, and what nobody has: the same for whatever is made.
+/// Attributes that only the token sets, and attributes that no object has: the same for every object that is
+/// made.
 fn for_every_key() -> Vec<Case> {
     vec![
         (CKA_LOCAL, yes(), CKR_ATTRIBUTE_READ_ONLY),
@@ -50,7 +51,7 @@ fn for_every_key() -> Vec<Case> {
     ]
 }
 
-/// `good` with one more attribute, instead of what it had.
+/// `good` with one more attribute, which replaces one of the same type.
 fn with(good: &[Attribute], kind: CK_ATTRIBUTE_TYPE, value: &[u8]) -> Vec<Attribute> {
     let kept = good.iter().filter(|(other, _)| *other != kind).cloned();
     kept.chain([(kind, value.to_vec())]).collect()
@@ -99,7 +100,7 @@ fn each_mistake_in_the_template_of_a_user_has_its_own_answer() {
         assert_rv!(make(&[good[0].clone(), (CKA_LABEL, b"bob".to_vec())]), CKR_TEMPLATE_INCONSISTENT);
         assert_eq!(raw.find(so, &[(CKA_LOCAL, yes())]), Ok(vec![]), "nothing was made");
 
-        // What we decide ourselves may be said, and said again.
+        // A template may give the values that the module decides, even twice.
         let repeated = [
             (CKA_LABEL, b"alice".to_vec()),
             (CKA_LABEL, b"alice".to_vec()),
@@ -251,10 +252,10 @@ fn each_mistake_in_the_template_of_a_session_object_has_its_own_answer() {
     });
 }
 
-/// What nobody changes of any object.
+/// Attributes that nobody can change on any object.
 const FIXED: [CK_ATTRIBUTE_TYPE; 4] = [CKA_CLASS, CKA_TOKEN, CKA_PRIVATE, CKA_UNIQUE_ID];
 
-/// Sets each alone, and beside a change that would be right: nothing of it may be done.
+/// Sets each alone, and together with a change that would be right. Nothing of it may be done.
 fn refuse_changes(
     raw: &Raw,
     session: CK_SESSION_HANDLE,

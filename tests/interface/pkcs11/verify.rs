@@ -1,4 +1,4 @@
-//! Verifying (PKCS#11 v2.40 section 5.12): a user's code, which confirms an enrolment and is spent.
+//! Verifying (PKCS#11 v3.2 section 5.15): a user's code, which confirms an enrolment and is spent.
 
 #![allow(unsafe_code, reason = "wrong pointers are what this is about")]
 
@@ -68,7 +68,8 @@ fn a_code_is_checked_for_the_backend_too() {
     });
 }
 
-/// A wallet that has a cosigner sign first keeps a backend from trying codes: it must not try them here instead.
+/// In a wallet whose cosigner must sign first, a backend cannot try codes. It must not be able to try them
+/// here instead.
 #[test]
 fn otp_guess_codes_of_a_user_with_a_cosigner_are_not_checked_for_the_backend() {
     in_boundary(this_test!(), |_| {
@@ -194,7 +195,7 @@ fn a_verification_is_ended_by_the_functions_that_it_was_begun_for() {
         assert_rv!(call_v3_2!(raw, C_VerifySignatureInit(session, null, 0, none, 0)), CKR_OK, "ends it");
         assert_rv!(raw.verify_code(session, &[], code.as_bytes()), CKR_OPERATION_NOT_INITIALIZED);
 
-        // Malformed is not wrong, and the operation is ended by it.
+        // A malformed code is not a wrong one, and ends the operation.
         for (text, refusal) in [
             ("1234567 ", CKR_SIGNATURE_INVALID),
             ("12345", CKR_SIGNATURE_LEN_RANGE),
@@ -236,7 +237,8 @@ fn otp_blank_what_is_no_code_is_malformed_and_not_charged() {
             ("1".repeat(300), CKR_SIGNATURE_LEN_RANGE),
         ] {
             assert_rv!(raw.verify(so, key, &text), wanted, "{text:?}");
-            // An over-long one is refused before the operation is looked at: end it, if it is still there.
+            // A code that is too long is refused before the operation is considered. End the operation, if it
+            // is still active.
             assert_rv!(call!(raw, C_VerifyInit(so, ptr::null_mut(), key)), CKR_OK);
         }
         assert_rv!(raw.verify_init(so, key), CKR_OK);

@@ -1,4 +1,5 @@
-//! A signature gained that a code was not given for: authorisations moved, kept, doubled or given by somebody else.
+//! Attempts to get a signature that no code was given for: authorisations moved, kept, doubled, or given by
+//! somebody else.
 
 use harness::module::raw::{call_v3, call_v3_2};
 use harness::module::wallet::{Payment, verify_signed};
@@ -24,7 +25,7 @@ fn operation_state_is_not_transplanted_with_its_authorisation() {
             CKR_STATE_UNSAVEABLE,
             "its length alone"
         );
-        // Nor is one made up: of nothing, or of what an attacker takes for one.
+        // An invented authorisation does not work either: an empty one, or one that an attacker makes up.
         for key in [stage.key, 0] {
             for state in [&mut [0x5a; 4_096][..], &mut [0; 1], &mut record.clone()] {
                 for to in [other, session] {
@@ -36,7 +37,7 @@ fn operation_state_is_not_transplanted_with_its_authorisation() {
         }
         assert_eq!(raw.sign(other, &stage.psbt()), Err(CKR_OPERATION_NOT_INITIALIZED), "nothing arrived");
         assert!(countersigned(boundary).is_empty());
-        // The operation is where it was.
+        // The operation is unchanged.
         let psbt = stage.psbt();
         verify_signed(&psbt, &raw.sign(session, &psbt).expect("signs"));
         assert_eq!(countersigned(boundary), [txid(&psbt)]);
@@ -72,7 +73,7 @@ fn a_context_login_before_or_after_the_operation_authorises_nothing() {
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK);
         assert_eq!(raw.sign(session, &stage.psbt()), Err(CKR_USER_NOT_LOGGED_IN), "it was not kept");
         assert_rv!(login(), CKR_OPERATION_NOT_INITIALIZED, "after");
-        // Brought to an operation that is cancelled, it does not reach the next one.
+        // A code that was attached to a cancelled operation does not reach the next one.
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK);
         assert_rv!(login(), CKR_OK);
         assert_rv!(call_v3!(raw, C_SessionCancel(session, CKF_SIGN)), CKR_OK);
@@ -91,18 +92,19 @@ fn data_that_is_swapped_after_the_authorisation_is_judged_as_it_is_signed() {
         let mut shown = stage.psbt();
         let greedy = Payment { pay: 200_000, ..Payment::default() }.psbt(&stage.descriptor);
         let alice = approval("alice", &stage.users[0].code());
-        // The length is asked for with what the policy allows, and what it does not allow is given to be signed.
+        // The length is asked for with data that the policy allows. Then data that it does not allow is given
+        // to sign.
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &alice, stage.key), CKR_OK);
         let mut bound = 0;
         let (data, len) = (shown.as_mut_ptr(), shown.len() as CK_ULONG);
         assert_rv!(call!(raw, C_Sign(session, data, len, ptr::null_mut(), &mut bound)), CKR_OK);
         assert_eq!(raw.sign(session, &greedy), Err(CKR_COUNTERSIGN_POLICY));
-        // The code is spent on that: it does not sign what was shown.
+        // The code is spent on that data. It does not sign the data that was shown.
         let refused = raw.countersign(session, stage.key, &alice, &shown);
         assert_eq!(refused, Err(CKR_PIN_INCORRECT));
         assert!(countersigned(boundary).is_empty());
 
-        // Given in parts, nothing else can be given as a whole.
+        // Once data was given in parts, no other data can be given as a whole.
         let bob = approval("bob", &stage.users[1].code());
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &bob, stage.key), CKR_OK);
         assert_rv!(raw.sign_update(session, &shown), CKR_OK);
@@ -126,7 +128,7 @@ fn one_authorisation_is_not_two_operations() {
         verify_signed(&first, &raw.sign(session, &first).expect("the first"));
         assert_eq!(raw.sign(session, &second), Err(CKR_OPERATION_NOT_INITIALIZED), "it ended with the first");
         assert_eq!(raw.sign(other, &second), Err(CKR_PIN_INCORRECT), "it is spent");
-        // A context login, and a second signature without another one.
+        // One context login, and a second signature without another login.
         let bob = stage.users[1].code();
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK);
         let pin = format!("bob:{bob}");
@@ -144,13 +146,13 @@ fn a_code_that_a_verification_holds_is_one_code_all_the_same() {
         let stage = Stage::new(&["alice", "bob"]);
         let (raw, session) = (&stage.raw, stage.session);
         let verify = || call_v3_2!(raw, C_VerifySignature(session, ptr::null_mut(), 0));
-        // Held while it signs, it is spent when it is judged.
+        // A code in use at the same time is spent when it is judged.
         let (psbt, code) = (stage.psbt(), stage.users[0].code());
         let alice = raw.user_key(session, "alice");
         assert_rv!(raw.verify_signature_init(session, alice, &code), CKR_OK);
         verify_signed(&psbt, &stage.sign("alice", &code, &psbt).expect("signs"));
         assert_rv!(verify(), CKR_PIN_INCORRECT);
-        // Judged, it signs nothing any more.
+        // After it is judged, it signs nothing more.
         let (other, code) = (stage.psbt(), stage.users[1].code());
         assert_rv!(raw.verify_signature_init(session, raw.user_key(session, "bob"), &code), CKR_OK);
         let rv = raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &approval("bob", &code), stage.key);
@@ -200,7 +202,7 @@ fn the_code_of_a_user_of_another_wallet_authorises_nothing() {
         assert_eq!(stage.sign("mallory", &code, &psbt), Err(CKR_PIN_INCORRECT), "by her name");
         assert_eq!(stage.sign("alice", &code, &psbt), Err(CKR_PIN_INCORRECT), "by another's");
         assert_eq!(stage.sign("", &code, &psbt), Err(CKR_PIN_INCORRECT), "by none");
-        // The PSBT of one wallet under the key of the other, whose user she is.
+        // The PSBT of one wallet with the key of another, whose user she is.
         let hers = raw.wallet_key(session, "hers");
         let refused = raw.countersign(session, hers, &approval("mallory", &code), &psbt);
         assert_eq!(refused, Err(CKR_COUNTERSIGN_PSBT_REFUSED));
@@ -239,7 +241,7 @@ fn closing_while_it_signs_leaves_no_signature_that_was_not_paid_for() {
                     verify_signed(&psbt, &bytes);
                     signed.push(txid(&psbt));
                 }
-                // A client may have let go of the operation, and the session is not closed yet.
+                // A client may have dropped the operation before the session is closed.
                 Err(rv) => {
                     let gone = [CKR_SESSION_HANDLE_INVALID, CKR_OPERATION_NOT_INITIALIZED];
                     assert!(gone.contains(&rv), "answered {rv:#x}");

@@ -1,4 +1,5 @@
-//! A wallet's signature gained by a key that signs whatever digest it is given, or by a code that was given for a digest.
+//! Attempts to get a wallet's signature with a key that signs digests, or with a code that was given for a
+//! digest.
 
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{Message, PublicKey, Secp256k1};
@@ -12,7 +13,7 @@ use super::super::digest_key::verify;
 use super::super::in_boundary;
 use super::*;
 
-/// The digest that a signature of this input of a wallet signs (BIP 143).
+/// The digest that a signature for this input of a wallet signs (BIP 143).
 fn sighash(psbt: &Psbt, input: usize) -> [u8; 32] {
     let coin = psbt.inputs[input].witness_utxo.as_ref().expect("it was put there");
     let sighash = SighashCache::new(&psbt.unsigned_tx)
@@ -58,7 +59,7 @@ fn raw_digest_the_sighash_of_a_wallet_signed_by_another_key_spends_nothing() {
         let signature = sign_digest(raw, session, keys.digest, &alice, &digest).expect("it is a digest");
         let parsed = Signature::from_compact(&signature).expect("r and s");
 
-        // It is the other key's, and under none of the wallet's a signature.
+        // The signature is the other key's, and verifies under none of the wallet's keys.
         let verifies = |key: &PublicKey| {
             Secp256k1::new().verify_ecdsa(&Message::from_digest(digest), &parsed, key).is_ok()
         };
@@ -73,7 +74,7 @@ fn raw_digest_the_sighash_of_a_wallet_signed_by_another_key_spends_nothing() {
         assert_rv!(by_the_module(keys.digest_public), CKR_OK);
         assert_rv!(by_the_module(keys.wallet_public), CKR_KEY_FUNCTION_NOT_PERMITTED);
 
-        // In its place in the PSBT it is refused, and takes no code with it.
+        // In its place in the PSBT it is refused, and spends no code.
         let key = bitcoin::PublicKey::new(of_the_wallet[0]);
         let signature = bitcoin::ecdsa::Signature { signature: parsed, sighash_type: EcdsaSighashType::All };
         psbt.inputs[0].partial_sigs.insert(key, signature);
@@ -161,7 +162,7 @@ fn no_two_keys_are_one_even_where_all_that_is_said_of_them_is_the_same() {
                 assert!(!points[..index].contains(one), "{} is another's key", labels[index]);
             }
         });
-        // Found by the wallet's own identifier, it signs no transaction.
+        // A key with the wallet's own id signs no transaction.
         let (raw, session) = (&stage.raw, stage.session);
         let treasurys = raw.attribute(session, stage.key, CKA_ID).expect("shown");
         let template = [of_number(CKA_CLASS, CKO_PRIVATE_KEY), (CKA_ID, treasurys)];

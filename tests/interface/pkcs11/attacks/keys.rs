@@ -1,4 +1,5 @@
-//! A key gained, or another use of one that is there: by conflicting attributes, wrapping, copying, deriving.
+//! Attempts to get a key, or another use of an existing one: by conflicting attributes, wrapping, copying,
+//! deriving.
 
 use harness::module::this_test;
 
@@ -27,7 +28,7 @@ fn wrap_then_decrypt_no_key_wraps_and_none_decrypts_whatever_is_asked_for() {
                 Err(CKR_TEMPLATE_INCONSISTENT)
             );
         });
-        // What was refused is refused for these attributes: without them it is made.
+        // These attributes were the reason for the refusal: without them the key is made.
         assert!(raw.generate_key(so, CKM_COUNTERSIGN_TOTP_KEY_GEN, &[(CKA_LABEL, MADE.into())]).is_ok());
     });
 }
@@ -85,7 +86,7 @@ fn key_separation_no_attribute_of_a_key_that_is_there_is_weakened() {
                 }
             });
         }
-        // All or nothing: what may be set does not take with it what may not.
+        // All or nothing: an allowed change is not made together with a forbidden one.
         let so = as_officer(raw);
         gaining_nothing(raw, so, || {
             let label = (CKA_LABEL, b"renamed".to_vec());
@@ -189,7 +190,7 @@ fn allowed_mechanisms_are_not_widened() {
                 assert_eq!(made, Err(CKR_TEMPLATE_INCONSISTENT), "a key for digests that signs PSBTs");
             }
         });
-        // One that was made for one of the two is not widened to the other.
+        // A key that was made for one of the two cannot be widened to the other.
         let [public, private] = digest_key(MADE, "alice");
         let private = [&private[..3], &[(CKA_ALLOWED_MECHANISMS, ulong(CKM_ECDSA))]].concat();
         let (_, key) = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private).expect("made");
@@ -310,7 +311,7 @@ fn relabelling_passes_no_wallet_off_as_another() {
                 assert_rv!(rv, CKR_ATTRIBUTE_READ_ONLY, "{kind:#x}");
             }
         });
-        // A label that is nobody's can be had: so it was not labels as such that were refused.
+        // A label that nobody has is accepted, so labels as such were not the reason for the refusal.
         assert_rv!(raw.set_attributes(so, other, &[(CKA_LABEL, b"savings".to_vec())]), CKR_OK);
     });
 }

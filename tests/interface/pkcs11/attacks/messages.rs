@@ -1,4 +1,5 @@
-//! A signature gained from messages: approvals swapped, kept, doubled or added up between the calls of one operation.
+//! Attempts to get a signature from messages: approvals swapped, kept, doubled or added up between the calls
+//! of one operation.
 
 use harness::module::wallet::verify_signed;
 use harness::module::{LIMITS, approval, create_wallet, enrol_confirmed, this_test};
@@ -23,11 +24,11 @@ fn an_approval_swapped_between_the_parts_of_a_message_is_judged_alone() {
         let wrong = approval("bob", &stage.users[1].wrong_code());
         assert_rv!(init(raw, session, stage.key), CKR_OK);
         for other in [mallory, wrong] {
-            // The right one opens the message, and another closes it.
+            // The right approval opens the message, and another one closes it.
             assert_rv!(begin(raw, session, &alice), CKR_OK);
             assert_rv!(part(raw, session, &[], &psbt[..100]), CKR_OK);
             assert_eq!(last(raw, session, &other, &psbt[100..]), Err(CKR_PIN_INCORRECT));
-            // With it it is gone: it is not there for what comes next.
+            // The approval ends with its message and does not help the next one.
             assert_rv!(begin(raw, session, &[]), CKR_OK);
             assert_eq!(last(raw, session, &[], &psbt), Err(CKR_USER_NOT_LOGGED_IN));
             assert_eq!(sign(raw, session, &[], &psbt), Err(CKR_USER_NOT_LOGGED_IN));
@@ -68,7 +69,8 @@ fn one_approval_is_not_two_messages() {
         let stage = Stage::new(&["alice", "bob"]);
         let (raw, session, other) = (&stage.raw, stage.session, stage.raw.read_write());
         let (first, second) = (stage.psbt(), stage.psbt());
-        // In one operation, in another session that began before it was judged, and in an operation of one signature.
+        // In the same operation, in another session that began before it was judged, and in an operation for
+        // one signature.
         let record = approval("alice", &stage.users[0].code());
         for of in [session, other] {
             assert_rv!(init(raw, of, stage.key), CKR_OK);
@@ -82,7 +84,7 @@ fn one_approval_is_not_two_messages() {
         assert_eq!(last(raw, other, &[], &second[50..]), Err(CKR_PIN_INCORRECT), "there, too");
         assert_eq!(raw.sign(session, &second), Err(CKR_PIN_INCORRECT), "and there");
         assert_eq!(countersigned(boundary), [txid(&first)]);
-        // It was the code that was missing.
+        // The code was the only thing missing.
         let bob = approval("bob", &stage.users[1].code());
         verify_signed(&second, &sign(raw, session, &bob, &second).expect("by another's"));
     });
@@ -107,7 +109,7 @@ fn a_begun_message_reaches_no_other_key_and_no_other_session() {
         assert_eq!((state, len), ([0x5a; 512], 512), "something was written");
         let login = raw.login(session, CKU_CONTEXT_SPECIFIC, code.as_bytes());
         assert_rv!(login, CKR_OPERATION_NOT_INITIALIZED, "there is no other to log in to");
-        // Ended and begun anew, it has nothing left of what was there.
+        // Ended and begun again, the operation has nothing left of what was there.
         assert_rv!(end(raw, session), CKR_OK);
         assert_rv!(init(raw, session, keys.wallet), CKR_OK);
         assert_eq!(last(raw, session, &[], &psbt[100..]), Err(CKR_OPERATION_NOT_INITIALIZED));

@@ -1,4 +1,4 @@
-//! What the security officer gains: not a signature, and nothing unseen.
+//! What the security officer can gain: no signature, and nothing unseen.
 
 use harness::module::digest::create_digest_key;
 use harness::module::{USER_PIN, approval, enrol_confirmed, this_test};
@@ -6,7 +6,8 @@ use harness::module::{USER_PIN, approval, enrol_confirmed, this_test};
 use super::super::{IS_CLIENT, in_boundary, where_there_is_one_door};
 use super::*;
 
-/// One administrator, alone, step by step: what is refused, and how far it comes. Each step is also made where it must work.
+/// One administrator, alone, step by step: what is refused, and how far it gets. Each step is also made where
+/// it must succeed.
 #[test]
 fn one_administrator_alone_signs_nothing_and_takes_the_backends_pin_in_sight_of_all() {
     in_boundary(this_test!(), |boundary| {
@@ -14,7 +15,7 @@ fn one_administrator_alone_signs_nothing_and_takes_the_backends_pin_in_sight_of_
         let raw = &stage.raw;
         let before = audit(boundary).len();
         let so = as_officer(raw);
-        // A user of its own, who signs for the wallet by a policy without limits, and a key for digests.
+        // A user of its own, who signs for the wallet under a policy without limits, and a key for digests.
         let mallory = enrol_confirmed(raw, so, "mallory");
         let taken = [
             (CKA_COUNTERSIGN_USERS, b"mallory".to_vec()),
@@ -23,7 +24,7 @@ fn one_administrator_alone_signs_nothing_and_takes_the_backends_pin_in_sight_of_
         assert_rv!(raw.set_attributes(so, raw.wallet_key(so, "treasury"), &taken), CKR_OK);
         create_digest_key(raw, so, "theirs", &["mallory"], "unlimited = true");
 
-        // As itself it signs nothing, by no mechanism and by no way to attach the code.
+        // As itself it signs nothing, with no mechanism and with no way to attach the code.
         let (wallet, digest) = (raw.wallet_key(so, "treasury"), raw.wallet_key(so, "theirs"));
         let code = mallory.code();
         let record = approval("mallory", &code);
@@ -43,7 +44,8 @@ fn one_administrator_alone_signs_nothing_and_takes_the_backends_pin_in_sight_of_
         assert_rv!(raw.login(so, CKU_CONTEXT_SPECIFIC, code.as_bytes()), context);
         assert_rv!(raw.login_user(so, CKU_CONTEXT_SPECIFIC, code.as_bytes(), b"mallory"), context);
 
-        // It does not replace the backends' PIN, and where there are two doors it is no backend by its own, whoever's PIN it has.
+        // It cannot replace the backends' PIN. With two doors it is no backend through its own door,
+        // whoever's PIN it knows.
         assert_rv!(raw.init_pin(so, OWN), CKR_ACTION_PROHIBITED, "the PIN stands");
         assert_rv!(raw.logout(so), CKR_OK);
         if IS_CLIENT {
@@ -58,7 +60,7 @@ fn one_administrator_alone_signs_nothing_and_takes_the_backends_pin_in_sight_of_
         assert_eq!(raw.token_info().flags & CKF_USER_PIN_COUNT_LOW, 0, "none of these was a try");
         assert!(countersigned(boundary).is_empty());
 
-        // It declares the PIN lost, which all can see, and sets its own.
+        // It declares the PIN lost, which everybody can see, and sets its own.
         let so = as_officer(raw);
         lose_user_pin(raw, so);
         assert_rv!(raw.init_pin(so, OWN), CKR_OK);
@@ -67,7 +69,8 @@ fn one_administrator_alone_signs_nothing_and_takes_the_backends_pin_in_sight_of_
         assert_rv!(raw.login(so, CKU_USER, OWN), where_there_is_one_door(CKR_OK));
         assert_rv!(raw.close_all(), CKR_OK);
 
-        // What is left: by the backends' door, to whoever may come in there, its PIN signs, and the audit has told all of it.
+        // What is left: through the backends' door, whoever may come in there can sign with that PIN, and the
+        // audit has recorded all of it.
         raw.as_backend();
         let session = raw.read_write();
         assert_rv!(raw.login(session, CKU_USER, USER_PIN.as_bytes()), CKR_PIN_INCORRECT, "backends notice");
@@ -88,7 +91,7 @@ fn one_administrator_alone_signs_nothing_and_takes_the_backends_pin_in_sight_of_
     });
 }
 
-/// The PIN that the officer would have.
+/// The PIN that the officer sets.
 const OWN: &[u8] = b"the officer's own";
 
 fn lose_user_pin(raw: &Raw, so: CK_SESSION_HANDLE) {
@@ -136,14 +139,14 @@ fn a_user_is_not_replaced_by_another_of_the_same_name() {
         let mut stage = Stage::new(&["alice"]);
         let raw = stage.raw;
         stage.as_so(|raw, so| {
-            // As long as a wallet lists her she is not replaced.
+            // As long as a wallet lists her, she cannot be replaced.
             assert_rv!(raw.destroy(so, raw.user_key(so, "alice")), CKR_ACTION_PROHIBITED);
             let again = raw.generate_key(so, CKM_COUNTERSIGN_TOTP_KEY_GEN, &[(CKA_LABEL, b"alice".to_vec())]);
             assert_eq!(again, Err(CKR_ATTRIBUTE_VALUE_INVALID));
         });
         assert!(countersigned(boundary).is_empty());
         still_signs(boundary, &stage, "alice", &stage.users[0].code());
-        // Nor is the token made anew over her wallet.
+        // The token is not initialised again over her wallet either.
         assert_rv!(raw.close_all(), CKR_OK);
         raw.as_administrator();
         let rv = raw.init_token(0, harness::module::SO_PIN.as_bytes(), "mine");

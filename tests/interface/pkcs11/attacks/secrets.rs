@@ -1,14 +1,15 @@
-//! What a key is, gained piece by piece: by reading, by searching, by what it answers.
+//! Attempts to get a key's value piece by piece: by reading, by searching, from its answers.
 
 use harness::module::{enrol, this_test};
 
 use super::super::in_boundary;
 use super::*;
 
-/// Bytes that an attacker would write over.
+/// A byte that shows whether a buffer was written.
 const UNTOUCHED: u8 = 0x5a;
 
-/// Reads several attributes in one call into buffers of so many bytes: the answer, the lengths told, what was written.
+/// Reads several attributes in one call into buffers of so many bytes: the answer, the reported lengths, and
+/// the written bytes.
 fn read(
     raw: &Raw,
     session: CK_SESSION_HANDLE,
@@ -59,7 +60,7 @@ fn no_secret_is_read_whole_in_part_beside_others_or_by_its_length() {
                     "its length alone"
                 );
             }
-            // A check value is a part of a hash of the secret: there is none, which is what an empty one says.
+            // A check value is part of a hash of the secret. There is none, which an empty value means.
             for kind in [CKA_CHECK_VALUE, CKA_OTP_COUNTER, CKA_OTP_TIME] {
                 let (rv, lens, buffers) = read(raw, session, keys.user, &[kind], 400);
                 assert_rv!(rv, CKR_OK, "{kind:#x}");
@@ -69,7 +70,7 @@ fn no_secret_is_read_whole_in_part_beside_others_or_by_its_length() {
                 let check = raw.attribute(session, key, CKA_CHECK_VALUE);
                 assert_eq!(check, Err(CKR_ATTRIBUTE_TYPE_INVALID), "nor has a private key one");
             }
-            // What a private key has in other modules, and this one's has under no number.
+            // Attributes that a private key has in other modules. This module's key has them under no number.
             for kind in (CKA_MODULUS..=CKA_COEFFICIENT).chain([CKA_PRIME, CKA_BASE, CKA_SEED]) {
                 for key in [keys.wallet, keys.digest] {
                     let (rv, lens, _) = read(raw, session, key, &[kind], 400);
@@ -112,7 +113,7 @@ fn no_attribute_of_any_number_shows_a_secret() {
         look(&stage.raw, stage.session);
         stage.as_so(|raw, so| look(raw, so));
         assert!(shown > 150, "only {shown} attributes were shown at all");
-        // The one that may, once, to who made it.
+        // The one session that may read it, once, is the one that made it.
         stage.as_so(|raw, so| assert!(enrol(raw, so, "bob").uri().contains("secret=")));
     });
 }
@@ -128,7 +129,7 @@ fn searching_with_guessed_values_tells_nothing_byte_by_byte_or_whole() {
         for so_is_in in [false, true] {
             let session = if so_is_in { as_officer(raw) } else { stage.session };
             for len in 0..=secret.len() {
-                // That there is no check value and no counter is no secret: the empty ones are found.
+                // That there is no check value and no counter is no secret, so the empty ones are found.
                 let empty = [CKA_CHECK_VALUE, CKA_OTP_COUNTER].into_iter().filter(|_| len > 0);
                 for kind in empty.chain([CKA_VALUE, CKA_COUNTERSIGN_OTPAUTH_URI]) {
                     let guess = (kind, secret[..len].to_vec());
@@ -141,7 +142,8 @@ fn searching_with_guessed_values_tells_nothing_byte_by_byte_or_whole() {
                     assert_eq!(raw.find(session, &beside), Ok(vec![]), "{len} right bytes");
                 }
             }
-            // The key that signs digests, byte by byte as well: each byte that may be its first, and none at all.
+            // Also for the key that signs digests, byte by byte: each possible first byte, and no byte at
+            // all.
             for guess in (0..=u8::MAX).map(|byte| vec![byte]).chain([vec![], vec![0; 32]]) {
                 let label = (CKA_LABEL, SIDECHAIN.into());
                 let template = [label, of_number(CKA_CLASS, CKO_PRIVATE_KEY), (CKA_VALUE, guess)];
@@ -150,7 +152,7 @@ fn searching_with_guessed_values_tells_nothing_byte_by_byte_or_whole() {
             }
             let uri = stage.users[0].uri().as_bytes().to_vec();
             assert_eq!(raw.find(session, &[(CKA_COUNTERSIGN_OTPAUTH_URI, uri)]), Ok(vec![]));
-            // A value that is shown is found by.
+            // A visible value can be searched for.
             assert_eq!(raw.find(session, &[(CKA_OTP_LENGTH, ulong(8))]).map(|found| found.len()), Ok(1));
         }
     });
@@ -164,7 +166,7 @@ fn raw_digest_a_wallets_key_signs_one_by_no_mechanism_number() {
         let code = stage.users[0].code();
         let parameter = harness::module::approval("alice", &code);
         let made_for_digests = raw.wallet_key(session, SIDECHAIN);
-        // All that the specification numbers, and the vendors' that are near ours.
+        // All mechanisms that the specification numbers, and vendor numbers near ours.
         for mechanism in (0..0x1_1000).chain(0x4000_0000..0x4000_0040).chain(0xC352_FF00..0xC353_0100) {
             let (by_the_wallet, by_the_other) = match mechanism {
                 CKM_COUNTERSIGN_PSBT => (CKR_OK, CKR_KEY_FUNCTION_NOT_PERMITTED),
@@ -180,7 +182,7 @@ fn raw_digest_a_wallets_key_signs_one_by_no_mechanism_number() {
             }
         }
         assert_eq!(raw.sign(session, &[7; 32]), Err(CKR_OPERATION_NOT_INITIALIZED));
-        // Nor does the one that signs, if the digest stands where a PSBT should.
+        // Nor does the mechanism that signs, if a digest is given in the place of a PSBT.
         for bytes in [vec![7; 32], b"psbt\xff".iter().copied().chain([7; 32]).collect()] {
             assert_eq!(raw.countersign(session, key, &parameter, &bytes), Err(CKR_DATA_INVALID));
         }

@@ -1,4 +1,4 @@
-//! Trust in a key gained by an object that only looks like it.
+//! Attempts to gain trust with an object that only looks like a key.
 
 use harness::module::{approval, this_test};
 
@@ -6,21 +6,21 @@ use super::super::digest_key::verify;
 use super::super::in_boundary;
 use super::*;
 
-/// The generator (SEC 2 section 2.4.1), in an OCTET STRING: a point whose secret everybody knows.
+/// The generator (SEC 2 section 2.4.1), in an OCTET STRING: a point with a known secret.
 fn generator() -> Vec<u8> {
     let one = bitcoin::secp256k1::SecretKey::from_slice(&[&[0; 31][..], &[1]].concat()).expect("a scalar");
     let point = one.public_key(&bitcoin::secp256k1::Secp256k1::new()).serialize_uncompressed();
     [&[0x04, 65][..], &point].concat()
 }
 
-/// A public key of the session that says of itself what a key of the token says.
+/// A session's public key with the same attributes as a key of the token.
 fn alike(raw: &Raw, session: CK_SESSION_HANDLE, of: CK_OBJECT_HANDLE, point: Vec<u8>) -> Vec<Attribute> {
     let said = [CKA_CLASS, CKA_KEY_TYPE, CKA_EC_PARAMS, CKA_LABEL, CKA_ID];
     let said = said.map(|kind| (kind, raw.attribute(session, of, kind).expect("shown")));
     [&said[..], &[(CKA_EC_POINT, point)]].concat()
 }
 
-/// What tells a key of the token from it, and how each is refused to who would have it in a template of a session's key.
+/// The attributes that mark a key of the token, and the answers to a session key's template that has them.
 fn marks(raw: &Raw, session: CK_SESSION_HANDLE, of: CK_OBJECT_HANDLE) -> Vec<(Attribute, CK_RV)> {
     let unique = raw.attribute(session, of, CKA_UNIQUE_ID).expect("shown");
     vec![
@@ -58,7 +58,8 @@ fn a_sessions_key_of_the_same_id_and_label_passes_for_no_key_of_the_token() {
                     }
                     let made = raw.create(session, &template).expect("a key of the session");
                     for (mark, _) in marks(raw, session, of) {
-                        // One that is there is changed even less: it stays of the session and as trusted as it is.
+                        // An existing session key can be changed even less: it stays a session object, and no
+                        // more trusted.
                         let is_had = raw.attribute(session, made, mark.0) != Err(CKR_ATTRIBUTE_TYPE_INVALID);
                         let rv = if is_had { CKR_ATTRIBUTE_READ_ONLY } else { CKR_TEMPLATE_INCONSISTENT };
                         let set = raw.set_attributes(session, made, std::slice::from_ref(&mark));
@@ -67,7 +68,7 @@ fn a_sessions_key_of_the_same_id_and_label_passes_for_no_key_of_the_token() {
                         let rv = if mark.0 == CKA_TOKEN { CKR_TEMPLATE_INCONSISTENT } else { rv };
                         assert_eq!(copied, Err(rv), "copied with {:#x}", mark.0);
                     }
-                    // Who looks for the token's finds the token's.
+                    // A search for the token's keys finds only the token's.
                     let wanted: Vec<_> =
                         template[..5].iter().cloned().chain([(CKA_TOKEN, vec![CK_TRUE])]).collect();
                     assert_eq!(raw.find(session, &wanted), Ok(vec![of]));

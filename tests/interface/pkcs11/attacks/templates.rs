@@ -1,4 +1,4 @@
-//! A key gained that is known or weak: by importing, by unwrapping, by the templates of what is made.
+//! Attempts to get a known or weak key: by importing, by unwrapping, by the templates of new keys.
 
 use harness::module::this_test;
 
@@ -16,7 +16,7 @@ fn a_known_key_is_not_brought_in_with_any_attributes() {
                 let known = (CKA_VALUE, vec![0x11; 32]);
                 let point = (CKA_EC_POINT, [&[0x04, 0x41, 0x04][..], &[0x11; 64]].concat());
                 let by = raw.wallet_public(session, "treasury");
-                // Whatever it is said to be, of the session or of the token.
+                // Whatever it claims to be, of the session or of the token.
                 let classes =
                     (CKO_DATA..=CKO_TRUST).filter(|class| ![CKO_DATA, CKO_PUBLIC_KEY].contains(class));
                 let types = [CKK_EC, CKK_HOTP, CKK_AES, CKK_GENERIC_SECRET, CKK_RSA];
@@ -36,7 +36,7 @@ fn a_known_key_is_not_brought_in_with_any_attributes() {
                         assert_rv!(rv, CKR_FUNCTION_NOT_SUPPORTED, "class {class}, type {key_type:#x}");
                     }
                 }
-                // As little as that: of nothing but its class and what is known.
+                // The least possible template: its class and the known value.
                 for class in [CKO_PRIVATE_KEY, CKO_SECRET_KEY, CKO_OTP_KEY] {
                     let template = [of_number(CKA_CLASS, class), known.clone()];
                     assert_eq!(
@@ -53,7 +53,8 @@ fn a_known_key_is_not_brought_in_with_any_attributes() {
                         "class {class}"
                     );
                 }
-                // Nor is one made of it. What a key has is the token's to say; what it has not, is nothing of its.
+                // No key can be made with it either. The token decides the attributes that a key has, and
+                // refuses those that it does not have.
                 let refused = |rv| if so_is_in { rv } else { CKR_USER_NOT_LOGGED_IN };
                 let user = [(CKA_LABEL, MADE.into()), known.clone()];
                 assert_eq!(
