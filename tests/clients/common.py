@@ -1,7 +1,7 @@
-"""What the client tests share: a boundary of its own in a temporary folder, users, wallets, and checks.
+"""Shared by the client tests: a boundary in a temporary folder, users, wallets, and checks.
 
-The environment says where things are: COUNTERSIGN_MODULE, the module under test; COUNTERSIGN_OUT, optional,
-a folder for finalised transactions, which the caller verifies with Bitcoin Core's consensus code.
+COUNTERSIGN_MODULE names the module under test. COUNTERSIGN_OUT, if it is set, names a folder for finalised transactions,
+which the caller verifies with Bitcoin Core's consensus code.
 """
 
 import json
@@ -39,7 +39,7 @@ import psbt
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# No test takes as long; a hanging one must not hang the run.
+# Longer than any test takes. A test that hangs must not stop the run.
 signal.alarm(300)
 
 
@@ -99,7 +99,7 @@ def refused(call, rv, what):
 
 
 def answer(call):
-    """The CK_RV of a call, CKR_OK when it does not fail."""
+    """The CK_RV of a call, CKR_OK if it does not fail."""
     try:
         call()
     except PyKCS11.PyKCS11Error as error:
@@ -108,7 +108,7 @@ def answer(call):
 
 
 class Authenticator:
-    """A user's authenticator: pyotp (RFC 6238), set up by the otpauth:// URI and nothing else."""
+    """A user's authenticator: pyotp (RFC 6238), set up from the otpauth:// URI alone."""
 
     def __init__(self, uri):
         self.uri = uri
@@ -122,9 +122,9 @@ class Authenticator:
         return self.totp.at(step * self.totp.interval)
 
     def code(self):
-        """A code that was not used: of this step, or of the next, which the window has too.
+        """An unused code of this step, or of the next, which the window also includes.
 
-        These two stay good for a whole step, however near its border this is called; a third one is waited for.
+        Both stay valid for a whole step, even at its very end. For a third code the caller has to wait.
         """
         step = self.step() if self.last is None else max(self.last + 1, self.step())
         while step > self.step() + 1:
@@ -133,11 +133,11 @@ class Authenticator:
         return self.at(step)
 
     def used(self):
-        """The code that was given last."""
+        """The code that was returned last."""
         return self.at(self.last)
 
     def wrong_code(self):
-        """Digits that are no code of any step near."""
+        """Digits that are the code of no nearby step."""
         near = {self.at(step) for step in range(self.step() - 3, self.step() + 5)}
         for value in range(len(near) + 1):
             code = str(value).zfill(self.totp.digits)
@@ -147,7 +147,7 @@ class Authenticator:
 
 
 class Boundary:
-    """A backing token, a store and the module over them, all in a folder that goes away afterwards."""
+    """A backing token, a store and the module over them, all in a folder that is removed afterwards."""
 
     def __init__(self):
         self.module = os.environ["COUNTERSIGN_MODULE"]
@@ -216,7 +216,7 @@ class Boundary:
         return otp_key, Authenticator(self.text(otp_key, "CKA_COUNTERSIGN_OTPAUTH_URI"))
 
     def confirm(self, otp_key, code):
-        """C_VerifyFinal of a code (PyKCS11 itself refuses C_Verify of no data): answers by raising."""
+        """C_VerifyFinal of a code (PyKCS11 itself refuses C_Verify of no data): raises on a refusal."""
         mechanism = Mechanism(number("CKM_COUNTERSIGN_TOTP")).to_native()
         low = self.session.lib
         rv = low.C_VerifyInit(self.session.session, mechanism, otp_key)
@@ -226,7 +226,7 @@ class Boundary:
             raise PyKCS11.PyKCS11Error(rv)
 
     def user(self, name, **more):
-        """Makes a user and confirms a first code."""
+        """Makes a user who confirms with a first code."""
         otp_key, authenticator = self.enrol(name, **more)
         self.confirm(otp_key, authenticator.code())
         return authenticator
@@ -239,7 +239,7 @@ class Boundary:
     def make_wallet(self, label, users, policy=GENEROUS, network="regtest", key_id=None, script=None, path=None):
         """Makes a wallet inside; returns the handle of its public key.
 
-        script: the wallet policy (BIP 388), "" for one that is registered later; path: of our key.
+        script: the wallet policy (BIP 388), "" to register it later; path: our key's.
         """
         session = self.login(CKU_SO)
         both = [(CKA_LABEL, label), (CKA_TOKEN, True)]
@@ -285,7 +285,7 @@ class Boundary:
         return found[0]
 
     def attribute(self, handle, name):
-        """An attribute's bytes, None when the module does not show it."""
+        """An attribute's bytes, or None if the module does not show it."""
         value = self.session.getAttributeValue(handle, [number(name)], allAsBinary=True)[0]
         return None if value is None else bytes(value)
 
@@ -302,11 +302,11 @@ class Boundary:
         return value.decode("utf-8")
 
     def failures(self, name):
-        """The user's failed tries of the last 30 days."""
+        """The user's wrong tries in the last 30 days."""
         return struct.unpack("@L", self.attribute(self.otp_key(name), "CKA_COUNTERSIGN_FAILURES"))[0]
 
     def sign(self, label, data, parameter=None, context=None):
-        """One signature: C_SignInit, the context login if there is one, C_Sign with the length asked first."""
+        """One signature: C_SignInit, the context login if there is one, C_Sign, which first asks for the length."""
         operation = Operation(self, label, parameter)
         if context is not None:
             self.session.login(context, CKU_CONTEXT_SPECIFIC)
@@ -346,7 +346,7 @@ def ulong(value):
 
 
 def approval(code, user="", version=1, factor=1, user_length=None, code_length=None):
-    """One record of 128 bytes, the mechanism parameter of door 1; the odd arguments make it malformed."""
+    """One record of 128 bytes, the mechanism's parameter. The optional arguments make it malformed."""
     user = user if isinstance(user, bytes) else user.encode()
     code = code if isinstance(code, bytes) else code.encode()
     head = bytes(
@@ -373,7 +373,7 @@ def spend(wallet, sat=50_000, fee=500, **more):
 
 
 def finalised(name, unsigned, signed):
-    """embit finalises what was signed; the transaction is left for the caller's consensus check."""
+    """Finalises a signed PSBT with embit, and leaves the transaction for the caller's consensus check."""
     try:
         result = psbt.finalise(unsigned, signed)
     except ValueError as error:
@@ -384,7 +384,7 @@ def finalised(name, unsigned, signed):
 
 
 def leave(name, result):
-    """Leaves a transaction, with what it spends, for the caller's consensus check."""
+    """Leaves a transaction, with the outputs that it spends, for the caller's consensus check."""
     out = os.environ.get("COUNTERSIGN_OUT")
     if out:
         pathlib.Path(out, f"{name}.json").write_text(json.dumps(result), encoding="utf-8")

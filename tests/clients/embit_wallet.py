@@ -85,7 +85,7 @@ def output_types(boundary):
 
 
 def other_wallet(boundary):
-    """A wallet does not sign for another, and nothing is spent by asking."""
+    """A wallet does not sign for another one, and the refusal spends nothing."""
     carol = boundary.user("carol")
     mine = boundary.wallet("mine", ["carol"])
     boundary.wallet("other", ["carol"])

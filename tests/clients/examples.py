@@ -1,10 +1,10 @@
-"""The programs of examples/, each run as examples/README.md says, by somebody at a terminal who has an authenticator app.
+"""The programs of examples/, each run as examples/README.md says, at a terminal, by a user with an authenticator app.
 
     examples.py CLIENT
 
-The boundary is there and its token is initialised; the environment says where: COUNTERSIGN_MODULE,
-COUNTERSIGN_ADMINISTRATOR_CONF and COUNTERSIGN_BACKEND_CONF (the configurations of the two sides, which are the same file
-where the module is the engine itself), COUNTERSIGN_SO_PIN and COUNTERSIGN_USER_PIN, COUNTERSIGN_OUT (for the finalised
+The boundary exists and its token is initialised. The environment describes it: COUNTERSIGN_MODULE,
+COUNTERSIGN_ADMINISTRATOR_CONF and COUNTERSIGN_BACKEND_CONF (the configurations of the two sides, one file if the module
+itself has the engine), COUNTERSIGN_SO_PIN and COUNTERSIGN_USER_PIN, COUNTERSIGN_OUT (for the finalised
 transactions, which the caller verifies with Bitcoin Core's consensus code) and COUNTERSIGN_EXAMPLES (the built examples).
 """
 
@@ -17,7 +17,7 @@ import tempfile
 from common import Authenticator, check, equal, passed
 from programs import PROGRAMS
 
-# Names are UTF-8, whatever a client makes of them.
+# Names are UTF-8, whatever encoding a client uses.
 USER = "Ünal 用户"
 
 
@@ -76,7 +76,7 @@ def enrolled(program, user):
 
 
 def refused_by_a_rule(program, folder):
-    """An answer that is ours alone is told as well: of a PSBT that has nothing of the wallet's in it."""
+    """The programs also explain an answer that only Countersign gives: for a PSBT without any input of the wallet."""
     way, other = program.ways[-1], folder / "of-another-wallet.psbt"
     user = f"{USER} of {way}"
     program.does("wallet", "another wallet", user)

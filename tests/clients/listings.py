@@ -1,4 +1,4 @@
-"""The programs of examples/shell that list what the token holds, and do not sign: p11tool, and OpenSSL by its engine.
+"""The programs of examples/shell that list the token's objects and do not sign: p11tool, and OpenSSL with its engine.
 examples/README.md shows both.
 
     listings.py

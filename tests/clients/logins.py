@@ -1,6 +1,6 @@
-"""A backend that logs in again and again, by PyKCS11: its memory does not grow by it.
+"""A backend that logs in many times with PyKCS11. Its memory must not grow.
 
-The memory that a PIN is stretched in lies in the heap of the process, where what Python keeps meanwhile lies behind it.
+The memory for stretching a PIN may be in the heap of the process, with objects behind it that Python made meanwhile.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Door 2 with OpenSC's pkcs11-tool: the code is the "context specific PIN" that it asks for after C_SignInit.
 docs/from-a-program.md shows the command.
 
-pkcs11-tool has a buffer of 512 bytes for a signature, so the PSBTs here are small. When C_Sign fails it begins anew
-by itself and asks for the PIN a second time: one wrong code typed twice is two tries.
+pkcs11-tool has a buffer of 512 bytes for a signature, so the PSBTs here are small. If C_Sign fails, the tool starts again
+by itself and asks for the PIN a second time. A wrong code typed twice is two tries.
 """
 
 import subprocess
@@ -36,7 +36,7 @@ def main():
 
 
 def lists(boundary):
-    """What an administrator tries first."""
+    """The commands that an administrator tries first."""
     info = tool(boundary, "--show-info")
     check("Countersign" in info and "version 3.2" in info, "--show-info names the manufacturer and the newest Cryptoki")
     slots = tool(boundary, "-L")
@@ -144,7 +144,7 @@ def counted(boundary):
 
 
 def sign(boundary, payment, key_id, typed):
-    """Signs by the tool: exit status, what stood on the terminal, and the output file, None if it is not there."""
+    """Signs with the tool. Returns the exit status, the terminal's text, and the output file or None."""
     out = boundary.folder / "out.psbt"
     out.unlink(missing_ok=True)
     (boundary.folder / "in.psbt").write_bytes(payment)
@@ -167,7 +167,7 @@ def prompted(boundary, arguments, typed):
         if not answers:
             child.close(force=True)
             failed(f"pkcs11-tool asks for more PINs than expected:\n{shown}")
-        # The tool drops what was typed before it turned the echo off.
+        # The tool discards input that comes before it switches the echo off.
         child.waitnoecho(timeout=10)
         child.sendline(answers.pop(0))
     shown += child.before
@@ -193,7 +193,7 @@ def command(boundary, *arguments):
 
 
 def shows(condition, what, text):
-    """A check that prints what the tool said when it fails."""
+    """A check that prints the tool's output if it fails."""
     if not condition:
         print(text)
     check(condition, what)

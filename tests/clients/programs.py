@@ -1,4 +1,4 @@
-"""The programs of examples/, and how somebody at a terminal runs them."""
+"""The programs of examples/, and how a user at a terminal runs them."""
 
 import os
 import pathlib
@@ -12,16 +12,16 @@ from common import ROOT, VENDOR, failed, passed
 
 EXAMPLES = ROOT / "examples"
 
-# How long a program may keep silent, before it is taken to hang.
+# How long a program may print nothing before it counts as hung.
 PATIENCE = 60
 
 SO_VERBS = ("enrol", "confirm", "wallet")
 
 
 class Program:
-    """One of the programs: its command line, the ways to attach a code that it has, and the verbs that it lacks."""
+    """One of the programs: its command line, its ways to attach a code, and the verbs that it lacks."""
 
-    # C_GetSessionInfo has the rule that refused.
+    # Whether it gets the number of the rule from C_GetSessionInfo.
     tells_rules = True
 
     def __init__(self, *command, ways=("sign", "login"), lacks=()):
@@ -30,9 +30,9 @@ class Program:
         self.lacks = lacks
 
     def run(self, verb, *arguments, user=None, code=None):
-        """Runs a verb, types the user's code where it is asked for: the exit status and what stood on the terminal.
+        """Runs a verb, and types the user's code at its prompt. Returns the exit status and the terminal's text.
 
-        The code is a function, called when it is asked for. A verb that the program lacks is another one's, as
+        `code` is a function, which is called at the prompt. Another program runs a verb that this one lacks, as
         examples/README.md says.
         """
         if verb in self.lacks:
@@ -41,11 +41,11 @@ class Program:
         return at_terminal([*self.command, verb, *map(str, arguments)], verb in SO_VERBS, answers)
 
     def answers(self, user, code):
-        """What is typed at which prompt."""
+        """The prompts, and what the user types there."""
         return {f"code of {user}: ": code}
 
     def name(self, rv):
-        """How a CK_RV is told to the user."""
+        """The program's word for a CK_RV."""
         return rv
 
     def does(self, verb, *arguments, **typed):
@@ -85,7 +85,7 @@ def python_pkcs11(_):
 
 
 def cryptoki(_):
-    """Cargo builds it, but not when it is told to test one crate alone."""
+    """Built by Cargo, except if it tests only one crate."""
     program = pathlib.Path(os.environ["COUNTERSIGN_EXAMPLES"], "client")
     source = max(file.stat().st_mtime for file in (EXAMPLES / "client").iterdir())
     if not program.exists() or program.stat().st_mtime < source:
@@ -108,7 +108,7 @@ def c(folder):
 
 
 def go(folder):
-    """Built as its first lines say, from Debian's sources of the package alone, and formatted as Go has it."""
+    """Built as its first lines say, only from Debian's sources of the package, and formatted as gofmt formats it."""
     program, source = folder / "client", "examples/go/client.go"
     unformatted = subprocess.run(["gofmt", "-l", source], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     if unformatted:
@@ -120,8 +120,8 @@ def go(folder):
 
 
 def java(folder):
-    """Compiled once, which the launcher of a source file does each time."""
-    # Debian's Java 17, where another one is the default.
+    """Compiled once. Java's launcher would compile the source file each time."""
+    # Debian's Java 17, even if another version is the default.
     installed = sorted(pathlib.Path("/usr/lib/jvm").glob("java-17-openjdk-*/bin"))
     tools = f"{installed[0]}/" if installed else ""
     package = "jdk.crypto.cryptoki/sun.security.pkcs11.wrapper"
@@ -135,7 +135,7 @@ def pkcs11_tool(_):
     return Pkcs11Tool(EXAMPLES / "shell" / "pkcs11_tool.sh", ways=("login",), lacks=lacks)
 
 
-# Each by the name of its client, made ready; a program that has to be built goes into the folder.
+# The programs by the names of their clients, ready to run. A program that has to be built goes into the folder.
 PROGRAMS = {
     "c": c,
     "cryptoki": cryptoki,
@@ -149,9 +149,9 @@ PROGRAMS = {
 
 
 def at_terminal(command, as_so, answers):
-    """Runs a program on a terminal of its own: the exit status, and what stood there.
+    """Runs a program on a terminal of its own. Returns the exit status and the terminal's text.
 
-    Each side has its own configuration, and its own PIN alone. `answers` has a function for each prompt.
+    Each side has its own configuration, and only its own PIN. `answers` has a function for each prompt.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERSIGN_")}
     side, pin = ("ADMINISTRATOR", "SO") if as_so else ("BACKEND", "USER")

@@ -49,13 +49,13 @@ class Wallet:
         return self.at(branch, index).address(self.network)
 
     def key_origin(self, branch, index):
-        """The public key at that place and where it comes from, as BIP 174 writes it."""
+        """The public key at that place and its origin, as BIP 174 writes it."""
         key = self.at(branch, index).key
         return key.get_public_key(), DerivationPath(key.origin.fingerprint, key.origin.derivation)
 
 
 def foreign_script(kind="p2wpkh"):
-    """A script_pubkey of somebody else."""
+    """A stranger's script_pubkey."""
     public = ec.PrivateKey(os.urandom(32)).get_public_key()
     if kind == "p2sh":
         return script.p2sh(script.p2wpkh(public))
@@ -66,8 +66,8 @@ def make(wallet, coins, payments, change=None, previous=True, witness=True, padd
     """A PSBT (BIP 174, version 0), as bytes.
 
     coins: (branch, index, sat) each; payments: (script_pubkey, sat) each; change: (index, sat) or None.
-    previous: give each input's whole previous transaction; witness: give its output too.
-    padding: that many outputs of others stand before ours in each previous transaction.
+    previous: include each input's whole previous transaction; witness: include its output, too.
+    padding: the number of other outputs before ours in each previous transaction.
     """
     funding = [fund(wallet.script(branch, index), sat, padding) for branch, index, sat in coins]
     outputs = [TransactionOutput(sat, spk) for spk, sat in payments]
@@ -119,7 +119,7 @@ def finalise(unsigned, signed):
             raise ValueError(f"input {number} has {len(scope.partial_sigs)} signatures, 1 was expected")
         if set(scope.partial_sigs) != set(before.inputs[number].bip32_derivations):
             raise ValueError(f"input {number} is signed by another key than the one listed")
-    # embit writes keys in its own order, so both sides are compared as embit writes them.
+    # embit writes keys in its own order, so the comparison is between what embit writes for both.
     bare = PSBT.parse(signed)
     for scope in bare.inputs:
         scope.partial_sigs.clear()
@@ -169,7 +169,7 @@ def main():
 def make_file(given):
     with open(given.descriptor_file, encoding="utf-8") as file:
         wallet = Wallet(file.read(), given.network)
-    # Two coins, so that two inputs are signed, and a tenth more than is needed, so that there is change.
+    # Two coins, for two inputs, and a tenth more than needed, for change.
     total = (given.pay + given.fee) * 11 // 10 + 2_000
     coins = [(RECEIVE, 0, total // 2), (RECEIVE, 7, total - total // 2)]
     spk = foreign_script()

@@ -1,4 +1,4 @@
-"""Door 1 with PyKCS11: the code travels in the mechanism parameter (COUNTERSIGN_APPROVAL of countersign.h)."""
+"""Door 1 with PyKCS11: the code is in the mechanism's parameter (COUNTERSIGN_APPROVAL of countersign.h)."""
 
 import base64
 
@@ -57,7 +57,7 @@ def mechanisms(boundary):
 
 
 def enrolment(boundary):
-    """The secret is made inside, shown once as a URI, and good for nothing until a code is confirmed."""
+    """The module makes the secret inside and shows it once as a URI. It is good for nothing until a code is confirmed."""
     otp_key, plain = boundary.enrol("plain", period=30)
     equal(
         (plain.totp.digits, plain.totp.interval, plain.totp.digest().name),
@@ -140,7 +140,7 @@ def wrong_code(boundary, wallet, bob):
 
 
 def malformed_spends_nothing(boundary, wallet, carol):
-    """Whatever is malformed is refused before a try is charged, so that carol's code is good to the end."""
+    """Malformed input is refused before a try is charged, so carol's code stays good to the end."""
     payment = spend(wallet)
     code = carol.code()
     for bad, what in malformed_codes(code):
@@ -205,7 +205,7 @@ def malformed_parameters(code):
 
 
 def buffers(boundary, wallet, dave):
-    """A length query and a buffer too small spend nothing and keep the operation."""
+    """A length query and a small buffer spend nothing and keep the operation."""
     payment = spend(wallet)
     operation = Operation(boundary, "treasury", approval(dave.code(), "dave"))
     rv, bound = operation.into(payment, 0)
@@ -307,7 +307,7 @@ def context_login(boundary, wallet, heidi):
         "CKR_PIN_INVALID",
         "door 2, a malformed code",
     )
-    # A refused login leaves the operation as it was; begun anew it would be refused as still active.
+    # A refused login leaves the operation active, so beginning another one would be refused.
     finish_abandoned(boundary, payment)
     signed = boundary.sign("treasury", payment, context=f"heidi:{code}")
     finalised("door2-pykcs11", payment, signed)

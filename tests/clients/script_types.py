@@ -2,10 +2,10 @@
 
     script_types.py MAKER
 
-MAKER is one of the programs in makers/, each of which stands for a library that nobody here wrote. For every script type
-the security officer registers a wallet policy, the maker makes a PSBT of the descriptor that the module shows, the module
-countersigns, and the maker adds the cosigners' signatures, finalises and extracts. The caller has the transaction
-verified by Bitcoin Core's consensus code.
+MAKER is one of the programs in makers/, each of which uses a library of another project. For every script type
+the security officer registers a wallet policy, the maker makes a PSBT from the descriptor that the module shows, the
+module countersigns, and the maker adds the cosigners' signatures, finalises and extracts. The caller verifies the
+transaction with Bitcoin Core's consensus code.
 """
 
 import base64
@@ -32,12 +32,12 @@ PROGRAM = {
     "bitcoinjs": ["node", str(MAKERS / "bitcoinjs" / "maker.mjs")],
 }
 
-# Script type: wallet policy, its keys, the path of ours unless it is the standard one, who signs besides us. They are those
-# of tests/harness/src/engine/scripts.rs, which the caller gives: one list for all tests.
+# Script type: wallet policy, its keys, our key's path unless it is the standard one, the other signers. The caller passes the
+# list of tests/harness/src/engine/scripts.rs, so that all tests share one list.
 SCRIPTS = json.loads(os.environ["COUNTERSIGN_SCRIPTS"])
 
-# What a library cannot make: embit does, in its place, and the library still finishes. Each maker says what it lacks. HWI
-# has neither a signer of its own nor a finaliser: it reads and writes what embit then signs and finalises.
+# What a library cannot make. embit makes it instead, and the library still finishes. Each maker says what it lacks. HWI has
+# neither a signer of its own nor a finaliser: it reads and writes the PSBT, which embit then signs and finalises.
 MAKES_NOT = {
     "embit": {},
     "hwi": {0: ["wsh-one-of-several", "wsh-recovery", "tr-key-of-tree", "tr-multi-a", "tr-tree"]},
@@ -46,14 +46,14 @@ MAKES_NOT = {
 }
 MAKES_NOT["hwi"][2] = MAKES_NOT["hwi"][0]
 
-# The versions of a PSBT that a library knows.
+# The PSBT versions that each library supports.
 VERSIONS = {"embit": [0, 2], "hwi": [0, 2], "bdk": [0], "bitcoinjs": [0]}
 
 IN_PARTIAL_SIG, IN_TAP_KEY_SIG, IN_TAP_SCRIPT_SIG = 0x02, 0x13, 0x14
 
 
 class Cosigner:
-    """Somebody else whose key is in a script."""
+    """The owner of another key in a script."""
 
     PATH = "48h/1h/0h/2h"
 
@@ -132,7 +132,7 @@ def wallet_policy(template, keys):
 
 
 def only_signatures_are_added(label, unsigned, signed):
-    """The answer is what came in, byte for byte, and a signature in each input map; nothing is final."""
+    """The answer is the request, byte for byte, with a signature in each input map. Nothing is finalised."""
     before, after = maps(unsigned), maps(signed)
     equal(len(after), len(before), f"{label}: as many maps as before")
     added = [new[len(old) :] for old, new in zip(before, after, strict=True)]
@@ -170,7 +170,7 @@ def field(data, at):
 
 
 def registered_later(boundary, maker):
-    """The key first, for the cosigners; the wallet policy once theirs are known; and never again."""
+    """The key comes first, for the cosigners. The wallet policy follows once their keys are known, and never changes."""
     template, keys, _, cosigners = SCRIPTS["wsh-sortedmulti"]
     user = boundary.user("later")
     public_key = boundary.make_wallet("later", ["later"], script="", path="m/48'/1'/0'/2'")
@@ -206,7 +206,7 @@ def registered_later(boundary, maker):
 
 
 def user_signs_first(boundary, maker):
-    """`require_cosigner`: without the user's own signature no try is charged; with it all goes its way."""
+    """`require_cosigner`: without the user's own signature no try is charged; with it everything works as usual."""
     template, keys, _, _ = SCRIPTS["wsh-multi"]
     user = boundary.user("first")
     cosigner = Cosigner("A").root

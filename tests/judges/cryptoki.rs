@@ -1,9 +1,10 @@
-//! The tests of the crate `cryptoki`, as published but for one line: `tests/judges/install.sh` has it.
+//! The tests of the crate `cryptoki`, as published except for one line, which `tests/judges/install.sh`
+//! changes.
 //!
-//! Each of them initialises a token, which ours lets happen once. So each runs by itself, over a store of its own.
+//! Each of them initialises a token, which ours allows once. So each runs by itself, over a store of its own.
 //!
-//! Through a boundary an administrator initialises the token and sets its PINs before such a test, which is a backend then:
-//! nobody comes in by one door as the security officer and as the user.
+//! Through a boundary, an administrator initialises the token and sets its PINs before such a test, which
+//! then runs as a backend: no door admits both the security officer and the user.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,9 +20,10 @@ use crate::list::{NOT_RUN, PASSED, compare, left_out};
 use harness::Way;
 use harness::module::{Boundary, Finished, in_boundary};
 
-/// The PINs that the suite has written in it.
+/// The PINs that the suite has hard-coded.
 const PINS: Pins = Pins { so: "abcdef654321", user: "fedcba123456" };
-/// Those that log in as the security officer alone, to set the PINs: through a boundary they are administrators.
+/// Tests that log in only as the security officer, to set the PINs. Through a boundary they are
+/// administrators.
 const ADMINISTRATORS: [&str; 7] = [
     "basic::generate_random_test",
     "basic::get_info_test",
@@ -32,7 +34,7 @@ const ADMINISTRATORS: [&str; 7] = [
     "basic::wait_for_slot_event",
 ];
 
-/// Runs all of them.
+/// Runs all of its tests.
 pub(crate) fn judge(test: &str, way: Way) {
     in_boundary(test, |boundary| {
         let left_out = left_out("cryptoki", way);
@@ -63,7 +65,7 @@ fn tests_of(boundary: &Boundary, executable: &Path) -> Vec<String> {
     listed.stdout.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
 }
 
-/// The tests of an executable, as a client by the door that `full` is for.
+/// A test of an executable, as a client of the door that it needs.
 fn as_who(boundary: &Boundary, way: Way, executable: &Path, full: &str) -> Command {
     if way == Way::Direct || ADMINISTRATORS.contains(&full) {
         return command_of_administrator(boundary, executable);
@@ -80,11 +82,11 @@ fn run(boundary: &Boundary, command: &mut Command, test: &str) -> String {
         .env("TEST_PKCS11_MODULE", library(boundary));
     let finished = Finished::of(command);
     let outcome = outcome(&finished, |finished| why(&(finished.stderr.clone() + &finished.stdout)));
-    // The test returns early, which passes.
+    // The test returned early, which counts as a pass.
     if outcome == PASSED && finished.stdout.contains("SKIP: ") { "skipped".into() } else { outcome }
 }
 
-/// The call at which a test failed, and what was answered: as an error is printed, or by its `Debug`.
+/// The call at which a test failed, and its answer, from an error's message or its `Debug` output.
 fn why(printed: &str) -> String {
     let printed_error = || {
         let (_, rest) = printed.split_once("Function::")?;
@@ -94,13 +96,13 @@ fn why(printed: &str) -> String {
     let debugged = || {
         let (_, rest) = printed.split_once("Pkcs11(")?;
         let (rv, function) = rest.split_once(')')?.0.split_once(", ")?;
-        // Not the source of an assertion, which has it too.
+        // Not from the source of an assertion, which contains it, too.
         (!rv.contains("::")).then(|| format!("C_{function} answered {rv}"))
     };
     printed_error().or_else(debugged).unwrap_or_else(|| "an assertion".into())
 }
 
-/// The name of the answer that `printed` begins with the description of.
+/// The name of the answer whose description `printed` begins with.
 fn name_of(printed: &str) -> Option<String> {
     let known = (0..0x300).filter_map(|rv| match cryptoki::error::Rv::from(rv) {
         cryptoki::error::Rv::Error(error) => Some(error),

@@ -1,4 +1,4 @@
-//! A boundary to be judged, and the processes of a judge.
+//! A boundary for the judges, and a judge's processes.
 
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
@@ -20,7 +20,7 @@ pub(crate) const TOKEN: &str = "judges";
 pub(crate) const WALLET: &str = "treasury";
 /// The label of its key that signs digests: by `CKM_ECDSA`, for a code in a context-specific login.
 pub(crate) const DIGEST_KEY: &str = "sidechain";
-/// Seconds after which a process of a judge counts as hung: a watchdog, several times what any needs.
+/// Seconds after which a judge's process counts as hung: a watchdog, several times what any of them needs.
 const PATIENCE: &str = "400";
 
 /// The PINs of a token.
@@ -30,8 +30,8 @@ pub(crate) struct Pins {
     pub(crate) user: &'static str,
 }
 
-/// Runs `body` over a boundary of its own whose token has these PINs, one user, who has a code left for one signature, one
-/// wallet and one key that signs digests.
+/// Runs `body` over a boundary of its own. Its token has these PINs, one user with a code left for one
+/// signature, one wallet and one key that signs digests.
 pub(crate) fn with_token(test: &str, way: Way, pins: Pins, body: impl FnOnce(&Boundary, &Authenticator)) {
     in_boundary(test, |boundary| {
         let _served = serve(boundary, way);
@@ -40,13 +40,13 @@ pub(crate) fn with_token(test: &str, way: Way, pins: Pins, body: impl FnOnce(&Bo
     });
 }
 
-/// Serves it, if that is the way.
+/// Serves the boundary, if that is the way.
 pub(crate) fn serve(boundary: &Boundary, way: Way) -> Option<Served> {
     (way == Way::Served).then(|| Served::start(boundary))
 }
 
-/// Initialises the token, enrols a user, and creates a wallet and a key that signs digests: objects of every kind to be
-/// looked at.
+/// Initialises the token, enrols a user, and creates a wallet and a key that signs digests, so that judges
+/// find objects of every kind.
 fn fill(boundary: &Boundary, pins: Pins) -> Authenticator {
     initialise(boundary, pins);
     let does = |arguments: &[&str]| administer(boundary, pins, arguments);
@@ -66,7 +66,7 @@ pub(crate) fn initialise(boundary: &Boundary, pins: Pins) {
     administer(boundary, pins, &["init", "--label", TOKEN]);
 }
 
-/// What an administrator does by the command line.
+/// Runs a command line of an administrator.
 fn administer(boundary: &Boundary, pins: Pins, arguments: &[&str]) -> Value {
     let mut command = Cli(boundary).command(&[], arguments);
     command.env("COUNTERSIGN_SO_PIN", pins.so).env("COUNTERSIGN_USER_PIN", pins.user);
@@ -75,25 +75,25 @@ fn administer(boundary: &Boundary, pins: Pins, arguments: &[&str]) -> Value {
     answer.json
 }
 
-/// Leaves the file `digest`, for a judge to have signed.
+/// Leaves the file `digest` for a judge to sign.
 pub(crate) fn note_digest(boundary: &Boundary) {
     boundary.note("digest", "32 bytes that a judge has signed");
 }
 
-/// Leaves the file `typed`: the lines that a judge reads where it asks a person.
+/// Leaves the file `typed`: the lines that a judge reads when it asks a person.
 pub(crate) fn note_typed(boundary: &Boundary, lines: &[&str]) {
     boundary.note("typed", &(lines.join("\n") + "\n"));
 }
 
-/// What `tests/judges/install.sh` installed.
+/// A file that `tests/judges/install.sh` installed.
 pub(crate) fn installed(name: &str) -> PathBuf {
     let path = root().join("target/judges").join(name);
     assert!(path.exists(), "{} is not there; tests/judges/install.sh installs it", path.display());
     path
 }
 
-/// A command on a boundary, ended when it hangs. Where the boundary is served, judges are backends: the objects are theirs to
-/// use, and by no door are both roles let in.
+/// A command on a boundary, which is ended if it hangs. If the boundary is served, judges are backends: they
+/// are to use the objects, and no door admits both roles.
 pub(crate) fn command(boundary: &Boundary, program: impl AsRef<Path>) -> Command {
     let backend = boundary.folder().join(BACKENDS);
     let mut command = Command::new("timeout");
@@ -111,16 +111,17 @@ pub(crate) fn command(boundary: &Boundary, program: impl AsRef<Path>) -> Command
     command
 }
 
-/// The same where the judge is an administrator: it logs in as the security officer, or initialises the token.
+/// The same for a judge that is an administrator: it logs in as the security officer, or initialises the
+/// token.
 pub(crate) fn command_of_administrator(boundary: &Boundary, program: impl AsRef<Path>) -> Command {
     let mut command = command(boundary, program);
     command.env("COUNTERSIGN_CONF", boundary.conf());
     command
 }
 
-/// What a process came to: crashes and hangs by the way it ended, `failure` says why another one failed.
+/// The outcome of a process: a crash or hang by the way it ended. `failure` explains any other failure.
 pub(crate) fn outcome(finished: &Finished, failure: impl FnOnce(&Finished) -> String) -> String {
-    /// What `timeout` answers for a command that it ended, by SIGTERM and by SIGKILL.
+    /// The exit statuses of `timeout` for a command that it ended, by SIGTERM and by SIGKILL.
     const ENDED: [i32; 2] = [124, 137];
     match finished.status.code() {
         Some(0) => PASSED.into(),
@@ -131,7 +132,7 @@ pub(crate) fn outcome(finished: &Finished, failure: impl FnOnce(&Finished) -> St
     }
 }
 
-/// The module, by a path that says nothing: suites look into it for the name of a module that they know.
+/// The module, under a neutral path: suites search the path for the name of a module that they know.
 pub(crate) fn library(boundary: &Boundary) -> PathBuf {
     let link = boundary.folder().join("libcountersign.so");
     if !link.exists() {

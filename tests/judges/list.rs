@@ -1,7 +1,8 @@
-//! `outcomes.toml`: what each judge says of each of its tests, in process and through a served boundary, and why.
+//! `outcomes.toml`: the outcome of each test of each judge, in process and through a served boundary, and the
+//! reason.
 //!
-//! A group is an array of tables named for the judge, with `outcome`, or `direct` and `served` where they differ; `because`,
-//! unless all is well; and `tests`, of which `*` is every other one.
+//! A group is an array of tables with the judge's name. It has `outcome`, or `direct` and `served` if they
+//! differ; `because`, unless the tests pass; and `tests`, in which `*` stands for every other test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -20,22 +21,22 @@ pub(crate) const PASSED: &str = "passed";
 /// The outcome of a test that is left out.
 pub(crate) const NOT_RUN: &str = "not run";
 
-/// What the outcome of a test begins with that ended by a signal; no list excuses it.
+/// The outcome of a test that ended by a signal begins with this. No list excuses it.
 pub(crate) const CRASHED: &str = "crashed";
 /// The outcome of a test that did not end; no list excuses it.
 pub(crate) const HUNG: &str = "hung";
 
-/// In the place of a test: every one that is not named.
+/// Stands for every test that is not named.
 const OTHERS: &str = "*";
 
-/// Rewrites the list by what is observed, when it is `write`.
+/// If it is `write`, the list is rewritten with the observed outcomes.
 const VARIABLE: &str = "COUNTERSIGN_JUDGES";
-/// What the file begins with.
+/// The beginning of the file.
 const HEADING: &str = "\
 # What other people's suites and tools say of the module: tests/judges/README.md says how this is made.
 ";
 
-/// What one test is expected to come to.
+/// The expected outcome of one test.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Expected {
     direct: String,
@@ -64,7 +65,7 @@ pub(crate) fn left_out(judge: &str, way: Way) -> BTreeSet<String> {
     expected.into_iter().filter(|(_, expected)| expected.by(way) == NOT_RUN).map(|(test, _)| test).collect()
 }
 
-/// Compares what a judge said of each test with the list.
+/// Compares the outcome of each test of a judge with the list.
 pub(crate) fn compare(judge: &str, way: Way, observed: &BTreeMap<String, String>) {
     let mut file = file();
     let mut list = parse(&read(&mut file));
@@ -115,7 +116,7 @@ impl Expected {
     }
 }
 
-/// Takes over what was observed; a reason stays with its outcome.
+/// Takes the observed outcomes over. A reason stays with its outcome.
 fn note(expected: &mut BTreeMap<String, Expected>, way: Way, observed: &BTreeMap<String, String>) {
     let others = expected.remove(OTHERS);
     expected.retain(|test, _| observed.contains_key(test));
@@ -139,7 +140,7 @@ fn note(expected: &mut BTreeMap<String, Expected>, way: Way, observed: &BTreeMap
     }
 }
 
-/// The list, locked until it is dropped: the tests of several judges run at a time.
+/// The list, locked until it is dropped, because the tests of several judges run at the same time.
 fn file() -> File {
     let path = root().join("tests/judges/outcomes.toml");
     let writes = env::var_os(VARIABLE).is_some();

@@ -1,9 +1,12 @@
-//! Other people's test suites and tools, run against the real module: in process over SoftHSM2, and through a served boundary.
+//! Other people's test suites and tools, run against the real module: in process over SoftHSM2, and through a
+//! served boundary.
 //!
-//! `tests/judges/README.md` says which, and how to bring `tests/judges/outcomes.toml` up to date, the list of what each of them
-//! says of each of its tests, and why. A new failure, a new pass, a crash and a hang all differ from the list.
+//! `tests/judges/README.md` lists them, and explains how to update `tests/judges/outcomes.toml`. That file
+//! has the outcome of each test and the reason. A new failure, a new pass, a crash and a hang all differ from
+//! the list.
 //!
-//! `tests/judges/install.sh` installs them. To run one by hand: `cargo build && cargo test --test judges cryptoki`.
+//! `tests/judges/install.sh` installs them. To run one by hand: `cargo build && cargo test --test judges
+//! cryptoki`.
 
 #[path = "cryptoki.rs"]
 mod cryptoki_suite;

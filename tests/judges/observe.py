@@ -1,9 +1,9 @@
-"""A pytest plugin: a line for each test, of what came of it: test, tab, outcome. OBSERVED names the file.
+"""A pytest plugin that writes a line for each test: test, tab, outcome. OBSERVED names the file.
 
-Each test runs in a process of its own: one that fails in its `setUp` leaves the login behind, and a module that crashes takes
-the interpreter with it; neither may decide about the next test. With OBSERVED_TOGETHER they run in this process, for a suite
-that opens the module once and starts processes itself. LEFT_OUT has the tests, a line for each, that do not run, and
-ADMINISTRATORS those that come in by the door of ADMINISTRATORS_CONF, where each has a process of its own.
+Each test runs in a process of its own. A test that fails in its `setUp` leaves its login behind, and a module that crashes ends
+the interpreter. Neither may affect the next test. With OBSERVED_TOGETHER the tests run in this process, for a suite that opens
+the module once and starts processes itself. LEFT_OUT lists the tests that do not run, one a line. ADMINISTRATORS lists those
+that use the door of ADMINISTRATORS_CONF, each in a process of its own.
 """
 
 import os
@@ -22,7 +22,7 @@ ADMINISTRATORS = os.environ.get("ADMINISTRATORS", "").splitlines()
 
 
 def pytest_collection_modifyitems(items):
-    # Not by --deselect, which takes the beginning of a name for the name.
+    # Without --deselect, which would also match longer names.
     items[:] = [item for item in items if item.nodeid not in LEFT_OUT]
 
 
@@ -44,7 +44,7 @@ def in_process_of_its_own(item):
         if item.nodeid in ADMINISTRATORS:
             os.environ["COUNTERSIGN_CONF"] = os.environ["ADMINISTRATORS_CONF"]
         os.write(writing, came_of(runtestprotocol(item, nextitem=None, log=False)).encode())
-        # No clean-up of the interpreter's: pytest goes on in the parent only.
+        # Skips the interpreter's clean-up, because pytest goes on in the parent only.
         os._exit(0)
     os.close(writing)
     hung = not select.select([reading], [], [], PATIENCE)[0]
@@ -61,7 +61,7 @@ def in_process_of_its_own(item):
 
 
 def came_of(reports):
-    """The outcome of one test: that of the first report that is not a pass, else the pass."""
+    """The outcome of one test: that of the first report that is not a pass, or the pass."""
     for report in reports:
         if report.skipped and hasattr(report, "wasxfail"):
             return f"differs: {why(report.wasxfail)}"
@@ -74,7 +74,7 @@ def came_of(reports):
 
 
 def why(text):
-    """The answer that `text` complains of, or the kind of exception that it begins with."""
+    """The answer named in `text`, or the kind of exception at its beginning."""
     complaints = [
         r"(?:got|rejected with|Unexpected CK_RV|failed:|refused with) *(CKR_\w+)",
         r"\b(CKR_\w+)",

@@ -1,6 +1,7 @@
-//! pkcs11-check: what of it judges any module, and not one algorithm.
+//! pkcs11-check: those of its tests that apply to every module, and not to one algorithm.
 //!
-//! It needs a newer Python than Debian 12 has: where `tests/judges/install.sh` found none, it does not run, and says so.
+//! It needs a newer Python than Debian 12 has. If `tests/judges/install.sh` found none, this test does not
+//! run, and prints so.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use crate::python::{lines, observed};
 use harness::Way;
 use harness::module::{Finished, SO_PIN, USER_PIN, root};
 
-/// The files of tests, in its package.
+/// The files in its package that have tests.
 const FILES: [&str; 61] = [
     "ckr/test_ckr_codes.py",
     "ckr/test_ckr_dual.py",
@@ -76,7 +77,7 @@ const FILES: [&str; 61] = [
     "x509/test_cert_storage.py",
 ];
 
-/// Runs all of them, in one process.
+/// Runs all of its tests, in one process.
 pub(crate) fn judge(test: &str, way: Way) {
     if !root().join("target/judges/pkcs11-check").exists() {
         println!("not run here: pkcs11-check needs Python 3.12 or later");
@@ -100,7 +101,7 @@ pub(crate) fn judge(test: &str, way: Way) {
             .env("P11TEST_PIN", USER_PIN)
             .env("P11TEST_SO_PIN", SO_PIN);
         let finished = Finished::of(&mut pytest);
-        // pytest's own answer for a session that ran to its end, where tests failed.
+        // pytest's exit status for a session that ran to its end and in which tests failed.
         assert!(
             matches!(finished.status.code(), Some(0 | 1)),
             "pkcs11-check: {}\n{}\n{}",

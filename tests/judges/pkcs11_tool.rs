@@ -1,4 +1,4 @@
-//! OpenSC's `pkcs11-tool`: what it tests by itself, what it lists, and a signature of a digest.
+//! OpenSC's `pkcs11-tool`: its own tests, its listings, and a signature of a digest.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use crate::list::{NOT_RUN, compare, left_out};
 use harness::Way;
 use harness::module::{Authenticator, Boundary, Finished, SO_PIN, USER_PIN};
 
-/// The arguments; a thread of `--test-threads` that begins with `P1` waits until the library is initialised.
+/// The arguments. With `--test-threads`, a thread that begins with `P1` waits until the library is
+/// initialised.
 const RUNS: [&str; 16] = [
     "--show-info",
     "--list-slots",
@@ -29,9 +30,10 @@ const RUNS: [&str; 16] = [
     "--test-threads ILGISLT0 -L",
     "--test-threads P1INGISLT0 --test-threads P1ILGISLT0 --test-threads P1GISLT0 --test-threads P1SLT0 -L",
 ];
-/// It asks for the PIN, and for the code as the "context specific PIN". `ID` stands for the key's, another one in each run.
+/// The tool asks for the PIN, and for the code as the "context specific PIN". `ID` stands for the key's id,
+/// which differs in each run.
 const SIGNS: &str = "--login --sign --mechanism ECDSA --id ID --input-file digest --output-file signature";
-/// By `C_Verify`, with the public key.
+/// Verifies with the public key, by `C_Verify`.
 const VERIFIES: &str = "--verify --mechanism ECDSA --id ID --input-file digest --signature-file signature";
 
 /// Runs all of them.
@@ -71,7 +73,7 @@ fn id_of_digest_key(boundary: &Boundary) -> String {
     id.trim().to_owned()
 }
 
-/// On a terminal: it asks for no PIN where its output is none.
+/// Runs on a terminal, because the tool asks for no PIN if its output is not one.
 fn sign(boundary: &Boundary, arguments: &str, alice: &Authenticator) -> Finished {
     note_typed(boundary, &[USER_PIN, &alice.code()]);
     let mut command = command(boundary, "script");
@@ -107,13 +109,14 @@ fn judged(arguments: &str, finished: &Finished) -> String {
     if finished.status.success() && threads.len() != started {
         return format!("failed: {} threads ended of {started}", threads.len());
     }
-    // OpenSC's tool exits with 0 whatever it finds of a signature, and whatever its threads were answered.
+    // OpenSC's tool exits with 0 whatever the result of a verification, and whatever the answers to its
+    // threads.
     if arguments == VERIFIES && finished.status.success() && !printed.contains("Signature is valid") {
         return "failed: the signature is not valid".into();
     }
     match threads.iter().find(|rv| !["CKR_OK", "CKR_CRYPTOKI_ALREADY_INITIALIZED"].contains(rv)) {
         Some(rv) if finished.status.success() => format!("failed: a thread was answered {rv}"),
-        // And when it does not like what it was told.
+        // It also exits with 0 when it rejects its arguments.
         None if finished.status.success() && printed.contains("ERR: ") => {
             format!("failed: {}", why(&printed))
         }

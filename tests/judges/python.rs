@@ -10,14 +10,14 @@ use crate::list::{NOT_RUN, compare, left_out};
 use harness::Way;
 use harness::module::{Boundary, Finished, SO_PIN, USER_PIN, copy_folder, root};
 
-/// The PINs that PyKCS11's suite has written in it.
+/// The PINs that PyKCS11's suite has hard-coded.
 const PYKCS11_PINS: Pins = Pins { so: "123456", user: "1234" };
 
-/// The tests of PyKCS11's suite that begin with what is an administrator's: the others log in as the user.
+/// Tests of PyKCS11's suite that begin with an administrator's call. The others log in as the user.
 const ADMINISTRATORS: [&str; 2] =
     ["test/test_init.py::TestUtil::test_initPin", "test/test_init.py::TestUtil::test_initToken_utf8"];
 
-/// Runs python-pkcs11's.
+/// Runs python-pkcs11's suite.
 pub(crate) fn judge_by_python_pkcs11(test: &str, way: Way) {
     with_token(test, way, Pins { so: SO_PIN, user: USER_PIN }, |boundary, _| {
         let mut pytest = pytest(boundary, "python-pkcs11", way, "python_pkcs11/tests");
@@ -26,13 +26,13 @@ pub(crate) fn judge_by_python_pkcs11(test: &str, way: Way) {
             .env("PKCS11_TOKEN_LABEL", TOKEN)
             .env("PKCS11_TOKEN_PIN", USER_PIN)
             .env("PKCS11_TOKEN_SO_PIN", SO_PIN)
-            // Another module in the same process: the one that backs ours.
+            // Another module in the same process: the backing module.
             .env("PKCS11_MODULE2", boundary.backing_module());
         run("python-pkcs11", way, boundary, pytest);
     });
 }
 
-/// Runs PyKCS11's.
+/// Runs PyKCS11's suite.
 pub(crate) fn judge_by_pykcs11(test: &str, way: Way) {
     with_token(test, way, PYKCS11_PINS, |boundary, _| {
         let mut pytest = pytest(boundary, "pykcs11", way, "pykcs11/test");
@@ -44,7 +44,7 @@ pub(crate) fn judge_by_pykcs11(test: &str, way: Way) {
     });
 }
 
-/// pytest on a copy of a suite: beside the sources that it came with, Python would import those.
+/// Runs pytest on a copy of a suite, because Python would import the sources that lie beside the original.
 fn pytest(boundary: &Boundary, judge: &str, way: Way, suite: &str) -> Command {
     let suite = installed(suite);
     let name = Path::new(suite.file_name().expect("it is a folder"));
@@ -66,12 +66,12 @@ fn run(judge: &str, way: Way, boundary: &Boundary, mut pytest: Command) {
     compare(judge, way, &observed);
 }
 
-/// As `observe.py` reads it.
+/// The form that `observe.py` reads.
 pub(crate) fn lines(tests: impl IntoIterator<Item = String>) -> String {
     tests.into_iter().map(|test| test + "\n").collect()
 }
 
-/// The lines that `observe.py` left.
+/// The outcomes that `observe.py` wrote.
 pub(crate) fn observed(judge: &str, boundary: &Boundary, finished: &Finished) -> BTreeMap<String, String> {
     let lines = fs::read_to_string(boundary.folder().join("observed")).unwrap_or_else(|error| {
         panic!("{judge} ran no test ({error}):\n{}\n{}", finished.stdout, finished.stderr)

@@ -13,10 +13,10 @@ use crate::list::compare;
 use harness::Way;
 use harness::module::{Boundary, Finished, SO_PIN, USER_PIN};
 
-/// What runs OpenSSL where it reads both PINs, the second of which is the code, from its standard input.
+/// Runs OpenSSL so that it reads both PINs from its standard input. The second one is the code.
 const WITHOUT_TERMINAL: &str = "setsid --wait ";
 
-/// A run of a tool, and a word that it prints if it has found what it was asked for.
+/// A run of a tool, and a word that it prints if it has found what it looks for.
 struct Run {
     line: String,
     prints: &'static str,
@@ -40,7 +40,7 @@ pub(crate) fn judge(test: &str, way: Way) {
     });
 }
 
-/// `LIB` stands for the module, whose path is another one in each run.
+/// `LIB` stands for the module, whose path differs in each run.
 fn runs() -> Vec<Run> {
     let run = |line: &str, prints| Run { line: line.into(), prints };
     let private = format!("pkcs11:token={TOKEN};object={WALLET};type=private");

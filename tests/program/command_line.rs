@@ -1,4 +1,5 @@
-//! The command line on the real module: wallets in every form of registration, and a PSBT as the signer sees it.
+//! The command line on the real module: wallets in every form of registration, and the signer's view of a
+//! PSBT.
 
 use std::fs;
 
@@ -20,7 +21,7 @@ use harness::module::{in_boundary, this_test};
 
 const LIMITS: [&str; 4] = ["--max-transaction-sat", "1000000", "--max-fee-sat", "5000"];
 
-/// The arguments that create a wallet of alice's.
+/// The arguments that create a wallet for alice.
 fn create<'a>(label: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["wallet", "create", label, "--network", "regtest", "--user", "alice"], &LIMITS[..], more].concat()
 }
@@ -46,7 +47,7 @@ fn a_wallet_policy_is_registered_once_at_once_or_later() {
 
         let register = ["wallet", "register", "later", "--wallet-policy", "vault.policy"];
         let registered = cli.does(&register)["wallet"].clone();
-        // The beginning of a PSBT: magic bytes, and the length of a key that does not come.
+        // The beginning of a PSBT: the magic bytes, and the length of a key that does not follow.
         boundary.note("cut.psbt", "70736274ff01");
         let error = cli.fails(&["psbt", "show", "--wallet", "later", "--in", "cut.psbt"]);
         assert!(error.contains("not a PSBT: at byte"), "{error}");
@@ -54,7 +55,7 @@ fn a_wallet_policy_is_registered_once_at_once_or_later() {
         assert!(registered["id"].as_str().is_some_and(|id| id.len() == 64));
         assert!(cli.fails(&register).contains("registered already"));
 
-        // Bad input says what is wrong with it.
+        // For bad input, the message says what is wrong with it.
         for (file, text, wanted) in [
             ("a", "wsh(multi(2,@0/**,@1/**))\nours\nours".to_owned(), "two different keys in place of ours"),
             ("b", format!("wsh(multi(1,@0/**))\n{}", Cosigner::named("A").key()), "our key is missing"),
@@ -102,7 +103,7 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
         );
         assert_eq!(shown["leaves_sat"], PAID + 2 * FEE);
 
-        // What is no payment is named, before it is signed for one.
+        // A PSBT that is no payment is named as such before anybody signs it.
         let mut message = good_psbt(&cli.watch("vault"), 1);
         let challenge = message.inputs[0].witness_utxo.clone().expect("there").script_pubkey;
         respend(&mut message, to_spend(challenge));
@@ -114,7 +115,7 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
         assert_eq!((&shown["is_message"], &shown["message"]), (&true.into(), &"Hello World".into()));
         assert!(shown["refused"]["reason"].as_str().is_some_and(|reason| reason.starts_with("message: ")));
 
-        // What to do next is told for the rule, by the one command and by the other.
+        // Both commands give the next step for the rule.
         write("early", &psbt.serialize());
         boundary.note("code", "000000");
         let answer = cli.run(&["sign", "--wallet", "vault", "--in", "early", "--out", "signed"]);
@@ -159,7 +160,7 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
             assert_eq!(added[0].0[0], 0x02, "PSBT_IN_PARTIAL_SIG");
         }
 
-        // What else decides, and is not in a PSBT, is said, too.
+        // The command also shows the limits that are not in a PSBT.
         let rules = ["--time-window", "00:00-24:00", "--max-period-sat", "1", "--period-hours", "48"];
         cli.does(&[&["wallet", "set", "vault"], &LIMITS[..], &rules].concat());
         let shown = cli.show("vault", "v0");
@@ -171,7 +172,7 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
         let cosigner = ["--require-cosigner", &fingerprint];
         cli.does(&[&["wallet", "set", "vault"], &LIMITS[..], &cosigner].concat());
 
-        // What the policy refuses, and what is not this wallet's, is said without a code.
+        // It shows, without a code, what the policy refuses and what does not belong to this wallet.
         let mut dear = good_psbt(&cli.watch("vault"), 2);
         dear.unsigned_tx.output[1].value -= bitcoin::Amount::from_sat(10_000);
         user.sign(&mut dear);
@@ -190,7 +191,7 @@ fn a_psbt_is_shown_as_the_signer_sees_it_and_signed_as_it_was_shown() {
     });
 }
 
-/// A wallet whose software has gone on to addresses that the module has never seen.
+/// A wallet whose software went on to addresses that the module has never seen.
 #[test]
 fn the_reach_is_raised_and_shown() {
     in_boundary(this_test!(), |boundary| {
@@ -217,8 +218,8 @@ fn the_reach_is_raised_and_shown() {
     });
 }
 
-/// `docs/bitcoin-core.md`: what `createpsbt` and `utxoupdatepsbt` make, by a node with an index of transactions and by one
-/// without, in the version of older nodes and in that of newer ones.
+/// `docs/bitcoin-core.md`: the PSBTs that `createpsbt` and `utxoupdatepsbt` make, on a node with an index of
+/// transactions and on one without, in the version of older nodes and of newer ones.
 #[test]
 fn a_psbt_of_a_node_is_signed_if_it_has_an_index_and_else_told_what_to_do() {
     in_boundary(this_test!(), |boundary| {
@@ -245,7 +246,7 @@ fn a_psbt_of_a_node_is_signed_if_it_has_an_index_and_else_told_what_to_do() {
                 "{version}: {reason}"
             );
         }
-        // The same transaction in both: it is signed for one code.
+        // Both have the same transaction, so one code signs them.
         boundary.note("code", &alice.code());
         for (version, bytes) in [("v0", indexed.serialize()), ("v2", of_a_newer_node(&indexed))] {
             write("unsigned.psbt", &bytes);
@@ -274,7 +275,7 @@ fn a_psbt_of_a_node_is_signed_if_it_has_an_index_and_else_told_what_to_do() {
     });
 }
 
-/// The same PSBT as a node makes it that makes version 2: nothing may be modified any more.
+/// The same PSBT from a node that makes version 2. Nothing may be modified any more.
 fn of_a_newer_node(psbt: &Psbt) -> Vec<u8> {
     let mut maps = read(&to_version_2(psbt));
     maps[0].retain(|(key, _)| key[..] != [0x06]);
@@ -302,7 +303,7 @@ fn a_refused_transaction_is_told_with_the_tag_and_the_sentence_of_its_rule() {
         let answer = refused("unproved.psbt");
         assert_eq!(answer.json["error"]["rv"], "CKR_COUNTERSIGN_PSBT_REFUSED");
         assert_eq!(answer.json["error"]["rule"], rule("utxo-missing"), "{}", answer.json);
-        // In text, a line of its own.
+        // In text output, it has a line of its own.
         let text = cli.text(&[&sign[..], &["unproved.psbt"]].concat());
         let line = "rule: utxo-missing: An input lacks the previous transaction that proves its amount.";
         assert!(text.stderr.lines().any(|shown| shown == line), "{}", text.stderr);
@@ -314,7 +315,7 @@ fn a_refused_transaction_is_told_with_the_tag_and_the_sentence_of_its_rule() {
         let answer = refused("too-dear.psbt");
         assert_eq!(answer.json["error"]["rv"], "CKR_COUNTERSIGN_POLICY");
         assert_eq!(answer.json["error"]["rule"], rule("fee-cap"), "{}", answer.json);
-        // The code is spent: what is refused for that has no rule.
+        // The code is spent. A refusal of a code has no rule.
         let answer = refused("too-dear.psbt");
         assert_eq!(answer.json["error"]["rv"], "CKR_PIN_INCORRECT");
         assert_eq!(answer.json["error"]["rule"], Value::Null);
@@ -343,7 +344,7 @@ fn a_key_signs_a_digest_for_a_code_and_is_no_wallet() {
         assert!(cli.fails(&["wallet", "show", "sidechain"]).contains("no wallet sidechain"));
         assert!(cli.fails(&["key", "show", "treasury"]).contains("no key treasury"));
 
-        // Bad input says what is wrong with it.
+        // For bad input, the message says what is wrong with it.
         assert!(cli.fails(&[&key[..], &counted].concat()).contains("already a key sidechain"));
         let taken = ["key", "create", "treasury", "--user", "alice", "--unlimited"];
         assert!(cli.fails(&taken).contains("already a wallet treasury"));
@@ -371,7 +372,7 @@ fn a_key_signs_a_digest_for_a_code_and_is_no_wallet() {
     });
 }
 
-/// By the public key that the command line shows.
+/// Verifies with the public key that the command line shows.
 fn verify_digest(key: &Value, digest: &str, signature: &str) {
     use bitcoin::secp256k1::ecdsa::Signature;
     use bitcoin::secp256k1::{Message, PublicKey};

@@ -1,5 +1,5 @@
-//! What is linked into the library and the program, as `tools/linked` says it: the bill of materials, by the validator of
-//! CycloneDX itself, and the licences.
+//! What is linked into the library and the program, according to `tools/linked`: the bill of materials,
+//! checked by CycloneDX's own validator, and the licences.
 //!
 //! `softhsm/test.sh` installs the validator in `target/judges` (`tests/judges/requirements.txt`).
 
@@ -64,7 +64,7 @@ fn validate(text: &str) -> (bool, String) {
 fn the_bill_of_materials_is_cyclonedx_and_can_be_made_again() {
     let (is_valid, complaint) = validate(sbom());
     assert!(is_valid, "{complaint}");
-    // The validator is strict.
+    // Make sure that the validator is strict.
     let (is_valid, _) = validate(&sbom().replacen("\"SHA-256\"", "\"SHA-257\"", 1));
     assert!(!is_valid, "an unknown algorithm is valid");
     assert_eq!(linked("sbom"), sbom());
@@ -87,11 +87,11 @@ fn a_vulnerability_can_be_looked_up_in_the_bill_of_materials() {
         sqlite["cpe"].as_str().expect("it has one").starts_with("cpe:2.3:a:sqlite:sqlite:3."),
         "{sqlite}"
     );
-    // Neither what the program alone uses, nor what only tests or the compiler do.
+    // Neither dependencies of the program alone, nor of tests or the compiler.
     for purl in ["pkg:cargo/clap", "pkg:cargo/proptest", "pkg:cargo/serde_derive", "pkg:cargo/cc"] {
         assert!(of(purl).is_empty(), "{purl}");
     }
-    // Everything is reached from the library, and nothing else is named.
+    // The library reaches every component, and nothing else is listed.
     let root = sbom["metadata"]["component"]["bom-ref"].as_str().expect("a text");
     let depends: BTreeMap<&str, Vec<&str>> = (sbom["dependencies"].as_array().expect("a list").iter())
         .map(|entry| {
@@ -112,7 +112,7 @@ fn a_vulnerability_can_be_looked_up_in_the_bill_of_materials() {
     assert_eq!(reached, components.keys().copied().collect());
 }
 
-/// All crates that are linked where this package is.
+/// All crates that are linked with this package.
 fn tree(package: &str) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["tree", "--locked", "-p", package, "-e", "normal", "--prefix", "none", "--format", "{p}"]);
@@ -138,7 +138,7 @@ fn the_kernel_links_nothing_that_reaches_the_world() {
     assert_without("countersign-kernel", &[&files_and_sockets[..], &others].concat());
 }
 
-/// What the command line needs is not in what officers sign.
+/// The command line's dependencies are not in the library that officers sign.
 #[test]
 fn the_library_links_nothing_of_the_command_line() {
     let arguments_and_terminals =
@@ -166,7 +166,7 @@ fn every_linked_crate_has_the_text_of_its_licence() {
     for part in parts {
         match heading.take() {
             None => heading = Some(part),
-            // Some have a file more that only names the licences.
+            // Some have an extra file that only names the licences.
             Some(of) if part.len() > 150 => with_text.extend(of.split(", ")),
             Some(_) => {}
         }
@@ -174,9 +174,9 @@ fn every_linked_crate_has_the_text_of_its_licence() {
     let without: Vec<_> =
         names.difference(&with_text).filter(|name| !name.starts_with("libsecp256k1 ")).collect();
     assert!(without.is_empty(), "{without:?}");
-    // That of C code is found beside the crate's own.
+    // The licence of C code is found beside the crate's own.
     assert!(text.contains("Copyright (c) 2013 Pieter Wuille"), "the licence of libsecp256k1");
-    // All that is in the library's bill is in the package's list.
+    // Every component of the library's bill is in the package's list.
     let sbom = parsed();
     for component in components(&sbom).values() {
         let name = format!(

@@ -1,4 +1,4 @@
-//! The program `countersign`, the scripts, and the package that brings them to a machine.
+//! The program `countersign`, the scripts, and the Debian package.
 
 mod command_line;
 mod documents;

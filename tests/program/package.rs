@@ -1,8 +1,9 @@
-//! The Debian package, made of this build: installed, set up as docs/deploying.md says, signed through by another Unix user, and
-//! taken away again. The scripts of `debian/test` do it, and say what they need.
+//! The Debian package of this build is installed, set up as docs/deploying.md says, used by another Unix user
+//! to sign, and removed again. The scripts of `debian/test` do this, and list what they need.
 //!
-//! It needs root (or `sudo` without a password), and `cargo-deb` in `target/tools`, which `softhsm/test.sh` builds. To run it by
-//! hand: `cargo build && cargo test --test program package`. `COUNTERSIGN_PYTHON` names another interpreter.
+//! It needs root (or `sudo` without a password), and `cargo-deb` in `target/tools`, which `softhsm/test.sh`
+//! builds. To run it by hand: `cargo build && cargo test --test program package`. `COUNTERSIGN_PYTHON` names
+//! another interpreter.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,10 @@ use std::sync::{Mutex, OnceLock};
 use countersign::shell::config::Config;
 use rustix::process::geteuid;
 
-/// What a script ends with that says why it cannot run here.
+/// The exit status of a script that cannot run here and has printed the reason.
 const NOT_HERE: i32 = 77;
 
-/// There is one machine to install on, and a copy of it must not be made while it changes.
+/// There is one machine to install on, and it must not change while a copy of it is made.
 static MACHINE: Mutex<()> = Mutex::new(());
 
 #[test]
@@ -53,7 +54,7 @@ fn the_examples_are_configurations_commented_parts_included() {
     }
 }
 
-/// Keys of minisign's, of nobody.
+/// minisign keys that nobody has.
 const OFFICERS: [&str; 3] = [
     "RWS/zQQgY51t34m+baeXyJe8NDvQWRpHA6nWLOpo0ELDRTLYTv8+dcpp",
     "RWTYLX29kCr+9cuY3FsUtqNH9BGznfSFDsJBtNMR3O2/zSHz+vG0vcfE",
@@ -66,7 +67,7 @@ fn configuration(text: &str) -> Config {
     Config::load(file.path()).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// With the settings that are commented out: those have no blank after their `#`, as prose has.
+/// The text with its commented-out settings. A setting has no space after its `#`, as prose has.
 fn uncommented(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(setting) if !setting.starts_with([' ', '\n']) && !setting.is_empty() => setting.to_owned(),
@@ -75,7 +76,7 @@ fn uncommented(text: &str) -> String {
     text.split_inclusive('\n').map(line).collect()
 }
 
-/// Runs a script of the checkout as root, on the package's folder.
+/// Runs a script of the checkout as root, with the package's folder.
 fn as_root(script: &[&str]) {
     let mut command = if geteuid().is_root() {
         Command::new("env")
@@ -98,7 +99,7 @@ fn as_root(script: &[&str]) {
     assert!(printed.ends_with("\ndone\n"), "{script:?} ended before its end\n{printed}\n{complained}");
 }
 
-/// The folder of a release and its package. They are made once.
+/// The folder of a release and its package, which are made once.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {

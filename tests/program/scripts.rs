@@ -1,4 +1,5 @@
-//! The shell scripts: what they wait for, and that nothing of them outlives them. `softhsm/demo.sh` runs as README.md says.
+//! The shell scripts: what they wait for, and that nothing they start or make outlives them.
+//! `softhsm/demo.sh` runs as README.md says.
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Read};
@@ -15,7 +16,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs a line of shell with the functions of `softhsm/lib.sh`, which run as root what this user may do itself here.
+/// Runs a line of shell with the functions of `softhsm/lib.sh`. Where they become root, this user does it
+/// here.
 fn with_lib(line: &str) -> Command {
     let mut command = Command::new("bash");
     let lib = root().join("softhsm/lib.sh");
@@ -27,7 +29,7 @@ fn with_lib(line: &str) -> Command {
     command
 }
 
-// apt-get, the real one, in a world of its own that has neither sources nor packages.
+// The real apt-get, in a folder of its own that has neither sources nor packages.
 
 struct Apt(TempDir);
 
@@ -53,7 +55,7 @@ impl Apt {
         command
     }
 
-    /// A lock, as another program holds it until this is closed.
+    /// Holds a lock, as another program would, until this is closed.
     fn hold(&self, lock: &str) -> File {
         let file = File::create(self.0.path().join(lock)).expect("ours");
         fcntl_lock(&file, FlockOperation::LockExclusive).expect("nobody has it");
@@ -64,7 +66,7 @@ impl Apt {
 #[test]
 fn packages_wait_for_whoever_has_a_lock_of_apts_and_say_so() {
     for (lock, line) in [
-        // What DPkg::Lock::Timeout does not cover.
+        // Locks that DPkg::Lock::Timeout does not cover.
         ("var/lib/apt/lists/lock", "apt_get update -qq"),
         ("var/lib/dpkg/lock-frontend", "apt_get install -y -qq"),
     ] {
@@ -99,7 +101,7 @@ fn packages_do_not_wait_for_what_is_no_lock_nor_for_ever() {
     assert!(text(&done.stderr).contains("Could not get lock"), "{}", text(&done.stderr));
 }
 
-// advisories.sh, with a cargo-deny that ends as it is told to.
+// advisories.sh, with a cargo-deny whose exit status the test chooses.
 
 #[test]
 fn advisories_that_cannot_be_had_are_told_apart_from_none_and_from_some() {
@@ -125,14 +127,14 @@ fn advisories_that_cannot_be_had_are_told_apart_from_none_and_from_some() {
     }
 }
 
-// demo.sh, with what was built for the tests instead of a build of its own.
+// demo.sh, with the build of the tests instead of its own.
 
 struct Demo {
     folder: TempDir,
 }
 
 impl Demo {
-    /// With such a program in the place of `verify_tx`, which runs while the boundary serves.
+    /// Replaces `verify_tx`, which runs while the boundary serves, with this program.
     fn new(verify_tx: &str) -> Demo {
         let folder = tempfile::tempdir().expect("a folder");
         let place = |name: &str| folder.path().join(name);
@@ -161,12 +163,13 @@ impl Demo {
     fn start(&self) -> Child {
         let place = |name: &str| self.folder.path().join(name);
         let path = std::env::var("PATH").expect("there is one");
-        // A shell cannot take back that whoever started the tests has Ctrl-C ignored, as one does for what runs in its background.
+        // Ctrl-C may be ignored because of the process that started the tests, as for background jobs. A
+        // shell cannot undo that.
         Command::new("env")
             .args(["--default-signal=INT,QUIT", "bash"])
             .arg(root().join("softhsm/demo.sh"))
             .env("PATH", format!("{}:{path}", place("bin").display()))
-            // What it makes is here, and so every process of it names this folder.
+            // Its files are here, and so all its processes name this folder.
             .env("TMPDIR", place("tmp"))
             .env_remove("COUNTERSIGN_CONF")
             .process_group(0)
@@ -177,11 +180,11 @@ impl Demo {
             .expect("bash starts")
     }
 
-    /// What it ended with and said, once nothing of it is found: neither a process nor a file.
+    /// Its exit status and output, after checking that neither a process nor a file of it is left.
     fn nothing_is_left(&self, mut demo: Child) -> (ExitStatus, String) {
         let status = demo.wait().expect("ours");
         let left = self.processes();
-        // Nor may this test leave what the script left.
+        // This test must not leave anything of the script either.
         let _ = kill_process_group(Pid::from_child(&demo), Signal::KILL);
         let mut said = String::new();
         demo.stdout.take().expect("it is piped").read_to_string(&mut said).expect("UTF-8");
@@ -230,7 +233,7 @@ fn nothing_of_the_demo_outlives_ctrl_c() {
     }
     child.stdout = Some(printed.into_inner());
     assert!(demo.processes().iter().any(|line| line.contains(" serve ")), "the boundary serves");
-    // As a terminal does: to all of them.
+    // A terminal sends the signal to all of them.
     kill_process_group(Pid::from_child(&child), Signal::INT).expect("they run");
     let (status, said) = demo.nothing_is_left(child);
     assert_eq!(status.code(), Some(130), "{said}");
@@ -240,7 +243,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Under `pipefail` a pipe fails where its reader ends first, which is a matter of luck: `grep -q` ends at its first match.
+/// Under `pipefail` a pipe fails if its reader ends first, which depends on chance: `grep -q` ends at its
+/// first match.
 #[test]
 fn no_script_reads_a_pipe_with_a_grep_that_ends_early() {
     let ends_early = |line: &str| {

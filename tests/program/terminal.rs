@@ -1,4 +1,5 @@
-//! What is pasted at the terminal: as long as a PSBT is, and a terminal that is as it was, however it ended.
+//! Pasting at the terminal: a text as long as a PSBT, and a terminal that is restored however the command
+//! ended.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,7 +15,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
-/// A terminal, and a command whose controlling terminal it is.
+/// A terminal, and a command that it controls.
 struct Terminal {
     keyboard: File,
     screen: OwnedFd,
@@ -32,10 +33,10 @@ impl Terminal {
         Terminal { keyboard: keyboard.into(), screen, line }
     }
 
-    /// Runs "countersign sign" on it, which reads the PSBT before it looks for a module.
+    /// Runs "countersign sign" on the terminal, which reads the PSBT before it loads a module.
     fn sign(&self) -> Child {
         let screen = File::from(self.screen.try_clone().expect("a second handle"));
-        // Somebody looks at the screen: else the command would wait for room on it.
+        // Reads the screen, because the command would otherwise wait for room on it.
         thread::spawn(move || {
             let mut screen = screen;
             let mut shown = [0; 4096];
@@ -79,7 +80,7 @@ fn ended(child: Child) -> (Output, String) {
     (output, text)
 }
 
-/// The bytes of a large PSBT, as far as the command line looks at them.
+/// The bytes of a large PSBT, as far as the command line checks them.
 fn psbt(len: usize) -> Vec<u8> {
     b"psbt\xff".iter().copied().chain((0..len).map(|at| (at % 251) as u8)).collect()
 }
@@ -96,7 +97,7 @@ fn a_psbt_of_any_length_is_pasted_whole_and_the_terminal_is_given_back() {
         let (output, said) = ended(child);
         assert!(!output.status.success());
         assert!(said.contains("Paste the PSBT"), "{said}");
-        // Read whole, it goes on to the module, which is not there.
+        // The command has read all of it, and fails at the module, which does not exist.
         assert!(!said.contains("not a PSBT"), "{len}: {said}");
         assert!(said.contains("libcountersign.so"), "{len}: {said}");
         assert!(terminal.is_by_lines(), "{len}: the terminal is not as it was");

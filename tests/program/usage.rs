@@ -1,4 +1,5 @@
-//! Wrong input on the command line: what is said names the field at fault, and with `--json` it is one object, on every verb.
+//! Wrong input on the command line, for every verb: the message names the field at fault, and with `--json`
+//! it is one object.
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
@@ -8,10 +9,10 @@ use serde_json::{Value, json};
 use harness::module::cli::Cli;
 use harness::module::{in_boundary, module, this_test};
 
-/// Every verb; a test of the program itself holds the list against what there is.
+/// Every verb. A test of the program itself compares this list with the verbs that exist.
 const VERBS: &str = include_str!("../vectors/verbs.txt");
 
-/// The command without anything that it could work on.
+/// Runs the command without a configuration.
 fn without_configuration(words: &[&str]) -> Output {
     Command::new(harness::program())
         .args(words)
@@ -74,7 +75,8 @@ fn with_json_every_verb_that_cannot_begin_is_one_object_on_standard_output() {
         let output = without_configuration(&words);
         let told = object(&output, &words);
         assert!(!output.status.success(), "{words:?}: {told}");
-        // The doctor reports what it finds; everything else says what is wrong, and nothing sends anybody to look for a line.
+        // The doctor reports its findings. Every other command says what is wrong, and never refers to a line
+        // elsewhere.
         if verb != "doctor" {
             let told = [text(&told, "what"), text(&told, "next")].concat();
             assert!(
@@ -83,12 +85,12 @@ fn with_json_every_verb_that_cannot_begin_is_one_object_on_standard_output() {
             );
         }
     }
-    // What the module alone knows is part of what is told.
+    // The message includes what only the module knows.
     let told = object(&without_configuration(&["user", "list", "--json"]), &["user", "list"]);
     assert!(text(&told, "what").contains("/nonexistent/countersign.toml"), "{told}");
 }
 
-/// Words that an error must have, and the arguments that it is about.
+/// Words that an error must contain, and the arguments that cause it.
 type Row<'a> = (&'a str, Vec<&'a str>);
 
 #[test]
@@ -193,7 +195,7 @@ fn every_error_names_the_field_at_fault() {
             "nothing was added"
         );
         assert_eq!(cli.does(&["wallet", "list"])["wallets"].as_array().map(Vec::len), Some(1));
-        // A value that the command line cannot judge: the module's own words.
+        // The command line cannot judge this value, so the message is the module's.
         boundary.note("code", "12");
         let answer = cli.run(&["user", "confirm", "alice"]);
         assert!(text(&answer.json, "what").contains("6 to 8 digits"), "{}", answer.json);

@@ -1,7 +1,8 @@
-//! Every dependency is recorded in `supply-chain/`, in this very version: as reviewed (`audits.toml`), or as taken without a review
-//! (an exemption in `config.toml`). So nobody adds or updates one without a line that says which.
+//! `supply-chain/` has a record of every dependency in exactly its version: as reviewed (`audits.toml`), or
+//! as taken without a review (an exemption in `config.toml`). So nobody adds or updates a dependency without
+//! a line that says which.
 //!
-//! `softhsm/vet.sh` has cargo-vet judge the records themselves.
+//! `softhsm/vet.sh` runs cargo-vet, which judges the records themselves.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,8 @@ fn table(path: &str) -> Table {
     text.parse().unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// What a table of cargo-vet's lists. A review of what changed between two versions (`delta`) is one of the later version.
+/// The crates in a table of cargo-vet's. A review of the changes between two versions (`delta`) counts for
+/// the later version.
 fn recorded(path: &str, key: &str) -> BTreeSet<Crate> {
     let entries = |(name, entries): (&String, &toml::Value)| {
         let version = |entry: &toml::Value| {
@@ -50,7 +52,7 @@ fn every_dependency_is_recorded_as_reviewed_or_as_exempted() {
         "look at these, then record them in supply-chain/ (softhsm/vet.sh builds cargo-vet; \"cargo vet certify\" records a \
          review, \"cargo vet add-exemption\" that there was none): {unknown:?}"
     );
-    // A review of an older version stays: the next one may be of what changed since.
+    // A review of an older version stays, because the next review may cover only the changes since then.
     let exempted = recorded("supply-chain/config.toml", "exemptions");
     let gone: Vec<_> = exempted.difference(&locked).collect();
     assert!(

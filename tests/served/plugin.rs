@@ -1,6 +1,8 @@
-//! The signed plugin: what is loaded into the boundary, enough officers have signed, and it is not an old one.
+//! The signed plugin: the boundary loads a library only if enough officers have signed it and it is not too
+//! old.
 //!
-//! The library of most of these tests is a few lines of C that tell when they run; the officers' keys are minisign's.
+//! In most of these tests the library is a few lines of C that record when they run. The officers' keys are
+//! minisign's.
 
 mod commands;
 mod floor;

@@ -1,4 +1,4 @@
-//! The transport of `countersign serve`: real sockets, real TLS, and a module that is none.
+//! The transport of `countersign serve`: real sockets, real TLS, and a mock of the module.
 
 mod client;
 mod doors;

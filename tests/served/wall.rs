@@ -1,10 +1,11 @@
-//! The wall between the boundary and a backend, tried with two Unix users: `countersign serve` runs as one, whoever attacks it as
-//! the other, who has the backend's PIN and may use the backends' socket.
+//! The wall between the boundary and a backend, tried with two Unix users. `countersign serve` runs as one of
+//! them. The attacker is the other, who has the backends' PIN and may use the backends' socket.
 //!
-//! Each attack is tried on something that it works on, too, so that a refusal is not just an attack that never works.
+//! Each attack is also tried where it must succeed, so that a refusal does not come from an attack that never
+//! works.
 //!
-//! Root alone can become both users. Without root the tests run themselves again by `sudo -n`; where that is not possible either,
-//! they print so and end.
+//! Only root can become both users. Without root the tests run themselves again with `sudo -n`. If that is
+//! not possible either, they print so and end.
 
 mod attack;
 mod files;

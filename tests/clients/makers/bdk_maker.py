@@ -40,7 +40,7 @@ NETWORK = {
 }
 # A key with its origin, as a descriptor has it: [fingerprint/path]xpub.
 KEY = re.compile(r"\[([0-9a-fA-F]{8})((?:/[0-9]+['h]?)*)\]([xt]pub[1-9A-HJ-NP-Za-km-z]+)")
-# BDK is to add signatures and nothing else: it finalises when everybody has signed.
+# BDK must only add signatures. It finalises once everybody has signed.
 SIGNING = SignOptions(
     trust_witness_utxo=False,
     assume_height=None,
@@ -95,7 +95,7 @@ def funding(script_pubkey, sat):
 
 
 def builder_for(wallet, job):
-    """All of the transaction but its inputs: the payment, then the change."""
+    """The transaction without its inputs: the payment, then the change."""
     builder = (
         TxBuilder()
         .version(2)
@@ -142,13 +142,13 @@ def needs_time(policy):
 
 
 def add_foreign(builder, coins, weight):
-    """Adds the coins as if they were another's, to have their previous transactions in the PSBT.
+    """Adds the coins as foreign ones, so that the PSBT has their previous transactions.
 
-    BDK leaves those out of taproot inputs. What it is told of a foreign input it keeps, and it adds its own metadata
-    all the same when the script is the wallet's.
+    BDK leaves these out of its own taproot inputs. It keeps the given fields of a foreign input, and still adds its own
+    metadata if the script is the wallet's.
     """
     for tx in coins:
-        # The PSBT only serves to give an empty Input, which has no constructor short of all its 21 fields.
+        # Taken from a PSBT, because the only constructor of an Input takes all of its 21 fields.
         scope = Psbt.from_unsigned_tx(tx).input()[0]
         scope.non_witness_utxo = tx
         scope.witness_utxo = tx.output()[0]
@@ -161,7 +161,7 @@ def outpoint(tx):
 
 
 def check_transaction(tx, job, coins, change):
-    """Holds BDK's transaction against the job: TxBuilder drops change that is dust, for one thing."""
+    """Compares BDK's transaction with the job. TxBuilder drops dust change, for example."""
     rest = job["inputs"] * job["input_sat"] - job["pay_sat"] - job["fee_sat"]
     told = [(job["pay_sat"], job["pay_script"].lower()), (rest, change.to_bytes().hex())]
     made = [(output.value.to_sat(), output.script_pubkey.to_bytes().hex()) for output in tx.output()]
@@ -195,7 +195,7 @@ def finish(job):
 
 def sign(psbt, job, master):
     """Adds the signatures of every key of the descriptor that comes from this master key."""
-    # Split while it is public: BDK parses no multipath descriptor with private keys.
+    # Split while it is public, because BDK parses no multipath descriptor with private keys.
     external, internal = branches(job["descriptor"], job["network"])
     wallets = list(zip(with_private_key(external, master), with_private_key(internal, master), strict=True))
     if not wallets:
@@ -208,7 +208,7 @@ def sign(psbt, job, master):
 def with_private_key(descriptor, master):
     """The descriptor with one account key made private, once for each account key of this master key.
 
-    One at a time, because a BDK wallet keeps one signer for each master fingerprint: it would sign with one key alone.
+    One at a time, because a BDK wallet keeps one signer for each master fingerprint, and would sign with one key only.
     """
     public = str(descriptor).partition("#")[0]
     for match in KEY.finditer(public):

@@ -3,10 +3,10 @@
 Reads a job and writes the answer as JSON, see job.py; verbs `make` and `finish`. All it knows of the wallet is the
 output descriptor, and its inputs spend invented coins.
 
-embit knows the scripts of all of miniscript and taproot, but its finaliser satisfies only single keys and multisig
-within a witness. The stacks for other scripts are put together here, fragment by fragment, with embit's miniscript
-classes: the `satisfy_*` functions. They know what the wallets of the tests are made of, and never wait for a
-timelock. embit has no name for two fields of BIP 371, which are set and read as fields without a name.
+embit knows all scripts of miniscript and taproot, but its finaliser satisfies only single keys and multisig within a
+witness. For other scripts the `satisfy_*` functions here build the stack, fragment by fragment, with embit's miniscript
+classes. They support the fragments of the tests' wallets, and never wait for a timelock. embit has no name for two
+fields of BIP 371, so this sets and reads them as unknown fields.
 """
 
 import os
@@ -192,7 +192,7 @@ def finish(job):
     for master in job["sign_with"]:
         sign(psbt, master)
     for scope, (partial_sigs, taproot_sigs) in zip(psbt.inputs, given, strict=True):
-        # A signature that was there is used, not one of the same key made since.
+        # Use a signature that was already there, and not a later one by the same key.
         scope.partial_sigs.update(partial_sigs)
         scope.taproot_sigs.update(taproot_sigs)
     for number, scope in enumerate(psbt.inputs):
@@ -210,7 +210,7 @@ def sign(psbt, master):
 
 
 def place(wallet, scope):
-    """The descriptor at the index that an input's derivations name, when it is the input's script."""
+    """The descriptor at the index in an input's derivations, if it gives the input's script."""
     taproot = [path for _, path in scope.taproot_bip32_derivations.values()]
     for path in [*scope.bip32_derivations.values(), *taproot]:
         found = wallet.check_derivation(path)
@@ -238,7 +238,7 @@ def verify_signatures(psbt):
 
 
 def schnorr_signatures(scope):
-    """The taproot signatures of an input: the key, the signature, and what its sighash says of the leaf."""
+    """The taproot signatures of an input: the key, the signature, and the leaf that it is for."""
     if TAP_KEY_SIG in scope.unknown:
         yield ec.PublicKey.from_xonly(scope.script_pubkey.data[2:]), scope.unknown[TAP_KEY_SIG], {}
     leaves = {}
@@ -253,7 +253,7 @@ def schnorr_signatures(scope):
 
 
 def finalise(scope, at, number):
-    """Finalises what embit's finaliser does not: it is left single keys and multisig within a witness."""
+    """Finalises an input. Leaves single keys and multisig within a witness to embit's finaliser."""
     if at.is_taproot:
         done = finalise_taproot(scope, at)
     elif at.is_legacy and at.miniscript:
@@ -267,7 +267,7 @@ def finalise(scope, at, number):
 
 
 def finalise_taproot(scope, at):
-    """By the key if it signed, else by the first leaf that is satisfied."""
+    """By the key if it signed, otherwise by the first leaf that can be satisfied."""
     if TAP_KEY_SIG in scope.unknown:
         scope.final_scriptwitness = Witness([scope.unknown[TAP_KEY_SIG]])
     if scope.final_scriptwitness:
@@ -296,7 +296,7 @@ def finalise_p2wsh(scope, at):
 
 
 def finalise_p2sh(scope, at):
-    """A script without a witness: the stack is pushed by the scriptSig."""
+    """A script without a witness: the scriptSig pushes the stack."""
     stack = satisfy(at.miniscript, lambda key: scope.partial_sigs.get(key.get_public_key()))
     if stack is None:
         return False
@@ -315,7 +315,7 @@ def push(data):
 
 
 def satisfy(node, signature):
-    """The stack, its bottom first, that satisfies a miniscript; None when there is none yet.
+    """The stack, its bottom first, that satisfies a miniscript; or None if signatures are missing.
 
     signature: the function that gives a key's signature, or None.
     """
@@ -342,13 +342,13 @@ def satisfy_sortedmulti(node, signature):
 
 
 def enough_signatures(threshold, keys, signature):
-    """Signatures in the order of the keys, over the empty item that OP_CHECKMULTISIG takes too many."""
+    """Signatures in the order of the keys, above the extra empty item that OP_CHECKMULTISIG takes."""
     found = [made for made in map(signature, keys) if made is not None]
     return [b"", *found[:threshold]] if len(found) >= threshold else None
 
 
 def satisfy_multi_a(node, signature):
-    """An item for each key, the first key's on top: as many signatures as are wanted, the others empty."""
+    """An item for each key, the first key's on top: as many signatures as required, and empty items for the others."""
     wanted = node.args[0].num
     stack = []
     for key in node.args[1:]:
@@ -360,18 +360,18 @@ def satisfy_multi_a(node, signature):
 
 
 def satisfy_and_v(node, signature):
-    """Both; what the first takes lies on top."""
+    """Both parts, with the items for the first one on top."""
     first, second = (satisfy(part, signature) for part in node.args)
     return None if first is None or second is None else [*second, *first]
 
 
 def satisfy_or_d(node, signature):
-    """The first branch. The second is for when that can not sign, which is not what is tested."""
+    """The first branch. The second one is for a first one that cannot sign, which these tests do not cover."""
     return satisfy(node.args[0], signature)
 
 
 def satisfy_older(_node, _signature):
-    """Never: the sequence of the inputs asks for no relative timelock."""
+    """Never, because the inputs' sequence disables relative timelocks."""
     return None
 
 

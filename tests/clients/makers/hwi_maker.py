@@ -1,4 +1,4 @@
-"""Makes PSBTs with HWI's classes, of version 0 (BIP 174) and 2 (BIP 370), and reads signed ones back by them.
+"""Makes PSBTs with HWI's classes, of version 0 (BIP 174) and 2 (BIP 370), and reads signed ones back with them.
 
 Reads a job and writes the answer as JSON, see job.py; verbs `make` and `finish`.
 
@@ -6,8 +6,8 @@ For `make`, hwilib.descriptor parses the descriptor and hwilib.key derives the k
 parser knows no miniscript, and no multipath keys, so each branch is parsed on its own. It parses tr() but makes no
 script of it: the output key is computed here with the point arithmetic of hwilib.key.
 
-HWI signs with devices only, and finalises nothing. So `finish` has HWI parse the signed PSBT and write it anew, which
-fails over a field that HWI does not know or finds malformed; then embit signs for the cosigners and finalises.
+HWI signs with devices only, and finalises nothing. So in `finish` HWI parses the signed PSBT and writes it again,
+which fails for a field that HWI does not know or finds malformed. Then embit signs for the cosigners and finalises.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ OP_CHECKSIG = 0xAC
 
 
 class Place:
-    """A descriptor at one index: the scripts, and where each key comes from."""
+    """A descriptor at one index: the scripts, and the origin of each key."""
 
     def __init__(self, descriptor, index):
         self.index = index
@@ -91,13 +91,13 @@ class Place:
         return KeyOriginInfo(key.origin.fingerprint, path)
 
     def leaf_hashes(self, key):
-        """The leaves that a key signs in: the one there is, unless the key is not in it."""
+        """The leaves that a key signs in: the only leaf, if it contains the key."""
         inside = self.leaf is not None and self.public(key)[1:] in self.leaf
         return {self.merkle_root} if inside else set()
 
 
 def make(job):
-    """A PSBT that pays and gives change, with all that an Updater tells, without a signature."""
+    """A PSBT that pays and gives change, with all fields of an Updater and no signature."""
     receive, internal = (parse_descriptor(job["descriptor"], branch) for branch in (RECEIVE, CHANGE))
     spent = [Place(receive, index) for index in range(job["inputs"])]
     change = Place(internal, job["change_index"])
@@ -182,7 +182,7 @@ def change_map(place):
 
 
 def update(scope, place):
-    """What is told alike of an input and of an output."""
+    """Sets the fields that inputs and outputs share."""
     if not place.taproot:
         scope.redeem_script = place.redeem_script or b""
         scope.witness_script = place.witness_script or b""
@@ -201,7 +201,7 @@ def tagged_hash(tag, data):
 
 
 def finish(job):
-    """The signed PSBT through HWI's classes, then to embit."""
+    """Passes the signed PSBT through HWI's classes, and then to embit."""
     psbt = PSBT()
     psbt.deserialize(job["psbt"])
     for scope in [psbt, *psbt.inputs, *psbt.outputs]:

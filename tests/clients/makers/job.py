@@ -1,4 +1,4 @@
-"""What the Python makers share: one JSON job on standard input, one JSON answer on standard output."""
+"""Shared by the Python makers: one JSON job on standard input, one JSON answer on standard output."""
 
 import json
 import sys
@@ -9,11 +9,11 @@ TX_VERSION = 2
 
 
 class Unsupported(Exception):
-    """The library can not do this at all; the message says what it lacks."""
+    """The library cannot do this at all. The message says what it lacks."""
 
 
 def answer(verbs):
-    """Does the job: `verbs` are functions by name, each from the job to the answer."""
+    """Runs the job. `verbs` has a function for each verb, from the job to the answer."""
     try:
         job = json.load(sys.stdin)
         verb = verbs.get(job.get("verb"))
@@ -30,7 +30,7 @@ def answer(verbs):
 
 
 def change_sat(job):
-    """What is left for the change output."""
+    """The amount of the change output."""
     change = job["inputs"] * job["input_sat"] - job["pay_sat"] - job["fee_sat"]
     if change <= 0:
         raise ValueError("the inputs hold too little for the payment, the fee and change")

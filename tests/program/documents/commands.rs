@@ -1,7 +1,8 @@
 //! Commands: each document is a story in a folder of its own, and bash runs its blocks one after the other.
 //!
-//! What stands in for the real thing: `cargo` builds nothing (`target/release` is what was built for the tests), and an
-//! authenticator app gives each code when the command asks for one (`tests/documents/countersign.sh`).
+//! Stand-ins replace two things: `cargo` builds nothing (`target/release` holds what was built for the
+//! tests), and an authenticator app gives a code whenever a command asks for one
+//! (`tests/documents/countersign.sh`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, Permissions};
@@ -11,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use super::markdown::{Block, Document, documents, root};
 
-/// What becomes of a block.
+/// How a block is run.
 enum Fate<'a> {
     /// It is run here, after this line of shell.
     Run(&'a str),
@@ -21,7 +22,7 @@ enum Fate<'a> {
     NotRun(&'a str),
 }
 
-/// None for what is no command.
+/// The fate of a block, or none if it is no command.
 fn fate(block: &Block) -> Option<Fate<'_>> {
     let mark = block.mark.as_deref().unwrap_or("");
     if let Some(before) = mark.strip_prefix("test: ") {
@@ -37,7 +38,7 @@ fn fate(block: &Block) -> Option<Fate<'_>> {
     })
 }
 
-/// The documents that have commands which are run here, each a test below.
+/// The documents with commands that run here, each in a test.
 macro_rules! stories {
     ($($name:ident: $path:literal;)*) => {
         const STORIES: &[&str] = &[$($path),*];
@@ -88,13 +89,13 @@ fn every_command_is_run_or_says_which_test_runs_it_or_why_none_does() {
     assert_eq!(told, stories, "the documents with commands to run, and those that have a test above");
 }
 
-/// `` `countersign wallet show` `` in the text: there is such a verb, and it has the options.
+/// Each `` `countersign wallet show` `` in the text names a verb that exists, with options that it has.
 #[test]
 fn every_verb_and_option_in_the_text_is_one_of_the_command_line() {
     let mut help: HashMap<String, String> = HashMap::new();
     let (mut wrong, mut seen) = (Vec::new(), 0);
     for document in documents() {
-        // It names verbs of older releases.
+        // The changelog names verbs of older releases.
         if document.path == Path::new("CHANGELOG.md") {
             continue;
         }
@@ -133,7 +134,7 @@ fn help_of(known: &mut HashMap<String, String>, verb: &[&str]) -> Option<String>
         let done = Command::new(program()).args(verb).arg("--help").output().expect("it starts");
         known.insert(name.clone(), String::from_utf8(done.stdout).expect("UTF-8"));
     }
-    // What is no verb has no help; what has further words behind it prints its usage.
+    // Words that are no verb have no help. A verb with subcommands prints its usage.
     known.get(&name).filter(|help| help.contains(&format!("Usage: countersign {name}"))).cloned()
 }
 
@@ -173,7 +174,7 @@ fn tell(path: &str) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("bash starts");
-    // Where a document has the reader type the two PINs.
+    // The two PINs, for documents whose reader types them.
     let typed = std::io::Write::write_all(
         &mut running.stdin.take().expect("it is piped"),
         b"so-pin-typed\nuser-pin-typed\n",
@@ -185,7 +186,7 @@ fn tell(path: &str) {
     drop(typed);
 }
 
-/// The blocks in one script.
+/// All blocks in one script.
 fn script(document: &Document) -> String {
     let path = document.path.display();
     let mut script = String::from("set -eEuo pipefail\n. \"$SOURCES/tests/documents/story.sh\"\n");
@@ -194,14 +195,14 @@ fn script(document: &Document) -> String {
         script += &format!("at {path}:{}\n", block.line);
         match block.language.as_str() {
             "sh" => script += &format!("{before}\n{}", block.code),
-            // What is no shell is read by the function that stands before it.
+            // The function before a block reads it, if the block is no shell.
             _ => script += &format!("{before} <<'END OF BLOCK'\n{}END OF BLOCK\n", block.code),
         }
     }
     script + "echo 'the story ends'\n"
 }
 
-/// A checkout with a release build, whose command line has an authenticator app beside it.
+/// A checkout with a release build, whose command line comes with an authenticator app.
 fn lay_out(checkout: &Path) {
     let release = checkout.join("target/release");
     fs::create_dir_all(&release).expect("ours");

@@ -1,4 +1,4 @@
-//! Links, without a network: files and headings of this checkout, and of what the package makes of them.
+//! Links, without a network: to files and headings of this checkout, and of the package's documents.
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::markdown::{Document, documents, root, under};
 
-/// Where a link of a document leads: the path, and the heading behind `#`. None for another site.
+/// The target of a document's link: the path, and the heading after `#`. None for another site.
 fn leads(document: &Document, target: &str) -> Option<(PathBuf, Option<String>)> {
     if target.starts_with("https://") {
         return None;
@@ -28,7 +28,7 @@ fn leads(document: &Document, target: &str) -> Option<(PathBuf, Option<String>)>
     Some((whole, heading))
 }
 
-/// What is wrong with the links of these documents, which lie in `folder`.
+/// The faults in the links of these documents, which are in `folder`.
 fn broken(folder: &Path, documents: &[Document], exists: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut broken = Vec::new();
     for document in documents {
@@ -85,7 +85,7 @@ fn the_readme_names_the_rust_version_that_is_declared() {
     assert!(readme.contains(&format!("Rust toolchain ({} or later)", version.expect("it is declared"))));
 }
 
-/// The package has no sources: `debian/documents.sh` takes links to them out.
+/// The package has no sources, so `debian/documents.sh` removes links to them.
 #[test]
 fn every_link_of_the_packaged_documents_leads_to_what_is_in_the_package() {
     let made = tempfile::tempdir().expect("a folder");
@@ -95,7 +95,7 @@ fn every_link_of_the_packaged_documents_leads_to_what_is_in_the_package() {
     let paths = under(made.path(), Path::new(""));
     let documents: Vec<_> = paths.iter().map(|path| Document::read(made.path(), path)).collect();
     assert!(documents.len() > 10, "{paths:?}");
-    // The examples' sources are assets of their own (Cargo.toml).
+    // The examples' sources are assets in Cargo.toml.
     let example = |path: &Path| path.starts_with("examples") && root().join(path).exists();
     let header = Path::new("/usr/include/countersign.h");
     let exists = |path: &Path| path == header || made.path().join(path).exists() || example(path);
@@ -103,7 +103,7 @@ fn every_link_of_the_packaged_documents_leads_to_what_is_in_the_package() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// `` `tests/kernel/model.rs` `` in the text: there is such a file or folder.
+/// Each `` `tests/kernel/model.rs` `` in the text names a file or folder that exists.
 #[test]
 fn every_path_in_the_text_is_there() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
@@ -126,7 +126,7 @@ fn every_path_in_the_text_is_there() {
     assert!(seen > 30, "{seen}: paths are found");
 }
 
-/// The tables of SECURITY.md name tests, as `` `keys::wrapping…` `` or, for all of a file, `` `token::…` ``.
+/// The tables of SECURITY.md name tests, as `` `keys::wrapping…` `` or, for a whole file, `` `token::…` ``.
 #[test]
 fn every_test_that_security_md_names_is_there() {
     let sources = sources(Path::new("tests"));

@@ -17,7 +17,7 @@ pub(crate) struct Document {
 
 /// A fenced block.
 pub(crate) struct Block {
-    /// Of its first line of code.
+    /// The line of its first line of code.
     pub(crate) line: usize,
     pub(crate) language: String,
     pub(crate) code: String,
@@ -25,7 +25,7 @@ pub(crate) struct Block {
     pub(crate) mark: Option<String>,
 }
 
-/// A link out of the text.
+/// A link in the text.
 pub(crate) struct Link {
     pub(crate) line: usize,
     pub(crate) target: String,
@@ -68,7 +68,7 @@ impl Document {
         blocks
     }
 
-    /// Its lines outside of blocks, by their numbers.
+    /// The lines outside of blocks, with their numbers.
     fn prose(&self) -> Vec<(usize, &str)> {
         let mut fenced = false;
         let outside = |(number, line): (usize, &'_ str)| {
@@ -94,7 +94,7 @@ impl Document {
         links
     }
 
-    /// What stands in the text as code, by its lines. Code may go on in the next line.
+    /// The code in the text, with its lines. Code may continue in the next line.
     pub(crate) fn code_spans(&self) -> Vec<(usize, String)> {
         let (mut spans, mut open) = (Vec::new(), None::<(usize, String)>);
         let mut last = 0;
@@ -122,7 +122,7 @@ impl Document {
         spans
     }
 
-    /// What `#…` may name in it, as GitHub makes it of the headings.
+    /// The names that `#…` can use, as GitHub derives them from the headings.
     pub(crate) fn anchors(&self) -> Vec<String> {
         let mut seen: HashMap<String, usize> = HashMap::new();
         let heading = |(_, line): (usize, &str)| {
@@ -139,9 +139,10 @@ impl Document {
     }
 }
 
-/// A line without what stands in it as code.
+/// A line without its code.
 fn without_code(line: &str) -> String {
-    // An even number of pieces: the last backtick opens code that goes on in the next line, where no link of ours is.
+    // With an even number of pieces, the last backtick opens code that continues in the next line. No link of
+    // ours is there.
     line.split('`').enumerate().map(|(index, piece)| if index % 2 == 0 { piece } else { "code" }).collect()
 }
 

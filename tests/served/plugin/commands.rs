@@ -29,20 +29,20 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// What a command answers. No password is in it.
+/// The answer of a command, which never contains a password.
 pub(crate) fn countersign(folder: &Path, arguments: &[&str]) -> Answer {
     let answer = Cli::answer(&mut command(folder, arguments), "");
     assert!(!answer.stderr.contains(PASSWORD) && !answer.json.to_string().contains(PASSWORD));
     answer
 }
 
-/// What a command that must succeed answers.
+/// The JSON of a command that must succeed.
 pub(crate) fn done(answer: &Answer) -> &Value {
     assert!(answer.success, "{}\n{}", answer.json, answer.stderr);
     &answer.json
 }
 
-/// What is said to have gone wrong, and to be done next.
+/// The message and the next step of a command that must fail.
 pub(crate) fn failed(answer: &Answer) -> String {
     assert!(!answer.success, "{}", answer.json);
     let error = &answer.json["error"];
@@ -50,7 +50,7 @@ pub(crate) fn failed(answer: &Answer) -> String {
     format!("{}\n{}", text("what"), text("next"))
 }
 
-/// Makes `NAME.key` and `NAME.pub`, and gives the key id.
+/// Makes `NAME.key` and `NAME.pub`, and returns the key id.
 pub(crate) fn keygen(folder: &Path, name: &str) -> String {
     let (secret, public) = (format!("{name}.key"), format!("{name}.pub"));
     let answer = countersign(folder, &["keygen", "--secret-key", &secret, "--public-key", &public]);
@@ -124,7 +124,7 @@ fn a_release_goes_from_the_officers_to_the_boundary() {
     let signed = |name: &str| {
         let key = format!("{name}.key");
         let answer = countersign(folder, &[&["sign", "--secret-key", &key], &library[..]].concat());
-        // Each sees what they sign, before the password is asked for.
+        // Each officer sees what they sign before the command asks for the password.
         for words in
             ["about to sign", "1.2.0", "1.1.0", made.json["manifest"]["sha256"].as_str().expect("a text")]
         {
@@ -133,7 +133,7 @@ fn a_release_goes_from_the_officers_to_the_boundary() {
         done(&answer)["signature_file"].as_str().expect("a text").to_owned()
     };
 
-    // What `serve` would refuse, `verify` refuses in its very words; `pin` does not pin it.
+    // `verify` refuses what `serve` would refuse, with the same words, and `pin` does not pin it.
     let config =
         countersign::shell::config::EngineConfig::load(&release.path("countersign.toml")).expect("complete");
     let config = config.plugin.expect("it is there");
@@ -169,7 +169,7 @@ fn a_release_goes_from_the_officers_to_the_boundary() {
         assert!(text.contains(words), "{words:?} is not in: {text}");
     }
 
-    // Without a configuration, anywhere.
+    // Without any configuration.
     let mut options = vec!["verify", "--library", "libcountersign.so", "--threshold", "2"];
     lines.iter().for_each(|line| options.extend(["--officer", line]));
     let anywhere = countersign(folder, &options);
@@ -198,7 +198,7 @@ fn keys_are_made_for_their_owner_alone_and_overwrite_nothing() {
     }
     assert_eq!(["alice.key", "alice.pub"].map(|name| fs::read(folder.join(name)).expect("there")), before);
     assert_eq!(fs::read_dir(folder).expect("listed").count(), 2);
-    // Without a password there is no key.
+    // Without a password no key is made.
     let keygen = ["keygen", "--secret-key", "bob.key", "--public-key", "bob.pub"];
     let answer = Cli::answer(command(folder, &keygen).env_remove("COUNTERSIGN_OFFICER_PASSWORD"), "");
     assert!(failed(&answer).contains("--password-file"), "{}", answer.json);

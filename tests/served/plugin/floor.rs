@@ -1,4 +1,4 @@
-//! What has run once keeps older versions out.
+//! A version that has run keeps older ones out.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -75,7 +75,7 @@ fn a_floor_that_was_raised_since_it_was_verified_counts() {
     release.replace(&library, "1.0.0", "1.0.0");
     release.sign(&[&officer]);
     let old = plugin::verify(&config).expect("not below");
-    // Another process loads a newer one.
+    // Another process loads a newer version.
     release.replace(&compile(release.folder.path(), 2, None), "1.1.0", "1.1.0");
     release.sign(&[&officer]);
     plugin::verify(&config).expect("not below").load().expect("it loads");
@@ -98,7 +98,7 @@ fn a_floor_file_that_is_missing_empty_or_damaged_refuses_and_is_never_made_anew(
         (Some("floor = \"1.0.0\"\n"), ["the floor file", "is damaged", "put it back"]),
         (Some(&good.replace("1.0.0", "0.9.0")), ["the floor file", "is damaged", "put it back"]),
     ] {
-        // Also where it goes between verifying and loading.
+        // Also if it disappears between verifying and loading.
         fs::write(release.floor_file(), &good).expect("the folder is ours");
         let verified = plugin::verify(&config).expect("it is whole");
         match content {

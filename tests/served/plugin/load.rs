@@ -1,4 +1,4 @@
-//! What is loaded is what was verified, and the floor is durable before any of its code runs.
+//! The boundary loads exactly what it verified, and the floor is durable before any code of the library runs.
 
 #![allow(unsafe_code, reason = "a library is loaded, and called")]
 
@@ -17,7 +17,7 @@ use super::release::{Officer, Release, compile};
 
 /// The folder that another process of a test works in.
 const FOLDER: &str = "COUNTERSIGN_PLUGIN_FOLDER";
-/// The line of the key that it pins.
+/// The line with the key that it pins.
 const OFFICER: &str = "COUNTERSIGN_PLUGIN_OFFICER";
 
 #[test]
@@ -41,7 +41,7 @@ fn a_library_that_is_swapped_after_it_was_verified_is_not_the_one_that_is_loaded
     }
 }
 
-/// The loader takes a name that it knows for the library it knows by it.
+/// If the loader knows a name, it returns the library that it already has under it.
 #[test]
 fn each_of_several_loaded_releases_is_the_one_that_was_verified() {
     let officer = Officer::new();
@@ -51,7 +51,7 @@ fn each_of_several_loaded_releases_is_the_one_that_was_verified() {
         let loaded = plugin::verify(&release.installed(&officer)).and_then(|verified| verified.load());
         let library = loaded.expect("it loads").library;
         assert_eq!(answer(&library), number);
-        // As the module is: never unmapped.
+        // Never unmapped, like the module.
         std::mem::forget(library);
     }
 }
@@ -68,7 +68,7 @@ fn the_module_loads_and_has_its_three_entries() {
     let mut list: CK_FUNCTION_LIST_PTR = std::ptr::null_mut();
     let mut count: CK_ULONG = 0;
     let mut interface: CK_INTERFACE_PTR = std::ptr::null_mut();
-    // SAFETY: these are the types of the three functions (PKCS#11 v3.0 sections 5.4.4 to 5.4.6), called as it says.
+    // SAFETY: these are the types of the three functions (PKCS#11 v3.2 section 5.4), called as it says.
     unsafe {
         let get: libloading::Symbol<'_, unsafe extern "C" fn(*mut CK_FUNCTION_LIST_PTR) -> CK_RV> =
             library.get(b"C_GetFunctionList").expect("exported");
@@ -109,7 +109,8 @@ fn the_floor_is_raised_before_the_librarys_code_runs() {
     assert!(seen.starts_with("floor = \"1.1.0\"\n"), "{seen}");
 }
 
-/// By what the process asks of the system: all that keeps the floor is done and synced before the library is opened.
+/// According to its system calls, everything that protects the floor is done and synced before the library is
+/// opened.
 #[test]
 fn the_floor_is_durable_before_the_library_is_mapped() {
     let scene = Scene::of(this_test!());
@@ -128,7 +129,7 @@ fn the_floor_is_durable_before_the_library_is_mapped() {
             let moved = at(&["rename", "plugin.floor.part", "plugin.floor\""]);
             assert!(draft_synced < moved && moved < folder_synced, "{}", calls.join("\n"));
         } else {
-            // Whoever raised it may have been killed before it was durable.
+            // The process that raised the floor may have been killed before the floor was durable.
             assert!(at(&["fsync(", "plugin.floor>"]) < folder_synced, "{}", calls.join("\n"));
         }
         let mapped = at(&["open", "/proc/self/fd/"]);
@@ -136,7 +137,8 @@ fn the_floor_is_durable_before_the_library_is_mapped() {
     }
 }
 
-/// Killed at each of its calls: the floor is the old or the new one, whole; and no code ran before it was the new one.
+/// Killed at each of its calls: the floor is either the old or the new one, whole, and no code ran before it
+/// was the new one.
 #[test]
 fn a_kill_at_any_call_leaves_a_floor_and_lets_no_code_run_before_it() {
     let scene = Scene::of(this_test!());
@@ -168,7 +170,7 @@ fn a_kill_at_any_call_leaves_a_floor_and_lets_no_code_run_before_it() {
         );
         killed += 1;
         left_old += usize::from(floor == old);
-        // Who comes next finds its way.
+        // The next process succeeds.
         Finished::of(&mut scene.process(&[])).expect_success();
         assert_eq!(scene.release.floor_text(), new, "after a kill at {call}");
     }
@@ -184,7 +186,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// In the test's own process. In another one, it loads the release, and does not return.
+    /// In the test's own process. Another process loads the release, and does not return.
     fn of(test: &str) -> Scene {
         if let (Some(folder), Ok(officer)) = (std::env::var_os(FOLDER), std::env::var(OFFICER)) {
             load_in(Path::new(&folder), &officer);
@@ -196,7 +198,7 @@ impl Scene {
         Scene { test: test.into(), release, officer }
     }
 
-    /// Puts version 1.1.0 there, with this floor, and the old floor file.
+    /// Installs version 1.1.0 with this floor, and the old floor file.
     fn put(&self, floor: &str) {
         fs::copy(self.release.path("old.floor"), self.release.floor_file()).expect("the folder is ours");
         let seen = self.seen();
@@ -206,7 +208,7 @@ impl Scene {
         self.release.sign(&[&self.officer]);
     }
 
-    /// What the library's constructor leaves.
+    /// The file that the library's constructor leaves.
     fn seen(&self) -> PathBuf {
         self.release.path("seen")
     }
@@ -247,7 +249,7 @@ impl Scene {
     }
 }
 
-/// Loads what is in the folder, after it told that it begins.
+/// Loads the library in the folder, after announcing it.
 fn load_in(folder: &Path, officer: &str) {
     let config = plugin::PluginConfig {
         library: folder.join("libcountersign.so"),
@@ -260,7 +262,7 @@ fn load_in(folder: &Path, officer: &str) {
 }
 
 fn answer(library: &Library) -> u32 {
-    // SAFETY: the library is the one that `compile` made, where `answer` is such a function.
+    // SAFETY: `compile` made the library, in which `answer` is such a function.
     unsafe {
         let answer: libloading::Symbol<'_, extern "C" fn() -> u32> =
             library.get(b"answer").expect("exported");

@@ -11,12 +11,12 @@ use minisign::{KeyPair, PublicKey, SecretKey};
 
 use harness::module::Finished;
 
-/// Where the key id stands in minisign's public and secret keys.
+/// The offset of the key id in minisign's public and secret keys.
 const ID_IN_PUBLIC: usize = 2;
 const ID_IN_SECRET: usize = 54;
 const ID_LEN: usize = 8;
 
-/// An officer with a key, on which there is no password.
+/// An officer with a key that has no password.
 pub(crate) struct Officer(KeyPair);
 
 impl Officer {
@@ -60,13 +60,13 @@ impl Officer {
     }
 }
 
-/// A release: `libcountersign.so`, its manifest and signatures; and a floor file, beside them for once.
+/// A release: `libcountersign.so`, its manifest and signatures, together with a floor file.
 pub(crate) struct Release {
     pub(crate) folder: tempfile::TempDir,
 }
 
 impl Release {
-    /// A library that is only bytes.
+    /// A release whose library is just bytes.
     pub(crate) fn new(version: &str, floor: &str) -> Release {
         Release::of(b"the library's bytes", version, floor)
     }
@@ -77,7 +77,7 @@ impl Release {
         release
     }
 
-    /// Puts another version in its place, without signatures.
+    /// Replaces it with another version, without signatures.
     pub(crate) fn replace(&self, library: &[u8], version: &str, floor: &str) {
         for entry in fs::read_dir(self.folder.path()).expect("the folder is ours") {
             let path = entry.expect("it can be read").path();
@@ -85,7 +85,7 @@ impl Release {
                 fs::remove_file(path).expect("the folder is ours");
             }
         }
-        // Moved into its place, as a package does: what is loaded may be mapped from the old file.
+        // Moved into place, as a package does: the loaded library may be mapped from the old file.
         let draft = self.path("draft");
         fs::write(&draft, library).expect("the folder is ours");
         fs::rename(draft, self.library()).expect("the folder is ours");
@@ -115,13 +115,13 @@ impl Release {
         self.path("plugin.floor")
     }
 
-    /// Puts a signature file there, called as given.
+    /// Adds a signature file under this name.
     pub(crate) fn put(&self, name: &str, text: impl AsRef<[u8]>) {
         fs::write(self.path(&format!("libcountersign.so.manifest.{name}.minisig")), text)
             .expect("the folder is ours");
     }
 
-    /// Puts the signatures of these officers there.
+    /// Adds the signatures of these officers.
     pub(crate) fn sign(&self, officers: &[&Officer]) {
         for (at, officer) in officers.iter().enumerate() {
             self.put(&format!("{at}"), officer.signature(&self.manifest_bytes(), "a comment"));
@@ -137,7 +137,7 @@ impl Release {
         }
     }
 
-    /// A configuration that one officer is enough for, signed and pinned.
+    /// A configuration for which one officer is enough, signed and pinned.
     pub(crate) fn installed(&self, officer: &Officer) -> PluginConfig {
         self.sign(&[officer]);
         let config = self.config(&[officer], 1);
@@ -150,7 +150,7 @@ impl Release {
     }
 }
 
-/// Expects a refusal in which all of `words` are, in what it says or in what to do next.
+/// Expects a refusal with all of `words` in its message or next step.
 pub(crate) fn refused(outcome: Result<Verified, PluginError>, words: &[&str]) {
     let error = outcome.expect_err("it is refused");
     let text = format!("{error}\n{}", error.next());
@@ -159,8 +159,8 @@ pub(crate) fn refused(outcome: Result<Verified, PluginError>, words: &[&str]) {
     }
 }
 
-/// Compiles a library whose function `answer` returns a number. Where `floor` is given, its constructor copies that file to
-/// `seen`, before anything else of it can run.
+/// Compiles a library whose function `answer` returns a number. If `floor` is given, the library's
+/// constructor copies that file to `seen` before any other code of it can run.
 pub(crate) fn compile(folder: &Path, answer: u32, floor: Option<(&Path, &Path)>) -> Vec<u8> {
     let source = folder.join("library.c");
     let compiled = folder.join("compiled.so");

@@ -1,4 +1,4 @@
-//! Together with minisign itself: keys and signatures go both ways.
+//! Compatibility with minisign itself: keys and signatures work both ways.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +22,7 @@ fn minisign(folder: &Path, arguments: &[&str], typed: &str) -> Finished {
         .stderr(Stdio::piped())
         .spawn()
         .expect("minisign starts; install it (Debian: apt-get install minisign)");
-    // Where no password is asked for, it may be gone already.
+    // If minisign asks for no password, it may have ended already.
     let _ = child.stdin.take().expect("it is piped").write_all(typed.as_bytes());
     let done = child.wait_with_output().expect("it ends");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -55,7 +55,7 @@ fn minisign_verifies_our_signatures() {
     for words in ["verified", "file:libcountersign.so.manifest", "version:1.2.0", "sha256:"] {
         assert!(shown.contains(words), "{words:?} is not in: {shown}");
     }
-    // And it is of what it verifies.
+    // The signature covers the bytes that it verifies.
     fs::write(release.manifest(), [&release.manifest_bytes()[..], b"\n"].concat())
         .expect("the folder is ours");
     assert!(!minisign(folder, &verify, "").status.success());
@@ -76,7 +76,7 @@ fn minisigns_signatures_are_accepted_and_its_legacy_ones_refused() {
     minisign(folder, &sign, "").expect_success();
     let signers = plugin::pin(&config).expect("signed").signatures().signers.len();
     assert_eq!(signers, 1);
-    // A legacy one beside it harms nothing.
+    // A legacy signature in addition does no harm.
     let legacy = ["-l", "-x", "libcountersign.so.manifest.old.minisig"];
     minisign(folder, &[&sign[..], &legacy].concat(), "").expect_success();
     assert_eq!(plugin::verify(&config).expect("signed").release().signatures().set_aside.len(), 1);
@@ -86,11 +86,11 @@ fn minisigns_signatures_are_accepted_and_its_legacy_ones_refused() {
 fn keys_go_both_ways() {
     let release = Release::new("1.2.0", "1.1.0");
     let folder = release.folder.path();
-    // Ours, used by minisign.
+    // Our key, used by minisign.
     keygen(folder, "alice");
     let sign = ["-S", "-s", "alice.key", "-m", "libcountersign.so.manifest"];
     minisign(folder, &sign, &format!("{PASSWORD}\n")).expect_success();
-    // minisign's own, encrypted under a password, used by us.
+    // minisign's own key, encrypted under a password, used by us.
     let twice = format!("{PASSWORD}\n{PASSWORD}\n");
     minisign(folder, &["-G", "-p", "bob.pub", "-s", "bob.key"], &twice).expect_success();
     done(&countersign(folder, &["sign", "--secret-key", "bob.key", "--library", "libcountersign.so"]));

@@ -1,4 +1,4 @@
-//! Nothing that was signed can be changed, and nothing that was not signed is believed.
+//! Nothing that was signed can be changed, and nothing unsigned is trusted.
 
 use std::fs;
 
@@ -36,13 +36,13 @@ fn any_changed_byte_of_a_signature_and_its_trusted_comment_refuses() {
     let release = Release::new("1.2.0", "1.1.0");
     let config = release.installed(&officer);
     let text = officer.signature(&release.manifest_bytes(), "file:x\tversion:1.2.0");
-    // The rest of the first line is a comment that is not signed, and nothing is taken from it.
+    // The rest of the first line is an unsigned comment, and nothing is read from it.
     let unsigned = "untrusted comment: ".len()..text.find('\n').expect("four lines");
     for (at, byte) in text.bytes().enumerate() {
         if byte == b'\n' {
             continue;
         }
-        // Another character of base64, too, so that not the format alone refuses it.
+        // Also another base64 character, so that the format is not the only reason for a refusal.
         for other in [b'A', b'B', b'+', b' '].into_iter().filter(|other| *other != byte) {
             let mut changed = text.clone().into_bytes();
             changed[at] = other;

@@ -1,4 +1,5 @@
-//! How many have signed: different pinned keys, whatever the files are called and say of themselves.
+//! The number of officers who have signed: it counts different pinned keys, whatever the files are called and
+//! claim.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -57,7 +58,7 @@ fn somebody_who_is_not_pinned_does_not_count_and_is_named() {
     release.sign(&[&officer, &stranger]);
     let by = format!("1.minisig is by key {}, which is not pinned here", stranger.id());
     refused(plugin::verify(&config), &["1 valid signatures of the 2", &by]);
-    // And does no harm.
+    // Nor does it do any harm.
     release.sign(&[&officer, &stranger, &other]);
     let verified = plugin::pin(&config).expect("both have signed");
     let aside = &verified.signatures().set_aside;
@@ -71,7 +72,7 @@ fn one_key_counts_once_however_often_it_signs() {
     let release = Release::new("1.0.0", "1.0.0");
     let config = release.config(&[&officer, &other], 2);
     for number in 0..5 {
-        // Each is another signature: the comments differ, and so does the randomness.
+        // Each signature differs, in its comment and in its randomness.
         let text = officer.signature(&release.manifest_bytes(), &format!("number {number}"));
         release.put(&format!("officer-{number}"), text);
     }
@@ -147,7 +148,7 @@ fn what_is_no_signature_file_does_not_count_and_keeps_nobody_waiting() {
             "nowhere.minisig cannot be read",
         ],
     );
-    // Files of other names are not looked at, of any name that fits are.
+    // Files with other names are ignored. Any name that fits the pattern counts.
     for name in
         ["libcountersign.so.manifest.minisig.bak", "x.minisig", ".libcountersign.so.manifest.a.minisig"]
     {

@@ -1,4 +1,4 @@
-//! The client's side, against servers that are none.
+//! The client, against servers that misbehave.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -29,7 +29,7 @@ fn error(config: &ConnectConfig) -> String {
     greet(config).err().expect("nobody serves there").to_string()
 }
 
-/// A server of one connection, which does this.
+/// A server that does this on one connection.
 fn serving(
     path: &Path,
     act: impl FnOnce(std::os::unix::net::UnixStream) + Send + 'static,
@@ -79,7 +79,7 @@ fn what_is_no_boundary_is_told_from_one_that_refuses() {
         ("g", welcome(Refusal::Module(5)), "0x00000005"),
     ] {
         let path = folder.path().join(name);
-        // It reads what came, or not: both are the same to us.
+        // It may read what came or not. Both must give the same result.
         for reads in [true, false] {
             let sent = answer.clone();
             let served = serving(&path, move |mut stream| {
@@ -120,7 +120,7 @@ fn an_answer_that_does_not_come_ends_the_call_and_no_signal_ends_the_process() {
     let config = ConnectConfig { call: Duration::from_millis(50), ..unix(&path) };
     let (mut framed, application, max_frame) = greet(&config).expect("it is welcome");
     assert_eq!((application.as_bytes(), max_frame), (&[7; 32], 5000));
-    // Nothing may have come yet; then half of it has, and no more.
+    // Perhaps nothing has come yet. Later half of it has, and no more.
     let why = loop {
         match framed.read().err() {
             Some(FrameError::Idle) => {}
@@ -131,7 +131,7 @@ fn an_answer_that_does_not_come_ends_the_call_and_no_signal_ends_the_process() {
     framed.stream().closer().close();
     served.join().expect("it ended");
     assert!(framed.write([b"x", b"y"]).is_err());
-    // Cut off, and late as well, if its time was over just then.
+    // Cut off, or too late if its time was over just then.
     assert!(matches!(framed.read(), Err(FrameError::Cut | FrameError::Slow) | Ok(Received::End)));
     assert!(!signalled.load(Ordering::SeqCst), "SIGPIPE would end a process that does not ignore it");
     signal_hook::low_level::unregister(id);

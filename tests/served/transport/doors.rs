@@ -1,4 +1,4 @@
-//! Sockets and their places, and who may come in by them.
+//! Sockets, their places, and who may come in by them.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -31,7 +31,7 @@ fn a_socket_that_is_served_is_left_to_who_serves_it() {
         "{told}"
     );
     served.assert_well();
-    // And so is one of another program, which knows nothing of our lock.
+    // Also if another program serves it, which does not know our lock.
     let folder = tempfile::tempdir().expect("a folder");
     let listener = UnixListener::bind(folder.path().join("backend.sock")).expect("the folder is ours");
     let told = error(folder.path());
@@ -102,7 +102,7 @@ fn sockets_have_the_modes_they_need_and_go_with_the_server() {
     assert_eq!(mode("other.sock"), 0o660);
     drop(bound);
     assert!(!path.exists());
-    // What somebody put in its place meanwhile is not ours to take away.
+    // If somebody put another socket there meanwhile, it is not ours to remove.
     let path = served.socket("backend.sock");
     fs::remove_file(&path).expect("ours");
     fs::write(&path, "another's").expect("ours");
@@ -194,7 +194,8 @@ fn a_socket_that_was_passed_on_replaces_that_of_the_configuration() {
     assert!(!folder.path().join("backend.sock").exists());
     server.stop();
     mock.wait_until_all_are_closed();
-    // Who passed it on has it still: the next server will take who comes meanwhile.
+    // The process that passed the socket on still has it: the next server will take the connections made
+    // meanwhile.
     assert!(elsewhere.exists());
     let waiting = UnixStream::connect(&elsewhere).expect("it still listens");
     assert!(ours.accept().is_ok());

@@ -1,4 +1,4 @@
-//! Bytes that are no frames, no greetings, or not ours.
+//! Bytes that are no frame, no greeting, or not ours.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -19,10 +19,10 @@ fn hello() -> Vec<u8> {
     framed(&Hello { join: None, first_handle: 1 }.encode(VERSION))
 }
 
-/// What is answered until the other side closes.
+/// All bytes until the other side closes.
 fn rest(mut stream: &UnixStream) -> Vec<u8> {
     let mut all = Vec::new();
-    // A connection that is reset has given what it has.
+    // A connection that is reset has delivered all it has.
     let _ = stream.read_to_end(&mut all);
     all
 }
@@ -41,7 +41,7 @@ fn what_is_no_greeting_is_closed_without_an_application() {
         &framed(&[7; 257]),
         &framed(&MAGIC),
         &framed(&version),
-        // Longer than it says, or shorter: the next frame begins within, or never.
+        // Longer or shorter than announced: the next frame begins in the middle, or never.
         &[&4_u32.to_le_bytes()[..], &MAGIC].concat(),
     ] {
         let mut stream = connect(&served);
@@ -55,7 +55,7 @@ fn what_is_no_greeting_is_closed_without_an_application() {
         stream.shutdown(std::net::Shutdown::Write).expect("ours");
         assert_eq!(rest(&stream), b"");
     }
-    // Looking whether it is there is no offence.
+    // Connecting only to see whether it is there is allowed.
     drop(connect(&served));
     assert_eq!(served.mock.state().opened.len(), 0);
     let refused = served.metric("countersign_peers_refused_total{door=\"backend\",reason=\"greeting\"}");
@@ -154,7 +154,8 @@ fn random_bytes_do_no_harm() {
             let place = random() as usize % bytes.len();
             bytes[place] ^= 1 << (random() % 8);
         }
-        // `w` would wait for a release, `p` would panic: only others come here, as all bytes are below 4.
+        // `w` would wait for a release, and `p` would panic. Neither can occur, because all bytes are below
+        // 4.
         let mut stream = connect(&served);
         let _ = stream.write_all(&bytes);
         let _ = stream.shutdown(std::net::Shutdown::Write);

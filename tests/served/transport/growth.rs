@@ -1,4 +1,4 @@
-//! Nothing grows.
+//! Memory, threads and files do not grow.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -68,7 +68,7 @@ fn ten_thousand_connections_leave_nothing_behind() {
             });
             served.assert_well();
         };
-        // Stacks and heaps that are kept for the next one are there from then on.
+        // From now on, stacks and heaps that are kept for the next connection exist.
         all_at_once(1_000);
         let quiet = status("Threads");
         eventually("the end of all threads", || status("Threads") == 4);
@@ -92,7 +92,7 @@ fn a_thousand_idle_connections_take_little() {
             let mut stream = UnixStream::connect(served.socket("backend.sock")).expect("it serves");
             stream.write_all(&hello()).expect("it is taken");
             stream.read_exact(&mut [0; 4 + 1 + 32 + 4]).expect("it is welcome");
-            // A call, so that all that a call needs is there.
+            // One call, so that everything that a call needs exists.
             stream.write_all(&[2, 0, 0, 0, b'e', 1]).expect("it is taken");
             stream.read_exact(&mut [0; 4 + 1 + 2]).expect("it is answered");
             stream

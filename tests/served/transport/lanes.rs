@@ -98,7 +98,7 @@ fn an_application_is_closed_after_its_calls_have_ended() {
     let mut waiting = Client::join(&served.backend(), &first.secret).expect("it is welcome");
     waiting.framed.write([&[WAIT], &[]]).expect("it is taken");
     served.mock.wait_for("the call", |state| state.in_flight == 1);
-    // A frame that is none.
+    // An invalid frame.
     assert!(first.framed.write([&[], &[]]).is_ok());
     first.assert_over();
     waiting.assert_over();
@@ -121,7 +121,7 @@ fn lanes_that_come_and_go_at_once_close_their_application_once() {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    // Another may have lost it already.
+                    // Another thread may have lost it already.
                     if let Ok(mut lane) = Client::join(&served.backend(), &first.secret) {
                         let _ = lane.call(b"e");
                     }
@@ -163,7 +163,7 @@ fn a_silent_application_is_closed_and_a_silent_lane_of_an_active_one_is_not() {
     let mut resting = Client::join(&served.backend(), &active.secret).expect("it is welcome");
     let mut calling = served.client();
     calling.framed.write([&[WAIT], &[]]).expect("it is taken");
-    // Until the silent one is closed, and as long again, the active one has something to say.
+    // Until the silent one is closed, and for as long again, the active one makes calls.
     let begun = std::time::Instant::now();
     while served.mock.state().closed == 0 || begun.elapsed() < Duration::from_millis(900) {
         assert!(begun.elapsed() < super::support::LONG, "the silent one stays");

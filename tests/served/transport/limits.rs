@@ -1,4 +1,4 @@
-//! What one client uses up is not missed by the others.
+//! One client cannot use up what others need.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -12,7 +12,7 @@ use super::support::{Client, ECHO, LARGE, Told, WAIT, refusal, serve, serve_with
 
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A connection that is welcome, without the good manners of a client.
+/// An accepted connection, without the protocol of a client.
 fn raw(path: &std::path::Path) -> UnixStream {
     let mut stream = UnixStream::connect(path).expect("it serves");
     let hello = Hello { join: None, first_handle: 1 }.encode(VERSION);
@@ -26,7 +26,7 @@ fn raw(path: &std::path::Path) -> UnixStream {
     stream
 }
 
-/// Whether the other side has closed. What it said before is passed over.
+/// Whether the other side has closed. Earlier bytes are skipped.
 fn is_over(mut stream: &UnixStream) -> bool {
     stream.set_read_timeout(Some(super::support::LONG)).expect("ours");
     let mut all = Vec::new();
@@ -60,14 +60,15 @@ fn slow_clients_wait_alone() {
 fn a_frame_has_its_time_from_its_first_byte_on() {
     let served = serve_with(|config| config.limits.frame = SHORT);
     let path = served.socket("backend.sock");
-    // However it trickles: within header or payload, within a short or a long frame.
+    // However the bytes trickle in: within header or payload, within a short or a long frame.
     for (first, then) in [(&[9][..], 0), (&[0x88, 0x13, 0, 0, ECHO], 1), (&[0, 0, 1, 0, ECHO], 1)] {
         let mut stream = raw(&path);
         stream.write_all(first).expect("it is taken");
         thread::scope(|scope| {
             let mut trickle = &stream;
             scope.spawn(move || {
-                // One byte at a time, more often than the limit: each is something, together they are too late.
+                // One byte at a time, more often than the limit. Each byte is progress, but together they are
+                // too late.
                 let mut left = 2000 * then;
                 while left > 0 && trickle.write_all(&[0]).is_ok() {
                     left -= 1;
@@ -78,11 +79,11 @@ fn a_frame_has_its_time_from_its_first_byte_on() {
         });
     }
     assert_eq!(served.metric("countersign_frames_refused_total{reason=\"slow\"}"), 3.0);
-    // Who says nothing between two frames has the time of silence, which is longer.
+    // A client that sends nothing between two frames has the idle time, which is longer.
     let mut client = served.client();
     thread::sleep(2 * SHORT);
     client.assert_echo(b"here");
-    // Who does not greet has no more than a frame's time.
+    // A client that does not greet has only a frame's time.
     assert!(is_over(&UnixStream::connect(&path).expect("it serves")));
     drop(client);
     served.assert_well();
@@ -93,10 +94,10 @@ fn who_does_not_take_its_answer_is_dropped() {
     let served = serve_with(|config| config.limits.frame = SHORT);
     let mut stream = raw(&served.socket("backend.sock"));
     stream.write_all(&[2, 0, 0, 0, LARGE, 8]).expect("it is taken");
-    // Its application is closed although the connection is held open here.
+    // Its application is closed although this side holds the connection open.
     served.mock.wait_for("the application", |state| state.opened.len() == 1);
     served.mock.wait_until_all_are_closed();
-    // Nor does it help to take a little now and then.
+    // Taking a little now and then does not help either.
     let mut stream = raw(&served.socket("backend.sock"));
     stream.write_all(&[2, 0, 0, 0, LARGE, 16]).expect("it is taken");
     let mut taken = 0;
@@ -140,14 +141,14 @@ fn calls_over_the_limit_wait_for_their_turn() {
             })
             .collect();
         served.mock.wait_for("two calls", |state| state.in_flight == 2 && state.opened.len() == 6);
-        // Another role has its own.
+        // The other role has its own budget.
         Client::open(&served.administrator()).expect("it is welcome").assert_echo(b"at once");
         served.mock.release();
         for call in calls {
             assert_eq!(call.join().expect("no panic"), Some(Told::Answer(vec![WAIT])));
         }
     });
-    // Two backends, and the administrator beside them.
+    // Two backends, and the administrator at the same time.
     assert_eq!(served.mock.state().most_in_flight, 3);
     served.assert_well();
 }
@@ -173,7 +174,7 @@ fn a_call_whose_turn_does_not_come_may_come_again() {
 fn large_frames_share_a_budget_and_small_ones_need_none() {
     let served = serve();
     let large = vec![ECHO; 17 << 20];
-    // Three that do not end take most of it.
+    // Three frames that never end take most of it.
     let held: Vec<UnixStream> = (0..3)
         .map(|_| {
             let mut stream = raw(&served.socket("backend.sock"));
@@ -190,12 +191,12 @@ fn large_frames_share_a_budget_and_small_ones_need_none() {
         client.assert_echo(&[7; 60_000]);
     }
     assert_eq!(served.metric("countersign_frames_refused_total{reason=\"no_room\"}"), 2.0);
-    // What backends use up is none of the administrators'.
+    // What backends use up does not affect administrators.
     assert_eq!(
         Client::open(&served.administrator()).expect("it is welcome").call(&large),
         Some(Told::Answer(large.clone()))
     );
-    // An answer that is much larger than its request needs its part, too.
+    // An answer that is much larger than its request needs its part of the budget, too.
     assert_eq!(client.call(&[LARGE, 13]), Some(Told::Answer(vec![5; 13 << 20])));
     assert_eq!(client.call(&[LARGE, 15]), Some(Told::Busy));
     drop(held);
@@ -215,7 +216,8 @@ fn the_limit_on_requests_is_none_on_answers() {
     let too_long =
         application.exchange(&[ECHO; 65_537], <[u8]>::to_vec).expect_err("no such request is carried");
     assert!(too_long.to_string().contains("serve.max_frame_bytes"), "{too_long}");
-    // One that nobody would take is an error that ends the application, and is never taken for an answer.
+    // An answer that no client would accept is an error that ends the application, and never counts as an
+    // answer.
     let lost = application.exchange(&[LARGE, 32], <[u8]>::to_vec).expect_err("no such answer is carried");
     assert!(lost.to_string().contains("closed this application"), "{lost}");
     drop(application);

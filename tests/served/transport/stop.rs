@@ -14,7 +14,7 @@ fn stopping_ends_and_answers_calls_under_way_and_lets_nobody_in() {
     served.mock.wait_for("the call", |state| state.in_flight == 1);
     let (backend, mock, server) = (served.backend(), served.mock, served.server);
     let stopped = thread::spawn(move || server.stop());
-    // Who only waits is let go at once.
+    // Idle connections are closed at once.
     idle.assert_over();
     mock.wait_for("the end of the idle one", |state| state.closed == 1);
     super::support::eventually("a closed door", || Client::open(&backend).is_err());
@@ -39,7 +39,7 @@ fn a_lane_that_ends_because_the_server_stops_cuts_off_no_answer_of_another() {
     served.mock.wait_for("the calls", |state| state.in_flight == 2);
     let (mock, server) = (served.mock, served.server);
     let stopped = thread::spawn(move || server.stop());
-    // It is told so after its lane has ended.
+    // The client sees this after its lane has ended.
     idle.assert_over();
     mock.release();
     for lane in &mut calling {

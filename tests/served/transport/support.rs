@@ -1,4 +1,4 @@
-//! A module that is none, a server of it, and clients.
+//! A mock of the module, a server for it, and clients.
 
 use std::collections::HashMap;
 use std::fs;
@@ -25,21 +25,21 @@ use countersign::shell::config::{
     ConnectAddress, ConnectConfig, LogConfig, ServeConfig, ServeLimits, UnixDoor, UserName,
 };
 
-/// Longer than anything here takes. What is waited for by it and does not come is a failure.
+/// Longer than any step here takes. If something has not happened by then, the test fails.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Sends the request back.
 pub(crate) const ECHO: u8 = b'e';
 /// Answers when the module is released.
 pub(crate) const WAIT: u8 = b'w';
-/// Answers with as many MiB as the next byte says.
+/// Answers with as many MiB as the next byte gives.
 pub(crate) const LARGE: u8 = b'l';
-/// Cannot be carried.
+/// Cannot be carried to the module.
 pub(crate) const FAIL: u8 = b'f';
 /// Panics.
 pub(crate) const PANIC: u8 = b'p';
 
-/// A module that is none. It notes what it may never be asked.
+/// A mock of the module. It records calls that must never be made.
 #[derive(Default)]
 pub(crate) struct Mock {
     state: Mutex<State>,
@@ -48,9 +48,9 @@ pub(crate) struct Mock {
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// With which first handle, in which role, and for whom.
+    /// The first handle, the role and the peer of each.
     pub(crate) opened: Vec<(u64, PeerRole, String)>,
-    /// Those that are open, with their calls under way.
+    /// Those that are open, with the number of their calls under way.
     pub(crate) open: HashMap<u64, usize>,
     pub(crate) closed: usize,
     pub(crate) in_flight: usize,
@@ -64,7 +64,7 @@ impl Mock {
         self.state.lock().expect("no test panics with it")
     }
 
-    /// Waits until the module is in such a state.
+    /// Waits until the mock is in such a state.
     pub(crate) fn wait_for(&self, what: &str, is: impl Fn(&State) -> bool) {
         let (state, waited) = self
             .changed
@@ -158,11 +158,11 @@ pub(crate) struct Served {
     pub(crate) server: Server,
     pub(crate) config: ServeConfig,
     pub(crate) folder: TempDir,
-    /// Where TCP came to listen.
+    /// The port that TCP listens at.
     pub(crate) port: u16,
 }
 
-/// Two Unix sockets for ourselves, and times that nothing here runs into.
+/// Two Unix sockets for this user, and time limits that nothing here reaches.
 pub(crate) fn config(folder: &Path) -> ServeConfig {
     let ours = UserName::Id(rustix::process::geteuid().as_raw());
     let door = |name: &str| Some(UnixDoor { socket: folder.join(name), users: vec![ours.clone()] });
@@ -215,7 +215,7 @@ impl Served {
         unix(&self.socket("administrators.sock"))
     }
 
-    /// A number among the metrics: 0 where it is not there yet.
+    /// A metric's value, or 0 if it is not there yet.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = self.server.metrics().encode();
         let line =
@@ -228,7 +228,7 @@ impl Served {
         eventually(&format!("{name} = {wanted}"), || self.metric(name) == wanted);
     }
 
-    /// It serves, and has nothing left of those who were there before.
+    /// Checks that it serves, and has nothing left of earlier clients.
     pub(crate) fn assert_well(&self) {
         self.mock.wait_until_all_are_closed();
         let mut client = self.client();
@@ -246,7 +246,7 @@ impl Served {
     }
 }
 
-/// Waits for what no other thing tells of.
+/// Waits for something that no thread reports.
 pub(crate) fn eventually(what: &str, is: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is() {
@@ -264,14 +264,14 @@ pub(crate) fn client_of(address: ConnectAddress) -> ConnectConfig {
     ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() }
 }
 
-/// A connection that is welcome.
+/// An accepted connection.
 pub(crate) struct Client {
     pub(crate) framed: Framed,
     pub(crate) secret: ApplicationSecret,
     pub(crate) max_frame: u32,
 }
 
-/// What was answered to a request.
+/// The response to a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Answer(Vec<u8>),
@@ -285,7 +285,7 @@ impl Client {
         Client::greet(config, Hello { join: None, first_handle: 1 })
     }
 
-    /// Joins one.
+    /// Joins an application.
     pub(crate) fn join(config: &ConnectConfig, secret: &ApplicationSecret) -> Result<Client, ConnectError> {
         Client::greet(config, Hello { join: Some(secret.clone()), first_handle: 1 })
     }
@@ -301,7 +301,7 @@ impl Client {
         self.answer()
     }
 
-    /// Nothing: the connection is over.
+    /// The response, or none if the connection is over.
     pub(crate) fn answer(&mut self) -> Option<Told> {
         match self.framed.read() {
             Ok(Received::Frame(Frame { payload, .. })) => {
@@ -327,7 +327,7 @@ impl Client {
     }
 }
 
-/// Why a client was not welcome.
+/// The reason why a client was refused.
 pub(crate) fn refusal(config: &ConnectConfig) -> Refusal {
     refused(Client::open(config))
 }
@@ -339,7 +339,7 @@ pub(crate) fn refused(result: Result<Client, ConnectError>) -> Refusal {
     }
 }
 
-/// Does this as another user, where we may become one.
+/// Does this as another user, if we may become one.
 pub(crate) fn as_another_user<T: Send>(act: impl FnOnce(u32) -> T + Send) -> Option<T> {
     const NOBODY: u32 = 65534;
     if !rustix::process::geteuid().is_root() {
@@ -348,7 +348,7 @@ pub(crate) fn as_another_user<T: Send>(act: impl FnOnce(u32) -> T + Send) -> Opt
     }
     thread::scope(|scope| {
         let other = scope.spawn(|| {
-            // Of this thread alone, as the system calls are.
+            // For this thread alone, as the system calls do.
             let (group, user) = (Gid::from_raw(NOBODY), Uid::from_raw(NOBODY));
             rustix::thread::set_thread_res_gid(group, group, group).expect("root may");
             rustix::thread::set_thread_res_uid(user, user, user).expect("root may");

@@ -1,4 +1,4 @@
-//! TLS: certificates of both sides, names, and new ones while it serves.
+//! TLS: certificates on both sides, names, and new certificates while it serves.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ use rustls::pki_types::{DnsName, ServerName};
 
 use super::support::{Client, LONG, Served, Told, WAIT, client_of, eventually, refused, serve_with};
 
-/// An authority, and the files that it makes.
+/// An authority, and the files that it issues.
 struct Authority {
     folder: PathBuf,
     name: &'static str,
@@ -178,7 +178,7 @@ fn a_certificate_of_an_allowed_name_is_let_in_as_what_its_name_says() {
     let opened = |role, name| (1, role, format!("certificate {name}"));
     let expected = [opened(PeerRole::Backend, BACKEND), opened(PeerRole::Administrator, OFFICER)];
     assert_eq!(scene.served.mock.state().opened, expected);
-    // With names of both, it is the one that may do less.
+    // With names of both roles, it gets the one with fewer rights.
     let both = scene.authority.issue_with(OFFICER, |params| {
         params.subject_alt_names.push(rcgen::SanType::DnsName(BACKEND.try_into().expect("a name")));
     });
@@ -196,7 +196,7 @@ fn a_name_that_is_not_allowed_is_refused_and_no_wildcard_is_a_name() {
         let own = scene.authority.issue(name);
         assert_eq!(refused(Client::open(&scene.client(&own))), Refusal::NotAllowed, "{name:?}");
     }
-    // The subject's common name is no name of a machine.
+    // The subject's common name is not a machine's name.
     let common = scene.authority.issue_with("other.example", |params| {
         params.distinguished_name.push(rcgen::DnType::CommonName, BACKEND);
     });
@@ -280,14 +280,14 @@ fn a_boundary_that_is_not_believed_is_not_told_anything() {
     assert_eq!(scene.served.mock.state().opened.len(), 0);
 }
 
-/// A greeting of TLS 1.2, which has no extension that names 1.3 (RFC 5246 section 7.4.1.2).
+/// A greeting of TLS 1.2, without the extension that would offer 1.3 (RFC 5246 section 7.4.1.2).
 fn client_hello_of_1_2() -> Vec<u8> {
     let mut hello = vec![3, 3];
     hello.extend([7; 32]);
     hello.push(0);
     // ECDHE with AES-128-GCM, for ECDSA and for RSA.
     hello.extend([0, 4, 0xc0, 0x2b, 0xc0, 0x2f, 1, 0]);
-    // Groups and signatures that everybody has.
+    // Groups and signature algorithms that everybody supports.
     let extensions = [0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 6, 0, 4, 4, 3, 8, 4];
     hello.extend((extensions.len() as u16).to_be_bytes());
     hello.extend(extensions);
@@ -328,7 +328,7 @@ fn strangers_have_a_frames_time_and_places_of_their_own() {
     let scene = Scene::with(|_, config| {
         (config.limits.frame, config.limits.max_connections) = (Duration::from_millis(400), 2);
     });
-    // As many as may be there at once have said nothing yet; then some more come.
+    // The largest allowed number of connections has not sent anything yet. Then some more come.
     let silent: Vec<TcpStream> = (0..140)
         .map(|_| TcpStream::connect(("127.0.0.1", scene.served.port)).expect("it is taken"))
         .collect();
@@ -350,7 +350,7 @@ fn a_trickle_within_a_record_of_tls_is_no_sign_of_life() {
     let mut client = Client::open(&scene.client(&own)).expect("it is welcome");
     client.assert_echo(b"here");
     let mut socket = client.framed.stream().socket();
-    // The beginning of a record, and then one byte after the other.
+    // The beginning of a record, and then single bytes.
     socket.write_all(&[23, 3, 3, 0x40, 0]).expect("it is taken");
     let begun = std::time::Instant::now();
     while scene.served.mock.state().closed == 0 {
@@ -403,7 +403,7 @@ fn new_certificates_are_taken_and_bad_ones_are_not() {
     let mut connected = Client::open(&scene.client(&own)).expect("it is welcome");
     let mut local = scene.served.client();
     let server = &scene.served.server;
-    // Whatever is wrong, the old ones stay.
+    // Whatever is wrong, the old certificates stay.
     let good =
         [fs::read(&scene.server.certificate).expect("there"), fs::read(&scene.server.key).expect("there")];
     let other_key = fs::read(scene.authority.issue(BOUNDARY).key).expect("there");
@@ -435,7 +435,7 @@ fn new_certificates_are_taken_and_bad_ones_are_not() {
     fs::set_permissions(key, fs::Permissions::from_mode(0o600)).expect("ours");
     connected.assert_echo(b"undisturbed");
 
-    // A new certificate for ourselves, from a new authority: nobody is disturbed.
+    // A new certificate for the server, from a new authority: nobody is disturbed.
     let next = Authority::new(&scene.authority.folder, "next");
     let renewed = next.issue(BOUNDARY);
     fs::copy(&renewed.certificate, certificate).expect("ours");
@@ -449,7 +449,7 @@ fn new_certificates_are_taken_and_bad_ones_are_not() {
 
     scene.served.wait_for_metric(TCP_CONNECTIONS, 1.0);
 
-    // A new authority for clients: those of the old one go, and those at other doors stay.
+    // A new authority for clients: clients of the old one are dropped, and those at other doors stay.
     fs::copy(next.file(), scene.authority.file()).expect("ours");
     assert_eq!(server.reload(&scene.served.config).expect("a good one"), 1);
     connected.assert_over();
@@ -462,13 +462,13 @@ fn new_certificates_are_taken_and_bad_ones_are_not() {
 
     scene.served.wait_for_metric(TCP_CONNECTIONS, 1.0);
 
-    // A name that is not allowed any more.
+    // A name that is no longer allowed.
     let mut config = scene.served.config.clone();
     config.tcp.as_mut().expect("there").backends = names(&["backend-2.example"]);
     assert_eq!(server.reload(&config).expect("a good one"), 1);
     connected.assert_over();
     assert_eq!(refused(Client::open(&with_next)), Refusal::NotAllowed);
-    // Or that is another role's now: the application it had was a backend's.
+    // Or a name that now belongs to the other role: its application was a backend's.
     server.reload(&scene.served.config).expect("a good one");
     let mut connected = Client::open(&with_next).expect("it is welcome");
     scene.served.wait_for_metric(TCP_CONNECTIONS, 1.0);

@@ -1,4 +1,4 @@
-//! vsock, over the loopback of one machine, where its kernel has one.
+//! vsock, over the loopback of one machine, if its kernel has one.
 
 use countersign::remote::PeerRole;
 use countersign::remote::hello::Refusal;
@@ -10,7 +10,7 @@ use super::support::{Client, client_of, refusal, serve_with};
 /// VMADDR_CID_LOCAL: this machine itself.
 const OURSELVES: u32 = 1;
 
-/// Whether this machine reaches itself.
+/// Whether this machine can reach itself.
 fn has_loopback(port: u32) -> Result<(), std::io::Error> {
     let listener = Socket::new(Domain::VSOCK, Type::STREAM, None)?;
     listener.bind(&SockAddr::vsock(u32::MAX, port))?;

@@ -1,4 +1,4 @@
-//! What a process tries on another one.
+//! Attacks of one process on another.
 
 #![allow(unsafe_code, reason = "attacks are made of system calls")]
 
@@ -48,15 +48,16 @@ unsafe extern "C" {
     fn waitpid(process: c_int, status: *mut c_int, options: c_int) -> c_int;
 }
 
-/// An attack: what it is called, and how it went.
+/// An attack: its name and its result.
 pub(crate) type Tried = (String, io::Result<()>);
 
-/// Everything that can be tried on the memory of a process, and on what else it has. Whoever may debug it succeeds in all.
+/// Everything that can be tried on the memory of a process and on its other resources. A process that may
+/// debug it succeeds in all.
 pub(crate) fn on_memory(process: Pid) -> Vec<Tried> {
     let pid = process.as_raw_nonzero().get();
     let mut tried: Vec<Tried> = Vec::new();
     for name in ["maps", "smaps", "environ", "auxv", "pagemap", "numa_maps", "io", "syscall"] {
-        // Not every kernel has all of them.
+        // Not every kernel has all of these files.
         if Path::new("/proc/self").join(name).exists() {
             tried.push((format!("read /proc/PID/{name}"), read_some(&format!("/proc/{pid}/{name}"))));
         }
@@ -71,17 +72,18 @@ pub(crate) fn on_memory(process: Pid) -> Vec<Tried> {
         tried.push((format!("list /proc/PID/{name}"), fs::read_dir(format!("/proc/{pid}/{name}")).map(drop)));
     }
     tried.push(("read /proc/PID/mem".into(), read_mem(pid)));
-    // Addresses of this process: whether they are the other's does not matter where it may not even be asked.
+    // Addresses of this process. It does not matter whether the other process has them, because it must not
+    // even be asked.
     let mut byte = [0_u8; 1];
     let ours = Iovec { base: byte.as_mut_ptr().cast(), len: 1 };
     let place = mapped(pid).unwrap_or(ours.base as usize);
     let theirs = Iovec { base: place as *mut c_void, len: 1 };
-    // SAFETY: one place each, and ours is a local; the kernel checks the other's.
+    // SAFETY: one address each. Ours is a local, and the kernel checks the other one.
     tried.push((
         "process_vm_readv".into(),
         done(unsafe { process_vm_readv(pid, &ours, 1, &theirs, 1, 0) } as c_long),
     ));
-    // SAFETY: as above. What is written is what was read.
+    // SAFETY: as above. The call writes the bytes that were read.
     tried.push((
         "process_vm_writev".into(),
         done(unsafe { process_vm_writev(pid, &ours, 1, &theirs, 1, 0) } as c_long),
@@ -103,9 +105,9 @@ pub(crate) fn on_memory(process: Pid) -> Vec<Tried> {
     tried
 }
 
-/// What can be done to a process without looking at its memory. Its own user may.
+/// What a process can do to another one without looking at its memory. The same user may.
 pub(crate) fn by_signals(process: Pid) -> Vec<Tried> {
-    // The limit first: a process that has ended has none.
+    // The limit first, because a process that has ended has none.
     let mut tried: Vec<Tried> = vec![("its limits".into(), raise_core_limit(process))];
     for (name, signal) in [
         ("SIGHUP", Signal::HUP),
@@ -120,7 +122,7 @@ pub(crate) fn by_signals(process: Pid) -> Vec<Tried> {
     tried
 }
 
-/// Each attack must have failed, by the system's refusal and nothing else.
+/// Expects each attack to have failed because the system refused it, and for no other reason.
 pub(crate) fn expect_refused(tried: &[Tried]) {
     for (name, outcome) in tried {
         match outcome {
@@ -130,14 +132,14 @@ pub(crate) fn expect_refused(tried: &[Tried]) {
     }
 }
 
-/// Each attack must have worked: on what is not protected.
+/// Expects each attack on an unprotected process to have worked.
 pub(crate) fn expect_works(tried: &[Tried]) {
     for (name, outcome) in tried {
         assert!(outcome.is_ok(), "{name} does not even work on what is not protected: {outcome:?}");
     }
 }
 
-/// A process of this user that nothing protects.
+/// An unprotected process of this user.
 pub(crate) struct Bystander(Child);
 
 impl Bystander {
@@ -159,7 +161,7 @@ impl Drop for Bystander {
     }
 }
 
-/// Waits until a child is the program `name`: before, it is a copy of its parent.
+/// Waits until a child is the program `name`. Before that it is a copy of its parent.
 pub(crate) fn until_it_is(child: &Child, name: &str) {
     let begun = Instant::now();
     let is = || fs::read_to_string(format!("/proc/{}/comm", child.id()));
@@ -184,7 +186,7 @@ fn read_mem(pid: i32) -> io::Result<()> {
     file.read_exact_at(&mut [0; 64], place as u64)
 }
 
-/// A place that the process may write to.
+/// An address that the process may write to.
 fn mapped(pid: i32) -> Option<usize> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
     let stack = maps.lines().find(|line| line.ends_with("[stack]"))?;

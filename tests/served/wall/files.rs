@@ -1,4 +1,4 @@
-//! The files of the boundary, and what else the system shows of a process.
+//! The files of the boundary, and what else the system shows about a process.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use harness::module::this_test;
 use harness::users::{BACKEND, BOUNDARY, Wall, behind_the_wall, sign_order};
 
-/// All files and folders below a folder, itself among them.
+/// All files and folders below a folder, and the folder itself.
 fn all_below(folder: &Path) -> Vec<PathBuf> {
     let mut all = vec![folder.to_path_buf()];
     let mut next = 0;
@@ -23,7 +23,7 @@ fn all_below(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Serves, has the wallet made and one order signed: then every file is there that it ever writes.
+/// Serves, makes the wallet and signs one order. After that every file exists that the boundary ever writes.
 fn at_work(wall: &Wall) -> harness::users::Serving {
     let serving = wall.serve();
     let customer = wall.set_up_wallet();
@@ -56,7 +56,8 @@ fn a_backend_reads_no_file_of_the_boundary() {
             }
             let objects = files.iter().filter(|file| file.extension().is_some_and(|end| end == "object"));
             assert!(objects.count() >= 3, "the token, its key and its anchor");
-            // Once as it is set up; then without its folder's protection: each file must hold by itself.
+            // Once as it is set up, and once without the folder's protection: each file must be closed by
+            // itself.
             for folder in [0o700, 0o755] {
                 fs::set_permissions(wall.path("boundary"), Permissions::from_mode(folder)).expect("root may");
                 let files: Vec<PathBuf> = all_below(&wall.path("boundary")).split_off(1);
@@ -85,7 +86,7 @@ fn a_backend_reads_no_file_of_the_boundary() {
                         [ErrorKind::PermissionDenied, ErrorKind::NotADirectory, ErrorKind::IsADirectory];
                     assert!(refused.contains(&error.kind()), "{}: {error}", file.display());
                 }
-                // What stands in the way of a folder is its mode, and not only that it is none.
+                // The folder's mode must stop the attacker, and not just the fact that it is a folder.
                 let entered = fs::read_dir(file).map(drop).and_then(|()| File::open(file).map(drop));
                 assert!(entered.is_err(), "{}", file.display());
             }
@@ -107,7 +108,7 @@ fn no_file_that_the_boundary_makes_is_anybody_elses_under_any_umask() {
                 let mode = found.permissions().mode() & 0o777;
                 let allowed = match found.file_type().is_socket() {
                     true if file == monitoring => 0o660,
-                    // Who connects is judged by its user.
+                    // The peer's user decides who may connect.
                     true => 0o666,
                     false => 0o700,
                 };
@@ -126,7 +127,7 @@ fn a_backend_cannot_put_a_socket_in_the_place_of_the_boundarys() {
             let serving = wall.serve();
             let _ = wall.run(BACKEND, "attacker");
             assert!(serving.stop().success());
-            // Nor before it starts, nor after it stopped.
+            // Neither before it starts nor after it stopped.
             let _ = wall.run(BACKEND, "early");
             assert!(wall.serve().stop().success());
         }
@@ -168,7 +169,7 @@ fn what_everybody_sees_of_the_boundary_is_its_name_and_its_configurations_path()
             let configuration = wall.path("boundary/inside.toml");
             let wanted = ["--config", configuration.to_str().expect("UTF-8"), "serve"];
             assert_eq!(words[1..], wanted.map(str::as_bytes));
-            // The service manager gives it an environment. It has no secret in it, and puts none there.
+            // The environment comes from the service manager and has no secret in it. The boundary adds none.
             let environ = fs::read(format!("/proc/{id}/environ")).expect("root may");
             let environ = String::from_utf8(environ).expect("UTF-8");
             let names: Vec<&str> =
@@ -194,7 +195,7 @@ fn what_everybody_sees_of_the_boundary_is_its_name_and_its_configurations_path()
     });
 }
 
-/// The files in shared memory that are the boundary's.
+/// The boundary's files in shared memory.
 fn shared_memory() -> Vec<PathBuf> {
     use std::os::unix::fs::MetadataExt;
     let entries = fs::read_dir("/dev/shm").expect("it is Linux");
@@ -202,14 +203,14 @@ fn shared_memory() -> Vec<PathBuf> {
     files.filter(|file| fs::symlink_metadata(file).is_ok_and(|found| found.uid() == BOUNDARY)).collect()
 }
 
-/// Nothing is open in the boundary but what it needs.
+/// The boundary has nothing open that it does not need.
 fn expect_known_descriptors(wall: &Wall, process: u32) {
     let entries = fs::read_dir(format!("/proc/{process}/fd")).expect("root may");
     let mut looked_at = 0;
     for entry in entries {
         let entry = entry.expect("listed").path();
         let Ok(target) = fs::read_link(&entry) else { continue };
-        // What whoever runs the tests has left open is in all processes.
+        // Descriptors that were open when the tests started are in all processes.
         let own = Path::new("/proc/self/fd").join(entry.file_name().expect("a number"));
         if fs::read_link(own).is_ok_and(|own| own == target) {
             continue;

@@ -1,4 +1,5 @@
-//! The memory of the boundary: whoever has another user, or even the same one, sees nothing of it; no page of it goes to a disk.
+//! The memory of the boundary: another user sees nothing of it, and neither does the same one; no page of it
+//! goes to a disk.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,14 +14,14 @@ use harness::module::{assert_rv, this_test};
 use super::attack::{Bystander, by_signals, expect_refused, expect_works, on_memory, until_it_is};
 use harness::users::{BACKEND, BOUNDARY, CARELESS, LONG, Wall, behind_the_wall, ended, sign_order};
 
-/// The boundary's process, in a process of a role.
+/// The boundary's process id, in a process of a role.
 fn target(wall: &Wall) -> Pid {
     let id: i32 = std::env::var("TARGET").expect("it was named").parse().expect("a number");
     assert!(wall.role() != "body");
     Pid::from_raw(id).expect("not nought")
 }
 
-/// Has a process of `user` attack the boundary, in the role `attacker`.
+/// Makes a process of `user` attack the boundary, in the role `attacker`.
 fn attack_as(wall: &Wall, user: u32, target: Pid) {
     let mut command = wall.command(user, "attacker");
     command.env("TARGET", target.as_raw_nonzero().to_string());
@@ -85,7 +86,7 @@ fn a_backend_can_neither_stop_the_boundary_nor_have_it_write_a_core_file() {
 fn it_dies_without_a_core_file_whatever_its_limits_were() {
     behind_the_wall(this_test!(), |wall| {
         for signal in [Signal::QUIT, Signal::ABORT, Signal::SYS] {
-            // What is not protected leaves one, by the same signal, under the same limits.
+            // An unprotected process leaves a core file, with the same signal and the same limits.
             let mut other = wall.script(CARELESS).args(["sleep", "600"]).spawn().expect("it runs");
             until_it_is(&other, "sleep");
             kill_process(Pid::from_child(&other), signal).expect("root may");
@@ -104,7 +105,7 @@ fn it_dies_without_a_core_file_whatever_its_limits_were() {
     });
 }
 
-/// What is in the boundary's working folder beside its sockets and their locks.
+/// The files in the boundary's working folder, without its sockets and their locks.
 fn files_but_sockets(wall: &Wall) -> Vec<String> {
     let entries = fs::read_dir(wall.path("run")).expect("it is there");
     let names = entries.map(|entry| entry.expect("listed").file_name().into_string().expect("UTF-8"));
@@ -119,7 +120,7 @@ fn every_page_of_the_boundary_is_locked_and_it_can_gain_nothing() {
             let customer = wall.set_up_wallet();
             customer.order(wall, &customer.code());
             let _ = wall.run(BACKEND, "backend");
-            // A lane is a thread that was made after everything was locked.
+            // A lane is a thread that is made after everything was locked.
             let mut client = wall.command(BACKEND, "stay");
             let client = client.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
             let mut client = client.spawn().expect("it runs");
@@ -173,7 +174,7 @@ fn every_page_of_the_boundary_is_locked_and_it_can_gain_nothing() {
     });
 }
 
-/// Reads a child's standard output until it has said `word`.
+/// Reads a child's standard output until it contains `word`.
 pub(crate) fn wait_for(child: &mut std::process::Child, word: &str) {
     use std::io::{BufRead, BufReader};
     let out = child.stdout.take().expect("it is piped");
@@ -250,7 +251,7 @@ fn a_backing_pin_in_the_environment_is_nobody_elses() {
 #[test]
 fn it_is_hardened_before_it_reads_a_secret_and_before_anybody_can_knock() {
     behind_the_wall(this_test!(), |wall| {
-        // It goes as far as its last socket, where something is in the way.
+        // It starts up to its last socket, whose place is taken.
         fs::write(wall.path("run/monitoring.sock"), "").expect("root may");
         let log = wall.path("notes/calls");
         let boundary = wall.boundary();
@@ -268,7 +269,7 @@ fn it_is_hardened_before_it_reads_a_secret_and_before_anybody_can_knock() {
         let finished = harness::module::Finished::of(&mut traced);
         assert_eq!(finished.status.code(), Some(1), "{}", finished.stderr);
         let calls = fs::read_to_string(log).expect("root may");
-        // Of the program itself: it replaces itself once, to be told of its configuration.
+        // In the calls of the program itself, which replaces itself once to read its configuration.
         let place = |what: &str, is: &dyn Fn(&str) -> bool| {
             calls.lines().position(is).unwrap_or_else(|| panic!("no {what} in:\n{calls}"))
         };
@@ -309,7 +310,7 @@ fn a_command_that_was_given_a_pin_cannot_be_looked_into_either() {
                 .stderr(std::process::Stdio::null())
                 .spawn()
                 .expect("it runs");
-            // It opens when the command has opened it: from then on that waits for a PIN.
+            // Opening succeeds once the command has opened it, too. From then on the command waits for a PIN.
             let begun = Instant::now();
             let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
             let open = || File::options().write(true).custom_flags(nonblocking).open(&pin);

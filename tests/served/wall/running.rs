@@ -1,4 +1,4 @@
-//! The real program with the real module, as a service manager runs it.
+//! The real program with the real module, under a service manager.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
@@ -36,7 +36,7 @@ fn a_backend_that_is_taken_off_the_list_is_out_with_the_next_sighup() {
             let mut client = wall.command(BACKEND, "client");
             let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
             wait_for(&mut client, "connected");
-            // One that cannot be used changes nothing, and says why.
+            // An unusable configuration changes nothing, and the log says why.
             wall.configure(&right.replace("[serve.backend]", "[serve.backends]"));
             reload(&mut serving);
             assert!(
@@ -102,7 +102,7 @@ fn a_signature_under_way_is_answered_before_it_stops() {
                 line.clear();
                 assert!(out.read_line(&mut line).expect("UTF-8") > 0, "it ended without a word");
             }
-            // Whoever holds the store's write lock has the commit wait.
+            // While another process holds the store's write lock, the commit waits.
             let store = Connection::open(wall.path("boundary/countersign.db")).expect("root may");
             store.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
             drop(client.stdin.take());
@@ -154,7 +154,7 @@ fn sockets_that_systemd_bound_are_served_by_their_names() {
             });
             wall.write("client/activated.log", "", BOUNDARY);
             fs::set_permissions(wall.path("client"), Permissions::from_mode(0o711)).expect("root may");
-            // Passed on from 3, as systemd does; they come as what a shell can name.
+            // They arrive as descriptors 0 to 2, which a shell can name, and go on from 3, as systemd passes them.
             let mut command = wall.boundary_by(
                 "export LISTEN_PID=$$; exec \"$@\" 3<&0 4<&1 5<&2 </dev/null >/dev/null 2>>\"$LOG\"",
             );
@@ -182,7 +182,7 @@ fn sockets_that_systemd_bound_are_served_by_their_names() {
     });
 }
 
-/// The program as it is started, to its end: it must not serve.
+/// Starts the program, which must end without serving.
 pub(crate) fn expect_no_start(wall: &Wall, words: &[&str]) -> String {
     let mut child = wall.boundary().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
     let status = ended(&mut child);
@@ -190,7 +190,8 @@ pub(crate) fn expect_no_start(wall: &Wall, words: &[&str]) -> String {
     let mut said = child.stderr.take().map(std::io::read_to_string).expect("it is piped").expect("UTF-8");
     let status = status.unwrap_or_else(|| panic!("it serves, and should not: {said}"));
     said += &fs::read_to_string(wall.path("boundary/countersign.log")).unwrap_or_default();
-    // A PIN that the token refuses, or that cannot be read, has a status of its own: nothing starts the boundary again.
+    // A PIN that the token refuses, or that cannot be read, has its own exit status, after which nothing
+    // starts the boundary again.
     let is_of_pin = ["refuses its PIN", "backing token's PIN"].iter().any(|words| said.contains(words));
     let expected = if is_of_pin { 77 } else { 1 };
     assert_eq!(status.code(), Some(expected), "{said}");

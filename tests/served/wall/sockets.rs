@@ -1,4 +1,4 @@
-//! The sockets: a backend comes in by its own, as a backend, and by no other.
+//! The sockets: a backend can come in only by its own, and only as a backend.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -34,11 +34,11 @@ fn the_backend_does_its_own_work_with_a_right_code_and_nothing_without() {
     });
 }
 
-/// What is answered to what a stranger writes: the greeting's answer, and what comes after it.
+/// The response to a stranger's bytes: the greeting's answer, and what comes after it.
 fn greeted(wall: &Wall, socket: &str, write: &[u8]) -> (Option<Welcome>, Vec<u8>) {
     let mut stream = UnixStream::connect(wall.path("run").join(socket)).expect("every user may knock");
     stream.set_read_timeout(Some(LONG)).expect("ours");
-    // It may be closed already.
+    // The connection may be closed already.
     let _ = stream.write_all(write);
     let _ = stream.shutdown(Shutdown::Write);
     let mut bytes = Vec::new();
@@ -75,7 +75,7 @@ fn the_administrators_socket_hears_nothing_from_a_backend() {
             assert!(
                 serving.log().contains(&format!("user {BACKEND} is not among serve.administrators.users"))
             );
-            // The same attack works as soon as the user is let in: it is the list that keeps it out.
+            // The same attack works once the user is admitted, so the list is what keeps it out.
             let door = "administrators.sock\"\nusers = [0";
             let configuration = wall.configuration();
             assert!(configuration.contains(door));
@@ -87,7 +87,8 @@ fn the_administrators_socket_hears_nothing_from_a_backend() {
             assert!(serving.stop().success());
         }
         "refused" => {
-            // Before a byte was written, in the midst of a frame, after whole ones: the same word, and nothing else.
+            // Before a byte was written, in the middle of a frame, after whole frames: the same response, and
+            // nothing else.
             let two = [hello(), vec![1, 0, 0, 0, 0]].concat();
             for write in [&b""[..], &hello(), &hello()[..6], &two, &[0xff; 4096]] {
                 let (welcome, rest) = greeted(wall, "administrators.sock", write);
@@ -118,7 +119,7 @@ fn the_security_officers_pin_is_worth_nothing_at_the_backends_socket_and_costs_n
             let metrics = http(&monitoring, "GET /metrics HTTP/1.1\r\n\r\n").expect("root may");
             let counted = "countersign_administration_total{act=\"by-backend\",outcome=\"refused\"} 14";
             assert!(metrics.contains(counted), "{metrics}");
-            // Ten wrong ones would have locked it for good.
+            // Ten wrong tries would have locked it for good.
             let _ = wall.run(0, "officer");
             assert!(serving.stop().success());
         }

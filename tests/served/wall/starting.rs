@@ -1,4 +1,4 @@
-//! What keeps the boundary from starting: said in a line, with what to do next; and nothing listens.
+//! Reasons that keep the boundary from starting. Each is one line with the next step, and nothing listens.
 
 use std::fs::{self, File, Permissions};
 use std::io::{Seek, SeekFrom, Write};
@@ -11,7 +11,7 @@ use harness::users::{BOUNDARY, Wall, behind_the_wall};
 
 use super::running::expect_no_start;
 
-/// It does not start, says `words`, and nothing is where its sockets would be.
+/// It does not start, its message has `words`, and there are no sockets.
 fn stays_out(wall: &Wall, words: &[&str]) {
     expect_no_start(wall, words);
     for name in ["backend.sock", "administrators.sock", "monitoring.sock"] {
@@ -33,7 +33,7 @@ fn a_library_that_is_missing_changed_unsigned_or_signed_by_too_few_is_not_served
         moved_away(&library, &["libcountersign.so", "next: "]);
         moved_away(&beside(".manifest"), &["libcountersign.so.manifest"]);
         moved_away(&beside(".manifest.0.minisig"), &["0 valid signatures of the 1", "signed by nobody"]);
-        // A byte in its midst. The file is a link to the one under test: so it is a copy that is changed.
+        // A byte in the middle. The file is a link to the module under test, so the test changes a copy.
         fs::rename(&library, &kept).expect("root may");
         fs::copy(&kept, &own).expect("root may");
         fs::rename(&own, &library).expect("root may");
@@ -48,7 +48,7 @@ fn a_library_that_is_missing_changed_unsigned_or_signed_by_too_few_is_not_served
         let right = wall.configuration();
         wall.configure(&right.replace("threshold = 1", "threshold = 2"));
         stays_out(wall, &["plugin.threshold"]);
-        // Two officers, one of whom has signed.
+        // Two officers, of whom one has signed.
         let other = Release::signed(&wall.path("notes/other"), 1);
         let officer = other.officers[0].as_str();
         let two = right
@@ -87,21 +87,21 @@ fn a_socket_that_is_served_or_no_socket_is_not_taken() {
         stays_out(wall, &["serve.backend.socket", "is there and is no socket", "move it away"]);
         assert_eq!(fs::read_to_string(&socket).expect("it is kept"), "what somebody keeps there");
         fs::remove_file(&socket).expect("root may");
-        // Another program that listens there.
+        // Another program listens there.
         let other = UnixListener::bind(&socket).expect("root may");
         fs::set_permissions(&socket, Permissions::from_mode(0o666)).expect("root may");
         let process = format!("is already served by process {}", std::process::id());
         expect_no_start(wall, &["serve.backend.socket", &process, "stop that"]);
         drop(other);
-        // What it left is stale.
+        // The socket that it left behind is stale.
         let first = wall.serve();
-        // Another boundary, of another store.
+        // Another boundary, with another store.
         let configuration = wall.configuration();
         wall.configure(&configuration.replace("countersign.db", "another.db"));
         let process = format!("is already served by process {}", first.child.id());
         expect_no_start(wall, &[&process, "stop that process, or name another path"]);
         wall.configure(&configuration);
-        // The first is as it was.
+        // The first boundary is not affected.
         assert!(UnixStream::connect(&socket).is_ok());
         assert!(first.stop().success());
     });
@@ -174,22 +174,23 @@ fn a_configuration_that_others_can_write_to_is_not_believed() {
                 &["others can write to", "inside.toml (mode", &format!("chmod go-w {}", file.display())],
             );
         }
-        // Readable, as far as it goes: there is no secret in it.
+        // Others may read it: there is no secret in it.
         fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("root may");
         assert!(wall.serve().stop().success());
-        // Whose it is can write to it, whatever its mode.
+        // Its owner can write to it, whatever its mode.
         chown(&file, Some(harness::users::BACKEND), None).expect("root may");
         stays_out(wall, &["inside.toml belongs to another user"]);
         chown(&file, Some(0), Some(BOUNDARY)).expect("root may");
         fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("root may");
         assert!(wall.serve().stop().success(), "root's, that its group reads");
-        // Whoever can write to its folder can put another file in its place.
+        // Anybody who can write to its folder can replace it.
         fs::set_permissions(wall.path("boundary"), Permissions::from_mode(0o770)).expect("root may");
         stays_out(wall, &["others can write to", "wall/boundary (mode"]);
     });
 }
 
-/// What runs in the boundary, opens its token or is written by it, must be nobody else's, as its configuration must.
+/// A file that runs in the boundary, opens its token or is written by it must be nobody else's, and so must
+/// its configuration.
 #[test]
 fn backing_owner_what_the_configuration_names_is_nobody_elses() {
     behind_the_wall(this_test!(), |wall| {
@@ -223,7 +224,7 @@ fn backing_owner_what_the_configuration_names_is_nobody_elses() {
             stays_out(wall, &[shown, "wall/shared belongs to another user", "(backing-owner)"]);
             chown(&shared, Some(0), None).expect("root may");
         }
-        // Its own the module's copy may be, and the PIN's.
+        // The copy of the module may belong to the boundary's user, and so may the PIN file.
         wall.configure(
             &right
                 .replace(named("module"), &shared.join("module.so").display().to_string())

@@ -1,4 +1,4 @@
-//! The backing token, called directly: past Countersign, by whoever has a backend's PIN.
+//! The backing token, called directly and not through Countersign, by an attacker who has a backend's PIN.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,7 +12,8 @@ use cryptoki::types::AuthPin;
 use harness::module::{Finished, copy_folder, report, this_test};
 use harness::users::{BACKEND, BOUNDARY, Wall, behind_the_wall};
 
-/// Tries the backing token by itself, with SoftHSM2's configuration from the environment: how far that gets.
+/// Calls the backing token directly, with SoftHSM2's configuration from the environment. Returns how far it
+/// got.
 fn call_token(wall: &Wall, pin: &str) -> &'static str {
     let module = given_module(wall);
     let Ok(pkcs11) = Pkcs11::new(module) else { return "not loaded" };
@@ -33,14 +34,14 @@ fn call_token(wall: &Wall, pin: &str) -> &'static str {
     }
 }
 
-/// The backing module, which is everybody's.
+/// The backing module, which everybody can load.
 fn given_module(wall: &Wall) -> String {
     fs::read_to_string(wall.path("client/module"))
         .or_else(|_| fs::read_to_string(wall.path("notes/module")))
         .expect("it was named")
 }
 
-/// Names it to whoever attacks.
+/// Gives its path to the attacker.
 fn name_module(wall: &Wall) {
     let configuration = wall.configuration();
     let line =
@@ -48,7 +49,8 @@ fn name_module(wall: &Wall) {
     wall.give("module", line.trim_matches('"'));
 }
 
-/// Calls the token as `user`, in the role `caller`, with this configuration and this PIN, and tells how far it got.
+/// Calls the token as `user`, in the role `caller`, with this configuration and this PIN. Returns how far it
+/// got.
 fn calls_token(wall: &Wall, user: u32, conf: &Path, pin: &str) -> String {
     let mut command = wall.command(user, "caller");
     command.env("SOFTHSM2_CONF", conf).env("PIN", pin);
@@ -63,7 +65,7 @@ fn backing_pin(wall: &Wall) -> String {
     fs::read_to_string(wall.path("boundary/backing-user.pin")).expect("root may").trim().to_owned()
 }
 
-/// SoftHSM2's configuration for this folder of tokens, as the backend writes one.
+/// A SoftHSM2 configuration for this folder of tokens, written by the backend.
 fn own_conf(wall: &Wall, tokens: &Path) -> PathBuf {
     wall.give(
         "softhsm2.conf",
@@ -82,7 +84,7 @@ fn a_backend_does_not_find_the_backing_token_by_the_boundarys_configuration() {
             name_module(wall);
             let conf = wall.path("boundary/softhsm2.conf");
             let pin = backing_pin(wall);
-            // Whose it is finds it, by the same words; and so root does.
+            // The owner finds the token with the same configuration, and so does root.
             assert_eq!(calls_token(wall, 0, &conf, &pin), "logged in");
             for pin in [&wall.noted("user.pin"), &pin] {
                 assert_eq!(calls_token(wall, BACKEND, &conf, pin), "not initialised");
@@ -121,7 +123,7 @@ fn a_copy_of_all_that_a_backend_can_read_has_no_token_in_it() {
             let conf = own_conf(wall, &wall.path("client/copy/boundary/tokens"));
             assert_eq!(calls_token(wall, BACKEND, &conf, &wall.noted("user.pin")), "not initialised");
             assert!(!wall.path("client/copy/boundary/tokens").exists());
-            // What the thief of everything has is a token: it is the files that matter.
+            // A thief of everything has the token: the files are what matters.
             copy_folder(&wall.path("boundary/tokens"), &wall.path("notes/tokens"));
             let conf = own_conf(wall, &wall.path("notes/tokens"));
             assert_eq!(calls_token(wall, 0, &conf, &backing_pin(wall)), "logged in");
@@ -141,7 +143,7 @@ fn copy_what_can_be_read(from: &Path, to: &Path, copied: &mut usize) {
     for entry in fs::read_dir(from).into_iter().flatten().flatten() {
         let (path, target) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type().expect("it was listed");
-        // The thief's own folder is where the copy goes.
+        // The copy goes to the thief's own folder.
         if path.file_name() == Some("client".as_ref()) {
             continue;
         }
@@ -184,13 +186,13 @@ fn no_pin_of_a_backend_or_an_officer_opens_the_backing_token_even_to_who_has_it(
 fn a_backend_cannot_open_the_engine_itself() {
     behind_the_wall(this_test!(), |wall| match wall.role() {
         "body" => {
-            // By the boundary's own configuration, and by one that names the boundary's files.
+            // With the boundary's own configuration, and with one that names the boundary's files.
             let own = wall
                 .configuration()
                 .replace(&format!("{}/boundary/countersign.log", wall.path("").display()), "/dev/null");
             wall.give("engine.toml", &own);
             let _ = wall.run(BACKEND, "attacker");
-            // Whose they are does, by the same words.
+            // The owner succeeds with the same configuration.
             wall.write("boundary/engine.toml", &own, BOUNDARY);
             let mut right = wall.start_as(BOUNDARY, wall.path("bin/countersign"));
             right

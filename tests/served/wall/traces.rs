@@ -1,4 +1,5 @@
-//! What stays behind: in the memory of a client after a signature, in the boundary's log, in what its monitoring says.
+//! What stays behind: in the memory of a client after a signature, in the boundary's log, in the output of
+//! its monitoring.
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -32,13 +33,13 @@ use harness::users::{
     BACKEND, BOUNDARY, Customer, DIGEST_KEY, USER, WALLET, Wall, behind_the_wall, ended, http, sign_order,
 };
 
-/// What must not be found, by name.
+/// Bytes that must not be found, with their names.
 type Needles = Vec<(String, Vec<u8>)>;
 
-/// Put into the memory of every client, to be found.
+/// A marker in the memory of every client, which must be found.
 const MARKER: &str = "marker";
 
-/// All secrets of a boundary, and the code of the order under way.
+/// All secrets of a boundary, and the code of the current order.
 fn secrets(wall: &Wall, customer: &Customer, code: &str) -> Needles {
     let (base32, otp) = customer.secret();
     let opened = open_copy(wall);
@@ -71,7 +72,7 @@ fn read(wall: &Wall, name: &str) -> String {
     fs::read_to_string(wall.path(name)).expect("root may")
 }
 
-/// Has a copy of the boundary opened, as whoever has store, token and PIN opens it.
+/// Opens a copy of the boundary, as anybody with store, token and PIN can.
 fn open_copy(wall: &Wall) -> Finished {
     copy_folder(&wall.path("boundary"), &wall.path("notes/copy"));
     let (ours, copy) = (wall.path("boundary"), wall.path("notes/copy"));
@@ -85,7 +86,7 @@ fn open_copy(wall: &Wall) -> Finished {
     Finished::of(&mut opener).expect_success()
 }
 
-/// Tells the key that all records are sealed with, and the secret key that signs digests.
+/// Reports the key that seals all records, and the secret key that signs digests.
 fn tell_keys(wall: &Wall) {
     let config = EngineConfig::load(&wall.path("notes/copy/inside.toml")).expect("it was copied");
     let backing = Backing::open(&config.backing).expect("store, token and PIN are here");
@@ -97,7 +98,7 @@ fn tell_keys(wall: &Wall) {
     let [place] = ledger.places(Kind::DigestKey).expect("it is open")[..] else { panic!("one key") };
     let record = ledger.read(&place).expect("it reads").expect("it is there");
     let record = record.plaintext();
-    // The secret is what the record ends with.
+    // The record ends with the secret.
     let secret = record.last_chunk::<32>().expect("it is longer");
     let (secp, key) = (Secp256k1::new(), DigestKeyRecord::decode(record).expect("it reads"));
     let key = DigestKey::open(&key, &secp).expect("it is a key");
@@ -106,14 +107,15 @@ fn tell_keys(wall: &Wall) {
     report("digest-key", HEXLOWER.encode(secret));
 }
 
-/// What the careful client is to have signed.
+/// What the careful client signs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     Psbt,
     Digest,
 }
 
-/// A client that wipes what is its own: it logs in, signs an order by each way of attaching the code, and stays.
+/// A client that wipes its own buffers: it logs in, signs an order with each way of attaching the code, and
+/// stays.
 fn careful_client(wall: &Wall, order: Order) {
     let marker = read_wiped(&wall.path("client").join(MARKER));
     {
@@ -129,7 +131,7 @@ fn careful_client(wall: &Wall, order: Order) {
         let key = raw.wallet_key(session, label);
         let mut asked = HEXLOWER.decode(wall.given(file).as_bytes()).expect("hex");
         let code = read_wiped(&wall.path("client/code"));
-        // A record, as `include/countersign.h` lays it out.
+        // An approval, laid out as in `include/countersign.h`.
         let mut record = Zeroizing::new(vec![0_u8; 128]);
         record[..4].copy_from_slice(&[1, 1, USER.len() as u8, code.len() as u8]);
         record[4..4 + USER.len()].copy_from_slice(USER.as_bytes());
@@ -174,7 +176,7 @@ fn read_wiped(path: &Path) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// Has a careful client sign, and gives it while it stays.
+/// Lets a careful client sign, and returns it while it stays.
 fn signed_by_client(wall: &Wall) -> Child {
     let mut client = wall.command(BACKEND, "client");
     let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
@@ -187,7 +189,7 @@ fn let_go(mut client: Child) {
     assert!(ended(&mut client).expect("it ends").success());
 }
 
-/// Where the needles are in the memory of a process: all of it that can be read.
+/// The needles in the memory of a process, in every part that can be read.
 fn found_in_memory(process: u32, needles: &Needles) -> Vec<String> {
     let maps = fs::read_to_string(format!("/proc/{process}/maps")).expect("root may");
     let memory = File::open(format!("/proc/{process}/mem")).expect("root may");
@@ -197,7 +199,7 @@ fn found_in_memory(process: u32, needles: &Needles) -> Vec<String> {
         let (range, rest) = line.split_once(' ').expect("proc_pid_maps(5)");
         let (start, end) = range.split_once('-').expect("proc_pid_maps(5)");
         let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).expect("proc_pid_maps(5)"));
-        // What the kernel shows there is its own, and cannot be read so.
+        // These mappings are the kernel's, and cannot be read like this.
         if !rest.starts_with('r') || line.contains("[vvar") || line.contains("[vsyscall]") {
             continue;
         }
@@ -213,7 +215,7 @@ fn found_in_memory(process: u32, needles: &Needles) -> Vec<String> {
     found
 }
 
-/// The bytes of a mapping; past the end of a mapped file there are none.
+/// The bytes of a mapping. Past the end of a mapped file there are none.
 fn read_range(memory: &File, start: u64, end: u64) -> Vec<u8> {
     let mut bytes = vec![0; (end - start) as usize];
     let mut filled = 0;
@@ -227,7 +229,7 @@ fn read_range(memory: &File, start: u64, end: u64) -> Vec<u8> {
     bytes
 }
 
-/// Gives the backend a marker, and what is to be found of it.
+/// Gives the backend a marker, and returns its needle.
 fn mark(wall: &Wall) -> (String, Vec<u8>) {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the system gives randomness");
@@ -236,14 +238,14 @@ fn mark(wall: &Wall) -> (String, Vec<u8>) {
     (MARKER.into(), marker.into_bytes())
 }
 
-/// The marker, and nothing else, is to be found.
+/// Expects to find the marker and nothing else.
 fn expect_marker_alone(found: &[String]) {
     assert!(found.iter().any(|place| place.starts_with(MARKER)), "not even the marker was found");
     let secrets: Vec<_> = found.iter().filter(|place| !place.starts_with(MARKER)).collect();
     assert!(secrets.is_empty(), "{secrets:#?}");
 }
 
-/// Where the needles are in what a process would leave as a core file; nothing is said where there is no `gcore`.
+/// The needles in the core file that a process would leave, or none without `gcore`.
 fn found_in_core(wall: &Wall, process: u32, needles: &Needles) -> Option<Vec<String>> {
     let image = wall.path("notes/core");
     let done = match Command::new("gcore").arg("-o").arg(&image).arg(process.to_string()).output() {
@@ -307,7 +309,7 @@ fn a_client_over_tls_keeps_no_secret_in_memory_after_it_signed() {
     });
 }
 
-/// Adds a door for TLS to the boundary's configuration, and makes it the backend's.
+/// Adds a TLS door to the boundary's configuration, and makes it the backend's.
 fn serve_by_tls(wall: &Wall) {
     let mut params = CertificateParams::new(vec![]).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -361,7 +363,7 @@ fn nothing_of_an_order_is_in_the_boundarys_log_and_no_name_in_its_monitoring() {
             needles.push(("a wrong code".into(), wrong.clone().into_bytes()));
             for code in [&wrong, &code, &code] {
                 let psbt = customer.order(wall, code);
-                // Its first bytes are every PSBT's.
+                // The first bytes of every PSBT.
                 for (name, text) in
                     [("a PSBT in base 64", BASE64.encode(&psbt)), ("a PSBT in hex", HEXLOWER.encode(&psbt))]
                 {

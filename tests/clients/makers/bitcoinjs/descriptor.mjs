@@ -1,6 +1,6 @@
 /**
- * Reads public multipath descriptors (BIP 380 to 389), which bitcoinjs-lib does not know: just the shapes of the
- * client tests. An address comes out as its scripts, its keys with their origins, and how to spend its miniscript.
+ * Reads public multipath descriptors (BIP 380 to 389), which bitcoinjs-lib does not know. Only in the forms that
+ * the client tests use. An address comes out as its scripts, its keys with their origins, and how to spend its miniscript.
  */
 
 import { BIP32Factory } from 'bip32';
@@ -15,10 +15,10 @@ initEccLib(ecc);
 
 export const bip32 = BIP32Factory(ecc);
 
-/** What the library lacks; the message says it. */
+/** The library lacks something, which the message names. */
 export class Unsupported extends Error {}
 
-/** The branches of a multipath key: addresses to be paid at, and change. */
+/** The branches of a multipath key: receive addresses, and change. */
 export const EXTERNAL = 0;
 export const INTERNAL = 1;
 
@@ -51,7 +51,7 @@ export function addressAt(descriptor, network, branch, index) {
   return { keys, ...OUTPUTS[name](parts, readKey) };
 }
 
-/** The outputs that can be at the top, or in sh(): each is a payment, and what a PSBT says of it. */
+/** The outputs that can be at the top or in sh(): each with its payment and its fields in a PSBT. */
 const OUTPUTS = {
   pkh: ([key], readKey) => ({ output: payments.p2pkh({ pubkey: readKey(key) }).output }),
 
@@ -151,7 +151,7 @@ function keyAt(text, network, branch, index) {
   };
 }
 
-/** `name(part,part)` as its name and its parts, which are not read yet. */
+/** Splits `name(part,part)` into its name and its unread parts. */
 function call(text) {
   const match = /^((?:v:)?[a-z_]+)\((.+)\)$/.exec(text);
   if (!match) throw unread(text);
@@ -190,7 +190,7 @@ const INPUT_CHARSET =
 const CHECKSUM_CHARSET = 'qpzry9x8gf2tvdw0s3jn54khce6mua7l';
 const GENERATOR = [0xf5dee51989n, 0xa9fdca3312n, 0x1bab10e32dn, 0x3706b1677an, 0x644d626ffdn];
 
-/** The descriptor without its checksum, which must be there and right (BIP 380). */
+/** The descriptor without its checksum, which must be present and right (BIP 380). */
 function withoutChecksum(descriptor) {
   const [text, checksum] = descriptor.split('#');
   if (checksum !== checksumOf(text)) throw new Error('the checksum of the descriptor is wrong or missing');
@@ -200,7 +200,7 @@ function withoutChecksum(descriptor) {
 function checksumOf(text) {
   const positions = [...text].map((character) => INPUT_CHARSET.indexOf(character));
   if (positions.includes(-1)) throw new Error('the descriptor has a character that none can have');
-  // Each character gives its low five bits; the high bits of each three are one more symbol.
+  // Each character gives its low five bits. The high bits of three characters make one more symbol.
   const symbols = [];
   for (let start = 0; start < positions.length; start += 3) {
     const group = positions.slice(start, start + 3);

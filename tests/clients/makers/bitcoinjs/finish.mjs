@@ -1,4 +1,4 @@
-/** Signer, Finalizer and Extractor: adds the cosigners' signatures to those that are there. */
+/** Signer, Finalizer and Extractor: adds the cosigners' signatures to the existing ones. */
 
 import { Psbt, toXOnly } from 'bitcoinjs-lib';
 import { tapTweakHash } from 'bitcoinjs-lib/src/payments/bip341';
@@ -16,7 +16,7 @@ export function finish(job) {
   return { tx: psbt.extractTransaction().toHex() };
 }
 
-/** The library's validation takes ECDSA and Schnorr from its caller; only the keys' lengths differ. */
+/** The library's validation lets its caller verify ECDSA and Schnorr. The keys' lengths tell the two apart. */
 function isValid(pubkey, hash, signature) {
   return pubkey.length === 32
     ? ecc.verifySchnorr(hash, pubkey, signature)
@@ -27,7 +27,7 @@ function isValid(pubkey, hash, signature) {
 function sign(psbt, master) {
   let keys = 0;
   psbt.data.inputs.forEach((input, index) => {
-    // Not signInputHD: it knows no taproot derivations, and fails on a key that has signed already.
+    // Without signInputHD, which knows no taproot derivations and fails for a key that has signed already.
     for (const derivation of input.bip32Derivation ?? input.tapBip32Derivation ?? []) {
       if (!equal(derivation.masterFingerprint, master.fingerprint)) continue;
       keys += 1;
@@ -68,7 +68,7 @@ function addressOf(psbt, index, descriptor, network) {
   return address;
 }
 
-/** The library finalises single keys and multisig; miniscript and leaves are finalised by its callback. */
+/** The library finalises single keys and multisig. For miniscript and leaves it calls back. */
 function finalize(psbt, index, { fragment, taproot }) {
   const input = psbt.data.inputs[index];
   if (fragment) psbt.finalizeInput(index, () => witnessScriptSpend(index, input, fragment));
@@ -82,7 +82,7 @@ function witnessScriptSpend(index, input, fragment) {
   return { finalScriptWitness: witnessStackToScriptWitness([...stack, input.witnessScript]) };
 }
 
-/** Not the library's own finaliser of leaves: it takes whatever signatures are there, even too few. */
+/** Replaces the library's own finaliser of leaves, which accepts any signatures, even too few. */
 function finalizeLeaf(psbt, index, leaves) {
   const input = psbt.data.inputs[index];
   for (const { fragment, hash, script, controlBlock } of leaves) {

@@ -16,7 +16,7 @@ const TX_VERSION = 2;
 /** It signals replaceability, and asks for no relative timelock (BIP 68). */
 const SEQUENCE = 0xfffffffd;
 
-/** The coins are the second output of their transactions, so that nobody gets by with the first. */
+/** The coins are the second output of their transactions, so that code which always takes the first one fails. */
 const VOUT = 1;
 
 const VERBS = new Map([
@@ -79,7 +79,7 @@ function changeSat(job) {
   return BigInt(change);
 }
 
-/** A transaction that pays a coin, from an outpoint that is invented, and something to somebody else. */
+/** A transaction from an invented outpoint that pays a coin, and something to somebody else. */
 function fundingOf(script, value) {
   const funding = new Transaction();
   funding.version = TX_VERSION;
@@ -115,7 +115,7 @@ function changeOf(address, value) {
   return output;
 }
 
-/** What BIP 174 and BIP 371 have alike for inputs and outputs. */
+/** The fields that inputs and outputs share (BIP 174, BIP 371). */
 function scriptsAndKeys({ keys, redeemScript, witnessScript, taproot }) {
   if (!taproot) {
     return { bip32Derivation: keys, ...(redeemScript && { redeemScript }), ...(witnessScript && { witnessScript }) };

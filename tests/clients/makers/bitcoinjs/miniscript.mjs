@@ -1,7 +1,7 @@
 /**
- * The few miniscript fragments of the client tests: what each compiles to, and the stack that satisfies it.
+ * The few miniscript fragments of the client tests: the script of each, and the stack that satisfies it.
  *
- * `satisfy` is given a function from a key, as it stands in the script, to its signature, and answers undefined when
+ * `satisfy` takes a function that returns a key's signature for the key as it is in the script. It returns undefined if
  * a signature is missing. The last element of a stack is its top, as in a witness.
  */
 
@@ -67,12 +67,12 @@ function older(blocks) {
 
 export const FRAGMENTS = { pk, 'v:pk': verifiedPk, multi, multi_a: multiA, and_v: andV, or_d: orD, older };
 
-/** A number as `script.compile` takes it, which makes OP_1 to OP_16 of the small ones. */
+/** A number for `script.compile`, which turns small ones into OP_1 to OP_16. */
 function push(value) {
   return script.number.encode(value);
 }
 
-/** For each key its signature, or EMPTY beyond the threshold; undefined when there are too few. */
+/** For each key its signature, or EMPTY beyond the threshold; undefined if there are too few. */
 function firstSignatures(threshold, keys, signatureOf) {
   let missing = threshold;
   const signatures = keys.map((key) => {
