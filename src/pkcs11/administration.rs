@@ -1,4 +1,4 @@
-//! Who may change the token's objects, and the one way in which they do.
+//! The right to change the token's objects, and the one way to use it.
 
 use cryptoki_sys::*;
 
@@ -15,9 +15,10 @@ pub(super) struct Administration<'a> {
 }
 
 impl Administration<'_> {
-    /// Does an act, within the ration of whoever asks.
+    /// Does an act, within the peer's ration.
     pub(super) fn perform(&self, act: Act) -> Answer<Done> {
-        // What only takes away is done in an emergency, and ends by itself: it has no ration.
+        // These two only take rights away, are for emergencies, and cannot be repeated. So they have no
+        // ration.
         if !matches!(act, Act::RemoveUser(_) | Act::LoseUserPin) {
             ration::take_act()?;
         }
@@ -32,7 +33,7 @@ impl Application {
             return Err(Rv(CKR_SESSION_READ_ONLY));
         }
         let login = self.login_now().ok_or(Rv(CKR_USER_NOT_LOGGED_IN))?;
-        // The answer says it all: there is no line for the log.
+        // The answer says everything, so the log gets no line.
         let administrator = self.engine.administrator(&login).map_err(|_| Rv(CKR_USER_NOT_LOGGED_IN))?;
         Ok(Administration { engine: &self.engine, administrator })
     }

@@ -1,8 +1,9 @@
-//! The room that answers take while they are made, where applications of others are served.
+//! Memory for answers while they are made, when many applications are served.
 //!
-//! A request of some bytes can have an answer of megabytes. So the room is leased before anything of an answer is there, from
-//! what the request says alone, out of what all backends, or all administrators, have together. No peer can take more than its
-//! share of that. A call that finds no room is answered `CKR_DEVICE_MEMORY`: nothing was done, and no code was looked at.
+//! A request of some bytes can have an answer of megabytes. So memory is leased before anything of an answer
+//! exists. The request alone determines how much. All backends share one stock, all administrators another,
+//! and no peer can take more than its share. A call that finds no memory gets `CKR_DEVICE_MEMORY`: nothing
+//! was done, and no code was checked.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,16 +20,16 @@ use crate::cores::{self, PeerNumber};
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::remote::budget::{Budget, Lease};
 
-/// What all answers that are made at a time may take, beyond what each may have.
+/// The most memory for all answers that are being made at a time, beyond what each may have.
 const MAX_ANSWERS: usize = 64 << 20;
-/// What those of one peer may take of it: the largest answer there is, a signed PSBT, fits.
+/// The most of it for one peer. The largest possible answer, a signed PSBT, fits.
 const MAX_ANSWERS_OF_PEER: usize = MAX_ANSWERS / 2;
-/// A handle that was found, encoded.
+/// The encoded length of a found handle.
 const FOUND_LEN: usize = 11;
-/// What is around each value of an answer.
+/// The encoded length around each value of an answer.
 const AROUND: usize = 16;
 
-/// The room of all answers of one role.
+/// The memory for all answers of one role.
 pub(super) struct AnswerMemory {
     whole: Arc<Budget>,
     shares: Mutex<HashMap<PeerNumber, Arc<Budget>>>,
@@ -40,7 +41,7 @@ impl Default for AnswerMemory {
     }
 }
 
-/// The room of one answer, in its peer's share and in the whole.
+/// The memory of one answer, counted for its peer and in total.
 pub(super) struct MemoryLease {
     _shared: Lease,
     _whole: Lease,
@@ -60,23 +61,24 @@ impl AnswerMemory {
 }
 
 impl Application {
-    /// Leases the room that the answer to `request` needs at most. It is given back when the answer was delivered.
+    /// Leases the most memory that the answer to `request` can need. It is returned once the answer is
+    /// delivered.
     pub(super) fn lease(&self, request: &Request) -> Answer<MemoryLease> {
-        // A session that is not there has nothing.
+        // A session that does not exist holds nothing.
         let held =
             |session, held: Held| self.with_session(session, |session| Ok(held.len(session))).unwrap_or(0);
         self.totals.answers.lease(cores::working_for(), answer_len(request, held))
     }
 }
 
-/// What a session has that an answer is made of.
+/// What a session holds that goes into an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
-    /// Handles that a search has found and not given yet.
+    /// Handles that a search has found and not returned yet.
     Found,
-    /// Bytes of the operation that signs.
+    /// Bytes of the signing operation.
     Signing,
-    /// Bytes of the message that is signed.
+    /// Bytes of the message that is being signed.
     Message,
 }
 
@@ -90,7 +92,7 @@ impl Held {
     }
 }
 
-/// How long the answer is at most. Nothing is made or decided.
+/// The greatest length of the answer. Nothing is made or decided.
 fn answer_len(request: &Request, held: impl Fn(CK_SESSION_HANDLE, Held) -> usize) -> usize {
     let len = |answer: &Answer<Bytes>| answer.as_ref().map_or(0, |bytes| bytes.len());
     match request {
@@ -106,7 +108,7 @@ fn answer_len(request: &Request, held: impl Fn(CK_SESSION_HANDLE, Held) -> usize
         Request::SignMessageNext { session, part, room: Some(room), .. } => {
             signed_len(held(*session, Held::Message) + len(part), *room)
         }
-        // As long whatever is asked: some lengths, flags, names and handles.
+        // These are of a fixed length: some lengths, flags, names and handles.
         Request::SlotList
         | Request::SlotInfo { .. }
         | Request::TokenInfo { .. }
@@ -150,12 +152,13 @@ fn answer_len(request: &Request, held: impl Fn(CK_SESSION_HANDLE, Held) -> usize
     }
 }
 
-/// What an attribute takes in an answer. A value is given where it fits its room, and none is longer than one of a template.
+/// The length of an attribute in an answer. A value is only given if it fits its room, and none is longer
+/// than a template's.
 fn shown_len(wanted: &Wanted) -> usize {
     AROUND + room_of(wanted.room).min(MAX_VALUE_LEN)
 }
 
-/// The same PSBT with signatures added: it fits its room, and does not double.
+/// The same PSBT with signatures added. It fits its room, and is not twice as long.
 fn signed_len(data: usize, room: Room) -> usize {
     room_of(room).min(2 * data.min(MAX_PSBT_LEN) + MAX_VALUE_LEN)
 }
@@ -188,7 +191,7 @@ mod tests {
         Request::GetAttributeValue { session: 1, object: 1, wanted }
     }
 
-    /// Every request whose answer can be larger than it, as large as it can be, with the largest answer that it can have.
+    /// Every request whose answer can be larger than the request, at its largest, with the largest answer.
     fn largest() -> Vec<(Request, Reply)> {
         let room = Room::Of(u64::MAX);
         let signed = |len| Reply::Signed(Filled::Bytes(bytes(len)));
@@ -233,7 +236,7 @@ mod tests {
         }
     }
 
-    /// As many calls as come in at a time, each of the kind that asks for most.
+    /// As many calls as can run at a time, each of the kind that needs the most.
     #[test]
     fn all_answers_together_have_a_bound_whatever_is_asked_for_and_by_whom() {
         for (request, _) in largest() {

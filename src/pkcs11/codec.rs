@@ -1,4 +1,4 @@
-//! The encoding of calls: postcard's, with bounds.
+//! The encoding of calls: postcard with bounds.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::request::{Bytes, MAX_ATTRIBUTES};
 use super::rv::{Answer, Rv};
 
-/// The bytes of a value, in a buffer of their exact length: none is left behind by growing.
+/// Encodes a value into a buffer of the exact length, so that no growing buffer leaves a copy behind.
 pub(super) fn encode<T: Serialize>(value: &T) -> Answer<Zeroizing<Vec<u8>>> {
     let failed = |_| Rv(CKR_FUNCTION_FAILED);
     let len = postcard::experimental::serialized_size(value).map_err(failed)?;
@@ -20,7 +20,7 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Answer<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// The value of these bytes, all of them.
+/// Decodes a value that takes all of these bytes.
 pub(super) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Some(value),
@@ -28,8 +28,8 @@ pub(super) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
     }
 }
 
-/// A list as long as a template may be. What claims to be longer is not read to its end: two bytes of it may be thirty in
-/// memory.
+/// A list at most as long as a template may be. A list that claims to be longer is not read to its end: two
+/// bytes of it can become thirty in memory.
 pub(super) fn bounded<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -117,7 +117,7 @@ mod tests {
         assert!(decode::<Request>(&request(MAX_ATTRIBUTES)).is_some());
         let longer = request(MAX_ATTRIBUTES + 1);
         assert!(decode::<Request>(&longer).is_none());
-        // What is wrong behind the bound is not looked at.
+        // A fault behind the bound is not reached.
         assert!(decode::<Request>(&longer[..longer.len() - 1]).is_none());
     }
 

@@ -1,7 +1,7 @@
 //! Keys that sign digests, as templates describe them: `C_GenerateKeyPair` (PKCS#11 v3.2 section 5.18) with
 //! `CKM_EC_KEY_PAIR_GEN` (section 6.3), and `C_SetAttributeValue`.
 //!
-//! What such a key is made for has to be said: `CKA_ALLOWED_MECHANISMS` is required, and there are no others than
+//! A template must say what the key is made for: `CKA_ALLOWED_MECHANISMS` is required, and can contain only
 //! `CKM_COUNTERSIGN_DIGEST` and `CKM_ECDSA`.
 
 use cryptoki_sys::*;
@@ -18,7 +18,7 @@ use crate::kernel::digest_key::DigestMechanisms;
 
 /// The key that two templates describe.
 pub(super) fn new_digest_key(public: &[&TemplateEntry], private: &[&TemplateEntry]) -> Answer<NewDigestKey> {
-    // Section 6.3: the curve is the public template's to say.
+    // Section 6.3: the public template gives the curve.
     check_curve(required(public, CKA_EC_PARAMS)?)?;
     let (mut label, mut cka_id, mut users, mut policy, mut mechanisms) = (None, None, None, None, None);
     for (side, entry) in both_sides(public, private) {
@@ -51,7 +51,8 @@ pub(super) fn new_digest_key(public: &[&TemplateEntry], private: &[&TemplateEntr
     })
 }
 
-/// All that can be set of a key: its label, its users, its policy as a whole. Never what it was made for.
+/// The attributes of a key that can be changed: label, users, and the whole policy. Never what it was made
+/// for.
 pub(super) fn digest_key_change(class: Class, template: &[&TemplateEntry]) -> Answer<DigestKeyChange> {
     let mut change = DigestKeyChange::default();
     for TemplateEntry { kind, value } in template {
@@ -65,8 +66,8 @@ pub(super) fn digest_key_change(class: Class, template: &[&TemplateEntry]) -> An
     Ok(change)
 }
 
-/// `CKA_ALLOWED_MECHANISMS`: one of the two at least, and nothing else. A wallet's mechanism is none of them: what signs PSBTs
-/// signs no digests.
+/// `CKA_ALLOWED_MECHANISMS`: one or both of the two. A wallet's mechanism is not allowed: a key that signs
+/// PSBTs signs no digests.
 fn mechanisms_of(value: &[u8]) -> Answer<DigestMechanisms> {
     let (mechanisms, rest) = value.as_chunks::<{ size_of::<CK_MECHANISM_TYPE>() }>();
     valid(rest.is_empty())?;

@@ -1,9 +1,10 @@
-//! The engine for many applications, each of which came in over a connection: what `countersign serve` calls
+//! The engine for many applications, each of which came in over a connection. `countersign serve` calls it
 //! ([`crate::remote::interface`]).
 //!
-//! H1. A request is as bounded as one that `entry` makes, or it is refused before anything looks at it.
-//!     The room for its answer is leased before anything of it is there ([`super::answer_memory`]).
-//!     No peer has more than its share of the cores while another waits ([`crate::cores`]).
+//! H1. A request must keep the same bounds as one from `entry`. Otherwise it is refused before anything looks
+//!     at it. The memory for its answer is leased before anything of the answer exists
+//!     ([`super::answer_memory`]). No peer has more than its share of the cores while another waits
+//!     ([`crate::cores`]).
 //! H2. An application sees its own sessions, logins and handles, and no other's.
 
 use std::collections::HashMap;
@@ -27,17 +28,17 @@ use crate::ports::{LedgerStanding, ReopenError};
 use crate::remote::PeerRole;
 use crate::remote::standing::{Standing, Trouble};
 
-/// The largest first handle: handles are counted up from there, and never overflow.
+/// The largest first handle. Handles count up from there, and never overflow.
 const MAX_FIRST_HANDLE: u64 = 1 << 62;
 
 /// The engine with its applications.
 struct Host {
     engine: Arc<Engine>,
-    /// Of backends and of administrators: neither can use up what the other needs.
+    /// Of backends and of administrators, so that neither can use up what the other needs.
     totals: [Arc<Totals>; 2],
     applications: HashMap<CK_ULONG, (Arc<Application>, PeerNumber)>,
     last: CK_ULONG,
-    /// Who has ever come, by who it is.
+    /// A number for every peer that has ever come, by its identity.
     peers: HashMap<Vec<u8>, PeerNumber>,
 }
 
@@ -46,7 +47,7 @@ static HOST: RwLock<Option<Host>> = RwLock::new(None);
 /// Opens the engine that the configuration describes.
 pub(super) fn open() -> Answer {
     host(open_engine().map_err(|error| match error {
-        // Whoever starts us again and again would have the token lock its PIN.
+        // Otherwise a service manager that starts us again and again would make the token lock its PIN.
         OpenError::Backing(ReopenError::Refused(error)) => {
             tracing::error!("{error}");
             Rv(CKR_PIN_INCORRECT)
@@ -91,7 +92,7 @@ pub(super) fn begin(first_handle: u64, role: PeerRole, identity: &[u8]) -> Answe
     Ok(host.last)
 }
 
-/// An answer, and the room that it has until it is delivered.
+/// An answer, with the memory that it holds until it is delivered.
 pub(super) struct Delivery {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     _room: Option<MemoryLease>,
@@ -106,7 +107,7 @@ pub(super) fn answer(application: CK_ULONG, request: &[u8]) -> Answer<Delivery> 
             host.applications.get(&application).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
         (Arc::clone(application), *peer)
     };
-    // A panic is that call's answer, as it is for an application in this process.
+    // A panic becomes that call's answer, as in a process with its own engine.
     let answer =
         catch_unwind(AssertUnwindSafe(|| cores::work(peer, || carry_out(&application, peer, request))));
     let (reply, room) = match answer.unwrap_or(Err(Rv(CKR_GENERAL_ERROR))) {
@@ -116,7 +117,7 @@ pub(super) fn answer(application: CK_ULONG, request: &[u8]) -> Answer<Delivery> 
     Ok(Delivery { bytes: encode(&reply)?, _room: room })
 }
 
-/// Ends an application. Calls of it that are under way end by themselves.
+/// Ends an application. Its calls under way run to their end.
 pub(super) fn end(application: CK_ULONG) -> Answer {
     let ended = {
         let mut host = HOST.write().unwrap_or_else(PoisonError::into_inner);
@@ -125,11 +126,11 @@ pub(super) fn end(application: CK_ULONG) -> Answer {
     ended.map(|(application, _)| application.close_all_sessions()).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
-/// What keeps the engine from its work.
+/// Any fault that keeps the engine from working.
 pub(super) fn standing() -> Answer<Standing> {
     let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
     let engine = Arc::clone(&host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?.engine);
-    // Looking takes its time: nobody who begins or ends an application waits for it.
+    // Looking takes time, and nobody who begins or ends an application should wait for it.
     drop(host);
     let EngineStanding {
         ledger,
@@ -140,7 +141,7 @@ pub(super) fn standing() -> Answer<Standing> {
         officer_is_locked,
     } = engine.standing();
     let troubles = [
-        // An older `serve` knows nothing of a refused PIN: it is told what it knows, too.
+        // An older `serve` does not know the state of a refused PIN, so it also gets one that it knows.
         (matches!(ledger, LedgerStanding::Closed | LedgerStanding::Refused), Trouble::StoreClosed),
         (ledger == LedgerStanding::Lost, Trouble::StoreLost),
         (ledger == LedgerStanding::Reviving, Trouble::Reviving),
@@ -155,7 +156,7 @@ pub(super) fn standing() -> Answer<Standing> {
     Ok(present.fold(Standing::WELL, |standing, (_, trouble)| standing.with(trouble)))
 }
 
-/// The acts of administration, counted, as a list of [`crate::kernel::act::ActCount`].
+/// The counts of the acts of administration, as a list of [`crate::kernel::act::ActCount`].
 pub(super) fn administration() -> Answer<Vec<u8>> {
     let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
     let host = host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
@@ -189,8 +190,8 @@ fn carry_out(application: &Application, peer: PeerNumber, request: &[u8]) -> Ans
     Ok((reply, room))
 }
 
-/// Ends the operation that `request`, for whose answer there is no room, would have ended by failing. An operation that comes with
-/// it was never begun.
+/// Ends the operation that `request` would have ended by failing, because there is no memory for its answer.
+/// An operation that comes with the request never began.
 fn end_refused(application: &Application, comes_with_it: bool, request: &Request, rv: Rv) {
     match request.refused(rv) {
         Some(Request::SignUpdate { .. }) if comes_with_it => {}

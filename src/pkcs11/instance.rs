@@ -16,11 +16,11 @@ use crate::engine::Engine;
 use crate::kernel::pin;
 use crate::open::{Opened, open};
 
-/// Who answers the calls of this process.
+/// What answers the calls of this process.
 pub(super) enum Instance {
     /// The engine, in this process.
     Engine(Application),
-    /// The boundary, in another one.
+    /// The boundary, in another process.
     Connected(Connected),
 }
 
@@ -42,26 +42,26 @@ impl Instance {
     }
 }
 
-/// What one process has of this library.
+/// The library's state in one process.
 ///
-/// A child after `fork` has its own, made anew, and never takes a lock of its parent's: whoever held that may be a thread that
-/// the child does not have. Processes are told apart by their number: one that the system gives again to a grandchild, while the
-/// child in between lives, is not noticed.
+/// A child after `fork` has its own new state, and never takes a lock of its parent's: the thread that holds
+/// it may not exist in the child. Processes are distinguished by their id. If the system gives the id again
+/// to a grandchild, while the child in between lives, this is not noticed.
 struct Process {
     id: u32,
     /// Never dropped by accident: a child must not run the destructors of its parent's files and sessions.
     instance: RwLock<Option<ManuallyDrop<Arc<Instance>>>>,
-    /// One initialisation at a time: another thread waits for it.
+    /// Allows one initialisation at a time. Another thread waits for it.
     initialising: Mutex<()>,
-    /// What the child has, in a child.
+    /// The child's state, in a child.
     child: OnceLock<Box<Process>>,
 }
 
 static FIRST: OnceLock<Process> = OnceLock::new();
 
 thread_local! {
-    /// Whether this thread is initialising: none begins from inside another, as by a backing module that loads this one and
-    /// initialises it in the same thread.
+    /// Whether this thread is initialising. A second initialisation inside the first one is refused: a
+    /// backing module may load this library and initialise it in the same thread.
     static IS_INITIALISING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -70,7 +70,7 @@ impl Process {
         Process { id, instance: RwLock::default(), initialising: Mutex::default(), child: OnceLock::new() }
     }
 
-    /// That of this process, with those that it descends from.
+    /// The state of this process, and the states that it descends from.
     fn lineage() -> (&'static Process, Vec<&'static Process>) {
         let (id, mut parents) = (std::process::id(), Vec::new());
         let mut process = FIRST.get_or_init(|| Process::new(id));
@@ -86,11 +86,11 @@ impl Process {
     }
 }
 
-/// What an application may ask of `C_Initialize`, converted from its arguments.
+/// What an application can ask of `C_Initialize`, converted from its arguments.
 pub(super) struct InitializeArguments {
     /// It gave mutex functions of its own and does not allow the system's.
     pub(super) own_mutexes_only: bool,
-    /// It gave some mutex functions and not all, or something in `pReserved`.
+    /// It gave some mutex functions but not all, or something in `pReserved`.
     pub(super) malformed: bool,
 }
 
@@ -100,7 +100,7 @@ pub(super) fn current() -> Answer<Arc<Instance>> {
     instance.as_deref().map(Arc::clone).ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))
 }
 
-/// `C_Initialize`: opens everything, so that what is wrong is said here.
+/// `C_Initialize`: opens everything, so that this call reports what is wrong.
 pub(super) fn initialize(arguments: &InitializeArguments) -> Answer {
     if arguments.malformed {
         return Err(Rv(CKR_ARGUMENTS_BAD));
@@ -116,7 +116,7 @@ pub(super) fn initialize(arguments: &InitializeArguments) -> Answer {
     initialize_once()
 }
 
-/// This thread is initialising, until this is dropped.
+/// Marks that this thread is initialising, until this is dropped.
 struct Inside;
 
 impl Drop for Inside {
@@ -136,8 +136,8 @@ fn initialize_once() -> Answer {
     Ok(())
 }
 
-/// Makes this engine the one behind the C interface of this process. `C_Initialize` opens the configured one; a bench may
-/// put one together otherwise. A library that is loaded has no symbol for it.
+/// Puts this engine behind the C interface of this process, for benches that build one themselves.
+/// `C_Initialize` opens the configured engine. The shared library has no symbol for this.
 pub fn install(engine: Engine) {
     let application = Application::new(Arc::new(engine), Arc::default(), Caller::Process, 1);
     become_instance(Instance::Engine(application));
@@ -146,8 +146,8 @@ pub fn install(engine: Engine) {
 fn become_instance(instance: Instance) {
     let (process, parents) = Process::lineage();
     for parent in parents {
-        // What a parent process left here is not dropped: only its connections are let go. Where its lock was held by another
-        // thread as this process was made, they stay open.
+        // What a parent process left here is not dropped. Only its connections are abandoned. If another
+        // thread held the lock when this process was forked, they stay open.
         if let Ok(inherited) = parent.instance.try_read()
             && let Some(Instance::Connected(connected)) = inherited.as_deref().map(Arc::as_ref)
         {
@@ -162,12 +162,12 @@ fn become_instance(instance: Instance) {
 pub(super) fn finalize() -> Answer {
     let taken = Process::current().instance.write().unwrap_or_else(PoisonError::into_inner).take();
     let instance = ManuallyDrop::into_inner(taken.ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?);
-    // The last call that still runs closes the files, or the connection.
+    // The last call that still runs closes the files or the connection.
     instance.close();
     Ok(())
 }
 
-/// `C_GetInfo`, by the interface of this version.
+/// `C_GetInfo`, for the interface of this version.
 pub(super) fn info(cryptoki: CK_VERSION) -> CK_INFO {
     let version = |part: &str| part.parse().unwrap_or(0);
     CK_INFO {
@@ -182,7 +182,7 @@ pub(super) fn info(cryptoki: CK_VERSION) -> CK_INFO {
     }
 }
 
-/// `C_GetSlotInfo`, of the one slot.
+/// `C_GetSlotInfo` for the one slot.
 pub(super) fn slot_info() -> CK_SLOT_INFO {
     CK_SLOT_INFO {
         slotDescription: padded("Countersign"),

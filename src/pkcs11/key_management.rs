@@ -1,6 +1,7 @@
-//! Key management (PKCS#11 v3.2 section 5.18): users, wallets and keys that sign digests are made here.
+//! Key management (PKCS#11 v3.2 section 5.18): makes users, wallets and keys that sign digests.
 //!
-//! A template says what is to be made; what we decide ourselves may be repeated in it, and must then be right.
+//! A template describes the new object. It may repeat values that the module decides, which must then be
+//! right.
 
 use core::str::FromStr;
 
@@ -43,8 +44,8 @@ impl Application {
         })
     }
 
-    /// `C_GenerateKeyPair`: creates a wallet with `CKM_COUNTERSIGN_WALLET_KEY_GEN`, a key that signs digests with
-    /// `CKM_EC_KEY_PAIR_GEN`. The public handle comes first.
+    /// `C_GenerateKeyPair`: makes a wallet with `CKM_COUNTERSIGN_WALLET_KEY_GEN`, or a key that signs digests
+    /// with `CKM_EC_KEY_PAIR_GEN`. The public handle comes first.
     pub(super) fn generate_key_pair(
         &self,
         session: CK_SESSION_HANDLE,
@@ -119,7 +120,7 @@ fn new_user(template: &[&TemplateEntry]) -> Answer<NewUser> {
                 expect(value.is_empty())?;
             }
             CKA_WRAP_TEMPLATE | CKA_UNWRAP_TEMPLATE | CKA_DERIVE_TEMPLATE => expect_empty_array(value)?,
-            // The secret is made inside, and never comes from outside.
+            // The module makes the secret inside and never takes one from outside.
             CKA_VALUE => return Err(Rv(CKR_TEMPLATE_INCONSISTENT)),
             other => return Err(Class::OtpKey.refusal(other)),
         }
@@ -159,7 +160,7 @@ fn new_wallet(public: &[&TemplateEntry], private: &[&TemplateEntry]) -> Answer<N
             CKA_COUNTERSIGN_POLICY => set_same(&mut policy, text(value)?)?,
             CKA_COUNTERSIGN_WALLET_POLICY => set_same(&mut registration, text(value)?)?,
             CKA_COUNTERSIGN_PATH => set_same(&mut path, text(value)?)?,
-            // There is no mechanism to verify with: a client that asks for it by habit may, and gets none.
+            // No mechanism verifies with it. A client that asks for it by habit may, and gets none.
             CKA_VERIFY if side == Side::Public => {
                 bool_value(value)?;
             }

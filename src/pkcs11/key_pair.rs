@@ -1,5 +1,5 @@
-//! Key pairs of secp256k1 as the two templates of `C_GenerateKeyPair` describe them (PKCS#11 v3.2 sections 5.18
-//! and 6.3): what is the same for every pair made inside, whatever it signs.
+//! Key pairs on secp256k1, as the two templates of `C_GenerateKeyPair` describe them (PKCS#11 v3.2 sections
+//! 5.18 and 6.3): the part that is the same for every pair made inside, whatever it signs.
 
 use cryptoki_sys::*;
 
@@ -23,7 +23,8 @@ pub(super) fn both_sides<'a>(
     public.chain(private.iter().map(|entry| (Side::Private, *entry)))
 }
 
-/// Whether an attribute is one that we decide alike for every pair. It may be repeated in a template, and must then be right.
+/// Whether the module decides this attribute alike for every pair. A template may repeat it, and must then be
+/// right.
 pub(super) fn is_decided(side: Side, TemplateEntry { kind, value }: &TemplateEntry) -> Answer<bool> {
     let is_private = side == Side::Private;
     match *kind {

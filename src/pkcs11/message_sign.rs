@@ -1,12 +1,13 @@
-//! Message-based signing (PKCS#11 v3.2 section 5.14): one operation, and a code of its own for each of its messages.
+//! Message-based signing (PKCS#11 v3.2 section 5.14): one operation, and a code of its own for each of its
+//! messages.
 //!
-//! A message is a PSBT, or a digest; what comes with it as its parameter is the approval, which is otherwise the mechanism's parameter. It
-//! is copied with the message, before anything looks at either.
+//! A message is a PSBT or a digest. Its parameter is the approval, which is otherwise the mechanism's
+//! parameter. Both are copied together before anything looks at either.
 //!
-//! A message ends with the call that answers it, whatever the answer, but for a length query and `CKR_BUFFER_TOO_SMALL`
-//! ("C_SignMessage", "C_SignMessageNext"). The operation goes on after it, refused or not: it is active until
-//! `C_MessageSignFinal` ("C_MessageSignInit"). It is another one than that of `C_SignInit`: a session may have both, as
-//! `C_SessionCancel` has a flag for each.
+//! A message ends with the call that answers it, whatever the answer, except after a length query and
+//! `CKR_BUFFER_TOO_SMALL` ("C_SignMessage", "C_SignMessageNext"). The operation goes on afterwards, even
+//! after a refusal: it is active until `C_MessageSignFinal` ("C_MessageSignInit"). It is separate from the
+//! operation of `C_SignInit`: a session may have both, and `C_SessionCancel` has a flag for each.
 
 use cryptoki_sys::*;
 
@@ -21,11 +22,11 @@ use crate::kernel::approval::Approval;
 /// A message-based signing operation.
 pub(super) struct MessageSigning {
     key: SigningKey,
-    /// The message that comes in parts, once it was begun.
+    /// The message in parts, once one was begun.
     message: Option<Message>,
 }
 
-/// A message that comes in parts.
+/// A message in parts.
 struct Message {
     approvals: Vec<Approval>,
     parts: Parts,
@@ -54,7 +55,7 @@ impl Application {
             session.refused_by = None;
             self.require_user()?;
             if mechanism == CKM_ECDSA {
-                // Its messages have no parameter, so no message could have a code.
+                // Its messages have no parameter, so none could have a code.
                 return Err(Rv(CKR_MECHANISM_INVALID));
             }
             let key = self.signing_key(mechanism, key)?;
@@ -66,7 +67,7 @@ impl Application {
         })
     }
 
-    /// `C_SignMessage`: `data` is the whole PSBT, or the digest.
+    /// `C_SignMessage`: `data` is the whole PSBT or the digest.
     pub(super) fn sign_message(
         &self,
         session: CK_SESSION_HANDLE,
@@ -79,7 +80,7 @@ impl Application {
             if operation.message.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
-            // What refused the message before this one is no matter of this one.
+            // The rule that refused the message before does not concern this one.
             let refused_by = &mut session.refused_by;
             *refused_by = None;
             let approvals = approvals_of(parameter)?;
@@ -107,8 +108,9 @@ impl Application {
         })
     }
 
-    /// `C_SignMessageNext`: a part; the last one where there is `room`, that is, a place for the answer's length. Where a
-    /// parameter comes with it, that is the message's from then on: the code may come when all else is there.
+    /// `C_SignMessageNext`: one part. It is the last one if there is `room`, which means a place for the
+    /// answer's length. If it has a parameter, that replaces the message's: the code may come after
+    /// everything else.
     pub(super) fn sign_message_next(
         &self,
         session: CK_SESSION_HANDLE,
@@ -118,7 +120,7 @@ impl Application {
     ) -> Answer<Option<Filled>> {
         self.with_session(session, |session| {
             let operation = session.message_signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-            // Taken out: what is refused from here on ends the message.
+            // Taken out, so that a refusal from here on ends the message.
             let mut message = operation.message.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
             let approvals = approvals_of(parameter)?;
             if !approvals.is_empty() {
@@ -134,19 +136,19 @@ impl Application {
             let (asked, bound) = (operation.key.read(&mut message.parts.data, &self.engine))
                 .map_err(|error| Refusal::from(error).note(refused_by))?;
             if !room.fits(bound) {
-                // The call is made again, with this part.
+                // The caller will make the call again with this part.
                 message.parts.data = asked.into_data();
                 message.parts.truncate(before);
                 operation.message = Some(message);
                 return Ok(Some(Filled::Length(bound as u64)));
             }
-            // The parts count as pending until the answer is there.
+            // The parts count as pending until the answer exists.
             let Message { approvals, parts: _parts } = message;
             self.sign_asked(asked, approvals).map(Some).map_err(|refusal| refusal.note(refused_by))
         })
     }
 
-    /// `C_MessageSignFinal`: ends the operation, and a message that is not complete with it.
+    /// `C_MessageSignFinal`: ends the operation, and with it an incomplete message.
     pub(super) fn message_sign_final(&self, session: CK_SESSION_HANDLE) -> Answer {
         self.with_session(session, |session| {
             session.message_signing.take().map(drop).ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))
@@ -154,7 +156,7 @@ impl Application {
     }
 }
 
-/// The approvals that a message's parameter brings; none where there is no parameter.
+/// The approvals in a message's parameter, or none without a parameter.
 fn approvals_of(parameter: Answer<Bytes>) -> Answer<Vec<Approval>> {
     let parameter = parameter?;
     if parameter.is_empty() {

@@ -1,7 +1,7 @@
 //! The C interface: the function lists of PKCS#11 2.40, 3.0 and 3.2. Comments cite version 3.2.
 //!
-//! A call comes in at `entry` (catch, convert, call), with its pointers looked at in `raw` alone, becomes a value (`request`), and
-//! goes to whoever is the `instance` of this process:
+//! A call comes in at `entry` (catch, convert, call). Only `raw` looks at its pointers. The call becomes a
+//! value (`request`) and goes to the `instance` of this process:
 //!
 //! ```text
 //! entry → Request ─┬─ [backing]: dispatch → the file of its chapter, which is safe Rust over an `Application`

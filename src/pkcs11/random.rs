@@ -8,7 +8,7 @@ use super::request::Bytes;
 use super::rv::{Answer, Rv};
 
 impl Application {
-    /// `C_GenerateRandom`: `len` bytes.
+    /// `C_GenerateRandom`: returns `len` bytes.
     pub(super) fn generate_random(&self, session: CK_SESSION_HANDLE, len: u64) -> Answer<Bytes> {
         self.with_session(session, |_| {
             forced_panic(len);
@@ -19,7 +19,7 @@ impl Application {
     }
 }
 
-/// The test of the panic boundary needs a call that panics: with the feature, 3,737 bytes are that call.
+/// The test of the panic boundary needs a call that panics. With the feature, a call for 3,737 bytes does.
 fn forced_panic(len: u64) {
     if cfg!(feature = "forced-panic") && len == 3_737 {
         panic!("forced by the feature forced-panic");

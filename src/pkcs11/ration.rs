@@ -1,13 +1,16 @@
-//! Rations for what costs a peer nothing: logins with a right PIN, repeated signatures and acts of administration, which write
-//! links, and refusals, which write log lines.
+//! Rations for what costs a peer nothing: logins with a right PIN, repeated signatures and acts of
+//! administration, which write links, and refusals, which write log lines.
 //!
-//! - R1. A login or a signature over the ration is refused before anything looks at its PIN or code. It charges and writes nothing.
-//! - R2. A new signature pays for one login and restores the whole ration of answers. So a program that logs in anew for each
-//!   signature is never refused.
-//! - R3. A login every five seconds is never refused, signature or not: a probe of a monitoring system may do that for ever.
-//! - R4. A right code that does not fit the others is not charged. It counts here like a wrong one, so the ration tells nobody
-//!   which of them it was.
-//! - R5. Wrong codes, wrong PINs and policy refusals cost something. Their lines are all written, outside of the ration.
+//! - R1. A login or a signature over the ration is refused before anything looks at its PIN or code. It
+//!   charges and writes nothing.
+//! - R2. A new signature pays for one login and restores the whole ration of answers. So a program that logs
+//!   in again for each signature is never refused.
+//! - R3. A login every five seconds is never refused, with or without a signature: a monitoring system may
+//!   probe in this way for ever.
+//! - R4. A right code beside a wrong one is not charged. It counts here like a wrong one, so the ration
+//!   reveals to nobody which of them was right.
+//! - R5. Wrong codes, wrong PINs and policy refusals cost something. All of their lines are written, outside
+//!   of the ration.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,13 +25,13 @@ use crate::cores::{self, PeerNumber};
 use crate::engine::EngineError;
 use crate::gate::Countersigned;
 
-/// Logins without a signature: a stock for restarts of many processes at once, and R3.
+/// Logins without a signature. The stock is for restarts of many processes at once, and for R3.
 const LOGINS: Ration = Ration { max: 1_000, every: Duration::from_secs(5) };
-/// Answers to codes without a new signature. The stock answers all who ask for the same signature at once, and is larger than the
-/// number of failures that stops all codes.
+/// Answers to codes without a new signature. The stock is large enough for all callers that ask for the same
+/// signature at once, and larger than the number of failures that trips the breaker.
 const ANSWERS: Ration = Ration { max: 300, every: Duration::from_secs(1) };
-/// Acts of administration. Each is a link of the audit, and the link of a wallet has its whole policy and descriptor. The stock sets up
-/// a thousand users with a wallet each.
+/// Acts of administration. Each is a link of the audit, and a wallet's link has its whole policy and
+/// descriptor. The stock is enough to set up a thousand users, each with a wallet.
 const ACTS: Ration = Ration { max: 2_000, every: Duration::from_secs(5) };
 /// Lines of the log.
 const LINES: Ration = Ration { max: 60, every: Duration::from_secs(1) };
@@ -41,7 +44,7 @@ struct Ration {
     every: Duration,
 }
 
-/// What is left of a ration.
+/// The rest of a ration.
 struct Left {
     number: u32,
     /// When it was last refilled.
@@ -53,7 +56,7 @@ impl Ration {
         Left { number: self.max, since: now }
     }
 
-    /// Refills what is due.
+    /// Refills it by what is due.
     fn refill(&self, left: &mut Left, now: Instant) {
         let passed = now.saturating_duration_since(left.since).as_nanos() / self.every.as_nanos();
         let come = u32::try_from(passed).unwrap_or(u32::MAX);
@@ -73,7 +76,7 @@ impl Ration {
     }
 }
 
-/// What is left to one peer.
+/// The rest of each ration of one peer.
 struct Peer {
     logins: Left,
     answers: Left,
@@ -116,7 +119,7 @@ impl Peer {
         self.answers = ANSWERS.whole(now);
     }
 
-    /// Whether a line is due, and how many were left out since the last one.
+    /// Whether a line may be written, and how many were left out since the last one.
     fn line(&mut self, now: Instant) -> Option<u64> {
         if LINES.take(&mut self.lines, now) {
             return Some(std::mem::take(&mut self.left_out));
@@ -132,8 +135,8 @@ fn of_peer<T>(peer: PeerNumber, look: impl FnOnce(&mut Peer, Instant) -> T) -> T
     look(peers.get_or_insert_default().entry(peer).or_insert_with(|| Peer::new(now)), now)
 }
 
-/// Refuses a login or a change of PIN, which write a link, where `peer` has used up its ration of those. `is_logged_in`: another
-/// login fails, and writes nothing.
+/// Refuses a login or a change of PIN, both of which write a link, if `peer` has used up its ration of
+/// logins. With `is_logged_in`, another login fails anyway and writes nothing.
 pub(super) fn check(peer: PeerNumber, request: &Request, is_logged_in: bool) -> Answer {
     let writes = match request {
         Request::Login { user_type, .. } => *user_type != CKU_CONTEXT_SPECIFIC && !is_logged_in,
@@ -154,14 +157,14 @@ pub(super) fn check(peer: PeerNumber, request: &Request, is_logged_in: bool) -> 
     Err(Rv(CKR_FUNCTION_FAILED))
 }
 
-/// Counts what was done for `peer`.
+/// Counts an answered request of `peer`.
 pub(super) fn count(peer: PeerNumber, is_login: bool, reply: &Reply) {
     if is_login && matches!(reply, Reply::Done) {
         of_peer(peer, |peer, _| peer.logged_in());
     }
 }
 
-/// Refuses to look at a code where the peer has used up its ration of answers.
+/// Refuses to check a code if the peer has used up its ration of answers.
 pub(super) fn check_signing() -> Answer {
     let peer = cores::working_for();
     if peer == 0 || of_peer(peer, Peer::may_sign) {
@@ -177,8 +180,9 @@ pub(super) fn check_signing() -> Answer {
     Err(Rv(CKR_FUNCTION_FAILED))
 }
 
-/// Takes an act of administration from the ration of a peer, or refuses it. All that are done are recorded, so what is rationed
-/// is how many are tried: one that is refused has had its keys made. A call of this process has no peer, and no ration.
+/// Takes an act of administration from a peer's ration, or refuses it. The ration counts tries, because all
+/// acts that are done are recorded, and for a refused one keys were already made. A call of this process has
+/// no peer and no ration.
 pub(super) fn take_act() -> Answer {
     let peer = cores::working_for();
     if peer == 0 || of_peer(peer, Peer::may_act) {
@@ -194,7 +198,7 @@ pub(super) fn take_act() -> Answer {
     Err(Rv(CKR_FUNCTION_FAILED))
 }
 
-/// Counts what came of codes that were looked at.
+/// Counts the outcome of codes that were checked.
 pub(super) fn count_signing<T>(answer: &Result<Countersigned<T>, EngineError>) {
     let peer = cores::working_for();
     if peer == 0 {
@@ -208,7 +212,7 @@ pub(super) fn count_signing<T>(answer: &Result<Countersigned<T>, EngineError>) {
     }
 }
 
-/// Whether a request is one whose success [`count`] takes for a login.
+/// Whether the success of a request counts as a login in [`count`].
 pub(super) fn is_login(request: &Request) -> bool {
     match request {
         Request::Login { user_type, .. } => *user_type != CKU_CONTEXT_SPECIFIC,
@@ -217,8 +221,8 @@ pub(super) fn is_login(request: &Request) -> bool {
     }
 }
 
-/// Hands the line of a refusal that cost the peer nothing to `write`, within the peer's ration. A call of this process has no peer
-/// and no ration.
+/// Passes the line of a refusal that cost the peer nothing to `write`, within the peer's ration. A call of
+/// this process has no peer and no ration.
 fn rationed(line: impl FnOnce() -> String, write: impl FnOnce(String)) {
     let peer = cores::working_for();
     let left_out = if peer == 0 { Some(0) } else { of_peer(peer, Peer::line) };
@@ -247,7 +251,7 @@ mod tests {
     use super::*;
     use crate::kernel::rule::Rule;
 
-    /// Peers of these tests alone.
+    /// A peer that only these tests use.
     const PEER: PeerNumber = 1 << 40;
 
     fn login(user_type: CK_USER_TYPE) -> Request {
@@ -277,7 +281,7 @@ mod tests {
         cores::work(PEER, || count_signing(&new()));
         assert_eq!(log_in(PEER, &login(CKU_USER)), Ok(()));
         assert_eq!(log_in(PEER, &login(CKU_USER)), Err(Rv(CKR_FUNCTION_FAILED)));
-        // One that is given once more does not.
+        // A repeated signature does not.
         cores::work(PEER, || count_signing(&once_more()));
         assert_eq!(log_in(PEER, &login(CKU_USER)), Err(Rv(CKR_FUNCTION_FAILED)));
     }
@@ -285,18 +289,18 @@ mod tests {
     #[test]
     fn an_administrator_who_acts_without_end_is_refused_after_the_ration_and_no_other_is() {
         let peer = PEER + 5;
-        // Nothing more comes in this test.
+        // The stock is not refilled during this test.
         of_peer(peer, |peer, now| peer.acts.since = now + Duration::from_secs(3_600));
         cores::work(peer, || {
             for _ in 0..ACTS.max {
                 assert_eq!(take_act(), Ok(()));
             }
             assert_eq!(take_act(), Err(Rv(CKR_FUNCTION_FAILED)));
-            // What else the peer does has rations of its own.
+            // Other calls of the peer have their own rations.
             assert_eq!(check_signing(), Ok(()));
         });
         cores::work(peer + 1, || assert_eq!(take_act(), Ok(())));
-        // In a process of its own an application keeps itself busy.
+        // A process with its own engine only keeps itself busy.
         for _ in 0..=ACTS.max {
             assert_eq!(take_act(), Ok(()));
         }
@@ -318,7 +322,7 @@ mod tests {
     fn a_peer_that_asks_for_the_same_without_end_is_refused_after_its_ration_and_no_other_is() {
         let peer = PEER + 3;
         let unpaid = [once_more, || Err(EngineError::Code), || Err(EngineError::Policy(Rule::TimeWindow))];
-        // Nothing more comes in this test.
+        // The stock is not refilled during this test.
         of_peer(peer, |peer, now| peer.answers.since = now + Duration::from_secs(3_600));
         cores::work(peer, || {
             for (_, answer) in (0..ANSWERS.max).zip(unpaid.iter().cycle()) {
@@ -331,7 +335,7 @@ mod tests {
             assert_eq!(check_signing(), Err(Rv(CKR_FUNCTION_FAILED)));
         });
         cores::work(peer + 1, || assert_eq!(check_signing(), Ok(())));
-        // In a process of its own an application keeps itself busy.
+        // A process with its own engine only keeps itself busy.
         for _ in 0..2 * ANSWERS.max {
             count_signing(&once_more());
             assert_eq!(check_signing(), Ok(()));
@@ -360,7 +364,7 @@ mod tests {
     fn a_probe_that_logs_in_every_five_seconds_is_never_refused() {
         let start = Instant::now();
         let mut peer = Peer::new(start);
-        // Beside a program that has used up the stock: for a week.
+        // For a week, while a program has used up the stock.
         (0..LOGINS.max).for_each(|_| peer.logged_in());
         for probe in 1..=7 * 24 * 720 {
             assert!(peer.may_log_in(start + Duration::from_secs(5) * probe), "probe {probe}");
@@ -406,7 +410,7 @@ mod tests {
         cores::work(peer, || rationed(|| "refused".into(), |line| lines.push(line)));
         let last = lines.pop().expect("it was written");
         assert_eq!(last, "refused (left out 5 lines of this peer before this one)");
-        // In a process of its own an application fills its own log.
+        // A process with its own engine only fills its own log.
         for _ in 0..2 * LINES.max {
             rationed(|| "refused".into(), |line| lines.push(line));
         }

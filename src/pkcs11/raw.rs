@@ -1,8 +1,9 @@
-//! Raw pointers: they are looked at here and nowhere else.
+//! Raw pointers, which nothing else looks at.
 //!
-//! Null, length and overflow are checked before a slice exists; input is copied once, so that the caller cannot change
-//! it under us; a length and its buffer are written last. What cannot be checked, that a pointer which is not null is
-//! valid for its length, is the contract of PKCS#11 with the caller, and the SAFETY argument of every block.
+//! Null, length and overflow are checked before a slice exists. Input is copied once, so that the caller
+//! cannot change it under us. A length and its buffer are written last. One thing cannot be checked: that a
+//! pointer which is not null is valid for its length. That is the caller's obligation under PKCS#11, and the
+//! SAFETY argument of every block.
 
 #![allow(unsafe_code)]
 
@@ -18,7 +19,7 @@ use super::request::{
 };
 use super::rv::{Answer, Rv};
 
-/// `text`, padded with blanks to the length of the field. Longer text is cut.
+/// `text`, padded with spaces to the length of the field. A longer text is cut.
 pub(super) fn padded<const N: usize>(text: &str) -> [u8; N] {
     let mut field = [b' '; N];
     let len = text.len().min(N);
@@ -26,14 +27,14 @@ pub(super) fn padded<const N: usize>(text: &str) -> [u8; N] {
     field
 }
 
-/// The version of this library, padded with blanks.
+/// The version of this library, padded with spaces.
 pub(super) const fn release() -> [u8; 32] {
     let (mut field, version) = ([b' '; 32], env!("CARGO_PKG_VERSION").as_bytes());
     field.split_at_mut(version.len()).0.copy_from_slice(version);
     field
 }
 
-/// Copies `len` bytes from `data`; more than `most` are refused with `over` before anything is read.
+/// Copies `len` bytes from `data`; a length over `most` is refused with `over` before anything is read.
 ///
 /// # Safety
 /// `data` is null or valid for `len` bytes.
@@ -49,7 +50,7 @@ pub(super) unsafe fn bytes(data: *const u8, len: CK_ULONG, most: usize, over: CK
     Ok(Bytes(Zeroizing::new(unsafe { slice::from_raw_parts(data, len) }.to_vec())))
 }
 
-/// Copies a PIN or a code. Null is none: there is no way to enter it but here (`CKF_PROTECTED_AUTHENTICATION_PATH`).
+/// Copies a PIN or a code. Null is refused, because there is no other way to enter one (`CKF_PROTECTED_AUTHENTICATION_PATH`).
 ///
 /// # Safety
 /// As for [`bytes`].
@@ -61,7 +62,7 @@ pub(super) unsafe fn pin(pin: *const u8, len: CK_ULONG) -> Answer<Bytes> {
     unsafe { bytes(pin, len, MAX_PIN_LEN, CKR_PIN_LEN_RANGE) }
 }
 
-/// The bytes themselves, where the caller is `countersign serve`: it does not change them during the call.
+/// The bytes themselves, without a copy, for `countersign serve`: it does not change them during the call.
 ///
 /// # Safety
 /// `data` is null or valid for `len` bytes, which nobody changes as long as the slice lives.
@@ -74,7 +75,7 @@ pub(super) unsafe fn borrowed<'a>(data: *const u8, len: CK_ULONG) -> Answer<&'a 
     }
 }
 
-/// Writes an answer where the caller wants it.
+/// Writes an answer to the caller's place.
 ///
 /// # Safety
 /// `place` is null or valid for writing a `T`.
@@ -87,7 +88,7 @@ pub(super) unsafe fn put<T>(place: *mut T, value: T) -> Answer {
     Ok(())
 }
 
-/// Answers a list by the convention of section 5.2: a null buffer asks for the count.
+/// Returns a list by the convention of section 5.2: a null buffer asks for the count.
 ///
 /// # Safety
 /// `count` is null or valid; `buffer` is null or valid for writing as many items as `count` says.
@@ -110,7 +111,7 @@ pub(super) unsafe fn put_list<T: Copy>(items: &[T], buffer: *mut T, count: *mut 
     Ok(())
 }
 
-/// A buffer of variable length for an answer, with the place of its length.
+/// A buffer for an answer of variable length, and the place of its length.
 pub(super) struct Output {
     buffer: *mut u8,
     len: *mut CK_ULONG,
@@ -129,12 +130,12 @@ impl Output {
         Ok(Output { buffer, len, capacity })
     }
 
-    /// How much fits.
+    /// The room in the buffer.
     pub(super) fn room(&self) -> Room {
         if self.buffer.is_null() { Room::Query } else { Room::Of(self.capacity) }
     }
 
-    /// Writes the answer and its exact length, or tells how much room it needs (section 5.2).
+    /// Writes the answer and its exact length, or only the length that it needs (section 5.2).
     pub(super) fn write(self, answer: &Filled) -> Answer {
         let needed = match answer {
             Filled::Length(needed) => *needed,
@@ -178,7 +179,7 @@ pub(super) unsafe fn template(template: *const CK_ATTRIBUTE, count: CK_ULONG) ->
         .collect()
 }
 
-/// One attribute that the caller wants to read.
+/// One attribute that the caller wants to read, and its place.
 pub(super) struct AttributeSlot {
     attribute: *mut CK_ATTRIBUTE,
     kind: CK_ATTRIBUTE_TYPE,
@@ -187,14 +188,14 @@ pub(super) struct AttributeSlot {
 }
 
 impl AttributeSlot {
-    /// Which attribute, and how much of it fits.
+    /// The type of the attribute, and the room for it.
     pub(super) fn wanted(&self) -> Wanted {
         let room = if self.buffer.is_null() { Room::Query } else { Room::Of(self.capacity) };
         Wanted { kind: self.kind, room }
     }
 
-    /// Writes the value, tells its length, or that there is none to be had (section 5.7, `C_GetAttributeValue`, cases 1 to
-    /// 5).
+    /// Writes the value, or its length, or that it is unavailable (section 5.7, `C_GetAttributeValue`, cases
+    /// 1 to 5).
     pub(super) fn write(self, shown: Answer<Shown>) -> Answer {
         let len = match &shown {
             Ok(Shown::Length(len)) => *len,
@@ -215,7 +216,7 @@ impl AttributeSlot {
     }
 }
 
-/// Takes a template that is to be filled.
+/// Takes a template to fill.
 ///
 /// # Safety
 /// Until the slots are dropped, as for [`template`], and valid for writing.
@@ -232,7 +233,7 @@ pub(super) unsafe fn slots(template: *mut CK_ATTRIBUTE, count: CK_ULONG) -> Answ
         .collect())
 }
 
-/// Fills every slot with what is shown for it; the first that is refused is the answer (section 5.7).
+/// Fills every slot. The first refusal is the answer of the call (section 5.7).
 pub(super) fn fill(slots: Vec<AttributeSlot>, shown: Vec<Answer<Shown>>) -> Answer {
     if slots.len() != shown.len() {
         return Err(Rv(CKR_DEVICE_ERROR));
@@ -240,7 +241,7 @@ pub(super) fn fill(slots: Vec<AttributeSlot>, shown: Vec<Answer<Shown>>) -> Answ
     slots.into_iter().zip(shown).map(|(slot, shown)| slot.write(shown)).fold(Ok(()), Result::and)
 }
 
-/// Copies a mechanism with its parameter; null is `None`.
+/// Copies a mechanism with its parameter. Null becomes `None`.
 ///
 /// # Safety
 /// `mechanism` is null or valid, its `pParameter` null or valid for `ulParameterLen` bytes.

@@ -1,11 +1,11 @@
-//! What calls give.
+//! The results of calls.
 
 use cryptoki_sys::*;
 
 use super::request::Bytes;
 use super::rv::Answer;
 
-/// What a call gives where it is not refused.
+/// The result of a call that is not refused.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Reply {
     Done,
@@ -17,9 +17,9 @@ pub(super) enum Reply {
     /// The handle of a new session.
     Opened(CK_SESSION_HANDLE),
     Found(Vec<Found>),
-    /// One for each that was wanted, in that order.
+    /// One for each attribute asked for, in that order.
     Attributes(Vec<Answer<Shown>>),
-    /// What a signing call gives: the exact answer, or how much room it may need.
+    /// The result of a signing call: the exact answer, or the room that it may need.
     Signed(Filled),
     Key(CK_OBJECT_HANDLE),
     KeyPair {
@@ -33,7 +33,7 @@ pub(super) enum Reply {
     /// From version 3 on.
     SessionAndRule {
         session: SessionInfo,
-        /// The number of the rule that refused the last transaction; 0 where none did.
+        /// The number of the rule that refused the last transaction, or 0.
         rule: CK_ULONG,
     },
 }
@@ -41,20 +41,20 @@ pub(super) enum Reply {
 /// An answer of variable length.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Filled {
-    /// It was only asked for, or does not fit: so many bytes are enough.
+    /// The caller only asked, or the answer does not fit: so many bytes are enough.
     Length(u64),
-    /// It fits.
+    /// The answer fits.
     Bytes(Bytes),
 }
 
-/// A value of an attribute, or its length where that was asked for.
+/// A value of an attribute, or its length if only that was asked for.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Shown {
     Length(u64),
     Value(Bytes),
 }
 
-/// An object that was found.
+/// A found object.
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(super) struct Found {
     pub(super) handle: CK_OBJECT_HANDLE,
@@ -62,7 +62,7 @@ pub(super) struct Found {
     pub(super) signs: bool,
 }
 
-/// What `CK_MECHANISM_INFO` says.
+/// The content of `CK_MECHANISM_INFO`.
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(super) struct MechanismInfo {
     pub(super) min_key_size: CK_ULONG,
@@ -70,7 +70,7 @@ pub(super) struct MechanismInfo {
     pub(super) flags: CK_FLAGS,
 }
 
-/// What of `CK_TOKEN_INFO` is not the same for every token of ours.
+/// The part of `CK_TOKEN_INFO` that can change.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct TokenInfo {
     pub(super) label: String,
@@ -83,7 +83,7 @@ pub(super) struct TokenInfo {
     pub(super) utc_time: String,
 }
 
-/// What of `CK_SESSION_INFO` is not the same for every session.
+/// The part of `CK_SESSION_INFO` that can change.
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub(super) struct SessionInfo {
     pub(super) state: CK_STATE,

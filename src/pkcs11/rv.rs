@@ -1,4 +1,4 @@
-//! Answers: what each error is to the caller.
+//! Answers: how each error looks to the caller.
 
 use cryptoki_sys::*;
 
@@ -14,17 +14,17 @@ use crate::ports::LedgerError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Rv(pub(super) CK_RV);
 
-/// What every call gives.
+/// The result of every call.
 pub(super) type Answer<T = ()> = Result<T, Rv>;
 
-/// Why nothing was signed: the answer, and the rule that refused, where one did.
+/// The reason why nothing was signed: the answer, and the rule that refused, if there is one.
 pub(super) struct Refusal {
     rv: Rv,
     rule: Option<Rule>,
 }
 
 impl Refusal {
-    /// The answer. The rule is noted for `C_GetSessionInfo`.
+    /// The answer. Records the rule for `C_GetSessionInfo`.
     pub(super) fn note(self, refused_by: &mut Option<Rule>) -> Rv {
         *refused_by = self.rule;
         self.rv
@@ -44,7 +44,7 @@ impl From<EngineError> for Refusal {
 }
 
 impl From<EngineError> for Rv {
-    /// The table of docs/from-a-program.md. What the caller may not know stands in the log.
+    /// The table of docs/from-a-program.md. The log has what the caller may not know.
     fn from(error: EngineError) -> Rv {
         let rv = match &error {
             EngineError::Code => CKR_PIN_INCORRECT,
@@ -130,8 +130,8 @@ fn ledger_rv(error: &LedgerError) -> CK_RV {
     }
 }
 
-/// One line for the operator. A failure of the module is an error, a refusal a warning. What costs the peer nothing it can have
-/// without end: of that the log has a ration.
+/// Writes one line for the operator. A failure of the module is an error, a refusal a warning. A peer can
+/// repeat what costs it nothing without end, so those lines are rationed.
 fn log(error: &EngineError, rv: CK_RV) {
     match (error, rv) {
         (EngineError::Code | EngineError::Pin | EngineError::Policy(_), _) => {

@@ -47,7 +47,7 @@ impl Application {
         Ok((SessionInfo { state, flags: flags | CKF_SERIAL_SESSION }, refused_by))
     }
 
-    /// `C_Login`, and `C_LoginUser` where `user` is given.
+    /// `C_Login`, and `C_LoginUser` if `user` is given.
     pub(super) fn login(
         &self,
         session: CK_SESSION_HANDLE,
@@ -63,12 +63,13 @@ impl Application {
             _ => return Err(Rv(CKR_USER_TYPE_INVALID)),
         };
         if user.is_some_and(|user| !user.is_empty()) {
-            // One backend, one security officer: neither has a name.
+            // There is one backend role and one security officer, and neither has a name.
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        // Of many threads that log in at once the first one does, and the others find that it has.
+        // If many threads log in at once, the first one succeeds, and the others find that it has.
         let _turn = self.turn_to_log_in();
-        // What the sessions rule out PKCS#11 has answers for, which it gives whoever calls: so that is asked before the door.
+        // PKCS#11 has answers for what the state of the sessions rules out, for every caller. So this check
+        // comes before the door's.
         self.check_login(role)?;
         match role {
             Role::So => self.check_administrator()?,
@@ -81,13 +82,14 @@ impl Application {
     /// `C_Logout`.
     pub(super) fn log_out(&self, session: CK_SESSION_HANDLE) -> Answer {
         self.with_session(session, |_| Ok(()))?;
-        // What a later login begins is not ended by this.
+        // This must not end what a later login begins.
         let _turn = self.turn_to_log_in();
         self.logout()
     }
 
-    /// `C_SessionCancel`: ends the operations that `flags` name. It ignores the flag of an operation that is not active, and of one
-    /// that this token does not have. It can cancel every other one. `C_SignInit` and its like without a mechanism come here, too.
+    /// `C_SessionCancel`: ends the operations that `flags` name. It ignores flags of operations that are not
+    /// active or that this token does not have. All others can be cancelled. `C_SignInit` and the similar
+    /// functions also come here if they have no mechanism.
     pub(super) fn cancel(&self, session: CK_SESSION_HANDLE, flags: CK_FLAGS) -> Answer {
         self.with_session(session, |session| {
             if flags & CKF_FIND_OBJECTS != 0 {
@@ -106,7 +108,8 @@ impl Application {
         })
     }
 
-    /// `C_GetOperationState`: never. What an operation holds, a code above all, does not leave the session it was begun in.
+    /// `C_GetOperationState`: always refused. An operation's state, which may include a code, never leaves
+    /// its session.
     pub(super) fn operation_state(&self, session: CK_SESSION_HANDLE) -> Answer {
         self.with_session(session, |session| {
             let Session { signing, message_signing, verifying, .. } = session;
@@ -115,7 +118,8 @@ impl Application {
         })
     }
 
-    /// The context-specific login: carries the code into the pending operation, which judges it, once, when it signs.
+    /// The context-specific login: attaches the code to the pending operation, which checks it, once, when it
+    /// signs.
     fn attach_code(&self, session: CK_SESSION_HANDLE, user: Option<&[u8]>, code: &[u8]) -> Answer {
         self.check_backend()?;
         self.with_session(session, |session| {

@@ -1,7 +1,8 @@
 //! Signing (PKCS#11 v3.2 section 5.13).
 //!
-//! An operation ends with the call that answers it, whatever the answer, but for a length query and
-//! `CKR_BUFFER_TOO_SMALL` (section 5.2, "Conventions for functions returning output in a variable-length buffer").
+//! An operation ends with the call that answers it, whatever the answer, except after a length query and
+//! `CKR_BUFFER_TOO_SMALL` (section 5.2, "Conventions for functions returning output in a variable-length
+//! buffer").
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,22 +28,23 @@ use crate::kernel::wallet::Wallet;
 pub(super) struct Signing {
     key: SigningKey,
     code_source: CodeSource,
-    /// What `C_SignUpdate` has brought; `None` before its first call.
+    /// The data from `C_SignUpdate`; `None` before its first call.
     parts: Option<Parts>,
 }
 
-/// What is signed with, and so what can be signed.
+/// The signing key, which determines what it can sign.
 pub(super) enum SigningKey {
-    /// A wallet's key: a PSBT.
+    /// A wallet's key, for a PSBT.
     Wallet(WalletId),
-    /// A key that was made for it: a digest.
+    /// A key that was made for digests, for a digest.
     Digest(DigestKeyId),
 }
 
-/// Most bytes that the unfinished operations of all sessions, of all applications, hold: a backend has thousands of them.
+/// The most bytes that the unfinished operations of all sessions of all applications hold. A backend can have
+/// thousands of them.
 const MAX_PENDING: usize = 4 * MAX_PSBT_LEN;
 
-/// A PSBT or a digest that comes in parts, counted with those of the other sessions.
+/// A PSBT or a digest in parts, counted together with those of the other sessions.
 pub(super) struct Parts {
     pub(super) data: Vec<u8>,
     counted: usize,
@@ -67,7 +69,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Lets go of what was appended after the first `len` bytes.
+    /// Drops what was appended after the first `len` bytes.
     pub(super) fn truncate(&mut self, len: usize) {
         let cut = self.data.len().saturating_sub(len);
         self.data.truncate(len);
@@ -82,11 +84,11 @@ impl Drop for Parts {
     }
 }
 
-/// How the code comes in (docs/from-a-program.md).
+/// How the code reaches the operation (docs/from-a-program.md).
 enum CodeSource {
-    /// With the mechanism parameter.
+    /// In the mechanism's parameter.
     Parameter(Vec<Approval>),
-    /// With a context-specific login, once there was one.
+    /// By a context-specific login, once there was one.
     Login(Option<Approval>),
 }
 
@@ -106,21 +108,21 @@ impl Signing {
     }
 }
 
-/// What is to be signed, read once, with the key that signs it.
+/// The data to sign, read once, with the key that signs it.
 pub(super) enum Asked {
     Psbt(WalletId, PsbtBytes),
     Digest(DigestKeyId, [u8; DIGEST_LEN]),
 }
 
 impl SigningKey {
-    /// Takes `data` out of its place and reads it, with the most bytes that the answer has. What cannot be signed at all is
-    /// refused here, where nothing is spent.
+    /// Takes `data` out of its place and reads it. Also returns the greatest length of the answer. Data that
+    /// cannot be signed at all is refused here, where nothing is spent.
     pub(super) fn read(&self, data: &mut Vec<u8>, engine: &Engine) -> Result<(Asked, usize), EngineError> {
         let data = core::mem::take(data);
         match self {
             SigningKey::Wallet(id) => {
                 let psbt = PsbtBytes::read(data)?;
-                // A wallet that is not registered signs nothing, which is told where it is asked to.
+                // A wallet that is not registered signs nothing. The call that asks it to sign reports that.
                 let places = engine.wallet(id)?.keys().map_or(1, |keys| keys.watch().places().count());
                 let bound = psbt.signed_len_bound(places)?;
                 Ok((Asked::Psbt(*id, psbt), bound))
@@ -134,7 +136,7 @@ impl SigningKey {
 }
 
 impl Asked {
-    /// The data as they came, for a call that is made again.
+    /// The original data, for a call that will be made again.
     pub(super) fn into_data(self) -> Vec<u8> {
         match self {
             Asked::Psbt(_, psbt) => psbt.into_bytes(),
@@ -153,14 +155,14 @@ pub(super) fn is_made_for(allowed: DigestMechanisms, mechanism: CK_MECHANISM_TYP
 }
 
 impl Signing {
-    /// Takes the code of a context-specific login; a later one replaces it. Nothing is judged here.
+    /// Takes the code of a context-specific login; a later one replaces it. Nothing is checked here.
     pub(super) fn attach(&mut self, approval: Approval) -> Answer {
         match &mut self.code_source {
             CodeSource::Login(attached) => {
                 *attached = Some(approval);
                 Ok(())
             }
-            // The code came with the mechanism parameter: one authorisation, one operation.
+            // The code came in the mechanism's parameter: one authorisation, one operation.
             CodeSource::Parameter(_) => Err(Rv(CKR_USER_ALREADY_LOGGED_IN)),
         }
     }
@@ -195,7 +197,7 @@ impl Application {
         })
     }
 
-    /// `C_Sign`: `data` is the whole PSBT, or the digest, copied before anything looks at it.
+    /// `C_Sign`: `data` is the whole PSBT or the digest, copied before anything looks at it.
     pub(super) fn sign(&self, session: CK_SESSION_HANDLE, data: Answer<Bytes>, room: Room) -> Answer<Filled> {
         self.with_session(session, |session| {
             match &session.signing {
@@ -232,7 +234,7 @@ impl Application {
             let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
             let mut parts = signing.parts.take().unwrap_or_else(|| Parts::new(&self.totals));
             let answer = self.finish(session, &mut parts.data, room);
-            // Still there after a length query: so are the parts.
+            // After a length query the operation is still there, and so are the parts.
             if let Some(signing) = &mut session.signing {
                 signing.parts = Some(parts);
             }
@@ -240,8 +242,9 @@ impl Application {
         })
     }
 
-    /// The backend, logged in: who may sign. The security officer never does, and no administrator is let in as the user; this
-    /// is the one way to the signer, so the code_source is asked for once more.
+    /// Requires a backend that is logged in, because nobody else may sign. The security officer never signs,
+    /// and no administrator can log in as the user. This is the only way to the signer, so it checks the door
+    /// once more.
     pub(super) fn require_user(&self) -> Answer {
         if self.role() == Some(Role::User) { self.check_backend() } else { Err(Rv(CKR_USER_NOT_LOGGED_IN)) }
     }
@@ -261,7 +264,8 @@ impl Application {
                 }
                 Ok(SigningKey::Digest(id))
             }
-            // A wallet's key never signs a digest that somebody hands in, and no PSBT is signed without a wallet's checks.
+            // A wallet's key never signs a digest that a caller supplies, and no PSBT is signed without a
+            // wallet's checks.
             (
                 CKM_COUNTERSIGN_PSBT | CKM_COUNTERSIGN_DIGEST | CKM_ECDSA,
                 Object::WalletPrivate(_) | Object::DigestPrivate(_),
@@ -273,7 +277,7 @@ impl Application {
         }
     }
 
-    /// Signs: the one way, whichever function was called.
+    /// Signs. Every signing function comes here.
     pub(super) fn sign_asked(&self, asked: Asked, approvals: Vec<Approval>) -> Result<Filled, Refusal> {
         self.require_user()?;
         if approvals.is_empty() {
@@ -290,7 +294,7 @@ impl Application {
         Ok(Filled::Bytes(Bytes(Zeroizing::new(answer?.signed))))
     }
 
-    /// Answers a length query, which leaves the operation as it is, or ends it and signs.
+    /// Answers a length query, which leaves the operation active, or ends the operation and signs.
     fn finish(&self, session: &mut Session, data: &mut Vec<u8>, room: Room) -> Answer<Filled> {
         let signing = session.signing.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
         let refused_by = &mut session.refused_by;

@@ -12,10 +12,10 @@ use crate::kernel::audit::Role;
 use crate::kernel::state::PinStanding;
 use crate::kernel::utc;
 
-/// secp256k1, over a prime field, by its object identifier, with uncompressed points (section 6.3).
+/// secp256k1: over a prime field, named by its object identifier, with uncompressed points (section 6.3).
 const CURVE: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
 
-/// The mechanisms, with what each is for.
+/// The mechanisms, and their uses.
 pub(super) const MECHANISMS: [(CK_MECHANISM_TYPE, MechanismInfo); 7] = [
     (
         CKM_COUNTERSIGN_PSBT,
@@ -45,7 +45,7 @@ pub(super) const MECHANISMS: [(CK_MECHANISM_TYPE, MechanismInfo); 7] = [
     ),
 ];
 
-/// Refuses every slot but ours.
+/// Refuses every slot but the one.
 pub(super) fn check_slot(slot: CK_SLOT_ID) -> Answer {
     if slot == SLOT { Ok(()) } else { Err(Rv(CKR_SLOT_ID_INVALID)) }
 }
@@ -87,7 +87,7 @@ impl Application {
         })
     }
 
-    /// `C_InitToken`: once. An initialised token is never wiped: `CKR_TOKEN_WRITE_PROTECTED`.
+    /// `C_InitToken`: works once. An initialised token is never wiped: `CKR_TOKEN_WRITE_PROTECTED`.
     pub(super) fn init_token(&self, slot: CK_SLOT_ID, pin: &[u8], label: &[u8; 32]) -> Answer {
         check_slot(slot)?;
         self.check_administrator()?;
@@ -98,8 +98,9 @@ impl Application {
         Ok(self.engine.initialise(pin, label)?)
     }
 
-    /// `C_InitPIN`: the security officer sets the backends' PIN: once, and later only one that is locked or was declared lost.
-    /// In every other state than "R/W SO Functions" the answer is `CKR_USER_NOT_LOGGED_IN` (section 5.5), so that is asked first.
+    /// `C_InitPIN`: the security officer sets the backends' PIN: once, and later only if it is locked or was
+    /// declared lost. In every state but "R/W SO Functions" the answer is `CKR_USER_NOT_LOGGED_IN` (section
+    /// 5.5), so that is checked first.
     pub(super) fn init_pin(&self, session: CK_SESSION_HANDLE, pin: &[u8]) -> Answer {
         self.with_session(session, |session| {
             if self.role() != Some(Role::So) {
@@ -110,8 +111,8 @@ impl Application {
         })
     }
 
-    /// `C_SetPIN`: the PIN of whoever is logged in; of the user where nobody is, but for administrators, who have no way to
-    /// try it.
+    /// `C_SetPIN`: changes the PIN of the role that is logged in, or the user's if nobody is. Administrators
+    /// who are not logged in are refused, because they must not be able to try the user's PIN.
     pub(super) fn set_pin(&self, session: CK_SESSION_HANDLE, old: &[u8], new: &[u8]) -> Answer {
         self.with_session(session, |session| {
             if !session.read_write {

@@ -1,6 +1,6 @@
-//! The exports: the function lists, and the three functions by which they are found.
+//! The exports: the function lists, and the three functions that return them.
 //!
-//! No other `C_*` symbol leaves the library: SoftHSM2's own table would bind to an exported `C_GetInfo` of ours.
+//! The library exports no other `C_*` symbol: SoftHSM2's own table would bind to a `C_GetInfo` of ours.
 
 #![allow(unsafe_code)]
 
@@ -13,7 +13,8 @@ use super::entry::*;
 use crate::engine::Engine;
 use crate::remote::interface::{self, LoadedModule};
 
-/// A function that is not for this module, of each number of arguments. Its types are those of its place in the table.
+/// Functions that this module does not support, one for each number of arguments. Their types come from their
+/// place in the table.
 mod unsupported {
     use cryptoki_sys::{CK_RV, CKR_FUNCTION_NOT_SUPPORTED};
 
@@ -117,7 +118,7 @@ macro_rules! function_list {
     };
 }
 
-/// The members that the tables from 3.0 on share.
+/// The further members that the tables from 3.0 on share.
 macro_rules! function_list_3 {
     ($type:ident, $major:literal, $minor:literal, $get_info:ident, { $($more:tt)* }) => {
         function_list!($type, $major, $minor, $get_info, {
@@ -182,8 +183,9 @@ static FUNCTIONS_OF_BOUNDARY: interface::Functions = interface::Functions {
     newest_line: boundary_newest_line,
 };
 
-/// Hosts this engine in this process, as `countersign serve` hosts the one of a module that it loads: for benches and for
-/// fuzzing. None where one is hosted already. A library that is loaded has no symbol for it.
+/// Hosts this engine in this process, as `countersign serve` does with the engine of a module that it loads:
+/// for benches and for fuzzing. None if an engine is hosted already. The shared library has no symbol for
+/// this.
 pub fn host(engine: Engine) -> Option<LoadedModule> {
     super::host::host(engine).ok()?;
     Some(LoadedModule::of(&FUNCTIONS_OF_BOUNDARY))
@@ -214,7 +216,7 @@ static INTERFACES: [Interface; 3] = [
     named(INTERFACE_NAME, &FUNCTIONS_2_40),
 ];
 
-/// Not in the list: it is for `countersign serve`, which asks for it by its name.
+/// Not in the list: only `countersign serve` asks for it, by its name.
 static BOUNDARY: Interface = named(interface::NAME, &FUNCTIONS_OF_BOUNDARY);
 
 /// `C_GetFunctionList` (PKCS#11 v3.2 section 5.4): the 2.40 table.
@@ -245,7 +247,7 @@ pub unsafe extern "C" fn C_GetInterfaceList(list: *mut CK_INTERFACE, count: *mut
     }
 }
 
-/// `C_GetInterface` (PKCS#11 v3.2 section 5.4): the one of this name and version, or the default.
+/// `C_GetInterface` (PKCS#11 v3.2 section 5.4): the interface of this name and version, or the default.
 ///
 /// # Safety
 /// `name` is null or a C string, `version` null or valid, `interface` null or valid for writing a pointer.
@@ -272,8 +274,9 @@ pub unsafe extern "C" fn C_GetInterface(
             && interface.0.flags & flags == flags
             && wanted.is_none_or(|wanted| (wanted.major, wanted.minor) == (offered.major, offered.minor))
     });
-    // The specification lists this answer and `CKR_FUNCTION_FAILED`, and gives neither to this case. That the arguments ask for
-    // what there is not is this one's meaning (section 5.1, "All other Cryptoki function return values"), and what other libraries and their callers take it for.
+    // For this case the specification lists `CKR_ARGUMENTS_BAD` and `CKR_FUNCTION_FAILED` without choosing.
+    // The arguments ask for something that does not exist, which is what this answer means (section 5.1, "All
+    // other Cryptoki function return values"). Other libraries and their callers use it, too.
     let Some(found) = found else { return CKR_ARGUMENTS_BAD };
     // SAFETY: not null, and the caller vouches for it. The interface is never written through the pointer.
     unsafe { interface.write(ptr::from_ref(&found.0).cast_mut()) };

@@ -1,8 +1,9 @@
-//! Templates (PKCS#11 v3.2 section 4.1): what a caller asks an object to be, one attribute after the other.
+//! Templates (PKCS#11 v3.2 section 4.1): a caller's description of an object, one attribute after the other.
 //!
-//! Each mistake has its own answer: `CKR_TEMPLATE_INCOMPLETE` for what is missing, `CKR_ATTRIBUTE_VALUE_INVALID` for what is no
-//! value of its attribute, `CKR_TEMPLATE_INCONSISTENT` for what cannot be had, or not together. Why an attribute cannot be
-//! given at all is [`Class::refusal`](super::attributes::Class::refusal).
+//! Each mistake has its own answer: `CKR_TEMPLATE_INCOMPLETE` for a missing attribute,
+//! `CKR_ATTRIBUTE_VALUE_INVALID` for an invalid value, `CKR_TEMPLATE_INCONSISTENT` for values that cannot be
+//! had, or not together. [`Class::refusal`](super::attributes::Class::refusal) has the answers for attributes
+//! that cannot be given at all.
 
 use cryptoki_sys::*;
 
@@ -10,7 +11,7 @@ use super::attributes::SECP256K1;
 use super::request::TemplateEntry;
 use super::rv::{Answer, Rv};
 
-/// The attributes of a template, each once. One that is there again with the same value is as good as once; with another
+/// The attributes of a template, each once. Repeating one with the same value does no harm. With another
 /// value, the template contradicts itself (section 4.1, cases 5 and 6).
 pub(super) fn each_once(template: &[TemplateEntry]) -> Answer<Vec<&TemplateEntry>> {
     let mut once: Vec<&TemplateEntry> = Vec::with_capacity(template.len());
@@ -28,17 +29,17 @@ pub(super) fn value_of<'a>(template: &[&'a TemplateEntry], kind: CK_ATTRIBUTE_TY
     template.iter().find(|entry| entry.kind == kind).map(|entry| &entry.value[..])
 }
 
-/// The value of an attribute that has to be there.
+/// The value of a required attribute.
 pub(super) fn required<'a>(template: &[&'a TemplateEntry], kind: CK_ATTRIBUTE_TYPE) -> Answer<&'a [u8]> {
     value_of(template, kind).ok_or(Rv(CKR_TEMPLATE_INCOMPLETE))
 }
 
-/// What is ours to decide was asked for otherwise.
+/// The template must give the value that the module decides.
 pub(super) fn expect(right: bool) -> Answer {
     if right { Ok(()) } else { Err(Rv(CKR_TEMPLATE_INCONSISTENT)) }
 }
 
-/// An attribute that both templates of a key pair may give, alike.
+/// An attribute that both templates of a key pair may give, with the same value.
 pub(super) fn set_same<T: PartialEq>(slot: &mut Option<T>, value: T) -> Answer {
     expect(slot.as_ref().is_none_or(|there| *there == value))?;
     *slot = Some(value);
@@ -64,36 +65,36 @@ pub(super) fn text(value: &[u8]) -> Answer<String> {
     core::str::from_utf8(value).map(str::to_owned).map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))
 }
 
-/// An array of attributes, of which we have none: an empty one.
+/// An array of attributes, which must be empty, because we have none.
 pub(super) fn expect_empty_array(value: &[u8]) -> Answer {
     valid(value.len().is_multiple_of(size_of::<CK_ATTRIBUTE>()))?;
     expect(value.is_empty())
 }
 
-/// A `CK_DATE`, or none.
+/// A `CK_DATE`, or an empty one.
 pub(super) fn check_date(value: &[u8]) -> Answer {
     valid(value.is_empty() || (value.len() == size_of::<CK_DATE>() && value.iter().all(u8::is_ascii_digit)))
 }
 
-/// EC domain parameters, which have to be those of secp256k1, by its object identifier.
+/// EC domain parameters, which must be those of secp256k1, as an object identifier.
 pub(super) fn check_curve(params: &[u8]) -> Answer {
     const OBJECT_IDENTIFIER: u8 = 0x06;
     const PRINTABLE_STRING: u8 = 0x13;
     const SEQUENCE: u8 = 0x30;
     match params {
         SECP256K1 => Ok(()),
-        // Another curve, or one by its name or its numbers.
+        // Another curve, or a curve given by its name or its numbers.
         [OBJECT_IDENTIFIER | PRINTABLE_STRING | SEQUENCE, _, _, ..] => Err(Rv(CKR_CURVE_NOT_SUPPORTED)),
         _ => Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
     }
 }
 
-/// An object identifier in DER (X.690 section 8.19) of fewer than 128 bytes, or none.
+/// An object identifier in DER (X.690 section 8.19) of fewer than 128 bytes, or an empty value.
 pub(super) fn check_object_identifier(value: &[u8]) -> Answer {
     let is_one = match value {
         [] => true,
         [0x06, len, arcs @ ..] => {
-            // An arc ends with the byte whose high bit is clear, and begins with no empty digit.
+            // An arc ends with a byte whose high bit is clear, and does not begin with an empty digit.
             usize::from(*len) == arcs.len()
                 && arcs.len() < 128
                 && arcs.last().is_some_and(|last| last & 0x80 == 0)
@@ -105,7 +106,7 @@ pub(super) fn check_object_identifier(value: &[u8]) -> Answer {
     valid(is_one)
 }
 
-/// A value has the length and the form of its attribute.
+/// The value must have the length and form of its attribute.
 pub(super) fn valid(is_valid: bool) -> Answer {
     if is_valid { Ok(()) } else { Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)) }
 }

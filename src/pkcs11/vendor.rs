@@ -1,4 +1,4 @@
-//! The vendor numbers of `include/countersign.h`, which is their one source: a test compares them.
+//! The vendor numbers of `include/countersign.h`. The header is their source, and a test compares them.
 
 use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_HW_FEATURE_TYPE, CK_MECHANISM_TYPE, CK_RV};
 
@@ -10,20 +10,20 @@ pub const CKM_COUNTERSIGN_DIGEST: CK_MECHANISM_TYPE = 0xC353_0002;
 pub const CKM_COUNTERSIGN_TOTP_KEY_GEN: CK_MECHANISM_TYPE = 0xC353_0010;
 /// `C_Verify*`: data empty, signature = the code.
 pub const CKM_COUNTERSIGN_TOTP: CK_MECHANISM_TYPE = 0xC353_0011;
-/// `C_GenerateKeyPair`: a BIP 32 master for one wallet, made inside.
+/// `C_GenerateKeyPair`: a BIP 32 master key for one wallet, made inside.
 pub const CKM_COUNTERSIGN_WALLET_KEY_GEN: CK_MECHANISM_TYPE = 0xC353_0020;
 
-/// UTF-8: the otpauth:// URI. Read exactly once, in the SO session that made the key.
+/// UTF-8: the otpauth:// URI. Readable once, and only in the SO session that made the key.
 pub const CKA_COUNTERSIGN_OTPAUTH_URI: CK_ATTRIBUTE_TYPE = 0xC353_0100;
-/// `CK_BBOOL`: a first code was confirmed.
+/// `CK_BBOOL`: the user has confirmed a first code.
 pub const CKA_COUNTERSIGN_CONFIRMED: CK_ATTRIBUTE_TYPE = 0xC353_0101;
 /// `CK_MECHANISM_TYPE`: `CKM_SHA_1`, `CKM_SHA256` or `CKM_SHA512`.
 pub const CKA_COUNTERSIGN_OTP_HASH: CK_ATTRIBUTE_TYPE = 0xC353_0102;
-/// `CK_BBOOL`: codes are not evaluated now.
+/// `CK_BBOOL`: the user is locked, and no code of theirs is checked.
 pub const CKA_COUNTERSIGN_LOCKED: CK_ATTRIBUTE_TYPE = 0xC353_0103;
-/// `CK_ULONG`: failed tries in the last 30 days.
+/// `CK_ULONG`: wrong tries in the last 30 days.
 pub const CKA_COUNTERSIGN_FAILURES: CK_ATTRIBUTE_TYPE = 0xC353_0104;
-/// `CK_BBOOL`: too many codes of all users were wrong within an hour, and nobody's is looked at.
+/// `CK_BBOOL`: too many codes of all users were wrong within an hour, so no code of any user is checked.
 pub const CKA_COUNTERSIGN_STOPPED: CK_ATTRIBUTE_TYPE = 0xC353_0105;
 
 /// UTF-8: mainnet, testnet, signet or regtest.
@@ -38,32 +38,32 @@ pub const CKA_COUNTERSIGN_DESCRIPTOR: CK_ATTRIBUTE_TYPE = 0xC353_0113;
 pub const CKA_COUNTERSIGN_XPUB: CK_ATTRIBUTE_TYPE = 0xC353_0114;
 /// 4 bytes: the master fingerprint.
 pub const CKA_COUNTERSIGN_FINGERPRINT: CK_ATTRIBUTE_TYPE = 0xC353_0115;
-/// UTF-8: the account's derivation path from the master.
+/// UTF-8: the account's derivation path from the master key.
 pub const CKA_COUNTERSIGN_PATH: CK_ATTRIBUTE_TYPE = 0xC353_0116;
 /// UTF-8: the wallet policy (BIP 388).
 pub const CKA_COUNTERSIGN_WALLET_POLICY: CK_ATTRIBUTE_TYPE = 0xC353_0117;
 /// 32 bytes: SHA-256 of the descriptor with its checksum.
 pub const CKA_COUNTERSIGN_WALLET_ID: CK_ATTRIBUTE_TYPE = 0xC353_0118;
-/// Two `CK_ULONG`: the next external and the next internal index past the highest used.
+/// Two `CK_ULONG`: the external and the internal index after the highest one used.
 pub const CKA_COUNTERSIGN_REACH: CK_ATTRIBUTE_TYPE = 0xC353_0119;
 
-/// UTF-8: why nothing is signed by the clock as it is now. Empty where it is believed.
+/// UTF-8: why the clock is not trusted and nothing is signed. Empty if it is trusted.
 pub const CKA_COUNTERSIGN_CLOCK_REFUSAL: CK_ATTRIBUTE_TYPE = 0xC353_0120;
 
 /// The backends' PIN, as a hardware feature.
 pub const CKH_COUNTERSIGN_USER_PIN: CK_HW_FEATURE_TYPE = 0xC353_0001;
-/// `CK_BBOOL`: the backends' PIN was declared lost.
+/// `CK_BBOOL`: the backends' PIN is declared lost.
 pub const CKA_COUNTERSIGN_PIN_LOST: CK_ATTRIBUTE_TYPE = 0xC353_0130;
 /// UTF-8: a line for each peer that has tried a wrong PIN since its last right one.
 pub const CKA_COUNTERSIGN_PIN_TRIES: CK_ATTRIBUTE_TYPE = 0xC353_0131;
 
-/// Refused by a rule of the policy.
+/// A rule of the policy refuses.
 pub const CKR_COUNTERSIGN_POLICY: CK_RV = 0xC353_0001;
-/// A PSBT that parses but breaks a rule of structure, amount or ownership.
+/// The PSBT parses but breaks a rule of structure, amount or ownership.
 pub const CKR_COUNTERSIGN_PSBT_REFUSED: CK_RV = 0xC353_0002;
-/// The sealed state is missing, older than its anchor, or damaged.
+/// The sealed state is missing, damaged or older than its anchor.
 pub const CKR_COUNTERSIGN_STATE: CK_RV = 0xC353_0003;
-/// The clock is behind the sealed high-water mark, or jumped.
+/// The clock is behind the newest sealed record, or it jumped.
 pub const CKR_COUNTERSIGN_CLOCK: CK_RV = 0xC353_0004;
 
 #[cfg(test)]

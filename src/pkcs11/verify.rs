@@ -1,8 +1,9 @@
-//! Verifying (PKCS#11 v3.2 section 5.15): a user's code, which confirms an enrolment and is spent; and the
+//! Verifying (PKCS#11 v3.2 section 5.15): a user's code, which is spent and confirms an enrolment; and the
 //! signature of a digest, which is public.
 //!
-//! The code is the signature of an empty text. A signature comes with the call that has it judged, or before the text, with
-//! `C_VerifySignatureInit`: then it is kept, and no code is spent, until the call that answers.
+//! A code is the signature of empty data. The signature comes with the call that verifies it, or before the
+//! data with `C_VerifySignatureInit`. In the second case it is kept, and no code is spent until the call that
+//! answers.
 
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1};
@@ -23,22 +24,22 @@ use crate::kernel::otp::OtpKeyId;
 /// A verifying operation.
 pub(super) struct Verifying {
     key: VerifyingKey,
-    /// The signature, where it came first.
+    /// The signature, if it came first.
     signature: Option<Bytes>,
-    /// What has come of the text in parts; `None` before the first.
+    /// The data from earlier parts; `None` before the first.
     parts: Option<Vec<u8>>,
 }
 
-/// What is verified with.
+/// The verifying key.
 enum VerifyingKey {
-    /// This OTP key of this user, and not one that came after it: the signature is a code.
+    /// This OTP key of this user, and not a later one: the signature is a code.
     User { name: String, key_id: OtpKeyId },
-    /// This key: the text is a digest.
+    /// This key: the data is a digest.
     Digest(PublicKey),
 }
 
 impl VerifyingKey {
-    /// How long a text is.
+    /// The length of the data.
     fn text_len(&self) -> usize {
         match self {
             VerifyingKey::User { .. } => 0,
@@ -47,17 +48,18 @@ impl VerifyingKey {
     }
 }
 
-/// Where the signature is.
+/// When the signature comes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignatureComes {
     /// With the answering call: `C_VerifyInit`, `C_Verify`, `C_VerifyUpdate`, `C_VerifyFinal`.
     Last,
-    /// It has come: `C_VerifySignatureInit`, `C_VerifySignature`, `C_VerifySignatureUpdate`, `C_VerifySignatureFinal`.
+    /// At the beginning: `C_VerifySignatureInit`, `C_VerifySignature`, `C_VerifySignatureUpdate`,
+    /// `C_VerifySignatureFinal`.
     First,
 }
 
 impl Application {
-    /// `C_VerifyInit`, and `C_VerifySignatureInit` where a signature comes with it; with a mechanism.
+    /// `C_VerifyInit`, or `C_VerifySignatureInit` with a signature; both with a mechanism.
     pub(super) fn verify_init(
         &self,
         session: CK_SESSION_HANDLE,
@@ -81,7 +83,8 @@ impl Application {
         })
     }
 
-    /// The key of this handle, if the mechanism verifies with it. A public key needs no login; a user's does.
+    /// The key of this handle, if the mechanism verifies with it. A user's key needs a login, a public key
+    /// does not.
     fn verifying_key(&self, mechanism: CK_MECHANISM_TYPE, key: CK_OBJECT_HANDLE) -> Answer<VerifyingKey> {
         let object = || self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID));
         match mechanism {
@@ -108,7 +111,7 @@ impl Application {
                         _ => Err(Rv(CKR_KEY_TYPE_INCONSISTENT)),
                     }
                 }
-                // A wallet's account key signs nothing itself.
+                // A wallet's account key itself signs nothing.
                 Object::WalletPublic(_) | Object::WalletPrivate(_) | Object::DigestPrivate(_) => {
                     Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED))
                 }
@@ -139,7 +142,7 @@ impl Application {
         })
     }
 
-    /// `C_VerifyUpdate`, `C_VerifySignatureUpdate`: a part of the text, of which there is nothing where it is empty.
+    /// `C_VerifyUpdate`, `C_VerifySignatureUpdate`: a part of the data. For a code the data is empty.
     pub(super) fn verify_update(
         &self,
         session: CK_SESSION_HANDLE,
@@ -189,24 +192,24 @@ impl Application {
         if !(6..=8).contains(&code.len()) {
             return Err(Rv(CKR_SIGNATURE_LEN_RANGE));
         }
-        // `require_cosigner` keeps a backend from guessing and from locking: here, too.
+        // `require_cosigner` stops a backend from guessing codes and from locking users, here as well.
         if self.role() != Some(Role::So) && self.engine.is_guarded(user) {
             return Err(EngineError::Guarded(user.into()).into());
         }
-        // Malformed is not wrong: nothing is charged.
+        // A malformed code is not a wrong one: nothing is charged.
         Code::parse(code).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
         Ok(self.engine.confirm(user, key, code)?)
     }
 }
 
-/// Ends the operation, if its signature comes so.
+/// Ends the operation, if its signature comes at this time.
 fn end(session: &mut Session, comes: SignatureComes) -> Answer<Verifying> {
     let is_right =
         |verifying: &mut Verifying| (comes == SignatureComes::First) == verifying.signature.is_some();
     session.verifying.take_if(is_right).ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))
 }
 
-/// The same for a call that brings the whole text: one that comes in parts is not ended by it.
+/// The same for a call with all of the data. It does not end an operation that gets its data in parts.
 fn end_in_one(session: &mut Session, comes: SignatureComes) -> Answer<Verifying> {
     let verifying = end(session, comes)?;
     if verifying.parts.is_some() {
@@ -216,14 +219,14 @@ fn end_in_one(session: &mut Session, comes: SignatureComes) -> Answer<Verifying>
     Ok(verifying)
 }
 
-/// ECDSA (PKCS#11 v3.2 section 6.3, "EC Signatures"): r ‖ s. Either of the two values of s is right.
+/// ECDSA (PKCS#11 v3.2 section 6.3, "EC Signatures"): r ‖ s. Both values of s are accepted.
 fn judge_digest(key: &PublicKey, digest: &[u8], signature: &[u8], secp: &Secp256k1<All>) -> Answer {
     if signature.len() != SIGNATURE_LEN {
         return Err(Rv(CKR_SIGNATURE_LEN_RANGE));
     }
     let message = Message::from_digest_slice(digest).map_err(|_| Rv(CKR_DATA_LEN_RANGE))?;
     let mut signature = Signature::from_compact(signature).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
-    // libsecp256k1 verifies the low one only.
+    // libsecp256k1 verifies only the low one.
     signature.normalize_s();
     secp.verify_ecdsa(&message, &signature, key).map_err(|_| Rv(CKR_SIGNATURE_INVALID))
 }

@@ -12,13 +12,14 @@ use crate::kernel::audit::Role;
 use crate::kernel::otp::OtpKeyId;
 use crate::pkcs11::rv::{Answer, Rv};
 
-/// Most handles of objects of all backends at a time, and of all administrators: twice a million users with their wallets.
+/// The most object handles of all backends at a time, and of all administrators: enough for twice a million
+/// users with their wallets.
 const MAX_ALL_HANDLES: usize = 1 << 22;
 
-/// What a handle stands for.
+/// The object behind a handle.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::pkcs11) enum Object {
-    /// A user's OTP key. Enrolling a user anew makes another one.
+    /// A user's OTP key. Enrolling the user again makes another one.
     User { name: String, key_id: OtpKeyId },
     /// The public side of a wallet.
     WalletPublic(WalletId),
@@ -50,7 +51,8 @@ impl Object {
         }
     }
 
-    /// Whether whoever is logged in sees it. The security officer sees what they administer, and none of the user's own objects.
+    /// Whether the present login sees it. The security officer sees the objects to administer, and none of
+    /// the user's private objects.
     pub(in crate::pkcs11) fn is_visible_to(&self, role: Option<Role>) -> bool {
         match self {
             Object::Session { is_private: true, .. } => role == Some(Role::User),
@@ -85,7 +87,7 @@ impl Application {
         Ok(handle)
     }
 
-    /// The object of a handle, if whoever is logged in sees it and it still exists.
+    /// The object of a handle, if the present login sees it and it still exists.
     pub(in crate::pkcs11) fn object_of(&self, handle: CK_OBJECT_HANDLE) -> Answer<Object> {
         let object = self.visible_object(handle)?;
         let is_there = match &object {
@@ -109,7 +111,7 @@ impl Application {
         Ok(object)
     }
 
-    /// The object of a handle, if whoever is logged in sees it. Another application may have destroyed it.
+    /// The object of a handle, if the present login sees it. Another application may have destroyed it.
     pub(in crate::pkcs11) fn visible_object(&self, handle: CK_OBJECT_HANDLE) -> Answer<Object> {
         let object = self.handles().objects.get(&handle).cloned().ok_or(Rv(CKR_OBJECT_HANDLE_INVALID))?;
         if object.is_visible_to(self.role()) { Ok(object) } else { Err(Rv(CKR_OBJECT_HANDLE_INVALID)) }
@@ -145,7 +147,7 @@ impl Application {
 }
 
 impl Handles {
-    /// None yet. The next handle is the one after `last`.
+    /// No handles. The next one follows `last`.
     pub(super) fn after(last: CK_OBJECT_HANDLE) -> Handles {
         Handles { last, ..Handles::default() }
     }

@@ -29,14 +29,14 @@ use crate::remote::interface::MAX_IDENTITY_LEN;
 /// The only slot.
 pub(super) const SLOT: CK_SLOT_ID = 0;
 
-/// Who calls.
+/// The caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
-    /// This process, which has loaded the library. Nothing tells its backend from its administrator.
+    /// This process, which has loaded the library. Nothing distinguishes its backend from its administrator.
     Process,
     /// A peer of `countersign serve`, as its door identified it.
     Peer {
-        /// By the door, or by the name in its certificate.
+        /// Given by the door, or by the name in its certificate.
         role: PeerRole,
         /// Names the peer, the same each time it connects.
         identity: String,
@@ -52,7 +52,7 @@ impl Caller {
     }
 }
 
-/// The engine, with what one application has open.
+/// The engine, with everything that one application has open.
 pub(super) struct Application {
     pub(super) engine: Arc<Engine>,
     caller: Caller,
@@ -63,14 +63,14 @@ pub(super) struct Application {
     pub(super) totals: Arc<Totals>,
 }
 
-/// What all backends hold together, or all administrators. There may be a thousand of them.
+/// What all backends together, or all administrators, have in use. There may be a thousand of them.
 #[derive(Default)]
 pub(super) struct Totals {
     /// Bytes of the unfinished PSBTs of all sessions.
     pub(super) pending: AtomicUsize,
     sessions: AtomicUsize,
     handles: AtomicUsize,
-    /// Handles that searches have found and not handed out yet.
+    /// Handles that searches have found and not returned yet.
     pub(super) found: AtomicUsize,
     pub(super) session_objects: Usage,
     /// Memory of the answers that are being made.
@@ -78,7 +78,7 @@ pub(super) struct Totals {
 }
 
 impl Application {
-    /// Another application of `engine`. It numbers its handles from `first_handle` on.
+    /// A further application of `engine`. Its handles count up from `first_handle`.
     pub(super) fn new(
         engine: Arc<Engine>,
         totals: Arc<Totals>,
@@ -97,7 +97,7 @@ impl Application {
         }
     }
 
-    /// Refuses a backend what only an administrator may do, whatever PIN it has.
+    /// Refuses a backend if only an administrator may do this, whatever PIN it has.
     pub(super) fn check_administrator(&self) -> Answer {
         match self.caller {
             Caller::Process | Caller::Peer { role: PeerRole::Administrator, .. } => Ok(()),
@@ -109,8 +109,8 @@ impl Application {
         }
     }
 
-    /// Refuses an administrator what only a backend may do, whatever PIN they have: behind the administrators' door nobody logs
-    /// in as the user or signs.
+    /// Refuses an administrator if only a backend may do this, whatever PIN they have: behind the
+    /// administrators' door nobody logs in as the user or signs.
     pub(super) fn check_backend(&self) -> Answer {
         match self.caller {
             Caller::Process | Caller::Peer { role: PeerRole::Backend, .. } => Ok(()),

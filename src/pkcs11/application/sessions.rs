@@ -19,9 +19,9 @@ use crate::pkcs11::rv::{Answer, Rv};
 use crate::pkcs11::sign::Signing;
 use crate::pkcs11::verify::Verifying;
 
-/// Most sessions of one application at a time.
+/// The most sessions of one application at a time.
 pub(in crate::pkcs11) const MAX_SESSIONS: usize = 4_096;
-/// Most sessions of all backends at a time, and of all administrators.
+/// The most sessions of all backends at a time, and of all administrators.
 const MAX_ALL_SESSIONS: usize = 65_536;
 
 /// One session.
@@ -34,7 +34,7 @@ pub(in crate::pkcs11) struct Session {
     pub(in crate::pkcs11) verifying: Option<Verifying>,
     /// The rule that refused the last transaction (`ulDeviceError`). Beginning an operation or a message clears it.
     pub(in crate::pkcs11) refused_by: Option<Rule>,
-    /// Enrolments made in this session that nobody has read yet.
+    /// Enrolments made in this session whose URI nobody has read yet.
     pub(in crate::pkcs11) enrolments: HashMap<OtpKeyId, Zeroizing<String>>,
 }
 
@@ -47,8 +47,8 @@ pub(super) struct Sessions {
     login: Option<Arc<Login>>,
 }
 
-/// A session in the table. A call that works on the session may wait for the table, so nobody waits for a session while holding
-/// the table. What closing needs is therefore outside of the session's lock.
+/// A session in the table. A call that works on the session may wait for the table, so nobody may wait for a
+/// session while holding the table. Closing therefore needs only what is outside of the session's lock.
 struct Open {
     read_write: bool,
     session: Arc<Mutex<Session>>,
@@ -85,7 +85,7 @@ impl Application {
             return Err(Rv(CKR_SESSION_COUNT));
         }
         self.totals.sessions.fetch_add(1, Ordering::SeqCst);
-        // No handle is given twice: that of a closed session stays invalid.
+        // No handle is used twice: that of a closed session stays invalid.
         sessions.last += 1;
         let handle = sessions.last;
         sessions.read_only += usize::from(!read_write);
@@ -126,27 +126,27 @@ impl Application {
         self.sessions().open.contains_key(&session)
     }
 
-    /// How many sessions are open, and how many of them read-write.
+    /// The number of open sessions, and how many of them are read-write.
     pub(in crate::pkcs11) fn session_counts(&self) -> (usize, usize) {
         let sessions = self.sessions();
         (sessions.open.len(), sessions.open.len() - sessions.read_only)
     }
 
-    /// Who is logged in.
+    /// The role that is logged in.
     pub(in crate::pkcs11) fn role(&self) -> Option<Role> {
         self.sessions().role()
     }
 
-    /// Ends a login whose PIN has changed or was declared lost. Every call begins with this.
+    /// Ends a login whose PIN has changed or was declared lost. Every call starts with this.
     pub(in crate::pkcs11) fn end_login_of_an_old_pin(&self) {
         let is_over =
             || self.login_now().is_some_and(|login| !login.is_of(self.engine.pin_era(login.role())));
         if is_over() {
             let _turn = self.turn_to_log_in();
-            // Another call may have ended it and logged in anew.
+            // Another call may have ended it and logged in again.
             if is_over() {
                 tracing::warn!("ended a login: its PIN was changed or declared lost");
-                // It may have ended meanwhile.
+                // The last session may have been closed meanwhile.
                 let _ = self.logout();
             }
         }
@@ -157,7 +157,8 @@ impl Application {
         self.sessions().login.clone()
     }
 
-    /// Lets a login of this role go on as this one: the application that changed the PIN knows the new one.
+    /// Lets a login of this role continue as this one: the application that changed the PIN knows the new
+    /// one.
     pub(in crate::pkcs11) fn go_on_as(&self, login: Login) {
         let mut sessions = self.sessions();
         if sessions.role() == Some(login.role()) {
@@ -170,12 +171,12 @@ impl Application {
         cores::lock(&self.logging_in).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `role` may log in now.
+    /// Whether `role` may log in in the present state.
     pub(in crate::pkcs11) fn check_login(&self, role: Role) -> Answer {
         self.sessions().check_login(role)
     }
 
-    /// Logs in, if the session in which the right PIN came is still open.
+    /// Logs in, if the session that brought the right PIN is still open.
     pub(in crate::pkcs11) fn set_login(&self, session: CK_SESSION_HANDLE, login: Login) -> Answer {
         let mut sessions = self.sessions();
         if !sessions.open.contains_key(&session) {
@@ -194,7 +195,7 @@ impl Application {
             sessions.open.values().map(|open| Arc::clone(&open.session)).collect()
         };
         for session in open {
-            // A session in doubt stays refused, but drops what it held.
+            // A session in doubt stays refused, but frees what it held.
             let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
             *session = Session { read_write: session.read_write, ..Session::default() };
         }
@@ -210,7 +211,7 @@ impl Application {
 }
 
 impl Sessions {
-    /// None yet. The next handle is the one after `last`.
+    /// No sessions. The next handle follows `last`.
     pub(super) fn after(last: CK_SESSION_HANDLE) -> Sessions {
         Sessions { last, ..Sessions::default() }
     }

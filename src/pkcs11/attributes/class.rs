@@ -1,4 +1,4 @@
-//! Which attributes an object has: the tables of PKCS#11 v3.2 sections 4 and 6.
+//! The attributes of each kind of object: the tables of PKCS#11 v3.2 sections 4 and 6.
 
 use cryptoki_sys::*;
 
@@ -8,7 +8,7 @@ use super::specified::SPECIFIED;
 
 type Table = &'static [CK_ATTRIBUTE_TYPE];
 
-/// A kind of object, by what attributes it has.
+/// A kind of object, distinguished by its attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pkcs11) enum Class {
     /// A user's OTP key.
@@ -58,8 +58,8 @@ impl Class {
         self.attributes().any(|had| had == kind)
     }
 
-    /// Why an attribute that cannot be given here is refused (section 4.1, cases 1, 3 and 5): only the token sets it, or it
-    /// belongs to other objects, or there is no such attribute.
+    /// The reason why an attribute cannot be given here (section 4.1, cases 1, 3 and 5): only the token sets
+    /// it, it belongs to other objects, or it does not exist.
     pub(in crate::pkcs11) fn refusal(self, kind: CK_ATTRIBUTE_TYPE) -> Rv {
         if self.has(kind) {
             Rv(CKR_ATTRIBUTE_READ_ONLY)
@@ -91,7 +91,7 @@ const OBJECT: Table = &[CKA_CLASS];
 /// Section 4.4.
 const STORAGE: Table =
     &[CKA_TOKEN, CKA_PRIVATE, CKA_MODIFIABLE, CKA_LABEL, CKA_COPYABLE, CKA_DESTROYABLE, CKA_UNIQUE_ID];
-/// Section 4.3, "Clock", and ours.
+/// Section 4.3, "Clock", and our own.
 const CLOCK: Table = &[CKA_HW_FEATURE_TYPE, CKA_VALUE, CKA_COUNTERSIGN_CLOCK_REFUSAL];
 /// `include/countersign.h`, "The backends' PIN".
 const USER_PIN: Table = &[
@@ -115,8 +115,8 @@ const KEY: Table = &[
     CKA_ALLOWED_MECHANISMS,
     CKA_OBJECT_VALIDATION_FLAGS,
 ];
-/// Section 4.9. `CKA_PUBLIC_CRC64_VALUE` is computed over a `CKA_VALUE`, which the keys of
-/// elliptic curves have not.
+/// Section 4.9. `CKA_PUBLIC_CRC64_VALUE` is computed over a `CKA_VALUE`, which keys of elliptic curves do not
+/// have.
 const PUBLIC_KEY: Table = &[
     CKA_SUBJECT,
     CKA_ENCRYPT,
@@ -201,9 +201,9 @@ const USER: Table = &[
     CKA_COUNTERSIGN_FAILURES,
     CKA_COUNTERSIGN_STOPPED,
 ];
-/// `include/countersign.h`, "Attributes of a wallet": those that a key that signs digests has, too.
+/// `include/countersign.h`, "Attributes of a wallet": those that a key that signs digests also has.
 const APPROVED: Table = &[CKA_COUNTERSIGN_USERS, CKA_COUNTERSIGN_POLICY];
-/// The others.
+/// The rest of them.
 const WALLET: Table = &[
     CKA_COUNTERSIGN_NETWORK,
     CKA_COUNTERSIGN_DESCRIPTOR,

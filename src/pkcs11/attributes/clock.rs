@@ -7,8 +7,8 @@ use super::{Hidden, Value, ulong};
 use crate::kernel::clock::ClockError;
 use crate::kernel::utc;
 
-/// An attribute of the clock, which says Unix time `now`. A hardware feature is no storage object: it has no label and is no
-/// token object (section 4.3).
+/// An attribute of the clock, which shows the Unix time `now`. A hardware feature is no storage object, so it
+/// has no label and is no token object (section 4.3).
 pub(in crate::pkcs11) fn of_clock(now: u64, refusal: Option<ClockError>, kind: CK_ATTRIBUTE_TYPE) -> Value {
     Ok(match kind {
         CKA_CLASS => ulong(CKO_HW_FEATURE),

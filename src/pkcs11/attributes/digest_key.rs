@@ -1,4 +1,5 @@
-//! The attributes of keys that sign digests: what is not as with every EC key pair (see [`super::ec_pair`]).
+//! The attributes of keys that sign digests, as far as they differ from other EC key pairs (see
+//! [`super::ec_pair`]).
 
 use cryptoki_sys::*;
 
@@ -33,7 +34,7 @@ pub(in crate::pkcs11) fn of_digest_public(
     }
 }
 
-/// What it was made for.
+/// The mechanisms that it was made for.
 fn allowed_mechanisms(key: &DigestKey) -> Vec<u8> {
     let made_for = key.mechanisms();
     [(made_for.digest, CKM_COUNTERSIGN_DIGEST), (made_for.ecdsa, CKM_ECDSA)]

@@ -1,7 +1,7 @@
-//! What the two sides of every EC key pair made inside show alike, whatever they sign (PKCS#11 v3.2 sections 4.9,
-//! 4.10 and 6.3).
+//! The attributes that are the same for every EC key pair made inside, whatever it signs (PKCS#11 v3.2
+//! sections 4.9, 4.10 and 6.3).
 //!
-//! A wallet, and a key that signs digests, each say first what is their own; all else is said here, once for both.
+//! Wallets and keys that sign digests look at their own attributes first, and leave the rest to this file.
 
 use bitcoin::secp256k1::PublicKey;
 use cryptoki_sys::*;
@@ -11,7 +11,7 @@ use super::{Hidden, SECP256K1, Value, bool, ec_point, public_key_info, ulong, un
 
 /// A key pair made inside.
 pub(super) struct EcPair<'a> {
-    /// Of the record that both sides come from.
+    /// The id of the record behind both sides.
     pub(super) id: &'a [u8; 16],
     pub(super) label: &'a str,
     pub(super) cka_id: &'a [u8],
@@ -44,7 +44,7 @@ pub(super) fn of_ec_private(pair: &EcPair<'_>, kind: CK_ATTRIBUTE_TYPE) -> Value
     })
 }
 
-/// An attribute of the public side. Whether it verifies is each pair's own.
+/// An attribute of the public side. Each kind of pair decides whether it can verify.
 pub(super) fn of_ec_public(pair: &EcPair<'_>, kind: CK_ATTRIBUTE_TYPE) -> Value {
     Ok(match kind {
         CKA_CLASS => ulong(CKO_PUBLIC_KEY),

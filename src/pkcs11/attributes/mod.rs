@@ -1,6 +1,7 @@
 //! The attributes of objects, one file for each kind of object (PKCS#11 v3.2 sections 4 and 6).
 //!
-//! [`Class`] has the specification's tables: which attributes an object has. The other files say what they are.
+//! [`Class`] has the specification's tables of which attributes an object has. The other files have their
+//! values.
 
 mod class;
 mod clock;
@@ -26,19 +27,19 @@ pub(super) use wallet::{of_private, of_public, reach};
 /// The object identifier of secp256k1 in DER (SEC 2: 1.3.132.0.10).
 pub(super) const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 
-/// Why an attribute has no value to show.
+/// The reason why an attribute has no value to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hidden {
-    /// It never leaves.
+    /// The value never leaves.
     Sensitive,
     /// The object has no such attribute.
     Unknown,
 }
 
-/// The value of an attribute, or why there is none.
+/// The value of an attribute, or the reason why there is none.
 pub(super) type Value = Result<Vec<u8>, Hidden>;
 
-/// A `CK_ULONG`, and what is one: `CK_OBJECT_CLASS`, `CK_KEY_TYPE`, `CK_MECHANISM_TYPE`.
+/// A `CK_ULONG`, or a type defined as one: `CK_OBJECT_CLASS`, `CK_KEY_TYPE`, `CK_MECHANISM_TYPE`.
 pub(super) fn ulong(value: CK_ULONG) -> Vec<u8> {
     value.to_ne_bytes().to_vec()
 }
@@ -48,7 +49,7 @@ pub(super) fn bool(value: bool) -> Vec<u8> {
     vec![if value { CK_TRUE } else { CK_FALSE }]
 }
 
-/// `CKA_UNIQUE_ID` of one side of a key pair: both come from one record, and are two objects.
+/// `CKA_UNIQUE_ID` of one side of a key pair. Both sides come from one record, but are two objects.
 fn unique_id(id: &[u8; 16], side: &str) -> Vec<u8> {
     format!("{}.{side}", data_encoding::HEXLOWER.encode(id)).into_bytes()
 }

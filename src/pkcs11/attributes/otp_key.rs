@@ -33,7 +33,7 @@ pub(in crate::pkcs11) fn of_user(user: &UserView, kind: CK_ATTRIBUTE_TYPE) -> Va
         | CKA_TRUSTED => bool(false),
         CKA_VALUE => return Err(Hidden::Sensitive),
         CKA_VALUE_LEN => ulong(SECRET_LEN as CK_ULONG),
-        // No value where none is to be compared. The counter of TOTP is the time.
+        // Empty, because there is no check value to compare, and because TOTP's counter is the time.
         CKA_CHECK_VALUE | CKA_OTP_COUNTER => vec![],
         CKA_WRAP_TEMPLATE | CKA_UNWRAP_TEMPLATE | CKA_DERIVE_TEMPLATE => vec![],
         CKA_OBJECT_VALIDATION_FLAGS => ulong(0),
@@ -57,7 +57,7 @@ pub(in crate::pkcs11) fn of_user(user: &UserView, kind: CK_ATTRIBUTE_TYPE) -> Va
             OtpHash::Sha256 => CKM_SHA256,
             OtpHash::Sha512 => CKM_SHA512,
         }),
-        // Shown once, by the session that made the key: see `object`.
+        // Shown once, in the session that made the key: see `object`.
         CKA_COUNTERSIGN_OTPAUTH_URI => return Err(Hidden::Sensitive),
         _ => return Err(Hidden::Unknown),
     })

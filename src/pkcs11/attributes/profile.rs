@@ -4,7 +4,8 @@ use cryptoki_sys::*;
 
 use super::{Hidden, Value, bool, ulong};
 
-/// An attribute of the one profile that the token names, the Baseline Provider (PKCS#11 Profiles, "Baseline Provider").
+/// An attribute of the one profile of the token, the Baseline Provider (PKCS#11 Profiles, "Baseline
+/// Provider").
 pub(in crate::pkcs11) fn of_profile(kind: CK_ATTRIBUTE_TYPE) -> Value {
     Ok(match kind {
         CKA_CLASS => ulong(CKO_PROFILE),

@@ -2,7 +2,7 @@
 
 use cryptoki_sys::*;
 
-/// All of them, in the order of their numbers but for the arrays.
+/// All of them, in the order of their numbers, except the arrays.
 pub(super) const SPECIFIED: &[CK_ATTRIBUTE_TYPE] = &[
     CKA_CLASS,
     CKA_TOKEN,

@@ -1,4 +1,5 @@
-//! The attributes of the backends' PIN, a hardware feature of ours (PKCS#11 v3.2 section 4.3: `CKH_VENDOR_DEFINED`).
+//! The attributes of the backends' PIN, a vendor-defined hardware feature (PKCS#11 v3.2 section 4.3:
+//! `CKH_VENDOR_DEFINED`).
 
 use cryptoki_sys::*;
 

@@ -1,4 +1,4 @@
-//! The attributes of wallets: what is not as with every EC key pair (see [`super::ec_pair`]).
+//! The attributes of wallets, as far as they differ from other EC key pairs (see [`super::ec_pair`]).
 
 use cryptoki_sys::*;
 
@@ -17,7 +17,7 @@ pub(in crate::pkcs11) fn of_private(id: &WalletId, wallet: &Wallet, kind: CK_ATT
     }
 }
 
-/// An attribute of a wallet's public side. There is no mechanism to verify with.
+/// An attribute of a wallet's public side. No mechanism verifies with it.
 pub(in crate::pkcs11) fn of_public(id: &WalletId, wallet: &Wallet, kind: CK_ATTRIBUTE_TYPE) -> Value {
     match kind {
         CKA_VERIFY => Ok(bool(false)),
@@ -26,7 +26,7 @@ pub(in crate::pkcs11) fn of_public(id: &WalletId, wallet: &Wallet, kind: CK_ATTR
     }
 }
 
-/// An attribute that both sides of a wallet have, and no other key pair.
+/// An attribute that both sides of a wallet have, and other key pairs do not.
 fn of_wallet(wallet: &Wallet, kind: CK_ATTRIBUTE_TYPE) -> Option<Vec<u8>> {
     Some(match kind {
         CKA_COUNTERSIGN_NETWORK => wallet.network().name().into(),
@@ -52,7 +52,7 @@ fn pair<'a>(id: &'a WalletId, wallet: &'a Wallet) -> EcPair<'a> {
     }
 }
 
-/// What follows from the registered script; empty until there is one.
+/// A value that follows from the registered script, or an empty one until there is a script.
 fn of_script(wallet: &Wallet, value: impl FnOnce(&WatchOnly) -> Vec<u8>) -> Vec<u8> {
     wallet.keys().map(|keys| value(keys.watch())).unwrap_or_default()
 }

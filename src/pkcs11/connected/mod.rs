@@ -1,11 +1,13 @@
-//! The client: the calls of this process, carried to the boundary. It judges nothing.
+//! The client: carries the calls of this process to the boundary, and decides nothing itself.
 //!
-//! - C1. An answer is the boundary's. Only a `C_SignInit` that the boundary is certain to accept is answered here first
-//!   ([`foresight`]).
-//! - C2. A handle is valid only on the application that gave it. An application that is lost takes its handles along, and no number
-//!   is given again: each application numbers its handles from a range of its own.
-//! - C3. A call that finds no room on its way fails like any other, and ends its operation at the boundary, too ([`unended`]).
-//! - C4. No call waits without a limit: connecting, sending and answering have the time limits of the configuration.
+//! - C1. Answers come from the boundary. The only exception is a `C_SignInit` that the boundary is certain to
+//!   accept ([`foresight`]).
+//! - C2. A handle is valid only in the application that it came from. Handles are lost with their
+//!   application, and no number is used again: each application numbers its handles from a range of its own.
+//! - C3. A call that finds no room on its way fails like any other call, and ends its operation at the
+//!   boundary, too ([`unended`]).
+//! - C4. No call waits without a limit: connecting, sending and answering have the time limits of the
+//!   configuration.
 
 mod foresight;
 mod unended;
@@ -27,13 +29,13 @@ use crate::shell::config::ConnectConfig;
 /// The boundary, as this process sees it.
 pub(super) struct Connected {
     config: ConnectConfig,
-    /// The one that is connected.
+    /// The present connection.
     remote: Mutex<Option<Arc<Remote>>>,
-    /// The first handle of the next one.
+    /// The first handle of the next application.
     next_handle: AtomicU64,
 }
 
-/// How many handles are reserved for each application.
+/// Handles reserved for each application.
 const HANDLES: u64 = 1 << 32;
 
 /// This process's application at the boundary, until its connections are lost.
@@ -43,11 +45,11 @@ struct Remote {
     unended: Mutex<Unended>,
 }
 
-/// Why the boundary has not answered a call.
+/// The reason why the boundary has not answered a call.
 enum Uncarried {
-    /// It has no room for the call or its answer now, and has not made it.
+    /// The boundary has no room for the call or its answer now, and has not made the call.
     NoRoom,
-    /// The application is lost with its connections, and what became of the call is unknown.
+    /// The application was lost together with its connections. Nobody knows whether the call was made.
     Lost,
 }
 
@@ -59,7 +61,7 @@ impl Connected {
         Ok(connected)
     }
 
-    /// Has the boundary answer a call.
+    /// Sends a call to the boundary and returns its answer.
     pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
         let remote = self.remote_for(&request)?;
         let request = request.for_version(remote.client.version());
@@ -67,7 +69,8 @@ impl Connected {
         match self.settle(&remote, &envelope.request).and_then(|()| self.carry(&remote, &envelope)) {
             Ok(answer) => answer,
             Err(Uncarried::NoRoom) => Err(remote.fail(envelope, Rv(CKR_DEVICE_MEMORY))),
-            // Nothing is lost with an application that has no session, such as one that was idle for too long.
+            // An application without sessions loses nothing, for example one that was idle for too long. So
+            // the call is made again.
             Err(Uncarried::Lost) if envelope.request.may_be_repeated() && remote.has_no_session() => {
                 let remote = self.remote_for(&envelope.request)?;
                 self.carry(&remote, &envelope).unwrap_or(Err(Rv(CKR_DEVICE_REMOVED)))
@@ -76,7 +79,7 @@ impl Connected {
         }
     }
 
-    /// Lets go of what a parent process left in this one.
+    /// Abandons what a parent process left in this one.
     pub(super) fn abandon(&self) {
         if let Ok(mut remote) = self.remote.try_lock()
             && let Some(remote) = remote.take()
@@ -85,13 +88,13 @@ impl Connected {
         }
     }
 
-    /// Ends at the boundary what has ended here, before `request` is sent.
+    /// Ends at the boundary the operations that have ended here, before `request` is sent.
     fn settle(&self, remote: &Arc<Remote>, request: &Request) -> Result<(), Uncarried> {
         let due = remote.unended().due_before(request);
         let mut due = due.into_iter().map(|request| Envelope { sign_init: None, request });
         for end in due.by_ref() {
             if let Err(uncarried) = self.carry(remote, &end) {
-                // It is owed as before, and so are those after it.
+                // It is still owed, and so are the ones after it.
                 let mut unended = remote.unended();
                 due.chain([end]).for_each(|Envelope { request, .. }| unended.owe(request));
                 return Err(uncarried);
@@ -129,7 +132,8 @@ impl Connected {
         }
     }
 
-    /// The application at the boundary, begun anew for a call in no session. The sessions of a lost one are gone.
+    /// The application at the boundary. For a call outside of a session a new one is begun. The sessions of a
+    /// lost one are gone.
     fn remote_for(&self, request: &Request) -> Answer<Arc<Remote>> {
         let mut remote = self.remote();
         match &*remote {
@@ -152,7 +156,7 @@ impl Connected {
         Ok(Arc::new(Remote { client, foresight: Mutex::default(), unended: Mutex::default() }))
     }
 
-    /// Lets go of an application that is lost, unless another call has.
+    /// Drops an application that is lost, unless another call has.
     fn lose(&self, lost: &Arc<Remote>, reason: &str) -> Uncarried {
         let mut remote = self.remote();
         if remote.as_ref().is_some_and(|current| Arc::ptr_eq(current, lost)) {
@@ -170,7 +174,7 @@ impl Connected {
 }
 
 impl Remote {
-    /// Fails a call that was not carried, and ends the operation that the call would have ended by failing.
+    /// Fails a call that was not carried, and ends the operation that this failure ends.
     fn fail(&self, envelope: Envelope, rv: Rv) -> Rv {
         match envelope.request.refused(rv) {
             // The operation was held back: the boundary never began it.
@@ -198,12 +202,12 @@ impl Remote {
 }
 
 impl Request {
-    /// Whether it may be made a second time when nobody knows what became of the first.
+    /// Whether a second try is safe when nobody knows whether the first one was made.
     fn may_be_repeated(&self) -> bool {
         self.session().is_none() && !matches!(self, Request::InitToken { .. })
     }
 
-    /// The same in an older version of the protocol. Version 2 does not tell the rule that refused.
+    /// The same request in an older version of the protocol. Version 2 does not have the number of the rule.
     fn for_version(self, version: u16) -> Request {
         match self {
             Request::SessionInfoAndRule { session } if version < 3 => Request::SessionInfo { session },

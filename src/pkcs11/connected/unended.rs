@@ -1,10 +1,12 @@
-//! Operations that have ended here, and not yet at the boundary.
+//! Operations that have ended here, but not yet at the boundary.
 //!
-//! A call that finds no room on its way fails, and a failed call ends its operation ([`Request::refused`]). The boundary has not
-//! seen that call. So the client owes it the end of the operation, and pays before the next call of that session.
+//! A call that finds no room on its way fails, and a failed call ends its operation ([`Request::refused`]).
+//! The boundary has not seen that call. So the client owes it the end of the operation, and sends the end
+//! before the next call of that session.
 //!
-//! - U1. An owed end goes to the boundary before any other call of its session, except `C_CloseSession`, which ends everything.
-//! - U2. An end that finds no room either is owed as before, and the call that waited for it fails, too.
+//! - U1. An owed end goes to the boundary before any other call of its session, except `C_CloseSession`,
+//!   which ends everything.
+//! - U2. If an end finds no room either, it is still owed, and the call that waited for it fails, too.
 //! - U3. Whatever the boundary answers to an end, the operation is over: it ended now, or there was none.
 
 use std::collections::HashMap;
@@ -19,14 +21,15 @@ use crate::pkcs11::request::Request;
 pub(super) struct Unended(HashMap<CK_SESSION_HANDLE, HashMap<Discriminant<Request>, Request>>);
 
 impl Unended {
-    /// Owes this end.
+    /// Records an owed end.
     pub(super) fn owe(&mut self, end: Request) {
         if let Some(session) = end.session() {
             self.0.entry(session).or_default().insert(discriminant(&end), end);
         }
     }
 
-    /// What is owed before `request` may be sent. It is owed no more: whoever cannot send it owes it again.
+    /// The ends to send before `request`. They are no longer owed: if one cannot be sent, the caller must
+    /// record it again.
     pub(super) fn due_before(&mut self, request: &Request) -> Vec<Request> {
         if matches!(request, Request::CloseSession { .. }) {
             return Vec::new();
@@ -35,7 +38,7 @@ impl Unended {
         owed.map(|ends| ends.into_values().collect()).unwrap_or_default()
     }
 
-    /// Forgets what a session owed that is closed.
+    /// Forgets the ends of a session that is closed.
     pub(super) fn closed_by(&mut self, request: &Request) {
         match request {
             Request::CloseSession { session } => drop(self.0.remove(session)),

@@ -1,4 +1,5 @@
-//! The general-purpose entry functions (PKCS#11 v3.2 section 5.4), and what is left of parallel function management (5.20).
+//! The general-purpose entry functions (PKCS#11 v3.2 section 5.4), and the rest of parallel function
+//! management (5.20).
 
 use cryptoki_sys::*;
 
@@ -34,7 +35,7 @@ entries! {
         raw::put(info, instance::info(CK_VERSION { major: 3, minor: 2 }))
     }
 
-    // 5.20: it answers nothing else, whatever the session.
+    // 5.20: always this answer, whatever the session.
 
     fn c_get_function_status(_session: CK_SESSION_HANDLE) {
         current()?;

@@ -1,7 +1,7 @@
-//! The entry functions: catch, convert, call. Each is what its section of PKCS#11 v3.2 section 5 says it is.
+//! The entry functions: catch, convert, call. Each does what its section of PKCS#11 v3.2 section 5 describes.
 //!
-//! Pointers go straight to [`super::raw`]. The SAFETY argument is the same for all of them: PKCS#11 obliges the caller to
-//! give pointers that are null or valid for the length that comes with them, until the call returns.
+//! Pointers go straight to [`super::raw`]. One SAFETY argument covers all of them: PKCS#11 obliges the caller
+//! to pass pointers that are null or valid for their length until the call returns.
 
 #![allow(unsafe_code)]
 
@@ -14,7 +14,7 @@ use super::reply::Reply;
 use super::request::Request;
 use super::rv::{Answer, Rv};
 
-/// Runs one call. A panic is `CKR_GENERAL_ERROR`, and never crosses into the caller.
+/// Runs one call. A panic becomes `CKR_GENERAL_ERROR`, and never crosses into the caller.
 fn enter(call: impl FnOnce() -> Answer) -> CK_RV {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(())) => CKR_OK,
@@ -23,7 +23,7 @@ fn enter(call: impl FnOnce() -> Answer) -> CK_RV {
     }
 }
 
-/// What is expected of a call: this reply, or none. Another one is no answer to it.
+/// The expected reply of a call, or an error if it is another one.
 macro_rules! expect {
     ($reply:expr, $pattern:pat $(if $guard:expr)? => $value:expr) => {
         match $reply {
@@ -34,18 +34,18 @@ macro_rules! expect {
 }
 
 impl Instance {
-    /// A call that gives nothing but its success.
+    /// A call whose only result is success.
     fn perform(&self, request: Request) -> Answer {
         expect!(self.answer(request)?, Reply::Done => Ok(()))
     }
 
-    /// Refuses a handle that is no session's.
+    /// Refuses a handle that belongs to no session.
     fn has_session(&self, session: CK_SESSION_HANDLE) -> Answer {
         expect!(self.answer(Request::SessionInfo { session })?, Reply::Session(_) => Ok(()))
     }
 }
 
-/// Defines entry functions whose bodies may convert pointers, all under the one argument of this file.
+/// Defines entry functions whose bodies may convert pointers, all under this file's one argument.
 macro_rules! entries {
     ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block)+) => {
         $(
@@ -59,7 +59,7 @@ macro_rules! entries {
     };
 }
 
-// Behind the macros, which it has from here.
+// After the macros, which it uses.
 mod boundary;
 mod general;
 mod key_management;

@@ -16,7 +16,7 @@ entries! {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         instance.has_session(session)?;
-        // Nobody outside has a say in what is random here.
+        // Nobody outside may influence the randomness.
         Err(Rv(CKR_RANDOM_SEED_NOT_SUPPORTED))
     }
 
@@ -26,7 +26,7 @@ entries! {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         let reply = instance.answer(Request::GenerateRandom { session, len })?;
-        // As many as were asked for: `put_list` writes no more, and fewer are no answer.
+        // Exactly as many as were asked for: `put_list` writes no more, and fewer would be no answer.
         let bytes = expect!(reply, Reply::Random(bytes) if bytes.len() as CK_ULONG == len => bytes);
         raw::put_list(&bytes, random, &mut (len as CK_ULONG))
     }

@@ -36,7 +36,7 @@ entries! {
     fn c_get_session_info(session: CK_SESSION_HANDLE, info: CK_SESSION_INFO_PTR) {
         let (found, rule) = match current()?.answer(Request::SessionInfoAndRule { session })? {
             Reply::SessionAndRule { session, rule } => (session, rule),
-            // A boundary of an older release does not tell the rule.
+            // A boundary of an older release does not send the rule.
             Reply::Session(session) => (session, 0),
             _ => return Err(Rv(CKR_DEVICE_ERROR)),
         };
@@ -91,7 +91,7 @@ entries! {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         instance.has_session(session)?;
-        // `C_GetOperationState` never gave one.
+        // `C_GetOperationState` never returned one.
         Err(Rv(CKR_SAVED_STATE_INVALID))
     }
 
@@ -105,7 +105,8 @@ entries! {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
         instance.has_session(session)?;
-        // The token has no validation object (v3.2 section 4.15): nothing that was done here was validated by anybody.
+        // The token has no validation object (v3.2 section 4.15), so nobody has validated anything that it
+        // did.
         raw::put(flags, 0)
     }
 }

@@ -1,4 +1,4 @@
-//! The entry functions of signing and verifying (PKCS#11 v3.2 sections 5.13 to 5.15), as all are: see the head of
+//! The entry functions of signing and verifying (PKCS#11 v3.2 sections 5.13 to 5.15). See the head of
 //! [`super`].
 
 use cryptoki_sys::*;
@@ -11,8 +11,7 @@ use crate::pkcs11::reply::Reply;
 use crate::pkcs11::request::{MAX_PIN_LEN, Request};
 use crate::pkcs11::rv::{Answer, Rv};
 
-/// The place for the answer. A call without one fails, and ends its operation as every failed call does
-/// ([`Request::refused`]).
+/// The place for the answer. A call without one fails, and so ends its operation ([`Request::refused`]).
 fn or_end(instance: &Instance, session: CK_SESSION_HANDLE, out: Answer<Output>) -> Answer<Output> {
     out.map_err(|rv| match instance.perform(Request::SignUpdate { session, part: Err(rv) }) {
         Ok(()) | Err(Rv(CKR_OPERATION_NOT_INITIALIZED)) => rv,
@@ -98,7 +97,7 @@ entries! {
         let parameter = raw::parameter(parameter, parameter_len);
         let part = raw::bytes(part, part_len, MAX_PSBT_LEN, CKR_DATA_LEN_RANGE);
         if signature_len.is_null() {
-            // There is more to come.
+            // Further parts follow.
             return instance.perform(Request::SignMessageNext { session, parameter, part, room: None });
         }
         let out = Output::new(signature, signature_len)?;

@@ -40,7 +40,7 @@ entries! {
         if slot.is_null() || !reserved.is_null() {
             return Err(Rv(CKR_ARGUMENTS_BAD));
         }
-        // The one token is never removed: there is no event to find, and none that is worth waiting for.
+        // The one token is never removed, so there is no event to find or to wait for.
         Err(Rv(if flags & CKF_DONT_BLOCK != 0 { CKR_NO_EVENT } else { CKR_FUNCTION_NOT_SUPPORTED }))
     }
 

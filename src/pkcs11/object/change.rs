@@ -44,7 +44,7 @@ impl Application {
     }
 }
 
-/// The act that a template asks for; none where it is empty.
+/// The act that a template asks for, or none for an empty template.
 fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>> {
     let act = match object {
         Object::User { name, key_id } => {
@@ -66,7 +66,7 @@ fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
     Ok(if template.is_empty() { None } else { Some(act) })
 }
 
-/// What can be set of a user: `CKA_COUNTERSIGN_LOCKED`, to false.
+/// Checks the one attribute of a user that can be set: `CKA_COUNTERSIGN_LOCKED`, to false.
 fn check_unlocking(template: &[&TemplateEntry]) -> Answer {
     template.iter().try_for_each(|TemplateEntry { kind, value }| match *kind {
         CKA_COUNTERSIGN_LOCKED if !bool_value(value)? => Ok(()),
@@ -75,7 +75,7 @@ fn check_unlocking(template: &[&TemplateEntry]) -> Answer {
     })
 }
 
-/// All that can be set of the clock: the time that it shows.
+/// The one attribute of the clock that can be set: the time that it shows.
 fn clock_change(template: &[&TemplateEntry]) -> Answer<Option<u64>> {
     let mut time = None;
     for TemplateEntry { kind, value } in template {
@@ -87,8 +87,9 @@ fn clock_change(template: &[&TemplateEntry]) -> Answer<Option<u64>> {
     Ok(time)
 }
 
-/// What can be set of the backends' PIN: `CKA_COUNTERSIGN_LOCKED`, to false, or `CKA_COUNTERSIGN_PIN_LOST`, to true. One of them at a
-/// time, because each is an act with a link of its own in the audit.
+/// The attributes of the backends' PIN that can be set: `CKA_COUNTERSIGN_LOCKED`, to false, or
+/// `CKA_COUNTERSIGN_PIN_LOST`, to true. Only one at a time, because each is an act with a link of its own in
+/// the audit.
 fn pin_change(template: &[&TemplateEntry]) -> Answer<Option<Act>> {
     let change = |TemplateEntry { kind, value }: &TemplateEntry| match *kind {
         CKA_COUNTERSIGN_LOCKED if !bool_value(value)? => Ok(Act::UnlockUserPin),
@@ -103,7 +104,8 @@ fn pin_change(template: &[&TemplateEntry]) -> Answer<Option<Act>> {
     }
 }
 
-/// All that can be set of a wallet: its label, its users, its policy as a whole, its reach, and once its wallet policy.
+/// The attributes of a wallet that can be set: label, users, the whole policy, reach, and once the wallet
+/// policy.
 fn wallet_change(class: Class, template: &[&TemplateEntry]) -> Answer<WalletChange> {
     let mut change = WalletChange::default();
     for TemplateEntry { kind, value } in template {

@@ -14,11 +14,11 @@ use super::Loaded;
 use crate::engine::WalletId;
 use crate::kernel::wallet::Wallet;
 
-/// Most handles that the searches of all backends, or of all administrators, hold at a time: of a token with a million users
-/// each search finds a million.
+/// The most handles that the searches of all backends, or of all administrators, hold at a time. With a
+/// million users in the token, each search finds a million.
 const MAX_ALL_FOUND: usize = 1 << 23;
 
-/// What `C_FindObjects` has not given yet, counted with what other searches hold.
+/// The handles that `C_FindObjects` has not returned yet, counted together with those of other searches.
 pub(in crate::pkcs11) struct Finding {
     found: std::vec::IntoIter<Found>,
     counted: usize,
@@ -30,7 +30,7 @@ impl Finding {
         Finding { found: vec![].into_iter(), counted: 0, totals: Arc::clone(totals) }
     }
 
-    /// Handles that were not given yet.
+    /// The number of handles that are left to return.
     pub(in crate::pkcs11) fn left(&self) -> usize {
         self.found.len()
     }
@@ -54,7 +54,7 @@ impl Drop for Finding {
 }
 
 impl Application {
-    /// `C_FindObjectsInit`: what is visible and matches every attribute of the template.
+    /// `C_FindObjectsInit`: finds the visible objects that match every attribute of the template.
     pub(in crate::pkcs11) fn find_objects_init(
         &self,
         session: CK_SESSION_HANDLE,
@@ -89,7 +89,7 @@ impl Application {
         })
     }
 
-    /// `C_FindObjects`: at most `most` further handles.
+    /// `C_FindObjects`: returns at most `most` further handles.
     pub(in crate::pkcs11) fn find_objects(
         &self,
         session: CK_SESSION_HANDLE,
@@ -108,7 +108,8 @@ impl Application {
         })
     }
 
-    /// Whether the object has these values, byte for byte. What it would not show, no value matches: a search is no way to guess.
+    /// Whether the object has these values, byte for byte. A hidden value matches nothing, so nobody can
+    /// guess it by searching.
     fn matches(&self, loaded: &Loaded, template: &[TemplateEntry]) -> Answer<bool> {
         for TemplateEntry { kind, value } in template {
             match self.value(loaded, *kind) {
@@ -120,9 +121,9 @@ impl Application {
         Ok(true)
     }
 
-    /// The visible objects that can match, but for users.
+    /// The visible objects that can match, without users.
     fn candidates(&self, template: &[TemplateEntry]) -> Vec<Object> {
-        // Hardware features are found by who asks for them, and by nobody else (section 4.3).
+        // Hardware features are found only by searches that ask for them (section 4.3).
         if template.iter().any(|entry| entry.kind == CKA_CLASS && is_class(entry, CKO_HW_FEATURE)) {
             let role = self.role();
             return [Object::Clock, Object::UserPin]
@@ -151,8 +152,8 @@ impl Application {
         objects
     }
 
-    /// The names of the users who can match. Where the template names one, that one is looked up, not searched for: there may
-    /// be a million.
+    /// The names of the users who can match. A user whom the template names is looked up, because there may
+    /// be a million of them.
     fn candidate_users(&self, template: &[TemplateEntry]) -> Answer<Vec<String>> {
         let may_be_users =
             template.iter().all(|entry| entry.kind != CKA_CLASS || is_class(entry, CKO_OTP_KEY));
@@ -172,7 +173,7 @@ fn is_class(entry: &TemplateEntry, class: CK_OBJECT_CLASS) -> bool {
     entry.value[..] == ulong(class)
 }
 
-/// The label of a wallet or of a user, whose name it is.
+/// The label in the template: a wallet's, or a user's name.
 fn name_in(template: &[TemplateEntry]) -> Option<&[u8]> {
     first_of(template, &[CKA_LABEL, CKA_OTP_USER_IDENTIFIER])
 }

@@ -1,7 +1,7 @@
 //! Object management (PKCS#11 v3.2 section 5.7).
 //!
-//! What an object never allows is refused first, whoever asks; then what the session may not do; then what the template may
-//! not say.
+//! Refusals come in this order: what the object never allows, whoever asks; then what the session may not do;
+//! then what the template may not say.
 
 mod change;
 mod find;
@@ -28,7 +28,7 @@ use crate::kernel::digest_key::DigestKey;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::wallet::Wallet;
 
-/// An object as it is now.
+/// An object in its present state.
 enum Loaded {
     User(UserView),
     WalletPublic(WalletId, Arc<Wallet>),
@@ -86,7 +86,7 @@ impl Application {
         })
     }
 
-    /// `C_CopyObject`: of a session object, as another one.
+    /// `C_CopyObject`: copies a session object.
     pub(super) fn copy_object(
         &self,
         session: CK_SESSION_HANDLE,
@@ -105,7 +105,8 @@ impl Application {
         })
     }
 
-    /// `C_DestroyObject`: a user whom no wallet lists, or a session object. A wallet is never destroyed: there may be coins in it.
+    /// `C_DestroyObject`: destroys a user whom no wallet lists, or a session object. A wallet is never
+    /// destroyed, because there may be coins in it.
     pub(super) fn destroy_object(&self, session: CK_SESSION_HANDLE, handle: CK_OBJECT_HANDLE) -> Answer {
         self.with_session(session, |session| {
             let (object, loaded) = self.loaded(handle)?;
@@ -125,7 +126,7 @@ impl Application {
         })
     }
 
-    /// `C_GetObjectSize`: the bytes of all attributes that can be shown. Token memory is not counted by objects.
+    /// `C_GetObjectSize`: the bytes of all visible attributes. Token memory is not counted by objects.
     pub(super) fn get_object_size(
         &self,
         session: CK_SESSION_HANDLE,
@@ -145,7 +146,7 @@ impl Application {
         })
     }
 
-    /// `C_GetAttributeValue`: every one is answered.
+    /// `C_GetAttributeValue`: answers every attribute.
     pub(super) fn get_attribute_value(
         &self,
         session: CK_SESSION_HANDLE,
@@ -166,7 +167,8 @@ impl Application {
         })
     }
 
-    /// The value of an attribute, wiped where it is not shown. What changes with every signature is read when it is asked for.
+    /// The value of an attribute, wiped if it is not shown. Values that change with every signature are read
+    /// now.
     fn value(&self, loaded: &Loaded, kind: CK_ATTRIBUTE_TYPE) -> Answer<Zeroizing<Vec<u8>>> {
         let value = match (loaded, kind) {
             (Loaded::WalletPublic(id, _) | Loaded::WalletPrivate(id, _), CKA_COUNTERSIGN_REACH) => {
@@ -180,7 +182,7 @@ impl Application {
         })
     }
 
-    /// The object of a handle, as it is now.
+    /// The object of a handle, in its present state.
     fn loaded(&self, handle: CK_OBJECT_HANDLE) -> Answer<(Object, Loaded)> {
         let object = self.visible_object(handle)?;
         match self.load(&object)? {
@@ -211,7 +213,7 @@ impl Application {
         })
     }
 
-    /// A value of `CKA_UNIQUE_ID` (v3.2, "The CKA_UNIQUE_ID attribute").
+    /// A new value for `CKA_UNIQUE_ID` (v3.2, "The CKA_UNIQUE_ID attribute").
     fn unique_id(&self) -> Answer<String> {
         let mut id = [0; 16];
         self.engine.random(&mut id)?;
@@ -219,8 +221,8 @@ impl Application {
     }
 }
 
-/// A read-only session makes no object of the token. Another one makes none like this, either ([`SessionObject`]): the token's
-/// objects are made inside, by `C_GenerateKey` and `C_GenerateKeyPair`.
+/// A read-only session cannot make a token object. No session makes one in this way ([`SessionObject`]):
+/// `C_GenerateKey` and `C_GenerateKeyPair` make the token's objects inside.
 fn check_session(session: &Session, template: &[&TemplateEntry]) -> Answer {
     match value_of(template, CKA_TOKEN).map(bool_value).transpose()? {
         Some(true) if !session.read_write => Err(Rv(CKR_SESSION_READ_ONLY)),
@@ -228,7 +230,7 @@ fn check_session(session: &Session, template: &[&TemplateEntry]) -> Answer {
     }
 }
 
-/// The value, or its length, or that there is no room for it (`C_GetAttributeValue`, cases 3 to 5).
+/// The value, its length, or that there is no room for it (`C_GetAttributeValue`, cases 3 to 5).
 fn show(value: Zeroizing<Vec<u8>>, room: Room) -> Answer<Shown> {
     match room {
         Room::Query => Ok(Shown::Length(value.len() as u64)),
@@ -237,7 +239,7 @@ fn show(value: Zeroizing<Vec<u8>>, room: Room) -> Answer<Shown> {
     }
 }
 
-/// Shows the `otpauth://` URI once: a length query does not count, a delivery does.
+/// Shows the `otpauth://` URI once. A length query does not count as showing it.
 fn show_enrolment(session: &mut Session, key_id: &OtpKeyId, room: Room) -> Answer<Shown> {
     let uri = session.enrolments.get(key_id).ok_or(Rv(CKR_ATTRIBUTE_SENSITIVE))?;
     let shown = show(Zeroizing::new(uri.as_bytes().to_vec()), room)?;

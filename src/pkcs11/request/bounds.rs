@@ -1,4 +1,4 @@
-//! How large a call may be.
+//! The bounds of a call.
 
 use std::collections::BTreeSet;
 
@@ -7,17 +7,18 @@ use crate::kernel::pin;
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::pkcs11::rv::Answer;
 
-/// Longest code, PIN or user name that is looked at; the checks behind know the exact bounds.
+/// The longest code, PIN or user name that is read here. Later checks know the exact bounds.
 pub(in crate::pkcs11) const MAX_PIN_LEN: usize = pin::MAX_LEN;
-/// Most random bytes in one call.
+/// The most random bytes in one call.
 pub(in crate::pkcs11) const MAX_RANDOM_LEN: u64 = 1 << 20;
-/// Most attributes in one template.
+/// The most attributes in one template.
 pub(in crate::pkcs11) const MAX_ATTRIBUTES: usize = 256;
-/// Longest value of an attribute in a template, and longest mechanism parameter.
+/// The longest value of an attribute in a template, and the longest mechanism parameter.
 pub(in crate::pkcs11) const MAX_VALUE_LEN: usize = 64 * 1024;
 
 impl Request {
-    /// Whether everything in it is as bounded as `entry` makes it: what comes over a connection was made by anybody.
+    /// Whether the request keeps the bounds that `entry` enforces, because a peer can send anything over a
+    /// connection.
     pub(in crate::pkcs11) fn is_bounded(&self) -> bool {
         let pin = |pin: &Bytes| pin.len() <= MAX_PIN_LEN;
         let template = |template: &[TemplateEntry]| {
@@ -90,7 +91,8 @@ impl Request {
     }
 }
 
-/// The room for values of attributes that are named a second time: an answer is to be no larger than the object.
+/// The room for values of attributes that are asked for a second time: an answer must be no larger than the
+/// object.
 fn room_named_again(wanted: &[Wanted]) -> u64 {
     let mut named = BTreeSet::new();
     let again =

@@ -1,10 +1,11 @@
-//! Calls as values: what `entry` makes of an application's pointers, and what it writes back through them.
+//! Calls as values: `entry` makes them from an application's pointers, and writes their results back.
 //!
-//! The same values are what the client side sends to the boundary ([`super::connected`]) and what the boundary answers
-//! ([`super::host`]). Their encoding ([`super::codec`]) is postcard's; its version is that of the handshake in [`crate::remote`].
-//! What is added here goes to the end of its type, and is a new version there: what an older version has is never changed.
+//! The client sends the same values to the boundary ([`super::connected`]), where [`super::host`] answers
+//! them. Their encoding ([`super::codec`]) is postcard, and its version is that of the greeting in
+//! [`crate::remote`]. New variants go to the end of their type, and are a new version there. What an older
+//! version has never changes.
 //!
-//! What is asked for is here, what is given in `reply`, and how large a call may be in `bounds`.
+//! Requests are in this file, their results in `reply`, and their bounds in `bounds`.
 
 mod bounds;
 mod refused;
@@ -19,8 +20,8 @@ use super::rv::Answer;
 
 pub(super) use bounds::*;
 
-/// One call of PKCS#11 section 5, but for those that are about the library and not about its token. Version 2 of the greeting
-/// has those up to `GetObjectSize`.
+/// One call of PKCS#11 section 5, except those that concern the library and not its token. Version 2 of the
+/// greeting has those up to `GetObjectSize`.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) enum Request {
     SlotList,
@@ -145,7 +146,7 @@ pub(super) enum Request {
         session: CK_SESSION_HANDLE,
         parameter: Answer<Bytes>,
         part: Answer<Bytes>,
-        /// Where it is the last part.
+        /// Given with the last part.
         room: Option<Room>,
     },
     MessageSignFinal {
@@ -219,21 +220,21 @@ pub(super) enum Request {
         session: CK_SESSION_HANDLE,
         object: CK_OBJECT_HANDLE,
     },
-    /// `C_GetSessionInfo` from version 3 on.
+    /// `C_GetSessionInfo`, from version 3 on.
     SessionInfoAndRule {
         session: CK_SESSION_HANDLE,
     },
 }
 
-/// What one frame to the boundary carries: a request, and before it the `C_SignInit` that the client has held back
-/// ([`super::connected`]).
+/// The content of one frame to the boundary: a request, and before it the `C_SignInit` that the client has
+/// held back ([`super::connected`]).
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Envelope {
     pub(super) sign_init: Option<Request>,
     pub(super) request: Request,
 }
 
-/// Bytes of an application: a PIN, a code, a PSBT. Wiped when they are dropped.
+/// Bytes of an application: a PIN, a code, a PSBT. Wiped when dropped.
 #[derive(Clone, Default)]
 pub(super) struct Bytes(pub(super) Zeroizing<Vec<u8>>);
 
@@ -283,7 +284,7 @@ impl Deref for Bytes {
 }
 
 impl Request {
-    /// The session it is made in.
+    /// The session of the call.
     pub(super) fn session(&self) -> Option<CK_SESSION_HANDLE> {
         match self {
             Request::SlotList

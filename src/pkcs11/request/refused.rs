@@ -1,21 +1,22 @@
 //! The one way to say "end this operation".
 //!
-//! PKCS#11 has a call end its operation when it fails, except for a length query and `CKR_BUFFER_TOO_SMALL` (v3.2 section 5.2,
-//! and each function of sections 5.13 to 5.15). A call can fail before it reaches the application that holds the operation: a
-//! pointer cannot be read, or there is no room to carry or answer the call. The application must hear of it all the same.
+//! In PKCS#11 a call that fails ends its operation, except after a length query and `CKR_BUFFER_TOO_SMALL`
+//! (v3.2 section 5.2, and each function of sections 5.13 to 5.15). A call can fail before it reaches the
+//! application that holds the operation: a pointer cannot be read, or there is no room to carry or answer the
+//! call. The application must learn of it all the same.
 //!
-//! It hears of it by the call itself, with `Err(rv)` where the data would be. The function ends its operation by its own rules
-//! and answers `rv`. Where a call brings no data, its operation's "Update" call stands in for it.
+//! It gets the call itself, with `Err(rv)` in the place of the data. The function ends its operation by its
+//! own rules and answers `rv`. For a call without data, the "Update" call of its operation is used instead.
 //!
-//! `C_SignInit`, `C_VerifyInit` and `C_MessageSignInit` without a mechanism, and `C_SessionCancel`, are calls of the caller's.
-//! The module never makes them by itself.
+//! `C_SignInit`, `C_VerifyInit` and `C_MessageSignInit` without a mechanism, and `C_SessionCancel`, come only
+//! from callers. The module never makes them by itself.
 
 use super::{Bytes, Request};
 use crate::pkcs11::rv::Rv;
 
 impl Request {
-    /// The request that ends, with `rv`, the operation that this one would have ended by failing. `None`: it would have ended
-    /// none.
+    /// The request that ends, with `rv`, the operation that this request would have ended by failing. `None`
+    /// if it would not have ended any.
     pub(in crate::pkcs11) fn refused(&self, rv: Rv) -> Option<Request> {
         match *self {
             Request::Sign { session, .. }

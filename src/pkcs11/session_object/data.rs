@@ -8,7 +8,7 @@ use super::super::rv::Answer;
 use super::super::template::{check_object_identifier, text};
 use super::Occasion;
 
-/// What a data object has besides what every object has.
+/// The attributes of a data object beyond those that every object has.
 #[derive(Clone, Default)]
 pub(super) struct Data {
     application: Bytes,
@@ -31,7 +31,7 @@ impl Data {
         self.application.len() + self.object_id.len() + self.value.len()
     }
 
-    /// None of them is changed later: the table of section 4.5 has no footnote 8.
+    /// None of them can be changed later: the table of section 4.5 has no footnote 8.
     pub(super) fn set(&mut self, kind: CK_ATTRIBUTE_TYPE, value: &Bytes, occasion: Occasion) -> Answer {
         match kind {
             CKA_APPLICATION if occasion == Occasion::Creating => {

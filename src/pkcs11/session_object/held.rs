@@ -1,4 +1,4 @@
-//! Where the session objects of an application are, and how many of them there may be.
+//! The session objects of an application, and the bounds on their number.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,10 @@ use super::super::rv::{Answer, Rv};
 use super::SessionObject;
 use crate::kernel::audit::Role;
 
-/// Most session objects of an application, and most bytes of their values.
+/// The most session objects of an application, and the most bytes of their values.
 const MAX_OBJECTS: usize = 1_024;
 const MAX_BYTES: usize = 1 << 20;
-/// The same of all backends, and of all administrators.
+/// The same for all backends, and for all administrators.
 const MAX_ALL_OBJECTS: usize = 65_536;
 const MAX_ALL_BYTES: usize = 64 << 20;
 
@@ -32,7 +32,7 @@ struct Entry {
     object: Arc<SessionObject>,
 }
 
-/// How many session objects there are, and how many bytes they hold.
+/// The number of session objects, and the bytes that they hold.
 #[derive(Default)]
 pub(in crate::pkcs11) struct Usage {
     objects: AtomicUsize,
@@ -40,7 +40,7 @@ pub(in crate::pkcs11) struct Usage {
 }
 
 impl Usage {
-    /// Takes so much, or nothing where it would be more than there may be.
+    /// Takes so much, or nothing if that would exceed the bounds.
     fn take(&self, [objects, bytes]: [usize; 2], [most_objects, most_bytes]: [usize; 2]) -> Answer {
         let objects_before = self.objects.fetch_add(objects, Ordering::SeqCst);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::SeqCst);
@@ -72,16 +72,17 @@ impl Held {
     }
 }
 
-/// Locks are taken in this order: these objects, then sessions or handles.
+/// Locks are taken in this order: these objects first, then sessions or handles.
 impl Application {
-    /// Keeps an object that was made in `owner`, and gives its handle.
+    /// Keeps an object that was made in `owner`, and returns its handle.
     pub(in crate::pkcs11) fn keep(
         &self,
         owner: CK_SESSION_HANDLE,
         object: SessionObject,
     ) -> Answer<CK_OBJECT_HANDLE> {
         let mut held = self.held();
-        // Asked under the lock: whoever closes the session, or logs out, comes here afterwards and finds the object.
+        // Checked under the lock: a caller that closes the session or logs out comes here afterwards, and
+        // finds the object.
         if !self.is_open(owner) {
             return Err(Rv(CKR_SESSION_HANDLE_INVALID));
         }
@@ -99,7 +100,7 @@ impl Application {
         Ok(handle)
     }
 
-    /// Puts what `change` makes of an object in its place.
+    /// Replaces an object with the result of `change`.
     pub(in crate::pkcs11) fn change_session_object(
         &self,
         number: u64,
@@ -117,12 +118,12 @@ impl Application {
         Ok(())
     }
 
-    /// The object of this number, if it is still there.
+    /// The object with this number, if it still exists.
     pub(in crate::pkcs11) fn session_object(&self, number: u64) -> Option<Arc<SessionObject>> {
         self.held().objects.get(&number).map(|entry| Arc::clone(&entry.object))
     }
 
-    /// All of them.
+    /// All objects.
     pub(in crate::pkcs11) fn session_objects(&self) -> Vec<Object> {
         let held = self.held();
         let object = |(number, entry): (&u64, &Entry)| Object::Session {
@@ -132,17 +133,17 @@ impl Application {
         held.objects.iter().map(object).collect()
     }
 
-    /// Destroys one.
+    /// Destroys an object.
     pub(in crate::pkcs11) fn drop_session_object(&self, number: u64) {
         self.drop_session_objects(|_, one| one != number);
     }
 
-    /// Destroys those whose session is closed.
+    /// Destroys the objects of closed sessions.
     pub(in crate::pkcs11) fn drop_orphans(&self) {
         self.drop_session_objects(|entry, _| self.is_open(entry.owner));
     }
 
-    /// Destroys the private ones.
+    /// Destroys the private objects.
     pub(in crate::pkcs11) fn drop_private_session_objects(&self) {
         self.drop_session_objects(|entry, _| !entry.object.is_private());
     }

@@ -1,9 +1,11 @@
-//! Session objects (PKCS#11 v3.2 section 4.4, `CKA_TOKEN` false): what an application makes itself, to be used and forgotten.
+//! Session objects (PKCS#11 v3.2 section 4.4, `CKA_TOKEN` false): objects that an application makes itself,
+//! for a while.
 //!
-//! - S1. Data and public keys only. A secret or a private key never comes from outside, and nothing that does becomes an object
-//!   of the token.
-//! - S2. Such an object lives as long as the session that made it, in memory alone, and is wiped when it goes.
-//! - S3. It is counted ([`held`]): neither one application nor all of them fill the memory.
+//! - S1. Data and public keys only. A secret or private key never comes from outside, and an object from
+//!   outside never becomes a token object.
+//! - S2. Such an object lives as long as the session that made it, only in memory, and is wiped when it is
+//!   destroyed.
+//! - S3. It is counted ([`held`]): neither one application nor all of them together can fill the memory.
 
 mod data;
 mod held;
@@ -40,7 +42,7 @@ enum Content {
     PublicKey(PublicKeyObject),
 }
 
-/// When an attribute is given.
+/// The occasion on which an attribute is given.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Occasion {
     /// With `C_CreateObject`.
@@ -52,7 +54,7 @@ enum Occasion {
 }
 
 impl SessionObject {
-    /// What the template of `C_CreateObject` describes.
+    /// The object that the template of `C_CreateObject` describes.
     pub(super) fn create(template: &[&TemplateEntry], unique_id: String) -> Answer<SessionObject> {
         let content = match ulong_value(required(template, CKA_CLASS)?)? {
             CKO_DATA => Content::Data(Data::default()),
@@ -82,12 +84,12 @@ impl SessionObject {
         object.with(template, Occasion::Creating)
     }
 
-    /// A copy, as the template of `C_CopyObject` wants it.
+    /// A copy, changed by the template of `C_CopyObject`.
     pub(super) fn copy(&self, template: &[&TemplateEntry], unique_id: String) -> Answer<SessionObject> {
         SessionObject { unique_id, ..self.clone() }.with(template, Occasion::Copying)
     }
 
-    /// The object as the template of `C_SetAttributeValue` leaves it.
+    /// The object, changed by the template of `C_SetAttributeValue`.
     pub(super) fn change(&self, template: &[&TemplateEntry]) -> Answer<SessionObject> {
         self.clone().with(template, Occasion::Changing)
     }
@@ -112,7 +114,7 @@ impl SessionObject {
         self.is_destroyable
     }
 
-    /// What attributes it has.
+    /// Its kind, which determines its attributes.
     pub(super) fn class(&self) -> Class {
         match &self.content {
             Content::Data(_) => Class::Data,
@@ -128,7 +130,7 @@ impl SessionObject {
         }
     }
 
-    /// One of them.
+    /// The value of an attribute.
     pub(super) fn attribute(&self, kind: CK_ATTRIBUTE_TYPE) -> Value {
         Ok(match kind {
             CKA_TOKEN => bool(false),
@@ -142,7 +144,7 @@ impl SessionObject {
         })
     }
 
-    /// The bytes that the application gave it.
+    /// The number of bytes that the application gave it.
     fn len(&self) -> usize {
         let content = match &self.content {
             Content::Data(data) => data.len(),
@@ -151,7 +153,7 @@ impl SessionObject {
         self.label.len() + content
     }
 
-    /// All of the template or nothing.
+    /// Applies all of the template or nothing.
     fn with(mut self, template: &[&TemplateEntry], occasion: Occasion) -> Answer<SessionObject> {
         for TemplateEntry { kind, value } in template {
             self.set(*kind, value, occasion)?;
@@ -159,7 +161,7 @@ impl SessionObject {
         Ok(self)
     }
 
-    /// Sets one attribute of those that every storage object has, or hands it on.
+    /// Sets one of the attributes that every storage object has, or passes it on.
     fn set(&mut self, kind: CK_ATTRIBUTE_TYPE, value: &Bytes, occasion: Occasion) -> Answer {
         let is_new = occasion != Occasion::Changing;
         match kind {
@@ -169,7 +171,7 @@ impl SessionObject {
             }
             CKA_CLASS if occasion == Occasion::Creating => {}
             CKA_TOKEN if is_new => expect(!bool_value(value)?)?,
-            // Made private by copying, never public.
+            // A copy can become private, never public.
             CKA_PRIVATE if is_new => {
                 let is_private = bool_value(value)?;
                 expect(is_private || !self.is_private)?;
@@ -177,7 +179,7 @@ impl SessionObject {
             }
             CKA_MODIFIABLE if is_new => lower(&mut self.is_modifiable, value)?,
             CKA_DESTROYABLE if is_new => lower(&mut self.is_destroyable, value)?,
-            // The one that becomes read-only by being false (section 4.4).
+            // The one attribute that is read-only once it is false (section 4.4).
             CKA_COPYABLE => lower(&mut self.is_copyable, value).map_err(|rv| match rv {
                 Rv(CKR_TEMPLATE_INCONSISTENT) => Rv(CKR_ATTRIBUTE_READ_ONLY),
                 rv => rv,
@@ -200,7 +202,7 @@ impl Content {
     }
 }
 
-/// What may be taken away and not given again.
+/// A permission that can be removed and not given again.
 fn lower(allowed: &mut bool, value: &[u8]) -> Answer {
     let is_allowed = bool_value(value)?;
     expect(*allowed || !is_allowed)?;

@@ -11,11 +11,11 @@ use super::super::template::{
 };
 use super::Occasion;
 
-/// What a public key has besides what every object has.
+/// The attributes of a public key beyond those that every object has.
 #[derive(Clone)]
 pub(super) struct PublicKeyObject {
     key: PublicKey,
-    /// The point as it was given, compressed or not.
+    /// The point as it was given, compressed or uncompressed.
     point: Bytes,
     id: Bytes,
     subject: Bytes,
@@ -26,7 +26,7 @@ pub(super) struct PublicKeyObject {
 }
 
 impl PublicKeyObject {
-    /// The key of a template. What else it says is set afterwards.
+    /// The key in a template. The template's other attributes are set afterwards.
     pub(super) fn create(template: &[&TemplateEntry]) -> Answer<PublicKeyObject> {
         expect(ulong_value(required(template, CKA_KEY_TYPE)?)? == CKK_EC)?;
         check_curve(required(template, CKA_EC_PARAMS)?)?;

@@ -8,12 +8,13 @@
 //! - the user is logged in;
 //! - the key signs by this mechanism.
 //!
-//! **F2. Where to.** It goes to the boundary in one frame with the next call of its session, and before that call.
-//! `C_CloseSession` drops it instead. A call that is not carried leaves it held back, unless that call ends the operation.
+//! **F2. Where to.** It goes to the boundary in one frame with the next call of its session, before that
+//! call. `C_CloseSession` drops it instead. If a call does not reach the boundary, the `C_SignInit` stays
+//! held back, unless that call ends the operation.
 //!
-//! **F3. What is known** comes from answers of the boundary alone:
+//! **F3. What is known** comes only from answers of the boundary:
 //!
-//! | answer | what it teaches |
+//! | answer | what follows |
 //! |---|---|
 //! | `C_OpenSession`: ok | no signing operation is active in the new session |
 //! | `C_Sign`, `C_SignFinal`: a signature | no signing operation is active |
@@ -26,14 +27,16 @@
 //! | `CKR_USER_NOT_LOGGED_IN` to any call | nobody is logged in, no key is known to sign |
 //! | `CKR_GENERAL_ERROR` to a call in a session | an operation may be active in it |
 //!
-//! **F4. Order.** Calls and answers overtake each other. A call is *alone* among some calls if no other of them was under way at any
-//! time between its sending and the arrival of its answer.
-//! - Only a call that is alone among those that may change who is logged in (of sessions and logins) teaches about the login and
-//!   about keys. Two of those under way at once leave it unknown whether the user is logged in.
-//! - Only a call that is alone in its session teaches that no operation is active.
+//! **F4. Order.** Calls and answers overtake each other. A call is *alone* among some calls if none of the
+//! others was under way at any time between its sending and the arrival of its answer.
+//! - A call says something about the login and about keys only if it is alone among those that may change the
+//!   login (calls on sessions and logins). If two of those are under way at once, it is unknown whether the
+//!   user is logged in.
+//! - A call says that no operation is active only if it is alone in its session.
 //!
-//! **F5. If it was wrong all the same.** An administrator can set the PIN anew or take a right away at any moment. Then the
-//! boundary refuses what was held back, and its refusal answers the call that went with it. Nothing is signed.
+//! **F5. If it was wrong all the same.** An administrator can set the PIN anew or take a right away at any
+//! moment. Then the boundary refuses the `C_SignInit` that was held back. That refusal answers the call that
+//! it was sent with, and nothing is signed.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -62,13 +65,13 @@ struct Calls {
     under_way: u64,
 }
 
-/// What was under way when a call was sent.
+/// The calls under way when a call was sent.
 #[derive(Clone, Copy)]
 #[must_use]
 pub(super) struct Sent {
-    /// How many calls that may change who is logged in had been sent, if no other was under way.
+    /// How many calls that may change the login had been sent, if no other one was under way.
     among_logins: Option<u64>,
-    /// The same of its session.
+    /// The same for its session.
     in_session: Option<u64>,
 }
 
@@ -79,11 +82,11 @@ impl Calls {
     }
 
     fn end(&mut self) {
-        // A caller may use a handle that it has not been given yet.
+        // A caller may use a handle before it is returned.
         self.under_way = self.under_way.saturating_sub(1);
     }
 
-    /// How many were sent, if at most the `own` one of a call is under way.
+    /// How many were sent, if none is under way except the call's `own` one.
     fn alone(&self, own: bool) -> Option<u64> {
         (self.under_way == u64::from(own)).then_some(self.sent)
     }
@@ -104,12 +107,13 @@ enum Signing {
     Idle,
     /// One may be active.
     Unknown,
-    /// This one is, and is held back.
+    /// This one is active, and is held back.
     HeldBack(Request),
 }
 
 impl Foresight {
-    /// What is to be sent for `request`, with what was held back in its session. `None`: it is held back itself (F1, F2).
+    /// The envelope to send for `request`, together with what was held back in its session. `None` if the
+    /// request itself is held back (F1, F2).
     pub(super) fn hold_back(&mut self, request: Request) -> Option<Envelope> {
         if self.is_accepted(&request)
             && let Request::SignInit { session, .. } = request
@@ -124,7 +128,7 @@ impl Foresight {
         Some(Envelope { sign_init, request })
     }
 
-    /// Notes that `request` is sent now.
+    /// Records that `request` is sent now.
     pub(super) fn send(&mut self, request: &Request) -> Sent {
         let changes_login = request.may_change_login();
         if changes_login {
@@ -139,12 +143,13 @@ impl Foresight {
         Sent { among_logins: self.logins.alone(changes_login), in_session }
     }
 
-    /// Notes that a call that was sent was not carried: the boundary has not seen it.
+    /// Records that a call did not reach the boundary after all.
     pub(super) fn not_carried(&mut self, request: &Request) {
         self.end_send(request);
     }
 
-    /// Takes `envelope` back, whose call fails here. What was held back stays so, unless the call ends the operation.
+    /// Takes back an envelope whose call fails here. What was held back stays so, unless the call ends the
+    /// operation.
     pub(super) fn take_back(&mut self, envelope: Envelope) {
         let Envelope { sign_init, request } = envelope;
         let (Some(sign_init), Some(session)) = (sign_init, request.session()) else { return };
@@ -253,7 +258,7 @@ impl Foresight {
 
     fn learn_from_refusal(&mut self, request: &Request, rv: Rv) {
         if rv == Rv(CKR_USER_NOT_LOGGED_IN) {
-            // Also a login that the boundary has ended: its PIN is another one by now.
+            // Also if the boundary has ended the login because its PIN has changed.
             self.forget_login();
         }
         let is_of_signing = matches!(
@@ -276,7 +281,7 @@ impl Foresight {
         self.signing_keys.clear();
     }
 
-    /// The operation has ended, as the answer to this call says. Another call may have begun another one.
+    /// The operation has ended, according to the answer to this call. Another call may have begun a new one.
     fn end_operation(&mut self, session: CK_SESSION_HANDLE, sent: Sent) {
         if let Some(known) = self.sessions.get_mut(&session) {
             let is_alone = sent.in_session == Some(known.calls.sent);
@@ -292,7 +297,7 @@ impl Foresight {
 }
 
 impl Request {
-    /// Whether it may change who is logged in: with the last session the application is logged out.
+    /// Whether it may change the login: closing the last session logs the application out.
     fn may_change_login(&self) -> bool {
         matches!(
             self,

@@ -54,7 +54,7 @@ impl Foresight {
         self.hold_back(request).is_none()
     }
 
-    /// With a session, the user logged in, and a key that was found.
+    /// Has a session, the user logged in, and a key that was found.
     fn ready() -> Foresight {
         let mut known = Foresight::default();
         known.answered(open(), Ok(Reply::Opened(SESSION)));
@@ -88,7 +88,7 @@ fn a_sign_init_is_held_back_where_all_that_it_needs_is_known_and_nowhere_else() 
 
 #[test]
 fn every_answer_teaches_what_its_row_says() {
-    // What was known before, the call, its answer, and whether a C_SignInit is held back then.
+    // What was known before, the call, its answer, and whether a C_SignInit is then held back.
     let idle: fn(&mut Foresight) = |_| {};
     let active: fn(&mut Foresight) = |known| known.set(SESSION, Signing::Unknown);
     let nobody: fn(&mut Foresight) = |known| known.is_user_logged_in = false;
@@ -159,7 +159,7 @@ fn a_call_that_is_not_carried_leaves_a_sign_init_held_back_unless_it_ends_the_op
 
 #[test]
 fn what_was_overtaken_teaches_nothing() {
-    // A login that was answered after a logout was sent.
+    // A login whose answer comes after a logout was sent.
     let mut known = Foresight::ready();
     let (log_in, log_out) = (login(CKU_USER), Request::Logout { session: SESSION });
     let (first, second) = (known.send(&log_in), known.send(&log_out));
@@ -167,7 +167,7 @@ fn what_was_overtaken_teaches_nothing() {
     assert!(!known.holds_back(sign_init(SESSION, KEY)), "the logout may have come after it");
     known.learn(&log_out, second, &Ok(Reply::Done));
     assert!(!known.holds_back(sign_init(SESSION, KEY)));
-    // A signature that was answered after another operation was begun.
+    // A signature whose answer comes after another operation was begun.
     let mut known = Foresight::ready();
     let (signs, begins) = (sign(SESSION), sign_init(SESSION, KEY));
     known.set(SESSION, Signing::Unknown);
@@ -177,7 +177,7 @@ fn what_was_overtaken_teaches_nothing() {
     assert!(!known.holds_back(sign_init(SESSION, KEY)), "one is active");
 }
 
-/// The boundary, as far as `C_SignInit` is concerned.
+/// A model of the boundary, as far as `C_SignInit` is concerned.
 #[derive(Clone, Default)]
 struct Model {
     user: bool,
@@ -241,23 +241,24 @@ impl Model {
     }
 }
 
-/// A call under way: first the boundary answers it, then the client learns of that.
+/// A call under way: first the boundary answers it, then the client receives the answer.
 struct UnderWay {
     envelope: Envelope,
     sent: Sent,
     answer: Option<Answer<Reply>>,
-    /// How many states the boundary had been in when it was sent.
+    /// The number of states that the boundary had been in when it was sent.
     since: usize,
 }
 
-/// One caller with calls under way, which the boundary answers in any order, and which arrive in any order.
+/// A caller with calls under way. The boundary answers them in any order, and the answers arrive in any
+/// order.
 #[derive(Default)]
 struct World {
     known: Foresight,
     model: Model,
     /// Every state of the boundary so far.
     past: Vec<Model>,
-    /// The handles that the caller was given. It uses no other.
+    /// The handles that the caller has received. It uses no others.
     given: HashSet<CK_SESSION_HANDLE>,
     calls: Vec<UnderWay>,
 }
@@ -295,7 +296,7 @@ impl World {
             }
             None => {
                 let (session, key) = asked.expect("nothing else is held back");
-                // The other calls under way may be ordered before or after it.
+                // The other calls under way may be ordered before it or after it.
                 let since = self.calls.iter().map(|call| call.since).min().unwrap_or(self.past.len());
                 let mut states = self.past[since..].iter().chain([&self.model]);
                 assert!(
@@ -341,7 +342,7 @@ proptest! {
     #[test]
     fn nothing_is_held_back_that_the_boundary_would_refuse(steps in prop::collection::vec(any::<[u8; 3]>(), 0..120)) {
         let mut world = World::default();
-        // Somebody who is ready to sign: whatever comes then.
+        // A caller that is ready to sign, whatever comes then.
         for request in [open(), open(), login(CKU_USER), Request::FindObjects { session: SESSION, most: 1 }] {
             world.call(request);
             world.answer(0);
