@@ -1,8 +1,8 @@
 //! The cores of this machine, shared by the peers whose calls the engine answers.
 //!
-//! A call has a core while it computes, and none while it waits for the disk or the backing token: commits of many callers
-//! share one sync, and none of them shall wait for a core to join it. Calls of an application in this process have no peer, and
-//! take what the system gives them.
+//! A call has a core while it computes, and none while it waits for the disk or the backing token. Commits of
+//! many callers share one sync, and none of them should have to wait for a core to join it. Calls of an
+//! application in this process have no peer, and take what the system gives them.
 
 use std::cell::Cell;
 use std::sync::{LockResult, Mutex, MutexGuard, OnceLock, TryLockError};
@@ -15,7 +15,7 @@ pub(crate) type PeerNumber = u64;
 static CORES: OnceLock<Fair<PeerNumber>> = OnceLock::new();
 
 thread_local! {
-    /// The peer for whom this thread has a core.
+    /// The peer for which this thread has a core.
     static WORKING_FOR: Cell<PeerNumber> = const { Cell::new(0) };
 }
 
@@ -23,24 +23,25 @@ fn cores() -> &'static Fair<PeerNumber> {
     CORES.get_or_init(|| Fair::new(std::thread::available_parallelism().map_or(1, usize::from)))
 }
 
-/// Does the work of a call for `peer`, once there is a core for it.
+/// Does the work of a call for `peer`, as soon as there is a core for it.
 pub(crate) fn work<T>(peer: PeerNumber, work: impl FnOnce() -> T) -> T {
     let _core = Core::taken(cores().enter(&peer, None), peer);
     work()
 }
 
-/// The peer whose call this thread computes; 0 where it is nobody's.
+/// The peer whose call this thread computes, or 0.
 pub(crate) fn working_for() -> PeerNumber {
     WORKING_FOR.get()
 }
 
-/// Waits without a core, if this thread has one. It is taken back at once: what was waited for can be what others wait for.
+/// Waits without a core, if this thread has one. The core is taken back at once, because others may wait for
+/// this thread.
 pub(crate) fn wait<T>(waiting: impl FnOnce() -> T) -> T {
     let peer = WORKING_FOR.replace(0);
     if peer == 0 {
         return waiting();
     }
-    // That of `work`, which is given back by its own drop: here it changes hands.
+    // The core of `work`, which returns it when dropped. Until then it is only lent.
     let _aside = Aside::of(peer);
     waiting()
 }
@@ -62,7 +63,7 @@ impl Drop for Core<'_> {
     }
 }
 
-/// A core that was given back for a while.
+/// A core that is lent to others for a while.
 struct Aside(PeerNumber);
 
 impl Aside {
@@ -79,7 +80,7 @@ impl Drop for Aside {
     }
 }
 
-/// Locks, and has no core meanwhile if it must wait.
+/// Locks. If it must wait, it has no core meanwhile.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> LockResult<MutexGuard<'_, T>> {
     match mutex.try_lock() {
         Ok(guard) => Ok(guard),
@@ -88,7 +89,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> LockResult<MutexGuard<'_, T>> {
     }
 }
 
-/// How many cores a peer has now.
+/// The number of cores that a peer has now.
 #[cfg(test)]
 pub(crate) fn taken_by(peer: PeerNumber) -> usize {
     cores().taken_by(&peer)

@@ -1,4 +1,4 @@
-//! Where the engine is put together: the one place that knows both the configuration and what is made of it.
+//! Puts the engine together. Only this file knows both the configuration and the parts that are made from it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::shell::vault::SealedVault;
 /// How often a boundary reads its whole store.
 const WHOLE_LOOK: Duration = Duration::from_secs(3_600);
 
-/// What the configuration makes of this library.
+/// What this library is, according to the configuration.
 pub enum Opened {
     /// The engine itself.
     Engine(Box<Engine>),
@@ -33,14 +33,15 @@ pub fn open() -> Result<Opened, OpenError> {
     }
 }
 
-/// Opens the engine for a boundary, of a configuration that must be an engine's, and starts its log.
+/// Opens the engine for a boundary, from a configuration that must be an engine's, and starts its log.
 pub fn open_engine() -> Result<Engine, OpenError> {
     let config = Config::locate().and_then(|path| EngineConfig::load(&path));
     start_log(config.as_ref().ok().map(|config| &config.log))?;
     engine(config?, Some(WHOLE_LOOK))
 }
 
-/// Starts the log. What is wrong with the configuration is to be read somewhere: without one, on standard error.
+/// Starts the log. Errors in the configuration itself must be readable, so without a configuration the log is
+/// standard error.
 fn start_log(configured: Option<&LogConfig>) -> Result<(), OpenError> {
     log::start(configured.unwrap_or(&LogConfig::default())).or_else(|error| {
         log::start(&LogConfig::default())?;
@@ -48,9 +49,10 @@ fn start_log(configured: Option<&LogConfig>) -> Result<(), OpenError> {
     })
 }
 
-/// Only a boundary has `whole` looks at its store: they take a thread, and an application's process gets none from us.
+/// Only a boundary looks at its `whole` store: a look takes a thread, and an application's process gets no
+/// thread from us.
 fn engine(config: EngineConfig, whole: Option<Duration>) -> Result<Engine, OpenError> {
-    // The lock first: a login is the one moment in which a kill can tear a SoftHSM2 token.
+    // The lock comes first, because a login is the one moment in which a kill can destroy a SoftHSM2 token.
     let lock = sqlite::take_lock(&config.store.path)?;
     let backing = Backing::begin(&config.backing)?;
     let site = SqliteSite::new(config.store.path)?.locked_by(lock);

@@ -1,8 +1,8 @@
-//! The world, as the engine sees it: one trait per dependency.
+//! The world as the engine sees it: one trait for each dependency.
 //!
-//! `shell` implements them with the system's clock, SQLite and a backing token; tests and benches with what they need. The
-//! engine stands on [`Clock`], [`Random`], [`Ledger`] and [`Vault`]; the ledger on [`Store`], [`Anchor`], [`Sealer`] and
-//! [`Random`].
+//! `shell` implements them with the system's clock, SQLite and a backing token; tests and benches with their
+//! own. The engine uses [`Clock`], [`Random`], [`Ledger`] and [`Vault`]. The ledger uses [`Store`],
+//! [`Anchor`], [`Sealer`] and [`Random`].
 
 mod store;
 mod token;
@@ -21,7 +21,7 @@ pub trait Clock: Send + Sync {
     /// Both clocks, read together.
     fn read(&self) -> Reading;
 
-    /// The run of the machine, zero where it cannot be told.
+    /// The present run of the machine, or zero if it is unknown.
     fn boot_id(&self) -> BootId;
 }
 
@@ -33,7 +33,8 @@ pub trait Random: Send + Sync {
 
 /// Holds the records: sealed, chained and anchored.
 pub trait Ledger: Send + Sync {
-    /// Reads the newest version of a record: it may wait to become durable. Whatever is decided on it becomes so after it.
+    /// Reads the newest version of a record, which may not be durable yet. A commit that was decided on it
+    /// becomes durable after it.
     fn read(&self, place: &RecordKey) -> Result<Option<Unsealed>, LedgerError>;
 
     /// The newest version of a record, without reading it.
@@ -42,55 +43,57 @@ pub trait Ledger: Send + Sync {
     /// The places of all records of a kind.
     fn places(&self, kind: Kind) -> Result<Vec<RecordKey>, LedgerError>;
 
-    /// Writes all of a batch or nothing. `Ok` means durable and anchored, and so is all that reading had shown before.
+    /// Writes all of a batch or nothing. `Ok` means that the batch, and everything that was read before, is
+    /// durable and anchored.
     fn commit<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, LedgerError>;
 
-    /// Waits until the commit that wrote `version` of a record is durable and anchored, or all that reading has shown so far if
-    /// that is less. Nothing that rests on it may be told before.
+    /// Waits until the commit that wrote `version` of a record is durable and anchored, or everything that
+    /// was read so far if that is less. No answer that depends on it may leave before.
     fn settle(&self, version: u64) -> Result<(), LedgerError>;
 
     /// The newest time of any record, Unix seconds.
     fn high_water(&self) -> u64;
 
-    /// The tries of the hour before it was opened that were charged and not right, as the audit chain told.
+    /// The wrong tries of the hour before the ledger was opened, according to the audit chain.
     fn failures(&self) -> Failures;
 
-    /// Whether it answers nothing any more ([`LedgerError::Closed`]), until it is opened anew.
+    /// Whether it is closed ([`LedgerError::Closed`]) until it is opened again.
     fn closed(&self) -> bool;
 
-    /// How it stands. Looking may find out that it has to be closed.
+    /// The state of the ledger. Finding out may close it.
     fn standing(&self) -> LedgerStanding {
         if self.closed() { LedgerStanding::Closed } else { LedgerStanding::Open }
     }
 }
 
-/// How a ledger stands.
+/// The state of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LedgerStanding {
     /// It answers.
     Open,
-    /// A write failed: its caller, and who came after it, wait while the store or the token is opened anew.
+    /// A write failed. Its caller and those after it wait while the store or the token is opened again.
     Reviving,
-    /// A write has been under way for too long: the disk or the backing token does not answer, and everybody waits for it.
+    /// A write has taken too long: the disk or the backing token does not answer, and everybody waits for it.
     Stuck,
-    /// It answers nothing any more. Opening it in a new process tells what is durable.
+    /// It is closed. Opening it in a new process shows what is durable.
     Closed,
-    /// The backing token refuses its PIN. It answers nothing any more, and the PIN is not tried again.
+    /// The backing token refuses its PIN. The ledger is closed, and the PIN is not tried again.
     Refused,
-    /// It answers nothing any more, and what it had open is not what is at its place now: a new process would not find it.
+    /// It is closed, and the store at its place is not the one that it had open: a new process would not find
+    /// that one.
     Lost,
 }
 
-/// Finds the ledger, or makes it.
+/// Finds the ledger, or makes one.
 pub trait Vault: Send + Sync {
-    /// Opens the ledger; `None` where nothing was ever initialised.
+    /// Opens the ledger, or returns `None` if nothing was ever initialised.
     fn open(&self) -> Result<Option<Box<dyn Ledger>>, LedgerError>;
 
     /// Makes a ledger whose first commit is `first`.
     fn create<'b>(&self, first: &'b Batch) -> Result<(Box<dyn Ledger>, Committed<'b>), LedgerError>;
 }
 
-/// Why the ledger does not answer.
+/// The reason why the ledger does not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
     /// A record has another version than the batch expects: another commit came first.
@@ -104,7 +107,7 @@ pub enum LedgerError {
     InUse {
         /// Path of the store.
         store: String,
-        /// Process id, as far as it is known.
+        /// Process id, if it is known.
         owner: String,
     },
     /// The store was written by a newer version.
@@ -127,25 +130,26 @@ pub enum LedgerError {
     Io {
         /// Path of the store.
         store: String,
-        /// What failed.
+        /// The failure.
         problem: String,
     },
-    /// What is open is not what everybody finds at its place.
+    /// The open store is not the one at its place.
     #[error("{problem}")]
     Displaced {
         /// Path of the store.
         store: String,
-        /// What is there.
+        /// What is there instead.
         problem: String,
     },
-    /// The newest link of the store is another one than a commit follows: somebody else has written it.
+    /// The newest link of the store is not the one that a commit must follow, because somebody else wrote
+    /// one.
     #[error("the store {store}: its newest link is {found:?}, and not {expected:?}: somebody else writes it")]
     Moved {
         /// Path of the store.
         store: String,
-        /// What was to be there.
+        /// The expected sequence.
         expected: Option<u64>,
-        /// What is there.
+        /// The sequence found.
         found: Option<u64>,
     },
     /// The backing token failed.
@@ -154,15 +158,15 @@ pub enum LedgerError {
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
-    /// An earlier commit failed half-way: only opening anew tells what is durable.
+    /// An earlier commit failed half-way. Only opening the ledger again shows what is durable.
     #[error("the store was closed after a failed commit ({0}): open the module again")]
     Closed(String),
 }
 
-/// Why no randomness came.
+/// The reason why there is no randomness.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RandomError {
-    /// A source fails now, and may answer later.
+    /// A source fails now, and may work later.
     #[error("no randomness: {0}")]
     Failed(String),
     /// The backing token refuses its PIN. Trying again could lock it.

@@ -1,4 +1,4 @@
-//! `[plugin]`: which library is loaded, and who must have signed it.
+//! `[plugin]`: the library to load, and the officers who must have signed it.
 
 use std::path::PathBuf;
 
@@ -6,18 +6,18 @@ use serde::Deserialize;
 
 use super::officers::{Officers, OfficersError};
 
-/// Which library is loaded, and who must have signed it.
+/// The library to load, and the officers who must have signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginConfig {
     /// Absolute path of the library. Its manifest and its signatures are beside it.
     pub library: PathBuf,
     /// The officers, and how many of them must have signed.
     pub officers: Officers,
-    /// Absolute path of the file that says from which version on a release may run.
+    /// Absolute path of the floor file.
     pub floor_file: PathBuf,
 }
 
-/// The table as it is written.
+/// The table as it is in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PluginTable {
@@ -28,7 +28,7 @@ pub(crate) struct PluginTable {
 }
 
 impl PluginTable {
-    /// Checks the table. What is wrong is told with its key.
+    /// Checks the table. An error names its key.
     pub(crate) fn check(self) -> Result<PluginConfig, (&'static str, String)> {
         const ABSOLUTE: &str = "an absolute path is needed: a relative one depends on the current folder";
         if !self.library.is_absolute() || self.library.file_name().is_none() {
@@ -37,7 +37,7 @@ impl PluginTable {
         if !self.floor_file.is_absolute() || self.floor_file.file_name().is_none() {
             return Err(("plugin.floor_file", ABSOLUTE.into()));
         }
-        // A number that is none of officers is not within their range either.
+        // A number that does not fit cannot be within the officers' range either.
         let threshold = usize::try_from(self.threshold).unwrap_or(0);
         let officers = Officers::parse(&self.officers, threshold).map_err(|error| {
             let key = match error {

@@ -1,4 +1,4 @@
-//! Reads files that somebody else may have put there: once, with a bound, and only if they are files.
+//! Reads files that an attacker may have put there: once, with a bound, and only regular files.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ pub(super) fn read(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     read_opened(&open(path, OFlags::empty())?, max)
 }
 
-/// Opens the file at `path` for reading. A pipe or a device neither blocks nor passes for a file.
+/// Opens the file at `path` for reading. A pipe or a device neither blocks this nor passes as a file.
 pub(super) fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | flags).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

@@ -1,13 +1,15 @@
 //! The floor: the lowest version that may still run here, in a file that is only ever raised.
 //!
-//! F1. It is durable before the code that raises it runs: the file is written beside, synced, moved to its place, and the
-//!     folder synced; and synced again by whoever finds it, who may follow a process that was killed in between.
-//! F2. Nothing lowers it or makes it again: a file that is missing, damaged, another user's or writable by others refuses. Only
-//!     `countersign plugin pin` makes one, if there is none.
-//! F3. One process at a time raises it (a lock on its folder), and compares again while it holds the lock.
+//! F1. It is durable before the code that raises it runs. The new file is written beside the old one, synced,
+//! and moved into place, and then the folder is synced. A process that finds the file syncs it again, because
+//! the writer may have been killed in between.
+//! F2. Nothing lowers it or makes it again. A file that is missing, damaged, another user's or writable by
+//! others refuses. Only `countersign plugin pin` makes one, if there is none.
+//! F3. One process at a time raises it (under a lock on its folder), and compares again while it holds the
+//! lock.
 //!
-//! The file is no secret and proves nothing: whoever can write to it, or to its folder, can lower it, with an older copy for example.
-//! Its check value detects damage.
+//! The file is no secret and proves nothing: anybody who can write to it, or to its folder, can lower it, for
+//! example with an older copy. Its check value detects damage.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -21,9 +23,9 @@ use sha2::{Digest as _, Sha256};
 use super::file;
 use super::manifest::{Manifest, PluginVersion};
 
-/// The file is shorter, whatever the version.
+/// A file is shorter than this, whatever its version.
 const MAX_FLOOR_LEN: usize = 1024;
-/// What the check value is of, before the version.
+/// The check value covers this text and the version.
 const CHECK_LABEL: &str = "countersign plugin floor 1\n";
 
 /// The floor in `file`, if `version` may run under it.
@@ -35,8 +37,8 @@ pub(super) fn check(file: &Path, version: &PluginVersion) -> Result<PluginVersio
     Ok(floor)
 }
 
-/// Raises the floor in `file` to that of `manifest`, whose library may run only after that. What counts is what the file
-/// says now.
+/// Raises the floor in `file` to that of `manifest`, whose library may run only after that. The file's
+/// present content counts.
 pub(super) fn raise(file: &Path, manifest: &Manifest) -> Result<(), FloorError> {
     let folder = lock(file)?;
     let old = check(file, manifest.version())?;
@@ -45,7 +47,7 @@ pub(super) fn raise(file: &Path, manifest: &Manifest) -> Result<(), FloorError> 
         let draft = write_draft(file, manifest.floor()).map_err(unwritable)?;
         fs::rename(draft, file).map_err(unwritable)?;
     } else {
-        // Whoever wrote it may have been killed before it was durable.
+        // The writer may have been killed before it was durable.
         open(file)?.sync_all().map_err(unwritable)?;
     }
     folder.0.sync_all().map_err(unwritable)
@@ -57,7 +59,7 @@ pub(super) fn pin(file: &Path, manifest: &Manifest) -> Result<(), FloorError> {
     refuse_another_owner(file, &folder.0)?;
     let unwritable = unwritable(file);
     let draft = write_draft(file, manifest.floor()).map_err(unwritable)?;
-    // Unlike a move, a link takes no other file's place.
+    // Unlike a move, a link never replaces another file.
     let linked = fs::hard_link(&draft, file);
     fs::remove_file(draft).map_err(unwritable)?;
     match linked {
@@ -73,11 +75,11 @@ fn open(path: &Path) -> Result<File, FloorError> {
         ErrorKind::NotFound => FloorError::Missing { file: path.into() },
         _ => FloorError::Unreadable { file: path.into(), problem: error.to_string() },
     };
-    // Behind a link it would be the link that is replaced.
+    // Through a symbolic link, the link itself would be replaced.
     let file = file::open(path, OFlags::NOFOLLOW).map_err(unreadable)?;
     let found = file.metadata().map_err(unreadable)?;
     let (mode, owner) = (found.permissions().mode() & 0o777, found.uid());
-    // Whose it is can write to it, whatever its mode.
+    // The owner can write to it, whatever its mode.
     if owner != 0 && owner != rustix::process::geteuid().as_raw() {
         return Err(FloorError::Foreign { file: path.into(), owner });
     }
@@ -92,7 +94,7 @@ fn read(path: &Path, file: &File) -> Result<Vec<u8>, FloorError> {
         .map_err(|error| FloorError::Unreadable { file: path.into(), problem: error.to_string() })
 }
 
-/// The file's text: there is one for each version.
+/// The file's text, exactly one for each version.
 fn render(floor: &PluginVersion) -> String {
     let check = Sha256::digest(format!("{CHECK_LABEL}{floor}"));
     format!("floor = \"{floor}\"\ncheck = \"{}\"\n", HEXLOWER.encode(&check))
@@ -104,13 +106,13 @@ fn parse(bytes: &[u8]) -> Option<PluginVersion> {
     floor.parse().ok().filter(|floor| render(floor) == text)
 }
 
-/// The floor's folder. As long as it is there, no other process raises the floor.
+/// The lock on the floor's folder. While it exists, no other process raises the floor.
 struct Locked(File);
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Not by closing it alone: a process that another thread is just starting has it open until it is that program.
-        // If it fails, who comes next is told to try again.
+        // Closing it is not enough: a process that another thread is just starting has it open until it runs
+        // its program. If this fails, the next process gets an error that says to try again.
         let _ = self.0.unlock();
     }
 }
@@ -124,7 +126,7 @@ fn lock(file: &Path) -> Result<Locked, FloorError> {
     }
 }
 
-/// Root's file in the folder of the user that runs the boundary could not be read by that user.
+/// If root made the file in a folder of the boundary's user, that user could not read it.
 fn refuse_another_owner(file: &Path, folder: &File) -> Result<(), FloorError> {
     let owner = folder.metadata().map_err(unwritable(file))?.uid();
     if rustix::process::geteuid().is_root() && owner != 0 {
@@ -133,12 +135,12 @@ fn refuse_another_owner(file: &Path, folder: &File) -> Result<(), FloorError> {
     Ok(())
 }
 
-/// Writes the text of `floor` to a file beside, durably.
+/// Writes the text of `floor` to a new file beside, durably.
 fn write_draft(file: &Path, floor: &PluginVersion) -> io::Result<PathBuf> {
     let mut path = file.as_os_str().to_owned();
     path.push(".part");
     let path = PathBuf::from(path);
-    // The lock is ours: a draft that is there was left by a process that was killed.
+    // We hold the lock, so a draft that exists was left by a process that was killed.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -150,7 +152,7 @@ fn write_draft(file: &Path, floor: &PluginVersion) -> io::Result<PathBuf> {
 }
 
 fn folder_of(file: &Path) -> &Path {
-    // Of a bare file name it is empty.
+    // For a bare file name the folder is empty.
     file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
@@ -158,10 +160,10 @@ fn unwritable(file: &Path) -> impl Fn(io::Error) -> FloorError + Copy + '_ {
     move |error| FloorError::Unwritable { file: file.into(), problem: error.to_string() }
 }
 
-/// Why the floor does not let a version run.
+/// The reason why the floor does not let a version run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FloorError {
-    /// There is none.
+    /// There is no file.
     #[error("the floor file {} is missing", file.display())]
     Missing {
         /// The file.
@@ -172,16 +174,16 @@ pub enum FloorError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// Why not.
+        /// The reason.
         problem: String,
     },
-    /// It is not what was written.
+    /// Its content is not what was written.
     #[error("the floor file {} is damaged", file.display())]
     Damaged {
         /// The file.
         file: PathBuf,
     },
-    /// Somebody else may have lowered it.
+    /// Others could have lowered it.
     #[error("others can write to the floor file {} (mode {mode:o})", file.display())]
     Writable {
         /// The file.
@@ -189,12 +191,12 @@ pub enum FloorError {
         /// Its mode.
         mode: u32,
     },
-    /// Another user may have lowered it.
+    /// Another user could have lowered it.
     #[error("others can write to the floor file {}: it belongs to user {owner}", file.display())]
     Foreign {
         /// The file.
         file: PathBuf,
-        /// Whose it is.
+        /// Its owner.
         owner: u32,
     },
     /// The version may not run here any more.
@@ -207,7 +209,7 @@ pub enum FloorError {
         /// The floor.
         floor: PluginVersion,
     },
-    /// It is made once.
+    /// The file is made only once.
     #[error("the floor file {} exists already, and is never overwritten", file.display())]
     Exists {
         /// The file.
@@ -224,15 +226,15 @@ pub enum FloorError {
     Unwritable {
         /// The file.
         file: PathBuf,
-        /// Why not.
+        /// The reason.
         problem: String,
     },
-    /// It would belong to somebody else than its folder.
+    /// The file would belong to another user than its folder.
     #[error("the floor file {} would belong to root, but its folder belongs to user {owner}", file.display())]
     Owner {
         /// The file.
         file: PathBuf,
-        /// Whose the folder is.
+        /// The owner of the folder.
         owner: u32,
     },
 }
@@ -349,7 +351,7 @@ mod tests {
         let as_nobody = || {
             std::thread::scope(|scope| {
                 let other = scope.spawn(|| {
-                    // Of this thread alone, as the system call is.
+                    // For this thread alone, as the system call does.
                     let user = Uid::from_raw(nobody);
                     set_thread_res_uid(user, user, user).expect("root may");
                     check(&file, &version("1.0.0"))
@@ -443,7 +445,7 @@ mod tests {
         assert_eq!(check(&file, &version("1.0.0")), Ok(version("1.0.0")), "looking at it needs no lock");
         drop(other);
         raise(&file, &manifest("2.0.0", "2.0.0")).expect("the lock is free");
-        // As a process has it that was started meanwhile.
+        // As a process that was started meanwhile would have it.
         let locked = lock(&file).expect("free");
         let inherited = locked.0.try_clone().expect("a descriptor");
         drop(locked);

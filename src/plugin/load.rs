@@ -1,9 +1,10 @@
 //! Loading exactly the bytes that were verified.
 //!
-//! The bytes go into a file without a name that nobody else can open (memfd_create(2)), and the file is sealed: from then on nobody can
-//! change it, us included. It is compared with the digest once more, and then the loader maps it.
+//! The bytes go into a file without a name that nobody else can open (memfd_create(2)), and the file is
+//! sealed: from then on nobody can change it, not even this process. It is compared with the digest once
+//! more, and then the loader maps it.
 //!
-//! The backing token's module is loaded the same way if the configuration has its digest ([`sealed`]).
+//! The backing token's module is loaded in the same way if the configuration has its digest ([`sealed`]).
 
 #![allow(unsafe_code)]
 
@@ -22,14 +23,15 @@ use rustix::io::Errno;
 use super::manifest::LibraryDigest;
 use super::{MAX_LIBRARY_LEN, file};
 
-/// What the mapping is called, in `/proc/PID/maps`.
+/// The name of the mapping in `/proc/PID/maps`.
 const IMAGE_NAME: &str = "libcountersign.so";
 
-/// What [`sealed`] has made: one copy for each digest, or a module would be there twice, with its state.
+/// The copies that [`sealed`] has made, one for each digest. A second copy would be a second module with its
+/// own state.
 static SEALED: Mutex<Vec<(LibraryDigest, PathBuf)>> = Mutex::new(Vec::new());
 
-/// The library in `from`, if this is its digest: where the loader finds those bytes, and nobody can change them. It stays there
-/// as long as the process runs.
+/// A sealed copy of the library in `from`, if it has this digest. The loader finds the bytes at the returned
+/// path, and nobody can change them. The copy stays as long as the process runs.
 pub fn sealed(from: &Path, digest: LibraryDigest) -> Result<PathBuf, SealedError> {
     let mut all = SEALED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, path)) = all.iter().find(|(there, _)| *there == digest) {
@@ -45,18 +47,18 @@ pub fn sealed(from: &Path, digest: LibraryDigest) -> Result<PathBuf, SealedError
     Ok(path)
 }
 
-/// Why a library is not where the loader could take it from.
+/// The reason why there is no sealed copy.
 #[derive(Debug, thiserror::Error)]
 pub enum SealedError {
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[source] io::Error),
-    /// It is another one.
+    /// It has another digest.
     #[error("its SHA-256 is {found}, not {named}")]
     Other {
         /// Its digest.
         found: LibraryDigest,
-        /// The digest that it was to have.
+        /// The digest that it should have.
         named: LibraryDigest,
     },
     /// It cannot be sealed.
@@ -64,18 +66,18 @@ pub enum SealedError {
     Load(#[from] LoadError),
 }
 
-/// The verified bytes, where nobody can change them.
+/// The verified bytes in a sealed file.
 pub(super) struct Image(File);
 
 impl Image {
-    /// Writes `library` where nobody can change it.
+    /// Writes `library` into a sealed file.
     pub(super) fn seal(library: &[u8], digest: LibraryDigest) -> Result<Image, LoadError> {
         let mut file = File::from(create()?);
         file.write_all(library).map_err(LoadError::Image)?;
         let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         fcntl_add_seals(&file, seals).map_err(|errno| LoadError::Image(errno.into()))?;
         let sealed = fcntl_get_seals(&file).map_err(|errno| LoadError::Image(errno.into()))?;
-        // Before it was sealed, another process of the same user could have reached it by /proc.
+        // Before it was sealed, another process of the same user could have reached it through /proc.
         let mut bytes = vec![0; library.len()];
         file.read_exact_at(&mut bytes, 0).map_err(LoadError::Image)?;
         let length = file.metadata().map_err(LoadError::Image)?.len();
@@ -88,18 +90,19 @@ impl Image {
     /// Loads it: its constructors run now.
     pub(super) fn load(self) -> Result<Library, LoadError> {
         let path = self.into_path();
-        // SAFETY: the constructors of the library run, and whatever they do is done to this process. The caller has
-        // verified that enough officers signed these very bytes, which are sealed: that they may run here is what the
-        // signatures say.
+        // SAFETY: the constructors of the library run, and do whatever they do to this process. The caller
+        // has verified that enough officers signed exactly these bytes, which are sealed. The signatures say
+        // that they may run here.
         let library =
             unsafe { UnixLibrary::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(LoadError::Loader)?;
         Ok(library.into())
     }
 
-    /// Where the loader finds it.
+    /// The path for the loader.
     fn into_path(self) -> PathBuf {
-        // The loader knows a library by the name it was opened by, and ours is never unmapped. The descriptor stays open for
-        // as long as the process runs, or another library that gets its number would be taken for this one.
+        // The loader knows a library by the name under which it was opened, and ours is never unmapped. So
+        // the descriptor must stay open as long as the process runs: a library that gets its number would be
+        // taken for this one.
         format!("/proc/self/fd/{}", self.0.into_raw_fd()).into()
     }
 }
@@ -108,7 +111,7 @@ impl Image {
 fn create() -> Result<rustix::fd::OwnedFd, LoadError> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let created = match memfd_create(IMAGE_NAME, flags | MemfdFlags::EXEC) {
-        // Before Linux 6.3 the flag is unknown, and what it asks for is so.
+        // Before Linux 6.3 the flag is unknown, and every such file is executable.
         Err(Errno::INVAL) => memfd_create(IMAGE_NAME, flags),
         created => created,
     };
@@ -118,13 +121,13 @@ fn create() -> Result<rustix::fd::OwnedFd, LoadError> {
     })
 }
 
-/// Why verified bytes are not loaded.
+/// The reason why verified bytes are not loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// No room for them, or no such file.
+    /// There is no memory for them, or no such file.
     #[error("cannot put the verified library into a sealed memory file: {0}")]
     Image(#[source] io::Error),
-    /// The system lets no code be mapped from such a file.
+    /// The system does not let code be mapped from such a file.
     #[error("the system does not let code run from a memory file")]
     Forbidden,
     /// Somebody wrote to it before it was sealed.

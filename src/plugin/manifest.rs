@@ -8,7 +8,8 @@
 //! sbom_sha256 = "…"     # of the library's bill of materials; optional, as releases before it have none
 //! ```
 //!
-//! The first four keys must be there, and no others may be. Signatures cover the file's bytes, so a differently written manifest is another manifest.
+//! The first four keys are required, and there may be no others but these five. Signatures cover the file's
+//! bytes, so a manifest that is written differently is a different manifest.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,12 +20,12 @@ use sha2::{Digest as _, Sha256};
 
 /// The only product that is loaded.
 pub const NAME: &str = "countersign";
-/// No manifest is longer.
+/// The greatest length of a manifest.
 pub const MAX_MANIFEST_LEN: usize = 4096;
-/// No version is longer, written out.
+/// The greatest length of a version as text.
 const MAX_VERSION_LEN: usize = 64;
 
-/// What the officers sign.
+/// The content of a manifest, which the officers sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     version: PluginVersion,
@@ -33,16 +34,17 @@ pub struct Manifest {
     sbom: Option<LibraryDigest>,
 }
 
-/// A version of the library: SemVer 2.0.0 without build metadata, which has no place in the order.
+/// A version of the library: SemVer 2.0.0 without build metadata, which has no order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PluginVersion(semver::Version);
 
-/// The SHA-256 (FIPS 180-4) of the library's file, or of the one that says what is in it.
+/// The SHA-256 (FIPS 180-4) of the library's file, or of its bill of materials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LibraryDigest([u8; 32]);
 
 impl Manifest {
-    /// The manifest of a library. A floor above the version would keep out the very release that brings it.
+    /// The manifest of a library. It is an error if the floor is above the version, because that would
+    /// exclude this very release.
     pub fn new(
         version: PluginVersion,
         digest: LibraryDigest,
@@ -54,12 +56,12 @@ impl Manifest {
         Ok(Manifest { version, digest, floor, sbom: None })
     }
 
-    /// The same, with the digest of the library's bill of materials.
+    /// The same manifest with the digest of the library's bill of materials.
     pub fn with_sbom(self, digest: LibraryDigest) -> Manifest {
         Manifest { sbom: Some(digest), ..self }
     }
 
-    /// Reads the bytes of a manifest. Whoever loads by it has verified its signatures before.
+    /// Reads the bytes of a manifest. Before loading, the caller has verified their signatures.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
         if bytes.len() > MAX_MANIFEST_LEN {
             return Err(ManifestError::Length);
@@ -106,7 +108,7 @@ impl Manifest {
         self.sbom
     }
 
-    /// From when this version has run, nothing lower may run.
+    /// The floor: once this version has run, nothing lower may run.
     pub fn floor(&self) -> &PluginVersion {
         &self.floor
     }
@@ -152,7 +154,7 @@ impl fmt::Display for LibraryDigest {
     }
 }
 
-/// Why these bytes are no manifest.
+/// The reason why these bytes are no manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// Too long.
@@ -169,7 +171,7 @@ pub enum ManifestError {
         /// What is wrong.
         problem: String,
     },
-    /// Of another product.
+    /// The manifest of another product.
     #[error("name: the manifest belongs to {0:?}, not to {NAME:?}")]
     Name(String),
     /// A version that cannot be read.
@@ -177,7 +179,7 @@ pub enum ManifestError {
     Version {
         /// `version` or `floor`.
         key: &'static str,
-        /// What stands there.
+        /// The text.
         text: String,
         /// What is wrong.
         problem: VersionError,
@@ -188,7 +190,7 @@ pub enum ManifestError {
     /// A digest of the bill of materials that cannot be read.
     #[error("sbom_sha256: 64 lower-case hexadecimal digits are needed")]
     SbomDigest,
-    /// It would keep itself out.
+    /// The floor would exclude this very release.
     #[error("floor: {floor} is above the version itself, {version}")]
     Floor {
         /// The version.
@@ -198,16 +200,16 @@ pub enum ManifestError {
     },
 }
 
-/// Why this text is no version.
+/// The reason why this text is no version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VersionError {
     /// Too long.
     #[error("it has more than {MAX_VERSION_LEN} bytes")]
     Length,
-    /// Not of SemVer.
+    /// Not SemVer.
     #[error("{0} (write it as in 1.2.0)")]
     Semver(String),
-    /// With build metadata.
+    /// It has build metadata.
     #[error("it has build metadata (+…), which cannot be ordered: leave it out")]
     Build,
 }

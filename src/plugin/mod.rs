@@ -57,10 +57,10 @@ use manifest::{LibraryDigest, MAX_MANIFEST_LEN, ManifestError, PluginVersion};
 use officers::OfficerKey;
 use signatures::{Signatures, SignaturesError, Signer};
 
-/// No library is larger. (One with all its debugging information has some hundred megabytes.)
+/// The greatest length of a library. (With all its debugging information, one has some hundred megabytes.)
 pub const MAX_LIBRARY_LEN: usize = 512 * 1024 * 1024;
 
-/// A release that enough officers have signed. Whether it may run here, the floor says.
+/// A release that enough officers have signed. The floor decides whether it may run here.
 pub struct Release {
     manifest: Manifest,
     library: Vec<u8>,
@@ -81,32 +81,32 @@ pub struct Verified {
 pub struct Loaded {
     /// The library.
     pub library: libloading::Library,
-    /// What the officers said of it.
+    /// The manifest that the officers signed.
     pub manifest: Manifest,
 }
 
-/// Verifies what is configured, as it is to be loaded: signatures, digest, floor. Nothing is changed.
+/// Verifies the configured release as it would be loaded: signatures, digest, floor. It changes nothing.
 pub fn verify(config: &PluginConfig) -> Result<Verified, PluginError> {
     let release = Release::verify(&config.library, &config.officers)?;
     let floor = floor::check(&config.floor_file, release.manifest.version())?;
     Ok(Verified { release, floor, floor_file: config.floor_file.clone() })
 }
 
-/// Verifies what is configured and makes the floor file, at installation: once.
+/// Verifies the configured release and makes the floor file, once, at installation.
 pub fn pin(config: &PluginConfig) -> Result<Release, PluginError> {
     let release = Release::verify(&config.library, &config.officers)?;
     floor::pin(&config.floor_file, &release.manifest)?;
     Ok(release)
 }
 
-/// The manifest's file of a library.
+/// The path of a library's manifest.
 pub fn manifest_file(library: &Path) -> PathBuf {
     let mut path = library.as_os_str().to_owned();
     path.push(".manifest");
     path.into()
 }
 
-/// The digest of the bill of materials beside a library; none where there is none.
+/// The digest of the bill of materials beside a library, or none without one.
 pub fn sbom_digest(library: &Path) -> Result<Option<LibraryDigest>, PluginError> {
     match read("bill of materials", &sbom_file(library), MAX_LIBRARY_LEN) {
         Ok(bytes) => Ok(Some(LibraryDigest::of(&bytes))),
@@ -115,14 +115,14 @@ pub fn sbom_digest(library: &Path) -> Result<Option<LibraryDigest>, PluginError>
     }
 }
 
-/// Where the bill of materials of a library is.
+/// The path of a library's bill of materials.
 pub fn sbom_file(library: &Path) -> PathBuf {
     let mut path = library.as_os_str().to_owned();
     path.push(".cdx.json");
     path.into()
 }
 
-/// Reads the manifest beside a library, for whoever is about to sign it: its bytes, and what they say.
+/// Reads the manifest beside a library for somebody who is about to sign it: its bytes, and their meaning.
 pub fn read_manifest(library: &Path) -> Result<(Vec<u8>, Manifest), PluginError> {
     let file = manifest_file(library);
     let bytes = read("manifest", &file, MAX_MANIFEST_LEN)?;
@@ -135,7 +135,7 @@ pub fn digest(library: &Path) -> Result<LibraryDigest, PluginError> {
     Ok(LibraryDigest::of(&read("library", library, MAX_LIBRARY_LEN)?))
 }
 
-/// Reads a library and compares it with what its manifest says.
+/// Reads a library and compares it with its manifest.
 pub fn read_library(path: &Path, manifest: &Manifest) -> Result<Vec<u8>, PluginError> {
     let library = read("library", path, MAX_LIBRARY_LEN)?;
     let found = LibraryDigest::of(&library);
@@ -146,7 +146,7 @@ pub fn read_library(path: &Path, manifest: &Manifest) -> Result<Vec<u8>, PluginE
 }
 
 impl Release {
-    /// Verifies the library at `path`, but for the floor: who has signed it, and that it is what they signed.
+    /// Verifies the library at `path` without the floor: the signatures, and that it is the signed library.
     pub fn verify(path: &Path, officers: &Officers) -> Result<Release, PluginError> {
         let file = manifest_file(path);
         let bytes = read("manifest", &file, MAX_MANIFEST_LEN)?;
@@ -159,19 +159,19 @@ impl Release {
         Ok(Release { manifest, library, signatures })
     }
 
-    /// What the officers signed.
+    /// The manifest that the officers signed.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Who has signed, and which files do not count.
+    /// The officers who have signed, and the files that do not count.
     pub fn signatures(&self) -> &Signatures {
         &self.signatures
     }
 }
 
 impl Verified {
-    /// What the officers signed.
+    /// The manifest that the officers signed.
     pub fn manifest(&self) -> &Manifest {
         &self.release.manifest
     }
@@ -186,12 +186,12 @@ impl Verified {
         &self.release
     }
 
-    /// The floor that it was held against.
+    /// The floor that it was compared with.
     pub fn floor(&self) -> &PluginVersion {
         &self.floor
     }
 
-    /// Raises the floor and loads the bytes that were verified, whatever lies in the library's place by now.
+    /// Raises the floor and loads the verified bytes, whatever is at the library's path by now.
     pub fn load(self) -> Result<Loaded, PluginError> {
         let Release { manifest, library, .. } = self.release;
         let image = Image::seal(&library, manifest.digest())?;
@@ -219,10 +219,10 @@ fn read(what: &'static str, file: &Path, max: usize) -> Result<Vec<u8>, PluginEr
     })
 }
 
-/// Why a release is not loaded.
+/// The reason why a release is not loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
-    /// A part of the release is not there.
+    /// A part of the release is missing.
     #[error("the {what} {} is missing", file.display())]
     Missing {
         /// Which part.
@@ -237,10 +237,10 @@ pub enum PluginError {
         what: &'static str,
         /// Its file.
         file: PathBuf,
-        /// Why not.
+        /// The reason.
         problem: String,
     },
-    /// The signatures cannot be looked at.
+    /// The signatures cannot be checked.
     #[error(transparent)]
     Signatures(#[from] SignaturesError),
     /// Not enough officers have signed.
@@ -248,14 +248,14 @@ pub enum PluginError {
     TooFew {
         /// The manifest's file.
         manifest: PathBuf,
-        /// Who has signed, and which files do not count.
+        /// The officers who have signed, and the files that do not count.
         signatures: Signatures,
         /// The officers who have not signed.
         missing: Vec<OfficerKey>,
-        /// How many must have.
+        /// How many officers must have signed.
         threshold: usize,
     },
-    /// The manifest cannot be used, signed or not.
+    /// The manifest cannot be used, whether it is signed or not.
     #[error("the manifest {}, {problem}", file.display())]
     Manifest {
         /// Its file.
@@ -271,15 +271,15 @@ pub enum PluginError {
     Digest {
         /// The library.
         library: PathBuf,
-        /// What its bytes give.
+        /// The digest of its bytes.
         found: LibraryDigest,
-        /// What the manifest says.
+        /// The digest in the manifest.
         signed: LibraryDigest,
     },
-    /// It may not run here, or the floor is not known.
+    /// It may not run here, or the floor is unknown.
     #[error(transparent)]
     Floor(#[from] FloorError),
-    /// It is verified, and cannot be loaded.
+    /// It is verified, but cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
 }

@@ -1,4 +1,4 @@
-//! The officers: the public keys that are pinned, and how many of them must have signed.
+//! The officers: the pinned public keys, and how many of them must have signed.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use data_encoding::HEXUPPER;
 use minisign_verify::{PublicKey, Signature};
 
-/// No more keys are pinned.
+/// The greatest number of pinned keys.
 pub const MAX_OFFICERS: usize = 16;
-/// What a public key of minisign's format is made of: algorithm, key id, Ed25519 public key (RFC 8032).
+/// The parts of a public key in minisign's format: algorithm, key id, Ed25519 public key (RFC 8032).
 const ALGORITHM: &[u8; 2] = b"Ed";
 const KEY_ID_LEN: usize = 8;
 const PUBLIC_KEY_LEN: usize = 32;
@@ -30,7 +30,8 @@ pub struct OfficerKey {
     verifier: PublicKey,
 }
 
-/// The number by which minisign finds a key. It is drawn at random and not authenticated: it names keys and decides nothing.
+/// The number by which minisign finds a key. It is random and not authenticated, so it names keys and decides
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId([u8; KEY_ID_LEN]);
 
@@ -44,7 +45,7 @@ impl Officers {
         for (at, line) in lines.iter().enumerate() {
             let entry = at + 1;
             let key = OfficerKey::parse(line.as_ref()).ok_or(OfficersError::Key { entry })?;
-            // By the key itself: the same key under two key ids would count twice.
+            // Compares the key itself: the same key under two key ids would otherwise count twice.
             if let Some(first) = keys.iter().position(|other| other.public_key == key.public_key) {
                 return Err(OfficersError::Twice { entry, first: first + 1 });
             }
@@ -91,8 +92,8 @@ impl OfficerKey {
         &self.line
     }
 
-    /// Whether this is the officer's signature of `manifest`, in minisign's format. (Which officers have signed a release,
-    /// [`Release::verify`](super::Release::verify) says.)
+    /// Whether this is the officer's signature of `manifest`, in minisign's format.
+    /// ([`Release::verify`](super::Release::verify) finds out which officers have signed a release.)
     pub fn has_signed(&self, manifest: &[u8], signature: &str) -> bool {
         Signature::decode(signature)
             .is_ok_and(|signature| self.verifier.verify(manifest, &signature, false).is_ok())
@@ -104,7 +105,7 @@ impl OfficerKey {
 }
 
 impl KeyId {
-    /// The key id in the base64 line of a signature, behind the algorithm.
+    /// The key id in the base64 line of a signature, after the algorithm.
     pub(super) fn of_signature(line: &str) -> Option<KeyId> {
         STANDARD.decode(line).ok()?.get(2..)?.first_chunk().copied().map(KeyId)
     }
@@ -117,7 +118,7 @@ impl fmt::Display for OfficerKey {
     }
 }
 
-/// As minisign shows it: a little-endian number.
+/// As minisign shows it: as a little-endian number.
 impl fmt::Display for KeyId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = self.0;
@@ -126,32 +127,32 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Why these are no officers.
+/// The reason why these are no officers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OfficersError {
     /// None, or too many.
     #[error("there must be 1 to {MAX_OFFICERS} public keys, not {0}")]
     Number(usize),
-    /// No public key.
+    /// Not a public key.
     #[error(
         "entry {entry} is no public key of minisign: give the second line of the .pub file, which begins with RW"
     )]
     Key {
-        /// Which one, from 1.
+        /// Its place, from 1.
         entry: usize,
     },
-    /// One key could sign for two.
+    /// One key could sign for two officers.
     #[error("entry {entry} is the same key as entry {first}: each officer needs their own key")]
     Twice {
-        /// Which one, from 1.
+        /// Its place, from 1.
         entry: usize,
-        /// The one before.
+        /// The place of the first one.
         first: usize,
     },
-    /// No officers can reach it, or none are needed.
+    /// The officers cannot reach it, or it needs none.
     #[error("a number from 1 to {officers}, the number of officers, is needed")]
     Threshold {
-        /// How many there are.
+        /// The number of officers.
         officers: usize,
     },
 }

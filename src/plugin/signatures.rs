@@ -1,8 +1,9 @@
 //! The signatures of a manifest: which officers have signed these bytes.
 //!
-//! They lie beside it, one file each, in minisign's format: `libcountersign.so.manifest.ANYTHING.minisig`. Only the number of different
-//! pinned keys that verify counts, whatever the files are called and claim. A file that does not count does no harm, and is listed with
-//! its reason.
+//! They are beside the manifest, one file each, in minisign's format:
+//! `libcountersign.so.manifest.ANYTHING.minisig`. Only the number of different pinned keys that verify
+//! counts, whatever the files are called and claim. A file that does not count does no harm, and is listed
+//! with its reason.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -15,15 +16,15 @@ use minisign_verify::{Error, Signature};
 use super::file;
 use super::officers::{KeyId, OfficerKey, Officers};
 
-/// More signature files than this beside one manifest are a mistake, or somebody's attempt to keep us busy.
+/// The most signature files beside one manifest. More are a mistake, or an attempt to keep us busy.
 pub const MAX_SIGNATURE_FILES: usize = 64;
-/// No signature file is longer: minisign's own bound for its comments is below it.
+/// The greatest length of a signature file. minisign's own bound for its comments is lower.
 const MAX_SIGNATURE_LEN: usize = 16 * 1024;
 const SUFFIX: &[u8] = b".minisig";
-/// What the first line begins with. minisign itself insists on it.
+/// The beginning of the first line, which minisign itself requires.
 const FIRST_LINE: &str = "untrusted comment: ";
 
-/// What the files beside a manifest say.
+/// The result of checking the files beside a manifest.
 #[derive(Debug)]
 pub struct Signatures {
     /// The officers who have signed, in the order of the configuration, each once.
@@ -35,11 +36,11 @@ pub struct Signatures {
 /// An officer who has signed.
 #[derive(Debug)]
 pub struct Signer {
-    /// Who.
+    /// The officer.
     pub officer: OfficerKey,
     /// The signature's file.
     pub file: PathBuf,
-    /// What the signature says of itself. It is signed, too.
+    /// The signature's comment, which is signed, too.
     pub trusted_comment: String,
 }
 
@@ -52,33 +53,33 @@ pub struct SetAside {
     pub reason: SetAsideReason,
 }
 
-/// Why a signature file does not count.
+/// The reason why a signature file does not count.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SetAsideReason {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// Not of minisign's format.
+    /// The file is not in minisign's format.
     #[error("is not in minisign's format")]
     Format,
-    /// Of the old form, which hashes nothing.
+    /// A signature of the old form, which hashes nothing.
     #[error(
         "is a legacy signature of {0}: sign again with \"countersign plugin sign\", or with minisign 0.10 or later without -l"
     )]
     Legacy(Box<OfficerKey>),
-    /// By a key that is not pinned.
+    /// A signature by a key that is not pinned.
     #[error("is by key {0}, which is not pinned here")]
     Nobody(KeyId),
-    /// It says that it is of an officer, and is not; or not of this manifest.
+    /// It has an officer's key id, but does not verify.
     #[error("has the key id of {0} but does not verify: it belongs to another manifest, or was changed")]
     Wrong(Box<OfficerKey>),
-    /// The officer has signed in another file.
+    /// The same officer has signed in another file.
     #[error("is another signature of {0}, who counts once")]
     Again(Box<OfficerKey>),
 }
 
 impl Signatures {
-    /// Looks at all signature files beside the manifest at `path`, which has the bytes `manifest`.
+    /// Checks all signature files beside the manifest at `path`, whose bytes are `manifest`.
     pub(super) fn check(
         officers: &Officers,
         path: &Path,
@@ -99,7 +100,7 @@ impl Signatures {
     }
 }
 
-/// Whose signature this is: the place of the officer, and what to tell.
+/// The officer whose signature this is, by place, and the trusted comment.
 fn judge(officers: &Officers, path: &Path, manifest: &[u8]) -> Result<(usize, Signer), SetAsideReason> {
     let bytes =
         file::read(path, MAX_SIGNATURE_LEN).map_err(|error| SetAsideReason::Unreadable(error.to_string()))?;
@@ -108,7 +109,7 @@ fn judge(officers: &Officers, path: &Path, manifest: &[u8]) -> Result<(usize, Si
     let signature = Signature::decode(text).map_err(|_| SetAsideReason::Format)?;
     let id = text.lines().nth(1).and_then(KeyId::of_signature).ok_or(SetAsideReason::Format)?;
     let mut reason = SetAsideReason::Nobody(id);
-    // Every key: a key id is anybody's to choose, and two officers may have the same.
+    // Tries every key: anybody can choose a key id, and two officers may have the same.
     for (at, officer) in officers.keys().iter().enumerate() {
         match officer.verifier().verify(manifest, &signature, false) {
             Ok(()) => {
@@ -125,7 +126,7 @@ fn judge(officers: &Officers, path: &Path, manifest: &[u8]) -> Result<(usize, Si
 
 /// The signature files beside a manifest, by name.
 fn files(manifest: &Path) -> Result<Vec<PathBuf>, SignaturesError> {
-    // Of a bare file name it is empty.
+    // For a bare file name the folder is empty.
     let folder = manifest.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     let unreadable =
         |error: io::Error| SignaturesError::Folder { folder: folder.into(), problem: error.to_string() };
@@ -154,13 +155,14 @@ fn is_signature(manifest: &OsStr, name: &OsStr) -> bool {
 
 impl fmt::Display for SetAside {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Who can put a file there chooses its name: nothing in it steers a terminal or begins a line of the log.
+        // Somebody who can put a file there chooses its name. Nothing in it may control a terminal or begin a
+        // line of the log.
         let name = self.file.file_name().unwrap_or_default().to_string_lossy();
         write!(formatter, "{} {}", name.escape_debug(), self.reason)
     }
 }
 
-/// Why the signatures cannot be looked at.
+/// The reason why the signatures cannot be checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignaturesError {
     /// The folder cannot be listed.
@@ -168,7 +170,7 @@ pub enum SignaturesError {
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The reason.
         problem: String,
     },
     /// Too many files.

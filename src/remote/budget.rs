@@ -1,12 +1,13 @@
-//! How many bytes the large frames of all connections may take together.
+//! The memory that the large frames of all connections may take together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of each frame that are not counted. Every connection may have them, and each role may have a thousand connections.
+/// Bytes of each frame that do not count. Every connection may have them, and each role may have a thousand
+/// connections.
 pub const UNCOUNTED: usize = 64 * 1024;
 
-/// Bytes that all frames together may take, beyond [`UNCOUNTED`] bytes each.
+/// The memory for all frames together, beyond [`UNCOUNTED`] bytes each.
 pub struct Budget {
     free: AtomicUsize,
     total: usize,
@@ -23,7 +24,7 @@ impl Budget {
         Budget::new(usize::MAX)
     }
 
-    /// Bytes that are taken now.
+    /// The bytes in use now.
     pub fn used(&self) -> usize {
         self.total - self.free.load(Ordering::Relaxed)
     }
@@ -34,7 +35,7 @@ impl Budget {
     }
 }
 
-/// The part of a budget that one frame has taken. Dropping gives it back.
+/// The part of a budget that one frame has taken. Dropping returns it.
 #[must_use]
 pub struct Lease {
     budget: Arc<Budget>,
@@ -42,7 +43,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Nothing, yet.
+    /// A lease of nothing yet.
     pub fn of(budget: &Arc<Budget>) -> Lease {
         Lease { budget: Arc::clone(budget), taken: 0 }
     }

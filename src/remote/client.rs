@@ -1,7 +1,7 @@
 //! The client's side: one application at the boundary, over as many connections as it has calls under way.
 //!
-//! A connection carries one request at a time. So each call takes a connection: an idle one, or a new one that joins the
-//! application. Where the boundary has no room for another connection, calls wait for one.
+//! A connection carries one request at a time. So each call takes a connection: an idle one, or a new one
+//! that joins the application. If the boundary has no room for another connection, calls wait for one.
 //!
 //! Losing one connection is losing the application: nobody knows what became of the call on it. The boundary then closes the
 //! application with all its sessions.
@@ -18,7 +18,7 @@ use super::hello::{
 use super::stream::{Closer, ConnectError, Framed, Stream};
 use crate::shell::config::ConnectConfig;
 
-/// Most connections of one application. By default, the boundary answers twice as many calls at once.
+/// The most connections of one application. By default, the boundary answers twice as many calls at once.
 const MAX_CONNECTIONS: usize = 32;
 /// How long to wait after a refused connection before trying another.
 const NO_MORE_FOR: Duration = Duration::from_secs(5);
@@ -43,9 +43,9 @@ struct State {
     closers: Vec<Closer>,
     /// Idle, in use, or being opened.
     open: usize,
-    /// When to try another one.
+    /// When to try to open another one.
     enough_until: Option<Instant>,
-    /// Why all of them are lost.
+    /// The reason why all of them are lost.
     lost: Option<String>,
 }
 
@@ -95,7 +95,7 @@ impl Client {
         }
     }
 
-    /// Lets go of a parent process's connections without sending anything: the parent still uses them.
+    /// Abandons a parent process's connections without sending anything: the parent still uses them.
     pub fn abandon(&self) {
         // If a thread of the parent held the lock while it forked, the lock is held for ever.
         if let Ok(mut state) = self.state.try_lock() {
@@ -133,8 +133,8 @@ impl Client {
         }
     }
 
-    /// Another connection. `None`: there is none to be had, for whatever reason, and calls wait for those that exist. An error: the
-    /// boundary no longer knows the application.
+    /// Another connection. `None` if none can be opened now, for whatever reason; calls then wait for the
+    /// existing ones. An error means that the boundary no longer knows the application.
     fn join(&self) -> Result<Option<Connection>, ExchangeError> {
         let hello = Hello { join: Some(self.application.clone()), first_handle: 0 };
         match Connection::open(&self.config, &hello, self.version) {
@@ -222,7 +222,7 @@ impl Connection {
         Ok((Connection(framed), application, max_frame))
     }
 
-    /// One request and its answer. `None`: the boundary has no room for it now.
+    /// One request and its response. `None` if the boundary has no room for it now.
     fn exchange<T>(
         &mut self,
         request: &[u8],
@@ -241,13 +241,13 @@ impl Connection {
     }
 }
 
-/// Why a request has no answer.
+/// The reason why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The boundary has no room for the request or its answer now.
     #[error("the boundary has no room for this call now; call again later, with the same code")]
     Busy,
-    /// The boundary takes no frame of this length.
+    /// The boundary does not accept a frame of this length.
     #[error("this call takes {len} bytes and the boundary accepts {max}; raise serve.max_frame_bytes there")]
     TooLong {
         /// Its length.
@@ -255,7 +255,7 @@ pub enum ExchangeError {
         /// The longest that the boundary accepts.
         max: u32,
     },
-    /// The application is lost, and what became of the request is unknown.
+    /// The application is lost, and nobody knows whether the request was carried out.
     #[error("{0}")]
     Lost(String),
 }

@@ -1,5 +1,5 @@
-//! Places that several sharers use. A sharer without a place gets one at once, and no sharer has more than its share while another
-//! waits.
+//! Places that several sharers use. A sharer without a place gets one at once, and no sharer has more than
+//! its share while another waits.
 //!
 //! A sharer may have every place that nobody else waits for.
 
@@ -27,7 +27,7 @@ struct Sharer {
     freed: Arc<Condvar>,
 }
 
-/// A place, given back on drop.
+/// A place, returned when dropped.
 #[must_use]
 pub struct Place<'a, K: Eq + Hash + Clone> {
     fair: &'a Fair<K>,
@@ -35,12 +35,12 @@ pub struct Place<'a, K: Eq + Hash + Clone> {
 }
 
 impl<K: Eq + Hash + Clone> Fair<K> {
-    /// Of so many places. It gives out more than that where a sharer has none.
+    /// With so many places. It gives out more than that if a sharer has none.
     pub fn new(places: usize) -> Fair<K> {
         Fair { places, sharers: Mutex::new(Sharers { taken: 0, by_key: HashMap::new() }) }
     }
 
-    /// Waits for a place, at most until `until`.
+    /// Waits for a place, until `until` at the latest.
     pub fn enter(&self, who: &K, until: Option<Instant>) -> Option<Place<'_, K>> {
         let mut sharers = self.sharers();
         let sharer = sharers.by_key.entry(who.clone()).or_default();
@@ -65,7 +65,7 @@ impl<K: Eq + Hash + Clone> Fair<K> {
             sharer.has += usize::from(entered);
         });
         sharers.taken += usize::from(entered);
-        // There may be more places, or one sharer less that waits.
+        // There may be more places now, or one waiting sharer less.
         sharers.wake_next(self.places);
         entered.then(|| Place { fair: self, who: who.clone() })
     }
@@ -78,7 +78,7 @@ impl<K: Eq + Hash + Clone> Fair<K> {
         sharers.wake_next(self.places);
     }
 
-    /// Takes back a lent place, without waiting and whatever the share.
+    /// Takes back a lent place, without waiting and whatever the sharer's share is.
     pub fn take_back(&self, who: &K) {
         let mut sharers = self.sharers();
         sharers.by_key.entry(who.clone()).or_default().has += 1;
@@ -146,7 +146,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Has a thread wait for a place, and hold it until it is told to let go.
+    /// Lets a thread wait for a place, and hold it until the test releases it.
     fn waits<'scope, 'env>(
         scope: &'scope Scope<'scope, 'env>,
         fair: &'env Fair<&'static str>,
@@ -199,14 +199,14 @@ mod tests {
             let second = waits(scope, &fair, "other");
             let more = waits(scope, &fair, "greedy");
             assert!(second.0.try_recv().is_err() && more.0.try_recv().is_err(), "all are taken");
-            // Five are out of four: the next one to be given back is none to give.
+            // Five of four places are taken, so the next one that is returned cannot be given out.
             drop(held.pop());
             assert_eq!(fair.counts(&"other"), (1, 1));
             drop(held.pop());
             second.0.recv_timeout(LONG).expect("who has less comes first");
             assert_eq!(fair.counts(&"greedy"), (2, 1), "its share, and it waits for more");
             drop(held.pop());
-            // Nobody else waits now, and it has less than its share besides.
+            // Nobody else waits now, and it has less than its share.
             more.0.recv_timeout(LONG).expect("it comes");
             drop((first, second, more, held));
         });

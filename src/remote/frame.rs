@@ -41,7 +41,7 @@ pub fn write_frame(sink: &mut impl Write, parts: [&[u8]; 2]) -> io::Result<()> {
     Ok(())
 }
 
-/// What a read brings.
+/// The result of a read.
 pub enum Received<'a> {
     /// A frame.
     Frame(Frame<'a>),
@@ -256,7 +256,7 @@ fn read(source: &mut impl Read, into: &mut [u8], begun: bool) -> Result<usize, F
     }
 }
 
-/// Why there is no frame.
+/// The reason why there is no frame.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// No frame began in time.
@@ -297,7 +297,7 @@ mod tests {
         bytes
     }
 
-    /// Gives at most `step` bytes at a time, and counts how often it was asked.
+    /// Returns at most `step` bytes at a time, and counts the reads.
     struct Slowly<'a> {
         bytes: &'a [u8],
         step: usize,
@@ -312,7 +312,7 @@ mod tests {
         }
     }
 
-    /// All payloads in `bytes`, and why there are no more of them.
+    /// All payloads in `bytes`, and the error that ends them.
     fn payloads(bytes: &[u8], step: usize, budget: usize) -> (Vec<Option<Vec<u8>>>, Option<FrameError>) {
         let budget = Budget::new(budget);
         let mut source = Slowly { bytes, step, reads: 0 };

@@ -1,4 +1,4 @@
-//! How a connection begins, and how requests are answered.
+//! The beginning of a connection, and the responses to requests.
 //!
 //! The client sends a [`Hello`] and the server a [`Welcome`], each of at most [`MAX_GREETING_LEN`] bytes. From then on the server
 //! sends one [`Response`] to each request. Magic number and version come first in every version to come.
@@ -19,15 +19,16 @@ pub const MAGIC: [u8; 4] = *b"CSGN";
 pub const VERSION: u16 = 3;
 /// The oldest version that it speaks.
 pub const OLDEST_VERSION: u16 = 2;
-/// Longest greeting, in bytes.
+/// The greatest length of a greeting, in bytes.
 pub const MAX_GREETING_LEN: u32 = 256;
-/// Longest [`Response`] in bytes, whatever the limit on requests is: no call may be made whose answer the client could not take.
-/// The longest is a signed PSBT, which is less than twice as long as the longest PSBT in a request.
+/// The greatest length of a [`Response`] in bytes, whatever the limit on requests is: no call may be made
+/// whose answer the client could not accept. The longest response is a signed PSBT, which is less than twice
+/// as long as the longest PSBT in a request.
 pub const MAX_RESPONSE_LEN: u32 = 32 << 20;
 
 const _: () = assert!(2 * MAX_PSBT_LEN <= MAX_RESPONSE_LEN as usize);
 
-/// What a client says first.
+/// The client's first message.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hello {
     /// The application that this connection joins. `None`: a new one.
@@ -41,7 +42,7 @@ pub struct Hello {
 pub struct ApplicationSecret([u8; 32]);
 
 impl ApplicationSecret {
-    /// Of bytes that must be random.
+    /// From bytes that must be random.
     pub fn new(random: [u8; 32]) -> ApplicationSecret {
         ApplicationSecret(random)
     }
@@ -84,7 +85,7 @@ pub fn is_spoken(version: u16) -> bool {
     (OLDEST_VERSION..=VERSION).contains(&version)
 }
 
-/// Why a greeting is refused.
+/// The reason why a greeting is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HelloError {
     /// It is not the greeting of a Countersign client.
@@ -104,7 +105,7 @@ pub enum Welcome {
     Accepted {
         /// What other connections show to join this application.
         application: ApplicationSecret,
-        /// Longest frame that the server takes, in bytes.
+        /// The longest frame that the server accepts, in bytes.
         max_frame: u32,
     },
     /// The connection ends here.
@@ -125,7 +126,7 @@ impl Welcome {
     }
 }
 
-/// Why a connection is not served.
+/// The reason why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// It speaks another version.
@@ -157,11 +158,12 @@ pub enum Refusal {
     Module(u64),
 }
 
-/// The response to a request: a tag of one byte, and what belongs to it.
+/// The response to a request: a tag of one byte, and its content.
 pub enum Response<'a> {
     /// The module's answer.
     Answered(&'a [u8]),
-    /// There is no room for this request or its answer now. The client may send it again, a signature with the same code.
+    /// There is no room for this request or its answer now. The client may send it again, and a signature
+    /// request with the same code.
     Busy,
     /// The application has ended.
     Closed(CkRv),
@@ -201,7 +203,7 @@ fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     rest.is_empty().then_some(value)
 }
 
-/// Appends within the capacity. A buffer that grew would leave a copy of the secret behind.
+/// Appends within the capacity. A buffer that has to grow would leave a copy of the secret behind.
 fn append(bytes: &mut Vec<u8>, value: &impl Serialize) {
     let written = Zeroizing::new(postcard::to_allocvec(value).expect("plain fields are always written"));
     debug_assert!(bytes.len() + written.len() <= bytes.capacity());

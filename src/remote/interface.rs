@@ -1,8 +1,9 @@
 //! The interface between `countersign serve` and the module that it loads. `C_GetInterface` finds it by [`NAME`] (PKCS#11 v3.2,
 //! `C_GetInterface`: vendors' names begin with "Vendor ").
 //!
-//! `C_GetInterfaceList` does not list it: it is of no use to an application, and gives none more than the C interface does. Requests
-//! and answers are bytes here. Only the module, whose signatures were verified, knows what they mean.
+//! `C_GetInterfaceList` does not list it, because it is of no use to an application and allows no more than
+//! the C interface. Requests and answers are bytes here. Only the module, whose signatures were verified,
+//! knows what they mean.
 
 #![allow(unsafe_code)]
 
@@ -25,7 +26,7 @@ pub const VERSION: CK_VERSION = CK_VERSION { major: 2, minor: 0 };
 pub const BACKEND: CK_ULONG = 0;
 /// [`PeerRole::Administrator`] in [`Functions::begin`].
 pub const ADMINISTRATOR: CK_ULONG = 1;
-/// Longest name of a peer in [`Functions::begin`]: a DNS name has at most 255 bytes.
+/// The greatest length of a peer's name in [`Functions::begin`]. (A DNS name has at most 255 bytes.)
 pub const MAX_IDENTITY_LEN: usize = 320;
 
 /// `C_GetInterface`.
@@ -40,32 +41,35 @@ pub type Deliver = unsafe extern "C" fn(context: *mut c_void, answer: *const u8,
 pub struct Functions {
     /// [`VERSION`].
     pub version: CK_VERSION,
-    /// The version of the module, padded with blanks. The manifest must name the same.
+    /// The version of the module, padded with spaces. The manifest must have the same version.
     pub release: [u8; 32],
     /// Opens the engine of the configuration.
     pub open: unsafe extern "C" fn() -> CK_RV,
     /// Begins an application: first handle, role, name of the peer (UTF-8, at most [`MAX_IDENTITY_LEN`] bytes) and its length, and
     /// the place for the application's number.
     pub begin: unsafe extern "C" fn(CK_ULONG, CK_ULONG, *const u8, CK_ULONG, *mut CK_ULONG) -> CK_RV,
-    /// Answers a request: the application's number, the request and its length, and who takes the answer, with a context.
+    /// Answers a request: the application's number, the request and its length, and a function that takes the
+    /// answer, with its context.
     pub call: unsafe extern "C" fn(CK_ULONG, *const u8, CK_ULONG, Deliver, *mut c_void) -> CK_RV,
     /// Ends an application.
     pub end: unsafe extern "C" fn(CK_ULONG) -> CK_RV,
     /// Closes the engine after the calls under way.
     pub close: unsafe extern "C" fn() -> CK_RV,
-    /// What keeps the module from its work: the place for the bits of [`Standing`].
+    /// The faults that keep the module from working: the place for the bits of [`Standing`].
     pub standing: unsafe extern "C" fn(*mut CK_ULONG) -> CK_RV,
-    /// Counts the acts of administration: who takes the list of [`ActCount`] (postcard), with a context.
+    /// Counts the acts of administration: a function that takes the list of [`ActCount`] (postcard), with its
+    /// context.
     pub administration: unsafe extern "C" fn(Deliver, *mut c_void) -> CK_RV,
-    /// The newest line of the log about a refusal or a failure in this process: who takes it, with a context. Each line is given
-    /// once, and nothing where there is none. It needs no engine.
+    /// The newest line of the log about a refusal or failure in this process: a function that takes it, with
+    /// its context. Each line is delivered once; without a new line, nothing is. It needs no engine.
     pub newest_line: unsafe extern "C" fn(Deliver, *mut c_void) -> CK_RV,
 }
 
-/// The newest line about a refusal or a failure from the module in `library`, which this process has loaded: it says what a return
-/// value does not. Each line is given once. `None`: there is no new line, or the module is of another version.
+/// The newest line about a refusal or failure from the module in `library`, which this process has loaded.
+/// The line explains more than a return value. Each line is returned once. `None`: there is no new line, or
+/// the module is of another version.
 pub fn newest_line(library: &Path) -> Option<String> {
-    // SAFETY: it is loaded already, so that nothing of it runs now; the caller has found it to be Countersign's.
+    // SAFETY: the library is loaded already, so none of its code runs now. The caller knows that it is Countersign's.
     let library = unsafe { libloading::Library::new(library) }.ok()?;
     // SAFETY: a PKCS#11 module has this export, of this type (PKCS#11 v3.2, `C_GetInterface`).
     let get_interface = unsafe { library.get::<GetInterface>(b"C_GetInterface\0") }.ok()?;
@@ -106,13 +110,13 @@ impl LoadedModule {
     /// # Safety
     /// `get_interface` is the function of that name of a PKCS#11 module that stays loaded until the process ends.
     pub unsafe fn open(get_interface: GetInterface, release: &str) -> Result<LoadedModule, LoadError> {
-        // SAFETY: it stays loaded.
+        // SAFETY: the caller promises that it stays loaded.
         let functions: &'static Functions = unsafe { find(get_interface) }.ok_or(LoadError::NoInterface)?;
         let found = String::from_utf8_lossy(&functions.release).trim_end().to_owned();
         if found != release {
             return Err(LoadError::Release { found, named: release.into() });
         }
-        // SAFETY: it has no arguments.
+        // SAFETY: the function has no arguments.
         match unsafe { (functions.open)() } {
             CKR_OK => Ok(LoadedModule(functions)),
             rv => {
@@ -155,7 +159,7 @@ impl Boundary for LoadedModule {
     }
 
     fn close(&self, application: u64) {
-        // SAFETY: it takes a number. One that is not an application's is refused, and nothing depends on it.
+        // SAFETY: the function takes a number. It refuses one that is not an application's, and nothing depends on that.
         unsafe { (self.0.end)(application) };
     }
 
@@ -178,12 +182,12 @@ impl Boundary for LoadedModule {
 
 impl Drop for LoadedModule {
     fn drop(&mut self) {
-        // SAFETY: it has no arguments.
+        // SAFETY: the function has no arguments.
         unsafe { (self.0.close)() };
     }
 }
 
-/// Copies an answer into the `Zeroizing<Vec<u8>>` that `context` is.
+/// Copies an answer into the `Zeroizing<Vec<u8>>` at `context`.
 unsafe extern "C" fn take(context: *mut c_void, answer: *const u8, len: CK_ULONG) {
     // SAFETY: `LoadedModule::call` passes its own vector, which nobody else uses until the call returns.
     let place = unsafe { &mut *context.cast::<Zeroizing<Vec<u8>>>() };
@@ -193,7 +197,7 @@ unsafe extern "C" fn take(context: *mut c_void, answer: *const u8, len: CK_ULONG
     }
 }
 
-/// Why a module cannot be used.
+/// The reason why a module cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It has another version of the interface.
@@ -204,9 +208,9 @@ pub enum LoadError {
         "the module has version {found}, and its manifest names {named}; have the officers sign a manifest that names {found}"
     )]
     Release {
-        /// What the module says.
+        /// The module's version.
         found: String,
-        /// What the manifest says.
+        /// The manifest's version.
         named: String,
     },
     /// Its engine did not open.

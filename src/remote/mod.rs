@@ -1,5 +1,5 @@
-//! The way to the boundary, between a library with `[connect]` in its configuration, the client, and `countersign serve`, which has
-//! loaded the module. It carries bytes, and knows no meaning.
+//! The way to the boundary, between the client (a library with `[connect]` in its configuration) and
+//! `countersign serve`, which has loaded the module. It carries bytes, and does not know what they mean.
 //!
 //! ```text
 //! client                                      countersign serve
@@ -46,14 +46,14 @@ pub trait Boundary: Send + Sync + 'static {
     /// its peer, the same each time that peer connects ([`server::allowed::Peer::identity`]).
     fn open(&self, first_handle: u64, role: PeerRole, identity: &str) -> Result<u64, CkRv>;
 
-    /// Answers one request of an application, which may have several under way. An error is not an answer: the application has
-    /// ended.
+    /// Answers one request of an application, which may have several under way. An error is not an answer: it
+    /// means that the application has ended.
     fn answer(&self, application: u64, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv>;
 
     /// Ends an application, with all its sessions and logins.
     fn close(&self, application: u64);
 
-    /// What keeps the module from its work now.
+    /// The faults that keep the module from working now.
     fn standing(&self) -> Standing;
 
     /// The acts of administration since the module was opened, by kind and outcome.
@@ -62,7 +62,7 @@ pub trait Boundary: Send + Sync + 'static {
     }
 }
 
-/// The role in which a peer is let in. The module enforces that a backend never logs in as the SO.
+/// The role in which a peer is admitted. The module enforces that a backend never logs in as the SO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerRole {
     /// Signs, with codes of users.

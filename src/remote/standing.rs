@@ -1,6 +1,6 @@
-//! What keeps the module from its work, as a number with a bit for each trouble.
+//! The faults that keep the module from working, as a number with a bit for each.
 
-/// What keeps the module from its work.
+/// A fault that keeps the module from working.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// A write failed, and reopening did not help.
@@ -17,10 +17,10 @@ pub enum Trouble {
     /// The token gives no randomness. Without it nothing is signed.
     #[error("the backing token does not answer; see the log, and check the token")]
     Token,
-    /// The engine does not believe the clock.
+    /// The engine does not trust the clock.
     #[error("the engine does not believe the clock; correct it, or run \"countersign clock set\"")]
     Clock,
-    /// All users together had too many wrong codes.
+    /// All users together gave too many wrong codes.
     #[error(
         "all users together had too many wrong codes within an hour; no code is looked at until the count drops below limits.failures_per_hour"
     )]

@@ -260,7 +260,7 @@ fn connect_unix(
     let expected = user_id(user).ok_or_else(|| ConnectError::NoSuchUser { user: user.to_string() })?;
     let found =
         rustix::net::sockopt::socket_peercred(&socket).map_err(|error| failed(error.into()))?.uid.as_raw();
-    // systemd, as root, binds the sockets that it passes on.
+    // systemd binds the sockets that it passes on as root.
     if found != expected && found != 0 {
         return Err(ConnectError::ServedBy {
             address: address.to_string(),
@@ -305,7 +305,7 @@ fn connect_vsock(cid: u32, port: u32, limit: Duration) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Why there is no connection to the boundary.
+/// The reason why there is no connection to the boundary.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// It cannot be reached, or its certificate is not accepted.
@@ -322,15 +322,15 @@ pub enum ConnectError {
         /// As configured.
         address: String,
     },
-    /// It refuses, and says why.
+    /// The boundary refuses, and gives a reason.
     #[error("the boundary at {address} refused the connection: {refusal}")]
     Refused {
         /// As configured.
         address: String,
-        /// Its words.
+        /// The reason.
         refusal: Refusal,
     },
-    /// Something else answers.
+    /// Another kind of server answers.
     #[error("the server at {address} is not a Countersign boundary; correct connect.address")]
     Stranger {
         /// As configured.
@@ -343,9 +343,9 @@ pub enum ConnectError {
     ServedBy {
         /// As configured.
         address: String,
-        /// Who does.
+        /// The user who serves it.
         found: u32,
-        /// Who should.
+        /// The user who should serve it.
         expected: String,
     },
     /// The user of the configuration does not exist.

@@ -25,7 +25,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::shell::config::{ConnectTls, TcpDoor};
 
-/// Longest file of certificates or of a key.
+/// The greatest length of a file with certificates or a key.
 const MAX_FILE_LEN: u64 = 1 << 20;
 
 /// The configuration of a client.
@@ -77,7 +77,8 @@ pub fn server(door: &TcpDoor) -> Result<ServerTls, TlsError> {
     Ok(ServerTls { config: Arc::new(config), verifier })
 }
 
-/// Whether a certificate is for exactly this name. A certificate for `*.example` is for no name: it would fit everybody's.
+/// Whether a certificate is for exactly this name. A certificate for `*.example` is for no name, because it
+/// would fit all of them.
 pub fn is_for(certificate: &CertificateDer<'_>, name: &DnsName<'_>) -> bool {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
     certificate.verify_is_valid_for_subject_name(&ServerName::DnsName(name.borrow())).is_ok()
@@ -91,7 +92,7 @@ pub fn names(certificate: &CertificateDer<'_>) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
-/// Why TLS failed at the boundary, and what to do. `None`: something else failed.
+/// The reason why TLS failed at the boundary, and what to do. `None` if something else failed.
 pub fn explain_to_server(error: &io::Error) -> Option<String> {
     Some(match tls_error(error)? {
         rustls::Error::InvalidCertificate(problem) => format!(
@@ -111,7 +112,7 @@ pub fn explain_to_server(error: &io::Error) -> Option<String> {
     })
 }
 
-/// Why TLS failed at a client, and what to do. `None`: something else failed.
+/// The reason why TLS failed at a client, and what to do. `None` if something else failed.
 pub fn explain_to_client(error: &io::Error) -> Option<String> {
     use AlertDescription as Alert;
     Some(match tls_error(error)? {
@@ -163,7 +164,7 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Why a file for TLS cannot be used.
+/// The reason why a file for TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}, the file {}: {problem}", file.display())]
 pub struct TlsError {

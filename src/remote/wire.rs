@@ -9,11 +9,12 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 use socket2::Socket;
 
-/// Longest single write. The system begins its time limit anew for each part of a large write, so parts are kept small.
+/// The greatest length of a single write. The system starts its time limit again for each part of a large
+/// write, so parts are kept small.
 const MAX_WRITE_LEN: usize = 64 * 1024;
-/// Most slices of one write.
+/// The most slices of one write.
 const MAX_SLICES: usize = 8;
-/// Shortest time limit. The system takes zero for no limit.
+/// The shortest time limit. The system takes zero as no limit.
 const LEAST: Duration = Duration::from_millis(1);
 
 /// How long to wait for a peer.
@@ -25,8 +26,8 @@ pub struct Patience {
     pub frame: Duration,
 }
 
-/// A connected socket. Its time limits are set in the socket itself, and change only for a frame that comes or goes in parts. So a
-/// typical call takes one system call in each direction.
+/// A connected socket. Its time limits are set in the socket itself, and change only for a frame that arrives
+/// or leaves in parts. So a typical call takes one system call in each direction.
 pub(super) struct Wire {
     socket: Arc<Socket>,
     frame: Duration,
@@ -179,7 +180,7 @@ impl Write for Wire {
 }
 
 impl Closer {
-    /// Ends both directions, and wakes whoever waits in them.
+    /// Ends both directions, and wakes the threads that wait in them.
     pub fn close(&self) {
         // An error means that the connection has ended already.
         let _ = self.0.shutdown(Shutdown::Both);

@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::kernel::clock::{BootId, Reading};
 use crate::ports::Clock;
 
-/// `CLOCK_REALTIME`, and `CLOCK_BOOTTIME`, which goes on while the machine sleeps.
+/// `CLOCK_REALTIME`, and `CLOCK_BOOTTIME`, which also runs while the machine sleeps.
 pub struct SystemClock;
 
 impl Clock for SystemClock {
@@ -19,7 +19,7 @@ impl Clock for SystemClock {
     }
 
     fn boot_id(&self) -> BootId {
-        // random(4): a UUID in text, new with every start of the system.
+        // random(4): a UUID as text, a new one at every boot.
         let uuid = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let mut id = BootId::default();
         let digits = uuid.trim().replace('-', "");

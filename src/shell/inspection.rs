@@ -22,10 +22,11 @@ use crate::kernel::seal::{DataKey, Kind, RecordKey};
 use crate::kernel::state::{ClockRecord, Epoch, Stored, TokenRecord, Versioned};
 use crate::ports::{Anchor, Clock, LedgerError, Sealer, View};
 
-/// How often the anchor of a store in use is looked for: the one that was listed may be replaced before it is read.
+/// How often to look for the anchor of a store in use, because a listed one may be replaced before it is
+/// read.
 const LOOKS: usize = 20;
 
-/// What reading the whole chain found.
+/// The result of reading the whole chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// Links, from the first to the newest.
@@ -36,14 +37,14 @@ pub struct Verified {
     pub time: u64,
     /// The head of the chain.
     pub head: [u8; 32],
-    /// The link that the backing token remembers.
+    /// The link in the backing token's anchor.
     pub anchored: u64,
 }
 
-/// Follows the audit chain of the store at `path`, shows each link, and holds the chain against its anchor and the records
-/// against the chain.
+/// Follows the audit chain of the store at `path`, shows each link, and compares the chain with its anchor
+/// and the records with the chain.
 ///
-/// The store may be in use: what it is at one moment is read, and its anchor must be a link of it.
+/// The store may be in use: this reads its state at one moment, in which its anchor must be one of the links.
 pub fn audit(
     path: &Path,
     backing: &Backing,
@@ -51,7 +52,7 @@ pub fn audit(
 ) -> Result<Verified, LedgerError> {
     let sqlite = existing(path).and_then(Sqlite::read_only)?;
     let key = unwrap_key(&sqlite, backing)?;
-    // The anchor first: the store is never behind it.
+    // The anchor first, because the store is never behind it.
     let anchor = anchor_in_use(backing, &key)?.ok_or(StateError::AnchorMissing)?;
     sqlite.hold_still()?;
     let (mut links, mut seen) = (0, None);
@@ -60,7 +61,7 @@ pub fn audit(
         if link.sequence == anchor.sequence {
             seen = Some(Anchored::of(link));
         }
-        // What is not anchored may tell of a code what nobody may know yet.
+        // A link that is not anchored may say something about a code that nobody may know yet.
         if link.sequence <= anchor.sequence { show(link) } else { Ok(()) }
     })?
     .end;
@@ -93,7 +94,7 @@ pub fn check(path: &Path, _lock: &StoreLock, backing: &Backing) -> Result<(), Le
     Ok(seen.fits.map(drop)?)
 }
 
-/// A store, read whole, and whether it fits its anchor.
+/// A completely read store, and whether it fits its anchor.
 struct Seen {
     sqlite: Sqlite,
     key: DataKey,
@@ -117,20 +118,20 @@ impl Seen {
     }
 }
 
-/// What restoring is about to do: shown before it is done.
+/// The effect of a restoration, shown before it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restoration {
     /// The newest link of the store.
     pub store: u64,
     /// Unix time of that link.
     pub time: u64,
-    /// The link that the backing token remembers, if it remembers one of this store.
+    /// The link in the backing token's anchor, if the anchor is this store's.
     pub anchor: Option<u64>,
     /// Restorations so far.
     pub epoch: u32,
 }
 
-/// A store that does not fit its anchor, and is whole in itself.
+/// A store that does not fit its anchor, but is consistent in itself.
 pub struct Unanchored<'a> {
     path: PathBuf,
     key: DataKey,
@@ -144,7 +145,7 @@ pub struct Unanchored<'a> {
     _lock: StoreLock,
 }
 
-/// Looks at the store at `path`, which nobody uses: every link and every record must be those of its newest link.
+/// Reads the store at `path`, which nobody uses. Every link and every record must belong to its newest link.
 ///
 /// `None`: it fits its anchor, and there is nothing to restore.
 pub fn unanchored<'a>(
@@ -155,7 +156,7 @@ pub fn unanchored<'a>(
     let path = existing(path)?;
     let Seen { sqlite, key, opened, anchor, fits } = Seen::of(path, backing)?;
     if opened.records != opened.end.newest.set {
-        // Nobody's word makes one store of two.
+        // Nobody can approve a mixture of two stores.
         return Err(StateError::Records.into());
     }
     let Err(found) = fits else { return Ok(None) };
@@ -178,12 +179,12 @@ pub fn unanchored<'a>(
 }
 
 impl Unanchored<'_> {
-    /// Why it does not fit.
+    /// The reason why it does not fit.
     pub fn found(&self) -> &StateError {
         &self.found
     }
 
-    /// What there is to restore.
+    /// The effect of a restoration.
     pub fn restoration(&self) -> Restoration {
         Restoration {
             store: self.opened.end.newest.sequence,
@@ -193,13 +194,13 @@ impl Unanchored<'_> {
         }
     }
 
-    /// Whether this is the security officer's PIN, as it was when the store was copied.
+    /// Whether this is the security officer's PIN at the time when the store was copied.
     pub fn is_officer(&self, pin: &[u8]) -> bool {
         Administrator::by_pin(&self.token, pin).is_some()
     }
 
-    /// Takes the store: a new epoch begins, in which every limit counts as spent and every code as used that may have been.
-    /// `said` is what time it is, by word of the officer.
+    /// Accepts the store and begins a new epoch. Every limit counts as spent, and every code that may have
+    /// been used as used. `said` is the time according to the officer.
     pub fn take(
         self,
         officer_pin: &[u8],
@@ -208,7 +209,7 @@ impl Unanchored<'_> {
     ) -> Result<Restoration, RestoreError> {
         let administrator = Administrator::by_pin(&self.token, officer_pin).ok_or(RestoreError::Pin)?;
         let before = self.restoration();
-        // As the engine would: within one run of the machine what was believed once is held to.
+        // As in the engine: within one run of the machine, a time that was believed once stays the basis.
         let reading = clock.read();
         let believed = self.believed.filter(|believed| believed.holds_in(clock.boot_id()));
         let now = clock::judge_said(reading, believed, before.time, said).map_err(RestoreError::Clock)?;
@@ -217,7 +218,7 @@ impl Unanchored<'_> {
         let lost = before.anchor.unwrap_or(0);
         let old = self.anchor.map(|anchor| anchor.encode(&self.key));
         let restored = Receipt::issue(change, |batch| {
-            // Until here nothing was written.
+            // Nothing was written before this point.
             let sqlite = Sqlite::open(&self.path)?;
             let (pages, anchored) = ledger::restore(&self.key, &SystemRandom, &self.opened, lost, batch)?;
             sqlite.commit(&pages)?;
@@ -231,13 +232,13 @@ impl Unanchored<'_> {
     }
 }
 
-/// Why a store is not taken.
+/// The reason why a store is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// Not the security officer.
     #[error("this is not the SO PIN from when this store was copied, or the copy has the PIN locked")]
     Pin,
-    /// The clock is behind the store, or far ahead of it, or says another time than the officer.
+    /// The clock is behind the store, far ahead of it, or differs from the officer's time.
     #[error(transparent)]
     Clock(SaidError),
     /// The store or the backing token failed.
@@ -252,7 +253,7 @@ fn existing(path: &Path) -> Result<&Path, LedgerError> {
     Err(LedgerError::Io { store: path.display().to_string(), problem: "it is not there".into() })
 }
 
-/// The newest anchor, also while an engine replaces it.
+/// The newest anchor, even while an engine replaces it.
 fn anchor_in_use(backing: &Backing, key: &DataKey) -> Result<Option<Anchored>, LedgerError> {
     for _ in 1..LOOKS {
         if let Some(anchor) = newest_anchored(backing, key)? {

@@ -1,9 +1,11 @@
 //! One engine owns a store. The lock enforces that, and names its holder.
 //!
-//! It locks a byte of the store's own file that SQLite never locks: nobody can remove that lock and keep the store. It also locks a file
-//! beside the store, which names the holder; releases before 0.2 know only that file.
+//! It locks a byte of the store's own file that SQLite never locks. Nobody can remove that lock and keep the
+//! store. It also locks a file beside the store, which names the holder. Releases before 0.2 know only that
+//! file.
 //!
-//! Somebody else may have put that file there, so the engine follows, empties and writes it only if it is a lock of ours. Rule
+//! Somebody else may have put that file there, so the engine follows, empties or writes it only if it is a
+//! lock of ours. Rule `lock-link`.
 //! `lock-link`.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -20,20 +22,20 @@ use crate::ports::LedgerError;
 
 /// The longest text of a lock: a process id.
 const MAX_TEXT: u64 = 32;
-/// The byte of the store that is locked: far behind every page that a database can have.
+/// The locked byte of the store, far beyond every page that a database can have.
 const LOCKED_BYTE: i64 = 1 << 62;
 
-/// The right to be the only engine of a store. Given back on drop, and by the system when the process ends, with the children
-/// that it had forked.
+/// The right to be the only engine of a store. Dropping releases it, and so does the system when the process
+/// and its forked children end.
 pub struct StoreLock {
-    /// The store, where there is one. Closed after every handle of SQLite: closing it drops the locks that SQLite has on it
-    /// in this process (fcntl(2)).
+    /// The store, if it exists. It is closed after every handle of SQLite, because closing it drops SQLite's
+    /// locks on it in this process (fcntl(2)).
     store: Option<Locked>,
     beside: LockFile,
 }
 
 impl StoreLock {
-    /// Takes the lock of `store`, which may have still to be made, or says who has it.
+    /// Takes the lock of `store`, which need not exist yet. The error names the holder.
     pub fn take(store: &Path) -> Result<StoreLock, LedgerError> {
         let beside = LockFile::take(&beside(store)).map_err(|error| error.of_store(store))?;
         let mut lock = StoreLock { store: None, beside };
@@ -57,7 +59,7 @@ impl StoreLock {
                 Ok(())
             }
             Err(Errno::EAGAIN | Errno::EACCES) => {
-                // It may be an engine of this very process, whose locks would go with any handle that is closed.
+                // The other engine may be in this very process, and closing any handle would drop its locks.
                 std::mem::forget(file);
                 Err(LockError::Taken(None).of_store(store))
             }
@@ -69,20 +71,21 @@ impl StoreLock {
 /// A store's file with its byte locked.
 struct Locked {
     file: File,
-    /// Whose it is: a forked child has the same lock, and not the right to give it back.
+    /// The owner. A forked child has the same lock, but must not release it.
     process: u32,
 }
 
 impl Drop for Locked {
     fn drop(&mut self) {
         if self.process == std::process::id() {
-            // Closing the file is not enough: a child that lives on has it open, too.
+            // Closing the file is not enough, because a child that lives on has it open, too.
             let _ = lock_byte(&self.file, libc::F_UNLCK);
         }
     }
 }
 
-/// Locks a byte of the store, or gives it back: for this opening of the file, whatever else the process opens and closes.
+/// Locks a byte of the store, or unlocks it. This belongs to this open file, whatever else the process opens
+/// and closes.
 fn lock_byte(file: &File, kind: i32) -> nix::Result<()> {
     let byte = libc::flock {
         l_type: kind as libc::c_short,
@@ -94,24 +97,24 @@ fn lock_byte(file: &File, kind: i32) -> nix::Result<()> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&byte)).map(drop)
 }
 
-/// A file that is nothing but a lock, with the process id of its holder. Given back on drop.
+/// A file that is only a lock, with the process id of its holder. Dropping releases it.
 pub(crate) struct LockFile {
     file: File,
     process: u32,
 }
 
-/// Why a lock is not taken.
+/// The reason why a lock is not taken.
 pub(crate) enum LockError {
-    /// Somebody has it: this process, as far as it is known.
+    /// Another process has it, named if it is known.
     Taken(Option<String>),
-    /// What is there is no lock of ours.
+    /// The file there is no lock of ours.
     Strange(&'static str),
     /// The system refuses.
     Io(io::Error),
 }
 
 impl LockFile {
-    /// Takes the lock at `path`, and makes it where it is not there. It names its holder once it is signed.
+    /// Takes the lock at `path`, and makes the file if it is missing. It names its holder once it is signed.
     pub(crate) fn take(path: &Path) -> Result<LockFile, LockError> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened = OpenOptions::new()
@@ -134,14 +137,15 @@ impl LockFile {
         }
     }
 
-    /// Writes whose it is, at once. A text of one length: nothing is cut off.
+    /// Writes the holder in one write. All such texts have the same length, so nothing is cut off.
     pub(crate) fn sign(&mut self) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(format!("{:<20}\n", std::process::id()).as_bytes())
     }
 }
 
-/// Expects a lock of ours, whoever holds it, and reads who that is. Root may take that of the user whose folder it is in.
+/// Expects a lock of ours, whoever holds it, and reads the holder. Root may take a lock that belongs to the
+/// folder's user.
 fn judge(file: &File, path: &Path) -> Result<Option<String>, LockError> {
     let found = file.metadata().map_err(LockError::Io)?;
     if !found.is_file() {
@@ -168,7 +172,7 @@ fn judge(file: &File, path: &Path) -> Result<Option<String>, LockError> {
 impl Drop for LockFile {
     fn drop(&mut self) {
         if self.process == std::process::id() {
-            // What cannot be unlocked is closed.
+            // If it cannot be unlocked, closing does it.
             let _ = self.file.unlock();
         }
     }

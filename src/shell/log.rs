@@ -24,9 +24,11 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        // It would say on standard error that a line could not be written, and panic where that is what is broken.
+        // Otherwise it would report on standard error that a line could not be written, and panic if standard
+        // error is what is broken.
         .log_internal_errors(false);
-    // A second initialisation in the same process keeps the first one's log: there is one per process.
+    // A second initialisation in the same process keeps the first one's log: there is one log for each
+    // process.
     let _ = match &config.file {
         None => {
             let lines = lines.without_time().with_writer(std::io::stderr).event_format(Line);
@@ -47,18 +49,18 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The newest line about a refusal or a failure, whether or not the log takes it: for whoever was refused in this process.
+/// The newest line about a refusal or failure, whatever the level of the log: for the caller in this process.
 static NEWEST: Mutex<Option<String>> = Mutex::new(None);
 
-/// The newest line about a refusal or a failure since it was last taken.
+/// The newest line about a refusal or failure since the last call.
 pub fn take_newest() -> Option<String> {
     NEWEST.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// Keeps the newest line about a refusal or a failure.
+/// Keeps the newest line about a refusal or failure.
 struct Newest;
 
-/// What every refusal begins with.
+/// The beginning of every refusal.
 const REFUSED: &str = "refused: ";
 
 impl<S: tracing::Subscriber> Layer<S> for Newest {

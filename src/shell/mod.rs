@@ -1,7 +1,7 @@
-//! The world: what the ports are made of.
+//! The world, as implementations of the ports.
 //!
-//! SQLite holds the sealed records, a backing token (through `cryptoki`) holds the sealing key and the anchor, the
-//! configuration says which.
+//! SQLite holds the sealed records, and a backing token (through `cryptoki`) holds the sealing key and the
+//! anchor. The configuration chooses them.
 
 pub mod backing;
 pub mod clock;

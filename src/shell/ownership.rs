@@ -1,8 +1,8 @@
-//! Who can change a file: only root and the boundary's own user may be able to change what decides what the boundary does. Rule
-//! `backing-owner`.
+//! Who can change a file: only root and the boundary's own user may be able to change files that decide what
+//! the boundary does. Rule `backing-owner`.
 //!
-//! A user can change a file if they own it, can write to it, or can put another in its place. So every folder on the way counts and, for a
-//! link, every folder on the way behind it.
+//! A user can change a file if they own it, can write to it, or can replace it. So every folder on the way
+//! counts and, for a link, every folder on the way to its target.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -12,51 +12,54 @@ use std::path::{Component, Path, PathBuf};
 
 use super::config::{EngineConfig, PinSource, ServeConfig};
 
-/// As many links lead to a file (path_resolution(7)).
+/// The most links on the way to a file (path_resolution(7)).
 const MAX_LINKS: usize = 40;
-/// Others could write to it.
+/// Mode bits that let others write.
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Why a file is not believed.
+/// The reason why a file is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct OwnershipError {
-    /// What was found, and where.
+    /// The finding, and the place.
     pub what: String,
     /// What to do next.
     pub next: String,
 }
 
-/// Only root and this user can change `file`, or put another one in its place.
+/// Only root and this user can change or replace `file`.
 pub fn check_file(file: &Path) -> Result<(), OwnershipError> {
     places(file)?.iter().try_for_each(|place| judge(place, true))
 }
 
-/// Only root and this user can change what is in `folder`, add to it, or put another one in its place.
+/// Only root and this user can change what is in `folder`, add to it, or replace it.
 pub fn check_folder(folder: &Path) -> Result<(), OwnershipError> {
     let places = places(folder)?;
     let (itself, above) = places.split_last().expect("the root at least is passed");
-    // Elsewhere the sticky bit keeps in its place what is ours. Here it would let others be first.
+    // In the other folders the sticky bit keeps our files in place. In this one it would let others create
+    // the file first.
     above.iter().try_for_each(|place| judge(place, true)).and_then(|()| judge(itself, false))
 }
 
-/// All that a configuration names and that runs in the boundary, opens its token, or is written by it. With the key at fault.
+/// Checks every configured file that runs in the boundary, opens its token, or is written by it. An error has
+/// the key.
 pub fn check_named(config: &EngineConfig) -> Result<(), OwnershipError> {
     check_backing(config)?;
     check_written("store.path", &config.store.path)?;
     if let Some(plugin) = &config.plugin {
-        // The floor judges its file itself.
+        // The floor checks its file itself.
         check_folder_of(&plugin.floor_file).map_err(|error| error.of("plugin.floor_file"))?;
     }
     if let Some(file) = &config.log.file {
-        // The folder alone: the file may be a device that all can write to.
+        // Only the folder, because the file may be a device that everybody can write to.
         check_folder_of(file).map_err(|error| error.of("log.file"))?;
     }
     config.serve.as_ref().map_or(Ok(()), check_doors)
 }
 
-/// What decides who connects from elsewhere, and who we say that we are: all of it that is read again while it serves.
+/// Checks the files that decide who connects from elsewhere, and who we claim to be. They are read again at a
+/// reload.
 pub fn check_doors(serve: &ServeConfig) -> Result<(), OwnershipError> {
     let Some(tcp) = &serve.tcp else { return Ok(()) };
     for (key, file) in [
@@ -69,13 +72,13 @@ pub fn check_doors(serve: &ServeConfig) -> Result<(), OwnershipError> {
     Ok(())
 }
 
-/// Nobody else can put another file in the place of `file`, there already or not.
+/// Nobody else can put another file in the place of `file`, whether it exists or not.
 pub fn check_folder_of(file: &Path) -> Result<(), OwnershipError> {
     let whole = std::path::absolute(file).map_err(|error| unseen(file, &error))?;
     check_folder(whole.parent().unwrap_or(Path::new("/")))
 }
 
-/// The module of the backing token, which runs in the boundary, and what opens the token.
+/// The backing token's module, which runs in the boundary, and the file that opens the token.
 fn check_backing(config: &EngineConfig) -> Result<(), OwnershipError> {
     check_file(&config.backing.module).map_err(|error| error.of("backing.module"))?;
     match &config.backing.pin {
@@ -84,7 +87,7 @@ fn check_backing(config: &EngineConfig) -> Result<(), OwnershipError> {
     }
 }
 
-/// A file that the boundary writes, there already or not.
+/// A file that the boundary writes, whether it exists or not.
 fn check_written(key: &str, file: &Path) -> Result<(), OwnershipError> {
     check_folder_of(file).map_err(|error| error.of(key))?;
     if file.exists() { check_file(file).map_err(|error| error.of(key)) } else { Ok(()) }
@@ -104,7 +107,7 @@ fn unseen(place: &Path, error: &io::Error) -> OwnershipError {
     }
 }
 
-/// Every folder and link that the system passes on the way to `path`, and what is there.
+/// Every folder and link that the system passes on the way to `path`, and its target.
 fn places(path: &Path) -> Result<Vec<PathBuf>, OwnershipError> {
     let whole = std::path::absolute(path).map_err(|error| unseen(path, &error))?;
     let (mut here, mut links) = (PathBuf::from("/"), 0);
@@ -134,7 +137,7 @@ fn places(path: &Path) -> Result<Vec<PathBuf>, OwnershipError> {
             _ => {}
         }
     }
-    // Where the way ended by "..", it is not what was passed last.
+    // If the way ended with "..", the target is not the last place passed.
     passed.push(here);
     Ok(passed)
 }
@@ -143,7 +146,7 @@ fn parts(path: &Path) -> VecDeque<PathBuf> {
     path.components().map(|part| PathBuf::from(part.as_os_str())).collect()
 }
 
-/// In a folder with the sticky bit (`/tmp`) what is ours stays where it is.
+/// In a folder with the sticky bit (`/tmp`) our files stay in place.
 fn judge(place: &Path, sticky_keeps: bool) -> Result<(), OwnershipError> {
     let found = fs::symlink_metadata(place).map_err(|error| unseen(place, &error))?;
     let place = place.display();
@@ -215,7 +218,7 @@ mod tests {
             assert_eq!(found.is_some(), wrong, "{mode:o}");
             assert!(found.is_none_or(|error| error.next.ends_with("/inner")), "{mode:o}");
         }
-        // A file with a sticky bit is a file.
+        // On a file, a sticky bit means nothing.
         set(&inner, 0o755);
         set(&file, 0o1666);
         assert!(check_file(&file).is_err());
@@ -264,7 +267,7 @@ mod tests {
     fn backing_owner_what_belongs_to_another_user_is_refused() {
         let Place { folder: _folder, file, .. } = place();
         if !rustix::process::geteuid().is_root() {
-            // Whatever root has is root's, and this user's is this user's: there is nobody else's file to be had.
+            // There is no file of a third user here: this user's files are its own, or root's.
             assert_eq!(check_file(&file), Ok(()));
             return;
         }

@@ -1,4 +1,4 @@
-//! Randomness from two sources: a fault of one of them is not enough to guess a secret.
+//! Randomness from two sources, so that a fault of one of them is not enough to guess a secret.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::backing::Backing;
 use crate::ports::{Random, RandomError, ReopenError};
 
-/// The operating system's randomness: the one place that asks for it.
+/// The operating system's randomness. Nothing else asks for it.
 pub struct SystemRandom;
 
 impl Random for SystemRandom {

@@ -1,4 +1,4 @@
-//! Where the ledger is: a store, what seals its key and its anchor, which must know of each other.
+//! The place of the ledger: a store, the sealer of its key, and its anchor, which must fit each other.
 //!
 //! A store without its anchor, or an anchor without its store, is refused and never initialised again: an emptied folder must not look
 //! like a first run. The one exception is an anchor of link 0, left by an initialisation that was interrupted before anything used it.
@@ -25,7 +25,7 @@ pub struct SealedVault {
     anchor: Arc<dyn Anchor>,
     /// Makes the data key.
     random: Arc<dyn Random>,
-    /// Makes the nonces of what is sealed: of them nobody has to be kept from guessing.
+    /// Makes the nonces of sealed records, which need not be secret.
     nonces: Arc<dyn Random>,
     upkeep: Upkeep,
 }
@@ -48,7 +48,7 @@ impl SealedVault {
         }
     }
 
-    /// That of a SQLite file, with sealing key and anchor in one backing token.
+    /// The vault of a SQLite file, with sealing key and anchor in one backing token.
     pub fn over(site: SqliteSite, backing: &Arc<Backing>) -> SealedVault {
         let random = Arc::new(MixedRandom::new(Arc::clone(backing)));
         let (sealer, anchor) = (Arc::clone(backing), Arc::clone(backing));
@@ -60,20 +60,20 @@ impl SealedVault {
         Ok(SealedVault::over(SqliteSite::new(path)?, backing))
     }
 
-    /// The same vault, whose ledgers try for so long to go on after a write that failed.
+    /// The same vault, whose ledgers try to recover from a failed write for so long.
     #[must_use]
     pub fn reopening_for(self, reopening: Duration) -> SealedVault {
         SealedVault { upkeep: Upkeep { reopening, ..self.upkeep }, ..self }
     }
 
-    /// The same vault, whose ledgers have a thread read everything whenever the last such look is so old.
+    /// The same vault, whose ledgers read everything in a thread whenever the last such look is so old.
     #[must_use]
     pub fn read_whole_every(self, whole: Duration) -> SealedVault {
         SealedVault { upkeep: Upkeep { whole: Some(whole), ..self.upkeep }, ..self }
     }
 
-    /// Leaves nothing in the token of a store that was not made. If that fails, too, it is logged: the first failure is what
-    /// counts.
+    /// Removes everything from the token that belongs to a store that could not be made. If that fails, too,
+    /// it is only logged, because the first failure is the important one.
     fn withdraw(&self, store: &StoreId, first: &[u8]) {
         for (what, withdrawn) in
             [("anchor", self.anchor.withdraw(first)), ("sealing key", self.sealer.withdraw(store))]
@@ -92,7 +92,8 @@ impl SealedVault {
     }
 }
 
-/// What the anchor claims where there is no store: only an interrupted initialisation may be begun again.
+/// Checks that the anchor allows a site without a store: only an interrupted initialisation may be begun
+/// again.
 pub(super) fn check_unanchored(anchor: &dyn Anchor) -> Result<(), LedgerError> {
     let claims = anchor.current()?.iter().filter_map(|value| Anchored::claimed_sequence(value)).max();
     match claims {

@@ -1,4 +1,4 @@
-//! What a door does with a connection: it gives it a thread, or turns it away.
+//! What a door does with a connection: gives it a thread, or turns it away.
 
 use std::sync::Arc;
 use std::time::Instant;

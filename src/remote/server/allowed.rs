@@ -16,21 +16,21 @@ use crate::shell::config::{ServeConfig, TcpDoor, UnixDoor, UserName, VsockDoor};
 pub enum Peer {
     /// A process of this machine, by its user.
     Unix {
-        /// By the socket.
+        /// Given by the socket.
         role: PeerRole,
         /// Its user's number.
         user: u32,
     },
     /// The holder of a certificate.
     Tls {
-        /// By the name.
+        /// Given by the name.
         role: PeerRole,
-        /// The name in the certificate that is allowed.
+        /// The allowed name in the certificate.
         name: DnsName<'static>,
     },
     /// A virtual machine, or the host of ours.
     Vsock {
-        /// By the context id.
+        /// Given by the context id.
         role: PeerRole,
         /// Its context id.
         cid: u32,
@@ -95,7 +95,7 @@ pub fn users_in_both_roles(config: &ServeConfig) -> Vec<UserName> {
     both.cloned().collect()
 }
 
-/// What an operator is told of such a user.
+/// The warning about such a user.
 pub fn warning_of_both_roles(user: &UserName) -> String {
     format!(
         "user {user} is in serve.backend.users and in serve.administrators.users; one person with both PINs could have a \

@@ -20,7 +20,7 @@ use crate::remote::hello::{ApplicationSecret, Hello, Refusal};
 use crate::remote::stream::Closer;
 use crate::remote::{Boundary, CkRv};
 
-/// All of them.
+/// All applications.
 #[derive(Clone)]
 pub(super) struct Applications(Arc<Table>);
 

@@ -44,8 +44,9 @@ impl Connection {
         stream.must_end(self.accepted + limits.frame);
         let entry = self.shared.connections.enter(stream.closer());
         self.attend(stream, peer, place, &entry);
-        // Whoever waits for the end of all connections waits until none of them holds anything of the server: the last to let go of
-        // the module closes it, and that must happen before the program ends.
+        // A caller that waits for the end of all connections must wait until none of them holds anything of
+        // the server. The last one to release the module closes it, and that must happen before the program
+        // ends.
         drop(self);
         drop(entry);
     }
@@ -71,7 +72,8 @@ impl Connection {
         framed.stream().end_writing();
     }
 
-    /// Does the TLS handshake and names the peer by its certificate. The peer gives its stranger's place for one of its role.
+    /// Does the TLS handshake and names the peer by its certificate. The peer exchanges its stranger's place
+    /// for one of its role.
     fn shake_hands(&self, framed: &mut Framed, stranger: Place) -> Option<(Peer, Place)> {
         let shared = &*self.shared;
         let allowed = shared.allowed();
@@ -213,7 +215,7 @@ impl Connection {
         }
     }
 
-    /// Reads a request and has it answered. The request is wiped when its call has ended.
+    /// Reads a request and answers it. The request is wiped when its call has ended.
     fn next(&self, framed: &mut Framed, peer: &Peer, membership: &Membership) -> Next {
         match framed.read() {
             Ok(Received::Frame(Frame { payload, lease })) => {
@@ -230,7 +232,7 @@ impl Connection {
         }
     }
 
-    /// Has a request answered, when it is its turn. `None`: no turn came in time.
+    /// Answers a request, when it is its turn. `None` if no turn came in time.
     fn call(&self, peer: &Peer, membership: &Membership, request: &[u8]) -> Option<Answer> {
         let shared = &*self.shared;
         let until = Instant::now() + shared.limits.frame;
@@ -294,11 +296,11 @@ type Answer = Result<Wiped, CkRv>;
 enum Next {
     /// A request of so many bytes. No answer: no turn came in time.
     Called { request: usize, answer: Option<Answer>, lease: Lease },
-    /// A request that there is no room for.
+    /// A request for which there is no room.
     NoRoom,
     /// Nothing, for too long.
     Silence,
-    /// Its end.
+    /// The end of the connection.
     Lost,
 }
 

@@ -19,14 +19,14 @@ use crate::remote::PeerRole;
 use crate::shell::config::ServeConfig;
 use crate::shell::lock::{LockError, LockFile};
 
-/// Most connections that wait for a door to accept them.
+/// The most connections that wait for a door to accept them.
 const BACKLOG: i32 = 1024;
 /// How long a door waits if the system has no room for a connection.
 const NO_ROOM: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// How long to wait for a server that may already serve a socket.
 const LIVENESS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Which door.
+/// A door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Door {
     /// The Unix socket of this role.
@@ -206,12 +206,12 @@ impl Bound {
         &self.file
     }
 
-    /// Listens at the same path again, where the file is gone.
+    /// Listens at the same path again, after the file has disappeared.
     pub(super) fn renew(&mut self) -> Result<Socket, ServeError> {
         let path = self.file.path().to_owned();
         check_folder(self.key, path.parent().unwrap_or(Path::new("/")))?;
         if !beside(&path).exists() {
-            // The lock file was removed with the socket, so our lock holds nobody off any more.
+            // The lock file was removed with the socket, so our lock no longer keeps others away.
             self._lock = lock(self.key, &path)?;
         }
         let (socket, file) = bind(self.key, &path, self.mode)?;
@@ -266,7 +266,7 @@ fn bind(key: &'static str, path: &Path, mode: u32) -> Result<(Socket, SocketFile
     Ok((socket, file))
 }
 
-/// The file of a socket from the service manager.
+/// The file of a socket that the service manager passed on.
 fn passed_file(socket: &Socket) -> Option<SocketFile> {
     let address = socket.local_addr().ok()?;
     SocketFile::at(address.as_pathname()?, false).ok()
@@ -288,7 +288,7 @@ pub fn take_over(name: &str, socket: OwnedFd) -> Result<Socket, ServeError> {
 fn listen_tcp(address: SocketAddr) -> Result<Socket, ServeError> {
     let listening = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // Remains of an earlier server's connections do not hold the address.
+        // Otherwise, remains of an earlier server's connections would block the address.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         listen(&socket)?;

@@ -1,4 +1,5 @@
-//! What keeps a running server from serving: from letting backends sign, or administrators administer.
+//! The faults that keep a running server from serving: backends from signing, or administrators from
+//! administering.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,18 +24,18 @@ struct DoorState {
     has_panicked: bool,
 }
 
-/// Why nobody can use a door.
+/// The reason why nobody can use a door.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DoorTrouble {
     /// An internal error closed it.
     #[error("the door {} is closed after an internal error; restart the boundary", .0.name())]
     Closed(Door),
-    /// Clients cannot find its socket.
+    /// Clients cannot find its socket any more.
     #[error("the door {} cannot be found: {file}", door.name())]
     SocketGone {
-        /// Which door.
+        /// The door.
         door: Door,
-        /// Its socket, and what to do.
+        /// The file of its socket.
         file: SocketFile,
     },
 }
@@ -46,7 +47,7 @@ impl DoorTrouble {
     }
 }
 
-/// What one look found.
+/// The result of one look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     standing: Standing,
@@ -77,17 +78,17 @@ impl Report {
         self.standing
     }
 
-    /// What keeps backends from signing.
+    /// The problems that keep backends from signing.
     pub fn signing(&self) -> &[String] {
         &self.signing
     }
 
-    /// What keeps administrators from administering.
+    /// The problems that keep administrators from administering.
     pub fn administration(&self) -> &[String] {
         &self.administration
     }
 
-    /// Everything, some of it twice.
+    /// All problems, some of them twice.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         self.signing.iter().chain(&self.administration).map(String::as_str)
     }
@@ -98,17 +99,17 @@ impl Health {
         Health { boundary, doors: Mutex::default() }
     }
 
-    /// Looks at everything now.
+    /// Checks everything now.
     pub fn report(&self) -> Report {
         Report::of(self.boundary.standing(), &self.lost_doors())
     }
 
-    /// Every door there is.
+    /// Every door that exists.
     pub(super) fn doors(&self) -> Vec<Door> {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|known| known.door).collect()
     }
 
-    /// The doors that nobody can use now, and why.
+    /// The doors that nobody can use now, and the reasons.
     pub(super) fn lost_doors(&self) -> Vec<DoorTrouble> {
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let lost = doors.iter().filter_map(|DoorState { door, file, has_panicked }| match file {
@@ -119,26 +120,26 @@ impl Health {
         lost.collect()
     }
 
-    /// The acts of administration, counted.
+    /// The counts of the acts of administration.
     pub(super) fn acts(&self) -> Vec<ActCount> {
         self.boundary.administration()
     }
 
-    /// Notes that a door is open, and its file.
+    /// Records that a door is open, and its file.
     pub(super) fn opened(&self, door: Door, file: Option<SocketFile>) {
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.retain(|known| known.door != door);
         doors.push(DoorState { door, file, has_panicked: false });
     }
 
-    /// Notes that all doors are closed.
+    /// Records that all doors are closed.
     pub(super) fn closed(&self) {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Does the work of a door, and notes whether that panicked.
+    /// Does the work of a door, and records whether it panicked.
     pub(super) fn of_door(&self, door: Door, work: impl FnOnce()) {
-        // Nobody uses again what it left behind.
+        // Nobody uses its state afterwards.
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
             doors.iter_mut().filter(|known| known.door == door).for_each(|known| known.has_panicked = true);

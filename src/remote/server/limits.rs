@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub(super) struct Places(Arc<AtomicUsize>);
 
-/// A place. Dropping gives it back.
+/// A place. Dropping returns it.
 #[must_use]
 pub(super) struct Place(Places);
 
@@ -35,14 +35,14 @@ impl Drop for Place {
 #[derive(Default)]
 pub(super) struct Rarely([Mutex<Last>; 5]);
 
-/// Why such a line is written.
+/// The cause of such a line.
 #[derive(Clone, Copy)]
 pub(super) enum Cause {
     PeerRefused,
     Full,
     Greeting,
     Frame,
-    /// A connection ended. That is no fault, and logged as information.
+    /// A connection ended. That is no fault, and is logged as information.
     Ended,
 }
 

@@ -1,4 +1,4 @@
-//! What is counted. No name of a user or a wallet is in it.
+//! The metrics. No name of a user or a wallet is in them.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,7 +18,7 @@ use crate::remote::PeerRole;
 use crate::remote::budget::Budget;
 use crate::remote::standing::Trouble;
 
-/// What is counted.
+/// The metrics.
 pub struct Metrics {
     registry: Registry,
     budgets: [Arc<Budget>; 2],
@@ -42,46 +42,46 @@ pub struct Metrics {
     bytes_out: Counter<u64, AtomicU64>,
 }
 
-/// Why a peer was not served.
+/// The reason why a peer was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerRefusal {
     /// It is not among those that may connect.
     NotAllowed,
-    /// There were as many connections as there may be.
+    /// All places for connections were taken.
     TooMany,
-    /// TLS did not come about.
+    /// The TLS handshake failed.
     Tls,
-    /// Its greeting was none, or came too late.
+    /// It sent no greeting, or sent it too late.
     Greeting,
-    /// Another version.
+    /// It speaks another version.
     Version,
-    /// The application it wanted is not its own, or not there.
+    /// The application to join does not exist or belongs to another peer.
     UnknownApplication,
-    /// The server was being stopped.
+    /// The server was stopping.
     Stopping,
-    /// The module opened no application.
+    /// The module did not begin an application.
     Module,
 }
 
-/// Why a frame was not taken.
+/// The reason why a frame was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FrameRefusal {
     /// Longer than allowed.
     TooLong,
-    /// Of no bytes.
+    /// Empty.
     Empty,
-    /// Not there as a whole in time.
+    /// Not complete in time.
     Slow,
-    /// Ended within.
+    /// The connection ended within it.
     Cut,
-    /// No budget for it.
+    /// There was no budget for it.
     NoRoom,
 }
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// By an answer of the module.
+    /// The module answered it.
     Answered,
     /// There was no room for it.
     Busy,
@@ -89,7 +89,7 @@ pub enum Outcome {
     Closed,
 }
 
-/// The values of labels: in lower case, as those of Prometheus are.
+/// The values of labels, in lower case as usual in Prometheus.
 macro_rules! labels {
     ($($type:ident { $($variant:ident => $label:literal,)+ })+) => {
         $(impl EncodeLabelValue for $type {
@@ -187,7 +187,7 @@ impl Metrics {
             refused: Family::default(),
             applications: Family::default(),
             frames_refused: Family::default(),
-            // Counted for each call: found once.
+            // Counted at each call, so these are looked up once.
             calls: [Outcome::Answered, Outcome::Busy, Outcome::Closed]
                 .map(|outcome| calls.get_or_create_owned(&OfOutcome { outcome })),
             in_flight: Gauge::default(),
@@ -260,7 +260,7 @@ impl Metrics {
         Metrics { registry, ..metrics }
     }
 
-    /// All of it, in the text format of OpenMetrics.
+    /// All metrics, in the text format of OpenMetrics.
     pub fn encode(&self) -> String {
         self.budget_used.set(self.budgets.iter().map(|budget| budget.used() as i64).sum());
         self.show_health();
@@ -290,7 +290,7 @@ impl Metrics {
         }
     }
 
-    /// The module counts them: here they are only shown.
+    /// The module counts these. Here they are only copied.
     fn take_over_acts(&self, counts: &[ActCount]) {
         for ActCount { act, outcome, count } in counts {
             let of = OfAct { act: act.clone(), outcome: outcome.name() };
@@ -342,7 +342,7 @@ impl Metrics {
     }
 }
 
-/// Memory of this process (`proc_pid_status(5)`). 0 where the system does not tell.
+/// Memory of this process (`proc_pid_status(5)`), or 0 if the system does not show it.
 fn resident_bytes() -> i64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kilobytes = status

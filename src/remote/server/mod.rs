@@ -49,7 +49,7 @@ use crate::shell::config::{ServeConfig, ServeLimits, UserName};
 
 /// Bytes that the large frames of all backends may take together, and those of all administrators.
 const BUDGET: usize = 64 << 20;
-/// Most TCP connections that have not shown a certificate yet.
+/// The most TCP connections that have not shown a certificate yet.
 const MAX_STRANGERS: usize = 128;
 /// How long to wait for connections that were cut off.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 pub struct Server {
     shared: Arc<Shared>,
     doors: Mutex<Vec<OpenDoor>>,
-    /// Becomes readable when the doors shall close.
+    /// Becomes readable when the doors must close.
     closing: Arc<OwnedFd>,
 }
 
@@ -142,7 +142,7 @@ impl Server {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes sockets anew whose files are gone, except sockets that the service manager made.
+    /// Makes sockets again whose files are gone, except those of the service manager.
     fn renew_sockets(&self) -> Result<(), ServeError> {
         for OpenDoor { door, successor, bound, .. } in self.doors().iter_mut() {
             let Some(bound) = bound.as_mut().filter(|bound| bound.file().is_gone()) else { continue };
@@ -157,12 +157,13 @@ impl Server {
         Ok(())
     }
 
-    /// Takes users, names, context ids, certificates and keys from a new configuration, and ends the connections that it does not
-    /// allow. Makes sockets anew whose files are gone. Everything else in it waits for the next start. An error changes nothing.
+    /// Takes users, names, context ids, certificates and keys from a new configuration, and ends the
+    /// connections that it does not allow. Makes sockets again whose files are gone. Everything else in it
+    /// applies from the next start on. An error changes nothing.
     pub fn reload(&self, config: &ServeConfig) -> Result<usize, ServeError> {
         let allowed = Arc::new(Allowed::resolve(config)?);
         self.renew_sockets()?;
-        // It judges new connections from here on, so none slips in between this and the look at the open ones.
+        // This judges new connections from here on, so none slips in before the check of the open ones.
         *self.shared.allowed.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&allowed);
         Ok(self.shared.connections.close_where(|peer, certificates| {
             let ends = !allowed.still(peer, certificates);
@@ -226,7 +227,7 @@ impl Shared {
     }
 }
 
-/// One of each, for backends and for administrators.
+/// One for backends, and one for administrators.
 struct PerRole<T> {
     backends: T,
     administrators: T,
@@ -251,7 +252,7 @@ impl<T> PerRole<T> {
     }
 }
 
-/// Why the server does not start, or takes no new configuration.
+/// The reason why the server does not start, or refuses a new configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The configuration names a user that does not exist.
@@ -314,7 +315,7 @@ pub enum ServeError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The system refuses what every server needs.
+    /// The system refuses something that every server needs.
     #[error("the system refused: {0}")]
     System(String),
 }

@@ -15,9 +15,9 @@ use socket2::Socket;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and number.
+    /// Device and inode.
     file: (u64, u64),
-    /// Whether we made it. Otherwise the service manager did.
+    /// Whether this process made it. Otherwise the service manager did.
     is_ours: bool,
 }
 
@@ -28,12 +28,12 @@ impl SocketFile {
         Ok(SocketFile { path: path.into(), file: (found.dev(), found.ino()), is_ours })
     }
 
-    /// Where it is.
+    /// Its path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether nothing, or another file, is there now.
+    /// Whether the file is gone or replaced.
     pub(super) fn is_gone(&self) -> bool {
         !SocketFile::at(&self.path, self.is_ours).is_ok_and(|found| found == *self)
     }
@@ -67,7 +67,7 @@ impl Successor {
         &self.bell
     }
 
-    /// Gives the door this socket to go on with.
+    /// Gives the door a socket to go on with.
     pub(super) fn give(&self, socket: Socket) {
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
         let rung = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());

@@ -1,8 +1,9 @@
 //! The anchor, as a private data object of the token (`CKO_DATA`, PKCS#11 v3.2 section 4.5).
 //!
-//! A step makes the new object, reads it back, then destroys the old one: with fewer there would be a moment without an anchor,
-//! and an object that is changed in its place is lost by a kill (SoftHSM2 cuts its file first). A SoftHSM2 token keeps some 830
-//! bytes of memory for each object that was destroyed, which it never gives back.
+//! A step makes the new object, reads it back, and then destroys the old one. With fewer operations there
+//! would be a moment without an anchor, and a kill would destroy an object that is changed in place (SoftHSM2
+//! truncates its file first). A SoftHSM2 token keeps some 830 bytes of memory for each destroyed object, and
+//! never frees them.
 
 use cryptoki::error::{Error, RvError};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
@@ -23,7 +24,7 @@ impl Anchor for Backing {
 
     fn step(&self, old: Option<&[u8]>, new: &[u8]) -> Result<(), BackingError> {
         let AnchorSession { session, known } = &mut *self.anchor();
-        // Taken: after a failure it is looked for anew.
+        // Taken out, so that after a failure the objects are looked up again.
         let there = match known.take() {
             Some(known) => known,
             None => stands_at(session, old, new)?,
@@ -38,7 +39,7 @@ impl Anchor for Backing {
 
     fn withdraw(&self, first: &[u8]) -> Result<(), BackingError> {
         let session = self.token.open_session()?;
-        // What is known there is looked for anew.
+        // The known objects must be looked up again.
         self.anchor().known = None;
         for Found { object, value } in found(&session)? {
             if value.is_some_and(|value| value == first) {
@@ -53,7 +54,7 @@ impl Anchor for Backing {
     }
 }
 
-/// The objects of an anchor that stands at `old`, or at `new` where a step was interrupted.
+/// The objects of an anchor with the value `old`, or `new` if a step was interrupted.
 fn stands_at(session: &Session, old: Option<&[u8]>, new: &[u8]) -> Result<Vec<ObjectHandle>, BackingError> {
     let there = found(session)?;
     let is_one = |value: &[u8]| value == new || old == Some(value);
@@ -68,7 +69,7 @@ fn stands_at(session: &Session, old: Option<&[u8]>, new: &[u8]) -> Result<Vec<Ob
 /// One object of the anchor.
 struct Found {
     object: ObjectHandle,
-    /// None where it cannot be read: a crash left it torn. It is no value, and is destroyed with the next step.
+    /// None if it cannot be read because a crash left it torn. It is no value, and the next step destroys it.
     value: Option<Vec<u8>>,
 }
 
@@ -104,7 +105,7 @@ pub(super) fn keep(session: &Session, label: &[u8], new: &[u8]) -> Result<Object
     Ok(created)
 }
 
-/// Whether the token shows an anchor: it is private, and shown to the user alone.
+/// Whether the token shows an anchor, which is private and so visible only to a logged-in user.
 pub(super) fn is_shown(session: &Session) -> bool {
     anchors(session).is_ok_and(|anchors| !anchors.is_empty())
 }
@@ -126,8 +127,8 @@ fn value(session: &Session, object: ObjectHandle) -> Result<Vec<u8>, Error> {
         .unwrap_or_default())
 }
 
-/// Whether the token or the session fails, whatever the object is (PKCS#11 v3.2 section 5.1, the values for functions that use a
-/// session handle or a token).
+/// Whether the token or the session fails, whatever the object is (PKCS#11 v3.2 section 5.1, the values for
+/// functions that use a session handle or a token).
 fn is_of_the_token(error: &Error) -> bool {
     matches!(
         error,

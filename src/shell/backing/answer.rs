@@ -1,10 +1,10 @@
-//! How a token's answer is put into words: the function and the name that the specification gives to the answer.
+//! Puts a token's answer into words: the function, and the specification's name for the answer.
 
 use cryptoki::error::{Error, RvError};
 
 use crate::ports::BackingError;
 
-/// The specification's name of an answer, as in `CKR_DEVICE_ERROR`; of one that is not in it, its number.
+/// The specification's name of an answer, for example `CKR_DEVICE_ERROR`, or its number if it has none.
 pub fn rv_name(rv: &RvError) -> String {
     match rv {
         RvError::VendorDefined(number) | RvError::UnknownErrorCode(number) => format!("{number:#010X}"),
@@ -22,7 +22,7 @@ pub fn rv_name(rv: &RvError) -> String {
     }
 }
 
-/// What a call answered, as in "C_Login answered CKR_DEVICE_ERROR".
+/// The answer of a call, for example "C_Login answered CKR_DEVICE_ERROR".
 pub(super) fn said(error: &Error) -> String {
     match error {
         Error::Pkcs11(rv, function) => format!("C_{function:?} answered {}", rv_name(rv)),
@@ -30,7 +30,7 @@ pub(super) fn said(error: &Error) -> String {
     }
 }
 
-/// Makes the error of a token that did not do what it was asked: "it WHAT: C_… answered CKR_…".
+/// Makes the error of a token that failed to do something: "it WHAT: C_… answered CKR_…".
 pub(super) fn failed(what: &'static str) -> impl Fn(Error) -> BackingError {
     move |error| BackingError(format!("it {what}: {}", said(&error)))
 }

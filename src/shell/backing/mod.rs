@@ -1,11 +1,12 @@
 //! The backing token: a PKCS#11 token that keeps the sealing key and the anchor.
 //!
-//! It logs in once and stays logged in: SoftHSM2 rewrites a file at each login, and a kill in that moment destroys the token. It uses a
-//! module that another part of the process initialised, and never finalises it. Labels prove nothing: a key is the right one if it opens
-//! what it sealed, an anchor if its MAC is right.
+//! It logs in once and stays logged in: SoftHSM2 rewrites a file at each login, and a kill in that moment
+//! destroys the token. It can use a module that another part of the process initialised, and never finalises
+//! it. Labels prove nothing: the right key is the one that opens what it sealed, and the right anchor is the
+//! one with a valid MAC.
 //!
-//! Tokens behind a network drop sessions and forget logins. Then it opens new sessions, and logs in once more if it must. It never tries a
-//! refused PIN again in this process: the token would lock it.
+//! Tokens behind a network drop sessions and forget logins. In that case it opens new sessions, and logs in
+//! once more if it must. It never tries a refused PIN again in this process, because the token would lock it.
 
 mod anchor;
 mod answer;
@@ -36,31 +37,31 @@ const LEAVING: Duration = Duration::from_millis(200);
 pub struct Backing {
     token: Token,
     session: Mutex<Session>,
-    /// The anchor has a session of its own: who needs randomness does not wait for it.
+    /// The anchor has a session of its own, so that callers who need randomness do not wait for it.
     anchor: Mutex<AnchorSession>,
-    /// How often it began anew.
+    /// How often sessions were opened again.
     beginnings: AtomicU64,
-    /// Why it does not log in any more.
+    /// The reason why it does not log in any more.
     refused: OnceLock<BackingError>,
 }
 
 struct AnchorSession {
     session: Session,
-    /// The anchors that are there, once it is known.
+    /// The present anchors, once they are known.
     known: Option<Vec<ObjectHandle>>,
 }
 
 impl Backing {
-    /// Loads the module, finds the token and logs in. As the process ends nobody is in the token.
+    /// Loads the module, finds the token and logs in. When the process ends, no thread is inside the token.
     pub fn open(config: &BackingConfig) -> Result<Arc<Backing>, BackingError> {
         Ok(Backing::begin(config)?)
     }
 
-    /// The same, and tells a PIN that is refused from a token that may answer later.
+    /// The same, but the error tells a refused PIN from a token that may answer later.
     pub fn begin(config: &BackingConfig) -> Result<Arc<Backing>, ReopenError> {
         let token = Token::find(config).map_err(ReopenError::Away)?;
         let session = token.open_session().map_err(ReopenError::Away)?;
-        // Another part of the process may be logged in: then all of it is.
+        // Another part of the process may be logged in, and a login holds for the whole process.
         let state = session.get_session_info().map(|info| info.session_state());
         if !state.is_ok_and(|state| state == SessionState::RwUser) {
             token.log_in(&session).map_err(reopen_error)?;
@@ -74,12 +75,12 @@ impl Backing {
         Ok(backing)
     }
 
-    /// What the token says of itself.
+    /// The token's description of itself.
     pub fn identity(&self) -> &Identity {
         self.token.identity()
     }
 
-    /// Fills `bytes` from the token's random source. If it fails, the token is opened anew, once.
+    /// Fills `bytes` from the token's random source. If that fails, opens new sessions and tries once more.
     pub fn random(&self, bytes: &mut [u8]) -> Result<(), ReopenError> {
         let beginning = self.beginnings.load(Ordering::SeqCst);
         if self.session().generate_random_slice(bytes).is_ok() {
@@ -90,8 +91,8 @@ impl Backing {
         self.session().generate_random_slice(bytes).map_err(|error| ReopenError::Away(failed(error)))
     }
 
-    /// New sessions, logged in: unless somebody has begun anew since `beginning`. As the process ends it is kept out by the
-    /// locks, as everybody is.
+    /// Opens new sessions and logs in, unless another thread has since `beginning`. When the process ends,
+    /// the locks keep this out, like every other caller.
     fn begin_anew(&self, beginning: Option<u64>) -> Result<(), ReopenError> {
         let (mut session, mut anchor) = (self.session(), self.anchor());
         if beginning.is_some_and(|beginning| beginning != self.beginnings.load(Ordering::SeqCst)) {
@@ -102,7 +103,8 @@ impl Backing {
         }
         let new = self.token.open_session().map_err(ReopenError::Away)?;
         if !is_logged_in(&new) {
-            // The library may believe in a login that the token forgot, and would not take another one.
+            // The library may still think that it is logged in after the token forgot the login, and would
+            // refuse another one.
             let _ = new.logout();
             self.token.log_in(&new).map_err(reopen_error).inspect_err(|error| {
                 if let ReopenError::Refused(error) = error {
@@ -117,8 +119,8 @@ impl Backing {
         Ok(())
     }
 
-    /// Keeps every thread out of the token for good, once those that are in it have left. Who does not leave is not waited for:
-    /// it may be the one that ends the process.
+    /// Keeps every thread out of the token for good, after those inside have left. It does not wait long for
+    /// one that stays, which may be the thread that ends the process.
     pub(super) fn keep_out(&self) {
         let until = Instant::now() + LEAVING;
         let (mut session, mut anchor) = (false, false);
@@ -140,12 +142,12 @@ impl Backing {
     }
 
     fn session(&self) -> MutexGuard<'_, Session> {
-        // A session has no state of ours between calls.
+        // Between calls a session holds no state of ours.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the lock is taken, and never given back.
+/// Takes the lock, and never releases it. Returns whether it could.
 fn lock_for_good<T>(lock: &Mutex<T>) -> bool {
     match lock.try_lock() {
         Ok(guard) => core::mem::forget(guard),
@@ -162,7 +164,7 @@ fn reopen_error(error: LogInError) -> ReopenError {
     }
 }
 
-/// Whether the user is logged in by what the token shows, not by what its library remembers: the anchor is private.
+/// Whether the user is logged in according to the token, and not only to its library: the anchor is private.
 fn is_logged_in(session: &Session) -> bool {
     let info = session.get_session_info();
     info.is_ok_and(|info| info.session_state() == SessionState::RwUser) && anchor::is_shown(session)

@@ -22,26 +22,26 @@ use crate::shell::random::SystemRandom;
 const SEALING_KEY_LABEL: &[u8] = b"countersign-sealing-key";
 /// Bytes of the initialisation vector that we offer (NIST SP 800-38D section 8.2).
 const IV_LEN: usize = 12;
-/// Bytes of one that a token may make instead: of its own choice.
+/// Bytes of a vector that a token may choose instead.
 const OTHER_IV_LEN: usize = 16;
 const TAG_BITS: u64 = 128;
 /// Bytes of a data key and its tag.
 const CIPHERTEXT_LEN: usize = 32 + 16;
-/// The first byte of what is not laid out as IV ‖ ciphertext, whose length is another.
+/// The first byte of every layout other than IV ‖ ciphertext, whose length differs.
 const LAYOUT: u8 = 2;
 
-/// What the data key is wrapped as.
+/// The wrapped data key.
 #[derive(Debug, PartialEq, Eq)]
 struct Wrapped {
-    /// What `C_DecryptInit` gets.
+    /// The vector for `C_DecryptInit`.
     iv: Vec<u8>,
-    /// What `C_Decrypt` gets.
+    /// The ciphertext for `C_Decrypt`.
     ciphertext: Vec<u8>,
 }
 
 impl Wrapped {
-    /// Where the token took our IV, or gave its own of that length: iv\[12\] ‖ ciphertext\[48\], as release 0.1 has it. Else:
-    /// layout ‖ bytes of the IV ‖ IV ‖ ciphertext.
+    /// If the token used our IV, or its own of the same length: iv\[12\] ‖ ciphertext\[48\], as in release
+    /// 0.1. Otherwise: layout ‖ length of the IV ‖ IV ‖ ciphertext.
     fn encode(&self) -> Vec<u8> {
         if (self.iv.len(), self.ciphertext.len()) == (IV_LEN, CIPHERTEXT_LEN) {
             return [&self.iv[..], &self.ciphertext].concat();
@@ -60,7 +60,8 @@ impl Wrapped {
         (iv.len() >= IV_LEN).then(|| Wrapped { iv: iv.into(), ciphertext: ciphertext.into() })
     }
 
-    /// All that the token may have meant: it was given `offered`, left `iv` there, and answered `answer`.
+    /// All possible meanings of the token's result: it was given `offered`, left `iv` in its place, and
+    /// answered `answer`.
     fn readings(offered: &[u8; IV_LEN], iv: &[u8; IV_LEN], answer: &[u8]) -> Vec<Wrapped> {
         let reading = |iv: &[u8], ciphertext: &[u8]| Wrapped { iv: iv.into(), ciphertext: ciphertext.into() };
         let mut readings = vec![reading(iv, answer)];
@@ -106,7 +107,7 @@ impl Sealer for Backing {
 }
 
 impl Backing {
-    /// Wraps a data key under a new key of this label and id, and proves that it unwraps again.
+    /// Wraps a data key under a new key with this label and id, and checks that it unwraps again.
     pub(super) fn wrap_under(
         &self,
         label: &[u8],
@@ -114,17 +115,18 @@ impl Backing {
         context: &[u8],
         key: &[u8; 32],
     ) -> Result<Vec<u8>, BackingError> {
-        // Sessions of its own: an operation that a failure leaves active is in nobody's way.
+        // A session of its own, so that an operation that a failure leaves active affects nobody.
         let session = self.token.open_session()?;
         let sealing_key = make_key(&session, label, id)?;
         let mut offered = [0; IV_LEN];
         SystemRandom.fill(&mut offered).map_err(|error| BackingError(error.to_string()))?;
         let (mut answer, mut iv) = encrypt(&session, sealing_key, &offered, context, key);
         if answer.is_err() {
-            // A token that makes its own may accept nothing but zeros. The key is new: there is no other use of that vector.
+            // A token that makes its own vectors may accept nothing but zeros. The key is new, so nothing
+            // else uses that vector with it.
             offered = [0; IV_LEN];
             let (second, left) = encrypt(&self.token.open_session()?, sealing_key, &offered, context, key);
-            // Of two refusals the first one is told.
+            // If both fail, the first error is reported.
             if second.is_ok() {
                 (answer, iv) = (second, left);
             }
@@ -133,7 +135,7 @@ impl Backing {
         self.prove(label, id, context, key, Wrapped::readings(&offered, &iv, &answer))
     }
 
-    /// Finds the reading that unwraps to the same key, each in a session of its own: as it will be done after a restart.
+    /// Finds the meaning that unwraps to the same key. Each try has a session of its own, as after a restart.
     fn prove(
         &self,
         label: &[u8],
@@ -157,7 +159,8 @@ impl Backing {
         )))
     }
 
-    /// Takes out of the token what a failure would leave. If that fails, too, it is logged: the first failure is what counts.
+    /// Removes what a failure would leave in the token. If that fails, too, it is only logged, because the
+    /// first failure is the important one.
     pub(super) fn take_back(&self, work: impl FnOnce() -> Result<(), BackingError>) {
         if let Err(error) = work() {
             tracing::error!(
@@ -168,7 +171,8 @@ impl Backing {
     }
 }
 
-/// Encrypts the data key, and gives what is in the place of the IV afterwards, too: a token may have written its own there.
+/// Encrypts the data key. Also returns the IV's place afterwards, because a token may have written its own
+/// there.
 fn encrypt(
     session: &Session,
     sealing_key: ObjectHandle,
@@ -200,7 +204,7 @@ fn unwrap(
     context: &[u8],
     wrapped: &Wrapped,
 ) -> Result<Option<Zeroizing<[u8; 32]>>, BackingError> {
-    // Anyone who can write to the token can make a second key of the same name: the right one opens.
+    // Anyone who can write to the token can make a second key with the same name. The right one opens it.
     for sealing_key in keys(session, label, id)? {
         let mut iv = wrapped.iv.clone();
         let parameters =
@@ -259,7 +263,7 @@ fn destroy_keys(session: &Session, label: &[u8], id: &StoreId) -> Result<(), Bac
     Ok(())
 }
 
-/// The key must be one that cannot leave the token.
+/// The key must be unable to leave the token.
 fn check_key(session: &Session, key: ObjectHandle) -> Result<(), BackingError> {
     let wanted = [
         AttributeType::Sensitive,

@@ -1,7 +1,8 @@
-//! Explanations that SoftHSM2 does not give: it answers `CKR_GENERAL_ERROR` if it cannot read its configuration or the folder of its
-//! tokens, and leaves out a token whose file was torn by a kill during a login.
+//! Explains failures of SoftHSM2. It answers `CKR_GENERAL_ERROR` if it cannot read its configuration or its
+//! token folder, and leaves out a token whose file a kill tore during a login.
 //!
-//! So this looks at that file and that folder as SoftHSM2 would (softhsm2.conf(5)), and only after SoftHSM2 failed.
+//! This code looks at that file and folder as SoftHSM2 would (softhsm2.conf(5)), and only after SoftHSM2 has
+//! failed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +12,14 @@ const CONF_VARIABLE: &str = "SOFTHSM2_CONF";
 const SYSTEM_CONF: &str = "/etc/softhsm/softhsm2.conf";
 const DEFAULT_FOLDER: &str = "/var/lib/softhsm/tokens";
 
-/// Whether the module at `path` is SoftHSM2, told by the variable that it reads: what does not start has no name yet.
+/// Whether the module at `path` is SoftHSM2, recognised by the variable that it reads: a module that does not
+/// start cannot give its name.
 pub(super) fn is_softhsm(path: &Path) -> bool {
     let name = CONF_VARIABLE.as_bytes();
     fs::read(path).is_ok_and(|module| module.windows(name.len()).any(|window| window == name))
 }
 
-/// Why the SoftHSM2 at `module` does not start. `None`: it is another module.
+/// The reason why the SoftHSM2 at `module` does not start. `None` if it is another module.
 pub(super) fn why_it_does_not_start(module: &Path) -> Option<String> {
     is_softhsm(module).then(|| {
         let conf = Configuration::locate();
@@ -42,7 +44,8 @@ pub(super) fn why_it_does_not_start(module: &Path) -> Option<String> {
     })
 }
 
-/// Where SoftHSM2 looks for its tokens, and which of them it leaves out: those whose serial numbers are not in `listed`.
+/// Where SoftHSM2 looks for its tokens, and which of them it leaves out: those whose serial numbers are not
+/// in `listed`.
 pub(super) fn where_it_looked(listed: &[&str]) -> String {
     let conf = Configuration::locate();
     let Ok(folder) = conf.folder() else { return format!("its configuration is {conf} ({CONF_VARIABLE})") };
@@ -106,7 +109,7 @@ impl std::fmt::Display for Configuration {
     }
 }
 
-/// The folder that a configuration names.
+/// The token folder in a configuration.
 fn folder_in(text: &str) -> PathBuf {
     text.lines()
         .filter_map(|line| line.split_once('='))
@@ -114,7 +117,7 @@ fn folder_in(text: &str) -> PathBuf {
         .unwrap_or_else(|| DEFAULT_FOLDER.into())
 }
 
-/// The folders in the folder of the tokens.
+/// The folders in the token folder.
 fn list(folder: &Path) -> Result<Vec<String>, Unreadable> {
     let unreadable = |problem| Unreadable { path: folder.into(), problem };
     let entries = fs::read_dir(folder).map_err(unreadable)?.filter_map(Result::ok);
@@ -122,7 +125,8 @@ fn list(folder: &Path) -> Result<Vec<String>, Unreadable> {
     Ok(folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
-/// The serial number of the token in a folder of this name, which is a UUID: the last 16 of its digits.
+/// The serial number of the token in a folder with this name. The name is a UUID, and the serial number its
+/// last 16 digits.
 fn serial_of(folder: &str) -> Option<String> {
     let digits: String = folder.chars().filter(|character| *character != '-').collect();
     let is_uuid = digits.len() == 32 && digits.chars().all(|digit| digit.is_ascii_hexdigit());

@@ -1,6 +1,8 @@
-//! Finding the token: it loads the module, and finds the one slot that the configuration means (PKCS#11 v3.2 sections 5.4, 5.5).
+//! Finds the token: loads the module, and finds the one slot that the configuration means (PKCS#11 v3.2
+//! sections 5.4, 5.5).
 //!
-//! It skips a slot that misbehaves, with a line in the log. If the configuration could mean several tokens, it takes none.
+//! It skips a slot that misbehaves, with a line in the log. If the configuration could mean several tokens,
+//! it takes none.
 
 use std::path::Path;
 
@@ -16,7 +18,7 @@ use crate::plugin::load::sealed;
 use crate::ports::BackingError;
 use crate::shell::config::{BackingConfig, PinSource};
 
-/// The token: its module, initialised, and its slot.
+/// The token: its initialised module, and its slot.
 pub struct Token {
     pkcs11: Pkcs11,
     slot: Slot,
@@ -24,7 +26,7 @@ pub struct Token {
     pin: PinSource,
 }
 
-/// What a token says of itself.
+/// A token's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Number of its slot.
@@ -33,18 +35,18 @@ pub struct Identity {
     pub label: String,
     /// Its serial number.
     pub serial: String,
-    /// Who made it.
+    /// Its manufacturer.
     pub manufacturer: String,
     /// Its model.
     pub model: String,
-    /// Whether its slot is one of hardware (`CKF_HW_SLOT`).
+    /// Whether its slot is a hardware slot (`CKF_HW_SLOT`).
     pub is_hardware: bool,
 }
 
-/// Why nobody is logged in.
+/// The reason why a login failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogInError {
-    /// There is no PIN to be read, or the token refuses it: trying again could lock it.
+    /// The PIN cannot be read, or the token refuses it. Trying again could lock it.
     #[error(transparent)]
     Refused(BackingError),
     /// The token did not answer as it should.
@@ -68,7 +70,7 @@ impl Token {
         Ok(Token { pkcs11, slot, identity, pin: config.pin.clone() })
     }
 
-    /// What it says of itself.
+    /// Its description of itself.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -80,8 +82,8 @@ impl Token {
         self.pkcs11.open_rw_session(self.slot).map_err(failed)
     }
 
-    /// Logs in, with the PIN read from where the configuration says. SoftHSM2 writes a file at each login: not once more than
-    /// is needed.
+    /// Logs in with the PIN from the configured source. SoftHSM2 writes a file at each login, so this is done
+    /// no more often than necessary.
     pub fn log_in(&self, session: &Session) -> Result<(), LogInError> {
         let refused = |words: String| LogInError::Refused(BackingError(words));
         let pin = self.pin.read().map_err(|error| refused(error.to_string()))?;
@@ -117,18 +119,18 @@ impl std::fmt::Display for Identity {
 }
 
 impl Identity {
-    /// Whether it is SoftHSM2's, which is a folder.
+    /// Whether it is SoftHSM2's, which is just a folder.
     pub fn is_softhsm(&self) -> bool {
         self.manufacturer == "SoftHSM project"
     }
 
-    /// Its label, its serial number and its slot: what tells it from any other.
+    /// Its label, serial number and slot, which together identify it.
     pub fn in_full(&self) -> String {
         format!("{:?} (serial {:?}, slot {})", self.label, self.serial, self.slot)
     }
 }
 
-/// Loads and initialises the module. What another part of the process has initialised is used as it is.
+/// Loads and initialises the module, unless another part of the process has initialised it.
 fn load(config: &BackingConfig) -> Result<Pkcs11, BackingError> {
     let module = config.module.display();
     if !config.module.is_file() {
@@ -138,7 +140,7 @@ fn load(config: &BackingConfig) -> Result<Pkcs11, BackingError> {
     }
     check_not_ourselves(&config.module)?;
     let from = match config.sha256 {
-        // These very bytes, whoever replaces the file meanwhile.
+        // Exactly these bytes, whoever replaces the file meanwhile.
         Some(digest) => sealed(&config.module, digest).map_err(|error| {
             BackingError(format!(
                 "{module} is not loaded: {error}; put the right module back, or correct backing.sha256 (backing-owner)"
@@ -177,7 +179,7 @@ fn why_not_initialised(config: &BackingConfig, error: &Error) -> String {
         (Error::Pkcs11(RvError::ArgumentsBad, _), Some(_)) => {
             Some("correct backing.init_args, or leave it out if the module takes none".into())
         }
-        // A copy of this library finds its store locked by us.
+        // A copy of this library finds that we hold the lock of its store.
         (Error::Pkcs11(RvError::CantLock, _), _) => Some(
             "If it is a copy of Countersign itself, name the module of the token behind it".into(),
         ),
@@ -186,17 +188,17 @@ fn why_not_initialised(config: &BackingConfig, error: &Error) -> String {
     why.map_or(what.clone(), |why| format!("{what}. {why}"))
 }
 
-/// What the slots say of their tokens.
+/// The tokens in the slots.
 #[derive(Default)]
 struct Listed {
     /// The initialised tokens.
     tokens: Vec<Identity>,
-    /// The slots that say nothing that can be used, each with the reason.
+    /// The slots without usable information, each with the reason.
     skipped: Vec<String>,
 }
 
 impl Listed {
-    /// Looks at each slot by itself.
+    /// Looks at each slot separately.
     fn of(pkcs11: &Pkcs11, module: &Path) -> Result<Listed, BackingError> {
         let slots = pkcs11.get_slots_with_token().map_err(|error| {
             BackingError(format!("{} lists no slots: {}", module.display(), said(&error)))
@@ -277,7 +279,7 @@ fn none_is_meant(config: &BackingConfig, listed: &Listed) -> String {
     words
 }
 
-/// What the configuration asks for.
+/// The configuration's description of the token.
 fn wanted(config: &BackingConfig) -> String {
     let label = config.token.as_ref().map(|label| format!("called {label:?}"));
     let serial = config.serial.as_ref().map(|serial| format!("of serial number {serial:?}"));
@@ -285,7 +287,7 @@ fn wanted(config: &BackingConfig) -> String {
     [label, serial, slot].into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
-/// A module that is this library would call itself for ever.
+/// If the module were this library, it would call itself without end.
 fn check_not_ourselves(module: &Path) -> Result<(), BackingError> {
     use std::os::unix::fs::MetadataExt;
     let Some(ourselves) = mapped_file_of(check_not_ourselves as *const () as usize) else { return Ok(()) };
@@ -301,7 +303,7 @@ fn check_not_ourselves(module: &Path) -> Result<(), BackingError> {
     Ok(())
 }
 
-/// The file that `address` of this process is mapped from (`proc_pid_maps(5)`).
+/// The file from which `address` of this process is mapped (`proc_pid_maps(5)`).
 fn mapped_file_of(address: usize) -> Option<String> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     maps.lines().find_map(|line| {

@@ -1,7 +1,7 @@
-//! A trial of what a token must do, on objects of its own: a key that wraps and unwraps, and a step of an anchor.
+//! Tries what a token must do, on objects of its own: a key that wraps and unwraps, and a step of an anchor.
 //!
-//! It opens no store, and touches no sealing key or anchor, so a store in use stays as it was. The next trial removes what a killed one
-//! left.
+//! It opens no store, and touches no sealing key or anchor, so it does not affect a store in use. If a trial
+//! is killed, the next one removes what it left.
 
 use cryptoki::object::Attribute;
 use cryptoki::session::Session;
@@ -14,11 +14,11 @@ use crate::shell::random::SystemRandom;
 
 const LABEL: &[u8] = b"countersign-trial";
 const CONTEXT: &[u8] = b"countersign trial";
-/// As many bytes as an anchor has.
+/// As long as an anchor's value.
 const VALUE_LEN: usize = crate::kernel::anchor::ANCHOR_LEN;
 
 impl Backing {
-    /// Wraps a key under a new one and unwraps it, and takes a step of an anchor. Nothing of it is left.
+    /// Wraps a key under a new one, unwraps it, and takes a step of an anchor. Leaves nothing behind.
     pub fn try_out(&self) -> Result<(), BackingError> {
         let session = self.token.open_session()?;
         clear(&session)?;
@@ -32,19 +32,19 @@ impl Backing {
         for bytes in [&mut id[..], &mut key[..]] {
             SystemRandom.fill(bytes).map_err(|error| BackingError(error.to_string()))?;
         }
-        // It was unwrapped again when it is given.
+        // `wrap_under` has already unwrapped it again.
         self.wrap_under(LABEL, &id, CONTEXT, &key).map(drop)
     }
 }
 
-/// Makes a data object, then the one that replaces it, and destroys the first.
+/// Makes a data object, then its replacement, and destroys the first.
 fn try_anchor(session: &Session) -> Result<(), BackingError> {
     let old = keep(session, LABEL, &[1; VALUE_LEN])?;
     let _ = keep(session, LABEL, &[2; VALUE_LEN])?;
     session.destroy_object(old).map_err(failed("does not destroy a data object"))
 }
 
-/// Destroys what is there of this trial, and of one that was killed.
+/// Destroys the objects of this trial, and of one that was killed.
 fn clear(session: &Session) -> Result<(), BackingError> {
     let objects = session
         .find_objects(&[Attribute::Label(LABEL.into())])

@@ -1,4 +1,4 @@
-//! `[connect]`: where the boundary is, for a library that is its client.
+//! `[connect]`: the address of the boundary, for a library that is its client.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use super::{ConfigError, LogConfig, UserName, Wrong, absolute, seconds};
 /// The configuration of a client of the boundary.
 #[derive(Clone, Debug)]
 pub struct ConnectConfig {
-    /// Where the boundary is.
+    /// The address of the boundary.
     pub address: ConnectAddress,
-    /// How long connecting may take, TLS and the welcome included.
+    /// How long connecting may take, including TLS and the welcome.
     pub connect: Duration,
     /// How long one call may take.
     pub call: Duration,
@@ -21,14 +21,15 @@ pub struct ConnectConfig {
     pub log: LogConfig,
 }
 
-/// Where the boundary is, and how it is known to be the boundary.
+/// The address of the boundary, and how the client recognises it.
 #[derive(Clone, Debug)]
 pub enum ConnectAddress {
     /// A Unix socket.
     Unix {
         /// Its path.
         socket: PathBuf,
-        /// Who must serve it (root may, too: systemd binds sockets). Nobody is looked for if left out.
+        /// The user who must serve it. (Root may, too, because systemd binds sockets.) Without a user,
+        /// anybody may.
         user: Option<UserName>,
     },
     /// TLS over TCP.
@@ -63,11 +64,11 @@ impl std::fmt::Display for ConnectAddress {
 /// The certificates of a client.
 #[derive(Clone, Debug)]
 pub struct ConnectTls {
-    /// The name that the boundary's certificate must be for.
+    /// The name that must be in the boundary's certificate.
     pub server_name: ServerName<'static>,
     /// The authority that signed the boundary's certificate (PEM).
     pub authority_file: PathBuf,
-    /// Our certificate, and what it was signed through (PEM).
+    /// Our certificate and its chain (PEM).
     pub certificate_file: PathBuf,
     /// Its key (PEM), which only its owner can read.
     pub key_file: PathBuf,
@@ -151,7 +152,7 @@ impl TlsTable {
 
 const FORMS: &str = "write \"unix:/absolute/path\", \"tcp:HOST:PORT\" or \"vsock:CID:PORT\"";
 
-/// `host:port`, where an IPv6 address stands in brackets.
+/// `host:port`, with an IPv6 address in brackets.
 fn host_and_port(place: &str) -> Option<(String, u16)> {
     let (host, port) = place.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {

@@ -30,8 +30,8 @@
 //! floor_file = "/var/lib/countersign/plugin.floor"
 //! ```
 //!
-//! Inside the boundary, `[serve]` says whom `countersign serve` lets in ([`ServeConfig`]); outside, `[connect]` says where
-//! the boundary is ([`ConnectConfig`]) and stands instead of all of the above but `[log]`:
+//! Inside the boundary, `[serve]` says who may call `countersign serve` ([`ServeConfig`]). Outside,
+//! `[connect]` says where the boundary is ([`ConnectConfig`]), and replaces all of the above except `[log]`:
 //!
 //! ```toml
 //! [serve]                                     # all six may be left out
@@ -79,8 +79,8 @@
 //! key_file = "/etc/countersign/backend.key"   # mode 600
 //! ```
 //!
-//! The module looks at `$COUNTERSIGN_CONF`, or else at `countersign/countersign.toml` in the user's configuration folder, or else in
-//! `/etc`. It takes the first that exists and never merges two.
+//! The module reads `$COUNTERSIGN_CONF`, or else `countersign/countersign.toml` in the user's configuration
+//! folder, or else in `/etc`. It takes the first that exists and never merges two.
 
 mod connect;
 mod serve;
@@ -109,14 +109,14 @@ pub use self::serve::{ServeConfig, ServeLimits, TcpDoor, UnixDoor, VsockDoor};
 /// The variable that names the file.
 pub const CONF_VARIABLE: &str = "COUNTERSIGN_CONF";
 const FILE_NAME: &str = "countersign/countersign.toml";
-/// As many codes can come with one call.
+/// One call can bring so many codes.
 const MIN_FAILURES_PER_HOUR: u32 = 16;
-/// More wrong codes in an hour than this are no limit any more.
+/// A higher limit would not protect anybody.
 const MAX_FAILURES_PER_HOUR: u32 = 1_000_000;
-/// Callers wait as long; what lasts longer is for the one that starts the boundary.
+/// Callers wait for so long at most. A longer failure is for whatever starts the boundary again.
 const MAX_REOPEN_SECONDS: u64 = 300;
 
-/// The whole configuration: what this library is in this process.
+/// The whole configuration, which decides what this library is in this process.
 #[derive(Debug)]
 pub enum Config {
     /// The engine, with its store and its backing token.
@@ -134,9 +134,9 @@ pub struct EngineConfig {
     pub store: StoreConfig,
     /// The limits over all users.
     pub limits: LimitsConfig,
-    /// Whom `countersign serve` lets in. An engine in a process of its own has no use for it.
+    /// Who may call `countersign serve`. An engine in an application's process does not use it.
     pub serve: Option<ServeConfig>,
-    /// The signed library, for who loads it.
+    /// The signed library, for the program that loads it.
     pub plugin: Option<PluginConfig>,
     /// The log.
     pub log: LogConfig,
@@ -151,7 +151,8 @@ pub enum UserName {
     Id(u32),
 }
 
-/// Which backing token, and how to log in to it. It has all of label, serial number and slot that are given: one at least.
+/// The backing token, and how to log in to it. At least one of label, serial number and slot is given, and
+/// the token must match all that are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackingConfig {
     /// Absolute path of its PKCS#11 module.
@@ -164,13 +165,13 @@ pub struct BackingConfig {
     pub serial: Option<String>,
     /// The number of its slot.
     pub slot: Option<u64>,
-    /// What the module takes in `pReserved` as it is initialised.
+    /// The string for `pReserved` at initialisation.
     pub init_args: Option<CString>,
-    /// Where its user PIN comes from.
+    /// The source of its user PIN.
     pub pin: PinSource,
 }
 
-/// Where the PIN of the backing token comes from: never the configuration itself.
+/// The source of the backing token's PIN, which is never the configuration itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PinSource {
     /// A file that only its owner can read; its first line is the PIN.
@@ -179,19 +180,19 @@ pub enum PinSource {
     Env(String),
 }
 
-/// Where the store is.
+/// The place of the store.
 #[derive(Debug, PartialEq, Eq)]
 pub struct StoreConfig {
     /// Absolute path of the SQLite file.
     pub path: PathBuf,
-    /// For how long store and backing token are opened anew after a write that failed.
+    /// How long store and backing token are opened again after a failed write.
     pub reopening: Duration,
 }
 
 /// The limits over all users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// Tries of all users together that may be wrong within an hour.
+    /// Wrong codes of all users together within an hour, from which on no code is checked.
     pub failures_per_hour: u32,
 }
 
@@ -201,7 +202,7 @@ impl Default for LimitsConfig {
     }
 }
 
-/// What is logged, and where.
+/// The level and the destination of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogConfig {
     /// The least severe level that is written.
@@ -210,23 +211,23 @@ pub struct LogConfig {
     pub file: Option<PathBuf>,
 }
 
-/// How much is logged.
+/// The level of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Nothing.
     Off,
-    /// What keeps the module from working.
+    /// Failures that keep the module from working.
     Error,
-    /// And what is refused.
+    /// Refusals, too.
     #[default]
     Warn,
-    /// And what is done.
+    /// Completed work, too.
     Info,
 }
 
 impl Config {
-    /// The file that counts.
+    /// Finds the file to read.
     pub fn locate() -> Result<PathBuf, ConfigError> {
         if let Some(named) = std::env::var_os(CONF_VARIABLE).filter(|value| !value.is_empty()) {
             return Ok(named.into());
@@ -247,7 +248,7 @@ impl Config {
         Config::parse(&text, path)
     }
 
-    /// What is logged, and where.
+    /// The level and the destination of the log.
     pub fn log(&self) -> &LogConfig {
         match self {
             Config::Engine(config) => &config.log,
@@ -298,22 +299,24 @@ impl Config {
     }
 }
 
-/// The user's configuration folder: `$XDG_CONFIG_HOME`, else `.config` in `$HOME`. A path that is not absolute is ignored, as the
-/// XDG Base Directory Specification says: else whoever owns the working directory could say where the boundary is.
+/// The user's configuration folder: `$XDG_CONFIG_HOME`, or else `.config` in `$HOME`. The XDG Base Directory
+/// Specification says to ignore relative paths. Otherwise the owner of the working directory could choose the
+/// boundary.
 pub fn user_folder() -> Option<PathBuf> {
     let absolute =
         |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
     absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))
 }
 
-/// Reads a file of text that a person wrote: a device that never ends is none. Wiped on drop, since it may be a PIN.
+/// Reads a text file. A device that never ends is refused. The text is wiped on drop, because it may be a
+/// PIN.
 fn text_file(path: &Path) -> io::Result<Zeroizing<String>> {
     const MOST: usize = 1 << 20;
     let too_long = || io::Error::other(format!("it is longer than {MOST} bytes"));
     let mut file = fs::File::open(path)?;
     let expected =
         usize::try_from(file.metadata()?.len()).ok().filter(|len| *len <= MOST).ok_or_else(too_long)?;
-    // Room for all of it at once: a text that grows leaves copies behind.
+    // Allocated at once, because a string that grows leaves copies behind.
     let mut text = Zeroizing::new(String::with_capacity(expected + 1));
     io::Read::take(&mut file, MOST as u64 + 1).read_to_string(&mut text)?;
     if text.len() <= MOST { Ok(text) } else { Err(too_long()) }
@@ -343,7 +346,7 @@ impl UserName {
             toml::Value::String(name) if !name.is_empty() && !name.contains('\0') => {
                 Ok(UserName::Name(name.clone()))
             }
-            // The last number is no user's: the system takes it for "none".
+            // The last number belongs to no user: the system reads it as "none".
             toml::Value::Integer(id) => match u32::try_from(*id) {
                 Ok(id) if id != u32::MAX => Ok(UserName::Id(id)),
                 _ => Err(wrong(key, "a user's number is from 0 to 4294967294")),
@@ -397,7 +400,7 @@ impl PinSource {
     }
 }
 
-/// Why there is no usable configuration.
+/// The reason why there is no usable configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// None was found.
@@ -406,7 +409,7 @@ pub enum ConfigError {
         looked_at.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
     )]
     Missing {
-        /// Where it was looked for.
+        /// The files that were tried.
         looked_at: Vec<PathBuf>,
     },
     /// It cannot be read.
@@ -414,17 +417,17 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// Why not.
+        /// The reason.
         problem: String,
     },
-    /// It is no TOML, or has an unknown or ill-typed key.
+    /// It is not TOML, or has an unknown or ill-typed key.
     #[error("the configuration {}, line {line}: {problem}", file.display())]
     Toml {
         /// The file.
         file: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A key is missing or its value cannot be used.
@@ -434,20 +437,20 @@ pub enum ConfigError {
         file: PathBuf,
         /// The key.
         key: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// The PIN of the backing token cannot be read.
     #[error("the backing token's PIN: {origin} {problem}")]
     Pin {
-        /// Where it was to come from.
+        /// The source of the PIN.
         origin: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }
 
-/// Makes the error that names the file, a key and what is wrong with it.
+/// Makes an error from a key and its problem, for one file.
 type Wrong<'a> = dyn Fn(&str, &str) -> ConfigError + 'a;
 
 fn absolute(wrong: &Wrong<'_>, key: &str, path: PathBuf) -> Result<PathBuf, ConfigError> {

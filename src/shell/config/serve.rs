@@ -1,4 +1,4 @@
-//! `[serve]`: whom the boundary admits, by which doors, and how much they may use.
+//! `[serve]`: who may call the boundary, by which doors, and how much they may use.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{ConfigError, UserName, Wrong, absolute, number, seconds};
 
-/// The most bytes of a frame unless configured otherwise: a PSBT has at most 16 MiB.
+/// The most bytes of a frame by default: a PSBT has at most 16 MiB.
 const DEFAULT_FRAME_BYTES: u64 = 17 << 20;
 
 /// The configuration of `countersign serve`.
@@ -17,7 +17,7 @@ const DEFAULT_FRAME_BYTES: u64 = 17 << 20;
 pub struct ServeConfig {
     /// How much all clients together may use.
     pub limits: ServeLimits,
-    /// The Unix socket on which metrics and the state of health are answered.
+    /// The Unix socket for metrics and health.
     pub monitoring: Option<PathBuf>,
     /// The backends' Unix socket.
     pub backend: Option<UnixDoor>,
@@ -32,17 +32,17 @@ pub struct ServeConfig {
 /// How much of the boundary its clients may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServeLimits {
-    /// Connections at a time, of backends and of administrators each.
+    /// The most connections at a time, separately for backends and administrators.
     pub max_connections: usize,
-    /// Calls under way at a time, of backends and of administrators each.
+    /// The most calls under way at a time, separately for backends and administrators.
     pub max_calls: usize,
-    /// Bytes of one frame.
+    /// The most bytes of one frame.
     pub max_frame_bytes: u32,
     /// How long an application may be silent.
     pub idle: Duration,
     /// How long a frame may take from its first byte to its last, in either direction.
     pub frame: Duration,
-    /// How long calls under way are waited for when stopping.
+    /// How long a stopping boundary waits for the calls under way.
     pub stop: Duration,
 }
 
@@ -59,21 +59,21 @@ impl Default for ServeLimits {
     }
 }
 
-/// A Unix socket, and the users that may connect to it.
+/// A Unix socket, and the users who may connect to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixDoor {
     /// Its path.
     pub socket: PathBuf,
-    /// Who may connect.
+    /// The users who may connect.
     pub users: Vec<UserName>,
 }
 
-/// An address for TLS, and the names in certificates that may connect to it.
+/// An address for TLS, and the certificate names that may connect to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpDoor {
-    /// Where to listen.
+    /// The address to listen at.
     pub address: SocketAddr,
-    /// Our certificate, and what it was signed through (PEM).
+    /// Our certificate and its chain (PEM).
     pub certificate_file: PathBuf,
     /// Its key (PEM), which only its owner can read.
     pub key_file: PathBuf,
@@ -88,7 +88,7 @@ pub struct TcpDoor {
 /// A vsock port, and the context ids that may connect to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VsockDoor {
-    /// Where to listen.
+    /// The port to listen at.
     pub port: u32,
     /// Context ids of backends.
     pub backends: Vec<u32>,
@@ -207,7 +207,7 @@ impl ServeTable {
             frame: time("serve.frame_seconds", self.frame_seconds, default.frame, 1..=300)?,
             stop: time("serve.stop_seconds", self.stop_seconds, default.stop, 1..=300)?,
         };
-        // Who is in the middle of a frame is not silent.
+        // A client in the middle of a frame is not idle.
         if limits.idle < limits.frame {
             return Err(wrong("serve.idle_seconds", "it must not be less than serve.frame_seconds"));
         }
@@ -271,7 +271,7 @@ impl TcpTable {
 
 impl VsockTable {
     fn parse(self, wrong: &Wrong<'_>) -> Result<VsockDoor, ConfigError> {
-        // VMADDR_PORT_ANY is no port to be found at.
+        // VMADDR_PORT_ANY is not a port that clients could find.
         if self.port == u32::MAX {
             return Err(wrong("serve.vsock.port", "a number from 0 to 4294967294 is needed"));
         }

@@ -1,7 +1,8 @@
-//! The ledger's memory: the newest version of every record, durable or not, and the changes that wait to become durable.
+//! The ledger's memory: the newest version of every record, durable or not, and the changes that wait to
+//! become durable.
 //!
-//! Reading sees waiting changes. A change may build on one that is not durable yet, because it waits behind it: if that one fails, so do
-//! all behind it.
+//! Reading sees waiting changes. A change may build on one that is not durable yet, because it waits behind
+//! it. If that one fails, all behind it fail, too.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar};
@@ -19,35 +20,35 @@ use crate::ports::{LedgerError, LedgerStanding, Pages, Random, Row};
 /// Version and set-hash element of every record.
 pub(in crate::shell) type Index = HashMap<RecordKey, (u64, SetHash)>;
 
-/// Most sealed records that are kept: those of the users and wallets that sign just now.
+/// The most sealed records that are cached: those of the users and wallets that sign now.
 const MAX_RECENT: usize = 4_096;
 
-/// What the ledger keeps in memory.
+/// The ledger's memory.
 pub(super) struct Book {
     index: Index,
     newest: Newest,
     failures: Failures,
-    /// The newest version of what is written and not durable: sealed, or `None` where the record is removed.
+    /// The newest version that is written but not durable: sealed, or `None` if the record is removed.
     pending: HashMap<RecordKey, (u64, Option<Vec<u8>>)>,
-    /// Sealed records that were read or written lately, with their versions.
+    /// Sealed records that were read or written recently, with their versions.
     recent: Recent<RecordKey, (u64, Vec<u8>)>,
     waiting: VecDeque<Group>,
-    /// Where those wait whose group is being written.
+    /// The callers whose group is being written wait here.
     leading: Option<Arc<Condvar>>,
-    /// Since when some caller is writing a group, if one is.
+    /// The time at which a caller began to write the present group, if one does.
     pub(super) led_since: Option<Instant>,
-    /// Sequence up to which all is durable and anchored.
+    /// The sequence up to which everything is durable and anchored.
     pub(super) durable: u64,
-    /// Whether a write failed, and the store or the token is being opened anew for it.
+    /// Whether a write failed, and the store or the token is being opened again.
     pub(super) reviving: bool,
     closed: Option<Closed>,
 }
 
-/// Why the ledger answers nothing any more.
+/// The reason why the ledger is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Closed {
     pub(super) reason: String,
-    /// How it stands by that.
+    /// The resulting state of the ledger.
     pub(super) standing: LedgerStanding,
 }
 
@@ -57,16 +58,17 @@ impl From<LedgerError> for Closed {
     }
 }
 
-/// What the book knows of a record.
+/// The book's entry for a record.
 pub(super) struct NewestRecord {
     pub(super) version: u64,
-    /// That of these very bytes: a row of the same version may come from a batch that a crash took back.
+    /// The element of exactly these bytes. A row of the same version may come from a batch that a crash took
+    /// back.
     pub(super) element: SetHash,
-    /// Its bytes, where they have not to be read from the file.
+    /// Its bytes, if they are in memory.
     pub(super) sealed: Option<Vec<u8>>,
 }
 
-/// What the newest link says.
+/// The newest link.
 #[derive(Clone, Copy)]
 struct Newest {
     sequence: u64,
@@ -78,10 +80,10 @@ struct Newest {
 /// Changes that become durable together.
 pub(super) struct Group {
     pub(super) pages: Pages,
-    /// Where the anchor stands after them.
+    /// The anchor after them.
     pub(super) anchored: Anchored,
     first: u64,
-    /// Where those who wait for it wait.
+    /// The callers of the group wait here.
     pub(super) done: Arc<Condvar>,
 }
 
@@ -108,7 +110,7 @@ impl Book {
         self.closed.as_ref().map_or(Ok(()), |closed| Err(LedgerError::Closed(closed.reason.clone())))
     }
 
-    /// How the ledger stands, where a group is written within `patience`.
+    /// The state of the ledger. A group may take `patience` to write.
     pub(super) fn standing(&self, patience: Duration) -> LedgerStanding {
         match &self.closed {
             Some(closed) => closed.standing,
@@ -118,12 +120,12 @@ impl Book {
         }
     }
 
-    /// Answers nothing any more, since something went wrong in this process.
+    /// Closes the ledger because something in this process went wrong.
     pub(super) fn close_after_a_panic(&mut self) {
         self.close(Closed { reason: "an internal error".into(), standing: LedgerStanding::Closed });
     }
 
-    /// Answers nothing any more, and tells all who wait. The first reason stays.
+    /// Closes the ledger, and wakes all who wait. The first reason stays.
     pub(super) fn close(&mut self, closed: Closed) {
         self.closed.get_or_insert(closed);
         for group in self.waiting.drain(..) {
@@ -145,7 +147,7 @@ impl Book {
         self.index.get(place).map(|(version, _)| *version)
     }
 
-    /// Keeps a record that was read.
+    /// Caches a record that was read.
     pub(super) fn keep(&mut self, place: RecordKey, version: u64, sealed: Vec<u8>) {
         self.recent.put(place, (version, sealed));
     }
@@ -162,8 +164,8 @@ impl Book {
         self.failures.clone()
     }
 
-    /// Puts a batch behind all that waits, if every record is still of the version it expects: the sequence of its link, and
-    /// where to wait for it.
+    /// Puts a batch behind all that wait, if every record still has the version that the batch expects.
+    /// Returns the sequence of its link, and where to wait for it.
     pub(super) fn enter(
         &mut self,
         key: &DataKey,
@@ -177,7 +179,7 @@ impl Book {
         let sequence = self.newest.sequence + 1;
         let begins = self.waiting.back().is_none_or(|group| sequence - group.first >= MAX_BATCH);
         let first = if begins { sequence } else { self.waiting.back().map_or(sequence, |group| group.first) };
-        // All that can fail comes before the first change of the book.
+        // Everything that can fail comes before the first change of the book.
         let Sealed { rows, elements, set } =
             seal((key, random), batch, sequence, &self.index, self.newest.set)?;
         let Newest { head: previous, time, .. } = self.newest;
@@ -209,13 +211,13 @@ impl Book {
         Ok((sequence, Arc::clone(&group.done)))
     }
 
-    /// The newest link, where it is not durable yet, and where to wait for it.
+    /// The newest link, if it is not durable yet, and where to wait for it.
     pub(super) fn unsettled(&self) -> Option<(u64, Arc<Condvar>)> {
         let done = self.waiting.back().map(|group| &group.done).or(self.leading.as_ref())?;
         (self.durable < self.newest.sequence).then(|| (self.newest.sequence, Arc::clone(done)))
     }
 
-    /// The group that is to be written next.
+    /// The group to write next.
     pub(super) fn next_group(&mut self) -> Option<Group> {
         let group = self.waiting.pop_front();
         self.led_since = group.as_ref().map(|_| Instant::now());
@@ -223,7 +225,7 @@ impl Book {
         group
     }
 
-    /// A group is durable and anchored. Its callers are told, and one of those who wait for the next group.
+    /// A group is durable and anchored. Wakes its callers, and one of those who wait for the next group.
     pub(super) fn settle(&mut self, group: &Group) {
         self.durable = group.anchored.sequence;
         for place in group.pages.rows.keys() {
@@ -241,7 +243,7 @@ impl Book {
     }
 }
 
-/// The first commit of a new store: its pages, and where its anchor stands then.
+/// The first commit of a new store: its pages, and its anchor.
 pub(super) fn begin(
     key: &DataKey,
     random: &dyn Random,
@@ -254,8 +256,8 @@ pub(super) fn begin(
     Ok((Pages { after: None, rows: rows.into_iter().collect(), links }, Anchored::of(&link)))
 }
 
-/// The commit that takes a restored store: its pages, and where its anchor stands then. `lost` is the link that was anchored; no
-/// link up to it, nor of a batch that may have been written behind it, gets its number.
+/// The commit that accepts a restored store: its pages, and its anchor. `lost` is the link that was anchored.
+/// The new link's number is above that link and above a batch that may have been written after it.
 pub(super) fn restore(
     key: &DataKey,
     random: &dyn Random,
@@ -273,7 +275,7 @@ pub(super) fn restore(
     Ok((pages, Anchored::of(&link)))
 }
 
-/// What sealing takes: the key, and where nonces come from.
+/// The inputs of sealing: the key, and the source of nonces.
 type By<'a> = (&'a DataKey, &'a dyn Random);
 
 /// Sealed writes, their set-hash elements, and the set after them.
@@ -294,7 +296,7 @@ fn seal(
     let (mut rows, mut elements) = (Vec::new(), Vec::<(RecordKey, Option<SetHash>)>::new());
     for write in &batch.writes {
         let place = write.place;
-        // The newest element of the place: that of an earlier write of this batch, if there is one.
+        // The newest element of the place, which may come from an earlier write of this batch.
         let earlier =
             elements.iter().rev().find(|(written, _)| *written == place).map(|(_, element)| *element);
         if let Some(element) = earlier.unwrap_or_else(|| index.get(&place).map(|(_, element)| *element)) {

@@ -1,9 +1,10 @@
 //! Checks the open store: is it still where it was, and does the disk have what was written?
 //!
-//! Whoever commits looks before the anchor moves; whoever asks how the ledger stands, where nobody writes. Where the files are
-//! is looked at each time, header and newest link when the last look is a second old, and in the boundary everything once an
-//! hour, by a thread of its own. Each look reads by a view of its own, which has nothing in memory: it shows what is there. Garbage
-//! that is written into the store in its place has neither another number nor another size: only reading finds it.
+//! A caller that commits looks before the anchor moves. If nobody writes, a caller that asks for the state of
+//! the ledger looks. The place of the files is checked each time, and header and newest link if the last
+//! check is a second old. In the boundary, a thread of its own reads everything once an hour. Each look uses
+//! a view of its own with nothing cached, so it sees what is on the disk. If garbage is written into the
+//! store's file in place, neither inode nor size changes, and only reading finds it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,11 +20,12 @@ use crate::kernel::audit::Link;
 use crate::kernel::seal::{DataKey, RecordKey, SetHash};
 use crate::ports::{LedgerError, LedgerStanding, Sight, View};
 
-/// When the store was looked at.
+/// The times of the last looks.
 pub(super) struct Looks {
-    /// At the header and the newest link. Never, at first: the first batch shows that writer and reader have one file.
+    /// At the header and the newest link. Never, at first: the first batch then checks that writer and reader
+    /// have the same file.
     glanced: Option<Instant>,
-    /// At everything: opening is such a look.
+    /// At everything. Opening counts as such a look.
     whole: Instant,
     reading: Option<Reading>,
 }
@@ -34,7 +36,7 @@ impl Default for Looks {
     }
 }
 
-/// The thread that reads everything. It ends with this.
+/// The thread that reads everything, which ends when this is dropped.
 struct Reading {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -44,7 +46,7 @@ impl Drop for Reading {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // One that has panicked has found nothing.
+            // If it panicked, it has found nothing.
             let _ = thread.join();
         }
     }
@@ -61,7 +63,7 @@ impl SealedLedger {
             writer.looks.glanced = Some(Instant::now());
         }
         if sight == Sight::Smaller {
-            // Another program may have written it anew, and smaller: then everything is there.
+            // Another program may have rewritten it to a smaller file. Then everything in it must be there.
             let view = writer.store.view().map_err(of_look)?;
             read_whole(&*view, &self.key, newest, &AtomicBool::new(false)).map_err(of_look)?;
             writer.store.found_whole();
@@ -72,7 +74,7 @@ impl SealedLedger {
         Ok(())
     }
 
-    /// The same for the newest batch, where nobody writes: whoever writes looks.
+    /// The same for the newest batch, if nobody writes. A writer looks itself.
     pub(super) fn look_if_nobody_writes(&self) {
         if self.book().standing(self.upkeep.patience) != LedgerStanding::Open {
             return;
@@ -88,12 +90,12 @@ impl SealedLedger {
                 tracing::error!("{}", closed.reason);
                 self.book().close(closed);
             }
-            // The next batch meets it, too, and opens the store anew.
+            // The next batch meets this, too, and opens the store again.
             Err(Stumble::Store(error) | Stumble::Token(error)) => tracing::warn!("{error}"),
         }
     }
 
-    /// Has a thread read everything, unless one does.
+    /// Starts a thread that reads everything, unless one runs.
     fn begin_reading(&self, writer: &mut Writer, newest: Anchored) -> Result<(), Stumble> {
         let is_running =
             |reading: &Reading| reading.thread.as_ref().is_some_and(|thread| !thread.is_finished());
@@ -116,7 +118,8 @@ impl SealedLedger {
     }
 }
 
-/// Reads header and newest link. Nothing follows that link: whoever looks keeps everybody else from writing.
+/// Reads header and newest link. No link may follow that one, because this caller keeps all others from
+/// writing.
 fn glance(view: &dyn View, key: &DataKey, newest: &Anchored) -> Result<(), LedgerError> {
     let (mut is_there, mut more) = (false, 0);
     let is_ours = view.header()?.store == *key.store();
@@ -147,7 +150,7 @@ fn look_at_all(view: Box<dyn View>, key: &DataKey, newest: &Anchored, stop: &Ato
     }
 }
 
-/// Reads every link and every record. `newest` must be among the links, and the records those of the
+/// Reads every link and every record. `newest` must be among the links, and the records must belong to the
 /// newest one.
 fn read_whole(
     view: &dyn View,
@@ -177,7 +180,7 @@ fn read_whole(
     if records == end.newest.set { Ok(()) } else { Err(StateError::Records.into()) }
 }
 
-/// What a look found: it may be read later, or the store is not what was written.
+/// The meaning of an error in a look: reading may work later, or the store is not what was written.
 fn of_look(error: LedgerError) -> Stumble {
     match error {
         LedgerError::State(error) => Stumble::End(lost(error.to_string())),

@@ -1,20 +1,21 @@
 //! The ledger: sealed rows in a store, one chain, one anchor, and commits that share a sync.
 //!
-//! It knows the store, the anchor and randomness by their ports alone ([`crate::ports`]).
+//! It sees the store, the anchor and randomness only through their ports ([`crate::ports`]).
 //!
 //! A committing thread puts its change behind all waiting ones. If nobody is writing then, it writes all of them as one batch. No thread
 //! hands its change to another, and none waits for others to come.
 //!
 //! Invariants:
 //! - L1. A batch is written and synced first, anchored second, answered third.
-//! - L2. Reading gives the very bytes that were written, identified by their element of the set hash. (A version is the sequence of the
-//!   commit that wrote it. It can come twice, if a crash took back a batch that somebody kept a copy of.)
-//! - L3. After a failed write only opening again shows what is durable. The ledger tries that for a time (`revival`), and then answers
-//!   nothing any more.
-//! - L4. Changes become durable in the order in which they were decided: what was decided on a change that waits, waits
-//!   behind it.
-//! - L5. No batch is anchored that is not where everybody finds the store (`look`).
-//! - L6. A record that does not read as it was written closes the store: somebody else writes there.
+//! - L2. Reading returns exactly the bytes that were written, identified by their element of the set hash. (A
+//!   version is the sequence of the commit that wrote it. It can occur twice, if a crash took back a batch
+//!   that somebody kept a copy of.)
+//! - L3. After a failed write only opening again shows what is durable. The ledger tries that for a time
+//!   (`revival`), and then closes.
+//! - L4. Changes become durable in the order in which they were decided: a decision that builds on a waiting
+//!   change waits behind it.
+//! - L5. A batch is anchored only if it is in the store that every process would find (`look`).
+//! - L6. A record that does not read as it was written closes the store, because somebody else writes there.
 
 mod book;
 mod look;
@@ -39,37 +40,39 @@ pub struct SealedLedger {
     anchor: Arc<dyn Anchor>,
     random: Arc<dyn Random>,
     book: Arc<Mutex<Book>>,
-    /// None while the store is opened anew. Closed before the store.
+    /// None while the store is opened again. Closed before the store.
     reader: Mutex<Option<Box<dyn View>>>,
-    /// Of the store.
+    /// The store's name.
     name: String,
-    /// Whoever leads holds it; it writes.
+    /// Held by the caller that leads, which writes.
     writer: Mutex<Writer>,
     upkeep: Upkeep,
 }
 
-/// What only whoever leads may do.
+/// The part that only the leader may use.
 struct Writer {
     /// Closed before the store.
     looks: Looks,
     store: Box<dyn Store>,
-    /// What the token remembers, as far as no step of it failed.
+    /// The anchor's value, as far as no step of it failed.
     anchored: Anchored,
-    /// A write failed: what is durable is not known.
+    /// A write failed, so it is unknown what is durable.
     is_in_doubt: bool,
 }
 
-/// How a ledger keeps itself going, and how often it looks at its store.
+/// How a ledger recovers, and how often it looks at its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upkeep {
-    /// For how long store and token are opened anew after a write that failed.
+    /// How long store and token are opened again after a failed write.
     pub reopening: Duration,
-    /// How long a write, with its step of the anchor, may be under way before it is told: disk or token may never answer.
+    /// How long a write, with its step of the anchor, may take before health reports it: disk or token may
+    /// never answer.
     pub patience: Duration,
     /// How old the last look at the header and the newest link may be when a batch is anchored.
     pub glance: Duration,
-    /// How old the last look at every link and record may be. None: there is none, for it takes a thread, and an application's
-    /// process may have no thread that the application did not make (`CKF_LIBRARY_CANT_CREATE_OS_THREADS`).
+    /// How old the last look at every link and record may be. None for no such looks: they take a thread, and
+    /// an application's process may not have threads that the application did not make
+    /// (`CKF_LIBRARY_CANT_CREATE_OS_THREADS`).
     pub whole: Option<Duration>,
 }
 
@@ -97,12 +100,12 @@ impl SealedLedger {
         match anchor::judge(&opened.end, opened.records, &found)? {
             Opening::Agree => {}
             Opening::RollForward => {
-                // It may be in the system's memory alone: it must not be behind its anchor after a power cut.
+                // It may be only in the system's memory, and must not be behind its anchor after a power cut.
                 store.sync()?;
                 tracing::warn!("the last batch before a crash was anchored on opening");
             }
         }
-        // Also where they agree: this finishes a step that a crash may have interrupted.
+        // Even if they agree, because this finishes a step that a crash may have interrupted.
         let anchored = Anchored::of(&opened.end.newest);
         anchor.step(Some(&found.encode(&key)), &anchored.encode(&key))?;
         let (name, reader) = (store.name(), Mutex::new(Some(store.view()?)));
@@ -119,20 +122,20 @@ impl SealedLedger {
         })
     }
 
-    /// The same ledger, kept otherwise.
+    /// The same ledger with another upkeep.
     #[must_use]
     pub fn kept_by(self, upkeep: Upkeep) -> SealedLedger {
         SealedLedger { upkeep, ..self }
     }
 
-    /// Returns once the link `sequence` is durable and anchored; `done` is where its group is told.
+    /// Returns once the link `sequence` is durable and anchored. `done` is where its group waits.
     fn wait_for<'a>(
         &'a self,
         mut book: MutexGuard<'a, Book>,
         sequence: u64,
         done: &Condvar,
     ) -> Result<(), LedgerError> {
-        // Others compute while this waits for the disk and the backing token.
+        // Others can compute while this waits for the disk and the backing token.
         crate::cores::wait(move || {
             while book.durable < sequence {
                 book.check_open()?;
@@ -142,8 +145,8 @@ impl SealedLedger {
         })
     }
 
-    /// Writes the next group, while others may put theirs behind it. Without the book: that is only held to look and to
-    /// note.
+    /// Writes the next group, while others may put theirs behind it. The book is only locked to look and to
+    /// record.
     fn lead<'a>(&'a self, mut book: MutexGuard<'a, Book>) -> MutexGuard<'a, Book> {
         let Some(group) = book.next_group() else { return book };
         drop(book);
@@ -199,8 +202,8 @@ impl SealedLedger {
                 {
                     return Ok(Some((version, row.sealed, true)));
                 }
-                // Between the look at the book and that at the store it may have been written anew: then the book tells
-                // of another version by now.
+                // It may have been written again between the look at the book and the look at the store. Then
+                // the book has another version by now.
                 _ if expected != Some(version) => expected = Some(version),
                 Some(_) => return Err(damaged(place, "another one than was written")),
                 None => return Err(damaged(place, "missing")),
@@ -208,7 +211,7 @@ impl SealedLedger {
         }
     }
 
-    /// Reads a record, and closes the ledger where it is not as it was written.
+    /// Reads a record, and closes the ledger if the record is not as it was written.
     fn read_or_close(&self, place: &RecordKey) -> Result<Option<Unsealed>, LedgerError> {
         let read = || {
             let Some((version, sealed, is_read)) = self.sealed(place)? else { return Ok(None) };
@@ -233,7 +236,7 @@ fn damaged(place: &RecordKey, what: &str) -> LedgerError {
     StateError::Sealed(format!("a {:?} record is {what}", place.kind)).into()
 }
 
-/// A panic half-way through a change leaves the book in doubt.
+/// After a panic half-way through a change, the book is in doubt.
 fn in_order(book: LockResult<MutexGuard<'_, Book>>) -> MutexGuard<'_, Book> {
     book.unwrap_or_else(|poisoned| {
         let mut book = PoisonError::into_inner(poisoned);
@@ -242,7 +245,7 @@ fn in_order(book: LockResult<MutexGuard<'_, Book>>) -> MutexGuard<'_, Book> {
     })
 }
 
-/// Whoever leads and does not come back: nobody may wait for it.
+/// Dropped if the leader panics: then nobody may wait for it.
 struct Abandoned<'a> {
     ledger: &'a SealedLedger,
     done: &'a Condvar,
@@ -312,8 +315,8 @@ fn wait<'a>(done: &Condvar, book: MutexGuard<'a, Book>) -> MutexGuard<'a, Book> 
     in_order(done.wait(book))
 }
 
-/// Where the anchor of this store stands, at the newer value of two. A torn value is what a crash leaves of a new one while the
-/// old one is still there.
+/// The value of this store's anchor, the newer one of two. A torn value is left by a crash during a step,
+/// while the old value is still there.
 pub(in crate::shell) fn newest_anchored(
     anchor: &dyn Anchor,
     key: &DataKey,
@@ -322,13 +325,13 @@ pub(in crate::shell) fn newest_anchored(
     Ok(values.iter().filter_map(|value| Anchored::decode(value, key)).max_by_key(|found| found.sequence))
 }
 
-/// The first commit of a new store: what to write, and where its anchor stands then.
+/// The first commit of a new store: the pages to write, and its anchor.
 pub fn begin(key: &DataKey, random: &dyn Random, first: &Batch) -> Result<(Pages, Vec<u8>), LedgerError> {
     let (pages, anchored) = book::begin(key, random, first)?;
     Ok((pages, anchored.encode(key)))
 }
 
-/// The commit by which a restored store is taken: what to write, and where its anchor stands then. `lost` is the link that was
+/// The commit that accepts a restored store: the pages to write, and its anchor. `lost` is the link that was
 /// anchored.
 pub(in crate::shell) fn restore(
     key: &DataKey,

@@ -9,7 +9,7 @@ use crate::kernel::failures::Failures;
 use crate::kernel::seal::{DataKey, RecordKey, SetHash};
 use crate::ports::{LedgerError, View};
 
-/// What the scans found.
+/// The result of the scans.
 pub(in crate::shell) struct Opened {
     /// Version and set-hash element of every record.
     pub(in crate::shell) index: Index,
@@ -19,17 +19,17 @@ pub(in crate::shell) struct Opened {
     pub(in crate::shell) end: ChainEnd,
     /// The newest time of any link, Unix seconds.
     pub(in crate::shell) time: u64,
-    /// The tries of the last hour that were not right.
+    /// The wrong tries of the last hour.
     pub(super) failures: Failures,
 }
 
 impl Opened {
-    /// Scans a store that nobody writes, by two views of it.
+    /// Scans a store that nobody writes, with two views of it.
     pub(in crate::shell) fn scan(
         [links, rows]: [Box<dyn View>; 2],
         key: &DataKey,
     ) -> Result<Opened, LedgerError> {
-        // Two cores, two scans: with a million users each takes seconds.
+        // Two cores, two scans: with a million users each scan takes seconds.
         let (chain, records) = thread::scope(|scope| {
             let records = scope.spawn(move || index(&*rows, key));
             let chain = chain(&*links, key, |_| Ok(()));
@@ -42,7 +42,7 @@ impl Opened {
     }
 }
 
-/// What following the chain gives.
+/// The result of following the chain.
 pub(in crate::shell) struct Chain {
     pub(in crate::shell) end: ChainEnd,
     time: u64,
@@ -85,7 +85,7 @@ pub(in crate::shell) fn chain(
 
 /// Scans all records: the index, and the set hash over them.
 pub(in crate::shell) fn index(view: &dyn View, key: &DataKey) -> Result<(Index, SetHash), LedgerError> {
-    // Room for all at once: growing would hold the old table beside the new one.
+    // Allocated at once: growing would hold the old table together with the new one.
     let (mut index, mut set) = (Index::with_capacity(view.count()?), SetHash::default());
     view.rows(&mut |place, row| {
         let element = key.element(&place, row.version, &row.sealed);

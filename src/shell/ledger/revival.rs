@@ -1,11 +1,13 @@
-//! What becomes of a batch whose write failed.
+//! Recovery from a failed write of a batch.
 //!
 //! After a failure nobody knows what is durable. So the ledger opens the store and the token again, looks at what is there, and continues
 //! the batch from there, for as long as the configuration allows. Its callers wait, and so do those of the batches behind it.
 //!
 //! - V1. The store goes on only if it opens by the ordinary rule, and ends where the batch began or where it ends.
-//! - V2. The token goes on only if it has the anchor before the batch, the one after it, or both, and no other of this store.
-//! - V3. The very bytes of the batch are written again, or found: nothing is sealed twice under one version.
+//! - V2. The token goes on only if it has the anchor before the batch, the one after it, or both, and no
+//!   other of this store.
+//! - V3. Exactly the bytes of the batch are written again, or found: nothing is sealed twice under one
+//!   version.
 //! - V4. The store never goes on with another file than the one that was open.
 
 use std::sync::PoisonError;
@@ -20,13 +22,13 @@ use crate::ports::{LedgerError, LedgerStanding, ReopenError};
 /// The first wait between two tries, and the longest.
 const WAITS: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
 
-/// What a batch ran into.
+/// A failure in the writing of a batch.
 pub(super) enum Stumble {
-    /// It may go on once the store is opened anew: what is in it is unknown.
+    /// It may go on once the store is opened again, whose content is unknown.
     Store(LedgerError),
-    /// It may go on once the token is opened anew: what is in it is unknown.
+    /// It may go on once the token is opened again, whose content is unknown.
     Token(LedgerError),
-    /// It does not go on.
+    /// It cannot go on.
     End(Closed),
 }
 
@@ -47,7 +49,7 @@ impl From<ReopenError> for Stumble {
     }
 }
 
-/// The store that is open is not the one at its place.
+/// The open store is not the one at its place.
 pub(super) fn lost(problem: String) -> Closed {
     let process = std::process::id();
     let reason = format!(
@@ -66,7 +68,7 @@ pub(super) fn spoilt(problem: String) -> Closed {
     Closed { reason, standing: LedgerStanding::Lost }
 }
 
-/// What is unknown of a batch.
+/// The unknown parts of a batch.
 #[derive(Default)]
 struct Doubt {
     store: bool,
@@ -74,7 +76,7 @@ struct Doubt {
 }
 
 impl Doubt {
-    /// Takes a failure into account, and gives what to tell of it; or the end.
+    /// Records a failure, and returns the error to report, or the end.
     fn add(&mut self, stumble: Stumble) -> Result<LedgerError, Closed> {
         match stumble {
             Stumble::Store(error) => {
@@ -91,7 +93,7 @@ impl Doubt {
 }
 
 impl SealedLedger {
-    /// Writes a group and anchors it, however often it takes within the time there is.
+    /// Writes a group and anchors it, in as many tries as the time allows.
     pub(super) fn write(&self, group: &Group) -> Result<(), Closed> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let Err(stumble) = self.write_once(&mut writer, group) else { return Ok(()) };
@@ -150,13 +152,13 @@ impl SealedLedger {
         }
     }
 
-    /// Opens anew what is in doubt, and takes the batch from where it is to its end.
+    /// Opens what is in doubt again, and finishes the batch from its present state.
     fn go_on(&self, writer: &mut Writer, group: &Group, doubt: &mut Doubt) -> Result<(), Stumble> {
         if doubt.token {
             self.anchor.reopen()?;
             doubt.token = false;
         }
-        // The token first: the store is held against it.
+        // The token first, because the store is compared with it.
         let values = self.anchor.current().map_err(|error| Stumble::Token(error.into()))?;
         let found: Vec<Anchored> =
             values.iter().filter_map(|value| Anchored::decode(value, &self.key)).collect();
@@ -171,12 +173,12 @@ impl SealedLedger {
         self.step(writer, &group.anchored)
     }
 
-    /// Opens the store anew and gives whether the group is in it.
+    /// Opens the store again, and returns whether the group is in it.
     fn reopen_store(&self, writer: &mut Writer, group: &Group, found: &Anchored) -> Result<bool, Stumble> {
-        // While it is still open: a store that nobody finds any more must not be closed.
+        // While it is still open: a store that nobody can find any more must not be closed.
         writer.store.look().map_err(of_store)?;
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        // Both at once, so that nothing of what failed is left in memory.
+        // Both at once, so that nothing of the failed state is left in memory.
         *reader = None;
         writer.store.reopen().map_err(of_store)?;
         let view = || writer.store.view().map_err(of_store);
@@ -187,13 +189,14 @@ impl SealedLedger {
         if !is_written && here != writer.anchored {
             return Err(StateError::Ahead { store: here.sequence, anchor: found.sequence }.into());
         }
-        // What failed may be in the system's memory alone. This writes it anew, and shows that the disk takes it.
+        // The failed write may be only in the system's memory. This writes it again, and shows that the disk
+        // accepts it.
         writer.store.sync().map_err(of_store)?;
         *reader = Some(writer.store.view().map_err(of_store)?);
         Ok(is_written)
     }
 
-    /// Takes the step of the anchor over what is written, once that is where everybody finds it.
+    /// Takes the step of the anchor over what is written, after checking that every process would find it.
     fn step(&self, writer: &mut Writer, to: &Anchored) -> Result<(), Stumble> {
         self.look_at_store(writer, to)?;
         let (old, new) = (writer.anchored.encode(&self.key), to.encode(&self.key));
@@ -203,7 +206,7 @@ impl SealedLedger {
     }
 }
 
-/// What the store answered: it may be gone on with later, or it is not what was written, or not where it was.
+/// The meaning of a store's error: it may go on later, or it is not what was written, or not where it was.
 pub(super) fn of_store(error: LedgerError) -> Stumble {
     match error {
         LedgerError::State(error) => error.into(),

@@ -1,5 +1,5 @@
-//! Checks the files of a store before SQLite opens them: of a file that it cannot write SQLite says only that the database is
-//! read-only.
+//! Checks the files of a store before SQLite opens them. If SQLite cannot write one of them, it only reports
+//! that the database is read-only.
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
@@ -10,8 +10,8 @@ use rustix::fs::{Access, access};
 
 /// Expects every file of the store to be one that this user can write.
 ///
-/// SQLite makes `-wal` and `-shm` with the mode that the store has at that time, and goes on with those that are there. One
-/// that a store was given while it was read-only, is given the store's mode of today. Nobody else has the store open.
+/// SQLite makes `-wal` and `-shm` with the store's mode at that time, and keeps existing ones. If one was
+/// made while the store was read-only, it gets the store's present mode. Nobody else has the store open.
 pub(super) fn make_writable(store: &Path) -> Result<(), String> {
     let mode = fs::metadata(store).map_err(|error| error.to_string())?.mode() & 0o666;
     expect_writable(store, mode)?;
@@ -40,7 +40,7 @@ fn expect_writable(file: &Path, mode: u32) -> Result<(), String> {
     })
 }
 
-/// The file that is called as the store, and this.
+/// The path of the store with this suffix.
 pub(in crate::shell) fn with_suffix(store: &Path, suffix: &str) -> PathBuf {
     let mut path = store.as_os_str().to_owned();
     path.push(suffix);

@@ -1,6 +1,8 @@
-//! The store's file: SQLite, WAL, every commit synced. It holds sealed rows and understands none of them.
+//! The store's file: SQLite in WAL mode, with every commit synced. It holds sealed rows and does not know
+//! their content.
 //!
-//! The file decides nothing: its schema must be ours (rule `schema`), and a commit that wrote other rows than intended is rolled back.
+//! The file decides nothing: its schema must be ours (rule `schema`), and a commit that wrote other rows than
+//! intended is rolled back.
 
 mod files;
 mod place;
@@ -22,8 +24,8 @@ use crate::ports::{Header, LedgerError, Pages, Row, View, VisitLink, VisitRow};
 pub(in crate::shell) use files::with_suffix;
 pub use store::{SqliteSite, take_lock};
 
-/// The format that this version writes. It reads those from [`OLDEST_FORMAT`] on: the second one has links that share a
-/// batch, and more kinds of records.
+/// The format that this version writes. It reads all formats from [`OLDEST_FORMAT`] on. The second format has
+/// links that share a batch, and more kinds of records.
 const FORMAT: i64 = 2;
 const OLDEST_FORMAT: i64 = 1;
 
@@ -36,7 +38,7 @@ pub struct Sqlite {
 impl Sqlite {
     /// Creates the file, readable by its owner alone, with `header`.
     pub fn create(path: &Path, header: &Header) -> Result<Sqlite, LedgerError> {
-        // SQLite gives its journals the mode of the file: so the file is made first.
+        // SQLite gives its journals the file's mode, so the file is made first.
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
             LedgerError::Io {
                 store: path.display().to_string(),
@@ -57,7 +59,7 @@ impl Sqlite {
         Ok(sqlite)
     }
 
-    /// Opens the file, which must be there.
+    /// Opens the file, which must exist.
     pub fn open(path: &Path) -> Result<Sqlite, LedgerError> {
         files::make_writable(path)
             .map_err(|problem| LedgerError::Io { store: path.display().to_string(), problem })?;
@@ -65,19 +67,19 @@ impl Sqlite {
         sqlite.check_format()?;
         sqlite.check_schema()?;
         sqlite.prepare()?;
-        // A store that cannot be written is of no use: say so at opening, not at the first signature.
+        // A store that cannot be written is useless. Opening reports that, and not the first signature.
         sqlite.run(|connection| {
             connection.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; COMMIT"))
         })?;
         Ok(sqlite)
     }
 
-    /// Has all that was written reach the disk.
+    /// Makes everything that was written reach the disk.
     pub fn sync(&self) -> Result<(), LedgerError> {
         self.run(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
     }
 
-    /// Opens the file, which must be there, to read it: also while an engine writes it.
+    /// Opens the file, which must exist, for reading, even while an engine writes it.
     pub fn read_only(path: &Path) -> Result<Sqlite, LedgerError> {
         let sqlite = Sqlite::connect(path)?;
         sqlite.check_format()?;
@@ -86,8 +88,8 @@ impl Sqlite {
         Ok(sqlite)
     }
 
-    /// Writes rows and links, all or nothing, if the newest link is the expected one; synced when it returns. What was not
-    /// written, is no commit.
+    /// Writes rows and links, all or nothing, if the newest link is the expected one. The commit is synced
+    /// when this returns.
     pub fn commit(&self, pages: &Pages) -> Result<(), LedgerError> {
         let io = |error: rusqlite::Error| self.io(error.to_string());
         let before = self.connection.total_changes();
@@ -152,7 +154,7 @@ impl Sqlite {
         Ok(Sqlite { connection, path: path.into() })
     }
 
-    /// The mode that every commit relies on: synced before it returns.
+    /// Sets the mode that every commit relies on: synced before it returns.
     fn prepare(&self) -> Result<(), LedgerError> {
         let journal: String = self.run(|connection| {
             connection.pragma_update(None, "synchronous", "FULL")?;
@@ -170,7 +172,7 @@ impl Sqlite {
         work(&self.connection).map_err(|error| self.io(error.to_string()))
     }
 
-    /// Reads. A file that is damaged is a state that cannot be trusted; one that cannot be read just now is not.
+    /// Reads. A damaged file is a state that cannot be trusted; a read that fails at the moment is not.
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
         work(&self.connection).map_err(|error| self.unreadable(&error))
     }
@@ -255,7 +257,7 @@ impl View for Sqlite {
     }
 }
 
-/// Writes rows and links; gives how many rows change by it.
+/// Writes rows and links, and returns how many rows that changes.
 fn write(connection: &Connection, pages: &Pages) -> rusqlite::Result<u64> {
     let mut meant = 0;
     for (place, row) in &pages.rows {
@@ -268,7 +270,7 @@ fn write(connection: &Connection, pages: &Pages) -> rusqlite::Result<u64> {
                 meant += 1;
             }
             None => {
-                // What was put and removed within one batch was never there.
+                // A record that was put and removed within one batch was never there.
                 let there = connection
                     .prepare_cached("SELECT count(*) FROM record WHERE kind = ?1 AND id = ?2")?
                     .query_row(at, |row| row.get::<_, i64>(0))?;
@@ -286,7 +288,7 @@ fn write(connection: &Connection, pages: &Pages) -> rusqlite::Result<u64> {
     Ok(meant)
 }
 
-/// Whether a file that answers so may be sound: the system failed, or somebody else has it.
+/// Whether the file may be sound in spite of this error: the system failed, or somebody else uses the file.
 fn is_passing(error: &rusqlite::Error) -> bool {
     let is_cut =
         error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHORT_READ);

@@ -1,7 +1,8 @@
 //! The place of the store's files: is the file there still the open one?
 //!
-//! Somebody can remove an open file, or rename another over it, and SQLite goes on writing into a file that nobody can find. As long as
-//! it is open, no other file gets its number: the same device and number are the same file.
+//! Somebody can remove an open file, or rename another over it, and SQLite goes on writing into a file that
+//! nobody can find. While it is open, no other file gets its inode, so the same device and inode mean the
+//! same file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -11,14 +12,15 @@ use std::path::{Path, PathBuf};
 use super::with_suffix;
 use crate::ports::{LedgerError, Sight};
 
-/// SQLite's files beside the database: the journal, and its index. What goes by another index than we do overwrites ours.
+/// SQLite's files beside the database: the journal and its index. A process with another index than ours
+/// would overwrite our commits.
 pub(super) const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 /// A file, as it was when it was opened.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     path: PathBuf,
-    /// Device and number.
+    /// Device and inode.
     file: (u64, u64),
 }
 
@@ -26,23 +28,23 @@ struct Seen {
 #[derive(Debug)]
 pub(super) struct Place {
     store: Seen,
-    /// Keeps the store from being gone for good while it is opened anew. It only names the file (`O_PATH`, open(2)): closing it
-    /// drops no lock that SQLite has there.
+    /// Keeps the store's inode in use while it is opened again. It only names the file (`O_PATH`, open(2)),
+    /// so closing it drops none of SQLite's locks.
     _held: File,
     beside: Vec<Seen>,
-    /// The store's largest size so far, in bytes: SQLite never makes it smaller by itself.
+    /// The store's largest size so far, in bytes. SQLite itself never makes it smaller.
     size: u64,
     /// Its size at the last look.
     seen: u64,
 }
 
-/// What is wrong with the place.
+/// The problem with the place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Displaced {
-    /// Nothing is there any more.
+    /// The file was removed.
     #[error("{} was removed while it was open", .0.display())]
     Removed(PathBuf),
-    /// Another file is there.
+    /// Another file is there now.
     #[error("{} was replaced by another file while it was open", .0.display())]
     Replaced(PathBuf),
     /// It cannot be looked at.
@@ -50,7 +52,7 @@ pub(super) enum Displaced {
     Unseen {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's reason.
         problem: String,
     },
 }
@@ -64,7 +66,7 @@ impl Seen {
         }
     }
 
-    /// Its size, if it is the same file still.
+    /// Its size, if it is still the same file.
     fn look(&self) -> Result<u64, Displaced> {
         let (found, size) = Seen::at(self.path.clone())?;
         if found == *self { Ok(size) } else { Err(Displaced::Replaced(found.path)) }
@@ -72,7 +74,7 @@ impl Seen {
 }
 
 impl Place {
-    /// Remembers the store at `path` before it is opened.
+    /// Records the store at `path` before it is opened.
     pub(super) fn before_opening(path: &Path) -> Result<Place, Displaced> {
         let unseen = |error: io::Error| Displaced::Unseen { path: path.into(), problem: error.to_string() };
         let (store, size) = Seen::at(path.into())?;
@@ -84,14 +86,14 @@ impl Place {
         Ok(Place { store, _held: held, beside: Vec::new(), size, seen: size })
     }
 
-    /// The same, once it is open: with the files that opening made.
+    /// The same after opening, with the files that opening made.
     pub(super) fn opened(self) -> Result<Place, Displaced> {
         let size = self.store.look()?;
         let mut beside = Vec::new();
         for suffix in BESIDE {
             match Seen::at(with_suffix(&self.store.path, suffix)) {
                 Ok((seen, _)) => beside.push(seen),
-                // Not every way of journalling has both.
+                // Not every journal mode has both.
                 Err(Displaced::Removed(_)) => {}
                 Err(displaced) => return Err(displaced),
             }
@@ -99,7 +101,7 @@ impl Place {
         Ok(Place { beside, size, seen: size, ..self })
     }
 
-    /// From here on SQLite may take away what it has beside the store, and make it anew.
+    /// From here on SQLite may remove its files beside the store, and make them again.
     pub(super) fn closing(&mut self) {
         self.beside.clear();
     }
@@ -127,7 +129,7 @@ impl Place {
         Ok(Sight::Same)
     }
 
-    /// The store is whole in the size of the last look.
+    /// The store is whole at the size of the last look.
     pub(super) fn take_size(&mut self) {
         self.size = self.seen;
     }

@@ -1,7 +1,8 @@
-//! The schema of the store: what `sqlite_schema` must say, word for word, and nothing beside it.
+//! The schema of the store: the required content of `sqlite_schema`, word for word, and nothing else.
 //!
-//! Records and links are sealed, but the file decides what SQLite does with a statement: a trigger can drop what a commit writes, and a
-//! view can replace a table. So the schema is compared, not trusted. Rule `schema`.
+//! Records and links are sealed, but the file decides what SQLite does with a statement: a trigger can drop
+//! what a commit writes, and a view can replace a table. So the schema is compared, not trusted. Rule
+//! `schema`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use rusqlite::{Connection, Error, ErrorCode};
 
 use crate::kernel::anchor::StateError;
 
-/// The tables: there is no other object, and none has an index of its own.
+/// The tables. There are no other objects, and none of the tables has an index of its own.
 const TABLES: [(&str, &str); 3] = [
     ("header", "CREATE TABLE header (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"),
     (
@@ -21,14 +22,14 @@ const TABLES: [(&str, &str); 3] = [
     ("link", "CREATE TABLE link (sequence INTEGER PRIMARY KEY, sealed BLOB NOT NULL)"),
 ];
 
-/// Takes from the file what it could decide: before anything of it is read.
+/// Takes away the file's influence on SQLite, before anything of it is read.
 pub(super) fn distrust(connection: &Connection) -> rusqlite::Result<()> {
     for (setting, on) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
         (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
         (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
-        // A name in double quotes that is no column is an error, and not a text.
+        // A name in double quotes that is no column becomes an error instead of a string.
         (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
         (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
     ] {
@@ -43,9 +44,9 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     TABLES.iter().try_for_each(|(_, sql)| connection.execute_batch(sql))
 }
 
-/// Why a store's schema does not do.
+/// The reason why a store's schema is refused.
 pub(super) enum Refusal {
-    /// The file says something else than we wrote.
+    /// The file's schema is not the one that we wrote.
     State(StateError),
     /// It could not be read.
     Sqlite(Error),
@@ -54,7 +55,7 @@ pub(super) enum Refusal {
 /// Compares the file's schema with ours.
 pub(super) fn check(connection: &Connection) -> Result<(), Refusal> {
     let found = read(connection).map_err(|error| match error.sqlite_error_code() {
-        // SQLite itself finds that it makes no sense.
+        // SQLite itself found it inconsistent.
         Some(ErrorCode::DatabaseCorrupt) => changed(error.to_string()),
         _ => Refusal::Sqlite(error),
     })?;
@@ -89,7 +90,7 @@ fn read(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
     objects.collect()
 }
 
-/// SQLite keeps the text of a statement as it was written: release 0.1 broke the lines elsewhere.
+/// SQLite keeps the text of a statement as it was written, and release 0.1 broke its lines elsewhere.
 fn same_words(one: &str, other: &str) -> bool {
     one.split_ascii_whitespace().eq(other.split_ascii_whitespace())
 }

@@ -1,4 +1,4 @@
-//! The port [`Store`] by a SQLite file: where it is, who may write it, and its handles.
+//! The port [`Store`] on a SQLite file: its place, its lock, and its handles.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::shell::lock::StoreLock;
 /// The path of a SQLite file, in a folder that exists.
 pub struct SqliteSite {
     path: PathBuf,
-    /// The lock, where it was taken before.
+    /// The lock, if it was taken before.
     lock: Mutex<Option<StoreLock>>,
 }
 
-/// Takes the lock of the store at `path`, whose folder must exist: before anybody logs in to the token. Of two engines that
-/// start, one logs in, and the other has done nothing to the token.
+/// Takes the lock of the store at `path`, whose folder must exist, before any login to the token. Of two
+/// engines that start, one logs in, and the other has done nothing to the token.
 pub fn take_lock(path: &Path) -> Result<StoreLock, LedgerError> {
     check_folder(path)?;
     StoreLock::take(path)
@@ -42,7 +42,7 @@ impl SqliteSite {
         Ok(SqliteSite { path, lock: Mutex::default() })
     }
 
-    /// The same site, whose lock was taken already. It is given back where there is no store.
+    /// The same site with a lock that was taken before. It is released if there is no store.
     #[must_use]
     pub fn locked_by(self, lock: StoreLock) -> SqliteSite {
         SqliteSite { lock: Mutex::new(Some(lock)), ..self }
@@ -57,7 +57,7 @@ impl SqliteSite {
         self.path.try_exists().map_err(|error| self.io(&error))
     }
 
-    /// Where a store is until it is whole; with a suffix, SQLite's files beside it.
+    /// The path of a store that is not complete yet. With a suffix, the path of SQLite's files beside it.
     fn unfinished(&self, suffix: &str) -> PathBuf {
         with_suffix(&with_suffix(&self.path, ".unfinished"), suffix)
     }
@@ -99,14 +99,14 @@ impl Site for SqliteSite {
     }
 }
 
-/// A path without a store, and the lock of it.
+/// A path without a store, and its lock.
 struct Claimed<'a> {
     site: &'a SqliteSite,
     lock: StoreLock,
 }
 
 impl Claim for Claimed<'_> {
-    /// Writes the store under another name until it is whole and anchored.
+    /// Writes the store under another name until it is complete and anchored.
     fn make(
         &mut self,
         header: &Header,
@@ -119,7 +119,7 @@ impl Claim for Claimed<'_> {
         sqlite.commit(first)?;
         sqlite.close()?;
         anchor()?;
-        // Never over another store.
+        // Never replaces another store.
         renameat_with(CWD, &unfinished, CWD, &self.site.path, RenameFlags::NOREPLACE)
             .map_err(|error| self.site.io(&error.into()))
     }
@@ -127,10 +127,10 @@ impl Claim for Claimed<'_> {
     fn take_back(&mut self) -> bool {
         let has_its_name = !self.site.unfinished("").exists() && self.site.path.exists();
         if has_its_name {
-            // Whatever answered that renaming failed: the store is there.
+            // Whatever answered that renaming failed: the store exists.
             return false;
         }
-        // If that fails, too, it is logged: the first failure is what counts.
+        // If this fails, too, it is only logged, because the first failure is the important one.
         if let Err(error) = self.site.remove_unfinished() {
             tracing::error!("cannot remove {}: {error}", self.site.unfinished("").display());
         }
@@ -147,13 +147,13 @@ impl Claim for Claimed<'_> {
     }
 }
 
-/// A SQLite file that is written.
+/// A SQLite file for writing.
 struct SqliteStore {
-    /// None while it is opened anew.
+    /// None while it is opened again.
     sqlite: Option<Sqlite>,
     place: Place,
     path: PathBuf,
-    /// Behind everything that has the file open.
+    /// Dropped after everything that has the file open.
     _lock: StoreLock,
 }
 
@@ -193,7 +193,7 @@ impl Store for SqliteStore {
 
     fn reopen(&mut self) -> Result<(), LedgerError> {
         self.place.closing();
-        // Nothing of what failed is left in memory.
+        // Nothing of the failed state may be left in memory.
         self.sqlite = None;
         let place = Place::before_opening(&self.path)?;
         if !place.is_of_same_store(&self.place) {

@@ -20,7 +20,7 @@ impl Store {
         Store { _folder: folder, path }
     }
 
-    /// What somebody who has the disk makes of it.
+    /// Changes the file as somebody with the disk could.
     fn change(&self, sql: &str) {
         let connection = Connection::open(&self.path).expect("it opens for anybody");
         connection.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -102,7 +102,7 @@ fn schema_a_store_that_another_tool_rewrote_opens() {
 fn schema_neither_a_trigger_nor_a_view_of_the_file_ever_runs() {
     let store = Store::new();
     let sqlite = store.open();
-    // Behind the back of the open store.
+    // While the store is open, and without its knowledge.
     store.change(IGNORE);
     store.change("CREATE VIEW v AS SELECT sequence FROM link");
     sqlite.commit(&pages(1)).expect("written");
@@ -164,7 +164,7 @@ fn a_journal_made_while_the_store_was_read_only_is_mended() {
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
     for suffix in ["-wal", "-shm"] {
         let beside = with_suffix(&store.path, suffix);
-        // With something in it: SQLite itself gives an empty one the store's mode.
+        // With content, because SQLite itself gives an empty one the store's mode.
         fs::write(&beside, [0; 32 * 1024]).expect("ours");
         fs::set_permissions(&beside, Permissions::from_mode(0o400)).expect("ours");
     }
