@@ -15,6 +15,7 @@ pub mod clock;
 pub mod digest_key;
 pub mod factor;
 pub mod failures;
+pub mod officer;
 pub mod otp;
 pub mod pin;
 pub mod policy;

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
+use countersign_kernel::officer::{Officers, OfficersError};
 use serde::Deserialize;
-
-use super::officers::{Officers, OfficersError};
 
 /// The library to load, and the officers who must have signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,7 +40,6 @@ mod file;
 pub mod floor;
 pub mod load;
 pub mod manifest;
-pub mod officers;
 pub mod signatures;
 
 use std::fmt::{self, Write as _};
@@ -49,12 +48,11 @@ use std::path::{Path, PathBuf};
 
 pub use config::PluginConfig;
 pub use manifest::Manifest;
-pub use officers::Officers;
 
+use countersign_kernel::officer::{OfficerKey, Officers};
 use floor::FloorError;
 use load::{Image, LoadError};
 use manifest::{LibraryDigest, MAX_MANIFEST_LEN, ManifestError, PluginVersion};
-use officers::OfficerKey;
 use signatures::{Signatures, SignaturesError, Signer};
 
 /// The greatest length of a library. (With all its debugging information, one has some hundred megabytes.)

@@ -11,10 +11,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use countersign_kernel::officer::{KeyId, OfficerKey, Officers};
 use minisign_verify::{Error, Signature};
 
 use super::file;
-use super::officers::{KeyId, OfficerKey, Officers};
 
 /// The most signature files beside one manifest. More are a mistake, or an attempt to keep us busy.
 pub const MAX_SIGNATURE_FILES: usize = 64;

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use countersign::plugin::officers::OfficerKey;
+use countersign::kernel::officer::OfficerKey;
 use minisign::{ErrorKind, PublicKey, SecretKey, SecretKeyBox};
 use zeroize::Zeroizing;
 

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use countersign::plugin::officers::OfficersError;
+use countersign::kernel::officer::{Officers, OfficersError};
 use countersign::plugin::signatures::{SetAside, Signer};
-use countersign::plugin::{self, Manifest, Officers, Release};
+use countersign::plugin::{self, Manifest, Release};
 use serde_json::{Value, json};
 
 use super::{configured, manifest_json, manifest_lines, refused};

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use countersign::kernel::officer::Officers;
 use countersign::plugin;
 use cryptoki_sys::{CK_FUNCTION_LIST_PTR, CK_INTERFACE_PTR, CK_RV, CK_ULONG, CKR_OK};
 use libloading::Library;
@@ -253,7 +254,7 @@ impl Scene {
 fn load_in(folder: &Path, officer: &str) {
     let config = plugin::PluginConfig {
         library: folder.join("libcountersign.so"),
-        officers: plugin::Officers::parse(&[officer], 1).expect("an officer"),
+        officers: Officers::parse(&[officer], 1).expect("an officer"),
         floor_file: folder.join("plugin.floor"),
     };
     fs::write(folder.join("begin"), "").expect("the folder is ours");

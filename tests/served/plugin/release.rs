@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use countersign::kernel::officer::{OfficerKey, Officers};
 use countersign::plugin::manifest::{LibraryDigest, PluginVersion};
-use countersign::plugin::officers::OfficerKey;
-use countersign::plugin::{self, Manifest, Officers, PluginConfig, PluginError, Verified};
+use countersign::plugin::{self, Manifest, PluginConfig, PluginError, Verified};
 use minisign::{KeyPair, PublicKey, SecretKey};
 
 use harness::module::Finished;

@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use countersign::plugin::{self, Officers, PluginConfig};
+use countersign::kernel::officer::Officers;
+use countersign::plugin::{self, PluginConfig};
 
 use harness::module::Finished;
 

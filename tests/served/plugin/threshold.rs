@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use countersign::plugin::{self, Officers, Release as Verifiable};
+use countersign::kernel::officer::Officers;
+use countersign::plugin::{self, Release as Verifiable};
 
 use harness::module::Finished;
 

@@ -1,10 +1,8 @@
 //! The officers: the pinned public keys, and how many of them must have signed.
 
-use std::fmt;
+use core::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use data_encoding::HEXUPPER;
+use data_encoding::{BASE64, HEXUPPER};
 use minisign_verify::{PublicKey, Signature};
 
 /// The greatest number of pinned keys.
@@ -71,7 +69,7 @@ impl Officers {
 impl OfficerKey {
     /// Reads the base64 line of a public key: the second one of the file that `minisign -G` writes.
     pub fn parse(line: &str) -> Option<OfficerKey> {
-        let bytes = STANDARD.decode(line).ok()?;
+        let bytes = BASE64.decode(line.as_bytes()).ok()?;
         let rest = bytes.strip_prefix(ALGORITHM)?;
         let (id, public_key) = rest.split_first_chunk::<KEY_ID_LEN>()?;
         Some(OfficerKey {
@@ -93,21 +91,21 @@ impl OfficerKey {
     }
 
     /// Whether this is the officer's signature of `manifest`, in minisign's format.
-    /// ([`Release::verify`](super::Release::verify) finds out which officers have signed a release.)
     pub fn has_signed(&self, manifest: &[u8], signature: &str) -> bool {
         Signature::decode(signature)
             .is_ok_and(|signature| self.verifier.verify(manifest, &signature, false).is_ok())
     }
 
-    pub(super) fn verifier(&self) -> &PublicKey {
+    /// What verifies a signature of the officer.
+    pub fn verifier(&self) -> &PublicKey {
         &self.verifier
     }
 }
 
 impl KeyId {
     /// The key id in the base64 line of a signature, after the algorithm.
-    pub(super) fn of_signature(line: &str) -> Option<KeyId> {
-        STANDARD.decode(line).ok()?.get(2..)?.first_chunk().copied().map(KeyId)
+    pub fn of_signature(line: &str) -> Option<KeyId> {
+        BASE64.decode(line.as_bytes()).ok()?.get(2..)?.first_chunk().copied().map(KeyId)
     }
 }
 
@@ -167,9 +165,9 @@ mod tests {
 
     /// The key of `LINE` with one byte changed.
     fn changed(at: usize) -> String {
-        let mut bytes = STANDARD.decode(LINE).expect("base64");
+        let mut bytes = BASE64.decode(LINE.as_bytes()).expect("base64");
         bytes[at] ^= 1;
-        STANDARD.encode(bytes)
+        BASE64.encode(&bytes)
     }
 
     #[test]
@@ -181,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        let bytes = STANDARD.decode(LINE).expect("base64");
+        let bytes = BASE64.decode(LINE.as_bytes()).expect("base64");
         for wrong in [
             "".to_owned(),
             format!("{LINE} "),
@@ -189,8 +187,8 @@ mod tests {
             LINE[..55].to_owned(),
             changed(0),
             changed(1),
-            STANDARD.encode(&bytes[..41]),
-            STANDARD.encode([&bytes[..], b"x"].concat()),
+            BASE64.encode(&bytes[..41]),
+            BASE64.encode(&[&bytes[..], b"x"].concat()),
         ] {
             assert!(OfficerKey::parse(&wrong).is_none(), "{wrong:?}");
             assert_eq!(
