@@ -11,18 +11,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use countersign_kernel::officer::{KeyId, OfficerKey, Officers};
-use minisign_verify::{Error, Signature};
+use countersign_kernel::officer::{MAX_SIGNATURE_LEN, OfficerKey, Officers, SignatureError};
 
 use super::file;
 
 /// The most signature files beside one manifest. More are a mistake, or an attempt to keep us busy.
 pub const MAX_SIGNATURE_FILES: usize = 64;
-/// The greatest length of a signature file. minisign's own bound for its comments is lower.
-const MAX_SIGNATURE_LEN: usize = 16 * 1024;
 const SUFFIX: &[u8] = b".minisig";
-/// The beginning of the first line, which minisign itself requires.
-const FIRST_LINE: &str = "untrusted comment: ";
 
 /// The result of checking the files beside a manifest.
 #[derive(Debug)]
@@ -59,21 +54,10 @@ pub enum SetAsideReason {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// The file is not in minisign's format.
-    #[error("is not in minisign's format")]
-    Format,
-    /// A signature of the old form, which hashes nothing.
-    #[error(
-        "is a legacy signature of {0}: sign again with \"countersign plugin sign\", or with minisign 0.10 or later without -l"
-    )]
-    Legacy(Box<OfficerKey>),
-    /// A signature by a key that is not pinned.
-    #[error("is by key {0}, which is not pinned here")]
-    Nobody(KeyId),
-    /// It has an officer's key id, but does not verify.
-    #[error("has the key id of {0} but does not verify: it belongs to another manifest, or was changed")]
-    Wrong(Box<OfficerKey>),
-    /// The same officer has signed in another file.
+    /// It is no officer's signature of this manifest.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The officer has signed in another file.
     #[error("is another signature of {0}, who counts once")]
     Again(Box<OfficerKey>),
 }
@@ -104,24 +88,10 @@ impl Signatures {
 fn judge(officers: &Officers, path: &Path, manifest: &[u8]) -> Result<(usize, Signer), SetAsideReason> {
     let bytes =
         file::read(path, MAX_SIGNATURE_LEN).map_err(|error| SetAsideReason::Unreadable(error.to_string()))?;
-    let text = std::str::from_utf8(&bytes).ok().filter(|text| text.starts_with(FIRST_LINE));
-    let text = text.ok_or(SetAsideReason::Format)?;
-    let signature = Signature::decode(text).map_err(|_| SetAsideReason::Format)?;
-    let id = text.lines().nth(1).and_then(KeyId::of_signature).ok_or(SetAsideReason::Format)?;
-    let mut reason = SetAsideReason::Nobody(id);
-    // Tries every key: anybody can choose a key id, and two officers may have the same.
-    for (at, officer) in officers.keys().iter().enumerate() {
-        match officer.verifier().verify(manifest, &signature, false) {
-            Ok(()) => {
-                let trusted_comment = signature.trusted_comment().to_owned();
-                return Ok((at, Signer { officer: officer.clone(), file: path.into(), trusted_comment }));
-            }
-            Err(Error::UnexpectedKeyId) => {}
-            Err(Error::UnexpectedAlgorithm) => reason = SetAsideReason::Legacy(officer.clone().into()),
-            Err(_) => reason = SetAsideReason::Wrong(officer.clone().into()),
-        }
-    }
-    Err(reason)
+    let text = std::str::from_utf8(&bytes).map_err(|_| SignatureError::Format)?;
+    let signed = officers.verify(manifest, text)?;
+    let (at, officer) = (signed.place(), signed.officer().clone());
+    Ok((at, Signer { officer, file: path.into(), trusted_comment: signed.into_trusted_comment() }))
 }
 
 /// The signature files beside a manifest, by name.
@@ -205,7 +175,10 @@ mod tests {
 
     #[test]
     fn a_file_name_begins_no_line_of_its_own() {
-        let aside = SetAside { file: "/f/a\n\u{1b}[2J.minisig".into(), reason: SetAsideReason::Format };
+        let aside = SetAside {
+            file: "/f/a\n\u{1b}[2J.minisig".into(),
+            reason: SetAsideReason::Signature(SignatureError::Format),
+        };
         assert_eq!(aside.to_string(), "a\\n\\u{1b}[2J.minisig is not in minisign's format");
     }
 }

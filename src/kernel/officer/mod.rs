@@ -1,9 +1,23 @@
-//! The officers: the pinned public keys, and how many of them must have signed.
+//! The officers: the pinned public keys, how many of them must have signed, and which of them have.
+//!
+//! The plugin pins officers in its configuration, a store in its council ([`Council`]). Their keys and signatures are in minisign's
+//! format, so that an officer needs none of our software to sign, nor anybody to verify.
+//!
+//! Invariants:
+//! - O1. An officer is a public key. Key ids, comments and the order of signatures decide nothing, and a key is there once.
+//! - O2. A signature that counts is of the very bytes, hashed (BLAKE2b): the older form without a hash is refused.
+//! - O3. No key is taken that anybody can sign for without its secret.
+
+mod council;
+mod signature;
 
 use core::fmt;
 
-use data_encoding::{BASE64, HEXUPPER};
-use minisign_verify::{PublicKey, Signature};
+use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
+use minisign_verify::PublicKey;
+
+pub use council::{Council, CouncilDigest, CouncilError, Emergency, MAX_DELAY_HOURS, Settings};
+pub use signature::{MAX_SIGNATURE_LEN, SignatureError, Signed};
 
 /// The greatest number of pinned keys.
 pub const MAX_OFFICERS: usize = 16;
@@ -11,6 +25,17 @@ pub const MAX_OFFICERS: usize = 16;
 const ALGORITHM: &[u8; 2] = b"Ed";
 const KEY_ID_LEN: usize = 8;
 const PUBLIC_KEY_LEN: usize = 32;
+/// The y of each point of small order, little-endian, and what else decodes to one. (RFC 8032 section 5.1.3 refuses the last two;
+/// not every verifier does.) The top bit is the sign of x.
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
 
 /// The pinned keys, all different, and a threshold that they can reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,15 +92,20 @@ impl Officers {
 }
 
 impl OfficerKey {
-    /// Reads the base64 line of a public key: the second one of the file that `minisign -G` writes.
+    /// Reads the base64 line of a public key: the second one of the file that `minisign -G` writes. A point of small order is none:
+    /// it has no secret, and anybody makes signatures that verify.
     pub fn parse(line: &str) -> Option<OfficerKey> {
         let bytes = BASE64.decode(line.as_bytes()).ok()?;
         let rest = bytes.strip_prefix(ALGORITHM)?;
         let (id, public_key) = rest.split_first_chunk::<KEY_ID_LEN>()?;
+        let public_key = <[u8; PUBLIC_KEY_LEN]>::try_from(public_key).ok()?;
+        if is_of_small_order(&public_key) {
+            return None;
+        }
         Some(OfficerKey {
             line: line.to_owned(),
             id: KeyId(*id),
-            public_key: public_key.try_into().ok()?,
+            public_key,
             verifier: PublicKey::from_base64(line).ok()?,
         })
     }
@@ -90,23 +120,29 @@ impl OfficerKey {
         &self.line
     }
 
-    /// Whether this is the officer's signature of `manifest`, in minisign's format.
-    pub fn has_signed(&self, manifest: &[u8], signature: &str) -> bool {
-        Signature::decode(signature)
-            .is_ok_and(|signature| self.verifier.verify(manifest, &signature, false).is_ok())
+    /// The key itself.
+    pub fn public_key(&self) -> &[u8; 32] {
+        &self.public_key
     }
 
-    /// What verifies a signature of the officer.
-    pub fn verifier(&self) -> &PublicKey {
-        &self.verifier
+    /// Whether this is the officer's signature of `bytes`, in minisign's format.
+    pub fn has_signed(&self, bytes: &[u8], signature: &str) -> bool {
+        let alone = Officers { keys: vec![self.clone()], threshold: 1 };
+        alone.verify(bytes, signature).is_ok()
     }
 }
 
 impl KeyId {
     /// The key id in the base64 line of a signature, after the algorithm.
-    pub fn of_signature(line: &str) -> Option<KeyId> {
+    fn of_signature(line: &str) -> Option<KeyId> {
         BASE64.decode(line.as_bytes()).ok()?.get(2..)?.first_chunk().copied().map(KeyId)
     }
+}
+
+fn is_of_small_order(public_key: &[u8; PUBLIC_KEY_LEN]) -> bool {
+    let mut y = *public_key;
+    y[PUBLIC_KEY_LEN - 1] &= 0x7f;
+    SMALL_ORDER.contains(&HEXLOWER.encode(&y).as_str())
 }
 
 /// With the line, because two keys can have one key id.
@@ -164,7 +200,7 @@ mod tests {
     const ID: &str = "E7620F1842B4E81F";
 
     /// The key of `LINE` with one byte changed.
-    fn changed(at: usize) -> String {
+    pub(super) fn changed_line(at: usize) -> String {
         let mut bytes = BASE64.decode(LINE.as_bytes()).expect("base64");
         bytes[at] ^= 1;
         BASE64.encode(&bytes)
@@ -185,8 +221,8 @@ mod tests {
             format!("{LINE} "),
             format!("{LINE}\n"),
             LINE[..55].to_owned(),
-            changed(0),
-            changed(1),
+            changed_line(0),
+            changed_line(1),
             BASE64.encode(&bytes[..41]),
             BASE64.encode(&[&bytes[..], b"x"].concat()),
         ] {
@@ -201,7 +237,7 @@ mod tests {
 
     #[test]
     fn officers_are_different_keys_and_can_reach_their_threshold() {
-        let (same_key, same_id) = (changed(2), changed(20));
+        let (same_key, same_id) = (changed_line(2), changed_line(20));
         assert_ne!(OfficerKey::parse(&same_key).expect("a key").id().to_string(), ID);
         for line in [LINE, &same_key] {
             assert_eq!(
@@ -215,7 +251,7 @@ mod tests {
             assert_eq!(officers.is_ok(), right, "{threshold}");
         }
         assert_eq!(Officers::parse::<&str>(&[], 0).err(), Some(OfficersError::Number(0)));
-        let many: Vec<String> = (10..10 + MAX_OFFICERS + 1).map(changed).collect();
+        let many: Vec<String> = (10..10 + MAX_OFFICERS + 1).map(changed_line).collect();
         assert!(Officers::parse(&many[1..], 1).is_ok());
         assert_eq!(Officers::parse(&many, 1).err(), Some(OfficersError::Number(17)));
     }

@@ -99,6 +99,7 @@ use zeroize::Zeroizing;
 use self::connect::ConnectTable;
 use self::serve::ServeTable;
 use crate::engine::DEFAULT_FAILURES_PER_HOUR;
+use crate::kernel::failures::{MAX_PER_HOUR, MIN_PER_HOUR};
 use crate::plugin::config::{PluginConfig, PluginTable};
 use crate::plugin::manifest::LibraryDigest;
 use crate::shell::ledger::Upkeep;
@@ -109,10 +110,6 @@ pub use self::serve::{ServeConfig, ServeLimits, TcpDoor, UnixDoor, VsockDoor};
 /// The variable that names the file.
 pub const CONF_VARIABLE: &str = "COUNTERSIGN_CONF";
 const FILE_NAME: &str = "countersign/countersign.toml";
-/// One call can bring so many codes.
-const MIN_FAILURES_PER_HOUR: u32 = 16;
-/// A higher limit would not protect anybody.
-const MAX_FAILURES_PER_HOUR: u32 = 1_000_000;
 /// Callers wait for so long at most. A longer failure is for whatever starts the boundary again.
 const MAX_REOPEN_SECONDS: u64 = 300;
 
@@ -565,7 +562,7 @@ struct LimitsTable {
 
 impl LimitsTable {
     fn parse(self, wrong: &Wrong<'_>) -> Result<LimitsConfig, ConfigError> {
-        if !(MIN_FAILURES_PER_HOUR..=MAX_FAILURES_PER_HOUR).contains(&self.failures_per_hour) {
+        if !(MIN_PER_HOUR..=MAX_PER_HOUR).contains(&self.failures_per_hour) {
             return Err(wrong("limits.failures_per_hour", "a number from 16 to 1000000 is needed"));
         }
         Ok(LimitsConfig { failures_per_hour: self.failures_per_hour })

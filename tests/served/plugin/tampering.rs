@@ -71,7 +71,7 @@ fn another_manifests_signature_is_none() {
     let old = officer.signature(&release.manifest_bytes(), "");
     release.replace(b"other bytes", "1.3.0", "1.1.0");
     release.put("0", old);
-    refused(plugin::verify(&config), &["0 valid signatures", "belongs to another manifest, or was changed"]);
+    refused(plugin::verify(&config), &["0 valid signatures", "is of something else, or was changed"]);
 }
 
 #[test]
