@@ -1,4 +1,4 @@
-//! The approval that goes with a signature: one record of 128 bytes, the parameter of `CKM_COUNTERSIGN_PSBT`.
+//! The approval for a signature: one record of 128 bytes, the parameter of `CKM_COUNTERSIGN_PSBT`.
 //!
 //! The layout is `COUNTERSIGN_APPROVAL` of `countersign.h`.
 
@@ -15,7 +15,7 @@ const FACTOR_TOTP: u8 = 1;
 const USER_AT: usize = 4;
 const CODE_AT: usize = 64;
 
-/// Packs a user's name (empty: the wallet's only user) and a code into one record.
+/// Packs a user's name (empty for the only user of the wallet) and a code into one record.
 pub(crate) fn pack(user: &str, code: &str) -> Result<Zeroizing<[u8; APPROVAL_LEN]>, CommandError> {
     let code_len = check_code(code)?;
     let user_len = u8::try_from(user.len()).ok().filter(|len| usize::from(*len) <= USER_NAME_MAX);
@@ -35,8 +35,8 @@ pub(crate) fn pack(user: &str, code: &str) -> Result<Zeroizing<[u8; APPROVAL_LEN
     Ok(record)
 }
 
-/// A code is 6 to 8 ASCII digits. Anything else is a slip of the keyboard, found before anything is spent.
-/// Answers the number of digits.
+/// Checks that a code has 6 to 8 ASCII digits, and returns their number. Anything else is a slip of the
+/// keyboard, found before anything is spent.
 pub(crate) fn check_code(code: &str) -> Result<u8, CommandError> {
     match u8::try_from(code.len()) {
         Ok(digits @ 6..=8) if code.bytes().all(|b| b.is_ascii_digit()) => Ok(digits),

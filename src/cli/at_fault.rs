@@ -1,4 +1,4 @@
-//! The option at fault when a value was refused.
+//! Names the option at fault when a value was refused.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use countersign::admin::MAX_WALLET_USERS;
 
 use crate::error::CommandError;
 
-/// The options that stand for the keys of a policy.
+/// The options for the keys of a policy.
 const OPTIONS: [(&str, &str); 14] = [
     ("unlimited", "--unlimited"),
     ("max_transaction_sat", "--max-transaction-sat"),
@@ -24,9 +24,9 @@ const OPTIONS: [(&str, &str); 14] = [
     ("require_cosigner", "--require-cosigner"),
 ];
 
-/// What to correct where a policy is refused for `reason`: the file, or the option that stands for the key named in it.
+/// What to correct if a policy is refused for `reason`: the file, or the option for the key at fault.
 pub(crate) fn next_for_policy(reason: &str, file: Option<&Path>) -> String {
-    // A key that no policy has: those that are listed behind it are not at fault.
+    // A key that no policy has. The keys that the message lists after it are not at fault.
     if let Some(unknown) = reason.split("unknown field `").nth(1).and_then(|rest| rest.split('`').next()) {
         let place =
             file.map_or_else(String::new, |file| format!(" in {}, which --policy names", file.display()));
@@ -56,7 +56,7 @@ pub(crate) fn next_for_policy(reason: &str, file: Option<&Path>) -> String {
     }
 }
 
-/// Users of a wallet or key: as many as one approval can name, and each once.
+/// Checks the users of a wallet or key: at most as many as approvals can name, and each once.
 pub(crate) fn check_users(users: &[String]) -> Result<(), CommandError> {
     if users.len() > MAX_WALLET_USERS {
         return Err(CommandError::new(

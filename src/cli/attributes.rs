@@ -1,4 +1,4 @@
-//! Attributes of objects, as text, numbers and truth values.
+//! Attributes of objects, as text, numbers and booleans.
 
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::Session;
@@ -7,7 +7,7 @@ use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_ULONG};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 
-/// The attributes of one object that were there and may be told.
+/// The attributes of one object that exist and are visible.
 pub(crate) struct Attributes(Vec<Attribute>);
 
 impl Attributes {
@@ -58,7 +58,7 @@ impl Attributes {
         })
     }
 
-    /// A vendor attribute that is UTF-8; empty if it is not there.
+    /// A vendor attribute that is UTF-8, or an empty text without it.
     pub(crate) fn text(&self, number: CK_ATTRIBUTE_TYPE) -> String {
         String::from_utf8_lossy(self.bytes(number).unwrap_or_default()).into_owned()
     }

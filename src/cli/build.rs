@@ -1,4 +1,4 @@
-//! The program is named by its build, as the library is (`build.rs` at the top).
+//! Gives the program a build id, as `build.rs` at the top does for the library.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,4 +1,4 @@
-//! `countersign completions`: what a shell needs to complete this command line.
+//! `countersign completions`: the script with which a shell completes this command line.
 
 use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
@@ -18,7 +18,7 @@ pub(crate) struct Completions {
     shell: Known,
 }
 
-/// The shells that this is tested with.
+/// The shells that are tested.
 #[derive(Clone, Copy, ValueEnum)]
 enum Known {
     Bash,

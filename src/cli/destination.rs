@@ -1,4 +1,4 @@
-//! Where an answer goes: standard output, or a file that is written whole or not at all.
+//! The destination of an answer: standard output, or a file that is written whole or not at all.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -11,7 +11,7 @@ pub(crate) fn is_standard(path: Option<&Path>) -> bool {
     path.is_none_or(|path| path == Path::new("-"))
 }
 
-/// Where an answer goes. Made before anything is done, so that what cannot be written is not signed.
+/// The destination of an answer. It is prepared first, so that nothing is signed that cannot be written.
 pub(crate) enum Destination {
     /// Standard output.
     Standard,
@@ -19,7 +19,8 @@ pub(crate) enum Destination {
     File(Replacement),
 }
 
-/// A file that will get new content, whole or not at all: written under another name and moved to its place.
+/// A file that gets new content, whole or not at all: the content is written under another name and moved
+/// into place.
 pub(crate) struct Replacement {
     draft: PathBuf,
     target: PathBuf,
@@ -44,7 +45,7 @@ impl Destination {
 
 impl Replacement {
     fn prepare(path: &Path) -> std::io::Result<Self> {
-        // Behind a symbolic link it is the file that is replaced, not the link.
+        // Through a symbolic link, the file is replaced, not the link.
         let target = match path.canonicalize() {
             Ok(target) => target,
             Err(reason) if reason.kind() == ErrorKind::NotFound => std::path::absolute(path)?,
@@ -60,18 +61,18 @@ impl Replacement {
         draft_name.push(name);
         draft_name.push(format!(".{}.part", std::process::id()));
         let draft = target.with_file_name(draft_name);
-        // Tried now and taken back: a person may still give up at the prompt for the code.
+        // Created as a try, and removed again: the person may still give up at the prompt for the code.
         drop(create_new(&draft)?);
         std::fs::remove_file(&draft)?;
         Ok(Replacement { draft, target })
     }
 
-    /// Writes `content` durably and moves it to its place.
+    /// Writes `content` durably and moves it into place.
     pub(crate) fn commit(self, content: &[u8]) -> std::io::Result<()> {
         self.commit_by(|draft| draft.write_all(content))
     }
 
-    /// The same of what `write` writes, bit by bit; if it fails, all is as it was.
+    /// The same with the output of `write`. If it fails, everything stays as it was.
     pub(crate) fn commit_by<T, E: From<std::io::Error>>(
         self,
         write: impl FnOnce(&mut BufWriter<File>) -> Result<T, E>,
@@ -84,7 +85,7 @@ impl Replacement {
             Ok(written)
         });
         if moved.is_err() {
-            // Half a file is of no use; the reason is the error that counts.
+            // Half a file is useless. The error to report is the first one.
             let _ = std::fs::remove_file(&self.draft);
             return moved;
         }

@@ -1,4 +1,4 @@
-//! What the person at the terminal reads when something fails: what happened, and what to do next.
+//! Errors for the person at the terminal: what happened, and what to do next.
 
 use countersign::kernel::rule::Rule;
 use cryptoki::error::{Error, RvError};
@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use crate::meaning::{Act, meaning};
 use crate::next_step::next_step;
 
-/// A verb that did not do what it was asked.
+/// A verb that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub(crate) struct CommandError {
-    /// What happened, to which object.
+    /// What happened, and to which object.
     pub(crate) what: String,
-    /// The name of the module's answer, as in `CKR_PIN_INCORRECT`; none where the module was not asked.
+    /// The name of the module's answer, for example `CKR_PIN_INCORRECT`. None if the module was not asked.
     pub(crate) rv: Option<String>,
-    /// The rule that refused a transaction, where the module tells it.
+    /// The rule that refused a transaction, if the module reports one.
     pub(crate) rule: Option<Rule>,
     /// What to do next.
     pub(crate) next: String,
@@ -26,10 +26,11 @@ pub(crate) struct CommandError {
 
 /// Refused or failed.
 pub(crate) const FAILED: u8 = 1;
-/// Failed in a way that a new process may not meet (`EX_TEMPFAIL` of sysexits.h): what starts `serve` starts it anew.
+/// A failure that a new process may not have (`EX_TEMPFAIL` of sysexits.h): the service manager starts
+/// `serve` again.
 pub(crate) const START_ANEW: u8 = 75;
-/// The backing token refuses its PIN (`EX_NOPERM` of sysexits.h): what starts `serve` must not start it again, for each start
-/// is a login, and the token locks its PIN after a few.
+/// The backing token refuses its PIN (`EX_NOPERM` of sysexits.h). The service manager must not start `serve`
+/// again, because each start is a login, and the token locks its PIN after a few.
 pub(crate) const PIN_REFUSED: u8 = 77;
 
 impl CommandError {
@@ -46,8 +47,8 @@ impl CommandError {
         json!({ "error": { "what": self.what, "rv": self.rv, "rule": rule, "next": self.next } })
     }
 
-    /// With the rule that refused, as the session that was refused knows it, and what to do about it. `show` is the command that
-    /// shows the wallet or key.
+    /// Adds the rule that refused, from the session in which it refused, and what to do about it. `show` is
+    /// the command that shows the wallet or key.
     pub(crate) fn with_rule_of(mut self, session: &Session, show: &str) -> Self {
         const WITH_A_RULE: [&str; 4] = [
             "CKR_COUNTERSIGN_POLICY",
@@ -56,7 +57,8 @@ impl CommandError {
             "CKR_DATA_LEN_RANGE",
         ];
         if WITH_A_RULE.iter().any(|name| self.is(name)) {
-            // A boundary of an older release tells none, and a newer one may tell one that is unknown here.
+            // A boundary of an older release reports none, and a newer one may report a rule that is unknown
+            // here.
             self.rule = session.get_session_info().ok().and_then(|info| Rule::of_number(info.device_error()));
             if let Some(rule) = self.rule {
                 self.next = next_step(rule, show);
@@ -71,9 +73,9 @@ impl CommandError {
     }
 }
 
-/// Says of a failed PKCS#11 call what it was part of, so that its answer can be explained.
+/// Adds to a failed PKCS#11 call what the command was doing, so that its answer can be explained.
 pub(crate) trait During<T> {
-    /// Explains the failure as one that happened during `act`.
+    /// Explains the failure as one during `act`.
     fn during(self, act: Act<'_>) -> Result<T, CommandError>;
 }
 
@@ -97,7 +99,7 @@ impl<T> During<T> for Result<T, Error> {
     }
 }
 
-/// The name of an answer as the specification and `countersign.h` write it.
+/// The name of an answer as the specification or `countersign.h` writes it.
 pub(crate) fn rv_name(rv: &RvError) -> String {
     use countersign::pkcs11::vendor as v;
     match rv {

@@ -41,7 +41,7 @@ impl Init {
             (true, false) => SO_PIN.obtain(self.so_pin_file.as_deref(), Ask::OnStdin)?,
             (false, _) => SO_PIN.choose(self.so_pin_file.as_deref())?,
         };
-        // Both PINs are known and of an allowed length before anything is changed.
+        // Both PINs are known, and of an allowed length, before anything changes.
         check_length(&SO_PIN, &so_pin)?;
         let user_pin = USER_PIN.choose(self.user_pin_file.as_deref())?;
         check_length(&USER_PIN, &user_pin)?;

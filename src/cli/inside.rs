@@ -1,6 +1,7 @@
-//! What is done inside the boundary without the module: on the store and the backing token themselves.
+//! Work inside the boundary without the module, directly on the store and the backing token.
 //!
-//! These verbs do not use PKCS#11: they read the configuration as the module does, and need what it needs.
+//! These verbs do not use PKCS#11. They read the configuration as the module does, and need the same files
+//! and rights.
 
 use std::path::PathBuf;
 
@@ -25,20 +26,21 @@ impl Inside {
         Inside::of(configured()?)
     }
 
-    /// The same for an act of administration, which is a line of the log. Where that cannot be written, nothing is done.
+    /// The same for an act of administration, which writes a line to the log. If the log cannot be written,
+    /// nothing is done.
     pub(crate) fn open_to_act() -> Result<(StoreLock, Inside), CommandError> {
         let config = configured()?;
         log::start(&config.log).map_err(|error| explain_config(&error))?;
         Inside::alone(config)
     }
 
-    /// The same where nobody else is: with the lock of the store, which is taken before the login.
+    /// The same with exclusive use of the store: the lock is taken before the login.
     pub(crate) fn alone(config: EngineConfig) -> Result<(StoreLock, Inside), CommandError> {
         let lock = sqlite::take_lock(&config.store.path).map_err(explain)?;
         Ok((lock, Inside::of(config)?))
     }
 
-    /// The same, of a configuration that was read already.
+    /// The same for a configuration that was already read.
     fn of(config: EngineConfig) -> Result<Inside, CommandError> {
         let backing = Backing::open(&config.backing).map_err(|error| explain(error.into()))?;
         Ok(Inside { store: config.store.path, backing })
@@ -56,7 +58,7 @@ fn explain_config(error: &ConfigError) -> CommandError {
     )
 }
 
-/// What the ledger's error means, and what to do next.
+/// The meaning of a ledger's error, and what to do next.
 pub(crate) fn explain(error: LedgerError) -> CommandError {
     let next = match &error {
         LedgerError::State(state) => next_for(state),

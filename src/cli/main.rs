@@ -1,13 +1,15 @@
 //! The command line of Countersign: a PKCS#11 client of the module.
 //!
-//! Its verbs make the calls that any other client could make, so a backend in another language can do the same. Five verbs differ:
-//! `audit` and `state` work inside the boundary on the store itself, without the module or beside it; `doctor` looks there for what keeps
-//! the module closed; `plugin` is about the module's file; `serve` is the boundary.
+//! Its verbs make the calls that any other client could make, so a backend in another language can do the
+//! same. Five verbs differ: `audit` and `state` work inside the boundary on the store itself, whether the
+//! module runs or not; `doctor` finds out there why the module stays closed; `plugin` is about the module's
+//! file; `serve` is the boundary.
 //!
 //! 1. No secret is ever an argument: PINs and codes come from a file, the environment or a prompt.
 //! 2. One object or one error: with `--json` each verb prints exactly one JSON object on standard output.
-//! 3. Exit codes: 0 done, 1 refused or failed (the error says what happened and what to do next), 2 wrong usage, 75 `serve` has
-//!    ended and is to be started anew, 77 the backing token refuses its PIN and `serve` must not be started before that is mended.
+//! 3. Exit codes: 0 done, 1 refused or failed (the error says what happened and what to do next), 2 wrong
+//!    usage, 75 `serve` has ended and should be started again, 77 the backing token refuses its PIN and
+//!    `serve` must not be started before that is corrected.
 
 mod approval;
 mod at_fault;
@@ -153,8 +155,9 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
     }
 }
 
-/// PINs and codes pass through this process: a crash must not write them to a disk, and no other process of this user reads
-/// them. The limit alone would not do: a core that goes to a program is not bound by it (core(5)).
+/// PINs and codes pass through this process. A crash must not write them to a disk, and no other process of
+/// this user may read them. The limit alone is not enough, because it does not apply to a core that is piped
+/// to a program (core(5)).
 fn keep_memory_to_ourselves() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none);
@@ -163,8 +166,8 @@ fn keep_memory_to_ourselves() {
     }
 }
 
-/// The module finds its configuration by `COUNTERSIGN_CONF` alone. To set it for `--config`, the program replaces
-/// itself: the environment of a running process cannot be changed safely.
+/// The module finds its configuration only through `COUNTERSIGN_CONF`. To set the variable for `--config`,
+/// the program replaces itself, because the environment of a running process cannot be changed safely.
 fn hand_configuration_to_the_module(global: &Global) -> Result<(), CommandError> {
     let Some(config) = &global.config else { return Ok(()) };
     let failed = |reason: std::io::Error| {

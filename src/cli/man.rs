@@ -1,4 +1,4 @@
-//! `countersign man`: the manual pages of section 1, made from what `--help` says. For packaging.
+//! `countersign man`: the manual pages of section 1, generated from the help texts. For packaging.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub(crate) struct Man {
 impl Man {
     pub(crate) fn run(&self) -> Result<Report, CommandError> {
         let mut program = Cli::command().disable_help_subcommand(true);
-        // Names of verbs and options of all verbs are handed down by this.
+        // This passes names and global options down to all verbs.
         program.build();
         write_pages(&program, &self.folder).map_err(|reason| {
             CommandError::new(
@@ -32,7 +32,7 @@ impl Man {
     }
 }
 
-/// The page of `command`, and those of the verbs below it. What is hidden has none.
+/// The page of `command`, and those of its subcommands. Hidden commands have none.
 fn write_pages(command: &Command, folder: &Path) -> std::io::Result<()> {
     clap_mangen::Man::new(command.clone())
         .source(concat!("countersign ", env!("CARGO_PKG_VERSION")))

@@ -1,4 +1,4 @@
-//! One table from the module's answers to words: the meaning of an answer depends on the act.
+//! One table that explains the module's answers, because the meaning of an answer depends on the act.
 
 use countersign::pkcs11::vendor as v;
 use cryptoki::error::RvError;
@@ -44,22 +44,22 @@ pub(crate) enum Act<'a> {
     SetKey(&'a str),
     /// Signing with the labelled key.
     SignDigest(&'a str),
-    /// Taking the clock as it is.
+    /// Accepting the clock.
     SetClock,
 }
 
-/// Where the module's own line about it belongs in what happened: a number says less.
+/// Stands for the module's own line about the answer, which says more than a number.
 const WHY: &str = "\u{0}";
 
-/// The same where the rule that refused is told besides: it says at which input or output, where it is known.
+/// The same if the rule that refused is also shown. The line says at which input or output, if that is known.
 const WHERE: &str = "\u{1}";
 
 /// The breaker over all users: unlocking one of them changes nothing.
 const ALL_USERS: &str = "If the log says that codes of all users were wrong, somebody is guessing: find out who; codes are \
                          looked at again as soon as fewer than limits.failures_per_hour were wrong in the last hour";
 
-/// What the answer of `function` to `act` means, and what to do next.
-/// `line` is the module's own line about it, as far as it is known here.
+/// The meaning of `function`'s answer during `act`, and what to do next. `line` is the module's own line
+/// about it, if this process has it.
 pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&str>) -> (String, String) {
     let special = match act {
         Act::Open => of_opening(rv),
@@ -160,7 +160,7 @@ fn of_pins(act: Act<'_>, rv: &RvError) -> Words {
     }
 }
 
-/// Which PIN an act is about.
+/// The PIN that an act is about.
 fn pin_of(act: Act<'_>) -> &'static str {
     match act {
         Act::InitToken | Act::LoginSo => "SO PIN",
@@ -201,7 +201,7 @@ fn of_a_code(rv: &RvError, name: &str) -> Words {
     }
 }
 
-/// What is refused of the approval, whatever it is for.
+/// Refusals of the approval, whatever it is for.
 fn of_the_approval(rv: &RvError) -> Words {
     match rv {
         RvError::PinIncorrect => words(
@@ -327,7 +327,7 @@ fn of_administration(rv: &RvError, kind: &str, name: &str) -> Words {
     }
 }
 
-/// The answers that mean the same whatever was asked.
+/// The answers that mean the same for every call.
 fn of_any_call(rv: &RvError) -> Words {
     match rv {
         RvError::CantLock => words(
@@ -423,7 +423,7 @@ mod tests {
             assert!(next(act, RvError::PinLocked).contains("limits.failures_per_hour"));
         }
         assert!(!what(Act::LoginUser, RvError::PinLocked).contains("of all users"));
-        // Taking the clock is the way out itself.
+        // Accepting the clock is the way out itself.
         assert!(!next(Act::SetClock, RvError::VendorDefined(clock)).contains("countersign clock set"));
         assert!(what(Act::SetClock, RvError::AttributeValueInvalid).contains("two minutes"));
     }

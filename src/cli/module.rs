@@ -17,7 +17,7 @@ use crate::secret::{Ask, EitherPin, SO_PIN, Secret, SoPin, USER_PIN, UserPin};
 /// The module's file, once it is about to be loaded.
 static LOADED: OnceLock<PathBuf> = OnceLock::new();
 
-/// What the loaded module has logged about the refusal or failure that it has just answered with a number.
+/// The loaded module's log line about the refusal or failure that it has just reported as a number.
 pub(crate) fn newest_line() -> Option<String> {
     newest_line_of(LOADED.get()?)
 }
@@ -42,24 +42,24 @@ impl Module {
         match slot {
             Ok(slot) => Ok(Module { pkcs11, slot }),
             Err(error) => {
-                // The error that is told is the one that counts.
+                // The first error is the one to report.
                 let _ = pkcs11.finalize();
                 Err(error)
             }
         }
     }
 
-    /// What the module says about itself.
+    /// The module's description of itself.
     pub(crate) fn info(&self) -> Result<Info, CommandError> {
         self.pkcs11.get_library_info().during(Act::Read)
     }
 
-    /// What the module says about its token.
+    /// The module's description of its token.
     pub(crate) fn token(&self) -> Result<TokenInfo, CommandError> {
         self.pkcs11.get_token_info(self.slot).during(Act::Read)
     }
 
-    /// Initialises the token. It is never wiped: this works once.
+    /// Initialises the token. This works once, because a token is never wiped.
     pub(crate) fn init_token(&self, so_pin: &Secret, label: &str) -> Result<(), CommandError> {
         self.pkcs11.init_token(self.slot, &auth_pin(so_pin), label).during(Act::InitToken)
     }
@@ -92,7 +92,8 @@ impl Module {
         self.session_with_user_pin(&pin)
     }
 
-    /// A session of whichever role a PIN is given for: options go before the environment, the user before the SO.
+    /// A session in the role for which a PIN is given: options take precedence over the environment, and the
+    /// user over the SO.
     pub(crate) fn either_session(&self, pin: &EitherPin) -> Result<Session, CommandError> {
         self.check_initialised()?;
         if let Some(pin) = USER_PIN.in_file(pin.user_pin_file.as_deref())? {
@@ -103,7 +104,7 @@ impl Module {
         }
         if let Some(pin) = USER_PIN.in_environment()? {
             match self.session_with_user_pin(&pin) {
-                // No user comes in by the administrators' door: who has the SO PIN is the SO there.
+                // No user can log in by the administrators' door. There the SO PIN means the SO.
                 Err(error) if error.is("CKR_ACTION_PROHIBITED") => {}
                 answered => return answered,
             }
@@ -144,12 +145,12 @@ impl Module {
 
 impl Drop for Module {
     fn drop(&mut self) {
-        // At the end of the process: everything that matters was durable before its call returned.
+        // At the end of the process. Everything that matters was durable before its call returned.
         let _ = self.pkcs11.clone().finalize();
     }
 }
 
-/// The module's file: as named, else the first of the usual places that has one.
+/// The module's file: the named one, or the first that exists in the usual places.
 pub(crate) fn locate(global: &Global) -> Result<PathBuf, CommandError> {
     if let Some(path) = &global.module {
         if path.is_file() {

@@ -1,12 +1,12 @@
-//! Names and labels: which are allowed, and how to write them for a terminal and for a shell.
+//! Names and labels: which are allowed, and how to write them for a terminal and a shell.
 
 use countersign::admin::MAX_LABEL_LEN;
 use countersign::kernel::approval::{is_user_name, is_visible};
 
-/// The length of a user's name at most, in bytes: the width of its field in the approval.
+/// The greatest length of a user's name in bytes, which is the length of its field in the approval.
 pub(crate) const USER_NAME_MAX: usize = 60;
 
-/// A user's name, as the module takes it.
+/// A user's name, by the module's rules.
 pub(crate) fn user_name(name: &str) -> Result<String, String> {
     if is_user_name(name) {
         return Ok(name.to_owned());
@@ -16,7 +16,7 @@ pub(crate) fn user_name(name: &str) -> Result<String, String> {
     ))
 }
 
-/// The issuer that an authenticator shows, as the module takes it.
+/// The issuer that an authenticator shows, by the module's rules.
 pub(crate) fn issuer(text: &str) -> Result<String, String> {
     match label_of("an issuer", text) {
         Ok(issuer) if !issuer.contains(':') => Ok(issuer),
@@ -25,12 +25,12 @@ pub(crate) fn issuer(text: &str) -> Result<String, String> {
     }
 }
 
-/// A wallet's label, as the module takes it.
+/// A wallet's label, by the module's rules.
 pub(crate) fn wallet_label(label: &str) -> Result<String, String> {
     label_of("a wallet's label", label)
 }
 
-/// The label of a key that signs digests: as a wallet's.
+/// The label of a key that signs digests, by the same rules as a wallet's.
 pub(crate) fn key_label(label: &str) -> Result<String, String> {
     label_of("a key's label", label)
 }
@@ -50,12 +50,12 @@ pub(crate) fn token_label(label: &str) -> Result<String, String> {
     Ok(label.to_owned())
 }
 
-/// Text from the token with nothing in it that steers a terminal; line ends stay.
+/// Text from the token without anything that could control a terminal. Line ends stay.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-/// The name as one word of a POSIX shell.
+/// The name as one word for a POSIX shell.
 pub(crate) fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._@-+/".contains(c);
     if !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {

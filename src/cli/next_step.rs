@@ -2,7 +2,7 @@
 
 use countersign::kernel::rule::Rule;
 
-/// What the person can do to whom `rule` refused a signature. `show` is the command that shows the wallet or key.
+/// What to do after `rule` refused a signature. `show` is the command that shows the wallet or key.
 pub(crate) fn next_step(rule: Rule, show: &str) -> String {
     let show_policy = format!("\"{show}\" prints the policy");
     match rule {
@@ -102,7 +102,7 @@ mod tests {
             assert!(step.len() > 20 && !step.ends_with('.'), "{rule}: {step}");
         }
         let steps: HashSet<String> = Rule::ALL.iter().map(|rule| next_step(*rule, SHOW)).collect();
-        // Three of an untrue previous transaction have one step, and two of a period.
+        // Three rules about a wrong previous transaction share one step, and two about a period share one.
         assert_eq!(steps.len(), Rule::ALL.len() - 3);
     }
 

@@ -1,4 +1,4 @@
-//! What a verb leaves on standard output and standard error.
+//! The output of a verb on standard output and standard error.
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::error::CommandError;
 use crate::names::printable;
 
-/// What a verb that did its work has to say.
+/// The result of a verb that did its work.
 pub(crate) struct Report {
     /// For a person, or the bytes of a signed PSBT.
     body: Zeroizing<Vec<u8>>,
@@ -17,7 +17,7 @@ pub(crate) struct Report {
     note: String,
     /// For a program.
     json: Value,
-    /// Whether something that was looked at is wrong.
+    /// Whether a check found something wrong.
     wrong: bool,
 }
 
@@ -38,7 +38,7 @@ impl Report {
         self
     }
 
-    /// The verb worked, and what it found is wrong: exit status 1.
+    /// The verb did its work, but what it found is wrong: exit status 1.
     pub(crate) fn wrong(mut self, wrong: bool) -> Self {
         self.wrong = wrong;
         self
@@ -68,7 +68,7 @@ pub(crate) fn print(outcome: Result<Report, CommandError>, json: bool) -> ExitCo
         }
     };
     match written {
-        // Whoever read the output has read enough.
+        // The reader of the output has read enough.
         Err(reason) if reason.kind() == ErrorKind::BrokenPipe => ExitCode::from(status),
         Err(reason) => {
             eprintln!("error: cannot write the answer to standard output: {reason}");
@@ -90,7 +90,7 @@ pub(crate) fn details(lines: &[(&str, String)]) -> String {
     text
 }
 
-/// A table with a heading; the columns are two blanks apart.
+/// A table with a heading. The columns are two spaces apart.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(ToString::to_string).collect();
     let rows: Vec<Vec<String>> =
@@ -111,7 +111,7 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// `yes` or `no`; `?` where the module does not say.
+/// `yes` or `no`, or `?` if the module does not say.
 pub(crate) fn yes_no(truth: Option<bool>) -> String {
     match truth {
         Some(true) => "yes",

@@ -1,8 +1,9 @@
-//! What a person pastes at the terminal, of any length.
+//! Text that a person pastes at the terminal, of any length.
 //!
-//! By lines a terminal takes 4,095 characters and drops the rest without a word (termios(3), "Canonical and noncanonical mode"). A PSBT
-//! is longer. So the mode is taken from it while it is read, and given back on every way out: at the end, on an error, on a panic,
-//! when the process is stopped, and on every signal that ends it and can be caught.
+//! In canonical mode a terminal accepts lines of 4,095 characters and silently drops the rest (termios(3),
+//! "Canonical and noncanonical mode"). A PSBT is longer. So this changes the mode while it reads. It restores
+//! the mode on every way out: at the end, on an error, on a panic, when the process is stopped, and on every
+//! signal that ends it and can be caught.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,16 +14,17 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-/// Reads standard input, a terminal, up to the end-of-file character (Ctrl-D): `most` bytes and one more.
+/// Reads standard input, a terminal, up to the end-of-file character (Ctrl-D): at most `most` bytes and one
+/// more.
 pub(crate) fn read(most: u64) -> io::Result<Vec<u8>> {
     let terminal = Arc::new(Terminal::of(io::stdin().as_fd().try_clone_to_owned()?)?);
-    // Signals first: one that comes as soon as the mode is another finds somebody who gives it back.
+    // Signals first, so that the mode is restored even if one comes right after the change.
     watch(&terminal)?;
     terminal.read(most)
 }
 
-/// Has signals do what they do by themselves, and the terminal given back before. It goes on after the reading: who was asked
-/// to watch a signal once cannot be dismissed.
+/// Gives signals their usual effect, after the terminal's mode was restored. This stays in place after the
+/// reading, because a handler cannot be removed.
 fn watch(terminal: &Arc<Terminal>) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT])?;
     let terminal = Arc::clone(terminal);
@@ -40,22 +42,22 @@ fn watch(terminal: &Arc<Terminal>) -> io::Result<()> {
     Ok(())
 }
 
-/// A terminal whose mode can be taken and given back.
+/// A terminal whose mode can be changed and restored.
 struct Terminal {
     file: OwnedFd,
     before: Termios,
     is_reading: Mutex<bool>,
 }
 
-/// What is wanted of the terminal.
+/// The desired mode of the terminal.
 enum Mode {
-    /// Characters as they come.
+    /// Every character at once.
     Reading,
-    /// As it was.
+    /// The original mode.
     Before,
-    /// As it was, for as long as the process stands still.
+    /// The original mode while the process is stopped.
     Paused,
-    /// Characters again, if they were wanted.
+    /// Every character at once again, if that was desired before.
     Again,
 }
 
@@ -75,7 +77,8 @@ impl Terminal {
         };
         if set {
             let mut raw = self.before.clone();
-            // The terminal still shows what is typed, without a notation for control characters, and still makes signals.
+            // The terminal still echoes input, but without notation for control characters, and still
+            // generates signals.
             raw.local_modes.remove(LocalModes::ICANON | LocalModes::ECHOCTL);
             raw.special_codes[SpecialCodeIndex::VMIN] = 1;
             raw.special_codes[SpecialCodeIndex::VTIME] = 0;
@@ -106,7 +109,7 @@ impl Terminal {
             for byte in &buffer[..read] {
                 match typed.take(*byte) {
                     Step::On => {}
-                    // What cannot be shown is no reason to stop.
+                    // Failing to echo is no reason to stop.
                     Step::Show(shown) => drop(rustix::io::write(&self.file, shown)),
                     Step::End => return Ok(typed.text),
                 }
@@ -124,7 +127,7 @@ impl Drop for GivenBack<'_> {
     }
 }
 
-/// What was typed so far, with the little editing that a line had: erase, kill, end of file.
+/// The text so far, with the editing that a line offers: erase, kill, end of file.
 struct Typed {
     text: Vec<u8>,
     erase: u8,
@@ -133,7 +136,7 @@ struct Typed {
     escape: Escape,
 }
 
-/// Where in a sequence of a cursor or function key the input is (ECMA-48, "CSI").
+/// The position within the sequence of a cursor or function key (ECMA-48, "CSI").
 enum Escape {
     Outside,
     Begun,
@@ -170,7 +173,7 @@ impl Typed {
             Escape::Inside if !(0x40..=0x7e).contains(&byte) => {}
             Escape::Begun | Escape::Inside => self.escape = Escape::Outside,
             Escape::Outside if byte == ESCAPE => self.escape = Escape::Begun,
-            // A code of 0 is one that is switched off.
+            // A character code of 0 is switched off.
             Escape::Outside if byte != 0 && byte == self.end => return Step::End,
             Escape::Outside if byte != 0 && byte == self.kill => {
                 let line = self.text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -182,7 +185,7 @@ impl Typed {
                     return Step::On;
                 }
                 self.text.pop();
-                // A backspace was shown already.
+                // The terminal has echoed a backspace already.
                 return Step::Show(if byte == BACKSPACE { b" \x08" } else { b"\x08 \x08" });
             }
             Escape::Outside => self.text.push(byte),

@@ -1,4 +1,4 @@
-//! A policy that is in a file.
+//! Reads a policy from a file.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,7 +7,7 @@ use countersign::admin::MAX_POLICY_LEN;
 
 use crate::error::CommandError;
 
-/// Longest file that is read: the longest policy that the module takes.
+/// The longest file that is read: as long as the longest policy that the module accepts.
 const FILE_MAX: u64 = MAX_POLICY_LEN as u64;
 
 /// Reads the TOML document that `--policy` names.
@@ -27,7 +27,7 @@ pub(crate) fn read(path: &Path) -> Result<String, CommandError> {
     Ok(document)
 }
 
-/// What options stand for has the same bound.
+/// The same bound for the document that options stand for.
 pub(crate) fn check_len(document: &str) -> Result<(), CommandError> {
     if document.len() <= MAX_POLICY_LEN {
         return Ok(());

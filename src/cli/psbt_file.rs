@@ -54,10 +54,10 @@ impl Form {
 
 const MAGIC: &[u8] = b"psbt\xff";
 
-/// More than the module accepts: it is the one to say what is too large, but memory has an end.
+/// More than the module accepts, because the module should report what is too large. But memory is limited.
 const INPUT_MAX: u64 = 256 << 20;
 
-/// Reads a PSBT in any of its forms; no path or `-` is standard input.
+/// Reads a PSBT in any form. No path, or `-`, means standard input.
 pub(crate) fn read(path: Option<&Path>) -> Result<(Vec<u8>, Form), CommandError> {
     let name =
         path.filter(|_| !is_standard(path)).map_or("standard input".into(), |p| p.display().to_string());
@@ -93,8 +93,8 @@ pub(crate) fn read(path: Option<&Path>) -> Result<(Vec<u8>, Form), CommandError>
     })
 }
 
-/// Tells the forms apart by the magic bytes; `None` if it is none. Around text a byte order mark, quotes, blanks and line ends
-/// do not count.
+/// Distinguishes the forms by the magic bytes. `None` if it is none of them. A byte order mark, quotes,
+/// spaces and line ends around text are ignored.
 fn detect(input: Vec<u8>) -> Option<(Vec<u8>, Form)> {
     if input.starts_with(MAGIC) {
         return Some((input, Form::Binary));

@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 
 use crate::error::CommandError;
 
-/// The code for standard output, two modules a character, with its quiet zone.
+/// The QR code for standard output, two modules a character, with its quiet zone.
 ///
-/// Light modules are drawn and dark ones left out. On a terminal the colours are set as well, white on black, so that
-/// it reads the same whether the terminal is dark or light.
+/// Light modules are drawn and dark ones left out. On a terminal the colours are set as well, white on black,
+/// so that it can be scanned on dark and light terminals.
 pub(crate) fn for_terminal(uri: &str) -> Result<Zeroizing<String>, CommandError> {
-    // Nothing scratches a screen: the lowest correction level keeps the code small.
+    // A screen has no scratches, so the lowest correction level is enough and keeps the code small.
     let code = encode(uri, EcLevel::L)?;
     let image = Zeroizing::new(
         code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build(),

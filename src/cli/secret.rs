@@ -1,5 +1,5 @@
-//! PINs and codes: from a file, else from the environment, else from a prompt. Never from an argument, where every
-//! process of the machine could read them.
+//! PINs and codes: from a file, or else from the environment, or else from a prompt. Never from an argument,
+//! where every process of the machine could read them.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -14,11 +14,11 @@ use crate::error::CommandError;
 /// A secret's text. Zeroized on drop.
 pub(crate) type Secret = Zeroizing<String>;
 
-/// Where one kind of secret comes from.
+/// The sources of one kind of secret.
 pub(crate) struct Origin {
-    /// What it is called in a prompt, as in "SO PIN".
+    /// Its name in a prompt, for example "SO PIN".
     pub(crate) name: &'static str,
-    /// The option that names a file.
+    /// The option with a file.
     option: &'static str,
     /// The environment variable.
     variable: &'static str,
@@ -71,17 +71,17 @@ pub(crate) struct CodeFile {
     pub(crate) code_file: Option<PathBuf>,
 }
 
-/// Whether a person can be asked.
+/// Whether and where a person can be asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// When standard input is a terminal.
+    /// On standard input, if that is a terminal.
     OnStdin,
-    /// Standard input carries something else: on the controlling terminal, if there is one.
+    /// On the controlling terminal, if there is one, because standard input carries something else.
     OnTerminal,
 }
 
 impl Origin {
-    /// The secret, from the first origin that has it.
+    /// The secret, from the first source that has it.
     pub(crate) fn obtain(&self, file: Option<&Path>, ask: Ask) -> Result<Secret, CommandError> {
         match self.given(file)? {
             Some(secret) => Ok(secret),
@@ -150,7 +150,7 @@ impl Origin {
     }
 }
 
-/// Longer than any PIN or code: a larger file is a mistake.
+/// Longer than any PIN or code, so a larger file is a mistake.
 const FILE_MAX: u64 = 4096;
 
 /// The file's text without its line end.
@@ -168,7 +168,7 @@ fn read_file(origin: &Origin, path: &Path) -> Result<Secret, CommandError> {
     {
         eprintln!("warning: others can read {0}; next: chmod 600 {0}", path.display());
     }
-    // Room for all of it at once: a vector that grows leaves copies behind.
+    // Allocated at once, because a vector that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 1));
     file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(|reason| failed(&reason.to_string()))?;
     if bytes.len() as u64 > FILE_MAX {

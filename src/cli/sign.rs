@@ -55,7 +55,7 @@ pub(crate) struct Sign {
 
 impl Sign {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
-        // All that can fail without the code comes before the code.
+        // Everything that can fail without the code comes before the code.
         let (psbt, read_as) = psbt_file::read(Some(&self.input))?;
         let form = self.form(read_as, global.json)?;
         let destination = Destination::prepare(Some(&self.out))?;
@@ -107,7 +107,7 @@ impl Sign {
         let bytes = form.encode(signed);
         match destination {
             Destination::Standard => {
-                // In JSON a PSBT is base64, which is all that JSON can carry.
+                // In JSON a PSBT is base64, because JSON cannot carry bytes.
                 json["form"] = json!(Form::Base64.name());
                 json["psbt"] = String::from_utf8(Form::Base64.encode(signed))
                     .map_or(Value::Null, |line| json!(line.trim_end()));

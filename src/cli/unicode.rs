@@ -1,8 +1,9 @@
-//! Text that editors and shells of other systems write: UTF-8 or UTF-16, with a byte order mark or without.
+//! Text from editors and shells of other systems: UTF-8 or UTF-16, with a byte order mark or without.
 
 use std::borrow::Cow;
 
-/// The text of `bytes`, without its byte order mark; `None` if it is none. UTF-16 is told by its mark.
+/// The text of `bytes`, without its byte order mark. `None` if it is not text. UTF-16 is recognised by its
+/// mark.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
     let units = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();

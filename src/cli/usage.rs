@@ -1,4 +1,4 @@
-//! The command line read: what it asks for, or what ends before any verb begins.
+//! Reads the command line: the verb, or the reason why none runs.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use crate::output::print_json;
 /// The exit status of wrong usage.
 const WRONG_USAGE: u8 = 2;
 
-/// A command line that asks for no verb: for help, or wrongly.
+/// A command line that runs no verb: a request for help, or wrong usage.
 pub(crate) struct Ended {
     error: Error,
     /// Whether it asks for JSON.
@@ -24,23 +24,23 @@ pub(crate) struct Ended {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Ended> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     Cli::try_parse_from(&arguments).map_err(|error| {
-        // Behind "--" nothing is an option.
+        // After "--" nothing is an option.
         let json = arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json");
         Ended { error, json }
     })
 }
 
 impl Ended {
-    /// Prints it, in the form that was asked for, and chooses the exit status.
+    /// Prints it in the requested form, and chooses the exit status.
     pub(crate) fn print(self) -> ExitCode {
         let status = if self.is_asked_for() { ExitCode::SUCCESS } else { ExitCode::from(WRONG_USAGE) };
         let written = if self.json { print_json(&self.to_json()) } else { self.error.print() };
-        // Nobody reads it: there is nobody to tell.
+        // If nobody reads it, there is nobody to tell.
         let _ = written;
         status
     }
 
-    /// Whether it is what was asked for: help, or the version.
+    /// Whether help or the version was requested.
     fn is_asked_for(&self) -> bool {
         matches!(self.error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
     }
@@ -61,12 +61,12 @@ impl Ended {
     }
 }
 
-/// As every error is told.
+/// In the form of every error.
 fn error(what: &str, next: &str) -> Value {
     json!({ "error": { "what": what, "rv": null, "rule": null, "next": next } })
 }
 
-/// The first paragraph says what is wrong, with which option; those behind it what is possible.
+/// The first paragraph says what is wrong and with which option. The others say what is possible.
 fn split(text: &str) -> (String, String) {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let (what, rest) = text.split_once("\n\n").unwrap_or((text, ""));
@@ -95,7 +95,7 @@ mod tests {
         verbs
     }
 
-    /// What the integration test runs is what there is.
+    /// The integration test runs every verb that exists.
     #[test]
     fn the_list_of_verbs_is_complete() {
         let listed: Vec<&str> = include_str!("../../tests/vectors/verbs.txt").lines().collect();

@@ -1,4 +1,4 @@
-//! A document that an act of administration put in force, for a person and for a program.
+//! Shows a document that an act of administration put in force, to a person or a program.
 
 use countersign::kernel::act::Document;
 use countersign::kernel::act::document::{
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::output::{details, yes_no};
 
-/// All of it.
+/// The whole document.
 pub(super) fn to_json(document: &Document) -> Value {
     match document {
         Document::Token(TokenDocument { label, serial, so_pin, user_pin }) => json!({ "token": {
@@ -65,7 +65,7 @@ pub(super) fn to_json(document: &Document) -> Value {
     }
 }
 
-/// What kind of object it is about.
+/// The kind of its object.
 pub(super) fn kind(document: &Document) -> &'static str {
     match document {
         Document::Token(_) => "token",
@@ -76,7 +76,7 @@ pub(super) fn kind(document: &Document) -> &'static str {
     }
 }
 
-/// All of it, one line for each thing, a policy as it is.
+/// The whole document, one line for each thing. A policy is shown as it is.
 pub(super) fn to_text(document: &Document) -> String {
     let hex = |bytes: &[u8]| HEXLOWER.encode(bytes);
     let mut lines = match document {
@@ -126,7 +126,7 @@ pub(super) fn to_text(document: &Document) -> String {
     details(&lines)
 }
 
-/// What names the script of a wallet: every cosigner can compute it.
+/// The wallet id, which every cosigner can compute.
 fn wallet_id(descriptor: &str) -> String {
     HEXLOWER.encode(&Sha256::digest(descriptor))
 }

@@ -1,4 +1,4 @@
-//! `countersign audit export`: the chain as JSON lines, for whoever keeps or reads it elsewhere.
+//! `countersign audit export`: the chain as JSON lines, to keep or read elsewhere.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub(crate) struct Export {
     out: PathBuf,
 }
 
-/// Why an export ends early.
+/// The reason why an export ends early.
 enum Failure {
     Ledger(LedgerError),
     Write(io::Error),
@@ -63,7 +63,7 @@ impl Export {
         };
         let (verified, lines) = match written {
             Ok(written) => written,
-            // Whoever read the output has read enough.
+            // The reader of the output has read enough.
             Err(Failure::Write(reason)) if to_standard && reason.kind() == ErrorKind::BrokenPipe => {
                 return Ok(Report::new("", json!({})));
             }
@@ -72,7 +72,7 @@ impl Export {
         Ok(self.report(&verified, lines, to_standard))
     }
 
-    /// Writes the lines as they are read: a chain of any length passes through.
+    /// Writes the lines as they are read, so that a chain of any length passes through.
     fn stream(&self, inside: &Inside, out: &mut impl Write) -> Result<(Verified, u64), Failure> {
         let (mut lines, mut broken) = (0, None);
         let verified = inspection::audit(&inside.store, &inside.backing, |link| {
@@ -89,7 +89,7 @@ impl Export {
         if let Some(reason) = broken {
             return Err(Failure::Write(reason));
         }
-        // Also where the chain does not hold: what was read is what it is about.
+        // Even if the chain does not hold, because the error is about the lines read so far.
         let flushed = out.flush();
         let verified = verified.map_err(Failure::Ledger)?;
         flushed?;

@@ -1,4 +1,4 @@
-//! `countersign audit in-force`: what was in force at a time, from the audit alone.
+//! `countersign audit in-force`: what was in force at some time, according to the audit alone.
 
 use clap::Args;
 use countersign::kernel::act::in_force::{self, Standing};
@@ -55,7 +55,7 @@ impl InForce {
         inspection::audit(&inside.store, &inside.backing, |link| {
             is_past |= self.at.is_some_and(|at| at.is_before(link));
             if !is_past {
-                // Where it does not go on, the chain does not hold: "audit verify" says so.
+                // If this fails, the chain does not hold, and "audit verify" reports it.
                 let _ = in_force.follow(link);
                 last = Some((link.sequence, link.time));
             }

@@ -1,9 +1,10 @@
 //! One link of the audit chain as one line of JSON.
 //!
-//! Every line has `sequence`, `time` (Unix seconds), `time_utc` (ISO 8601), `event`, `previous` and `head` (hex). What an
-//! event has besides stands in the fields below; what it does not have is left out. `previous` is the head of the line
-//! before: whoever has the lines can see that none is missing, changed or moved, and needs no secret for it. A head itself
-//! cannot be computed from its line: it is over the sealed record's own form, and binds the records, too.
+//! Every line has `sequence`, `time` (Unix seconds), `time_utc` (ISO 8601), `event`, `previous` and `head`
+//! (hex). The table has the further fields of each event. A field without a value is left out. `previous` is
+//! the head of the line before, so anybody who has the lines can see that none is missing, changed or moved,
+//! and needs no secret for that. A line's own head cannot be computed from the line: it covers the form of
+//! the sealed record, and the records as well.
 //!
 //! | event | fields |
 //! |---|---|
@@ -29,10 +30,11 @@
 //! | `pin-changed`, `pin-lost`, `pin-unlocked` | `role` |
 //! | `user-confirmed` | `users`: one |
 //!
-//! Acts of administration (`initialised`, `pin-set`, `pin-changed`, `pin-lost`, `pin-unlocked`, `user-…`, `wallet-created`,
-//! `wallet-updated`, `digest-key-created`, `digest-key-updated`, and a `clock-taken` by word of the security officer) have
-//! besides: `id` of the object (hex), `document`: all that is in force about it since, `document_digest`, and `before_digest`:
-//! that of what was in force before. What an older version wrote has none of these.
+//! Acts of administration (`initialised`, `pin-set`, `pin-changed`, `pin-lost`, `pin-unlocked`, `user-…`,
+//! `wallet-created`, `wallet-updated`, `digest-key-created`, `digest-key-updated`, and a `clock-taken` that
+//! the security officer approved) also have: `id` of the object (hex), `document`: everything in force about
+//! it since then, `document_digest`, and `before_digest`: the digest of what was in force before. Acts of
+//! older versions have none of these.
 
 use std::io::{self, Write};
 
@@ -105,7 +107,7 @@ pub(super) fn to_json(link: &Link) -> Value {
     serde_json::to_value(Line::of(link)).expect("its keys are strings")
 }
 
-/// Writes the line of a link, with its line end.
+/// Writes the line of a link, with a line end.
 pub(super) fn write(link: &Link, out: &mut impl Write) -> io::Result<()> {
     serde_json::to_writer(&mut *out, &Line::of(link))?;
     out.write_all(b"\n")
@@ -138,7 +140,7 @@ impl Line<'_> {
     }
 }
 
-/// What an event has of its own.
+/// The fields that only some events have.
 #[derive(Default, Serialize)]
 struct Facts<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,7 +208,7 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// The event's name, and what it has of its own. A new event does not compile until it is told here.
+    /// The event's name and its own fields. A new event does not compile until it is added here.
     fn of(event: &'a Event) -> (&'static str, Facts<'a>) {
         match event {
             Event::Act(act) => (act.deed.tag(), Facts::of_act(act)),
@@ -276,7 +278,7 @@ impl<'a> Facts<'a> {
         Facts { users: Some(users.iter().map(String::as_str).collect()), ..Facts::default() }
     }
 
-    /// What came of the codes of one request.
+    /// The outcome of the codes of one request.
     fn of_tried(codes: &'a [TriedCode], asked: &'a Asked, answer: Answer) -> (&'static str, Facts<'a>) {
         let names = |of: fn(Fate) -> bool| {
             codes.iter().filter(|code| of(code.fate)).filter_map(|code| code.user.as_deref()).collect()
@@ -376,7 +378,7 @@ mod tests {
         }
     }
 
-    /// The line without what every line has, which is checked.
+    /// The line without the common fields, which are checked separately.
     fn facts(event: Event) -> Value {
         let link = link(event);
         let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! `countersign audit …`: the chain of all that happened, read inside the boundary.
+//! `countersign audit …`: the audit chain, read inside the boundary.
 
 mod document;
 mod export;

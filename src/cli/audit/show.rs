@@ -13,9 +13,9 @@ use crate::error::CommandError;
 use crate::inside::{Inside, explain};
 use crate::output::{Report, details};
 
-/// Links that are shown where none is named.
+/// How many links are shown by default.
 const NEWEST: usize = 20;
-/// Most links that are shown at once: they are held in memory. "audit export" writes any number.
+/// The most links that are shown at once, because they are held in memory. "audit export" writes any number.
 const MOST: usize = 1_000;
 
 /// Show links of the audit chain, with everything that each put in force, and verify the chain on the way.
@@ -45,7 +45,7 @@ impl Show {
                 left_out += 1;
             } else if is_named {
                 links.push_back(link.clone());
-                // Where nothing says from where, it is the newest that count.
+                // Without a start, the newest ones count.
                 if links.len() > most {
                     links.pop_front();
                 }

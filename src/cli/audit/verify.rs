@@ -1,4 +1,4 @@
-//! `countersign audit verify`: the whole chain, held against its anchor and the records.
+//! `countersign audit verify`: compares the whole chain with its anchor and the records.
 
 use clap::Args;
 use countersign::kernel::act::in_force::InForce;
@@ -43,7 +43,7 @@ impl Verify {
     }
 }
 
-/// Where a restored store was taken: what came before in time may be lost.
+/// The place where a restored store was accepted. Events before it may be lost.
 struct Gap {
     link: u64,
     time: u64,

@@ -33,21 +33,21 @@ impl Clock {
     }
 }
 
-/// What to do where the clock is not believed.
+/// What to do if the clock is not trusted.
 pub(crate) const WAY_OUT: &str = "compare the clock with another one (\"timedatectl\" shows whether it is synchronised). If it \
                                   is wrong, set it right; if it is right, the SO accepts it with \"countersign clock set\"";
 
-/// What the module tells of its clock.
+/// What the module says about its clock.
 pub(crate) struct Shown {
     object: ObjectHandle,
     /// Unix time.
     time: Option<u64>,
-    /// Why nothing is signed by it; empty if it is believed.
+    /// Why the module signs nothing, or empty if it trusts the clock.
     pub(crate) refusal: String,
 }
 
 impl Shown {
-    /// Asks the module, which tells it to anybody.
+    /// Asks the module, which answers without a login.
     pub(crate) fn read(session: &Session) -> Result<Shown, CommandError> {
         let clock = [
             Attribute::Class(ObjectClass::HARDWARE_FEATURE),

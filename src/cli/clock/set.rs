@@ -1,4 +1,4 @@
-//! `countersign clock set`: the SO says what time it is, and the module takes the clock as it is.
+//! `countersign clock set`: the SO gives the time, and the module accepts the clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,7 +37,7 @@ impl Set {
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
         let before = Shown::read(&session)?;
-        // Asked for after the PIN was typed: it may have taken a while.
+        // Read after the PIN was typed, which may take a while.
         let said = self.time.unwrap_or_else(machine_time);
         let value = Attribute::Value(to_digits(said).into_bytes());
         session.update_attributes(before.object, &[value]).during(Act::SetClock)?;

@@ -1,4 +1,4 @@
-//! `countersign clock show`: the clock, and whether anything is signed by it.
+//! `countersign clock show`: the clock, and whether the module trusts it.
 
 use clap::Args;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The backing token: which one it is, what it is by its own word, and whether it can do what is asked of it.
+//! The backing token: which one it is, what it says about itself, and whether it can do its work.
 
 use countersign::shell::backing::{Backing, Identity, Token};
 use countersign::shell::config::BackingConfig;
@@ -8,18 +8,18 @@ use super::checks::{Check, good, wrong};
 const SUBJECT: &str = "backing token";
 const TRIAL: &str = "backing trial";
 const SET_UP: &str = "correct [backing] in the configuration, or the token's own set-up";
-/// What is needed, as the specification calls it.
+/// The requirements in the specification's words.
 const NEEDED: &str = "use a token that makes AES keys of 256 bits (CKM_AES_KEY_GEN), encrypts and decrypts by CKM_AES_GCM, and keeps \
                       private data objects (CKO_DATA); its user must be allowed to make and to destroy them";
 
-/// What a token is, by its maker's name, its model and the flag of its slot.
+/// The kind of a token, from its manufacturer, its model and the flag of its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenKind {
-    /// SoftHSM2's: a folder.
+    /// SoftHSM2's, which is a folder.
     SoftHsm,
-    /// Not hardware by its own word (no `CKF_HW_SLOT`): files somewhere.
+    /// Not hardware according to itself (no `CKF_HW_SLOT`), so files somewhere.
     Software,
-    /// Hardware by its own word.
+    /// Hardware according to itself.
     Hardware,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn find(config: &BackingConfig, is_safe: bool) -> (Check, Option<Toke
     }
 }
 
-/// Opens the token and tries it. Where this process is logged in already, that is no login.
+/// Opens the token and tries it. If this process is logged in already, this is no further login.
 pub(super) fn open_and_try(config: &BackingConfig) -> Check {
     match Backing::open(config) {
         Ok(backing) => try_out(&backing),
@@ -62,7 +62,7 @@ pub(super) fn open_and_try(config: &BackingConfig) -> Check {
     }
 }
 
-/// Tries what is asked of the token, on objects of its own that are gone afterwards.
+/// Tries the token's work on objects of its own, which are gone afterwards.
 pub(super) fn try_out(backing: &Backing) -> Check {
     let done = "wrapped and unwrapped a key (CKM_AES_GCM), and replaced a data object (CKO_DATA)";
     match backing.try_out() {

@@ -1,6 +1,6 @@
-//! What the doctor looks at. It reads names and permissions, and never the store while the module holds it: closing a
-//! second handle on it would drop the locks of the first. What keeps the module closed it looks for itself, once the
-//! module has let go.
+//! The checks of the doctor. They read names and permissions, and never the store while the module holds it:
+//! closing a second handle would drop the locks of the first one. If the module stays closed, the doctor
+//! finds the reason itself, after the module has released the store.
 
 use std::fs::Metadata;
 use std::io::Read;
@@ -22,7 +22,7 @@ use crate::error::CommandError;
 use crate::inside::{Inside, explain};
 use crate::module::{self, Module};
 
-/// One thing that was looked at.
+/// One check.
 pub(super) struct Check {
     pub(super) subject: &'static str,
     pub(super) state: State,
@@ -33,12 +33,12 @@ pub(super) struct Check {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Good,
-    /// Worth knowing, not wrong.
+    /// Worth knowing, but not wrong.
     Noted,
     Wrong,
 }
 
-/// What the promises depend on.
+/// The facts on which the promises depend.
 #[derive(Default)]
 pub(super) struct Facts {
     pub(super) module_works: bool,
@@ -46,13 +46,13 @@ pub(super) struct Facts {
     pub(super) pin_in_environment: Option<bool>,
     /// The engine is in a boundary elsewhere.
     pub(super) connected: bool,
-    /// It is surely not this user's own process.
+    /// The boundary is certainly not this user's own process.
     pub(super) apart: bool,
-    /// The configuration is one for `countersign serve`.
+    /// The configuration is for `countersign serve`.
     pub(super) serves: bool,
 }
 
-/// Looks at everything, in the order in which the module needs it.
+/// Makes all checks, in the order in which the module needs things.
 pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
     let mut checks = Vec::new();
     let mut facts = Facts::default();
@@ -91,18 +91,18 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
         Ok(path) => checks.push(code("module", &path)),
         Err(error) => checks.push(failed("module", error)),
     }
-    // Without a configuration the module could only say the same once more.
+    // Without a configuration the module would only report the same again.
     if is_there && checks.iter().all(|check| check.subject != "module" || check.state != State::Wrong) {
         match Module::open(global) {
             Ok(module) => {
                 facts.module_works = true;
-                // While the module has it open: one login for both.
+                // While the module has it open, so that one login serves both.
                 checks.extend(config.as_ref().map(|config| backing::open_and_try(&config.backing)));
                 checks.extend(token(&module).unwrap_or_else(|error| vec![failed("token", error)]));
                 let clock = module.open_session().and_then(|session| Shown::read(&session));
                 clock_refusal = clock.map(|clock| clock.refusal).unwrap_or_default();
             }
-            // What serves it holds it: that is as it should be.
+            // The process that serves it holds the store, as it should.
             Err(error) if facts.serves && error.is("CKR_CANT_LOCK") => {
                 is_in_use = true;
                 checks.push(Check {
@@ -157,7 +157,7 @@ fn signed(config: &PluginConfig) -> Check {
     }
 }
 
-/// Whether the boundary is on another machine, or is asked to be another user's.
+/// Whether the boundary is on another machine, or must be another user's.
 fn is_apart(address: &ConnectAddress) -> bool {
     match address {
         ConnectAddress::Tcp { .. } | ConnectAddress::Vsock { .. } => true,
@@ -190,7 +190,7 @@ fn configuration(checks: &mut Vec<Check>) -> Option<Config> {
     }
 }
 
-/// A library that is loaded: whoever can write it can do what the process can.
+/// A library that is loaded: anybody who can write to it can do what the process can.
 fn code(subject: &'static str, path: &Path) -> Check {
     if path.is_absolute() {
         not_writable_by_others(subject, path)
@@ -238,7 +238,8 @@ fn store(path: &Path) -> Vec<Check> {
     std::iter::once(folder).chain(file).collect()
 }
 
-/// What a store that is not there means. The backing token may remember one: then the module does not open, and none is made.
+/// The meaning of a missing store. If the backing token remembers one, the module does not open and does not
+/// make a new one.
 fn missing_store(path: &Path, module_works: bool, is_in_use: bool) -> Check {
     let subject = "store";
     let what = format!("{} does not exist", path.display());
@@ -266,8 +267,9 @@ fn written(subject: &'static str, file: &Path) -> Check {
     folder_of_ours(subject, whole.parent().unwrap_or(Path::new("/")))
 }
 
-/// What keeps the module closed, found as it does: the store and its anchor, read and left as they are. The module did not
-/// initialise, and holds nothing of them any more. One login: a PIN that is wrong is not tried more often than need be.
+/// The reason why the module stays closed, found in the same way: the store and its anchor are read, and not
+/// changed. The module did not initialise, and holds nothing of them any more. There is one login only, so
+/// that a wrong PIN is not tried more often than necessary.
 fn reason(config: EngineConfig) -> Vec<Check> {
     let (lock, inside) = match Inside::alone(config) {
         Ok(alone) => alone,
@@ -282,7 +284,7 @@ fn reason(config: EngineConfig) -> Vec<Check> {
 /// Longer than any line that the holder of a lock writes.
 const LOCK_MAX: u64 = 4096;
 
-/// The lock's file is opened only where this process does not hold the lock itself.
+/// Opens the lock's file only if this process does not hold the lock itself.
 fn lock(store: &Path, module_works: bool) -> Check {
     let mut path = store.as_os_str().to_owned();
     path.push(".lock");
@@ -346,12 +348,12 @@ fn token(module: &Module) -> Result<Vec<Check>, CommandError> {
     Ok(checks)
 }
 
-/// Neither the file nor its way may be anybody else's: as `countersign serve` judges it.
+/// Nobody else may be able to change the file or its path, by the rules of `countersign serve`.
 fn not_writable_by_others(subject: &'static str, path: &Path) -> Check {
     judged(subject, path, ownership::check_file(path))
 }
 
-/// The same of a folder that files are made in.
+/// The same for a folder in which files are made.
 fn folder_of_ours(subject: &'static str, path: &Path) -> Check {
     judged(subject, path, ownership::check_folder(path))
 }

@@ -1,4 +1,4 @@
-//! The machine's clock, as far as one can see it without asking anybody else.
+//! The machine's clock, as far as one can judge it without asking anybody else.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,13 +8,13 @@ use countersign::kernel::utc::to_iso;
 use super::checks::{Check, State};
 use crate::clock::WAY_OUT;
 
-/// No build of this program is older: an earlier clock is wrong.
+/// Every build of this program is newer, so an earlier clock is wrong.
 const BUILT_AFTER: u64 = 1_735_689_600; // 2025-01-01T00:00:00Z
 
-/// What systemd-timesyncd leaves behind once it has set the clock.
+/// The file that systemd-timesyncd makes once it has set the clock.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 
-/// The clock's time, and whether it can be right; `refusal` is what the module has against it, if anything.
+/// The clock's time, and whether it can be right. `refusal` is the module's objection, if it has one.
 pub(super) fn check(refusal: &str) -> Check {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let time = to_iso(now);

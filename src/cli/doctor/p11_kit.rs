@@ -1,8 +1,8 @@
 //! Whether p11-kit offers the backing module to applications, too (pkcs11.conf(5)).
 //!
-//! A login belongs to a process and a token, not to who made it. Where an application has Countersign with `[backing]` and
-//! p11-kit's proxy in one process, and p11-kit has the backing module, the application uses the backing token as the engine is
-//! logged in to it.
+//! A login belongs to a process and a token, not to the caller that made it. Suppose that an application has
+//! Countersign with `[backing]` and p11-kit's proxy in one process, and that p11-kit offers the backing
+//! module. Then the application can use the backing token through the engine's login.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,10 +14,10 @@ use countersign::shell::config;
 
 use super::checks::{Check, State};
 
-/// Longer than any module's file: what is larger is none.
+/// The greatest length of a module's file. A larger file is none.
 const FILE_MAX: u64 = 64 << 10;
 
-/// What p11-kit's configuration says of the module at `backing`, if it says anything.
+/// What p11-kit's configuration says about the module at `backing`, if anything.
 pub(super) fn check(backing: &Path) -> Option<Check> {
     let own = config::user_folder().map(|folder| folder.join("pkcs11/modules"));
     let folders = [PathBuf::from("/usr/share/p11-kit/modules"), PathBuf::from("/etc/pkcs11/modules")];
@@ -50,16 +50,16 @@ fn finding(backing: &Path, folders: &[PathBuf]) -> Option<Check> {
 /// A module as p11-kit sees it.
 #[derive(Default)]
 struct Registration {
-    /// The last file that says something of it.
+    /// The last file that configures it.
     file: PathBuf,
     module: String,
-    /// The programs that alone get it.
+    /// The only programs that get it.
     programs: Option<String>,
 }
 
 impl Registration {
-    /// Whether this is the module at `backing`, and somebody gets it. A relative path is one in p11-kit's own folder, where
-    /// packages put links.
+    /// Whether this is the module at `backing`, and some program gets it. A relative path is one in p11-kit's
+    /// own folder, where packages put links.
     fn is(&self, backing: &Path) -> bool {
         let module = Path::new(&self.module);
         if self.module.is_empty() || self.programs.as_deref() == Some("") {
@@ -74,7 +74,7 @@ impl Registration {
     }
 }
 
-/// The modules by the name of their file: one in a later folder changes the keys that it names.
+/// The modules by the names of their files. A file in a later folder changes the keys that it has.
 fn registrations(folders: &[PathBuf]) -> BTreeMap<OsString, Registration> {
     let mut modules: BTreeMap<OsString, Registration> = BTreeMap::new();
     for folder in folders {
@@ -106,7 +106,7 @@ fn registrations(folders: &[PathBuf]) -> BTreeMap<OsString, Registration> {
 mod tests {
     use super::*;
 
-    /// What is found, with these files in the folders of the package and of the administrator.
+    /// The finding with these files in the folders of the package and of the administrator.
     fn found(package: &[(&str, &str)], administrator: &[(&str, &str)]) -> Option<String> {
         let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
         for (folder, files) in folders.iter().zip([package, administrator]) {
@@ -137,7 +137,7 @@ mod tests {
         }
         let only = found(&[("s.module", "module: libsofthsm2.so\nenable-in: p11tool")], &[]);
         assert!(only.is_some_and(|finding| finding.contains("for p11tool")));
-        // What the administrator says counts more.
+        // The administrator's file takes precedence.
         let package = [("softhsm2.module", "module: libsofthsm2.so")];
         assert!(
             found(&package, &[("softhsm2.module", "enable-in: p11tool")])

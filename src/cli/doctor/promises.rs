@@ -1,4 +1,4 @@
-//! The promises of Countersign, and honestly which of them hold where.
+//! The promises of Countersign, and honestly which of them hold in this installation.
 
 use super::backing::TokenKind;
 use super::checks::Facts;
@@ -6,12 +6,12 @@ use super::checks::Facts;
 /// One promise in the running configuration.
 pub(super) struct Promise {
     pub(super) promise: &'static str,
-    /// None: it cannot be told from here.
+    /// None if this process cannot know.
     pub(super) held: Option<bool>,
     pub(super) why: &'static str,
 }
 
-/// All promises, those of the engine first.
+/// All promises, the engine's first.
 pub(super) fn all(facts: &Facts) -> Vec<Promise> {
     let mut promises: Vec<Promise> = OF_THE_ENGINE
         .iter()
@@ -41,7 +41,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Promise> {
     promises
 }
 
-/// What the module does wherever it runs.
+/// The promises that the module keeps wherever it runs.
 const OF_THE_ENGINE: [(&str, &str); 8] = [
     (
         "Nobody learns anything of a code before its outcome is durable.",
@@ -141,7 +141,7 @@ fn restored(facts: &Facts) -> Promise {
             held: Some(false),
             why: "not against somebody who can copy the store and SoftHSM2's folder: put back together they fit. The store alone is refused",
         },
-        // The anchor is as safe as the token, of which nothing more is known here.
+        // The anchor is as safe as the token, about which nothing more is known here.
         Some(TokenKind::Hardware) => Promise {
             promise,
             held: None,

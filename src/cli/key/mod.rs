@@ -1,4 +1,5 @@
-//! `countersign key …`: the keys that sign digests, for what the module cannot read: transactions of other chains.
+//! `countersign key …`: the keys that sign digests, for transactions of other chains, which the module cannot
+//! read.
 
 mod create;
 mod list;
@@ -45,7 +46,7 @@ impl Key {
     }
 }
 
-/// What a key may be made for.
+/// The mechanisms that a key can be made for.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Mechanism {
     /// CKM_COUNTERSIGN_DIGEST: the code comes with the mechanism's parameter, or by a context-specific login
@@ -70,7 +71,7 @@ impl Mechanism {
     }
 }
 
-/// What the module tells of a key.
+/// What the module shows of a key.
 struct Record {
     label: String,
     users: Vec<String>,
@@ -90,7 +91,7 @@ impl Record {
             kind(v::CKA_COUNTERSIGN_POLICY),
         ];
         let attributes = Attributes::read(session, key, &types, Act::Read)?;
-        // The point stands in an OCTET STRING of two bytes before it.
+        // Two bytes of the OCTET STRING come before the point.
         let point = attributes.ec_point().get(2..).unwrap_or_default();
         let label = attributes.label();
         Ok(Record {
@@ -127,8 +128,8 @@ impl Record {
     }
 }
 
-/// What the key of that label was made for. The list is looked for, since the crate does not read one that has a vendor's
-/// mechanism in it.
+/// The mechanisms that the key with this label was made for. This searches for each possible list, because
+/// the crate cannot read one that contains a vendor's mechanism.
 fn made_for(session: &Session, label: &str) -> Result<Vec<Mechanism>, CommandError> {
     for list in [&[Mechanism::Digest][..], &[Mechanism::Ecdsa], &[Mechanism::Digest, Mechanism::Ecdsa]] {
         let mut wanted = template(ObjectClass::PUBLIC_KEY, Some(label));
@@ -140,13 +141,13 @@ fn made_for(session: &Session, label: &str) -> Result<Vec<Mechanism>, CommandErr
     Ok(vec![])
 }
 
-/// `CKA_ALLOWED_MECHANISMS`, in the order in which the module shows them.
+/// `CKA_ALLOWED_MECHANISMS`, in the order in which the module shows it.
 fn allowed(mechanisms: &[Mechanism]) -> Attribute {
     let all = Mechanism::value_variants().iter().filter(|there| mechanisms.contains(there));
     numbers(CKA_ALLOWED_MECHANISMS, &all.map(|mechanism| mechanism.number()).collect::<Vec<_>>())
 }
 
-/// The keys, or the one of that label, by label.
+/// All keys, or the one with this label, sorted by label.
 fn read_keys(session: &Session, label: Option<&str>) -> Result<Vec<Record>, CommandError> {
     let objects = session.find_objects(&template(ObjectClass::PUBLIC_KEY, label)).during(Act::Read)?;
     let keys: Result<Vec<Record>, CommandError> =
@@ -156,14 +157,14 @@ fn read_keys(session: &Session, label: Option<&str>) -> Result<Vec<Record>, Comm
     Ok(keys)
 }
 
-/// The labels of the keys that the user's codes sign with.
+/// The labels of the keys that sign on this user's codes.
 pub(crate) fn keys_of(session: &Session, user: &str) -> Result<Vec<String>, CommandError> {
     let keys = read_keys(session, None)?;
     let theirs = keys.into_iter().filter(|key| key.users.iter().any(|name| name == user));
     Ok(theirs.map(|key| key.label).collect())
 }
 
-/// The object of the key of that label, of the given class.
+/// The object of the key with this label, in the given class.
 fn find_key(session: &Session, class: ObjectClass, label: &str) -> Result<ObjectHandle, CommandError> {
     let objects = session.find_objects(&template(class, Some(label))).during(Act::Read)?;
     objects.first().copied().ok_or_else(|| no_such_key(label))
@@ -173,7 +174,7 @@ fn no_such_key(label: &str) -> CommandError {
     CommandError::new(format!("there is no key {label}"), "\"countersign key list\" lists the keys")
 }
 
-/// A wallet's keys are made by another mechanism.
+/// Finds only keys for digests: a wallet's keys are made by another mechanism.
 fn template(class: ObjectClass, label: Option<&str>) -> Vec<Attribute> {
     let made_by = number(CKA_KEY_GEN_MECHANISM, CKM_EC_KEY_PAIR_GEN);
     let label = label.map(|label| Attribute::Label(label.as_bytes().to_vec()));

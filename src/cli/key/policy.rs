@@ -1,4 +1,4 @@
-//! A key's policy as options: how many signatures a period, a file, or `--unlimited` in so many words.
+//! A key's policy as options: the number of signatures in a period, a file, or an explicit `--unlimited`.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ use crate::at_fault;
 use crate::error::CommandError;
 use crate::policy_file;
 
-/// What replaces the limit. Were they taken together, the limit would silently not count.
+/// The options that replace the limit. If both were accepted together, the limit would silently not apply.
 const OTHERS: [&str; 2] = ["policy", "unlimited"];
 
-/// What says that a policy is meant: one of these is in each, and the verb's group `limits` has them.
+/// The options of which each policy has one. The verb's group `limits` contains them.
 pub(super) const BASES: [&str; 3] = ["policy", "max_period_transactions", "unlimited"];
 
 /// The policy. Which of them go together is said by the verb's group `limits`.
@@ -46,12 +46,12 @@ pub(super) struct PolicyOptions {
 }
 
 impl PolicyOptions {
-    /// What to correct where the policy is refused.
+    /// What to correct if the policy is refused.
     pub(super) fn next(&self, reason: &str) -> String {
         at_fault::next_for_policy(reason, self.policy.as_deref())
     }
 
-    /// The TOML document that the options stand for; none if there are no options.
+    /// The TOML document for the options, or none without options.
     pub(super) fn document(&self) -> Result<Option<String>, CommandError> {
         if let Some(path) = &self.policy {
             return policy_file::read(path).map(Some);
@@ -70,14 +70,14 @@ impl PolicyOptions {
     }
 
     fn time_windows(&self) -> Option<String> {
-        // As TOML writes a text: what is in it can end neither the text nor the list.
+        // As a TOML string, so that its content can end neither the string nor the list.
         let texts: String =
             self.time_windows.iter().map(|text| format!("    {},\n", Value::from(text.as_str()))).collect();
         (!texts.is_empty()).then(|| format!("time_windows = [\n{texts}]\n"))
     }
 }
 
-/// Why the module would not take a policy for a key of so many users, where it is for one of them.
+/// Why the module would refuse a policy for a key with so many users, if the reason is one of them.
 pub(super) fn refusal(document: &str, users: usize) -> Option<String> {
     let policy = match DigestPolicy::parse(document) {
         Ok(policy) => policy,

@@ -1,4 +1,4 @@
-//! `countersign pin …`: the PIN that backends log in with, as the SO administers it.
+//! `countersign pin …`: the backends' PIN, as the SO administers it.
 
 mod lost;
 mod set;
@@ -42,14 +42,14 @@ impl Pin {
     }
 }
 
-/// What the module tells the SO of the user PIN.
+/// What the module shows the SO of the user PIN.
 struct Shown {
     object: ObjectHandle,
     lost: bool,
     locked: bool,
     /// Wrong tries of all peers in the last 30 days.
     failures: CK_ULONG,
-    /// Wrong tries in a row, and whose.
+    /// Wrong tries in a row, and the peers that made them.
     peers: Vec<(u32, String)>,
 }
 
@@ -81,7 +81,7 @@ impl Shown {
         })
     }
 
-    /// Whether nobody can log in, until a new PIN is set.
+    /// Whether nobody can log in until a new PIN is set.
     fn is_closed(&self) -> bool {
         self.lost || self.is_exhausted() || (self.locked && !self.peers.iter().any(is_used_up))
     }

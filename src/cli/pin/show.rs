@@ -1,4 +1,4 @@
-//! `countersign pin show`: what became of the user PIN.
+//! `countersign pin show`: the state of the user PIN.
 
 use std::fmt::Write;
 

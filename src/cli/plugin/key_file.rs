@@ -1,4 +1,4 @@
-//! An officer's secret key: a file of minisign's, encrypted under a password.
+//! An officer's secret key: a file in minisign's format, encrypted under a password.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,24 +12,24 @@ use zeroize::Zeroizing;
 use crate::error::CommandError;
 use crate::secret::{Ask, OFFICER_PASSWORD, Secret};
 
-/// A comment and a line of 212 characters: a larger file is a mistake.
+/// The file is a comment and a line of 212 characters, so a larger file is a mistake.
 const FILE_MAX: u64 = 4096;
-/// What a secret key begins with: the algorithms of signature, key derivation and checksum.
+/// The beginning of a secret key: the algorithms of signature, key derivation and checksum.
 const ENCRYPTED: &[u8] = b"EdScB2";
 const NOT_ENCRYPTED: &[u8] = b"Ed\0\0B2";
 
-/// A secret key, decrypted, and the public one that belongs to it.
+/// A decrypted secret key and its public key.
 pub(super) struct KeyPair {
     pub(super) secret: SecretKey,
     pub(super) public: PublicKey,
     pub(super) officer: OfficerKey,
 }
 
-/// A secret key's file that was read, and whose password is not known yet.
+/// A secret key's file that was read but not decrypted yet.
 pub(super) struct KeyFile(Zeroizing<String>);
 
 impl KeyFile {
-    /// Reads the file and looks whether it is an encrypted key.
+    /// Reads the file, and checks that it is an encrypted key.
     pub(super) fn read(path: &Path) -> Result<KeyFile, CommandError> {
         let failed = |why: &str| {
             CommandError::new(
@@ -62,7 +62,7 @@ impl KeyFile {
         }
     }
 
-    /// Decrypts it, with a password that is asked for if it was not given.
+    /// Decrypts it, with a password from the file or from a prompt.
     pub(super) fn decrypt(self, password_file: Option<&Path>) -> Result<KeyPair, CommandError> {
         let password = OFFICER_PASSWORD.obtain(password_file, Ask::OnStdin)?;
         let boxed = SecretKeyBox::from(self.0.to_string());
@@ -81,7 +81,7 @@ impl KeyFile {
 }
 
 impl KeyPair {
-    /// A new pair: the secret key is decrypted, and its file's text is encrypted under `password`.
+    /// A new pair: the decrypted secret key, and its file's text encrypted under `password`.
     pub(super) fn generate(
         password: &Secret,
     ) -> Result<(OfficerKey, String, Zeroizing<String>), CommandError> {

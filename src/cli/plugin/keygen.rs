@@ -1,4 +1,4 @@
-//! `countersign plugin keygen`: a key pair of minisign's format for an officer.
+//! `countersign plugin keygen`: a key pair in minisign's format for an officer.
 
 use std::path::PathBuf;
 
@@ -57,7 +57,7 @@ impl Keygen {
     }
 }
 
-/// A longer password than minisign's own could not be typed there.
+/// minisign's own prompt could not take a longer password.
 fn check_length(password: &Secret) -> Result<(), CommandError> {
     const MAX: usize = 1024;
     if password.len() <= MAX {

@@ -1,4 +1,4 @@
-//! `countersign plugin manifest`: what the officers of a release will sign.
+//! `countersign plugin manifest`: writes what the officers of a release will sign.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! `countersign plugin …`: the signed release of `libcountersign.so`, from the officers' keys to its installation.
 //!
-//! No verb of these loads the library or needs a token. The keys, signatures and comments are minisign's.
+//! None of these verbs loads the library or needs a token. The keys, signatures and comments are minisign's.
 
 mod key_file;
 mod keygen;
@@ -54,12 +54,12 @@ fn configured() -> Result<PluginConfig, CommandError> {
     })
 }
 
-/// The refusal in the words of whoever loads the library.
+/// The refusal in the words of `countersign serve`.
 fn refused(error: PluginError) -> CommandError {
     CommandError::new(error.to_string(), error.next())
 }
 
-/// What is signed, for a person.
+/// The content of the manifest, for a person.
 fn manifest_lines(manifest: &Manifest) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("name", countersign::plugin::manifest::NAME.into()),

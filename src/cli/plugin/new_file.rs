@@ -1,4 +1,4 @@
-//! A file that is made, and never takes another's place.
+//! A file that is newly made, and never replaces another.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::CommandError;
 
-/// A new file, still empty. Unless it is committed, it is gone when this is dropped.
+/// A new file, still empty. If it is dropped before it is committed, the file is removed.
 pub(super) struct NewFile {
     file: File,
     path: PathBuf,
@@ -15,7 +15,7 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
-    /// Tries whether the file can be made, and takes it back: a person may still give up at a prompt.
+    /// Tries whether the file can be made, and removes it again: the person may still give up at a prompt.
     pub(super) fn try_out(what: &str, path: &Path, mode: u32) -> Result<(), CommandError> {
         NewFile::create(what, path, mode).map(drop)
     }
@@ -58,7 +58,7 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.committed {
-            // The reason why it was not committed is the error that counts.
+            // The error to report is the reason why it was not committed.
             let _ = fs::remove_file(&self.path);
         }
     }

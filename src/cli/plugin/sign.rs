@@ -37,7 +37,7 @@ impl Sign {
         plugin::read_library(&self.library, &manifest).map_err(not_what_the_manifest_says)?;
         check_sbom(&self.library, &manifest)?;
         let key_file = KeyFile::read(&self.secret_key)?;
-        // On standard error, before the password: the answer on standard output is about what was done.
+        // On standard error, before the password, because standard output is for the result.
         eprint!("You are about to sign:\n{}", details(&manifest_lines(&manifest)));
         let pair = key_file.decrypt(self.password_file.as_deref())?;
         let path = signature_file(&self.library, &pair);
@@ -60,7 +60,7 @@ impl Sign {
     }
 }
 
-/// The bill of materials in front of the officer is the manifest's, where that names one.
+/// The bill of materials beside the library must be the manifest's, if the manifest names one.
 fn check_sbom(library: &Path, manifest: &Manifest) -> Result<(), CommandError> {
     let Some(signed) = manifest.sbom() else { return Ok(()) };
     let file = plugin::sbom_file(library);
@@ -94,14 +94,14 @@ fn not_what_the_manifest_says(error: plugin::PluginError) -> CommandError {
     }
 }
 
-/// Where the signature by this key is expected.
+/// The path of this key's signature.
 fn signature_file(library: &Path, pair: &KeyPair) -> PathBuf {
     let mut path = plugin::manifest_file(library).into_os_string();
     path.push(format!(".{}.minisig", pair.officer.id()));
     path.into()
 }
 
-/// What the signature says of itself, signed with it. It has one line.
+/// The signature's comment, which is signed with it. It has one line.
 fn comment(library: &Path, manifest: &Manifest) -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let file = plugin::manifest_file(library);
@@ -114,7 +114,8 @@ fn comment(library: &Path, manifest: &Manifest) -> String {
     )
 }
 
-/// The signature, in minisign's format, once it was verified: a fault while signing must not leave this process.
+/// The signature in minisign's format, after verifying it: the result of a fault while signing must not leave
+/// this process.
 fn sign(pair: &KeyPair, manifest: &[u8], comment: &str) -> Result<String, CommandError> {
     let failed = |reason: String| {
         CommandError::new(format!("cannot make the signature: {reason}"), "try again, on another machine")

@@ -52,7 +52,7 @@ impl Verify {
     }
 }
 
-/// The floor that a release was held against.
+/// The floor that a release was compared with.
 struct Floor<'a> {
     file: &'a Path,
     version: String,
@@ -66,7 +66,7 @@ fn wrong_option(error: OfficersError) -> CommandError {
     CommandError::new(format!("{option}: {error}"), "correct it and run the command again")
 }
 
-/// What the bill of materials beside the library is to the manifest.
+/// How the bill of materials beside the library relates to the manifest.
 fn sbom_is(library: &Path, manifest: &Manifest) -> Result<Option<&'static str>, CommandError> {
     let Some(signed) = manifest.sbom() else { return Ok(None) };
     Ok(Some(match plugin::sbom_digest(library).map_err(refused)? {
@@ -110,7 +110,7 @@ fn report(
         "running_floor": floor.map(|floor| floor.version),
         "set_aside": signatures.set_aside.iter().map(SetAside::to_string).collect::<Vec<_>>(),
     } });
-    // It is for those who look vulnerabilities up by it, and no matter of loading.
+    // People use it to look up vulnerabilities. It has nothing to do with loading.
     Ok(Report::new(details(&lines), json).wrong(sbom == Some("not the one that was signed")))
 }
 

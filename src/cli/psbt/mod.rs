@@ -1,4 +1,4 @@
-//! `countersign psbt …`: what a PSBT is, before anybody spends a code on it.
+//! `countersign psbt …`: looks at a PSBT before anybody spends a code on it.
 
 mod show;
 

@@ -1,4 +1,5 @@
-//! `countersign psbt show`: the signer's own checks, on the public side of the wallet that the module shows.
+//! `countersign psbt show`: the signer's own checks, with the public side of the wallet that the module
+//! shows.
 
 use std::path::PathBuf;
 
@@ -51,9 +52,9 @@ impl Show {
                 "use the program that came with the module",
             )
         })?;
-        // A cosigner wants to see what there is to sign, before there is a signature.
+        // A cosigner wants to see what there is to sign before there is a signature.
         Ok(match check(&psbt, &watched, None) {
-            // Nothing can be shown of what is no transaction.
+            // If it is no transaction, nothing can be shown.
             Err(refusal) if psbt::transaction_of(&psbt).is_err() => {
                 let next = next_step(
                     refusal.rule(),
@@ -89,7 +90,7 @@ fn check(
     CheckedPsbt::parse(psbt.to_vec(), &watched.watch, &around)
 }
 
-/// What the signer would answer.
+/// The refusal that the signer would give.
 enum Refused {
     ByCheck(psbt::PsbtError),
     ByPolicy(Rule),
@@ -105,7 +106,7 @@ impl Refused {
         }
     }
 
-    /// What to do next, where a rule refuses.
+    /// What to do next, if a rule refuses.
     fn next(&self, wallet: &str) -> String {
         let rule = match self {
             Refused::ByCheck(refusal) => refusal.rule(),
@@ -128,11 +129,11 @@ impl Refused {
 /// One input or output, as a row.
 struct Line {
     index: usize,
-    /// Where it is in the wallet, if it is proved to be there; `None` where nothing is proved of anything.
+    /// Its place in the wallet, if that is proved; `None` if nothing at all is proved.
     whose: Option<Option<Location>>,
     value: Option<u64>,
     address: String,
-    /// Of an input.
+    /// Set for an input.
     sequence: Option<Sequence>,
 }
 
@@ -185,7 +186,7 @@ impl Line {
 const OUTPUTS: &[&str] = &["#", "WHOSE", "SATOSHI", "ADDRESS"];
 const INPUTS: &[&str] = &["#", "WHOSE", "SATOSHI", "ADDRESS", "SEQUENCE"];
 
-/// What else decides, and is not in the PSBT.
+/// The rules that also decide and do not depend on the PSBT alone.
 fn judged_later(policy: &Policy) -> Vec<&'static str> {
     let rules = [
         (policy.has_time_windows(), Rule::TimeWindow),
@@ -278,7 +279,7 @@ fn show_checked(
     Report::new(text, json)
 }
 
-/// What can be said of a PSBT of which nothing is proved.
+/// What can be said about a PSBT of which nothing is proved.
 fn show_refused(psbt: &[u8], watched: &Watched, refusal: psbt::PsbtError) -> Report {
     let network = watched.watch.network();
     let transaction = psbt::transaction_of(psbt).ok();
@@ -335,7 +336,7 @@ fn to_rows(lines: &[Line]) -> Vec<Vec<String>> {
     lines.iter().map(Line::to_row).collect()
 }
 
-/// When it can be mined (BIP 65).
+/// The lock time: when the transaction can be mined (BIP 65).
 fn lock_time(transaction: &Transaction) -> String {
     let is_final = transaction.input.iter().all(|input| input.sequence.is_final());
     match transaction.lock_time {
@@ -346,7 +347,7 @@ fn lock_time(transaction: &Transaction) -> String {
     }
 }
 
-/// The address of a script, or the script where it has none.
+/// The address of a script, or the script itself if it has none.
 fn address(script: &Script, network: Network) -> String {
     match Address::from_script(script, network.addresses()) {
         Ok(address) => address.to_string(),
@@ -356,7 +357,7 @@ fn address(script: &Script, network: Network) -> String {
     }
 }
 
-/// What stands behind OP_RETURN.
+/// The data after OP_RETURN.
 fn data_of(script: &Script) -> String {
     script.as_bytes().iter().skip(1).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,16 +7,16 @@ use countersign::remote::server::door::Passed;
 
 use crate::error::CommandError;
 
-/// What was passed on.
+/// The sockets that were passed on.
 #[derive(Default)]
 pub(super) struct Activated {
-    /// Those of doors.
+    /// For the doors.
     pub(super) doors: Passed,
-    /// That of the monitoring.
+    /// For the monitoring.
     pub(super) monitoring: Option<OwnedFd>,
 }
 
-/// Takes the sockets that were passed on to this process. To be called once.
+/// Takes the sockets that were passed on to this process. Called once.
 pub(super) fn passed() -> Result<Activated, CommandError> {
     let wrong = |what: String| {
         CommandError::new(
@@ -28,8 +28,8 @@ pub(super) fn passed() -> Result<Activated, CommandError> {
         .map_err(|error| wrong(format!("cannot take the sockets that systemd passed on: {error}")))?;
     let mut activated = Activated::default();
     for (descriptor, name) in passed {
-        // SAFETY: the service manager opened it for this process alone (LISTEN_PID is ours), nothing else in the process
-        // knows its number, and each number comes once: whatever becomes of it below is its only owner.
+        // SAFETY: the service manager opened it for this process alone (LISTEN_PID is ours), nothing else in
+        // the process knows its number, and each number occurs once. So the value below is its only owner.
         let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
         let place = match name.as_str() {
             "backend" => &mut activated.doors.backend,

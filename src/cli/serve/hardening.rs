@@ -1,7 +1,8 @@
-//! What the process gives up before it has anything to lose.
+//! Rights that the process gives up before it holds any secret.
 //!
-//! Its memory can be read by no other process of its user, is written to no core file and to no swap; it gains no rights by
-//! executing a file; what it makes without naming a mode, or the backing module does, is its own.
+//! No other process of its user can read its memory, which is written to no core file and to no swap. It
+//! gains no rights by executing a file. Only its own user can use files that it, or the backing module, makes
+//! without naming a mode.
 
 use countersign::shell::config::ServeLimits;
 use rustix::fs::Mode;
@@ -13,10 +14,10 @@ use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 
 use crate::error::CommandError;
 
-/// Files that are open beside connections.
+/// Open files other than connections.
 const OTHER_FILES: u64 = 256;
 
-/// Hardens this process, or says what the system has to allow for it.
+/// Hardens this process, or fails with what the system must allow for it.
 pub(super) fn harden(limits: &ServeLimits) -> Result<(), CommandError> {
     let refused = |what: &str, error: rustix::io::Errno| {
         CommandError::new(
@@ -40,12 +41,12 @@ pub(super) fn harden(limits: &ServeLimits) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// No page of it may go to a swap. Pages are locked when they are first used: what is only reserved takes nothing.
+/// Keeps its pages out of swap. Pages are locked when they are first used, so reserved memory costs nothing.
 fn lock_memory() -> Result<(), CommandError> {
     let next =
         "start it with LimitMEMLOCK=infinity (a systemd unit), or under \"prlimit --memlock=unlimited\"";
     let limit = getrlimit(Resource::Memlock).current;
-    // Under a limit memory would be refused later, in the middle of a call.
+    // With a limit, an allocation would fail later, in the middle of a call.
     if let Some(bytes) = limit.filter(|_| !may_lock_all()) {
         return Err(CommandError::new(
             format!("cannot keep the memory out of the swap: only {} KiB may be locked", bytes / 1024),

@@ -56,7 +56,8 @@ fn serve_until_stopped(
     json: bool,
     load: impl FnOnce() -> Result<Arc<dyn Boundary>, CommandError>,
 ) -> Result<Report, CommandError> {
-    // From here on no signal ends the process but by the way below: in the midst of a login it could cost the backing token.
+    // From here on a signal ends the process only in the way below. During a login it could damage the
+    // backing token.
     let mut signals = Signals::listen()?;
     let serve = serve_table(path, config)?;
     let boundary = load()?;
@@ -99,7 +100,7 @@ fn serve_until_stopped(
         )),
     };
     if !closed {
-        // Nothing may run after it that ends a process in order.
+        // After this, no code of an orderly exit may run.
         let status = ended.as_ref().err().map_or(error::FAILED, |error| error.status);
         output::print(ended, json);
         module::abandon(status);
@@ -107,7 +108,7 @@ fn serve_until_stopped(
     ended
 }
 
-/// A new configuration is taken as a whole, or the old one stays.
+/// Applies a new configuration as a whole, or keeps the old one.
 fn reload(server: &Server, path: &Path, started_with: &EngineConfig) {
     let new = configuration_at(path).and_then(|new| Ok((serve_table(path, &new)?, new))).and_then(|new| {
         ownership::check_doors(&new.0).map_err(explain_owner)?;
@@ -138,7 +139,7 @@ fn reload(server: &Server, path: &Path, started_with: &EngineConfig) {
 /// Whether more has changed than who may connect and what we show them.
 fn waits_for_the_next_start(new: &EngineConfig, started_with: &EngineConfig) -> bool {
     fn rest(config: &EngineConfig) -> impl PartialEq + '_ {
-        // Named one by one: a new table belongs here, or to what a reload takes.
+        // Named one by one, so that a new table must be added here or to what a reload applies.
         let EngineConfig { backing, store, limits, serve, plugin, log } = config;
         (backing, store, limits, plugin, log, serve.as_ref().map(rest_of_doors))
     }
@@ -162,7 +163,7 @@ fn configuration() -> Result<(PathBuf, EngineConfig), CommandError> {
     Ok((path, config))
 }
 
-/// The configuration at `path`, where it is nobody else's.
+/// The configuration at `path`, if nobody else can change it.
 fn configuration_at(path: &Path) -> Result<EngineConfig, CommandError> {
     ownership::check_file(path).map_err(explain_owner)?;
     let config = EngineConfig::load(path).map_err(explain_config)?;
@@ -182,7 +183,7 @@ fn serve_table(path: &Path, config: &EngineConfig) -> Result<ServeConfig, Comman
     })
 }
 
-/// Why it ended, and whether a new process may do better than this one.
+/// The reason for the end, and whether a new process may do better.
 fn ended_by(trouble: Trouble) -> CommandError {
     let what = format!("ended: {trouble}");
     if trouble == Trouble::PinRefused {
@@ -221,7 +222,7 @@ fn notify_reloading() {
     }
 }
 
-/// Where no service manager listens, nobody is told.
+/// Without a service manager, nobody is notified.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("the service manager cannot be told: {error}");

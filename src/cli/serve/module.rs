@@ -14,10 +14,10 @@ use cryptoki_sys::{CKR_DEVICE_ERROR, CKR_PIN_INCORRECT};
 
 use crate::error::{CommandError, FAILED, PIN_REFUSED, START_ANEW};
 
-/// How long threads whose connections have ended may take to let go of the module.
+/// How long threads whose connections have ended may take to release the module.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// Verifies the library of `[plugin]` in the configuration at `path`, loads it and has it open its engine.
+/// Verifies the library of `[plugin]` in the configuration at `path`, loads it and opens its engine.
 pub(super) fn load(path: &Path, config: Option<&PluginConfig>) -> Result<Arc<dyn Boundary>, CommandError> {
     let config = config.ok_or_else(|| {
         CommandError::new(
@@ -34,17 +34,17 @@ pub(super) fn load(path: &Path, config: Option<&PluginConfig>) -> Result<Arc<dyn
         config.library.display(),
         signers.join(" and ")
     );
-    // Its threads and its state are there until the process ends: it is never unloaded.
+    // It is never unloaded, because its threads and its state exist until the process ends.
     let library = ManuallyDrop::new(library);
     // SAFETY: a library with the manifest of a Countersign has this export, of this type (PKCS#11 v3.2, `C_GetInterface`).
     let get_interface = unsafe { library.get::<GetInterface>(b"C_GetInterface\0") }
         .map_err(|_| explain(&LoadError::NoInterface))?;
-    // SAFETY: it is the export of a module that was just loaded, and that stays.
+    // SAFETY: this is the export of a module that was just loaded, and that stays loaded.
     let module = unsafe { LoadedModule::open(*get_interface, &version) }.map_err(|error| explain(&error))?;
     Ok(Arc::new(module))
 }
 
-/// Closes the module, once nobody else has it: not before its last call has ended. False: calls are left inside it.
+/// Closes the module after its last call, once nobody else has it. False if calls are still inside it.
 pub(super) fn close(boundary: Arc<dyn Boundary>) -> bool {
     let begun = Instant::now();
     while Arc::strong_count(&boundary) > 1 {
@@ -57,10 +57,10 @@ pub(super) fn close(boundary: Arc<dyn Boundary>) -> bool {
     true
 }
 
-/// Ends the process at once, without a destructor or an exit handler: with calls left inside the module, those of its libraries
-/// would take away what the calls use, in the midst of what they write.
+/// Ends the process at once, without destructors or exit handlers. Calls are still inside the module, and the
+/// exit handlers of its libraries would take away what these calls use while they write.
 pub(super) fn abandon(status: u8) -> ! {
-    // SAFETY: it takes a number, and nothing of this process runs after it.
+    // SAFETY: the function takes a number, and nothing of this process runs after it.
     unsafe { libc::_exit(i32::from(status)) }
 }
 
@@ -71,7 +71,7 @@ fn refused(error: PluginError) -> CommandError {
 
 fn explain(error: &LoadError) -> CommandError {
     let status = match error {
-        // Disk or token: a later start may find them well.
+        // The disk or the token failed, and may work at a later start.
         LoadError::Closed { rv: CKR_DEVICE_ERROR, .. } => START_ANEW,
         LoadError::Closed { rv: CKR_PIN_INCORRECT, .. } => PIN_REFUSED,
         _ => FAILED,

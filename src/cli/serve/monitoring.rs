@@ -1,7 +1,7 @@
 //! Metrics and health, by HTTP/1.1 (RFC 9112) on a Unix socket of their own.
 //!
-//! One thread, one request a connection, each bounded in bytes and time: whoever may use the socket can only get in the way
-//! of others who may.
+//! There is one thread, and one request for each connection, bounded in bytes and time. A user of the socket
+//! can only get in the way of its other users.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
@@ -21,14 +21,14 @@ use socket2::Socket;
 use super::explain;
 use crate::error::CommandError;
 
-/// The owner, and the group that monitors.
+/// For the owner, and the group that monitors.
 const MODE: u32 = 0o660;
 /// How long one request and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_REQUEST_LEN: usize = 8 * 1024;
 const MAX_HEADERS: usize = 32;
 
-/// The running monitoring; dropping it ends it.
+/// The running monitoring, which ends when this is dropped.
 pub(super) struct Monitoring {
     state: Arc<State>,
     closing: Arc<OwnedFd>,
@@ -43,7 +43,7 @@ struct State {
 }
 
 impl Monitoring {
-    /// Answers at `path`, or on the socket that was passed on; nowhere, where there is neither.
+    /// Answers at `path`, or on the socket that was passed on. Without either, it does not answer.
     pub(super) fn start(
         path: Option<&Path>,
         passed: Option<OwnedFd>,
@@ -82,7 +82,7 @@ impl Monitoring {
         Ok(Monitoring { state, closing, thread, _bound: bound })
     }
 
-    /// From now on the state of health is that it is stopping.
+    /// From now on, health reports that it is stopping.
     pub(super) fn stopping(&self) {
         self.state.stopping.store(true, Ordering::SeqCst);
     }
@@ -90,7 +90,7 @@ impl Monitoring {
 
 impl Drop for Monitoring {
     fn drop(&mut self) {
-        // Without it the thread ends with the process.
+        // If this fails, the thread ends with the process.
         let _ = rustix::io::write(&*self.closing, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -107,10 +107,10 @@ impl State {
                 return;
             }
             match socket.accept() {
-                // Who does not listen to the answer misses it.
+                // A client that does not read the answer misses it.
                 Ok((socket, _)) => drop(self.answer(socket)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // No descriptor is free, say: the connection waits.
+                // For example, no descriptor is free. The connection waits.
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
         }
@@ -138,7 +138,7 @@ impl State {
         Ok(())
     }
 
-    /// None: the request is not there as a whole yet.
+    /// None if the request is not complete yet.
     fn judge(&self, request: &[u8]) -> Option<Answer> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -170,7 +170,7 @@ impl Answer {
         Answer::new(status, "text/plain; charset=utf-8", "", body)
     }
 
-    /// 503 where nobody can sign. Its first line is `ok` where nothing at all is wrong.
+    /// 503 if nobody can sign. The first line is `ok` if nothing at all is wrong.
     fn health(report: &Report) -> Answer {
         let line = |what: &str, problems: &[String]| match problems {
             [] => format!("{what}: ok\n"),

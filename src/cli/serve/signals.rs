@@ -1,13 +1,13 @@
-//! Signals, as what they ask for.
+//! Signals, as requests.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::CommandError;
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// SIGHUP: read the configuration anew.
+    /// SIGHUP: read the configuration again.
     Reload,
     /// SIGTERM, SIGINT: stop.
     Stop,
@@ -16,12 +16,12 @@ pub(super) enum Asked {
 /// The signals of this process.
 pub(super) struct Signals {
     system: signal_hook::iterator::Signals,
-    /// A reload that was asked for before there was anything to reload.
+    /// A reload that was requested before there was anything to reload.
     reload: bool,
 }
 
 impl Signals {
-    /// From now on they are kept until they are asked for.
+    /// From now on signals are kept until they are read.
     pub(super) fn listen() -> Result<Signals, CommandError> {
         let signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]);
         signals.map(|system| Signals { system, reload: false }).map_err(|error| {
@@ -32,7 +32,7 @@ impl Signals {
         })
     }
 
-    /// Whether a stop was asked for by now. A reload that was stays to be asked for.
+    /// Whether a stop was requested by now. A requested reload is kept.
     pub(super) fn asks_to_stop(&mut self) -> bool {
         let mut stop = false;
         for signal in self.system.pending() {
@@ -44,7 +44,7 @@ impl Signals {
         stop
     }
 
-    /// What ends the waiting for signals, as a stop does.
+    /// Ends the waiting for signals, like a stop.
     pub(super) fn ender(&self) -> impl Fn() + Send + 'static {
         let handle = self.system.handle();
         move || handle.close()
@@ -57,7 +57,7 @@ impl Signals {
         }
         match self.system.forever().next() {
             Some(SIGHUP) => Ok(Asked::Reload),
-            // Closed from inside, or without any signal: stopping is what is safe.
+            // The waiting was ended from inside, or without any signal. Stopping is the safe choice.
             Some(_) | None => Ok(Asked::Stop),
         }
     }

@@ -1,4 +1,4 @@
-//! The verb as a process of its own, with a module that is none.
+//! The verb in a process of its own, with a mock of the module.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -27,12 +27,12 @@ use zeroize::Zeroizing;
 
 use super::*;
 
-/// Longer than anything here takes.
+/// Longer than any step here takes.
 const LONG: Duration = Duration::from_secs(60);
-/// Makes a test of this file the process that the same test, outside, looks at.
+/// Turns a test of this file into the process that the same test, outside, observes.
 const CONFIGURATION: &str = "COUNTERSIGN_TEST_SERVE";
 
-/// Sends requests back; one that begins with `w` waits until there is a file of the name that follows.
+/// Echoes requests. A request that begins with `w` waits until the file with the name that follows exists.
 struct Echo;
 
 impl Boundary for Echo {
@@ -56,11 +56,11 @@ impl Boundary for Echo {
     }
 }
 
-/// One that has troubles from some moment on.
+/// A boundary that has troubles from some moment on.
 #[derive(Default)]
 struct Breaking {
     bits: AtomicU64,
-    /// Acts of administration: one more each time that they are asked for.
+    /// The number of acts of administration, one more each time it is read.
     acts: AtomicU64,
 }
 
@@ -91,11 +91,11 @@ impl Drop for Echo {
     }
 }
 
-/// Opens the module. The signals in the file beside the configuration, if there is one, come meanwhile.
+/// Opens the module. The signals in the file beside the configuration, if there is one, arrive during this.
 fn open(configuration: &Path) -> Result<Arc<dyn Boundary>, CommandError> {
     let signals = fs::read(configuration.with_file_name("signals")).unwrap_or_default();
     for signal in signals {
-        // To this thread: it has come when this returns.
+        // To this thread, so it has arrived when this returns.
         signal_hook::low_level::raise(i32::from(signal)).expect("it is one");
     }
     Ok(Arc::new(Echo))
@@ -109,7 +109,7 @@ fn eventually(what: &str, is: impl Fn() -> bool) {
     }
 }
 
-/// Whether this process is the one that a test looks at; then it has been that, to its end.
+/// Whether this is the process that a test observes. If so, it has run to its end.
 fn was_the_process() -> bool {
     let Some(path) = std::env::var_os(CONFIGURATION).map(PathBuf::from) else { return false };
     let config = EngineConfig::load(&path).expect("the test wrote it");
@@ -124,7 +124,7 @@ fn was_the_process() -> bool {
     true
 }
 
-/// A running boundary, and what it tells a service manager.
+/// A running boundary, and its messages to a service manager.
 struct Running {
     folder: TempDir,
     child: Child,
@@ -144,7 +144,7 @@ impl Running {
         write_configuration(&folder, "");
         prepare(folder.path());
         let program = std::env::current_exe().expect("it has a path");
-        // A shell, so that a socket that comes as standard input can be passed on as systemd does.
+        // A shell, so that a socket that arrives as standard input can be passed on as systemd does.
         let mut command = Command::new("sh");
         command
             .args(["-c", "export LISTEN_PID=$$; exec \"$@\" 3<&0 </dev/null", "sh"])
@@ -163,7 +163,7 @@ impl Running {
         self.folder.path().join(name)
     }
 
-    /// What it told the service manager next.
+    /// The next message to the service manager.
     fn told(&self) -> String {
         let mut bytes = [0; 1024];
         let length =
@@ -260,7 +260,7 @@ fn it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops() {
     assert!(metrics.contains("application/openmetrics-text") && metrics.ends_with("# EOF\n"), "{metrics}");
     assert!(metrics.contains("countersign_calls_total{outcome=\"answered\"} 1"), "{metrics}");
 
-    // A configuration that cannot be used changes nothing.
+    // An unusable configuration changes nothing.
     write_configuration(&boundary.folder, "people = []\n");
     boundary.signal(Signal::HUP);
     assert!(boundary.told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
@@ -268,7 +268,7 @@ fn it_says_when_it_is_ready_reloads_and_ends_its_calls_before_it_stops() {
     assert!(boundary.log().contains("unknown field `people`"), "{}", boundary.log());
     client.write([b"hello", &[]]).expect("it is taken");
     assert!(answer(&mut client).is_some());
-    // One that does not let this client in ends its connection.
+    // A configuration without this client ends its connection.
     write_configuration(
         &boundary.folder,
         "[serve.administrators]\nsocket = \"/nowhere/a.sock\"\nusers = [0]\n",
@@ -375,7 +375,7 @@ fn a_broken_standard_error_keeps_no_door_from_its_work() {
     assert!(boundary.told().starts_with("READY=1"));
     let address = ConnectAddress::Unix { socket: boundary.path("backend.sock"), user: None };
     let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() };
-    // The first refusal is a line for the log.
+    // The log has one line for the first refusal.
     for _ in 0..2 {
         let mut framed = Framed::new(Stream::connect(&config).expect("it serves"), 256, Budget::unlimited());
         let refused =
@@ -522,7 +522,7 @@ fn the_process_is_hardened_before_it_serves() {
         return;
     }
     if std::env::var_os("COUNTERSIGN_TEST_HARDEN").is_none() {
-        // The limits are of the whole process: of one of its own.
+        // The limits apply to a whole process, so this uses its own.
         let program = std::env::current_exe().expect("it has a path");
         let mut child = Command::new(program);
         child.args(["serve::tests::the_process_is_hardened_before_it_serves", "--exact", "--nocapture"]);
@@ -552,7 +552,7 @@ fn the_process_is_hardened_before_it_serves() {
     let status = fs::read_to_string("/proc/self/status").expect("it is Linux");
     let locked = status.lines().find(|line| line.starts_with("VmLck:")).expect("it is there");
     assert!(!locked.contains(" 0 kB"), "{locked}");
-    // Also what comes later.
+    // Also pages that are allocated later.
     let later = vec![1_u8; 4 << 20];
     let smaps = fs::read_to_string("/proc/self/smaps").expect("it is Linux");
     let total: usize = smaps
@@ -582,13 +582,13 @@ fn it_does_not_start_where_memory_cannot_be_locked() {
         assert!(output.status.success() && told.contains("1 passed"), "{told}\n{why}");
         return;
     }
-    // A limit that is there, however high, is reached one day; and one is only ever lowered.
+    // A limit, however high, will be reached one day, and limits are only ever lowered.
     for bytes in [4 << 20, 65_536, 0] {
         let limit = rustix::process::Rlimit { current: Some(bytes), maximum: Some(bytes) };
         rustix::process::setrlimit(rustix::process::Resource::Memlock, limit)
             .expect("everybody may lower it");
         let refused = thread::spawn(|| {
-            // Of this thread alone.
+            // For this thread alone.
             let nobody = Uid::from_raw(65534);
             set_thread_res_uid(nobody, nobody, nobody).expect("root may");
             hardening::harden(&ServeLimits::default())
@@ -686,7 +686,7 @@ fn the_memory_of_the_process_is_a_metric_that_follows_it() {
         line.and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("{metrics}"))
     };
     let before = bytes();
-    // 256 MiB: far above what the tests beside this one give back meanwhile.
+    // 256 MiB, far above what the other tests free meanwhile.
     let room = vec![1_u8; 256 << 20];
     let after = bytes();
     assert!(after > before + (128 << 20), "{before} {after} {}", room.len());
@@ -737,7 +737,8 @@ fn requests_to_the_monitoring_are_bounded() {
     ] {
         assert_eq!(status(request).as_deref(), expected, "{}", String::from_utf8_lossy(request));
     }
-    // Who does not end its request is not waited for without end, and who goes away not at all.
+    // A client that does not complete its request is not waited for without end, and one that leaves is not
+    // waited for at all.
     let silent = UnixStream::connect(&path).expect("it listens");
     (&silent).write_all(b"GET /hea").expect("it is taken");
     drop(UnixStream::connect(&path).expect("it listens"));

@@ -1,5 +1,5 @@
-//! Looks at the boundary each second, since nobody else may: tells in the log what begins to keep it from its work and what
-//! ends, and has the process end where only a new one can go on.
+//! Looks at the boundary each second. It logs faults that begin and end, and ends the process if only a new
+//! one can go on.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -15,15 +15,16 @@ use crate::error::CommandError;
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The thread that looks. It ends with this, and is not waited for: it may be in a token that does not answer.
+/// The thread that looks. It stops when this is dropped, which does not wait for it: it may be inside a token
+/// that does not answer.
 pub(super) struct Watch {
     _stop: Sender<()>,
     ended: Arc<OnceLock<Trouble>>,
 }
 
 impl Watch {
-    /// Looks from now on. Where the process should end it keeps why, and calls `end`. A token that does not answer is waited for
-    /// as long as a write that failed.
+    /// Starts to look. If the process should end, it keeps the reason and calls `end`. It waits for a token
+    /// that does not answer as long as for a failed write.
     pub(super) fn start(
         health: Arc<Health>,
         patience: Duration,
@@ -46,22 +47,22 @@ impl Watch {
         Ok(Watch { _stop: stop, ended })
     }
 
-    /// Why the process should end, if it should.
+    /// The reason why the process should end, if there is one.
     pub(super) fn ended(&self) -> Option<Trouble> {
         self.ended.get().copied()
     }
 }
 
-/// What was seen so far.
+/// The state at the last look.
 struct Seen {
     patience: Duration,
     told: BTreeSet<String>,
-    /// Since when the token does not answer.
+    /// Since when the token has not answered.
     token: Option<Instant>,
 }
 
 impl Seen {
-    /// Tells what is new, and gives why the process should end, if it should.
+    /// Logs changes, and returns the reason why the process should end, if there is one.
     fn look(&mut self, report: &Report) -> Option<Trouble> {
         let problems: BTreeSet<String> = report.problems().map(str::to_owned).collect();
         for problem in problems.difference(&self.told) {
@@ -71,7 +72,8 @@ impl Seen {
             tracing::warn!("over: {problem}");
         }
         self.told = problems;
-        // A refused PIN first: whoever starts this anew must not, whatever else there is.
+        // A refused PIN first, because then the service manager must not start this again, whatever else is
+        // wrong.
         for trouble in [Trouble::PinRefused, Trouble::StoreClosed] {
             if report.standing().has(trouble) {
                 return Some(trouble);
@@ -111,7 +113,7 @@ mod tests {
         assert_eq!(seen(Duration::ZERO).look(&both), Some(Trouble::PinRefused), "it ends for good");
         assert_eq!(seen(Duration::ZERO).look(&report(&[])), None);
         assert!(seen(Duration::ZERO).look(&report(&[Trouble::Token])).is_some(), "it was waited for");
-        // What is still open there is all that is left of the store.
+        // The files that are still open are all that is left of the store.
         assert_eq!(seen(Duration::ZERO).look(&report(&[Trouble::StoreLost])), None);
     }
 

@@ -1,4 +1,5 @@
-//! `countersign state rescue`: a store that was removed or replaced under a running boundary is copied from what that has open.
+//! `countersign state rescue`: copies a store that was removed or replaced under a running boundary, from the
+//! files that the boundary still has open.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -51,7 +52,7 @@ impl Rescue {
             let lock = StoreLock::take(&self.to)?;
             inspection::check(&self.to, &lock, &inside.backing)
         });
-        // Its lock is of no use to anybody.
+        // The copy's lock is of no use.
         let _ = fs::remove_file(beside(&self.to, ".lock"));
         checked.map_err(|error| {
             let CommandError { what, next, .. } = explain(error);
@@ -71,14 +72,14 @@ impl Rescue {
     }
 }
 
-/// Brings what is in the journal of the copy into the copy.
+/// Moves the content of the copy's journal into the copy.
 fn put_together(copy: &Path) -> Result<(), LedgerError> {
     let sqlite = Sqlite::open(copy)?;
     sqlite.sync()?;
     sqlite.close()
 }
 
-/// The process that the store's lock names.
+/// The process named in the store's lock.
 fn holder(store: &Path) -> Result<u32, CommandError> {
     let lock = beside(store, ".lock");
     let text = fs::read_to_string(&lock).unwrap_or_default();
@@ -90,7 +91,7 @@ fn holder(store: &Path) -> Result<u32, CommandError> {
     })
 }
 
-/// The store's files that a process has open, by their paths in /proc.
+/// The store's files that a process has open, with their paths in /proc.
 struct Open {
     store: PathBuf,
     journal: Option<PathBuf>,
@@ -111,7 +112,7 @@ impl Open {
         let (mut found, journal_at) = ((None, None), beside(store, "-wal"));
         for entry in fs::read_dir(&folder).map_err(denied)? {
             let path = entry.map_err(denied)?.path();
-            // One that was closed meanwhile is none of the store's.
+            // A descriptor that was closed meanwhile is not one of the store's.
             let Ok(target) = fs::read_link(&path) else { continue };
             if is_at(&target, store) {
                 found.0 = Some(path);
@@ -129,7 +130,7 @@ impl Open {
         Ok(Open { store: store_file, journal })
     }
 
-    /// Somebody writes a store that is where it should be.
+    /// Refuses a store that is still in its place, because somebody writes it.
     fn check_is_lost(&self, store: &Path) -> Result<(), CommandError> {
         let is_there = |open: &Path, path: &Path| match (fs::metadata(open), fs::metadata(path)) {
             (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
@@ -146,7 +147,7 @@ impl Open {
     }
 }
 
-/// Whether a descriptor leads to what is, or was, at `path` (proc_pid_fd(5)).
+/// Whether a descriptor leads to the present or former file at `path` (proc_pid_fd(5)).
 fn is_at(target: &Path, path: &Path) -> bool {
     target == path || target == beside(path, " (deleted)")
 }
@@ -157,7 +158,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     beside.into()
 }
 
-/// Copies an open file to one that is not there yet, for the same owner and for nobody else.
+/// Copies an open file to a new one, for the same owner and nobody else.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut from = File::open(from)?;
     let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;

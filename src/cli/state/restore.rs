@@ -1,4 +1,4 @@
-//! `countersign state restore`: a store that does not fit its anchor is taken, by word of the SO.
+//! `countersign state restore`: the SO accepts a store that does not fit its anchor.
 
 use std::io::Write;
 
@@ -17,7 +17,7 @@ use crate::inside::{Inside, explain};
 use crate::output::{Report, details};
 use crate::secret::{Ask, SO_PIN, SoPin};
 
-/// The word that is to be typed.
+/// The word that confirms.
 const WORD: &str = "restore";
 
 /// Accept a store that was restored from a backup, or that no longer fits its backing token.
@@ -49,7 +49,7 @@ impl Restore {
                 json!({ "restored": null }),
             ));
         };
-        // Before anything is asked. On standard error: the answer on standard output is about what was done.
+        // Before any prompt. On standard error, because standard output is for the result.
         let now = SystemClock.read().wall;
         eprint!("{}", findings(unanchored.found(), &unanchored.restoration(), now));
         let pin = SO_PIN.obtain(self.pin.so_pin_file.as_deref(), Ask::OnStdin)?;
@@ -99,7 +99,7 @@ Taking this store means:
     )
 }
 
-/// How many links came after the newest one of the store, as far as the anchor tells.
+/// How many links came after the newest one of the store, according to the anchor.
 fn lost(restoration: &Restoration) -> Option<u64> {
     restoration.anchor.map(|anchor| anchor.saturating_sub(restoration.store))
 }
@@ -125,7 +125,7 @@ fn times(number: u32) -> String {
 
 fn confirm() -> Result<(), CommandError> {
     eprint!("Type \"{WORD}\" to accept this store: ");
-    // A prompt that cannot be shown changes nothing about what has to be typed.
+    // If the prompt cannot be shown, the same text must still be typed.
     let _ = std::io::stderr().flush();
     let mut typed = String::new();
     let read = std::io::stdin().read_line(&mut typed);
@@ -150,7 +150,7 @@ fn refused(error: RestoreError) -> CommandError {
              right first: taken as it is, it keeps the module closed until the time has caught up",
         ),
         RestoreError::Clock(_) => CommandError::new(what, "set the machine's clock right, then try again"),
-        // Here it may have come as far as the store: opening tells.
+        // It may have reached the store. Opening the store shows that.
         RestoreError::Ledger(error) => explain(error),
     }
 }

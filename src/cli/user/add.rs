@@ -78,12 +78,12 @@ impl Add {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
-        // The picture's place is found before the secret exists: the URI is shown only once.
+        // The picture's file is made before the secret exists, because the URI is shown only once.
         let picture = self.svg.as_deref().map(NewFile::create).transpose()?;
         let user = self.generate(&session)?;
         match self.show(&session, user, picture) {
             Ok(report) => Ok(report),
-            // A secret that nobody has seen is of no use to anybody.
+            // Nobody has seen the secret, so nobody can use it.
             Err(mut error) => {
                 error.next = match session.destroy_object(user) {
                     Ok(()) => {
@@ -114,7 +114,7 @@ impl Add {
         ];
         attributes.extend(self.issuer.as_deref().map(|issuer| text(CKA_OTP_SERVICE_IDENTIFIER, issuer)));
         session.generate_key(&mechanism, &attributes).during(act).map_err(|mut error| {
-            // One answer for several values: say which, where it can be found out.
+            // One answer covers several values, so this finds out which one it is, if possible.
             let taken = error.is("CKR_ATTRIBUTE_VALUE_INVALID")
                 && session.find_objects(&template(Some(&self.name))).is_ok_and(|objects| !objects.is_empty());
             if taken {
@@ -176,7 +176,7 @@ fn read_uri(session: &Session, user: ObjectHandle, name: &str) -> Result<Zeroizi
     Ok(uri)
 }
 
-/// A file that did not exist before. Dropped before it is written, it is gone again.
+/// A file that did not exist before. If it is dropped before it is written, it is removed.
 struct NewFile {
     file: Option<File>,
     path: PathBuf,
@@ -210,7 +210,7 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if self.file.is_some() {
-            // An empty or half-written picture is of no use; that it cannot be removed hurts nobody.
+            // An empty or half-written picture is useless. If it cannot be removed, that does no harm.
             let _ = std::fs::remove_file(&self.path);
         }
     }

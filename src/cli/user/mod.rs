@@ -48,14 +48,14 @@ impl User {
     }
 }
 
-/// What the module tells of a user.
+/// What the module shows of a user.
 struct Record {
     name: String,
     confirmed: Option<bool>,
     locked: Option<bool>,
-    /// Failed tries in the last 30 days.
+    /// Wrong tries in the last 30 days.
     failures: Option<CK_ULONG>,
-    /// Nobody's code is looked at.
+    /// The breaker has stopped all codes.
     stopped: Option<bool>,
     hash: Option<&'static str>,
     digits: Option<CK_ULONG>,
@@ -77,7 +77,7 @@ impl Record {
     }
 }
 
-/// The users, or the one of that name, by name.
+/// All users, or the one with this name, sorted by name.
 fn read_users(session: &Session, name: Option<&str>) -> Result<Vec<Record>, CommandError> {
     let objects = session.find_objects(&template(name)).during(Act::Read)?;
     let digits = values(session, name, &objects, CKA_OTP_LENGTH, 6..=8)?;
@@ -109,7 +109,7 @@ fn read_users(session: &Session, name: Option<&str>) -> Result<Vec<Record>, Comm
     Ok(users)
 }
 
-/// The object of the user of that name.
+/// The object of the user with this name.
 fn find_user(session: &Session, name: &str) -> Result<ObjectHandle, CommandError> {
     let objects = session.find_objects(&template(Some(name))).during(Act::Read)?;
     objects.first().copied().ok_or_else(|| no_such_user(name))
@@ -124,9 +124,9 @@ fn template(name: Option<&str>) -> Vec<Attribute> {
     std::iter::once(class).chain(name.map(|name| Attribute::Label(name.as_bytes().to_vec()))).collect()
 }
 
-/// A standard attribute's value for each object, found by searching for each candidate in turn.
+/// A standard attribute's value for each object, found by searching for each candidate.
 ///
-/// The crate can write the `CKA_OTP_*` attributes but, for want of variants, not read them.
+/// The crate can write the `CKA_OTP_*` attributes but cannot read them, because it has no variants for them.
 fn values(
     session: &Session,
     name: Option<&str>,
@@ -148,7 +148,7 @@ fn values(
     Ok(found)
 }
 
-/// A number for a person; `?` where the module does not tell it.
+/// A number for a person, or `?` if the module does not show it.
 fn told(value: Option<CK_ULONG>) -> String {
     value.map_or("?".to_owned(), |value| value.to_string())
 }

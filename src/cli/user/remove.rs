@@ -43,7 +43,7 @@ impl Remove {
 }
 
 impl Remove {
-    /// Which wallets and keys keep the user from being removed.
+    /// Names the wallets and keys that keep the user from being removed.
     fn name_what_lists_them(&self, session: &Session, mut error: CommandError) -> CommandError {
         if !error.is("CKR_ACTION_PROHIBITED") {
             return error;

@@ -1,4 +1,4 @@
-//! `countersign wallet …`: the keys that sign, and whose codes they want.
+//! `countersign wallet …`: the wallets' keys, and whose codes they require.
 
 mod create;
 mod list;
@@ -51,14 +51,14 @@ impl Wallet {
     }
 }
 
-/// The labels of the wallets that the user's codes sign for.
+/// The labels of the wallets that sign on this user's codes.
 pub(crate) fn wallets_of(session: &Session, user: &str) -> Result<Vec<String>, CommandError> {
     let wallets = read_wallets(session, None)?;
     let theirs = wallets.into_iter().filter(|wallet| wallet.users.iter().any(|name| name == user));
     Ok(theirs.map(|wallet| wallet.label).collect())
 }
 
-/// The object of the wallet of that label, of the given class.
+/// The object of the wallet with this label, in the given class.
 pub(crate) fn find_wallet(
     session: &Session,
     class: ObjectClass,
@@ -68,7 +68,7 @@ pub(crate) fn find_wallet(
     objects.first().copied().ok_or_else(|| no_such_wallet(label))
 }
 
-/// What the module tells of a wallet.
+/// What the module shows of a wallet.
 struct Record {
     label: String,
     network: String,
@@ -77,7 +77,7 @@ struct Record {
     fingerprint: String,
     path: String,
     xpub: String,
-    /// Empty until the wallet is registered, as are the two behind it.
+    /// Empty until the wallet is registered, like the two fields after it.
     descriptor: String,
     wallet_policy: String,
     id: String,
@@ -124,7 +124,7 @@ impl Record {
         (!value.is_empty()).then_some(value)
     }
 
-    /// How far change is taken for the wallet's.
+    /// How far change counts as the wallet's.
     fn reach_text(&self) -> String {
         let text = |(external, internal)| {
             format!("external addresses below {external} and internal ones below {internal} count as used")
@@ -136,7 +136,7 @@ impl Record {
         without_us::without_us(&self.descriptor, &self.xpub).unwrap_or_else(|| "not registered yet".into())
     }
 
-    /// The wrappings of its script, as in `sh(wsh)`.
+    /// The wrappings of its script, for example `sh(wsh)`.
     fn script_type(&self) -> String {
         let words: Vec<&str> = self.descriptor.split('(').take(3).collect();
         match words[..] {
@@ -190,7 +190,7 @@ pub(crate) struct Watched {
     pub(crate) siblings: Vec<Fingerprint>,
 }
 
-/// What the module shows of a wallet is all that its checks need.
+/// The module shows everything that the checks of a wallet need.
 pub(crate) fn watched(session: &Session, label: &str) -> Result<Watched, CommandError> {
     let (ours, others): (Vec<_>, Vec<_>) =
         read_wallets(session, None)?.into_iter().partition(|wallet| wallet.label == label);
@@ -223,7 +223,7 @@ pub(crate) fn watched(session: &Session, label: &str) -> Result<Watched, Command
     })
 }
 
-/// The wallets, or the one of that label, by label.
+/// All wallets, or the one with this label, sorted by label.
 fn read_wallets(session: &Session, label: Option<&str>) -> Result<Vec<Record>, CommandError> {
     let objects = session.find_objects(&template(ObjectClass::PUBLIC_KEY, label)).during(Act::Read)?;
     let wallets: Result<Vec<Record>, CommandError> =
@@ -237,14 +237,14 @@ fn no_such_wallet(label: &str) -> CommandError {
     CommandError::new(format!("there is no wallet {label}"), "\"countersign wallet list\" lists the wallets")
 }
 
-/// A key that signs digests is made by another mechanism.
+/// Finds only wallets: a key that signs digests is made by another mechanism.
 fn template(class: ObjectClass, label: Option<&str>) -> Vec<Attribute> {
     let made_by = number(CKA_KEY_GEN_MECHANISM, v::CKM_COUNTERSIGN_WALLET_KEY_GEN);
     let label = label.map(|label| Attribute::Label(label.as_bytes().to_vec()));
     [Attribute::Class(class), made_by].into_iter().chain(label).collect()
 }
 
-/// Where the module refused a value, finds out whether it was a user who is not there.
+/// After the module refused a value, finds out whether it was a user who does not exist.
 pub(crate) fn name_the_bad_user(
     session: &Session,
     users: &[String],

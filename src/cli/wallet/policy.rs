@@ -1,4 +1,4 @@
-//! A wallet's policy as options: limits, a file, or `--unlimited` in so many words.
+//! A wallet's policy as options: limits, a file, or an explicit `--unlimited`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,11 +14,11 @@ use crate::at_fault;
 use crate::error::CommandError;
 use crate::policy_file;
 
-/// What replaces the limits. Were they taken together, the limits would silently not count.
+/// The options that replace the limits. If both were accepted together, the limits would silently not apply.
 const OTHERS: [&str; 2] = ["policy", "unlimited"];
 
-/// What says that a policy is meant: one of these is in each, and the verb's group `limits` has them. The other rules
-/// stand beside one.
+/// The options of which each policy has one. The verb's group `limits` contains them. The other rules are
+/// additions.
 pub(super) const BASES: [&str; 4] = ["policy", "max_transaction_sat", "max_period_sat", "unlimited"];
 
 /// The policy. Which of them go together is said by the verb's group `limits`.
@@ -78,12 +78,12 @@ pub(super) struct PolicyOptions {
 }
 
 impl PolicyOptions {
-    /// What to correct where the policy is refused.
+    /// What to correct if the policy is refused.
     pub(super) fn next(&self, reason: &str) -> String {
         at_fault::next_for_policy(reason, self.policy.as_deref())
     }
 
-    /// The TOML document that the options stand for; none if there are no options.
+    /// The TOML document for the options, or none without options.
     pub(super) fn document(&self) -> Result<Option<String>, CommandError> {
         if let Some(path) = &self.policy {
             return policy_file::read(path).map(Some);
@@ -101,7 +101,7 @@ impl PolicyOptions {
             ("time_windows", &self.time_windows),
         ];
         let lists = lists.iter().filter(|(_, texts)| !texts.is_empty()).map(|(name, texts)| {
-            // As TOML writes a text: what is in it can end neither the text nor the list.
+            // As a TOML string, so that its content can end neither the string nor the list.
             let texts: Vec<_> =
                 texts.iter().map(|text| format!("    {},\n", Value::from(text.as_str()))).collect();
             format!("{name} = [\n{}]\n", texts.concat())
@@ -133,7 +133,7 @@ fn lines<'a>(numbers: &'a [(&str, Option<u64>)]) -> impl Iterator<Item = String>
     numbers.iter().filter_map(|(name, number)| number.map(|number| format!("{name} = {number}\n")))
 }
 
-/// Why the module would not take a policy for a wallet of so many users, where it is for one of them.
+/// Why the module would refuse a policy for a wallet with so many users, if the reason is one of them.
 pub(super) fn refusal(document: &str, network: &str, users: usize) -> Option<String> {
     let policy = match Policy::parse(document, Network::from_str(network).ok()?) {
         Ok(policy) => policy,

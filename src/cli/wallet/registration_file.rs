@@ -1,5 +1,5 @@
-//! The file that --wallet-policy names: text in any Unicode encoding, or JSON that Bitcoin Core and others export. What the
-//! text says is for the module to read.
+//! The file of --wallet-policy: text in any Unicode encoding, or JSON that Bitcoin Core and others export.
+//! The module reads the text itself.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::error::CommandError;
 use crate::unicode;
 
-/// Larger than any export: eight descriptors of twenty keys, with what Core tells of each.
+/// Larger than any export: eight descriptors of twenty keys, with everything that Core adds to each.
 const FILE_MAX: u64 = 1 << 20;
 
 /// Reads a wallet policy or descriptor.
@@ -44,8 +44,8 @@ pub(super) fn read(path: &Path) -> Result<String, CommandError> {
     }
 }
 
-/// The descriptors in JSON: of `listdescriptors` the active ones, else whatever is called `desc` or `descriptor` in an object,
-/// or in a list of objects.
+/// The descriptors in JSON: the active ones of `listdescriptors`, or else everything called `desc` or
+/// `descriptor` in an object or in a list of objects.
 fn descriptors(json: &Value) -> Vec<&str> {
     let list = match json {
         Value::Array(list) => list.as_slice(),

@@ -1,4 +1,4 @@
-//! A wallet's script as options, and why the module would not register one.
+//! A wallet's script as options, and the reasons why the module would not register one.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use countersign::kernel::wallet::{Network, WatchOnly};
 use super::registration_file;
 use crate::error::CommandError;
 
-/// The script of a wallet that is created.
+/// The script of a new wallet.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Script (default: a single key in P2WPKH)")]
 pub(super) struct ScriptOptions {
@@ -44,7 +44,7 @@ enum SingleKey {
 }
 
 impl ScriptOptions {
-    /// What is registered; `None` leaves it to the module.
+    /// The registration; `None` leaves it to the module.
     pub(super) fn registration(&self) -> Result<Option<String>, CommandError> {
         if self.key_only {
             return Ok(Some(String::new()));
@@ -61,7 +61,7 @@ impl ScriptOptions {
         Ok(template.map(|template| format!("{template}\n{}", registration::OURS)))
     }
 
-    /// What to correct where the registration is refused; none where it is the policy that refuses it.
+    /// What to correct if the registration is refused, or none if the policy refuses it.
     pub(super) fn next(&self, reason: &str) -> Option<String> {
         if reason.starts_with("--path: ") {
             return Some("correct --path".into());
@@ -86,7 +86,7 @@ pub(super) struct OurKey {
 }
 
 impl OurKey {
-    /// The key of a wallet that the module shows.
+    /// The key of a wallet, from what the module shows.
     pub(super) fn shown(fingerprint: &str, path: &str, xpub: &str) -> Option<OurKey> {
         Some(OurKey {
             fingerprint: Fingerprint::from_str(fingerprint).ok()?,
@@ -95,7 +95,7 @@ impl OurKey {
         })
     }
 
-    /// Any key, in place of the one that would be made.
+    /// Any key, in place of the one that the module will make.
     fn stand_in(path: DerivationPath, network: Network) -> Option<OurKey> {
         let secp = Secp256k1::new();
         let master = Xpriv::new_master(network.kind(), b"a stand-in, known to everybody").ok()?;
@@ -105,7 +105,7 @@ impl OurKey {
     }
 }
 
-/// Why the module would not make a wallet with this registration and policy, where it is for one of them.
+/// Why the module would not make a wallet with this registration and policy, if the reason is one of them.
 pub(super) fn refusal_to_create(
     registration: &str,
     path: Option<&str>,

@@ -84,7 +84,7 @@ impl Set {
 }
 
 impl Set {
-    /// Where the policy cannot be read, or asks for more users than there are.
+    /// If the policy cannot be read, or asks for more users than there are.
     fn name_the_policy(
         &self,
         wallet: &Record,
@@ -100,7 +100,7 @@ impl Set {
         error
     }
 
-    /// Where the policy asks for a cosigner that the wallet does not have.
+    /// If the policy asks for a cosigner that the wallet does not have.
     fn name_the_cosigner(
         &self,
         wallet: &Record,

@@ -1,4 +1,5 @@
-//! How the coins of a wallet can move without its own key: what the security officer must know before coins come in.
+//! How the coins of a wallet can move without its own key: what the security officer must know before coins
+//! arrive.
 
 use core::str::FromStr;
 
@@ -8,7 +9,7 @@ use miniscript::policy::Liftable;
 use miniscript::policy::semantic::Policy;
 use miniscript::{Descriptor, DescriptorPublicKey};
 
-/// In words, or `None` where the descriptor or the key cannot be read.
+/// In words, or `None` if the descriptor or the key cannot be read.
 pub(super) fn without_us(descriptor: &str, xpub: &str) -> Option<String> {
     let policy = Descriptor::<DescriptorPublicKey>::from_str(descriptor).ok()?.lift().ok()?;
     let ours = Xpub::from_str(xpub).ok()?;
@@ -16,7 +17,7 @@ pub(super) fn without_us(descriptor: &str, xpub: &str) -> Option<String> {
     let ages: Vec<Option<u32>> =
         none.clone().chain(policy.relative_timelocks().into_iter().map(Some)).collect();
     let times: Vec<Option<u32>> = none.chain(policy.absolute_timelocks().into_iter().map(Some)).collect();
-    // What asks for least comes first: no preimage, then no time, then no age.
+    // The cheapest way comes first: no preimage, then no time, then no age.
     for preimages in [false, true] {
         for (time, age) in times.iter().flat_map(|time| ages.iter().map(move |age| (*time, *age))) {
             let world = World { ours: &ours, age, time, preimages };
@@ -28,7 +29,7 @@ pub(super) fn without_us(descriptor: &str, xpub: &str) -> Option<String> {
     Some("no coin moves".into())
 }
 
-/// Everybody but us, at some time.
+/// Everybody except us, at some time.
 struct World<'a> {
     ours: &'a Xpub,
     /// The `older` that has passed.
@@ -41,7 +42,7 @@ struct World<'a> {
 
 impl World<'_> {
     fn satisfies(&self, policy: &Policy<DescriptorPublicKey>) -> bool {
-        // Blocks and seconds are not compared with each other (BIP 65, BIP 68).
+        // Blocks and seconds cannot be compared with each other (BIP 65, BIP 68).
         let passed = |passed: Option<u32>, wanted: u32, is_seconds: fn(u32) -> bool| {
             passed.is_some_and(|passed| is_seconds(passed) == is_seconds(wanted) && wanted <= passed)
         };
@@ -101,7 +102,7 @@ mod tests {
         let recovery = "wsh(or_d(multi(2,USER/<0;1>/*,OURS/<0;1>/*),and_v(v:pk(USER/<2;3>/*),older(144))))";
         assert_eq!(of(recovery), waits);
         assert_eq!(of("tr(OURS/<0;1>/*,and_v(v:pk(USER/<0;1>/*),older(144)))"), waits);
-        // Only the locks that stand before the others are told, the least of them.
+        // Shows only the lowest of the locks that come before the others.
         let several = "wsh(thresh(2,pk(OURS/<0;1>/*),s:pk(USER/<0;1>/*),sln:older(144)))";
         assert_eq!(of(several), waits);
         let ours_waits = "wsh(or_d(pk(USER/<0;1>/*),and_v(v:pk(OURS/<0;1>/*),older(144))))";
@@ -140,7 +141,7 @@ mod tests {
         let point = point_as_xpub();
         assert_eq!(of(&format!("wsh(multi(1,OURS/<0;1>/*,{point}))")), "no coin moves");
         assert_eq!(of(&format!("wsh(multi(2,OURS/<0;1>/*,{point},USER/<0;1>/*))")), "no coin moves");
-        // Our other place is ours as well.
+        // Our other place in the script is ours as well.
         let both = "wsh(or_d(multi(2,USER/<0;1>/*,OURS/<0;1>/*),and_v(v:pk(OURS/<2;3>/*),older(9))))";
         assert_eq!(of(both), "no coin moves");
     }
