@@ -16,7 +16,6 @@ mod keys;
 use std::cell::Cell;
 
 use crate::engine::{DigestKeyId, Engine, EngineError, Held, KeyId, WalletId};
-use crate::kernel::anchor::StateError;
 use crate::kernel::approval::Approval;
 use crate::kernel::digest_key::{DigestKey, SIGNATURE_LEN};
 use crate::kernel::otp::OtpKeyId;
@@ -26,7 +25,6 @@ use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::signable::Signable;
 use crate::kernel::state::{self, Claim, Locked, Moment, Opened, Outcome, Subject};
 use crate::kernel::wallet::Wallet;
-use crate::ports::LedgerError;
 use keys::{Countersigner, Paid};
 
 /// What leaves.
@@ -197,18 +195,16 @@ impl Engine {
         approvals.into_iter().map(|approval| self.claim(approval, eligible)).collect()
     }
 
-    /// A user who is unknown, not eligible, or whose record is missing or damaged, is nobody: the code is tried all the same.
+    /// A user who is unknown or not eligible is nobody: the code is tried all the same. Not so one whose record cannot be read:
+    /// nobody knows who that is, and no code is looked at.
     fn claim(&self, approval: Approval, eligible: Eligible<'_>) -> Result<Claim, EngineError> {
         let name = match (approval.user(), eligible.users) {
             (None, [only]) => Some(only.as_str()),
             (None, _) => None,
             (Some(name), users) => users.iter().map(String::as_str).find(|eligible| *eligible == name),
         };
-        let user = match name.map(|name| self.user_record(name)).transpose() {
-            Ok(user) => user.flatten().filter(|user| eligible.has(user)),
-            Err(EngineError::Ledger(LedgerError::State(StateError::Sealed(_)))) => None,
-            Err(error) => return Err(error),
-        };
+        let user = name.map(|name| self.user_record(name)).transpose()?.flatten();
+        let user = user.filter(|user| eligible.has(user));
         let subject = match user {
             Some(user) => Subject::User(Box::new(user)),
             None => Subject::Nobody(self.single(Kind::Nobody)?),

@@ -57,6 +57,9 @@ pub trait Ledger: Send + Sync {
     /// The wrong tries of the hour before the ledger was opened, according to the audit chain.
     fn failures(&self) -> Failures;
 
+    /// Closes the ledger, because of what was found in a record that opens.
+    fn close(&self, found: &StateError);
+
     /// Whether it is closed ([`LedgerError::Closed`]) until it is opened again.
     fn closed(&self) -> bool;
 

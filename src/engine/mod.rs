@@ -19,6 +19,7 @@ use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
 use crate::kernel::administration::PinEra;
+use crate::kernel::anchor::StateError;
 use crate::kernel::audit::Role;
 use crate::kernel::clock::Believed;
 use crate::kernel::digest_key::DigestKey;
@@ -424,21 +425,20 @@ pub struct UserView {
     pub stopped: bool,
 }
 
+/// Reads a record, and closes the ledger where it opens and this version cannot read it: what it says is then unknown, and
+/// nothing may be decided without it.
 fn read<T: Stored>(ledger: &dyn Ledger, place: RecordKey) -> Result<Option<Versioned<T>>, EngineError> {
-    match ledger.read(&place)? {
-        None => Ok(None),
-        Some(record) => Versioned::read(&record).ok_or_else(|| unreadable(place)).map(Some),
-    }
-}
-
-fn unreadable(place: RecordKey) -> EngineError {
-    sealed(format!("a {:?} record has a format that this version does not read", place.kind))
+    let Some(record) = ledger.read(&place)? else { return Ok(None) };
+    Versioned::read(&record).map(Some).ok_or_else(|| {
+        let found = StateError::Sealed(format!(
+            "a {:?} record has a format that this version does not read",
+            place.kind
+        ));
+        ledger.close(&found);
+        LedgerError::State(found).into()
+    })
 }
 
 fn missing(place: RecordKey) -> EngineError {
-    sealed(format!("the {:?} record is missing", place.kind))
-}
-
-fn sealed(problem: String) -> EngineError {
-    LedgerError::State(crate::kernel::anchor::StateError::Sealed(problem)).into()
+    LedgerError::State(StateError::Sealed(format!("the {:?} record is missing", place.kind))).into()
 }

@@ -16,6 +16,7 @@
 //!   change waits behind it.
 //! - L5. A batch is anchored only if it is in the store that every process would find (`look`).
 //! - L6. A record that does not read as it was written closes the store, because somebody else writes there.
+//!   So does a record that opens and has a format that this version does not know.
 
 mod book;
 mod look;
@@ -25,7 +26,7 @@ mod revival;
 use std::sync::{Arc, Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::book::{Book, NewestRecord};
+use self::book::{Book, Closed, NewestRecord};
 use self::look::Looks;
 use self::opening::Opened;
 use crate::kernel::anchor::{self, Anchored, Opening, StateError};
@@ -224,11 +225,14 @@ impl SealedLedger {
         };
         read().inspect_err(|error| {
             if let LedgerError::State(found) = error {
-                let closed = revival::spoilt(found.to_string());
-                tracing::error!("{}", closed.reason);
-                self.book().close(closed);
+                self.close_for(revival::spoilt(found.to_string()));
             }
         })
+    }
+
+    fn close_for(&self, closed: Closed) {
+        tracing::error!("{}", closed.reason);
+        self.book().close(closed);
     }
 }
 
@@ -299,6 +303,10 @@ impl Ledger for SealedLedger {
 
     fn failures(&self) -> Failures {
         self.book().failures()
+    }
+
+    fn close(&self, found: &StateError) {
+        self.close_for(revival::unreadable(found));
     }
 
     fn closed(&self) -> bool {

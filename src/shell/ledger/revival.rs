@@ -68,6 +68,14 @@ pub(super) fn spoilt(problem: String) -> Closed {
     Closed { reason, standing: LedgerStanding::Lost }
 }
 
+/// A record is as it was written, and this version cannot read it.
+pub(super) fn unreadable(found: &StateError) -> Closed {
+    let reason = format!(
+        "{found}; the store is closed and nothing is signed. A newer version may have written it: install that version"
+    );
+    Closed { reason, standing: LedgerStanding::Closed }
+}
+
 /// The unknown parts of a batch.
 #[derive(Default)]
 struct Doubt {

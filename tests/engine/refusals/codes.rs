@@ -1,6 +1,7 @@
 //! Codes and state.
 
 use super::*;
+use countersign::ports::LedgerError;
 
 /// A change by the security officer applies to everything that is not signed yet.
 #[test]
@@ -161,23 +162,54 @@ fn otp_missing_object() {
     assert_eq!(bench.failures("newcomer"), 1);
 
     let place = RecordKey::user("alice");
-    bench.ledger.state().damaged.insert(place);
-    assert!(is_wrong_code(&scene.sign(&psbt)), "damaged");
-    bench.ledger.state().damaged.clear();
     let kept = bench.ledger.state().records.remove(&place).expect("there");
     assert!(is_wrong_code(&scene.sign(&psbt)), "missing");
-    assert_eq!(nobodies(), 5);
-    // A record that opens and is of another kind, of another format, or empty.
+    assert_eq!(nobodies(), 4);
+    bench.ledger.state().records.insert(place, kept);
+    scene.sign(&psbt).expect("and back again it signs");
+}
+
+/// Nobody knows who it is: the code is neither right nor wrong, and the store answers nothing any more.
+#[test]
+fn otp_missing_object_a_user_whose_record_cannot_be_read_closes_the_store() {
+    let scene = Scene::new(UNLIMITED);
+    let (bench, psbt) = (&scene.bench, scene.psbt(1).serialize());
+    let (place, id) = (RecordKey::user("alice"), scene.id);
+    let key_id = bench.engine.user("alice").expect("read").expect("there").key_id;
+    let kept = bench.ledger.state().records[&place].clone();
     let of_wallet = bench.ledger.state().records[&RecordKey { kind: Kind::Wallet, id }].1.clone();
     let mut of_format_9 = kept.1.clone();
     of_format_9[0] = 9;
-    for (tries, plaintext) in (6..).zip([of_wallet, of_format_9, zeroize::Zeroizing::new(vec![])]) {
-        bench.ledger.state().records.insert(place, (kept.0, plaintext));
-        assert!(is_wrong_code(&scene.sign(&psbt)), "unreadable");
-        assert_eq!(nobodies(), tries);
+    let unreadable = [
+        ("another kind", Some(of_wallet)),
+        ("another format", Some(of_format_9)),
+        ("nothing", Some(zeroize::Zeroizing::new(vec![]))),
+        ("a broken seal", None),
+    ];
+    for (what, plaintext) in unreadable {
+        for confirms in [false, true] {
+            match &plaintext {
+                Some(plaintext) => {
+                    drop(bench.ledger.state().records.insert(place, (kept.0, plaintext.clone())))
+                }
+                None => drop(bench.ledger.state().damaged.insert(place)),
+            }
+            let told = bench.ledger.state().events.len();
+            let answer = if confirms {
+                bench.engine.confirm("alice", &key_id, b"123456")
+            } else {
+                scene.sign(&psbt).map(drop)
+            };
+            assert!(matches!(answer, Err(EngineError::Ledger(_))), "{what}: {answer:?}");
+            assert_eq!(bench.ledger.state().events.len(), told, "{what}: no try is recorded");
+            let names = bench.engine.user_names();
+            assert!(matches!(names, Err(EngineError::Ledger(LedgerError::Closed(_)))), "{what}: {names:?}");
+            bench.ledger.state().closed = None;
+            bench.ledger.state().damaged.clear();
+            bench.ledger.state().records.insert(place, kept.clone());
+        }
     }
-    bench.ledger.state().records.insert(place, kept);
-    scene.sign(&psbt).expect("and back again it signs");
+    scene.sign(&psbt).expect("opened anew, and with its record back, it signs");
 }
 
 #[test]

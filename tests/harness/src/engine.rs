@@ -386,6 +386,8 @@ pub struct MemoryLedger(Arc<Mutex<MemoryState>>);
 pub struct MemoryState {
     pub records: HashMap<RecordKey, Plain>,
     pub damaged: HashSet<RecordKey>,
+    /// Why it answers nothing any more.
+    pub closed: Option<String>,
     pub events: Vec<Event>,
     /// The versions that callers have waited for to be durable.
     pub settled: Vec<u64>,
@@ -398,6 +400,12 @@ pub struct MemoryState {
     commits: u64,
     time: u64,
     failures: Failures,
+}
+
+impl MemoryState {
+    fn check_open(&self) -> Result<(), LedgerError> {
+        self.closed.as_ref().map_or(Ok(()), |reason| Err(LedgerError::Closed(reason.clone())))
+    }
 }
 
 impl MemoryLedger {
@@ -438,9 +446,12 @@ fn shape(batch: &Batch) -> (Vec<(RecordKey, usize)>, usize) {
 
 impl Ledger for MemoryLedger {
     fn read(&self, place: &RecordKey) -> Result<Option<Unsealed>, LedgerError> {
-        let state = self.state();
+        let mut state = self.state();
+        state.check_open()?;
         if state.damaged.contains(place) {
-            return Err(StateError::Sealed("damaged by the test".into()).into());
+            let found = StateError::Sealed("damaged by the test".into());
+            state.closed = Some(found.to_string());
+            return Err(found.into());
         }
         Ok(state.records.get(place).map(|record| unsealed(place, record)))
     }
@@ -454,8 +465,9 @@ impl Ledger for MemoryLedger {
     }
 
     fn settle(&self, version: u64) -> Result<(), LedgerError> {
-        self.state().settled.push(version);
-        Ok(())
+        let mut state = self.state();
+        state.settled.push(version);
+        state.check_open()
     }
 
     fn commit<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, LedgerError> {
@@ -464,6 +476,7 @@ impl Ledger for MemoryLedger {
             act();
         }
         let mut state = self.state();
+        state.check_open()?;
         let version = |place| state.records.get(place).map(|(version, _): &Plain| *version);
         if batch.writes.iter().any(|write| version(&write.place) != write.expected) {
             return Err(LedgerError::Conflict);
@@ -497,8 +510,13 @@ impl Ledger for MemoryLedger {
         self.state().failures.clone()
     }
 
+    fn close(&self, found: &StateError) {
+        self.state().closed = Some(found.to_string());
+    }
+
     fn closed(&self) -> bool {
-        self.state().fail_at == Some(0)
+        let state = self.state();
+        state.closed.is_some() || state.fail_at == Some(0)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 use super::{MEMORY_KEY, Plain, unsealed};
+use countersign::kernel::anchor::StateError;
 use countersign::kernel::failures::Failures;
 use countersign::kernel::receipt::{Batch, Committed, Content};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey, Unsealed};
@@ -61,6 +62,10 @@ impl Ledger for NoCommit {
 
     fn failures(&self) -> Failures {
         Failures::default()
+    }
+
+    fn close(&self, found: &StateError) {
+        panic!("{found}");
     }
 
     fn closed(&self) -> bool {
