@@ -23,16 +23,15 @@ use zeroize::Zeroizing;
 use countersign::engine::{Engine, WalletId};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::factor::Factor;
+use countersign::kernel::network::Network;
 use countersign::kernel::otp::{OtpHash, OtpKey};
-use countersign::kernel::policy::Judged;
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::{Committed, Receipt};
+use countersign::kernel::record::Versioned;
 use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization};
-use countersign::kernel::state::{
-    self, Claim, Epoch, Moment, Reach, Subject, UserRecord, Versioned, WalletState,
-};
-use countersign::kernel::wallet::{Chain, Location, Network, Wallet};
+use countersign::kernel::state::{self, Claim, Epoch, Moment, Subject, UserRecord, WalletState};
+use countersign::kernel::wallet::{Chain, Location, Reach, Wallet};
 use countersign::ports::Vault;
 use harness::engine::ledgers::AnchorInMemory;
 use harness::engine::scripts::{Cosigner, SCRIPTS, Script, good_psbt, named, of_seed};
@@ -60,7 +59,7 @@ fn print_steps(inputs: u32) {
     let (way, steps) = (Way::new(named("wpkh"), inputs), Steps::new(inputs));
     let rounds = ROUNDS / if inputs > 1 { 10 } else { 1 };
     let keys = || steps.wallet.keys().expect("registered");
-    let authorized = || Authorization::new(steps.decide(steps.judged())).expect("an authorization");
+    let authorized = || Authorization::new(steps.decided()).expect("an authorization");
     let sides: Vec<(&str, Side<'_>)> = vec![
         ("raw: sighash + low-R sign + verify", Box::new(|| cpu(|| steps.raw.ecdsa(true)))),
         ("raw: sighash + low-R sign", Box::new(|| cpu(|| steps.raw.ecdsa(false)))),
@@ -84,23 +83,23 @@ fn print_steps(inputs: u32) {
             }),
         ),
         (
-            "policy.judge",
+            "policy.refusing_rule",
             Box::new(|| {
-                let (psbt, claims) = (steps.checked(steps.psbt.clone()), steps.claims());
-                cpu(|| steps.wallet.policy().judge(psbt, claims, steps.clock.now()))
+                let psbt = steps.checked(steps.psbt.clone());
+                cpu(|| steps.wallet.policy().refusing_rule(&psbt))
             }),
         ),
         (
             "decide, commit and open, ledger not counted",
             Box::new(|| {
-                let judged = steps.judged();
-                cpu(|| steps.decide(judged))
+                let (psbt, claims) = (steps.checked(steps.psbt.clone()), steps.claims());
+                cpu(|| steps.decide(psbt, claims))
             }),
         ),
         (
             "Authorization::new (sighashes)",
             Box::new(|| {
-                let consumed = steps.decide(steps.judged());
+                let consumed = steps.decided();
                 cpu(|| Authorization::new(consumed))
             }),
         ),
@@ -340,17 +339,18 @@ impl Steps {
         vec![Claim { approval, subject: Subject::User(Box::new(self.user())), released_at: None }]
     }
 
-    fn judged(&self) -> Judged<CheckedPsbt> {
-        let checked = self.checked(self.psbt.clone());
-        self.wallet.policy().judge(checked, self.claims(), self.clock.now())
+    fn decided(&self) -> Receipt<state::Consumed<CheckedPsbt>> {
+        self.decide(self.checked(self.psbt.clone()), self.claims())
     }
 
-    fn decide(&self, judged: Judged<CheckedPsbt>) -> Receipt<state::Consumed<CheckedPsbt>> {
+    fn decide(&self, psbt: CheckedPsbt, claims: Vec<Claim>) -> Receipt<state::Consumed<CheckedPsbt>> {
         let place = RecordKey { kind: Kind::WalletState, id: [0; 16] };
         let state = recorded(place, &WalletState::default());
         let entropy = Zeroizing::new([5; 32]);
         let moment = Moment { now: self.clock.now(), epoch: Epoch::default(), entropy: &entropy };
-        let Ok(decided) = state::decide(judged, &state, moment) else { panic!("not locked") };
+        let Ok(decided) = state::decide((&self.wallet, psbt), claims, &state, moment) else {
+            panic!("not locked")
+        };
         let Ok(consumed) = issue(decided).open().answer else { panic!("right") };
         consumed
     }

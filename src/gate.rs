@@ -1,8 +1,7 @@
 //! The way of one signature.
 //!
 //! ```text
-//! C_Sign bytes → Approval::parse → CheckedPsbt::check → policy.judge → decide → commit → open
-//!             → Authorization → signer::sign → bytes
+//! C_Sign bytes → Approval::parse → CheckedPsbt::check → decide → commit → open → Authorization → signer::sign → bytes
 //! ```
 //!
 //! A digest goes the same way, from `DigestKey::request` to `signer::sign_digest`, with a key that was made for digests: what
@@ -17,13 +16,14 @@ use std::cell::Cell;
 
 use crate::engine::{DigestKeyId, Engine, EngineError, Held, KeyId, WalletId};
 use crate::kernel::approval::Approval;
+use crate::kernel::binding::Binding;
 use crate::kernel::digest_key::{DigestKey, SIGNATURE_LEN};
 use crate::kernel::otp::OtpKeyId;
-use crate::kernel::psbt::{Digest, PsbtBytes};
+use crate::kernel::psbt::PsbtBytes;
 use crate::kernel::receipt::Change;
+use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::signable::Signable;
-use crate::kernel::state::{self, Claim, Locked, Moment, Opened, Outcome, Subject};
+use crate::kernel::state::{self, Claim, Locked, Moment, Opened, Outcome, Signable, Subject};
 use crate::kernel::wallet::Wallet;
 use keys::{Countersigner, Paid};
 
@@ -119,7 +119,7 @@ impl Engine {
                 return Err(EngineError::ChangedMeanwhile(key.label().into()));
             }
             let moment = Moment { now, epoch, entropy: &entropy };
-            Ok(state::decide(key.judge(request, claims, now), &state, moment))
+            Ok(state::decide((&**key, request), claims, &state, moment))
         };
         let (opened, decided_at) =
             self.commit_tries(codes, (request, approvals), decide, Change::withdraw)?;
@@ -174,7 +174,7 @@ impl Engine {
 
     /// The answer leaves: what it repeats does so for two minutes from now, not from when it was decided.
     /// Where both are the same second, as they nearly always are, nothing needs to be remembered.
-    fn released(&self, binding: Digest, users: &[RecordKey], decided_at: u64) {
+    fn released(&self, binding: Binding, users: &[RecordKey], decided_at: u64) {
         let now = self.clock_time();
         if now <= decided_at {
             return;
@@ -187,7 +187,7 @@ impl Engine {
         }
     }
 
-    fn released_at(&self, binding: &Digest, user: &RecordKey) -> Option<u64> {
+    fn released_at(&self, binding: &Binding, user: &RecordKey) -> Option<u64> {
         self.answers().get(&(*binding, user.id))
     }
 
@@ -224,11 +224,11 @@ struct Eligible<'a> {
     /// The one OTP key that a code may be of, where one was named.
     key: Option<&'a OtpKeyId>,
     /// What is to be signed, if anything is.
-    binding: Option<&'a Digest>,
+    binding: Option<&'a Binding>,
 }
 
 impl Eligible<'_> {
-    fn has(&self, user: &state::Versioned<state::UserRecord>) -> bool {
+    fn has(&self, user: &Versioned<state::UserRecord>) -> bool {
         self.key.is_none_or(|key| *key == user.value().factor.otp_key().id())
     }
 }

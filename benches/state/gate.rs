@@ -11,7 +11,7 @@ use bitcoin::{Amount, ScriptBuf};
 use cryptoki_sys::*;
 
 use countersign::engine::{Engine, WalletId};
-use countersign::kernel::audit::Role;
+use countersign::kernel::pin::Role;
 use countersign::pkcs11::vendor::CKM_COUNTERSIGN_PSBT;
 
 use super::measure::{Ratio, cpu, in_turn, median};

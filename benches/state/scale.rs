@@ -19,8 +19,9 @@ use countersign::kernel::clock::Believed;
 use countersign::kernel::digest_key::DigestKeyRecord;
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::receipt::{Change, Receipt};
+use countersign::kernel::record::Versioned;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::{ClockRecord, TokenRecord, UserRecord, Versioned, WalletState};
+use countersign::kernel::state::{ClockRecord, TokenRecord, UserRecord, WalletState};
 use countersign::kernel::wallet::WalletRecord;
 use countersign::ports::{Anchor, Ledger};
 

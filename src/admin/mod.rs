@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::engine::{Engine, EngineError};
 use crate::kernel::act::Deed;
 use crate::kernel::administration::{self, Fresh, Moment, PinEra, Plan, Timing};
-use crate::kernel::audit::Role;
+use crate::kernel::pin::Role;
 use crate::kernel::receipt::Change;
 use crate::kernel::seal::Kind;
 use crate::kernel::state::ClockRecord;

@@ -5,8 +5,7 @@ use std::sync::{MutexGuard, PoisonError};
 use super::{Approved, Done, Login};
 use crate::engine::{Engine, EngineError};
 use crate::kernel::act::Deed;
-use crate::kernel::audit::Role;
-use crate::kernel::pin::{self, PinRecord};
+use crate::kernel::pin::{self, PinRecord, Role};
 use crate::kernel::state::{self, Peer, PinClosed, PinMatched};
 
 impl Engine {

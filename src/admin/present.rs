@@ -3,8 +3,9 @@
 use crate::engine::{Engine, EngineError};
 use crate::kernel::administration::{KeyId, Present, Refused};
 use crate::kernel::digest_key::DigestKeyRecord;
+use crate::kernel::record::Versioned;
 use crate::kernel::seal::Kind;
-use crate::kernel::state::{ClockRecord, TokenRecord, UserRecord, Versioned, WalletState};
+use crate::kernel::state::{ClockRecord, TokenRecord, UserRecord, WalletState};
 use crate::kernel::wallet::WalletRecord;
 use crate::ports::RandomError;
 

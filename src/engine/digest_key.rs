@@ -4,8 +4,9 @@ use std::sync::{Arc, PoisonError};
 
 use super::{Closed, Engine, EngineError, Held, KeyId, read};
 use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
+use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{Versioned, WalletState};
+use crate::kernel::state::WalletState;
 use crate::ports::Ledger;
 
 /// Names one key that signs digests.

@@ -20,19 +20,18 @@ use zeroize::Zeroizing;
 
 use crate::kernel::administration::PinEra;
 use crate::kernel::anchor::StateError;
-use crate::kernel::audit::Role;
+use crate::kernel::binding::Binding;
 use crate::kernel::clock::Believed;
 use crate::kernel::digest_key::DigestKey;
 use crate::kernel::failures::Failures;
 use crate::kernel::otp::{OtpHash, OtpKeyId};
-use crate::kernel::psbt::Digest;
+use crate::kernel::pin::Role;
 use crate::kernel::receipt::{Batch, Committed};
 use crate::kernel::recent::Recent;
+use crate::kernel::record::{Stored, Versioned};
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{
-    ClockRecord, Epoch, Peer, PinStanding, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
-};
-use crate::kernel::wallet::{Wallet, WalletRecord};
+use crate::kernel::state::{ClockRecord, Epoch, Peer, PinStanding, TokenRecord, UserRecord, WalletState};
+use crate::kernel::wallet::{Reach, Wallet, WalletRecord};
 use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
 
 use breaker::Breaker;
@@ -76,7 +75,7 @@ pub struct Engine {
     /// The acts of administration since it was opened, done and refused.
     acts: Mutex<acts::Counts>,
     /// When the answers of the last minutes left, by what was signed and whose code paid for it.
-    answers: Mutex<Recent<(Digest, [u8; 16]), u64>>,
+    answers: Mutex<Recent<(Binding, [u8; 16]), u64>>,
     /// One try at the PIN of each role at a time: right ones that come at once are no row of wrong ones, and each stretching
     /// takes its 19 MiB. The security officer does not wait for backends.
     pub(crate) pins: [Mutex<()>; 2],
@@ -330,7 +329,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn answers(&self) -> MutexGuard<'_, Recent<(Digest, [u8; 16]), u64>> {
+    pub(crate) fn answers(&self) -> MutexGuard<'_, Recent<(Binding, [u8; 16]), u64>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -4,13 +4,11 @@ use std::collections::HashSet;
 
 use crate::engine::{Engine, EngineError, Held, KeyId};
 use crate::kernel::digest_key::{DIGEST_LEN, DigestKey, RequestedDigest, SIGNATURE_LEN};
-use crate::kernel::policy::Judged;
 use crate::kernel::psbt::{CheckedPsbt, PsbtBytes, PsbtError, Surroundings};
 use crate::kernel::receipt::Receipt;
 use crate::kernel::seal::Kind;
-use crate::kernel::signable::Signable;
 use crate::kernel::signer::{self, Authorization, DigestAuthorization};
-use crate::kernel::state::{Claim, Consumed};
+use crate::kernel::state::{Consumed, Signable};
 use crate::kernel::wallet::{Wallet, WalletKeys};
 
 /// Proof that what a key is to sign was paid for.
@@ -21,7 +19,7 @@ pub(crate) trait Countersigner: Sized {
     /// What a caller hands in.
     type Asked;
     /// What of it the users' codes pay for.
-    type Request: Signable;
+    type Request: Signable<Key = Self>;
     /// What leaves.
     type Signed;
 
@@ -41,9 +39,6 @@ pub(crate) trait Countersigner: Sized {
 
     /// Checks all of what was handed in that needs no code. Whatever is refused here spends nothing.
     fn request(&self, engine: &Engine, id: &KeyId, asked: Self::Asked) -> Result<Self::Request, EngineError>;
-
-    /// What its policy says.
-    fn judge(&self, request: Self::Request, claims: Vec<Claim>, now: u64) -> Judged<Self::Request>;
 
     /// Signs what was paid for.
     fn sign(
@@ -98,10 +93,6 @@ impl Countersigner for Wallet {
         })
     }
 
-    fn judge(&self, psbt: CheckedPsbt, claims: Vec<Claim>, now: u64) -> Judged<CheckedPsbt> {
-        self.policy().judge(psbt, claims, now)
-    }
-
     fn sign(&self, paid: Receipt<Consumed<CheckedPsbt>>, engine: &Engine) -> Result<Vec<u8>, EngineError> {
         Ok(signer::sign(Authorization::new(paid)?, registered(self)?, &engine.secp)?)
     }
@@ -138,10 +129,6 @@ impl Countersigner for DigestKey {
         digest: [u8; DIGEST_LEN],
     ) -> Result<RequestedDigest, EngineError> {
         Ok(self.request(digest))
-    }
-
-    fn judge(&self, digest: RequestedDigest, claims: Vec<Claim>, now: u64) -> Judged<RequestedDigest> {
-        self.policy().judge(digest, claims, now)
     }
 
     fn sign(

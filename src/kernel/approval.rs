@@ -6,8 +6,7 @@
 
 use core::fmt;
 
-use zeroize::Zeroizing;
-
+use super::factor::totp::{Code, NotACode};
 use super::factor::{FactorKind, Proof};
 
 /// Size of one record.
@@ -19,8 +18,6 @@ pub const MAX_USER_LEN: usize = 60;
 
 const VERSION: u8 = 1;
 const CODE_FIELD: usize = 64;
-const MIN_CODE_LEN: usize = 6;
-const MAX_CODE_LEN: usize = 8;
 
 /// One user's claim: "I am `user`, and this is my proof." Nothing about it has been verified.
 pub struct Approval {
@@ -88,28 +85,6 @@ impl Approval {
     }
 }
 
-/// A code as typed: 6 to 8 ASCII digits. No `Debug`, no comparison: only [`super::factor`] looks into it.
-pub struct Code {
-    /// Left-aligned, zero bytes behind: the form in which codes are compared, whatever their length.
-    digits: Zeroizing<[u8; MAX_CODE_LEN]>,
-}
-
-impl Code {
-    /// Takes exactly `[0-9]{6,8}`. A blank, a sign or another script's digit is a malformed parameter, not another code.
-    pub fn parse(bytes: &[u8]) -> Result<Code, ApprovalError> {
-        if !(MIN_CODE_LEN..=MAX_CODE_LEN).contains(&bytes.len()) || !bytes.iter().all(u8::is_ascii_digit) {
-            return Err(ApprovalError::Code);
-        }
-        let mut digits = Zeroizing::new([0; MAX_CODE_LEN]);
-        digits[..bytes.len()].copy_from_slice(bytes);
-        Ok(Code { digits })
-    }
-
-    pub(crate) fn padded(&self) -> &[u8; MAX_CODE_LEN] {
-        &self.digits
-    }
-}
-
 /// A malformed approval. The texts never repeat the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApprovalError {
@@ -132,11 +107,17 @@ pub enum ApprovalError {
     #[error("the user name is not UTF-8")]
     User,
     /// Code that is not 6 to 8 ASCII digits.
-    #[error("a code is 6 to 8 ASCII digits and nothing else")]
+    #[error("{NotACode}")]
     Code,
     /// Non-zero bytes behind a field's content.
     #[error("padding that is not zero")]
     Padding,
+}
+
+impl From<NotACode> for ApprovalError {
+    fn from(_: NotACode) -> ApprovalError {
+        ApprovalError::Code
+    }
 }
 
 fn parse_user(bytes: &[u8]) -> Result<Option<Box<str>>, ApprovalError> {

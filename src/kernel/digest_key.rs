@@ -6,7 +6,7 @@
 //! Invariants:
 //! - D1. Only a key made for digests signs a digest, never a wallet's key: they have two types, and each signer takes only its own.
 //! - D2. The code, its charge, its spending and the limits of the period are those of a PSBT: one way for both
-//!   ([`super::signable`]).
+//!   ([`super::state::Signable`]).
 //! - D3. The secret is wiped on drop and has no `Debug`.
 
 use core::fmt;
@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+pub use super::act::document::DigestMechanisms;
+use super::binding::Binding;
 use super::policy::{DigestPolicy, PolicyError};
-use super::psbt::Digest;
+use super::record::{Stored, Versioned};
 use super::seal::Authority;
-use super::state::Versioned;
 use super::wallet::ErasedKey;
 
 /// Bytes of a digest.
@@ -27,15 +28,6 @@ pub const DIGEST_LEN: usize = 32;
 /// Bytes of its signature: r ‖ s, each of 32 bytes, big-endian.
 pub const SIGNATURE_LEN: usize = 64;
 const LABEL: &[u8] = b"countersign/digest/v1\0";
-
-/// The mechanisms that a key was made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DigestMechanisms {
-    /// `CKM_COUNTERSIGN_DIGEST`.
-    pub digest: bool,
-    /// `CKM_ECDSA`.
-    pub ecdsa: bool,
-}
 
 /// A key as it is kept, sealed.
 #[derive(Clone, Serialize, Deserialize)]
@@ -53,6 +45,8 @@ pub struct DigestKeyRecord {
     /// The secret key, 32 bytes.
     secret: Zeroizing<Vec<u8>>,
 }
+
+impl Stored for DigestKeyRecord {}
 
 /// What a key is made of, but for its secret.
 pub struct DigestKeyParts {
@@ -205,7 +199,7 @@ impl RequestedDigest {
     }
 
     /// Names what a signature of this key for this digest means. Never what a PSBT has: the hashes begin otherwise.
-    pub(crate) fn binding(&self) -> Digest {
+    pub(crate) fn binding(&self) -> Binding {
         let hash = Sha256::new_with_prefix(LABEL);
         hash.chain_update(self.public_key.serialize()).chain_update(self.digest).finalize().into()
     }

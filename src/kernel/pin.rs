@@ -22,6 +22,15 @@ pub type PinName = [u8; 8];
 
 const LABEL_NAME: &[u8] = b"countersign/pin-name/v1\0";
 
+/// Whose PIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// The security officer.
+    So,
+    /// The user of PKCS#11: the backend.
+    User,
+}
+
 /// A PIN as it is kept: salt and tag.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PinRecord {

@@ -5,7 +5,7 @@
 //! [`Receipt::issue`], which first has the change written. So what must be durable before the next step, is.
 //!
 //! Whoever writes shows it by [`Committed`], which takes the data key of the store. The same key opened the records that the change
-//! rests on ([`super::state::Versioned`]), and those of the keys that sign ([`super::signer`]). Code that has not the key can make
+//! rests on ([`super::record::Versioned`]), and those of the keys that sign ([`super::signer`]). Code that has not the key can make
 //! none of the three; code that has it could read the secret keys themselves, and gains nothing.
 //!
 //! ```compile_fail,E0451

@@ -18,8 +18,8 @@ use super::template::{
 };
 use super::vendor::*;
 use crate::admin::{Act, Done, Enrolment, NewScript, NewUser, NewWallet};
+use crate::kernel::network::Network;
 use crate::kernel::otp::{OtpHash, SECRET_LEN};
-use crate::kernel::wallet::Network;
 
 const DEFAULT_SERVICE: &str = "Countersign";
 

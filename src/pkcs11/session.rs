@@ -7,7 +7,7 @@ use super::reply::SessionInfo;
 use super::rv::{Answer, Rv};
 use super::slot_token::check_slot;
 use crate::kernel::approval::Approval;
-use crate::kernel::audit::Role;
+use crate::kernel::pin::Role;
 use crate::kernel::rule::Rule;
 
 impl Application {

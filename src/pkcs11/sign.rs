@@ -19,8 +19,8 @@ use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
 use crate::engine::{DigestKeyId, Engine, EngineError, WalletId};
 use crate::gate::Countersigned;
 use crate::kernel::approval::Approval;
-use crate::kernel::audit::Role;
 use crate::kernel::digest_key::{DIGEST_LEN, DigestKey, DigestMechanisms, SIGNATURE_LEN};
+use crate::kernel::pin::Role;
 use crate::kernel::psbt::{MAX_PSBT_LEN, PsbtBytes};
 use crate::kernel::wallet::Wallet;
 

@@ -8,7 +8,7 @@ use super::reply::{MechanismInfo, TokenInfo};
 use super::rv::{Answer, Rv};
 use super::vendor::*;
 use crate::admin::Act;
-use crate::kernel::audit::Role;
+use crate::kernel::pin::Role;
 use crate::kernel::state::PinStanding;
 use crate::kernel::utc;
 

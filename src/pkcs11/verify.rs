@@ -16,10 +16,10 @@ use super::rv::{Answer, Rv};
 use super::sign::is_made_for;
 use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_TOTP};
 use crate::engine::EngineError;
-use crate::kernel::approval::Code;
-use crate::kernel::audit::Role;
 use crate::kernel::digest_key::{DIGEST_LEN, SIGNATURE_LEN};
+use crate::kernel::factor::totp::Code;
 use crate::kernel::otp::OtpKeyId;
+use crate::kernel::pin::Role;
 
 /// A verifying operation.
 pub(super) struct Verifying {

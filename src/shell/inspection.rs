@@ -18,8 +18,9 @@ use crate::kernel::anchor::{self, Anchored, Opening, StateError};
 use crate::kernel::audit::Link;
 use crate::kernel::clock::{self, Believed, SaidError};
 use crate::kernel::receipt::{Committed, Receipt};
+use crate::kernel::record::{Stored, Versioned};
 use crate::kernel::seal::{DataKey, Kind, RecordKey};
-use crate::kernel::state::{ClockRecord, Epoch, Stored, TokenRecord, Versioned};
+use crate::kernel::state::{ClockRecord, Epoch, TokenRecord};
 use crate::ports::{Anchor, Clock, LedgerError, Sealer, View};
 
 /// How often to look for the anchor of a store in use, because a listed one may be replaced before it is

@@ -9,12 +9,13 @@ use countersign::admin::{
 };
 use countersign::engine::EngineError;
 use countersign::kernel::act::document::{UserDocument, WalletDocument};
-use countersign::kernel::act::in_force::InForce;
 use countersign::kernel::act::{ActCount, Change, Deed, Document, Outcome, RecordedAct};
-use countersign::kernel::audit::{Event, Head, Link, Role};
+use countersign::kernel::audit::in_force::InForce;
+use countersign::kernel::audit::{Event, Head, Link};
 use countersign::kernel::digest_key::DigestMechanisms;
+use countersign::kernel::pin::Role;
 use countersign::kernel::seal::SetHash;
-use countersign::kernel::state::Reach;
+use countersign::kernel::wallet::Reach;
 use harness::engine::Bench;
 use harness::engine::administration::{administrator_as, user_pin};
 

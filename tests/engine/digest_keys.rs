@@ -11,10 +11,12 @@ use countersign::kernel::act::{Change, Deed};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::{Answer, Asked, DigestFacts, Event, Fate, TriedCode};
 use countersign::kernel::digest_key::{DigestKeyError, DigestKeyRecord, DigestMechanisms};
-use countersign::kernel::policy::{Direction, PolicyError};
+use countersign::kernel::direction::Direction;
+use countersign::kernel::policy::PolicyError;
+use countersign::kernel::record::Stored;
 use countersign::kernel::rule::Rule;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::{Stored, WalletState};
+use countersign::kernel::state::WalletState;
 use harness::engine::{Bench, count};
 
 const UNLIMITED: &str = "unlimited = true";
@@ -424,7 +426,7 @@ fn what_cannot_be_a_key_is_refused_and_not_written() {
     let label = scene.bench.make_wallet(countersign::admin::NewWallet {
         label: "sidechain".into(),
         cka_id: vec![],
-        network: countersign::kernel::wallet::Network::Regtest,
+        network: countersign::kernel::network::Network::Regtest,
         users: vec!["alice".into()],
         policy: UNLIMITED.into(),
         script: countersign::admin::NewScript::default(),

@@ -13,13 +13,13 @@ mod structure;
 use std::sync::Arc;
 
 use bitcoin::bip32::{DerivationPath, Fingerprint, Xpriv, Xpub};
-use bitcoin::ecdsa;
 use bitcoin::hashes::Hash;
 use bitcoin::psbt::{Psbt, PsbtSighashType};
 use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
 use bitcoin::{
-    Amount, NetworkKind, OutPoint, PublicKey, ScriptBuf, Sequence, TxIn, TxOut, Txid, Witness, transaction,
+    Amount, NetworkKind, OutPoint, PublicKey, ScriptBuf, Sequence, TxIn, TxOut, Txid, Witness, ecdsa,
+    transaction,
 };
 use proptest::prelude::*;
 
@@ -28,9 +28,9 @@ use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::audit::{Answer, Asked, Event, Fate, TransactionFacts};
 use countersign::kernel::clock::ClockError;
 use countersign::kernel::psbt::{CheckedPsbt, PsbtError};
+use countersign::kernel::record::Stored;
 use countersign::kernel::rule::Rule;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::Stored;
 use countersign::kernel::wallet::{Chain, Wallet, WalletRecord};
 use countersign::remote::Boundary;
 use countersign::remote::standing::{Standing, Trouble};

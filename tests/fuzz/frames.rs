@@ -12,7 +12,7 @@ use std::io::Cursor;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use countersign::kernel::audit::Role;
+use countersign::kernel::pin::Role;
 use countersign::kernel::seal::RecordKey;
 use countersign::kernel::state::{PEER_TRIES, PIN_BUDGET};
 use countersign::pkcs11;

@@ -13,9 +13,9 @@ use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::{All, Secp256k1};
 
 use countersign::engine::EngineError;
+use countersign::kernel::network::Network;
 use countersign::kernel::psbt::{CheckedPsbt, Layout, PsbtError};
 use countersign::kernel::rule::Rule;
-use countersign::kernel::wallet::Network;
 
 /// Every vector of a folder, by its name.
 fn vectors(folder: &str) -> BTreeMap<String, Vec<u8>> {

@@ -4,7 +4,8 @@ use bitcoin::bip32::{ChildNumber, DerivationPath, Xpriv, Xpub};
 use bitcoin::secp256k1::{Scalar, Secp256k1};
 use bitcoin::{NetworkKind, bip32};
 
-use countersign::kernel::wallet::{Chain, Location, Network, SEED_LEN};
+use countersign::kernel::network::Network;
+use countersign::kernel::wallet::{Chain, Location, SEED_LEN};
 
 struct Row<'a> {
     vector: &'a str,

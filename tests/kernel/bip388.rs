@@ -8,7 +8,8 @@ use bitcoin::bip32::{Fingerprint, Xpub};
 use bitcoin::secp256k1::Secp256k1;
 use serde_json::Value;
 
-use countersign::kernel::wallet::{Chain, Location, Network, RegistrationError, WalletError, WatchOnly};
+use countersign::kernel::network::Network;
+use countersign::kernel::wallet::{Chain, Location, RegistrationError, WalletError, WatchOnly};
 use harness::engine::scripts::of_seed;
 
 fn strings(value: &Value) -> Vec<&str> {

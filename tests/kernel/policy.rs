@@ -13,7 +13,8 @@ use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::act::{Change, Deed, PolicyChange};
 use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::{Answer, Event, Fate};
-use countersign::kernel::policy::{Direction, PolicyError};
+use countersign::kernel::direction::Direction;
+use countersign::kernel::policy::PolicyError;
 use countersign::kernel::rule::Rule;
 use countersign::kernel::wallet::WalletError;
 

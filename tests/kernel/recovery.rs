@@ -12,7 +12,8 @@ use bitcoin::secp256k1::Secp256k1;
 use bitcoin::{Amount, NetworkKind, Transaction};
 use miniscript::{Descriptor, DescriptorPublicKey};
 
-use countersign::kernel::wallet::{Chain, Network, Wallet};
+use countersign::kernel::network::Network;
+use countersign::kernel::wallet::{Chain, Wallet};
 use harness::engine::consensus::verdicts;
 use harness::engine::scripts::{Cosigner, named, of_seed, script_at};
 use harness::engine::{INPUT, funding, stranger, watch};

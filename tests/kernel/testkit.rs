@@ -16,11 +16,11 @@ use bitcoin::bip32::Fingerprint;
 use bitcoin::psbt::Psbt;
 use bitcoin::secp256k1::{All, Secp256k1};
 
+use countersign::kernel::network::Network;
 use countersign::kernel::policy::Policy;
 use countersign::kernel::psbt::{CheckedPsbt, PsbtError, Surroundings};
 use countersign::kernel::rule::Rule;
-use countersign::kernel::state::Reach;
-use countersign::kernel::wallet::Network;
+use countersign::kernel::wallet::Reach;
 use harness::engine::scripts::{SCRIPTS, named};
 use harness::engine::{maps, watch};
 

@@ -1,8 +1,8 @@
 //! `countersign audit in-force`: what was in force at some time, according to the audit alone.
 
 use clap::Args;
-use countersign::kernel::act::in_force::{self, Standing};
 use countersign::kernel::audit::Link;
+use countersign::kernel::audit::in_force::{self, Standing};
 use countersign::kernel::seal::Kind;
 use countersign::kernel::utc::to_iso;
 use countersign::shell::inspection;

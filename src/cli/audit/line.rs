@@ -39,9 +39,10 @@
 use std::io::{self, Write};
 
 use countersign::kernel::audit::{
-    Answer, Asked, DigestFacts, Event, Fate, Link, Role, TransactionFacts, TriedCode,
+    Answer, Asked, DigestFacts, Event, Fate, Link, TransactionFacts, TriedCode,
 };
-use countersign::kernel::policy::Direction;
+use countersign::kernel::direction::Direction;
+use countersign::kernel::pin::Role;
 use countersign::kernel::utc::to_iso;
 use data_encoding::HEXLOWER;
 use serde::Serialize;

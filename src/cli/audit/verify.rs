@@ -1,7 +1,7 @@
 //! `countersign audit verify`: compares the whole chain with its anchor and the records.
 
 use clap::Args;
-use countersign::kernel::act::in_force::InForce;
+use countersign::kernel::audit::in_force::InForce;
 use countersign::kernel::audit::{Event, Link};
 use countersign::kernel::utc::to_iso;
 use countersign::shell::inspection::{self, Verified};

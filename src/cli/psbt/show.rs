@@ -8,21 +8,20 @@ use bitcoin::bip32::Fingerprint;
 use bitcoin::secp256k1::Secp256k1;
 use bitcoin::{Address, Script, Sequence, Transaction, TxIn, TxOut};
 use clap::Args;
+use countersign::kernel::network::Network;
 use countersign::kernel::policy::Policy;
 use countersign::kernel::psbt::{self, CheckedPsbt, Surroundings};
 use countersign::kernel::rule::Rule;
-use countersign::kernel::wallet::{Chain, Location, Network};
+use countersign::kernel::wallet::{Chain, Location};
 use serde_json::{Value, json};
 
-use crate::Global;
 use crate::error::CommandError;
 use crate::module::Module;
-use crate::names;
 use crate::next_step::next_step;
 use crate::output::{Report, details, table};
-use crate::psbt_file;
 use crate::secret::EitherPin;
 use crate::wallet::{Watched, watched};
+use crate::{Global, names, psbt_file};
 
 /// Show a PSBT as the signer sees it.
 ///

@@ -6,13 +6,13 @@ use std::str::FromStr;
 use clap::{ArgGroup, Args};
 
 use countersign::kernel::approval::MAX_RECORDS;
+use countersign::kernel::network::Network;
 use countersign::kernel::policy::{MAX_PERIOD_HOURS, Policy};
-use countersign::kernel::wallet::{Network, WalletError};
+use countersign::kernel::wallet::WalletError;
 use toml::Value;
 
-use crate::at_fault;
 use crate::error::CommandError;
-use crate::policy_file;
+use crate::{at_fault, policy_file};
 
 /// The options that replace the limits. If both were accepted together, the limits would silently not apply.
 const OTHERS: [&str; 2] = ["policy", "unlimited"];

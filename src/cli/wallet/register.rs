@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use countersign::kernel::wallet::Network;
+use countersign::kernel::network::Network;
 use countersign::pkcs11::vendor as v;
 use cryptoki::object::ObjectClass;
 use serde_json::json;
 
-use super::registration_file;
 use super::script::{self, OurKey};
-use super::{Record, find_wallet};
+use super::{Record, find_wallet, registration_file};
 use crate::Global;
 use crate::attributes::text;
 use crate::error::{CommandError, During};

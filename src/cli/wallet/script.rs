@@ -6,9 +6,9 @@ use std::str::FromStr;
 use bitcoin::bip32::{DerivationPath, Fingerprint, Xpriv, Xpub};
 use bitcoin::secp256k1::Secp256k1;
 use clap::{Args, ValueEnum};
+use countersign::kernel::network::Network;
 use countersign::kernel::policy::Policy;
-use countersign::kernel::wallet::registration;
-use countersign::kernel::wallet::{Network, WatchOnly};
+use countersign::kernel::wallet::{WatchOnly, registration};
 
 use super::registration_file;
 use crate::error::CommandError;
@@ -134,8 +134,8 @@ pub(super) fn refusal(registration: &str, ours: &OurKey, network: Network, polic
     WatchOnly::register("", registration, origin, &ours.xpub, network, &Secp256k1::new())
         .and_then(|watch| {
             watch.check_spendable()?;
-            watch.check_cosigner(&policy)?;
-            watch.check_somebody_cosigns(&policy)
+            watch.check_cosigner(policy.require_cosigner())?;
+            watch.check_somebody_cosigns(policy.require_cosigner())
         })
         .err()
         .map(|error| error.to_string())

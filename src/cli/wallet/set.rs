@@ -3,8 +3,8 @@
 use clap::{ArgGroup, Args};
 use core::str::FromStr;
 
-use countersign::kernel::state::Reach;
-use countersign::kernel::wallet::Network;
+use countersign::kernel::network::Network;
+use countersign::kernel::wallet::Reach;
 use countersign::pkcs11::vendor as v;
 use cryptoki::object::ObjectClass;
 use serde_json::json;
@@ -12,8 +12,6 @@ use serde_json::json;
 use super::policy::{self, BASES, PolicyOptions};
 use super::script::{self, OurKey};
 use super::{Record, find_wallet, name_the_bad_user};
-use crate::Global;
-use crate::at_fault;
 use crate::attributes::{numbers, text};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
@@ -21,6 +19,7 @@ use crate::module::Module;
 use crate::names::{self, printable};
 use crate::output::Report;
 use crate::secret::SoPin;
+use crate::{Global, at_fault};
 
 /// Change a wallet's users, its policy or its reach.
 ///

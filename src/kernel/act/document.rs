@@ -7,11 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::write_hex;
 use crate::clock::Believed;
-use crate::digest_key::{DigestKey, DigestMechanisms};
+use crate::network::Network;
 use crate::otp::{OtpHash, OtpKeyId};
 use crate::pin::PinName;
-use crate::state::{TokenRecord, UserRecord};
-use crate::wallet::{Network, Wallet};
 
 const LABEL: &[u8] = b"countersign/document/v1\0";
 
@@ -120,6 +118,15 @@ pub struct KeyDocument {
     pub public_key: Vec<u8>,
 }
 
+/// The mechanisms that a key was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestMechanisms {
+    /// `CKM_COUNTERSIGN_DIGEST`.
+    pub digest: bool,
+    /// `CKM_ECDSA`.
+    pub ecdsa: bool,
+}
+
 /// The clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockDocument {
@@ -127,60 +134,6 @@ pub struct ClockDocument {
     pub wall: u64,
     /// Seconds since the machine was started, then.
     pub boot: u64,
-}
-
-impl From<&TokenRecord> for Document {
-    fn from(token: &TokenRecord) -> Document {
-        Document::Token(TokenDocument {
-            label: token.label.clone(),
-            serial: token.serial,
-            so_pin: token.so.name(),
-            user_pin: token.user.as_ref().and_then(|pin| pin.name()),
-        })
-    }
-}
-
-impl From<&UserRecord> for Document {
-    fn from(user: &UserRecord) -> Document {
-        Document::User(UserDocument {
-            name: user.name.clone(),
-            issuer: user.service.clone(),
-            key_id: user.factor.otp_key().id(),
-            hash: user.factor.otp_key().hash(),
-            digits: user.factor.otp_key().digits(),
-            period: user.factor.otp_key().period(),
-            confirmed: user.confirmed,
-        })
-    }
-}
-
-impl From<&Wallet> for Document {
-    fn from(wallet: &Wallet) -> Document {
-        Document::Wallet(Box::new(WalletDocument {
-            label: wallet.label().into(),
-            cka_id: wallet.cka_id().into(),
-            network: wallet.network(),
-            users: wallet.users().into(),
-            policy: wallet.policy_document().into(),
-            fingerprint: wallet.master_fingerprint().to_bytes(),
-            path: wallet.account_path(),
-            xpub: wallet.account().to_string(),
-            descriptor: wallet.keys().map(|keys| keys.watch().descriptor().into()),
-        }))
-    }
-}
-
-impl From<&DigestKey> for Document {
-    fn from(key: &DigestKey) -> Document {
-        Document::Key(KeyDocument {
-            label: key.label().into(),
-            cka_id: key.cka_id().into(),
-            users: key.users().into(),
-            policy: key.policy_document().into(),
-            mechanisms: key.mechanisms(),
-            public_key: key.public_key().serialize().into(),
-        })
-    }
 }
 
 impl From<Believed> for Document {

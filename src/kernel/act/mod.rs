@@ -1,5 +1,5 @@
 //! Acts of administration, as the audit keeps them: what was done, the whole document that is in force since then, and the digest of
-//! the one before. So the chain alone shows what was in force at any time ([`in_force`]).
+//! the one before. So the chain alone shows what was in force at any time ([`super::audit::in_force`]).
 //!
 //! Invariants:
 //! - A1. No act is in force before the link with its document: both are one commit.
@@ -10,15 +10,14 @@
 //! more to say is a new variant.
 
 pub mod document;
-pub mod in_force;
 
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::audit::Role;
-use super::policy::Direction;
+use super::direction::Direction;
+use super::pin::Role;
 pub use document::{Document, DocumentDigest};
 
 /// Most bytes of an act: the longest policy, beside a descriptor that has the same keys in very many places.
@@ -315,4 +314,4 @@ pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

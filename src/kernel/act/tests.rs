@@ -1,13 +1,11 @@
-use super::document::{KeyDocument, TokenDocument, UserDocument, WalletDocument};
-use super::in_force::InForce;
+use super::document::{DigestMechanisms, KeyDocument, TokenDocument, UserDocument, WalletDocument};
 use super::*;
 use crate::audit::{Event, Head, Link};
-use crate::digest_key::DigestMechanisms;
+use crate::network::Network;
 use crate::otp::OtpHash;
-use crate::seal::{Kind, SetHash};
-use crate::wallet::Network;
+use crate::seal::SetHash;
 
-fn token() -> Document {
+pub(crate) fn token() -> Document {
     Document::Token(TokenDocument {
         label: "t".into(),
         serial: [7; 8],
@@ -16,7 +14,7 @@ fn token() -> Document {
     })
 }
 
-fn user(name: &str, confirmed: bool) -> Document {
+pub(crate) fn user(name: &str, confirmed: bool) -> Document {
     Document::User(UserDocument {
         name: name.into(),
         issuer: "bank".into(),
@@ -28,7 +26,7 @@ fn user(name: &str, confirmed: bool) -> Document {
     })
 }
 
-fn wallet(policy: &str, descriptor: Option<String>) -> Document {
+pub(crate) fn wallet(policy: &str, descriptor: Option<String>) -> Document {
     Document::Wallet(Box::new(WalletDocument {
         label: "l".repeat(128),
         cka_id: vec![9; 128],
@@ -42,8 +40,19 @@ fn wallet(policy: &str, descriptor: Option<String>) -> Document {
     }))
 }
 
-fn act(deed: Deed, document: Option<Document>) -> RecordedAct {
+pub(crate) fn act(deed: Deed, document: Option<Document>) -> RecordedAct {
     RecordedAct { deed, id: [5; 16], name: "x".into(), document, before: None, changes: vec![] }
+}
+
+pub(crate) fn link(sequence: u64, act: RecordedAct) -> Link {
+    Link {
+        sequence,
+        time: 1_000 + sequence,
+        event: Event::Act(Box::new(act)),
+        previous: Head::default(),
+        set: SetHash::default(),
+        batch: sequence,
+    }
 }
 
 fn policy_change(tightens: bool, loosens: bool) -> Change {
@@ -148,88 +157,4 @@ fn an_act_is_told_in_one_line_by_the_digests_of_its_documents() {
         old.digest()
     );
     assert_eq!(act.to_string(), expected);
-}
-
-fn link(sequence: u64, act: RecordedAct) -> Link {
-    Link {
-        sequence,
-        time: 1_000 + sequence,
-        event: Event::Act(Box::new(act)),
-        previous: Head::default(),
-        set: SetHash::default(),
-        batch: sequence,
-    }
-}
-
-#[test]
-fn what_is_in_force_follows_from_the_links_alone() {
-    let of = |name: &str| crate::seal::RecordKey::user(name).id;
-    let mut in_force = InForce::default();
-    let mut follow = |sequence, act| in_force.follow(&link(sequence, act)).expect("it goes on");
-    let (new, confirmed) = (user("alice", false), user("alice", true));
-    let alice = |deed, document: Option<Document>, before: Option<&Document>| RecordedAct {
-        id: of("alice"),
-        name: "alice".into(),
-        before: before.map(Document::digest),
-        ..act(deed, document)
-    };
-    follow(0, act(Deed::Initialised, Some(token())));
-    follow(1, alice(Deed::UserAdded, Some(new.clone()), None));
-    follow(2, alice(Deed::UserConfirmed, Some(confirmed.clone()), Some(&new)));
-    let alices = |in_force: &InForce| -> Vec<(u64, Document)> {
-        let users = in_force.standing().filter(|(place, _)| place.kind == Kind::User);
-        users.map(|(_, standing)| (standing.link, standing.document.clone())).collect()
-    };
-    assert_eq!(alices(&in_force), [(2, confirmed.clone())]);
-    let mut removed = in_force.clone();
-    removed
-        .follow(&link(3, alice(Deed::UserRemoved, None, Some(&confirmed))))
-        .expect("what was in force before");
-    assert_eq!(alices(&removed), []);
-    assert_eq!(removed.standing().count(), 1, "the token");
-    // What the administrator raised stays told when something else is changed.
-    let wallet_act = |sequence, changes: Vec<Change>| {
-        let document = Some(wallet("p", None));
-        link(sequence, RecordedAct { changes, ..act(Deed::WalletUpdated, document) })
-    };
-    let mut raised = in_force.clone();
-    let reach = vec![Change::Reach { before: [0, 0], after: [7, 8] }];
-    raised.follow(&wallet_act(3, reach)).expect("it goes on");
-    raised.follow(&wallet_act(4, vec![Change::Label("l".into())])).expect("it goes on");
-    let wallets = raised.standing().filter(|(place, _)| place.kind == Kind::Wallet);
-    assert_eq!(wallets.map(|(_, standing)| standing.reach).collect::<Vec<_>>(), [Some([7, 8])]);
-    // A link that goes on from something else.
-    let broken =
-        in_force.follow(&link(3, alice(Deed::UserRemoved, None, Some(&new)))).expect_err("another one");
-    assert_eq!((broken.link, broken.said, broken.known), (3, new.digest(), confirmed.digest()));
-}
-
-#[test]
-fn what_an_older_version_made_is_named_until_its_first_document() {
-    let older = |sequence, event| Link { event, ..link(sequence, act(Deed::Initialised, None)) };
-    let mut in_force = InForce::default();
-    for (sequence, event) in [
-        (0, Event::Initialised),
-        (1, Event::UserAdded("alice".into())),
-        (2, Event::UserAdded("bob".into())),
-        (3, Event::WalletCreated("hot".into())),
-        (4, Event::UserRemoved("bob".into())),
-    ] {
-        in_force.follow(&older(sequence, event)).expect("it goes on");
-    }
-    let named = |in_force: &InForce| -> Vec<(Kind, String)> {
-        in_force.undocumented().map(|(kind, name, _)| (kind, name.to_owned())).collect()
-    };
-    let expected = [(Kind::Token, ""), (Kind::User, "alice"), (Kind::Wallet, "hot")];
-    assert_eq!(named(&in_force), expected.map(|(kind, name)| (kind, name.to_owned())));
-    let renamed = RecordedAct {
-        name: "cold".into(),
-        before: Some(wallet("old", None).digest()),
-        changes: vec![Change::Label("hot".into())],
-        ..act(Deed::WalletUpdated, Some(wallet("new", None)))
-    };
-    in_force.follow(&link(5, renamed)).expect("nothing is known of before");
-    in_force.follow(&link(6, act(Deed::PinSet(Role::User), Some(token())))).expect("likewise");
-    assert_eq!(named(&in_force), [(Kind::User, "alice".to_owned())]);
-    assert_eq!(in_force.standing().count(), 2);
 }

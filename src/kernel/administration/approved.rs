@@ -6,8 +6,7 @@
 use zeroize::Zeroizing;
 
 use super::{Act, NewToken};
-use crate::audit::Role;
-use crate::pin::{PinName, PinRecord};
+use crate::pin::{PinName, PinRecord, Role};
 use crate::receipt::Receipt;
 use crate::state::{Peer, PinKnown, PinMatched, TokenRecord, is_so_pin};
 

@@ -3,7 +3,8 @@
 use super::{Approved, Present, Refused};
 use crate::clock::{self, Believed, ClockError, Reading, TYPED_TOLERANCE};
 use crate::receipt::{Batch, Change};
-use crate::state::{self, Epoch, Versioned};
+use crate::record::Versioned;
+use crate::state::{self, Epoch};
 
 /// When an act is decided.
 pub struct Moment {

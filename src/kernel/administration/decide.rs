@@ -7,10 +7,11 @@ use super::{
     Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, clock, digest_keys, token, users,
     wallets,
 };
-use crate::audit::Role;
 use crate::digest_key::DigestKeyRecord;
+use crate::pin::Role;
 use crate::receipt::{Change, Receipt};
-use crate::state::{ClockRecord, PinKnown, TokenRecord, UserRecord, Versioned, WalletState};
+use crate::record::Versioned;
+use crate::state::{ClockRecord, PinKnown, TokenRecord, UserRecord, WalletState};
 use crate::wallet::WalletRecord;
 
 /// The records as they are now, and which names they take.

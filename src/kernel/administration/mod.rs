@@ -24,7 +24,7 @@
 //!
 //! ```compile_fail,E0451
 //! // Nor can a login be.
-//! use countersign_kernel::{administration::{Login, PinEra}, audit::Role};
+//! use countersign_kernel::{administration::{Login, PinEra}, pin::Role};
 //! fn forge(era: PinEra) -> Login { Login { role: Role::So, peer: None, pin: [0; 8], era } }
 //! ```
 //!
@@ -67,12 +67,12 @@ mod wallets;
 use zeroize::Zeroizing;
 
 use crate::act::Deed;
-use crate::audit::Role;
 use crate::digest_key::DigestMechanisms;
+use crate::network::Network;
 use crate::otp::{OtpHash, OtpKeyId};
-use crate::pin::PinRecord;
-use crate::state::{PinMatched, Reach};
-use crate::wallet::Network;
+use crate::pin::{PinRecord, Role};
+use crate::state::PinMatched;
+use crate::wallet::Reach;
 
 pub use approved::{Administrator, Approved, Login, PinEra};
 pub use clock::{Moment, Restoration, restore};

@@ -2,8 +2,8 @@
 
 use super::{Present, Refused};
 use crate::approval::{MAX_RECORDS, MAX_USER_LEN, is_user_name, is_visible};
+use crate::network::Network;
 use crate::policy::Policy;
-use crate::wallet::Network;
 
 /// Most users of one wallet or key: as many as one approval can name.
 pub const MAX_SIGNERS: usize = MAX_RECORDS;

@@ -5,7 +5,8 @@ use super::{Enrolment, Fresh, Moment, NewUser, Present, Refused, UserId};
 use crate::factor::Factor;
 use crate::otp::{OtpKey, SECRET_LEN};
 use crate::receipt::Batch;
-use crate::state::{self, UserRecord, Versioned};
+use crate::record::Versioned;
+use crate::state::{self, UserRecord};
 use zeroize::Zeroizing;
 
 /// The record of a new user, and what the user's authenticator scans.

@@ -7,8 +7,8 @@ use super::naming::{
 };
 use super::{Fresh, KeyId, Moment, NewScript, NewWallet, Present, Refused, WalletChange};
 use crate::receipt::Batch;
-use crate::state::{self, Reach};
-use crate::wallet::{SEED_LEN, Wallet, WalletError, WalletParts, WalletRecord, registration};
+use crate::state;
+use crate::wallet::{Reach, SEED_LEN, Wallet, WalletError, WalletParts, WalletRecord, registration};
 
 /// The record of a new wallet, and what it opens to.
 pub(super) fn new(

@@ -23,10 +23,9 @@ use sha2::{Digest as _, Sha256};
 use subtle::Choice;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::approval::{ApprovalError, Code};
+use crate::binding::Binding;
 use crate::otp::OtpKey;
-use crate::psbt::Digest;
-use totp::Totp;
+use totp::{Code, NotACode, Totp};
 
 /// Seconds in which a proof may be given again for what it was spent on: for who lost the answer.
 pub const RETRY_PERIOD: u64 = 120;
@@ -56,7 +55,7 @@ pub enum Proof {
 
 impl Proof {
     /// Takes what a record of this kind has in its code field.
-    pub(crate) fn parse(kind: FactorKind, field: &[u8]) -> Result<Proof, ApprovalError> {
+    pub(crate) fn parse(kind: FactorKind, field: &[u8]) -> Result<Proof, NotACode> {
         match kind {
             FactorKind::Totp => Ok(Proof::Totp(Code::parse(field)?)),
         }
@@ -95,7 +94,7 @@ impl Factor {
     }
 
     /// The randomness of the signatures that were made of `binding`, while they may be asked for again.
-    pub(crate) fn repeated(&self, binding: &Digest, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
+    pub(crate) fn repeated(&self, binding: &Binding, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
         let Factor::Totp(totp) = self;
         totp.repeated(binding, released_at, now)
     }
@@ -105,7 +104,7 @@ impl Factor {
 #[derive(Clone, Copy)]
 pub(crate) struct Against<'a> {
     /// What is approved. None: the proof is given for its own sake.
-    pub(crate) binding: Option<&'a Digest>,
+    pub(crate) binding: Option<&'a Binding>,
     /// When the answer left, Unix seconds, if a proof of this user was spent on the same before and it is still known.
     pub(crate) released_at: Option<u64>,
     /// When the store was last restored: what may have been spent before counts as spent.
@@ -165,7 +164,7 @@ impl Mark {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub(crate) struct SpentOn {
     /// What was signed.
-    digest: Digest,
+    digest: Binding,
     /// Unix time of the spending.
     at: u64,
     /// The randomness of its signatures: with the same, the same come again.
@@ -174,7 +173,7 @@ pub(crate) struct SpentOn {
 
 impl SpentOn {
     /// What is kept of a signature.
-    pub(crate) fn new(digest: Digest, at: u64, entropy: [u8; 32]) -> SpentOn {
+    pub(crate) fn new(digest: Binding, at: u64, entropy: [u8; 32]) -> SpentOn {
         SpentOn { digest, at, entropy }
     }
 
@@ -185,7 +184,7 @@ impl SpentOn {
 
     /// The randomness of its signatures, while they may be asked for again. The time runs from when the answer left, where that
     /// is known, and else from when it was decided.
-    fn repeated(&self, digest: &Digest, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
+    fn repeated(&self, digest: &Binding, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
         let since = self.at.max(released_at.unwrap_or(0));
         (self.digest == *digest && now < since.saturating_add(RETRY_PERIOD)).then_some(self.entropy)
     }

@@ -3,14 +3,44 @@
 //! What is spent is a time step, and every step before it (section 5.2: a code is accepted once).
 
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
+use zeroize::Zeroizing;
 
 use super::{Against, Spends, SpentOn, Verified};
-use crate::approval::Code;
+use crate::binding::Binding;
 use crate::otp::OtpKey;
-use crate::psbt::Digest;
 
 /// Steps before and after the current one that are live (RFC 6238 sections 5.2 and 6: network delay and drift).
 pub const DRIFT_STEPS: u64 = 1;
+
+const MIN_CODE_LEN: usize = 6;
+const MAX_CODE_LEN: usize = 8;
+
+/// A code as typed: 6 to 8 ASCII digits. No `Debug`, no comparison: only [`super`] looks into it.
+pub struct Code {
+    /// Left-aligned, zero bytes behind: the form in which codes are compared, whatever their length.
+    digits: Zeroizing<[u8; MAX_CODE_LEN]>,
+}
+
+impl Code {
+    /// Takes exactly `[0-9]{6,8}`. A blank, a sign or another script's digit is a malformed parameter, not another code.
+    pub fn parse(bytes: &[u8]) -> Result<Code, NotACode> {
+        if !(MIN_CODE_LEN..=MAX_CODE_LEN).contains(&bytes.len()) || !bytes.iter().all(u8::is_ascii_digit) {
+            return Err(NotACode);
+        }
+        let mut digits = Zeroizing::new([0; MAX_CODE_LEN]);
+        digits[..bytes.len()].copy_from_slice(bytes);
+        Ok(Code { digits })
+    }
+
+    pub(crate) fn padded(&self) -> &[u8; MAX_CODE_LEN] {
+        &self.digits
+    }
+}
+
+/// Bytes that are no code. The text does not repeat them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a code is 6 to 8 ASCII digits and nothing else")]
+pub struct NotACode;
 
 /// A user's OTP key, and what of it is spent.
 #[derive(Clone)]
@@ -56,11 +86,11 @@ impl Totp {
     }
 
     /// The step that was spent on this very digest, while it may be tried again.
-    fn repeatable(&self, digest: &Digest, released_at: Option<u64>, now: u64) -> Option<u64> {
+    fn repeatable(&self, digest: &Binding, released_at: Option<u64>, now: u64) -> Option<u64> {
         self.repeated(digest, released_at, now).and(self.last_step)
     }
 
-    pub(super) fn repeated(&self, digest: &Digest, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
+    pub(super) fn repeated(&self, digest: &Binding, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
         self.on.as_ref().and_then(|on| on.repeated(digest, released_at, now))
     }
 
@@ -111,12 +141,10 @@ fn match_step(key: &OtpKey, code: &[u8; 8], last_step: Option<u64>, now: u64) ->
 
 #[cfg(test)]
 mod tests {
-    use zeroize::Zeroizing;
-
     use super::*;
     use crate::otp::OtpHash;
 
-    const DIGEST: Digest = [7; 32];
+    const DIGEST: Binding = [7; 32];
 
     fn key(secret: &[u8], hash: OtpHash, digits: u8, period: u64) -> OtpKey {
         OtpKey::new(Zeroizing::new(secret.to_vec()), hash, digits, period).expect("within the bounds")

@@ -1,30 +1,10 @@
 //! Two policies of a wallet compared, rule by rule: does the new one allow less, more, or both?
 
-use serde::{Deserialize, Serialize};
-
 use super::Policy;
 use super::hours::{self, TimeWindows};
 use super::limits::{Approvals, Limits, PeriodLimits};
 use super::listing::Listing;
-
-/// In which direction a change of policy goes. Both where some of it allows less and some more, or where that cannot be
-/// told; neither where the two mean the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Direction {
-    /// It may refuse something that was allowed.
-    pub tightens: bool,
-    /// It may allow something that was refused.
-    pub loosens: bool,
-}
-
-impl Direction {
-    /// What a change is taken for where one of the two policies cannot be read.
-    pub const UNKNOWN: Direction = Direction { tightens: true, loosens: true };
-
-    pub(super) fn and(self, other: Direction) -> Direction {
-        Direction { tightens: self.tightens || other.tightens, loosens: self.loosens || other.loosens }
-    }
-}
+use crate::direction::Direction;
 
 impl Policy {
     /// In which direction a change from this policy to `new` goes.
@@ -122,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wallet::Network;
+    use crate::network::Network;
 
     const SAME: Direction = Direction { tightens: false, loosens: false };
     const TIGHTER: Direction = Direction { tightens: true, loosens: false };

@@ -1,11 +1,9 @@
 //! The policy of a key that signs digests.
 
-use super::comparison::{self, Direction};
 use super::hours::TimeWindows;
 use super::limits::{Approvals, PeriodLimits};
-use super::{Judged, refuses_approvals, refuses_time};
-use crate::digest_key::RequestedDigest;
-use crate::state::Claim;
+use super::{Verdict, comparison, refuses_approvals, refuses_time};
+use crate::direction::Direction;
 
 /// What a key that signs digests may sign. Of a digest only its number is known, so the keys of the document are these:
 ///
@@ -31,11 +29,11 @@ impl DigestPolicy {
         self.approvals.required
     }
 
-    /// Judges at `now` (Unix seconds) a digest that is to be paid for by the codes of `claims`.
-    pub fn judge(&self, digest: RequestedDigest, claims: Vec<Claim>, now: u64) -> Judged<RequestedDigest> {
+    /// Judges a digest at `now` (Unix seconds), where so many users approve. See [`Policy::judge`](super::Policy::judge).
+    pub(crate) fn judge(&self, approvals: usize, now: u64) -> Verdict {
         let rule = refuses_time(self.time_windows.as_ref(), now)
-            .or_else(|| refuses_approvals(self.required_approvals(), &claims));
-        Judged { asked: digest, claims, rule, period: self.period }
+            .or_else(|| refuses_approvals(self.required_approvals(), approvals));
+        Verdict { rule, period: self.period }
     }
 
     /// In which direction a change from this policy to `new` goes.

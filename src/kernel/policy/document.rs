@@ -10,7 +10,7 @@ use super::limits::{Approvals, DEFAULT_PERIOD_HOURS, Limits, MAX_PERIOD_HOURS, P
 use super::listing::{EntryError, Listing, MAX_ENTRIES, MAX_RANGED};
 use super::{DigestPolicy, Policy};
 use crate::approval::MAX_RECORDS;
-use crate::wallet::Network;
+use crate::network::Network;
 
 /// Why a document is no policy. The texts hold nothing of the document but the positions of its entries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

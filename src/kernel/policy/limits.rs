@@ -1,8 +1,8 @@
 //! The limits: of one transaction, of a period, of the fee; and how many users must approve.
 
-use super::super::psbt::CheckedPsbt;
-use super::super::rule::Rule;
-use super::super::state::{Charge, History};
+use super::Payment;
+use crate::history::{Charge, History};
+use crate::rule::Rule;
 
 /// The longest period in hours: a week. The history of a wallet goes back so far.
 pub const MAX_PERIOD_HOURS: u32 = 168;
@@ -24,9 +24,10 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// `transaction-max` or `fee-cap`, where one refuses `psbt`.
-    pub(super) fn refusing_rule(&self, psbt: &CheckedPsbt) -> Option<Rule> {
-        self.judge(psbt.leaves(), shared(psbt.paid_to_others(), psbt.comes_back()), psbt.fee(), psbt.vsize())
+    /// `transaction-max` or `fee-cap`, where one refuses `payment`.
+    pub(super) fn refusing_rule(&self, payment: &impl Payment) -> Option<Rule> {
+        let moved = shared(payment.paid_to_others(), payment.comes_back());
+        self.judge(payment.leaves(), moved, payment.fee(), payment.vsize())
     }
 
     /// The first rule that refuses `leaves` satoshi, and a `fee` for moving `moved` satoshi, in `vsize` virtual bytes.
@@ -115,7 +116,7 @@ impl Approvals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::ChargeId;
+    use crate::history::ChargeId;
 
     const LIMITS: Limits = Limits {
         max_transaction: Some(100_000),

@@ -15,7 +15,7 @@ use miniscript::descriptor::XKeyNetwork;
 use miniscript::{Descriptor, DescriptorPublicKey, ForEachKey};
 
 use super::document::PolicyError;
-use crate::wallet::Network;
+use crate::network::Network;
 
 /// Most entries of one list.
 pub const MAX_ENTRIES: usize = 256;

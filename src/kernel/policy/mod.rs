@@ -28,12 +28,10 @@ mod listing;
 
 use std::collections::HashSet;
 
+use bitcoin::TxOut;
 use bitcoin::bip32::Fingerprint;
 
-use super::psbt::CheckedPsbt;
 use super::rule::Rule;
-use super::state::Claim;
-pub use comparison::Direction;
 pub use digest::DigestPolicy;
 pub use document::{PolicyError, changed_keys};
 pub use hours::MAX_WINDOWS;
@@ -55,30 +53,44 @@ pub struct Policy {
     require_cosigner: Option<Fingerprint>,
 }
 
-/// What was asked for with the codes that are to pay for it, and what the policy says, but for the limits of the period. Whether
-/// the codes are right, the policy does not know: it judges wrong ones alike.
-///
-/// ```compile_fail,E0451
-/// use countersign_kernel::policy::{Judged, PeriodLimits};
-/// use countersign_kernel::{psbt::CheckedPsbt, state::Claim};
-/// fn forge(asked: CheckedPsbt, claims: Vec<Claim>, period: PeriodLimits) -> Judged<CheckedPsbt> {
-///     Judged { asked, claims, rule: None, period }
-/// }
-/// ```
-#[must_use = "judged is not yet signed"]
-pub struct Judged<S> {
-    asked: S,
-    claims: Vec<Claim>,
-    /// The rule that refuses.
-    rule: Option<Rule>,
-    /// The limits that the history of its wallet or key is still to be held against.
-    period: PeriodLimits,
+/// What a policy looks at of a transaction.
+pub trait Payment {
+    /// Its outputs.
+    fn outputs(&self) -> &[TxOut];
+
+    /// The indices of the outputs that are the wallet's where it looks for them.
+    fn our_reachable_outputs(&self) -> impl Iterator<Item = usize>;
+
+    /// Satoshi that leave the wallet, fee included.
+    fn leaves(&self) -> u64;
+
+    /// Satoshi in outputs that are not the wallet's.
+    fn paid_to_others(&self) -> u64;
+
+    /// Satoshi in outputs that are the wallet's.
+    fn comes_back(&self) -> u64;
+
+    /// Satoshi of fee.
+    fn fee(&self) -> u64;
+
+    /// Virtual bytes, at the least.
+    fn vsize(&self) -> u64;
 }
 
-impl<S> Judged<S> {
-    pub(crate) fn into_parts(self) -> (S, Vec<Claim>, Option<Rule>, PeriodLimits) {
-        (self.asked, self.claims, self.rule, self.period)
-    }
+/// What a policy says, but for the limits of the period. Whether the codes are right, it does not know: it judges wrong ones alike.
+/// Only the kernel can look into it.
+///
+/// ```compile_fail,E0624
+/// // Having something judged, for more users than approve.
+/// use countersign_kernel::{policy::Policy, psbt::CheckedPsbt};
+/// fn judge(policy: &Policy, psbt: &CheckedPsbt) { let _ = policy.judge(psbt, 16, 0); }
+/// ```
+#[must_use = "a verdict that nobody heeds refuses nothing"]
+pub struct Verdict {
+    /// The rule that refuses.
+    pub(crate) rule: Option<Rule>,
+    /// The limits that the history of the wallet or key is still to be held against.
+    pub(crate) period: PeriodLimits,
 }
 
 impl Policy {
@@ -107,38 +119,34 @@ impl Policy {
         self.approvals.required
     }
 
-    /// Judges at `now` (Unix seconds) a checked transaction that is to be paid for by the codes of `claims`.
-    pub fn judge(&self, psbt: CheckedPsbt, claims: Vec<Claim>, now: u64) -> Judged<CheckedPsbt> {
+    /// Judges `payment` at `now` (Unix seconds), where so many users approve. Only [`super::state::decide`] asks: whoever else did
+    /// could take a verdict for the permission to sign.
+    pub(crate) fn judge(&self, payment: &impl Payment, approvals: usize, now: u64) -> Verdict {
         let rule = self
-            .refusing_rule(&psbt)
-            .or_else(|| self.refuses_time(now))
-            .or_else(|| refuses_approvals(self.required_approvals(psbt.leaves()), &claims));
-        Judged { asked: psbt, claims, rule, period: self.period() }
+            .refusing_rule(payment)
+            .or_else(|| refuses_time(self.time_windows.as_ref(), now))
+            .or_else(|| refuses_approvals(self.required_approvals(payment.leaves()), approvals));
+        Verdict { rule, period: self.period() }
     }
 
-    /// The first rule that refuses `psbt`, of those that need nothing else: neither time nor codes nor history.
-    pub fn refusing_rule(&self, psbt: &CheckedPsbt) -> Option<Rule> {
-        self.refuses_outputs(psbt).or_else(|| self.limits.as_ref()?.refusing_rule(psbt))
+    /// The first rule that refuses `payment`, of those that need nothing else: neither time nor codes nor history.
+    pub fn refusing_rule(&self, payment: &impl Payment) -> Option<Rule> {
+        self.refuses_outputs(payment).or_else(|| self.limits.as_ref()?.refusing_rule(payment))
     }
 
     /// `denylist`, `allowlist`.
-    fn refuses_outputs(&self, psbt: &CheckedPsbt) -> Option<Rule> {
-        let outputs = &psbt.transaction().output;
+    fn refuses_outputs(&self, payment: &impl Payment) -> Option<Rule> {
+        let outputs = payment.outputs();
         if let Some(denied) = &self.denylist
             && outputs.iter().any(|output| denied.has(&output.script_pubkey))
         {
             return Some(Rule::Denylist);
         }
         let allowed = self.allowlist.as_ref()?;
-        let ours: HashSet<usize> = psbt.our_reachable_outputs().collect();
-        let is_allowed =
-            |index, output: &bitcoin::TxOut| ours.contains(&index) || allowed.has(&output.script_pubkey);
+        let ours: HashSet<usize> = payment.our_reachable_outputs().collect();
+        let is_allowed = |index, output: &TxOut| ours.contains(&index) || allowed.has(&output.script_pubkey);
         let all = outputs.iter().enumerate().all(|(index, output)| is_allowed(index, output));
         (!all).then_some(Rule::Allowlist)
-    }
-
-    fn refuses_time(&self, now: u64) -> Option<Rule> {
-        refuses_time(self.time_windows.as_ref(), now)
     }
 }
 
@@ -147,8 +155,8 @@ fn refuses_time(windows: Option<&TimeWindows>, now: u64) -> Option<Rule> {
 }
 
 /// Of codes that are right, each is of another user.
-fn refuses_approvals(required: usize, claims: &[Claim]) -> Option<Rule> {
-    (claims.len() < required).then_some(Rule::Approvals)
+fn refuses_approvals(required: usize, approvals: usize) -> Option<Rule> {
+    (approvals < required).then_some(Rule::Approvals)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::listing::Listing;
 use super::*;
-use crate::wallet::Network;
+use crate::network::Network;
 
 const MINIMAL: &str = "max_transaction_sat = 1\nmax_fee_sat = 1\n";
 /// The account of BIP 84's test vectors, in the version bytes of BIP 32 for mainnet.

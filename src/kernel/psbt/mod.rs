@@ -35,9 +35,10 @@ use bitcoin::secp256k1::{All, Secp256k1};
 use bitcoin::sighash::EcdsaSighashType;
 use bitcoin::{Amount, Transaction, TxOut};
 
+use super::binding::Binding;
+use super::policy::Payment;
 use super::rule::Rule;
-use super::state::Reach;
-use super::wallet::{Location, WatchOnly};
+use super::wallet::{Location, Reach, WatchOnly};
 use decode::Decoded;
 pub use hint::hints;
 pub(crate) use layout::Pair;
@@ -85,7 +86,7 @@ pub struct CheckedPsbt {
     prevouts: Vec<TxOut>,
     wallet: String,
     script_id: [u8; 32],
-    digest: Digest,
+    binding: Binding,
     ours: Vec<OurInput>,
     change: Vec<(usize, Location)>,
     leaves: u64,
@@ -154,7 +155,7 @@ impl CheckedPsbt {
         Ok(CheckedPsbt {
             wallet: wallet.label().into(),
             script_id: *wallet.id(),
-            digest: digest(wallet.id(), &transaction, &prevouts),
+            binding: binding(wallet.id(), &transaction, &prevouts),
             leaves: leaves.ok_or_else(|| refuse(Rule::AmountRange, "more comes back than goes in"))?,
             moved_out_of_reach,
             paid_to_others: paid_out - back,
@@ -245,13 +246,48 @@ impl CheckedPsbt {
 
     /// Names what a signature of this wallet for this transaction means: the transaction, and every output that it spends,
     /// whose amount and script not every signature hash covers.
-    pub fn digest(&self) -> Digest {
-        self.digest
+    pub fn binding(&self) -> Binding {
+        self.binding
+    }
+
+    /// Names the registered script of the wallet it was checked for.
+    pub(crate) fn script_id(&self) -> &[u8; 32] {
+        &self.script_id
     }
 
     pub(crate) fn into_parts(self) -> Parts {
         let CheckedPsbt { psbt, transaction, prevouts, script_id, ours, .. } = self;
         Parts { psbt, transaction, prevouts, script_id, ours }
+    }
+}
+
+impl Payment for CheckedPsbt {
+    fn outputs(&self) -> &[TxOut] {
+        &self.transaction.output
+    }
+
+    fn our_reachable_outputs(&self) -> impl Iterator<Item = usize> {
+        CheckedPsbt::our_reachable_outputs(self)
+    }
+
+    fn leaves(&self) -> u64 {
+        self.leaves
+    }
+
+    fn paid_to_others(&self) -> u64 {
+        self.paid_to_others
+    }
+
+    fn comes_back(&self) -> u64 {
+        self.comes_back
+    }
+
+    fn fee(&self) -> u64 {
+        self.fee
+    }
+
+    fn vsize(&self) -> u64 {
+        self.vsize
     }
 }
 
@@ -276,9 +312,7 @@ fn moved_out_of_reach(
 }
 
 /// SHA-256 over a transaction of a wallet and the outputs that it spends.
-pub type Digest = [u8; 32];
-
-fn digest(script_id: &[u8; 32], transaction: &Transaction, prevouts: &[TxOut]) -> Digest {
+fn binding(script_id: &[u8; 32], transaction: &Transaction, prevouts: &[TxOut]) -> Binding {
     let mut hash = sha256::Hash::engine();
     hash.input(b"countersign/transaction/v1\0");
     hash.input(script_id);

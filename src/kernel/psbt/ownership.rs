@@ -11,9 +11,8 @@ use super::claims::{Claim, Derivations, Located, TapDerivations, claims, fingerp
 use super::scripts::{check_leaves, check_scripts, check_taproot, check_tree, shows_our_key, taproot_of};
 use super::{PsbtError, Surroundings, refuse};
 use crate::rule::Rule;
-use crate::state::Reach;
 use crate::wallet::{
-    Branch, Chain, Elsewhere, GAP_LIMIT, Location, Locks, Place, Rebuilt, Sketch, Spend, WalletError,
+    Branch, Chain, Elsewhere, GAP_LIMIT, Location, Locks, Place, Reach, Rebuilt, Sketch, Spend, WalletError,
     WatchOnly,
 };
 

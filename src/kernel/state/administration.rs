@@ -1,17 +1,17 @@
 //! The transitions of administration: users, wallets, the clock.
 
-use super::records::{
-    ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
-};
+use super::records::{ClockRecord, Epoch, NobodyRecord, TokenRecord, UserRecord, WalletState};
 use crate::act::{self, Deed, Document, PolicyChange, RecordedAct};
 use crate::audit::Event;
 use crate::clock::Believed;
 use crate::digest_key::{DigestKey, DigestKeyRecord};
-use crate::policy::{Direction, changed_keys};
+use crate::direction::Direction;
+use crate::policy::changed_keys;
 use crate::receipt::{Batch, Change, Content, Write};
+use crate::record::{Stored, Versioned};
 use crate::rule::Rule;
 use crate::seal::{Kind, RecordKey};
-use crate::wallet::{Wallet, WalletRecord};
+use crate::wallet::{Reach, Wallet, WalletRecord};
 
 /// Evidence: what nobody decided is recorded, too.
 pub struct Recorded;

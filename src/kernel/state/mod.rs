@@ -17,9 +17,10 @@
 
 mod administration;
 mod budget;
-mod history;
+mod documents;
 mod pins;
 mod records;
+mod signable;
 mod way;
 
 pub use administration::{Recorded, believe_clock, decline, stop};
@@ -30,13 +31,11 @@ pub(crate) use administration::{
 pub use budget::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, Budget, LOCK_FROM, Locked,
 };
-pub use history::{Charge, ChargeId, History};
 pub use pins::{
     MAX_PEERS, OfficerPin, PEER_TRIES, PIN_BUDGET, Peer, PinCharged, PinClosed, PinKnown, PinMatched,
     PinStanding, UserPin, accept_pin, charge_pin, verify_pin,
 };
 pub(crate) use pins::{change_pin, is_so_pin, lose_user_pin, set_user_pin, unlock_user_pin};
-pub use records::{
-    ClockRecord, Epoch, NobodyRecord, Reach, Stored, TokenRecord, UserRecord, Versioned, WalletState,
-};
+pub use records::{ClockRecord, Epoch, NobodyRecord, TokenRecord, UserRecord, WalletState};
+pub use signable::Signable;
 pub use way::{Claim, Consumed, Declined, Enrolment, Moment, Opened, Outcome, Subject, confirm, decide};

@@ -2,124 +2,17 @@
 
 use std::sync::LazyLock;
 
-use postcard::experimental::serialized_size;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
-use zeroize::Zeroizing;
 
 use super::budget::Budget;
-use super::history::History;
 use super::pins::{self, OfficerPin, UserPin};
 use crate::clock::Believed;
-use crate::digest_key::DigestKeyRecord;
 use crate::factor::totp::Totp;
 use crate::factor::{Factor, SpentOn};
+use crate::history::History;
 use crate::otp::OtpKey;
-use crate::receipt::{Content, Write};
-use crate::seal::{Authority, RecordKey, Unsealed};
-use crate::wallet::{Chain, GAP_LIMIT, Location, WalletRecord};
-
-/// Evidence: a record of a store, with the place and version it was read from. What is decided on it is decided on what was sealed.
-///
-/// ```compile_fail,E0451
-/// // A user with a secret of one's own.
-/// use countersign_kernel::{seal::RecordKey, state::{UserRecord, Versioned}};
-/// fn forge(value: UserRecord) -> Versioned<UserRecord> {
-///     Versioned { place: RecordKey::user("alice"), version: 1, value, authority: panic!() }
-/// }
-/// ```
-pub struct Versioned<T> {
-    pub(crate) place: RecordKey,
-    pub(crate) version: u64,
-    pub(crate) value: T,
-    pub(crate) authority: Authority,
-}
-
-impl<T: Stored> Versioned<T> {
-    /// Reads a record that was opened. `None` where its format is not known.
-    pub fn read(record: &Unsealed) -> Option<Versioned<T>> {
-        let value = T::decode(record.plaintext())?;
-        let (place, version, authority) = (record.place(), record.version(), record.authority());
-        Some(Versioned { place, version, value, authority })
-    }
-
-    /// Where it is.
-    pub fn place(&self) -> RecordKey {
-        self.place
-    }
-
-    /// Its version.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// What it holds.
-    pub fn value(&self) -> &T {
-        &self.value
-    }
-
-    /// What it held.
-    pub fn into_value(self) -> T {
-        self.value
-    }
-
-    pub(super) fn put(&self, value: &T) -> Write {
-        Write { place: self.place, expected: Some(self.version), content: Content::Put(value.encode()) }
-    }
-
-    pub(super) fn remove(&self) -> Write {
-        Write { place: self.place, expected: Some(self.version), content: Content::Remove }
-    }
-}
-
-/// A record that can be stored: one byte of format, then postcard, then zeros up to the length that the record is padded to.
-pub trait Stored: Serialize + DeserializeOwned {
-    /// The format written.
-    const FORMAT: u8 = 1;
-
-    /// Bytes of postcard that the record is padded to, given how many it has: where its length would tell what came of a code.
-    fn padded_len(&self, len: usize) -> usize {
-        len
-    }
-
-    /// The record as plaintext, to be sealed.
-    fn encode(&self) -> Zeroizing<Vec<u8>> {
-        // Room for all of it: growing would leave copies of secrets behind.
-        let body = serialized_len(self);
-        let padded = self.padded_len(body).max(body);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(1 + padded));
-        bytes.push(Self::FORMAT);
-        struct Tail<'a>(&'a mut Vec<u8>);
-        impl Extend<u8> for Tail<'_> {
-            fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
-                self.0.extend(bytes);
-            }
-        }
-        postcard::to_extend(self, Tail(&mut bytes)).expect("records hold nothing that postcard cannot write");
-        bytes.resize(1 + padded, 0);
-        bytes
-    }
-
-    /// Reads what [`Self::encode`] wrote.
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (format, body) = bytes.split_first()?;
-        (*format == Self::FORMAT).then(|| decode_body(body)).flatten()
-    }
-}
-
-fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    let (record, rest) = postcard::take_from_bytes(body).ok()?;
-    rest.is_empty().then_some(record)
-}
-
-fn decode_padded<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    let (record, padding) = postcard::take_from_bytes(body).ok()?;
-    padding.iter().all(|byte| *byte == 0).then_some(record)
-}
-
-fn serialized_len(value: &impl Serialize) -> usize {
-    serialized_size(value).expect("records hold nothing that postcard cannot write")
-}
+use crate::record::{Stored, decode_body, decode_padded, serialized_len};
+use crate::wallet::Reach;
 
 /// The token: its label and PINs.
 #[derive(Clone, Serialize, Deserialize)]
@@ -331,25 +224,13 @@ impl Stored for UserRecord {
 impl Stored for Epoch {}
 impl Stored for ClockRecord {}
 impl Stored for NobodyRecord {}
-impl Stored for WalletRecord {
-    const FORMAT: u8 = 2;
-
-    fn decode(bytes: &[u8]) -> Option<WalletRecord> {
-        match bytes.split_first()? {
-            (1, body) => WalletRecord::upgrade(decode_body(body)?).ok(),
-            (&Self::FORMAT, body) => decode_body(body),
-            _ => None,
-        }
-    }
-}
-impl Stored for DigestKeyRecord {}
 impl Stored for WalletState {
     const FORMAT: u8 = 3;
 
     /// That of the longest history.
     fn padded_len(&self, _len: usize) -> usize {
         static LONGEST: LazyLock<usize> = LazyLock::new(|| {
-            let reach = Reach([u32::MAX; 2]);
+            let reach = Reach::at(u32::MAX, u32::MAX);
             serialized_len(&WalletState { reach, signed: u64::MAX, history: History::longest() })
         });
         *LONGEST
@@ -368,103 +249,17 @@ impl Stored for WalletState {
     }
 }
 
-/// How far the addresses of a wallet were used: the next index for each chain.
-///
-/// It bounds where change is taken for ours. A backend that could have the change of a real payment go to an index of its
-/// choice would hold it to ransom: the coins are the wallet's, and nobody but the backend knows where to look. So the reach is
-/// what the wallet's owner would find by scanning with our gap limit. It grows
-/// - by signing: to the highest address that a transaction used within the reach, so by one gap a signature at the most. An
-///   address beyond it never counts, since its transaction may be invented ([`Reach::extended`]);
-/// - by the administrator's word ([`Reach::joined`]), who knows how far the owner scans.
-///
-/// Within one transaction an input proved ours widens it ([`Reach::admitting`]), and that is forgotten afterwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reach([u32; 2]);
-
-impl Reach {
-    /// The highest that the administrator can raise it to: indices are below 2^31 (BIP 32, "Extended keys").
-    pub const MOST: u32 = 0x7fff_ffff;
-
-    /// A reach whose next indices are these.
-    pub fn at(external: u32, internal: u32) -> Reach {
-        Reach([external, internal])
-    }
-
-    /// The next index of a chain, past the highest used.
-    pub fn next(self, chain: Chain) -> u32 {
-        self.0[chain as usize]
-    }
-
-    /// The next indices of both chains.
-    pub fn numbers(self) -> [u32; 2] {
-        self.0
-    }
-
-    /// Whether a wallet that scans with our gap limit would find `location`.
-    pub fn covers(self, location: Location) -> bool {
-        location.index < self.end(location.chain)
-    }
-
-    /// The first index of a chain that a wallet that scans with our gap limit would not find.
-    pub fn end(self, chain: Chain) -> u32 {
-        self.next(chain).saturating_add(GAP_LIMIT)
-    }
-
-    /// The reach for the outputs of a transaction that spends `location`, proved ours: on its chain up to its index and our gap
-    /// limit, on the other up to the same index (software that keeps an address a customer has the customer's index on both).
-    ///
-    /// A coin that was invented lets nobody send change far ahead. We sign the whole transaction (ALL, DEFAULT): if one of its
-    /// inputs does not exist, it is void with all its outputs, and our signatures are worth nothing in any other. The same
-    /// holds for an input that has a signature of ours already, which verifies for this transaction. A coin that exists
-    /// was found out there by somebody who scans that far. But it may be a farthing that a backend has sent there on
-    /// purpose: so the change beyond the lasting reach counts as leaving, as far as it is worth more than what was spent
-    /// from beyond it (see `CheckedPsbt::leaves`), and the lasting reach does not follow.
-    #[must_use]
-    pub fn admitting(self, location: Location) -> Reach {
-        let mut admitted = [location.index.saturating_add(1).saturating_sub(GAP_LIMIT); 2];
-        admitted[location.chain as usize] = location.index.saturating_add(1);
-        self.joined(Reach(admitted))
-    }
-
-    /// The reach after both.
-    #[must_use]
-    pub fn joined(self, other: Reach) -> Reach {
-        Reach([self.0[0].max(other.0[0]), self.0[1].max(other.0[1])])
-    }
-
-    /// The reach after `location` was used. One beyond the reach does not extend it: its transaction may be invented.
-    #[must_use]
-    pub fn extended(mut self, location: Location) -> Reach {
-        if self.covers(location) {
-            let next = &mut self.0[location.chain as usize];
-            *next = (*next).max(location.index + 1);
-        }
-        self
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::state::ChargeId;
+    use zeroize::Zeroizing;
 
-    #[test]
-    fn change_path_the_reach_grows_step_by_step() {
-        let at = |index| Location { chain: Chain::Internal, index };
-        let reach = Reach::default();
-        assert!(reach.covers(at(999)) && !reach.covers(at(1_000)));
-        let extended = reach.extended(at(999));
-        assert!(extended.covers(at(1_999)) && !extended.covers(at(2_000)));
-        assert!(!extended.covers(Location { chain: Chain::External, index: 1_000 }), "each chain for itself");
-        assert_eq!(reach.extended(at(1_000)), reach, "what is out of reach does not extend it");
-        assert_eq!(extended.extended(at(3)), extended, "it never shrinks");
-        assert!(Reach([u32::MAX, 0]).covers(Location { chain: Chain::External, index: 0x7fff_ffff }));
-    }
+    use super::*;
+    use crate::history::ChargeId;
 
     #[test]
     fn a_record_reads_back_and_tolerates_nothing_but_zeros_behind_it() {
         let history = History::default().charge(ChargeId::from_bytes([7; 32]), 8, 9);
-        let state = WalletState { reach: Reach([3, 4]), signed: 5, history };
+        let state = WalletState { reach: Reach::at(3, 4), signed: 5, history };
         let bytes = state.encode();
         let read = WalletState::decode(&bytes).expect("reads");
         assert_eq!((read.reach, read.signed, &read.history), (state.reach, state.signed, &state.history));
@@ -549,7 +344,7 @@ mod tests {
     #[test]
     fn a_state_of_the_first_format_has_no_history_yet() {
         let read = WalletState::decode(&[1, 3, 4, 5]).expect("reads");
-        assert_eq!((read.reach, read.signed, read.history), (Reach([3, 4]), 5, History::default()));
+        assert_eq!((read.reach, read.signed, read.history), (Reach::at(3, 4), 5, History::default()));
         assert!(WalletState::decode(&[1, 3, 4, 5, 0]).is_none());
         assert!(WalletState::decode(&[1, 3, 4]).is_none());
     }

@@ -9,7 +9,7 @@
 //! - the state of the wallet or key, for a signature.
 //!
 //! A record that the outcome leaves as it was is sealed anew all the same. Users' and wallets' records are padded to the longest
-//! that they can be ([`Stored::padded_len`](super::records::Stored::padded_len)); the link has no field whose length depends on
+//! that they can be ([`Stored::padded_len`](crate::record::Stored::padded_len)); the link has no field whose length depends on
 //! the outcome.
 
 use subtle::Choice;
@@ -17,17 +17,18 @@ use zeroize::Zeroizing;
 
 use super::administration::act_of_user;
 use super::budget::Locked;
-use super::records::{Epoch, NobodyRecord, UserRecord, Versioned, WalletState};
+use super::records::{Epoch, NobodyRecord, UserRecord, WalletState};
+use super::signable::Signable;
 use crate::act::Deed;
 use crate::approval::Approval;
 use crate::audit::{Answer, Asked, Event, Fate, TriedCode};
+use crate::binding::Binding;
 use crate::factor::{self, Against, Mark, Spends, SpentOn, Verified};
-use crate::policy::Judged;
-use crate::psbt::Digest;
+use crate::policy::Verdict;
 use crate::receipt::{Batch, Change, Receipt, Write};
+use crate::record::Versioned;
 use crate::rule::Rule;
 use crate::seal::{Authority, RecordKey};
-use crate::signable::Signable;
 
 /// One approval with the record that it is tried against.
 pub struct Claim {
@@ -162,16 +163,19 @@ impl<S> Receipt<Outcome<S>> {
     }
 }
 
-/// Decides a request that was judged by its policy, against the records of its users and the state of its wallet or key.
+/// Decides what is asked for of `key`: by its policy, against the records of the users who approve and the state of the wallet or
+/// key.
 ///
 /// `wallet` is read afresh: were another transaction charged in between, the decision could not be written. For as long as the
 /// last restoration is within the period, every limit of a period counts as spent.
 pub fn decide<S: Signable>(
-    judged: Judged<S>,
+    (key, asked): (&S::Key, S),
+    claims: Vec<Claim>,
     wallet: &Versioned<WalletState>,
     moment: Moment<'_>,
 ) -> Result<Change<Outcome<S>>, Locked> {
-    let (asked, claims, rule, period) = judged.into_parts();
+    assert!(asked.is_of(key), "what is asked for was checked for the key that is to sign it");
+    let Verdict { rule, period } = asked.judged_by(key, claims.len(), moment.now);
     let is_of_store = claims.iter().all(|claim| claim.authority() == wallet.authority);
     assert!(is_of_store, "codes are compared with the records of the store that has the wallet");
     let binding = asked.binding();
@@ -237,7 +241,7 @@ impl Codes {
     /// Compares all codes, or none where a user is locked: what cannot be right is not tried, and costs nobody anything.
     fn compare(
         claims: Vec<Claim>,
-        binding: Option<&Digest>,
+        binding: Option<&Binding>,
         Moment { now, epoch, .. }: Moment<'_>,
     ) -> Result<Codes, Locked> {
         let is_closed = |claim: &Claim| match &claim.subject {
@@ -275,7 +279,7 @@ impl Codes {
     }
 
     /// The randomness of the signatures that all of these codes were spent on, if they were, and on the same.
-    fn repeated(&self, binding: &Digest, now: u64) -> Option<Zeroizing<[u8; 32]>> {
+    fn repeated(&self, binding: &Binding, now: u64) -> Option<Zeroizing<[u8; 32]>> {
         let mut of_users = self.claims.iter().map(|claim| match &claim.subject {
             Subject::User(user) => {
                 user.value.factor.repeated(binding, claim.released_at, now).map(Zeroizing::new)
@@ -364,7 +368,7 @@ fn all(choices: &[Choice]) -> Choice {
 }
 
 /// Whether a code of `user` can be right: only a confirmed user signs.
-fn may_be_right(user: &UserRecord, binding: Option<&Digest>) -> bool {
+fn may_be_right(user: &UserRecord, binding: Option<&Binding>) -> bool {
     user.confirmed || binding.is_none()
 }
 

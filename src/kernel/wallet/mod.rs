@@ -11,8 +11,8 @@
 
 mod branch;
 mod generator;
-mod network;
 mod nobody;
+mod reach;
 mod rebuilt;
 mod record;
 pub mod registration;
@@ -25,12 +25,13 @@ use core::fmt;
 use bitcoin::bip32::{DerivationPath, Fingerprint, Xpriv, Xpub};
 use bitcoin::secp256k1::{All, Scalar, Secp256k1, SecretKey};
 
+use super::network::Network;
 use super::policy::{Policy, PolicyError};
+use super::record::Versioned;
 use super::seal::Authority;
-use super::state::Versioned;
 pub use branch::{Branch, Locks, Place, Spend, Taproot};
-pub use network::Network;
 pub use nobody::nobody_has;
+pub use reach::Reach;
 pub use rebuilt::{Rebuilt, Sketch};
 pub use record::{SEED_LEN, WalletParts, WalletRecord};
 pub use registration::RegistrationError;
@@ -73,7 +74,7 @@ impl Wallet {
         }
         let keys = record.descriptor.as_ref().map(|text| account.keys(record, text, secp)).transpose()?;
         if let Some(keys) = &keys {
-            keys.watch.check_cosigner(&policy)?;
+            keys.watch.check_cosigner(policy.require_cosigner())?;
         }
         Ok(Wallet {
             label: record.label.clone(),
@@ -101,7 +102,9 @@ impl Wallet {
     /// What is asked of a wallet when it is registered or gets a policy, and not of one that is sealed already: the required
     /// cosigner is somebody.
     pub fn check_new(&self) -> Result<(), WalletError> {
-        self.keys.as_ref().map_or(Ok(()), |keys| keys.watch.check_somebody_cosigns(&self.policy))
+        self.keys
+            .as_ref()
+            .map_or(Ok(()), |keys| keys.watch.check_somebody_cosigns(self.policy.require_cosigner()))
     }
 
     /// Its label.
@@ -224,9 +227,6 @@ impl Account {
 /// Why a wallet cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WalletError {
-    /// Unknown network.
-    #[error("the network is mainnet, testnet, signet or regtest")]
-    Network,
     /// The seed gives no valid key (a chance of 1 in 2^127).
     #[error("the seed gives no valid key")]
     Seed,

@@ -13,7 +13,7 @@ use miniscript::MiniscriptKey;
 use miniscript::descriptor::{DescriptorPublicKey, KeyInfo, SinglePubKey};
 use miniscript::policy::semantic::Policy as Semantic;
 
-use super::Network;
+use crate::network::Network;
 
 /// The x coordinate of BIP 341's `H`: SHA-256 of the uncompressed generator.
 pub(super) const NUMS: &str = "50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0";

@@ -6,7 +6,9 @@ use bitcoin::secp256k1::{All, Secp256k1, Signing};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Erased, Network, WalletError, registration};
+use super::{Erased, WalletError, registration};
+use crate::network::Network;
+use crate::record::{Stored, decode_body};
 
 /// Bytes of the seed of a BIP 32 master, made inside: 512 bits.
 pub const SEED_LEN: usize = 64;
@@ -88,7 +90,7 @@ impl WalletRecord {
     }
 
     /// The record as the first format had it, as it is now: BIP 84, account 0.
-    pub(crate) fn upgrade(first: FirstFormat) -> Result<WalletRecord, WalletError> {
+    fn upgrade(first: FirstFormat) -> Result<WalletRecord, WalletError> {
         let FirstFormat { label, cka_id, network, users, policy, seed } = first;
         let secp = Secp256k1::new();
         let path = registration::standard_path(registration::DEFAULT_POLICY, network)?;
@@ -115,13 +117,25 @@ impl WalletRecord {
     }
 }
 
+impl Stored for WalletRecord {
+    const FORMAT: u8 = 2;
+
+    fn decode(bytes: &[u8]) -> Option<WalletRecord> {
+        match bytes.split_first()? {
+            (1, body) => WalletRecord::upgrade(decode_body(body)?).ok(),
+            (&Self::FORMAT, body) => decode_body(body),
+            _ => None,
+        }
+    }
+}
+
 /// The record as version 0.1 first wrote it.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct FirstFormat {
-    pub(crate) label: String,
-    pub(crate) cka_id: Vec<u8>,
-    pub(crate) network: Network,
-    pub(crate) users: Vec<String>,
-    pub(crate) policy: String,
-    pub(crate) seed: Zeroizing<Vec<u8>>,
+pub(super) struct FirstFormat {
+    pub(super) label: String,
+    pub(super) cka_id: Vec<u8>,
+    pub(super) network: Network,
+    pub(super) users: Vec<String>,
+    pub(super) policy: String,
+    pub(super) seed: Zeroizing<Vec<u8>>,
 }

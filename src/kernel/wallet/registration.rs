@@ -32,9 +32,9 @@ use miniscript::policy::Liftable;
 use miniscript::policy::semantic::Policy as Semantic;
 use miniscript::{MiniscriptKey, Terminal, TranslateErr, Translator, translate_hash_clone};
 
-use super::Network;
 use super::nobody::{self, NUMS};
 use super::text;
+use crate::network::Network;
 
 /// The word that stands for the key that the module makes.
 pub const OURS: &str = "ours";

@@ -5,7 +5,7 @@ use miniscript::descriptor::{Descriptor, DescriptorPublicKey};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::state::Stored;
+use crate::record::Stored;
 
 /// BIP 84 test vectors: "abandon … about".
 const BIP84_SEED: &str = "5eb00bbddcf069084889a8ab9155568165f5c453ccb85e70811aaed6f6da5fc1\

@@ -19,12 +19,11 @@ use miniscript::{MiniscriptKey, TranslateErr, Translator, hash256, translate_has
 use sha2::{Digest, Sha256};
 
 use super::branch::{self, Locks, Place};
-use super::generator;
 use super::nobody::{self, is_nums, nobody_has};
 use super::rebuilt::{ChildKey, Derived, Progress, Rebuilt, Sketch};
 use super::registration::{self, OurKey, RegistrationError};
-use super::{Network, WalletError, weight};
-use crate::policy::Policy;
+use super::{WalletError, generator, weight};
+use crate::network::Network;
 use crate::recent::Recent;
 
 /// The two chains of a wallet (BIP 44, BIP 389).
@@ -196,9 +195,9 @@ impl WatchOnly {
         self.keys.len()
     }
 
-    /// The cosigner whom `policy` asks for must be one, and no other may claim to be it.
-    pub fn check_cosigner(&self, policy: &Policy) -> Result<(), WalletError> {
-        let Some(cosigner) = policy.require_cosigner() else { return Ok(()) };
+    /// The cosigner whom a policy asks for, if it does, must be one, and no other may claim to be it.
+    pub fn check_cosigner(&self, required: Option<Fingerprint>) -> Result<(), WalletError> {
+        let Some(cosigner) = required else { return Ok(()) };
         let ours = self.our_node().extended;
         let claiming = |key: &&KeyNode| key.fingerprint == cosigner && key.extended != ours;
         let keys: HashSet<_> = self.keys.iter().filter(claiming).map(|key| key.extended).collect();
@@ -209,9 +208,9 @@ impl WatchOnly {
         }
     }
 
-    /// The cosigner whom `policy` asks for can exist.
-    pub fn check_somebody_cosigns(&self, policy: &Policy) -> Result<(), WalletError> {
-        let claims = |key: &KeyNode| Some(key.fingerprint) == policy.require_cosigner();
+    /// The cosigner whom a policy asks for, if it does, can exist.
+    pub fn check_somebody_cosigns(&self, required: Option<Fingerprint>) -> Result<(), WalletError> {
+        let claims = |key: &KeyNode| Some(key.fingerprint) == required;
         let nobody = self.keys.iter().find(|key| claims(key) && is_nums(&key.extended));
         nobody.map_or(Ok(()), |key| Err(WalletError::NobodyCosigns(key.fingerprint)))
     }

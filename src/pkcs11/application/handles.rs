@@ -8,8 +8,8 @@ use cryptoki_sys::*;
 
 use super::Application;
 use crate::engine::{DigestKeyId, WalletId};
-use crate::kernel::audit::Role;
 use crate::kernel::otp::OtpKeyId;
+use crate::kernel::pin::Role;
 use crate::pkcs11::rv::{Answer, Rv};
 
 /// The most object handles of all backends at a time, and of all administrators: enough for twice a million

@@ -6,8 +6,7 @@ use super::super::vendor::*;
 use super::ec_pair::{EcPair, of_ec_private, of_ec_public};
 use super::{Value, bool, ulong};
 use crate::engine::WalletId;
-use crate::kernel::state::Reach;
-use crate::kernel::wallet::{Chain, Wallet, WatchOnly};
+use crate::kernel::wallet::{Chain, Reach, Wallet, WatchOnly};
 
 /// An attribute of a wallet's private side.
 pub(in crate::pkcs11) fn of_private(id: &WalletId, wallet: &Wallet, kind: CK_ATTRIBUTE_TYPE) -> Value {

@@ -11,8 +11,8 @@ use super::super::rv::{Answer, Rv};
 use super::super::template::{bool_value, each_once, text, ulong_value};
 use super::super::vendor::*;
 use crate::admin::{Act, UserId, WalletChange};
-use crate::kernel::state::Reach;
 use crate::kernel::utc;
+use crate::kernel::wallet::Reach;
 
 impl Application {
     /// `C_SetAttributeValue`: all of the template or nothing.

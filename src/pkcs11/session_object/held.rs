@@ -9,7 +9,7 @@ use cryptoki_sys::*;
 use super::super::application::{Application, Object, Totals};
 use super::super::rv::{Answer, Rv};
 use super::SessionObject;
-use crate::kernel::audit::Role;
+use crate::kernel::pin::Role;
 
 /// The most session objects of an application, and the most bytes of their values.
 const MAX_OBJECTS: usize = 1_024;

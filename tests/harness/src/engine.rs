@@ -27,12 +27,13 @@ use countersign::kernel::approval::Approval;
 use countersign::kernel::audit::{Answer, Event, Fate, Head, Link};
 use countersign::kernel::clock::{BootId, Reading};
 use countersign::kernel::failures::Failures;
+use countersign::kernel::network::Network;
 use countersign::kernel::otp::{OtpHash, OtpKeyId};
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::{Batch, Committed, Content};
+use countersign::kernel::record::{Stored, Versioned};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey, SetHash, Unsealed};
-use countersign::kernel::state::{Reach, Stored, Versioned};
-use countersign::kernel::wallet::{Chain, Location, Network, Wallet, WatchOnly};
+use countersign::kernel::wallet::{Chain, Location, Reach, Wallet, WatchOnly};
 use countersign::ports::{Clock, Ledger, LedgerError, Vault};
 pub use countersign::shell::random::SystemRandom;
 

@@ -6,7 +6,8 @@
 use bitcoin::base58;
 use bitcoin::secp256k1::Secp256k1;
 
-use countersign::kernel::wallet::{Network, RegistrationError, WalletError, WatchOnly};
+use countersign::kernel::network::Network;
+use countersign::kernel::wallet::{RegistrationError, WalletError, WatchOnly};
 
 use harness::engine::scripts::{Cosigner, named};
 

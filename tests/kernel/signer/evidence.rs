@@ -11,11 +11,11 @@ use countersign::kernel::factor::Factor;
 use countersign::kernel::otp::{OtpHash, OtpKey};
 use countersign::kernel::psbt::CheckedPsbt;
 use countersign::kernel::receipt::{Change, Committed, Receipt};
+use countersign::kernel::record::{Stored, Versioned};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization, DigestAuthorization, SignerError};
 use countersign::kernel::state::{
-    self, Budget, Claim, Consumed, Epoch, Moment, Outcome, Stored, Subject, UserRecord, Versioned,
-    WalletState,
+    self, Budget, Claim, Consumed, Epoch, Moment, Outcome, Subject, UserRecord, WalletState,
 };
 use harness::engine::scripts::{good_psbt, named};
 use harness::engine::{MEMORY_KEY, alone, watch};
@@ -70,13 +70,15 @@ impl MadeUp {
     }
 }
 
-fn decide<S: countersign::kernel::signable::Signable>(
-    judged: countersign::kernel::policy::Judged<S>,
-    state: &Versioned<WalletState>,
+fn decide<S: countersign::kernel::state::Signable>(
+    (key, asked): (&S::Key, S),
+    store: &MadeUp,
 ) -> Change<Outcome<S>> {
     let entropy = Zeroizing::new([5; 32]);
     let moment = Moment { now: NOW, epoch: Epoch::default(), entropy: &entropy };
-    let Ok(decided) = state::decide(judged, state, moment) else { panic!("nobody is locked") };
+    let Ok(decided) = state::decide((key, asked), store.claims(), &store.state(), moment) else {
+        panic!("nobody is locked")
+    };
     decided
 }
 
@@ -86,8 +88,7 @@ fn sign_of(store: &MadeUp) -> Result<Vec<u8>, SignerError> {
     let wallet = named("wpkh").wallet(&secp);
     let psbt = good_psbt(watch(&wallet), 1).serialize();
     let checked = CheckedPsbt::parse(psbt, watch(&wallet), &alone(&secp)).expect("nothing to refuse");
-    let judged = wallet.policy().judge(checked, store.claims(), NOW);
-    let authorization = Authorization::new(store.consumed(decide(judged, &store.state())))?;
+    let authorization = Authorization::new(store.consumed(decide((&wallet, checked), store)))?;
     signer::sign(authorization, wallet.keys().expect("registered"), &secp)
 }
 
@@ -106,8 +107,7 @@ fn sign_digest_of(store: &MadeUp, is_sealed: bool) -> Result<[u8; 64], SignerErr
     let sealed = harness::engine::recorded(place, &record);
     let key = if is_sealed { DigestKey::of(&sealed, &secp) } else { DigestKey::open(&record, &secp) };
     let key = key.expect("a key");
-    let judged = key.policy().judge(key.request([8; 32]), store.claims(), NOW);
-    let consumed = store.consumed(decide(judged, &store.state()));
+    let consumed = store.consumed(decide((&key, key.request([8; 32])), store));
     signer::sign_digest(DigestAuthorization::new(consumed), &key, &secp)
 }
 
@@ -124,4 +124,16 @@ fn codes_that_were_spent_in_a_made_up_store_sign_with_no_key_of_another() {
 fn a_key_that_is_not_sealed_signs_nothing() {
     let own = MadeUp(DataKey::new([3; 16], Zeroizing::new([4; 32])));
     assert_eq!(sign_digest_of(&own, false), Err(SignerError::Store));
+}
+
+/// A policy says nothing of what another key is to sign.
+#[test]
+#[should_panic(expected = "was checked for the key that is to sign it")]
+fn a_transaction_is_not_judged_by_the_policy_of_another_wallet() {
+    let secp = Secp256k1::new();
+    let own = MadeUp(DataKey::new([3; 16], Zeroizing::new([4; 32])));
+    let (wallet, other) = (named("wpkh").wallet(&secp), named("tr").wallet(&secp));
+    let psbt = good_psbt(watch(&wallet), 1).serialize();
+    let checked = CheckedPsbt::parse(psbt, watch(&wallet), &alone(&secp)).expect("nothing to refuse");
+    let _ = decide((&other, checked), &own);
 }

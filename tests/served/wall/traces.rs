@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use countersign::kernel::digest_key::{DigestKey, DigestKeyRecord};
+use countersign::kernel::record::Stored;
 use countersign::kernel::seal::{DataKey, Kind};
-use countersign::kernel::state::Stored;
 use countersign::pkcs11::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_PSBT};
 use countersign::ports::{Sealer, Vault, View};
 use countersign::shell::backing::Backing;

@@ -1,7 +1,7 @@
 //! The fields of an act of administration.
 
 use countersign::kernel::act::{Change, Deed, RecordedAct};
-use countersign::kernel::audit::Role;
+use countersign::kernel::pin::Role;
 use data_encoding::HEXLOWER;
 
 use super::super::document;

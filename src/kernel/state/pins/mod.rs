@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::administration::of_token;
 use super::budget::{BUDGET_PERIOD, wait_after};
-use super::records::{TokenRecord, Versioned};
+use super::records::TokenRecord;
 use crate::act::Deed;
-use crate::audit::{Event, Role};
+use crate::audit::Event;
 use crate::clock::Believed;
-use crate::pin::{PinName, PinRecord};
+use crate::pin::{PinName, PinRecord, Role};
 use crate::receipt::{Batch, Change, Receipt};
+use crate::record::Versioned;
 
 /// Wrong tries in a row at the backends' PIN that a peer has.
 pub const PEER_TRIES: u32 = 5;

@@ -3,8 +3,9 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::receipt::Committed;
+use crate::record::Stored;
 use crate::seal::{DataKey, Kind, RecordKey};
-use crate::state::{BACK_OFF_MOST, Stored};
+use crate::state::BACK_OFF_MOST;
 
 const NOW: u64 = 1_800_000_000;
 const SO: &[u8] = b"so-pin";

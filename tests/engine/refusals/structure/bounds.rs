@@ -7,7 +7,7 @@ fn wallet_of_twenty(secp: &Secp256k1<bitcoin::secp256k1::All>) -> Wallet {
     let cosigners: Vec<String> = ('A'..='S').map(|name| Cosigner::named(&name.to_string()).key()).collect();
     let places: Vec<String> = (0..20).map(|place| format!("@{place}/**")).collect();
     let registration = format!("wsh(sortedmulti(2,{}))\nours\n{}", places.join(","), cosigners.join("\n"));
-    scripts::of_seed([9; 64], &registration, countersign::kernel::wallet::Network::Regtest, secp)
+    scripts::of_seed([9; 64], &registration, countersign::kernel::network::Network::Regtest, secp)
 }
 
 /// Claims cost nothing to write: 370 KB of them took seconds, without anybody's code.
@@ -29,7 +29,7 @@ fn oversize_of_claims_is_told_before_a_key_is_derived() {
     let derived = watch(&wallet).keys_derived();
     // Up to the end of the reach, so that nothing else refuses them.
     let around = countersign::kernel::psbt::Surroundings {
-        reach: countersign::kernel::state::Reach::at(5_000, 5_000),
+        reach: countersign::kernel::wallet::Reach::at(5_000, 5_000),
         ..alone(&secp)
     };
     for bytes in [psbt.serialize(), harness::engine::maps::to_version_2(&psbt)] {

@@ -7,8 +7,8 @@ use countersign::admin::{
     WalletChange,
 };
 use countersign::engine::{DigestKeyId, Engine, EngineError, WalletId};
-use countersign::kernel::audit::Role;
 use countersign::kernel::otp::OtpKeyId;
+use countersign::kernel::pin::Role;
 use countersign::kernel::state::Peer;
 use zeroize::Zeroizing;
 

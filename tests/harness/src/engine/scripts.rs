@@ -18,10 +18,9 @@ use miniscript::{DefiniteDescriptorKey, Descriptor, DescriptorPublicKey};
 use zeroize::Zeroizing;
 
 use countersign::admin::NewScript;
+use countersign::kernel::network::Network;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::wallet::{
-    Chain, Network, Wallet, WalletParts, WalletRecord, WatchOnly, registration,
-};
+use countersign::kernel::wallet::{Chain, Wallet, WalletParts, WalletRecord, WatchOnly, registration};
 
 use super::{FEE, INPUT, PAID, funding, recorded, stranger};
 

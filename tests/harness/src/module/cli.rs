@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use bitcoin::bip32::{Fingerprint, Xpub};
 use bitcoin::secp256k1::Secp256k1;
-use countersign::kernel::wallet::{Network, WatchOnly};
+use countersign::kernel::network::Network;
+use countersign::kernel::wallet::WatchOnly;
 use serde_json::Value;
 
 use super::doors::BACKENDS;

@@ -5,8 +5,6 @@ use core::str::FromStr;
 use bitcoin::NetworkKind;
 use serde::{Deserialize, Serialize};
 
-use super::WalletError;
-
 /// A Bitcoin network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
@@ -59,12 +57,17 @@ impl Network {
 }
 
 impl FromStr for Network {
-    type Err = WalletError;
+    type Err = UnknownNetwork;
 
-    fn from_str(name: &str) -> Result<Network, WalletError> {
+    fn from_str(name: &str) -> Result<Network, UnknownNetwork> {
         [Network::Mainnet, Network::Testnet, Network::Signet, Network::Regtest]
             .into_iter()
             .find(|network| network.name() == name)
-            .ok_or(WalletError::Network)
+            .ok_or(UnknownNetwork)
     }
 }
+
+/// A name that is no network's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the network is mainnet, testnet, signet or regtest")]
+pub struct UnknownNetwork;

@@ -16,8 +16,8 @@ use bitcoin::hashes::Hash;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::binding::Binding;
 use crate::factor::Mark;
-use crate::psbt::Digest;
 
 /// Hours that the history goes back.
 const KEPT_HOURS: u32 = 168;
@@ -83,7 +83,7 @@ impl ChargeId {
     }
 
     /// The name of a charge for one signature of a digest: by these codes. The next one has another.
-    pub(crate) fn of_digest(binding: &Digest, marks: &[Mark]) -> ChargeId {
+    pub(crate) fn of_digest(binding: &Binding, marks: &[Mark]) -> ChargeId {
         let mut hasher = Sha256::new_with_prefix(DIGEST_LABEL);
         hasher.update(binding);
         marks.iter().for_each(|mark| mark.add_to(&mut hasher));
@@ -117,7 +117,7 @@ impl History {
     }
 
     /// The longest history that can be written: every hour that is kept, and the one that begins and the one that ends in part.
-    pub(super) fn longest() -> History {
+    pub(crate) fn longest() -> History {
         let hour = Hour { hour: u32::MAX, sat: u64::MAX, transactions: u32::MAX };
         let charge = KnownCharge { id: ChargeId([0; 32]), charged: u64::MAX, hour: u32::MAX };
         History { hours: vec![hour; KEPT_HOURS as usize + 2], charges: vec![charge; KEPT_CHARGES] }

@@ -1,18 +1,31 @@
 //! What codes can pay for: the signatures of a PSBT, or that of a digest.
 //!
-//! Both go the same way ([`super::state`]). That way asks what a code is bound to once it is spent, what the signature adds to the history
-//! that limits count, and what the audit chain records.
+//! Both go the same way ([`decide`](super::decide)). That way asks what the policy of the key says, what a code is bound to once it is
+//! spent, what the signature adds to the history that limits count, and what the audit chain records.
 
-use super::audit::{Asked, DigestFacts, TransactionFacts};
-use super::digest_key::RequestedDigest;
-use super::factor::Mark;
-use super::psbt::{CheckedPsbt, Digest};
-use super::state::{ChargeId, WalletState};
+use super::records::WalletState;
+use crate::audit::{Asked, DigestFacts, TransactionFacts};
+use crate::binding::Binding;
+use crate::digest_key::{DigestKey, RequestedDigest};
+use crate::factor::Mark;
+use crate::history::ChargeId;
+use crate::policy::Verdict;
+use crate::psbt::CheckedPsbt;
+use crate::wallet::Wallet;
 
 /// What codes can pay for. Only the kernel says what that is.
 pub trait Signable: sealed::Sealed {
+    /// What signs it.
+    type Key;
+
+    /// Whether it was checked for this very key.
+    fn is_of(&self, key: &Self::Key) -> bool;
+
+    /// What the policy of its key says at `now` (Unix seconds), where so many users approve.
+    fn judged_by(&self, key: &Self::Key, approvals: usize, now: u64) -> Verdict;
+
     /// What a spent code is bound to: the same may be asked for again for two minutes, and nothing else.
-    fn binding(&self) -> Digest;
+    fn binding(&self) -> Binding;
 
     /// The state of its wallet or key after it was signed at `now` (Unix seconds) for the codes of `marks`.
     fn charged_to(&self, state: &WalletState, marks: &[Mark], now: u64) -> WalletState;
@@ -28,8 +41,18 @@ mod sealed {
 }
 
 impl Signable for CheckedPsbt {
-    fn binding(&self) -> Digest {
-        self.digest()
+    type Key = Wallet;
+
+    fn is_of(&self, wallet: &Wallet) -> bool {
+        wallet.keys().is_some_and(|keys| keys.watch().id() == self.script_id())
+    }
+
+    fn judged_by(&self, wallet: &Wallet, approvals: usize, now: u64) -> Verdict {
+        wallet.policy().judge(self, approvals, now)
+    }
+
+    fn binding(&self) -> Binding {
+        self.binding()
     }
 
     fn charged_to(&self, state: &WalletState, _marks: &[Mark], now: u64) -> WalletState {
@@ -53,7 +76,17 @@ fn transaction_facts(psbt: &CheckedPsbt) -> TransactionFacts {
 }
 
 impl Signable for RequestedDigest {
-    fn binding(&self) -> Digest {
+    type Key = DigestKey;
+
+    fn is_of(&self, key: &DigestKey) -> bool {
+        key.public_key() == self.public_key()
+    }
+
+    fn judged_by(&self, key: &DigestKey, approvals: usize, now: u64) -> Verdict {
+        key.policy().judge(approvals, now)
+    }
+
+    fn binding(&self) -> Binding {
         self.binding()
     }
 

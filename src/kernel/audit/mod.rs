@@ -1,0 +1,11 @@
+//! The audit chain: one record per outcome, each bound to all before it by a hash.
+//!
+//! A link is written in the same commit as the state it changes. The head is anchored in the backing token, so that a
+//! chain that was cut, forked or replaced by an older copy does not fit its anchor.
+
+mod event;
+pub mod in_force;
+mod link;
+
+pub use event::{Answer, Asked, DigestFacts, Event, Fate, TransactionFacts, TriedCode, UnknownAnswer};
+pub use link::{ChainEnd, Head, Link, MAX_BATCH};

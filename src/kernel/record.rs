@@ -1,0 +1,115 @@
+//! Records: how they are written, and how one of a store is read as evidence. What each holds stands where it belongs: users and the
+//! token in [`super::state`], wallets and keys beside what they open to.
+
+use postcard::experimental::serialized_size;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::receipt::{Content, Write};
+use super::seal::{Authority, RecordKey, Unsealed};
+
+/// Evidence: a record of a store, with the place and version it was read from. What is decided on it is decided on what was sealed.
+///
+/// ```compile_fail,E0451
+/// // A user with a secret of one's own.
+/// use countersign_kernel::{record::Versioned, seal::RecordKey, state::UserRecord};
+/// fn forge(value: UserRecord) -> Versioned<UserRecord> {
+///     Versioned { place: RecordKey::user("alice"), version: 1, value, authority: panic!() }
+/// }
+/// ```
+pub struct Versioned<T> {
+    pub(crate) place: RecordKey,
+    pub(crate) version: u64,
+    pub(crate) value: T,
+    pub(crate) authority: Authority,
+}
+
+impl<T: Stored> Versioned<T> {
+    /// Reads a record that was opened. `None` where its format is not known.
+    pub fn read(record: &Unsealed) -> Option<Versioned<T>> {
+        let value = T::decode(record.plaintext())?;
+        let (place, version, authority) = (record.place(), record.version(), record.authority());
+        Some(Versioned { place, version, value, authority })
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> RecordKey {
+        self.place
+    }
+
+    /// Its version.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What it holds.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// What it held.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+
+    pub(crate) fn put(&self, value: &T) -> Write {
+        Write { place: self.place, expected: Some(self.version), content: Content::Put(value.encode()) }
+    }
+
+    pub(crate) fn remove(&self) -> Write {
+        Write { place: self.place, expected: Some(self.version), content: Content::Remove }
+    }
+}
+
+/// A record that can be stored: one byte of format, then postcard, then zeros up to the length that the record is padded to.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// The format written.
+    const FORMAT: u8 = 1;
+
+    /// Bytes of postcard that the record is padded to, given how many it has: where its length would tell what came of a code.
+    fn padded_len(&self, len: usize) -> usize {
+        len
+    }
+
+    /// The record as plaintext, to be sealed.
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        // Room for all of it: growing would leave copies of secrets behind.
+        let body = serialized_len(self);
+        let padded = self.padded_len(body).max(body);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(1 + padded));
+        bytes.push(Self::FORMAT);
+        struct Tail<'a>(&'a mut Vec<u8>);
+        impl Extend<u8> for Tail<'_> {
+            fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+                self.0.extend(bytes);
+            }
+        }
+        postcard::to_extend(self, Tail(&mut bytes)).expect("records hold nothing that postcard cannot write");
+        bytes.resize(1 + padded, 0);
+        bytes
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (format, body) = bytes.split_first()?;
+        (*format == Self::FORMAT).then(|| decode_body(body)).flatten()
+    }
+}
+
+/// Reads all of `body` as one record.
+pub(crate) fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let (record, rest) = postcard::take_from_bytes(body).ok()?;
+    rest.is_empty().then_some(record)
+}
+
+/// Reads `body` as one record and the zeros that it is padded with.
+pub(crate) fn decode_padded<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let (record, padding) = postcard::take_from_bytes(body).ok()?;
+    padding.iter().all(|byte| *byte == 0).then_some(record)
+}
+
+/// Bytes of postcard.
+pub(crate) fn serialized_len(value: &impl Serialize) -> usize {
+    serialized_size(value).expect("records hold nothing that postcard cannot write")
+}

@@ -1,0 +1,61 @@
+//! What the audit keeps of each record that an act puts in force.
+
+use super::records::{TokenRecord, UserRecord};
+use crate::act::Document;
+use crate::act::document::{KeyDocument, TokenDocument, UserDocument, WalletDocument};
+use crate::digest_key::DigestKey;
+use crate::wallet::Wallet;
+
+impl From<&TokenRecord> for Document {
+    fn from(token: &TokenRecord) -> Document {
+        Document::Token(TokenDocument {
+            label: token.label.clone(),
+            serial: token.serial,
+            so_pin: token.so.name(),
+            user_pin: token.user.as_ref().and_then(|pin| pin.name()),
+        })
+    }
+}
+
+impl From<&UserRecord> for Document {
+    fn from(user: &UserRecord) -> Document {
+        Document::User(UserDocument {
+            name: user.name.clone(),
+            issuer: user.service.clone(),
+            key_id: user.factor.otp_key().id(),
+            hash: user.factor.otp_key().hash(),
+            digits: user.factor.otp_key().digits(),
+            period: user.factor.otp_key().period(),
+            confirmed: user.confirmed,
+        })
+    }
+}
+
+impl From<&Wallet> for Document {
+    fn from(wallet: &Wallet) -> Document {
+        Document::Wallet(Box::new(WalletDocument {
+            label: wallet.label().into(),
+            cka_id: wallet.cka_id().into(),
+            network: wallet.network(),
+            users: wallet.users().into(),
+            policy: wallet.policy_document().into(),
+            fingerprint: wallet.master_fingerprint().to_bytes(),
+            path: wallet.account_path(),
+            xpub: wallet.account().to_string(),
+            descriptor: wallet.keys().map(|keys| keys.watch().descriptor().into()),
+        }))
+    }
+}
+
+impl From<&DigestKey> for Document {
+    fn from(key: &DigestKey) -> Document {
+        Document::Key(KeyDocument {
+            label: key.label().into(),
+            cka_id: key.cka_id().into(),
+            users: key.users().into(),
+            policy: key.policy_document().into(),
+            mechanisms: key.mechanisms(),
+            public_key: key.public_key().serialize().into(),
+        })
+    }
+}
