@@ -4,6 +4,7 @@ mod command_line;
 mod documents;
 mod linked;
 mod package;
+mod rooms;
 mod scripts;
 mod terminal;
 mod usage;
