@@ -39,10 +39,7 @@ main() {
     heading "The Rust version that Cargo.toml declares"
     check_rust_version
     step "Format" cargo fmt --all --check
-    step "Format of the fuzzer" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     step "Lints" cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-    step "Lints of the fuzzer" cargo clippy --locked --manifest-path tests/fuzz/Cargo.toml \
-        --target-dir target/fuzz/lints -- -D warnings
     RUSTDOCFLAGS="-D warnings" step "Documentation" cargo doc --locked --no-deps
     step "Licences, duplicates and sources of the dependencies" \
         "$cargo_deny" --locked --all-features check --hide-inclusion-graph licenses bans sources
