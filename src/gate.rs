@@ -4,10 +4,11 @@
 //! C_Sign bytes → Approval::parse → CheckedPsbt::check → decide → commit → open → Authorization → signer::sign → bytes
 //! ```
 //!
-//! A digest goes the same way, from `DigestKey::request` to `signer::sign_digest`, with a key that was made for digests: what
-//! differs between the two stands in `gate/keys.rs`.
-//! Each step eats what the step before it made, and none of the values between can be made otherwise. What comes of the codes is
-//! decided in memory and written once; nobody can look into it before it is durable, and nothing that rests on what is not
+//! A digest takes the same way, from `DigestKey::request` to `signer::sign_digest`, with a key that was made
+//! for digests. `gate/keys.rs` has the differences. Each step consumes the result of the step before it, and
+//! none of these values can be made in another way. The outcome of the codes is decided in memory and written
+//! once. Nobody can look into it before it is durable, and no answer leaves that depends on something that is
+//! not durable.
 //! durable is told.
 
 mod keys;
@@ -27,17 +28,17 @@ use crate::kernel::state::{self, Claim, Locked, Moment, Opened, Outcome, Signabl
 use crate::kernel::wallet::Wallet;
 use keys::{Countersigner, Paid};
 
-/// What leaves.
+/// What leaves the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Countersigned<T> {
     /// The PSBT with our signatures, or the signature of the digest.
     pub signed: T,
-    /// The codes were spent on it now: it is not given once more.
+    /// The codes were spent on it now, so it is no repetition.
     pub is_new: bool,
 }
 
 impl Countersigned<[u8; SIGNATURE_LEN]> {
-    /// The same, as bytes of any number.
+    /// The same as a byte vector.
     pub(crate) fn into_bytes(self) -> Countersigned<Vec<u8>> {
         Countersigned { signed: self.signed.to_vec(), is_new: self.is_new }
     }
@@ -46,8 +47,8 @@ impl Countersigned<[u8; SIGNATURE_LEN]> {
 impl Engine {
     /// Countersigns `psbt` with the keys of the wallet `id`, for the users who approve it.
     ///
-    /// Gives the PSBT with our signatures added. What each refusal spends: a malformed PSBT nothing, a code that is not
-    /// right one try of its own user, a rule of the policy the codes.
+    /// Returns the PSBT with our signatures added. A malformed PSBT spends nothing, a wrong code one try of
+    /// its own user, and a refusal by the policy the codes.
     pub fn countersign(
         &self,
         id: &WalletId,
@@ -59,7 +60,8 @@ impl Engine {
 
     /// Signs `digest` with the key `id`, which was made for digests, for the users who approve it.
     ///
-    /// Gives r ‖ s. What each refusal spends is what it spends for a PSBT; a digest of another length than 32 spends nothing.
+    /// Returns r ‖ s. Refusals spend the same as for a PSBT. A digest of a length other than 32 spends
+    /// nothing.
     pub fn countersign_digest(
         &self,
         id: &DigestKeyId,
@@ -70,7 +72,8 @@ impl Engine {
         self.sign_with::<DigestKey>(id, approvals, digest)
     }
 
-    /// Signs what is `asked` with the key `id`, for the users who approve it: the one way, whatever is signed.
+    /// Signs what is `asked` with the key `id`, for the users who approve it. Every kind of signature takes
+    /// this way.
     pub(crate) fn sign_with<K: Countersigner>(
         &self,
         id: &KeyId,
@@ -83,8 +86,8 @@ impl Engine {
         Ok(Countersigned { signed: held.key.sign(consumed, self)?, is_new })
     }
 
-    /// Checks a code of `user`, of the OTP key `key`, for its own sake: confirms an enrolment, and spends the step like a
-    /// signature does. Where the user has another key by now, it is a code of nobody.
+    /// Checks a code of `user` for the OTP key `key` without signing: confirms an enrolment, and spends the
+    /// step like a signature. If the user has another key by now, the code counts as nobody's.
     pub fn confirm(&self, user: &str, key: &OtpKeyId, code: &[u8]) -> Result<(), EngineError> {
         let approvals = vec![Approval::parse_pin_of(user.as_bytes(), code)?];
         let eligible = Eligible { users: &[user.to_owned()], key: Some(key), binding: None };
@@ -98,8 +101,8 @@ impl Engine {
         opened.answer.map(|_confirmed| ()).map_err(Into::into)
     }
 
-    /// Has everything that its users' codes and its policy say of `request` decided, durably: the right to it, once; and
-    /// whether the codes were spent on it now.
+    /// Decides `request` durably, by its users' codes and its policy. Returns the right to it, for one use,
+    /// and whether the codes were spent on it now.
     fn approve<K: Countersigner>(
         &self,
         id: &KeyId,
@@ -113,7 +116,8 @@ impl Engine {
         let at = |kind| RecordKey { kind, id: *id };
         let decide = |request, approvals, now| {
             let claims = self.claims(approvals, eligible)?;
-            // Whatever changes the key's record writes its state, too: this one, once found unchanged, holds until the write.
+            // Every change of the key's record also writes its state. So if the state is unchanged at the
+            // write, the key is, too.
             let state = self.state_at(at(K::STATE))?;
             if self.version_at(at(K::RECORD))? != Some(*version) {
                 return Err(EngineError::ChangedMeanwhile(key.label().into()));
@@ -129,8 +133,8 @@ impl Engine {
         Ok((consumed, is_new))
     }
 
-    /// Has what was decided of codes made durable, and opens it. The tries count as wrong until it is known what they were.
-    /// Gives the time by which it was decided, too.
+    /// Makes the decision about codes durable, and opens it. The tries count as wrong until their outcome is
+    /// known. Also returns the time of the decision.
     fn commit_tries<A, S>(
         &self,
         codes: usize,
@@ -139,14 +143,15 @@ impl Engine {
         withdraw: impl Fn(Change<Outcome<S>>) -> (A, Vec<Approval>),
     ) -> Result<(Opened<S>, u64), EngineError> {
         let tries = self.begin_tries(codes)?;
-        // Beginning them may have waited: a code that went stale meanwhile is stale.
+        // Beginning may have waited. A code that went stale meanwhile is stale.
         let now = tries.begun_at();
         let is_undecided = Cell::new(false);
         let decide = |(asked, approvals)| {
             let decided = decide(asked, approvals, now).and_then(|decided| decided.map_err(Into::into));
             self.settled(decided).inspect_err(|_| is_undecided.set(true))
         };
-        // Decided anew where the wallet signed for somebody else meanwhile, or one of the users tried another code.
+        // Decided again if the wallet signed for somebody else meanwhile, or one of the users tried another
+        // code.
         match self.commit(asked, decide, withdraw) {
             Ok(receipt) => {
                 let opened = receipt.open();
@@ -155,7 +160,7 @@ impl Engine {
             }
             Err(error) => {
                 if is_undecided.get() {
-                    // No code was looked at.
+                    // No code was checked.
                     tries.end(0);
                 }
                 Err(error)
@@ -163,8 +168,8 @@ impl Engine {
         }
     }
 
-    /// A refusal, once all that it may rest on is durable: a lock, a spent step or a used address of a commit that is under way
-    /// would tell of a code that is not charged yet.
+    /// Returns a refusal once everything that it may depend on is durable: a lock, a spent step or a used
+    /// address of a commit under way would reveal something about a code that is not charged yet.
     pub(crate) fn settled<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
         result.or_else(|error| {
             self.ledger()?.settle(u64::MAX)?;
@@ -172,8 +177,8 @@ impl Engine {
         })
     }
 
-    /// The answer leaves: what it repeats does so for two minutes from now, not from when it was decided.
-    /// Where both are the same second, as they nearly always are, nothing needs to be remembered.
+    /// The answer leaves now. Its two minutes for a repetition run from now, not from the decision. If both
+    /// are in the same second, as they nearly always are, nothing needs to be remembered.
     fn released(&self, binding: Binding, users: &[RecordKey], decided_at: u64) {
         let now = self.clock_time();
         if now <= decided_at {
@@ -195,8 +200,8 @@ impl Engine {
         approvals.into_iter().map(|approval| self.claim(approval, eligible)).collect()
     }
 
-    /// A user who is unknown or not eligible is nobody: the code is tried all the same. Not so one whose record cannot be read:
-    /// nobody knows who that is, and no code is looked at.
+    /// A user who is unknown or not eligible counts as nobody: the code is tried all the same. If a user's record
+    /// cannot be read, nobody knows whose code it is, so no code is checked.
     fn claim(&self, approval: Approval, eligible: Eligible<'_>) -> Result<Claim, EngineError> {
         let name = match (approval.user(), eligible.users) {
             (None, [only]) => Some(only.as_str()),
@@ -217,13 +222,13 @@ impl Engine {
     }
 }
 
-/// Whose codes may be right.
+/// The users whose codes may be right.
 #[derive(Clone, Copy)]
 struct Eligible<'a> {
     users: &'a [String],
-    /// The one OTP key that a code may be of, where one was named.
+    /// The only OTP key that a code may belong to, if one was named.
     key: Option<&'a OtpKeyId>,
-    /// What is to be signed, if anything is.
+    /// What is to be signed, if anything.
     binding: Option<&'a Binding>,
 }
 

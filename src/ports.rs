@@ -57,7 +57,7 @@ pub trait Ledger: Send + Sync {
     /// The wrong tries of the hour before the ledger was opened, according to the audit chain.
     fn failures(&self) -> Failures;
 
-    /// Closes the ledger, because of what was found in a record that opens.
+    /// Closes the ledger because a record that opens cannot be read.
     fn close(&self, found: &StateError);
 
     /// Whether it is closed ([`LedgerError::Closed`]) until it is opened again.

@@ -1,11 +1,12 @@
-//! The acts of administration, as the engine does them: one way for all.
+//! The acts of administration in the engine: one way for all of them.
 //!
 //! ```text
 //! Login → Administrator → Approved<Act> → perform: check → decide → commit → put in force → Done
 //! ```
 //!
-//! What an act comes to is decided in [`crate::kernel::administration`]. Here stands what the world gives to it: randomness, the
-//! records as they are, the time, the ledger. Each act is told, counted and put in force in [`Engine::perform`] and nowhere else.
+//! [`crate::kernel::administration`] decides an act. This file adds what comes from the world: randomness,
+//! the present records, the time, the ledger. [`Engine::perform`], and nothing else, logs and counts each act
+//! and puts it in force.
 
 mod pins;
 mod present;
@@ -27,9 +28,10 @@ use crate::kernel::seal::Kind;
 use crate::kernel::state::ClockRecord;
 
 impl Engine {
-    /// Initialises the token: once. What is there already is never replaced.
+    /// Initialises the token, once. An existing token is never replaced.
     pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<(), EngineError> {
-        // Whoever asks shows nothing: the answer must cost nothing, no stretched PIN and no call of the backing token.
+        // The caller has not shown any right yet, so a refusal must cost nothing: no stretched PIN and no
+        // call of the backing token.
         if self.is_initialised() {
             let _refused = self.attempt(Deed::Initialised.tag());
             return Err(EngineError::AlreadyInitialised);
@@ -37,12 +39,12 @@ impl Engine {
         self.perform(Approved::initialisation(label, so_pin)).map(|_initialised| ())
     }
 
-    /// The administrator, by a login that is not over.
+    /// The administrator of a login that is not over.
     pub fn administrator(&self, login: &Login) -> Result<Administrator, EngineError> {
         login.administrator(self.pin_era(Role::So)).ok_or(EngineError::NotAdministrator)
     }
 
-    /// Does what is approved, once.
+    /// Does what was approved, once.
     pub fn perform(&self, approved: Approved<Act>) -> Result<Done, EngineError> {
         let attempt = self.attempt(approved.act().deed().tag());
         let (done, _) = self.carry_out(approved)?;
@@ -50,7 +52,7 @@ impl Engine {
         Ok(done)
     }
 
-    /// What was done, and which era of a PIN it began.
+    /// Carries out an act, and returns what was done, and the PIN era that it began.
     fn carry_out(&self, approved: Approved<Act>) -> Result<(Done, Option<PinEra>), EngineError> {
         let (timing, rests_on_others) = (approved.act().timing(), approved.act().rests_on_others());
         let _turn = rests_on_others.then(|| self.administration());
@@ -75,7 +77,7 @@ impl Engine {
         Ok(administration::check(approved, Fresh::new(bytes), &self.secp)?)
     }
 
-    /// When an act is decided.
+    /// The moment at which an act is decided.
     fn moment(&self, timing: Timing) -> Result<Moment, EngineError> {
         let clocks = self.clocks();
         let now = match timing {
@@ -92,7 +94,8 @@ impl Engine {
         Ok(Moment { now, clocks, believed: self.believed(), newest })
     }
 
-    /// Has the engine go by the records that an act has written. Gives the era of a PIN that it begins.
+    /// Makes the engine use the records that an act has written. Returns the PIN era that this begins, if
+    /// any.
     fn put_in_force(&self, done: &Done) -> Result<Option<PinEra>, EngineError> {
         match done {
             Done::Initialised | Done::Enrolled(_) | Done::UserChanged | Done::UserPinUnlocked => {}

@@ -1,4 +1,4 @@
-//! PINs: trying one, and changing one that is known.
+//! PINs: trying one, and changing a known one.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -9,16 +9,17 @@ use crate::kernel::pin::{self, PinRecord, Role};
 use crate::kernel::state::{self, Peer, PinClosed, PinMatched};
 
 impl Engine {
-    /// Checks the PIN of `role` in a process that has loaded the module itself: see [`Engine::login_of`].
+    /// Checks the PIN of `role` in a process that has loaded the engine itself: see [`Engine::login_of`].
     pub fn login(&self, role: Role, pin: &[u8]) -> Result<Login, EngineError> {
         self.login_of(None, role, pin)
     }
 
-    /// Checks the PIN of `role` for `peer`. The try is charged before the comparison. The login lasts as long as its era does.
+    /// Checks the PIN of `role` for `peer`. The try is charged before the comparison. The login lasts as long
+    /// as its era.
     pub fn login_of(&self, peer: Peer<'_>, role: Role, pin: &[u8]) -> Result<Login, EngineError> {
         let attempt = (role == Role::So).then(|| self.attempt("so-login"));
         let turn = self.turn_at_pins(role);
-        // Before the PIN is found right: one that is set meanwhile begins another.
+        // Read before the PIN is found right, because a PIN that is set meanwhile begins another era.
         let era = self.pin_era(role);
         let matched = self.match_pin(&turn, peer, role, pin)?;
         let now = self.login_time(role)?;
@@ -32,8 +33,8 @@ impl Engine {
         Ok(Login::new(known, era))
     }
 
-    /// Changes the PIN of `role` for `peer`, who knows the old one. Every login by the old PIN ends; whoever changed it goes on
-    /// in the new era.
+    /// Changes the PIN of `role` for `peer`, who knows the old one. Every login by the old PIN ends, and the
+    /// peer that changed it goes on in the new era.
     pub fn change_pin(
         &self,
         peer: Peer<'_>,
@@ -45,11 +46,11 @@ impl Engine {
         if !pin::has_a_length(new) {
             return Err(EngineError::PinLength);
         }
-        // Neither of them is looked at: a change to the same would be a link of the audit each time.
+        // Neither of them is checked: otherwise each change to the same PIN would be a link of the audit.
         if old == new {
             return Err(EngineError::PinIsTheSame);
         }
-        // The new one is stretched for who knows the old one.
+        // The new PIN is stretched only for a peer that knows the old one.
         let turn = self.turn_at_pins(role);
         let matched = self.match_pin(&turn, peer, role, old)?;
         let new = self.new_pin(&turn, new)?;
@@ -59,7 +60,8 @@ impl Engine {
         Ok(new.login(era))
     }
 
-    /// Charges, then compares. In one turn with what clears the charge: right PINs that come at once are no row of wrong ones.
+    /// Charges a try, then compares. Charging and clearing share one turn, so that right PINs at the same
+    /// time do not look like a row of wrong ones.
     fn match_pin(
         &self,
         _turn: &PinTurn<'_>,
@@ -82,7 +84,7 @@ impl Engine {
         PinTurn(crate::cores::lock(of_role).unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The security officer logs in under any clock: to have it taken as it is.
+    /// The security officer can log in under any clock, to have the clock accepted.
     fn login_time(&self, role: Role) -> Result<u64, EngineError> {
         match role {
             Role::So => self.now_or_newest(),
@@ -105,5 +107,5 @@ fn closed_pin(closed: PinClosed) -> EngineError {
     }
 }
 
-/// The turn at the PIN of a role: one is charged, stretched and cleared at a time.
+/// The turn at the PIN of a role: one PIN at a time is charged, stretched and cleared.
 pub(super) struct PinTurn<'a>(#[allow(dead_code, reason = "it is held, not looked at")] MutexGuard<'a, ()>);

@@ -1,4 +1,4 @@
-//! What the kernel decides an act against: the records as the ledger has them, and the names that are taken.
+//! The records against which the kernel decides an act: the ledger's, and the names that are in use.
 
 use crate::engine::{Engine, EngineError};
 use crate::kernel::administration::{KeyId, Present, Refused};

@@ -1,4 +1,4 @@
-//! Acts of administration, told to the log and counted.
+//! Logs and counts acts of administration.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -8,7 +8,7 @@ use crate::kernel::act::{ActCount, Deed, Outcome};
 use crate::kernel::audit::Event;
 use crate::kernel::receipt::{Batch, Committed};
 
-/// An act of administration that is under way.
+/// An act of administration under way.
 #[must_use = "an act that is dropped was refused"]
 pub(crate) struct Attempt<'a> {
     engine: &'a Engine,
@@ -17,7 +17,7 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// It was done.
+    /// Records that it was done.
     pub(crate) fn done(mut self) {
         self.refused = false;
     }
@@ -35,11 +35,11 @@ fn initialises(event: &Event) -> bool {
     event.act().is_some_and(|act| act.deed == Deed::Initialised)
 }
 
-/// The counts, by kind and end.
+/// The counts by kind and outcome.
 pub(super) type Counts = BTreeMap<(&'static str, Outcome), u64>;
 
 impl Engine {
-    /// Commits a batch. An act of administration is told once it is durable, and before that not done at all where the audit
+    /// Commits a batch. An act of administration is logged once it is durable. It is refused if the audit
     /// could not keep it whole.
     pub(crate) fn commit_batch<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, EngineError> {
         if matches!(&batch.event, Event::Act(act) if !act.is_bounded()) {
@@ -58,7 +58,7 @@ impl Engine {
         Ok(committed)
     }
 
-    /// Tells of what was done, if it was an act of administration.
+    /// Logs what was done, if it was an act of administration.
     fn tell(&self, event: &Event) {
         let Some(act) = event.act() else { return };
         let outcome = if act.tightens() {
@@ -71,12 +71,13 @@ impl Engine {
         self.count_act(act.deed.tag(), outcome);
     }
 
-    /// Begins an act of administration, which is refused unless it is said to be done. Why stands in the log, by whoever answers.
+    /// Begins an act of administration, which counts as refused unless it is marked as done. The caller that
+    /// answers logs the reason.
     pub(crate) fn attempt(&self, act: &'static str) -> Attempt<'_> {
         Attempt { engine: self, act, refused: true }
     }
 
-    /// Counts a call for administrators that came by the backends' door.
+    /// Counts an administrator's call that came through the backends' door.
     pub(crate) fn refused_at_the_door(&self) {
         self.count_act("by-backend", Outcome::Refused);
     }
@@ -87,7 +88,8 @@ impl Engine {
         *count = count.saturating_add(1);
     }
 
-    /// The acts of administration since the engine was opened, by kind and end; the restorations of its store, ever.
+    /// The acts of administration since the engine was opened, by kind and outcome, and all restorations of
+    /// its store.
     pub fn act_counts(&self) -> Vec<ActCount> {
         let counts = self.acts.lock().unwrap_or_else(PoisonError::into_inner);
         let done = counts.iter().map(|((act, outcome), count)| ActCount {

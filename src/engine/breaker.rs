@@ -1,4 +1,4 @@
-//! Counts over all users: wrong codes, which stop all codes at a limit, and refused PSBTs.
+//! The breaker: counts wrong codes of all users, which stop all codes at a limit, and refused PSBTs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,29 +9,29 @@ use crate::kernel::failures::{self, Failures};
 use crate::kernel::rule::Rule;
 use crate::kernel::state;
 
-/// Tries of all users together that may be wrong within an hour, unless the configuration says otherwise. With six digits
-/// and three live steps, this many in every hour of a year are three right ones by chance.
+/// Wrong tries of all users together within an hour, by default. With six digits and three valid steps, so
+/// many in every hour of a year give about three right codes by chance.
 pub const DEFAULT_FAILURES_PER_HOUR: u32 = 100;
 
-/// Refused PSBTs that the audit chain records in an hour; the log has all.
+/// Refused PSBTs that the audit chain records in an hour. The log has all of them.
 const MAX_DECLINED_PER_HOUR: u32 = 60;
 
 impl Engine {
-    /// The same engine, that looks at no code once so many tries of all users together were wrong within an hour.
+    /// The same engine, which checks no code after so many wrong tries of all users together within an hour.
     #[must_use]
     pub fn stopping_at(self, failures_per_hour: u32) -> Engine {
         Engine { most_failures: failures_per_hour, ..self }
     }
 
-    /// Begins so many tries, unless too many of all users were wrong within an hour. Where those that are under way could make
-    /// it too many, it waits for them to end, without a core, and reads the time anew.
+    /// Begins so many tries, unless too many of all users were wrong within an hour. If those under way could
+    /// exceed the limit, it waits for them to end, without a core, and then reads the time again.
     pub(crate) fn begin_tries(&self, codes: usize) -> Result<Tries<'_>, EngineError> {
         let codes = u32::try_from(codes).unwrap_or(u32::MAX);
         let begun = self.breaker.begin(codes, self.most_failures, || self.now())?;
         begun.map_err(|Full { failures, now }| self.stopped(failures, now))
     }
 
-    /// That it stopped is told, and recorded, once an hour.
+    /// A stop is logged and recorded once an hour.
     fn stopped(&self, failures: u32, now: u64) -> EngineError {
         let told = self.breaker.told.load(Ordering::SeqCst);
         let is_due = told == 0 || now >= told.saturating_add(failures::PERIOD);
@@ -46,12 +46,13 @@ impl Engine {
         EngineError::Stopped
     }
 
-    /// Counts the wrong codes that the audit chain tells of.
+    /// Counts the wrong codes in the audit chain.
     pub(super) fn count_failures(&self, failures: Failures) {
         self.breaker.counts().failures = failures;
     }
 
-    /// Records a PSBT that a rule refused: as many in an hour as tell that somebody tries, and no more than a disk bears.
+    /// Records a PSBT that a rule refused. It records enough in an hour to show that somebody tries, and not
+    /// more than a disk can take.
     pub(crate) fn decline(&self, wallet: &str, rule: Rule, now: u64) -> Result<(), EngineError> {
         let recorded = self.declined.lock().unwrap_or_else(PoisonError::into_inner).charge(
             1,
@@ -65,20 +66,20 @@ impl Engine {
     }
 }
 
-/// What is known of tries.
+/// What is known about tries.
 #[derive(Default)]
 pub(super) struct Breaker {
     counts: Mutex<Counts>,
     ended: Condvar,
-    /// When it was last told that no code is looked at, Unix seconds.
+    /// When the stop was last logged, Unix seconds.
     told: AtomicU64,
 }
 
 #[derive(Default)]
 struct Counts {
-    /// Tries that were wrong.
+    /// Wrong tries.
     failures: Failures,
-    /// Tries of which it is not known yet.
+    /// Tries whose outcome is not known yet.
     under_way: u32,
 }
 
@@ -89,7 +90,7 @@ struct Full {
 }
 
 impl Breaker {
-    /// Begins so many tries, once those under way leave room for them. Tells by the time that `now` gives then.
+    /// Begins so many tries, once those under way leave room. `now` is read only then.
     fn begin(
         &self,
         codes: u32,
@@ -97,7 +98,7 @@ impl Breaker {
         now: impl Fn() -> Result<u64, EngineError>,
     ) -> Result<Result<Tries<'_>, Full>, EngineError> {
         loop {
-            // Without the counts: the time may have to be recorded first.
+            // Not under the lock of the counts, because reading the time may have to record it first.
             let now = now()?;
             let mut counts = self.counts();
             let failures = counts.failures.count(now);
@@ -109,12 +110,12 @@ impl Breaker {
                 counts.under_way += codes;
                 return Ok(Ok(Tries { breaker: self, codes, now, wrong: codes }));
             }
-            // Without a core: whoever is to end may need it.
+            // Without a core, because the tries that must end may need it.
             drop(cores::wait(|| self.ended.wait(counts).unwrap_or_else(PoisonError::into_inner)));
         }
     }
 
-    /// Tries that were wrong within the last hour.
+    /// Wrong tries within the last hour.
     pub(super) fn count(&self, now: u64) -> u32 {
         self.counts().failures.count(now)
     }
@@ -124,7 +125,7 @@ impl Breaker {
     }
 }
 
-/// Tries that are under way. Until it is known what came of them, all of them count as wrong.
+/// Tries under way. All of them count as wrong until their outcome is known.
 #[must_use = "tries that are dropped were wrong"]
 pub(crate) struct Tries<'a> {
     breaker: &'a Breaker,
@@ -134,12 +135,12 @@ pub(crate) struct Tries<'a> {
 }
 
 impl Tries<'_> {
-    /// When they began, Unix seconds: what their codes are held against.
+    /// When they began, Unix seconds. Their codes are checked at this time.
     pub(crate) fn begun_at(&self) -> u64 {
         self.now
     }
 
-    /// So many of them were wrong; none where no code was looked at.
+    /// Ends them: so many were wrong, or none if no code was checked.
     pub(crate) fn end(mut self, wrong: u32) {
         self.wrong = wrong;
     }

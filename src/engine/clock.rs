@@ -8,7 +8,7 @@ use crate::kernel::seal::Kind;
 use crate::kernel::state;
 
 impl Engine {
-    /// The time that counts, or the refusal of a clock that cannot be believed.
+    /// The trusted time, or the reason why the clock is not trusted.
     pub(crate) fn now(&self) -> Result<u64, EngineError> {
         let mut believed = self.hold_against();
         let reading = self.clock.read();
@@ -16,7 +16,7 @@ impl Engine {
         if let Some(believed) = *believed {
             return Ok(clock::judge(reading, believed, high_water)?);
         }
-        // The first time in this run of the machine: nothing but the newest record can contradict it.
+        // The first reading in this run of the machine. Only the newest record can contradict it.
         let taken = Believed::new(self.clock.boot_id(), reading);
         let now = clock::judge_first(reading, high_water)?;
         let recorded = self.commit_anew(|| {
@@ -28,8 +28,8 @@ impl Engine {
         Ok(now)
     }
 
-    /// The time for what must go on under a clock that cannot be believed: it stands still at the newest record. No clock is
-    /// taken by it.
+    /// The time for acts that must be possible without a trusted clock: it then stands still at the newest
+    /// record. This does not accept a clock.
     pub(crate) fn now_or_newest(&self) -> Result<u64, EngineError> {
         match self.believed().map(|_| self.now()) {
             None | Some(Err(EngineError::Clock(_))) => Ok(self.ledger()?.high_water()),
@@ -37,22 +37,23 @@ impl Engine {
         }
     }
 
-    /// What the wall clock says, Unix seconds.
+    /// The wall clock's time, Unix seconds.
     pub fn clock_time(&self) -> u64 {
         self.clock.read().wall
     }
 
-    /// What the wall clock is held against, if one was believed in this run of the machine.
+    /// The readings that the wall clock is compared with, if it was trusted before in this run of the
+    /// machine.
     pub(crate) fn believed(&self) -> Option<Believed> {
         *self.hold_against()
     }
 
-    /// Holds the wall clock against these from here on, which are recorded.
+    /// Compares the wall clock with these recorded readings from here on.
     pub(crate) fn believe(&self, taken: Believed) {
         *self.hold_against() = Some(taken);
     }
 
-    /// Why nothing is signed by the clock as it is now, if so. Looking changes nothing.
+    /// Why nothing is signed because of the present clock, if so. Looking changes nothing.
     pub fn clock_refusal(&self) -> Result<Option<ClockError>, EngineError> {
         let believed = self.believed();
         let (reading, high_water) = (self.clock.read(), self.ledger()?.high_water());
@@ -62,12 +63,13 @@ impl Engine {
         })
     }
 
-    /// Held while a clock is recorded, which waits for the disk: who waits for it holds no core.
+    /// Locked while a clock is recorded, which waits for the disk. A caller that waits for the lock has no
+    /// core meanwhile.
     fn hold_against(&self) -> MutexGuard<'_, Option<Believed>> {
         crate::cores::lock(&self.believed).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Both clocks as they are, held against nothing.
+    /// The present readings of both clocks, without a check.
     pub(crate) fn clocks(&self) -> Believed {
         Believed::new(self.clock.boot_id(), self.clock.read())
     }

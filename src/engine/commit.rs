@@ -5,8 +5,9 @@ use crate::kernel::receipt::{Change, Receipt};
 use crate::ports::LedgerError;
 
 impl Engine {
-    /// Has a decision made durable, and gives the receipt for it. Where another commit came first, one of the records that the
-    /// decision rests on may be another by now: what was `asked` is taken back and decided anew, as often as it takes.
+    /// Makes a decision durable, and returns the receipt for it. If another commit came first, a record on
+    /// which the decision depends may have changed. Then the request is taken back and decided again, as
+    /// often as necessary.
     pub(crate) fn commit<A, E>(
         &self,
         mut asked: A,
@@ -21,7 +22,7 @@ impl Engine {
         }
     }
 
-    /// The same where the decision takes nothing with it.
+    /// The same for a decision that takes nothing with it.
     pub(crate) fn commit_anew<E>(
         &self,
         decide: impl Fn() -> Result<Change<E>, EngineError>,

@@ -9,11 +9,11 @@ use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::WalletState;
 use crate::ports::Ledger;
 
-/// Names one key that signs digests.
+/// The id of a key that signs digests.
 pub type DigestKeyId = KeyId;
 
 impl Engine {
-    /// All keys that sign digests, in no order.
+    /// All keys that sign digests, in any order.
     pub fn digest_keys(&self) -> Vec<(DigestKeyId, Arc<DigestKey>)> {
         let keys = self.digest_keys.read().unwrap_or_else(PoisonError::into_inner);
         keys.iter().map(|(id, held)| (*id, Arc::clone(&held.key))).collect()
@@ -41,7 +41,7 @@ impl Engine {
         self.state_at(RecordKey { kind: Kind::DigestKeyState, id: *id })
     }
 
-    /// Takes the keys of a ledger that was just opened or made.
+    /// Loads the keys of a ledger that was just opened or made.
     pub(super) fn adopt_digest_keys(&self, ledger: &dyn Ledger) -> Result<(), EngineError> {
         for place in ledger.places(Kind::DigestKey)? {
             let Some(record) = read::<DigestKeyRecord>(ledger, place)? else { continue };
@@ -53,7 +53,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a key as it is recorded now the one that signs.
+    /// Makes the engine sign with a key as it is now recorded.
     pub(crate) fn publish_digest_key(
         &self,
         id: DigestKeyId,

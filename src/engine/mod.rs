@@ -1,7 +1,7 @@
 //! The engine: one token with its users, its wallets and its keys that sign digests.
 //!
-//! It owns the ports and reads records through them. Two files say what it does: [`crate::gate`], the way of one signature, and
-//! [`crate::admin`], the acts of the security officer.
+//! It owns the ports and reads records through them. Two files have its work: [`crate::gate`], the way of one
+//! signature, and [`crate::admin`], the acts of the security officer.
 
 mod acts;
 mod breaker;
@@ -40,13 +40,13 @@ pub use digest_key::DigestKeyId;
 pub use error::EngineError;
 pub use standing::EngineStanding;
 
-/// Names one wallet, or one key that signs digests; random, made at its creation.
+/// The id of a wallet or of a key that signs digests: random, made with it.
 pub type KeyId = [u8; 16];
 
-/// Names one wallet.
+/// The id of a wallet.
 pub type WalletId = KeyId;
 
-/// Answers of which it is remembered when they left: more than two minutes have.
+/// The number of answers whose time of release is remembered: more than leave within two minutes.
 const MAX_ANSWERS: usize = 8_192;
 
 /// One token with its users and wallets.
@@ -54,44 +54,44 @@ pub struct Engine {
     vault: Box<dyn Vault>,
     clock: Box<dyn Clock>,
     random: Box<dyn Random>,
-    /// The last randomness that was asked for did not come.
+    /// The last request for randomness failed.
     lacks_randomness: AtomicBool,
-    /// It did not come because the backing token refuses its PIN.
+    /// It failed because the backing token refuses its PIN.
     pin_is_refused: AtomicBool,
     pub(crate) secp: Secp256k1<All>,
     ledger: OnceLock<Box<dyn Ledger>>,
-    /// What the wall clock is held against, once it was found right in this run of the machine.
+    /// The readings that the wall clock is compared with, once it was found right in this run of the machine.
     believed: Mutex<Option<Believed>>,
     epoch: OnceLock<Epoch>,
     breaker: Breaker,
-    /// Tries of all users that may be wrong in an hour.
+    /// The wrong tries of all users that are allowed in an hour.
     most_failures: u32,
-    /// PSBTs refused without a code, of which the first in an hour are recorded.
+    /// PSBTs refused without a code. The first ones in an hour are recorded.
     declined: Mutex<Failures>,
     wallets: RwLock<HashMap<WalletId, Held<Wallet>>>,
     digest_keys: RwLock<HashMap<DigestKeyId, Held<DigestKey>>>,
     closed: RwLock<Vec<Closed>>,
     administration: Mutex<()>,
-    /// The acts of administration since it was opened, done and refused.
+    /// The acts of administration since the engine was opened, done and refused.
     acts: Mutex<acts::Counts>,
     /// When the answers of the last minutes left, by what was signed and whose code paid for it.
     answers: Mutex<Recent<(Binding, [u8; 16]), u64>>,
-    /// One try at the PIN of each role at a time: right ones that come at once are no row of wrong ones, and each stretching
-    /// takes its 19 MiB. The security officer does not wait for backends.
+    /// Allows one try at the PIN of each role at a time: right PINs at the same time must not look like a row
+    /// of wrong ones, and each stretching takes 19 MiB. The security officer does not wait for backends.
     pub(crate) pins: [Mutex<()>; 2],
-    /// Of the PIN of each role, in this process: no login outlasts it.
+    /// The era of the PIN of each role in this process. No login outlasts it.
     pin_eras: [AtomicU64; 2],
 }
 
-/// A wallet or key whose record is whole, but that this version does not take: its script or its policy. It signs nothing,
-/// and keeps nothing else from working.
+/// A wallet or key whose record is whole, but whose script or policy this version does not accept. It signs
+/// nothing, and nothing else is affected.
 pub(crate) struct Closed {
     pub(crate) label: String,
     pub(crate) users: Vec<String>,
     refusal: String,
 }
 
-/// A wallet, or a key that signs digests, as it is recorded, and the version of its record.
+/// A wallet or digest key as it is recorded, and the version of its record.
 pub(crate) struct Held<T> {
     pub(crate) key: Arc<T>,
     pub(crate) version: u64,
@@ -142,7 +142,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// What `C_GetTokenInfo` shows to `peer`, or `None` where the token is not initialised.
+    /// What `C_GetTokenInfo` shows to `peer`, or `None` if the token is not initialised.
     pub fn token(&self, peer: Peer<'_>) -> Result<Option<TokenView>, EngineError> {
         if !self.is_initialised() {
             return Ok(None);
@@ -161,7 +161,7 @@ impl Engine {
         self.ledger.get().is_some()
     }
 
-    /// What may be shown of the backends' PIN, once it is set.
+    /// The visible state of the backends' PIN, once it is set.
     pub fn user_pin(&self) -> Result<Option<UserPinView>, EngineError> {
         let now = self.clock_time();
         Ok(self.token_record()?.into_value().user.map(|pin| UserPinView {
@@ -172,18 +172,18 @@ impl Engine {
         }))
     }
 
-    /// The era of the PIN of `role`: another one begins when the PIN is set anew, or declared lost. A login of an earlier one
-    /// is over.
+    /// The era of the PIN of `role`. A new one begins when the PIN is set again or declared lost, and ends
+    /// the logins of the earlier one.
     pub fn pin_era(&self, role: Role) -> PinEra {
         PinEra::new(self.pin_eras[role as usize].load(Ordering::SeqCst))
     }
 
-    /// A number of its own, whoever else begins one.
+    /// Begins a new era, whose number nobody else gets.
     pub(crate) fn begin_pin_era(&self, role: Role) -> PinEra {
         PinEra::new(self.pin_eras[role as usize].fetch_add(1, Ordering::SeqCst) + 1)
     }
 
-    /// The names of all users, in no order.
+    /// The names of all users, in any order.
     pub fn user_names(&self) -> Result<Vec<String>, EngineError> {
         let ledger = self.ledger()?;
         let mut names = Vec::new();
@@ -195,18 +195,18 @@ impl Engine {
         Ok(names)
     }
 
-    /// The name of the user whose `CKA_ID` this is, if there is one: that of its record's place.
+    /// The name of the user with this `CKA_ID`, if there is one. The id is that of the record's place.
     pub fn user_name_of(&self, cka_id: &[u8]) -> Result<Option<String>, EngineError> {
         let Ok(id) = cka_id.try_into() else { return Ok(None) };
         let user: Option<Versioned<UserRecord>> = read(self.ledger()?, RecordKey { kind: Kind::User, id })?;
         Ok(user.map(|user| user.into_value().name))
     }
 
-    /// What may be shown of a user.
+    /// The visible state of a user.
     pub fn user(&self, name: &str) -> Result<Option<UserView>, EngineError> {
         let now = self.clock_time();
         let record = self.user_record(name)?;
-        // A commit that is under way may say of a code what nobody may know yet.
+        // A commit under way may say something about a code that nobody may know yet.
         self.ledger()?.settle(record.as_ref().map_or(0, |record| record.version()))?;
         Ok(record.map(|user| {
             let user = user.into_value();
@@ -225,13 +225,13 @@ impl Engine {
         }))
     }
 
-    /// All wallets, in no order.
+    /// All wallets, in any order.
     pub fn wallets(&self) -> Vec<(WalletId, Arc<Wallet>)> {
         let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
         wallets.iter().map(|(id, held)| (*id, Arc::clone(&held.key))).collect()
     }
 
-    /// Why wallets, and keys that sign digests, stay closed: one line for each.
+    /// Why wallets and digest keys stay closed: one line for each.
     pub fn closed_keys(&self) -> Vec<String> {
         self.of_closed(|closed| closed.refusal.clone())
     }
@@ -257,7 +257,7 @@ impl Engine {
         Ok(state.value().reach)
     }
 
-    /// Whether a wallet of this user asks for a cosigner's signature before a code is looked at.
+    /// Whether a wallet of this user requires a cosigner's signature before a code is checked.
     pub fn is_guarded(&self, user: &str) -> bool {
         let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
         let guards = |wallet: &Wallet| wallet.policy().require_cosigner().is_some();
@@ -285,7 +285,7 @@ impl Engine {
         self.ledger.get().map(Box::as_ref).ok_or(EngineError::NotInitialised)
     }
 
-    /// Makes the ledger, of its first batch.
+    /// Makes the ledger from its first batch.
     fn create<'b>(&self, first: &'b Batch) -> Result<Committed<'b>, EngineError> {
         let (made, committed) = self.vault.create(first).map_err(|error| match error {
             LedgerError::Exists(_) => EngineError::AlreadyInitialised,
@@ -295,7 +295,7 @@ impl Engine {
         Ok(committed)
     }
 
-    /// Takes a ledger that was just opened or made, with the wallets in it.
+    /// Adopts a ledger that was just opened or made, with its wallets.
     fn adopt(&self, ledger: Box<dyn Ledger>) -> Result<(), EngineError> {
         for place in ledger.places(Kind::Wallet)? {
             let Some(record) = read::<WalletRecord>(ledger.as_ref(), place)? else { continue };
@@ -320,7 +320,7 @@ impl Engine {
         self.closed.write().unwrap_or_else(PoisonError::into_inner).push(closed);
     }
 
-    /// Makes a wallet as it is recorded now the one that signs.
+    /// Makes the engine sign with a wallet as it is now recorded.
     pub(crate) fn publish(&self, id: WalletId, record: &Versioned<WalletRecord>) -> Result<(), EngineError> {
         let wallet = Wallet::of(record, &self.secp)
             .map_err(|error| EngineError::WalletUnreadable { wallet: record.value().label.clone(), error })?;
@@ -333,7 +333,7 @@ impl Engine {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Acts of administration are done one after the other.
+    /// The lock that lets acts of administration run one after the other.
     pub(crate) fn administration(&self) -> MutexGuard<'_, ()> {
         crate::cores::lock(&self.administration).unwrap_or_else(PoisonError::into_inner)
     }
@@ -351,7 +351,7 @@ impl Engine {
         read(self.ledger()?, place)?.ok_or(EngineError::NoSuchWallet)
     }
 
-    /// The version of a record now.
+    /// The present version of a record.
     pub(crate) fn version_at(&self, place: RecordKey) -> Result<Option<u64>, EngineError> {
         Ok(self.ledger()?.version(&place)?)
     }
@@ -360,27 +360,27 @@ impl Engine {
         self.state_at(RecordKey { kind: Kind::WalletState, id: *id })
     }
 
-    /// What was done with a wallet, or with a key that signs digests.
+    /// The state of a wallet or digest key: what was done with it.
     pub(crate) fn state_at(&self, place: RecordKey) -> Result<Versioned<WalletState>, EngineError> {
         read(self.ledger()?, place)?.ok_or_else(|| missing(place))
     }
 
-    /// The record that there is at most one of.
+    /// The record of a kind that has at most one.
     pub(crate) fn if_there<T: Stored>(&self, kind: Kind) -> Result<Option<Versioned<T>>, EngineError> {
         read(self.ledger()?, RecordKey::single(kind))
     }
 
-    /// The record that there is one of.
+    /// The record of a kind that has exactly one.
     pub(crate) fn single<T: Stored>(&self, kind: Kind) -> Result<Versioned<T>, EngineError> {
         self.if_there(kind)?.ok_or_else(|| missing(RecordKey::single(kind)))
     }
 }
 
-/// What may be shown of the token.
+/// The visible state of the token.
 pub struct TokenView {
     /// Its label.
     pub label: String,
-    /// Tells it from others.
+    /// Distinguishes it from other tokens.
     pub serial: [u8; 8],
     /// The security officer's PIN.
     pub so: PinStanding,
@@ -388,19 +388,19 @@ pub struct TokenView {
     pub user: Option<PinStanding>,
 }
 
-/// What may be shown of the backends' PIN.
+/// The visible state of the backends' PIN.
 pub struct UserPinView {
-    /// Whether it is closed to some peer, or to all.
+    /// Whether it is locked for some peer, or for all.
     pub locked: bool,
     /// Whether it was declared lost.
     pub lost: bool,
     /// Wrong tries of all peers in the last 30 days.
     pub failures: usize,
-    /// The wrong tries in a row of each peer that has any; without a name, those of the rest.
+    /// The wrong tries in a row of each peer that has any. The entry without a name is for the rest.
     pub peers: Vec<(Option<String>, u32)>,
 }
 
-/// What may be shown of a user.
+/// The visible state of a user.
 pub struct UserView {
     /// The name.
     pub name: String,
@@ -412,20 +412,20 @@ pub struct UserView {
     pub period: u64,
     /// The hash of HMAC.
     pub hash: OtpHash,
-    /// Names this enrolment.
+    /// The id of this enrolment.
     pub key_id: OtpKeyId,
     /// Whether a first code was right.
     pub confirmed: bool,
-    /// Whether codes are not evaluated now.
+    /// Whether the user is locked, so that no code is checked.
     pub locked: bool,
-    /// Failed tries in the last 30 days.
+    /// Wrong tries in the last 30 days.
     pub failures: usize,
-    /// Too many codes of all users were wrong: this user's are not looked at either.
+    /// Too many codes of all users were wrong, so this user's are not checked either.
     pub stopped: bool,
 }
 
-/// Reads a record, and closes the ledger where it opens and this version cannot read it: what it says is then unknown, and
-/// nothing may be decided without it.
+/// Reads a record. If it opens and this version cannot read it, closes the ledger: nobody knows what the record says,
+/// and nothing may be decided without it.
 fn read<T: Stored>(ledger: &dyn Ledger, place: RecordKey) -> Result<Option<Versioned<T>>, EngineError> {
     let Some(record) = ledger.read(&place)? else { return Ok(None) };
     Versioned::read(&record).map(Some).ok_or_else(|| {

@@ -1,4 +1,5 @@
-//! What signs once its users approve: a wallet signs a PSBT, a key that was made for it signs a digest.
+//! Keys that sign once their users approve: a wallet signs a PSBT, and a key that was made for digests signs
+//! a digest.
 
 use std::collections::HashSet;
 
@@ -11,33 +12,33 @@ use crate::kernel::signer::{self, Authorization, DigestAuthorization};
 use crate::kernel::state::{Consumed, Signable};
 use crate::kernel::wallet::{Wallet, WalletKeys};
 
-/// Proof that what a key is to sign was paid for.
+/// Proof that a request to a key was paid for.
 pub(super) type Paid<K> = Receipt<Consumed<<K as Countersigner>::Request>>;
 
-/// A key that signs once its users approve. The gate ([`super`]) takes all of them the same way.
+/// A key that signs once its users approve. The gate ([`super`]) treats all of them alike.
 pub(crate) trait Countersigner: Sized {
-    /// What a caller hands in.
+    /// The caller's input.
     type Asked;
-    /// What of it the users' codes pay for.
+    /// The part of it that the users' codes pay for.
     type Request: Signable<Key = Self>;
-    /// What leaves.
+    /// The signed result.
     type Signed;
 
-    /// Where its record stands.
+    /// The kind of its record.
     const RECORD: Kind;
-    /// Where it stands what was done with it.
+    /// The kind of its state.
     const STATE: Kind;
 
-    /// The key as it is now.
+    /// The key in its present state.
     fn held(engine: &Engine, id: &KeyId) -> Result<Held<Self>, EngineError>;
 
     /// Its label.
     fn label(&self) -> &str;
 
-    /// Names of the users whose codes sign.
+    /// The users whose codes sign.
     fn users(&self) -> &[String];
 
-    /// Checks all of what was handed in that needs no code. Whatever is refused here spends nothing.
+    /// Checks everything in the input that needs no code. A refusal here spends nothing.
     fn request(&self, engine: &Engine, id: &KeyId, asked: Self::Asked) -> Result<Self::Request, EngineError>;
 
     /// Signs what was paid for.
@@ -68,7 +69,8 @@ impl Countersigner for Wallet {
         self.users()
     }
 
-    /// Checks a PSBT among the other wallets of this token. One that a rule refuses is recorded.
+    /// Checks a PSBT, and compares it with the other wallets of this token. If a rule refuses it, that is
+    /// recorded.
     fn request(&self, engine: &Engine, id: &KeyId, psbt: PsbtBytes) -> Result<CheckedPsbt, EngineError> {
         let watch = registered(self)?.watch();
         let now = engine.now()?;

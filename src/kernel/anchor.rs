@@ -1,4 +1,5 @@
-//! The anchor: what the backing token remembers of the store, so that the module notices an older or another store.
+//! The anchor: what the backing token remembers about the store, so that the module notices an older or
+//! different store.
 //!
 //! The token holds the newest link's sequence, head and set hash, with a MAC under the store's own key. A commit is
 //! written to the store first and anchored second, batch by batch. So an honest store is at its anchor or one batch ahead.
@@ -8,17 +9,17 @@ use super::seal::{DataKey, SetHash, StoreId};
 
 const MAGIC: &[u8; 8] = b"CSANCHOR";
 const VERSION: u8 = 1;
-/// Bytes of it, encoded.
+/// Its encoded length.
 pub const ANCHOR_LEN: usize = 8 + 1 + 16 + 8 + 32 + 32 + 32;
 
-/// What the backing token remembers of the store.
+/// What the backing token remembers about the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Anchored {
     /// Sequence of the newest link.
     pub sequence: u64,
-    /// Head after it.
+    /// The head after it.
     pub head: Head,
-    /// Set hash after it.
+    /// The set hash after it.
     pub set: SetHash,
 }
 
@@ -42,7 +43,7 @@ impl Anchored {
         bytes
     }
 
-    /// Reads an anchor of this store. `None`: torn, of another store, or not made by us.
+    /// Reads an anchor of this store. `None` if it is torn, another store's, or not made by us.
     pub fn decode(bytes: &[u8], key: &DataKey) -> Option<Anchored> {
         use subtle::ConstantTimeEq;
         let (body, mac) = bytes.split_at_checked(ANCHOR_LEN - 32)?;
@@ -64,7 +65,7 @@ impl Anchored {
         })
     }
 
-    /// The sequence that an anchor claims, unverified: all that can be said when its store is missing.
+    /// The unverified sequence of an anchor, which is all that is known when its store is missing.
     pub fn claimed_sequence(bytes: &[u8]) -> Option<u64> {
         if bytes.len() != ANCHOR_LEN || !bytes.starts_with(MAGIC) {
             return None;
@@ -73,16 +74,16 @@ impl Anchored {
     }
 }
 
-/// What opening found.
+/// The result of opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
     /// Store and anchor agree.
     Agree,
-    /// The last batch was written and not yet anchored: no answer left for it. The anchor moves up.
+    /// The last batch was written but not anchored, and no answer left for it. The anchor moves up.
     RollForward,
 }
 
-/// Holds the end of a store's chain, and the set hash computed over all its records, against the newest anchor.
+/// Compares the end of a store's chain, and the set hash over all its records, with the newest anchor.
 pub fn judge(end: &ChainEnd, records: SetHash, anchor: &Anchored) -> Result<Opening, StateError> {
     let newest = &end.newest;
     if records != newest.set {
@@ -102,19 +103,19 @@ pub fn judge(end: &ChainEnd, records: SetHash, anchor: &Anchored) -> Result<Open
     })
 }
 
-/// What a step of the anchor that failed left in the token.
+/// What a failed step of the anchor left in the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The old value alone: the step is to be taken.
+    /// Only the old value: the step must be taken.
     Untaken,
-    /// The new value, with the old one or without: the step is to be finished.
+    /// The new value, with or without the old one: the step must be finished.
     Taken,
 }
 
-/// Tells by the anchors of this store that the token has now what a step from `before` to `after` left there.
+/// Finds out from the present anchors of this store what a step from `before` to `after` left in the token.
 ///
-/// A failed step leaves the old value, the new one or both. Anything else was not left by it: the token was put back, emptied,
-/// or is written by somebody else.
+/// A failed step leaves the old value, the new one or both. Anything else has another cause: the token was
+/// put back or emptied, or somebody else writes to it.
 pub fn resume(found: &[Anchored], before: &Anchored, after: &Anchored) -> Result<Step, StateError> {
     if let Some(other) = found.iter().find(|anchor| ![before, after].contains(anchor)) {
         let store = after.sequence;
@@ -131,7 +132,7 @@ pub fn resume(found: &[Anchored], before: &Anchored, after: &Anchored) -> Result
     }
 }
 
-/// Why the module stays closed.
+/// The reason why the module stays closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// The store is an older copy.
@@ -139,7 +140,7 @@ pub enum StateError {
     Older {
         /// Newest link of the store.
         store: u64,
-        /// Link that is anchored.
+        /// The anchored link.
         anchor: u64,
     },
     /// The store has gone on without its anchor.
@@ -149,7 +150,7 @@ pub enum StateError {
     Ahead {
         /// Newest link of the store.
         store: u64,
-        /// Link that is anchored.
+        /// The anchored link.
         anchor: u64,
     },
     /// Another history of the same length.
@@ -161,10 +162,10 @@ pub enum StateError {
     /// One record or link does not open.
     #[error("a record does not open: {0}")]
     Sealed(String),
-    /// There is an anchor and no store.
+    /// There is an anchor, but no store.
     #[error("the store is missing, but the backing token remembers one (link {0})")]
     StoreMissing(u64),
-    /// There is a store and no anchor.
+    /// There is a store, but no anchor.
     #[error("the backing token has no anchor: it is another token, or somebody emptied it")]
     AnchorMissing,
     /// The data key does not unwrap.
@@ -172,7 +173,7 @@ pub enum StateError {
         "the backing token does not unwrap the store's data key: another token, or the store's header was changed"
     )]
     DataKey,
-    /// The store's file says something else than was written: what is in it, or what a commit changed.
+    /// The store's file differs from what was written: its content, or the changes of a commit.
     #[error("the store's schema was changed: {0} (schema)")]
     Schema(String),
 }
@@ -297,7 +298,7 @@ mod tests {
         let newer = Anchored::of(&link(5, Head([3; 32])));
         assert_eq!(resume(&[]), Err(StateError::AnchorMissing));
         assert_eq!(resume(&[older]), Err(StateError::Ahead { store: 4, anchor: 2 }));
-        // Also beside one that a step leaves: somebody else writes there.
+        // Even together with one that a step leaves, because then somebody else writes there.
         assert_eq!(resume(&[before, older]), Err(StateError::Ahead { store: 4, anchor: 2 }));
         assert_eq!(resume(&[after, fork]), Err(StateError::Forked(4)));
         assert_eq!(resume(&[before, newer]), Err(StateError::Older { store: 4, anchor: 5 }));

@@ -1,7 +1,7 @@
 //! The approval: the 128-byte records that carry a user's code into a signing mechanism.
 //!
-//! Two ways lead here (docs/from-a-program.md): the mechanism parameter, and the PIN of a
-//! context-specific login. Both end in the same value. Parsing spends nothing: a malformed approval is refused
+//! It comes in two ways (docs/from-a-program.md): as the mechanism's parameter, and as the PIN of a
+//! context-specific login. Both give the same value. Parsing spends nothing: a malformed approval is refused
 //! before any state is read.
 
 use core::fmt;
@@ -11,9 +11,9 @@ use super::factor::{FactorKind, Proof};
 
 /// Size of one record.
 pub const RECORD_LEN: usize = 128;
-/// Most records in one mechanism parameter.
+/// The most records in one mechanism parameter.
 pub const MAX_RECORDS: usize = 16;
-/// Longest user name, in bytes of UTF-8.
+/// The longest user name, in bytes of UTF-8.
 pub const MAX_USER_LEN: usize = 60;
 
 const VERSION: u8 = 1;
@@ -37,9 +37,9 @@ impl Approval {
         parameter.chunks_exact(RECORD_LEN).map(Self::parse_record).collect()
     }
 
-    /// Parses the PIN of a context-specific login: `code`, or `user:code`.
+    /// Parses the PIN of a context-specific login: `code` or `user:code`.
     pub fn parse_pin(pin: &[u8]) -> Result<Approval, ApprovalError> {
-        // The last colon: a code has none, whatever the name may have.
+        // The last colon, because a code has none, whatever the name contains.
         match pin.iter().rposition(|&b| b == b':') {
             Some(colon) => Self::parse_pin_of(&pin[..colon], &pin[colon + 1..]),
             None => Ok(Approval { user: None, proof: Proof::Totp(Code::parse(pin)?) }),
@@ -88,7 +88,7 @@ impl Approval {
 /// A malformed approval. The texts never repeat the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApprovalError {
-    /// No whole record.
+    /// Not a whole number of records.
     #[error("an approval is one or more records of {RECORD_LEN} bytes, not {0} bytes")]
     Length(usize),
     /// Too many records.
@@ -100,16 +100,16 @@ pub enum ApprovalError {
     /// Unknown factor.
     #[error("unknown factor {0}")]
     Factor(u8),
-    /// User name over its field.
+    /// A user name that is too long for its field.
     #[error("a user name has at most {MAX_USER_LEN} bytes, not {0}")]
     UserLength(usize),
-    /// User name that is no UTF-8.
+    /// A user name that is not UTF-8.
     #[error("the user name is not UTF-8")]
     User,
-    /// Code that is not 6 to 8 ASCII digits.
+    /// A code that is not 6 to 8 ASCII digits.
     #[error("{NotACode}")]
     Code,
-    /// Non-zero bytes behind a field's content.
+    /// Non-zero bytes after a field's content.
     #[error("padding that is not zero")]
     Padding,
 }
@@ -125,14 +125,14 @@ fn parse_user(bytes: &[u8]) -> Result<Option<Box<str>>, ApprovalError> {
     Ok((!user.is_empty()).then(|| user.into()))
 }
 
-/// Whether `name` can be a user's name: 1 to 60 bytes of UTF-8, nothing invisible, no colon (the separator of `user:code`
-/// and of the otpauth label), no blank at either end.
+/// Whether `name` can be a user's name: 1 to 60 bytes of UTF-8, nothing invisible, no colon (the separator of
+/// `user:code` and of the otpauth label), no space at either end.
 pub fn is_user_name(name: &str) -> bool {
     (1..=MAX_USER_LEN).contains(&name.len()) && name.trim() == name && !name.contains(':') && is_visible(name)
 }
 
-/// Whether a name shows what it is: no control character, and none that hides or reorders others (Unicode's zero-width
-/// and bidirectional formatting characters).
+/// Whether a name shows all of its characters: no control character, and none that hides or reorders others
+/// (Unicode's zero-width and bidirectional formatting characters).
 pub fn is_visible(name: &str) -> bool {
     !name.chars().any(|c| {
         c.is_control()

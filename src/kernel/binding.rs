@@ -1,5 +1,5 @@
-//! What a code is bound to.
+//! What a code is bound to once it is spent.
 
-/// Names what a code pays for, once it is spent: a transaction of a wallet, or a digest of a key. Whatever else is asked for with the
-/// same code has another name.
+/// Names what a spent code paid for: a transaction of a wallet, or a digest of a key. Any other request has another
+/// name.
 pub type Binding = [u8; 32];

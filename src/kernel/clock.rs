@@ -1,24 +1,26 @@
 //! Whether to trust the clock.
 //!
-//! A clock that goes back makes old codes live again; one that jumps ahead makes limits and waits expire. The kernel compares the
-//! wall clock with the newest sealed time, and with a clock that nobody can set. A reading of both is sealed once in each run of the
-//! machine, so that closing and opening the module in between changes nothing.
+//! A clock that goes back makes old codes valid again, and one that jumps ahead makes limits and waits
+//! expire. The kernel compares the wall clock with the newest sealed time, and with a clock that nobody can
+//! set. A reading of both is sealed once in each run of the machine, so closing and opening the module in
+//! between changes nothing.
 
 use serde::{Deserialize, Serialize};
 
 use super::utc::to_iso;
 
-/// Seconds by which the wall clock may differ in one run of the machine: what time synchronisation corrects without anybody
-/// noticing.
+/// Seconds by which the wall clock may differ in one run of the machine: as much as time synchronisation
+/// corrects unnoticed.
 pub const TOLERANCE: u64 = 5;
-/// Seconds by which the security officer's time may differ from the wall clock: it is typed.
+/// Seconds by which the security officer's time may differ from the wall clock, because it is typed.
 pub const TYPED_TOLERANCE: u64 = 120;
 
-/// Seconds by which a machine that was started anew may be ahead of the newest record, unless the security officer says
-/// so: a week. A clock of another year, once sealed, would keep the module closed until that year.
+/// Seconds by which the clock may be ahead of the newest record after a boot, unless the security officer
+/// gives the time: a week. A clock of a later year, once sealed, would keep the module closed until that
+/// year.
 pub const MAX_AHEAD: u64 = 7 * 24 * 3_600;
 
-/// Names one run of the machine; zero where the system does not say.
+/// The id of one run of the machine, or zero if the system does not give one.
 pub type BootId = [u8; 16];
 
 /// Two clocks, read together.
@@ -26,23 +28,23 @@ pub type BootId = [u8; 16];
 pub struct Reading {
     /// Unix time in seconds.
     pub wall: u64,
-    /// Seconds since the machine started, standing still for nobody.
+    /// Seconds since the machine booted, by a clock that nobody can stop.
     pub boot: u64,
 }
 
-/// What both clocks said when the wall clock was believed, and in which run of the machine.
+/// The readings of both clocks when the wall clock was trusted, and the run of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Believed {
     /// The run of the machine.
     pub boot_id: BootId,
     /// Unix time in seconds.
     pub wall: u64,
-    /// Seconds since the machine started.
+    /// Seconds since the machine booted.
     pub boot: u64,
 }
 
 impl Believed {
-    /// Believes a reading.
+    /// Trusts a reading.
     pub fn new(boot_id: BootId, reading: Reading) -> Believed {
         Believed { boot_id, wall: reading.wall, boot: reading.boot }
     }
@@ -52,24 +54,24 @@ impl Believed {
         self.boot_id == boot_id && boot_id != BootId::default()
     }
 
-    /// What the wall clock should say.
+    /// The expected time of the wall clock.
     fn expects(&self, boot: u64) -> u64 {
         self.wall.saturating_add(boot).saturating_sub(self.boot)
     }
 
-    /// Seconds by which the wall clock of `now` is ahead of what was to be expected.
+    /// Seconds by which the wall clock of `now` is ahead of the expected time.
     pub fn moved(&self, now: Reading) -> i64 {
         i64::try_from(i128::from(now.wall) - i128::from(self.expects(now.boot))).unwrap_or(i64::MAX)
     }
 }
 
-/// Why the clock is not believed.
+/// The reason why the clock is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClockError {
     /// Behind the newest sealed time.
     #[error("the clock is {0} s behind the newest record: set it right")]
     Back(u64),
-    /// Far ahead of the newest sealed time, on a machine that was started anew.
+    /// Far ahead of the newest sealed time after a boot.
     #[error(
         "the clock is {0} s ahead of the newest record: set it right, or have the security officer accept it (countersign clock set)"
     )]
@@ -81,7 +83,7 @@ pub enum ClockError {
     Jump(u64),
 }
 
-/// The time that counts where the machine was started anew, and nothing but the newest record can contradict its clock.
+/// The trusted time after a boot, when only the newest record can contradict the clock.
 pub fn judge_first(now: Reading, high_water: u64) -> Result<u64, ClockError> {
     let ahead = now.wall.saturating_sub(high_water);
     if ahead > MAX_AHEAD {
@@ -90,9 +92,9 @@ pub fn judge_first(now: Reading, high_water: u64) -> Result<u64, ClockError> {
     judge(now, Believed::new(BootId::default(), now), high_water)
 }
 
-/// The time that counts where much may have passed since the newest record. In the run of the machine in which a clock was
-/// believed, it is [`judge`]'s; in another one, a clock far ahead of that record is believed by word of the security officer
-/// alone, who says what time it is.
+/// The trusted time when much may have passed since the newest record. In the run of the machine in which a
+/// clock was trusted, it is [`judge`]'s. In another run, a clock far ahead of that record is trusted only if
+/// the security officer gives the time.
 pub fn judge_said(
     now: Reading,
     believed: Option<Believed>,
@@ -110,26 +112,26 @@ pub fn judge_said(
     Ok(judge(now, believed.unwrap_or(Believed::new(BootId::default(), now)), high_water)?)
 }
 
-/// Why the clock is not believed where the security officer may say what time it is.
+/// The reason why the clock is not trusted although the security officer may give the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SaidError {
-    /// It could be anything.
+    /// Nobody gave the time.
     #[error("the clock is {0} s ahead of the store's newest link, and nobody has confirmed the time")]
     NotSaid(u64),
-    /// One of the two is wrong.
+    /// The two differ, so one of them is wrong.
     #[error("the machine's clock says {}, and --time {}: they differ by more than {TYPED_TOLERANCE} s", to_iso(*clock), to_iso(*said))]
     Differs {
-        /// What the clock says, Unix seconds.
+        /// The clock's time, Unix seconds.
         clock: u64,
-        /// What was said.
+        /// The given time.
         said: u64,
     },
-    /// It contradicts what was believed, or a record.
+    /// It contradicts a trusted reading or a record.
     #[error(transparent)]
     Clock(#[from] ClockError),
 }
 
-/// The time that counts: never before `high_water`, the newest sealed time.
+/// The trusted time, which is never before `high_water`, the newest sealed time.
 pub fn judge(now: Reading, believed: Believed, high_water: u64) -> Result<u64, ClockError> {
     let behind = high_water.saturating_sub(now.wall);
     if behind > TOLERANCE {
@@ -210,7 +212,7 @@ mod tests {
         assert_eq!(judge(far, Some(said)), Err(SaidError::Differs { clock: far, said }));
         assert_eq!(judge(1_000_000, Some(far)), Err(SaidError::Differs { clock: 1_000_000, said: far }));
         assert_eq!(judge(999_000, Some(999_000)), Err(ClockError::Back(1_000).into()), "nobody's word");
-        // Where the machine's own clock has counted it, there is nothing to say.
+        // If the machine's own clock has counted the time, nobody needs to give it.
         let passed = MAX_AHEAD + 100;
         let now = Reading { wall: LAST.wall + passed, boot: LAST.boot + passed };
         assert_eq!(judge_said(now, Some(LAST), 1_000_000, None), Ok(now.wall));

@@ -1,11 +1,11 @@
-//! Keys that sign digests, for what this module cannot read: the transactions of other chains.
+//! Keys that sign digests, for the transactions of other chains, which this module cannot read.
 //!
 //! A digest does not show what it moves. So such a key is made for digests and never belongs to a wallet, its policy counts
 //! signatures, and the user trusts whoever computed the digest.
 //!
 //! Invariants:
 //! - D1. Only a key made for digests signs a digest, never a wallet's key: they have two types, and each signer takes only its own.
-//! - D2. The code, its charge, its spending and the limits of the period are those of a PSBT: one way for both
+//! - D2. Codes, charges, spending and the limits of the period work as for a PSBT: both take one way
 //!   ([`super::state::Signable`]).
 //! - D3. The secret is wiped on drop and has no `Debug`.
 
@@ -25,22 +25,22 @@ use super::wallet::ErasedKey;
 
 /// Bytes of a digest.
 pub const DIGEST_LEN: usize = 32;
-/// Bytes of its signature: r ‖ s, each of 32 bytes, big-endian.
+/// Bytes of a digest's signature: r ‖ s, each of 32 bytes, big-endian.
 pub const SIGNATURE_LEN: usize = 64;
 const LABEL: &[u8] = b"countersign/digest/v1\0";
 
-/// A key as it is kept, sealed.
+/// A key as it is sealed.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct DigestKeyRecord {
     /// Its label, unique among the keys and wallets of the token.
     pub label: String,
     /// `CKA_ID`.
     pub cka_id: Vec<u8>,
-    /// Names of the users whose code signs.
+    /// The users whose codes sign.
     pub users: Vec<String>,
     /// The policy, a TOML document.
     pub policy: String,
-    /// What it was made for.
+    /// The mechanisms that it was made for.
     pub mechanisms: DigestMechanisms,
     /// The secret key, 32 bytes.
     secret: Zeroizing<Vec<u8>>,
@@ -48,22 +48,22 @@ pub struct DigestKeyRecord {
 
 impl Stored for DigestKeyRecord {}
 
-/// What a key is made of, but for its secret.
+/// Everything about a key except its secret.
 pub struct DigestKeyParts {
     /// Its label.
     pub label: String,
     /// `CKA_ID`.
     pub cka_id: Vec<u8>,
-    /// Names of the users whose code signs.
+    /// The users whose codes sign.
     pub users: Vec<String>,
     /// The policy, a TOML document.
     pub policy: String,
-    /// What it is made for.
+    /// The mechanisms that it is made for.
     pub mechanisms: DigestMechanisms,
 }
 
 impl DigestKeyRecord {
-    /// A key of this secret, which is fresh and random.
+    /// A key with this secret, which is fresh and random.
     pub fn new(parts: DigestKeyParts, secret: &Zeroizing<[u8; 32]>) -> DigestKeyRecord {
         let DigestKeyParts { label, cka_id, users, policy, mechanisms } = parts;
         DigestKeyRecord { label, cka_id, users, policy, mechanisms, secret: Zeroizing::new(secret.to_vec()) }
@@ -80,12 +80,12 @@ pub struct DigestKey {
     mechanisms: DigestMechanisms,
     public_key: PublicKey,
     secret: ErasedKey,
-    /// The store that it is sealed in. `None` where it is not, or not yet: then it signs nothing.
+    /// The store in which it is sealed. `None` if it is not sealed, or not yet: then it signs nothing.
     authority: Option<Authority>,
 }
 
 impl DigestKey {
-    /// Opens `record`, to be looked at. It cannot sign ([`DigestKey::of`]).
+    /// Opens `record` for inspection. The result cannot sign ([`DigestKey::of`]).
     pub fn open<C: Signing>(
         record: &DigestKeyRecord,
         secp: &Secp256k1<C>,
@@ -129,7 +129,7 @@ impl DigestKey {
         &self.cka_id
     }
 
-    /// Names of the users whose code signs.
+    /// The users whose codes sign.
     pub fn users(&self) -> &[String] {
         &self.users
     }
@@ -139,12 +139,12 @@ impl DigestKey {
         &self.policy
     }
 
-    /// Its policy as the TOML document it was given as.
+    /// Its policy as the original TOML document.
     pub fn policy_document(&self) -> &str {
         &self.policy_document
     }
 
-    /// What it was made for.
+    /// The mechanisms that it was made for.
     pub fn mechanisms(&self) -> DigestMechanisms {
         self.mechanisms
     }
@@ -154,7 +154,7 @@ impl DigestKey {
         &self.public_key
     }
 
-    /// Takes the digest that is to be signed.
+    /// Requests the signature of this digest.
     pub fn request(&self, digest: [u8; DIGEST_LEN]) -> RequestedDigest {
         RequestedDigest { label: self.label.clone(), public_key: self.public_key, digest }
     }
@@ -168,7 +168,7 @@ impl DigestKey {
     }
 }
 
-/// A digest whose signature is requested of a key.
+/// A digest whose signature is requested from a key.
 ///
 /// ```compile_fail,E0451
 /// use countersign_kernel::digest_key::RequestedDigest;
@@ -198,28 +198,29 @@ impl RequestedDigest {
         &self.public_key
     }
 
-    /// Names what a signature of this key for this digest means. Never what a PSBT has: the hashes begin otherwise.
+    /// What a code for this key and digest is bound to. It never equals a PSBT's binding, because the hashes
+    /// begin differently.
     pub(crate) fn binding(&self) -> Binding {
         let hash = Sha256::new_with_prefix(LABEL);
         hash.chain_update(self.public_key.serialize()).chain_update(self.digest).finalize().into()
     }
 }
 
-/// Why a key that signs digests cannot be made.
+/// The reason why a key that signs digests cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestKeyError {
     /// The random bytes are no secret key (a chance of 1 in 2^127).
     #[error("the random bytes are no secret key")]
     Secret,
-    /// The policy is none.
+    /// The policy is invalid.
     #[error("the policy is not valid: {0}")]
     Policy(#[from] PolicyError),
-    /// The policy asks for the codes of more users than the key has.
+    /// The policy requires the codes of more users than the key has.
     #[error("the policy requires the approvals of {required} users, and the key has {users}")]
     TooFewUsers {
         /// Users who must approve.
         required: usize,
-        /// Users there are.
+        /// Users of the key.
         users: usize,
     },
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// In which direction a change of policy goes. Both where some of it allows less and some more, or where that cannot be
-/// told; neither where the two mean the same.
+/// The direction of a change of policy. Both if it allows less in one way and more in another, or if that is
+/// unknown. Neither if both policies mean the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Direction {
     /// It may refuse something that was allowed.
@@ -13,7 +13,7 @@ pub struct Direction {
 }
 
 impl Direction {
-    /// What a change is taken for where one of the two policies cannot be read.
+    /// The direction of a change if one of the two policies cannot be read.
     pub const UNKNOWN: Direction = Direction { tightens: true, loosens: true };
 
     pub(crate) fn and(self, other: Direction) -> Direction {

@@ -1,13 +1,14 @@
-//! The tries of all users together that were not right: what the breaker counts.
+//! The wrong tries of all users together, which the breaker counts.
 //!
-//! A user's own budget stops an attacker who guesses at one user. This stops one who tries a code at each of a million users. The
-//! count needs no record: the audit chain has every charge and every right code, and opening the store counts them again.
+//! A user's own budget stops an attacker who guesses at one user. This stops one who tries a code at each of
+//! a million users. The count needs no record: the audit chain has every wrong code, and opening the store
+//! counts them again.
 
 use std::collections::VecDeque;
 
 use super::audit::Event;
 
-/// Seconds that a try counts.
+/// Seconds for which a try counts.
 pub const PERIOD: u64 = 3_600;
 const MINUTE: u64 = 60;
 /// The lowest limit of wrong codes within an hour: one call can bring so many codes.
@@ -15,18 +16,18 @@ pub const MIN_PER_HOUR: u32 = 16;
 /// The highest limit of wrong codes within an hour: a higher one would not protect anybody.
 pub const MAX_PER_HOUR: u32 = 1_000_000;
 
-/// The tries of the last hour that were charged and not right, by the minute.
+/// The wrong tries of the last hour, by the minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
     minutes: VecDeque<(u64, u32)>,
 }
 
-/// Too many tries were wrong: no code is looked at.
+/// Too many tries were wrong: no code is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
 
 impl Failures {
-    /// Tries that count at `now`: a try counts for an hour, and at most a minute longer.
+    /// Tries that count at `now`. A try counts for an hour, and at most a minute longer.
     pub fn count(&self, now: u64) -> u32 {
         self.minutes
             .iter()
@@ -34,7 +35,7 @@ impl Failures {
             .fold(0, |sum: u32, (_, tries)| sum.saturating_add(*tries))
     }
 
-    /// Charges `tries`, if by then no more than `most` count.
+    /// Charges `tries`, if at most `most` count afterwards.
     pub fn charge(&mut self, tries: u32, most: u32, now: u64) -> Result<(), Stopped> {
         if self.count(now).saturating_add(tries) > most {
             return Err(Stopped);
@@ -43,7 +44,7 @@ impl Failures {
         Ok(())
     }
 
-    /// Takes back tries that were right, or were not charged after all: the latest ones.
+    /// Takes back tries that were right or were not charged after all, the latest ones first.
     pub fn take_back(&mut self, tries: u32) {
         let mut left = tries;
         for (_, counted) in self.minutes.iter_mut().rev() {
@@ -61,7 +62,7 @@ impl Failures {
         if change < 0 { self.take_back(tries) } else { self.add(tries, time) }
     }
 
-    /// Counts `tries` without asking.
+    /// Counts `tries` without a limit.
     pub fn add(&mut self, tries: u32, now: u64) {
         self.minutes.retain(|(minute, _)| is_recent(*minute, now));
         if tries == 0 {
@@ -74,7 +75,7 @@ impl Failures {
     }
 }
 
-/// Whether any second of this minute lies within the period before `now`, or after it.
+/// Whether any second of this minute is within the period before `now`, or later.
 fn is_recent(minute: u64, now: u64) -> bool {
     minute.saturating_add(1).saturating_mul(MINUTE).saturating_add(PERIOD) > now
 }

@@ -1,4 +1,4 @@
-//! The kernel: every decision, no world.
+//! The kernel: all decisions, no access to the world.
 //!
 //! Nothing here reads a clock, a file or a random source, or writes a log. Inputs come in as values (`now`, the old state, bytes), and
 //! decisions go out as values (the new state, evidence, a refusal). So a test can call each rule, and the way of one signature stays

@@ -35,7 +35,7 @@ impl Network {
         }
     }
 
-    /// The network of addresses.
+    /// The network for addresses.
     pub const fn addresses(self) -> bitcoin::Network {
         match self {
             Network::Mainnet => bitcoin::Network::Bitcoin,
@@ -45,7 +45,7 @@ impl Network {
         }
     }
 
-    /// The name, as in the configuration of wallets.
+    /// The name, as in wallets' settings.
     pub const fn name(self) -> &'static str {
         match self {
             Network::Mainnet => "mainnet",

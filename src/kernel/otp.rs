@@ -1,4 +1,4 @@
-//! One-time codes: RFC 4226 (HOTP) and RFC 6238 (TOTP). What makes a code right is a factor's to say ([`super::factor`]).
+//! One-time codes: RFC 4226 (HOTP) and RFC 6238 (TOTP). [`super::factor`] decides when a code is right.
 
 use core::fmt::Write as _;
 
@@ -11,16 +11,16 @@ use zeroize::Zeroizing;
 /// Bytes of a shared secret: 160 bits (RFC 4226 section 4, R6).
 pub const SECRET_LEN: usize = 20;
 
-/// No message of HOTP is as long: it has 8 bytes (RFC 4226 section 5.1).
+/// Longer than any message of HOTP, which has 8 bytes (RFC 4226 section 5.1).
 const LABEL_KEY_ID: &[u8] = b"countersign/otp-key-id/v1";
 
-/// Names one OTP key: another one than that of the same user's next enrolment.
+/// The id of an OTP key. The same user's next enrolment has another one.
 pub type OtpKeyId = [u8; 16];
 
 /// The hash of HMAC (RFC 6238 section 1.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OtpHash {
-    /// HMAC-SHA-1: what authenticator apps support.
+    /// HMAC-SHA-1, which all authenticator apps support.
     #[default]
     Sha1,
     /// HMAC-SHA-256.
@@ -39,7 +39,8 @@ pub struct OtpKey {
 }
 
 impl OtpKey {
-    /// A key of 6 to 8 digits and 15 to 120 seconds, of a secret of at least 160 bits. `None` outside that range.
+    /// A key for 6 to 8 digits and 15 to 120 seconds, with a secret of at least 160 bits. `None` outside that
+    /// range.
     pub fn new(secret: Zeroizing<Vec<u8>>, hash: OtpHash, digits: u8, period: u64) -> Option<OtpKey> {
         ((6..=8).contains(&digits) && (15..=120).contains(&period) && secret.len() >= SECRET_LEN)
             .then_some(OtpKey { secret, hash, digits, period })
@@ -60,7 +61,7 @@ impl OtpKey {
         self.period
     }
 
-    /// Its name, of which nothing can be learned about the secret: HMAC-SHA-256 of a label under it, cut to 128 bits.
+    /// Its id, which reveals nothing about the secret: HMAC-SHA-256 of a label under it, cut to 128 bits.
     pub fn id(&self) -> OtpKeyId {
         let mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
         let mac = mac.chain_update(LABEL_KEY_ID).finalize().into_bytes();
@@ -78,7 +79,7 @@ impl OtpKey {
             OtpHash::Sha256 => "SHA256",
             OtpHash::Sha512 => "SHA512",
         };
-        // One allocation of the final size: a growing string would leave copies of the secret behind.
+        // One allocation of the final size, because a growing string would leave copies of the secret behind.
         let mut uri = Zeroizing::new(String::with_capacity(
             256 + 2 * service.len() + user.len() + 2 * self.secret.len(),
         ));
@@ -89,7 +90,7 @@ impl OtpKey {
         uri
     }
 
-    /// What computes its codes.
+    /// Computes its codes.
     pub(crate) fn codes(&self) -> Codes {
         let totp = Builder::new()
             .with_algorithm(match self.hash {
@@ -106,7 +107,8 @@ impl OtpKey {
         Codes { totp, period: self.period }
     }
 
-    /// What a code for an unknown user is compared to, so that it costs what it costs for a known one.
+    /// The key that a code for an unknown user is compared with, so that this costs the same as for a known
+    /// one.
     pub(crate) fn decoy() -> OtpKey {
         OtpKey { secret: Zeroizing::new(vec![0; SECRET_LEN]), hash: OtpHash::Sha1, digits: 6, period: 30 }
     }
@@ -119,7 +121,7 @@ pub(crate) struct Codes {
 }
 
 impl Codes {
-    /// The code of a step: left-aligned, zero bytes behind.
+    /// The code of a step, left-aligned and padded with zero bytes.
     pub(crate) fn of_step(&self, step: u64) -> Zeroizing<[u8; 8]> {
         struct Digits(Zeroizing<[u8; 8]>, usize);
         impl core::fmt::Write for Digits {
@@ -185,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_code_is_the_truncated_hmac_of_the_counter() {
-        // RFC 4226 section 5.3 by the crates `hmac` and `sha1` alone, apart from totp-rs.
+        // RFC 4226 section 5.3 with the crates `hmac` and `sha1` only, independent of totp-rs.
         let key = key(b"another 20 byte key!", OtpHash::Sha1, 7, 30);
         for counter in [0u64, 1, 57_000_000, u64::from(u32::MAX)] {
             let mac: [u8; 20] = Hmac::<sha1::Sha1>::new_from_slice(&key.secret)

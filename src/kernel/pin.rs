@@ -8,21 +8,21 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// Shortest PIN, in bytes.
+/// The shortest PIN, in bytes.
 pub const MIN_LEN: usize = 4;
-/// Longest PIN, in bytes.
+/// The longest PIN, in bytes.
 pub const MAX_LEN: usize = 255;
 
 /// Argon2id with 19 MiB, 2 passes, 1 lane: OWASP's second recommended setting.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 
-/// Names one PIN: another one than the next that is set. Nothing of the PIN follows from it.
+/// The name of a PIN. The next one that is set has another name, which reveals nothing about the PIN.
 pub type PinName = [u8; 8];
 
 const LABEL_NAME: &[u8] = b"countersign/pin-name/v1\0";
 
-/// Whose PIN.
+/// The role of a PIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// The security officer.
@@ -31,7 +31,7 @@ pub enum Role {
     User,
 }
 
-/// A PIN as it is kept: salt and tag.
+/// A PIN as it is stored: salt and tag.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PinRecord {
     salt: [u8; 16],
@@ -39,12 +39,12 @@ pub struct PinRecord {
 }
 
 impl PinRecord {
-    /// The record for a new PIN, or `None` where its length is out of range.
+    /// The record for a new PIN, or `None` if its length is out of range.
     pub fn new(pin: &[u8], salt: [u8; 16]) -> Option<PinRecord> {
         has_a_length(pin).then(|| PinRecord { salt, tag: *stretch(pin, &salt) })
     }
 
-    /// Its name: of the salt, which is random and serves one PIN, SHA-256 cut to 64 bits.
+    /// Its name: SHA-256 of the salt, which is random and serves one PIN, cut to 64 bits.
     pub(crate) fn name(&self) -> PinName {
         let hash = Sha256::new_with_prefix(LABEL_NAME).chain_update(self.salt).finalize();
         core::array::from_fn(|index| hash[index])
@@ -55,7 +55,7 @@ impl PinRecord {
         stretch(pin, &self.salt).ct_eq(&self.tag).into()
     }
 
-    /// Whether this is the record of the same PIN: set once, not set anew.
+    /// Whether this is the record of the same PIN, and not of one that was set later.
     pub(crate) fn is_of_same_pin(&self, other: &PinRecord) -> bool {
         self.salt == other.salt && bool::from(self.tag.ct_eq(&other.tag))
     }
@@ -66,8 +66,9 @@ pub fn has_a_length(pin: &[u8]) -> bool {
     (MIN_LEN..=MAX_LEN).contains(&pin.len())
 }
 
-/// The memory that was stretched in last, wiped: the next one has it again. Given back to the allocator each time, it would
-/// take another place in the heap of the application that this library is in, for as long as anything is kept behind it.
+/// The wiped memory of the last stretching, for the next one. If it were freed each time, the next allocation
+/// could be elsewhere in the heap of the application that has loaded this library, and stay in use as long as
+/// anything behind it does.
 static SPARE: Mutex<Vec<Block>> = Mutex::new(Vec::new());
 
 fn stretch(pin: &[u8], salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {
@@ -82,7 +83,7 @@ fn stretch(pin: &[u8], salt: &[u8; 16]) -> Zeroizing<[u8; 32]> {
             "salt and tag lengths are in Argon2's range, and the memory is as long as its parameters say",
         );
     memory.fill(Block::new());
-    // Where two were at it at once, the one that ends last is kept.
+    // If two ran at once, the memory of the one that ends last is kept.
     *spare() = memory;
     tag
 }
@@ -101,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_pin_is_argon2id_as_configured() {
-        // Made with the reference implementation (argon2-cffi), as the other golden values were made in Python.
+        // Made with the reference implementation (argon2-cffi). The other golden values were made in Python,
+        // too.
         let record = PinRecord::new(b"password", *b"somesaltsomesalt").expect("long enough");
         assert_eq!(hex::encode(record.tag), include_str!("../../tests/vectors/argon2id-pin.hex").trim());
     }

@@ -1,12 +1,13 @@
 //! Receipts: proof that a change of state is durable, in the store whose records it was decided on.
 //!
-//! A [`Change`] is what a transition in [`super::state`] decided: the records to write, the audit event, and the
-//! evidence that the next step will need. Only a [`Receipt`] gives the evidence out, and the only maker of a receipt is
-//! [`Receipt::issue`], which first has the change written. So what must be durable before the next step, is.
+//! A [`Change`] is the decision of a transition in [`super::state`]: the records to write, the audit event, and the
+//! evidence for the next step. Only a [`Receipt`] gives out the evidence, and only [`Receipt::issue`] makes a
+//! receipt, after the change was written. So whatever must be durable before the next step is durable.
 //!
-//! Whoever writes shows it by [`Committed`], which takes the data key of the store. The same key opened the records that the change
-//! rests on ([`super::record::Versioned`]), and those of the keys that sign ([`super::signer`]). Code that has not the key can make
-//! none of the three; code that has it could read the secret keys themselves, and gains nothing.
+//! The writer proves the write with [`Committed`], which takes the data key of the store. The same key opened the
+//! records on which the change depends ([`super::record::Versioned`]), and those of the keys that sign
+//! ([`super::signer`]). Code without the key can make none of the three. Code with it could read the secret keys
+//! themselves, and gains nothing.
 //!
 //! ```compile_fail,E0451
 //! // A receipt cannot be forged: its fields are private.
@@ -17,7 +18,7 @@
 //! ```
 //!
 //! ```compile_fail,E0308
-//! // A receipt for a change that nobody wrote.
+//! // There is no receipt for a change that nobody wrote.
 //! use countersign_kernel::{psbt::CheckedPsbt, receipt::{Change, Receipt}, state::Outcome};
 //! fn unwritten(change: Change<Outcome<CheckedPsbt>>) -> Receipt<Outcome<CheckedPsbt>> {
 //!     Receipt::issue(change, |_| Ok::<(), ()>(())).ok().unwrap()
@@ -25,13 +26,13 @@
 //! ```
 //!
 //! ```compile_fail,E0451
-//! // Saying so without the key of the store.
+//! // Nobody can claim a commit without the key of the store.
 //! use countersign_kernel::receipt::{Batch, Committed};
 //! fn say(batch: &Batch) -> Committed<'_> { Committed { batch, authority: panic!() } }
 //! ```
 //!
 //! ```compile_fail
-//! // The word that was given for another batch.
+//! // A proof for another batch does not fit.
 //! use countersign_kernel::{psbt::CheckedPsbt, receipt::{Change, Committed, Receipt}, state::Outcome};
 //! fn other(change: Change<Outcome<CheckedPsbt>>, earlier: Committed<'_>) {
 //!     let _ = Receipt::issue(change, |_| Ok::<_, ()>(earlier));
@@ -45,7 +46,7 @@
 //! ```
 //!
 //! ```compile_fail,E0624
-//! // The evidence cannot be taken out from outside the kernel.
+//! // Nobody outside the kernel can take the evidence out.
 //! use countersign_kernel::{psbt::CheckedPsbt, receipt::Receipt, state::Consumed};
 //! fn open(receipt: Receipt<Consumed<CheckedPsbt>>) -> Consumed<CheckedPsbt> { receipt.into_evidence() }
 //! ```
@@ -57,9 +58,10 @@ use super::seal::{Authority, DataKey, RecordKey};
 
 /// One record to write.
 pub struct Write {
-    /// Where.
+    /// The place.
     pub place: RecordKey,
-    /// The version that must be there now, `None` for no record. Anything else means that another commit came first.
+    /// The version that must be there now, or `None` for no record. Anything else means that another commit
+    /// came first.
     pub expected: Option<u64>,
     /// The new content.
     pub content: Content,
@@ -73,7 +75,7 @@ pub enum Content {
     Remove,
 }
 
-/// The records and the event of one commit: all of it becomes durable, or none.
+/// The records and the event of one commit: either all of them become durable, or none.
 pub struct Batch {
     /// The records to write.
     pub writes: Vec<Write>,
@@ -90,7 +92,7 @@ pub struct Change<E>(Box<Decided<E>>);
 struct Decided<E> {
     batch: Batch,
     evidence: E,
-    /// The store whose records it was decided on, where it rests on any.
+    /// The store whose records it was decided on, if it depends on any.
     authority: Option<Authority>,
 }
 
@@ -99,7 +101,7 @@ impl<E> Change<E> {
         Change(Box::new(Decided { batch, evidence, authority: None }))
     }
 
-    /// The same, which may be written to the store of these records alone.
+    /// The same change, which may be written only to the store of these records.
     pub(crate) fn in_store_of(mut self, authority: Authority) -> Change<E> {
         self.0.authority = Some(authority);
         self
@@ -111,16 +113,16 @@ impl<E> Change<E> {
     }
 }
 
-/// Evidence: who has the data key of a store says that this batch is durable and anchored there.
+/// Evidence: code with the data key of a store states that this batch is durable and anchored there.
 ///
-/// It borrows the batch: it is good for this one, while it is there.
+/// It borrows the batch, so it is valid for this batch only.
 pub struct Committed<'batch> {
     batch: &'batch Batch,
     authority: Authority,
 }
 
 impl<'batch> Committed<'batch> {
-    /// Says it. Only for a batch that is durable and anchored in the store of `key`.
+    /// Makes the statement. Only for a batch that is durable and anchored in the store of `key`.
     pub fn by(key: &DataKey, batch: &'batch Batch) -> Committed<'batch> {
         Committed { batch, authority: key.authority() }
     }
@@ -142,8 +144,8 @@ pub struct Receipt<E> {
 }
 
 impl<E> Receipt<E> {
-    /// Has `write` make the change durable and gives the receipt for it. A change that could not be written comes back:
-    /// its module may say how to begin again.
+    /// Makes the change durable with `write`, and returns the receipt for it. A change that could not be
+    /// written comes back, and its module may know how to begin again.
     pub fn issue<X>(
         change: Change<E>,
         write: impl for<'batch> FnOnce(&'batch Batch) -> Result<Committed<'batch>, X>,
@@ -162,7 +164,7 @@ impl<E> Receipt<E> {
         &self.evidence
     }
 
-    /// The store that has it.
+    /// The store in which it is durable.
     pub(crate) fn authority(&self) -> Authority {
         self.authority
     }

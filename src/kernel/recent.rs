@@ -1,9 +1,9 @@
-//! A cache of recent answers, within a bound.
+//! A bounded cache of recent answers.
 
 use core::hash::Hash;
 use std::collections::HashMap;
 
-/// Up to so many values; then half of them go, those that were not asked for lately.
+/// Holds at most so many values. Then it drops half of them, those that were not read recently.
 pub struct Recent<K, V> {
     most: usize,
     newer: HashMap<K, V>,

@@ -1,5 +1,5 @@
-//! Records: how they are written, and how one of a store is read as evidence. What each holds stands where it belongs: users and the
-//! token in [`super::state`], wallets and keys beside what they open to.
+//! Records: how they are written, and how a record of a store is read as evidence. The content of each is defined
+//! where it belongs: users and the token in [`super::state`], wallets and keys beside the types that they open to.
 
 use postcard::experimental::serialized_size;
 use serde::Serialize;
@@ -9,10 +9,11 @@ use zeroize::Zeroizing;
 use super::receipt::{Content, Write};
 use super::seal::{Authority, RecordKey, Unsealed};
 
-/// Evidence: a record of a store, with the place and version it was read from. What is decided on it is decided on what was sealed.
+/// Evidence: a record of a store, with the place and version it was read from. Decisions on it are decisions
+/// on what was sealed.
 ///
 /// ```compile_fail,E0451
-/// // A user with a secret of one's own.
+/// // A user with an invented secret.
 /// use countersign_kernel::{record::Versioned, seal::RecordKey, state::UserRecord};
 /// fn forge(value: UserRecord) -> Versioned<UserRecord> {
 ///     Versioned { place: RecordKey::user("alice"), version: 1, value, authority: panic!() }
@@ -26,14 +27,14 @@ pub struct Versioned<T> {
 }
 
 impl<T: Stored> Versioned<T> {
-    /// Reads a record that was opened. `None` where its format is not known.
+    /// Reads a record that was opened. `None` if its format is unknown.
     pub fn read(record: &Unsealed) -> Option<Versioned<T>> {
         let value = T::decode(record.plaintext())?;
         let (place, version, authority) = (record.place(), record.version(), record.authority());
         Some(Versioned { place, version, value, authority })
     }
 
-    /// Where it is.
+    /// Its place.
     pub fn place(&self) -> RecordKey {
         self.place
     }
@@ -43,12 +44,12 @@ impl<T: Stored> Versioned<T> {
         self.version
     }
 
-    /// What it holds.
+    /// Its content.
     pub fn value(&self) -> &T {
         &self.value
     }
 
-    /// What it held.
+    /// Its content.
     pub fn into_value(self) -> T {
         self.value
     }
@@ -62,19 +63,21 @@ impl<T: Stored> Versioned<T> {
     }
 }
 
-/// A record that can be stored: one byte of format, then postcard, then zeros up to the length that the record is padded to.
+/// A record that can be stored: one byte of format, then postcard, then zeros up to the length to which the
+/// record is padded.
 pub trait Stored: Serialize + DeserializeOwned {
     /// The format written.
     const FORMAT: u8 = 1;
 
-    /// Bytes of postcard that the record is padded to, given how many it has: where its length would tell what came of a code.
+    /// The number of postcard bytes to which the record is padded, given its own number. For records whose
+    /// length would reveal the outcome of a code.
     fn padded_len(&self, len: usize) -> usize {
         len
     }
 
     /// The record as plaintext, to be sealed.
     fn encode(&self) -> Zeroizing<Vec<u8>> {
-        // Room for all of it: growing would leave copies of secrets behind.
+        // Allocated at once: growing would leave copies of secrets behind.
         let body = serialized_len(self);
         let padded = self.padded_len(body).max(body);
         let mut bytes = Zeroizing::new(Vec::with_capacity(1 + padded));

@@ -1,4 +1,5 @@
-//! The rules: one rule, one tag and one number, the same in code, header, answer, audit record, log, documentation and test.
+//! The rules: each has one tag and one number, the same in code, header, answer, audit record, log,
+//! documentation and test.
 
 use core::fmt;
 
@@ -21,14 +22,14 @@ macro_rules! rules {
                 }
             }
 
-            /// The number of the rule: `CS_RULE_*` in `include/countersign.h`. It is never given to another rule.
+            /// The number of the rule: `CS_RULE_*` in `include/countersign.h`. No other rule ever gets it.
             pub const fn number(self) -> u32 {
                 match self {
                     $(Rule::$name => $number,)+
                 }
             }
 
-            /// What the rule found, in one sentence for the person who waits.
+            /// What the rule found, in one sentence for people.
             pub const fn sentence(self) -> &'static str {
                 match self {
                     $(Rule::$name => $sentence,)+
@@ -87,7 +88,7 @@ rules! {
     NoOutputs = 23, "no-outputs", "The transaction has no outputs.";
     /// No input proved to be the wallet's.
     NoInputOfOurs = 24, "no-input-of-ours", "No input belongs to this wallet.";
-    /// A partial signature, already there, that does not verify.
+    /// An existing partial signature that does not verify.
     ForeignPartialSig = 25, "foreign-partial-sig", "A signature that is already in the PSBT does not verify.";
     /// An input of ours that is already finalised.
     AlreadyFinal = 26, "already-final", "An input of this wallet is already finalised.";
@@ -95,18 +96,18 @@ rules! {
     OpReturnValue = 27, "op-return-value", "An OP_RETURN output has a value, which would be lost.";
     /// A message that is signed as if it were a transaction (BIP 322, BIP 127).
     Message = 28, "message", "The PSBT would sign a message, not a payment.";
-    /// Bytes that are no PSBT, for another reason than the next two.
+    /// Bytes that are no PSBT, for another reason than the next two rules.
     NotAPsbt = 29, "not-a-psbt", "The bytes are not a PSBT.";
     /// A map that has a key twice (BIP 174).
     DuplicateKey = 30, "duplicate-key", "A map of the PSBT has the same key twice.";
-    /// Bytes behind the last map.
+    /// Bytes after the last map.
     TrailingBytes = 31, "trailing-bytes", "Bytes follow the last map of the PSBT.";
-    /// Over a bound that holds before anything is allocated or derived.
+    /// Over a bound that is checked before anything is allocated or derived.
     Oversize = 32, "oversize", "The PSBT exceeds a limit of the module.";
 }
 
 impl Rule {
-    /// The rule of this number.
+    /// The rule with this number.
     pub fn of_number(number: u64) -> Option<Rule> {
         Rule::ALL.iter().copied().find(|rule| u64::from(rule.number()) == number)
     }
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(tags.len(), Rule::ALL.len());
     }
 
-    /// `CS_RULE_FEE_CAP` of `fee-cap`.
+    /// `CS_RULE_FEE_CAP` for `fee-cap`.
     fn name_in_c(rule: &Rule) -> String {
         format!("CS_RULE_{}", rule.tag().to_uppercase().replace('-', "_"))
     }

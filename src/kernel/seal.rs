@@ -1,14 +1,16 @@
 //! Sealed records: how a record is bound to its place, and how the set of all records is summed up.
 //!
-//! The store is not trusted. Every record is AES-256-GCM under a key of its own, derived from the store's data key;
-//! the additional data names store, kind, id and version, so that a record moved, renamed or kept from an earlier
-//! version does not open. Which version is the current one is said by the [`SetHash`], which the backing token anchors.
+//! The store is not trusted. Every record is AES-256-GCM under a key of its own, derived from the store's
+//! data key. The additional data has store, kind, id and version, so a record that was moved, renamed or kept
+//! from an earlier version does not open. The [`SetHash`], which the backing token anchors, determines the
+//! current versions.
 //!
 //! Invariants:
 //! - S1. No two domains share a label; each has a golden-bytes test below.
-//! - S2. A nonce is random and serves one record key. NIST SP 800-38D section 8.3 bounds that to 2^32 versions of one record:
-//!   49 days of 1,000 signatures a second by one wallet, day and night. Nothing counts them. Past the bound the chance that any
-//!   nonce came twice is 2^-33 and grows with the square. A forgery would still fit no element of the set hash, which has another key.
+//! - S2. A nonce is random and serves one record key. NIST SP 800-38D section 8.3 bounds that to 2^32
+//!   versions of one record: 49 days of 1,000 signatures a second by one wallet, day and night. Nothing
+//!   counts them. Beyond the bound the chance that any nonce occurred twice is 2^-33, and grows with the
+//!   square. A forgery would still not fit any element of the set hash, which has another key.
 
 use aes_gcm::aead::{Aead, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// Names one store; random, made at initialisation.
+/// The id of one store: random, made at initialisation.
 pub type StoreId = [u8; 16];
 
 const FORMAT: u8 = 1;
@@ -29,7 +31,7 @@ const LABEL_ANCHOR_KEY: &[u8] = b"countersign/anchor-key/v1";
 const LABEL_DATA_KEY: &[u8] = b"countersign/data-key/v1";
 const LABEL_AUTHORITY: &[u8] = b"countersign/authority/v1";
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Kind {
@@ -39,19 +41,19 @@ pub enum Kind {
     User = 2,
     /// A wallet: keys, users, policy.
     Wallet = 3,
-    /// What a wallet has done: addresses reached, transactions signed.
+    /// The state of a wallet: addresses reached, transactions signed.
     WalletState = 4,
-    /// The attempts charged for users that do not exist.
+    /// The tries charged for users who do not exist.
     Nobody = 5,
     /// One link of the audit chain.
     Link = 6,
     /// How often the store was restored, and when last.
     Epoch = 7,
-    /// What the wall clock is held against.
+    /// The readings that the wall clock is compared with.
     Clock = 8,
     /// A key that signs digests: the secret, users, policy.
     DigestKey = 9,
-    /// What such a key has done.
+    /// The state of such a key.
     DigestKeyState = 10,
 }
 
@@ -77,9 +79,9 @@ impl Kind {
 /// The place of a record in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RecordKey {
-    /// What the record is.
+    /// The kind of the record.
     pub kind: Kind,
-    /// Which one of its kind.
+    /// The id within its kind.
     pub id: [u8; 16],
 }
 
@@ -89,7 +91,7 @@ impl RecordKey {
         RecordKey { kind, id: [0; 16] }
     }
 
-    /// The place of the user called `name`: found by computing it, never by a scan.
+    /// The place of the user called `name`, which is computed and never searched for.
     pub fn user(name: &str) -> RecordKey {
         RecordKey {
             kind: Kind::User,
@@ -112,22 +114,23 @@ impl RecordKey {
     }
 }
 
-/// The store's data key, as unwrapped by the backing token, with the keys derived from it.
+/// The store's data key, as unwrapped by the backing token, and the keys derived from it.
 pub struct DataKey {
     store: StoreId,
-    /// HMAC under the data key itself, from which the sub-keys come; and under two of them, that every record needs.
+    /// HMAC under the data key itself, from which the sub-keys come, and under two of them that every record
+    /// needs.
     sub_keys: Hmac<Sha256>,
     elements: Hmac<Sha256>,
     anchors: Hmac<Sha256>,
     authority: Authority,
 }
 
-/// Whose evidence something is: that of a store's data key. It is made of the key, so that nobody without the key can have it, and
-/// it never leaves the kernel.
+/// Identifies the store of a piece of evidence, by its data key. It is made from the key, so nobody without
+/// the key can have it, and it never leaves the kernel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Authority([u8; 32]);
 
-/// Evidence: a record as the key of its store opened it. [`DataKey::unseal`] alone makes one.
+/// Evidence: a record as opened with the key of its store. Only [`DataKey::unseal`] makes one.
 ///
 /// ```compile_fail,E0451
 /// // A record that no key opened.
@@ -142,7 +145,7 @@ pub struct Unsealed {
 }
 
 impl Unsealed {
-    /// Where it was.
+    /// The place that it was read from.
     pub fn place(&self) -> RecordKey {
         self.place
     }
@@ -152,7 +155,7 @@ impl Unsealed {
         self.version
     }
 
-    /// What it holds.
+    /// Its content.
     pub fn plaintext(&self) -> &[u8] {
         &self.plaintext
     }
@@ -163,7 +166,7 @@ impl Unsealed {
 }
 
 impl DataKey {
-    /// Takes the unwrapped key of store `store`.
+    /// From the unwrapped key of store `store`.
     pub fn new(store: StoreId, key: Zeroizing<[u8; 32]>) -> DataKey {
         let sub_keys = mac(&key);
         let of = |label| mac(&sub_key(sub_keys.clone(), label, &store, &[]));
@@ -215,7 +218,7 @@ impl DataKey {
             .map_err(|_| SealError::Damaged)
     }
 
-    /// Opens a record as evidence for what is decided on it.
+    /// Opens a record, as evidence for a decision on it.
     pub fn unseal(&self, place: &RecordKey, version: u64, sealed: &[u8]) -> Result<Unsealed, SealError> {
         let plaintext = self.open(place, version, sealed)?;
         Ok(Unsealed { place: *place, version, plaintext, authority: self.authority })
@@ -263,10 +266,11 @@ fn sub_key(data_key: Hmac<Sha256>, label: &[u8], store: &StoreId, context: &[u8]
     Zeroizing::new(mac.finalize().into_bytes().into())
 }
 
-/// A hash over a set of sealed records, kept up by adding and taking away one element.
+/// A hash over a set of sealed records, updated by adding and removing single elements.
 ///
-/// Sum modulo 2^256 of one HMAC per element: the keyed `MSet-Add-Hash` of Clarke, Devadas, van Dijk, Gassend and Suh
-/// (ASIACRYPT 2003); its key never leaves the boundary, and the sum is only stored sealed.
+/// It is the sum modulo 2^256 of one HMAC for each element: the keyed `MSet-Add-Hash` of Clarke, Devadas, van
+/// Dijk, Gassend and Suh (ASIACRYPT 2003). Its key never leaves the boundary, and the sum is stored only
+/// sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetHash([u8; 32]);
 
@@ -283,7 +287,7 @@ impl SetHash {
         SetHash(sum)
     }
 
-    /// The set with `element` taken away.
+    /// The set with `element` removed.
     pub fn without(self, element: SetHash) -> SetHash {
         // -x = !x + 1
         let mut one = [0; 32];
@@ -302,7 +306,7 @@ impl SetHash {
     }
 }
 
-/// Why a record does not open.
+/// The reason why a record does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// Shorter than its frame.

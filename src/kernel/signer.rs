@@ -1,17 +1,18 @@
-//! The signer: signatures for what an [`Authorization`] owns, and for nothing else. ECDSA over the legacy hash and that of
-//! BIP 143, Schnorr (BIP 340) over those of BIP 341 and 342; and ECDSA over the digest of a [`DigestAuthorization`].
+//! The signer: signatures for what an [`Authorization`] owns, and for nothing else. ECDSA over the legacy
+//! hash and that of BIP 143, Schnorr (BIP 340) over those of BIP 341 and 342, and ECDSA over the digest of a
+//! [`DigestAuthorization`].
 //!
 //! Invariants:
-//! - G1. The signer takes an authorization, and only a receipt for consumed codes leads to one. Signing without a consumed code does
-//!   not compile. The keys must be of the store that the codes were spent in ([`super::receipt`]): whoever makes up a store, its users
-//!   and their codes, gets an authorization that no key of another store honours.
-//! - G2. No caller influences a nonce. ECDSA of a transaction: RFC 6979, low-R by its counter; of a digest: RFC 6979 with
-//!   additional randomness from inside. Schnorr: BIP 340 with auxiliary randomness
-//!   from inside. The random values are kept with the code, so that a repeated answer has the same signatures.
-//! - G3. Each signature is verified under the key that was proved before it leaves: a fault or a wrong key gives no
-//!   signature.
-//! - G4. The signer finalises nothing: it adds a signature to the PSBT and leaves the rest as it came.
-//! - G5. Only a key made for digests signs a digest: an authorization of one kind does not serve as the other.
+//! - G1. The signer takes an authorization, and only a receipt for consumed codes leads to one. Signing
+//!   without a consumed code does not compile. The keys must belong to the store in which the codes were
+//!   spent ([`super::receipt`]). Somebody who invents a store, its users and their codes gets an
+//!   authorization that the keys of every other store refuse.
+//! - G2. No caller influences a nonce. ECDSA of a transaction: RFC 6979, low-R by its counter; of a digest:
+//!   RFC 6979 with additional randomness from inside. Schnorr: BIP 340 with auxiliary randomness from inside.
+//!   The random values are kept with the code, so a repeated answer has the same signatures.
+//! - G3. Each signature is verified under the proved key before it leaves: after a fault, or with a wrong
+//!   key, there is no signature.
+//! - G4. The signer finalises nothing: it adds signatures to the PSBT and leaves the rest unchanged.
 //!
 //! ```compile_fail,E0061
 //! // Signing without an authorization.
@@ -37,7 +38,7 @@
 //! ```
 //!
 //! ```compile_fail,E0308
-//! // Making one from an outcome that is not opened: it may be a refusal.
+//! // Making one from an outcome that is not opened, which may be a refusal.
 //! use countersign_kernel::{psbt::CheckedPsbt, receipt::Receipt, signer::Authorization, state::Outcome};
 //! fn shortcut(receipt: Receipt<Outcome<CheckedPsbt>>) -> Authorization { Authorization::new(receipt).unwrap() }
 //! ```
@@ -62,7 +63,7 @@ const IN_PARTIAL_SIG: u8 = 0x02;
 const IN_TAP_KEY_SIG: u8 = 0x13;
 /// `PSBT_IN_TAP_SCRIPT_SIG` (BIP 371).
 const IN_TAP_SCRIPT_SIG: u8 = 0x14;
-/// Parts the auxiliary randomness of one signature from that of another.
+/// Separates the auxiliary randomness of one signature from that of another.
 const AUX_DOMAIN: &[u8] = b"Countersign/BIP0340/aux";
 
 /// The right to sign one transaction once, paid for by codes that are durably spent.
@@ -72,7 +73,7 @@ pub struct Authorization {
     script_id: [u8; 32],
     signings: Vec<Signing>,
     entropy: Zeroizing<[u8; 32]>,
-    /// The store that the codes were spent in.
+    /// The store in which the codes were spent.
     authority: Authority,
 }
 
@@ -98,7 +99,8 @@ impl Authorization {
         let authority = receipt.authority();
         let (psbt, entropy) = receipt.into_evidence().into_parts();
         let Parts { psbt, transaction, prevouts, script_id, ours } = psbt.into_parts();
-        // One cache: the hashes over all prevouts, sequences and outputs are computed once (BIP 143, BIP 341).
+        // One cache, so that the hashes over all prevouts, sequences and outputs are computed once (BIP 143,
+        // BIP 341).
         let mut cache = SighashCache::new(&transaction);
         let mut signings = Vec::with_capacity(ours.len());
         let unsigned = |input| OurInput::unsigned(input).map(move |branch| (input, branch));
@@ -131,7 +133,7 @@ impl Authorization {
     }
 }
 
-/// Signs every input that is ours and gives the PSBT with our signatures added (BIP 174, BIP 371).
+/// Signs every input that is ours, and returns the PSBT with our signatures added (BIP 174, BIP 371).
 pub fn sign(
     authorization: Authorization,
     wallet: &WalletKeys,
@@ -188,7 +190,8 @@ fn sign_key_path(
     Some(Pair::new(IN_TAP_KEY_SIG, &[], &signature.to_vec()))
 }
 
-/// The secret of the output key (BIP 341, `taproot_tweak_seckey`). It adds numbers: a pair of keys would be multiplied twice.
+/// The secret of the output key (BIP 341, `taproot_tweak_seckey`). This only adds numbers: with a key pair
+/// there would be two multiplications.
 fn tweaked(secret: &ErasedKey, key: &PublicKey, taproot: &Taproot) -> Option<ErasedKey> {
     let tweak = TapTweakHash::from_key_and_tweak(taproot.internal_key, taproot.merkle_root).to_scalar();
     let even = match key.x_only_public_key().1 {
@@ -213,7 +216,7 @@ fn sign_script_path(
     Some(Pair::new(IN_TAP_SCRIPT_SIG, &[&key.serialize(), leaf.as_ref()], &signature.to_vec()))
 }
 
-/// A signature of BIP 340, verified under `key`.
+/// A BIP 340 signature, verified under `key`.
 fn schnorr(
     signing: &Signing,
     keypair: &ErasedPair,
@@ -235,7 +238,7 @@ fn schnorr(
 /// The right to sign one digest once, paid for by codes that are durably spent.
 ///
 /// ```compile_fail,E0308
-/// // A digest is none that a wallet signs.
+/// // A wallet does not sign digests.
 /// use countersign_kernel::{signer, signer::DigestAuthorization, wallet::WalletKeys};
 /// fn sign(a: DigestAuthorization, w: &WalletKeys, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
 ///     let _ = signer::sign_digest(a, w, secp);
@@ -267,8 +270,8 @@ impl DigestAuthorization {
     }
 }
 
-/// Signs a digest by ECDSA: r ‖ s, low-S. The nonce is that of RFC 6979 with additional randomness from inside (section
-/// 3.6), that is kept with the code.
+/// Signs a digest with ECDSA: r ‖ s, low-S. The nonce is that of RFC 6979 with additional randomness from
+/// inside (section 3.6), which is kept with the code.
 pub fn sign_digest(
     authorization: DigestAuthorization,
     key: &DigestKey,
@@ -296,10 +299,11 @@ impl Drop for ErasedPair {
     }
 }
 
-/// Why an authorised transaction was not signed. None of these can be brought about by a caller.
+/// The reason why an authorised transaction was not signed. No caller can cause any of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignerError {
-    /// The codes were spent in another store than the one that the keys are sealed in, or the keys are not sealed yet.
+    /// The codes were spent in another store than the one in which the keys are sealed, or the keys are not
+    /// sealed yet.
     #[error("the codes of this authorization were spent in another store than that of the keys")]
     Store,
     /// The authorization is for another wallet.

@@ -4,21 +4,22 @@
 //! section 4.3, "Clock"). Both reach from 1970 to 9999, and each second has one text.
 
 const DAY: u64 = 86_400;
-/// After so many days the calendar repeats: 400 years.
+/// The number of days after which the calendar repeats: 400 years.
 const CYCLE: u64 = 146_097;
-/// The last second that four digits of a year can name.
+/// The last second that a year of four digits can express.
 const LAST: u64 = 253_402_300_799;
 
 /// Year, month, day, hour, minute and second.
 type Fields = [u64; 6];
 
-/// Unix time as ISO 8601: `2026-11-21T12:00:00Z`. A later time than any year of four digits is the last second of those.
+/// Unix time as ISO 8601: `2026-11-21T12:00:00Z`. A time after the last year of four digits becomes the last
+/// second of that year.
 pub fn to_iso(seconds: u64) -> String {
     let [year, month, day, hour, minute, second] = fields(seconds);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Reads what [`to_iso`] writes, and nothing else: every other way to write a time means another one to somebody.
+/// Reads what [`to_iso`] writes, and nothing else: some people read every other notation as another time.
 pub fn from_iso(text: &str) -> Option<u64> {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let seconds = read(&digits)?;
@@ -64,7 +65,7 @@ fn read(digits: &str) -> Option<u64> {
     let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
     let (hour, minute, second) = (number(8..10)?, number(10..12)?, number(12..14)?);
     let is_date = year >= 1970 && (1..=12).contains(&month) && (1..=month_days(year, month)).contains(&day);
-    // No leap second: Unix time has none.
+    // Unix time has no leap seconds.
     if !is_date || hour > 23 || minute > 59 || second > 59 {
         return None;
     }

@@ -1,6 +1,6 @@
-//! The rooms of the kernel: the modules that `src/kernel/lib.rs` names. Which of them use which follows from their `use` lines and
-//! paths, and no two of them may use each other, however long the way round: a room can then be read, moved and tested with what
-//! lies below it alone. Within a room, parent and children may know each other.
+//! The rooms of the kernel: the modules that `src/kernel/lib.rs` names. Their `use` lines and paths show which room
+//! uses which. No two rooms may use each other, directly or through others: then each room can be read, moved and
+//! tested with only the rooms below it. Within a room, parent and children may use each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use harness::root;
 /// Rooms that use each other on purpose, each with its reason. There are none.
 const MEANT: [(&[&str], &str); 0] = [];
 
-/// Which rooms each room uses, and in which file it does.
+/// For each room the rooms that it uses, each with a file in which it does.
 type Graph = BTreeMap<String, BTreeMap<String, String>>;
 
 #[test]
@@ -32,7 +32,7 @@ fn no_rooms_of_the_kernel_use_each_other_in_a_circle() {
     assert!(meant.iter().all(|circle| found.contains(circle)), "a circle is gone: take it out of MEANT");
 }
 
-/// How `room` uses others of `circle`.
+/// How `room` uses the others of `circle`.
 fn told(graph: &Graph, room: &str, circle: &BTreeSet<String>) -> Vec<String> {
     let uses = graph[room].iter().filter(|(used, _)| circle.contains(*used));
     uses.map(|(used, file)| format!("  {room} uses {used} in {file}")).collect()
@@ -80,7 +80,7 @@ fn enter(path: &[String], text: &str, file: &str, graph: &mut Graph) {
     }
 }
 
-/// The first names, below the crate, of all paths in a module's code.
+/// The first name below the crate of each path in a module's code.
 fn used_by(path: &[String], text: &str) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     let code: String = code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
@@ -114,7 +114,7 @@ fn below(path: &[String], mut text: &str, used: &mut BTreeSet<String>) {
     }
 }
 
-/// The parts of a tree of paths, which begins behind its brace.
+/// The parts of a tree of paths; `tree` begins after the opening brace.
 fn branches(tree: &str) -> impl Iterator<Item = &str> {
     let (mut depth, mut begin, mut parts) = (0, 0, Vec::new());
     for (at, c) in tree.char_indices() {
@@ -135,7 +135,7 @@ fn branches(tree: &str) -> impl Iterator<Item = &str> {
     parts.into_iter().map(str::trim).filter(|part| !part.is_empty())
 }
 
-/// Every set of rooms each of which leads to each other.
+/// Every set of rooms in which each room leads to every other one.
 fn circles(graph: &Graph) -> BTreeSet<BTreeSet<String>> {
     let reached: BTreeMap<&String, BTreeSet<&String>> =
         graph.keys().map(|room| (room, reached_from(graph, room))).collect();

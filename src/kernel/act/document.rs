@@ -13,7 +13,7 @@ use crate::pin::PinName;
 
 const LABEL: &[u8] = b"countersign/document/v1\0";
 
-/// What is in force about one object, whole.
+/// Everything that is in force about one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Document {
     /// The token.
@@ -28,7 +28,7 @@ pub enum Document {
     Clock(ClockDocument),
 }
 
-/// SHA-256 of a label and a document as it is written (postcard).
+/// SHA-256 of a label and a document in its encoding (postcard).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentDigest(pub [u8; 32]);
 
@@ -39,7 +39,7 @@ impl fmt::Display for DocumentDigest {
 }
 
 impl Document {
-    /// Names the document: another one has another digest.
+    /// The digest of the document. Another document has another digest.
     pub fn digest(&self) -> DocumentDigest {
         let bytes = postcard::to_allocvec(self).expect("a document holds nothing that postcard cannot write");
         DocumentDigest(Sha256::new_with_prefix(LABEL).chain_update(bytes).finalize().into())
@@ -51,11 +51,11 @@ impl Document {
 pub struct TokenDocument {
     /// Its label.
     pub label: String,
-    /// Tells it from others.
+    /// Distinguishes it from other tokens.
     pub serial: [u8; 8],
-    /// Names the security officer's PIN: another PIN has another name.
+    /// The name of the security officer's PIN. Another PIN has another name.
     pub so_pin: PinName,
-    /// Names the backends' PIN, once it is set and until it is declared lost.
+    /// The name of the backends' PIN, from when it is set until it is declared lost.
     pub user_pin: Option<PinName>,
 }
 
@@ -66,7 +66,7 @@ pub struct UserDocument {
     pub name: String,
     /// The issuer that the authenticator shows.
     pub issuer: String,
-    /// Names the OTP key: that of the next enrolment has another name.
+    /// The name of the OTP key. The key of the next enrolment has another one.
     pub key_id: OtpKeyId,
     /// The hash of HMAC.
     pub hash: OtpHash,
@@ -87,17 +87,18 @@ pub struct WalletDocument {
     pub cka_id: Vec<u8>,
     /// Its network.
     pub network: Network,
-    /// Names of the users whose codes sign.
+    /// The users whose codes sign.
     pub users: Vec<String>,
     /// The policy, a TOML document.
     pub policy: String,
     /// The master fingerprint of our key.
     pub fingerprint: [u8; 4],
-    /// The account's path, as in `m/84'/0'/0'`.
+    /// The account's path, for example `m/84'/0'/0'`.
     pub path: String,
     /// The account's extended public key.
     pub xpub: String,
-    /// The registered descriptor, with its checksum: its SHA-256 is the wallet's id. None while the cosigners' keys are awaited.
+    /// The registered descriptor with its checksum, whose SHA-256 is the wallet id. None while the wallet
+    /// waits for cosigners' keys.
     pub descriptor: Option<String>,
 }
 
@@ -108,11 +109,11 @@ pub struct KeyDocument {
     pub label: String,
     /// `CKA_ID`.
     pub cka_id: Vec<u8>,
-    /// Names of the users whose codes sign.
+    /// The users whose codes sign.
     pub users: Vec<String>,
     /// The policy, a TOML document.
     pub policy: String,
-    /// What it was made for.
+    /// The mechanisms that it was made for.
     pub mechanisms: DigestMechanisms,
     /// Its public key, compressed: 33 bytes.
     pub public_key: Vec<u8>,
@@ -130,9 +131,9 @@ pub struct DigestMechanisms {
 /// The clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockDocument {
-    /// The time that was believed, Unix seconds.
+    /// The trusted time, Unix seconds.
     pub wall: u64,
-    /// Seconds since the machine was started, then.
+    /// The seconds since the machine was booted, at that time.
     pub boot: u64,
 }
 

@@ -20,7 +20,8 @@ use super::direction::Direction;
 use super::pin::Role;
 pub use document::{Document, DocumentDigest};
 
-/// Most bytes of an act: the longest policy, beside a descriptor that has the same keys in very many places.
+/// The most bytes of an act: enough for the longest policy, and a descriptor that repeats its keys in very
+/// many places.
 pub const MAX_ACT_LEN: usize = 256 * 1_024;
 
 /// One act of administration.
@@ -28,15 +29,15 @@ pub const MAX_ACT_LEN: usize = 256 * 1_024;
 pub struct RecordedAct {
     /// What was done.
     pub deed: Deed,
-    /// Names the object for as long as it is there: where its record is.
+    /// The id of the object for its whole life: the place of its record.
     pub id: [u8; 16],
-    /// Name or label of the object, the new one where it was changed.
+    /// Name or label of the object; after a change, the new one.
     pub name: String,
-    /// What is in force since; none where the object is gone.
+    /// What is in force since then, or none if the object is gone.
     pub document: Option<Document>,
-    /// The digest of what was in force before; none where there was nothing.
+    /// The digest of what was in force before, or none if there was nothing.
     pub before: Option<DocumentDigest>,
-    /// In what the two differ.
+    /// The differences between the two.
     pub changes: Vec<Change>,
 }
 
@@ -47,13 +48,13 @@ pub enum Deed {
     Initialised,
     /// The security officer set a PIN.
     PinSet(Role),
-    /// Who has a PIN changed it.
+    /// The owner of a PIN changed it.
     PinChanged(Role),
     /// A user was enrolled.
     UserAdded,
     /// A first code was right: from here on the user's codes sign.
     UserConfirmed,
-    /// A user's row of failures was ended.
+    /// A user was unlocked, which ended their row of wrong tries.
     UserUnlocked,
     /// A user was removed.
     UserRemoved,
@@ -65,9 +66,9 @@ pub enum Deed {
     KeyCreated,
     /// Users, policy or label of such a key were changed.
     KeyUpdated,
-    /// The clock was taken as it was, by word of the security officer.
+    /// The security officer accepted the clock.
     ClockTaken,
-    /// The security officer declared the backends' PIN lost: from here on it opens nothing.
+    /// The security officer declared the backends' PIN lost: from here on nobody can log in with it.
     PinLost,
     /// The security officer cleared the wrong tries of all peers at the backends' PIN.
     PinUnlocked,
@@ -98,7 +99,7 @@ impl Deed {
 /// How an act of administration ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Outcome {
-    /// It was done, and allows something that was not allowed before, or may.
+    /// It was done, and allows, or may allow, something that was not allowed before.
     Loosened,
     /// It was done, and allows nothing more than before.
     Tightened,
@@ -117,37 +118,37 @@ impl Outcome {
     }
 }
 
-/// How many acts of one kind ended in one way, since the engine was opened.
+/// How many acts of one kind had one outcome since the engine was opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActCount {
     /// The kind, as the audit names it.
     pub act: String,
-    /// How they ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// How many.
+    /// The number.
     pub count: u64,
 }
 
-/// In what a document differs from the one before.
+/// A difference between a document and the one before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// The label, which was this one.
+    /// The label; this was the old one.
     Label(String),
-    /// The wallet is registered since.
+    /// The wallet was registered.
     Registration,
-    /// These sign since.
+    /// The codes of these users sign from now on.
     UsersAdded(Vec<String>),
-    /// These sign no more.
+    /// The codes of these users no longer sign.
     UsersRemoved(Vec<String>),
     /// The policy.
     Policy(PolicyChange),
-    /// The clock differs by so many seconds from the one that was believed.
+    /// The clock differs by so many seconds from the one that was trusted.
     Clock(i64),
-    /// Change is taken for the wallet's further ahead: the next indices of its two chains (external, internal).
+    /// Change further ahead counts as the wallet's: the next indices of its two chains (external, internal).
     Reach {
-        /// As they were.
+        /// The old indices.
         before: [u32; 2],
-        /// As they are since.
+        /// The new indices.
         after: [u32; 2],
     },
 }
@@ -159,9 +160,9 @@ pub struct PolicyChange {
     pub direction: Direction,
     /// The keys of the document whose values differ.
     pub rules: Vec<String>,
-    /// SHA-256 of the document before.
+    /// SHA-256 of the old document.
     pub before: [u8; 32],
-    /// SHA-256 of the document since.
+    /// SHA-256 of the new document.
     pub after: [u8; 32],
 }
 
@@ -189,7 +190,7 @@ impl Change {
 }
 
 impl RecordedAct {
-    /// Whether nothing is allowed by it that was not allowed before.
+    /// Whether it allows nothing that was not allowed before.
     pub fn tightens(&self) -> bool {
         match self.deed {
             Deed::UserRemoved => true,
@@ -205,13 +206,13 @@ impl RecordedAct {
             | Deed::WalletCreated
             | Deed::KeyCreated
             | Deed::ClockTaken
-            // Another one may be set since.
+            // Another PIN may be set afterwards.
             | Deed::PinLost
             | Deed::PinUnlocked => false,
         }
     }
 
-    /// What the object was called before.
+    /// The object's name before.
     pub fn name_before(&self) -> &str {
         let label = |change: &Change| matches!(change, Change::Label(_));
         match self.changes.iter().find(|change| label(change)) {
@@ -220,7 +221,7 @@ impl RecordedAct {
         }
     }
 
-    /// The reach of a wallet that was raised by it.
+    /// The reach of the wallet, if the act raised it.
     pub fn raised_reach(&self) -> Option<[u32; 2]> {
         self.changes.iter().find_map(|change| match change {
             Change::Reach { after, .. } => Some(*after),

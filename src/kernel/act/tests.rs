@@ -95,7 +95,8 @@ fn every_document_reads_back_from_its_link() {
     }
 }
 
-/// The longest policy, the most users, and a descriptor far over what registers: all of it is kept, and no more.
+/// The longest policy, the most users, and a descriptor far longer than any that registers: all of it is
+/// kept, and nothing longer.
 #[test]
 fn the_longest_act_is_kept_whole_and_a_longer_one_is_none() {
     let changes = vec![

@@ -1,7 +1,7 @@
-//! Evidence: who asks for an act, and may.
+//! Evidence: who asks for an act, and that they may.
 //!
-//! The makers of [`Approved`] all stand here. Each takes evidence: a login, which a receipt for a right PIN makes; a PIN that was
-//! found right; or that there is nobody yet who could be asked.
+//! All makers of [`Approved`] are in this file. Each takes evidence: a login, which comes from a receipt for
+//! a right PIN; a PIN that was found right; or that there is nobody yet who could be asked.
 
 use zeroize::Zeroizing;
 
@@ -10,12 +10,12 @@ use crate::pin::{PinName, PinRecord, Role};
 use crate::receipt::Receipt;
 use crate::state::{Peer, PinKnown, PinMatched, TokenRecord, is_so_pin};
 
-/// Which PIN of a role a login was made with: another era begins when the PIN is set anew, or declared lost.
+/// Distinguishes the PINs of a role: a new era begins when the PIN is set again or declared lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinEra(u64);
 
 impl PinEra {
-    /// The era of this number.
+    /// The era with this number.
     pub const fn new(number: u64) -> PinEra {
         PinEra(number)
     }
@@ -31,7 +31,8 @@ pub struct Login {
 }
 
 impl Login {
-    /// The login of whoever knows the PIN of this era, which is of before the PIN was compared, or which a change of it began.
+    /// The login of a peer that knows the PIN of this era. The era was read before the PIN was compared, or a
+    /// change of the PIN began it.
     pub fn new(known: Receipt<PinKnown>, era: PinEra) -> Login {
         Login::of(known.into_evidence(), era)
     }
@@ -41,65 +42,65 @@ impl Login {
         Login { role, peer, pin, era }
     }
 
-    /// Whose PIN it was.
+    /// The role of the PIN.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Whether the PIN of its role is still the one that it was made with, given the era now.
+    /// Whether the login's PIN is still the role's, given the present era.
     pub fn is_of(&self, now: PinEra) -> bool {
         self.era == now
     }
 
-    /// The administrator, if this is the login of one and is not over.
+    /// The administrator, if this is an administrator's login and not over.
     pub fn administrator(&self, now: PinEra) -> Option<Administrator> {
         let is_administrator = self.role == Role::So && self.is_of(now);
         is_administrator.then(|| Administrator { peer: self.peer.clone(), pin: self.pin })
     }
 }
 
-/// Evidence: an administrator asks, by the SO PIN of this name.
+/// Evidence: an administrator asks, who logged in with the SO PIN of this name.
 pub struct Administrator {
     peer: Option<String>,
     pin: PinName,
 }
 
 impl Administrator {
-    /// The administrator of a store that is not open, by the PIN that is in it.
+    /// The administrator of a store that is not open, by the PIN in the store.
     pub fn by_pin(token: &TokenRecord, pin: &[u8]) -> Option<Administrator> {
         is_so_pin(token, pin).then(|| Administrator { peer: None, pin: token.so.name() })
     }
 
-    /// Approves an act. One that somebody else has to approve cannot be said without their evidence.
+    /// Approves an act. An act that somebody else must approve cannot be made without their evidence.
     pub fn approve<A>(&self, act: A) -> Approved<A> {
         Approved { act, by: By::Administrator { peer: self.peer.clone(), pin: self.pin } }
     }
 }
 
-/// Evidence: what is asked for may be done, once.
+/// Evidence: the act may be done, once.
 #[must_use = "what is approved is not done yet"]
 pub struct Approved<A> {
     act: A,
     by: By,
 }
 
-/// Who approved it.
+/// The approver.
 enum By {
     /// An administrator.
     Administrator { peer: Option<String>, pin: PinName },
-    /// Whoever knows the PIN that it changes.
+    /// Somebody who knows the PIN that the act changes.
     PinOwner,
-    /// Nobody: there is no token yet, and so no administrator.
+    /// Nobody, because there is no token yet and so no administrator.
     Nobody,
 }
 
 impl Approved<Act> {
-    /// The change of a PIN, by whoever knows the old one.
+    /// The change of a PIN, approved by somebody who knows the old one.
     pub fn change_of_pin(old: PinMatched, new: PinRecord) -> Approved<Act> {
         Approved { act: Act::ChangePin { old, new }, by: By::PinOwner }
     }
 
-    /// The initialisation of a token. It needs nobody's word: it cannot be written where there is a token.
+    /// The initialisation of a token. It needs no approval, because it cannot be written if there is a token.
     pub fn initialisation(label: &str, so_pin: &[u8]) -> Approved<Act> {
         let token = NewToken { label: label.into(), so_pin: Zeroizing::new(so_pin.to_vec()) };
         Approved { act: Act::Initialise(token), by: By::Nobody }
@@ -107,13 +108,13 @@ impl Approved<Act> {
 }
 
 impl<A> Approved<A> {
-    /// What may be done.
+    /// The approved act.
     pub fn act(&self) -> &A {
         &self.act
     }
 
-    /// Whether it may be done while this is the token's record: the word of an administrator does not outlast the PIN that it was given
-    /// by, and is none at another token.
+    /// Whether it may be done while this is the token's record. An administrator's approval ends with the PIN
+    /// that it was given with, and is worth nothing at another token.
     pub(super) fn holds_by(&self, token: &TokenRecord) -> bool {
         match &self.by {
             By::Administrator { pin, .. } => token.so.name() == *pin,
@@ -126,7 +127,7 @@ impl<A> Approved<A> {
         matches!(self.by, By::Administrator { .. })
     }
 
-    /// The peer that the administrator came in as.
+    /// The peer through which the administrator came.
     pub(super) fn peer(&self) -> Peer<'_> {
         match &self.by {
             By::Administrator { peer, .. } => peer.as_deref(),
@@ -138,7 +139,7 @@ impl<A> Approved<A> {
         self.act
     }
 
-    /// The approval of what the act comes to.
+    /// The approval of the plan that the act becomes.
     pub(super) fn try_map<B, E>(self, plan: impl FnOnce(A) -> Result<B, E>) -> Result<Approved<B>, E> {
         Ok(Approved { act: plan(self.act)?, by: self.by })
     }

@@ -1,4 +1,4 @@
-//! Acts on time: a clock that the security officer vouches for, and a store that is taken from a copy.
+//! Acts on time: accepting a clock, and accepting a store that is a copy.
 
 use super::{Approved, Present, Refused};
 use crate::clock::{self, Believed, ClockError, Reading, TYPED_TOLERANCE};
@@ -6,13 +6,14 @@ use crate::receipt::{Batch, Change};
 use crate::record::Versioned;
 use crate::state::{self, Epoch};
 
-/// When an act is decided.
+/// The moment at which an act is decided.
 pub struct Moment {
-    /// The time that counts, or why no clock is believed.
+    /// The trusted time, or why no clock is trusted.
     pub now: Result<u64, ClockError>,
-    /// Both clocks as they are.
+    /// The present readings of both clocks.
     pub clocks: Believed,
-    /// What the wall clock is held against, if one was believed in this run of the machine.
+    /// The readings that the wall clock is compared with, if it was trusted before in this run of the
+    /// machine.
     pub believed: Option<Believed>,
     /// The newest time of any record, Unix seconds.
     pub newest: u64,
@@ -24,7 +25,7 @@ impl Moment {
     }
 }
 
-/// Takes the wall clock as it is, where the administrator says the same time. Never behind a record.
+/// Accepts the wall clock if the administrator gives the same time, and it is not behind a record.
 pub(super) fn take<P: Present>(said: u64, moment: &Moment, present: &P) -> Result<Batch, P::Error> {
     let Moment { clocks, believed, newest, .. } = *moment;
     if clocks.wall.abs_diff(said) > TYPED_TOLERANCE {
@@ -36,15 +37,16 @@ pub(super) fn take<P: Present>(said: u64, moment: &Moment, present: &P) -> Resul
     Ok(state::take_clock(present.clock()?.as_ref(), clocks, moved))
 }
 
-/// The taking of a store that does not fit its anchor: by which link it ends, and which one the anchor remembers.
+/// The acceptance of a store that does not fit its anchor: the links of both.
 pub struct Restoration {
     /// The newest link of the store.
     pub store: u64,
-    /// The link that the backing token remembers, if it remembers one of this store.
+    /// The link in the backing token's anchor, if the anchor is this store's.
     pub anchor: Option<u64>,
 }
 
-/// Takes a store that did not fit its anchor: a new epoch begins. It is not open, so no engine does this.
+/// Accepts a store that did not fit its anchor, which begins a new epoch. The store is not open, so no engine
+/// does this.
 pub fn restore(
     approved: Approved<Restoration>,
     old: Option<&Versioned<Epoch>>,

@@ -1,4 +1,4 @@
-//! What comes of an act, held against the records as they are.
+//! Decides an act against the present records.
 
 use bitcoin::secp256k1::{All, Secp256k1};
 
@@ -14,9 +14,9 @@ use crate::record::Versioned;
 use crate::state::{ClockRecord, PinKnown, TokenRecord, UserRecord, WalletState};
 use crate::wallet::WalletRecord;
 
-/// The records as they are now, and which names they take.
+/// The present records, and the names that are in use.
 pub trait Present {
-    /// Why they cannot be read.
+    /// The reason why they cannot be read.
     type Error: From<Refused>;
 
     /// Whether there is a token.
@@ -28,26 +28,26 @@ pub trait Present {
     /// The record of the user of this name, if there is one.
     fn user(&self, name: &str) -> Result<Option<Versioned<UserRecord>>, Self::Error>;
 
-    /// The record of a wallet, and what was done with it.
+    /// The record of a wallet, and its state.
     fn wallet(&self, id: &KeyId) -> Result<(Versioned<WalletRecord>, Versioned<WalletState>), Self::Error>;
 
-    /// The record of a key that signs digests, and what was done with it.
+    /// The record of a key that signs digests, and its state.
     fn digest_key(
         &self,
         id: &KeyId,
     ) -> Result<(Versioned<DigestKeyRecord>, Versioned<WalletState>), Self::Error>;
 
-    /// What the wall clock is held against, if it was believed once.
+    /// The readings that the wall clock is compared with, if it was ever trusted.
     fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, Self::Error>;
 
-    /// Whether a wallet or key has this label, one that stays closed included.
+    /// Whether a wallet or key has this label, including closed ones.
     fn has_label(&self, label: &str) -> bool;
 
-    /// The label of a wallet or key that lists this user, if there is one; one that stays closed included.
+    /// The label of a wallet or key that lists this user, if there is one, including closed ones.
     fn signs_for(&self, user: &str) -> Option<String>;
 }
 
-/// Decides what is approved, against the records as they are now.
+/// Decides what was approved, against the present records.
 pub fn decide<P: Present>(
     approved: Approved<Plan>,
     moment: &Moment,
@@ -75,14 +75,14 @@ pub fn decide<P: Present>(
     Ok(Change::new(batch, approved))
 }
 
-/// What was done. The records say the same; this says which of them to read anew.
+/// What was done. The records have the details; this says which of them to read again.
 #[must_use = "what was done is to be put in force"]
 pub enum Done {
     /// The token was initialised.
     Initialised,
     /// The security officer set the backends' PIN, or declared it lost.
     UserPinReplaced,
-    /// Who knows a PIN changed it.
+    /// The owner of a PIN changed it.
     PinChanged(NewPin),
     /// The tries at the backends' PIN were cleared.
     UserPinUnlocked,
@@ -94,20 +94,20 @@ pub enum Done {
     Wallet(KeyId),
     /// A key that signs digests was created or changed.
     DigestKey(KeyId),
-    /// The clock was taken.
+    /// The clock was accepted.
     ClockTaken,
 }
 
-/// Evidence: whoever asked knows the new PIN.
+/// Evidence: the caller knows the new PIN.
 pub struct NewPin(PinKnown);
 
 impl NewPin {
-    /// Whose PIN it is.
+    /// The role of the PIN.
     pub fn role(&self) -> Role {
         self.0.role()
     }
 
-    /// The login of whoever changed it, in the era that this began.
+    /// The login of the peer that changed it, in the era that this began.
     pub fn login(self, era: PinEra) -> Login {
         Login::of(self.0, era)
     }

@@ -1,4 +1,4 @@
-//! Acts on keys that sign digests. What cannot be opened is not written.
+//! Acts on keys that sign digests. A key that could not be opened is never written.
 
 use bitcoin::secp256k1::{All, Secp256k1};
 
@@ -13,7 +13,7 @@ use crate::state;
 /// Bytes of a secret key.
 pub(super) const SECRET_LEN: usize = 32;
 
-/// The record of a new key, and what it opens to.
+/// The record of a new key, and the opened key.
 pub(super) fn new(
     new: NewDigestKey,
     fresh: &mut Fresh,
@@ -46,7 +46,7 @@ pub(super) fn make<P: Present>(
     Ok(state::add_digest_key(*id, record, key, moment.now()?))
 }
 
-/// What no key can be changed to.
+/// Refuses changes that no key can have.
 pub(super) fn check_change(change: &DigestKeyChange) -> Result<(), Refused> {
     change.label.as_deref().map_or(Ok(()), check_label)?;
     change.users.as_deref().map_or(Ok(()), check_users)?;
@@ -67,7 +67,7 @@ pub(super) fn change<P: Present>(
     Ok(state::change_digest_key(&old, &new, opened, &state, moment.now()?))
 }
 
-/// The key as it is to be.
+/// The key after the change.
 fn changed<P: Present>(
     old: &DigestKeyRecord,
     change: &DigestKeyChange,

@@ -1,20 +1,21 @@
-//! Administration: what may be asked for, by whom, and what comes of it.
+//! Administration: what anybody may ask for, who may approve it, and what happens.
 //!
 //! ```text
 //! Act → Approved<Act> → check → Approved<Plan> → decide → Change → commit → Receipt<Approved<Plan>> → open → Done
 //! ```
 //!
-//! An [`Act`] is a value that anybody may make and nobody can do. Evidence approves it ([`Approved`]). [`check`] looks at
-//! everything that does not depend on the records, and makes the secrets of randomness that comes in. [`decide`] holds what is left
-//! against the records as they are now. What it decided is opened by its receipt alone.
+//! An [`Act`] is a value that anybody may make and nobody can do. Evidence approves it ([`Approved`]).
+//! [`check`] checks everything that does not depend on the records, and makes the secrets from given
+//! randomness. [`decide`] checks the rest against the present records. Only a receipt opens its decision.
 //!
 //! Invariants:
-//! - M1. Users, wallets, keys, PINs, and a clock that an administrator vouches for, change by an act alone: the transitions
-//!   that write them are private to the kernel, and [`decide`] and [`restore`] are all that leads to them.
-//! - M2. No act without evidence: the makers of [`Approved`] stand in one file, and each takes evidence. The word of an administrator
-//!   holds at the token whose PIN it was given by, and as long as that is the PIN.
-//! - M3. Who is administered is named by enrolment: an act on a user who was enrolled anew since finds nobody.
-//! - M4. What is decided rests on records that the commit finds unchanged, or it is decided anew.
+//! - M1. Users, wallets, keys, PINs, and a clock that an administrator accepts, change only by an act: the
+//!   transitions that write them are private to the kernel, and only [`decide`] and [`restore`] lead to them.
+//! - M2. No act without evidence: the makers of [`Approved`] are in one file, and each takes evidence. An
+//!   administrator's approval is valid at the token whose PIN it was given with, and as long as that is the
+//!   PIN.
+//! - M3. A user is named by enrolment: an act on a user who was enrolled again since then finds nobody.
+//! - M4. A decision depends on records that are unchanged at the commit; otherwise it is made again.
 //!
 //! ```compile_fail,E0451
 //! // An approval cannot be put together.
@@ -23,19 +24,19 @@
 //! ```
 //!
 //! ```compile_fail,E0451
-//! // Nor can a login be.
+//! // Nor can a login.
 //! use countersign_kernel::{administration::{Login, PinEra}, pin::Role};
 //! fn forge(era: PinEra) -> Login { Login { role: Role::So, peer: None, pin: [0; 8], era } }
 //! ```
 //!
 //! ```compile_fail,E0308
-//! // An approval is for one time: it is not `Clone`.
+//! // An approval is for one use: it is not `Clone`.
 //! use countersign_kernel::administration::{Act, Approved};
 //! fn twice(approved: &Approved<Act>) -> Approved<Act> { approved.clone() }
 //! ```
 //!
 //! ```compile_fail,E0308
-//! // What nobody approved is not decided.
+//! // Nothing is decided without an approval.
 //! use countersign_kernel::administration::{Act, check};
 //! fn unasked(act: Act, secp: &bitcoin::secp256k1::Secp256k1<bitcoin::secp256k1::All>) {
 //!     let _ = check(act, Default::default(), secp);
@@ -43,12 +44,12 @@
 //! ```
 //!
 //! ```compile_fail,E0603
-//! // No transition of these records is reached past the act.
+//! // No transition of these records can be reached without an act.
 //! use countersign_kernel::state::add_wallet;
 //! ```
 //!
 //! ```compile_fail,E0599
-//! // What was decided tells nothing before it is durable.
+//! // A decision reveals nothing before it is durable.
 //! use countersign_kernel::{administration::{Approved, Plan}, receipt::Change};
 //! fn early(decided: Change<Approved<Plan>>) { decided.open(); }
 //! ```
@@ -81,46 +82,46 @@ pub use naming::{MAX_LABEL_LEN, MAX_POLICY_LEN, MAX_SIGNERS, MAX_TOKEN_LABEL_LEN
 pub use plan::{Fresh, Plan, check};
 pub use refused::Refused;
 
-/// Names one wallet, or one key that signs digests; random, made at its creation.
+/// The id of a wallet or of a key that signs digests: random, made with it.
 pub type KeyId = [u8; 16];
 
-/// What can be asked of administration, with all that it says.
+/// An act of administration, with everything that it needs.
 pub enum Act {
     /// Initialise the token.
     Initialise(NewToken),
-    /// Set the backends' PIN: once, and then only one that is locked or was declared lost.
+    /// Set the backends' PIN: once, and later only if it is locked or was declared lost.
     SetUserPin(Zeroizing<Vec<u8>>),
-    /// Change a PIN. To say it takes the evidence that the old one was right.
+    /// Change a PIN. Making this value takes the evidence that the old PIN was right.
     ChangePin {
-        /// The old one, found right.
+        /// The old PIN, found right.
         old: PinMatched,
-        /// The new one.
+        /// The new PIN.
         new: PinRecord,
     },
-    /// Declare the backends' PIN lost: from here on it opens nothing, and another one may be set.
+    /// Declare the backends' PIN lost: from here on nobody can log in with it, and another one may be set.
     LoseUserPin,
     /// Give every peer its tries at the backends' PIN back.
     UnlockUserPin,
-    /// Enrol a user, of a secret made inside.
+    /// Enrol a user, with a secret made inside.
     Enrol(NewUser),
     /// Remove a user whom no wallet and no key lists.
     RemoveUser(UserId),
-    /// End a user's row of failures and the wait; the 30-day budget stays.
+    /// End a user's row of wrong tries and the wait; the 30-day budget stays.
     UnlockUser(UserId),
-    /// Create a wallet, of a seed made inside.
+    /// Create a wallet, from a seed made inside.
     MakeWallet(NewWallet),
     /// Change a wallet, or register it.
     ChangeWallet(KeyId, WalletChange),
-    /// Create a key that signs digests, of a secret made inside.
+    /// Create a key that signs digests, from a secret made inside.
     MakeDigestKey(NewDigestKey),
     /// Change a key that signs digests.
     ChangeDigestKey(KeyId, DigestKeyChange),
-    /// Take the wall clock as it is: this is the time, Unix seconds.
+    /// Accept the wall clock: this is the time, Unix seconds.
     TakeClock(u64),
 }
 
 impl Act {
-    /// What is done by it, as the audit names it.
+    /// The deed, as the audit names it.
     pub fn deed(&self) -> Deed {
         match self {
             Act::Initialise(_) => Deed::Initialised,
@@ -139,18 +140,18 @@ impl Act {
         }
     }
 
-    /// By which time it is done.
+    /// The time by which it is done.
     pub fn timing(&self) -> Timing {
         match self {
             Act::Initialise(_) | Act::TakeClock(_) => Timing::Clock,
-            // The security officer comes in under any clock, and changes the PIN under any.
+            // The security officer can log in under any clock, and change the PIN under any.
             Act::ChangePin { old, .. } if old.role() == Role::So => Timing::OrNewest,
             _ => Timing::Believed,
         }
     }
 
-    /// Whether it rests on more than the records that it writes: on which names are taken, and who signs for what. Such acts are
-    /// done one after the other.
+    /// Whether it depends on more than the records that it writes: on the names in use, and on who signs for
+    /// what. Such acts are done one after the other.
     pub fn rests_on_others(&self) -> bool {
         match self {
             Act::Initialise(_)
@@ -169,24 +170,24 @@ impl Act {
         }
     }
 
-    /// Whether a PIN has to be stretched for it.
+    /// Whether it needs a PIN to be stretched.
     pub fn stretches_a_pin(&self) -> bool {
         matches!(self, Act::Initialise(_) | Act::SetUserPin(_))
     }
 }
 
-/// By which time an act is done.
+/// The time by which an act is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timing {
-    /// By the clock that is believed; not at all where none is.
+    /// By a trusted clock; without one the act is refused.
     Believed,
-    /// The same, and by the newest record where no clock is believed.
+    /// By a trusted clock, or else by the newest record.
     OrNewest,
-    /// By the clocks as they are: the act makes them believed.
+    /// By the present readings: the act makes them trusted.
     Clock,
 }
 
-/// A token to be initialised.
+/// A token to initialise.
 pub struct NewToken {
     /// Its label.
     pub label: String,
@@ -194,7 +195,7 @@ pub struct NewToken {
     pub so_pin: Zeroizing<Vec<u8>>,
 }
 
-/// Names one enrolment of a user: a user of the same name who is enrolled later is another.
+/// One enrolment of a user. A later user with the same name is another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserId {
     /// The name.
@@ -203,7 +204,7 @@ pub struct UserId {
     pub key: OtpKeyId,
 }
 
-/// A user to be enrolled.
+/// A user to enrol.
 pub struct NewUser {
     /// The name.
     pub name: String,
@@ -219,75 +220,75 @@ pub struct NewUser {
 
 /// A user who was just enrolled.
 pub struct Enrolment {
-    /// Names the OTP key.
+    /// The id of the OTP key.
     pub key_id: OtpKeyId,
     /// The `otpauth://` URI: the only copy of the secret outside the seal.
     pub uri: Zeroizing<String>,
 }
 
-/// A wallet to be created.
+/// A wallet to create.
 pub struct NewWallet {
     /// Its label, unique in the token.
     pub label: String,
-    /// `CKA_ID`; the wallet's own id where it is empty.
+    /// `CKA_ID`, or empty for the wallet's own id.
     pub cka_id: Vec<u8>,
     /// Its network.
     pub network: Network,
-    /// Names of the users whose code signs.
+    /// The users whose codes sign.
     pub users: Vec<String>,
     /// The policy, a TOML document.
     pub policy: String,
-    /// Which script its coins are in.
+    /// The script of its coins.
     pub script: NewScript,
 }
 
-/// The script of a wallet to be created.
+/// The script of a wallet to create.
 #[derive(Default)]
 pub struct NewScript {
-    /// What is registered (see [`registration`](crate::wallet::registration)): P2WPKH where it is `None`; where it is empty, the
-    /// wallet is registered later, once the cosigners have our key.
+    /// The registration (see [`registration`](crate::wallet::registration)). `None` means P2WPKH. If it is
+    /// empty, the wallet is registered later, once the cosigners have our key.
     pub registration: Option<String>,
-    /// The account's path, as in `m/48'/0'/0'/2'`; the standard one for the script where it is `None`.
+    /// The account's path, for example `m/48'/0'/0'/2'`. `None` means the standard one for the script.
     pub path: Option<String>,
 }
 
-/// What to change of a wallet; `None` leaves it as it is.
+/// Changes to a wallet; `None` leaves a field as it is.
 #[derive(Default)]
 pub struct WalletChange {
-    /// Another label.
+    /// The new label.
     pub label: Option<String>,
-    /// Other users.
+    /// The new users.
     pub users: Option<Vec<String>>,
-    /// Another policy.
+    /// The new policy.
     pub policy: Option<String>,
     /// The registration of a wallet that has none yet.
     pub registration: Option<String>,
-    /// How far its addresses are to count as used, at the least: what is further already stays.
+    /// How far its addresses must count as used at least. A greater reach stays.
     pub reach: Option<Reach>,
 }
 
-/// A key that signs digests, to be created.
+/// A key that signs digests, to create.
 pub struct NewDigestKey {
     /// Its label, unique among the wallets and keys of the token.
     pub label: String,
-    /// `CKA_ID`; the key's own id where it is empty.
+    /// `CKA_ID`, or empty for the key's own id.
     pub cka_id: Vec<u8>,
-    /// Names of the users whose code signs.
+    /// The users whose codes sign.
     pub users: Vec<String>,
     /// The policy, a TOML document.
     pub policy: String,
-    /// What it is made for: at least one.
+    /// The mechanisms that it is made for: at least one.
     pub mechanisms: DigestMechanisms,
 }
 
-/// What to change of a key that signs digests; `None` leaves it as it is.
+/// Changes to a key that signs digests; `None` leaves a field as it is.
 #[derive(Default)]
 pub struct DigestKeyChange {
-    /// Another label.
+    /// The new label.
     pub label: Option<String>,
-    /// Other users.
+    /// The new users.
     pub users: Option<Vec<String>>,
-    /// Another policy.
+    /// The new policy.
     pub policy: Option<String>,
 }
 

@@ -1,17 +1,17 @@
-//! What names, labels, lists of users and policies may be.
+//! The allowed names, labels, lists of users and policies.
 
 use super::{Present, Refused};
 use crate::approval::{MAX_RECORDS, MAX_USER_LEN, is_user_name, is_visible};
 use crate::network::Network;
 use crate::policy::Policy;
 
-/// Most users of one wallet or key: as many as one approval can name.
+/// The most users of one wallet or key: as many as one approval can name.
 pub const MAX_SIGNERS: usize = MAX_RECORDS;
-/// Longest label of a wallet, issuer of a user, `CKA_ID`, in bytes.
+/// The greatest length of a wallet's label, a user's issuer and a `CKA_ID`, in bytes.
 pub const MAX_LABEL_LEN: usize = 128;
-/// Longest policy document in bytes.
+/// The greatest length of a policy document in bytes.
 pub const MAX_POLICY_LEN: usize = 32 * 1_024;
-/// Longest token label in bytes (`CK_TOKEN_INFO.label`).
+/// The greatest length of a token label in bytes (`CK_TOKEN_INFO.label`).
 pub const MAX_TOKEN_LABEL_LEN: usize = 32;
 
 pub(super) fn check_token_label(label: &str) -> Result<(), Refused> {
@@ -38,12 +38,12 @@ pub(super) fn check_issuer(issuer: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The label of a wallet or key, which may be taken.
+/// Checks the label of a wallet or key, without checking whether it is in use.
 pub(super) fn check_label(label: &str) -> Result<(), Refused> {
     check_text("a label", label)
 }
 
-/// A label names one wallet or one key that signs digests: whoever approves knows what signs.
+/// A label names one wallet or one digest key, so that an approver knows what signs.
 pub(super) fn check_is_free<P: Present>(label: &str, present: &P) -> Result<(), Refused> {
     if present.has_label(label) {
         return Err(Refused::Name(format!("there is already a wallet or key {label:?}")));
@@ -65,7 +65,7 @@ pub(super) fn check_cka_id(id: &[u8]) -> Result<(), Refused> {
     Ok(())
 }
 
-/// So many users, none of them twice.
+/// Checks that there are not too many users, and none twice.
 pub(super) fn check_users(users: &[String]) -> Result<(), Refused> {
     if users.is_empty() || users.len() > MAX_SIGNERS {
         return Err(Refused::Parameter(format!("there are 1 to {MAX_SIGNERS} users")));
@@ -78,7 +78,7 @@ pub(super) fn check_users(users: &[String]) -> Result<(), Refused> {
     Ok(())
 }
 
-/// All of them are enrolled.
+/// Checks that all of them are enrolled.
 pub(super) fn check_are_enrolled<P: Present>(users: &[String], present: &P) -> Result<(), P::Error> {
     for user in users {
         if present.user(user)?.is_none() {

@@ -1,4 +1,4 @@
-//! What an act comes to, as far as no record is needed to say it.
+//! The plan of an act, as far as it needs no record.
 
 use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
@@ -14,7 +14,7 @@ use crate::receipt::Change;
 use crate::state::{PinMatched, TokenRecord, UserRecord};
 use crate::wallet::{SEED_LEN, Wallet, WalletRecord};
 
-/// An act with its secrets made, and with all in order that does not depend on the records.
+/// An act with its secrets made, and with everything checked that does not depend on the records.
 pub struct Plan(pub(super) Planned);
 
 pub(super) enum Planned {
@@ -33,7 +33,7 @@ pub(super) enum Planned {
     TakeClock(u64),
 }
 
-/// Fresh randomness from inside: as many bytes as the act takes.
+/// Fresh randomness from inside: as many bytes as the act needs.
 #[derive(Default)]
 pub struct Fresh {
     bytes: Zeroizing<Vec<u8>>,
@@ -41,12 +41,12 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// These bytes, random and used for nothing else.
+    /// From these random bytes, which are used for nothing else.
     pub fn new(bytes: Zeroizing<Vec<u8>>) -> Fresh {
         Fresh { bytes, taken: 0 }
     }
 
-    /// The next `N` of them.
+    /// The next `N` bytes.
     pub(super) fn take<const N: usize>(&mut self) -> Result<Zeroizing<[u8; N]>, Refused> {
         let end = self.taken.saturating_add(N);
         let bytes = self.bytes.get(self.taken..end).ok_or(Refused::Randomness)?;
@@ -58,7 +58,7 @@ impl Fresh {
 }
 
 impl Act {
-    /// Random bytes that it takes: the length of each of its secrets, ids and salts.
+    /// The random bytes that it needs: the length of each of its secrets, ids and salts.
     pub fn randomness(&self) -> &'static [usize] {
         match self {
             Act::Initialise(_) => &[token::SERIAL_LEN, token::SALT_LEN],
@@ -78,8 +78,8 @@ impl Act {
     }
 }
 
-/// Looks at everything about an act that no record is needed for, and makes its secrets of `fresh`, which has
-/// the bytes of [`Act::randomness`] one after the other.
+/// Checks everything about an act that needs no record, and makes its secrets from `fresh`, which has the
+/// bytes of [`Act::randomness`] one after the other.
 pub fn check(
     approved: Approved<Act>,
     mut fresh: Fresh,
@@ -120,7 +120,7 @@ pub fn check(
 }
 
 impl Change<Approved<Plan>> {
-    /// The plan of a decision that was not written: to be decided anew.
+    /// The plan of a decision that was not written, to decide it again.
     pub fn take_back(self) -> Approved<Plan> {
         self.into_unwritten()
     }

@@ -1,29 +1,29 @@
-//! Why an act is not done.
+//! The reasons why an act is not done.
 
 use crate::clock::ClockError;
 use crate::digest_key::DigestKeyError;
 use crate::policy::PolicyError;
 use crate::wallet::WalletError;
 
-/// Why an act is not done. Nothing was written.
+/// The reason why an act is not done. Nothing was written.
 #[derive(Debug)]
 pub enum Refused {
     /// A token is initialised once.
     AlreadyInitialised,
-    /// The SO PIN is another one since the act was approved.
+    /// The SO PIN has changed since the act was approved.
     NotAdministrator,
-    /// The clock cannot be believed.
+    /// The clock is not trusted.
     Clock(ClockError),
-    /// The wall clock says another time than the administrator.
+    /// The wall clock and the administrator's time differ.
     ClockDiffers {
-        /// What the clock says, Unix seconds.
+        /// The clock's time, Unix seconds.
         clock: u64,
-        /// What the administrator said.
+        /// The administrator's time.
         said: u64,
     },
-    /// Fewer random bytes came than the act takes.
+    /// There were fewer random bytes than the act needs.
     Randomness,
-    /// Another PIN was set since this one was found right, or it was declared lost.
+    /// The PIN was changed or declared lost since it was found right.
     Pin,
     /// The backends' PIN is set, and neither locked nor lost.
     PinStands,
@@ -31,26 +31,26 @@ pub enum Refused {
     PinNotSet,
     /// A PIN of a length that is not allowed.
     PinLength,
-    /// A name that is taken or cannot be one.
+    /// A name that is in use or not allowed.
     Name(String),
-    /// Something that is out of range.
+    /// A value that is out of range.
     Parameter(String),
-    /// No such user, of this enrolment.
+    /// No such user, or another enrolment.
     NoSuchUser(String),
     /// A user who cannot be removed.
     UserInUse {
         /// The user.
         user: String,
-        /// Label of a wallet, or of a key that signs digests, that lists the user.
+        /// Label of a wallet or digest key that lists the user.
         signs_for: String,
     },
     /// A wallet is registered once.
     AlreadyRegistered(String),
     /// A wallet that cannot be made.
     Wallet(WalletError),
-    /// A key that signs digests that cannot be made.
+    /// A key that signs digests and cannot be made.
     DigestKey(DigestKeyError),
-    /// A policy that is none.
+    /// An invalid policy.
     Policy(PolicyError),
 }
 

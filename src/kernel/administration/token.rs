@@ -26,7 +26,7 @@ pub(super) fn new_pin(pin: &[u8], fresh: &mut Fresh) -> Result<PinRecord, Refuse
     PinRecord::new(pin, *fresh.take::<SALT_LEN>()?).ok_or(Refused::PinLength)
 }
 
-/// Once: what is there already is never replaced.
+/// Works once. An existing token is never replaced.
 pub(super) fn initialise<P: Present>(
     token: &TokenRecord,
     moment: &Moment,

@@ -1,4 +1,4 @@
-//! Acts on users. A user is named by enrolment: of the same name and another OTP key, it is another user.
+//! Acts on users. A user is named by enrolment: the same name with another OTP key is another user.
 
 use super::naming::{check_issuer, check_user_name};
 use super::{Enrolment, Fresh, Moment, NewUser, Present, Refused, UserId};
@@ -9,7 +9,7 @@ use crate::record::Versioned;
 use crate::state::{self, UserRecord};
 use zeroize::Zeroizing;
 
-/// The record of a new user, and what the user's authenticator scans.
+/// The record of a new user, and the URI that the user's authenticator scans.
 pub(super) fn new(new: NewUser, fresh: &mut Fresh) -> Result<(UserRecord, Enrolment), Refused> {
     let NewUser { name, service, hash, digits, period } = new;
     check_user_name(&name)?;

@@ -1,4 +1,4 @@
-//! Acts on wallets. What cannot be opened is not written.
+//! Acts on wallets. A wallet that could not be opened is never written.
 
 use bitcoin::secp256k1::{All, Secp256k1};
 
@@ -10,7 +10,7 @@ use crate::receipt::Batch;
 use crate::state;
 use crate::wallet::{Reach, SEED_LEN, Wallet, WalletError, WalletParts, WalletRecord, registration};
 
-/// The record of a new wallet, and what it opens to.
+/// The record of a new wallet, and the opened wallet.
 pub(super) fn new(
     new: NewWallet,
     fresh: &mut Fresh,
@@ -50,7 +50,7 @@ pub(super) fn make<P: Present>(
     Ok(state::add_wallet(*id, record, wallet, moment.now()?))
 }
 
-/// What no wallet can be changed to.
+/// Refuses changes that no wallet can have.
 pub(super) fn check_change(change: &WalletChange) -> Result<(), Refused> {
     if change.reach.is_some_and(|reach| reach.numbers().iter().any(|next| *next > Reach::MOST)) {
         return Err(Refused::Parameter(format!("a reach is at most {}", Reach::MOST)));
@@ -75,7 +75,7 @@ pub(super) fn change<P: Present>(
     Ok(state::change_wallet(&old, &new, (&before, &since), raised, moment.now()?))
 }
 
-/// The wallet as it is to be.
+/// The wallet after the change.
 fn changed<P: Present>(
     old: &WalletRecord,
     change: &WalletChange,

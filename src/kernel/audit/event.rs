@@ -1,4 +1,4 @@
-//! What a link tells.
+//! The event of a link.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,15 +7,15 @@ use crate::direction::Direction;
 use crate::pin::Role;
 use crate::rule::Rule;
 
-/// What happened. No secret, no code, no PIN.
+/// An event. It contains no secret, no code and no PIN.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    // The acts of administration that stand here without a document are those of version 0.1: now [`Event::Act`].
+    // The acts of administration without a document are those of version 0.1. They are now [`Event::Act`].
     /// The token was initialised.
     Initialised,
     /// A try at a PIN was charged, before the comparison.
     PinCharged(Role),
-    /// The PIN charged for was right.
+    /// The PIN of a charged try was right.
     PinAccepted(Role),
     /// A PIN was set.
     PinSet(Role),
@@ -25,15 +25,16 @@ pub enum Event {
     UserRemoved(String),
     /// The security officer unlocked a user.
     UserUnlocked(String),
-    /// One try was charged to each of these users (empty: to nobody known), before the comparison.
+    /// One try was charged to each of these users before the comparison. An empty list stands for nobody
+    /// known.
     CodeCharged(Vec<String>),
     /// A code was right and is spent; it confirmed or checked the user.
     CodeAccepted(String),
     /// A wallet was created.
     WalletCreated(String),
-    /// Users, policy or label of a wallet were changed. Written by version 0.1, now [`Event::WalletUpdated`].
+    /// Users, policy or label of a wallet were changed. Written by version 0.1; now [`Event::WalletUpdated`].
     WalletChanged(String),
-    /// Right codes, refused by the policy: the codes are spent.
+    /// The policy refused, although the codes were right. The codes are spent.
     PolicyRefused {
         /// The users whose codes were spent.
         users: Vec<String>,
@@ -42,50 +43,50 @@ pub enum Event {
         /// Tag of the rule.
         rule: String,
     },
-    /// Right codes, approved: codes and amount are spent, the signature may leave.
+    /// Right codes, approved: codes and amount are spent, and the signature may leave.
     Countersigned {
         /// The users whose codes were spent.
         users: Vec<String>,
         /// The transaction.
         transaction: TransactionFacts,
     },
-    /// The clock was taken as it was found: after the machine was started, or by word of the security officer.
+    /// The clock was accepted: after a boot, or by the security officer.
     ClockTaken {
-        /// Seconds by which it differed from the one believed before, if that can be told.
+        /// Seconds by which it differed from the one trusted before, if that is known.
         moved: Option<i64>,
     },
     /// One try was charged for each code, before the comparison.
     Charged {
-        /// The users it was charged to; who is nobody known is left out.
+        /// The users to whom it was charged, without unknown ones.
         users: Vec<String>,
         /// Codes tried.
         codes: u32,
-        /// The transaction that they were to pay for, if any.
+        /// The transaction that they should pay for, if any.
         transaction: Option<TransactionFacts>,
     },
-    /// The answer to a transaction that was countersigned before was asked for again: nothing more is spent.
+    /// A request repeated a transaction that was countersigned before. Nothing more is spent.
     Repeated {
         /// The users whose codes they were.
         users: Vec<String>,
         /// The transaction.
         transaction: TransactionFacts,
     },
-    /// Too many tries of all users together were wrong: for the time being no code is looked at.
+    /// Too many tries of all users together were wrong: for the time being no code is checked.
     Stopped {
         /// Wrong tries in the last hour.
         failures: u32,
     },
-    /// A store that did not fit its anchor was taken by word of the security officer. What was spent since is unknown:
-    /// every limit counts as spent, and every code that may have been used is taken for used.
+    /// The security officer accepted a store that did not fit its anchor. Nobody knows what was spent since
+    /// the copy, so every limit counts as spent, and every code that may have been used counts as used.
     Restored {
         /// Counts the restorations from 1.
         epoch: u32,
-        /// The newest link of the store that was taken.
+        /// The newest link of the accepted store.
         store: u64,
-        /// The link that the backing token remembered.
+        /// The link that the backing token had anchored.
         anchor: Option<u64>,
     },
-    /// A PSBT that a rule of structure, amounts or ownership refuses: no code was looked at.
+    /// A rule of structure, amount or ownership refused a PSBT. No code was checked.
     PsbtRefused {
         /// Label of the wallet.
         wallet: String,
@@ -94,52 +95,52 @@ pub enum Event {
     },
     /// Users, policy, label or registration of a wallet were changed.
     WalletUpdated {
-        /// The label, the new one where it was changed.
+        /// The label; after a change, the new one.
         wallet: String,
-        /// Names of the users who sign now and did not before.
+        /// The users who sign now and did not before.
         users_added: Vec<String>,
-        /// Names of the users who signed before and do not now.
+        /// The users who signed before and do not now.
         users_removed: Vec<String>,
-        /// Whether another policy allows less or more; none where it stayed.
+        /// Whether a new policy allows less or more; none if it did not change.
         policy: Option<Direction>,
     },
     /// A key that signs digests was created.
     DigestKeyCreated(String),
     /// Users, policy or label of a key that signs digests were changed.
     DigestKeyUpdated {
-        /// The label, the new one where it was changed.
+        /// The label; after a change, the new one.
         key: String,
-        /// Names of the users who sign now and did not before.
+        /// The users who sign now and did not before.
         users_added: Vec<String>,
-        /// Names of the users who signed before and do not now.
+        /// The users who signed before and do not now.
         users_removed: Vec<String>,
-        /// Whether another policy allows less or more; none where it stayed.
+        /// Whether a new policy allows less or more; none if it did not change.
         policy: Option<Direction>,
     },
-    /// One try was charged for each code that was to pay for a digest, before the comparison.
+    /// One try was charged for each code for a digest, before the comparison.
     DigestCharged {
-        /// The users it was charged to; who is nobody known is left out.
+        /// The users to whom it was charged, without unknown ones.
         users: Vec<String>,
         /// Codes tried.
         codes: u32,
         /// The digest.
         digest: DigestFacts,
     },
-    /// Right codes, approved: the codes are spent, the signature of the digest may leave.
+    /// Right codes, approved: the codes are spent, and the signature of the digest may leave.
     DigestSigned {
         /// The users whose codes were spent.
         users: Vec<String>,
         /// The digest.
         digest: DigestFacts,
     },
-    /// The signature of a digest that was signed before was asked for again: nothing more is spent.
+    /// A request repeated a digest that was signed before. Nothing more is spent.
     DigestRepeated {
         /// The users whose codes they were.
         users: Vec<String>,
         /// The digest.
         digest: DigestFacts,
     },
-    /// Right codes for a digest, refused by the policy: the codes are spent.
+    /// The policy refused a digest, although the codes were right. The codes are spent.
     DigestRefused {
         /// The users whose codes were spent.
         users: Vec<String>,
@@ -150,21 +151,21 @@ pub enum Event {
     },
     /// An act of administration, with the whole document that it put in force.
     Act(Box<RecordedAct>),
-    /// What came of the codes of one request: one link, and whatever came of it, of one length.
+    /// The outcome of the codes of one request: one link, of the same length for every outcome.
     Tried {
-        /// Each code, in the order in which they were given.
+        /// The codes, in the order in which they were given.
         codes: Vec<TriedCode>,
-        /// What was asked for.
+        /// The request.
         asked: Asked,
-        /// What came of it.
+        /// The outcome of the request.
         answer: Answer,
     },
 }
 
 impl Event {
-    // The order of the variants is part of what is sealed: a new one goes to the end.
+    // The order of the variants is part of the sealed format, so a new one goes to the end.
 
-    /// The act of administration that it is, if it is one that was done.
+    /// The act of administration, if it is one that was done.
     pub fn act(&self) -> Option<&RecordedAct> {
         match self {
             Event::Act(act) => Some(act),
@@ -173,12 +174,12 @@ impl Event {
         }
     }
 
-    /// By how many this changes the number of tries that were not right.
+    /// By how much this changes the number of wrong tries.
     pub fn failures(&self) -> i64 {
         let count = |users: &Vec<String>| i64::try_from(users.len()).unwrap_or(i64::MAX);
         match self {
             Event::Charged { codes, .. } | Event::DigestCharged { codes, .. } => i64::from(*codes),
-            // A link of the first format says nothing of how many nobodies there were.
+            // A link of the first format does not say how many unknown users there were.
             Event::CodeCharged(users) => count(users).max(1),
             Event::CodeAccepted(_) => -1,
             Event::PolicyRefused { users, .. }
@@ -199,43 +200,44 @@ impl Event {
 /// A code that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TriedCode {
-    /// Whose it was taken for; nobody where no such user may sign.
+    /// The user that it was taken for, or nobody if no such user may sign.
     pub user: Option<String>,
-    /// What came of it.
+    /// Its outcome.
     pub fate: Fate,
 }
 
-/// What came of one code. Each is written in one byte.
+/// The outcome of one code. Each is written in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fate {
     /// It was right, and is spent.
     Spent,
-    /// It was spent on the same before: nothing more is spent.
+    /// It was spent on the same request before: nothing more is spent.
     Repeated,
-    /// It was wrong, replayed or stale, or of nobody who may sign: one try is charged.
+    /// It was wrong, replayed or stale, or of somebody who may not sign: one try is charged.
     Wrong,
-    /// It was right beside one that was not: neither spent nor charged.
+    /// It was right, but another one was not: neither spent nor charged.
     Kept,
 }
 
-/// What codes were to pay for.
+/// What codes should pay for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Asked {
     /// The signatures of a transaction.
     Transaction(TransactionFacts),
     /// The signature of a digest.
     Digest(DigestFacts),
-    /// That a code be checked; where it is a user's first one, that this act confirm them, whether or not the code is right.
+    /// The check of a code. If it is a user's first one, with the act that would confirm the user, whether or
+    /// not the code is right.
     Enrolment(Option<Box<RecordedAct>>),
 }
 
-/// What came of a request. Each is written in two bytes: which one, and the number of the rule.
+/// The outcome of a request. Each is written in two bytes: the outcome, and the number of the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "[u8; 2]", try_from = "[u8; 2]")]
 pub enum Answer {
-    /// The codes are right and spent, and what was asked for may be signed.
+    /// The codes are right and spent, and the request may be signed.
     Signed,
-    /// The same was signed for the same codes before: it may be signed again.
+    /// The same was signed for the same codes before, and may be signed again.
     Repeated,
     /// The codes are right and spent, and this rule refuses.
     Refused(Rule),
@@ -257,12 +259,12 @@ impl From<Answer> for [u8; 2] {
     }
 }
 
-/// The number of a rule in one byte, so that every answer has the same length.
+/// The number of a rule in one byte, so that every outcome has the same length.
 fn number_of(rule: Rule) -> u8 {
     u8::try_from(rule.number()).expect("there are fewer than 256 rules")
 }
 
-/// Bytes that stand for no answer.
+/// Bytes that are no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an answer that this version does not know")]
 pub struct UnknownAnswer;
@@ -282,13 +284,13 @@ impl TryFrom<[u8; 2]> for Answer {
     }
 }
 
-/// What the audit keeps of a transaction.
+/// The audit's facts about a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransactionFacts {
     /// Label of the wallet.
     pub wallet: String,
-    /// Id of the unsigned transaction, in the byte order of display. For inputs that have a scriptSig once they are
-    /// final (`pkh`, `sh`) the transaction gets another one on the chain.
+    /// Id of the unsigned transaction, in display order. If inputs get a scriptSig when they are finalised
+    /// (`pkh`, `sh`), the transaction has another id on the chain.
     pub txid: [u8; 32],
     /// Satoshi that leave the wallet, fee included.
     pub leaves: u64,
@@ -296,11 +298,11 @@ pub struct TransactionFacts {
     pub fee: u64,
 }
 
-/// What the audit keeps of a digest.
+/// The audit's facts about a digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestFacts {
     /// Label of the key.
     pub key: String,
-    /// The digest that was to be signed.
+    /// The digest to sign.
     pub digest: [u8; 32],
 }

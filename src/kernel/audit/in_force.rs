@@ -1,7 +1,7 @@
-//! What was in force after a link: the chain followed from its beginning.
+//! What was in force after a link, found by following the chain from its beginning.
 //!
-//! A link of an older version names an object and keeps no document. What it was is then not known from the audit; its next
-//! change has the whole document again.
+//! A link of an older version names an object and has no document. Then the audit does not show what the
+//! object was, until its next change has the whole document again.
 
 use std::collections::BTreeMap;
 
@@ -16,25 +16,25 @@ pub struct Standing {
     pub link: u64,
     /// Unix time of that link.
     pub time: u64,
-    /// What was done by it.
+    /// The deed that put it in force.
     pub deed: Deed,
     /// What is in force.
     pub document: Document,
-    /// The reach of a wallet as the administrator raised it last: the next indices of its two chains. Signatures carry it further
-    /// without an act.
+    /// The reach of a wallet as the administrator raised it last: the next indices of its two chains.
+    /// Signatures extend it further without an act.
     pub reach: Option<[u32; 2]>,
 }
 
-/// What an older version made or changed, and kept no document of.
+/// An object that an older version made or changed without keeping a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undocumented {
-    /// The newest link that tells of it.
+    /// The newest link about it.
     pub link: u64,
     /// Unix time of that link.
     pub time: u64,
 }
 
-/// A link that does not go on from what was in force: the records were changed past the audit.
+/// A link that does not continue what was in force: somebody changed the records without the audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "link {link} says that document {said} was in force before it, but by the links up to there it was {known}"
@@ -42,9 +42,9 @@ pub struct Undocumented {
 pub struct Discontinuity {
     /// The link.
     pub link: u64,
-    /// What it says.
+    /// The digest in the link.
     pub said: DocumentDigest,
-    /// What the chain says.
+    /// The digest according to the chain.
     pub known: DocumentDigest,
 }
 
@@ -61,12 +61,12 @@ impl InForce {
         self.standing.iter()
     }
 
-    /// What is there and has no document, by kind and name.
+    /// Everything that exists without a document, by kind and name.
     pub fn undocumented(&self) -> impl Iterator<Item = (Kind, &str, &Undocumented)> {
         self.undocumented.iter().map(|((kind, name), told)| (*kind, name.as_str(), told))
     }
 
-    /// Goes on by one link.
+    /// Follows the chain by one link.
     pub fn follow(&mut self, link: &Link) -> Result<(), Discontinuity> {
         let Link { sequence, time, event, .. } = link;
         let told = Undocumented { link: *sequence, time: *time };
@@ -109,7 +109,7 @@ impl InForce {
                 .insert(place, Standing { link, time, deed: *deed, document: document.clone(), reach });
         }
         match (known, before) {
-            // The machine's own clock is believed without an act each time that it was started anew.
+            // The machine's own clock is trusted without an act after each boot.
             (Some(known), Some(said)) if kind != Kind::Clock && known.document.digest() != *said => {
                 Err(Discontinuity { link, said: *said, known: known.document.digest() })
             }
@@ -163,7 +163,7 @@ mod tests {
             .expect("what was in force before");
         assert_eq!(alices(&removed), []);
         assert_eq!(removed.standing().count(), 1, "the token");
-        // What the administrator raised stays told when something else is changed.
+        // A reach that the administrator raised still shows after another change.
         let wallet_act = |sequence, changes: Vec<Change>| {
             let document = Some(wallet("p", None));
             link(sequence, RecordedAct { changes, ..act(Deed::WalletUpdated, document) })
@@ -174,7 +174,7 @@ mod tests {
         raised.follow(&wallet_act(4, vec![Change::Label("l".into())])).expect("it goes on");
         let wallets = raised.standing().filter(|(place, _)| place.kind == Kind::Wallet);
         assert_eq!(wallets.map(|(_, standing)| standing.reach).collect::<Vec<_>>(), [Some([7, 8])]);
-        // A link that goes on from something else.
+        // A link that continues from something else.
         let broken =
             in_force.follow(&link(3, alice(Deed::UserRemoved, None, Some(&new)))).expect_err("another one");
         assert_eq!((broken.link, broken.said, broken.known), (3, new.digest(), confirmed.digest()));

@@ -1,4 +1,4 @@
-//! The links, and how a chain of them is followed.
+//! The links, and how to follow a chain of them.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -7,10 +7,10 @@ use super::Event;
 use crate::seal::SetHash;
 
 const LABEL: &[u8] = b"countersign/audit/v1\0";
-/// Most links of one batch.
+/// The most links of one batch.
 pub const MAX_BATCH: u64 = 64;
 
-/// Hash of a link and, through it, of every link before.
+/// Hash of a link and, through it, of all links before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head(pub [u8; 32]);
 
@@ -27,12 +27,12 @@ pub struct Link {
     pub previous: Head,
     /// The set hash over all sealed records after this link's commit.
     pub set: SetHash,
-    /// Sequence of the first link of the batch that this one was written in.
+    /// Sequence of the first link of this link's batch.
     pub batch: u64,
 }
 
-/// A link as it is written, but for `batch`, which stands behind it: the links of the first format have none, and each of
-/// them was a batch of its own.
+/// A link as it is written, without `batch`, which follows it. Links of the first format have none, because
+/// each of them was a batch of its own.
 #[derive(Serialize, Deserialize)]
 struct Body {
     sequence: u64,
@@ -48,7 +48,7 @@ impl Link {
         Head(Sha256::new_with_prefix(LABEL).chain_update(self.encode()).finalize().into())
     }
 
-    /// The link as bytes (postcard). A link that begins its batch is written as the first format had it.
+    /// The link as bytes (postcard). A link that begins its batch has the bytes of the first format.
     pub fn encode(&self) -> Vec<u8> {
         let Link { sequence, time, event, previous, set, batch } = self.clone();
         let body = Body { sequence, time, event, previous, set };
@@ -60,14 +60,14 @@ impl Link {
         written.expect("a link holds nothing that postcard cannot write")
     }
 
-    /// Reads what [`Self::encode`] wrote, and nothing behind it.
+    /// Reads what [`Self::encode`] wrote, if nothing follows.
     pub fn decode(bytes: &[u8]) -> Option<Link> {
         let (Body { sequence, time, event, previous, set }, rest) = postcard::take_from_bytes(bytes).ok()?;
         let batch = if rest.is_empty() {
             sequence
         } else {
             let (batch, rest) = postcard::take_from_bytes(rest).ok()?;
-            // One way to write each link, so that one link has one head.
+            // Each link has one encoding, and so one head.
             (rest.is_empty() && batch < sequence).then_some(batch)?
         };
         Some(Link { sequence, time, event, previous, set, batch })
@@ -86,7 +86,7 @@ pub struct ChainEnd {
 }
 
 impl ChainEnd {
-    /// Begins a chain with its first link; `None` if it is none.
+    /// Begins a chain with its first link; `None` if it is not one.
     pub fn begin(first: Link) -> Option<ChainEnd> {
         (first.sequence == 0 && first.batch == 0 && first.previous == Head::default()).then(|| {
             let head = first.head();
@@ -97,7 +97,7 @@ impl ChainEnd {
     /// Follows the chain by one link; `None` if it is not the next one.
     pub fn follow(self, next: Link) -> Option<ChainEnd> {
         let expected = self.newest.sequence.checked_add(1)?;
-        // A restoration leaves out the numbers that the lost links had: no version of a record comes twice.
+        // A restoration skips the numbers of the lost links, so that no version of a record occurs twice.
         let in_order = next.sequence == expected
             || (next.sequence > expected && matches!(next.event, Event::Restored { .. }));
         let begins = next.batch == next.sequence;

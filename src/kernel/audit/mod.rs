@@ -1,7 +1,7 @@
 //! The audit chain: one record per outcome, each bound to all before it by a hash.
 //!
-//! A link is written in the same commit as the state it changes. The head is anchored in the backing token, so that a
-//! chain that was cut, forked or replaced by an older copy does not fit its anchor.
+//! A link is written in the same commit as the state that it changes. The backing token anchors the head, so
+//! a chain that was cut, forked or replaced with an older copy does not fit its anchor.
 
 mod event;
 pub mod in_force;

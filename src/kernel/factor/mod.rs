@@ -1,20 +1,21 @@
-//! Factors: by what a user approves. So far there is one, TOTP.
+//! Factors: the means by which a user approves. So far there is one, TOTP.
 //!
-//! A factor is of one kind in three places: the [`Proof`] that an approval brings, the [`Factor`] that the user's record keeps,
-//! with its secret and what of it is spent, and the [`Mark`] of what one proof spends. The file of a kind knows all three, and
-//! the enums here are closed: whoever adds a kind is shown by the compiler where it has to be thought of. What is common to all
-//! kinds is elsewhere: the budget of guesses is the user's ([`Budget`](super::state::Budget)), the breaker all users'
+//! A kind of factor appears in three places: the [`Proof`] in an approval, the [`Factor`] in the user's
+//! record, with its secret and its spent state, and the [`Mark`] of what one proof spends. The file of a kind
+//! knows all three. The enums here are closed: when somebody adds a kind, the compiler shows every place that
+//! must handle it. Other files have what all kinds share: the budget of guesses is the user's
+//! ([`Budget`](super::state::Budget)), and the breaker is for all users
 //! ([`Failures`](super::failures::Failures)).
 //!
 //! Invariants:
-//! - F1. A proof is verified against the binding of what is approved, within [`super::state::decide`] and
-//!   [`super::state::confirm`], whose result nobody can look into before it is durable.
-//! - F2. Verifying computes the same for every proof of a kind, whoever the user is, so that the time taken says nothing about
-//!   which proof was near, or whether the user exists or has such a factor.
-//! - F3. What a proof spends is spent once. It is right again only for the very thing that it was spent on, for
-//!   [`RETRY_PERIOD`]: who lost the answer gets it once more, and nothing else.
-//! - F4. A proof is right for the factor in the record that its outcome replaces: one of a factor that was replaced meanwhile
-//!   neither confirms nor spends anything of the new enrolment.
+//! - F1. A proof is verified against the binding of what is approved, in [`super::state::decide`] and
+//!   [`super::state::confirm`]. Nobody can look into their result before it is durable.
+//! - F2. Verifying computes the same for every proof of a kind, whoever the user is. So the time says nothing
+//!   about how close a proof was, or whether the user exists or has such a factor.
+//! - F3. What a proof spends is spent once. It is right again only for exactly what it was spent on, for
+//!   [`RETRY_PERIOD`]: a caller that lost the answer gets it once more, and nothing else.
+//! - F4. A proof is checked against the factor in the record that its outcome replaces. A proof of a factor
+//!   that was replaced meanwhile neither confirms nor spends anything of the new enrolment.
 
 pub mod totp;
 
@@ -27,10 +28,11 @@ use crate::binding::Binding;
 use crate::otp::OtpKey;
 use totp::{Code, NotACode, Totp};
 
-/// Seconds in which a proof may be given again for what it was spent on: for who lost the answer.
+/// Seconds in which a proof may be given again for what it was spent on, for a caller that lost the answer.
 pub const RETRY_PERIOD: u64 = 120;
 
-/// The kinds, by the numbers that approval records name them by (`include/countersign.h`). A number is never given anew.
+/// The kinds, with their numbers in approval records (`include/countersign.h`). A number is never used again
+/// for another kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FactorKind {
     /// RFC 6238.
@@ -38,7 +40,7 @@ pub enum FactorKind {
 }
 
 impl FactorKind {
-    /// The kind of this number.
+    /// The kind with this number.
     pub fn of_number(number: u8) -> Option<FactorKind> {
         match number {
             1 => Some(FactorKind::Totp),
@@ -47,14 +49,14 @@ impl FactorKind {
     }
 }
 
-/// What an approval brings. Nothing about it was verified.
+/// The proof in an approval. Nothing about it was verified.
 pub enum Proof {
     /// A one-time code.
     Totp(Code),
 }
 
 impl Proof {
-    /// Takes what a record of this kind has in its code field.
+    /// Parses the code field of a record of this kind.
     pub(crate) fn parse(kind: FactorKind, field: &[u8]) -> Result<Proof, NotACode> {
         match kind {
             FactorKind::Totp => Ok(Proof::Totp(Code::parse(field)?)),
@@ -62,7 +64,7 @@ impl Proof {
     }
 }
 
-/// A factor as a user enrolled it, and what of it is spent.
+/// A factor as a user enrolled it, and its spent state.
 #[derive(Clone)]
 pub enum Factor {
     /// A shared secret for one-time codes.
@@ -81,19 +83,19 @@ impl Factor {
         totp.key()
     }
 
-    /// Whether no proof can be right yet since the store was restored.
+    /// Whether no proof can be right yet after the store was restored.
     pub(crate) fn is_barred(&self, restored: Option<u64>, now: u64) -> bool {
         let Factor::Totp(totp) = self;
         totp.is_barred(restored, now)
     }
 
-    /// The factor after a proof of it was spent, on a signature or on something else.
+    /// The factor after one of its proofs was spent, on a signature or on something else.
     pub(crate) fn spend(&self, spends: Spends, on: Option<SpentOn>) -> Factor {
         let (Factor::Totp(totp), Spends::Step(step)) = (self, spends);
         Factor::Totp(totp.spend(step, on))
     }
 
-    /// The randomness of the signatures that were made of `binding`, while they may be asked for again.
+    /// The randomness of the signatures for `binding`, while they may be requested again.
     pub(crate) fn repeated(&self, binding: &Binding, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
         let Factor::Totp(totp) = self;
         totp.repeated(binding, released_at, now)
@@ -103,27 +105,28 @@ impl Factor {
 /// What a proof is verified against, besides the factor.
 #[derive(Clone, Copy)]
 pub(crate) struct Against<'a> {
-    /// What is approved. None: the proof is given for its own sake.
+    /// What is approved, or none if the proof is given only to be checked.
     pub(crate) binding: Option<&'a Binding>,
-    /// When the answer left, Unix seconds, if a proof of this user was spent on the same before and it is still known.
+    /// When the answer left, Unix seconds, if a proof of this user was spent on the same before and the time
+    /// is still known.
     pub(crate) released_at: Option<u64>,
-    /// When the store was last restored: what may have been spent before counts as spent.
+    /// When the store was last restored. What may have been spent before counts as spent.
     pub(crate) restored: Option<u64>,
     /// Unix time in seconds.
     pub(crate) now: u64,
 }
 
-/// How one proof compared. Nothing outside of the kernel sees it before the outcome is durable.
+/// The result of comparing one proof. Nothing outside of the kernel sees it before the outcome is durable.
 pub(crate) struct Verified {
-    /// What it spends. Where it is wrong, it is of no meaning.
+    /// What it spends. Without meaning if the proof is wrong.
     pub(crate) spends: Spends,
-    /// It is right, and not spent.
+    /// It is right and not spent.
     pub(crate) is_new: Choice,
     /// It is right, and was spent on what is approved now.
     pub(crate) repeats: Choice,
 }
 
-/// Verifies a proof. `None`: whatever it is, it is wrong.
+/// Verifies a proof. `None`: it is wrong, whatever it is.
 pub(crate) fn verify(proof: &Proof, factor: Option<&Factor>, against: &Against<'_>) -> Verified {
     match proof {
         Proof::Totp(code) => {
@@ -139,18 +142,19 @@ pub(crate) fn verify(proof: &Proof, factor: Option<&Factor>, against: &Against<'
 /// What one proof spends of its factor.
 #[derive(Clone, Copy)]
 pub(crate) enum Spends {
-    /// A time step of RFC 6238, and all before it.
+    /// A time step of RFC 6238, and all steps before it.
     Step(u64),
 }
 
-/// What was spent, and whose it is: it names one consent. Where the proof was wrong, it is of no meaning.
+/// What was spent, and by whom: it identifies one consent. Without meaning if the proof was wrong.
 pub struct Mark {
     pub(crate) user: String,
     pub(crate) spends: Spends,
 }
 
 impl Mark {
-    /// Adds what tells it from every other mark. That of a time step has no kind: it came first.
+    /// Adds what distinguishes it from every other mark. A time step's mark has no kind, because it came
+    /// first.
     pub(crate) fn add_to(&self, hasher: &mut Sha256) {
         hasher.update((self.user.len() as u64).to_le_bytes());
         hasher.update(&self.user);
@@ -160,30 +164,30 @@ impl Mark {
     }
 }
 
-/// What a proof was spent on: a signature.
+/// The signature that a proof was spent on.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub(crate) struct SpentOn {
     /// What was signed.
     digest: Binding,
-    /// Unix time of the spending.
+    /// Unix time at which it was spent.
     at: u64,
-    /// The randomness of its signatures: with the same, the same come again.
+    /// The randomness of its signatures. The same randomness gives the same signatures.
     entropy: [u8; 32],
 }
 
 impl SpentOn {
-    /// What is kept of a signature.
+    /// The record of a signature.
     pub(crate) fn new(digest: Binding, at: u64, entropy: [u8; 32]) -> SpentOn {
         SpentOn { digest, at, entropy }
     }
 
-    /// The longest there is.
+    /// The longest possible one.
     pub(crate) fn longest() -> SpentOn {
         SpentOn::new([0; 32], u64::MAX, [0; 32])
     }
 
-    /// The randomness of its signatures, while they may be asked for again. The time runs from when the answer left, where that
-    /// is known, and else from when it was decided.
+    /// The randomness of its signatures, while they may be requested again. The time runs from when the
+    /// answer left, if that is known, and otherwise from the decision.
     fn repeated(&self, digest: &Binding, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
         let since = self.at.max(released_at.unwrap_or(0));
         (self.digest == *digest && now < since.saturating_add(RETRY_PERIOD)).then_some(self.entropy)

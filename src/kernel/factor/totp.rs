@@ -1,6 +1,6 @@
 //! TOTP as a factor: RFC 6238 sections 4 to 6.
 //!
-//! What is spent is a time step, and every step before it (section 5.2: a code is accepted once).
+//! A time step is spent together with every step before it (section 5.2: a code is accepted once).
 
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
 use zeroize::Zeroizing;
@@ -9,7 +9,7 @@ use super::{Against, Spends, SpentOn, Verified};
 use crate::binding::Binding;
 use crate::otp::OtpKey;
 
-/// Steps before and after the current one that are live (RFC 6238 sections 5.2 and 6: network delay and drift).
+/// The valid steps before and after the current one (RFC 6238 sections 5.2 and 6: network delay and drift).
 pub const DRIFT_STEPS: u64 = 1;
 
 const MIN_CODE_LEN: usize = 6;
@@ -17,12 +17,13 @@ const MAX_CODE_LEN: usize = 8;
 
 /// A code as typed: 6 to 8 ASCII digits. No `Debug`, no comparison: only [`super`] looks into it.
 pub struct Code {
-    /// Left-aligned, zero bytes behind: the form in which codes are compared, whatever their length.
+    /// Left-aligned and padded with zero bytes. Codes of every length are compared in this form.
     digits: Zeroizing<[u8; MAX_CODE_LEN]>,
 }
 
 impl Code {
-    /// Takes exactly `[0-9]{6,8}`. A blank, a sign or another script's digit is a malformed parameter, not another code.
+    /// Accepts exactly `[0-9]{6,8}`. A space, a sign or a digit of another script makes the parameter
+    /// malformed.
     pub fn parse(bytes: &[u8]) -> Result<Code, NotACode> {
         if !(MIN_CODE_LEN..=MAX_CODE_LEN).contains(&bytes.len()) || !bytes.iter().all(u8::is_ascii_digit) {
             return Err(NotACode);
@@ -42,13 +43,13 @@ impl Code {
 #[error("a code is 6 to 8 ASCII digits and nothing else")]
 pub struct NotACode;
 
-/// A user's OTP key, and what of it is spent.
+/// A user's OTP key, and its spent state.
 #[derive(Clone)]
 pub struct Totp {
     key: OtpKey,
     /// The last step spent.
     last_step: Option<u64>,
-    /// What it was spent on, if on a signature.
+    /// The signature that it was spent on, if any.
     on: Option<SpentOn>,
 }
 
@@ -57,12 +58,12 @@ impl Totp {
         Totp { key, last_step: None, on: None }
     }
 
-    /// As a record has it.
+    /// From a record's fields.
     pub(crate) fn read(key: OtpKey, last_step: Option<u64>, on: Option<SpentOn>) -> Totp {
         Totp { key, last_step, on }
     }
 
-    /// As a record gets it: the last step spent, and on what.
+    /// As a record's fields: the last step spent, and on what.
     pub(crate) fn spent(&self) -> (Option<u64>, Option<&SpentOn>) {
         (self.last_step, self.on.as_ref())
     }
@@ -71,12 +72,13 @@ impl Totp {
         &self.key
     }
 
-    /// The last step that is spent, or has to be taken for spent since the store was restored.
+    /// The last step that is spent, or counts as spent after the store was restored.
     fn last_step(&self, restored: Option<u64>) -> Option<u64> {
         self.last_step.max(self.floor(restored))
     }
 
-    /// Every step that was live at a restoration may have been used; two windows more, for clocks that differ.
+    /// Every step that was valid at a restoration may have been used, and two windows more, because clocks
+    /// differ.
     fn floor(&self, restored: Option<u64>) -> Option<u64> {
         restored.map(|at| at / self.key.period() + 2 * (2 * DRIFT_STEPS + 1))
     }
@@ -85,7 +87,7 @@ impl Totp {
         self.floor(restored).is_some_and(|floor| now / self.key.period() + DRIFT_STEPS <= floor)
     }
 
-    /// The step that was spent on this very digest, while it may be tried again.
+    /// The step that was spent on exactly this digest, while it may be tried again.
     fn repeatable(&self, digest: &Binding, released_at: Option<u64>, now: u64) -> Option<u64> {
         self.repeated(digest, released_at, now).and(self.last_step)
     }
@@ -99,7 +101,8 @@ impl Totp {
     }
 }
 
-/// Compares one code, with every live step and with the one that may be repeated, also where there is none.
+/// Compares one code with every valid step and with the one that may be repeated. Computes the same if there
+/// is none.
 pub(super) fn verify(code: &Code, enrolled: Option<&Totp>, against: &Against<'_>) -> Verified {
     let &Against { binding, released_at, restored, now } = against;
     let decoy = OtpKey::decoy();
@@ -117,17 +120,17 @@ pub(super) fn verify(code: &Code, enrolled: Option<&Totp>, against: &Against<'_>
     Verified { spends: Spends::Step(step), is_new: found & known & !repeats, repeats }
 }
 
-/// Whether `code` is that of `step`; computed also where there is none.
+/// Whether `code` is that of `step`. Computes the same without a step.
 fn is_code_of(key: &OtpKey, step: Option<u64>, code: &[u8; 8]) -> Choice {
     let expected = key.codes().of_step(step.unwrap_or(0));
     expected.ct_eq(code) & Choice::from(u8::from(step.is_some()))
 }
 
-/// Whether `code` is that of a live step after `last_step`, and of which (the latest, should two collide).
+/// Whether `code` is that of a valid step after `last_step`, and which one (the latest, if two collide).
 fn match_step(key: &OtpKey, code: &[u8; 8], last_step: Option<u64>, now: u64) -> (Choice, u64) {
     let codes = key.codes();
     let current = now / key.period();
-    // Step 0 can be spent only where nothing was; `next` is the first step that may be spent.
+    // Step 0 can be spent only if nothing was. `next` is the first step that may be spent.
     let next = last_step.map_or(0, |last| last.saturating_add(1));
     let (mut found, mut matched) = (Choice::from(0), 0);
     for step in current.saturating_sub(DRIFT_STEPS)..=current.saturating_add(DRIFT_STEPS) {
@@ -237,7 +240,7 @@ mod tests {
         let at = 1_800_000_000;
         assert_eq!(totp().last_step(None), None);
         let floor = totp().last_step(Some(at)).expect("a floor");
-        // The last step that anybody could have used before is that one step ahead of the clock.
+        // The last step that anybody could have used before is the one after the clock's.
         assert_eq!(floor, at / 30 + 6, "two windows of three steps");
         let spent = signed_at(&totp(), floor + 5, at);
         assert_eq!(spent.last_step(Some(at)), Some(floor + 5), "what is known to be spent stays so");

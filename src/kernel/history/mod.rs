@@ -1,15 +1,16 @@
-//! What left a wallet, or was signed by a key that signs digests, in the last week, hour by hour: what the limits of a period
-//! are held against.
+//! What left a wallet, or was signed by a digest key, in the last week, hour by hour. The limits of a period
+//! are compared with it.
 //!
 //! Invariants:
-//! - H1. The history is kept whatever the policy says, so that no change of policy resets it.
-//! - H2. A second that is less than the period ago always counts; one that is more than the period and an hour ago never
-//!   does. What lies in the future counts: a clock that was set back gives nothing back.
-//! - H3. Of the transactions that spend exactly the same outpoints at most one can confirm (BIP 125 calls them
-//!   replacements): over all of them the most that one takes out is charged, and one transaction, in the hour of the last.
-//!   Nothing is known of what a digest stands for: each signature is charged as one transaction of no value, also where the
-//!   digest was signed before by other codes. Asked for again by the same codes, it is the same signature.
-//! - H4. What is forgotten is only ever charged anew.
+//! - H1. The history is kept whatever the policy says, so no change of policy resets it.
+//! - H2. A second within the period always counts. One that is more than the period and an hour ago never
+//!   does. The future counts: setting a clock back gives nothing back.
+//! - H3. Of the transactions that spend exactly the same outpoints at most one can confirm (BIP 125 calls
+//!   them replacements). Together they are charged the most that one of them takes out, and one transaction,
+//!   in the hour of the last one. Nothing is known about what a digest stands for: each signature is charged
+//!   as one transaction without value, even if the digest was signed before with other codes. Requested again
+//!   with the same codes, it is the same signature.
+//! - H4. What is forgotten is only ever charged again.
 
 use bitcoin::Transaction;
 use bitcoin::hashes::Hash;
@@ -21,7 +22,7 @@ use crate::factor::Mark;
 
 /// Hours that the history goes back.
 const KEPT_HOURS: u32 = 168;
-/// Charges that are remembered one by one.
+/// Charges that are remembered separately.
 const KEPT_CHARGES: usize = 64;
 const INPUTS_LABEL: &[u8] = b"countersign/inputs/v1\0";
 const DIGEST_LABEL: &[u8] = b"countersign/digest-signature/v1\0";
@@ -46,13 +47,13 @@ struct Hour {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct KnownCharge {
     id: ChargeId,
-    /// The most that a transaction of this name took out.
+    /// The most that a transaction with this id took out.
     charged: u64,
-    /// Of the last charge.
+    /// The hour of the last charge.
     hour: u32,
 }
 
-/// What a transaction is charged, or what was charged in a period.
+/// The charge of a transaction, or all charges in a period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Charge {
     /// Satoshi that leave the wallet, fees included.
@@ -61,16 +62,16 @@ pub struct Charge {
     pub transactions: u32,
 }
 
-/// Names what is charged once, however often: a set of inputs, that is, all outpoints that a transaction spends, whoever's they
-/// are; or one signature of a digest.
+/// The id of something that is charged once, however often it is requested: a set of inputs, which means all
+/// outpoints that a transaction spends, whoever owns them; or one signature of a digest.
 ///
-/// The whole hash: an input may be anybody's, so whoever makes the PSBT can look for two sets of the same name, of which
-/// the second would be free.
+/// It is the whole hash: an input may belong to anybody, so the author of a PSBT can search for two sets with
+/// the same id, of which the second would be free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChargeId([u8; 32]);
 
 impl ChargeId {
-    /// The name of a charge for the inputs of `transaction`, whatever their order.
+    /// The id of the charge for the inputs of `transaction`, whatever their order.
     pub fn of_inputs(transaction: &Transaction) -> ChargeId {
         let mut outpoints: Vec<_> = transaction.input.iter().map(|input| input.previous_output).collect();
         outpoints.sort_unstable();
@@ -82,7 +83,8 @@ impl ChargeId {
         ChargeId(hasher.finalize().into())
     }
 
-    /// The name of a charge for one signature of a digest: by these codes. The next one has another.
+    /// The id of the charge for one signature of a digest with these codes. The next signature has another
+    /// id.
     pub(crate) fn of_digest(binding: &Binding, marks: &[Mark]) -> ChargeId {
         let mut hasher = Sha256::new_with_prefix(DIGEST_LABEL);
         hasher.update(binding);
@@ -97,9 +99,9 @@ impl ChargeId {
 }
 
 impl History {
-    /// The history after a transaction, or the signature of a digest, that is charged as `id` and takes out `leaves` satoshi at
-    /// `now` (Unix seconds). One that replaces another takes that one's charge with it, into the hour of `now`: an old charge
-    /// must not pay for coins that move after it has left the period.
+    /// The history after a transaction, or the signature of a digest, with the charge `id`, that takes out
+    /// `leaves` satoshi at `now` (Unix seconds). If it replaces another, it moves that one's charge to the
+    /// hour of `now`: an old charge must not pay for coins that move after it has left the period.
     #[must_use]
     pub fn charge(&self, id: ChargeId, leaves: u64, now: u64) -> History {
         let hour = hour_of(now);
@@ -116,17 +118,18 @@ impl History {
         after
     }
 
-    /// The longest history that can be written: every hour that is kept, and the one that begins and the one that ends in part.
+    /// The longest history that can be written: every hour that is kept, and two partial ones at the ends.
     pub(crate) fn longest() -> History {
         let hour = Hour { hour: u32::MAX, sat: u64::MAX, transactions: u32::MAX };
         let charge = KnownCharge { id: ChargeId([0; 32]), charged: u64::MAX, hour: u32::MAX };
         History { hours: vec![hour; KEPT_HOURS as usize + 2], charges: vec![charge; KEPT_CHARGES] }
     }
 
-    /// What was charged in the `hours` before `now` (Unix seconds). Everything that can be, while `exhausted_at` is in
-    /// them.
+    /// The charges in the `hours` before `now` (Unix seconds). The highest possible ones while `exhausted_at`
+    /// is within them.
     pub fn spent(&self, hours: u32, now: u64, exhausted_at: Option<u64>) -> Charge {
-        // The hour that the period began in counts as a whole: any second of it may be the one.
+        // The hour in which the period began counts as a whole, because the charge may be in any second of
+        // it.
         let since = hour_of(now).saturating_sub(hours);
         if exhausted_at.is_some_and(|at| hour_of(at) >= since) {
             return Charge { sat: u64::MAX, transactions: u32::MAX };
@@ -137,11 +140,11 @@ impl History {
         })
     }
 
-    /// Takes a charge out of its hour: how much it was.
+    /// Removes a charge from its hour, and returns its amount.
     fn take_out(&mut self, id: ChargeId) -> Option<u64> {
         let found = self.charges.iter().position(|there| there.id == id)?;
         let KnownCharge { charged, hour, .. } = self.charges.remove(found);
-        // An hour that is saturated is of unknown size, and stays so.
+        // An hour with a saturated sum is of unknown size, and stays so.
         if let Some(there) = self.hours.iter_mut().find(|there| there.hour == hour && there.sat < u64::MAX) {
             there.sat = there.sat.saturating_sub(charged);
             there.transactions = there.transactions.saturating_sub(1);

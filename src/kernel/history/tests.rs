@@ -1,4 +1,4 @@
-//! The history against models that keep every transaction with its time.
+//! Compares the history with models that keep every transaction and its time.
 
 use std::collections::HashMap;
 
@@ -124,7 +124,7 @@ fn a_replacement_is_charged_the_difference_only() {
 
 #[test]
 fn a_replacement_takes_the_charge_with_it_into_its_own_hour() {
-    // Signed once and never confirmed; a day later the coins that it spends still move once.
+    // Signed once and never confirmed. A day later the coins that it spends still move only once.
     let history = History::default().charge(id(1), 100, 0);
     assert_eq!(history.spent(24, 30 * HOUR, None), charge(0, 0));
     let history = history.charge(id(1), 10, 30 * HOUR);
@@ -157,7 +157,7 @@ fn nothing_wraps() {
     assert_eq!(history.spent(0, 0, None), charge(u64::MAX, 3));
 }
 
-/// What a caller asks for: of which inputs, how much, after how many seconds.
+/// The requests of a caller: the inputs, the amount, and the seconds before it.
 fn asked() -> impl Strategy<Value = Vec<(u8, u64, u64)>> {
     let pause = prop_oneof![0u64..10, 0u64..2 * HOUR, 0u64..40 * HOUR];
     let leaves = prop_oneof![0u64..60, 0u64..300, Just(u64::MAX)];
@@ -165,7 +165,7 @@ fn asked() -> impl Strategy<Value = Vec<(u8, u64, u64)>> {
 }
 
 proptest! {
-    /// Whatever is asked for, no moment sees more than the limit in the period before it.
+    /// Whatever is requested, the sum in the period before any moment is within the limit.
     #[test]
     fn no_sequence_of_charges_exceeds_the_limit(
         asked in asked(),
@@ -175,7 +175,7 @@ proptest! {
         start in 0u64..HOUR,
     ) {
         let (mut history, mut now) = (History::default(), 500 * HOUR + start);
-        // What was allowed: when, of which inputs, how much.
+        // What was allowed: the time, the inputs, the amount.
         let mut signed: Vec<(u64, u8, u64)> = Vec::new();
         for (inputs, leaves, pause) in asked {
             now += pause;
@@ -183,7 +183,7 @@ proptest! {
             let spent = after.spent(hours, now, None);
             if spent.sat <= max && spent.transactions <= number {
                 history = after;
-                // Of each set of inputs the most that one took out, at the time of the last.
+                // For each set of inputs the most that one took out, at the time of the last.
                 let before = signed.iter().position(|(_, of, _)| *of == inputs).map(|at| signed.remove(at));
                 let is_forgotten = |at: u64| now / HOUR - at / HOUR > 168;
                 let known = before.filter(|(at, ..)| !is_forgotten(*at)).map_or(0, |(.., most)| most);
@@ -198,14 +198,15 @@ proptest! {
             };
             let (sat, transactions) = within(0);
             prop_assert!(sat <= max && transactions <= number, "{} sat in {} transactions", sat, transactions);
-            // And it is not stricter than an hour more would be.
+            // And it is no stricter than with an hour more.
             let (sat, transactions) = within(HOUR);
             let spent = history.spent(hours, now, None);
             prop_assert!(spent.sat <= sat && spent.transactions <= transactions);
         }
     }
 
-    /// Replacements do not widen the limit: within one period, only the most that each set of inputs takes out counts.
+    /// Replacements do not widen the limit: within one period, only the most that each set of inputs takes
+    /// out counts.
     #[test]
     fn over_distinct_inputs_the_most_that_leaves_never_exceeds_the_limit(
         asked in proptest::collection::vec((0u8..8, 0u64..120, 0u64..200), 1..100),

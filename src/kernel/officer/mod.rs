@@ -1,12 +1,14 @@
-//! The officers: the pinned public keys, how many of them must have signed, and which of them have.
+//! The officers: the pinned public keys, how many of them must have signed, and who has signed.
 //!
-//! The plugin pins officers in its configuration, a store in its council ([`Council`]). Their keys and signatures are in minisign's
-//! format, so that an officer needs none of our software to sign, nor anybody to verify.
+//! The plugin pins officers in its configuration, a store pins them in its council ([`Council`]). Keys and signatures
+//! have minisign's format, so nobody needs our software to sign or to verify.
 //!
 //! Invariants:
-//! - O1. An officer is a public key. Key ids, comments and the order of signatures decide nothing, and a key is there once.
-//! - O2. A signature that counts is of the very bytes, hashed (BLAKE2b): the older form without a hash is refused.
-//! - O3. No key is taken that anybody can sign for without its secret.
+//! - O1. An officer is a public key. Key ids, comments and the order of signatures decide nothing, and no key occurs
+//!   twice.
+//! - O2. A signature counts only if it is of exactly these bytes, hashed (BLAKE2b). The older form without a hash is
+//!   refused.
+//! - O3. A key for which anybody can sign without its secret is refused.
 
 mod council;
 mod signature;
@@ -25,8 +27,8 @@ pub const MAX_OFFICERS: usize = 16;
 const ALGORITHM: &[u8; 2] = b"Ed";
 const KEY_ID_LEN: usize = 8;
 const PUBLIC_KEY_LEN: usize = 32;
-/// The y of each point of small order, little-endian, and what else decodes to one. (RFC 8032 section 5.1.3 refuses the last two;
-/// not every verifier does.) The top bit is the sign of x.
+/// The y of each point of small order, little-endian, and two other encodings that decode to one. (RFC 8032 section
+/// 5.1.3 refuses these two, the last entries; not every verifier does.) The top bit is the sign of x.
 const SMALL_ORDER: [&str; 7] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",
@@ -80,7 +82,7 @@ impl Officers {
         Ok(Officers { keys, threshold })
     }
 
-    /// The keys, in the order of the configuration.
+    /// The keys, in the order in which they were pinned.
     pub fn keys(&self) -> &[OfficerKey] {
         &self.keys
     }
@@ -92,8 +94,8 @@ impl Officers {
 }
 
 impl OfficerKey {
-    /// Reads the base64 line of a public key: the second one of the file that `minisign -G` writes. A point of small order is none:
-    /// it has no secret, and anybody makes signatures that verify.
+    /// Reads the base64 line of a public key: the second one of the file that `minisign -G` writes. A point of small
+    /// order is refused: it has no secret, and anybody can make signatures that verify under it.
     pub fn parse(line: &str) -> Option<OfficerKey> {
         let bytes = BASE64.decode(line.as_bytes()).ok()?;
         let rest = bytes.strip_prefix(ALGORITHM)?;

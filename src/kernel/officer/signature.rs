@@ -4,12 +4,12 @@ use minisign_verify::{Error, Signature};
 
 use super::{KeyId, OfficerKey, Officers};
 
-/// No signature's text is longer: minisign's own bound for its comments is below it.
+/// An upper bound: minisign's own bound for its comments is below it.
 pub const MAX_SIGNATURE_LEN: usize = 16 * 1024;
-/// What the first line begins with. minisign itself insists on it.
+/// How the first line begins. minisign itself requires it.
 const FIRST_LINE: &str = "untrusted comment: ";
 
-/// Evidence: this officer has signed the bytes that were verified. [`Officers::verify`] alone makes one.
+/// Evidence: this officer has signed the bytes that were verified. Only [`Officers::verify`] makes one.
 ///
 /// ```compile_fail,E0451
 /// use countersign_kernel::officer::{OfficerKey, Signed};
@@ -24,25 +24,25 @@ pub struct Signed<'a> {
 }
 
 impl<'a> Signed<'a> {
-    /// Who.
+    /// The officer who signed.
     pub fn officer(&self) -> &'a OfficerKey {
         self.officer
     }
 
-    /// The officer's place among [`Officers::keys`]. Whoever counts signatures counts places: an officer has one, whatever a
-    /// signature claims.
+    /// The officer's place among [`Officers::keys`]. Count places, not signatures: each officer has one place,
+    /// whatever a signature claims.
     pub fn place(&self) -> usize {
         self.place
     }
 
-    /// What the signature says of itself. It is signed, too.
+    /// The comment in the signature, which is signed as well.
     pub fn into_trusted_comment(self) -> String {
         self.trusted_comment
     }
 }
 
 impl Officers {
-    /// Whose signature of `bytes` this is.
+    /// Finds the officer whose signature of `bytes` this is.
     pub fn verify(&self, bytes: &[u8], signature: &str) -> Result<Signed<'_>, SignatureError> {
         if signature.len() > MAX_SIGNATURE_LEN || !signature.starts_with(FIRST_LINE) {
             return Err(SignatureError::Format);
@@ -50,7 +50,7 @@ impl Officers {
         let id = signature.lines().nth(1).and_then(KeyId::of_signature).ok_or(SignatureError::Format)?;
         let signature = Signature::decode(signature).map_err(|_| SignatureError::Format)?;
         let mut reason = SignatureError::Nobody(id);
-        // Every key: a key id is anybody's to choose, and two officers may have the same.
+        // Tries every key: anybody can choose a key id, and two officers may have the same one.
         for (place, officer) in self.keys.iter().enumerate() {
             match officer.verifier.verify(bytes, &signature, false) {
                 Ok(()) => {
@@ -72,15 +72,15 @@ pub enum SignatureError {
     /// Not of minisign's format.
     #[error("is not in minisign's format")]
     Format,
-    /// Of the old form, which hashes nothing.
+    /// Of the old form, which does not hash the bytes.
     #[error(
         "is a legacy signature of {0}: sign again with Countersign, or with minisign 0.10 or later without -l"
     )]
     Legacy(Box<OfficerKey>),
-    /// By a key that is not an officer's here.
+    /// By a key that is not pinned here.
     #[error("is by key {0}, which is not pinned here")]
     Nobody(KeyId),
-    /// It says that it is of an officer, and is not; or it is not of these bytes.
+    /// It has an officer's key id and does not verify: it is of other bytes, or was changed.
     #[error("has the key id of {0} but does not verify: it is of something else, or was changed")]
     Wrong(Box<OfficerKey>),
 }
@@ -135,14 +135,14 @@ mod tests {
         let disguised = data_encoding::BASE64.encode(&bytes);
         let officers = Officers::parse(&[alice.pk.to_base64(), disguised.clone()], 2).expect("two keys");
         assert_eq!(officers.verify(TEXT, &sign(&alice, TEXT)).expect("Alice's").place(), 0);
-        // His signature with the id of hers.
+        // Bob's signature with Alice's key id.
         let signature = sign(&bob, TEXT);
         let mut lines: Vec<String> = signature.lines().map(str::to_owned).collect();
         let mut second = data_encoding::BASE64.decode(lines[1].as_bytes()).expect("base64");
         second[2..10].copy_from_slice(&bytes[2..10]);
         lines[1] = data_encoding::BASE64.encode(&second);
         assert_eq!(officers.verify(TEXT, &lines.join("\n")).expect("Bob's").place(), 1);
-        // The same key twice is refused, under whichever id.
+        // The same key twice is refused, under any key id.
         let twice = Officers::parse(&[bob.pk.to_base64(), disguised], 1);
         assert_eq!(twice.err(), Some(super::super::OfficersError::Twice { entry: 2, first: 1 }));
     }
@@ -165,10 +165,11 @@ mod tests {
         }
     }
 
-    /// A key of small order has no secret: anybody makes signatures that verify, minisign says so, too.
+    /// A key of small order has no secret: anybody can make signatures that verify, and minisign accepts them.
     #[test]
     fn act_signatures_a_key_that_everybody_can_sign_for_is_no_officers() {
-        // y = -1: a point of order 2 (RFC 8032 section 5.1.2). With S = 0 and R the identity every second message verifies.
+        // y = -1: a point of order 2 (RFC 8032 section 5.1.2). With S = 0 and R the identity, every second message
+        // verifies.
         let mut point = [0xff; 32];
         (point[0], point[31]) = (0xec, 0x7f);
         let key = [b"Ed".as_slice(), &[7; 8], &point].concat();

@@ -1,4 +1,4 @@
-//! Two policies of a wallet compared, rule by rule: does the new one allow less, more, or both?
+//! Compares two policies of a wallet, rule by rule: does the new one allow less, more, or both?
 
 use super::Policy;
 use super::hours::{self, TimeWindows};
@@ -7,7 +7,7 @@ use super::listing::Listing;
 use crate::direction::Direction;
 
 impl Policy {
-    /// In which direction a change from this policy to `new` goes.
+    /// The direction of a change from this policy to `new`.
     pub fn compare(&self, new: &Policy) -> Direction {
         let listings = allowlists(self.allowlist.as_ref(), new.allowlist.as_ref())
             .and(denylists(self.denylist.as_ref(), new.denylist.as_ref()));
@@ -20,7 +20,7 @@ impl Policy {
 }
 
 fn limits(old: Option<&Limits>, new: Option<&Limits>) -> Direction {
-    // One for each limit; a policy without any has none of them.
+    // One for each limit. A policy without limits has none of them.
     let each = |limit: fn(&Limits) -> Option<u64>| most(old.and_then(limit), new.and_then(limit));
     each(|limits| limits.max_transaction)
         .and(each(|limits| Some(limits.max_fee)))
@@ -33,14 +33,14 @@ fn of_period(limits: Option<&Limits>) -> PeriodLimits {
     limits.map_or(PeriodLimits::NONE, |limits| limits.period)
 }
 
-/// A limit that is not there is infinite.
+/// A missing limit is infinite.
 fn most(old: Option<u64>, new: Option<u64>) -> Direction {
     let tightens = new.is_some_and(|new| old.is_none_or(|old| new < old));
     let loosens = old.is_some_and(|old| new.is_none_or(|new| new > old));
     Direction { tightens, loosens }
 }
 
-/// A limit over a longer period is the stricter one, if it is not higher. A higher limit over a longer period may be
+/// A limit over a longer period is stricter, if it is not higher. A higher limit over a longer period may be
 /// either: the longer period allows more in its first hours, the shorter one more in the end.
 pub(super) fn periods(old: &PeriodLimits, new: &PeriodLimits) -> Direction {
     let each = |limit: fn(&PeriodLimits) -> Option<u64>| {
@@ -59,7 +59,7 @@ fn allowlists(old: Option<&Listing>, new: Option<&Listing>) -> Direction {
     }
 }
 
-/// A denylist that is not there is empty.
+/// A missing denylist is empty.
 fn denylists(old: Option<&Listing>, new: Option<&Listing>) -> Direction {
     let exceeds = |one: Option<&Listing>, other: Option<&Listing>| match (one, other) {
         (Some(one), Some(other)) => one.exceeds(other),
@@ -68,7 +68,7 @@ fn denylists(old: Option<&Listing>, new: Option<&Listing>) -> Direction {
     Direction { tightens: exceeds(new, old), loosens: exceeds(old, new) }
 }
 
-/// As the sets of minutes of the week that they have.
+/// Compared as sets of minutes of the week.
 pub(super) fn time_windows(old: Option<&TimeWindows>, new: Option<&TimeWindows>) -> Direction {
     let have = |windows: Option<&TimeWindows>, minute| windows.is_none_or(|windows| windows.have(minute));
     let mut direction = Direction::default();
@@ -79,7 +79,7 @@ pub(super) fn time_windows(old: Option<&TimeWindows>, new: Option<&TimeWindows>)
     direction
 }
 
-/// What is required changes at two amounts only: at these, and below them.
+/// The requirement changes at two amounts only, so this compares at these amounts and below them.
 pub(super) fn approvals(old: Approvals, new: Approvals) -> Direction {
     let mut direction = Direction::default();
     for leaves in [0, old.from, new.from] {
@@ -89,7 +89,7 @@ pub(super) fn approvals(old: Approvals, new: Approvals) -> Direction {
     direction
 }
 
-/// Something that is required, or is not.
+/// Something that is required or not.
 fn requirement<T: PartialEq>(old: Option<&T>, new: Option<&T>) -> Direction {
     if old == new {
         return Direction::default();
@@ -174,7 +174,7 @@ mod tests {
         }
     }
 
-    /// Documents of every rule, small numbers so that two of them meet.
+    /// Documents with every rule, and small numbers, so that values often coincide.
     pub(in crate::policy) fn document() -> impl Strategy<Value = String> {
         let key = |name: &'static str, range: core::ops::Range<u64>| {
             proptest::option::of(range)

@@ -5,17 +5,19 @@ use super::limits::{Approvals, PeriodLimits};
 use super::{Verdict, comparison, refuses_approvals, refuses_time};
 use crate::direction::Direction;
 
-/// What a key that signs digests may sign. Of a digest only its number is known, so the keys of the document are these:
+/// The rules of a key that signs digests. About a digest the module knows only that it is one more, so the
+/// document has these keys:
 ///
 /// | key | rule | refuses |
 /// |---|---|---|
 /// | `time_windows` | `time-window` | a time outside of all of them |
-/// | `required_approvals` | `approvals` | right codes of fewer different users than this (1 where it is not there) |
+/// | `required_approvals` | `approvals` | right codes of fewer different users than this (1 without the key) |
 /// | `max_period_transactions` | `period-transactions` | more signatures than this in the period |
-/// | `period_hours` | | the period, 1 to 168 hours; 24 where it is not there |
+/// | `period_hours` | | the period, 1 to 168 hours; 24 without the key |
 ///
-/// Either `max_period_transactions` is there, or `unlimited = true` says in so many words that nothing is counted. Any other
-/// key of a wallet's policy is refused: a limit that cannot be kept must not be believed in.
+/// The document must have either `max_period_transactions`, or an explicit `unlimited = true`, with which
+/// nothing is counted. Any other key of a wallet's policy is refused, because nobody should rely on a limit
+/// that cannot be enforced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigestPolicy {
     pub(super) period: PeriodLimits,
@@ -24,19 +26,19 @@ pub struct DigestPolicy {
 }
 
 impl DigestPolicy {
-    /// How many different users must approve each signature.
+    /// The number of different users who must approve each signature.
     pub fn required_approvals(&self) -> usize {
         self.approvals.required
     }
 
-    /// Judges a digest at `now` (Unix seconds), where so many users approve. See [`Policy::judge`](super::Policy::judge).
+    /// Judges a digest at `now` (Unix seconds) if so many users approve. See [`Policy::judge`](super::Policy::judge).
     pub(crate) fn judge(&self, approvals: usize, now: u64) -> Verdict {
         let rule = refuses_time(self.time_windows.as_ref(), now)
             .or_else(|| refuses_approvals(self.required_approvals(), approvals));
         Verdict { rule, period: self.period }
     }
 
-    /// In which direction a change from this policy to `new` goes.
+    /// The direction of a change from this policy to `new`.
     pub fn compare(&self, new: &DigestPolicy) -> Direction {
         comparison::periods(&self.period, &new.period)
             .and(comparison::time_windows(self.time_windows.as_ref(), new.time_windows.as_ref()))

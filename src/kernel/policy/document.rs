@@ -12,22 +12,23 @@ use super::{DigestPolicy, Policy};
 use crate::approval::MAX_RECORDS;
 use crate::network::Network;
 
-/// Why a document is no policy. The texts hold nothing of the document but the positions of its entries.
+/// The reason why a document is no policy. The texts contain nothing of the document except the positions of
+/// its entries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// No TOML, an unknown key, or a value of the wrong type.
+    /// Not TOML, an unknown key, or a value of the wrong type.
     #[error("{0}")]
     Toml(String),
     /// Neither limits nor `unlimited = true`.
     #[error("set max_fee_sat with max_transaction_sat or max_period_sat or both, or unlimited = true")]
     Incomplete,
-    /// Both.
+    /// Both limits and `unlimited = true`.
     #[error("unlimited = true excludes limits of amounts, fees and periods: remove one or the other")]
     UnlimitedWithLimits,
-    /// A policy of digests that neither counts nor says that it does not.
+    /// A policy for digests that neither counts nor says that it does not.
     #[error("set max_period_transactions, which counts each signature of a digest, or unlimited = true")]
     DigestIncomplete,
-    /// A key that a policy of digests cannot keep.
+    /// A key that a policy for digests cannot enforce.
     #[error(
         "{key} needs a transaction, and of a digest nobody knows what it moves: a key that signs digests is limited by \
          max_period_transactions, period_hours, time_windows and required_approvals"
@@ -36,7 +37,7 @@ pub enum PolicyError {
         /// The key.
         key: &'static str,
     },
-    /// A period of nothing.
+    /// An empty period.
     #[error(
         "period_hours is the length of a limit's period: set max_period_sat or max_period_transactions, too"
     )]
@@ -44,13 +45,13 @@ pub enum PolicyError {
     /// A period out of range.
     #[error("period_hours is 1 to {MAX_PERIOD_HOURS}")]
     Period,
-    /// No master fingerprint.
+    /// Not a master fingerprint.
     #[error("require_cosigner is a master fingerprint: eight hex digits in quotes")]
     Cosigner,
     /// Too many or too few approvals.
     #[error("required_approvals is 1 to {MAX_RECORDS}")]
     Approvals,
-    /// An amount from which on nothing is required.
+    /// An amount below which less is required, without such a requirement.
     #[error(
         "approvals_from_sat is the amount from which approvals are required: set required_approvals, too"
     )]
@@ -74,7 +75,7 @@ pub enum PolicyError {
         list: &'static str,
         /// The entry, counted from 1.
         position: usize,
-        /// What is wrong with it.
+        /// The problem.
         problem: EntryError,
     },
     /// No time window, or too many.
@@ -137,8 +138,8 @@ fn parse_fingerprint(text: &str) -> Result<Fingerprint, PolicyError> {
     Fingerprint::from_str(text).map_err(|_| PolicyError::Cosigner)
 }
 
-/// The keys of two documents whose values differ, in the order of the documentation. A document that cannot be read differs in
-/// all of them.
+/// The keys whose values differ between two documents, in the order of the documentation. If a document
+/// cannot be read, all keys differ.
 pub fn changed_keys(old: &str, new: &str) -> Vec<String> {
     let (old, new) = (Keys::read(old).ok(), Keys::read(new).ok());
     let values = |keys: Option<&Keys>| keys.map(Keys::values);
@@ -192,9 +193,9 @@ impl Keys {
         "require_cosigner",
     ];
 
-    /// The values, in the order of their names, to be compared.
+    /// The values in the order of their names, for comparison.
     fn values(&self) -> [Option<String>; 14] {
-        // Every key by its name: a new one does not compile until it is told here.
+        // Every key by name, so that a new one does not compile until it is added here.
         let Keys {
             unlimited,
             max_transaction_sat,
@@ -243,9 +244,9 @@ impl Keys {
         })
     }
 
-    /// A key that nothing can be held against but a transaction, if there is one.
+    /// A key that makes sense only for a transaction, if there is one.
     fn of_transactions(&self) -> Option<&'static str> {
-        // Every key by its name: a new one does not compile until it is told here what it needs.
+        // Every key by name, so that a new one does not compile until its needs are stated here.
         let Keys {
             unlimited: _,
             max_transaction_sat,

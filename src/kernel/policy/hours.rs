@@ -1,11 +1,11 @@
 //! The time windows: when a wallet signs, in UTC.
 //!
-//! A window is `[days ]HH:MM-HH:MM`: days are one (`Sun`) or a range (`Mon-Fri`, or over the end of the week, `Fri-Mon`),
-//! every day where none is named; the end is not in the window, and may be `24:00`.
+//! A window is `[days ]HH:MM-HH:MM`. Days are one (`Sun`) or a range (`Mon-Fri`, or across the end of the
+//! week, `Fri-Mon`), and every day if none is named. The end is not part of the window, and may be `24:00`.
 
 use super::document::PolicyError;
 
-/// Most windows of one policy.
+/// The most windows of one policy.
 pub const MAX_WINDOWS: usize = 32;
 /// Minutes of a week.
 pub(super) const WEEK: u32 = 7 * DAY;
@@ -22,14 +22,15 @@ pub(super) struct TimeWindows(Vec<Window>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Window {
     days: [bool; 7],
-    /// Minutes of the day; the second is past the last one.
+    /// Minutes of the day. The second is after the last one.
     from: u32,
     to: u32,
 }
 
 impl TimeWindows {
     pub(super) fn parse(texts: &[String]) -> Result<TimeWindows, PolicyError> {
-        // None would be a wallet that never signs; whoever wrote it may have meant one that always does.
+        // An empty list would be a wallet that never signs, but its author may have meant one that always
+        // does.
         if texts.is_empty() || texts.len() > MAX_WINDOWS {
             return Err(PolicyError::TimeWindows);
         }
@@ -39,14 +40,14 @@ impl TimeWindows {
         Ok(TimeWindows(windows.collect::<Result<_, _>>()?))
     }
 
-    /// Whether one is open at `now` (Unix seconds).
+    /// Whether one of them is open at `now` (Unix seconds).
     pub(super) fn are_open(&self, now: u64) -> bool {
         let day = (now / 86_400 + EPOCH_DAY) % 7;
         let minute = day * u64::from(DAY) + now % 86_400 / 60;
         self.have(u32::try_from(minute).expect("a week has 10,080 minutes"))
     }
 
-    /// Whether one has this minute of the week, which begins on Monday.
+    /// Whether one of them contains this minute of the week, which begins on Monday.
     pub(super) fn have(&self, minute: u32) -> bool {
         let (day, minute) = (minute / DAY, minute % DAY);
         self.0.iter().any(|window| {
@@ -157,7 +158,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a model that walks through the week minute by minute, day names in hand.
+        /// Compares with a model that walks through the week minute by minute.
         #[test]
         fn time_windows_are_those_of_a_walk_through_the_week(
             spans in proptest::collection::vec((0usize..8, 0usize..7, 0u32..1440, 1u32..=1440), 1..4),

@@ -1,12 +1,12 @@
-//! The limits: of one transaction, of a period, of the fee; and how many users must approve.
+//! The limits of one transaction, of a period and of the fee, and the number of users who must approve.
 
 use super::Payment;
 use crate::history::{Charge, History};
 use crate::rule::Rule;
 
-/// The longest period in hours: a week. The history of a wallet goes back so far.
+/// The longest period in hours: a week. A wallet's history goes back that far.
 pub const MAX_PERIOD_HOURS: u32 = 168;
-/// The period in hours where the policy names none.
+/// The period in hours if the policy does not name one.
 pub const DEFAULT_PERIOD_HOURS: u32 = 24;
 
 /// The limits of amounts and fees.
@@ -18,24 +18,25 @@ pub(super) struct Limits {
     pub(super) max_fee: u64,
     /// Satoshi of fee per virtual byte.
     pub(super) max_feerate: Option<u64>,
-    /// Fee in percent of the value that goes to others; where nothing does, of what comes back.
+    /// Fee in percent of the value that goes to others; if none does, of the value that comes back.
     pub(super) max_fee_percent: Option<u64>,
     pub(super) period: PeriodLimits,
 }
 
 impl Limits {
-    /// `transaction-max` or `fee-cap`, where one refuses `payment`.
+    /// `transaction-max` or `fee-cap`, if one of them refuses `payment`.
     pub(super) fn refusing_rule(&self, payment: &impl Payment) -> Option<Rule> {
         let moved = shared(payment.paid_to_others(), payment.comes_back());
         self.judge(payment.leaves(), moved, payment.fee(), payment.vsize())
     }
 
-    /// The first rule that refuses `leaves` satoshi, and a `fee` for moving `moved` satoshi, in `vsize` virtual bytes.
+    /// The first rule that refuses if `leaves` satoshi leave, with a `fee` for moving `moved` satoshi, in
+    /// `vsize` virtual bytes.
     fn judge(&self, leaves: u64, moved: u64, fee: u64, vsize: u64) -> Option<Rule> {
         if self.max_transaction.is_some_and(|max| leaves > max) {
             return Some(Rule::TransactionMax);
         }
-        // Products in 128 bits: an operator's large number must not wrap.
+        // Products in 128 bits, because a large number in the policy must not wrap.
         let over_feerate =
             self.max_feerate.is_some_and(|max| u128::from(fee) > u128::from(max) * u128::from(vsize));
         let over_share = self
@@ -45,8 +46,9 @@ impl Limits {
     }
 }
 
-/// What the fee is a share of: the value that goes to others. Where nothing does, the wallet pays itself (it gathers its
-/// coins, or splits them), and it is the value that arrives there. Where nothing arrives anywhere, all of it is fee.
+/// The value of which the fee is a share: what goes to others. If nothing does, the wallet pays itself (it
+/// gathers or splits its coins), and the value is what arrives there. If nothing arrives anywhere, all of it
+/// is fee.
 fn shared(external: u64, back: u64) -> u64 {
     if external > 0 { external } else { back }
 }
@@ -75,10 +77,10 @@ impl PeriodLimits {
         self.max_transactions
     }
 
-    /// `period-max` or `period-transactions`, where one refuses what `history` holds at `now` (Unix seconds), what is to be
-    /// signed included.
+    /// `period-max` or `period-transactions`, if one of them refuses `history` at `now` (Unix seconds), which
+    /// already includes what is to be signed.
     ///
-    /// For as long as `exhausted_at` is within the period, every limit counts as spent.
+    /// As long as `exhausted_at` is within the period, every limit counts as spent.
     pub(crate) fn refusing_rule(
         &self,
         history: &History,
@@ -86,7 +88,7 @@ impl PeriodLimits {
         now: u64,
     ) -> Option<Rule> {
         let Charge { sat, transactions } = history.spent(self.hours, now, exhausted_at);
-        // A sum that is saturated is of unknown size: over any limit.
+        // A saturated sum is of unknown size, so it is over any limit.
         if self.max_sat.is_some_and(|max| sat > max || sat == u64::MAX) {
             return Some(Rule::PeriodMax);
         }
@@ -95,12 +97,12 @@ impl PeriodLimits {
     }
 }
 
-/// How many different users must approve.
+/// The number of different users who must approve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Approvals {
     /// 1 to [`super::super::approval::MAX_RECORDS`].
     pub(super) required: usize,
-    /// From so many satoshi on that leave the wallet; below, one user.
+    /// Required from this many satoshi leaving the wallet; below that, one user is enough.
     pub(super) from: u64,
 }
 
@@ -144,7 +146,7 @@ mod tests {
         assert_eq!(LIMITS.judge(11_000, 10_000, 1_000, 1_000), None);
         let found = LIMITS.judge(11_000, 9_999, 1_001, 1_000);
         assert_eq!(found, Some(Rule::FeeCap), "share of the external value");
-        // Nothing goes to others: of what comes back.
+        // Nothing goes to others, so the share is of what comes back.
         assert_eq!(LIMITS.judge(1_000, shared(0, 10_000), 1_000, 1_000), None);
         let found = LIMITS.judge(1_001, shared(0, 10_000), 1_001, 1_000);
         assert_eq!(found, Some(Rule::FeeCap), "share of what comes back");

@@ -1,8 +1,8 @@
-//! The lists of scripts: whom a wallet may pay, and whom it must not.
+//! The lists of scripts that a wallet may pay or must not pay.
 //!
-//! An entry is an address of the wallet's network, `script:` with a scriptPubKey in hex, or a descriptor of public keys.
-//! A ranged descriptor stands for its indices below [`RANGE`], on each of its chains. They are derived when a
-//! transaction first asks for them, once per opened policy.
+//! An entry is an address of the wallet's network, `script:` with a scriptPubKey in hex, or a descriptor with
+//! public keys. A ranged descriptor stands for its indices below [`RANGE`] on each of its chains. They are
+//! derived once for each opened policy, when a transaction first needs them.
 
 use core::str::FromStr;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -17,17 +17,17 @@ use miniscript::{Descriptor, DescriptorPublicKey, ForEachKey};
 use super::document::PolicyError;
 use crate::network::Network;
 
-/// Most entries of one list.
+/// The most entries of one list.
 pub const MAX_ENTRIES: usize = 256;
-/// Most ranged descriptors of one list.
+/// The most ranged descriptors of one list.
 pub const MAX_RANGED: usize = 16;
-/// Indices of a ranged descriptor that are listed, on each chain.
+/// The listed indices of a ranged descriptor, on each chain.
 pub const RANGE: u32 = 1_000;
-/// Most chains of a descriptor, as in `<0;1>`: each is derived.
+/// The most chains of a descriptor, for example `<0;1>`. Each is derived.
 const MAX_CHAINS: usize = 2;
-/// Most steps of a path below an extended key: each is derived.
+/// The most steps of a path below an extended key. Each is derived.
 const MAX_STEPS: usize = 4;
-/// Longest script in bytes: longer ones cannot be spent from (`MAX_SCRIPT_SIZE` of consensus).
+/// The longest script in bytes. Longer ones cannot be spent from (`MAX_SCRIPT_SIZE` of consensus).
 const MAX_SCRIPT_LEN: usize = 10_000;
 
 /// A list of scripts.
@@ -39,15 +39,15 @@ pub(super) struct Listing {
     derived: OnceLock<HashSet<ScriptBuf>>,
 }
 
-/// What an entry stands for: two ways to write one script are one entry.
+/// What an entry stands for. Two ways to write one script are one entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Entry {
     Script(ScriptBuf),
-    /// Its chains, each as it is written with its checksum.
+    /// Its chains, each as text with its checksum.
     Ranged(Vec<String>),
 }
 
-/// What is derived does not count.
+/// Derived scripts are not compared.
 impl PartialEq for Listing {
     fn eq(&self, other: &Listing) -> bool {
         self.entries == other.entries
@@ -99,7 +99,7 @@ impl Listing {
             || (!self.ranged.is_empty() && self.derived.get_or_init(|| derive(&self.ranged)).contains(script))
     }
 
-    /// Whether an entry of this list is not in `other`.
+    /// Whether `other` lacks an entry of this list.
     pub(super) fn exceeds(&self, other: &Listing) -> bool {
         !self.entries.is_subset(&other.entries)
     }
@@ -109,10 +109,10 @@ impl Listing {
     }
 }
 
-/// What is wrong with an entry of a list.
+/// The problem with an entry of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// None of the three forms.
+    /// Not one of the three forms.
     #[error(
         "this is no address of {0}, no script:<hex of a scriptPubKey>, and no descriptor of public keys with at most \
          {MAX_CHAINS} chains and {MAX_STEPS} steps below each key, none hardened"
@@ -148,7 +148,8 @@ fn parse_entry(text: &str, network: Network) -> Result<Parsed, EntryError> {
         .map_err(|_| EntryError::Network(network.name()))
 }
 
-/// The text of an error of `miniscript` is not told: it may hold a private key that was listed by mistake.
+/// The text of `miniscript`'s error is not passed on, because it may contain a private key that was listed by
+/// mistake.
 fn parse_descriptor(text: &str, network: Network) -> Result<Parsed, EntryError> {
     let unreadable = EntryError::Unreadable(network.name());
     let descriptor = Descriptor::<DescriptorPublicKey>::from_str(text).map_err(|_| unreadable)?;
@@ -168,7 +169,7 @@ fn parse_descriptor(text: &str, network: Network) -> Result<Parsed, EntryError> 
     let is_ranged = descriptor.has_wildcard() || descriptor.is_multipath();
     let singles = descriptor.into_single_descriptors().map_err(|_| unreadable)?;
     let secp = Secp256k1::verification_only();
-    // Whatever can be derived at one index can be at all: what fails is a hardened step.
+    // If an index can be derived, all can. A hardened step makes it fail.
     let first = singles.iter().map(|single| single.derived_descriptor(&secp, 0));
     let mut first = first.collect::<Result<Vec<_>, _>>().map_err(|_| unreadable)?;
     match first.pop() {

@@ -1,21 +1,25 @@
 //! The policy of a wallet: what right codes may sign.
 //!
-//! A policy is a TOML document, sealed with its wallet and changed as a whole. It names its limits, or says
-//! `unlimited = true`; an empty policy is refused. Amounts are in satoshi, times in UTC.
+//! A policy is a TOML document, sealed with its wallet and only replaced as a whole. It names its limits, or
+//! has `unlimited = true`; an empty policy is refused. Amounts are in satoshi, times in UTC.
 //!
-//! docs/policies.md has the table of the keys, with the rule that each stands for.
+//! docs/policies.md has the table of the keys, with the rule for each.
 //!
-//! Either `unlimited = true` without any other limit of amounts, fees and periods, or `max_fee_sat` and at least one of
-//! `max_transaction_sat` and `max_period_sat`. All else is optional, and may stand beside `unlimited`.
+//! A policy has either `unlimited = true` without any other limit of amounts, fees and periods, or
+//! `max_fee_sat` and at least one of `max_transaction_sat` and `max_period_sat`. All other keys are optional,
+//! and allowed together with `unlimited`.
 //!
-//! Any rule that refuses, refuses, so an allowlist never outweighs a denylist. The rules are judged in this order, and the first to
-//! refuse is named: `denylist`, `allowlist`, `max_transaction_sat`, the fee's caps, `time_windows`, `required_approvals`. The period's
-//! rules come last, against the very state of the wallet that the commit writes ([`super::state::decide`]), so that no two transactions
-//! can pass a limit for one.
-//! `require_cosigner` names the master fingerprint of a key of the wallet (eight hex digits). It is checked with the PSBT,
-//! before any code is charged. A caller without anything that the cosigner signed can neither guess a code nor lock a user. This
-//! protects a user only if all of their wallets ask for it and no key that signs digests lists them, and only until the cosigner has
-//! signed one transaction: with that one, however old, tries are charged as ever.
+//! If any rule refuses, the policy refuses, so an allowlist never outweighs a denylist. The rules are judged
+//! in this order, and the first to refuse is named: `denylist`, `allowlist`, `max_transaction_sat`, the fee's
+//! caps, `time_windows`, `required_approvals`. The period's rules come last, and are judged against exactly
+//! the state of the wallet that the commit replaces ([`super::state::decide`]), so that two transactions
+//! cannot both pass a limit that allows one.
+//!
+//! `require_cosigner` names the master fingerprint of a key of the wallet (eight hex digits). It is checked
+//! with the PSBT, before any code is charged. Without anything that the cosigner has signed, a caller can
+//! neither guess a code nor lock a user. This protects a user only if all of their wallets require it and no
+//! key that signs digests lists them, and only until the cosigner has signed one transaction: with that one,
+//! however old, tries are charged as usual.
 //!
 //! The policy of a key that signs digests has only the keys that need no PSBT: see [`DigestPolicy`].
 
@@ -44,7 +48,7 @@ pub use listing::{EntryError, MAX_ENTRIES, MAX_RANGED, RANGE};
 /// What a wallet may sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The limits; without them, whatever the users' codes approve.
+    /// The limits. Without them, the wallet signs whatever its users' codes approve.
     limits: Option<Limits>,
     allowlist: Option<Listing>,
     denylist: Option<Listing>,
@@ -53,12 +57,12 @@ pub struct Policy {
     require_cosigner: Option<Fingerprint>,
 }
 
-/// What a policy looks at of a transaction.
+/// The facts of a transaction that a policy judges.
 pub trait Payment {
     /// Its outputs.
     fn outputs(&self) -> &[TxOut];
 
-    /// The indices of the outputs that are the wallet's where it looks for them.
+    /// The indices of the outputs that are the wallet's within its reach.
     fn our_reachable_outputs(&self) -> impl Iterator<Item = usize>;
 
     /// Satoshi that leave the wallet, fee included.
@@ -73,15 +77,15 @@ pub trait Payment {
     /// Satoshi of fee.
     fn fee(&self) -> u64;
 
-    /// Virtual bytes, at the least.
+    /// The smallest number of virtual bytes that it can have.
     fn vsize(&self) -> u64;
 }
 
-/// What a policy says, but for the limits of the period. Whether the codes are right, it does not know: it judges wrong ones alike.
-/// Only the kernel can look into it.
+/// The judgement of a policy, without the limits of the period. The policy does not know whether the codes are right,
+/// and judges wrong ones alike. Only the kernel can look into it.
 ///
 /// ```compile_fail,E0624
-/// // Having something judged, for more users than approve.
+/// // Asking for a judgement with more users than approve.
 /// use countersign_kernel::{policy::Policy, psbt::CheckedPsbt};
 /// fn judge(policy: &Policy, psbt: &CheckedPsbt) { let _ = policy.judge(psbt, 16, 0); }
 /// ```
@@ -89,7 +93,7 @@ pub trait Payment {
 pub struct Verdict {
     /// The rule that refuses.
     pub(crate) rule: Option<Rule>,
-    /// The limits that the history of the wallet or key is still to be held against.
+    /// The limits that the history of the wallet or key must still be compared with.
     pub(crate) period: PeriodLimits,
 }
 
@@ -104,23 +108,23 @@ impl Policy {
         self.limits.as_ref().map_or(PeriodLimits::NONE, |limits| limits.period)
     }
 
-    /// Whether it signs at some times only.
+    /// Whether it signs only at some times.
     pub fn has_time_windows(&self) -> bool {
         self.time_windows.is_some()
     }
 
-    /// How many different users must approve where so many satoshi leave.
+    /// How many different users must approve if so many satoshi leave.
     pub fn required_approvals(&self, leaves: u64) -> usize {
         self.approvals.required(leaves)
     }
 
-    /// How many different users must approve where the most is required.
+    /// The largest number of different users that it may require.
     pub fn most_approvals(&self) -> usize {
         self.approvals.required
     }
 
-    /// Judges `payment` at `now` (Unix seconds), where so many users approve. Only [`super::state::decide`] asks: whoever else did
-    /// could take a verdict for the permission to sign.
+    /// Judges `payment` at `now` (Unix seconds) if so many users approve. Only [`super::state::decide`] may call
+    /// this: other code could mistake a verdict for the permission to sign.
     pub(crate) fn judge(&self, payment: &impl Payment, approvals: usize, now: u64) -> Verdict {
         let rule = self
             .refusing_rule(payment)
@@ -154,7 +158,7 @@ fn refuses_time(windows: Option<&TimeWindows>, now: u64) -> Option<Rule> {
     (!windows?.are_open(now)).then_some(Rule::TimeWindow)
 }
 
-/// Of codes that are right, each is of another user.
+/// Right codes are of different users.
 fn refuses_approvals(required: usize, approvals: usize) -> Option<Rule> {
     (approvals < required).then_some(Rule::Approvals)
 }

@@ -144,7 +144,7 @@ fn require_cosigner_is_a_fingerprint() {
 
 #[test]
 fn an_address_lists_its_script_and_only_on_its_own_network() {
-    // BIP 173 and BIP 350 name the scripts of these.
+    // BIP 173 and BIP 350 give the scripts of these addresses.
     let listed = list(
         Network::Mainnet,
         &[
@@ -247,7 +247,7 @@ fn a_ranged_descriptor_lists_a_thousand_indices_of_each_chain() {
     };
     assert!(listed.has(&at(0, 999)) && listed.has(&at(1, 999)));
     assert!(!listed.has(&at(0, 1_000)) && !listed.has(&at(1, 1_000)) && !listed.has(&at(2, 0)));
-    // Without a wildcard, it is one script a chain.
+    // Without a wildcard, it is one script for each chain.
     let single = list(Network::Mainnet, &[&format!("wpkh({XPUB}/<0;1>/7)")]).expect("lists");
     assert!(single.has(&at(0, 7)) && single.has(&at(1, 7)) && !single.has(&at(0, 0)));
     let definite = list(Network::Mainnet, &[&format!("wpkh({XPUB}/0/7)")]).expect("lists");
@@ -276,7 +276,7 @@ fn what_was_derived_does_not_make_policies_differ() {
 }
 
 proptest! {
-    /// The document of limits is read as it was written, and two that differ are not the same policy.
+    /// The document of limits is read as it was written, and two different documents are different policies.
     #[test]
     fn what_is_written_is_read(
         amounts in proptest::array::uniform4(proptest::option::of(0..=i64::MAX as u64)),
@@ -315,7 +315,7 @@ proptest! {
     }
 }
 
-/// The error for an unknown key lists the keys that there are.
+/// The error for an unknown key lists the keys that exist.
 #[test]
 fn the_documentation_has_every_key_of_a_policy() {
     let documentation = include_str!("../../../docs/policies.md");

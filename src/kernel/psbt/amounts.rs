@@ -1,4 +1,4 @@
-//! What goes in and out, proved.
+//! The proved amounts that go in and out.
 
 use bitcoin::consensus::deserialize;
 use bitcoin::{Amount, OutPoint, Transaction, TxOut};
@@ -9,11 +9,12 @@ use crate::rule::Rule;
 
 /// The outputs that the inputs spend. `utxo-missing`, `utxo-txid`, `utxo-vout`, `utxo-disagree`, `message`.
 ///
-/// A `witness_utxo` alone is a claim. Where every input that we sign is taproot, that is enough, for the inputs of others
-/// too, whatever their scripts are: our signatures (DEFAULT or ALL) are over the amounts and scripts of all outputs that are
-/// spent (BIP 341, "Common signature message"). Were one of the claims false, so that fee or what leaves were other than
-/// what is judged here, then none of our signatures would be valid for the transaction. A signature of BIP 143 is over the
-/// amount of its own input alone, a legacy one over none: one of those proves nothing of the other inputs.
+/// A `witness_utxo` alone is a claim. If every input that we sign is taproot, that is enough, also for other
+/// inputs and whatever their scripts are: our signatures (DEFAULT or ALL) cover the amounts and scripts of
+/// all spent outputs (BIP 341, "Common signature message"). If one of the claims were false, so that the fee
+/// or the leaving amount differed from what is judged here, none of our signatures would be valid for the
+/// transaction. A BIP 143 signature covers only the amount of its own input, and a legacy one covers none, so
+/// those prove nothing about other inputs.
 pub(super) fn prevouts(psbt: &Decoded<'_>, we_sign_taproot_only: bool) -> Result<Vec<TxOut>, PsbtError> {
     message::check_name(psbt)?;
     let mut prevouts = Vec::with_capacity(psbt.transaction.input.len());
@@ -36,7 +37,8 @@ pub(super) fn prevouts(psbt: &Decoded<'_>, we_sign_taproot_only: bool) -> Result
         });
     }
     message::check_shape(&psbt.transaction, &prevouts, &claimed_only)?;
-    // Where all are said to be taproot, and the wallet is not, no input is the wallet's: that is what is wrong, then.
+    // If all claim to be taproot, and the wallet is not, then no input is the wallet's, and that is the error
+    // to report.
     let all_taproot = prevouts.iter().all(|prevout| prevout.script_pubkey.is_p2tr());
     match claimed_only.first() {
         Some(index) if !we_sign_taproot_only && !all_taproot => Err(only_claims(*index)),
@@ -44,7 +46,7 @@ pub(super) fn prevouts(psbt: &Decoded<'_>, we_sign_taproot_only: bool) -> Result
     }
 }
 
-/// The output that input `index` spends, by its previous transaction.
+/// The output that input `index` spends, according to its previous transaction.
 fn proved(
     index: usize,
     spent: OutPoint,
@@ -86,7 +88,7 @@ fn says_nothing(index: usize) -> PsbtError {
     )
 }
 
-/// What nodes without an index of transactions make, of coins that are not their wallet's.
+/// Nodes without an index of transactions make such PSBTs, for coins that are not in their own wallet.
 fn only_claims(index: usize) -> PsbtError {
     refuse(
         Rule::UtxoMissing,
@@ -102,7 +104,7 @@ fn unreadable(what: &str, index: usize) -> PsbtError {
     PsbtError::NotPsbt(format!("{what} of input {index} cannot be read"))
 }
 
-/// What is paid in and out, in satoshi. `amount-range`.
+/// The sums of what goes in and out, in satoshi. `amount-range`.
 pub(super) fn sums(transaction: &Transaction, prevouts: &[TxOut]) -> Result<(u64, u64), PsbtError> {
     let sum = |outputs: &[TxOut]| {
         outputs

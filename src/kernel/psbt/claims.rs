@@ -1,4 +1,4 @@
-//! What a map claims of our keys: which they are said to be, and where their paths lead.
+//! A map's claims about our keys: which keys they should be, and where their paths lead.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{PsbtError, refuse};
 use crate::rule::Rule;
 use crate::wallet::{Elsewhere, Location, Locks, Place, Rebuilt, Sketch, Spend, WatchOnly};
 
-/// A key of ours that an input or output claims, with the path it is said to be at.
+/// A key that an input or output claims to be ours, with its claimed path.
 pub(super) struct Claim<'a> {
     pub(super) key: ClaimedKey,
     pub(super) path: &'a DerivationPath,
@@ -35,7 +35,7 @@ impl ClaimedKey {
 pub(super) type Derivations = BTreeMap<PublicKey, KeySource>;
 pub(super) type TapDerivations = BTreeMap<XOnlyPublicKey, (Vec<TapLeafHash>, KeySource)>;
 
-/// All master fingerprints that are named.
+/// All master fingerprints in a map.
 pub(super) fn fingerprints<'a>(
     derivations: &'a Derivations,
     tap: &'a TapDerivations,
@@ -44,8 +44,8 @@ pub(super) fn fingerprints<'a>(
     plain.chain(tap.values().map(|(_, (fingerprint, _))| fingerprint))
 }
 
-/// The keys that are claimed to be `ours`: no more than we have `places` in the script, plain or of taproot; `derived-key`
-/// where there are more.
+/// The keys that are claimed to be `ours`: at most as many as we have `places` in the script, plain or
+/// taproot. More are `derived-key`.
 pub(super) fn claims<'a>(
     (side, index): (&str, usize),
     derivations: &'a Derivations,
@@ -70,15 +70,15 @@ pub(super) fn claims<'a>(
     Err(refuse(Rule::DerivedKey, detail))
 }
 
-/// Where the claims of one map lead: to one address, each to a place of its own. `derived-key` where they do not. That
-/// also bounds the derivations that a list of claims can cost.
+/// Where the claims of one map lead: to one address, and each to a place of its own. Otherwise `derived-key`.
+/// This also bounds the derivations that a list of claims can cost.
 pub(super) struct Located<'a> {
     pub(super) location: Location,
     claims: Vec<(Place, &'a ClaimedKey)>,
 }
 
 impl<'a> Located<'a> {
-    /// `None` without a claim; `elsewhere` says what a path means that leads to no address of the wallet.
+    /// `None` without a claim. `elsewhere` gives the error for a path that leads to no address of the wallet.
     pub(super) fn of(
         (side, index): (&str, usize),
         claims: &'a [Claim<'a>],
@@ -103,8 +103,9 @@ impl<'a> Located<'a> {
         self.claims.iter().all(|(place, key)| key.is(ours.key(*place)))
     }
 
-    /// The places that are asked for our signature: those claimed, without leaves that the input does not show, and without
-    /// branches whose timelock the transaction does not keep. Where nothing would be left, a narrower view is not taken.
+    /// The places whose signature is requested: the claimed ones, without leaves that the input does not
+    /// show, and without branches whose timelock the transaction does not satisfy. If nothing would be left,
+    /// a restriction is not applied.
     pub(super) fn asked(
         &self,
         input: &Input,

@@ -1,7 +1,8 @@
-//! The two versions of a PSBT (BIP 174, BIP 370) as one: a transaction, and a map for each of its inputs and outputs.
+//! Both versions of a PSBT (BIP 174, BIP 370) in one form: a transaction, and a map for each of its inputs
+//! and outputs.
 //!
-//! Once decoded, a map is several times as large as its bytes: a kilobyte for an input, and more for each list of keys.
-//! So each is decoded when its input or output is looked at, and let go.
+//! A decoded map is several times as large as its bytes: a kilobyte for an input, and more for each list of
+//! keys. So each map is decoded when its input or output is checked, and then dropped.
 
 use std::collections::BTreeMap;
 
@@ -37,24 +38,24 @@ const EXPLICIT_SIG_LEN: usize = 65;
 pub(super) struct Decoded<'a> {
     pub(super) transaction: Transaction,
     pub(super) xpubs: BTreeMap<Xpub, KeySource>,
-    /// The global map says that this is a message (BIP 322).
+    /// According to the global map, this is a message (BIP 322).
     pub(super) is_message: bool,
     version: Version,
     inputs: Vec<&'a [u8]>,
     outputs: Vec<&'a [u8]>,
 }
 
-/// What an input map says of the output that is spent, as bytes.
+/// An input map's fields about the spent output, as bytes.
 pub(super) struct Spent<'a> {
     /// `PSBT_IN_NON_WITNESS_UTXO`: the previous transaction.
     pub(super) previous: Option<&'a [u8]>,
     /// `PSBT_IN_WITNESS_UTXO`: the output.
     pub(super) output: Option<&'a [u8]>,
-    /// `PSBT_IN_POR_COMMITMENT`: it spends nothing, but commits to a message (BIP 127).
+    /// `PSBT_IN_POR_COMMITMENT`: the input spends nothing, but commits to a message (BIP 127).
     pub(super) is_commitment: bool,
 }
 
-/// Decodes the global map of `bytes`, of which `layout` was taken, and finds the other maps.
+/// Decodes the global map of `bytes`, whose `layout` was read, and finds the other maps.
 pub(super) fn decode<'a>(bytes: &'a [u8], layout: &Layout) -> Result<Decoded<'a>, PsbtError> {
     let mut skeleton = match layout.version {
         Version::V0 => layout.up_to_inputs(bytes).to_vec(),
@@ -71,7 +72,7 @@ pub(super) fn decode<'a>(bytes: &'a [u8], layout: &Layout) -> Result<Decoded<'a>
     if layout.maps() != inputs.len() + outputs.len() {
         return Err(PsbtError::TrailingBytes("there are bytes behind the last map".into()));
     }
-    // Of version 2 they are taken out by now; in version 0 they could say something else than the transaction.
+    // In version 2 these fields are removed by now. In version 0 they could contradict the transaction.
     let is_misplaced = |key: &&Key| key.key.is_empty() && version_2::GLOBAL_FIELDS.contains(&key.type_value);
     if let Some(key) = unknown.keys().find(is_misplaced) {
         return Err(version_2::misplaced(Map::Global, key.type_value));
@@ -88,7 +89,7 @@ pub(super) fn decode<'a>(bytes: &'a [u8], layout: &Layout) -> Result<Decoded<'a>
 }
 
 impl<'a> Decoded<'a> {
-    /// What the map of input `index` says it spends.
+    /// What input `index` spends, according to its map.
     pub(super) fn spent(&self, index: usize) -> Result<Spent<'a>, PsbtError> {
         let mut spent = Spent { previous: None, output: None, is_commitment: false };
         Cursor::over(self.inputs[index]).walk(|key, value| {
@@ -110,7 +111,8 @@ impl<'a> Decoded<'a> {
         Cursor::over(self.inputs[index]).copy(&mut bytes, |key_type| {
             key_type == IN_NON_WITNESS_UTXO || (is_v2 && version_2::INPUT_FIELDS.contains(&key_type))
         })?;
-        // The parser takes it for one of type DEFAULT, which consensus does not (BIP 341, "Common signature message").
+        // The parser would take it for type DEFAULT, which consensus does not (BIP 341, "Common signature
+        // message").
         Cursor::over(self.inputs[index]).walk(|key, value| match (key, value) {
             ([IN_TAP_KEY_SIG], [.., 0]) | ([IN_TAP_SCRIPT_SIG, ..], [.., 0])
                 if value.len() == EXPLICIT_SIG_LEN =>
@@ -152,30 +154,32 @@ impl<'a> Decoded<'a> {
         psbt.outputs.into_iter().next().ok_or_else(missing_map)
     }
 
-    /// The path of the first key that the map of input `index` claims for the master `ours`, read without decoding the map.
+    /// The path of the first key that the map of input `index` claims for the master `ours`, read without
+    /// decoding the map.
     pub(super) fn input_claim(&self, index: usize, ours: Fingerprint) -> Option<Vec<ChildNumber>> {
         first_claim(self.inputs[index], [IN_BIP32_DERIVATION, IN_TAP_BIP32_DERIVATION], ours)
     }
 
-    /// The same of output `index`.
+    /// The same for output `index`.
     pub(super) fn output_claim(&self, index: usize, ours: Fingerprint) -> Option<Vec<ChildNumber>> {
         first_claim(self.outputs[index], [OUT_BIP32_DERIVATION, OUT_TAP_BIP32_DERIVATION], ours)
     }
 
-    /// What makes these bytes no PSBT at all, previous transactions left out. Maps are decoded when they are looked at, and a
-    /// rule may refuse before: the caller then hears of the worse of the two.
+    /// What makes these bytes no PSBT at all, without previous transactions. Maps are decoded only when they
+    /// are checked, and a rule may refuse before. The caller then gets the more serious of the two errors.
     pub(super) fn unreadable_map(&self) -> Option<PsbtError> {
         let inputs = (0..self.inputs.len()).find_map(|index| self.input(index).err());
         inputs.or_else(|| (0..self.outputs.len()).find_map(|index| self.output(index).err()))
     }
 }
 
-/// The first path in `map` that begins at the master `ours`; `types` are those of a plain derivation and of one of taproot,
-/// which has the hashes of its leaves in front (BIP 371). What cannot be read is nobody's: the parser refuses it.
+/// The first path in `map` that begins at the master `ours`. `types` are those of a plain and of a taproot
+/// derivation, which has the hashes of its leaves in front (BIP 371). Unreadable origins are skipped, because
+/// the parser refuses them.
 fn first_claim(map: &[u8], types: [u8; 2], ours: Fingerprint) -> Option<Vec<ChildNumber>> {
     let [plain, tap] = types;
     let mut found = None;
-    // A map that ends before its separator was refused by the layout.
+    // The layout has already refused a map that ends before its separator.
     let _ = Cursor::over(map).walk(|key, value| {
         let origin = match key {
             [key_type, _, ..] if *key_type == plain => Some(value),
@@ -203,8 +207,8 @@ fn path_from(origin: &[u8], ours: Fingerprint) -> Option<Vec<ChildNumber>> {
     rest.is_empty().then(|| steps.iter().map(|step| u32::from_le_bytes(*step).into()).collect())
 }
 
-/// The beginning of a PSBT about some transaction of one input: the crate decodes a map only within a PSBT, and what a map
-/// says does not depend on the transaction.
+/// The beginning of a PSBT with some transaction of one input. The crate decodes a map only within a PSBT,
+/// and a map's meaning does not depend on the transaction.
 fn of_one_input(output: Vec<TxOut>) -> Vec<u8> {
     let transaction = Transaction {
         version: bitcoin::transaction::Version::TWO,
@@ -215,8 +219,9 @@ fn of_one_input(output: Vec<TxOut>) -> Vec<u8> {
     layout::with_unsigned_tx(&serialize(&transaction), &[SEPARATOR])
 }
 
-/// Why a map cannot be read: the first of its fields that cannot be read by itself, as `alone` makes a PSBT of it; `None` where that is
-/// looked at elsewhere. The crate's text would repeat keys and values of the PSBT, of any length, in our log.
+/// Why a map cannot be read: its first field that cannot be read by itself, in the PSBT that `alone` makes
+/// for it. `None` if the field is checked elsewhere. The crate's own text would repeat keys and values of the
+/// PSBT, of any length, in our log.
 fn unreadable(map: Map, bytes: &[u8], alone: impl Fn(&[u8], &[u8]) -> Option<Vec<u8>>) -> PsbtError {
     let reads =
         |key: &[u8], pair: &[u8]| alone(key, pair).is_none_or(|psbt| Psbt::deserialize(&psbt).is_ok());
@@ -226,7 +231,7 @@ fn unreadable(map: Map, bytes: &[u8], alone: impl Fn(&[u8], &[u8]) -> Option<Vec
     })
 }
 
-/// A PSBT whose global map has one field, and the transaction that makes it one.
+/// A PSBT whose global map has only this field, and the transaction that makes it a PSBT.
 fn alone_in_global(key: &[u8], pair: &[u8], layout: &Layout) -> Option<Vec<u8>> {
     match key.first() {
         Some(&layout::GLOBAL_UNSIGNED_TX) => {

@@ -1,4 +1,4 @@
-//! The names of fields (BIP 174, 370, 371), for what is said of a PSBT that cannot be read.
+//! The names of fields (BIP 174, 370, 371), for messages about a PSBT that cannot be read.
 
 use super::layout::Cursor;
 
@@ -11,7 +11,8 @@ pub(super) enum Map {
 }
 
 impl Map {
-    /// The map of this number in the file: the global one, then those of so many inputs, then those of the outputs.
+    /// The kind of the map with this number in the file: the global one, then those of so many inputs, then
+    /// those of the outputs.
     pub(super) fn numbered(number: usize, inputs: usize) -> Map {
         match number.checked_sub(1) {
             None => Map::Global,
@@ -20,7 +21,7 @@ impl Map {
         }
     }
 
-    /// A field with its map, as in `PSBT_IN_SIGHASH_TYPE (0x03) of input 2`.
+    /// A field with its map, for example `PSBT_IN_SIGHASH_TYPE (0x03) of input 2`.
     pub(super) fn field(self, key_type: u8) -> String {
         let name = match self {
             Map::Global => name(GLOBAL, key_type),
@@ -43,10 +44,11 @@ impl core::fmt::Display for Map {
     }
 }
 
-/// The first field of `map` that `reads` cannot read by itself; each is offered as its key, and as the pair with its lengths.
+/// The first field of `map` that `reads` cannot read by itself. Each is passed as its key, and as the pair
+/// with its lengths.
 pub(super) fn unreadable(map: &[u8], reads: impl Fn(&[u8], &[u8]) -> bool) -> Option<u8> {
     let mut found = None;
-    // A map whose pairs could be walked over before: an end that is no pair ends this walk, too.
+    // The pairs of this map were walked over before. If an end is no pair, this walk ends there, too.
     let _ = Cursor::over(map).pairs(|key, pair| {
         if found.is_none() && !reads(key, pair) {
             found = key.first().copied();

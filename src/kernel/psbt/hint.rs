@@ -1,4 +1,5 @@
-//! What a person is told of a PSBT that claims our keys wrongly, or leaves out what we can do without. Nothing is decided here.
+//! Hints for a person about a PSBT that claims our keys wrongly, or leaves out optional fields. Nothing is
+//! decided here.
 
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint};
 use bitcoin::{Script, XOnlyPublicKey};
@@ -11,12 +12,13 @@ use super::{PsbtError, decode, refuse};
 use crate::rule::Rule;
 use crate::wallet::{Chain, Location, WatchOnly};
 
-/// Maps that are looked at, and keys of each: a person needs one that is wrong, and a machine could send thousands. For each
+/// The number of maps that are searched, and of keys in each: a person needs one that is wrong, and a machine
+/// could send thousands. Only our own keys are derived for each.
 /// our own keys are derived, and nobody else's.
 const MAPS: usize = 8;
 const KEYS: usize = 20;
 
-/// A key that is ours, listed under a master fingerprint that is not.
+/// A key of ours that is listed under another master fingerprint.
 struct Misnamed {
     fingerprint: Fingerprint,
     path: String,
@@ -59,8 +61,8 @@ pub(super) fn no_input_of_ours(psbt: &Decoded<'_>, wallet: &WatchOnly) -> PsbtEr
     refuse(Rule::NoInputOfOurs, detail)
 }
 
-/// What is to be said of `bytes` beside what is refused: inputs and outputs of `wallet` that name its key wrongly, and so count as
-/// somebody else's, and outputs that lack a script which follows from the rest.
+/// Hints about `bytes` in addition to the refusal: inputs and outputs of `wallet` that name its key wrongly,
+/// and so count as foreign, and outputs that lack a script that follows from the rest.
 pub fn hints(bytes: &[u8], wallet: &WatchOnly) -> Vec<String> {
     let Ok(layout) = Layout::take(bytes) else { return Vec::new() };
     let Ok(psbt) = decode::decode(bytes, &layout) else { return Vec::new() };
@@ -104,7 +106,7 @@ fn needs_redeem_script(paid: &Script, wallet: &WatchOnly) -> bool {
     paid.is_p2sh() && wallet.descriptor().starts_with("sh(")
 }
 
-/// The keys that one map lists.
+/// The keys in one map.
 struct Keys<'a> {
     plain: &'a Derivations,
     tap: &'a TapDerivations,
@@ -121,8 +123,8 @@ impl<'a> Keys<'a> {
             .take(KEYS)
     }
 
-    /// A key of ours that is listed under another fingerprint, or under no account path, as software does that was given the
-    /// extended key without its origin.
+    /// A key of ours that is listed under another fingerprint, or without an account path, as software lists
+    /// it that got the extended key without its origin.
     fn misnamed(&self, wallet: &WatchOnly) -> Option<Misnamed> {
         let ours = wallet.master_fingerprint();
         self.iter().filter(|(_, fingerprint, _)| *fingerprint != ours).find_map(|(key, fingerprint, path)| {

@@ -1,40 +1,44 @@
-//! The maps of a PSBT as bytes: bounds before anything is allocated, and the answer put together.
+//! The maps of a PSBT as bytes: checks bounds before anything is allocated, and puts the answer together.
 //!
-//! The parser behind it builds a struct of several hundred bytes per map and a tree node per list of keys; what an
-//! attacker can make it allocate is bounded here, from lengths alone. The answer is the PSBT that came in with pairs put in
-//! before the separators of its input maps: whatever else stands in it, known to us or not, stays byte for byte.
+//! The parser that runs afterwards builds a struct of several hundred bytes for each map and a tree node for
+//! each list of keys. This file bounds what an attacker can make it allocate, from lengths alone. The answer
+//! is the original PSBT with pairs inserted before the separators of its input maps. Everything else in it,
+//! known to us or not, stays byte for byte.
 
 use std::collections::HashSet;
 
 use super::PsbtError;
 use super::fields::Map;
 
-/// Most bytes of a PSBT: room for a thousand inputs with previous transactions of 16 KB each.
+/// The most bytes of a PSBT: room for a thousand inputs with previous transactions of 16 KB each.
 pub const MAX_PSBT_LEN: usize = 16 << 20;
-/// Most bytes of the unsigned transaction: at four weight units a byte (BIP 141), the 400,000 that nodes relay. It also
-/// bounds the work of a legacy signature hash, which reads the whole transaction for each input.
+/// The most bytes of the unsigned transaction: the 400,000 weight units that nodes relay, at four units for
+/// each byte (BIP 141). This also bounds the work of a legacy signature hash, which reads the whole
+/// transaction for each input.
 const MAX_UNSIGNED_TX_LEN: usize = 100_000;
-/// Most key-value pairs in all maps together.
+/// The most key-value pairs in all maps together.
 const MAX_PAIRS: usize = 200_000;
-/// Most maps: an output takes 9 bytes of the unsigned transaction at the least, an input 41.
+/// The most maps: an output takes at least 9 bytes of the unsigned transaction, an input 41.
 const MAX_MAPS: usize = MAX_UNSIGNED_TX_LEN / 9 + 1;
-/// Most signatures that others have made: each is verified, before any code is looked at.
+/// The most signatures by others: each is verified before any code is checked.
 const MAX_SIGNATURES: usize = 20_000;
-/// Longest tree of an output (BIP 371): its parser takes up to a thousand times its length. Room for some hundred leaves.
+/// The longest tree of an output (BIP 371), whose parser needs up to a thousand times its length. Room for
+/// some hundred leaves.
 const MAX_TAP_TREE_LEN: usize = 16_384;
-/// Longest trees of all outputs together: each is hashed.
+/// The greatest length of the trees of all outputs together: each is hashed.
 const MAX_TAP_TREES_LEN: usize = 16 * MAX_TAP_TREE_LEN;
-/// Longest key: a type with a control block of the deepest taproot tree (BIP 371) is 4,130 bytes.
+/// The longest key: a type with a control block of the deepest taproot tree (BIP 371) has 4,130 bytes.
 const MAX_KEY_LEN: usize = 8_192;
-/// Bytes that one signature adds at the most: a taproot script signature (BIP 371), key (1 + 1 + 32 + 32) and value
-/// (1 + 64 + its type). An ECDSA signature adds 107: key (1 + 1 + 33), value (1 + 71), low-R, low-S in DER with its type.
+/// The most bytes that one signature adds: a taproot script signature (BIP 371) has a key (1 + 1 + 32 + 32)
+/// and a value (1 + 64 + its type). An ECDSA signature adds 107: key (1 + 1 + 33), value (1 + 71), low-R,
+/// low-S in DER with its type.
 const ADDED_PER_SIGNATURE: usize = 132;
-/// Most bytes of an answer: the largest PSBT with one signature for each input of the largest transaction. A frame to the
-/// boundary holds it.
+/// The most bytes of an answer: the largest PSBT, with one signature for each input of the largest
+/// transaction. A frame to the boundary can hold it.
 const MAX_SIGNED_LEN: usize = MAX_PSBT_LEN + MAX_UNSIGNED_TX_LEN / 41 * ADDED_PER_SIGNATURE;
 
 pub(super) const MAGIC: &[u8] = b"psbt\xff";
-/// What the magic bytes become in the forms in which PSBTs are shown to people.
+/// The magic bytes in the forms in which people see PSBTs.
 const MAGIC_IN_BASE64: &[u8] = b"cHNidP";
 const MAGIC_IN_HEX: &[u8] = b"70736274ff";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -59,23 +63,23 @@ pub enum Version {
     V2,
 }
 
-/// Where the maps of a PSBT stand.
+/// The places of a PSBT's maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Its version.
     pub version: Version,
-    /// Where the global map ends, and so the first input map begins: behind its separator.
+    /// The end of the global map, after its separator, where the first input map begins.
     global_end: usize,
-    /// Where each map after it ends: behind its separator. As many as inputs and outputs together.
+    /// The end of each further map, after its separator: as many as inputs and outputs together.
     ends: Vec<usize>,
-    /// How many of them are of inputs.
+    /// How many of them are inputs' maps.
     inputs: usize,
     /// The position of the flags that signing clears.
     modifiable: Option<usize>,
     len: usize,
 }
 
-/// What the global map says.
+/// The fields of the global map.
 #[derive(Default)]
 struct Global {
     version: Option<u32>,
@@ -127,13 +131,13 @@ impl Layout {
         })
     }
 
-    /// Maps after the global one: as many as inputs and outputs together.
+    /// The number of maps after the global one: as many as inputs and outputs together.
     pub fn maps(&self) -> usize {
         self.ends.len()
     }
 
-    /// An upper bound for the length of the PSBT with our signatures added, of a wallet with `places` of our key in its
-    /// script: each may sign each input. `oversize` where no answer carries so much.
+    /// An upper bound for the length of the PSBT with our signatures added, for a wallet with `places` of our
+    /// key in its script: each may sign each input. `oversize` if no answer can be that long.
     pub fn signed_len_bound(&self, places: usize) -> Result<usize, PsbtError> {
         let bound =
             self.inputs.saturating_mul(places).saturating_mul(ADDED_PER_SIGNATURE).saturating_add(self.len);
@@ -150,7 +154,7 @@ impl Layout {
         &bytes[..self.global_end]
     }
 
-    /// The maps of the inputs, of which there are so many, and those of the outputs.
+    /// The maps of so many inputs, and those of the outputs.
     pub(super) fn split<'a>(&self, bytes: &'a [u8], inputs: usize) -> (Vec<&'a [u8]>, Vec<&'a [u8]>) {
         let begins = [self.global_end].into_iter().chain(self.ends.iter().copied());
         let mut maps = begins.zip(&self.ends).map(|(begin, end)| &bytes[begin..*end]);
@@ -162,7 +166,7 @@ impl Layout {
         self.inputs
     }
 
-    /// The PSBT `bytes` with `added` pairs, each with the index of its input, in the order of inputs.
+    /// The PSBT `bytes` with the `added` pairs, each with the index of its input, in the order of inputs.
     pub(super) fn signed(&self, bytes: &[u8], added: &[(usize, Pair)]) -> Vec<u8> {
         let more: usize = added.iter().map(|(_, pair)| pair.0.len()).sum();
         let mut signed = Vec::with_capacity(bytes.len() + more);
@@ -174,7 +178,7 @@ impl Layout {
             from = end;
         }
         signed.extend_from_slice(&bytes[from..]);
-        // A signature of type ALL fixes all inputs and outputs (BIP 370, "Signer").
+        // A signature of type ALL makes all inputs and outputs fixed (BIP 370, "Signer").
         if let (Some(flags), false) = (self.modifiable, added.is_empty()) {
             signed[flags] &= !MODIFIABLE;
         }
@@ -183,7 +187,7 @@ impl Layout {
 }
 
 impl Global {
-    /// Takes what matters of one pair, that ends at `end`.
+    /// Reads the relevant part of one pair, which ends at `end`.
     fn read(&mut self, key: &[u8], value: &[u8], end: usize) -> Result<(), PsbtError> {
         match key {
             [GLOBAL_UNSIGNED_TX] => {
@@ -199,7 +203,7 @@ impl Global {
         Ok(())
     }
 
-    /// The version, and the number of inputs, of which there cannot be more than `maps`.
+    /// The version, and the number of inputs, which cannot be more than `maps`.
     fn inputs(&self, maps: usize) -> Result<(Version, usize), PsbtError> {
         match self.version {
             None | Some(0) => {
@@ -219,7 +223,7 @@ impl Global {
     }
 }
 
-/// `oversize`, of the unsigned transaction.
+/// `oversize`, for the unsigned transaction.
 pub(super) fn check_unsigned_len(len: usize) -> Result<(), PsbtError> {
     if len <= MAX_UNSIGNED_TX_LEN {
         return Ok(());
@@ -229,7 +233,7 @@ pub(super) fn check_unsigned_len(len: usize) -> Result<(), PsbtError> {
     )))
 }
 
-/// What was seen so far of that which is bounded. `oversize`.
+/// The bounded quantities so far. `oversize`.
 #[derive(Default)]
 struct Bounds {
     inputs: usize,
@@ -239,7 +243,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// Takes one pair of a map: 0 is the global one, then come those of the inputs.
+    /// Counts one pair of a map: 0 is the global one, followed by those of the inputs.
     fn take(&mut self, key: &[u8], value: &[u8], map: usize) -> Result<(), PsbtError> {
         let is_input = (1..=self.inputs).contains(&map);
         self.pairs += 1;
@@ -293,7 +297,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// From the beginning of a map on.
+    /// From the beginning of a map.
     pub(super) fn over(map: &'a [u8]) -> Cursor<'a> {
         Cursor { bytes: map, at: 0 }
     }
@@ -320,7 +324,7 @@ impl<'a> Cursor<'a> {
         self.at == self.bytes.len()
     }
 
-    /// The next pair, or `None` behind the separator of the map.
+    /// The next pair, or `None` after the separator of the map.
     fn pair(&mut self) -> Result<Option<KeyValue<'a>>, PsbtError> {
         let key = self.field()?;
         if key.is_empty() {
@@ -350,8 +354,8 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Copies one map with its separator to `copy`, but for the fields that `leave` names by their key type. Only keys
-    /// without data are offered: the others are fields of their own.
+    /// Copies one map with its separator to `copy`, without the fields whose key types `leave` selects. Only
+    /// keys without data are passed to it, because the others are fields of their own.
     pub(super) fn copy(&mut self, copy: &mut Vec<u8>, leave: impl Fn(u8) -> bool) -> Result<(), PsbtError> {
         let mut from = self.at;
         while let Some((key, _)) = self.pair()? {
@@ -364,7 +368,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Takes one length-prefixed field.
+    /// Reads one length-prefixed field.
     fn field(&mut self) -> Result<&'a [u8], PsbtError> {
         let mut split = || {
             let mut rest = &self.bytes[self.at..];
@@ -382,7 +386,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The number of inputs that an unsigned transaction begins with: version, then the count.
+/// The number of inputs at the beginning of an unsigned transaction: version, then the count.
 fn input_count(mut transaction: &[u8]) -> Option<usize> {
     take::<4>(&mut transaction)?;
     compact_size(&mut transaction)
@@ -392,7 +396,8 @@ fn whole_compact_size(mut value: &[u8]) -> Option<usize> {
     compact_size(&mut value).filter(|_| value.is_empty())
 }
 
-/// Takes a CompactSize off the front, which must be minimal: the separator of a map has one form, and one byte.
+/// Takes a CompactSize off the front, which must be minimal: the separator of a map has one form, of one
+/// byte.
 fn compact_size(rest: &mut &[u8]) -> Option<usize> {
     let [first] = take(rest)?;
     let (size, least) = match first {

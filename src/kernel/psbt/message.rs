@@ -1,20 +1,22 @@
 //! Messages that are signed as if they were transactions: `message`.
 //!
-//! BIP 322 has a message signed as a transaction, `to_sign`, whose first input spends another one, `to_spend`, that can be
-//! in no block. Whoever verifies it takes it for a statement of the address's owner. It moves nothing, so every limit would
-//! let it pass, and the user who gives a code for it thinks of a payment.
+//! BIP 322 signs a message as a transaction, `to_sign`, whose first input spends another one, `to_spend`,
+//! that cannot be in any block. A verifier takes it for a statement of the address's owner. It moves nothing,
+//! so it would pass every limit, and the user who gives a code for it thinks of a payment.
 //!
-//! What gives it away, in each of its shapes (simple, full, with further inputs as a proof of funds):
-//! - the PSBT says so: `PSBT_GLOBAL_GENERIC_SIGNED_MESSAGE`, or the commitment of a proof of reserves (BIP 127);
-//! - an input spends `to_spend`, which itself spends the outpoint that there is not, and pays nothing. A coinbase spends
-//!   that outpoint, too, but its outputs that can be spent are worth something;
+//! These signs reveal it, in each of its shapes (simple, full, with further inputs as a proof of funds):
+//! - the PSBT says so: `PSBT_GLOBAL_GENERIC_SIGNED_MESSAGE`, or the commitment of a proof of reserves (BIP
+//!   127);
+//! - an input spends `to_spend`, which itself spends the outpoint that does not exist, and pays nothing. A
+//!   coinbase spends that outpoint, too, but its spendable outputs have a value;
 //! - all inputs together are worth nothing;
-//! - nobody can be paid (every output is an OP_RETURN), and the version is one that no node relays, or an input is worth
-//!   nothing and its previous transaction, by which `to_spend` could be told from an anchor output, is not there.
+//! - nobody can be paid (every output is an OP_RETURN), and either the version is one that no node relays, or
+//!   an input is worth nothing and lacks its previous transaction, which would distinguish `to_spend` from an
+//!   anchor output.
 //!
-//! An input worth nothing is none of these as such: anchors of no value are spent by the child that pays their fee.
-//! Where the amount of `to_spend` is only a claim, and a wrong one, the signature is of no use to a verifier: BIP 341 has
-//! it sign all amounts, and all others need the previous transaction.
+//! An input without value alone is no such sign: the child that pays the fee spends anchors without value. If
+//! the amount of `to_spend` is only a claim, and a wrong one, a verifier cannot use the signature: BIP 341
+//! signs all amounts, and all other types need the previous transaction.
 
 use bitcoin::{Amount, Transaction, TxOut};
 
@@ -23,7 +25,7 @@ use super::layout::Cursor;
 use super::{PsbtError, refuse};
 use crate::rule::Rule;
 
-/// Refuses a PSBT whose global map says that it is a message.
+/// Refuses a PSBT that is a message according to its global map.
 pub(super) fn check_name(psbt: &Decoded<'_>) -> Result<(), PsbtError> {
     if psbt.is_message {
         return Err(message(
@@ -33,7 +35,8 @@ pub(super) fn check_name(psbt: &Decoded<'_>) -> Result<(), PsbtError> {
     Ok(())
 }
 
-/// Refuses a transaction that cannot be more than a message. Of the inputs in `claimed` no previous transaction is there.
+/// Refuses a transaction that can only be a message. The inputs in `claimed` come without a previous
+/// transaction.
 pub(super) fn check_shape(
     transaction: &Transaction,
     prevouts: &[TxOut],
@@ -57,7 +60,8 @@ pub(super) fn check_shape(
     }
 }
 
-/// Whether `previous` can be in no block but as a coinbase: it spends the outpoint that there is not.
+/// Whether `previous` can be in a block only as a coinbase, because it spends the outpoint that does not
+/// exist.
 pub(super) fn is_unspendable(previous: &Transaction) -> bool {
     previous.input.iter().any(|input| input.previous_output.is_null())
 }
@@ -72,7 +76,7 @@ pub(super) fn commitment(index: usize) -> PsbtError {
     message(&format!("input {index} has the commitment of a proof of reserves (PSBT_IN_POR_COMMITMENT)"))
 }
 
-/// The message that the global map of a PSBT has.
+/// The message in the global map of a PSBT.
 pub(super) fn text(psbt: &[u8]) -> Option<String> {
     let mut text = None;
     let mut global = Cursor::behind_magic(psbt).ok()?;

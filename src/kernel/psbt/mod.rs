@@ -1,16 +1,18 @@
-//! A PSBT (BIP 174, BIP 370) that may be signed: [`CheckedPsbt`] exists only where every rule of structure, amount and
-//! ownership holds.
+//! A PSBT (BIP 174, BIP 370) that may be signed: a [`CheckedPsbt`] exists only if every rule of structure,
+//! amount and ownership holds.
 //!
 //! Invariants:
-//! - P1. Every amount is proved: by the previous transaction whose txid the prevout names (BIP 143 alone would let a
-//!   liar split the fee over two signings, CVE-2020-14199), or by the sighash itself where every input that we sign is
-//!   taproot.
-//! - P2. "Ours" is proved by deriving the keys and rebuilding the scriptPubKey; a claim in the PSBT proves nothing.
-//! - P3. While any input is not proved ours, everything that goes in counts as leaving, and nothing as coming back.
-//!   Otherwise a transaction could be countersigned input by input, the others hidden each time, under a limit for one.
-//! - P4. No sum wraps: every amount is at most 21 million bitcoin, every sum is checked.
-//! - P5. What is answered is what came in, byte for byte, with our signatures added ([`Layout`]); in version 2 the
-//!   flags that allow to modify it are cleared.
+//! - P1. Every amount is proved: by the previous transaction whose txid the prevout names (with BIP 143 alone
+//!   a liar could split the fee over two signings, CVE-2020-14199), or by the sighash itself if every input
+//!   that we sign is taproot.
+//! - P2. "Ours" is proved by deriving the keys and rebuilding the scriptPubKey. A claim in the PSBT proves
+//!   nothing.
+//! - P3. While any input is not proved ours, the value of all inputs counts as leaving, and nothing as coming
+//!   back. Otherwise a transaction could be countersigned input by input, hiding the others each time, under
+//!   a limit for one.
+//! - P4. No sum wraps: every amount is at most 21 million bitcoin, and every sum is checked.
+//! - P5. The answer is the original PSBT, byte for byte, with our signatures added ([`Layout`]). In version 2
+//!   the flags that allow to modify it are cleared.
 
 mod amounts;
 mod claims;
@@ -50,14 +52,14 @@ pub(crate) use partial::ecdsa_message;
 /// Weight units of the marker and flag of a transaction with witnesses (BIP 141).
 const SEGWIT_MARKER_WEIGHT: u64 = 2;
 
-/// The bytes of a PSBT, and where its maps stand in them: read once, and handed on to whatever needs to know.
+/// The bytes of a PSBT, and the places of its maps: read once, and passed on to everything that needs them.
 pub struct PsbtBytes {
     bytes: Vec<u8>,
     layout: Layout,
 }
 
 impl PsbtBytes {
-    /// Reads where the maps stand.
+    /// Finds the places of the maps.
     pub fn read(bytes: Vec<u8>) -> Result<PsbtBytes, PsbtError> {
         let layout = Layout::take(&bytes)?;
         Ok(PsbtBytes { bytes, layout })
@@ -68,18 +70,18 @@ impl PsbtBytes {
         self.layout.signed_len_bound(places)
     }
 
-    /// The bytes as they came.
+    /// The original bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// The PSBT with `added` pairs, each with the index of its input, in the order of inputs.
+    /// The PSBT with the `added` pairs, each with the index of its input, in the order of inputs.
     pub(crate) fn signed(&self, added: &[(usize, Pair)]) -> Vec<u8> {
         self.layout.signed(&self.bytes, added)
     }
 }
 
-/// A PSBT that breaks no rule, with what it means for the wallet.
+/// A PSBT that breaks no rule, with its meaning for the wallet.
 pub struct CheckedPsbt {
     psbt: PsbtBytes,
     transaction: Transaction,
@@ -99,7 +101,7 @@ pub struct CheckedPsbt {
     reach: Reach,
 }
 
-/// What a signature takes of a checked PSBT.
+/// The parts of a checked PSBT that a signature needs.
 pub(crate) struct Parts {
     pub(crate) psbt: PsbtBytes,
     pub(crate) transaction: Transaction,
@@ -108,7 +110,7 @@ pub(crate) struct Parts {
     pub(crate) ours: Vec<OurInput>,
 }
 
-/// What the check knows of the token the wallet is in.
+/// What the check knows about the wallet's token.
 pub struct Surroundings<'a> {
     /// How far the wallet's addresses have been used.
     pub reach: Reach,
@@ -149,7 +151,7 @@ impl CheckedPsbt {
             .iter()
             .map(|input| input.rebuilt.location)
             .chain(change.iter().map(|(_, location)| *location))
-            // Held against the reach before: one transaction takes it one gap further at the most.
+            // Compared with the earlier reach, so that one transaction extends it by at most one gap.
             .filter(|location| around.reach.covers(*location))
             .fold(around.reach, Reach::extended);
         Ok(CheckedPsbt {
@@ -172,14 +174,14 @@ impl CheckedPsbt {
         })
     }
 
-    /// Satoshi that leave the wallet: inputs less outputs proved ours, where all inputs are proved ours; else all inputs.
-    /// The fee counts, and what is moved out of reach.
+    /// Satoshi that leave the wallet: inputs minus outputs proved ours if all inputs are proved ours,
+    /// otherwise all inputs. This includes the fee, and what is moved out of reach.
     pub fn leaves(&self) -> u64 {
         self.leaves
     }
 
-    /// Satoshi of change beyond the wallet's reach, less those of the inputs from beyond it. They are the wallet's, at an
-    /// address near one that is spent here, and count as leaving: see [`Reach::admitting`].
+    /// Satoshi of change beyond the wallet's reach, minus those of the inputs from beyond it. They belong to
+    /// the wallet, at an address near one that is spent here, and count as leaving: see [`Reach::admitting`].
     pub fn moved_out_of_reach(&self) -> u64 {
         self.moved_out_of_reach
     }
@@ -199,8 +201,8 @@ impl CheckedPsbt {
         self.fee
     }
 
-    /// Virtual bytes of the signed transaction (BIP 141), as far as they are known: witnesses of others count as empty,
-    /// ours as small as the script allows.
+    /// Virtual bytes of the signed transaction (BIP 141), as far as they are known: other witnesses count as
+    /// empty, ours as small as the script allows.
     pub fn vsize(&self) -> u64 {
         self.vsize
     }
@@ -215,18 +217,18 @@ impl CheckedPsbt {
         &self.prevouts
     }
 
-    /// The indices of the inputs proved ours, and where they are in the wallet.
+    /// The indices of the inputs proved ours, and their places in the wallet.
     pub fn our_inputs(&self) -> impl Iterator<Item = (usize, Location)> + '_ {
         self.ours.iter().map(|input| (input.index, input.rebuilt.location))
     }
 
-    /// The indices of the outputs proved ours, and where they are in the wallet.
+    /// The indices of the outputs proved ours, and their places in the wallet.
     pub fn our_outputs(&self) -> &[(usize, Location)] {
         &self.change
     }
 
-    /// The indices of the outputs that are the wallet's where it looks for them. Change beyond the reach is not, where it is
-    /// moved there by this transaction: it counts as leaving.
+    /// The indices of the outputs that the wallet finds where it looks. Change beyond the reach that this
+    /// transaction moves there is not among them, because it counts as leaving.
     pub fn our_reachable_outputs(&self) -> impl Iterator<Item = usize> + '_ {
         let is_moved = self.moved_out_of_reach > 0;
         let kept =
@@ -234,7 +236,7 @@ impl CheckedPsbt {
         kept.map(|(index, _)| *index)
     }
 
-    /// Label of the wallet it was checked for.
+    /// Label of the wallet for which it was checked.
     pub fn wallet(&self) -> &str {
         &self.wallet
     }
@@ -244,13 +246,13 @@ impl CheckedPsbt {
         self.reach
     }
 
-    /// Names what a signature of this wallet for this transaction means: the transaction, and every output that it spends,
-    /// whose amount and script not every signature hash covers.
+    /// What a code for this wallet and transaction is bound to: the transaction, and every output that it
+    /// spends, because not every signature hash covers their amounts and scripts.
     pub fn binding(&self) -> Binding {
         self.binding
     }
 
-    /// Names the registered script of the wallet it was checked for.
+    /// Names the registered script of the wallet for which it was checked.
     pub(crate) fn script_id(&self) -> &[u8; 32] {
         &self.script_id
     }
@@ -291,7 +293,7 @@ impl Payment for CheckedPsbt {
     }
 }
 
-/// What change beyond `reach` is worth more than the inputs of ours from beyond it.
+/// The value of change beyond `reach`, minus that of our inputs from beyond it.
 fn moved_out_of_reach(
     transaction: &Transaction,
     prevouts: &[TxOut],
@@ -324,27 +326,27 @@ fn binding(script_id: &[u8; 32], transaction: &Transaction, prevouts: &[TxOut]) 
     sha256::Hash::from_engine(hash).to_byte_array()
 }
 
-/// The transaction that a PSBT is about, unchecked: for a display that also shows what would be refused.
+/// The transaction of a PSBT, unchecked: for a display that also shows what would be refused.
 pub fn transaction_of(bytes: &[u8]) -> Result<Transaction, PsbtError> {
     Ok(decode::decode(bytes, &Layout::take(bytes)?)?.transaction)
 }
 
-/// The message that a PSBT says it is about (BIP 322), if it is text: for a display.
+/// The message of a PSBT (BIP 322), if it is text: for a display.
 pub fn message_of(bytes: &[u8]) -> Option<String> {
     Layout::take(bytes).ok()?;
     message::text(bytes)
 }
 
-/// Why bytes are not signed. The texts hold no amounts, keys or addresses.
+/// The reason why bytes are not signed. The texts contain no amounts, keys or addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PsbtError {
-    /// No PSBT of version 0 or 2.
+    /// Not a PSBT of version 0 or 2.
     #[error("not a PSBT: {0}")]
     NotPsbt(String),
-    /// No PSBT: a map has a key twice.
+    /// Not a PSBT: a map has a key twice.
     #[error("not a PSBT: {0}")]
     DuplicateKey(String),
-    /// No PSBT: bytes behind the last map.
+    /// Not a PSBT: bytes follow the last map.
     #[error("not a PSBT: {0}")]
     TrailingBytes(String),
     /// Over a bound.
@@ -382,7 +384,7 @@ fn refuse(rule: Rule, detail: impl Into<String>) -> PsbtError {
     PsbtError::Refused { rule, detail: detail.into() }
 }
 
-/// What is proved of a PSBT for a wallet.
+/// What is proved about a PSBT for a wallet.
 struct Proved {
     prevouts: Vec<TxOut>,
     paid_in: u64,
@@ -391,11 +393,11 @@ struct Proved {
     change: Vec<(usize, Location)>,
 }
 
-/// Every rule of structure, amounts and ownership.
+/// Checks every rule of structure, amounts and ownership.
 fn prove(psbt: &Decoded<'_>, wallet: &WatchOnly, around: &Surroundings<'_>) -> Result<Proved, PsbtError> {
     check_structure(&psbt.transaction)?;
     check_global_keys(psbt, wallet)?;
-    // Of one script, so of one kind: what we sign is what is proved to be this wallet's.
+    // The wallet has one script, so all inputs that we sign are of one kind.
     let prevouts = amounts::prevouts(psbt, wallet.is_taproot())?;
     let (paid_in, paid_out) = amounts::sums(&psbt.transaction, &prevouts)?;
     let repeated = work::repeated(psbt, wallet)?;
@@ -408,7 +410,8 @@ fn prove(psbt: &Decoded<'_>, wallet: &WatchOnly, around: &Surroundings<'_>) -> R
     Ok(Proved { prevouts, paid_in, paid_out, ours, change })
 }
 
-/// Looks at every input: those proved ours. `sighash-type`, and what [`ownership`] and [`partial`] refuse.
+/// Checks every input, and returns those proved ours. `sighash-type`, and the refusals of [`ownership`] and
+/// [`partial`].
 fn inputs_of_ours(
     psbt: &Decoded<'_>,
     prevouts: &[TxOut],
@@ -431,7 +434,7 @@ fn inputs_of_ours(
     Ok(ours)
 }
 
-/// Looks at every output: those proved ours, with their place. What [`ownership`] refuses.
+/// Checks every output, and returns those proved ours, with their places. The refusals of [`ownership`].
 fn outputs_of_ours(psbt: &Decoded<'_>, prover: &mut Prover<'_>) -> Result<Vec<(usize, Location)>, PsbtError> {
     let mut ours = Vec::new();
     for (index, paid) in psbt.transaction.output.iter().enumerate() {
@@ -477,7 +480,7 @@ fn asks_all(asked: PsbtSighashType) -> bool {
     asked.to_u32() == EcdsaSighashType::All.to_u32()
 }
 
-/// `network`: an extended key of our master under another network's version bytes.
+/// `network`: an extended key of our master with another network's version bytes.
 fn check_global_keys(psbt: &Decoded<'_>, wallet: &WatchOnly) -> Result<(), PsbtError> {
     let foreign = psbt.xpubs.iter().any(|(xpub, (fingerprint, _))| {
         *fingerprint == wallet.master_fingerprint() && xpub.network != wallet.network().kind()

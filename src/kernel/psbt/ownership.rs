@@ -1,4 +1,4 @@
-//! What is ours: proved by rebuilding the script from the registered wallet, never by a claim.
+//! Proves what is ours by rebuilding the script from the registered wallet, never by a claim.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,21 +20,21 @@ use crate::wallet::{
 pub(crate) struct OurInput {
     pub(crate) index: usize,
     pub(crate) rebuilt: Arc<Rebuilt>,
-    /// The branches that it asks our signature for, at least one.
+    /// The branches for which it requests our signature, at least one.
     asked: Vec<Asked>,
-    /// It asks for a signature that says ALL: taproot, in place of the shorter DEFAULT.
+    /// It requests a signature of explicit type ALL: taproot, instead of the shorter DEFAULT.
     pub(crate) asks_all: bool,
 }
 
-/// A branch that an input asks our signature for.
+/// A branch for which an input requests our signature.
 struct Asked {
     place: Place,
-    /// Our signature is there already, and verifies.
+    /// Our signature is already there, and verifies.
     is_signed: bool,
 }
 
 impl OurInput {
-    /// Takes out the branches that are not to be signed: `false` where none would be left, and all stay.
+    /// Removes branches that must not be signed. Returns `false` if none would be left; then all stay.
     pub(super) fn keep(&mut self, is_kept: impl Fn(&Branch) -> bool) -> bool {
         let rebuilt = &self.rebuilt;
         let is_kept = |asked: &Asked| is_kept(rebuilt.branch(asked.place));
@@ -45,7 +45,7 @@ impl OurInput {
         any
     }
 
-    /// Those of them for which our signature is not there yet.
+    /// The branches without our signature.
     pub(crate) fn unsigned(&self) -> impl Iterator<Item = &Branch> {
         self.asked.iter().filter(|asked| !asked.is_signed).map(|asked| self.rebuilt.branch(asked.place))
     }
@@ -56,9 +56,10 @@ pub(super) struct Prover<'a> {
     wallet: &'a WatchOnly,
     around: &'a Surroundings<'a>,
     transaction: &'a Transaction,
-    /// How far outputs may go: as far as the wallet's addresses have been used, and near the inputs proved ours.
+    /// How far outputs may go: as far as the wallet's addresses were used, and near the inputs proved ours.
     admitted: Reach,
-    /// Addresses that are claimed more than once, and those of them that were rebuilt: each is, once.
+    /// Addresses that are claimed more than once, and those of them that were rebuilt, which each is only
+    /// once.
     repeated: HashSet<Location>,
     rebuilt: HashMap<Location, Arc<Rebuilt>>,
 }
@@ -74,8 +75,8 @@ impl<'a> Prover<'a> {
         Prover { wallet, around, transaction, admitted, repeated, rebuilt }
     }
 
-    /// Proves input `index` ours, where it claims to be. `mixed-wallets`, `network`, `derived-key`, `script-mismatch`,
-    /// `already-final`.
+    /// Proves that input `index` is ours, if it claims to be. `mixed-wallets`, `network`, `derived-key`,
+    /// `script-mismatch`, `already-final`.
     pub(super) fn input(
         &mut self,
         index: usize,
@@ -124,7 +125,7 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// A key of another wallet of this token, unless it cosigns in this one.
+    /// Refuses a key of another wallet of this token, unless it cosigns in this one.
     fn refuse_siblings(&self, index: usize, input: &Input) -> Result<(), PsbtError> {
         let is_foreign = |fingerprint: &&Fingerprint| {
             (self.around.is_sibling)(fingerprint)
@@ -177,9 +178,10 @@ impl<'a> Prover<'a> {
         Ok(OurInput { index, asked, asks_all: input.sighash_type.is_some_and(super::asks_all), rebuilt })
     }
 
-    /// Where output `index` is in the wallet, if it is proved ours; all inputs were looked at before. `change-path`, `network`, and `change-multisig` where the
-    /// script that comes with it has our key and is not the registered one. Any other output that claims our key and is not
-    /// paid to us (`change-fraud`) is not ours: it counts as spent.
+    /// The place of output `index` in the wallet, if it is proved ours. All inputs were checked before.
+    /// `change-path`, `network`, and `change-multisig` if the script that comes with it contains our key and
+    /// is not the registered one. Any other output that claims our key and does not pay us (`change-fraud`)
+    /// is not ours: it counts as spent.
     pub(super) fn output(
         &mut self,
         index: usize,
@@ -235,7 +237,7 @@ impl<'a> Prover<'a> {
         if !located.holds(&sketch) {
             return Ok(None);
         }
-        // The keys of the others are not derived for what cannot be ours.
+        // The others' keys are not derived for an output that cannot be ours.
         if !self.wallet.has_form_of(paid) {
             return self.paid_elsewhere(index, output, &sketch);
         }
@@ -251,7 +253,7 @@ impl<'a> Prover<'a> {
         Ok(Some(location))
     }
 
-    /// Our key truly, in a script that is not the registered one: nobody pays there but by fraud.
+    /// Our true key in a script that is not the registered one: only a fraud pays there.
     fn paid_elsewhere(
         &self,
         index: usize,
@@ -299,7 +301,7 @@ impl<'a> Prover<'a> {
     }
 }
 
-/// A path as it is told. A PSBT can have one of thousands of steps, which no log needs.
+/// A path for a message. A PSBT can have one with thousands of steps, which no log needs.
 pub(super) fn shown(path: &DerivationPath) -> String {
     const LONGEST: usize = 12;
     if path.len() <= LONGEST { format!("m/{path}") } else { format!("of {} steps", path.len()) }
@@ -309,7 +311,7 @@ fn not_derived(error: WalletError) -> PsbtError {
     refuse(Rule::DerivedKey, error.to_string())
 }
 
-/// Whether our signature is there. That it verifies is found by [`super::partial`].
+/// Whether our signature is there. [`super::partial`] checks that it verifies.
 fn has_our_signature(input: &Input, ours: &Branch) -> bool {
     match &ours.spend {
         Spend::Legacy(_) | Spend::SegwitV0(_) => {

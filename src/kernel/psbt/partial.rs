@@ -1,7 +1,7 @@
 //! Partial signatures that are already there: each must be of type ALL and verify.
 //!
-//! A signer that adds its own beside a bad one helps to build a transaction that nobody can finalise, or that somebody
-//! can finalise otherwise.
+//! If a signer added its own signature beside a bad one, it would help to build a transaction that nobody can
+//! finalise, or that somebody can finalise in another way.
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ impl<'a> Verifier<'a> {
         Verifier { cache: SighashCache::new(transaction), prevouts, secp }
     }
 
-    /// Verifies every signature of input `index`, which `ours` knows if it is ours. `foreign-partial-sig`,
-    /// `sighash-type`.
+    /// Verifies every signature of input `index`; `ours` is given if the input is ours.
+    /// `foreign-partial-sig`, `sighash-type`.
     pub(super) fn check(
         &mut self,
         index: usize,
@@ -48,7 +48,7 @@ impl<'a> Verifier<'a> {
         if let Some(ours) = ours {
             check_leaves(index, input, ours)?;
         }
-        // ECDSA signs the same for each of our keys.
+        // ECDSA signs the same message for each of our keys.
         self.check_ecdsa(index, input, ours.and_then(|ours| ours.branches.first()).map(|ours| &ours.spend))?;
         self.check_schnorr(index, input)
     }
@@ -119,8 +119,8 @@ impl<'a> Verifier<'a> {
     }
 }
 
-/// `require-cosigner`: an input of ours has a signature of the cosigner. Only the branches for which it has one are signed.
-/// That it verifies was found before.
+/// `require-cosigner`: every input of ours must have a signature of the cosigner. Only the branches with such
+/// a signature are signed. Earlier checks found that it verifies.
 pub(super) fn require(
     cosigner: Fingerprint,
     input: &Input,
@@ -153,13 +153,14 @@ fn has_signature(
     let for_leaf = |leaf: &TapLeafHash| input.tap_script_sigs.contains_key(&(x_only, *leaf));
     match ours {
         Spend::Legacy(_) | Spend::SegwitV0(_) => input.partial_sigs.contains_key(&PublicKey::new(key)),
-        // We need nobody beside us: a signature for any leaf says that the cosigner agrees.
+        // We need no other signature here: one for any leaf shows that the cosigner agrees.
         Spend::KeyPath(taproot) => by_key_path(taproot) || leaves.iter().any(for_leaf),
         Spend::ScriptPath(taproot, leaf) => by_key_path(taproot) || for_leaf(leaf),
     }
 }
 
-/// `foreign-partial-sig`: a signature for a leaf that is not in the tree of our address completes nothing.
+/// `foreign-partial-sig`: a signature for a leaf that is not in the tree of our address cannot complete
+/// anything.
 fn check_leaves(index: usize, input: &Input, ours: &Rebuilt) -> Result<(), PsbtError> {
     if input.tap_script_sigs.keys().all(|(_, leaf)| ours.leaves.contains(leaf)) {
         return Ok(());
@@ -170,7 +171,7 @@ fn check_leaves(index: usize, input: &Input, ours: &Rebuilt) -> Result<(), PsbtE
     ))
 }
 
-/// How an input that is not ours is signed for, by the scripts in the PSBT, which hash to what is spent.
+/// How an input that is not ours is signed, by the scripts in the PSBT, which hash to the spent output.
 fn claimed_spend(input: &Input, prevout: &TxOut) -> Option<Spend> {
     let program = match &input.redeem_script {
         Some(script) => script.clone(),
@@ -185,7 +186,8 @@ fn claimed_spend(input: &Input, prevout: &TxOut) -> Option<Spend> {
     Some(Spend::Legacy(program))
 }
 
-/// The redeem script that is not there, of a witness program in a P2SH: it follows from the witness script, or from the key.
+/// The omitted redeem script of a witness program in a P2SH, which follows from the witness script or the
+/// key.
 fn left_out(input: &Input, script_pubkey: &Script) -> Option<ScriptBuf> {
     let of_key = |key: &PublicKey| Some(ScriptBuf::new_p2wpkh(&key.wpubkey_hash().ok()?));
     let program = match &input.witness_script {
@@ -195,7 +197,8 @@ fn left_out(input: &Input, script_pubkey: &Script) -> Option<ScriptBuf> {
     (program.to_p2sh().as_script() == script_pubkey).then_some(program)
 }
 
-/// What an ECDSA signature of type ALL signs: BIP 143 for a witness program of version 0, else the legacy hash.
+/// The message of an ECDSA signature of type ALL: BIP 143 for a witness program of version 0, otherwise the
+/// legacy hash.
 pub(crate) fn ecdsa_message(
     spend: &Spend,
     index: usize,

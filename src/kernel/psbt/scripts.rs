@@ -1,4 +1,4 @@
-//! The scripts that a map has, held against what is spent or paid: `script-mismatch`.
+//! Compares the scripts in a map with the spent or paid output: `script-mismatch`.
 
 use bitcoin::psbt::{Input, Output};
 use bitcoin::secp256k1::{All, PublicKey, Secp256k1};
@@ -9,10 +9,10 @@ use super::{PsbtError, refuse};
 use crate::rule::Rule;
 use crate::wallet::{Rebuilt, Spend, Taproot};
 
-/// Whether the scripts that come with an output have this key of ours in them.
+/// Whether the scripts that come with an output contain this key of ours.
 pub(super) fn shows_our_key(output: &Output, key: &PublicKey) -> bool {
     let x_only = key.x_only_public_key().0.serialize();
-    // A compressed key has the x-only one in it.
+    // A compressed key contains the x-only one.
     let has_ours = |script: &Script| script.as_bytes().windows(x_only.len()).any(|window| window == x_only);
     output.redeem_script.iter().chain(&output.witness_script).any(|script| has_ours(script))
         || output.tap_tree.iter().any(|tree| tree.script_leaves().any(|leaf| has_ours(leaf.script())))
@@ -40,7 +40,7 @@ pub(super) fn check_scripts(
         let program = script.to_p2wsh();
         match redeem_script {
             Some(redeem_script) => program == *redeem_script,
-            // The redeem script of a P2WSH in a P2SH follows from the witness script: it may be left out.
+            // The redeem script of a P2WSH in a P2SH follows from the witness script, and may be left out.
             None if script_pubkey.is_p2sh() => program.to_p2sh().as_script() == script_pubkey,
             None => program.as_script() == script_pubkey,
         }
@@ -76,8 +76,8 @@ pub(super) fn check_leaves(
     Err(refuse(Rule::ScriptMismatch, format!("a leaf script of input {index} is not in its output")))
 }
 
-/// `script-mismatch`: an internal key with a tree that do not make the output key (BIP 341, "Constructing and spending
-/// Taproot outputs").
+/// `script-mismatch`: an internal key and a tree that do not give the output key (BIP 341, "Constructing and
+/// spending Taproot outputs").
 pub(super) fn check_tree(
     index: usize,
     output: &Output,
@@ -92,7 +92,7 @@ pub(super) fn check_tree(
     Err(refuse(Rule::ScriptMismatch, format!("the script tree of output {index} does not make its key")))
 }
 
-/// `script-mismatch`: taproot fields that are not those of the rebuilt address.
+/// `script-mismatch`: taproot fields that differ from those of the rebuilt address.
 pub(super) fn check_taproot(
     side: &str,
     index: usize,

@@ -1,5 +1,5 @@
-//! Version 2 of a PSBT (BIP 370) for the one parser: the fields that make the transaction are put together to the
-//! unsigned transaction of version 0.
+//! Version 2 of a PSBT (BIP 370) for the one parser: builds the unsigned transaction of version 0 from the
+//! fields that describe the transaction.
 
 use core::ops::RangeInclusive;
 
@@ -26,11 +26,11 @@ const IN_REQUIRED_HEIGHT_LOCKTIME: u8 = 0x12;
 const OUT_AMOUNT: u8 = 0x03;
 const OUT_SCRIPT: u8 = 0x04;
 
-/// Key types that only version 2 has. They come without key data: what has some is unknown, in any version.
+/// Key types that only version 2 has. They come without key data: a key with data is unknown, in any version.
 pub(super) const GLOBAL_FIELDS: RangeInclusive<u8> = GLOBAL_TX_VERSION..=GLOBAL_TX_MODIFIABLE;
-/// The same of an input.
+/// The same for inputs.
 pub(super) const INPUT_FIELDS: RangeInclusive<u8> = IN_PREVIOUS_TXID..=IN_REQUIRED_HEIGHT_LOCKTIME;
-/// The same of an output.
+/// The same for outputs.
 pub(super) const OUTPUT_FIELDS: RangeInclusive<u8> = OUT_AMOUNT..=OUT_SCRIPT;
 
 /// Refuses `fields` in maps of version 0, from which BIP 370 excludes them.
@@ -55,7 +55,7 @@ pub(super) fn misplaced(map: Map, key_type: u8) -> PsbtError {
     ))
 }
 
-/// Whether a field of the global map is looked at here.
+/// Whether this file reads a field of the global map.
 pub(super) fn is_global(key_type: u8) -> bool {
     key_type == GLOBAL_VERSION || GLOBAL_FIELDS.contains(&key_type)
 }
@@ -66,7 +66,7 @@ pub(super) fn up_to_inputs(bytes: &[u8], layout: &Layout) -> Result<Vec<u8>, Psb
     let global = Global::read(&mut global_map)?;
     let (inputs, outputs) = layout.split(bytes, layout.inputs());
     if inputs.is_empty() {
-        // Without inputs the transaction has no unambiguous serialization (BIP 144).
+        // Without inputs the serialization of a transaction is ambiguous (BIP 144).
         return Err(refuse(Rule::NoInputOfOurs, "the transaction has no inputs"));
     }
     let inputs = inputs
@@ -113,7 +113,7 @@ impl Global {
                         GLOBAL_FALLBACK_LOCKTIME,
                     )?));
                 }
-                // The counts are held against the maps by the layout.
+                // The layout has compared the counts with the maps.
                 [GLOBAL_TX_MODIFIABLE] => drop(fixed::<1>(value, Map::Global, GLOBAL_TX_MODIFIABLE)?),
                 [GLOBAL_VERSION] => drop(fixed::<4>(value, Map::Global, GLOBAL_VERSION)?),
                 _ => {}
@@ -192,7 +192,8 @@ fn read_output(index: usize, map: &[u8]) -> Result<TxOut, PsbtError> {
     }
 }
 
-/// BIP 370, "Determining Lock Time": the highest required one, by height where all inputs that require one allow it.
+/// BIP 370, "Determining Lock Time": the highest required one, by height if all inputs that require one allow
+/// it.
 fn lock_time(inputs: &[Input], fallback: LockTime) -> Result<LockTime, PsbtError> {
     let mut requiring =
         inputs.iter().filter(|input| input.time.is_some() || input.height.is_some()).peekable();

@@ -1,13 +1,15 @@
-//! The work of a PSBT, bounded before it is begun. `oversize`.
+//! Bounds the work for a PSBT before it begins. `oversize`.
 //!
-//! Checking a PSBT costs a caller nothing, and us the derivation of keys: for each address that an input or output claims to
-//! be the wallet's, one for each place in the script. So the claims are counted first, by their paths, from bytes alone: a
-//! PSBT that asks for too much is refused before a key is derived. What counts is what could be the wallet's:
-//! - an input, since each may be a coin of it: by addresses, of which each is derived once;
-//! - an output of the wallet's form, since each may be change; another one costs no more than our own keys. A payment has
-//!   little change, and as many inputs as it takes: so outputs are held against the inputs.
+//! Checking a PSBT costs its caller nothing, but makes us derive keys: for each address that an input or
+//! output claims to be the wallet's, one for each place in the script. So the claims are counted first, by
+//! their paths, from bytes alone. A PSBT that asks for too much is refused before a key is derived.
+//! Everything counts that could be the wallet's:
+//! - an input, because each may be one of its coins. Inputs count by addresses, each of which is derived
+//!   once;
+//! - an output of the wallet's form, because each may be change. Other outputs cost only our own keys. A
+//!   payment has little change, and as many inputs as it needs, so outputs are compared with the inputs.
 //!
-//! Signatures and trees, which are verified and hashed, have bounds of their own ([`super::layout`]).
+//! Signatures and trees, which are verified and hashed, have their own bounds ([`super::layout`]).
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,16 +17,17 @@ use super::PsbtError;
 use super::decode::Decoded;
 use crate::wallet::{Location, WatchOnly};
 
-/// Keys that are derived for one PSBT at the most: some 30 µs each.
+/// The most keys that are derived for one PSBT, at some 30 µs each.
 const MAX_KEYS: usize = 10_000;
-/// Keys that are derived for outputs, beside as many as for the inputs: a wallet may split its coins into thousands.
+/// Keys that are derived for outputs, in addition to as many as for the inputs: a wallet may split its coins
+/// into thousands.
 const MAX_OUTPUT_KEYS: usize = 4_000;
 
-/// Inputs and outputs that are not counted, if all of them may be derived for: so many addresses a wallet keeps rebuilt.
+/// So many inputs and outputs are not counted: the wallet caches that many rebuilt addresses.
 const FEW: usize = 128;
 
-/// The addresses that are claimed more than once, if all that are claimed can be derived; none where they are few, which the
-/// wallet keeps rebuilt.
+/// The addresses that are claimed more than once, if all claimed ones can be derived. None if they are few,
+/// because the wallet caches rebuilt addresses.
 pub(super) fn repeated(psbt: &Decoded<'_>, wallet: &WatchOnly) -> Result<HashSet<Location>, PsbtError> {
     let ours = wallet.master_fingerprint();
     let (places, ours_alone) = (wallet.key_places(), wallet.places().count());

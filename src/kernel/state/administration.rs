@@ -13,7 +13,7 @@ use crate::rule::Rule;
 use crate::seal::{Kind, RecordKey};
 use crate::wallet::{Reach, Wallet, WalletRecord};
 
-/// Evidence: what nobody decided is recorded, too.
+/// Evidence: an event without a decision was recorded.
 pub struct Recorded;
 
 /// The first batch of a store.
@@ -32,12 +32,12 @@ pub(crate) fn initialise(token: &TokenRecord, believed: Believed) -> Batch {
     Batch { writes, event, time: believed.wall }
 }
 
-/// Believes the wall clock from here on: it is the first time that it is read in this run of the machine.
+/// Trusts the wall clock from here on, at its first reading in this run of the machine.
 pub fn believe_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed) -> Change<Recorded> {
     Change::new(record_clock(old, believed, Event::ClockTaken { moved: None }), Recorded)
 }
 
-/// The same by word of the security officer. `moved` is by how much it differs from the one believed before.
+/// The same, approved by the security officer. `moved` is the difference from the clock trusted before.
 pub(crate) fn take_clock(
     old: Option<&Versioned<ClockRecord>>,
     believed: Believed,
@@ -67,18 +67,18 @@ fn record_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed, event:
     Batch { writes: vec![write], event, time: believed.wall }
 }
 
-/// Records that no code is looked at for the time being.
+/// Records that for the time being no code is checked.
 pub fn stop(failures: u32, now: u64) -> Change<Recorded> {
     Change::new(Batch { writes: vec![], event: Event::Stopped { failures }, time: now }, Recorded)
 }
 
-/// Records a PSBT that a rule refused before any code was looked at.
+/// Records a PSBT that a rule refused before any code was checked.
 pub fn decline(wallet: &str, rule: Rule, now: u64) -> Change<Recorded> {
     let event = Event::PsbtRefused { wallet: wallet.into(), rule: rule.tag().into() };
     Change::new(Batch { writes: vec![], event, time: now }, Recorded)
 }
 
-/// Takes a store that did not fit its anchor.
+/// Accepts a store that did not fit its anchor.
 pub(crate) fn restore(old: Option<&Versioned<Epoch>>, store: u64, anchor: Option<u64>, now: u64) -> Batch {
     let number = old.map_or(0, |old| old.value.number).saturating_add(1);
     let epoch = Epoch { number, at: now };
@@ -94,7 +94,7 @@ pub(crate) fn restore(old: Option<&Versioned<Epoch>>, store: u64, anchor: Option
     Batch { writes: vec![write], event, time: now }
 }
 
-/// Enrols a user. The place is that of its name: a second user of the same name cannot be written.
+/// Enrols a user. The place follows from the name, so a second user with the same name cannot be written.
 pub(crate) fn add_user(user: &UserRecord, now: u64) -> Batch {
     let place = RecordKey::user(&user.name);
     let writes = vec![Write { place, expected: None, content: Content::Put(user.encode()) }];
@@ -102,20 +102,21 @@ pub(crate) fn add_user(user: &UserRecord, now: u64) -> Batch {
     Batch { writes, event, time: now }
 }
 
-/// Removes a user. The caller has made sure, with no other act of administration in between, that no wallet lists it.
+/// Removes a user. The caller has made sure, with no other act of administration in between, that no wallet
+/// lists the user.
 pub(crate) fn remove_user(user: &Versioned<UserRecord>, now: u64) -> Batch {
     let event = of_user(Deed::UserRemoved, Some(&user.value), None);
     Batch { writes: vec![user.remove()], event, time: now }
 }
 
-/// Unlocks a user: ends the row of failures and the wait, never the 30-day budget.
+/// Unlocks a user: ends the row of wrong tries and the wait, never the 30-day budget.
 pub(crate) fn unlock_user(user: &Versioned<UserRecord>, now: u64) -> Batch {
     let unlocked = UserRecord { budget: user.value.budget.row_ended(), ..user.value.clone() };
     let event = of_user(Deed::UserUnlocked, Some(&user.value), Some(&unlocked));
     Batch { writes: vec![user.put(&unlocked)], event, time: now }
 }
 
-/// Creates the wallet `id`, with its state beside it. `opened` is what `wallet` opens to.
+/// Creates the wallet `id` and its state. `opened` is the opened wallet.
 pub(crate) fn add_wallet(id: [u8; 16], wallet: &WalletRecord, opened: &Wallet, now: u64) -> Batch {
     let first = |kind, content| Write {
         place: RecordKey { kind, id },
@@ -135,9 +136,9 @@ pub(crate) fn add_wallet(id: [u8; 16], wallet: &WalletRecord, opened: &Wallet, n
     Batch { writes, event, time: now }
 }
 
-/// Changes label, users or policy of a wallet, and its reach, which is never lowered. `opened` is what it and the new one
-/// open to. Its state is always written, too: a signature that was judged by the wallet as it was finds another version
-/// there, and is not given.
+/// Changes label, users or policy of a wallet, and its reach, which is never lowered. `opened` are the opened
+/// old and new wallets. The state is always written, too. So a signature that was judged by the old wallet
+/// finds another version of the state, and is not given.
 pub(crate) fn change_wallet(
     wallet: &Versioned<WalletRecord>,
     new: &WalletRecord,
@@ -173,7 +174,7 @@ pub(crate) fn change_wallet(
     Batch { writes, event, time: now }
 }
 
-/// Creates the key `id` that signs digests, with its state beside it. `opened` is what `key` opens to.
+/// Creates the key `id` that signs digests, and its state. `opened` is the opened key.
 pub(crate) fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, opened: &DigestKey, now: u64) -> Batch {
     let first = |kind, content| Write {
         place: RecordKey { kind, id },
@@ -195,7 +196,8 @@ pub(crate) fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, opened: &Diges
     Batch { writes, event, time: now }
 }
 
-/// Changes label, users or policy of a key that signs digests. Its state is written, too, as [`change_wallet`] does.
+/// Changes label, users or policy of a key that signs digests. As in [`change_wallet`], its state is written,
+/// too.
 pub(crate) fn change_digest_key(
     key: &Versioned<DigestKeyRecord>,
     new: &DigestKeyRecord,
@@ -223,12 +225,12 @@ pub(crate) fn change_digest_key(
     Batch { writes, event, time: now }
 }
 
-/// The names that are in one list and not in the other.
+/// The names that are in the first list and not in the second.
 fn only_in(one: &[String], other: &[String]) -> Vec<String> {
     one.iter().filter(|user| !other.contains(user)).cloned().collect()
 }
 
-/// In what a wallet or key differs from what it was: each pair is the old and the new.
+/// The differences between the old and the new wallet or key. Each pair is the old and the new value.
 fn changes(
     label: (&str, &str),
     users: (&[String], &[String]),
@@ -269,7 +271,7 @@ fn of_user(deed: Deed, before: Option<&UserRecord>, since: Option<&UserRecord>) 
     Event::Act(Box::new(act_of_user(deed, before, since)))
 }
 
-/// An act on a user's record: one of the two is there at least.
+/// An act on a user's record. At least one of the two is given.
 pub(super) fn act_of_user(
     deed: Deed,
     before: Option<&UserRecord>,

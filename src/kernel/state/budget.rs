@@ -1,4 +1,4 @@
-//! The budget of guesses at a user: the tries charged, the waits and locks. It is one for all of the user's factors.
+//! The budget of guesses at a user: wrong tries, waits and locks. All factors of a user share it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ pub const BACK_OFF_FROM: u32 = 3;
 pub const BACK_OFF_FIRST: u64 = 30;
 /// The longest wait in seconds.
 pub const BACK_OFF_MOST: u64 = 3_600;
-/// Wrong tries in a row that lock a user until the security officer unlocks.
+/// Wrong tries in a row that lock a user until the security officer unlocks them.
 pub const LOCK_FROM: u32 = 10;
 /// Wrong tries in [`BUDGET_PERIOD`] that lock a user, whatever happens in between.
 pub const BUDGET: usize = 20;
@@ -18,29 +18,29 @@ pub const BUDGET_PERIOD: u64 = 30 * 24 * 3_600;
 /// Seconds to wait after so many wrong tries in a row.
 pub(super) fn wait_after(in_row: u32) -> u64 {
     in_row.checked_sub(BACK_OFF_FROM).map_or(0, |doublings| {
-        // From the shift on which a bit is lost on, and long before, it is the longest wait.
+        // Long before a shift loses a bit, the longest wait applies.
         BACK_OFF_FIRST.checked_shl(doublings.min(32)).map_or(BACK_OFF_MOST, |wait| wait.min(BACK_OFF_MOST))
     })
 }
 
-/// What became of the tries at a user's factors.
+/// The state of the tries at a user's factors.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Budget {
-    /// Tries charged since the last right one or unlocking.
+    /// Wrong tries since the last right one or unlocking.
     in_row: u32,
-    /// No try is taken before this Unix time.
+    /// No try is accepted before this Unix time.
     not_before: u64,
-    /// Unix times of the tries charged in the last 30 days and not right.
+    /// Unix times of the wrong tries in the last 30 days.
     charged: Vec<u64>,
 }
 
 impl Budget {
-    /// Whether no try is taken at `now`.
+    /// Whether no try is accepted at `now`.
     pub fn is_locked(&self, now: u64) -> bool {
         self.in_row >= LOCK_FROM || now < self.not_before || self.failures(now) >= BUDGET
     }
 
-    /// Tries charged and not right in the 30 days before `now`.
+    /// Wrong tries in the 30 days before `now`.
     pub fn failures(&self, now: u64) -> usize {
         self.charged.iter().filter(|&&at| at.saturating_add(BUDGET_PERIOD) > now).count()
     }
@@ -55,18 +55,19 @@ impl Budget {
         Budget { in_row, not_before: now.saturating_add(wait), charged }
     }
 
-    /// The longest that can be written: as many tries as there are to be had.
+    /// The longest that can be written: with the most tries possible.
     pub(super) fn longest() -> Budget {
         Budget { in_row: u32::MAX, not_before: u64::MAX, charged: vec![u64::MAX; BUDGET] }
     }
 
-    /// Ends the row of wrong tries: after a right one, or by the security officer's word. The 30 days stay as they are.
+    /// Ends the row of wrong tries, after a right one or by the security officer. The 30 days stay as they
+    /// are.
     pub(super) fn row_ended(&self) -> Budget {
         Budget { in_row: 0, not_before: 0, charged: self.charged.clone() }
     }
 }
 
-/// A user is locked or must wait: no code was evaluated.
+/// A user is locked or must wait: no code was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Locked;
 
@@ -98,7 +99,7 @@ mod tests {
             assert_eq!(budget.failures(now), failure);
             now += 1;
             if failure < BUDGET {
-                // A success in between ends the row, and nothing else.
+                // A right code in between ends the row, and changes nothing else.
                 budget = budget.row_ended();
                 assert_eq!(budget.failures(now), failure);
                 now += 1;

@@ -1,4 +1,4 @@
-//! What the audit keeps of each record that an act puts in force.
+//! The documents that the audit keeps of the records that an act puts in force.
 
 use super::records::{TokenRecord, UserRecord};
 use crate::act::Document;

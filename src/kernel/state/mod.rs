@@ -1,19 +1,21 @@
-//! The state of users, wallets and PINs: old → new, no side effects.
+//! The state of users, wallets and PINs: from the old one to the new one, without side effects.
 //!
-//! Each transition takes the records as they were read, with their versions, and gives a [`Change`](super::receipt::Change): what to write, what
-//! to tell the audit, and the evidence that the next step needs once the change is durable. Two transitions from the
-//! same version cannot both be written, so every race has one winner.
+//! Each transition takes the records as they were read, with their versions, and returns a
+//! [`Change`](super::receipt::Change): what to write, what to record in the audit, and the evidence for the
+//! next step, once the change is durable. Two transitions from the same version cannot both be written, so
+//! every race has one winner.
 //!
 //! Invariants:
-//! - T1. What came of a code is decided with the record that it replaces, and nobody learns of it before it is durable. A wrong
-//!   code is charged in that very change.
-//! - T2. Success never touches another try's charge: nothing resets the 30-day budget.
-//! - T3. A spent step is never spent again, nor is an earlier one. For two minutes it gives the signatures that it was spent on once
-//!   more, to a caller who asks for the same.
-//! - T4. A locked user's code is not evaluated.
-//! - T5. Each peer has its own count of wrong PINs: a peer that used up its tries closes the door only to itself.
-//! - T6. The limits of a period are judged against the state that the commit replaces, and what leaves is charged in it.
-//! - T7. Whatever came of the codes, the same records are written, of the same length.
+//! - T1. The outcome of a code is decided with the record that it replaces, and nobody learns it before it is
+//!   durable. That same change charges a wrong code.
+//! - T2. A right code never removes another try's charge: nothing resets the 30-day budget.
+//! - T3. A spent step is never spent again, and neither is an earlier one. For two minutes the same request
+//!   gets the signatures that the step was spent on once more.
+//! - T4. A locked user's code is not checked.
+//! - T5. Each peer has its own count of wrong PINs: a peer that used up its tries locks only itself out.
+//! - T6. The limits of a period are judged against the state that the commit replaces, and the same commit
+//!   charges what leaves.
+//! - T7. Whatever the outcome of the codes, the same records are written, with the same lengths.
 
 mod administration;
 mod budget;

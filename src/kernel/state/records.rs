@@ -1,4 +1,4 @@
-//! The records: what is kept of the token, its users and its wallets, and how it is written.
+//! The records: what is kept about the token, its users and its wallets, and how it is encoded.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ use crate::wallet::Reach;
 pub struct TokenRecord {
     /// `CK_TOKEN_INFO.label`, without its padding.
     pub label: String,
-    /// Tells this token from others; random, shown in hex as `CK_TOKEN_INFO.serialNumber`.
+    /// Distinguishes this token from others: random, shown in hex as `CK_TOKEN_INFO.serialNumber`.
     pub serial: [u8; 8],
     /// The security officer's PIN.
     pub so: OfficerPin,
@@ -43,7 +43,7 @@ impl TokenRecord {
     }
 }
 
-/// A user: by what they approve, and what became of the tries at it.
+/// A user: the factor by which they approve, and the state of the tries.
 #[derive(Clone, Deserialize)]
 #[serde(from = "ReadUser")]
 pub struct UserRecord {
@@ -51,7 +51,7 @@ pub struct UserRecord {
     pub name: String,
     /// `CKA_OTP_SERVICE_IDENTIFIER`: the issuer shown in the authenticator.
     pub service: String,
-    /// By what the user approves.
+    /// The factor by which the user approves.
     pub factor: Factor,
     /// Whether a first proof was right.
     pub confirmed: bool,
@@ -71,7 +71,7 @@ impl UserRecord {
         UserRecord { name, service, factor, confirmed, budget }
     }
 
-    /// The fields that change with what comes of codes.
+    /// The fields that change with the outcome of codes.
     fn codes(&self) -> WrittenCodes<'_> {
         let Factor::Totp(totp) = &self.factor;
         let (last_step, on) = totp.spent();
@@ -79,7 +79,7 @@ impl UserRecord {
     }
 }
 
-/// A user as it is written: with one TOTP factor, whose state lies around the budget.
+/// A user as it is written: with one TOTP factor, whose state is around the budget.
 #[derive(Serialize)]
 struct WrittenUser<'a> {
     name: &'a str,
@@ -104,7 +104,7 @@ impl Serialize for UserRecord {
     }
 }
 
-/// The same, as it is read.
+/// The same as it is read.
 #[derive(Deserialize)]
 struct ReadUser {
     name: String,
@@ -160,10 +160,10 @@ impl Epoch {
     }
 }
 
-/// What the wall clock is held against.
+/// The readings that the wall clock is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockRecord {
-    /// The time that was believed.
+    /// The trusted readings.
     pub believed: Believed,
 }
 
@@ -173,7 +173,7 @@ pub struct NobodyRecord {
     pub(super) tries: u64,
 }
 
-/// What a wallet has done, or a key that signs digests: that one has no addresses.
+/// The state of a wallet, or of a key that signs digests, which has no addresses.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WalletState {
     /// How far its addresses were used.
@@ -205,7 +205,7 @@ impl Stored for TokenRecord {
 impl Stored for UserRecord {
     const FORMAT: u8 = 3;
 
-    /// That of the same user with the longest state that codes can have.
+    /// The length of the same user with the longest state that codes can give.
     fn padded_len(&self, len: usize) -> usize {
         let (budget, on) = (&Budget::longest(), SpentOn::longest());
         let longest = WrittenCodes { last_step: Some(u64::MAX), budget, on: Some(&on) };
@@ -227,7 +227,7 @@ impl Stored for NobodyRecord {}
 impl Stored for WalletState {
     const FORMAT: u8 = 3;
 
-    /// That of the longest history.
+    /// The length with the longest history.
     fn padded_len(&self, _len: usize) -> usize {
         static LONGEST: LazyLock<usize> = LazyLock::new(|| {
             let reach = Reach::at(u32::MAX, u32::MAX);
@@ -307,7 +307,8 @@ mod tests {
         let otp =
             OtpKey::new(Zeroizing::new(vec![7; 20]), crate::otp::OtpHash::Sha256, 8, 60).expect("a key");
         let of_user = ("alice", "bank", &otp, true);
-        // The step spent last; tries in a row, the wait, the tries of 30 days; what was signed, when, by which randomness.
+        // The last spent step; tries in a row, the wait, the tries of 30 days; what was signed, when, and
+        // with which randomness.
         for codes in [
             (Some(9_u64), 2_u32, 5_u64, vec![3_u64, 4], Some(([1_u8; 32], 77_u64, [2_u8; 32]))),
             (None, 0, 0, vec![], None),

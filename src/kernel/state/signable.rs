@@ -1,7 +1,7 @@
 //! What codes can pay for: the signatures of a PSBT, or that of a digest.
 //!
-//! Both go the same way ([`decide`](super::decide)). That way asks what the policy of the key says, what a code is bound to once it is
-//! spent, what the signature adds to the history that limits count, and what the audit chain records.
+//! Both take the same way ([`decide`](super::decide)). It needs to know what the policy of the key says, what a spent
+//! code is bound to, what the signature adds to the history that limits count, and what the audit chain records.
 
 use super::records::WalletState;
 use crate::audit::{Asked, DigestFacts, TransactionFacts};
@@ -13,24 +13,24 @@ use crate::policy::Verdict;
 use crate::psbt::CheckedPsbt;
 use crate::wallet::Wallet;
 
-/// What codes can pay for. Only the kernel says what that is.
+/// What codes can pay for. Only the kernel can implement this.
 pub trait Signable: sealed::Sealed {
-    /// What signs it.
+    /// The key that signs it.
     type Key;
 
-    /// Whether it was checked for this very key.
+    /// Whether it was checked for exactly this key.
     fn is_of(&self, key: &Self::Key) -> bool;
 
-    /// What the policy of its key says at `now` (Unix seconds), where so many users approve.
+    /// What the policy of its key says at `now` (Unix seconds) if so many users approve.
     fn judged_by(&self, key: &Self::Key, approvals: usize, now: u64) -> Verdict;
 
-    /// What a spent code is bound to: the same may be asked for again for two minutes, and nothing else.
+    /// What a spent code is bound to: the same may be requested again for two minutes, and nothing else.
     fn binding(&self) -> Binding;
 
     /// The state of its wallet or key after it was signed at `now` (Unix seconds) for the codes of `marks`.
     fn charged_to(&self, state: &WalletState, marks: &[Mark], now: u64) -> WalletState;
 
-    /// What the audit keeps of it.
+    /// The audit's facts about it.
     fn facts(&self) -> Asked;
 }
 
@@ -90,8 +90,8 @@ impl Signable for RequestedDigest {
         self.binding()
     }
 
-    /// Every signature counts as one transaction, also one of a digest that was signed before: no value is known, and
-    /// nothing tells a replacement from a further one.
+    /// Every signature counts as one transaction, even of a digest that was signed before: no value is known,
+    /// and nothing distinguishes a replacement from a further one.
     fn charged_to(&self, state: &WalletState, marks: &[Mark], now: u64) -> WalletState {
         WalletState {
             reach: state.reach,

@@ -1,16 +1,17 @@
-//! The transitions on the way of a signature: what came of the codes of one request, decided in memory and written once.
+//! The transitions on the way of a signature: the outcome of the codes of one request, decided in memory and written
+//! once.
 //!
-//! [`decide`] and [`confirm`] look at everything that the answer rests on: the codes, the policy, the limits, the locks. Their
-//! result tells nobody anything before it is durable: only a receipt opens it ([`Receipt::open`]). Whoever stops the machine in
-//! between has tried nothing, and has learned nothing.
+//! [`decide`] and [`confirm`] check everything that the answer depends on: the codes, the policy, the limits, the
+//! locks. Nobody can learn anything from their result before it is durable, because only a receipt opens it
+//! ([`Receipt::open`]). Somebody who stops the machine in between has tried nothing, and has learned nothing.
 //!
-//! Whatever comes of the codes, the same records are written, each of the same length, with one link of the same length:
+//! Whatever the outcome, the same records are written, each of the same length, with one link of the same length:
 //! - the record of each user whose code was tried, and that of nobody, in the order of the codes;
 //! - the state of the wallet or key, for a signature.
 //!
-//! A record that the outcome leaves as it was is sealed anew all the same. Users' and wallets' records are padded to the longest
-//! that they can be ([`Stored::padded_len`](crate::record::Stored::padded_len)); the link has no field whose length depends on
-//! the outcome.
+//! A record that the outcome does not change is sealed again all the same. Users' and wallets' records are padded to
+//! the longest possible length ([`Stored::padded_len`](crate::record::Stored::padded_len)). The link has no field
+//! whose length depends on the outcome.
 
 use subtle::Choice;
 use zeroize::Zeroizing;
@@ -30,21 +31,22 @@ use crate::record::Versioned;
 use crate::rule::Rule;
 use crate::seal::{Authority, RecordKey};
 
-/// One approval with the record that it is tried against.
+/// One approval with the record against which it is tried.
 pub struct Claim {
-    /// What was claimed.
+    /// The approval.
     pub approval: Approval,
-    /// Whose code it may be.
+    /// The possible owner of the code.
     pub subject: Subject,
-    /// When the answer left, Unix seconds, if this user's code was spent on the same before and it is still known.
+    /// When the answer left, Unix seconds, if this user's code was spent on the same before and the time is
+    /// still known.
     pub released_at: Option<u64>,
 }
 
-/// Whose code it may be.
+/// The possible owner of a code.
 pub enum Subject {
     /// A user whose code may sign here.
     User(Box<Versioned<UserRecord>>),
-    /// Nobody known: the try is recorded all the same, and takes as long.
+    /// Nobody known. The try is recorded all the same, and takes as long.
     Nobody(Versioned<NobodyRecord>),
 }
 
@@ -64,18 +66,19 @@ impl Claim {
     }
 }
 
-/// What a decision rests on besides the records.
+/// What a decision depends on besides the records.
 #[derive(Clone, Copy)]
 pub struct Moment<'a> {
     /// Unix time in seconds.
     pub now: u64,
-    /// How often the store was restored, and when last: what may have been spent before counts as spent.
+    /// How often the store was restored, and when last. What may have been spent before counts as spent.
     pub epoch: Epoch,
     /// Fresh randomness from inside, for the signatures.
     pub entropy: &'a Zeroizing<[u8; 32]>,
 }
 
-/// What was decided of the codes of one request. It has no `Debug`, is not compared, and opens by its receipt alone.
+/// The decision about the codes of one request. It has no `Debug`, cannot be compared, and only its receipt
+/// opens it.
 ///
 /// ```compile_fail,E0616
 /// // Looking into a decision that is not durable.
@@ -98,7 +101,7 @@ pub struct Outcome<S> {
     asked: S,
     claims: Vec<Claim>,
     answer: Answer,
-    /// Codes that were wrong.
+    /// The number of wrong codes.
     wrong: u32,
     entropy: Zeroizing<[u8; 32]>,
 }
@@ -106,40 +109,41 @@ pub struct Outcome<S> {
 /// An outcome that is durable.
 #[must_use = "an outcome that nobody looks at was paid for in vain"]
 pub struct Opened<S> {
-    /// Codes that were wrong.
+    /// The number of wrong codes.
     pub wrong: u32,
-    /// The records of those whose codes were tried.
+    /// The records of the users whose codes were tried.
     pub tried: Vec<RecordKey>,
-    /// The codes were spent on it now. What is given once more was paid for before.
+    /// The codes were spent on it now. A repetition was paid for before.
     pub is_new: bool,
-    /// The right to what was asked for, or why there is none.
+    /// The right to what was requested, or why there is none.
     pub answer: Result<Receipt<Consumed<S>>, Declined>,
 }
 
-/// Why there is no right to what was asked for.
+/// Why there is no right to what was requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Declined {
-    /// A code is wrong, replayed or stale, or its user unknown or not confirmed. Which of these, nobody is told.
+    /// A code is wrong, replayed or stale, or its user unknown or not confirmed. Nobody learns which of these
+    /// it is.
     Code,
     /// The codes are right and spent, and a rule of the policy refuses.
     Policy(Rule),
 }
 
-/// Evidence: the codes and the spend of what was approved are recorded.
+/// Evidence: the codes and the amounts of what was approved are recorded.
 pub struct Consumed<S> {
     asked: S,
     entropy: Zeroizing<[u8; 32]>,
 }
 
 impl<S> Consumed<S> {
-    /// What is to be signed, and the randomness of its signatures.
+    /// What to sign, and the randomness of its signatures.
     pub(crate) fn into_parts(self) -> (S, Zeroizing<[u8; 32]>) {
         (self.asked, self.entropy)
     }
 }
 
 impl<S> Change<Outcome<S>> {
-    /// What was asked for and by which approvals, of a decision that was not written: to be decided anew.
+    /// The request and its approvals, from a decision that was not written, to decide it again.
     pub fn withdraw(self) -> (S, Vec<Approval>) {
         let Outcome { asked, claims, .. } = self.into_unwritten();
         (asked, claims.into_iter().map(|claim| claim.approval).collect())
@@ -147,7 +151,7 @@ impl<S> Change<Outcome<S>> {
 }
 
 impl<S> Receipt<Outcome<S>> {
-    /// What came of it.
+    /// The outcome.
     pub fn open(self) -> Opened<S> {
         let &Outcome { answer, wrong, ref claims, .. } = self.evidence();
         let tried = claims.iter().map(Claim::place).collect();
@@ -163,11 +167,11 @@ impl<S> Receipt<Outcome<S>> {
     }
 }
 
-/// Decides what is asked for of `key`: by its policy, against the records of the users who approve and the state of the wallet or
-/// key.
+/// Decides a request to `key`: by the key's policy, against the records of the users who approve and the state of the
+/// wallet or key.
 ///
-/// `wallet` is read afresh: were another transaction charged in between, the decision could not be written. For as long as the
-/// last restoration is within the period, every limit of a period counts as spent.
+/// `wallet` was read just now: if another transaction were charged in between, the decision could not be written. As
+/// long as the last restoration is within the period, every limit of a period counts as spent.
 pub fn decide<S: Signable>(
     (key, asked): (&S::Key, S),
     claims: Vec<Claim>,
@@ -180,11 +184,11 @@ pub fn decide<S: Signable>(
     assert!(is_of_store, "codes are compared with the records of the store that has the wallet");
     let binding = asked.binding();
     let codes = Codes::compare(claims, Some(&binding), moment)?;
-    // Whatever the codes are: what would leave is charged, and held against the limits.
+    // Whatever the codes are: what would leave is charged, and compared with the limits.
     let charged = asked.charged_to(&wallet.value, &codes.marks, moment.now);
     let period_rule = period.refusing_rule(&charged.history, moment.epoch.restored(), moment.now);
     let repeated = codes.repeated(&binding, moment.now);
-    // What was signed before is not charged again, and so not held against the limits again.
+    // What was signed before is not charged again, and so not compared with the limits again.
     let answer = match (bool::from(codes.all_new()), &repeated, rule, period_rule) {
         (true, _, Some(rule), _) | (true, _, None, Some(rule)) | (false, Some(_), Some(rule), _) => {
             Answer::Refused(rule)
@@ -204,15 +208,15 @@ pub fn decide<S: Signable>(
     Ok(codes.outcome(asked, facts, writes, answer, entropy, moment.now).in_store_of(wallet.authority))
 }
 
-/// What is asked for where a code is checked for its own sake: that its user be confirmed.
+/// The request to check a code without a signature: to confirm its user.
 pub struct Enrolment;
 
-/// Decides whether a code that was given for its own sake is right, and confirms its user.
+/// Decides whether a code that was given only to be checked is right, and confirms its user.
 pub fn confirm(claim: Claim, moment: Moment<'_>) -> Result<Change<Outcome<Enrolment>>, Locked> {
     let authority = claim.authority();
     let codes = Codes::compare(vec![claim], None, moment)?;
     let answer = if codes.all_new().into() { Answer::Confirmed } else { Answer::WrongCode };
-    // Of a first code that is wrong, too: the link is as long.
+    // Also for a wrong first code, so that the link has the same length.
     let act = match &codes.claims[0].subject {
         Subject::User(user) if !user.value.confirmed => {
             let confirmed = UserRecord { confirmed: true, ..user.value.clone() };
@@ -226,19 +230,20 @@ pub fn confirm(claim: Claim, moment: Moment<'_>) -> Result<Change<Outcome<Enrolm
     Ok(codes.outcome(Enrolment, asked, writes, answer, entropy, moment.now).in_store_of(authority))
 }
 
-/// The codes of one request, compared.
+/// The compared codes of one request.
 struct Codes {
     claims: Vec<Claim>,
-    /// What each spends.
+    /// What each of them spends.
     marks: Vec<Mark>,
-    /// Those that are right and not spent.
+    /// Whether each is right and not spent.
     new: Vec<Choice>,
-    /// Those that are right and were spent on what is asked for again.
+    /// Whether each is right and was spent on what is requested again.
     repeats: Vec<Choice>,
 }
 
 impl Codes {
-    /// Compares all codes, or none where a user is locked: what cannot be right is not tried, and costs nobody anything.
+    /// Compares all codes, or none if a user is locked: then no code can be right, none is tried, and nobody
+    /// is charged.
     fn compare(
         claims: Vec<Claim>,
         binding: Option<&Binding>,
@@ -278,7 +283,8 @@ impl Codes {
         all(&self.new)
     }
 
-    /// The randomness of the signatures that all of these codes were spent on, if they were, and on the same.
+    /// The randomness of the signatures that all of these codes were spent on, if they were spent on the
+    /// same.
     fn repeated(&self, binding: &Binding, now: u64) -> Option<Zeroizing<[u8; 32]>> {
         let mut of_users = self.claims.iter().map(|claim| match &claim.subject {
             Subject::User(user) => {
@@ -295,7 +301,7 @@ impl Codes {
         (self.new[index] | self.repeats[index]).into()
     }
 
-    /// What comes of code `index`.
+    /// The outcome of code `index`.
     fn fate(&self, index: usize, answer: Answer) -> Fate {
         match answer {
             Answer::Signed | Answer::Confirmed => Fate::Spent,
@@ -306,7 +312,8 @@ impl Codes {
         }
     }
 
-    /// What becomes of the record of code `index`, which is the first of that record: a second code of it is wrong.
+    /// The outcome for the record of code `index`, which is the first code of that record: a second one is
+    /// wrong.
     fn fate_of_record(&self, index: usize, answer: Answer) -> Fate {
         let place = self.claims[index].place();
         let of_record = |other: &usize| self.claims[*other].place() == place;
@@ -314,7 +321,7 @@ impl Codes {
         fates.into_iter().find(|fate| *fate == Fate::Wrong).unwrap_or(self.fate(index, answer))
     }
 
-    /// The records of users and of nobody, each once, whatever came of their codes.
+    /// The records of users and of nobody, each once, whatever the outcome of their codes.
     fn writes(&self, answer: Answer, signed: Option<&SpentOn>, now: u64) -> Vec<Write> {
         let mut writes: Vec<Write> = Vec::with_capacity(self.claims.len() + 1);
         for (index, claim) in self.claims.iter().enumerate() {
@@ -372,7 +379,8 @@ fn may_be_right(user: &UserRecord, binding: Option<&Binding>) -> bool {
     user.confirmed || binding.is_none()
 }
 
-/// A user's record after the outcome. A right code that is spent confirms its user: a user that signs is confirmed already.
+/// A user's record after the outcome. A right code that is spent confirms its user. (A user who signs is
+/// confirmed already.)
 fn after(user: &UserRecord, fate: Fate, spends: Spends, on: Option<SpentOn>, now: u64) -> UserRecord {
     let (factor, budget) = match fate {
         Fate::Spent => (user.factor.spend(spends, on), user.budget.row_ended()),

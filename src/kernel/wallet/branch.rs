@@ -1,7 +1,8 @@
-//! Branches: the places of our key in a script, and by which of them a transaction can spend (BIP 388, "Wallet policy").
+//! Branches: the places of our key in a script, and which of them a transaction can spend by (BIP 388,
+//! "Wallet policy").
 //!
-//! One key may stand in several branches, at disjoint derivations: with the user at once, and with the heirs once a timelock
-//! has passed. Each place has its own key at each address, and signs for itself.
+//! One key may be in several branches, at disjoint derivations: for example with the user at once, and with
+//! the heirs after a timelock. Each place has its own key at each address, and signs for itself.
 
 use bitcoin::secp256k1::{PublicKey, SecretKey};
 use bitcoin::taproot::{TapLeafHash, TapNodeHash};
@@ -9,7 +10,7 @@ use bitcoin::{ScriptBuf, Sequence, XOnlyPublicKey, absolute, relative, transacti
 use miniscript::MiniscriptKey;
 use miniscript::policy::semantic::Policy as Semantic;
 
-/// One of the places where our key stands in the script, counted from its beginning.
+/// One of the places of our key in the script, counted from its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place(pub(super) usize);
 
@@ -27,9 +28,9 @@ pub struct Branch {
     pub place: Place,
     /// Our key there.
     pub key: PublicKey,
-    /// What is added to the node of the chain, on either side, to get it (BIP 32).
+    /// What must be added to the chain's node, on either side, to get the key (BIP 32).
     pub(crate) tweak: SecretKey,
-    /// How it is signed for.
+    /// How it signs.
     pub spend: Spend,
 }
 
@@ -51,13 +52,14 @@ pub enum Spend {
 pub struct Taproot {
     /// The internal key.
     pub internal_key: XOnlyPublicKey,
-    /// The root of the script tree, where there is one.
+    /// The root of the script tree, if there is one.
     pub merkle_root: Option<TapNodeHash>,
-    /// The internal key, tweaked: what the output shows.
+    /// The tweaked internal key, which the output shows.
     pub output_key: XOnlyPublicKey,
 }
 
-/// What decides whether the timelocks of a script have passed for an input (BIP 65, BIP 68, BIP 112).
+/// The facts that decide whether the timelocks of a script have passed for an input (BIP 65, BIP 68, BIP
+/// 112).
 #[derive(Clone, Copy, Debug)]
 pub struct Locks {
     /// The version of the transaction.
@@ -81,7 +83,8 @@ impl Locks {
 /// Whether the signature of `key` can be part of satisfying `policy` under `locks`.
 pub(super) fn uses<K: MiniscriptKey>(policy: &Semantic<K>, key: K, locks: &Locks) -> bool {
     let mut ways = vec![policy];
-    // A branch counts towards ours only where all branches around it can be satisfied, with as many beside it as they need.
+    // A branch counts only if all branches around it can be satisfied, together with as many others as they
+    // need.
     while let Some(policy) = ways.pop() {
         match policy {
             Semantic::Key(there) if *there == key => return true,
@@ -98,7 +101,7 @@ pub(super) fn uses<K: MiniscriptKey>(policy: &Semantic<K>, key: K, locks: &Locks
     false
 }
 
-/// Whether `policy` can be satisfied under `locks` by all keys and preimages together.
+/// Whether all keys and preimages together can satisfy `policy` under `locks`.
 fn is_open<K: MiniscriptKey>(policy: &Semantic<K>, locks: &Locks) -> bool {
     match policy {
         Semantic::Unsatisfiable => false,

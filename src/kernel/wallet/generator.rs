@@ -1,11 +1,12 @@
 //! Multiples of the generator, for the keys of addresses (BIP 32, "Public parent key → public child key").
 //!
-//! A child key is its parent plus a multiple of the generator. libsecp256k1 computes the multiple by doubling a point 128 times.
-//! Checking a PSBT derives a key for each place in the script of each input, and that was most of its work. So the multiples of
-//! every digit are computed once, and libsecp256k1 adds those that a tweak is made of: 38 points instead of some 170 operations.
+//! A child key is its parent plus a multiple of the generator. libsecp256k1 computes the multiple by doubling
+//! a point 128 times. Checking a PSBT derives a key for each place in the script of each input, and that was
+//! most of its work. So the multiples for every digit are computed once, and libsecp256k1 adds those that
+//! make up a tweak: 38 points instead of some 170 operations.
 //!
-//! The digits of a tweak decide which points are read. That is safe for these tweaks alone: whoever has the extended public key
-//! computes them, too. No secret key is multiplied here.
+//! The digits of a tweak decide which points are read. That is safe only because these tweaks are not secret:
+//! anybody with the extended public key can compute them. No secret key is multiplied here.
 
 use std::sync::LazyLock;
 
@@ -14,16 +15,16 @@ use bitcoin::secp256k1::{PublicKey, Scalar};
 
 use super::WalletError;
 
-/// Bits of a digit: 37 rows of 127 points are 301 kB and some 40 ms of work, once in a process.
+/// Bits of a digit. Seven give 37 rows of 127 points, 301 kB and some 40 ms of work, once in a process.
 const DIGIT_BITS: usize = 7;
 const DIGITS: usize = 256_usize.div_ceil(DIGIT_BITS);
-/// Digits that are not zero, which needs no point.
+/// The number of digits other than zero, which needs no point.
 const ROW: usize = (1 << DIGIT_BITS) - 1;
 
-/// Row by row, the generator times each digit at each position.
+/// The generator times each digit at each position, row by row.
 static MULTIPLES: LazyLock<Vec<PublicKey>> = LazyLock::new(multiples);
 
-/// `point` plus `tweak` times the generator. It fails where that is the point at infinity, which has no key.
+/// `point` plus `tweak` times the generator. Fails if that is the point at infinity, which is no key.
 pub(super) fn add_multiple(point: &PublicKey, tweak: &Scalar) -> Result<PublicKey, WalletError> {
     let mut points = Vec::with_capacity(1 + DIGITS);
     points.push(point);
@@ -38,7 +39,7 @@ pub(super) fn add_multiple(point: &PublicKey, tweak: &Scalar) -> Result<PublicKe
 /// The digits of a number, the least significant one first.
 fn digits(number: &[u8; 32]) -> impl Iterator<Item = usize> {
     let mut bytes = number.iter().rev();
-    // Of what was read, the bits that no digit has yet.
+    // The bits that were read and do not belong to a digit yet.
     let (mut rest, mut bits) = (0, 0);
     (0..DIGITS).map(move |_| {
         if bits < DIGIT_BITS {
@@ -95,7 +96,7 @@ mod tests {
             one[31] = 1;
             one
         };
-        // Nothing is added; the sum is the point at infinity; both points are the same.
+        // These cover: nothing to add, a sum at infinity, and equal points.
         for tweak in [[0; 32], less_one, one, [0xff; 32], [0x3f; 32], [0x01; 32]] {
             for secret in [one, less_one, [7; 32]] {
                 agrees(secret, tweak);

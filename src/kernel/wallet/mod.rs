@@ -1,12 +1,12 @@
 //! Wallets: BIP 32 keys made inside, in scripts registered once (BIP 388), for descriptors of BIP 380 to 389.
 //!
-//! - [`registration`] reads what a security officer registers, and refuses what is not safe to register;
-//! - [`WatchOnly`] is the public side: it rebuilds scripts, and all checks of a PSBT need no more;
-//! - [`WalletRecord`] is the wallet as it is sealed, [`Wallet`] as it is held.
+//! - [`registration`] reads a security officer's registration, and refuses what is not safe to register;
+//! - [`WatchOnly`] is the public side: it rebuilds scripts, which is all that the checks of a PSBT need;
+//! - [`WalletRecord`] is the wallet as it is sealed, [`Wallet`] the wallet in memory.
 //!
 //! Invariants:
-//! - W1. "Ours" is proved by deriving every key of the registered script and rebuilding the exact scriptPubKey
-//!   ([`watch`]).
+//! - W1. "Ours" is proved by deriving every key of the registered script and rebuilding the exact
+//!   scriptPubKey ([`watch`]).
 //! - W2. The secrets of a wallet are wiped on drop and have no `Debug`.
 
 mod branch;
@@ -37,10 +37,10 @@ pub use record::{SEED_LEN, WalletParts, WalletRecord};
 pub use registration::RegistrationError;
 pub use watch::{Chain, Elsewhere, Location, WatchOnly};
 
-/// How far past the highest address used an output still counts as reachable, so as ours.
+/// How far after the highest used address an output still counts as reachable, and so as ours.
 pub const GAP_LIMIT: u32 = 1000;
 
-/// A wallet ready to recognise and to sign: the nodes of its chains are derived once.
+/// A wallet that is ready to recognise and to sign. The nodes of its chains are derived once.
 pub struct Wallet {
     label: String,
     network: Network,
@@ -59,12 +59,13 @@ pub struct WalletKeys {
     watch: WatchOnly,
     /// The two chains of each of our places in the script.
     chains: Vec<[ErasedKey; 2]>,
-    /// The store that they are sealed in. `None` where they are not, or not yet: then they sign nothing.
+    /// The store in which they are sealed. `None` if they are not sealed, or not yet: then they sign nothing.
     authority: Option<Authority>,
 }
 
 impl Wallet {
-    /// Opens `record`, to be looked at: derives the two chains of its account. It cannot sign ([`Wallet::of`]).
+    /// Opens `record` for inspection: derives the two chains of its account. The result cannot sign
+    /// ([`Wallet::of`]).
     pub fn open(record: &WalletRecord, secp: &Secp256k1<All>) -> Result<Wallet, WalletError> {
         let account = Account::open(record, secp)?;
         let policy = Policy::parse(&record.policy, record.network)?;
@@ -99,8 +100,8 @@ impl Wallet {
         Ok(wallet)
     }
 
-    /// What is asked of a wallet when it is registered or gets a policy, and not of one that is sealed already: the required
-    /// cosigner is somebody.
+    /// A check for a wallet that is being registered or gets a policy, and not for a sealed one: the required
+    /// cosigner must be somebody.
     pub fn check_new(&self) -> Result<(), WalletError> {
         self.keys
             .as_ref()
@@ -122,7 +123,7 @@ impl Wallet {
         self.network
     }
 
-    /// Names of the users whose code signs.
+    /// The users whose codes sign.
     pub fn users(&self) -> &[String] {
         &self.users
     }
@@ -132,7 +133,7 @@ impl Wallet {
         &self.policy
     }
 
-    /// Its policy as the TOML document it was given as.
+    /// Its policy as the original TOML document.
     pub fn policy_document(&self) -> &str {
         &self.policy_document
     }
@@ -147,7 +148,7 @@ impl Wallet {
         &self.xpub
     }
 
-    /// The account's derivation path, as in `m/84'/0'/0'`.
+    /// The account's derivation path, for example `m/84'/0'/0'`.
     pub fn account_path(&self) -> String {
         format!("m/{}", self.path)
     }
@@ -168,9 +169,11 @@ impl WalletKeys {
         self.authority
     }
 
-    /// The private key of `branch` at an address on `chain` (BIP 32, private parent to private child). Wiped on drop.
+    /// The private key of `branch` at an address on `chain` (BIP 32, private parent to private child). Wiped
+    /// on drop.
     ///
-    /// The HMAC of a normal child takes the parent's public key: the address was rebuilt with it, so this is one addition.
+    /// The HMAC of a normal child uses the parent's public key, and was computed when the address was
+    /// rebuilt. So this is one addition.
     pub(crate) fn secret_key(
         &self,
         place: Place,
@@ -224,7 +227,7 @@ impl Account {
     }
 }
 
-/// Why a wallet cannot be made.
+/// The reason why a wallet cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WalletError {
     /// The seed gives no valid key (a chance of 1 in 2^127).
@@ -233,27 +236,27 @@ pub enum WalletError {
     /// The index gives no valid key (a chance of 1 in 2^127).
     #[error("the index gives no valid key")]
     Derivation,
-    /// The policy is none.
+    /// The policy is invalid.
     #[error("the policy is not valid: {0}")]
     Policy(#[from] PolicyError),
-    /// The policy asks for the codes of more users than the wallet has.
+    /// The policy requires the codes of more users than the wallet has.
     #[error("the policy requires the approvals of {required} users, and the wallet has {users}")]
     TooFewUsers {
         /// Users who must approve.
         required: usize,
-        /// Users there are.
+        /// Users of the wallet.
         users: usize,
     },
-    /// The script is not one that may be registered.
+    /// The script may not be registered.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
-    /// The policy asks for a cosigner that the wallet does not have.
+    /// The policy requires a cosigner that the wallet does not have.
     #[error("the policy requires cosigner {0}, and no key of the wallet has this master fingerprint")]
     NoSuchCosigner(Fingerprint),
-    /// The policy asks for a cosigner who cannot exist.
+    /// The policy requires a cosigner who cannot exist.
     #[error("the policy requires cosigner {0}, whose key nobody can have, so its signature would never come")]
     NobodyCosigns(Fingerprint),
-    /// The policy asks for a cosigner, and several keys claim to be its.
+    /// The policy requires a cosigner, and several keys claim to be its.
     #[error(
         "the policy requires cosigner {0}, and several extended keys claim this master fingerprint: one of them may be \
          somebody else's"

@@ -1,10 +1,11 @@
-//! Keys that nobody can have: points whose discrete logarithm nobody knows (BIP 341, "Constructing and spending Taproot
-//! outputs").
+//! Keys that nobody can have: points whose discrete logarithm nobody knows (BIP 341, "Constructing and
+//! spending Taproot outputs").
 //!
-//! A taproot wallet without a key path has such a point as its internal key: BIP 341's `H` as it is, or as an extended key with
-//! any chain code (wallets take one that is random, or the hash of the other keys). Whatever is derived from `H` by public
-//! derivation is `H` plus a known multiple of the generator, so nobody has that either. A point `H + rG` with an `r` published elsewhere
-//! cannot be recognised. It counts as a key that somebody has, which errs on the side of caution.
+//! A taproot wallet without a key path has such a point as its internal key: BIP 341's `H` itself, or an
+//! extended key of it with any chain code (wallets use a random one, or the hash of the other keys). Every
+//! key derived from `H` by public derivation is `H` plus a known multiple of the generator, so nobody has its
+//! private key either. A point `H + rG` whose `r` is published elsewhere cannot be recognised. It counts as a
+//! key that somebody has, which is the cautious choice.
 
 use bitcoin::XOnlyPublicKey;
 use bitcoin::bip32::{ChainCode, ChildNumber, Fingerprint, Xpub};
@@ -30,7 +31,7 @@ pub fn nobody_has(key: &DescriptorPublicKey) -> bool {
     }
 }
 
-/// Whether this is the point, of either parity.
+/// Whether this is the point, with either parity.
 pub(super) fn is_nums(key: &PublicKey) -> bool {
     key.x_only_public_key().0 == nums()
 }
@@ -39,7 +40,7 @@ fn nums() -> XOnlyPublicKey {
     NUMS.parse().expect("BIP 341 gives a point")
 }
 
-/// An extended key of the point, for what only takes extended keys.
+/// An extended key of the point, for code that only takes extended keys.
 pub(super) fn stand_in(network: Network) -> KeyInfo {
     let xkey = Xpub {
         network: network.kind(),
@@ -47,13 +48,14 @@ pub(super) fn stand_in(network: Network) -> KeyInfo {
         parent_fingerprint: Fingerprint::default(),
         child_number: ChildNumber::Normal { index: 0 },
         public_key: PublicKey::from_x_only_public_key(nums(), Parity::Even),
-        // One that no wallet takes: this key must not be one of its own.
+        // A chain code that no wallet uses, because this key must not be one of a wallet's own.
         chain_code: ChainCode::from(nums().serialize()),
     };
     KeyInfo { origin: None, xkey }
 }
 
-/// Whether `policy` can be satisfied by the keys that somebody can have, once every timelock has passed and with every preimage.
+/// Whether keys that somebody can have can satisfy `policy`, once every timelock has passed and with every
+/// preimage.
 pub(super) fn is_spendable<K: MiniscriptKey>(policy: &Semantic<K>, is_nobodys: &dyn Fn(&K) -> bool) -> bool {
     match policy {
         Semantic::Unsatisfiable => false,

@@ -6,27 +6,30 @@ use super::{Chain, GAP_LIMIT, Location};
 
 /// How far the addresses of a wallet were used: the next index for each chain.
 ///
-/// It bounds where change is taken for ours. A backend that could have the change of a real payment go to an index of its
-/// choice would hold it to ransom: the coins are the wallet's, and nobody but the backend knows where to look. So the reach is
-/// what the wallet's owner would find by scanning with our gap limit. It grows
-/// - by signing: to the highest address that a transaction used within the reach, so by one gap a signature at the most. An
-///   address beyond it never counts, since its transaction may be invented ([`Reach::extended`]);
-/// - by the administrator's word ([`Reach::joined`]), who knows how far the owner scans.
+/// It bounds where change counts as ours. A backend that could send the change of a real payment to an index
+/// of its choice would hold it to ransom: the coins belong to the wallet, and only the backend knows where to
+/// look. So the reach is what the wallet's owner would find by scanning with our gap limit. It grows
+/// - by signing: to the highest address that a transaction used within the reach, so by at most one gap for
+///   each signature. An address beyond it never counts, because its transaction may be invented
+///   ([`Reach::extended`]);
+/// - by the administrator, who knows how far the owner scans ([`Reach::joined`]).
 ///
-/// Within one transaction an input proved ours widens it ([`Reach::admitting`]), and that is forgotten afterwards.
+/// Within one transaction an input proved ours widens it ([`Reach::admitting`]). That is forgotten
+/// afterwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach([u32; 2]);
 
 impl Reach {
-    /// The highest that the administrator can raise it to: indices are below 2^31 (BIP 32, "Extended keys").
+    /// The highest index that the administrator can raise it to: indices are below 2^31 (BIP 32, "Extended
+    /// keys").
     pub const MOST: u32 = 0x7fff_ffff;
 
-    /// A reach whose next indices are these.
+    /// A reach with these next indices.
     pub fn at(external: u32, internal: u32) -> Reach {
         Reach([external, internal])
     }
 
-    /// The next index of a chain, past the highest used.
+    /// The next index of a chain, after the highest used one.
     pub fn next(self, chain: Chain) -> u32 {
         self.0[chain as usize]
     }
@@ -41,20 +44,22 @@ impl Reach {
         location.index < self.end(location.chain)
     }
 
-    /// The first index of a chain that a wallet that scans with our gap limit would not find.
+    /// The first index of a chain that a wallet with our gap limit would not find by scanning.
     pub fn end(self, chain: Chain) -> u32 {
         self.next(chain).saturating_add(GAP_LIMIT)
     }
 
-    /// The reach for the outputs of a transaction that spends `location`, proved ours: on its chain up to its index and our gap
-    /// limit, on the other up to the same index (software that keeps an address a customer has the customer's index on both).
+    /// The reach for the outputs of a transaction that spends `location`, which is proved ours: on its chain
+    /// up to its index and our gap limit, on the other chain up to the same index (software with one address
+    /// for each customer uses the customer's index on both).
     ///
-    /// A coin that was invented lets nobody send change far ahead. We sign the whole transaction (ALL, DEFAULT): if one of its
-    /// inputs does not exist, it is void with all its outputs, and our signatures are worth nothing in any other. The same
-    /// holds for an input that has a signature of ours already, which verifies for this transaction. A coin that exists
-    /// was found out there by somebody who scans that far. But it may be a farthing that a backend has sent there on
-    /// purpose: so the change beyond the lasting reach counts as leaving, as far as it is worth more than what was spent
-    /// from beyond it (see `CheckedPsbt::leaves`), and the lasting reach does not follow.
+    /// An invented coin does not allow anybody to send change far ahead. We sign the whole transaction (ALL,
+    /// DEFAULT): if one of its inputs does not exist, it is void with all its outputs, and our signatures are
+    /// worth nothing in any other transaction. The same holds for an input that already has a signature of
+    /// ours, which verifies for this transaction. A coin that exists was found out there by somebody who
+    /// scans that far. But it may be a tiny coin that a backend has sent there on purpose. So change beyond
+    /// the lasting reach counts as leaving, as far as it is worth more than what was spent from beyond it
+    /// (see `CheckedPsbt::leaves`), and the lasting reach does not follow.
     #[must_use]
     pub fn admitting(self, location: Location) -> Reach {
         let mut admitted = [location.index.saturating_add(1).saturating_sub(GAP_LIMIT); 2];
@@ -62,13 +67,14 @@ impl Reach {
         self.joined(Reach(admitted))
     }
 
-    /// The reach after both.
+    /// The greater of both reaches, for each chain.
     #[must_use]
     pub fn joined(self, other: Reach) -> Reach {
         Reach([self.0[0].max(other.0[0]), self.0[1].max(other.0[1])])
     }
 
-    /// The reach after `location` was used. One beyond the reach does not extend it: its transaction may be invented.
+    /// The reach after `location` was used. An address beyond the reach does not extend it, because its
+    /// transaction may be invented.
     #[must_use]
     pub fn extended(mut self, location: Location) -> Reach {
         if self.covers(location) {

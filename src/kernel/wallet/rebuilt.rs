@@ -1,4 +1,4 @@
-//! An address of the wallet, rebuilt from what is registered.
+//! An address of the wallet, rebuilt from the registration.
 
 use std::sync::Arc;
 
@@ -16,18 +16,18 @@ use super::branch::{Branch, Place, Spend, Taproot};
 use super::generator;
 use super::watch::Location;
 
-/// An address of the wallet, rebuilt: its script, and how our keys sign for it.
+/// A rebuilt address of the wallet: its script, and how our keys sign for it.
 #[derive(Clone, Debug)]
 pub struct Rebuilt {
-    /// Where it is.
+    /// Its place in the wallet.
     pub location: Location,
     /// The output's script.
     pub script_pubkey: ScriptBuf,
-    /// How each of our places in the script signs: at least one, [`Place`] by [`Place`].
+    /// How each of our places in the script signs: at least one, indexed by [`Place`].
     pub branches: Vec<Branch>,
     /// The leaves of its taproot tree.
     pub leaves: Vec<TapLeafHash>,
-    /// The keys of all places in the script, in their order: derived once for whatever is asked of them.
+    /// The keys of all places in the script, in their order. They are derived once, whatever needs them.
     pub(super) keys: Vec<PublicKey>,
 }
 
@@ -62,11 +62,12 @@ impl From<Arc<Rebuilt>> for Sketch {
     }
 }
 
-/// A key of ours at an address, and what it is its parent plus.
+/// A key of ours at an address, and its difference from its parent.
 #[derive(Clone, Copy)]
 pub(super) struct ChildKey {
     pub(super) key: PublicKey,
-    /// For the private side, which is its parent plus the same. No secret: whoever has the extended public key computes it.
+    /// For the private side, which is its parent plus the same. Not a secret: anybody with the extended
+    /// public key can compute it.
     pub(super) tweak: SecretKey,
 }
 
@@ -110,13 +111,13 @@ impl Derived {
     }
 }
 
-/// The output of a key without a tree (BIP 341, "Constructing and spending Taproot outputs"), which miniscript would compute
-/// by a multiplication as well.
+/// The output of a key without a tree (BIP 341, "Constructing and spending Taproot outputs"). miniscript
+/// would use a multiplication here, too.
 fn without_tree(internal: &PublicKey) -> Result<Taproot, WalletError> {
     let (internal_key, parity) = internal.x_only_public_key();
     let tweak = TapTweakHash::from_key_and_tweak(internal_key, None).to_byte_array();
     let tweak = SecretKey::from_slice(&tweak).map_err(|_| WalletError::Derivation)?;
-    // The tweak is added to the point with the even y. Taken away from the odd one, it gives the same x.
+    // The tweak is added to the point with the even y. Subtracting it from the odd one gives the same x.
     let tweak = if parity == Parity::Odd { tweak.negate() } else { tweak };
     let output_key = generator::add_multiple(internal, &Scalar::from(tweak))?.x_only_public_key().0;
     Ok(Taproot { internal_key, merkle_root: None, output_key })
@@ -125,7 +126,7 @@ fn without_tree(internal: &PublicKey) -> Result<Taproot, WalletError> {
 /// How a key of ours is used, if it is.
 type SpendOf<'a> = dyn Fn(&PublicKey) -> Option<Spend> + 'a;
 
-/// By the key path, or for the one leaf that `key` is in: no two places have the same key.
+/// By the key path, or for the one leaf that contains `key`: no two places have the same key.
 fn taproot_spend(info: &TrSpendInfo<bitcoin::PublicKey>, key: &PublicKey) -> Option<Spend> {
     let taproot = Taproot {
         internal_key: info.internal_key(),

@@ -1,4 +1,4 @@
-//! A wallet as it is kept, sealed.
+//! A wallet as it is sealed.
 
 use bitcoin::NetworkKind;
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpriv};
@@ -10,10 +10,10 @@ use super::{Erased, WalletError, registration};
 use crate::network::Network;
 use crate::record::{Stored, decode_body};
 
-/// Bytes of the seed of a BIP 32 master, made inside: 512 bits.
+/// Bytes of the seed of a BIP 32 master key, made inside: 512 bits.
 pub const SEED_LEN: usize = 64;
 
-/// A wallet as it is kept, sealed.
+/// A wallet as it is sealed.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct WalletRecord {
     /// Its label, unique in the token.
@@ -22,18 +22,18 @@ pub struct WalletRecord {
     pub cka_id: Vec<u8>,
     /// Its network.
     pub network: Network,
-    /// Names of the users whose code signs.
+    /// The users whose codes sign.
     pub users: Vec<String>,
     /// The policy, a TOML document.
     pub policy: String,
-    /// The registered descriptor; `None` while the cosigners' keys are awaited.
+    /// The registered descriptor; `None` while the wallet waits for cosigners' keys.
     pub descriptor: Option<String>,
     account: AccountRecord,
-    /// The BIP 32 seed. Nothing is derived from it any more; it is what a new account would come from.
+    /// The BIP 32 seed. Nothing is derived from it any more, but a new account could be.
     seed: Zeroizing<Vec<u8>>,
 }
 
-/// The account's node: opening a wallet starts here, and not at the seed.
+/// The account's node, from which opening a wallet starts, instead of the seed.
 #[derive(Clone, Serialize, Deserialize)]
 struct AccountRecord {
     master_fingerprint: [u8; 4],
@@ -60,7 +60,7 @@ impl AccountRecord {
     }
 }
 
-/// What a wallet is made of, but for its seed.
+/// Everything about a wallet except its seed.
 pub struct WalletParts {
     /// Its label, unique in the token.
     pub label: String,
@@ -68,7 +68,7 @@ pub struct WalletParts {
     pub cka_id: Vec<u8>,
     /// Its network.
     pub network: Network,
-    /// Names of the users whose code signs.
+    /// The users whose codes sign.
     pub users: Vec<String>,
     /// The policy, a TOML document.
     pub policy: String,
@@ -77,7 +77,7 @@ pub struct WalletParts {
 }
 
 impl WalletRecord {
-    /// A wallet of a fresh seed, with no script registered yet.
+    /// A wallet with a fresh seed, and without a registered script.
     pub fn new<C: Signing>(
         parts: WalletParts,
         seed: &Zeroizing<[u8; SEED_LEN]>,
@@ -89,7 +89,7 @@ impl WalletRecord {
         Ok(WalletRecord { label, cka_id, network, users, policy, descriptor: None, account, seed })
     }
 
-    /// The record as the first format had it, as it is now: BIP 84, account 0.
+    /// Converts a record of the first format, which is BIP 84, account 0.
     fn upgrade(first: FirstFormat) -> Result<WalletRecord, WalletError> {
         let FirstFormat { label, cka_id, network, users, policy, seed } = first;
         let secp = Secp256k1::new();
@@ -101,7 +101,7 @@ impl WalletRecord {
         Ok(record)
     }
 
-    /// The descriptor that registering `text` gives this wallet.
+    /// The descriptor that this wallet would have if `text` were registered.
     pub fn descriptor_for(&self, text: &str, secp: &Secp256k1<All>) -> Result<String, WalletError> {
         registration::check_len(text)?;
         let watch = super::Account::open(self, secp)?.watch(&self.label, text, self.network, secp)?;

@@ -1,6 +1,7 @@
-//! Registration: which script holds a wallet's coins. The security officer says it once, and it is sealed (BIP 388).
+//! Registration: which script holds a wallet's coins. The security officer gives it once, and it is sealed
+//! (BIP 388).
 //!
-//! There are two forms. A wallet policy is a descriptor template, and below it one line for each key:
+//! There are two forms. A wallet policy is a descriptor template, followed by one line for each key:
 //!
 //! ```text
 //! wsh(sortedmulti(2,@0/**,@1/**))
@@ -8,18 +9,19 @@
 //! ours
 //! ```
 //!
-//! A descriptor (BIP 380, with or without its checksum) has the keys in their places. In both, `ours` is the key that the
-//! module makes; where it is known already, its origin and extended public key say the same.
+//! A descriptor (BIP 380, with or without its checksum) has the keys in their places. In both forms, `ours`
+//! stands for the key that the module makes. If that key is known already, its origin and extended public key
+//! can be given instead.
 //!
 //! Invariants:
-//! - R1. What is registered is a wallet policy of BIP 388: every key is an extended key with two chains, and nothing is
-//!   hardened behind it, so that every address follows from what is sealed. Besides, BIP 341's point that nobody has the key
-//!   of may stand as itself, as in many taproot descriptors.
-//! - R2. Our key stands in it with its true origin, in one branch or in several at disjoint derivations (BIP 388); nobody
-//!   counts twice towards one threshold, neither we nor a cosigner. Who a
-//!   cosigner is, is known by its master fingerprint, which is a claim: a key that claims another's is refused.
-//! - R3. It is sane in miniscript's sense: every way to spend takes a signature, none is malleable, all are within the
-//!   limits of consensus and relay.
+//! - R1. The registration is a wallet policy of BIP 388: every key is an extended key with two chains, and no
+//!   step after it is hardened, so every address follows from what is sealed. In addition, BIP 341's point,
+//!   whose private key nobody has, may be given as itself, as in many taproot descriptors.
+//! - R2. Our key is in it with its true origin, in one branch or in several at disjoint derivations (BIP
+//!   388). Nobody counts twice towards one threshold, neither we nor a cosigner. A cosigner is known by its
+//!   master fingerprint, which is a claim: a key that claims another one's is refused.
+//! - R3. It is sane in miniscript's sense: every way to spend needs a signature, none is malleable, and all
+//!   are within the limits of consensus and relay.
 
 use core::str::FromStr;
 
@@ -36,25 +38,25 @@ use super::nobody::{self, NUMS};
 use super::text;
 use crate::network::Network;
 
-/// The word that stands for the key that the module makes.
+/// The word for the key that the module makes.
 pub const OURS: &str = "ours";
 /// The wallet policy of a wallet that is registered without one.
 pub const DEFAULT_POLICY: &str = "wpkh(@0/**)\nours";
-/// Longest text of a registration in bytes: twenty keys of some 150, and their script. The descriptor, where a key that
-/// has several places stands in each, may be longer.
+/// The longest text of a registration in bytes: twenty keys of some 150 bytes, and their script. The
+/// descriptor may be longer, because a key with several places is repeated in each.
 pub const MAX_REGISTRATION_LEN: usize = 8_192;
-/// Longest account path: BIP 48 has four steps.
+/// The longest account path: BIP 48 has four steps.
 const MAX_PATH_STEPS: usize = 8;
 /// The purposes whose second step is a coin type (BIP 44, 48, 49, 84, 86).
 const PURPOSES_WITH_COIN_TYPE: [u32; 5] = [44, 48, 49, 84, 86];
 
-/// Why a wallet is not registered. Each text says what to do.
+/// The reason why a wallet is not registered. Each text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrationError {
-    /// No wallet policy and no descriptor.
+    /// Neither a wallet policy nor a descriptor.
     #[error("this is no wallet policy (BIP 388) and no descriptor (BIP 380): {0}")]
     Syntax(String),
-    /// A script type that we do not sign.
+    /// A script type that the module does not sign.
     #[error(
         "this script type is not signed: use pkh, wpkh, sh(wpkh), tr, sh(multi), sh(sortedmulti), wsh or sh(wsh)"
     )]
@@ -67,10 +69,10 @@ pub enum RegistrationError {
         "{OURS} stands without its chains: write {OURS}/**, or {OURS}/<a;b>/* for two chains of your choice"
     )]
     OursAlone,
-    /// Our key is named as two keys.
+    /// Our key is given as two different keys.
     #[error("it has two different keys in place of ours: one of them is somebody else's")]
     OursTwice,
-    /// Our key in two places of which both count.
+    /// Our key in two places, both of which count.
     #[error("our key counts twice towards one threshold: give it one place there")]
     OursCountsTwice,
     /// Our key with an origin that is not its own.
@@ -85,7 +87,7 @@ pub enum RegistrationError {
     /// A key of another network.
     #[error("an extended key is written for another network: the wallet's is {0}")]
     Network(&'static str),
-    /// A step behind an extended key that is not one of two normal chains.
+    /// A step after an extended key that is not one of two normal chains.
     #[error(
         "each extended key takes /** or /<a;b>/* behind it, and nothing hardened: hardened steps go into its origin"
     )]
@@ -113,27 +115,27 @@ pub enum RegistrationError {
          BSMS file (BIP 129)"
     )]
     Coldcard,
-    /// A BSMS file that is no descriptor record as we read it.
+    /// A BSMS file without a descriptor record that we can read.
     #[error("this is a BSMS file (BIP 129), and {0}")]
     Bsms(&'static str),
-    /// The descriptor of a BSMS file has another first address than the file says.
+    /// The descriptor of a BSMS file does not give the first address in the file.
     #[error(
         "the first address of the BSMS file is not the one of its descriptor: one of them was changed, or is of another \
          network"
     )]
     FirstAddress,
-    /// Descriptors of several scripts.
+    /// Descriptors of different scripts.
     #[error(
         "there are {0} descriptors, of more than one script: keep the one for both chains, or the two of one script"
     )]
     SeveralDescriptors(usize),
-    /// A checksum that is not the text's.
+    /// A checksum that does not fit the text.
     #[error(
         "the checksum behind # does not fit: a letter of the descriptor was changed or lost. Copy it again; where you \
          changed it yourself, leave # and checksum out"
     )]
     Checksum,
-    /// A line of a key that goes on behind the key.
+    /// A key's line with more text after the key.
     #[error(
         "a line has a derivation behind its key: below a template each line holds only the key, and /** stands in the template"
     )]
@@ -149,7 +151,7 @@ pub enum RegistrationError {
     /// The standards have no path for this script type.
     #[error("no standard has a path for this script type: name one")]
     PathNeeded,
-    /// An account path that is none.
+    /// An invalid account path.
     #[error("an account path is 1 to {MAX_PATH_STEPS} hardened steps, as m/48'/0'/0'/2'")]
     Path,
     /// A path with another network's coin type.
@@ -168,7 +170,7 @@ impl From<WalletPolicyError> for RegistrationError {
     }
 }
 
-/// Our key: where it comes from, and its public side.
+/// Our key: its origin, and its public side.
 pub(super) struct OurKey<'a> {
     pub(super) fingerprint: Fingerprint,
     pub(super) path: &'a DerivationPath,
@@ -181,7 +183,7 @@ impl OurKey<'_> {
     }
 }
 
-/// The account path of a wallet registered by `text`: BIP 44, 49, 84, 86 and 48, account 0.
+/// The account path for a wallet registered with `text`: BIP 44, 49, 84, 86 and 48, account 0.
 pub fn standard_path(text: &str, network: Network) -> Result<DerivationPath, RegistrationError> {
     let written = text::read(text)?;
     let script = written.script();
@@ -203,7 +205,7 @@ pub fn standard_path(text: &str, network: Network) -> Result<DerivationPath, Reg
     Ok(steps.into_iter().flatten().map(hardened).collect())
 }
 
-/// An account path by explicit choice.
+/// An account path that was chosen explicitly.
 pub fn parse_path(path: &str, network: Network) -> Result<DerivationPath, RegistrationError> {
     let path = DerivationPath::from_str(path).map_err(|_| RegistrationError::Path)?;
     let steps: &[ChildNumber] = path.as_ref();
@@ -221,7 +223,7 @@ pub fn parse_path(path: &str, network: Network) -> Result<DerivationPath, Regist
     }
 }
 
-/// The bound on what is to be registered.
+/// Checks the length of a registration.
 pub(super) fn check_len(text: &str) -> Result<(), RegistrationError> {
     if text.len() <= MAX_REGISTRATION_LEN {
         return Ok(());
@@ -286,7 +288,8 @@ fn parse_key(key: &str) -> Result<KeyInfo, RegistrationError> {
     }
 }
 
-/// A template with its keys in their places: BIP 388 has no form for one with a key that is not extended.
+/// A template with its keys in their places. BIP 388 has no form for a template with a key that is not
+/// extended.
 fn filled(template: &str, keys: &[&str]) -> String {
     let numbered = keys.iter().enumerate().rev();
     numbered.fold(template.to_owned(), |text, (number, key)| {
@@ -294,7 +297,7 @@ fn filled(template: &str, keys: &[&str]) -> String {
     })
 }
 
-/// The descriptor, and its wallet policy, in which an extended key stands for a point that stands as itself.
+/// The descriptor, and its wallet policy, in which an extended key replaces a point that is given as itself.
 fn from_descriptor(
     text: &str,
     ours: &OurKey<'_>,
@@ -302,7 +305,7 @@ fn from_descriptor(
 ) -> Result<(Descriptor<DescriptorPublicKey>, WalletPolicy), RegistrationError> {
     let body = text.split('#').next().unwrap_or(text);
     let mut descriptor = String::with_capacity(body.len() + 160);
-    // A key stands behind a bracket or a comma, and nothing else in a descriptor is called ours.
+    // In a descriptor, a key follows a bracket or a comma, and nothing else is called `ours`.
     for part in body.split_inclusive(['(', ',', '{']) {
         match part.strip_prefix(OURS) {
             Some(rest) if rest.starts_with('/') => {
@@ -316,7 +319,7 @@ fn from_descriptor(
         }
     }
     text::checked(text, Some(&descriptor))?;
-    // The shorthand of BIP 388 is no descriptor's, but it is meant.
+    // The shorthand of BIP 388 is not allowed in descriptors, but its meaning is clear.
     let descriptor = descriptor.replace("/**", text::BOTH_CHAINS);
     let descriptor = Descriptor::<DescriptorPublicKey>::from_str(&descriptor)
         .map_err(|error| RegistrationError::Syntax(error.to_string()))?;
@@ -328,7 +331,7 @@ fn from_descriptor(
     Ok((descriptor, policy))
 }
 
-/// Puts an extended key in place of the point that nobody has the key of.
+/// Replaces the point whose private key nobody has with an extended key.
 struct Extended {
     network: Network,
     points: u32,
@@ -347,7 +350,7 @@ impl Translator<DescriptorPublicKey> for Extended {
             return Ok(key.clone());
         }
         let point = nobody::stand_in(self.network);
-        // BIP 388 wants each place at derivations of its own.
+        // BIP 388 requires each place to have derivations of its own.
         let chains = (2 * self.points, 2 * self.points + 1);
         self.points += 1;
         DescriptorPublicKey::from_str(&format!("{point}/<{};{}>/*", chains.0, chains.1))
@@ -380,7 +383,7 @@ fn refuse_ours_twice(keys: &[KeyInfo], ours: &OurKey<'_>) -> Result<(), Registra
     }
 }
 
-/// The keys, each for itself.
+/// Checks each key by itself.
 fn check_keys(keys: &[KeyInfo], ours: &OurKey<'_>, network: Network) -> Result<(), RegistrationError> {
     refuse_ours_twice(keys, ours)?;
     for key in keys {
@@ -398,12 +401,12 @@ fn check_keys(keys: &[KeyInfo], ours: &OurKey<'_>, network: Network) -> Result<(
     Ok(())
 }
 
-/// The master fingerprint that a key claims; without an origin it is a master itself.
+/// The master fingerprint that a key claims. A key without an origin is a master key itself.
 fn fingerprint_of(key: &KeyInfo) -> Fingerprint {
     key.origin.as_ref().map_or_else(|| key.xkey.fingerprint(), |(fingerprint, _)| *fingerprint)
 }
 
-/// The script as a whole.
+/// Checks the script as a whole.
 fn check_script(descriptor: &Descriptor<DescriptorPublicKey>) -> Result<(), RegistrationError> {
     match descriptor {
         Descriptor::Bare(_) => return Err(RegistrationError::ScriptType),
@@ -423,7 +426,7 @@ fn check_script(descriptor: &Descriptor<DescriptorPublicKey>) -> Result<(), Regi
     signers(&semantics).map(drop)
 }
 
-/// The cosigners of `policy`, or the one who is in two branches of which both count.
+/// The cosigners of `policy`, or the one who is in two branches that both count.
 fn signers(policy: &Semantic<DescriptorPublicKey>) -> Result<Vec<DescriptorPublicKey>, RegistrationError> {
     let mut all: Vec<DescriptorPublicKey> = Vec::new();
     match policy {
@@ -431,7 +434,8 @@ fn signers(policy: &Semantic<DescriptorPublicKey>) -> Result<Vec<DescriptorPubli
         Semantic::Thresh(branches) => {
             for branch in branches.iter() {
                 let signers = signers(branch)?;
-                // Where one branch is enough, the same cosigner may have several: a way with us, and one without.
+                // If one branch is enough, the same cosigner may have several: a way with us, and one without
+                // us.
                 let twice = signers
                     .iter()
                     .find(|key| branches.k() > 1 && all.iter().any(|there| is_same_cosigner(there, key)));
@@ -453,16 +457,17 @@ fn signers(policy: &Semantic<DescriptorPublicKey>) -> Result<Vec<DescriptorPubli
     Ok(all)
 }
 
-/// Whether `older(age)` says what it means: consensus looks at 16 bits of value, and the one bit for time (BIP 68, BIP 112).
+/// Whether `older(age)` means what it says: consensus reads 16 bits of the value, and the one bit for time
+/// (BIP 68, BIP 112).
 fn waits(age: u32) -> bool {
     const TIME: u32 = 1 << 22;
     const VALUE: u32 = 0xffff;
     age & !(TIME | VALUE) == 0 && age & VALUE != 0
 }
 
-/// Whether two keys are of one cosigner: the same extended key, or two accounts of one master.
+/// Whether two keys belong to one cosigner: the same extended key, or two accounts of one master key.
 fn is_same_cosigner(one: &DescriptorPublicKey, other: &DescriptorPublicKey) -> bool {
-    // What wallets write where they do not know a master fingerprint: it names nobody.
+    // Wallets write this if they do not know a master fingerprint. It identifies nobody.
     let placeholder = Fingerprint::default();
     let fingerprint = one.master_fingerprint();
     public_key(one) == public_key(other)

@@ -41,7 +41,7 @@ fn watch(wallet: &Wallet) -> &WatchOnly {
 #[test]
 fn bip84_test_vectors() {
     let (secp, wallet) = (Secp256k1::new(), wallet(Network::Mainnet));
-    // The vector prints the account as zpub; the same key under the version bytes of xpub:
+    // The vector has the account as zpub. This is the same key with the version bytes of xpub:
     let zpub = "zpub6rFR7y4Q2AijBEqTUquhVz398htDFrtymD9xYYfG1m4wAcvPhXNfE3EfH1r1ADqtfSdVCToUG868RvUUkgDKf31mGDtKsAYz2oz2AGutZYs";
     let zpub = bitcoin::base58::decode_check(zpub).expect("base58");
     assert_eq!(wallet.account().encode()[4..], zpub[4..]);
@@ -180,7 +180,7 @@ fn the_id_is_the_hash_of_the_descriptor() {
     let descriptor = watch(&wallet).descriptor();
     assert!(descriptor.rsplit_once('#').is_some_and(|(_, checksum)| checksum.len() == 8));
     assert_eq!(watch(&wallet).id()[..], Sha256::digest(descriptor)[..]);
-    // Cosigners compare it over years: how the descriptor is written must not change with a library.
+    // Cosigners compare this over years, so the form of the descriptor must not change with a library.
     assert_eq!(
         hex::encode(watch(&wallet).id()),
         "bc6cec9ee35e516367f1c96e65a84d192edd36aad2b7ed0d028bc723db8c7511"
@@ -215,7 +215,7 @@ fn a_record_of_the_first_format_is_read_as_what_it_was() {
 
 // Registration
 
-/// A cosigner's key: account `index` of a master that is nobody's here.
+/// A cosigner's key: account `index` of a master key that nobody else here has.
 fn cosigner(index: u32) -> String {
     let secp = Secp256k1::new();
     let master = Xpriv::new_master(NetworkKind::Main, &[index as u8; 32]).expect("a master");
@@ -288,7 +288,7 @@ fn our_key_stands_in_it_once_with_its_origin() {
     assert_eq!(refusal(&format!("wsh(multi(2,@0/**,@1/**))\n{claimed}\nours")), OursClaimed);
 }
 
-/// BIP 388: the same key in several branches, each with chains of its own.
+/// BIP 388: the same key in several branches, each with its own chains.
 #[test]
 fn our_key_may_stand_in_several_branches_at_disjoint_derivations() {
     let a = cosigner(1);
@@ -327,10 +327,11 @@ fn a_cosigner_counts_once_towards_a_threshold() {
     ] {
         assert_eq!(refusal(&format!("{template}\n{first}\n{second}")), twice, "{template}");
     }
-    // The same key under another placeholder is refused before it could count.
+    // The same key with another placeholder is refused, because it would count twice.
     let same = refusal(&format!("wsh(multi(2,@0/**,@1/**,@2/**))\n{a}\nours\n{a}"));
     assert!(matches!(same, RegistrationError::Syntax(_)), "{same}");
-    // Two accounts of one master are one cosigner, and so is whoever claims another's master fingerprint.
+    // Two accounts of one master key are one cosigner, and so is a key that claims another's master
+    // fingerprint.
     let account = |seed: u8, path: &str| {
         let secp = Secp256k1::new();
         let master = Xpriv::new_master(NetworkKind::Main, &[seed; 32]).expect("a master");
@@ -380,7 +381,7 @@ fn what_is_not_sane_is_refused() {
     }
 }
 
-/// What looks like a year and is none.
+/// An age that looks like a year and is not.
 #[test]
 fn a_timelock_that_does_not_wait_is_refused() {
     let a = cosigner(1);
@@ -547,7 +548,7 @@ fn a_required_cosigner_is_one_key_that_nobody_else_claims_to_be() {
     let (a, b) = (cosigner(1), cosigner(2));
     let lying = format!("[{}{}", &a[1..9], &b[9..]);
     let mut record = record(Network::Mainnet, "48'/0'/0'/2'");
-    // In two branches of which one is enough: allowed, but then nobody is named by the fingerprint.
+    // In two branches of which one is enough, this is allowed. But then the fingerprint names nobody.
     let text = format!(
         "wsh(or_d(multi(2,@0/**,@1/**),and_v(v:multi(2,@2/**,@1/<2;3>/*),older(144))))\n{a}\nours\n{lying}"
     );
@@ -567,7 +568,7 @@ fn a_registration_that_opens_once_opens_again_however_long_its_descriptor_is() {
     let secp = Secp256k1::new();
     let mut record = record(Network::Mainnet, "48'/0'/0'/2'");
     let keys: Vec<String> = (1..20).map(cosigner).collect();
-    // Each cosigner stands in three leaves: the descriptor is three times as long as the wallet policy.
+    // Each cosigner is in three leaves, so the descriptor is three times as long as the wallet policy.
     let leaf = |chains: u32| {
         let key = |key: usize| format!("@{}/<{};{}>/*", key + 1, chains, chains + 1);
         format!("multi_a(10,{})", (0..keys.len()).map(key).collect::<Vec<_>>().join(","))

@@ -1,24 +1,25 @@
-//! The text of a registration, as people bring it: from an editor, from another signer's export, from a coordinator.
+//! The text of a registration as people bring it: from an editor, from another signer's export, from a
+//! coordinator.
 //!
-//! It may have a byte order mark, comments, any line ends, typographic apostrophes, a descriptor over several lines, a BSMS descriptor
-//! record (BIP 129), or the descriptors of both chains in one file. If a text has no single meaning, the error names the cause and what
-//! to give instead.
+//! It may have a byte order mark, comments, any line ends, typographic apostrophes, a descriptor over several
+//! lines, a BSMS descriptor record (BIP 129), or the descriptors of both chains in one file. If a text has no
+//! single meaning, the error names the cause and what to give instead.
 
 use bitcoin::base58;
 use miniscript::descriptor::checksum::Engine;
 
 use super::registration::{OURS, RegistrationError};
 
-/// A registration without what surrounds it.
+/// A registration without the text around it.
 pub(super) struct Written {
     /// A descriptor template with a line for each key, or one descriptor.
     pub(super) lines: Vec<String>,
-    /// The first address, where a BSMS file says it (BIP 129).
+    /// The first address, if a BSMS file has it (BIP 129).
     pub(super) first_address: Option<String>,
 }
 
 impl Written {
-    /// The script's first line, as far as it can be told: a template or a descriptor.
+    /// The script's first line, as far as it can be recognised: a template or a descriptor.
     pub(super) fn script(&self) -> &str {
         self.lines.first().map_or("", String::as_str)
     }
@@ -43,9 +44,9 @@ pub(super) fn read(text: &str) -> Result<Written, RegistrationError> {
     }
 }
 
-/// The lines that say something.
+/// The lines with content.
 fn lines(text: &str) -> Vec<String> {
-    // The marks that editors and web pages leave, none of which is part of a descriptor (BIP 380).
+    // Characters that editors and web pages leave behind. None of them is part of a descriptor (BIP 380).
     let invisible = ['\u{feff}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}'];
     let text: String = text
         .chars()
@@ -56,7 +57,7 @@ fn lines(text: &str) -> Vec<String> {
     let mut depth = 0;
     for line in text.lines().map(without_comment).filter(|line| !line.is_empty()) {
         match lines.last_mut() {
-            // Behind an open bracket: a descriptor goes on, in which blanks mean nothing.
+            // After an open bracket the descriptor goes on, and spaces in it mean nothing.
             Some(last) if depth > 0 => last.extend(line.chars().filter(|letter| !letter.is_whitespace())),
             _ => lines.push(line.into()),
         }
@@ -67,7 +68,7 @@ fn lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// A comment is a line that begins with `#` or `//`, or what stands behind a blank and a `#`.
+/// A comment is a line that begins with `#` or `//`, or the rest of a line after a space and a `#`.
 fn without_comment(line: &str) -> &str {
     let line = line.trim();
     if line.starts_with('#') || line.starts_with("//") {
@@ -76,11 +77,11 @@ fn without_comment(line: &str) -> &str {
     line.split_once(" #").map_or(line, |(line, _)| line).trim_end()
 }
 
-/// Private keys, which belong in no wallet's registration, and extended keys under other version bytes.
+/// Refuses private keys, which do not belong into a registration, and extended keys with other version bytes.
 fn refuse_other_keys(lines: &[String]) -> Result<(), RegistrationError> {
     let is_word = |letter: char| letter.is_ascii_alphanumeric();
     for word in lines.iter().flat_map(|line| line.split(|letter| !is_word(letter))) {
-        // Nothing is decoded of what is too short for a key, or is the kind of key that belongs here.
+        // Only text is decoded that is long enough for a key, and is not a kind of key that is allowed.
         if word.len() < 51 || word.starts_with("xpub") || word.starts_with("tpub") {
             continue;
         }
@@ -110,13 +111,13 @@ fn refuse_other_keys(lines: &[String]) -> Result<(), RegistrationError> {
     Ok(())
 }
 
-/// Bytes of an extended key behind its version (BIP 32, "Serialization format").
+/// Bytes of an extended key after its version (BIP 32, "Serialization format").
 const EXTENDED_KEY_LEN: usize = 74;
 
-/// What version bytes mean.
+/// The meaning of version bytes.
 enum Version {
     Private,
-    /// With the version bytes that descriptors take.
+    /// A public key, with the version bytes that descriptors use.
     Public([u8; 4]),
 }
 
@@ -160,7 +161,7 @@ fn bsms(lines: &[String]) -> Result<Written, RegistrationError> {
                     None => return refused(TWO_CHAINS),
                 },
             };
-            // Where a person wrote our word into it, the address is of another key.
+            // If a person wrote our word into it, the address belongs to another key.
             let first_address = rest.get(1).filter(|_| !has_our_word(&one)).cloned();
             Ok(Written { lines: vec![one], first_address })
         }
@@ -185,8 +186,8 @@ pub(super) fn has_our_word(descriptor: &str) -> bool {
         .any(|part| part.strip_prefix(OURS).is_some_and(|rest| rest.starts_with('/')))
 }
 
-/// A descriptor without its checksum, which is of the text as it stands, or of `complete`, in which our key is put in;
-/// with the shorthand of BIP 388 or without it.
+/// A descriptor without its checksum. The checksum is that of the text itself, or of `complete`, which
+/// contains our key, with or without the shorthand of BIP 388.
 pub(super) fn checked(descriptor: &str, complete: Option<&str>) -> Result<String, RegistrationError> {
     let Some((body, sum)) = descriptor.split_once('#') else { return Ok(descriptor.into()) };
     let is_of = |text: &str| {
@@ -199,10 +200,10 @@ pub(super) fn checked(descriptor: &str, complete: Option<&str>) -> Result<String
     if fits { Ok(body.into()) } else { Err(RegistrationError::Checksum) }
 }
 
-/// What the shorthand `/**` of BIP 388 stands for.
+/// The meaning of BIP 388's shorthand `/**`.
 pub(super) const BOTH_CHAINS: &str = "/<0;1>/*";
 
-/// One descriptor of several that are the same script: with both chains, and those of single chains beside it.
+/// One descriptor for several that are the same script: one with both chains, or two with single chains.
 fn both_chains(lines: &[String]) -> Result<String, RegistrationError> {
     let bodies = lines.iter().map(|line| checked(line, None)).collect::<Result<Vec<_>, _>>()?;
     let (multipath, single): (Vec<_>, Vec<_>) =
@@ -220,7 +221,8 @@ fn both_chains(lines: &[String]) -> Result<String, RegistrationError> {
     Err(RegistrationError::SeveralDescriptors(lines.len()))
 }
 
-/// The descriptor of both chains, of one for each: they differ in the step before each `*` alone.
+/// The descriptor with both chains, from two with one chain each, which differ only in the step before each
+/// `*`.
 fn joined(external: &str, internal: &str) -> Option<String> {
     let (externals, internals): (Vec<_>, Vec<_>) =
         (external.split("/*").collect(), internal.split("/*").collect());
@@ -243,7 +245,7 @@ fn joined(external: &str, internal: &str) -> Option<String> {
     None
 }
 
-/// The descriptor of one chain, of one for both.
+/// The descriptor with one chain, from one with both.
 fn of_chain(both: &str, chain: usize) -> Option<String> {
     let mut parts = both.split('<');
     let mut one = parts.next()?.to_owned();

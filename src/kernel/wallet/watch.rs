@@ -1,4 +1,5 @@
-//! The public side of a registered wallet: what a watch-only wallet knows, and all that a PSBT is checked against.
+//! The public side of a registered wallet: the knowledge of a watch-only wallet, which is all that the checks
+//! of a PSBT need.
 //!
 //! Invariants:
 //! - W1. "Ours" is proved by deriving every key of the registered script and rebuilding the exact scriptPubKey. Nothing
@@ -29,7 +30,7 @@ use crate::recent::Recent;
 /// The two chains of a wallet (BIP 44, BIP 389).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Chain {
-    /// Addresses given out.
+    /// Receive addresses.
     External = 0,
     /// Change.
     Internal = 1,
@@ -54,19 +55,19 @@ impl Location {
     }
 }
 
-/// Why a path from our master leads to no address of the wallet.
+/// The reason why a path from our master key leads to no address of the wallet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elsewhere {
     /// The coin type is another network's.
     Network,
-    /// The numbers of an address, hardened at other steps.
+    /// The numbers of an address, but hardened at other steps.
     Hardening,
     /// Another purpose, account or chain, or another length.
     Path,
 }
 
-/// Most addresses that a wallet keeps rebuilt: deriving keys is most of what checking a PSBT costs. A backend can ask for any,
-/// in every wallet: so they are few.
+/// The most rebuilt addresses in a wallet's cache: deriving keys is most of the cost of checking a PSBT. A
+/// backend can ask for any address, in every wallet, so there are few.
 const MAX_KNOWN: usize = 256;
 
 /// A registered wallet, without its secrets.
@@ -80,26 +81,26 @@ pub struct WatchOnly {
     keys: Vec<KeyNode>,
     /// The slots of our key, in the order of our places.
     ours: Vec<Slot>,
-    /// What the script asks for, in which [`branch`] finds the ways that a transaction leaves open.
+    /// The conditions of the script, in which [`branch`] finds the ways that a transaction can use.
     semantics: Semantic<Slot>,
     path: DerivationPath,
     satisfaction_weight: u64,
-    /// Addresses that were rebuilt: what is change today is spent tomorrow.
+    /// The cache of rebuilt addresses: what is change today is spent tomorrow.
     known: Mutex<Recent<Location, Arc<Rebuilt>>>,
-    /// Keys derived so far.
+    /// The number of keys derived so far.
     derived: AtomicU64,
 }
 
-/// A place in the template where a key stands: an index into the wallet's keys.
+/// A place for a key in the template: an index into the wallet's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Slot(usize);
 
 /// The key of one slot.
 struct KeyNode {
     fingerprint: Fingerprint,
-    /// The extended key that the chains are of. A cosigner may have several pairs of chains.
+    /// The extended key of the chains. A cosigner may have several pairs of chains.
     extended: PublicKey,
-    /// Its two chains; none of the point that stands as itself, alike at every address.
+    /// Its two chains, or none for the point that is given as itself, which is the same at every address.
     chains: Option<Chains>,
 }
 
@@ -107,7 +108,7 @@ struct KeyNode {
 type Chains = [(ChildNumber, Xpub); 2];
 
 impl WatchOnly {
-    /// Registers `text` (see [`registration`]) for the key at `path` of the master `fingerprint`.
+    /// Registers `text` (see [`registration`]) for the key at `path` of the master key `fingerprint`.
     pub fn register(
         label: &str,
         text: &str,
@@ -145,7 +146,7 @@ impl WatchOnly {
             known: Mutex::new(Recent::new(MAX_KNOWN)),
             derived: AtomicU64::new(0),
         };
-        // No address differs from another in size.
+        // All addresses have the same size.
         let first = Location { chain: Chain::External, index: 0 };
         let first = watch.derive(first, &watch.our_keys(first)?)?;
         if let Some(least) = weight::least(&first.descriptor, &first.rebuilt()?) {
@@ -169,12 +170,12 @@ impl WatchOnly {
         &self.descriptor
     }
 
-    /// Its wallet policy (BIP 388): the descriptor template, then a line for each key.
+    /// Its wallet policy (BIP 388): the descriptor template, then one line for each key.
     pub fn policy(&self) -> &str {
         &self.policy
     }
 
-    /// Names the script: SHA-256 of the descriptor with its checksum. Every cosigner can compute it.
+    /// The wallet id: SHA-256 of the descriptor with its checksum. Every cosigner can compute it.
     pub fn id(&self) -> &[u8; 32] {
         &self.id
     }
@@ -184,18 +185,19 @@ impl WatchOnly {
         self.our_node().fingerprint
     }
 
-    /// The master fingerprints of all others whose keys are in the script.
+    /// The master fingerprints of all other keys in the script.
     pub fn cosigners(&self) -> impl Iterator<Item = Fingerprint> + '_ {
         let ours = self.master_fingerprint();
         self.keys.iter().map(|key| key.fingerprint).filter(move |fingerprint| *fingerprint != ours)
     }
 
-    /// Places of keys in the script: as many are derived for each address.
+    /// The number of places for keys in the script, so of keys that are derived for each address.
     pub fn key_places(&self) -> usize {
         self.keys.len()
     }
 
-    /// The cosigner whom a policy asks for, if it does, must be one, and no other may claim to be it.
+    /// Checks that the cosigner whom a policy requires, if any, is in the script, and that no other key claims to be
+    /// it.
     pub fn check_cosigner(&self, required: Option<Fingerprint>) -> Result<(), WalletError> {
         let Some(cosigner) = required else { return Ok(()) };
         let ours = self.our_node().extended;
@@ -208,14 +210,14 @@ impl WatchOnly {
         }
     }
 
-    /// The cosigner whom a policy asks for, if it does, can exist.
+    /// Checks that the cosigner whom a policy requires, if any, can exist.
     pub fn check_somebody_cosigns(&self, required: Option<Fingerprint>) -> Result<(), WalletError> {
         let claims = |key: &KeyNode| Some(key.fingerprint) == required;
         let nobody = self.keys.iter().find(|key| claims(key) && is_nums(&key.extended));
         nobody.map_or(Ok(()), |key| Err(WalletError::NobodyCosigns(key.fingerprint)))
     }
 
-    /// The coins can be spent by keys that somebody can have.
+    /// Checks that keys that somebody can have can spend the coins.
     pub fn check_spendable(&self) -> Result<(), WalletError> {
         if nobody::is_spendable(&self.semantics, &|slot| is_nums(&self.keys[slot.0].extended)) {
             return Ok(());
@@ -223,7 +225,8 @@ impl WatchOnly {
         Err(RegistrationError::Unspendable.into())
     }
 
-    /// Weight units (BIP 141) that satisfying one input adds to it, in the smallest way that our signature is part of.
+    /// Weight units (BIP 141) that satisfying one input adds to it, in the smallest way that includes our
+    /// signature.
     pub fn satisfaction_weight(&self) -> u64 {
         self.satisfaction_weight
     }
@@ -233,18 +236,18 @@ impl WatchOnly {
         self.template.desc_type().segwit_version().is_some()
     }
 
-    /// Whether its inputs are taproot (BIP 341): all of them, since it has one script.
+    /// Whether its inputs are taproot (BIP 341). The wallet has one script, so either all are or none.
     pub fn is_taproot(&self) -> bool {
         matches!(self.template, Descriptor::Tr(_))
     }
 
-    /// Where `path` (from our master) leads in this wallet.
+    /// Where `path` (from our master key) leads in this wallet.
     pub fn locate(&self, path: &[ChildNumber]) -> Result<Location, Elsewhere> {
         self.locate_key(path).map(|(_, location)| location)
     }
 
-    /// Where `path` (from our master) leads in this wallet, and at which of our places in the script its key stands: BIP 388
-    /// gives each of them chains of its own.
+    /// Where `path` (from our master key) leads in this wallet, and at which of our places in the script its
+    /// key is: BIP 388 gives each place its own chains.
     pub fn locate_key(&self, path: &[ChildNumber]) -> Result<(Place, Location), Elsewhere> {
         let found = self.follow(path);
         let hardened = |step: ChildNumber| match step {
@@ -252,7 +255,7 @@ impl WatchOnly {
         };
         let numbers = |path: &[ChildNumber]| path.iter().copied().map(hardened).collect::<Vec<_>>();
         if found == Err(Elsewhere::Path) && path.len() == self.path.len() + 2 {
-            // As it would be, hardened where our account is and nowhere else.
+            // The path as it should be, hardened where our account is and nowhere else.
             let (_, rest) = path.split_at(self.path.len());
             let rest = rest.iter().map(|step| ChildNumber::Normal { index: hardened(*step) });
             let mended: Vec<ChildNumber> = self.path.into_iter().copied().chain(rest).collect();
@@ -288,12 +291,12 @@ impl WatchOnly {
         (0..self.ours.len()).map(Place)
     }
 
-    /// Whether a transaction with `locks` can spend by a way that takes our signature at `place`.
+    /// Whether a transaction with `locks` can spend in a way that needs our signature at `place`.
     pub fn leads_to(&self, place: Place, locks: &Locks) -> bool {
         branch::uses(&self.semantics, self.ours[place.0], locks)
     }
 
-    /// The path of our account, from our master.
+    /// The path of our account, from our master key.
     pub fn account_path(&self) -> &DerivationPath {
         &self.path
     }
@@ -313,14 +316,14 @@ impl WatchOnly {
         keys.filter(move |(node, _)| node.fingerprint == cosigner).map(|(_, key)| key)
     }
 
-    /// Rebuilds the script at `location` from what is registered.
+    /// Rebuilds the script at `location` from the registration.
     pub fn rebuild(&self, location: Location) -> Result<Rebuilt, WalletError> {
         let rebuilt = self.complete(self.sketch(location)?)?;
         Ok(Arc::unwrap_or_clone(rebuilt))
     }
 
-    /// Our keys at `location`, or all that is known of it: enough to tell whether a claim holds, at the cost of our places
-    /// in the script.
+    /// Our keys at `location`, or everything if it is cached: enough to check a claim, at the cost of our
+    /// places in the script.
     pub fn sketch(&self, location: Location) -> Result<Sketch, WalletError> {
         if let Some(rebuilt) = self.known().get(&location) {
             return Ok(Sketch(Progress::Rebuilt(rebuilt)));
@@ -328,7 +331,7 @@ impl WatchOnly {
         Ok(Sketch(Progress::Begun(location, self.our_keys(location)?)))
     }
 
-    /// Derives what a sketch lacks: the keys of all others.
+    /// Derives the rest of a sketch: all other keys.
     pub fn complete(&self, sketch: Sketch) -> Result<Arc<Rebuilt>, WalletError> {
         match sketch.0 {
             Progress::Rebuilt(rebuilt) => Ok(rebuilt),
@@ -352,12 +355,13 @@ impl WatchOnly {
         }
     }
 
-    /// Keys derived so far, of all who are in the script: what checking PSBTs costs, counted.
+    /// The number of keys derived so far, of everybody in the script: a measure for the cost of checking
+    /// PSBTs.
     pub fn keys_derived(&self) -> u64 {
         self.derived.load(Ordering::Relaxed)
     }
 
-    /// Forgets every rebuilt address: for a bench, that measures what the first time costs.
+    /// Forgets every rebuilt address, for a bench that measures the cost of the first time.
     pub fn forget_known(&self) {
         self.known().clear();
     }
@@ -366,12 +370,12 @@ impl WatchOnly {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Our keys at `location`, place by place.
+    /// Our keys at `location`, for each place.
     fn our_keys(&self, location: Location) -> Result<Vec<ChildKey>, WalletError> {
         self.ours.iter().map(|slot| self.our_child(*slot, location)).collect()
     }
 
-    /// The descriptor at `location`, where our keys are `ours`.
+    /// The descriptor at `location`, with our keys given as `ours`.
     fn derive(&self, location: Location, ours: &[ChildKey]) -> Result<Derived, WalletError> {
         let key = |slot| match self.ours.iter().position(|there| *there == slot) {
             Some(place) => Ok(ours[place].key),
@@ -382,14 +386,14 @@ impl WatchOnly {
         Ok(Derived { location, ours: ours.to_vec(), keys, descriptor })
     }
 
-    /// The key of a slot at `location`: every one that is derived is counted.
+    /// The key of a slot at `location`. Every derivation is counted.
     fn child(&self, slot: Slot, location: Location) -> Result<PublicKey, WalletError> {
         self.derived.fetch_add(1, Ordering::Relaxed);
         let KeyNode { chains, extended, .. } = &self.keys[slot.0];
         chains.as_ref().map_or(Ok(*extended), |chains| Ok(derive(chains, location)?.key))
     }
 
-    /// The same of a slot of ours.
+    /// The same for a slot of ours.
     fn our_child(&self, slot: Slot, location: Location) -> Result<ChildKey, WalletError> {
         self.derived.fetch_add(1, Ordering::Relaxed);
         derive(self.chains(slot), location)
@@ -399,7 +403,7 @@ impl WatchOnly {
         self.keys[slot.0].chains.as_ref().expect("our key is an extended one")
     }
 
-    /// The number of a chain of ours.
+    /// The number of one of our chains.
     pub(super) fn our_chain(&self, place: Place, chain: Chain) -> ChildNumber {
         self.chains(self.ours[place.0])[chain as usize].0
     }
@@ -412,14 +416,14 @@ impl WatchOnly {
 /// The key at `location` (BIP 32, "Public parent key → public child key").
 fn derive(chains: &Chains, location: Location) -> Result<ChildKey, WalletError> {
     let (_, node) = &chains[location.chain as usize];
-    // `Xpub::ckd_pub` would hash the parent's fingerprint, too, for a node that is thrown away.
+    // `Xpub::ckd_pub` would also hash the parent's fingerprint, for a node that is not kept.
     let (tweak, _) = node.ckd_pub_tweak(location.child()).map_err(|_| WalletError::Derivation)?;
     let key = generator::add_multiple(&node.public_key, &Scalar::from(tweak))?;
     Ok(ChildKey { key, tweak })
 }
 
-/// The wallet policy of a descriptor as text; the descriptor itself where BIP 388 has no form for it, which takes extended keys
-/// only.
+/// The wallet policy of a descriptor as text, or the descriptor itself if BIP 388 has no form for it, because
+/// it only takes extended keys.
 fn policy_text(descriptor: &Descriptor<DescriptorPublicKey>) -> Result<String, WalletError> {
     if descriptor.iter_pk().any(|key| matches!(key, DescriptorPublicKey::Single(_))) {
         return Ok(descriptor.to_string());
@@ -430,7 +434,7 @@ fn policy_text(descriptor: &Descriptor<DescriptorPublicKey>) -> Result<String, W
     Ok([policy.to_string()].into_iter().chain(keys).collect::<Vec<_>>().join("\n"))
 }
 
-/// Takes the keys out of a descriptor and leaves slots.
+/// Replaces the keys in a descriptor with slots.
 struct Plan<'a> {
     keys: Vec<KeyNode>,
     ours: Vec<Slot>,
@@ -480,7 +484,7 @@ impl Translator<DescriptorPublicKey> for Plan<'_> {
     translate_hash_clone!(DescriptorPublicKey);
 }
 
-/// Puts the keys of one address into the slots.
+/// Replaces the slots with the keys of one address.
 struct Fill<'a>(&'a [PublicKey]);
 
 impl Translator<Slot> for Fill<'_> {

@@ -1,7 +1,7 @@
 //! The weight of a satisfied input, for the caps on the feerate.
 //!
-//! The size of an unsigned input depends on how it will be spent. A cap on the feerate must assume the smallest way: a larger one would
-//! let more fee pass.
+//! The size of an unsigned input depends on how it will be spent. A cap on the feerate must assume the
+//! smallest way, because a larger one would let more fee pass.
 
 use bitcoin::absolute;
 use bitcoin::hashes::{hash160, ripemd160, sha256};
@@ -15,7 +15,7 @@ use miniscript::{Descriptor, Preimage32, Satisfier, hash256};
 use super::branch::{Branch, Spend};
 use super::rebuilt::Rebuilt;
 
-/// Weight units of the smallest way to satisfy `descriptor` that our signature is part of, or `None` where none is
+/// Weight units of the smallest way to satisfy `descriptor` that includes our signature, or `None` if none is
 /// found.
 pub(super) fn least(descriptor: &Descriptor<bitcoin::PublicKey>, ours: &Rebuilt) -> Option<u64> {
     let ways = [false, true].map(|waits| way_with_us(descriptor, ours, waits));
@@ -30,7 +30,7 @@ struct Way {
     is_ours: bool,
 }
 
-/// The smallest way; if we are no part of it, one without the signature of one of the others who are.
+/// The smallest way. If it does not include us, a way without the signature of one of those that it includes.
 fn way_with_us(descriptor: &Descriptor<bitcoin::PublicKey>, ours: &Rebuilt, waits: bool) -> Option<Way> {
     let first = way(descriptor, &Signatures { ours, waits, without: None })?;
     if first.is_ours {
@@ -55,13 +55,13 @@ fn way(descriptor: &Descriptor<bitcoin::PublicKey>, signatures: &Signatures<'_>)
     Some(Way { weight: u64::try_from(4 * script_sig + witness).ok()?, is_ours })
 }
 
-/// Half of the signature that stands for ours, and of that which stands for everybody else's.
+/// Half of the signature that stands for ours, and of the one that stands for all others.
 const OURS: [u8; 32] = [1; 32];
 const OTHERS: [u8; 32] = [2; 32];
-/// Keys of others that are left out, one at a time: as many as stand in a multisig.
+/// Other keys that are left out, one at a time: as many as a multisig can have.
 const MAX_TRIED: usize = 20;
 
-/// Signatures of the least length (low-R, low-S), of everybody but one, in the way that we sign.
+/// Signatures of the shortest length (low-R, low-S) of everybody but one, in the way that we sign.
 struct Signatures<'a> {
     ours: &'a Rebuilt,
     waits: bool,
@@ -140,7 +140,7 @@ mod tests {
     const A: &str = "03f9308a019258c31049344f85f89d5229b531c845836f99b08601f113bce036f9";
     const B: &str = "02e493dbf1c10d80f3581e4904930b1404cc6c13900ee0758474fa94abe8c4cd13";
 
-    /// Of a `wsh`, where the way of the module is not told from others.
+    /// The weight for a `wsh`, in which our way is not distinguished from others.
     fn weight(script: &str) -> u64 {
         let text = script.replace("OURS", OURS).replace('A', A).replace('B', B);
         let descriptor = Descriptor::<bitcoin::PublicKey>::from_str(&text).expect("a descriptor");
@@ -159,7 +159,7 @@ mod tests {
         least(&descriptor, &ours).expect("satisfied")
     }
 
-    /// Count, each item with its length: two signatures of 71 bytes, the script.
+    /// The count, and each item with its length: two signatures of 71 bytes, and the script.
     #[test]
     fn a_multisig_weighs_its_signatures_and_its_script() {
         assert_eq!(weight("wsh(multi(2,A,OURS))"), 1 + 72 + 72 + 72);
@@ -174,7 +174,7 @@ mod tests {
         assert!(weight("wsh(and_v(v:pk(OURS),or_d(multi(2,A,B),older(144))))") + 100 < now);
         let with_us = weight("wsh(thresh(2,pk(A),s:pk(OURS),sln:older(144)))");
         assert!(with_us < 170, "{with_us}");
-        // The user alone is smaller, and none of ours.
+        // The way of the user alone is smaller, but does not include us.
         let recovery = weight("wsh(or_d(multi(2,A,OURS),and_v(v:pk(B),older(144))))");
         assert!(recovery > 1 + 72 + 72 + 72, "{recovery}");
     }

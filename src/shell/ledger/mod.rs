@@ -16,7 +16,7 @@
 //!   change waits behind it.
 //! - L5. A batch is anchored only if it is in the store that every process would find (`look`).
 //! - L6. A record that does not read as it was written closes the store, because somebody else writes there.
-//!   So does a record that opens and has a format that this version does not know.
+//!   A record that opens in a format that this version does not know closes it as well.
 
 mod book;
 mod look;

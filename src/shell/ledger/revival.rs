@@ -68,7 +68,7 @@ pub(super) fn spoilt(problem: String) -> Closed {
     Closed { reason, standing: LedgerStanding::Lost }
 }
 
-/// A record is as it was written, and this version cannot read it.
+/// The record is as it was written, but this version cannot read it.
 pub(super) fn unreadable(found: &StateError) -> Closed {
     let reason = format!(
         "{found}; the store is closed and nothing is signed. A newer version may have written it: install that version"

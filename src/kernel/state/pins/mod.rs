@@ -1,13 +1,13 @@
-//! The token's PINs: who may try them how often, and what a right one ends.
+//! The token's PINs: who may try them how often, and what a right PIN ends.
 //!
-//! A try is charged to the peer that makes it, before the PIN is compared. So a peer that guesses closes the door to itself
-//! alone, and the PIN's owner goes on. PKCS#11 v3.2 (`CK_TOKEN_INFO`) has the flags that show how near a PIN is to its lock
-//! (`CKF_USER_PIN_COUNT_LOW` and its kin).
+//! A try is charged to the peer that makes it, before the PIN is compared. So a peer that guesses locks only
+//! itself out, and the PIN's owner can go on. PKCS#11 v3.2 (`CK_TOKEN_INFO`) has flags for how close a PIN is
+//! to its lock (`CKF_USER_PIN_COUNT_LOW` and the others).
 //!
-//! - The backends' PIN: [`PEER_TRIES`] for each peer, until an administrator clears them, and [`PIN_BUDGET`] for all peers
-//!   together in 30 days, which only a new PIN clears.
-//! - The security officer's PIN: no lock, but a wait that doubles up to an hour. It is measured by the clock that nobody sets:
-//!   the officer has to get in under a wall clock that is wrong.
+//! - The backends' PIN: [`PEER_TRIES`] for each peer, until an administrator clears them, and [`PIN_BUDGET`]
+//!   for all peers together in 30 days, which only a new PIN clears.
+//! - The security officer's PIN: no lock, but a wait that doubles up to an hour. It is measured by the clock
+//!   that nobody sets, because the officer must be able to log in under a wrong wall clock.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,24 +21,24 @@ use crate::pin::{PinName, PinRecord, Role};
 use crate::receipt::{Batch, Change, Receipt};
 use crate::record::Versioned;
 
-/// Wrong tries in a row at the backends' PIN that a peer has.
+/// Wrong tries in a row at the backends' PIN that each peer has.
 pub const PEER_TRIES: u32 = 5;
-/// Wrong tries at the backends' PIN that all peers have together in 30 days.
+/// Wrong tries at the backends' PIN that all peers together have in 30 days.
 pub const PIN_BUDGET: usize = 100;
-/// Peers whose tries are counted apart. The rest share one count.
+/// Peers whose tries are counted separately. The rest share one count.
 pub const MAX_PEERS: usize = 64;
 
-/// Tries at a PIN, wrong ones in a row, that the first format allowed.
+/// Wrong tries in a row that the first format allowed.
 const FIRST_TRIES: u8 = 10;
 
-/// Whoever tries a PIN: a peer as its door identified it, or `None` where there is no door, in a process that has loaded the
-/// module itself.
+/// The peer that tries a PIN, as its door identified it. `None` without a door, in a process that has loaded
+/// the engine itself.
 pub type Peer<'a> = Option<&'a str>;
 
-/// Wrong tries in a row, of each peer by itself.
+/// Wrong tries in a row, for each peer.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Tries {
-    /// Of the peers that have any, by name.
+    /// Of the peers that have any, with their names.
     of_peers: Vec<(String, Row)>,
     /// Of everybody else.
     of_the_rest: Row,
@@ -48,7 +48,7 @@ struct Tries {
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Row {
     count: u32,
-    /// What the clocks said at the last one.
+    /// The readings of the clocks at the last one.
     last: Option<Believed>,
 }
 
@@ -90,9 +90,10 @@ impl Tries {
 }
 
 impl Row {
-    /// Seconds until the next try is taken.
+    /// Seconds until the next try is accepted.
     fn wait(self, now: Believed) -> u64 {
-        // In another run of the machine it begins with that: nothing tells how long the machine was off.
+        // In another run of the machine the wait counts from its boot, because nobody knows how long the
+        // machine was off.
         let since = match self.last {
             Some(last) if last.boot_id == now.boot_id && last.boot <= now.boot => now.boot - last.boot,
             _ => now.boot,
@@ -116,7 +117,7 @@ pub struct OfficerPin {
 }
 
 impl OfficerPin {
-    /// A new one.
+    /// A new PIN.
     pub fn new(pin: PinRecord) -> OfficerPin {
         OfficerPin { pin, tries: Tries::default() }
     }
@@ -130,7 +131,7 @@ impl OfficerPin {
         self.pin.name()
     }
 
-    /// How near the PIN is to being closed to this peer.
+    /// How close the PIN is to its lock for this peer.
     pub fn standing(&self, peer: Peer<'_>, now: Believed) -> PinStanding {
         let row = self.tries.of(peer);
         match row.count {
@@ -141,7 +142,7 @@ impl OfficerPin {
         }
     }
 
-    /// Whether a peer, or what the rest share, must wait.
+    /// Whether some peer, or those who share the rest's row, must wait.
     pub fn is_waiting_for_any(&self, now: Believed) -> bool {
         let Tries { of_peers, of_the_rest } = &self.tries;
         of_peers.iter().map(|(_, row)| row).chain([of_the_rest]).any(|row| row.wait(now) > 0)
@@ -160,13 +161,13 @@ impl OfficerPin {
 pub struct UserPin {
     pin: PinRecord,
     tries: Tries,
-    /// Unix times of the tries of the last 30 days that were charged and not right.
+    /// Unix times of the wrong tries in the last 30 days.
     charged: Vec<u64>,
-    /// Whether it opens nothing any more.
+    /// Whether nobody can log in with it any more.
     closed: Option<Closed>,
 }
 
-/// Why a PIN opens nothing until a new one is set.
+/// Why nobody can log in with a PIN until a new one is set.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Closed {
     /// The security officer declared it lost.
@@ -176,12 +177,12 @@ enum Closed {
 }
 
 impl UserPin {
-    /// A new one.
+    /// A new PIN.
     pub fn new(pin: PinRecord) -> UserPin {
         UserPin { pin, tries: Tries::default(), charged: vec![], closed: None }
     }
 
-    /// No PIN is locked by being read: at least one of its tries is left.
+    /// Reading must not lock a PIN, so at least one of its tries is left.
     pub(super) fn upgrade(first: FirstFormat) -> UserPin {
         let count = u32::from(first.tries).min(PEER_TRIES - 1);
         let closed = (first.tries >= FIRST_TRIES).then_some(Closed::LockedByFirstFormat);
@@ -189,12 +190,12 @@ impl UserPin {
         UserPin { tries, closed, ..UserPin::new(first.pin) }
     }
 
-    /// Its name; none where it was declared lost.
+    /// Its name, or none if it was declared lost.
     pub(crate) fn name(&self) -> Option<PinName> {
         (!self.is_lost()).then(|| self.pin.name())
     }
 
-    /// How near the PIN is to being closed to this peer.
+    /// How close the PIN is to its lock for this peer.
     pub fn standing(&self, peer: Peer<'_>, now: u64) -> PinStanding {
         let (row, failures) = (self.tries.of(peer).count, self.failures(now));
         match row {
@@ -215,17 +216,17 @@ impl UserPin {
         self.closed == Some(Closed::Lost)
     }
 
-    /// Whether it opens nothing to anybody.
+    /// Whether nobody can log in with it.
     pub fn is_closed(&self, now: u64) -> bool {
         self.closed.is_some() || self.failures(now) >= PIN_BUDGET
     }
 
-    /// Whether a peer, or what the rest share, has used its tries up.
+    /// Whether some peer, or those who share the rest's row, have used up their tries.
     pub fn has_locked_peers(&self) -> bool {
         self.peers().any(|(_, count)| count >= PEER_TRIES)
     }
 
-    /// The wrong tries in a row of each peer that has any; without a name, those of the rest.
+    /// The wrong tries in a row of each peer that has any. The entry without a name is for the rest.
     pub fn peers(&self) -> impl Iterator<Item = (Peer<'_>, u32)> {
         let named = self.tries.of_peers.iter().map(|(name, row)| (Some(name.as_str()), row.count));
         named.chain([(None, self.tries.of_the_rest.count)]).filter(|(_, count)| *count > 0)
@@ -241,7 +242,7 @@ impl UserPin {
         Ok(UserPin { tries: self.tries.charged(peer, at), charged, ..self.clone() })
     }
 
-    /// The PIN was right: the peer's row ends, and its own charge leaves the budget. Every other one stays.
+    /// The PIN was right: the peer's row ends, and its own charge leaves the budget. All other charges stay.
     fn accepted(&self, peer: Peer<'_>, charged_at: u64) -> UserPin {
         let mut charged = self.charged.clone();
         if let Some(own) = charged.iter().rposition(|at| *at == charged_at) {
@@ -255,27 +256,27 @@ fn is_recent(at: u64, now: u64) -> bool {
     at.saturating_add(BUDGET_PERIOD) > now
 }
 
-/// How near a PIN is to its lock.
+/// How close a PIN is to its lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinStanding {
     /// No wrong try since the last right one.
     Clean,
     /// At least one wrong try.
     CountLow,
-    /// One more wrong try closes it to this peer.
+    /// One more wrong try locks it for this peer.
     FinalTry,
-    /// No try of this peer is taken.
+    /// No try of this peer is accepted.
     Locked,
 }
 
-/// Why a PIN is not tried.
+/// The reason why a PIN is not tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinClosed {
     /// Locked, for this peer or for all.
     Locked,
-    /// The next try is taken after so many seconds.
+    /// The next try is accepted after so many seconds.
     Waiting {
-        /// How many.
+        /// The seconds.
         seconds: u64,
     },
     /// Never set.
@@ -287,11 +288,11 @@ pub struct PinCharged {
     role: Role,
     peer: Option<String>,
     at: u64,
-    /// What the PIN is compared to: the one that was charged for.
+    /// The PIN to compare with, for which the try was charged.
     pin: Option<PinRecord>,
 }
 
-/// Charges one try at the PIN of `role` to `peer`. `now` is the time that counts, `clocks` what they say.
+/// Charges one try at the PIN of `role` to `peer`. `now` is the trusted time, `clocks` the present readings.
 pub fn charge_pin(
     token: &Versioned<TokenRecord>,
     role: Role,
@@ -313,14 +314,14 @@ pub fn charge_pin(
     Ok(Change::new(batch, evidence).in_store_of(token.authority))
 }
 
-/// Evidence: the PIN that was charged for was right. Not yet recorded.
+/// Evidence: the PIN of a charged try was right. This is not yet recorded.
 pub struct PinMatched {
     charged: PinCharged,
-    /// What it matched.
+    /// The PIN that it matched.
     pin: PinRecord,
 }
 
-/// Compares a PIN whose try is charged.
+/// Compares a PIN whose try was charged.
 pub fn verify_pin(charged: Receipt<PinCharged>, pin: &[u8]) -> Option<PinMatched> {
     let mut charged = charged.into_evidence();
     let record = charged.pin.take()?;
@@ -328,12 +329,12 @@ pub fn verify_pin(charged: Receipt<PinCharged>, pin: &[u8]) -> Option<PinMatched
 }
 
 impl PinMatched {
-    /// Whose PIN it is.
+    /// The role of the PIN.
     pub fn role(&self) -> Role {
         self.charged.role
     }
 
-    /// Evidence of the PIN that it was changed to.
+    /// Evidence about the PIN that it was changed to.
     pub(crate) fn changed_to(self, new: &PinRecord) -> PinKnown {
         PinKnown { role: self.charged.role, peer: self.charged.peer, pin: new.name() }
     }
@@ -356,8 +357,8 @@ impl PinKnown {
     }
 }
 
-/// Clears the tries of a PIN that was right. None where another one was set since, or this one declared lost: what was right is
-/// not any more.
+/// Clears the tries of a PIN that was right. None if another one was set since then, or this one was declared
+/// lost: then it is not right any more.
 pub fn accept_pin(
     matched: &PinMatched,
     token: &Versioned<TokenRecord>,
@@ -369,7 +370,7 @@ pub fn accept_pin(
     Some(Change::new(Batch { writes, event: Event::PinAccepted(*role), time: now }, known))
 }
 
-/// The same, and sets a new one.
+/// The same, and sets a new PIN.
 pub(crate) fn change_pin(
     matched: &PinMatched,
     token: &Versioned<TokenRecord>,
@@ -405,12 +406,12 @@ fn pin_of(token: &TokenRecord, role: Role) -> Option<&PinRecord> {
     }
 }
 
-/// The backends' PIN is set, and neither locked nor lost: the security officer does not replace it.
+/// The backends' PIN is set, and neither locked nor lost, so the security officer cannot replace it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PinStands;
 
-/// Sets the backends' PIN; the security officer, who came in as `peer`, is logged in. Once it was set, only one that is locked
-/// or was declared lost is set anew: whoever administers does not become a backend unseen.
+/// Sets the backends' PIN. The security officer, who came in as `peer`, is logged in. Once it was set, it can
+/// be set again only if it is locked or was declared lost: an administrator must not become a backend unseen.
 pub(crate) fn set_user_pin(
     token: &Versioned<TokenRecord>,
     pin: PinRecord,
@@ -418,7 +419,7 @@ pub(crate) fn set_user_pin(
     now: u64,
 ) -> Result<Batch, PinStands> {
     if let Some(user) = &token.value.user {
-        // Where there is no door, a row that is full locks everybody there is.
+        // Without a door, a full row locks everybody.
         let is_locked = user.is_closed(now) || (peer.is_none() && user.tries.of(None).count >= PEER_TRIES);
         if !is_locked {
             return Err(PinStands);
@@ -429,13 +430,14 @@ pub(crate) fn set_user_pin(
     Ok(Batch { writes: vec![token.put(&record)], event, time: now })
 }
 
-/// Declares the backends' PIN lost: it opens nothing any more, and another one may be set. None where none was ever set.
+/// Declares the backends' PIN lost: nobody can log in with it any more, and another one may be set. None if
+/// it was never set.
 pub(crate) fn lose_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Option<Batch> {
     change_user_pin(token, Deed::PinLost, now, |user| UserPin { closed: Some(Closed::Lost), ..user })
 }
 
-/// Clears the wrong tries of all peers. The budget of 30 days stays, and so does what was declared lost. None where none was ever
-/// set.
+/// Clears the wrong tries of all peers. The budget of 30 days stays, and so does a declared loss. None if the
+/// PIN was never set.
 pub(crate) fn unlock_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Option<Batch> {
     change_user_pin(token, Deed::PinUnlocked, now, |user| UserPin { tries: Tries::default(), ..user })
 }
@@ -452,8 +454,8 @@ fn change_user_pin(
     Some(Batch { writes: vec![token.put(&record)], event, time: now })
 }
 
-/// Whether `pin` is the security officer's. For the restoration of a store, which has to be taken before a try could be
-/// charged in it.
+/// Whether `pin` is the security officer's. For the restoration of a store, which must be accepted before a
+/// try could be charged in it.
 pub(crate) fn is_so_pin(token: &TokenRecord, pin: &[u8]) -> bool {
     token.so.pin.matches(pin)
 }

@@ -24,7 +24,7 @@ fn record(pin: &[u8]) -> PinRecord {
     PinRecord::new(pin, [7; 16]).expect("long enough")
 }
 
-/// That of the token's store.
+/// The key of the token's store.
 fn key() -> DataKey {
     DataKey::new([7; 16], Zeroizing::new([9; 32]))
 }
@@ -44,7 +44,7 @@ impl Token {
         Token(Versioned { place, version: 1, value, authority })
     }
 
-    /// What is written is read back, as after a restart.
+    /// Reads back what is written, as after a restart.
     fn write<E>(&mut self, change: Change<E>) -> (Receipt<E>, Event) {
         let mut event = None;
         let issued = Receipt::issue(change, |batch| {
@@ -58,12 +58,12 @@ impl Token {
         (receipt, event.expect("it was written"))
     }
 
-    /// The same for what takes no evidence with it.
+    /// The same for a change without evidence.
     fn record(&mut self, batch: Batch) -> Event {
         self.write(Change::new(batch, ())).1
     }
 
-    /// Whether the PIN was right; or why it was not looked at.
+    /// Whether the PIN was right, or why it was not checked.
     fn try_at(
         &mut self,
         role: Role,
@@ -88,7 +88,7 @@ impl Token {
         self.0.value.user.as_ref().expect("it is set")
     }
 
-    /// Counts a wrong try without stretching it.
+    /// Counts a wrong try without stretching the PIN.
     fn charge(&mut self, peer: Peer<'_>, now: u64) -> Result<(), PinClosed> {
         self.0.value.user = Some(self.pin().charged(peer, clocks(1, 0), now)?);
         Ok(())
@@ -189,7 +189,7 @@ fn a_user_pin_is_set_once_and_then_only_where_it_is_locked_or_lost() {
     assert_eq!(deed(&event), Deed::PinSet(Role::User));
     assert_eq!(token.user(Some("user 1"), b"another", NOW), Ok(true), "a new PIN has all its tries");
     assert!(set_user_pin(&token.0, record(USER), Some("user 0"), NOW).is_err(), "and stands");
-    // Without doors there is one row, whose lock is the PIN's.
+    // Without doors there is one row, and its lock is the PIN's.
     for _ in 0..PEER_TRIES {
         token.charge(None, NOW).expect("the row of the rest");
     }
@@ -235,7 +235,7 @@ fn the_so_pin_waits_up_to_an_hour_and_never_locks() {
     }
     assert_eq!(token.try_at(Role::So, None, SO, clocks(1, boot), NOW), Ok(true));
     assert_eq!(token.0.value.so.standing(None, clocks(1, boot)), PinStanding::Clean);
-    // Each administrator waits for the own wrong tries.
+    // Each administrator waits for their own wrong tries.
     for _ in 0..3 {
         assert_eq!(token.try_at(Role::So, Some("user 1"), b"wrong", clocks(1, boot), NOW), Ok(false));
     }
@@ -269,12 +269,12 @@ fn the_wait_at_the_so_pin_is_measured_by_the_clock_that_nobody_sets() {
     assert_eq!(row.wait(clocks(1, 530)), 0);
     assert_eq!(row.wait(clocks(2, 10)), 20, "started anew, from its start on");
     assert_eq!(row.wait(clocks(2, 30)), 0);
-    // A system that does not name its runs.
+    // A system that does not give its runs ids.
     let row = Row { count: 3, last: Some(clocks(0, 500)) };
     assert_eq!((row.wait(clocks(0, 510)), row.wait(clocks(0, 10)), row.wait(clocks(0, 31))), (20, 20, 0));
 }
 
-/// A token as the first format wrote it, with so many tries at the PINs.
+/// A token in the first format, with so many tries at the PINs.
 fn first_format(so: u8, user: u8) -> TokenRecord {
     let pin = |pin: &[u8], tries: u8| (record(pin), tries);
     let body = postcard::to_allocvec(&("t", [1_u8; 8], pin(SO, so), Some(pin(USER, user)))).expect("written");
@@ -286,7 +286,7 @@ fn a_token_of_the_first_format_keeps_its_pins_and_no_officer_is_locked_for_good(
     for (so, user) in [(0, 0), (3, 9), (10, 4), (10, 10)] {
         let mut token = Token::new();
         token.0.value = first_format(so, user);
-        // An hour after the machine was started, at most.
+        // At most an hour after the boot.
         let late = clocks(1, BACK_OFF_MOST);
         assert_eq!(token.try_at(Role::So, None, SO, late, NOW), Ok(true), "{so}");
         let opened = token.user(None, USER, NOW);
@@ -311,7 +311,7 @@ proptest! {
             let name = format!("user {number}");
             let peer = (number < 89).then_some(name.as_str());
             let Ok(charged) = token.pin().charged(peer, clocks(1, 0), now) else { continue };
-            // What the rule promises is that of the row it is in: its own, or that of the rest.
+            // The rule's promise is for the peer's row: its own, or that of the rest.
             let row = charged.tries.place_of(peer).map(|_| name.clone());
             token.0.value.user = Some(charged);
             if is_right {
