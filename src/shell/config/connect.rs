@@ -6,7 +6,9 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
-use super::{ConfigError, LogConfig, UserName, Wrong, absolute, seconds};
+use super::error::{ConfigError, Wrong};
+use super::log::LogConfig;
+use super::values::{UserName, absolute, seconds};
 
 /// The configuration of a client of the boundary.
 #[derive(Clone, Debug)]

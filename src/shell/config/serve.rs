@@ -7,7 +7,8 @@ use std::time::Duration;
 use rustls::pki_types::DnsName;
 use serde::Deserialize;
 
-use super::{ConfigError, UserName, Wrong, absolute, number, seconds};
+use super::error::{ConfigError, Wrong};
+use super::values::{UserName, absolute, number, seconds};
 
 /// The most bytes of a frame by default: a PSBT has at most 16 MiB.
 const DEFAULT_FRAME_BYTES: u64 = 17 << 20;
