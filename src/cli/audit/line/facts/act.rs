@@ -4,8 +4,8 @@ use countersign::kernel::act::{Change, Deed, RecordedAct};
 use countersign::kernel::pin::Role;
 use data_encoding::HEXLOWER;
 
-use super::super::document;
 use super::Facts;
+use crate::audit::document;
 
 impl<'a> Facts<'a> {
     pub(super) fn of_act(act: &'a RecordedAct) -> Facts<'a> {

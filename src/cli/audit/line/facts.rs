@@ -1,0 +1,227 @@
+//! What each event has of its own, as the fields of its line.
+
+mod act;
+
+use countersign::kernel::audit::{Answer, Asked, DigestFacts, Event, Fate, TransactionFacts, TriedCode};
+use countersign::kernel::direction::Direction;
+use countersign::kernel::pin::Role;
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+use serde_json::Value;
+
+/// The fields that only some events have.
+#[derive(Default, Serialize)]
+pub(super) struct Facts<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wrong: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    txid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leaves_sat: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fee_sat: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    codes: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_s: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchor: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users_added: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users_removed: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_tightens: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_loosens: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label_before: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reach: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reach_before: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_before_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before_digest: Option<String>,
+}
+
+impl<'a> Facts<'a> {
+    /// The event's name and its own fields. A new event does not compile until it is added here.
+    pub(super) fn of(event: &'a Event) -> (&'static str, Facts<'a>) {
+        match event {
+            Event::Act(act) => (act.deed.tag(), Facts::of_act(act)),
+            Event::Initialised => ("initialised", Facts::default()),
+            Event::PinCharged(role) => ("pin-charged", Facts::of_role(*role)),
+            Event::PinAccepted(role) => ("pin-accepted", Facts::of_role(*role)),
+            Event::PinSet(role) => ("pin-set", Facts::of_role(*role)),
+            Event::UserAdded(user) => ("user-added", Facts::of_users(std::slice::from_ref(user))),
+            Event::UserRemoved(user) => ("user-removed", Facts::of_users(std::slice::from_ref(user))),
+            Event::UserUnlocked(user) => ("user-unlocked", Facts::of_users(std::slice::from_ref(user))),
+            Event::CodeCharged(users) => ("code-charged", Facts::of_users(users)),
+            Event::CodeAccepted(user) => ("code-accepted", Facts::of_users(std::slice::from_ref(user))),
+            Event::WalletCreated(label) => ("wallet-created", Facts::of_wallet(label)),
+            Event::WalletChanged(label) => ("wallet-changed", Facts::of_wallet(label)),
+            Event::PolicyRefused { users, transaction, rule } => {
+                ("policy-refused", Facts { rule: Some(rule), ..Facts::of_users(users).with(transaction) })
+            }
+            Event::Countersigned { users, transaction } => {
+                ("countersigned", Facts::of_users(users).with(transaction))
+            }
+            Event::ClockTaken { moved } => ("clock-taken", Facts { moved_s: *moved, ..Facts::default() }),
+            Event::Charged { users, codes, transaction } => {
+                let facts = Facts { codes: Some(*codes), ..Facts::of_users(users) };
+                let facts = match transaction {
+                    Some(transaction) => facts.with(transaction),
+                    None => facts,
+                };
+                ("charged", facts)
+            }
+            Event::Repeated { users, transaction } => ("repeated", Facts::of_users(users).with(transaction)),
+            Event::Stopped { failures } => {
+                ("stopped", Facts { failures: Some(*failures), ..Facts::default() })
+            }
+            Event::Restored { epoch, store, anchor } => {
+                let facts =
+                    Facts { epoch: Some(*epoch), store: Some(*store), anchor: *anchor, ..Facts::default() };
+                ("restored", facts)
+            }
+            Event::PsbtRefused { wallet, rule } => {
+                ("psbt-refused", Facts { rule: Some(rule), ..Facts::of_wallet(wallet) })
+            }
+            Event::WalletUpdated { wallet, users_added, users_removed, policy } => {
+                ("wallet-updated", Facts::of_wallet(wallet).changed(users_added, users_removed, *policy))
+            }
+            Event::DigestKeyCreated(label) => ("digest-key-created", Facts::of_key(label)),
+            Event::DigestKeyUpdated { key, users_added, users_removed, policy } => {
+                ("digest-key-updated", Facts::of_key(key).changed(users_added, users_removed, *policy))
+            }
+            Event::DigestCharged { users, codes, digest } => (
+                "digest-charged",
+                Facts { codes: Some(*codes), ..Facts::of_users(users).with_digest(digest) },
+            ),
+            Event::DigestSigned { users, digest } => {
+                ("digest-signed", Facts::of_users(users).with_digest(digest))
+            }
+            Event::DigestRepeated { users, digest } => {
+                ("digest-repeated", Facts::of_users(users).with_digest(digest))
+            }
+            Event::DigestRefused { users, digest, rule } => {
+                ("digest-refused", Facts { rule: Some(rule), ..Facts::of_users(users).with_digest(digest) })
+            }
+            Event::Tried { codes, asked, answer } => Facts::of_tried(codes, asked, *answer),
+        }
+    }
+
+    fn of_users(users: &'a [String]) -> Facts<'a> {
+        Facts { users: Some(users.iter().map(String::as_str).collect()), ..Facts::default() }
+    }
+
+    /// The outcome of the codes of one request.
+    fn of_tried(codes: &'a [TriedCode], asked: &'a Asked, answer: Answer) -> (&'static str, Facts<'a>) {
+        let names = |of: fn(Fate) -> bool| {
+            codes.iter().filter(|code| of(code.fate)).filter_map(|code| code.user.as_deref()).collect()
+        };
+        let facts = Facts { users: Some(names(|_| true)), ..Facts::default() };
+        let facts = match asked {
+            Asked::Transaction(transaction) => facts.with(transaction),
+            Asked::Digest(digest) => facts.with_digest(digest),
+            Asked::Enrolment(_) => facts,
+        };
+        let is_digest = matches!(asked, Asked::Digest(_));
+        match answer {
+            Answer::Signed => (if is_digest { "digest-signed" } else { "countersigned" }, facts),
+            Answer::Repeated => (if is_digest { "digest-repeated" } else { "repeated" }, facts),
+            Answer::Refused(rule) => {
+                let name = if is_digest { "digest-refused" } else { "policy-refused" };
+                (name, Facts { rule: Some(rule.tag()), ..facts })
+            }
+            Answer::Confirmed => match asked {
+                Asked::Enrolment(Some(act)) => (act.deed.tag(), Facts::of_act(act)),
+                _ => ("code-accepted", facts),
+            },
+            Answer::WrongCode => {
+                let wrong = Some(names(|fate| fate == Fate::Wrong));
+                let codes = u32::try_from(codes.len()).ok();
+                ("code-refused", Facts { wrong, codes, ..facts })
+            }
+        }
+    }
+
+    fn of_wallet(label: &'a str) -> Facts<'a> {
+        Facts { wallet: Some(label), ..Facts::default() }
+    }
+
+    fn of_key(label: &'a str) -> Facts<'a> {
+        Facts { key: Some(label), ..Facts::default() }
+    }
+
+    fn changed(
+        self,
+        users_added: &'a [String],
+        users_removed: &'a [String],
+        policy: Option<Direction>,
+    ) -> Facts<'a> {
+        Facts {
+            users_added: Some(users_added),
+            users_removed: Some(users_removed),
+            policy_tightens: policy.map(|policy| policy.tightens),
+            policy_loosens: policy.map(|policy| policy.loosens),
+            ..self
+        }
+    }
+
+    fn with_digest(self, digest: &'a DigestFacts) -> Facts<'a> {
+        let DigestFacts { key, digest } = digest;
+        Facts { key: Some(key), digest: Some(HEXLOWER.encode(digest)), ..self }
+    }
+
+    fn of_role(role: Role) -> Facts<'a> {
+        let role = match role {
+            Role::So => "so",
+            Role::User => "user",
+        };
+        Facts { role: Some(role), ..Facts::default() }
+    }
+
+    fn with(self, transaction: &'a TransactionFacts) -> Facts<'a> {
+        let TransactionFacts { wallet, txid, leaves, fee } = transaction;
+        Facts {
+            wallet: Some(wallet),
+            txid: Some(HEXLOWER.encode(txid)),
+            leaves_sat: Some(*leaves),
+            fee_sat: Some(*fee),
+            ..self
+        }
+    }
+}
