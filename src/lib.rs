@@ -44,6 +44,7 @@ pub mod engine;
 pub mod gate;
 pub use countersign_kernel as kernel;
 pub mod open;
+pub mod paths;
 pub mod pkcs11;
 pub mod plugin;
 pub mod ports;

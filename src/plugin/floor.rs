@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::file;
 use super::manifest::{Manifest, PluginVersion};
+use crate::paths::with_suffix;
 
 /// A file is shorter than this, whatever its version.
 const MAX_FLOOR_LEN: usize = 1024;
@@ -137,9 +138,7 @@ fn refuse_another_owner(file: &Path, folder: &File) -> Result<(), FloorError> {
 
 /// Writes the text of `floor` to a new file beside, durably.
 fn write_draft(file: &Path, floor: &PluginVersion) -> io::Result<PathBuf> {
-    let mut path = file.as_os_str().to_owned();
-    path.push(".part");
-    let path = PathBuf::from(path);
+    let path = with_suffix(file, ".part");
     // We hold the lock, so a draft that exists was left by a process that was killed.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

@@ -55,6 +55,8 @@ use load::{Image, LoadError};
 use manifest::{LibraryDigest, MAX_MANIFEST_LEN, ManifestError, PluginVersion};
 use signatures::{Signatures, SignaturesError, Signer};
 
+use crate::paths::with_suffix;
+
 /// The greatest length of a library. (With all its debugging information, one has some hundred megabytes.)
 pub const MAX_LIBRARY_LEN: usize = 512 * 1024 * 1024;
 
@@ -99,9 +101,7 @@ pub fn pin(config: &PluginConfig) -> Result<Release, PluginError> {
 
 /// The path of a library's manifest.
 pub fn manifest_file(library: &Path) -> PathBuf {
-    let mut path = library.as_os_str().to_owned();
-    path.push(".manifest");
-    path.into()
+    with_suffix(library, ".manifest")
 }
 
 /// The digest of the bill of materials beside a library, or none without one.
@@ -115,9 +115,7 @@ pub fn sbom_digest(library: &Path) -> Result<Option<LibraryDigest>, PluginError>
 
 /// The path of a library's bill of materials.
 pub fn sbom_file(library: &Path) -> PathBuf {
-    let mut path = library.as_os_str().to_owned();
-    path.push(".cdx.json");
-    path.into()
+    with_suffix(library, ".cdx.json")
 }
 
 /// Reads the manifest beside a library for somebody who is about to sign it: its bytes, and their meaning.

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::OFlags;
 
-use super::sqlite::with_suffix;
+use crate::paths::with_suffix;
 use crate::ports::LedgerError;
 
 /// The longest text of a lock: a process id.

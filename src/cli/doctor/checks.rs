@@ -5,8 +5,9 @@
 use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use countersign::paths::with_suffix;
 use countersign::plugin::{self, PluginConfig};
 use countersign::remote::server::allowed::{users_in_both_roles, warning_of_both_roles};
 use countersign::remote::stream::user_id;
@@ -286,9 +287,7 @@ const LOCK_MAX: u64 = 4096;
 
 /// Opens the lock's file only if this process does not hold the lock itself.
 fn lock(store: &Path, module_works: bool) -> Check {
-    let mut path = store.as_os_str().to_owned();
-    path.push(".lock");
-    let path = PathBuf::from(path);
+    let path = with_suffix(store, ".lock");
     if module_works {
         return good("lock", format!("{}: free; this command held it a moment ago", path.display()));
     }

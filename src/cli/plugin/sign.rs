@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use countersign::paths::with_suffix;
 use countersign::plugin::{self, Manifest};
 use serde_json::json;
 
@@ -96,9 +97,7 @@ fn not_what_the_manifest_says(error: plugin::PluginError) -> CommandError {
 
 /// The path of this key's signature.
 fn signature_file(library: &Path, pair: &KeyPair) -> PathBuf {
-    let mut path = plugin::manifest_file(library).into_os_string();
-    path.push(format!(".{}.minisig", pair.officer.id()));
-    path.into()
+    with_suffix(&plugin::manifest_file(library), format!(".{}.minisig", pair.officer.id()))
 }
 
 /// The signature's comment, which is signed with it. It has one line.

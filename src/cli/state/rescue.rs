@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use countersign::paths::with_suffix;
 use countersign::ports::LedgerError;
 use countersign::shell::inspection;
 use countersign::shell::lock::StoreLock;
@@ -39,7 +40,7 @@ impl Rescue {
         let open = Open::find(process, &inside.store)?;
         open.check_is_lost(&inside.store)?;
         let copied = copy(&open.store, &self.to).and_then(|()| match &open.journal {
-            Some(journal) => copy(journal, &beside(&self.to, "-wal")),
+            Some(journal) => copy(journal, &with_suffix(&self.to, "-wal")),
             None => Ok(()),
         });
         copied.map_err(|error| {
@@ -53,7 +54,7 @@ impl Rescue {
             inspection::check(&self.to, &lock, &inside.backing)
         });
         // The copy's lock is of no use.
-        let _ = fs::remove_file(beside(&self.to, ".lock"));
+        let _ = fs::remove_file(with_suffix(&self.to, ".lock"));
         checked.map_err(|error| {
             let CommandError { what, next, .. } = explain(error);
             CommandError::new(
@@ -81,7 +82,7 @@ fn put_together(copy: &Path) -> Result<(), LedgerError> {
 
 /// The process named in the store's lock.
 fn holder(store: &Path) -> Result<u32, CommandError> {
-    let lock = beside(store, ".lock");
+    let lock = with_suffix(store, ".lock");
     let text = fs::read_to_string(&lock).unwrap_or_default();
     text.trim().parse().map_err(|_| {
         CommandError::new(
@@ -109,7 +110,7 @@ impl Open {
             };
             CommandError::new(format!("cannot look into process {process}: {error}"), next)
         };
-        let (mut found, journal_at) = ((None, None), beside(store, "-wal"));
+        let (mut found, journal_at) = ((None, None), with_suffix(store, "-wal"));
         for entry in fs::read_dir(&folder).map_err(denied)? {
             let path = entry.map_err(denied)?.path();
             // A descriptor that was closed meanwhile is not one of the store's.
@@ -136,7 +137,7 @@ impl Open {
             (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
             _ => false,
         };
-        let journal = self.journal.as_ref().is_none_or(|open| is_there(open, &beside(store, "-wal")));
+        let journal = self.journal.as_ref().is_none_or(|open| is_there(open, &with_suffix(store, "-wal")));
         if is_there(&self.store, store) && journal {
             return Err(CommandError::new(
                 format!("{} is the file that is open: there is nothing to rescue", store.display()),
@@ -149,13 +150,7 @@ impl Open {
 
 /// Whether a descriptor leads to the present or former file at `path` (proc_pid_fd(5)).
 fn is_at(target: &Path, path: &Path) -> bool {
-    target == path || target == beside(path, " (deleted)")
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(suffix);
-    beside.into()
+    target == path || target == with_suffix(path, " (deleted)")
 }
 
 /// Copies an open file to a new one, for the same owner and nobody else.

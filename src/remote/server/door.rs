@@ -1,6 +1,5 @@
 //! Doors: the sockets on which peers connect.
 
-use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -15,6 +14,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::ServeError;
 use super::socket_file::{SocketFile, Successor};
+use crate::paths::with_suffix;
 use crate::remote::PeerRole;
 use crate::shell::config::ServeConfig;
 use crate::shell::lock::{LockError, LockFile};
@@ -371,9 +371,7 @@ fn lock(key: &'static str, path: &Path) -> Result<LockFile, ServeError> {
 }
 
 fn beside(path: &Path) -> PathBuf {
-    let mut beside: OsString = path.into();
-    beside.push(".lock");
-    beside.into()
+    with_suffix(path, ".lock")
 }
 
 /// The process that serves this socket, if one does.

@@ -4,9 +4,11 @@
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Access, access};
+
+use crate::paths::with_suffix;
 
 /// Expects every file of the store to be one that this user can write.
 ///
@@ -38,11 +40,4 @@ fn expect_writable(file: &Path, mode: u32) -> Result<(), String> {
         let (shown, mode) = (file.display(), fs::metadata(file).map_or(mode, |found| found.mode() & 0o7777));
         format!("this user cannot read and write {shown} (mode {mode:04o}): {error}; chmod u+rw {shown}, and see whose it is")
     })
-}
-
-/// The path of the store with this suffix.
-pub(in crate::shell) fn with_suffix(store: &Path, suffix: &str) -> PathBuf {
-    let mut path = store.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
 }

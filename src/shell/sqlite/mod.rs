@@ -21,7 +21,6 @@ use crate::kernel::anchor::StateError;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::ports::{Header, LedgerError, Pages, Row, View, VisitLink, VisitRow};
 
-pub(in crate::shell) use files::with_suffix;
 pub use store::{SqliteSite, take_lock};
 
 /// The format that this version writes. It reads all formats from [`OLDEST_FORMAT`] on. The second format has

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::with_suffix;
+use crate::paths::with_suffix;
 use crate::ports::{LedgerError, Sight};
 
 /// SQLite's files beside the database: the journal and its index. A process with another index than ours

@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::Sqlite;
 use super::place::{BESIDE, Place};
-use super::{Sqlite, with_suffix};
+use crate::paths::with_suffix;
 use crate::ports::{Claim, Header, LedgerError, Pages, Sight, Site, Store, View};
 use crate::shell::lock::StoreLock;
 

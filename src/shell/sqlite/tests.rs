@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use rusqlite::config::DbConfig;
 
 use super::*;
+use crate::paths::with_suffix;
 
 struct Store {
     _folder: tempfile::TempDir,

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use countersign::paths::with_suffix;
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 use totp_rs::{Algorithm, Builder, Totp};
@@ -262,17 +263,13 @@ impl Boundary {
     /// The store's files: the database and SQLite's journal. SQLite makes the shared index again from the
     /// journal.
     pub fn store_files(&self) -> [PathBuf; 2] {
-        let mut journal = self.store().into_os_string();
-        journal.push("-wal");
-        [self.store(), journal.into()]
+        [self.store(), with_suffix(&self.store(), "-wal")]
     }
 
     /// Removes the store.
     pub fn remove_store(&self) {
         for suffix in ["", "-wal", "-shm"] {
-            let mut path = self.store().into_os_string();
-            path.push(suffix);
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(with_suffix(&self.store(), suffix));
         }
     }
 
