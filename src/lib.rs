@@ -11,8 +11,8 @@
 //! Dependencies point inwards: `pkcs11 → open → shell → engine (gate, admin) → ports → kernel`. The kernel is
 //! a crate of its own, whose dependencies give it no access to the world. The C interface and the shell do
 //! not know each other; [`open`](mod@open) puts them together. The same library can be a client of the
-//! boundary. Then `pkcs11 → remote` carries each call to `countersign serve`, which knows [`remote`] and
-//! [`plugin`]. It passes the call to the module that the officers signed.
+//! boundary. Then `pkcs11 → remote` carries each call to `countersign serve`, whose server is a crate of its
+//! own. It knows [`remote`] and [`plugin`], and passes the call to the module that the officers signed.
 //!
 //! Invariants, each argued where it is kept:
 //!

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign::engine::Engine;
-use countersign::remote::server::Server;
-use countersign::remote::server::door::{self, Passed};
 use countersign::shell::config::{ServeConfig, ServeLimits, UnixDoor, UserName};
+use countersign_server::Server;
+use countersign_server::door::{self, Passed};
 
 /// A server on a socket in a folder of its own.
 pub(crate) struct Served {

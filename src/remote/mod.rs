@@ -10,12 +10,12 @@
 //!       ◄──────────────────────────────────── Response
 //! ```
 //!
-//! - W1. The server checks a peer's user, certificate or context id before it reads the first byte of a frame ([`server`]).
-//! - W2. No claim of a peer makes anything grow: frames, connections, calls and memory are bounded ([`frame`], [`budget`],
-//!   [`server`]).
+//! - W1. The server checks a peer's user, certificate or context id before it reads the first byte of a frame (`countersign-server`).
+//! - W2. No claim of a peer makes anything grow: frames, connections, calls and memory are bounded ([`frame`], [`budget`], and
+//!   the server).
 //! - W3. A slow peer delays nobody else: each connection has a thread of its own and a time limit for each frame ([`stream`]).
 //! - W4. An application that loses one connection ends: the server closes its other connections, and once its sessions and logins
-//!   ([`server`]).
+//!   (`countersign-server`).
 //! - W5. The buffers of frames are wiped. The buffers into which rustls decrypts are not; whoever can read them can read the module's
 //!   memory, too.
 
@@ -25,7 +25,6 @@ pub mod fair;
 pub mod frame;
 pub mod hello;
 pub mod interface;
-pub mod server;
 pub mod standing;
 pub mod stream;
 pub mod tls;
@@ -43,7 +42,7 @@ pub type CkRv = cryptoki_sys::CK_RV;
 /// The module, as the server sees it.
 pub trait Boundary: Send + Sync + 'static {
     /// Begins an application, with sessions and logins of its own, which numbers its handles from `first_handle` on. `identity` names
-    /// its peer, the same each time that peer connects ([`server::allowed::Peer::identity`]).
+    /// its peer, the same each time that peer connects (see `Peer::identity` of the server).
     fn open(&self, first_handle: u64, role: PeerRole, identity: &str) -> Result<u64, CkRv>;
 
     /// Answers one request of an application, which may have several under way. An error is not an answer: it

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::User;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConnection, Connection, ServerConfig, ServerConnection};
+use rustls::{ClientConnection, Connection};
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::budget::Budget;
@@ -59,11 +59,13 @@ impl Stream {
         Ok(Stream { wire: Wire::new(socket, patience)?, tls: None })
     }
 
-    /// The TLS handshake of the boundary's side.
-    pub fn accept_tls(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
-        let connection = ServerConnection::new(config).map_err(io::Error::other)?;
-        let connection = self.tls.insert(Box::new(Connection::Server(connection)));
-        shake_hands(connection, &mut self.wire)
+    /// The TLS handshake, of either side. What is read and written from here on is inside of TLS.
+    pub fn shake_hands(&mut self, connection: Connection) -> io::Result<()> {
+        let tls = self.tls.insert(Box::new(connection));
+        while tls.is_handshaking() || tls.wants_write() {
+            tls.complete_io(&mut self.wire)?;
+        }
+        Ok(())
     }
 
     /// The other side's certificates, its own first. None without TLS.
@@ -109,8 +111,7 @@ impl Stream {
         let config = tls::client(tls)?;
         let connection = ClientConnection::new(config, tls.server_name.clone())
             .map_err(|error| ConnectError::unreachable(address, &io::Error::other(error)))?;
-        let connection = self.tls.insert(Box::new(Connection::Client(connection)));
-        shake_hands(connection, &mut self.wire).map_err(|error| ConnectError::unreachable(address, &error))
+        self.shake_hands(connection.into()).map_err(|error| ConnectError::unreachable(address, &error))
     }
 }
 
@@ -150,13 +151,6 @@ impl Write for Stream {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn shake_hands(tls: &mut Connection, wire: &mut Wire) -> io::Result<()> {
-    while tls.is_handshaking() || tls.wants_write() {
-        tls.complete_io(wire)?;
-    }
-    Ok(())
 }
 
 /// A connection that frames pass over.
@@ -290,7 +284,7 @@ fn connect_tcp(host: &str, port: u16, end: Instant) -> io::Result<Socket> {
 }
 
 /// Sends requests at once, and notices a machine that has gone.
-pub(super) fn prepare_tcp(socket: &Socket) -> io::Result<()> {
+pub fn prepare_tcp(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))

@@ -1,4 +1,5 @@
-//! TLS 1.3 (RFC 8446) with certificates on both sides: reads files, makes configurations of rustls, and explains failures.
+//! TLS 1.3 (RFC 8446) with certificates on both sides: reads their files, makes a client's configuration of rustls, and explains
+//! failures. The server makes its configuration of the same files.
 //!
 //! - L1. Only TLS 1.3. Older versions are not compiled in. There is no resumption and no early data, so every connection shows its
 //!   certificate.
@@ -11,19 +12,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{default_provider, sign::any_supported_type};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, ServerConfig};
-use webpki::EndEntityCert;
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::shell::config::{ConnectTls, TcpDoor};
+use crate::shell::config::ConnectTls;
 
 /// The greatest length of a file with certificates or a key.
 const MAX_FILE_LEN: u64 = 1 << 20;
@@ -43,73 +40,6 @@ pub fn client(tls: &ConnectTls) -> Result<Arc<ClientConfig>, TlsError> {
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
-}
-
-/// The configuration of the boundary.
-#[derive(Clone)]
-pub struct ServerTls {
-    /// For each connection.
-    pub config: Arc<ServerConfig>,
-    /// Judges clients' certificates, also those of open connections.
-    pub verifier: Arc<dyn ClientCertVerifier>,
-}
-
-/// Reads the files that the boundary's configuration names.
-pub fn server(door: &TcpDoor) -> Result<ServerTls, TlsError> {
-    let provider: Arc<CryptoProvider> = Arc::new(default_provider());
-    let own = certified_key(
-        ("serve.tcp.certificate_file", &door.certificate_file),
-        ("serve.tcp.key_file", &door.key_file),
-    )?;
-    let key = "serve.tcp.client_authority_file";
-    let roots = authorities(key, &door.client_authority_file)?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .build()
-        .map_err(|error| wrong(key, &door.client_authority_file)(&error))?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])
-        .expect("the provider has the suites of TLS 1.3")
-        .with_client_cert_verifier(Arc::clone(&verifier))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
-    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
-    Ok(ServerTls { config: Arc::new(config), verifier })
-}
-
-/// Whether a certificate is for exactly this name. A certificate for `*.example` is for no name, because it
-/// would fit all of them.
-pub fn is_for(certificate: &CertificateDer<'_>, name: &DnsName<'_>) -> bool {
-    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
-    certificate.verify_is_valid_for_subject_name(&ServerName::DnsName(name.borrow())).is_ok()
-        && certificate.valid_dns_names().any(|own| own.eq_ignore_ascii_case(name.as_ref()))
-}
-
-/// The names in a certificate, for the log.
-pub fn names(certificate: &CertificateDer<'_>) -> String {
-    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return "none".into() };
-    let names: Vec<&str> = certificate.valid_dns_names().take(8).collect();
-    if names.is_empty() { "none".into() } else { names.join(", ") }
-}
-
-/// The reason why TLS failed at the boundary, and what to do. `None` if something else failed.
-pub fn explain_to_server(error: &io::Error) -> Option<String> {
-    Some(match tls_error(error)? {
-        rustls::Error::InvalidCertificate(problem) => format!(
-            "its certificate {}",
-            certificate_problem(problem, "its owner", "serve.tcp.client_authority_file")
-        ),
-        rustls::Error::NoCertificatesPresented => {
-            "it shows no certificate; name one in connect.tls.certificate_file of its configuration".into()
-        }
-        rustls::Error::AlertReceived(alert) => format!(
-            "it rejects our certificate ({alert:?}); its connect.tls.authority_file must hold the authority that signed our certificate, and its connect.tls.server_name must be a name in our certificate"
-        ),
-        rustls::Error::PeerIncompatible(problem) => {
-            format!("it cannot speak TLS 1.3 with us ({problem:?}); update it")
-        }
-        other => format!("TLS failed: {other}"),
-    })
 }
 
 /// The reason why TLS failed at a client, and what to do. `None` if something else failed.
@@ -141,7 +71,8 @@ pub fn explain_to_client(error: &io::Error) -> Option<String> {
     })
 }
 
-fn certificate_problem(problem: &CertificateError, owner: &str, authority: &str) -> String {
+/// What is wrong with a certificate, and who must do what: its `owner`, or whoever wrote the key `authority`.
+pub fn certificate_problem(problem: &CertificateError, owner: &str, authority: &str) -> String {
     use CertificateError as Problem;
     match problem {
         Problem::Expired | Problem::ExpiredContext { .. } => format!("has expired; {owner} must renew it"),
@@ -160,7 +91,8 @@ fn certificate_problem(problem: &CertificateError, owner: &str, authority: &str)
     }
 }
 
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+/// The error of rustls, if that is what failed.
+pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
@@ -173,12 +105,19 @@ pub struct TlsError {
     problem: String,
 }
 
-fn wrong<'a, E: Display + ?Sized>(key: &'static str, file: &'a Path) -> impl Fn(&E) -> TlsError + 'a {
-    move |problem| TlsError { key, file: file.into(), problem: problem.to_string() }
+impl TlsError {
+    /// What is wrong with the file that `key` of the configuration names.
+    pub fn new(key: &'static str, file: &Path, problem: &(impl Display + ?Sized)) -> TlsError {
+        TlsError { key, file: file.into(), problem: problem.to_string() }
+    }
 }
 
-/// A certificate with its chain, and its key.
-fn certified_key(
+fn wrong<'a, E: Display + ?Sized>(key: &'static str, file: &'a Path) -> impl Fn(&E) -> TlsError + 'a {
+    move |problem| TlsError::new(key, file, problem)
+}
+
+/// A certificate with its chain, and its key, from the files that these keys of the configuration name.
+pub fn certified_key(
     certificate: (&'static str, &Path),
     key: (&'static str, &Path),
 ) -> Result<CertifiedKey, TlsError> {
@@ -206,7 +145,8 @@ fn certified_key(
     }
 }
 
-fn authorities(key: &'static str, file: &Path) -> Result<RootCertStore, TlsError> {
+/// The authorities whose certificates are in a file.
+pub fn authorities(key: &'static str, file: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(key, file)? {
         roots.add(certificate).map_err(|error| wrong(key, file)(&error))?;

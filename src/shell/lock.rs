@@ -98,13 +98,13 @@ fn lock_byte(file: &File, kind: i32) -> nix::Result<()> {
 }
 
 /// A file that is only a lock, with the process id of its holder. Dropping releases it.
-pub(crate) struct LockFile {
+pub struct LockFile {
     file: File,
     process: u32,
 }
 
 /// The reason why a lock is not taken.
-pub(crate) enum LockError {
+pub enum LockError {
     /// Another process has it, named if it is known.
     Taken(Option<String>),
     /// The file there is no lock of ours.
@@ -115,7 +115,7 @@ pub(crate) enum LockError {
 
 impl LockFile {
     /// Takes the lock at `path`, and makes the file if it is missing. It names its holder once it is signed.
-    pub(crate) fn take(path: &Path) -> Result<LockFile, LockError> {
+    pub fn take(path: &Path) -> Result<LockFile, LockError> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened = OpenOptions::new()
             .read(true)
@@ -138,7 +138,7 @@ impl LockFile {
     }
 
     /// Writes the holder in one write. All such texts have the same length, so nothing is cut off.
-    pub(crate) fn sign(&mut self) -> io::Result<()> {
+    pub fn sign(&mut self) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(format!("{:<20}\n", std::process::id()).as_bytes())
     }

@@ -114,8 +114,15 @@ fn a_vulnerability_can_be_looked_up_in_the_bill_of_materials() {
 
 /// All crates that are linked with this package.
 fn tree(package: &str) -> BTreeSet<String> {
+    tree_to_depth(package, "1000")
+}
+
+fn tree_to_depth(package: &str, depth: &str) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["tree", "--locked", "-p", package, "-e", "normal", "--prefix", "none", "--format", "{p}"]);
+    cargo.args([
+        "tree", "--locked", "-p", package, "-e", "normal", "--depth", depth, "--prefix", "none", "--format",
+        "{p}",
+    ]);
     let done = cargo.current_dir(root()).stdin(Stdio::null()).output().expect("cargo starts");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let lines = String::from_utf8(done.stdout).expect("UTF-8");
@@ -144,13 +151,35 @@ fn the_library_links_nothing_of_the_command_line() {
     let arguments_and_terminals =
         ["clap", "clap_builder", "clap_complete", "clap_mangen", "qrcode", "rpassword"];
     let others = ["httparse", "minisign", "sd-notify", "serde_json", "signal-hook"];
-    let all = [&arguments_and_terminals[..], &others].concat();
-    assert_without("countersign", &all);
-    let program = tree("countersign-cli");
-    assert!(
-        all.iter().all(|name| program.contains(*name)),
-        "the list names a crate that is not used: {program:?}"
-    );
+    assert_only_in("countersign-cli", &[&arguments_and_terminals[..], &others].concat());
+}
+
+/// Nor are those of the boundary's server, which carries calls to the library.
+#[test]
+fn the_library_links_nothing_of_the_server() {
+    let metrics = ["dtoa", "prometheus-client", "prometheus-client-derive-encode"];
+    let locks_of_metrics = ["lock_api", "parking_lot", "parking_lot_core", "scopeguard"];
+    assert_only_in("countersign-server", &[&metrics[..], &locks_of_metrics].concat());
+}
+
+/// `package` links all of these crates, and the library none of them, nor the package.
+#[track_caller]
+fn assert_only_in(package: &str, crates: &[&str]) {
+    assert_without("countersign", &[crates, &[package]].concat());
+    let tree = tree(package);
+    let unused: Vec<_> = crates.iter().filter(|name| !tree.contains(**name)).collect();
+    assert!(unused.is_empty(), "{package} does not link {unused:?} any more: remove them here");
+}
+
+/// Each crate here is one more that the officers vouch for.
+#[test]
+fn the_library_names_these_dependencies_and_no_other() {
+    let named = "bitcoin countersign-kernel cryptoki cryptoki-sys data-encoding getrandom libc libloading \
+                 nix postcard rusqlite rustix rustls semver serde sha2 socket2 subtle thiserror toml \
+                 tracing tracing-subscriber zeroize";
+    let mut found = tree_to_depth("countersign", "1");
+    assert!(found.remove("countersign"));
+    assert_eq!(Vec::from_iter(found).join(" "), named);
 }
 
 #[test]

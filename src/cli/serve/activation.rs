@@ -3,7 +3,7 @@
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
-use countersign::remote::server::door::Passed;
+use countersign_server::door::Passed;
 
 use crate::error::CommandError;
 

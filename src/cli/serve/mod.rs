@@ -13,11 +13,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use countersign::remote::Boundary;
-use countersign::remote::server::{ServeError, Server, door};
 use countersign::remote::standing::Trouble;
 use countersign::shell::config::{Config, ConfigError, EngineConfig, ServeConfig};
 use countersign::shell::log;
 use countersign::shell::ownership::{self, OwnershipError};
+use countersign_server::{ServeError, Server, door};
 use sd_notify::NotifyState;
 use serde_json::json;
 

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use countersign::remote::server::door::{Bound, listen_unix, take_over};
-use countersign::remote::server::health::{Health, Report};
-use countersign::remote::server::metrics::Metrics;
 use countersign::remote::stream::{Patience, Stream};
+use countersign_server::Metrics;
+use countersign_server::door::{Bound, listen_unix, take_over};
+use countersign_server::health::{Health, Report};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use socket2::Socket;
 

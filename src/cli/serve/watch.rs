@@ -6,8 +6,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use countersign::remote::server::health::{Health, Report};
 use countersign::remote::standing::Trouble;
+use countersign_server::health::{Health, Report};
 
 use super::explain_system;
 use crate::error::CommandError;

@@ -7,9 +7,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use countersign::remote::hello::Refusal;
-use countersign::remote::server::door::{self, Listener, Passed};
-use countersign::remote::server::{ServeError, Server};
 use countersign::shell::config::UserName;
+use countersign_server::door::{self, Listener, Passed};
+use countersign_server::{ServeError, Server};
 
 use super::support::{Client, as_another_user, config, refusal, serve, serve_in, serve_with};
 

@@ -16,14 +16,14 @@ use zeroize::Zeroizing;
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{Frame, FrameError, Received};
 use countersign::remote::hello::{ApplicationSecret, Hello, Refusal, Response, VERSION};
-use countersign::remote::server::Server;
-use countersign::remote::server::door::{self, Passed};
 use countersign::remote::standing::Standing;
 use countersign::remote::stream::{ConnectError, Framed, Stream};
 use countersign::remote::{Boundary, CkRv, PeerRole};
 use countersign::shell::config::{
     ConnectAddress, ConnectConfig, LogConfig, ServeConfig, ServeLimits, UnixDoor, UserName,
 };
+use countersign_server::Server;
+use countersign_server::door::{self, Passed};
 
 /// Longer than any step here takes. If something has not happened by then, the test fails.
 pub(crate) const LONG: Duration = Duration::from_secs(60);

@@ -6,6 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use countersign::remote::CkRv;
+use countersign::remote::budget::{Budget, Lease};
+use countersign::remote::frame::{Frame, FrameError, Received, Wiped};
+use countersign::remote::hello::{
+    Hello, HelloError, MAX_GREETING_LEN, MAX_RESPONSE_LEN, Refusal, Response, VERSION, Welcome,
+};
+use countersign::remote::stream::{Framed, Patience, Stream, prepare_tcp};
 use prometheus_client::metrics::gauge::Gauge;
 use socket2::Socket;
 
@@ -16,27 +23,20 @@ use super::connections::Entry;
 use super::door::Door;
 use super::limits::{Cause, Place};
 use super::metrics::{FrameRefusal, Outcome, PeerRefusal};
-use crate::remote::CkRv;
-use crate::remote::budget::{Budget, Lease};
-use crate::remote::frame::{Frame, FrameError, Received, Wiped};
-use crate::remote::hello::{
-    Hello, HelloError, MAX_GREETING_LEN, MAX_RESPONSE_LEN, Refusal, Response, VERSION, Welcome,
-};
-use crate::remote::stream::{Framed, Patience, Stream, prepare_tcp};
-use crate::remote::tls;
+use super::tls;
 
 /// A connection with a thread.
-pub(super) struct Connection {
-    pub(super) shared: Arc<Shared>,
-    pub(super) door: Door,
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) door: Door,
     /// The peer's address, over TCP.
-    pub(super) from: Option<String>,
-    pub(super) accepted: Instant,
+    pub(crate) from: Option<String>,
+    pub(crate) accepted: Instant,
 }
 
 impl Connection {
     /// Serves the connection to its end. A peer that is not known yet has a stranger's place.
-    pub(super) fn run(self, socket: Socket, peer: Option<Peer>, place: Place) {
+    pub(crate) fn run(self, socket: Socket, peer: Option<Peer>, place: Place) {
         let limits = &self.shared.limits;
         let patience = Patience { rest: limits.idle, frame: limits.frame };
         let Ok(mut stream) = Stream::accepted(socket, patience) else { return };
@@ -80,11 +80,11 @@ impl Connection {
         // A new configuration may have no TCP any more.
         let tls = allowed.tls()?;
         let stream = framed.stream();
-        let secured = prepare_tcp(stream.socket()).and_then(|()| stream.accept_tls(Arc::clone(&tls.config)));
+        let secured = prepare_tcp(stream.socket()).and_then(|()| tls.shake_hands(stream));
         if let Err(error) = secured {
             shared.metrics.refused(self.door, PeerRefusal::Tls);
             shared.log.warn(Cause::PeerRefused, || {
-                let why = tls::explain_to_server(&error).unwrap_or_else(|| error.to_string());
+                let why = tls::explain(&error).unwrap_or_else(|| error.to_string());
                 format!("closed the connection of {}: {why}", self.who(&"a peer"))
             });
             stream.end_writing();

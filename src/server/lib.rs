@@ -4,24 +4,25 @@
 //! handed from thread to thread.
 //!
 //! - H1. The server judges a peer before it reads a byte of its frames: by the user that the system names, by a certificate that is
-//!   valid now, or by the context id. Unknown peers are limited in number and time ([`door`], [`allowed`]).
+//!   valid now, or by the context id. Unknown peers are limited in number and time ([`door`], `allowed`).
 //! - H2. Backends and administrators have separate limits of connections and calls, so neither can use up the other's (`limits`).
 //! - H3. A call over the limit waits in its own connection, as long as a frame may take. Nothing queues elsewhere. No peer has more
-//!   than its share of the turns while another waits, and a peer's first call has a turn at once ([`super::fair`]).
+//!   than its share of the turns while another waits, and a peer's first call has a turn at once ([`countersign::remote::fair`]).
 //! - H4. An application that loses a connection ends once, after its last call (`applications`). If the server stops, or the
 //!   application was silent for too long, calls under way are still answered.
 //! - H5. A new configuration also judges open connections. A configuration that cannot be used changes nothing.
 
 mod admission;
-pub mod allowed;
+mod allowed;
 mod applications;
 mod connection;
 mod connections;
 pub mod door;
 pub mod health;
 mod limits;
-pub mod metrics;
-pub mod socket_file;
+mod metrics;
+mod socket_file;
+mod tls;
 
 use std::io;
 use std::path::PathBuf;
@@ -30,6 +31,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use countersign::remote::budget::Budget;
+use countersign::remote::fair::Fair;
+use countersign::remote::tls::TlsError;
+use countersign::remote::{Boundary, PeerRole};
+use countersign::shell::config::{ServeConfig, ServeLimits, UserName};
 use rustix::event::EventfdFlags;
 use rustix::fd::OwnedFd;
 
@@ -39,13 +45,10 @@ use self::connections::Connections;
 use self::door::{Bound, Door, Listener};
 use self::health::Health;
 use self::limits::{Places, Rarely};
-use self::metrics::Metrics;
 use self::socket_file::Successor;
-use super::budget::Budget;
-use super::fair::Fair;
-use super::tls::TlsError;
-use super::{Boundary, PeerRole};
-use crate::shell::config::{ServeConfig, ServeLimits, UserName};
+
+pub use self::allowed::{users_in_both_roles, warning_of_both_roles};
+pub use self::metrics::Metrics;
 
 /// Bytes that the large frames of all backends may take together, and those of all administrators.
 const BUDGET: usize = 64 << 20;

@@ -23,18 +23,18 @@ pub struct SocketFile {
 
 impl SocketFile {
     /// The file at `path` as it is now.
-    pub(super) fn at(path: &Path, is_ours: bool) -> io::Result<SocketFile> {
+    pub(crate) fn at(path: &Path, is_ours: bool) -> io::Result<SocketFile> {
         let found = fs::symlink_metadata(path)?;
         Ok(SocketFile { path: path.into(), file: (found.dev(), found.ino()), is_ours })
     }
 
     /// Its path.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether the file is gone or replaced.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         !SocketFile::at(&self.path, self.is_ours).is_ok_and(|found| found == *self)
     }
 }
@@ -51,31 +51,31 @@ impl fmt::Display for SocketFile {
 }
 
 /// Hands a new socket to an open door.
-pub(super) struct Successor {
+pub(crate) struct Successor {
     /// Readable while a socket waits.
     bell: OwnedFd,
     socket: Mutex<Option<Socket>>,
 }
 
 impl Successor {
-    pub(super) fn new() -> io::Result<Successor> {
+    pub(crate) fn new() -> io::Result<Successor> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Successor { bell, socket: Mutex::default() })
     }
 
-    pub(super) fn bell(&self) -> &OwnedFd {
+    pub(crate) fn bell(&self) -> &OwnedFd {
         &self.bell
     }
 
     /// Gives the door a socket to go on with.
-    pub(super) fn give(&self, socket: Socket) {
+    pub(crate) fn give(&self, socket: Socket) {
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
         let rung = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
         rung.expect("an event counts from zero to one");
     }
 
     /// The socket that waits, if one does.
-    pub(super) fn take(&self) -> Option<Socket> {
+    pub(crate) fn take(&self) -> Option<Socket> {
         // Sets the count to zero, so that it is not readable any more.
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         self.socket.lock().unwrap_or_else(PoisonError::into_inner).take()

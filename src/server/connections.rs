@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use countersign::remote::stream::Closer;
 use rustls::pki_types::CertificateDer;
 
 use super::allowed::Peer;
-use crate::remote::stream::Closer;
 
 /// All connections.
 #[derive(Clone, Default)]
-pub(super) struct Connections(Arc<Table>);
+pub(crate) struct Connections(Arc<Table>);
 
 #[derive(Default)]
 struct Table {
@@ -34,14 +34,14 @@ struct Registered {
 
 /// One connection, until this is dropped.
 #[must_use]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     table: Connections,
     number: u64,
 }
 
 impl Connections {
     /// Adds a connection.
-    pub(super) fn enter(&self, closer: Closer) -> Entry {
+    pub(crate) fn enter(&self, closer: Closer) -> Entry {
         let mut state = self.state();
         if state.stopping {
             closer.close_reading();
@@ -53,26 +53,26 @@ impl Connections {
     }
 
     /// Ends the connections of known peers for which `ends` is true, and returns how many.
-    pub(super) fn close_where(&self, ends: impl Fn(&Peer, &[CertificateDer<'static>]) -> bool) -> usize {
+    pub(crate) fn close_where(&self, ends: impl Fn(&Peer, &[CertificateDer<'static>]) -> bool) -> usize {
         let state = self.state();
         let known = state.connections.values().filter_map(|one| Some((one, one.peer.as_ref()?)));
         known.filter(|(_, (peer, chain))| ends(peer, chain)).map(|(one, _)| one.closer.close()).count()
     }
 
     /// Stops reading on all connections: calls under way are the last ones.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let mut state = self.state();
         state.stopping = true;
         state.connections.values().for_each(|connection| connection.closer.close_reading());
     }
 
     /// Ends all connections.
-    pub(super) fn close_all(&self) {
+    pub(crate) fn close_all(&self) {
         self.state().connections.values().for_each(|connection| connection.closer.close());
     }
 
     /// Waits until none is left, at most until `end`, and returns how many are.
-    pub(super) fn wait_for_all(&self, end: Instant) -> usize {
+    pub(crate) fn wait_for_all(&self, end: Instant) -> usize {
         let mut state = self.state();
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -90,7 +90,7 @@ impl Connections {
 
 impl Entry {
     /// Names its peer.
-    pub(super) fn is(&self, peer: Peer, certificates: Vec<CertificateDer<'static>>) {
+    pub(crate) fn is(&self, peer: Peer, certificates: Vec<CertificateDer<'static>>) {
         if let Some(connection) = self.table.state().connections.get_mut(&self.number) {
             connection.peer = Some((peer, certificates));
         }

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use countersign::remote::PeerRole;
+use countersign::remote::stream::user_id;
+use countersign::shell::config::{ServeConfig, TcpDoor, UnixDoor, UserName, VsockDoor};
 use rustls::pki_types::{CertificateDer, DnsName, UnixTime};
 
 use super::ServeError;
-use crate::remote::PeerRole;
-use crate::remote::stream::user_id;
-use crate::remote::tls::{self, ServerTls, is_for, names};
-use crate::shell::config::{ServeConfig, TcpDoor, UnixDoor, UserName, VsockDoor};
+use super::tls::{ServerTls, is_for, names};
 
 /// A peer that may connect. All connections of an application must come from equal peers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// A process of this machine, by its user.
     Unix {
         /// Given by the socket.
@@ -39,7 +39,7 @@ pub enum Peer {
 
 impl Peer {
     /// Its role.
-    pub fn role(&self) -> PeerRole {
+    pub(crate) fn role(&self) -> PeerRole {
         match self {
             Peer::Unix { role, .. } | Peer::Tls { role, .. } | Peer::Vsock { role, .. } => *role,
         }
@@ -47,7 +47,7 @@ impl Peer {
 
     /// Its name, whatever its role. Names of different kinds of peers never collide. The module seals this name with the wrong PINs
     /// that the peer has tried, so it must never change.
-    pub fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         match self {
             Peer::Unix { user, .. } => format!("user {user}"),
             Peer::Tls { name, .. } => format!("certificate {}", name.as_ref()),
@@ -70,7 +70,7 @@ impl fmt::Display for Peer {
 }
 
 /// The peers that may connect.
-pub struct Allowed {
+pub(crate) struct Allowed {
     backend_users: HashSet<u32>,
     administrator_users: HashSet<u32>,
     tcp: Option<Tcp>,
@@ -105,7 +105,7 @@ pub fn warning_of_both_roles(user: &UserName) -> String {
 
 impl Allowed {
     /// Finds the users, and reads the files for TLS. Warns of users who may connect in both roles.
-    pub fn resolve(config: &ServeConfig) -> Result<Allowed, ServeError> {
+    pub(crate) fn resolve(config: &ServeConfig) -> Result<Allowed, ServeError> {
         for user in users_in_both_roles(config) {
             tracing::warn!("{}", warning_of_both_roles(&user));
         }
@@ -118,7 +118,7 @@ impl Allowed {
     }
 
     /// The user of a process that came through the socket of this role.
-    pub fn user(&self, role: PeerRole, user: u32) -> Option<Peer> {
+    pub(crate) fn user(&self, role: PeerRole, user: u32) -> Option<Peer> {
         let users = match role {
             PeerRole::Backend => &self.backend_users,
             PeerRole::Administrator => &self.administrator_users,
@@ -127,7 +127,7 @@ impl Allowed {
     }
 
     /// The machine with this context id.
-    pub fn context(&self, cid: u32) -> Option<Peer> {
+    pub(crate) fn context(&self, cid: u32) -> Option<Peer> {
         let vsock = self.vsock.as_ref()?;
         let role = if vsock.backends.contains(&cid) {
             PeerRole::Backend
@@ -140,18 +140,18 @@ impl Allowed {
     }
 
     /// The holder of these certificates, whose chain the handshake has verified. An error has the names that they are for.
-    pub fn certificate(&self, certificates: &[CertificateDer<'_>]) -> Result<Peer, String> {
+    pub(crate) fn certificate(&self, certificates: &[CertificateDer<'_>]) -> Result<Peer, String> {
         let Some(own) = certificates.first() else { return Err("none".into()) };
         self.tcp.as_ref().and_then(|tcp| tcp.peer(own)).ok_or_else(|| names(own))
     }
 
     /// The configuration of TLS.
-    pub fn tls(&self) -> Option<&ServerTls> {
+    pub(crate) fn tls(&self) -> Option<&ServerTls> {
         self.tcp.as_ref().map(|tcp| &tcp.tls)
     }
 
     /// Whether a connected peer might connect now. Judges its certificates as a whole, with their chain.
-    pub fn still(&self, peer: &Peer, certificates: &[CertificateDer<'_>]) -> bool {
+    pub(crate) fn still(&self, peer: &Peer, certificates: &[CertificateDer<'_>]) -> bool {
         match peer {
             Peer::Unix { role, user } => self.user(*role, *user).is_some(),
             Peer::Vsock { cid, .. } => self.context(*cid).as_ref() == Some(peer),
@@ -169,7 +169,7 @@ impl Allowed {
 impl Tcp {
     fn resolve(door: &TcpDoor) -> Result<Tcp, ServeError> {
         Ok(Tcp {
-            tls: tls::server(door)?,
+            tls: ServerTls::read(door)?,
             backends: door.backends.clone(),
             administrators: door.administrators.clone(),
         })
@@ -196,7 +196,7 @@ fn users(key: &'static str, door: Option<&UnixDoor>) -> Result<HashSet<u32>, Ser
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell::config::ServeLimits;
+    use countersign::shell::config::ServeLimits;
 
     fn unix(users: &[UserName]) -> Option<UnixDoor> {
         Some(UnixDoor { socket: "/run/test.sock".into(), users: users.to_vec() })

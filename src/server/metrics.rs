@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use countersign::kernel::act::ActCount;
+use countersign::remote::PeerRole;
+use countersign::remote::budget::Budget;
+use countersign::remote::standing::Trouble;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,10 +17,6 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::door::Door;
 use super::health::Health;
-use crate::kernel::act::ActCount;
-use crate::remote::PeerRole;
-use crate::remote::budget::Budget;
-use crate::remote::standing::Trouble;
 
 /// The metrics.
 pub struct Metrics {
@@ -44,7 +44,7 @@ pub struct Metrics {
 
 /// The reason why a peer was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PeerRefusal {
+pub(crate) enum PeerRefusal {
     /// It is not among those that may connect.
     NotAllowed,
     /// All places for connections were taken.
@@ -65,7 +65,7 @@ pub enum PeerRefusal {
 
 /// The reason why a frame was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FrameRefusal {
+pub(crate) enum FrameRefusal {
     /// Longer than allowed.
     TooLong,
     /// Empty.
@@ -80,7 +80,7 @@ pub enum FrameRefusal {
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The module answered it.
     Answered,
     /// There was no room for it.
@@ -177,7 +177,7 @@ struct OfDirection {
 
 impl Metrics {
     /// Nothing is counted yet.
-    pub(super) fn new(budgets: [Arc<Budget>; 2], health: Arc<Health>) -> Metrics {
+    pub(crate) fn new(budgets: [Arc<Budget>; 2], health: Arc<Health>) -> Metrics {
         let mut registry = Registry::with_prefix("countersign");
         let calls: Family<OfOutcome, Counter> = Family::default();
         let bytes: Family<OfDirection, Counter> = Family::default();
@@ -299,19 +299,19 @@ impl Metrics {
         }
     }
 
-    pub(super) fn connections(&self, door: Door) -> Gauge {
+    pub(crate) fn connections(&self, door: Door) -> Gauge {
         self.connections.get_or_create_owned(&OfDoor { door: door.name() })
     }
 
-    pub(super) fn came(&self, door: Door) {
+    pub(crate) fn came(&self, door: Door) {
         self.accepted.get_or_create(&OfDoor { door: door.name() }).inc();
     }
 
-    pub(super) fn refused(&self, door: Door, reason: PeerRefusal) {
+    pub(crate) fn refused(&self, door: Door, reason: PeerRefusal) {
         self.refused.get_or_create(&RefusedPeer { door: door.name(), reason }).inc();
     }
 
-    pub(super) fn applications(&self, role: PeerRole) -> Gauge {
+    pub(crate) fn applications(&self, role: PeerRole) -> Gauge {
         let role = match role {
             PeerRole::Backend => "backend",
             PeerRole::Administrator => "administrator",
@@ -319,24 +319,24 @@ impl Metrics {
         self.applications.get_or_create_owned(&OfRole { role })
     }
 
-    pub(super) fn frame_refused(&self, reason: FrameRefusal) {
+    pub(crate) fn frame_refused(&self, reason: FrameRefusal) {
         self.frames_refused.get_or_create(&RefusedFrame { reason }).inc();
     }
 
-    pub(super) fn call_begins(&self) {
+    pub(crate) fn call_begins(&self) {
         self.in_flight.inc();
     }
 
-    pub(super) fn call_ends(&self, took: Duration) {
+    pub(crate) fn call_ends(&self, took: Duration) {
         self.in_flight.dec();
         self.seconds.observe(took.as_secs_f64());
     }
 
-    pub(super) fn ended(&self, outcome: Outcome) {
+    pub(crate) fn ended(&self, outcome: Outcome) {
         self.calls[outcome as usize].inc();
     }
 
-    pub(super) fn passed(&self, request: usize, answer: usize) {
+    pub(crate) fn passed(&self, request: usize, answer: usize) {
         self.bytes_in.inc_by(request as u64);
         self.bytes_out.inc_by(answer as u64);
     }

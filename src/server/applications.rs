@@ -11,18 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use countersign::remote::hello::{ApplicationSecret, Hello, Refusal};
+use countersign::remote::stream::Closer;
+use countersign::remote::{Boundary, CkRv};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::allowed::Peer;
 use super::metrics::Metrics;
-use crate::remote::hello::{ApplicationSecret, Hello, Refusal};
-use crate::remote::stream::Closer;
-use crate::remote::{Boundary, CkRv};
 
 /// All applications.
 #[derive(Clone)]
-pub(super) struct Applications(Arc<Table>);
+pub(crate) struct Applications(Arc<Table>);
 
 struct Table {
     boundary: Arc<dyn Boundary>,
@@ -54,14 +54,14 @@ struct Members {
 
 /// A connection's membership in an application. Dropping it means that the connection is lost.
 #[must_use]
-pub(super) struct Membership {
+pub(crate) struct Membership {
     table: Applications,
     application: Arc<Application>,
     number: u64,
 }
 
 impl Applications {
-    pub(super) fn new(
+    pub(crate) fn new(
         boundary: Arc<dyn Boundary>,
         metrics: Arc<Metrics>,
         stopping: Arc<AtomicBool>,
@@ -70,7 +70,7 @@ impl Applications {
     }
 
     /// The membership that a greeting asks for, and the secret by which others join.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &self,
         hello: Hello,
         peer: &Peer,
@@ -154,14 +154,14 @@ impl Members {
 
 impl Membership {
     /// Carries a request.
-    pub(super) fn answer(&self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
+    pub(crate) fn answer(&self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, CkRv> {
         let application = &*self.application;
         let _under_way = UnderWay::begin(application);
         self.table.0.boundary.answer(application.handle, request)
     }
 
     /// How much longer the application may be silent, of `idle` in all. `None`: it was silent for that long, and has ended.
-    pub(super) fn rest(&self, idle: Duration) -> Option<Duration> {
+    pub(crate) fn rest(&self, idle: Duration) -> Option<Duration> {
         let mut members = self.application.members();
         if members.calls > 0 {
             return Some(idle);
@@ -225,11 +225,11 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::remote::PeerRole;
-    use crate::remote::budget::Budget;
-    use crate::remote::server::health::Health;
-    use crate::remote::standing::Standing;
-    use crate::remote::stream::{Patience, Stream};
+    use crate::health::Health;
+    use countersign::remote::PeerRole;
+    use countersign::remote::budget::Budget;
+    use countersign::remote::standing::Standing;
+    use countersign::remote::stream::{Patience, Stream};
 
     struct Echo;
 

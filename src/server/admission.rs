@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use countersign::remote::budget::Budget;
+use countersign::remote::hello::{MAX_GREETING_LEN, Refusal, Welcome};
+use countersign::remote::stream::{Framed, Patience, Stream};
 use rustix::net::sockopt::socket_peercred;
 use socket2::Socket;
 
@@ -12,15 +15,12 @@ use super::connection::Connection;
 use super::door::{Arrival, Door};
 use super::limits::Cause;
 use super::metrics::PeerRefusal;
-use crate::remote::budget::Budget;
-use crate::remote::hello::{MAX_GREETING_LEN, Refusal, Welcome};
-use crate::remote::stream::{Framed, Patience, Stream};
 
 /// The stack of a connection's thread. Only the part in use takes memory.
 const STACK: usize = 2 << 20;
 
 /// Takes or refuses a connection. Nothing here waits for the peer, so the door goes on at once.
-pub(super) fn admit(shared: &Arc<Shared>, arrival: Arrival) {
+pub(crate) fn admit(shared: &Arc<Shared>, arrival: Arrival) {
     let Arrival { door, socket, from } = arrival;
     shared.metrics.came(door);
     let judged = match door {

@@ -7,6 +7,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use countersign::paths::with_suffix;
+use countersign::remote::PeerRole;
+use countersign::shell::config::ServeConfig;
+use countersign::shell::lock::{LockError, LockFile};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::sockopt::socket_peercred;
@@ -14,10 +18,6 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::ServeError;
 use super::socket_file::{SocketFile, Successor};
-use crate::paths::with_suffix;
-use crate::remote::PeerRole;
-use crate::shell::config::ServeConfig;
-use crate::shell::lock::{LockError, LockFile};
 
 /// The most connections that wait for a door to accept them.
 const BACKLOG: i32 = 1024;
@@ -49,7 +49,7 @@ impl Door {
     }
 
     /// Whether peers in this role may use it.
-    pub(super) fn lets_in(self, role: PeerRole) -> bool {
+    pub(crate) fn lets_in(self, role: PeerRole) -> bool {
         match self {
             Door::Unix(of) => of == role,
             Door::Tcp | Door::Vsock => true,
@@ -58,10 +58,10 @@ impl Door {
 }
 
 /// A connection that a door has accepted.
-pub(super) struct Arrival {
-    pub(super) door: Door,
-    pub(super) socket: Socket,
-    pub(super) from: SockAddr,
+pub(crate) struct Arrival {
+    pub(crate) door: Door,
+    pub(crate) socket: Socket,
+    pub(crate) from: SockAddr,
 }
 
 /// An open door.
@@ -138,14 +138,14 @@ impl Listener {
     }
 
     /// Its file, and what removes that when it is dropped.
-    pub(super) fn take_file(&mut self) -> (Option<SocketFile>, Option<Bound>) {
+    pub(crate) fn take_file(&mut self) -> (Option<SocketFile>, Option<Bound>) {
         (self.file.take(), self.bound.take())
     }
 
     /// Accepts connections until `closing` is readable, and goes on with the socket of `successor` once there is one.
     ///
     /// The socket itself is never shut down: another process may have it, too.
-    pub(super) fn accept_until(
+    pub(crate) fn accept_until(
         mut self,
         closing: &OwnedFd,
         successor: &Successor,
@@ -202,12 +202,12 @@ pub struct Bound {
 
 impl Bound {
     /// The socket's file.
-    pub(super) fn file(&self) -> &SocketFile {
+    pub(crate) fn file(&self) -> &SocketFile {
         &self.file
     }
 
     /// Listens at the same path again, after the file has disappeared.
-    pub(super) fn renew(&mut self) -> Result<Socket, ServeError> {
+    pub(crate) fn renew(&mut self) -> Result<Socket, ServeError> {
         let path = self.file.path().to_owned();
         check_folder(self.key, path.parent().unwrap_or(Path::new("/")))?;
         if !beside(&path).exists() {

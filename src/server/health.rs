@@ -4,11 +4,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use countersign::kernel::act::ActCount;
+use countersign::remote::standing::{Standing, Trouble};
+use countersign::remote::{Boundary, PeerRole};
+
 use super::door::Door;
 use super::socket_file::SocketFile;
-use crate::kernel::act::ActCount;
-use crate::remote::standing::{Standing, Trouble};
-use crate::remote::{Boundary, PeerRole};
 
 /// The state of the server.
 pub struct Health {
@@ -41,7 +42,7 @@ pub enum DoorTrouble {
 }
 
 impl DoorTrouble {
-    pub(super) fn door(&self) -> Door {
+    pub(crate) fn door(&self) -> Door {
         let (DoorTrouble::Closed(door) | DoorTrouble::SocketGone { door, .. }) = self;
         *door
     }
@@ -95,7 +96,7 @@ impl Report {
 }
 
 impl Health {
-    pub(super) fn new(boundary: Arc<dyn Boundary>) -> Health {
+    pub(crate) fn new(boundary: Arc<dyn Boundary>) -> Health {
         Health { boundary, doors: Mutex::default() }
     }
 
@@ -105,12 +106,12 @@ impl Health {
     }
 
     /// Every door that exists.
-    pub(super) fn doors(&self) -> Vec<Door> {
+    pub(crate) fn doors(&self) -> Vec<Door> {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|known| known.door).collect()
     }
 
     /// The doors that nobody can use now, and the reasons.
-    pub(super) fn lost_doors(&self) -> Vec<DoorTrouble> {
+    pub(crate) fn lost_doors(&self) -> Vec<DoorTrouble> {
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         let lost = doors.iter().filter_map(|DoorState { door, file, has_panicked }| match file {
             _ if *has_panicked => Some(DoorTrouble::Closed(*door)),
@@ -121,24 +122,24 @@ impl Health {
     }
 
     /// The counts of the acts of administration.
-    pub(super) fn acts(&self) -> Vec<ActCount> {
+    pub(crate) fn acts(&self) -> Vec<ActCount> {
         self.boundary.administration()
     }
 
     /// Records that a door is open, and its file.
-    pub(super) fn opened(&self, door: Door, file: Option<SocketFile>) {
+    pub(crate) fn opened(&self, door: Door, file: Option<SocketFile>) {
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.retain(|known| known.door != door);
         doors.push(DoorState { door, file, has_panicked: false });
     }
 
     /// Records that all doors are closed.
-    pub(super) fn closed(&self) {
+    pub(crate) fn closed(&self) {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Does the work of a door, and records whether it panicked.
-    pub(super) fn of_door(&self, door: Door, work: impl FnOnce()) {
+    pub(crate) fn of_door(&self, door: Door, work: impl FnOnce()) {
         // Nobody uses its state afterwards.
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,7 +154,7 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
-    use crate::remote::{CkRv, PeerRole};
+    use countersign::remote::{CkRv, PeerRole};
 
     struct Well;
 

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 /// A number of places.
 #[derive(Clone)]
-pub(super) struct Places(Arc<AtomicUsize>);
+pub(crate) struct Places(Arc<AtomicUsize>);
 
 /// A place. Dropping returns it.
 #[must_use]
-pub(super) struct Place(Places);
+pub(crate) struct Place(Places);
 
 impl Places {
-    pub(super) fn new(places: usize) -> Places {
+    pub(crate) fn new(places: usize) -> Places {
         Places(Arc::new(AtomicUsize::new(places)))
     }
 
     /// Takes a place, if one is free.
-    pub(super) fn enter(&self) -> Option<Place> {
+    pub(crate) fn enter(&self) -> Option<Place> {
         let less = |free: usize| free.checked_sub(1);
         let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         taken.is_ok().then(|| Place(self.clone()))
@@ -33,11 +33,11 @@ impl Drop for Place {
 
 /// Lines that strangers can cause: at most one a second for each cause. Each line counts those that were left out before it.
 #[derive(Default)]
-pub(super) struct Rarely([Mutex<Last>; 5]);
+pub(crate) struct Rarely([Mutex<Last>; 5]);
 
 /// The cause of such a line.
 #[derive(Clone, Copy)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     PeerRefused,
     Full,
     Greeting,
@@ -54,7 +54,7 @@ struct Last {
 
 impl Rarely {
     /// Writes the line, unless another of its cause was written within a second.
-    pub(super) fn warn(&self, cause: Cause, line: impl FnOnce() -> String) {
+    pub(crate) fn warn(&self, cause: Cause, line: impl FnOnce() -> String) {
         match self.due(cause, Instant::now()) {
             None => {}
             Some(0) => tracing::warn!("{}", line()),
@@ -63,7 +63,7 @@ impl Rarely {
     }
 
     /// The same, as information.
-    pub(super) fn info(&self, cause: Cause, line: impl FnOnce() -> String) {
+    pub(crate) fn info(&self, cause: Cause, line: impl FnOnce() -> String) {
         match self.due(cause, Instant::now()) {
             None => {}
             Some(0) => tracing::info!("{}", line()),
