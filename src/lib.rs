@@ -48,5 +48,6 @@ pub mod paths;
 pub mod pkcs11;
 pub mod plugin;
 pub mod ports;
+pub mod ration;
 pub mod remote;
 pub mod shell;

@@ -24,6 +24,7 @@ use super::rv::{Answer, Rv};
 use crate::cores::{self, PeerNumber};
 use crate::engine::EngineError;
 use crate::gate::Countersigned;
+use crate::ration::{Lines, Ration, Stock};
 
 /// Logins without a signature. The stock is for restarts of many processes at once, and for R3.
 const LOGINS: Ration = Ration { max: 1_000, every: Duration::from_secs(5) };
@@ -38,94 +39,28 @@ const LINES: Ration = Ration { max: 60, every: Duration::from_secs(1) };
 
 static PEERS: Mutex<Option<HashMap<PeerNumber, Peer>>> = Mutex::new(None);
 
-/// A stock of `max`, which refills by one after each `every`.
-struct Ration {
-    max: u32,
-    every: Duration,
-}
-
-/// The rest of a ration.
-struct Left {
-    number: u32,
-    /// When it was last refilled.
-    since: Instant,
-}
-
-impl Ration {
-    fn whole(&self, now: Instant) -> Left {
-        Left { number: self.max, since: now }
-    }
-
-    /// Refills it by what is due.
-    fn refill(&self, left: &mut Left, now: Instant) {
-        let passed = now.saturating_duration_since(left.since).as_nanos() / self.every.as_nanos();
-        let come = u32::try_from(passed).unwrap_or(u32::MAX);
-        if come >= self.max - left.number {
-            *left = self.whole(now);
-        } else {
-            left.number += come;
-            left.since += self.every * come;
-        }
-    }
-
-    fn take(&self, left: &mut Left, now: Instant) -> bool {
-        self.refill(left, now);
-        let has = left.number > 0;
-        left.number -= u32::from(has);
-        has
-    }
-}
-
-/// The rest of each ration of one peer.
+/// The stocks of one peer.
 struct Peer {
-    logins: Left,
-    answers: Left,
-    acts: Left,
-    lines: Left,
-    /// Lines left out since the last one that was written.
-    left_out: u64,
+    logins: Stock,
+    answers: Stock,
+    acts: Stock,
+    lines: Lines,
 }
 
 impl Peer {
     fn new(now: Instant) -> Peer {
-        let (logins, answers) = (LOGINS.whole(now), ANSWERS.whole(now));
-        Peer { logins, answers, acts: ACTS.whole(now), lines: LINES.whole(now), left_out: 0 }
-    }
-
-    fn may_log_in(&mut self, now: Instant) -> bool {
-        LOGINS.refill(&mut self.logins, now);
-        self.logins.number > 0
-    }
-
-    fn logged_in(&mut self) {
-        self.logins.number = self.logins.number.saturating_sub(1);
-    }
-
-    fn may_sign(&mut self, now: Instant) -> bool {
-        ANSWERS.refill(&mut self.answers, now);
-        self.answers.number > 0
-    }
-
-    fn answered(&mut self) {
-        self.answers.number = self.answers.number.saturating_sub(1);
-    }
-
-    fn may_act(&mut self, now: Instant) -> bool {
-        ACTS.take(&mut self.acts, now)
-    }
-
-    fn paid(&mut self, now: Instant) {
-        self.logins.number = (self.logins.number + 1).min(LOGINS.max);
-        self.answers = ANSWERS.whole(now);
-    }
-
-    /// Whether a line may be written, and how many were left out since the last one.
-    fn line(&mut self, now: Instant) -> Option<u64> {
-        if LINES.take(&mut self.lines, now) {
-            return Some(std::mem::take(&mut self.left_out));
+        Peer {
+            logins: Stock::whole(LOGINS, now),
+            answers: Stock::whole(ANSWERS, now),
+            acts: Stock::whole(ACTS, now),
+            lines: Lines::whole(LINES, now),
         }
-        self.left_out += 1;
-        None
+    }
+
+    /// A new signature pays for a login, and brings the whole ration of answers.
+    fn paid(&mut self, now: Instant) {
+        self.logins.put_back();
+        self.answers = Stock::whole(ANSWERS, now);
     }
 }
 
@@ -143,7 +78,7 @@ pub(super) fn check(peer: PeerNumber, request: &Request, is_logged_in: bool) -> 
         Request::SetPin { .. } => true,
         _ => false,
     };
-    if !writes || of_peer(peer, Peer::may_log_in) {
+    if !writes || of_peer(peer, |peer, now| peer.logins.has_any(now)) {
         return Ok(());
     }
     refused(|| {
@@ -160,14 +95,14 @@ pub(super) fn check(peer: PeerNumber, request: &Request, is_logged_in: bool) -> 
 /// Counts an answered request of `peer`.
 pub(super) fn count(peer: PeerNumber, is_login: bool, reply: &Reply) {
     if is_login && matches!(reply, Reply::Done) {
-        of_peer(peer, |peer, _| peer.logged_in());
+        of_peer(peer, |peer, _| peer.logins.spend());
     }
 }
 
 /// Refuses to check a code if the peer has used up its ration of answers.
 pub(super) fn check_signing() -> Answer {
     let peer = cores::working_for();
-    if peer == 0 || of_peer(peer, Peer::may_sign) {
+    if peer == 0 || of_peer(peer, |peer, now| peer.answers.has_any(now)) {
         return Ok(());
     }
     refused(|| {
@@ -185,7 +120,7 @@ pub(super) fn check_signing() -> Answer {
 /// no peer and no ration.
 pub(super) fn take_act() -> Answer {
     let peer = cores::working_for();
-    if peer == 0 || of_peer(peer, Peer::may_act) {
+    if peer == 0 || of_peer(peer, |peer, now| peer.acts.take(now)) {
         return Ok(());
     }
     refused(|| {
@@ -206,7 +141,9 @@ pub(super) fn count_signing<T>(answer: &Result<Countersigned<T>, EngineError>) {
     }
     match answer {
         Ok(Countersigned { is_new: true, .. }) => of_peer(peer, Peer::paid),
-        Ok(_) | Err(EngineError::Code | EngineError::Policy(_)) => of_peer(peer, |peer, _| peer.answered()),
+        Ok(_) | Err(EngineError::Code | EngineError::Policy(_)) => {
+            of_peer(peer, |peer, _| peer.answers.spend())
+        }
         // Nothing was written.
         Err(_) => {}
     }
@@ -225,7 +162,7 @@ pub(super) fn is_login(request: &Request) -> bool {
 /// this process has no peer and no ration.
 fn rationed(line: impl FnOnce() -> String, write: impl FnOnce(String)) {
     let peer = cores::working_for();
-    let left_out = if peer == 0 { Some(0) } else { of_peer(peer, Peer::line) };
+    let left_out = if peer == 0 { Some(0) } else { of_peer(peer, |peer, now| peer.lines.due(now)) };
     match left_out {
         None => {}
         Some(0) => write(line()),
@@ -290,7 +227,7 @@ mod tests {
     fn an_administrator_who_acts_without_end_is_refused_after_the_ration_and_no_other_is() {
         let peer = PEER + 5;
         // The stock is not refilled during this test.
-        of_peer(peer, |peer, now| peer.acts.since = now + Duration::from_secs(3_600));
+        of_peer(peer, |peer, now| peer.acts = Stock::whole(ACTS, now + Duration::from_secs(3_600)));
         cores::work(peer, || {
             for _ in 0..ACTS.max {
                 assert_eq!(take_act(), Ok(()));
@@ -304,10 +241,11 @@ mod tests {
         for _ in 0..=ACTS.max {
             assert_eq!(take_act(), Ok(()));
         }
-        let mut later = Peer::new(Instant::now());
-        later.acts.number = 0;
-        assert!(!later.may_act(later.acts.since));
-        assert!(later.may_act(later.acts.since + ACTS.every));
+        let now = Instant::now();
+        let mut later = Peer::new(now);
+        while later.acts.take(now) {}
+        assert!(!later.acts.take(now));
+        assert!(later.acts.take(now + ACTS.every));
     }
 
     fn new() -> Result<Countersigned<()>, EngineError> {
@@ -323,7 +261,7 @@ mod tests {
         let peer = PEER + 3;
         let unpaid = [once_more, || Err(EngineError::Code), || Err(EngineError::Policy(Rule::TimeWindow))];
         // The stock is not refilled during this test.
-        of_peer(peer, |peer, now| peer.answers.since = now + Duration::from_secs(3_600));
+        of_peer(peer, |peer, now| peer.answers = Stock::whole(ANSWERS, now + Duration::from_secs(3_600)));
         cores::work(peer, || {
             for (_, answer) in (0..ANSWERS.max).zip(unpaid.iter().cycle()) {
                 assert_eq!(check_signing(), Ok(()));
@@ -348,8 +286,8 @@ mod tests {
         let mut peer = Peer::new(now);
         let answered = |peer: &mut Peer, now| {
             let mut count = 0;
-            while peer.may_sign(now) {
-                peer.answered();
+            while peer.answers.has_any(now) {
+                peer.answers.spend();
                 count += 1;
             }
             count
@@ -365,35 +303,11 @@ mod tests {
         let start = Instant::now();
         let mut peer = Peer::new(start);
         // For a week, while a program has used up the stock.
-        (0..LOGINS.max).for_each(|_| peer.logged_in());
+        (0..LOGINS.max).for_each(|_| peer.logins.spend());
         for probe in 1..=7 * 24 * 720 {
-            assert!(peer.may_log_in(start + Duration::from_secs(5) * probe), "probe {probe}");
-            peer.logged_in();
+            assert!(peer.logins.has_any(start + Duration::from_secs(5) * probe), "probe {probe}");
+            peer.logins.spend();
         }
-    }
-
-    #[test]
-    fn a_ration_comes_again_as_time_passes_and_never_more_than_the_whole() {
-        let (ration, now) = (Ration { max: 3, every: Duration::from_secs(10) }, Instant::now());
-        let after = |seconds| now + Duration::from_secs(seconds);
-        let mut left = ration.whole(now);
-        let mut taken = |seconds| (0..9).take_while(|_| ration.take(&mut left, after(seconds))).count();
-        assert_eq!(taken(0), 3);
-        assert_eq!(taken(9), 0);
-        assert_eq!(taken(10), 1);
-        assert_eq!(taken(39), 2);
-        assert_eq!(taken(40), 1);
-        assert_eq!(taken(100_000), 3);
-    }
-
-    #[test]
-    fn a_peer_that_is_refused_without_end_writes_so_many_lines_and_the_next_one_counts_the_others() {
-        let mut peer = Peer::new(Instant::now());
-        let now = peer.lines.since;
-        let written = (0..22_000).filter(|_| peer.line(now).is_some()).count();
-        assert_eq!(written, LINES.max as usize);
-        assert_eq!(peer.line(now + LINES.every), Some(22_000 - u64::from(LINES.max)));
-        assert_eq!(peer.line(now + 2 * LINES.every), Some(0));
     }
 
     #[test]
@@ -406,7 +320,7 @@ mod tests {
             }
         });
         assert_eq!(lines.len(), LINES.max as usize);
-        of_peer(peer, |peer, now| peer.lines = LINES.whole(now));
+        of_peer(peer, |peer, now| peer.lines.refill(now));
         cores::work(peer, || rationed(|| "refused".into(), |line| lines.push(line)));
         let last = lines.pop().expect("it was written");
         assert_eq!(last, "refused (left out 5 lines of this peer before this one)");

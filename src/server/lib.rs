@@ -114,7 +114,7 @@ impl Server {
             health,
             metrics,
             stopping,
-            log: Rarely::default(),
+            log: Rarely::new(),
         });
         let system = |error: io::Error| ServeError::System(error.to_string());
         let closing =

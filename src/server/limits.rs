@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use countersign::ration::{Lines, Ration};
+
 /// A number of places.
 #[derive(Clone)]
 pub(crate) struct Places(Arc<AtomicUsize>);
@@ -32,8 +34,10 @@ impl Drop for Place {
 }
 
 /// Lines that strangers can cause: at most one a second for each cause. Each line counts those that were left out before it.
-#[derive(Default)]
-pub(crate) struct Rarely([Mutex<Last>; 5]);
+pub(crate) struct Rarely([Mutex<Lines>; 5]);
+
+/// The lines of one cause.
+const LINES: Ration = Ration { max: 1, every: Duration::from_secs(1) };
 
 /// The cause of such a line.
 #[derive(Clone, Copy)]
@@ -46,13 +50,12 @@ pub(crate) enum Cause {
     Ended,
 }
 
-#[derive(Default)]
-struct Last {
-    written: Option<Instant>,
-    left_out: u64,
-}
-
 impl Rarely {
+    /// Nothing was left out yet.
+    pub(crate) fn new() -> Rarely {
+        Rarely(std::array::from_fn(|_| Mutex::new(Lines::whole(LINES, Instant::now()))))
+    }
+
     /// Writes the line, unless another of its cause was written within a second.
     pub(crate) fn warn(&self, cause: Cause, line: impl FnOnce() -> String) {
         match self.due(cause, Instant::now()) {
@@ -73,13 +76,7 @@ impl Rarely {
 
     /// Whether a line is due now, and how many were left out before it.
     fn due(&self, cause: Cause, now: Instant) -> Option<u64> {
-        let mut last = self.0[cause as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        if last.written.is_some_and(|written| now < written + Duration::from_secs(1)) {
-            last.left_out += 1;
-            return None;
-        }
-        last.written = Some(now);
-        Some(std::mem::take(&mut last.left_out))
+        self.0[cause as usize].lock().unwrap_or_else(PoisonError::into_inner).due(now)
     }
 }
 
@@ -98,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_line_is_written_once_a_second_and_what_was_left_out_is_counted() {
-        let (rarely, now) = (Rarely::default(), Instant::now());
+        let (rarely, now) = (Rarely::new(), Instant::now());
         let after = |milliseconds| now + Duration::from_millis(milliseconds);
         assert_eq!(rarely.due(Cause::Full, now), Some(0));
         for milliseconds in [0, 1, 500, 999] {
