@@ -11,8 +11,9 @@
 //! Dependencies point inwards: `pkcs11 → open → shell → engine (gate, admin) → ports → kernel`. The kernel is
 //! a crate of its own, whose dependencies give it no access to the world. The C interface and the shell do
 //! not know each other; [`open`](mod@open) puts them together. The same library can be a client of the
-//! boundary. Then `pkcs11 → remote` carries each call to `countersign serve`, whose server is a crate of its
-//! own. It knows [`remote`] and [`plugin`], and passes the call to the module that the officers signed.
+//! boundary. Then `pkcs11 → remote` carries each call to `countersign serve`, which passes it to the module
+//! that the officers signed. What only `serve` needs is in crates of their own, `countersign-plugin` and
+//! `countersign-server`.
 //!
 //! Invariants, each argued where it is kept:
 //!
@@ -33,8 +34,8 @@
 //! - I8. No limit passed in parts: what leaves is charged in the same commit for which the limits of its
 //!   period were judged, and no change of policy resets it ([`kernel::state`], T6).
 //! - I9. No code inside the boundary that too few officers signed, or that is below the floor. The floor's
-//!   file has the highest floor of all releases that have run here ([`plugin`]). A release that is older than
-//!   the one before, but not below the floor, can run.
+//!   file has the highest floor of all releases that have run here (`countersign-plugin`). A release that is
+//!   older than the one before, but not below the floor, can run.
 //! - I10. No application reaches into another one: sessions, logins and handles are its own, and no backend
 //!   can be the security officer ([`remote`], [`pkcs11`]).
 
@@ -46,7 +47,6 @@ pub use countersign_kernel as kernel;
 pub mod open;
 pub mod paths;
 pub mod pkcs11;
-pub mod plugin;
 pub mod ports;
 pub mod ration;
 pub mod remote;

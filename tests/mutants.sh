@@ -26,7 +26,8 @@ main() {
         selected+=(--file "$file")
     done
     # Only the tests that need no module and no token: the unit tests and the kernel's test crate.
-    selected+=(--test-package countersign-kernel --test-package countersign -- --locked --lib --test kernel)
+    selected+=(--test-package countersign-kernel --test-package countersign --test-package countersign-plugin
+        --test-package countersign-server -- --locked --lib --test kernel)
     "$tool" mutants --output target --minimum-test-timeout 300 "${selected[@]}" ||
         fail "some changes were not noticed, or could not be tested" "see target/mutants.out/missed.txt and timeout.txt"
 }

@@ -16,13 +16,13 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use countersign::paths::with_suffix;
+use countersign::shell::file;
 use data_encoding::HEXLOWER;
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
-use super::file;
 use super::manifest::{Manifest, PluginVersion};
-use crate::paths::with_suffix;
 
 /// A file is shorter than this, whatever its version.
 const MAX_FLOOR_LEN: usize = 1024;
@@ -281,7 +281,7 @@ mod tests {
     use rustix::thread::{Uid, set_thread_res_uid};
 
     use super::*;
-    use crate::plugin::manifest::LibraryDigest;
+    use countersign::shell::image::LibraryDigest;
 
     fn version(text: &str) -> PluginVersion {
         text.parse().expect("a version")

@@ -1,138 +1,28 @@
-//! Loading exactly the bytes that were verified.
-//!
-//! The bytes go into a file without a name that nobody else can open (memfd_create(2)), and the file is
-//! sealed: from then on nobody can change it, not even this process. It is compared with the digest once
-//! more, and then the loader maps it.
-//!
-//! The backing token's module is loaded in the same way if the configuration has its digest ([`sealed`]).
+//! Loading exactly the bytes that were verified, from their sealed image.
 
 #![allow(unsafe_code)]
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::IntoRawFd;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-
+use countersign::shell::image::{Image, ImageError};
 use libloading::Library;
 use libloading::os::unix::{Library as UnixLibrary, RTLD_LOCAL, RTLD_NOW};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
-use rustix::io::Errno;
 
-use super::manifest::LibraryDigest;
-use super::{MAX_LIBRARY_LEN, file};
-
-/// The name of the mapping in `/proc/PID/maps`.
-const IMAGE_NAME: &str = "libcountersign.so";
-
-/// The copies that [`sealed`] has made, one for each digest. A second copy would be a second module with its
-/// own state.
-static SEALED: Mutex<Vec<(LibraryDigest, PathBuf)>> = Mutex::new(Vec::new());
-
-/// A sealed copy of the library in `from`, if it has this digest. The loader finds the bytes at the returned
-/// path, and nobody can change them. The copy stays as long as the process runs.
-pub fn sealed(from: &Path, digest: LibraryDigest) -> Result<PathBuf, SealedError> {
-    let mut all = SEALED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, path)) = all.iter().find(|(there, _)| *there == digest) {
-        return Ok(path.clone());
-    }
-    let library = file::read(from, MAX_LIBRARY_LEN).map_err(SealedError::Unreadable)?;
-    let found = LibraryDigest::of(&library);
-    if found != digest {
-        return Err(SealedError::Other { found, named: digest });
-    }
-    let path = Image::seal(&library, digest)?.into_path();
-    all.push((digest, path.clone()));
-    Ok(path)
-}
-
-/// The reason why there is no sealed copy.
-#[derive(Debug, thiserror::Error)]
-pub enum SealedError {
-    /// It cannot be read.
-    #[error("it cannot be read: {0}")]
-    Unreadable(#[source] io::Error),
-    /// It has another digest.
-    #[error("its SHA-256 is {found}, not {named}")]
-    Other {
-        /// Its digest.
-        found: LibraryDigest,
-        /// The digest that it should have.
-        named: LibraryDigest,
-    },
-    /// It cannot be sealed.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-}
-
-/// The verified bytes in a sealed file.
-pub(super) struct Image(File);
-
-impl Image {
-    /// Writes `library` into a sealed file.
-    pub(super) fn seal(library: &[u8], digest: LibraryDigest) -> Result<Image, LoadError> {
-        let mut file = File::from(create()?);
-        file.write_all(library).map_err(LoadError::Image)?;
-        let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-        fcntl_add_seals(&file, seals).map_err(|errno| LoadError::Image(errno.into()))?;
-        let sealed = fcntl_get_seals(&file).map_err(|errno| LoadError::Image(errno.into()))?;
-        // Before it was sealed, another process of the same user could have reached it through /proc.
-        let mut bytes = vec![0; library.len()];
-        file.read_exact_at(&mut bytes, 0).map_err(LoadError::Image)?;
-        let length = file.metadata().map_err(LoadError::Image)?.len();
-        if !sealed.contains(seals) || length != library.len() as u64 || LibraryDigest::of(&bytes) != digest {
-            return Err(LoadError::Changed);
-        }
-        Ok(Image(file))
-    }
-
-    /// Loads it: its constructors run now.
-    pub(super) fn load(self) -> Result<Library, LoadError> {
-        let path = self.into_path();
-        // SAFETY: the constructors of the library run, and do whatever they do to this process. The caller
-        // has verified that enough officers signed exactly these bytes, which are sealed. The signatures say
-        // that they may run here.
-        let library =
-            unsafe { UnixLibrary::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(LoadError::Loader)?;
-        Ok(library.into())
-    }
-
-    /// The path for the loader.
-    fn into_path(self) -> PathBuf {
-        // The loader knows a library by the name under which it was opened, and ours is never unmapped. So
-        // the descriptor must stay open as long as the process runs: a library that gets its number would be
-        // taken for this one.
-        format!("/proc/self/fd/{}", self.0.into_raw_fd()).into()
-    }
-}
-
-/// An empty file without a name, from which code may be mapped.
-fn create() -> Result<rustix::fd::OwnedFd, LoadError> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let created = match memfd_create(IMAGE_NAME, flags | MemfdFlags::EXEC) {
-        // Before Linux 6.3 the flag is unknown, and every such file is executable.
-        Err(Errno::INVAL) => memfd_create(IMAGE_NAME, flags),
-        created => created,
-    };
-    created.map_err(|errno| match errno {
-        Errno::ACCESS => LoadError::Forbidden,
-        errno => LoadError::Image(errno.into()),
-    })
+/// Loads an image whose bytes are verified: its constructors run now.
+pub(crate) fn load(verified: Image) -> Result<Library, LoadError> {
+    let path = verified.into_path();
+    // SAFETY: the constructors of the library run, and do whatever they do to this process. The caller has
+    // verified that enough officers signed exactly these bytes, which are sealed. The signatures say that
+    // they may run here.
+    let library =
+        unsafe { UnixLibrary::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(LoadError::Loader)?;
+    Ok(library.into())
 }
 
 /// The reason why verified bytes are not loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// There is no memory for them, or no such file.
-    #[error("cannot put the verified library into a sealed memory file: {0}")]
-    Image(#[source] io::Error),
-    /// The system does not let code be mapped from such a file.
-    #[error("the system does not let code run from a memory file")]
-    Forbidden,
-    /// Somebody wrote to it before it was sealed.
-    #[error("somebody changed the verified library in memory before it was sealed")]
-    Changed,
+    /// There is no image of them.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The loader refuses it.
     #[error("cannot load the verified library: {0}")]
     Loader(#[source] libloading::Error),
@@ -142,11 +32,7 @@ impl LoadError {
     /// What to do next.
     pub fn next(&self) -> &'static str {
         match self {
-            LoadError::Image(_) => {
-                "give the process the memory for it, and the system call memfd_create (a service's SystemCallFilter)"
-            }
-            LoadError::Forbidden => "set the sysctl vm.memfd_noexec to 0 or 1",
-            LoadError::Changed => "treat this as an intrusion: another process of this user did it",
+            LoadError::Image(error) => error.next(),
             LoadError::Loader(_) => {
                 "check that /proc is mounted, and that the library was built for this machine and its C library"
             }
@@ -156,52 +42,14 @@ impl LoadError {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
+    use countersign::shell::image::LibraryDigest;
 
     use super::*;
 
     #[test]
-    fn a_sealed_image_is_what_was_given_and_stays_so() {
-        let image = Image::seal(b"bytes", LibraryDigest::of(b"bytes")).expect("sealed");
-        let other =
-            std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", image.0.as_raw_fd()));
-        let mut other = other.expect("a process of the same user can open it");
-        assert_eq!(other.write(b"B").expect_err("sealed").kind(), io::ErrorKind::PermissionDenied);
-        for length in [0, 3, 9] {
-            assert_eq!(other.set_len(length).expect_err("sealed").kind(), io::ErrorKind::PermissionDenied);
-        }
-        let more = fcntl_add_seals(&image.0, SealFlags::FUTURE_WRITE);
-        assert_eq!(more.expect_err("the seals are sealed"), Errno::PERM);
-        let mut bytes = [0; 5];
-        image.0.read_exact_at(&mut bytes, 0).expect("readable");
-        assert_eq!(&bytes, b"bytes");
-    }
-
-    #[test]
-    fn an_image_of_another_digest_is_not_made() {
-        let other = Image::seal(b"bytes", LibraryDigest::of(b"Bytes"));
-        assert!(matches!(other, Err(LoadError::Changed)));
-    }
-
-    #[test]
-    fn backing_owner_only_bytes_of_the_named_digest_are_sealed_and_once() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let module = folder.path().join("module.so");
-        std::fs::write(&module, b"another one").expect("ours");
-        let digest = LibraryDigest::of(b"the one that is named");
-        let error = sealed(&module, digest).expect_err("another digest").to_string();
-        assert!(error.contains(&LibraryDigest::of(b"another one").to_string()), "{error}");
-        std::fs::write(&module, b"the one that is named").expect("ours");
-        let path = sealed(&module, digest).expect("sealed");
-        std::fs::write(&module, b"replaced").expect("ours");
-        assert_eq!(std::fs::read(&path).expect("readable"), b"the one that is named");
-        assert_eq!(sealed(&module, digest).expect("sealed before"), path);
-    }
-
-    #[test]
     fn what_is_no_library_is_refused_by_the_loader() {
         let image = Image::seal(b"bytes", LibraryDigest::of(b"bytes")).expect("sealed");
-        let error = image.load().expect_err("no ELF file");
+        let error = load(image).expect_err("no ELF file");
         assert!(matches!(&error, LoadError::Loader(_)), "{error}");
     }
 }

@@ -14,9 +14,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::HEXLOWER;
+use countersign::shell::image::LibraryDigest;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 /// The only product that is loaded.
 pub const NAME: &str = "countersign";
@@ -37,10 +36,6 @@ pub struct Manifest {
 /// A version of the library: SemVer 2.0.0 without build metadata, which has no order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PluginVersion(semver::Version);
-
-/// The SHA-256 (FIPS 180-4) of the library's file, or of its bill of materials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LibraryDigest([u8; 32]);
 
 impl Manifest {
     /// The manifest of a library. It is an error if the floor is above the version, because that would
@@ -133,24 +128,6 @@ impl FromStr for PluginVersion {
 impl fmt::Display for PluginVersion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
-    }
-}
-
-impl LibraryDigest {
-    /// The digest of a library's bytes.
-    pub fn of(library: &[u8]) -> LibraryDigest {
-        LibraryDigest(Sha256::digest(library).into())
-    }
-
-    /// Reads 64 hex digits.
-    pub fn parse(hex: &str) -> Option<LibraryDigest> {
-        HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok().map(LibraryDigest)
-    }
-}
-
-impl fmt::Display for LibraryDigest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 

@@ -11,9 +11,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use countersign_kernel::officer::{MAX_SIGNATURE_LEN, OfficerKey, Officers, SignatureError};
-
-use super::file;
+use countersign::kernel::officer::{MAX_SIGNATURE_LEN, OfficerKey, Officers, SignatureError};
+use countersign::shell::file;
 
 /// The most signature files beside one manifest. More are a mistake, or an attempt to keep us busy.
 pub const MAX_SIGNATURE_FILES: usize = 64;

@@ -7,6 +7,8 @@ pub mod backing;
 pub mod clock;
 pub mod config;
 mod exit;
+pub mod file;
+pub mod image;
 pub mod inspection;
 pub mod ledger;
 pub mod lock;

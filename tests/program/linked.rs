@@ -162,6 +162,12 @@ fn the_library_links_nothing_of_the_server() {
     assert_only_in("countersign-server", &[&metrics[..], &locks_of_metrics].concat());
 }
 
+/// Nor are those of the plugin, which decides what may be loaded.
+#[test]
+fn the_library_links_nothing_of_the_plugin() {
+    assert_only_in("countersign-plugin", &["semver"]);
+}
+
 /// `package` links all of these crates, and the library none of them, nor the package.
 #[track_caller]
 fn assert_only_in(package: &str, crates: &[&str]) {
@@ -175,7 +181,7 @@ fn assert_only_in(package: &str, crates: &[&str]) {
 #[test]
 fn the_library_names_these_dependencies_and_no_other() {
     let named = "bitcoin countersign-kernel cryptoki cryptoki-sys data-encoding getrandom libc libloading \
-                 nix postcard rusqlite rustix rustls semver serde sha2 socket2 subtle thiserror toml \
+                 nix postcard rusqlite rustix rustls serde sha2 socket2 subtle thiserror toml \
                  tracing tracing-subscriber zeroize";
     let mut found = tree_to_depth("countersign", "1");
     assert!(found.remove("countersign"));

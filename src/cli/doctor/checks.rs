@@ -8,11 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use countersign::paths::with_suffix;
-use countersign::plugin::{self, PluginConfig};
 use countersign::remote::stream::user_id;
 use countersign::shell::config::{Config, ConnectAddress, EngineConfig, PinSource, UserName};
 use countersign::shell::inspection;
 use countersign::shell::ownership::{self, OwnershipError};
+use countersign_plugin::{self as plugin, PluginConfig};
 use countersign_server::{users_in_both_roles, warning_of_both_roles};
 
 use super::backing::{self, TokenKind};

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use countersign::plugin::manifest::PluginVersion;
-use countersign::plugin::{self, Manifest};
+use countersign_plugin::manifest::PluginVersion;
+use countersign_plugin::{self as plugin, Manifest};
 use serde_json::json;
 
 use super::new_file::NewFile;

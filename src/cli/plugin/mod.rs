@@ -11,8 +11,8 @@ mod sign;
 mod verify;
 
 use clap::Subcommand;
-use countersign::plugin::{Manifest, PluginConfig, PluginError};
 use countersign::shell::config::{Config, EngineConfig};
+use countersign_plugin::{Manifest, PluginConfig, PluginError};
 use serde_json::{Value, json};
 
 use crate::Global;
@@ -62,7 +62,7 @@ fn refused(error: PluginError) -> CommandError {
 /// The content of the manifest, for a person.
 fn manifest_lines(manifest: &Manifest) -> Vec<(&'static str, String)> {
     let mut lines = vec![
-        ("name", countersign::plugin::manifest::NAME.into()),
+        ("name", countersign_plugin::manifest::NAME.into()),
         ("version", manifest.version().to_string()),
         ("sha256", manifest.digest().to_string()),
         ("floor", format!("{}: once this has run, nothing lower may run", manifest.floor())),
@@ -74,7 +74,7 @@ fn manifest_lines(manifest: &Manifest) -> Vec<(&'static str, String)> {
 /// The same for a program.
 fn manifest_json(manifest: &Manifest) -> Value {
     json!({
-        "name": countersign::plugin::manifest::NAME,
+        "name": countersign_plugin::manifest::NAME,
         "version": manifest.version().to_string(),
         "sha256": manifest.digest().to_string(),
         "floor": manifest.floor().to_string(),

@@ -1,7 +1,7 @@
 //! `countersign plugin pin`: the first floor file, at installation.
 
 use clap::Args;
-use countersign::plugin;
+use countersign_plugin as plugin;
 use serde_json::json;
 
 use super::{configured, manifest_json, refused};

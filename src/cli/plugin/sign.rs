@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use countersign::paths::with_suffix;
-use countersign::plugin::{self, Manifest};
+use countersign_plugin::{self as plugin, Manifest};
 use serde_json::json;
 
 use super::key_file::{KeyFile, KeyPair};

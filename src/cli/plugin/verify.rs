@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign::kernel::officer::{Officers, OfficersError};
-use countersign::plugin::signatures::{SetAside, Signer};
-use countersign::plugin::{self, Manifest, Release};
+use countersign_plugin::signatures::{SetAside, Signer};
+use countersign_plugin::{self as plugin, Manifest, Release};
 use serde_json::{Value, json};
 
 use super::{configured, manifest_json, manifest_lines, refused};

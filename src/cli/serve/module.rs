@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::plugin::{self, Loaded, PluginConfig, PluginError};
 use countersign::remote::Boundary;
 use countersign::remote::interface::{GetInterface, LoadError, LoadedModule};
+use countersign_plugin::{self as plugin, Loaded, PluginConfig, PluginError};
 use cryptoki_sys::{CKR_DEVICE_ERROR, CKR_PIN_INCORRECT};
 
 use crate::error::{CommandError, FAILED, PIN_REFUSED, START_ANEW};

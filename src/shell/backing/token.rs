@@ -14,9 +14,9 @@ use cryptoki::types::AuthPin;
 
 use super::answer::said;
 use super::{reserved, softhsm};
-use crate::plugin::load::sealed;
 use crate::ports::BackingError;
 use crate::shell::config::{BackingConfig, PinSource};
+use crate::shell::image::sealed;
 
 /// The token: its initialised module, and its slot.
 pub struct Token {

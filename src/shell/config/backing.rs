@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error::{ConfigError, Wrong};
 use super::values::{absolute, text_file};
-use crate::plugin::manifest::LibraryDigest;
+use crate::shell::image::LibraryDigest;
 
 /// The backing token, and how to log in to it. At least one of label, serial number and slot is given, and
 /// the token must match all that are.

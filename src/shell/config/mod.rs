@@ -23,7 +23,7 @@
 //! level = "warn"                              # off, error, warn, info
 //! file = "/var/log/countersign.log"           # standard error if left out
 //!
-//! [plugin]                                    # for the program that loads the module: see the module `plugin`
+//! [plugin]                                    # for the program that loads the module: see countersign-plugin
 //! library = "/usr/lib/countersign/libcountersign.so"
 //! officers = ["RWQ…", "RWT…", "RWS…"]         # minisign public keys, 1 to 16
 //! threshold = 2                               # as many of them must have signed
@@ -86,6 +86,7 @@ mod backing;
 mod connect;
 mod error;
 mod log;
+mod plugin;
 mod serve;
 mod store;
 mod values;
@@ -97,15 +98,16 @@ use serde::Deserialize;
 use self::backing::BackingTable;
 use self::connect::ConnectTable;
 use self::log::LogTable;
+use self::plugin::PluginTable;
 use self::serve::ServeTable;
 use self::store::{LimitsTable, StoreTable};
 use self::values::text_file;
-use crate::plugin::config::{PluginConfig, PluginTable};
 
 pub use self::backing::{BackingConfig, PinSource};
 pub use self::connect::{ConnectAddress, ConnectConfig, ConnectTls};
 pub use self::error::ConfigError;
 pub use self::log::{LogConfig, LogLevel};
+pub use self::plugin::PluginConfig;
 pub use self::serve::{ServeConfig, ServeLimits, TcpDoor, UnixDoor, VsockDoor};
 pub use self::store::{LimitsConfig, StoreConfig};
 pub use self::values::UserName;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use countersign::plugin;
+use countersign_plugin as plugin;
 use serde_json::{Value, json};
 
 use harness::module::Finished;

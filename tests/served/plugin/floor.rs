@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use countersign::plugin;
+use countersign_plugin as plugin;
 
 use super::release::{Officer, Release, compile, refused};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use countersign::kernel::officer::Officers;
-use countersign::plugin;
+use countersign_plugin as plugin;
 use cryptoki_sys::{CK_FUNCTION_LIST_PTR, CK_INTERFACE_PTR, CK_RV, CK_ULONG, CKR_OK};
 use libloading::Library;
 

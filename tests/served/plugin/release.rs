@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use countersign::kernel::officer::{OfficerKey, Officers};
-use countersign::plugin::manifest::{LibraryDigest, PluginVersion};
-use countersign::plugin::{self, Manifest, PluginConfig, PluginError, Verified};
+use countersign::shell::image::LibraryDigest;
+use countersign_plugin::manifest::PluginVersion;
+use countersign_plugin::{self as plugin, Manifest, PluginConfig, PluginError, Verified};
 use minisign::{KeyPair, PublicKey, SecretKey};
 
 use harness::module::Finished;

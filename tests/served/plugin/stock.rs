@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use countersign::kernel::officer::Officers;
-use countersign::plugin::{self, PluginConfig};
+use countersign_plugin::{self as plugin, PluginConfig};
 
 use harness::module::Finished;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use countersign::plugin;
+use countersign_plugin as plugin;
 
 use super::release::{Officer, Release, refused};
 

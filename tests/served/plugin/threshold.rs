@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use countersign::kernel::officer::Officers;
-use countersign::plugin::{self, Release as Verifiable};
+use countersign_plugin::{self as plugin, Release as Verifiable};
 
 use harness::module::Finished;
 

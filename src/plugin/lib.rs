@@ -23,7 +23,7 @@
 //!
 //! ```compile_fail,E0451
 //! // A release that nobody verified cannot be made up: the fields are private.
-//! use countersign::plugin::{Release, Verified, manifest::PluginVersion};
+//! use countersign_plugin::{Release, Verified, manifest::PluginVersion};
 //! fn forge(release: Release, floor: PluginVersion, floor_file: std::path::PathBuf) -> Verified {
 //!     Verified { release, floor, floor_file }
 //! }
@@ -31,12 +31,10 @@
 //!
 //! ```compile_fail,E0382
 //! // One verification loads once.
-//! use countersign::plugin::Verified;
+//! use countersign_plugin::Verified;
 //! fn twice(verified: Verified) { let _ = verified.load(); let _ = verified.load(); }
 //! ```
 
-pub mod config;
-mod file;
 pub mod floor;
 pub mod load;
 pub mod manifest;
@@ -46,19 +44,18 @@ use std::fmt::{self, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use config::PluginConfig;
+pub use countersign::shell::config::PluginConfig;
 pub use manifest::Manifest;
 
-use countersign_kernel::officer::{OfficerKey, Officers};
 use floor::FloorError;
-use load::{Image, LoadError};
-use manifest::{LibraryDigest, MAX_MANIFEST_LEN, ManifestError, PluginVersion};
+use load::LoadError;
+use manifest::{MAX_MANIFEST_LEN, ManifestError, PluginVersion};
 use signatures::{Signatures, SignaturesError, Signer};
 
-use crate::paths::with_suffix;
-
-/// The greatest length of a library. (With all its debugging information, one has some hundred megabytes.)
-pub const MAX_LIBRARY_LEN: usize = 512 * 1024 * 1024;
+use countersign::kernel::officer::{OfficerKey, Officers};
+use countersign::paths::with_suffix;
+use countersign::shell::file;
+use countersign::shell::image::{Image, LibraryDigest, MAX_LIBRARY_LEN};
 
 /// A release that enough officers have signed. The floor decides whether it may run here.
 pub struct Release {
@@ -190,10 +187,10 @@ impl Verified {
     /// Raises the floor and loads the verified bytes, whatever is at the library's path by now.
     pub fn load(self) -> Result<Loaded, PluginError> {
         let Release { manifest, library, .. } = self.release;
-        let image = Image::seal(&library, manifest.digest())?;
+        let image = Image::seal(&library, manifest.digest()).map_err(LoadError::from)?;
         // Mapping it runs its constructors.
         floor::raise(&self.floor_file, &manifest)?;
-        Ok(Loaded { library: image.load()?, manifest })
+        Ok(Loaded { library: load::load(image)?, manifest })
     }
 }
 

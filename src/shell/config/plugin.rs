@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use countersign_kernel::officer::{Officers, OfficersError};
 use serde::Deserialize;
+
+use crate::kernel::officer::{Officers, OfficersError};
 
 /// The library to load, and the officers who must have signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct PluginConfig {
 /// The table as it is in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct PluginTable {
+pub(super) struct PluginTable {
     library: PathBuf,
     officers: Vec<String>,
     threshold: i64,
@@ -28,7 +29,7 @@ pub(crate) struct PluginTable {
 
 impl PluginTable {
     /// Checks the table. An error names its key.
-    pub(crate) fn check(self) -> Result<PluginConfig, (&'static str, String)> {
+    pub(super) fn check(self) -> Result<PluginConfig, (&'static str, String)> {
         const ABSOLUTE: &str = "an absolute path is needed: a relative one depends on the current folder";
         if !self.library.is_absolute() || self.library.file_name().is_none() {
             return Err(("plugin.library", ABSOLUTE.into()));

@@ -8,12 +8,12 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 /// Reads the file at `path`, of at most `max` bytes.
-pub(super) fn read(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+pub fn read(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     read_opened(&open(path, OFlags::empty())?, max)
 }
 
 /// Opens the file at `path` for reading. A pipe or a device neither blocks this nor passes as a file.
-pub(super) fn open(path: &Path, flags: OFlags) -> io::Result<File> {
+pub fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | flags).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
@@ -23,7 +23,7 @@ pub(super) fn open(path: &Path, flags: OFlags) -> io::Result<File> {
 }
 
 /// Reads all of an open file, of at most `max` bytes.
-pub(super) fn read_opened(file: &File, max: usize) -> io::Result<Vec<u8>> {
+pub fn read_opened(file: &File, max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > max {
