@@ -6,6 +6,7 @@
 
 mod bits;
 mod clock;
+mod copies;
 mod crash;
 mod disk;
 mod inject;

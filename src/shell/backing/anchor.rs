@@ -4,13 +4,18 @@
 //! would be a moment without an anchor, and a kill would destroy an object that is changed in place (SoftHSM2
 //! truncates its file first). A SoftHSM2 token keeps some 830 bytes of memory for each destroyed object, and
 //! never frees them.
+//!
+//! Two engines over two copies of one store may share a token. Only one of them may go on, so a step compares:
+//! it begins only if the old object is still there, and ends only if it destroyed that object itself. SoftHSM2
+//! does not show an engine what another process wrote until it looks again, and a write of its own hides what
+//! came before. So the old object is read before anything is written.
 
 use cryptoki::error::{Error, RvError};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::answer::failed;
-use super::{AnchorSession, Backing};
+use super::{AnchorSession, Backing, is_logged_in};
 use crate::ports::{Anchor, BackingError, ReopenError};
 
 const ANCHOR_LABEL: &[u8] = b"countersign-anchor";
@@ -26,12 +31,21 @@ impl Anchor for Backing {
         let AnchorSession { session, known } = &mut *self.anchor();
         // Taken out, so that after a failure the objects are looked up again.
         let there = match known.take() {
-            Some(known) => known,
+            Some(known) => {
+                still_there(session, &known, old)?;
+                known
+            }
             None => stands_at(session, old, new)?,
         };
         let created = keep(session, ANCHOR_LABEL, new)?;
-        for object in there {
-            session.destroy_object(object).map_err(failed("does not destroy the old anchor"))?;
+        for object in &there {
+            if let Err(error) = session.destroy_object(*object) {
+                if there.len() == 1 && is_gone(&error) && is_logged_in(session) {
+                    // Another engine destroyed it, and made an anchor of its own. That one stands.
+                    let _ = session.destroy_object(created);
+                }
+                return Err(failed("does not destroy the old anchor")(error));
+            }
         }
         *known = Some(vec![created]);
         Ok(())
@@ -54,14 +68,28 @@ impl Anchor for Backing {
     }
 }
 
+/// Checks that the objects of the last step are there, with the value that it left. After a failure the caller looks for
+/// anchors again, and judges what it finds.
+fn still_there(session: &Session, known: &[ObjectHandle], old: Option<&[u8]>) -> Result<(), BackingError> {
+    for object in known {
+        let value = value(session, *object).map_err(failed("does not show the old anchor"))?;
+        if old.is_some_and(|old| old != value) {
+            return Err(of_another_engine());
+        }
+    }
+    Ok(())
+}
+
+fn of_another_engine() -> BackingError {
+    BackingError("the anchor is another one than was left there: somebody else writes it".into())
+}
+
 /// The objects of an anchor with the value `old`, or `new` if a step was interrupted.
 fn stands_at(session: &Session, old: Option<&[u8]>, new: &[u8]) -> Result<Vec<ObjectHandle>, BackingError> {
     let there = found(session)?;
     let is_one = |value: &[u8]| value == new || old == Some(value);
     if old.is_some() && !there.iter().any(|found| found.value.as_deref().is_some_and(is_one)) {
-        return Err(BackingError(
-            "the anchor is another one than was left there: somebody else writes it".into(),
-        ));
+        return Err(of_another_engine());
     }
     Ok(there.into_iter().map(|found| found.object).collect())
 }
@@ -125,6 +153,11 @@ fn value(session: &Session, object: ObjectHandle) -> Result<Vec<u8>, Error> {
             _ => None,
         })
         .unwrap_or_default())
+}
+
+/// Whether the object is not there, or is not shown any more.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Pkcs11(RvError::ObjectHandleInvalid, _))
 }
 
 /// Whether the token or the session fails, whatever the object is (PKCS#11 v3.2 section 5.1, the values for
