@@ -24,7 +24,7 @@ use crate::kernel::psbt::PsbtBytes;
 use crate::kernel::receipt::Change;
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{self, Claim, Locked, Moment, Opened, Outcome, Signable, Subject};
+use crate::kernel::state::{self, Claim, KeyRecord as _, Locked, Moment, Opened, Outcome, Signable, Subject};
 use crate::kernel::wallet::Wallet;
 use keys::{Countersigner, Paid};
 
@@ -80,7 +80,7 @@ impl Engine {
         approvals: Vec<Approval>,
         asked: K::Asked,
     ) -> Result<Countersigned<K::Signed>, EngineError> {
-        let held = K::held(self, id)?;
+        let held = self.held::<K::Record>(id)?;
         let request = self.settled(held.key.request(self, id, asked))?;
         let (consumed, is_new) = self.approve(id, &held, request, approvals)?;
         Ok(Countersigned { signed: held.key.sign(consumed, self)?, is_new })
@@ -112,15 +112,15 @@ impl Engine {
     ) -> Result<(Paid<K>, bool), EngineError> {
         let (entropy, epoch) = (self.entropy()?, self.epoch());
         let (codes, binding) = (approvals.len(), request.binding());
-        let eligible = Eligible { users: key.users(), key: None, binding: Some(&binding) };
-        let at = |kind| RecordKey { kind, id: *id };
+        let eligible = Eligible { users: &key.terms().users, key: None, binding: Some(&binding) };
         let decide = |request, approvals, now| {
             let claims = self.claims(approvals, eligible)?;
             // Every change of the key's record also writes its state. So if the state is unchanged at the
             // write, the key is, too.
-            let state = self.state_at(at(K::STATE))?;
-            if self.version_at(at(K::RECORD))? != Some(*version) {
-                return Err(EngineError::ChangedMeanwhile(key.label().into()));
+            let state = self.key_state::<K::Record>(id)?;
+            let place = RecordKey { kind: K::Record::RECORD, id: *id };
+            if self.version_at(place)? != Some(*version) {
+                return Err(EngineError::ChangedMeanwhile(key.terms().label.clone()));
             }
             let moment = Moment { now, epoch, entropy: &entropy };
             Ok(state::decide((&**key, request), claims, &state, moment))

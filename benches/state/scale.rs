@@ -16,13 +16,11 @@ use countersign::kernel::administration::{
 };
 use countersign::kernel::approval::Approval;
 use countersign::kernel::clock::Believed;
-use countersign::kernel::digest_key::DigestKeyRecord;
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::receipt::{Change, Receipt};
 use countersign::kernel::record::Versioned;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::{ClockRecord, TokenRecord, UserRecord, WalletState};
-use countersign::kernel::wallet::WalletRecord;
+use countersign::kernel::state::{ClockRecord, KeyRecord, TokenRecord, UserRecord, WalletState};
 use countersign::ports::{Anchor, Ledger};
 
 use super::middle;
@@ -228,14 +226,7 @@ impl Present for NobodyYet<'_> {
         Ok(None)
     }
 
-    fn wallet(&self, _id: &KeyId) -> Result<(Versioned<WalletRecord>, Versioned<WalletState>), Refused> {
-        unreachable!("a user is enrolled")
-    }
-
-    fn digest_key(
-        &self,
-        _id: &KeyId,
-    ) -> Result<(Versioned<DigestKeyRecord>, Versioned<WalletState>), Refused> {
+    fn key<K: KeyRecord>(&self, _id: &KeyId) -> Result<(Versioned<K>, Versioned<WalletState>), Refused> {
         unreachable!("a user is enrolled")
     }
 

@@ -12,20 +12,24 @@ mod pins;
 mod present;
 
 pub use crate::kernel::administration::{
-    Act, Administrator, Approved, DigestKeyChange, Done, Enrolment, Login, MAX_LABEL_LEN, MAX_POLICY_LEN,
+    Act, Administrator, Approved, Done, Enrolment, Login, MAX_LABEL_LEN, MAX_POLICY_LEN,
     MAX_SIGNERS as MAX_WALLET_USERS, MAX_TOKEN_LABEL_LEN, NewDigestKey, NewScript, NewUser, NewWallet,
     UserId, WalletChange,
 };
+
+pub use crate::kernel::key::{KeyChange, KeyTerms};
 
 use zeroize::Zeroizing;
 
 use crate::engine::{Engine, EngineError};
 use crate::kernel::act::Deed;
 use crate::kernel::administration::{self, Fresh, Moment, PinEra, Plan, Timing};
+use crate::kernel::digest_key::DigestKeyRecord;
 use crate::kernel::pin::Role;
 use crate::kernel::receipt::Change;
 use crate::kernel::seal::Kind;
 use crate::kernel::state::ClockRecord;
+use crate::kernel::wallet::WalletRecord;
 
 impl Engine {
     /// Initialises the token, once. An existing token is never replaced.
@@ -101,8 +105,8 @@ impl Engine {
             Done::Initialised | Done::Enrolled(_) | Done::UserChanged | Done::UserPinUnlocked => {}
             Done::UserPinReplaced => return Ok(Some(self.begin_pin_era(Role::User))),
             Done::PinChanged(new) => return Ok(Some(self.begin_pin_era(new.role()))),
-            Done::Wallet(id) => self.publish(*id, &self.wallet_record(id)?)?,
-            Done::DigestKey(id) => self.publish_digest_key(*id, &self.digest_key_record(id)?)?,
+            Done::Wallet(id) => self.publish::<WalletRecord>(*id, &self.key_record(id)?)?,
+            Done::DigestKey(id) => self.publish::<DigestKeyRecord>(*id, &self.key_record(id)?)?,
             Done::ClockTaken => self.believe(self.single::<ClockRecord>(Kind::Clock)?.value().believed),
         }
         Ok(None)

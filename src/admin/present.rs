@@ -2,11 +2,9 @@
 
 use crate::engine::{Engine, EngineError};
 use crate::kernel::administration::{KeyId, Present, Refused};
-use crate::kernel::digest_key::DigestKeyRecord;
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::Kind;
-use crate::kernel::state::{ClockRecord, TokenRecord, UserRecord, WalletState};
-use crate::kernel::wallet::WalletRecord;
+use crate::kernel::state::{ClockRecord, KeyRecord, TokenRecord, UserRecord, WalletState};
 use crate::ports::RandomError;
 
 impl Present for Engine {
@@ -24,15 +22,8 @@ impl Present for Engine {
         self.user_record(name)
     }
 
-    fn wallet(&self, id: &KeyId) -> Result<(Versioned<WalletRecord>, Versioned<WalletState>), EngineError> {
-        Ok((self.wallet_record(id)?, self.wallet_state(id)?))
-    }
-
-    fn digest_key(
-        &self,
-        id: &KeyId,
-    ) -> Result<(Versioned<DigestKeyRecord>, Versioned<WalletState>), EngineError> {
-        Ok((self.digest_key_record(id)?, self.digest_key_state(id)?))
+    fn key<K: KeyRecord>(&self, id: &KeyId) -> Result<(Versioned<K>, Versioned<WalletState>), EngineError> {
+        Ok((self.key_record(id)?, self.key_state::<K>(id)?))
     }
 
     fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, EngineError> {
@@ -40,29 +31,11 @@ impl Present for Engine {
     }
 
     fn has_label(&self, label: &str) -> bool {
-        self.of_closed(|closed| closed.label == label).contains(&true)
-            || self.wallets().iter().any(|(_, wallet)| wallet.label() == label)
-            || self.digest_keys().iter().any(|(_, key)| key.label() == label)
+        self.find_terms(|terms| (terms.label == label).then_some(())).is_some()
     }
 
     fn signs_for(&self, user: &str) -> Option<String> {
-        let lists = |users: &[String]| users.iter().any(|name| name == user);
-        let of_wallets = || {
-            let wallets = self.wallets();
-            wallets
-                .iter()
-                .find(|(_, wallet)| lists(wallet.users()))
-                .map(|(_, wallet)| wallet.label().to_owned())
-        };
-        let of_keys = || {
-            let keys = self.digest_keys();
-            keys.iter().find(|(_, key)| lists(key.users())).map(|(_, key)| key.label().to_owned())
-        };
-        let of_closed = || {
-            let closed = self.of_closed(|closed| lists(&closed.users).then(|| closed.label.clone()));
-            closed.into_iter().flatten().next()
-        };
-        of_wallets().or_else(of_keys).or_else(of_closed)
+        self.find_terms(|terms| terms.users.iter().any(|name| name == user).then(|| terms.label.clone()))
     }
 }
 

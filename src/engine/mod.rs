@@ -7,13 +7,12 @@ mod acts;
 mod breaker;
 mod clock;
 mod commit;
-mod digest_key;
 mod error;
+mod keys;
 mod standing;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
@@ -22,7 +21,7 @@ use crate::kernel::administration::PinEra;
 use crate::kernel::anchor::StateError;
 use crate::kernel::binding::Binding;
 use crate::kernel::clock::Believed;
-use crate::kernel::digest_key::DigestKey;
+use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
 use crate::kernel::failures::Failures;
 use crate::kernel::otp::{OtpHash, OtpKeyId};
 use crate::kernel::pin::Role;
@@ -30,14 +29,16 @@ use crate::kernel::receipt::{Batch, Committed};
 use crate::kernel::recent::Recent;
 use crate::kernel::record::{Stored, Versioned};
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{ClockRecord, Epoch, Peer, PinStanding, TokenRecord, UserRecord, WalletState};
+use crate::kernel::state::{ClockRecord, Epoch, Peer, PinStanding, TokenRecord, UserRecord};
 use crate::kernel::wallet::{Reach, Wallet, WalletRecord};
 use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
 
 use breaker::Breaker;
 pub use breaker::DEFAULT_FAILURES_PER_HOUR;
-pub use digest_key::DigestKeyId;
 pub use error::EngineError;
+pub use keys::DigestKeyId;
+use keys::{Closed, Register};
+pub(crate) use keys::{Held, Registered};
 pub use standing::EngineStanding;
 
 /// The id of a wallet or of a key that signs digests: random, made with it.
@@ -68,8 +69,8 @@ pub struct Engine {
     most_failures: u32,
     /// PSBTs refused without a code. The first ones in an hour are recorded.
     declined: Mutex<Failures>,
-    wallets: RwLock<HashMap<WalletId, Held<Wallet>>>,
-    digest_keys: RwLock<HashMap<DigestKeyId, Held<DigestKey>>>,
+    wallets: Register<Wallet>,
+    digest_keys: Register<DigestKey>,
     closed: RwLock<Vec<Closed>>,
     administration: Mutex<()>,
     /// The acts of administration since the engine was opened, done and refused.
@@ -81,26 +82,6 @@ pub struct Engine {
     pub(crate) pins: [Mutex<()>; 2],
     /// The era of the PIN of each role in this process. No login outlasts it.
     pin_eras: [AtomicU64; 2],
-}
-
-/// A wallet or key whose record is whole, but whose script or policy this version does not accept. It signs
-/// nothing, and nothing else is affected.
-pub(crate) struct Closed {
-    pub(crate) label: String,
-    pub(crate) users: Vec<String>,
-    refusal: String,
-}
-
-/// A wallet or digest key as it is recorded, and the version of its record.
-pub(crate) struct Held<T> {
-    pub(crate) key: Arc<T>,
-    pub(crate) version: u64,
-}
-
-impl<T> Clone for Held<T> {
-    fn clone(&self) -> Held<T> {
-        Held { key: Arc::clone(&self.key), version: self.version }
-    }
 }
 
 impl Engine {
@@ -123,8 +104,8 @@ impl Engine {
             breaker: Breaker::default(),
             most_failures: DEFAULT_FAILURES_PER_HOUR,
             declined: Mutex::default(),
-            wallets: RwLock::default(),
-            digest_keys: RwLock::default(),
+            wallets: Register::default(),
+            digest_keys: Register::default(),
             closed: RwLock::default(),
             administration: Mutex::default(),
             acts: Mutex::default(),
@@ -225,43 +206,20 @@ impl Engine {
         }))
     }
 
-    /// All wallets, in any order.
-    pub fn wallets(&self) -> Vec<(WalletId, Arc<Wallet>)> {
-        let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
-        wallets.iter().map(|(id, held)| (*id, Arc::clone(&held.key))).collect()
-    }
-
-    /// Why wallets and digest keys stay closed: one line for each.
-    pub fn closed_keys(&self) -> Vec<String> {
-        self.of_closed(|closed| closed.refusal.clone())
-    }
-
-    pub(crate) fn of_closed<T>(&self, view: impl Fn(&Closed) -> T) -> Vec<T> {
-        self.closed.read().unwrap_or_else(PoisonError::into_inner).iter().map(view).collect()
-    }
-
-    /// One wallet.
-    pub fn wallet(&self, id: &WalletId) -> Result<Arc<Wallet>, EngineError> {
-        Ok(self.held(id)?.key)
-    }
-
-    pub(crate) fn held(&self, id: &WalletId) -> Result<Held<Wallet>, EngineError> {
-        let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
-        wallets.get(id).cloned().ok_or(EngineError::NoSuchWallet)
-    }
-
     /// How far the addresses of a wallet were used.
     pub fn reach(&self, id: &WalletId) -> Result<Reach, EngineError> {
-        let state = self.wallet_state(id)?;
+        let state = self.key_state::<WalletRecord>(id)?;
         self.ledger()?.settle(state.version())?;
         Ok(state.value().reach)
     }
 
     /// Whether a wallet of this user requires a cosigner's signature before a code is checked.
     pub fn is_guarded(&self, user: &str) -> bool {
-        let wallets = self.wallets.read().unwrap_or_else(PoisonError::into_inner);
-        let guards = |wallet: &Wallet| wallet.policy().require_cosigner().is_some();
-        wallets.values().any(|held| guards(&held.key) && held.key.users().iter().any(|name| name == user))
+        let guards = |wallet: &Wallet| {
+            let is_guard = wallet.policy().require_cosigner().is_some();
+            (is_guard && wallet.users().iter().any(|name| name == user)).then_some(())
+        };
+        self.wallets.find(guards).is_some()
     }
 
     /// Fills `bytes` with randomness from inside.
@@ -297,14 +255,8 @@ impl Engine {
 
     /// Adopts a ledger that was just opened or made, with its wallets.
     fn adopt(&self, ledger: Box<dyn Ledger>) -> Result<(), EngineError> {
-        for place in ledger.places(Kind::Wallet)? {
-            let Some(record) = read::<WalletRecord>(ledger.as_ref(), place)? else { continue };
-            if let Err(error) = self.publish(place.id, &record) {
-                let WalletRecord { label, users, .. } = record.into_value();
-                self.close(Closed { label, users, refusal: error.to_string() });
-            }
-        }
-        self.adopt_digest_keys(ledger.as_ref())?;
+        self.adopt_keys::<WalletRecord>(ledger.as_ref())?;
+        self.adopt_keys::<DigestKeyRecord>(ledger.as_ref())?;
         let clock: Option<Versioned<ClockRecord>> = read(ledger.as_ref(), RecordKey::single(Kind::Clock))?;
         *self.believed.lock().unwrap_or_else(PoisonError::into_inner) = clock
             .map(|clock| clock.value().believed)
@@ -314,19 +266,6 @@ impl Engine {
         self.count_failures(ledger.failures());
         // Only initialisation and opening come here, each once.
         self.ledger.set(ledger).map_err(|_| EngineError::AlreadyInitialised)
-    }
-
-    fn close(&self, closed: Closed) {
-        self.closed.write().unwrap_or_else(PoisonError::into_inner).push(closed);
-    }
-
-    /// Makes the engine sign with a wallet as it is now recorded.
-    pub(crate) fn publish(&self, id: WalletId, record: &Versioned<WalletRecord>) -> Result<(), EngineError> {
-        let wallet = Wallet::of(record, &self.secp)
-            .map_err(|error| EngineError::WalletUnreadable { wallet: record.value().label.clone(), error })?;
-        let held = Held { key: Arc::new(wallet), version: record.version() };
-        self.wallets.write().unwrap_or_else(PoisonError::into_inner).insert(id, held);
-        Ok(())
     }
 
     pub(crate) fn answers(&self) -> MutexGuard<'_, Recent<(Binding, [u8; 16]), u64>> {
@@ -346,23 +285,9 @@ impl Engine {
         read(self.ledger()?, RecordKey::user(name))
     }
 
-    pub(crate) fn wallet_record(&self, id: &WalletId) -> Result<Versioned<WalletRecord>, EngineError> {
-        let place = RecordKey { kind: Kind::Wallet, id: *id };
-        read(self.ledger()?, place)?.ok_or(EngineError::NoSuchWallet)
-    }
-
     /// The present version of a record.
     pub(crate) fn version_at(&self, place: RecordKey) -> Result<Option<u64>, EngineError> {
         Ok(self.ledger()?.version(&place)?)
-    }
-
-    pub(crate) fn wallet_state(&self, id: &WalletId) -> Result<Versioned<WalletState>, EngineError> {
-        self.state_at(RecordKey { kind: Kind::WalletState, id: *id })
-    }
-
-    /// The state of a wallet or digest key: what was done with it.
-    pub(crate) fn state_at(&self, place: RecordKey) -> Result<Versioned<WalletState>, EngineError> {
-        read(self.ledger()?, place)?.ok_or_else(|| missing(place))
     }
 
     /// The record of a kind that has at most one.

@@ -3,14 +3,14 @@
 
 use std::collections::HashSet;
 
-use crate::engine::{Engine, EngineError, Held, KeyId};
-use crate::kernel::digest_key::{DIGEST_LEN, DigestKey, RequestedDigest, SIGNATURE_LEN};
+use crate::engine::{Engine, EngineError, KeyId, Registered};
+use crate::kernel::digest_key::{DIGEST_LEN, DigestKey, DigestKeyRecord, RequestedDigest, SIGNATURE_LEN};
+use crate::kernel::key::KeyTerms;
 use crate::kernel::psbt::{CheckedPsbt, PsbtBytes, PsbtError, Surroundings};
 use crate::kernel::receipt::Receipt;
-use crate::kernel::seal::Kind;
 use crate::kernel::signer::{self, Authorization, DigestAuthorization};
 use crate::kernel::state::{Consumed, Signable};
-use crate::kernel::wallet::{Wallet, WalletKeys};
+use crate::kernel::wallet::{Wallet, WalletKeys, WalletRecord};
 
 /// Proof that a request to a key was paid for.
 pub(super) type Paid<K> = Receipt<Consumed<<K as Countersigner>::Request>>;
@@ -24,19 +24,11 @@ pub(crate) trait Countersigner: Sized {
     /// The signed result.
     type Signed;
 
-    /// The kind of its record.
-    const RECORD: Kind;
-    /// The kind of its state.
-    const STATE: Kind;
+    /// The record that it is opened from.
+    type Record: Registered<Opened = Self>;
 
-    /// The key in its present state.
-    fn held(engine: &Engine, id: &KeyId) -> Result<Held<Self>, EngineError>;
-
-    /// Its label.
-    fn label(&self) -> &str;
-
-    /// The users whose codes sign.
-    fn users(&self) -> &[String];
+    /// Its terms.
+    fn terms(&self) -> &KeyTerms;
 
     /// Checks everything in the input that needs no code. A refusal here spends nothing.
     fn request(&self, engine: &Engine, id: &KeyId, asked: Self::Asked) -> Result<Self::Request, EngineError>;
@@ -54,19 +46,10 @@ impl Countersigner for Wallet {
     type Request = CheckedPsbt;
     type Signed = Vec<u8>;
 
-    const RECORD: Kind = Kind::Wallet;
-    const STATE: Kind = Kind::WalletState;
+    type Record = WalletRecord;
 
-    fn held(engine: &Engine, id: &KeyId) -> Result<Held<Wallet>, EngineError> {
-        engine.held(id)
-    }
-
-    fn label(&self) -> &str {
-        self.label()
-    }
-
-    fn users(&self) -> &[String] {
-        self.users()
+    fn terms(&self) -> &KeyTerms {
+        self.terms()
     }
 
     /// Checks a PSBT, and compares it with the other wallets of this token. If a rule refuses it, that is
@@ -81,7 +64,7 @@ impl Countersigner for Wallet {
             .map(|(_, sibling)| sibling.master_fingerprint())
             .collect();
         let around = Surroundings {
-            reach: engine.wallet_state(id)?.value().reach,
+            reach: engine.key_state::<WalletRecord>(id)?.value().reach,
             require_cosigner: self.policy().require_cosigner(),
             is_sibling: &|fingerprint| siblings.contains(fingerprint),
             secp: &engine.secp,
@@ -109,19 +92,10 @@ impl Countersigner for DigestKey {
     type Request = RequestedDigest;
     type Signed = [u8; SIGNATURE_LEN];
 
-    const RECORD: Kind = Kind::DigestKey;
-    const STATE: Kind = Kind::DigestKeyState;
+    type Record = DigestKeyRecord;
 
-    fn held(engine: &Engine, id: &KeyId) -> Result<Held<DigestKey>, EngineError> {
-        engine.held_digest_key(id)
-    }
-
-    fn label(&self) -> &str {
-        self.label()
-    }
-
-    fn users(&self) -> &[String] {
-        self.users()
+    fn terms(&self) -> &KeyTerms {
+        self.terms()
     }
 
     fn request(

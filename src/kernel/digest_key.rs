@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 pub use super::act::document::DigestMechanisms;
 use super::binding::Binding;
+use super::key::KeyTerms;
 use super::policy::{DigestPolicy, PolicyError};
 use super::record::{Stored, Versioned};
 use super::seal::Authority;
@@ -32,14 +33,8 @@ const LABEL: &[u8] = b"countersign/digest/v1\0";
 /// A key as it is sealed.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct DigestKeyRecord {
-    /// Its label, unique among the keys and wallets of the token.
-    pub label: String,
-    /// `CKA_ID`.
-    pub cka_id: Vec<u8>,
-    /// The users whose codes sign.
-    pub users: Vec<String>,
-    /// The policy, a TOML document.
-    pub policy: String,
+    /// Its terms.
+    pub terms: KeyTerms,
     /// The mechanisms that it was made for.
     pub mechanisms: DigestMechanisms,
     /// The secret key, 32 bytes.
@@ -50,14 +45,8 @@ impl Stored for DigestKeyRecord {}
 
 /// Everything about a key except its secret.
 pub struct DigestKeyParts {
-    /// Its label.
-    pub label: String,
-    /// `CKA_ID`.
-    pub cka_id: Vec<u8>,
-    /// The users whose codes sign.
-    pub users: Vec<String>,
-    /// The policy, a TOML document.
-    pub policy: String,
+    /// Its terms.
+    pub terms: KeyTerms,
     /// The mechanisms that it is made for.
     pub mechanisms: DigestMechanisms,
 }
@@ -65,18 +54,15 @@ pub struct DigestKeyParts {
 impl DigestKeyRecord {
     /// A key with this secret, which is fresh and random.
     pub fn new(parts: DigestKeyParts, secret: &Zeroizing<[u8; 32]>) -> DigestKeyRecord {
-        let DigestKeyParts { label, cka_id, users, policy, mechanisms } = parts;
-        DigestKeyRecord { label, cka_id, users, policy, mechanisms, secret: Zeroizing::new(secret.to_vec()) }
+        let DigestKeyParts { terms, mechanisms } = parts;
+        DigestKeyRecord { terms, mechanisms, secret: Zeroizing::new(secret.to_vec()) }
     }
 }
 
 /// A key ready to sign.
 pub struct DigestKey {
-    label: String,
-    cka_id: Vec<u8>,
-    users: Vec<String>,
+    terms: KeyTerms,
     policy: DigestPolicy,
-    policy_document: String,
     mechanisms: DigestMechanisms,
     public_key: PublicKey,
     secret: ErasedKey,
@@ -92,17 +78,14 @@ impl DigestKey {
     ) -> Result<DigestKey, DigestKeyError> {
         let secret =
             SecretKey::from_slice(&record.secret).map(ErasedKey).map_err(|_| DigestKeyError::Secret)?;
-        let policy = DigestPolicy::parse(&record.policy)?;
-        let (required, users) = (policy.required_approvals(), record.users.len());
+        let policy = DigestPolicy::parse(&record.terms.policy)?;
+        let (required, users) = (policy.required_approvals(), record.terms.users.len());
         if users < required {
             return Err(DigestKeyError::TooFewUsers { required, users });
         }
         Ok(DigestKey {
-            label: record.label.clone(),
-            cka_id: record.cka_id.clone(),
-            users: record.users.clone(),
+            terms: record.terms.clone(),
             policy,
-            policy_document: record.policy.clone(),
             mechanisms: record.mechanisms,
             public_key: PublicKey::from_secret_key(secp, &secret.0),
             secret,
@@ -119,19 +102,24 @@ impl DigestKey {
         Ok(DigestKey { authority: Some(record.authority), ..key })
     }
 
+    /// Its terms.
+    pub fn terms(&self) -> &KeyTerms {
+        &self.terms
+    }
+
     /// Its label.
     pub fn label(&self) -> &str {
-        &self.label
+        &self.terms.label
     }
 
     /// `CKA_ID`.
     pub fn cka_id(&self) -> &[u8] {
-        &self.cka_id
+        &self.terms.cka_id
     }
 
     /// The users whose codes sign.
     pub fn users(&self) -> &[String] {
-        &self.users
+        &self.terms.users
     }
 
     /// Its policy.
@@ -141,7 +129,7 @@ impl DigestKey {
 
     /// Its policy as the original TOML document.
     pub fn policy_document(&self) -> &str {
-        &self.policy_document
+        &self.terms.policy
     }
 
     /// The mechanisms that it was made for.
@@ -156,7 +144,7 @@ impl DigestKey {
 
     /// Requests the signature of this digest.
     pub fn request(&self, digest: [u8; DIGEST_LEN]) -> RequestedDigest {
-        RequestedDigest { label: self.label.clone(), public_key: self.public_key, digest }
+        RequestedDigest { label: self.terms.label.clone(), public_key: self.public_key, digest }
     }
 
     pub(crate) fn authority(&self) -> Option<Authority> {
@@ -227,7 +215,7 @@ pub enum DigestKeyError {
 
 impl fmt::Debug for DigestKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DigestKey").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("DigestKey").field("label", &self.terms.label).finish_non_exhaustive()
     }
 }
 
@@ -239,10 +227,12 @@ mod tests {
 
     fn record(users: &[&str], policy: &str) -> DigestKeyRecord {
         let parts = DigestKeyParts {
-            label: "other chain".into(),
-            cka_id: vec![1],
-            users: users.iter().map(|user| (*user).into()).collect(),
-            policy: policy.into(),
+            terms: KeyTerms {
+                label: "other chain".into(),
+                cka_id: vec![1],
+                users: users.iter().map(|user| (*user).into()).collect(),
+                policy: policy.into(),
+            },
             mechanisms: MECHANISMS,
         };
         DigestKeyRecord::new(parts, &Zeroizing::new([1; 32]))
@@ -280,5 +270,12 @@ mod tests {
         let mut zero = record(&["alice"], "unlimited = true");
         zero.secret = Zeroizing::new(vec![0; 32]);
         assert_eq!(DigestKey::open(&zero, &Secp256k1::new()).map(drop), Err(DigestKeyError::Secret));
+    }
+
+    #[test]
+    fn a_key_is_written_in_the_layout_of_the_first_format() {
+        let terms = ("other chain", vec![1_u8], ["alice"].as_slice(), "unlimited = true");
+        let written = postcard::to_allocvec(&(terms, (true, false), vec![1_u8; 32])).expect("it is written");
+        assert_eq!(record(&["alice"], "unlimited = true").encode()[..], [&[1][..], &written].concat());
     }
 }

@@ -18,6 +18,7 @@ pub mod direction;
 pub mod factor;
 pub mod failures;
 pub mod history;
+pub mod key;
 pub mod network;
 pub mod officer;
 pub mod otp;

@@ -13,7 +13,7 @@ use super::request::TemplateEntry;
 use super::rv::{Answer, Rv};
 use super::template::{bool_value, check_curve, expect, required, set_same, text, valid};
 use super::vendor::*;
-use crate::admin::{DigestKeyChange, NewDigestKey};
+use crate::admin::{KeyTerms, NewDigestKey};
 use crate::kernel::digest_key::DigestMechanisms;
 
 /// The key that two templates describe.
@@ -43,27 +43,14 @@ pub(super) fn new_digest_key(public: &[&TemplateEntry], private: &[&TemplateEntr
     }
     let incomplete = Rv(CKR_TEMPLATE_INCOMPLETE);
     Ok(NewDigestKey {
-        label: label.ok_or(incomplete)?,
-        cka_id: cka_id.unwrap_or_default(),
-        users: user_list(&users.ok_or(incomplete)?),
-        policy: policy.ok_or(incomplete)?,
+        terms: KeyTerms {
+            label: label.ok_or(incomplete)?,
+            cka_id: cka_id.unwrap_or_default(),
+            users: user_list(&users.ok_or(incomplete)?),
+            policy: policy.ok_or(incomplete)?,
+        },
         mechanisms: mechanisms.ok_or(incomplete)?,
     })
-}
-
-/// The attributes of a key that can be changed: label, users, and the whole policy. Never what it was made
-/// for.
-pub(super) fn digest_key_change(class: Class, template: &[&TemplateEntry]) -> Answer<DigestKeyChange> {
-    let mut change = DigestKeyChange::default();
-    for TemplateEntry { kind, value } in template {
-        match *kind {
-            CKA_LABEL => change.label = Some(text(value)?),
-            CKA_COUNTERSIGN_USERS => change.users = Some(user_list(&text(value)?)),
-            CKA_COUNTERSIGN_POLICY => change.policy = Some(text(value)?),
-            other => return Err(class.refusal(other)),
-        }
-    }
-    Ok(change)
 }
 
 /// `CKA_ALLOWED_MECHANISMS`: one or both of the two. A wallet's mechanism is not allowed: a key that signs

@@ -17,7 +17,7 @@ use super::template::{
     bool_value, check_date, each_once, expect, expect_empty_array, set_same, text, ulong_value, value_of,
 };
 use super::vendor::*;
-use crate::admin::{Act, Done, Enrolment, NewScript, NewUser, NewWallet};
+use crate::admin::{Act, Done, Enrolment, KeyTerms, NewScript, NewUser, NewWallet};
 use crate::kernel::network::Network;
 use crate::kernel::otp::{OtpHash, SECRET_LEN};
 
@@ -174,12 +174,14 @@ fn new_wallet(public: &[&TemplateEntry], private: &[&TemplateEntry]) -> Answer<N
     }
     let incomplete = Rv(CKR_TEMPLATE_INCOMPLETE);
     Ok(NewWallet {
-        label: label.ok_or(incomplete)?,
-        cka_id: cka_id.unwrap_or_default(),
+        terms: KeyTerms {
+            label: label.ok_or(incomplete)?,
+            cka_id: cka_id.unwrap_or_default(),
+            users: user_list(&users.ok_or(incomplete)?),
+            policy: policy.ok_or(incomplete)?,
+        },
         network: Network::from_str(&network.ok_or(incomplete)?)
             .map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?,
-        users: user_list(&users.ok_or(incomplete)?),
-        policy: policy.ok_or(incomplete)?,
         script: NewScript { registration, path },
     })
 }

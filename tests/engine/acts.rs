@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, Once};
 
 use countersign::admin::{
-    Act, Administrator, DigestKeyChange, NewDigestKey, NewScript, UserId, WalletChange,
+    Act, Administrator, KeyChange, KeyTerms, NewDigestKey, NewScript, UserId, WalletChange,
 };
 use countersign::engine::EngineError;
 use countersign::kernel::act::document::{UserDocument, WalletDocument};
@@ -85,14 +85,13 @@ fn every_act_of_administration_keeps_the_whole_document_and_the_digest_of_the_on
     bench.user("bob");
     let id = bench.add_wallet("w", &["alice"], UNLIMITED, NewScript::default()).expect("a wallet");
     let made = shown(&bench, &id);
-    let change = WalletChange { policy: Some(LIMITED.into()), ..WalletChange::default() };
+    let change = KeyChange { policy: Some(LIMITED.into()), ..KeyChange::default() };
     bench.change_wallet(&id, change).expect("changed");
     let limited = shown(&bench, &id);
-    let change = WalletChange {
+    let change = KeyChange {
         label: Some("cold".into()),
         users: Some(vec!["alice".into(), "bob".into()]),
         policy: Some(UNLIMITED.into()),
-        ..WalletChange::default()
     };
     bench.change_wallet(&id, change).expect("changed");
     bench.set_user_pin(b"user-pin").expect("set");
@@ -161,14 +160,16 @@ fn what_is_in_force_follows_from_the_chain_alone_as_the_engine_has_it() {
     bench.unconfirmed("bob");
     let id = bench.wallet("w", &["alice"], LIMITED);
     let key = NewDigestKey {
-        label: "k".into(),
-        cka_id: vec![],
-        users: vec!["alice".into()],
-        policy: UNLIMITED.into(),
+        terms: KeyTerms {
+            label: "k".into(),
+            cka_id: vec![],
+            users: vec!["alice".into()],
+            policy: UNLIMITED.into(),
+        },
         mechanisms: DigestMechanisms { digest: true, ecdsa: false },
     };
     let key_id = bench.add_digest_key(key).expect("a key");
-    let change = DigestKeyChange { label: Some("l".into()), ..DigestKeyChange::default() };
+    let change = KeyChange { label: Some("l".into()), ..KeyChange::default() };
     bench.change_digest_key(&key_id, change).expect("changed");
     bench.remove_user("bob", &bench.key_id("bob")).expect("nothing lists him");
     // A second enrolment under the same name is another user.
@@ -211,7 +212,7 @@ fn every_act_is_a_line_of_the_log_at_warn_and_one_that_tightens_at_info() {
         bench.unconfirmed("bob");
         let id = bench.wallet("w", &["alice"], UNLIMITED);
         let set = |policy: &str| {
-            let change = WalletChange { policy: Some(policy.into()), ..WalletChange::default() };
+            let change = KeyChange { policy: Some(policy.into()), ..KeyChange::default() };
             bench.change_wallet(&id, change).expect("changed");
         };
         set(LIMITED);
@@ -317,7 +318,7 @@ fn an_act_that_is_refused_is_counted_and_writes_no_document() {
     let before = acts(&bench).len();
     let refused = bench.add_wallet("w", &["alice"], UNLIMITED, NewScript::default());
     assert!(matches!(refused, Err(EngineError::Name(_))));
-    let change = WalletChange { policy: Some("max_fee_sat = 1".into()), ..WalletChange::default() };
+    let change = KeyChange { policy: Some("max_fee_sat = 1".into()), ..KeyChange::default() };
     assert!(bench.change_wallet(&id, change).is_err());
     assert!(bench.remove_user("alice", &bench.key_id("alice")).is_err());
     assert!(bench.engine.login(Role::So, b"not the pin").is_err());

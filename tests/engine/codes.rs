@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use bitcoin::psbt::Psbt;
 use totp_rs::Totp;
 
-use countersign::admin::{Act, UserId, WalletChange};
+use countersign::admin::{Act, KeyChange, UserId};
 use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::act::{Change, Deed};
 use countersign::kernel::administration::{Restoration, restore};
@@ -209,7 +209,7 @@ fn a_repetition_under_a_wallet_that_changed_meanwhile_gives_nothing() {
     let id = scene.id;
     let act = move || {
         let policy = Some("max_transaction_sat = 1\nmax_fee_sat = 1".into());
-        let change = WalletChange { policy, ..WalletChange::default() };
+        let change = KeyChange { policy, ..KeyChange::default() };
         beside.change_wallet(&id, change).expect("changed");
     };
     scene.bench.ledger.state().meanwhile = Some((0, Box::new(act)));
@@ -247,7 +247,7 @@ fn a_repetition_that_the_policy_refuses_by_now_costs_no_try() {
     let code = scene.bench.code(&scene.alice);
     scene.sign(&code, &psbt).expect("signs");
     let policy = Some("max_transaction_sat = 1\nmax_fee_sat = 1".into());
-    let change = WalletChange { policy, ..WalletChange::default() };
+    let change = KeyChange { policy, ..KeyChange::default() };
     scene.bench.change_wallet(&scene.id, change).expect("changed");
     for _ in 0..3 {
         assert!(matches!(scene.sign(&code, &psbt), Err(EngineError::Policy(_))));
@@ -828,7 +828,7 @@ fn state_rollback_a_user_enrolled_after_a_restoration_waits_as_all_others() {
 fn state_rollback_after_a_restoration_every_period_counts_as_spent_until_it_is_over() {
     let scene = restored(100);
     let change = |policy: &str| {
-        let change = WalletChange { policy: Some(policy.into()), ..WalletChange::default() };
+        let change = KeyChange { policy: Some(policy.into()), ..KeyChange::default() };
         scene.bench.change_wallet(&scene.id, change).expect("changed");
     };
     let sign = || {
@@ -903,7 +903,7 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_does_not_confirm_the_new_enrolmen
 fn a_code_of_a_key_that_was_replaced_meanwhile_spends_nothing_of_the_new_enrolment() {
     let scene = Scene::new();
     let policy = Some("max_transaction_sat = 1\nmax_fee_sat = 1".into());
-    let change = WalletChange { policy, ..WalletChange::default() };
+    let change = KeyChange { policy, ..KeyChange::default() };
     scene.bench.change_wallet(&scene.id, change).expect("changed");
     scene.bench.user("bob");
     let psbt = scene.psbt(1).serialize();
@@ -912,7 +912,7 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_spends_nothing_of_the_new_enrolme
     let (beside, id) = (scene.bench.beside(), scene.id);
     let act = move || {
         let users = Some(vec!["bob".to_owned()]);
-        beside.change_wallet(&id, WalletChange { users, ..WalletChange::default() }).expect("changed");
+        beside.change_wallet(&id, KeyChange { users, ..KeyChange::default() }).expect("changed");
         beside.remove_user("alice", &beside.key_id("alice")).expect("no wallet lists her");
         beside.unconfirmed("alice");
     };

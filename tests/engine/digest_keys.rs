@@ -5,7 +5,7 @@ use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{Message, Secp256k1};
 use totp_rs::Totp;
 
-use countersign::admin::{DigestKeyChange, NewDigestKey};
+use countersign::admin::{KeyChange, KeyTerms, NewDigestKey};
 use countersign::engine::{DigestKeyId, EngineError};
 use countersign::kernel::act::{Change, Deed};
 use countersign::kernel::approval::Approval;
@@ -57,10 +57,12 @@ impl Scene {
 
 fn add(bench: &Bench, label: &str, users: &[&str], policy: &str) -> Result<DigestKeyId, EngineError> {
     bench.add_digest_key(NewDigestKey {
-        label: label.into(),
-        cka_id: vec![],
-        users: users.iter().map(|user| (*user).to_owned()).collect(),
-        policy: policy.into(),
+        terms: KeyTerms {
+            label: label.into(),
+            cka_id: vec![],
+            users: users.iter().map(|user| (*user).to_owned()).collect(),
+            policy: policy.into(),
+        },
         mechanisms: DigestMechanisms { digest: true, ecdsa: true },
     })
 }
@@ -162,9 +164,9 @@ fn period_transactions_counts_every_signature_also_of_the_same_digest() {
     assert_eq!(last, Some(tried(&["alice"], facts(), refused, Fate::Spent)));
     // The refusal spent its code, and no change of the policy brings anything back.
     let code = scene.code();
-    let change = DigestKeyChange {
+    let change = KeyChange {
         policy: Some("max_period_transactions = 3\nperiod_hours = 1".into()),
-        ..DigestKeyChange::default()
+        ..KeyChange::default()
     };
     scene.bench.change_digest_key(&scene.id, change).expect("changed");
     assert!(matches!(scene.sign(&code, &DIGEST), Err(EngineError::Code)), "spent");
@@ -329,7 +331,7 @@ fn a_key_changed_while_a_signature_is_under_way_gives_none() {
     let id = scene.id;
     let act = move || {
         let policy = Some("max_period_transactions = 1".into());
-        let change = DigestKeyChange { policy, ..DigestKeyChange::default() };
+        let change = KeyChange { policy, ..KeyChange::default() };
         beside.change_digest_key(&id, change).expect("changed");
     };
     // Before the decision is written.
@@ -353,7 +355,7 @@ fn crash_a_signature_of_a_digest_without_its_commit_does_not_exist() {
 fn users_and_policy_of_a_key_change_and_the_chain_tells_how() {
     let scene = Scene::new(UNLIMITED);
     let bob = scene.bench.user("bob");
-    let change = DigestKeyChange {
+    let change = KeyChange {
         label: Some("renamed".into()),
         users: Some(vec!["bob".into()]),
         policy: Some("max_period_transactions = 9".into()),
@@ -415,20 +417,24 @@ fn what_cannot_be_a_key_is_refused_and_not_written() {
         }
     }
     let made_for_nothing = scene.bench.add_digest_key(NewDigestKey {
-        label: "x".into(),
-        cka_id: vec![],
-        users: vec!["alice".into()],
-        policy: UNLIMITED.into(),
+        terms: KeyTerms {
+            label: "x".into(),
+            cka_id: vec![],
+            users: vec!["alice".into()],
+            policy: UNLIMITED.into(),
+        },
         mechanisms: DigestMechanisms { digest: false, ecdsa: false },
     });
     assert!(matches!(made_for_nothing, Err(EngineError::Parameter(_))));
     assert_eq!(scene.events().len(), before);
     let label = scene.bench.make_wallet(countersign::admin::NewWallet {
-        label: "sidechain".into(),
-        cka_id: vec![],
+        terms: KeyTerms {
+            label: "sidechain".into(),
+            cka_id: vec![],
+            users: vec!["alice".into()],
+            policy: UNLIMITED.into(),
+        },
         network: countersign::kernel::network::Network::Regtest,
-        users: vec!["alice".into()],
-        policy: UNLIMITED.into(),
         script: countersign::admin::NewScript::default(),
     });
     assert!(matches!(label, Err(EngineError::Name(_))), "no wallet of that label either");
@@ -454,7 +460,7 @@ fn a_key_of_another_version_stays_closed_alone() {
         let mut state = scene.bench.ledger.state();
         let (version, plaintext) = state.records[&place].clone();
         let mut record = DigestKeyRecord::decode(&plaintext).expect("reads");
-        record.policy = "unlimited = true\na_rule_of_tomorrow = 1".into();
+        record.terms.policy = "unlimited = true\na_rule_of_tomorrow = 1".into();
         state.records.insert(place, (version, record.encode()));
     }
     let Scene { bench, alice, id } = scene;

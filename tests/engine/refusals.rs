@@ -23,7 +23,7 @@ use bitcoin::{
 };
 use proptest::prelude::*;
 
-use countersign::admin::{NewScript, WalletChange};
+use countersign::admin::{KeyChange, NewScript};
 use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::audit::{Answer, Asked, Event, Fate, TransactionFacts};
 use countersign::kernel::clock::ClockError;

@@ -8,7 +8,7 @@ use bitcoin::{Amount, OutPoint, Sequence};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use countersign::admin::{MAX_POLICY_LEN, NewScript, WalletChange};
+use countersign::admin::{KeyChange, MAX_POLICY_LEN, NewScript};
 use countersign::engine::{EngineError, WalletId};
 use countersign::kernel::act::{Change, Deed, PolicyChange};
 use countersign::kernel::approval::Approval;
@@ -100,7 +100,7 @@ impl Scene {
     }
 
     fn set_policy(&self, policy: &str) -> Result<(), EngineError> {
-        let change = WalletChange { policy: Some(policy.into()), ..WalletChange::default() };
+        let change = KeyChange { policy: Some(policy.into()), ..KeyChange::default() };
         self.bench.change_wallet(&self.id, change)
     }
 }
@@ -201,7 +201,7 @@ fn no_change_of_policy_resets_what_was_spent() {
     scene.set_policy(&period(2 * LEAVES)).expect("a policy");
     scene.refuses(Rule::PeriodMax, &scene.payment(4));
     scene.set_policy(&period(3 * LEAVES)).expect("a policy");
-    let users = WalletChange { users: Some(vec!["alice".into()]), ..WalletChange::default() };
+    let users = KeyChange { users: Some(vec!["alice".into()]), ..KeyChange::default() };
     scene.bench.change_wallet(&scene.id, users).expect("a user");
     scene.signs(&scene.payment(4));
     scene.refuses(Rule::PeriodMax, &scene.payment(5));
@@ -412,7 +412,7 @@ fn a_wallet_has_at_least_as_many_users_as_must_approve() {
     let four = scene.set_policy(&format!("{UNLIMITED}\nrequired_approvals = 4\napprovals_from_sat = 9"));
     assert_eq!(four.expect_err("three users").to_string(), few(4));
     scene.set_policy(&two).expect("three users");
-    let users = |names: &[&str]| WalletChange { users: Some(names.map_owned()), ..WalletChange::default() };
+    let users = |names: &[&str]| KeyChange { users: Some(names.map_owned()), ..KeyChange::default() };
     let change = |names: &[&str]| scene.bench.change_wallet(&scene.id, users(names));
     assert_eq!(change(&["carol"]).expect_err("one user").to_string(), told);
     change(&["carol", "bob"]).expect("two users");
@@ -468,7 +468,7 @@ fn a_list_is_of_the_wallets_network() {
 #[test]
 fn the_audit_tells_what_a_change_of_a_wallet_means() {
     let scene = Scene::new(UNLIMITED);
-    let change = |change: WalletChange| {
+    let change = |change: KeyChange| {
         scene.bench.change_wallet(&scene.id, change).expect("a change");
         match scene.bench.ledger.state().events.last() {
             Some(Event::Act(act)) if act.deed == Deed::WalletUpdated => {
@@ -478,7 +478,7 @@ fn the_audit_tells_what_a_change_of_a_wallet_means() {
         }
     };
     let updated = |name: &str, changes: &[Change]| (name.to_owned(), changes.to_vec());
-    let policy = |policy: &str| WalletChange { policy: Some(policy.into()), ..WalletChange::default() };
+    let policy = |policy: &str| KeyChange { policy: Some(policy.into()), ..KeyChange::default() };
     let digest = |text: &str| -> [u8; 32] { Sha256::digest(text).into() };
     let changed = |old: &str, new: &str, tightens, loosens, rules: &[&str]| {
         Change::Policy(PolicyChange {
@@ -488,7 +488,7 @@ fn the_audit_tells_what_a_change_of_a_wallet_means() {
             after: digest(new),
         })
     };
-    let users = |names: &[&str]| WalletChange { users: Some(names.map_owned()), ..WalletChange::default() };
+    let users = |names: &[&str]| KeyChange { users: Some(names.map_owned()), ..KeyChange::default() };
     let five = period(5);
     let rules: &[&str] = &["unlimited", "max_fee_sat", "max_period_sat"];
     assert_eq!(change(policy(&five)), updated("w", &[changed(UNLIMITED, &five, true, false, rules)]));
@@ -502,7 +502,7 @@ fn the_audit_tells_what_a_change_of_a_wallet_means() {
     assert_eq!(change(users(&["bob", "alice"])), updated("w", &[removed]));
     let both = [Change::UsersAdded(names(&["carol"])), Change::UsersRemoved(names(&["alice"]))];
     assert_eq!(change(users(&["carol", "bob"])), updated("w", &both));
-    let label = WalletChange { label: Some("v".into()), ..WalletChange::default() };
+    let label = KeyChange { label: Some("v".into()), ..KeyChange::default() };
     assert_eq!(change(label), updated("v", &[Change::Label("w".into())]));
 }
 

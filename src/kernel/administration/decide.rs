@@ -4,15 +4,13 @@ use bitcoin::secp256k1::{All, Secp256k1};
 
 use super::plan::Planned;
 use super::{
-    Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, clock, digest_keys, token, users,
+    Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, clock, digest_keys, keys, token, users,
     wallets,
 };
-use crate::digest_key::DigestKeyRecord;
 use crate::pin::Role;
 use crate::receipt::{Change, Receipt};
 use crate::record::Versioned;
-use crate::state::{ClockRecord, PinKnown, TokenRecord, UserRecord, WalletState};
-use crate::wallet::WalletRecord;
+use crate::state::{ClockRecord, KeyRecord, PinKnown, TokenRecord, UserRecord, WalletState};
 
 /// The present records, and the names that are in use.
 pub trait Present {
@@ -28,14 +26,8 @@ pub trait Present {
     /// The record of the user of this name, if there is one.
     fn user(&self, name: &str) -> Result<Option<Versioned<UserRecord>>, Self::Error>;
 
-    /// The record of a wallet, and its state.
-    fn wallet(&self, id: &KeyId) -> Result<(Versioned<WalletRecord>, Versioned<WalletState>), Self::Error>;
-
-    /// The record of a key that signs digests, and its state.
-    fn digest_key(
-        &self,
-        id: &KeyId,
-    ) -> Result<(Versioned<DigestKeyRecord>, Versioned<WalletState>), Self::Error>;
+    /// The record of a wallet or of a key that signs digests, and its state.
+    fn key<K: KeyRecord>(&self, id: &KeyId) -> Result<(Versioned<K>, Versioned<WalletState>), Self::Error>;
 
     /// The readings that the wall clock is compared with, if it was ever trusted.
     fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, Self::Error>;
@@ -66,9 +58,9 @@ pub fn decide<P: Present>(
         Planned::Enrol(user, _) => users::enrol(user, moment, present)?,
         Planned::RemoveUser(user) => users::remove(user, moment, present)?,
         Planned::UnlockUser(user) => users::unlock(user, moment, present)?,
-        Planned::MakeWallet(id, record, wallet) => wallets::make(id, (record, wallet), moment, present)?,
+        Planned::MakeWallet(id, record, wallet) => keys::make(id, (&**record, &**wallet), moment, present)?,
         Planned::ChangeWallet(id, change) => wallets::change(id, change, moment, present, secp)?,
-        Planned::MakeDigestKey(id, record, key) => digest_keys::make(id, (record, key), moment, present)?,
+        Planned::MakeDigestKey(id, record, key) => keys::make(id, (&**record, &**key), moment, present)?,
         Planned::ChangeDigestKey(id, change) => digest_keys::change(id, change, moment, present, secp)?,
         Planned::TakeClock(said) => clock::take(*said, moment, present)?,
     };

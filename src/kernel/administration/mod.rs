@@ -45,7 +45,7 @@
 //!
 //! ```compile_fail,E0603
 //! // No transition of these records can be reached without an act.
-//! use countersign_kernel::state::add_wallet;
+//! use countersign_kernel::state::add_key;
 //! ```
 //!
 //! ```compile_fail,E0599
@@ -58,6 +58,7 @@ mod approved;
 mod clock;
 mod decide;
 mod digest_keys;
+mod keys;
 mod naming;
 mod plan;
 mod refused;
@@ -69,6 +70,7 @@ use zeroize::Zeroizing;
 
 use crate::act::Deed;
 use crate::digest_key::DigestMechanisms;
+use crate::key::{KeyChange, KeyTerms};
 use crate::network::Network;
 use crate::otp::{OtpHash, OtpKeyId};
 use crate::pin::{PinRecord, Role};
@@ -115,7 +117,7 @@ pub enum Act {
     /// Create a key that signs digests, from a secret made inside.
     MakeDigestKey(NewDigestKey),
     /// Change a key that signs digests.
-    ChangeDigestKey(KeyId, DigestKeyChange),
+    ChangeDigestKey(KeyId, KeyChange),
     /// Accept the wall clock: this is the time, Unix seconds.
     TakeClock(u64),
 }
@@ -228,16 +230,10 @@ pub struct Enrolment {
 
 /// A wallet to create.
 pub struct NewWallet {
-    /// Its label, unique in the token.
-    pub label: String,
-    /// `CKA_ID`, or empty for the wallet's own id.
-    pub cka_id: Vec<u8>,
+    /// Its terms.
+    pub terms: KeyTerms,
     /// Its network.
     pub network: Network,
-    /// The users whose codes sign.
-    pub users: Vec<String>,
-    /// The policy, a TOML document.
-    pub policy: String,
     /// The script of its coins.
     pub script: NewScript,
 }
@@ -255,41 +251,26 @@ pub struct NewScript {
 /// Changes to a wallet; `None` leaves a field as it is.
 #[derive(Default)]
 pub struct WalletChange {
-    /// The new label.
-    pub label: Option<String>,
-    /// The new users.
-    pub users: Option<Vec<String>>,
-    /// The new policy.
-    pub policy: Option<String>,
+    /// Changes to its terms.
+    pub terms: KeyChange,
     /// The registration of a wallet that has none yet.
     pub registration: Option<String>,
     /// How far its addresses must count as used at least. A greater reach stays.
     pub reach: Option<Reach>,
 }
 
-/// A key that signs digests, to create.
-pub struct NewDigestKey {
-    /// Its label, unique among the wallets and keys of the token.
-    pub label: String,
-    /// `CKA_ID`, or empty for the key's own id.
-    pub cka_id: Vec<u8>,
-    /// The users whose codes sign.
-    pub users: Vec<String>,
-    /// The policy, a TOML document.
-    pub policy: String,
-    /// The mechanisms that it is made for: at least one.
-    pub mechanisms: DigestMechanisms,
+impl From<KeyChange> for WalletChange {
+    fn from(terms: KeyChange) -> WalletChange {
+        WalletChange { terms, ..WalletChange::default() }
+    }
 }
 
-/// Changes to a key that signs digests; `None` leaves a field as it is.
-#[derive(Default)]
-pub struct DigestKeyChange {
-    /// The new label.
-    pub label: Option<String>,
-    /// The new users.
-    pub users: Option<Vec<String>>,
-    /// The new policy.
-    pub policy: Option<String>,
+/// A key that signs digests, to create.
+pub struct NewDigestKey {
+    /// Its terms.
+    pub terms: KeyTerms,
+    /// The mechanisms that it is made for: at least one.
+    pub mechanisms: DigestMechanisms,
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
 use super::{
-    Act, Approved, DigestKeyChange, Enrolment, KeyId, Refused, UserId, WalletChange, digest_keys, token,
-    users, wallets,
+    Act, Approved, Enrolment, KeyId, Refused, UserId, WalletChange, digest_keys, keys, token, users, wallets,
 };
 use crate::digest_key::{DigestKey, DigestKeyRecord};
+use crate::key::KeyChange;
 use crate::otp::SECRET_LEN;
 use crate::pin::PinRecord;
 use crate::receipt::Change;
@@ -29,7 +29,7 @@ pub(super) enum Planned {
     MakeWallet(KeyId, Box<WalletRecord>, Box<Wallet>),
     ChangeWallet(KeyId, WalletChange),
     MakeDigestKey(KeyId, Box<DigestKeyRecord>, Box<DigestKey>),
-    ChangeDigestKey(KeyId, DigestKeyChange),
+    ChangeDigestKey(KeyId, KeyChange),
     TakeClock(u64),
 }
 
@@ -111,7 +111,7 @@ pub fn check(
                 Planned::MakeDigestKey(id, Box::new(record), Box::new(key))
             }
             Act::ChangeDigestKey(id, change) => {
-                digest_keys::check_change(&change)?;
+                keys::check_change(&change)?;
                 Planned::ChangeDigestKey(id, change)
             }
             Act::TakeClock(said) => Planned::TakeClock(said),

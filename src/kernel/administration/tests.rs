@@ -33,21 +33,25 @@ fn enrol(name: &str) -> Act {
 
 fn wallet() -> Act {
     Act::MakeWallet(NewWallet {
-        label: "w".into(),
-        cka_id: vec![],
+        terms: KeyTerms {
+            label: "w".into(),
+            cka_id: vec![],
+            users: vec!["alice".into()],
+            policy: "unlimited = true".into(),
+        },
         network: Network::Regtest,
-        users: vec!["alice".into()],
-        policy: "unlimited = true".into(),
         script: NewScript::default(),
     })
 }
 
 fn key() -> Act {
     Act::MakeDigestKey(NewDigestKey {
-        label: "k".into(),
-        cka_id: vec![],
-        users: vec!["alice".into()],
-        policy: "unlimited = true".into(),
+        terms: KeyTerms {
+            label: "k".into(),
+            cka_id: vec![],
+            users: vec!["alice".into()],
+            policy: "unlimited = true".into(),
+        },
         mechanisms: DigestMechanisms { digest: true, ecdsa: false },
     })
 }

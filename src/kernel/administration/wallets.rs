@@ -1,13 +1,12 @@
-//! Acts on wallets. A wallet that could not be opened is never written.
+//! Acts on wallets, the part that is theirs alone ([`super::keys`] has the rest).
 
 use bitcoin::secp256k1::{All, Secp256k1};
 
-use super::naming::{
-    check_are_enrolled, check_cka_id, check_is_free, check_label, check_policy, check_policy_len, check_users,
-};
-use super::{Fresh, KeyId, Moment, NewScript, NewWallet, Present, Refused, WalletChange};
+use super::naming::check_policy;
+use super::{Fresh, KeyId, Moment, NewScript, NewWallet, Present, Refused, WalletChange, keys};
+use crate::act;
 use crate::receipt::Batch;
-use crate::state;
+use crate::state::{KeyRecord, WalletState};
 use crate::wallet::{Reach, SEED_LEN, Wallet, WalletError, WalletParts, WalletRecord, registration};
 
 /// The record of a new wallet, and the opened wallet.
@@ -16,21 +15,16 @@ pub(super) fn new(
     fresh: &mut Fresh,
     secp: &Secp256k1<All>,
 ) -> Result<(KeyId, WalletRecord, Wallet), Refused> {
-    let NewWallet { label, cka_id, network, users, policy, script } = new;
-    check_label(&label)?;
-    check_users(&users)?;
-    check_policy(&policy, network)?;
-    check_cka_id(&cka_id)?;
-    let id: KeyId = *fresh.take()?;
-    let cka_id = if cka_id.is_empty() { id.to_vec() } else { cka_id };
+    let NewWallet { terms, network, script } = new;
+    let (id, terms) = keys::new(terms, fresh)?;
+    check_policy(&terms.policy, network)?;
     let NewScript { registration, path } = script;
     let registration = registration.unwrap_or_else(|| registration::DEFAULT_POLICY.into());
     let path = match path {
         Some(path) => registration::parse_path(&path, network),
         None => registration::standard_path(&registration, network),
     };
-    let path = path.map_err(WalletError::from)?;
-    let parts = WalletParts { label, cka_id, network, users, policy, path };
+    let parts = WalletParts { terms, network, path: path.map_err(WalletError::from)? };
     let mut record = WalletRecord::new(parts, &fresh.take::<SEED_LEN>()?, secp)?;
     if !registration.trim().is_empty() {
         record.descriptor = Some(record.descriptor_for(&registration, secp)?);
@@ -39,27 +33,15 @@ pub(super) fn new(
     Ok((id, record, wallet))
 }
 
-pub(super) fn make<P: Present>(
-    id: &KeyId,
-    (record, wallet): (&WalletRecord, &Wallet),
-    moment: &Moment,
-    present: &P,
-) -> Result<Batch, P::Error> {
-    check_is_free(&record.label, present)?;
-    check_are_enrolled(&record.users, present)?;
-    Ok(state::add_wallet(*id, record, wallet, moment.now()?))
-}
-
 /// Refuses changes that no wallet can have.
 pub(super) fn check_change(change: &WalletChange) -> Result<(), Refused> {
     if change.reach.is_some_and(|reach| reach.numbers().iter().any(|next| *next > Reach::MOST)) {
         return Err(Refused::Parameter(format!("a reach is at most {}", Reach::MOST)));
     }
-    change.label.as_deref().map_or(Ok(()), check_label)?;
-    change.users.as_deref().map_or(Ok(()), check_users)?;
-    change.policy.as_deref().map_or(Ok(()), check_policy_len)
+    keys::check_change(&change.terms)
 }
 
+/// Changes a wallet. Its reach is never lowered.
 pub(super) fn change<P: Present>(
     id: &KeyId,
     change: &WalletChange,
@@ -67,12 +49,20 @@ pub(super) fn change<P: Present>(
     present: &P,
     secp: &Secp256k1<All>,
 ) -> Result<Batch, P::Error> {
-    let (old, state) = present.wallet(id)?;
+    let (old, state) = present.key::<WalletRecord>(id)?;
     let new = changed(&old.value, change, present, secp)?;
-    let before = Wallet::open(&old.value, secp).map_err(Refused::from)?;
     let since = opened(&new, secp)?;
-    let raised = (&state, change.reach.unwrap_or_default());
-    Ok(state::change_wallet(&old, &new, (&before, &since), raised, moment.now()?))
+    let reach = state.value.reach.joined(change.reach.unwrap_or_default());
+    let reached = WalletState { reach, ..state.value.clone() };
+    let mut further = Vec::new();
+    if old.value.descriptor.is_none() && new.descriptor.is_some() {
+        further.push(act::Change::Registration);
+    }
+    if reach != state.value.reach {
+        let (before, after) = (state.value.reach.numbers(), reach.numbers());
+        further.push(act::Change::Reach { before, after });
+    }
+    keys::write::<_, P>((&old, &new, &since), (&state, &reached), further, moment, secp)
 }
 
 /// The wallet after the change.
@@ -82,22 +72,13 @@ fn changed<P: Present>(
     present: &P,
     secp: &Secp256k1<All>,
 ) -> Result<WalletRecord, P::Error> {
-    let mut new = old.clone();
-    if let Some(label) = change.label.as_ref().filter(|label| **label != new.label) {
-        check_is_free(label, present)?;
-        new.label.clone_from(label);
-    }
-    if let Some(users) = &change.users {
-        check_are_enrolled(users, present)?;
-        new.users.clone_from(users);
-    }
-    if let Some(policy) = &change.policy {
+    let mut new = old.with(keys::changed(&old.terms, &change.terms, present)?);
+    if let Some(policy) = &change.terms.policy {
         check_policy(policy, new.network)?;
-        new.policy.clone_from(policy);
     }
     if let Some(registration) = &change.registration {
         if new.descriptor.is_some() {
-            return Err(Refused::AlreadyRegistered(new.label).into());
+            return Err(Refused::AlreadyRegistered(new.terms.label).into());
         }
         new.descriptor = Some(new.descriptor_for(registration, secp).map_err(Refused::from)?);
     }

@@ -1,17 +1,13 @@
-//! The transitions of administration: users, wallets, the clock.
+//! The transitions of administration: the token, users, the clock.
 
-use super::records::{ClockRecord, Epoch, NobodyRecord, TokenRecord, UserRecord, WalletState};
-use crate::act::{self, Deed, Document, PolicyChange, RecordedAct};
+use super::records::{ClockRecord, Epoch, NobodyRecord, TokenRecord, UserRecord};
+use crate::act::{self, Deed, Document, RecordedAct};
 use crate::audit::Event;
 use crate::clock::Believed;
-use crate::digest_key::{DigestKey, DigestKeyRecord};
-use crate::direction::Direction;
-use crate::policy::changed_keys;
 use crate::receipt::{Batch, Change, Content, Write};
 use crate::record::{Stored, Versioned};
 use crate::rule::Rule;
 use crate::seal::{Kind, RecordKey};
-use crate::wallet::{Reach, Wallet, WalletRecord};
 
 /// Evidence: an event without a decision was recorded.
 pub struct Recorded;
@@ -114,145 +110,6 @@ pub(crate) fn unlock_user(user: &Versioned<UserRecord>, now: u64) -> Batch {
     let unlocked = UserRecord { budget: user.value.budget.row_ended(), ..user.value.clone() };
     let event = of_user(Deed::UserUnlocked, Some(&user.value), Some(&unlocked));
     Batch { writes: vec![user.put(&unlocked)], event, time: now }
-}
-
-/// Creates the wallet `id` and its state. `opened` is the opened wallet.
-pub(crate) fn add_wallet(id: [u8; 16], wallet: &WalletRecord, opened: &Wallet, now: u64) -> Batch {
-    let first = |kind, content| Write {
-        place: RecordKey { kind, id },
-        expected: None,
-        content: Content::Put(content),
-    };
-    let writes =
-        vec![first(Kind::Wallet, wallet.encode()), first(Kind::WalletState, WalletState::default().encode())];
-    let event = Event::Act(Box::new(RecordedAct {
-        deed: Deed::WalletCreated,
-        id,
-        name: wallet.label.clone(),
-        document: Some(Document::from(opened)),
-        before: None,
-        changes: vec![],
-    }));
-    Batch { writes, event, time: now }
-}
-
-/// Changes label, users or policy of a wallet, and its reach, which is never lowered. `opened` are the opened
-/// old and new wallets. The state is always written, too. So a signature that was judged by the old wallet
-/// finds another version of the state, and is not given.
-pub(crate) fn change_wallet(
-    wallet: &Versioned<WalletRecord>,
-    new: &WalletRecord,
-    opened: (&Wallet, &Wallet),
-    (state, reach): (&Versioned<WalletState>, Reach),
-    now: u64,
-) -> Batch {
-    let (old, since) = opened;
-    let direction = || old.policy().compare(since.policy());
-    let reached = WalletState { reach: state.value.reach.joined(reach), ..state.value.clone() };
-    let mut changes = changes(
-        (old.label(), since.label()),
-        (old.users(), since.users()),
-        (old.policy_document(), since.policy_document()),
-        direction,
-    );
-    if old.keys().is_none() && since.keys().is_some() {
-        changes.push(act::Change::Registration);
-    }
-    if reached.reach != state.value.reach {
-        let (before, after) = (state.value.reach.numbers(), reached.reach.numbers());
-        changes.push(act::Change::Reach { before, after });
-    }
-    let event = Event::Act(Box::new(RecordedAct {
-        deed: Deed::WalletUpdated,
-        id: wallet.place.id,
-        name: new.label.clone(),
-        document: Some(Document::from(since)),
-        before: Some(Document::from(old).digest()),
-        changes,
-    }));
-    let writes = vec![wallet.put(new), state.put(&reached)];
-    Batch { writes, event, time: now }
-}
-
-/// Creates the key `id` that signs digests, and its state. `opened` is the opened key.
-pub(crate) fn add_digest_key(id: [u8; 16], key: &DigestKeyRecord, opened: &DigestKey, now: u64) -> Batch {
-    let first = |kind, content| Write {
-        place: RecordKey { kind, id },
-        expected: None,
-        content: Content::Put(content),
-    };
-    let writes = vec![
-        first(Kind::DigestKey, key.encode()),
-        first(Kind::DigestKeyState, WalletState::default().encode()),
-    ];
-    let event = Event::Act(Box::new(RecordedAct {
-        deed: Deed::KeyCreated,
-        id,
-        name: key.label.clone(),
-        document: Some(Document::from(opened)),
-        before: None,
-        changes: vec![],
-    }));
-    Batch { writes, event, time: now }
-}
-
-/// Changes label, users or policy of a key that signs digests. As in [`change_wallet`], its state is written,
-/// too.
-pub(crate) fn change_digest_key(
-    key: &Versioned<DigestKeyRecord>,
-    new: &DigestKeyRecord,
-    opened: (&DigestKey, &DigestKey),
-    state: &Versioned<WalletState>,
-    now: u64,
-) -> Batch {
-    let (old, since) = opened;
-    let direction = || old.policy().compare(since.policy());
-    let changes = changes(
-        (old.label(), since.label()),
-        (old.users(), since.users()),
-        (old.policy_document(), since.policy_document()),
-        direction,
-    );
-    let event = Event::Act(Box::new(RecordedAct {
-        deed: Deed::KeyUpdated,
-        id: key.place.id,
-        name: new.label.clone(),
-        document: Some(Document::from(since)),
-        before: Some(Document::from(old).digest()),
-        changes,
-    }));
-    let writes = vec![key.put(new), state.put(&state.value)];
-    Batch { writes, event, time: now }
-}
-
-/// The names that are in the first list and not in the second.
-fn only_in(one: &[String], other: &[String]) -> Vec<String> {
-    one.iter().filter(|user| !other.contains(user)).cloned().collect()
-}
-
-/// The differences between the old and the new wallet or key. Each pair is the old and the new value.
-fn changes(
-    label: (&str, &str),
-    users: (&[String], &[String]),
-    policy: (&str, &str),
-    direction: impl FnOnce() -> Direction,
-) -> Vec<act::Change> {
-    let mut changes = Vec::new();
-    if label.0 != label.1 {
-        changes.push(act::Change::Label(label.0.into()));
-    }
-    let (added, removed) = (only_in(users.1, users.0), only_in(users.0, users.1));
-    if !added.is_empty() {
-        changes.push(act::Change::UsersAdded(added));
-    }
-    if !removed.is_empty() {
-        changes.push(act::Change::UsersRemoved(removed));
-    }
-    if policy.0 != policy.1 {
-        let rules = changed_keys(policy.0, policy.1);
-        changes.push(act::Change::Policy(PolicyChange::new(policy.0, policy.1, direction(), rules)));
-    }
-    changes
 }
 
 /// An act on the token's record.

@@ -20,19 +20,19 @@
 mod administration;
 mod budget;
 mod documents;
+mod keys;
 mod pins;
 mod records;
 mod signable;
 mod way;
 
 pub use administration::{Recorded, believe_clock, decline, stop};
-pub(crate) use administration::{
-    add_digest_key, add_user, add_wallet, change_digest_key, change_wallet, initialise, remove_user, restore,
-    take_clock, unlock_user,
-};
+pub(crate) use administration::{add_user, initialise, remove_user, restore, take_clock, unlock_user};
 pub use budget::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, Budget, LOCK_FROM, Locked,
 };
+pub use keys::KeyRecord;
+pub(crate) use keys::{add_key, change_key};
 pub use pins::{
     MAX_PEERS, OfficerPin, PEER_TRIES, PIN_BUDGET, Peer, PinCharged, PinClosed, PinKnown, PinMatched,
     PinStanding, UserPin, accept_pin, charge_pin, verify_pin,

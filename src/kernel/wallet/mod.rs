@@ -25,6 +25,7 @@ use core::fmt;
 use bitcoin::bip32::{DerivationPath, Fingerprint, Xpriv, Xpub};
 use bitcoin::secp256k1::{All, Scalar, Secp256k1, SecretKey};
 
+use super::key::KeyTerms;
 use super::network::Network;
 use super::policy::{Policy, PolicyError};
 use super::record::Versioned;
@@ -42,12 +43,9 @@ pub const GAP_LIMIT: u32 = 1000;
 
 /// A wallet that is ready to recognise and to sign. The nodes of its chains are derived once.
 pub struct Wallet {
-    label: String,
+    terms: KeyTerms,
     network: Network,
-    users: Vec<String>,
     policy: Policy,
-    policy_document: String,
-    cka_id: Vec<u8>,
     master_fingerprint: Fingerprint,
     path: DerivationPath,
     xpub: Xpub,
@@ -68,8 +66,8 @@ impl Wallet {
     /// ([`Wallet::of`]).
     pub fn open(record: &WalletRecord, secp: &Secp256k1<All>) -> Result<Wallet, WalletError> {
         let account = Account::open(record, secp)?;
-        let policy = Policy::parse(&record.policy, record.network)?;
-        let (required, users) = (policy.most_approvals(), record.users.len());
+        let policy = Policy::parse(&record.terms.policy, record.network)?;
+        let (required, users) = (policy.most_approvals(), record.terms.users.len());
         if users < required {
             return Err(WalletError::TooFewUsers { required, users });
         }
@@ -78,12 +76,9 @@ impl Wallet {
             keys.watch.check_cosigner(policy.require_cosigner())?;
         }
         Ok(Wallet {
-            label: record.label.clone(),
+            terms: record.terms.clone(),
             network: record.network,
-            users: record.users.clone(),
             policy,
-            policy_document: record.policy.clone(),
-            cka_id: record.cka_id.clone(),
             master_fingerprint: account.master_fingerprint,
             path: account.path,
             xpub: account.xpub,
@@ -108,14 +103,19 @@ impl Wallet {
             .map_or(Ok(()), |keys| keys.watch.check_somebody_cosigns(self.policy.require_cosigner()))
     }
 
+    /// Its terms.
+    pub fn terms(&self) -> &KeyTerms {
+        &self.terms
+    }
+
     /// Its label.
     pub fn label(&self) -> &str {
-        &self.label
+        &self.terms.label
     }
 
     /// `CKA_ID`.
     pub fn cka_id(&self) -> &[u8] {
-        &self.cka_id
+        &self.terms.cka_id
     }
 
     /// Its network.
@@ -125,7 +125,7 @@ impl Wallet {
 
     /// The users whose codes sign.
     pub fn users(&self) -> &[String] {
-        &self.users
+        &self.terms.users
     }
 
     /// Its policy.
@@ -135,7 +135,7 @@ impl Wallet {
 
     /// Its policy as the original TOML document.
     pub fn policy_document(&self) -> &str {
-        &self.policy_document
+        &self.terms.policy
     }
 
     /// The fingerprint of the master key (BIP 32, "Key identifiers").
@@ -215,7 +215,7 @@ impl Account {
         text: &str,
         secp: &Secp256k1<All>,
     ) -> Result<WalletKeys, WalletError> {
-        let watch = self.watch(&record.label, text, record.network, secp)?;
+        let watch = self.watch(&record.terms.label, text, record.network, secp)?;
         let chain = |place, chain| {
             let number = watch.our_chain(place, chain);
             let node = self.xpriv.0.derive_priv(secp, &[number]).map_err(|_| WalletError::Derivation)?;
@@ -266,7 +266,7 @@ pub enum WalletError {
 
 impl fmt::Debug for Wallet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wallet").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("Wallet").field("label", &self.terms.label).finish_non_exhaustive()
     }
 }
 

@@ -3,10 +3,11 @@
 use bitcoin::NetworkKind;
 use bitcoin::bip32::{ChildNumber, DerivationPath, Fingerprint, Xpriv};
 use bitcoin::secp256k1::{All, Secp256k1, Signing};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::{Erased, WalletError, registration};
+use crate::key::KeyTerms;
 use crate::network::Network;
 use crate::record::{Stored, decode_body};
 
@@ -14,23 +15,62 @@ use crate::record::{Stored, decode_body};
 pub const SEED_LEN: usize = 64;
 
 /// A wallet as it is sealed.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Deserialize)]
+#[serde(from = "ReadWallet")]
 pub struct WalletRecord {
-    /// Its label, unique in the token.
-    pub label: String,
-    /// `CKA_ID`.
-    pub cka_id: Vec<u8>,
+    /// Its terms.
+    pub terms: KeyTerms,
     /// Its network.
     pub network: Network,
-    /// The users whose codes sign.
-    pub users: Vec<String>,
-    /// The policy, a TOML document.
-    pub policy: String,
     /// The registered descriptor; `None` while the wallet waits for cosigners' keys.
     pub descriptor: Option<String>,
     account: AccountRecord,
     /// The BIP 32 seed. Nothing is derived from it any more, but a new account could be.
     seed: Zeroizing<Vec<u8>>,
+}
+
+/// A wallet as it is written: with its network between its terms.
+#[derive(Serialize)]
+struct WrittenWallet<'a> {
+    label: &'a str,
+    cka_id: &'a [u8],
+    network: Network,
+    users: &'a [String],
+    policy: &'a str,
+    descriptor: Option<&'a str>,
+    account: &'a AccountRecord,
+    seed: &'a Zeroizing<Vec<u8>>,
+}
+
+impl Serialize for WalletRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let WalletRecord { terms, network, descriptor, account, seed } = self;
+        let KeyTerms { label, cka_id, users, policy } = terms;
+        let (network, descriptor) = (*network, descriptor.as_deref());
+        WrittenWallet { label, cka_id, network, users, policy, descriptor, account, seed }
+            .serialize(serializer)
+    }
+}
+
+/// The same, as it is read.
+#[derive(Deserialize)]
+struct ReadWallet {
+    label: String,
+    cka_id: Vec<u8>,
+    network: Network,
+    users: Vec<String>,
+    policy: String,
+    descriptor: Option<String>,
+    account: AccountRecord,
+    seed: Zeroizing<Vec<u8>>,
+}
+
+impl From<ReadWallet> for WalletRecord {
+    fn from(read: ReadWallet) -> WalletRecord {
+        let ReadWallet { label, cka_id, network, users, policy, descriptor, account, seed } = read;
+        let terms = KeyTerms { label, cka_id, users, policy };
+        WalletRecord { terms, network, descriptor, account, seed }
+    }
 }
 
 /// The account's node, from which opening a wallet starts, instead of the seed.
@@ -62,16 +102,10 @@ impl AccountRecord {
 
 /// Everything about a wallet except its seed.
 pub struct WalletParts {
-    /// Its label, unique in the token.
-    pub label: String,
-    /// `CKA_ID`.
-    pub cka_id: Vec<u8>,
+    /// Its terms.
+    pub terms: KeyTerms,
     /// Its network.
     pub network: Network,
-    /// The users whose codes sign.
-    pub users: Vec<String>,
-    /// The policy, a TOML document.
-    pub policy: String,
     /// The account's path.
     pub path: DerivationPath,
 }
@@ -83,10 +117,10 @@ impl WalletRecord {
         seed: &Zeroizing<[u8; SEED_LEN]>,
         secp: &Secp256k1<C>,
     ) -> Result<WalletRecord, WalletError> {
-        let WalletParts { label, cka_id, network, users, policy, path } = parts;
+        let WalletParts { terms, network, path } = parts;
         let account = AccountRecord::derive(&seed[..], network.kind(), &path, secp)?;
         let seed = Zeroizing::new(seed.to_vec());
-        Ok(WalletRecord { label, cka_id, network, users, policy, descriptor: None, account, seed })
+        Ok(WalletRecord { terms, network, descriptor: None, account, seed })
     }
 
     /// Converts a record of the first format, which is BIP 84, account 0.
@@ -95,8 +129,8 @@ impl WalletRecord {
         let secp = Secp256k1::new();
         let path = registration::standard_path(registration::DEFAULT_POLICY, network)?;
         let account = AccountRecord::derive(&seed, network.kind(), &path, &secp)?;
-        let mut record =
-            WalletRecord { label, cka_id, network, users, policy, descriptor: None, account, seed };
+        let terms = KeyTerms { label, cka_id, users, policy };
+        let mut record = WalletRecord { terms, network, descriptor: None, account, seed };
         record.descriptor = Some(record.descriptor_for(registration::DEFAULT_POLICY, &secp)?);
         Ok(record)
     }
@@ -104,7 +138,7 @@ impl WalletRecord {
     /// The descriptor that this wallet would have if `text` were registered.
     pub fn descriptor_for(&self, text: &str, secp: &Secp256k1<All>) -> Result<String, WalletError> {
         registration::check_len(text)?;
-        let watch = super::Account::open(self, secp)?.watch(&self.label, text, self.network, secp)?;
+        let watch = super::Account::open(self, secp)?.watch(&self.terms.label, text, self.network, secp)?;
         watch.check_spendable()?;
         Ok(watch.descriptor().into())
     }

@@ -17,11 +17,13 @@ fn seed() -> Zeroizing<[u8; SEED_LEN]> {
 
 fn record(network: Network, path: &str) -> WalletRecord {
     let parts = WalletParts {
-        label: "w".into(),
-        cka_id: vec![],
+        terms: KeyTerms {
+            label: "w".into(),
+            cka_id: vec![],
+            users: vec!["alice".into()],
+            policy: "unlimited = true".into(),
+        },
         network,
-        users: vec!["alice".into()],
-        policy: "unlimited = true".into(),
         path: path.parse().expect("a path"),
     };
     WalletRecord::new(parts, &seed(), &Secp256k1::new()).expect("a record")
@@ -485,7 +487,7 @@ fn a_required_cosigner_is_somebody() {
     let text = format!("wsh(multi(2,@0/**,@1/**,@2/**))\n{}\nours\n{key}", cosigner(1));
     record.descriptor = Some(record.descriptor_for(&text, &secp).expect("registers"));
     let fingerprint = key.xkey.fingerprint();
-    record.policy = format!("unlimited = true\nrequire_cosigner = \"{fingerprint}\"");
+    record.terms.policy = format!("unlimited = true\nrequire_cosigner = \"{fingerprint}\"");
     let wallet = Wallet::open(&record, &secp).expect("as if it was sealed before");
     assert!(matches!(wallet.check_new(), Err(WalletError::NobodyCosigns(_))));
 }
@@ -534,10 +536,10 @@ fn a_required_cosigner_is_one_of_the_wallet_s() {
     let mut record = record(Network::Mainnet, "48'/0'/0'/2'");
     let text = format!("wsh(multi(2,@0/**,@1/**))\n{a}\nours");
     record.descriptor = Some(record.descriptor_for(&text, &secp).expect("registers"));
-    record.policy = format!("unlimited = true\nrequire_cosigner = \"{}\"", &a[1..9]);
+    record.terms.policy = format!("unlimited = true\nrequire_cosigner = \"{}\"", &a[1..9]);
     Wallet::open(&record, &secp).expect("opens");
     for fingerprint in ["73c5da0a", "00000000"] {
-        record.policy = format!("unlimited = true\nrequire_cosigner = \"{fingerprint}\"");
+        record.terms.policy = format!("unlimited = true\nrequire_cosigner = \"{fingerprint}\"");
         assert!(matches!(Wallet::open(&record, &secp), Err(WalletError::NoSuchCosigner(_))), "{fingerprint}");
     }
 }
@@ -555,7 +557,7 @@ fn a_required_cosigner_is_one_key_that_nobody_else_claims_to_be() {
     let text = text.replace("@1/<2;3>/*", "@3/**") + &format!("\n{}", cosigner(3));
     record.descriptor = Some(record.descriptor_for(&text, &secp).expect("registers"));
     Wallet::open(&record, &secp).expect("opens");
-    record.policy = format!("unlimited = true\nrequire_cosigner = \"{}\"", &a[1..9]);
+    record.terms.policy = format!("unlimited = true\nrequire_cosigner = \"{}\"", &a[1..9]);
     assert!(matches!(Wallet::open(&record, &secp), Err(WalletError::SeveralCosigners(_))));
     // Two pairs of chains of one extended key are one cosigner.
     let text = "wsh(or_d(multi(2,@0/<0;1>/*,@1/**),and_v(v:pk(@0/<2;3>/*),older(144))))";
@@ -581,4 +583,24 @@ fn a_registration_that_opens_once_opens_again_however_long_its_descriptor_is() {
     Wallet::open(&record, &secp).expect("opens");
     let long = format!("{text}\n{}", " ".repeat(registration::MAX_REGISTRATION_LEN));
     assert!(matches!(refusal(&long), RegistrationError::Syntax(_)));
+}
+
+#[test]
+fn a_wallet_is_written_in_the_layout_of_the_second_format() {
+    let mut record = record(Network::Signet, "m/84'/1'/0'");
+    record.terms = KeyTerms { cka_id: vec![7, 8], ..record.terms };
+    let descriptor =
+        record.descriptor_for(registration::DEFAULT_POLICY, &Secp256k1::new()).expect("registers");
+    record.descriptor = Some(descriptor.clone());
+    let first =
+        ("w", vec![7_u8, 8], Network::Signet, ["alice"].as_slice(), "unlimited = true", Some(descriptor));
+    let first = postcard::to_allocvec(&first).expect("it is written");
+    let written = record.encode();
+    assert_eq!((written[0], &written[1..=first.len()]), (2, &first[..]), "then the account");
+    assert!(
+        written.ends_with(&postcard::to_allocvec(&seed().to_vec()).expect("it is written")),
+        "and the seed"
+    );
+    let again = WalletRecord::decode(&written).expect("it is read");
+    assert!(again.terms == record.terms && again.encode() == written);
 }

@@ -4,13 +4,12 @@ use cryptoki_sys::*;
 
 use super::super::application::{Application, Object};
 use super::super::attributes::Class;
-use super::super::digest_key::digest_key_change;
 use super::super::key_management::user_list;
 use super::super::request::TemplateEntry;
 use super::super::rv::{Answer, Rv};
 use super::super::template::{bool_value, each_once, text, ulong_value};
 use super::super::vendor::*;
-use crate::admin::{Act, UserId, WalletChange};
+use crate::admin::{Act, KeyChange, UserId, WalletChange};
 use crate::kernel::utc;
 use crate::kernel::wallet::Reach;
 
@@ -104,21 +103,37 @@ fn pin_change(template: &[&TemplateEntry]) -> Answer<Option<Act>> {
     }
 }
 
-/// The attributes of a wallet that can be set: label, users, the whole policy, reach, and once the wallet
-/// policy.
+/// The attributes of a wallet that can be set: its terms, its reach, and once the wallet policy.
 fn wallet_change(class: Class, template: &[&TemplateEntry]) -> Answer<WalletChange> {
     let mut change = WalletChange::default();
-    for TemplateEntry { kind, value } in template {
+    for entry @ TemplateEntry { kind, value } in template {
         match *kind {
-            CKA_LABEL => change.label = Some(text(value)?),
-            CKA_COUNTERSIGN_USERS => change.users = Some(user_list(&text(value)?)),
-            CKA_COUNTERSIGN_POLICY => change.policy = Some(text(value)?),
             CKA_COUNTERSIGN_WALLET_POLICY => change.registration = Some(text(value)?),
             CKA_COUNTERSIGN_REACH => change.reach = Some(reach(value)?),
-            other => return Err(class.refusal(other)),
+            _ => set_term(class, entry, &mut change.terms)?,
         }
     }
     Ok(change)
+}
+
+/// The attributes of a key that signs digests that can be set: its terms. Never what it was made for.
+fn digest_key_change(class: Class, template: &[&TemplateEntry]) -> Answer<KeyChange> {
+    let mut change = KeyChange::default();
+    for entry in template {
+        set_term(class, entry, &mut change)?;
+    }
+    Ok(change)
+}
+
+/// Label, users, or the whole policy.
+fn set_term(class: Class, TemplateEntry { kind, value }: &TemplateEntry, change: &mut KeyChange) -> Answer {
+    match *kind {
+        CKA_LABEL => change.label = Some(text(value)?),
+        CKA_COUNTERSIGN_USERS => change.users = Some(user_list(&text(value)?)),
+        CKA_COUNTERSIGN_POLICY => change.policy = Some(text(value)?),
+        other => return Err(class.refusal(other)),
+    }
+    Ok(())
 }
 
 /// Two `CK_ULONG`: the next external and the next internal index.

@@ -7,11 +7,8 @@ use countersign::ports::LedgerError;
 #[test]
 fn a_user_taken_off_while_a_signature_is_under_way_gives_none() {
     for change in [
-        WalletChange { users: Some(vec!["bob".into()]), ..WalletChange::default() },
-        WalletChange {
-            policy: Some("max_transaction_sat = 1\nmax_fee_sat = 1".into()),
-            ..WalletChange::default()
-        },
+        KeyChange { users: Some(vec!["bob".into()]), ..KeyChange::default() },
+        KeyChange { policy: Some("max_transaction_sat = 1\nmax_fee_sat = 1".into()), ..KeyChange::default() },
     ] {
         let bench = Bench::new();
         let alice = bench.user("alice");
@@ -41,7 +38,7 @@ fn a_wallet_of_another_version_stays_closed_alone() {
         let mut state = bench.ledger.state();
         let (version, plaintext) = state.records[&place].clone();
         let mut record = WalletRecord::decode(&plaintext).expect("reads");
-        record.policy = "unlimited = true\na_rule_of_tomorrow = 1".into();
+        record.terms.policy = "unlimited = true\na_rule_of_tomorrow = 1".into();
         state.records.insert(place, (version, record.encode()));
     }
     let bench = bench.restarted();

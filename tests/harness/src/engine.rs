@@ -20,7 +20,7 @@ use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, T
 use totp_rs::{Builder, Totp};
 use zeroize::Zeroizing;
 
-use countersign::admin::{NewScript, NewUser, NewWallet};
+use countersign::admin::{KeyTerms, NewScript, NewUser, NewWallet};
 use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::anchor::StateError;
 use countersign::kernel::approval::Approval;
@@ -130,11 +130,13 @@ impl Bench {
         script: NewScript,
     ) -> Result<WalletId, EngineError> {
         self.make_wallet(NewWallet {
-            label: label.into(),
-            cka_id: vec![],
+            terms: KeyTerms {
+                label: label.into(),
+                cka_id: vec![],
+                users: users.iter().map(|user| (*user).to_owned()).collect(),
+                policy: policy.into(),
+            },
             network: Network::Regtest,
-            users: users.iter().map(|user| (*user).to_owned()).collect(),
-            policy: policy.into(),
             script,
         })
     }

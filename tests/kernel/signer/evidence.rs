@@ -5,6 +5,7 @@ use bitcoin::secp256k1::Secp256k1;
 use totp_rs::{Algorithm, Builder, Totp};
 use zeroize::Zeroizing;
 
+use countersign::admin::KeyTerms;
 use countersign::kernel::approval::Approval;
 use countersign::kernel::digest_key::{DigestKey, DigestKeyParts, DigestKeyRecord, DigestMechanisms};
 use countersign::kernel::factor::Factor;
@@ -96,10 +97,12 @@ fn sign_of(store: &MadeUp) -> Result<Vec<u8>, SignerError> {
 fn sign_digest_of(store: &MadeUp, is_sealed: bool) -> Result<[u8; 64], SignerError> {
     let secp = Secp256k1::new();
     let parts = DigestKeyParts {
-        label: "k".into(),
-        cka_id: vec![],
-        users: vec!["alice".into()],
-        policy: "unlimited = true".into(),
+        terms: KeyTerms {
+            label: "k".into(),
+            cka_id: vec![],
+            users: vec!["alice".into()],
+            policy: "unlimited = true".into(),
+        },
         mechanisms: DigestMechanisms { digest: true, ecdsa: false },
     };
     let record = DigestKeyRecord::new(parts, &Zeroizing::new([3; 32]));

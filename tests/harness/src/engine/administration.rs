@@ -3,8 +3,7 @@
 use std::sync::OnceLock;
 
 use countersign::admin::{
-    Act, Administrator, DigestKeyChange, Done, Enrolment, NewDigestKey, NewUser, NewWallet, UserId,
-    WalletChange,
+    Act, Administrator, Done, Enrolment, KeyChange, NewDigestKey, NewUser, NewWallet, UserId, WalletChange,
 };
 use countersign::engine::{DigestKeyId, Engine, EngineError, WalletId};
 use countersign::kernel::otp::OtpKeyId;
@@ -67,8 +66,8 @@ impl Bench {
         })
     }
 
-    pub fn change_wallet(&self, id: &WalletId, change: WalletChange) -> Result<(), EngineError> {
-        self.change(Act::ChangeWallet(*id, change))
+    pub fn change_wallet(&self, id: &WalletId, change: impl Into<WalletChange>) -> Result<(), EngineError> {
+        self.change(Act::ChangeWallet(*id, change.into()))
     }
 
     pub fn add_digest_key(&self, new: NewDigestKey) -> Result<DigestKeyId, EngineError> {
@@ -78,7 +77,7 @@ impl Bench {
         })
     }
 
-    pub fn change_digest_key(&self, id: &DigestKeyId, change: DigestKeyChange) -> Result<(), EngineError> {
+    pub fn change_digest_key(&self, id: &DigestKeyId, change: KeyChange) -> Result<(), EngineError> {
         self.change(Act::ChangeDigestKey(*id, change))
     }
 

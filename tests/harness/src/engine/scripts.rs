@@ -17,6 +17,7 @@ use miniscript::psbt::PsbtExt;
 use miniscript::{DefiniteDescriptorKey, Descriptor, DescriptorPublicKey};
 use zeroize::Zeroizing;
 
+use countersign::admin::KeyTerms;
 use countersign::admin::NewScript;
 use countersign::kernel::network::Network;
 use countersign::kernel::seal::{Kind, RecordKey};
@@ -174,11 +175,13 @@ fn of_seed_at(
         None => registration::standard_path(text, network),
     };
     let parts = WalletParts {
-        label: "w".into(),
-        cka_id: vec![],
+        terms: KeyTerms {
+            label: "w".into(),
+            cka_id: vec![],
+            users: vec!["alice".into()],
+            policy: "unlimited = true".into(),
+        },
         network,
-        users: vec!["alice".into()],
-        policy: "unlimited = true".into(),
         path: path.expect("a path"),
     };
     let mut record = WalletRecord::new(parts, &Zeroizing::new(seed), secp).expect("a wallet");
