@@ -129,7 +129,9 @@ impl Engine {
             self.commit_tries(codes, (request, approvals), decide, Change::withdraw)?;
         let Opened { answer, tried, is_new, .. } = opened;
         let consumed = answer?;
-        self.released(binding, &tried, decided_at);
+        if is_new {
+            self.released(binding, &tried, decided_at);
+        }
         Ok((consumed, is_new))
     }
 
@@ -177,8 +179,9 @@ impl Engine {
         })
     }
 
-    /// The answer leaves now. Its two minutes for a repetition run from now, not from the decision. If both
-    /// are in the same second, as they nearly always are, nothing needs to be remembered.
+    /// The first answer leaves now. Its two minutes for a repetition run from now, not from the decision. If
+    /// both are in the same second, as they nearly always are, nothing needs to be remembered. Repetitions
+    /// begin no new minutes.
     fn released(&self, binding: Binding, users: &[RecordKey], decided_at: u64) {
         let now = self.clock_time();
         if now <= decided_at {

@@ -120,6 +120,21 @@ fn otp_replay_two_minutes_after_it_was_spent_a_code_gives_nothing() {
     assert_eq!(scene.bench.failures("alice"), 1);
 }
 
+/// The two minutes run from the release of the first answer, not of a later one that took a while.
+#[test]
+fn otp_replay_a_repetition_that_is_slow_to_leave_begins_no_new_minutes() {
+    let scene = Scene::new();
+    let psbt = scene.psbt(1).serialize();
+    let code = scene.bench.code(&scene.alice);
+    scene.sign(&code, &psbt).expect("signs");
+    scene.bench.clock.advance(118);
+    let clock = scene.bench.clock.clone();
+    scene.bench.ledger.state().meanwhile = Some((0, Box::new(move || clock.advance(1))));
+    scene.sign(&code, &psbt).expect("again, and the second is over before the answer leaves");
+    scene.bench.clock.advance(1);
+    assert!(is_wrong_code(&scene.sign(&code, &psbt)));
+}
+
 #[test]
 fn otp_replay_with_anything_else_than_what_it_was_spent_on() {
     let scene = Scene::new();
