@@ -79,7 +79,7 @@ pub(crate) fn explain(error: LedgerError) -> CommandError {
 }
 
 const PUT_BACK: &str = "delete nothing; put the newest store and the backing token that belongs to it back. If they are \
-                        gone for good, the SO takes what is there by \"countersign state restore\". If nobody restored \
+                        gone for good, the SO accepts what is there with \"countersign state restore\". If nobody restored \
                         anything, treat it as an intrusion";
 
 fn next_for(state: &StateError) -> &'static str {
@@ -89,13 +89,13 @@ fn next_for(state: &StateError) -> &'static str {
         | StateError::Forked(_)
         | StateError::AnchorMissing => PUT_BACK,
         StateError::Records | StateError::Sealed(_) | StateError::Schema(_) => {
-            "delete nothing; put a whole copy of the store back, the newest there is: nothing can take a damaged one. \
-             If that copy is an older one, the SO takes it by \"countersign state restore\". If no disk failed, treat \
+            "delete nothing; put back the newest whole copy of the store: nobody can have a damaged one \
+             accepted. If that copy is an older one, the SO accepts it with \"countersign state restore\". If no disk failed, treat \
              it as an intrusion"
         }
         StateError::StoreMissing(_) => {
-            "correct store.path, or put the newest store back. If a backup is all there is, put that there, and the SO \
-             takes it by \"countersign state restore\""
+            "correct store.path, or put the newest store back. If there is only a backup, put that there, and \
+             the SO accepts it with \"countersign state restore\""
         }
         StateError::DataKey => {
             "correct [backing], or put back the backing token that this store was made with: without its sealing key \

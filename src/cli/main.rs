@@ -132,7 +132,7 @@ Secrets are never arguments. Each comes from a file (--so-pin-file, --user-pin-f
 --code-file, --password-file), else from the environment (COUNTERSIGN_SO_PIN,
 COUNTERSIGN_USER_PIN, COUNTERSIGN_CODE, COUNTERSIGN_OFFICER_PASSWORD), else from a prompt.
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage, 75 serve is to be started anew,
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 75 serve must be started again,
 77 serve ended because the backing token refuses its PIN: correct that first.";
 
 fn run(cli: &Cli) -> Result<Report, CommandError> {

@@ -55,8 +55,7 @@ const WHY: &str = "\u{0}";
 const WHERE: &str = "\u{1}";
 
 /// The breaker over all users: unlocking one of them changes nothing.
-const ALL_USERS: &str = "If the log says that codes of all users were wrong, somebody is guessing: find out who; codes are \
-                         looked at again as soon as fewer than limits.failures_per_hour were wrong in the last hour";
+const ALL_USERS: &str = "If the log says that codes of all users were wrong, somebody is guessing: find out who; codes are checked again as soon as fewer than limits.failures_per_hour were wrong in the last hour";
 
 /// The meaning of `function`'s answer during `act`, and what to do next. `line` is the module's own line
 /// about it, if this process has it.
@@ -338,8 +337,7 @@ fn of_any_call(rv: &RvError) -> Words {
             format!(
                 "the sealed state is missing, older than its anchor, or damaged: the module stays closed{WHY}"
             ),
-            "delete nothing; put back the newest store that belongs to this backing token. If it is gone for good, the \
-                 SO takes an older copy by \"countersign state restore\". \"countersign doctor\" says what was found. If nobody \
+            "delete nothing; put back the newest store that belongs to this backing token. If it is gone for good, the SO accepts an older copy with \"countersign state restore\". \"countersign doctor\" says what was found. If nobody \
                  restored anything, treat it as an intrusion",
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => words(
@@ -348,19 +346,18 @@ fn of_any_call(rv: &RvError) -> Words {
         ),
         RvError::DeviceRemoved => words(
             format!("the boundary was lost, or it did not answer in time{WHY}"),
-            "whether this was done is not known: look, then try again. (A signature may be asked for again by the same code for \
-             two minutes, and counts once)",
+            "it is not known whether this was done: look, then try again. (For two minutes the same code gets the same signature again, and it counts once)",
         ),
         RvError::DeviceMemory => words(
             "there is no room for this call now",
-            "try again later; a signature may be asked for again by the same code for two minutes, and counts once",
+            "try again later; for two minutes the same code gets the same signature again, and it counts once",
         ),
         RvError::DeviceError => words(
             format!("the backing token or the store failed{WHY}"),
             "a token needs CKM_AES_GCM and data objects: \"countersign doctor\" tries them. A store needs disk space and permissions",
         ),
         RvError::UserNotLoggedIn => words(
-            "the module wants a login of another role for this",
+            "this needs a login of another role",
             "the SO creates and changes users, wallets and keys; the user signs",
         ),
         RvError::TokenNotPresent | RvError::TokenNotRecognized => {

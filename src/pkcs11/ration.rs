@@ -83,8 +83,7 @@ pub(super) fn check(peer: PeerNumber, request: &Request, is_logged_in: bool) -> 
     }
     refused(|| {
         format!(
-            "refused a login: this peer has logged in {} times without signing; it may log in every {} seconds now; keep \
-             sessions open instead of logging in anew",
+            "refused a login: this peer has logged in {} times without signing; it may log in every {} seconds now; keep sessions open instead of logging in again",
             LOGINS.max,
             LOGINS.every.as_secs()
         )
@@ -108,7 +107,7 @@ pub(super) fn check_signing() -> Answer {
     refused(|| {
         format!(
             "refused a signature: this peer has had {} answers to codes without a new signature; it gets one every second \
-             now; no code was looked at",
+             now; no code was checked",
             ANSWERS.max
         )
     });

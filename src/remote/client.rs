@@ -151,7 +151,9 @@ impl Client {
                 Err(self.lose(error.to_string()))
             }
             Err(error) => {
-                tracing::info!("calls wait for each other, for want of another connection: {error}");
+                tracing::info!(
+                    "calls wait for each other, because another connection could not be made: {error}"
+                );
                 let mut state = self.state();
                 state.open -= 1;
                 state.enough_until = Some(Instant::now() + NO_MORE_FOR);

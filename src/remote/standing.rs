@@ -18,11 +18,11 @@ pub enum Trouble {
     #[error("the backing token does not answer; see the log, and check the token")]
     Token,
     /// The engine does not trust the clock.
-    #[error("the engine does not believe the clock; correct it, or run \"countersign clock set\"")]
+    #[error("the engine does not trust the clock; correct it, or run \"countersign clock set\"")]
     Clock,
     /// All users together gave too many wrong codes.
     #[error(
-        "all users together had too many wrong codes within an hour; no code is looked at until the count drops below limits.failures_per_hour"
+        "all users together had too many wrong codes within an hour; no code is checked until the count drops below limits.failures_per_hour"
     )]
     Breaker,
     /// A peer gave too many wrong SO PINs.

@@ -205,7 +205,7 @@ impl Connection {
                 Err(error) => {
                     shared.log.info(Cause::Ended, || {
                         format!(
-                            "closed the connection of {}: it does not take its answer: {error}",
+                            "closed the connection of {}: it does not read its answer: {error}",
                             self.who(peer)
                         )
                     });

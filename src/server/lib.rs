@@ -152,7 +152,7 @@ impl Server {
             successor.give(bound.renew()?);
             self.shared.health.opened(*door, Some(bound.file().clone()));
             tracing::warn!(
-                "made the socket {} of the door {} anew",
+                "made the socket {} of the door {} again",
                 bound.file().path().display(),
                 door.name()
             );

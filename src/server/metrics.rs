@@ -207,10 +207,10 @@ impl Metrics {
             administration: Family::default(),
         };
         registry.register("connections", "Connections that are there", metrics.connections.clone());
-        registry.register("connections_accepted", "Connections that came", metrics.accepted.clone());
+        registry.register("connections_accepted", "Connections that peers opened", metrics.accepted.clone());
         registry.register("peers_refused", "Connections that were not served", metrics.refused.clone());
         registry.register("applications", "Applications that are open", metrics.applications.clone());
-        registry.register("frames_refused", "Frames that were not taken", metrics.frames_refused.clone());
+        registry.register("frames_refused", "Frames that were refused", metrics.frames_refused.clone());
         registry.register("calls", "Calls that ended", calls);
         registry.register("calls_in_flight", "Calls under way in the module", metrics.in_flight.clone());
         registry.register_with_unit(
@@ -222,7 +222,7 @@ impl Metrics {
         registry.register_with_unit("frames", "Bytes of frames", Unit::Bytes, bytes);
         registry.register_with_unit(
             "large_frames",
-            "What the large frames under way take together",
+            "Memory of all large frames under way",
             Unit::Bytes,
             metrics.budget_used.clone(),
         );
@@ -233,7 +233,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "resident_memory",
-            "Memory of this process, with what the backing module keeps",
+            "Memory of this process, including the backing module's",
             Unit::Bytes,
             metrics.resident.clone(),
         );
@@ -244,17 +244,17 @@ impl Metrics {
         );
         registry.register(
             "trouble",
-            "What keeps the module from its work: 1 while it does",
+            "Faults that keep the module from its work: 1 while they last",
             metrics.troubles.clone(),
         );
         registry.register(
             "door_lost",
-            "Whether nobody comes in by a door: its socket file is gone, or it ended by an internal error",
+            "Whether a door admits nobody: its socket file is gone, or an internal error ended it",
             metrics.doors_lost.clone(),
         );
         registry.register(
             "administration",
-            "Acts of administration, by kind and how they ended: done, with more allowed or not, or refused",
+            "Acts of administration, by kind and outcome: done, with more allowed or not, or refused",
             metrics.administration.clone(),
         );
         Metrics { registry, ..metrics }

@@ -42,7 +42,7 @@ impl SocketFile {
 impl fmt::Display for SocketFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let next = if self.is_ours {
-            "SIGHUP (systemctl reload) makes it anew"
+            "SIGHUP (systemctl reload) makes it again"
         } else {
             "restart the .socket unit that made it, then the boundary"
         };

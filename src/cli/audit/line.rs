@@ -52,7 +52,7 @@ use self::facts::Facts;
 pub(super) const FIELDS: &str = "\
 Every line is one JSON object:
   sequence, time (Unix), time_utc, event
-  users       to whom a code or a try belongs; empty: nobody known
+  users       whose codes or tries these are; empty if unknown
   wallet      label of the wallet
   key         label of the key that signs digests
   digest      what was to be signed (hex)
@@ -61,32 +61,32 @@ Every line is one JSON object:
   leaves_sat  satoshi that leave the wallet, fee included
   fee_sat     satoshi of fee
   role        whose PIN: so, user
-  wrong       those of users whose codes were not right: each is charged a try
+  wrong       users whose codes were wrong: each is charged a try
   codes       codes tried
   failures    wrong codes of all users within an hour, when all stopped
-  moved_s     seconds by which a clock differed that was taken as it was
+  moved_s     seconds by which an accepted clock differed from before
   epoch, store, anchor
-              the restoration's number, the newest link of the store
-              taken, the link that the backing token remembered
+              number of the restoration, newest link of the accepted
+              store, link that the backing token remembered
   users_added, users_removed
-              users who sign for the wallet or key since, or no more
+              users who sign for the wallet or key from now on, or no longer
   policy_tightens, policy_loosens
-              whether another policy allows less, or more
+              whether a new policy allows less, or more
   label_before
-              label that it had before, where it was changed
-  registered  true where the script was registered by it
+              the old label, if the act changed it
+  registered  true if the act registered the script
   reach, reach_before
               next external and next internal index of a wallet whose
-              reach was raised, and as they were before
+              reach was raised, after and before
   rules       keys of the policy whose values differ
   policy_sha256, policy_before_sha256
               SHA-256 of the policy's text, and of the one before
-  id          of the object, the same for as long as it is there (hex)
-  document    all that is in force about it since
+  id          of the object, the same for as long as it exists (hex)
+  document    everything that is in force about the object since then
   document_digest, before_digest
-              name the document, and what was in force before it
+              identify the document, and the one before
   previous    head of the line before; head: head of this one (hex)
-What an event does not have is left out. No secret is in it.
+A field that an event does not have is left out. No line has a secret.
 
 Events: initialised, pin-charged, pin-accepted, pin-set, user-added,
 user-removed, user-unlocked, code-charged, charged, code-accepted,

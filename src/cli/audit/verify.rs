@@ -34,7 +34,7 @@ impl Verify {
         .map_err(explain)?;
         if let Some(discontinuity) = broken {
             return Err(CommandError::new(
-                format!("what was in force does not go on from link to link: {discontinuity}"),
+                format!("an act does not continue what was in force before it: {discontinuity}"),
                 "keep store and backing token as they are. Something changed a record without an act: treat it as an \
                  intrusion, and compare users, wallets and policies with what they should be",
             ));
@@ -66,7 +66,12 @@ impl Gap {
             Some(_) => "the backing token was an older one".into(),
             None => "the backing token remembered nothing".into(),
         };
-        format!("link {}, {}: a store of link {} was taken; {lost}", self.link, to_iso(self.time), self.store)
+        format!(
+            "link {}, {}: a store of link {} was accepted; {lost}",
+            self.link,
+            to_iso(self.time),
+            self.store
+        )
     }
 
     fn to_json(&self) -> Value {

@@ -44,7 +44,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Promise> {
 /// The promises that the module keeps wherever it runs.
 const OF_THE_ENGINE: [(&str, &str); 8] = [
     (
-        "Nobody learns anything of a code before its outcome is durable.",
+        "Nobody learns anything about a code before its outcome is durable.",
         "right and wrong codes are written alike, and answered once that is anchored, so killing the process teaches nothing",
     ),
     ("A code signs once.", "the module records the matched time step durably before a signature exists"),

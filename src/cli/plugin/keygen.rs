@@ -65,6 +65,6 @@ fn check_length(password: &Secret) -> Result<(), CommandError> {
     }
     Err(CommandError::new(
         format!("the password has more than {MAX} bytes; nothing was made"),
-        "choose a shorter one: minisign takes no longer password",
+        "choose a shorter one: minisign accepts no longer password",
     ))
 }

@@ -121,13 +121,10 @@ fn reload(server: &Server, path: &Path, started_with: &EngineConfig) {
     match taken {
         Ok((new, ended)) => {
             tracing::info!(
-                "reloaded users, names, context ids and certificates; {ended} connections ended by it"
+                "reloaded users, names, context ids and certificates; this ended {ended} connections"
             );
             if waits_for_the_next_start(&new, started_with) {
-                tracing::warn!(
-                    "{} also changed in more than who may connect; those changes count from the next start",
-                    path.display()
-                );
+                tracing::warn!("{} has other changes, too; those count from the next start", path.display());
             }
         }
         Err(error) => {
@@ -225,7 +222,7 @@ fn notify_reloading() {
 /// Without a service manager, nobody is notified.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("the service manager cannot be told: {error}");
+        tracing::warn!("cannot notify the service manager: {error}");
     }
 }
 

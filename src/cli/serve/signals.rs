@@ -26,8 +26,8 @@ impl Signals {
         let signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]);
         signals.map(|system| Signals { system, reload: false }).map_err(|error| {
             CommandError::new(
-                format!("the system gives no signals: {error}"),
-                "free what it lacks, then start again",
+                format!("cannot receive signals: {error}"),
+                "free what the system is short of, then start again",
             )
         })
     }

@@ -88,7 +88,7 @@ fn findings(found: &StateError, restoration: &Restoration, now: u64) -> String {
     ]);
     format!(
         "{lines}
-Taking this store means:
+Accepting this store means:
 - What happened after {} is lost: signatures, charges, changes of users, PINs and policies.
 - Every limit over a period counts as spent until its period has passed.
 - No code is accepted for two windows of its time step: 3 minutes at 30 seconds.
@@ -146,8 +146,7 @@ fn refused(error: RestoreError) -> CommandError {
         }
         RestoreError::Clock(SaidError::NotSaid(_)) => CommandError::new(
             what,
-            "look at another clock. If the machine's is right, confirm it: --time 2026-11-21T12:00:00Z. If not, set it \
-             right first: taken as it is, it keeps the module closed until the time has caught up",
+            "look at another clock. If the machine's is right, confirm it: --time 2026-11-21T12:00:00Z. If not, set it right first: accepted as it is, it keeps the module closed until the time has caught up",
         ),
         RestoreError::Clock(_) => CommandError::new(what, "set the machine's clock right, then try again"),
         // It may have reached the store. Opening the store shows that.

@@ -63,7 +63,7 @@ impl Remove {
             .iter()
             .map(|(verb, label)| format!("countersign {verb} set {} --user OTHER", quoted(label)))
             .collect();
-        error.next = format!("first give each of these other users: {}", steps.join("; "));
+        error.next = format!("first set other users for each of these: {}", steps.join("; "));
         error
     }
 }

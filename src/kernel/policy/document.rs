@@ -30,7 +30,7 @@ pub enum PolicyError {
     DigestIncomplete,
     /// A key that a policy for digests cannot enforce.
     #[error(
-        "{key} needs a transaction, and of a digest nobody knows what it moves: a key that signs digests is limited by \
+        "{key} needs a transaction, and nobody knows what a digest moves: a key that signs digests is limited by \
          max_period_transactions, period_hours, time_windows and required_approvals"
     )]
     NotOfDigests {

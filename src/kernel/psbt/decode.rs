@@ -119,7 +119,9 @@ impl<'a> Decoded<'a> {
             {
                 Err(refuse(
                     Rule::SighashType,
-                    format!("a taproot signature of input {index} names the type that is not to be named"),
+                    format!(
+                        "a taproot signature of input {index} names type DEFAULT, which must be left out"
+                    ),
                 ))
             }
             _ => Ok(()),
@@ -226,7 +228,7 @@ fn unreadable(map: Map, bytes: &[u8], alone: impl Fn(&[u8], &[u8]) -> Option<Vec
     let reads =
         |key: &[u8], pair: &[u8]| alone(key, pair).is_none_or(|psbt| Psbt::deserialize(&psbt).is_ok());
     PsbtError::NotPsbt(match fields::unreadable(bytes, reads) {
-        Some(key_type) => format!("{} is not as BIP 174, 370 or 371 has it", map.field(key_type)),
+        Some(key_type) => format!("{} is not encoded as BIP 174, 370 or 371 requires", map.field(key_type)),
         None => format!("the fields of {map} do not go together (BIP 174)"),
     })
 }

@@ -65,9 +65,7 @@ pub enum RegistrationError {
     #[error("our key is missing: write {OURS} for it")]
     OursMissing,
     /// Our key without its chains.
-    #[error(
-        "{OURS} stands without its chains: write {OURS}/**, or {OURS}/<a;b>/* for two chains of your choice"
-    )]
+    #[error("{OURS} has no chains: write {OURS}/**, or {OURS}/<a;b>/* for two chains of your choice")]
     OursAlone,
     /// Our key is given as two different keys.
     #[error("it has two different keys in place of ours: one of them is somebody else's")]
@@ -82,14 +80,14 @@ pub enum RegistrationError {
     #[error("a cosigner's key claims our master fingerprint: have the cosigner export it again")]
     OursClaimed,
     /// A cosigner that counts twice.
-    #[error("cosigner {0} is in it twice where it must count once")]
+    #[error("cosigner {0} is in it twice, but must count once")]
     CosignerTwice(Fingerprint),
     /// A key of another network.
     #[error("an extended key is written for another network: the wallet's is {0}")]
     Network(&'static str),
     /// A step after an extended key that is not one of two normal chains.
     #[error(
-        "each extended key takes /** or /<a;b>/* behind it, and nothing hardened: hardened steps go into its origin"
+        "each extended key needs /** or /<a;b>/* behind it, without hardened steps: they belong into its origin"
     )]
     Derivation,
     /// A private key.
@@ -131,8 +129,7 @@ pub enum RegistrationError {
     SeveralDescriptors(usize),
     /// A checksum that does not fit the text.
     #[error(
-        "the checksum behind # does not fit: a letter of the descriptor was changed or lost. Copy it again; where you \
-         changed it yourself, leave # and checksum out"
+        "the checksum behind # does not fit: a letter of the descriptor was changed or lost. Copy it again; if you changed it yourself, leave out # and the checksum"
     )]
     Checksum,
     /// A key's line with more text after the key.

@@ -120,7 +120,7 @@ impl Connected {
             }
             Ok(None) => {
                 let reason =
-                    "its answer has another form than this release's; install the same release on both sides";
+                    "its answer does not have this release's form; install the same release on both sides";
                 Err(self.lose(remote, reason))
             }
             Err(ExchangeError::Lost(reason)) => Err(self.lose(remote, &reason)),

@@ -81,7 +81,7 @@ fn still_there(session: &Session, known: &[ObjectHandle], old: Option<&[u8]>) ->
 }
 
 fn of_another_engine() -> BackingError {
-    BackingError("the anchor is another one than was left there: somebody else writes it".into())
+    BackingError("the anchor is not the one that was left there: somebody else writes it".into())
 }
 
 /// The objects of an anchor with the value `old`, or `new` if a step was interrupted.

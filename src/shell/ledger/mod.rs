@@ -206,7 +206,7 @@ impl SealedLedger {
                 // It may have been written again between the look at the book and the look at the store. Then
                 // the book has another version by now.
                 _ if expected != Some(version) => expected = Some(version),
-                Some(_) => return Err(damaged(place, "another one than was written")),
+                Some(_) => return Err(damaged(place, "not the one that was written")),
                 None => return Err(damaged(place, "missing")),
             }
         }
