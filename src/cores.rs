@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_has_no_core_and_has_one_again_when_it_has_waited() {
+    fn a_waiting_call_has_no_core_and_gets_one_again_afterwards() {
         let peer = u64::MAX;
         assert_eq!(wait(|| cores().taken_by(&peer)), 0, "nobody's call");
         work(peer, || {

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_named_once_and_are_no_more_than_one_approval_has() {
+    fn no_user_is_named_twice_and_no_more_than_fit_one_approval() {
         let users = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert!(check_users(&users(&["a", "b"])).is_ok());
         assert!(

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_written_in_one_way() {
+    fn a_time_has_only_one_notation() {
         assert!(!usage_error("countersign clock set"));
         assert!(!usage_error("countersign clock set --time 2026-11-21T12:00:00Z"));
         for time in ["2026-11-21", "12:00", "1795262400", "2026-11-21T12:00:00+01:00", "2026-11-31T12:00:00Z"]

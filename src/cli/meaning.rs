@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_way_out_names_it() {
+    fn an_error_with_a_remedy_names_it() {
         let next = |act, rv| meaning(act, &rv, "C_Test", None).1;
         let (state, clock) = (v::CKR_COUNTERSIGN_STATE, v::CKR_COUNTERSIGN_CLOCK);
         assert!(next(Act::Open, RvError::VendorDefined(state)).contains("countersign state restore"));

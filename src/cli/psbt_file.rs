@@ -117,7 +117,7 @@ mod tests {
     const PSBT: &[u8] = b"psbt\xff\x01\x00\x02";
 
     #[test]
-    fn the_forms_are_told_apart_and_come_back() {
+    fn every_form_is_recognised_and_reads_back() {
         for form in [Form::Binary, Form::Base64, Form::Hex] {
             assert_eq!(detect(form.encode(PSBT)), Some((PSBT.to_vec(), form)));
         }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused() {
+    fn input_in_no_known_form_is_refused() {
         for input in [
             &b""[..],
             b"psbt",

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_for_tries_under_way_holds_no_core_and_reads_the_time_anew() {
+    fn a_call_that_waits_for_tries_under_way_holds_no_core_and_reads_the_time_again() {
         let (breaker, peer) = (Breaker::default(), u64::MAX - 1);
         let (clock, asked) = (AtomicU64::new(5), AtomicBool::new(false));
         let begin = || {

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn state_rollback_an_anchor_amid_a_batch_is_refused() {
+    fn state_rollback_an_anchor_in_the_middle_of_a_batch_is_refused() {
         let first = link(3, Head([1; 32]));
         let second = link(4, first.head());
         let third = Link { batch: 4, ..link(5, second.head()) };

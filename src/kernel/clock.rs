@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_on_is_believed() {
+    fn a_clock_that_goes_on_is_trusted() {
         assert_eq!(at(1_000_000, 500), Ok(1_000_000));
         assert_eq!(at(1_086_400, 86_900), Ok(1_086_400));
         assert_eq!(at(1_000_065, 560), Ok(1_000_065), "within the tolerance");
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn clock_jump_a_machine_started_anew_is_not_believed_in_another_year() {
+    fn clock_jump_after_a_boot_in_another_year_the_clock_is_not_trusted() {
         let first = |wall| judge_first(Reading { wall, boot: 1 }, 1_000_000);
         assert_eq!(first(1_000_000 + MAX_AHEAD), Ok(1_000_000 + MAX_AHEAD));
         assert_eq!(first(1_000_001 + MAX_AHEAD), Err(ClockError::Ahead(MAX_AHEAD + 1)));
@@ -192,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_believed_holds_for_one_run_of_a_machine_that_names_its_runs() {
+    fn a_trusted_reading_holds_for_one_run_of_a_machine_that_identifies_its_runs() {
         assert!(LAST.holds_in([1; 16]));
         assert!(!LAST.holds_in([2; 16]));
         assert!(!Believed { boot_id: [0; 16], ..LAST }.holds_in([0; 16]), "a system that does not say");
     }
 
     #[test]
-    fn a_clock_far_ahead_is_believed_by_word_alone() {
+    fn a_clock_far_ahead_is_trusted_only_if_the_officer_gives_the_time() {
         let judge = |wall, said| {
             let now = Reading { wall, boot: 1 };
             judge_said(now, None, 1_000_000, said)
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_is_told_with_its_direction() {
+    fn the_difference_of_a_clock_has_a_sign() {
         assert_eq!(LAST.moved(Reading { wall: 1_000_160, boot: 560 }), 100);
         assert_eq!(LAST.moved(Reading { wall: 999_960, boot: 560 }), -100);
     }

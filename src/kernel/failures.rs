@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chain_tells_the_same_count() {
+    fn the_chain_gives_the_same_count() {
         let (mut failures, mut replayed) = (Failures::default(), Failures::default());
         let charged = |codes| Event::Charged { users: vec![], codes, transaction: None };
         for (at, codes, right) in [(0, 1, false), (30, 2, true), (400, 1, false), (4_000, 1, true)] {

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_key_is_golden_and_says_nothing_of_its_parameters() {
+    fn the_name_of_a_key_is_golden_and_independent_of_its_parameters() {
         let id = |key: &OtpKey| data_encoding::HEXLOWER.encode(&key.id());
         assert_eq!(
             id(&key(b"12345678901234567890", OtpHash::Sha1, 8, 30)),

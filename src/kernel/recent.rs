@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_stays_and_the_rest_goes() {
+    fn recently_read_values_stay_and_the_others_go() {
         let mut recent = Recent::new(10);
         for number in 0..100 {
             recent.put(number, number * 2);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_was_put_anew_never_comes_back_from_before() {
+    fn a_replaced_value_never_comes_back() {
         let mut recent = Recent::new(4);
         recent.put(1, "old");
         recent.put(2, "");

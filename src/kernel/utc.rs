@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_second_or_written_otherwise_is_refused() {
+    fn a_time_that_does_not_exist_or_has_another_notation_is_refused() {
         for text in [
             "",
             "2026-11-21",

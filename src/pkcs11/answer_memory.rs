@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_lengths_or_has_little_room_needs_none() {
+    fn length_queries_and_short_buffers_lease_no_memory() {
         let nothing = |_, _| 0;
         let query = |count| {
             let wanted = vec![Wanted { kind: CKA_LABEL, room: Room::Query }; count];

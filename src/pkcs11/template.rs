@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_attribute_counts_once_and_contradicts_itself_by_another_value() {
+    fn an_attribute_given_twice_counts_once_and_two_values_are_a_contradiction() {
         let entry = |kind, value: &[u8]| TemplateEntry { kind, value: Bytes(Zeroizing::new(value.to_vec())) };
         let template = [entry(CKA_LABEL, b"a"), entry(CKA_ID, b"a"), entry(CKA_LABEL, b"a")];
         let kinds = |template: &[TemplateEntry]| {

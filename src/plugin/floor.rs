@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_write_to_is_not_believed() {
+    fn a_file_that_others_can_write_to_is_refused() {
         let (_folder, file) = floor_file();
         pin(&file, &manifest("1.0.0", "1.0.0")).expect("there is none");
         for (mode, believed) in [(0o600, true), (0o644, true), (0o620, false), (0o602, false)] {

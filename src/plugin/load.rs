@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_library_is_refused_by_the_loader() {
+    fn the_loader_refuses_a_file_that_is_no_library() {
         let image = Image::seal(b"bytes", LibraryDigest::of(b"bytes")).expect("sealed");
         let error = load(image).expect_err("no ELF file");
         assert!(matches!(&error, LoadError::Loader(_)), "{error}");

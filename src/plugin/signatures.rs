@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signature_files_are_told_by_their_name() {
+    fn signature_files_are_recognised_by_their_name() {
         let manifest = OsStr::new("l.so.manifest");
         for name in ["l.so.manifest.minisig", "l.so.manifest.A.minisig", "l.so.manifest.a.b c.minisig"] {
             assert!(is_signature(manifest, OsStr::new(name)), "{name}");

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_given_back() {
+    fn taken_memory_is_given_back() {
         let budget = Budget::new(1000);
         let mut first = Lease::of(&budget);
         assert!(first.cover(UNCOUNTED) && budget.used() == 0);

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn one_alone_has_every_place_and_no_more() {
+    fn a_single_peer_has_every_place_and_no_more() {
         let fair = Fair::new(3);
         let held: Vec<_> = (0..3).map(|_| at_once(&fair, "a").expect("free")).collect();
         assert!(at_once(&fair, "a").is_none());
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_no_place_never_waits_for_one() {
+    fn the_first_place_of_a_peer_never_waits() {
         let fair = Fair::new(2);
         let _held: Vec<_> = (0..2).map(|_| at_once(&fair, "a").expect("free")).collect();
         let _first = at_once(&fair, "b").expect("all are taken, and it is the first of its own");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_else_waits_for_is_anybodys() {
+    fn places_that_nobody_else_waits_for_are_free_to_all() {
         let fair = Fair::new(4);
         let _other = at_once(&fair, "other").expect("free");
         let held: Vec<_> = (0..3).map(|_| at_once(&fair, "a").expect("more than half")).collect();

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_every_length_come_as_they_were_written_however_they_are_cut_up() {
+    fn frames_of_every_length_arrive_as_written_however_they_are_cut_up() {
         let lengths =
             [1, 2, 100, BUFFER - HEADER - 1, BUFFER - HEADER, BUFFER - HEADER + 1, BUFFER, FIRST, FIRST + 1];
         let mut all: Vec<Vec<u8>> = lengths.iter().map(|length| some(*length)).collect();
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_cut_off_anywhere_is_told_from_the_end() {
+    fn a_frame_that_is_cut_off_is_not_mistaken_for_the_end() {
         for length in [1, 50, BUFFER, FIRST + 5] {
             let whole = framed(&some(length));
             for cut in [1, 2, 3, 4, 5, whole.len() / 2, whole.len() - 1] {
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_wiped() {
+    fn bytes_that_were_read_are_wiped() {
         let bytes = [framed(b"a secret"), framed(b"another"), framed(&[7; BUFFER])].concat();
         for step in [5, 20, usize::MAX] {
             let mut source = Slowly { bytes: &bytes, step, reads: 0 };

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_are_told_from_other_programs() {
+    fn other_versions_are_distinguished_from_other_programs() {
         for version in [0u16, 1, VERSION + 1, 127, 128, 0xffff] {
             let mut bytes = MAGIC.to_vec();
             append_version(&mut bytes, version);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_none_are_refused() {
+    fn bytes_that_are_no_answer_are_refused() {
         for bytes in
             [&b""[..], b"\x03", b"\x01\x00", b"\x02", b"\x02\0\0\0\0\0\0\0", b"\x02\0\0\0\0\0\0\0\0\0"]
         {

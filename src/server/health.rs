@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn signing_and_administration_are_told_apart() {
+    fn signing_and_administration_have_troubles_of_their_own() {
         let stopped = |troubles: &[Trouble], doors: &[DoorTrouble]| {
             let standing = troubles.iter().fold(Standing::WELL, |standing, trouble| standing.with(*trouble));
             let report = Report::of(standing, doors);

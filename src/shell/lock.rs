@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn lock_link_what_is_no_lock_of_ours_is_neither_followed_nor_changed() {
+    fn lock_link_a_file_that_is_no_lock_of_ours_is_neither_followed_nor_changed() {
         let (folder, store) = store();
         let precious = folder.path().join("precious");
         fs::write(&precious, "a secret").expect("ours");
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_taken_away_lets_no_second_engine_in() {
+    fn a_removed_lock_admits_no_second_engine() {
         let (_folder, store) = store();
         fs::write(&store, "").expect("ours");
         let lock = StoreLock::take(&store).expect("free");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_of_an_older_release_is_minded_and_taken() {
+    fn the_lock_of_an_older_release_is_respected_and_taken() {
         let (_folder, store) = store();
         fs::write(&store, "").expect("ours");
         fs::write(beside(&store), "12345\n").expect("ours");

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn backing_owner_what_others_can_change_is_told_with_its_place() {
+    fn backing_owner_a_file_that_others_can_change_is_named_with_its_place() {
         let Place { folder: _folder, inner, file } = place();
         for (mode, wrong) in [(0o600, false), (0o644, false), (0o755, false), (0o664, true), (0o602, true)] {
             set(&file, mode);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn backing_owner_a_folder_that_is_written_to_is_nobody_elses_even_if_it_is_sticky() {
+    fn backing_owner_a_folder_to_write_to_must_be_closed_to_others_even_if_it_is_sticky() {
         let Place { folder, inner, .. } = place();
         assert_eq!(check_folder(&inner), Ok(()));
         for mode in [0o1777, 0o777, 0o775] {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn backing_owner_what_belongs_to_another_user_is_refused() {
+    fn backing_owner_a_file_of_another_user_is_refused() {
         let Place { folder: _folder, file, .. } = place();
         if !rustix::process::geteuid().is_root() {
             // There is no file of a third user here: this user's files are its own, or root's.

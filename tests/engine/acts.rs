@@ -154,7 +154,7 @@ fn every_act_of_administration_keeps_the_whole_document_and_the_digest_of_the_on
 }
 
 #[test]
-fn what_is_in_force_follows_from_the_chain_alone_as_the_engine_has_it() {
+fn the_chain_alone_shows_what_is_in_force_in_the_engine() {
     let bench = Bench::new();
     bench.user("alice");
     bench.unconfirmed("bob");
@@ -204,7 +204,7 @@ fn what_is_in_force_follows_from_the_chain_alone_as_the_engine_has_it() {
 }
 
 #[test]
-fn every_act_is_a_line_of_the_log_at_warn_and_one_that_tightens_at_info() {
+fn every_act_is_a_line_of_the_log_at_warn_or_at_info_if_it_tightens() {
     let bench = Bench::new();
     let totp = bench.unconfirmed("alice");
     let lines = Log::of(|| {
@@ -247,7 +247,7 @@ fn every_act_is_a_line_of_the_log_at_warn_and_one_that_tightens_at_info() {
 }
 
 #[test]
-fn what_is_done_about_the_backends_pin_is_an_act_with_the_pin_that_is_in_force_since() {
+fn every_act_on_the_backends_pin_names_the_pin_in_force_afterwards() {
     let bench = Bench::new();
     let (_, administrator) =
         (bench.administrator(), administrator_as(&bench.engine, Some("user 0"), b"so-pin"));
@@ -294,7 +294,7 @@ fn what_is_done_about_the_backends_pin_is_an_act_with_the_pin_that_is_in_force_s
 
 /// Of two engines over one store, the one that did not change the PIN does not know of the change.
 #[test]
-fn the_word_of_an_administrator_holds_at_one_token_and_as_long_as_its_pin() {
+fn an_administrators_approval_is_valid_at_one_token_and_as_long_as_the_pin() {
     let bench = Bench::new();
     let act = || user_pin(b"user-pin");
     let is_refused = |administrator: &Administrator| {

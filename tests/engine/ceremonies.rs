@@ -111,7 +111,7 @@ fn assert_chained(lines: &[Value]) {
 }
 
 #[test]
-fn state_rollback_a_restored_store_is_taken_by_the_security_officer_alone() {
+fn state_rollback_only_the_security_officer_accepts_a_restored_store() {
     in_boundary(this_test!(), |boundary| {
         let scene = Scene::new(boundary);
         let nothing = scene.restore(&["--yes"], "not even looked at", "");
@@ -204,7 +204,7 @@ fn state_rollback_a_restored_store_is_taken_by_the_security_officer_alone() {
 }
 
 #[test]
-fn state_rollback_an_older_backing_token_is_told_from_an_older_store() {
+fn state_rollback_an_older_backing_token_is_distinguished_from_an_older_store() {
     in_boundary(this_test!(), |boundary| {
         let scene = Scene::new(boundary);
         boundary.save("older");
@@ -335,7 +335,7 @@ fn the_export_is_the_chain_line_by_line_and_holds_no_secret() {
 }
 
 #[test]
-fn the_audit_alone_tells_what_was_in_force_at_any_time() {
+fn the_audit_alone_shows_what_was_in_force_at_any_time() {
     in_boundary(this_test!(), |boundary| {
         let scene = Scene::new(boundary);
         let limits = ["--max-transaction-sat", "100000", "--max-fee-sat", "5000"];
@@ -495,7 +495,7 @@ fn sign_until_told(boundary: &Boundary) {
 }
 
 #[test]
-fn clock_jump_is_taken_by_the_security_officer_on_the_command_line() {
+fn clock_jump_the_security_officer_accepts_it_on_the_command_line() {
     in_boundary(this_test!(), |boundary| {
         let scene = Scene::new(boundary);
         let shown = scene.cli.does(&["clock", "show"])["clock"].clone();

@@ -136,7 +136,7 @@ fn otp_replay_a_repetition_that_is_slow_to_leave_begins_no_new_minutes() {
 }
 
 #[test]
-fn otp_replay_with_anything_else_than_what_it_was_spent_on() {
+fn otp_replay_with_anything_other_than_what_it_was_spent_on() {
     let scene = Scene::new();
     let psbt = scene.psbt(2);
     let code = scene.bench.code(&scene.alice);
@@ -233,7 +233,7 @@ fn a_repetition_under_a_wallet_that_changed_meanwhile_gives_nothing() {
 
 /// The client has given up and asks again while its first call is still running.
 #[test]
-fn the_same_asked_for_twice_at_once_is_answered_twice_and_charged_once() {
+fn the_same_request_twice_at_once_is_answered_twice_and_charged_once() {
     let scene = Scene::of(named("tr"));
     let psbt = scene.psbt(1).serialize();
     let code = scene.bench.code(&scene.alice);
@@ -276,7 +276,7 @@ fn a_repetition_that_the_policy_refuses_by_now_costs_no_try() {
 // The outcome of each code
 
 #[test]
-fn a_typo_is_charged_to_who_made_it_alone_and_spends_no_code_of_another() {
+fn a_typo_is_charged_only_to_its_user_and_spends_no_code_of_another() {
     let bench = Bench::new();
     let (alice, bob) = (bench.user("alice"), bench.user("bob"));
     bench.clock.advance(30);
@@ -390,7 +390,7 @@ fn outcome_leak_a_first_code_is_written_in_the_same_shape_right_or_wrong() {
 /// The commit that locked the user, spent the step or used the address may not be durable yet. Nobody is told
 /// before it is.
 #[test]
-fn outcome_leak_no_refusal_is_told_before_what_it_rests_on_is_durable() {
+fn outcome_leak_no_refusal_leaves_before_what_it_depends_on_is_durable() {
     let scene = Scene::new();
     let (bench, psbt) = (&scene.bench, scene.psbt(1).serialize());
     let code = bench.code(&scene.alice);
@@ -509,7 +509,7 @@ fn a_code_that_goes_stale_while_it_waits_for_the_tries_of_others_is_wrong() {
 }
 
 #[test]
-fn otp_guess_the_breaker_counts_all_users_and_those_who_are_nobody() {
+fn otp_guess_the_breaker_counts_all_users_and_unknown_ones() {
     let bench = Bench::new();
     let users: Vec<(String, Totp)> =
         (0..10).map(|n| format!("user{n}")).map(|name| (name.clone(), bench.user(&name))).collect();
@@ -545,7 +545,7 @@ fn otp_guess_the_breaker_counts_all_users_and_those_who_are_nobody() {
 }
 
 #[test]
-fn what_keeps_the_engine_from_signing_is_in_its_standing_and_told_of_its_users() {
+fn each_fault_that_keeps_the_engine_from_signing_is_in_its_standing_and_shown_for_its_users() {
     let bench = Bench::new();
     let totp = bench.user("alice");
     let id = bench.wallet("w", &["alice"], UNLIMITED);
@@ -630,7 +630,7 @@ fn clock_jump_while_the_module_is_closed_is_noticed_as_long_as_the_machine_runs(
 }
 
 #[test]
-fn a_pin_that_was_set_anew_meanwhile_is_neither_accepted_nor_replaced_by_who_knew_the_old_one() {
+fn a_pin_set_meanwhile_is_neither_accepted_for_nor_replaced_by_a_peer_that_knew_the_old_one() {
     for change in [false, true] {
         let bench = Bench::new();
         bench.set_user_pin(b"old-pin").expect("set");
@@ -689,7 +689,7 @@ fn wrong_so_pins_make_the_next_try_wait_and_nothing_locks_for_good() {
 }
 
 #[test]
-fn clock_jump_is_taken_by_word_of_the_security_officer_alone() {
+fn clock_jump_only_the_security_officer_has_it_accepted() {
     let scene = Scene::new();
     let psbt = scene.psbt(1).serialize();
     let (bench, now) = (&scene.bench, scene.bench.clock.now());
@@ -707,7 +707,7 @@ fn clock_jump_is_taken_by_word_of_the_security_officer_alone() {
 }
 
 #[test]
-fn clock_jump_a_machine_started_anew_in_another_year_is_taken_by_the_security_officer_alone() {
+fn clock_jump_after_a_boot_in_another_year_only_the_security_officer_accepts_the_clock() {
     let scene = Scene::new();
     let psbt = scene.psbt(1).serialize();
     let (now, year) = (scene.bench.clock.now(), 365 * 24 * 3_600);
@@ -736,7 +736,7 @@ fn clock_jump_a_machine_started_anew_in_another_year_is_taken_by_the_security_of
 }
 
 #[test]
-fn clock_back_is_taken_by_nobodys_word() {
+fn clock_back_nobody_can_have_it_accepted() {
     let scene = Scene::new();
     let now = scene.bench.clock.now();
     scene.bench.clock.set(now - 3_600);
@@ -745,7 +745,7 @@ fn clock_back_is_taken_by_nobodys_word() {
 }
 
 #[test]
-fn after_the_machine_was_started_anew_the_clock_is_held_against_the_newest_record_alone() {
+fn after_a_boot_the_clock_is_compared_only_with_the_newest_record() {
     let scene = Scene::new();
     let psbt = scene.psbt(1).serialize();
     scene.bench.clock.boot();
@@ -869,7 +869,7 @@ fn state_rollback_after_a_restoration_every_period_counts_as_spent_until_it_is_o
 // A user who is enrolled again
 
 #[test]
-fn an_act_on_a_user_who_was_enrolled_anew_meanwhile_does_nothing_to_the_new_enrolment() {
+fn an_act_on_a_user_who_was_enrolled_again_meanwhile_does_nothing_to_the_new_enrolment() {
     for removes in [true, false] {
         let bench = Bench::new();
         bench.unconfirmed("alice");
@@ -941,7 +941,7 @@ fn a_code_of_a_key_that_was_replaced_meanwhile_spends_nothing_of_the_new_enrolme
 }
 
 #[test]
-fn an_act_on_a_user_who_was_enrolled_anew_meanwhile_is_not_done() {
+fn an_act_on_a_user_who_was_enrolled_again_meanwhile_is_not_done() {
     let bench = Bench::new();
     bench.unconfirmed("alice");
     let old = bench.key_id("alice");

@@ -293,7 +293,7 @@ fn a_code_without_a_name_is_nobodys_where_there_are_several_users() {
 }
 
 #[test]
-fn otp_guess_what_a_locked_user_tries_counts_for_nobody() {
+fn otp_guess_tries_of_a_locked_user_count_for_nobody() {
     let scene = Scene::new(UNLIMITED);
     let bob = scene.bench.user("bob");
     let shared = add(&scene.bench, "shared", &["alice", "bob"], UNLIMITED).expect("a key");
@@ -352,7 +352,7 @@ fn crash_a_signature_of_a_digest_without_its_commit_does_not_exist() {
 }
 
 #[test]
-fn users_and_policy_of_a_key_change_and_the_chain_tells_how() {
+fn users_and_policy_of_a_key_change_and_the_chain_shows_how() {
     let scene = Scene::new(UNLIMITED);
     let bob = scene.bench.user("bob");
     let change = KeyChange {
@@ -391,7 +391,7 @@ fn users_and_policy_of_a_key_change_and_the_chain_tells_how() {
 }
 
 #[test]
-fn what_cannot_be_a_key_is_refused_and_not_written() {
+fn an_impossible_key_is_refused_and_not_written() {
     let scene = Scene::new(UNLIMITED);
     scene.bench.wallet("w", &["alice"], UNLIMITED);
     let before = scene.events().len();

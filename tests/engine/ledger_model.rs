@@ -479,7 +479,7 @@ fn state_rollback_a_row_of_a_batch_that_was_taken_back_is_not_read() {
 /// Also for the store in memory: a record that somebody changed, moved or removed closes the ledger to
 /// everybody.
 #[test]
-fn state_swap_a_record_that_is_read_and_is_not_as_it_was_written_closes_the_ledger() {
+fn state_swap_a_record_that_does_not_read_as_it_was_written_closes_the_ledger() {
     type Deed = fn(&MemorySite);
     let deeds: [(&str, Deed); 4] = [
         ("changed", |site| site.kept().rows.get_mut(&place(0)).expect("there").sealed[20] ^= 1),
@@ -570,7 +570,7 @@ fn is_asleep(thread: &Path) -> bool {
 /// A caller that waits for what it has read to be anchored is answered after the anchor's step, not during
 /// it.
 #[test]
-fn outcome_leak_what_was_read_is_settled_once_it_is_anchored() {
+fn outcome_leak_records_that_were_read_are_settled_once_they_are_anchored() {
     use std::sync::mpsc;
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let (path, anchor) = (folder.path().join("store.db"), MemoryAnchor::default());

@@ -75,7 +75,7 @@ fn the_lock_time_is_determined_as_the_bip_says() {
 
 /// The crate reads a missing sequence as zero, where the BIP says that it is final. Our code corrects that.
 #[test]
-fn the_transaction_is_the_one_that_another_implementation_sees() {
+fn another_implementation_reads_the_same_transaction() {
     let secp = Secp256k1::new();
     let of_scripts = SCRIPTS.iter().map(|script| {
         let psbt = good_psbt(watch(&script.wallet(&secp)), 3);
@@ -216,7 +216,7 @@ fn counts_that_are_not_those_of_the_maps_are_no_psbt() {
 }
 
 #[test]
-fn version_1_and_what_comes_after_2_are_refused() {
+fn version_1_and_versions_after_2_are_refused() {
     let bench = Bench::new();
     let alice = bench.user("alice");
     let id = bench.wallet("w", &["alice"], "unlimited = true");

@@ -300,7 +300,7 @@ proptest! {
     /// Through the engine: the amount that was signed according to the audit never exceeds the limit in the
     /// period before any moment.
     #[test]
-    fn whatever_is_asked_what_is_signed_stays_within_the_period(
+    fn signed_amounts_stay_within_the_period_whatever_is_requested(
         asked in proptest::collection::vec((0u32..6, 0u64..3, 30u64..20 * HOUR), 1..25),
     ) {
         let max = 2 * LEAVES + 3;
@@ -420,7 +420,7 @@ fn a_wallet_has_at_least_as_many_users_as_must_approve() {
 }
 
 #[test]
-fn the_rules_stand_beside_each_other() {
+fn each_of_several_rules_refuses() {
     let scene = Scene::new(&format!(
         "{}\nmax_transaction_sat = {LEAVES}\nallowlist = [\"script:{}\"]\nrequired_approvals = 2",
         period(2 * LEAVES - 1),
@@ -466,7 +466,7 @@ fn a_list_is_of_the_wallets_network() {
 }
 
 #[test]
-fn the_audit_tells_what_a_change_of_a_wallet_means() {
+fn the_audit_shows_what_a_change_of_a_wallet_means() {
     let scene = Scene::new(UNLIMITED);
     let change = |change: KeyChange| {
         scene.bench.change_wallet(&scene.id, change).expect("a change");

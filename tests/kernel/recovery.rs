@@ -104,7 +104,7 @@ fn user_and_backup_take_the_coins_back_at_once() {
 }
 
 #[test]
-fn one_of_two_gets_nothing_without_us() {
+fn one_key_of_two_gets_nothing_without_us() {
     for (script, key) in [
         ("wsh-multi", "A"),
         ("sh-multi", "A"),

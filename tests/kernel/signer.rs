@@ -148,7 +148,7 @@ fn the_scripts_rebuilt_are_those_of_miniscript() {
 }
 
 #[test]
-fn what_leaves_is_counted_alike_in_every_script() {
+fn the_leaving_amount_is_the_same_in_every_script() {
     let secp = Secp256k1::new();
     for script in SCRIPTS.iter().chain(BRANCHED) {
         let wallet = script.wallet(&secp);

@@ -221,7 +221,7 @@ fn the_reach_is_raised_and_shown() {
 /// `docs/bitcoin-core.md`: the PSBTs that `createpsbt` and `utxoupdatepsbt` make, on a node with an index of
 /// transactions and on one without, in the version of older nodes and of newer ones.
 #[test]
-fn a_psbt_of_a_node_is_signed_if_it_has_an_index_and_else_told_what_to_do() {
+fn a_psbt_of_a_node_with_an_index_is_signed_and_without_one_the_refusal_says_what_to_do() {
     in_boundary(this_test!(), |boundary| {
         let (cli, alice) = Cli::new(boundary);
         cli.does(&create("treasury", &[]));
@@ -283,7 +283,7 @@ fn of_a_newer_node(psbt: &Psbt) -> Vec<u8> {
 }
 
 #[test]
-fn a_refused_transaction_is_told_with_the_tag_and_the_sentence_of_its_rule() {
+fn a_refused_transaction_is_reported_with_the_tag_and_the_sentence_of_its_rule() {
     in_boundary(this_test!(), |boundary| {
         let (cli, alice) = Cli::new(boundary);
         cli.does(&create("treasury", &[]));

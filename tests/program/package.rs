@@ -26,7 +26,7 @@ fn the_installed_server_signs_for_another_user_within_the_units_filter_and_leave
 }
 
 #[test]
-fn the_unit_works_under_systemd_with_all_that_it_takes_away() {
+fn the_unit_works_under_systemd_with_all_its_restrictions() {
     let _machine = MACHINE.lock();
     let folder = folder().to_str().expect("the path is UTF-8");
     as_root(&["debian/test/boot.sh", folder, "bash", "debian/test/install.sh", "by-systemd"]);

@@ -64,7 +64,7 @@ impl Apt {
 }
 
 #[test]
-fn packages_wait_for_whoever_has_a_lock_of_apts_and_say_so() {
+fn packages_wait_for_a_process_with_apts_lock_and_say_so() {
     for (lock, line) in [
         // Locks that DPkg::Lock::Timeout does not cover.
         ("var/lib/apt/lists/lock", "apt_get update -qq"),
@@ -87,7 +87,7 @@ fn packages_wait_for_whoever_has_a_lock_of_apts_and_say_so() {
 }
 
 #[test]
-fn packages_do_not_wait_for_what_is_no_lock_nor_for_ever() {
+fn packages_wait_only_for_a_lock_and_not_for_ever() {
     let apt = Apt::new();
     let done = apt.command("apt_get install -y -qq no-such-package").output().expect("bash starts");
     assert_eq!((done.status.code(), text(&done.stdout).as_str()), (Some(1), ""));
@@ -104,7 +104,7 @@ fn packages_do_not_wait_for_what_is_no_lock_nor_for_ever() {
 // advisories.sh, with a cargo-deny whose exit status the test chooses.
 
 #[test]
-fn advisories_that_cannot_be_had_are_told_apart_from_none_and_from_some() {
+fn missing_advisories_are_not_taken_for_none() {
     for (fetches, checks, status, says) in [
         ("true", "true", 0, "No dependency has an advisory."),
         ("true", "false", 1, "error: a dependency has an advisory"),

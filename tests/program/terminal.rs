@@ -116,7 +116,7 @@ fn what_is_wrong_with_a_paste_is_said_and_the_terminal_is_given_back() {
 }
 
 #[test]
-fn signals_end_it_as_ever_and_the_terminal_is_given_back() {
+fn signals_end_it_as_usual_and_the_terminal_is_restored() {
     for (key, signal) in [(0x03, 2), (0x1c, 3)] {
         let terminal = Terminal::new();
         let mut child = terminal.sign();

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_a_link_or_a_time() {
+    fn a_moment_is_given_as_a_link_or_a_time() {
         assert_eq!(moment("57"), Ok(Moment::Link(57)));
         assert_eq!(moment("2025-01-01T00:00:00Z"), Ok(Moment::Time(1_735_689_600)));
         for wrong in ["", "-1", "2025-01-01", "yesterday"] {

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_anchored_yet_is_said() {
+    fn records_that_are_not_anchored_yet_are_reported() {
         assert!(meaning(&verified(9, 9)).contains("remembers the newest link"));
         let behind = meaning(&verified(9, 7));
         assert!(behind.contains("link 7; 2 newer links"), "{behind}");

@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_write_is_wrong() {
+    fn a_file_that_others_can_write_is_wrong() {
         assert!(not_writable_by_others("store", with_mode(0o644).path()).state == State::Good);
         assert!(not_writable_by_others("store", with_mode(0o664).path()).state == State::Wrong);
     }
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_not_there_is_made_only_where_the_token_remembers_none() {
+    fn a_missing_store_is_made_only_if_the_token_remembers_none() {
         let path = Path::new("/nowhere/store.db");
         let first = missing_store(path, true, false);
         assert!(

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_p11_kit_does_not_offer_is_not_noted() {
+    fn a_module_that_p11_kit_does_not_offer_is_not_noted() {
         assert_eq!(found(&[], &[]), None);
         assert_eq!(found(&[("opensc.module", "module: opensc-pkcs11.so")], &[]), None);
         assert_eq!(found(&[("softhsm2.conf", "module: libsofthsm2.so")], &[]), None);

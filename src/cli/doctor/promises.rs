@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn one_administrator_alone_is_not_held_anywhere_and_the_reason_names_the_doors_there_are() {
+    fn no_configuration_stops_a_single_administrator_and_the_reason_names_the_present_doors() {
         let words = "One administrator alone";
         let why = |facts: &Facts| {
             let promises = all(facts);

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn unlimited_is_said_in_so_many_words_and_nothing_said_is_no_policy() {
+    fn unlimited_must_be_explicit_and_an_empty_policy_is_refused() {
         let options = PolicyOptions { unlimited: true, ..PolicyOptions::default() };
         assert_eq!(options.document().expect("no file").as_deref(), Some("unlimited = true\n"));
         assert!(PolicyOptions::default().document().expect("no file").is_none());

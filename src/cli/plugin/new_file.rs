@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_committed_leaves_nothing() {
+    fn a_file_that_is_not_committed_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         NewFile::try_out("key", &folder.path().join("key"), 0o600).expect("new");
         assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0);

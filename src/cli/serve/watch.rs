@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_ends_where_a_new_one_can_go_on_and_nowhere_else() {
+    fn the_process_ends_only_if_a_new_one_can_go_on() {
         for trouble in Trouble::ALL {
             let ended = seen(Duration::MAX).look(&report(&[trouble]));
             let ends = [Trouble::StoreClosed, Trouble::PinRefused].contains(&trouble);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_answers_again_is_waited_for_anew() {
+    fn the_wait_for_a_token_starts_over_once_it_has_answered() {
         let mut seen = seen(Duration::MAX);
         assert_eq!(seen.look(&report(&[Trouble::Token])), None);
         assert!(seen.token.is_some());

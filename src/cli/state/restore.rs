@@ -181,7 +181,7 @@ mod tests {
     const OLDER: Restoration = Restoration { store: 12, time: 1_735_689_600, anchor: Some(15), epoch: 0 };
 
     #[test]
-    fn what_was_found_and_what_taking_means_is_shown() {
+    fn restore_shows_its_findings_and_the_consequences() {
         let shown = findings(&StateError::Older { store: 12, anchor: 15 }, &OLDER, 1_735_700_000);
         for words in [
             "an old copy was put back",
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_known_is_not_said() {
+    fn unknown_facts_are_left_out() {
         let ahead = Restoration { anchor: Some(9), ..OLDER };
         assert!(findings(&StateError::Ahead { store: 12, anchor: 9 }, &ahead, 0).contains("no link that"));
         let forked = Restoration { anchor: Some(12), ..OLDER };

@@ -161,13 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn unlimited_is_said_in_so_many_words() {
+    fn the_option_unlimited_becomes_an_explicit_policy() {
         let options = PolicyOptions { unlimited: true, ..PolicyOptions::default() };
         assert_eq!(options.document().expect("no file").as_deref(), Some("unlimited = true\n"));
     }
 
     #[test]
-    fn the_other_rules_stand_beside_limits_and_texts_are_quoted() {
+    fn the_other_rules_are_added_to_limits_and_texts_are_quoted() {
         let options = PolicyOptions {
             max_period_sat: Some(7),
             max_period_transactions: Some(8),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_no_policy() {
+    fn a_policy_that_says_nothing_is_refused() {
         assert!(PolicyOptions::default().document().expect("no file").is_none());
     }
 

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_no_registration_is_an_error_that_names_the_option() {
+    fn a_file_without_a_registration_is_an_error_that_names_the_option() {
         for content in [
             &b""[..],
             b" \r\n",

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_without_us_is_told() {
+    fn every_way_to_spend_without_us_is_shown() {
         let alone = "no coin moves";
         assert_eq!(of("wpkh(OURS/<0;1>/*)"), alone);
         assert_eq!(of("wsh(multi(2,USER/<0;1>/*,OURS/<0;1>/*))"), alone);

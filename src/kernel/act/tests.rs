@@ -67,7 +67,7 @@ fn the_digest_of_a_document_is_golden() {
 }
 
 #[test]
-fn what_is_written_of_an_act_is_golden() {
+fn the_encoding_of_an_act_is_golden() {
     // Event 26, deed 7 with an id, the name, a user's document, no document before, one change: 1, the registration.
     let written = RecordedAct { changes: vec![Change::Registration], ..act(Deed::WalletCreated, None) };
     let mut golden = vec![26, 7];
@@ -98,7 +98,7 @@ fn every_document_reads_back_from_its_link() {
 /// The longest policy, the most users, and a descriptor far longer than any that registers: all of it is
 /// kept, and nothing longer.
 #[test]
-fn the_longest_act_is_kept_whole_and_a_longer_one_is_none() {
+fn the_longest_act_is_kept_whole_and_a_longer_one_is_refused() {
     let changes = vec![
         Change::Label("l".repeat(128)),
         Change::UsersAdded(vec!["u".repeat(60); 16]),
@@ -114,7 +114,7 @@ fn the_longest_act_is_kept_whole_and_a_longer_one_is_none() {
 }
 
 #[test]
-fn an_act_tightens_where_nothing_of_it_allows_more() {
+fn an_act_tightens_if_no_part_of_it_allows_more() {
     let updated = |changes: Vec<Change>| RecordedAct { changes, ..act(Deed::WalletUpdated, None) };
     let (added, removed) = (Change::UsersAdded(vec!["a".into()]), Change::UsersRemoved(vec!["b".into()]));
     assert!(updated(vec![removed.clone()]).tightens());
@@ -137,7 +137,7 @@ fn an_act_tightens_where_nothing_of_it_allows_more() {
 }
 
 #[test]
-fn an_act_is_told_in_one_line_by_the_digests_of_its_documents() {
+fn an_act_is_shown_in_one_line_with_the_digests_of_its_documents() {
     let change = Change::Policy(PolicyChange::new(
         "a",
         "b",

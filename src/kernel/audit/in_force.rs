@@ -138,7 +138,7 @@ mod tests {
     use crate::pin::Role;
 
     #[test]
-    fn what_is_in_force_follows_from_the_links_alone() {
+    fn the_links_alone_show_what_is_in_force() {
         let of = |name: &str| crate::seal::RecordKey::user(name).id;
         let mut in_force = InForce::default();
         let mut follow = |sequence, act| in_force.follow(&link(sequence, act)).expect("it goes on");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_older_version_made_is_named_until_its_first_document() {
+    fn objects_of_an_older_version_are_listed_until_their_first_document() {
         let older = |sequence, event| Link { event, ..link(sequence, act(Deed::Initialised, None)) };
         let mut in_force = InForce::default();
         for (sequence, event) in [

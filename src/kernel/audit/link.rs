@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_restoration_leaves_numbers_out() {
+    fn only_a_restoration_skips_numbers() {
         let restored = Event::Restored { epoch: 1, store: 0, anchor: Some(4) };
         assert!(chain([at(0, 0), Link { event: restored.clone(), ..at(5, 5) }]).is_some());
         assert!(chain([at(0, 0), at(1, 1), Link { event: restored, ..at(1, 1) }]).is_none(), "backwards");

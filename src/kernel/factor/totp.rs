@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn three_steps_are_live_and_the_matched_one_is_told() {
+    fn three_steps_are_live_and_the_matching_one_is_returned() {
         let key = key(&[5; 20], OtpHash::Sha1, 6, 30);
         let now = 1_700_000_010;
         let step = now / 30;

@@ -135,7 +135,7 @@ fn a_replacement_takes_the_charge_with_it_into_its_own_hour() {
 }
 
 #[test]
-fn inputs_that_are_pushed_out_are_charged_anew() {
+fn forgotten_inputs_are_charged_again() {
     let mut history = History::default();
     for number in 0..64 {
         history = history.charge(id(number), 1, 0);

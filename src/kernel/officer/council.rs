@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_council_says_nothing_that_cannot_be_kept() {
+    fn a_council_that_cannot_be_followed_is_refused() {
         for (hours, right) in [(0, false), (1, true), (MAX_DELAY_HOURS, true), (MAX_DELAY_HOURS + 1, false)] {
             let found = Council::new(officers(3, 2), hours, None, SETTINGS);
             assert_eq!(found.is_ok(), right, "{hours}");
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_of_a_council_is_golden_and_tells_all_that_it_says() {
+    fn the_digest_of_a_council_is_golden_and_covers_all_of_it() {
         let golden = include_str!("../../../tests/vectors/council.txt");
         let (digest, text) = golden.split_once('\n').expect("two parts");
         let council = council(Some((4, 8))).expect("a council");

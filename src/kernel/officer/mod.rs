@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn bytes_that_are_no_key_are_refused() {
         let bytes = BASE64.decode(LINE.as_bytes()).expect("base64");
         for wrong in [
             "".to_owned(),

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_that_hashes_nothing_and_what_is_none_are_refused() {
+    fn a_signature_without_a_hash_and_text_that_is_no_signature_are_refused() {
         let alice = pair();
         let officers = officers(&[&alice]);
         let signature = sign(&alice, TEXT);
@@ -167,7 +167,7 @@ mod tests {
 
     /// A key of small order has no secret: anybody can make signatures that verify, and minisign accepts them.
     #[test]
-    fn act_signatures_a_key_that_everybody_can_sign_for_is_no_officers() {
+    fn act_signatures_a_key_for_which_anybody_can_sign_is_refused() {
         // y = -1: a point of order 2 (RFC 8032 section 5.1.2). With S = 0 and R the identity, every second message
         // verifies.
         let mut point = [0xff; 32];

@@ -217,7 +217,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn to_compare_the_other_way_round_is_the_reverse(one in document(), other in document()) {
+        fn a_comparison_the_other_way_round_is_the_reverse(one in document(), other in document()) {
             let (one, other) = (policy(&one), policy(&other));
             prop_assert_eq!(other.compare(&one), reversed(one.compare(&other)));
             prop_assert_eq!(one.compare(&one), SAME);

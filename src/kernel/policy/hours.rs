@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_is_none_is_told_by_its_position() {
+    fn an_invalid_window_is_named_by_its_position() {
         let bad = [
             "",
             "08:00",
@@ -160,7 +160,7 @@ mod tests {
     proptest! {
         /// Compares with a model that walks through the week minute by minute.
         #[test]
-        fn time_windows_are_those_of_a_walk_through_the_week(
+        fn time_windows_match_a_walk_through_the_week(
             spans in proptest::collection::vec((0usize..8, 0usize..7, 0u32..1440, 1u32..=1440), 1..4),
             weeks in 0u64..4_000,
         ) {

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn period_max_and_period_transactions_count_all_that_the_period_has() {
+    fn period_max_and_period_transactions_count_everything_in_the_period() {
         let limits = PeriodLimits { max_sat: Some(100), max_transactions: Some(2), hours: 24 };
         let id = |byte| ChargeId::from_bytes([byte; 32]);
         let judge = |history: &History| limits.refusing_rule(history, None, 0);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exhausted_refuses_under_any_limit_until_it_leaves_the_period() {
+    fn an_exhausted_period_refuses_under_any_limit_until_it_is_over() {
         let sat = PeriodLimits { max_sat: Some(u64::MAX), max_transactions: None, hours: 2 };
         let number = PeriodLimits { max_sat: None, max_transactions: Some(u32::MAX), hours: 2 };
         for (limits, rule) in [(sat, Rule::PeriodMax), (number, Rule::PeriodTransactions)] {

@@ -55,7 +55,7 @@ fn an_empty_policy_is_refused() {
 }
 
 #[test]
-fn unlimited_stands_without_limits_and_beside_all_other_rules() {
+fn unlimited_excludes_limits_and_allows_all_other_rules() {
     let unlimited = parse("unlimited = true").expect("reads");
     assert_eq!((unlimited.limits.as_ref(), unlimited.period()), (None, PeriodLimits::NONE));
     for key in [
@@ -170,7 +170,7 @@ fn an_address_lists_its_script_and_only_on_its_own_network() {
 }
 
 #[test]
-fn an_entry_that_is_none_is_told_by_its_position_and_not_repeated() {
+fn an_invalid_entry_is_named_by_its_position_and_not_repeated() {
     let secret = "xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi";
     let bad = [
         String::new(),
@@ -267,7 +267,7 @@ fn the_lists_are_bounded() {
 }
 
 #[test]
-fn what_was_derived_does_not_make_policies_differ() {
+fn derived_scripts_do_not_make_policies_differ() {
     let document = format!("unlimited = true\nallowlist = [\"wpkh({XPUB}/*)\"]");
     let (one, other) = (parse(&document).expect("reads"), parse(&document).expect("reads"));
     assert!(!one.allowlist.as_ref().is_some_and(|list| has(list, "51")));

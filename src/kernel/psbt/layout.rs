@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_has_no_map_is_no_psbt() {
+    fn bytes_that_are_cut_or_have_no_map_are_no_psbt() {
         for bytes in [
             &b""[..],
             b"psbt",

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn oversize_outputs_are_held_against_the_inputs_and_all_against_a_bound() {
+    fn oversize_outputs_are_compared_with_the_inputs_and_all_with_a_bound() {
         let is_taken = |inputs, outputs| check(inputs, outputs).is_ok();
         assert!(is_taken(1, MAX_OUTPUT_KEYS + 1) && !is_taken(1, MAX_OUTPUT_KEYS + 2));
         assert!(is_taken(3_000, 7_000) && !is_taken(3_000, 7_001));

@@ -156,7 +156,7 @@ fn each_of_our_places_has_chains_of_its_own() {
 }
 
 #[test]
-fn the_chains_are_those_that_the_wallet_policy_says() {
+fn the_chains_are_those_of_the_wallet_policy() {
     let secp = Secp256k1::new();
     let record = record(Network::Mainnet, "84'/0'/0'");
     let account = Account::open(&record, &secp).expect("opens");
@@ -259,7 +259,7 @@ fn both_forms_register_the_same_descriptor() {
 }
 
 #[test]
-fn our_key_stands_in_it_once_with_its_origin() {
+fn our_key_occurs_once_with_its_origin() {
     use RegistrationError::{OursAlone, OursClaimed, OursCountsTwice, OursMissing, OursOrigin, OursTwice};
     let (a, b) = (cosigner(1), cosigner(2));
     let ours = {
@@ -367,7 +367,7 @@ fn keys_are_of_the_wallet_s_network_and_nothing_is_hardened_behind_them() {
 }
 
 #[test]
-fn what_is_not_sane_is_refused() {
+fn a_script_that_is_not_sane_is_refused() {
     let a = cosigner(1);
     for template in [
         // Anyone can spend.

@@ -114,7 +114,7 @@ mod tests {
     use crate::pkcs11::rv::Rv;
 
     #[test]
-    fn what_is_larger_than_an_application_can_ask_for_is_not_bounded() {
+    fn a_request_larger_than_an_application_can_make_is_out_of_bounds() {
         let of = |len: usize| Bytes(Zeroizing::new(vec![0; len]));
         let entries = |count: usize, len: usize| -> Vec<TemplateEntry> {
             (0..count).map(|_| TemplateEntry { kind: CKA_LABEL, value: of(len) }).collect()

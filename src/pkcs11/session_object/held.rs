@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_applications_hold_together_has_an_end_and_is_given_back() {
+    fn the_total_of_all_applications_is_bounded_and_given_back() {
         for (amount, applications) in [([MAX_OBJECTS, 0], 64), ([0, MAX_BYTES], 64)] {
             let totals = Totals::default();
             let held: Vec<Held> = (0..applications).map(|_| Held::default()).collect();

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_release_0_1_wrapped_reads_as_it_did() {
+    fn data_wrapped_by_release_0_1_still_unwraps() {
         let bytes: Vec<u8> = (0..60).map(|byte| byte + LAYOUT).collect();
         let read = Wrapped::decode(&bytes).expect("an IV and a ciphertext");
         assert_eq!((&read.iv[..], &read.ciphertext[..]), bytes.split_at(12));

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_by_the_name_of_its_folder() {
+    fn the_serial_of_a_token_is_read_from_its_folders_name() {
         assert_eq!(serial_of("b5a7ad64-6f39-3a49-58d6-79a9a4b3ff1e").as_deref(), Some("58d679a9a4b3ff1e"));
         assert_eq!(serial_of("lost+found"), None);
         assert_eq!(serial_of("b5a7ad64-6f39-3a49-58d6-79a9a4b3ff1"), None);

@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_token_is_taken_that_fits_all_that_is_configured() {
+    fn the_only_token_that_fits_the_whole_configuration_is_taken() {
         let there = [token(0, "a", "1"), token(1, "b", "2"), token(2, "b", "3"), token(3, "c", "3")];
         for (asked, slot) in [("a", 0), ("b #2", 1), ("b @2", 2), ("#3 @3", 3), ("@1", 1), ("c #3 @3", 3)] {
             assert_eq!(choose(&config(asked), &listed(&there)).expect(asked).slot, slot, "{asked}");
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_missing_is_told_with_those_that_are_there_and_nobody_is_told_to_make_one() {
+    fn a_missing_token_is_reported_with_the_present_ones_and_without_advice_to_make_one() {
         let there = Listed { skipped: vec!["slot 4 (C_x)".into()], ..listed(&[token(0, "a", "1")]) };
         let BackingError(words) = choose(&config("b #9"), &there).expect_err("none fits");
         for part in [

@@ -99,7 +99,7 @@ fn every_mistake_names_the_file_and_the_key() {
 }
 
 #[test]
-fn what_needs_the_engine_says_so_where_it_is_elsewhere() {
+fn a_verb_that_needs_the_engine_says_so_if_the_engine_is_elsewhere() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("c.toml");
     fs::write(&path, "[connect]\naddress = \"unix:/s\"\n").expect("writes");

@@ -137,7 +137,7 @@ fn schema_a_commit_that_changes_other_rows_is_none() {
 }
 
 #[test]
-fn a_commit_writes_anew_and_removes_what_is_and_what_is_not_there() {
+fn a_commit_writes_and_removes_records_that_exist_or_not() {
     let store = Store::new();
     let sqlite = store.open();
     for commit in [removal(None), pages(1), pages(2), removal(Some(2)), removal(Some(2))] {

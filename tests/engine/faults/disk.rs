@@ -111,7 +111,7 @@ fn sign_through_a_fault(boundary: &Boundary) {
 }
 
 #[test]
-fn crash_a_disk_that_is_full_in_earnest() {
+fn crash_a_disk_that_is_really_full() {
     in_boundary(this_test!(), |boundary| match boundary.role() {
         "story" => story::tell(boundary, &["alice", "bob", "carol"]),
         "sign" => sign_through_a_fault(boundary),

@@ -61,7 +61,7 @@ fn is_well(served: &Served) -> bool {
 }
 
 #[test]
-fn a_served_token_that_stays_away_ends_the_boundary_with_the_status_that_starts_it_anew() {
+fn a_served_token_that_stays_away_ends_the_boundary_with_the_status_that_restarts_it() {
     in_boundary(this_test!(), |boundary| {
         if roles(boundary) {
             return;
@@ -129,7 +129,7 @@ fn a_served_token_without_randomness_is_out_of_service_and_ends_the_boundary_whe
 }
 
 #[test]
-fn a_store_that_is_removed_under_the_boundary_is_told_at_once_and_rescued_whole() {
+fn a_store_removed_under_the_boundary_is_reported_at_once_and_rescued_whole() {
     in_boundary(this_test!(), |boundary| {
         if roles(boundary) {
             return;
@@ -199,7 +199,7 @@ fn a_copy_renamed_over_the_store_is_noticed_and_there_is_nothing_to_rescue_while
 }
 
 #[test]
-fn a_socket_file_that_is_removed_is_told_and_made_anew_on_a_reload() {
+fn a_removed_socket_file_is_reported_and_made_again_on_a_reload() {
     in_boundary(this_test!(), |boundary| {
         if roles(boundary) {
             return;

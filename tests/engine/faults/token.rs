@@ -59,7 +59,7 @@ fn a_hiccup_of_the_token_costs_no_signature() {
 }
 
 #[test]
-fn a_token_that_stays_away_closes_the_module_until_it_is_initialised_anew() {
+fn a_token_that_stays_away_closes_the_module_until_the_next_initialisation() {
     in_boundary(this_test!(), |boundary| match boundary.role() {
         "sign" => {
             let shim = Shim::of(boundary);
@@ -107,7 +107,7 @@ fn a_pin_that_the_token_refuses_is_tried_once() {
 
 /// The engine reads the PIN from its file again, and does not use the one from the start.
 #[test]
-fn the_pin_is_read_anew_for_a_new_login() {
+fn the_pin_is_read_again_for_a_new_login() {
     in_boundary(this_test!(), |boundary| {
         let shim = Shim::install(boundary, "");
         story::tell(boundary, &["alice", "bob"]);

@@ -73,7 +73,7 @@ const DEEDS: [(&str, Deed); 6] = [
 ];
 
 #[test]
-fn nothing_is_answered_into_a_store_that_is_not_at_its_place_any_more() {
+fn nothing_is_answered_once_the_store_is_not_at_its_place() {
     for (what, deed) in DEEDS {
         let stage = Stage::kept_by(Upkeep::default());
         deed(&stage);
@@ -129,13 +129,13 @@ fn a_record_that_is_garbled_where_nobody_reads_is_noticed_by_the_look_at_everyth
 }
 
 #[test]
-fn a_thread_for_the_look_at_everything_is_only_for_who_asks_for_it() {
+fn by_default_no_thread_checks_the_whole_store() {
     assert_eq!(Upkeep::default().whole, None);
 }
 
 /// Complete looks run one after the other, beside commits, and find nothing.
 #[test]
-fn a_store_that_is_sound_is_never_found_otherwise() {
+fn a_sound_store_is_never_reported_as_damaged() {
     let stage = Stage::kept_by(Upkeep { whole: Some(Duration::ZERO), ..ALWAYS });
     for mark in 2..300 {
         let (version, _) = marked(&stage.ledger, &place(0));
@@ -145,7 +145,7 @@ fn a_store_that_is_sound_is_never_found_otherwise() {
 }
 
 #[test]
-fn a_program_that_makes_the_store_smaller_and_leaves_all_in_it_is_no_damage() {
+fn a_store_made_smaller_with_all_its_content_is_not_damaged() {
     let stage = Stage::kept_by(Upkeep::default());
     let stranger = rusqlite::Connection::open(&stage.path).expect("it opens");
     let checkpoint = |stranger: &rusqlite::Connection| {

@@ -107,7 +107,7 @@ fn callers_wait_while_the_token_is_away_and_their_batches_follow() {
 }
 
 #[test]
-fn a_token_that_stays_away_closes_the_ledger_when_the_time_is_over_and_opening_anew_finds_the_batch() {
+fn a_token_that_stays_away_closes_the_ledger_in_the_end_and_opening_again_finds_the_batch() {
     for reopening in [Duration::ZERO, Duration::from_millis(80)] {
         let stage = Stage::reopening_for(reopening);
         stage.fail(&[Fault::Before]);
@@ -128,7 +128,7 @@ fn a_token_that_stays_away_closes_the_ledger_when_the_time_is_over_and_opening_a
 }
 
 #[test]
-fn a_step_of_the_anchor_that_does_not_come_back_is_told_until_it_does() {
+fn an_anchor_step_that_hangs_is_reported_until_it_ends() {
     for (patience, expected) in
         [(Duration::ZERO, LedgerStanding::Stuck), (Duration::from_secs(3_600), LedgerStanding::Open)]
     {
@@ -181,7 +181,7 @@ fn state_rollback_a_token_that_has_another_anchor_after_a_failure_closes_the_led
 
 /// A write that the store refuses, because somebody else wrote a link there.
 #[test]
-fn state_fork_a_store_that_somebody_else_wrote_is_not_gone_on_with_after_a_failure() {
+fn state_fork_a_store_that_somebody_else_wrote_is_not_continued_after_a_failure() {
     let stage = Stage::patient();
     let stranger = rusqlite::Connection::open(&stage.path).expect("it opens");
     stranger.execute("INSERT INTO link VALUES (2, x'00')", ()).expect("nobody writes");
@@ -216,7 +216,7 @@ fn a_commit_of_the_store_that_failed_in_any_way_is_done_once_and_its_caller_gets
 }
 
 #[test]
-fn state_fork_a_store_that_another_engine_wrote_is_not_gone_on_with() {
+fn state_fork_a_store_that_another_engine_wrote_is_not_continued() {
     let stage = Stage::in_memory();
     stage.site.kept().faults.push_back(StoreFault::Stranger);
     let anchors = stage.anchor().past.clone();

@@ -66,7 +66,7 @@ fn state_missing_a_store_without_its_anchor_and_an_anchor_without_its_store_are_
 }
 
 #[test]
-fn what_fails_while_a_store_is_made_leaves_nothing_of_it() {
+fn a_failure_while_a_store_is_made_leaves_nothing_of_it() {
     let stage = Stage::default();
     stage.random.fail(true);
     assert!(matches!(stage.vault().create(&batch(vec![], 1)), Err(LedgerError::Random(_))));

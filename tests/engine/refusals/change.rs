@@ -227,7 +227,7 @@ fn transaction_max_holds_for_a_transaction_that_is_split_over_several_codes() {
 
 /// If a wallet pays itself, no payment exists to take a share of, so the share is that of what arrives.
 #[test]
-fn fee_cap_of_a_share_holds_where_nothing_goes_out() {
+fn fee_cap_of_a_share_applies_if_nothing_goes_to_others() {
     let pay_myself = |scene: &Scene, psbt: &mut Psbt, fee: u64| {
         let (key, origin) = key_at(&scene.wallet(), Chain::Internal, 4);
         psbt.unsigned_tx.output[0].script_pubkey = script_pubkey(&key);

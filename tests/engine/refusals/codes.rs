@@ -5,7 +5,7 @@ use countersign::ports::LedgerError;
 
 /// A change by the security officer applies to everything that is not signed yet.
 #[test]
-fn a_user_taken_off_while_a_signature_is_under_way_gives_none() {
+fn a_user_removed_while_a_signature_is_under_way_gives_none() {
     for change in [
         KeyChange { users: Some(vec!["bob".into()]), ..KeyChange::default() },
         KeyChange { policy: Some("max_transaction_sat = 1\nmax_fee_sat = 1".into()), ..KeyChange::default() },
@@ -210,7 +210,7 @@ fn otp_missing_object_a_user_whose_record_cannot_be_read_closes_the_store() {
 }
 
 #[test]
-fn otp_guess_nothing_is_told_of_a_code_whose_outcome_is_not_durable() {
+fn otp_guess_nobody_learns_the_outcome_of_a_code_before_it_is_durable() {
     let scene = Scene::new(UNLIMITED);
     let psbt = scene.psbt(1).serialize();
     let right = scene.bench.code(&scene.alice);
@@ -243,7 +243,7 @@ fn otp_guess_a_wrong_code_is_charged_and_writes_nothing_else() {
 }
 
 #[test]
-fn otp_guess_three_in_a_row_must_wait_and_a_right_code_is_not_looked_at_meanwhile() {
+fn otp_guess_three_in_a_row_must_wait_and_a_right_code_is_not_checked_meanwhile() {
     let scene = Scene::new(UNLIMITED);
     let psbt = scene.psbt(1).serialize();
     let right = scene.bench.code(&scene.alice);
@@ -349,7 +349,7 @@ fn clock_jump() {
 }
 
 #[test]
-fn a_store_that_is_closed_is_told_to_who_hosts_the_module() {
+fn the_host_of_the_module_learns_that_the_store_is_closed() {
     let Bench { engine, ledger, .. } = Bench::new();
     let hosted = countersign::pkcs11::host(engine).expect("the only one here");
     assert_eq!(hosted.standing(), Standing::WELL);

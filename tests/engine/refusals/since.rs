@@ -69,7 +69,7 @@ fn message() {
 
 /// The vector of BIP 322, "Transaction Hashes".
 #[test]
-fn to_spend_is_that_of_the_specification() {
+fn to_spend_is_built_as_in_the_specification() {
     let address =
         "bc1q9vza2e8x573nczrlzms0wvx3gsqjx7vavgkx0l".parse::<bitcoin::Address<_>>().expect("an address");
     let txid = to_spend(address.assume_checked().script_pubkey()).compute_txid().to_string();

@@ -39,7 +39,7 @@ fn lock_link_a_link_in_the_place_of_the_lock_is_not_followed() {
 }
 
 #[test]
-fn a_store_whose_lock_was_taken_away_has_one_engine_still() {
+fn a_store_whose_lock_was_removed_still_has_one_engine() {
     in_story(this_test!(), |boundary| {
         let (raw, session, key) = opened();
         fs::remove_file(boundary.folder().join("countersign.db.lock")).expect("it is there");

@@ -79,7 +79,7 @@ fn a_module_that_wants_a_string_as_it_is_initialised_gets_it() {
 }
 
 #[test]
-fn where_softhsm_cannot_read_its_configuration_or_its_folder_they_are_named() {
+fn an_unreadable_configuration_or_folder_of_softhsm_is_named() {
     in_boundary(this_test!(), |boundary| {
         let conf = boundary.folder().join("softhsm2.conf");
         let tokens = boundary.tokens().display().to_string();
@@ -102,7 +102,7 @@ fn where_softhsm_cannot_read_its_configuration_or_its_folder_they_are_named() {
 }
 
 #[test]
-fn a_token_that_a_kill_has_torn_is_to_be_restored_and_never_made_anew() {
+fn a_token_that_a_kill_has_torn_must_be_restored_and_is_never_made_again() {
     in_boundary(this_test!(), |boundary| {
         let folder =
             fs::read_dir(boundary.tokens()).expect("ours").next().expect("one").expect("ours").path();

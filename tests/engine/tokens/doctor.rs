@@ -91,7 +91,7 @@ fn a_token_is_what_it_says_of_itself_whatever_its_module_is_called() {
 }
 
 #[test]
-fn who_finds_the_store_in_use_does_not_log_in_to_its_token() {
+fn an_engine_that_finds_the_store_in_use_does_not_log_in_to_its_token() {
     in_boundary(this_test!(), |boundary| {
         let shim = Shim::install(boundary, "");
         let raw = initialised_token();

@@ -40,7 +40,7 @@ fn slot_count(raw: &Raw) -> Result<CK_ULONG, CK_RV> {
 }
 
 #[test]
-fn a_boundary_that_is_not_there_is_said_at_initialisation_with_what_to_do() {
+fn a_missing_boundary_is_reported_at_initialisation_with_what_to_do() {
     let log = in_boundary(this_test!(), |boundary| {
         beside(boundary, |_, served| {
             assert!(served.stop().success());
@@ -64,7 +64,7 @@ fn a_boundary_that_is_not_there_is_said_at_initialisation_with_what_to_do() {
 }
 
 #[test]
-fn a_boundary_started_anew_is_a_device_removed_then_an_invalid_session_and_then_another_connection() {
+fn after_a_restart_of_the_boundary_old_sessions_are_gone_and_the_client_reconnects() {
     in_boundary(this_test!(), |boundary| {
         beside(boundary, |boundary, served| {
             let stage = Stage::new(&["alice"]);
@@ -97,7 +97,7 @@ fn a_boundary_started_anew_is_a_device_removed_then_an_invalid_session_and_then_
 }
 
 #[test]
-fn a_connection_that_is_lost_while_no_session_is_open_is_made_anew_without_a_word() {
+fn a_connection_lost_while_no_session_is_open_is_made_again_silently() {
     in_boundary(this_test!(), |boundary| {
         beside(boundary, |boundary, served| {
             let raw = harness::module::initialised_token();
@@ -130,7 +130,7 @@ fn a_signature_whose_answer_was_lost_is_given_again_by_the_same_code() {
 /// As many retries at once as the ration allows a backend. Then retries without end, each of which writes a
 /// link in vain.
 #[test]
-fn the_same_is_given_to_256_calls_at_once_and_not_without_end() {
+fn the_same_signature_goes_to_256_calls_at_once_and_not_to_any_number() {
     const THREADS: usize = 32;
     in_boundary(this_test!(), |_| {
         let stage = Stage::new(&["alice"]);
@@ -220,7 +220,7 @@ fn a_part_of_a_message_that_was_not_carried_ends_the_message_and_none_is_signed_
 }
 
 #[test]
-fn what_was_not_carried_ends_what_it_would_have_ended_and_nothing_else() {
+fn a_call_that_was_not_carried_ends_exactly_what_it_would_have_ended() {
     in_boundary(this_test!(), |boundary| {
         beside(boundary, |boundary, served| {
             assert!(served.stop().success());
@@ -308,7 +308,7 @@ fn threads_at_once_have_connections_at_once_and_each_code_signs_once() {
 }
 
 #[test]
-fn an_application_that_dies_leaves_no_session_and_no_login() {
+fn a_dead_application_leaves_no_session_and_no_login() {
     in_boundary(this_test!(), |boundary| match boundary.role() {
         "body" => {
             let _ = Stage::new(&["alice"]).raw.finalize();

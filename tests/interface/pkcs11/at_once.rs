@@ -29,7 +29,7 @@ fn count(answers: &[CK_RV], wanted: CK_RV) -> usize {
 }
 
 #[test]
-fn who_is_told_that_the_library_is_initialised_finds_it_initialised() {
+fn the_library_works_as_soon_as_it_reports_that_it_is_initialised() {
     in_boundary(this_test!(), |_| {
         let raw = Raw::load();
         for _ in 0..3 {

@@ -69,7 +69,7 @@ fn the_clock_is_found_by_its_class_alone_and_shows_the_time_without_login() {
 }
 
 #[test]
-fn the_clock_is_taken_by_the_security_officer_alone_and_never_by_a_malformed_value() {
+fn only_the_security_officer_sets_the_clock_and_a_malformed_value_is_refused() {
     in_boundary(this_test!(), |_| {
         let stage = Stage::new(&["alice"]);
         let raw = &stage.raw;

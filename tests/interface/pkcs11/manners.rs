@@ -92,7 +92,7 @@ fn one_authorisation_is_one_operation() {
 }
 
 #[test]
-fn what_was_answered_in_one_call_takes_no_parts() {
+fn a_message_answered_in_one_call_takes_no_parts() {
     in_boundary(this_test!(), |_| {
         let stage = Stage::new(&["alice"]);
         let (raw, session, psbt) = (&stage.raw, stage.session, stage.psbt());

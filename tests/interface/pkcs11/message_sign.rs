@@ -137,7 +137,7 @@ fn one_operation_signs_many_messages_each_by_a_code_of_its_own() {
 }
 
 #[test]
-fn the_code_may_come_when_all_else_is_there() {
+fn the_code_may_come_last() {
     in_boundary(this_test!(), |_| {
         let stage = Stage::new(&["alice", "bob"]);
         let (raw, session, psbt) = (&stage.raw, stage.session, stage.psbt());

@@ -313,7 +313,7 @@ fn the_reach_of_a_wallet_is_raised_by_the_so_alone_and_never_lowered() {
 }
 
 #[test]
-fn users_whom_no_wallet_lists_are_removed_and_wallets_never() {
+fn only_users_whom_no_wallet_lists_can_be_removed_and_wallets_never() {
     in_boundary(this_test!(), |_| {
         let mut stage = Stage::new(&["alice"]);
         let alice = stage.raw.user_key(stage.session, "alice");

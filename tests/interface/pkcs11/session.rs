@@ -54,7 +54,7 @@ fn handles_are_not_used_again() {
 }
 
 #[test]
-fn there_is_an_end_to_sessions() {
+fn the_number_of_sessions_is_bounded() {
     in_boundary(this_test!(), |_| {
         let raw = initialised_token();
         let most = raw.token_info().ulMaxSessionCount;

@@ -225,7 +225,7 @@ fn a_private_session_object_is_the_users_and_ends_with_the_login() {
 }
 
 #[test]
-fn what_may_be_changed_and_copied_is_said_by_the_object_and_never_given_back() {
+fn an_object_gives_up_being_modifiable_or_copyable_for_good() {
     in_boundary(this_test!(), |_| {
         let raw = initialised_token();
         let session = raw.read_only();
@@ -309,7 +309,7 @@ fn the_objects_of_the_token_are_not_copied() {
 }
 
 #[test]
-fn there_is_an_end_to_session_objects_and_to_their_values() {
+fn session_objects_and_their_values_are_bounded() {
     in_boundary(this_test!(), |_| {
         let raw = initialised_token();
         let (session, other) = (raw.read_only(), raw.read_only());
@@ -373,7 +373,7 @@ fn objects_made_by_many_threads_are_all_there_and_all_gone_with_their_sessions()
 }
 
 #[test]
-fn what_is_made_while_its_session_is_closed_is_gone_as_well() {
+fn an_object_made_while_its_session_is_closed_is_gone_as_well() {
     in_boundary(this_test!(), |_| {
         let raw = initialised_token();
         let watching = raw.read_only();

@@ -224,7 +224,7 @@ fn a_length_query_or_too_small_a_buffer_spends_nothing_and_keeps_the_operation()
 
 /// Our key in two branches signs twice, and the length that a query returns has room for both signatures.
 #[test]
-fn the_length_that_a_query_tells_has_room_for_every_branch_of_our_key() {
+fn the_length_from_a_query_has_room_for_every_branch_of_our_key() {
     in_boundary(this_test!(), |_| {
         let mut stage = Stage::new(&["alice"]);
         let (policy, mut descriptor) = (b"unlimited = true".to_vec(), String::new());

@@ -154,7 +154,7 @@ fn a_token_is_initialised_once_and_never_wiped() {
 }
 
 #[test]
-fn the_user_pin_is_the_security_officers_to_set() {
+fn only_the_security_officer_sets_the_user_pin() {
     in_boundary(this_test!(), |_| {
         let raw = initialised_again();
         assert_rv!(raw.init_token(0, SO_PIN.as_bytes(), "t"), CKR_OK);

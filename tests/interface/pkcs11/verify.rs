@@ -38,7 +38,7 @@ fn a_right_code_confirms_and_is_spent_by_it() {
 }
 
 #[test]
-fn a_verification_begun_with_a_key_that_is_gone_is_no_way_to_the_users_next_one() {
+fn a_verification_begun_with_a_removed_key_does_not_reach_the_users_next_one() {
     in_boundary(this_test!(), |_| {
         let raw = initialised_token();
         let so = raw.so();
@@ -217,7 +217,7 @@ fn a_verification_is_ended_by_the_functions_that_it_was_begun_for() {
 }
 
 #[test]
-fn otp_blank_what_is_no_code_is_malformed_and_not_charged() {
+fn otp_blank_text_that_is_no_code_is_malformed_and_not_charged() {
     in_boundary(this_test!(), |_| {
         let raw = initialised_token();
         let so = raw.so();

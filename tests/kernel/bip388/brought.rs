@@ -114,7 +114,7 @@ fn a_private_key_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn what_editors_leave_around_a_registration_is_read() {
+fn characters_that_editors_leave_around_a_registration_are_ignored() {
     let (by_word, complete) = sample();
     let a = Cosigner::named("A").key();
     for text in [
@@ -229,7 +229,7 @@ fn the_descriptors_of_both_chains_are_one_and_those_of_two_scripts_are_not() {
 }
 
 #[test]
-fn what_has_no_one_meaning_is_named() {
+fn an_ambiguous_registration_is_refused_with_its_reason() {
     let a = Cosigner::named("A").key();
     for json in [
         "{\"wallet_name\": \"w\", \"descriptors\": []}",

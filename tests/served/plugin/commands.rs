@@ -211,7 +211,7 @@ fn keys_are_made_for_their_owner_alone_and_overwrite_nothing() {
 }
 
 #[test]
-fn nobody_signs_what_the_manifest_is_not_of() {
+fn nobody_signs_a_library_that_the_manifest_is_not_for() {
     let release = Release::new("1.2.0", "1.1.0");
     let folder = release.folder.path();
     let id = keygen(folder, "alice");

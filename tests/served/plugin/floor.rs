@@ -85,7 +85,7 @@ fn a_floor_that_was_raised_since_it_was_verified_counts() {
 }
 
 #[test]
-fn a_floor_file_that_is_missing_empty_or_damaged_refuses_and_is_never_made_anew() {
+fn a_floor_file_that_is_missing_empty_or_damaged_refuses_and_is_never_made_again() {
     let officer = Officer::new();
     let release =
         Release::of(&compile(tempfile::tempdir().expect("a folder").path(), 1, None), "1.0.0", "1.0.0");

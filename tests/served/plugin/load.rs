@@ -87,7 +87,7 @@ fn the_module_loads_and_has_its_three_entries() {
 }
 
 #[test]
-fn what_cannot_be_loaded_says_so() {
+fn a_library_that_cannot_be_loaded_is_reported() {
     let officer = Officer::new();
     let release = Release::of(b"no ELF file", "1.0.0", "1.0.0");
     let verified = plugin::verify(&release.installed(&officer)).expect("it is signed");
@@ -141,7 +141,7 @@ fn the_floor_is_durable_before_the_library_is_mapped() {
 /// Killed at each of its calls: the floor is either the old or the new one, whole, and no code ran before it
 /// was the new one.
 #[test]
-fn a_kill_at_any_call_leaves_a_floor_and_lets_no_code_run_before_it() {
+fn a_kill_at_any_call_leaves_a_floor_and_no_code_runs_before_it() {
     let scene = Scene::of(this_test!());
     scene.put("1.1.0");
     let old = scene.release.floor_text();

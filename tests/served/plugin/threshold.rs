@@ -93,7 +93,7 @@ fn one_key_under_two_key_ids_cannot_be_pinned() {
 }
 
 #[test]
-fn two_officers_with_one_key_id_are_two_and_one_of_them_is_one() {
+fn two_officers_with_one_key_id_count_as_two_and_one_signing_twice_as_one() {
     let officer = Officer::new();
     let twin = Officer::with_id_of(&officer);
     assert_eq!(officer.id(), twin.id());
@@ -120,7 +120,7 @@ fn a_stranger_with_an_officers_key_id_is_nobody() {
 }
 
 #[test]
-fn what_is_no_signature_file_does_not_count_and_keeps_nobody_waiting() {
+fn other_files_do_not_count_as_signatures_and_are_not_waited_for() {
     let (officer, other) = (Officer::new(), Officer::new());
     let release = Release::new("1.0.0", "1.0.0");
     let config = release.config(&[&officer, &other], 2);

@@ -62,7 +62,7 @@ fn a_boundary_that_does_not_answer_is_not_waited_for_without_end() {
 }
 
 #[test]
-fn what_is_no_boundary_is_told_from_one_that_refuses() {
+fn another_program_is_distinguished_from_a_boundary_that_refuses() {
     let folder = tempfile::tempdir().expect("a folder");
     let welcome = |refusal| {
         let mut bytes = Vec::new();
@@ -138,7 +138,7 @@ fn an_answer_that_does_not_come_ends_the_call_and_no_signal_ends_the_process() {
 }
 
 #[test]
-fn who_serves_the_socket_is_looked_at() {
+fn the_client_checks_who_serves_the_socket() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("b.sock");
     let ours = rustix::process::getuid().as_raw();

@@ -22,7 +22,7 @@ fn error(folder: &Path) -> String {
 }
 
 #[test]
-fn a_socket_that_is_served_is_left_to_who_serves_it() {
+fn a_socket_that_is_served_stays_with_its_server() {
     let served = serve();
     let told = error(served.folder.path());
     let us = std::process::id().to_string();
@@ -49,7 +49,7 @@ fn serve_in_again(folder: tempfile::TempDir) -> super::support::Served {
 }
 
 #[test]
-fn what_is_no_socket_is_left_as_it_is() {
+fn a_file_that_is_no_socket_is_left_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("backend.sock");
     fs::write(&path, "precious").expect("the folder is ours");
@@ -111,7 +111,7 @@ fn sockets_have_the_modes_they_need_and_go_with_the_server() {
 }
 
 #[test]
-fn users_are_let_in_by_what_the_system_says_they_are() {
+fn users_are_admitted_by_the_identity_that_the_system_gives() {
     let served = serve();
     let (backend, administrator) = (served.backend(), served.administrator());
     let tried = as_another_user(|_| {
@@ -203,7 +203,7 @@ fn a_socket_that_was_passed_on_replaces_that_of_the_configuration() {
 }
 
 #[test]
-fn what_was_passed_on_and_is_no_door_is_refused() {
+fn a_passed_on_socket_that_is_no_door_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = config(folder.path());
     let datagram = UnixDatagram::bind(folder.path().join("d")).expect("the folder is ours");

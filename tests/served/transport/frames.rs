@@ -28,7 +28,7 @@ fn rest(mut stream: &UnixStream) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_greeting_is_closed_without_an_application() {
+fn bytes_that_are_no_greeting_are_closed_without_an_application() {
     let served = serve();
     let good = hello();
     let mut version = MAGIC.to_vec();
@@ -64,7 +64,7 @@ fn what_is_no_greeting_is_closed_without_an_application() {
 }
 
 #[test]
-fn another_version_is_told_which_one_is_spoken_here() {
+fn a_peer_of_another_version_learns_which_version_is_spoken_here() {
     let served = serve();
     let mut other = MAGIC.to_vec();
     other.push(VERSION as u8 + 1);

@@ -133,7 +133,7 @@ fn lanes_that_come_and_go_at_once_close_their_application_once() {
 }
 
 #[test]
-fn what_the_module_refuses_is_told() {
+fn a_refusal_by_the_module_reaches_the_client() {
     let served = serve();
     let refusing = Client::greet(&served.backend(), Hello { join: None, first_handle: u64::MAX });
     assert_eq!(refused(refusing), Refusal::Module(CKR_HOST_MEMORY));

@@ -90,7 +90,7 @@ fn a_frame_has_its_time_from_its_first_byte_on() {
 }
 
 #[test]
-fn who_does_not_take_its_answer_is_dropped() {
+fn a_peer_that_does_not_read_its_answer_is_dropped() {
     let served = serve_with(|config| config.limits.frame = SHORT);
     let mut stream = raw(&served.socket("backend.sock"));
     stream.write_all(&[2, 0, 0, 0, LARGE, 8]).expect("it is taken");
@@ -208,7 +208,7 @@ fn large_frames_share_a_budget_and_small_ones_need_none() {
 }
 
 #[test]
-fn the_limit_on_requests_is_none_on_answers() {
+fn the_limit_on_requests_does_not_limit_answers() {
     let served = serve_with(|config| config.limits.max_frame_bytes = 65_536);
     let application = Application::open(&served.backend(), 1).expect("it is welcome");
     let answer = application.exchange(&[LARGE, 31], <[u8]>::to_vec).expect("it was made, and is given");

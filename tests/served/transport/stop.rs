@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::support::{Client, LARGE, Told, WAIT, serve, serve_with};
 
 #[test]
-fn stopping_ends_and_answers_calls_under_way_and_lets_nobody_in() {
+fn stopping_answers_calls_under_way_and_admits_nobody() {
     let served = serve();
     let mut idle = served.client();
     let mut calling = served.client();
@@ -65,7 +65,7 @@ fn calls_that_do_not_end_are_not_waited_for_without_end() {
 }
 
 #[test]
-fn who_does_not_take_its_answer_does_not_keep_it_from_stopping() {
+fn a_peer_that_does_not_read_its_answer_does_not_delay_the_stop() {
     let served = serve_with(|config| config.limits.stop = Duration::from_millis(50));
     let mut client = served.client();
     client.framed.write([&[LARGE], &[8]]).expect("it is taken");

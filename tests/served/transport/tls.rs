@@ -158,7 +158,7 @@ fn tls_of(config: &mut ConnectConfig) -> &mut ConnectTls {
 }
 
 #[test]
-fn a_certificate_of_an_allowed_name_is_let_in_as_what_its_name_says() {
+fn a_certificate_is_admitted_in_the_role_of_its_name() {
     let scene = Scene::new();
     let (backend, officer) = (scene.authority.issue(BACKEND), scene.authority.issue("Officer.Example"));
     let mut first = Client::open(&scene.client(&backend)).expect("it is welcome");
@@ -189,7 +189,7 @@ fn a_certificate_of_an_allowed_name_is_let_in_as_what_its_name_says() {
 }
 
 #[test]
-fn a_name_that_is_not_allowed_is_refused_and_no_wildcard_is_a_name() {
+fn a_name_that_is_not_listed_is_refused_and_a_wildcard_is_no_name() {
     let scene = Scene::new();
     for name in ["backend-3.example", "example", "x.backend-1.example", "*.clients.example", "*.example", ""]
     {
@@ -207,7 +207,7 @@ fn a_name_that_is_not_allowed_is_refused_and_no_wildcard_is_a_name() {
 }
 
 #[test]
-fn certificates_that_are_not_believed_are_refused_with_what_to_do() {
+fn untrusted_certificates_are_refused_with_what_to_do() {
     let scene = Scene::new();
     let expired = scene.authority.issue_with(BACKEND, |params| params.not_after = date_time_ymd(2024, 1, 1));
     let early = scene.authority.issue_with(BACKEND, |params| params.not_before = date_time_ymd(4000, 1, 1));
@@ -258,7 +258,7 @@ fn no_certificate_at_all_is_refused() {
 }
 
 #[test]
-fn a_boundary_that_is_not_believed_is_not_told_anything() {
+fn a_boundary_that_is_not_trusted_learns_nothing() {
     let scene = Scene::new();
     let own = scene.authority.issue(BACKEND);
     let mut other_name = scene.client(&own);
@@ -301,7 +301,7 @@ fn client_hello_of_1_2() -> Vec<u8> {
 }
 
 #[test]
-fn tls_1_2_and_what_is_no_tls_are_refused() {
+fn tls_1_2_and_bytes_that_are_no_tls_are_refused() {
     let scene = Scene::new();
     let hello = b"\x08\0\0\0CSGN\x01\0\x01\0";
     for (bytes, alert) in
@@ -324,7 +324,7 @@ fn tls_1_2_and_what_is_no_tls_are_refused() {
 }
 
 #[test]
-fn strangers_have_a_frames_time_and_places_of_their_own() {
+fn unidentified_peers_have_the_time_of_one_frame_and_places_of_their_own() {
     let scene = Scene::with(|_, config| {
         (config.limits.frame, config.limits.max_connections) = (Duration::from_millis(400), 2);
     });
@@ -377,7 +377,7 @@ fn too_many_of_one_role_are_refused_over_tls_too() {
 }
 
 #[test]
-fn a_peer_that_has_no_call_under_way_has_a_turn_at_once_however_many_wait_of_another() {
+fn a_peer_without_a_call_under_way_has_a_turn_at_once_however_many_calls_of_another_wait() {
     let scene = Scene::with(|_, config| config.limits.max_calls = 2);
     let mut greedy: Vec<Client> = (0..6).map(|_| scene.served.client()).collect();
     for client in &mut greedy {
@@ -397,7 +397,7 @@ fn a_peer_that_has_no_call_under_way_has_a_turn_at_once_however_many_wait_of_ano
 }
 
 #[test]
-fn new_certificates_are_taken_and_bad_ones_are_not() {
+fn a_reload_takes_new_certificates_and_refuses_bad_ones() {
     let scene = Scene::new();
     let own = scene.authority.issue(BACKEND);
     let mut connected = Client::open(&scene.client(&own)).expect("it is welcome");
@@ -485,7 +485,7 @@ fn new_certificates_are_taken_and_bad_ones_are_not() {
 }
 
 #[test]
-fn files_of_a_client_that_cannot_be_used_are_named() {
+fn unusable_files_of_a_client_are_named() {
     let scene = Scene::new();
     let own = scene.authority.issue(BACKEND);
     let good = scene.client(&own);

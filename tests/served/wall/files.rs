@@ -158,7 +158,7 @@ fn a_backend_cannot_put_a_socket_in_the_place_of_the_boundarys() {
 }
 
 #[test]
-fn what_everybody_sees_of_the_boundary_is_its_name_and_its_configurations_path() {
+fn everybody_sees_only_the_boundarys_name_and_its_configurations_path() {
     behind_the_wall(this_test!(), |wall| match wall.role() {
         "body" => {
             let before = shared_memory();

@@ -249,7 +249,7 @@ fn a_backing_pin_in_the_environment_is_nobody_elses() {
 }
 
 #[test]
-fn it_is_hardened_before_it_reads_a_secret_and_before_anybody_can_knock() {
+fn it_is_hardened_before_it_reads_a_secret_and_before_anybody_can_connect() {
     behind_the_wall(this_test!(), |wall| {
         // It starts up to its last socket, whose place is taken.
         fs::write(wall.path("run/monitoring.sock"), "").expect("root may");

@@ -27,7 +27,7 @@ fn reload(serving: &mut Serving) {
 }
 
 #[test]
-fn a_backend_that_is_taken_off_the_list_is_out_with_the_next_sighup() {
+fn a_backend_removed_from_the_list_is_disconnected_by_the_next_sighup() {
     behind_the_wall(this_test!(), |wall| match wall.role() {
         "body" => {
             let mut serving = wall.serve();
@@ -72,7 +72,7 @@ fn a_backend_that_is_taken_off_the_list_is_out_with_the_next_sighup() {
 }
 
 #[test]
-fn a_configuration_that_others_can_write_to_is_not_taken_by_a_sighup() {
+fn a_reload_refuses_a_configuration_that_others_can_write_to() {
     behind_the_wall(this_test!(), |wall| {
         let mut serving = wall.serve();
         let door = format!("users = [{BACKEND}]");

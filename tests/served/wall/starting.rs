@@ -164,7 +164,7 @@ fn a_configuration_without_what_serving_needs_says_what_to_add() {
 }
 
 #[test]
-fn a_configuration_that_others_can_write_to_is_not_believed() {
+fn a_configuration_that_others_can_write_to_is_refused() {
     behind_the_wall(this_test!(), |wall| {
         let file = wall.path("boundary/inside.toml");
         for mode in [0o620, 0o602, 0o666] {
@@ -192,7 +192,7 @@ fn a_configuration_that_others_can_write_to_is_not_believed() {
 /// A file that runs in the boundary, opens its token or is written by it must be nobody else's, and so must
 /// its configuration.
 #[test]
-fn backing_owner_what_the_configuration_names_is_nobody_elses() {
+fn backing_owner_others_can_change_nothing_that_the_configuration_names() {
     behind_the_wall(this_test!(), |wall| {
         let right = wall.configuration();
         let shared = wall.path("shared");
@@ -239,7 +239,7 @@ fn backing_owner_what_the_configuration_names_is_nobody_elses() {
 }
 
 #[test]
-fn what_keeps_the_module_closed_is_in_the_log_and_the_doctor_is_named() {
+fn the_log_says_what_keeps_the_module_closed_and_names_the_doctor() {
     behind_the_wall(this_test!(), |wall| {
         let pin = wall.path("boundary/backing-user.pin");
         let right = fs::read_to_string(&pin).expect("root may");

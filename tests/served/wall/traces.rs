@@ -353,7 +353,7 @@ fn serve_by_tls(wall: &Wall) {
 }
 
 #[test]
-fn nothing_of_an_order_is_in_the_boundarys_log_and_no_name_in_its_monitoring() {
+fn no_part_of_an_order_is_in_the_boundarys_log_and_no_name_in_its_monitoring() {
     behind_the_wall(this_test!(), |wall| match wall.role() {
         "body" => {
             let serving = wall.serve();

@@ -54,7 +54,7 @@ fn act(deed: Deed, document: Option<Document>, changes: Vec<Change>) -> Event {
 }
 
 #[test]
-fn an_act_of_administration_is_told_with_its_document() {
+fn an_act_of_administration_is_shown_with_its_document() {
     let (id, before) = ("01".repeat(16), "cd".repeat(32));
     let user = UserDocument {
         name: "x".into(),
@@ -128,7 +128,7 @@ fn an_act_of_administration_is_told_with_its_document() {
 }
 
 #[test]
-fn every_event_is_told_as_documented() {
+fn every_event_is_shown_as_documented() {
     let transaction = || TransactionFacts {
         wallet: "treasury".into(),
         txid: core::array::from_fn(|index| index as u8),

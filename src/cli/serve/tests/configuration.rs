@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn whatever_a_reload_does_not_take_is_known_to_wait_for_the_next_start() {
+fn every_setting_is_known_to_apply_on_reload_or_at_the_next_start() {
     const CONFIG: &str = r#"
         [backing]
         module = "/m"
@@ -80,7 +80,7 @@ fn whatever_a_reload_does_not_take_is_known_to_wait_for_the_next_start() {
 }
 
 #[test]
-fn a_configuration_without_doors_is_told_what_to_add() {
+fn a_configuration_without_doors_is_refused_with_what_to_add() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("c.toml");
     fs::write(

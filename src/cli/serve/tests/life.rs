@@ -144,11 +144,11 @@ fn a_broken_standard_error_keeps_no_door_from_its_work() {
 }
 
 #[test]
-fn a_second_one_is_told_who_the_first_is() {
+fn a_second_boundary_names_the_process_of_the_first() {
     if was_the_process() {
         return;
     }
-    let test = "life::a_second_one_is_told_who_the_first_is";
+    let test = "life::a_second_boundary_names_the_process_of_the_first";
     let first = Running::start(test, |_| {});
     first.told();
     let mut second = Running::start(test, |command| {

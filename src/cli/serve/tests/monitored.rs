@@ -14,7 +14,7 @@ fn without_doors() -> ServeConfig {
 }
 
 #[test]
-fn health_tells_signing_and_administration_apart_and_each_trouble_has_a_metric() {
+fn health_distinguishes_signing_and_administration_and_each_trouble_has_a_metric() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("m.sock");
     let module = Arc::new(Breaking::default());

@@ -205,7 +205,7 @@ fn a_user_pin_is_set_once_and_then_only_where_it_is_locked_or_lost() {
 }
 
 #[test]
-fn what_was_right_is_not_accepted_once_the_pin_is_lost_or_another() {
+fn a_right_pin_is_not_accepted_once_it_is_lost_or_changed() {
     for act in [true, false] {
         let mut token = Token::new();
         let change = charge_pin(&token.0, Role::User, Some("user 1"), clocks(1, 0), NOW).expect("open");
@@ -244,7 +244,7 @@ fn the_so_pin_waits_up_to_an_hour_and_never_locks() {
 }
 
 #[test]
-fn whoever_must_wait_at_the_so_pin_is_seen_by_its_name_or_among_the_rest() {
+fn a_peer_that_must_wait_at_the_so_pin_is_shown_by_name_or_among_the_rest() {
     for peer in [Some("user 1"), None] {
         let mut token = Token::new();
         for tried in 1..=3 {

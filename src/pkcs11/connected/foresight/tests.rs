@@ -65,7 +65,7 @@ impl Foresight {
 }
 
 #[test]
-fn a_sign_init_is_held_back_where_all_that_it_needs_is_known_and_nowhere_else() {
+fn a_sign_init_is_held_back_only_if_everything_it_needs_is_known() {
     assert!(Foresight::ready().holds_back(sign_init(SESSION, KEY)));
     let without = |prepare: fn(&mut Foresight)| {
         let mut known = Foresight::ready();
@@ -129,7 +129,7 @@ fn an_accepted_sign_init_teaches_login_and_key_for_the_next_one() {
 }
 
 #[test]
-fn what_is_held_back_goes_with_the_next_call_of_its_session() {
+fn a_call_held_back_goes_with_the_next_call_of_its_session() {
     let mut known = Foresight::ready();
     assert!(known.holds_back(sign_init(SESSION, KEY)));
     let other = known.hold_back(Request::FindObjectsFinal { session: 9 }).expect("it is sent");
@@ -158,7 +158,7 @@ fn a_call_that_is_not_carried_leaves_a_sign_init_held_back_unless_it_ends_the_op
 }
 
 #[test]
-fn what_was_overtaken_teaches_nothing() {
+fn an_overtaken_answer_teaches_nothing() {
     // A login whose answer comes after a logout was sent.
     let mut known = Foresight::ready();
     let (log_in, log_out) = (login(CKU_USER), Request::Logout { session: SESSION });

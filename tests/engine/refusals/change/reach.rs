@@ -87,7 +87,7 @@ fn change_path_an_input_that_is_not_proved_ours_admits_nothing() {
 /// Ransom: a tiny coin is sent to an address far ahead, and spent together with real coins whose change is to
 /// go there.
 #[test]
-fn change_path_what_is_moved_out_of_reach_counts_as_leaving() {
+fn change_path_change_moved_beyond_the_reach_counts_as_leaving() {
     const DUST: u64 = 546;
     let far = 2_000_000_000;
     let scene = Scene::new(&format!("max_transaction_sat = {}\nmax_fee_sat = 1000", PAID + FEE));

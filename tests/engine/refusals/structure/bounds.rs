@@ -12,7 +12,7 @@ fn wallet_of_twenty(secp: &Secp256k1<bitcoin::secp256k1::All>) -> Wallet {
 
 /// Claims cost nothing to write: 370 KB of them took seconds, without anybody's code.
 #[test]
-fn oversize_of_claims_is_told_before_a_key_is_derived() {
+fn oversize_of_claims_is_refused_before_a_key_is_derived() {
     let secp = Secp256k1::new();
     let wallet = wallet_of_twenty(&secp);
     let mut psbt = scripts::good_psbt(watch(&wallet), 1);

@@ -102,7 +102,7 @@ fn lose_user_pin(raw: &Raw, so: CK_SESSION_HANDLE) {
 }
 
 #[test]
-fn a_wallet_whose_users_are_replaced_tells_so_before_anything_is_signed_for_them() {
+fn replacing_a_wallets_users_is_recorded_before_anything_is_signed_for_them() {
     in_boundary(this_test!(), |boundary| {
         let mut stage = Stage::new(&["alice"]);
         let mut mallory = None;
