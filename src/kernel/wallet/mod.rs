@@ -11,6 +11,7 @@
 
 mod branch;
 mod generator;
+mod location;
 mod nobody;
 mod reach;
 mod rebuilt;
@@ -31,12 +32,13 @@ use super::policy::{Policy, PolicyError};
 use super::record::Versioned;
 use super::seal::Authority;
 pub use branch::{Branch, Locks, Place, Spend, Taproot};
+pub use location::{Chain, Elsewhere, Location};
 pub use nobody::nobody_has;
 pub use reach::Reach;
 pub use rebuilt::{Rebuilt, Sketch};
 pub use record::{SEED_LEN, WalletParts, WalletRecord};
 pub use registration::RegistrationError;
-pub use watch::{Chain, Elsewhere, Location, WatchOnly};
+pub use watch::WatchOnly;
 
 /// How far after the highest used address an output still counts as reachable, and so as ours.
 pub const GAP_LIMIT: u32 = 1000;

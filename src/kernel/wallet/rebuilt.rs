@@ -14,7 +14,7 @@ use miniscript::descriptor::{Descriptor, TrSpendInfo};
 use super::WalletError;
 use super::branch::{Branch, Place, Spend, Taproot};
 use super::generator;
-use super::watch::Location;
+use super::location::Location;
 
 /// A rebuilt address of the wallet: its script, and how our keys sign for it.
 #[derive(Clone, Debug)]

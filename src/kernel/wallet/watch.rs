@@ -20,51 +20,13 @@ use miniscript::{MiniscriptKey, TranslateErr, Translator, hash256, translate_has
 use sha2::{Digest, Sha256};
 
 use super::branch::{self, Locks, Place};
+use super::location::{Chain, Elsewhere, Location};
 use super::nobody::{self, is_nums, nobody_has};
 use super::rebuilt::{ChildKey, Derived, Progress, Rebuilt, Sketch};
 use super::registration::{self, OurKey, RegistrationError};
 use super::{WalletError, generator, weight};
 use crate::network::Network;
 use crate::recent::Recent;
-
-/// The two chains of a wallet (BIP 44, BIP 389).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Chain {
-    /// Receive addresses.
-    External = 0,
-    /// Change.
-    Internal = 1,
-}
-
-impl Chain {
-    const BOTH: [Chain; 2] = [Chain::External, Chain::Internal];
-}
-
-/// An address of the wallet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Location {
-    /// External or internal.
-    pub chain: Chain,
-    /// Its index, below 2^31.
-    pub index: u32,
-}
-
-impl Location {
-    pub(super) fn child(self) -> ChildNumber {
-        ChildNumber::from_normal_idx(self.index).expect("a location has an index below 2^31")
-    }
-}
-
-/// The reason why a path from our master key leads to no address of the wallet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Elsewhere {
-    /// The coin type is another network's.
-    Network,
-    /// The numbers of an address, but hardened at other steps.
-    Hardening,
-    /// Another purpose, account or chain, or another length.
-    Path,
-}
 
 /// The most rebuilt addresses in a wallet's cache: deriving keys is most of the cost of checking a PSBT. A
 /// backend can ask for any address, in every wallet, so there are few.
