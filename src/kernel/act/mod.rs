@@ -9,6 +9,7 @@
 //! These formats are read for ever. In each enumeration a new variant goes to the end, and no document gains a field: a document with
 //! more to say is a new variant.
 
+pub mod class;
 pub mod document;
 
 use core::fmt;
@@ -174,44 +175,7 @@ impl PolicyChange {
     }
 }
 
-impl Change {
-    /// Whether it can only allow less than before.
-    fn tightens(&self) -> bool {
-        match self {
-            Change::UsersRemoved(_) => true,
-            Change::Policy(PolicyChange { direction, .. }) => !direction.loosens,
-            Change::Label(_)
-            | Change::Registration
-            | Change::UsersAdded(_)
-            | Change::Clock(_)
-            | Change::Reach { .. } => false,
-        }
-    }
-}
-
 impl RecordedAct {
-    /// Whether it allows nothing that was not allowed before.
-    pub fn tightens(&self) -> bool {
-        match self.deed {
-            Deed::UserRemoved => true,
-            Deed::WalletUpdated | Deed::KeyUpdated => {
-                !self.changes.is_empty() && self.changes.iter().all(Change::tightens)
-            }
-            Deed::Initialised
-            | Deed::PinSet(_)
-            | Deed::PinChanged(_)
-            | Deed::UserAdded
-            | Deed::UserConfirmed
-            | Deed::UserUnlocked
-            | Deed::WalletCreated
-            | Deed::KeyCreated
-            | Deed::ClockTaken
-            // Another PIN may be set afterwards.
-            | Deed::PinLost
-            | Deed::PinUnlocked => false,
-        }
-    }
-
     /// The object's name before.
     pub fn name_before(&self) -> &str {
         let label = |change: &Change| matches!(change, Change::Label(_));

@@ -1,0 +1,168 @@
+//! Which acts an administrator does alone, and which officers must sign: the class of an act. It follows from what the act changes and
+//! is never claimed.
+
+use super::{Change, Deed, Document, PolicyChange, RecordedAct};
+use crate::direction::Direction;
+
+/// What an act is, by the loosest of its parts: each class comes before the looser one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// It allows nothing that was not allowed before. An administrator does it alone, and any one officer can.
+    Tightens,
+    /// It allows nothing more with what is there. An administrator does it alone.
+    Neutral,
+    /// It allows more, or may. Officers sign it, and then it waits.
+    Loosens,
+    /// It settles what everything else is measured by, so nothing is left that could vouch for a delay. Officers sign it.
+    Vouchless,
+}
+
+impl Class {
+    /// The class of what is done with an object. `is_registered` says whether coins can be at it already.
+    pub fn of(deed: Deed, changes: &[Change], is_registered: bool) -> Class {
+        match deed {
+            Deed::UserRemoved => Class::Tightens,
+            Deed::WalletUpdated | Deed::KeyUpdated => {
+                changes.iter().map(|change| change.class(is_registered)).max().unwrap_or(Class::Neutral)
+            }
+            // A new user is in no wallet, a new wallet has no coins, a row of wrong codes that is ended leaves the 30-day budget, and
+            // a PIN alone signs nothing.
+            Deed::Initialised
+            | Deed::PinSet(_)
+            | Deed::PinChanged(_)
+            | Deed::UserAdded
+            | Deed::UserConfirmed
+            | Deed::UserUnlocked
+            | Deed::WalletCreated
+            | Deed::KeyCreated
+            | Deed::PinLost
+            | Deed::PinUnlocked => Class::Neutral,
+            Deed::ClockTaken => Class::Vouchless,
+        }
+    }
+
+    /// Its name, in texts and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Class::Tightens => "tightens",
+            Class::Neutral => "neutral",
+            Class::Loosens => "loosens",
+            Class::Vouchless => "vouchless",
+        }
+    }
+}
+
+impl Change {
+    fn class(&self, is_registered: bool) -> Class {
+        match self {
+            Change::UsersRemoved(_) => Class::Tightens,
+            Change::Policy(PolicyChange { direction: Direction { loosens, .. }, .. }) => {
+                if *loosens {
+                    Class::Loosens
+                } else {
+                    Class::Tightens
+                }
+            }
+            // A user who approves a payment from a wallet knows it by its label.
+            Change::Label(_) if is_registered => Class::Loosens,
+            // No coin can be there yet.
+            Change::Label(_) | Change::Registration => Class::Neutral,
+            Change::UsersAdded(_) | Change::Reach { .. } => Class::Loosens,
+            Change::Clock(_) => Class::Vouchless,
+        }
+    }
+}
+
+impl RecordedAct {
+    /// What it was.
+    pub fn class(&self) -> Class {
+        let is_registered = match &self.document {
+            Some(Document::Wallet(wallet)) => {
+                wallet.descriptor.is_some() && !self.changes.contains(&Change::Registration)
+            }
+            _ => true,
+        };
+        Class::of(self.deed, &self.changes, is_registered)
+    }
+
+    /// Whether nothing is allowed by it that was not allowed before.
+    pub fn tightens(&self) -> bool {
+        self.class() == Class::Tightens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pin::Role;
+
+    #[test]
+    fn act_small_steps_a_mixture_is_what_its_loosest_part_is() {
+        let policy = |loosens| {
+            let direction = Direction { tightens: true, loosens };
+            Change::Policy(PolicyChange::new("a", "b", direction, vec![]))
+        };
+        let (added, removed) = (Change::UsersAdded(vec!["a".into()]), Change::UsersRemoved(vec!["b".into()]));
+        let (label, reach) = (Change::Label("l".into()), Change::Reach { before: [0, 0], after: [0, 1] });
+        let of = |changes: &[&Change], is_registered| {
+            let changes: Vec<Change> = changes.iter().copied().cloned().collect();
+            Class::of(Deed::WalletUpdated, &changes, is_registered)
+        };
+        assert_eq!(of(&[], true), Class::Neutral, "nothing changes");
+        assert_eq!(of(&[&removed, &policy(false)], true), Class::Tightens);
+        assert_eq!(of(&[&removed, &label], false), Class::Neutral, "the label of what is not registered yet");
+        assert_eq!(of(&[&removed, &Change::Registration], false), Class::Neutral);
+        for loosest in [&added, &policy(true), &label, &reach] {
+            for changes in [[loosest, &removed], [&removed, loosest]] {
+                assert_eq!(of(&changes, true), Class::Loosens, "{changes:?}");
+            }
+        }
+        assert_eq!(of(&[&added, &Change::Registration], false), Class::Loosens);
+        assert_eq!(Class::of(Deed::KeyUpdated, &[removed, label], true), Class::Loosens);
+    }
+
+    #[test]
+    fn what_opens_nothing_with_what_is_there_is_neutral() {
+        let neutral = [
+            Deed::Initialised,
+            Deed::PinSet(Role::User),
+            Deed::PinChanged(Role::So),
+            Deed::PinLost,
+            Deed::PinUnlocked,
+            Deed::UserAdded,
+            Deed::UserConfirmed,
+            Deed::UserUnlocked,
+            Deed::WalletCreated,
+            Deed::KeyCreated,
+        ];
+        assert!(neutral.into_iter().all(|deed| Class::of(deed, &[], true) == Class::Neutral));
+        assert_eq!(Class::of(Deed::UserRemoved, &[], true), Class::Tightens);
+        assert_eq!(Class::of(Deed::ClockTaken, &[Change::Clock(7)], true), Class::Vouchless);
+        let names = [Class::Tightens, Class::Neutral, Class::Loosens, Class::Vouchless].map(Class::name);
+        assert_eq!(names, ["tightens", "neutral", "loosens", "vouchless"]);
+    }
+
+    #[test]
+    fn what_is_recorded_of_a_wallet_that_is_registered_by_it_was_not_registered_before() {
+        let recorded = |descriptor: Option<&str>, changes: Vec<Change>| {
+            let document = super::super::document::WalletDocument {
+                label: "w".into(),
+                cka_id: vec![],
+                network: crate::network::Network::Regtest,
+                users: vec![],
+                policy: String::new(),
+                fingerprint: [0; 4],
+                path: String::new(),
+                xpub: String::new(),
+                descriptor: descriptor.map(str::to_owned),
+            };
+            let document = Some(Document::Wallet(Box::new(document)));
+            let (deed, name) = (Deed::WalletUpdated, "w".into());
+            RecordedAct { deed, id: [1; 16], name, document, before: None, changes }.class()
+        };
+        let label = || Change::Label("l".into());
+        assert_eq!(recorded(Some("wpkh()"), vec![label()]), Class::Loosens);
+        assert_eq!(recorded(Some("wpkh()"), vec![label(), Change::Registration]), Class::Neutral);
+        assert_eq!(recorded(None, vec![label()]), Class::Neutral);
+    }
+}
