@@ -16,6 +16,11 @@ impl Direction {
     /// The direction of a change if one of the two policies cannot be read.
     pub const UNKNOWN: Direction = Direction { tightens: true, loosens: true };
 
+    /// In which direction a change from one policy to another goes; either may be one that cannot be read.
+    pub(crate) fn between<P>(old: Option<P>, new: Option<P>, compare: fn(&P, &P) -> Direction) -> Direction {
+        old.zip(new).map_or(Direction::UNKNOWN, |(old, new)| compare(&old, &new))
+    }
+
     pub(crate) fn and(self, other: Direction) -> Direction {
         Direction { tightens: self.tightens || other.tightens, loosens: self.loosens || other.loosens }
     }

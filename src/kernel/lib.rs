@@ -19,6 +19,7 @@ pub mod factor;
 pub mod failures;
 pub mod history;
 pub mod key;
+pub mod motion;
 pub mod network;
 pub mod officer;
 pub mod otp;

@@ -59,7 +59,7 @@ mod clock;
 mod decide;
 mod digest_keys;
 mod keys;
-mod naming;
+pub(crate) mod naming;
 mod plan;
 mod refused;
 mod token;

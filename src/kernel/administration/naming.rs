@@ -14,14 +14,14 @@ pub const MAX_POLICY_LEN: usize = 32 * 1_024;
 /// The greatest length of a token label in bytes (`CK_TOKEN_INFO.label`).
 pub const MAX_TOKEN_LABEL_LEN: usize = 32;
 
-pub(super) fn check_token_label(label: &str) -> Result<(), Refused> {
+pub(crate) fn check_token_label(label: &str) -> Result<(), Refused> {
     if label.len() > MAX_TOKEN_LABEL_LEN {
         return Err(Refused::Name(format!("a token label has at most {MAX_TOKEN_LABEL_LEN} bytes")));
     }
     Ok(())
 }
 
-pub(super) fn check_user_name(name: &str) -> Result<(), Refused> {
+pub(crate) fn check_user_name(name: &str) -> Result<(), Refused> {
     if is_user_name(name) {
         return Ok(());
     }
@@ -39,7 +39,7 @@ pub(super) fn check_issuer(issuer: &str) -> Result<(), Refused> {
 }
 
 /// Checks the label of a wallet or key, without checking whether it is in use.
-pub(super) fn check_label(label: &str) -> Result<(), Refused> {
+pub(crate) fn check_label(label: &str) -> Result<(), Refused> {
     check_text("a label", label)
 }
 

@@ -6,6 +6,7 @@
 
 use core::fmt;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 use super::{OfficerKey, Officers};
@@ -150,7 +151,7 @@ impl fmt::Display for Council {
 
 impl fmt::Display for CouncilDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        crate::act::write_hex(f, &self.0)
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 

@@ -98,7 +98,7 @@ fn requirement<T: PartialEq>(old: Option<&T>, new: Option<&T>) -> Direction {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -175,7 +175,7 @@ mod tests {
     }
 
     /// Documents with every rule, and small numbers, so that values often coincide.
-    pub(in crate::policy) fn document() -> impl Strategy<Value = String> {
+    pub(crate) fn document() -> impl Strategy<Value = String> {
         let key = |name: &'static str, range: core::ops::Range<u64>| {
             proptest::option::of(range)
                 .prop_map(move |value| value.map_or(String::new(), |value| format!("{name} = {value}\n")))

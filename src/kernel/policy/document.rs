@@ -156,6 +156,66 @@ pub fn changed_keys(old: &str, new: &str) -> Vec<String> {
         .collect()
 }
 
+/// One thing in which two policies differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The key.
+    pub key: &'static str,
+    /// What it says in the old one, or the entry that is in the old one alone; none where there is none.
+    pub old: Option<String>,
+    /// The same of the new one.
+    pub new: Option<String>,
+}
+
+/// In what two policies differ, in the order of the documentation, lists entry by entry. `None` where one of them cannot be read.
+pub fn differences(old: &str, new: &str) -> Option<Vec<Difference>> {
+    let (old, new) = (Keys::read(old).ok()?, Keys::read(new).ok()?);
+    let mut found = Vec::new();
+    for (key, values) in Keys::NAMES.into_iter().zip(old.values().into_iter().zip(new.values())) {
+        let mut tell = |old, new| found.push(Difference { key, old, new });
+        match values {
+            (old, new) if old == new => {}
+            (Some(Value::List(old)), Some(Value::List(new))) => {
+                let only_in = |one: &[String], other: &[String]| -> Vec<String> {
+                    one.iter().filter(|entry| !other.contains(entry)).cloned().collect()
+                };
+                only_in(&old, &new).into_iter().for_each(|entry| tell(Some(entry), None));
+                only_in(&new, &old).into_iter().for_each(|entry| tell(None, Some(entry)));
+            }
+            (old, new) => {
+                // Whether there is a list is another thing than what is on it.
+                tell(old.as_ref().map(Value::summary), new.as_ref().map(Value::summary));
+                old.into_iter().flat_map(Value::entries).for_each(|entry| tell(Some(entry), None));
+                new.into_iter().flat_map(Value::entries).for_each(|entry| tell(None, Some(entry)));
+            }
+        }
+    }
+    Some(found)
+}
+
+/// What one key says.
+#[derive(PartialEq, Eq)]
+enum Value {
+    One(String),
+    List(Vec<String>),
+}
+
+impl Value {
+    fn summary(&self) -> String {
+        match self {
+            Value::One(value) => value.clone(),
+            Value::List(entries) => format!("a list of {}", entries.len()),
+        }
+    }
+
+    fn entries(self) -> Vec<String> {
+        match self {
+            Value::One(_) => vec![],
+            Value::List(entries) => entries,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -194,7 +254,7 @@ impl Keys {
     ];
 
     /// The values in the order of their names, for comparison.
-    fn values(&self) -> [Option<String>; 14] {
+    fn values(&self) -> [Option<Value>; 14] {
         // Every key by name, so that a new one does not compile until it is added here.
         let Keys {
             unlimited,
@@ -212,24 +272,27 @@ impl Keys {
             approvals_from_sat,
             require_cosigner,
         } = self;
-        fn text<T: core::fmt::Debug>(value: &Option<T>) -> Option<String> {
-            value.as_ref().map(|value| format!("{value:?}"))
+        fn one(value: &Option<impl ToString>) -> Option<Value> {
+            value.as_ref().map(|value| Value::One(value.to_string()))
+        }
+        fn list(value: &Option<Vec<String>>) -> Option<Value> {
+            value.clone().map(Value::List)
         }
         [
-            text(unlimited),
-            text(denylist),
-            text(allowlist),
-            text(max_transaction_sat),
-            text(max_fee_sat),
-            text(max_fee_sat_per_vbyte),
-            text(max_fee_percent),
-            text(time_windows),
-            text(required_approvals),
-            text(approvals_from_sat),
-            text(max_period_sat),
-            text(max_period_transactions),
-            text(period_hours),
-            text(require_cosigner),
+            one(unlimited),
+            list(denylist),
+            list(allowlist),
+            one(max_transaction_sat),
+            one(max_fee_sat),
+            one(max_fee_sat_per_vbyte),
+            one(max_fee_percent),
+            list(time_windows),
+            one(required_approvals),
+            one(approvals_from_sat),
+            one(max_period_sat),
+            one(max_period_transactions),
+            one(period_hours),
+            one(require_cosigner),
         ]
     }
 
@@ -333,5 +396,46 @@ impl Keys {
             }
             (Some(_), _) => Err(PolicyError::Approvals),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(old: &str, new: &str) -> Vec<(&'static str, Option<String>, Option<String>)> {
+        let rows = differences(old, new).expect("both read");
+        rows.into_iter().map(|Difference { key, old, new }| (key, old, new)).collect()
+    }
+
+    #[test]
+    fn two_policies_differ_rule_by_rule_and_their_lists_entry_by_entry() {
+        let some = |text: &str| Some(text.to_owned());
+        let old = "max_fee_sat = 5_000\nmax_transaction_sat = 7\nallowlist = [\"a\", \"b\"]\nrequire_cosigner = \"00000001\"";
+        let new = "max_fee_sat = 5000 # as before\nmax_period_sat = 8\nallowlist = [\"c\", \"b\"]\ndenylist = [\"d\"]\ntime_windows = []";
+        assert_eq!(
+            rows(old, new),
+            [
+                ("denylist", None, some("a list of 1")),
+                ("denylist", None, some("d")),
+                ("allowlist", some("a"), None),
+                ("allowlist", None, some("c")),
+                ("max_transaction_sat", some("7"), None),
+                ("time_windows", None, some("a list of 0")),
+                ("max_period_sat", None, some("8")),
+                ("require_cosigner", some("00000001"), None),
+            ]
+        );
+        assert_eq!(rows(new, new), []);
+        assert_eq!(rows("allowlist = [\"a\", \"b\"]", "allowlist = [\"b\", \"a\"]"), [], "in another order");
+        assert_eq!(differences("[", new), None);
+        assert_eq!(differences(old, "no_such_key = 1"), None);
+    }
+
+    #[test]
+    fn the_keys_that_differ_are_those_of_the_differences() {
+        let (old, new) = ("max_fee_sat = 1\nallowlist = []", "max_fee_sat = 2\nunlimited = false");
+        let keys: Vec<_> = rows(old, new).into_iter().map(|(key, ..)| key).collect();
+        assert_eq!(changed_keys(old, new), keys);
     }
 }

@@ -36,8 +36,10 @@ use bitcoin::TxOut;
 use bitcoin::bip32::Fingerprint;
 
 use super::rule::Rule;
+#[cfg(test)]
+pub(crate) use comparison::tests::document as tests_document;
 pub use digest::DigestPolicy;
-pub use document::{PolicyError, changed_keys};
+pub use document::{Difference, PolicyError, changed_keys, differences};
 pub use hours::MAX_WINDOWS;
 use hours::TimeWindows;
 use limits::{Approvals, Limits};

@@ -176,7 +176,11 @@ pub(crate) fn change_key<K: KeyRecord>(
 }
 
 /// The differences between the old and the new terms.
-fn changes(old: &KeyTerms, new: &KeyTerms, direction: impl FnOnce() -> Direction) -> Vec<act::Change> {
+pub(crate) fn changes(
+    old: &KeyTerms,
+    new: &KeyTerms,
+    direction: impl FnOnce() -> Direction,
+) -> Vec<act::Change> {
     let mut changes = Vec::new();
     if old.label != new.label {
         changes.push(act::Change::Label(old.label.clone()));

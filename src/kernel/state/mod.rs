@@ -32,7 +32,7 @@ pub use budget::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, Budget, LOCK_FROM, Locked,
 };
 pub use keys::KeyRecord;
-pub(crate) use keys::{add_key, change_key};
+pub(crate) use keys::{add_key, change_key, changes};
 pub use pins::{
     MAX_PEERS, OfficerPin, PEER_TRIES, PIN_BUDGET, Peer, PinCharged, PinClosed, PinKnown, PinMatched,
     PinStanding, UserPin, accept_pin, charge_pin, verify_pin,

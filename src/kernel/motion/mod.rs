@@ -1,0 +1,482 @@
+//! An act as officers sign it: a text that says everything, in one form.
+//!
+//! ```text
+//! countersign/act/1
+//! store 7c0f…                       the store's id
+//! epoch 3                           a restoration begins another one, and voids every older act
+//! nonce 5f21…                       random, 128 bits: an act is carried out once
+//! do wallet-set "treasury" 3f9a…    what, of what: by name and id
+//! was 9b1d…                         digest of what is in force: changed meanwhile, the act is void
+//! seen 8c44… 118203                 head and number of the audit's newest link, as the proposer saw it: for the reader
+//! expires 2026-12-03T09:00:00Z
+//!
+//! new
+//!   label "treasury"                the whole new document
+//!   …
+//! old
+//!   label "treasury"                the whole old one
+//!   …
+//! ```
+//!
+//! Invariants:
+//! - E1. One act has one text: [`ActText::parse`] accepts what [`ActText::print`] prints and nothing else, byte for byte. So nothing
+//!   that looks alike is the same act, and a text that a mail program or an editor has touched is none.
+//! - E2. A text is printable ASCII and newlines, without blanks at the end of a line. Whatever else a name or document has is written
+//!   by its number.
+//! - E3. No name or document makes a line of the text: names are in quotes, documents are indented, each line of a policy behind a bar.
+//!
+//! This format is read for ever: what says more is `countersign/act/2`.
+
+mod class;
+mod differences;
+mod quoted;
+mod terms;
+
+use core::fmt;
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest as _, Sha256};
+
+use self::quoted::quote;
+use self::terms::{Reader, from_hex, named, user};
+use crate::administration::naming::{check_label, check_token_label, check_user_name};
+use crate::administration::{KeyId, UserId};
+use crate::audit::Head;
+use crate::officer::Council;
+use crate::pin::PinName;
+use crate::policy::{DigestPolicy, Policy};
+use crate::seal::StoreId;
+use crate::utc::{from_iso, to_iso};
+use crate::wallet::Reach;
+pub use differences::Difference;
+pub use terms::{DigestKeyTerms, WalletFixed, WalletTerms};
+
+/// No text is longer: the two longest policies, beside descriptors that have the same keys in very many places.
+pub const MAX_TEXT_LEN: usize = 256 * 1_024;
+/// Seconds for which an act can let a clock be taken: a day, so that officers need not sign within two minutes.
+pub const MAX_CLOCK_WINDOW: u64 = 24 * 3_600;
+
+const FIRST_LINE: &str = "countersign/act/1";
+const LABEL_WAS: &[u8] = b"countersign/was/v1\0";
+const LABEL_ACT: &[u8] = b"countersign/act-text/v1\0";
+
+/// An act as officers sign it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActText {
+    /// The store that it is for.
+    pub store: StoreId,
+    /// The epoch of that store: how often it was restored.
+    pub epoch: u32,
+    /// Random: an act is carried out once.
+    pub nonce: Nonce,
+    /// The audit as the proposer saw it.
+    pub seen: Seen,
+    /// Unix time in seconds, after which it is void.
+    pub expires: u64,
+    /// What is to be done.
+    pub motion: Motion,
+}
+
+/// Names one act among all of its store.
+pub type Nonce = [u8; 16];
+
+/// The audit as somebody saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The head after the newest link.
+    pub head: Head,
+    /// The number of that link.
+    pub link: u64,
+}
+
+/// What an act does, with what is in force and what is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// Change a wallet.
+    WalletSet(Box<WalletSet>),
+    /// Change a key that signs digests.
+    KeySet(Box<KeySet>),
+    /// Take the machine's clock while it says a time from this one on, until the act expires.
+    ClockTake {
+        /// The time that is believed; none where no clock ever was.
+        believed: Option<u64>,
+        /// Unix time in seconds, from which on the clock may be taken.
+        from: u64,
+    },
+    /// Take a store that does not fit its anchor.
+    Restore {
+        /// The newest link of the store.
+        store: Seen,
+        /// The link that the backing token remembers, if it remembers one of this store.
+        anchor: Option<Seen>,
+    },
+    /// Change the officers, how many of them must sign, the delays or the settings that only they can weaken.
+    OfficersSet {
+        /// The council; none where there was none.
+        old: Option<Box<Council>>,
+        /// The council since.
+        new: Box<Council>,
+    },
+    /// Declare the security officer's PIN lost: from here on it opens nothing, and another one may be set.
+    SoPinLost {
+        /// The token's label.
+        label: String,
+        /// The token's serial number.
+        serial: [u8; 8],
+        /// Names the PIN.
+        pin: PinName,
+    },
+    /// End a freeze.
+    Thaw {
+        /// What is frozen.
+        what: Frozen,
+        /// Unix time in seconds, since when: a later freeze of the same is another one.
+        since: u64,
+    },
+}
+
+/// A change of a wallet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalletSet {
+    /// Names the wallet for as long as it is there.
+    pub id: KeyId,
+    /// What is in force.
+    pub old: WalletTerms,
+    /// What is to be.
+    pub new: WalletTerms,
+    /// How far its addresses are to count as used, if further than they do.
+    pub reach: Option<Raise>,
+}
+
+/// How a wallet's reach is raised: the next indices of its two chains (external, internal). Signing raises it, too, so what it was is
+/// for the reader, and the act is not void when it is something else by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raise {
+    /// As the proposer saw it.
+    pub from: [u32; 2],
+    /// As it is to be, at the least.
+    pub to: [u32; 2],
+}
+
+/// A change of a key that signs digests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySet {
+    /// Names the key for as long as it is there.
+    pub id: KeyId,
+    /// What is in force.
+    pub old: DigestKeyTerms,
+    /// What is to be.
+    pub new: DigestKeyTerms,
+}
+
+/// What a freeze is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frozen {
+    /// A wallet, by label and id.
+    Wallet(String, KeyId),
+    /// A key that signs digests, by label and id.
+    Key(String, KeyId),
+    /// A user, by name and enrolment.
+    User(UserId),
+    /// Everything.
+    All,
+}
+
+/// Names an act: another text has another digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActDigest(pub [u8; 32]);
+
+impl ActText {
+    /// The text, if what the act says can be.
+    pub fn print(&self) -> Result<String, TextError> {
+        self.check()?;
+        let ActText { store, epoch, nonce, seen, expires, motion } = self;
+        let mut text = format!(
+            "{FIRST_LINE}\nstore {}\nepoch {epoch}\nnonce {}\ndo {}\nwas {}\nseen {seen}\nexpires {}\n\n",
+            HEXLOWER.encode(store),
+            HEXLOWER.encode(nonce),
+            motion.heading(),
+            HEXLOWER.encode(&motion.was()),
+            to_iso(*expires),
+        );
+        for (name, section) in [("new", motion.new_section()), ("old", motion.old_section())] {
+            text.push_str(name);
+            text.push('\n');
+            section.lines().for_each(|line| text.extend(["  ", line, "\n"]));
+        }
+        if text.len() > MAX_TEXT_LEN { Err(TextError::Length) } else { Ok(text) }
+    }
+
+    /// Reads what [`Self::print`] prints, and nothing else.
+    pub fn parse(text: &str) -> Result<ActText, TextError> {
+        if text.len() > MAX_TEXT_LEN {
+            return Err(TextError::Length);
+        }
+        let act = ActText::read(text).ok_or(TextError::Form)?;
+        if act.print()? == text { Ok(act) } else { Err(TextError::Form) }
+    }
+
+    /// SHA-256 of a label and the text.
+    pub fn digest(&self) -> Result<ActDigest, TextError> {
+        let hash = Sha256::new_with_prefix(LABEL_ACT).chain_update(self.print()?);
+        Ok(ActDigest(hash.finalize().into()))
+    }
+
+    fn read(text: &str) -> Option<ActText> {
+        let mut reader = Reader::new(text);
+        reader.expect(FIRST_LINE)?;
+        let store = from_hex(reader.value("store")?)?;
+        let epoch = reader.number("epoch")?;
+        let nonce = from_hex(reader.value("nonce")?)?;
+        let heading = reader.value("do")?;
+        // It follows from the old document, and is compared with the rest of the text.
+        let _was = reader.value("was")?;
+        let seen = Seen::read(reader.value("seen")?)?;
+        let expires = from_iso(reader.value("expires")?)?;
+        reader.expect("")?;
+        reader.expect("new")?;
+        let new = reader.section()?;
+        reader.expect("old")?;
+        let old = reader.section()?;
+        reader.end()?;
+        let motion = Motion::read(heading, &new, &old)?;
+        Some(ActText { store, epoch, nonce, seen, expires, motion })
+    }
+
+    fn check(&self) -> Result<(), TextError> {
+        let has_a_text = |time: u64| from_iso(&to_iso(time)) == Some(time);
+        if !has_a_text(self.expires) {
+            return Err(TextError::Says("a time of after the year 9999"));
+        }
+        match &self.motion {
+            Motion::WalletSet(set) => set.check(),
+            Motion::KeySet(set) => set.check(),
+            Motion::ClockTake { believed, from } => {
+                let fits = *from <= self.expires && self.expires - from <= MAX_CLOCK_WINDOW;
+                says(
+                    fits && believed.is_none_or(has_a_text),
+                    "a clock that may be taken for longer than a day, or never",
+                )
+            }
+            Motion::Restore { store, anchor } => says(anchor.as_ref() != Some(store), "that nothing changes"),
+            Motion::OfficersSet { old, new } => says(old.as_ref() != Some(new), "that nothing changes"),
+            Motion::SoPinLost { label, .. } => {
+                says(check_token_label(label).is_ok(), "a label that no token has")
+            }
+            Motion::Thaw { what, since } => {
+                let is_name = match what {
+                    Frozen::Wallet(label, _) | Frozen::Key(label, _) => check_label(label).is_ok(),
+                    Frozen::User(user) => check_user_name(&user.name).is_ok(),
+                    Frozen::All => true,
+                };
+                says(
+                    is_name && has_a_text(*since),
+                    "a name that nobody has, or a time of after the year 9999",
+                )
+            }
+        }
+    }
+}
+
+fn says(is_right: bool, otherwise: &'static str) -> Result<(), TextError> {
+    if is_right { Ok(()) } else { Err(TextError::Says(otherwise)) }
+}
+
+impl WalletSet {
+    fn check(&self) -> Result<(), TextError> {
+        let WalletSet { id: _, old, new, reach } = self;
+        says(old.are_sound() && new.are_sound(), "names or a policy that no wallet has")?;
+        says(old.fixed == new.fixed, "another network, key or script, which no act changes")?;
+        says(Policy::parse(&new.policy, new.fixed.network).is_ok(), "a policy that is none")?;
+        if let Some(Raise { from, to }) = reach {
+            let is_raised = from != to && from.iter().zip(to).all(|(from, to)| from <= to);
+            says(is_raised && to.iter().all(|next| *next <= Reach::MOST), "a reach that is not raised")?;
+        }
+        says(old != new || reach.is_some(), "that nothing changes")
+    }
+}
+
+impl KeySet {
+    fn check(&self) -> Result<(), TextError> {
+        let KeySet { id: _, old, new } = self;
+        says(old.are_sound() && new.are_sound(), "names or a policy that no key has")?;
+        let fixed = |terms: &DigestKeyTerms| (terms.mechanisms, terms.public_key);
+        says(fixed(old) == fixed(new), "another key, which no act changes")?;
+        says(DigestPolicy::parse(&new.policy).is_ok(), "a policy that is none")?;
+        says(old != new, "that nothing changes")
+    }
+}
+
+impl Motion {
+    /// The digest of what is in force: whoever carries it out compares it with what is in force then.
+    pub fn was(&self) -> [u8; 32] {
+        let subject = Sha256::new_with_prefix(LABEL_WAS).chain_update(self.heading());
+        subject.chain_update(b"\n").chain_update(self.old_section()).finalize().into()
+    }
+
+    /// What, of what.
+    fn heading(&self) -> String {
+        let of =
+            |what: &str, name: &str, id: &[u8]| format!("{what} {} {}", quote(name), HEXLOWER.encode(id));
+        match self {
+            Motion::WalletSet(set) => of("wallet-set", &set.old.label, &set.id),
+            Motion::KeySet(set) => of("key-set", &set.old.label, &set.id),
+            Motion::ClockTake { .. } => "clock-take".into(),
+            Motion::Restore { .. } => "restore".into(),
+            Motion::OfficersSet { .. } => "officers-set".into(),
+            Motion::SoPinLost { label, serial, .. } => of("so-pin-lost", label, serial),
+            Motion::Thaw { what, .. } => match what {
+                Frozen::Wallet(label, id) => of("thaw wallet", label, id),
+                Frozen::Key(label, id) => of("thaw key", label, id),
+                Frozen::User(user) => of("thaw user", &user.name, &user.key),
+                Frozen::All => "thaw all".into(),
+            },
+        }
+    }
+
+    fn new_section(&self) -> String {
+        match self {
+            Motion::WalletSet(set) => match &set.reach {
+                Some(Raise { from: [external, internal], to: [further, further_internal] }) => {
+                    format!(
+                        "reach {external} {internal} to {further} {further_internal}\n{}",
+                        set.new.print()
+                    )
+                }
+                None => set.new.print(),
+            },
+            Motion::KeySet(set) => set.new.print(),
+            Motion::ClockTake { from, .. } => format!("from {}\n", to_iso(*from)),
+            Motion::Restore { store, .. } => format!("store {store}\n"),
+            Motion::OfficersSet { new, .. } => new.to_string(),
+            Motion::SoPinLost { .. } => "so-pin none\n".into(),
+            Motion::Thaw { .. } => "frozen no\n".into(),
+        }
+    }
+
+    fn old_section(&self) -> String {
+        match self {
+            Motion::WalletSet(set) => set.old.print(),
+            Motion::KeySet(set) => set.old.print(),
+            Motion::ClockTake { believed, .. } => {
+                format!("believed {}\n", believed.map_or("none".into(), to_iso))
+            }
+            Motion::Restore { anchor, .. } => {
+                format!("anchor {}\n", anchor.map_or("none".into(), |anchor| anchor.to_string()))
+            }
+            Motion::OfficersSet { old, .. } => old.as_ref().map_or("none\n".into(), |old| old.to_string()),
+            Motion::SoPinLost { pin, .. } => format!("so-pin {}\n", HEXLOWER.encode(pin)),
+            Motion::Thaw { since, .. } => format!("frozen since {}\n", to_iso(*since)),
+        }
+    }
+
+    fn read(heading: &str, new: &str, old: &str) -> Option<Motion> {
+        let (what, subject) = heading.split_once(' ').unwrap_or((heading, ""));
+        let (mut since, mut before) = (Reader::new(new), Reader::new(old));
+        // Whoever reads a motion prints it again, and compares: that the old label is the one of the heading, too.
+        Some(match what {
+            "wallet-set" => {
+                let (_, id) = named::<16>(subject)?;
+                let (reach, new) = match new.strip_prefix("reach ") {
+                    Some(raised) => {
+                        let (raise, new) = raised.split_once('\n')?;
+                        (Some(Raise::read(raise)?), new)
+                    }
+                    None => (None, new),
+                };
+                let (old, new) = (WalletTerms::read(old)?, WalletTerms::read(new)?);
+                Motion::WalletSet(Box::new(WalletSet { id, old, new, reach }))
+            }
+            "key-set" => {
+                let (_, id) = named(subject)?;
+                Motion::KeySet(Box::new(KeySet {
+                    id,
+                    old: DigestKeyTerms::read(old)?,
+                    new: DigestKeyTerms::read(new)?,
+                }))
+            }
+            "clock-take" => {
+                let believed = or_none(before.value("believed")?, from_iso)?;
+                Motion::ClockTake { believed, from: from_iso(since.value("from")?)? }
+            }
+            "restore" => {
+                let anchor = or_none(before.value("anchor")?, Seen::read)?;
+                Motion::Restore { store: Seen::read(since.value("store")?)?, anchor }
+            }
+            "officers-set" => {
+                let old = or_none(old.strip_suffix('\n')?, |_| Council::parse(old).map(Box::new))?;
+                Motion::OfficersSet { old, new: Box::new(Council::parse(new)?) }
+            }
+            "so-pin-lost" => {
+                let (label, serial) = named(subject)?;
+                Motion::SoPinLost { label, serial, pin: from_hex(before.value("so-pin")?)? }
+            }
+            "thaw" => {
+                let (kind, subject) = subject.split_once(' ').unwrap_or((subject, ""));
+                let what = match kind {
+                    "wallet" => named(subject).map(|(label, id)| Frozen::Wallet(label, id))?,
+                    "key" => named(subject).map(|(label, id)| Frozen::Key(label, id))?,
+                    "user" => Frozen::User(user(subject)?),
+                    "all" => Frozen::All,
+                    _ => return None,
+                };
+                Motion::Thaw { what, since: from_iso(before.value("frozen since")?)? }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// `none`, or something that reads.
+fn or_none<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
+    if text == "none" { Some(None) } else { read(text).map(Some) }
+}
+
+impl Seen {
+    fn read(text: &str) -> Option<Seen> {
+        let (head, link) = text.split_once(' ')?;
+        Some(Seen { head: Head(from_hex(head)?), link: link.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", HEXLOWER.encode(&self.head.0), self.link)
+    }
+}
+
+impl Raise {
+    fn read(text: &str) -> Option<Raise> {
+        let pair = |text: &str| {
+            let (external, internal) = text.split_once(' ')?;
+            Some([external.parse().ok()?, internal.parse().ok()?])
+        };
+        let (from, to) = text.split_once(" to ")?;
+        Some(Raise { from: pair(from)?, to: pair(to)? })
+    }
+}
+
+impl fmt::Display for ActDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+/// Why a text is no act, or an act has no text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// Too long to be read by anybody.
+    #[error("the act has more than {MAX_TEXT_LEN} bytes")]
+    Length,
+    /// Not the one text that an act has.
+    #[error(
+        "the text is not in the form of an act: sign and submit the file as it was written, byte for byte, and do not edit it"
+    )]
+    Form,
+    /// Something that cannot be.
+    #[error("the act says {0}")]
+    Says(&'static str),
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
