@@ -25,6 +25,7 @@ pub mod officer;
 pub mod otp;
 pub mod pin;
 pub mod policy;
+pub mod proposal;
 pub mod psbt;
 pub mod receipt;
 pub mod recent;

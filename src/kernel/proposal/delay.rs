@@ -1,0 +1,72 @@
+//! Which time counts as delay: only time in which somebody could have objected.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Reading, TOLERANCE};
+
+/// Seconds between two ticks, at the most. They are told every five minutes; over twice that, nobody knows what was meanwhile.
+pub const MOST_BETWEEN: u64 = 600;
+
+/// Names one run of the boundary: random, made at its start.
+pub type RunId = [u8; 16];
+
+/// A moment of the boundary that is recorded: every five minutes while it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    run: RunId,
+    wall: u64,
+    boot: u64,
+    is_open: bool,
+}
+
+impl Tick {
+    /// What both clocks said in a run of the boundary. `is_open` says whether everybody who may veto could have since the tick before:
+    /// the doors answered, and none of those users was locked.
+    pub fn new(run: RunId, now: Reading, is_open: bool) -> Tick {
+        Tick { run, wall: now.wall, boot: now.boot, is_open }
+    }
+
+    /// Seconds from this tick to the next that count: none where the boundary was started anew, where the two clocks disagree, where
+    /// a tick is missing, or where somebody who may veto was kept from it.
+    pub(super) fn until(&self, next: &Tick) -> u64 {
+        let (wall, boot) = (next.wall.saturating_sub(self.wall), next.boot.saturating_sub(self.boot));
+        let counts = self.run == next.run
+            && next.is_open
+            && next.wall >= self.wall
+            && next.boot >= self.boot
+            && boot <= MOST_BETWEEN
+            && wall.abs_diff(boot) <= TOLERANCE;
+        if counts { wall.min(boot) } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tick(run: u8, wall: u64, boot: u64) -> Tick {
+        Tick::new([run; 16], Reading { wall, boot }, true)
+    }
+
+    #[test]
+    fn act_early_only_time_in_which_the_boundary_ran_and_its_clocks_agreed_counts() {
+        let first = tick(1, 1_000, 50);
+        assert_eq!(first.until(&tick(1, 1_300, 350)), 300);
+        assert_eq!(first.until(&tick(1, 1_305, 350)), 300, "the slower of the two");
+        assert_eq!(first.until(&tick(1, 1_295, 350)), 295);
+        assert_eq!(first.until(&tick(1, 1_600, 650)), 600);
+        for (next, why) in [
+            (tick(2, 1_300, 350), "started anew"),
+            (tick(1, 1_306, 350), "the clock was set ahead"),
+            (tick(1, 1_294, 350), "the clock was set back"),
+            (tick(1, 90_000, 350), "the clock was set far ahead"),
+            (tick(1, 1_601, 651), "a tick is missing"),
+            (tick(1, 1_000, 49), "the machine's own clock went back"),
+            (tick(1, 999, 50), "the wall clock went back"),
+            (Tick::new([1; 16], Reading { wall: 1_300, boot: 350 }, false), "a user was locked"),
+        ] {
+            assert_eq!(first.until(&next), 0, "{why}");
+        }
+        assert_eq!(Tick { is_open: false, ..first }.until(&tick(1, 1_300, 350)), 300, "that was before");
+    }
+}

@@ -1,0 +1,459 @@
+//! Proposals: acts that wait for officers. A proposal is a sealed record of a text and of who has approved it.
+//!
+//! ```text
+//!              sign (m officers)     credit (the delay)      carry out
+//! propose ──► unsigned ──────────► waiting ─────────────► due ─────────► carried out
+//!                └──────────────┬─────┴─────────────────────┘
+//!                               └─► vetoed, withdrawn, expired, void
+//! ```
+//!
+//! Every transition takes the record as it is and gives another one, which the caller commits. Two transitions from the same version
+//! cannot both be written, so of two that race one wins.
+//!
+//! Invariants:
+//! - Q1. What loosens is carried out only after as many officers have signed as the council says, each counted once by the key, and
+//!   only after the whole delay was credited. Delay is credited only once enough of them have signed.
+//! - Q2. A second of delay is one in which the boundary ran, answered, and its clocks agreed, and in which nobody who may veto was kept
+//!   from it ([`Tick`]).
+//! - Q3. What was vetoed, withdrawn or carried out never is again. Its record stays until its text has expired, so the same text is not
+//!   proposed anew.
+//! - Q4. A proposal is void where the store, its epoch, its council or what is in force is another than when it was proposed.
+//! - Q5. Who may veto is settled when the act is proposed.
+
+mod delay;
+
+use serde::{Deserialize, Serialize};
+
+use crate::act::class::Class;
+use crate::administration::UserId;
+use crate::motion::{ActText, Motion, Nonce, TextError};
+use crate::officer::{Council, OfficerKey, SignatureError};
+use crate::otp::OtpKeyId;
+use crate::record::Stored;
+use crate::seal::StoreId;
+pub use delay::{MOST_BETWEEN, RunId, Tick};
+
+/// Most proposals of which a record is kept, those that are over included.
+pub const MAX_PROPOSALS: usize = 128;
+/// So many of them are kept for acts that wait for nothing: a freeze finds room, whatever else is proposed.
+pub const KEPT_AT_ONCE: usize = 32;
+/// Most proposals that no officer has signed: an administrator alone cannot take the room of those that officers bring.
+pub const MAX_UNSIGNED: usize = 16;
+/// No signature that is kept is longer: comments are for the file, not for the record.
+pub const MAX_KEPT_SIGNATURE_LEN: usize = 1_024;
+/// Seconds for which an act may still be carried out once its delay is over: 30 days. Its record is kept so long.
+pub const MAX_OPEN: u64 = 30 * 24 * 3_600;
+
+const HOUR: u64 = 3_600;
+/// An officer vetoes by signing this line, the store and the act's digest: no signature of an act is one of a veto.
+const FIRST_LINE_VETO: &str = "countersign/veto/1";
+
+/// An act that was proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Written", try_from = "Written")]
+pub struct Proposal {
+    act: ActText,
+    text: String,
+    /// The digest of the council that it was proposed under.
+    council: [u8; 32],
+    vetoers: Vec<Vetoer>,
+    signatures: Vec<Kept>,
+    /// Seconds of delay that count.
+    credited: u64,
+    last: Option<Tick>,
+    state: State,
+}
+
+/// A signature that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Whose: the key itself.
+    pub public_key: [u8; 32],
+    /// The signature in minisign's format, so that anybody can verify it again.
+    pub signature: String,
+}
+
+/// A user who may veto, by name and enrolment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vetoer {
+    /// The name.
+    pub name: String,
+    /// The enrolment.
+    pub enrolment: OtpKeyId,
+}
+
+/// What became of a proposal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// It gathers signatures, or waits.
+    Open,
+    /// It was carried out.
+    CarriedOut,
+    /// An officer vetoed it, by this key.
+    VetoedByOfficer([u8; 32]),
+    /// A user vetoed it.
+    VetoedByUser(Vetoer),
+    /// Whoever proposed it withdrew it.
+    Withdrawn,
+}
+
+/// What a proposal is held against: the store as it is.
+#[derive(Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// The store.
+    pub store: StoreId,
+    /// Its epoch.
+    pub epoch: u32,
+    /// Its council.
+    pub council: &'a Council,
+    /// The digest of what is in force about the act's subject ([`Motion::was`]).
+    pub in_force: [u8; 32],
+    /// Unix time in seconds.
+    pub now: u64,
+}
+
+/// How a proposal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Too few officers have signed.
+    Unsigned {
+        /// How many have.
+        signed: usize,
+        /// How many must.
+        needed: usize,
+    },
+    /// Enough officers have signed, and the delay runs for so many seconds more.
+    Waiting(u64),
+    /// It can be carried out.
+    Due,
+}
+
+/// Evidence: an act that officers decided, to be done once. The change that does it has the proposal's new record in the same commit.
+///
+/// ```compile_fail,E0451
+/// use countersign_kernel::{motion::Motion, proposal::Decided};
+/// fn forge(motion: Motion) -> Decided { Decided { motion } }
+/// ```
+#[must_use = "what is decided is not done yet"]
+#[derive(Debug)]
+pub struct Decided {
+    motion: Motion,
+}
+
+impl Decided {
+    /// What is to be done.
+    pub fn motion(&self) -> &Motion {
+        &self.motion
+    }
+}
+
+impl Proposal {
+    /// Proposes the act of this text. `vetoers` are the users concerned, as of now.
+    pub fn new(text: &str, vetoers: &[UserId], found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
+        let act = ActText::parse(text)?;
+        let class = act.motion.class();
+        if class == Class::Neutral {
+            return Err(ProposalError::NeedsNobody);
+        }
+        let vetoer = |user: &UserId| Vetoer { name: user.name.clone(), enrolment: user.key };
+        // There is nothing to object to in what allows less, and no time where there is no delay.
+        let vetoers = if class == Class::Loosens { vetoers.iter().map(vetoer).collect() } else { vec![] };
+        let proposal = Proposal {
+            text: text.into(),
+            council: found.council.digest().0,
+            vetoers,
+            signatures: vec![],
+            credited: 0,
+            last: None,
+            state: State::Open,
+            act,
+        };
+        proposal.check_holds(found)?;
+        let latest = u64::from(found.council.delay_hours()) * HOUR + MAX_OPEN;
+        if proposal.act.expires - found.now > latest {
+            return Err(ProposalError::ExpiresLate);
+        }
+        Ok(proposal)
+    }
+
+    /// Adds an officer's signature of the text.
+    pub fn sign(&self, signature: &str, found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
+        self.check_open(found)?;
+        if signature.len() > MAX_KEPT_SIGNATURE_LEN {
+            return Err(ProposalError::SignatureLength);
+        }
+        let signed = found.council.officers().verify(self.text.as_bytes(), signature)?;
+        let public_key = *signed.officer().public_key();
+        if self.has_signed(&public_key) {
+            return Err(ProposalError::Again(Box::new(signed.officer().clone())));
+        }
+        let mut signatures = self.signatures.clone();
+        signatures.push(Kept { public_key, signature: signature.into() });
+        Ok(Proposal { signatures, ..self.clone() })
+    }
+
+    /// Ends it by the word of an officer: a signature of [`Self::veto_text`].
+    pub fn veto_by_officer(
+        &self,
+        signature: &str,
+        found: &Circumstances<'_>,
+    ) -> Result<Proposal, ProposalError> {
+        self.check_can_be_vetoed(found)?;
+        let signed = found.council.officers().verify(self.veto_text().as_bytes(), signature)?;
+        Ok(self.over(State::VetoedByOfficer(*signed.officer().public_key())))
+    }
+
+    /// Ends it by the word of a user who may veto, whose code for this act was right.
+    pub fn veto_by_user(&self, user: &UserId, found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
+        self.check_can_be_vetoed(found)?;
+        let vetoer = self.vetoers.iter().find(|one| one.name == user.name && one.enrolment == user.key);
+        let vetoer = vetoer.ok_or_else(|| ProposalError::NoVetoer(user.name.clone()))?;
+        Ok(self.over(State::VetoedByUser(vetoer.clone())))
+    }
+
+    /// Ends it by the word of whoever proposed it.
+    pub fn withdraw(&self, found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
+        self.check_open(found)?;
+        Ok(self.over(State::Withdrawn))
+    }
+
+    /// Credits the time since the last tick, if it counts.
+    pub fn credit(&self, tick: &Tick, found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
+        let counts = match self.standing(found)? {
+            Standing::Unsigned { .. } => 0,
+            Standing::Waiting(_) | Standing::Due => self.last.as_ref().map_or(0, |last| last.until(tick)),
+        };
+        // The time before the last signature came is none of the delay.
+        let last = (self.delay(found).is_some()).then(|| tick.clone());
+        Ok(Proposal { credited: self.credited.saturating_add(counts), last, ..self.clone() })
+    }
+
+    /// How it stands.
+    pub fn standing(&self, found: &Circumstances<'_>) -> Result<Standing, ProposalError> {
+        self.check_open(found)?;
+        Ok(match self.delay(found) {
+            None => {
+                let needed =
+                    if self.class() == Class::Tightens { 1 } else { found.council.officers().threshold() };
+                Standing::Unsigned { signed: self.signatures.len(), needed }
+            }
+            Some(delay) if self.credited < delay => Standing::Waiting(delay - self.credited),
+            Some(_) => Standing::Due,
+        })
+    }
+
+    /// Carries it out, once: the record to write with what it does, and the evidence for that.
+    pub fn carry_out(&self, found: &Circumstances<'_>) -> Result<(Proposal, Decided), ProposalError> {
+        match self.standing(found)? {
+            Standing::Due => Ok((self.over(State::CarriedOut), Decided { motion: self.act.motion.clone() })),
+            standing => Err(ProposalError::NotDue(standing)),
+        }
+    }
+
+    /// Whether its record may go: the text has expired, and nobody can propose it again.
+    pub fn is_past(&self, now: u64) -> bool {
+        now > self.act.expires
+    }
+
+    /// Names it among the proposals of its store.
+    pub fn nonce(&self) -> Nonce {
+        self.act.nonce
+    }
+
+    /// What it says.
+    pub fn act(&self) -> &ActText {
+        &self.act
+    }
+
+    /// Its text, which officers sign.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What an officer signs to veto it.
+    pub fn veto_text(&self) -> String {
+        let digest = self.act.digest().expect("its text was parsed");
+        let store = data_encoding::HEXLOWER.encode(&self.act.store);
+        format!("{FIRST_LINE_VETO}\nstore {store}\nact {digest}\n")
+    }
+
+    /// Its class.
+    pub fn class(&self) -> Class {
+        self.act.motion.class()
+    }
+
+    /// The signatures that count.
+    pub fn signatures(&self) -> &[Kept] {
+        &self.signatures
+    }
+
+    /// The users who may veto it.
+    pub fn vetoers(&self) -> &[Vetoer] {
+        &self.vetoers
+    }
+
+    /// What became of it.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn over(&self, state: State) -> Proposal {
+        Proposal { state, ..self.clone() }
+    }
+
+    fn has_signed(&self, public_key: &[u8; 32]) -> bool {
+        self.signatures.iter().any(|kept| kept.public_key == *public_key)
+    }
+
+    /// Seconds that it waits; none while too few have signed.
+    fn delay(&self, found: &Circumstances<'_>) -> Option<u64> {
+        let signed = self.signatures.len();
+        let has_enough = signed >= found.council.officers().threshold();
+        match self.class() {
+            Class::Tightens => (signed >= 1).then_some(0),
+            Class::Vouchless => has_enough.then_some(0),
+            Class::Neutral | Class::Loosens => match &self.act.motion {
+                // No emergency shortens it: whoever may shorten the delay of the next act is not quicker for it.
+                Motion::OfficersSet { new, .. } => {
+                    let hours = found.council.delay_hours().max(new.delay_hours());
+                    has_enough.then_some(u64::from(hours) * HOUR)
+                }
+                _ => found.council.delay_with(signed).map(|hours| u64::from(hours) * HOUR),
+            },
+        }
+    }
+
+    fn check_open(&self, found: &Circumstances<'_>) -> Result<(), ProposalError> {
+        match &self.state {
+            State::Open => self.check_holds(found),
+            over => Err(ProposalError::Over(over.clone())),
+        }
+    }
+
+    fn check_can_be_vetoed(&self, found: &Circumstances<'_>) -> Result<(), ProposalError> {
+        self.check_open(found)?;
+        if self.class() == Class::Loosens { Ok(()) } else { Err(ProposalError::NothingToVeto) }
+    }
+
+    fn check_holds(&self, found: &Circumstances<'_>) -> Result<(), ProposalError> {
+        let void = |what| Err(ProposalError::Void(what));
+        match &self.act {
+            act if act.store != found.store => void("it is for another store"),
+            act if act.epoch != found.epoch => void("the store was restored since"),
+            act if act.motion.was() != found.in_force => void("what it changes was changed since"),
+            _ if self.council != found.council.digest().0 => void("the officers are others since"),
+            act if found.now > act.expires => Err(ProposalError::Expired),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether there is room for another proposal beside these, of which that of the same nonce is none: a text is proposed once. `signed`
+/// says whether an officer's signature comes with it.
+pub fn check_room<'a>(
+    proposals: impl Iterator<Item = &'a Proposal>,
+    new: &Proposal,
+    signed: bool,
+) -> Result<(), ProposalError> {
+    let (mut all, mut unsigned) = (0, 0);
+    for proposal in proposals {
+        if proposal.nonce() == new.nonce() {
+            return Err(ProposalError::Known);
+        }
+        all += 1;
+        unsigned += usize::from(proposal.state == State::Open && proposal.signatures.is_empty());
+    }
+    let most = if new.class() == Class::Loosens { MAX_PROPOSALS - KEPT_AT_ONCE } else { MAX_PROPOSALS };
+    if all >= most || (!signed && unsigned >= MAX_UNSIGNED) { Err(ProposalError::Room) } else { Ok(()) }
+}
+
+/// A proposal as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    text: String,
+    council: [u8; 32],
+    vetoers: Vec<Vetoer>,
+    signatures: Vec<Kept>,
+    credited: u64,
+    last: Option<Tick>,
+    state: State,
+}
+
+impl From<Proposal> for Written {
+    fn from(proposal: Proposal) -> Written {
+        let Proposal { act: _, text, council, vetoers, signatures, credited, last, state } = proposal;
+        Written { text, council, vetoers, signatures, credited, last, state }
+    }
+}
+
+impl TryFrom<Written> for Proposal {
+    type Error = TextError;
+
+    fn try_from(written: Written) -> Result<Proposal, TextError> {
+        let Written { text, council, vetoers, signatures, credited, last, state } = written;
+        let act = ActText::parse(&text)?;
+        Ok(Proposal { act, text, council, vetoers, signatures, credited, last, state })
+    }
+}
+
+impl Stored for Proposal {}
+
+/// Why a transition is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposalError {
+    /// The text is no act.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// Something is another than the act says.
+    #[error("the act is void: {0}; make another one")]
+    Void(&'static str),
+    /// Too late.
+    #[error("the act has expired; make another one")]
+    Expired,
+    /// It would be kept for too long.
+    #[error("the act expires later than 30 days after its delay; make another one that expires earlier")]
+    ExpiresLate,
+    /// The security officer does it alone.
+    #[error("the act needs no officers: the security officer does it alone")]
+    NeedsNobody,
+    /// The same text was proposed before.
+    #[error("the act was proposed before; an act is carried out once, so make another one")]
+    Known,
+    /// Too many proposals.
+    #[error("too many proposals wait: withdraw some, or wait until they have expired")]
+    Room,
+    /// Too long to be kept.
+    #[error("the signature has more than {MAX_KEPT_SIGNATURE_LEN} bytes: sign with a shorter comment")]
+    SignatureLength,
+    /// It is no officer's.
+    #[error("the signature {0}")]
+    Signature(#[from] SignatureError),
+    /// The officer has signed.
+    #[error("{0} has signed already, and counts once")]
+    Again(Box<OfficerKey>),
+    /// It is not held up by anything that could be vetoed.
+    #[error("the act allows nothing more, or has no delay: there is nothing to veto")]
+    NothingToVeto,
+    /// Somebody else.
+    #[error("user {0:?} was not concerned by the act when it was proposed")]
+    NoVetoer(String),
+    /// It is over.
+    #[error("the proposal is over: {}", match .0 {
+        State::CarriedOut => "it was carried out",
+        State::VetoedByOfficer(_) => "an officer vetoed it",
+        State::VetoedByUser(_) => "a user vetoed it",
+        State::Withdrawn => "it was withdrawn",
+        State::Open => "it is not",
+    })]
+    Over(State),
+    /// Not yet.
+    #[error("{}", match .0 {
+        Standing::Unsigned { signed, needed } => format!("{signed} of {needed} officers have signed"),
+        Standing::Waiting(seconds) => format!("the act waits for {seconds} s more"),
+        Standing::Due => "the act is due".into(),
+    })]
+    NotDue(Standing),
+}
+
+#[cfg(test)]
+mod tests;
