@@ -1,7 +1,7 @@
 //! Writes the seed corpora: for `psbt` every PSBT of the testkit, after the byte of its script type; for
-//! `frames` the bytes that a client sends.
+//! `frames` the bytes that a client sends; for `acts` the golden texts of acts.
 //!
-//! `seeds FOLDER` makes `FOLDER/psbt` and `FOLDER/frames`.
+//! `seeds FOLDER` makes `FOLDER/psbt`, `FOLDER/frames` and `FOLDER/acts`.
 
 use std::path::Path;
 use std::{env, fs};
@@ -13,6 +13,16 @@ fn main() {
     let to = env::args_os().nth(1).expect("usage: seeds FOLDER");
     psbts(&Path::new(&to).join("psbt"));
     frames(&Path::new(&to).join("frames"));
+    acts(&Path::new(&to).join("acts"));
+}
+
+fn acts(to: &Path) {
+    fs::create_dir_all(to).expect("the folder can be made");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors/acts");
+    for entry in fs::read_dir(from).expect("the vectors are there") {
+        let path = entry.expect("readable").path();
+        fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("it can be written");
+    }
 }
 
 fn psbts(to: &Path) {
