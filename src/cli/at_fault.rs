@@ -27,7 +27,7 @@ const OPTIONS: [(&str, &str); 14] = [
 /// What to correct if a policy is refused for `reason`: the file, or the option for the key at fault.
 pub(crate) fn next_for_policy(reason: &str, file: Option<&Path>) -> String {
     // A key that no policy has. The keys that the message lists after it are not at fault.
-    if let Some(unknown) = reason.split("unknown field `").nth(1).and_then(|rest| rest.split('`').next()) {
+    if let Some(unknown) = unknown_key(reason) {
         let place =
             file.map_or_else(String::new, |file| format!(" in {}, which --policy names", file.display()));
         return format!("remove or correct {unknown}{place}");
@@ -54,6 +54,15 @@ pub(crate) fn next_for_policy(reason: &str, file: Option<&Path>) -> String {
     } else {
         format!("correct {place}")
     }
+}
+
+/// The key that no policy has, if that is the reason.
+fn unknown_key(reason: &str) -> Option<&str> {
+    if let Some((before, _)) = reason.split_once(": there is no such key") {
+        return before.split(' ').next_back();
+    }
+    // A boundary of an older version.
+    reason.split("unknown field `").nth(1)?.split('`').next()
 }
 
 /// Checks the users of a wallet or key: at most as many as approvals can name, and each once.
@@ -100,8 +109,12 @@ mod tests {
             let told = next_for_policy(reason, file);
             assert!(told.contains(&format!("{key} in p.toml")), "{told}");
         }
-        let unknown = "line 1: unknown field `x`, expected one of `unlimited`, `max_fee_sat`";
-        assert_eq!(next_for_policy(unknown, file), "remove or correct x in p.toml, which --policy names");
+        for unknown in [
+            "line 1: unknown field `x`, expected one of `unlimited`, `max_fee_sat`",
+            "line 1, key x: there is no such key here: remove it, or write one of `unlimited`, `max_fee_sat`",
+        ] {
+            assert_eq!(next_for_policy(unknown, file), "remove or correct x in p.toml, which --policy names");
+        }
         assert_eq!(next_for_policy("line 3: unexpected", file), "correct p.toml, which --policy names");
     }
 

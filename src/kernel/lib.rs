@@ -15,6 +15,7 @@ pub mod binding;
 pub mod clock;
 pub mod digest_key;
 pub mod direction;
+pub mod document;
 pub mod factor;
 pub mod failures;
 pub mod history;

@@ -14,6 +14,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use countersign::kernel::document::{self, DocumentError};
 use countersign::shell::image::LibraryDigest;
 use serde::Deserialize;
 
@@ -62,10 +63,7 @@ impl Manifest {
             return Err(ManifestError::Length);
         }
         let text = std::str::from_utf8(bytes).map_err(|_| ManifestError::Text)?;
-        let file: File = toml::from_str(text).map_err(|error| ManifestError::Toml {
-            line: error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
-            problem: error.message().into(),
-        })?;
+        let file: File = document::read(text)?;
         if file.name != NAME {
             return Err(ManifestError::Name(file.name));
         }
@@ -141,13 +139,8 @@ pub enum ManifestError {
     #[error("it is not UTF-8")]
     Text,
     /// No TOML, or a key is missing, unknown or of another type.
-    #[error("line {line}: {problem}")]
-    Toml {
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        problem: String,
-    },
+    #[error(transparent)]
+    Toml(#[from] DocumentError),
     /// The manifest of another product.
     #[error("name: the manifest belongs to {0:?}, not to {NAME:?}")]
     Name(String),
@@ -239,12 +232,16 @@ mod tests {
     #[test]
     fn anything_but_the_known_keys_is_refused_and_named() {
         for (from, to, expected) in [
-            ("name = \"countersign\"\n", "", "missing field `name`"),
+            ("name = \"countersign\"\n", "", "key name: it is missing"),
             ("\"countersign\"", "\"countersigm\"", "name: the manifest belongs to \"countersigm\""),
-            ("floor = \"1.1.0\"", "", "missing field `floor`"),
-            ("floor", "threshold = 1\nfloor", "unknown field `threshold`"),
-            ("floor", "name = \"countersign\"\nfloor", "line 4: duplicate key"),
-            ("\"1.2.0\"", "1.2", "line 2: invalid type"),
+            ("floor = \"1.1.0\"", "", "key floor: it is missing"),
+            ("floor", "threshold = 1\nfloor", "line 4, key threshold: there is no such key"),
+            ("floor", "name = \"countersign\"\nfloor", "line 4, key name: duplicate key"),
+            (
+                "\"1.2.0\"",
+                "1.2",
+                "line 2, key version: a number with a point stands there: write a string in quotes",
+            ),
             ("\"1.2.0\"", "\"1.2\"", "version: \"1.2\" is not a version"),
             ("\"1.1.0\"", "\"1.1.0+a\"", "floor: \"1.1.0+a\" is not a version"),
             ("\"1.1.0\"", "\"v1.1.0\"", "floor: \"v1.1.0\" is not a version"),

@@ -158,16 +158,16 @@ fn a_wrong_configuration_names_the_file_and_the_key() {
         };
         for (from, to, named) in [
             ("[backing]", "[backing", "line "),
-            (line_of("token"), "token = 5", "line "),
+            (line_of("token"), "token = 5", "key backing.token: 5 stands there: write a string in quotes"),
             (line_of("token"), "", "backing.token"),
-            (line_of("token"), "token = \"t\"\ntokens = 1", "`tokens`"),
-            ("[store]", "[stone]", "`stone`"),
-            (line_of("path"), "", "`path`"),
+            (line_of("token"), "token = \"t\"\ntokens = 1", "key backing.tokens: there is no such key"),
+            ("[store]", "[stone]", "key stone: there is no such key"),
+            (line_of("path"), "", "key store.path: it is missing"),
             (line_of("path"), "path = \"countersign.db\"", "key store.path"),
             (line_of("module"), "module = \"libsofthsm2.so\"", "key backing.module"),
             (line_of("pin_file"), "", "key backing.pin_file"),
-            (line_of("pin_file"), "pin = \"secret-pin-in-here\"", "`pin`"),
-            ("level = \"info\"", "level = \"loud\"", "`loud`"),
+            (line_of("pin_file"), "pin = \"secret-pin-in-here\"", "key backing.pin: there is no such key"),
+            ("level = \"info\"", "level = \"loud\"", "key log.level: write one of \"off\""),
         ] {
             fs::write(boundary.conf(), good.replacen(from, to, 1)).expect("the folder is ours");
             let probe = boundary.probe();
@@ -324,7 +324,7 @@ fn otp_guess_the_breaker_stops_where_it_is_configured() {
         for (line, word) in [
             ("failures_per_hour = 15", "limits.failures_per_hour"),
             ("failures_per_hour = 1000001", "limits.failures_per_hour"),
-            ("failures_per_day = 5", "unknown field `failures_per_day`"),
+            ("failures_per_day = 5", "key limits.failures_per_day: there is no such key"),
         ] {
             replace(boundary, "[store]", &format!("[limits]\n{line}\n[store]"));
             refused(boundary, &boundary.probe(), CKR_FUNCTION_FAILED, &[word, &text(&boundary.conf())]);

@@ -10,15 +10,16 @@ use super::limits::{Approvals, DEFAULT_PERIOD_HOURS, Limits, MAX_PERIOD_HOURS, P
 use super::listing::{EntryError, Listing, MAX_ENTRIES, MAX_RANGED};
 use super::{DigestPolicy, Policy};
 use crate::approval::MAX_RECORDS;
+use crate::document::{self, DocumentError};
 use crate::network::Network;
 
-/// The reason why a document is no policy. The texts contain nothing of the document except the positions of
-/// its entries.
+/// The reason why a document is no policy. The texts contain nothing of the document except names of keys, numbers
+/// and the positions of its entries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// Not TOML, an unknown key, or a value of the wrong type.
-    #[error("{0}")]
-    Toml(String),
+    #[error(transparent)]
+    Toml(#[from] DocumentError),
     /// Neither limits nor `unlimited = true`.
     #[error("set max_fee_sat with max_transaction_sat or max_period_sat or both, or unlimited = true")]
     Incomplete,
@@ -223,14 +224,14 @@ struct Keys {
     max_transaction_sat: Option<u64>,
     max_period_sat: Option<u64>,
     max_period_transactions: Option<u32>,
-    period_hours: Option<u32>,
+    period_hours: Option<i64>,
     max_fee_sat: Option<u64>,
     max_fee_sat_per_vbyte: Option<u64>,
     max_fee_percent: Option<u64>,
     allowlist: Option<Vec<String>>,
     denylist: Option<Vec<String>>,
     time_windows: Option<Vec<String>>,
-    required_approvals: Option<usize>,
+    required_approvals: Option<i64>,
     approvals_from_sat: Option<u64>,
     require_cosigner: Option<String>,
 }
@@ -297,14 +298,7 @@ impl Keys {
     }
 
     fn read(document: &str) -> Result<Keys, PolicyError> {
-        toml::from_str(document).map_err(|error| {
-            let line = error.span().map(|span| {
-                let before = document.as_bytes().iter().take(span.start);
-                1 + before.filter(|byte| **byte == b'\n').count()
-            });
-            let place = line.map_or(String::new(), |line| format!("line {line}: "));
-            PolicyError::Toml(format!("{place}{}", error.message()))
-        })
+        Ok(document::read(document)?)
     }
 
     /// A key that makes sense only for a transaction, if there is one.
@@ -372,10 +366,10 @@ impl Keys {
     }
 
     fn period(&self) -> Result<PeriodLimits, PolicyError> {
-        let hours = self.period_hours.unwrap_or(DEFAULT_PERIOD_HOURS);
-        if !(1..=MAX_PERIOD_HOURS).contains(&hours) {
-            return Err(PolicyError::Period);
-        }
+        let hours = self.period_hours.map_or(Some(DEFAULT_PERIOD_HOURS), |hours| {
+            u32::try_from(hours).ok().filter(|hours| (1..=MAX_PERIOD_HOURS).contains(hours))
+        });
+        let hours = hours.ok_or(PolicyError::Period)?;
         let period = PeriodLimits {
             max_sat: self.max_period_sat,
             max_transactions: self.max_period_transactions,
@@ -388,14 +382,15 @@ impl Keys {
     }
 
     fn approvals(&self) -> Result<Approvals, PolicyError> {
-        match (self.required_approvals, self.approvals_from_sat) {
-            (None, None) => Ok(Approvals::ONE),
-            (None, Some(_)) => Err(PolicyError::ApprovalsFrom),
-            (Some(required), from) if (1..=MAX_RECORDS).contains(&required) => {
-                Ok(Approvals { required, from: from.unwrap_or(0) })
-            }
-            (Some(_), _) => Err(PolicyError::Approvals),
-        }
+        let Some(required) = self.required_approvals else {
+            return match self.approvals_from_sat {
+                None => Ok(Approvals::ONE),
+                Some(_) => Err(PolicyError::ApprovalsFrom),
+            };
+        };
+        let required = usize::try_from(required).ok().filter(|required| (1..=MAX_RECORDS).contains(required));
+        let required = required.ok_or(PolicyError::Approvals)?;
+        Ok(Approvals { required, from: self.approvals_from_sat.unwrap_or(0) })
     }
 }
 

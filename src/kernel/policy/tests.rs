@@ -86,10 +86,31 @@ fn a_misspelt_or_ill_typed_key_is_an_error() {
         "unlimited = \"yes\"",
         "[",
         "unlimited = true\nallowlist = \"script:51\"",
-        "unlimited = true\nrequired_approvals = -1",
         "max_fee_sat = 1\nmax_period_sat = 1\nmax_period_transactions = 4294967296",
     ] {
         assert!(matches!(parse(document), Err(PolicyError::Toml(_))), "{document}");
+    }
+    let number = "write a whole number from 0 to 9223372036854775807, without quotes";
+    for (document, expected) in [
+        (
+            "unlimited = \"yes\"",
+            "line 1, key unlimited: a string stands there: write true or false, without quotes",
+        ),
+        ("max_transaction_sat = -1", &format!("line 1, key max_transaction_sat: -1 stands there: {number}")),
+        ("\nmax_fee_sat = \"1\"", &format!("line 2, key max_fee_sat: a string stands there: {number}")),
+        (
+            "max_period_transactions = 4294967296",
+            "line 1, key max_period_transactions: 4294967296 stands there: write a whole number from 0 to 4294967295, \
+             without quotes",
+        ),
+        (
+            "allowlist = [\"script:51\", 5]",
+            "line 1, key allowlist, entry 2: 5 stands there: write a string in quotes",
+        ),
+        ("unlimited = true\nrequired_approvals = -1", "required_approvals is 1 to 16"),
+        ("max_fee_sat = 1\nmax_period_sat = 1\nperiod_hours = -1", "period_hours is 1 to 168"),
+    ] {
+        assert_eq!(parse(document).expect_err(document).to_string(), expected);
     }
 }
 
@@ -320,7 +341,7 @@ proptest! {
 fn the_documentation_has_every_key_of_a_policy() {
     let documentation = include_str!("../../../docs/policies.md");
     let error = parse("no_such_key = 1").expect_err("it is unknown").to_string();
-    let (_, keys) = error.split_once("expected one of ").expect("it lists the others");
+    let (_, keys) = error.split_once("write one of ").expect("it lists the others");
     let keys: Vec<&str> = keys.split('`').skip(1).step_by(2).collect();
     assert!(keys.len() > 10, "{keys:?}");
     for key in keys {

@@ -81,8 +81,8 @@ pub struct ConnectTls {
 pub(super) struct ConnectTable {
     address: String,
     user: Option<toml::Value>,
-    connect_seconds: Option<u64>,
-    call_seconds: Option<u64>,
+    connect_seconds: Option<i64>,
+    call_seconds: Option<i64>,
     tls: Option<TlsTable>,
 }
 
@@ -204,7 +204,7 @@ mod tests {
     fn every_mistake_names_the_file_and_the_key() {
         let unix = "address = \"unix:/s\"\n";
         for (text, expected) in [
-            ("", "missing field `address`"),
+            ("", "key connect.address: it is missing"),
             ("address = \"/run/s\"", "connect.address"),
             ("address = \"unix:s\"", "connect.address"),
             ("address = \"unix:\"", "connect.address"),
@@ -229,7 +229,16 @@ mod tests {
             (&format!("{unix}connect_seconds = 301"), "connect.connect_seconds"),
             (&format!("{unix}call_seconds = 0"), "connect.call_seconds"),
             (&format!("{unix}call_seconds = 3601"), "connect.call_seconds"),
-            (&format!("{unix}timeout = 5"), "unknown field `timeout`"),
+            (
+                &format!("{unix}call_seconds = -1"),
+                "key connect.call_seconds: a number from 1 to 3600 is needed",
+            ),
+            (
+                &format!("{unix}call_seconds = \"60\""),
+                "line 3, key connect.call_seconds: a string stands there: write a whole number, without quotes",
+            ),
+            ("address = 5", "line 2, key connect.address: 5 stands there: write a string in quotes"),
+            (&format!("{unix}timeout = 5"), "key connect.timeout: there is no such key"),
             (
                 &format!("address = \"tcp:h:1\"\n{}", TLS.replace("boundary.example", "a b")),
                 "connect.tls.server_name",

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use countersign_kernel::document::DocumentError;
+
 use super::CONF_VARIABLE;
 
 /// The reason why there is no usable configuration.
@@ -25,14 +27,12 @@ pub enum ConfigError {
         problem: String,
     },
     /// It is not TOML, or has an unknown or ill-typed key.
-    #[error("the configuration {}, line {line}: {problem}", file.display())]
+    #[error("the configuration {}, {problem}", file.display())]
     Toml {
         /// The file.
         file: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The problem.
-        problem: String,
+        /// The place and the problem.
+        problem: DocumentError,
     },
     /// A key is missing or its value cannot be used.
     #[error("the configuration {}, key {key}: {problem}", file.display())]

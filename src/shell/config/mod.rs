@@ -93,6 +93,7 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+use countersign_kernel::document;
 use serde::Deserialize;
 
 use self::backing::BackingTable;
@@ -179,11 +180,8 @@ impl Config {
             key: key.into(),
             problem: problem.into(),
         };
-        let file: File = toml::from_str(text).map_err(|error| ConfigError::Toml {
-            file: path.into(),
-            line: error.span().map_or(0, |span| 1 + text[..span.start].matches('\n').count()),
-            problem: error.message().into(),
-        })?;
+        let file: File =
+            document::read(text).map_err(|problem| ConfigError::Toml { file: path.into(), problem })?;
         let log = file.log.map(|log| LogConfig { level: log.level, file: log.file }).unwrap_or_default();
         let Some(connect) = file.connect else {
             let limits = file.limits.map_or(Ok(LimitsConfig::default()), |limits| limits.parse(&wrong))?;

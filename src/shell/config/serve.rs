@@ -100,12 +100,12 @@ pub struct VsockDoor {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ServeTable {
-    max_connections: Option<u64>,
-    max_calls: Option<u64>,
-    max_frame_bytes: Option<u64>,
-    idle_seconds: Option<u64>,
-    frame_seconds: Option<u64>,
-    stop_seconds: Option<u64>,
+    max_connections: Option<i64>,
+    max_calls: Option<i64>,
+    max_frame_bytes: Option<i64>,
+    idle_seconds: Option<i64>,
+    frame_seconds: Option<i64>,
+    stop_seconds: Option<i64>,
     monitoring: Option<PathBuf>,
     backend: Option<UnixTable>,
     administrators: Option<UnixTable>,
@@ -136,7 +136,7 @@ struct TcpTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VsockTable {
-    port: u32,
+    port: i64,
     #[serde(default)]
     backends: Vec<u32>,
     #[serde(default)]
@@ -272,17 +272,16 @@ impl TcpTable {
 
 impl VsockTable {
     fn parse(self, wrong: &Wrong<'_>) -> Result<VsockDoor, ConfigError> {
-        // VMADDR_PORT_ANY is not a port that clients could find.
-        if self.port == u32::MAX {
-            return Err(wrong("serve.vsock.port", "a number from 0 to 4294967294 is needed"));
-        }
+        // VMADDR_PORT_ANY, the last number, is not a port that clients could find.
+        let last = u64::from(u32::MAX - 1);
+        let port = number(wrong, "serve.vsock.port", Some(self.port), 0, 0..=last)? as u32;
         if self.backends.is_empty() && self.administrators.is_empty() {
             return Err(wrong("serve.vsock.backends", NOBODY));
         }
         if self.administrators.iter().any(|cid| self.backends.contains(cid)) {
             return Err(wrong("serve.vsock.administrators", BOTH));
         }
-        Ok(VsockDoor { port: self.port, backends: self.backends, administrators: self.administrators })
+        Ok(VsockDoor { port, backends: self.backends, administrators: self.administrators })
     }
 }
 
@@ -363,13 +362,13 @@ mod tests {
             ("max_calls = 2", "max_calls = 1025", "serve.max_calls"),
             ("= 65536", "= 65535", "serve.max_frame_bytes"),
             ("= 65536", "= 67108865", "serve.max_frame_bytes"),
-            ("= 65536", "= -1", "line "),
+            ("= 65536", "= -1", "serve.max_frame_bytes: a number from 65536 to 67108864"),
             ("idle_seconds = 60", "idle_seconds = 0", "serve.idle_seconds"),
             ("idle_seconds = 60", "idle_seconds = 86401", "serve.idle_seconds"),
             ("idle_seconds = 60", "idle_seconds = 2", "serve.idle_seconds: it must not be less"),
             ("frame_seconds = 3", "frame_seconds = 301", "serve.frame_seconds"),
             ("stop_seconds = 4", "stop_seconds = 0", "serve.stop_seconds"),
-            ("stop_seconds = 4", "stop = 4", "unknown field `stop`"),
+            ("stop_seconds = 4", "stop = 4", "key serve.stop: there is no such key"),
             ("\"/run/countersign/monitoring.sock\"", "\"m.sock\"", "serve.monitoring"),
             ("\"/run/countersign/monitoring.sock\"", "\"/run/countersign/backend.sock\"", "serve.monitoring"),
             ("\"/run/countersign/backend.sock\"", "\"backend.sock\"", "serve.backend.socket"),
@@ -390,7 +389,23 @@ mod tests {
             ("officer.example", "BACKEND-1.EXAMPLE", "serve.tcp.administrators"),
             ("port = 4353", "port = 4294967295", "serve.vsock.port"),
             ("administrators = [4]", "administrators = [3]", "serve.vsock.administrators"),
-            ("administrators = [4]", "people = [3]", "unknown field `people`"),
+            ("port = 4353", "port = -1", "serve.vsock.port: a number from 0 to 4294967294"),
+            (
+                "[4]",
+                "[4, \"a\"]",
+                "key serve.vsock.administrators, entry 2: a string stands there: write a whole number",
+            ),
+            (
+                "[\"custodian\", 1001]",
+                "\"custodian\"",
+                "key serve.backend.users: a string stands there: write a list",
+            ),
+            (
+                "\"0.0.0.0:4353\"",
+                "4353",
+                "key serve.tcp.address: 4353 stands there: write a string in quotes",
+            ),
+            ("administrators = [4]", "people = [3]", "key serve.vsock.people: there is no such key"),
         ] {
             assert!(FULL.contains(from), "{from}");
             let error = parse(&FULL.replace(from, to)).expect_err(to).to_string();

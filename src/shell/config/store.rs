@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::error::{ConfigError, Wrong};
-use super::values::{absolute, seconds};
+use super::values::{absolute, number, seconds};
 use crate::engine::DEFAULT_FAILURES_PER_HOUR;
 use crate::kernel::failures::{MAX_PER_HOUR, MIN_PER_HOUR};
 use crate::shell::ledger::Upkeep;
@@ -40,7 +40,7 @@ impl Default for LimitsConfig {
 #[serde(deny_unknown_fields)]
 pub(super) struct StoreTable {
     path: PathBuf,
-    reopen_seconds: Option<u64>,
+    reopen_seconds: Option<i64>,
 }
 
 impl StoreTable {
@@ -55,14 +55,13 @@ impl StoreTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LimitsTable {
-    failures_per_hour: u32,
+    failures_per_hour: i64,
 }
 
 impl LimitsTable {
     pub(super) fn parse(self, wrong: &Wrong<'_>) -> Result<LimitsConfig, ConfigError> {
-        if !(MIN_PER_HOUR..=MAX_PER_HOUR).contains(&self.failures_per_hour) {
-            return Err(wrong("limits.failures_per_hour", "a number from 16 to 1000000 is needed"));
-        }
-        Ok(LimitsConfig { failures_per_hour: self.failures_per_hour })
+        let (key, range) = ("limits.failures_per_hour", u64::from(MIN_PER_HOUR)..=u64::from(MAX_PER_HOUR));
+        let failures_per_hour = number(wrong, key, Some(self.failures_per_hour), 0, range)? as u32;
+        Ok(LimitsConfig { failures_per_hour })
     }
 }

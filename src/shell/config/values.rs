@@ -68,12 +68,12 @@ pub(super) fn absolute(wrong: &Wrong<'_>, key: &str, path: PathBuf) -> Result<Pa
 pub(super) fn number(
     wrong: &Wrong<'_>,
     key: &str,
-    value: Option<u64>,
+    value: Option<i64>,
     default: u64,
     range: RangeInclusive<u64>,
 ) -> Result<u64, ConfigError> {
-    let value = value.unwrap_or(default);
-    if range.contains(&value) {
+    let value = value.map_or(Some(default), |value| u64::try_from(value).ok());
+    if let Some(value) = value.filter(|value| range.contains(value)) {
         return Ok(value);
     }
     Err(wrong(key, &format!("a number from {} to {} is needed", range.start(), range.end())))
@@ -82,7 +82,7 @@ pub(super) fn number(
 pub(super) fn seconds(
     wrong: &Wrong<'_>,
     key: &str,
-    value: Option<u64>,
+    value: Option<i64>,
     default: u64,
     range: RangeInclusive<u64>,
 ) -> Result<Duration, ConfigError> {

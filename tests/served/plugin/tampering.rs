@@ -121,8 +121,8 @@ fn a_manifest_that_is_signed_and_no_manifest_of_ours_refuses() {
     for (from, to, words) in [
         ("name = \"countersign\"", "name = \"kryoptic\"", "belongs to \"kryoptic\", not to \"countersign\""),
         ("floor = \"1.1.0\"", "floor = \"1.3.0\"", "1.3.0 is above the version itself"),
-        ("floor = \"1.1.0\"", "", "missing field `floor`"),
-        ("floor", "url = \"x\"\nfloor", "unknown field `url`"),
+        ("floor = \"1.1.0\"", "", "key floor: it is missing"),
+        ("floor", "url = \"x\"\nfloor", "key url: there is no such key"),
         ("sha256 = \"", "sha256 = \"00", "sha256: 64 lower-case"),
     ] {
         assert!(good.contains(from));
