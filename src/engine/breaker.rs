@@ -1,4 +1,4 @@
-//! The breaker: counts wrong codes of all users, which stop all codes at a limit, and refused PSBTs.
+//! The breaker: counts wrong codes of all users, which stop all codes at a limit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,15 +6,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::{Engine, EngineError};
 use crate::cores;
 use crate::kernel::failures::{self, Failures};
-use crate::kernel::rule::Rule;
 use crate::kernel::state;
 
 /// Wrong tries of all users together within an hour, by default. With six digits and three valid steps, so
 /// many in every hour of a year give about three right codes by chance.
 pub const DEFAULT_FAILURES_PER_HOUR: u32 = 100;
-
-/// Refused PSBTs that the audit chain records in an hour. The log has all of them.
-const MAX_DECLINED_PER_HOUR: u32 = 60;
 
 impl Engine {
     /// The same engine, which checks no code after so many wrong tries of all users together within an hour.
@@ -49,20 +45,6 @@ impl Engine {
     /// Counts the wrong codes in the audit chain.
     pub(super) fn count_failures(&self, failures: Failures) {
         self.breaker.counts().failures = failures;
-    }
-
-    /// Records a PSBT that a rule refused. It records enough in an hour to show that somebody tries, and not
-    /// more than a disk can take.
-    pub(crate) fn decline(&self, wallet: &str, rule: Rule, now: u64) -> Result<(), EngineError> {
-        let recorded = self.declined.lock().unwrap_or_else(PoisonError::into_inner).charge(
-            1,
-            MAX_DECLINED_PER_HOUR,
-            now,
-        );
-        if recorded.is_err() {
-            return Ok(());
-        }
-        self.commit_anew(|| Ok(state::decline(wallet, rule, now))).map(|_recorded| ())
     }
 }
 

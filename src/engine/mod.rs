@@ -7,6 +7,7 @@ mod acts;
 mod breaker;
 mod clock;
 mod commit;
+mod declined;
 mod error;
 mod keys;
 mod standing;
@@ -22,7 +23,6 @@ use crate::kernel::anchor::StateError;
 use crate::kernel::binding::Binding;
 use crate::kernel::clock::Believed;
 use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
-use crate::kernel::failures::Failures;
 use crate::kernel::otp::{OtpHash, OtpKeyId};
 use crate::kernel::pin::Role;
 use crate::kernel::receipt::{Batch, Committed};
@@ -35,6 +35,7 @@ use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
 
 use breaker::Breaker;
 pub use breaker::DEFAULT_FAILURES_PER_HOUR;
+use declined::Declined;
 pub use error::EngineError;
 pub use keys::DigestKeyId;
 use keys::{Closed, Register};
@@ -67,8 +68,8 @@ pub struct Engine {
     breaker: Breaker,
     /// The wrong tries of all users that are allowed in an hour.
     most_failures: u32,
-    /// PSBTs refused without a code. The first ones in an hour are recorded.
-    declined: Mutex<Failures>,
+    /// PSBTs refused without a code. The first ones of each peer in an hour are recorded.
+    declined: Declined,
     wallets: Register<Wallet>,
     digest_keys: Register<DigestKey>,
     closed: RwLock<Vec<Closed>>,
@@ -103,7 +104,7 @@ impl Engine {
             epoch: OnceLock::new(),
             breaker: Breaker::default(),
             most_failures: DEFAULT_FAILURES_PER_HOUR,
-            declined: Mutex::default(),
+            declined: Declined::default(),
             wallets: Register::default(),
             digest_keys: Register::default(),
             closed: RwLock::default(),

@@ -2,7 +2,8 @@
 //! administration, which write links, and refusals, which write log lines.
 //!
 //! - R1. A login or a signature over the ration is refused before anything looks at its PIN or code. It
-//!   charges and writes nothing.
+//!   charges and writes nothing. It is not let in and counted together with others: the audit has a link for
+//!   each login.
 //! - R2. A new signature pays for one login and restores the whole ration of answers. So a program that logs
 //!   in again for each signature is never refused.
 //! - R3. A login every five seconds is never refused, with or without a signature: a monitoring system may
