@@ -8,6 +8,7 @@ mod bits;
 mod clock;
 mod copies;
 mod crash;
+mod descriptors;
 mod disk;
 mod inject;
 mod load;

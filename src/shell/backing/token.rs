@@ -86,7 +86,10 @@ impl Token {
     /// no more often than necessary.
     pub fn log_in(&self, session: &Session) -> Result<(), LogInError> {
         let refused = |words: String| LogInError::Refused(BackingError(words));
-        let pin = self.pin.read().map_err(|error| refused(error.to_string()))?;
+        let pin = self.pin.read().map_err(|error| {
+            let words = error.to_string();
+            if error.may_pass() { LogInError::Failed(BackingError(words)) } else { refused(words) }
+        })?;
         match session.login(UserType::User, Some(&AuthPin::new(pin.as_str().into()))) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinLenRange, _)) => Err(refused(format!(

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::error::{ConfigError, Wrong};
-use super::values::{absolute, text_file};
+use super::values::{absolute, may_pass, text_file};
 use crate::shell::image::LibraryDigest;
 
 /// The backing token, and how to log in to it. At least one of label, serial number and slot is given, and
@@ -44,21 +45,23 @@ pub enum PinSource {
 impl PinSource {
     /// Reads the PIN.
     pub fn read(&self) -> Result<Zeroizing<String>, ConfigError> {
-        let wrong = |problem: String| ConfigError::Pin { origin: self.describe(), problem };
+        let failed = |problem, may_pass| ConfigError::Pin { origin: self.describe(), problem, may_pass };
+        let wrong = |problem: String| failed(problem, false);
+        let unreadable = |error: io::Error| failed(error.to_string(), may_pass(&error));
         let pin = match self {
             PinSource::Env(name) => Zeroizing::new(
                 std::env::var(name)
                     .map_err(|_| wrong("is not set, or not UTF-8: set it for this process".into()))?,
             ),
             PinSource::File(path) => {
-                let mode = fs::metadata(path).map_err(|error| wrong(error.to_string()))?.permissions().mode();
+                let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode();
                 if mode & 0o077 != 0 {
                     return Err(wrong(format!(
                         "others can read it (mode {:o}): chmod 600 it, and change the PIN if somebody may have read it",
                         mode & 0o777
                     )));
                 }
-                let text = text_file(path).map_err(|error| wrong(error.to_string()))?;
+                let text = text_file(path).map_err(unreadable)?;
                 Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())
             }
         };

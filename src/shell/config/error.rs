@@ -51,7 +51,16 @@ pub enum ConfigError {
         origin: String,
         /// The problem.
         problem: String,
+        /// Whether the file itself may be right: the system could not read any just now.
+        may_pass: bool,
     },
+}
+
+impl ConfigError {
+    /// Whether the next try may succeed with the same configuration and the same files.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, ConfigError::Pin { may_pass: true, .. })
+    }
 }
 
 /// Makes an error from a key and its problem, for one file.

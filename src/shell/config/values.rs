@@ -65,6 +65,13 @@ pub(super) fn absolute(wrong: &Wrong<'_>, key: &str, path: PathBuf) -> Result<Pa
     Err(wrong(key, "an absolute path is needed: a relative one depends on the current folder"))
 }
 
+/// Whether an error says nothing about the file, so that the next try may succeed.
+pub(super) fn may_pass(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE, Errno::INTR];
+    Errno::from_io_error(error).is_some_and(|error| passing.contains(&error))
+}
+
 pub(super) fn number(
     wrong: &Wrong<'_>,
     key: &str,

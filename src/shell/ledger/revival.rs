@@ -5,7 +5,7 @@
 //!
 //! - V1. The store goes on only if it opens by the ordinary rule, and ends where the batch began or where it ends.
 //! - V2. The token goes on only if it has the anchor before the batch, the one after it, or both, and no
-//!   other of this store.
+//!   other of this store. If it lists none, it is asked again.
 //! - V3. Exactly the bytes of the batch are written again, or found: nothing is sealed twice under one
 //!   version.
 //! - V4. The store never goes on with another file than the one that was open.
@@ -170,6 +170,11 @@ impl SealedLedger {
         let values = self.anchor.current().map_err(|error| Stumble::Token(error.into()))?;
         let found: Vec<Anchored> =
             values.iter().filter_map(|value| Anchored::decode(value, &self.key)).collect();
+        if found.is_empty() {
+            // A token that cannot read its own files lists no object (SoftHSM2 without a free descriptor), and lists
+            // them again later. An emptied token stays empty, and the next opening refuses it.
+            return Err(Stumble::Token(StateError::AnchorMissing.into()));
+        }
         anchor::resume(&found, &writer.anchored, &group.anchored)?;
         if doubt.store {
             let newest = found.iter().max_by_key(|found| found.sequence).ok_or(StateError::AnchorMissing)?;

@@ -43,6 +43,9 @@ fn every_point(boundary: &Boundary) {
         let for_good = ["error=ENOSPC:when=+", "error=EIO:when=+"];
         let of_store_alone = ["pwrite64", "fdatasync", "fsync", "ftruncate", "fallocate"];
         cases.extend(once.map(|fault| Case { point: point.clone(), fault }));
+        if point.call.starts_with("open") {
+            cases.push(Case { point: point.clone(), fault: "error=EMFILE" });
+        }
         if of_store_alone.contains(&point.call.as_str()) {
             cases.extend(for_good.map(|fault| Case { point: point.clone(), fault }));
         }

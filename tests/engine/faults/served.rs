@@ -13,13 +13,13 @@ use harness::served::Served;
 use super::story::{self, Client, authenticator, request};
 
 /// The exit status that makes the unit start it again.
-const START_ANEW: i32 = 75;
+pub(super) const START_ANEW: i32 = 75;
 /// The exit status that makes the unit start nothing.
 const PIN_REFUSED: i32 = 77;
 const AWAY: &str = "fail C_CreateObject 0x30 1 0\nfail C_OpenSession 0x30 1 0";
 
 /// A boundary of the story, served and monitored. The test's roles are its clients.
-fn served(boundary: &Boundary) -> Served {
+pub(super) fn served(boundary: &Boundary) -> Served {
     boundary.run("story");
     let monitoring = format!("monitoring = \"{}/monitoring.sock\"", boundary.folder().display());
     let served = Served::start_with(boundary, &monitoring);
@@ -29,16 +29,16 @@ fn served(boundary: &Boundary) -> Served {
 }
 
 /// Signs as a client of the boundary, in a process of its own.
-fn sign(boundary: &Boundary) -> CK_RV {
+pub(super) fn sign(boundary: &Boundary) -> CK_RV {
     answer(boundary, "sign")
 }
 
-fn answer(boundary: &Boundary, role: &str) -> CK_RV {
+pub(super) fn answer(boundary: &Boundary, role: &str) -> CK_RV {
     let signed = boundary.run(role);
     CK_RV::from_str_radix(signed.value("rv").trim_start_matches("0x"), 16).expect("it is reported so")
 }
 
-fn roles(boundary: &Boundary) -> bool {
+pub(super) fn roles(boundary: &Boundary) -> bool {
     match boundary.role() {
         "story" => story::tell(boundary, &["alice", "bob"]),
         role @ ("sign" | "sign while the token is away" | "sign while the PIN is refused") => {
@@ -56,7 +56,7 @@ fn roles(boundary: &Boundary) -> bool {
     true
 }
 
-fn is_well(served: &Served) -> bool {
+pub(super) fn is_well(served: &Served) -> bool {
     served.health().ends_with("\r\n\r\nok\nsigning: ok\nadministration: ok\n")
 }
 

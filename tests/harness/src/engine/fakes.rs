@@ -241,6 +241,8 @@ pub struct Anchorage {
     pub faults: VecDeque<Fault>,
     /// How many times opening the token again fails before it works.
     pub away: u32,
+    /// How many times the token lists no anchor, though it has one.
+    pub unseen: u32,
     /// The token refuses the PIN.
     pub refuses: bool,
     /// How many times the token was opened again.
@@ -277,7 +279,12 @@ impl MemoryAnchor {
 
 impl Anchor for MemoryAnchor {
     fn current(&self) -> Result<Vec<Vec<u8>>, BackingError> {
-        Ok(self.state().now.clone())
+        let mut state = self.state();
+        if state.unseen > 0 {
+            state.unseen -= 1;
+            return Ok(vec![]);
+        }
+        Ok(state.now.clone())
     }
 
     /// Compares `old` with the present value, as strictly as any anchor may.
