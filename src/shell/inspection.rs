@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
+
 use super::backing::Backing;
 use super::ledger::opening::{Opened, chain, index};
 use super::ledger::{self, newest_anchored};
@@ -26,6 +28,8 @@ use crate::ports::{Anchor, Clock, LedgerError, Sealer, View};
 /// How often to look for the anchor of a store in use, because a listed one may be replaced before it is
 /// read.
 const LOOKS: usize = 20;
+/// The most damaged records that are named.
+const NAMED: usize = 5;
 
 /// The result of reading the whole chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +96,33 @@ pub fn check(path: &Path, _lock: &StoreLock, backing: &Backing) -> Result<(), Le
         return check_unanchored(backing);
     }
     let seen = Seen::of(path, backing)?;
-    Ok(seen.fits.map(drop)?)
+    match seen.fits {
+        Err(StateError::Records) => Err(name_damaged(&seen.sqlite, &seen.key)?.into()),
+        fits => Ok(fits.map(drop)?),
+    }
+}
+
+/// The set hash shows that the records are not as they were, and not which. Names those that do not open. If all open, one was removed,
+/// moved or put back, and nobody can tell which.
+fn name_damaged(sqlite: &Sqlite, key: &DataKey) -> Result<StateError, LedgerError> {
+    let (mut named, mut more) = (Vec::new(), 0);
+    sqlite.rows(&mut |place, row| {
+        if key.unseal(&place, row.version, &row.sealed).is_ok() {
+            return Ok(());
+        }
+        if named.len() < NAMED {
+            named.push(format!("{:?} {}", place.kind, HEXLOWER.encode(&place.id)));
+        } else {
+            more += 1;
+        }
+        Ok(())
+    })?;
+    let named = named.join(", ");
+    Ok(match (named.is_empty(), more) {
+        (true, _) => StateError::Records,
+        (false, 0) => StateError::Sealed(format!("damaged: {named}")),
+        (false, more) => StateError::Sealed(format!("damaged: {named}, and {more} more")),
+    })
 }
 
 /// A completely read store, and whether it fits its anchor.

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use cryptoki_sys::*;
 use rustix::process::Signal;
 
+use countersign::kernel::seal::Kind;
 use harness::module::shim::Shim;
 use harness::module::{Boundary, Finished, assert_rv, in_boundary, report, this_test};
 use harness::served::Served;
@@ -173,6 +174,38 @@ fn a_store_removed_under_the_boundary_is_reported_at_once_and_rescued_whole() {
         // What was spent stays spent: the same code signs the same transaction, and no other.
         assert_rv!(sign(boundary), CKR_OK);
         assert!(served.stop().success());
+    });
+}
+
+/// The copy is opened and checked as a whole, not only found.
+#[test]
+fn a_rescued_store_whose_records_are_damaged_is_not_called_whole() {
+    in_boundary(this_test!(), |boundary| {
+        if roles(boundary) {
+            return;
+        }
+        let served = served(boundary);
+        assert_rv!(sign(boundary), CKR_OK);
+        let stranger = rusqlite::Connection::open(boundary.store()).expect("it opens");
+        let garble = "UPDATE record SET sealed = zeroblob(40) WHERE kind = ?1";
+        assert_eq!(stranger.execute(garble, [Kind::User as u8]), Ok(2));
+        fs::remove_file(boundary.store()).expect("ours");
+        let noticed = |served: &Served| served.health().contains("signing: the store was");
+        served.eventually("a line of its health", noticed);
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let to = boundary.folder().join("rescued.db");
+        let rescued = Finished::of(Served::command(boundary.folder(), &["state", "rescue", "--to"]).arg(&to));
+        assert!(!rescued.status.success(), "{}", rescued.stdout);
+        for told in [
+            "rescued.db is a copy of what process",
+            "a record does not open: damaged: User ",
+            ", User ",
+            "whole copy",
+        ] {
+            assert!(rescued.stderr.contains(told), "{told}: {}", rescued.stderr);
+        }
     });
 }
 
