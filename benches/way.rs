@@ -348,9 +348,9 @@ impl Steps {
         let state = recorded(place, &WalletState::default());
         let entropy = Zeroizing::new([5; 32]);
         let moment = Moment { now: self.clock.now(), epoch: Epoch::default(), entropy: &entropy };
-        let Ok(decided) = state::decide((&self.wallet, psbt), claims, &state, moment) else {
-            panic!("not locked")
-        };
+        let asked = (&self.wallet, psbt);
+        let decided = state::decide::<_, state::Untried>(asked, claims, &state, |_| Ok(false), moment);
+        let Ok(decided) = decided else { panic!("not locked, and not frozen") };
         let Ok(consumed) = issue(decided).open().answer else { panic!("right") };
         consumed
     }

@@ -74,6 +74,17 @@
  * by setting CKA_VALUE to the time that it shows, in UTC: YYYYMMDDhhmmss00. */
 #define CKA_COUNTERSIGN_CLOCK_REFUSAL   0xC3530120UL
 
+/* Freezes -------------------------------------------------------------------------------------
+ * An administrator stops a wallet, a key that signs digests, a user or everything, at once. */
+
+/* CK_BBOOL of a wallet, a key that signs digests, a user, and the object below: true if it is frozen. The SO freezes by setting
+ * CK_TRUE and thaws by setting CK_FALSE. Setting the value that it has already changes nothing. A template that sets it has no
+ * other attribute. */
+#define CKA_COUNTERSIGN_FROZEN          0xC3530140UL
+/* The CKA_HW_FEATURE_TYPE of an object (CKO_HW_FEATURE) that everybody sees. While its CKA_COUNTERSIGN_FROZEN is true, the module
+ * signs nothing and checks no code, whatever the attribute of the wallet, key or user says. */
+#define CKH_COUNTERSIGN_FREEZE          0xC3530002UL
+
 /* The backends' PIN (CKO_HW_FEATURE) ---------------------------------------------------------
  * An object that only the SO sees, and that exists once the PIN is set. It has the attributes below and two from above:
  * CKA_COUNTERSIGN_LOCKED, true if the PIN is locked for some peer or for all, which the SO sets to CK_FALSE to give every peer
@@ -100,13 +111,16 @@
 #define CKR_COUNTERSIGN_STATE           0xC3530003UL
 /* The clock is behind the newest sealed record, or it jumped. The SO can accept it: see CKA_COUNTERSIGN_CLOCK_REFUSAL. */
 #define CKR_COUNTERSIGN_CLOCK           0xC3530004UL
+/* An administrator froze the wallet or key, a user whose code came with the request, or everything. The module checked no code and
+ * spent nothing. One frozen user refuses a request with several codes. ulDeviceError is CS_RULE_FROZEN. */
+#define CKR_COUNTERSIGN_FROZEN          0xC3530005UL
 
 /* Rules ------------------------------------------------------------------------------------- */
 
 /* Each rule has a number. ulDeviceError of C_GetSessionInfo is the number of the rule that refused the session's last
- * transaction: after CKR_COUNTERSIGN_POLICY (the code was right), after CKR_COUNTERSIGN_PSBT_REFUSED, and after
- * CKR_DATA_INVALID or CKR_DATA_LEN_RANGE for a PSBT (rules 29 to 32). It is 0 after every other answer, also after a refused
- * code, and again as soon as the session starts its next operation or message. A rule keeps its number for ever. A number that
+ * transaction: after CKR_COUNTERSIGN_POLICY (the code was right), after CKR_COUNTERSIGN_PSBT_REFUSED or
+ * CKR_COUNTERSIGN_FROZEN, and after CKR_DATA_INVALID or CKR_DATA_LEN_RANGE for a PSBT (rules 29 to 32). It is 0 after every
+ * other answer, also after a refused code, and again as soon as the session starts its next operation or message. A rule keeps its number for ever. A number that
  * is not listed here belongs to a rule that is newer than this header. */
 #define CS_RULE_UTXO_MISSING            1UL
 #define CS_RULE_UTXO_TXID               2UL
@@ -140,6 +154,7 @@
 #define CS_RULE_DUPLICATE_KEY           30UL
 #define CS_RULE_TRAILING_BYTES          31UL
 #define CS_RULE_OVERSIZE                32UL
+#define CS_RULE_FROZEN                  33UL
 
 /* Each rule with its tag (its name in the documentation, the log and the audit) and a sentence for people. Use it like this:
  *     #define CASE(number, tag, sentence) case number: return tag ": " sentence;
@@ -177,6 +192,7 @@
     RULE(CS_RULE_DUPLICATE_KEY, "duplicate-key", "A map of the PSBT has the same key twice.") \
     RULE(CS_RULE_TRAILING_BYTES, "trailing-bytes", "Bytes follow the last map of the PSBT.") \
     RULE(CS_RULE_OVERSIZE, "oversize", "The PSBT exceeds a limit of the module.") \
+    RULE(CS_RULE_FROZEN, "frozen", "An administrator froze the wallet or key, a user who approves, or everything.") \
     /* the end of the list */
 
 /* The approval ----------------------------------------------------------------------------- */

@@ -24,7 +24,7 @@ use crate::kernel::psbt::PsbtBytes;
 use crate::kernel::receipt::Change;
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{self, Claim, KeyRecord as _, Locked, Moment, Opened, Outcome, Signable, Subject};
+use crate::kernel::state::{self, Claim, KeyRecord as _, Moment, Opened, Outcome, Signable, Subject};
 use crate::kernel::wallet::Wallet;
 use keys::{Countersigner, Paid};
 
@@ -94,7 +94,7 @@ impl Engine {
         let (entropy, epoch) = (self.entropy()?, self.epoch());
         let decide = |(), approvals, now| {
             let claim = self.claims(approvals, eligible)?.remove(0);
-            Ok(state::confirm(claim, Moment { now, epoch, entropy: &entropy }))
+            state::confirm(claim, |place| self.is_there(place), Moment { now, epoch, entropy: &entropy })
         };
         let withdraw = |decided: Change<Outcome<state::Enrolment>>| ((), decided.withdraw().1);
         let (opened, _) = self.commit_tries(1, ((), approvals), decide, withdraw)?;
@@ -123,10 +123,10 @@ impl Engine {
                 return Err(EngineError::ChangedMeanwhile(key.terms().label.clone()));
             }
             let moment = Moment { now, epoch, entropy: &entropy };
-            Ok(state::decide((&**key, request), claims, &state, moment))
+            state::decide((&**key, request), claims, &state, |place| self.is_there(place), moment)
         };
-        let (opened, decided_at) =
-            self.commit_tries(codes, (request, approvals), decide, Change::withdraw)?;
+        let committed = self.commit_tries(codes, (request, approvals), decide, Change::withdraw);
+        let (opened, decided_at) = committed.map_err(|error| key.untried(self, error))?;
         let Opened { answer, tried, is_new, .. } = opened;
         let consumed = answer?;
         if is_new {
@@ -141,7 +141,7 @@ impl Engine {
         &self,
         codes: usize,
         asked: (A, Vec<Approval>),
-        decide: impl Fn(A, Vec<Approval>, u64) -> Result<Result<Change<Outcome<S>>, Locked>, EngineError>,
+        decide: impl Fn(A, Vec<Approval>, u64) -> Result<Change<Outcome<S>>, EngineError>,
         withdraw: impl Fn(Change<Outcome<S>>) -> (A, Vec<Approval>),
     ) -> Result<(Opened<S>, u64), EngineError> {
         let tries = self.begin_tries(codes)?;
@@ -149,8 +149,7 @@ impl Engine {
         let now = tries.begun_at();
         let is_undecided = Cell::new(false);
         let decide = |(asked, approvals)| {
-            let decided = decide(asked, approvals, now).and_then(|decided| decided.map_err(Into::into));
-            self.settled(decided).inspect_err(|_| is_undecided.set(true))
+            self.settled(decide(asked, approvals, now)).inspect_err(|_| is_undecided.set(true))
         };
         // Decided again if the wallet signed for somebody else meanwhile, or one of the users tried another
         // code.
@@ -193,6 +192,11 @@ impl Engine {
                 released.put((binding, user.id), now);
             }
         }
+    }
+
+    /// Whether a record exists at this place. A decision that rests on its absence names the place in its batch.
+    fn is_there(&self, place: &RecordKey) -> Result<bool, EngineError> {
+        Ok(self.version_at(*place)?.is_some())
     }
 
     fn released_at(&self, binding: &Binding, user: &RecordKey) -> Option<u64> {

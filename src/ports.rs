@@ -99,7 +99,7 @@ pub trait Vault: Send + Sync {
 /// The reason why the ledger does not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    /// A record has another version than the batch expects: another commit came first.
+    /// A record has another version than the batch expects, or is where it expects none: another commit came first.
     #[error("another commit came first")]
     Conflict,
     /// The state cannot be trusted: the module stays closed.

@@ -16,6 +16,7 @@ use countersign::kernel::administration::{
 };
 use countersign::kernel::approval::Approval;
 use countersign::kernel::clock::Believed;
+use countersign::kernel::freeze::Freeze;
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::receipt::{Change, Receipt};
 use countersign::kernel::record::Versioned;
@@ -231,6 +232,10 @@ impl Present for NobodyYet<'_> {
     }
 
     fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, Refused> {
+        unreachable!("a user is enrolled")
+    }
+
+    fn freeze(&self, _place: &RecordKey) -> Result<Option<Versioned<Freeze>>, Refused> {
         unreachable!("a user is enrolled")
     }
 

@@ -14,7 +14,7 @@ mod present;
 pub use crate::kernel::administration::{
     Act, Administrator, Approved, Done, Enrolment, Login, MAX_LABEL_LEN, MAX_POLICY_LEN,
     MAX_SIGNERS as MAX_WALLET_USERS, MAX_TOKEN_LABEL_LEN, NewDigestKey, NewScript, NewUser, NewWallet,
-    UserId, WalletChange,
+    Target, UserId, WalletChange,
 };
 
 pub use crate::kernel::key::{KeyChange, KeyTerms};
@@ -102,7 +102,10 @@ impl Engine {
     /// any.
     fn put_in_force(&self, done: &Done) -> Result<Option<PinEra>, EngineError> {
         match done {
-            Done::Initialised | Done::Enrolled(_) | Done::UserChanged | Done::UserPinUnlocked => {}
+            Done::Initialised | Done::Enrolled(_) | Done::UserUnlocked | Done::UserPinUnlocked => {}
+            Done::UserRemoved(name) => self.forget_freeze_of_user(name),
+            Done::Frozen(target) => self.count_freeze(target.place(), Some(target.what())),
+            Done::Thawed(target) => self.count_freeze(target.place(), None),
             Done::UserPinReplaced => return Ok(Some(self.begin_pin_era(Role::User))),
             Done::PinChanged(new) => return Ok(Some(self.begin_pin_era(new.role()))),
             Done::Wallet(id) => self.publish::<WalletRecord>(*id, &self.key_record(id)?)?,

@@ -2,8 +2,9 @@
 
 use crate::engine::{Engine, EngineError};
 use crate::kernel::administration::{KeyId, Present, Refused};
+use crate::kernel::freeze::Freeze;
 use crate::kernel::record::Versioned;
-use crate::kernel::seal::Kind;
+use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::{ClockRecord, KeyRecord, TokenRecord, UserRecord, WalletState};
 use crate::ports::RandomError;
 
@@ -28,6 +29,10 @@ impl Present for Engine {
 
     fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, EngineError> {
         self.if_there(Kind::Clock)
+    }
+
+    fn freeze(&self, place: &RecordKey) -> Result<Option<Versioned<Freeze>>, EngineError> {
+        self.freeze_at(place)
     }
 
     fn has_label(&self, label: &str) -> bool {
@@ -63,6 +68,7 @@ impl From<Refused> for EngineError {
             Refused::Wallet(error) => EngineError::Wallet(error),
             Refused::DigestKey(error) => EngineError::DigestKey(error),
             Refused::Policy(error) => EngineError::PolicyDocument(error),
+            Refused::StandsAlready => EngineError::StandsAlready,
         }
     }
 }

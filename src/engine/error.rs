@@ -3,11 +3,12 @@
 use crate::kernel::approval::ApprovalError;
 use crate::kernel::clock::ClockError;
 use crate::kernel::digest_key::DigestKeyError;
+use crate::kernel::freeze::Frozen;
 use crate::kernel::policy::PolicyError;
 use crate::kernel::psbt::PsbtError;
 use crate::kernel::rule::Rule;
 use crate::kernel::signer::SignerError;
-use crate::kernel::state::{Declined, Locked};
+use crate::kernel::state::{Declined, Untried};
 use crate::kernel::wallet::WalletError;
 use crate::ports::{LedgerError, RandomError};
 
@@ -38,6 +39,12 @@ pub enum EngineError {
     /// Too many codes of all users were wrong.
     #[error("too many codes of all users were wrong within an hour: the code was not checked")]
     Stopped,
+    /// A thing that the request needs is frozen.
+    #[error("{0}: no code was checked, and nothing was signed")]
+    Frozen(Frozen),
+    /// The thing to freeze is frozen already, or the thing to thaw is not frozen.
+    #[error("nothing was changed: it has this value already")]
+    StandsAlready,
     /// The clock is not trusted.
     #[error(transparent)]
     Clock(#[from] ClockError),
@@ -152,6 +159,7 @@ impl EngineError {
     pub fn rule(&self) -> Option<Rule> {
         match self {
             EngineError::Policy(rule) => Some(*rule),
+            EngineError::Frozen(_) => Some(Rule::Frozen),
             EngineError::Psbt(error) => Some(error.rule()),
             _ => None,
         }
@@ -167,8 +175,11 @@ impl From<Declined> for EngineError {
     }
 }
 
-impl From<Locked> for EngineError {
-    fn from(_: Locked) -> EngineError {
-        EngineError::Locked
+impl From<Untried> for EngineError {
+    fn from(untried: Untried) -> EngineError {
+        match untried {
+            Untried::Locked => EngineError::Locked,
+            Untried::Frozen(frozen) => EngineError::Frozen(frozen),
+        }
     }
 }

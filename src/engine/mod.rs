@@ -9,9 +9,11 @@ mod clock;
 mod commit;
 mod declined;
 mod error;
+mod freezes;
 mod keys;
 mod standing;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -23,6 +25,7 @@ use crate::kernel::anchor::StateError;
 use crate::kernel::binding::Binding;
 use crate::kernel::clock::Believed;
 use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
+use crate::kernel::freeze::{Freezable, place_of};
 use crate::kernel::otp::{OtpHash, OtpKeyId};
 use crate::kernel::pin::Role;
 use crate::kernel::receipt::{Batch, Committed};
@@ -73,6 +76,8 @@ pub struct Engine {
     wallets: Register<Wallet>,
     digest_keys: Register<DigestKey>,
     closed: RwLock<Vec<Closed>>,
+    /// The freezes by their places, to be counted. Only the ledger decides whether a thing is frozen.
+    frozen: Mutex<BTreeMap<RecordKey, Freezable>>,
     administration: Mutex<()>,
     /// The acts of administration since the engine was opened, done and refused.
     acts: Mutex<acts::Counts>,
@@ -108,6 +113,7 @@ impl Engine {
             wallets: Register::default(),
             digest_keys: Register::default(),
             closed: RwLock::default(),
+            frozen: Mutex::default(),
             administration: Mutex::default(),
             acts: Mutex::default(),
             answers: Mutex::new(Recent::new(MAX_ANSWERS)),
@@ -188,8 +194,10 @@ impl Engine {
     pub fn user(&self, name: &str) -> Result<Option<UserView>, EngineError> {
         let now = self.clock_time();
         let record = self.user_record(name)?;
+        let freeze = self.version_at(place_of(&RecordKey::user(name)))?;
         // A commit under way may say something about a code that nobody may know yet.
-        self.ledger()?.settle(record.as_ref().map_or(0, |record| record.version()))?;
+        let version = record.as_ref().map_or(0, |record| record.version());
+        self.ledger()?.settle(version.max(freeze.unwrap_or(0)))?;
         Ok(record.map(|user| {
             let user = user.into_value();
             UserView {
@@ -201,6 +209,7 @@ impl Engine {
                 locked: user.budget.is_locked(now),
                 failures: user.budget.failures(now),
                 stopped: self.is_stopped(),
+                frozen: freeze.is_some(),
                 name: user.name,
                 service: user.service,
             }
@@ -258,6 +267,7 @@ impl Engine {
     fn adopt(&self, ledger: Box<dyn Ledger>) -> Result<(), EngineError> {
         self.adopt_keys::<WalletRecord>(ledger.as_ref())?;
         self.adopt_keys::<DigestKeyRecord>(ledger.as_ref())?;
+        self.adopt_freezes(ledger.as_ref())?;
         let clock: Option<Versioned<ClockRecord>> = read(ledger.as_ref(), RecordKey::single(Kind::Clock))?;
         *self.believed.lock().unwrap_or_else(PoisonError::into_inner) = clock
             .map(|clock| clock.value().believed)
@@ -348,6 +358,8 @@ pub struct UserView {
     pub failures: usize,
     /// Too many codes of all users were wrong, so this user's are not checked either.
     pub stopped: bool,
+    /// An administrator has frozen this user.
+    pub frozen: bool,
 }
 
 /// Reads a record. If it opens and this version cannot read it, closes the ledger: nobody knows what the record says,

@@ -8,6 +8,7 @@ use crate::kernel::digest_key::{DIGEST_LEN, DigestKey, DigestKeyRecord, Requeste
 use crate::kernel::key::KeyTerms;
 use crate::kernel::psbt::{CheckedPsbt, PsbtBytes, PsbtError, Surroundings};
 use crate::kernel::receipt::Receipt;
+use crate::kernel::rule::Rule;
 use crate::kernel::signer::{self, Authorization, DigestAuthorization};
 use crate::kernel::state::{Consumed, Signable};
 use crate::kernel::wallet::{Wallet, WalletKeys, WalletRecord};
@@ -32,6 +33,11 @@ pub(crate) trait Countersigner: Sized {
 
     /// Checks everything in the input that needs no code. A refusal here spends nothing.
     fn request(&self, engine: &Engine, id: &KeyId, asked: Self::Asked) -> Result<Self::Request, EngineError>;
+
+    /// The answer to a request that was refused before its codes were checked. It is recorded if the audit has a link for it.
+    fn untried(&self, _: &Engine, error: EngineError) -> EngineError {
+        error
+    }
 
     /// Signs what was paid for.
     fn sign(
@@ -76,6 +82,17 @@ impl Countersigner for Wallet {
             },
             error => error.into(),
         })
+    }
+
+    /// A PSBT that a freeze refuses is recorded like one that a rule of structure refuses.
+    fn untried(&self, engine: &Engine, error: EngineError) -> EngineError {
+        if !matches!(error, EngineError::Frozen(_)) {
+            return error;
+        }
+        match engine.now().and_then(|now| engine.decline(self.label(), Rule::Frozen, now)) {
+            Ok(()) => error,
+            Err(failure) => failure,
+        }
     }
 
     fn sign(&self, paid: Receipt<Consumed<CheckedPsbt>>, engine: &Engine) -> Result<Vec<u8>, EngineError> {

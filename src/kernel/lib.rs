@@ -18,6 +18,7 @@ pub mod direction;
 pub mod document;
 pub mod factor;
 pub mod failures;
+pub mod freeze;
 pub mod history;
 pub mod key;
 pub mod motion;

@@ -79,10 +79,31 @@ pub enum Content {
 pub struct Batch {
     /// The records to write.
     pub writes: Vec<Write>,
+    /// Places where no record may exist. A record there means that another commit came first.
+    pub absent: Vec<RecordKey>,
     /// The audit event.
     pub event: Event,
     /// Unix time in seconds.
     pub time: u64,
+}
+
+impl Batch {
+    /// These records and this event, at this time (Unix seconds).
+    pub fn new(writes: Vec<Write>, event: Event, time: u64) -> Batch {
+        Batch { writes, absent: vec![], event, time }
+    }
+
+    /// Whether another commit came first, given the version at each place now.
+    pub fn is_overtaken(&self, version: impl Fn(&RecordKey) -> Option<u64>) -> bool {
+        self.writes.iter().any(|write| version(&write.place) != write.expected)
+            || self.absent.iter().any(|place| version(place).is_some())
+    }
+
+    /// The same batch, for as long as no record exists at these places.
+    #[must_use]
+    pub(crate) fn while_absent(self, absent: Vec<RecordKey>) -> Batch {
+        Batch { absent, ..self }
+    }
 }
 
 /// A change that was decided and is not yet durable.
@@ -184,7 +205,7 @@ mod tests {
     }
 
     fn batch() -> Batch {
-        Batch { writes: vec![], event: Event::Initialised, time: 0 }
+        Batch::new(vec![], Event::Initialised, 0)
     }
 
     #[test]

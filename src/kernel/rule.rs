@@ -104,6 +104,8 @@ rules! {
     TrailingBytes = 31, "trailing-bytes", "Bytes follow the last map of the PSBT.";
     /// Over a bound that is checked before anything is allocated or derived.
     Oversize = 32, "oversize", "The PSBT exceeds a limit of the module.";
+    /// A freeze of the wallet or key, of a user who approves, or of everything.
+    Frozen = 33, "frozen", "An administrator froze the wallet or key, a user who approves, or everything.";
 }
 
 impl Rule {
@@ -174,7 +176,7 @@ mod tests {
     const NUMBERED: &str = "utxo-missing utxo-txid utxo-vout utxo-disagree amount-range fee-cap transaction-max period-max \
         period-transactions allowlist denylist time-window approvals change-path change-multisig script-mismatch derived-key \
         network mixed-wallets require-cosigner sighash-type duplicate-input no-outputs no-input-of-ours foreign-partial-sig \
-        already-final op-return-value message not-a-psbt duplicate-key trailing-bytes oversize";
+        already-final op-return-value message not-a-psbt duplicate-key trailing-bytes oversize frozen";
 
     #[test]
     fn the_header_lists_each_rule_with_its_tag_and_its_sentence() {

@@ -55,6 +55,8 @@ pub enum Kind {
     DigestKey = 9,
     /// The state of such a key.
     DigestKeyState = 10,
+    /// A freeze of a wallet, a key, a user or everything. It lasts as long as the record exists.
+    Freeze = 11,
 }
 
 impl Kind {
@@ -71,6 +73,7 @@ impl Kind {
             8 => Kind::Clock,
             9 => Kind::DigestKey,
             10 => Kind::DigestKeyState,
+            11 => Kind::Freeze,
             _ => return None,
         })
     }

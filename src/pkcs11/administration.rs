@@ -6,7 +6,7 @@ use super::application::{Application, Session};
 use super::ration;
 use super::rv::{Answer, Rv};
 use crate::admin::{Act, Administrator, Done};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 
 /// Evidence: an administrator is logged in, and this session may change the token's objects.
 pub(super) struct Administration<'a> {
@@ -17,13 +17,26 @@ pub(super) struct Administration<'a> {
 impl Administration<'_> {
     /// Does an act, within the peer's ration.
     pub(super) fn perform(&self, act: Act) -> Answer<Done> {
-        // These two only take rights away, are for emergencies, and cannot be repeated. So they have no
-        // ration.
-        if !matches!(act, Act::RemoveUser(_) | Act::LoseUserPin) {
-            ration::take_act()?;
-        }
+        take_ration(&act)?;
         Ok(self.engine.perform(self.administrator.approve(act))?)
     }
+
+    /// The same for an act that returns nothing. A change to the value that is there already is no act.
+    pub(super) fn change(&self, act: Act) -> Answer {
+        take_ration(&act)?;
+        match self.engine.perform(self.administrator.approve(act)) {
+            Ok(_) | Err(EngineError::StandsAlready) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// These acts only take rights away, are for emergencies, and cannot be repeated without another act in between. So they have no ration.
+fn take_ration(act: &Act) -> Answer {
+    if matches!(act, Act::RemoveUser(_) | Act::LoseUserPin | Act::Freeze(_)) {
+        return Ok(());
+    }
+    ration::take_act()
 }
 
 impl Application {

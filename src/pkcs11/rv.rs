@@ -51,6 +51,9 @@ impl From<EngineError> for Rv {
             EngineError::Locked => CKR_PIN_LOCKED,
             EngineError::Stopped => CKR_PIN_LOCKED,
             EngineError::Policy(_) => CKR_COUNTERSIGN_POLICY,
+            EngineError::Frozen(_) => CKR_COUNTERSIGN_FROZEN,
+            // Whoever asks for it has it: `administration` says so.
+            EngineError::StandsAlready => CKR_FUNCTION_FAILED,
             EngineError::Clock(_) => CKR_COUNTERSIGN_CLOCK,
             EngineError::Approval(_) => CKR_MECHANISM_PARAM_INVALID,
             EngineError::Psbt(psbt) => psbt_rv(psbt),

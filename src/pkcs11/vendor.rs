@@ -50,6 +50,11 @@ pub const CKA_COUNTERSIGN_REACH: CK_ATTRIBUTE_TYPE = 0xC353_0119;
 /// UTF-8: why the clock is not trusted and nothing is signed. Empty if it is trusted.
 pub const CKA_COUNTERSIGN_CLOCK_REFUSAL: CK_ATTRIBUTE_TYPE = 0xC353_0120;
 
+/// `CK_BBOOL`: it is frozen.
+pub const CKA_COUNTERSIGN_FROZEN: CK_ATTRIBUTE_TYPE = 0xC353_0140;
+/// The freeze of everything, as a hardware feature.
+pub const CKH_COUNTERSIGN_FREEZE: CK_HW_FEATURE_TYPE = 0xC353_0002;
+
 /// The backends' PIN, as a hardware feature.
 pub const CKH_COUNTERSIGN_USER_PIN: CK_HW_FEATURE_TYPE = 0xC353_0001;
 /// `CK_BBOOL`: the backends' PIN is declared lost.
@@ -65,6 +70,8 @@ pub const CKR_COUNTERSIGN_PSBT_REFUSED: CK_RV = 0xC353_0002;
 pub const CKR_COUNTERSIGN_STATE: CK_RV = 0xC353_0003;
 /// The clock is behind the newest sealed record, or it jumped.
 pub const CKR_COUNTERSIGN_CLOCK: CK_RV = 0xC353_0004;
+/// Something that the request needs is frozen.
+pub const CKR_COUNTERSIGN_FROZEN: CK_RV = 0xC353_0005;
 
 #[cfg(test)]
 mod tests {
@@ -93,7 +100,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 29);
+        assert_eq!(header.len(), 32);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

@@ -30,7 +30,7 @@ fn data_key() -> DataKey {
 }
 
 fn batch(writes: Vec<Write>, time: u64) -> Batch {
-    Batch { writes, event: Event::CodeAccepted("alice".into()), time }
+    Batch::new(writes, Event::CodeAccepted("alice".into()), time)
 }
 
 /// Makes a store, and leaves it closed.

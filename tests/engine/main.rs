@@ -6,6 +6,7 @@ mod ceremonies;
 mod codes;
 mod digest_keys;
 mod faults;
+mod freeze;
 mod growth;
 mod ledger_model;
 mod refusals;

@@ -17,7 +17,8 @@
 //! | `Advance` | the sync of `Store::commit`, then `Anchor::step`: create the new anchor, destroy the others |
 //! | `Fail` | one of these fails: the store is closed, and everybody in the queue gets an error |
 //! | `Answer` | the caller opens its `Receipt<Outcome>`, and the signature or the refusal leaves |
-//! | `TellLocked` | `Engine::settled`: the answer that a user is locked waits until the entry that locked them is anchored |
+//! | `TellLocked` | `Engine::settled`: the answer that a user is locked, or frozen, waits until the entry that did it is anchored |
+//! | `Freeze` | `administration::freezes`: an entry that writes its own record, and changes the version of no other |
 //! | `Crash` | the process is killed, or finalized; memory is lost, an unsynced batch may be lost or kept |
 //! | `Open` | `SealedLedger::open` with `anchor::judge`; a token that is away answers without an error and shows nothing |
 //! | `Copy`, `Restore`, `Remove` | an attacker, or an administrator with a backup, who can reach the store but not the token |
@@ -31,6 +32,7 @@
 //! - M5. A store and a token that nobody changed open after every kill, without repair by hand.
 //! - M6. A store that lacks anything that was ever anchored never opens.
 //! - M7. Each signature is spent once: repeating a request spends nothing, and no spend is lost.
+//! - M8. No code is looked at and nothing is signed behind a freeze, whenever it was decided; and a freeze that was answered stays.
 //!
 //! The "sometimes" properties show that the model is not empty: a signature leaves, a lost one leaves again, a store
 //! rolls forward, and so on. Each [`Flaw`] shows that the invariants are not empty: the same search, with one mistake
@@ -53,16 +55,22 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Instant;
 
-use properties::{DURABLE, FRESH, GUESSES, LIMIT, ONCE, ONE_DIGEST, OPENS};
+use properties::{DURABLE, FRESH, FROZEN, GUESSES, LIMIT, ONCE, ONE_DIGEST, OPENS};
 use protocol::{Flaw, Protocol};
 use stateright::{Checker, HasDiscoveries, Model};
 
 /// Kills and failures.
-const HONEST: Protocol = Protocol { flaw: None, limit: 1, links: 4, crashes: 2, attacker: false };
+const HONEST: Protocol =
+    Protocol { flaw: None, limit: 1, links: 4, crashes: 2, attacker: false, freezes: false };
 /// Room for two signatures.
-const ROOMY: Protocol = Protocol { flaw: None, limit: 2, links: 4, crashes: 1, attacker: false };
+const ROOMY: Protocol =
+    Protocol { flaw: None, limit: 2, links: 4, crashes: 1, attacker: false, freezes: false };
+/// An administrator who freezes.
+const FREEZING: Protocol =
+    Protocol { flaw: None, limit: 1, links: 4, crashes: 1, attacker: false, freezes: true };
 /// Kills, failures, and somebody at the store.
-const ATTACKED: Protocol = Protocol { flaw: None, limit: 1, links: 2, crashes: 2, attacker: true };
+const ATTACKED: Protocol =
+    Protocol { flaw: None, limit: 1, links: 2, crashes: 2, attacker: true, freezes: false };
 
 /// Searches all states of `protocol`, and says how many there were.
 fn holds(protocol: Protocol) {
@@ -108,6 +116,11 @@ fn the_protocol_holds_with_room_for_two_signatures() {
 }
 
 #[test]
+fn the_protocol_holds_with_an_administrator_who_freezes() {
+    holds(FREEZING);
+}
+
+#[test]
 fn the_protocol_holds_against_old_copies_of_the_store() {
     holds(ATTACKED);
 }
@@ -138,6 +151,9 @@ found! {
     a_retry_that_spends_again_is_found: RetrySpendsAgain breaks ONCE in ROOMY;
     a_limit_judged_by_a_version_that_is_gone_is_found: NoCompareAndSet breaks LIMIT in HONEST;
     a_limit_kept_in_memory_is_found: LimitInMemory breaks LIMIT in HONEST;
+    a_signature_decided_before_a_freeze_and_committed_after_it_is_found: IgnoresFreezesAtCommit breaks FROZEN in FREEZING;
+    a_freeze_that_is_answered_before_it_is_durable_is_found: AnswersBeforeSync breaks FROZEN in FREEZING;
+    a_freeze_kept_in_memory_is_found: FreezesInMemory breaks FROZEN in FREEZING;
     an_anchor_that_moves_before_the_store_is_found: AnchorsBeforeStore breaks OPENS in HONEST;
     an_anchor_changed_in_place_is_found: AnchorsInPlace breaks OPENS in HONEST;
     a_torn_anchor_that_closes_the_module_is_found: TornSlotCloses breaks OPENS in HONEST;

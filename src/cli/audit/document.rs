@@ -5,6 +5,7 @@ use countersign::kernel::act::document::{
     ClockDocument, KeyDocument, TokenDocument, UserDocument, WalletDocument,
 };
 use countersign::kernel::digest_key::DigestMechanisms;
+use countersign::kernel::freeze::{Freeze, Freezer};
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::utc::to_iso;
 use data_encoding::HEXLOWER;
@@ -62,6 +63,13 @@ pub(super) fn to_json(document: &Document) -> Value {
         Document::Clock(ClockDocument { wall, boot }) => {
             json!({ "clock": { "time": wall, "time_utc": to_iso(*wall), "since_boot_s": boot } })
         }
+        Document::Freeze(Freeze { what, name, since, by }) => json!({ "freeze": {
+            "what": what.name(),
+            "name": name,
+            "since": since,
+            "since_utc": to_iso(*since),
+            "by": freezer_name(*by),
+        } }),
     }
 }
 
@@ -73,6 +81,7 @@ pub(super) fn kind(document: &Document) -> &'static str {
         Document::Wallet(_) => "wallet",
         Document::Key(_) => "key",
         Document::Clock(_) => "clock",
+        Document::Freeze(_) => "freeze",
     }
 }
 
@@ -121,6 +130,11 @@ pub(super) fn to_text(document: &Document) -> String {
         Document::Clock(clock) => {
             vec![("time", to_iso(clock.wall)), ("since boot", format!("{} s", clock.boot))]
         }
+        Document::Freeze(freeze) => vec![
+            ("frozen", format!("{} {}", freeze.what.name(), freeze.name).trim_end().into()),
+            ("since", to_iso(freeze.since)),
+            ("by", freezer_name(freeze.by).into()),
+        ],
     };
     lines.push(("digest", document.digest().to_string()));
     details(&lines)
@@ -129,6 +143,12 @@ pub(super) fn to_text(document: &Document) -> String {
 /// The wallet id, which every cosigner can compute.
 fn wallet_id(descriptor: &str) -> String {
     HEXLOWER.encode(&Sha256::digest(descriptor))
+}
+
+fn freezer_name(by: Freezer) -> &'static str {
+    match by {
+        Freezer::SecurityOfficer => "security officer",
+    }
 }
 
 fn hash_name(hash: OtpHash) -> &'static str {

@@ -20,7 +20,7 @@
 //! | `clock-taken` | `moved_s`: seconds by which it differed from the clock believed before, if that can be told |
 //! | `stopped` | `failures`: wrong codes of all users within the hour |
 //! | `restored` | `epoch`, `store`: newest link of the store taken, `anchor`: the link that was anchored, if any |
-//! | `psbt-refused` | `wallet`, `rule`: of structure, amounts or ownership; no code was looked at |
+//! | `psbt-refused` | `wallet`, `rule`: of structure, amounts or ownership, or `frozen`; no code was looked at |
 //! | `wallet-updated` | `wallet`, `users_added`, `users_removed`, `label_before`, `registered`; of a raised reach `reach`, `reach_before`; of another policy `policy_tightens`, `policy_loosens`, `rules`, `policy_sha256`, `policy_before_sha256` |
 //! | `digest-key-created` | `key` |
 //! | `digest-key-updated` | `key`, and as of `wallet-updated` |
@@ -29,10 +29,14 @@
 //! | `digest-refused` | `users`, `rule`, `key`, `digest` |
 //! | `pin-changed`, `pin-lost`, `pin-unlocked` | `role` |
 //! | `user-confirmed` | `users`: one |
+//! | `wallet-frozen`, `wallet-thawed` | `wallet` |
+//! | `digest-key-frozen`, `digest-key-thawed` | `key` |
+//! | `user-frozen`, `user-thawed` | `users`: one |
+//! | `everything-frozen`, `everything-thawed` | |
 //!
 //! Acts of administration (`initialised`, `pin-set`, `pin-changed`, `pin-lost`, `pin-unlocked`, `user-…`,
-//! `wallet-created`, `wallet-updated`, `digest-key-created`, `digest-key-updated`, and a `clock-taken` that
-//! the security officer approved) also have: `id` of the object (hex), `document`: everything in force about
+//! `wallet-created`, `wallet-updated`, `digest-key-created`, `digest-key-updated`, `…-frozen`,
+//! `…-thawed`, and a `clock-taken` that the security officer approved) also have: `id` of the object (hex), `document`: everything in force about
 //! it since then, `document_digest`, and `before_digest`: the digest of what was in force before. Acts of
 //! older versions have none of these.
 
@@ -94,7 +98,8 @@ wallet-created, wallet-changed, policy-refused, countersigned, repeated,
 clock-taken, stopped, restored, psbt-refused, wallet-updated,
 digest-key-created, digest-key-updated, digest-charged, digest-signed,
 digest-repeated, digest-refused, pin-changed, user-confirmed, pin-lost,
-pin-unlocked, code-refused.";
+pin-unlocked, code-refused, and wallet-, digest-key-, user- and everything-
+with frozen and thawed.";
 
 /// The name of an event.
 pub(super) fn name(event: &Event) -> &'static str {

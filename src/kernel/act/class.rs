@@ -21,7 +21,8 @@ impl Class {
     /// The class of what is done with an object. `is_registered` says whether coins can be at it already.
     pub fn of(deed: Deed, changes: &[Change], is_registered: bool) -> Class {
         match deed {
-            Deed::UserRemoved => Class::Tightens,
+            Deed::UserRemoved | Deed::Frozen(_) => Class::Tightens,
+            Deed::Thawed(_) => Class::Loosens,
             Deed::WalletUpdated | Deed::KeyUpdated => {
                 changes.iter().map(|change| change.class(is_registered)).max().unwrap_or(Class::Neutral)
             }

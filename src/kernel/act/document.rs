@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::write_hex;
 use crate::clock::Believed;
+use crate::freeze::Freeze;
 use crate::network::Network;
 use crate::otp::{OtpHash, OtpKeyId};
 use crate::pin::PinName;
@@ -26,6 +27,8 @@ pub enum Document {
     Key(KeyDocument),
     /// The clock.
     Clock(ClockDocument),
+    /// That something is frozen.
+    Freeze(Freeze),
 }
 
 /// SHA-256 of a label and a document in its encoding (postcard).

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::direction::Direction;
+use super::freeze::Freezable;
 use super::pin::Role;
 pub use document::{Document, DocumentDigest};
 
@@ -73,6 +74,10 @@ pub enum Deed {
     PinLost,
     /// The security officer cleared the wrong tries of all peers at the backends' PIN.
     PinUnlocked,
+    /// Something was frozen.
+    Frozen(Freezable),
+    /// A freeze was ended.
+    Thawed(Freezable),
 }
 
 impl Deed {
@@ -93,6 +98,14 @@ impl Deed {
             Deed::ClockTaken => "clock-taken",
             Deed::PinLost => "pin-lost",
             Deed::PinUnlocked => "pin-unlocked",
+            Deed::Frozen(Freezable::Everything) => "everything-frozen",
+            Deed::Frozen(Freezable::Wallet) => "wallet-frozen",
+            Deed::Frozen(Freezable::DigestKey) => "digest-key-frozen",
+            Deed::Frozen(Freezable::User) => "user-frozen",
+            Deed::Thawed(Freezable::Everything) => "everything-thawed",
+            Deed::Thawed(Freezable::Wallet) => "wallet-thawed",
+            Deed::Thawed(Freezable::DigestKey) => "digest-key-thawed",
+            Deed::Thawed(Freezable::User) => "user-thawed",
         }
     }
 }
@@ -218,6 +231,10 @@ impl fmt::Display for RecordedAct {
             Deed::ClockTaken => f.write_str("the clock was accepted")?,
             Deed::PinLost => f.write_str("the security officer declared the PIN of the backends lost")?,
             Deed::PinUnlocked => f.write_str("the wrong tries at the PIN of the backends were cleared")?,
+            Deed::Frozen(Freezable::Everything) => f.write_str("everything was frozen")?,
+            Deed::Thawed(Freezable::Everything) => f.write_str("everything was thawed")?,
+            Deed::Frozen(what) => write!(f, "{} {name:?} was frozen", what.name())?,
+            Deed::Thawed(what) => write!(f, "{} {name:?} was thawed", what.name())?,
         }
         for change in &self.changes {
             write!(f, "; {change}")?;

@@ -1,8 +1,10 @@
 use super::document::{DigestMechanisms, KeyDocument, TokenDocument, UserDocument, WalletDocument};
 use super::*;
 use crate::audit::{Event, Head, Link};
+use crate::freeze::{Freeze, Freezer};
 use crate::network::Network;
 use crate::otp::OtpHash;
+use crate::record::Stored;
 use crate::seal::SetHash;
 
 pub(crate) fn token() -> Document {
@@ -158,4 +160,30 @@ fn an_act_is_shown_in_one_line_with_the_digests_of_its_documents() {
         old.digest()
     );
     assert_eq!(act.to_string(), expected);
+}
+
+/// Stores keep these bytes: a variant never changes its number.
+#[test]
+fn freezes_are_written_in_one_way_for_ever() {
+    let written = |deed: Deed| postcard::to_allocvec(&deed).expect("it is written");
+    assert_eq!(Deed::Frozen(Freezable::User).tag(), "user-frozen");
+    for (number, what) in (0..).zip(Freezable::ALL) {
+        assert_eq!(written(Deed::Frozen(what)), [14, number]);
+        assert_eq!(written(Deed::Thawed(what)), [15, number]);
+    }
+    let freeze =
+        Freeze { what: Freezable::Wallet, name: "w".into(), since: 300, by: Freezer::SecurityOfficer };
+    // What, the name with its length, since when, by whom; and the same as a document and as a record.
+    let bytes = [1, 1, b'w', 0xac, 0x02, 0];
+    let document = postcard::to_allocvec(&Document::Freeze(freeze.clone())).expect("it is written");
+    assert_eq!(document, [&[5][..], &bytes].concat());
+    assert_eq!(freeze.encode()[..], [&[1][..], &bytes].concat());
+    assert_eq!(Freeze::decode(&freeze.encode()), Some(freeze));
+}
+
+#[test]
+fn a_freeze_tightens_and_a_thaw_does_not() {
+    for what in Freezable::ALL {
+        assert!(act(Deed::Frozen(what), None).tightens() && !act(Deed::Thawed(what), None).tightens());
+    }
 }

@@ -4,12 +4,14 @@ use bitcoin::secp256k1::{All, Secp256k1};
 
 use super::plan::Planned;
 use super::{
-    Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, clock, digest_keys, keys, token, users,
-    wallets,
+    Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, Target, clock, digest_keys, freezes,
+    keys, token, users, wallets,
 };
+use crate::freeze::Freeze;
 use crate::pin::Role;
 use crate::receipt::{Change, Receipt};
 use crate::record::Versioned;
+use crate::seal::RecordKey;
 use crate::state::{ClockRecord, KeyRecord, PinKnown, TokenRecord, UserRecord, WalletState};
 
 /// The present records, and the names that are in use.
@@ -31,6 +33,9 @@ pub trait Present {
 
     /// The readings that the wall clock is compared with, if it was ever trusted.
     fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, Self::Error>;
+
+    /// The record of a freeze, while there is one.
+    fn freeze(&self, place: &RecordKey) -> Result<Option<Versioned<Freeze>>, Self::Error>;
 
     /// Whether a wallet or key has this label, including closed ones.
     fn has_label(&self, label: &str) -> bool;
@@ -63,6 +68,8 @@ pub fn decide<P: Present>(
         Planned::MakeDigestKey(id, record, key) => keys::make(id, (&**record, &**key), moment, present)?,
         Planned::ChangeDigestKey(id, change) => digest_keys::change(id, change, moment, present, secp)?,
         Planned::TakeClock(said) => clock::take(*said, moment, present)?,
+        Planned::Freeze(target) => freezes::freeze(target, moment, present)?,
+        Planned::Thaw(target) => freezes::thaw(target, moment, present)?,
     };
     Ok(Change::new(batch, approved))
 }
@@ -80,14 +87,20 @@ pub enum Done {
     UserPinUnlocked,
     /// A user was enrolled.
     Enrolled(Enrolment),
-    /// A user was removed or unlocked.
-    UserChanged,
+    /// A user was unlocked.
+    UserUnlocked,
+    /// The user of this name was removed, and a freeze with it.
+    UserRemoved(String),
     /// A wallet was created or changed.
     Wallet(KeyId),
     /// A key that signs digests was created or changed.
     DigestKey(KeyId),
     /// The clock was accepted.
     ClockTaken,
+    /// It was frozen.
+    Frozen(Target),
+    /// It was thawed.
+    Thawed(Target),
 }
 
 /// Evidence: the caller knows the new PIN.
@@ -114,10 +127,13 @@ impl Receipt<Approved<Plan>> {
             Planned::ChangePin { old, new } => Done::PinChanged(NewPin(old.changed_to(&new))),
             Planned::UnlockUserPin => Done::UserPinUnlocked,
             Planned::Enrol(_, enrolment) => Done::Enrolled(enrolment),
-            Planned::RemoveUser(_) | Planned::UnlockUser(_) => Done::UserChanged,
+            Planned::RemoveUser(user) => Done::UserRemoved(user.name),
+            Planned::UnlockUser(_) => Done::UserUnlocked,
             Planned::MakeWallet(id, ..) | Planned::ChangeWallet(id, _) => Done::Wallet(id),
             Planned::MakeDigestKey(id, ..) | Planned::ChangeDigestKey(id, _) => Done::DigestKey(id),
             Planned::TakeClock(_) => Done::ClockTaken,
+            Planned::Freeze(target) => Done::Frozen(target),
+            Planned::Thaw(target) => Done::Thawed(target),
         }
     }
 }

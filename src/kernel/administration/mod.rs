@@ -58,6 +58,7 @@ mod approved;
 mod clock;
 mod decide;
 mod digest_keys;
+mod freezes;
 mod keys;
 pub(crate) mod naming;
 mod plan;
@@ -120,6 +121,10 @@ pub enum Act {
     ChangeDigestKey(KeyId, KeyChange),
     /// Accept the wall clock: this is the time, Unix seconds.
     TakeClock(u64),
+    /// Freeze a thing: nothing is signed with it, or for it, until it is thawed.
+    Freeze(Target),
+    /// End a freeze.
+    Thaw(Target),
 }
 
 impl Act {
@@ -139,6 +144,8 @@ impl Act {
             Act::MakeDigestKey(_) => Deed::KeyCreated,
             Act::ChangeDigestKey(..) => Deed::KeyUpdated,
             Act::TakeClock(_) => Deed::ClockTaken,
+            Act::Freeze(target) => Deed::Frozen(target.what()),
+            Act::Thaw(target) => Deed::Thawed(target.what()),
         }
     }
 
@@ -148,6 +155,8 @@ impl Act {
             Act::Initialise(_) | Act::TakeClock(_) => Timing::Clock,
             // The security officer can log in under any clock, and change the PIN under any.
             Act::ChangePin { old, .. } if old.role() == Role::So => Timing::OrNewest,
+            // No clock stands in the way of an emergency.
+            Act::Freeze(_) => Timing::OrNewest,
             _ => Timing::Believed,
         }
     }
@@ -163,7 +172,9 @@ impl Act {
             | Act::ChangeWallet(..)
             | Act::MakeDigestKey(_)
             | Act::ChangeDigestKey(..)
-            | Act::TakeClock(_) => true,
+            | Act::TakeClock(_)
+            | Act::Freeze(_)
+            | Act::Thaw(_) => true,
             Act::SetUserPin(_)
             | Act::ChangePin { .. }
             | Act::LoseUserPin
@@ -204,6 +215,19 @@ pub struct UserId {
     pub name: String,
     /// The OTP key.
     pub key: OtpKeyId,
+}
+
+/// The thing to freeze or thaw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Everything.
+    Everything,
+    /// A wallet.
+    Wallet(KeyId),
+    /// A key that signs digests.
+    DigestKey(KeyId),
+    /// A user.
+    User(UserId),
 }
 
 /// A user to enrol.

@@ -4,7 +4,8 @@ use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
 use super::{
-    Act, Approved, Enrolment, KeyId, Refused, UserId, WalletChange, digest_keys, keys, token, users, wallets,
+    Act, Approved, Enrolment, KeyId, Refused, Target, UserId, WalletChange, digest_keys, keys, token, users,
+    wallets,
 };
 use crate::digest_key::{DigestKey, DigestKeyRecord};
 use crate::key::KeyChange;
@@ -31,6 +32,8 @@ pub(super) enum Planned {
     MakeDigestKey(KeyId, Box<DigestKeyRecord>, Box<DigestKey>),
     ChangeDigestKey(KeyId, KeyChange),
     TakeClock(u64),
+    Freeze(Target),
+    Thaw(Target),
 }
 
 /// Fresh randomness from inside: as many bytes as the act needs.
@@ -73,7 +76,9 @@ impl Act {
             | Act::UnlockUser(_)
             | Act::ChangeWallet(..)
             | Act::ChangeDigestKey(..)
-            | Act::TakeClock(_) => &[],
+            | Act::TakeClock(_)
+            | Act::Freeze(_)
+            | Act::Thaw(_) => &[],
         }
     }
 }
@@ -115,6 +120,8 @@ pub fn check(
                 Planned::ChangeDigestKey(id, change)
             }
             Act::TakeClock(said) => Planned::TakeClock(said),
+            Act::Freeze(target) => Planned::Freeze(target),
+            Act::Thaw(target) => Planned::Thaw(target),
         }))
     })
 }

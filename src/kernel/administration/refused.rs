@@ -52,6 +52,8 @@ pub enum Refused {
     DigestKey(DigestKeyError),
     /// An invalid policy.
     Policy(PolicyError),
+    /// The thing is frozen already, or not frozen at all.
+    StandsAlready,
 }
 
 impl From<WalletError> for Refused {

@@ -3,6 +3,7 @@
 use super::naming::{check_issuer, check_user_name};
 use super::{Enrolment, Fresh, Moment, NewUser, Present, Refused, UserId};
 use crate::factor::Factor;
+use crate::freeze::place_of;
 use crate::otp::{OtpKey, SECRET_LEN};
 use crate::receipt::Batch;
 use crate::record::Versioned;
@@ -33,14 +34,16 @@ pub(super) fn remove<P: Present>(id: &UserId, moment: &Moment, present: &P) -> R
     if let Some(signs_for) = present.signs_for(&id.name) {
         return Err(Refused::UserInUse { user: id.name.clone(), signs_for }.into());
     }
-    Ok(state::remove_user(&of_enrolment(id, present)?, moment.now()?))
+    let user = of_enrolment(id, present)?;
+    let freeze = present.freeze(&place_of(&user.place))?;
+    Ok(state::remove_user(&user, freeze.as_ref(), moment.now()?))
 }
 
 pub(super) fn unlock<P: Present>(id: &UserId, moment: &Moment, present: &P) -> Result<Batch, P::Error> {
     Ok(state::unlock_user(&of_enrolment(id, present)?, moment.now()?))
 }
 
-fn of_enrolment<P: Present>(id: &UserId, present: &P) -> Result<Versioned<UserRecord>, P::Error> {
+pub(super) fn of_enrolment<P: Present>(id: &UserId, present: &P) -> Result<Versioned<UserRecord>, P::Error> {
     let user = present.user(&id.name)?.filter(|user| user.value.factor.otp_key().id() == id.key);
     Ok(user.ok_or_else(|| Refused::NoSuchUser(id.name.clone()))?)
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{Event, Link};
 use crate::act::{Deed, Document, DocumentDigest, RecordedAct};
+use crate::freeze::place_of;
 use crate::seal::{Kind, RecordKey};
 
 /// What is in force at one place, and since when.
@@ -103,6 +104,10 @@ impl InForce {
         }
         let place = RecordKey { kind, id: *id };
         let known = self.standing.remove(&place);
+        if *deed == Deed::UserRemoved {
+            // A user's freeze ends with the enrolment.
+            self.standing.remove(&place_of(&place));
+        }
         let reach = act.raised_reach().or(known.as_ref().and_then(|known| known.reach));
         if let Some(document) = document {
             self.standing
@@ -127,6 +132,7 @@ fn kind_of(deed: Deed) -> Kind {
         Deed::WalletCreated | Deed::WalletUpdated => Kind::Wallet,
         Deed::KeyCreated | Deed::KeyUpdated => Kind::DigestKey,
         Deed::ClockTaken => Kind::Clock,
+        Deed::Frozen(_) | Deed::Thawed(_) => Kind::Freeze,
     }
 }
 

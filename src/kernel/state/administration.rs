@@ -4,6 +4,7 @@ use super::records::{ClockRecord, Epoch, NobodyRecord, TokenRecord, UserRecord};
 use crate::act::{self, Deed, Document, RecordedAct};
 use crate::audit::Event;
 use crate::clock::Believed;
+use crate::freeze::Freeze;
 use crate::receipt::{Batch, Change, Content, Write};
 use crate::record::{Stored, Versioned};
 use crate::rule::Rule;
@@ -25,7 +26,7 @@ pub(crate) fn initialise(token: &TokenRecord, believed: Believed) -> Batch {
         first(Kind::Clock, ClockRecord { believed }.encode()),
     ];
     let event = of_token(Deed::Initialised, None, token);
-    Batch { writes, event, time: believed.wall }
+    Batch::new(writes, event, believed.wall)
 }
 
 /// Trusts the wall clock from here on, at its first reading in this run of the machine.
@@ -60,18 +61,18 @@ fn record_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed, event:
             content: Content::Put(record.encode()),
         },
     };
-    Batch { writes: vec![write], event, time: believed.wall }
+    Batch::new(vec![write], event, believed.wall)
 }
 
 /// Records that for the time being no code is checked.
 pub fn stop(failures: u32, now: u64) -> Change<Recorded> {
-    Change::new(Batch { writes: vec![], event: Event::Stopped { failures }, time: now }, Recorded)
+    Change::new(Batch::new(vec![], Event::Stopped { failures }, now), Recorded)
 }
 
 /// Records a PSBT that a rule refused before any code was checked.
 pub fn decline(wallet: &str, rule: Rule, now: u64) -> Change<Recorded> {
     let event = Event::PsbtRefused { wallet: wallet.into(), rule: rule.tag().into() };
-    Change::new(Batch { writes: vec![], event, time: now }, Recorded)
+    Change::new(Batch::new(vec![], event, now), Recorded)
 }
 
 /// Accepts a store that did not fit its anchor.
@@ -87,7 +88,7 @@ pub(crate) fn restore(old: Option<&Versioned<Epoch>>, store: u64, anchor: Option
         },
     };
     let event = Event::Restored { epoch: number, store, anchor };
-    Batch { writes: vec![write], event, time: now }
+    Batch::new(vec![write], event, now)
 }
 
 /// Enrols a user. The place follows from the name, so a second user with the same name cannot be written.
@@ -95,21 +96,53 @@ pub(crate) fn add_user(user: &UserRecord, now: u64) -> Batch {
     let place = RecordKey::user(&user.name);
     let writes = vec![Write { place, expected: None, content: Content::Put(user.encode()) }];
     let event = of_user(Deed::UserAdded, None, Some(user));
-    Batch { writes, event, time: now }
+    Batch::new(writes, event, now)
 }
 
-/// Removes a user. The caller has made sure, with no other act of administration in between, that no wallet
-/// lists the user.
-pub(crate) fn remove_user(user: &Versioned<UserRecord>, now: u64) -> Batch {
+/// Removes a user, and the user's freeze if there is one. The caller has made sure, with no other act of administration
+/// in between, that no wallet lists the user.
+pub(crate) fn remove_user(
+    user: &Versioned<UserRecord>,
+    freeze: Option<&Versioned<Freeze>>,
+    now: u64,
+) -> Batch {
     let event = of_user(Deed::UserRemoved, Some(&user.value), None);
-    Batch { writes: vec![user.remove()], event, time: now }
+    let writes = [user.remove()].into_iter().chain(freeze.map(Versioned::remove)).collect();
+    Batch::new(writes, event, now)
+}
+
+/// Records a freeze at `place`.
+pub(crate) fn freeze(place: RecordKey, freeze: &Freeze, now: u64) -> Batch {
+    let writes = vec![Write { place, expected: None, content: Content::Put(freeze.encode()) }];
+    let event = Event::Act(Box::new(RecordedAct {
+        deed: Deed::Frozen(freeze.what),
+        id: place.id,
+        name: freeze.name.clone(),
+        document: Some(Document::Freeze(freeze.clone())),
+        before: None,
+        changes: vec![],
+    }));
+    Batch::new(writes, event, now)
+}
+
+/// Ends a freeze. `name` is the name or label that the thing has now.
+pub(crate) fn thaw(freeze: &Versioned<Freeze>, name: String, now: u64) -> Batch {
+    let event = Event::Act(Box::new(RecordedAct {
+        deed: Deed::Thawed(freeze.value.what),
+        id: freeze.place.id,
+        name,
+        document: None,
+        before: Some(Document::Freeze(freeze.value.clone()).digest()),
+        changes: vec![],
+    }));
+    Batch::new(vec![freeze.remove()], event, now)
 }
 
 /// Unlocks a user: ends the row of wrong tries and the wait, never the 30-day budget.
 pub(crate) fn unlock_user(user: &Versioned<UserRecord>, now: u64) -> Batch {
     let unlocked = UserRecord { budget: user.value.budget.row_ended(), ..user.value.clone() };
     let event = of_user(Deed::UserUnlocked, Some(&user.value), Some(&unlocked));
-    Batch { writes: vec![user.put(&unlocked)], event, time: now }
+    Batch::new(vec![user.put(&unlocked)], event, now)
 }
 
 /// An act on the token's record.

@@ -147,7 +147,7 @@ pub(crate) fn add_key<K: KeyRecord>(id: [u8; 16], record: &K, opened: &K::Opened
         before: None,
         changes: vec![],
     }));
-    Batch { writes, event, time: now }
+    Batch::new(writes, event, now)
 }
 
 /// Changes a wallet or key to `new`. `before` and `since` are the opened old and new ones. The state is always
@@ -172,7 +172,7 @@ pub(crate) fn change_key<K: KeyRecord>(
         changes,
     }));
     let writes = vec![old.put(new), state.put(reached)];
-    Batch { writes, event, time: now }
+    Batch::new(writes, event, now)
 }
 
 /// The differences between the old and the new terms.

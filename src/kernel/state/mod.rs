@@ -16,6 +16,8 @@
 //! - T6. The limits of a period are judged against the state that the commit replaces, and the same commit
 //!   charges what leaves.
 //! - T7. Whatever the outcome of the codes, the same records are written, with the same lengths.
+//! - T8. No code is checked for a frozen thing, and no decision from before the freeze is committed after it
+//!   ([`super::freeze`]).
 
 mod administration;
 mod budget;
@@ -27,7 +29,9 @@ mod signable;
 mod way;
 
 pub use administration::{Recorded, believe_clock, decline, stop};
-pub(crate) use administration::{add_user, initialise, remove_user, restore, take_clock, unlock_user};
+pub(crate) use administration::{
+    add_user, freeze, initialise, remove_user, restore, take_clock, thaw, unlock_user,
+};
 pub use budget::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, Budget, LOCK_FROM, Locked,
 };
@@ -40,4 +44,6 @@ pub use pins::{
 pub(crate) use pins::{change_pin, is_so_pin, lose_user_pin, set_user_pin, unlock_user_pin};
 pub use records::{ClockRecord, Epoch, NobodyRecord, TokenRecord, UserRecord, WalletState};
 pub use signable::Signable;
-pub use way::{Claim, Consumed, Declined, Enrolment, Moment, Opened, Outcome, Subject, confirm, decide};
+pub use way::{
+    Claim, Consumed, Declined, Enrolment, Moment, Opened, Outcome, Subject, Untried, confirm, decide,
+};

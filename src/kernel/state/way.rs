@@ -25,6 +25,7 @@ use crate::approval::Approval;
 use crate::audit::{Answer, Asked, Event, Fate, TriedCode};
 use crate::binding::Binding;
 use crate::factor::{self, Against, Mark, Spends, SpentOn, Verified};
+use crate::freeze::{self, Frozen};
 use crate::policy::Verdict;
 use crate::receipt::{Batch, Change, Receipt, Write};
 use crate::record::Versioned;
@@ -129,6 +130,21 @@ pub enum Declined {
     Policy(Rule),
 }
 
+/// Why no code was looked at: nothing was charged, spent or learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Untried {
+    /// A user is locked or must wait.
+    Locked,
+    /// Something is frozen.
+    Frozen(Frozen),
+}
+
+impl From<Locked> for Untried {
+    fn from(_: Locked) -> Untried {
+        Untried::Locked
+    }
+}
+
 /// Evidence: the codes and the amounts of what was approved are recorded.
 pub struct Consumed<S> {
     asked: S,
@@ -171,19 +187,22 @@ impl<S> Receipt<Outcome<S>> {
 /// wallet or key.
 ///
 /// `wallet` was read just now: if another transaction were charged in between, the decision could not be written. As
-/// long as the last restoration is within the period, every limit of a period counts as spent.
-pub fn decide<S: Signable>(
+/// long as the last restoration is within the period, every limit of a period counts as spent. `is_frozen` says whether a record exists at
+/// the place of a freeze.
+pub fn decide<S: Signable, E: From<Untried>>(
     (key, asked): (&S::Key, S),
     claims: Vec<Claim>,
     wallet: &Versioned<WalletState>,
+    is_frozen: impl Fn(&RecordKey) -> Result<bool, E>,
     moment: Moment<'_>,
-) -> Result<Change<Outcome<S>>, Locked> {
+) -> Result<Change<Outcome<S>>, E> {
     assert!(asked.is_of(key), "what is asked for was checked for the key that is to sign it");
     let Verdict { rule, period } = asked.judged_by(key, claims.len(), moment.now);
     let is_of_store = claims.iter().all(|claim| claim.authority() == wallet.authority);
     assert!(is_of_store, "codes are compared with the records of the store that has the wallet");
+    let thawed = Thawed::look(Some(wallet.place), &claims, is_frozen)?;
     let binding = asked.binding();
-    let codes = Codes::compare(claims, Some(&binding), moment)?;
+    let codes = Codes::compare(claims, thawed, Some(&binding), moment).map_err(Untried::from)?;
     // Whatever the codes are: what would leave is charged, and compared with the limits.
     let charged = asked.charged_to(&wallet.value, &codes.marks, moment.now);
     let period_rule = period.refusing_rule(&charged.history, moment.epoch.restored(), moment.now);
@@ -212,9 +231,14 @@ pub fn decide<S: Signable>(
 pub struct Enrolment;
 
 /// Decides whether a code that was given only to be checked is right, and confirms its user.
-pub fn confirm(claim: Claim, moment: Moment<'_>) -> Result<Change<Outcome<Enrolment>>, Locked> {
-    let authority = claim.authority();
-    let codes = Codes::compare(vec![claim], None, moment)?;
+pub fn confirm<E: From<Untried>>(
+    claim: Claim,
+    is_frozen: impl Fn(&RecordKey) -> Result<bool, E>,
+    moment: Moment<'_>,
+) -> Result<Change<Outcome<Enrolment>>, E> {
+    let (authority, claims) = (claim.authority(), vec![claim]);
+    let thawed = Thawed::look(None, &claims, is_frozen)?;
+    let codes = Codes::compare(claims, thawed, None, moment).map_err(Untried::from)?;
     let answer = if codes.all_new().into() { Answer::Confirmed } else { Answer::WrongCode };
     // Also for a wrong first code, so that the link has the same length.
     let act = match &codes.claims[0].subject {
@@ -230,9 +254,41 @@ pub fn confirm(claim: Claim, moment: Moment<'_>) -> Result<Change<Outcome<Enrolm
     Ok(codes.outcome(Enrolment, asked, writes, answer, entropy, moment.now).in_store_of(authority))
 }
 
+/// Evidence: none of the things that a request needs is frozen, as far as was looked up. The commit makes sure that this still holds:
+/// the batch is only taken while no freeze exists at any of these places.
+struct Thawed(Vec<RecordKey>);
+
+impl Thawed {
+    /// Looks up the freezes of everything, of the wallet or key whose state is at `key`, and of each user. A code of a frozen user
+    /// refuses the whole request, whoever else approves it.
+    fn look<E: From<Untried>>(
+        key: Option<RecordKey>,
+        claims: &[Claim],
+        is_frozen: impl Fn(&RecordKey) -> Result<bool, E>,
+    ) -> Result<Thawed, E> {
+        let of_key = key.map(|key| (freeze::place_of(&key), Frozen::Key));
+        let of_users = claims.iter().filter_map(|claim| match &claim.subject {
+            Subject::User(user) => {
+                Some((freeze::place_of(&user.place), Frozen::User(user.value.name.clone())))
+            }
+            Subject::Nobody(_) => None,
+        });
+        let stops = [(freeze::EVERYTHING, Frozen::Everything)].into_iter().chain(of_key).chain(of_users);
+        let mut places = Vec::with_capacity(claims.len() + 2);
+        for (place, frozen) in stops {
+            if is_frozen(&place)? {
+                return Err(Untried::Frozen(frozen).into());
+            }
+            places.push(place);
+        }
+        Ok(Thawed(places))
+    }
+}
+
 /// The compared codes of one request.
 struct Codes {
     claims: Vec<Claim>,
+    thawed: Thawed,
     /// What each of them spends.
     marks: Vec<Mark>,
     /// Whether each is right and not spent.
@@ -246,6 +302,7 @@ impl Codes {
     /// is charged.
     fn compare(
         claims: Vec<Claim>,
+        thawed: Thawed,
         binding: Option<&Binding>,
         Moment { now, epoch, .. }: Moment<'_>,
     ) -> Result<Codes, Locked> {
@@ -276,7 +333,7 @@ impl Codes {
             new.push(is_new);
             repeats.push(again);
         }
-        Ok(Codes { claims, marks, new, repeats })
+        Ok(Codes { claims, thawed, marks, new, repeats })
     }
 
     fn all_new(&self) -> Choice {
@@ -356,9 +413,10 @@ impl Codes {
             .collect();
         let wrong = codes.iter().filter(|code| code.fate == Fate::Wrong).count();
         let wrong = u32::try_from(wrong).unwrap_or(u32::MAX);
-        let claims = self.claims;
+        let Codes { claims, thawed: Thawed(absent), .. } = self;
         let event = Event::Tried { codes, asked: facts, answer };
-        Change::new(Batch { writes, event, time: now }, Outcome { asked, claims, answer, wrong, entropy })
+        let batch = Batch::new(writes, event, now).while_absent(absent);
+        Change::new(batch, Outcome { asked, claims, answer, wrong, entropy })
     }
 
     fn name(&self, index: usize) -> Option<String> {

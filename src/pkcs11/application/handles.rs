@@ -33,6 +33,8 @@ pub(in crate::pkcs11) enum Object {
     Clock,
     /// The state of the backends' PIN, for the security officer.
     UserPin,
+    /// The freeze of everything.
+    Freeze,
     /// The profile that the token conforms to.
     Profile,
     /// An object that the application made itself.
@@ -46,7 +48,11 @@ impl Object {
             Object::User { .. } | Object::WalletPrivate(_) | Object::DigestPrivate(_) | Object::UserPin => {
                 true
             }
-            Object::WalletPublic(_) | Object::DigestPublic(_) | Object::Clock | Object::Profile => false,
+            Object::WalletPublic(_)
+            | Object::DigestPublic(_)
+            | Object::Clock
+            | Object::Freeze
+            | Object::Profile => false,
             Object::Session { is_private, .. } => *is_private,
         }
     }
@@ -102,6 +108,7 @@ impl Application {
             | Object::DigestPrivate(_)
             | Object::Clock
             | Object::UserPin
+            | Object::Freeze
             | Object::Profile => true,
         };
         if !is_there {

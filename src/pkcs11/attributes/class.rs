@@ -25,6 +25,8 @@ pub(in crate::pkcs11) enum Class {
     Clock,
     /// The backends' PIN.
     UserPin,
+    /// The freeze of everything.
+    Freeze,
     /// A profile that the token conforms to.
     Profile,
     /// A data object of a session.
@@ -35,7 +37,7 @@ pub(in crate::pkcs11) enum Class {
 
 impl Class {
     /// All of them.
-    const ALL: [Class; 10] = [
+    const ALL: [Class; 11] = [
         Class::OtpKey,
         Class::WalletPublic,
         Class::WalletPrivate,
@@ -43,6 +45,7 @@ impl Class {
         Class::DigestPrivate,
         Class::Clock,
         Class::UserPin,
+        Class::Freeze,
         Class::Profile,
         Class::Data,
         Class::PublicKey,
@@ -79,6 +82,7 @@ impl Class {
             Class::DigestPrivate => &[OBJECT, STORAGE, KEY, PRIVATE_KEY, EC_PRIVATE_KEY, APPROVED],
             Class::Clock => &[OBJECT, CLOCK],
             Class::UserPin => &[OBJECT, USER_PIN],
+            Class::Freeze => &[OBJECT, FREEZE],
             Class::Profile => &[OBJECT, STORAGE, PROFILE],
             Class::Data => &[OBJECT, STORAGE, DATA],
             Class::PublicKey => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY],
@@ -101,6 +105,8 @@ const USER_PIN: Table = &[
     CKA_COUNTERSIGN_PIN_LOST,
     CKA_COUNTERSIGN_PIN_TRIES,
 ];
+/// `include/countersign.h`, "Freezes".
+const FREEZE: Table = &[CKA_HW_FEATURE_TYPE, CKA_COUNTERSIGN_FROZEN];
 /// Section 4.5.
 const DATA: Table = &[CKA_APPLICATION, CKA_OBJECT_ID, CKA_VALUE];
 /// Section 4.8.
@@ -200,9 +206,10 @@ const USER: Table = &[
     CKA_COUNTERSIGN_LOCKED,
     CKA_COUNTERSIGN_FAILURES,
     CKA_COUNTERSIGN_STOPPED,
+    CKA_COUNTERSIGN_FROZEN,
 ];
 /// `include/countersign.h`, "Attributes of a wallet": those that a key that signs digests also has.
-const APPROVED: Table = &[CKA_COUNTERSIGN_USERS, CKA_COUNTERSIGN_POLICY];
+const APPROVED: Table = &[CKA_COUNTERSIGN_USERS, CKA_COUNTERSIGN_POLICY, CKA_COUNTERSIGN_FROZEN];
 /// The rest of them.
 const WALLET: Table = &[
     CKA_COUNTERSIGN_NETWORK,

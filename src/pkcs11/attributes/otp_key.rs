@@ -52,6 +52,7 @@ pub(in crate::pkcs11) fn of_user(user: &UserView, kind: CK_ATTRIBUTE_TYPE) -> Va
         CKA_COUNTERSIGN_LOCKED => bool(user.locked),
         CKA_COUNTERSIGN_FAILURES => ulong(user.failures as CK_ULONG),
         CKA_COUNTERSIGN_STOPPED => bool(user.stopped),
+        CKA_COUNTERSIGN_FROZEN => bool(user.frozen),
         CKA_COUNTERSIGN_OTP_HASH => ulong(match user.hash {
             OtpHash::Sha1 => CKM_SHA_1,
             OtpHash::Sha256 => CKM_SHA256,

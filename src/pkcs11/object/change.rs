@@ -9,7 +9,7 @@ use super::super::request::TemplateEntry;
 use super::super::rv::{Answer, Rv};
 use super::super::template::{bool_value, each_once, text, ulong_value};
 use super::super::vendor::*;
-use crate::admin::{Act, KeyChange, UserId, WalletChange};
+use crate::admin::{Act, KeyChange, Target, UserId, WalletChange};
 use crate::kernel::utc;
 use crate::kernel::wallet::Reach;
 
@@ -34,7 +34,7 @@ impl Application {
                 _ => {
                     let administration = self.administration(session)?;
                     match change_of(&object, &each_once(template)?)? {
-                        Some(act) => administration.perform(act).map(drop),
+                        Some(act) => administration.change(act),
                         None => Ok(()),
                     }
                 }
@@ -45,6 +45,9 @@ impl Application {
 
 /// The act that a template asks for, or none for an empty template.
 fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>> {
+    if let Some(act) = freeze_of(object, template)? {
+        return Ok(Some(act));
+    }
     let act = match object {
         Object::User { name, key_id } => {
             check_unlocking(template)?;
@@ -52,6 +55,10 @@ fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
         }
         Object::Clock => return Ok(clock_change(template)?.map(Act::TakeClock)),
         Object::UserPin => return pin_change(template),
+        // Nothing else can be set of it.
+        Object::Freeze => {
+            return template.first().map_or(Ok(None), |entry| Err(Class::Freeze.refusal(entry.kind)));
+        }
         Object::DigestPublic(id) => {
             Act::ChangeDigestKey(*id, digest_key_change(Class::DigestPublic, template)?)
         }
@@ -63,6 +70,26 @@ fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
         Object::Profile | Object::Session { .. } => return Err(Rv(CKR_ACTION_PROHIBITED)),
     };
     Ok(if template.is_empty() { None } else { Some(act) })
+}
+
+/// The freeze or thaw that a template asks for. The template has no other attribute, because each act has its own link in the audit.
+fn freeze_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>> {
+    let target = match object {
+        Object::Freeze => Target::Everything,
+        Object::User { name, key_id } => Target::User(UserId { name: name.clone(), key: *key_id }),
+        Object::WalletPublic(id) | Object::WalletPrivate(id) => Target::Wallet(*id),
+        Object::DigestPublic(id) | Object::DigestPrivate(id) => Target::DigestKey(*id),
+        Object::Clock | Object::UserPin | Object::Profile | Object::Session { .. } => return Ok(None),
+    };
+    match template {
+        [TemplateEntry { kind: CKA_COUNTERSIGN_FROZEN, value }] => {
+            Ok(Some(if bool_value(value)? { Act::Freeze(target) } else { Act::Thaw(target) }))
+        }
+        _ if template.iter().any(|entry| entry.kind == CKA_COUNTERSIGN_FROZEN) => {
+            Err(Rv(CKR_TEMPLATE_INCONSISTENT))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Checks the one attribute of a user that can be set: `CKA_COUNTERSIGN_LOCKED`, to false.

@@ -126,7 +126,7 @@ impl Application {
         // Hardware features are found only by searches that ask for them (section 4.3).
         if template.iter().any(|entry| entry.kind == CKA_CLASS && is_class(entry, CKO_HW_FEATURE)) {
             let role = self.role();
-            return [Object::Clock, Object::UserPin]
+            return [Object::Clock, Object::UserPin, Object::Freeze]
                 .into_iter()
                 .filter(|object| object.is_visible_to(role))
                 .collect();

@@ -21,7 +21,7 @@ use super::rv::{Answer, Rv};
 use super::session_object::SessionObject;
 use super::template::{bool_value, each_once, value_of};
 use super::vendor::*;
-use crate::admin::{Act, UserId};
+use crate::admin::{Act, Target, UserId};
 use crate::engine::{DigestKeyId, UserPinView, UserView, WalletId};
 use crate::kernel::clock::ClockError;
 use crate::kernel::digest_key::DigestKey;
@@ -37,6 +37,7 @@ enum Loaded {
     DigestPrivate(DigestKeyId, Arc<DigestKey>),
     Clock { now: u64, refusal: Option<ClockError> },
     UserPin(UserPinView),
+    Freeze { is_frozen: bool },
     Profile,
     Session(Arc<SessionObject>),
 }
@@ -51,6 +52,7 @@ impl Loaded {
             Loaded::DigestPrivate(..) => Class::DigestPrivate,
             Loaded::Clock { .. } => Class::Clock,
             Loaded::UserPin(_) => Class::UserPin,
+            Loaded::Freeze { .. } => Class::Freeze,
             Loaded::Profile => Class::Profile,
             Loaded::Session(object) => object.class(),
         }
@@ -65,6 +67,7 @@ impl Loaded {
             Loaded::DigestPrivate(id, key) => attributes::of_digest_private(id, key, kind),
             Loaded::Clock { now, refusal } => attributes::of_clock(*now, *refusal, kind),
             Loaded::UserPin(pin) => attributes::of_user_pin(pin, kind),
+            Loaded::Freeze { is_frozen } => attributes::of_freeze(*is_frozen, kind),
             Loaded::Profile => attributes::of_profile(kind),
             Loaded::Session(object) => object.attribute(kind),
         }
@@ -174,6 +177,12 @@ impl Application {
             (Loaded::WalletPublic(id, _) | Loaded::WalletPrivate(id, _), CKA_COUNTERSIGN_REACH) => {
                 Ok(attributes::reach(self.engine.reach(id)?))
             }
+            (Loaded::WalletPublic(id, _) | Loaded::WalletPrivate(id, _), CKA_COUNTERSIGN_FROZEN) => {
+                Ok(attributes::bool(self.engine.is_frozen(&Target::Wallet(*id))?))
+            }
+            (Loaded::DigestPublic(id, _) | Loaded::DigestPrivate(id, _), CKA_COUNTERSIGN_FROZEN) => {
+                Ok(attributes::bool(self.engine.is_frozen(&Target::DigestKey(*id))?))
+            }
             _ => loaded.attribute(kind),
         };
         value.map(Zeroizing::new).map_err(|hidden| match hidden {
@@ -208,6 +217,7 @@ impl Application {
                 Some(Loaded::Clock { now, refusal })
             }
             Object::UserPin => self.engine.user_pin()?.map(Loaded::UserPin),
+            Object::Freeze => Some(Loaded::Freeze { is_frozen: self.engine.is_frozen(&Target::Everything)? }),
             Object::Profile => Some(Loaded::Profile),
             Object::Session { number, .. } => self.session_object(*number).map(Loaded::Session),
         })

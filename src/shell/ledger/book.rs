@@ -164,16 +164,15 @@ impl Book {
         self.failures.clone()
     }
 
-    /// Puts a batch behind all that wait, if every record still has the version that the batch expects.
-    /// Returns the sequence of its link, and where to wait for it.
+    /// Puts a batch behind all that wait, if every record still has the version that the batch expects, and none exists where the batch
+    /// expects none. Returns the sequence of its link, and where to wait for it.
     pub(super) fn enter(
         &mut self,
         key: &DataKey,
         random: &dyn Random,
         batch: &Batch,
     ) -> Result<(u64, Arc<Condvar>), LedgerError> {
-        let version = |place| self.index.get(place).map(|(version, _)| *version);
-        if batch.writes.iter().any(|write| version(&write.place) != write.expected) {
+        if batch.is_overtaken(|place| self.version(place)) {
             return Err(LedgerError::Conflict);
         }
         let sequence = self.newest.sequence + 1;

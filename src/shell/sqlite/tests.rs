@@ -136,6 +136,19 @@ fn schema_a_commit_that_changes_other_rows_is_none() {
     }
 }
 
+/// A version that does not know a kind of record cannot obey it: a freeze, say.
+#[test]
+fn a_record_of_a_kind_that_only_a_newer_version_knows_keeps_the_store_closed() {
+    let read = |kind: u8| {
+        let store = Store::new();
+        store.change(&format!("INSERT INTO record VALUES ({kind}, zeroblob(16), 1, x'00')"));
+        store.open().rows(&mut |_, _| Ok(()))
+    };
+    assert!(read(Kind::Freeze as u8).is_ok());
+    let unknown = (1..).find(|kind| Kind::from_u8(*kind).is_none()).expect("there are not so many kinds");
+    assert!(matches!(read(unknown), Err(LedgerError::State(StateError::Sealed(_)))));
+}
+
 #[test]
 fn a_commit_writes_and_removes_records_that_exist_or_not() {
     let store = Store::new();

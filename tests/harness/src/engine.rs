@@ -480,8 +480,7 @@ impl Ledger for MemoryLedger {
         }
         let mut state = self.state();
         state.check_open()?;
-        let version = |place| state.records.get(place).map(|(version, _): &Plain| *version);
-        if batch.writes.iter().any(|write| version(&write.place) != write.expected) {
+        if batch.is_overtaken(|place| state.records.get(place).map(|(version, _)| *version)) {
             return Err(LedgerError::Conflict);
         }
         match state.fail_at {

@@ -99,6 +99,7 @@ const USER: Table = &[
     (CKA_COUNTERSIGN_LOCKED, False),
     (CKA_COUNTERSIGN_FAILURES, Ulong(0)),
     (CKA_COUNTERSIGN_STOPPED, False),
+    (CKA_COUNTERSIGN_FROZEN, False),
 ];
 
 /// The attributes of both sides of an EC key pair that was made inside.
@@ -112,6 +113,7 @@ const EC_PAIR: Table = &[
     (CKA_EC_PARAMS, Len(7)),
     (CKA_COUNTERSIGN_USERS, Len(5)),
     (CKA_COUNTERSIGN_POLICY, Any),
+    (CKA_COUNTERSIGN_FROZEN, False),
 ];
 
 /// "Common public key attributes" and "Elliptic curve public key object attributes".
@@ -190,6 +192,13 @@ const CLOCK: Table = &[
     (CKA_HW_FEATURE_TYPE, Ulong(CKH_CLOCK)),
     (CKA_VALUE, Len(16)),
     (CKA_COUNTERSIGN_CLOCK_REFUSAL, Empty),
+];
+
+/// "Hardware feature common attributes", and ours: the freeze of everything.
+const FREEZE: Table = &[
+    (CKA_CLASS, Ulong(CKO_HW_FEATURE)),
+    (CKA_HW_FEATURE_TYPE, Ulong(CKH_COUNTERSIGN_FREEZE)),
+    (CKA_COUNTERSIGN_FROZEN, False),
 ];
 
 /// "Common storage object attributes" if the template does not give them.
@@ -361,7 +370,10 @@ fn every_object_has_the_attributes_of_its_class_and_no_other() {
         );
         let one = |class| raw.find(session, &[(CKA_CLASS, ulong(class))]).expect("it finds")[0];
         check(&raw, session, one(CKO_PROFILE), &[STORAGE, PROFILE]);
-        check(&raw, session, one(CKO_HW_FEATURE), &[CLOCK]);
+        let features = raw.find(session, &[(CKA_CLASS, ulong(CKO_HW_FEATURE))]).expect("it finds");
+        let [clock, freeze] = features[..] else { panic!("{features:?}") };
+        check(&raw, session, clock, &[CLOCK]);
+        check(&raw, session, freeze, &[FREEZE]);
         let data = raw.create(session, &[(CKA_CLASS, ulong(CKO_DATA))]).expect("it is made");
         check(&raw, session, data, &[STORAGE_OF_SESSION, DATA]);
         let point = [&[0x04, 33][..], &generator()].concat();

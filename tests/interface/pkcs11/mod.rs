@@ -9,6 +9,7 @@ mod attributes;
 mod clock;
 mod digest_key;
 mod find;
+mod freeze;
 mod functions;
 mod general;
 mod key_management;

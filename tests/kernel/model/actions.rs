@@ -17,6 +17,8 @@ pub(crate) enum Action {
     Answer(usize),
     /// The answer that the user is locked leaves.
     TellLocked(usize),
+    /// The administrator, who is a caller, too, freezes: it is queued.
+    Freeze,
     /// A caller finds no leader, leads, and writes a batch.
     Lead,
     /// The leader, or the opening, does the next step of the plan.
@@ -73,6 +75,7 @@ impl Model for Protocol {
             Action::Enqueue(caller) => self.enqueue(&mut state, caller)?,
             Action::Answer(caller) => answer(&mut state, caller),
             Action::TellLocked(caller) => state.callers[caller] = Caller::Idle,
+            Action::Freeze => freeze(&mut state)?,
             Action::Lead => self.lead(&mut state)?,
             Action::Advance => self.advance(&mut state)?,
             Action::Fail { torn } => self.fail(&mut state, torn)?,
@@ -136,6 +139,9 @@ impl Protocol {
         }
         let takes = engine.phase == Phase::Serving && engine.sequence < self.links;
         if takes && state.callers.contains(&Caller::Idle) {
+            if self.freezes && !engine.newest.frozen {
+                actions.push(Action::Freeze);
+            }
             actions.push(Action::Ask(Request { code: Code::Wrong, digest: 0 }));
             for step in 1..=STEPS {
                 let asks = |digest| Action::Ask(Request { code: Code::Of(step), digest });
@@ -151,8 +157,9 @@ impl Protocol {
     fn ask(&self, state: &mut State, request: Request) -> Option<()> {
         let engine = state.engine?;
         let caller = state.callers.iter().position(|caller| *caller == Caller::Idle)?;
-        // A user who is locked by anchored entries is refused, and nothing changes.
-        if self.is_locked(engine.newest) && engine.sequence <= state.anchored.sequence {
+        // A user who is locked or frozen by anchored entries is refused, and nothing changes.
+        let is_refused = self.is_locked(engine.newest) || engine.newest.frozen;
+        if is_refused && engine.sequence <= state.anchored.sequence {
             return None;
         }
         state.callers[caller] = self.decided(state, &engine, request, false);
@@ -168,6 +175,9 @@ impl Protocol {
             }
             return Caller::Settling { sequence: engine.sequence };
         }
+        if engine.newest.frozen {
+            return Caller::Settling { sequence: engine.sequence };
+        }
         let (kind, after) = self.decide(engine.newest, request, state.now);
         if kind == Kind::Retry && self.has(Flaw::RetryWithoutEntry)
             || kind == Kind::Wrong && self.has(Flaw::WrongIsNotWritten)
@@ -176,7 +186,7 @@ impl Protocol {
         }
         let tells = self.has(Flaw::TellsDecisions);
         state.wrong += u8::from(tells && !known && kind == Kind::Wrong);
-        Caller::Decided { request, kind, after, version: engine.sequence, known: known || tells }
+        Caller::Decided { request, kind, after, version: engine.version, known: known || tells }
     }
 
     fn enqueue(&self, state: &mut State, caller: usize) -> Option<()> {
@@ -186,7 +196,10 @@ impl Protocol {
         };
         state.callers[caller] = if engine.phase == Phase::Closed {
             Caller::Idle
-        } else if version == engine.sequence || self.has(Flaw::NoCompareAndSet) {
+        } else if version == engine.version
+            && (!engine.newest.frozen || self.has(Flaw::IgnoresFreezesAtCommit))
+            || self.has(Flaw::NoCompareAndSet)
+        {
             queue(engine, request, kind, after, known)
         } else {
             let engine = *engine;
@@ -300,9 +313,25 @@ fn digests(state: &State, engine: &Engine) -> u8 {
 /// Gives an entry the next place in the chain. From here on, others read its change.
 fn queue(engine: &mut Engine, request: Request, kind: Kind, after: Records, known: bool) -> Caller {
     engine.sequence += 1;
-    engine.newest = after;
+    if kind == Kind::Freeze {
+        engine.newest.frozen = true;
+    } else {
+        // The freeze has a record of its own: no other entry writes it.
+        (engine.newest, engine.version) =
+            (Records { frozen: engine.newest.frozen, ..after }, engine.sequence);
+    }
+    let after = engine.newest;
     let entry = Entry { sequence: engine.sequence, kind, after };
     Caller::Waiting { request, entry, in_batch: false, known }
+}
+
+/// The batch expects that there is no record of the freeze yet, and no version of any other record.
+fn freeze(state: &mut State) -> Option<()> {
+    let caller = state.callers.iter().position(|caller| *caller == Caller::Idle)?;
+    let engine = state.engine.as_mut()?;
+    let nothing = Request { code: Code::Wrong, digest: 0 };
+    state.callers[caller] = queue(engine, nothing, Kind::Freeze, engine.newest, true);
+    Some(())
 }
 
 /// An observer learns the outcome of these callers' requests.
@@ -320,6 +349,7 @@ fn learn(state: &mut State, of: impl Fn(&Caller) -> bool) {
 fn answer(state: &mut State, caller: usize) {
     if let Caller::Woken { request, kind, known } = state.callers[caller] {
         state.wrong += u8::from(kind == Kind::Wrong && !known);
+        state.frozen |= kind == Kind::Freeze;
         if let (Code::Of(step), Kind::Consume | Kind::Retry) = (request.code, kind) {
             state.signed.add(step, request.digest);
         }

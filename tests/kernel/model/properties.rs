@@ -12,6 +12,7 @@ pub(crate) const DURABLE: &str = "M4: what was signed is durable and anchored";
 pub(crate) const OPENS: &str = "M5: after a crash the module opens";
 pub(crate) const FRESH: &str = "M6: an older store never opens";
 pub(crate) const ONCE: &str = "M7: a signature is spent once";
+pub(crate) const FROZEN: &str = "M8: nothing comes of a request behind a freeze, and a freeze stays";
 
 /// All properties that can show within the bounds of `protocol`.
 pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
@@ -23,6 +24,7 @@ pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
         Property::always(OPENS, opens),
         Property::always(FRESH, is_fresh),
         Property::always(ONCE, is_spent_once),
+        Property::always(FROZEN, is_frozen),
         Property::sometimes("a signature leaves", |_, state: &State| state.signed.count() > 0),
         Property::sometimes("the same signature leaves again", |_, state: &State| {
             woken(state, Kind::Retry, |step, digest| {
@@ -46,7 +48,7 @@ pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
         Property::sometimes("a decision meets a newer version", |_, state: &State| {
             state.callers.iter().any(|caller| match *caller {
                 Caller::Decided { version, .. } => {
-                    state.engine.is_some_and(|engine| version != engine.sequence)
+                    state.engine.is_some_and(|engine| version != engine.version)
                 }
                 _ => false,
             })
@@ -68,6 +70,17 @@ pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
     } else {
         all.push(Property::sometimes("two transactions are signed", |_, state: &State| {
             state.signed.count() == STEPS
+        }));
+    }
+    if protocol.freezes {
+        all.push(Property::sometimes("a decision meets a freeze", |_, state: &State| {
+            let is_decided = |caller: &Caller| matches!(caller, Caller::Decided { .. });
+            state.engine.is_some_and(|engine| engine.newest.frozen) && state.callers.iter().any(is_decided)
+        }));
+        all.push(Property::sometimes("what is frozen opens", |_, state: &State| {
+            state
+                .engine
+                .is_some_and(|engine| matches!(engine.phase, Phase::Opening { .. }) && engine.newest.frozen)
         }));
     }
     if protocol.attacker {
@@ -109,6 +122,19 @@ fn is_fresh(_: &Protocol, state: &State) -> bool {
         }
         _ => true,
     }
+}
+
+/// Of what is queued or committed behind a freeze nothing is a request; and the module that tells that it is frozen opens as frozen.
+fn is_frozen(_: &Protocol, state: &State) -> bool {
+    let is_behind = |caller: &Caller| match caller {
+        Caller::Waiting { entry, .. } => entry.after.frozen && entry.kind != Kind::Freeze,
+        _ => false,
+    };
+    let stays = !state.frozen
+        || state.tampered
+        || state.disk.store.is_some_and(|store| store.records.frozen)
+            && state.engine.is_none_or(|engine| engine.newest.frozen);
+    !state.callers.iter().any(is_behind) && stays
 }
 
 fn is_spent_once(_: &Protocol, state: &State) -> bool {

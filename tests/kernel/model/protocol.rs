@@ -76,6 +76,10 @@ pub(crate) enum Flaw {
     NoCompareAndSet,
     /// The spent amount is kept in memory only.
     LimitInMemory,
+    /// Whether something is frozen is asked when a request is decided, and not when it is queued.
+    IgnoresFreezesAtCommit,
+    /// What is frozen is forgotten when the module is opened.
+    FreezesInMemory,
 }
 
 /// The protocol, with bounds that make it finite.
@@ -91,6 +95,8 @@ pub(crate) struct Protocol {
     pub(crate) crashes: u8,
     /// Whether the attacker can copy, put back and remove the store.
     pub(crate) attacker: bool,
+    /// Whether an administrator freezes the wallet, or the user, once.
+    pub(crate) freezes: bool,
 }
 
 impl Protocol {
@@ -194,6 +200,9 @@ impl Protocol {
         if self.has(Flaw::LimitInMemory) {
             newest.spent = 0;
         }
+        if self.has(Flaw::FreezesInMemory) {
+            newest.frozen = false;
+        }
         let synced = self.plan().iter().take_while(|commit| **commit == Commit::Sync).count();
         state.disk.store = Some(store);
         state.slots = slots;
@@ -202,6 +211,7 @@ impl Protocol {
             phase: Phase::Opening { rolled_forward },
             leading: Some(synced as u8),
             newest,
+            version: store.head.sequence,
             sequence: store.head.sequence,
             written: Anchor::of(&store),
         });

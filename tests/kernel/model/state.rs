@@ -47,8 +47,8 @@ impl Pairs {
     }
 }
 
-/// The records of one user and one wallet in one. Every entry writes it, so its version is the newest
-/// sequence.
+/// The records of one user and one wallet in one. Every entry writes it, except that of a freeze, which has its own record. The flag of
+/// that record is here, too, for the observer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Records {
     /// The step spent last; 0 for none.
@@ -61,6 +61,8 @@ pub(crate) struct Records {
     pub(crate) tries: u8,
     /// Amount spent; each transaction is 1.
     pub(crate) spent: u8,
+    /// Whether there is a record of a freeze.
+    pub(crate) frozen: bool,
 }
 
 /// The effect of an entry.
@@ -74,6 +76,8 @@ pub(crate) enum Kind {
     Refuse,
     /// Writes the records as they were, for a repeated request.
     Retry,
+    /// Freezes.
+    Freeze,
 }
 
 /// One link of the chain, with the records after it.
@@ -96,8 +100,8 @@ pub(crate) enum Caller {
     Waiting { request: Request, entry: Entry, in_batch: bool, known: bool },
     /// Its entry is committed: it opens the receipt.
     Woken { request: Request, kind: Kind, known: bool },
-    /// The user is locked by an entry that may still be pending. The caller waits until this sequence is
-    /// anchored.
+    /// The user is locked or frozen by an entry that may still be pending. The caller waits until this sequence
+    /// is anchored.
     Settling { sequence: u8 },
 }
 
@@ -202,6 +206,8 @@ pub(crate) struct Engine {
     pub(crate) leading: Option<u8>,
     /// The durable records with all pending entries.
     pub(crate) newest: Records,
+    /// The sequence of the newest entry that wrote the records of user and wallet: their version.
+    pub(crate) version: u8,
     /// The sequence of the newest entry, pending or durable.
     pub(crate) sequence: u8,
     /// The head to anchor: the last batch that this engine wrote, or the one at which it opened.
@@ -227,6 +233,8 @@ pub(crate) struct State {
     pub(crate) signed: Pairs,
     /// Observer: the number of codes that it knows to be wrong.
     pub(crate) wrong: u8,
+    /// Observer: whether the administrator was told that it is frozen.
+    pub(crate) frozen: bool,
     /// Observer: the newest head that was ever anchored.
     pub(crate) anchored: Head,
 }
@@ -247,6 +255,7 @@ impl State {
             tampered: false,
             signed: Pairs::default(),
             wrong: 0,
+            frozen: false,
             anchored: store.head,
         };
         protocol.open(&mut state, false);

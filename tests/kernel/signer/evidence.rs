@@ -16,7 +16,7 @@ use countersign::kernel::record::{Stored, Versioned};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization, DigestAuthorization, SignerError};
 use countersign::kernel::state::{
-    self, Budget, Claim, Consumed, Epoch, Moment, Outcome, Subject, UserRecord, WalletState,
+    self, Budget, Claim, Consumed, Epoch, Moment, Outcome, Subject, Untried, UserRecord, WalletState,
 };
 use harness::engine::scripts::{good_psbt, named};
 use harness::engine::{MEMORY_KEY, alone, watch};
@@ -77,9 +77,9 @@ fn decide<S: countersign::kernel::state::Signable>(
 ) -> Change<Outcome<S>> {
     let entropy = Zeroizing::new([5; 32]);
     let moment = Moment { now: NOW, epoch: Epoch::default(), entropy: &entropy };
-    let Ok(decided) = state::decide((key, asked), store.claims(), &store.state(), moment) else {
-        panic!("nobody is locked")
-    };
+    let (claims, state) = (store.claims(), store.state());
+    let decided = state::decide::<_, Untried>((key, asked), claims, &state, |_| Ok(false), moment);
+    let Ok(decided) = decided else { panic!("nobody is locked, and nothing is frozen") };
     decided
 }
 

@@ -310,7 +310,7 @@ pub fn charge_pin(
     };
     let pin = pin_of(old, role).cloned();
     let evidence = PinCharged { role, peer: peer.map(str::to_owned), at: now, pin };
-    let batch = Batch { writes: vec![token.put(&new)], event: Event::PinCharged(role), time: now };
+    let batch = Batch::new(vec![token.put(&new)], Event::PinCharged(role), now);
     Ok(Change::new(batch, evidence).in_store_of(token.authority))
 }
 
@@ -367,7 +367,7 @@ pub fn accept_pin(
     let PinCharged { role, peer, .. } = &matched.charged;
     let writes = vec![token.put(&accepted(matched, &token.value, None)?)];
     let known = PinKnown { role: *role, peer: peer.clone(), pin: matched.pin.name() };
-    Some(Change::new(Batch { writes, event: Event::PinAccepted(*role), time: now }, known))
+    Some(Change::new(Batch::new(writes, Event::PinAccepted(*role), now), known))
 }
 
 /// The same, and sets a new PIN.
@@ -379,7 +379,7 @@ pub(crate) fn change_pin(
 ) -> Option<Batch> {
     let record = accepted(matched, &token.value, Some(new))?;
     let event = of_token(Deed::PinChanged(matched.role()), Some(&token.value), &record);
-    Some(Batch { writes: vec![token.put(&record)], event, time: now })
+    Some(Batch::new(vec![token.put(&record)], event, now))
 }
 
 fn accepted(matched: &PinMatched, old: &TokenRecord, new: Option<PinRecord>) -> Option<TokenRecord> {
@@ -427,7 +427,7 @@ pub(crate) fn set_user_pin(
     }
     let record = TokenRecord { user: Some(UserPin::new(pin)), ..token.value.clone() };
     let event = of_token(Deed::PinSet(Role::User), Some(&token.value), &record);
-    Ok(Batch { writes: vec![token.put(&record)], event, time: now })
+    Ok(Batch::new(vec![token.put(&record)], event, now))
 }
 
 /// Declares the backends' PIN lost: nobody can log in with it any more, and another one may be set. None if
@@ -451,7 +451,7 @@ fn change_user_pin(
     let user = token.value.user.clone()?;
     let record = TokenRecord { user: Some(change(user)), ..token.value.clone() };
     let event = of_token(deed, Some(&token.value), &record);
-    Some(Batch { writes: vec![token.put(&record)], event, time: now })
+    Some(Batch::new(vec![token.put(&record)], event, now))
 }
 
 /// Whether `pin` is the security officer's. For the restoration of a store, which must be accepted before a

@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 
 use countersign::admin::{
-    Act, Administrator, Done, Enrolment, KeyChange, NewDigestKey, NewUser, NewWallet, UserId, WalletChange,
+    Act, Administrator, Done, Enrolment, KeyChange, NewDigestKey, NewUser, NewWallet, Target, UserId,
+    WalletChange,
 };
 use countersign::engine::{DigestKeyId, Engine, EngineError, WalletId};
 use countersign::kernel::otp::OtpKeyId;
@@ -79,6 +80,19 @@ impl Bench {
 
     pub fn change_digest_key(&self, id: &DigestKeyId, change: KeyChange) -> Result<(), EngineError> {
         self.change(Act::ChangeDigestKey(*id, change))
+    }
+
+    pub fn freeze(&self, target: &Target) -> Result<(), EngineError> {
+        self.change(Act::Freeze(target.clone()))
+    }
+
+    pub fn thaw(&self, target: &Target) -> Result<(), EngineError> {
+        self.change(Act::Thaw(target.clone()))
+    }
+
+    /// The user, to be frozen or thawed, as enrolled now.
+    pub fn target_user(&self, name: &str) -> Target {
+        Target::User(user_id(name, &self.key_id(name)))
     }
 
     pub fn take_clock(&self, said: u64) -> Result<(), EngineError> {

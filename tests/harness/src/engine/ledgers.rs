@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{MEMORY_KEY, Plain, unsealed};
 use countersign::kernel::anchor::StateError;
+use countersign::kernel::audit::Link;
 use countersign::kernel::failures::Failures;
 use countersign::kernel::receipt::{Batch, Committed, Content};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey, Unsealed};
@@ -42,8 +43,7 @@ impl Ledger for NoCommit {
 
     fn commit<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, LedgerError> {
         let (version, records) = &mut *self.0.lock().expect("not poisoned");
-        let found = |place| records.get(place).map(|(version, _)| *version);
-        if batch.writes.iter().any(|write| found(&write.place) != write.expected) {
+        if batch.is_overtaken(|place| records.get(place).map(|(version, _)| *version)) {
             return Err(LedgerError::Conflict);
         }
         *version += 1;
@@ -105,6 +105,19 @@ impl AnchorInMemory {
 
     fn key() -> DataKey {
         DataKey::new([1; 16], Zeroizing::new([2; 32]))
+    }
+
+    /// All links, while nobody has it open.
+    pub fn links(&self) -> Result<Vec<Link>, LedgerError> {
+        let store = SqliteSite::new(self.path.clone())?.open()?.expect("it was made");
+        let (key, mut links) = (AnchorInMemory::key(), Vec::new());
+        store.view()?.follow(0, &mut |sequence, sealed| {
+            let plaintext =
+                key.open(&RecordKey::link(sequence), sequence, &sealed).expect("it is of this store");
+            links.push(Link::decode(&plaintext).expect("a link"));
+            Ok(())
+        })?;
+        Ok(links)
     }
 
     pub fn reopen(&self) -> Result<SealedLedger, LedgerError> {

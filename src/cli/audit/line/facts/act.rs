@@ -1,6 +1,7 @@
 //! The fields of an act of administration.
 
 use countersign::kernel::act::{Change, Deed, RecordedAct};
+use countersign::kernel::freeze::Freezable;
 use countersign::kernel::pin::Role;
 use data_encoding::HEXLOWER;
 
@@ -11,14 +12,24 @@ impl<'a> Facts<'a> {
     pub(super) fn of_act(act: &'a RecordedAct) -> Facts<'a> {
         let RecordedAct { deed, id, name, document, before, changes } = act;
         let facts = match deed {
-            Deed::Initialised | Deed::ClockTaken => Facts::default(),
+            Deed::Initialised
+            | Deed::ClockTaken
+            | Deed::Frozen(Freezable::Everything)
+            | Deed::Thawed(Freezable::Everything) => Facts::default(),
             Deed::PinLost | Deed::PinUnlocked => Facts::of_role(Role::User),
             Deed::PinSet(role) | Deed::PinChanged(role) => Facts::of_role(*role),
-            Deed::UserAdded | Deed::UserConfirmed | Deed::UserUnlocked | Deed::UserRemoved => {
-                Facts::of_users(std::slice::from_ref(name))
+            Deed::UserAdded
+            | Deed::UserConfirmed
+            | Deed::UserUnlocked
+            | Deed::UserRemoved
+            | Deed::Frozen(Freezable::User)
+            | Deed::Thawed(Freezable::User) => Facts::of_users(std::slice::from_ref(name)),
+            Deed::WalletCreated | Deed::Frozen(Freezable::Wallet) | Deed::Thawed(Freezable::Wallet) => {
+                Facts::of_wallet(name)
             }
-            Deed::WalletCreated => Facts::of_wallet(name),
-            Deed::KeyCreated => Facts::of_key(name),
+            Deed::KeyCreated | Deed::Frozen(Freezable::DigestKey) | Deed::Thawed(Freezable::DigestKey) => {
+                Facts::of_key(name)
+            }
             Deed::WalletUpdated => Facts::of_wallet(name).changed(&[], &[], None),
             Deed::KeyUpdated => Facts::of_key(name).changed(&[], &[], None),
         };
