@@ -25,8 +25,8 @@ use crate::cores::{self, PeerNumber};
 use crate::engine::{Engine, EngineStanding};
 use crate::open::{OpenError, open_engine};
 use crate::ports::{LedgerStanding, ReopenError};
-use crate::remote::PeerRole;
 use crate::remote::standing::{Standing, Trouble};
+use crate::remote::{PeerRole, interface};
 
 /// The largest first handle. Handles count up from there, and never overflow.
 const MAX_FIRST_HANDLE: u64 = 1 << 62;
@@ -156,11 +156,13 @@ pub(super) fn standing() -> Answer<Standing> {
     Ok(present.fold(Standing::WELL, |standing, (_, trouble)| standing.with(trouble)))
 }
 
-/// The counts of the acts of administration, as a list of [`crate::kernel::act::ActCount`].
+/// The counts of administration ([`interface::Administration`]).
 pub(super) fn administration() -> Answer<Vec<u8>> {
     let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
     let host = host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
-    postcard::to_allocvec(&host.engine.act_counts()).map_err(|_| Rv(CKR_GENERAL_ERROR))
+    let frozen = host.engine.frozen_counts().map(|(what, count)| (what.name().to_owned(), count)).into();
+    let counted = interface::Administration { acts: host.engine.act_counts(), frozen };
+    postcard::to_allocvec(&counted).map_err(|_| Rv(CKR_GENERAL_ERROR))
 }
 
 /// Closes the engine.

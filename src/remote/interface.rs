@@ -57,12 +57,28 @@ pub struct Functions {
     pub close: unsafe extern "C" fn() -> CK_RV,
     /// The faults that keep the module from working: the place for the bits of [`Standing`].
     pub standing: unsafe extern "C" fn(*mut CK_ULONG) -> CK_RV,
-    /// Counts the acts of administration: a function that takes the list of [`ActCount`] (postcard), with its
-    /// context.
+    /// Counts administration: a function that takes [`Administration`] (postcard), with its context.
     pub administration: unsafe extern "C" fn(Deliver, *mut c_void) -> CK_RV,
     /// The newest line of the log about a refusal or failure in this process: a function that takes it, with
     /// its context. Each line is delivered once; without a new line, nothing is. It needs no engine.
     pub newest_line: unsafe extern "C" fn(Deliver, *mut c_void) -> CK_RV,
+}
+
+/// The counts of administration. New fields go to the end: a reader ignores the fields of a newer module, and gets empty lists from an
+/// older one.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Administration {
+    /// The acts since the module was opened, by kind and end.
+    pub acts: Vec<ActCount>,
+    /// How many things of each kind are frozen, by the kind's name.
+    pub frozen: Vec<(String, u64)>,
+}
+
+impl Administration {
+    fn decode(bytes: &[u8]) -> Administration {
+        let Ok((acts, rest)) = postcard::take_from_bytes(bytes) else { return Administration::default() };
+        Administration { acts, frozen: postcard::from_bytes(rest).unwrap_or_default() }
+    }
 }
 
 /// The newest line about a refusal or failure from the module in `library`, which this process has loaded.
@@ -172,11 +188,11 @@ impl Boundary for LoadedModule {
         }
     }
 
-    fn administration(&self) -> Vec<ActCount> {
+    fn administration(&self) -> Administration {
         let mut answer: Zeroizing<Vec<u8>> = Zeroizing::default();
         // SAFETY: the context is what `take` expects, and outlives the call.
         let rv = unsafe { (self.0.administration)(take, (&raw mut answer).cast()) };
-        if rv == CKR_OK { postcard::from_bytes(&answer).unwrap_or_default() } else { Vec::new() }
+        if rv == CKR_OK { Administration::decode(&answer) } else { Administration::default() }
     }
 }
 
@@ -221,4 +237,29 @@ pub enum LoadError {
         /// Its line of the log.
         why: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::act::Outcome;
+
+    #[test]
+    fn what_is_counted_is_read_of_an_older_module_and_of_a_newer_one() {
+        let acts = vec![ActCount { act: "pin-lost".into(), outcome: Outcome::Loosened, count: 3 }];
+        let frozen = vec![("wallet".to_owned(), 2)];
+        let counted = Administration { acts: acts.clone(), frozen: frozen.clone() };
+        let bytes = postcard::to_allocvec(&counted).expect("it is written");
+        let read = |bytes: &[u8]| {
+            let Administration { acts, frozen } = Administration::decode(bytes);
+            (acts, frozen)
+        };
+        assert_eq!(read(&bytes), (acts.clone(), frozen.clone()));
+        assert_eq!(read(&[&bytes[..], &[7]].concat()), (acts.clone(), frozen), "a newer one gives more");
+        // An older one gives the acts alone, and takes them alone.
+        let older = postcard::to_allocvec(&acts).expect("it is written");
+        assert_eq!(read(&older), (acts.clone(), vec![]));
+        assert_eq!(postcard::from_bytes::<Vec<ActCount>>(&bytes), Ok(acts));
+        assert_eq!(read(&[]), (vec![], vec![]));
+    }
 }

@@ -32,9 +32,8 @@ mod wire;
 
 use zeroize::Zeroizing;
 
+use self::interface::Administration;
 use self::standing::Standing;
-
-use crate::kernel::act::ActCount;
 
 /// A return value of the module.
 pub type CkRv = cryptoki_sys::CK_RV;
@@ -55,9 +54,9 @@ pub trait Boundary: Send + Sync + 'static {
     /// The faults that keep the module from working now.
     fn standing(&self) -> Standing;
 
-    /// The acts of administration since the module was opened, by kind and outcome.
-    fn administration(&self) -> Vec<ActCount> {
-        Vec::new()
+    /// What is counted of administration.
+    fn administration(&self) -> Administration {
+        Administration::default()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign::kernel::act::ActCount;
+use countersign::remote::interface::Administration;
 use countersign::remote::standing::{Standing, Trouble};
 use countersign::remote::{Boundary, PeerRole};
 
@@ -121,8 +121,8 @@ impl Health {
         lost.collect()
     }
 
-    /// The counts of the acts of administration.
-    pub(crate) fn acts(&self) -> Vec<ActCount> {
+    /// The counts of administration.
+    pub(crate) fn counted(&self) -> Administration {
         self.boundary.administration()
     }
 

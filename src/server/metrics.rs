@@ -7,6 +7,7 @@ use std::time::Duration;
 use countersign::kernel::act::ActCount;
 use countersign::remote::PeerRole;
 use countersign::remote::budget::Budget;
+use countersign::remote::interface::Administration;
 use countersign::remote::standing::Trouble;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -30,6 +31,7 @@ pub struct Metrics {
     troubles: Family<OfTrouble, Gauge>,
     doors_lost: Family<OfDoor, Gauge>,
     administration: Family<OfAct, Counter>,
+    frozen: Family<OfFrozen, Gauge>,
     connections: Family<OfDoor, Gauge>,
     accepted: Family<OfDoor, Counter>,
     refused: Family<RefusedPeer, Counter>,
@@ -171,6 +173,11 @@ struct OfAct {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfFrozen {
+    what: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfDirection {
     direction: &'static str,
 }
@@ -205,6 +212,7 @@ impl Metrics {
             troubles: Family::default(),
             doors_lost: Family::default(),
             administration: Family::default(),
+            frozen: Family::default(),
         };
         registry.register("connections", "Connections that are there", metrics.connections.clone());
         registry.register("connections_accepted", "Connections that peers opened", metrics.accepted.clone());
@@ -257,6 +265,11 @@ impl Metrics {
             "Acts of administration, by kind and outcome: done, with more allowed or not, or refused",
             metrics.administration.clone(),
         );
+        registry.register(
+            "frozen",
+            "Things that are frozen, by kind: wallets, keys, users, and 1 for everything",
+            metrics.frozen.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 
@@ -265,7 +278,7 @@ impl Metrics {
         self.budget_used.set(self.budgets.iter().map(|budget| budget.used() as i64).sum());
         self.show_health();
         self.resident.set(resident_bytes());
-        self.take_over_acts(&self.health.acts());
+        self.take_over(&self.health.counted());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("writing to a string does not fail");
@@ -291,11 +304,15 @@ impl Metrics {
     }
 
     /// The module counts these. Here they are only copied.
-    fn take_over_acts(&self, counts: &[ActCount]) {
-        for ActCount { act, outcome, count } in counts {
+    fn take_over(&self, Administration { acts, frozen }: &Administration) {
+        for ActCount { act, outcome, count } in acts {
             let of = OfAct { act: act.clone(), outcome: outcome.name() };
             let shown = self.administration.get_or_create_owned(&of);
             shown.inc_by(count.saturating_sub(shown.get()));
+        }
+        for (what, count) in frozen {
+            let shown = self.frozen.get_or_create_owned(&OfFrozen { what: what.clone() });
+            shown.set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
     }
 

@@ -22,6 +22,7 @@ use countersign::kernel::act::{ActCount, Outcome};
 use countersign::remote::budget::Budget;
 use countersign::remote::frame::{Frame, Received};
 use countersign::remote::hello::{Hello, Response, VERSION};
+use countersign::remote::interface::Administration;
 use countersign::remote::standing::{Standing, Trouble};
 use countersign::remote::stream::{Framed, Stream};
 use countersign::remote::{CkRv, PeerRole};
@@ -85,9 +86,12 @@ impl Boundary for Breaking {
         Standing::from_bits(self.bits.load(Ordering::SeqCst))
     }
 
-    fn administration(&self) -> Vec<ActCount> {
+    fn administration(&self) -> Administration {
         let count = self.acts.fetch_add(1, Ordering::SeqCst);
-        vec![ActCount { act: "wallet-updated".into(), outcome: Outcome::Loosened, count }]
+        let acts = vec![ActCount { act: "wallet-updated".into(), outcome: Outcome::Loosened, count }];
+        // The first of two is thawed at the end.
+        let frozen = vec![("wallet".into(), 2_u64.saturating_sub(count)), ("user".into(), 1)];
+        Administration { acts, frozen }
     }
 }
 
