@@ -50,9 +50,10 @@ impl CommandError {
     /// Adds the rule that refused, from the session in which it refused, and what to do about it. `show` is
     /// the command that shows the wallet or key.
     pub(crate) fn with_rule_of(mut self, session: &Session, show: &str) -> Self {
-        const WITH_A_RULE: [&str; 4] = [
+        const WITH_A_RULE: [&str; 5] = [
             "CKR_COUNTERSIGN_POLICY",
             "CKR_COUNTERSIGN_PSBT_REFUSED",
+            "CKR_COUNTERSIGN_FROZEN",
             "CKR_DATA_INVALID",
             "CKR_DATA_LEN_RANGE",
         ];
@@ -107,6 +108,7 @@ pub(crate) fn rv_name(rv: &RvError) -> String {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_PSBT_REFUSED) => "CKR_COUNTERSIGN_PSBT_REFUSED".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE) => "CKR_COUNTERSIGN_STATE".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => "CKR_COUNTERSIGN_CLOCK".into(),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_FROZEN) => "CKR_COUNTERSIGN_FROZEN".into(),
         named => countersign::shell::backing::rv_name(named),
     }
 }

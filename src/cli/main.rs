@@ -20,6 +20,7 @@ mod completions;
 mod destination;
 mod doctor;
 mod error;
+mod freeze;
 mod init;
 mod inside;
 mod key;
@@ -109,6 +110,8 @@ enum Verb {
     #[command(subcommand)]
     Psbt(psbt::Psbt),
     Sign(sign::Sign),
+    Freeze(freeze::Freeze),
+    Thaw(freeze::Thaw),
     #[command(subcommand)]
     Clock(clock::Clock),
     #[command(subcommand)]
@@ -144,6 +147,8 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Key(verb) => verb.run(&cli.global),
         Verb::Psbt(verb) => verb.run(&cli.global),
         Verb::Sign(verb) => verb.run(&cli.global),
+        Verb::Freeze(verb) => verb.run(&cli.global),
+        Verb::Thaw(verb) => verb.run(&cli.global),
         Verb::Clock(verb) => verb.run(&cli.global),
         Verb::Audit(verb) => verb.run(&cli.global),
         Verb::State(verb) => verb.run(&cli.global),

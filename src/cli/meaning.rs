@@ -44,6 +44,10 @@ pub(crate) enum Act<'a> {
     SetKey(&'a str),
     /// Signing with the labelled key.
     SignDigest(&'a str),
+    /// Freezing or thawing the named user.
+    SetUser(&'a str),
+    /// Freezing or thawing everything.
+    FreezeAll,
     /// Accepting the clock.
     SetClock,
 }
@@ -67,13 +71,13 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&
         Act::Sign(wallet) => of_signing(rv, wallet),
         Act::SignDigest(key) => of_signing_a_digest(rv, key),
         Act::ReadUri(name) => of_the_uri(rv, name),
-        Act::AddUser(name) | Act::UnlockUser(name) | Act::RemoveUser(name) => {
+        Act::AddUser(name) | Act::UnlockUser(name) | Act::RemoveUser(name) | Act::SetUser(name) => {
             of_administration(rv, "user", name)
         }
         Act::CreateWallet(label) | Act::SetWallet(label) => of_administration(rv, "wallet", label),
         Act::CreateKey(label) | Act::SetKey(label) => of_administration(rv, "key", label),
         Act::SetClock => of_the_clock(rv),
-        Act::ChangeUserPin | Act::Read => None,
+        Act::ChangeUserPin | Act::FreezeAll | Act::Read => None,
     };
     let (what, next) = special.or_else(|| of_any_call(rv)).unwrap_or_else(|| {
         (
@@ -344,6 +348,10 @@ fn of_any_call(rv: &RvError) -> Words {
             "this machine's clock is behind the last time the module recorded, or it jumped",
             format!("{}; \"countersign clock show\" says what is wrong", crate::clock::WAY_OUT),
         ),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_FROZEN) => words(
+            format!("something that this needs is frozen; the module spent nothing{WHERE}"),
+            "ask the administrator why; only the SO can thaw it (countersign thaw --help)",
+        ),
         RvError::DeviceRemoved => words(
             format!("the boundary was lost, or it did not answer in time{WHY}"),
             "it is not known whether this was done: look, then try again. (For two minutes the same code gets the same signature again, and it counts once)",
@@ -400,6 +408,7 @@ mod tests {
             RvError::VendorDefined(v::CKR_COUNTERSIGN_PSBT_REFUSED),
             RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE),
             RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK),
+            RvError::VendorDefined(v::CKR_COUNTERSIGN_FROZEN),
             RvError::DataInvalid,
             RvError::DataLenRange,
             RvError::CantLock,

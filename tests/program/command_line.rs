@@ -323,6 +323,61 @@ fn a_refused_transaction_is_reported_with_the_tag_and_the_sentence_of_its_rule()
 }
 
 #[test]
+fn what_is_frozen_is_shown_and_refused_with_its_rule_until_it_is_thawed() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, alice) = Cli::new(boundary);
+        cli.does(&create("treasury", &[]));
+        cli.does(&["key", "create", "sidechain", "--user", "alice", "--unlimited"]);
+        let unsigned = good_psbt(&cli.watch("treasury"), 1).serialize();
+        fs::write(boundary.folder().join("unsigned.psbt"), unsigned).expect("the folder is ours");
+        boundary.note("code", &alice.code());
+        let sign = ["sign", "--wallet", "treasury", "--in", "unsigned.psbt", "--out", "signed.psbt"];
+        let things: [(&[&str], &[&str], &[&str]); 3] = [
+            (
+                &["wallet", "freeze", "treasury"],
+                &["wallet", "thaw", "treasury"],
+                &["wallet", "show", "treasury"],
+            ),
+            (&["user", "freeze", "alice"], &["user", "thaw", "alice"], &["user", "show", "alice"]),
+            (&["key", "freeze", "sidechain"], &["key", "thaw", "sidechain"], &["key", "show", "sidechain"]),
+        ];
+        for (freeze, thaw, show) in things {
+            let kind = freeze[0];
+            assert_eq!(cli.does(freeze)["changed"], true, "{kind}");
+            assert_eq!(cli.does(freeze)["changed"], false, "{kind}: it is so already");
+            assert_eq!(cli.does(show)[kind]["frozen"], true);
+            if kind != "key" {
+                let answer = cli.run(&sign);
+                assert_eq!(answer.json["error"]["rv"], "CKR_COUNTERSIGN_FROZEN", "{kind}: {}", answer.json);
+                assert_eq!(answer.json["error"]["rule"]["tag"], "frozen", "{kind}");
+            }
+            let doctor = cli.run(&["doctor"]).json["checks"].clone();
+            let checks = doctor.as_array().expect("a list");
+            let frozen = checks.iter().find(|check| check["subject"] == "frozen").expect("it is looked at");
+            // Without a PIN it sees wallets and keys.
+            let state = if kind == "user" { "ok" } else { "note" };
+            assert_eq!(frozen["state"], state, "{kind}: {frozen}");
+            assert_eq!(cli.does(thaw)["changed"], true, "{kind}");
+            assert_eq!(cli.does(show)[kind]["frozen"], false);
+        }
+        cli.does(&["freeze", "--all"]);
+        assert_eq!(cli.show("treasury", "unsigned.psbt")["refused"]["rule"], "frozen");
+        assert_eq!(cli.run(&sign).json["error"]["rv"], "CKR_COUNTERSIGN_FROZEN");
+        let text = cli.text(&["wallet", "list"]);
+        assert!(text.stderr.contains("Everything is frozen"), "{}", text.stderr);
+        // What is in force is what the chain says.
+        let in_force = cli.does(&["audit", "in-force"]);
+        let documents = in_force["in_force"]["documents"].as_array().expect("a list");
+        let freezes: Vec<_> = documents.iter().filter(|of| of["document"]["freeze"].is_object()).collect();
+        assert_eq!(freezes.len(), 1, "{in_force}");
+        assert_eq!(freezes[0]["document"]["freeze"]["what"], "everything");
+        cli.does(&["thaw", "--all"]);
+        // The same code: nothing was spent.
+        cli.does(&sign);
+    });
+}
+
+#[test]
 fn a_key_signs_a_digest_for_a_code_and_is_no_wallet() {
     in_boundary(this_test!(), |boundary| {
         let (cli, alice) = Cli::new(boundary);

@@ -16,7 +16,7 @@ use countersign_plugin::{self as plugin, PluginConfig};
 use countersign_server::{users_in_both_roles, warning_of_both_roles};
 
 use super::backing::{self, TokenKind};
-use super::{clock, p11_kit};
+use super::{clock, freezes, p11_kit};
 use crate::Global;
 use crate::clock::Shown;
 use crate::error::CommandError;
@@ -100,8 +100,10 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
                 // While the module has it open, so that one login serves both.
                 checks.extend(config.as_ref().map(|config| backing::open_and_try(&config.backing)));
                 checks.extend(token(&module).unwrap_or_else(|error| vec![failed("token", error)]));
-                let clock = module.open_session().and_then(|session| Shown::read(&session));
-                clock_refusal = clock.map(|clock| clock.refusal).unwrap_or_default();
+                if let Ok(session) = module.open_session() {
+                    clock_refusal = Shown::read(&session).map(|clock| clock.refusal).unwrap_or_default();
+                    checks.push(freezes::check(&session).unwrap_or_else(|error| failed("frozen", error)));
+                }
             }
             // The process that serves it holds the store, as it should.
             Err(error) if facts.serves && error.is("CKR_CANT_LOCK") => {

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::{Record, read_keys};
 use crate::Global;
 use crate::error::CommandError;
+use crate::freeze;
 use crate::module::Module;
-use crate::output::{Report, table};
+use crate::output::{Report, table, yes_no};
 use crate::secret::EitherPin;
 
 /// List the keys that sign digests.
@@ -29,8 +30,12 @@ impl List {
         }
         let rows: Vec<Vec<String>> = keys
             .iter()
-            .map(|key| vec![key.label.clone(), key.mechanism_names().join("\n"), key.users.join("\n")])
+            .map(|key| {
+                let (mechanisms, users) = (key.mechanism_names().join("\n"), key.users.join("\n"));
+                vec![key.label.clone(), mechanisms, yes_no(key.frozen), users]
+            })
             .collect();
-        Ok(Report::new(table(&["LABEL", "MECHANISMS", "USERS"], &rows), json))
+        let text = table(&["LABEL", "MECHANISMS", "FROZEN", "USERS"], &rows);
+        freeze::with_note_of_all(&session, Report::new(text, json))
     }
 }

@@ -2,6 +2,7 @@
 //! read.
 
 mod create;
+mod freeze;
 mod list;
 mod policy;
 mod set;
@@ -22,15 +23,17 @@ use crate::Global;
 use crate::attributes::{Attributes, kind, number, numbers};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
-use crate::output::{Report, details};
+use crate::output::{Report, details, yes_no};
 
-/// Create, list and change keys that sign digests, for other chains.
+/// Create, list, change and freeze keys that sign digests, for other chains.
 #[derive(Subcommand)]
 pub(crate) enum Key {
     Create(create::Create),
     List(list::List),
     Show(show::Show),
     Set(set::Set),
+    Freeze(freeze::Freeze),
+    Thaw(freeze::Thaw),
     Sign(sign::Sign),
 }
 
@@ -41,6 +44,8 @@ impl Key {
             Key::List(verb) => verb.run(global),
             Key::Show(verb) => verb.run(global),
             Key::Set(verb) => verb.run(global),
+            Key::Freeze(verb) => verb.run(global),
+            Key::Thaw(verb) => verb.run(global),
             Key::Sign(verb) => verb.run(global),
         }
     }
@@ -79,6 +84,7 @@ struct Record {
     /// SEC 1, uncompressed, hexadecimal.
     public_key: String,
     mechanisms: Vec<Mechanism>,
+    frozen: Option<bool>,
 }
 
 impl Record {
@@ -89,6 +95,7 @@ impl Record {
             AttributeType::EcPoint,
             kind(v::CKA_COUNTERSIGN_USERS),
             kind(v::CKA_COUNTERSIGN_POLICY),
+            kind(v::CKA_COUNTERSIGN_FROZEN),
         ];
         let attributes = Attributes::read(session, key, &types, Act::Read)?;
         // Two bytes of the OCTET STRING come before the point.
@@ -100,6 +107,7 @@ impl Record {
             users: attributes.text(v::CKA_COUNTERSIGN_USERS).lines().map(str::to_owned).collect(),
             policy: attributes.text(v::CKA_COUNTERSIGN_POLICY),
             public_key: HEXLOWER.encode(point),
+            frozen: attributes.truth(v::CKA_COUNTERSIGN_FROZEN),
         })
     }
 
@@ -114,6 +122,7 @@ impl Record {
             "public_key": self.public_key,
             "mechanisms": self.mechanism_names(),
             "policy": self.policy,
+            "frozen": self.frozen,
         })
     }
 
@@ -123,6 +132,7 @@ impl Record {
             ("users", self.users.join("\n")),
             ("public key", self.public_key.clone()),
             ("mechanisms", self.mechanism_names().join(", ")),
+            ("frozen", yes_no(self.frozen)),
             ("policy", self.policy.clone()),
         ])
     }

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{no_such_key, read_keys};
 use crate::Global;
 use crate::error::CommandError;
+use crate::freeze;
 use crate::module::Module;
 use crate::names;
 use crate::output::Report;
@@ -27,6 +28,7 @@ impl Show {
         let session = module.either_session(&self.pin)?;
         let keys = read_keys(&session, Some(&self.label))?;
         let key = keys.first().ok_or_else(|| no_such_key(&self.label))?;
-        Ok(Report::new(key.to_text(), json!({ "key": key.to_json() })))
+        let report = Report::new(key.to_text(), json!({ "key": key.to_json() }));
+        freeze::with_note_of_all(&session, report)
     }
 }

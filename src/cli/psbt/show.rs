@@ -64,8 +64,9 @@ impl Show {
             Err(refusal) => show_refused(&psbt, &watched, refusal),
             Ok(checked) => {
                 let refused = match check(&psbt, &watched, policy.require_cosigner()) {
-                    Err(refusal) => Some(Refused::ByCheck(refusal)),
-                    Ok(checked) => policy.refusing_rule(&checked).map(Refused::ByPolicy),
+                    Err(refusal) => Some(Refused::Check(refusal)),
+                    Ok(_) if watched.is_frozen => Some(Refused::Freeze),
+                    Ok(checked) => policy.refusing_rule(&checked).map(Refused::Policy),
                 };
                 let hints = psbt::hints(&psbt, &watched.watch);
                 show_checked(&checked, &watched, &policy, refused.as_ref(), &hints)
@@ -91,16 +92,20 @@ fn check(
 
 /// The refusal that the signer would give.
 enum Refused {
-    ByCheck(psbt::PsbtError),
-    ByPolicy(Rule),
+    Check(psbt::PsbtError),
+    Policy(Rule),
+    Freeze,
 }
 
 impl Refused {
     fn to_text(&self) -> String {
         match self {
-            Refused::ByCheck(refusal) => format!("{refusal} (no code would be spent)"),
-            Refused::ByPolicy(rule) => {
+            Refused::Check(refusal) => format!("{refusal} (no code would be spent)"),
+            Refused::Policy(rule) => {
                 format!("{rule}: {} (the wallet's policy, and the code would be spent)", rule.sentence())
+            }
+            Refused::Freeze => {
+                format!("{}: {} (no code would be looked at)", Rule::Frozen, Rule::Frozen.sentence())
             }
         }
     }
@@ -108,8 +113,9 @@ impl Refused {
     /// What to do next, if a rule refuses.
     fn next(&self, wallet: &str) -> String {
         let rule = match self {
-            Refused::ByCheck(refusal) => refusal.rule(),
-            Refused::ByPolicy(rule) => *rule,
+            Refused::Check(refusal) => refusal.rule(),
+            Refused::Policy(rule) => *rule,
+            Refused::Freeze => Rule::Frozen,
         };
         next_step(rule, &format!("countersign wallet show {}", names::quoted(wallet)))
     }
@@ -117,9 +123,13 @@ impl Refused {
     fn to_json(&self, wallet: &str) -> Value {
         let next = self.next(wallet);
         match self {
-            Refused::ByCheck(reason) => json!({ "by": "check", "reason": reason.to_string(), "next": next }),
-            Refused::ByPolicy(rule) => {
+            Refused::Check(reason) => json!({ "by": "check", "reason": reason.to_string(), "next": next }),
+            Refused::Policy(rule) => {
                 json!({ "by": "policy", "rule": rule.tag(), "sentence": rule.sentence(), "next": next })
+            }
+            Refused::Freeze => {
+                let (rule, sentence) = (Rule::Frozen.tag(), Rule::Frozen.sentence());
+                json!({ "by": "freeze", "rule": rule, "sentence": sentence, "next": next })
             }
         }
     }
@@ -284,7 +294,7 @@ fn show_refused(psbt: &[u8], watched: &Watched, refusal: psbt::PsbtError) -> Rep
     let transaction = psbt::transaction_of(psbt).ok();
     let is_message = matches!(refusal, psbt::PsbtError::Refused { rule: Rule::Message, .. });
     let message = psbt::message_of(psbt).filter(|_| is_message);
-    let refused = Refused::ByCheck(refusal);
+    let refused = Refused::Check(refusal);
     let label = watched.watch.label();
     let inputs: Vec<Line> = (transaction.iter().flat_map(|transaction| &transaction.input).enumerate())
         .map(|(index, input)| Line {

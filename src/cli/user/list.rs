@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Record, read_users, told};
 use crate::Global;
 use crate::error::CommandError;
+use crate::freeze;
 use crate::module::Module;
 use crate::output::{Report, table, yes_no};
 use crate::secret::EitherPin;
@@ -33,6 +34,7 @@ impl List {
                     user.name.clone(),
                     yes_no(user.confirmed),
                     yes_no(user.locked),
+                    yes_no(user.frozen),
                     told(user.failures),
                     told(user.digits),
                     told(user.period),
@@ -40,7 +42,7 @@ impl List {
                 ]
             })
             .collect();
-        let heading = ["NAME", "CONFIRMED", "LOCKED", "FAILURES", "DIGITS", "PERIOD", "HASH"];
-        Ok(Report::new(table(&heading, &rows), json))
+        let heading = ["NAME", "CONFIRMED", "LOCKED", "FROZEN", "FAILURES", "DIGITS", "PERIOD", "HASH"];
+        freeze::with_note_of_all(&session, Report::new(table(&heading, &rows), json))
     }
 }

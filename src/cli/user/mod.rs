@@ -2,6 +2,7 @@
 
 mod add;
 mod confirm;
+mod freeze;
 mod list;
 mod remove;
 mod show;
@@ -24,7 +25,7 @@ use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::output::Report;
 
-/// Enrol, confirm, list, unlock and remove users.
+/// Enrol, confirm, list, unlock, freeze and remove users.
 #[derive(Subcommand)]
 pub(crate) enum User {
     Add(add::Add),
@@ -32,6 +33,8 @@ pub(crate) enum User {
     List(list::List),
     Show(show::Show),
     Unlock(unlock::Unlock),
+    Freeze(freeze::Freeze),
+    Thaw(freeze::Thaw),
     Remove(remove::Remove),
 }
 
@@ -43,6 +46,8 @@ impl User {
             User::List(verb) => verb.run(global),
             User::Show(verb) => verb.run(global),
             User::Unlock(verb) => verb.run(global),
+            User::Freeze(verb) => verb.run(global),
+            User::Thaw(verb) => verb.run(global),
             User::Remove(verb) => verb.run(global),
         }
     }
@@ -57,6 +62,8 @@ struct Record {
     failures: Option<CK_ULONG>,
     /// The breaker has stopped all codes.
     stopped: Option<bool>,
+    /// No code of theirs is looked at.
+    frozen: Option<bool>,
     hash: Option<&'static str>,
     digits: Option<CK_ULONG>,
     period: Option<CK_ULONG>,
@@ -70,6 +77,7 @@ impl Record {
             "locked": self.locked,
             "failures": self.failures,
             "stopped": self.stopped,
+            "frozen": self.frozen,
             "hash": self.hash,
             "digits": self.digits,
             "period": self.period,
@@ -90,6 +98,7 @@ fn read_users(session: &Session, name: Option<&str>) -> Result<Vec<Record>, Comm
         kind(v::CKA_COUNTERSIGN_FAILURES),
         kind(v::CKA_COUNTERSIGN_OTP_HASH),
         kind(v::CKA_COUNTERSIGN_STOPPED),
+        kind(v::CKA_COUNTERSIGN_FROZEN),
     ];
     let mut users = Vec::with_capacity(objects.len());
     for object in objects {
@@ -100,6 +109,7 @@ fn read_users(session: &Session, name: Option<&str>) -> Result<Vec<Record>, Comm
             locked: attributes.truth(v::CKA_COUNTERSIGN_LOCKED),
             failures: attributes.number(v::CKA_COUNTERSIGN_FAILURES),
             stopped: attributes.truth(v::CKA_COUNTERSIGN_STOPPED),
+            frozen: attributes.truth(v::CKA_COUNTERSIGN_FROZEN),
             hash: attributes.number(v::CKA_COUNTERSIGN_OTP_HASH).and_then(hash_name),
             digits: digits.get(&object.handle()).copied(),
             period: periods.get(&object.handle()).copied(),

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{no_such_user, read_users, told};
 use crate::Global;
 use crate::error::CommandError;
+use crate::freeze::{STILL_FROZEN, is_all_frozen};
 use crate::module::Module;
 use crate::names::{self, quoted};
 use crate::output::{Report, details, yes_no};
@@ -43,6 +44,7 @@ impl Show {
             ("locked", yes_no(user.locked)),
             ("failures", format!("{} in the last 30 days (20 lock the user)", told(user.failures))),
             ("stopped", stopped),
+            ("frozen", yes_no(user.frozen)),
             ("digits", told(user.digits)),
             ("period", format!("{} s", told(user.period))),
             ("hash", user.hash.unwrap_or("?").to_owned()),
@@ -50,7 +52,11 @@ impl Show {
         ]);
         let report = Report::new(text, json!({ "user": json }));
         let name = quoted(&self.name);
+        if is_all_frozen(&session)? {
+            return Ok(report.note(STILL_FROZEN));
+        }
         Ok(match (user.confirmed, user.locked) {
+            _ if user.frozen == Some(true) => report.note(format!("to end the freeze: countersign user thaw {name}")),
             _ if user.stopped == Some(true) => report.note(
                 "next: find in the log and the audit who tries codes; then wait until the count drops below limits.failures_per_hour",
             ),

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::{Record, read_wallets};
 use crate::Global;
 use crate::error::CommandError;
+use crate::freeze;
 use crate::module::Module;
-use crate::output::{Report, table};
+use crate::output::{Report, table, yes_no};
 use crate::secret::EitherPin;
 
 /// List the wallets.
@@ -38,10 +39,12 @@ impl List {
                     script,
                     wallet.fingerprint,
                     wallet.path,
+                    yes_no(wallet.frozen),
                     wallet.users.join("\n"),
                 ]
             })
             .collect();
-        Ok(Report::new(table(&["LABEL", "NETWORK", "SCRIPT", "FINGERPRINT", "PATH", "USERS"], &rows), json))
+        let heading = ["LABEL", "NETWORK", "SCRIPT", "FINGERPRINT", "PATH", "FROZEN", "USERS"];
+        freeze::with_note_of_all(&session, Report::new(table(&heading, &rows), json))
     }
 }

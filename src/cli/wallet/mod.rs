@@ -1,6 +1,7 @@
 //! `countersign wallet …`: the wallets' keys, and whose codes they require.
 
 mod create;
+mod freeze;
 mod list;
 mod policy;
 mod register;
@@ -27,9 +28,9 @@ use crate::Global;
 use crate::attributes::{Attributes, kind, number};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
-use crate::output::{Report, details};
+use crate::output::{Report, details, yes_no};
 
-/// Create, list and change wallets.
+/// Create, list, change and freeze wallets.
 #[derive(Subcommand)]
 pub(crate) enum Wallet {
     Create(create::Create),
@@ -37,6 +38,8 @@ pub(crate) enum Wallet {
     Show(show::Show),
     Set(set::Set),
     Register(register::Register),
+    Freeze(freeze::Freeze),
+    Thaw(freeze::Thaw),
 }
 
 impl Wallet {
@@ -47,6 +50,8 @@ impl Wallet {
             Wallet::Show(verb) => verb.run(global),
             Wallet::Set(verb) => verb.run(global),
             Wallet::Register(verb) => verb.run(global),
+            Wallet::Freeze(verb) => verb.run(global),
+            Wallet::Thaw(verb) => verb.run(global),
         }
     }
 }
@@ -83,6 +88,7 @@ struct Record {
     id: String,
     policy: String,
     reach: Option<(u32, u32)>,
+    frozen: Option<bool>,
 }
 
 impl Record {
@@ -99,6 +105,7 @@ impl Record {
             kind(v::CKA_COUNTERSIGN_WALLET_POLICY),
             kind(v::CKA_COUNTERSIGN_WALLET_ID),
             kind(v::CKA_COUNTERSIGN_REACH),
+            kind(v::CKA_COUNTERSIGN_FROZEN),
         ];
         let attributes = Attributes::read(session, wallet, &types, Act::Read)?;
         let hex = |number| -> String {
@@ -117,6 +124,7 @@ impl Record {
             id: hex(v::CKA_COUNTERSIGN_WALLET_ID),
             policy: attributes.text(v::CKA_COUNTERSIGN_POLICY),
             reach: attributes.numbers(v::CKA_COUNTERSIGN_REACH),
+            frozen: attributes.truth(v::CKA_COUNTERSIGN_FROZEN),
         })
     }
 
@@ -160,6 +168,7 @@ impl Record {
             "reach": self.reach.map(|(external, internal)| json!({ "external": external, "internal": internal })),
             "without_us": without_us::without_us(&self.descriptor, &self.xpub),
             "policy": self.policy,
+            "frozen": self.frozen,
         })
     }
 
@@ -176,6 +185,7 @@ impl Record {
             ("id", self.registered(&self.id).unwrap_or("not registered yet").into()),
             ("without us", self.without_us()),
             ("reach", self.reach_text()),
+            ("frozen", yes_no(self.frozen)),
             ("policy", self.policy.clone()),
         ])
     }
@@ -186,6 +196,8 @@ pub(crate) struct Watched {
     pub(crate) watch: WatchOnly,
     pub(crate) policy: String,
     pub(crate) reach: Reach,
+    /// It is, or everything is.
+    pub(crate) is_frozen: bool,
     /// The master fingerprints of the token's other wallets.
     pub(crate) siblings: Vec<Fingerprint>,
 }
@@ -219,6 +231,7 @@ pub(crate) fn watched(session: &Session, label: &str) -> Result<Watched, Command
         watch,
         policy: wallet.policy.clone(),
         reach: Reach::at(external, internal),
+        is_frozen: wallet.frozen == Some(true) || crate::freeze::is_all_frozen(session)?,
         siblings: others.iter().filter_map(|other| Fingerprint::from_str(&other.fingerprint).ok()).collect(),
     })
 }

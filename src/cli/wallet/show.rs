@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{no_such_wallet, read_wallets};
 use crate::Global;
 use crate::error::CommandError;
+use crate::freeze;
 use crate::module::Module;
 use crate::names;
 use crate::output::Report;
@@ -27,6 +28,7 @@ impl Show {
         let session = module.either_session(&self.pin)?;
         let wallets = read_wallets(&session, Some(&self.label))?;
         let wallet = wallets.first().ok_or_else(|| no_such_wallet(&self.label))?;
-        Ok(Report::new(wallet.to_text(), json!({ "wallet": wallet.to_json() })))
+        let report = Report::new(wallet.to_text(), json!({ "wallet": wallet.to_json() }));
+        freeze::with_note_of_all(&session, report)
     }
 }
