@@ -264,6 +264,10 @@ show_refusals() {
         fail "the user PIN was replaced: $answer" "this is a defect of Countersign; report it"
     fi
     explain "$answer"
+    say "The administrator freezes everything. From then on no code is even looked at:"
+    countersign freeze --all --so-pin-file "$dir/so.pin"
+    as_backend
+    COUNTERSIGN_CODE=$(wrong_code) refused CKR_COUNTERSIGN_FROZEN
     say "One administrator changes a byte of the library, inside the boundary:"
     stop_boundary
     printf 'x' >>"$dir/release/libcountersign.so"

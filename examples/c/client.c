@@ -78,6 +78,8 @@ static void check(CK_RV rv, const char *call)
         fail("CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor");
     case CKR_COUNTERSIGN_CLOCK:
         fail("CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show");
+    case CKR_COUNTERSIGN_FROZEN:
+        fail("CKR_COUNTERSIGN_FROZEN: an administrator has frozen this; the code is not spent");
     default:
         fprintf(stderr, "%s answered 0x%08lX\n", call, rv);
         exit(EXIT_FAILURE);

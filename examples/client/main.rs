@@ -224,6 +224,10 @@ fn explain(error: &(dyn Error + 'static)) -> String {
             "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show"
                 .into()
         }
+        RvError::VendorDefined(CKR_COUNTERSIGN_FROZEN) => {
+            "CKR_COUNTERSIGN_FROZEN: an administrator has frozen this, and nothing is spent; ask them why"
+                .into()
+        }
         _ => error.to_string(),
     }
 }

@@ -53,6 +53,7 @@ public class Client {
     static final long CKR_COUNTERSIGN_PSBT_REFUSED = 0xC3530002L;
     static final long CKR_COUNTERSIGN_STATE = 0xC3530003L;
     static final long CKR_COUNTERSIGN_CLOCK = 0xC3530004L;
+    static final long CKR_COUNTERSIGN_FROZEN = 0xC3530005L;
 
     private final PKCS11 module;
     private final long session;
@@ -203,6 +204,8 @@ public class Client {
             return "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor";
         } else if (rv == CKR_COUNTERSIGN_CLOCK) {
             return "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show";
+        } else if (rv == CKR_COUNTERSIGN_FROZEN) {
+            return "CKR_COUNTERSIGN_FROZEN: an administrator has frozen this; the code is not spent";
         }
         return refusal.getMessage();
     }

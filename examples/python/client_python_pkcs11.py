@@ -67,6 +67,7 @@ REFUSALS = {
     "0xc3530002": "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent",
     "0xc3530003": "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor",
     "0xc3530004": "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show",
+    "0xc3530005": "CKR_COUNTERSIGN_FROZEN: an administrator has frozen this; the code is not spent",
 }
 
 
