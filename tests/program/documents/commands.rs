@@ -16,6 +16,8 @@ use super::markdown::{Block, Document, documents, root};
 enum Fate<'a> {
     /// It is run here, after this line of shell.
     Run(&'a str),
+    /// The same, where there is a node of Bitcoin Core, and if it must have a wallet, one that has.
+    WithNode { before: &'a str, wallet: bool },
     /// These tests run it.
     RunBy(Vec<&'a str>),
     /// Nothing runs it, for this reason.
@@ -27,6 +29,11 @@ fn fate(block: &Block) -> Option<Fate<'_>> {
     let mark = block.mark.as_deref().unwrap_or("");
     if let Some(before) = mark.strip_prefix("test: ") {
         return Some(Fate::Run(before));
+    }
+    if let Some(words) = mark.strip_prefix("with a node") {
+        let (wallet, words) =
+            words.strip_prefix(" and its wallet").map_or((false, words), |words| (true, words));
+        return Some(Fate::WithNode { before: words.strip_prefix(": ").unwrap_or(":"), wallet });
     }
     if !matches!(block.language.as_str(), "sh" | "python") {
         return None;
@@ -45,7 +52,7 @@ macro_rules! stories {
 
         $(#[test]
         fn $name() {
-            tell($path);
+            tell($path, None);
         })*
     };
 }
@@ -60,6 +67,22 @@ stories! {
     the_commands_of_wallets_do_what_it_says: "docs/wallets.md";
 }
 
+/// All of them, where there is a node: `COUNTERSIGN_BITCOIND` names a `bitcoind` that has `bitcoin-cli` beside it, or
+/// `tests/judges/node.sh` built one, or one is installed.
+#[test]
+fn the_commands_of_bitcoin_core_do_what_it_says_with_a_node() {
+    let named = std::env::var_os("COUNTERSIGN_BITCOIND").map(PathBuf::from);
+    assert!(named.as_ref().is_none_or(|path| path.is_file()), "COUNTERSIGN_BITCOIND: {named:?} is no file");
+    let installed = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(root().join("target/judges/node")).chain(std::env::split_paths(&installed));
+    let there = folders.map(|folder| folder.join("bitcoind")).find(|path| path.is_file());
+    let Some(bitcoind) = named.or(there) else {
+        println!("NOT CHECKED: no bitcoind, which tests/judges/node.sh builds (in some minutes)");
+        return;
+    };
+    println!("{}", tell("docs/bitcoin-core.md", Some(&bitcoind)));
+}
+
 #[test]
 fn every_command_is_run_or_says_which_test_runs_it_or_why_none_does() {
     let (mut wrong, mut told) = (Vec::new(), BTreeSet::new());
@@ -69,7 +92,7 @@ fn every_command_is_run_or_says_which_test_runs_it_or_why_none_does() {
             let place = format!("{path}:{}", block.line);
             match fate(&block) {
                 None => {}
-                Some(Fate::Run(_)) => {
+                Some(Fate::Run(_) | Fate::WithNode { .. }) => {
                     told.insert(path.to_owned());
                 }
                 Some(Fate::NotRun(reason)) if reason.split(' ').count() >= 4 => {}
@@ -143,14 +166,14 @@ fn program() -> PathBuf {
     harness::program()
 }
 
-/// Runs the blocks of a document, in a folder that looks like a checkout with a release build.
-fn tell(path: &str) {
+/// Runs the blocks of a document, in a folder that looks like a checkout with a release build. What they printed.
+fn tell(path: &str, bitcoind: Option<&Path>) -> String {
     let document = Document::read(root(), Path::new(path));
     let folder = tempfile::tempdir().expect("a folder");
     let checkout = folder.path().join("checkout");
     lay_out(&checkout);
     let story = folder.path().join("story.sh");
-    fs::write(&story, script(&document)).expect("ours");
+    fs::write(&story, script(&document, bitcoind.is_some())).expect("ours");
 
     let python = std::env::var_os("COUNTERSIGN_PYTHON")
         .unwrap_or_else(|| root().join("target/venv/bin/python").into());
@@ -168,6 +191,7 @@ fn tell(path: &str) {
         .env("SOURCES", root())
         .env("PYTHON", python)
         .env("COUNTERSIGN_BUILT", program())
+        .envs(bitcoind.map(|bitcoind| ("BITCOIND", bitcoind)))
         .env("COUNTERSIGN_OFFICER_PASSWORD", "of-no-use-but-here")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -184,20 +208,35 @@ fn tell(path: &str) {
     assert!(done.status.success(), "{path}: {}\n{said}\n{complained}", done.status);
     assert!(said.ends_with("the story ends\n"), "{path}: it ended early\n{said}\n{complained}");
     drop(typed);
+    said.into_owned()
 }
 
 /// All blocks in one script.
-fn script(document: &Document) -> String {
+fn script(document: &Document, with_node: bool) -> String {
     let path = document.path.display();
     let mut script = String::from("set -eEuo pipefail\n. \"$SOURCES/tests/documents/story.sh\"\n");
+    if with_node {
+        script += ". \"$SOURCES/tests/documents/node.sh\"\n";
+    }
     for block in document.blocks() {
-        let Some(Fate::Run(before)) = fate(&block) else { continue };
+        let (before, needs_wallet) = match fate(&block) {
+            Some(Fate::Run(before)) => (before, false),
+            Some(Fate::WithNode { before, wallet }) if with_node => (before, wallet),
+            _ => continue,
+        };
         script += &format!("at {path}:{}\n", block.line);
+        if needs_wallet {
+            script += &format!("if has_wallet; then\n{before}\n{}fi\n", block.code);
+            continue;
+        }
         match block.language.as_str() {
             "sh" => script += &format!("{before}\n{}", block.code),
             // The function before a block reads it, if the block is no shell.
             _ => script += &format!("{before} <<'END OF BLOCK'\n{}END OF BLOCK\n", block.code),
         }
+    }
+    if with_node {
+        script += "at the ending\nending\n";
     }
     script + "echo 'the story ends'\n"
 }
