@@ -8,6 +8,7 @@ use cryptoki_sys::*;
 use rustix::process::{Pid, Resource, Rlimit, getpid, getrlimit, prlimit};
 
 use harness::module::{Boundary, Finished, assert_rv, in_boundary, report, this_test};
+use harness::open_descriptors;
 use harness::served::Served;
 
 use super::served::{START_ANEW, answer, is_well, served, sign};
@@ -16,11 +17,16 @@ use super::story::{self, Client, authenticator, request};
 /// Lowers the limit of a process to its lowest number that is free, and gives the limit of before. Not lower: poll(2) takes no
 /// more descriptors than the limit.
 fn exhaust(process: Pid) -> Rlimit {
-    let is_open = |number: &u64| {
-        fs::symlink_metadata(format!("/proc/{}/fd/{number}", process.as_raw_nonzero())).is_ok()
+    let lowest_free = || {
+        if process == getpid() {
+            // A listing would have the lowest number itself.
+            return (0..).find(|number| fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err());
+        }
+        let open = open_descriptors(&process.as_raw_nonzero().to_string());
+        (0..).find(|number| !open.contains(number))
     };
     // A file that is open only for a moment may have the lowest number, so look several times.
-    let free = (0..50).filter_map(|_| (0..).find(|number| !is_open(number))).min();
+    let free = (0..50).filter_map(|_| lowest_free()).min();
     let lowered = Rlimit { current: free, maximum: getrlimit(Resource::Nofile).maximum };
     prlimit(Some(process), Resource::Nofile, lowered).expect("it is of this user")
 }

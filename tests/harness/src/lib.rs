@@ -11,6 +11,7 @@
 
 pub mod alone;
 mod built;
+mod descriptors;
 pub mod engine;
 pub mod module;
 pub mod served;
@@ -18,6 +19,7 @@ pub mod users;
 mod way;
 
 pub use built::{program, target_folder};
+pub use descriptors::open_descriptors;
 pub use way::Way;
 
 use std::path::Path;

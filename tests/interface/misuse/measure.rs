@@ -8,6 +8,7 @@ use cryptoki_sys::CKR_OK;
 
 use harness::module::Boundary;
 use harness::module::raw::Raw;
+use harness::open_descriptors;
 
 /// Bytes of the heap that may be in use above the first measurement while no session is open: users, wallets,
 /// answers that may be repeated, and SQLite's pages.
@@ -42,14 +43,12 @@ pub(crate) struct Measure {
 
 impl Process {
     fn look(process: &str) -> Process {
-        let entries = |folder: &str| {
-            fs::read_dir(format!("/proc/{process}/{folder}")).expect("Linux tells of a process").count()
-        };
+        let threads = fs::read_dir(format!("/proc/{process}/task")).expect("Linux tells of a process");
         let status = fs::read_to_string(format!("/proc/{process}/status")).expect("Linux tells of a process");
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
         Process {
-            files: entries("fd"),
-            threads: entries("task"),
+            files: open_descriptors(process).len(),
+            threads: threads.count(),
             resident: resident.expect("it has memory").trim().parse().expect("a number"),
         }
     }
