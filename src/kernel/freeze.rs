@@ -13,7 +13,6 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Stored;
 use super::seal::{Kind, RecordKey};
 
 /// Where the freeze of everything is recorded.
@@ -72,8 +71,6 @@ pub struct Freeze {
     /// By whom.
     pub by: Freezer,
 }
-
-impl Stored for Freeze {}
 
 /// The freeze that refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

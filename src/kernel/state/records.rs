@@ -9,6 +9,7 @@ use super::pins::{self, OfficerPin, UserPin};
 use crate::clock::Believed;
 use crate::factor::totp::Totp;
 use crate::factor::{Factor, SpentOn};
+use crate::freeze::Freeze;
 use crate::history::History;
 use crate::otp::OtpKey;
 use crate::record::{Stored, decode_body, decode_padded, serialized_len};
@@ -222,6 +223,7 @@ impl Stored for UserRecord {
     }
 }
 impl Stored for Epoch {}
+impl Stored for Freeze {}
 impl Stored for ClockRecord {}
 impl Stored for NobodyRecord {}
 impl Stored for WalletState {
