@@ -9,7 +9,6 @@
 //! none of these values can be made in another way. The outcome of the codes is decided in memory and written
 //! once. Nobody can look into it before it is durable, and no answer leaves that depends on something that is
 //! not durable.
-//! durable is told.
 
 mod keys;
 
