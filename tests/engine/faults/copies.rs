@@ -146,6 +146,11 @@ fn state_rollback_of_two_engines_that_sign_at_once_at_most_one_answers() {
             });
             let signed = [original, copy].iter().filter(|answers| answers.contains(&CKR_OK)).count();
             assert!(signed <= 1, "{original:#x?} {copy:#x?}");
+            assert_eq!(
+                super::objects::anchors(&boundary.tokens()).len(),
+                1,
+                "the one that closed took its own back"
+            );
             if original.contains(&CKR_OK) {
                 // The other one left nothing in the token that keeps this one closed.
                 shim.behave("");
