@@ -1,8 +1,8 @@
 //! The council: the officers of a store, how many of them must sign an act, how long the act then waits, and the settings that only
-//! they can weaken.
+//! officers can weaken.
 //!
-//! A council has one text, which is what officers sign where the council is changed, and what the anchor is to remember by its digest.
-//! So a copy of the store from before there were officers, or from before they were others, is told by the anchor.
+//! A council has one text. Officers sign that text when they change the council. The anchor is to remember its digest, so that it exposes a
+//! copy of the store from before there were officers, or from before they changed.
 
 use core::fmt;
 
@@ -12,12 +12,12 @@ use sha2::{Digest as _, Sha256};
 use super::{OfficerKey, Officers};
 use crate::failures::{MAX_PER_HOUR, MIN_PER_HOUR};
 
-/// The longest delay in hours: 90 days. Whoever waits longer has forgotten what for.
+/// The longest delay in hours: 90 days.
 pub const MAX_DELAY_HOURS: u32 = 90 * 24;
 
 const LABEL: &[u8] = b"countersign/council/v1\0";
 
-/// Who decides with an administrator, and how long everybody has to object.
+/// The officers who decide beside an administrator, and the time that everybody has to object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Council {
     officers: Officers,
@@ -26,23 +26,23 @@ pub struct Council {
     settings: Settings,
 }
 
-/// When an act need not wait for the whole delay.
+/// The condition under which an act waits for a shorter delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Emergency {
-    /// So many officers have signed: more than must otherwise.
+    /// The number of officers who must have signed, above the threshold.
     pub signatures: usize,
-    /// Hours that the act then waits: fewer than otherwise, and at least one.
+    /// The shorter delay in hours, at least one.
     pub delay_hours: u32,
 }
 
-/// What weakens a promise of the store when it changes.
+/// Settings on which promises of the store depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Wrong codes of all users together within an hour, from which on no code is looked at.
+    /// The number of wrong codes of all users in an hour after which no code is checked.
     pub failures_per_hour: u32,
 }
 
-/// Names a council: another one has another digest.
+/// Identifies a council.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CouncilDigest(pub [u8; 32]);
 
@@ -69,7 +69,7 @@ impl Council {
         if !(MIN_PER_HOUR..=MAX_PER_HOUR).contains(&settings.failures_per_hour) {
             return Err(CouncilError::Failures);
         }
-        // In one order, so that the same officers are the same council.
+        // Sorted, so that the same officers always make the same council.
         officers.keys.sort_by_key(|key| key.public_key);
         Ok(Council { officers, delay_hours, emergency, settings })
     }
@@ -79,12 +79,12 @@ impl Council {
         &self.officers
     }
 
-    /// Hours that an act waits once enough officers have signed it.
+    /// The delay in hours of an act that enough officers have signed.
     pub fn delay_hours(&self) -> u32 {
         self.delay_hours
     }
 
-    /// When it need not wait so long.
+    /// The condition for a shorter delay.
     pub fn emergency(&self) -> Option<Emergency> {
         self.emergency
     }
@@ -94,7 +94,7 @@ impl Council {
         self.settings
     }
 
-    /// Hours that an act waits that so many officers have signed; none while they are too few.
+    /// The delay in hours of an act that this many officers have signed, or `None` while they are too few.
     pub fn delay_with(&self, signatures: usize) -> Option<u32> {
         match self.emergency {
             Some(emergency) if signatures >= emergency.signatures => Some(emergency.delay_hours),
@@ -132,7 +132,7 @@ impl Council {
     }
 }
 
-/// One line for each thing that it says.
+/// One line for each value.
 impl fmt::Display for Council {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Council { officers, delay_hours, emergency, settings: Settings { failures_per_hour } } = self;
@@ -155,28 +155,28 @@ impl fmt::Display for CouncilDigest {
     }
 }
 
-/// Why this is no council.
+/// The reason why these values make no council.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CouncilError {
-    /// No delay, or one without end.
+    /// The delay is out of range.
     #[error("the delay is 1 to {MAX_DELAY_HOURS} hours")]
     Delay,
-    /// As few officers as ever, or more than there are.
+    /// No more officers than the threshold, or more than there are.
     #[error(
         "an emergency needs the signatures of more officers than the threshold, {threshold}, and of no more than there are, {officers}"
     )]
     EmergencySignatures {
-        /// How many must sign otherwise.
+        /// The threshold.
         threshold: usize,
         /// How many officers there are.
         officers: usize,
     },
-    /// No delay, or none that is shorter.
+    /// The emergency delay is not shorter.
     #[error(
         "in an emergency an act still waits at least one hour, and less than the {delay_hours} hours otherwise"
     )]
     EmergencyDelay {
-        /// Hours that an act waits otherwise.
+        /// The ordinary delay in hours.
         delay_hours: u32,
     },
     /// Out of range.

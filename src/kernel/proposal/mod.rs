@@ -1,4 +1,4 @@
-//! Proposals: acts that wait for officers. A proposal is a sealed record of a text and of who has approved it.
+//! Proposals: acts that wait for officers. A proposal is a sealed record of a text and of the officers who approved it.
 //!
 //! ```text
 //!              sign (m officers)     credit (the delay)      carry out
@@ -7,18 +7,18 @@
 //!                               └─► vetoed, withdrawn, expired, void
 //! ```
 //!
-//! Every transition takes the record as it is and gives another one, which the caller commits. Two transitions from the same version
-//! cannot both be written, so of two that race one wins.
+//! Every transition takes the present record and returns the next one, which the caller commits. Two transitions from the same version
+//! cannot both be written, so one of two that race wins.
 //!
 //! Invariants:
-//! - Q1. What loosens is carried out only after as many officers have signed as the council says, each counted once by the key, and
-//!   only after the whole delay was credited. Delay is credited only once enough of them have signed.
-//! - Q2. A second of delay is one in which the boundary ran, answered, and its clocks agreed, and in which nobody who may veto was kept
-//!   from it ([`Tick`]).
-//! - Q3. What was vetoed, withdrawn or carried out never is again. Its record stays until its text has expired, so the same text is not
-//!   proposed anew.
-//! - Q4. A proposal is void where the store, its epoch, its council or what is in force is another than when it was proposed.
-//! - Q5. Who may veto is settled when the act is proposed.
+//! - Q1. An act that loosens is carried out only after as many officers have signed as the council requires, each counted once by
+//!   the key, and only after the whole delay was credited. Delay is credited only once enough of them have signed.
+//! - Q2. A second counts as delay if the boundary ran and answered, its clocks agreed, and everybody who may veto could do so
+//!   ([`Tick`]).
+//! - Q3. A proposal that was vetoed, withdrawn or carried out stays so. Its record stays until its text has expired, so nobody can
+//!   propose the same text again.
+//! - Q4. A proposal is void once the store, its epoch, its council or the document in force differs from when it was proposed.
+//! - Q5. The users who may veto are fixed when the act is proposed.
 
 mod delay;
 
@@ -33,32 +33,32 @@ use crate::record::Stored;
 use crate::seal::StoreId;
 pub use delay::{MOST_BETWEEN, RunId, Tick};
 
-/// Most proposals of which a record is kept, those that are over included.
+/// The most proposals that have a record, including those that are over.
 pub const MAX_PROPOSALS: usize = 128;
-/// So many of them are kept for acts that wait for nothing: a freeze finds room, whatever else is proposed.
+/// Records that only acts without a delay may use, so that a freeze always finds room.
 pub const KEPT_AT_ONCE: usize = 32;
-/// Most proposals that no officer has signed: an administrator alone cannot take the room of those that officers bring.
+/// The most proposals that no officer has signed, so that an administrator alone cannot take the room that officers need.
 pub const MAX_UNSIGNED: usize = 16;
-/// No signature that is kept is longer: comments are for the file, not for the record.
+/// The longest signature that a record keeps. Long comments belong in the file.
 pub const MAX_KEPT_SIGNATURE_LEN: usize = 1_024;
-/// Seconds for which an act may still be carried out once its delay is over: 30 days. Its record is kept so long.
+/// Seconds for which an act may be carried out after its delay: 30 days. Its record stays that long.
 pub const MAX_OPEN: u64 = 30 * 24 * 3_600;
 
 const HOUR: u64 = 3_600;
 /// An officer vetoes by signing this line, the store and the act's digest: no signature of an act is one of a veto.
 const FIRST_LINE_VETO: &str = "countersign/veto/1";
 
-/// An act that was proposed.
+/// A proposed act.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Written", try_from = "Written")]
 pub struct Proposal {
     act: ActText,
     text: String,
-    /// The digest of the council that it was proposed under.
+    /// The digest of the council at the time of the proposal.
     council: [u8; 32],
     vetoers: Vec<Vetoer>,
     signatures: Vec<Kept>,
-    /// Seconds of delay that count.
+    /// Seconds of delay so far.
     credited: u64,
     last: Option<Tick>,
     state: State,
@@ -67,7 +67,7 @@ pub struct Proposal {
 /// A signature that counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// Whose: the key itself.
+    /// The officer's key.
     pub public_key: [u8; 32],
     /// The signature in minisign's format, so that anybody can verify it again.
     pub signature: String,
@@ -82,10 +82,10 @@ pub struct Vetoer {
     pub enrolment: OtpKeyId,
 }
 
-/// What became of a proposal.
+/// The state of a proposal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
-    /// It gathers signatures, or waits.
+    /// It gathers signatures or waits.
     Open,
     /// It was carried out.
     CarriedOut,
@@ -93,11 +93,11 @@ pub enum State {
     VetoedByOfficer([u8; 32]),
     /// A user vetoed it.
     VetoedByUser(Vetoer),
-    /// Whoever proposed it withdrew it.
+    /// The administrator withdrew it.
     Withdrawn,
 }
 
-/// What a proposal is held against: the store as it is.
+/// The present store, with which a proposal is compared.
 #[derive(Clone, Copy)]
 pub struct Circumstances<'a> {
     /// The store.
@@ -106,13 +106,13 @@ pub struct Circumstances<'a> {
     pub epoch: u32,
     /// Its council.
     pub council: &'a Council,
-    /// The digest of what is in force about the act's subject ([`Motion::was`]).
+    /// The digest of the document in force about the act's subject ([`Motion::was`]).
     pub in_force: [u8; 32],
     /// Unix time in seconds.
     pub now: u64,
 }
 
-/// How a proposal stands.
+/// What a proposal still needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Too few officers have signed.
@@ -122,26 +122,26 @@ pub enum Standing {
         /// How many must.
         needed: usize,
     },
-    /// Enough officers have signed, and the delay runs for so many seconds more.
+    /// Enough officers have signed, and this many seconds of the delay are left.
     Waiting(u64),
     /// It can be carried out.
     Due,
 }
 
-/// Evidence: an act that officers decided, to be done once. The change that does it has the proposal's new record in the same commit.
+/// Evidence: officers decided this act, which may be done once. The commit that does it also writes the proposal's new record.
 ///
 /// ```compile_fail,E0451
 /// use countersign_kernel::{motion::Motion, proposal::Decided};
 /// fn forge(motion: Motion) -> Decided { Decided { motion } }
 /// ```
-#[must_use = "what is decided is not done yet"]
+#[must_use = "a decided act is not done yet"]
 #[derive(Debug)]
 pub struct Decided {
     motion: Motion,
 }
 
 impl Decided {
-    /// What is to be done.
+    /// The act.
     pub fn motion(&self) -> &Motion {
         &self.motion
     }
@@ -156,7 +156,7 @@ impl Proposal {
             return Err(ProposalError::NeedsNobody);
         }
         let vetoer = |user: &UserId| Vetoer { name: user.name.clone(), enrolment: user.key };
-        // There is nothing to object to in what allows less, and no time where there is no delay.
+        // Nobody has to object to an act that only tightens, and without a delay there is no time to.
         let vetoers = if class == Class::Loosens { vetoers.iter().map(vetoer).collect() } else { vec![] };
         let proposal = Proposal {
             text: text.into(),
@@ -192,7 +192,7 @@ impl Proposal {
         Ok(Proposal { signatures, ..self.clone() })
     }
 
-    /// Ends it by the word of an officer: a signature of [`Self::veto_text`].
+    /// Ends it on an officer's veto, which is a signature of [`Self::veto_text`].
     pub fn veto_by_officer(
         &self,
         signature: &str,
@@ -203,7 +203,7 @@ impl Proposal {
         Ok(self.over(State::VetoedByOfficer(*signed.officer().public_key())))
     }
 
-    /// Ends it by the word of a user who may veto, whose code for this act was right.
+    /// Ends it on the veto of a user whose code for this act was right.
     pub fn veto_by_user(&self, user: &UserId, found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
         self.check_can_be_vetoed(found)?;
         let vetoer = self.vetoers.iter().find(|one| one.name == user.name && one.enrolment == user.key);
@@ -211,7 +211,7 @@ impl Proposal {
         Ok(self.over(State::VetoedByUser(vetoer.clone())))
     }
 
-    /// Ends it by the word of whoever proposed it.
+    /// Ends it at the administrator's request.
     pub fn withdraw(&self, found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
         self.check_open(found)?;
         Ok(self.over(State::Withdrawn))
@@ -223,12 +223,12 @@ impl Proposal {
             Standing::Unsigned { .. } => 0,
             Standing::Waiting(_) | Standing::Due => self.last.as_ref().map_or(0, |last| last.until(tick)),
         };
-        // The time before the last signature came is none of the delay.
+        // Time before the last needed signature does not count.
         let last = (self.delay(found).is_some()).then(|| tick.clone());
         Ok(Proposal { credited: self.credited.saturating_add(counts), last, ..self.clone() })
     }
 
-    /// How it stands.
+    /// What it still needs.
     pub fn standing(&self, found: &Circumstances<'_>) -> Result<Standing, ProposalError> {
         self.check_open(found)?;
         Ok(match self.delay(found) {
@@ -242,7 +242,7 @@ impl Proposal {
         })
     }
 
-    /// Carries it out, once: the record to write with what it does, and the evidence for that.
+    /// Carries it out, once. Returns the record to write in the same commit, and the evidence for the act.
     pub fn carry_out(&self, found: &Circumstances<'_>) -> Result<(Proposal, Decided), ProposalError> {
         match self.standing(found)? {
             Standing::Due => Ok((self.over(State::CarriedOut), Decided { motion: self.act.motion.clone() })),
@@ -250,7 +250,7 @@ impl Proposal {
         }
     }
 
-    /// Whether its record may go: the text has expired, and nobody can propose it again.
+    /// Whether its record may go, because its text has expired and nobody can propose it again.
     pub fn is_past(&self, now: u64) -> bool {
         now > self.act.expires
     }
@@ -260,7 +260,7 @@ impl Proposal {
         self.act.nonce
     }
 
-    /// What it says.
+    /// The act.
     pub fn act(&self) -> &ActText {
         &self.act
     }
@@ -292,7 +292,7 @@ impl Proposal {
         &self.vetoers
     }
 
-    /// What became of it.
+    /// Its state.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -305,7 +305,7 @@ impl Proposal {
         self.signatures.iter().any(|kept| kept.public_key == *public_key)
     }
 
-    /// Seconds that it waits; none while too few have signed.
+    /// The whole delay in seconds, or `None` while too few officers have signed.
     fn delay(&self, found: &Circumstances<'_>) -> Option<u64> {
         let signed = self.signatures.len();
         let has_enough = signed >= found.council.officers().threshold();
@@ -313,7 +313,7 @@ impl Proposal {
             Class::Tightens => (signed >= 1).then_some(0),
             Class::Vouchless => has_enough.then_some(0),
             Class::Neutral | Class::Loosens => match &self.act.motion {
-                // No emergency shortens it: whoever may shorten the delay of the next act is not quicker for it.
+                // An emergency does not shorten it. Otherwise an emergency could shorten every later delay, too.
                 Motion::OfficersSet { new, .. } => {
                     let hours = found.council.delay_hours().max(new.delay_hours());
                     has_enough.then_some(u64::from(hours) * HOUR)
@@ -339,17 +339,19 @@ impl Proposal {
         let void = |what| Err(ProposalError::Void(what));
         match &self.act {
             act if act.store != found.store => void("it is for another store"),
-            act if act.epoch != found.epoch => void("the store was restored since"),
-            act if act.motion.was() != found.in_force => void("what it changes was changed since"),
-            _ if self.council != found.council.digest().0 => void("the officers are others since"),
+            act if act.epoch != found.epoch => void("the store was restored after it was written"),
+            act if act.motion.was() != found.in_force => void("its subject was changed after it was written"),
+            _ if self.council != found.council.digest().0 => {
+                void("the officers were changed after it was proposed")
+            }
             act if found.now > act.expires => Err(ProposalError::Expired),
             _ => Ok(()),
         }
     }
 }
 
-/// Whether there is room for another proposal beside these, of which that of the same nonce is none: a text is proposed once. `signed`
-/// says whether an officer's signature comes with it.
+/// Checks that there is room for another proposal beside these, and that none of them has the same nonce, since a text is proposed
+/// once. `signed` says whether an officer's signature comes with it.
 pub fn check_room<'a>(
     proposals: impl Iterator<Item = &'a Proposal>,
     new: &Proposal,
@@ -367,7 +369,7 @@ pub fn check_room<'a>(
     if all >= most || (!signed && unsigned >= MAX_UNSIGNED) { Err(ProposalError::Room) } else { Ok(()) }
 }
 
-/// A proposal as it is written.
+/// The stored form of a proposal.
 #[derive(Serialize, Deserialize)]
 struct Written {
     text: String,
@@ -404,52 +406,52 @@ pub enum ProposalError {
     /// The text is no act.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// Something is another than the act says.
-    #[error("the act is void: {0}; make another one")]
+    /// Something has changed since the act was written.
+    #[error("the act is void: {0}; propose a new one")]
     Void(&'static str),
     /// Too late.
-    #[error("the act has expired; make another one")]
+    #[error("the act has expired; propose a new one")]
     Expired,
-    /// It would be kept for too long.
-    #[error("the act expires later than 30 days after its delay; make another one that expires earlier")]
+    /// Its record would stay too long.
+    #[error("the act expires more than 30 days after its delay; propose one that expires earlier")]
     ExpiresLate,
     /// The security officer does it alone.
     #[error("the act needs no officers: the security officer does it alone")]
     NeedsNobody,
     /// The same text was proposed before.
-    #[error("the act was proposed before; an act is carried out once, so make another one")]
+    #[error("this act was proposed before; an act is carried out once, so propose a new one")]
     Known,
     /// Too many proposals.
-    #[error("too many proposals wait: withdraw some, or wait until they have expired")]
+    #[error("too many proposals are waiting; withdraw some, or wait until some expire")]
     Room,
-    /// Too long to be kept.
-    #[error("the signature has more than {MAX_KEPT_SIGNATURE_LEN} bytes: sign with a shorter comment")]
+    /// The signature is too long.
+    #[error("the signature has more than {MAX_KEPT_SIGNATURE_LEN} bytes; sign again with a shorter comment")]
     SignatureLength,
-    /// It is no officer's.
+    /// It is not an officer's signature of this text.
     #[error("the signature {0}")]
     Signature(#[from] SignatureError),
-    /// The officer has signed.
+    /// The officer has signed already.
     #[error("{0} has signed already, and counts once")]
     Again(Box<OfficerKey>),
-    /// It is not held up by anything that could be vetoed.
-    #[error("the act allows nothing more, or has no delay: there is nothing to veto")]
+    /// The act cannot be vetoed.
+    #[error("this act cannot be vetoed: it allows nothing more than before, or it has no delay")]
     NothingToVeto,
-    /// Somebody else.
-    #[error("user {0:?} was not concerned by the act when it was proposed")]
+    /// This user may not veto.
+    #[error("user {0:?} may not veto this act: it did not concern the user when it was proposed")]
     NoVetoer(String),
     /// It is over.
-    #[error("the proposal is over: {}", match .0 {
+    #[error("the proposal is closed: {}", match .0 {
         State::CarriedOut => "it was carried out",
         State::VetoedByOfficer(_) => "an officer vetoed it",
         State::VetoedByUser(_) => "a user vetoed it",
         State::Withdrawn => "it was withdrawn",
-        State::Open => "it is not",
+        State::Open => "it is still open",
     })]
     Over(State),
     /// Not yet.
     #[error("{}", match .0 {
         Standing::Unsigned { signed, needed } => format!("{signed} of {needed} officers have signed"),
-        Standing::Waiting(seconds) => format!("the act waits for {seconds} s more"),
+        Standing::Waiting(seconds) => format!("the delay of the act ends in {seconds} s at the earliest"),
         Standing::Due => "the act is due".into(),
     })]
     NotDue(Standing),
