@@ -62,7 +62,7 @@ pub(crate) fn print() {
         of_many.push(many.sign());
     }
     let (of_few, of_many) = (middle(of_few), middle(of_many));
-    println!("One signature with both its commits, anchor in memory:");
+    println!("One signature with its commit, anchor in memory:");
     println!("{:>20} users {:>10.0} µs", SIGNING, of_few / 1000.0);
     println!("{:>20} users {:>10.0} µs   ratio {:.3}", USERS, of_many / 1000.0, of_many / of_few);
     let find = |opened: &Opened| middle((0..200).map(|_| opened.look_up()).collect());
