@@ -59,7 +59,7 @@ impl Thaw {
         let text = if changed {
             "Everything is thawed. What was frozen by itself stays frozen.\n"
         } else {
-            "Everything was not frozen.\n"
+            "There was no freeze of everything.\n"
         };
         Ok(Report::new(text, json!({ "all_frozen": false, "changed": changed })))
     }
