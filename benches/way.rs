@@ -26,7 +26,7 @@ use countersign::kernel::factor::Factor;
 use countersign::kernel::network::Network;
 use countersign::kernel::otp::{OtpHash, OtpKey};
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
-use countersign::kernel::receipt::{Committed, Receipt};
+use countersign::kernel::receipt::{Committed, Decision, Receipt};
 use countersign::kernel::record::Versioned;
 use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization};
@@ -357,8 +357,8 @@ impl Steps {
 }
 
 /// A receipt whose write costs nothing.
-fn issue<E>(change: countersign::kernel::receipt::Change<E>) -> Receipt<E> {
-    Receipt::issue(change, |batch| {
+fn issue<E>(decided: Decision<E>) -> Receipt<E> {
+    Receipt::issue(decided, |batch| {
         black_box(batch);
         Ok::<_, ()>(Committed::by(&MEMORY_KEY, batch))
     })

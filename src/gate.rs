@@ -20,7 +20,7 @@ use crate::kernel::binding::Binding;
 use crate::kernel::digest_key::{DigestKey, SIGNATURE_LEN};
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::psbt::PsbtBytes;
-use crate::kernel::receipt::Change;
+use crate::kernel::receipt::Decision;
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::{self, Claim, KeyRecord as _, Moment, Opened, Outcome, Signable, Subject};
@@ -95,7 +95,7 @@ impl Engine {
             let claim = self.claims(approvals, eligible)?.remove(0);
             state::confirm(claim, |place| self.is_there(place), Moment { now, epoch, entropy: &entropy })
         };
-        let withdraw = |decided: Change<Outcome<state::Enrolment>>| ((), decided.withdraw().1);
+        let withdraw = |decided: Decision<Outcome<state::Enrolment>>| ((), decided.withdraw().1);
         let (opened, _) = self.commit_tries(1, ((), approvals), decide, withdraw)?;
         opened.answer.map(|_confirmed| ()).map_err(Into::into)
     }
@@ -124,7 +124,7 @@ impl Engine {
             let moment = Moment { now, epoch, entropy: &entropy };
             state::decide((&**key, request), claims, &state, |place| self.is_there(place), moment)
         };
-        let committed = self.commit_tries(codes, (request, approvals), decide, Change::withdraw);
+        let committed = self.commit_tries(codes, (request, approvals), decide, Decision::withdraw);
         let (opened, decided_at) = committed.map_err(|error| key.untried(self, error))?;
         let Opened { answer, tried, is_new, .. } = opened;
         let consumed = answer?;
@@ -140,8 +140,8 @@ impl Engine {
         &self,
         codes: usize,
         asked: (A, Vec<Approval>),
-        decide: impl Fn(A, Vec<Approval>, u64) -> Result<Change<Outcome<S>>, EngineError>,
-        withdraw: impl Fn(Change<Outcome<S>>) -> (A, Vec<Approval>),
+        decide: impl Fn(A, Vec<Approval>, u64) -> Result<Decision<Outcome<S>>, EngineError>,
+        withdraw: impl Fn(Decision<Outcome<S>>) -> (A, Vec<Approval>),
     ) -> Result<(Opened<S>, u64), EngineError> {
         let tries = self.begin_tries(codes)?;
         // Beginning may have waited. A code that went stale meanwhile is stale.

@@ -18,7 +18,7 @@ use countersign::kernel::approval::Approval;
 use countersign::kernel::clock::Believed;
 use countersign::kernel::freeze::Freeze;
 use countersign::kernel::otp::OtpHash;
-use countersign::kernel::receipt::{Change, Receipt};
+use countersign::kernel::receipt::{Decision, Receipt};
 use countersign::kernel::record::Versioned;
 use countersign::kernel::seal::{Kind, RecordKey};
 use countersign::kernel::state::{ClockRecord, KeyRecord, TokenRecord, UserRecord, WalletState};
@@ -193,7 +193,7 @@ fn open(store: PathBuf, anchor: &str) {
 }
 
 /// Enrols a user without the engine, whose administration does one act at a time.
-fn enrolled(administrator: &Administrator, ledger: &dyn Ledger, number: u64) -> Change<Approved<Plan>> {
+fn enrolled(administrator: &Administrator, ledger: &dyn Ledger, number: u64) -> Decision<Approved<Plan>> {
     let mut secret = vec![7; 20];
     secret[..8].copy_from_slice(&number.to_le_bytes());
     let name = format!("user-{number}");

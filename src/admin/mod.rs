@@ -26,7 +26,7 @@ use crate::kernel::act::Deed;
 use crate::kernel::administration::{self, Fresh, Moment, PinEra, Plan, Timing};
 use crate::kernel::digest_key::DigestKeyRecord;
 use crate::kernel::pin::Role;
-use crate::kernel::receipt::Change;
+use crate::kernel::receipt::Decision;
 use crate::kernel::seal::Kind;
 use crate::kernel::state::ClockRecord;
 use crate::kernel::wallet::WalletRecord;
@@ -62,7 +62,7 @@ impl Engine {
         let _turn = rests_on_others.then(|| self.administration());
         let plan = self.plan(approved)?;
         let decide = |plan| administration::decide(plan, &self.moment(timing)?, self, &self.secp);
-        let receipt = self.commit(plan, decide, Change::take_back)?;
+        let receipt = self.commit(plan, decide, Decision::take_back)?;
         let done = receipt.open();
         let era = self.put_in_force(&done)?;
         Ok((done, era))

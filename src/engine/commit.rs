@@ -1,7 +1,7 @@
 //! The one way in which the engine makes a decision durable.
 
 use super::{Engine, EngineError};
-use crate::kernel::receipt::{Change, Receipt};
+use crate::kernel::receipt::{Decision, Receipt};
 use crate::ports::LedgerError;
 
 impl Engine {
@@ -11,12 +11,12 @@ impl Engine {
     pub(crate) fn commit<A, E>(
         &self,
         mut asked: A,
-        decide: impl Fn(A) -> Result<Change<E>, EngineError>,
-        take_back: impl Fn(Change<E>) -> A,
+        decide: impl Fn(A) -> Result<Decision<E>, EngineError>,
+        take_back: impl Fn(Decision<E>) -> A,
     ) -> Result<Receipt<E>, EngineError> {
         loop {
             match Receipt::issue(decide(asked)?, |batch| self.commit_batch(batch)) {
-                Err((EngineError::Ledger(LedgerError::Conflict), change)) => asked = take_back(change),
+                Err((EngineError::Ledger(LedgerError::Conflict), decision)) => asked = take_back(decision),
                 other => return other.map_err(|(error, _)| error),
             }
         }
@@ -25,7 +25,7 @@ impl Engine {
     /// The same for a decision that takes nothing with it.
     pub(crate) fn commit_anew<E>(
         &self,
-        decide: impl Fn() -> Result<Change<E>, EngineError>,
+        decide: impl Fn() -> Result<Decision<E>, EngineError>,
     ) -> Result<Receipt<E>, EngineError> {
         self.commit((), |()| decide(), |_| ())
     }

@@ -1,11 +1,11 @@
-//! Receipts: proof that a change of state is durable, in the store whose records it was decided on.
+//! Receipts: proof that a decision is durable, in the store whose records it was made on.
 //!
-//! A [`Change`] is the decision of a transition in [`super::state`]: the records to write, the audit event, and the
+//! A transition in [`super::state`] returns a [`Decision`]: the records to write, the audit event, and the
 //! evidence for the next step. Only a [`Receipt`] gives out the evidence, and only [`Receipt::issue`] makes a
-//! receipt, after the change was written. So whatever must be durable before the next step is durable.
+//! receipt, after the batch was written. So whatever must be durable before the next step is durable.
 //!
 //! The writer proves the write with [`Committed`], which takes the data key of the store. The same key opened the
-//! records on which the change depends ([`super::record::Versioned`]), and those of the keys that sign
+//! records on which the decision depends ([`super::record::Versioned`]), and those of the keys that sign
 //! ([`super::signer`]). Code without the key can make none of the three. Code with it could read the secret keys
 //! themselves, and gains nothing.
 //!
@@ -18,10 +18,10 @@
 //! ```
 //!
 //! ```compile_fail,E0308
-//! // There is no receipt for a change that nobody wrote.
-//! use countersign_kernel::{psbt::CheckedPsbt, receipt::{Change, Receipt}, state::Outcome};
-//! fn unwritten(change: Change<Outcome<CheckedPsbt>>) -> Receipt<Outcome<CheckedPsbt>> {
-//!     Receipt::issue(change, |_| Ok::<(), ()>(())).ok().unwrap()
+//! // There is no receipt for a decision that nobody wrote.
+//! use countersign_kernel::{psbt::CheckedPsbt, receipt::{Decision, Receipt}, state::Outcome};
+//! fn unwritten(decision: Decision<Outcome<CheckedPsbt>>) -> Receipt<Outcome<CheckedPsbt>> {
+//!     Receipt::issue(decision, |_| Ok::<(), ()>(())).ok().unwrap()
 //! }
 //! ```
 //!
@@ -33,9 +33,9 @@
 //!
 //! ```compile_fail
 //! // A proof for another batch does not fit.
-//! use countersign_kernel::{psbt::CheckedPsbt, receipt::{Change, Committed, Receipt}, state::Outcome};
-//! fn other(change: Change<Outcome<CheckedPsbt>>, earlier: Committed<'_>) {
-//!     let _ = Receipt::issue(change, |_| Ok::<_, ()>(earlier));
+//! use countersign_kernel::{psbt::CheckedPsbt, receipt::{Decision, Committed, Receipt}, state::Outcome};
+//! fn other(decision: Decision<Outcome<CheckedPsbt>>, earlier: Committed<'_>) {
+//!     let _ = Receipt::issue(decision, |_| Ok::<_, ()>(earlier));
 //! }
 //! ```
 //!
@@ -106,29 +106,29 @@ impl Batch {
     }
 }
 
-/// A change that was decided and is not yet durable.
-#[must_use = "a change that is not written did not happen"]
-pub struct Change<E>(Box<Decided<E>>);
+/// What was decided and is not yet durable.
+#[must_use = "a decision that is not written changes nothing"]
+pub struct Decision<E>(Box<Contents<E>>);
 
-struct Decided<E> {
+struct Contents<E> {
     batch: Batch,
     evidence: E,
-    /// The store whose records it was decided on, if it depends on any.
+    /// The store of the records that it depends on, if it depends on any.
     authority: Option<Authority>,
 }
 
-impl<E> Change<E> {
-    pub(crate) fn new(batch: Batch, evidence: E) -> Change<E> {
-        Change(Box::new(Decided { batch, evidence, authority: None }))
+impl<E> Decision<E> {
+    pub(crate) fn new(batch: Batch, evidence: E) -> Decision<E> {
+        Decision(Box::new(Contents { batch, evidence, authority: None }))
     }
 
-    /// The same change, which may be written only to the store of these records.
-    pub(crate) fn in_store_of(mut self, authority: Authority) -> Change<E> {
+    /// The same decision, which may be written only to the store of these records.
+    pub(crate) fn in_store_of(mut self, authority: Authority) -> Decision<E> {
         self.0.authority = Some(authority);
         self
     }
 
-    /// The evidence of a change that was not written, for the module that made it.
+    /// The evidence of a decision that was not written, for the module that made it.
     pub(crate) fn into_unwritten(self) -> E {
         self.0.evidence
     }
@@ -148,16 +148,16 @@ impl<'batch> Committed<'batch> {
         Committed { batch, authority: key.authority() }
     }
 
-    /// The store that has `change`.
-    fn of<E>(self, change: &Decided<E>) -> Authority {
-        assert!(core::ptr::eq(self.batch, &change.batch), "a ledger wrote another batch than it was given");
-        let is_of_store = change.authority.is_none_or(|authority| authority == self.authority);
+    /// The store that has `decision`.
+    fn of<E>(self, decision: &Contents<E>) -> Authority {
+        assert!(core::ptr::eq(self.batch, &decision.batch), "a ledger wrote another batch than it was given");
+        let is_of_store = decision.authority.is_none_or(|authority| authority == self.authority);
         assert!(is_of_store, "a ledger wrote what was decided on the records of another store");
         self.authority
     }
 }
 
-/// Proof that the change behind `E` is durable and anchored.
+/// Proof that the decision behind `E` is durable and anchored.
 #[must_use = "an unused receipt is a charge for nothing"]
 pub struct Receipt<E> {
     evidence: E,
@@ -165,15 +165,15 @@ pub struct Receipt<E> {
 }
 
 impl<E> Receipt<E> {
-    /// Makes the change durable with `write`, and returns the receipt for it. A change that could not be
+    /// Makes the decision durable with `write`, and returns the receipt for it. A decision that could not be
     /// written comes back, and its module may know how to begin again.
     pub fn issue<X>(
-        change: Change<E>,
+        decision: Decision<E>,
         write: impl for<'batch> FnOnce(&'batch Batch) -> Result<Committed<'batch>, X>,
-    ) -> Result<Receipt<E>, (X, Change<E>)> {
-        match write(&change.0.batch).map(|committed| committed.of(&change.0)) {
-            Ok(authority) => Ok(Receipt { evidence: change.0.evidence, authority }),
-            Err(error) => Err((error, change)),
+    ) -> Result<Receipt<E>, (X, Decision<E>)> {
+        match write(&decision.0.batch).map(|committed| committed.of(&decision.0)) {
+            Ok(authority) => Ok(Receipt { evidence: decision.0.evidence, authority }),
+            Err(error) => Err((error, decision)),
         }
     }
 
@@ -209,9 +209,9 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_its_own_store_wrote_has_a_receipt() {
-        let change = Change::new(batch(), "evidence").in_store_of(key(1).authority());
-        let issued = Receipt::issue(change, |batch| Ok::<_, ()>(Committed::by(&key(1), batch)));
+    fn a_decision_that_its_own_store_wrote_has_a_receipt() {
+        let decision = Decision::new(batch(), "evidence").in_store_of(key(1).authority());
+        let issued = Receipt::issue(decision, |batch| Ok::<_, ()>(Committed::by(&key(1), batch)));
         assert_eq!(issued.ok().map(Receipt::into_evidence), Some("evidence"));
     }
 
@@ -219,13 +219,13 @@ mod tests {
     #[should_panic(expected = "another batch")]
     fn another_batch_gives_no_receipt() {
         let other: &'static Batch = Box::leak(Box::new(batch()));
-        let _ = Receipt::issue(Change::new(batch(), ()), |_| Ok::<_, ()>(Committed::by(&key(1), other)));
+        let _ = Receipt::issue(Decision::new(batch(), ()), |_| Ok::<_, ()>(Committed::by(&key(1), other)));
     }
 
     #[test]
     #[should_panic(expected = "another store")]
     fn another_store_gives_no_receipt() {
-        let change = Change::new(batch(), ()).in_store_of(key(1).authority());
-        let _ = Receipt::issue(change, |batch| Ok::<_, ()>(Committed::by(&key(2), batch)));
+        let decision = Decision::new(batch(), ()).in_store_of(key(1).authority());
+        let _ = Receipt::issue(decision, |batch| Ok::<_, ()>(Committed::by(&key(2), batch)));
     }
 }

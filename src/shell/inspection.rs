@@ -245,10 +245,10 @@ impl Unanchored<'_> {
         let believed = self.believed.filter(|believed| believed.holds_in(clock.boot_id()));
         let now = clock::judge_said(reading, believed, before.time, said).map_err(RestoreError::Clock)?;
         let taken = administration::Restoration { store: before.store, anchor: before.anchor };
-        let change = administration::restore(administrator.approve(taken), self.epoch.as_ref(), now);
+        let decision = administration::restore(administrator.approve(taken), self.epoch.as_ref(), now);
         let lost = before.anchor.unwrap_or(0);
         let old = self.anchor.map(|anchor| anchor.encode(&self.key));
-        let restored = Receipt::issue(change, |batch| {
+        let restored = Receipt::issue(decision, |batch| {
             // Nothing was written before this point.
             let sqlite = Sqlite::open(&self.path)?;
             let (pages, anchored) = ledger::restore(&self.key, &SystemRandom, &self.opened, lost, batch)?;

@@ -2,7 +2,7 @@
 
 use super::{Approved, Present, Refused};
 use crate::clock::{self, Believed, ClockError, Reading, TYPED_TOLERANCE};
-use crate::receipt::{Batch, Change};
+use crate::receipt::{Batch, Decision};
 use crate::record::Versioned;
 use crate::state::{self, Epoch};
 
@@ -51,7 +51,7 @@ pub fn restore(
     approved: Approved<Restoration>,
     old: Option<&Versioned<Epoch>>,
     now: u64,
-) -> Change<Approved<Restoration>> {
+) -> Decision<Approved<Restoration>> {
     let &Restoration { store, anchor } = approved.act();
-    Change::new(state::restore(old, store, anchor, now), approved)
+    Decision::new(state::restore(old, store, anchor, now), approved)
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::freeze::Freeze;
 use crate::pin::Role;
-use crate::receipt::{Change, Receipt};
+use crate::receipt::{Decision, Receipt};
 use crate::record::Versioned;
 use crate::seal::RecordKey;
 use crate::state::{ClockRecord, KeyRecord, PinKnown, TokenRecord, UserRecord, WalletState};
@@ -50,7 +50,7 @@ pub fn decide<P: Present>(
     moment: &Moment,
     present: &P,
     secp: &Secp256k1<All>,
-) -> Result<Change<Approved<Plan>>, P::Error> {
+) -> Result<Decision<Approved<Plan>>, P::Error> {
     if approved.is_by_administrator() && !approved.holds_by(&present.token()?.value) {
         return Err(Refused::NotAdministrator.into());
     }
@@ -71,7 +71,7 @@ pub fn decide<P: Present>(
         Planned::Freeze(target) => freezes::freeze(target, moment, present)?,
         Planned::Thaw(target) => freezes::thaw(target, moment, present)?,
     };
-    Ok(Change::new(batch, approved))
+    Ok(Decision::new(batch, approved))
 }
 
 /// What was done. The records have the details; this says which of them to read again.

@@ -1,16 +1,16 @@
 //! Administration: what anybody may ask for, who may approve it, and what happens.
 //!
 //! ```text
-//! Act → Approved<Act> → check → Approved<Plan> → decide → Change → commit → Receipt<Approved<Plan>> → open → Done
+//! Act → Approved<Act> → check → Approved<Plan> → decide → Decision → commit → Receipt<Approved<Plan>> → open → Done
 //! ```
 //!
 //! An [`Act`] is a value that anybody may make and nobody can do. Evidence approves it ([`Approved`]).
 //! [`check`] checks everything that does not depend on the records, and makes the secrets from given
-//! randomness. [`decide`] checks the rest against the present records. Only a receipt opens its decision.
+//! randomness. [`decide()`] checks the rest against the present records. Only a receipt opens its decision.
 //!
 //! Invariants:
 //! - M1. Users, wallets, keys, PINs, and a clock that an administrator accepts, change only by an act: the
-//!   transitions that write them are private to the kernel, and only [`decide`] and [`restore`] lead to them.
+//!   transitions that write them are private to the kernel, and only [`decide()`] and [`restore`] lead to them.
 //! - M2. No act without evidence: the makers of [`Approved`] are in one file, and each takes evidence. An
 //!   administrator's approval is valid at the token whose PIN it was given with, and as long as that is the
 //!   PIN.
@@ -50,8 +50,8 @@
 //!
 //! ```compile_fail,E0599
 //! // A decision reveals nothing before it is durable.
-//! use countersign_kernel::{administration::{Approved, Plan}, receipt::Change};
-//! fn early(decided: Change<Approved<Plan>>) { decided.open(); }
+//! use countersign_kernel::{administration::{Approved, Plan}, receipt::Decision};
+//! fn early(decided: Decision<Approved<Plan>>) { decided.open(); }
 //! ```
 
 mod approved;

@@ -11,7 +11,7 @@ use crate::digest_key::{DigestKey, DigestKeyRecord};
 use crate::key::KeyChange;
 use crate::otp::SECRET_LEN;
 use crate::pin::PinRecord;
-use crate::receipt::Change;
+use crate::receipt::Decision;
 use crate::state::{PinMatched, TokenRecord, UserRecord};
 use crate::wallet::{SEED_LEN, Wallet, WalletRecord};
 
@@ -126,7 +126,7 @@ pub fn check(
     })
 }
 
-impl Change<Approved<Plan>> {
+impl Decision<Approved<Plan>> {
     /// The plan of a decision that was not written, to decide it again.
     pub fn take_back(self) -> Approved<Plan> {
         self.into_unwritten()

@@ -5,7 +5,7 @@ use crate::act::{self, Deed, Document, RecordedAct};
 use crate::audit::Event;
 use crate::clock::Believed;
 use crate::freeze::Freeze;
-use crate::receipt::{Batch, Change, Content, Write};
+use crate::receipt::{Batch, Content, Decision, Write};
 use crate::record::{Stored, Versioned};
 use crate::rule::Rule;
 use crate::seal::{Kind, RecordKey};
@@ -30,8 +30,8 @@ pub(crate) fn initialise(token: &TokenRecord, believed: Believed) -> Batch {
 }
 
 /// Trusts the wall clock from here on, at its first reading in this run of the machine.
-pub fn believe_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed) -> Change<Recorded> {
-    Change::new(record_clock(old, believed, Event::ClockTaken { moved: None }), Recorded)
+pub fn believe_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed) -> Decision<Recorded> {
+    Decision::new(record_clock(old, believed, Event::ClockTaken { moved: None }), Recorded)
 }
 
 /// The same, approved by the security officer. `moved` is the difference from the clock trusted before.
@@ -65,14 +65,14 @@ fn record_clock(old: Option<&Versioned<ClockRecord>>, believed: Believed, event:
 }
 
 /// Records that for the time being no code is checked.
-pub fn stop(failures: u32, now: u64) -> Change<Recorded> {
-    Change::new(Batch::new(vec![], Event::Stopped { failures }, now), Recorded)
+pub fn stop(failures: u32, now: u64) -> Decision<Recorded> {
+    Decision::new(Batch::new(vec![], Event::Stopped { failures }, now), Recorded)
 }
 
 /// Records a PSBT that a rule refused before any code was checked.
-pub fn decline(wallet: &str, rule: Rule, now: u64) -> Change<Recorded> {
+pub fn decline(wallet: &str, rule: Rule, now: u64) -> Decision<Recorded> {
     let event = Event::PsbtRefused { wallet: wallet.into(), rule: rule.tag().into() };
-    Change::new(Batch::new(vec![], event, now), Recorded)
+    Decision::new(Batch::new(vec![], event, now), Recorded)
 }
 
 /// Accepts a store that did not fit its anchor.

@@ -1,13 +1,13 @@
 //! The state of users, wallets and PINs: from the old one to the new one, without side effects.
 //!
 //! Each transition takes the records as they were read, with their versions, and returns a
-//! [`Change`](super::receipt::Change): what to write, what to record in the audit, and the evidence for the
-//! next step, once the change is durable. Two transitions from the same version cannot both be written, so
+//! [`Decision`](super::receipt::Decision): what to write, what to record in the audit, and the evidence for the
+//! next step, once the decision is durable. Two transitions from the same version cannot both be written, so
 //! every race has one winner.
 //!
 //! Invariants:
 //! - T1. The outcome of a code is decided with the record that it replaces, and nobody learns it before it is
-//!   durable. That same change charges a wrong code.
+//!   durable. That same decision charges a wrong code.
 //! - T2. A right code never removes another try's charge: nothing resets the 30-day budget.
 //! - T3. A spent step is never spent again, and neither is an earlier one. For two minutes the same request
 //!   gets the signatures that the step was spent on once more.

@@ -27,7 +27,7 @@ use crate::binding::Binding;
 use crate::factor::{self, Against, Mark, Spends, SpentOn, Verified};
 use crate::freeze::{self, Frozen};
 use crate::policy::Verdict;
-use crate::receipt::{Batch, Change, Receipt, Write};
+use crate::receipt::{Batch, Decision, Receipt, Write};
 use crate::record::Versioned;
 use crate::rule::Rule;
 use crate::seal::{Authority, RecordKey};
@@ -83,20 +83,20 @@ pub struct Moment<'a> {
 ///
 /// ```compile_fail,E0616
 /// // Looking into a decision that is not durable.
-/// use countersign_kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
-/// fn peek(decided: &Change<Outcome<CheckedPsbt>>) -> bool { decided.0.evidence.answer.is_right() }
+/// use countersign_kernel::{psbt::CheckedPsbt, receipt::Decision, state::Outcome};
+/// fn peek(decided: &Decision<Outcome<CheckedPsbt>>) -> bool { decided.0.evidence.answer.is_right() }
 /// ```
 ///
 /// ```compile_fail,E0277
 /// // Printing it.
-/// use countersign_kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
-/// fn print(decided: &Change<Outcome<CheckedPsbt>>) { println!("{decided:?}"); }
+/// use countersign_kernel::{psbt::CheckedPsbt, receipt::Decision, state::Outcome};
+/// fn print(decided: &Decision<Outcome<CheckedPsbt>>) { println!("{decided:?}"); }
 /// ```
 ///
 /// ```compile_fail,E0599
 /// // Opening it without a receipt.
-/// use countersign_kernel::{psbt::CheckedPsbt, receipt::Change, state::Outcome};
-/// fn open(decided: Change<Outcome<CheckedPsbt>>) { decided.open(); }
+/// use countersign_kernel::{psbt::CheckedPsbt, receipt::Decision, state::Outcome};
+/// fn open(decided: Decision<Outcome<CheckedPsbt>>) { decided.open(); }
 /// ```
 pub struct Outcome<S> {
     asked: S,
@@ -158,7 +158,7 @@ impl<S> Consumed<S> {
     }
 }
 
-impl<S> Change<Outcome<S>> {
+impl<S> Decision<Outcome<S>> {
     /// The request and its approvals, from a decision that was not written, to decide it again.
     pub fn withdraw(self) -> (S, Vec<Approval>) {
         let Outcome { asked, claims, .. } = self.into_unwritten();
@@ -195,7 +195,7 @@ pub fn decide<S: Signable, E: From<Untried>>(
     wallet: &Versioned<WalletState>,
     is_frozen: impl Fn(&RecordKey) -> Result<bool, E>,
     moment: Moment<'_>,
-) -> Result<Change<Outcome<S>>, E> {
+) -> Result<Decision<Outcome<S>>, E> {
     assert!(asked.is_of(key), "what is asked for was checked for the key that is to sign it");
     let Verdict { rule, period } = asked.judged_by(key, claims.len(), moment.now);
     let is_of_store = claims.iter().all(|claim| claim.authority() == wallet.authority);
@@ -235,7 +235,7 @@ pub fn confirm<E: From<Untried>>(
     claim: Claim,
     is_frozen: impl Fn(&RecordKey) -> Result<bool, E>,
     moment: Moment<'_>,
-) -> Result<Change<Outcome<Enrolment>>, E> {
+) -> Result<Decision<Outcome<Enrolment>>, E> {
     let (authority, claims) = (claim.authority(), vec![claim]);
     let thawed = Thawed::look(None, &claims, is_frozen)?;
     let codes = Codes::compare(claims, thawed, None, moment).map_err(Untried::from)?;
@@ -407,7 +407,7 @@ impl Codes {
         answer: Answer,
         entropy: Zeroizing<[u8; 32]>,
         now: u64,
-    ) -> Change<Outcome<S>> {
+    ) -> Decision<Outcome<S>> {
         let codes: Vec<TriedCode> = (0..self.claims.len())
             .map(|index| TriedCode { user: self.name(index), fate: self.fate(index, answer) })
             .collect();
@@ -416,7 +416,7 @@ impl Codes {
         let Codes { claims, thawed: Thawed(absent), .. } = self;
         let event = Event::Tried { codes, asked: facts, answer };
         let batch = Batch::new(writes, event, now).while_absent(absent);
-        Change::new(batch, Outcome { asked, claims, answer, wrong, entropy })
+        Decision::new(batch, Outcome { asked, claims, answer, wrong, entropy })
     }
 
     fn name(&self, index: usize) -> Option<String> {

@@ -11,7 +11,7 @@ use countersign::kernel::digest_key::{DigestKey, DigestKeyParts, DigestKeyRecord
 use countersign::kernel::factor::Factor;
 use countersign::kernel::otp::{OtpHash, OtpKey};
 use countersign::kernel::psbt::CheckedPsbt;
-use countersign::kernel::receipt::{Change, Committed, Receipt};
+use countersign::kernel::receipt::{Committed, Decision, Receipt};
 use countersign::kernel::record::{Stored, Versioned};
 use countersign::kernel::seal::{DataKey, Kind, RecordKey};
 use countersign::kernel::signer::{self, Authorization, DigestAuthorization, SignerError};
@@ -63,7 +63,7 @@ impl MadeUp {
         self.record(RecordKey { kind: Kind::WalletState, id: [0; 16] }, &WalletState::default())
     }
 
-    fn consumed<S>(&self, decided: Change<Outcome<S>>) -> Receipt<Consumed<S>> {
+    fn consumed<S>(&self, decided: Decision<Outcome<S>>) -> Receipt<Consumed<S>> {
         let written = Receipt::issue(decided, |batch| Ok::<_, ()>(Committed::by(&self.0, batch)));
         let Ok(written) = written else { panic!("it is said to be written") };
         let Ok(consumed) = written.open().answer else { panic!("the code is right") };
@@ -74,7 +74,7 @@ impl MadeUp {
 fn decide<S: countersign::kernel::state::Signable>(
     (key, asked): (&S::Key, S),
     store: &MadeUp,
-) -> Change<Outcome<S>> {
+) -> Decision<Outcome<S>> {
     let entropy = Zeroizing::new([5; 32]);
     let moment = Moment { now: NOW, epoch: Epoch::default(), entropy: &entropy };
     let (claims, state) = (store.claims(), store.state());

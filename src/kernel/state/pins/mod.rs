@@ -18,7 +18,7 @@ use crate::act::Deed;
 use crate::audit::Event;
 use crate::clock::Believed;
 use crate::pin::{PinName, PinRecord, Role};
-use crate::receipt::{Batch, Change, Receipt};
+use crate::receipt::{Batch, Decision, Receipt};
 use crate::record::Versioned;
 
 /// Wrong tries in a row at the backends' PIN that each peer has.
@@ -299,7 +299,7 @@ pub fn charge_pin(
     peer: Peer<'_>,
     clocks: Believed,
     now: u64,
-) -> Result<Change<PinCharged>, PinClosed> {
+) -> Result<Decision<PinCharged>, PinClosed> {
     let old = &token.value;
     let new = match role {
         Role::So => TokenRecord { so: old.so.charged(peer, clocks)?, ..old.clone() },
@@ -311,7 +311,7 @@ pub fn charge_pin(
     let pin = pin_of(old, role).cloned();
     let evidence = PinCharged { role, peer: peer.map(str::to_owned), at: now, pin };
     let batch = Batch::new(vec![token.put(&new)], Event::PinCharged(role), now);
-    Ok(Change::new(batch, evidence).in_store_of(token.authority))
+    Ok(Decision::new(batch, evidence).in_store_of(token.authority))
 }
 
 /// Evidence: the PIN of a charged try was right. This is not yet recorded.
@@ -363,11 +363,11 @@ pub fn accept_pin(
     matched: &PinMatched,
     token: &Versioned<TokenRecord>,
     now: u64,
-) -> Option<Change<PinKnown>> {
+) -> Option<Decision<PinKnown>> {
     let PinCharged { role, peer, .. } = &matched.charged;
     let writes = vec![token.put(&accepted(matched, &token.value, None)?)];
     let known = PinKnown { role: *role, peer: peer.clone(), pin: matched.pin.name() };
-    Some(Change::new(Batch::new(writes, Event::PinAccepted(*role), now), known))
+    Some(Decision::new(Batch::new(writes, Event::PinAccepted(*role), now), known))
 }
 
 /// The same, and sets a new PIN.

@@ -45,9 +45,9 @@ impl Token {
     }
 
     /// Reads back what is written, as after a restart.
-    fn write<E>(&mut self, change: Change<E>) -> (Receipt<E>, Event) {
+    fn write<E>(&mut self, decision: Decision<E>) -> (Receipt<E>, Event) {
         let mut event = None;
-        let issued = Receipt::issue(change, |batch| {
+        let issued = Receipt::issue(decision, |batch| {
             let [write] = &batch.writes[..] else { panic!("one record") };
             let crate::receipt::Content::Put(bytes) = &write.content else { panic!("it is kept") };
             self.0.value = TokenRecord::decode(bytes).expect("it is read");
@@ -58,9 +58,9 @@ impl Token {
         (receipt, event.expect("it was written"))
     }
 
-    /// The same for a change without evidence.
+    /// The same for a decision without evidence.
     fn record(&mut self, batch: Batch) -> Event {
-        self.write(Change::new(batch, ())).1
+        self.write(Decision::new(batch, ())).1
     }
 
     /// Whether the PIN was right, or why it was not checked.
@@ -208,8 +208,8 @@ fn a_user_pin_is_set_once_and_then_only_where_it_is_locked_or_lost() {
 fn a_right_pin_is_not_accepted_once_it_is_lost_or_changed() {
     for act in [true, false] {
         let mut token = Token::new();
-        let change = charge_pin(&token.0, Role::User, Some("user 1"), clocks(1, 0), NOW).expect("open");
-        let (charged, _) = token.write(change);
+        let decision = charge_pin(&token.0, Role::User, Some("user 1"), clocks(1, 0), NOW).expect("open");
+        let (charged, _) = token.write(decision);
         let matched = verify_pin(charged, USER).expect("right");
         let _ = token.record(lose_user_pin(&token.0, NOW).expect("it is set"));
         if act {
