@@ -1,6 +1,6 @@
 //! Calls as values: `entry` makes them from an application's pointers, and writes their results back.
 //!
-//! The client sends the same values to the boundary ([`super::connected`]), where [`super::host`] answers
+//! The client sends the same values to the boundary ([`super::connected`]), where [`mod@super::host`] answers
 //! them. Their encoding ([`super::codec`]) is postcard, and its version is that of the greeting in
 //! [`crate::remote`]. New variants go to the end of their type, and are a new version there. What an older
 //! version has never changes.
