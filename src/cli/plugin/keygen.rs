@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::key_file::KeyPair;
-use super::new_file::NewFile;
 use crate::error::CommandError;
+use crate::new_file::NewFile;
+use crate::officer::KeyPair;
 use crate::output::{Report, details};
 use crate::secret::{OFFICER_PASSWORD, Secret};
 

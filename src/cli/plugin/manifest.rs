@@ -7,9 +7,9 @@ use countersign_plugin::manifest::PluginVersion;
 use countersign_plugin::{self as plugin, Manifest};
 use serde_json::json;
 
-use super::new_file::NewFile;
 use super::{manifest_json, manifest_lines, refused};
 use crate::error::CommandError;
+use crate::new_file::NewFile;
 use crate::output::{Report, details};
 
 /// Write the manifest of a release, beside its library.

@@ -2,10 +2,8 @@
 //!
 //! None of these verbs loads the library or needs a token. The keys, signatures and comments are minisign's.
 
-mod key_file;
 mod keygen;
 mod manifest;
-mod new_file;
 mod pin;
 mod sign;
 mod verify;

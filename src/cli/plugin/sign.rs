@@ -8,10 +8,10 @@ use countersign::paths::with_suffix;
 use countersign_plugin::{self as plugin, Manifest};
 use serde_json::json;
 
-use super::key_file::{KeyFile, KeyPair};
-use super::new_file::NewFile;
 use super::{manifest_json, manifest_lines, refused};
 use crate::error::CommandError;
+use crate::new_file::NewFile;
+use crate::officer::{KeyFile, KeyPair};
 use crate::output::{Report, details};
 
 /// Sign the manifest beside a library.
@@ -43,7 +43,7 @@ impl Sign {
         let pair = key_file.decrypt(self.password_file.as_deref())?;
         let path = signature_file(&self.library, &pair);
         let file = NewFile::create("signature", &path, 0o644)?;
-        let signature = sign(&pair, &bytes, &comment(&self.library, &manifest))?;
+        let signature = pair.sign(&bytes, &comment(&self.library, &manifest))?;
         file.commit(signature.as_bytes())?;
         let text = format!(
             "Version {} is signed by {}.\nThe signature is {}.\n",
@@ -111,16 +111,4 @@ fn comment(library: &Path, manifest: &Manifest) -> String {
         manifest.version(),
         manifest.digest()
     )
-}
-
-/// The signature in minisign's format, after verifying it: the result of a fault while signing must not leave
-/// this process.
-fn sign(pair: &KeyPair, manifest: &[u8], comment: &str) -> Result<String, CommandError> {
-    let failed = |reason: String| {
-        CommandError::new(format!("cannot make the signature: {reason}"), "try again, on another machine")
-    };
-    let untrusted = format!("countersign officer's signature {}", pair.officer.id());
-    let signed = minisign::sign(Some(&pair.public), &pair.secret, manifest, Some(comment), Some(&untrusted));
-    let text = signed.map_err(|error| failed(error.to_string()))?.into_string();
-    if pair.officer.has_signed(manifest, &text) { Ok(text) } else { Err(failed("it does not verify".into())) }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::error::CommandError;
 
 /// A new file, still empty. If it is dropped before it is committed, the file is removed.
-pub(super) struct NewFile {
+pub(crate) struct NewFile {
     file: File,
     path: PathBuf,
     committed: bool,
@@ -16,12 +16,12 @@ pub(super) struct NewFile {
 
 impl NewFile {
     /// Tries whether the file can be made, and removes it again: the person may still give up at a prompt.
-    pub(super) fn try_out(what: &str, path: &Path, mode: u32) -> Result<(), CommandError> {
+    pub(crate) fn try_out(what: &str, path: &Path, mode: u32) -> Result<(), CommandError> {
         NewFile::create(what, path, mode).map(drop)
     }
 
     /// Makes the file.
-    pub(super) fn create(what: &str, path: &Path, mode: u32) -> Result<NewFile, CommandError> {
+    pub(crate) fn create(what: &str, path: &Path, mode: u32) -> Result<NewFile, CommandError> {
         let created = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
         let file = created.map_err(|reason| match reason.kind() {
             ErrorKind::AlreadyExists => CommandError::new(
@@ -37,7 +37,7 @@ impl NewFile {
     }
 
     /// Writes its content, durably.
-    pub(super) fn commit(mut self, content: &[u8]) -> Result<(), CommandError> {
+    pub(crate) fn commit(mut self, content: &[u8]) -> Result<(), CommandError> {
         self.write(content).map_err(|reason| {
             CommandError::new(
                 format!("{} cannot be written: {reason}", self.path.display()),

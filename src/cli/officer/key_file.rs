@@ -19,18 +19,18 @@ const ENCRYPTED: &[u8] = b"EdScB2";
 const NOT_ENCRYPTED: &[u8] = b"Ed\0\0B2";
 
 /// A decrypted secret key and its public key.
-pub(super) struct KeyPair {
-    pub(super) secret: SecretKey,
-    pub(super) public: PublicKey,
-    pub(super) officer: OfficerKey,
+pub(crate) struct KeyPair {
+    pub(crate) secret: SecretKey,
+    pub(crate) public: PublicKey,
+    pub(crate) officer: OfficerKey,
 }
 
 /// A secret key's file that was read but not decrypted yet.
-pub(super) struct KeyFile(Zeroizing<String>);
+pub(crate) struct KeyFile(Zeroizing<String>);
 
 impl KeyFile {
     /// Reads the file, and checks that it is an encrypted key.
-    pub(super) fn read(path: &Path) -> Result<KeyFile, CommandError> {
+    pub(crate) fn read(path: &Path) -> Result<KeyFile, CommandError> {
         let failed = |why: &str| {
             CommandError::new(
                 format!("cannot use the secret key {}: {why}", path.display()),
@@ -63,7 +63,7 @@ impl KeyFile {
     }
 
     /// Decrypts it, with a password from the file or from a prompt.
-    pub(super) fn decrypt(self, password_file: Option<&Path>) -> Result<KeyPair, CommandError> {
+    pub(crate) fn decrypt(self, password_file: Option<&Path>) -> Result<KeyPair, CommandError> {
         let password = OFFICER_PASSWORD.obtain(password_file, Ask::OnStdin)?;
         let boxed = SecretKeyBox::from(self.0.to_string());
         let secret = boxed.into_secret_key(Some(password.to_string())).map_err(|error| match error.kind() {
@@ -82,7 +82,7 @@ impl KeyFile {
 
 impl KeyPair {
     /// A new pair: the decrypted secret key, and its file's text encrypted under `password`.
-    pub(super) fn generate(
+    pub(crate) fn generate(
         password: &Secret,
     ) -> Result<(OfficerKey, String, Zeroizing<String>), CommandError> {
         let failed = |error: minisign::PError| {
