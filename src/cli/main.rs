@@ -11,6 +11,7 @@
 //!    usage, 75 `serve` has ended and should be started again, 77 the backing token refuses its PIN and
 //!    `serve` must not be started before that is corrected.
 
+mod act;
 mod approval;
 mod at_fault;
 mod attributes;
@@ -117,6 +118,8 @@ enum Verb {
     #[command(subcommand)]
     Clock(clock::Clock),
     #[command(subcommand)]
+    Act(act::Act),
+    #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
     State(state::State),
@@ -152,6 +155,7 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Freeze(verb) => verb.run(&cli.global),
         Verb::Thaw(verb) => verb.run(&cli.global),
         Verb::Clock(verb) => verb.run(&cli.global),
+        Verb::Act(verb) => verb.run(&cli.global),
         Verb::Audit(verb) => verb.run(&cli.global),
         Verb::State(verb) => verb.run(&cli.global),
         Verb::Plugin(verb) => verb.run(&cli.global),

@@ -1,5 +1,6 @@
 //! The program `countersign`, the scripts, and the Debian package.
 
+mod act;
 mod command_line;
 mod documents;
 mod linked;

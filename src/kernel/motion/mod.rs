@@ -314,8 +314,8 @@ impl Motion {
         subject.chain_update(b"\n").chain_update(self.old_section()).finalize().into()
     }
 
-    /// What, of what.
-    fn heading(&self) -> String {
+    /// What, of what, as the text says it after `do`.
+    pub fn heading(&self) -> String {
         let of =
             |what: &str, name: &str, id: &[u8]| format!("{what} {} {}", quote(name), HEXLOWER.encode(id));
         match self {

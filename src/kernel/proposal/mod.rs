@@ -272,9 +272,7 @@ impl Proposal {
 
     /// What an officer signs to veto it.
     pub fn veto_text(&self) -> String {
-        let digest = self.act.digest().expect("its text was parsed");
-        let store = data_encoding::HEXLOWER.encode(&self.act.store);
-        format!("{FIRST_LINE_VETO}\nstore {store}\nact {digest}\n")
+        veto_text(&self.act).expect("its text was parsed")
     }
 
     /// Its class.
@@ -348,6 +346,12 @@ impl Proposal {
             _ => Ok(()),
         }
     }
+}
+
+/// What an officer signs to veto an act.
+pub fn veto_text(act: &ActText) -> Result<String, TextError> {
+    let (digest, store) = (act.digest()?, data_encoding::HEXLOWER.encode(&act.store));
+    Ok(format!("{FIRST_LINE_VETO}\nstore {store}\nact {digest}\n"))
 }
 
 /// Checks that there is room for another proposal beside these, and that none of them has the same nonce, since a text is proposed

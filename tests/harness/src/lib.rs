@@ -5,6 +5,7 @@
 //! | [`engine`] | the engine as a Rust library | clock, ledger and random source in memory; wallets, PSBTs and cosigners |
 //! | [`module`] | `libcountersign.so` through its C interface, and the command line over it | a SoftHSM2 token for each test; a shim in front of it that misbehaves on demand |
 //! | [`served`] | the same through a running `countersign serve` | |
+//! | [`officers`] | the command line on an officer's own machine, and minisign beside it | |
 //! | [`users`] | the same, where the boundary and the backend are two Unix users | |
 //!
 //! [`Way`] is how a test of the C interface reaches the engine. [`alone`] gives a test a process that no other test shares.
@@ -14,6 +15,7 @@ mod built;
 mod descriptors;
 pub mod engine;
 pub mod module;
+pub mod officers;
 pub mod served;
 pub mod users;
 mod way;

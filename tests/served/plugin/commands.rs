@@ -3,58 +3,25 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use countersign_plugin as plugin;
 use serde_json::{Value, json};
 
 use harness::module::Finished;
 use harness::module::cli::{Answer, Cli};
+use harness::officers::{self, done, failed, keygen};
 
 use super::release::{Officer, Release};
 
-/// Every officer's password in these tests.
-pub(crate) const PASSWORD: &str = "officer's password 4e1b";
-
 /// `countersign plugin …` in a folder.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(harness::program());
-    command
-        .arg("plugin")
-        .args(arguments)
-        .current_dir(folder)
-        .env("COUNTERSIGN_CONF", folder.join("countersign.toml"))
-        .env("COUNTERSIGN_OFFICER_PASSWORD", PASSWORD)
-        .stdin(Stdio::null());
-    command
+    officers::command(folder, &[&["plugin"], arguments].concat())
 }
 
-/// The answer of a command, which never contains a password.
+/// Its answer.
 pub(crate) fn countersign(folder: &Path, arguments: &[&str]) -> Answer {
-    let answer = Cli::answer(&mut command(folder, arguments), "");
-    assert!(!answer.stderr.contains(PASSWORD) && !answer.json.to_string().contains(PASSWORD));
-    answer
-}
-
-/// The JSON of a command that must succeed.
-pub(crate) fn done(answer: &Answer) -> &Value {
-    assert!(answer.success, "{}\n{}", answer.json, answer.stderr);
-    &answer.json
-}
-
-/// The message and the next step of a command that must fail.
-pub(crate) fn failed(answer: &Answer) -> String {
-    assert!(!answer.success, "{}", answer.json);
-    let error = &answer.json["error"];
-    let text = |field: &str| error[field].as_str().unwrap_or_else(|| panic!("{}", answer.json));
-    format!("{}\n{}", text("what"), text("next"))
-}
-
-/// Makes `NAME.key` and `NAME.pub`, and returns the key id.
-pub(crate) fn keygen(folder: &Path, name: &str) -> String {
-    let (secret, public) = (format!("{name}.key"), format!("{name}.pub"));
-    let answer = countersign(folder, &["keygen", "--secret-key", &secret, "--public-key", &public]);
-    done(&answer)["officer"]["key_id"].as_str().expect("a text").to_owned()
+    officers::countersign(folder, &[&["plugin"], arguments].concat())
 }
 
 /// Writes a configuration that pins these officers.

@@ -1,40 +1,14 @@
 //! Compatibility with minisign itself: keys and signatures work both ways.
 
 use std::fs;
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use countersign::kernel::officer::Officers;
 use countersign_plugin::{self as plugin, PluginConfig};
 
-use harness::module::Finished;
+use harness::officers::{PASSWORD, done, failed, keygen, line, minisign};
 
-use super::commands::{PASSWORD, countersign, done, failed, keygen};
+use super::commands::countersign;
 use super::release::{Officer, Release, refused};
-
-/// Runs minisign in a folder. It reads passwords from its standard input.
-fn minisign(folder: &Path, arguments: &[&str], typed: &str) -> Finished {
-    let mut child = Command::new("minisign")
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("minisign starts; install it (Debian: apt-get install minisign)");
-    // If minisign asks for no password, it may have ended already.
-    let _ = child.stdin.take().expect("it is piped").write_all(typed.as_bytes());
-    let done = child.wait_with_output().expect("it ends");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Finished { status: done.status, stdout: text(&done.stdout), stderr: text(&done.stderr) }
-}
-
-/// The second line of a public key's file.
-fn line(folder: &Path, file: &str) -> String {
-    let text = fs::read_to_string(folder.join(file)).expect("it was written");
-    text.lines().nth(1).expect("a comment and the key").to_owned()
-}
 
 fn config(release: &Release, lines: &[String], threshold: usize) -> PluginConfig {
     PluginConfig {

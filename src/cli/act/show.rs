@@ -1,0 +1,28 @@
+//! `countersign act show`: what an act changes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::file::ActFile;
+use crate::error::CommandError;
+use crate::output::Report;
+
+/// Show what an act changes, old beside new.
+///
+/// Everything comes from the file, which carries the document in force and the new one. The boundary carries the act out only if that
+/// document is still in force.
+#[derive(Args)]
+pub(crate) struct Show {
+    /// The file of the act
+    file: PathBuf,
+}
+
+impl Show {
+    pub(crate) fn run(&self) -> Result<Report, CommandError> {
+        let file = ActFile::read(&self.file)?;
+        file.warn_if_expired();
+        Ok(Report::new(file.shown(), json!({ "act": file.to_json() })))
+    }
+}

@@ -1,0 +1,69 @@
+//! `countersign act sign`: an officer's signature of an act.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::file::ActFile;
+use crate::error::CommandError;
+use crate::new_file::NewFile;
+use crate::officer::{KeyFile, KeyPair};
+use crate::output::Report;
+
+/// Sign an act as an officer.
+///
+/// The command shows what the act changes before it asks for your password. It needs no module and no network. The signature goes beside
+/// the file, named by your key's id. "minisign -S" signs the same file as well, and "minisign -V" verifies it.
+#[derive(Args)]
+pub(crate) struct Sign {
+    /// The file of the act
+    file: PathBuf,
+    #[command(flatten)]
+    key: OfficersKey,
+}
+
+/// An officer's key, for the verbs that sign with it.
+#[derive(Args)]
+pub(super) struct OfficersKey {
+    /// Your encrypted secret key
+    #[arg(long, value_name = "FILE")]
+    secret_key: PathBuf,
+    /// Read the password from this file (else COUNTERSIGN_OFFICER_PASSWORD, else a prompt)
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl OfficersKey {
+    /// The key, after showing what is about to be signed: on standard error, because standard output is for the result.
+    pub(super) fn after_showing(&self, what: &str, act: &ActFile) -> Result<KeyPair, CommandError> {
+        let key_file = KeyFile::read(&self.secret_key)?;
+        eprintln!("You are about to sign {what}:\n{}", act.shown());
+        act.warn_if_expired();
+        key_file.decrypt(self.password_file.as_deref())
+    }
+}
+
+impl Sign {
+    pub(crate) fn run(&self) -> Result<Report, CommandError> {
+        let act = ActFile::read(&self.file)?;
+        let pair = self.key.after_showing("this act", &act)?;
+        let path = act.signature_file("", &pair);
+        let file = NewFile::create("signature", &path, 0o644)?;
+        let signature = pair.sign(act.text.as_bytes(), &act.comment("act"))?;
+        file.commit(signature.as_bytes())?;
+        let text = format!(
+            "{} is signed by {}.\nThe signature is {}.\n",
+            act.path().display(),
+            pair.officer,
+            path.display()
+        );
+        let json = json!({
+            "act": act.to_json(),
+            "key_id": pair.officer.id().to_string(),
+            "public_key": pair.officer.line(),
+            "signature_file": path.display().to_string(),
+        });
+        Ok(Report::new(text, json).note("next: send the signature to whoever proposes the act"))
+    }
+}
