@@ -17,6 +17,7 @@ use countersign::kernel::administration::{
 use countersign::kernel::approval::Approval;
 use countersign::kernel::clock::Believed;
 use countersign::kernel::freeze::Freeze;
+use countersign::kernel::officer::Council;
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::receipt::{Decision, Receipt};
 use countersign::kernel::record::Versioned;
@@ -233,6 +234,10 @@ impl Present for NobodyYet<'_> {
 
     fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, Refused> {
         unreachable!("a user is enrolled")
+    }
+
+    fn council(&self) -> Result<Option<Versioned<Council>>, Refused> {
+        Ok(None)
     }
 
     fn freeze(&self, _place: &RecordKey) -> Result<Option<Versioned<Freeze>>, Refused> {

@@ -102,7 +102,11 @@ impl Engine {
     /// any.
     fn put_in_force(&self, done: &Done) -> Result<Option<PinEra>, EngineError> {
         match done {
-            Done::Initialised | Done::Enrolled(_) | Done::UserUnlocked | Done::UserPinUnlocked => {}
+            Done::Initialised
+            | Done::Enrolled(_)
+            | Done::UserUnlocked
+            | Done::UserPinUnlocked
+            | Done::OfficersSet => {}
             Done::UserRemoved(name) => self.forget_freeze_of_user(name),
             Done::Frozen(target) => self.count_freeze(target.place(), Some(target.what())),
             Done::Thawed(target) => self.count_freeze(target.place(), None),

@@ -3,6 +3,7 @@
 use crate::engine::{Engine, EngineError};
 use crate::kernel::administration::{KeyId, Present, Refused};
 use crate::kernel::freeze::Freeze;
+use crate::kernel::officer::Council;
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::{ClockRecord, KeyRecord, TokenRecord, UserRecord, WalletState};
@@ -29,6 +30,10 @@ impl Present for Engine {
 
     fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, EngineError> {
         self.if_there(Kind::Clock)
+    }
+
+    fn council(&self) -> Result<Option<Versioned<Council>>, EngineError> {
+        self.if_there(Kind::Council)
     }
 
     fn freeze(&self, place: &RecordKey) -> Result<Option<Versioned<Freeze>>, EngineError> {
@@ -69,6 +74,7 @@ impl From<Refused> for EngineError {
             Refused::DigestKey(error) => EngineError::DigestKey(error),
             Refused::Policy(error) => EngineError::PolicyDocument(error),
             Refused::StandsAlready => EngineError::StandsAlready,
+            Refused::NeedsOfficers(class) => EngineError::NeedsOfficers(class),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The reasons why the engine does not do something.
 
+use crate::kernel::act::class::Class;
 use crate::kernel::approval::ApprovalError;
 use crate::kernel::clock::ClockError;
 use crate::kernel::digest_key::DigestKeyError;
@@ -45,6 +46,12 @@ pub enum EngineError {
     /// The thing to freeze is frozen already, or the thing to thaw is not frozen.
     #[error("nothing was changed: it has this value already")]
     StandsAlready,
+    /// Officers must sign what is of this class.
+    #[error("an administrator alone cannot do this, because it {}: officers must sign it", match .0 {
+        Class::Vouchless => "settles what everything else is measured by",
+        Class::Loosens | Class::Neutral | Class::Tightens => "loosens",
+    })]
+    NeedsOfficers(Class),
     /// The clock is not trusted.
     #[error(transparent)]
     Clock(#[from] ClockError),

@@ -11,6 +11,7 @@ mod declined;
 mod error;
 mod freezes;
 mod keys;
+mod proposals;
 mod standing;
 
 use std::collections::BTreeMap;

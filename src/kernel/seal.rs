@@ -57,6 +57,12 @@ pub enum Kind {
     DigestKeyState = 10,
     /// A freeze of a wallet, a key, a user or everything. It lasts as long as the record exists.
     Freeze = 11,
+    /// The officers of the store, and the settings that only they can weaken.
+    Council = 12,
+    /// An act that waits for officers.
+    Proposal = 13,
+    /// A label that a wallet or key had, and that nobody may use again.
+    Retired = 14,
 }
 
 impl Kind {
@@ -74,6 +80,9 @@ impl Kind {
             9 => Kind::DigestKey,
             10 => Kind::DigestKeyState,
             11 => Kind::Freeze,
+            12 => Kind::Council,
+            13 => Kind::Proposal,
+            14 => Kind::Retired,
             _ => return None,
         })
     }

@@ -54,6 +54,7 @@ impl From<EngineError> for Rv {
             EngineError::Frozen(_) => CKR_COUNTERSIGN_FROZEN,
             // Whoever asks for it has it: `administration` says so.
             EngineError::StandsAlready => CKR_FUNCTION_FAILED,
+            EngineError::NeedsOfficers(_) => CKR_ACTION_PROHIBITED,
             EngineError::Clock(_) => CKR_COUNTERSIGN_CLOCK,
             EngineError::Approval(_) => CKR_MECHANISM_PARAM_INVALID,
             EngineError::Psbt(psbt) => psbt_rv(psbt),

@@ -9,6 +9,7 @@ mod faults;
 mod freeze;
 mod growth;
 mod ledger_model;
+mod officers;
 mod refusals;
 mod state;
 mod stores;

@@ -70,6 +70,7 @@ pub(super) fn to_json(document: &Document) -> Value {
             "since_utc": to_iso(*since),
             "by": freezer_name(*by),
         } }),
+        Document::Council(text) => json!({ "officers": { "text": text } }),
     }
 }
 
@@ -82,6 +83,7 @@ pub(super) fn kind(document: &Document) -> &'static str {
         Document::Key(_) => "key",
         Document::Clock(_) => "clock",
         Document::Freeze(_) => "freeze",
+        Document::Council(_) => "officers",
     }
 }
 
@@ -135,6 +137,7 @@ pub(super) fn to_text(document: &Document) -> String {
             ("since", to_iso(freeze.since)),
             ("by", freezer_name(freeze.by).into()),
         ],
+        Document::Council(council) => vec![("officers", council.trim_end().into())],
     };
     lines.push(("digest", document.digest().to_string()));
     details(&lines)

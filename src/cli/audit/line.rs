@@ -33,10 +33,11 @@
 //! | `digest-key-frozen`, `digest-key-thawed` | `key` |
 //! | `user-frozen`, `user-thawed` | `users`: one |
 //! | `everything-frozen`, `everything-thawed` | |
+//! | `officers-set` | of a change: `policy_tightens`, `policy_loosens` |
 //!
 //! Acts of administration (`initialised`, `pin-set`, `pin-changed`, `pin-lost`, `pin-unlocked`, `user-…`,
 //! `wallet-created`, `wallet-updated`, `digest-key-created`, `digest-key-updated`, `…-frozen`,
-//! `…-thawed`, and a `clock-taken` that the security officer approved) also have: `id` of the object (hex), `document`: everything in force about
+//! `…-thawed`, `officers-set`, and a `clock-taken` that the security officer approved) also have: `id` of the object (hex), `document`: everything in force about
 //! it since then, `document_digest`, and `before_digest`: the digest of what was in force before. Acts of
 //! older versions have none of these.
 
@@ -98,7 +99,7 @@ wallet-created, wallet-changed, policy-refused, countersigned, repeated,
 clock-taken, stopped, restored, psbt-refused, wallet-updated,
 digest-key-created, digest-key-updated, digest-charged, digest-signed,
 digest-repeated, digest-refused, pin-changed, user-confirmed, pin-lost,
-pin-unlocked, code-refused, and wallet-, digest-key-, user- and everything-
+pin-unlocked, code-refused, officers-set, and wallet-, digest-key-, user- and everything-
 with frozen and thawed.";
 
 /// The name of an event.

@@ -23,7 +23,8 @@ impl Class {
         match deed {
             Deed::UserRemoved | Deed::Frozen(_) => Class::Tightens,
             Deed::Thawed(_) => Class::Loosens,
-            Deed::WalletUpdated | Deed::KeyUpdated => {
+            // The first officers change nothing: nobody was there who could be asked.
+            Deed::WalletUpdated | Deed::KeyUpdated | Deed::OfficersSet => {
                 changes.iter().map(|change| change.class(is_registered)).max().unwrap_or(Class::Neutral)
             }
             // A new user is in no wallet, a new wallet has no coins, a row of wrong codes that is ended leaves the 30-day budget, and
@@ -58,6 +59,13 @@ impl Change {
         match self {
             Change::UsersRemoved(_) => Class::Tightens,
             Change::Policy(PolicyChange { direction: Direction { loosens, .. }, .. }) => {
+                if *loosens {
+                    Class::Loosens
+                } else {
+                    Class::Tightens
+                }
+            }
+            Change::Council(Direction { loosens, .. }) => {
                 if *loosens {
                     Class::Loosens
                 } else {

@@ -29,6 +29,9 @@ pub enum Document {
     Clock(ClockDocument),
     /// That something is frozen.
     Freeze(Freeze),
+    /// The officers of the store, how many of them must sign, the delays, and the settings that only they can weaken: the council's
+    /// text.
+    Council(String),
 }
 
 /// SHA-256 of a label and a document in its encoding (postcard).

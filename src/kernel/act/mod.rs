@@ -78,6 +78,8 @@ pub enum Deed {
     Frozen(Freezable),
     /// A freeze was ended.
     Thawed(Freezable),
+    /// The officers were set, or the settings that only they can weaken.
+    OfficersSet,
 }
 
 impl Deed {
@@ -106,6 +108,7 @@ impl Deed {
             Deed::Thawed(Freezable::Wallet) => "wallet-thawed",
             Deed::Thawed(Freezable::DigestKey) => "digest-key-thawed",
             Deed::Thawed(Freezable::User) => "user-thawed",
+            Deed::OfficersSet => "officers-set",
         }
     }
 }
@@ -165,6 +168,8 @@ pub enum Change {
         /// The new indices.
         after: [u32; 2],
     },
+    /// Officers, threshold, delays or settings. Without this change there were no officers before.
+    Council(Direction),
 }
 
 /// How a policy was changed.
@@ -235,6 +240,10 @@ impl fmt::Display for RecordedAct {
             Deed::Thawed(Freezable::Everything) => f.write_str("everything was thawed")?,
             Deed::Frozen(what) => write!(f, "{} {name:?} was frozen", what.name())?,
             Deed::Thawed(what) => write!(f, "{} {name:?} was thawed", what.name())?,
+            Deed::OfficersSet if self.before.is_none() => {
+                f.write_str("the store has officers from now on")?
+            }
+            Deed::OfficersSet => f.write_str("the officers or their settings were changed")?,
         }
         for change in &self.changes {
             write!(f, "; {change}")?;
@@ -265,6 +274,10 @@ impl fmt::Display for Change {
                     (false, false) => "its policy is worded differently and means the same",
                 })?;
                 if rules.is_empty() { Ok(()) } else { write!(f, " ({})", rules.join(", ")) }
+            }
+            Change::Council(Direction { loosens: false, .. }) => f.write_str("the settings allow less"),
+            Change::Council(_) => {
+                f.write_str("somebody else decides, or after another delay, or the settings allow more")
             }
             Change::Clock(moved) => write!(f, "it differs by {moved} s from the clock trusted before"),
             Change::Reach { before: [external, internal], after: [external_since, internal_since] } => {

@@ -4,10 +4,11 @@ use bitcoin::secp256k1::{All, Secp256k1};
 
 use super::plan::Planned;
 use super::{
-    Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, Target, clock, digest_keys, freezes,
-    keys, token, users, wallets,
+    Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, Target, clock, council, digest_keys,
+    freezes, keys, token, users, wallets,
 };
 use crate::freeze::Freeze;
+use crate::officer::Council;
 use crate::pin::Role;
 use crate::receipt::{Decision, Receipt};
 use crate::record::Versioned;
@@ -33,6 +34,9 @@ pub trait Present {
 
     /// The readings that the wall clock is compared with, if it was ever trusted.
     fn clock(&self) -> Result<Option<Versioned<ClockRecord>>, Self::Error>;
+
+    /// The officers, once there are any.
+    fn council(&self) -> Result<Option<Versioned<Council>>, Self::Error>;
 
     /// The record of a freeze, while there is one.
     fn freeze(&self, place: &RecordKey) -> Result<Option<Versioned<Freeze>>, Self::Error>;
@@ -70,7 +74,9 @@ pub fn decide<P: Present>(
         Planned::TakeClock(said) => clock::take(*said, moment, present)?,
         Planned::Freeze(target) => freezes::freeze(target, moment, present)?,
         Planned::Thaw(target) => freezes::thaw(target, moment, present)?,
+        Planned::SetOfficers(new) => council::set(new, moment, present)?,
     };
+    let batch = if approved.is_by_administrator() { council::permit(batch, present)? } else { batch };
     Ok(Decision::new(batch, approved))
 }
 
@@ -101,6 +107,8 @@ pub enum Done {
     Frozen(Target),
     /// It was thawed.
     Thawed(Target),
+    /// The officers were set.
+    OfficersSet,
 }
 
 /// Evidence: the caller knows the new PIN.
@@ -134,6 +142,7 @@ impl Receipt<Approved<Plan>> {
             Planned::TakeClock(_) => Done::ClockTaken,
             Planned::Freeze(target) => Done::Frozen(target),
             Planned::Thaw(target) => Done::Thawed(target),
+            Planned::SetOfficers(_) => Done::OfficersSet,
         }
     }
 }

@@ -15,7 +15,9 @@
 //!   administrator's approval is valid at the token whose PIN it was given with, and as long as that is the
 //!   PIN.
 //! - M3. A user is named by enrolment: an act on a user who was enrolled again since then finds nobody.
-//! - M4. A decision depends on records that are unchanged at the commit; otherwise it is made again.
+//! - M4. Once there are officers, an administrator alone does nothing that loosens. The class of what is recorded decides, and
+//!   without officers the commit expects that there still are none.
+//! - M5. A decision depends on records that are unchanged at the commit; otherwise it is made again.
 //!
 //! ```compile_fail,E0451
 //! // An approval cannot be put together.
@@ -56,6 +58,7 @@
 
 mod approved;
 mod clock;
+mod council;
 mod decide;
 mod digest_keys;
 mod freezes;
@@ -73,6 +76,7 @@ use crate::act::Deed;
 use crate::digest_key::DigestMechanisms;
 use crate::key::{KeyChange, KeyTerms};
 use crate::network::Network;
+use crate::officer::Council;
 use crate::otp::{OtpHash, OtpKeyId};
 use crate::pin::{PinRecord, Role};
 use crate::state::PinMatched;
@@ -125,6 +129,8 @@ pub enum Act {
     Freeze(Target),
     /// End a freeze.
     Thaw(Target),
+    /// Set the officers of the store: the first ones, or others.
+    SetOfficers(Box<Council>),
 }
 
 impl Act {
@@ -146,6 +152,7 @@ impl Act {
             Act::TakeClock(_) => Deed::ClockTaken,
             Act::Freeze(target) => Deed::Frozen(target.what()),
             Act::Thaw(target) => Deed::Thawed(target.what()),
+            Act::SetOfficers(_) => Deed::OfficersSet,
         }
     }
 
@@ -174,7 +181,8 @@ impl Act {
             | Act::ChangeDigestKey(..)
             | Act::TakeClock(_)
             | Act::Freeze(_)
-            | Act::Thaw(_) => true,
+            | Act::Thaw(_)
+            | Act::SetOfficers(_) => true,
             Act::SetUserPin(_)
             | Act::ChangePin { .. }
             | Act::LoseUserPin

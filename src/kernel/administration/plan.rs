@@ -9,6 +9,7 @@ use super::{
 };
 use crate::digest_key::{DigestKey, DigestKeyRecord};
 use crate::key::KeyChange;
+use crate::officer::Council;
 use crate::otp::SECRET_LEN;
 use crate::pin::PinRecord;
 use crate::receipt::Decision;
@@ -34,6 +35,7 @@ pub(super) enum Planned {
     TakeClock(u64),
     Freeze(Target),
     Thaw(Target),
+    SetOfficers(Box<Council>),
 }
 
 /// Fresh randomness from inside: as many bytes as the act needs.
@@ -78,7 +80,8 @@ impl Act {
             | Act::ChangeDigestKey(..)
             | Act::TakeClock(_)
             | Act::Freeze(_)
-            | Act::Thaw(_) => &[],
+            | Act::Thaw(_)
+            | Act::SetOfficers(_) => &[],
         }
     }
 }
@@ -122,6 +125,7 @@ pub fn check(
             Act::TakeClock(said) => Planned::TakeClock(said),
             Act::Freeze(target) => Planned::Freeze(target),
             Act::Thaw(target) => Planned::Thaw(target),
+            Act::SetOfficers(council) => Planned::SetOfficers(council),
         }))
     })
 }

@@ -1,5 +1,6 @@
 //! The reasons why an act is not done.
 
+use crate::act::class::Class;
 use crate::clock::ClockError;
 use crate::digest_key::DigestKeyError;
 use crate::policy::PolicyError;
@@ -52,8 +53,10 @@ pub enum Refused {
     DigestKey(DigestKeyError),
     /// An invalid policy.
     Policy(PolicyError),
-    /// The thing is frozen already, or not frozen at all.
+    /// The thing is frozen already, or not frozen at all, or these are the officers already.
     StandsAlready,
+    /// An administrator alone cannot do what is of this class: officers must sign it.
+    NeedsOfficers(Class),
 }
 
 impl From<WalletError> for Refused {

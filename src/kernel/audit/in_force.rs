@@ -133,6 +133,7 @@ fn kind_of(deed: Deed) -> Kind {
         Deed::KeyCreated | Deed::KeyUpdated => Kind::DigestKey,
         Deed::ClockTaken => Kind::Clock,
         Deed::Frozen(_) | Deed::Thawed(_) => Kind::Freeze,
+        Deed::OfficersSet => Kind::Council,
     }
 }
 

@@ -8,7 +8,6 @@ use crate::act::{Change, Deed};
 use crate::administration::UserId;
 use crate::direction::Direction;
 use crate::key::KeyTerms;
-use crate::officer::{Council, Settings};
 use crate::policy::{DigestPolicy, Policy};
 use crate::state::changes;
 
@@ -39,7 +38,8 @@ impl Motion {
             }
             // Where there are no officers, there is nobody who could be asked.
             Motion::OfficersSet { old, new } => {
-                old.as_ref().map_or(Class::Neutral, |old| of_council(old, new))
+                let changes = old.as_ref().map(|old| Change::Council(old.compare(new)));
+                Class::of(Deed::OfficersSet, changes.as_slice(), true)
             }
             Motion::SoPinLost { .. } | Motion::Thaw { .. } => Class::Loosens,
             Motion::ClockTake { .. } | Motion::Restore { .. } => Class::Vouchless,
@@ -51,15 +51,6 @@ impl Motion {
 fn compared(label: &str, users: &[UserId], policy: &str) -> KeyTerms {
     let users = users.iter().map(|UserId { name, key }| format!("{}:{name}", HEXLOWER.encode(key))).collect();
     KeyTerms { label: label.into(), cka_id: vec![], users, policy: policy.into() }
-}
-
-/// Whoever decides, and for how long others can object, is no lower or higher limit: to change it loosens.
-fn of_council(old: &Council, new: &Council) -> Class {
-    let decides =
-        |council: &Council| (council.officers().clone(), council.delay_hours(), council.emergency());
-    let Settings { failures_per_hour: before } = old.settings();
-    let Settings { failures_per_hour: since } = new.settings();
-    if decides(old) == decides(new) && since <= before { Class::Tightens } else { Class::Loosens }
 }
 
 #[cfg(test)]

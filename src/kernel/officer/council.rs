@@ -7,9 +7,11 @@
 use core::fmt;
 
 use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{OfficerKey, Officers};
+use crate::direction::Direction;
 use crate::failures::{MAX_PER_HOUR, MIN_PER_HOUR};
 
 /// The longest delay in hours: 90 days.
@@ -18,7 +20,10 @@ pub const MAX_DELAY_HOURS: u32 = 90 * 24;
 const LABEL: &[u8] = b"countersign/council/v1\0";
 
 /// The officers who decide beside an administrator, and the time that everybody has to object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Records keep its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Council {
     officers: Officers,
     delay_hours: u32,
@@ -102,6 +107,18 @@ impl Council {
         }
     }
 
+    /// Whether a change to `new` lets an administrator do more. Who decides, and for how long others can object, is no higher or lower
+    /// limit, so every change of that loosens: removing an officer can lock the others out.
+    pub fn compare(&self, new: &Council) -> Direction {
+        let decides = |council: &Council| (council.officers.clone(), council.delay_hours, council.emergency);
+        let (before, since) = (self.settings.failures_per_hour, new.settings.failures_per_hour);
+        if decides(self) == decides(new) {
+            Direction { tightens: since < before, loosens: since > before }
+        } else {
+            Direction::UNKNOWN
+        }
+    }
+
     /// SHA-256 of a label and the council's text.
     pub fn digest(&self) -> CouncilDigest {
         let hash = Sha256::new_with_prefix(LABEL).chain_update(self.to_string());
@@ -129,6 +146,25 @@ impl Council {
         let officers = Officers::parse(&officers, threshold).ok()?;
         let council = Council::new(officers, delay_hours, emergency, settings).ok()?;
         (council.to_string() == text).then_some(council)
+    }
+}
+
+impl From<Council> for String {
+    fn from(council: Council) -> String {
+        council.to_string()
+    }
+}
+
+/// A text that is no council's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the text of a council")]
+pub struct NotACouncil;
+
+impl TryFrom<String> for Council {
+    type Error = NotACouncil;
+
+    fn try_from(text: String) -> Result<Council, NotACouncil> {
+        Council::parse(&text).ok_or(NotACouncil)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::act::{self, Deed, Document, RecordedAct};
 use crate::audit::Event;
 use crate::clock::Believed;
 use crate::freeze::Freeze;
+use crate::officer::Council;
 use crate::receipt::{Batch, Content, Decision, Write};
 use crate::record::{Stored, Versioned};
 use crate::rule::Rule;
@@ -136,6 +137,24 @@ pub(crate) fn thaw(freeze: &Versioned<Freeze>, name: String, now: u64) -> Batch 
         changes: vec![],
     }));
     Batch::new(vec![freeze.remove()], event, now)
+}
+
+/// Sets the officers.
+pub(crate) fn set_officers(old: Option<&Versioned<Council>>, new: &Council, now: u64) -> Batch {
+    let place = RecordKey::single(Kind::Council);
+    let write = match old {
+        Some(old) => old.put(new),
+        None => Write { place, expected: None, content: Content::Put(new.encode()) },
+    };
+    let event = Event::Act(Box::new(RecordedAct {
+        deed: Deed::OfficersSet,
+        id: place.id,
+        name: String::new(),
+        document: Some(Document::from(new)),
+        before: old.map(|old| Document::from(&old.value).digest()),
+        changes: old.map(|old| act::Change::Council(old.value.compare(new))).into_iter().collect(),
+    }));
+    Batch::new(vec![write], event, now)
 }
 
 /// Unlocks a user: ends the row of wrong tries and the wait, never the 30-day budget.

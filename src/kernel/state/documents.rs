@@ -4,6 +4,7 @@ use super::records::{TokenRecord, UserRecord};
 use crate::act::Document;
 use crate::act::document::{KeyDocument, TokenDocument, UserDocument, WalletDocument};
 use crate::digest_key::DigestKey;
+use crate::officer::Council;
 use crate::wallet::Wallet;
 
 impl From<&TokenRecord> for Document {
@@ -14,6 +15,12 @@ impl From<&TokenRecord> for Document {
             so_pin: token.so.name(),
             user_pin: token.user.as_ref().and_then(|pin| pin.name()),
         })
+    }
+}
+
+impl From<&Council> for Document {
+    fn from(council: &Council) -> Document {
+        Document::Council(council.to_string())
     }
 }
 

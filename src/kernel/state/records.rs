@@ -11,6 +11,7 @@ use crate::factor::totp::Totp;
 use crate::factor::{Factor, SpentOn};
 use crate::freeze::Freeze;
 use crate::history::History;
+use crate::officer::Council;
 use crate::otp::OtpKey;
 use crate::record::{Stored, decode_body, decode_padded, serialized_len};
 use crate::wallet::Reach;
@@ -223,6 +224,7 @@ impl Stored for UserRecord {
     }
 }
 impl Stored for Epoch {}
+impl Stored for Council {}
 impl Stored for Freeze {}
 impl Stored for ClockRecord {}
 impl Stored for NobodyRecord {}

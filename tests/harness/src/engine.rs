@@ -5,6 +5,7 @@ pub mod consensus;
 pub mod fakes;
 pub mod ledgers;
 pub mod maps;
+pub mod officers;
 pub mod scripts;
 
 use std::collections::{HashMap, HashSet};

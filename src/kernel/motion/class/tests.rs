@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::super::tests::{act, examples, wallet_set, wallet_terms};
 use super::super::{Raise, WalletTerms};
 use super::*;
+use crate::officer::{Council, Settings};
 use crate::policy::tests_document;
 
 const ONE_USER: &[(&str, u8)] = &[("alice", 1)];

@@ -14,6 +14,7 @@ impl<'a> Facts<'a> {
         let facts = match deed {
             Deed::Initialised
             | Deed::ClockTaken
+            | Deed::OfficersSet
             | Deed::Frozen(Freezable::Everything)
             | Deed::Thawed(Freezable::Everything) => Facts::default(),
             Deed::PinLost | Deed::PinUnlocked => Facts::of_role(Role::User),
@@ -55,6 +56,11 @@ impl<'a> Facts<'a> {
                 rules: Some(&policy.rules),
                 policy_sha256: Some(HEXLOWER.encode(&policy.after)),
                 policy_before_sha256: Some(HEXLOWER.encode(&policy.before)),
+                ..self
+            },
+            Change::Council(direction) => Facts {
+                policy_tightens: Some(direction.tightens),
+                policy_loosens: Some(direction.loosens),
                 ..self
             },
             Change::Clock(moved) => Facts { moved_s: Some(*moved), ..self },
