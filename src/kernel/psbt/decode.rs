@@ -12,8 +12,9 @@ use bitcoin::psbt::raw::Key;
 use bitcoin::psbt::{Input, Output, Psbt};
 use bitcoin::{OutPoint, Transaction, TxIn, TxOut, VarInt};
 
+use super::cursor::{Cursor, MAGIC, SEPARATOR};
 use super::fields::{self, Map};
-use super::layout::{self, Cursor, Layout, SEPARATOR, Version};
+use super::layout::{self, Layout, Version};
 use super::version_2;
 use super::{PsbtError, refuse};
 use crate::rule::Rule;
@@ -65,7 +66,7 @@ pub(super) fn decode<'a>(bytes: &'a [u8], layout: &Layout) -> Result<Decoded<'a>
     skeleton.resize(skeleton.len() + layout.maps(), SEPARATOR);
     let Psbt { unsigned_tx, xpub, unknown, inputs, outputs, .. } =
         Psbt::deserialize(&skeleton).map_err(|_| {
-            unreadable(Map::Global, &layout.up_to_inputs(bytes)[layout::MAGIC.len()..], |key, pair| {
+            unreadable(Map::Global, &layout.up_to_inputs(bytes)[MAGIC.len()..], |key, pair| {
                 alone_in_global(key, pair, layout)
             })
         })?;
@@ -237,7 +238,7 @@ fn unreadable(map: Map, bytes: &[u8], alone: impl Fn(&[u8], &[u8]) -> Option<Vec
 fn alone_in_global(key: &[u8], pair: &[u8], layout: &Layout) -> Option<Vec<u8>> {
     match key.first() {
         Some(&layout::GLOBAL_UNSIGNED_TX) => {
-            let mut psbt = [layout::MAGIC, pair, &[SEPARATOR]].concat();
+            let mut psbt = [MAGIC, pair, &[SEPARATOR]].concat();
             psbt.resize(psbt.len() + layout.maps(), SEPARATOR);
             Some(psbt)
         }

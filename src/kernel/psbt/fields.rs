@@ -1,6 +1,6 @@
 //! The names of fields (BIP 174, 370, 371), for messages about a PSBT that cannot be read.
 
-use super::layout::Cursor;
+use super::cursor::Cursor;
 
 /// The three kinds of maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

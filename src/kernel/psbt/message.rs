@@ -20,8 +20,8 @@
 
 use bitcoin::{Amount, Transaction, TxOut};
 
+use super::cursor::Cursor;
 use super::decode::{Decoded, GLOBAL_SIGNED_MESSAGE};
-use super::layout::Cursor;
 use super::{PsbtError, refuse};
 use crate::rule::Rule;
 

@@ -175,7 +175,12 @@ impl<'a> Prover<'a> {
         let asked = asked
             .map(|place| Asked { place, is_signed: has_our_signature(input, rebuilt.branch(place)) })
             .collect();
-        Ok(OurInput { index, asked, asks_all: input.sighash_type.is_some_and(super::asks_all), rebuilt })
+        Ok(OurInput {
+            index,
+            asked,
+            asks_all: input.sighash_type.is_some_and(super::proof::asks_all),
+            rebuilt,
+        })
     }
 
     /// The place of output `index` in the wallet, if it is proved ours. All inputs were checked before.

@@ -8,8 +8,9 @@ use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness, transaction};
 
+use super::cursor::Cursor;
 use super::fields::Map;
-use super::layout::{self, Cursor, Layout};
+use super::layout::{self, Layout};
 use super::{PsbtError, refuse};
 use crate::rule::Rule;
 
