@@ -13,7 +13,7 @@ use cryptoki_sys::*;
 use super::application::{Application, Session};
 use super::message_sign::MessageSigning;
 use super::object::Finding;
-use super::request::{Bytes, MAX_VALUE_LEN, Request, Room, Wanted};
+use super::request::{Bytes, MAX_VALUE_LEN, Request, Room, Wanted, bare};
 use super::rv::{Answer, Rv};
 use super::sign::Signing;
 use crate::cores::{self, PeerNumber};
@@ -109,33 +109,18 @@ fn answer_len(request: &Request, held: impl Fn(CK_SESSION_HANDLE, Held) -> usize
             signed_len(held(*session, Held::Message) + len(part), *room)
         }
         // These are of a fixed length: some lengths, flags, names and handles.
-        Request::SlotList
-        | Request::SlotInfo { .. }
-        | Request::TokenInfo { .. }
-        | Request::MechanismList { .. }
-        | Request::MechanismInfo { .. }
+        bare!()
         | Request::InitToken { .. }
         | Request::InitPin { .. }
         | Request::SetPin { .. }
-        | Request::OpenSession { .. }
-        | Request::CloseSession { .. }
-        | Request::CloseAllSessions { .. }
-        | Request::SessionInfo { .. }
-        | Request::SessionInfoAndRule { .. }
         | Request::Login { .. }
-        | Request::Logout { .. }
-        | Request::SessionCancel { .. }
-        | Request::OperationState { .. }
-        | Request::DestroyObject { .. }
         | Request::SetAttributeValue { .. }
         | Request::FindObjectsInit { .. }
-        | Request::FindObjectsFinal { .. }
         | Request::SignInit { .. }
         | Request::SignUpdate { .. }
         | Request::MessageSignInit { .. }
         | Request::SignMessageBegin { .. }
         | Request::SignMessageNext { room: None, .. }
-        | Request::MessageSignFinal { .. }
         | Request::VerifyInit { .. }
         | Request::Verify { .. }
         | Request::VerifyUpdate { .. }
@@ -147,8 +132,7 @@ fn answer_len(request: &Request, held: impl Fn(CK_SESSION_HANDLE, Held) -> usize
         | Request::GenerateKey { .. }
         | Request::GenerateKeyPair { .. }
         | Request::CreateObject { .. }
-        | Request::CopyObject { .. }
-        | Request::GetObjectSize { .. } => 0,
+        | Request::CopyObject { .. } => 0,
     }
 }
 

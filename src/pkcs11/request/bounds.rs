@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Bytes, Mechanism, Request, Room, TemplateEntry, Wanted};
+use super::{Bytes, Mechanism, Request, Room, TemplateEntry, Wanted, bare};
 use crate::kernel::pin;
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::pkcs11::rv::Answer;
@@ -67,25 +67,9 @@ impl Request {
                 mechanism(named) && template(public) && template(private)
             }
             Request::GenerateRandom { len, .. } => *len <= MAX_RANDOM_LEN,
-            Request::SlotList
-            | Request::SlotInfo { .. }
-            | Request::TokenInfo { .. }
-            | Request::MechanismList { .. }
-            | Request::MechanismInfo { .. }
-            | Request::OpenSession { .. }
-            | Request::CloseSession { .. }
-            | Request::CloseAllSessions { .. }
-            | Request::SessionInfo { .. }
-            | Request::SessionInfoAndRule { .. }
-            | Request::Logout { .. }
-            | Request::SessionCancel { .. }
-            | Request::OperationState { .. }
-            | Request::DestroyObject { .. }
-            | Request::GetObjectSize { .. }
+            bare!()
             | Request::FindObjects { .. }
-            | Request::FindObjectsFinal { .. }
             | Request::SignFinal { .. }
-            | Request::MessageSignFinal { .. }
             | Request::VerifySignatureFinal { .. } => true,
         }
     }

@@ -226,6 +226,31 @@ pub(super) enum Request {
     },
 }
 
+/// A pattern: the calls that carry only handles, numbers and flags, whose answers have a fixed length, and whose
+/// failure ends no operation. Each match that uses it lists the others, so that nobody forgets a new call.
+macro_rules! bare {
+    () => {
+        Request::SlotList
+            | Request::SlotInfo { .. }
+            | Request::TokenInfo { .. }
+            | Request::MechanismList { .. }
+            | Request::MechanismInfo { .. }
+            | Request::OpenSession { .. }
+            | Request::CloseSession { .. }
+            | Request::CloseAllSessions { .. }
+            | Request::SessionInfo { .. }
+            | Request::SessionInfoAndRule { .. }
+            | Request::Logout { .. }
+            | Request::SessionCancel { .. }
+            | Request::OperationState { .. }
+            | Request::DestroyObject { .. }
+            | Request::GetObjectSize { .. }
+            | Request::FindObjectsFinal { .. }
+            | Request::MessageSignFinal { .. }
+    };
+}
+pub(super) use bare;
+
 /// The content of one frame to the boundary: a request, and before it the `C_SignInit` that the client has
 /// held back ([`super::connected`]).
 #[derive(serde::Serialize, serde::Deserialize)]

@@ -11,7 +11,7 @@
 //! `C_SignInit`, `C_VerifyInit` and `C_MessageSignInit` without a mechanism, and `C_SessionCancel`, come only
 //! from callers. The module never makes them by itself.
 
-use super::{Bytes, Request};
+use super::{Bytes, Request, bare};
 use crate::pkcs11::rv::Rv;
 
 impl Request {
@@ -37,42 +37,26 @@ impl Request {
             | Request::VerifySignatureFinal { session } => {
                 Some(Request::VerifySignatureUpdate { session, part: Err(rv) })
             }
-            Request::SlotList
-            | Request::SlotInfo { .. }
-            | Request::TokenInfo { .. }
-            | Request::MechanismList { .. }
-            | Request::MechanismInfo { .. }
+            bare!()
             | Request::InitToken { .. }
             | Request::InitPin { .. }
             | Request::SetPin { .. }
-            | Request::OpenSession { .. }
-            | Request::CloseSession { .. }
-            | Request::CloseAllSessions { .. }
-            | Request::SessionInfo { .. }
-            | Request::SessionInfoAndRule { .. }
             | Request::Login { .. }
-            | Request::Logout { .. }
-            | Request::SessionCancel { .. }
-            | Request::OperationState { .. }
-            | Request::DestroyObject { .. }
             | Request::GetAttributeValue { .. }
             | Request::SetAttributeValue { .. }
             | Request::FindObjectsInit { .. }
             | Request::FindObjects { .. }
-            | Request::FindObjectsFinal { .. }
             | Request::SignInit { .. }
             | Request::MessageSignInit { .. }
             | Request::SignMessage { .. }
             | Request::SignMessageBegin { .. }
-            | Request::MessageSignFinal { .. }
             | Request::VerifyInit { .. }
             | Request::VerifySignatureInit { .. }
             | Request::GenerateKey { .. }
             | Request::GenerateKeyPair { .. }
             | Request::GenerateRandom { .. }
             | Request::CreateObject { .. }
-            | Request::CopyObject { .. }
-            | Request::GetObjectSize { .. } => None,
+            | Request::CopyObject { .. } => None,
         }
     }
 }
