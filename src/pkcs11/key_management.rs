@@ -3,22 +3,20 @@
 //! A template describes the new object. It may repeat values that the module decides, which must then be
 //! right.
 
-use core::str::FromStr;
-
 use cryptoki_sys::*;
 
 use super::application::{Application, Object};
-use super::attributes::Class;
+use super::attributes::{Class, KeyKind, Side};
 use super::digest_key::new_digest_key;
-use super::key_pair::{Side, both_sides, is_decided};
+use super::key_pair::Templates;
 use super::request::{Mechanism, TemplateEntry};
 use super::rv::{Answer, Rv};
 use super::template::{
-    bool_value, check_date, each_once, expect, expect_empty_array, set_same, text, ulong_value, value_of,
+    bool_value, check_date, each_once, expect, expect_empty_array, text, ulong_value, value_of,
 };
 use super::vendor::*;
-use crate::admin::{Act, Done, Enrolment, KeyTerms, NewScript, NewUser, NewWallet};
-use crate::kernel::network::Network;
+use super::wallet::new_wallet;
+use crate::admin::{Act, Done, Enrolment, NewUser};
 use crate::kernel::otp::{OtpHash, SECRET_LEN};
 
 const DEFAULT_SERVICE: &str = "Countersign";
@@ -56,18 +54,19 @@ impl Application {
         self.with_session(session, |session| {
             check_mechanism(mechanism, &[CKM_COUNTERSIGN_WALLET_KEY_GEN, CKM_EC_KEY_PAIR_GEN])?;
             let administration = self.administration(session)?;
-            let (public, private) = (each_once(public)?, each_once(private)?);
+            let templates = Templates { public: &each_once(public)?, private: &each_once(private)? };
             let act = if mechanism.mechanism == CKM_EC_KEY_PAIR_GEN {
-                Act::MakeDigestKey(new_digest_key(&public, &private)?)
+                Act::MakeDigestKey(new_digest_key(&templates)?)
             } else {
-                Act::MakeWallet(new_wallet(&public, &private)?)
+                Act::MakeWallet(new_wallet(&templates)?)
             };
-            let (public, private) = match administration.perform(act)? {
-                Done::DigestKey(id) => (Object::DigestPublic(id), Object::DigestPrivate(id)),
-                Done::Wallet(id) => (Object::WalletPublic(id), Object::WalletPrivate(id)),
+            let (kind, id) = match administration.perform(act)? {
+                Done::DigestKey(id) => (KeyKind::Digest, id),
+                Done::Wallet(id) => (KeyKind::Wallet, id),
                 _ => return Err(Rv(CKR_GENERAL_ERROR)),
             };
-            Ok((self.handle_of(public)?, self.handle_of(private)?))
+            let handle = |side| self.handle_of(Object::Key(kind, side, id));
+            Ok((handle(Side::Public)?, handle(Side::Private)?))
         })
     }
 }
@@ -142,51 +141,4 @@ fn new_user(template: &[&TemplateEntry]) -> Answer<NewUser> {
         digits: u8::try_from(digits.unwrap_or(6)).map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?,
         period: period.unwrap_or(30),
     })
-}
-
-fn new_wallet(public: &[&TemplateEntry], private: &[&TemplateEntry]) -> Answer<NewWallet> {
-    let (mut label, mut cka_id, mut network, mut users, mut policy) = (None, None, None, None, None);
-    let (mut registration, mut path) = (None, None);
-    for (side, entry) in both_sides(public, private) {
-        if is_decided(side, entry)? {
-            continue;
-        }
-        let TemplateEntry { kind, value } = entry;
-        match *kind {
-            CKA_LABEL => set_same(&mut label, text(value)?)?,
-            CKA_ID => set_same(&mut cka_id, value.to_vec())?,
-            CKA_COUNTERSIGN_NETWORK => set_same(&mut network, text(value)?)?,
-            CKA_COUNTERSIGN_USERS => set_same(&mut users, text(value)?)?,
-            CKA_COUNTERSIGN_POLICY => set_same(&mut policy, text(value)?)?,
-            CKA_COUNTERSIGN_WALLET_POLICY => set_same(&mut registration, text(value)?)?,
-            CKA_COUNTERSIGN_PATH => set_same(&mut path, text(value)?)?,
-            // No mechanism verifies with it. A client that asks for it by habit may, and gets none.
-            CKA_VERIFY if side == Side::Public => {
-                bool_value(value)?;
-            }
-            other => {
-                return Err(match side {
-                    Side::Public => Class::WalletPublic.refusal(other),
-                    Side::Private => Class::WalletPrivate.refusal(other),
-                });
-            }
-        }
-    }
-    let incomplete = Rv(CKR_TEMPLATE_INCOMPLETE);
-    Ok(NewWallet {
-        terms: KeyTerms {
-            label: label.ok_or(incomplete)?,
-            cka_id: cka_id.unwrap_or_default(),
-            users: user_list(&users.ok_or(incomplete)?),
-            policy: policy.ok_or(incomplete)?,
-        },
-        network: Network::from_str(&network.ok_or(incomplete)?)
-            .map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?,
-        script: NewScript { registration, path },
-    })
-}
-
-/// The names in `CKA_COUNTERSIGN_USERS`.
-pub(super) fn user_list(value: &str) -> Vec<String> {
-    value.split('\n').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }

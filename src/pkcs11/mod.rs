@@ -17,7 +17,7 @@
 //! | `sign` | 5.13 signing |
 //! | `message_sign` | 5.14 message-based signing |
 //! | `verify` | 5.15 verifying |
-//! | `key_management`, `key_pair`, `digest_key` | 5.18 key management |
+//! | `key_management`, `key_pair`, `wallet`, `digest_key` | 5.18 key management |
 //! | `random` | 5.19 random number generation |
 
 mod administration;
@@ -49,6 +49,7 @@ mod table;
 mod template;
 pub mod vendor;
 mod verify;
+mod wallet;
 
 pub use instance::install;
 pub use table::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList, host};

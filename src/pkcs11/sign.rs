@@ -11,6 +11,7 @@ use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
 use super::application::{Application, Object, Session, Totals};
+use super::attributes::{KeyKind, Side};
 use super::ration;
 use super::reply::Filled;
 use super::request::{Bytes, Mechanism, Room};
@@ -257,8 +258,10 @@ impl Application {
     ) -> Answer<SigningKey> {
         let key = self.object_of(key).map_err(|_| Rv(CKR_KEY_HANDLE_INVALID))?;
         match (mechanism, key) {
-            (CKM_COUNTERSIGN_PSBT, Object::WalletPrivate(wallet)) => Ok(SigningKey::Wallet(wallet)),
-            (CKM_COUNTERSIGN_DIGEST | CKM_ECDSA, Object::DigestPrivate(id)) => {
+            (CKM_COUNTERSIGN_PSBT, Object::Key(KeyKind::Wallet, Side::Private, id)) => {
+                Ok(SigningKey::Wallet(id))
+            }
+            (CKM_COUNTERSIGN_DIGEST | CKM_ECDSA, Object::Key(KeyKind::Digest, Side::Private, id)) => {
                 if !is_made_for(self.engine.digest_key(&id)?.mechanisms(), mechanism) {
                     return Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED));
                 }
@@ -266,10 +269,9 @@ impl Application {
             }
             // A wallet's key never signs a digest that a caller supplies, and no PSBT is signed without a
             // wallet's checks.
-            (
-                CKM_COUNTERSIGN_PSBT | CKM_COUNTERSIGN_DIGEST | CKM_ECDSA,
-                Object::WalletPrivate(_) | Object::DigestPrivate(_),
-            ) => Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED)),
+            (CKM_COUNTERSIGN_PSBT | CKM_COUNTERSIGN_DIGEST | CKM_ECDSA, Object::Key(_, Side::Private, _)) => {
+                Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED))
+            }
             (CKM_COUNTERSIGN_PSBT | CKM_COUNTERSIGN_DIGEST | CKM_ECDSA, _) => {
                 Err(Rv(CKR_KEY_TYPE_INCONSISTENT))
             }

@@ -10,7 +10,7 @@ use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1};
 use cryptoki_sys::*;
 
 use super::application::{Application, Object, Session};
-use super::attributes::Class;
+use super::attributes::{Class, KeyKind, Side};
 use super::request::{Bytes, Mechanism};
 use super::rv::{Answer, Rv};
 use super::sign::is_made_for;
@@ -94,7 +94,7 @@ impl Application {
                 _ => Err(Rv(CKR_KEY_TYPE_INCONSISTENT)),
             },
             CKM_COUNTERSIGN_DIGEST | CKM_ECDSA => match object()? {
-                Object::DigestPublic(id) => {
+                Object::Key(KeyKind::Digest, Side::Public, id) => {
                     let key = self.engine.digest_key(&id)?;
                     if !is_made_for(key.mechanisms(), mechanism) {
                         return Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED));
@@ -112,9 +112,7 @@ impl Application {
                     }
                 }
                 // A wallet's account key itself signs nothing.
-                Object::WalletPublic(_) | Object::WalletPrivate(_) | Object::DigestPrivate(_) => {
-                    Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED))
-                }
+                Object::Key(..) => Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED)),
                 _ => Err(Rv(CKR_KEY_TYPE_INCONSISTENT)),
             },
             _ => Err(Rv(CKR_MECHANISM_INVALID)),

@@ -7,9 +7,10 @@ use std::sync::{MutexGuard, PoisonError};
 use cryptoki_sys::*;
 
 use super::Application;
-use crate::engine::{DigestKeyId, WalletId};
+use crate::engine::KeyId;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::pin::Role;
+use crate::pkcs11::attributes::{KeyKind, Side};
 use crate::pkcs11::rv::{Answer, Rv};
 
 /// The most object handles of all backends at a time, and of all administrators: enough for twice a million
@@ -21,14 +22,8 @@ const MAX_ALL_HANDLES: usize = 1 << 22;
 pub(in crate::pkcs11) enum Object {
     /// A user's OTP key. Enrolling the user again makes another one.
     User { name: String, key_id: OtpKeyId },
-    /// The public side of a wallet.
-    WalletPublic(WalletId),
-    /// The private side of a wallet.
-    WalletPrivate(WalletId),
-    /// The public side of a key that signs digests.
-    DigestPublic(DigestKeyId),
-    /// The private side of a key that signs digests.
-    DigestPrivate(DigestKeyId),
+    /// One side of a wallet or of a key that signs digests.
+    Key(KeyKind, Side, KeyId),
     /// The clock.
     Clock,
     /// The state of the backends' PIN, for the security officer.
@@ -45,14 +40,8 @@ impl Object {
     /// Whether it is invisible without login (`CKA_PRIVATE`).
     pub(in crate::pkcs11) fn is_private(&self) -> bool {
         match self {
-            Object::User { .. } | Object::WalletPrivate(_) | Object::DigestPrivate(_) | Object::UserPin => {
-                true
-            }
-            Object::WalletPublic(_)
-            | Object::DigestPublic(_)
-            | Object::Clock
-            | Object::Freeze
-            | Object::Profile => false,
+            Object::User { .. } | Object::Key(_, Side::Private, _) | Object::UserPin => true,
+            Object::Key(_, Side::Public, _) | Object::Clock | Object::Freeze | Object::Profile => false,
             Object::Session { is_private, .. } => *is_private,
         }
     }
@@ -102,14 +91,7 @@ impl Application {
             }
             Object::Session { number, .. } => self.session_object(*number).is_some(),
             // Never destroyed.
-            Object::WalletPublic(_)
-            | Object::WalletPrivate(_)
-            | Object::DigestPublic(_)
-            | Object::DigestPrivate(_)
-            | Object::Clock
-            | Object::UserPin
-            | Object::Freeze
-            | Object::Profile => true,
+            Object::Key(..) | Object::Clock | Object::UserPin | Object::Freeze | Object::Profile => true,
         };
         if !is_there {
             self.forget_object(&object);

@@ -13,14 +13,8 @@ type Table = &'static [CK_ATTRIBUTE_TYPE];
 pub(in crate::pkcs11) enum Class {
     /// A user's OTP key.
     OtpKey,
-    /// The public side of a wallet.
-    WalletPublic,
-    /// The private side of a wallet.
-    WalletPrivate,
-    /// The public side of a key that signs digests.
-    DigestPublic,
-    /// The private side of a key that signs digests.
-    DigestPrivate,
+    /// One side of a wallet or of a key that signs digests.
+    Key(KeyKind, Side),
     /// The clock.
     Clock,
     /// The backends' PIN.
@@ -35,14 +29,30 @@ pub(in crate::pkcs11) enum Class {
     PublicKey,
 }
 
+/// A kind of key that signs once its users approve. Each is a key pair on secp256k1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::pkcs11) enum KeyKind {
+    /// A wallet, which signs PSBTs.
+    Wallet,
+    /// A key that signs digests.
+    Digest,
+}
+
+/// A side of a key pair, which is an object of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::pkcs11) enum Side {
+    Public,
+    Private,
+}
+
 impl Class {
     /// All of them.
     const ALL: [Class; 11] = [
         Class::OtpKey,
-        Class::WalletPublic,
-        Class::WalletPrivate,
-        Class::DigestPublic,
-        Class::DigestPrivate,
+        Class::Key(KeyKind::Wallet, Side::Public),
+        Class::Key(KeyKind::Wallet, Side::Private),
+        Class::Key(KeyKind::Digest, Side::Public),
+        Class::Key(KeyKind::Digest, Side::Private),
         Class::Clock,
         Class::UserPin,
         Class::Freeze,
@@ -76,10 +86,18 @@ impl Class {
     fn tables(self) -> &'static [Table] {
         match self {
             Class::OtpKey => &[OBJECT, STORAGE, KEY, SECRET_KEY, OTP_KEY, USER],
-            Class::WalletPublic => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY, APPROVED, WALLET],
-            Class::WalletPrivate => &[OBJECT, STORAGE, KEY, PRIVATE_KEY, EC_PRIVATE_KEY, APPROVED, WALLET],
-            Class::DigestPublic => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY, APPROVED],
-            Class::DigestPrivate => &[OBJECT, STORAGE, KEY, PRIVATE_KEY, EC_PRIVATE_KEY, APPROVED],
+            Class::Key(KeyKind::Wallet, Side::Public) => {
+                &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY, APPROVED, WALLET]
+            }
+            Class::Key(KeyKind::Wallet, Side::Private) => {
+                &[OBJECT, STORAGE, KEY, PRIVATE_KEY, EC_PRIVATE_KEY, APPROVED, WALLET]
+            }
+            Class::Key(KeyKind::Digest, Side::Public) => {
+                &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY, APPROVED]
+            }
+            Class::Key(KeyKind::Digest, Side::Private) => {
+                &[OBJECT, STORAGE, KEY, PRIVATE_KEY, EC_PRIVATE_KEY, APPROVED]
+            }
             Class::Clock => &[OBJECT, CLOCK],
             Class::UserPin => &[OBJECT, USER_PIN],
             Class::Freeze => &[OBJECT, FREEZE],

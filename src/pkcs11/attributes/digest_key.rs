@@ -1,36 +1,33 @@
-//! The attributes of keys that sign digests, as far as they differ from other EC key pairs (see
+//! The attributes of keys that sign digests, as far as they differ from other key pairs (see
 //! [`super::ec_pair`]).
 
+use bitcoin::secp256k1::PublicKey;
 use cryptoki_sys::*;
 
 use super::super::vendor::*;
-use super::ec_pair::{EcPair, of_ec_private, of_ec_public};
-use super::{Value, bool, ulong};
-use crate::engine::DigestKeyId;
+use super::{EcPair, Side, bool, ulong};
 use crate::kernel::digest_key::DigestKey;
+use crate::kernel::key::KeyTerms;
 
-/// An attribute of the private side.
-pub(in crate::pkcs11) fn of_digest_private(
-    id: &DigestKeyId,
-    key: &DigestKey,
-    kind: CK_ATTRIBUTE_TYPE,
-) -> Value {
-    match kind {
-        CKA_ALLOWED_MECHANISMS => Ok(allowed_mechanisms(key)),
-        _ => of_ec_private(&pair(id, key), kind),
+impl EcPair for DigestKey {
+    fn terms(&self) -> &KeyTerms {
+        self.terms()
     }
-}
 
-/// An attribute of the public side.
-pub(in crate::pkcs11) fn of_digest_public(
-    id: &DigestKeyId,
-    key: &DigestKey,
-    kind: CK_ATTRIBUTE_TYPE,
-) -> Value {
-    match kind {
-        CKA_VERIFY => Ok(bool(true)),
-        CKA_ALLOWED_MECHANISMS => Ok(allowed_mechanisms(key)),
-        _ => of_ec_public(&pair(id, key), kind),
+    fn public_key(&self) -> &PublicKey {
+        self.public_key()
+    }
+
+    fn made_by(&self) -> CK_MECHANISM_TYPE {
+        CKM_EC_KEY_PAIR_GEN
+    }
+
+    fn own(&self, side: Side, kind: CK_ATTRIBUTE_TYPE) -> Option<Vec<u8>> {
+        match (kind, side) {
+            (CKA_ALLOWED_MECHANISMS, _) => Some(allowed_mechanisms(self)),
+            (CKA_VERIFY, Side::Public) => Some(bool(true)),
+            _ => None,
+        }
     }
 }
 
@@ -42,16 +39,4 @@ fn allowed_mechanisms(key: &DigestKey) -> Vec<u8> {
         .filter(|(is_allowed, _)| *is_allowed)
         .flat_map(|(_, mechanism)| ulong(mechanism))
         .collect()
-}
-
-fn pair<'a>(id: &'a DigestKeyId, key: &'a DigestKey) -> EcPair<'a> {
-    EcPair {
-        id,
-        label: key.label(),
-        cka_id: key.cka_id(),
-        public_key: key.public_key(),
-        made_by: CKM_EC_KEY_PAIR_GEN,
-        users: key.users(),
-        policy_document: key.policy_document(),
-    }
 }

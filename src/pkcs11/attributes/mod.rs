@@ -17,14 +17,14 @@ mod wallet;
 use bitcoin::secp256k1::PublicKey;
 use cryptoki_sys::*;
 
-pub(super) use class::Class;
+pub(super) use class::{Class, KeyKind, Side};
 pub(super) use clock::of_clock;
-pub(super) use digest_key::{of_digest_private, of_digest_public};
+pub(super) use ec_pair::{EcPair, of_pair};
 pub(super) use freeze::of_freeze;
 pub(super) use otp_key::of_user;
 pub(super) use profile::of_profile;
 pub(super) use user_pin::of_user_pin;
-pub(super) use wallet::{of_private, of_public, reach};
+pub(super) use wallet::reach;
 
 /// The object identifier of secp256k1 in DER (SEC 2: 1.3.132.0.10).
 pub(super) const SECP256K1: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];

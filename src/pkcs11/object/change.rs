@@ -3,15 +3,16 @@
 use cryptoki_sys::*;
 
 use super::super::application::{Application, Object};
-use super::super::attributes::Class;
-use super::super::key_management::user_list;
+use super::super::attributes::{Class, KeyKind};
+use super::super::digest_key::digest_key_change;
+use super::super::key_pair;
 use super::super::request::TemplateEntry;
 use super::super::rv::{Answer, Rv};
-use super::super::template::{bool_value, each_once, text, ulong_value};
+use super::super::template::{bool_value, each_once};
 use super::super::vendor::*;
-use crate::admin::{Act, KeyChange, Target, UserId, WalletChange};
+use super::super::wallet::wallet_change;
+use crate::admin::{Act, Target, UserId};
 use crate::kernel::utc;
-use crate::kernel::wallet::Reach;
 
 impl Application {
     /// `C_SetAttributeValue`: all of the template or nothing.
@@ -59,14 +60,13 @@ fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
         Object::Freeze => {
             return template.first().map_or(Ok(None), |entry| Err(Class::Freeze.refusal(entry.kind)));
         }
-        Object::DigestPublic(id) => {
-            Act::ChangeDigestKey(*id, digest_key_change(Class::DigestPublic, template)?)
+        Object::Key(kind, side, id) => {
+            let class = Class::Key(*kind, *side);
+            match kind {
+                KeyKind::Wallet => Act::ChangeWallet(*id, wallet_change(class, template)?),
+                KeyKind::Digest => Act::ChangeDigestKey(*id, digest_key_change(class, template)?),
+            }
         }
-        Object::DigestPrivate(id) => {
-            Act::ChangeDigestKey(*id, digest_key_change(Class::DigestPrivate, template)?)
-        }
-        Object::WalletPublic(id) => Act::ChangeWallet(*id, wallet_change(Class::WalletPublic, template)?),
-        Object::WalletPrivate(id) => Act::ChangeWallet(*id, wallet_change(Class::WalletPrivate, template)?),
         Object::Profile | Object::Session { .. } => return Err(Rv(CKR_ACTION_PROHIBITED)),
     };
     Ok(if template.is_empty() { None } else { Some(act) })
@@ -77,8 +77,7 @@ fn freeze_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
     let target = match object {
         Object::Freeze => Target::Everything,
         Object::User { name, key_id } => Target::User(UserId { name: name.clone(), key: *key_id }),
-        Object::WalletPublic(id) | Object::WalletPrivate(id) => Target::Wallet(*id),
-        Object::DigestPublic(id) | Object::DigestPrivate(id) => Target::DigestKey(*id),
+        Object::Key(kind, _, id) => key_pair::target(*kind, *id),
         Object::Clock | Object::UserPin | Object::Profile | Object::Session { .. } => return Ok(None),
     };
     match template {
@@ -128,45 +127,4 @@ fn pin_change(template: &[&TemplateEntry]) -> Answer<Option<Act>> {
         [one] => change(one).map(Some),
         _ => Err(Rv(CKR_TEMPLATE_INCONSISTENT)),
     }
-}
-
-/// The attributes of a wallet that can be set: its terms, its reach, and once the wallet policy.
-fn wallet_change(class: Class, template: &[&TemplateEntry]) -> Answer<WalletChange> {
-    let mut change = WalletChange::default();
-    for entry @ TemplateEntry { kind, value } in template {
-        match *kind {
-            CKA_COUNTERSIGN_WALLET_POLICY => change.registration = Some(text(value)?),
-            CKA_COUNTERSIGN_REACH => change.reach = Some(reach(value)?),
-            _ => set_term(class, entry, &mut change.terms)?,
-        }
-    }
-    Ok(change)
-}
-
-/// The attributes of a key that signs digests that can be set: its terms. Never what it was made for.
-fn digest_key_change(class: Class, template: &[&TemplateEntry]) -> Answer<KeyChange> {
-    let mut change = KeyChange::default();
-    for entry in template {
-        set_term(class, entry, &mut change)?;
-    }
-    Ok(change)
-}
-
-/// Label, users, or the whole policy.
-fn set_term(class: Class, TemplateEntry { kind, value }: &TemplateEntry, change: &mut KeyChange) -> Answer {
-    match *kind {
-        CKA_LABEL => change.label = Some(text(value)?),
-        CKA_COUNTERSIGN_USERS => change.users = Some(user_list(&text(value)?)),
-        CKA_COUNTERSIGN_POLICY => change.policy = Some(text(value)?),
-        other => return Err(class.refusal(other)),
-    }
-    Ok(())
-}
-
-/// Two `CK_ULONG`: the next external and the next internal index.
-fn reach(value: &[u8]) -> Answer<Reach> {
-    let invalid = Rv(CKR_ATTRIBUTE_VALUE_INVALID);
-    let (external, internal) = value.split_at_checked(size_of::<CK_ULONG>()).ok_or(invalid)?;
-    let next = |bytes| ulong_value(bytes).and_then(|next| next.try_into().map_err(|_| invalid));
-    Ok(Reach::at(next(external)?, next(internal)?))
 }

@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 use cryptoki_sys::*;
 
 use super::super::application::{Application, Object, Totals};
-use super::super::attributes::ulong;
+use super::super::attributes::{KeyKind, Side, ulong};
 use super::super::reply::Found;
 use super::super::request::TemplateEntry;
 use super::super::rv::{Answer, Rv};
 use super::Loaded;
-use crate::engine::WalletId;
-use crate::kernel::wallet::Wallet;
+use crate::kernel::key::KeyTerms;
 
 /// The most handles that the searches of all backends, or of all administrators, hold at a time. With a
 /// million users in the token, each search finds a million.
@@ -68,7 +67,7 @@ impl Application {
             let mut found = Vec::new();
             let mut consider = |object: Object, loaded: &Loaded| -> Answer {
                 if self.matches(loaded, template)? {
-                    let signs = matches!(object, Object::WalletPrivate(_));
+                    let signs = matches!(object, Object::Key(KeyKind::Wallet, Side::Private, _));
                     found.push(Found { handle: self.handle_of(object)?, signs });
                 }
                 Ok(())
@@ -133,18 +132,17 @@ impl Application {
         }
         let (name, id) = (name_in(template), id_in(template));
         let mut objects = vec![Object::Profile];
-        let wallets: Vec<(WalletId, Arc<Wallet>)> = self.engine.wallets();
-        for (wallet_id, wallet) in wallets {
-            let is_named = name.is_none_or(|name| name == wallet.label().as_bytes());
-            if is_named && id.is_none_or(|id| id == wallet.cka_id()) {
-                objects.extend([Object::WalletPublic(wallet_id), Object::WalletPrivate(wallet_id)]);
+        let mut consider = |kind, key_id, terms: &KeyTerms| {
+            let is_named = name.is_none_or(|name| name == terms.label.as_bytes());
+            if is_named && id.is_none_or(|id| id == terms.cka_id) {
+                objects.extend([Side::Public, Side::Private].map(|side| Object::Key(kind, side, key_id)));
             }
+        };
+        for (id, wallet) in self.engine.wallets() {
+            consider(KeyKind::Wallet, id, wallet.terms());
         }
-        for (key_id, key) in self.engine.digest_keys() {
-            let is_named = name.is_none_or(|name| name == key.label().as_bytes());
-            if is_named && id.is_none_or(|id| id == key.cka_id()) {
-                objects.extend([Object::DigestPublic(key_id), Object::DigestPrivate(key_id)]);
-            }
+        for (id, key) in self.engine.digest_keys() {
+            consider(KeyKind::Digest, id, key.terms());
         }
         objects.extend(self.session_objects());
         let role = self.role();

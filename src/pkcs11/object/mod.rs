@@ -14,7 +14,8 @@ use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
 use super::application::{Application, Object, Session};
-use super::attributes::{self, Class, Hidden, Value};
+use super::attributes::{self, Class, EcPair, Hidden, KeyKind, Side, Value};
+use super::key_pair;
 use super::reply::Shown;
 use super::request::{Bytes, Room, TemplateEntry, Wanted};
 use super::rv::{Answer, Rv};
@@ -22,19 +23,14 @@ use super::session_object::SessionObject;
 use super::template::{bool_value, each_once, value_of};
 use super::vendor::*;
 use crate::admin::{Act, Target, UserId};
-use crate::engine::{DigestKeyId, UserPinView, UserView, WalletId};
+use crate::engine::{KeyId, UserPinView, UserView};
 use crate::kernel::clock::ClockError;
-use crate::kernel::digest_key::DigestKey;
 use crate::kernel::otp::OtpKeyId;
-use crate::kernel::wallet::Wallet;
 
 /// An object in its present state.
 enum Loaded {
     User(UserView),
-    WalletPublic(WalletId, Arc<Wallet>),
-    WalletPrivate(WalletId, Arc<Wallet>),
-    DigestPublic(DigestKeyId, Arc<DigestKey>),
-    DigestPrivate(DigestKeyId, Arc<DigestKey>),
+    Key { kind: KeyKind, side: Side, id: KeyId, pair: Arc<dyn EcPair> },
     Clock { now: u64, refusal: Option<ClockError> },
     UserPin(UserPinView),
     Freeze { is_frozen: bool },
@@ -46,10 +42,7 @@ impl Loaded {
     fn class(&self) -> Class {
         match self {
             Loaded::User(_) => Class::OtpKey,
-            Loaded::WalletPublic(..) => Class::WalletPublic,
-            Loaded::WalletPrivate(..) => Class::WalletPrivate,
-            Loaded::DigestPublic(..) => Class::DigestPublic,
-            Loaded::DigestPrivate(..) => Class::DigestPrivate,
+            Loaded::Key { kind, side, .. } => Class::Key(*kind, *side),
             Loaded::Clock { .. } => Class::Clock,
             Loaded::UserPin(_) => Class::UserPin,
             Loaded::Freeze { .. } => Class::Freeze,
@@ -61,10 +54,7 @@ impl Loaded {
     fn attribute(&self, kind: CK_ATTRIBUTE_TYPE) -> Value {
         match self {
             Loaded::User(user) => attributes::of_user(user, kind),
-            Loaded::WalletPublic(id, wallet) => attributes::of_public(id, wallet, kind),
-            Loaded::WalletPrivate(id, wallet) => attributes::of_private(id, wallet, kind),
-            Loaded::DigestPublic(id, key) => attributes::of_digest_public(id, key, kind),
-            Loaded::DigestPrivate(id, key) => attributes::of_digest_private(id, key, kind),
+            Loaded::Key { side, id, pair, .. } => attributes::of_pair(id, &**pair, *side, kind),
             Loaded::Clock { now, refusal } => attributes::of_clock(*now, *refusal, kind),
             Loaded::UserPin(pin) => attributes::of_user_pin(pin, kind),
             Loaded::Freeze { is_frozen } => attributes::of_freeze(*is_frozen, kind),
@@ -174,14 +164,11 @@ impl Application {
     /// now.
     fn value(&self, loaded: &Loaded, kind: CK_ATTRIBUTE_TYPE) -> Answer<Zeroizing<Vec<u8>>> {
         let value = match (loaded, kind) {
-            (Loaded::WalletPublic(id, _) | Loaded::WalletPrivate(id, _), CKA_COUNTERSIGN_REACH) => {
+            (Loaded::Key { kind: KeyKind::Wallet, id, .. }, CKA_COUNTERSIGN_REACH) => {
                 Ok(attributes::reach(self.engine.reach(id)?))
             }
-            (Loaded::WalletPublic(id, _) | Loaded::WalletPrivate(id, _), CKA_COUNTERSIGN_FROZEN) => {
-                Ok(attributes::bool(self.engine.is_frozen(&Target::Wallet(*id))?))
-            }
-            (Loaded::DigestPublic(id, _) | Loaded::DigestPrivate(id, _), CKA_COUNTERSIGN_FROZEN) => {
-                Ok(attributes::bool(self.engine.is_frozen(&Target::DigestKey(*id))?))
+            (Loaded::Key { kind, id, .. }, CKA_COUNTERSIGN_FROZEN) => {
+                Ok(attributes::bool(self.engine.is_frozen(&key_pair::target(*kind, *id))?))
             }
             _ => loaded.attribute(kind),
         };
@@ -208,10 +195,13 @@ impl Application {
             Object::User { name, key_id } => {
                 self.engine.user(name)?.filter(|user| user.key_id == *key_id).map(Loaded::User)
             }
-            Object::WalletPublic(id) => Some(Loaded::WalletPublic(*id, self.engine.wallet(id)?)),
-            Object::WalletPrivate(id) => Some(Loaded::WalletPrivate(*id, self.engine.wallet(id)?)),
-            Object::DigestPublic(id) => Some(Loaded::DigestPublic(*id, self.engine.digest_key(id)?)),
-            Object::DigestPrivate(id) => Some(Loaded::DigestPrivate(*id, self.engine.digest_key(id)?)),
+            &Object::Key(kind, side, id) => {
+                let pair: Arc<dyn EcPair> = match kind {
+                    KeyKind::Wallet => self.engine.wallet(&id)?,
+                    KeyKind::Digest => self.engine.digest_key(&id)?,
+                };
+                Some(Loaded::Key { kind, side, id, pair })
+            }
             Object::Clock => {
                 let (now, refusal) = (self.engine.clock_time(), self.engine.clock_refusal()?);
                 Some(Loaded::Clock { now, refusal })
