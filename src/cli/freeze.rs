@@ -1,4 +1,4 @@
-//! `countersign freeze --all` and `countersign thaw --all`, and what they share with the verbs that freeze one wallet, key or user.
+//! `countersign freeze --all` and `countersign thaw --all`; and the verbs `freeze` and `thaw` of wallets, keys and users.
 
 use clap::Args;
 use countersign::pkcs11::vendor as v;
@@ -10,10 +10,13 @@ use serde_json::json;
 use crate::Global;
 use crate::attributes::{self, Attributes, kind, truth};
 use crate::error::{CommandError, During};
+use crate::kind::{Kind, Named, find};
 use crate::meaning::Act;
 use crate::module::Module;
+use crate::names;
 use crate::output::Report;
 use crate::secret::SoPin;
+use crate::terms::capitalised;
 
 /// Freeze everything, at once: nothing is signed, and no code is looked at.
 ///
@@ -77,27 +80,47 @@ fn change_all(global: &Global, pin: &SoPin, to: bool) -> Result<bool, CommandErr
     change(&session, all, Act::FreezeAll, to)
 }
 
+/// The verbs that freeze and thaw one wallet, key or user. The enum of its verbs has their help.
+#[derive(Args)]
+pub(crate) struct FreezeOne<K: Kind> {
+    #[command(flatten)]
+    named: Named<K>,
+    #[command(flatten)]
+    pin: SoPin,
+}
+
+impl<K: Kind> FreezeOne<K> {
+    pub(crate) fn freeze(&self, global: &Global) -> Result<Report, CommandError> {
+        let note = format!("to end it: countersign {} thaw {}", K::ONE, names::quoted(&self.named.name));
+        Ok(self.change(global, true)?.note(note))
+    }
+
+    pub(crate) fn thaw(&self, global: &Global) -> Result<Report, CommandError> {
+        self.change(global, false)
+    }
+
+    fn change(&self, global: &Global, to: bool) -> Result<Report, CommandError> {
+        let module = Module::open(global)?;
+        let session = module.so_session(&self.pin)?;
+        let name = &self.named.name;
+        let changed = change(&session, find::<K>(&session, name)?, K::changing(name), to)?;
+        let (what, shown) = (capitalised(K::ONE), names::printable(name));
+        let text = match (to, changed) {
+            (true, true) => format!("{what} {shown} is frozen.\n"),
+            (true, false) => format!("{what} {shown} was frozen already.\n"),
+            (false, true) => format!("{what} {shown} is thawed.\n"),
+            (false, false) => format!("{what} {shown} was not frozen.\n"),
+        };
+        let one = json!({ K::NAME.to_lowercase(): name, "frozen": to });
+        with_note_of_all(&session, Report::new(text, json!({ K::ONE: one, "changed": changed })))
+    }
+}
+
 /// Freezes or thaws an object. Gives whether it was not so before.
-pub(crate) fn change(
-    session: &Session,
-    object: ObjectHandle,
-    act: Act<'_>,
-    to: bool,
-) -> Result<bool, CommandError> {
+fn change(session: &Session, object: ObjectHandle, act: Act<'_>, to: bool) -> Result<bool, CommandError> {
     let was = is_frozen(session, object)?;
     session.update_attributes(object, &[truth(v::CKA_COUNTERSIGN_FROZEN, to)]).during(act)?;
     Ok(was != Some(to))
-}
-
-/// What was done to an object: `what` is its kind, `name` for a person.
-pub(crate) fn report(what: &str, name: &str, to: bool, changed: bool) -> String {
-    let name = crate::names::printable(name);
-    match (to, changed) {
-        (true, true) => format!("{what} {name} is frozen.\n"),
-        (true, false) => format!("{what} {name} was frozen already.\n"),
-        (false, true) => format!("{what} {name} is thawed.\n"),
-        (false, false) => format!("{what} {name} was not frozen.\n"),
-    }
 }
 
 /// The note beside a thawed object, which signs nothing while everything is frozen.

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use countersign::admin::MAX_POLICY_LEN;
+use toml::Value;
 
 use crate::error::CommandError;
 
@@ -25,6 +26,23 @@ pub(crate) fn read(path: &Path) -> Result<String, CommandError> {
         return Err(failed(format!("a policy has at most {MAX_POLICY_LEN} bytes, and it is longer")));
     }
     Ok(document)
+}
+
+/// The lines of a document for the numbers that are given.
+pub(crate) fn numbers(numbers: &[(&str, Option<u64>)]) -> String {
+    let lines =
+        numbers.iter().filter_map(|(name, number)| number.map(|number| format!("{name} = {number}\n")));
+    lines.collect()
+}
+
+/// The list of these texts in a document, or nothing without texts.
+pub(crate) fn list(name: &str, texts: &[String]) -> String {
+    if texts.is_empty() {
+        return String::new();
+    }
+    // As TOML strings, so that their content can end neither the string nor the list.
+    let lines: String = texts.iter().map(|text| format!("    {},\n", Value::from(text.as_str()))).collect();
+    format!("{name} = [\n{lines}]\n")
 }
 
 /// The same bound for the document that options stand for.

@@ -7,7 +7,7 @@ use clap::Args;
 use countersign::pkcs11::vendor as v;
 use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{ObjectClass, ObjectHandle};
+use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use serde_json::{Value, json};
 
@@ -21,7 +21,8 @@ use crate::names;
 use crate::output::Report;
 use crate::psbt_file::{self, Form};
 use crate::secret::{Ask, CODE, CodeFile, Secret, UserPin};
-use crate::wallet::find_wallet;
+use crate::terms::find_signing;
+use crate::wallet;
 
 /// Sign a PSBT with a user's one-time code.
 ///
@@ -62,7 +63,7 @@ impl Sign {
         let ask = if is_standard(Some(&self.input)) { Ask::OnTerminal } else { Ask::OnStdin };
         let module = Module::open(global)?;
         let session = module.user_session(&self.pin, ask)?;
-        let wallet = find_wallet(&session, ObjectClass::PRIVATE_KEY, &self.wallet)?;
+        let wallet = find_signing::<wallet::Record>(&session, &self.wallet)?;
         let code = CODE.obtain(self.code.code_file.as_deref(), ask)?;
         let signed = self.sign(&session, wallet, &code, &psbt)?;
         self.deliver(&signed, form, destination)

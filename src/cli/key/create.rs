@@ -3,22 +3,21 @@
 use clap::{ArgGroup, Args};
 use countersign::pkcs11::vendor as v;
 use cryptoki::mechanism::Mechanism as Offered;
-use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::object::Attribute;
 use cryptoki::session::Session;
-use serde_json::json;
 
 use super::policy::{self, BASES, PolicyOptions};
-use super::{Mechanism, Record, allowed, template};
+use super::{Mechanism, Record, allowed};
 use crate::Global;
 use crate::at_fault;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::module::Module;
-use crate::names::{self, printable, quoted};
+use crate::names::{self, quoted};
 use crate::output::Report;
 use crate::secret::SoPin;
-use crate::wallet::name_the_bad_user;
+use crate::terms::{self, name_the_bad_user};
 
 /// The object identifier of secp256k1 in DER (SEC 2).
 const SECP256K1: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
@@ -52,8 +51,7 @@ impl Create {
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
         let key = self.generate(&session, &policy)?;
-        let text = format!("Key {} is created.\n\n{}", printable(&key.label), key.to_text());
-        let report = Report::new(text, json!({ "key": key.to_json() }));
+        let report = terms::report(&key, "created");
         if !key.mechanisms.contains(&Mechanism::Digest) {
             return Ok(report);
         }
@@ -74,20 +72,14 @@ impl Create {
             .generate_key_pair(&Offered::EccKeyPairGen, &public, &private)
             .during(Act::CreateKey(&self.label));
         let (key, _) = made.map_err(|error| self.name_the_cause(session, policy, error))?;
-        Record::read(session, key)
+        Record::of(session, key)
     }
 
     fn name_the_cause(&self, session: &Session, policy: &str, mut error: CommandError) -> CommandError {
         if !error.is("CKR_ATTRIBUTE_VALUE_INVALID") {
             return error;
         }
-        let same_label =
-            [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Label(self.label.as_bytes().to_vec())];
-        if session.find_objects(&same_label).is_ok_and(|objects| !objects.is_empty()) {
-            let is_key = session
-                .find_objects(&template(ObjectClass::PUBLIC_KEY, Some(&self.label)))
-                .is_ok_and(|objects| !objects.is_empty());
-            let there = if is_key { "key" } else { "wallet" };
+        if let Some(there) = terms::taken(session, &self.label) {
             error.what = format!("there is already a {there} {}", self.label);
             error.next = "choose another LABEL".into();
             return error;

@@ -2,11 +2,8 @@
 //! read.
 
 mod create;
-mod freeze;
-mod list;
 mod policy;
 mod set;
-mod show;
 mod sign;
 
 use clap::{Subcommand, ValueEnum};
@@ -22,18 +19,28 @@ use serde_json::{Value, json};
 use crate::Global;
 use crate::attributes::{Attributes, kind, number, numbers};
 use crate::error::{CommandError, During};
+use crate::freeze::FreezeOne;
+use crate::kind::{Kind, List};
 use crate::meaning::Act;
+use crate::names;
 use crate::output::{Report, details, yes_no};
+use crate::terms::{HasTerms, Show};
 
 /// Create, list, change and freeze keys that sign digests, for other chains.
 #[derive(Subcommand)]
 pub(crate) enum Key {
     Create(create::Create),
-    List(list::List),
-    Show(show::Show),
+    /// List the keys that sign digests.
+    List(List),
+    /// Show one key that signs digests.
+    Show(Show<Record>),
     Set(set::Set),
-    Freeze(freeze::Freeze),
-    Thaw(freeze::Thaw),
+    /// Freeze a key, at once: it signs nothing until you thaw it.
+    ///
+    /// No code that is given for it is looked at, nothing is spent, and what it signed within the last two minutes is not given again.
+    Freeze(FreezeOne<Record>),
+    /// End the freeze of a key.
+    Thaw(FreezeOne<Record>),
     Sign(sign::Sign),
 }
 
@@ -41,11 +48,11 @@ impl Key {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         match self {
             Key::Create(verb) => verb.run(global),
-            Key::List(verb) => verb.run(global),
+            Key::List(verb) => verb.run::<Record>(global),
             Key::Show(verb) => verb.run(global),
             Key::Set(verb) => verb.run(global),
-            Key::Freeze(verb) => verb.run(global),
-            Key::Thaw(verb) => verb.run(global),
+            Key::Freeze(verb) => verb.freeze(global),
+            Key::Thaw(verb) => verb.thaw(global),
             Key::Sign(verb) => verb.run(global),
         }
     }
@@ -77,7 +84,7 @@ impl Mechanism {
 }
 
 /// What the module shows of a key.
-struct Record {
+pub(crate) struct Record {
     label: String,
     users: Vec<String>,
     policy: String,
@@ -89,7 +96,7 @@ struct Record {
 
 impl Record {
     /// Reads the public side of a key.
-    fn read(session: &Session, key: ObjectHandle) -> Result<Self, CommandError> {
+    fn of(session: &Session, key: ObjectHandle) -> Result<Record, CommandError> {
         let types = [
             AttributeType::Label,
             AttributeType::EcPoint,
@@ -114,6 +121,47 @@ impl Record {
     fn mechanism_names(&self) -> Vec<&'static str> {
         self.mechanisms.iter().map(|mechanism| mechanism.name()).collect()
     }
+}
+
+impl Kind for Record {
+    const ONE: &'static str = "key";
+    const ALL: &'static str = "keys";
+    const NAME: &'static str = "LABEL";
+    const NAME_HELP: &'static str = "The key's label";
+    const COLUMNS: &'static [&'static str] = &["LABEL", "MECHANISMS", "FROZEN", "USERS"];
+    const NONE: (&'static str, &'static str) =
+        ("There are no keys that sign digests.\n", "next: countersign key create --help");
+
+    fn check_name(label: &str) -> Result<String, String> {
+        names::key_label(label)
+    }
+
+    /// Finds only keys for digests: a wallet's keys are made by another mechanism.
+    fn template() -> Vec<Attribute> {
+        let made_by = number(CKA_KEY_GEN_MECHANISM, CKM_EC_KEY_PAIR_GEN);
+        vec![Attribute::Class(ObjectClass::PUBLIC_KEY), made_by]
+    }
+
+    fn read(
+        session: &Session,
+        objects: &[ObjectHandle],
+        _: Option<&str>,
+    ) -> Result<Vec<Record>, CommandError> {
+        objects.iter().map(|key| Record::of(session, *key)).collect()
+    }
+
+    fn changing(label: &str) -> Act<'_> {
+        Act::SetKey(label)
+    }
+
+    fn name(&self) -> &str {
+        &self.label
+    }
+
+    fn row(&self) -> Vec<String> {
+        let (mechanisms, users) = (self.mechanism_names().join("\n"), self.users.join("\n"));
+        vec![self.label.clone(), mechanisms, yes_no(self.frozen), users]
+    }
 
     fn to_json(&self) -> Value {
         json!({
@@ -124,6 +172,20 @@ impl Record {
             "policy": self.policy,
             "frozen": self.frozen,
         })
+    }
+}
+
+impl HasTerms for Record {
+    fn users(&self) -> &[String] {
+        &self.users
+    }
+
+    fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    fn refusal(&self, policy: &str, users: usize) -> Option<String> {
+        policy::refusal(policy, users)
     }
 
     fn to_text(&self) -> String {
@@ -142,8 +204,8 @@ impl Record {
 /// the crate cannot read one that contains a vendor's mechanism.
 fn made_for(session: &Session, label: &str) -> Result<Vec<Mechanism>, CommandError> {
     for list in [&[Mechanism::Digest][..], &[Mechanism::Ecdsa], &[Mechanism::Digest, Mechanism::Ecdsa]] {
-        let mut wanted = template(ObjectClass::PUBLIC_KEY, Some(label));
-        wanted.push(allowed(list));
+        let mut wanted = Record::template();
+        wanted.extend([Attribute::Label(label.as_bytes().to_vec()), allowed(list)]);
         if !session.find_objects(&wanted).during(Act::Read)?.is_empty() {
             return Ok(list.to_vec());
         }
@@ -155,38 +217,4 @@ fn made_for(session: &Session, label: &str) -> Result<Vec<Mechanism>, CommandErr
 fn allowed(mechanisms: &[Mechanism]) -> Attribute {
     let all = Mechanism::value_variants().iter().filter(|there| mechanisms.contains(there));
     numbers(CKA_ALLOWED_MECHANISMS, &all.map(|mechanism| mechanism.number()).collect::<Vec<_>>())
-}
-
-/// All keys, or the one with this label, sorted by label.
-fn read_keys(session: &Session, label: Option<&str>) -> Result<Vec<Record>, CommandError> {
-    let objects = session.find_objects(&template(ObjectClass::PUBLIC_KEY, label)).during(Act::Read)?;
-    let keys: Result<Vec<Record>, CommandError> =
-        objects.into_iter().map(|key| Record::read(session, key)).collect();
-    let mut keys = keys?;
-    keys.sort_by(|a, b| a.label.cmp(&b.label));
-    Ok(keys)
-}
-
-/// The labels of the keys that sign on this user's codes.
-pub(crate) fn keys_of(session: &Session, user: &str) -> Result<Vec<String>, CommandError> {
-    let keys = read_keys(session, None)?;
-    let theirs = keys.into_iter().filter(|key| key.users.iter().any(|name| name == user));
-    Ok(theirs.map(|key| key.label).collect())
-}
-
-/// The object of the key with this label, in the given class.
-fn find_key(session: &Session, class: ObjectClass, label: &str) -> Result<ObjectHandle, CommandError> {
-    let objects = session.find_objects(&template(class, Some(label))).during(Act::Read)?;
-    objects.first().copied().ok_or_else(|| no_such_key(label))
-}
-
-fn no_such_key(label: &str) -> CommandError {
-    CommandError::new(format!("there is no key {label}"), "\"countersign key list\" lists the keys")
-}
-
-/// Finds only keys for digests: a wallet's keys are made by another mechanism.
-fn template(class: ObjectClass, label: Option<&str>) -> Vec<Attribute> {
-    let made_by = number(CKA_KEY_GEN_MECHANISM, CKM_EC_KEY_PAIR_GEN);
-    let label = label.map(|label| Attribute::Label(label.as_bytes().to_vec()));
-    [Attribute::Class(class), made_by].into_iter().chain(label).collect()
 }

@@ -1,12 +1,11 @@
 //! A key's policy as options: the number of signatures in a period, a file, or an explicit `--unlimited`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use countersign::kernel::approval::MAX_RECORDS;
 use countersign::kernel::digest_key::DigestKeyError;
 use countersign::kernel::policy::{DigestPolicy, MAX_PERIOD_HOURS};
-use toml::Value;
 
 use crate::at_fault;
 use crate::error::CommandError;
@@ -46,9 +45,14 @@ pub(super) struct PolicyOptions {
 }
 
 impl PolicyOptions {
+    /// The file, if the policy comes from one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.policy.as_deref()
+    }
+
     /// What to correct if the policy is refused.
     pub(super) fn next(&self, reason: &str) -> String {
-        at_fault::next_for_policy(reason, self.policy.as_deref())
+        at_fault::next_for_policy(reason, self.file())
     }
 
     /// The TOML document for the options, or none without options.
@@ -56,24 +60,15 @@ impl PolicyOptions {
         if let Some(path) = &self.policy {
             return policy_file::read(path).map(Some);
         }
-        let numbers = [
-            ("max_period_transactions", self.max_period_transactions),
-            ("period_hours", self.period_hours),
-            ("required_approvals", self.required_approvals.map(u32::from)),
-        ];
-        let unlimited = self.unlimited.then(|| "unlimited = true\n".to_owned());
-        let numbers =
-            numbers.iter().filter_map(|(name, number)| number.map(|number| format!("{name} = {number}\n")));
-        let document: String = unlimited.into_iter().chain(numbers).chain(self.time_windows()).collect();
+        let unlimited = if self.unlimited { "unlimited = true\n" } else { "" };
+        let numbers = policy_file::numbers(&[
+            ("max_period_transactions", self.max_period_transactions.map(u64::from)),
+            ("period_hours", self.period_hours.map(u64::from)),
+            ("required_approvals", self.required_approvals.map(u64::from)),
+        ]);
+        let document = [unlimited, &numbers, &policy_file::list("time_windows", &self.time_windows)].concat();
         policy_file::check_len(&document)?;
         Ok((!document.is_empty()).then_some(document))
-    }
-
-    fn time_windows(&self) -> Option<String> {
-        // As a TOML string, so that its content can end neither the string nor the list.
-        let texts: String =
-            self.time_windows.iter().map(|text| format!("    {},\n", Value::from(text.as_str()))).collect();
-        (!texts.is_empty()).then(|| format!("time_windows = [\n{texts}]\n"))
     }
 }
 

@@ -1,22 +1,17 @@
 //! `countersign key set`: `C_SetAttributeValue`, all changes in one call.
 
 use clap::{ArgGroup, Args};
-use countersign::pkcs11::vendor as v;
-use cryptoki::object::ObjectClass;
-use serde_json::json;
 
-use super::policy::{self, BASES, PolicyOptions};
-use super::{Record, find_key};
+use super::Record;
+use super::policy::{BASES, PolicyOptions};
 use crate::Global;
 use crate::at_fault;
-use crate::attributes::text;
-use crate::error::{CommandError, During};
-use crate::meaning::Act;
+use crate::error::CommandError;
 use crate::module::Module;
-use crate::names::{self, printable};
+use crate::names;
 use crate::output::Report;
 use crate::secret::SoPin;
-use crate::wallet::name_the_bad_user;
+use crate::terms::NewTerms;
 
 /// Change a key's users or policy.
 ///
@@ -43,35 +38,14 @@ pub(crate) struct Set {
 impl Set {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         at_fault::check_users(&self.users)?;
-        let policy = self.policy.document()?;
+        let new = NewTerms {
+            label: &self.label,
+            users: &self.users,
+            policy: self.policy.document()?,
+            policy_file: self.policy.file(),
+        };
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
-        let object = find_key(&session, ObjectClass::PRIVATE_KEY, &self.label)?;
-        let mut changes = Vec::new();
-        if !self.users.is_empty() {
-            changes.push(text(v::CKA_COUNTERSIGN_USERS, &self.users.join("\n")));
-        }
-        if let Some(policy) = &policy {
-            changes.push(text(v::CKA_COUNTERSIGN_POLICY, policy));
-        }
-        let shown = find_key(&session, ObjectClass::PUBLIC_KEY, &self.label)?;
-        let before = Record::read(&session, shown)?;
-        session.update_attributes(object, &changes).during(Act::SetKey(&self.label)).map_err(
-            |mut error| {
-                let users = if self.users.is_empty() { before.users.len() } else { self.users.len() };
-                let refusal = policy::refusal(policy.as_deref().unwrap_or(&before.policy), users);
-                match refusal.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
-                    Some(refusal) => {
-                        error.next = self.policy.next(&refusal);
-                        error.what = format!("key {} stays as it was: {refusal}", self.label);
-                        error
-                    }
-                    None => name_the_bad_user(&session, &self.users, error),
-                }
-            },
-        )?;
-        let key = Record::read(&session, shown)?;
-        let text = format!("Key {} is changed.\n\n{}", printable(&key.label), key.to_text());
-        Ok(Report::new(text, json!({ "key": key.to_json() })))
+        new.set::<Record>(&session, None, |_, error| error)
     }
 }

@@ -5,11 +5,10 @@ use countersign::kernel::digest_key::DIGEST_LEN;
 use countersign::pkcs11::vendor as v;
 use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::ObjectClass;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde_json::json;
 
-use super::find_key;
+use super::Record;
 use crate::Global;
 use crate::approval;
 use crate::error::{CommandError, During};
@@ -18,6 +17,7 @@ use crate::module::Module;
 use crate::names;
 use crate::output::Report;
 use crate::secret::{Ask, CODE, CodeFile, UserPin};
+use crate::terms::find_signing;
 
 /// Sign a digest with a user's one-time code and a key made for CKM_COUNTERSIGN_DIGEST.
 ///
@@ -53,7 +53,7 @@ impl Sign {
         let act = Act::SignDigest(&self.label);
         let module = Module::open(global)?;
         let session = module.user_session(&self.pin, Ask::OnStdin)?;
-        let key = find_key(&session, ObjectClass::PRIVATE_KEY, &self.label)?;
+        let key = find_signing::<Record>(&session, &self.label)?;
         let code = CODE.obtain(self.code.code_file.as_deref(), Ask::OnStdin)?;
         let approval = approval::pack(self.user.as_deref().unwrap_or_default(), &code)?;
         let mechanism = MechanismType::new_vendor_defined(v::CKM_COUNTERSIGN_DIGEST).during(act)?;

@@ -18,10 +18,11 @@ use cryptoki_sys::{
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::template;
+use super::Record;
 use crate::Global;
 use crate::attributes::{Attributes, kind, number, text};
 use crate::error::{CommandError, During};
+use crate::kind::exists;
 use crate::meaning::Act;
 use crate::module::Module;
 use crate::names::{self, printable, quoted};
@@ -115,8 +116,7 @@ impl Add {
         attributes.extend(self.issuer.as_deref().map(|issuer| text(CKA_OTP_SERVICE_IDENTIFIER, issuer)));
         session.generate_key(&mechanism, &attributes).during(act).map_err(|mut error| {
             // One answer covers several values, so this finds out which one it is, if possible.
-            let taken = error.is("CKR_ATTRIBUTE_VALUE_INVALID")
-                && session.find_objects(&template(Some(&self.name))).is_ok_and(|objects| !objects.is_empty());
+            let taken = error.is("CKR_ATTRIBUTE_VALUE_INVALID") && exists::<Record>(session, &self.name);
             if taken {
                 error.what = format!("there is already a user {}", self.name);
                 error.next = "choose another name, or remove that user first".into();

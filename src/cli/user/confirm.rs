@@ -6,10 +6,11 @@ use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use serde_json::json;
 
-use super::find_user;
+use super::Record;
 use crate::Global;
 use crate::approval::check_code;
 use crate::error::{CommandError, During};
+use crate::kind::find;
 use crate::meaning::Act;
 use crate::module::Module;
 use crate::names::{self, printable};
@@ -35,7 +36,7 @@ impl Confirm {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         let module = Module::open(global)?;
         let session = module.either_session(&self.pin)?;
-        let user = find_user(&session, &self.name)?;
+        let user = find::<Record>(&session, &self.name)?;
         let code = CODE.obtain(self.code.code_file.as_deref(), Ask::OnStdin)?;
         check_code(&code)?;
         let act = Act::ConfirmUser(&self.name);

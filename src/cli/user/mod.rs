@@ -2,8 +2,6 @@
 
 mod add;
 mod confirm;
-mod freeze;
-mod list;
 mod remove;
 mod show;
 mod unlock;
@@ -22,19 +20,28 @@ use serde_json::{Value, json};
 use crate::Global;
 use crate::attributes::{self, Attributes, kind};
 use crate::error::{CommandError, During};
+use crate::freeze::FreezeOne;
+use crate::kind::{Kind, List};
 use crate::meaning::Act;
-use crate::output::Report;
+use crate::names;
+use crate::output::{Report, yes_no};
 
 /// Enrol, confirm, list, unlock, freeze and remove users.
 #[derive(Subcommand)]
 pub(crate) enum User {
     Add(add::Add),
     Confirm(confirm::Confirm),
-    List(list::List),
+    /// List the users.
+    List(List),
     Show(show::Show),
     Unlock(unlock::Unlock),
-    Freeze(freeze::Freeze),
-    Thaw(freeze::Thaw),
+    /// Freeze a user, at once: no code of theirs is looked at until you thaw them.
+    ///
+    /// Whatever carries a code of a frozen user is refused whole, whoever else approves it. You can unlock or remove a frozen user. Removing
+    /// the user ends the freeze, and a user who is enrolled later under the same name is not frozen.
+    Freeze(FreezeOne<Record>),
+    /// End the freeze of a user.
+    Thaw(FreezeOne<Record>),
     Remove(remove::Remove),
 }
 
@@ -43,18 +50,18 @@ impl User {
         match self {
             User::Add(verb) => verb.run(global),
             User::Confirm(verb) => verb.run(global),
-            User::List(verb) => verb.run(global),
+            User::List(verb) => verb.run::<Record>(global),
             User::Show(verb) => verb.run(global),
             User::Unlock(verb) => verb.run(global),
-            User::Freeze(verb) => verb.run(global),
-            User::Thaw(verb) => verb.run(global),
+            User::Freeze(verb) => verb.freeze(global),
+            User::Thaw(verb) => verb.thaw(global),
             User::Remove(verb) => verb.run(global),
         }
     }
 }
 
 /// What the module shows of a user.
-struct Record {
+pub(crate) struct Record {
     name: String,
     confirmed: Option<bool>,
     locked: Option<bool>,
@@ -69,7 +76,78 @@ struct Record {
     period: Option<CK_ULONG>,
 }
 
-impl Record {
+impl Kind for Record {
+    const ONE: &'static str = "user";
+    const ALL: &'static str = "users";
+    const NAME: &'static str = "NAME";
+    const NAME_HELP: &'static str = "The user's name";
+    const COLUMNS: &'static [&'static str] =
+        &["NAME", "CONFIRMED", "LOCKED", "FROZEN", "FAILURES", "DIGITS", "PERIOD", "HASH"];
+    const NONE: (&'static str, &'static str) = ("There are no users.\n", "next: countersign user add NAME");
+
+    fn check_name(name: &str) -> Result<String, String> {
+        names::user_name(name)
+    }
+
+    fn template() -> Vec<Attribute> {
+        vec![Attribute::Class(ObjectClass::OTP_KEY)]
+    }
+
+    fn read(
+        session: &Session,
+        objects: &[ObjectHandle],
+        name: Option<&str>,
+    ) -> Result<Vec<Record>, CommandError> {
+        let digits = values(session, name, objects, CKA_OTP_LENGTH, 6..=8)?;
+        let periods =
+            values(session, name, objects, CKA_OTP_TIME_INTERVAL, [30, 60].into_iter().chain(15..=120))?;
+        let types = [
+            AttributeType::Label,
+            kind(v::CKA_COUNTERSIGN_CONFIRMED),
+            kind(v::CKA_COUNTERSIGN_LOCKED),
+            kind(v::CKA_COUNTERSIGN_FAILURES),
+            kind(v::CKA_COUNTERSIGN_OTP_HASH),
+            kind(v::CKA_COUNTERSIGN_STOPPED),
+            kind(v::CKA_COUNTERSIGN_FROZEN),
+        ];
+        let read = |object: &ObjectHandle| {
+            let attributes = Attributes::read(session, *object, &types, Act::Read)?;
+            Ok(Record {
+                name: attributes.label(),
+                confirmed: attributes.truth(v::CKA_COUNTERSIGN_CONFIRMED),
+                locked: attributes.truth(v::CKA_COUNTERSIGN_LOCKED),
+                failures: attributes.number(v::CKA_COUNTERSIGN_FAILURES),
+                stopped: attributes.truth(v::CKA_COUNTERSIGN_STOPPED),
+                frozen: attributes.truth(v::CKA_COUNTERSIGN_FROZEN),
+                hash: attributes.number(v::CKA_COUNTERSIGN_OTP_HASH).and_then(hash_name),
+                digits: digits.get(&object.handle()).copied(),
+                period: periods.get(&object.handle()).copied(),
+            })
+        };
+        objects.iter().map(read).collect()
+    }
+
+    fn changing(name: &str) -> Act<'_> {
+        Act::SetUser(name)
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            yes_no(self.confirmed),
+            yes_no(self.locked),
+            yes_no(self.frozen),
+            told(self.failures),
+            told(self.digits),
+            told(self.period),
+            self.hash.unwrap_or("?").to_owned(),
+        ]
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "name": self.name,
@@ -83,55 +161,6 @@ impl Record {
             "period": self.period,
         })
     }
-}
-
-/// All users, or the one with this name, sorted by name.
-fn read_users(session: &Session, name: Option<&str>) -> Result<Vec<Record>, CommandError> {
-    let objects = session.find_objects(&template(name)).during(Act::Read)?;
-    let digits = values(session, name, &objects, CKA_OTP_LENGTH, 6..=8)?;
-    let periods =
-        values(session, name, &objects, CKA_OTP_TIME_INTERVAL, [30, 60].into_iter().chain(15..=120))?;
-    let types = [
-        AttributeType::Label,
-        kind(v::CKA_COUNTERSIGN_CONFIRMED),
-        kind(v::CKA_COUNTERSIGN_LOCKED),
-        kind(v::CKA_COUNTERSIGN_FAILURES),
-        kind(v::CKA_COUNTERSIGN_OTP_HASH),
-        kind(v::CKA_COUNTERSIGN_STOPPED),
-        kind(v::CKA_COUNTERSIGN_FROZEN),
-    ];
-    let mut users = Vec::with_capacity(objects.len());
-    for object in objects {
-        let attributes = Attributes::read(session, object, &types, Act::Read)?;
-        users.push(Record {
-            name: attributes.label(),
-            confirmed: attributes.truth(v::CKA_COUNTERSIGN_CONFIRMED),
-            locked: attributes.truth(v::CKA_COUNTERSIGN_LOCKED),
-            failures: attributes.number(v::CKA_COUNTERSIGN_FAILURES),
-            stopped: attributes.truth(v::CKA_COUNTERSIGN_STOPPED),
-            frozen: attributes.truth(v::CKA_COUNTERSIGN_FROZEN),
-            hash: attributes.number(v::CKA_COUNTERSIGN_OTP_HASH).and_then(hash_name),
-            digits: digits.get(&object.handle()).copied(),
-            period: periods.get(&object.handle()).copied(),
-        });
-    }
-    users.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(users)
-}
-
-/// The object of the user with this name.
-fn find_user(session: &Session, name: &str) -> Result<ObjectHandle, CommandError> {
-    let objects = session.find_objects(&template(Some(name))).during(Act::Read)?;
-    objects.first().copied().ok_or_else(|| no_such_user(name))
-}
-
-fn no_such_user(name: &str) -> CommandError {
-    CommandError::new(format!("there is no user {name}"), "\"countersign user list\" lists the users")
-}
-
-fn template(name: Option<&str>) -> Vec<Attribute> {
-    let class = Attribute::Class(ObjectClass::OTP_KEY);
-    std::iter::once(class).chain(name.map(|name| Attribute::Label(name.as_bytes().to_vec()))).collect()
 }
 
 /// A standard attribute's value for each object, found by searching for each candidate.
@@ -149,7 +178,8 @@ fn values(
         if found.len() >= objects.len() {
             break;
         }
-        let mut template = template(name);
+        let mut template = Record::template();
+        template.extend(name.map(|name| Attribute::Label(name.as_bytes().to_vec())));
         template.push(attributes::number(attribute, candidate));
         for object in session.find_objects(&template).during(Act::Read)? {
             found.insert(object.handle(), candidate);

@@ -4,16 +4,16 @@ use clap::Args;
 use cryptoki::session::Session;
 use serde_json::json;
 
-use super::find_user;
 use crate::Global;
 use crate::error::{CommandError, During};
-use crate::key::keys_of;
+use crate::kind::find;
 use crate::meaning::Act;
 use crate::module::Module;
 use crate::names::{self, printable, quoted};
 use crate::output::Report;
 use crate::secret::SoPin;
-use crate::wallet::wallets_of;
+use crate::terms::labels_of;
+use crate::{key, user, wallet};
 
 /// Remove a user and their secret, for good.
 ///
@@ -32,7 +32,7 @@ impl Remove {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
-        let user = find_user(&session, &self.name)?;
+        let user = find::<user::Record>(&session, &self.name)?;
         session
             .destroy_object(user)
             .during(Act::RemoveUser(&self.name))
@@ -51,8 +51,8 @@ impl Remove {
         let of = |labels: Result<Vec<String>, CommandError>, verb: &'static str| {
             labels.unwrap_or_default().into_iter().map(move |label| (verb, label))
         };
-        let listing: Vec<(&str, String)> = of(wallets_of(session, &self.name), "wallet")
-            .chain(of(keys_of(session, &self.name), "key"))
+        let listing: Vec<(&str, String)> = of(labels_of::<wallet::Record>(session, &self.name), "wallet")
+            .chain(of(labels_of::<key::Record>(session, &self.name), "key"))
             .collect();
         if listing.is_empty() {
             return error;

@@ -3,15 +3,17 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{no_such_user, read_users, told};
+use super::{Record, told};
 use crate::Global;
 use crate::error::CommandError;
 use crate::freeze::{STILL_FROZEN, is_all_frozen};
+use crate::kind::{Kind, read_one};
 use crate::module::Module;
 use crate::names::{self, quoted};
 use crate::output::{Report, details, yes_no};
 use crate::secret::EitherPin;
-use crate::wallet::wallets_of;
+use crate::terms::labels_of;
+use crate::wallet;
 
 /// Show one user.
 #[derive(Args)]
@@ -27,9 +29,8 @@ impl Show {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         let module = Module::open(global)?;
         let session = module.either_session(&self.pin)?;
-        let users = read_users(&session, Some(&self.name))?;
-        let user = users.first().ok_or_else(|| no_such_user(&self.name))?;
-        let wallets = wallets_of(&session, &self.name)?;
+        let user: Record = read_one(&session, &self.name)?;
+        let wallets = labels_of::<wallet::Record>(&session, &self.name)?;
         let mut json = user.to_json();
         json["wallets"] = json!(wallets);
         let stopped = match user.stopped {

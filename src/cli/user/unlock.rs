@@ -4,10 +4,11 @@ use clap::Args;
 use countersign::pkcs11::vendor as v;
 use serde_json::json;
 
-use super::{find_user, read_users, told};
+use super::{Record, told};
 use crate::Global;
 use crate::attributes::truth;
 use crate::error::{CommandError, During};
+use crate::kind::{find, read_one};
 use crate::meaning::Act;
 use crate::module::Module;
 use crate::names::{self, printable};
@@ -31,13 +32,11 @@ impl Unlock {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
-        let user = find_user(&session, &self.name)?;
+        let user = find::<Record>(&session, &self.name)?;
         let unlocked = [truth(v::CKA_COUNTERSIGN_LOCKED, false)];
         session.update_attributes(user, &unlocked).during(Act::UnlockUser(&self.name))?;
         let name = printable(&self.name);
-        let users = read_users(&session, Some(&self.name))?;
-        let locked = users.first().and_then(|user| user.locked);
-        let failures = users.first().and_then(|user| user.failures);
+        let Record { locked, failures, .. } = read_one(&session, &self.name)?;
         if locked == Some(true) {
             return Err(CommandError::new(
                 format!(

@@ -5,22 +5,22 @@ use countersign::kernel::wallet::registration::DEFAULT_POLICY;
 use countersign::pkcs11::vendor as v;
 use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::object::Attribute;
 use cryptoki::session::Session;
-use serde_json::json;
 
+use super::Record;
 use super::policy::{self, BASES, PolicyOptions};
 use super::script::{ScriptOptions, refusal_to_create};
-use super::{Record, name_the_bad_user, template};
 use crate::Global;
 use crate::at_fault;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::module::Module;
-use crate::names::{self, printable};
+use crate::names;
 use crate::output::Report;
 use crate::secret::SoPin;
+use crate::terms::{self, name_the_bad_user};
 
 /// Create a wallet: the module makes its key.
 ///
@@ -73,7 +73,6 @@ impl Create {
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
         let wallet = self.generate(&session, &policy, registration.as_deref())?;
-        let text = format!("Wallet {} is created.\n\n{}", printable(&wallet.label), wallet.to_text());
         let next = if wallet.descriptor.is_empty() {
             format!(
                 "next: give [{}/{}]{} to the cosigners, then countersign wallet register {} --wallet-policy FILE",
@@ -86,7 +85,7 @@ impl Create {
             "next: load the descriptor into a watch-only wallet, then sign its PSBTs with countersign sign"
                 .into()
         };
-        Ok(Report::new(text, json!({ "wallet": wallet.to_json() })).note(next))
+        Ok(terms::report(&wallet, "created").note(next))
     }
 
     fn generate(
@@ -110,7 +109,7 @@ impl Create {
         private.extend(script.iter().filter_map(|(kind, value)| value.map(|value| text(*kind, value))));
         let made = session.generate_key_pair(&mechanism, &public, &private).during(act);
         let (wallet, _) = made.map_err(|error| self.name_the_cause(session, policy, registration, error))?;
-        Record::read(session, wallet)
+        Record::of(session, wallet)
     }
 
     fn name_the_cause(
@@ -120,23 +119,22 @@ impl Create {
         registration: Option<&str>,
         mut error: CommandError,
     ) -> CommandError {
-        let same_label = template(ObjectClass::PUBLIC_KEY, Some(&self.label));
-        let taken = error.is("CKR_ATTRIBUTE_VALUE_INVALID")
-            && session.find_objects(&same_label).is_ok_and(|objects| !objects.is_empty());
-        if taken {
-            error.what = format!("there is already a wallet {}", self.label);
+        if !error.is("CKR_ATTRIBUTE_VALUE_INVALID") {
+            return error;
+        }
+        if let Some(there) = terms::taken(session, &self.label) {
+            error.what = format!("there is already a {there} {}", self.label);
             error.next = "choose another LABEL".into();
             return error;
         }
-        let refusal = policy::refusal(policy, self.network.name(), self.users.len());
-        if let Some(refusal) = refusal.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
+        if let Some(refusal) = policy::refusal(policy, self.network.name(), self.users.len()) {
             error.what = format!("this wallet cannot be made: {refusal}");
             error.next = self.policy.next(&refusal);
             return error;
         }
         let registration = registration.unwrap_or(DEFAULT_POLICY);
         let refusal = refusal_to_create(registration, self.script.path(), self.network.name(), policy);
-        if let Some(refusal) = refusal.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
+        if let Some(refusal) = refusal {
             error.what = format!("this wallet cannot be made: {refusal}");
             error.next = self.script.next(&refusal).unwrap_or_else(|| self.policy.next(&refusal));
             return error;

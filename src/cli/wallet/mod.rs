@@ -1,14 +1,11 @@
 //! `countersign wallet …`: the wallets' keys, and whose codes they require.
 
 mod create;
-mod freeze;
-mod list;
 mod policy;
 mod register;
 mod registration_file;
 mod script;
 mod set;
-mod show;
 mod without_us;
 
 use std::str::FromStr;
@@ -26,55 +23,49 @@ use serde_json::{Value, json};
 
 use crate::Global;
 use crate::attributes::{Attributes, kind, number};
-use crate::error::{CommandError, During};
+use crate::error::CommandError;
+use crate::freeze::FreezeOne;
+use crate::kind::{Kind, List, read_all, unknown};
 use crate::meaning::Act;
+use crate::names;
 use crate::output::{Report, details, yes_no};
+use crate::terms::{HasTerms, Show};
 
 /// Create, list, change and freeze wallets.
 #[derive(Subcommand)]
 pub(crate) enum Wallet {
     Create(create::Create),
-    List(list::List),
-    Show(show::Show),
+    /// List the wallets.
+    List(List),
+    /// Show one wallet.
+    Show(Show<Record>),
     Set(set::Set),
     Register(register::Register),
-    Freeze(freeze::Freeze),
-    Thaw(freeze::Thaw),
+    /// Freeze a wallet, at once: it signs nothing until you thaw it.
+    ///
+    /// No code that is given for it is looked at, nothing is spent, and what it signed within the last two minutes is not given again. You can
+    /// change the wallet meanwhile. Any signature that left before the freeze stays valid.
+    Freeze(FreezeOne<Record>),
+    /// End the freeze of a wallet.
+    Thaw(FreezeOne<Record>),
 }
 
 impl Wallet {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         match self {
             Wallet::Create(verb) => verb.run(global),
-            Wallet::List(verb) => verb.run(global),
+            Wallet::List(verb) => verb.run::<Record>(global),
             Wallet::Show(verb) => verb.run(global),
             Wallet::Set(verb) => verb.run(global),
             Wallet::Register(verb) => verb.run(global),
-            Wallet::Freeze(verb) => verb.run(global),
-            Wallet::Thaw(verb) => verb.run(global),
+            Wallet::Freeze(verb) => verb.freeze(global),
+            Wallet::Thaw(verb) => verb.thaw(global),
         }
     }
 }
 
-/// The labels of the wallets that sign on this user's codes.
-pub(crate) fn wallets_of(session: &Session, user: &str) -> Result<Vec<String>, CommandError> {
-    let wallets = read_wallets(session, None)?;
-    let theirs = wallets.into_iter().filter(|wallet| wallet.users.iter().any(|name| name == user));
-    Ok(theirs.map(|wallet| wallet.label).collect())
-}
-
-/// The object of the wallet with this label, in the given class.
-pub(crate) fn find_wallet(
-    session: &Session,
-    class: ObjectClass,
-    label: &str,
-) -> Result<ObjectHandle, CommandError> {
-    let objects = session.find_objects(&template(class, Some(label))).during(Act::Read)?;
-    objects.first().copied().ok_or_else(|| no_such_wallet(label))
-}
-
 /// What the module shows of a wallet.
-struct Record {
+pub(crate) struct Record {
     label: String,
     network: String,
     users: Vec<String>,
@@ -92,7 +83,8 @@ struct Record {
 }
 
 impl Record {
-    fn read(session: &Session, wallet: ObjectHandle) -> Result<Self, CommandError> {
+    /// Reads the public side of a wallet.
+    fn of(session: &Session, wallet: ObjectHandle) -> Result<Record, CommandError> {
         let types = [
             AttributeType::Label,
             kind(v::CKA_COUNTERSIGN_NETWORK),
@@ -153,6 +145,55 @@ impl Record {
             _ => "not registered yet".into(),
         }
     }
+}
+
+impl Kind for Record {
+    const ONE: &'static str = "wallet";
+    const ALL: &'static str = "wallets";
+    const NAME: &'static str = "LABEL";
+    const NAME_HELP: &'static str = "The wallet's label";
+    const COLUMNS: &'static [&'static str] =
+        &["LABEL", "NETWORK", "SCRIPT", "FINGERPRINT", "PATH", "FROZEN", "USERS"];
+    const NONE: (&'static str, &'static str) =
+        ("There are no wallets.\n", "next: countersign wallet create --help");
+
+    fn check_name(label: &str) -> Result<String, String> {
+        names::wallet_label(label)
+    }
+
+    /// Finds only wallets: a key that signs digests is made by another mechanism.
+    fn template() -> Vec<Attribute> {
+        let made_by = number(CKA_KEY_GEN_MECHANISM, v::CKM_COUNTERSIGN_WALLET_KEY_GEN);
+        vec![Attribute::Class(ObjectClass::PUBLIC_KEY), made_by]
+    }
+
+    fn read(
+        session: &Session,
+        objects: &[ObjectHandle],
+        _: Option<&str>,
+    ) -> Result<Vec<Record>, CommandError> {
+        objects.iter().map(|wallet| Record::of(session, *wallet)).collect()
+    }
+
+    fn changing(label: &str) -> Act<'_> {
+        Act::SetWallet(label)
+    }
+
+    fn name(&self) -> &str {
+        &self.label
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.label.clone(),
+            self.network.clone(),
+            self.script_type(),
+            self.fingerprint.clone(),
+            self.path.clone(),
+            yes_no(self.frozen),
+            self.users.join("\n"),
+        ]
+    }
 
     fn to_json(&self) -> Value {
         json!({
@@ -170,6 +211,20 @@ impl Record {
             "policy": self.policy,
             "frozen": self.frozen,
         })
+    }
+}
+
+impl HasTerms for Record {
+    fn users(&self) -> &[String] {
+        &self.users
+    }
+
+    fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    fn refusal(&self, policy: &str, users: usize) -> Option<String> {
+        policy::refusal(policy, &self.network, users)
     }
 
     fn to_text(&self) -> String {
@@ -205,12 +260,12 @@ pub(crate) struct Watched {
 /// The module shows everything that the checks of a wallet need.
 pub(crate) fn watched(session: &Session, label: &str) -> Result<Watched, CommandError> {
     let (ours, others): (Vec<_>, Vec<_>) =
-        read_wallets(session, None)?.into_iter().partition(|wallet| wallet.label == label);
-    let wallet = ours.first().ok_or_else(|| no_such_wallet(label))?;
+        read_all::<Record>(session)?.into_iter().partition(|wallet| wallet.label == label);
+    let wallet = ours.first().ok_or_else(|| unknown::<Record>(label))?;
     if wallet.descriptor.is_empty() {
         return Err(CommandError::new(
             format!("wallet {label} is not registered yet, so it signs nothing"),
-            format!("countersign wallet register {} --wallet-policy FILE", crate::names::quoted(label)),
+            format!("countersign wallet register {} --wallet-policy FILE", names::quoted(label)),
         ));
     }
     let rebuilt = || {
@@ -234,45 +289,4 @@ pub(crate) fn watched(session: &Session, label: &str) -> Result<Watched, Command
         is_frozen: wallet.frozen == Some(true) || crate::freeze::is_all_frozen(session)?,
         siblings: others.iter().filter_map(|other| Fingerprint::from_str(&other.fingerprint).ok()).collect(),
     })
-}
-
-/// All wallets, or the one with this label, sorted by label.
-fn read_wallets(session: &Session, label: Option<&str>) -> Result<Vec<Record>, CommandError> {
-    let objects = session.find_objects(&template(ObjectClass::PUBLIC_KEY, label)).during(Act::Read)?;
-    let wallets: Result<Vec<Record>, CommandError> =
-        objects.into_iter().map(|wallet| Record::read(session, wallet)).collect();
-    let mut wallets = wallets?;
-    wallets.sort_by(|a, b| a.label.cmp(&b.label));
-    Ok(wallets)
-}
-
-fn no_such_wallet(label: &str) -> CommandError {
-    CommandError::new(format!("there is no wallet {label}"), "\"countersign wallet list\" lists the wallets")
-}
-
-/// Finds only wallets: a key that signs digests is made by another mechanism.
-fn template(class: ObjectClass, label: Option<&str>) -> Vec<Attribute> {
-    let made_by = number(CKA_KEY_GEN_MECHANISM, v::CKM_COUNTERSIGN_WALLET_KEY_GEN);
-    let label = label.map(|label| Attribute::Label(label.as_bytes().to_vec()));
-    [Attribute::Class(class), made_by].into_iter().chain(label).collect()
-}
-
-/// After the module refused a value, finds out whether it was a user who does not exist.
-pub(crate) fn name_the_bad_user(
-    session: &Session,
-    users: &[String],
-    mut error: CommandError,
-) -> CommandError {
-    if !error.is("CKR_ATTRIBUTE_VALUE_INVALID") {
-        return error;
-    }
-    let known = |name: &str| {
-        let user = [Attribute::Class(ObjectClass::OTP_KEY), Attribute::Label(name.as_bytes().to_vec())];
-        session.find_objects(&user).is_ok_and(|objects| !objects.is_empty())
-    };
-    if let Some(name) = users.iter().find(|name| !known(name)) {
-        error.what = format!("--user: there is no user {name}");
-        error.next = format!("enrol the user first: countersign user add {}", crate::names::quoted(name));
-    }
-    error
 }

@@ -1,6 +1,6 @@
 //! A wallet's policy as options: limits, a file, or an explicit `--unlimited`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args};
@@ -78,9 +78,14 @@ pub(super) struct PolicyOptions {
 }
 
 impl PolicyOptions {
+    /// The file, if the policy comes from one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.policy.as_deref()
+    }
+
     /// What to correct if the policy is refused.
     pub(super) fn next(&self, reason: &str) -> String {
-        at_fault::next_for_policy(reason, self.policy.as_deref())
+        at_fault::next_for_policy(reason, self.file())
     }
 
     /// The TOML document for the options, or none without options.
@@ -100,23 +105,18 @@ impl PolicyOptions {
             ("denylist", &self.denylist),
             ("time_windows", &self.time_windows),
         ];
-        let lists = lists.iter().filter(|(_, texts)| !texts.is_empty()).map(|(name, texts)| {
-            // As a TOML string, so that its content can end neither the string nor the list.
-            let texts: Vec<_> =
-                texts.iter().map(|text| format!("    {},\n", Value::from(text.as_str()))).collect();
-            format!("{name} = [\n{}]\n", texts.concat())
-        });
-        let numbers = [
+        let lists: String = lists.iter().map(|(name, texts)| policy_file::list(name, texts)).collect();
+        let numbers = policy_file::numbers(&[
             ("required_approvals", self.required_approvals.map(u64::from)),
             ("approvals_from_sat", self.approvals_from_sat),
-        ];
+        ]);
         let cosigner = self.require_cosigner.as_deref();
         let cosigner = cosigner.map(|cosigner| format!("require_cosigner = {}\n", Value::from(cosigner)));
-        lists.chain(lines(&numbers)).chain(cosigner).collect()
+        lists + &numbers + &cosigner.unwrap_or_default()
     }
 
     fn limits(&self) -> String {
-        let limits = [
+        policy_file::numbers(&[
             ("max_transaction_sat", self.max_transaction_sat),
             ("max_period_sat", self.max_period_sat),
             ("max_period_transactions", self.max_period_transactions.map(u64::from)),
@@ -124,13 +124,8 @@ impl PolicyOptions {
             ("max_fee_sat", self.max_fee_sat),
             ("max_fee_sat_per_vbyte", self.max_fee_sat_per_vbyte),
             ("max_fee_percent", self.max_fee_percent),
-        ];
-        lines(&limits).collect()
+        ])
     }
-}
-
-fn lines<'a>(numbers: &'a [(&str, Option<u64>)]) -> impl Iterator<Item = String> + 'a {
-    numbers.iter().filter_map(|(name, number)| number.map(|number| format!("{name} = {number}\n")))
 }
 
 /// Why the module would refuse a policy for a wallet with so many users, if the reason is one of them.

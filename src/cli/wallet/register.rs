@@ -6,19 +6,19 @@ use std::str::FromStr;
 use clap::Args;
 use countersign::kernel::network::Network;
 use countersign::pkcs11::vendor as v;
-use cryptoki::object::ObjectClass;
-use serde_json::json;
 
 use super::script::{self, OurKey};
-use super::{Record, find_wallet, registration_file};
+use super::{Record, registration_file};
 use crate::Global;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
+use crate::kind::find;
 use crate::meaning::Act;
 use crate::module::Module;
-use crate::names::{self, printable};
+use crate::names;
 use crate::output::Report;
 use crate::secret::SoPin;
+use crate::terms;
 
 /// Register the script of a wallet that was created with --key-only.
 ///
@@ -41,13 +41,12 @@ impl Register {
         let registration = registration_file::read(&self.wallet_policy)?;
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
-        let object = find_wallet(&session, ObjectClass::PUBLIC_KEY, &self.label)?;
+        let object = find::<Record>(&session, &self.label)?;
         let change = [text(v::CKA_COUNTERSIGN_WALLET_POLICY, &registration)];
         let answer = session.update_attributes(object, &change).during(Act::SetWallet(&self.label));
-        let wallet = Record::read(&session, object)?;
+        let wallet = Record::of(&session, object)?;
         answer.map_err(|error| name_the_cause(&wallet, &registration, error))?;
-        let text = format!("Wallet {} is registered.\n\n{}", printable(&wallet.label), wallet.to_text());
-        Ok(Report::new(text, json!({ "wallet": wallet.to_json() }))
+        Ok(terms::report(&wallet, "registered")
             .note("next: compare the id with every cosigner before anybody sends coins to this wallet"))
     }
 }

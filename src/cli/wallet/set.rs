@@ -6,19 +6,17 @@ use core::str::FromStr;
 use countersign::kernel::network::Network;
 use countersign::kernel::wallet::Reach;
 use countersign::pkcs11::vendor as v;
-use cryptoki::object::ObjectClass;
-use serde_json::json;
 
-use super::policy::{self, BASES, PolicyOptions};
+use super::Record;
+use super::policy::{BASES, PolicyOptions};
 use super::script::{self, OurKey};
-use super::{Record, find_wallet, name_the_bad_user};
-use crate::attributes::{numbers, text};
-use crate::error::{CommandError, During};
-use crate::meaning::Act;
+use crate::attributes::numbers;
+use crate::error::CommandError;
 use crate::module::Module;
-use crate::names::{self, printable};
+use crate::names;
 use crate::output::Report;
 use crate::secret::SoPin;
+use crate::terms::NewTerms;
 use crate::{Global, at_fault};
 
 /// Change a wallet's users, its policy or its reach.
@@ -51,52 +49,18 @@ pub(crate) struct Set {
 impl Set {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         at_fault::check_users(&self.users)?;
-        let policy = self.policy.document()?;
+        let new = NewTerms {
+            label: &self.label,
+            users: &self.users,
+            policy: self.policy.document()?,
+            policy_file: self.policy.file(),
+        };
+        let reach = self.reach.map(|next| numbers(v::CKA_COUNTERSIGN_REACH, &[next.into(); 2]));
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
-        let wallet = find_wallet(&session, ObjectClass::PUBLIC_KEY, &self.label)?;
-        let mut changes = Vec::new();
-        if !self.users.is_empty() {
-            changes.push(text(v::CKA_COUNTERSIGN_USERS, &self.users.join("\n")));
-        }
-        if let Some(policy) = &policy {
-            changes.push(text(v::CKA_COUNTERSIGN_POLICY, policy));
-        }
-        if let Some(next) = self.reach {
-            changes.push(numbers(v::CKA_COUNTERSIGN_REACH, &[next.into(); 2]));
-        }
-        session
-            .update_attributes(wallet, &changes)
-            .during(Act::SetWallet(&self.label))
-            .map_err(|error| name_the_bad_user(&session, &self.users, error))
-            .map_err(|error| match Record::read(&session, wallet) {
-                Ok(there) => {
-                    let error = self.name_the_policy(&there, policy.as_deref(), error);
-                    self.name_the_cosigner(&there, policy.as_deref(), error)
-                }
-                Err(_) => error,
-            })?;
-        let wallet = Record::read(&session, wallet)?;
-        let text = format!("Wallet {} is changed.\n\n{}", printable(&wallet.label), wallet.to_text());
-        Ok(Report::new(text, json!({ "wallet": wallet.to_json() })))
-    }
-}
-
-impl Set {
-    /// If the policy cannot be read, or asks for more users than there are.
-    fn name_the_policy(
-        &self,
-        wallet: &Record,
-        policy: Option<&str>,
-        mut error: CommandError,
-    ) -> CommandError {
-        let users = if self.users.is_empty() { wallet.users.len() } else { self.users.len() };
-        let reason = policy::refusal(policy.unwrap_or(&wallet.policy), &wallet.network, users);
-        if let Some(reason) = reason.filter(|_| error.is("CKR_ATTRIBUTE_VALUE_INVALID")) {
-            error.next = self.policy.next(&reason);
-            error.what = format!("wallet {} stays as it was: {reason}", wallet.label);
-        }
-        error
+        new.set::<Record>(&session, reach, |wallet, error| {
+            self.name_the_cosigner(wallet, new.policy.as_deref(), error)
+        })
     }
 
     /// If the policy asks for a cosigner that the wallet does not have.
