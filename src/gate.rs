@@ -18,12 +18,16 @@ use crate::engine::{DigestKeyId, Engine, EngineError, Held, KeyId, WalletId};
 use crate::kernel::approval::Approval;
 use crate::kernel::binding::Binding;
 use crate::kernel::digest_key::{DigestKey, SIGNATURE_LEN};
+use crate::kernel::motion::Nonce;
+use crate::kernel::name::UserId;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::psbt::PsbtBytes;
-use crate::kernel::receipt::Decision;
+use crate::kernel::receipt::{Decision, Receipt};
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{self, Claim, KeyRecord as _, Moment, Opened, Outcome, Signable, Subject};
+use crate::kernel::state::{
+    self, Claim, Consumed, KeyRecord as _, Moment, Opened, Outcome, Signable, Subject, Veto,
+};
 use crate::kernel::wallet::Wallet;
 use keys::{Countersigner, Paid};
 
@@ -98,6 +102,33 @@ impl Engine {
         let withdraw = |decided: Decision<Outcome<state::Enrolment>>| ((), decided.withdraw().1);
         let (opened, _) = self.commit_tries(1, ((), approvals), decide, withdraw)?;
         opened.answer.map(|_confirmed| ()).map_err(Into::into)
+    }
+
+    /// Checks the code of a user who vetoes the act with this nonce. The code is charged and spent like any other, and bound to
+    /// `binding`. A freeze does not stop it.
+    pub(crate) fn approve_veto(
+        &self,
+        nonce: &Nonce,
+        user: &UserId,
+        binding: &Binding,
+        code: &[u8],
+    ) -> Result<Receipt<Consumed<Veto>>, EngineError> {
+        let approvals = vec![Approval::parse_pin_of(user.name.as_bytes(), code)?];
+        let users = [user.name.clone()];
+        let eligible = Eligible { users: &users, key: Some(&user.key), binding: Some(binding) };
+        let (entropy, epoch) = (self.entropy()?, self.epoch());
+        let decide = |asked, approvals, now| {
+            let claim = self.claims(approvals, eligible)?.remove(0);
+            Ok(state::veto(asked, claim, binding, Moment { now, epoch, entropy: &entropy })?)
+        };
+        let asked = Veto { nonce: *nonce, user: user.clone() };
+        let committed = self.commit_tries(1, (asked, approvals), decide, Decision::withdraw)?;
+        let (Opened { answer, tried, is_new, .. }, decided_at) = committed;
+        let consumed = answer?;
+        if is_new {
+            self.released(*binding, &tried, decided_at);
+        }
+        Ok(consumed)
     }
 
     /// Decides `request` durably, by its users' codes and its policy. Returns the right to it, for one use,

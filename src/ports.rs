@@ -11,10 +11,11 @@ pub use store::{Claim, Header, Pages, Row, Sight, Site, Store, View, VisitLink, 
 pub use token::{Anchor, BackingError, ReopenError, Sealer};
 
 use crate::kernel::anchor::StateError;
+use crate::kernel::audit::Head;
 use crate::kernel::clock::{BootId, Reading};
 use crate::kernel::failures::Failures;
 use crate::kernel::receipt::{Batch, Committed};
-use crate::kernel::seal::{Kind, RecordKey, Unsealed};
+use crate::kernel::seal::{Kind, RecordKey, StoreId, Unsealed};
 
 /// Reads the time.
 pub trait Clock: Send + Sync {
@@ -50,6 +51,12 @@ pub trait Ledger: Send + Sync {
     /// Waits until the commit that wrote `version` of a record is durable and anchored, or everything that
     /// was read so far if that is less. No answer that depends on it may leave before.
     fn settle(&self, version: u64) -> Result<(), LedgerError>;
+
+    /// The id of the store.
+    fn store(&self) -> StoreId;
+
+    /// The number of the newest link, and the head after it.
+    fn newest(&self) -> (u64, Head);
 
     /// The newest time of any record, Unix seconds.
     fn high_water(&self) -> u64;

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use countersign::admin::{Act, Administrator, NewUser};
 use countersign::engine::{Engine, WalletId};
 use countersign::kernel::administration::{
-    Approved, Fresh, KeyId, Moment, Plan, Present, Refused, check, decide,
+    Approved, Fresh, KeyId, Moment, Plan, Present, Refused, UserId, check, decide,
 };
 use countersign::kernel::approval::Approval;
 use countersign::kernel::clock::Believed;
@@ -242,6 +242,14 @@ impl Present for NobodyYet<'_> {
 
     fn freeze(&self, _place: &RecordKey) -> Result<Option<Versioned<Freeze>>, Refused> {
         unreachable!("a user is enrolled")
+    }
+
+    fn is_retired(&self, _label: &str) -> Result<bool, Refused> {
+        Ok(false)
+    }
+
+    fn may_veto(&self, _user: &UserId) -> Result<bool, Refused> {
+        Ok(false)
     }
 
     fn has_label(&self, _label: &str) -> bool {

@@ -32,15 +32,22 @@ use crate::kernel::state::ClockRecord;
 use crate::kernel::wallet::WalletRecord;
 
 impl Engine {
-    /// Initialises the token, once. An existing token is never replaced.
+    /// Initialises the token, once. An existing token is never replaced. If officers declared its SO PIN lost, this sets the next one:
+    /// `label` must be the token's own, and nothing else changes.
     pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<(), EngineError> {
         // The caller has not shown any right yet, so a refusal must cost nothing: no stretched PIN and no
         // call of the backing token.
-        if self.is_initialised() {
+        if self.is_initialised() && !self.has_lost_so_pin(label)? {
             let _refused = self.attempt(Deed::Initialised.tag());
             return Err(EngineError::AlreadyInitialised);
         }
         self.perform(Approved::initialisation(label, so_pin)).map(|_initialised| ())
+    }
+
+    /// Whether this is the label of a token whose SO PIN was declared lost.
+    fn has_lost_so_pin(&self, label: &str) -> Result<bool, EngineError> {
+        let token = self.token_record()?.into_value();
+        Ok(token.so.is_lost() && token.label == label)
     }
 
     /// The administrator of a login that is not over.
@@ -51,13 +58,13 @@ impl Engine {
     /// Does what was approved, once.
     pub fn perform(&self, approved: Approved<Act>) -> Result<Done, EngineError> {
         let attempt = self.attempt(approved.act().deed().tag());
-        let (done, _) = self.carry_out(approved)?;
+        let (done, _) = self.administer(approved)?;
         attempt.done();
         Ok(done)
     }
 
     /// Carries out an act, and returns what was done, and the PIN era that it began.
-    fn carry_out(&self, approved: Approved<Act>) -> Result<(Done, Option<PinEra>), EngineError> {
+    fn administer(&self, approved: Approved<Act>) -> Result<(Done, Option<PinEra>), EngineError> {
         let (timing, rests_on_others) = (approved.act().timing(), approved.act().rests_on_others());
         let _turn = rests_on_others.then(|| self.administration());
         let plan = self.plan(approved)?;
@@ -66,6 +73,21 @@ impl Engine {
         let done = receipt.open();
         let era = self.put_in_force(&done)?;
         Ok((done, era))
+    }
+
+    /// Carries out what officers decided. `decided` decides it against the present records, again if another commit came first. The
+    /// caller has the turn of acts of administration.
+    pub(crate) fn administer_decided(
+        &self,
+        decided: impl Fn() -> Result<Approved<Act>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let decide = || {
+            let approved = decided()?;
+            let timing = approved.act().timing();
+            administration::decide(self.plan(approved)?, &self.moment(timing)?, self, &self.secp)
+        };
+        let done = self.commit_anew(decide)?.open();
+        self.put_in_force(&done).map(drop)
     }
 
     fn plan(&self, approved: Approved<Act>) -> Result<Approved<Plan>, EngineError> {
@@ -102,11 +124,10 @@ impl Engine {
     /// any.
     fn put_in_force(&self, done: &Done) -> Result<Option<PinEra>, EngineError> {
         match done {
-            Done::Initialised
-            | Done::Enrolled(_)
-            | Done::UserUnlocked
-            | Done::UserPinUnlocked
-            | Done::OfficersSet => {}
+            // A token that was initialised before has another SO PIN now.
+            Done::Initialised | Done::SoPinLost => return Ok(Some(self.begin_pin_era(Role::So))),
+            Done::Enrolled(_) | Done::UserUnlocked | Done::UserPinUnlocked => {}
+            Done::OfficersSet => self.adopt_council()?,
             Done::UserRemoved(name) => self.forget_freeze_of_user(name),
             Done::Frozen(target) => self.count_freeze(target.place(), Some(target.what())),
             Done::Thawed(target) => self.count_freeze(target.place(), None),

@@ -54,7 +54,7 @@ impl Engine {
         let turn = self.turn_at_pins(role);
         let matched = self.match_pin(&turn, peer, role, old)?;
         let new = self.new_pin(&turn, new)?;
-        let done = self.carry_out(Approved::change_of_pin(matched, new))?;
+        let done = self.administer(Approved::change_of_pin(matched, new))?;
         let (Done::PinChanged(new), Some(era)) = done else { return Err(EngineError::Pin) };
         attempt.done();
         Ok(new.login(era))

@@ -1,7 +1,7 @@
 //! The records against which the kernel decides an act: the ledger's, and the names that are in use.
 
 use crate::engine::{Engine, EngineError};
-use crate::kernel::administration::{KeyId, Present, Refused};
+use crate::kernel::administration::{KeyId, Present, Refused, UserId};
 use crate::kernel::freeze::Freeze;
 use crate::kernel::officer::Council;
 use crate::kernel::record::Versioned;
@@ -44,6 +44,14 @@ impl Present for Engine {
         self.find_terms(|terms| (terms.label == label).then_some(())).is_some()
     }
 
+    fn is_retired(&self, label: &str) -> Result<bool, EngineError> {
+        Ok(self.version_at(RecordKey::retired(label))?.is_some())
+    }
+
+    fn may_veto(&self, user: &UserId) -> Result<bool, EngineError> {
+        self.counts_as_vetoer(user)
+    }
+
     fn signs_for(&self, user: &str) -> Option<String> {
         self.find_terms(|terms| terms.users.iter().any(|name| name == user).then(|| terms.label.clone()))
     }
@@ -69,6 +77,8 @@ impl From<Refused> for EngineError {
             Refused::Parameter(problem) => EngineError::Parameter(problem),
             Refused::NoSuchUser(name) => EngineError::NoSuchUser(name),
             Refused::UserInUse { user, signs_for } => EngineError::UserInUse { user, signs_for },
+            Refused::MayVeto(user) => EngineError::MayVeto(user),
+            Refused::Proposal(error) => EngineError::Proposal(error),
             Refused::AlreadyRegistered(label) => EngineError::AlreadyRegistered(label),
             Refused::Wallet(error) => EngineError::Wallet(error),
             Refused::DigestKey(error) => EngineError::DigestKey(error),

@@ -42,7 +42,7 @@ impl Engine {
     /// Commits a batch. An act of administration is logged once it is durable. It is refused if the audit
     /// could not keep it whole.
     pub(crate) fn commit_batch<'b>(&self, batch: &'b Batch) -> Result<Committed<'b>, EngineError> {
-        if matches!(&batch.event, Event::Act(act) if !act.is_bounded()) {
+        if batch.event.act().is_some_and(|act| !act.is_bounded()) {
             let most = crate::kernel::act::MAX_ACT_LEN;
             return Err(EngineError::Parameter(format!(
                 "policy and descriptor together have more than the {most} bytes that one act may have in the audit: shorten the \
@@ -60,6 +60,13 @@ impl Engine {
 
     /// Logs what was done, if it was an act of administration.
     fn tell(&self, event: &Event) {
+        if let Event::Proposal(step) = event {
+            tracing::warn!("administration: {step}");
+            return self.count_act(step.step.tag(), Outcome::Tightened);
+        }
+        if let Event::Decided(decided) = event {
+            tracing::warn!("administration: {} officers decided what follows", decided.officers.len());
+        }
         let Some(act) = event.act() else { return };
         let outcome = if act.tightens() {
             tracing::info!("administration: {act}");

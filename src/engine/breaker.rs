@@ -19,11 +19,16 @@ impl Engine {
         Engine { most_failures: failures_per_hour, ..self }
     }
 
+    /// The wrong tries of all users that are allowed in an hour: what the configuration says, or less if the officers do.
+    pub(crate) fn most_failures(&self) -> u32 {
+        self.most_failures.min(self.officers.most_failures())
+    }
+
     /// Begins so many tries, unless too many of all users were wrong within an hour. If those under way could
     /// exceed the limit, it waits for them to end, without a core, and then reads the time again.
     pub(crate) fn begin_tries(&self, codes: usize) -> Result<Tries<'_>, EngineError> {
         let codes = u32::try_from(codes).unwrap_or(u32::MAX);
-        let begun = self.breaker.begin(codes, self.most_failures, || self.now())?;
+        let begun = self.breaker.begin(codes, self.most_failures(), || self.now())?;
         begun.map_err(|Full { failures, now }| self.stopped(failures, now))
     }
 

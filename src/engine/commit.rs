@@ -22,6 +22,11 @@ impl Engine {
         }
     }
 
+    /// Makes a decision durable that is not made again if another commit came first.
+    pub(crate) fn commit_once<E>(&self, decided: Decision<E>) -> Result<(), EngineError> {
+        Receipt::issue(decided, |batch| self.commit_batch(batch)).map(drop).map_err(|(error, _)| error)
+    }
+
     /// The same for a decision that takes nothing with it.
     pub(crate) fn commit_anew<E>(
         &self,

@@ -5,7 +5,9 @@ use crate::kernel::approval::ApprovalError;
 use crate::kernel::clock::ClockError;
 use crate::kernel::digest_key::DigestKeyError;
 use crate::kernel::freeze::Frozen;
+use crate::kernel::motion::TextError;
 use crate::kernel::policy::PolicyError;
+use crate::kernel::proposal::ProposalError;
 use crate::kernel::psbt::PsbtError;
 use crate::kernel::rule::Rule;
 use crate::kernel::signer::SignerError;
@@ -150,6 +152,14 @@ pub enum EngineError {
         /// Label of a wallet or digest key that lists the user.
         signs_for: String,
     },
+    /// A user who may still veto a proposed act.
+    #[error(
+        "user {0:?} may still veto a proposed act, and cannot be removed before it is over: an officer can veto it, or it expires"
+    )]
+    MayVeto(String),
+    /// A proposed act, a signature or a veto that is not accepted.
+    #[error(transparent)]
+    Proposal(#[from] ProposalError),
     /// A parameter of a user or wallet that is out of range.
     #[error("{0}")]
     Parameter(String),
@@ -170,6 +180,12 @@ impl EngineError {
             EngineError::Psbt(error) => Some(error.rule()),
             _ => None,
         }
+    }
+}
+
+impl From<TextError> for EngineError {
+    fn from(error: TextError) -> EngineError {
+        EngineError::Proposal(error.into())
     }
 }
 

@@ -29,6 +29,7 @@ use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
 use crate::kernel::freeze::{Freezable, place_of};
 use crate::kernel::otp::{OtpHash, OtpKeyId};
 use crate::kernel::pin::Role;
+use crate::kernel::proposal::RunId;
 use crate::kernel::receipt::{Batch, Committed};
 use crate::kernel::recent::Recent;
 use crate::kernel::record::{Stored, Versioned};
@@ -44,6 +45,7 @@ pub use error::EngineError;
 pub use keys::DigestKeyId;
 use keys::{Closed, Register};
 pub(crate) use keys::{Held, Registered};
+pub use proposals::{ProposalStanding, ProposalView};
 pub use standing::EngineStanding;
 
 /// The id of a wallet or of a key that signs digests: random, made with it.
@@ -84,6 +86,7 @@ pub struct Engine {
     acts: Mutex<acts::Counts>,
     /// When the answers of the last minutes left, by what was signed and whose code paid for it.
     answers: Mutex<Recent<(Binding, [u8; 16]), u64>>,
+    officers: proposals::Officers,
     /// Allows one try at the PIN of each role at a time: right PINs at the same time must not look like a row
     /// of wrong ones, and each stretching takes 19 MiB. The security officer does not wait for backends.
     pub(crate) pins: [Mutex<()>; 2],
@@ -101,6 +104,8 @@ impl Engine {
         let mut secp = Secp256k1::new();
         let mut blinding = Zeroizing::new([0; 32]);
         random.fill(&mut blinding[..])?;
+        let mut run = RunId::default();
+        random.fill(&mut run)?;
         secp.seeded_randomize(&blinding);
         let engine = Engine {
             ledger: OnceLock::new(),
@@ -118,6 +123,7 @@ impl Engine {
             administration: Mutex::default(),
             acts: Mutex::default(),
             answers: Mutex::new(Recent::new(MAX_ANSWERS)),
+            officers: proposals::Officers::new(run),
             pins: Default::default(),
             pin_eras: Default::default(),
             vault,
@@ -277,7 +283,9 @@ impl Engine {
         self.epoch.get_or_init(|| epoch.map_or(Epoch::default(), |epoch| epoch.into_value()));
         self.count_failures(ledger.failures());
         // Only initialisation and opening come here, each once.
-        self.ledger.set(ledger).map_err(|_| EngineError::AlreadyInitialised)
+        self.ledger.set(ledger).map_err(|_| EngineError::AlreadyInitialised)?;
+        self.adopt_council()?;
+        self.adopt_proposals()
     }
 
     pub(crate) fn answers(&self) -> MutexGuard<'_, Recent<(Binding, [u8; 16]), u64>> {

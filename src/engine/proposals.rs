@@ -1,15 +1,363 @@
-//! The officers of the store.
+//! The officers of the store, and the acts that wait for them.
+//!
+//! The kernel decides every transition ([`crate::kernel::proposal`]). This file reads the records, the clocks and the randomness that it
+//! goes by, and writes what it decides. Everything that writes has the turn of acts of administration.
 
-use super::{Engine, EngineError};
+mod view;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use super::{Engine, EngineError, read};
+use crate::kernel::act::class::Class;
+use crate::kernel::administration::{self, Act, Administrator, Approved};
+use crate::kernel::motion::{ActText, MAX_CLOCK_WINDOW, Motion, Nonce, Seen};
+use crate::kernel::name::UserId;
 use crate::kernel::officer::Council;
-use crate::kernel::seal::Kind;
+use crate::kernel::proposal::{
+    self, Circumstances, MOST_BETWEEN, Proposal, ProposalError, RunId, Standing, Tick, longest_delay,
+    veto_binding,
+};
+use crate::kernel::receipt::Decision;
+use crate::kernel::record::Versioned;
+use crate::kernel::seal::{Kind, RecordKey};
+use crate::kernel::state::Recorded;
+
+pub use view::{ProposalStanding, ProposalView};
+
+/// Seconds for which a drafted act may be carried out after its delay: 7 days.
+const OPEN_FOR: u64 = 7 * 24 * 3_600;
+/// Seconds between two ticks.
+const BETWEEN_TICKS: u64 = 300;
+const _: () = assert!(BETWEEN_TICKS * 2 <= MOST_BETWEEN, "a tick may be late");
+
+/// What the engine remembers of officers and proposals. The ledger has everything that decides.
+pub(super) struct Officers {
+    /// Names this run, so that no time counts as delay over its end.
+    run: RunId,
+    /// The wrong codes of all users in an hour that the officers allow.
+    most_failures: AtomicU32,
+    /// Whether some act may be waiting for its delay.
+    may_wait: AtomicBool,
+    /// When the next tick is due, by the clock that nobody sets.
+    next_tick: AtomicU64,
+}
+
+impl Officers {
+    pub(super) fn new(run: RunId) -> Officers {
+        Officers {
+            run,
+            most_failures: AtomicU32::new(u32::MAX),
+            may_wait: AtomicBool::new(false),
+            next_tick: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn most_failures(&self) -> u32 {
+        self.most_failures.load(Ordering::SeqCst)
+    }
+}
 
 impl Engine {
     /// The officers, once there are any.
     pub fn council(&self) -> Result<Option<Council>, EngineError> {
-        let Some(council) = self.if_there::<Council>(Kind::Council)? else { return Ok(None) };
+        let Some(council) = self.council_record()? else { return Ok(None) };
         // One that is under way may still fail.
         self.ledger()?.settle(council.version())?;
         Ok(Some(council.into_value()))
+    }
+
+    /// The text of an act on the present records, for officers to sign: the boundary's own words.
+    pub fn draft(&self, act: &Act) -> Result<String, EngineError> {
+        let council = self.council()?.ok_or(ProposalError::NoOfficers)?;
+        let motion = administration::draft(act, self, &self.secp)?;
+        let expires = match &motion {
+            Motion::ClockTake { from, .. } => from.saturating_add(MAX_CLOCK_WINDOW),
+            motion if motion.class() == Class::Loosens => {
+                self.now_or_newest()?.saturating_add(longest_delay(motion, &council)).saturating_add(OPEN_FOR)
+            }
+            _ => self.now_or_newest()?.saturating_add(OPEN_FOR),
+        };
+        let mut nonce = Nonce::default();
+        self.random(&mut nonce)?;
+        let (link, head) = self.ledger()?.newest();
+        let (store, epoch) = (self.ledger()?.store(), self.epoch().number);
+        let text = ActText { store, epoch, nonce, seen: Seen { head, link }, expires, motion };
+        Ok(text.print()?)
+    }
+
+    /// Proposes the act of a text: for an administrator, or for whoever brings an officer's signature of it. If nothing else is
+    /// missing, it is carried out at once.
+    pub fn propose(
+        &self,
+        by: Option<&Administrator>,
+        text: &str,
+        signature: Option<&str>,
+    ) -> Result<Nonce, EngineError> {
+        let _turn = self.administration();
+        self.check_may_propose(by, signature)?;
+        let nonce = ActText::parse(text)?.nonce;
+        self.change_proposals(|council| {
+            let motion = ActText::parse(text)?.motion;
+            let now = self.time_for(&motion)?;
+            let found = self.circumstances(&motion, council, now)?;
+            let vetoers = administration::vetoers(&motion, self)?;
+            let mut new = Proposal::new(text, &vetoers, &found)?;
+            if let Some(signature) = signature {
+                new = new.sign(signature, &found)?;
+                new = new.credit(&self.tick_of(&new, now)?, &found)?;
+            }
+            let records = self.proposal_records()?;
+            let trusted = self.now_or_newest()?;
+            let present = records.iter().map(Versioned::value).filter(|record| !record.is_past(trusted));
+            proposal::check_room(present, &new, signature.is_some())?;
+            Ok(proposal::propose(&new, proposal::past(&records, trusted), council, trusted))
+        })?;
+        self.officers.may_wait.store(true, Ordering::SeqCst);
+        self.carry_out_if_due(&nonce)?;
+        Ok(nonce)
+    }
+
+    /// Adds an officer's signature. If nothing else is missing, the act is carried out at once.
+    pub fn sign_proposal(&self, nonce: &Nonce, signature: &str) -> Result<(), EngineError> {
+        let _turn = self.administration();
+        self.change_proposals(|council| {
+            let old = self.proposal_record(nonce)?;
+            let now = self.time_for(&old.value().act().motion)?;
+            let found = self.circumstances(&old.value().act().motion, council, now)?;
+            let next = old.value().sign(signature, &found)?;
+            // Delay begins now, and not at the next tick.
+            let next = next.credit(&self.tick_of(&next, now)?, &found)?;
+            let change = proposal::record(&old, &next, None, council, self.now_or_newest()?);
+            Ok(change.ok_or(ProposalError::Unknown)?)
+        })?;
+        self.officers.may_wait.store(true, Ordering::SeqCst);
+        self.carry_out_if_due(nonce)
+    }
+
+    /// Ends a proposal by the veto of an officer: a signature of [`Proposal::veto_text`].
+    pub fn veto_by_officer(&self, nonce: &Nonce, signature: &str) -> Result<(), EngineError> {
+        let _turn = self.administration();
+        self.change_proposals(|council| {
+            let (old, now) = (self.proposal_record(nonce)?, self.now_or_newest()?);
+            let found = self.circumstances(&old.value().act().motion, council, now)?;
+            let next = old.value().veto_by_officer(signature, &found)?;
+            let change = proposal::record(&old, &next, Some(signature), council, now);
+            Ok(change.ok_or(ProposalError::Unknown)?)
+        })
+    }
+
+    /// Ends a proposal by the veto of a user whom it concerned when it was proposed. The code is charged and spent like any other. A
+    /// user who is frozen may veto, too.
+    pub fn veto_by_user(&self, nonce: &Nonce, user: &str, code: &[u8]) -> Result<(), EngineError> {
+        let old = self.proposal_record(nonce)?;
+        let council = self.council_record()?.ok_or(ProposalError::NoOfficers)?;
+        let found = self.circumstances(&old.value().act().motion, &council, self.now_or_newest()?)?;
+        // Before a code is spent on it: nothing here says anything about the code.
+        let vetoer = old.value().vetoers().iter().find(|vetoer| vetoer.name == user);
+        let vetoer = vetoer.ok_or_else(|| ProposalError::NoVetoer(user.into()))?;
+        let user = UserId { name: vetoer.name.clone(), key: vetoer.enrolment };
+        old.value().veto_by_user(&user, &found)?;
+        let binding = veto_binding(old.value().act())?;
+        let paid = self.approve_veto(nonce, &user, &binding, code)?;
+        let _turn = self.administration();
+        self.change_proposals(|council| {
+            let (old, now) = (self.proposal_record(nonce)?, self.now_or_newest()?);
+            let found = self.circumstances(&old.value().act().motion, council, now)?;
+            Ok(proposal::veto(&old, &paid, &found, council, now)?)
+        })
+    }
+
+    /// Takes back a proposal that no officer has signed.
+    pub fn withdraw(&self, by: &Administrator, nonce: &Nonce) -> Result<(), EngineError> {
+        let _turn = self.administration();
+        self.check_may_propose(Some(by), None)?;
+        self.change_proposals(|council| {
+            let (old, now) = (self.proposal_record(nonce)?, self.now_or_newest()?);
+            Ok(proposal::withdraw(&old, council, now)?)
+        })
+    }
+
+    /// Carries out an act that is due, for anybody who asks.
+    pub fn carry_out(&self, nonce: &Nonce) -> Result<(), EngineError> {
+        let _turn = self.administration();
+        self.carry_out_now(nonce)
+    }
+
+    /// Counts the time since the last tick as delay of every act that waits, in one commit. At most once in five minutes; nothing is
+    /// written where nothing waits.
+    pub fn tick(&self) -> Result<(), EngineError> {
+        if !self.officers.may_wait.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let (boot, due) = (self.clocks().boot, self.officers.next_tick.load(Ordering::SeqCst));
+        let next = boot.saturating_add(BETWEEN_TICKS);
+        // A clock that went back is of another run of the machine.
+        if (boot < due && due - boot <= BETWEEN_TICKS)
+            || self
+                .officers
+                .next_tick
+                .compare_exchange(due, next, Ordering::SeqCst, Ordering::SeqCst)
+                .is_err()
+        {
+            return Ok(());
+        }
+        let _turn = self.administration();
+        // Time that no trusted clock measures does not count.
+        let now = match self.now() {
+            Err(EngineError::Clock(_)) => return Ok(()),
+            now => now?,
+        };
+        let Some(council) = self.council_record()? else { return Ok(()) };
+        let records = self.proposal_records()?;
+        let waiting: Vec<_> =
+            records.iter().filter(|record| self.is_waiting(record.value(), &council, now)).collect();
+        self.officers.may_wait.store(!waiting.is_empty(), Ordering::SeqCst);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let mut credited = Vec::with_capacity(waiting.len());
+        for old in waiting {
+            let found = self.circumstances(&old.value().act().motion, &council, now)?;
+            credited.push((old, old.value().credit(&self.tick_of(old.value(), now)?, &found)?));
+        }
+        match self.commit_once(proposal::credit(&credited, &council, now)) {
+            // Somebody signed or vetoed meanwhile: the next tick counts it.
+            Err(EngineError::Ledger(crate::ports::LedgerError::Conflict)) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Whether an act that can still be carried out counts this user among those who may veto it.
+    pub(crate) fn counts_as_vetoer(&self, user: &UserId) -> Result<bool, EngineError> {
+        let Some(council) = self.council_record()? else { return Ok(false) };
+        let now = self.now_or_newest()?;
+        for record in self.proposal_records()? {
+            let proposal = record.value();
+            let counts = proposal
+                .vetoers()
+                .iter()
+                .any(|vetoer| vetoer.name == user.name && vetoer.enrolment == user.key);
+            let found = self.circumstances(&proposal.act().motion, &council, now);
+            if counts && proposal.standing(&found?).is_ok() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Puts the settings of the officers in force.
+    pub(crate) fn adopt_council(&self) -> Result<(), EngineError> {
+        let most =
+            self.council_record()?.map_or(u32::MAX, |council| council.value().settings().failures_per_hour);
+        self.officers.most_failures.store(most, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Looks whether some act may be waiting.
+    pub(super) fn adopt_proposals(&self) -> Result<(), EngineError> {
+        let has_any = !self.ledger()?.places(Kind::Proposal)?.is_empty();
+        self.officers.may_wait.store(has_any, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn carry_out_if_due(&self, nonce: &Nonce) -> Result<(), EngineError> {
+        match self.carry_out_now(nonce) {
+            Err(EngineError::Proposal(ProposalError::NotDue(_))) => Ok(()),
+            done => done,
+        }
+    }
+
+    fn carry_out_now(&self, nonce: &Nonce) -> Result<(), EngineError> {
+        self.administer_decided(|| {
+            let council = self.council_record()?.ok_or(ProposalError::NoOfficers)?;
+            let proposal = self.proposal_record(nonce)?;
+            let motion = &proposal.value().act().motion;
+            let found = self.circumstances(motion, &council, self.time_for(motion)?)?;
+            let (_, decided) = proposal.value().carry_out(&found)?;
+            Ok(Approved::decided(decided, proposal, council)?)
+        })
+    }
+
+    /// Writes what `decide` decides for the present officers, again if another commit came first.
+    fn change_proposals(
+        &self,
+        decide: impl Fn(&Versioned<Council>) -> Result<Decision<Recorded>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let decide = || decide(&self.council_record()?.ok_or(ProposalError::NoOfficers)?);
+        self.commit_anew(decide).map(|_recorded| ())
+    }
+
+    fn check_may_propose(
+        &self,
+        by: Option<&Administrator>,
+        signature: Option<&str>,
+    ) -> Result<(), EngineError> {
+        let may = match by {
+            Some(administrator) => administrator.is_of(self.token_record()?.value()),
+            None => signature.is_some(),
+        };
+        if may { Ok(()) } else { Err(EngineError::NotAdministrator) }
+    }
+
+    fn council_record(&self) -> Result<Option<Versioned<Council>>, EngineError> {
+        self.if_there(Kind::Council)
+    }
+
+    fn proposal_record(&self, nonce: &Nonce) -> Result<Versioned<Proposal>, EngineError> {
+        Ok(read(self.ledger()?, RecordKey::proposal(nonce))?.ok_or(ProposalError::Unknown)?)
+    }
+
+    fn proposal_records(&self) -> Result<Vec<Versioned<Proposal>>, EngineError> {
+        let ledger = self.ledger()?;
+        let mut records = Vec::new();
+        for place in ledger.places(Kind::Proposal)? {
+            records.extend(read(ledger, place)?);
+        }
+        Ok(records)
+    }
+
+    /// The present store, as an act finds it at `now`.
+    fn circumstances<'a>(
+        &self,
+        motion: &Motion,
+        council: &'a Versioned<Council>,
+        now: u64,
+    ) -> Result<Circumstances<'a>, EngineError> {
+        let (store, epoch) = (self.ledger()?.store(), self.epoch().number);
+        let in_force = administration::in_force(motion, self, &self.secp)?;
+        Ok(Circumstances { store, epoch, council: council.value(), in_force, now })
+    }
+
+    /// The time by which an act is judged. One that takes a clock goes by that clock, which must be within its window; one that
+    /// tightens needs no trusted clock.
+    fn time_for(&self, motion: &Motion) -> Result<u64, EngineError> {
+        match motion {
+            Motion::ClockTake { .. } => Ok(self.clock_time()),
+            motion if motion.class() == Class::Tightens => self.now_or_newest(),
+            _ => self.now(),
+        }
+    }
+
+    fn is_waiting(&self, proposal: &Proposal, council: &Versioned<Council>, now: u64) -> bool {
+        let found = self.circumstances(&proposal.act().motion, council, now);
+        found.is_ok_and(|found| matches!(proposal.standing(&found), Ok(Standing::Waiting(_))))
+    }
+
+    /// A moment of this run, and whether everybody who may veto can and could since the last tick: nobody who may is locked, or was
+    /// kept from it by wrong codes.
+    fn tick_of(&self, proposal: &Proposal, now: u64) -> Result<Tick, EngineError> {
+        let since = proposal.last_tick().unwrap_or(now);
+        let mut is_open = !self.is_stopped();
+        for vetoer in proposal.vetoers() {
+            let user = self.user_record(&vetoer.name)?;
+            let user = user.filter(|user| user.value().factor.otp_key().id() == vetoer.enrolment);
+            is_open &= user.is_some_and(|user| {
+                let budget = &user.value().budget;
+                !budget.is_locked(now) && !budget.was_charged_since(since)
+            });
+        }
+        let clocks = self.clocks();
+        let reading = crate::kernel::clock::Reading { wall: clocks.wall, boot: clocks.boot };
+        Ok(Tick::new(self.officers.run, reading, is_open))
     }
 }

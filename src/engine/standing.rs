@@ -43,7 +43,7 @@ impl Engine {
 
     /// Whether too many codes of all users were wrong to check one more.
     pub fn is_stopped(&self) -> bool {
-        self.breaker.count(self.clock_time()) >= self.most_failures
+        self.breaker.count(self.clock_time()) >= self.most_failures()
     }
 
     /// Fills `bytes` with randomness, and records whether that worked.

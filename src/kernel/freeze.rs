@@ -57,6 +57,8 @@ impl Freezable {
 pub enum Freezer {
     /// The security officer.
     SecurityOfficer,
+    /// An officer, by an act.
+    Officer,
 }
 
 /// A freeze, as its record and as the audit keep it.

@@ -22,6 +22,7 @@ pub mod freeze;
 pub mod history;
 pub mod key;
 pub mod motion;
+pub mod name;
 pub mod network;
 pub mod officer;
 pub mod otp;

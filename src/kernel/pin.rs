@@ -20,6 +20,9 @@ const PASSES: u32 = 2;
 /// The name of a PIN. The next one that is set has another name, which reveals nothing about the PIN.
 pub type PinName = [u8; 8];
 
+/// The tag of a PIN that nobody knows: no tag of a PIN can be expected to be zero, and one that were would not match.
+const NOBODYS: [u8; 32] = [0; 32];
+
 const LABEL_NAME: &[u8] = b"countersign/pin-name/v1\0";
 
 /// The role of a PIN.
@@ -44,6 +47,16 @@ impl PinRecord {
         has_a_length(pin).then(|| PinRecord { salt, tag: *stretch(pin, &salt) })
     }
 
+    /// The record of a PIN that nobody knows. The salt only names it.
+    pub(crate) fn of_nobody(salt: [u8; 16]) -> PinRecord {
+        PinRecord { salt, tag: NOBODYS }
+    }
+
+    /// Whether it is the record of a PIN that nobody knows.
+    pub(crate) fn is_of_nobody(&self) -> bool {
+        self.tag == NOBODYS
+    }
+
     /// Its name: SHA-256 of the salt, which is random and serves one PIN, cut to 64 bits.
     pub(crate) fn name(&self) -> PinName {
         let hash = Sha256::new_with_prefix(LABEL_NAME).chain_update(self.salt).finalize();
@@ -52,7 +65,8 @@ impl PinRecord {
 
     /// Compares in constant time. The try must have been charged before.
     pub(crate) fn matches(&self, pin: &[u8]) -> bool {
-        stretch(pin, &self.salt).ct_eq(&self.tag).into()
+        let is_right: bool = stretch(pin, &self.salt).ct_eq(&self.tag).into();
+        is_right && !self.is_of_nobody()
     }
 
     /// Whether this is the record of the same PIN, and not of one that was set later.

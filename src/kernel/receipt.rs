@@ -54,6 +54,7 @@
 use zeroize::Zeroizing;
 
 use super::audit::Event;
+use super::record::Versioned;
 use super::seal::{Authority, DataKey, RecordKey};
 
 /// One record to write.
@@ -81,6 +82,8 @@ pub struct Batch {
     pub writes: Vec<Write>,
     /// Places where no record may exist. A record there means that another commit came first.
     pub absent: Vec<RecordKey>,
+    /// Records that it does not write and that must still have these versions. Another one means that another commit came first.
+    pub unchanged: Vec<(RecordKey, u64)>,
     /// The audit event.
     pub event: Event,
     /// Unix time in seconds.
@@ -90,19 +93,27 @@ pub struct Batch {
 impl Batch {
     /// These records and this event, at this time (Unix seconds).
     pub fn new(writes: Vec<Write>, event: Event, time: u64) -> Batch {
-        Batch { writes, absent: vec![], event, time }
+        Batch { writes, absent: vec![], unchanged: vec![], event, time }
     }
 
     /// Whether another commit came first, given the version at each place now.
     pub fn is_overtaken(&self, version: impl Fn(&RecordKey) -> Option<u64>) -> bool {
         self.writes.iter().any(|write| version(&write.place) != write.expected)
             || self.absent.iter().any(|place| version(place).is_some())
+            || self.unchanged.iter().any(|(place, expected)| version(place) != Some(*expected))
     }
 
     /// The same batch, for as long as no record exists at these places.
     #[must_use]
     pub(crate) fn while_absent(self, absent: Vec<RecordKey>) -> Batch {
         Batch { absent, ..self }
+    }
+
+    /// The same batch, for as long as this record is as it was read.
+    #[must_use]
+    pub(crate) fn while_unchanged<T>(mut self, record: &Versioned<T>) -> Batch {
+        self.unchanged.push((record.place, record.version));
+        self
     }
 }
 

@@ -111,6 +111,19 @@ impl RecordKey {
         }
     }
 
+    /// The place of the proposed act with this nonce.
+    pub const fn proposal(nonce: &[u8; 16]) -> RecordKey {
+        RecordKey { kind: Kind::Proposal, id: *nonce }
+    }
+
+    /// The place where it is recorded that nobody may use `label` again.
+    pub fn retired(label: &str) -> RecordKey {
+        RecordKey {
+            kind: Kind::Retired,
+            id: truncated(Sha256::new_with_prefix(b"countersign/retired/v1\0").chain_update(label)),
+        }
+    }
+
     /// The place of link `sequence` of the audit chain.
     pub fn link(sequence: u64) -> RecordKey {
         let mut id = [0; 16];

@@ -1,6 +1,11 @@
 //! Acts of administration: each is a link with the whole document that it put in force, a line in the log,
 //! and a count in a metric.
 
+mod rogue;
+mod scene;
+mod vetoes;
+mod way;
+
 use std::io;
 use std::sync::{Arc, Mutex, Once};
 

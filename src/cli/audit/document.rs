@@ -151,6 +151,7 @@ fn wallet_id(descriptor: &str) -> String {
 fn freezer_name(by: Freezer) -> &'static str {
     match by {
         Freezer::SecurityOfficer => "security officer",
+        Freezer::Officer => "officer",
     }
 }
 

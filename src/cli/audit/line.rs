@@ -33,13 +33,20 @@
 //! | `digest-key-frozen`, `digest-key-thawed` | `key` |
 //! | `user-frozen`, `user-thawed` | `users`: one |
 //! | `everything-frozen`, `everything-thawed` | |
+//! | `so-pin-lost` | `role`: `so` |
+//! | `act-proposed` | `nonce`, `does`, `text`: what officers sign; of one that an officer brought: `officers`: one, `signature` |
+//! | `act-signed` | `nonce`, `does`, `officers`: one, `signature` |
+//! | `act-vetoed` | `nonce`, `does`; by an officer: `officers`: one, `signature`; by a user: `users`: one |
+//! | `act-withdrawn` | `nonce`, `does` |
+//! | `act-ticked` | `waiting`: for how many proposed acts time counted as delay |
 //! | `officers-set` | of a change: `policy_tightens`, `policy_loosens` |
 //!
 //! Acts of administration (`initialised`, `pin-set`, `pin-changed`, `pin-lost`, `pin-unlocked`, `user-…`,
 //! `wallet-created`, `wallet-updated`, `digest-key-created`, `digest-key-updated`, `…-frozen`,
-//! `…-thawed`, `officers-set`, and a `clock-taken` that the security officer approved) also have: `id` of the object (hex), `document`: everything in force about
+//! `…-thawed`, `officers-set`, `so-pin-lost`, and a `clock-taken` that the security officer approved) also have: `id` of the object (hex), `document`: everything in force about
 //! it since then, `document_digest`, and `before_digest`: the digest of what was in force before. Acts of
-//! older versions have none of these.
+//! older versions have none of these. An act that officers decided has `nonce` and `officers`, and the code of a user who vetoes has
+//! `nonce`.
 
 mod facts;
 
@@ -90,6 +97,13 @@ Every line is one JSON object:
   document    everything that is in force about the object since then
   document_digest, before_digest
               identify the document, and the one before
+  nonce       of a proposed act; of one that officers decided, and of a
+              code that was given to veto
+  does        what the proposed act does, of what
+  text        of the act, which officers sign
+  officers    public keys (hex) of those who signed or vetoed
+  signature   the officer's, in minisign's format
+  waiting     proposed acts for which time counted as delay
   previous    head of the line before; head: head of this one (hex)
 A field that an event does not have is left out. No line has a secret.
 
@@ -99,8 +113,9 @@ wallet-created, wallet-changed, policy-refused, countersigned, repeated,
 clock-taken, stopped, restored, psbt-refused, wallet-updated,
 digest-key-created, digest-key-updated, digest-charged, digest-signed,
 digest-repeated, digest-refused, pin-changed, user-confirmed, pin-lost,
-pin-unlocked, code-refused, officers-set, and wallet-, digest-key-, user- and everything-
-with frozen and thawed.";
+pin-unlocked, code-refused, officers-set, so-pin-lost, act-proposed,
+act-signed, act-vetoed, act-withdrawn, act-ticked, and wallet-,
+digest-key-, user- and everything- with frozen and thawed.";
 
 /// The name of an event.
 pub(super) fn name(event: &Event) -> &'static str {

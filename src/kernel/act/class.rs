@@ -22,7 +22,7 @@ impl Class {
     pub fn of(deed: Deed, changes: &[Change], is_registered: bool) -> Class {
         match deed {
             Deed::UserRemoved | Deed::Frozen(_) => Class::Tightens,
-            Deed::Thawed(_) => Class::Loosens,
+            Deed::Thawed(_) | Deed::SoPinLost => Class::Loosens,
             // The first officers change nothing: nobody was there who could be asked.
             Deed::WalletUpdated | Deed::KeyUpdated | Deed::OfficersSet => {
                 changes.iter().map(|change| change.class(is_registered)).max().unwrap_or(Class::Neutral)

@@ -80,6 +80,8 @@ pub enum Deed {
     Thawed(Freezable),
     /// The officers were set, or the settings that only they can weaken.
     OfficersSet,
+    /// The security officer's PIN was declared lost: from here on nobody can log in with it.
+    SoPinLost,
 }
 
 impl Deed {
@@ -109,6 +111,7 @@ impl Deed {
             Deed::Thawed(Freezable::DigestKey) => "digest-key-thawed",
             Deed::Thawed(Freezable::User) => "user-thawed",
             Deed::OfficersSet => "officers-set",
+            Deed::SoPinLost => "so-pin-lost",
         }
     }
 }
@@ -243,6 +246,7 @@ impl fmt::Display for RecordedAct {
             Deed::OfficersSet if self.before.is_none() => {
                 f.write_str("the store has officers from now on")?
             }
+            Deed::SoPinLost => f.write_str("the PIN of the security officer was declared lost")?,
             Deed::OfficersSet => f.write_str("the officers or their settings were changed")?,
         }
         for change in &self.changes {

@@ -1,13 +1,18 @@
 //! Evidence: who asks for an act, and that they may.
 //!
 //! All makers of [`Approved`] are in this file. Each takes evidence: a login, which comes from a receipt for
-//! a right PIN; a PIN that was found right; or that there is nobody yet who could be asked.
+//! a right PIN; a PIN that was found right; that officers decided; or that there is nobody yet who could be asked.
 
 use zeroize::Zeroizing;
 
-use super::{Act, NewToken};
+use super::officers::Ruling;
+use super::{Act, NewToken, Refused};
+use crate::freeze::Freezer;
+use crate::officer::Council;
 use crate::pin::{PinName, PinRecord, Role};
+use crate::proposal::{Decided, Proposal};
 use crate::receipt::Receipt;
+use crate::record::Versioned;
 use crate::state::{Peer, PinKnown, PinMatched, TokenRecord, is_so_pin};
 
 /// Distinguishes the PINs of a role: a new era begins when the PIN is set again or declared lost.
@@ -71,6 +76,11 @@ impl Administrator {
         is_so_pin(token, pin).then(|| Administrator { peer: None, pin: token.so.name() })
     }
 
+    /// Whether this is still the PIN of the token's administrator.
+    pub fn is_of(&self, token: &TokenRecord) -> bool {
+        token.so.name() == self.pin
+    }
+
     /// Approves an act. An act that somebody else must approve cannot be made without their evidence.
     pub fn approve<A>(&self, act: A) -> Approved<A> {
         Approved { act, by: By::Administrator { peer: self.peer.clone(), pin: self.pin } }
@@ -92,12 +102,25 @@ enum By {
     PinOwner,
     /// Nobody, because there is no token yet and so no administrator.
     Nobody,
+    /// Officers, by a proposed act.
+    Officers(Box<Ruling>),
 }
 
 impl Approved<Act> {
     /// The change of a PIN, approved by somebody who knows the old one.
     pub fn change_of_pin(old: PinMatched, new: PinRecord) -> Approved<Act> {
         Approved { act: Act::ChangePin { old, new }, by: By::PinOwner }
+    }
+
+    /// What officers decided by this proposal. The act is done in the commit that records that it was, once, while the officers are
+    /// the same.
+    pub fn decided(
+        decided: Decided,
+        proposal: Versioned<Proposal>,
+        council: Versioned<Council>,
+    ) -> Result<Approved<Act>, Refused> {
+        let (act, ruling) = Ruling::new(decided, proposal, council)?;
+        Ok(Approved { act, by: By::Officers(Box::new(ruling)) })
     }
 
     /// The initialisation of a token. It needs no approval, because it cannot be written if there is a token.
@@ -118,7 +141,7 @@ impl<A> Approved<A> {
     pub(super) fn holds_by(&self, token: &TokenRecord) -> bool {
         match &self.by {
             By::Administrator { pin, .. } => token.so.name() == *pin,
-            By::PinOwner | By::Nobody => true,
+            By::PinOwner | By::Nobody | By::Officers(_) => true,
         }
     }
 
@@ -127,11 +150,27 @@ impl<A> Approved<A> {
         matches!(self.by, By::Administrator { .. })
     }
 
+    /// What officers decided, if they did.
+    pub(super) fn ruling(&self) -> Option<&Ruling> {
+        match &self.by {
+            By::Officers(ruling) => Some(ruling),
+            By::Administrator { .. } | By::PinOwner | By::Nobody => None,
+        }
+    }
+
+    /// Who freezes by it.
+    pub(super) fn freezer(&self) -> Freezer {
+        match self.by {
+            By::Officers(_) => Freezer::Officer,
+            By::Administrator { .. } | By::PinOwner | By::Nobody => Freezer::SecurityOfficer,
+        }
+    }
+
     /// The peer through which the administrator came.
     pub(super) fn peer(&self) -> Peer<'_> {
         match &self.by {
             By::Administrator { peer, .. } => peer.as_deref(),
-            By::PinOwner | By::Nobody => None,
+            By::PinOwner | By::Nobody | By::Officers(_) => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Acts on time: accepting a clock, and accepting a store that is a copy.
 
-use super::{Approved, Present, Refused};
+use super::{Approved, Present, Refused, Window};
 use crate::clock::{self, Believed, ClockError, Reading, TYPED_TOLERANCE};
 use crate::receipt::{Batch, Decision};
 use crate::record::Versioned;
@@ -35,6 +35,19 @@ pub(super) fn take<P: Present>(said: u64, moment: &Moment, present: &P) -> Resul
     clock::judge(reading, clocks, newest).map_err(Refused::from)?;
     let moved = believed.map(|old| old.moved(reading));
     Ok(state::take_clock(present.clock()?.as_ref(), clocks, moved))
+}
+
+/// Accepts the wall clock if it says a time of the window that officers signed, and is not behind a record.
+pub(super) fn take_within<P: Present>(
+    window: Window,
+    moment: &Moment,
+    present: &P,
+) -> Result<Batch, P::Error> {
+    let clock = moment.clocks.wall;
+    if !(window.from..=window.until).contains(&clock) {
+        return Err(Refused::ClockDiffers { clock, said: window.from }.into());
+    }
+    take(clock, moment, present)
 }
 
 /// The acceptance of a store that does not fit its anchor: the links of both.

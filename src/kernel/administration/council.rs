@@ -1,6 +1,7 @@
 //! Acts on the officers of the store, and what an administrator still does alone once there are any.
 
-use super::{Moment, Present, Refused};
+use super::plan::Planned;
+use super::{Moment, Plan, Present, Refused};
 use crate::act::class::Class;
 use crate::officer::Council;
 use crate::receipt::Batch;
@@ -16,7 +17,13 @@ pub(super) fn set<P: Present>(new: &Council, moment: &Moment, present: &P) -> Re
 }
 
 /// What an administrator decided, if officers need not agree. It goes by the class of what would be recorded.
-pub(super) fn permit<P: Present>(batch: Batch, present: &P) -> Result<Batch, P::Error> {
+pub(super) fn permit<P: Present>(batch: Batch, plan: &Plan, present: &P) -> Result<Batch, P::Error> {
+    // Without officers, too: nobody knows the PIN any more, or the window is wider than what an administrator can vouch for.
+    match plan.0 {
+        Planned::LoseSoPin(_) => return Err(Refused::NeedsOfficers(Class::Loosens).into()),
+        Planned::TakeClockWithin(_) => return Err(Refused::NeedsOfficers(Class::Vouchless).into()),
+        _ => {}
+    }
     if present.council()?.is_none() {
         // If officers come meanwhile, it is decided again.
         return Ok(batch.while_absent(vec![RecordKey::single(Kind::Council)]));

@@ -4,8 +4,8 @@ use bitcoin::secp256k1::{All, Secp256k1};
 
 use super::plan::Planned;
 use super::{
-    Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, Target, clock, council, digest_keys,
-    freezes, keys, token, users, wallets,
+    Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, Target, UserId, clock, council,
+    digest_keys, freezes, keys, token, users, wallets,
 };
 use crate::freeze::Freeze;
 use crate::officer::Council;
@@ -44,6 +44,12 @@ pub trait Present {
     /// Whether a wallet or key has this label, including closed ones.
     fn has_label(&self, label: &str) -> bool;
 
+    /// Whether nobody may use this label again.
+    fn is_retired(&self, label: &str) -> Result<bool, Self::Error>;
+
+    /// Whether a proposed act that may still be carried out counts this user among those who may veto it.
+    fn may_veto(&self, user: &UserId) -> Result<bool, Self::Error>;
+
     /// The label of a wallet or key that lists this user, if there is one, including closed ones.
     fn signs_for(&self, user: &str) -> Option<String>;
 }
@@ -72,11 +78,17 @@ pub fn decide<P: Present>(
         Planned::MakeDigestKey(id, record, key) => keys::make(id, (&**record, &**key), moment, present)?,
         Planned::ChangeDigestKey(id, change) => digest_keys::change(id, change, moment, present, secp)?,
         Planned::TakeClock(said) => clock::take(*said, moment, present)?,
-        Planned::Freeze(target) => freezes::freeze(target, moment, present)?,
+        Planned::Freeze(target) => freezes::freeze(target, approved.freezer(), moment, present)?,
         Planned::Thaw(target) => freezes::thaw(target, moment, present)?,
         Planned::SetOfficers(new) => council::set(new, moment, present)?,
+        Planned::LoseSoPin(salt) => token::lose_so_pin(*salt, moment, present)?,
+        Planned::TakeClockWithin(window) => clock::take_within(*window, moment, present)?,
     };
-    let batch = if approved.is_by_administrator() { council::permit(batch, present)? } else { batch };
+    let batch = match approved.ruling() {
+        Some(ruling) => ruling.carry_out(batch, present, secp)?,
+        None if approved.is_by_administrator() => council::permit(batch, approved.act(), present)?,
+        None => batch,
+    };
     Ok(Decision::new(batch, approved))
 }
 
@@ -109,6 +121,8 @@ pub enum Done {
     Thawed(Target),
     /// The officers were set.
     OfficersSet,
+    /// The security officer's PIN was declared lost.
+    SoPinLost,
 }
 
 /// Evidence: the caller knows the new PIN.
@@ -139,10 +153,11 @@ impl Receipt<Approved<Plan>> {
             Planned::UnlockUser(_) => Done::UserUnlocked,
             Planned::MakeWallet(id, ..) | Planned::ChangeWallet(id, _) => Done::Wallet(id),
             Planned::MakeDigestKey(id, ..) | Planned::ChangeDigestKey(id, _) => Done::DigestKey(id),
-            Planned::TakeClock(_) => Done::ClockTaken,
+            Planned::TakeClock(_) | Planned::TakeClockWithin(_) => Done::ClockTaken,
             Planned::Freeze(target) => Done::Frozen(target),
             Planned::Thaw(target) => Done::Thawed(target),
             Planned::SetOfficers(_) => Done::OfficersSet,
+            Planned::LoseSoPin(_) => Done::SoPinLost,
         }
     }
 }

@@ -8,14 +8,19 @@ use crate::seal::{Kind, RecordKey};
 use crate::state::{self, KeyRecord};
 use crate::wallet::WalletRecord;
 
-pub(super) fn freeze<P: Present>(target: &Target, moment: &Moment, present: &P) -> Result<Batch, P::Error> {
+pub(super) fn freeze<P: Present>(
+    target: &Target,
+    by: Freezer,
+    moment: &Moment,
+    present: &P,
+) -> Result<Batch, P::Error> {
     let (place, what) = (target.place(), target.what());
     let name = name_of(target, present)?;
     if present.freeze(&place)?.is_some() {
         return Err(Refused::StandsAlready.into());
     }
     let since = moment.now()?;
-    let freeze = Freeze { what, name, since, by: Freezer::SecurityOfficer };
+    let freeze = Freeze { what, name, since, by };
     Ok(state::freeze(place, &freeze, since))
 }
 

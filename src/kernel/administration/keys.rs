@@ -3,12 +3,11 @@
 
 use bitcoin::secp256k1::{All, Secp256k1};
 
-use super::naming::{
-    check_are_enrolled, check_cka_id, check_is_free, check_label, check_policy_len, check_users,
-};
+use super::naming::{check_are_enrolled, check_cka_id, check_is_free, check_policy_len, check_users};
 use super::{Fresh, KeyId, Moment, Present, Refused};
 use crate::act;
 use crate::key::{KeyChange, KeyTerms};
+use crate::name::check_label;
 use crate::receipt::Batch;
 use crate::record::Versioned;
 use crate::state::{self, KeyRecord, WalletState};
@@ -37,7 +36,9 @@ pub(super) fn make<K: KeyRecord, P: Present>(
 
 /// Refuses changes that no wallet or key can have.
 pub(super) fn check_change(change: &KeyChange) -> Result<(), Refused> {
-    change.label.as_deref().map_or(Ok(()), check_label)?;
+    if let Some(label) = &change.label {
+        check_label(label)?;
+    }
     change.users.as_deref().map_or(Ok(()), check_users)?;
     change.policy.as_deref().map_or(Ok(()), check_policy_len)
 }

@@ -61,9 +61,11 @@ mod clock;
 mod council;
 mod decide;
 mod digest_keys;
+mod draft;
 mod freezes;
 mod keys;
-pub(crate) mod naming;
+mod naming;
+mod officers;
 mod plan;
 mod refused;
 mod token;
@@ -82,15 +84,14 @@ use crate::pin::{PinRecord, Role};
 use crate::state::PinMatched;
 use crate::wallet::Reach;
 
+pub use crate::name::{KeyId, MAX_LABEL_LEN, MAX_POLICY_LEN, MAX_SIGNERS, MAX_TOKEN_LABEL_LEN, UserId};
 pub use approved::{Administrator, Approved, Login, PinEra};
 pub use clock::{Moment, Restoration, restore};
 pub use decide::{Done, Present, decide};
-pub use naming::{MAX_LABEL_LEN, MAX_POLICY_LEN, MAX_SIGNERS, MAX_TOKEN_LABEL_LEN};
+pub use draft::draft;
+pub use officers::{in_force, vetoers};
 pub use plan::{Fresh, Plan, check};
 pub use refused::Refused;
-
-/// The id of a wallet or of a key that signs digests: random, made with it.
-pub type KeyId = [u8; 16];
 
 /// An act of administration, with everything that it needs.
 pub enum Act {
@@ -131,6 +132,19 @@ pub enum Act {
     Thaw(Target),
     /// Set the officers of the store: the first ones, or others.
     SetOfficers(Box<Council>),
+    /// Declare the security officer's PIN lost: from here on nobody can log in with it, and another one may be set.
+    LoseSoPin,
+    /// Accept the wall clock if it says a time of this window, Unix seconds. Only officers can leave it so much room.
+    TakeClockWithin(Window),
+}
+
+/// A window of time, with both of its ends. Unix seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its first second.
+    pub from: u64,
+    /// Its last second.
+    pub until: u64,
 }
 
 impl Act {
@@ -149,17 +163,18 @@ impl Act {
             Act::ChangeWallet(..) => Deed::WalletUpdated,
             Act::MakeDigestKey(_) => Deed::KeyCreated,
             Act::ChangeDigestKey(..) => Deed::KeyUpdated,
-            Act::TakeClock(_) => Deed::ClockTaken,
+            Act::TakeClock(_) | Act::TakeClockWithin(_) => Deed::ClockTaken,
             Act::Freeze(target) => Deed::Frozen(target.what()),
             Act::Thaw(target) => Deed::Thawed(target.what()),
             Act::SetOfficers(_) => Deed::OfficersSet,
+            Act::LoseSoPin => Deed::SoPinLost,
         }
     }
 
     /// The time by which it is done.
     pub fn timing(&self) -> Timing {
         match self {
-            Act::Initialise(_) | Act::TakeClock(_) => Timing::Clock,
+            Act::Initialise(_) | Act::TakeClock(_) | Act::TakeClockWithin(_) => Timing::Clock,
             // The security officer can log in under any clock, and change the PIN under any.
             Act::ChangePin { old, .. } if old.role() == Role::So => Timing::OrNewest,
             // No clock stands in the way of an emergency.
@@ -182,7 +197,9 @@ impl Act {
             | Act::TakeClock(_)
             | Act::Freeze(_)
             | Act::Thaw(_)
-            | Act::SetOfficers(_) => true,
+            | Act::SetOfficers(_)
+            | Act::LoseSoPin
+            | Act::TakeClockWithin(_) => true,
             Act::SetUserPin(_)
             | Act::ChangePin { .. }
             | Act::LoseUserPin
@@ -214,15 +231,6 @@ pub struct NewToken {
     pub label: String,
     /// The security officer's PIN.
     pub so_pin: Zeroizing<Vec<u8>>,
-}
-
-/// One enrolment of a user. A later user with the same name is another one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserId {
-    /// The name.
-    pub name: String,
-    /// The OTP key.
-    pub key: OtpKeyId,
 }
 
 /// The thing to freeze or thaw.

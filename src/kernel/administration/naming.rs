@@ -1,34 +1,9 @@
 //! The allowed names, labels, lists of users and policies.
 
 use super::{Present, Refused};
-use crate::approval::{MAX_RECORDS, MAX_USER_LEN, is_user_name, is_visible};
+use crate::name::{MAX_LABEL_LEN, MAX_POLICY_LEN, MAX_SIGNERS, check_text};
 use crate::network::Network;
 use crate::policy::Policy;
-
-/// The most users of one wallet or key: as many as one approval can name.
-pub const MAX_SIGNERS: usize = MAX_RECORDS;
-/// The greatest length of a wallet's label, a user's issuer and a `CKA_ID`, in bytes.
-pub const MAX_LABEL_LEN: usize = 128;
-/// The greatest length of a policy document in bytes.
-pub const MAX_POLICY_LEN: usize = 32 * 1_024;
-/// The greatest length of a token label in bytes (`CK_TOKEN_INFO.label`).
-pub const MAX_TOKEN_LABEL_LEN: usize = 32;
-
-pub(crate) fn check_token_label(label: &str) -> Result<(), Refused> {
-    if label.len() > MAX_TOKEN_LABEL_LEN {
-        return Err(Refused::Name(format!("a token label has at most {MAX_TOKEN_LABEL_LEN} bytes")));
-    }
-    Ok(())
-}
-
-pub(crate) fn check_user_name(name: &str) -> Result<(), Refused> {
-    if is_user_name(name) {
-        return Ok(());
-    }
-    Err(Refused::Name(format!(
-        "a user name has 1 to {MAX_USER_LEN} bytes of UTF-8, no colon, no control character, no blank at its ends"
-    )))
-}
 
 pub(super) fn check_issuer(issuer: &str) -> Result<(), Refused> {
     check_text("an issuer", issuer)?;
@@ -38,24 +13,16 @@ pub(super) fn check_issuer(issuer: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Checks the label of a wallet or key, without checking whether it is in use.
-pub(crate) fn check_label(label: &str) -> Result<(), Refused> {
-    check_text("a label", label)
-}
-
 /// A label names one wallet or one digest key, so that an approver knows what signs.
-pub(super) fn check_is_free<P: Present>(label: &str, present: &P) -> Result<(), Refused> {
+pub(super) fn check_is_free<P: Present>(label: &str, present: &P) -> Result<(), P::Error> {
     if present.has_label(label) {
-        return Err(Refused::Name(format!("there is already a wallet or key {label:?}")));
+        return Err(Refused::Name(format!("there is already a wallet or key {label:?}")).into());
+    }
+    if present.is_retired(label)? {
+        let known = "people approved payments of another wallet or key by that name";
+        return Err(Refused::Name(format!("nobody may use the label {label:?} again: {known}")).into());
     }
     Ok(())
-}
-
-fn check_text(what: &str, text: &str) -> Result<(), Refused> {
-    if (1..=MAX_LABEL_LEN).contains(&text.len()) && is_visible(text) {
-        return Ok(());
-    }
-    Err(Refused::Name(format!("{what} has 1 to {MAX_LABEL_LEN} bytes and no control character")))
 }
 
 pub(super) fn check_cka_id(id: &[u8]) -> Result<(), Refused> {

@@ -4,8 +4,8 @@ use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
 use super::{
-    Act, Approved, Enrolment, KeyId, Refused, Target, UserId, WalletChange, digest_keys, keys, token, users,
-    wallets,
+    Act, Approved, Enrolment, KeyId, Refused, Target, UserId, WalletChange, Window, digest_keys, keys, token,
+    users, wallets,
 };
 use crate::digest_key::{DigestKey, DigestKeyRecord};
 use crate::key::KeyChange;
@@ -36,6 +36,8 @@ pub(super) enum Planned {
     Freeze(Target),
     Thaw(Target),
     SetOfficers(Box<Council>),
+    LoseSoPin([u8; token::SALT_LEN]),
+    TakeClockWithin(Window),
 }
 
 /// Fresh randomness from inside: as many bytes as the act needs.
@@ -67,7 +69,7 @@ impl Act {
     pub fn randomness(&self) -> &'static [usize] {
         match self {
             Act::Initialise(_) => &[token::SERIAL_LEN, token::SALT_LEN],
-            Act::SetUserPin(_) => &[token::SALT_LEN],
+            Act::SetUserPin(_) | Act::LoseSoPin => &[token::SALT_LEN],
             Act::Enrol(_) => &[SECRET_LEN],
             Act::MakeWallet(_) => &[size_of::<KeyId>(), SEED_LEN],
             Act::MakeDigestKey(_) => &[size_of::<KeyId>(), digest_keys::SECRET_LEN],
@@ -81,7 +83,8 @@ impl Act {
             | Act::TakeClock(_)
             | Act::Freeze(_)
             | Act::Thaw(_)
-            | Act::SetOfficers(_) => &[],
+            | Act::SetOfficers(_)
+            | Act::TakeClockWithin(_) => &[],
         }
     }
 }
@@ -126,6 +129,8 @@ pub fn check(
             Act::Freeze(target) => Planned::Freeze(target),
             Act::Thaw(target) => Planned::Thaw(target),
             Act::SetOfficers(council) => Planned::SetOfficers(council),
+            Act::LoseSoPin => Planned::LoseSoPin(*fresh.take()?),
+            Act::TakeClockWithin(window) => Planned::TakeClockWithin(window),
         }))
     })
 }

@@ -3,7 +3,9 @@
 use crate::act::class::Class;
 use crate::clock::ClockError;
 use crate::digest_key::DigestKeyError;
+use crate::name::NotAllowed;
 use crate::policy::PolicyError;
+use crate::proposal::ProposalError;
 use crate::wallet::WalletError;
 
 /// The reason why an act is not done. Nothing was written.
@@ -45,6 +47,10 @@ pub enum Refused {
         /// Label of a wallet or digest key that lists the user.
         signs_for: String,
     },
+    /// A user who may still veto an act, and would lose that right.
+    MayVeto(String),
+    /// The proposed act cannot be carried out or drafted.
+    Proposal(ProposalError),
     /// A wallet is registered once.
     AlreadyRegistered(String),
     /// A wallet that cannot be made.
@@ -57,6 +63,12 @@ pub enum Refused {
     StandsAlready,
     /// An administrator alone cannot do what is of this class: officers must sign it.
     NeedsOfficers(Class),
+}
+
+impl From<NotAllowed> for Refused {
+    fn from(NotAllowed(problem): NotAllowed) -> Refused {
+        Refused::Name(problem)
+    }
 }
 
 impl From<WalletError> for Refused {
@@ -74,6 +86,12 @@ impl From<DigestKeyError> for Refused {
 impl From<PolicyError> for Refused {
     fn from(error: PolicyError) -> Refused {
         Refused::Policy(error)
+    }
+}
+
+impl From<ProposalError> for Refused {
+    fn from(error: ProposalError) -> Refused {
+        Refused::Proposal(error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Acts on the token: its initialisation and its PINs.
 
-use super::naming::check_token_label;
 use super::{Fresh, Moment, NewToken, Present, Refused};
+use crate::name::check_token_label;
 use crate::pin::PinRecord;
 use crate::receipt::Batch;
 use crate::state::{self, OfficerPin, Peer, PinMatched, TokenRecord};
@@ -26,16 +26,32 @@ pub(super) fn new_pin(pin: &[u8], fresh: &mut Fresh) -> Result<PinRecord, Refuse
     PinRecord::new(pin, *fresh.take::<SALT_LEN>()?).ok_or(Refused::PinLength)
 }
 
-/// Works once. An existing token is never replaced.
+/// Works once. An existing token is never replaced: if its SO PIN was declared lost, whoever names its label sets another one, and
+/// changes nothing else.
 pub(super) fn initialise<P: Present>(
-    token: &TokenRecord,
+    new: &TokenRecord,
     moment: &Moment,
     present: &P,
 ) -> Result<Batch, P::Error> {
-    if present.is_initialised() {
-        return Err(Refused::AlreadyInitialised.into());
+    if !present.is_initialised() {
+        return Ok(state::initialise(new, moment.clocks));
     }
-    Ok(state::initialise(token, moment.clocks))
+    let token = present.token()?;
+    let batch = if token.value.label == new.label {
+        // No clock need be trusted for it, and none becomes so by it.
+        state::set_so_pin(&token, &new.so, moment.newest)
+    } else {
+        None
+    };
+    Ok(batch.ok_or(Refused::AlreadyInitialised)?)
+}
+
+pub(super) fn lose_so_pin<P: Present>(
+    salt: [u8; SALT_LEN],
+    moment: &Moment,
+    present: &P,
+) -> Result<Batch, P::Error> {
+    Ok(state::lose_so_pin(&present.token()?, salt, moment.now()?).ok_or(Refused::StandsAlready)?)
 }
 
 pub(super) fn set_user_pin<P: Present>(

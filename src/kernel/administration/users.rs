@@ -1,9 +1,10 @@
 //! Acts on users. A user is named by enrolment: the same name with another OTP key is another user.
 
-use super::naming::{check_issuer, check_user_name};
+use super::naming::check_issuer;
 use super::{Enrolment, Fresh, Moment, NewUser, Present, Refused, UserId};
 use crate::factor::Factor;
 use crate::freeze::place_of;
+use crate::name::check_user_name;
 use crate::otp::{OtpKey, SECRET_LEN};
 use crate::receipt::Batch;
 use crate::record::Versioned;
@@ -33,6 +34,9 @@ pub(super) fn enrol<P: Present>(user: &UserRecord, moment: &Moment, present: &P)
 pub(super) fn remove<P: Present>(id: &UserId, moment: &Moment, present: &P) -> Result<Batch, P::Error> {
     if let Some(signs_for) = present.signs_for(&id.name) {
         return Err(Refused::UserInUse { user: id.name.clone(), signs_for }.into());
+    }
+    if present.may_veto(id)? {
+        return Err(Refused::MayVeto(id.name.clone()).into());
     }
     let user = of_enrolment(id, present)?;
     let freeze = present.freeze(&place_of(&user.place))?;

@@ -1,9 +1,13 @@
 //! The event of a link.
 
+use core::fmt;
+
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use crate::act::RecordedAct;
 use crate::direction::Direction;
+use crate::otp::OtpKeyId;
 use crate::pin::Role;
 use crate::rule::Rule;
 
@@ -160,6 +164,96 @@ pub enum Event {
         /// The outcome of the request.
         answer: Answer,
     },
+    /// Officers decided an act of administration, and it was done.
+    Decided(Box<DecidedAct>),
+    /// Something happened to a proposed act.
+    Proposal(Box<ProposalStep>),
+    /// Time counted as delay for so many proposed acts.
+    Ticked(u32),
+}
+
+/// An act that officers decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecidedAct {
+    /// What was done.
+    pub act: RecordedAct,
+    /// The nonce of the text that they signed.
+    pub nonce: [u8; 16],
+    /// The public keys of those who did.
+    pub officers: Vec<[u8; 32]>,
+}
+
+/// What happened to a proposed act.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposalStep {
+    /// Its nonce.
+    pub nonce: [u8; 16],
+    /// What it does, of what.
+    pub heading: String,
+    /// What happened.
+    pub step: Step,
+}
+
+/// What can happen to a proposed act, until it is carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// It was proposed.
+    Proposed {
+        /// The text.
+        text: String,
+        /// The signature of the officer who brought it. Without one, the security officer proposed it.
+        signature: Option<OfficerSignature>,
+    },
+    /// An officer signed it.
+    Signed(OfficerSignature),
+    /// An officer vetoed it.
+    VetoedByOfficer(OfficerSignature),
+    /// A user vetoed it.
+    VetoedByUser {
+        /// The name.
+        name: String,
+        /// The enrolment.
+        enrolment: OtpKeyId,
+    },
+    /// The security officer withdrew it. No officer had signed it.
+    Withdrawn,
+}
+
+impl Step {
+    /// Its name, in the audit and the metrics.
+    pub const fn tag(&self) -> &'static str {
+        match self {
+            Step::Proposed { .. } => "act-proposed",
+            Step::Signed(_) => "act-signed",
+            Step::VetoedByOfficer(_) | Step::VetoedByUser { .. } => "act-vetoed",
+            Step::Withdrawn => "act-withdrawn",
+        }
+    }
+}
+
+/// One line for the log.
+impl fmt::Display for ProposalStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ProposalStep { nonce, heading, step } = self;
+        write!(f, "act {} ({heading}) was ", HEXLOWER.encode(nonce))?;
+        match step {
+            Step::Proposed { signature: None, .. } => f.write_str("proposed by the security officer"),
+            Step::Proposed { signature: Some(_), .. } => f.write_str("proposed and signed by an officer"),
+            Step::Signed(_) => f.write_str("signed by an officer"),
+            Step::VetoedByOfficer(_) => f.write_str("vetoed by an officer"),
+            Step::VetoedByUser { name, .. } => write!(f, "vetoed by user {name:?}"),
+            Step::Withdrawn => f.write_str("withdrawn by the security officer"),
+        }
+    }
+}
+
+/// An officer's signature, which anybody can verify again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfficerSignature {
+    /// The public key.
+    pub officer: [u8; 32],
+    /// The signature, in minisign's format.
+    pub signature: String,
 }
 
 impl Event {
@@ -169,6 +263,7 @@ impl Event {
     pub fn act(&self) -> Option<&RecordedAct> {
         match self {
             Event::Act(act) => Some(act),
+            Event::Decided(decided) => Some(&decided.act),
             Event::Tried { asked: Asked::Enrolment(act), answer: Answer::Confirmed, .. } => act.as_deref(),
             _ => None,
         }
@@ -229,6 +324,8 @@ pub enum Asked {
     /// The check of a code. If it is a user's first one, with the act that would confirm the user, whether or
     /// not the code is right.
     Enrolment(Option<Box<RecordedAct>>),
+    /// The veto of the proposed act with this nonce.
+    Veto([u8; 16]),
 }
 
 /// The outcome of a request. Each is written in two bytes: the outcome, and the number of the rule.

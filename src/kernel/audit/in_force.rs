@@ -125,9 +125,12 @@ impl InForce {
 
 fn kind_of(deed: Deed) -> Kind {
     match deed {
-        Deed::Initialised | Deed::PinSet(_) | Deed::PinChanged(_) | Deed::PinLost | Deed::PinUnlocked => {
-            Kind::Token
-        }
+        Deed::Initialised
+        | Deed::PinSet(_)
+        | Deed::PinChanged(_)
+        | Deed::PinLost
+        | Deed::PinUnlocked
+        | Deed::SoPinLost => Kind::Token,
         Deed::UserAdded | Deed::UserConfirmed | Deed::UserUnlocked | Deed::UserRemoved => Kind::User,
         Deed::WalletCreated | Deed::WalletUpdated => Kind::Wallet,
         Deed::KeyCreated | Deed::KeyUpdated => Kind::DigestKey,

@@ -7,5 +7,8 @@ mod event;
 pub mod in_force;
 mod link;
 
-pub use event::{Answer, Asked, DigestFacts, Event, Fate, TransactionFacts, TriedCode, UnknownAnswer};
+pub use event::{
+    Answer, Asked, DecidedAct, DigestFacts, Event, Fate, OfficerSignature, ProposalStep, Step,
+    TransactionFacts, TriedCode, UnknownAnswer,
+};
 pub use link::{ChainEnd, Head, Link, MAX_BATCH};

@@ -5,9 +5,9 @@ use data_encoding::HEXLOWER;
 use super::{DigestKeyTerms, Motion, WalletTerms};
 use crate::act::class::Class;
 use crate::act::{Change, Deed};
-use crate::administration::UserId;
 use crate::direction::Direction;
 use crate::key::KeyTerms;
+use crate::name::UserId;
 use crate::policy::{DigestPolicy, Policy};
 use crate::state::changes;
 
@@ -42,6 +42,7 @@ impl Motion {
                 Class::of(Deed::OfficersSet, changes.as_slice(), true)
             }
             Motion::SoPinLost { .. } | Motion::Thaw { .. } => Class::Loosens,
+            Motion::Freeze { .. } => Class::Tightens,
             Motion::ClockTake { .. } | Motion::Restore { .. } => Class::Vouchless,
         }
     }

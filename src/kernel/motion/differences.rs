@@ -4,7 +4,7 @@ use data_encoding::HEXLOWER;
 
 use super::quoted::quote;
 use super::{Frozen, Motion, Raise, WalletSet};
-use crate::administration::UserId;
+use crate::name::UserId;
 use crate::officer::{Council, OfficerKey};
 use crate::policy;
 use crate::utc::to_iso;
@@ -51,16 +51,20 @@ impl Motion {
             Motion::OfficersSet { old, new } => table.council(old.as_deref(), new),
             Motion::SoPinLost { pin, .. } => table.row("so-pin", Some(HEXLOWER.encode(pin)), None),
             Motion::Thaw { what, since } => {
-                let what = match what {
-                    Frozen::Wallet(label, _) => format!("freeze of wallet {}", quote(label)),
-                    Frozen::Key(label, _) => format!("freeze of key {}", quote(label)),
-                    Frozen::User(user) => format!("freeze of user {}", quote(&user.name)),
-                    Frozen::All => "freeze of all".into(),
-                };
-                table.row(&what, Some(format!("since {}", to_iso(*since))), None);
+                table.row(&of_freeze(what), Some(format!("since {}", to_iso(*since))), None);
             }
+            Motion::Freeze { what } => table.row(&of_freeze(what), None, Some("from now on".into())),
         }
         table.rows
+    }
+}
+
+fn of_freeze(what: &Frozen) -> String {
+    match what {
+        Frozen::Wallet(label, _) => format!("freeze of wallet {}", quote(label)),
+        Frozen::Key(label, _) => format!("freeze of key {}", quote(label)),
+        Frozen::User(user) => format!("freeze of user {}", quote(&user.name)),
+        Frozen::All => "freeze of all".into(),
     }
 }
 

@@ -39,9 +39,8 @@ use sha2::{Digest as _, Sha256};
 
 use self::quoted::quote;
 use self::terms::{Reader, from_hex, named, user};
-use crate::administration::naming::{check_label, check_token_label, check_user_name};
-use crate::administration::{KeyId, UserId};
 use crate::audit::Head;
+use crate::name::{KeyId, UserId, check_label, check_token_label, check_user_name};
 use crate::officer::Council;
 use crate::pin::PinName;
 use crate::policy::{DigestPolicy, Policy};
@@ -133,6 +132,11 @@ pub enum Motion {
         /// Unix time in seconds, since when: a later freeze of the same is another one.
         since: u64,
     },
+    /// Freeze something that is not frozen.
+    Freeze {
+        /// What is to be frozen.
+        what: Frozen,
+    },
 }
 
 /// A change of a wallet.
@@ -169,7 +173,7 @@ pub struct KeySet {
     pub new: DigestKeyTerms,
 }
 
-/// What a freeze is of.
+/// What is or is to be frozen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frozen {
     /// A wallet, by label and id.
@@ -263,23 +267,52 @@ impl ActText {
             Motion::SoPinLost { label, .. } => {
                 says(check_token_label(label).is_ok(), "a label that no token has")
             }
-            Motion::Thaw { what, since } => {
-                let is_name = match what {
-                    Frozen::Wallet(label, _) | Frozen::Key(label, _) => check_label(label).is_ok(),
-                    Frozen::User(user) => check_user_name(&user.name).is_ok(),
-                    Frozen::All => true,
-                };
-                says(
-                    is_name && has_a_text(*since),
-                    "a name that nobody has, or a time of after the year 9999",
-                )
-            }
+            Motion::Thaw { what, since } => says(
+                what.has_a_name() && has_a_text(*since),
+                "a name that nobody has, or a time of after the year 9999",
+            ),
+            Motion::Freeze { what } => says(what.has_a_name(), "a name that nobody has"),
         }
     }
 }
 
 fn says(is_right: bool, otherwise: &'static str) -> Result<(), TextError> {
     if is_right { Ok(()) } else { Err(TextError::Says(otherwise)) }
+}
+
+impl Frozen {
+    /// Whether something can be called so.
+    fn has_a_name(&self) -> bool {
+        match self {
+            Frozen::Wallet(label, _) | Frozen::Key(label, _) => check_label(label).is_ok(),
+            Frozen::User(user) => check_user_name(&user.name).is_ok(),
+            Frozen::All => true,
+        }
+    }
+
+    /// What to do with it, and what it is.
+    fn heading(&self, deed: &str) -> String {
+        let named = |kind: &str, name: &str, id: &[u8]| {
+            format!("{deed} {kind} {} {}", quote(name), HEXLOWER.encode(id))
+        };
+        match self {
+            Frozen::Wallet(label, id) => named("wallet", label, id),
+            Frozen::Key(label, id) => named("key", label, id),
+            Frozen::User(user) => named("user", &user.name, &user.key),
+            Frozen::All => format!("{deed} all"),
+        }
+    }
+
+    fn read(subject: &str) -> Option<Frozen> {
+        let (kind, subject) = subject.split_once(' ').unwrap_or((subject, ""));
+        Some(match kind {
+            "wallet" => named(subject).map(|(label, id)| Frozen::Wallet(label, id))?,
+            "key" => named(subject).map(|(label, id)| Frozen::Key(label, id))?,
+            "user" => Frozen::User(user(subject)?),
+            "all" => Frozen::All,
+            _ => return None,
+        })
+    }
 }
 
 impl WalletSet {
@@ -325,12 +358,8 @@ impl Motion {
             Motion::Restore { .. } => "restore".into(),
             Motion::OfficersSet { .. } => "officers-set".into(),
             Motion::SoPinLost { label, serial, .. } => of("so-pin-lost", label, serial),
-            Motion::Thaw { what, .. } => match what {
-                Frozen::Wallet(label, id) => of("thaw wallet", label, id),
-                Frozen::Key(label, id) => of("thaw key", label, id),
-                Frozen::User(user) => of("thaw user", &user.name, &user.key),
-                Frozen::All => "thaw all".into(),
-            },
+            Motion::Thaw { what, .. } => what.heading("thaw"),
+            Motion::Freeze { what } => what.heading("freeze"),
         }
     }
 
@@ -351,6 +380,7 @@ impl Motion {
             Motion::OfficersSet { new, .. } => new.to_string(),
             Motion::SoPinLost { .. } => "so-pin none\n".into(),
             Motion::Thaw { .. } => "frozen no\n".into(),
+            Motion::Freeze { .. } => "frozen yes\n".into(),
         }
     }
 
@@ -367,6 +397,7 @@ impl Motion {
             Motion::OfficersSet { old, .. } => old.as_ref().map_or("none\n".into(), |old| old.to_string()),
             Motion::SoPinLost { pin, .. } => format!("so-pin {}\n", HEXLOWER.encode(pin)),
             Motion::Thaw { since, .. } => format!("frozen since {}\n", to_iso(*since)),
+            Motion::Freeze { .. } => "frozen no\n".into(),
         }
     }
 
@@ -412,16 +443,10 @@ impl Motion {
                 Motion::SoPinLost { label, serial, pin: from_hex(before.value("so-pin")?)? }
             }
             "thaw" => {
-                let (kind, subject) = subject.split_once(' ').unwrap_or((subject, ""));
-                let what = match kind {
-                    "wallet" => named(subject).map(|(label, id)| Frozen::Wallet(label, id))?,
-                    "key" => named(subject).map(|(label, id)| Frozen::Key(label, id))?,
-                    "user" => Frozen::User(user(subject)?),
-                    "all" => Frozen::All,
-                    _ => return None,
-                };
+                let what = Frozen::read(subject)?;
                 Motion::Thaw { what, since: from_iso(before.value("frozen since")?)? }
             }
+            "freeze" => Motion::Freeze { what: Frozen::read(subject)? },
             _ => return None,
         })
     }

@@ -6,10 +6,8 @@ use core::str::FromStr;
 use data_encoding::HEXLOWER;
 
 use super::quoted::{quote, read_block, unquote, write_block};
-use crate::administration::UserId;
-use crate::administration::naming::{check_label, check_user_name};
-use crate::administration::{MAX_LABEL_LEN, MAX_POLICY_LEN, MAX_SIGNERS};
 use crate::digest_key::DigestMechanisms;
+use crate::name::{MAX_LABEL_LEN, MAX_POLICY_LEN, MAX_SIGNERS, UserId, check_label, check_user_name};
 use crate::network::Network;
 
 /// What is in force about a wallet.

@@ -74,6 +74,7 @@ pub(crate) fn examples() -> BTreeMap<&'static str, ActText> {
     };
     let label = || "treasury".to_owned();
     let thaw = |what| act(Motion::Thaw { what, since: NOON - 60 });
+    let freeze = |what| act(Motion::Freeze { what });
     let pin = Motion::SoPinLost { label: "hsm".into(), serial: [0x12; 8], pin: [0x34; 8] };
     BTreeMap::from([
         ("wallet-set", act(wallet_set(old.clone(), new, None))),
@@ -88,6 +89,10 @@ pub(crate) fn examples() -> BTreeMap<&'static str, ActText> {
         ("thaw-key", thaw(Frozen::Key("eth".into(), [0x4f; 16]))),
         ("thaw-user", thaw(Frozen::User(user_of("alice", 1)))),
         ("thaw-all", thaw(Frozen::All)),
+        ("freeze-wallet", freeze(Frozen::Wallet(label(), [0x3f; 16]))),
+        ("freeze-key", freeze(Frozen::Key("eth".into(), [0x4f; 16]))),
+        ("freeze-user", freeze(Frozen::User(user_of("alice", 1)))),
+        ("freeze-all", freeze(Frozen::All)),
     ])
 }
 
@@ -101,6 +106,10 @@ macro_rules! goldens {
 fn goldens() -> BTreeMap<&'static str, &'static str> {
     goldens!(
         "clock-take",
+        "freeze-all",
+        "freeze-key",
+        "freeze-user",
+        "freeze-wallet",
         "key-set",
         "officers-first",
         "officers-set",
@@ -276,9 +285,10 @@ fn an_act_says_nothing_that_cannot_be() {
     let same = Motion::OfficersSet { old: Some(council(2, true)), new: council(2, true) };
     let label = Motion::SoPinLost { label: "x".repeat(33), serial: [0; 8], pin: [0; 8] };
     let name = Motion::Thaw { what: Frozen::User(user_of("a:b", 1)), since: 0 };
+    let freeze = Motion::Freeze { what: Frozen::Wallet(String::new(), [0; 16]) };
     let here = Seen { head: Head([1; 32]), link: 1 };
     let restore = Motion::Restore { store: here, anchor: Some(here) };
-    for wrong in [same, label, name, restore, Motion::Thaw { what: Frozen::All, since: u64::MAX }] {
+    for wrong in [same, label, name, freeze, restore, Motion::Thaw { what: Frozen::All, since: u64::MAX }] {
         assert!(matches!(act(wrong).print(), Err(TextError::Says(_))));
     }
     let far = ActText { expires: u64::MAX, ..act(Motion::Thaw { what: Frozen::All, since: 0 }) };
@@ -325,6 +335,7 @@ fn what_an_act_changes_is_told_thing_by_thing() {
     assert!(first[0] == "threshold: - > 2" && first[4].starts_with("officer: - > E7620F1842B4E81F (RWQ"));
     assert_eq!(rows("so-pin-lost"), ["so-pin: 3434343434343434 > -"]);
     assert_eq!(rows("thaw-user"), [r#"freeze of user "alice": since 2026-11-30T11:59:00Z > -"#]);
+    assert_eq!(rows("freeze-all"), ["freeze of all: - > from now on"]);
     let reworded = |old: &str, new: &str| {
         let users: &[(&str, u8)] = &[("alice", 1)];
         wallet_set(wallet_terms(users, old), wallet_terms(users, new), None).differences()

@@ -20,10 +20,14 @@ pub struct Tick {
 }
 
 impl Tick {
-    /// What both clocks said in a run of the boundary. `is_open` says whether everybody who may veto could have since the tick before:
-    /// the doors answered, and none of those users was locked.
+    /// What both clocks said in a run of the boundary. `is_open` says whether everybody who may veto can now and could have since the
+    /// tick before: the doors answered, and none of those users was locked.
     pub fn new(run: RunId, now: Reading, is_open: bool) -> Tick {
         Tick { run, wall: now.wall, boot: now.boot, is_open }
+    }
+
+    pub(super) fn wall(&self) -> u64 {
+        self.wall
     }
 
     /// Seconds from this tick to the next that count: none where the boundary was started anew, where the two clocks disagree, where
@@ -31,6 +35,7 @@ impl Tick {
     pub(super) fn until(&self, next: &Tick) -> u64 {
         let (wall, boot) = (next.wall.saturating_sub(self.wall), next.boot.saturating_sub(self.boot));
         let counts = self.run == next.run
+            && self.is_open
             && next.is_open
             && next.wall >= self.wall
             && next.boot >= self.boot
@@ -67,6 +72,7 @@ mod tests {
         ] {
             assert_eq!(first.until(&next), 0, "{why}");
         }
-        assert_eq!(Tick { is_open: false, ..first }.until(&tick(1, 1_300, 350)), 300, "that was before");
+        let locked = Tick { is_open: false, ..first };
+        assert_eq!(locked.until(&tick(1, 1_300, 350)), 0, "a user was locked when it began");
     }
 }

@@ -3,8 +3,8 @@
 //! ```text
 //!              sign (m officers)     credit (the delay)      carry out
 //! propose ──► unsigned ──────────► waiting ─────────────► due ─────────► carried out
-//!                └──────────────┬─────┴─────────────────────┘
-//!                               └─► vetoed, withdrawn, expired, void
+//!     │          └──────────────┬─────┴─────────────────────┘
+//!     └─► withdrawn, gone       └─► vetoed, expired, void
 //! ```
 //!
 //! Every transition takes the present record and returns the next one, which the caller commits. Two transitions from the same version
@@ -15,27 +15,31 @@
 //!   the key, and only after the whole delay was credited. Delay is credited only once enough of them have signed.
 //! - Q2. A second counts as delay if the boundary ran and answered, its clocks agreed, and everybody who may veto could do so
 //!   ([`Tick`]).
-//! - Q3. A proposal that was vetoed, withdrawn or carried out stays so. Its record stays until its text has expired, so nobody can
-//!   propose the same text again.
+//! - Q3. A proposal that was vetoed or carried out stays so. Its record stays until its text has expired, so nobody can propose the
+//!   same text again. An administrator withdraws only what no officer has signed, and thereby uses up nothing that officers signed.
 //! - Q4. A proposal is void once the store, its epoch, its council or the document in force differs from when it was proposed.
 //! - Q5. The users who may veto are fixed when the act is proposed.
 
+mod change;
 mod delay;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::act::class::Class;
-use crate::administration::UserId;
+use crate::binding::Binding;
 use crate::motion::{ActText, Motion, Nonce, TextError};
+use crate::name::UserId;
 use crate::officer::{Council, OfficerKey, SignatureError};
 use crate::otp::OtpKeyId;
 use crate::record::Stored;
 use crate::seal::StoreId;
+pub use change::{credit, past, propose, record, veto, withdraw};
 pub use delay::{MOST_BETWEEN, RunId, Tick};
 
 /// The most proposals that have a record, including those that are over.
 pub const MAX_PROPOSALS: usize = 128;
-/// Records that only acts without a delay may use, so that a freeze always finds room.
+/// Records that only acts that tighten may use, so that a freeze always finds room.
 pub const KEPT_AT_ONCE: usize = 32;
 /// The most proposals that no officer has signed, so that an administrator alone cannot take the room that officers need.
 pub const MAX_UNSIGNED: usize = 16;
@@ -45,6 +49,7 @@ pub const MAX_KEPT_SIGNATURE_LEN: usize = 1_024;
 pub const MAX_OPEN: u64 = 30 * 24 * 3_600;
 
 const HOUR: u64 = 3_600;
+const LABEL_VETO: &[u8] = b"countersign/veto-code/v1\0";
 /// An officer vetoes by signing this line, the store and the act's digest: no signature of an act is one of a veto.
 const FIRST_LINE_VETO: &str = "countersign/veto/1";
 
@@ -93,8 +98,6 @@ pub enum State {
     VetoedByOfficer([u8; 32]),
     /// A user vetoed it.
     VetoedByUser(Vetoer),
-    /// The administrator withdrew it.
-    Withdrawn,
 }
 
 /// The present store, with which a proposal is compared.
@@ -132,18 +135,25 @@ pub enum Standing {
 ///
 /// ```compile_fail,E0451
 /// use countersign_kernel::{motion::Motion, proposal::Decided};
-/// fn forge(motion: Motion) -> Decided { Decided { motion } }
+/// fn forge(motion: Motion) -> Decided { Decided { motion, next: panic!() } }
 /// ```
 #[must_use = "a decided act is not done yet"]
 #[derive(Debug)]
 pub struct Decided {
     motion: Motion,
+    /// The proposal's new record.
+    next: Box<Proposal>,
 }
 
 impl Decided {
     /// The act.
     pub fn motion(&self) -> &Motion {
         &self.motion
+    }
+
+    /// The proposal as the commit that does the act leaves it.
+    pub(crate) fn next(&self) -> &Proposal {
+        &self.next
     }
 }
 
@@ -169,7 +179,7 @@ impl Proposal {
             act,
         };
         proposal.check_holds(found)?;
-        let latest = u64::from(found.council.delay_hours()) * HOUR + MAX_OPEN;
+        let latest = longest_delay(&proposal.act.motion, found.council).saturating_add(MAX_OPEN);
         if proposal.act.expires - found.now > latest {
             return Err(ProposalError::ExpiresLate);
         }
@@ -211,10 +221,13 @@ impl Proposal {
         Ok(self.over(State::VetoedByUser(vetoer.clone())))
     }
 
-    /// Ends it at the administrator's request.
-    pub fn withdraw(&self, found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
-        self.check_open(found)?;
-        Ok(self.over(State::Withdrawn))
+    /// Whether an administrator may withdraw it: not once an officer has signed. Who submits must not end what officers decide.
+    pub fn check_can_be_withdrawn(&self) -> Result<(), ProposalError> {
+        match &self.state {
+            State::Open if self.signatures.is_empty() => Ok(()),
+            State::Open => Err(ProposalError::Signed),
+            over => Err(ProposalError::Over(over.clone())),
+        }
     }
 
     /// Credits the time since the last tick, if it counts.
@@ -245,7 +258,11 @@ impl Proposal {
     /// Carries it out, once. Returns the record to write in the same commit, and the evidence for the act.
     pub fn carry_out(&self, found: &Circumstances<'_>) -> Result<(Proposal, Decided), ProposalError> {
         match self.standing(found)? {
-            Standing::Due => Ok((self.over(State::CarriedOut), Decided { motion: self.act.motion.clone() })),
+            Standing::Due => {
+                let next = self.over(State::CarriedOut);
+                let decided = Decided { motion: self.act.motion.clone(), next: Box::new(next.clone()) };
+                Ok((next, decided))
+            }
             standing => Err(ProposalError::NotDue(standing)),
         }
     }
@@ -290,6 +307,11 @@ impl Proposal {
         &self.vetoers
     }
 
+    /// The time of its last tick, Unix seconds.
+    pub fn last_tick(&self) -> Option<u64> {
+        self.last.as_ref().map(Tick::wall)
+    }
+
     /// Its state.
     pub fn state(&self) -> &State {
         &self.state
@@ -312,9 +334,8 @@ impl Proposal {
             Class::Vouchless => has_enough.then_some(0),
             Class::Neutral | Class::Loosens => match &self.act.motion {
                 // An emergency does not shorten it. Otherwise an emergency could shorten every later delay, too.
-                Motion::OfficersSet { new, .. } => {
-                    let hours = found.council.delay_hours().max(new.delay_hours());
-                    has_enough.then_some(u64::from(hours) * HOUR)
+                motion @ Motion::OfficersSet { .. } => {
+                    has_enough.then_some(longest_delay(motion, found.council))
                 }
                 _ => found.council.delay_with(signed).map(|hours| u64::from(hours) * HOUR),
             },
@@ -338,7 +359,7 @@ impl Proposal {
         match &self.act {
             act if act.store != found.store => void("it is for another store"),
             act if act.epoch != found.epoch => void("the store was restored after it was written"),
-            act if act.motion.was() != found.in_force => void("its subject was changed after it was written"),
+            act if act.motion.was() != found.in_force => Err(ProposalError::CHANGED),
             _ if self.council != found.council.digest().0 => {
                 void("the officers were changed after it was proposed")
             }
@@ -348,10 +369,24 @@ impl Proposal {
     }
 }
 
+/// Seconds of delay if no emergency shortens it. Another council waits for the longer delay of the two.
+pub fn longest_delay(motion: &Motion, council: &Council) -> u64 {
+    let hours = match motion {
+        Motion::OfficersSet { new, .. } => council.delay_hours().max(new.delay_hours()),
+        _ => council.delay_hours(),
+    };
+    u64::from(hours) * HOUR
+}
+
 /// What an officer signs to veto an act.
 pub fn veto_text(act: &ActText) -> Result<String, TextError> {
     let (digest, store) = (act.digest()?, data_encoding::HEXLOWER.encode(&act.store));
     Ok(format!("{FIRST_LINE_VETO}\nstore {store}\nact {digest}\n"))
+}
+
+/// What a code that vetoes an act is bound to once it is spent.
+pub fn veto_binding(act: &ActText) -> Result<Binding, TextError> {
+    Ok(Sha256::new_with_prefix(LABEL_VETO).chain_update(veto_text(act)?).finalize().into())
 }
 
 /// Checks that there is room for another proposal beside these, and that none of them has the same nonce, since a text is proposed
@@ -367,9 +402,9 @@ pub fn check_room<'a>(
             return Err(ProposalError::Known);
         }
         all += 1;
-        unsigned += usize::from(proposal.state == State::Open && proposal.signatures.is_empty());
+        unsigned += usize::from(proposal.signatures.is_empty());
     }
-    let most = if new.class() == Class::Loosens { MAX_PROPOSALS - KEPT_AT_ONCE } else { MAX_PROPOSALS };
+    let most = if new.class() == Class::Tightens { MAX_PROPOSALS } else { MAX_PROPOSALS - KEPT_AT_ONCE };
     if all >= most || (!signed && unsigned >= MAX_UNSIGNED) { Err(ProposalError::Room) } else { Ok(()) }
 }
 
@@ -434,6 +469,15 @@ pub enum ProposalError {
     /// It is not an officer's signature of this text.
     #[error("the signature {0}")]
     Signature(#[from] SignatureError),
+    /// An administrator cannot withdraw it.
+    #[error("officers have signed this act, so an administrator cannot withdraw it: an officer can veto it")]
+    Signed,
+    /// The store has no officers.
+    #[error("the token has no officers, so nobody needs to sign an act: the security officer does it alone")]
+    NoOfficers,
+    /// No such proposal.
+    #[error("there is no such proposal: it was withdrawn, has expired, or was never made")]
+    Unknown,
     /// The officer has signed already.
     #[error("{0} has signed already, and counts once")]
     Again(Box<OfficerKey>),
@@ -448,7 +492,6 @@ pub enum ProposalError {
         State::CarriedOut => "it was carried out",
         State::VetoedByOfficer(_) => "an officer vetoed it",
         State::VetoedByUser(_) => "a user vetoed it",
-        State::Withdrawn => "it was withdrawn",
         State::Open => "it is still open",
     })]
     Over(State),
@@ -459,6 +502,12 @@ pub enum ProposalError {
         Standing::Due => "the act is due".into(),
     })]
     NotDue(Standing),
+}
+
+impl ProposalError {
+    /// What it is about has changed, or is gone.
+    pub(crate) const CHANGED: ProposalError =
+        ProposalError::Void("its subject was changed after it was written");
 }
 
 #[cfg(test)]

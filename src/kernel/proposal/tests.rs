@@ -202,12 +202,12 @@ fn act_vetoed_any_one_officer_or_user_ends_it_for_good() {
         due.veto_by_officer(&vetoes[OFFICERS - 1], &found).expect("an officer's, who did not sign");
     let by_user = due.veto_by_user(&user("alice", 1), &found).expect("a user of the wallet");
     assert!(matches!(by_officer.state(), State::VetoedByOfficer(_)));
-    for over in [by_officer, by_user, due.withdraw(&found).expect("it is open")] {
+    for over in [by_officer, by_user] {
         let refused = Some(ProposalError::Over(over.state().clone()));
         assert_eq!(over.carry_out(&found).err(), refused);
         assert_eq!(over.sign(&STAGE.acts[LOOSENS].signatures[2], &found).err(), refused);
         assert_eq!(over.credit(&tick(99), &found).err(), refused);
-        assert_eq!(over.withdraw(&found).err(), refused);
+        assert_eq!(over.check_can_be_withdrawn().err(), refused);
     }
     for wrong in [&vetoes[OFFICERS], &STAGE.acts[LOOSENS].signatures[0], &STAGE.acts[COUNCIL].vetoes[0]] {
         assert!(matches!(due.veto_by_officer(wrong, &found), Err(ProposalError::Signature(_))));
@@ -271,8 +271,31 @@ fn there_is_room_for_what_tightens_and_for_what_officers_bring() {
     assert_eq!(room(&of(most, &kept), &loosens, true), Err(ProposalError::Room));
     assert_eq!(room(&of(MAX_PROPOSALS - 1, &kept), &tightens, true), Ok(()));
     assert_eq!(room(&of(MAX_PROPOSALS, &kept), &tightens, true), Err(ProposalError::Room));
-    let withdrawn = loosens.withdraw(&STAGE.found(LOOSENS, start())).expect("it is open");
-    assert_eq!(room(&[withdrawn], &loosens, true), Err(ProposalError::Known), "the same text again");
+    let vouchless = STAGE.propose(VOUCHLESS, start());
+    assert_eq!(room(&of(most, &kept), &vouchless, true), Err(ProposalError::Room));
+    let vetoed = loosens.veto_by_user(&user("bob", 2), &STAGE.found(LOOSENS, start())).expect("it is open");
+    assert_eq!(
+        room(std::slice::from_ref(&vetoed), &loosens, true),
+        Err(ProposalError::Known),
+        "the same text again"
+    );
+    let over = |number| Proposal { act: numbered(number, &[]).act, ..vetoed.clone() };
+    let all: Vec<Proposal> = (0..MAX_UNSIGNED).map(over).collect();
+    let new = numbered(MAX_UNSIGNED, &[]);
+    assert_eq!(
+        room(&all, &new, false),
+        Err(ProposalError::Room),
+        "a veto makes no room for an administrator"
+    );
+}
+
+#[test]
+fn an_administrator_withdraws_only_what_no_officer_has_signed() {
+    let found = STAGE.found(LOOSENS, start());
+    let proposal = STAGE.propose(LOOSENS, start());
+    assert_eq!(proposal.check_can_be_withdrawn(), Ok(()));
+    let signed = proposal.sign(&STAGE.acts[LOOSENS].signatures[0], &found).expect("an officer's");
+    assert_eq!(signed.check_can_be_withdrawn(), Err(ProposalError::Signed));
 }
 
 #[test]
@@ -321,7 +344,7 @@ struct Truth {
     signed: BTreeSet<usize>,
     /// Seconds since enough have signed in which anybody could have objected.
     objectable: u64,
-    /// Whether enough had signed at the tick before, in this run.
+    /// Whether enough had signed, and everybody could object, at the tick before, in this run.
     runs: bool,
     ended: bool,
     carried_out: bool,
@@ -387,8 +410,9 @@ proptest! {
                     next
                 }
                 Step::Withdraw => {
-                    truth.ended |= !was_over;
-                    proposal.withdraw(&found)
+                    let can = truth.signed.is_empty() && !was_over;
+                    prop_assert_eq!(proposal.check_can_be_withdrawn().is_ok(), can);
+                    continue;
                 }
                 Step::Tick { same_run, seconds, ahead, is_open } => {
                     boot += seconds;
@@ -397,7 +421,7 @@ proptest! {
                     if truth.runs && same_run && is_open {
                         truth.objectable += seconds;
                     }
-                    truth.runs = truth.signed.len() >= THRESHOLD;
+                    truth.runs = truth.signed.len() >= THRESHOLD && is_open;
                     proposal.credit(&Tick::new([run; 16], Reading { wall, boot }, is_open), &found)
                 }
                 Step::CarryOut => {

@@ -45,6 +45,11 @@ impl Budget {
         self.charged.iter().filter(|&&at| at.saturating_add(BUDGET_PERIOD) > now).count()
     }
 
+    /// Whether a wrong try was charged at `since` or later.
+    pub fn was_charged_since(&self, since: u64) -> bool {
+        self.charged.iter().any(|at| *at >= since)
+    }
+
     /// Charges a wrong try.
     pub(super) fn charge(&self, now: u64) -> Budget {
         let in_row = self.in_row.saturating_add(1);

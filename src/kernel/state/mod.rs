@@ -41,9 +41,12 @@ pub use pins::{
     MAX_PEERS, OfficerPin, PEER_TRIES, PIN_BUDGET, Peer, PinCharged, PinClosed, PinKnown, PinMatched,
     PinStanding, UserPin, accept_pin, charge_pin, verify_pin,
 };
-pub(crate) use pins::{change_pin, is_so_pin, lose_user_pin, set_user_pin, unlock_user_pin};
-pub use records::{ClockRecord, Epoch, NobodyRecord, TokenRecord, UserRecord, WalletState};
+pub(crate) use pins::{
+    change_pin, is_so_pin, lose_so_pin, lose_user_pin, set_so_pin, set_user_pin, unlock_user_pin,
+};
+pub use records::{ClockRecord, Epoch, NobodyRecord, Retired, TokenRecord, UserRecord, WalletState};
 pub use signable::Signable;
 pub use way::{
-    Claim, Consumed, Declined, Enrolment, Moment, Opened, Outcome, Subject, Untried, confirm, decide,
+    Claim, Consumed, Declined, Enrolment, Moment, Opened, Outcome, Subject, Untried, Veto, confirm, decide,
+    veto,
 };

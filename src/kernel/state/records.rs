@@ -169,6 +169,13 @@ pub struct ClockRecord {
     pub believed: Believed,
 }
 
+/// A label that a wallet or key had, and that nobody may use again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// The label.
+    pub label: String,
+}
+
 /// The tries charged for users that do not exist.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct NobodyRecord {
@@ -225,6 +232,7 @@ impl Stored for UserRecord {
 }
 impl Stored for Epoch {}
 impl Stored for Council {}
+impl Stored for Retired {}
 impl Stored for Freeze {}
 impl Stored for ClockRecord {}
 impl Stored for NobodyRecord {}

@@ -26,6 +26,7 @@ use crate::audit::{Answer, Asked, Event, Fate, TriedCode};
 use crate::binding::Binding;
 use crate::factor::{self, Against, Mark, Spends, SpentOn, Verified};
 use crate::freeze::{self, Frozen};
+use crate::name::UserId;
 use crate::policy::Verdict;
 use crate::receipt::{Batch, Decision, Receipt, Write};
 use crate::record::Versioned;
@@ -156,6 +157,10 @@ impl<S> Consumed<S> {
     pub(crate) fn into_parts(self) -> (S, Zeroizing<[u8; 32]>) {
         (self.asked, self.entropy)
     }
+
+    pub(crate) fn asked(&self) -> &S {
+        &self.asked
+    }
 }
 
 impl<S> Decision<Outcome<S>> {
@@ -252,6 +257,35 @@ pub fn confirm<E: From<Untried>>(
     let entropy = moment.entropy.clone();
     let asked = Asked::Enrolment(act);
     Ok(codes.outcome(Enrolment, asked, writes, answer, entropy, moment.now).in_store_of(authority))
+}
+
+/// The request to end a proposed act, by a user who may.
+pub struct Veto {
+    /// The nonce of the act.
+    pub nonce: [u8; 16],
+    /// The user, by enrolment.
+    pub user: UserId,
+}
+
+/// Decides whether a code that was given to veto an act is right. `binding` names that veto. A freeze stops nobody from vetoing.
+pub fn veto(
+    asked: Veto,
+    claim: Claim,
+    binding: &Binding,
+    moment: Moment<'_>,
+) -> Result<Decision<Outcome<Veto>>, Untried> {
+    let (authority, claims) = (claim.authority(), vec![claim]);
+    let codes = Codes::compare(claims, Thawed(vec![]), Some(binding), moment)?;
+    let repeated = codes.repeated(binding, moment.now);
+    let answer = match (bool::from(codes.all_new()), &repeated) {
+        (true, _) => Answer::Signed,
+        (false, Some(_)) => Answer::Repeated,
+        (false, None) => Answer::WrongCode,
+    };
+    let signed = SpentOn::new(*binding, moment.now, **moment.entropy);
+    let writes = codes.writes(answer, Some(&signed), moment.now);
+    let (facts, entropy) = (Asked::Veto(asked.nonce), moment.entropy.clone());
+    Ok(codes.outcome(asked, facts, writes, answer, entropy, moment.now).in_store_of(authority))
 }
 
 /// Evidence: none of the things that a request needs is frozen, as far as was looked up. The commit makes sure that this still holds:

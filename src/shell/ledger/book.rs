@@ -160,6 +160,11 @@ impl Book {
         self.newest.time
     }
 
+    /// The number of the newest link, and the head after it.
+    pub(super) fn seen(&self) -> (u64, Head) {
+        (self.newest.sequence, self.newest.head)
+    }
+
     pub(super) fn failures(&self) -> Failures {
         self.failures.clone()
     }

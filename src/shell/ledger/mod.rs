@@ -30,9 +30,10 @@ use self::book::{Book, Closed, NewestRecord};
 use self::look::Looks;
 use self::opening::Opened;
 use crate::kernel::anchor::{self, Anchored, Opening, StateError};
+use crate::kernel::audit::Head;
 use crate::kernel::failures::Failures;
 use crate::kernel::receipt::{Batch, Committed};
-use crate::kernel::seal::{DataKey, Kind, RecordKey, Unsealed};
+use crate::kernel::seal::{DataKey, Kind, RecordKey, StoreId, Unsealed};
 use crate::ports::{Anchor, Ledger, LedgerError, LedgerStanding, Pages, Random, Row, Store, View};
 
 /// Sealed rows, one chain, one anchor.
@@ -295,6 +296,14 @@ impl Ledger for SealedLedger {
             Some((sequence, done)) if version > book.durable => self.wait_for(book, sequence, &done),
             _ => book.check_open(),
         }
+    }
+
+    fn store(&self) -> StoreId {
+        *self.key.store()
+    }
+
+    fn newest(&self) -> (u64, Head) {
+        self.book().seen()
     }
 
     fn high_water(&self) -> u64 {

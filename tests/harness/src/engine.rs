@@ -33,7 +33,7 @@ use countersign::kernel::otp::{OtpHash, OtpKeyId};
 use countersign::kernel::psbt::{CheckedPsbt, Surroundings};
 use countersign::kernel::receipt::{Batch, Committed, Content};
 use countersign::kernel::record::{Stored, Versioned};
-use countersign::kernel::seal::{DataKey, Kind, RecordKey, SetHash, Unsealed};
+use countersign::kernel::seal::{DataKey, Kind, RecordKey, SetHash, StoreId, Unsealed};
 use countersign::kernel::wallet::{Chain, Location, Reach, Wallet, WatchOnly};
 use countersign::ports::{Clock, Ledger, LedgerError, Vault};
 pub use countersign::shell::random::SystemRandom;
@@ -390,6 +390,8 @@ pub struct MemoryLedger(Arc<Mutex<MemoryState>>);
 pub struct MemoryState {
     pub records: HashMap<RecordKey, Plain>,
     pub damaged: HashSet<RecordKey>,
+    /// The id that it says it has, if it is another store's.
+    pub store: Option<StoreId>,
     /// Why it answers nothing any more.
     pub closed: Option<String>,
     pub events: Vec<Event>,
@@ -503,6 +505,14 @@ impl Ledger for MemoryLedger {
         state.failures.replay(batch.time, &batch.event);
         state.time = state.time.max(batch.time);
         Ok(Committed::by(&MEMORY_KEY, batch))
+    }
+
+    fn store(&self) -> StoreId {
+        self.state().store.unwrap_or(*MEMORY_KEY.store())
+    }
+
+    fn newest(&self) -> (u64, Head) {
+        (self.state().commits, Head([6; 32]))
     }
 
     fn high_water(&self) -> u64 {

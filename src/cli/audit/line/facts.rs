@@ -2,7 +2,10 @@
 
 mod act;
 
-use countersign::kernel::audit::{Answer, Asked, DigestFacts, Event, Fate, TransactionFacts, TriedCode};
+use countersign::kernel::audit::{
+    Answer, Asked, DigestFacts, Event, Fate, OfficerSignature, ProposalStep, Step, TransactionFacts,
+    TriedCode,
+};
 use countersign::kernel::direction::Direction;
 use countersign::kernel::pin::Role;
 use data_encoding::HEXLOWER;
@@ -74,6 +77,18 @@ pub(super) struct Facts<'a> {
     document_digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     before_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    does: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    officers: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<u32>,
 }
 
 impl<'a> Facts<'a> {
@@ -140,7 +155,34 @@ impl<'a> Facts<'a> {
                 ("digest-refused", Facts { rule: Some(rule), ..Facts::of_users(users).with_digest(digest) })
             }
             Event::Tried { codes, asked, answer } => Facts::of_tried(codes, asked, *answer),
+            Event::Decided(decided) => {
+                let facts = Facts::of_act(&decided.act);
+                let officers = decided.officers.iter().map(|key| HEXLOWER.encode(key)).collect();
+                let nonce = Some(HEXLOWER.encode(&decided.nonce));
+                (decided.act.deed.tag(), Facts { nonce, officers: Some(officers), ..facts })
+            }
+            Event::Proposal(step) => (step.step.tag(), Facts::of_proposal(step)),
+            Event::Ticked(waiting) => ("act-ticked", Facts { waiting: Some(*waiting), ..Facts::default() }),
         }
+    }
+
+    /// What happened to a proposed act.
+    fn of_proposal(ProposalStep { nonce, heading, step }: &'a ProposalStep) -> Facts<'a> {
+        let facts =
+            Facts { nonce: Some(HEXLOWER.encode(nonce)), does: Some(heading.as_str()), ..Facts::default() };
+        match step {
+            Step::Proposed { text, signature } => {
+                let facts = Facts { text: Some(text), ..facts };
+                signature.iter().fold(facts, Facts::signed)
+            }
+            Step::Signed(signature) | Step::VetoedByOfficer(signature) => facts.signed(signature),
+            Step::VetoedByUser { name, .. } => Facts { users: Some(vec![name]), ..facts },
+            Step::Withdrawn => facts,
+        }
+    }
+
+    fn signed(self, OfficerSignature { officer, signature }: &'a OfficerSignature) -> Facts<'a> {
+        Facts { officers: Some(vec![HEXLOWER.encode(officer)]), signature: Some(signature), ..self }
     }
 
     fn of_users(users: &'a [String]) -> Facts<'a> {
@@ -157,9 +199,11 @@ impl<'a> Facts<'a> {
             Asked::Transaction(transaction) => facts.with(transaction),
             Asked::Digest(digest) => facts.with_digest(digest),
             Asked::Enrolment(_) => facts,
+            Asked::Veto(nonce) => Facts { nonce: Some(HEXLOWER.encode(nonce)), ..facts },
         };
         let is_digest = matches!(asked, Asked::Digest(_));
         match answer {
+            Answer::Signed | Answer::Repeated if matches!(asked, Asked::Veto(_)) => ("code-accepted", facts),
             Answer::Signed => (if is_digest { "digest-signed" } else { "countersigned" }, facts),
             Answer::Repeated => (if is_digest { "digest-repeated" } else { "repeated" }, facts),
             Answer::Refused(rule) => {

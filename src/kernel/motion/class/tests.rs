@@ -16,6 +16,10 @@ fn the_class_of_each_act_follows_from_its_documents() {
         classes,
         [
             ("clock-take", Class::Vouchless),
+            ("freeze-all", Class::Tightens),
+            ("freeze-key", Class::Tightens),
+            ("freeze-user", Class::Tightens),
+            ("freeze-wallet", Class::Tightens),
             ("key-set", Class::Loosens),
             ("officers-first", Class::Neutral),
             ("officers-set", Class::Loosens),

@@ -131,6 +131,11 @@ impl OfficerPin {
         self.pin.name()
     }
 
+    /// Whether officers declared it lost, so that nobody can log in with it.
+    pub fn is_lost(&self) -> bool {
+        self.pin.is_of_nobody()
+    }
+
     /// How close the PIN is to its lock for this peer.
     pub fn standing(&self, peer: Peer<'_>, now: Believed) -> PinStanding {
         let row = self.tries.of(peer);
@@ -434,6 +439,24 @@ pub(crate) fn set_user_pin(
 /// it was never set.
 pub(crate) fn lose_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Option<Batch> {
     change_user_pin(token, Deed::PinLost, now, |user| UserPin { closed: Some(Closed::Lost), ..user })
+}
+
+/// Declares the security officer's PIN lost. From here on nobody can log in with it. None if it is lost already.
+pub(crate) fn lose_so_pin(token: &Versioned<TokenRecord>, salt: [u8; 16], now: u64) -> Option<Batch> {
+    (!token.value.so.is_lost()).then(|| {
+        let so = OfficerPin::new(PinRecord::of_nobody(salt));
+        replace_so_pin(token, so, Deed::SoPinLost, now)
+    })
+}
+
+/// Sets the security officer's PIN after it was lost. None if it is not.
+pub(crate) fn set_so_pin(token: &Versioned<TokenRecord>, so: &OfficerPin, now: u64) -> Option<Batch> {
+    token.value.so.is_lost().then(|| replace_so_pin(token, so.clone(), Deed::PinSet(Role::So), now))
+}
+
+fn replace_so_pin(token: &Versioned<TokenRecord>, so: OfficerPin, deed: Deed, now: u64) -> Batch {
+    let record = TokenRecord { so, ..token.value.clone() };
+    Batch::new(vec![token.put(&record)], of_token(deed, Some(&token.value), &record), now)
 }
 
 /// Clears the wrong tries of all peers. The budget of 30 days stays, and so does a declared loss. None if the

@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 
 use super::{MEMORY_KEY, Plain, unsealed};
 use countersign::kernel::anchor::StateError;
-use countersign::kernel::audit::Link;
+use countersign::kernel::audit::{Head, Link};
 use countersign::kernel::failures::Failures;
 use countersign::kernel::receipt::{Batch, Committed, Content};
-use countersign::kernel::seal::{DataKey, Kind, RecordKey, Unsealed};
+use countersign::kernel::seal::{DataKey, Kind, RecordKey, StoreId, Unsealed};
 use countersign::ports::{Anchor, Header, Ledger, LedgerError, Site, Vault};
 use countersign::shell::ledger::{self, SealedLedger};
 use countersign::shell::random::SystemRandom;
@@ -54,6 +54,14 @@ impl Ledger for NoCommit {
             };
         }
         Ok(Committed::by(&MEMORY_KEY, batch))
+    }
+
+    fn store(&self) -> StoreId {
+        *MEMORY_KEY.store()
+    }
+
+    fn newest(&self) -> (u64, Head) {
+        (self.0.lock().expect("not poisoned").0, Head::default())
     }
 
     fn high_water(&self) -> u64 {

@@ -17,6 +17,7 @@ impl<'a> Facts<'a> {
             | Deed::OfficersSet
             | Deed::Frozen(Freezable::Everything)
             | Deed::Thawed(Freezable::Everything) => Facts::default(),
+            Deed::SoPinLost => Facts::of_role(Role::So),
             Deed::PinLost | Deed::PinUnlocked => Facts::of_role(Role::User),
             Deed::PinSet(role) | Deed::PinChanged(role) => Facts::of_role(*role),
             Deed::UserAdded
