@@ -379,6 +379,17 @@ mod tests {
     }
 
     #[test]
+    fn places_that_follow_from_names_are_golden() {
+        let id = |place: RecordKey| (place.kind, hex::encode(place.id));
+        assert_eq!(
+            id(RecordKey::retired("treasury")),
+            (Kind::Retired, "8c8746fe169e419ecdd33874e70a17ea".to_owned())
+        );
+        assert_eq!(id(RecordKey::proposal(&[0x5f; 16])), (Kind::Proposal, "5f".repeat(16)));
+        assert_ne!(RecordKey::retired("alice").id, RecordKey::user("alice").id);
+    }
+
+    #[test]
     fn derived_values_are_golden() {
         assert_eq!(
             hex::encode(key().seal(&PLACE, 5, [1; 12], b"record")),

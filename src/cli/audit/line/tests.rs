@@ -2,7 +2,10 @@
 
 use countersign::kernel::act::document::{DocumentDigest, UserDocument};
 use countersign::kernel::act::{Change, Deed, Document, PolicyChange, RecordedAct};
-use countersign::kernel::audit::{DigestFacts, Head, TransactionFacts};
+use countersign::kernel::audit::{
+    Answer, Asked, DecidedAct, DigestFacts, Fate, Head, OfficerSignature, ProposalStep, Step,
+    TransactionFacts, TriedCode,
+};
 use countersign::kernel::direction::Direction;
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::pin::Role;
@@ -51,6 +54,53 @@ fn facts(event: Event) -> Value {
 fn act(deed: Deed, document: Option<Document>, changes: Vec<Change>) -> Event {
     let before = Some(DocumentDigest([0xcd; 32]));
     Event::Act(Box::new(RecordedAct { deed, id: [1; 16], name: "x".into(), document, before, changes }))
+}
+
+#[test]
+fn what_happens_to_a_proposed_act_is_shown_with_what_officers_signed() {
+    let (nonce, key) = ("05".repeat(16), "06".repeat(32));
+    let signature = || OfficerSignature { officer: [6; 32], signature: "signed".into() };
+    let shown = |step| {
+        let heading = "thaw all".into();
+        facts(Event::Proposal(Box::new(ProposalStep { nonce: [5; 16], heading, step })))
+    };
+    let told = |event: &str, further: Value| {
+        let mut told = json!({ "event": event, "nonce": nonce, "does": "thaw all" });
+        let further = further.as_object().expect("an object").clone();
+        told.as_object_mut().expect("an object").extend(further);
+        told
+    };
+    let proposed = |signature| shown(Step::Proposed { text: "the text".into(), signature });
+    assert_eq!(proposed(None), told("act-proposed", json!({ "text": "the text" })));
+    let by = json!({ "officers": [key], "signature": "signed" });
+    let brought = json!({ "text": "the text", "officers": [key], "signature": "signed" });
+    assert_eq!(proposed(Some(signature())), told("act-proposed", brought));
+    assert_eq!(shown(Step::Signed(signature())), told("act-signed", by.clone()));
+    assert_eq!(shown(Step::VetoedByOfficer(signature())), told("act-vetoed", by));
+    let user = Step::VetoedByUser { name: "alice".into(), enrolment: [1; 16] };
+    assert_eq!(shown(user), told("act-vetoed", json!({ "users": ["alice"] })));
+    assert_eq!(shown(Step::Withdrawn), told("act-withdrawn", json!({})));
+    assert_eq!(facts(Event::Ticked(3)), json!({ "event": "act-ticked", "waiting": 3 }));
+
+    let council = Document::Council("threshold 1\n".into());
+    let digest = council.digest().to_string();
+    let Event::Act(act) = act(Deed::OfficersSet, Some(council), vec![]) else { panic!("an act") };
+    let decided = DecidedAct { act: *act, nonce: [5; 16], officers: vec![[6; 32]] };
+    assert_eq!(
+        facts(Event::Decided(Box::new(decided))),
+        json!({
+            "event": "officers-set", "id": "01".repeat(16), "document": { "officers": { "text": "threshold 1\n" } },
+            "document_digest": digest, "before_digest": "cd".repeat(32), "nonce": nonce, "officers": [key],
+        })
+    );
+    let veto = |fate, answer| {
+        let codes = vec![TriedCode { user: Some("alice".into()), fate }];
+        facts(Event::Tried { codes, asked: Asked::Veto([5; 16]), answer })
+    };
+    let right = json!({ "event": "code-accepted", "users": ["alice"], "nonce": nonce });
+    assert_eq!(veto(Fate::Spent, Answer::Signed), right);
+    let wrong = json!({ "event": "code-refused", "users": ["alice"], "wrong": ["alice"], "codes": 1, "nonce": nonce });
+    assert_eq!(veto(Fate::Wrong, Answer::WrongCode), wrong);
 }
 
 #[test]
