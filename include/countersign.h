@@ -85,6 +85,22 @@
  * signs nothing and checks no code, whatever the attribute of the wallet, key or user says. */
 #define CKH_COUNTERSIGN_FREEZE          0xC3530002UL
 
+/* Officers ------------------------------------------------------------------------------------
+ * Where a token has officers, an administrator alone cannot do what lets coins move more easily. Such a call is refused with
+ * CKR_COUNTERSIGN_NEEDS_OFFICERS. */
+
+/* The class of one token object, which everybody sees without a login, in a search for this class: the officers. */
+#define CKO_COUNTERSIGN_OFFICERS        0xC3530001UL
+/* UTF-8: the officers, how many of them must sign, and how long an act then waits, one value a line. Empty if there are none. The SO
+ * sets it while it is empty; after that, only officers change it. */
+#define CKA_COUNTERSIGN_COUNCIL         0xC3530150UL
+
+/* Classes of acts. An act is what its loosest part is. */
+#define CS_ACT_TIGHTENS                 0x101UL /* it allows nothing that was not allowed before */
+#define CS_ACT_NEUTRAL                  0x102UL /* it allows nothing more with what is there */
+#define CS_ACT_LOOSENS                  0x103UL /* it allows more, or may */
+#define CS_ACT_VOUCHLESS                0x104UL /* it settles what everything else is measured by */
+
 /* The backends' PIN (CKO_HW_FEATURE) ---------------------------------------------------------
  * An object that only the SO sees, and that exists once the PIN is set. It has the attributes below and two from above:
  * CKA_COUNTERSIGN_LOCKED, true if the PIN is locked for some peer or for all, which the SO sets to CK_FALSE to give every peer
@@ -114,6 +130,8 @@
 /* An administrator froze the wallet or key, a user whose code came with the request, or everything. The module checked no code and
  * spent nothing. One frozen user refuses a request with several codes. ulDeviceError is CS_RULE_FROZEN. */
 #define CKR_COUNTERSIGN_FROZEN          0xC3530005UL
+/* Officers must sign this, and nothing was changed. ulDeviceError is the class: CS_ACT_LOOSENS or CS_ACT_VOUCHLESS. */
+#define CKR_COUNTERSIGN_NEEDS_OFFICERS  0xC3530006UL
 
 /* Rules ------------------------------------------------------------------------------------- */
 

@@ -109,6 +109,7 @@ pub(crate) fn rv_name(rv: &RvError) -> String {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE) => "CKR_COUNTERSIGN_STATE".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => "CKR_COUNTERSIGN_CLOCK".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_FROZEN) => "CKR_COUNTERSIGN_FROZEN".into(),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_NEEDS_OFFICERS) => "CKR_COUNTERSIGN_NEEDS_OFFICERS".into(),
         named => countersign::shell::backing::rv_name(named),
     }
 }

@@ -11,6 +11,8 @@ use crate::error::{CommandError, During, FAILED};
 use crate::meaning::Act;
 use crate::module::Module;
 use crate::names;
+use crate::officers;
+use crate::officers::council::CouncilOptions;
 use crate::output::Report;
 use crate::secret::{Ask, Origin, SO_PIN, Secret, USER_PIN};
 
@@ -18,7 +20,7 @@ use crate::secret::{Ask, Origin, SO_PIN, Secret, USER_PIN};
 ///
 /// The SO administers users and wallets and never signs. The user role is the backend's: it signs, with a code from one of the
 /// wallet's users. A token is initialised once, and never wiped. If the command was interrupted after it set the SO PIN, run it
-/// again to set the user PIN.
+/// again to set the user PIN. With --officer, officers decide from the beginning what lets coins move more easily.
 #[derive(Args)]
 pub(crate) struct Init {
     /// The token's label, 1 to 32 bytes
@@ -30,10 +32,13 @@ pub(crate) struct Init {
     /// Read the user PIN from this file (else COUNTERSIGN_USER_PIN, else a prompt)
     #[arg(long, value_name = "FILE")]
     user_pin_file: Option<PathBuf>,
+    #[command(flatten)]
+    council: CouncilOptions,
 }
 
 impl Init {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
+        let council = self.council.council()?;
         let module = Module::open(global)?;
         let token = module.token()?;
         let so_pin = match (token.token_initialized(), token.user_pin_initialized()) {
@@ -49,15 +54,25 @@ impl Init {
             module.init_token(&so_pin, &self.label)?;
         }
         let session = module.session_with_so_pin(&so_pin)?;
+        // Before the user PIN: if this fails, the command can be run again.
+        if let Some(council) = &council
+            && officers::read(&session)?.as_ref() != Some(council)
+        {
+            officers::set(&session, council)?;
+        }
         session.init_pin(&AuthPin::from(user_pin.as_str())).during(Act::InitUserPin)?;
         drop(session);
         let token = module.token()?;
         Ok(Report::new(
             format!(
-                "Token {} is initialised. The SO PIN and the user PIN are set.\n",
-                names::printable(token.label())
+                "Token {} is initialised. The SO PIN and the user PIN are set{}.\n",
+                names::printable(token.label()),
+                if council.is_some() { ", and officers decide what loosens" } else { "" }
             ),
-            json!({ "token": { "label": token.label(), "serial": token.serial_number() } }),
+            json!({
+                "token": { "label": token.label(), "serial": token.serial_number() },
+                "council": council.as_ref().map(officers::to_json),
+            }),
         )
         .note("next: countersign user add NAME"))
     }

@@ -33,6 +33,7 @@ mod names;
 mod new_file;
 mod next_step;
 mod officer;
+mod officers;
 mod output;
 mod paste;
 mod pin;
@@ -120,6 +121,8 @@ enum Verb {
     #[command(subcommand)]
     Clock(clock::Clock),
     #[command(subcommand)]
+    Officers(officers::Officers),
+    #[command(subcommand)]
     Act(act::Act),
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -157,6 +160,7 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Freeze(verb) => verb.run(&cli.global),
         Verb::Thaw(verb) => verb.run(&cli.global),
         Verb::Clock(verb) => verb.run(&cli.global),
+        Verb::Officers(verb) => verb.run(&cli.global),
         Verb::Act(verb) => verb.run(&cli.global),
         Verb::Audit(verb) => verb.run(&cli.global),
         Verb::State(verb) => verb.run(&cli.global),

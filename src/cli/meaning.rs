@@ -50,6 +50,8 @@ pub(crate) enum Act<'a> {
     FreezeAll,
     /// Accepting the clock.
     SetClock,
+    /// Setting the officers.
+    SetOfficers,
 }
 
 /// Stands for the module's own line about the answer, which says more than a number.
@@ -77,7 +79,7 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&
         Act::CreateWallet(label) | Act::SetWallet(label) => of_administration(rv, "wallet", label),
         Act::CreateKey(label) | Act::SetKey(label) => of_administration(rv, "key", label),
         Act::SetClock => of_the_clock(rv),
-        Act::ChangeUserPin | Act::FreezeAll | Act::Read => None,
+        Act::ChangeUserPin | Act::FreezeAll | Act::SetOfficers | Act::Read => None,
     };
     let (what, next) = special.or_else(|| of_any_call(rv)).unwrap_or_else(|| {
         (
@@ -351,6 +353,10 @@ fn of_any_call(rv: &RvError) -> Words {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_FROZEN) => words(
             format!("something that this needs is frozen; the module spent nothing{WHERE}"),
             "ask the administrator why; only the SO can thaw it (countersign thaw --help)",
+        ),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_NEEDS_OFFICERS) => words(
+            "an administrator alone cannot do this: officers must sign it, and nothing was changed",
+            "\"countersign officers show\" says who they are; an act that tightens needs none of them",
         ),
         RvError::DeviceRemoved => words(
             format!("the boundary was lost, or it did not answer in time{WHY}"),

@@ -4,7 +4,7 @@ use cryptoki_sys::*;
 
 use super::application::{Application, Session};
 use super::ration;
-use super::rv::{Answer, Rv};
+use super::rv::{Answer, Refusal, Rv};
 use crate::admin::{Act, Administrator, Done};
 use crate::engine::{Engine, EngineError};
 
@@ -22,7 +22,7 @@ impl Administration<'_> {
     }
 
     /// The same for an act that returns nothing. A change to the value that is there already is no act.
-    pub(super) fn change(&self, act: Act) -> Answer {
+    pub(super) fn change(&self, act: Act) -> Result<(), Refusal> {
         take_ration(&act)?;
         match self.engine.perform(self.administrator.approve(act)) {
             Ok(_) | Err(EngineError::StandsAlready) => Ok(()),

@@ -1,6 +1,6 @@
 //! The calls of one application, each handed to the file of its chapter.
 
-use cryptoki_sys::{CK_ULONG, CKF_MESSAGE_SIGN, CKF_SIGN, CKF_VERIFY};
+use cryptoki_sys::{CKF_MESSAGE_SIGN, CKF_SIGN, CKF_VERIFY};
 
 use super::application::{Application, SLOT};
 use super::reply::Reply;
@@ -35,8 +35,7 @@ impl Application {
             Request::CloseAllSessions { slot } => done(self.close_all(slot))?,
             Request::SessionInfo { session } => Reply::Session(self.session_info(session)?.0),
             Request::SessionInfoAndRule { session } => {
-                let (session, refused_by) = self.session_info(session)?;
-                let rule = refused_by.map_or(0, |rule| CK_ULONG::from(rule.number()));
+                let (session, rule) = self.session_info(session)?;
                 Reply::SessionAndRule { session, rule }
             }
             Request::Login { session, user_type, user, pin } => {

@@ -52,7 +52,7 @@ impl Application {
             if session.message_signing.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
-            session.refused_by = None;
+            session.device_error = 0;
             self.require_user()?;
             if mechanism == CKM_ECDSA {
                 // Its messages have no parameter, so none could have a code.
@@ -81,16 +81,16 @@ impl Application {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
             // The rule that refused the message before does not concern this one.
-            let refused_by = &mut session.refused_by;
-            *refused_by = None;
+            let device_error = &mut session.device_error;
+            *device_error = 0;
             let approvals = approvals_of(parameter)?;
             let mut data = data?;
             let (asked, bound) = (operation.key.read(&mut data.0, &self.engine))
-                .map_err(|error| Refusal::from(error).note(refused_by))?;
+                .map_err(|error| Refusal::from(error).note(device_error))?;
             if !room.fits(bound) {
                 return Ok(Filled::Length(bound as u64));
             }
-            self.sign_asked(asked, approvals).map_err(|refusal| refusal.note(refused_by))
+            self.sign_asked(asked, approvals).map_err(|refusal| refusal.note(device_error))
         })
     }
 
@@ -101,7 +101,7 @@ impl Application {
             if operation.message.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
-            session.refused_by = None;
+            session.device_error = 0;
             let approvals = approvals_of(parameter)?;
             operation.message = Some(Message { approvals, parts: Parts::new(&self.totals) });
             Ok(())
@@ -132,9 +132,9 @@ impl Application {
                 operation.message = Some(message);
                 return Ok(None);
             };
-            let refused_by = &mut session.refused_by;
+            let device_error = &mut session.device_error;
             let (asked, bound) = (operation.key.read(&mut message.parts.data, &self.engine))
-                .map_err(|error| Refusal::from(error).note(refused_by))?;
+                .map_err(|error| Refusal::from(error).note(device_error))?;
             if !room.fits(bound) {
                 // The caller will make the call again with this part.
                 message.parts.data = asked.into_data();
@@ -144,7 +144,7 @@ impl Application {
             }
             // The parts count as pending until the answer exists.
             let Message { approvals, parts: _parts } = message;
-            self.sign_asked(asked, approvals).map(Some).map_err(|refusal| refusal.note(refused_by))
+            self.sign_asked(asked, approvals).map(Some).map_err(|refusal| refusal.note(device_error))
         })
     }
 

@@ -2,11 +2,11 @@
 
 use cryptoki_sys::*;
 
+use super::attributes::class_number;
 use super::ration;
 use super::vendor::*;
 use crate::engine::EngineError;
 use crate::kernel::psbt::PsbtError;
-use crate::kernel::rule::Rule;
 use crate::open::OpenError;
 use crate::ports::LedgerError;
 
@@ -17,29 +17,38 @@ pub(super) struct Rv(pub(super) CK_RV);
 /// The result of every call.
 pub(super) type Answer<T = ()> = Result<T, Rv>;
 
-/// The reason why nothing was signed: the answer, and the rule that refused, if there is one.
+/// The reason why nothing was signed or changed: the answer, and the number of what refused, if it has one.
 pub(super) struct Refusal {
     rv: Rv,
-    rule: Option<Rule>,
+    number: CK_ULONG,
 }
 
 impl Refusal {
-    /// The answer. Records the rule for `C_GetSessionInfo`.
-    pub(super) fn note(self, refused_by: &mut Option<Rule>) -> Rv {
-        *refused_by = self.rule;
+    /// The answer. Records the number for `C_GetSessionInfo`.
+    pub(super) fn note(self, device_error: &mut CK_ULONG) -> Rv {
+        *device_error = self.number;
         self.rv
     }
 }
 
 impl From<Rv> for Refusal {
     fn from(rv: Rv) -> Refusal {
-        Refusal { rv, rule: None }
+        Refusal { rv, number: 0 }
     }
 }
 
 impl From<EngineError> for Refusal {
     fn from(error: EngineError) -> Refusal {
-        Refusal { rule: error.rule(), rv: error.into() }
+        Refusal { number: number_of(&error), rv: error.into() }
+    }
+}
+
+/// `ulDeviceError`: the number of the rule, of the class of an act, or of the reason why an act is not accepted. No other failure has
+/// one, not even a refused code.
+fn number_of(error: &EngineError) -> CK_ULONG {
+    match error {
+        EngineError::NeedsOfficers(class) => class_number(*class),
+        error => error.rule().map_or(0, |rule| rule.number().into()),
     }
 }
 
@@ -54,7 +63,7 @@ impl From<EngineError> for Rv {
             EngineError::Frozen(_) => CKR_COUNTERSIGN_FROZEN,
             // Whoever asks for it has it: `administration` says so.
             EngineError::StandsAlready => CKR_FUNCTION_FAILED,
-            EngineError::NeedsOfficers(_) => CKR_ACTION_PROHIBITED,
+            EngineError::NeedsOfficers(_) => CKR_COUNTERSIGN_NEEDS_OFFICERS,
             EngineError::Clock(_) => CKR_COUNTERSIGN_CLOCK,
             EngineError::Approval(_) => CKR_MECHANISM_PARAM_INVALID,
             EngineError::Psbt(psbt) => psbt_rv(psbt),

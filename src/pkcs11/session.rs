@@ -8,7 +8,6 @@ use super::rv::{Answer, Rv};
 use super::slot_token::check_slot;
 use crate::kernel::approval::Approval;
 use crate::kernel::pin::Role;
-use crate::kernel::rule::Rule;
 
 impl Application {
     /// `C_OpenSession`.
@@ -34,9 +33,9 @@ impl Application {
     }
 
     /// `C_GetSessionInfo`.
-    pub(super) fn session_info(&self, session: CK_SESSION_HANDLE) -> Answer<(SessionInfo, Option<Rule>)> {
-        let (read_write, refused_by) =
-            self.with_session(session, |session| Ok((session.read_write, session.refused_by)))?;
+    pub(super) fn session_info(&self, session: CK_SESSION_HANDLE) -> Answer<(SessionInfo, CK_ULONG)> {
+        let (read_write, device_error) =
+            self.with_session(session, |session| Ok((session.read_write, session.device_error)))?;
         let (state, flags) = match (read_write, self.role()) {
             (false, None | Some(Role::So)) => (CKS_RO_PUBLIC_SESSION, 0),
             (false, Some(Role::User)) => (CKS_RO_USER_FUNCTIONS, 0),
@@ -44,7 +43,7 @@ impl Application {
             (true, Some(Role::User)) => (CKS_RW_USER_FUNCTIONS, CKF_RW_SESSION),
             (true, Some(Role::So)) => (CKS_RW_SO_FUNCTIONS, CKF_RW_SESSION),
         };
-        Ok((SessionInfo { state, flags: flags | CKF_SERIAL_SESSION }, refused_by))
+        Ok((SessionInfo { state, flags: flags | CKF_SERIAL_SESSION }, device_error))
     }
 
     /// `C_Login`, and `C_LoginUser` if `user` is given.

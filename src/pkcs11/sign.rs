@@ -182,7 +182,7 @@ impl Application {
             if session.signing.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
-            session.refused_by = None;
+            session.device_error = 0;
             self.require_user()?;
             let key = self.signing_key(mechanism, key)?;
             let code_source = match (mechanism, &parameter[..]) {
@@ -299,16 +299,16 @@ impl Application {
     /// Answers a length query, which leaves the operation active, or ends the operation and signs.
     fn finish(&self, session: &mut Session, data: &mut Vec<u8>, room: Room) -> Answer<Filled> {
         let signing = session.signing.take().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
-        let refused_by = &mut session.refused_by;
-        let (asked, bound) =
-            (signing.key.read(data, &self.engine)).map_err(|error| Refusal::from(error).note(refused_by))?;
+        let device_error = &mut session.device_error;
+        let (asked, bound) = (signing.key.read(data, &self.engine))
+            .map_err(|error| Refusal::from(error).note(device_error))?;
         if !room.fits(bound) {
             *data = asked.into_data();
             session.signing = Some(signing);
             return Ok(Filled::Length(bound as u64));
         }
         self.sign_asked(asked, signing.code_source.into_approvals())
-            .map_err(|refusal| refusal.note(refused_by))
+            .map_err(|refusal| refusal.note(device_error))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The vendor numbers of `include/countersign.h`. The header is their source, and a test compares them.
 
-use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_HW_FEATURE_TYPE, CK_MECHANISM_TYPE, CK_RV};
+use cryptoki_sys::{
+    CK_ATTRIBUTE_TYPE, CK_HW_FEATURE_TYPE, CK_MECHANISM_TYPE, CK_OBJECT_CLASS, CK_RV, CK_ULONG,
+};
 
 /// `C_Sign*`: data = a PSBT (BIP 174), result = the same PSBT with our signatures added.
 pub const CKM_COUNTERSIGN_PSBT: CK_MECHANISM_TYPE = 0xC353_0001;
@@ -55,6 +57,11 @@ pub const CKA_COUNTERSIGN_FROZEN: CK_ATTRIBUTE_TYPE = 0xC353_0140;
 /// The freeze of everything, as a hardware feature.
 pub const CKH_COUNTERSIGN_FREEZE: CK_HW_FEATURE_TYPE = 0xC353_0002;
 
+/// The class of the officers.
+pub const CKO_COUNTERSIGN_OFFICERS: CK_OBJECT_CLASS = 0xC353_0001;
+/// UTF-8: the officers, how many of them must sign, and how long an act then waits. Empty if there are none.
+pub const CKA_COUNTERSIGN_COUNCIL: CK_ATTRIBUTE_TYPE = 0xC353_0150;
+
 /// The backends' PIN, as a hardware feature.
 pub const CKH_COUNTERSIGN_USER_PIN: CK_HW_FEATURE_TYPE = 0xC353_0001;
 /// `CK_BBOOL`: the backends' PIN is declared lost.
@@ -72,16 +79,32 @@ pub const CKR_COUNTERSIGN_STATE: CK_RV = 0xC353_0003;
 pub const CKR_COUNTERSIGN_CLOCK: CK_RV = 0xC353_0004;
 /// Something that the request needs is frozen.
 pub const CKR_COUNTERSIGN_FROZEN: CK_RV = 0xC353_0005;
+/// Officers must sign this.
+pub const CKR_COUNTERSIGN_NEEDS_OFFICERS: CK_RV = 0xC353_0006;
+
+/// An act that tightens.
+pub const CS_ACT_TIGHTENS: CK_ULONG = 0x101;
+/// A neutral act.
+pub const CS_ACT_NEUTRAL: CK_ULONG = 0x102;
+/// An act that loosens.
+pub const CS_ACT_LOOSENS: CK_ULONG = 0x103;
+/// An act that nothing is left to vouch for.
+pub const CS_ACT_VOUCHLESS: CK_ULONG = 0x104;
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    /// The names begin so. The rules, which have names of their own form, are compared elsewhere.
+    const BEGINNINGS: [&str; 2] = ["CK", "CS_ACT_"];
+
     fn defines(text: &str) -> BTreeMap<&str, u64> {
         text.lines()
-            .filter_map(|line| line.strip_prefix("#define CK")?.split_once(' '))
+            .filter_map(|line| line.strip_prefix("#define ")?.split_once(' '))
+            .filter(|(name, _)| BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)))
             .map(|(name, value)| {
-                let value = value.trim().strip_prefix("0x").expect("hex").trim_end_matches("UL");
+                let value = value.trim().strip_prefix("0x").expect("hex");
+                let (value, _) = value.split_once("UL").expect("a CK_ULONG");
                 (name, u64::from_str_radix(value, 16).expect("hex"))
             })
             .collect()
@@ -89,7 +112,7 @@ mod tests {
 
     fn constants(text: &str) -> BTreeMap<&str, u64> {
         text.lines()
-            .filter_map(|line| line.strip_prefix("pub const CK")?.split_once(": "))
+            .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": "))
             .map(|(name, rest)| {
                 let (_, value) = rest.split_once("= 0x").expect("hex");
                 (name, u64::from_str_radix(&value.trim_end_matches(';').replace('_', ""), 16).expect("hex"))
@@ -100,7 +123,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 32);
+        assert_eq!(header.len(), 39);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

@@ -72,7 +72,7 @@ impl Application {
             if session.verifying.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
-            session.refused_by = None;
+            session.device_error = 0;
             let key = self.verifying_key(mechanism, key)?;
             if !parameter.is_empty() {
                 return Err(Rv(CKR_MECHANISM_PARAM_INVALID));

@@ -4,6 +4,7 @@ mod act;
 mod command_line;
 mod documents;
 mod linked;
+mod officers;
 mod package;
 mod rooms;
 mod scripts;

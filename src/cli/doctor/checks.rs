@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use countersign::kernel::officer::Council;
 use countersign::paths::with_suffix;
 use countersign::remote::stream::user_id;
 use countersign::shell::config::{Config, ConnectAddress, EngineConfig, PinSource, UserName};
@@ -22,6 +23,7 @@ use crate::clock::Shown;
 use crate::error::CommandError;
 use crate::inside::{Inside, explain};
 use crate::module::{self, Module};
+use crate::officers;
 
 /// One check.
 pub(super) struct Check {
@@ -51,6 +53,28 @@ pub(super) struct Facts {
     pub(super) apart: bool,
     /// The configuration is for `countersign serve`.
     pub(super) serves: bool,
+    /// Whether there are officers. None if the module does not say.
+    pub(super) officers: Option<bool>,
+}
+
+/// Who decides beside the administrator.
+fn of_officers(council: Option<&Council>) -> Check {
+    let (state, finding, next) = match council {
+        None => (
+            State::Noted,
+            "none: an administrator decides everything alone".into(),
+            Some("let the SO set the first ones: countersign officers set --help".into()),
+        ),
+        Some(council) => {
+            let (needed, all) = (council.officers().threshold(), council.officers().keys().len());
+            (
+                State::Good,
+                format!("{needed} of {all} sign what loosens; it then waits {} hours", council.delay_hours()),
+                None,
+            )
+        }
+    };
+    Check { subject: "officers", state, finding, next }
 }
 
 /// Makes all checks, in the order in which the module needs things.
@@ -103,6 +127,13 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
                 if let Ok(session) = module.open_session() {
                     clock_refusal = Shown::read(&session).map(|clock| clock.refusal).unwrap_or_default();
                     checks.push(freezes::check(&session).unwrap_or_else(|error| failed("frozen", error)));
+                    match officers::read(&session) {
+                        Ok(council) => {
+                            facts.officers = Some(council.is_some());
+                            checks.push(of_officers(council.as_ref()));
+                        }
+                        Err(error) => checks.push(failed("officers", error)),
+                    }
                 }
             }
             // The process that serves it holds the store, as it should.

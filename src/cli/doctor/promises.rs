@@ -98,12 +98,17 @@ fn caller(facts: &Facts) -> Promise {
 }
 
 fn administrator(facts: &Facts) -> Promise {
+    let promise = "One administrator alone cannot have a transaction signed.";
+    if facts.officers == Some(true) {
+        let why = "officers must sign what adds users, lifts a limit, thaws or changes the officers; the engine holds each act against that. Not against somebody who controls the machine of the engine, and not against an administrator who copies the QR code while a user enrols";
+        return Promise { promise, held: Some(true), why };
+    }
     let why = if facts.connected || facts.serves {
         "whoever has the SO PIN can enrol a user of their own, put that user into a wallet and lift its policy; whoever also has the user PIN and may use the backends' door then signs. An administrator gets that PIN only by declaring the old one lost, which logs every backend out. The audit records each step"
     } else {
         "whoever has the SO PIN can enrol a user of their own, put that user into a wallet and lift its policy. There is no door here to keep them from being the backend as well, once they have declared the user PIN lost. The audit records each step"
     };
-    Promise { promise: "One administrator alone cannot have a transaction signed.", held: Some(false), why }
+    Promise { promise, held: Some(false), why }
 }
 
 fn backing_token(facts: &Facts) -> Promise {
@@ -253,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn no_configuration_stops_a_single_administrator_and_the_reason_names_the_present_doors() {
+    fn only_officers_stop_a_single_administrator_and_else_the_reason_names_the_present_doors() {
         let words = "One administrator alone";
         let why = |facts: &Facts| {
             let promises = all(facts);
@@ -266,6 +271,10 @@ mod tests {
         }
         assert!(why(&client).contains("backends' door") && why(&boundary).contains("backends' door"));
         assert!(why(&Facts::default()).contains("no door"));
+        let none = Facts { module_works: true, serves: true, officers: Some(false), ..Facts::default() };
+        assert_eq!((held(&none, words), why(&none)), (Some(false), why(&boundary)));
+        let with = Facts { officers: Some(true), ..none };
+        assert!(held(&with, words) == Some(true) && why(&with).contains("QR code"));
     }
 
     #[test]

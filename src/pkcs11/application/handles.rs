@@ -30,6 +30,8 @@ pub(in crate::pkcs11) enum Object {
     UserPin,
     /// The freeze of everything.
     Freeze,
+    /// The officers.
+    Officers,
     /// The profile that the token conforms to.
     Profile,
     /// An object that the application made itself.
@@ -41,7 +43,11 @@ impl Object {
     pub(in crate::pkcs11) fn is_private(&self) -> bool {
         match self {
             Object::User { .. } | Object::Key(_, Side::Private, _) | Object::UserPin => true,
-            Object::Key(_, Side::Public, _) | Object::Clock | Object::Freeze | Object::Profile => false,
+            Object::Key(_, Side::Public, _)
+            | Object::Clock
+            | Object::Freeze
+            | Object::Officers
+            | Object::Profile => false,
             Object::Session { is_private, .. } => *is_private,
         }
     }
@@ -91,7 +97,12 @@ impl Application {
             }
             Object::Session { number, .. } => self.session_object(*number).is_some(),
             // Never destroyed.
-            Object::Key(..) | Object::Clock | Object::UserPin | Object::Freeze | Object::Profile => true,
+            Object::Key(..)
+            | Object::Clock
+            | Object::UserPin
+            | Object::Freeze
+            | Object::Officers
+            | Object::Profile => true,
         };
         if !is_there {
             self.forget_object(&object);

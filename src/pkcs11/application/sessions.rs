@@ -12,7 +12,6 @@ use crate::admin::Login;
 use crate::cores;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::pin::Role;
-use crate::kernel::rule::Rule;
 use crate::pkcs11::message_sign::MessageSigning;
 use crate::pkcs11::object::Finding;
 use crate::pkcs11::rv::{Answer, Rv};
@@ -32,8 +31,9 @@ pub(in crate::pkcs11) struct Session {
     pub(in crate::pkcs11) signing: Option<Signing>,
     pub(in crate::pkcs11) message_signing: Option<MessageSigning>,
     pub(in crate::pkcs11) verifying: Option<Verifying>,
-    /// The rule that refused the last transaction (`ulDeviceError`). Beginning an operation or a message clears it.
-    pub(in crate::pkcs11) refused_by: Option<Rule>,
+    /// The number of what refused the last transaction or act (`ulDeviceError`), else 0. Beginning an operation, a message or an act
+    /// clears it.
+    pub(in crate::pkcs11) device_error: CK_ULONG,
     /// Enrolments made in this session whose URI nobody has read yet.
     pub(in crate::pkcs11) enrolments: HashMap<OtpKeyId, Zeroizing<String>>,
 }

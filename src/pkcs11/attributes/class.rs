@@ -21,6 +21,8 @@ pub(in crate::pkcs11) enum Class {
     UserPin,
     /// The freeze of everything.
     Freeze,
+    /// The officers.
+    Officers,
     /// A profile that the token conforms to.
     Profile,
     /// A data object of a session.
@@ -47,7 +49,7 @@ pub(in crate::pkcs11) enum Side {
 
 impl Class {
     /// All of them.
-    const ALL: [Class; 11] = [
+    const ALL: [Class; 12] = [
         Class::OtpKey,
         Class::Key(KeyKind::Wallet, Side::Public),
         Class::Key(KeyKind::Wallet, Side::Private),
@@ -56,6 +58,7 @@ impl Class {
         Class::Clock,
         Class::UserPin,
         Class::Freeze,
+        Class::Officers,
         Class::Profile,
         Class::Data,
         Class::PublicKey,
@@ -101,6 +104,7 @@ impl Class {
             Class::Clock => &[OBJECT, CLOCK],
             Class::UserPin => &[OBJECT, USER_PIN],
             Class::Freeze => &[OBJECT, FREEZE],
+            Class::Officers => &[OBJECT, STORAGE, OFFICERS],
             Class::Profile => &[OBJECT, STORAGE, PROFILE],
             Class::Data => &[OBJECT, STORAGE, DATA],
             Class::PublicKey => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY],
@@ -125,6 +129,8 @@ const USER_PIN: Table = &[
 ];
 /// `include/countersign.h`, "Freezes".
 const FREEZE: Table = &[CKA_HW_FEATURE_TYPE, CKA_COUNTERSIGN_FROZEN];
+/// `include/countersign.h`, "Officers' acts".
+const OFFICERS: Table = &[CKA_COUNTERSIGN_COUNCIL];
 /// Section 4.5.
 const DATA: Table = &[CKA_APPLICATION, CKA_OBJECT_ID, CKA_VALUE];
 /// Section 4.8.

@@ -8,10 +8,11 @@ use super::super::digest_key::digest_key_change;
 use super::super::key_pair;
 use super::super::request::TemplateEntry;
 use super::super::rv::{Answer, Rv};
-use super::super::template::{bool_value, each_once};
+use super::super::template::{bool_value, each_once, text};
 use super::super::vendor::*;
 use super::super::wallet::wallet_change;
 use crate::admin::{Act, Target, UserId};
+use crate::kernel::officer::Council;
 use crate::kernel::utc;
 
 impl Application {
@@ -23,6 +24,7 @@ impl Application {
         template: &[TemplateEntry],
     ) -> Answer {
         self.with_session(session, |session| {
+            session.device_error = 0;
             let object = self.object_of(object)?;
             match &object {
                 Object::Profile => Err(Rv(CKR_ACTION_PROHIBITED)),
@@ -35,7 +37,9 @@ impl Application {
                 _ => {
                     let administration = self.administration(session)?;
                     match change_of(&object, &each_once(template)?)? {
-                        Some(act) => administration.change(act),
+                        Some(act) => administration
+                            .change(act)
+                            .map_err(|refusal| refusal.note(&mut session.device_error)),
                         None => Ok(()),
                     }
                 }
@@ -56,6 +60,7 @@ fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
         }
         Object::Clock => return Ok(clock_change(template)?.map(Act::TakeClock)),
         Object::UserPin => return pin_change(template),
+        Object::Officers => return officers_change(template),
         // Nothing else can be set of it.
         Object::Freeze => {
             return template.first().map_or(Ok(None), |entry| Err(Class::Freeze.refusal(entry.kind)));
@@ -78,7 +83,9 @@ fn freeze_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
         Object::Freeze => Target::Everything,
         Object::User { name, key_id } => Target::User(UserId { name: name.clone(), key: *key_id }),
         Object::Key(kind, _, id) => key_pair::target(*kind, *id),
-        Object::Clock | Object::UserPin | Object::Profile | Object::Session { .. } => return Ok(None),
+        Object::Clock | Object::UserPin | Object::Officers | Object::Profile | Object::Session { .. } => {
+            return Ok(None);
+        }
     };
     match template {
         [TemplateEntry { kind: CKA_COUNTERSIGN_FROZEN, value }] => {
@@ -110,6 +117,21 @@ fn clock_change(template: &[&TemplateEntry]) -> Answer<Option<u64>> {
         }
     }
     Ok(time)
+}
+
+/// The one attribute of the officers that can be set.
+fn officers_change(template: &[&TemplateEntry]) -> Answer<Option<Act>> {
+    let mut change = None;
+    for TemplateEntry { kind, value } in template {
+        match *kind {
+            CKA_COUNTERSIGN_COUNCIL => {
+                let council = Council::parse(&text(value)?).ok_or(Rv(CKR_ATTRIBUTE_VALUE_INVALID))?;
+                change = Some(Act::SetOfficers(Box::new(council)));
+            }
+            other => return Err(Class::Officers.refusal(other)),
+        }
+    }
+    Ok(change)
 }
 
 /// The attributes of the backends' PIN that can be set: `CKA_COUNTERSIGN_LOCKED`, to false, or

@@ -10,6 +10,7 @@ use super::super::attributes::{KeyKind, Side, ulong};
 use super::super::reply::Found;
 use super::super::request::TemplateEntry;
 use super::super::rv::{Answer, Rv};
+use super::super::vendor::*;
 use super::Loaded;
 use crate::kernel::key::KeyTerms;
 
@@ -63,7 +64,7 @@ impl Application {
             if session.finding.is_some() {
                 return Err(Rv(CKR_OPERATION_ACTIVE));
             }
-            session.refused_by = None;
+            session.device_error = 0;
             let mut found = Vec::new();
             let mut consider = |object: Object, loaded: &Loaded| -> Answer {
                 if self.matches(loaded, template)? {
@@ -123,12 +124,16 @@ impl Application {
     /// The visible objects that can match, without users.
     fn candidates(&self, template: &[TemplateEntry]) -> Vec<Object> {
         // Hardware features are found only by searches that ask for them (section 4.3).
-        if template.iter().any(|entry| entry.kind == CKA_CLASS && is_class(entry, CKO_HW_FEATURE)) {
+        if asks_for(template, CKO_HW_FEATURE) {
             let role = self.role();
             return [Object::Clock, Object::UserPin, Object::Freeze]
                 .into_iter()
                 .filter(|object| object.is_visible_to(role))
                 .collect();
+        }
+        // So are the officers, which older clients do not know.
+        if asks_for(template, CKO_COUNTERSIGN_OFFICERS) {
+            return vec![Object::Officers];
         }
         let (name, id) = (name_in(template), id_in(template));
         let mut objects = vec![Object::Profile];
@@ -165,6 +170,10 @@ impl Application {
             (None, None) => self.engine.user_names()?,
         })
     }
+}
+
+fn asks_for(template: &[TemplateEntry], class: CK_OBJECT_CLASS) -> bool {
+    template.iter().any(|entry| entry.kind == CKA_CLASS && is_class(entry, class))
 }
 
 fn is_class(entry: &TemplateEntry, class: CK_OBJECT_CLASS) -> bool {

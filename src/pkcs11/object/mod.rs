@@ -25,6 +25,7 @@ use super::vendor::*;
 use crate::admin::{Act, Target, UserId};
 use crate::engine::{KeyId, UserPinView, UserView};
 use crate::kernel::clock::ClockError;
+use crate::kernel::officer::Council;
 use crate::kernel::otp::OtpKeyId;
 
 /// An object in its present state.
@@ -34,6 +35,7 @@ enum Loaded {
     Clock { now: u64, refusal: Option<ClockError> },
     UserPin(UserPinView),
     Freeze { is_frozen: bool },
+    Officers(Option<Council>),
     Profile,
     Session(Arc<SessionObject>),
 }
@@ -46,6 +48,7 @@ impl Loaded {
             Loaded::Clock { .. } => Class::Clock,
             Loaded::UserPin(_) => Class::UserPin,
             Loaded::Freeze { .. } => Class::Freeze,
+            Loaded::Officers(_) => Class::Officers,
             Loaded::Profile => Class::Profile,
             Loaded::Session(object) => object.class(),
         }
@@ -58,6 +61,7 @@ impl Loaded {
             Loaded::Clock { now, refusal } => attributes::of_clock(*now, *refusal, kind),
             Loaded::UserPin(pin) => attributes::of_user_pin(pin, kind),
             Loaded::Freeze { is_frozen } => attributes::of_freeze(*is_frozen, kind),
+            Loaded::Officers(council) => attributes::of_officers(council.as_ref(), kind),
             Loaded::Profile => attributes::of_profile(kind),
             Loaded::Session(object) => object.attribute(kind),
         }
@@ -208,6 +212,7 @@ impl Application {
             }
             Object::UserPin => self.engine.user_pin()?.map(Loaded::UserPin),
             Object::Freeze => Some(Loaded::Freeze { is_frozen: self.engine.is_frozen(&Target::Everything)? }),
+            Object::Officers => Some(Loaded::Officers(self.engine.council()?)),
             Object::Profile => Some(Loaded::Profile),
             Object::Session { number, .. } => self.session_object(*number).map(Loaded::Session),
         })

@@ -16,6 +16,7 @@ mod key_management;
 mod manners;
 mod message_sign;
 mod object;
+mod officers;
 mod random;
 mod rules;
 mod session;

@@ -1,0 +1,101 @@
+//! `countersign officers …`, and `init` with officers.
+
+use countersign::kernel::officer::Council;
+use harness::engine::officers::Signers;
+use harness::module::cli::{Answer, Cli};
+use harness::module::{Boundary, SO_PIN, USER_PIN, in_boundary, this_test};
+use serde_json::{Value, json};
+
+/// The options that name these officers.
+fn named(signers: &Signers, officers: usize) -> Vec<String> {
+    (0..officers).flat_map(|officer| ["--officer".to_owned(), signers.line(officer)]).collect()
+}
+
+fn run(cli: &Cli, verb: &[&str], officers: &[String], more: &[&str]) -> Answer {
+    let officers: Vec<&str> = officers.iter().map(String::as_str).collect();
+    cli.run(&[verb, &officers, more].concat())
+}
+
+fn with_pins(boundary: &Boundary) -> Cli<'_> {
+    boundary.note("so.pin", SO_PIN);
+    boundary.note("user.pin", USER_PIN);
+    Cli(boundary)
+}
+
+#[test]
+fn a_token_is_initialised_with_officers() {
+    in_boundary(this_test!(), |boundary| {
+        let cli = with_pins(boundary);
+        let signers = Signers::new(3);
+        let officers = named(&signers, 3);
+        let init = ["init", "--label", "hsm"];
+        for (more, option) in [
+            (&["--threshold", "4", "--delay-hours", "72"][..], "--threshold"),
+            (&["--threshold", "2", "--delay-hours", "0"], "--delay-hours"),
+            (
+                &["--threshold", "2", "--delay-hours", "72", "--emergency", "2", "--emergency-hours", "1"],
+                "--emergency",
+            ),
+            (
+                &["--threshold", "2", "--delay-hours", "72", "--emergency", "3", "--emergency-hours", "72"],
+                "--emergency-hours",
+            ),
+            (&["--threshold", "2", "--delay-hours", "72", "--failures-per-hour", "1"], "--failures-per-hour"),
+            (&["--delay-hours", "72"], "--threshold"),
+            (&["--threshold", "2"], "--delay-hours"),
+            (&["--threshold", "2", "--delay-hours", "72", "--emergency", "3"], "--emergency-hours"),
+            (&["--threshold", "2", "--delay-hours", "72", "--officer", "RW"], "--officer"),
+        ] {
+            let answer = run(&cli, &init, &officers, more);
+            assert!(!answer.success, "{more:?}");
+            let said = answer.json["error"]["what"].as_str().expect("a text");
+            assert!(said.contains(option), "{more:?}: {said}");
+        }
+        let alone = run(&cli, &init, &[], &["--threshold", "2", "--delay-hours", "72"]);
+        assert!(!alone.success && alone.json.to_string().contains("--officer"), "{}", alone.json);
+
+        let more = ["--threshold", "2", "--delay-hours", "72", "--emergency", "3", "--emergency-hours", "1"];
+        let made = run(&cli, &init, &officers, &more);
+        assert!(made.success, "{}", made.json);
+        let shown = cli.does(&["officers", "show"])["council"].clone();
+        assert_eq!(made.json["council"], shown);
+        assert_eq!((&shown["threshold"], &shown["delay_hours"]), (&json!(2), &json!(72)));
+        assert_eq!(shown["emergency"], json!({ "signatures": 3, "delay_hours": 1 }));
+        assert_eq!(shown["officers"].as_array().map(Vec::len), Some(3));
+        let text = cli.text(&["officers", "show"]).expect_success().stdout;
+        for officer in 0..3 {
+            assert!(text.contains(&signers.line(officer)), "{text}");
+        }
+        assert!(text.contains("2 of 3 officers") && text.contains("72 hours"), "{text}");
+
+        // Nobody changes them alone.
+        let other =
+            run(&cli, &["officers", "set"], &named(&signers, 1), &["--threshold", "1", "--delay-hours", "1"]);
+        assert_eq!(other.json["error"]["rv"], "CKR_COUNTERSIGN_NEEDS_OFFICERS", "{}", other.json);
+        assert_eq!(cli.does(&["officers", "show"])["council"], shown);
+    });
+}
+
+#[test]
+fn an_older_token_gets_its_first_officers_from_the_security_officer() {
+    in_boundary(this_test!(), |boundary| {
+        let cli = with_pins(boundary);
+        cli.does(&["init", "--label", "hsm"]);
+        assert_eq!(cli.does(&["officers", "show"])["council"], Value::Null);
+        let text = cli.text(&["officers", "show"]).expect_success().stdout;
+        assert!(text.contains("an administrator decides everything alone"), "{text}");
+        assert!(cli.fails(&["officers", "set"]).contains("--officer"));
+        let signers = Signers::new(3);
+        let council: Council = signers.council_of(0..3, 2, 5, None, 50);
+        let more = ["--threshold", "2", "--delay-hours", "5", "--failures-per-hour", "50"];
+        let set = run(&cli, &["officers", "set"], &named(&signers, 3), &more);
+        assert!(set.success, "{}", set.json);
+        let shown = cli.does(&["officers", "show"])["council"].clone();
+        let keys: Vec<&str> = council.officers().keys().iter().map(|key| key.line()).collect();
+        let shown_keys: Vec<&str> = (shown["officers"].as_array().expect("a list").iter())
+            .map(|officer| officer["public_key"].as_str().expect("a text"))
+            .collect();
+        assert_eq!((shown_keys, &shown["failures_per_hour"]), (keys, &json!(50)));
+        assert_eq!(set.json["council"], shown);
+    });
+}
