@@ -54,7 +54,6 @@
 use zeroize::Zeroizing;
 
 use super::audit::Event;
-use super::record::Versioned;
 use super::seal::{Authority, DataKey, RecordKey};
 
 /// One record to write.
@@ -109,10 +108,10 @@ impl Batch {
         Batch { absent, ..self }
     }
 
-    /// The same batch, for as long as this record is as it was read.
+    /// The same batch, for as long as the record at this place has this version.
     #[must_use]
-    pub(crate) fn while_unchanged<T>(mut self, record: &Versioned<T>) -> Batch {
-        self.unchanged.push((record.place, record.version));
+    pub(crate) fn while_unchanged(mut self, record: (RecordKey, u64)) -> Batch {
+        self.unchanged.push(record);
         self
     }
 }

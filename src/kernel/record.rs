@@ -54,6 +54,11 @@ impl<T: Stored> Versioned<T> {
         self.value
     }
 
+    /// What it is while nobody else writes it: its place and version.
+    pub(crate) fn unchanged(&self) -> (RecordKey, u64) {
+        (self.place, self.version)
+    }
+
     pub(crate) fn put(&self, value: &T) -> Write {
         Write { place: self.place, expected: Some(self.version), content: Content::Put(value.encode()) }
     }

@@ -62,7 +62,8 @@ impl Ruling {
         if recorded > motion.class() {
             return Err(Refused::NeedsOfficers(recorded).into());
         }
-        let Batch { mut writes, absent, unchanged, event, time } = batch.while_unchanged(&self.council);
+        let Batch { mut writes, absent, unchanged, event, time } =
+            batch.while_unchanged(self.council.unchanged());
         writes.push(self.proposal.put(self.decided.next()));
         writes.extend(retired(motion));
         let event = match event {

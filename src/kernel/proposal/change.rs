@@ -82,7 +82,10 @@ pub fn credit(
 ) -> Decision<Recorded> {
     let writes = credited.iter().map(|(old, next)| old.put(next)).collect();
     let waiting = u32::try_from(credited.len()).unwrap_or(u32::MAX);
-    Decision::new(Batch::new(writes, Event::Ticked(waiting), now).while_unchanged(council), Recorded)
+    Decision::new(
+        Batch::new(writes, Event::Ticked(waiting), now).while_unchanged(council.unchanged()),
+        Recorded,
+    )
 }
 
 fn newest_signature(proposal: &Proposal) -> Option<OfficerSignature> {
@@ -100,5 +103,5 @@ fn written(
     let nonce: Nonce = proposal.nonce();
     let step = ProposalStep { nonce, heading: proposal.act().motion.heading(), step };
     let batch = Batch::new(writes, Event::Proposal(Box::new(step)), now);
-    Decision::new(batch.while_unchanged(council), Recorded)
+    Decision::new(batch.while_unchanged(council.unchanged()), Recorded)
 }
