@@ -1,6 +1,7 @@
 //! Tests of the kernel against the standards and other people's software: derivation, PSBTs, policies and
 //! signatures.
 
+mod acts_model;
 mod bip143;
 mod bip174;
 mod bip32;
