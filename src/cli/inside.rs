@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use countersign::kernel::anchor::StateError;
+use countersign::kernel::officer::Officers;
 use countersign::ports::LedgerError;
 use countersign::shell::backing::Backing;
 use countersign::shell::config::{Config, ConfigError, EngineConfig};
@@ -18,6 +19,8 @@ use crate::error::CommandError;
 pub(crate) struct Inside {
     pub(crate) store: PathBuf,
     pub(crate) backing: std::sync::Arc<Backing>,
+    /// The officers pinned for the plugin.
+    pub(crate) pinned: Option<Officers>,
 }
 
 impl Inside {
@@ -43,7 +46,7 @@ impl Inside {
     /// The same for a configuration that was already read.
     fn of(config: EngineConfig) -> Result<Inside, CommandError> {
         let backing = Backing::open(&config.backing).map_err(|error| explain(error.into()))?;
-        Ok(Inside { store: config.store.path, backing })
+        Ok(Inside { store: config.store.path, backing, pinned: config.plugin.map(|plugin| plugin.officers) })
     }
 }
 

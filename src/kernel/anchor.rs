@@ -3,14 +3,24 @@
 //!
 //! The token holds the newest link's sequence, head and set hash, with a MAC under the store's own key. A commit is
 //! written to the store first and anchored second, batch by batch. So an honest store is at its anchor or one batch ahead.
+//!
+//! Format 1 is that of a store without officers. Format 2 also has the digest of the council that is in force after the link. It
+//! follows from the chain, but a copy from before there were officers does not have those links: only the anchor then tells
+//! who must agree to a restoration.
 
 use super::audit::{ChainEnd, Head, Link};
+use super::officer::CouncilDigest;
 use super::seal::{DataKey, SetHash, StoreId};
 
 const MAGIC: &[u8; 8] = b"CSANCHOR";
 const VERSION: u8 = 1;
-/// Its encoded length.
-pub const ANCHOR_LEN: usize = 8 + 1 + 16 + 8 + 32 + 32 + 32;
+const VERSION_WITH_COUNCIL: u8 = 2;
+const DIGEST_LEN: usize = 32;
+const MAC_LEN: usize = 32;
+/// Its encoded length without officers.
+pub const ANCHOR_LEN: usize = 8 + 1 + 16 + 8 + 32 + 32 + MAC_LEN;
+/// Its encoded length with officers.
+pub const ANCHOR_LEN_WITH_COUNCIL: usize = ANCHOR_LEN + DIGEST_LEN;
 
 /// What the backing token remembers about the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,23 +31,38 @@ pub struct Anchored {
     pub head: Head,
     /// The set hash after it.
     pub set: SetHash,
+    /// The council in force after it, if there are officers.
+    pub council: Option<CouncilDigest>,
 }
 
 impl Anchored {
-    /// The anchor of a store whose newest link is `link`.
-    pub fn of(link: &Link) -> Anchored {
-        Anchored { sequence: link.sequence, head: link.head(), set: link.set }
+    /// The anchor of a store whose newest link is `link`, after which this council is in force.
+    pub fn of(link: &Link, council: Option<CouncilDigest>) -> Anchored {
+        Anchored { sequence: link.sequence, head: link.head(), set: link.set, council }
     }
 
-    /// magic ‖ version ‖ store ‖ sequence ‖ head ‖ set ‖ MAC.
+    /// The anchor of a store whose chain was followed.
+    pub fn at(end: &ChainEnd) -> Anchored {
+        Anchored { sequence: end.newest.sequence, head: end.head, set: end.newest.set, council: end.council }
+    }
+
+    /// Whether it is the anchor after this link. The head determines the council.
+    pub fn is_of(&self, link: &Link) -> bool {
+        *self == Anchored::of(link, self.council)
+    }
+
+    /// magic ‖ version ‖ store ‖ sequence ‖ head ‖ set ‖ council, if there is one ‖ MAC.
     pub fn encode(&self, key: &DataKey) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(ANCHOR_LEN);
+        let mut bytes = Vec::with_capacity(ANCHOR_LEN_WITH_COUNCIL);
         bytes.extend_from_slice(MAGIC);
-        bytes.push(VERSION);
+        bytes.push(if self.council.is_some() { VERSION_WITH_COUNCIL } else { VERSION });
         bytes.extend_from_slice(key.store());
         bytes.extend_from_slice(&self.sequence.to_be_bytes());
         bytes.extend_from_slice(&self.head.0);
         bytes.extend_from_slice(self.set.as_bytes());
+        if let Some(CouncilDigest(council)) = &self.council {
+            bytes.extend_from_slice(council);
+        }
         let mac = key.anchor_mac(&bytes);
         bytes.extend_from_slice(&mac);
         bytes
@@ -46,28 +71,35 @@ impl Anchored {
     /// Reads an anchor of this store. `None` if it is torn, another store's, or not made by us.
     pub fn decode(bytes: &[u8], key: &DataKey) -> Option<Anchored> {
         use subtle::ConstantTimeEq;
-        let (body, mac) = bytes.split_at_checked(ANCHOR_LEN - 32)?;
+        let (body, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_LEN)?)?;
         if !bool::from(key.anchor_mac(body).ct_eq(mac)) {
             return None;
         }
         let (magic, body) = body.split_first_chunk()?;
         let ([version], body) = body.split_first_chunk()?;
         let (store, body): (&StoreId, _) = body.split_first_chunk()?;
-        if magic != MAGIC || *version != VERSION || store != key.store() {
+        if magic != MAGIC || store != key.store() {
             return None;
         }
         let (sequence, body) = body.split_first_chunk()?;
-        let (head, set) = body.split_first_chunk()?;
+        let (head, body) = body.split_first_chunk()?;
+        let (set, council): (&[u8; 32], _) = body.split_first_chunk()?;
+        let council = match *version {
+            VERSION if council.is_empty() => None,
+            VERSION_WITH_COUNCIL => Some(CouncilDigest(council.try_into().ok()?)),
+            _ => return None,
+        };
         Some(Anchored {
             sequence: u64::from_be_bytes(*sequence),
             head: Head(*head),
-            set: SetHash::from_bytes(set.try_into().ok()?),
+            set: SetHash::from_bytes(*set),
+            council,
         })
     }
 
     /// The unverified sequence of an anchor, which is all that is known when its store is missing.
     pub fn claimed_sequence(bytes: &[u8]) -> Option<u64> {
-        if bytes.len() != ANCHOR_LEN || !bytes.starts_with(MAGIC) {
+        if ![ANCHOR_LEN, ANCHOR_LEN_WITH_COUNCIL].contains(&bytes.len()) || !bytes.starts_with(MAGIC) {
             return None;
         }
         bytes[25..].first_chunk().map(|sequence| u64::from_be_bytes(*sequence))
@@ -89,7 +121,7 @@ pub fn judge(end: &ChainEnd, records: SetHash, anchor: &Anchored) -> Result<Open
     if records != newest.set {
         return Err(StateError::Records);
     }
-    let here = Anchored::of(newest);
+    let here = Anchored::at(end);
     if here == *anchor {
         return Ok(Opening::Agree);
     }
@@ -200,7 +232,7 @@ mod tests {
     }
 
     fn end(newest: &Link, before_batch: Head) -> ChainEnd {
-        ChainEnd { newest: newest.clone(), head: newest.head(), before_batch }
+        ChainEnd { newest: newest.clone(), head: newest.head(), before_batch, council: None }
     }
 
     /// The end of a chain whose newest link is a batch of its own.
@@ -210,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_anchor_reads_back_for_its_own_store() {
-        let anchor = Anchored::of(&link(3, Head([1; 32])));
+        let anchor = Anchored::of(&link(3, Head([1; 32])), None);
         let bytes = anchor.encode(&key());
         assert_eq!(bytes.len(), ANCHOR_LEN);
         assert_eq!(Anchored::decode(&bytes, &key()), Some(anchor));
@@ -220,8 +252,28 @@ mod tests {
     }
 
     #[test]
+    fn an_anchor_names_the_council_and_is_as_before_where_there_is_none() {
+        let link_3 = link(3, Head([1; 32]));
+        let (without, with) =
+            (Anchored::of(&link_3, None), Anchored::of(&link_3, Some(CouncilDigest([5; 32]))));
+        let (old, new) = (without.encode(&key()), with.encode(&key()));
+        assert_eq!((old.len(), old[8]), (ANCHOR_LEN, 1), "what earlier versions wrote and read");
+        assert_eq!((new.len(), new[8]), (ANCHOR_LEN_WITH_COUNCIL, 2));
+        assert_eq!(Anchored::decode(&new, &key()), Some(with));
+        assert_eq!(Anchored::claimed_sequence(&new), Some(3));
+        assert_ne!(with, without);
+        assert!(with.is_of(&link_3) && !with.is_of(&link(4, Head([1; 32]))));
+    }
+
+    #[test]
     fn state_bitflip_every_bit_of_an_anchor_is_noticed() {
-        let bytes = Anchored::of(&link(3, Head([1; 32]))).encode(&key());
+        for council in [None, Some(CouncilDigest([5; 32]))] {
+            notices_every_change(&Anchored::of(&link(3, Head([1; 32])), council));
+        }
+    }
+
+    fn notices_every_change(anchor: &Anchored) {
+        let bytes = anchor.encode(&key());
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -237,12 +289,12 @@ mod tests {
     fn a_store_at_its_anchor_or_one_batch_ahead_opens() {
         let first = link(3, Head([1; 32]));
         let second = link(4, first.head());
-        assert_eq!(judge(&alone(&first), first.set, &Anchored::of(&first)), Ok(Opening::Agree));
-        assert_eq!(judge(&alone(&second), second.set, &Anchored::of(&first)), Ok(Opening::RollForward));
+        assert_eq!(judge(&alone(&first), first.set, &Anchored::of(&first, None)), Ok(Opening::Agree));
+        assert_eq!(judge(&alone(&second), second.set, &Anchored::of(&first, None)), Ok(Opening::RollForward));
         let third = Link { batch: 4, ..link(5, second.head()) };
         let ahead = end(&third, first.head());
-        assert_eq!(judge(&ahead, third.set, &Anchored::of(&first)), Ok(Opening::RollForward));
-        assert_eq!(judge(&ahead, third.set, &Anchored::of(&third)), Ok(Opening::Agree));
+        assert_eq!(judge(&ahead, third.set, &Anchored::of(&first, None)), Ok(Opening::RollForward));
+        assert_eq!(judge(&ahead, third.set, &Anchored::of(&third, None)), Ok(Opening::Agree));
     }
 
     #[test]
@@ -251,7 +303,8 @@ mod tests {
         let second = link(4, first.head());
         let third = link(5, second.head());
         let fork = link(4, Head([2; 32]));
-        let judge = |newest: &Link, anchor: &Link| judge(&alone(newest), newest.set, &Anchored::of(anchor));
+        let judge =
+            |newest: &Link, anchor: &Link| judge(&alone(newest), newest.set, &Anchored::of(anchor, None));
         assert_eq!(judge(&first, &second), Err(StateError::Older { store: 3, anchor: 4 }));
         assert_eq!(judge(&third, &first), Err(StateError::Ahead { store: 5, anchor: 3 }), "two batches");
         assert_eq!(judge(&fork, &first), Err(StateError::Ahead { store: 4, anchor: 3 }));
@@ -265,14 +318,14 @@ mod tests {
         let third = Link { batch: 4, ..link(5, second.head()) };
         let ahead = end(&third, first.head());
         let refused = Err(StateError::Ahead { store: 5, anchor: 4 });
-        assert_eq!(judge(&ahead, third.set, &Anchored::of(&second)), refused);
+        assert_eq!(judge(&ahead, third.set, &Anchored::of(&second, None)), refused);
     }
 
     #[test]
     fn state_swap_records_that_are_not_the_newest_links_are_refused() {
         let first = link(3, Head([1; 32]));
         assert_eq!(
-            judge(&alone(&first), SetHash::default(), &Anchored::of(&first)),
+            judge(&alone(&first), SetHash::default(), &Anchored::of(&first, None)),
             Err(StateError::Records)
         );
     }
@@ -280,7 +333,7 @@ mod tests {
     #[test]
     fn a_step_that_failed_is_taken_again_or_finished() {
         let first = link(3, Head([1; 32]));
-        let (before, after) = (Anchored::of(&first), Anchored::of(&link(4, first.head())));
+        let (before, after) = (Anchored::of(&first, None), Anchored::of(&link(4, first.head()), None));
         let resume = |found: &[Anchored]| resume(found, &before, &after);
         assert_eq!(resume(&[before]), Ok(Step::Untaken));
         assert_eq!(resume(&[before, before]), Ok(Step::Untaken));
@@ -292,10 +345,11 @@ mod tests {
     #[test]
     fn state_rollback_an_anchor_that_no_step_left_is_refused() {
         let first = link(3, Head([1; 32]));
-        let (before, after) = (Anchored::of(&first), Anchored::of(&link(4, first.head())));
+        let (before, after) = (Anchored::of(&first, None), Anchored::of(&link(4, first.head()), None));
         let resume = |found: &[Anchored]| resume(found, &before, &after);
-        let (older, fork) = (Anchored::of(&link(2, Head([9; 32]))), Anchored::of(&link(4, Head([2; 32]))));
-        let newer = Anchored::of(&link(5, Head([3; 32])));
+        let (older, fork) =
+            (Anchored::of(&link(2, Head([9; 32])), None), Anchored::of(&link(4, Head([2; 32])), None));
+        let newer = Anchored::of(&link(5, Head([3; 32])), None);
         assert_eq!(resume(&[]), Err(StateError::AnchorMissing));
         assert_eq!(resume(&[older]), Err(StateError::Ahead { store: 4, anchor: 2 }));
         // Even together with one that a step leaves, because then somebody else writes there.

@@ -93,8 +93,8 @@ fn judge(officers: &Officers, path: &Path, manifest: &[u8]) -> Result<(usize, Si
     Ok((at, Signer { officer, file: path.into(), trusted_comment: signed.into_trusted_comment() }))
 }
 
-/// The signature files beside a manifest, by name.
-fn files(manifest: &Path) -> Result<Vec<PathBuf>, SignaturesError> {
+/// The signature files beside a manifest or an act, by name.
+pub fn files(manifest: &Path) -> Result<Vec<PathBuf>, SignaturesError> {
     // For a bare file name the folder is empty.
     let folder = manifest.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     let unreadable =

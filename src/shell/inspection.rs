@@ -15,10 +15,11 @@ use super::lock::StoreLock;
 use super::random::SystemRandom;
 use super::sqlite::Sqlite;
 use super::vault::check_unanchored;
-use crate::kernel::administration::{self, Administrator};
+use crate::kernel::administration::{self, Administrator, Agreed, Deciders, DisagreedError, Unfit};
 use crate::kernel::anchor::{self, Anchored, Opening, StateError};
 use crate::kernel::audit::Link;
 use crate::kernel::clock::{self, Believed, SaidError};
+use crate::kernel::officer::{Council, Officers};
 use crate::kernel::receipt::{Committed, Receipt};
 use crate::kernel::record::{Stored, Versioned};
 use crate::kernel::seal::{DataKey, Kind, RecordKey};
@@ -64,7 +65,7 @@ pub fn audit(
     let end = chain(&sqlite, &key, |link| {
         links += 1;
         if link.sequence == anchor.sequence {
-            seen = Some(Anchored::of(link));
+            seen = Some(anchor.is_of(link));
         }
         // A link that is not anchored may say something about a code that nobody may know yet.
         if link.sequence <= anchor.sequence { show(link) } else { Ok(()) }
@@ -73,16 +74,12 @@ pub fn audit(
     if index(&sqlite, &key)?.1 != end.newest.set {
         return Err(StateError::Records.into());
     }
-    let (newest, here) = (end.newest.sequence, Anchored::of(&end.newest));
+    let newest = end.newest.sequence;
     match seen {
-        Some(seen) if seen == anchor => Ok(Verified {
-            links,
-            newest,
-            time: end.newest.time,
-            head: here.head.0,
-            anchored: anchor.sequence,
-        }),
-        Some(_) => Err(StateError::Forked(anchor.sequence).into()),
+        Some(true) => {
+            Ok(Verified { links, newest, time: end.newest.time, head: end.head.0, anchored: anchor.sequence })
+        }
+        Some(false) => Err(StateError::Forked(anchor.sequence).into()),
         None if newest < anchor.sequence => {
             Err(StateError::Older { store: newest, anchor: anchor.sequence }.into())
         }
@@ -171,6 +168,7 @@ pub struct Unanchored<'a> {
     found: StateError,
     token: TokenRecord,
     epoch: Option<Versioned<Epoch>>,
+    council: Option<Versioned<Council>>,
     believed: Option<Believed>,
     backing: &'a Backing,
     _lock: StoreLock,
@@ -194,6 +192,7 @@ pub fn unanchored<'a>(
     let token = record(&sqlite, &key, RecordKey::single(Kind::Token))?
         .ok_or_else(|| StateError::Sealed("the Token record is missing".into()))?;
     let epoch = record(&sqlite, &key, RecordKey::single(Kind::Epoch))?;
+    let council = record(&sqlite, &key, RecordKey::single(Kind::Council))?;
     let clock: Option<Versioned<ClockRecord>> = record(&sqlite, &key, RecordKey::single(Kind::Clock))?;
     Ok(Some(Unanchored {
         path: path.into(),
@@ -204,6 +203,7 @@ pub fn unanchored<'a>(
         found,
         token: token.into_value(),
         epoch,
+        council,
         backing,
         _lock: lock,
     }))
@@ -225,6 +225,23 @@ impl Unanchored<'_> {
         }
     }
 
+    /// Those who decide whether it is taken. `given` is a council that somebody claims to be the anchor's, `pinned` the officers of
+    /// the plugin.
+    pub fn deciders(
+        &self,
+        given: Option<&Council>,
+        pinned: Option<&Officers>,
+    ) -> Result<Deciders, DisagreedError> {
+        let found = Unfit {
+            store: *self.key.store(),
+            epoch: self.restoration().epoch,
+            end: &self.opened.end,
+            council: self.council.as_ref().map(|council| council.value()),
+            anchor: self.anchor.as_ref(),
+        };
+        Deciders::find(&found, given, pinned)
+    }
+
     /// Whether this is the security officer's PIN at the time when the store was copied.
     pub fn is_officer(&self, pin: &[u8]) -> bool {
         Administrator::by_pin(&self.token, pin).is_some()
@@ -235,6 +252,7 @@ impl Unanchored<'_> {
     pub fn take(
         self,
         officer_pin: &[u8],
+        agreed: Agreed,
         said: Option<u64>,
         clock: &dyn Clock,
     ) -> Result<Restoration, RestoreError> {
@@ -244,8 +262,8 @@ impl Unanchored<'_> {
         let reading = clock.read();
         let believed = self.believed.filter(|believed| believed.holds_in(clock.boot_id()));
         let now = clock::judge_said(reading, believed, before.time, said).map_err(RestoreError::Clock)?;
-        let taken = administration::Restoration { store: before.store, anchor: before.anchor };
-        let decision = administration::restore(administrator.approve(taken), self.epoch.as_ref(), now);
+        let (epoch, council) = (self.epoch.as_ref(), self.council.as_ref());
+        let decision = administration::restore(administrator.approve(agreed), epoch, council, now);
         let lost = before.anchor.unwrap_or(0);
         let old = self.anchor.map(|anchor| anchor.encode(&self.key));
         let restored = Receipt::issue(decision, |batch| {

@@ -9,14 +9,14 @@ use totp_rs::Totp;
 use countersign::admin::{Act, KeyChange, UserId};
 use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::act::{Change, Deed};
-use countersign::kernel::administration::{Restoration, restore};
+use countersign::kernel::administration::{Deciders, Unfit, restore};
 use countersign::kernel::approval::Approval;
-use countersign::kernel::audit::{Answer, Event, Fate};
+use countersign::kernel::audit::{Answer, ChainEnd, Event, Fate, Head, Link};
 use countersign::kernel::clock::{BootId, ClockError, Reading};
 use countersign::kernel::pin::Role;
 use countersign::kernel::receipt::Receipt;
 use countersign::kernel::record::Stored;
-use countersign::kernel::seal::{Kind, RecordKey};
+use countersign::kernel::seal::{Kind, RecordKey, SetHash};
 use countersign::kernel::state::WalletState;
 use countersign::ports::{Clock, Ledger};
 use harness::engine::scripts::{SCRIPTS, Script, good_psbt, named};
@@ -792,8 +792,14 @@ fn a_refused_psbt_is_recorded_sixty_times_an_hour_and_charged_never() {
 /// A store that was accepted a moment ago, and `steps` time steps since then.
 fn restored(steps: u64) -> Scene {
     let scene = Scene::new();
-    let taken = scene.bench.administrator().approve(Restoration { store: 5, anchor: Some(9) });
-    let taken = restore(taken, None, scene.bench.clock.now());
+    let (previous, set) = (Head::default(), SetHash::default());
+    let newest = Link { sequence: 5, time: 0, event: Event::Initialised, previous, set, batch: 5 };
+    let end = ChainEnd { head: newest.head(), newest, before_batch: previous, council: None };
+    let found = Unfit { store: [0; 16], epoch: 0, end: &end, council: None, anchor: None };
+    let alone = Deciders::find(&found, None, None).expect("there are no officers");
+    let agreed = alone.agree(None, &[], scene.bench.clock.now()).expect("nobody else decides");
+    let taken = scene.bench.administrator().approve(agreed);
+    let taken = restore(taken, None, None, scene.bench.clock.now());
     let written = Receipt::issue(taken, |batch| scene.bench.ledger.commit(batch));
     assert!(written.is_ok(), "an epoch is written once");
     let Scene { bench, id, alice } = scene;

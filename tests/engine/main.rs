@@ -11,6 +11,7 @@ mod growth;
 mod ledger_model;
 mod officers;
 mod refusals;
+mod restoration;
 mod state;
 mod stores;
 mod tokens;

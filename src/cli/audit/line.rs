@@ -19,7 +19,7 @@
 //! | `countersigned`, `repeated` | `users`, `wallet`, `txid`, `leaves_sat`, `fee_sat` |
 //! | `clock-taken` | `moved_s`: seconds by which it differed from the clock believed before, if that can be told |
 //! | `stopped` | `failures`: wrong codes of all users within the hour |
-//! | `restored` | `epoch`, `store`: newest link of the store taken, `anchor`: the link that was anchored, if any |
+//! | `restored` | `epoch`, `store`: newest link of the store taken, `anchor`: the link that was anchored, if any; `officers`: the public keys of those who agreed (hex), if any had to |
 //! | `psbt-refused` | `wallet`, `rule`: of structure, amounts or ownership, or `frozen`; no code was looked at |
 //! | `wallet-updated` | `wallet`, `users_added`, `users_removed`, `label_before`, `registered`; of a raised reach `reach`, `reach_before`; of another policy `policy_tightens`, `policy_loosens`, `rules`, `policy_sha256`, `policy_before_sha256` |
 //! | `digest-key-created` | `key` |
@@ -101,7 +101,7 @@ Every line is one JSON object:
               code that was given to veto
   does        what the proposed act does, of what
   text        of the act, which officers sign
-  officers    public keys (hex) of those who signed or vetoed
+  officers    public keys (hex) of those who signed, vetoed or agreed
   signature   the officer's, in minisign's format
   waiting     proposed acts for which time counted as delay
   previous    head of the line before; head: head of this one (hex)

@@ -50,12 +50,21 @@ struct Gap {
     epoch: u32,
     store: u64,
     anchor: Option<u64>,
+    /// The public keys of the officers who agreed.
+    officers: Vec<String>,
 }
 
 impl Gap {
     fn of(link: &Link) -> Option<Gap> {
-        let Event::Restored { epoch, store, anchor } = link.event else { return None };
-        Some(Gap { link: link.sequence, time: link.time, epoch, store, anchor })
+        let (epoch, store, anchor, officers) = match &link.event {
+            Event::Restored { epoch, store, anchor } => (*epoch, *store, *anchor, &[][..]),
+            Event::RestoredByOfficers { epoch, store, anchor, officers, council: _ } => {
+                (*epoch, *store, *anchor, &officers[..])
+            }
+            _ => return None,
+        };
+        let officers = officers.iter().map(|key| HEXLOWER.encode(key)).collect();
+        Some(Gap { link: link.sequence, time: link.time, epoch, store, anchor, officers })
     }
 
     fn text(&self) -> String {
@@ -66,8 +75,13 @@ impl Gap {
             Some(_) => "the backing token was an older one".into(),
             None => "the backing token remembered nothing".into(),
         };
+        let agreed = match self.officers.len() {
+            0 => String::new(),
+            1 => "; one officer agreed".into(),
+            number => format!("; {number} officers agreed"),
+        };
         format!(
-            "link {}, {}: a store of link {} was accepted; {lost}",
+            "link {}, {}: a store of link {} was accepted; {lost}{agreed}",
             self.link,
             to_iso(self.time),
             self.store
@@ -82,6 +96,7 @@ impl Gap {
             "epoch": self.epoch,
             "store": self.store,
             "anchor": self.anchor,
+            "officers": self.officers,
         })
     }
 }
@@ -146,13 +161,15 @@ mod tests {
 
     #[test]
     fn a_restoration_is_shown_with_what_it_lost() {
-        let gap = |anchor| Gap { link: 9, time: 0, epoch: 1, store: 5, anchor };
+        let gap = |anchor| Gap { link: 9, time: 0, epoch: 1, store: 5, anchor, officers: vec![] };
         for (anchor, words) in
             [(Some(8), "links 6 to 8 are lost"), (Some(3), "an older one"), (None, "remembered nothing")]
         {
             let shown = text(&verified(9, 9), &[gap(anchor)]);
             assert!(shown.contains("link 9, 1970-01-01T00:00:00Z") && shown.contains(words), "{shown}");
         }
+        let agreed = Gap { officers: vec!["ab".into(), "cd".into()], ..gap(None) };
+        assert!(text(&verified(9, 9), &[agreed]).contains("nothing; 2 officers agreed"));
         assert!(!text(&verified(9, 9), &[]).contains("restored"));
     }
 }

@@ -1,22 +1,35 @@
 //! `countersign state restore`: the SO accepts a store that does not fit its anchor.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use countersign::kernel::administration::{Agreed, Deciders, DisagreedError};
 use countersign::kernel::anchor::StateError;
 use countersign::kernel::clock::SaidError;
+use countersign::kernel::motion::MAX_TEXT_LEN;
+use countersign::kernel::officer::{Council, MAX_SIGNATURE_LEN};
 use countersign::kernel::utc::to_iso;
-use countersign::ports::Clock;
+use countersign::ports::{Clock, Random};
 use countersign::shell::clock::SystemClock;
+use countersign::shell::file;
 use countersign::shell::inspection::{self, Restoration, RestoreError, Unanchored};
+use countersign::shell::random::SystemRandom;
+use countersign_plugin::signatures::files as signature_files;
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use crate::clock::set::iso;
 use crate::error::CommandError;
 use crate::inside::{Inside, explain};
+use crate::new_file::NewFile;
 use crate::output::{Report, details};
 use crate::secret::{Ask, SO_PIN, SoPin};
 
+/// Seconds that the officers have to sign.
+const SIGNING_TIME: u64 = 7 * 24 * 3_600;
+/// More than the longest council has.
+const MAX_COUNCIL_LEN: usize = 16 * 1_024;
 /// The word that confirms.
 const WORD: &str = "restore";
 
@@ -34,6 +47,13 @@ pub(crate) struct Restore {
     /// store
     #[arg(long, value_name = "TIME", value_parser = iso)]
     time: Option<u64>,
+    /// The act that the officers have signed, with their signatures beside it (FILE.NAME.minisig); without it the command writes that
+    /// act if officers decide
+    #[arg(long, value_name = "FILE")]
+    act: Option<PathBuf>,
+    /// The officers that the anchor names, if the copy does not have them: what "countersign officers show" printed last
+    #[arg(long, value_name = "FILE")]
+    council: Option<PathBuf>,
     #[command(flatten)]
     pin: SoPin,
 }
@@ -52,6 +72,10 @@ impl Restore {
         // Before any prompt. On standard error, because standard output is for the result.
         let now = SystemClock.read().wall;
         eprint!("{}", findings(unanchored.found(), &unanchored.restoration(), now));
+        let given = self.council.as_deref().map(read_council).transpose()?;
+        let deciders = unanchored.deciders(given.as_ref(), inside.pinned.as_ref()).map_err(disagreed)?;
+        eprint!("{}", who_decides(&deciders));
+        let agreed = self.agreed(&deciders, now)?;
         let pin = SO_PIN.obtain(self.pin.so_pin_file.as_deref(), Ask::OnStdin)?;
         if !unanchored.is_officer(pin.as_bytes()) {
             return Err(refused(RestoreError::Pin));
@@ -59,7 +83,7 @@ impl Restore {
         if !self.yes {
             confirm()?;
         }
-        let taken = take(unanchored, pin.as_bytes(), self.time)?;
+        let taken = take(unanchored, pin.as_bytes(), agreed, self.time)?;
         tracing::warn!(
             "administration: the store was restored: that of link {}, {}; restored {}",
             taken.store,
@@ -70,10 +94,110 @@ impl Restore {
             "next: look at countersign user list and countersign wallet list; remove again who was removed since, tighten again what was tightened",
         ))
     }
+
+    /// Evidence that everybody has agreed. Without it, writes the act that is to be signed.
+    fn agreed(&self, deciders: &Deciders, now: u64) -> Result<Agreed, CommandError> {
+        let Some(path) = &self.act else {
+            return deciders.agree(None, &[], now).or_else(|error| match error {
+                DisagreedError::Unsigned => Err(write_act(deciders, now)?),
+                error => Err(disagreed(error)),
+            });
+        };
+        let text = read(path, MAX_TEXT_LEN)?;
+        let mut signatures = Vec::new();
+        for file in signature_files(path).map_err(|error| {
+            CommandError::new(
+                error.to_string(),
+                "put the act and its signatures in a folder that can be read",
+            )
+        })? {
+            // A file that is none does no harm, as beside the library.
+            signatures.extend(
+                file::read(&file, MAX_SIGNATURE_LEN).ok().and_then(|bytes| String::from_utf8(bytes).ok()),
+            );
+        }
+        deciders.agree(Some(&text), &signatures, now).map_err(disagreed)
+    }
 }
 
-fn take(unanchored: Unanchored<'_>, pin: &[u8], said: Option<u64>) -> Result<Restoration, CommandError> {
-    unanchored.take(pin, said, &SystemClock).map_err(refused)
+/// Writes the act, and says what is to be done with it.
+fn write_act(deciders: &Deciders, now: u64) -> Result<CommandError, CommandError> {
+    let mut nonce = [0; 16];
+    SystemRandom.fill(&mut nonce).map_err(|error| CommandError::new(error.to_string(), "try again"))?;
+    let text = deciders.act(nonce, now.saturating_add(SIGNING_TIME)).print().map_err(|error| {
+        CommandError::new(format!("the act {error}"), "set the machine's clock right, then try again")
+    })?;
+    let path = PathBuf::from(format!("restore-{}.act", HEXLOWER.encode(&nonce[..4])));
+    NewFile::create("act", &path, 0o644)?.commit(text.as_bytes())?;
+    let path = path.display();
+    Ok(CommandError::new(
+        format!(
+            "officers decide about this restoration; nothing was changed, and {path} has the act that they sign"
+        ),
+        format!(
+            "have the officers read and sign it (countersign act sign {path}), put their signatures beside it, and run: countersign \
+             state restore --act {path}"
+        ),
+    ))
+}
+
+fn read_council(path: &Path) -> Result<Council, CommandError> {
+    let text = read(path, MAX_COUNCIL_LEN)?;
+    Council::parse(&text).ok_or_else(|| {
+        CommandError::new(
+            format!("{} has no council: it is not what \"countersign officers show\" prints", path.display()),
+            "give the file with the newest output of \"countersign officers show\", as it was printed",
+        )
+    })
+}
+
+fn read(path: &Path, most: usize) -> Result<String, CommandError> {
+    let bytes = file::read(path, most)
+        .map_err(|error| CommandError::new(error.to_string(), "name a file that can be read"))?;
+    String::from_utf8(bytes).map_err(|_| {
+        CommandError::new(
+            format!("{} is no text", path.display()),
+            "give the file as it was written, unchanged",
+        )
+    })
+}
+
+fn take(
+    unanchored: Unanchored<'_>,
+    pin: &[u8],
+    agreed: Agreed,
+    said: Option<u64>,
+) -> Result<Restoration, CommandError> {
+    unanchored.take(pin, agreed, said, &SystemClock).map_err(refused)
+}
+
+/// Who decides, beside the security officer.
+fn who_decides(deciders: &Deciders) -> String {
+    deciders
+        .groups()
+        .iter()
+        .map(|group| {
+            let keys: Vec<String> = group.keys().iter().map(|key| format!("  {key}\n")).collect();
+            format!("{} of these officers must agree:\n{}\n", group.threshold(), keys.concat())
+        })
+        .collect()
+}
+
+fn disagreed(error: DisagreedError) -> CommandError {
+    let next = match &error {
+        DisagreedError::CouncilUnknown(_) | DisagreedError::AnotherCouncil { .. } => {
+            "give the council with --council FILE: the newest output of \"countersign officers show\". Only those officers can \
+             agree, not those of an older copy"
+        }
+        DisagreedError::Few { .. } => "have more officers sign the act, and put their signatures beside it",
+        DisagreedError::Unsigned
+        | DisagreedError::Text(_)
+        | DisagreedError::Another(_)
+        | DisagreedError::Expired => {
+            "run the command without --act: it writes a new act. Have the officers sign that"
+        }
+    };
+    CommandError::new(format!("{error}; nothing was changed"), next)
 }
 
 fn findings(found: &StateError, restoration: &Restoration, now: u64) -> String {

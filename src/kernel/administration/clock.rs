@@ -1,10 +1,9 @@
-//! Acts on time: accepting a clock, and accepting a store that is a copy.
+//! Acts on time: accepting a clock.
 
-use super::{Approved, Present, Refused, Window};
+use super::{Present, Refused, Window};
 use crate::clock::{self, Believed, ClockError, Reading, TYPED_TOLERANCE};
-use crate::receipt::{Batch, Decision};
-use crate::record::Versioned;
-use crate::state::{self, Epoch};
+use crate::receipt::Batch;
+use crate::state;
 
 /// The moment at which an act is decided.
 pub struct Moment {
@@ -48,23 +47,4 @@ pub(super) fn take_within<P: Present>(
         return Err(Refused::ClockDiffers { clock, said: window.from }.into());
     }
     take(clock, moment, present)
-}
-
-/// The acceptance of a store that does not fit its anchor: the links of both.
-pub struct Restoration {
-    /// The newest link of the store.
-    pub store: u64,
-    /// The link in the backing token's anchor, if the anchor is this store's.
-    pub anchor: Option<u64>,
-}
-
-/// Accepts a store that did not fit its anchor, which begins a new epoch. The store is not open, so no engine
-/// does this.
-pub fn restore(
-    approved: Approved<Restoration>,
-    old: Option<&Versioned<Epoch>>,
-    now: u64,
-) -> Decision<Approved<Restoration>> {
-    let &Restoration { store, anchor } = approved.act();
-    Decision::new(state::restore(old, store, anchor, now), approved)
 }

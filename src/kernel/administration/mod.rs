@@ -68,6 +68,7 @@ mod naming;
 mod officers;
 mod plan;
 mod refused;
+mod restoration;
 mod token;
 mod users;
 mod wallets;
@@ -86,12 +87,13 @@ use crate::wallet::Reach;
 
 pub use crate::name::{KeyId, MAX_LABEL_LEN, MAX_POLICY_LEN, MAX_SIGNERS, MAX_TOKEN_LABEL_LEN, UserId};
 pub use approved::{Administrator, Approved, Login, PinEra};
-pub use clock::{Moment, Restoration, restore};
+pub use clock::Moment;
 pub use decide::{Done, Present, decide};
 pub use draft::draft;
 pub use officers::{in_force, vetoers};
 pub use plan::{Fresh, Plan, check};
 pub use refused::Refused;
+pub use restoration::{Agreed, Deciders, DisagreedError, MAX_RESTORE_WINDOW, Restoration, Unfit, restore};
 
 /// An act of administration, with everything that it needs.
 pub enum Act {

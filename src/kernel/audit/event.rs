@@ -6,7 +6,9 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use crate::act::RecordedAct;
+use crate::act::document::Document;
 use crate::direction::Direction;
+use crate::officer::CouncilDigest;
 use crate::otp::OtpKeyId;
 use crate::pin::Role;
 use crate::rule::Rule;
@@ -170,6 +172,20 @@ pub enum Event {
     Proposal(Box<ProposalStep>),
     /// Time counted as delay for so many proposed acts.
     Ticked(u32),
+    /// Officers decided that a store that did not fit its anchor is accepted, which the security officer did. Otherwise as
+    /// [`Event::Restored`].
+    RestoredByOfficers {
+        /// Counts the restorations from 1.
+        epoch: u32,
+        /// The newest link of the accepted store.
+        store: u64,
+        /// The link that the backing token had anchored.
+        anchor: Option<u64>,
+        /// The public keys of the officers who agreed.
+        officers: Vec<[u8; 32]>,
+        /// The text of the council in force since then, if there is one.
+        council: Option<String>,
+    },
 }
 
 /// An act that officers decided.
@@ -267,6 +283,23 @@ impl Event {
             Event::Tried { asked: Asked::Enrolment(act), answer: Answer::Confirmed, .. } => act.as_deref(),
             _ => None,
         }
+    }
+
+    /// The council that it put in force, if it did.
+    pub fn council(&self) -> Option<CouncilDigest> {
+        let text = match self {
+            Event::RestoredByOfficers { council, .. } => council.as_ref(),
+            event => match event.act()?.document.as_ref()? {
+                Document::Council(text) => Some(text),
+                _ => None,
+            },
+        };
+        text.map(|text| CouncilDigest::of(text))
+    }
+
+    /// Whether it accepted a store that did not fit its anchor.
+    pub fn restores(&self) -> bool {
+        matches!(self, Event::Restored { .. } | Event::RestoredByOfficers { .. })
     }
 
     /// By how much this changes the number of wrong tries.

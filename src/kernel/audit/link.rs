@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Event;
+use crate::officer::CouncilDigest;
 use crate::seal::SetHash;
 
 const LABEL: &[u8] = b"countersign/audit/v1\0";
@@ -83,14 +84,16 @@ pub struct ChainEnd {
     pub head: Head,
     /// The head before the batch that it was written in.
     pub before_batch: Head,
+    /// The council in force after the newest link: that of the last link that has one.
+    pub council: Option<CouncilDigest>,
 }
 
 impl ChainEnd {
     /// Begins a chain with its first link; `None` if it is not one.
     pub fn begin(first: Link) -> Option<ChainEnd> {
         (first.sequence == 0 && first.batch == 0 && first.previous == Head::default()).then(|| {
-            let head = first.head();
-            ChainEnd { newest: first, head, before_batch: Head::default() }
+            let (head, council) = (first.head(), first.event.council());
+            ChainEnd { newest: first, head, before_batch: Head::default(), council }
         })
     }
 
@@ -98,15 +101,15 @@ impl ChainEnd {
     pub fn follow(self, next: Link) -> Option<ChainEnd> {
         let expected = self.newest.sequence.checked_add(1)?;
         // A restoration skips the numbers of the lost links, so that no version of a record occurs twice.
-        let in_order = next.sequence == expected
-            || (next.sequence > expected && matches!(next.event, Event::Restored { .. }));
+        let in_order = next.sequence == expected || (next.sequence > expected && next.event.restores());
         let begins = next.batch == next.sequence;
         let goes_on = next.batch == self.newest.batch && next.sequence - next.batch < MAX_BATCH;
         if !in_order || next.previous != self.head || !(begins || goes_on) {
             return None;
         }
         let before_batch = if begins { self.head } else { self.before_batch };
-        Some(ChainEnd { head: next.head(), newest: next, before_batch })
+        let council = next.event.council().or(self.council);
+        Some(ChainEnd { head: next.head(), newest: next, before_batch, council })
     }
 }
 

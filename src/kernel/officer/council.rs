@@ -121,8 +121,7 @@ impl Council {
 
     /// SHA-256 of a label and the council's text.
     pub fn digest(&self) -> CouncilDigest {
-        let hash = Sha256::new_with_prefix(LABEL).chain_update(self.to_string());
-        CouncilDigest(hash.finalize().into())
+        CouncilDigest::of(&self.to_string())
     }
 
     /// Reads what [`Display`](fmt::Display) writes, and nothing else.
@@ -165,6 +164,13 @@ impl TryFrom<String> for Council {
 
     fn try_from(text: String) -> Result<Council, NotACouncil> {
         Council::parse(&text).ok_or(NotACouncil)
+    }
+}
+
+impl CouncilDigest {
+    /// The digest of the council that has this text.
+    pub fn of(text: &str) -> CouncilDigest {
+        CouncilDigest(Sha256::new_with_prefix(LABEL).chain_update(text).finalize().into())
     }
 }
 

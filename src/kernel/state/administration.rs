@@ -76,8 +76,15 @@ pub fn decline(wallet: &str, rule: Rule, now: u64) -> Decision<Recorded> {
     Decision::new(Batch::new(vec![], event, now), Recorded)
 }
 
-/// Accepts a store that did not fit its anchor.
-pub(crate) fn restore(old: Option<&Versioned<Epoch>>, store: u64, anchor: Option<u64>, now: u64) -> Batch {
+/// Accepts a store that did not fit its anchor: the links of both, the records of the epoch and of the council, the council in force
+/// since then, and the officers who agreed.
+pub(crate) fn restore(
+    (store, anchor): (u64, Option<u64>),
+    old: Option<&Versioned<Epoch>>,
+    (council, in_force): (Option<&Versioned<Council>>, Option<&Council>),
+    officers: &[[u8; 32]],
+    now: u64,
+) -> Batch {
     let number = old.map_or(0, |old| old.value.number).saturating_add(1);
     let epoch = Epoch { number, at: now };
     let write = match old {
@@ -88,8 +95,25 @@ pub(crate) fn restore(old: Option<&Versioned<Epoch>>, store: u64, anchor: Option
             content: Content::Put(epoch.encode()),
         },
     };
-    let event = Event::Restored { epoch: number, store, anchor };
-    Batch::new(vec![write], event, now)
+    let mut writes = vec![write];
+    // A copy may be from before there were officers, or from when they were others.
+    if let Some(in_force) = in_force.filter(|in_force| council.is_none_or(|old| old.value != **in_force)) {
+        writes.push(match council {
+            Some(old) => old.put(in_force),
+            None => Write {
+                place: RecordKey::single(Kind::Council),
+                expected: None,
+                content: Content::Put(in_force.encode()),
+            },
+        });
+    }
+    let event = if officers.is_empty() {
+        Event::Restored { epoch: number, store, anchor }
+    } else {
+        let (officers, council) = (officers.to_vec(), in_force.map(Council::to_string));
+        Event::RestoredByOfficers { epoch: number, store, anchor, officers, council }
+    };
+    Batch::new(writes, event, now)
 }
 
 /// Enrols a user. The place follows from the name, so a second user with the same name cannot be written.

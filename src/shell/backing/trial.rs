@@ -15,7 +15,7 @@ use crate::shell::random::SystemRandom;
 const LABEL: &[u8] = b"countersign-trial";
 const CONTEXT: &[u8] = b"countersign trial";
 /// As long as an anchor's value.
-const VALUE_LEN: usize = crate::kernel::anchor::ANCHOR_LEN;
+const VALUE_LEN: usize = crate::kernel::anchor::ANCHOR_LEN_WITH_COUNCIL;
 
 impl Backing {
     /// Wraps a key under a new one, unwraps it, and takes a step of an anchor. Leaves nothing behind.

@@ -12,6 +12,7 @@ use super::opening::Opened;
 use crate::kernel::anchor::Anchored;
 use crate::kernel::audit::{Head, Link, MAX_BATCH};
 use crate::kernel::failures::Failures;
+use crate::kernel::officer::CouncilDigest;
 use crate::kernel::receipt::{Batch, Content};
 use crate::kernel::recent::Recent;
 use crate::kernel::seal::{DataKey, Kind, RecordKey, SetHash};
@@ -75,6 +76,7 @@ struct Newest {
     head: Head,
     set: SetHash,
     time: u64,
+    council: Option<CouncilDigest>,
 }
 
 /// Changes that become durable together.
@@ -90,7 +92,13 @@ pub(super) struct Group {
 impl Book {
     pub(super) fn new(opened: Opened) -> Book {
         let Opened { index, end, time, failures, .. } = opened;
-        let newest = Newest { sequence: end.newest.sequence, head: end.head, set: end.newest.set, time };
+        let newest = Newest {
+            sequence: end.newest.sequence,
+            head: end.head,
+            set: end.newest.set,
+            time,
+            council: end.council,
+        };
         Book {
             index,
             newest,
@@ -191,8 +199,9 @@ impl Book {
             Link { sequence, time: batch.time, event: batch.event.clone(), previous, set, batch: first };
         let sealed_link = seal_link((key, random), &link)?;
 
-        let (anchored, head) = (Anchored::of(&link), link.head());
-        self.newest = Newest { sequence, head, set, time: time.max(batch.time) };
+        let council = link.event.council().or(self.newest.council);
+        let (anchored, head) = (Anchored::of(&link, council), link.head());
+        self.newest = Newest { sequence, head, set, time: time.max(batch.time), council };
         for (place, element) in elements {
             match element {
                 Some(element) => self.index.insert(place, (sequence, element)),
@@ -257,7 +266,10 @@ pub(super) fn begin(
     let (time, event) = (first.time, first.event.clone());
     let link = Link { sequence: 0, time, event, previous: Head::default(), set, batch: 0 };
     let links = vec![(0, seal_link((key, random), &link)?)];
-    Ok((Pages { after: None, rows: rows.into_iter().collect(), links }, Anchored::of(&link)))
+    Ok((
+        Pages { after: None, rows: rows.into_iter().collect(), links },
+        Anchored::of(&link, link.event.council()),
+    ))
 }
 
 /// The commit that accepts a restored store: its pages, and its anchor. `lost` is the link that was anchored.
@@ -276,7 +288,8 @@ pub(super) fn restore(
     let link = Link { sequence, time, event, previous, set, batch: sequence };
     let links = vec![(sequence, seal_link((key, random), &link)?)];
     let pages = Pages { after: Some(newest.sequence), rows: rows.into_iter().collect(), links };
-    Ok((pages, Anchored::of(&link)))
+    let council = link.event.council().or(opened.end.council);
+    Ok((pages, Anchored::of(&link, council)))
 }
 
 /// The inputs of sealing: the key, and the source of nonces.

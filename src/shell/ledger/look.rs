@@ -126,7 +126,7 @@ fn glance(view: &dyn View, key: &DataKey, newest: &Anchored) -> Result<(), Ledge
     view.follow(newest.sequence, &mut |sequence, sealed| {
         let opened = key.open(&RecordKey::link(sequence), sequence, &sealed);
         let link = opened.ok().and_then(|plaintext| Link::decode(&plaintext));
-        is_there |= link.is_some_and(|link| Anchored::of(&link) == *newest);
+        is_there |= link.is_some_and(|link| newest.is_of(&link));
         more += 1;
         Ok(())
     })?;
@@ -165,7 +165,7 @@ fn read_whole(
     view.hold_still()?;
     let mut is_there = false;
     let end = chain(view, key, |link| {
-        is_there |= link.sequence == newest.sequence && Anchored::of(link) == *newest;
+        is_there |= link.sequence == newest.sequence && newest.is_of(link);
         check()
     })?
     .end;

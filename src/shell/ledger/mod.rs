@@ -108,7 +108,7 @@ impl SealedLedger {
             }
         }
         // Even if they agree, because this finishes a step that a crash may have interrupted.
-        let anchored = Anchored::of(&opened.end.newest);
+        let anchored = Anchored::at(&opened.end);
         anchor.step(Some(&found.encode(&key)), &anchored.encode(&key))?;
         let (name, reader) = (store.name(), Mutex::new(Some(store.view()?)));
         let writer = Writer { looks: Looks::default(), store, anchored, is_in_doubt: false };

@@ -197,7 +197,7 @@ impl SealedLedger {
         let view = || writer.store.view().map_err(of_store);
         let opened = Opened::scan([view()?, view()?], &self.key).map_err(of_store)?;
         anchor::judge(&opened.end, opened.records, found)?;
-        let here = Anchored::of(&opened.end.newest);
+        let here = Anchored::at(&opened.end);
         let is_written = here == group.anchored;
         if !is_written && here != writer.anchored {
             return Err(StateError::Ahead { store: here.sequence, anchor: found.sequence }.into());

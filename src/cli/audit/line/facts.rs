@@ -131,6 +131,18 @@ impl<'a> Facts<'a> {
                     Facts { epoch: Some(*epoch), store: Some(*store), anchor: *anchor, ..Facts::default() };
                 ("restored", facts)
             }
+            // The council is not repeated here: "officers-set" showed it when it was put in force.
+            Event::RestoredByOfficers { epoch, store, anchor, officers, council: _ } => {
+                let officers = Some(officers.iter().map(|key| HEXLOWER.encode(key)).collect());
+                let facts = Facts {
+                    epoch: Some(*epoch),
+                    store: Some(*store),
+                    anchor: *anchor,
+                    officers,
+                    ..Facts::default()
+                };
+                ("restored", facts)
+            }
             Event::PsbtRefused { wallet, rule } => {
                 ("psbt-refused", Facts { rule: Some(rule), ..Facts::of_wallet(wallet) })
             }

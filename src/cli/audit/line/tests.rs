@@ -308,6 +308,18 @@ fn every_event_is_shown_as_documented() {
             Event::Restored { epoch: 2, store: 5, anchor: None },
             json!({ "event": "restored", "epoch": 2, "store": 5 }),
         ),
+        (
+            Event::RestoredByOfficers {
+                epoch: 3,
+                store: 5,
+                anchor: Some(9),
+                officers: vec![[0xab; 32]],
+                council: None,
+            },
+            json!({
+                "event": "restored", "epoch": 3, "store": 5, "anchor": 9, "officers": ["ab".repeat(32)],
+            }),
+        ),
     ] {
         assert_eq!(facts(event), wanted);
     }
