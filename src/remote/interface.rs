@@ -72,12 +72,17 @@ pub struct Administration {
     pub acts: Vec<ActCount>,
     /// How many things of each kind are frozen, by the kind's name.
     pub frozen: Vec<(String, u64)>,
+    /// How many proposed acts are in each state, by the state's name.
+    pub proposals: Vec<(String, u64)>,
 }
 
 impl Administration {
     fn decode(bytes: &[u8]) -> Administration {
         let Ok((acts, rest)) = postcard::take_from_bytes(bytes) else { return Administration::default() };
-        Administration { acts, frozen: postcard::from_bytes(rest).unwrap_or_default() }
+        let Ok((frozen, rest)) = postcard::take_from_bytes(rest) else {
+            return Administration { acts, ..Administration::default() };
+        };
+        Administration { acts, frozen, proposals: postcard::from_bytes(rest).unwrap_or_default() }
     }
 }
 
@@ -248,18 +253,23 @@ mod tests {
     fn what_is_counted_is_read_of_an_older_module_and_of_a_newer_one() {
         let acts = vec![ActCount { act: "pin-lost".into(), outcome: Outcome::Loosened, count: 3 }];
         let frozen = vec![("wallet".to_owned(), 2)];
-        let counted = Administration { acts: acts.clone(), frozen: frozen.clone() };
+        let proposals = vec![("waiting".to_owned(), 4)];
+        let counted =
+            Administration { acts: acts.clone(), frozen: frozen.clone(), proposals: proposals.clone() };
         let bytes = postcard::to_allocvec(&counted).expect("it is written");
         let read = |bytes: &[u8]| {
-            let Administration { acts, frozen } = Administration::decode(bytes);
-            (acts, frozen)
+            let Administration { acts, frozen, proposals } = Administration::decode(bytes);
+            (acts, frozen, proposals)
         };
-        assert_eq!(read(&bytes), (acts.clone(), frozen.clone()));
-        assert_eq!(read(&[&bytes[..], &[7]].concat()), (acts.clone(), frozen), "a newer one gives more");
-        // An older one gives the acts alone, and takes them alone.
-        let older = postcard::to_allocvec(&acts).expect("it is written");
-        assert_eq!(read(&older), (acts.clone(), vec![]));
+        let all = (acts.clone(), frozen.clone(), proposals);
+        assert_eq!(read(&bytes), all);
+        assert_eq!(read(&[&bytes[..], &[7]].concat()), all, "a newer one gives more");
+        // Older ones give the acts alone, or those and the freezes, and take what they give.
+        let oldest = postcard::to_allocvec(&acts).expect("it is written");
+        assert_eq!(read(&oldest), (acts.clone(), vec![], vec![]));
+        let older = postcard::to_allocvec(&(&acts, &frozen)).expect("it is written");
+        assert_eq!(read(&older), (acts.clone(), frozen, vec![]));
         assert_eq!(postcard::from_bytes::<Vec<ActCount>>(&bytes), Ok(acts));
-        assert_eq!(read(&[]), (vec![], vec![]));
+        assert_eq!(read(&[]), (vec![], vec![], vec![]));
     }
 }

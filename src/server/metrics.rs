@@ -32,6 +32,7 @@ pub struct Metrics {
     doors_lost: Family<OfDoor, Gauge>,
     administration: Family<OfAct, Counter>,
     frozen: Family<OfFrozen, Gauge>,
+    proposals: Family<OfProposal, Gauge>,
     connections: Family<OfDoor, Gauge>,
     accepted: Family<OfDoor, Counter>,
     refused: Family<RefusedPeer, Counter>,
@@ -178,6 +179,11 @@ struct OfFrozen {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProposal {
+    state: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfDirection {
     direction: &'static str,
 }
@@ -213,6 +219,7 @@ impl Metrics {
             doors_lost: Family::default(),
             administration: Family::default(),
             frozen: Family::default(),
+            proposals: Family::default(),
         };
         registry.register("connections", "Connections that are there", metrics.connections.clone());
         registry.register("connections_accepted", "Connections that peers opened", metrics.accepted.clone());
@@ -270,6 +277,11 @@ impl Metrics {
             "Things that are frozen, by kind: wallets, keys, users, and 1 for everything",
             metrics.frozen.clone(),
         );
+        registry.register(
+            "proposals",
+            "Acts that were proposed to officers, by state, until their texts expire",
+            metrics.proposals.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 
@@ -304,7 +316,7 @@ impl Metrics {
     }
 
     /// The module counts these. Here they are only copied.
-    fn take_over(&self, Administration { acts, frozen }: &Administration) {
+    fn take_over(&self, Administration { acts, frozen, proposals }: &Administration) {
         for ActCount { act, outcome, count } in acts {
             let of = OfAct { act: act.clone(), outcome: outcome.name() };
             let shown = self.administration.get_or_create_owned(&of);
@@ -312,6 +324,10 @@ impl Metrics {
         }
         for (what, count) in frozen {
             let shown = self.frozen.get_or_create_owned(&OfFrozen { what: what.clone() });
+            shown.set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+        for (state, count) in proposals {
+            let shown = self.proposals.get_or_create_owned(&OfProposal { state: state.clone() });
             shown.set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
     }

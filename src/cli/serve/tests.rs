@@ -91,7 +91,8 @@ impl Boundary for Breaking {
         let acts = vec![ActCount { act: "wallet-updated".into(), outcome: Outcome::Loosened, count }];
         // The first of two is thawed at the end.
         let frozen = vec![("wallet".into(), 2_u64.saturating_sub(count)), ("user".into(), 1)];
-        Administration { acts, frozen }
+        let proposals = vec![("waiting".into(), count), ("due".into(), 1)];
+        Administration { acts, frozen, proposals }
     }
 }
 

@@ -5,7 +5,7 @@ use countersign::engine::{EngineError, ProposalStanding};
 use countersign::kernel::audit::{Answer, Asked, Event, Fate};
 use countersign::kernel::proposal::{ProposalError, State};
 
-use super::scene::{DELAY, HIGHER, HOUR, Scene, policy, refused, users};
+use super::scene::{DELAY, HOUR, Scene, policy, refused, users};
 use harness::engine::fates;
 
 #[test]
@@ -162,6 +162,21 @@ fn no_delay_runs_while_somebody_who_may_veto_is_kept_from_it() {
 }
 
 #[test]
+fn no_delay_runs_while_no_code_of_anybody_is_checked() {
+    let scene = Scene::new();
+    let scene = Scene { bench: scene.bench.stopping_at(2), ..scene };
+    let act = scene.signed(2, &scene.adding_bob());
+    scene.wait(300);
+    assert_eq!(scene.standing(&act), ProposalStanding::Waiting(DELAY - 300));
+    for _ in 0..2 {
+        assert!(scene.bench.confirm("bob", "000000").is_err());
+    }
+    assert!(scene.bench.engine.is_stopped());
+    scene.wait(1_800);
+    assert_eq!(scene.standing(&act), ProposalStanding::Waiting(DELAY - 300));
+}
+
+#[test]
 fn what_tightens_or_takes_a_clock_has_nothing_to_veto() {
     let scene = Scene::new();
     let text =
@@ -172,5 +187,4 @@ fn what_tightens_or_takes_a_clock_has_nothing_to_veto() {
     let clock = scene.draft(&Act::TakeClock(scene.bench.clock.now()));
     scene.submit(&clock);
     assert_eq!(refused(scene.veto(0, &clock)), ProposalError::NothingToVeto);
-    let _ = HIGHER;
 }

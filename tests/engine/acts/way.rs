@@ -4,8 +4,10 @@ use countersign::admin::{Act, NewScript, NewUser, Target};
 use countersign::engine::{EngineError, ProposalStanding};
 use countersign::kernel::act::Deed;
 use countersign::kernel::act::class::Class;
+use countersign::kernel::act::document::Document;
 use countersign::kernel::audit::{Event, Step};
 use countersign::kernel::clock::ClockError;
+use countersign::kernel::freeze::Freezer;
 use countersign::kernel::motion::ActText;
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::proposal::{MAX_UNSIGNED, ProposalError, Standing};
@@ -70,6 +72,10 @@ fn one_officer_freezes_at_once_without_an_administrator_and_under_any_clock() {
     let act = scene.bring(1, &text).expect("one officer is enough");
     assert!(scene.bench.engine.is_frozen(&target).expect("readable"));
     assert_eq!(scene.standing(&act), ProposalStanding::CarriedOut);
+    let events = scene.events();
+    let done = events.last().and_then(Event::act).and_then(|act| act.document.clone());
+    let Some(Document::Freeze(freeze)) = done else { panic!("{:?}", events.last()) };
+    assert_eq!((freeze.name.as_str(), freeze.by), ("treasury", Freezer::Officer));
     assert!(matches!(
         scene.bench.engine.draft(&Act::Freeze(target.clone())),
         Err(EngineError::StandsAlready)
@@ -361,6 +367,10 @@ fn after_officers_lost_the_so_pin_nobody_administers_until_another_one_is_set() 
         period: 30,
     });
     assert!(matches!(again, Err(EngineError::NotAdministrator)), "the login is over");
+    let text = scene.adding_bob();
+    assert!(matches!(scene.propose(&text, None), Err(EngineError::NotAdministrator)));
+    let withdrawn = engine.withdraw(scene.bench.administrator(), &nonce(&text));
+    assert!(matches!(withdrawn, Err(EngineError::NotAdministrator)));
     for pin in [&b"so-pin"[..], b"", b"another-pin"] {
         assert!(engine.login(countersign::kernel::pin::Role::So, pin).is_err(), "{pin:?}");
     }

@@ -74,7 +74,7 @@ fn the_memory_of_the_process_is_a_metric_that_follows_it() {
 }
 
 #[test]
-fn acts_of_administration_and_freezes_are_metrics_by_kind_as_the_module_counts_them() {
+fn acts_of_administration_freezes_and_proposals_are_metrics_by_kind_as_the_module_counts_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("m.sock");
     let server = Server::start(&without_doors(), vec![], Arc::new(Breaking::default())).expect("it starts");
@@ -88,6 +88,10 @@ fn acts_of_administration_and_freezes_are_metrics_by_kind_as_the_module_counts_t
         assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
         for (what, frozen) in [("wallet", 2 - count), ("user", 1)] {
             let line = format!("\ncountersign_frozen{{what=\"{what}\"}} {frozen}\n");
+            assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+        }
+        for (state, proposals) in [("waiting", count), ("due", 1)] {
+            let line = format!("\ncountersign_proposals{{state=\"{state}\"}} {proposals}\n");
             assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
         }
     }
