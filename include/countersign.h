@@ -87,19 +87,87 @@
 
 /* Officers ------------------------------------------------------------------------------------
  * Where a token has officers, an administrator alone cannot do what lets coins move more easily. Such a call is refused with
- * CKR_COUNTERSIGN_NEEDS_OFFICERS. */
+ * CKR_COUNTERSIGN_NEEDS_OFFICERS. It leaves a draft in its session: an object of class CKO_COUNTERSIGN_PROPOSAL with CKA_TOKEN
+ * CK_FALSE, whose CKA_COUNTERSIGN_ACT is the text of the act. The next refused call of the session replaces it. Officers sign that
+ * text, in the format of minisign. */
 
 /* The class of one token object, which everybody sees without a login, in a search for this class: the officers. */
 #define CKO_COUNTERSIGN_OFFICERS        0xC3530001UL
-/* UTF-8: the officers, how many of them must sign, and how long an act then waits, one value a line. Empty if there are none. The SO
- * sets it while it is empty; after that, only officers change it. */
+/* The class of proposed acts and of drafts. A proposed act is a token object that everybody sees, without a login: officers have no
+ * PIN. CKA_ID is its nonce (16 bytes), CKA_LABEL what it does. C_CreateObject with CKA_TOKEN CK_TRUE and CKA_COUNTERSIGN_ACT proposes
+ * an act: by the SO, or by anybody who gives an officer's CKA_COUNTERSIGN_ACT_SIGNATURE as well. C_DestroyObject by the SO withdraws
+ * what no officer has signed. C_CreateObject with CKA_TOKEN CK_FALSE and CKA_COUNTERSIGN_ACT_DO makes a draft. Like the officers, acts are
+ * found only by a search for their class. */
+#define CKO_COUNTERSIGN_PROPOSAL        0xC3530002UL
+/* UTF-8, of CKO_COUNTERSIGN_OFFICERS: the officers, how many of them must sign, and how long an act then waits, one value a line.
+ * Empty if there are none. The SO sets it once, while it is empty; after that, only officers change it. */
 #define CKA_COUNTERSIGN_COUNCIL         0xC3530150UL
+/* The rest are attributes of CKO_COUNTERSIGN_PROPOSAL. UTF-8: the text of the act. A draft has this one and the next of them. */
+#define CKA_COUNTERSIGN_ACT             0xC3530151UL
+/* CK_ULONG: CS_ACT_TIGHTENS and so on. */
+#define CKA_COUNTERSIGN_ACT_CLASS       0xC3530152UL
+/* CK_ULONG: CS_ACT_UNSIGNED and so on. */
+#define CKA_COUNTERSIGN_ACT_STATE       0xC3530153UL
+/* CK_ULONG: the seconds of delay that are left; 0 unless the state is CS_ACT_WAITING. Only time in which the boundary runs counts. */
+#define CKA_COUNTERSIGN_ACT_DELAY       0xC3530154UL
+/* CK_ULONG: how many officers have signed, and how many must. */
+#define CKA_COUNTERSIGN_ACT_SIGNED      0xC3530155UL
+#define CKA_COUNTERSIGN_ACT_NEEDED      0xC3530156UL
+/* UTF-8: the signatures, one after the other, each of four lines in minisign's format. */
+#define CKA_COUNTERSIGN_ACT_SIGNATURES  0xC3530157UL
+/* UTF-8: names of the users who may veto, separated by U+000A. */
+#define CKA_COUNTERSIGN_ACT_VETOERS     0xC3530158UL
+/* CK_ULONG: Unix time in seconds, after which the act cannot be carried out. */
+#define CKA_COUNTERSIGN_ACT_EXPIRES     0xC3530159UL
+/* UTF-8: who vetoed it, or why it is void; else empty. */
+#define CKA_COUNTERSIGN_ACT_ENDED       0xC353015AUL
+/* The others are only given, and C_SetAttributeValue takes one of them at a time. UTF-8: an officer's signature of the text, in
+ * minisign's format, without a login. The act is carried out at once if nothing else is missing. */
+#define CKA_COUNTERSIGN_ACT_SIGNATURE   0xC3530160UL
+/* UTF-8: an officer's veto, without a login: their signature of these three lines, each of which ends in U+000A: "countersign/veto/1", "store " and the
+ * store's id, "act " and the digest of the act, both in lower-case hex. The digest is SHA-256 of "countersign/act-text/v1", a zero byte
+ * and the text. */
+#define CKA_COUNTERSIGN_ACT_VETO        0xC3530161UL
+/* UTF-8: a user's veto, as "user:code", in a session in which somebody is logged in. The code is charged and spent like any other. */
+#define CKA_COUNTERSIGN_ACT_VETO_CODE   0xC3530162UL
+/* CK_BBOOL, CK_TRUE: carry it out, if it is due. Anybody may ask. */
+#define CKA_COUNTERSIGN_ACT_CARRY_OUT   0xC3530163UL
+/* UTF-8, for C_CreateObject of a draft: what it is to do: "freeze wallet LABEL", "freeze key LABEL", "freeze user NAME",
+ * "freeze all" or "so-pin-lost". */
+#define CKA_COUNTERSIGN_ACT_DO          0xC3530164UL
 
-/* Classes of acts. An act is what its loosest part is. */
-#define CS_ACT_TIGHTENS                 0x101UL /* it allows nothing that was not allowed before */
-#define CS_ACT_NEUTRAL                  0x102UL /* it allows nothing more with what is there */
-#define CS_ACT_LOOSENS                  0x103UL /* it allows more, or may */
-#define CS_ACT_VOUCHLESS                0x104UL /* it settles what everything else is measured by */
+/* Classes: an act is what its loosest part is. */
+#define CS_ACT_TIGHTENS                 0x101UL /* one officer's signature is enough, and nothing waits */
+#define CS_ACT_NEUTRAL                  0x102UL /* the SO does it alone */
+#define CS_ACT_LOOSENS                  0x103UL /* enough officers sign, then it waits */
+#define CS_ACT_VOUCHLESS                0x104UL /* enough officers sign, nothing waits: nothing is left that could vouch for a delay */
+
+/* States. */
+#define CS_ACT_UNSIGNED                 0x201UL
+#define CS_ACT_WAITING                  0x202UL
+#define CS_ACT_DUE                      0x203UL
+#define CS_ACT_CARRIED_OUT              0x204UL
+#define CS_ACT_VETOED                   0x205UL
+#define CS_ACT_EXPIRED                  0x206UL
+#define CS_ACT_VOID                     0x207UL
+
+/* Reasons of CKR_COUNTERSIGN_ACT_REFUSED. */
+#define CS_ACT_REFUSED_TEXT             0x301UL /* the bytes are no act, or not in the one form of an act */
+#define CS_ACT_REFUSED_VOID             0x302UL /* another store, a restoration since, or its subject or the officers have changed */
+#define CS_ACT_REFUSED_EXPIRED          0x303UL /* its date is past */
+#define CS_ACT_REFUSED_EXPIRES_LATE     0x304UL /* its date is more than 30 days after the delay */
+#define CS_ACT_REFUSED_NEEDS_NOBODY     0x305UL /* the SO does it alone */
+#define CS_ACT_REFUSED_KNOWN            0x306UL /* it was proposed before */
+#define CS_ACT_REFUSED_ROOM             0x307UL /* too many proposals are waiting */
+#define CS_ACT_REFUSED_SIGNATURE        0x308UL /* not an officer's signature of this text */
+#define CS_ACT_REFUSED_AGAIN            0x309UL /* this officer has signed already */
+#define CS_ACT_REFUSED_NOTHING_TO_VETO  0x30AUL /* an act without a delay */
+#define CS_ACT_REFUSED_NO_VETOER        0x30BUL /* the act did not concern this user when it was proposed */
+#define CS_ACT_REFUSED_OVER             0x30CUL /* the proposal is closed */
+#define CS_ACT_REFUSED_NOT_DUE          0x30DUL /* signatures are missing, or it still waits */
+#define CS_ACT_REFUSED_NO_OFFICERS      0x30EUL /* the token has no officers */
+#define CS_ACT_REFUSED_UNKNOWN          0x30FUL /* there is no such proposal */
+#define CS_ACT_REFUSED_SIGNED           0x310UL /* an officer has signed it, so nobody withdraws it: an officer can veto it */
 
 /* The backends' PIN (CKO_HW_FEATURE) ---------------------------------------------------------
  * An object that only the SO sees, and that exists once the PIN is set. It has the attributes below and two from above:
@@ -130,8 +198,11 @@
 /* An administrator froze the wallet or key, a user whose code came with the request, or everything. The module checked no code and
  * spent nothing. One frozen user refuses a request with several codes. ulDeviceError is CS_RULE_FROZEN. */
 #define CKR_COUNTERSIGN_FROZEN          0xC3530005UL
-/* Officers must sign this, and nothing was changed. ulDeviceError is the class: CS_ACT_LOOSENS or CS_ACT_VOUCHLESS. */
+/* Officers must sign this, and nothing was changed. ulDeviceError is the class (CS_ACT_LOOSENS or CS_ACT_VOUCHLESS), and the session
+ * has a draft: see CKO_COUNTERSIGN_PROPOSAL. */
 #define CKR_COUNTERSIGN_NEEDS_OFFICERS  0xC3530006UL
+/* A proposed act, a signature or a veto is not accepted. ulDeviceError is the reason (CS_ACT_REFUSED_TEXT and so on). */
+#define CKR_COUNTERSIGN_ACT_REFUSED     0xC3530007UL
 
 /* Rules ------------------------------------------------------------------------------------- */
 

@@ -21,6 +21,11 @@ impl Administration<'_> {
         Ok(self.engine.perform(self.administrator.approve(act))?)
     }
 
+    /// Who is logged in.
+    pub(super) fn administrator(&self) -> &Administrator {
+        &self.administrator
+    }
+
     /// The same for an act that returns nothing. A change to the value that is there already is no act.
     pub(super) fn change(&self, act: Act) -> Result<(), Refusal> {
         take_ration(&act)?;

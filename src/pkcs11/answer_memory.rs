@@ -13,7 +13,7 @@ use cryptoki_sys::*;
 use super::application::{Application, Session};
 use super::message_sign::MessageSigning;
 use super::object::Finding;
-use super::request::{Bytes, MAX_VALUE_LEN, Request, Room, Wanted, bare};
+use super::request::{Bytes, MAX_VALUE_LEN, Request, Room, Wanted, bare, max_value_len};
 use super::rv::{Answer, Rv};
 use super::sign::Signing;
 use crate::cores::{self, PeerNumber};
@@ -139,7 +139,7 @@ fn answer_len(request: &Request, held: impl Fn(CK_SESSION_HANDLE, Held) -> usize
 /// The length of an attribute in an answer. A value is only given if it fits its room, and none is longer
 /// than a template's.
 fn shown_len(wanted: &Wanted) -> usize {
-    AROUND + room_of(wanted.room).min(MAX_VALUE_LEN)
+    AROUND + room_of(wanted.room).min(max_value_len(wanted.kind))
 }
 
 /// The same PSBT with signatures added. It fits its room, and is not twice as long.

@@ -2,6 +2,7 @@
 
 use cryptoki_sys::{CKF_MESSAGE_SIGN, CKF_SIGN, CKF_VERIFY};
 
+use super::acts;
 use super::application::{Application, SLOT};
 use super::reply::Reply;
 use super::request::Request;
@@ -13,6 +14,8 @@ impl Application {
     /// Answers a call.
     pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
         self.end_login_of_an_old_pin();
+        // In the process of an application nothing else runs.
+        acts::tick(&self.engine);
         Ok(match request {
             // 5.5 Slot and token management
             Request::SlotList => Reply::Slots(vec![SLOT]),

@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
+use super::acts;
 use super::answer_memory::MemoryLease;
 use super::application::{Application, Caller, Totals};
 use super::codec::{decode, encode};
@@ -132,6 +133,8 @@ pub(super) fn standing() -> Answer<Standing> {
     let engine = Arc::clone(&host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?.engine);
     // Looking takes time, and nobody who begins or ends an application should wait for it.
     drop(host);
+    // This call comes every few seconds, also where no peer calls.
+    acts::tick(&engine);
     let EngineStanding {
         ledger,
         lacks_randomness,

@@ -20,6 +20,7 @@
 //! | `key_management`, `key_pair`, `wallet`, `digest_key` | 5.18 key management |
 //! | `random` | 5.19 random number generation |
 
+mod acts;
 mod administration;
 mod answer_memory;
 mod application;

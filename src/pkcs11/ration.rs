@@ -35,6 +35,9 @@ const ANSWERS: Ration = Ration { max: 300, every: Duration::from_secs(1) };
 /// Acts of administration. Each is a link of the audit, and a wallet's link has its whole policy and
 /// descriptor. The stock is enough to set up a thousand users, each with a wallet.
 const ACTS: Ration = Ration { max: 2_000, every: Duration::from_secs(5) };
+/// Drafts, proposals, signatures and vetoes of acts, which need no login. Each costs a signature to be verified, and is recorded only if it
+/// counts.
+const OFFICERS: Ration = Ration { max: 500, every: Duration::from_secs(2) };
 /// Lines of the log.
 const LINES: Ration = Ration { max: 60, every: Duration::from_secs(1) };
 
@@ -45,6 +48,7 @@ struct Peer {
     logins: Stock,
     answers: Stock,
     acts: Stock,
+    officers: Stock,
     lines: Lines,
 }
 
@@ -54,6 +58,7 @@ impl Peer {
             logins: Stock::whole(LOGINS, now),
             answers: Stock::whole(ANSWERS, now),
             acts: Stock::whole(ACTS, now),
+            officers: Stock::whole(OFFICERS, now),
             lines: Lines::whole(LINES, now),
         }
     }
@@ -128,6 +133,23 @@ pub(super) fn take_act() -> Answer {
             "refused an act of administration: this peer used up {} acts and has one every {} seconds now; nothing was changed",
             ACTS.max,
             ACTS.every.as_secs()
+        )
+    });
+    Err(Rv(CKR_FUNCTION_FAILED))
+}
+
+/// The same for what officers decide. An act that tightens has no ration: nobody who has used it up can keep officers who come by the same
+/// way from a freeze.
+pub(super) fn take_act_of_officers(tightens: bool) -> Answer {
+    let peer = cores::working_for();
+    if peer == 0 || tightens || of_peer(peer, |peer, now| peer.officers.take(now)) {
+        return Ok(());
+    }
+    refused(|| {
+        format!(
+            "refused an act of officers: this peer has brought {} and may bring one every {} seconds now; nothing was changed",
+            OFFICERS.max,
+            OFFICERS.every.as_secs()
         )
     });
     Err(Rv(CKR_FUNCTION_FAILED))

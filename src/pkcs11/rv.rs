@@ -6,6 +6,7 @@ use super::attributes::class_number;
 use super::ration;
 use super::vendor::*;
 use crate::engine::EngineError;
+use crate::kernel::proposal::ProposalError;
 use crate::kernel::psbt::PsbtError;
 use crate::open::OpenError;
 use crate::ports::LedgerError;
@@ -24,6 +25,11 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// Whether officers have to sign what was asked for.
+    pub(super) fn needs_officers(&self) -> bool {
+        self.rv == Rv(CKR_COUNTERSIGN_NEEDS_OFFICERS)
+    }
+
     /// The answer. Records the number for `C_GetSessionInfo`.
     pub(super) fn note(self, device_error: &mut CK_ULONG) -> Rv {
         *device_error = self.number;
@@ -48,7 +54,30 @@ impl From<EngineError> for Refusal {
 fn number_of(error: &EngineError) -> CK_ULONG {
     match error {
         EngineError::NeedsOfficers(class) => class_number(*class),
+        EngineError::Proposal(error) => reason_number(error),
         error => error.rule().map_or(0, |rule| rule.number().into()),
+    }
+}
+
+/// Why an act, a signature or a veto is not accepted.
+fn reason_number(error: &ProposalError) -> CK_ULONG {
+    match error {
+        ProposalError::Text(_) => CS_ACT_REFUSED_TEXT,
+        ProposalError::Void(_) => CS_ACT_REFUSED_VOID,
+        ProposalError::Expired => CS_ACT_REFUSED_EXPIRED,
+        ProposalError::ExpiresLate => CS_ACT_REFUSED_EXPIRES_LATE,
+        ProposalError::NeedsNobody => CS_ACT_REFUSED_NEEDS_NOBODY,
+        ProposalError::Known => CS_ACT_REFUSED_KNOWN,
+        ProposalError::Room => CS_ACT_REFUSED_ROOM,
+        ProposalError::SignatureLength | ProposalError::Signature(_) => CS_ACT_REFUSED_SIGNATURE,
+        ProposalError::Again(_) => CS_ACT_REFUSED_AGAIN,
+        ProposalError::NothingToVeto => CS_ACT_REFUSED_NOTHING_TO_VETO,
+        ProposalError::NoVetoer(_) => CS_ACT_REFUSED_NO_VETOER,
+        ProposalError::Over(_) => CS_ACT_REFUSED_OVER,
+        ProposalError::NotDue(_) => CS_ACT_REFUSED_NOT_DUE,
+        ProposalError::NoOfficers => CS_ACT_REFUSED_NO_OFFICERS,
+        ProposalError::Unknown => CS_ACT_REFUSED_UNKNOWN,
+        ProposalError::Signed => CS_ACT_REFUSED_SIGNED,
     }
 }
 
@@ -95,7 +124,7 @@ impl From<EngineError> for Rv {
             EngineError::Parameter(_) => CKR_ATTRIBUTE_VALUE_INVALID,
             EngineError::UserInUse { .. } => CKR_ACTION_PROHIBITED,
             EngineError::MayVeto(_) => CKR_ACTION_PROHIBITED,
-            EngineError::Proposal(_) => CKR_ACTION_PROHIBITED,
+            EngineError::Proposal(_) => CKR_COUNTERSIGN_ACT_REFUSED,
             EngineError::Wallet(_) => CKR_ATTRIBUTE_VALUE_INVALID,
             EngineError::PolicyDocument(_) => CKR_ATTRIBUTE_VALUE_INVALID,
         };

@@ -59,8 +59,40 @@ pub const CKH_COUNTERSIGN_FREEZE: CK_HW_FEATURE_TYPE = 0xC353_0002;
 
 /// The class of the officers.
 pub const CKO_COUNTERSIGN_OFFICERS: CK_OBJECT_CLASS = 0xC353_0001;
+/// The class of proposed acts and of drafts.
+pub const CKO_COUNTERSIGN_PROPOSAL: CK_OBJECT_CLASS = 0xC353_0002;
 /// UTF-8: the officers, how many of them must sign, and how long an act then waits. Empty if there are none.
 pub const CKA_COUNTERSIGN_COUNCIL: CK_ATTRIBUTE_TYPE = 0xC353_0150;
+/// UTF-8: the text of an act.
+pub const CKA_COUNTERSIGN_ACT: CK_ATTRIBUTE_TYPE = 0xC353_0151;
+/// `CK_ULONG`: what it is.
+pub const CKA_COUNTERSIGN_ACT_CLASS: CK_ATTRIBUTE_TYPE = 0xC353_0152;
+/// `CK_ULONG`: what became of it.
+pub const CKA_COUNTERSIGN_ACT_STATE: CK_ATTRIBUTE_TYPE = 0xC353_0153;
+/// `CK_ULONG`: the seconds of delay that are left.
+pub const CKA_COUNTERSIGN_ACT_DELAY: CK_ATTRIBUTE_TYPE = 0xC353_0154;
+/// `CK_ULONG`: how many officers have signed.
+pub const CKA_COUNTERSIGN_ACT_SIGNED: CK_ATTRIBUTE_TYPE = 0xC353_0155;
+/// `CK_ULONG`: how many officers must sign.
+pub const CKA_COUNTERSIGN_ACT_NEEDED: CK_ATTRIBUTE_TYPE = 0xC353_0156;
+/// UTF-8: the signatures, one after the other.
+pub const CKA_COUNTERSIGN_ACT_SIGNATURES: CK_ATTRIBUTE_TYPE = 0xC353_0157;
+/// UTF-8: names of the users who may veto, separated by U+000A.
+pub const CKA_COUNTERSIGN_ACT_VETOERS: CK_ATTRIBUTE_TYPE = 0xC353_0158;
+/// `CK_ULONG`: Unix time in seconds, after which it cannot be carried out.
+pub const CKA_COUNTERSIGN_ACT_EXPIRES: CK_ATTRIBUTE_TYPE = 0xC353_0159;
+/// UTF-8: who vetoed it, or why it is void.
+pub const CKA_COUNTERSIGN_ACT_ENDED: CK_ATTRIBUTE_TYPE = 0xC353_015A;
+/// UTF-8: an officer's signature of the text.
+pub const CKA_COUNTERSIGN_ACT_SIGNATURE: CK_ATTRIBUTE_TYPE = 0xC353_0160;
+/// UTF-8: an officer's veto.
+pub const CKA_COUNTERSIGN_ACT_VETO: CK_ATTRIBUTE_TYPE = 0xC353_0161;
+/// UTF-8: a user's veto, as "user:code".
+pub const CKA_COUNTERSIGN_ACT_VETO_CODE: CK_ATTRIBUTE_TYPE = 0xC353_0162;
+/// `CK_BBOOL`: carry it out.
+pub const CKA_COUNTERSIGN_ACT_CARRY_OUT: CK_ATTRIBUTE_TYPE = 0xC353_0163;
+/// UTF-8: what a draft is to do.
+pub const CKA_COUNTERSIGN_ACT_DO: CK_ATTRIBUTE_TYPE = 0xC353_0164;
 
 /// The backends' PIN, as a hardware feature.
 pub const CKH_COUNTERSIGN_USER_PIN: CK_HW_FEATURE_TYPE = 0xC353_0001;
@@ -81,6 +113,8 @@ pub const CKR_COUNTERSIGN_CLOCK: CK_RV = 0xC353_0004;
 pub const CKR_COUNTERSIGN_FROZEN: CK_RV = 0xC353_0005;
 /// Officers must sign this.
 pub const CKR_COUNTERSIGN_NEEDS_OFFICERS: CK_RV = 0xC353_0006;
+/// A proposed act, a signature or a veto is not accepted.
+pub const CKR_COUNTERSIGN_ACT_REFUSED: CK_RV = 0xC353_0007;
 
 /// An act that tightens.
 pub const CS_ACT_TIGHTENS: CK_ULONG = 0x101;
@@ -90,6 +124,52 @@ pub const CS_ACT_NEUTRAL: CK_ULONG = 0x102;
 pub const CS_ACT_LOOSENS: CK_ULONG = 0x103;
 /// An act that nothing is left to vouch for.
 pub const CS_ACT_VOUCHLESS: CK_ULONG = 0x104;
+/// Too few officers have signed.
+pub const CS_ACT_UNSIGNED: CK_ULONG = 0x201;
+/// The delay is not over.
+pub const CS_ACT_WAITING: CK_ULONG = 0x202;
+/// It can be carried out.
+pub const CS_ACT_DUE: CK_ULONG = 0x203;
+/// It was carried out.
+pub const CS_ACT_CARRIED_OUT: CK_ULONG = 0x204;
+/// It was vetoed.
+pub const CS_ACT_VETOED: CK_ULONG = 0x205;
+/// Its date is past.
+pub const CS_ACT_EXPIRED: CK_ULONG = 0x206;
+/// Something that it was written for has changed.
+pub const CS_ACT_VOID: CK_ULONG = 0x207;
+/// The bytes are no act.
+pub const CS_ACT_REFUSED_TEXT: CK_ULONG = 0x301;
+/// Something that the act was written for has changed.
+pub const CS_ACT_REFUSED_VOID: CK_ULONG = 0x302;
+/// Its date is past.
+pub const CS_ACT_REFUSED_EXPIRED: CK_ULONG = 0x303;
+/// Its date is too far.
+pub const CS_ACT_REFUSED_EXPIRES_LATE: CK_ULONG = 0x304;
+/// The security officer does it alone.
+pub const CS_ACT_REFUSED_NEEDS_NOBODY: CK_ULONG = 0x305;
+/// It was proposed before.
+pub const CS_ACT_REFUSED_KNOWN: CK_ULONG = 0x306;
+/// Too many proposals are waiting.
+pub const CS_ACT_REFUSED_ROOM: CK_ULONG = 0x307;
+/// Not an officer's signature of this text.
+pub const CS_ACT_REFUSED_SIGNATURE: CK_ULONG = 0x308;
+/// This officer has signed already.
+pub const CS_ACT_REFUSED_AGAIN: CK_ULONG = 0x309;
+/// An act without a delay.
+pub const CS_ACT_REFUSED_NOTHING_TO_VETO: CK_ULONG = 0x30a;
+/// The act did not concern this user.
+pub const CS_ACT_REFUSED_NO_VETOER: CK_ULONG = 0x30b;
+/// The proposal is closed.
+pub const CS_ACT_REFUSED_OVER: CK_ULONG = 0x30c;
+/// Signatures are missing, or it still waits.
+pub const CS_ACT_REFUSED_NOT_DUE: CK_ULONG = 0x30d;
+/// The token has no officers.
+pub const CS_ACT_REFUSED_NO_OFFICERS: CK_ULONG = 0x30e;
+/// There is no such proposal.
+pub const CS_ACT_REFUSED_UNKNOWN: CK_ULONG = 0x30f;
+/// An officer has signed it, so nobody withdraws it.
+pub const CS_ACT_REFUSED_SIGNED: CK_ULONG = 0x310;
 
 #[cfg(test)]
 mod tests {
@@ -123,7 +203,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 39);
+        assert_eq!(header.len(), 79);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

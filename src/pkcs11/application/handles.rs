@@ -8,6 +8,7 @@ use cryptoki_sys::*;
 
 use super::Application;
 use crate::engine::KeyId;
+use crate::kernel::motion::Nonce;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::pin::Role;
 use crate::pkcs11::attributes::{KeyKind, Side};
@@ -32,6 +33,8 @@ pub(in crate::pkcs11) enum Object {
     Freeze,
     /// The officers.
     Officers,
+    /// A proposed act.
+    Proposal(Nonce),
     /// The profile that the token conforms to.
     Profile,
     /// An object that the application made itself.
@@ -47,6 +50,7 @@ impl Object {
             | Object::Clock
             | Object::Freeze
             | Object::Officers
+            | Object::Proposal(_)
             | Object::Profile => false,
             Object::Session { is_private, .. } => *is_private,
         }
@@ -96,6 +100,7 @@ impl Application {
                 self.engine.user(name)?.is_some_and(|user| user.key_id == *key_id)
             }
             Object::Session { number, .. } => self.session_object(*number).is_some(),
+            Object::Proposal(nonce) => self.engine.proposal(nonce)?.is_some(),
             // Never destroyed.
             Object::Key(..)
             | Object::Clock

@@ -23,6 +23,10 @@ pub(in crate::pkcs11) enum Class {
     Freeze,
     /// The officers.
     Officers,
+    /// A proposed act.
+    Proposal,
+    /// A draft of an act.
+    Draft,
     /// A profile that the token conforms to.
     Profile,
     /// A data object of a session.
@@ -49,7 +53,7 @@ pub(in crate::pkcs11) enum Side {
 
 impl Class {
     /// All of them.
-    const ALL: [Class; 12] = [
+    const ALL: [Class; 14] = [
         Class::OtpKey,
         Class::Key(KeyKind::Wallet, Side::Public),
         Class::Key(KeyKind::Wallet, Side::Private),
@@ -59,6 +63,8 @@ impl Class {
         Class::UserPin,
         Class::Freeze,
         Class::Officers,
+        Class::Proposal,
+        Class::Draft,
         Class::Profile,
         Class::Data,
         Class::PublicKey,
@@ -105,6 +111,8 @@ impl Class {
             Class::UserPin => &[OBJECT, USER_PIN],
             Class::Freeze => &[OBJECT, FREEZE],
             Class::Officers => &[OBJECT, STORAGE, OFFICERS],
+            Class::Proposal => &[OBJECT, STORAGE, DRAFT, PROPOSAL],
+            Class::Draft => &[OBJECT, STORAGE, DRAFT],
             Class::Profile => &[OBJECT, STORAGE, PROFILE],
             Class::Data => &[OBJECT, STORAGE, DATA],
             Class::PublicKey => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY],
@@ -131,6 +139,24 @@ const USER_PIN: Table = &[
 const FREEZE: Table = &[CKA_HW_FEATURE_TYPE, CKA_COUNTERSIGN_FROZEN];
 /// `include/countersign.h`, "Officers' acts".
 const OFFICERS: Table = &[CKA_COUNTERSIGN_COUNCIL];
+/// The same: what a draft has, too.
+const DRAFT: Table = &[CKA_ID, CKA_COUNTERSIGN_ACT, CKA_COUNTERSIGN_ACT_CLASS];
+/// The rest of them.
+const PROPOSAL: Table = &[
+    CKA_COUNTERSIGN_ACT_STATE,
+    CKA_COUNTERSIGN_ACT_DELAY,
+    CKA_COUNTERSIGN_ACT_SIGNED,
+    CKA_COUNTERSIGN_ACT_NEEDED,
+    CKA_COUNTERSIGN_ACT_SIGNATURES,
+    CKA_COUNTERSIGN_ACT_VETOERS,
+    CKA_COUNTERSIGN_ACT_EXPIRES,
+    CKA_COUNTERSIGN_ACT_ENDED,
+    CKA_COUNTERSIGN_ACT_SIGNATURE,
+    CKA_COUNTERSIGN_ACT_VETO,
+    CKA_COUNTERSIGN_ACT_VETO_CODE,
+    CKA_COUNTERSIGN_ACT_CARRY_OUT,
+    CKA_COUNTERSIGN_ACT_DO,
+];
 /// Section 4.5.
 const DATA: Table = &[CKA_APPLICATION, CKA_OBJECT_ID, CKA_VALUE];
 /// Section 4.8.

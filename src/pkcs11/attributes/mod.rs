@@ -11,6 +11,7 @@ mod freeze;
 mod officers;
 mod otp_key;
 mod profile;
+mod proposal;
 mod specified;
 mod user_pin;
 mod wallet;
@@ -25,6 +26,7 @@ pub(super) use freeze::of_freeze;
 pub(super) use officers::{class_number, of_officers};
 pub(super) use otp_key::of_user;
 pub(super) use profile::of_profile;
+pub(super) use proposal::of_proposal;
 pub(super) use user_pin::of_user_pin;
 pub(super) use wallet::reach;
 

@@ -23,8 +23,8 @@ impl Application {
         object: CK_OBJECT_HANDLE,
         template: &[TemplateEntry],
     ) -> Answer {
-        self.with_session(session, |session| {
-            session.device_error = 0;
+        self.with_session(session, |in_session| {
+            in_session.device_error = 0;
             let object = self.object_of(object)?;
             match &object {
                 Object::Profile => Err(Rv(CKR_ACTION_PROHIBITED)),
@@ -34,14 +34,21 @@ impl Application {
                     }
                     old.change(&each_once(template)?)
                 }),
+                Object::Proposal(nonce) => self
+                    .change_proposal(in_session, nonce, &each_once(template)?)
+                    .map_err(|refusal| refusal.note(&mut in_session.device_error)),
                 _ => {
-                    let administration = self.administration(session)?;
-                    match change_of(&object, &each_once(template)?)? {
-                        Some(act) => administration
-                            .change(act)
-                            .map_err(|refusal| refusal.note(&mut session.device_error)),
-                        None => Ok(()),
-                    }
+                    let administration = self.administration(in_session)?;
+                    let template = each_once(template)?;
+                    let Some(act) = change_of(&object, &template)? else { return Ok(()) };
+                    administration.change(act).map_err(|refusal| {
+                        if refusal.needs_officers()
+                            && let Ok(Some(act)) = change_of(&object, &template)
+                        {
+                            self.leave_draft(session, &act);
+                        }
+                        refusal.note(&mut in_session.device_error)
+                    })
                 }
             }
         })
@@ -72,7 +79,9 @@ fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
                 KeyKind::Digest => Act::ChangeDigestKey(*id, digest_key_change(class, template)?),
             }
         }
-        Object::Profile | Object::Session { .. } => return Err(Rv(CKR_ACTION_PROHIBITED)),
+        Object::Proposal(_) | Object::Profile | Object::Session { .. } => {
+            return Err(Rv(CKR_ACTION_PROHIBITED));
+        }
     };
     Ok(if template.is_empty() { None } else { Some(act) })
 }
@@ -83,9 +92,12 @@ fn freeze_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
         Object::Freeze => Target::Everything,
         Object::User { name, key_id } => Target::User(UserId { name: name.clone(), key: *key_id }),
         Object::Key(kind, _, id) => key_pair::target(*kind, *id),
-        Object::Clock | Object::UserPin | Object::Officers | Object::Profile | Object::Session { .. } => {
-            return Ok(None);
-        }
+        Object::Clock
+        | Object::UserPin
+        | Object::Officers
+        | Object::Proposal(_)
+        | Object::Profile
+        | Object::Session { .. } => return Ok(None),
     };
     match template {
         [TemplateEntry { kind: CKA_COUNTERSIGN_FROZEN, value }] => {

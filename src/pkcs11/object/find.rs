@@ -73,7 +73,7 @@ impl Application {
                 }
                 Ok(())
             };
-            for object in self.candidates(template) {
+            for object in self.candidates(template)? {
                 if let Some(loaded) = self.load(&object)? {
                     consider(object, &loaded)?;
                 }
@@ -122,18 +122,22 @@ impl Application {
     }
 
     /// The visible objects that can match, without users.
-    fn candidates(&self, template: &[TemplateEntry]) -> Vec<Object> {
+    fn candidates(&self, template: &[TemplateEntry]) -> Answer<Vec<Object>> {
         // Hardware features are found only by searches that ask for them (section 4.3).
         if asks_for(template, CKO_HW_FEATURE) {
             let role = self.role();
-            return [Object::Clock, Object::UserPin, Object::Freeze]
+            return Ok([Object::Clock, Object::UserPin, Object::Freeze]
                 .into_iter()
                 .filter(|object| object.is_visible_to(role))
-                .collect();
+                .collect());
         }
-        // So are the officers, which older clients do not know.
+        // So are officers and acts, which older clients do not know.
         if asks_for(template, CKO_COUNTERSIGN_OFFICERS) {
-            return vec![Object::Officers];
+            return Ok(vec![Object::Officers]);
+        }
+        if asks_for(template, CKO_COUNTERSIGN_PROPOSAL) {
+            let proposed = self.engine.proposal_nonces()?.into_iter().map(Object::Proposal);
+            return Ok(proposed.chain(self.session_objects(true)).collect());
         }
         let (name, id) = (name_in(template), id_in(template));
         let mut objects = vec![Object::Profile];
@@ -149,10 +153,10 @@ impl Application {
         for (id, key) in self.engine.digest_keys() {
             consider(KeyKind::Digest, id, key.terms());
         }
-        objects.extend(self.session_objects());
+        objects.extend(self.session_objects(false));
         let role = self.role();
         objects.retain(|object| object.is_visible_to(role));
-        objects
+        Ok(objects)
     }
 
     /// The names of the users who can match. A user whom the template names is looked up, because there may

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use cryptoki_sys::*;
 use zeroize::Zeroizing;
 
+use super::acts;
 use super::application::{Application, Object, Session};
 use super::attributes::{self, Class, EcPair, Hidden, KeyKind, Side, Value};
 use super::key_pair;
@@ -23,7 +24,7 @@ use super::session_object::SessionObject;
 use super::template::{bool_value, each_once, value_of};
 use super::vendor::*;
 use crate::admin::{Act, Target, UserId};
-use crate::engine::{KeyId, UserPinView, UserView};
+use crate::engine::{KeyId, ProposalView, UserPinView, UserView};
 use crate::kernel::clock::ClockError;
 use crate::kernel::officer::Council;
 use crate::kernel::otp::OtpKeyId;
@@ -36,6 +37,7 @@ enum Loaded {
     UserPin(UserPinView),
     Freeze { is_frozen: bool },
     Officers(Option<Council>),
+    Proposal(Box<ProposalView>),
     Profile,
     Session(Arc<SessionObject>),
 }
@@ -49,6 +51,7 @@ impl Loaded {
             Loaded::UserPin(_) => Class::UserPin,
             Loaded::Freeze { .. } => Class::Freeze,
             Loaded::Officers(_) => Class::Officers,
+            Loaded::Proposal(_) => Class::Proposal,
             Loaded::Profile => Class::Profile,
             Loaded::Session(object) => object.class(),
         }
@@ -62,6 +65,7 @@ impl Loaded {
             Loaded::UserPin(pin) => attributes::of_user_pin(pin, kind),
             Loaded::Freeze { is_frozen } => attributes::of_freeze(*is_frozen, kind),
             Loaded::Officers(council) => attributes::of_officers(council.as_ref(), kind),
+            Loaded::Proposal(proposal) => attributes::of_proposal(proposal, kind),
             Loaded::Profile => attributes::of_profile(kind),
             Loaded::Session(object) => object.attribute(kind),
         }
@@ -69,7 +73,7 @@ impl Loaded {
 }
 
 impl Application {
-    /// `C_CreateObject`: a session object.
+    /// `C_CreateObject`: a session object, or an act that is proposed.
     pub(super) fn create_object(
         &self,
         session: CK_SESSION_HANDLE,
@@ -78,6 +82,9 @@ impl Application {
         self.with_session(session, |in_session| {
             let template = each_once(template)?;
             check_session(in_session, &template)?;
+            if acts::is_of_an_act(&template) {
+                return self.create_act(session, in_session, &template);
+            }
             let object = SessionObject::create(&template, self.unique_id()?)?;
             self.keep(session, object)
         })
@@ -102,7 +109,7 @@ impl Application {
         })
     }
 
-    /// `C_DestroyObject`: destroys a user whom no wallet lists, or a session object. A wallet is never
+    /// `C_DestroyObject`: destroys a user whom no wallet lists, or a session object, and withdraws an act. A wallet is never
     /// destroyed, because there may be coins in it.
     pub(super) fn destroy_object(&self, session: CK_SESSION_HANDLE, handle: CK_OBJECT_HANDLE) -> Answer {
         self.with_session(session, |session| {
@@ -112,6 +119,12 @@ impl Application {
                     let user = UserId { name: name.clone(), key: *key_id };
                     let _ = self.administration(session)?.perform(Act::RemoveUser(user))?;
                     session.enrolments.remove(key_id);
+                    self.forget_object(&object);
+                }
+                (Object::Proposal(nonce), _) => {
+                    session.device_error = 0;
+                    self.withdraw(session, nonce)
+                        .map_err(|refusal| refusal.note(&mut session.device_error))?;
                     self.forget_object(&object);
                 }
                 (Object::Session { number, .. }, Loaded::Session(held)) if held.is_destroyable() => {
@@ -213,13 +226,16 @@ impl Application {
             Object::UserPin => self.engine.user_pin()?.map(Loaded::UserPin),
             Object::Freeze => Some(Loaded::Freeze { is_frozen: self.engine.is_frozen(&Target::Everything)? }),
             Object::Officers => Some(Loaded::Officers(self.engine.council()?)),
+            Object::Proposal(nonce) => {
+                self.engine.proposal(nonce)?.map(|proposal| Loaded::Proposal(Box::new(proposal)))
+            }
             Object::Profile => Some(Loaded::Profile),
             Object::Session { number, .. } => self.session_object(*number).map(Loaded::Session),
         })
     }
 
     /// A new value for `CKA_UNIQUE_ID` (v3.2, "The CKA_UNIQUE_ID attribute").
-    fn unique_id(&self) -> Answer<String> {
+    pub(super) fn unique_id(&self) -> Answer<String> {
         let mut id = [0; 16];
         self.engine.random(&mut id)?;
         Ok(data_encoding::HEXLOWER.encode(&id))

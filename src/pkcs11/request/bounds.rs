@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use cryptoki_sys::CK_ATTRIBUTE_TYPE;
+
 use super::{Bytes, Mechanism, Request, Room, TemplateEntry, Wanted, bare};
+use crate::kernel::motion::MAX_TEXT_LEN;
 use crate::kernel::pin;
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::pkcs11::rv::Answer;
+use crate::pkcs11::vendor::CKA_COUNTERSIGN_ACT;
 
 /// The longest code, PIN or user name that is read here. Later checks know the exact bounds.
 pub(in crate::pkcs11) const MAX_PIN_LEN: usize = pin::MAX_LEN;
@@ -16,6 +20,11 @@ pub(in crate::pkcs11) const MAX_ATTRIBUTES: usize = 256;
 /// The longest value of an attribute in a template, and the longest mechanism parameter.
 pub(in crate::pkcs11) const MAX_VALUE_LEN: usize = 64 * 1024;
 
+/// The longest value of an attribute of this type. The text of an act has both documents, the old one and the new one.
+pub(in crate::pkcs11) const fn max_value_len(kind: CK_ATTRIBUTE_TYPE) -> usize {
+    if kind == CKA_COUNTERSIGN_ACT { MAX_TEXT_LEN } else { MAX_VALUE_LEN }
+}
+
 impl Request {
     /// Whether the request keeps the bounds that `entry` enforces, because a peer can send anything over a
     /// connection.
@@ -23,7 +32,7 @@ impl Request {
         let pin = |pin: &Bytes| pin.len() <= MAX_PIN_LEN;
         let template = |template: &[TemplateEntry]| {
             template.len() <= MAX_ATTRIBUTES
-                && template.iter().all(|entry| entry.value.len() <= MAX_VALUE_LEN)
+                && template.iter().all(|entry| entry.value.len() <= max_value_len(entry.kind))
         };
         let mechanism = |mechanism: &Mechanism| mechanism.parameter.len() <= MAX_VALUE_LEN;
         let psbt = |psbt: &Answer<Bytes>| {
@@ -83,7 +92,7 @@ fn room_named_again(wanted: &[Wanted]) -> u64 {
         wanted.iter().filter(|wanted| matches!(wanted.room, Room::Of(_)) && !named.insert(wanted.kind));
     let room = |wanted: &Wanted| match wanted.room {
         Room::Query => 0,
-        Room::Of(room) => room.min(MAX_VALUE_LEN as u64),
+        Room::Of(room) => room.min(max_value_len(wanted.kind) as u64),
     };
     again.map(room).sum()
 }

@@ -100,6 +100,16 @@ impl Application {
         Ok(handle)
     }
 
+    /// Keeps the draft of an act in place of the one that the session had.
+    pub(in crate::pkcs11) fn keep_draft(
+        &self,
+        owner: CK_SESSION_HANDLE,
+        draft: SessionObject,
+    ) -> Answer<CK_OBJECT_HANDLE> {
+        self.drop_session_objects(|entry, _| entry.owner != owner || !entry.object.is_draft());
+        self.keep(owner, draft)
+    }
+
     /// Replaces an object with the result of `change`.
     pub(in crate::pkcs11) fn change_session_object(
         &self,
@@ -123,14 +133,14 @@ impl Application {
         self.held().objects.get(&number).map(|entry| Arc::clone(&entry.object))
     }
 
-    /// All objects.
-    pub(in crate::pkcs11) fn session_objects(&self) -> Vec<Object> {
+    /// All objects that are drafts of acts, or all others.
+    pub(in crate::pkcs11) fn session_objects(&self, are_drafts: bool) -> Vec<Object> {
         let held = self.held();
         let object = |(number, entry): (&u64, &Entry)| Object::Session {
             number: *number,
             is_private: entry.object.is_private(),
         };
-        held.objects.iter().map(object).collect()
+        held.objects.iter().filter(|(_, entry)| entry.object.is_draft() == are_drafts).map(object).collect()
     }
 
     /// Destroys an object.

@@ -1,18 +1,20 @@
 //! Session objects (PKCS#11 v3.2 section 4.4, `CKA_TOKEN` false): objects that an application makes itself,
 //! for a while.
 //!
-//! - S1. Data and public keys only. A secret or private key never comes from outside, and an object from
+//! - S1. Data and public keys only, and the boundary's own drafts of acts. A secret or private key never comes from outside, and an object from
 //!   outside never becomes a token object.
 //! - S2. Such an object lives as long as the session that made it, only in memory, and is wiped when it is
 //!   destroyed.
 //! - S3. It is counted ([`held`]): neither one application nor all of them together can fill the memory.
 
 mod data;
+mod draft;
 mod held;
 mod public_key;
 
 use bitcoin::secp256k1::PublicKey;
 use cryptoki_sys::*;
+use zeroize::Zeroizing;
 
 pub(super) use held::{Held, Usage};
 
@@ -20,7 +22,9 @@ use super::attributes::{Class, Hidden, Value, bool};
 use super::request::{Bytes, TemplateEntry};
 use super::rv::{Answer, Rv};
 use super::template::{bool_value, expect, required, text, ulong_value};
+use crate::kernel::motion::TextError;
 use data::Data;
+use draft::Draft;
 use public_key::PublicKeyObject;
 
 /// An object that an application made.
@@ -40,6 +44,7 @@ pub(super) struct SessionObject {
 enum Content {
     Data(Data),
     PublicKey(PublicKeyObject),
+    Draft(Draft),
 }
 
 /// The occasion on which an attribute is given.
@@ -84,6 +89,25 @@ impl SessionObject {
         object.with(template, Occasion::Creating)
     }
 
+    /// The draft of an act. The application can destroy it and nothing else.
+    pub(super) fn draft(text: String, unique_id: String) -> Result<SessionObject, TextError> {
+        let (draft, heading) = Draft::new(text)?;
+        Ok(SessionObject {
+            unique_id,
+            label: Bytes(Zeroizing::new(heading.into_bytes())),
+            is_private: false,
+            is_modifiable: false,
+            is_copyable: false,
+            is_destroyable: true,
+            content: Content::Draft(draft),
+        })
+    }
+
+    /// Whether it is the draft of an act.
+    pub(super) fn is_draft(&self) -> bool {
+        matches!(self.content, Content::Draft(_))
+    }
+
     /// A copy, changed by the template of `C_CopyObject`.
     pub(super) fn copy(&self, template: &[&TemplateEntry], unique_id: String) -> Answer<SessionObject> {
         SessionObject { unique_id, ..self.clone() }.with(template, Occasion::Copying)
@@ -119,6 +143,7 @@ impl SessionObject {
         match &self.content {
             Content::Data(_) => Class::Data,
             Content::PublicKey(_) => Class::PublicKey,
+            Content::Draft(_) => Class::Draft,
         }
     }
 
@@ -126,7 +151,7 @@ impl SessionObject {
     pub(super) fn verifies_by(&self, mechanism: CK_MECHANISM_TYPE) -> Option<PublicKey> {
         match &self.content {
             Content::PublicKey(key) => key.verifies_by(mechanism),
-            Content::Data(_) => None,
+            Content::Data(_) | Content::Draft(_) => None,
         }
     }
 
@@ -149,6 +174,7 @@ impl SessionObject {
         let content = match &self.content {
             Content::Data(data) => data.len(),
             Content::PublicKey(key) => key.len(),
+            Content::Draft(draft) => draft.len(),
         };
         self.label.len() + content
     }
@@ -187,6 +213,7 @@ impl SessionObject {
             _ => match &mut self.content {
                 Content::Data(data) => data.set(kind, value, occasion)?,
                 Content::PublicKey(key) => key.set(kind, value, occasion)?,
+                Content::Draft(_) => return Err(Class::Draft.refusal(kind)),
             },
         }
         Ok(())
@@ -198,6 +225,7 @@ impl Content {
         match self {
             Content::Data(data) => data.attribute(kind),
             Content::PublicKey(key) => key.attribute(kind),
+            Content::Draft(draft) => draft.attribute(kind),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! This file is in the crate twice, as the module `direct` and as the module `served`. So every test of every
 //! chapter runs both ways, and nobody can forget one.
 
+mod acts;
 mod at_once;
 mod attacks;
 mod attributes;
