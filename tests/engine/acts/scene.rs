@@ -26,7 +26,12 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) fn new() -> Scene {
-        let (bench, signers) = (Bench::new(), Signers::new(3));
+        Scene::on(Bench::new())
+    }
+
+    /// The same with this engine, whose token was just initialised.
+    pub(super) fn on(bench: Bench) -> Scene {
+        let signers = Signers::new(3);
         let (alice, bob) = (bench.user("alice"), bench.user("bob"));
         let wallet = bench.wallet("treasury", &["alice"], LIMITS);
         bench.set_officers(&signers.council(2, 2)).expect("there are none");

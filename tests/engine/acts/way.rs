@@ -1,10 +1,11 @@
 //! The way of an act that officers decide: drafted, proposed, signed, waited for, carried out once.
 
 use countersign::admin::{Act, NewScript, NewUser, Target};
-use countersign::engine::{EngineError, ProposalStanding};
+use countersign::engine::{Engine, EngineError, ProposalStanding};
 use countersign::kernel::act::Deed;
 use countersign::kernel::act::class::Class;
 use countersign::kernel::act::document::Document;
+use countersign::kernel::administration::Window;
 use countersign::kernel::audit::{Event, Step};
 use countersign::kernel::clock::ClockError;
 use countersign::kernel::freeze::Freezer;
@@ -12,8 +13,10 @@ use countersign::kernel::motion::ActText;
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::proposal::{MAX_UNSIGNED, ProposalError, Standing};
 use countersign::kernel::wallet::Reach;
-use harness::engine::Bench;
+use harness::engine::fakes::MemoryAnchor;
+use harness::engine::ledgers::AnchorInMemory;
 use harness::engine::officers::Signers;
+use harness::engine::{Bench, ManualClock, SystemRandom};
 
 use super::scene::{DELAY, HIGHER, HOUR, LIMITS, Scene, label, nonce, policy, refused, users};
 
@@ -210,8 +213,61 @@ fn delay_goes_on_after_a_restart_and_does_not_run_over_it() {
     scene.bench.clock.advance(10 * HOUR);
     scene.bench.engine.tick().expect("it ticks");
     assert_eq!(scene.standing(&act), ProposalStanding::Waiting(HOUR));
+    // Nor over one that is short.
+    let scene = scene.restarted();
+    scene.bench.clock.advance(200);
+    scene.bench.engine.tick().expect("it ticks");
+    assert_eq!(scene.standing(&act), ProposalStanding::Waiting(HOUR));
     scene.wait(HOUR);
     scene.carry_out(&act).expect("it is due");
+}
+
+/// Over the ledger that seals and anchors, in a file.
+#[test]
+fn the_way_of_an_act_leads_through_the_sealed_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, anchor, clock) =
+        (folder.path().join("store.db"), MemoryAnchor::default(), ManualClock::default());
+    let open = || {
+        let ledger = AnchorInMemory::with(path.clone(), anchor.clone());
+        let engine =
+            Engine::open(Box::new(ledger), Box::new(clock.clone()), Box::new(SystemRandom)).expect("opens");
+        Bench::of(engine, clock.clone(), Default::default())
+    };
+    let bench = open();
+    bench.engine.initialise(b"so-pin", "test").expect("an empty folder");
+    let scene = Scene::on(bench);
+    let text = scene.adding_bob();
+    let seen = ActText::parse(&text).expect("an act").seen;
+    let act = scene.signed(2, &text);
+    scene.wait(HOUR);
+    let Scene { signers, alice, bob, wallet, bench } = scene;
+    drop(bench);
+    let scene = Scene { bench: open(), signers, alice, bob, wallet };
+    scene.bench.engine.tick().expect("it ticks");
+    scene.wait(HOUR);
+    scene.carry_out(&act).expect("it is due");
+    assert_eq!(scene.users(), ["alice", "bob"]);
+    drop(scene);
+    let links = AnchorInMemory::with(path.clone(), anchor.clone()).links().expect("nobody has it open");
+    let at = usize::try_from(seen.link).expect("a few links");
+    assert_eq!((links[at].sequence, links[at].head()), (seen.link, seen.head), "what the proposer saw");
+    let bench = open();
+    assert_eq!(bench.engine.wallet(&wallet).expect("there").users(), ["alice", "bob"]);
+    assert_eq!(
+        bench.engine.proposal(&act).expect("readable").expect("there").standing,
+        ProposalStanding::CarriedOut
+    );
+}
+
+#[test]
+fn without_officers_nobody_loses_the_so_pin_or_takes_a_clock_of_a_whole_day() {
+    let bench = Bench::new();
+    let loosens = bench.perform(Act::LoseSoPin);
+    assert!(matches!(loosens, Err(EngineError::NeedsOfficers(Class::Loosens))));
+    let now = bench.clock.now();
+    let day = bench.perform(Act::TakeClockWithin(Window { from: now, until: now + 24 * HOUR }));
+    assert!(matches!(day, Err(EngineError::NeedsOfficers(Class::Vouchless))));
 }
 
 #[test]
@@ -357,6 +413,8 @@ fn after_officers_lost_the_so_pin_nobody_administers_until_another_one_is_set() 
     assert!(matches!(engine.initialise(b"another-pin", "test"), Err(EngineError::AlreadyInitialised)));
     let act = scene.signed(2, &scene.draft(&Act::LoseSoPin));
     scene.wait(DELAY);
+    let login = engine.login(countersign::kernel::pin::Role::So, b"so-pin").expect("it is still the PIN");
+    assert!(engine.administrator(&login).is_ok());
     let before = scene.bench.engine.token(None).expect("readable").expect("there");
     scene.carry_out(&act).expect("it is due");
     let again = scene.bench.enrol(NewUser {
@@ -366,7 +424,8 @@ fn after_officers_lost_the_so_pin_nobody_administers_until_another_one_is_set() 
         digits: 6,
         period: 30,
     });
-    assert!(matches!(again, Err(EngineError::NotAdministrator)), "the login is over");
+    assert!(matches!(again, Err(EngineError::NotAdministrator)), "the approval is over");
+    assert!(engine.administrator(&login).is_err(), "the login is over");
     let text = scene.adding_bob();
     assert!(matches!(scene.propose(&text, None), Err(EngineError::NotAdministrator)));
     let withdrawn = engine.withdraw(scene.bench.administrator(), &nonce(&text));
