@@ -10,7 +10,7 @@ use crate::kernel::seal::{Kind, RecordKey};
 use crate::ports::Ledger;
 
 impl Engine {
-    /// Whether this very thing is frozen. Everything may be frozen besides ([`Target::Everything`]).
+    /// Whether this thing is frozen by itself. The freeze of everything ([`Target::Everything`]) is another one.
     pub fn is_frozen(&self, target: &Target) -> Result<bool, EngineError> {
         let version = self.version_at(target.place())?;
         // A freeze that is under way may still fail.

@@ -18,7 +18,7 @@ use super::seal::{Kind, RecordKey};
 /// Where the freeze of everything is recorded.
 pub const EVERYTHING: RecordKey = RecordKey::single(Kind::Freeze);
 
-/// Where the freeze is recorded of the object whose own record is at `object`. Ids are random or hashes, so no two kinds share one.
+/// Where the freeze of an object is recorded, whose own record is at `object`. Ids are random or hashes, so no two kinds share one.
 pub const fn place_of(object: &RecordKey) -> RecordKey {
     RecordKey { kind: Kind::Freeze, id: object.id }
 }

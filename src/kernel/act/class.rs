@@ -1,10 +1,10 @@
-//! Which acts an administrator does alone, and which officers must sign: the class of an act. It follows from what the act changes and
-//! is never claimed.
+//! The class of an act: whether an administrator does it alone, or officers must sign it. It follows from what the act changes, and
+//! nobody claims it.
 
 use super::{Change, Deed, Document, PolicyChange, RecordedAct};
 use crate::direction::Direction;
 
-/// What an act is, by the loosest of its parts: each class comes before the looser one.
+/// The class of an act: that of its loosest part. Each class comes before the looser one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// It allows nothing that was not allowed before. An administrator does it alone, and any one officer can.
@@ -18,17 +18,17 @@ pub enum Class {
 }
 
 impl Class {
-    /// The class of what is done with an object. `is_registered` says whether coins can be at it already.
+    /// The class of what is done to an object. `is_registered`: coins can be there already.
     pub fn of(deed: Deed, changes: &[Change], is_registered: bool) -> Class {
         match deed {
             Deed::UserRemoved | Deed::Frozen(_) => Class::Tightens,
             Deed::Thawed(_) | Deed::SoPinLost => Class::Loosens,
-            // The first officers change nothing: nobody was there who could be asked.
+            // The first officers are no change: nobody was there to be asked.
             Deed::WalletUpdated | Deed::KeyUpdated | Deed::OfficersSet => {
                 changes.iter().map(|change| change.class(is_registered)).max().unwrap_or(Class::Neutral)
             }
-            // A new user is in no wallet, a new wallet has no coins, a row of wrong codes that is ended leaves the 30-day budget, and
-            // a PIN alone signs nothing.
+            // A new user is in no wallet, a new wallet has no coins, the end of a row of wrong codes leaves the 30-day budget as it is,
+            // and a PIN alone signs nothing.
             Deed::Initialised
             | Deed::PinSet(_)
             | Deed::PinChanged(_)

@@ -1,4 +1,4 @@
-//! What class an act is, by the two documents that its text carries.
+//! The class of an act, as it follows from the two documents in its text.
 
 use data_encoding::HEXLOWER;
 
@@ -12,7 +12,7 @@ use crate::policy::{DigestPolicy, Policy};
 use crate::state::changes;
 
 impl Motion {
-    /// What it is, by the two documents that it carries.
+    /// Its class.
     pub fn class(&self) -> Class {
         match self {
             Motion::WalletSet(set) => {

@@ -1,4 +1,4 @@
-//! What an act changes, thing by thing, old beside new: from its two documents alone.
+//! What an act changes, old beside new, as its two documents show it.
 
 use data_encoding::HEXLOWER;
 
@@ -9,15 +9,14 @@ use crate::officer::{Council, OfficerKey};
 use crate::policy;
 use crate::utc::to_iso;
 
-/// One row of a table: what changes, what it is, and what it is to be. None where there is nothing. All of it is printable ASCII, as
-/// in the text of the act.
+/// One row of the table of differences. All of it is printable ASCII, as in the text of the act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// What changes.
     pub what: String,
-    /// What it is.
+    /// What it is, if it is there.
     pub old: Option<String>,
-    /// What it is to be.
+    /// What it is to be, if it is to be there.
     pub new: Option<String>,
 }
 

@@ -5,8 +5,8 @@
 //! store 7c0f…                       the store's id
 //! epoch 3                           a restoration begins another one, and voids every older act
 //! nonce 5f21…                       random, 128 bits: an act is carried out once
-//! do wallet-set "treasury" 3f9a…    what, of what: by name and id
-//! was 9b1d…                         digest of what is in force: changed meanwhile, the act is void
+//! do wallet-set "treasury" 3f9a…    what is done, and to which object: its name and id
+//! was 9b1d…                         digest of what is in force: once that changes, the act is void
 //! seen 8c44… 118203                 head and number of the audit's newest link, as the proposer saw it: for the reader
 //! expires 2026-12-03T09:00:00Z
 //!
@@ -19,13 +19,13 @@
 //! ```
 //!
 //! Invariants:
-//! - E1. One act has one text: [`ActText::parse`] accepts what [`ActText::print`] prints and nothing else, byte for byte. So nothing
-//!   that looks alike is the same act, and a text that a mail program or an editor has touched is none.
-//! - E2. A text is printable ASCII and newlines, without blanks at the end of a line. Whatever else a name or document has is written
-//!   by its number.
-//! - E3. No name or document makes a line of the text: names are in quotes, documents are indented, each line of a policy behind a bar.
+//! - E1. One act has one text: [`ActText::parse`] accepts what [`ActText::print`] prints and nothing else, byte for byte. So a text
+//!   that only looks like an act is none, and neither is one that a mail program or an editor has changed.
+//! - E2. A text is printable ASCII and newlines, without blanks at the end of a line. Any other character of a name or document is
+//!   written by its number.
+//! - E3. No name or document makes a line of the text: names are in quotes, documents are indented, and each line of a policy stands behind a bar.
 //!
-//! This format is read for ever: what says more is `countersign/act/2`.
+//! This format is read for ever. A format that says more will be `countersign/act/2`.
 
 mod class;
 mod differences;
@@ -50,9 +50,9 @@ use crate::wallet::Reach;
 pub use differences::Difference;
 pub use terms::{DigestKeyTerms, WalletFixed, WalletTerms};
 
-/// No text is longer: the two longest policies, beside descriptors that have the same keys in very many places.
+/// The greatest length of a text: room for the two longest policies, and for descriptors that repeat their keys in very many places.
 pub const MAX_TEXT_LEN: usize = 256 * 1_024;
-/// Seconds for which an act can let a clock be taken: a day, so that officers need not sign within two minutes.
+/// Seconds within which an act can have a clock accepted: a day, so that officers need not sign within two minutes.
 pub const MAX_CLOCK_WINDOW: u64 = 24 * 3_600;
 
 const FIRST_LINE: &str = "countersign/act/1";
@@ -95,14 +95,14 @@ pub enum Motion {
     WalletSet(Box<WalletSet>),
     /// Change a key that signs digests.
     KeySet(Box<KeySet>),
-    /// Take the machine's clock while it says a time from this one on, until the act expires.
+    /// Accept the machine's clock, if it shows a time between `from` and the end of the act.
     ClockTake {
-        /// The time that is believed; none where no clock ever was.
+        /// The time that the store believes, if it ever believed a clock.
         believed: Option<u64>,
-        /// Unix time in seconds, from which on the clock may be taken.
+        /// The earliest time that the clock may show, Unix time in seconds.
         from: u64,
     },
-    /// Take a store that does not fit its anchor.
+    /// Accept a store that does not fit its anchor.
     Restore {
         /// The newest link of the store.
         store: Seen,
@@ -111,12 +111,12 @@ pub enum Motion {
     },
     /// Change the officers, how many of them must sign, the delays or the settings that only they can weaken.
     OfficersSet {
-        /// The council; none where there was none.
+        /// The council in force, if there is one.
         old: Option<Box<Council>>,
-        /// The council since.
+        /// The council to be.
         new: Box<Council>,
     },
-    /// Declare the security officer's PIN lost: from here on it opens nothing, and another one may be set.
+    /// Declare the security officer's PIN lost: nobody can log in with it any more, and another one may be set.
     SoPinLost {
         /// The token's label.
         label: String,
@@ -129,7 +129,7 @@ pub enum Motion {
     Thaw {
         /// What is frozen.
         what: Frozen,
-        /// Unix time in seconds, since when: a later freeze of the same is another one.
+        /// When it was frozen, Unix time in seconds. A later freeze of the same object is another freeze.
         since: u64,
     },
     /// Freeze something that is not frozen.
@@ -142,30 +142,30 @@ pub enum Motion {
 /// A change of a wallet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalletSet {
-    /// Names the wallet for as long as it is there.
+    /// The wallet's id, which never changes.
     pub id: KeyId,
     /// What is in force.
     pub old: WalletTerms,
     /// What is to be.
     pub new: WalletTerms,
-    /// How far its addresses are to count as used, if further than they do.
+    /// How far its addresses are to count as used, if that is further than now.
     pub reach: Option<Raise>,
 }
 
-/// How a wallet's reach is raised: the next indices of its two chains (external, internal). Signing raises it, too, so what it was is
-/// for the reader, and the act is not void when it is something else by then.
+/// How a wallet's reach is raised: the next indices of its two chains (external, internal). Signing raises it,
+/// too. So `from` only informs the reader, and the act stays valid when the reach has grown meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raise {
     /// As the proposer saw it.
     pub from: [u32; 2],
-    /// As it is to be, at the least.
+    /// The least that it is to be.
     pub to: [u32; 2],
 }
 
 /// A change of a key that signs digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySet {
-    /// Names the key for as long as it is there.
+    /// The key's id, which never changes.
     pub id: KeyId,
     /// What is in force.
     pub old: DigestKeyTerms,
@@ -173,7 +173,7 @@ pub struct KeySet {
     pub new: DigestKeyTerms,
 }
 
-/// What is or is to be frozen.
+/// What is frozen, or is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frozen {
     /// A wallet, by label and id.
@@ -191,7 +191,7 @@ pub enum Frozen {
 pub struct ActDigest(pub [u8; 32]);
 
 impl ActText {
-    /// The text, if what the act says can be.
+    /// The text, or why there is none: the act says something that cannot be, or too much.
     pub fn print(&self) -> Result<String, TextError> {
         self.check()?;
         let ActText { store, epoch, nonce, seen, expires, motion } = self;
@@ -233,7 +233,7 @@ impl ActText {
         let epoch = reader.number("epoch")?;
         let nonce = from_hex(reader.value("nonce")?)?;
         let heading = reader.value("do")?;
-        // It follows from the old document, and is compared with the rest of the text.
+        // It follows from the old document. `parse` prints the act again, and so compares it.
         let _was = reader.value("was")?;
         let seen = Seen::read(reader.value("seen")?)?;
         let expires = from_iso(reader.value("expires")?)?;
@@ -250,7 +250,7 @@ impl ActText {
     fn check(&self) -> Result<(), TextError> {
         let has_a_text = |time: u64| from_iso(&to_iso(time)) == Some(time);
         if !has_a_text(self.expires) {
-            return Err(TextError::Says("a time of after the year 9999"));
+            return Err(TextError::Says("a time after the year 9999"));
         }
         match &self.motion {
             Motion::WalletSet(set) => set.check(),
@@ -259,7 +259,7 @@ impl ActText {
                 let fits = *from <= self.expires && self.expires - from <= MAX_CLOCK_WINDOW;
                 says(
                     fits && believed.is_none_or(has_a_text),
-                    "a clock that may be taken for longer than a day, or never",
+                    "that a clock may be accepted for longer than a day, or never",
                 )
             }
             Motion::Restore { store, anchor } => says(anchor.as_ref() != Some(store), "that nothing changes"),
@@ -269,9 +269,9 @@ impl ActText {
             }
             Motion::Thaw { what, since } => says(
                 what.has_a_name() && has_a_text(*since),
-                "a name that nobody has, or a time of after the year 9999",
+                "a name that nobody can have, or a time after the year 9999",
             ),
-            Motion::Freeze { what } => says(what.has_a_name(), "a name that nobody has"),
+            Motion::Freeze { what } => says(what.has_a_name(), "a name that nobody can have"),
         }
     }
 }
@@ -347,7 +347,7 @@ impl Motion {
         subject.chain_update(b"\n").chain_update(self.old_section()).finalize().into()
     }
 
-    /// What, of what, as the text says it after `do`.
+    /// What is done, and to which object, as the text puts it after `do`.
     pub fn heading(&self) -> String {
         let of =
             |what: &str, name: &str, id: &[u8]| format!("{what} {} {}", quote(name), HEXLOWER.encode(id));
@@ -404,7 +404,7 @@ impl Motion {
     fn read(heading: &str, new: &str, old: &str) -> Option<Motion> {
         let (what, subject) = heading.split_once(' ').unwrap_or((heading, ""));
         let (mut since, mut before) = (Reader::new(new), Reader::new(old));
-        // Whoever reads a motion prints it again, and compares: that the old label is the one of the heading, too.
+        // `ActText::parse` prints the motion again and compares. That also shows whether the label in the heading is the old one.
         Some(match what {
             "wallet-set" => {
                 let (_, id) = named::<16>(subject)?;
@@ -498,7 +498,7 @@ pub enum TextError {
         "the text is not in the form of an act: sign and submit the file as it was written, byte for byte, and do not edit it"
     )]
     Form,
-    /// Something that cannot be.
+    /// It says something that cannot be.
     #[error("the act says {0}")]
     Says(&'static str),
 }

@@ -1,16 +1,17 @@
-//! Which time counts as delay: only time in which somebody could have objected.
+//! Which time counts as delay: only time in which people could object.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Reading, TOLERANCE};
 
-/// Seconds between two ticks, at the most. They are told every five minutes; over twice that, nobody knows what was meanwhile.
+/// The most seconds between two ticks that count. The boundary records a tick every five minutes. After more than twice that, nobody
+/// knows what happened in between.
 pub const MOST_BETWEEN: u64 = 600;
 
 /// Names one run of the boundary: random, made at its start.
 pub type RunId = [u8; 16];
 
-/// A moment of the boundary that is recorded: every five minutes while it runs.
+/// A moment that the boundary records, every five minutes while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     run: RunId,
@@ -20,8 +21,8 @@ pub struct Tick {
 }
 
 impl Tick {
-    /// What both clocks said in a run of the boundary. `is_open` says whether everybody who may veto can now and could have since the
-    /// tick before: the doors answered, and none of those users was locked.
+    /// The readings of both clocks in a run of the boundary. `is_open`: everybody who may veto can do so now, and could since the tick
+    /// before, because the doors answered and none of those users was locked.
     pub fn new(run: RunId, now: Reading, is_open: bool) -> Tick {
         Tick { run, wall: now.wall, boot: now.boot, is_open }
     }
