@@ -1,5 +1,6 @@
 //! The real program with the real module, under a service manager.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
@@ -8,16 +9,17 @@ use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 use std::time::Instant;
 
+use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
 use harness::module::raw::Raw;
-use harness::module::{assert_rv, report, this_test};
+use harness::module::{assert_rv, report, this_test, ulong};
 
 use super::memory::wait_for;
 use harness::users::{
-    BACKEND, BOUNDARY, Backend, LONG, Serving, Wall, behind_the_wall, ended, http, sign_order,
+    BACKEND, BOUNDARY, Backend, LONG, Serving, WALLET, Wall, behind_the_wall, ended, http, sign_order,
 };
 
 fn reload(serving: &mut Serving) {
@@ -84,6 +86,53 @@ fn a_reload_refuses_a_configuration_that_others_can_write_to() {
         assert!(log.contains("others can write to") && log.contains("the old one stays"), "{log}");
         assert!(!log.contains("reloaded users"), "{log}");
         assert!(serving.stop().success());
+    });
+}
+
+#[test]
+fn what_is_frozen_is_in_the_metrics_until_it_is_thawed() {
+    behind_the_wall(this_test!(), |wall| match wall.role() {
+        "body" => {
+            let serving = wall.serve();
+            let _ = wall.set_up_wallet();
+            let frozen_after = |role: &str| {
+                let _ = wall.run(0, role);
+                let metrics = http(&wall.path("run/monitoring.sock"), "GET /metrics HTTP/1.1\r\n\r\n");
+                let metrics = metrics.expect("it serves");
+                let lines = metrics.lines().filter_map(|line| line.strip_prefix("countersign_frozen{what="));
+                lines.map(str::to_owned).collect::<BTreeSet<_>>()
+            };
+            let counted = |everything: u8, wallets: u8| {
+                let everything = format!("\"everything\"}} {everything}");
+                let wallets = format!("\"wallet\"}} {wallets}");
+                BTreeSet::from([everything, wallets, "\"key\"} 0".into(), "\"user\"} 0".into()])
+            };
+            assert_eq!(frozen_after("freeze"), counted(1, 1));
+            assert_eq!(frozen_after("thaw everything"), counted(0, 1));
+            assert_eq!(frozen_after("thaw the wallet"), counted(0, 0));
+            assert!(serving.stop().success());
+        }
+        role => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let session = raw.read_write();
+            assert_rv!(raw.login(session, CKU_SO, wall.noted("so.pin").as_bytes()), CKR_OK);
+            let of_freeze = (CKA_HW_FEATURE_TYPE, ulong(CKH_COUNTERSIGN_FREEZE));
+            let everything = raw.find(session, &[(CKA_CLASS, ulong(CKO_HW_FEATURE)), of_freeze]);
+            let everything = everything.expect("it finds")[0];
+            let treasury = raw.wallet_public(session, WALLET);
+            let (to, objects) = match role {
+                "freeze" => (CK_TRUE, vec![everything, treasury]),
+                "thaw everything" => (CK_FALSE, vec![everything]),
+                _ => (CK_FALSE, vec![treasury]),
+            };
+            for object in objects {
+                assert_rv!(
+                    raw.set_attributes(session, object, &[(CKA_COUNTERSIGN_FROZEN, vec![to])]),
+                    CKR_OK
+                );
+            }
+        }
     });
 }
 
