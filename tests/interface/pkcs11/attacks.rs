@@ -87,6 +87,15 @@ fn gaining_nothing(raw: &Raw, session: CK_SESSION_HANDLE, attack: impl FnOnce())
     assert_eq!(snapshot(raw, session), before, "an object was changed, added or removed");
 }
 
+/// Runs an attack in the backend's session and then in the security officer's: its session, and whether that is the
+/// officer's. Neither gains anything.
+fn in_either_role(stage: &Stage, attack: impl Fn(CK_SESSION_HANDLE, bool)) {
+    for so_is_in in [false, true] {
+        let session = if so_is_in { as_officer(&stage.raw) } else { stage.session };
+        gaining_nothing(&stage.raw, session, || attack(session, so_is_in));
+    }
+}
+
 /// The links of the audit so far, parsed.
 fn audit(boundary: &Boundary) -> Vec<Value> {
     let mut command = Cli(boundary).command(&[], &["audit", "export"]);

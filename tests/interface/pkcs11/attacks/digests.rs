@@ -152,7 +152,8 @@ fn no_two_keys_are_one_even_where_all_that_is_said_of_them_is_the_same() {
             for label in ["one", "other"] {
                 let [public, mut private] = digest_key(label, "alice");
                 private.push((CKA_ID, treasurys.clone()));
-                assert!(raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private).is_ok());
+                let made = raw.generate_key_pair(so, CKM_EC_KEY_PAIR_GEN, &public, &private);
+                assert!(made.is_ok(), "{label}: {made:?}");
             }
             let savings = [wallet("savings"), vec![(CKA_ID, treasurys.clone())]].concat();
             assert!(raw.generate_key_pair(so, CKM_COUNTERSIGN_WALLET_KEY_GEN, &savings, &[]).is_ok());

@@ -75,17 +75,14 @@ fn key_separation_no_attribute_of_a_key_that_is_there_is_weakened() {
     in_boundary(this_test!(), |_| {
         let stage = stage(&["alice"]);
         let raw = &stage.raw;
-        for so_is_in in [false, true] {
-            let session = if so_is_in { as_officer(raw) } else { stage.session };
-            gaining_nothing(raw, session, || {
-                for key in Keys::seen_by(raw, session).all() {
-                    for attribute in weakened() {
-                        let (kind, rv) = (attribute.0, raw.set_attributes(session, key, &[attribute]));
-                        assert_rv!(rv, refusal_to_set(raw, session, key, kind), "{kind:#x}");
-                    }
+        in_either_role(&stage, |session, _| {
+            for key in Keys::seen_by(raw, session).all() {
+                for attribute in weakened() {
+                    let (kind, rv) = (attribute.0, raw.set_attributes(session, key, &[attribute]));
+                    assert_rv!(rv, refusal_to_set(raw, session, key, kind), "{kind:#x}");
                 }
-            });
-        }
+            }
+        });
         // All or nothing: an allowed change is not made together with a forbidden one.
         let so = as_officer(raw);
         gaining_nothing(raw, so, || {
@@ -104,19 +101,16 @@ fn copying_makes_no_key_with_weaker_attributes() {
     in_boundary(this_test!(), |_| {
         let stage = stage(&["alice"]);
         let raw = &stage.raw;
-        for so_is_in in [false, true] {
-            let session = if so_is_in { as_officer(raw) } else { stage.session };
-            gaining_nothing(raw, session, || {
-                for key in Keys::seen_by(raw, session).all() {
-                    assert_eq!(raw.copy(session, key, &[]), Err(CKR_ACTION_PROHIBITED));
-                    for attribute in weakened() {
-                        let copied = raw.copy(session, key, &[attribute]);
-                        assert_eq!(copied, Err(CKR_ACTION_PROHIBITED), "not for the session, either");
-                    }
-                    assert_eq!(raw.copy(session, key, &weakened()), Err(CKR_ACTION_PROHIBITED));
+        in_either_role(&stage, |session, _| {
+            for key in Keys::seen_by(raw, session).all() {
+                assert_eq!(raw.copy(session, key, &[]), Err(CKR_ACTION_PROHIBITED));
+                for attribute in weakened() {
+                    let copied = raw.copy(session, key, &[attribute]);
+                    assert_eq!(copied, Err(CKR_ACTION_PROHIBITED), "not for the session, either");
                 }
-            });
-        }
+                assert_eq!(raw.copy(session, key, &weakened()), Err(CKR_ACTION_PROHIBITED));
+            }
+        });
     });
 }
 
@@ -210,34 +204,31 @@ fn trusted_is_set_by_nobody() {
     in_boundary(this_test!(), |_| {
         let stage = stage(&["alice"]);
         let raw = &stage.raw;
-        for so_is_in in [false, true] {
-            let session = if so_is_in { as_officer(raw) } else { stage.session };
-            gaining_nothing(raw, session, || {
-                let refused = if so_is_in { CKR_TEMPLATE_INCONSISTENT } else { CKR_USER_NOT_LOGGED_IN };
-                for kind in [CKA_TRUSTED, CKA_WRAP_WITH_TRUSTED] {
-                    let yes = [(kind, vec![CK_TRUE])];
-                    for key in Keys::seen_by(raw, session).all() {
-                        let rv = raw.set_attributes(session, key, &yes);
-                        assert_rv!(rv, refusal_to_set(raw, session, key, kind), "{kind:#x}");
-                    }
-                    let user = [&[(CKA_LABEL, MADE.into())][..], &yes].concat();
-                    let made = raw.generate_key(session, CKM_COUNTERSIGN_TOTP_KEY_GEN, &user);
-                    assert_eq!(made, Err(refused), "{kind:#x}");
-                    for (mechanism, [public, private]) in [
-                        (CKM_COUNTERSIGN_WALLET_KEY_GEN, [wallet(MADE), vec![]]),
-                        (CKM_EC_KEY_PAIR_GEN, digest_key(MADE, "alice")),
+        in_either_role(&stage, |session, so_is_in| {
+            let refused = if so_is_in { CKR_TEMPLATE_INCONSISTENT } else { CKR_USER_NOT_LOGGED_IN };
+            for kind in [CKA_TRUSTED, CKA_WRAP_WITH_TRUSTED] {
+                let yes = [(kind, vec![CK_TRUE])];
+                for key in Keys::seen_by(raw, session).all() {
+                    let rv = raw.set_attributes(session, key, &yes);
+                    assert_rv!(rv, refusal_to_set(raw, session, key, kind), "{kind:#x}");
+                }
+                let user = [&[(CKA_LABEL, MADE.into())][..], &yes].concat();
+                let made = raw.generate_key(session, CKM_COUNTERSIGN_TOTP_KEY_GEN, &user);
+                assert_eq!(made, Err(refused), "{kind:#x}");
+                for (mechanism, [public, private]) in [
+                    (CKM_COUNTERSIGN_WALLET_KEY_GEN, [wallet(MADE), vec![]]),
+                    (CKM_EC_KEY_PAIR_GEN, digest_key(MADE, "alice")),
+                ] {
+                    for (public, private) in [
+                        ([&public[..], &yes].concat(), private.clone()),
+                        (public.clone(), [&private[..], &yes].concat()),
                     ] {
-                        for (public, private) in [
-                            ([&public[..], &yes].concat(), private.clone()),
-                            (public.clone(), [&private[..], &yes].concat()),
-                        ] {
-                            let made = raw.generate_key_pair(session, mechanism, &public, &private);
-                            assert_eq!(made, Err(refused), "{kind:#x} by {mechanism:#x}");
-                        }
+                        let made = raw.generate_key_pair(session, mechanism, &public, &private);
+                        assert_eq!(made, Err(refused), "{kind:#x} by {mechanism:#x}");
                     }
                 }
-            });
-        }
+            }
+        });
     });
 }
 
@@ -246,27 +237,24 @@ fn related_keys_and_parallel_search_no_key_is_derived_from_another() {
     in_boundary(this_test!(), |_| {
         let stage = stage(&["alice"]);
         let raw = &stage.raw;
-        for so_is_in in [false, true] {
-            let session = if so_is_in { as_officer(raw) } else { stage.session };
-            gaining_nothing(raw, session, || {
-                for mechanism in [
-                    CKM_CONCATENATE_BASE_AND_KEY,
-                    CKM_CONCATENATE_BASE_AND_DATA,
-                    CKM_CONCATENATE_DATA_AND_BASE,
-                    CKM_XOR_BASE_AND_DATA,
-                    CKM_EXTRACT_KEY_FROM_KEY,
-                    CKM_ECDH1_DERIVE,
-                    CKM_SHA256_KEY_DERIVATION,
-                    CKM_AES_ECB_ENCRYPT_DATA,
-                    CKM_COUNTERSIGN_WALLET_KEY_GEN,
-                ] {
-                    for base in Keys::seen_by(raw, session).all() {
-                        let rv = derive(raw, session, mechanism, &8u64.to_ne_bytes(), base);
-                        assert_rv!(rv, CKR_FUNCTION_NOT_SUPPORTED, "{mechanism:#x}");
-                    }
+        in_either_role(&stage, |session, _| {
+            for mechanism in [
+                CKM_CONCATENATE_BASE_AND_KEY,
+                CKM_CONCATENATE_BASE_AND_DATA,
+                CKM_CONCATENATE_DATA_AND_BASE,
+                CKM_XOR_BASE_AND_DATA,
+                CKM_EXTRACT_KEY_FROM_KEY,
+                CKM_ECDH1_DERIVE,
+                CKM_SHA256_KEY_DERIVATION,
+                CKM_AES_ECB_ENCRYPT_DATA,
+                CKM_COUNTERSIGN_WALLET_KEY_GEN,
+            ] {
+                for base in Keys::seen_by(raw, session).all() {
+                    let rv = derive(raw, session, mechanism, &8u64.to_ne_bytes(), base);
+                    assert_rv!(rv, CKR_FUNCTION_NOT_SUPPORTED, "{mechanism:#x}");
                 }
-            });
-        }
+            }
+        });
     });
 }
 

@@ -46,46 +46,43 @@ fn a_sessions_key_of_the_same_id_and_label_passes_for_no_key_of_the_token() {
         let key = raw.wallet_key(stage.session, SIDECHAIN);
         assert_rv!(raw.sign_init(stage.session, CKM_COUNTERSIGN_DIGEST, &record, key), CKR_OK);
         let signature = raw.sign(stage.session, &[7; 32]).expect("signs");
-        for so_is_in in [false, true] {
-            let session = if so_is_in { as_officer(raw) } else { stage.session };
-            gaining_nothing(raw, session, || {
-                let keys = Keys::seen_by(raw, session);
-                for of in [keys.wallet_public, keys.digest_public] {
-                    let template = alike(raw, session, of, generator());
-                    for (mark, rv) in marks(raw, session, of) {
-                        let marked = [&template[..], std::slice::from_ref(&mark)].concat();
-                        assert_eq!(raw.create(session, &marked), Err(rv), "made with {:#x}", mark.0);
-                    }
-                    let made = raw.create(session, &template).expect("a key of the session");
-                    for (mark, _) in marks(raw, session, of) {
-                        // An existing session key can be changed even less: it stays a session object, and no
-                        // more trusted.
-                        let is_had = raw.attribute(session, made, mark.0) != Err(CKR_ATTRIBUTE_TYPE_INVALID);
-                        let rv = if is_had { CKR_ATTRIBUTE_READ_ONLY } else { CKR_TEMPLATE_INCONSISTENT };
-                        let set = raw.set_attributes(session, made, std::slice::from_ref(&mark));
-                        assert_rv!(set, rv, "set to {:#x}", mark.0);
-                        let copied = raw.copy(session, made, std::slice::from_ref(&mark));
-                        let rv = if mark.0 == CKA_TOKEN { CKR_TEMPLATE_INCONSISTENT } else { rv };
-                        assert_eq!(copied, Err(rv), "copied with {:#x}", mark.0);
-                    }
-                    // A search for the token's keys finds only the token's.
-                    let wanted: Vec<_> =
-                        template[..5].iter().cloned().chain([(CKA_TOKEN, vec![CK_TRUE])]).collect();
-                    assert_eq!(raw.find(session, &wanted), Ok(vec![of]));
-                    let local = [(CKA_LOCAL, vec![CK_TRUE]), template[3].clone(), template[0].clone()];
-                    assert_eq!(raw.find(session, &local), Ok(vec![of]));
-                    assert_ne!(
-                        raw.attribute(session, made, CKA_UNIQUE_ID),
-                        raw.attribute(session, of, CKA_UNIQUE_ID)
-                    );
-                    let judged = verify(raw, session, CKM_ECDSA, made, &[7; 32], &signature);
-                    assert_rv!(judged, CKR_SIGNATURE_INVALID, "what the token's signed");
-                    assert_rv!(raw.destroy(session, made), CKR_OK);
+        in_either_role(&stage, |session, _| {
+            let keys = Keys::seen_by(raw, session);
+            for of in [keys.wallet_public, keys.digest_public] {
+                let template = alike(raw, session, of, generator());
+                for (mark, rv) in marks(raw, session, of) {
+                    let marked = [&template[..], std::slice::from_ref(&mark)].concat();
+                    assert_eq!(raw.create(session, &marked), Err(rv), "made with {:#x}", mark.0);
                 }
-                let judged = verify(raw, session, CKM_ECDSA, keys.digest_public, &[7; 32], &signature);
-                assert_rv!(judged, CKR_OK);
-            });
-        }
+                let made = raw.create(session, &template).expect("a key of the session");
+                for (mark, _) in marks(raw, session, of) {
+                    // An existing session key can be changed even less: it stays a session object, and no
+                    // more trusted.
+                    let is_had = raw.attribute(session, made, mark.0) != Err(CKR_ATTRIBUTE_TYPE_INVALID);
+                    let rv = if is_had { CKR_ATTRIBUTE_READ_ONLY } else { CKR_TEMPLATE_INCONSISTENT };
+                    let set = raw.set_attributes(session, made, std::slice::from_ref(&mark));
+                    assert_rv!(set, rv, "set to {:#x}", mark.0);
+                    let copied = raw.copy(session, made, std::slice::from_ref(&mark));
+                    let rv = if mark.0 == CKA_TOKEN { CKR_TEMPLATE_INCONSISTENT } else { rv };
+                    assert_eq!(copied, Err(rv), "copied with {:#x}", mark.0);
+                }
+                // A search for the token's keys finds only the token's.
+                let wanted: Vec<_> =
+                    template[..5].iter().cloned().chain([(CKA_TOKEN, vec![CK_TRUE])]).collect();
+                assert_eq!(raw.find(session, &wanted), Ok(vec![of]));
+                let local = [(CKA_LOCAL, vec![CK_TRUE]), template[3].clone(), template[0].clone()];
+                assert_eq!(raw.find(session, &local), Ok(vec![of]));
+                assert_ne!(
+                    raw.attribute(session, made, CKA_UNIQUE_ID),
+                    raw.attribute(session, of, CKA_UNIQUE_ID)
+                );
+                let judged = verify(raw, session, CKM_ECDSA, made, &[7; 32], &signature);
+                assert_rv!(judged, CKR_SIGNATURE_INVALID, "what the token's signed");
+                assert_rv!(raw.destroy(session, made), CKR_OK);
+            }
+            let judged = verify(raw, session, CKM_ECDSA, keys.digest_public, &[7; 32], &signature);
+            assert_rv!(judged, CKR_OK);
+        });
     });
 }
 
