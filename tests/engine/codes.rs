@@ -290,8 +290,8 @@ fn a_typo_is_charged_only_to_its_user_and_spends_no_code_of_another() {
         bench.engine.countersign(&id, both, psbt.clone())
     };
     for typos in 1..=2 {
-        assert!(is_wrong_code(&approve(wrong(&b))));
-        assert_eq!((bench.failures("alice"), bench.failures("bob")), (0, typos));
+        assert!(is_wrong_code(&approve(wrong(&b))), "typo {typos}");
+        assert_eq!((bench.failures("alice"), bench.failures("bob")), (0, typos), "only bob's");
         let fates_of_last = bench.ledger.state().events.last().map(|event| fates(event).len());
         assert_eq!(fates_of_last, Some(2));
     }
@@ -518,7 +518,7 @@ fn otp_guess_the_breaker_counts_all_users_and_unknown_ones() {
     let bench = bench.stopping_at(8);
     let psbt = bench.psbt(&id, 1).serialize();
     for (name, totp) in &users[..6] {
-        assert!(is_wrong_code(&bench.sign(&id, name, wrong(&bench.code(totp)), &psbt)));
+        assert!(is_wrong_code(&bench.sign(&id, name, wrong(&bench.code(totp)), &psbt)), "{name}");
     }
     // A right code returns its own try.
     bench.sign(&id, "user6", &bench.code(&users[6].1), &psbt).expect("signs");
@@ -666,7 +666,8 @@ fn a_peers_wrong_pins_lock_nobody_else_and_are_sealed() {
     }
     let events = bench.ledger.state().events.len();
     for pin in [&b"wrong"[..], b"user-pin"] {
-        assert!(matches!(bench.engine.login_of(thief, Role::User, pin), Err(EngineError::PinLocked)));
+        let login = bench.engine.login_of(thief, Role::User, pin);
+        assert!(matches!(login, Err(EngineError::PinLocked)), "{}", String::from_utf8_lossy(pin));
     }
     assert_eq!(bench.ledger.state().events.len(), events, "nothing more is charged");
     for peer in [owner, None] {

@@ -145,8 +145,10 @@ fn check_answer(psbt: &[u8], signed: &[u8], version: Version, inputs: usize) {
     }
     for (index, (before, after)) in before.iter().zip(&after).enumerate() {
         let is_input = (1..=inputs).contains(&index);
-        assert!(after.starts_with(before));
-        assert!(after[before.len()..].iter().all(|(key, _)| matches!(key[0], 0x02 | 0x13 | 0x14)));
-        assert!(after.len() <= before.len() + usize::from(is_input));
+        assert!(after.starts_with(before), "map {index} is not as it was");
+        let added = &after[before.len()..];
+        let are_signatures = added.iter().all(|(key, _)| matches!(key[0], 0x02 | 0x13 | 0x14));
+        assert!(are_signatures, "map {index} has something else than a signature more");
+        assert!(added.len() <= usize::from(is_input), "map {index} has {} pairs more", added.len());
     }
 }

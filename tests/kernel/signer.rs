@@ -74,7 +74,8 @@ fn one_signature_an_input_is_added_and_nothing_else_is_changed() {
             let count =
                 input.partial_sigs.len() + input.tap_script_sigs.len() + input.tap_key_sig.iter().count();
             assert_eq!(count, 1, "{}", script.name);
-            assert!(input.final_script_sig.is_none() && input.final_script_witness.is_none());
+            let is_final = input.final_script_sig.is_some() || input.final_script_witness.is_some();
+            assert!(!is_final, "{}: we are no finalizer", script.name);
             input.partial_sigs.clear();
             input.tap_script_sigs.clear();
             input.tap_key_sig = None;

@@ -95,8 +95,8 @@ fn a_psbt_of_any_length_is_pasted_whole_and_the_terminal_is_given_back() {
         terminal.type_in(text.as_bytes());
         terminal.type_in(b"\n\x04");
         let (output, said) = ended(child);
-        assert!(!output.status.success());
-        assert!(said.contains("Paste the PSBT"), "{said}");
+        assert!(!output.status.success(), "{len} bytes: there is no module: {said}");
+        assert!(said.contains("Paste the PSBT"), "{len} bytes: {said}");
         // The command has read all of it, and fails at the module, which does not exist.
         assert!(!said.contains("not a PSBT"), "{len}: {said}");
         assert!(said.contains("libcountersign.so"), "{len}: {said}");
@@ -132,9 +132,9 @@ fn signals_end_it_as_usual_and_the_terminal_is_restored() {
         let mut child = terminal.sign();
         terminal.wait_until_read(&mut child);
         let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill runs");
-        assert!(sent.success());
+        assert!(sent.success(), "kill {signal}: {sent}");
         let (output, _) = ended(child);
-        assert_eq!(output.status.signal(), Some(number));
+        assert_eq!(output.status.signal(), Some(number), "{signal}");
         assert!(terminal.is_by_lines(), "after {signal}");
     }
 }

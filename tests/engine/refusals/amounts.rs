@@ -71,7 +71,9 @@ fn a_taproot_wallet_signs_beside_inputs_of_others_that_have_their_outputs_alone(
             assert_eq!(checked.fee(), FEE + value);
             let signed = bench.sign(&id, "alice", &bench.code(&alice), &psbt.serialize()).expect("signs");
             let signed = Psbt::deserialize(&signed).expect("a PSBT");
-            assert!(signed.inputs[0].tap_key_sig.is_none() && signed.inputs[0].tap_script_sigs.is_empty());
+            let is_unsigned =
+                signed.inputs[0].tap_key_sig.is_none() && signed.inputs[0].tap_script_sigs.is_empty();
+            assert!(is_unsigned, "{}: the foreign input has no signature of ours", script.name);
             // The signature covers the amount of the foreign input. Under another amount it does not verify.
             let verifies = |value: u64| {
                 let mut signed = signed.clone();

@@ -89,8 +89,9 @@ fn a_slip_132_prefix_is_refused_and_the_equal_key_is_offered() {
             format!("wsh(multi(2,@0/**,@1/**))\n[00112233/48h/1h/0h/2h]{key}\nours"),
         ] {
             let expected = RegistrationError::Slip132 { prefix: letters.into(), equal: equal.clone() };
-            assert_eq!(refusal(&text), expected);
-            assert!(refusal(&text).to_string().contains(equal.as_str()));
+            let error = refusal(&text);
+            assert_eq!(error, expected, "{text}");
+            assert!(error.to_string().contains(equal.as_str()), "{error} does not name {equal}");
         }
     }
 }
@@ -109,7 +110,7 @@ fn a_private_key_is_refused_and_not_repeated() {
     for key in keys {
         let error = refusal(&format!("wsh(multi(2,[00112233/48h]{key}/<0;1>/*,ours/<0;1>/*))"));
         assert_eq!(error, RegistrationError::PrivateKey, "{key}");
-        assert!(!error.to_string().contains(&key));
+        assert!(!error.to_string().contains(&key), "{error}");
     }
 }
 

@@ -153,7 +153,8 @@ fn each_signature_that_is_there_already_is_left_as_it_is_and_the_other_is_added(
         let second = scene.sign(&both).expect("signs");
         for (input, first) in second.inputs.iter().zip(&first.inputs) {
             assert_eq!(signatures(input), 2, "{}", script.name);
-            assert!(first.partial_sigs.iter().all(|(key, sig)| input.partial_sigs.get(key) == Some(sig)));
+            let kept = |(key, sig)| input.partial_sigs.get(key) == Some(sig);
+            assert!(first.partial_sigs.iter().all(kept), "{}", script.name);
             let kept = |(key, sig)| input.tap_script_sigs.get(key) == Some(sig);
             assert!(first.tap_script_sigs.iter().all(kept), "{}", script.name);
         }
@@ -240,10 +241,11 @@ fn require_cosigner_only_the_branches_that_the_cosigner_has_signed_are_signed() 
     Cosigner::named("A").sign(&mut psbt);
     // A has no key in the recovery branch, which the transaction could also use.
     let signed = scene.sign(&psbt).expect("signs");
-    for (input, before) in signed.inputs.iter().zip(&psbt.inputs) {
-        assert_eq!((signatures(before), signatures(input)), (1, 2));
+    for (index, (input, before)) in signed.inputs.iter().zip(&psbt.inputs).enumerate() {
+        assert_eq!((signatures(before), signatures(input)), (1, 2), "input {index}");
         let (_, leaf) = before.tap_script_sigs.keys().next().expect("of A");
-        assert!(input.tap_script_sigs.keys().all(|(_, there)| there == leaf));
+        let are_there = input.tap_script_sigs.keys().all(|(_, there)| there == leaf);
+        assert!(are_there, "input {index}: ours is in another leaf than A's");
     }
     scene.show_only(&mut psbt, 2);
     assert_eq!(rule(&psbt), Some(Rule::RequireCosigner), "only the recovery is asked for");

@@ -125,7 +125,7 @@ fn a_manifest_that_is_signed_and_no_manifest_of_ours_refuses() {
         ("floor", "url = \"x\"\nfloor", "key url: there is no such key"),
         ("sha256 = \"", "sha256 = \"00", "sha256: 64 lower-case"),
     ] {
-        assert!(good.contains(from));
+        assert!(good.contains(from), "the good manifest has no {from:?}");
         fs::write(release.manifest(), good.replacen(from, to, 1)).expect("the folder is ours");
         release.sign(&[&officer]);
         refused(

@@ -75,7 +75,7 @@ fn a_frame_has_its_time_from_its_first_byte_on() {
                     thread::sleep(Duration::from_millis(5));
                 }
             });
-            assert!(is_over(&stream));
+            assert!(is_over(&stream), "after {first:?}: it is still open");
         });
     }
     assert_eq!(served.metric("countersign_frames_refused_total{reason=\"slow\"}"), 3.0);
