@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 use super::receipt::{Content, Write};
 use super::seal::{Authority, RecordKey, Unsealed};
 
+/// Bytes of a record before postcard: its format.
+pub(crate) const FORMAT_LEN: usize = 1;
+
 /// Evidence: a record of a store, with the place and version it was read from. Decisions on it are decisions
 /// on what was sealed.
 ///
@@ -16,7 +19,7 @@ use super::seal::{Authority, RecordKey, Unsealed};
 /// // A user with an invented secret.
 /// use countersign_kernel::{record::Versioned, seal::RecordKey, state::UserRecord};
 /// fn forge(value: UserRecord) -> Versioned<UserRecord> {
-///     Versioned { place: RecordKey::user("alice"), version: 1, value, authority: panic!() }
+///     Versioned { place: RecordKey::user("alice"), version: 1, value, authority: panic!(), shown_len: 0 }
 /// }
 /// ```
 pub struct Versioned<T> {
@@ -24,6 +27,9 @@ pub struct Versioned<T> {
     pub(crate) version: u64,
     pub(crate) value: T,
     pub(crate) authority: Authority,
+    /// Its bytes of postcard, as far as anybody may learn them. What came of codes is no secret once it is settled.
+    /// Before, only the length to which the record was padded may show.
+    pub(crate) shown_len: usize,
 }
 
 impl<T: Stored> Versioned<T> {
@@ -31,7 +37,11 @@ impl<T: Stored> Versioned<T> {
     pub fn read(record: &Unsealed) -> Option<Versioned<T>> {
         let value = T::decode(record.plaintext())?;
         let (place, version, authority) = (record.place(), record.version(), record.authority());
-        Some(Versioned { place, version, value, authority })
+        let shown_len = match record.is_settled() {
+            true => serialized_len(&value),
+            false => record.plaintext().len() - FORMAT_LEN,
+        };
+        Some(Versioned { place, version, value, authority, shown_len })
     }
 
     /// Its place.
@@ -59,8 +69,11 @@ impl<T: Stored> Versioned<T> {
         (self.place, self.version)
     }
 
+    /// Replaces the record. How long the new one is depends on the place and on what is known of the old one, and on nothing
+    /// else.
     pub(crate) fn put(&self, value: &T) -> Write {
-        Write { place: self.place, expected: Some(self.version), content: Content::Put(value.encode()) }
+        let content = Content::Put(value.encode_after(self.shown_len));
+        Write { place: self.place, expected: Some(self.version), content }
     }
 
     pub(crate) fn remove(&self) -> Write {
@@ -74,18 +87,24 @@ pub trait Stored: Serialize + DeserializeOwned {
     /// The format written.
     const FORMAT: u8 = 1;
 
-    /// The number of postcard bytes to which the record is padded, given its own number. For records whose
-    /// length would reveal the outcome of a code.
-    fn padded_len(&self, len: usize) -> usize {
+    /// The number of postcard bytes to which the record is padded, given its own number, `len`, and that of the record
+    /// that it replaces, as far as anybody may learn it: `earlier`, or 0 for the first one. For records whose length would
+    /// reveal the outcome of a code.
+    fn padded_len(&self, len: usize, _earlier: usize) -> usize {
         len
     }
 
-    /// The record as plaintext, to be sealed.
+    /// The first record of its place as plaintext, to be sealed.
     fn encode(&self) -> Zeroizing<Vec<u8>> {
+        self.encode_after(0)
+    }
+
+    /// The record as plaintext, to be sealed in place of one with `earlier` bytes of postcard.
+    fn encode_after(&self, earlier: usize) -> Zeroizing<Vec<u8>> {
         // Allocated at once: growing would leave copies of secrets behind.
         let body = serialized_len(self);
-        let padded = self.padded_len(body).max(body);
-        let mut bytes = Zeroizing::new(Vec::with_capacity(1 + padded));
+        let padded = self.padded_len(body, earlier).max(body);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(FORMAT_LEN + padded));
         bytes.push(Self::FORMAT);
         struct Tail<'a>(&'a mut Vec<u8>);
         impl Extend<u8> for Tail<'_> {
@@ -94,11 +113,11 @@ pub trait Stored: Serialize + DeserializeOwned {
             }
         }
         postcard::to_extend(self, Tail(&mut bytes)).expect("records hold nothing that postcard cannot write");
-        bytes.resize(1 + padded, 0);
+        bytes.resize(FORMAT_LEN + padded, 0);
         bytes
     }
 
-    /// Reads what [`Self::encode`] wrote.
+    /// Reads what [`Self::encode_after`] wrote.
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (format, body) = bytes.split_first()?;
         (*format == Self::FORMAT).then(|| decode_body(body)).flatten()

@@ -167,6 +167,7 @@ pub struct Unsealed {
     version: u64,
     plaintext: Zeroizing<Vec<u8>>,
     authority: Authority,
+    is_settled: bool,
 }
 
 impl Unsealed {
@@ -183,6 +184,18 @@ impl Unsealed {
     /// Its content.
     pub fn plaintext(&self) -> &[u8] {
         &self.plaintext
+    }
+
+    /// The same record, whose version is durable and anchored. Without this word of its ledger, a record counts as one
+    /// that still waits.
+    #[must_use]
+    pub fn settled(self) -> Unsealed {
+        Unsealed { is_settled: true, ..self }
+    }
+
+    /// Whether its version is durable and anchored.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_settled
     }
 
     pub(crate) fn authority(&self) -> Authority {
@@ -246,7 +259,7 @@ impl DataKey {
     /// Opens a record, as evidence for a decision on it.
     pub fn unseal(&self, place: &RecordKey, version: u64, sealed: &[u8]) -> Result<Unsealed, SealError> {
         let plaintext = self.open(place, version, sealed)?;
-        Ok(Unsealed { place: *place, version, plaintext, authority: self.authority })
+        Ok(Unsealed { place: *place, version, plaintext, authority: self.authority, is_settled: false })
     }
 
     pub(crate) fn authority(&self) -> Authority {

@@ -333,60 +333,6 @@ fn a_second_code_of_the_same_user_is_wrong_and_charged_once() {
     scene.sign(&code, &psbt).expect("it was not spent");
 }
 
-/// Nobody who sees the writes can tell the outcome: they are the same records and link, each of the same
-/// length.
-#[test]
-fn outcome_leak_every_outcome_is_written_in_the_same_shape() {
-    for limit in
-        ["unlimited = true", "max_transaction_sat = 1000000\nmax_fee_sat = 1000000\nmax_period_sat = 70000"]
-    {
-        let bench = Bench::new();
-        let (alice, bob) = (bench.user("alice"), bench.user("bob"));
-        let id = bench.wallet("w", &["alice", "bob"], limit);
-        let psbt = |inputs: u32| bench.psbt(&id, inputs).serialize();
-        let shape = || bench.ledger.state().shapes.last().cloned().expect("it was written");
-        let mut shapes = Vec::new();
-        // In a history that starts empty and grows.
-        for round in 1..=4 {
-            bench.clock.advance(60);
-            let (a, b) = (bench.code(&alice), bench.code(&bob));
-            let before = alice.generate(bench.clock.now() - 60).to_string();
-            for code in [wrong(&a), &before, &a, &a, &b] {
-                let user = if code == b { "bob" } else { "alice" };
-                let _ = bench.sign(&id, user, code, &psbt(round));
-                let (mut records, link) = shape();
-                // Alice's name is longer.
-                records.iter_mut().filter(|(place, _)| *place == RecordKey::user("bob")).for_each(
-                    |(place, len)| {
-                        (*place, *len) = (RecordKey::user("alice"), *len + 2);
-                    },
-                );
-                shapes.push((records, if user == "bob" { link + 2 } else { link }));
-            }
-        }
-        let events = bench.ledger.state().events.clone();
-        let answers = [Answer::Signed, Answer::Repeated, Answer::WrongCode];
-        assert!(answers.iter().all(|answer| count(&events, *answer) > 0), "{limit}");
-        let refused = events.iter().any(|event| matches!(answer(event), Some(Answer::Refused(_))));
-        assert!(refused || limit == "unlimited = true");
-        assert!(shapes.iter().all(|shape| *shape == shapes[0]), "{limit}: {shapes:#?}");
-    }
-}
-
-#[test]
-fn outcome_leak_a_first_code_is_written_in_the_same_shape_right_or_wrong() {
-    let bench = Bench::new();
-    let alice = bench.unconfirmed("alice");
-    let right = bench.code(&alice);
-    let mut shapes = Vec::new();
-    for code in [wrong(&right), &right] {
-        let _ = bench.confirm("alice", code);
-        shapes.push(bench.ledger.state().shapes.last().cloned());
-    }
-    assert!(bench.engine.user("alice").expect("readable").expect("there").confirmed);
-    assert_eq!(shapes[0], shapes[1]);
-}
-
 /// The commit that locked the user, spent the step or used the address may not be durable yet. Nobody is told
 /// before it is.
 #[test]

@@ -562,7 +562,7 @@ fn call_at_once(site: &dyn Site) {
 }
 
 /// Whether this thread of ours, as `/proc/thread-self` names it, sleeps (proc_pid_stat(5)).
-fn is_asleep(thread: &Path) -> bool {
+pub(crate) fn is_asleep(thread: &Path) -> bool {
     let stat = std::fs::read_to_string(Path::new("/proc").join(thread).join("stat")).expect("it runs");
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
 }

@@ -12,6 +12,7 @@ mod ledger_model;
 mod officers;
 mod refusals;
 mod restoration;
+mod shapes;
 mod state;
 mod stores;
 mod tokens;

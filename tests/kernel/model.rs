@@ -12,7 +12,7 @@
 //! | action | code |
 //! |---|---|
 //! | `Ask` | `Engine::commit` in `gate.rs` with `state::decide`: decides everything that the answer depends on, from the newest records, including pending ones |
-//! | `Enqueue` | `Ledger::commit`: compare and set on the record's version; `LedgerError::Conflict` decides anew |
+//! | `Enqueue` | `Ledger::commit`: compare and set on the record's version; `LedgerError::Conflict` decides anew. `Versioned::put` pads the record |
 //! | `Lead` | a caller finds no leader in `shell/ledger` and writes up to `BATCH` entries in one transaction |
 //! | `Advance` | the sync of `Store::commit`, then `Anchor::step`: create the new anchor, destroy the others |
 //! | `Fail` | one of these fails: the store is closed, and everybody in the queue gets an error |
@@ -40,6 +40,8 @@
 //!
 //! A digest here is what a spent code is bound to: a PSBT of a wallet, or a digest of a key that signs digests
 //! (`kernel/signable.rs`). Both take this way, and each signature of a digest key also counts 1.
+//!
+//! An observer sees every write when it is written, with its length. A charge makes the records longer by 1.
 //!
 //! The model is simpler than the code. There are one user and one wallet, whose records are one. A transaction
 //! amounts to 1. The budget never expires. A call reads the clock when it decides, and again when it decides again. A
@@ -139,6 +141,7 @@ found! {
     an_outcome_told_when_it_is_decided_is_found: TellsDecisions breaks GUESSES in HONEST;
     a_shape_that_tells_right_from_wrong_is_found: ShapeTells breaks GUESSES in HONEST;
     a_shape_that_tells_is_found_by_who_puts_the_store_back: ShapeTells breaks GUESSES in ATTACKED;
+    a_length_that_counts_what_is_pending_is_found: PadsByWhatIsPending breaks GUESSES in HONEST;
     a_lock_that_is_told_early_is_found: TellsLocksEarly breaks GUESSES in HONEST;
     a_wrong_code_that_is_not_written_is_found: WrongIsNotWritten breaks GUESSES in HONEST;
     a_budget_reset_by_success_is_found: SuccessResetsBudget breaks GUESSES in ROOMY;

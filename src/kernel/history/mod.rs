@@ -120,9 +120,19 @@ impl History {
 
     /// The longest history that can be written: every hour that is kept, and two partial ones at the ends.
     pub(crate) fn longest() -> History {
+        History::long(KEPT_HOURS as usize + 2, KEPT_CHARGES)
+    }
+
+    /// A history at least as long as what one charge adds to any other.
+    pub(crate) fn longest_charge() -> History {
+        History::long(1, 1)
+    }
+
+    /// The longest history of so many hours and charges.
+    fn long(hours: usize, charges: usize) -> History {
         let hour = Hour { hour: u32::MAX, sat: u64::MAX, transactions: u32::MAX };
         let charge = KnownCharge { id: ChargeId([0; 32]), charged: u64::MAX, hour: u32::MAX };
-        History { hours: vec![hour; KEPT_HOURS as usize + 2], charges: vec![charge; KEPT_CHARGES] }
+        History { hours: vec![hour; hours], charges: vec![charge; charges] }
     }
 
     /// The charges in the `hours` before `now` (Unix seconds). The highest possible ones while `exhausted_at`

@@ -193,6 +193,13 @@ pub struct WalletState {
     pub history: History,
 }
 
+impl WalletState {
+    /// The postcard bytes of the longest state with this history.
+    fn len_with(history: History) -> usize {
+        serialized_len(&WalletState { reach: Reach::at(u32::MAX, u32::MAX), signed: u64::MAX, history })
+    }
+}
+
 /// The state as version 0.1 first wrote it.
 #[derive(Serialize, Deserialize)]
 struct FirstWalletState {
@@ -215,7 +222,7 @@ impl Stored for UserRecord {
     const FORMAT: u8 = 3;
 
     /// The length of the same user with the longest state that codes can give.
-    fn padded_len(&self, len: usize) -> usize {
+    fn padded_len(&self, len: usize, _earlier: usize) -> usize {
         let (budget, on) = (&Budget::longest(), SpentOn::longest());
         let longest = WrittenCodes { last_step: Some(u64::MAX), budget, on: Some(&on) };
         len - serialized_len(&self.codes()) + serialized_len(&longest)
@@ -239,13 +246,13 @@ impl Stored for NobodyRecord {}
 impl Stored for WalletState {
     const FORMAT: u8 = 3;
 
-    /// The length with the longest history.
-    fn padded_len(&self, _len: usize) -> usize {
-        static LONGEST: LazyLock<usize> = LazyLock::new(|| {
-            let reach = Reach::at(u32::MAX, u32::MAX);
-            serialized_len(&WalletState { reach, signed: u64::MAX, history: History::longest() })
-        });
-        *LONGEST
+    /// The length of the earlier state with the longest charge, whether or not the request is charged. Requests that wait
+    /// for one batch build on each other. Each adds a charge to the length of the one before it, so the last one does not
+    /// tell how many of them were charged.
+    fn padded_len(&self, _len: usize, earlier: usize) -> usize {
+        static CHARGE: LazyLock<usize> = LazyLock::new(|| WalletState::len_with(History::longest_charge()));
+        static LONGEST: LazyLock<usize> = LazyLock::new(|| WalletState::len_with(History::longest()));
+        LONGEST.min(earlier.saturating_add(*CHARGE))
     }
 
     fn decode(bytes: &[u8]) -> Option<WalletState> {
@@ -263,10 +270,15 @@ impl Stored for WalletState {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use zeroize::Zeroizing;
 
     use super::*;
     use crate::history::ChargeId;
+    use crate::receipt::Content;
+    use crate::record::{FORMAT_LEN, Versioned};
+    use crate::seal::{DataKey, Kind, RecordKey};
 
     #[test]
     fn a_record_reads_back_and_tolerates_nothing_but_zeros_behind_it() {
@@ -285,17 +297,86 @@ mod tests {
         assert!(WalletState::decode(&[&[2][..], &second, &[0]].concat()).is_none(), "which has no padding");
     }
 
-    #[test]
-    fn outcome_leak_every_state_of_a_wallet_has_one_length() {
-        let (mut state, empty) = (WalletState::default(), WalletState::default().encode().len());
-        let now = 1_800_000_000;
-        for number in 0..600_u32 {
-            let id = ChargeId::from_bytes([number as u8; 32]);
-            let at = now + u64::from(number) * 1_200;
-            state =
-                WalletState { signed: u64::MAX, history: state.history.charge(id, u64::MAX, at), ..state };
-            assert_eq!(state.encode().len(), empty, "after {number}");
+    const PLACE: RecordKey = RecordKey::single(Kind::WalletState);
+
+    /// The state as a later request finds it.
+    fn read(key: &DataKey, version: u64, content: &Content, is_settled: bool) -> Versioned<WalletState> {
+        let Content::Put(plaintext) = content else { panic!("it is written") };
+        let sealed = key.seal(&PLACE, version, [1; 12], plaintext);
+        let record = key.unseal(&PLACE, version, &sealed).expect("it opens");
+        Versioned::read(&if is_settled { record.settled() } else { record }).expect("it reads")
+    }
+
+    fn len(content: &Content) -> usize {
+        match content {
+            Content::Put(plaintext) => plaintext.len(),
+            Content::Remove => 0,
         }
+    }
+
+    proptest! {
+        /// Requests build on each other, and some of them are settled before the next one is decided. No length depends on
+        /// the outcomes of those that are not.
+        #[test]
+        fn outcome_leak_no_length_of_a_wallets_state_tells_which_requests_are_charged(
+            requests in vec((any::<bool>(), any::<bool>(), 0..40_u8, any::<u64>(), 0..40_000_u64), 1..200),
+            other in vec(any::<bool>(), 200),
+        ) {
+            let key = DataKey::new([7; 16], Zeroizing::new([9; 32]));
+            let mut now = 1_800_000_000;
+            let first = || Content::Put(WalletState::default().encode());
+            // Two worlds. The outcomes differ from the first request that is not settled on.
+            let mut worlds = [read(&key, 0, &first(), true), read(&key, 0, &first(), true)];
+            for (number, (is_charged, is_settled, id, leaves, pause)) in requests.into_iter().enumerate() {
+                now += pause;
+                let outcomes = [is_charged, other[number]];
+                let written = [0, 1].map(|world| {
+                    let state = &worlds[world].value;
+                    let (reach, signed) = (Reach::at(u32::from(id), u32::MAX), state.signed.saturating_add(leaves));
+                    let history = state.history.charge(ChargeId::from_bytes([id; 32]), leaves, now);
+                    let charged = WalletState { reach, signed, history };
+                    worlds[world].put(if outcomes[world] { &charged } else { state }).content
+                });
+                prop_assert_eq!(len(&written[0]), len(&written[1]), "request {}", number);
+                let version = number as u64 + 1;
+                worlds = [0, 1].map(|world| read(&key, version, &written[world], false));
+                if is_settled {
+                    // Now the outcomes may be known, and both worlds go on from the same one.
+                    worlds = [(); 2].map(|()| read(&key, version, &written[0], true));
+                    let most = worlds[0].shown_len;
+                    prop_assert!(FORMAT_LEN + most <= len(&written[0]), "{most} bytes were cut");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_settled_state_is_written_with_room_for_one_charge() {
+        let key = DataKey::new([7; 16], Zeroizing::new([9; 32]));
+        let charge = WalletState::len_with(History::longest_charge());
+        let mut state = read(&key, 0, &Content::Put(WalletState::default().encode()), true);
+        assert!(charge < 100, "{charge} bytes");
+        for number in 0..400_u32 {
+            let id = ChargeId::from_bytes([number as u8; 32]);
+            let history = state.value.history.charge(id, u64::MAX, 1_800_000_000 + u64::from(number) * 1_200);
+            let written = state.put(&WalletState { history, ..state.value.clone() }).content;
+            let after = len(&written);
+            assert!(after <= FORMAT_LEN + WalletState::len_with(History::longest()));
+            assert!(after <= FORMAT_LEN + state.shown_len + charge, "after {number}");
+            state = read(&key, u64::from(number) + 1, &written, true);
+        }
+    }
+
+    #[test]
+    fn a_state_that_an_earlier_version_padded_to_the_longest_is_read() {
+        let state = WalletState { signed: 7, ..WalletState::default() };
+        let longest = FORMAT_LEN + WalletState::len_with(History::longest());
+        let mut bytes = state.encode();
+        bytes.resize(longest, 0);
+        let key = DataKey::new([7; 16], Zeroizing::new([9; 32]));
+        let read = read(&key, 3, &Content::Put(bytes), true);
+        assert_eq!((read.value.signed, &read.value.history), (7, &state.history));
+        assert!(len(&read.put(&state).content) < 200, "it is written shorter");
     }
 
     #[test]

@@ -9,9 +9,10 @@
 //! - the record of each user whose code was tried, and that of nobody, in the order of the codes;
 //! - the state of the wallet or key, for a signature.
 //!
-//! A record that the outcome does not change is sealed again all the same. Users' and wallets' records are padded to
-//! the longest possible length ([`Stored::padded_len`](crate::record::Stored::padded_len)). The link has no field
-//! whose length depends on the outcome.
+//! A record that the outcome does not change is sealed again all the same. Records are padded
+//! ([`Stored::padded_len`](crate::record::Stored::padded_len)): a user's to the longest that it can be, and the state of
+//! a wallet to what the earlier one shows, and room for one charge. The link has no field whose length depends on the
+//! outcome.
 
 use subtle::Choice;
 use zeroize::Zeroizing;

@@ -67,6 +67,8 @@ pub(super) struct NewestRecord {
     pub(super) element: SetHash,
     /// Its bytes, if they are in memory.
     pub(super) sealed: Option<Vec<u8>>,
+    /// It is durable and anchored.
+    pub(super) is_settled: bool,
 }
 
 /// The newest link.
@@ -147,7 +149,7 @@ impl Book {
         let pending = self.pending.get(place).and_then(|(_, sealed)| sealed.clone());
         let of_this_version = |(found, sealed)| (found == version).then_some(sealed);
         let sealed = pending.or_else(|| self.recent.get(place).and_then(of_this_version));
-        Some(NewestRecord { version, element, sealed })
+        Some(NewestRecord { version, element, sealed, is_settled: version <= self.durable })
     }
 
     /// The newest version of a record.

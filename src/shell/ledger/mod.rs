@@ -184,8 +184,8 @@ impl SealedLedger {
         }
     }
 
-    /// A record as it was written: its version, its bytes, and whether they were read from the store.
-    fn sealed(&self, place: &RecordKey) -> Result<Option<(u64, Vec<u8>, bool)>, LedgerError> {
+    /// A record as it was written.
+    fn sealed(&self, place: &RecordKey) -> Result<Option<Found>, LedgerError> {
         let mut expected = None;
         loop {
             let newest = {
@@ -193,16 +193,16 @@ impl SealedLedger {
                 book.check_open()?;
                 book.newest(place)
             };
-            let Some(NewestRecord { version, element, sealed }) = newest else { return Ok(None) };
+            let Some(NewestRecord { version, element, sealed, is_settled }) = newest else { return Ok(None) };
             if let Some(sealed) = sealed {
-                return Ok(Some((version, sealed, false)));
+                return Ok(Some(Found { version, sealed, is_settled, is_read: false }));
             }
             let row = self.row(place)?;
             match row {
                 Some(row)
                     if row.version == version && self.key.element(place, version, &row.sealed) == element =>
                 {
-                    return Ok(Some((version, row.sealed, true)));
+                    return Ok(Some(Found { version, sealed: row.sealed, is_settled, is_read: true }));
                 }
                 // It may have been written again between the look at the book and the look at the store. Then
                 // the book has another version by now.
@@ -216,13 +216,15 @@ impl SealedLedger {
     /// Reads a record, and closes the ledger if the record is not as it was written.
     fn read_or_close(&self, place: &RecordKey) -> Result<Option<Unsealed>, LedgerError> {
         let read = || {
-            let Some((version, sealed, is_read)) = self.sealed(place)? else { return Ok(None) };
+            let Some(Found { version, sealed, is_settled, is_read }) = self.sealed(place)? else {
+                return Ok(None);
+            };
             let opened = self.key.unseal(place, version, &sealed);
             let record = opened.map_err(|error| damaged(place, &error.to_string()))?;
             if is_read {
                 self.book().keep(*place, version, sealed);
             }
-            Ok(Some(record))
+            Ok(Some(if is_settled { record.settled() } else { record }))
         };
         read().inspect_err(|error| {
             if let LedgerError::State(found) = error {
@@ -235,6 +237,16 @@ impl SealedLedger {
         tracing::error!("{}", closed.reason);
         self.book().close(closed);
     }
+}
+
+/// A record as it was written.
+struct Found {
+    version: u64,
+    sealed: Vec<u8>,
+    /// It is durable and anchored.
+    is_settled: bool,
+    /// Its bytes were read from the store.
+    is_read: bool,
 }
 
 fn damaged(place: &RecordKey, what: &str) -> LedgerError {

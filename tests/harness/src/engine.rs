@@ -371,10 +371,10 @@ pub type Plain = (u64, Zeroizing<Vec<u8>>);
 /// The key of every store in memory.
 pub static MEMORY_KEY: LazyLock<DataKey> = LazyLock::new(|| DataKey::new([3; 16], Zeroizing::new([4; 32])));
 
-/// A record of a store in memory, as the ledger returns it.
+/// A record of a store in memory, as the ledger returns it. Nothing waits there to become durable.
 pub fn unsealed(place: &RecordKey, (version, plaintext): &Plain) -> Unsealed {
     let sealed = MEMORY_KEY.seal(place, *version, [5; 12], plaintext);
-    MEMORY_KEY.unseal(place, *version, &sealed).expect("it was just sealed")
+    MEMORY_KEY.unseal(place, *version, &sealed).expect("it was just sealed").settled()
 }
 
 /// The first version of a record of a store in memory.

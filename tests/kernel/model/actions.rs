@@ -4,7 +4,9 @@ use stateright::{Model, Property};
 
 use super::properties;
 use super::protocol::{BATCH, Commit, DIGESTS, END, Flaw, Protocol, STEPS};
-use super::state::{Anchor, Caller, Code, Engine, Entry, Head, Kind, Phase, Records, Request, State, Store};
+use super::state::{
+    Anchor, Caller, Code, Engine, Entry, Head, Kind, Length, Phase, Records, Request, State, Store,
+};
 
 /// An action. Its number is that of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +192,7 @@ impl Protocol {
     }
 
     fn enqueue(&self, state: &mut State, caller: usize) -> Option<()> {
+        let content = state.content();
         let engine = state.engine.as_mut()?;
         let Caller::Decided { request, kind, after, version, known } = state.callers[caller] else {
             return None;
@@ -200,7 +203,8 @@ impl Protocol {
             && (!engine.newest.frozen || self.has(Flaw::IgnoresFreezesAtCommit))
             || self.has(Flaw::NoCompareAndSet)
         {
-            queue(engine, request, kind, after, known)
+            let padded = self.padded(engine.shown, content);
+            queue(engine, request, (kind, after, padded), known)
         } else {
             let engine = *engine;
             self.decided(state, &engine, request, known)
@@ -236,6 +240,17 @@ impl Protocol {
         if self.has(Flaw::ShapeTells) {
             learn(state, |caller| matches!(caller, Caller::Waiting { in_batch: true, .. }));
         }
+        // Of several versions of a record the batch has only the newest one. Its length may depend on the outcomes before
+        // its own.
+        let of_records = |(_, entry): &(Request, Entry)| entry.kind != Kind::Freeze;
+        if let Some((_, last)) = state.batch().filter(of_records).max_by_key(|(_, entry)| entry.sequence)
+            && last.padded.tells()
+        {
+            learn(state, |caller| match caller {
+                Caller::Waiting { entry, in_batch, .. } => *in_batch && entry.sequence < last.sequence,
+                _ => false,
+            });
+        }
         if self.wakes_after() == 0 {
             self.wake(state);
         }
@@ -256,6 +271,11 @@ impl Protocol {
             Commit::CreateAnchor => {
                 state.slots.create(anchor);
                 state.anchored = anchor.head;
+                if engine.version <= anchor.head.sequence {
+                    engine.shown = Length::known(anchor.audit.count());
+                }
+                // From now on, the lengths of later writes may tell.
+                learn(state, |caller| matches!(caller, Caller::Waiting { in_batch: true, .. }));
             }
             Commit::DestroyOld => state.slots.destroy_all_but(anchor),
         }
@@ -311,17 +331,22 @@ fn digests(state: &State, engine: &Engine) -> u8 {
 }
 
 /// Gives an entry the next place in the chain. From here on, others read its change.
-fn queue(engine: &mut Engine, request: Request, kind: Kind, after: Records, known: bool) -> Caller {
+fn queue(
+    engine: &mut Engine,
+    request: Request,
+    (kind, after, padded): (Kind, Records, Length),
+    known: bool,
+) -> Caller {
     engine.sequence += 1;
     if kind == Kind::Freeze {
         engine.newest.frozen = true;
     } else {
         // The freeze has a record of its own: no other entry writes it.
-        (engine.newest, engine.version) =
-            (Records { frozen: engine.newest.frozen, ..after }, engine.sequence);
+        (engine.newest, engine.version, engine.shown) =
+            (Records { frozen: engine.newest.frozen, ..after }, engine.sequence, padded);
     }
     let after = engine.newest;
-    let entry = Entry { sequence: engine.sequence, kind, after };
+    let entry = Entry { sequence: engine.sequence, kind, after, padded };
     Caller::Waiting { request, entry, in_batch: false, known }
 }
 
@@ -330,7 +355,8 @@ fn freeze(state: &mut State) -> Option<()> {
     let caller = state.callers.iter().position(|caller| *caller == Caller::Idle)?;
     let engine = state.engine.as_mut()?;
     let nothing = Request { code: Code::Wrong, digest: 0 };
-    state.callers[caller] = queue(engine, nothing, Kind::Freeze, engine.newest, true);
+    let write = (Kind::Freeze, engine.newest, engine.shown);
+    state.callers[caller] = queue(engine, nothing, write, true);
     Some(())
 }
 

@@ -1,7 +1,7 @@
 //! The rules: what is decided, in which order a batch is committed, which store opens. Each has its possible
 //! mistakes.
 
-use super::state::{Anchor, Code, Engine, Kind, Phase, Records, Request, Slots, State, Step, Store};
+use super::state::{Anchor, Code, Engine, Kind, Length, Phase, Records, Request, Slots, State, Step, Store};
 
 /// Threads that call the module.
 pub(crate) const CALLERS: usize = 2;
@@ -36,6 +36,8 @@ pub(crate) enum Flaw {
     TellsDecisions,
     /// Whoever sees the writes can tell right codes from wrong ones.
     ShapeTells,
+    /// Records are padded to the longest outcome of their own request, by what is in the pending records before them.
+    PadsByWhatIsPending,
     /// The answer that the user is locked leaves before the entry that locked them is anchored.
     TellsLocksEarly,
     /// A wrong code is answered without an entry.
@@ -165,6 +167,11 @@ impl Protocol {
         (Kind::Wrong, Records { tries: records.tries + 1, ..records })
     }
 
+    /// The length to which the records of the next entry are padded, whatever its outcome is.
+    pub(crate) fn padded(&self, shown: Length, content: Length) -> Length {
+        if self.has(Flaw::PadsByWhatIsPending) { content.with_charge() } else { shown.with_charge() }
+    }
+
     /// Compares the store with the anchors. `None`: the module stays closed. Otherwise, whether it rolls
     /// forward.
     pub(crate) fn judge(&self, store: Option<&Store>, slots: &Slots) -> Option<bool> {
@@ -212,6 +219,7 @@ impl Protocol {
             leading: Some(synced as u8),
             newest,
             version: store.head.sequence,
+            shown: Length::known(store.audit.count()),
             sequence: store.head.sequence,
             written: Anchor::of(&store),
         });

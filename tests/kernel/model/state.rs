@@ -80,12 +80,39 @@ pub(crate) enum Kind {
     Freeze,
 }
 
+/// The length of the records, in charges: the least and the most that it may be for all that an observer knows, who knows the
+/// outcomes of anchored entries, and no others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Length {
+    pub(crate) least: u8,
+    pub(crate) most: u8,
+}
+
+impl Length {
+    /// A length that an observer knows.
+    pub(crate) fn known(charges: u8) -> Length {
+        Length { least: charges, most: charges }
+    }
+
+    /// With room for one charge more.
+    pub(crate) fn with_charge(self) -> Length {
+        Length { least: self.least + 1, most: self.most + 1 }
+    }
+
+    /// Whether it depends on outcomes that an observer does not know, and so tells them.
+    pub(crate) fn tells(self) -> bool {
+        self.least < self.most
+    }
+}
+
 /// One link of the chain, with the records after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Entry {
     pub(crate) sequence: u8,
     pub(crate) kind: Kind,
     pub(crate) after: Records,
+    /// To which its records are padded.
+    pub(crate) padded: Length,
 }
 
 /// A caller's thread during one signature.
@@ -208,6 +235,8 @@ pub(crate) struct Engine {
     pub(crate) newest: Records,
     /// The sequence of the newest entry that wrote the records of user and wallet: their version.
     pub(crate) version: u8,
+    /// The length of that version: to which it was padded or, once it is anchored, of what is in it.
+    pub(crate) shown: Length,
     /// The sequence of the newest entry, pending or durable.
     pub(crate) sequence: u8,
     /// The head to anchor: the last batch that this engine wrote, or the one at which it opened.
@@ -271,6 +300,18 @@ impl State {
             Caller::Waiting { entry, in_batch: false, .. } => Some(entry.sequence),
             _ => None,
         })
+    }
+
+    /// The length of the newest records without padding.
+    pub(crate) fn content(&self) -> Length {
+        let least = self.slots.newest().map_or(0, |anchor| anchor.audit.count());
+        let may_be_charged = |caller: &&Caller| match caller {
+            Caller::Waiting { entry, .. } => {
+                entry.kind != Kind::Freeze && entry.sequence > self.anchored.sequence
+            }
+            _ => false,
+        };
+        Length { least, most: least + self.callers.iter().filter(may_be_charged).count() as u8 }
     }
 
     /// The entries of the batch that is being committed.

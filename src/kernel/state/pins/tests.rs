@@ -41,7 +41,7 @@ impl Token {
             user: Some(UserPin::new(record(USER))),
         };
         let (place, authority) = (RecordKey::single(Kind::Token), key().authority());
-        Token(Versioned { place, version: 1, value, authority })
+        Token(Versioned { place, version: 1, value, authority, shown_len: 0 })
     }
 
     /// Reads back what is written, as after a restart.
