@@ -1,6 +1,7 @@
 //! Keys that sign once their users approve: a wallet signs a PSBT, and a key that was made for digests signs
 //! a digest.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use crate::engine::{Engine, EngineError, KeyId, Registered};
@@ -63,16 +64,15 @@ impl Countersigner for Wallet {
     fn request(&self, engine: &Engine, id: &KeyId, psbt: PsbtBytes) -> Result<CheckedPsbt, EngineError> {
         let watch = registered(self)?.watch();
         let now = engine.now()?;
-        let siblings: HashSet<_> = engine
-            .wallets()
-            .iter()
-            .filter(|(sibling, _)| sibling != id)
-            .map(|(_, sibling)| sibling.master_fingerprint())
-            .collect();
+        let siblings = OnceCell::new();
+        let collect = || -> HashSet<_> {
+            let others = engine.wallets().into_iter().filter(|(sibling, _)| sibling != id);
+            others.map(|(_, sibling)| sibling.master_fingerprint()).collect()
+        };
         let around = Surroundings {
             reach: engine.key_state::<WalletRecord>(id)?.value().reach,
             require_cosigner: self.policy().require_cosigner(),
-            is_sibling: &|fingerprint| siblings.contains(fingerprint),
+            is_sibling: &|fingerprint| siblings.get_or_init(collect).contains(fingerprint),
             secp: &engine.secp,
         };
         CheckedPsbt::check(psbt, watch, &around).map_err(|error| match error {

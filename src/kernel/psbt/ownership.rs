@@ -128,8 +128,10 @@ impl<'a> Prover<'a> {
     /// Refuses a key of another wallet of this token, unless it cosigns in this one.
     fn refuse_siblings(&self, index: usize, input: &Input) -> Result<(), PsbtError> {
         let is_foreign = |fingerprint: &&Fingerprint| {
-            (self.around.is_sibling)(fingerprint)
-                && !self.wallet.cosigners().any(|cosigner| cosigner == **fingerprint)
+            // Nearly always the key is of this wallet, and nobody asks about the others.
+            let is_of_this = **fingerprint == self.wallet.master_fingerprint()
+                || self.wallet.cosigners().any(|cosigner| cosigner == **fingerprint);
+            !is_of_this && (self.around.is_sibling)(fingerprint)
         };
         if fingerprints(&input.bip32_derivation, &input.tap_key_origins).any(|there| is_foreign(&there)) {
             return Err(refuse(
