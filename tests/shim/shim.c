@@ -241,6 +241,9 @@ PASS(C_Login, (CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char *pin,
 PASS(C_Logout, (CK_SESSION_HANDLE session), (session))
 PASS(C_CreateObject, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *object),
      (session, template, count, object))
+PASS(C_CopyObject,
+     (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *copy),
+     (session, object, template, count, copy))
 PASS(C_DestroyObject, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object), (session, object))
 PASS(C_GetAttributeValue, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG count),
      (session, object, template, count))
@@ -478,7 +481,7 @@ __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST 
         OWN(C_Initialize), OWN(C_Finalize), OWN(C_GetInfo), OWN(C_GetFunctionList), OWN(C_GetSlotList);
         OWN(C_GetSlotInfo), OWN(C_GetTokenInfo), OWN(C_GetMechanismInfo), OWN(C_OpenSession), OWN(C_CloseSession);
         OWN(C_CloseAllSessions), OWN(C_GetSessionInfo), OWN(C_Login), OWN(C_Logout), OWN(C_CreateObject);
-        OWN(C_DestroyObject), OWN(C_GetAttributeValue), OWN(C_FindObjectsInit), OWN(C_FindObjects);
+        OWN(C_CopyObject), OWN(C_DestroyObject), OWN(C_GetAttributeValue), OWN(C_FindObjectsInit), OWN(C_FindObjects);
         OWN(C_FindObjectsFinal), OWN(C_EncryptInit), OWN(C_Encrypt), OWN(C_DecryptInit), OWN(C_Decrypt);
         OWN(C_GenerateKey), OWN(C_GenerateRandom);
     }

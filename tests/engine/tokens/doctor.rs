@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use harness::module::cli::Cli;
 use harness::module::shim::Shim;
-use harness::module::{Finished, Stage, assert_rv, in_boundary, initialised_token, this_test};
+use harness::module::{Boundary, Finished, Stage, assert_rv, in_boundary, initialised_token, this_test};
 use harness::served::Served;
 
 use super::sealing::objects;
@@ -109,15 +109,23 @@ fn an_engine_that_finds_the_store_in_use_does_not_log_in_to_its_token() {
 
 #[test]
 fn a_commit_makes_one_object_in_the_token_and_destroys_one() {
-    in_boundary(this_test!(), |boundary| {
-        let shim = Shim::install(boundary, "");
-        let stage = Stage::new(&["alice"]);
-        shim.clear_log();
-        assert!(stage.sign("alice", &stage.users[0].code(), &stage.psbt()).is_ok());
-        let steps = shim.calls("C_CreateObject");
-        assert!((1..=2).contains(&steps), "{steps} commits for a signature");
-        assert_eq!((shim.calls("C_DestroyObject"), shim.calls("C_FindObjectsInit")), (steps, 0));
-    });
+    in_boundary(this_test!(), |boundary| commit_once(boundary, "hardware Vault 9", [1, 0, 1]));
+}
+
+/// In SoftHSM2 by a draft in the session, which is copied into the token.
+#[test]
+fn a_commit_makes_one_object_in_softhsm2_by_a_copy_and_destroys_one_and_the_draft() {
+    in_boundary(this_test!(), |boundary| commit_once(boundary, "", [1, 1, 2]));
+}
+
+/// Counts the objects that a signature creates, copies and destroys.
+fn commit_once(boundary: &Boundary, token: &str, expected: [usize; 3]) {
+    let shim = Shim::install(boundary, token);
+    let stage = Stage::new(&["alice"]);
+    shim.clear_log();
+    assert!(stage.sign("alice", &stage.users[0].code(), &stage.psbt()).is_ok());
+    let calls = ["C_CreateObject", "C_CopyObject", "C_DestroyObject"].map(|function| shim.calls(function));
+    assert_eq!((calls, shim.calls("C_FindObjectsInit")), (expected, 0));
 }
 
 #[test]
