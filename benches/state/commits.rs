@@ -17,9 +17,11 @@ use countersign::ports::{Random, Vault};
 use countersign::shell::backing::Backing;
 use countersign::shell::config::EngineConfig;
 use countersign::shell::random::MixedRandom;
+use countersign::shell::sqlite::SqliteSite;
 use countersign::shell::vault::SealedVault;
 
-use super::measure::Ratio;
+use super::latency::{self, Steps};
+use super::measure::{Ratio, cpu};
 use super::middle;
 use harness::engine::ledgers::{AnchorInMemory, NoCommit};
 use harness::engine::scripts::good_psbt;
@@ -39,9 +41,13 @@ pub(crate) fn print() {
     let vault = AnchorInMemory::new(folder.path().join("store.db"));
     let sqlite = Load::new(Box::new(vault), Box::new(SystemRandom));
     let softhsm = SoftHsm::new(&folder.path().join("boundary"));
-    let vault = SealedVault::at(softhsm.config.store.path.clone(), &softhsm.backing);
+    let steps = Arc::new(Steps::of(Arc::clone(&softhsm.backing)));
+    let site = SqliteSite::new(softhsm.config.store.path.clone()).expect("its folder is there");
+    let random = Arc::new(MixedRandom::new(Arc::clone(&softhsm.backing)));
+    let (sealer, anchor) = (Arc::clone(&softhsm.backing), Arc::clone(&steps));
+    let vault = SealedVault::new(Box::new(site), sealer, anchor, random);
     let random = Box::new(MixedRandom::new(Arc::clone(&softhsm.backing)));
-    let anchored = Load::new(Box::new(vault.expect("its folder is there")), random);
+    let anchored = Load::new(Box::new(vault), random);
 
     println!(
         "\nSignatures a second: one P2WPKH input and its change, {USERS} users to a wallet, {ROUNDS} rounds"
@@ -52,11 +58,20 @@ pub(crate) fn print() {
     );
     for callers in CALLERS {
         let mut rates = [const { Vec::new() }; 4];
+        // CPU time in µs of each signature, and signatures of each step of the anchor.
+        let (mut used, mut shared) = ([const { Vec::new() }; 3], Vec::new());
         for _ in 0..ROUNDS {
             // Interleaved, so that all sides run under the same load.
-            rates[0].push(memory.rate(callers));
-            rates[1].push(sqlite.rate(callers));
-            rates[2].push(anchored.rate(callers));
+            for (number, load) in [&memory, &sqlite, &anchored].into_iter().enumerate() {
+                let (mut rate, before) = (0.0, steps.taken().0);
+                let taken = cpu(|| rate = load.rate(callers));
+                rates[number].push(rate);
+                used[number].push(taken / 1000.0 / load.signatures() as f64);
+                let steps = steps.taken().0 - before;
+                if steps > 0 {
+                    shared.push(load.signatures() as f64 / f64::from(steps));
+                }
+            }
             rates[3].push(softhsm.ecdsa_rate(callers));
         }
         let [in_memory, to_ecdsa] = [Ratio::of(&rates[1], &rates[0]), Ratio::of(&rates[2], &rates[3])];
@@ -64,11 +79,19 @@ pub(crate) fn print() {
         println!(
             "{callers:>8} {memory:>12.0} {sqlite:>18.0} {in_memory:>24} {anchored:>18.0} {ecdsa:>16.0} {to_ecdsa:>24}"
         );
+        let [memory, sqlite, anchored] = used.map(middle);
+        println!(
+            "{:>8} {memory:>9.0} µs {sqlite:>15.0} µs {:>24} {anchored:>15.0} µs of CPU time each; {:.1} share a step",
+            "",
+            "",
+            middle(shared)
+        );
     }
+    latency::print(&anchored, &steps, folder.path());
 }
 
 /// An engine with many users in many wallets, each with a transaction to sign.
-struct Load {
+pub(crate) struct Load {
     bench: Bench,
     users: Vec<User>,
 }
@@ -107,11 +130,24 @@ impl Load {
         Load { bench, users }
     }
 
+    /// The signatures of [`Self::rate`].
+    fn signatures(&self) -> usize {
+        self.users.len() * CODES as usize
+    }
+
+    /// So many signatures by one caller, each by another user with a code that is valid now.
+    pub(crate) fn sign_in_turn(&self, count: usize) {
+        self.bench.clock.advance(60);
+        for user in self.users.iter().step_by(USERS + 1).take(count) {
+            self.sign(user, &user.totp.generate(self.bench.clock.now()).to_string());
+        }
+    }
+
     /// Signatures a second: each user signs with each valid code.
     fn rate(&self, callers: usize) -> f64 {
         self.bench.clock.advance(30 * (CODES + 2));
         let now = self.bench.clock.now();
-        let (begin, users) = (Barrier::new(callers), self.users.len());
+        let begin = Barrier::new(callers);
         let times: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..callers)
                 .map(|caller| {
@@ -134,7 +170,7 @@ impl Load {
         });
         let first = times.iter().map(|(start, _)| *start).min().expect("there are callers");
         let last = times.iter().map(|(_, end)| *end).max().expect("there are callers");
-        (users as u64 * CODES) as f64 / (last - first).as_secs_f64()
+        self.signatures() as f64 / (last - first).as_secs_f64()
     }
 
     fn sign(&self, user: &User, code: &str) {

@@ -7,6 +7,7 @@
 
 mod commits;
 mod gate;
+mod latency;
 #[path = "../measure/mod.rs"]
 mod measure;
 mod scale;
