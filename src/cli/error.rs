@@ -110,6 +110,7 @@ pub(crate) fn rv_name(rv: &RvError) -> String {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => "CKR_COUNTERSIGN_CLOCK".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_FROZEN) => "CKR_COUNTERSIGN_FROZEN".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_NEEDS_OFFICERS) => "CKR_COUNTERSIGN_NEEDS_OFFICERS".into(),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_ACT_REFUSED) => "CKR_COUNTERSIGN_ACT_REFUSED".into(),
         named => countersign::shell::backing::rv_name(named),
     }
 }

@@ -8,6 +8,7 @@ use cryptoki_sys::CKA_HW_FEATURE_TYPE;
 use serde_json::json;
 
 use crate::Global;
+use crate::act::hand_to_officers;
 use crate::attributes::{self, Attributes, kind, truth};
 use crate::error::{CommandError, During};
 use crate::kind::{Kind, Named, find};
@@ -119,7 +120,10 @@ impl<K: Kind> FreezeOne<K> {
 /// Freezes or thaws an object. Gives whether it was not so before.
 fn change(session: &Session, object: ObjectHandle, act: Act<'_>, to: bool) -> Result<bool, CommandError> {
     let was = is_frozen(session, object)?;
-    session.update_attributes(object, &[truth(v::CKA_COUNTERSIGN_FROZEN, to)]).during(act)?;
+    session
+        .update_attributes(object, &[truth(v::CKA_COUNTERSIGN_FROZEN, to)])
+        .during(act)
+        .map_err(|error| hand_to_officers(session, error))?;
     Ok(was != Some(to))
 }
 

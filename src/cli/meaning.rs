@@ -52,6 +52,10 @@ pub(crate) enum Act<'a> {
     SetClock,
     /// Setting the officers.
     SetOfficers,
+    /// Proposing, signing, vetoing or withdrawing an act.
+    Officers,
+    /// Drafting an act of these words.
+    Draft(&'a str),
 }
 
 /// Stands for the module's own line about the answer, which says more than a number.
@@ -79,7 +83,8 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&
         Act::CreateWallet(label) | Act::SetWallet(label) => of_administration(rv, "wallet", label),
         Act::CreateKey(label) | Act::SetKey(label) => of_administration(rv, "key", label),
         Act::SetClock => of_the_clock(rv),
-        Act::ChangeUserPin | Act::FreezeAll | Act::SetOfficers | Act::Read => None,
+        Act::ChangeUserPin | Act::FreezeAll | Act::SetOfficers | Act::Officers | Act::Read => None,
+        Act::Draft(what) => of_a_draft(rv, what),
     };
     let (what, next) = special.or_else(|| of_any_call(rv)).unwrap_or_else(|| {
         (
@@ -279,6 +284,16 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
             words(format!("wallet {wallet} is gone"), "\"countersign wallet list\" lists the wallets")
         }
         _ => of_the_approval(rv),
+    }
+}
+
+fn of_a_draft(rv: &RvError, what: &str) -> Words {
+    match rv {
+        RvError::AttributeValueInvalid => words(
+            format!("there is nothing that {what:?} could be done to"),
+            "say \"freeze all\", \"freeze wallet LABEL\", \"freeze key LABEL\", \"freeze user NAME\" or \"so-pin-lost\"",
+        ),
+        _ => None,
     }
 }
 

@@ -70,6 +70,12 @@ impl Module {
         self.pkcs11.open_ro_session(self.slot).during(Act::Read)
     }
 
+    /// A session in which nobody is logged in, and which can bring what officers signed.
+    pub(crate) fn public_session(&self) -> Result<Session, CommandError> {
+        self.check_initialised()?;
+        self.pkcs11.open_rw_session(self.slot).during(Act::Read)
+    }
+
     /// A session in which the SO is logged in.
     pub(crate) fn so_session(&self, pin: &SoPin) -> Result<Session, CommandError> {
         self.check_initialised()?;

@@ -8,6 +8,7 @@ use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use serde_json::{Map, Value};
 
+use crate::act::hand_to_officers;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
 use crate::freeze;
@@ -116,6 +117,7 @@ impl NewTerms<'_> {
         session
             .update_attributes(object, &changes)
             .during(K::changing(self.label))
+            .map_err(|error| hand_to_officers(session, error))
             .map_err(|error| name_the_bad_user(session, self.users, error))
             .map_err(|error| name_the_fault(&before, self.name_the_policy(&before, error)))?;
         Ok(report(&kind::read_one::<K>(session, self.label)?, "changed"))

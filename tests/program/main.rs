@@ -1,6 +1,7 @@
 //! The program `countersign`, the scripts, and the Debian package.
 
 mod act;
+mod acts;
 mod command_line;
 mod documents;
 mod linked;

@@ -113,6 +113,29 @@ impl ActFile {
     }
 }
 
+/// The officers' signatures beside the file of an act. Those of a veto are none.
+pub(super) fn signatures_beside(path: &Path) -> Result<Vec<PathBuf>, CommandError> {
+    let failed = |reason: std::io::Error| {
+        CommandError::new(
+            format!("cannot look for signatures beside {}: {reason}", path.display()),
+            "name them with --signature",
+        )
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = std::path::absolute(path).map_err(failed)?.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        let rest = entry.strip_prefix(&name).and_then(|rest| rest.strip_suffix(".minisig"));
+        if rest.is_some_and(|rest| (rest.is_empty() || rest.starts_with('.')) && !rest.starts_with(".veto."))
+        {
+            found.push(folder.join(entry));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,6 +1,6 @@
 //! `countersign act sign`: an officer's signature of an act.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -19,13 +19,6 @@ use crate::output::Report;
 pub(crate) struct Sign {
     /// The file of the act
     file: PathBuf,
-    #[command(flatten)]
-    key: OfficersKey,
-}
-
-/// An officer's key, for the verbs that sign with it.
-#[derive(Args)]
-pub(super) struct OfficersKey {
     /// Your encrypted secret key
     #[arg(long, value_name = "FILE")]
     secret_key: PathBuf,
@@ -34,20 +27,24 @@ pub(super) struct OfficersKey {
     password_file: Option<PathBuf>,
 }
 
-impl OfficersKey {
-    /// The key, after showing what is about to be signed: on standard error, because standard output is for the result.
-    pub(super) fn after_showing(&self, what: &str, act: &ActFile) -> Result<KeyPair, CommandError> {
-        let key_file = KeyFile::read(&self.secret_key)?;
-        eprintln!("You are about to sign {what}:\n{}", act.shown());
-        act.warn_if_expired();
-        key_file.decrypt(self.password_file.as_deref())
-    }
+/// The key, after showing what is about to be signed: on standard error, because standard output is for the result.
+pub(super) fn decrypt_after_showing(
+    key: &Path,
+    password_file: Option<&Path>,
+    what: &str,
+    act: &ActFile,
+) -> Result<KeyPair, CommandError> {
+    let key_file = KeyFile::read(key)?;
+    eprintln!("You are about to sign {what}:\n{}", act.shown());
+    act.warn_if_expired();
+    key_file.decrypt(password_file)
 }
 
 impl Sign {
     pub(crate) fn run(&self) -> Result<Report, CommandError> {
         let act = ActFile::read(&self.file)?;
-        let pair = self.key.after_showing("this act", &act)?;
+        let password_file = self.password_file.as_deref();
+        let pair = decrypt_after_showing(&self.secret_key, password_file, "this act", &act)?;
         let path = act.signature_file("", &pair);
         let file = NewFile::create("signature", &path, 0o644)?;
         let signature = pair.sign(act.text.as_bytes(), &act.comment("act"))?;

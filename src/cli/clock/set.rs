@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Shown;
 use crate::Global;
+use crate::act::hand_to_officers;
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::module::Module;
@@ -40,7 +41,10 @@ impl Set {
         // Read after the PIN was typed, which may take a while.
         let said = self.time.unwrap_or_else(machine_time);
         let value = Attribute::Value(to_digits(said).into_bytes());
-        session.update_attributes(before.object, &[value]).during(Act::SetClock)?;
+        session
+            .update_attributes(before.object, &[value])
+            .during(Act::SetClock)
+            .map_err(|error| hand_to_officers(&session, error))?;
         let after = Shown::read(&session)?;
         let was = match before.refusal.as_str() {
             "" => "The module trusted it before, too.".to_owned(),

@@ -20,6 +20,13 @@ pub(super) fn all(facts: &Facts) -> Vec<Promise> {
             false => Promise { promise, held: None, why: NOTHING_SIGNS },
         })
         .collect();
+    if facts.officers == Some(true) {
+        promises.push(Promise {
+            promise: "Officers and users are told of an act that waits.",
+            held: Some(false),
+            why: "nobody is told: look with \"countersign act list\", which needs no PIN, more often than the delay is long, or alert on the metric countersign_proposals",
+        });
+    }
     promises.extend([
         caller(facts),
         administrator(facts),
@@ -275,6 +282,7 @@ mod tests {
         assert_eq!((held(&none, words), why(&none)), (Some(false), why(&boundary)));
         let with = Facts { officers: Some(true), ..none };
         assert!(held(&with, words) == Some(true) && why(&with).contains("QR code"));
+        assert_eq!(held(&with, "are told of an act"), Some(false));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use cryptoki_sys::CKA_CLASS;
 use serde_json::{Value, json};
 
 use crate::Global;
+use crate::act::hand_to_officers;
 use crate::attributes::{self, Attributes, kind, text};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
@@ -52,7 +53,10 @@ pub(crate) fn read(session: &Session) -> Result<Option<Council>, CommandError> {
 /// Sets the officers, as the security officer.
 pub(crate) fn set(session: &Session, council: &Council) -> Result<(), CommandError> {
     let value = text(v::CKA_COUNTERSIGN_COUNCIL, &council.to_string());
-    session.update_attributes(find(session)?, &[value]).during(Act::SetOfficers)
+    session
+        .update_attributes(find(session)?, &[value])
+        .during(Act::SetOfficers)
+        .map_err(|error| hand_to_officers(session, error))
 }
 
 fn find(session: &Session) -> Result<ObjectHandle, CommandError> {

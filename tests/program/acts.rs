@@ -1,0 +1,136 @@
+//! `countersign act …` against the module: from a refused command to what the officers decide.
+
+use harness::module::cli::{Answer, Cli};
+use harness::module::{Authenticator, Boundary, in_boundary, this_test};
+use harness::officers::{PASSWORD, keygen, line};
+use serde_json::{Value, json};
+
+/// A token with alice, who signs for a wallet, with bob, who does not, and with three officers, of whom two must sign.
+fn stage(boundary: &Boundary) -> (Cli<'_>, Authenticator) {
+    let (cli, alice) = Cli::new(boundary);
+    cli.does(&["user", "add", "bob"]);
+    let limits = ["--max-transaction-sat", "100000", "--max-fee-sat", "5000"];
+    cli.does(
+        &[&["wallet", "create", "treasury", "--network", "regtest", "--user", "alice"], &limits[..]].concat(),
+    );
+    boundary.note("password", PASSWORD);
+    let lines = ["ann", "ben", "cleo"].map(|name| {
+        keygen(boundary.folder(), name);
+        line(boundary.folder(), &format!("{name}.pub"))
+    });
+    let officers = lines.iter().flat_map(|line| ["--officer", line]);
+    let set: Vec<&str> =
+        ["officers", "set", "--threshold", "2", "--delay-hours", "72"].into_iter().chain(officers).collect();
+    cli.does(&set);
+    (cli, alice)
+}
+
+/// The act's file that a command writes because officers must sign.
+fn handed_over(cli: &Cli, command: &[&str]) -> String {
+    let answer = cli.run(command);
+    let error = &answer.json["error"];
+    assert_eq!(error["rv"], "CKR_COUNTERSIGN_NEEDS_OFFICERS", "{command:?}: {}", answer.json);
+    let what = error["what"].as_str().expect("a text");
+    assert!(what.contains("nothing was changed") && what.contains("2 of 3 officers"), "{what}");
+    let next = error["next"].as_str().expect("a text");
+    let file = next.split(' ').find(|word| word.ends_with(".act")).expect("it names the file").to_owned();
+    assert!(next.contains(&format!("countersign act submit {file}")), "{next}");
+    file
+}
+
+fn sign(cli: &Cli, file: &str, officer: &str) {
+    let key = format!("{officer}.key");
+    cli.does(&["act", "sign", file, "--secret-key", &key, "--password-file", "password"]);
+}
+
+fn state(proposal: &Value) -> &str {
+    proposal["state"].as_str().unwrap_or_else(|| panic!("{proposal}"))
+}
+
+fn refused(answer: &Answer) -> &str {
+    assert_eq!(answer.json["error"]["rv"], "CKR_COUNTERSIGN_ACT_REFUSED", "{}", answer.json);
+    answer.json["error"]["what"].as_str().expect("a text")
+}
+
+#[test]
+fn what_an_administrator_may_not_do_alone_becomes_a_file_for_the_officers() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, alice) = stage(boundary);
+        assert_eq!(cli.does(&["act", "list"])["acts"], json!([]));
+        let file = handed_over(&cli, &["wallet", "set", "treasury", "--user", "alice", "--user", "bob"]);
+        let shown = cli.does(&["act", "show", &file])["act"].clone();
+        assert_eq!((&shown["class"], &shown["changes"][0]["what"]), (&json!("loosens"), &json!("user")));
+        assert!(cli.fails(&["act", "submit", &file]).contains("no signature"));
+        sign(&cli, &file, "ann");
+        let first = cli.does(&["act", "submit", &file])["proposal"].clone();
+        assert_eq!((state(&first), &first["signed"], &first["needed"]), ("unsigned", &json!(1), &json!(2)));
+        sign(&cli, &file, "ben");
+        let waiting = cli.does(&["act", "submit", &file])["proposal"].clone();
+        assert_eq!((state(&waiting), &waiting["vetoers"]), ("waiting", &json!(["alice"])));
+        assert!(waiting["delay_seconds"].as_u64().is_some_and(|left| left > 71 * 3_600), "{waiting}");
+        // Once more does no harm, and is not sooner.
+        assert_eq!(state(&cli.does(&["act", "submit", &file])["proposal"]), "waiting");
+        let listed = cli.text(&["act", "list"]).expect_success().stdout;
+        assert!(listed.contains("wallet-set \"treasury\"") && listed.contains("waits for"), "{listed}");
+        assert_eq!(cli.does(&["wallet", "show", "treasury"])["wallet"]["users"], json!(["alice"]));
+        assert!(refused(&cli.run(&["act", "withdraw", &file])).contains("an officer has signed"));
+
+        // Alice ends it with a code.
+        boundary.note("code", &alice.wrong_code());
+        assert_eq!(
+            cli.run(&["act", "veto", &file, "--user", "alice"]).json["error"]["rv"],
+            "CKR_PIN_INCORRECT"
+        );
+        boundary.note("code", &alice.code());
+        assert!(
+            refused(&cli.run(&["act", "veto", &file, "--user", "bob"])).contains("did not concern this user")
+        );
+        assert_eq!(state(&cli.does(&["act", "veto", &file, "--user", "alice"])["proposal"]), "vetoed");
+        assert!(refused(&cli.run(&["act", "veto", &file, "--user", "alice"])).contains("it is over"));
+
+        // The next one an officer ends, who signs the veto elsewhere.
+        let file = handed_over(&cli, &["wallet", "set", "treasury", "--unlimited"]);
+        sign(&cli, &file, "ann");
+        sign(&cli, &file, "cleo");
+        let key = ["--secret-key", "ben.key", "--password-file", "password"];
+        let veto = cli.does(&[&["act", "veto", &file, "--sign-only"], &key[..]].concat());
+        let signature = veto["signature_file"].as_str().expect("a text").to_owned();
+        assert!(cli.fails(&["act", "veto", &file, "--signature", &signature]).contains("was not proposed"));
+        // The veto beside the file is no signature of the act.
+        assert_eq!(state(&cli.does(&["act", "submit", &file])["proposal"]), "waiting");
+        assert_eq!(
+            state(&cli.does(&["act", "veto", &file, "--signature", &signature])["proposal"]),
+            "vetoed"
+        );
+    });
+}
+
+#[test]
+fn one_officer_freezes_and_the_thaw_is_handed_to_the_officers() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, _) = stage(boundary);
+        assert!(cli.fails(&["act", "draft", "freeze wallet nosuch"]).contains("freeze wallet nosuch"));
+        let made = cli.does(&["act", "draft", "freeze wallet treasury"])["act"].clone();
+        assert_eq!(made["class"], "tightens");
+        let file = made["file"].as_str().expect("a text");
+        sign(&cli, file, "cleo");
+        assert_eq!(state(&cli.does(&["act", "submit", file])["proposal"]), "carried-out");
+        assert_eq!(cli.does(&["wallet", "show", "treasury"])["wallet"]["frozen"], true);
+
+        let thaw = handed_over(&cli, &["wallet", "thaw", "treasury"]);
+        assert_eq!(state(&cli.does(&["act", "propose", &thaw])["proposal"]), "unsigned");
+        assert_eq!(cli.does(&["act", "withdraw", &thaw])["withdrawn"], true);
+        assert!(cli.fails(&["act", "withdraw", &thaw]).contains("was not proposed"));
+        // Officers decide who they are, and which clock is right.
+        let key = line(boundary.folder(), "ann.pub");
+        handed_over(&cli, &["officers", "set", "--officer", &key, "--threshold", "1", "--delay-hours", "1"]);
+        let clock = handed_over(&cli, &["clock", "set"]);
+        sign(&cli, &clock, "ann");
+        sign(&cli, &clock, "ben");
+        assert_eq!(state(&cli.does(&["act", "submit", &clock])["proposal"]), "carried-out");
+        // What tightens stays the administrator's own.
+        cli.does(&["wallet", "freeze", "treasury"]);
+        cli.does(&["freeze", "--all"]);
+        handed_over(&cli, &["thaw", "--all"]);
+    });
+}
