@@ -1,4 +1,5 @@
-//! `countersign act …` against the module: from a refused command to what the officers decide.
+//! `countersign act …` against the module: from a refused command to what the officers decide. The commands of docs/officers.md are run
+//! here.
 
 use harness::module::cli::{Answer, Cli};
 use harness::module::{Authenticator, Boundary, in_boundary, this_test};
