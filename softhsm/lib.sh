@@ -94,6 +94,28 @@ end_by_signals() {
     trap 'exit 143' TERM
 }
 
+# temporary_files_in_memory: puts the temporary files of what follows into memory, if there is room for them. The tests sync some
+# hundred thousand times. What a killed process leaves behind is the same in memory as on a disk, and no test cuts the power. The
+# script must call end_by_signals, and a later trap for EXIT remove $in_memory, too.
+in_memory=
+temporary_files_in_memory() {
+    local memory=/dev/shm free
+    free=$(df --output=avail -k "$memory" 2>/dev/null | tail -n 1) || return 0
+    [ -w "$memory" ] && [ "${free:-0}" -ge 4000000 ] || return 0
+    in_memory=$(mktemp -d "$memory/test.XXXXXX")
+    # shellcheck disable=SC2064
+    trap "rm -rf '$in_memory'" EXIT
+    # Some tests run as another user.
+    chmod 1777 "$in_memory"
+    # And some load libraries and run programs from there.
+    printf '#!/bin/sh\n' >"$in_memory/executable"
+    chmod 755 "$in_memory/executable"
+    if "$in_memory/executable" 2>/dev/null; then
+        export TMPDIR=$in_memory
+        say "Temporary files are in memory, in $in_memory"
+    fi
+}
+
 # end_process PID: ends a process that the script started, and waits until it has ended.
 end_process() {
     kill -TERM "$1" 2>/dev/null || true

@@ -52,6 +52,8 @@ main() {
     step "Fuzzing, $fuzz_seconds seconds for each target" bash tests/fuzz/run.sh "$fuzz_seconds"
     step "Instructions of a signature, beside their record" bash benches/counts.sh
     build_modules
+    end_by_signals
+    temporary_files_in_memory
     misuse
     run_tests
 }
@@ -133,8 +135,7 @@ run_tests() {
     local log status=0 passed failed
     log=$(mktemp)
     # shellcheck disable=SC2064
-    trap "rm -f '$log'" EXIT
-    end_by_signals
+    trap "rm -rf '$log' '$in_memory'" EXIT
     heading "Tests"
     cargo test --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
     read -r passed failed < <(awk '/^test result:/ { passed += $4; failed += $6 } END { print passed + 0, failed + 0 }' "$log")

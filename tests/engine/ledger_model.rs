@@ -331,6 +331,8 @@ fn commit_at_once(site: &dyn Site) {
                         let places =
                             (0..=mark % 3).map(|more| place(((mark + more) % PLACES as u64) as usize));
                         let read: Vec<_> = places.map(|place| (place, marked(ledger, &place))).collect();
+                        // On a fast disk nobody would come in between.
+                        std::thread::yield_now();
                         let writes = read
                             .iter()
                             .map(|(place, (version, _))| put(*place, Some(*version), mark))
