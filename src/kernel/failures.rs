@@ -11,10 +11,6 @@ use super::audit::Event;
 /// Seconds for which a try counts.
 pub const PERIOD: u64 = 3_600;
 const MINUTE: u64 = 60;
-/// The lowest limit of wrong codes within an hour: one call can bring so many codes.
-pub const MIN_PER_HOUR: u32 = 16;
-/// The highest limit of wrong codes within an hour: a higher one would not protect anybody.
-pub const MAX_PER_HOUR: u32 = 1_000_000;
 
 /// The wrong tries of the last hour, by the minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,10 +12,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::{OfficerKey, Officers};
 use crate::direction::Direction;
-use crate::failures::{MAX_PER_HOUR, MIN_PER_HOUR};
 
 /// The longest delay in hours: 90 days.
 pub const MAX_DELAY_HOURS: u32 = 90 * 24;
+
+/// The lowest limit of wrong codes within an hour: one call can bring so many codes.
+pub const MIN_FAILURES_PER_HOUR: u32 = 16;
+/// The highest limit of wrong codes within an hour: a higher one would not protect anybody.
+pub const MAX_FAILURES_PER_HOUR: u32 = 1_000_000;
 
 const LABEL: &[u8] = b"countersign/council/v1\0";
 
@@ -71,7 +75,7 @@ impl Council {
                 return Err(CouncilError::EmergencyDelay { delay_hours });
             }
         }
-        if !(MIN_PER_HOUR..=MAX_PER_HOUR).contains(&settings.failures_per_hour) {
+        if !(MIN_FAILURES_PER_HOUR..=MAX_FAILURES_PER_HOUR).contains(&settings.failures_per_hour) {
             return Err(CouncilError::Failures);
         }
         // Sorted, so that the same officers always make the same council.
@@ -222,7 +226,7 @@ pub enum CouncilError {
         delay_hours: u32,
     },
     /// Out of range.
-    #[error("failures_per_hour is {MIN_PER_HOUR} to {MAX_PER_HOUR}")]
+    #[error("failures_per_hour is {MIN_FAILURES_PER_HOUR} to {MAX_FAILURES_PER_HOUR}")]
     Failures,
 }
 

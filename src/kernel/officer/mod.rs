@@ -18,7 +18,10 @@ use core::fmt;
 use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
 use minisign_verify::PublicKey;
 
-pub use council::{Council, CouncilDigest, CouncilError, Emergency, MAX_DELAY_HOURS, NotACouncil, Settings};
+pub use council::{
+    Council, CouncilDigest, CouncilError, Emergency, MAX_DELAY_HOURS, MAX_FAILURES_PER_HOUR,
+    MIN_FAILURES_PER_HOUR, NotACouncil, Settings,
+};
 pub use signature::{MAX_SIGNATURE_LEN, SignatureError, Signed};
 
 /// The greatest number of pinned keys.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::error::{ConfigError, Wrong};
 use super::values::{absolute, number, seconds};
 use crate::engine::DEFAULT_FAILURES_PER_HOUR;
-use crate::kernel::failures::{MAX_PER_HOUR, MIN_PER_HOUR};
+use crate::kernel::officer::{MAX_FAILURES_PER_HOUR, MIN_FAILURES_PER_HOUR};
 use crate::shell::ledger::Upkeep;
 
 /// Callers wait for so long at most. A longer failure is for whatever starts the boundary again.
@@ -60,7 +60,8 @@ pub(super) struct LimitsTable {
 
 impl LimitsTable {
     pub(super) fn parse(self, wrong: &Wrong<'_>) -> Result<LimitsConfig, ConfigError> {
-        let (key, range) = ("limits.failures_per_hour", u64::from(MIN_PER_HOUR)..=u64::from(MAX_PER_HOUR));
+        let (key, range) =
+            ("limits.failures_per_hour", u64::from(MIN_FAILURES_PER_HOUR)..=u64::from(MAX_FAILURES_PER_HOUR));
         let failures_per_hour = number(wrong, key, Some(self.failures_per_hour), 0, range)? as u32;
         Ok(LimitsConfig { failures_per_hour })
     }
