@@ -32,7 +32,8 @@
 //! - A call says something about the login and about keys only if it is alone among those that may change the
 //!   login (calls on sessions and logins). If two of those are under way at once, it is unknown whether the
 //!   user is logged in.
-//! - A call says that no operation is active only if it is alone in its session.
+//! - A call says that no operation is active only if it is alone in its session. `C_Logout` says it of the sessions in which no call is
+//!   under way.
 //!
 //! **F5. If it was wrong all the same.** An administrator can set the PIN anew or take a right away at any
 //! moment. Then the boundary refuses the `C_SignInit` that was held back. That refusal answers the call that
@@ -224,9 +225,12 @@ impl Foresight {
             (Request::Login { user_type: CKU_USER, .. }, _) => self.is_user_logged_in = is_certain,
             (Request::Logout { .. }, _) => {
                 self.forget_login();
-                // Operations end with the login, and nobody has logged in since.
-                let signing = || if is_certain { Signing::Idle } else { Signing::Unknown };
-                self.sessions.values_mut().for_each(|session| session.signing = signing());
+                // Operations end with the login, and nobody has logged in since. A call that is still under way may begin one
+                // after the next login: it may bring what was held back.
+                for session in self.sessions.values_mut() {
+                    let is_idle = is_certain && session.calls.under_way == 0;
+                    session.signing = if is_idle { Signing::Idle } else { Signing::Unknown };
+                }
             }
             (Request::FindObjects { .. }, Reply::Found(found)) if is_certain => {
                 self.signing_keys.extend(found.iter().filter(|found| found.signs).map(|found| found.handle));

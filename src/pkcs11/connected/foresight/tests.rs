@@ -177,6 +177,20 @@ fn an_overtaken_answer_teaches_nothing() {
     assert!(!known.holds_back(sign_init(SESSION, KEY)), "one is active");
 }
 
+#[test]
+fn a_logout_says_nothing_of_a_session_with_a_call_under_way() {
+    let mut known = Foresight::ready();
+    assert!(known.holds_back(sign_init(SESSION, KEY)));
+    // It brings what was held back, and the boundary takes it up after the next login.
+    let late = known.hold_back(Request::FindObjects { session: SESSION, most: 1 }).expect("it is sent");
+    let sent = known.send(&late.request);
+    known.answered(Request::Logout { session: SESSION }, Ok(Reply::Done));
+    known.answered(login(CKU_USER), Ok(Reply::Done));
+    known.learn(&late.request, sent, &found(KEY));
+    known.answered(Request::FindObjects { session: SESSION, most: 1 }, found(KEY));
+    assert!(!known.holds_back(sign_init(SESSION, KEY)), "an operation may be active");
+}
+
 /// A model of the boundary, as far as `C_SignInit` is concerned.
 #[derive(Clone, Default)]
 struct Model {
