@@ -367,7 +367,7 @@ fn of_any_call(rv: &RvError) -> Words {
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_FROZEN) => words(
             format!("something that this needs is frozen; the module spent nothing{WHERE}"),
-            "ask the administrator why; only the SO can thaw it (countersign thaw --help)",
+            "ask the administrator why; thawing is the SO's, with the officers if there are any (countersign thaw --help)",
         ),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_NEEDS_OFFICERS) => words(
             "an administrator alone cannot do this: officers must sign it, and nothing was changed",

@@ -81,7 +81,7 @@ pub(crate) fn next_step(rule: Rule, show: &str) -> String {
             "give one PSBT and nothing behind it; if two were joined, sign each by itself".into()
         }
         Rule::Oversize => "split the payment into transactions with fewer inputs and outputs".into(),
-        Rule::Frozen => "ask the administrator why it is frozen; only the SO can thaw it (countersign thaw --help)".into(),
+        Rule::Frozen => "ask the administrator why it is frozen; thawing is the SO's, with the officers if there are any (countersign thaw --help)".into(),
         Rule::Message => {
             "do not sign messages with this wallet: Countersign signs payments only".into()
         }
