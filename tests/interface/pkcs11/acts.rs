@@ -22,7 +22,7 @@ fn class() -> Attribute {
 }
 
 /// A token with three officers, of whom two must sign, and acts that wait for 72 hours. Alice and bob sign for the wallet.
-fn stage() -> (Stage, Signers) {
+pub(super) fn stage() -> (Stage, Signers) {
     let mut stage = Stage::new(&["alice", "bob"]);
     let signers = Signers::new(3);
     let council = signers.council(2, 72).to_string();
@@ -34,12 +34,12 @@ fn stage() -> (Stage, Signers) {
 }
 
 /// The drafts of the application, or the acts that are proposed.
-fn acts(raw: &Raw, session: CK_SESSION_HANDLE, are_proposed: bool) -> Vec<CK_OBJECT_HANDLE> {
+pub(super) fn acts(raw: &Raw, session: CK_SESSION_HANDLE, are_proposed: bool) -> Vec<CK_OBJECT_HANDLE> {
     let is_token = (CKA_TOKEN, vec![if are_proposed { CK_TRUE } else { CK_FALSE }]);
     raw.find(session, &[class(), is_token]).expect("it finds")
 }
 
-fn act_text(raw: &Raw, session: CK_SESSION_HANDLE, act: CK_OBJECT_HANDLE) -> String {
+pub(super) fn act_text(raw: &Raw, session: CK_SESSION_HANDLE, act: CK_OBJECT_HANDLE) -> String {
     String::from_utf8(raw.attribute(session, act, CKA_COUNTERSIGN_ACT).expect("it has a text"))
         .expect("ASCII")
 }
@@ -54,7 +54,7 @@ fn drafted(raw: &Raw, so: CK_SESSION_HANDLE, change: &Attribute) -> String {
     act_text(raw, so, drafts[0])
 }
 
-fn propose(
+pub(super) fn propose(
     raw: &Raw,
     session: CK_SESSION_HANDLE,
     act: &str,

@@ -15,6 +15,7 @@
 //! | `codes`, `messages` | a signature without a code for it |
 //! | `digests` | a wallet's signature, made by a key that signs digests |
 //! | `officer` | the user's rights, for the security officer |
+//! | `rogue` | the officers' rights, for the security officer |
 
 #![allow(unsafe_code, reason = "the function tables of PKCS#11 are tables of unsafe functions")]
 
@@ -23,6 +24,7 @@ mod digests;
 mod keys;
 mod messages;
 mod officer;
+mod rogue;
 mod secrets;
 mod session_objects;
 mod templates;

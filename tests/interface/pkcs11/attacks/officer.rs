@@ -92,9 +92,9 @@ fn one_administrator_alone_signs_nothing_and_takes_the_backends_pin_in_sight_of_
 }
 
 /// The PIN that the officer sets.
-const OWN: &[u8] = b"the officer's own";
+pub(super) const OWN: &[u8] = b"the officer's own";
 
-fn lose_user_pin(raw: &Raw, so: CK_SESSION_HANDLE) {
+pub(super) fn lose_user_pin(raw: &Raw, so: CK_SESSION_HANDLE) {
     let template =
         [(CKA_CLASS, ulong(CKO_HW_FEATURE)), (CKA_HW_FEATURE_TYPE, ulong(CKH_COUNTERSIGN_USER_PIN))];
     let found = raw.find(so, &template).expect("it finds");
