@@ -22,6 +22,8 @@
 
 mod change;
 mod delay;
+mod error;
+mod stored;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -30,12 +32,13 @@ use crate::act::class::Class;
 use crate::binding::Binding;
 use crate::motion::{ActText, Motion, Nonce, TextError};
 use crate::name::UserId;
-use crate::officer::{Council, OfficerKey, SignatureError};
+use crate::officer::Council;
 use crate::otp::OtpKeyId;
-use crate::record::Stored;
 use crate::seal::StoreId;
 pub use change::{credit, past, propose, record, veto, withdraw};
 pub use delay::{MOST_BETWEEN, RunId, Tick};
+pub use error::ProposalError;
+use stored::Written;
 
 /// The most proposals that have a record, including those that are over.
 pub const MAX_PROPOSALS: usize = 128;
@@ -406,108 +409,6 @@ pub fn check_room<'a>(
     }
     let most = if new.class() == Class::Tightens { MAX_PROPOSALS } else { MAX_PROPOSALS - KEPT_AT_ONCE };
     if all >= most || (!signed && unsigned >= MAX_UNSIGNED) { Err(ProposalError::Room) } else { Ok(()) }
-}
-
-/// The stored form of a proposal.
-#[derive(Serialize, Deserialize)]
-struct Written {
-    text: String,
-    council: [u8; 32],
-    vetoers: Vec<Vetoer>,
-    signatures: Vec<Kept>,
-    credited: u64,
-    last: Option<Tick>,
-    state: State,
-}
-
-impl From<Proposal> for Written {
-    fn from(proposal: Proposal) -> Written {
-        let Proposal { act: _, text, council, vetoers, signatures, credited, last, state } = proposal;
-        Written { text, council, vetoers, signatures, credited, last, state }
-    }
-}
-
-impl TryFrom<Written> for Proposal {
-    type Error = TextError;
-
-    fn try_from(written: Written) -> Result<Proposal, TextError> {
-        let Written { text, council, vetoers, signatures, credited, last, state } = written;
-        let act = ActText::parse(&text)?;
-        Ok(Proposal { act, text, council, vetoers, signatures, credited, last, state })
-    }
-}
-
-impl Stored for Proposal {}
-
-/// Why a transition is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProposalError {
-    /// The text is no act.
-    #[error(transparent)]
-    Text(#[from] TextError),
-    /// Something has changed since the act was written.
-    #[error("the act is void: {0}; propose a new one")]
-    Void(&'static str),
-    /// Too late.
-    #[error("the act has expired; propose a new one")]
-    Expired,
-    /// Its record would stay too long.
-    #[error("the act expires more than 30 days after its delay; propose one that expires earlier")]
-    ExpiresLate,
-    /// The security officer does it alone.
-    #[error("the act needs no officers: the security officer does it alone")]
-    NeedsNobody,
-    /// The same text was proposed before.
-    #[error("this act was proposed before; an act is carried out once, so propose a new one")]
-    Known,
-    /// Too many proposals.
-    #[error("too many proposals are waiting; withdraw some, or wait until some expire")]
-    Room,
-    /// The signature is too long.
-    #[error("the signature has more than {MAX_KEPT_SIGNATURE_LEN} bytes; sign again with a shorter comment")]
-    SignatureLength,
-    /// It is not an officer's signature of this text.
-    #[error("the signature {0}")]
-    Signature(#[from] SignatureError),
-    /// An administrator cannot withdraw it.
-    #[error("officers have signed this act, so an administrator cannot withdraw it: an officer can veto it")]
-    Signed,
-    /// The store has no officers.
-    #[error("the token has no officers, so nobody needs to sign an act: the security officer does it alone")]
-    NoOfficers,
-    /// No such proposal.
-    #[error("there is no such proposal: it was withdrawn, has expired, or was never made")]
-    Unknown,
-    /// The officer has signed already.
-    #[error("{0} has signed already, and counts once")]
-    Again(Box<OfficerKey>),
-    /// The act cannot be vetoed.
-    #[error("this act cannot be vetoed: it allows nothing more than before, or it has no delay")]
-    NothingToVeto,
-    /// This user may not veto.
-    #[error("user {0:?} may not veto this act: it did not concern the user when it was proposed")]
-    NoVetoer(String),
-    /// It is over.
-    #[error("the proposal is closed: {}", match .0 {
-        State::CarriedOut => "it was carried out",
-        State::VetoedByOfficer(_) => "an officer vetoed it",
-        State::VetoedByUser(_) => "a user vetoed it",
-        State::Open => "it is still open",
-    })]
-    Over(State),
-    /// Not yet.
-    #[error("{}", match .0 {
-        Standing::Unsigned { signed, needed } => format!("{signed} of {needed} officers have signed"),
-        Standing::Waiting(seconds) => format!("the delay of the act ends in {seconds} s at the earliest"),
-        Standing::Due => "the act is due".into(),
-    })]
-    NotDue(Standing),
-}
-
-impl ProposalError {
-    /// What it is about has changed, or is gone.
-    pub(crate) const CHANGED: ProposalError =
-        ProposalError::Void("its subject was changed after it was written");
 }
 
 #[cfg(test)]

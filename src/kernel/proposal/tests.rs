@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Reading;
 use crate::motion::tests::{act, examples, wallet_set, wallet_terms};
-use crate::officer::{Emergency, Officers, Settings};
+use crate::officer::{Emergency, Officers, Settings, SignatureError};
+use crate::record::Stored;
 
 /// Officers of the stage's council, and one more who is none.
 const OFFICERS: usize = 3;

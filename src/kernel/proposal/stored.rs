@@ -1,0 +1,38 @@
+//! A proposal as it is stored: the text is the act.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Kept, Proposal, State, Tick, Vetoer};
+use crate::motion::{ActText, TextError};
+use crate::record::Stored;
+
+/// The stored form of a proposal.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Written {
+    text: String,
+    council: [u8; 32],
+    vetoers: Vec<Vetoer>,
+    signatures: Vec<Kept>,
+    credited: u64,
+    last: Option<Tick>,
+    state: State,
+}
+
+impl From<Proposal> for Written {
+    fn from(proposal: Proposal) -> Written {
+        let Proposal { act: _, text, council, vetoers, signatures, credited, last, state } = proposal;
+        Written { text, council, vetoers, signatures, credited, last, state }
+    }
+}
+
+impl TryFrom<Written> for Proposal {
+    type Error = TextError;
+
+    fn try_from(written: Written) -> Result<Proposal, TextError> {
+        let Written { text, council, vetoers, signatures, credited, last, state } = written;
+        let act = ActText::parse(&text)?;
+        Ok(Proposal { act, text, council, vetoers, signatures, credited, last, state })
+    }
+}
+
+impl Stored for Proposal {}
