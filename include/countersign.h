@@ -87,14 +87,14 @@
 
 /* Officers ------------------------------------------------------------------------------------
  * Where a token has officers, an administrator alone cannot do what lets coins move more easily. Such a call is refused with
- * CKR_COUNTERSIGN_NEEDS_OFFICERS. It leaves a draft in its session: an object of class CKO_COUNTERSIGN_PROPOSAL with CKA_TOKEN
- * CK_FALSE, whose CKA_COUNTERSIGN_ACT is the text of the act. The next refused call of the session replaces it. Officers sign that
+ * CKR_COUNTERSIGN_ACT. It leaves a draft in its session: an object of class CKO_COUNTERSIGN_PROPOSAL with CKA_TOKEN
+ * CK_FALSE, whose CKA_VALUE is the text of the act. The next refused call of the session replaces it. Officers sign that
  * text, in the format of minisign. */
 
 /* The class of one token object, which everybody sees without a login, in a search for this class: the officers. */
 #define CKO_COUNTERSIGN_OFFICERS        0xC3530001UL
 /* The class of proposed acts and of drafts. A proposed act is a token object that everybody sees, without a login: officers have no
- * PIN. CKA_ID is its nonce (16 bytes), CKA_LABEL what it does. C_CreateObject with CKA_TOKEN CK_TRUE and CKA_COUNTERSIGN_ACT proposes
+ * PIN. CKA_ID is its nonce (16 bytes), CKA_LABEL what it does. C_CreateObject with CKA_TOKEN CK_TRUE and CKA_VALUE proposes
  * an act: by the SO, or by anybody who gives an officer's CKA_COUNTERSIGN_ACT_SIGNATURE as well. C_DestroyObject by the SO withdraws
  * what no officer has signed. C_CreateObject with CKA_TOKEN CK_FALSE and CKA_COUNTERSIGN_ACT_DO makes a draft. Like the officers, acts are
  * found only by a search for their class. */
@@ -102,9 +102,8 @@
 /* UTF-8, of CKO_COUNTERSIGN_OFFICERS: the officers, how many of them must sign, and how long an act then waits, one value a line.
  * Empty if there are none. The SO sets it once, while it is empty; after that, only officers change it. */
 #define CKA_COUNTERSIGN_COUNCIL         0xC3530150UL
-/* The rest are attributes of CKO_COUNTERSIGN_PROPOSAL. UTF-8: the text of the act. A draft has this one and the next of them. */
-#define CKA_COUNTERSIGN_ACT             0xC3530151UL
-/* CK_ULONG: CS_ACT_TIGHTENS and so on. */
+/* The rest are attributes of CKO_COUNTERSIGN_PROPOSAL, whose CKA_VALUE (UTF-8) is the text of the act. A draft has CKA_VALUE and the
+ * first of these. CK_ULONG: CS_RULE_ACT_TIGHTENS and so on. */
 #define CKA_COUNTERSIGN_ACT_CLASS       0xC3530152UL
 /* CK_ULONG: CS_ACT_UNSIGNED and so on. */
 #define CKA_COUNTERSIGN_ACT_STATE       0xC3530153UL
@@ -137,10 +136,10 @@
 #define CKA_COUNTERSIGN_ACT_DO          0xC3530164UL
 
 /* Classes: an act is what its loosest part is. */
-#define CS_ACT_TIGHTENS                 0x101UL /* one officer's signature is enough, and nothing waits */
-#define CS_ACT_NEUTRAL                  0x102UL /* the SO does it alone */
-#define CS_ACT_LOOSENS                  0x103UL /* enough officers sign, then it waits */
-#define CS_ACT_VOUCHLESS                0x104UL /* enough officers sign, nothing waits: nothing is left that could vouch for a delay */
+#define CS_RULE_ACT_TIGHTENS                 0x101UL /* one officer's signature is enough, and nothing waits */
+#define CS_RULE_ACT_NEUTRAL                  0x102UL /* the SO does it alone */
+#define CS_RULE_ACT_LOOSENS                  0x103UL /* enough officers sign, then it waits */
+#define CS_RULE_ACT_VOUCHLESS                0x104UL /* enough officers sign, nothing waits: nothing is left that could vouch for a delay */
 
 /* States. */
 #define CS_ACT_UNSIGNED                 0x201UL
@@ -187,7 +186,9 @@
 
 /* Answers ---------------------------------------------------------------------------------- */
 
-/* A rule of the policy refuses. ulDeviceError is the number of the rule; the audit has its tag. */
+/* A rule of the policy refuses, and the codes are spent. Or, with CS_RULE_FROZEN, an administrator froze the wallet or key, a user
+ * whose code came with the request, or everything: then the module checked no code and spent nothing, and one frozen user refuses a
+ * request with several codes. ulDeviceError is the number of the rule; the audit has its tag. */
 #define CKR_COUNTERSIGN_POLICY          0xC3530001UL
 /* The PSBT parses but breaks a rule of structure, amount or ownership. ulDeviceError is the number of the rule. */
 #define CKR_COUNTERSIGN_PSBT_REFUSED    0xC3530002UL
@@ -195,20 +196,17 @@
 #define CKR_COUNTERSIGN_STATE           0xC3530003UL
 /* The clock is behind the newest sealed record, or it jumped. The SO can accept it: see CKA_COUNTERSIGN_CLOCK_REFUSAL. */
 #define CKR_COUNTERSIGN_CLOCK           0xC3530004UL
-/* An administrator froze the wallet or key, a user whose code came with the request, or everything. The module checked no code and
- * spent nothing. One frozen user refuses a request with several codes. ulDeviceError is CS_RULE_FROZEN. */
-#define CKR_COUNTERSIGN_FROZEN          0xC3530005UL
-/* Officers must sign this, and nothing was changed. ulDeviceError is the class (CS_ACT_LOOSENS or CS_ACT_VOUCHLESS), and the session
+/* Officers must sign this, and nothing was changed. ulDeviceError is the class (CS_RULE_ACT_LOOSENS or CS_RULE_ACT_VOUCHLESS), and the session
  * has a draft: see CKO_COUNTERSIGN_PROPOSAL. */
-#define CKR_COUNTERSIGN_NEEDS_OFFICERS  0xC3530006UL
+#define CKR_COUNTERSIGN_ACT             0xC3530006UL
 /* A proposed act, a signature or a veto is not accepted. ulDeviceError is the reason (CS_ACT_REFUSED_TEXT and so on). */
-#define CKR_COUNTERSIGN_ACT_REFUSED     0xC3530007UL
+#define CKR_COUNTERSIGN_ACT_REFUSED     0xC3530008UL
 
 /* Rules ------------------------------------------------------------------------------------- */
 
 /* Each rule has a number. ulDeviceError of C_GetSessionInfo is the number of the rule that refused the session's last
- * transaction: after CKR_COUNTERSIGN_POLICY (the code was right), after CKR_COUNTERSIGN_PSBT_REFUSED or
- * CKR_COUNTERSIGN_FROZEN, and after CKR_DATA_INVALID or CKR_DATA_LEN_RANGE for a PSBT (rules 29 to 32). It is 0 after every
+ * transaction: after CKR_COUNTERSIGN_POLICY (the code was right, except for rule 33), after CKR_COUNTERSIGN_PSBT_REFUSED,
+ * and after CKR_DATA_INVALID or CKR_DATA_LEN_RANGE for a PSBT (rules 29 to 32). It is 0 after every
  * other answer, also after a refused code, and again as soon as the session starts its next operation or message. A rule keeps its number for ever. A number that
  * is not listed here belongs to a rule that is newer than this header. */
 #define CS_RULE_UTXO_MISSING            1UL

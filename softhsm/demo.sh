@@ -267,7 +267,7 @@ show_refusals() {
     say "The administrator freezes everything. From then on no code is even looked at:"
     countersign freeze --all --so-pin-file "$dir/so.pin"
     as_backend
-    COUNTERSIGN_CODE=$(wrong_code) refused CKR_COUNTERSIGN_FROZEN
+    COUNTERSIGN_CODE=$(wrong_code) refused CKR_COUNTERSIGN_POLICY
     say "One administrator changes a byte of the library, inside the boundary:"
     stop_boundary
     printf 'x' >>"$dir/release/libcountersign.so"

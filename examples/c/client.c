@@ -70,7 +70,7 @@ static void check(CK_RV rv, const char *call)
         fail("CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked");
     case CKR_COUNTERSIGN_POLICY:
         print_rule();
-        fail("CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent");
+        fail("CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction, and the code is spent (rule 33: it is frozen, and nothing is spent)");
     case CKR_COUNTERSIGN_PSBT_REFUSED:
         print_rule();
         fail("CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent");
@@ -78,8 +78,6 @@ static void check(CK_RV rv, const char *call)
         fail("CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor");
     case CKR_COUNTERSIGN_CLOCK:
         fail("CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show");
-    case CKR_COUNTERSIGN_FROZEN:
-        fail("CKR_COUNTERSIGN_FROZEN: an administrator has frozen this; the code is not spent");
     default:
         fprintf(stderr, "%s answered 0x%08lX\n", call, rv);
         exit(EXIT_FAILURE);

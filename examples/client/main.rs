@@ -212,7 +212,7 @@ fn explain(error: &(dyn Error + 'static)) -> String {
             "CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked".into()
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_POLICY) => {
-            "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent".into()
+            "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction, and the code is spent (rule 33: it is frozen, and nothing is spent)".into()
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_PSBT_REFUSED) => {
             "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent".into()
@@ -222,10 +222,6 @@ fn explain(error: &(dyn Error + 'static)) -> String {
         }
         RvError::VendorDefined(CKR_COUNTERSIGN_CLOCK) => {
             "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show"
-                .into()
-        }
-        RvError::VendorDefined(CKR_COUNTERSIGN_FROZEN) => {
-            "CKR_COUNTERSIGN_FROZEN: an administrator has frozen this, and nothing is spent; ask them why"
                 .into()
         }
         _ => error.to_string(),

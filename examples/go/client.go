@@ -41,16 +41,14 @@ const (
 	ckrCountersignPSBTRefused  = 0xC3530002
 	ckrCountersignState        = 0xC3530003
 	ckrCountersignClock        = 0xC3530004
-	ckrCountersignFrozen       = 0xC3530005
 	ckoOTPKey                  = 8
 )
 
 var refusals = map[pkcs11.Error]string{
-	ckrCountersignPolicy:      "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent",
+	ckrCountersignPolicy:      "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction, and the code is spent (rule 33: it is frozen, and nothing is spent)",
 	ckrCountersignPSBTRefused: "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent",
 	ckrCountersignState:       "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor",
 	ckrCountersignClock:       "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show",
-	ckrCountersignFrozen:      "CKR_COUNTERSIGN_FROZEN: an administrator has frozen this; the code is not spent",
 	pkcs11.CKR_PIN_INCORRECT:  "CKR_PIN_INCORRECT: the code is wrong, used or stale (or a PIN is wrong); take the next code",
 	pkcs11.CKR_PIN_LOCKED:     "CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked",
 }

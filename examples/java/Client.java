@@ -53,7 +53,6 @@ public class Client {
     static final long CKR_COUNTERSIGN_PSBT_REFUSED = 0xC3530002L;
     static final long CKR_COUNTERSIGN_STATE = 0xC3530003L;
     static final long CKR_COUNTERSIGN_CLOCK = 0xC3530004L;
-    static final long CKR_COUNTERSIGN_FROZEN = 0xC3530005L;
 
     private final PKCS11 module;
     private final long session;
@@ -197,15 +196,13 @@ public class Client {
         } else if (rv == CKR_PIN_LOCKED) {
             return "CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked";
         } else if (rv == CKR_COUNTERSIGN_POLICY) {
-            return "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent";
+            return "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction, and the code is spent (rule 33: it is frozen, and nothing is spent)";
         } else if (rv == CKR_COUNTERSIGN_PSBT_REFUSED) {
             return "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent";
         } else if (rv == CKR_COUNTERSIGN_STATE) {
             return "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor";
         } else if (rv == CKR_COUNTERSIGN_CLOCK) {
             return "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show";
-        } else if (rv == CKR_COUNTERSIGN_FROZEN) {
-            return "CKR_COUNTERSIGN_FROZEN: an administrator has frozen this; the code is not spent";
         }
         return refusal.getMessage();
     }

@@ -43,11 +43,10 @@ const { CKU_CONTEXT_SPECIFIC, CKU_SO, CKU_USER, CKF_RW_SESSION, CKF_SERIAL_SESSI
 const BY_A_RULE = [0xc3530001, 0xc3530002];
 
 const REFUSALS = new Map([
-  [0xc3530001, "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent"],
+  [0xc3530001, "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction, and the code is spent (rule 33: it is frozen, and nothing is spent)"],
   [0xc3530002, 'CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent'],
   [0xc3530003, 'CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor'],
   [0xc3530004, "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show"],
-  [0xc3530005, 'CKR_COUNTERSIGN_FROZEN: an administrator has frozen this; the code is not spent'],
   [pkcs11js.CKR_PIN_INCORRECT, 'CKR_PIN_INCORRECT: the code is wrong, used or stale (or a PIN is wrong); take the next code'],
   [pkcs11js.CKR_PIN_LOCKED, 'CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked'],
 ]);

@@ -41,11 +41,10 @@ CKO_OTP_KEY = 8
 BY_A_RULE = (0xC3530001, 0xC3530002)
 
 REFUSALS = {
-    0xC3530001: "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent",
+    0xC3530001: "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction, and the code is spent (rule 33: it is frozen, and nothing is spent)",
     0xC3530002: "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent",
     0xC3530003: "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor",
     0xC3530004: "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show",
-    0xC3530005: "CKR_COUNTERSIGN_FROZEN: an administrator has frozen this; the code is not spent",
     PyKCS11.CKR_PIN_INCORRECT: "CKR_PIN_INCORRECT: the code is wrong, used or stale (or a PIN is wrong); take the next code",
     PyKCS11.CKR_PIN_LOCKED: "CKR_PIN_LOCKED: too many codes or PINs were wrong, so this one was not checked; wait, or have the user unlocked",
 }

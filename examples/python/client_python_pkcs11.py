@@ -63,11 +63,10 @@ for number in (
 
 # python-pkcs11 has an exception type for each CK_RV that it knows. For any other it puts the number into the text.
 REFUSALS = {
-    "0xc3530001": "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction; the code is spent",
+    "0xc3530001": "CKR_COUNTERSIGN_POLICY: the wallet's policy refuses the transaction, and the code is spent (rule 33: it is frozen, and nothing is spent)",
     "0xc3530002": "CKR_COUNTERSIGN_PSBT_REFUSED: the PSBT breaks a rule; the code is not spent",
     "0xc3530003": "CKR_COUNTERSIGN_STATE: the module does not trust the sealed state; run countersign doctor",
     "0xc3530004": "CKR_COUNTERSIGN_CLOCK: the module does not trust the machine's clock; run countersign clock show",
-    "0xc3530005": "CKR_COUNTERSIGN_FROZEN: an administrator has frozen this; the code is not spent",
 }
 
 

@@ -39,6 +39,11 @@ impl Attributes {
         value.unwrap_or_default()
     }
 
+    /// `CKA_VALUE` that is UTF-8.
+    pub(crate) fn value_text(&self) -> String {
+        String::from_utf8_lossy(self.value()).into_owned()
+    }
+
     /// `CKA_EC_POINT`.
     pub(crate) fn ec_point(&self) -> &[u8] {
         let point = self.0.iter().find_map(|attribute| match attribute {

@@ -5,7 +5,7 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::session::Session;
 use serde_json::{Value, json};
 
-use crate::meaning::{Act, meaning};
+use crate::meaning::{Act, frozen, meaning};
 use crate::next_step::next_step;
 
 /// A verb that failed.
@@ -50,10 +50,9 @@ impl CommandError {
     /// Adds the rule that refused, from the session in which it refused, and what to do about it. `show` is
     /// the command that shows the wallet or key.
     pub(crate) fn with_rule_of(mut self, session: &Session, show: &str) -> Self {
-        const WITH_A_RULE: [&str; 5] = [
+        const WITH_A_RULE: [&str; 4] = [
             "CKR_COUNTERSIGN_POLICY",
             "CKR_COUNTERSIGN_PSBT_REFUSED",
-            "CKR_COUNTERSIGN_FROZEN",
             "CKR_DATA_INVALID",
             "CKR_DATA_LEN_RANGE",
         ];
@@ -63,6 +62,9 @@ impl CommandError {
             self.rule = session.get_session_info().ok().and_then(|info| Rule::of_number(info.device_error()));
             if let Some(rule) = self.rule {
                 self.next = next_step(rule, show);
+                if rule == Rule::Frozen {
+                    (self.what, self.next) = frozen();
+                }
             }
         }
         self
@@ -108,8 +110,7 @@ pub(crate) fn rv_name(rv: &RvError) -> String {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_PSBT_REFUSED) => "CKR_COUNTERSIGN_PSBT_REFUSED".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE) => "CKR_COUNTERSIGN_STATE".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => "CKR_COUNTERSIGN_CLOCK".into(),
-        RvError::VendorDefined(v::CKR_COUNTERSIGN_FROZEN) => "CKR_COUNTERSIGN_FROZEN".into(),
-        RvError::VendorDefined(v::CKR_COUNTERSIGN_NEEDS_OFFICERS) => "CKR_COUNTERSIGN_NEEDS_OFFICERS".into(),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_ACT) => "CKR_COUNTERSIGN_ACT".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_ACT_REFUSED) => "CKR_COUNTERSIGN_ACT_REFUSED".into(),
         named => countersign::shell::backing::rv_name(named),
     }

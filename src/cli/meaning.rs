@@ -100,6 +100,14 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&
     (what.replace(WHY, &why).replace(WHERE, &place), next)
 }
 
+/// What [`Rule::Frozen`](countersign::kernel::rule::Rule::Frozen) means, and what to do next.
+pub(crate) fn frozen() -> (String, String) {
+    (
+        "something that this needs is frozen; the module checked no code and spent nothing".into(),
+        "ask the administrator why; thawing is the SO's, with the officers if there are any (countersign thaw --help)".into(),
+    )
+}
+
 type Words = Option<(String, String)>;
 
 fn words(what: impl Into<String>, next: impl Into<String>) -> Words {
@@ -365,11 +373,9 @@ fn of_any_call(rv: &RvError) -> Words {
             "this machine's clock is behind the last time the module recorded, or it jumped",
             format!("{}; \"countersign clock show\" says what is wrong", crate::clock::WAY_OUT),
         ),
-        RvError::VendorDefined(v::CKR_COUNTERSIGN_FROZEN) => words(
-            format!("something that this needs is frozen; the module spent nothing{WHERE}"),
-            "ask the administrator why; thawing is the SO's, with the officers if there are any (countersign thaw --help)",
-        ),
-        RvError::VendorDefined(v::CKR_COUNTERSIGN_NEEDS_OFFICERS) => words(
+        // Signing has further meanings of it, and asks for the rule.
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_POLICY) => Some(frozen()),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_ACT) => words(
             "an administrator alone cannot do this: officers must sign it, and nothing was changed",
             "\"countersign officers show\" says who they are; an act that tightens needs none of them",
         ),
@@ -429,7 +435,6 @@ mod tests {
             RvError::VendorDefined(v::CKR_COUNTERSIGN_PSBT_REFUSED),
             RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE),
             RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK),
-            RvError::VendorDefined(v::CKR_COUNTERSIGN_FROZEN),
             RvError::DataInvalid,
             RvError::DataLenRange,
             RvError::CantLock,

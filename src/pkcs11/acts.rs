@@ -121,12 +121,12 @@ impl Application {
     fn propose(&self, session: &Session, template: &[&TemplateEntry]) -> Result<CK_OBJECT_HANDLE, Refusal> {
         for TemplateEntry { kind, value } in template {
             match *kind {
-                CKA_CLASS | CKA_TOKEN | CKA_COUNTERSIGN_ACT | CKA_COUNTERSIGN_ACT_SIGNATURE => {}
+                CKA_CLASS | CKA_TOKEN | CKA_VALUE | CKA_COUNTERSIGN_ACT_SIGNATURE => {}
                 CKA_PRIVATE => expect(!bool_value(value)?)?,
                 other => return Err(Class::Proposal.refusal(other).into()),
             }
         }
-        let act = text(required(template, CKA_COUNTERSIGN_ACT)?)?;
+        let act = text(required(template, CKA_VALUE)?)?;
         let signature = value_of(template, CKA_COUNTERSIGN_ACT_SIGNATURE).map(text).transpose()?;
         let administration = match &signature {
             // Whoever is logged in: the signature is enough.

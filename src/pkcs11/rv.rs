@@ -27,7 +27,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Whether officers have to sign what was asked for.
     pub(super) fn needs_officers(&self) -> bool {
-        self.rv == Rv(CKR_COUNTERSIGN_NEEDS_OFFICERS)
+        self.rv == Rv(CKR_COUNTERSIGN_ACT)
     }
 
     /// The answer. Records the number for `C_GetSessionInfo`.
@@ -89,10 +89,10 @@ impl From<EngineError> for Rv {
             EngineError::Locked => CKR_PIN_LOCKED,
             EngineError::Stopped => CKR_PIN_LOCKED,
             EngineError::Policy(_) => CKR_COUNTERSIGN_POLICY,
-            EngineError::Frozen(_) => CKR_COUNTERSIGN_FROZEN,
+            EngineError::Frozen(_) => CKR_COUNTERSIGN_POLICY,
             // Whoever asks for it has it: `administration` says so.
             EngineError::StandsAlready => CKR_FUNCTION_FAILED,
-            EngineError::NeedsOfficers(_) => CKR_COUNTERSIGN_NEEDS_OFFICERS,
+            EngineError::NeedsOfficers(_) => CKR_COUNTERSIGN_ACT,
             EngineError::Clock(_) => CKR_COUNTERSIGN_CLOCK,
             EngineError::Approval(_) => CKR_MECHANISM_PARAM_INVALID,
             EngineError::Psbt(psbt) => psbt_rv(psbt),

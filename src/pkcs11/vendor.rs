@@ -63,8 +63,6 @@ pub const CKO_COUNTERSIGN_OFFICERS: CK_OBJECT_CLASS = 0xC353_0001;
 pub const CKO_COUNTERSIGN_PROPOSAL: CK_OBJECT_CLASS = 0xC353_0002;
 /// UTF-8: the officers, how many of them must sign, and how long an act then waits. Empty if there are none.
 pub const CKA_COUNTERSIGN_COUNCIL: CK_ATTRIBUTE_TYPE = 0xC353_0150;
-/// UTF-8: the text of an act.
-pub const CKA_COUNTERSIGN_ACT: CK_ATTRIBUTE_TYPE = 0xC353_0151;
 /// `CK_ULONG`: what it is.
 pub const CKA_COUNTERSIGN_ACT_CLASS: CK_ATTRIBUTE_TYPE = 0xC353_0152;
 /// `CK_ULONG`: what became of it.
@@ -109,21 +107,19 @@ pub const CKR_COUNTERSIGN_PSBT_REFUSED: CK_RV = 0xC353_0002;
 pub const CKR_COUNTERSIGN_STATE: CK_RV = 0xC353_0003;
 /// The clock is behind the newest sealed record, or it jumped.
 pub const CKR_COUNTERSIGN_CLOCK: CK_RV = 0xC353_0004;
-/// Something that the request needs is frozen.
-pub const CKR_COUNTERSIGN_FROZEN: CK_RV = 0xC353_0005;
 /// Officers must sign this.
-pub const CKR_COUNTERSIGN_NEEDS_OFFICERS: CK_RV = 0xC353_0006;
+pub const CKR_COUNTERSIGN_ACT: CK_RV = 0xC353_0006;
 /// A proposed act, a signature or a veto is not accepted.
-pub const CKR_COUNTERSIGN_ACT_REFUSED: CK_RV = 0xC353_0007;
+pub const CKR_COUNTERSIGN_ACT_REFUSED: CK_RV = 0xC353_0008;
 
 /// An act that tightens.
-pub const CS_ACT_TIGHTENS: CK_ULONG = 0x101;
+pub const CS_RULE_ACT_TIGHTENS: CK_ULONG = 0x101;
 /// A neutral act.
-pub const CS_ACT_NEUTRAL: CK_ULONG = 0x102;
+pub const CS_RULE_ACT_NEUTRAL: CK_ULONG = 0x102;
 /// An act that loosens.
-pub const CS_ACT_LOOSENS: CK_ULONG = 0x103;
+pub const CS_RULE_ACT_LOOSENS: CK_ULONG = 0x103;
 /// An act that nothing is left to vouch for.
-pub const CS_ACT_VOUCHLESS: CK_ULONG = 0x104;
+pub const CS_RULE_ACT_VOUCHLESS: CK_ULONG = 0x104;
 /// Too few officers have signed.
 pub const CS_ACT_UNSIGNED: CK_ULONG = 0x201;
 /// The delay is not over.

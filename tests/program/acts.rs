@@ -30,7 +30,7 @@ fn stage(boundary: &Boundary) -> (Cli<'_>, Authenticator) {
 fn handed_over(cli: &Cli, command: &[&str]) -> String {
     let answer = cli.run(command);
     let error = &answer.json["error"];
-    assert_eq!(error["rv"], "CKR_COUNTERSIGN_NEEDS_OFFICERS", "{command:?}: {}", answer.json);
+    assert_eq!(error["rv"], "CKR_COUNTERSIGN_ACT", "{command:?}: {}", answer.json);
     let what = error["what"].as_str().expect("a text");
     assert!(what.contains("nothing was changed") && what.contains("2 of 3 officers"), "{what}");
     let next = error["next"].as_str().expect("a text");

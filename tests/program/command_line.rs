@@ -348,7 +348,7 @@ fn what_is_frozen_is_shown_and_refused_with_its_rule_until_it_is_thawed() {
             assert_eq!(cli.does(show)[kind]["frozen"], true);
             if kind != "key" {
                 let answer = cli.run(&sign);
-                assert_eq!(answer.json["error"]["rv"], "CKR_COUNTERSIGN_FROZEN", "{kind}: {}", answer.json);
+                assert_eq!(answer.json["error"]["rv"], "CKR_COUNTERSIGN_POLICY", "{kind}: {}", answer.json);
                 assert_eq!(answer.json["error"]["rule"]["tag"], "frozen", "{kind}");
             }
             let doctor = cli.run(&["doctor"]).json["checks"].clone();
@@ -362,7 +362,7 @@ fn what_is_frozen_is_shown_and_refused_with_its_rule_until_it_is_thawed() {
         }
         cli.does(&["freeze", "--all"]);
         assert_eq!(cli.show("treasury", "unsigned.psbt")["refused"]["rule"], "frozen");
-        assert_eq!(cli.run(&sign).json["error"]["rv"], "CKR_COUNTERSIGN_FROZEN");
+        assert_eq!(cli.run(&sign).json["error"]["rv"], "CKR_COUNTERSIGN_POLICY");
         let text = cli.text(&["wallet", "list"]);
         assert!(text.stderr.contains("Everything is frozen"), "{}", text.stderr);
         // What is in force is what the chain says.

@@ -71,7 +71,7 @@ fn a_token_is_initialised_with_officers() {
         // Nobody changes them alone.
         let other =
             run(&cli, &["officers", "set"], &named(&signers, 1), &["--threshold", "1", "--delay-hours", "1"]);
-        assert_eq!(other.json["error"]["rv"], "CKR_COUNTERSIGN_NEEDS_OFFICERS", "{}", other.json);
+        assert_eq!(other.json["error"]["rv"], "CKR_COUNTERSIGN_ACT", "{}", other.json);
         assert_eq!(cli.does(&["officers", "show"])["council"], shown);
     });
 }

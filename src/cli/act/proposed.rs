@@ -11,7 +11,7 @@ use cryptoki_sys::CKA_CLASS;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
-use crate::attributes::{self, Attributes, kind, text};
+use crate::attributes::{self, Attributes, kind};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::new_file::NewFile;
@@ -40,15 +40,19 @@ impl Proposed {
             v::CKA_COUNTERSIGN_ACT_NEEDED,
             v::CKA_COUNTERSIGN_ACT_EXPIRES,
         ];
-        let texts = [v::CKA_COUNTERSIGN_ACT, v::CKA_COUNTERSIGN_ACT_VETOERS, v::CKA_COUNTERSIGN_ACT_ENDED];
-        let types: Vec<AttributeType> =
-            numbers.iter().chain(&texts).map(|number| kind(*number)).chain([AttributeType::Label]).collect();
+        let texts = [v::CKA_COUNTERSIGN_ACT_VETOERS, v::CKA_COUNTERSIGN_ACT_ENDED];
+        let types: Vec<AttributeType> = numbers
+            .iter()
+            .chain(&texts)
+            .map(|number| kind(*number))
+            .chain([AttributeType::Label, AttributeType::Value])
+            .collect();
         let shown = Attributes::read(session, object, &types, Act::Read)?;
         let [state, delay, signed, needed, expires] = numbers.map(|number| shown.number(number).unwrap_or(0));
-        let [text, vetoers, ended] = texts.map(|number| shown.text(number));
+        let [vetoers, ended] = texts.map(|number| shown.text(number));
         Ok(Proposed {
             object,
-            text,
+            text: shown.value_text(),
             label: shown.label(),
             state,
             delay,
@@ -68,7 +72,7 @@ impl Proposed {
 
     /// The one with this text, if it was proposed.
     pub(super) fn of(session: &Session, act: &str) -> Result<Option<Proposed>, CommandError> {
-        let template = [class(), Attribute::Token(true), text(v::CKA_COUNTERSIGN_ACT, act)];
+        let template = [class(), Attribute::Token(true), Attribute::Value(act.into())];
         let found = session.find_objects(&template).during(Act::Read)?;
         found.first().map(|object| Proposed::read(session, *object)).transpose()
     }
@@ -135,7 +139,7 @@ pub(super) fn class() -> Attribute {
 
 /// After a call that officers must sign: writes the act that the module has put into words, and says who signs it.
 pub(crate) fn hand_to_officers(session: &Session, mut error: CommandError) -> CommandError {
-    if !error.is("CKR_COUNTERSIGN_NEEDS_OFFICERS") {
+    if !error.is("CKR_COUNTERSIGN_ACT") {
         return error;
     }
     let council = officers::read(session).ok().flatten();
@@ -164,8 +168,8 @@ pub(super) fn write_draft(session: &Session) -> Result<PathBuf, CommandError> {
     let object = found.last().copied().ok_or_else(|| {
         CommandError::new("the module left no draft of the act", "the module's log says why")
     })?;
-    let act = Attributes::read(session, object, &[kind(v::CKA_COUNTERSIGN_ACT)], Act::Read)?;
-    let act = act.text(v::CKA_COUNTERSIGN_ACT);
+    let act = Attributes::read(session, object, &[AttributeType::Value], Act::Read)?;
+    let act = act.value_text();
     let parsed = ActText::parse(&act).map_err(|error| {
         CommandError::new(
             format!("the module's draft cannot be read: {error}"),

@@ -164,7 +164,7 @@ impl Draft {
 
 /// Proposes the act of a file.
 fn propose(session: &Session, act: &ActFile, signature: Option<&str>) -> Result<(), CommandError> {
-    let mut template = vec![class(), Attribute::Token(true), text(v::CKA_COUNTERSIGN_ACT, &act.text)];
+    let mut template = vec![class(), Attribute::Token(true), Attribute::Value(act.text.clone().into_bytes())];
     template.extend(signature.map(|signature| text(v::CKA_COUNTERSIGN_ACT_SIGNATURE, signature)));
     session
         .create_object(&template)

@@ -140,7 +140,7 @@ const FREEZE: Table = &[CKA_HW_FEATURE_TYPE, CKA_COUNTERSIGN_FROZEN];
 /// `include/countersign.h`, "Officers' acts".
 const OFFICERS: Table = &[CKA_COUNTERSIGN_COUNCIL];
 /// The same: what a draft has, too.
-const DRAFT: Table = &[CKA_ID, CKA_COUNTERSIGN_ACT, CKA_COUNTERSIGN_ACT_CLASS];
+const DRAFT: Table = &[CKA_ID, CKA_VALUE, CKA_COUNTERSIGN_ACT_CLASS];
 /// The rest of them.
 const PROPOSAL: Table = &[
     CKA_COUNTERSIGN_ACT_STATE,

@@ -23,9 +23,9 @@ pub(in crate::pkcs11) fn of_officers(council: Option<&Council>, kind: CK_ATTRIBU
 /// The number of a class of acts.
 pub(in crate::pkcs11) fn class_number(class: Class) -> CK_ULONG {
     match class {
-        Class::Tightens => CS_ACT_TIGHTENS,
-        Class::Neutral => CS_ACT_NEUTRAL,
-        Class::Loosens => CS_ACT_LOOSENS,
-        Class::Vouchless => CS_ACT_VOUCHLESS,
+        Class::Tightens => CS_RULE_ACT_TIGHTENS,
+        Class::Neutral => CS_RULE_ACT_NEUTRAL,
+        Class::Loosens => CS_RULE_ACT_LOOSENS,
+        Class::Vouchless => CS_RULE_ACT_VOUCHLESS,
     }
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use cryptoki_sys::CK_ATTRIBUTE_TYPE;
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CKA_VALUE};
 
 use super::{Bytes, Mechanism, Request, Room, TemplateEntry, Wanted, bare};
 use crate::kernel::motion::MAX_TEXT_LEN;
 use crate::kernel::pin;
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::pkcs11::rv::Answer;
-use crate::pkcs11::vendor::CKA_COUNTERSIGN_ACT;
 
 /// The longest code, PIN or user name that is read here. Later checks know the exact bounds.
 pub(in crate::pkcs11) const MAX_PIN_LEN: usize = pin::MAX_LEN;
@@ -22,7 +21,7 @@ pub(in crate::pkcs11) const MAX_VALUE_LEN: usize = 64 * 1024;
 
 /// The longest value of an attribute of this type. The text of an act has both documents, the old one and the new one.
 pub(in crate::pkcs11) const fn max_value_len(kind: CK_ATTRIBUTE_TYPE) -> usize {
-    if kind == CKA_COUNTERSIGN_ACT { MAX_TEXT_LEN } else { MAX_VALUE_LEN }
+    if kind == CKA_VALUE { MAX_TEXT_LEN } else { MAX_VALUE_LEN }
 }
 
 impl Request {

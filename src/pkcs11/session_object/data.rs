@@ -3,8 +3,8 @@
 use cryptoki_sys::*;
 
 use super::super::attributes::{Class, ulong};
-use super::super::request::Bytes;
-use super::super::rv::Answer;
+use super::super::request::{Bytes, MAX_VALUE_LEN};
+use super::super::rv::{Answer, Rv};
 use super::super::template::{check_object_identifier, text};
 use super::Occasion;
 
@@ -42,6 +42,8 @@ impl Data {
                 check_object_identifier(value)?;
                 self.object_id = value.clone();
             }
+            // The text of an act may be longer.
+            CKA_VALUE if value.len() > MAX_VALUE_LEN => return Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
             CKA_VALUE if occasion == Occasion::Creating => self.value = value.clone(),
             other => return Err(Class::Data.refusal(other)),
         }

@@ -26,7 +26,7 @@ impl Draft {
         Some(match kind {
             CKA_CLASS => ulong(CKO_COUNTERSIGN_PROPOSAL),
             CKA_ID => self.nonce.to_vec(),
-            CKA_COUNTERSIGN_ACT => self.text.clone().into_bytes(),
+            CKA_VALUE => self.text.clone().into_bytes(),
             CKA_COUNTERSIGN_ACT_CLASS => ulong(class_number(self.class)),
             _ => return None,
         })

@@ -40,15 +40,14 @@ pub(super) fn acts(raw: &Raw, session: CK_SESSION_HANDLE, are_proposed: bool) ->
 }
 
 pub(super) fn act_text(raw: &Raw, session: CK_SESSION_HANDLE, act: CK_OBJECT_HANDLE) -> String {
-    String::from_utf8(raw.attribute(session, act, CKA_COUNTERSIGN_ACT).expect("it has a text"))
-        .expect("ASCII")
+    String::from_utf8(raw.attribute(session, act, CKA_VALUE).expect("it has a text")).expect("ASCII")
 }
 
 /// The draft that a refused change of a wallet leaves.
 fn drafted(raw: &Raw, so: CK_SESSION_HANDLE, change: &Attribute) -> String {
     let wallet = raw.wallet_public(so, "treasury");
-    assert_rv!(raw.set_attributes(so, wallet, std::slice::from_ref(change)), CKR_COUNTERSIGN_NEEDS_OFFICERS);
-    assert_eq!(raw.device_error(so), CS_ACT_LOOSENS);
+    assert_rv!(raw.set_attributes(so, wallet, std::slice::from_ref(change)), CKR_COUNTERSIGN_ACT);
+    assert_eq!(raw.device_error(so), CS_RULE_ACT_LOOSENS);
     let drafts = acts(raw, so, false);
     assert_eq!(drafts.len(), 1, "the next refused call replaces it");
     act_text(raw, so, drafts[0])
@@ -60,7 +59,7 @@ pub(super) fn propose(
     act: &str,
     signature: Option<&str>,
 ) -> Result<CK_OBJECT_HANDLE, CK_RV> {
-    let mut template = vec![class(), (CKA_TOKEN, vec![CK_TRUE]), text(CKA_COUNTERSIGN_ACT, act)];
+    let mut template = vec![class(), (CKA_TOKEN, vec![CK_TRUE]), text(CKA_VALUE, act)];
     template.extend(signature.map(|signature| text(CKA_COUNTERSIGN_ACT_SIGNATURE, signature)));
     raw.create(session, &template)
 }
@@ -91,7 +90,7 @@ fn act_early_a_refused_call_leaves_a_draft_and_signed_it_waits() {
             assert_eq!((&*set.old.label, &*set.new.policy), ("treasury", "unlimited = true"));
             assert_eq!(raw.attribute(so, draft, CKA_ID), Ok(parsed.nonce.to_vec()));
             assert_eq!(raw.attribute(so, draft, CKA_LABEL), Ok(parsed.motion.heading().into_bytes()));
-            assert_eq!(raw.attribute(so, draft, CKA_COUNTERSIGN_ACT_CLASS), Ok(ulong(CS_ACT_LOOSENS)));
+            assert_eq!(raw.attribute(so, draft, CKA_COUNTERSIGN_ACT_CLASS), Ok(ulong(CS_RULE_ACT_LOOSENS)));
             assert_eq!(raw.attribute(so, draft, CKA_COUNTERSIGN_ACT_STATE), Err(CKR_ATTRIBUTE_TYPE_INVALID));
             assert_rv!(raw.set_attributes(so, draft, &[label]), CKR_ACTION_PROHIBITED);
             assert_eq!(raw.copy(so, draft, &[]), Err(CKR_ACTION_PROHIBITED));
@@ -106,7 +105,7 @@ fn act_early_a_refused_call_leaves_a_draft_and_signed_it_waits() {
             let number = |kind| read_ulong(raw, other, proposed, kind);
             assert_eq!(state(raw, other, proposed), CS_ACT_UNSIGNED);
             let of = [CKA_COUNTERSIGN_ACT_SIGNED, CKA_COUNTERSIGN_ACT_NEEDED, CKA_COUNTERSIGN_ACT_CLASS];
-            assert_eq!(of.map(number), [0, 2, CS_ACT_LOOSENS]);
+            assert_eq!(of.map(number), [0, 2, CS_RULE_ACT_LOOSENS]);
             assert_eq!(number(CKA_COUNTERSIGN_ACT_EXPIRES), parsed.expires);
             assert_eq!(act_text(raw, other, proposed), act);
             assert_eq!(raw.attribute(other, proposed, CKA_ID), Ok(parsed.nonce.to_vec()));
@@ -168,8 +167,8 @@ fn act_officer_twice_an_act_without_a_delay_is_carried_out_once_with_enough_sign
                 raw.find(so, &[(CKA_CLASS, ulong(CKO_HW_FEATURE)), (CKA_HW_FEATURE_TYPE, ulong(CKH_CLOCK))]);
             let clock = clock.expect("it finds")[0];
             let change = [(CKA_VALUE, to_digits(now()).into_bytes())];
-            assert_rv!(raw.set_attributes(so, clock, &change), CKR_COUNTERSIGN_NEEDS_OFFICERS);
-            assert_eq!(raw.device_error(so), CS_ACT_VOUCHLESS);
+            assert_rv!(raw.set_attributes(so, clock, &change), CKR_COUNTERSIGN_ACT);
+            assert_eq!(raw.device_error(so), CS_RULE_ACT_VOUCHLESS);
             let act = act_text(raw, so, acts(raw, so, false)[0]);
             let proposed = propose(raw, so, &act, Some(&signers.sign(2, &act))).expect("an officer signed");
             assert_eq!(state(raw, so, proposed), CS_ACT_UNSIGNED);
@@ -238,7 +237,7 @@ fn one_officer_freezes_without_a_login_and_an_administrator_cannot_thaw() {
             drafted(raw, so, &(CKA_COUNTERSIGN_FROZEN, vec![CK_FALSE]));
         });
         let code = stage.users[0].code();
-        assert_eq!(stage.sign("alice", &code, &stage.psbt()), Err(CKR_COUNTERSIGN_FROZEN));
+        assert_eq!(stage.sign("alice", &code, &stage.psbt()), Err(CKR_COUNTERSIGN_POLICY));
     });
 }
 
@@ -265,7 +264,7 @@ fn act_vetoed_one_officer_or_one_user_of_the_wallet_ends_an_act() {
         });
         let (raw, user) = (&stage.raw, stage.session);
         let find = |session, act: &str| {
-            let found = raw.find(session, &[class(), text(CKA_COUNTERSIGN_ACT, act)]).expect("it finds");
+            let found = raw.find(session, &[class(), text(CKA_VALUE, act)]).expect("it finds");
             assert_eq!(found.len(), 1);
             found[0]
         };

@@ -65,12 +65,12 @@ fn frozen_is_an_answer_of_its_own_that_spends_nothing() {
             );
             let signed = stage.sign("alice", &alice, &psbt);
             if thing == "key" {
-                assert_eq!(sign_digest(&stage, &digest_of), Err(CKR_COUNTERSIGN_FROZEN));
+                assert_eq!(sign_digest(&stage, &digest_of), Err(CKR_COUNTERSIGN_POLICY));
             } else {
                 // As a search has found the key, and before any code is looked at: `C_SignInit` knows nothing of it.
-                assert_eq!(signed, Err(CKR_COUNTERSIGN_FROZEN), "{thing}");
+                assert_eq!(signed, Err(CKR_COUNTERSIGN_POLICY), "{thing}");
                 let wrong = stage.sign("alice", &stage.users[0].wrong_code(), &psbt);
-                assert_eq!(wrong, Err(CKR_COUNTERSIGN_FROZEN), "{thing}: a wrong code is not told");
+                assert_eq!(wrong, Err(CKR_COUNTERSIGN_POLICY), "{thing}: a wrong code is not told");
             }
             let number = raw.device_error(session);
             assert_eq!(number, CK_ULONG::from(Rule::Frozen.number()), "{thing}");
@@ -99,7 +99,7 @@ fn frozen_is_what_each_way_to_hand_in_a_code_is_answered() {
             let alice = raw.user_key(so, "alice");
             assert_rv!(raw.set_attributes(so, alice, &[frozen(true)]), CKR_OK);
             // Her code is not checked for its own sake, either.
-            assert_rv!(raw.verify(so, alice, "000000"), CKR_COUNTERSIGN_FROZEN);
+            assert_rv!(raw.verify(so, alice, "000000"), CKR_COUNTERSIGN_POLICY);
         });
         let (raw, session, psbt) = (&stage.raw, stage.session, stage.psbt());
         let (alice, bob) = (stage.users[0].code(), stage.users[1].code());
@@ -107,15 +107,15 @@ fn frozen_is_what_each_way_to_hand_in_a_code_is_answered() {
         // A message.
         assert_rv!(message_sign::init(raw, session, stage.key), CKR_OK);
         let answer = message_sign::sign(raw, session, &approval("alice", &alice), &psbt);
-        assert_eq!((answer, raw.device_error(session)), (Err(CKR_COUNTERSIGN_FROZEN), rule));
+        assert_eq!((answer, raw.device_error(session)), (Err(CKR_COUNTERSIGN_POLICY), rule));
         assert_rv!(message_sign::end(raw, session), CKR_OK);
         // A login of the context.
         assert_rv!(raw.sign_init(session, CKM_COUNTERSIGN_PSBT, &[], stage.key), CKR_OK);
         assert_rv!(raw.login(session, CKU_CONTEXT_SPECIFIC, format!("alice:{alice}").as_bytes()), CKR_OK);
-        assert_eq!(raw.sign(session, &psbt), Err(CKR_COUNTERSIGN_FROZEN));
+        assert_eq!(raw.sign(session, &psbt), Err(CKR_COUNTERSIGN_POLICY));
         // Beside a code of somebody who is not frozen, whose code is not spent.
         let both = [approval("bob", &bob), approval("alice", &alice)].concat();
-        assert_eq!(raw.countersign(session, stage.key, &both, &psbt), Err(CKR_COUNTERSIGN_FROZEN));
+        assert_eq!(raw.countersign(session, stage.key, &both, &psbt), Err(CKR_COUNTERSIGN_POLICY));
         verify_signed(&psbt, &stage.sign("bob", &bob, &psbt).expect("bob is not frozen"));
     });
 }

@@ -73,8 +73,8 @@ fn officers_are_seen_by_everybody_and_the_security_officer_sets_them_once() {
         assert_eq!(raw.device_error(so), 0);
         for other in [signers.council(1, 72), signers.council(3, 72), signers.council(2, 73)] {
             let refused = raw.set_attributes(so, object, &council(&other.to_string()));
-            assert_rv!(refused, CKR_COUNTERSIGN_NEEDS_OFFICERS);
-            assert_eq!(raw.device_error(so), CS_ACT_LOOSENS);
+            assert_rv!(refused, CKR_COUNTERSIGN_ACT);
+            assert_eq!(raw.device_error(so), CS_RULE_ACT_LOOSENS);
         }
         assert_eq!(raw.attribute(so, object, CKA_COUNTERSIGN_COUNCIL), Ok(first.clone().into_bytes()));
         assert_rv!(raw.destroy(so, object), CKR_ACTION_PROHIBITED);
@@ -121,12 +121,8 @@ fn act_unsigned_an_administrator_alone_loosens_nothing_and_tightens_at_once() {
                 (key, vec![policy("max_period_transactions = 6")]),
                 (key, vec![users("mallory")]),
             ] {
-                assert_rv!(
-                    raw.set_attributes(so, object, &change),
-                    CKR_COUNTERSIGN_NEEDS_OFFICERS,
-                    "{change:?}"
-                );
-                assert_eq!(raw.device_error(so), CS_ACT_LOOSENS, "{change:?}");
+                assert_rv!(raw.set_attributes(so, object, &change), CKR_COUNTERSIGN_ACT, "{change:?}");
+                assert_eq!(raw.device_error(so), CS_RULE_ACT_LOOSENS, "{change:?}");
             }
             let users_now = raw.attribute(so, wallet, CKA_COUNTERSIGN_USERS);
             assert_eq!(users_now, Ok(b"alice".to_vec()));
@@ -136,7 +132,7 @@ fn act_unsigned_an_administrator_alone_loosens_nothing_and_tightens_at_once() {
             assert_rv!(raw.set_attributes(so, key, &[policy("max_period_transactions = 4")]), CKR_OK);
             let frozen = |is| [(CKA_COUNTERSIGN_FROZEN, vec![is])];
             assert_rv!(raw.set_attributes(so, key, &frozen(CK_TRUE)), CKR_OK);
-            assert_rv!(raw.set_attributes(so, key, &frozen(CK_FALSE)), CKR_COUNTERSIGN_NEEDS_OFFICERS);
+            assert_rv!(raw.set_attributes(so, key, &frozen(CK_FALSE)), CKR_COUNTERSIGN_ACT);
             assert_eq!(raw.attribute(so, key, CKA_COUNTERSIGN_FROZEN), Ok(vec![CK_TRUE]));
         });
         // The wallet's user signs as before.

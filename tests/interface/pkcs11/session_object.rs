@@ -327,6 +327,8 @@ fn session_objects_and_their_values_are_bounded() {
         // A mebibyte of values, one of which is a label.
         let large = data(&[(CKA_VALUE, vec![0; 65_536])]);
         let full: Vec<_> = (0..16).map(|_| raw.create(other, &large).expect("there is room")).collect();
+        let over = data(&[(CKA_VALUE, vec![0; 65_537])]);
+        assert_eq!(raw.create(other, &over), Err(CKR_ATTRIBUTE_VALUE_INVALID), "only an act may be longer");
         let label = |len| [(CKA_LABEL, vec![b'a'; len])];
         assert_eq!(raw.create(other, &data(&label(1))), Err(CKR_DEVICE_MEMORY));
         assert_rv!(raw.set_attributes(other, full[0], &label(1)), CKR_DEVICE_MEMORY);
@@ -405,7 +407,7 @@ fn pointers_and_handles_are_checked() {
         assert_rv!(create(none, 0, &mut made), CKR_TEMPLATE_INCOMPLETE);
         let mut value = CK_ATTRIBUTE { type_: CKA_VALUE, pValue: ptr::null_mut(), ulValueLen: 5 };
         assert_rv!(create(&mut value, 1, &mut made), CKR_ARGUMENTS_BAD);
-        value.ulValueLen = 65_537;
+        value.ulValueLen = 256 * 1024 + 1;
         assert_rv!(create(&mut value, 1, &mut made), CKR_ATTRIBUTE_VALUE_INVALID);
 
         let note = raw.create(session, &data(&[])).expect("it is made");

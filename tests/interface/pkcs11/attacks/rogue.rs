@@ -16,7 +16,7 @@ fn text(kind: CK_ATTRIBUTE_TYPE, value: &str) -> Attribute {
 
 /// A call that needs officers; the text of the act that it left.
 fn needs_officers(raw: &Raw, so: CK_SESSION_HANDLE, rv: CK_RV, what: &str) -> String {
-    assert_rv!(rv, CKR_COUNTERSIGN_NEEDS_OFFICERS, "{what}");
+    assert_rv!(rv, CKR_COUNTERSIGN_ACT, "{what}");
     act_text(raw, so, acts(raw, so, false)[0])
 }
 
