@@ -27,9 +27,11 @@
 //!
 //! This format is read for ever. A format that says more will be `countersign/act/2`.
 
+mod check;
 mod class;
 mod differences;
 mod quoted;
+mod sections;
 mod terms;
 
 use core::fmt;
@@ -37,16 +39,13 @@ use core::fmt;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-use self::quoted::quote;
-use self::terms::{Reader, from_hex, named, user};
+use self::terms::{Reader, from_hex};
 use crate::audit::Head;
-use crate::name::{KeyId, UserId, check_label, check_token_label, check_user_name};
+use crate::name::{KeyId, UserId};
 use crate::officer::Council;
 use crate::pin::PinName;
-use crate::policy::{DigestPolicy, Policy};
 use crate::seal::StoreId;
 use crate::utc::{from_iso, to_iso};
-use crate::wallet::Reach;
 pub use differences::Difference;
 pub use terms::{DigestKeyTerms, WalletFixed, WalletTerms};
 
@@ -56,7 +55,6 @@ pub const MAX_TEXT_LEN: usize = 256 * 1_024;
 pub const MAX_CLOCK_WINDOW: u64 = 24 * 3_600;
 
 const FIRST_LINE: &str = "countersign/act/1";
-const LABEL_WAS: &[u8] = b"countersign/was/v1\0";
 const LABEL_ACT: &[u8] = b"countersign/act-text/v1\0";
 
 /// An act as officers sign it.
@@ -245,239 +243,6 @@ impl ActText {
         reader.end()?;
         let motion = Motion::read(heading, &new, &old)?;
         Some(ActText { store, epoch, nonce, seen, expires, motion })
-    }
-
-    fn check(&self) -> Result<(), TextError> {
-        let has_a_text = |time: u64| from_iso(&to_iso(time)) == Some(time);
-        if !has_a_text(self.expires) {
-            return Err(TextError::Says("a time after the year 9999"));
-        }
-        match &self.motion {
-            Motion::WalletSet(set) => set.check(),
-            Motion::KeySet(set) => set.check(),
-            Motion::ClockTake { believed, from } => {
-                let fits = *from <= self.expires && self.expires - from <= MAX_CLOCK_WINDOW;
-                says(
-                    fits && believed.is_none_or(has_a_text),
-                    "that a clock may be accepted for longer than a day, or never",
-                )
-            }
-            Motion::Restore { store, anchor } => says(anchor.as_ref() != Some(store), "that nothing changes"),
-            Motion::OfficersSet { old, new } => says(old.as_ref() != Some(new), "that nothing changes"),
-            Motion::SoPinLost { label, .. } => {
-                says(check_token_label(label).is_ok(), "a label that no token has")
-            }
-            Motion::Thaw { what, since } => says(
-                what.has_a_name() && has_a_text(*since),
-                "a name that nobody can have, or a time after the year 9999",
-            ),
-            Motion::Freeze { what } => says(what.has_a_name(), "a name that nobody can have"),
-        }
-    }
-}
-
-fn says(is_right: bool, otherwise: &'static str) -> Result<(), TextError> {
-    if is_right { Ok(()) } else { Err(TextError::Says(otherwise)) }
-}
-
-impl Frozen {
-    /// Whether something can be called so.
-    fn has_a_name(&self) -> bool {
-        match self {
-            Frozen::Wallet(label, _) | Frozen::Key(label, _) => check_label(label).is_ok(),
-            Frozen::User(user) => check_user_name(&user.name).is_ok(),
-            Frozen::All => true,
-        }
-    }
-
-    /// What to do with it, and what it is.
-    fn heading(&self, deed: &str) -> String {
-        let named = |kind: &str, name: &str, id: &[u8]| {
-            format!("{deed} {kind} {} {}", quote(name), HEXLOWER.encode(id))
-        };
-        match self {
-            Frozen::Wallet(label, id) => named("wallet", label, id),
-            Frozen::Key(label, id) => named("key", label, id),
-            Frozen::User(user) => named("user", &user.name, &user.key),
-            Frozen::All => format!("{deed} all"),
-        }
-    }
-
-    fn read(subject: &str) -> Option<Frozen> {
-        let (kind, subject) = subject.split_once(' ').unwrap_or((subject, ""));
-        Some(match kind {
-            "wallet" => named(subject).map(|(label, id)| Frozen::Wallet(label, id))?,
-            "key" => named(subject).map(|(label, id)| Frozen::Key(label, id))?,
-            "user" => Frozen::User(user(subject)?),
-            "all" => Frozen::All,
-            _ => return None,
-        })
-    }
-}
-
-impl WalletSet {
-    fn check(&self) -> Result<(), TextError> {
-        let WalletSet { id: _, old, new, reach } = self;
-        says(old.are_sound() && new.are_sound(), "names or a policy that no wallet has")?;
-        says(old.fixed == new.fixed, "another network, key or script, which no act changes")?;
-        says(Policy::parse(&new.policy, new.fixed.network).is_ok(), "a policy that is none")?;
-        if let Some(Raise { from, to }) = reach {
-            let is_raised = from != to && from.iter().zip(to).all(|(from, to)| from <= to);
-            says(is_raised && to.iter().all(|next| *next <= Reach::MOST), "a reach that is not raised")?;
-        }
-        says(old != new || reach.is_some(), "that nothing changes")
-    }
-}
-
-impl KeySet {
-    fn check(&self) -> Result<(), TextError> {
-        let KeySet { id: _, old, new } = self;
-        says(old.are_sound() && new.are_sound(), "names or a policy that no key has")?;
-        let fixed = |terms: &DigestKeyTerms| (terms.mechanisms, terms.public_key);
-        says(fixed(old) == fixed(new), "another key, which no act changes")?;
-        says(DigestPolicy::parse(&new.policy).is_ok(), "a policy that is none")?;
-        says(old != new, "that nothing changes")
-    }
-}
-
-impl Motion {
-    /// The digest of what is in force: whoever carries it out compares it with what is in force then.
-    pub fn was(&self) -> [u8; 32] {
-        let subject = Sha256::new_with_prefix(LABEL_WAS).chain_update(self.heading());
-        subject.chain_update(b"\n").chain_update(self.old_section()).finalize().into()
-    }
-
-    /// What is done, and to which object, as the text puts it after `do`.
-    pub fn heading(&self) -> String {
-        let of =
-            |what: &str, name: &str, id: &[u8]| format!("{what} {} {}", quote(name), HEXLOWER.encode(id));
-        match self {
-            Motion::WalletSet(set) => of("wallet-set", &set.old.label, &set.id),
-            Motion::KeySet(set) => of("key-set", &set.old.label, &set.id),
-            Motion::ClockTake { .. } => "clock-take".into(),
-            Motion::Restore { .. } => "restore".into(),
-            Motion::OfficersSet { .. } => "officers-set".into(),
-            Motion::SoPinLost { label, serial, .. } => of("so-pin-lost", label, serial),
-            Motion::Thaw { what, .. } => what.heading("thaw"),
-            Motion::Freeze { what } => what.heading("freeze"),
-        }
-    }
-
-    fn new_section(&self) -> String {
-        match self {
-            Motion::WalletSet(set) => match &set.reach {
-                Some(Raise { from: [external, internal], to: [further, further_internal] }) => {
-                    format!(
-                        "reach {external} {internal} to {further} {further_internal}\n{}",
-                        set.new.print()
-                    )
-                }
-                None => set.new.print(),
-            },
-            Motion::KeySet(set) => set.new.print(),
-            Motion::ClockTake { from, .. } => format!("from {}\n", to_iso(*from)),
-            Motion::Restore { store, .. } => format!("store {store}\n"),
-            Motion::OfficersSet { new, .. } => new.to_string(),
-            Motion::SoPinLost { .. } => "so-pin none\n".into(),
-            Motion::Thaw { .. } => "frozen no\n".into(),
-            Motion::Freeze { .. } => "frozen yes\n".into(),
-        }
-    }
-
-    fn old_section(&self) -> String {
-        match self {
-            Motion::WalletSet(set) => set.old.print(),
-            Motion::KeySet(set) => set.old.print(),
-            Motion::ClockTake { believed, .. } => {
-                format!("believed {}\n", believed.map_or("none".into(), to_iso))
-            }
-            Motion::Restore { anchor, .. } => {
-                format!("anchor {}\n", anchor.map_or("none".into(), |anchor| anchor.to_string()))
-            }
-            Motion::OfficersSet { old, .. } => old.as_ref().map_or("none\n".into(), |old| old.to_string()),
-            Motion::SoPinLost { pin, .. } => format!("so-pin {}\n", HEXLOWER.encode(pin)),
-            Motion::Thaw { since, .. } => format!("frozen since {}\n", to_iso(*since)),
-            Motion::Freeze { .. } => "frozen no\n".into(),
-        }
-    }
-
-    fn read(heading: &str, new: &str, old: &str) -> Option<Motion> {
-        let (what, subject) = heading.split_once(' ').unwrap_or((heading, ""));
-        let (mut since, mut before) = (Reader::new(new), Reader::new(old));
-        // `ActText::parse` prints the motion again and compares. That also shows whether the label in the heading is the old one.
-        Some(match what {
-            "wallet-set" => {
-                let (_, id) = named::<16>(subject)?;
-                let (reach, new) = match new.strip_prefix("reach ") {
-                    Some(raised) => {
-                        let (raise, new) = raised.split_once('\n')?;
-                        (Some(Raise::read(raise)?), new)
-                    }
-                    None => (None, new),
-                };
-                let (old, new) = (WalletTerms::read(old)?, WalletTerms::read(new)?);
-                Motion::WalletSet(Box::new(WalletSet { id, old, new, reach }))
-            }
-            "key-set" => {
-                let (_, id) = named(subject)?;
-                Motion::KeySet(Box::new(KeySet {
-                    id,
-                    old: DigestKeyTerms::read(old)?,
-                    new: DigestKeyTerms::read(new)?,
-                }))
-            }
-            "clock-take" => {
-                let believed = or_none(before.value("believed")?, from_iso)?;
-                Motion::ClockTake { believed, from: from_iso(since.value("from")?)? }
-            }
-            "restore" => {
-                let anchor = or_none(before.value("anchor")?, Seen::read)?;
-                Motion::Restore { store: Seen::read(since.value("store")?)?, anchor }
-            }
-            "officers-set" => {
-                let old = or_none(old.strip_suffix('\n')?, |_| Council::parse(old).map(Box::new))?;
-                Motion::OfficersSet { old, new: Box::new(Council::parse(new)?) }
-            }
-            "so-pin-lost" => {
-                let (label, serial) = named(subject)?;
-                Motion::SoPinLost { label, serial, pin: from_hex(before.value("so-pin")?)? }
-            }
-            "thaw" => {
-                let what = Frozen::read(subject)?;
-                Motion::Thaw { what, since: from_iso(before.value("frozen since")?)? }
-            }
-            "freeze" => Motion::Freeze { what: Frozen::read(subject)? },
-            _ => return None,
-        })
-    }
-}
-
-/// `none`, or something that reads.
-fn or_none<T>(text: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
-    if text == "none" { Some(None) } else { read(text).map(Some) }
-}
-
-impl Seen {
-    fn read(text: &str) -> Option<Seen> {
-        let (head, link) = text.split_once(' ')?;
-        Some(Seen { head: Head(from_hex(head)?), link: link.parse().ok()? })
-    }
-}
-
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", HEXLOWER.encode(&self.head.0), self.link)
-    }
-}
-
-impl Raise {
-    fn read(text: &str) -> Option<Raise> {
-        let pair = |text: &str| {
-            let (external, internal) = text.split_once(' ')?;
-            Some([external.parse().ok()?, internal.parse().ok()?])
-        };
-        let (from, to) = text.split_once(" to ")?;
-        Some(Raise { from: pair(from)?, to: pair(to)? })
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::digest_key::DigestMechanisms;
+use crate::name::{check_label, check_user_name};
 use crate::network::Network;
 use crate::officer::{Emergency, Officers, Settings};
 
