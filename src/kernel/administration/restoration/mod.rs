@@ -8,7 +8,7 @@
 //! | names a council, and the store is older, or another of the same length | the council of the anchor | that one |
 //! | names a council, and the store is ahead | the councils of the anchor and of the store | the store's |
 //! | names none | the council of the store, if it has one | the same |
-//! | is gone, and officers are pinned for the plugin | the pinned officers | the store's, if it has one |
+//! | is gone, and officers are pinned for the plugin | the pinned officers, and the council of the store, if it has one | the store's |
 //! | is gone, and no officers are pinned | the council of the store, if it has one | the same |
 //!
 //! The security officer's PIN is needed in any case. Where nobody must sign, it is enough.
@@ -129,10 +129,11 @@ impl Deciders {
             (Some(named), _) => (vec![named], Some(*named)),
             (None, of_store) => (of_store.into_iter().collect(), of_store),
         };
-        let groups = match (found.anchor, pinned) {
-            (None, Some(pinned)) => vec![pinned.clone()],
-            _ => councils.into_iter().map(|council| council.officers().clone()).collect(),
-        };
+        // A configuration can be changed by whoever emptied the token, and a copy can be chosen. Neither decides alone.
+        let pinned = pinned.filter(|_| found.anchor.is_none());
+        let of_councils = councils.into_iter().map(Council::officers);
+        let mut groups: Vec<Officers> = pinned.into_iter().chain(of_councils).cloned().collect();
+        groups.dedup();
         let newest = Seen { head: found.end.head, link: found.end.newest.sequence };
         let anchor = found.anchor.map(|anchor| Seen { head: anchor.head, link: anchor.sequence });
         Ok(Deciders {

@@ -114,7 +114,7 @@ fn act_restore_the_anchor_says_who_decides_and_never_the_older_copy() {
             Some(since),
         ),
         ("another history, with officers", Some(since), Some(at(9, None)), None, vec![&s], Some(since)),
-        ("an emptied token", Some(since), None, None, vec![pinned], Some(since)),
+        ("an emptied token", Some(since), None, None, vec![pinned, &s], Some(since)),
         ("an emptied token and an old copy", None, None, None, vec![pinned], None),
     ] {
         let found = find(store, anchor.as_ref(), given, Some(pinned)).expect(what);
@@ -122,8 +122,10 @@ fn act_restore_the_anchor_says_who_decides_and_never_the_older_copy() {
         assert_eq!(found.council.as_ref(), after, "{what}");
     }
     let found = find(Some(since), None, None, None).expect("the copy's, where none are pinned");
-    assert_eq!((found.groups, found.council.as_ref()), (vec![s], Some(since)));
+    assert_eq!((found.groups, found.council.as_ref()), (vec![s.clone()], Some(since)));
     assert_eq!(find(None, None, None, None).expect("nobody").groups, vec![]);
+    let found = find(Some(since), None, None, Some(since.officers())).expect("the same people");
+    assert_eq!(found.groups, [since.officers().clone()], "each is asked once");
 }
 
 #[test]
@@ -202,4 +204,20 @@ fn act_restore_each_group_that_decides_must_agree() {
     assert_eq!(agree(&new), Err(DisagreedError::Few { signed: 0, needed: 1 }));
     assert_eq!(agree(&old), Err(DisagreedError::Few { signed: 0, needed: 2 }));
     assert_eq!(agree(&[old, new].concat()), Ok(4));
+}
+
+#[test]
+fn act_restore_over_an_emptied_token_neither_the_pinned_officers_nor_the_copys_decide_alone() {
+    let (plugin, own) = (Group::of(2, 2), Group::of(3, 2));
+    let deciders = find(Some(&own.council), None, None, Some(plugin.council.officers())).expect("both");
+    let text = deciders.act([3; 16], NOW).print().expect("a text");
+    let (pinned, of_copy) = (plugin.sign(&text), own.sign(&text));
+    let agree = |signatures: &[String]| {
+        deciders.agree(Some(&text), signatures, NOW).map(|agreed| agreed.officers.len())
+    };
+    let few = |signed| Err(DisagreedError::Few { signed, needed: 2 });
+    assert_eq!(agree(&pinned), few(0), "whoever wrote the configuration");
+    assert_eq!(agree(&of_copy), few(0), "whoever chose the copy");
+    assert_eq!(agree(&[&pinned[..], &of_copy[..1]].concat()), few(1));
+    assert_eq!(agree(&[&pinned[..], &of_copy[1..]].concat()), Ok(4));
 }
