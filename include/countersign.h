@@ -132,7 +132,10 @@
 /* CK_BBOOL, CK_TRUE: carry it out, if it is due. Anybody may ask. */
 #define CKA_COUNTERSIGN_ACT_CARRY_OUT   0xC3530163UL
 /* UTF-8, for C_CreateObject of a draft: what it is to do: "freeze wallet LABEL", "freeze key LABEL", "freeze user NAME",
- * "freeze all" or "so-pin-lost". */
+ * "freeze all" or "so-pin-lost DIGEST", where DIGEST is in lower-case hex SHA-256 of "countersign/so-pin-heir/v1", a zero byte, the 8
+ * bytes of the token's serial number and a random secret of 32 to 255 bytes. After such an act was carried out, CKF_SO_PIN_TO_BE_CHANGED
+ * is set, and C_InitToken with that secret as the PIN and with the token's own label makes the secret the next SO PIN. Nothing else is
+ * changed. Another secret is CKR_PIN_INCORRECT, and is counted like a wrong SO PIN. */
 #define CKA_COUNTERSIGN_ACT_DO          0xC3530164UL
 
 /* Classes: an act is what its loosest part is. */

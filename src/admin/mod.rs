@@ -28,16 +28,24 @@ use crate::kernel::digest_key::DigestKeyRecord;
 use crate::kernel::pin::Role;
 use crate::kernel::receipt::Decision;
 use crate::kernel::seal::Kind;
-use crate::kernel::state::ClockRecord;
+use crate::kernel::state::{ClockRecord, Peer};
 use crate::kernel::wallet::WalletRecord;
 
 impl Engine {
-    /// Initialises the token, once. An existing token is never replaced. If officers declared its SO PIN lost, this sets the next one:
-    /// `label` must be the token's own, and nothing else changes.
+    /// Initialises the token in a process that has loaded the engine itself: see [`Engine::initialise_for`].
     pub fn initialise(&self, so_pin: &[u8], label: &str) -> Result<(), EngineError> {
-        // The caller has not shown any right yet, so a refusal must cost nothing: no stretched PIN and no
-        // call of the backing token.
-        if self.is_initialised() && !self.has_lost_so_pin(label)? {
+        self.initialise_for(None, so_pin, label)
+    }
+
+    /// Initialises the token, once, for `peer`. An existing token is never replaced. If officers declared its SO PIN lost, the secret on
+    /// which they agreed becomes the next one: `label` must be the token's own, and nothing else changes.
+    pub fn initialise_for(&self, peer: Peer<'_>, so_pin: &[u8], label: &str) -> Result<(), EngineError> {
+        if self.is_initialised() {
+            // The caller has not shown any right yet, so a refusal must cost nothing: no stretched PIN and no
+            // call of the backing token.
+            if self.has_lost_so_pin(label)? {
+                return self.inherit_so_pin(peer, so_pin);
+            }
             let _refused = self.attempt(Deed::Initialised.tag());
             return Err(EngineError::AlreadyInitialised);
         }
@@ -125,7 +133,9 @@ impl Engine {
     fn put_in_force(&self, done: &Done) -> Result<Option<PinEra>, EngineError> {
         match done {
             // A token that was initialised before has another SO PIN now.
-            Done::Initialised | Done::SoPinLost => return Ok(Some(self.begin_pin_era(Role::So))),
+            Done::Initialised | Done::SoPinLost | Done::SoPinInherited => {
+                return Ok(Some(self.begin_pin_era(Role::So)));
+            }
             Done::Enrolled(_) | Done::UserUnlocked | Done::UserPinUnlocked => {}
             Done::OfficersSet => self.adopt_council()?,
             Done::UserRemoved(name) => self.forget_freeze_of_user(name),

@@ -60,6 +60,24 @@ impl Engine {
         Ok(new.login(era))
     }
 
+    /// Sets the PIN of the security officer after officers declared it lost, for `peer`, who has the secret on which they agreed. A try
+    /// at the secret is charged like one at the PIN.
+    pub(super) fn inherit_so_pin(&self, peer: Peer<'_>, secret: &[u8]) -> Result<(), EngineError> {
+        let attempt = self.attempt(Deed::PinSet(Role::So).tag());
+        let turn = self.turn_at_pins(Role::So);
+        let (now, clocks) = (self.login_time(Role::So)?, self.clocks());
+        let charged = self.commit_anew(|| {
+            state::charge_pin(&self.token_record()?, Role::So, peer, clocks, now).map_err(closed_pin)
+        })?;
+        let serial = self.token_record()?.into_value().serial;
+        let found = state::verify_heir(charged, &serial, secret).ok_or(EngineError::Pin)?;
+        // Stretched only for the heir.
+        let new = self.new_pin(&turn, secret)?;
+        let _done = self.administer(Approved::inheritance_of_so_pin(found, new))?;
+        attempt.done();
+        Ok(())
+    }
+
     /// Charges a try, then compares. Charging and clearing share one turn, so that right PINs at the same
     /// time do not look like a row of wrong ones.
     fn match_pin(

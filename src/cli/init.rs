@@ -14,13 +14,16 @@ use crate::names;
 use crate::officers;
 use crate::officers::council::CouncilOptions;
 use crate::output::Report;
-use crate::secret::{Ask, Origin, SO_PIN, Secret, USER_PIN};
+use crate::secret::{Ask, HEIR, Origin, SO_PIN, Secret, USER_PIN};
 
-/// Initialise the token: its label, the SO PIN and the user PIN.
+/// Initialise the token: its label, the SO PIN and the user PIN. Also set the SO PIN after it was lost.
 ///
 /// The SO administers users and wallets and never signs. The user role is the backend's: it signs, with a code from one of the
 /// wallet's users. A token is initialised once, and never wiped. If the command was interrupted after it set the SO PIN, run it
 /// again to set the user PIN. With --officer, officers decide from the beginning what lets coins move more easily.
+///
+/// Once officers have declared the SO PIN lost, the command asks for the secret on which they agreed, which becomes the SO PIN, and changes
+/// nothing else.
 #[derive(Args)]
 pub(crate) struct Init {
     /// The token's label, 1 to 32 bytes
@@ -41,6 +44,9 @@ impl Init {
         let council = self.council.council()?;
         let module = Module::open(global)?;
         let token = module.token()?;
+        if token.so_pin_to_be_changed() {
+            return self.inherit(&module, token.label(), council.is_some());
+        }
         let so_pin = match (token.token_initialized(), token.user_pin_initialized()) {
             (true, true) => return Err(already_initialised(token.label())),
             (true, false) => SO_PIN.obtain(self.so_pin_file.as_deref(), Ask::OnStdin)?,
@@ -75,6 +81,34 @@ impl Init {
             }),
         )
         .note("next: countersign user add NAME"))
+    }
+}
+
+impl Init {
+    /// Sets the SO PIN after officers declared it lost.
+    fn inherit(&self, module: &Module, label: &str, with_officers: bool) -> Result<Report, CommandError> {
+        if self.label != label {
+            return Err(CommandError::new(
+                format!("the token is {}, and its SO PIN was declared lost", names::printable(label)),
+                "give its own label with --label to set the next SO PIN",
+            ));
+        }
+        if with_officers {
+            return Err(CommandError::new(
+                "the token has officers already, who declared the SO PIN lost",
+                "leave the options of the officers out",
+            ));
+        }
+        let secret = HEIR.obtain(self.so_pin_file.as_deref(), Ask::OnStdin)?;
+        module.inherit_so_pin(&secret, label)?;
+        Ok(Report::new(
+            format!(
+                "The SO PIN of token {} is set: it is the secret on which the officers agreed.\n",
+                names::printable(label)
+            ),
+            json!({ "token": { "label": label, "serial": module.token()?.serial_number() }, "so_pin_set": true }),
+        )
+        .note("next: keep it like any SO PIN, or change it with C_SetPIN"))
     }
 }
 

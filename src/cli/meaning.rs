@@ -12,6 +12,8 @@ pub(crate) enum Act<'a> {
     Open,
     /// `C_InitToken`.
     InitToken,
+    /// `C_InitToken` at a token whose SO PIN was declared lost.
+    InheritSoPin,
     /// `C_InitPIN`.
     InitUserPin,
     /// Unlocking the user PIN, or declaring it lost.
@@ -72,6 +74,7 @@ const ALL_USERS: &str = "If the log says that codes of all users were wrong, som
 pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&str>) -> (String, String) {
     let special = match act {
         Act::Open => of_opening(rv),
+        Act::InheritSoPin => of_inheriting(rv),
         Act::InitToken | Act::InitUserPin | Act::LoginSo | Act::LoginUser => of_pins(act, rv),
         Act::ConfirmUser(name) => of_a_code(rv, name),
         Act::Sign(wallet) => of_signing(rv, wallet),
@@ -173,6 +176,25 @@ fn of_pins(act: Act<'_>, rv: &RvError) -> Words {
         RvError::TokenWriteProtected if matches!(act, Act::InitToken) => words(
             "the token is already initialised, and Countersign never wipes a token",
             "use this token; for a new one, configure an empty store and a fresh backing token",
+        ),
+        _ => None,
+    }
+}
+
+/// Officers declared the SO PIN lost, and somebody wants to set the next one.
+fn of_inheriting(rv: &RvError) -> Words {
+    match rv {
+        RvError::PinIncorrect => words(
+            "this is not the secret on which the officers agreed; nothing was changed",
+            "give the file that \"countersign act draft so-pin-lost\" wrote for the act that was carried out. If it is lost, have officers sign another such act",
+        ),
+        RvError::PinLocked => words(
+            "the secret was not checked: there were too many wrong tries from here",
+            "wait (30 seconds at first, up to an hour), then try again",
+        ),
+        RvError::TokenWriteProtected => words(
+            "the SO PIN was set meanwhile; nothing was changed",
+            "find out who did it: \"countersign audit export\" shows it",
         ),
         _ => None,
     }
@@ -299,7 +321,7 @@ fn of_a_draft(rv: &RvError, what: &str) -> Words {
     match rv {
         RvError::AttributeValueInvalid => words(
             format!("there is nothing that {what:?} could be done to"),
-            "say \"freeze all\", \"freeze wallet LABEL\", \"freeze key LABEL\", \"freeze user NAME\" or \"so-pin-lost\"",
+            "say \"freeze all\", \"freeze wallet LABEL\", \"freeze key LABEL\", \"freeze user NAME\" or \"so-pin-lost\" with --secret-file",
         ),
         _ => None,
     }

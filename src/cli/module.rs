@@ -64,6 +64,11 @@ impl Module {
         self.pkcs11.init_token(self.slot, &auth_pin(so_pin), label).during(Act::InitToken)
     }
 
+    /// Sets the SO PIN of a token whose SO PIN was declared lost, by the secret on which officers agreed, which becomes that PIN.
+    pub(crate) fn inherit_so_pin(&self, secret: &Secret, label: &str) -> Result<(), CommandError> {
+        self.pkcs11.init_token(self.slot, &auth_pin(secret), label).during(Act::InheritSoPin)
+    }
+
     /// A session in which nobody is logged in.
     pub(crate) fn open_session(&self) -> Result<Session, CommandError> {
         self.check_initialised()?;

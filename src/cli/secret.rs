@@ -26,6 +26,9 @@ pub(crate) struct Origin {
 
 pub(crate) const SO_PIN: Origin =
     Origin { name: "SO PIN", option: "--so-pin-file", variable: "COUNTERSIGN_SO_PIN" };
+/// The secret on which officers agreed, which becomes the SO PIN.
+pub(crate) const HEIR: Origin =
+    Origin { name: "secret of the next SO PIN", option: "--so-pin-file", variable: "COUNTERSIGN_SO_PIN" };
 pub(crate) const USER_PIN: Origin =
     Origin { name: "user PIN", option: "--user-pin-file", variable: "COUNTERSIGN_USER_PIN" };
 pub(crate) const CODE: Origin =

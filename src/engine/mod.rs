@@ -147,6 +147,7 @@ impl Engine {
             label: token.label,
             serial: token.serial,
             so: token.so.standing(peer, self.clocks()),
+            so_is_lost: token.so.is_lost(),
             user: token.user.map(|pin| pin.standing(peer, now)),
         }))
     }
@@ -329,6 +330,8 @@ pub struct TokenView {
     pub serial: [u8; 8],
     /// The security officer's PIN.
     pub so: PinStanding,
+    /// Whether officers declared that PIN lost, so that its heir has to set the next one.
+    pub so_is_lost: bool,
     /// The backends' PIN, once set.
     pub user: Option<PinStanding>,
 }

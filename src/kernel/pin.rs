@@ -20,10 +20,30 @@ const PASSES: u32 = 2;
 /// The name of a PIN. The next one that is set has another name, which reveals nothing about the PIN.
 pub type PinName = [u8; 8];
 
-/// The tag of a PIN that nobody knows: no tag of a PIN can be expected to be zero, and one that were would not match.
-const NOBODYS: [u8; 32] = [0; 32];
+/// The salt of a PIN that nobody knows: no salt of a PIN can be expected to be zero, and a PIN with this one would not match.
+const NOBODYS: [u8; 16] = [0; 16];
 
 const LABEL_NAME: &[u8] = b"countersign/pin-name/v1\0";
+const LABEL_HEIR: &[u8] = b"countersign/so-pin-heir/v1\0";
+
+/// Bytes of the shortest secret that can become the security officer's PIN after a loss. Its digest is public, so it must be too long to
+/// be guessed: 32 characters of base 32 have 160 bits.
+pub const MIN_HEIR_LEN: usize = 32;
+
+/// Who may set the security officer's PIN after it was declared lost: whoever has the secret of this digest. It is SHA-256 of a label, the
+/// token's serial number and the secret. It is not stretched, because the secret is random and long, and nothing has to be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heir(pub [u8; 32]);
+
+impl Heir {
+    /// The holder of this secret, at the token with this serial number; none if the secret is too short or too long.
+    pub fn of(serial: &[u8; 8], secret: &[u8]) -> Option<Heir> {
+        (MIN_HEIR_LEN..=MAX_LEN).contains(&secret.len()).then(|| {
+            let hash = Sha256::new_with_prefix(LABEL_HEIR).chain_update(serial).chain_update(secret);
+            Heir(hash.finalize().into())
+        })
+    }
+}
 
 /// The role of a PIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,19 +67,27 @@ impl PinRecord {
         has_a_length(pin).then(|| PinRecord { salt, tag: *stretch(pin, &salt) })
     }
 
-    /// The record of a PIN that nobody knows. The salt only names it.
-    pub(crate) fn of_nobody(salt: [u8; 16]) -> PinRecord {
-        PinRecord { salt, tag: NOBODYS }
+    /// The record of a PIN that nobody knows. In the place of the tag it keeps who may set the next one.
+    pub(crate) fn of_nobody(heir: Heir) -> PinRecord {
+        PinRecord { salt: NOBODYS, tag: heir.0 }
     }
 
     /// Whether it is the record of a PIN that nobody knows.
     pub(crate) fn is_of_nobody(&self) -> bool {
-        self.tag == NOBODYS
+        self.salt == NOBODYS
     }
 
-    /// Its name: SHA-256 of the salt, which is random and serves one PIN, cut to 64 bits.
+    /// Whether it is the record of a PIN that nobody knows, and this secret may set the next one.
+    pub(crate) fn is_inherited_by(&self, serial: &[u8; 8], secret: &[u8]) -> bool {
+        self.is_of_nobody()
+            && Heir::of(serial, secret).is_some_and(|heir| bool::from(heir.0.ct_eq(&self.tag)))
+    }
+
+    /// Its name: SHA-256 of the salt, which is random and serves one PIN, cut to 64 bits. A PIN that nobody knows has no salt, and is
+    /// named by what is public about it.
     pub(crate) fn name(&self) -> PinName {
-        let hash = Sha256::new_with_prefix(LABEL_NAME).chain_update(self.salt).finalize();
+        let hash = Sha256::new_with_prefix(LABEL_NAME).chain_update(self.salt);
+        let hash = if self.is_of_nobody() { hash.chain_update(self.tag) } else { hash }.finalize();
         core::array::from_fn(|index| hash[index])
     }
 
@@ -120,6 +148,24 @@ mod tests {
         // too.
         let record = PinRecord::new(b"password", *b"somesaltsomesalt").expect("long enough");
         assert_eq!(hex::encode(record.tag), include_str!("../../tests/vectors/argon2id-pin.hex").trim());
+    }
+
+    #[test]
+    fn a_lost_pin_matches_nothing_and_only_its_secret_sets_the_next_one() {
+        let (serial, secret) = ([3; 8], b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
+        let heir = Heir::of(&serial, secret).expect("long enough");
+        assert_eq!(hex::encode(heir.0), include_str!("../../tests/vectors/so-pin-heir.hex").trim());
+        let lost = PinRecord::of_nobody(heir);
+        assert!(lost.is_of_nobody() && lost.is_inherited_by(&serial, secret));
+        assert!(!lost.matches(secret) && !lost.matches(&heir.0) && !lost.matches(b""));
+        assert!(!lost.is_inherited_by(&[4; 8], secret), "of another token");
+        assert!(!lost.is_inherited_by(&serial, &secret[1..]));
+        assert!(!lost.is_inherited_by(&serial, &heir.0), "the digest is no secret");
+        let other = PinRecord::of_nobody(Heir::of(&serial, &[b'x'; 32]).expect("long enough"));
+        assert_ne!(lost.name(), other.name());
+        let pin = PinRecord::new(secret, [1; 16]).expect("a PIN");
+        assert!(!pin.is_of_nobody() && !pin.is_inherited_by(&serial, secret));
+        assert!(Heir::of(&serial, &secret[1..]).is_none() && Heir::of(&serial, &[b'x'; 256]).is_none());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::admin::{Act, Target, UserId};
 use crate::engine::{Engine, EngineError};
 use crate::kernel::act::class::Class as ActClass;
 use crate::kernel::motion::{ActText, Nonce};
+use crate::kernel::pin::Heir;
 
 /// Whether a template of `C_CreateObject` is for an act.
 pub(super) fn is_of_an_act(template: &[&TemplateEntry]) -> bool {
@@ -161,8 +162,9 @@ impl Application {
     /// The acts that an officer may want without an administrator's having been refused them.
     fn act_to_draft(&self, what: &str) -> Result<Act, Refusal> {
         let invalid = || Rv(CKR_ATTRIBUTE_VALUE_INVALID);
-        if what == "so-pin-lost" {
-            return Ok(Act::LoseSoPin);
+        if let Some(heir) = what.strip_prefix("so-pin-lost ") {
+            let digest = data_encoding::HEXLOWER.decode(heir.as_bytes()).map_err(|_| invalid())?;
+            return Ok(Act::LoseSoPin(Heir(digest.try_into().map_err(|_| invalid())?)));
         }
         let (kind, name) = what
             .strip_prefix("freeze ")

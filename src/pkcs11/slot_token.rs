@@ -66,6 +66,9 @@ impl Application {
         let (mut label, mut serial) = (String::new(), String::new());
         if let Some(token) = token {
             flags |= CKF_TOKEN_INITIALIZED;
+            if token.so_is_lost {
+                flags |= CKF_SO_PIN_TO_BE_CHANGED;
+            }
             flags |= pin_flags(token.so, [CKF_SO_PIN_COUNT_LOW, CKF_SO_PIN_FINAL_TRY, CKF_SO_PIN_LOCKED]);
             if let Some(user) = token.user {
                 flags |= CKF_USER_PIN_INITIALIZED;
@@ -87,7 +90,8 @@ impl Application {
         })
     }
 
-    /// `C_InitToken`: works once. An initialised token is never wiped: `CKR_TOKEN_WRITE_PROTECTED`.
+    /// `C_InitToken`: works once. An initialised token is never wiped: `CKR_TOKEN_WRITE_PROTECTED`. Where officers declared the SO PIN
+    /// lost, the secret on which they agreed becomes the next one.
     pub(super) fn init_token(&self, slot: CK_SLOT_ID, pin: &[u8], label: &[u8; 32]) -> Answer {
         check_slot(slot)?;
         self.check_administrator()?;
@@ -95,7 +99,7 @@ impl Application {
             return Err(Rv(CKR_SESSION_EXISTS));
         }
         let label = core::str::from_utf8(label).map_err(|_| Rv(CKR_ARGUMENTS_BAD))?.trim_end();
-        Ok(self.engine.initialise(pin, label)?)
+        Ok(self.engine.initialise_for(self.peer(), pin, label)?)
     }
 
     /// `C_InitPIN`: the security officer sets the backends' PIN: once, and later only if it is locked or was

@@ -242,7 +242,7 @@ impl Unanchored<'_> {
         Deciders::find(&found, given, pinned)
     }
 
-    /// Whether this is the security officer's PIN at the time when the store was copied.
+    /// Whether this is the security officer's PIN at the time when the store was copied, or the secret that may set it if it was lost then.
     pub fn is_officer(&self, pin: &[u8]) -> bool {
         Administrator::by_pin(&self.token, pin).is_some()
     }
@@ -285,7 +285,9 @@ impl Unanchored<'_> {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// Not the security officer.
-    #[error("this is not the SO PIN from when this store was copied, or the copy has the PIN locked")]
+    #[error(
+        "this is not the SO PIN from when this store was copied, nor the secret that sets it if it was declared lost before"
+    )]
     Pin,
     /// The clock is behind the store, far ahead of it, or differs from the officer's time.
     #[error(transparent)]

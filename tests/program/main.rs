@@ -4,6 +4,7 @@ mod act;
 mod acts;
 mod command_line;
 mod documents;
+mod heir;
 mod linked;
 mod officers;
 mod package;

@@ -3,6 +3,7 @@
 //! The others talk to the module. `show`, `sign` and `veto --sign-only` need no module, no token and no network: an officer runs them on a machine of their own, with
 //! nothing but the file of the act. Everything that they show comes from that file, which is what the signature covers.
 
+mod draft;
 mod file;
 mod proposed;
 mod show;
@@ -21,7 +22,7 @@ use crate::output::Report;
 /// Read, sign and veto the acts that an administrator cannot do alone.
 #[derive(Subcommand)]
 pub(crate) enum Act {
-    Draft(submit::Draft),
+    Draft(draft::Draft),
     Show(show::Show),
     Sign(sign::Sign),
     Propose(submit::Propose),

@@ -1,4 +1,4 @@
-//! `countersign act submit`, `act propose`, `act list`, `act withdraw` and `act draft`: acts at the boundary.
+//! `countersign act submit`, `act propose`, `act list` and `act withdraw`: acts at the boundary.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use cryptoki::session::Session;
 use serde_json::json;
 
 use super::file::{ActFile, signatures_beside};
-use super::proposed::{Proposed, class, explained, write_draft};
+use super::proposed::{Proposed, class, explained};
 use crate::Global;
 use crate::attributes::{text, truth};
 use crate::error::{CommandError, During};
@@ -51,16 +51,6 @@ pub(crate) struct Withdraw {
     file: PathBuf,
     #[command(flatten)]
     pin: SoPin,
-}
-
-/// Have the boundary put an act into words that an officer wants without an administrator.
-///
-/// WHAT is "freeze all", "freeze wallet LABEL", "freeze key LABEL", "freeze user NAME" or "so-pin-lost". One officer's signature is
-/// enough for a freeze. The command needs no PIN, and changes nothing: it writes NONCE.act, to sign and to submit.
-#[derive(Args)]
-pub(crate) struct Draft {
-    /// What it is to do
-    what: String,
 }
 
 impl Submit {
@@ -136,29 +126,6 @@ impl Withdraw {
             .during(Act::Officers)
             .map_err(|error| explained(&session, error))?;
         Ok(Report::new("The act is withdrawn.\n", json!({ "act": act.to_json(), "withdrawn": true })))
-    }
-}
-
-impl Draft {
-    pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
-        let module = Module::open(global)?;
-        let session = module.public_session()?;
-        let template = [class(), Attribute::Token(false), text(v::CKA_COUNTERSIGN_ACT_DO, &self.what)];
-        session
-            .create_object(&template)
-            .during(Act::Draft(&self.what))
-            .map_err(|error| explained(&session, error))?;
-        let path = write_draft(&session)?;
-        let file = ActFile::read(&path)?;
-        let note = format!(
-            "next: countersign act sign {0} --secret-key FILE, then countersign act submit {0}",
-            path.display()
-        );
-        Ok(Report::new(
-            format!("The act is {}.\n\n{}", path.display(), file.shown()),
-            json!({ "act": file.to_json() }),
-        )
-        .note(note))
     }
 }
 

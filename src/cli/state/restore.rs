@@ -36,7 +36,8 @@ const WORD: &str = "restore";
 /// Accept a store that was restored from a backup, or that no longer fits its backing token.
 ///
 /// The module stays closed over such a store (CKR_COUNTERSIGN_STATE), because it lacks what was spent since the copy. This command shows
-/// what it found, asks for the SO PIN as it was when the store was copied, and for the word "restore". Run it inside the boundary, with
+/// what it found, asks for the SO PIN as it was when the store was copied (or, if officers had declared it lost by then, for the secret of
+/// that act), and for the word "restore". Run it inside the boundary, with
 /// the module's configuration, while nothing else uses the store. First look for the newest store: everything later is lost.
 #[derive(Args)]
 pub(crate) struct Restore {
@@ -265,9 +266,10 @@ fn confirm() -> Result<(), CommandError> {
 fn refused(error: RestoreError) -> CommandError {
     let what = format!("{error}; nothing was changed");
     match error {
-        RestoreError::Pin => {
-            CommandError::new(what, "give the SO PIN that was set when this store was copied")
-        }
+        RestoreError::Pin => CommandError::new(
+            what,
+            "give the SO PIN that was set when this store was copied; if officers had declared it lost, give the secret of that act",
+        ),
         RestoreError::Clock(SaidError::NotSaid(_)) => CommandError::new(
             what,
             "look at another clock. If the machine's is right, confirm it: --time 2026-11-21T12:00:00Z. If not, set it right first: accepted as it is, it keeps the module closed until the time has caught up",

@@ -13,7 +13,7 @@ use crate::pin::{PinName, PinRecord, Role};
 use crate::proposal::{Decided, Proposal};
 use crate::receipt::Receipt;
 use crate::record::Versioned;
-use crate::state::{Peer, PinKnown, PinMatched, TokenRecord, is_so_pin};
+use crate::state::{HeirFound, Peer, PinKnown, PinMatched, TokenRecord, is_so_pin};
 
 /// Distinguishes the PINs of a role: a new era begins when the PIN is set again or declared lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub struct Administrator {
 }
 
 impl Administrator {
-    /// The administrator of a store that is not open, by the PIN in the store.
+    /// The administrator of a store that is not open, by the PIN in the store, or by the secret that may set a lost one.
     pub fn by_pin(token: &TokenRecord, pin: &[u8]) -> Option<Administrator> {
         is_so_pin(token, pin).then(|| Administrator { peer: None, pin: token.so.name() })
     }
@@ -98,7 +98,7 @@ pub struct Approved<A> {
 enum By {
     /// An administrator.
     Administrator { peer: Option<String>, pin: PinName },
-    /// Somebody who knows the PIN that the act changes.
+    /// Somebody who knows the PIN that the act changes, or who has the secret that sets a lost one.
     PinOwner,
     /// Nobody, because there is no token yet and so no administrator.
     Nobody,
@@ -110,6 +110,11 @@ impl Approved<Act> {
     /// The change of a PIN, approved by somebody who knows the old one.
     pub fn change_of_pin(old: PinMatched, new: PinRecord) -> Approved<Act> {
         Approved { act: Act::ChangePin { old, new }, by: By::PinOwner }
+    }
+
+    /// The next PIN of the security officer after a loss, by somebody who has the secret on which officers agreed.
+    pub fn inheritance_of_so_pin(found: HeirFound, new: PinRecord) -> Approved<Act> {
+        Approved { act: Act::InheritSoPin { found, new }, by: By::PinOwner }
     }
 
     /// What officers decided by this proposal. The act is done in the commit that records that it was, once, while the officers are

@@ -81,7 +81,8 @@ pub fn decide<P: Present>(
         Planned::Freeze(target) => freezes::freeze(target, approved.freezer(), moment, present)?,
         Planned::Thaw(target) => freezes::thaw(target, moment, present)?,
         Planned::SetOfficers(new) => council::set(new, moment, present)?,
-        Planned::LoseSoPin(salt) => token::lose_so_pin(*salt, moment, present)?,
+        Planned::LoseSoPin(heir) => token::lose_so_pin(*heir, moment, present)?,
+        Planned::InheritSoPin { found, new } => token::inherit_so_pin(found, new, moment, present)?,
         Planned::TakeClockWithin(window) => clock::take_within(*window, moment, present)?,
     };
     let batch = match approved.ruling() {
@@ -97,6 +98,8 @@ pub fn decide<P: Present>(
 pub enum Done {
     /// The token was initialised.
     Initialised,
+    /// The security officer's PIN was set after it was lost.
+    SoPinInherited,
     /// The security officer set the backends' PIN, or declared it lost.
     UserPinReplaced,
     /// The owner of a PIN changed it.
@@ -158,6 +161,7 @@ impl Receipt<Approved<Plan>> {
             Planned::Thaw(target) => Done::Thawed(target),
             Planned::SetOfficers(_) => Done::OfficersSet,
             Planned::LoseSoPin(_) => Done::SoPinLost,
+            Planned::InheritSoPin { .. } => Done::SoPinInherited,
         }
     }
 }

@@ -44,13 +44,10 @@ pub fn draft<P: Present>(act: &Act, present: &P, secp: &Secp256k1<All>) -> Resul
             let old = present.council()?.map(|council| Box::new(council.value));
             Motion::OfficersSet { old, new: new.clone() }
         }
-        Act::LoseSoPin => {
+        Act::LoseSoPin(heir) => {
             let token = present.token()?.value;
-            if token.so.is_lost() {
-                return Err(Refused::StandsAlready.into());
-            }
             let (label, serial, pin) = (token.label, token.serial, token.so.name());
-            Motion::SoPinLost { label, serial, pin }
+            Motion::SoPinLost { label, serial, pin, heir: *heir }
         }
         Act::Freeze(target) => match frozen(target, present)? {
             (what, None) => Motion::Freeze { what },
@@ -63,6 +60,7 @@ pub fn draft<P: Present>(act: &Act, present: &P, secp: &Secp256k1<All>) -> Resul
         Act::Initialise(_)
         | Act::SetUserPin(_)
         | Act::ChangePin { .. }
+        | Act::InheritSoPin { .. }
         | Act::LoseUserPin
         | Act::UnlockUserPin
         | Act::Enrol(_)

@@ -81,8 +81,8 @@ use crate::key::{KeyChange, KeyTerms};
 use crate::network::Network;
 use crate::officer::Council;
 use crate::otp::{OtpHash, OtpKeyId};
-use crate::pin::{PinRecord, Role};
-use crate::state::PinMatched;
+use crate::pin::{Heir, PinRecord, Role};
+use crate::state::{HeirFound, PinMatched};
 use crate::wallet::Reach;
 
 pub use crate::name::{KeyId, MAX_LABEL_LEN, MAX_POLICY_LEN, MAX_SIGNERS, MAX_TOKEN_LABEL_LEN, UserId};
@@ -134,8 +134,15 @@ pub enum Act {
     Thaw(Target),
     /// Set the officers of the store: the first ones, or others.
     SetOfficers(Box<Council>),
-    /// Declare the security officer's PIN lost: from here on nobody can log in with it, and another one may be set.
-    LoseSoPin,
+    /// Declare the security officer's PIN lost: from here on nobody can log in with it, and the heir may set another one.
+    LoseSoPin(Heir),
+    /// Set the security officer's PIN after it was lost. Making this value takes the evidence that the secret was right.
+    InheritSoPin {
+        /// The secret, found right.
+        found: HeirFound,
+        /// The new PIN.
+        new: PinRecord,
+    },
     /// Accept the wall clock if it says a time of this window, Unix seconds. Only officers can leave it so much room.
     TakeClockWithin(Window),
 }
@@ -169,7 +176,8 @@ impl Act {
             Act::Freeze(target) => Deed::Frozen(target.what()),
             Act::Thaw(target) => Deed::Thawed(target.what()),
             Act::SetOfficers(_) => Deed::OfficersSet,
-            Act::LoseSoPin => Deed::SoPinLost,
+            Act::LoseSoPin(_) => Deed::SoPinLost,
+            Act::InheritSoPin { .. } => Deed::PinSet(Role::So),
         }
     }
 
@@ -179,6 +187,7 @@ impl Act {
             Act::Initialise(_) | Act::TakeClock(_) | Act::TakeClockWithin(_) => Timing::Clock,
             // The security officer can log in under any clock, and change the PIN under any.
             Act::ChangePin { old, .. } if old.role() == Role::So => Timing::OrNewest,
+            Act::InheritSoPin { .. } => Timing::OrNewest,
             // No clock stands in the way of an emergency.
             Act::Freeze(_) => Timing::OrNewest,
             _ => Timing::Believed,
@@ -200,10 +209,11 @@ impl Act {
             | Act::Freeze(_)
             | Act::Thaw(_)
             | Act::SetOfficers(_)
-            | Act::LoseSoPin
+            | Act::LoseSoPin(_)
             | Act::TakeClockWithin(_) => true,
             Act::SetUserPin(_)
             | Act::ChangePin { .. }
+            | Act::InheritSoPin { .. }
             | Act::LoseUserPin
             | Act::UnlockUserPin
             | Act::UnlockUser(_) => false,

@@ -105,7 +105,7 @@ fn act_of(proposal: &Proposal) -> Result<Act, Refused> {
             Act::TakeClockWithin(Window { from: *from, until: proposal.act().expires })
         }
         Motion::OfficersSet { new, .. } => Act::SetOfficers(new.clone()),
-        Motion::SoPinLost { .. } => Act::LoseSoPin,
+        Motion::SoPinLost { heir, .. } => Act::LoseSoPin(*heir),
         Motion::Thaw { what, .. } => Act::Thaw(target(what)),
         Motion::Freeze { what } => Act::Freeze(target(what)),
         // Of a store that does not open: nobody can do it here.
@@ -156,10 +156,10 @@ fn as_of_now<P: Present>(
             let old = present.council()?.map(|council| Box::new(council.value));
             Some(Motion::OfficersSet { old, new: new.clone() })
         }
-        Motion::SoPinLost { .. } => {
+        Motion::SoPinLost { heir, .. } => {
             let token = present.token()?.value;
             let (label, serial, pin) = (token.label, token.serial, token.so.name());
-            (!token.so.is_lost()).then_some(Motion::SoPinLost { label, serial, pin })
+            Some(Motion::SoPinLost { label, serial, pin, heir: *heir })
         }
         Motion::Thaw { what, .. } => match frozen(what, present)? {
             Some((what, Some(since))) => Some(Motion::Thaw { what, since }),

@@ -11,9 +11,9 @@ use crate::digest_key::{DigestKey, DigestKeyRecord};
 use crate::key::KeyChange;
 use crate::officer::Council;
 use crate::otp::SECRET_LEN;
-use crate::pin::PinRecord;
+use crate::pin::{Heir, PinRecord};
 use crate::receipt::Decision;
-use crate::state::{PinMatched, TokenRecord, UserRecord};
+use crate::state::{HeirFound, PinMatched, TokenRecord, UserRecord};
 use crate::wallet::{SEED_LEN, Wallet, WalletRecord};
 
 /// An act with its secrets made, and with everything checked that does not depend on the records.
@@ -36,7 +36,8 @@ pub(super) enum Planned {
     Freeze(Target),
     Thaw(Target),
     SetOfficers(Box<Council>),
-    LoseSoPin([u8; token::SALT_LEN]),
+    LoseSoPin(Heir),
+    InheritSoPin { found: HeirFound, new: PinRecord },
     TakeClockWithin(Window),
 }
 
@@ -69,11 +70,13 @@ impl Act {
     pub fn randomness(&self) -> &'static [usize] {
         match self {
             Act::Initialise(_) => &[token::SERIAL_LEN, token::SALT_LEN],
-            Act::SetUserPin(_) | Act::LoseSoPin => &[token::SALT_LEN],
+            Act::SetUserPin(_) => &[token::SALT_LEN],
             Act::Enrol(_) => &[SECRET_LEN],
             Act::MakeWallet(_) => &[size_of::<KeyId>(), SEED_LEN],
             Act::MakeDigestKey(_) => &[size_of::<KeyId>(), digest_keys::SECRET_LEN],
             Act::ChangePin { .. }
+            | Act::LoseSoPin(_)
+            | Act::InheritSoPin { .. }
             | Act::LoseUserPin
             | Act::UnlockUserPin
             | Act::RemoveUser(_)
@@ -129,7 +132,8 @@ pub fn check(
             Act::Freeze(target) => Planned::Freeze(target),
             Act::Thaw(target) => Planned::Thaw(target),
             Act::SetOfficers(council) => Planned::SetOfficers(council),
-            Act::LoseSoPin => Planned::LoseSoPin(*fresh.take()?),
+            Act::LoseSoPin(heir) => Planned::LoseSoPin(heir),
+            Act::InheritSoPin { found, new } => Planned::InheritSoPin { found, new },
             Act::TakeClockWithin(window) => Planned::TakeClockWithin(window),
         }))
     })

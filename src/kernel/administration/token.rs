@@ -2,9 +2,9 @@
 
 use super::{Fresh, Moment, NewToken, Present, Refused};
 use crate::name::check_token_label;
-use crate::pin::PinRecord;
+use crate::pin::{Heir, PinRecord};
 use crate::receipt::Batch;
-use crate::state::{self, OfficerPin, Peer, PinMatched, TokenRecord};
+use crate::state::{self, HeirFound, OfficerPin, Peer, PinMatched, TokenRecord};
 
 /// Bytes of the token's serial number.
 pub(super) const SERIAL_LEN: usize = 8;
@@ -26,8 +26,7 @@ pub(super) fn new_pin(pin: &[u8], fresh: &mut Fresh) -> Result<PinRecord, Refuse
     PinRecord::new(pin, *fresh.take::<SALT_LEN>()?).ok_or(Refused::PinLength)
 }
 
-/// Works once. An existing token is never replaced: if its SO PIN was declared lost, whoever names its label sets another one, and
-/// changes nothing else.
+/// Works once. An existing token is never replaced.
 pub(super) fn initialise<P: Present>(
     new: &TokenRecord,
     moment: &Moment,
@@ -36,22 +35,20 @@ pub(super) fn initialise<P: Present>(
     if !present.is_initialised() {
         return Ok(state::initialise(new, moment.clocks));
     }
-    let token = present.token()?;
-    let batch = if token.value.label == new.label {
-        // No clock need be trusted for it, and none becomes so by it.
-        state::set_so_pin(&token, &new.so, moment.newest)
-    } else {
-        None
-    };
-    Ok(batch.ok_or(Refused::AlreadyInitialised)?)
+    Err(Refused::AlreadyInitialised.into())
 }
 
-pub(super) fn lose_so_pin<P: Present>(
-    salt: [u8; SALT_LEN],
+pub(super) fn lose_so_pin<P: Present>(heir: Heir, moment: &Moment, present: &P) -> Result<Batch, P::Error> {
+    Ok(state::lose_so_pin(&present.token()?, heir, moment.now()?).ok_or(Refused::StandsAlready)?)
+}
+
+pub(super) fn inherit_so_pin<P: Present>(
+    found: &HeirFound,
+    new: &PinRecord,
     moment: &Moment,
     present: &P,
 ) -> Result<Batch, P::Error> {
-    Ok(state::lose_so_pin(&present.token()?, salt, moment.now()?).ok_or(Refused::StandsAlready)?)
+    Ok(state::inherit_so_pin(found, &present.token()?, new.clone(), moment.now()?).ok_or(Refused::Pin)?)
 }
 
 pub(super) fn set_user_pin<P: Present>(

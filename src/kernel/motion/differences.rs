@@ -48,7 +48,10 @@ impl Motion {
                 table.row("newest link", anchor.map(|anchor| anchor.to_string()), Some(store.to_string()));
             }
             Motion::OfficersSet { old, new } => table.council(old.as_deref(), new),
-            Motion::SoPinLost { pin, .. } => table.row("so-pin", Some(HEXLOWER.encode(pin)), None),
+            Motion::SoPinLost { pin, heir, .. } => {
+                table.row("so-pin", Some(HEXLOWER.encode(pin)), None);
+                table.row("heir, who sets the next so-pin", None, Some(HEXLOWER.encode(&heir.0)));
+            }
             Motion::Thaw { what, since } => {
                 table.row(&of_freeze(what), Some(format!("since {}", to_iso(*since))), None);
             }

@@ -43,7 +43,7 @@ use self::terms::{Reader, from_hex};
 use crate::audit::Head;
 use crate::name::{KeyId, UserId};
 use crate::officer::Council;
-use crate::pin::PinName;
+use crate::pin::{Heir, PinName};
 use crate::seal::StoreId;
 use crate::utc::{from_iso, to_iso};
 pub use differences::Difference;
@@ -114,7 +114,7 @@ pub enum Motion {
         /// The council to be.
         new: Box<Council>,
     },
-    /// Declare the security officer's PIN lost: nobody can log in with it any more, and another one may be set.
+    /// Declare the security officer's PIN lost: nobody can log in with it any more, and the heir may set another one.
     SoPinLost {
         /// The token's label.
         label: String,
@@ -122,6 +122,8 @@ pub enum Motion {
         serial: [u8; 8],
         /// Names the PIN.
         pin: PinName,
+        /// The digest of the secret with which the next PIN is set.
+        heir: Heir,
     },
     /// End a freeze.
     Thaw {

@@ -10,6 +10,7 @@ use super::terms::{Reader, from_hex, named, user};
 use super::{DigestKeyTerms, Frozen, KeySet, Motion, Raise, Seen, WalletSet, WalletTerms};
 use crate::audit::Head;
 use crate::officer::Council;
+use crate::pin::Heir;
 use crate::utc::{from_iso, to_iso};
 
 const LABEL_WAS: &[u8] = b"countersign/was/v1\0";
@@ -52,7 +53,7 @@ impl Motion {
             Motion::ClockTake { from, .. } => format!("from {}\n", to_iso(*from)),
             Motion::Restore { store, .. } => format!("store {store}\n"),
             Motion::OfficersSet { new, .. } => new.to_string(),
-            Motion::SoPinLost { .. } => "so-pin none\n".into(),
+            Motion::SoPinLost { heir, .. } => format!("so-pin none\nheir {}\n", HEXLOWER.encode(&heir.0)),
             Motion::Thaw { .. } => "frozen no\n".into(),
             Motion::Freeze { .. } => "frozen yes\n".into(),
         }
@@ -114,7 +115,9 @@ impl Motion {
             }
             "so-pin-lost" => {
                 let (label, serial) = named(subject)?;
-                Motion::SoPinLost { label, serial, pin: from_hex(before.value("so-pin")?)? }
+                since.expect("so-pin none")?;
+                let (pin, heir) = (before.value("so-pin")?, Heir(from_hex(since.value("heir")?)?));
+                Motion::SoPinLost { label, serial, pin: from_hex(pin)?, heir }
             }
             "thaw" => {
                 let what = Frozen::read(subject)?;

@@ -76,7 +76,8 @@ pub(crate) fn examples() -> BTreeMap<&'static str, ActText> {
     let label = || "treasury".to_owned();
     let thaw = |what| act(Motion::Thaw { what, since: NOON - 60 });
     let freeze = |what| act(Motion::Freeze { what });
-    let pin = Motion::SoPinLost { label: "hsm".into(), serial: [0x12; 8], pin: [0x34; 8] };
+    let pin =
+        Motion::SoPinLost { label: "hsm".into(), serial: [0x12; 8], pin: [0x34; 8], heir: Heir([0x56; 32]) };
     BTreeMap::from([
         ("wallet-set", act(wallet_set(old.clone(), new, None))),
         ("wallet-reach", act(wallet_set(old.clone(), old, Some(Raise { from: [3, 0], to: [3, 5_000] })))),
@@ -284,7 +285,7 @@ fn an_act_says_nothing_that_cannot_be() {
     assert!(clock(expires) && clock(expires - MAX_CLOCK_WINDOW));
     assert!(!clock(expires + 1) && !clock(expires - MAX_CLOCK_WINDOW - 1));
     let same = Motion::OfficersSet { old: Some(council(2, true)), new: council(2, true) };
-    let label = Motion::SoPinLost { label: "x".repeat(33), serial: [0; 8], pin: [0; 8] };
+    let label = Motion::SoPinLost { label: "x".repeat(33), serial: [0; 8], pin: [0; 8], heir: Heir([0; 32]) };
     let name = Motion::Thaw { what: Frozen::User(user_of("a:b", 1)), since: 0 };
     let freeze = Motion::Freeze { what: Frozen::Wallet(String::new(), [0; 16]) };
     let here = Seen { head: Head([1; 32]), link: 1 };
@@ -334,7 +335,8 @@ fn what_an_act_changes_is_told_thing_by_thing() {
     let first = rows("officers-first");
     assert_eq!(first.len(), 7, "{first:?}");
     assert!(first[0] == "threshold: - > 2" && first[4].starts_with("officer: - > E7620F1842B4E81F (RWQ"));
-    assert_eq!(rows("so-pin-lost"), ["so-pin: 3434343434343434 > -"]);
+    let heir = format!("heir, who sets the next so-pin: - > {}", "56".repeat(32));
+    assert_eq!(rows("so-pin-lost"), ["so-pin: 3434343434343434 > -".into(), heir]);
     assert_eq!(rows("thaw-user"), [r#"freeze of user "alice": since 2026-11-30T11:59:00Z > -"#]);
     assert_eq!(rows("freeze-all"), ["freeze of all: - > from now on"]);
     let reworded = |old: &str, new: &str| {

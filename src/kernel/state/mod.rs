@@ -38,11 +38,11 @@ pub use budget::{
 pub use keys::KeyRecord;
 pub(crate) use keys::{add_key, change_key, changes};
 pub use pins::{
-    MAX_PEERS, OfficerPin, PEER_TRIES, PIN_BUDGET, Peer, PinCharged, PinClosed, PinKnown, PinMatched,
-    PinStanding, UserPin, accept_pin, charge_pin, verify_pin,
+    HeirFound, MAX_PEERS, OfficerPin, PEER_TRIES, PIN_BUDGET, Peer, PinCharged, PinClosed, PinKnown,
+    PinMatched, PinStanding, UserPin, accept_pin, charge_pin, verify_heir, verify_pin,
 };
 pub(crate) use pins::{
-    change_pin, is_so_pin, lose_so_pin, lose_user_pin, set_so_pin, set_user_pin, unlock_user_pin,
+    change_pin, inherit_so_pin, is_so_pin, lose_so_pin, lose_user_pin, set_user_pin, unlock_user_pin,
 };
 pub use records::{ClockRecord, Epoch, NobodyRecord, Retired, TokenRecord, UserRecord, WalletState};
 pub use signable::Signable;

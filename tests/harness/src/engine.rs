@@ -1,6 +1,7 @@
 //! The basis of the engine's tests: ports in memory, a wallet, and a PSBT that no rule refuses.
 
 pub mod administration;
+pub mod configured;
 pub mod consensus;
 pub mod fakes;
 pub mod ledgers;

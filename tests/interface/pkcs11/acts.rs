@@ -192,6 +192,7 @@ fn one_officer_freezes_without_a_login_and_an_administrator_cannot_thaw() {
         assert_rv!(stage.raw.close_all(), CKR_OK);
         let (raw, anybody) = (&stage.raw, stage.raw.read_write());
         let drafts = |what: &str| raw.create(anybody, &[class(), text(CKA_COUNTERSIGN_ACT_DO, what)]);
+        let lost = format!("so-pin-lost {}", "ab".repeat(32));
         for wrong in [
             "",
             "freeze",
@@ -200,10 +201,13 @@ fn one_officer_freezes_without_a_login_and_an_administrator_cannot_thaw() {
             "freeze all x",
             "thaw all",
             "freeze user carol",
+            "so-pin-lost",
+            "so-pin-lost 00",
+            &lost.to_uppercase(),
         ] {
             assert_eq!(drafts(wrong), Err(CKR_ATTRIBUTE_VALUE_INVALID), "{wrong:?}");
         }
-        for what in ["freeze user alice", "freeze all", "so-pin-lost", "freeze wallet treasury"] {
+        for what in ["freeze user alice", "freeze all", &lost, "freeze wallet treasury"] {
             let draft = drafts(what).unwrap_or_else(|rv| panic!("{what}: {rv:#x}"));
             assert_eq!(acts(raw, anybody, false), [draft], "one draft a session");
         }

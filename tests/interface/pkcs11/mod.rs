@@ -13,6 +13,7 @@ mod find;
 mod freeze;
 mod functions;
 mod general;
+mod heir;
 mod key_management;
 mod manners;
 mod message_sign;

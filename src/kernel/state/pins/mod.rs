@@ -9,6 +9,8 @@
 //! - The security officer's PIN: no lock, but a wait that doubles up to an hour. It is measured by the clock
 //!   that nobody sets, because the officer must be able to log in under a wrong wall clock.
 
+mod heir;
+
 use serde::{Deserialize, Serialize};
 
 use super::administration::of_token;
@@ -20,6 +22,9 @@ use crate::clock::Believed;
 use crate::pin::{PinName, PinRecord, Role};
 use crate::receipt::{Batch, Decision, Receipt};
 use crate::record::Versioned;
+
+pub use heir::{HeirFound, verify_heir};
+pub(crate) use heir::{inherit_so_pin, lose_so_pin};
 
 /// Wrong tries in a row at the backends' PIN that each peer has.
 pub const PEER_TRIES: u32 = 5;
@@ -441,24 +446,6 @@ pub(crate) fn lose_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Option<
     change_user_pin(token, Deed::PinLost, now, |user| UserPin { closed: Some(Closed::Lost), ..user })
 }
 
-/// Declares the security officer's PIN lost. From here on nobody can log in with it. None if it is lost already.
-pub(crate) fn lose_so_pin(token: &Versioned<TokenRecord>, salt: [u8; 16], now: u64) -> Option<Batch> {
-    (!token.value.so.is_lost()).then(|| {
-        let so = OfficerPin::new(PinRecord::of_nobody(salt));
-        replace_so_pin(token, so, Deed::SoPinLost, now)
-    })
-}
-
-/// Sets the security officer's PIN after it was lost. None if it is not.
-pub(crate) fn set_so_pin(token: &Versioned<TokenRecord>, so: &OfficerPin, now: u64) -> Option<Batch> {
-    token.value.so.is_lost().then(|| replace_so_pin(token, so.clone(), Deed::PinSet(Role::So), now))
-}
-
-fn replace_so_pin(token: &Versioned<TokenRecord>, so: OfficerPin, deed: Deed, now: u64) -> Batch {
-    let record = TokenRecord { so, ..token.value.clone() };
-    Batch::new(vec![token.put(&record)], of_token(deed, Some(&token.value), &record), now)
-}
-
 /// Clears the wrong tries of all peers. The budget of 30 days stays, and so does a declared loss. None if the
 /// PIN was never set.
 pub(crate) fn unlock_user_pin(token: &Versioned<TokenRecord>, now: u64) -> Option<Batch> {
@@ -477,10 +464,10 @@ fn change_user_pin(
     Some(Batch::new(vec![token.put(&record)], event, now))
 }
 
-/// Whether `pin` is the security officer's. For the restoration of a store, which must be accepted before a
-/// try could be charged in it.
+/// Whether `pin` is the security officer's, or the secret that may set it after a loss. For the restoration of a store, which must be
+/// accepted before a try could be charged in it.
 pub(crate) fn is_so_pin(token: &TokenRecord, pin: &[u8]) -> bool {
-    token.so.pin.matches(pin)
+    token.so.pin.matches(pin) || token.so.pin.is_inherited_by(&token.serial, pin)
 }
 
 #[cfg(test)]
