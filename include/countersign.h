@@ -170,6 +170,7 @@
 #define CS_ACT_REFUSED_NO_OFFICERS      0x30EUL /* the token has no officers */
 #define CS_ACT_REFUSED_UNKNOWN          0x30FUL /* there is no such proposal */
 #define CS_ACT_REFUSED_SIGNED           0x310UL /* an officer has signed it, so nobody withdraws it: an officer can veto it */
+#define CS_ACT_REFUSED_OWN_REMOVAL      0x311UL /* the act removes the officer whose veto it is; another officer's veto counts */
 
 /* The backends' PIN (CKO_HW_FEATURE) ---------------------------------------------------------
  * An object that only the SO sees, and that exists once the PIN is set. It has the attributes below and two from above:

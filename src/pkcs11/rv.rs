@@ -78,6 +78,7 @@ fn reason_number(error: &ProposalError) -> CK_ULONG {
         ProposalError::NoOfficers => CS_ACT_REFUSED_NO_OFFICERS,
         ProposalError::Unknown => CS_ACT_REFUSED_UNKNOWN,
         ProposalError::Signed => CS_ACT_REFUSED_SIGNED,
+        ProposalError::OwnRemoval => CS_ACT_REFUSED_OWN_REMOVAL,
     }
 }
 

@@ -166,6 +166,8 @@ pub const CS_ACT_REFUSED_NO_OFFICERS: CK_ULONG = 0x30e;
 pub const CS_ACT_REFUSED_UNKNOWN: CK_ULONG = 0x30f;
 /// An officer has signed it, so nobody withdraws it.
 pub const CS_ACT_REFUSED_SIGNED: CK_ULONG = 0x310;
+/// The act removes the officer whose veto it is.
+pub const CS_ACT_REFUSED_OWN_REMOVAL: CK_ULONG = 0x311;
 
 #[cfg(test)]
 mod tests {

@@ -220,6 +220,9 @@ pub(super) fn explained(session: &Session, mut error: CommandError) -> CommandEr
         v::CS_ACT_REFUSED_UNKNOWN => {
             ("it was not proposed", "\"countersign act list\" lists those that were")
         }
+        v::CS_ACT_REFUSED_OWN_REMOVAL => {
+            ("it removes this officer, whose veto does not count", "ask another officer to veto it")
+        }
         v::CS_ACT_REFUSED_SIGNED => (
             "an officer has signed it, so it is not the SO's to withdraw",
             "let an officer veto it: countersign act veto",

@@ -186,6 +186,20 @@ pub enum Frozen {
     All,
 }
 
+impl Motion {
+    /// Whether it removes this officer, so that the officer's veto does not count. It does count if as many officers are removed as must
+    /// sign: the few who can sign must not remove the many.
+    pub fn overrules(&self, officer: &[u8; 32]) -> bool {
+        let Motion::OfficersSet { old: Some(old), new } = self else { return false };
+        let keys = |council: &Council| -> Vec<[u8; 32]> {
+            council.officers().keys().iter().map(|key| *key.public_key()).collect()
+        };
+        let (before, since) = (keys(old), keys(new));
+        let removed: Vec<&[u8; 32]> = before.iter().filter(|key| !since.contains(key)).collect();
+        removed.contains(&officer) && removed.len() < old.officers().threshold()
+    }
+}
+
 /// Names an act: another text has another digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActDigest(pub [u8; 32]);

@@ -433,3 +433,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_officer_who_is_removed_has_no_veto_unless_as_many_are_removed_as_must_sign() {
+    let council = |officers: &[usize], threshold| {
+        let lines: Vec<&str> = officers.iter().map(|officer| OFFICERS[*officer]).collect();
+        let officers = Officers::parse(&lines, threshold).expect("officers");
+        let settings = Settings { failures_per_hour: 100 };
+        Box::new(Council::new(officers, 72, None, settings).expect("a council"))
+    };
+    let key = |officer: usize| *council(&[officer], 1).officers().keys()[0].public_key();
+    let removing = |threshold, stay: &[usize]| {
+        let (old, new) = (Some(council(&[0, 1, 2], threshold)), council(stay, 1));
+        let motion = Motion::OfficersSet { old, new };
+        [0, 1, 2].map(|officer| motion.overrules(&key(officer)))
+    };
+    assert_eq!(removing(2, &[0, 1]), [false, false, true], "one of three, where two must sign");
+    assert_eq!(removing(2, &[0]), [false; 3], "two must not remove two whom they do not outnumber");
+    assert_eq!(removing(3, &[0]), [false, true, true], "where all three must have signed");
+    assert_eq!(removing(1, &[0, 1]), [false; 3], "one alone removes nobody who objects");
+    assert_eq!(removing(2, &[0, 1, 2]), [false; 3], "nobody is removed");
+    let first = Motion::OfficersSet { old: None, new: council(&[0], 1) };
+    assert!(!first.overrules(&key(1)) && !Motion::Freeze { what: Frozen::All }.overrules(&key(1)));
+}

@@ -49,6 +49,9 @@ pub enum ProposalError {
     /// The act cannot be vetoed.
     #[error("this act cannot be vetoed: it allows nothing more than before, or it has no delay")]
     NothingToVeto,
+    /// The officer is removed by it.
+    #[error("the act removes this officer, whose veto therefore does not count: another officer can veto it")]
+    OwnRemoval,
     /// This user may not veto.
     #[error("user {0:?} may not veto this act: it did not concern the user when it was proposed")]
     NoVetoer(String),

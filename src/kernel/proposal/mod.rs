@@ -19,6 +19,7 @@
 //!   same text again. An administrator withdraws only what no officer has signed, and thereby uses up nothing that officers signed.
 //! - Q4. A proposal is void once the store, its epoch, its council or the document in force differs from when it was proposed.
 //! - Q5. The users who may veto are fixed when the act is proposed.
+//! - Q7. No officer keeps a place by a veto: the veto of an officer who is removed does not count, unless as many are removed as must sign.
 
 mod change;
 mod delay;
@@ -213,7 +214,11 @@ impl Proposal {
     ) -> Result<Proposal, ProposalError> {
         self.check_can_be_vetoed(found)?;
         let signed = found.council.officers().verify(self.veto_text().as_bytes(), signature)?;
-        Ok(self.over(State::VetoedByOfficer(*signed.officer().public_key())))
+        let public_key = *signed.officer().public_key();
+        if self.act.motion.overrules(&public_key) {
+            return Err(ProposalError::OwnRemoval);
+        }
+        Ok(self.over(State::VetoedByOfficer(public_key)))
     }
 
     /// Ends it on the veto of a user whose code for this act was right.
