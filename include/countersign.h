@@ -157,10 +157,10 @@
 #define CS_ACT_REFUSED_TEXT             0x301UL /* the bytes are no act, or not in the one form of an act */
 #define CS_ACT_REFUSED_VOID             0x302UL /* another store, a restoration since, or its subject or the officers have changed */
 #define CS_ACT_REFUSED_EXPIRED          0x303UL /* its date is past */
-#define CS_ACT_REFUSED_EXPIRES_LATE     0x304UL /* its date is more than 30 days after the delay */
+#define CS_ACT_REFUSED_EXPIRES_LATE     0x304UL /* its date is more than 30 days after the delay, or 8 days from now if it tightens */
 #define CS_ACT_REFUSED_NEEDS_NOBODY     0x305UL /* the SO does it alone */
 #define CS_ACT_REFUSED_KNOWN            0x306UL /* it was proposed before */
-#define CS_ACT_REFUSED_ROOM             0x307UL /* too many proposals are waiting */
+#define CS_ACT_REFUSED_ROOM             0x307UL /* the officer or SO who brings it has too many proposals */
 #define CS_ACT_REFUSED_SIGNATURE        0x308UL /* not an officer's signature of this text */
 #define CS_ACT_REFUSED_AGAIN            0x309UL /* this officer has signed already */
 #define CS_ACT_REFUSED_NOTHING_TO_VETO  0x30AUL /* an act without a delay */

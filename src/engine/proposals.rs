@@ -103,14 +103,14 @@ impl Engine {
             let vetoers = administration::vetoers(&motion, self)?;
             let mut new = Proposal::new(text, &vetoers, &found)?;
             if let Some(signature) = signature {
-                new = new.sign(signature, &found)?;
+                new = new.bring(signature, &found)?;
                 new = new.credit(&self.tick_of(&new, now)?, &found)?;
             }
             let records = self.proposal_records()?;
-            let trusted = self.now_or_newest()?;
-            let present = records.iter().map(Versioned::value).filter(|record| !record.is_past(trusted));
-            proposal::check_room(present, &new, signature.is_some())?;
-            Ok(proposal::propose(&new, proposal::past(&records, trusted), council, trusted))
+            let (epoch, trusted) = (self.epoch().number, self.now_or_newest()?);
+            let present = records.iter().map(Versioned::value);
+            proposal::check_room(present.filter(|record| !record.may_go(epoch, trusted)), &new)?;
+            Ok(proposal::propose(&new, proposal::past(&records, epoch, trusted), council, trusted))
         })?;
         self.officers.may_wait.store(true, Ordering::SeqCst);
         self.carry_out_if_due(&nonce)?;

@@ -146,7 +146,7 @@ pub const CS_ACT_REFUSED_EXPIRES_LATE: CK_ULONG = 0x304;
 pub const CS_ACT_REFUSED_NEEDS_NOBODY: CK_ULONG = 0x305;
 /// It was proposed before.
 pub const CS_ACT_REFUSED_KNOWN: CK_ULONG = 0x306;
-/// Too many proposals are waiting.
+/// Whoever brings it has too many proposals.
 pub const CS_ACT_REFUSED_ROOM: CK_ULONG = 0x307;
 /// Not an officer's signature of this text.
 pub const CS_ACT_REFUSED_SIGNATURE: CK_ULONG = 0x308;

@@ -2,6 +2,7 @@
 //! and a count in a metric.
 
 mod lost;
+mod rivals;
 mod rogue;
 mod scene;
 mod vetoes;

@@ -82,6 +82,11 @@ impl Proposed {
         self.state == v::CS_ACT_DUE
     }
 
+    /// Whether further signatures can matter.
+    pub(super) fn is_open(&self) -> bool {
+        [v::CS_ACT_UNSIGNED, v::CS_ACT_WAITING, v::CS_ACT_DUE].contains(&self.state)
+    }
+
     /// Its state, for a person.
     pub(super) fn standing(&self) -> String {
         match self.state {
@@ -200,7 +205,10 @@ pub(super) fn explained(session: &Session, mut error: CommandError) -> CommandEr
         v::CS_ACT_REFUSED_KNOWN => {
             ("it was proposed before", "\"countersign act list\" shows what became of it")
         }
-        v::CS_ACT_REFUSED_ROOM => ("too many acts are waiting", "withdraw some, or wait until some expire"),
+        v::CS_ACT_REFUSED_ROOM => (
+            "whoever brings it has brought too many acts",
+            "let another officer sign and bring it, withdraw some, or wait until some expire",
+        ),
         v::CS_ACT_REFUSED_SIGNATURE => (
             "no officer signed this text",
             "sign this very file with the key of an officer (countersign officers show)",

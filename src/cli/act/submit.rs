@@ -61,20 +61,17 @@ impl Submit {
         let signatures = files.iter().map(|file| read_signature(file)).collect::<Result<Vec<_>, _>>()?;
         let module = Module::open(global)?;
         let session = module.public_session()?;
-        let mut proposed = Proposed::of(&session, &act.text)?;
+        if Proposed::of(&session, &act.text)?.is_none() {
+            bring(&session, &act, &signatures)?;
+        }
         for signature in &signatures {
-            match &proposed {
-                Some(there) => match session
-                    .update_attributes(there.object, &[text(v::CKA_COUNTERSIGN_ACT_SIGNATURE, signature)])
-                    .during(Act::Officers)
-                {
-                    Err(error) if is_again(&session, &error) => {}
-                    done => done.map_err(|error| explained(&session, error))?,
-                },
-                None => {
-                    propose(&session, &act, Some(signature))?;
-                    proposed = Proposed::of(&session, &act.text)?;
-                }
+            let Some(there) = Proposed::of(&session, &act.text)?.filter(Proposed::is_open) else { break };
+            match session
+                .update_attributes(there.object, &[text(v::CKA_COUNTERSIGN_ACT_SIGNATURE, signature)])
+                .during(Act::Officers)
+            {
+                Err(error) if is_refused(&session, &error, v::CS_ACT_REFUSED_AGAIN) => {}
+                done => done.map_err(|error| explained(&session, error))?,
             }
         }
         let there = Proposed::of(&session, &act.text)?.ok_or_else(|| {
@@ -140,6 +137,19 @@ fn propose(session: &Session, act: &ActFile, signature: Option<&str>) -> Result<
         .map_err(|error| explained(session, error))
 }
 
+/// Proposes the act of a file by the first signature whose officer has room for it.
+fn bring(session: &Session, act: &ActFile, signatures: &[String]) -> Result<(), CommandError> {
+    let mut done = Ok(());
+    for signature in signatures {
+        done = propose(session, act, Some(signature));
+        match &done {
+            Err(error) if is_refused(session, error, v::CS_ACT_REFUSED_ROOM) => {}
+            _ => break,
+        }
+    }
+    done
+}
+
 /// What became of it.
 pub(super) fn report(session: &Session, act: &ActFile) -> Result<Report, CommandError> {
     let there = Proposed::of(session, &act.text)?.ok_or_else(not_proposed)?;
@@ -160,8 +170,8 @@ pub(super) fn read_signature(path: &Path) -> Result<String, CommandError> {
     })
 }
 
-/// Whether the officer has signed before, which does no harm.
-fn is_again(session: &Session, error: &CommandError) -> bool {
+/// Whether it was refused for this reason.
+fn is_refused(session: &Session, error: &CommandError, reason: u64) -> bool {
     let number = session.get_session_info().map(|info| info.device_error());
-    error.is("CKR_COUNTERSIGN_ACT_REFUSED") && number.is_ok_and(|number| number == v::CS_ACT_REFUSED_AGAIN)
+    error.is("CKR_COUNTERSIGN_ACT_REFUSED") && number.is_ok_and(|number| number == reason)
 }

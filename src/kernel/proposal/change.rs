@@ -9,9 +9,13 @@ use crate::record::{Stored, Versioned};
 use crate::seal::RecordKey;
 use crate::state::{Consumed, Recorded, Veto};
 
-/// Those of these records that may go: their texts have expired.
-pub fn past(records: &[Versioned<Proposal>], now: u64) -> impl Iterator<Item = &Versioned<Proposal>> {
-    records.iter().filter(move |record| record.value.is_past(now))
+/// Those of these records that may go, in this epoch at this time.
+pub fn past(
+    records: &[Versioned<Proposal>],
+    epoch: u32,
+    now: u64,
+) -> impl Iterator<Item = &Versioned<Proposal>> {
+    records.iter().filter(move |record| record.value.may_go(epoch, now))
 }
 
 /// Records a new proposal, and removes `past` ones.

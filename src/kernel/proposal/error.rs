@@ -17,7 +17,9 @@ pub enum ProposalError {
     #[error("the act has expired; propose a new one")]
     Expired,
     /// Its record would stay too long.
-    #[error("the act expires more than 30 days after its delay; propose one that expires earlier")]
+    #[error(
+        "the act expires more than 30 days after its delay, or 8 days after now if it tightens; propose one that expires earlier"
+    )]
     ExpiresLate,
     /// The security officer does it alone.
     #[error("the act needs no officers: the security officer does it alone")]
@@ -25,8 +27,10 @@ pub enum ProposalError {
     /// The same text was proposed before.
     #[error("this act was proposed before; an act is carried out once, so propose a new one")]
     Known,
-    /// Too many proposals.
-    #[error("too many proposals are waiting; withdraw some, or wait until some expire")]
+    /// Too many proposals of one who brings acts.
+    #[error(
+        "whoever brings this act has too many proposals already; let another officer bring it, withdraw some, or wait until some expire"
+    )]
     Room,
     /// The signature is too long.
     #[error("the signature has more than {MAX_KEPT_SIGNATURE_LEN} bytes; sign again with a shorter comment")]

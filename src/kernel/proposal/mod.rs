@@ -24,6 +24,7 @@
 mod change;
 mod delay;
 mod error;
+mod room;
 mod stored;
 
 use serde::{Deserialize, Serialize};
@@ -39,18 +40,18 @@ use crate::seal::StoreId;
 pub use change::{credit, past, propose, record, veto, withdraw};
 pub use delay::{MOST_BETWEEN, RunId, Tick};
 pub use error::ProposalError;
+pub use room::{
+    Bringer, MAX_OF_ADMINISTRATOR, MAX_OF_OFFICER, MAX_OPEN_OF_OFFICER, MAX_TIGHTENING_OF_OFFICER,
+    MAX_UNSIGNED, check_room,
+};
 use stored::Written;
 
-/// The most proposals that have a record, including those that are over.
-pub const MAX_PROPOSALS: usize = 128;
-/// Records that only acts that tighten may use, so that a freeze always finds room.
-pub const KEPT_AT_ONCE: usize = 32;
-/// The most proposals that no officer has signed, so that an administrator alone cannot take the room that officers need.
-pub const MAX_UNSIGNED: usize = 16;
 /// The longest signature that a record keeps. Long comments belong in the file.
 pub const MAX_KEPT_SIGNATURE_LEN: usize = 1_024;
 /// Seconds for which an act may be carried out after its delay: 30 days. Its record stays that long.
 pub const MAX_OPEN: u64 = 30 * 24 * 3_600;
+/// The same for an act that tightens: 8 days. It is for today, and until then its record takes its officer's room.
+pub const MAX_OPEN_TIGHTENING: u64 = 8 * 24 * 3_600;
 
 const HOUR: u64 = 3_600;
 const LABEL_VETO: &[u8] = b"countersign/veto-code/v1\0";
@@ -63,6 +64,7 @@ const FIRST_LINE_VETO: &str = "countersign/veto/1";
 pub struct Proposal {
     act: ActText,
     text: String,
+    by: Bringer,
     /// The digest of the council at the time of the proposal.
     council: [u8; 32],
     vetoers: Vec<Vetoer>,
@@ -162,7 +164,7 @@ impl Decided {
 }
 
 impl Proposal {
-    /// Proposes the act of this text. `vetoers` are the users concerned, as of now.
+    /// Proposes the act of this text for an administrator ([`Self::bring`] for an officer). `vetoers` are the users concerned, as of now.
     pub fn new(text: &str, vetoers: &[UserId], found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
         let act = ActText::parse(text)?;
         let class = act.motion.class();
@@ -174,6 +176,7 @@ impl Proposal {
         let vetoers = if class == Class::Loosens { vetoers.iter().map(vetoer).collect() } else { vec![] };
         let proposal = Proposal {
             text: text.into(),
+            by: Bringer::Administrator,
             council: found.council.digest().0,
             vetoers,
             signatures: vec![],
@@ -183,7 +186,10 @@ impl Proposal {
             act,
         };
         proposal.check_holds(found)?;
-        let latest = longest_delay(&proposal.act.motion, found.council).saturating_add(MAX_OPEN);
+        let latest = match class {
+            Class::Tightens => MAX_OPEN_TIGHTENING,
+            _ => longest_delay(&proposal.act.motion, found.council).saturating_add(MAX_OPEN),
+        };
         if proposal.act.expires - found.now > latest {
             return Err(ProposalError::ExpiresLate);
         }
@@ -320,6 +326,11 @@ impl Proposal {
         self.last.as_ref().map(Tick::wall)
     }
 
+    /// Who brought it.
+    pub fn by(&self) -> Bringer {
+        self.by
+    }
+
     /// Its state.
     pub fn state(&self) -> &State {
         &self.state
@@ -395,25 +406,6 @@ pub fn veto_text(act: &ActText) -> Result<String, TextError> {
 /// What a code that vetoes an act is bound to once it is spent.
 pub fn veto_binding(act: &ActText) -> Result<Binding, TextError> {
     Ok(Sha256::new_with_prefix(LABEL_VETO).chain_update(veto_text(act)?).finalize().into())
-}
-
-/// Checks that there is room for another proposal beside these, and that none of them has the same nonce, since a text is proposed
-/// once. `signed` says whether an officer's signature comes with it.
-pub fn check_room<'a>(
-    proposals: impl Iterator<Item = &'a Proposal>,
-    new: &Proposal,
-    signed: bool,
-) -> Result<(), ProposalError> {
-    let (mut all, mut unsigned) = (0, 0);
-    for proposal in proposals {
-        if proposal.nonce() == new.nonce() {
-            return Err(ProposalError::Known);
-        }
-        all += 1;
-        unsigned += usize::from(proposal.signatures.is_empty());
-    }
-    let most = if new.class() == Class::Tightens { MAX_PROPOSALS } else { MAX_PROPOSALS - KEPT_AT_ONCE };
-    if all >= most || (!signed && unsigned >= MAX_UNSIGNED) { Err(ProposalError::Room) } else { Ok(()) }
 }
 
 #[cfg(test)]

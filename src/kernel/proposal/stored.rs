@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kept, Proposal, State, Tick, Vetoer};
+use super::{Bringer, Kept, Proposal, State, Tick, Vetoer};
 use crate::motion::{ActText, TextError};
 use crate::record::Stored;
 
@@ -10,6 +10,7 @@ use crate::record::Stored;
 #[derive(Serialize, Deserialize)]
 pub(super) struct Written {
     text: String,
+    by: Bringer,
     council: [u8; 32],
     vetoers: Vec<Vetoer>,
     signatures: Vec<Kept>,
@@ -20,8 +21,8 @@ pub(super) struct Written {
 
 impl From<Proposal> for Written {
     fn from(proposal: Proposal) -> Written {
-        let Proposal { act: _, text, council, vetoers, signatures, credited, last, state } = proposal;
-        Written { text, council, vetoers, signatures, credited, last, state }
+        let Proposal { act: _, text, by, council, vetoers, signatures, credited, last, state } = proposal;
+        Written { text, by, council, vetoers, signatures, credited, last, state }
     }
 }
 
@@ -29,9 +30,9 @@ impl TryFrom<Written> for Proposal {
     type Error = TextError;
 
     fn try_from(written: Written) -> Result<Proposal, TextError> {
-        let Written { text, council, vetoers, signatures, credited, last, state } = written;
+        let Written { text, by, council, vetoers, signatures, credited, last, state } = written;
         let act = ActText::parse(&text)?;
-        Ok(Proposal { act, text, council, vetoers, signatures, credited, last, state })
+        Ok(Proposal { act, text, by, council, vetoers, signatures, credited, last, state })
     }
 }
 

@@ -11,26 +11,26 @@ use crate::officer::{Emergency, Officers, Settings, SignatureError};
 use crate::record::Stored;
 
 /// Officers of the stage's council, and one more who is none.
-const OFFICERS: usize = 3;
+pub(super) const OFFICERS: usize = 3;
 const THRESHOLD: usize = 2;
 const DELAY: u64 = 2 * HOUR;
 const SHORTER: u64 = HOUR;
 
 /// A council, its officers' keys, and acts of each class with everybody's signatures.
-struct Stage {
+pub(super) struct Stage {
     council: Council,
-    acts: Vec<Signed>,
+    pub(super) acts: Vec<Signed>,
 }
 
-struct Signed {
-    text: String,
+pub(super) struct Signed {
+    pub(super) text: String,
     motion: Motion,
     /// Of each officer, and of somebody who is none.
-    signatures: Vec<String>,
+    pub(super) signatures: Vec<String>,
     vetoes: Vec<String>,
 }
 
-static STAGE: LazyLock<Stage> = LazyLock::new(Stage::new);
+pub(super) static STAGE: LazyLock<Stage> = LazyLock::new(Stage::new);
 
 impl Stage {
     fn new() -> Stage {
@@ -68,19 +68,19 @@ impl Stage {
         Stage { council: council(THRESHOLD), acts }
     }
 
-    fn found(&self, act: usize, now: u64) -> Circumstances<'_> {
+    pub(super) fn found(&self, act: usize, now: u64) -> Circumstances<'_> {
         let in_force = self.acts[act].motion.was();
         Circumstances { store: [0x7c; 16], epoch: 3, council: &self.council, in_force, now }
     }
 
-    fn propose(&self, act: usize, now: u64) -> Proposal {
+    pub(super) fn propose(&self, act: usize, now: u64) -> Proposal {
         Proposal::new(&self.acts[act].text, &users(), &self.found(act, now)).expect("a proposal")
     }
 }
 
-const TIGHTENS: usize = 0;
-const LOOSENS: usize = 1;
-const VOUCHLESS: usize = 2;
+pub(super) const TIGHTENS: usize = 0;
+pub(super) const LOOSENS: usize = 1;
+pub(super) const VOUCHLESS: usize = 2;
 const COUNCIL: usize = 3;
 
 fn user(name: &str, byte: u8) -> UserId {
@@ -92,7 +92,7 @@ fn users() -> Vec<UserId> {
 }
 
 /// A day before the acts expire.
-fn start() -> u64 {
+pub(super) fn start() -> u64 {
     act(examples()["clock-take"].motion.clone()).expires - 24 * HOUR
 }
 
@@ -248,46 +248,6 @@ fn act_replay_an_act_is_void_in_another_store_epoch_council_or_document() {
     let found = Circumstances { in_force: neutral.motion.was(), ..found };
     let neutral = neutral.print().expect("a text");
     assert_eq!(Proposal::new(&neutral, &[], &found).err(), Some(ProposalError::NeedsNobody));
-}
-
-#[test]
-fn there_is_room_for_what_tightens_and_for_what_officers_bring() {
-    let (loosens, tightens) = (STAGE.propose(LOOSENS, start()), STAGE.propose(TIGHTENS, start()));
-    let numbered = |number: usize, signatures: &[Kept]| {
-        let mut nonce = [0; 16];
-        nonce[..8].copy_from_slice(&number.to_be_bytes());
-        let act = ActText { nonce, ..loosens.act.clone() };
-        Proposal { act, signatures: signatures.to_vec(), ..loosens.clone() }
-    };
-    let kept = [Kept { public_key: [1; 32], signature: String::new() }];
-    let of = |number, signatures: &[Kept]| -> Vec<Proposal> {
-        (0..number).map(|number| numbered(number, signatures)).collect()
-    };
-    let room = |present: &[Proposal], new: &Proposal, signed| check_room(present.iter(), new, signed);
-    assert_eq!(room(&of(MAX_UNSIGNED - 1, &[]), &loosens, false), Ok(()));
-    assert_eq!(room(&of(MAX_UNSIGNED, &[]), &loosens, false), Err(ProposalError::Room));
-    assert_eq!(room(&of(MAX_UNSIGNED, &[]), &loosens, true), Ok(()), "officers bring it");
-    let most = MAX_PROPOSALS - KEPT_AT_ONCE;
-    assert_eq!(room(&of(most - 1, &kept), &loosens, true), Ok(()));
-    assert_eq!(room(&of(most, &kept), &loosens, true), Err(ProposalError::Room));
-    assert_eq!(room(&of(MAX_PROPOSALS - 1, &kept), &tightens, true), Ok(()));
-    assert_eq!(room(&of(MAX_PROPOSALS, &kept), &tightens, true), Err(ProposalError::Room));
-    let vouchless = STAGE.propose(VOUCHLESS, start());
-    assert_eq!(room(&of(most, &kept), &vouchless, true), Err(ProposalError::Room));
-    let vetoed = loosens.veto_by_user(&user("bob", 2), &STAGE.found(LOOSENS, start())).expect("it is open");
-    assert_eq!(
-        room(std::slice::from_ref(&vetoed), &loosens, true),
-        Err(ProposalError::Known),
-        "the same text again"
-    );
-    let over = |number| Proposal { act: numbered(number, &[]).act, ..vetoed.clone() };
-    let all: Vec<Proposal> = (0..MAX_UNSIGNED).map(over).collect();
-    let new = numbered(MAX_UNSIGNED, &[]);
-    assert_eq!(
-        room(&all, &new, false),
-        Err(ProposalError::Room),
-        "a veto makes no room for an administrator"
-    );
 }
 
 #[test]
