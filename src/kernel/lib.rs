@@ -37,5 +37,6 @@ pub mod rule;
 pub mod seal;
 pub mod signer;
 pub mod state;
+pub mod text;
 pub mod utc;
 pub mod wallet;

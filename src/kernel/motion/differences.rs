@@ -2,11 +2,11 @@
 
 use data_encoding::HEXLOWER;
 
-use super::quoted::quote;
 use super::{Frozen, Motion, Raise, WalletSet};
 use crate::name::UserId;
 use crate::officer::{Council, OfficerKey};
 use crate::policy;
+use crate::text::quote;
 use crate::utc::to_iso;
 
 /// One row of the table of differences. All of it is printable ASCII, as in the text of the act.

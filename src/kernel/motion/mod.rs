@@ -30,7 +30,6 @@
 mod check;
 mod class;
 mod differences;
-mod quoted;
 mod sections;
 mod terms;
 
@@ -39,12 +38,12 @@ use core::fmt;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-use self::terms::{Reader, from_hex};
 use crate::audit::Head;
 use crate::name::{KeyId, UserId};
 use crate::officer::Council;
 use crate::pin::{Heir, PinName};
 use crate::seal::StoreId;
+use crate::text::{Reader, from_hex};
 use crate::utc::{from_iso, to_iso};
 pub use differences::Difference;
 pub use terms::{DigestKeyTerms, WalletFixed, WalletTerms};

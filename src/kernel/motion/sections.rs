@@ -5,12 +5,11 @@ use core::fmt;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-use super::quoted::quote;
-use super::terms::{Reader, from_hex, named, user};
 use super::{DigestKeyTerms, Frozen, KeySet, Motion, Raise, Seen, WalletSet, WalletTerms};
 use crate::audit::Head;
 use crate::officer::Council;
 use crate::pin::Heir;
+use crate::text::{Reader, from_hex, named, print_user, quote, user};
 use crate::utc::{from_iso, to_iso};
 
 const LABEL_WAS: &[u8] = b"countersign/was/v1\0";
@@ -143,7 +142,7 @@ impl Frozen {
         match self {
             Frozen::Wallet(label, id) => named("wallet", label, id),
             Frozen::Key(label, id) => named("key", label, id),
-            Frozen::User(user) => named("user", &user.name, &user.key),
+            Frozen::User(user) => format!("{deed} user {}", print_user(user)),
             Frozen::All => format!("{deed} all"),
         }
     }

@@ -1,14 +1,11 @@
 //! What is in force about one thing, as an act shows it: the same that the audit's documents have, with each user's enrolment.
 
-use core::fmt::Write as _;
-use core::str::FromStr;
-
 use data_encoding::HEXLOWER;
 
-use super::quoted::{quote, read_block, unquote, write_block};
 use crate::digest_key::DigestMechanisms;
 use crate::name::{MAX_LABEL_LEN, MAX_POLICY_LEN, MAX_SIGNERS, UserId, check_label, check_user_name};
 use crate::network::Network;
+use crate::text::{Reader, from_hex, print_user, quote, read_block, unquote, user, write_block};
 
 /// What is in force about a wallet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +82,7 @@ impl WalletTerms {
             }
         };
         let fixed = WalletFixed { network, fingerprint: from_hex(fingerprint)?, path, xpub, descriptor };
-        let (users, policy) = reader.rules()?;
+        let (users, policy) = read_rules(reader)?;
         Some(WalletTerms { label, users, policy, fixed })
     }
 
@@ -115,7 +112,7 @@ impl DigestKeyTerms {
         let label = reader.quoted("label")?;
         let public_key = from_hex(reader.value("key")?)?;
         let (digest, ecdsa) = (reader.value("digest")? == yes(true), reader.value("ecdsa")? == yes(true));
-        let (users, policy) = reader.rules()?;
+        let (users, policy) = read_rules(reader)?;
         Some(DigestKeyTerms {
             label,
             users,
@@ -144,85 +141,17 @@ const fn yes(is_so: bool) -> &'static str {
 
 /// Users and policy, which end the terms of a wallet and of a key.
 fn print_rules(text: &mut String, users: &[UserId], policy: &str) {
-    for UserId { name, key } in users {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "user {} {}", quote(name), HEXLOWER.encode(key));
-    }
+    users.iter().for_each(|user| text.extend(["user ", &print_user(user), "\n"]));
     text.push_str("policy\n");
     write_block(text, policy);
 }
 
-/// Reads line by line; each line ends in a newline. It reads more than is printed: whoever calls it prints again, and compares.
-pub(super) struct Reader<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str) -> Reader<'a> {
-        Reader { rest: text }
+/// Reads what [`print_rules`] printed.
+fn read_rules(mut reader: Reader<'_>) -> Option<(Vec<UserId>, String)> {
+    let mut users = Vec::new();
+    while reader.has("user ") {
+        users.push(user(reader.value("user")?)?);
     }
-
-    pub(super) fn line(&mut self) -> Option<&'a str> {
-        let (line, rest) = self.rest.split_once('\n')?;
-        self.rest = rest;
-        Some(line)
-    }
-
-    /// The next line, if it is this one.
-    pub(super) fn expect(&mut self, line: &str) -> Option<()> {
-        (self.line()? == line).then_some(())
-    }
-
-    /// What the next line says, if it says it of `name`.
-    pub(super) fn value(&mut self, name: &str) -> Option<&'a str> {
-        self.line()?.strip_prefix(name)?.strip_prefix(' ')
-    }
-
-    pub(super) fn number<T: FromStr>(&mut self, name: &str) -> Option<T> {
-        self.value(name)?.parse().ok()
-    }
-
-    pub(super) fn quoted(&mut self, name: &str) -> Option<String> {
-        let (text, rest) = unquote(self.value(name)?)?;
-        rest.is_empty().then_some(text)
-    }
-
-    /// The lines that follow and are indented, without that.
-    pub(super) fn section(&mut self) -> Option<String> {
-        let mut section = String::new();
-        while self.rest.starts_with("  ") {
-            section.push_str(self.line()?.strip_prefix("  ")?);
-            section.push('\n');
-        }
-        Some(section)
-    }
-
-    pub(super) fn end(self) -> Option<()> {
-        self.rest.is_empty().then_some(())
-    }
-
-    fn rules(mut self) -> Option<(Vec<UserId>, String)> {
-        let mut users = Vec::new();
-        while self.rest.starts_with("user ") {
-            users.push(user(self.value("user")?)?);
-        }
-        self.expect("policy")?;
-        Some((users, read_block(self.rest.strip_suffix('\n')?.split('\n'))?))
-    }
-}
-
-/// A user by name and enrolment.
-pub(super) fn user(text: &str) -> Option<UserId> {
-    let (name, key) = named(text)?;
-    Some(UserId { name, key })
-}
-
-/// A quoted name, and the id behind it.
-pub(super) fn named<const N: usize>(text: &str) -> Option<(String, [u8; N])> {
-    let (name, id) = unquote(text)?;
-    Some((name, from_hex(id.strip_prefix(' ')?)?))
-}
-
-pub(super) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
+    reader.expect("policy")?;
+    Some((users, read_block(reader.into_lines()?)?))
 }

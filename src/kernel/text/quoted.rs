@@ -6,7 +6,7 @@
 use core::fmt::Write as _;
 
 /// The text in quotes.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     text.chars().for_each(|character| match character {
@@ -18,7 +18,7 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// Reads a quoted text, and gives what follows it.
-pub(super) fn unquote(text: &str) -> Option<(String, &str)> {
+pub(crate) fn unquote(text: &str) -> Option<(String, &str)> {
     let inner = text.strip_prefix('"')?;
     let mut is_escaped = false;
     let end = inner.bytes().position(|byte| {
@@ -30,7 +30,7 @@ pub(super) fn unquote(text: &str) -> Option<(String, &str)> {
 }
 
 /// A document, line by line, each behind a bar: none of its lines is one of the text around it.
-pub(super) fn write_block(to: &mut String, document: &str) {
+pub(crate) fn write_block(to: &mut String, document: &str) {
     for line in document.split('\n') {
         let until_blanks = line.trim_end_matches(' ').len();
         to.push_str(if line.is_empty() { "|" } else { "| " });
@@ -45,7 +45,7 @@ pub(super) fn write_block(to: &mut String, document: &str) {
 }
 
 /// Reads what [`write_block`] wrote, line by line.
-pub(super) fn read_block<'a>(lines: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn read_block<'a>(lines: impl Iterator<Item = &'a str>) -> Option<String> {
     let read = |line: &str| match line {
         "|" => Some(String::new()),
         line => unescape(line.strip_prefix("| ")?),
