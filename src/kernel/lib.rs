@@ -13,6 +13,7 @@ pub mod approval;
 pub mod audit;
 pub mod binding;
 pub mod clock;
+pub mod consent;
 pub mod digest_key;
 pub mod direction;
 pub mod document;

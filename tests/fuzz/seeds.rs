@@ -1,7 +1,7 @@
 //! Writes the seed corpora: for `psbt` every PSBT of the testkit, after the byte of its script type; for
-//! `frames` the bytes that a client sends; for `acts` the golden texts of acts.
+//! `frames` the bytes that a client sends; for `acts` and `statements` their golden texts.
 //!
-//! `seeds FOLDER` makes `FOLDER/psbt`, `FOLDER/frames` and `FOLDER/acts`.
+//! `seeds FOLDER` makes `FOLDER/psbt`, `FOLDER/frames`, `FOLDER/acts` and `FOLDER/statements`.
 
 use std::path::Path;
 use std::{env, fs};
@@ -13,12 +13,12 @@ fn main() {
     let to = env::args_os().nth(1).expect("usage: seeds FOLDER");
     psbts(&Path::new(&to).join("psbt"));
     frames(&Path::new(&to).join("frames"));
-    acts(&Path::new(&to).join("acts"));
+    ["acts", "statements"].iter().for_each(|kind| texts(kind, &Path::new(&to).join(kind)));
 }
 
-fn acts(to: &Path) {
+fn texts(kind: &str, to: &Path) {
     fs::create_dir_all(to).expect("the folder can be made");
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors/acts");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors").join(kind);
     for entry in fs::read_dir(from).expect("the vectors are there") {
         let path = entry.expect("readable").path();
         fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("it can be written");

@@ -212,6 +212,14 @@ impl CheckedPsbt {
         &self.transaction
     }
 
+    /// Id of the unsigned transaction, in display order. If inputs get a scriptSig when they are finalised (`pkh`, `sh`), the
+    /// transaction has another id on the chain.
+    pub fn txid(&self) -> [u8; 32] {
+        let mut txid = self.transaction.compute_txid().to_byte_array();
+        txid.reverse();
+        txid
+    }
+
     /// The outputs that the inputs spend, in their order.
     pub fn prevouts(&self) -> &[TxOut] {
         &self.prevouts

@@ -69,10 +69,12 @@ impl Signable for CheckedPsbt {
 }
 
 fn transaction_facts(psbt: &CheckedPsbt) -> TransactionFacts {
-    use bitcoin::hashes::Hash;
-    let mut txid = psbt.transaction().compute_txid().to_byte_array();
-    txid.reverse();
-    TransactionFacts { wallet: psbt.wallet().into(), txid, leaves: psbt.leaves(), fee: psbt.fee() }
+    TransactionFacts {
+        wallet: psbt.wallet().into(),
+        txid: psbt.txid(),
+        leaves: psbt.leaves(),
+        fee: psbt.fee(),
+    }
 }
 
 impl Signable for RequestedDigest {
