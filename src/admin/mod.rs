@@ -75,11 +75,17 @@ impl Engine {
     fn administer(&self, approved: Approved<Act>) -> Result<(Done, Option<PinEra>), EngineError> {
         let (timing, rests_on_others) = (approved.act().timing(), approved.act().rests_on_others());
         let _turn = rests_on_others.then(|| self.administration());
+        if rests_on_others && self.is_initialised() {
+            self.record_voids()?;
+        }
         let plan = self.plan(approved)?;
         let decide = |plan| administration::decide(plan, &self.moment(timing)?, self, &self.secp);
         let receipt = self.commit(plan, decide, Decision::take_back)?;
         let done = receipt.open();
         let era = self.put_in_force(&done)?;
+        if rests_on_others {
+            self.record_voids_of_done();
+        }
         Ok((done, era))
     }
 
@@ -94,8 +100,11 @@ impl Engine {
             let timing = approved.act().timing();
             administration::decide(self.plan(approved)?, &self.moment(timing)?, self, &self.secp)
         };
+        self.record_voids()?;
         let done = self.commit_anew(decide)?.open();
-        self.put_in_force(&done).map(drop)
+        self.put_in_force(&done)?;
+        self.record_voids_of_done();
+        Ok(())
     }
 
     fn plan(&self, approved: Approved<Act>) -> Result<Approved<Plan>, EngineError> {

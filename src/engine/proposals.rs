@@ -149,21 +149,19 @@ impl Engine {
     /// Ends a proposal by the veto of a user whom it concerned when it was proposed. The code is charged and spent like any other. A
     /// user who is frozen may veto, too.
     pub fn veto_by_user(&self, nonce: &Nonce, user: &str, code: &[u8]) -> Result<(), EngineError> {
+        // Nothing ends the act between here and the veto, so no code is spent on what is refused afterwards. And nothing here says
+        // anything about the code.
+        let _turn = self.administration();
         let old = self.proposal_record(nonce)?;
-        let council = self.council_record()?.ok_or(ProposalError::NoOfficers)?;
-        let found = self.circumstances(&old.value().act().motion, &council, self.now_or_newest()?)?;
-        // Before a code is spent on it: nothing here says anything about the code.
         let vetoer = old.value().vetoers().iter().find(|vetoer| vetoer.name == user);
         let vetoer = vetoer.ok_or_else(|| ProposalError::NoVetoer(user.into()))?;
         let user = UserId { name: vetoer.name.clone(), key: vetoer.enrolment };
-        old.value().veto_by_user(&user, &found)?;
+        old.value().veto_by_user(&user, self.now_or_newest()?)?;
         let binding = veto_binding(old.value().act())?;
         let paid = self.approve_veto(nonce, &user, &binding, code)?;
-        let _turn = self.administration();
         self.change_proposals(|council| {
             let (old, now) = (self.proposal_record(nonce)?, self.now_or_newest()?);
-            let found = self.circumstances(&old.value().act().motion, council, now)?;
-            Ok(proposal::veto(&old, &paid, &found, council, now)?)
+            Ok(proposal::veto(&old, &paid, council, now)?)
         })
     }
 
@@ -202,6 +200,7 @@ impl Engine {
             return Ok(());
         }
         let _turn = self.administration();
+        self.record_voids()?;
         // Time that no trusted clock measures does not count.
         let now = match self.now() {
             Err(EngineError::Clock(_)) => return Ok(()),
@@ -209,16 +208,16 @@ impl Engine {
         };
         let Some(council) = self.council_record()? else { return Ok(()) };
         let records = self.proposal_records()?;
-        let waiting: Vec<_> =
-            records.iter().filter(|record| self.is_waiting(record.value(), &council, now)).collect();
-        self.officers.may_wait.store(!waiting.is_empty(), Ordering::SeqCst);
-        if waiting.is_empty() {
-            return Ok(());
+        self.officers.may_wait.store(records.iter().any(|one| one.value().is_open(now)), Ordering::SeqCst);
+        let mut credited = Vec::new();
+        for old in &records {
+            let Some(found) = self.circumstances_of(old.value(), &council, now)? else { continue };
+            if matches!(old.value().standing(&found), Ok(Standing::Waiting(_))) {
+                credited.push((old, old.value().credit(&self.tick_of(old.value(), now)?, &found)?));
+            }
         }
-        let mut credited = Vec::with_capacity(waiting.len());
-        for old in waiting {
-            let found = self.circumstances(&old.value().act().motion, &council, now)?;
-            credited.push((old, old.value().credit(&self.tick_of(old.value(), now)?, &found)?));
+        if credited.is_empty() {
+            return Ok(());
         }
         match self.commit_once(proposal::credit(&credited, &council, now)) {
             // Somebody signed or vetoed meanwhile: the next tick counts it.
@@ -227,9 +226,40 @@ impl Engine {
         }
     }
 
+    /// Records which of the open acts are void, so that nothing makes them valid again. Whoever calls this has the turn of acts of
+    /// administration, and calls it before something changes: what changed before may have voided an act, and the engine may have been
+    /// killed before that was recorded.
+    pub(crate) fn record_voids(&self) -> Result<(), EngineError> {
+        let Some(council) = self.council_record()? else { return Ok(()) };
+        let now = self.now_or_newest()?;
+        loop {
+            let mut void = None;
+            for old in self.proposal_records()? {
+                let Some(found) = self.circumstances_of(old.value(), &council, now)? else { continue };
+                if let Some(next) = old.value().found_void(&found) {
+                    void = proposal::void(&old, &next, &council, now);
+                    break;
+                }
+            }
+            let Some(void) = void else { return Ok(()) };
+            match self.commit_once(void) {
+                // Another commit came first: look again.
+                Err(EngineError::Ledger(crate::ports::LedgerError::Conflict)) => {}
+                done => done?,
+            }
+        }
+    }
+
+    /// The same after an act, so that everybody soon sees what it has voided. The act is done, whatever comes of this: the next act or
+    /// tick looks again.
+    pub(crate) fn record_voids_of_done(&self) {
+        if let Err(error) = self.record_voids() {
+            tracing::error!("whether this voids acts that wait is not recorded yet: {error}");
+        }
+    }
+
     /// Whether an act that can still be carried out counts this user among those who may veto it.
     pub(crate) fn counts_as_vetoer(&self, user: &UserId) -> Result<bool, EngineError> {
-        let Some(council) = self.council_record()? else { return Ok(false) };
         let now = self.now_or_newest()?;
         for record in self.proposal_records()? {
             let proposal = record.value();
@@ -237,8 +267,7 @@ impl Engine {
                 .vetoers()
                 .iter()
                 .any(|vetoer| vetoer.name == user.name && vetoer.enrolment == user.key);
-            let found = self.circumstances(&proposal.act().motion, &council, now);
-            if counts && proposal.standing(&found?).is_ok() {
+            if counts && proposal.is_open(now) {
                 return Ok(true);
             }
         }
@@ -316,6 +345,24 @@ impl Engine {
         Ok(records)
     }
 
+    /// The same of a proposal, or none if its subject cannot be looked at: a wallet, for example, that this version does not open. Then
+    /// nothing is known of that proposal, and the others go on.
+    fn circumstances_of<'a>(
+        &self,
+        proposal: &Proposal,
+        council: &'a Versioned<Council>,
+        now: u64,
+    ) -> Result<Option<Circumstances<'a>>, EngineError> {
+        match self.circumstances(&proposal.act().motion, council, now) {
+            Err(error @ EngineError::Ledger(_)) => Err(error),
+            Err(error) => {
+                tracing::error!("what an act is about cannot be looked at, so it does not go on: {error}");
+                Ok(None)
+            }
+            found => found.map(Some),
+        }
+    }
+
     /// The present store, as an act finds it at `now`.
     fn circumstances<'a>(
         &self,
@@ -324,8 +371,8 @@ impl Engine {
         now: u64,
     ) -> Result<Circumstances<'a>, EngineError> {
         let (store, epoch) = (self.ledger()?.store(), self.epoch().number);
-        let in_force = administration::in_force(motion, self, &self.secp)?;
-        Ok(Circumstances { store, epoch, council: council.value(), in_force, now })
+        let (in_force, subject) = administration::in_force(motion, self, &self.secp)?;
+        Ok(Circumstances { store, epoch, council: council.value(), in_force, subject, now })
     }
 
     /// The time by which an act is judged. One that takes a clock goes by that clock, which must be within its window; one that
@@ -336,11 +383,6 @@ impl Engine {
             motion if motion.class() == Class::Tightens => self.now_or_newest(),
             _ => self.now(),
         }
-    }
-
-    fn is_waiting(&self, proposal: &Proposal, council: &Versioned<Council>, now: u64) -> bool {
-        let found = self.circumstances(&proposal.act().motion, council, now);
-        found.is_ok_and(|found| matches!(proposal.standing(&found), Ok(Standing::Waiting(_))))
     }
 
     /// A moment of this run, and whether everybody who may veto can and could since the last tick: nobody who may is locked, or was

@@ -164,8 +164,12 @@ pub(super) fn administration() -> Answer<Vec<u8>> {
     let host = HOST.read().unwrap_or_else(PoisonError::into_inner);
     let host = host.as_ref().ok_or(Rv(CKR_CRYPTOKI_NOT_INITIALIZED))?;
     let frozen = host.engine.frozen_counts().map(|(what, count)| (what.name().to_owned(), count)).into();
-    let proposals =
-        host.engine.proposal_counts().into_iter().map(|(state, count)| (state.to_owned(), count)).collect();
+    // Without counts nobody takes a store that cannot be read for one in which nothing waits.
+    let proposals = host.engine.proposal_counts().unwrap_or_else(|error| {
+        tracing::error!("the proposed acts cannot be counted: {error}");
+        vec![]
+    });
+    let proposals = proposals.into_iter().map(|(state, count)| (state.to_owned(), count)).collect();
     let counted = interface::Administration { acts: host.engine.act_counts(), frozen, proposals };
     postcard::to_allocvec(&counted).map_err(|_| Rv(CKR_GENERAL_ERROR))
 }

@@ -326,6 +326,10 @@ impl Metrics {
             let shown = self.frozen.get_or_create_owned(&OfFrozen { what: what.clone() });
             shown.set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
+        // The module could not count them: a number from before would hide that.
+        if proposals.is_empty() {
+            self.proposals.clear();
+        }
         for (state, count) in proposals {
             let shown = self.proposals.get_or_create_owned(&OfProposal { state: state.clone() });
             shown.set(i64::try_from(*count).unwrap_or(i64::MAX));

@@ -6,6 +6,7 @@ mod rivals;
 mod rogue;
 mod scene;
 mod vetoes;
+mod void;
 mod way;
 
 use std::io;

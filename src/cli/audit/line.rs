@@ -38,6 +38,7 @@
 //! | `act-signed` | `nonce`, `does`, `officers`: one, `signature` |
 //! | `act-vetoed` | `nonce`, `does`; by an officer: `officers`: one, `signature`; by a user: `users`: one |
 //! | `act-withdrawn` | `nonce`, `does` |
+//! | `act-voided` | `nonce`, `does`, `because`: what has changed since the act was written |
 //! | `act-ticked` | `waiting`: for how many proposed acts time counted as delay |
 //! | `officers-set` | of a change: `policy_tightens`, `policy_loosens` |
 //!
@@ -104,6 +105,7 @@ Every line is one JSON object:
   officers    public keys (hex) of those who signed, vetoed or agreed
   signature   the officer's, in minisign's format
   waiting     proposed acts for which time counted as delay
+  because     what has changed since an act was written that is void now
   previous    head of the line before; head: head of this one (hex)
 A field that an event does not have is left out. No line has a secret.
 
@@ -114,7 +116,7 @@ clock-taken, stopped, restored, psbt-refused, wallet-updated,
 digest-key-created, digest-key-updated, digest-charged, digest-signed,
 digest-repeated, digest-refused, pin-changed, user-confirmed, pin-lost,
 pin-unlocked, code-refused, officers-set, so-pin-lost, act-proposed,
-act-signed, act-vetoed, act-withdrawn, act-ticked, and wallet-,
+act-signed, act-vetoed, act-withdrawn, act-voided, act-ticked, and wallet-,
 digest-key-, user- and everything- with frozen and thawed.";
 
 /// The name of an event.

@@ -4,7 +4,7 @@ use super::{Engine, EngineError};
 use crate::kernel::act::class::Class;
 use crate::kernel::motion::{Motion, Nonce};
 use crate::kernel::officer::Council;
-use crate::kernel::proposal::{Proposal, ProposalError, Standing, State};
+use crate::kernel::proposal::{Proposal, ProposalError, Standing, State, Void};
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
 
@@ -48,8 +48,8 @@ pub enum ProposalStanding {
     Vetoed(String),
     /// Its date is past.
     Expired,
-    /// Something has changed since it was written.
-    Void(&'static str),
+    /// Something has changed since it was written, as was found at this Unix time, if that is recorded already.
+    Void(Void, Option<u64>),
 }
 
 impl ProposalStanding {
@@ -62,7 +62,7 @@ impl ProposalStanding {
             ProposalStanding::CarriedOut => "carried-out",
             ProposalStanding::Vetoed(_) => "vetoed",
             ProposalStanding::Expired => "expired",
-            ProposalStanding::Void(_) => "void",
+            ProposalStanding::Void(..) => "void",
         }
     }
 }
@@ -91,16 +91,17 @@ impl Engine {
     }
 
     /// How many proposed acts are in each state.
-    pub fn proposal_counts(&self) -> Vec<(&'static str, u64)> {
+    pub fn proposal_counts(&self) -> Result<Vec<(&'static str, u64)>, EngineError> {
         let mut counts =
             ["unsigned", "waiting", "due", "carried-out", "vetoed", "expired", "void"].map(|name| (name, 0));
-        for view in self.proposals().unwrap_or_default() {
+        let views = if self.is_initialised() { self.proposals()? } else { vec![] };
+        for view in views {
             counts
                 .iter_mut()
                 .filter(|(name, _)| *name == view.standing.name())
                 .for_each(|(_, count)| *count += 1);
         }
-        counts.into()
+        Ok(counts.into())
     }
 
     fn view(&self, record: &Versioned<Proposal>) -> Result<ProposalView, EngineError> {
@@ -119,7 +120,7 @@ impl Engine {
             text: proposal.text().into(),
             heading: motion.heading(),
             class: proposal.class(),
-            standing: shown(standing, council.value()),
+            standing: shown(proposal.state(), standing, council.value()),
             signatures: proposal.signatures().iter().map(|kept| kept.signature.clone()).collect(),
             signed: proposal.signatures().len(),
             needed: if proposal.class() == Class::Tightens { 1 } else { officers.threshold() },
@@ -129,7 +130,7 @@ impl Engine {
     }
 }
 
-fn shown(standing: Result<Standing, ProposalError>, council: &Council) -> ProposalStanding {
+fn shown(state: &State, standing: Result<Standing, ProposalError>, council: &Council) -> ProposalStanding {
     match standing {
         Ok(Standing::Unsigned { .. }) => ProposalStanding::Unsigned,
         Ok(Standing::Waiting(seconds)) => ProposalStanding::Waiting(seconds),
@@ -141,8 +142,11 @@ fn shown(standing: Result<Standing, ProposalError>, council: &Council) -> Propos
             ProposalStanding::Vetoed(officer.map_or("a former officer".into(), ToString::to_string))
         }
         Err(ProposalError::Expired) => ProposalStanding::Expired,
-        Err(ProposalError::Void(why)) => ProposalStanding::Void(why),
+        Err(ProposalError::Void(void)) => {
+            let since = if let State::Void(_, since) = state { Some(*since) } else { None };
+            ProposalStanding::Void(void, since)
+        }
         // No other refusal is one of a look.
-        Err(_) => ProposalStanding::Void("it is not as it was written"),
+        Err(_) => ProposalStanding::Void(Void::Subject, None),
     }
 }

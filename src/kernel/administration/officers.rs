@@ -50,7 +50,8 @@ impl Ruling {
         secp: &Secp256k1<All>,
     ) -> Result<Batch, P::Error> {
         let motion = self.decided.motion();
-        if in_force(motion, present, secp)? != motion.was() {
+        let (in_force, version) = in_force(motion, present, secp)?;
+        if in_force != motion.was() || version != self.proposal.value.subject() {
             return Err(Refused::from(ProposalError::CHANGED).into());
         }
         for user in new_users(motion) {
@@ -122,14 +123,34 @@ fn target(what: &Frozen) -> Target {
     }
 }
 
-/// The digest of what is in force about the subject of an act ([`Motion::was`]). No act was written on zeros, which stand for a
-/// subject that is gone.
+/// The digest of what is in force about the subject of an act ([`Motion::was`]), and the version of the record that has it. No act was
+/// written on zeros, which stand for a subject that is gone.
 pub fn in_force<P: Present>(
     motion: &Motion,
     present: &P,
     secp: &Secp256k1<All>,
-) -> Result<[u8; 32], P::Error> {
-    Ok(as_of_now(motion, present, secp)?.map_or([0; 32], |motion| motion.was()))
+) -> Result<([u8; 32], Option<u64>), P::Error> {
+    let version = version(motion, present)?;
+    Ok((as_of_now(motion, present, secp)?.map_or([0; 32], |motion| motion.was()), version))
+}
+
+/// The version of the record that an act is about. A record that was changed and put back has another one. None for the council,
+/// whose record has the settings as well.
+fn version<P: Present>(motion: &Motion, present: &P) -> Result<Option<u64>, P::Error> {
+    Ok(match motion {
+        Motion::WalletSet(set) => Some(present.key::<WalletRecord>(&set.id)?.0.version),
+        Motion::KeySet(set) => Some(present.key::<DigestKeyRecord>(&set.id)?.0.version),
+        Motion::ClockTake { .. } => present.clock()?.map(|clock| clock.version),
+        Motion::Thaw { what, .. } | Motion::Freeze { what } => {
+            present.freeze(&target(what).place())?.map(|freeze| freeze.version)
+        }
+        // Of a PIN that is lost already, the loss. So nothing of before is valid once a PIN was lost, or lost again.
+        Motion::SoPinLost { .. } => {
+            let so = present.token()?.value.so;
+            so.is_lost().then(|| u64::from_be_bytes(so.name()))
+        }
+        Motion::OfficersSet { .. } | Motion::Restore { .. } => None,
+    })
 }
 
 /// The same act with the present document as its old one; none if its subject is gone.

@@ -233,6 +233,32 @@ pub enum Step {
     },
     /// The security officer withdrew it. No officer had signed it.
     Withdrawn,
+    /// It was found void, and stays so.
+    Voided(Void),
+}
+
+/// What has changed since an act was written, so that it is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Void {
+    /// It is another store.
+    Store,
+    /// The store was restored.
+    Epoch,
+    /// The act's subject was changed, or is gone.
+    Subject,
+    /// Others decide, or after another delay.
+    Officers,
+}
+
+impl fmt::Display for Void {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Void::Store => "it is for another store",
+            Void::Epoch => "the store was restored after it was written",
+            Void::Subject => "its subject was changed after it was written",
+            Void::Officers => "the officers were changed after it was proposed",
+        })
+    }
 }
 
 impl Step {
@@ -243,6 +269,7 @@ impl Step {
             Step::Signed(_) => "act-signed",
             Step::VetoedByOfficer(_) | Step::VetoedByUser { .. } => "act-vetoed",
             Step::Withdrawn => "act-withdrawn",
+            Step::Voided(_) => "act-voided",
         }
     }
 }
@@ -259,6 +286,7 @@ impl fmt::Display for ProposalStep {
             Step::VetoedByOfficer(_) => f.write_str("vetoed by an officer"),
             Step::VetoedByUser { name, .. } => write!(f, "vetoed by user {name:?}"),
             Step::Withdrawn => f.write_str("withdrawn by the security officer"),
+            Step::Voided(void) => write!(f, "found void: {void}"),
         }
     }
 }

@@ -9,6 +9,6 @@ mod link;
 
 pub use event::{
     Answer, Asked, DecidedAct, DigestFacts, Event, Fate, OfficerSignature, ProposalStep, Step,
-    TransactionFacts, TriedCode, UnknownAnswer,
+    TransactionFacts, TriedCode, UnknownAnswer, Void,
 };
 pub use link::{ChainEnd, Head, Link, MAX_BATCH};

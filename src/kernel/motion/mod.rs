@@ -6,7 +6,7 @@
 //! epoch 3                           a restoration begins another one, and voids every older act
 //! nonce 5f21…                       random, 128 bits: an act is carried out once
 //! do wallet-set "treasury" 3f9a…    what is done, and to which object: its name and id
-//! was 9b1d…                         digest of what is in force: once that changes, the act is void
+//! was 9b1d…                         digest of what is in force: once that changes, the act is void for ever
 //! seen 8c44… 118203                 head and number of the audit's newest link, as the proposer saw it: for the reader
 //! expires 2026-12-03T09:00:00Z
 //!

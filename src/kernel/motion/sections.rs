@@ -18,7 +18,14 @@ impl Motion {
     /// The digest of what is in force: whoever carries it out compares it with what is in force then.
     pub fn was(&self) -> [u8; 32] {
         let subject = Sha256::new_with_prefix(LABEL_WAS).chain_update(self.heading());
-        subject.chain_update(b"\n").chain_update(self.old_section()).finalize().into()
+        let in_force = match self {
+            // What an administrator can change alone is left out: the settings, which only become stricter, and the PIN itself, which
+            // somebody who has it would otherwise change whenever officers declare it lost.
+            Motion::OfficersSet { old: Some(old), .. } => old.deciders(),
+            Motion::SoPinLost { .. } => "so-pin set\n".into(),
+            _ => self.old_section(),
+        };
+        subject.chain_update(b"\n").chain_update(in_force).finalize().into()
     }
 
     /// What is done, and to which object, as the text puts it after `do`.

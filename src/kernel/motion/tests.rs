@@ -180,6 +180,18 @@ fn act_replay_what_was_tells_every_part_of_what_is_in_force() {
     ] {
         assert_ne!(other, same);
     }
+    // What an administrator changes alone is no part of it.
+    let council = |threshold, failures_per_hour| {
+        let officers = Officers::parse(&OFFICERS, threshold).expect("officers");
+        let old = Council::new(officers, 72, None, Settings { failures_per_hour }).expect("a council");
+        Motion::OfficersSet { old: Some(old.into()), new: council(1, false) }.was()
+    };
+    assert_eq!(council(2, 100), council(2, 16));
+    assert_ne!(council(2, 100), council(3, 100));
+    let heir = Heir([3; 32]);
+    let lost = |label: &str, pin| Motion::SoPinLost { label: label.into(), serial: [1; 8], pin, heir }.was();
+    assert_eq!(lost("hsm", [1; 8]), lost("hsm", [2; 8]));
+    assert_ne!(lost("hsm", [1; 8]), lost("other", [1; 8]));
     let frozen = |since| Motion::Thaw { what: Frozen::All, since }.was();
     assert_ne!(frozen(1), frozen(2), "another freeze");
 }

@@ -22,6 +22,9 @@ pub const MIN_FAILURES_PER_HOUR: u32 = 16;
 pub const MAX_FAILURES_PER_HOUR: u32 = 1_000_000;
 
 const LABEL: &[u8] = b"countersign/council/v1\0";
+const LABEL_DECIDERS: &[u8] = b"countersign/deciders/v1\0";
+/// The line of the settings in a council's text.
+const SETTINGS: &str = "failures-per-hour";
 
 /// The officers who decide beside an administrator, and the time that everybody has to object.
 ///
@@ -128,6 +131,17 @@ impl Council {
         CouncilDigest::of(&self.to_string())
     }
 
+    /// What decides about acts, as text: the officers, how many of them must sign, and the delays. A setting that an administrator
+    /// tightens changes nothing of it.
+    pub fn deciders(&self) -> String {
+        self.to_string().split_inclusive('\n').filter(|line| !line.starts_with(SETTINGS)).collect()
+    }
+
+    /// SHA-256 of a label and [`Self::deciders`].
+    pub fn deciders_digest(&self) -> [u8; 32] {
+        Sha256::new_with_prefix(LABEL_DECIDERS).chain_update(self.deciders()).finalize().into()
+    }
+
     /// Reads what [`Display`](fmt::Display) writes, and nothing else.
     pub fn parse(text: &str) -> Option<Council> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
@@ -144,7 +158,7 @@ impl Council {
                 })
             }
         };
-        let settings = Settings { failures_per_hour: value("failures-per-hour")?.parse().ok()? };
+        let settings = Settings { failures_per_hour: value(SETTINGS)?.parse().ok()? };
         let officers: Vec<&str> = lines.map(|line| line.strip_prefix("officer ")).collect::<Option<_>>()?;
         let officers = Officers::parse(&officers, threshold).ok()?;
         let council = Council::new(officers, delay_hours, emergency, settings).ok()?;
@@ -190,7 +204,7 @@ impl fmt::Display for Council {
             }
             None => writeln!(f, "emergency none")?,
         }
-        writeln!(f, "failures-per-hour {failures_per_hour}")?;
+        writeln!(f, "{SETTINGS} {failures_per_hour}")?;
         officers.keys.iter().map(OfficerKey::line).try_for_each(|line| writeln!(f, "officer {line}"))
     }
 }

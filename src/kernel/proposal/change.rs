@@ -54,7 +54,6 @@ pub fn record(
 pub fn veto(
     old: &Versioned<Proposal>,
     by: &Receipt<Consumed<Veto>>,
-    found: &super::Circumstances<'_>,
     council: &Versioned<Council>,
     now: u64,
 ) -> Result<Decision<Recorded>, ProposalError> {
@@ -62,10 +61,21 @@ pub fn veto(
     if *nonce != old.value.nonce() {
         return Err(ProposalError::NoVetoer(user.name.clone()));
     }
-    let next = old.value.veto_by_user(user, found)?;
+    let next = old.value.veto_by_user(user, now)?;
     let Vetoer { name, enrolment } = Vetoer { name: user.name.clone(), enrolment: user.key };
     let step = Step::VetoedByUser { name, enrolment };
     Ok(written(vec![old.put(&next)], &next, step, council, now))
+}
+
+/// Records that a proposal was found void ([`Proposal::found_void`]).
+pub fn void(
+    old: &Versioned<Proposal>,
+    next: &Proposal,
+    council: &Versioned<Council>,
+    now: u64,
+) -> Option<Decision<Recorded>> {
+    let State::Void(void, _) = next.state() else { return None };
+    Some(written(vec![old.put(next)], next, Step::Voided(*void), council, now))
 }
 
 /// Removes a proposal that no officer has signed.

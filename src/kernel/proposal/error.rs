@@ -1,6 +1,7 @@
 //! The reasons why a transition of a proposal is refused.
 
 use super::{MAX_KEPT_SIGNATURE_LEN, Standing, State};
+use crate::audit::Void;
 use crate::motion::TextError;
 use crate::officer::{OfficerKey, SignatureError};
 
@@ -12,7 +13,7 @@ pub enum ProposalError {
     Text(#[from] TextError),
     /// Something has changed since the act was written.
     #[error("the act is void: {0}; propose a new one")]
-    Void(&'static str),
+    Void(Void),
     /// Too late.
     #[error("the act has expired; propose a new one")]
     Expired,
@@ -64,6 +65,7 @@ pub enum ProposalError {
         State::CarriedOut => "it was carried out",
         State::VetoedByOfficer(_) => "an officer vetoed it",
         State::VetoedByUser(_) => "a user vetoed it",
+        State::Void(..) => "it is void",
         State::Open => "it is still open",
     })]
     Over(State),
@@ -78,6 +80,5 @@ pub enum ProposalError {
 
 impl ProposalError {
     /// What it is about has changed, or is gone.
-    pub(crate) const CHANGED: ProposalError =
-        ProposalError::Void("its subject was changed after it was written");
+    pub(crate) const CHANGED: ProposalError = ProposalError::Void(Void::Subject);
 }

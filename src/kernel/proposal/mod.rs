@@ -17,7 +17,10 @@
 //!   ([`Tick`]).
 //! - Q3. A proposal that was vetoed or carried out stays so. Its record stays until its text has expired, so nobody can propose the
 //!   same text again. An administrator withdraws only what no officer has signed, and thereby uses up nothing that officers signed.
-//! - Q4. A proposal is void once the store, its epoch, its council or the document in force differs from when it was proposed.
+//! - Q4. A proposal is void once the store, its epoch, those who decide or the document in force differ from when it was proposed, and
+//!   stays void if they become again what they were. The version of the subject's record tells that it was changed, whatever it says
+//!   now. Besides, a void proposal is recorded as such before anything else changes.
+//! - Q6. An open proposal can be vetoed whatever is in force.
 //! - Q5. The users who may veto are fixed when the act is proposed.
 //! - Q7. No officer keeps a place by a veto: the veto of an officer who is removed does not count, unless as many are removed as must sign.
 
@@ -31,13 +34,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::act::class::Class;
+pub use crate::audit::Void;
 use crate::binding::Binding;
 use crate::motion::{ActText, Motion, Nonce, TextError};
 use crate::name::UserId;
 use crate::officer::Council;
 use crate::otp::OtpKeyId;
 use crate::seal::StoreId;
-pub use change::{credit, past, propose, record, veto, withdraw};
+pub use change::{credit, past, propose, record, veto, void, withdraw};
 pub use delay::{MOST_BETWEEN, RunId, Tick};
 pub use error::ProposalError;
 pub use room::{
@@ -65,8 +69,10 @@ pub struct Proposal {
     act: ActText,
     text: String,
     by: Bringer,
-    /// The digest of the council at the time of the proposal.
-    council: [u8; 32],
+    /// The digest of who decided, and after which delay, at the time of the proposal ([`Council::deciders_digest`]).
+    deciders: [u8; 32],
+    /// The version of its subject's record at that time.
+    subject: Option<u64>,
     vetoers: Vec<Vetoer>,
     signatures: Vec<Kept>,
     /// Seconds of delay so far.
@@ -104,6 +110,8 @@ pub enum State {
     VetoedByOfficer([u8; 32]),
     /// A user vetoed it.
     VetoedByUser(Vetoer),
+    /// It was found void at this Unix time, in seconds.
+    Void(Void, u64),
 }
 
 /// The present store, with which a proposal is compared.
@@ -117,6 +125,8 @@ pub struct Circumstances<'a> {
     pub council: &'a Council,
     /// The digest of the document in force about the act's subject ([`Motion::was`]).
     pub in_force: [u8; 32],
+    /// The version of the record that has it, if there is one that nothing else is written to.
+    pub subject: Option<u64>,
     /// Unix time in seconds.
     pub now: u64,
 }
@@ -177,7 +187,8 @@ impl Proposal {
         let proposal = Proposal {
             text: text.into(),
             by: Bringer::Administrator,
-            council: found.council.digest().0,
+            deciders: found.council.deciders_digest(),
+            subject: found.subject,
             vetoers,
             signatures: vec![],
             credited: 0,
@@ -218,7 +229,7 @@ impl Proposal {
         signature: &str,
         found: &Circumstances<'_>,
     ) -> Result<Proposal, ProposalError> {
-        self.check_can_be_vetoed(found)?;
+        self.check_can_be_vetoed(found.now)?;
         let signed = found.council.officers().verify(self.veto_text().as_bytes(), signature)?;
         let public_key = *signed.officer().public_key();
         if self.act.motion.overrules(&public_key) {
@@ -228,18 +239,45 @@ impl Proposal {
     }
 
     /// Ends it on the veto of a user whose code for this act was right.
-    pub fn veto_by_user(&self, user: &UserId, found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
-        self.check_can_be_vetoed(found)?;
+    pub fn veto_by_user(&self, user: &UserId, now: u64) -> Result<Proposal, ProposalError> {
+        self.check_can_be_vetoed(now)?;
         let vetoer = self.vetoers.iter().find(|one| one.name == user.name && one.enrolment == user.key);
         let vetoer = vetoer.ok_or_else(|| ProposalError::NoVetoer(user.name.clone()))?;
         Ok(self.over(State::VetoedByUser(vetoer.clone())))
     }
 
+    /// Whether it can be vetoed at this time: whatever is in force now, as long as it is open.
+    pub fn check_can_be_vetoed(&self, now: u64) -> Result<(), ProposalError> {
+        match &self.state {
+            State::Open if self.is_past(now) => Err(ProposalError::Expired),
+            State::Open if self.class() == Class::Loosens => Ok(()),
+            State::Open => Err(ProposalError::NothingToVeto),
+            State::Void(void, _) => Err(ProposalError::Void(*void)),
+            over => Err(ProposalError::Over(over.clone())),
+        }
+    }
+
+    /// Whether it could still be carried out at this time, unless it is void and nobody has found it so yet.
+    pub fn is_open(&self, now: u64) -> bool {
+        self.state == State::Open && !self.is_past(now)
+    }
+
+    /// The same, void for ever, if it is open and void now.
+    pub fn found_void(&self, found: &Circumstances<'_>) -> Option<Proposal> {
+        if !self.is_open(found.now) {
+            return None;
+        }
+        match self.check_holds(found) {
+            Err(ProposalError::Void(void)) => Some(self.over(State::Void(void, found.now))),
+            _ => None,
+        }
+    }
+
     /// Whether an administrator may withdraw it: not once an officer has signed. Who submits must not end what officers decide.
     pub fn check_can_be_withdrawn(&self) -> Result<(), ProposalError> {
         match &self.state {
-            State::Open if self.signatures.is_empty() => Ok(()),
-            State::Open => Err(ProposalError::Signed),
+            State::Open | State::Void(..) if self.signatures.is_empty() => Ok(()),
+            State::Open | State::Void(..) => Err(ProposalError::Signed),
             over => Err(ProposalError::Over(over.clone())),
         }
     }
@@ -316,6 +354,11 @@ impl Proposal {
         &self.signatures
     }
 
+    /// The version of its subject's record when it was proposed.
+    pub(crate) fn subject(&self) -> Option<u64> {
+        self.subject
+    }
+
     /// The users who may veto it.
     pub fn vetoers(&self) -> &[Vetoer] {
         &self.vetoers
@@ -364,24 +407,19 @@ impl Proposal {
     fn check_open(&self, found: &Circumstances<'_>) -> Result<(), ProposalError> {
         match &self.state {
             State::Open => self.check_holds(found),
+            State::Void(void, _) => Err(ProposalError::Void(*void)),
             over => Err(ProposalError::Over(over.clone())),
         }
-    }
-
-    fn check_can_be_vetoed(&self, found: &Circumstances<'_>) -> Result<(), ProposalError> {
-        self.check_open(found)?;
-        if self.class() == Class::Loosens { Ok(()) } else { Err(ProposalError::NothingToVeto) }
     }
 
     fn check_holds(&self, found: &Circumstances<'_>) -> Result<(), ProposalError> {
         let void = |what| Err(ProposalError::Void(what));
         match &self.act {
-            act if act.store != found.store => void("it is for another store"),
-            act if act.epoch != found.epoch => void("the store was restored after it was written"),
-            act if act.motion.was() != found.in_force => Err(ProposalError::CHANGED),
-            _ if self.council != found.council.digest().0 => {
-                void("the officers were changed after it was proposed")
-            }
+            act if act.store != found.store => void(Void::Store),
+            act if act.epoch != found.epoch => void(Void::Epoch),
+            act if act.motion.was() != found.in_force => void(Void::Subject),
+            _ if self.subject != found.subject => void(Void::Subject),
+            _ if self.deciders != found.council.deciders_digest() => void(Void::Officers),
             act if found.now > act.expires => Err(ProposalError::Expired),
             _ => Ok(()),
         }

@@ -11,7 +11,8 @@ use crate::record::Stored;
 pub(super) struct Written {
     text: String,
     by: Bringer,
-    council: [u8; 32],
+    deciders: [u8; 32],
+    subject: Option<u64>,
     vetoers: Vec<Vetoer>,
     signatures: Vec<Kept>,
     credited: u64,
@@ -21,8 +22,9 @@ pub(super) struct Written {
 
 impl From<Proposal> for Written {
     fn from(proposal: Proposal) -> Written {
-        let Proposal { act: _, text, by, council, vetoers, signatures, credited, last, state } = proposal;
-        Written { text, by, council, vetoers, signatures, credited, last, state }
+        let Proposal { act: _, text, by, deciders, subject, vetoers, signatures, credited, last, state } =
+            proposal;
+        Written { text, by, deciders, subject, vetoers, signatures, credited, last, state }
     }
 }
 
@@ -30,9 +32,9 @@ impl TryFrom<Written> for Proposal {
     type Error = TextError;
 
     fn try_from(written: Written) -> Result<Proposal, TextError> {
-        let Written { text, by, council, vetoers, signatures, credited, last, state } = written;
+        let Written { text, by, deciders, subject, vetoers, signatures, credited, last, state } = written;
         let act = ActText::parse(&text)?;
-        Ok(Proposal { act, text, by, council, vetoers, signatures, credited, last, state })
+        Ok(Proposal { act, text, by, deciders, subject, vetoers, signatures, credited, last, state })
     }
 }
 

@@ -70,7 +70,8 @@ impl Stage {
 
     pub(super) fn found(&self, act: usize, now: u64) -> Circumstances<'_> {
         let in_force = self.acts[act].motion.was();
-        Circumstances { store: [0x7c; 16], epoch: 3, council: &self.council, in_force, now }
+        let subject = Some(7);
+        Circumstances { store: [0x7c; 16], epoch: 3, council: &self.council, in_force, subject, now }
     }
 
     pub(super) fn propose(&self, act: usize, now: u64) -> Proposal {
@@ -201,7 +202,7 @@ fn act_vetoed_any_one_officer_or_user_ends_it_for_good() {
     let vetoes = &STAGE.acts[LOOSENS].vetoes;
     let by_officer =
         due.veto_by_officer(&vetoes[OFFICERS - 1], &found).expect("an officer's, who did not sign");
-    let by_user = due.veto_by_user(&user("alice", 1), &found).expect("a user of the wallet");
+    let by_user = due.veto_by_user(&user("alice", 1), found.now).expect("a user of the wallet");
     assert!(matches!(by_officer.state(), State::VetoedByOfficer(_)));
     for over in [by_officer, by_user] {
         let refused = Some(ProposalError::Over(over.state().clone()));
@@ -215,7 +216,7 @@ fn act_vetoed_any_one_officer_or_user_ends_it_for_good() {
     }
     for nobody in [user("carol", 3), user("alice", 9)] {
         let refused = ProposalError::NoVetoer(nobody.name.clone());
-        assert_eq!(due.veto_by_user(&nobody, &found).err(), Some(refused), "{nobody:?}");
+        assert_eq!(due.veto_by_user(&nobody, found.now).err(), Some(refused), "{nobody:?}");
     }
 }
 
@@ -229,6 +230,9 @@ fn act_replay_an_act_is_void_in_another_store_epoch_council_or_document() {
         (Circumstances { store: [0; 16], ..found }, true),
         (Circumstances { epoch: 4, ..found }, true),
         (Circumstances { in_force: [0; 32], ..found }, true),
+        // Changed, and put back.
+        (Circumstances { subject: Some(8), ..found }, false),
+        (Circumstances { subject: None, ..found }, false),
         (Circumstances { council: &other, ..found }, false),
     ] {
         assert!(matches!(due.carry_out(&void), Err(ProposalError::Void(_))));
@@ -236,6 +240,15 @@ fn act_replay_an_act_is_void_in_another_store_epoch_council_or_document() {
         let proposed = Proposal::new(due.text(), &users(), &void);
         assert_eq!(matches!(proposed, Err(ProposalError::Void(_))), is_new);
     }
+    let stricter = Council::new(
+        STAGE.council.officers().clone(),
+        STAGE.council.delay_hours(),
+        STAGE.council.emergency(),
+        Settings { failures_per_hour: 50 },
+    );
+    let stricter = stricter.expect("a council");
+    let decided_by_the_same = Circumstances { council: &stricter, ..found };
+    assert!(due.carry_out(&decided_by_the_same).is_ok(), "a setting decides nothing");
     let expires = due.act().expires;
     assert!(due.carry_out(&Circumstances { now: expires, ..found }).is_ok() && !due.is_past(expires));
     let late = Circumstances { now: expires + 1, ..found };
@@ -251,6 +264,35 @@ fn act_replay_an_act_is_void_in_another_store_epoch_council_or_document() {
 }
 
 #[test]
+fn act_void_what_was_found_void_stays_so_and_what_is_open_can_be_vetoed_whatever_is_in_force() {
+    let due = waiting(LOOSENS, THRESHOLD, DELAY / 600 + 1);
+    let found = STAGE.found(LOOSENS, start());
+    assert_eq!(due.found_void(&found), None);
+    let changed = Circumstances { subject: Some(8), ..found };
+    let void = due.found_void(&changed).expect("its subject was changed");
+    assert_eq!(void.state(), &State::Void(Void::Subject, start()));
+    let void = Proposal::decode(&void.encode()).expect("it was written");
+    let refused = Some(ProposalError::Void(Void::Subject));
+    let (signatures, vetoes) = (&STAGE.acts[LOOSENS].signatures, &STAGE.acts[LOOSENS].vetoes);
+    // As it was, and later.
+    assert_eq!(void.standing(&found).err(), refused);
+    assert_eq!(void.carry_out(&found).err(), refused);
+    assert_eq!(void.sign(&signatures[2], &found).err(), refused);
+    assert_eq!(void.veto_by_officer(&vetoes[0], &found).err(), refused);
+    assert_eq!(void.check_can_be_withdrawn(), Err(ProposalError::Signed));
+    assert_eq!(void.found_void(&changed), None, "it is recorded once");
+    assert!(!void.is_open(start()) && due.is_open(start()));
+    let late = due.act().expires + 1;
+    assert_eq!(due.found_void(&Circumstances { now: late, ..changed }), None, "it has expired");
+    // Nobody has recorded it yet.
+    assert!(due.veto_by_officer(&vetoes[0], &changed).is_ok());
+    assert!(due.veto_by_user(&user("alice", 1), start()).is_ok());
+    assert_eq!(due.veto_by_user(&user("alice", 1), late).err(), Some(ProposalError::Expired));
+    let unsigned = STAGE.propose(LOOSENS, start()).found_void(&changed).expect("its subject was changed");
+    assert_eq!(unsigned.check_can_be_withdrawn(), Ok(()));
+}
+
+#[test]
 fn an_administrator_withdraws_only_what_no_officer_has_signed() {
     let found = STAGE.found(LOOSENS, start());
     let proposal = STAGE.propose(LOOSENS, start());
@@ -261,8 +303,7 @@ fn an_administrator_withdraws_only_what_no_officer_has_signed() {
 
 #[test]
 fn a_proposal_reads_back_and_one_whose_text_is_none_does_not() {
-    let proposal =
-        waiting(LOOSENS, THRESHOLD, 2).veto_by_user(&user("bob", 2), &STAGE.found(LOOSENS, start()));
+    let proposal = waiting(LOOSENS, THRESHOLD, 2).veto_by_user(&user("bob", 2), start());
     let proposal = proposal.expect("a user of the wallet");
     let bytes = proposal.encode();
     assert_eq!(Proposal::decode(&bytes), Some(proposal.clone()));
@@ -364,7 +405,7 @@ proptest! {
                     next
                 }
                 Step::VetoByUser { user } => {
-                    let next = proposal.veto_by_user(&user, &found);
+                    let next = proposal.veto_by_user(&user, found.now);
                     let can = [LOOSENS, COUNCIL].contains(&act) && users().contains(&user) && !was_over;
                     prop_assert_eq!(next.is_ok(), can);
                     truth.ended |= can;

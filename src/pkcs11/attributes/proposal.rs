@@ -5,6 +5,7 @@ use cryptoki_sys::*;
 use super::super::vendor::*;
 use super::{Hidden, Value, bool, class_number, ulong};
 use crate::engine::{ProposalStanding, ProposalView};
+use crate::kernel::utc::to_iso;
 
 /// An attribute of a proposed act.
 pub(in crate::pkcs11) fn of_proposal(proposal: &ProposalView, kind: CK_ATTRIBUTE_TYPE) -> Value {
@@ -29,7 +30,10 @@ pub(in crate::pkcs11) fn of_proposal(proposal: &ProposalView, kind: CK_ATTRIBUTE
         CKA_COUNTERSIGN_ACT_EXPIRES => ulong(proposal.expires),
         CKA_COUNTERSIGN_ACT_ENDED => match &proposal.standing {
             ProposalStanding::Vetoed(by) => by.clone().into_bytes(),
-            ProposalStanding::Void(why) => why.as_bytes().to_vec(),
+            ProposalStanding::Void(void, None) => void.to_string().into_bytes(),
+            ProposalStanding::Void(void, Some(since)) => {
+                format!("{void} (found at {})", to_iso(*since)).into_bytes()
+            }
             _ => vec![],
         },
         // What is only given.
@@ -50,7 +54,7 @@ fn state_number(standing: &ProposalStanding) -> CK_ULONG {
         ProposalStanding::CarriedOut => CS_ACT_CARRIED_OUT,
         ProposalStanding::Vetoed(_) => CS_ACT_VETOED,
         ProposalStanding::Expired => CS_ACT_EXPIRED,
-        ProposalStanding::Void(_) => CS_ACT_VOID,
+        ProposalStanding::Void(..) => CS_ACT_VOID,
     }
 }
 

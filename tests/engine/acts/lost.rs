@@ -12,10 +12,10 @@ use countersign::kernel::proposal::ProposalError;
 
 use super::scene::{DELAY, HOUR, Scene, nonce, refused};
 
-const SECRET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-const ANOTHER: &[u8] = b"BBCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+pub(super) const SECRET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+pub(super) const ANOTHER: &[u8] = b"BBCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-fn heir(scene: &Scene, secret: &[u8]) -> Heir {
+pub(super) fn heir(scene: &Scene, secret: &[u8]) -> Heir {
     let token = scene.bench.engine.token(None).expect("readable").expect("there");
     Heir::of(&token.serial, secret).expect("long enough")
 }

@@ -170,7 +170,7 @@ fn act_store_an_act_for_another_store_is_none_here() {
     scene.wait(DELAY);
     scene.bench.ledger.state().store = Some([9; 16]);
     assert!(matches!(refused(scene.carry_out(&here)), ProposalError::Void(_)));
-    assert!(matches!(scene.standing(&here), ProposalStanding::Void(_)));
+    assert!(matches!(scene.standing(&here), ProposalStanding::Void(..)));
     scene.assert_untouched();
 }
 

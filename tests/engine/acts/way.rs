@@ -171,7 +171,7 @@ fn a_new_council_waits_for_the_longer_delay_and_voids_what_waits_under_the_old_o
     scene.wait(DELAY);
     scene.carry_out(&act).expect("it is due");
     assert_eq!(scene.bench.engine.council().expect("readable"), Some(council));
-    assert!(matches!(scene.standing(&other), ProposalStanding::Void(_)));
+    assert!(matches!(scene.standing(&other), ProposalStanding::Void(..)));
     assert!(matches!(refused(scene.carry_out(&other)), ProposalError::Void(_)));
     // Who was no officer is one now, and the other way round.
     let text = scene.adding_bob();
@@ -367,7 +367,7 @@ fn an_administrator_alone_takes_no_room_that_officers_need() {
     scene.bench.clock.advance(DELAY + 8 * 24 * HOUR);
     scene.submit(&scene.adding_bob());
     assert_eq!(scene.bench.engine.proposals().expect("readable").len(), 1);
-    let counts = scene.bench.engine.proposal_counts();
+    let counts = scene.bench.engine.proposal_counts().expect("readable");
     assert_eq!(counts.iter().map(|(_, count)| count).sum::<u64>(), 1);
     assert!(counts.contains(&("unsigned", 1)));
 }

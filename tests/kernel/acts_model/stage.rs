@@ -128,6 +128,7 @@ fn circumstances<'a>(council: &'a Council, motion: &Motion, found: Found) -> Cir
         epoch: found.epoch.into(),
         council,
         in_force: if found.is_as_before { motion.was() } else { [0; 32] },
+        subject: Some(1),
         now: START + u64::from(found.now) * STEP,
     }
 }

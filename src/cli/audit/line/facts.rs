@@ -89,6 +89,8 @@ pub(super) struct Facts<'a> {
     officers: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<String>,
 }
 
 impl<'a> Facts<'a> {
@@ -189,6 +191,7 @@ impl<'a> Facts<'a> {
             }
             Step::Signed(signature) | Step::VetoedByOfficer(signature) => facts.signed(signature),
             Step::VetoedByUser { name, .. } => Facts { users: Some(vec![name]), ..facts },
+            Step::Voided(void) => Facts { because: Some(void.to_string()), ..facts },
             Step::Withdrawn => facts,
         }
     }

@@ -4,7 +4,7 @@ use countersign::kernel::act::document::{DocumentDigest, UserDocument};
 use countersign::kernel::act::{Change, Deed, Document, PolicyChange, RecordedAct};
 use countersign::kernel::audit::{
     Answer, Asked, DecidedAct, DigestFacts, Fate, Head, OfficerSignature, ProposalStep, Step,
-    TransactionFacts, TriedCode,
+    TransactionFacts, TriedCode, Void,
 };
 use countersign::kernel::direction::Direction;
 use countersign::kernel::otp::OtpHash;
@@ -80,6 +80,8 @@ fn what_happens_to_a_proposed_act_is_shown_with_what_officers_signed() {
     let user = Step::VetoedByUser { name: "alice".into(), enrolment: [1; 16] };
     assert_eq!(shown(user), told("act-vetoed", json!({ "users": ["alice"] })));
     assert_eq!(shown(Step::Withdrawn), told("act-withdrawn", json!({})));
+    let because = json!({ "because": "its subject was changed after it was written" });
+    assert_eq!(shown(Step::Voided(Void::Subject)), told("act-voided", because));
     assert_eq!(facts(Event::Ticked(3)), json!({ "event": "act-ticked", "waiting": 3 }));
 
     let council = Document::Council("threshold 1\n".into());
