@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use countersign::admin::Act;
-use countersign::kernel::pin::Role;
+use countersign::kernel::pin::Heir;
+use countersign::kernel::proposal::MAX_OPEN_OF_OFFICER;
 use harness::engine::ManualClock;
-use harness::engine::configured::{decide, open_by};
+use harness::engine::configured::{decide, open_by, with_officers};
 use harness::engine::officers::Signers;
 use harness::module::cli::Cli;
 use harness::module::{Boundary, SO_PIN, USER_PIN, in_boundary, now, this_test};
@@ -19,12 +20,7 @@ fn stage(boundary: &Boundary) -> (Cli<'_>, Signers, ManualClock) {
     boundary.note("user.pin", USER_PIN);
     let (clock, signers) = (ManualClock::default(), Signers::new(2));
     clock.set(now() - 3 * HOUR);
-    let engine = open_by(&clock);
-    engine.initialise(SO_PIN.as_bytes(), "t").expect("there is none");
-    let login = engine.login(Role::So, SO_PIN.as_bytes()).expect("the PIN is right");
-    let administrator = engine.administrator(&login).expect("the login is not over");
-    let council = Box::new(signers.council(2, 1));
-    let _set = engine.perform(administrator.approve(Act::SetOfficers(council))).expect("there are none");
+    drop(with_officers(&clock, &signers, "t"));
     (Cli(boundary), signers, clock)
 }
 
@@ -81,5 +77,29 @@ fn the_secret_of_a_draft_sets_the_lost_so_pin_and_restores_a_copy_from_then() {
         let taken = restore("next", &["--act", &act]);
         assert!(taken.success, "{}\n{}", taken.json, taken.stderr);
         assert_eq!(cli.does(&["init", "--label", "t", "--so-pin-file", "next"])["so_pin_set"], json!(true));
+    });
+}
+
+/// Whose room is full, brings no act; `act submit` then lets the next officer who has signed bring it.
+#[test]
+fn act_room_an_act_is_brought_by_an_officer_who_has_room_for_it() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, signers, clock) = stage(boundary);
+        let engine = open_by(&clock);
+        for number in 0..MAX_OPEN_OF_OFFICER {
+            let text = engine.draft(&Act::LoseSoPin(Heir([number as u8; 32]))).expect("officers may sign it");
+            engine.propose(None, &text, Some(&signers.sign(0, &text))).expect("there is room");
+        }
+        drop(engine);
+        let made = cli.does(&["act", "draft", "so-pin-lost", "--secret-file", "next"]);
+        let file = made["act"]["file"].as_str().expect("a text");
+        let text = fs::read_to_string(boundary.folder().join(file)).expect("it was written");
+        let sign =
+            |officer| boundary.note(&format!("{file}.{officer}.minisig"), &signers.sign(officer, &text));
+        sign(0);
+        assert!(cli.fails(&["act", "submit", file]).contains("has brought too many acts"));
+        sign(1);
+        let proposal = cli.does(&["act", "submit", file])["proposal"].clone();
+        assert_eq!((&proposal["state"], &proposal["signed"]), (&json!("waiting"), &json!(2)));
     });
 }

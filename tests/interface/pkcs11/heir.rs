@@ -1,12 +1,12 @@
 //! `C_InitToken` after officers declared the SO PIN lost (`include/countersign.h`, "Officers").
 
 use countersign::admin::Act;
-use countersign::kernel::pin::{Heir, Role};
+use countersign::kernel::pin::Heir;
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
 use harness::engine::ManualClock;
-use harness::engine::configured::{decide, open_by};
+use harness::engine::configured::{decide, with_officers};
 use harness::engine::officers::Signers;
 use harness::module::raw::Raw;
 use harness::module::{Boundary, SO_PIN, USER_PIN, assert_rv, in_prepared_boundary, now, this_test, ulong};
@@ -22,13 +22,8 @@ const LOST: &str = "lost";
 fn lose_so_pin() {
     let clock = ManualClock::default();
     clock.set(now() - 2 * HOUR);
-    let engine = open_by(&clock);
-    engine.initialise(SO_PIN.as_bytes(), "hsm").expect("there is none");
-    let login = engine.login(Role::So, SO_PIN.as_bytes()).expect("the PIN is right");
-    let administrator = engine.administrator(&login).expect("the login is not over");
     let signers = Signers::new(2);
-    let council = Box::new(signers.council(2, 1));
-    let _set = engine.perform(administrator.approve(Act::SetOfficers(council))).expect("there are none");
+    let engine = with_officers(&clock, &signers, "hsm");
     let serial = engine.token(None).expect("readable").expect("there").serial;
     let heir = Heir::of(&serial, SECRET).expect("long enough");
     let text = engine.draft(&Act::LoseSoPin(heir)).expect("officers may sign it");
