@@ -28,11 +28,9 @@
 mod protocol;
 mod stage;
 
-use std::collections::BTreeSet;
-use std::io::Write;
-
 use protocol::{DELAYED, Flaw, NOT_VETOED, ONCE, Protocol, SIGNED};
-use stateright::{Checker, HasDiscoveries, Model};
+
+use super::search::{Flawed, found, holds};
 
 /// Kills, jumps of the clock, and a veto.
 const HONEST: Protocol = Protocol { flaw: None, deaths: 1, jumps: 1, attacker: false };
@@ -42,28 +40,14 @@ const SET_AHEAD: Protocol = Protocol { flaw: None, deaths: 0, jumps: 2, attacker
 /// Somebody at the store, besides.
 const ATTACKED: Protocol = Protocol { flaw: None, deaths: 2, jumps: 0, attacker: true };
 
-fn holds(protocol: Protocol) {
-    let checker = protocol.checker().threads(2).spawn_bfs().join();
-    report(&format!(
-        "{protocol:?}: {} states, {} steps, depth {}",
-        checker.unique_state_count(),
-        checker.state_count(),
-        checker.max_depth()
-    ));
-    checker.assert_properties();
-}
+impl Flawed for Protocol {
+    type Flaw = Flaw;
 
-/// Searches `protocol` with `flaw` until it breaks `invariant`.
-fn breaks(flaw: Flaw, invariant: &'static str, protocol: Protocol) {
-    let wanted = HasDiscoveries::AllOf(BTreeSet::from([invariant]));
-    let checker = Protocol { flaw: Some(flaw), ..protocol }.checker().finish_when(wanted).spawn_bfs().join();
-    let path = checker.discovery(invariant).expect("the search finds how the flaw breaks the invariant");
-    report(&format!("{flaw:?} breaks {invariant:?}: {:?}", path.into_actions()));
-}
+    const NAME: &'static str = "model of acts";
 
-/// Past the capture of the test harness, as in the model of a signature.
-fn report(line: &str) {
-    writeln!(std::io::stderr(), "model of acts: {line}").expect("standard error takes a line");
+    fn with(self, flaw: Flaw) -> Protocol {
+        Protocol { flaw: Some(flaw), ..self }
+    }
 }
 
 #[test]
@@ -74,16 +58,6 @@ fn an_act_takes_effect_after_signatures_and_delay_unless_vetoed_and_once() {
 #[test]
 fn an_act_takes_effect_once_against_old_copies_of_the_store() {
     holds(ATTACKED);
-}
-
-/// Tests that a search finds each flaw by the invariant that it breaks.
-macro_rules! found {
-    ($($test:ident: $flaw:ident breaks $invariant:ident in $protocol:ident;)*) => {
-        $(#[test]
-        fn $test() {
-            breaks(Flaw::$flaw, $invariant, $protocol);
-        })*
-    };
 }
 
 found! {

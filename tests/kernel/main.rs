@@ -12,5 +12,6 @@ mod changed_field;
 mod model;
 mod policy;
 mod recovery;
+mod search;
 mod signer;
 mod testkit;

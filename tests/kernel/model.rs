@@ -53,13 +53,10 @@ mod properties;
 mod protocol;
 mod state;
 
-use std::collections::BTreeSet;
-use std::io::Write;
-use std::time::Instant;
-
 use properties::{DURABLE, FRESH, FROZEN, GUESSES, LIMIT, ONCE, ONE_DIGEST, OPENS};
 use protocol::{Flaw, Protocol};
-use stateright::{Checker, HasDiscoveries, Model};
+
+use super::search::{Flawed, found, holds};
 
 /// Kills and failures.
 const HONEST: Protocol =
@@ -74,37 +71,14 @@ const FREEZING: Protocol =
 const ATTACKED: Protocol =
     Protocol { flaw: None, limit: 1, links: 2, crashes: 2, attacker: true, freezes: false };
 
-/// Searches all states of `protocol`, and says how many there were.
-fn holds(protocol: Protocol) {
-    let start = Instant::now();
-    let checker = protocol.checker().threads(2).spawn_bfs().join();
-    report(&format!(
-        "{protocol:?}: {} states, {} steps, depth {}, {:.1} s",
-        checker.unique_state_count(),
-        checker.state_count(),
-        checker.max_depth(),
-        start.elapsed().as_secs_f32(),
-    ));
-    checker.assert_properties();
-}
+impl Flawed for Protocol {
+    type Flaw = Flaw;
 
-/// Searches `protocol` with `flaw` until it breaks `invariant`.
-fn breaks(flaw: Flaw, invariant: &'static str, protocol: Protocol) {
-    let flawed = Protocol { flaw: Some(flaw), ..protocol };
-    let wanted = HasDiscoveries::AllOf(BTreeSet::from([invariant]));
-    let checker = flawed.checker().finish_when(wanted).spawn_bfs().join();
-    let path = checker.discovery(invariant).expect("the search finds how the flaw breaks the invariant");
-    let actions = path.into_actions();
-    report(&format!(
-        "{flaw:?} breaks {invariant:?} in {} actions ({} states): {actions:?}",
-        actions.len(),
-        checker.unique_state_count(),
-    ));
-}
+    const NAME: &'static str = "model";
 
-/// Past the capture of the test harness: the figures belong into the log of every run.
-fn report(line: &str) {
-    writeln!(std::io::stderr(), "model: {line}").expect("standard error takes a line");
+    fn with(self, flaw: Flaw) -> Protocol {
+        Protocol { flaw: Some(flaw), ..self }
+    }
 }
 
 #[test]
@@ -125,16 +99,6 @@ fn the_protocol_holds_with_an_administrator_who_freezes() {
 #[test]
 fn the_protocol_holds_against_old_copies_of_the_store() {
     holds(ATTACKED);
-}
-
-/// Tests that a search finds each flaw by the invariant that it breaks.
-macro_rules! found {
-    ($($test:ident: $flaw:ident breaks $invariant:ident in $protocol:ident;)*) => {
-        $(#[test]
-        fn $test() {
-            breaks(Flaw::$flaw, $invariant, $protocol);
-        })*
-    };
 }
 
 found! {
