@@ -135,7 +135,8 @@
  * "freeze all" or "so-pin-lost DIGEST", where DIGEST is in lower-case hex SHA-256 of "countersign/so-pin-heir/v1", a zero byte, the 8
  * bytes of the token's serial number and a random secret of 32 to 255 bytes. After such an act was carried out, CKF_SO_PIN_TO_BE_CHANGED
  * is set, and C_InitToken with that secret as the PIN and with the token's own label makes the secret the next SO PIN. Nothing else is
- * changed. Another secret is CKR_PIN_INCORRECT, and is counted like a wrong SO PIN. */
+ * changed. Another secret is CKR_PIN_INCORRECT, and is counted like a wrong SO PIN. "freeze user NAME" needs a login: without one, the
+ * answer is CKR_USER_NOT_LOGGED_IN for every name. */
 #define CKA_COUNTERSIGN_ACT_DO          0xC3530164UL
 
 /* Classes: an act is what its loosest part is. */

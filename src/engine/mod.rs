@@ -33,7 +33,7 @@ use crate::kernel::proposal::RunId;
 use crate::kernel::receipt::{Batch, Committed};
 use crate::kernel::recent::Recent;
 use crate::kernel::record::{Stored, Versioned};
-use crate::kernel::seal::{Kind, RecordKey};
+use crate::kernel::seal::{Kind, RecordKey, Unsealed};
 use crate::kernel::state::{ClockRecord, Epoch, Peer, PinStanding, TokenRecord, UserRecord};
 use crate::kernel::wallet::{Reach, Wallet, WalletRecord};
 use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
@@ -377,11 +377,15 @@ pub struct UserView {
 /// Reads a record. If it opens and this version cannot read it, closes the ledger: nobody knows what the record says,
 /// and nothing may be decided without it.
 fn read<T: Stored>(ledger: &dyn Ledger, place: RecordKey) -> Result<Option<Versioned<T>>, EngineError> {
-    let Some(record) = ledger.read(&place)? else { return Ok(None) };
-    Versioned::read(&record).map(Some).ok_or_else(|| {
+    ledger.read(&place)?.map(|record| opened(ledger, &record)).transpose()
+}
+
+/// The content of a record that was read.
+fn opened<T: Stored>(ledger: &dyn Ledger, record: &Unsealed) -> Result<Versioned<T>, EngineError> {
+    Versioned::read(record).ok_or_else(|| {
         let found = StateError::Sealed(format!(
             "a {:?} record has a format that this version does not read",
-            place.kind
+            record.place().kind
         ));
         ledger.close(&found);
         LedgerError::State(found).into()

@@ -3,13 +3,16 @@
 //! The kernel decides every transition ([`crate::kernel::proposal`]). This file reads the records, the clocks and the randomness that it
 //! goes by, and writes what it decides. Everything that writes has the turn of acts of administration.
 
+mod read;
 mod view;
 
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::{Engine, EngineError, read};
+use super::{Engine, EngineError};
 use crate::kernel::act::class::Class;
 use crate::kernel::administration::{self, Act, Administrator, Approved};
+use crate::kernel::binding::Binding;
 use crate::kernel::motion::{ActText, MAX_CLOCK_WINDOW, Motion, Nonce, Seen};
 use crate::kernel::name::UserId;
 use crate::kernel::officer::Council;
@@ -19,7 +22,7 @@ use crate::kernel::proposal::{
 };
 use crate::kernel::receipt::Decision;
 use crate::kernel::record::Versioned;
-use crate::kernel::seal::{Kind, RecordKey};
+use crate::kernel::seal::Kind;
 use crate::kernel::state::Recorded;
 
 pub use view::{ProposalStanding, ProposalView};
@@ -40,6 +43,8 @@ pub(super) struct Officers {
     may_wait: AtomicBool,
     /// When the next tick is due, by the clock that nobody sets.
     next_tick: AtomicU64,
+    /// Proposals that were read before.
+    kept: read::Kept,
 }
 
 impl Officers {
@@ -49,12 +54,20 @@ impl Officers {
             most_failures: AtomicU32::new(u32::MAX),
             may_wait: AtomicBool::new(false),
             next_tick: AtomicU64::new(0),
+            kept: read::Kept::default(),
         }
     }
 
     pub(super) fn most_failures(&self) -> u32 {
         self.most_failures.load(Ordering::SeqCst)
     }
+}
+
+/// An act that somebody may propose: an administrator, or whoever brought an officer's signature of it.
+struct Submission<'a> {
+    act: ActText,
+    by: Option<&'a Administrator>,
+    signature: Option<&'a str>,
 }
 
 impl Engine {
@@ -93,34 +106,55 @@ impl Engine {
         text: &str,
         signature: Option<&str>,
     ) -> Result<Nonce, EngineError> {
-        let _turn = self.administration();
-        self.check_may_propose(by, signature)?;
-        let nonce = ActText::parse(text)?.nonce;
-        self.change_proposals(|council| {
-            let motion = ActText::parse(text)?.motion;
-            let now = self.time_for(&motion)?;
-            let found = self.circumstances(&motion, council, now)?;
-            let vetoers = administration::vetoers(&motion, self)?;
-            let mut new = Proposal::new(text, &vetoers, &found)?;
-            if let Some(signature) = signature {
-                new = new.bring(signature, &found)?;
-                new = new.credit(&self.tick_of(&new, now)?, &found)?;
-            }
-            let records = self.proposal_records()?;
-            let (epoch, trusted) = (self.epoch().number, self.now_or_newest()?);
-            let present = records.iter().map(Versioned::value);
-            proposal::check_room(present.filter(|record| !record.may_go(epoch, trusted)), &new)?;
-            Ok(proposal::propose(&new, proposal::past(&records, epoch, trusted), council, trusted))
-        })?;
+        let submission = self.settled(self.submission(by, text, signature))?;
+        let nonce = submission.act.nonce;
+        let _turn = self.change_proposals(|council| self.new_proposal(&submission, council))?;
         self.officers.may_wait.store(true, Ordering::SeqCst);
         self.carry_out_if_due(&nonce)?;
         Ok(nonce)
     }
 
+    /// The signature is verified first, over the bytes as they are: nothing reads a text that no officer has signed and no administrator
+    /// brings.
+    fn submission<'a>(
+        &self,
+        by: Option<&'a Administrator>,
+        text: &str,
+        signature: Option<&'a str>,
+    ) -> Result<Submission<'a>, EngineError> {
+        self.check_may_propose(by, signature)?;
+        let council = self.council_record()?.ok_or(ProposalError::NoOfficers)?;
+        if let Some(signature) = signature {
+            let officers = council.value().officers();
+            let _signed = officers.verify(text.as_bytes(), signature).map_err(ProposalError::from)?;
+        }
+        Ok(Submission { act: ActText::parse(text)?, by, signature })
+    }
+
+    fn new_proposal(
+        &self,
+        Submission { act, by, signature }: &Submission<'_>,
+        council: &Versioned<Council>,
+    ) -> Result<Decision<Recorded>, EngineError> {
+        self.check_may_propose(*by, *signature)?;
+        let now = self.time_for(&act.motion)?;
+        let found = self.circumstances(&act.motion, council, now)?;
+        let vetoers = administration::vetoers(&act.motion, self)?;
+        let mut new = Proposal::of(act.clone(), &vetoers, &found)?;
+        if let Some(signature) = signature {
+            new = new.bring(signature, &found)?;
+            new = new.credit(&self.tick_of(&new, now)?, &found)?;
+        }
+        let records = self.proposal_records()?;
+        let (epoch, trusted) = (self.epoch().number, self.now_or_newest()?);
+        let present = records.iter().map(|record| record.value());
+        proposal::check_room(present.filter(|record| !record.may_go(epoch, trusted)), &new)?;
+        Ok(proposal::propose(&new, proposal::past(&records, epoch, trusted), council, trusted))
+    }
+
     /// Adds an officer's signature. If nothing else is missing, the act is carried out at once.
     pub fn sign_proposal(&self, nonce: &Nonce, signature: &str) -> Result<(), EngineError> {
-        let _turn = self.administration();
-        self.change_proposals(|council| {
+        let _turn = self.change_proposals(|council| {
             let old = self.proposal_record(nonce)?;
             let now = self.time_for(&old.value().act().motion)?;
             let found = self.circumstances(&old.value().act().motion, council, now)?;
@@ -136,7 +170,6 @@ impl Engine {
 
     /// Ends a proposal by the veto of an officer: a signature of [`Proposal::veto_text`].
     pub fn veto_by_officer(&self, nonce: &Nonce, signature: &str) -> Result<(), EngineError> {
-        let _turn = self.administration();
         self.change_proposals(|council| {
             let (old, now) = (self.proposal_record(nonce)?, self.now_or_newest()?);
             let found = self.circumstances(&old.value().act().motion, council, now)?;
@@ -144,39 +177,47 @@ impl Engine {
             let change = proposal::record(&old, &next, Some(signature), council, now);
             Ok(change.ok_or(ProposalError::Unknown)?)
         })
+        .map(drop)
     }
 
     /// Ends a proposal by the veto of a user whom it concerned when it was proposed. The code is charged and spent like any other. A
     /// user who is frozen may veto, too.
     pub fn veto_by_user(&self, nonce: &Nonce, user: &str, code: &[u8]) -> Result<(), EngineError> {
-        // Nothing ends the act between here and the veto, so no code is spent on what is refused afterwards. And nothing here says
-        // anything about the code.
+        // What is refused without a look at the code never has the turn.
+        self.settled(self.vetoer(nonce, user))?;
+        // From here on nothing ends the act before the veto, so no code is spent on what is refused afterwards.
         let _turn = self.administration();
-        let old = self.proposal_record(nonce)?;
-        let vetoer = old.value().vetoers().iter().find(|vetoer| vetoer.name == user);
-        let vetoer = vetoer.ok_or_else(|| ProposalError::NoVetoer(user.into()))?;
-        let user = UserId { name: vetoer.name.clone(), key: vetoer.enrolment };
-        old.value().veto_by_user(&user, self.now_or_newest()?)?;
-        let binding = veto_binding(old.value().act())?;
+        let (user, binding) = self.vetoer(nonce, user)?;
         let paid = self.approve_veto(nonce, &user, &binding, code)?;
-        self.change_proposals(|council| {
+        self.write_proposals(|council| {
             let (old, now) = (self.proposal_record(nonce)?, self.now_or_newest()?);
             Ok(proposal::veto(&old, &paid, council, now)?)
         })
     }
 
+    /// Who vetoes, and what the code is then bound to. Nothing here says anything about the code.
+    fn vetoer(&self, nonce: &Nonce, user: &str) -> Result<(UserId, Binding), EngineError> {
+        let old = self.proposal_record(nonce)?;
+        let vetoer = old.value().vetoers().iter().find(|vetoer| vetoer.name == user);
+        let vetoer = vetoer.ok_or_else(|| ProposalError::NoVetoer(user.into()))?;
+        let user = UserId { name: vetoer.name.clone(), key: vetoer.enrolment };
+        old.value().veto_by_user(&user, self.now_or_newest()?)?;
+        Ok((user, veto_binding(old.value().act())?))
+    }
+
     /// Takes back a proposal that no officer has signed.
     pub fn withdraw(&self, by: &Administrator, nonce: &Nonce) -> Result<(), EngineError> {
-        let _turn = self.administration();
-        self.check_may_propose(Some(by), None)?;
         self.change_proposals(|council| {
+            self.check_may_propose(Some(by), None)?;
             let (old, now) = (self.proposal_record(nonce)?, self.now_or_newest()?);
             Ok(proposal::withdraw(&old, council, now)?)
         })
+        .map(drop)
     }
 
     /// Carries out an act that is due, for anybody who asks.
     pub fn carry_out(&self, nonce: &Nonce) -> Result<(), EngineError> {
+        drop(self.settled(self.decided(nonce))?);
         let _turn = self.administration();
         self.carry_out_now(nonce)
     }
@@ -213,7 +254,7 @@ impl Engine {
         for old in &records {
             let Some(found) = self.circumstances_of(old.value(), &council, now)? else { continue };
             if matches!(old.value().standing(&found), Ok(Standing::Waiting(_))) {
-                credited.push((old, old.value().credit(&self.tick_of(old.value(), now)?, &found)?));
+                credited.push((old.as_ref(), old.value().credit(&self.tick_of(old.value(), now)?, &found)?));
             }
         }
         if credited.is_empty() {
@@ -297,23 +338,38 @@ impl Engine {
     }
 
     fn carry_out_now(&self, nonce: &Nonce) -> Result<(), EngineError> {
-        self.administer_decided(|| {
-            let council = self.council_record()?.ok_or(ProposalError::NoOfficers)?;
-            let proposal = self.proposal_record(nonce)?;
-            let motion = &proposal.value().act().motion;
-            let found = self.circumstances(motion, &council, self.time_for(motion)?)?;
-            let (_, decided) = proposal.value().carry_out(&found)?;
-            Ok(Approved::decided(decided, proposal, council)?)
-        })
+        self.administer_decided(|| self.decided(nonce))
+    }
+
+    /// What officers decided by this proposal, if it is due.
+    fn decided(&self, nonce: &Nonce) -> Result<Approved<Act>, EngineError> {
+        let council = self.council_record()?.ok_or(ProposalError::NoOfficers)?;
+        let proposal = self.proposal_record(nonce)?;
+        let motion = &proposal.value().act().motion;
+        let found = self.circumstances(motion, &council, self.time_for(motion)?)?;
+        let (_, decided) = proposal.value().carry_out(&found)?;
+        Ok(Approved::decided(decided, proposal, council)?)
     }
 
     /// Writes what `decide` decides for the present officers, again if another commit came first.
-    fn change_proposals(
+    fn write_proposals(
         &self,
         decide: impl Fn(&Versioned<Council>) -> Result<Decision<Recorded>, EngineError>,
     ) -> Result<(), EngineError> {
         let decide = || decide(&self.council_record()?.ok_or(ProposalError::NoOfficers)?);
         self.commit_anew(decide).map(|_recorded| ())
+    }
+
+    /// The same for who does not have the turn yet. Returns the turn, in which it was written. What is refused never has it, because it
+    /// costs its caller nothing.
+    fn change_proposals(
+        &self,
+        decide: impl Fn(&Versioned<Council>) -> Result<Decision<Recorded>, EngineError>,
+    ) -> Result<MutexGuard<'_, ()>, EngineError> {
+        let council = self.council_record()?.ok_or(ProposalError::NoOfficers)?;
+        drop(self.settled(decide(&council))?);
+        let turn = self.administration();
+        self.write_proposals(decide).map(|()| turn)
     }
 
     fn check_may_propose(
@@ -332,20 +388,7 @@ impl Engine {
         self.if_there(Kind::Council)
     }
 
-    fn proposal_record(&self, nonce: &Nonce) -> Result<Versioned<Proposal>, EngineError> {
-        Ok(read(self.ledger()?, RecordKey::proposal(nonce))?.ok_or(ProposalError::Unknown)?)
-    }
-
-    fn proposal_records(&self) -> Result<Vec<Versioned<Proposal>>, EngineError> {
-        let ledger = self.ledger()?;
-        let mut records = Vec::new();
-        for place in ledger.places(Kind::Proposal)? {
-            records.extend(read(ledger, place)?);
-        }
-        Ok(records)
-    }
-
-    /// The same of a proposal, or none if its subject cannot be looked at: a wallet, for example, that this version does not open. Then
+    /// The present store, as a proposal finds it, or none if its subject cannot be looked at: a wallet, for example, that this version does not open. Then
     /// nothing is known of that proposal, and the others go on.
     fn circumstances_of<'a>(
         &self,

@@ -194,7 +194,7 @@ impl Unsealed {
     }
 
     /// Whether its version is durable and anchored.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.is_settled
     }
 

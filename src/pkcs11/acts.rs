@@ -1,7 +1,8 @@
 //! Acts that officers decide: drafts, proposals, signatures and vetoes (`include/countersign.h`, "Officers").
 //!
 //! An officer has no PIN, so none of this needs a login: the right is the officer's signature, whatever door it comes in by. A user's veto
-//! needs one, because whoever could hand in codes without a PIN could lock every user.
+//! needs one, because whoever could hand in codes without a PIN could lock every user. So does the draft of a user's freeze, because it
+//! shows whether there is such a user.
 
 use cryptoki_sys::*;
 
@@ -15,8 +16,7 @@ use super::template::{bool_value, expect, required, text, ulong_value, value_of}
 use super::vendor::*;
 use crate::admin::{Act, Target, UserId};
 use crate::engine::{Engine, EngineError};
-use crate::kernel::act::class::Class as ActClass;
-use crate::kernel::motion::{ActText, Nonce};
+use crate::kernel::motion::Nonce;
 use crate::kernel::pin::Heir;
 
 /// Whether a template of `C_CreateObject` is for an act.
@@ -49,6 +49,8 @@ impl Application {
 
     /// Leaves the draft of what an administrator was refused, for the officers.
     pub(super) fn leave_draft(&self, session: CK_SESSION_HANDLE, act: &Act) {
+        // Whatever comes of this one, the one before is of another call.
+        self.drop_draft(session);
         if self.keep_draft_of(session, act).is_err() {
             ration::refused(|| "the session has no draft of the act that officers must sign".into());
         }
@@ -77,45 +79,36 @@ impl Application {
         if !session.read_write {
             return Err(Rv(CKR_SESSION_READ_ONLY).into());
         }
-        let tightens = || {
-            self.engine
-                .proposal(nonce)
-                .is_ok_and(|found| found.is_some_and(|act| act.class == ActClass::Tightens))
-        };
         match *kind {
             CKA_COUNTERSIGN_ACT_SIGNATURE => {
-                let signature = text(value)?;
-                ration::take_act_of_officers(tightens())?;
-                self.engine.sign_proposal(nonce, &signature)?;
+                ration::of_refusals(self.engine.sign_proposal(nonce, &text(value)?))
             }
             CKA_COUNTERSIGN_ACT_VETO => {
-                let signature = text(value)?;
-                ration::take_act_of_officers(false)?;
-                self.engine.veto_by_officer(nonce, &signature)?;
+                ration::of_refusals(self.engine.veto_by_officer(nonce, &text(value)?))
             }
             CKA_COUNTERSIGN_ACT_VETO_CODE => {
                 let (user, code) = user_and_code(value)?;
                 if self.role().is_none() {
                     return Err(Rv(CKR_USER_NOT_LOGGED_IN).into());
                 }
-                ration::take_act_of_officers(false)?;
-                self.engine.veto_by_user(nonce, user, code)?;
+                ration::check_veto()?;
+                let judged = self.engine.veto_by_user(nonce, user, code);
+                ration::count_veto(&judged);
+                ration::of_refusals(judged)
             }
             _ => {
                 if !bool_value(value)? {
                     return Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID).into());
                 }
-                ration::take_act_of_officers(tightens())?;
-                self.engine.carry_out(nonce)?;
+                ration::of_refusals(self.engine.carry_out(nonce))
             }
         }
-        Ok(())
     }
 
     /// `C_DestroyObject` of a proposed act: the security officer withdraws it.
     pub(super) fn withdraw(&self, session: &Session, nonce: &Nonce) -> Result<(), Refusal> {
         let administration = self.administration(session)?;
-        ration::take_act_of_officers(false)?;
+        ration::take_draft()?;
         Ok(self.engine.withdraw(administration.administrator(), nonce)?)
     }
 
@@ -134,10 +127,11 @@ impl Application {
             Some(_) => self.administration(session).ok(),
             None => Some(self.administration(session)?),
         };
-        let tightens = ActText::parse(&act).is_ok_and(|act| act.motion.class() == ActClass::Tightens);
-        ration::take_act_of_officers(tightens)?;
+        if signature.is_none() {
+            ration::take_draft()?;
+        }
         let by = administration.as_ref().map(|administration| administration.administrator());
-        let nonce = self.engine.propose(by, &act, signature.as_deref())?;
+        let nonce = ration::of_refusals(self.engine.propose(by, &act, signature.as_deref()))?;
         Ok(self.handle_of(Object::Proposal(nonce))?)
     }
 
@@ -154,7 +148,10 @@ impl Application {
             }
         }
         let what = text(required(template, CKA_COUNTERSIGN_ACT_DO)?)?;
-        ration::take_act_of_officers(what.starts_with("freeze "))?;
+        // A freeze is in a hurry, and its draft is short.
+        if !what.starts_with("freeze ") {
+            ration::take_draft()?;
+        }
         let act = self.act_to_draft(&what)?;
         self.keep_draft_of(session, &act)
     }
@@ -182,6 +179,8 @@ impl Application {
                 let found = keys.into_iter().find(|(_, key)| key.label() == name);
                 Target::DigestKey(found.ok_or_else(invalid)?.0)
             }
+            // Without a login, nobody learns who is enrolled.
+            "user" if self.role().is_none() => return Err(Rv(CKR_USER_NOT_LOGGED_IN).into()),
             "user" => {
                 let found = self.engine.user(name)?.ok_or_else(invalid)?;
                 Target::User(UserId { name: found.name, key: found.key_id })

@@ -12,6 +12,8 @@
 //!   reveals to nobody which of them was right.
 //! - R5. Wrong codes, wrong PINs and policy refusals cost something. All of their lines are written, outside
 //!   of the ration.
+//! - R6. No ration keeps an officer's signature, a freeze that an officer signed or a veto from being judged, because others come by the
+//!   same peer. What of these is refused is counted afterwards. Over the ration, a refusal has no reason and no line.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +23,7 @@ use cryptoki_sys::*;
 
 use super::reply::Reply;
 use super::request::Request;
-use super::rv::{Answer, Rv};
+use super::rv::{Answer, Refusal, Rv};
 use crate::cores::{self, PeerNumber};
 use crate::engine::EngineError;
 use crate::gate::Countersigned;
@@ -35,9 +37,12 @@ const ANSWERS: Ration = Ration { max: 300, every: Duration::from_secs(1) };
 /// Acts of administration. Each is a link of the audit, and a wallet's link has its whole policy and
 /// descriptor. The stock is enough to set up a thousand users, each with a wallet.
 const ACTS: Ration = Ration { max: 2_000, every: Duration::from_secs(5) };
-/// Drafts, proposals, signatures and vetoes of acts, which need no login. Each costs a signature to be verified, and is recorded only if it
-/// counts.
-const OFFICERS: Ration = Ration { max: 500, every: Duration::from_secs(2) };
+/// Acts that nobody has signed: drafts, and what an administrator proposes or takes back.
+const DRAFTS: Ration = Ration { max: 500, every: Duration::from_secs(2) };
+/// Acts, signatures and vetoes that were refused. They need no login, and each costs a signature to be verified.
+const REFUSED: Ration = Ration { max: 500, every: Duration::from_secs(2) };
+/// Codes that veto an act. Wrong ones are charged to the user, like all others.
+const VETOES: Ration = Ration { max: 300, every: Duration::from_secs(1) };
 /// Lines of the log.
 const LINES: Ration = Ration { max: 60, every: Duration::from_secs(1) };
 
@@ -48,7 +53,9 @@ struct Peer {
     logins: Stock,
     answers: Stock,
     acts: Stock,
-    officers: Stock,
+    drafts: Stock,
+    refused: Stock,
+    vetoes: Stock,
     lines: Lines,
 }
 
@@ -58,7 +65,9 @@ impl Peer {
             logins: Stock::whole(LOGINS, now),
             answers: Stock::whole(ANSWERS, now),
             acts: Stock::whole(ACTS, now),
-            officers: Stock::whole(OFFICERS, now),
+            drafts: Stock::whole(DRAFTS, now),
+            refused: Stock::whole(REFUSED, now),
+            vetoes: Stock::whole(VETOES, now),
             lines: Lines::whole(LINES, now),
         }
     }
@@ -138,21 +147,55 @@ pub(super) fn take_act() -> Answer {
     Err(Rv(CKR_FUNCTION_FAILED))
 }
 
-/// The same for what officers decide. An act that tightens has no ration: nobody who has used it up can keep officers who come by the same
-/// way from a freeze.
-pub(super) fn take_act_of_officers(tightens: bool) -> Answer {
+/// The same for an act that nobody has signed yet.
+pub(super) fn take_draft() -> Answer {
     let peer = cores::working_for();
-    if peer == 0 || tightens || of_peer(peer, |peer, now| peer.officers.take(now)) {
+    if peer == 0 || of_peer(peer, |peer, now| peer.drafts.take(now)) {
         return Ok(());
     }
     refused(|| {
         format!(
-            "refused an act of officers: this peer has brought {} and may bring one every {} seconds now; nothing was changed",
-            OFFICERS.max,
-            OFFICERS.every.as_secs()
+            "refused an act without a signature: this peer has drafted, proposed or withdrawn {} and may do so every {} seconds now; nothing was changed",
+            DRAFTS.max,
+            DRAFTS.every.as_secs()
         )
     });
     Err(Rv(CKR_FUNCTION_FAILED))
+}
+
+/// Counts an act, a signature or a veto that was refused and has cost its caller nothing (R6).
+pub(super) fn of_refusals<T>(judged: Result<T, EngineError>) -> Result<T, Refusal> {
+    judged.map_err(|error| {
+        let peer = cores::working_for();
+        let is_free = matches!(error, EngineError::Proposal(_) | EngineError::Locked | EngineError::Stopped);
+        if peer == 0 || !is_free || of_peer(peer, |peer, now| peer.refused.take(now)) {
+            return error.into();
+        }
+        Rv(CKR_FUNCTION_FAILED).into()
+    })
+}
+
+/// Refuses to check a code that vetoes an act if the peer has used up its ration of them.
+pub(super) fn check_veto() -> Answer {
+    let peer = cores::working_for();
+    if peer == 0 || of_peer(peer, |peer, now| peer.vetoes.has_any(now)) {
+        return Ok(());
+    }
+    refused(|| {
+        format!(
+            "refused a veto: this peer has brought {} codes and may bring one every second now; no code was checked",
+            VETOES.max
+        )
+    });
+    Err(Rv(CKR_FUNCTION_FAILED))
+}
+
+/// Counts a code that vetoes an act, if it was checked. Right and wrong ones count alike.
+pub(super) fn count_veto(judged: &Result<(), EngineError>) {
+    let peer = cores::working_for();
+    if peer != 0 && matches!(judged, Ok(()) | Err(EngineError::Code)) {
+        of_peer(peer, |peer, _| peer.vetoes.spend());
+    }
 }
 
 /// Counts the outcome of codes that were checked.
@@ -207,6 +250,7 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::super::request::Bytes;
+    use super::super::vendor::CKR_COUNTERSIGN_ACT_REFUSED;
     use super::*;
     use crate::kernel::rule::Rule;
 
@@ -268,6 +312,42 @@ mod tests {
         while later.acts.take(now) {}
         assert!(!later.acts.take(now));
         assert!(later.acts.take(now + ACTS.every));
+    }
+
+    #[test]
+    fn what_is_refused_of_officers_has_a_ration_and_what_is_right_has_none() {
+        use crate::kernel::proposal::ProposalError;
+        let peer = PEER + 6;
+        // The stock is not refilled during this test.
+        let whole = |ration| Stock::whole(ration, Instant::now() + Duration::from_secs(3_600));
+        of_peer(peer, |peer, _| {
+            (peer.refused, peer.vetoes, peer.drafts) = (whole(REFUSED), whole(VETOES), whole(DRAFTS));
+        });
+        let refusal = || of_refusals::<()>(Err(ProposalError::Unknown.into())).map_err(|it| it.note(&mut 0));
+        cores::work(peer, || {
+            for _ in 0..REFUSED.max {
+                assert_eq!(refusal(), Err(Rv(CKR_COUNTERSIGN_ACT_REFUSED)));
+            }
+            assert_eq!(refusal(), Err(Rv(CKR_FUNCTION_FAILED)));
+            assert!(of_refusals(Ok(())).is_ok());
+            // A wrong code is charged to its user.
+            let wrong = of_refusals::<()>(Err(EngineError::Code)).map_err(|it| it.note(&mut 0));
+            assert_eq!(wrong, Err(Rv(CKR_PIN_INCORRECT)));
+            // Codes have their own ration, and so have drafts.
+            for judged in [Ok(()), Err(EngineError::Code)].iter().cycle().take(VETOES.max as usize) {
+                assert_eq!(check_veto(), Ok(()));
+                count_veto(judged);
+                count_veto(&Err(ProposalError::Unknown.into()));
+            }
+            assert_eq!(check_veto(), Err(Rv(CKR_FUNCTION_FAILED)));
+            for _ in 0..DRAFTS.max {
+                assert_eq!(take_draft(), Ok(()));
+            }
+            assert_eq!(take_draft(), Err(Rv(CKR_FUNCTION_FAILED)));
+        });
+        cores::work(peer + 1, || {
+            assert_eq!((refusal(), take_draft()), (Err(Rv(CKR_COUNTERSIGN_ACT_REFUSED)), Ok(())))
+        });
     }
 
     fn new() -> Result<Countersigned<()>, EngineError> {

@@ -1,6 +1,7 @@
 //! Acts of administration: each is a link with the whole document that it put in force, a line in the log,
 //! and a count in a metric.
 
+mod costs;
 mod lost;
 mod rivals;
 mod rogue;

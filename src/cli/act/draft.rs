@@ -21,7 +21,7 @@ use crate::meaning::Act;
 use crate::module::Module;
 use crate::new_file::NewFile;
 use crate::output::Report;
-use crate::secret::Secret;
+use crate::secret::{EitherPin, Secret};
 
 /// The act that needs a secret.
 const SO_PIN_LOST: &str = "so-pin-lost";
@@ -32,7 +32,8 @@ const _: () = assert!(SECRET_LEN * 8 / 5 >= MIN_HEIR_LEN, "the boundary takes it
 /// Have the boundary put an act into words that nobody was refused.
 ///
 /// WHAT is "freeze all", "freeze wallet LABEL", "freeze key LABEL", "freeze user NAME" or "so-pin-lost". One officer's signature is
-/// enough for a freeze. The command needs no PIN, and changes nothing: it writes NONCE.act, to sign and to submit.
+/// enough for a freeze. The command changes nothing: it writes NONCE.act, to sign and to submit. Only a user's freeze needs a PIN, because
+/// nobody else may learn who is enrolled.
 ///
 /// For "so-pin-lost", the next administrator runs it. It writes a random secret into the file that --secret-file names, and the secret's
 /// digest into the act. Once officers have carried it out, "countersign init" sets the SO PIN with that secret, and with no other.
@@ -43,6 +44,8 @@ pub(crate) struct Draft {
     /// For "so-pin-lost": the new file for the secret that sets the next SO PIN. Keep it to yourself
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    pin: EitherPin,
 }
 
 impl Draft {
@@ -68,7 +71,11 @@ impl Draft {
             Some(path) => format!("{SO_PIN_LOST} {}", HEXLOWER.encode(&new_heir(&module, path)?.0)),
             None => self.what.clone(),
         };
-        let session = module.public_session()?;
+        let session = if what.starts_with("freeze user ") {
+            module.either_session(&self.pin)?
+        } else {
+            module.public_session()?
+        };
         let template = [class(), Attribute::Token(false), text(v::CKA_COUNTERSIGN_ACT_DO, &what)];
         session
             .create_object(&template)

@@ -3,6 +3,8 @@
 //! All makers of [`Approved`] are in this file. Each takes evidence: a login, which comes from a receipt for
 //! a right PIN; a PIN that was found right; that officers decided; or that there is nobody yet who could be asked.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use super::officers::Ruling;
@@ -121,7 +123,7 @@ impl Approved<Act> {
     /// the same.
     pub fn decided(
         decided: Decided,
-        proposal: Versioned<Proposal>,
+        proposal: Arc<Versioned<Proposal>>,
         council: Versioned<Council>,
     ) -> Result<Approved<Act>, Refused> {
         let (act, ruling) = Ruling::new(decided, proposal, council)?;

@@ -1,5 +1,7 @@
 //! What officers decided, as an act: the present document that it goes by, and the commit that does it.
 
+use std::sync::Arc;
+
 use bitcoin::secp256k1::{All, Secp256k1};
 
 use super::{Act, KeyId, Present, Refused, Target, UserId, WalletChange, Window};
@@ -20,7 +22,7 @@ use crate::wallet::{Reach, Wallet, WalletRecord};
 /// A decision of officers, on its way into the commit.
 pub(super) struct Ruling {
     decided: Decided,
-    proposal: Versioned<Proposal>,
+    proposal: Arc<Versioned<Proposal>>,
     council: Versioned<Council>,
     /// Who signed.
     officers: Vec<[u8; 32]>,
@@ -30,7 +32,7 @@ impl Ruling {
     /// The act that officers decided, and the decision.
     pub(super) fn new(
         decided: Decided,
-        proposal: Versioned<Proposal>,
+        proposal: Arc<Versioned<Proposal>>,
         council: Versioned<Council>,
     ) -> Result<(Act, Ruling), Refused> {
         if decided.next().nonce() != proposal.value.nonce() {

@@ -10,12 +10,12 @@ use crate::seal::RecordKey;
 use crate::state::{Consumed, Recorded, Veto};
 
 /// Those of these records that may go, in this epoch at this time.
-pub fn past(
-    records: &[Versioned<Proposal>],
+pub fn past<R: AsRef<Versioned<Proposal>>>(
+    records: &[R],
     epoch: u32,
     now: u64,
 ) -> impl Iterator<Item = &Versioned<Proposal>> {
-    records.iter().filter(move |record| record.value.may_go(epoch, now))
+    records.iter().map(R::as_ref).filter(move |record| record.value.may_go(epoch, now))
 }
 
 /// Records a new proposal, and removes `past` ones.

@@ -176,7 +176,15 @@ impl Decided {
 impl Proposal {
     /// Proposes the act of this text for an administrator ([`Self::bring`] for an officer). `vetoers` are the users concerned, as of now.
     pub fn new(text: &str, vetoers: &[UserId], found: &Circumstances<'_>) -> Result<Proposal, ProposalError> {
-        let act = ActText::parse(text)?;
+        Proposal::of(ActText::parse(text)?, vetoers, found)
+    }
+
+    /// Proposes this act. `vetoers` are the users concerned, as of now.
+    pub fn of(
+        act: ActText,
+        vetoers: &[UserId],
+        found: &Circumstances<'_>,
+    ) -> Result<Proposal, ProposalError> {
         let class = act.motion.class();
         if class == Class::Neutral {
             return Err(ProposalError::NeedsNobody);
@@ -185,7 +193,7 @@ impl Proposal {
         // Nobody has to object to an act that only tightens, and without a delay there is no time to.
         let vetoers = if class == Class::Loosens { vetoers.iter().map(vetoer).collect() } else { vec![] };
         let proposal = Proposal {
-            text: text.into(),
+            text: act.print()?,
             by: Bringer::Administrator,
             deciders: found.council.deciders_digest(),
             subject: found.subject,

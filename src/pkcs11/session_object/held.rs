@@ -106,8 +106,13 @@ impl Application {
         owner: CK_SESSION_HANDLE,
         draft: SessionObject,
     ) -> Answer<CK_OBJECT_HANDLE> {
-        self.drop_session_objects(|entry, _| entry.owner != owner || !entry.object.is_draft());
+        self.drop_draft(owner);
         self.keep(owner, draft)
+    }
+
+    /// Drops the draft of a session, if it has one.
+    pub(in crate::pkcs11) fn drop_draft(&self, owner: CK_SESSION_HANDLE) {
+        self.drop_session_objects(|entry, _| entry.owner != owner || !entry.object.is_draft());
     }
 
     /// Replaces an object with the result of `change`.

@@ -373,9 +373,14 @@ pub type Plain = (u64, Zeroizing<Vec<u8>>);
 pub static MEMORY_KEY: LazyLock<DataKey> = LazyLock::new(|| DataKey::new([3; 16], Zeroizing::new([4; 32])));
 
 /// A record of a store in memory, as the ledger returns it. Nothing waits there to become durable.
-pub fn unsealed(place: &RecordKey, (version, plaintext): &Plain) -> Unsealed {
+pub fn unsealed(place: &RecordKey, record: &Plain) -> Unsealed {
+    waiting(place, record).settled()
+}
+
+/// The same while it waits to become durable.
+fn waiting(place: &RecordKey, (version, plaintext): &Plain) -> Unsealed {
     let sealed = MEMORY_KEY.seal(place, *version, [5; 12], plaintext);
-    MEMORY_KEY.unseal(place, *version, &sealed).expect("it was just sealed").settled()
+    MEMORY_KEY.unseal(place, *version, &sealed).expect("it was just sealed")
 }
 
 /// The first version of a record of a store in memory.
@@ -396,6 +401,10 @@ pub struct MemoryState {
     /// Why it answers nothing any more.
     pub closed: Option<String>,
     pub events: Vec<Event>,
+    /// How often each record was read.
+    pub reads: HashMap<RecordKey, usize>,
+    /// Whether what is read waits to become durable, and may still be replaced under its number.
+    pub waits: bool,
     /// The versions that callers have waited for to be durable.
     pub settled: Vec<u64>,
     /// The shape of each commit: its places with the lengths of their records, and the length of its link.
@@ -460,7 +469,9 @@ impl Ledger for MemoryLedger {
             state.closed = Some(found.to_string());
             return Err(found.into());
         }
-        Ok(state.records.get(place).map(|record| unsealed(place, record)))
+        *state.reads.entry(*place).or_default() += 1;
+        let read = if state.waits { waiting } else { unsealed };
+        Ok(state.records.get(place).map(|record| read(place, record)))
     }
 
     fn version(&self, place: &RecordKey) -> Result<Option<u64>, LedgerError> {
