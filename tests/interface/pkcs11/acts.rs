@@ -1,5 +1,8 @@
 //! Acts that officers decide (`include/countersign.h`, "Officers"): drafts, proposals, signatures and vetoes.
 
+mod past;
+mod rations;
+
 use countersign::kernel::motion::{ActText, Motion};
 use countersign::kernel::proposal::veto_text;
 use countersign::kernel::utc::to_digits;
@@ -159,7 +162,7 @@ fn act_early_a_refused_call_leaves_a_draft_and_signed_it_waits() {
 }
 
 #[test]
-fn act_officer_twice_an_act_without_a_delay_is_carried_out_once_with_enough_signatures() {
+fn act_twice_an_act_without_a_delay_is_carried_out_once_with_enough_signatures() {
     in_boundary(this_test!(), |_| {
         let (mut stage, signers) = stage();
         stage.as_so(|raw, so| {
@@ -200,14 +203,13 @@ fn one_officer_freezes_without_a_login_and_an_administrator_cannot_thaw() {
             "freeze wallet nosuch",
             "freeze all x",
             "thaw all",
-            "freeze user carol",
             "so-pin-lost",
             "so-pin-lost 00",
             &lost.to_uppercase(),
         ] {
             assert_eq!(drafts(wrong), Err(CKR_ATTRIBUTE_VALUE_INVALID), "{wrong:?}");
         }
-        for what in ["freeze user alice", "freeze all", &lost, "freeze wallet treasury"] {
+        for what in ["freeze all", &lost, "freeze wallet treasury"] {
             let draft = drafts(what).unwrap_or_else(|rv| panic!("{what}: {rv:#x}"));
             assert_eq!(acts(raw, anybody, false), [draft], "one draft a session");
         }
@@ -242,6 +244,38 @@ fn one_officer_freezes_without_a_login_and_an_administrator_cannot_thaw() {
         });
         let code = stage.users[0].code();
         assert_eq!(stage.sign("alice", &code, &stage.psbt()), Err(CKR_COUNTERSIGN_POLICY));
+    });
+}
+
+#[test]
+fn whether_there_is_a_user_is_shown_to_nobody_without_a_login() {
+    in_boundary(this_test!(), |_| {
+        let (mut stage, signers) = stage();
+        let drafts = |raw: &Raw, session, name: &str| {
+            let what = format!("freeze user {name}");
+            raw.create(session, &[class(), text(CKA_COUNTERSIGN_ACT_DO, &what)])
+        };
+        assert_rv!(stage.raw.close_all(), CKR_OK);
+        let (raw, anybody) = (&stage.raw, stage.raw.read_write());
+        for name in ["alice", "nosuch", "", "alice and bob", "\u{430}lice"] {
+            assert_eq!(drafts(raw, anybody, name), Err(CKR_USER_NOT_LOGGED_IN), "{name:?}");
+        }
+        let mut act = String::new();
+        stage.as_so(|raw, so| {
+            assert_eq!(drafts(raw, so, "nosuch"), Err(CKR_ATTRIBUTE_VALUE_INVALID));
+            act = act_text(raw, so, drafts(raw, so, "alice").expect("she is enrolled"));
+        });
+        // A text of one's own tells no more, since nobody reads it who is no officer.
+        let raw = &stage.raw;
+        assert_rv!(raw.close_all(), CKR_OK);
+        let anybody = raw.read_write();
+        for other in [act.clone(), act.replace("alice", "nosuch")] {
+            let signature = signers.sign(signers.stranger(), &other);
+            let answer = propose(raw, anybody, &other, Some(&signature)).expect_err("no officer");
+            refused(raw, anybody, answer, CS_ACT_REFUSED_SIGNATURE);
+        }
+        let proposed = propose(raw, anybody, &act, Some(&signers.sign(0, &act))).expect("one is enough");
+        assert_eq!(state(raw, anybody, proposed), CS_ACT_CARRIED_OUT);
     });
 }
 
