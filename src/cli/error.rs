@@ -1,5 +1,7 @@
 //! Errors for the person at the terminal: what happened, and what to do next.
 
+use std::path::PathBuf;
+
 use countersign::kernel::rule::Rule;
 use cryptoki::error::{Error, RvError};
 use cryptoki::session::Session;
@@ -20,6 +22,8 @@ pub(crate) struct CommandError {
     pub(crate) rule: Option<Rule>,
     /// What to do next.
     pub(crate) next: String,
+    /// The file of the act that officers have to sign instead.
+    pub(crate) act_file: Option<PathBuf>,
     /// The exit status.
     pub(crate) status: u8,
 }
@@ -36,7 +40,8 @@ pub(crate) const PIN_REFUSED: u8 = 77;
 impl CommandError {
     /// A failure of the command line itself.
     pub(crate) fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
-        CommandError { what: what.into(), rv: None, rule: None, next: next.into(), status: FAILED }
+        let (what, next) = (what.into(), next.into());
+        CommandError { what, rv: None, rule: None, next, act_file: None, status: FAILED }
     }
 
     /// The object that `--json` prints.
@@ -44,7 +49,8 @@ impl CommandError {
         let rule = self
             .rule
             .map(|rule| json!({ "number": rule.number(), "tag": rule.tag(), "sentence": rule.sentence() }));
-        json!({ "error": { "what": self.what, "rv": self.rv, "rule": rule, "next": self.next } })
+        let act_file = self.act_file.as_ref().map(|file| file.display().to_string());
+        json!({ "error": { "what": self.what, "rv": self.rv, "rule": rule, "next": self.next, "act_file": act_file } })
     }
 
     /// Adds the rule that refused, from the session in which it refused, and what to do about it. `show` is
@@ -88,7 +94,7 @@ impl<T> During<T> for Result<T, Error> {
             Error::Pkcs11(rv, function) => {
                 let line = crate::module::newest_line();
                 let (what, next) = meaning(act, &rv, &format!("C_{function:?}"), line.as_deref());
-                CommandError { what, rv: Some(rv_name(&rv)), rule: None, next, status: FAILED }
+                CommandError { rv: Some(rv_name(&rv)), ..CommandError::new(what, next) }
             }
             Error::LibraryLoading(reason) => CommandError::new(
                 format!("cannot load the module: {reason}"),

@@ -7,7 +7,7 @@ use cryptoki::types::AuthPin;
 use serde_json::json;
 
 use crate::Global;
-use crate::error::{CommandError, During, FAILED};
+use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::module::Module;
 use crate::names;
@@ -113,13 +113,9 @@ impl Init {
 }
 
 fn already_initialised(label: &str) -> CommandError {
-    CommandError {
-        what: format!("the token is already initialised, as {label}, and Countersign never wipes a token"),
-        rv: Some("CKR_TOKEN_WRITE_PROTECTED".into()),
-        rule: None,
-        next: "use this token; for a new one, configure an empty store and a fresh backing token".into(),
-        status: FAILED,
-    }
+    let what = format!("the token is already initialised, as {label}, and Countersign never wipes a token");
+    let next = "use this token; for a new one, configure an empty store and a fresh backing token";
+    CommandError { rv: Some("CKR_TOKEN_WRITE_PROTECTED".into()), ..CommandError::new(what, next) }
 }
 
 fn check_length(origin: &Origin, pin: &Secret) -> Result<(), CommandError> {

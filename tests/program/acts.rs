@@ -34,7 +34,8 @@ fn handed_over(cli: &Cli, command: &[&str]) -> String {
     let what = error["what"].as_str().expect("a text");
     assert!(what.contains("nothing was changed") && what.contains("2 of 3 officers"), "{what}");
     let next = error["next"].as_str().expect("a text");
-    let file = next.split(' ').find(|word| word.ends_with(".act")).expect("it names the file").to_owned();
+    let file = error["act_file"].as_str().expect("a text").to_owned();
+    assert!(file.ends_with(".act") && cli.0.folder().join(&file).is_file(), "{file}");
     assert!(next.contains(&format!("countersign act submit {file}")), "{next}");
     file
 }
@@ -104,6 +105,119 @@ fn what_an_administrator_may_not_do_alone_becomes_a_file_for_the_officers() {
             "vetoed"
         );
     });
+}
+
+#[test]
+fn an_officer_with_the_key_at_hand_vetoes_in_one_step() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, _) = stage(boundary);
+        let file = handed_over(&cli, &["wallet", "set", "treasury", "--unlimited"]);
+        let key = ["--secret-key", "ben.key", "--password-file", "password"];
+        let veto = [&["act", "veto", &file], &key[..]].concat();
+        assert!(cli.fails(&veto).contains("was not proposed"));
+        for officer in ["ann", "cleo"] {
+            sign(&cli, &file, officer);
+        }
+        assert_eq!(state(&cli.does(&["act", "submit", &file])["proposal"]), "waiting");
+        let before = files(boundary);
+        let vetoed = cli.does(&veto)["proposal"].clone();
+        assert_eq!(state(&vetoed), "vetoed");
+        let by = vetoed["ended"].as_str().expect("a text");
+        assert!(by.contains(&line(boundary.folder(), "ben.pub")), "{by}");
+        assert_eq!(files(boundary), before, "it was sent, and not written");
+        assert!(refused(&cli.run(&veto)).contains("it is over"));
+        assert_eq!(state(&cli.does(&["act", "submit", &file])["proposal"]), "vetoed");
+    });
+}
+
+#[test]
+fn what_an_administrator_may_do_alone_leaves_no_file_and_a_user_is_frozen_with_a_pin() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, _) = stage(boundary);
+        let before = files(boundary);
+        cli.does(&[
+            "wallet",
+            "create",
+            "cold",
+            "--network",
+            "regtest",
+            "--user",
+            "alice",
+            "--unlimited",
+            "--key-only",
+            "--path",
+            "m/84'/1'/0'",
+        ]);
+        boundary.note("cold.policy", "wpkh(@0/**)\nours");
+        cli.does(&["wallet", "register", "cold", "--wallet-policy", "cold.policy"]);
+        let again = cli.run(&["wallet", "register", "cold", "--wallet-policy", "cold.policy"]);
+        assert_eq!(
+            (again.success, &again.json["error"]["act_file"]),
+            (false, &Value::Null),
+            "{}",
+            again.json
+        );
+        assert_eq!(files(boundary).len(), before.len() + 1, "the policy's own");
+
+        // The draft of a user's freeze needs a PIN: nobody else may learn who is enrolled.
+        let draft = |name: &str| {
+            let what = format!("freeze user {name}");
+            let mut command = cli.command(&[], &["act", "draft", &what]);
+            Cli::answer(command.env_remove("COUNTERSIGN_SO_PIN").env_remove("COUNTERSIGN_USER_PIN"), "").json
+        };
+        for name in ["alice", "nosuch"] {
+            let what = draft(name)["error"]["what"].as_str().expect("a text").to_owned();
+            assert!(what.contains("needs the user PIN"), "{name}: {what}");
+        }
+        assert!(cli.fails(&["act", "draft", "freeze user nosuch"]).contains("freeze user nosuch"));
+        let file = cli.does(&["act", "draft", "freeze user alice"])["act"]["file"]
+            .as_str()
+            .expect("a text")
+            .to_owned();
+        sign(&cli, &file, "cleo");
+        assert_eq!(state(&cli.does(&["act", "submit", &file])["proposal"]), "carried-out");
+        assert_eq!(cli.does(&["user", "show", "alice"])["user"]["frozen"], true);
+    });
+}
+
+#[test]
+fn the_audit_tells_the_whole_way_of_an_act() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, _) = stage(boundary);
+        let file = handed_over(&cli, &["wallet", "set", "treasury", "--unlimited"]);
+        sign(&cli, &file, "ann");
+        cli.does(&["act", "submit", &file]);
+        sign(&cli, &file, "ben");
+        cli.does(&["act", "submit", &file]);
+        let key = ["--secret-key", "cleo.key", "--password-file", "password"];
+        cli.does(&[&["act", "veto", &file], &key[..]].concat());
+        let frozen = cli.does(&["act", "draft", "freeze all"])["act"].clone();
+        let freeze = frozen["file"].as_str().expect("a text");
+        sign(&cli, freeze, "cleo");
+        cli.does(&["act", "submit", freeze]);
+        let lines = cli.text(&["audit", "export"]).expect_success().stdout;
+        let of = |nonce: &Value| -> Vec<String> {
+            let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+            lines
+                .filter(|line| &line["nonce"] == nonce)
+                .map(|line| line["event"].as_str().expect("a text").to_owned())
+                .collect()
+        };
+        let shown = cli.does(&["act", "show", &file])["act"].clone();
+        assert_eq!(of(&shown["nonce"]), ["act-proposed", "act-signed", "act-vetoed"]);
+        assert_eq!(of(&frozen["nonce"]), ["act-proposed", "everything-frozen"]);
+    });
+}
+
+/// The files in the folder where the commands run, without those of the store.
+fn files(boundary: &Boundary) -> Vec<String> {
+    let entries = std::fs::read_dir(boundary.folder()).expect("the folder is ours");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("it can be read").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.retain(|name| !name.starts_with("countersign.db"));
+    names.sort();
+    names
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Proposed {
     /// Its state, for a person.
     pub(super) fn standing(&self) -> String {
         match self.state {
-            v::CS_ACT_UNSIGNED => format!("{} of {} officers have signed", self.signed, self.needed),
+            v::CS_ACT_UNSIGNED => format!("has {} of {} signatures", self.signed, self.needed),
             v::CS_ACT_WAITING => {
                 format!("waits for {} more minutes in which the boundary runs", self.delay.div_ceil(60))
             }
@@ -161,6 +161,7 @@ pub(crate) fn hand_to_officers(session: &Session, mut error: CommandError) -> Co
                 "send {0} to the officers, who read and sign it (countersign act sign {0} --secret-key FILE); put their signatures beside it, then: countersign act submit {0}",
                 path.display()
             );
+            error.act_file = Some(path);
         }
         Err(reason) => error.next = format!("{}; then run the command again: {}", reason.next, reason.what),
     }

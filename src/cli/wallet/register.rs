@@ -10,6 +10,7 @@ use countersign::pkcs11::vendor as v;
 use super::script::{self, OurKey};
 use super::{Record, registration_file};
 use crate::Global;
+use crate::act::hand_to_officers;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
 use crate::kind::find;
@@ -45,6 +46,7 @@ impl Register {
         let change = [text(v::CKA_COUNTERSIGN_WALLET_POLICY, &registration)];
         let answer = session.update_attributes(object, &change).during(Act::SetWallet(&self.label));
         let wallet = Record::of(&session, object)?;
+        let answer = answer.map_err(|error| hand_to_officers(&session, error));
         answer.map_err(|error| name_the_cause(&wallet, &registration, error))?;
         Ok(terms::report(&wallet, "registered")
             .note("next: compare the id with every cosigner before anybody sends coins to this wallet"))
