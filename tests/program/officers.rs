@@ -99,3 +99,38 @@ fn an_older_token_gets_its_first_officers_from_the_security_officer() {
         assert_eq!(set.json["council"], shown);
     });
 }
+
+#[test]
+fn the_doctor_says_who_decides() {
+    in_boundary(this_test!(), |boundary| {
+        let cli = with_pins(boundary);
+        cli.does(&["init", "--label", "hsm"]);
+        let of_officers = || {
+            let checks = cli.does(&["doctor"])["checks"].clone();
+            let checks = checks.as_array().expect("a list").iter();
+            checks.clone().find(|check| check["subject"] == "officers").expect("a line of theirs").clone()
+        };
+        let promised = || {
+            let promises = cli.does(&["doctor"])["promises"].clone();
+            let held = |promise: &Value| promise["held"] == true;
+            promises.as_array().expect("a list").iter().filter(|promise| held(promise)).count()
+        };
+        let (alone, before) = (of_officers(), promised());
+        assert_eq!(alone["state"], "note", "{alone}");
+        assert!(
+            alone["finding"].as_str().is_some_and(|finding| finding.contains("decides everything alone")),
+            "{alone}"
+        );
+        assert!(
+            alone["next"].as_str().is_some_and(|next| next.contains("countersign officers set")),
+            "{alone}"
+        );
+        let more = ["--threshold", "2", "--delay-hours", "72"];
+        let set = run(&cli, &["officers", "set"], &named(&Signers::new(3), 3), &more);
+        assert!(set.success, "{}", set.json);
+        let council = of_officers();
+        assert_eq!((&council["state"], &council["next"]), (&json!("ok"), &Value::Null), "{council}");
+        assert_eq!(council["finding"], "2 of 3 sign what loosens; it then waits 72 hours");
+        assert!(promised() > before, "more is held with officers");
+    });
+}

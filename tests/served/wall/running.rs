@@ -14,6 +14,7 @@ use cryptoki_sys::*;
 use rusqlite::Connection;
 use rustix::process::Signal;
 
+use harness::engine::officers::Signers;
 use harness::module::raw::Raw;
 use harness::module::{assert_rv, report, this_test, ulong};
 
@@ -132,6 +133,45 @@ fn what_is_frozen_is_in_the_metrics_until_it_is_thawed() {
                     CKR_OK
                 );
             }
+        }
+    });
+}
+
+#[test]
+fn acts_that_wait_for_officers_are_in_the_metrics() {
+    behind_the_wall(this_test!(), |wall| match wall.role() {
+        "body" => {
+            let serving = wall.serve();
+            let _ = wall.set_up_wallet();
+            let proposals = || {
+                let metrics = http(&wall.path("run/monitoring.sock"), "GET /metrics HTTP/1.1\r\n\r\n");
+                let metrics = metrics.expect("it serves");
+                let lines =
+                    metrics.lines().filter_map(|line| line.strip_prefix("countersign_proposals{state="));
+                lines.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert!(proposals().is_empty());
+            let _ = wall.run(0, "administrator");
+            assert_eq!(proposals(), ["\"unsigned\"} 1"]);
+            assert!(serving.stop().success());
+        }
+        _ => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let session = raw.read_write();
+            assert_rv!(raw.login(session, CKU_SO, wall.noted("so.pin").as_bytes()), CKR_OK);
+            let officers =
+                raw.find(session, &[(CKA_CLASS, ulong(CKO_COUNTERSIGN_OFFICERS))]).expect("it finds")[0];
+            let council = Signers::new(3).council(2, 72).to_string().into_bytes();
+            assert_rv!(raw.set_attributes(session, officers, &[(CKA_COUNTERSIGN_COUNCIL, council)]), CKR_OK);
+            let label = [(CKA_LABEL, b"petty cash".to_vec())];
+            let renamed = raw.set_attributes(session, raw.wallet_public(session, WALLET), &label);
+            assert_rv!(renamed, CKR_COUNTERSIGN_ACT);
+            let class = (CKA_CLASS, ulong(CKO_COUNTERSIGN_PROPOSAL));
+            let draft = raw.find(session, std::slice::from_ref(&class)).expect("it finds")[0];
+            let act = raw.attribute(session, draft, CKA_VALUE).expect("it has a text");
+            let proposal = [class, (CKA_TOKEN, vec![CK_TRUE]), (CKA_VALUE, act)];
+            raw.create(session, &proposal).expect("the administrator proposes");
         }
     });
 }
