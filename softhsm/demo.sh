@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # demo.sh: the whole story. Officers sign the library, `countersign serve` runs it over a SoftHSM2 token in a folder of its own, and
-# administrator and backend are its clients. (Here they are all one user of one machine. The Debian package gives the boundary its
-# own user.)
+# administrator and backend are its clients. Then a thief takes over the backend, and the administrator turns against everybody. (Here
+# they are all one user of one machine. The Debian package gives the boundary its own user.)
 #
 # It needs a Rust toolchain and installs the rest (Debian packages, Python clients in target/venv). At the end it removes the folder,
 # unless COUNTERSIGN_DEMO_KEEP=1.
@@ -26,7 +26,10 @@ main() {
     make_wallet
     make_transactions
     sign_transaction
-    show_refusals
+    show_a_thief
+    show_a_rogue
+    show_a_freeze
+    show_a_changed_library
     heading "Done"
     say "One code signed one transaction. Countersign refused everything else."
 }
@@ -118,10 +121,11 @@ END
     # From here on this is a client of the boundary.
     as_administrator
 
-    heading "4. Countersign's own PINs (countersign init)"
+    heading "4. Countersign's own PINs, and the same officers for what an administrator alone must not do (countersign init)"
     random_pin >"$dir/so.pin"
     random_pin >"$dir/user.pin"
-    countersign init --label demo --so-pin-file "$dir/so.pin" --user-pin-file "$dir/user.pin"
+    countersign init --label demo --so-pin-file "$dir/so.pin" --user-pin-file "$dir/user.pin" \
+        --officer "$(public_key olga)" --officer "$(public_key omar)" --officer "$(public_key ona)" --threshold 2 --delay-hours 24
 }
 
 # Starts the boundary, and waits until it listens.
@@ -170,15 +174,19 @@ random_pin() {
 
 enrol_alice() {
     heading "5. The administrator enrols alice: the boundary makes her secret and shows it once"
-    countersign user add alice --so-pin-file "$dir/so.pin" | tee "$dir/enrolment"
-    # The secret that alice's phone would keep after it reads the QR code. oathtool reads it from standard input.
-    grep -Eo 'secret=[A-Z2-7]+' "$dir/enrolment" | head -n 1 | cut -d = -f 2 >"$dir/alice.secret"
-    [ -s "$dir/alice.secret" ] || fail "user add showed no otpauth:// URI" "see its output above"
-    rm "$dir/enrolment"
+    enrol alice
 
     heading "6. She confirms with a code from her authenticator (oathtool), which spends that code"
     confirmed=$(step_now)
-    COUNTERSIGN_CODE=$(code_of_step "$confirmed") countersign user confirm alice --so-pin-file "$dir/so.pin"
+    COUNTERSIGN_CODE=$(code_of_step alice "$confirmed") countersign user confirm alice --so-pin-file "$dir/so.pin"
+}
+
+# enrol NAME: keeps the secret that the user's phone would keep after it reads the QR code. oathtool reads it from standard input.
+enrol() {
+    countersign user add "$1" --so-pin-file "$dir/so.pin" | tee "$dir/enrolment"
+    grep -Eo 'secret=[A-Z2-7]+' "$dir/enrolment" | head -n 1 | cut -d = -f 2 >"$dir/$1.secret"
+    [ -s "$dir/$1.secret" ] || fail "user add showed no otpauth:// URI" "see its output above"
+    rm "$dir/enrolment"
 }
 
 # RFC 6238: steps of 30 seconds since 1970.
@@ -186,8 +194,9 @@ step_now() {
     printf '%s\n' "$(($(date +%s) / period))"
 }
 
+# code_of_step NAME STEP
 code_of_step() {
-    oathtool --totp --base32 --now "@$(($1 * period))" - <"$dir/alice.secret"
+    oathtool --totp --base32 --now "@$(($2 * period))" - <"$dir/$1.secret"
 }
 
 # Digits that are not the code of any nearby step, so that the refusal does not depend on luck.
@@ -195,7 +204,7 @@ wrong_code() {
     local now step candidate near=
     now=$(step_now)
     for step in $(seq "$((now - 3))" "$((now + 4))"); do
-        near="$near $(code_of_step "$step") "
+        near="$near $(code_of_step alice "$step") "
     done
     for candidate in 000000 000001 000002 000003 000004 000005 000006 000007 000008; do
         if [[ $near != *" $candidate "* ]]; then
@@ -234,7 +243,7 @@ sign_transaction() {
     if [ "$(step_now)" -gt "$signing" ]; then
         signing=$(step_now)
     fi
-    COUNTERSIGN_CODE=$(code_of_step "$signing") countersign sign --wallet treasury --user alice \
+    COUNTERSIGN_CODE=$(code_of_step alice "$signing") countersign sign --wallet treasury --user alice \
         --in "$dir/payment.psbt" --out "$dir/signed.psbt" --user-pin-file "$dir/user.pin"
     "$python" -B "$root/tests/clients/psbt.py" finalise \
         --unsigned "$dir/payment.psbt" --signed "$dir/signed.psbt" --out "$dir/final.json"
@@ -243,49 +252,103 @@ sign_transaction() {
     "$built/verify_tx" "$dir/final.json"
 }
 
-show_refusals() {
-    heading "11. An attacker has taken over the backend and knows its PIN, but does not have alice's phone"
+show_a_thief() {
+    heading "11. A thief has taken over the backend and knows its PIN, but does not have alice's phone"
     say "Signing another transaction with the code just used:"
-    COUNTERSIGN_CODE=$(code_of_step "$signing") refused CKR_PIN_INCORRECT
+    COUNTERSIGN_CODE=$(code_of_step alice "$signing") refused alice CKR_PIN_INCORRECT
     say "Signing with a wrong code:"
-    COUNTERSIGN_CODE=$(wrong_code) refused CKR_PIN_INCORRECT
+    COUNTERSIGN_CODE=$(wrong_code) refused alice CKR_PIN_INCORRECT
     say "Signing without a code (with PyKCS11, since the command line always asks for one):"
     "$python" -B "$root/softhsm/demo_no_code.py" "$COUNTERSIGN_MODULE" treasury "$dir/theft.psbt" "$dir/user.pin"
     say "Logging in with the SO's PIN through the backend's socket:"
-    if answer=$(countersign --json user list --so-pin-file "$dir/so.pin" 2>/dev/null); then
-        fail "the SO could log in: $answer" "this is a defect of Countersign; report it"
-    fi
-    explain "$answer"
-    say "One administrator, who knows every PIN, tries to sign through the administrators' socket:"
+    fails --json user list --so-pin-file "$dir/so.pin"
+}
+
+# The commands that write an act write it where they run.
+show_a_rogue() {
+    cd "$dir"
+    heading "12. The administrator turns against everybody, knows every PIN, and enrols a user with a phone of their own"
     as_administrator
-    COUNTERSIGN_CODE=$(wrong_code) refused CKR_ACTION_PROHIBITED
-    say "And to replace the user PIN:"
-    if answer=$(countersign --json pin set --so-pin-file "$dir/so.pin" --user-pin-file "$dir/officer.password"); then
-        fail "the user PIN was replaced: $answer" "this is a defect of Countersign; report it"
-    fi
-    explain "$answer"
-    say "The administrator freezes everything. From then on no code is even looked at:"
-    countersign freeze --all --so-pin-file "$dir/so.pin"
+    enrol mallory >"$dir/mallory.enrolled"
+    COUNTERSIGN_CODE=$(code_of_step mallory "$(step_now)") countersign user confirm mallory --so-pin-file "$dir/so.pin"
+    say "Signing through the administrators' socket:"
+    COUNTERSIGN_CODE=$(wrong_code) refused alice CKR_ACTION_PROHIBITED
+    say "Replacing the user PIN:"
+    fails --json pin set --so-pin-file "$dir/so.pin" --user-pin-file "$dir/officer.password"
+    say "Putting mallory into the wallet:"
+    fails --json wallet set treasury --user alice --user mallory --so-pin-file "$dir/so.pin"
+    act=$("$python" -c 'import json, sys; print(json.load(sys.stdin)["error"]["act_file"])' <<<"$answer")
+    [ -s "$act" ] || fail "no act was written for the officers" "this is a defect of Countersign; report it"
+
+    heading "13. The officers get that act by mail, and read it. The administrator has a friend among them"
+    countersign act show "$act"
+    say "Olga signs:"
+    sign_act olga "$act"
+    countersign act submit "$act"
+    mallory_signs_nothing
+    say "Omar signs, too:"
+    sign_act omar "$act"
+    countersign act submit "$act"
+    mallory_signs_nothing
+    say "Ona looks every day, and one officer is enough to end it:"
+    countersign act list
+    countersign act veto "$act" --secret-key "$dir/ona.key" --password-file "$dir/officer.password" 2>/dev/null
+    say "Submitting it again:"
+    countersign act submit "$act"
+    mallory_signs_nothing
+}
+
+# sign_act OFFICER FILE: what the officer is shown before signing was shown above.
+sign_act() {
+    local signed
+    signed=$(countersign act sign "$2" --secret-key "$dir/$1.key" --password-file "$dir/officer.password" 2>/dev/null)
+    say "${signed%%$'\n'*}"
+}
+
+mallory_signs_nothing() {
+    say "Mallory tries to sign, with a right code:"
     as_backend
-    COUNTERSIGN_CODE=$(wrong_code) refused CKR_COUNTERSIGN_POLICY
-    say "One administrator changes a byte of the library, inside the boundary:"
+    COUNTERSIGN_CODE=$(code_of_step mallory "$(($(step_now) + 1))") refused mallory CKR_PIN_INCORRECT
+    as_administrator
+}
+
+show_a_freeze() {
+    heading "14. One officer freezes the wallet, without any PIN. From then on no code is even looked at"
+    act=$(countersign --json act draft "freeze wallet treasury" |
+        "$python" -c 'import json, sys; print(json.load(sys.stdin)["act"]["file"])')
+    sign_act ona "$act"
+    countersign act submit "$act"
+    as_backend
+    COUNTERSIGN_CODE=$(wrong_code) refused alice CKR_COUNTERSIGN_POLICY
+    say "The administrator thaws it:"
+    as_administrator
+    fails --json wallet thaw treasury --so-pin-file "$dir/so.pin"
+}
+
+show_a_changed_library() {
+    heading "15. The administrator changes a byte of the library, inside the boundary"
     stop_boundary
     printf 'x' >>"$dir/release/libcountersign.so"
-    if answer=$(countersign --json --config "$inside" serve 2>/dev/null); then
-        fail "countersign serve ran the changed library" "this is a defect of Countersign; report it"
+    fails --json --config "$inside" serve
+}
+
+# fails ARGUMENT…: runs a command that must fail, and keeps its `answer`.
+fails() {
+    if answer=$(countersign "$@" 2>/dev/null); then
+        fail "it was done: countersign $*: $answer" "this is a defect of Countersign; report it"
     fi
     explain "$answer"
 }
 
-# Tries to sign the thief's transaction, and fails unless exactly this refusal comes.
+# refused USER RV: tries to sign the thief's transaction, and fails unless exactly this refusal comes.
 refused() {
     local answer
-    if answer=$(countersign --json sign --wallet treasury --user alice --in "$dir/theft.psbt" \
+    if answer=$(countersign --json sign --wallet treasury --user "$1" --in "$dir/theft.psbt" \
         --out "$dir/stolen.psbt" --user-pin-file "$dir/user.pin"); then
         fail "the transaction was signed: $answer" "this is a defect of Countersign; report it"
     fi
-    if ! grep -Eq "\"rv\": *\"$1\"" <<<"$answer"; then
-        fail "the refusal is not $1: $answer" "this is a defect of Countersign; report it"
+    if ! grep -Eq "\"rv\": *\"$2\"" <<<"$answer"; then
+        fail "the refusal is not $2: $answer" "this is a defect of Countersign; report it"
     fi
     if [ -e "$dir/stolen.psbt" ]; then
         fail "the refusal left an output file" "this is a defect of Countersign; report it"
