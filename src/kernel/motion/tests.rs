@@ -197,7 +197,7 @@ fn act_replay_what_was_tells_every_part_of_what_is_in_force() {
 }
 
 #[test]
-fn act_crlf_and_look_alikes_and_every_other_form_of_a_text_are_no_act() {
+fn act_look_alikes_with_crlf_and_every_other_form_of_a_text_are_no_act() {
     let text = goldens()["wallet-set"];
     assert!(text.contains("user \"Zo\\u{eb} \\u{430}\\\"\""), "{text}");
     assert!(text.contains("  | # since November\\u{20}\n"), "{text}");

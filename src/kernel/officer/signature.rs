@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn act_signatures_two_officers_with_one_key_id_are_two_and_one_key_with_two_ids_is_one() {
+    fn act_twice_two_officers_with_one_key_id_are_two_and_one_key_with_two_ids_is_one() {
         let (alice, bob) = (pair(), pair());
         // Bob's key under Alice's key id.
         let mut bytes = data_encoding::BASE64.decode(bob.pk.to_base64().as_bytes()).expect("base64");
@@ -167,7 +167,7 @@ mod tests {
 
     /// A key of small order has no secret: anybody can make signatures that verify, and minisign accepts them.
     #[test]
-    fn act_signatures_a_key_for_which_anybody_can_sign_is_refused() {
+    fn act_alone_a_key_for_which_anybody_can_sign_is_refused() {
         // y = -1: a point of order 2 (RFC 8032 section 5.1.2). With S = 0 and R the identity, every second message
         // verifies.
         let mut point = [0xff; 32];

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn act_crlf_and_blanks_at_the_end_of_a_line_are_to_be_seen() {
+    fn act_look_alikes_crlf_and_blanks_at_the_end_of_a_line_are_to_be_seen() {
         let mut block = String::new();
         write_block(&mut block, "a = 1 \r\n\n  b\t \nold");
         assert_eq!(block, "| a = 1 \\u{d}\n|\n|   b\\u{9}\\u{20}\n| old\n");

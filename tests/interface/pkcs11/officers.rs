@@ -94,7 +94,7 @@ fn officers_are_seen_by_everybody_and_the_security_officer_sets_them_once() {
 }
 
 #[test]
-fn act_unsigned_an_administrator_alone_loosens_nothing_and_tightens_at_once() {
+fn act_alone_an_administrator_alone_loosens_nothing_and_tightens_at_once() {
     in_boundary(this_test!(), |_| {
         let mut stage = Stage::new(&["alice"]);
         stage.as_so(|raw, so| {
