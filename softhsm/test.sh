@@ -18,6 +18,8 @@ main() {
     exec </dev/null
     cd "$root"
     need_locked_memory
+    # Each thing is built once here, so what would make a second build shorter only costs time and space.
+    export CARGO_INCREMENTAL=0
     heading "Preparing: packages, clients in Python and JavaScript, judges, cargo-deny, cargo-fuzz, cargo-deb"
     need_rust
     need_components
