@@ -1,7 +1,7 @@
 //! Writes the seed corpora: for `psbt` every PSBT of the testkit, after the byte of its script type; for
 //! `frames` the bytes that a client sends; for `acts` and `statements` their golden texts.
 //!
-//! `seeds FOLDER` makes `FOLDER/psbt`, `FOLDER/frames`, `FOLDER/acts` and `FOLDER/statements`.
+//! `cargo run --example fuzz-seeds FOLDER` makes `FOLDER/psbt`, `FOLDER/frames`, `FOLDER/acts` and `FOLDER/statements`.
 
 use std::path::Path;
 use std::{env, fs};
@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 fn main() {
-    let to = env::args_os().nth(1).expect("usage: seeds FOLDER");
+    let to = env::args_os().nth(1).expect("usage: fuzz-seeds FOLDER");
     psbts(&Path::new(&to).join("psbt"));
     frames(&Path::new(&to).join("frames"));
     ["acts", "statements"].iter().for_each(|kind| texts(kind, &Path::new(&to).join(kind)));
@@ -18,7 +18,7 @@ fn main() {
 
 fn texts(kind: &str, to: &Path) {
     fs::create_dir_all(to).expect("the folder can be made");
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vectors").join(kind);
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(kind);
     for entry in fs::read_dir(from).expect("the vectors are there") {
         let path = entry.expect("readable").path();
         fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("it can be written");
@@ -27,7 +27,7 @@ fn texts(kind: &str, to: &Path) {
 
 fn psbts(to: &Path) {
     fs::create_dir_all(to).expect("the folder can be made");
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/vectors");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testkit/vectors");
     for entry in fs::read_dir(from).expect("the testkit is there") {
         let path = entry.expect("readable").path();
         let text = fs::read_to_string(&path).expect("UTF-8");
