@@ -22,6 +22,9 @@ pub trait Clock: Send + Sync {
     /// Both clocks, read together.
     fn read(&self) -> Reading;
 
+    /// Seconds since the machine booted in which it was not suspended, by a clock that nobody can set.
+    fn awake(&self) -> u64;
+
     /// The present run of the machine, or zero if it is unknown.
     fn boot_id(&self) -> BootId;
 }

@@ -22,7 +22,7 @@ use countersign::kernel::otp::OtpHash;
 use countersign::kernel::receipt::{Decision, Receipt};
 use countersign::kernel::record::Versioned;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::{ClockRecord, KeyRecord, TokenRecord, UserRecord, WalletState};
+use countersign::kernel::state::{ClockRecord, FormerUsers, KeyRecord, TokenRecord, UserRecord, WalletState};
 use countersign::ports::{Anchor, Ledger};
 
 use super::middle;
@@ -248,7 +248,11 @@ impl Present for NobodyYet<'_> {
         Ok(false)
     }
 
-    fn may_veto(&self, _user: &UserId) -> Result<bool, Refused> {
+    fn former_users(&self, _id: &KeyId) -> Result<Option<Versioned<FormerUsers>>, Refused> {
+        Ok(None)
+    }
+
+    fn acts_need(&self, _user: &UserId) -> Result<bool, Refused> {
         Ok(false)
     }
 

@@ -6,7 +6,7 @@ use crate::kernel::freeze::Freeze;
 use crate::kernel::officer::Council;
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{ClockRecord, KeyRecord, TokenRecord, UserRecord, WalletState};
+use crate::kernel::state::{ClockRecord, FormerUsers, KeyRecord, TokenRecord, UserRecord, WalletState};
 use crate::ports::RandomError;
 
 impl Present for Engine {
@@ -40,6 +40,10 @@ impl Present for Engine {
         self.freeze_at(place)
     }
 
+    fn former_users(&self, id: &KeyId) -> Result<Option<Versioned<FormerUsers>>, EngineError> {
+        self.former_users_at(RecordKey::former_users(id))
+    }
+
     fn has_label(&self, label: &str) -> bool {
         self.find_terms(|terms| (terms.label == label).then_some(())).is_some()
     }
@@ -48,8 +52,8 @@ impl Present for Engine {
         Ok(self.version_at(RecordKey::retired(label))?.is_some())
     }
 
-    fn may_veto(&self, user: &UserId) -> Result<bool, EngineError> {
-        self.counts_as_vetoer(user)
+    fn acts_need(&self, user: &UserId) -> Result<bool, EngineError> {
+        self.acts_need_user(user)
     }
 
     fn signs_for(&self, user: &str) -> Option<String> {
@@ -77,7 +81,7 @@ impl From<Refused> for EngineError {
             Refused::Parameter(problem) => EngineError::Parameter(problem),
             Refused::NoSuchUser(name) => EngineError::NoSuchUser(name),
             Refused::UserInUse { user, signs_for } => EngineError::UserInUse { user, signs_for },
-            Refused::MayVeto(user) => EngineError::MayVeto(user),
+            Refused::ActsNeed(user) => EngineError::ActsNeed(user),
             Refused::Proposal(error) => EngineError::Proposal(error),
             Refused::AlreadyRegistered(label) => EngineError::AlreadyRegistered(label),
             Refused::Wallet(error) => EngineError::Wallet(error),

@@ -68,6 +68,17 @@ struct Counts {
     failures: Failures,
     /// Tries whose outcome is not known yet.
     under_way: u32,
+    /// When no more codes were checked, the last time. Unix seconds.
+    full_at: u64,
+}
+
+impl Counts {
+    /// Notes that no code is checked, if so.
+    fn look(&mut self, most: u32, now: u64) {
+        if self.failures.count(now) >= most {
+            self.full_at = self.full_at.max(now);
+        }
+    }
 }
 
 /// Too many tries were wrong for more to begin.
@@ -91,15 +102,26 @@ impl Breaker {
             let failures = counts.failures.count(now);
             let with_these = failures.saturating_add(codes);
             if with_these > most {
+                counts.full_at = counts.full_at.max(now);
                 return Ok(Err(Full { failures, now }));
             }
             if with_these.saturating_add(counts.under_way) <= most {
                 counts.under_way += codes;
-                return Ok(Ok(Tries { breaker: self, codes, now, wrong: codes }));
+                return Ok(Ok(Tries { breaker: self, codes, now, most, wrong: codes }));
             }
             // Without a core, because the tries that must end may need it.
             drop(cores::wait(|| self.ended.wait(counts).unwrap_or_else(PoisonError::into_inner)));
         }
+    }
+
+    /// Whether no code was checked at some moment since then.
+    pub(super) fn was_full_since(&self, since: u64) -> bool {
+        self.counts().full_at >= since
+    }
+
+    /// The limit is another one from here on.
+    pub(super) fn limited_to(&self, most: u32, now: u64) {
+        self.counts().look(most, now);
     }
 
     /// Wrong tries within the last hour.
@@ -118,6 +140,7 @@ pub(crate) struct Tries<'a> {
     breaker: &'a Breaker,
     codes: u32,
     now: u64,
+    most: u32,
     wrong: u32,
 }
 
@@ -138,6 +161,7 @@ impl Drop for Tries<'_> {
         let mut counts = self.breaker.counts();
         counts.under_way = counts.under_way.saturating_sub(self.codes);
         counts.failures.add(self.wrong, self.now);
+        counts.look(self.most, self.now);
         drop(counts);
         self.breaker.ended.notify_all();
     }

@@ -69,6 +69,11 @@ impl Engine {
         crate::cores::lock(&self.believed).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Seconds since the machine booted in which it was not suspended.
+    pub(super) fn awake(&self) -> u64 {
+        self.clock.awake()
+    }
+
     /// The present readings of both clocks, without a check.
     pub(crate) fn clocks(&self) -> Believed {
         Believed::new(self.clock.boot_id(), self.clock.read())

@@ -152,11 +152,11 @@ pub enum EngineError {
         /// Label of a wallet or digest key that lists the user.
         signs_for: String,
     },
-    /// A user who may still veto a proposed act.
+    /// A user whom a proposed act needs, or one that could be proposed.
     #[error(
-        "user {0:?} may still veto a proposed act, and cannot be removed before it is over: an officer can veto it, or it expires"
+        "user {0:?} may still veto an act or joins a wallet by one, and cannot be removed yet: an officer can veto the act, or it expires; whoever was taken off a wallet stays enrolled for the officers' delay, and signs nothing"
     )]
-    MayVeto(String),
+    ActsNeed(String),
     /// A proposed act, a signature or a veto that is not accepted.
     #[error(transparent)]
     Proposal(#[from] ProposalError),

@@ -13,12 +13,13 @@ use super::{Engine, EngineError};
 use crate::kernel::act::class::Class;
 use crate::kernel::administration::{self, Act, Administrator, Approved};
 use crate::kernel::binding::Binding;
+use crate::kernel::clock::Reading;
 use crate::kernel::motion::{ActText, MAX_CLOCK_WINDOW, Motion, Nonce, Seen};
 use crate::kernel::name::UserId;
 use crate::kernel::officer::Council;
 use crate::kernel::proposal::{
-    self, Circumstances, MOST_BETWEEN, Proposal, ProposalError, RunId, Standing, Tick, longest_delay,
-    veto_binding,
+    self, Circumstances, MOST_BETWEEN, Objectors, Proposal, ProposalError, RunId, Standing, Tick,
+    longest_delay, veto_binding,
 };
 use crate::kernel::receipt::Decision;
 use crate::kernel::record::Versioned;
@@ -31,6 +32,8 @@ pub use view::{ProposalStanding, ProposalView};
 const OPEN_FOR: u64 = 7 * 24 * 3_600;
 /// Seconds between two ticks.
 const BETWEEN_TICKS: u64 = 300;
+/// Seconds that a try may take from its beginning until it is written.
+const UNDER_WAY: u64 = 60;
 const _: () = assert!(BETWEEN_TICKS * 2 <= MOST_BETWEEN, "a tick may be late");
 
 /// What the engine remembers of officers and proposals. The ledger has everything that decides.
@@ -139,7 +142,8 @@ impl Engine {
         self.check_may_propose(*by, *signature)?;
         let now = self.time_for(&act.motion)?;
         let found = self.circumstances(&act.motion, council, now)?;
-        let vetoers = administration::vetoers(&act.motion, self)?;
+        let since = now.saturating_sub(longest_delay(&act.motion, council.value()));
+        let vetoers = administration::vetoers(&act.motion, since, self)?;
         let mut new = Proposal::of(act.clone(), &vetoers, &found)?;
         if let Some(signature) = signature {
             new = new.bring(signature, &found)?;
@@ -299,16 +303,18 @@ impl Engine {
         }
     }
 
-    /// Whether an act that can still be carried out counts this user among those who may veto it.
-    pub(crate) fn counts_as_vetoer(&self, user: &UserId) -> Result<bool, EngineError> {
+    /// Whether acts need this enrolment: the user may veto an act that can still be carried out, or joins by it. Or the user was taken
+    /// off a wallet or key within the delay, and could veto an act on it that is proposed now.
+    pub(crate) fn acts_need_user(&self, user: &UserId) -> Result<bool, EngineError> {
+        let Some(council) = self.council_record()? else { return Ok(false) };
         let now = self.now_or_newest()?;
-        for record in self.proposal_records()? {
-            let proposal = record.value();
-            let counts = proposal
-                .vetoers()
-                .iter()
-                .any(|vetoer| vetoer.name == user.name && vetoer.enrolment == user.key);
-            if counts && proposal.is_open(now) {
+        if self.proposal_records()?.iter().any(|one| one.value().is_open(now) && one.value().needs(user)) {
+            return Ok(true);
+        }
+        let since = now.saturating_sub(u64::from(council.value().delay_hours()) * 3_600);
+        for place in self.ledger()?.places(Kind::FormerUsers)? {
+            let former = self.former_users_at(place)?;
+            if former.is_some_and(|former| former.value().since(since).any(|one| one == *user)) {
                 return Ok(true);
             }
         }
@@ -320,6 +326,7 @@ impl Engine {
         let most =
             self.council_record()?.map_or(u32::MAX, |council| council.value().settings().failures_per_hour);
         self.officers.most_failures.store(most, Ordering::SeqCst);
+        self.breaker.limited_to(self.most_failures(), self.clock_time());
         Ok(())
     }
 
@@ -428,21 +435,31 @@ impl Engine {
         }
     }
 
-    /// A moment of this run, and whether everybody who may veto can and could since the last tick: nobody who may is locked, or was
-    /// kept from it by wrong codes.
+    /// A moment of this run, and who could object since the last tick.
     fn tick_of(&self, proposal: &Proposal, now: u64) -> Result<Tick, EngineError> {
-        let since = proposal.last_tick().unwrap_or(now);
-        let mut is_open = !self.is_stopped();
+        // A code is charged at the time at which its try began, which may not have been written at the last tick.
+        let since = proposal.last_tick().unwrap_or(now).saturating_sub(UNDER_WAY);
+        let clocks = self.clocks();
+        let reading = Reading { wall: clocks.wall, boot: clocks.boot };
+        Ok(Tick::new(self.officers.run, reading, self.awake(), self.objectors(proposal, since, now)?))
+    }
+
+    /// Who could veto now and ever since then: nobody who may is locked, was kept from it by wrong codes or by the breaker, or from
+    /// logging in.
+    fn objectors(&self, proposal: &Proposal, since: u64, now: u64) -> Result<Objectors, EngineError> {
+        let mut are_free = !self.is_stopped() && !self.breaker.was_full_since(since);
+        if proposal.vetoers().is_empty() {
+            return Ok(Objectors { are_free, pin: None });
+        }
         for vetoer in proposal.vetoers() {
             let user = self.user_record(&vetoer.name)?;
             let user = user.filter(|user| user.value().factor.otp_key().id() == vetoer.enrolment);
-            is_open &= user.is_some_and(|user| {
+            are_free &= user.is_some_and(|user| {
                 let budget = &user.value().budget;
                 !budget.is_locked(now) && !budget.was_charged_since(since)
             });
         }
-        let clocks = self.clocks();
-        let reading = crate::kernel::clock::Reading { wall: clocks.wall, boot: clocks.boot };
-        Ok(Tick::new(self.officers.run, reading, is_open))
+        let pin = self.token_record()?.value().user.as_ref().and_then(|pin| pin.usable_since(since, now));
+        Ok(Objectors { are_free: are_free && pin.is_some(), pin })
     }
 }

@@ -63,6 +63,8 @@ pub enum Kind {
     Proposal = 13,
     /// A label that a wallet or key had, and that nobody may use again.
     Retired = 14,
+    /// The users who were taken off a wallet or key, and may still veto acts on it.
+    FormerUsers = 15,
 }
 
 impl Kind {
@@ -83,6 +85,7 @@ impl Kind {
             12 => Kind::Council,
             13 => Kind::Proposal,
             14 => Kind::Retired,
+            15 => Kind::FormerUsers,
             _ => return None,
         })
     }
@@ -114,6 +117,11 @@ impl RecordKey {
     /// The place of the proposed act with this nonce.
     pub const fn proposal(nonce: &[u8; 16]) -> RecordKey {
         RecordKey { kind: Kind::Proposal, id: *nonce }
+    }
+
+    /// The place of the former users of the wallet or key with this id.
+    pub const fn former_users(id: &[u8; 16]) -> RecordKey {
+        RecordKey { kind: Kind::FormerUsers, id: *id }
     }
 
     /// The place where it is recorded that nobody may use `label` again.

@@ -124,7 +124,7 @@ impl From<EngineError> for Rv {
             EngineError::Name(_) => CKR_ATTRIBUTE_VALUE_INVALID,
             EngineError::Parameter(_) => CKR_ATTRIBUTE_VALUE_INVALID,
             EngineError::UserInUse { .. } => CKR_ACTION_PROHIBITED,
-            EngineError::MayVeto(_) => CKR_ACTION_PROHIBITED,
+            EngineError::ActsNeed(_) => CKR_ACTION_PROHIBITED,
             EngineError::Proposal(_) => CKR_COUNTERSIGN_ACT_REFUSED,
             EngineError::Wallet(_) => CKR_ATTRIBUTE_VALUE_INVALID,
             EngineError::PolicyDocument(_) => CKR_ATTRIBUTE_VALUE_INVALID,

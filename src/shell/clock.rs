@@ -7,15 +7,18 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::kernel::clock::{BootId, Reading};
 use crate::ports::Clock;
 
-/// `CLOCK_REALTIME`, and `CLOCK_BOOTTIME`, which also runs while the machine sleeps.
+/// `CLOCK_REALTIME`, `CLOCK_BOOTTIME`, which also runs while the machine sleeps, and `CLOCK_MONOTONIC`, which does not.
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn read(&self) -> Reading {
         // A clock before 1970 reads as 1970, which is behind every sealed time.
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let boot = u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or(0);
-        Reading { wall, boot }
+        Reading { wall, boot: seconds(ClockId::Boottime) }
+    }
+
+    fn awake(&self) -> u64 {
+        seconds(ClockId::Monotonic)
     }
 
     fn boot_id(&self) -> BootId {
@@ -29,4 +32,8 @@ impl Clock for SystemClock {
         }
         id
     }
+}
+
+fn seconds(clock: ClockId) -> u64 {
+    u64::try_from(clock_gettime(clock).tv_sec).unwrap_or(0)
 }

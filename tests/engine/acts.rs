@@ -3,6 +3,7 @@
 
 mod costs;
 mod lost;
+mod objectors;
 mod rivals;
 mod rogue;
 mod scene;

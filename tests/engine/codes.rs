@@ -419,6 +419,10 @@ impl Clock for ToldClock {
         reading
     }
 
+    fn awake(&self) -> u64 {
+        self.0.awake()
+    }
+
     fn boot_id(&self) -> BootId {
         self.0.boot_id()
     }

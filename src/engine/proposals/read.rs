@@ -1,14 +1,15 @@
-//! Proposals, read from the ledger. A text has up to 256 KiB, and everybody may look at all of them as often as they like, so each
+//! Proposals, and those who were users shortly before, read from the ledger. A text has up to 256 KiB, and everybody may look at all of them as often as they like, so each
 //! version is opened and parsed once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::super::{Engine, EngineError, opened};
+use super::super::{Engine, EngineError, opened, read};
 use crate::kernel::motion::Nonce;
 use crate::kernel::proposal::{Proposal, ProposalError};
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
+use crate::kernel::state::FormerUsers;
 
 /// The most bytes of texts that are kept, for as many acts as an administrator can propose without an officer, and more.
 const MOST_KEPT: usize = 16 * 1_024 * 1_024;
@@ -68,5 +69,12 @@ impl Engine {
             self.officers.kept.put(&proposal);
         }
         Ok(Some(proposal))
+    }
+
+    pub(crate) fn former_users_at(
+        &self,
+        place: RecordKey,
+    ) -> Result<Option<Versioned<FormerUsers>>, EngineError> {
+        read(self.ledger()?, place)
     }
 }

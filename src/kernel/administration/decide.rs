@@ -13,7 +13,7 @@ use crate::pin::Role;
 use crate::receipt::{Decision, Receipt};
 use crate::record::Versioned;
 use crate::seal::RecordKey;
-use crate::state::{ClockRecord, KeyRecord, PinKnown, TokenRecord, UserRecord, WalletState};
+use crate::state::{ClockRecord, FormerUsers, KeyRecord, PinKnown, TokenRecord, UserRecord, WalletState};
 
 /// The present records, and the names that are in use.
 pub trait Present {
@@ -41,14 +41,18 @@ pub trait Present {
     /// The record of a freeze, while there is one.
     fn freeze(&self, place: &RecordKey) -> Result<Option<Versioned<Freeze>>, Self::Error>;
 
+    /// The former users of a wallet or key, once there are any.
+    fn former_users(&self, id: &KeyId) -> Result<Option<Versioned<FormerUsers>>, Self::Error>;
+
     /// Whether a wallet or key has this label, including closed ones.
     fn has_label(&self, label: &str) -> bool;
 
     /// Whether nobody may use this label again.
     fn is_retired(&self, label: &str) -> Result<bool, Self::Error>;
 
-    /// Whether a proposed act that may still be carried out counts this user among those who may veto it.
-    fn may_veto(&self, user: &UserId) -> Result<bool, Self::Error>;
+    /// Whether a proposed act that may still be carried out needs this enrolment: the user may veto it, or joins by it. Or the user was
+    /// taken off a wallet or key so recently that an act on it, proposed now, could still be vetoed.
+    fn acts_need(&self, user: &UserId) -> Result<bool, Self::Error>;
 
     /// The label of a wallet or key that lists this user, if there is one, including closed ones.
     fn signs_for(&self, user: &str) -> Option<String>;

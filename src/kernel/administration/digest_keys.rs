@@ -38,5 +38,5 @@ pub(super) fn change<P: Present>(
     let (old, state) = present.key::<DigestKeyRecord>(id)?;
     let new = old.value.with(keys::changed(old.value.terms(), change, present)?);
     let since = DigestKey::open(&new, secp).map_err(Refused::from)?;
-    keys::write::<_, P>((&old, &new, &since), (&state, &state.value), vec![], moment, secp)
+    keys::write::<_, P>((&old, &new, &since), (&state, &state.value), vec![], (moment, present), secp)
 }

@@ -7,10 +7,11 @@ use super::naming::{check_are_enrolled, check_cka_id, check_is_free, check_polic
 use super::{Fresh, KeyId, Moment, Present, Refused};
 use crate::act;
 use crate::key::{KeyChange, KeyTerms};
-use crate::name::check_label;
-use crate::receipt::Batch;
-use crate::record::Versioned;
-use crate::state::{self, KeyRecord, WalletState};
+use crate::name::{UserId, check_label};
+use crate::receipt::{Batch, Content, Write};
+use crate::record::{Stored, Versioned};
+use crate::seal::RecordKey;
+use crate::state::{self, FormerUsers, KeyRecord, WalletState};
 
 /// A fresh id for a wallet or key to create, and its terms. Without a `CKA_ID` of their own they get that id.
 pub(super) fn new(terms: KeyTerms, fresh: &mut Fresh) -> Result<(KeyId, KeyTerms), Refused> {
@@ -69,12 +70,42 @@ pub(super) fn write<K: KeyRecord, P: Present>(
     (old, new, since): (&Versioned<K>, &K, &K::Opened),
     states: (&Versioned<WalletState>, &WalletState),
     further: Vec<act::Change>,
-    moment: &Moment,
+    (moment, present): (&Moment, &P),
     secp: &Secp256k1<All>,
 ) -> Result<Batch, P::Error>
 where
     Refused: From<K::Error>,
 {
     let before = old.value.open(secp).map_err(Refused::from)?;
-    Ok(state::change_key(old, new, (&before, since), states, further, moment.now()?))
+    let former = former_users(old, new, moment, present)?;
+    let mut batch = state::change_key(old, new, (&before, since), states, further, moment.now()?);
+    batch.writes.extend(former);
+    Ok(batch)
+}
+
+/// The record of the users who are taken off, if somebody is, and if there are officers: without them there is nothing to veto.
+fn former_users<K: KeyRecord, P: Present>(
+    old: &Versioned<K>,
+    new: &K,
+    moment: &Moment,
+    present: &P,
+) -> Result<Option<Write>, P::Error> {
+    let mut taken_off = Vec::new();
+    for name in old.value.terms().users.iter().filter(|name| !new.terms().users.contains(name)) {
+        let user = present.user(name)?;
+        taken_off
+            .extend(user.map(|user| UserId { name: name.clone(), key: user.value.factor.otp_key().id() }));
+    }
+    if taken_off.is_empty() || present.council()?.is_none() {
+        return Ok(None);
+    }
+    let now = moment.now()?;
+    Ok(Some(match present.former_users(&old.place.id)? {
+        Some(former) => former.put(&former.value.with(&taken_off, now)),
+        None => Write {
+            place: RecordKey::former_users(&old.place.id),
+            expected: None,
+            content: Content::Put(FormerUsers::default().with(&taken_off, now).encode()),
+        },
+    }))
 }

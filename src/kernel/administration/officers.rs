@@ -263,27 +263,33 @@ pub(super) fn frozen<P: Present>(
     Ok(Some((now, freeze.map(|freeze| freeze.value.since))))
 }
 
-/// The users whom an act concerns, as of now: those of the wallet or key, or the user who is frozen.
-pub fn vetoers<P: Present>(motion: &Motion, present: &P) -> Result<Vec<UserId>, P::Error> {
-    let of = |terms: &KeyTerms| enrolled(terms, present);
-    let users = match motion {
-        Motion::WalletSet(set) => of(present.key::<WalletRecord>(&set.id)?.0.value.terms())?,
-        Motion::KeySet(set) => of(present.key::<DigestKeyRecord>(&set.id)?.0.value.terms())?,
-        Motion::Thaw { what: Frozen::Wallet(_, id), .. } => {
-            of(present.key::<WalletRecord>(id)?.0.value.terms())?
-        }
-        Motion::Thaw { what: Frozen::Key(_, id), .. } => {
-            of(present.key::<DigestKeyRecord>(id)?.0.value.terms())?
-        }
-        Motion::Thaw { what: Frozen::User(user), .. } => Some(vec![user.clone()]),
+/// The users whom an act concerns: those of the wallet or key, those who were taken off it at `since` or later and are enrolled still,
+/// or the user who is frozen. Nobody can prove to be a user who is not enrolled any more.
+pub fn vetoers<P: Present>(motion: &Motion, since: u64, present: &P) -> Result<Vec<UserId>, P::Error> {
+    let (id, present_users) = match motion {
+        Motion::WalletSet(set) => (set.id, of_key::<WalletRecord, P>(&set.id, present)?),
+        Motion::KeySet(set) => (set.id, of_key::<DigestKeyRecord, P>(&set.id, present)?),
+        Motion::Thaw { what: Frozen::Wallet(_, id), .. } => (*id, of_key::<WalletRecord, P>(id, present)?),
+        Motion::Thaw { what: Frozen::Key(_, id), .. } => (*id, of_key::<DigestKeyRecord, P>(id, present)?),
+        Motion::Thaw { what: Frozen::User(user), .. } => return Ok(vec![user.clone()]),
         Motion::Thaw { what: Frozen::All, .. }
         | Motion::Freeze { .. }
         | Motion::ClockTake { .. }
         | Motion::Restore { .. }
         | Motion::OfficersSet { .. }
-        | Motion::SoPinLost { .. } => None,
+        | Motion::SoPinLost { .. } => return Ok(vec![]),
     };
-    Ok(users.unwrap_or_default())
+    let mut users = present_users;
+    for user in present.former_users(&id)?.iter().flat_map(|former| former.value.since(since)) {
+        if !users.contains(&user) && is_enrolled(&user, present)? {
+            users.push(user);
+        }
+    }
+    Ok(users)
+}
+
+fn of_key<K: KeyRecord, P: Present>(id: &KeyId, present: &P) -> Result<Vec<UserId>, P::Error> {
+    Ok(enrolled(present.key::<K>(id)?.0.value.terms(), present)?.unwrap_or_default())
 }
 
 /// The users who are to sign.

@@ -47,8 +47,8 @@ pub enum Refused {
         /// Label of a wallet or digest key that lists the user.
         signs_for: String,
     },
-    /// A user who may still veto an act, and would lose that right.
-    MayVeto(String),
+    /// A user whom acts need: the right to veto belongs to the enrolment, and so does the place of whoever joins a wallet.
+    ActsNeed(String),
     /// The proposed act cannot be carried out or drafted.
     Proposal(ProposalError),
     /// A wallet is registered once.

@@ -35,8 +35,8 @@ pub(super) fn remove<P: Present>(id: &UserId, moment: &Moment, present: &P) -> R
     if let Some(signs_for) = present.signs_for(&id.name) {
         return Err(Refused::UserInUse { user: id.name.clone(), signs_for }.into());
     }
-    if present.may_veto(id)? {
-        return Err(Refused::MayVeto(id.name.clone()).into());
+    if present.acts_need(id)? {
+        return Err(Refused::ActsNeed(id.name.clone()).into());
     }
     let user = of_enrolment(id, present)?;
     let freeze = present.freeze(&place_of(&user.place))?;

@@ -62,7 +62,7 @@ pub(super) fn change<P: Present>(
         let (before, after) = (state.value.reach.numbers(), reach.numbers());
         further.push(act::Change::Reach { before, after });
     }
-    keys::write::<_, P>((&old, &new, &since), (&state, &reached), further, moment, secp)
+    keys::write::<_, P>((&old, &new, &since), (&state, &reached), further, (moment, present), secp)
 }
 
 /// The wallet after the change.

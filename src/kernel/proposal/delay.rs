@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Reading, TOLERANCE};
+use crate::pin::PinName;
 
 /// The most seconds between two ticks that count. The boundary records a tick every five minutes. After more than twice that, nobody
 /// knows what happened in between.
@@ -17,32 +18,48 @@ pub struct Tick {
     run: RunId,
     wall: u64,
     boot: u64,
+    awake: u64,
+    pin: Option<PinName>,
     is_open: bool,
 }
 
+/// Who could object at a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objectors {
+    /// Everybody who may veto can do so, and could since the tick before: the doors answered, none of those users was locked, and
+    /// codes were checked.
+    pub are_free: bool,
+    /// The PIN with which users reach the module, if users may veto. Officers need none.
+    pub pin: Option<PinName>,
+}
+
 impl Tick {
-    /// The readings of both clocks in a run of the boundary. `is_open`: everybody who may veto can do so now, and could since the tick
-    /// before, because the doors answered and none of those users was locked.
-    pub fn new(run: RunId, now: Reading, is_open: bool) -> Tick {
-        Tick { run, wall: now.wall, boot: now.boot, is_open }
+    /// The readings of the clocks in a run of the boundary, and who could object. `awake` counts the seconds in which the machine was
+    /// not suspended.
+    pub fn new(run: RunId, now: Reading, awake: u64, objectors: Objectors) -> Tick {
+        let Objectors { are_free, pin } = objectors;
+        Tick { run, wall: now.wall, boot: now.boot, awake, pin, is_open: are_free }
     }
 
     pub(super) fn wall(&self) -> u64 {
         self.wall
     }
 
-    /// Seconds from this tick to the next that count: none where the boundary was started anew, where the two clocks disagree, where
-    /// a tick is missing, or where somebody who may veto was kept from it.
+    /// Seconds from this tick to the next that count: none where the boundary was started anew, where the clocks disagree, where a tick
+    /// is missing, or where somebody who may veto was kept from it, also by another PIN of the backends. The machine must have been
+    /// awake.
     pub(super) fn until(&self, next: &Tick) -> u64 {
         let (wall, boot) = (next.wall.saturating_sub(self.wall), next.boot.saturating_sub(self.boot));
+        let awake = next.awake.saturating_sub(self.awake);
         let counts = self.run == next.run
             && self.is_open
             && next.is_open
+            && self.pin == next.pin
             && next.wall >= self.wall
             && next.boot >= self.boot
             && boot <= MOST_BETWEEN
             && wall.abs_diff(boot) <= TOLERANCE;
-        if counts { wall.min(boot) } else { 0 }
+        if counts { wall.min(boot).min(awake) } else { 0 }
     }
 }
 
@@ -50,8 +67,10 @@ impl Tick {
 mod tests {
     use super::*;
 
+    const PIN: Option<PinName> = Some([1; 8]);
+
     fn tick(run: u8, wall: u64, boot: u64) -> Tick {
-        Tick::new([run; 16], Reading { wall, boot }, true)
+        Tick::new([run; 16], Reading { wall, boot }, boot, Objectors { are_free: true, pin: PIN })
     }
 
     #[test]
@@ -69,10 +88,16 @@ mod tests {
             (tick(1, 1_601, 651), "a tick is missing"),
             (tick(1, 1_000, 49), "the machine's own clock went back"),
             (tick(1, 999, 50), "the wall clock went back"),
-            (Tick::new([1; 16], Reading { wall: 1_300, boot: 350 }, false), "a user was locked"),
+            (Tick { is_open: false, ..tick(1, 1_300, 350) }, "a user was locked"),
+            (Tick { pin: None, ..tick(1, 1_300, 350) }, "no PIN lets a user in"),
+            (Tick { pin: Some([2; 8]), ..tick(1, 1_300, 350) }, "the PIN was lost, and another one set"),
+            (Tick { awake: 50, ..tick(1, 1_300, 350) }, "the machine was suspended"),
+            (Tick { awake: 49, ..tick(1, 1_300, 350) }, "its clock went back"),
         ] {
             assert_eq!(first.until(&next), 0, "{why}");
         }
+        let slept = Tick { awake: 250, ..tick(1, 1_300, 350) };
+        assert_eq!(first.until(&slept), 200, "only while it was awake");
         let locked = Tick { is_open: false, ..first };
         assert_eq!(locked.until(&tick(1, 1_300, 350)), 0, "a user was locked when it began");
     }

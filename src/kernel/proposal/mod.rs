@@ -20,8 +20,8 @@
 //! - Q4. A proposal is void once the store, its epoch, those who decide or the document in force differ from when it was proposed, and
 //!   stays void if they become again what they were. The version of the subject's record tells that it was changed, whatever it says
 //!   now. Besides, a void proposal is recorded as such before anything else changes.
+//! - Q5. The users who may veto are fixed when the act is proposed. Who was taken off its wallet or key shortly before is one of them.
 //! - Q6. An open proposal can be vetoed whatever is in force.
-//! - Q5. The users who may veto are fixed when the act is proposed.
 //! - Q7. No officer keeps a place by a veto: the veto of an officer who is removed does not count, unless as many are removed as must sign.
 
 mod change;
@@ -42,7 +42,7 @@ use crate::officer::Council;
 use crate::otp::OtpKeyId;
 use crate::seal::StoreId;
 pub use change::{credit, past, propose, record, veto, void, withdraw};
-pub use delay::{MOST_BETWEEN, RunId, Tick};
+pub use delay::{MOST_BETWEEN, Objectors, RunId, Tick};
 pub use error::ProposalError;
 pub use room::{
     Bringer, MAX_OF_ADMINISTRATOR, MAX_OF_OFFICER, MAX_OPEN_OF_OFFICER, MAX_TIGHTENING_OF_OFFICER,
@@ -370,6 +370,16 @@ impl Proposal {
     /// The users who may veto it.
     pub fn vetoers(&self) -> &[Vetoer] {
         &self.vetoers
+    }
+
+    /// Whether it needs this enrolment: the user may veto it, or joins by it.
+    pub fn needs(&self, user: &UserId) -> bool {
+        let joins = match &self.act.motion {
+            Motion::WalletSet(set) => set.new.users.contains(user),
+            Motion::KeySet(set) => set.new.users.contains(user),
+            _ => false,
+        };
+        joins || self.vetoers.iter().any(|one| one.name == user.name && one.enrolment == user.key)
     }
 
     /// The time of its last tick, Unix seconds.

@@ -97,8 +97,12 @@ pub(super) fn start() -> u64 {
     act(examples()["clock-take"].motion.clone()).expires - 24 * HOUR
 }
 
+fn tick_of(run: u8, now: Reading, are_free: bool) -> Tick {
+    Tick::new([run; 16], now, now.boot, Objectors { are_free, pin: None })
+}
+
 fn tick(number: u64) -> Tick {
-    Tick::new([1; 16], Reading { wall: start() + number * 600, boot: number * 600 }, true)
+    tick_of(1, Reading { wall: start() + number * 600, boot: number * 600 }, true)
 }
 
 /// Signed by the first officers, and with so many ticks.
@@ -424,7 +428,7 @@ proptest! {
                         truth.objectable += seconds;
                     }
                     truth.runs = truth.signed.len() >= THRESHOLD && is_open;
-                    proposal.credit(&Tick::new([run; 16], Reading { wall, boot }, is_open), &found)
+                    proposal.credit(&tick_of(run, Reading { wall, boot }, is_open), &found)
                 }
                 Step::CarryOut => {
                     let carried = proposal.carry_out(&found);

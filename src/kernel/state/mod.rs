@@ -22,6 +22,7 @@
 mod administration;
 mod budget;
 mod documents;
+mod former;
 mod keys;
 mod pins;
 mod records;
@@ -35,6 +36,7 @@ pub(crate) use administration::{
 pub use budget::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, Budget, LOCK_FROM, Locked,
 };
+pub use former::{FormerUsers, MAX_FORMER};
 pub use keys::KeyRecord;
 pub(crate) use keys::{add_key, change_key, changes};
 pub use pins::{

@@ -53,11 +53,11 @@ fn act_users_nobody_joins_a_wallet_without_enough_officers() {
 fn act_enrol_who_is_enrolled_anew_is_not_whom_officers_meant() {
     let scene = Scene::new();
     let text = scene.adding_bob();
-    let act = scene.signed(2, &text);
     let bob = scene.bench.key_id("bob");
-    scene.bench.remove_user("bob", &bob).expect("he signs nowhere");
+    scene.bench.remove_user("bob", &bob).expect("he signs nowhere, and nothing is proposed yet");
     scene.bench.user("bob");
     assert_ne!(scene.bench.key_id("bob"), bob);
+    let act = scene.signed(2, &text);
     scene.wait(DELAY);
     assert!(matches!(scene.carry_out(&act), Err(EngineError::NoSuchUser(name)) if name == "bob"));
     // Of those who sign already nobody can be enrolled anew: to take one off is one thing, to add one another.

@@ -34,6 +34,7 @@ impl Scene {
         let signers = Signers::new(3);
         let (alice, bob) = (bench.user("alice"), bench.user("bob"));
         let wallet = bench.wallet("treasury", &["alice"], LIMITS);
+        bench.set_user_pin(b"user-pin").expect("it is not set");
         bench.set_officers(&signers.council(2, 2)).expect("there are none");
         Scene { bench, signers, alice, bob, wallet }
     }

@@ -117,8 +117,11 @@ fn a_user_who_may_veto_is_not_removed() {
     let act = scene.signed(1, &thaw);
     assert_eq!(scene.view(&act).vetoers, ["bob"]);
     let remove = || scene.bench.remove_user("bob", &scene.bench.key_id("bob"));
-    assert!(matches!(remove(), Err(EngineError::MayVeto(user)) if user == "bob"));
+    assert!(matches!(remove(), Err(EngineError::ActsNeed(user)) if user == "bob"));
     scene.veto(2, &thaw).expect("an officer's");
+    // He was taken off a wallet just now. After the delay nothing is left to veto.
+    assert!(matches!(remove(), Err(EngineError::ActsNeed(user)) if user == "bob"));
+    scene.bench.clock.advance(DELAY + 1);
     remove().expect("nothing is left to veto");
 }
 

@@ -323,13 +323,15 @@ pub struct ManualClock(Arc<Ticking>);
 struct Ticking {
     wall: AtomicU64,
     boot: AtomicU64,
+    /// Seconds since the boot in which the machine was suspended.
+    suspended: AtomicU64,
     boots: AtomicU64,
 }
 
 impl Default for ManualClock {
     fn default() -> ManualClock {
         let at = |value| AtomicU64::new(value);
-        ManualClock(Arc::new(Ticking { wall: at(START), boot: at(1_000), boots: at(1) }))
+        ManualClock(Arc::new(Ticking { wall: at(START), boot: at(1_000), suspended: at(0), boots: at(1) }))
     }
 }
 
@@ -344,8 +346,15 @@ impl ManualClock {
         self.0.boot.fetch_add(seconds, Ordering::Relaxed);
     }
 
+    /// Lets time pass in which the machine is suspended.
+    pub fn suspend(&self, seconds: u64) {
+        self.advance(seconds);
+        self.0.suspended.fetch_add(seconds, Ordering::Relaxed);
+    }
+
     /// Boots the machine again.
     pub fn boot(&self) {
+        self.0.suspended.store(0, Ordering::Relaxed);
         self.0.boot.store(3, Ordering::Relaxed);
         self.0.boots.fetch_add(1, Ordering::Relaxed);
     }
@@ -359,6 +368,10 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn read(&self) -> Reading {
         Reading { wall: self.now(), boot: self.0.boot.load(Ordering::Relaxed) }
+    }
+
+    fn awake(&self) -> u64 {
+        self.0.boot.load(Ordering::Relaxed) - self.0.suspended.load(Ordering::Relaxed)
     }
 
     fn boot_id(&self) -> BootId {

@@ -8,6 +8,8 @@ pub(crate) const SIGNED: &str = "A1: nothing takes effect without enough officer
 pub(crate) const DELAYED: &str = "A2: nothing takes effect before its delay";
 pub(crate) const NOT_VETOED: &str = "A3: nothing takes effect after a veto";
 pub(crate) const ONCE: &str = "A4: nothing takes effect twice";
+pub(crate) const VALID: &str = "A5: nothing takes effect once its subject was changed";
+pub(crate) const CONCERNED: &str = "A6: who was a user within the delay before an act can veto it";
 
 /// The last step of the machine's own clock.
 const END: u8 = DELAY + 3;
@@ -37,6 +39,14 @@ pub(crate) enum Flaw {
     OpensOlder,
     /// A restored store is in the epoch of its copy.
     NoEpoch,
+    /// Nobody asks whether the subject was changed and put back.
+    ForgetsChanges,
+    /// Time counts although users cannot log in.
+    IgnoresThePin,
+    /// Time counts if users can log in at its ends, whatever was in between.
+    ForgetsThePin,
+    /// Only those who are users when the act is proposed may veto it.
+    OnlyPresentUsers,
 }
 
 /// The protocol, with bounds that make it finite.
@@ -50,6 +60,12 @@ pub(crate) struct Protocol {
     pub(crate) jumps: u8,
     /// Whether somebody copies the store and puts it back, once.
     pub(crate) attacker: bool,
+    /// How often the administrator changes the subject, or puts it back.
+    pub(crate) changes: u8,
+    /// How often the administrator declares the users' PIN lost.
+    pub(crate) losses: u8,
+    /// Whether the administrator may have taken the user off the wallet before.
+    pub(crate) taken_off: bool,
 }
 
 /// The store.
@@ -65,6 +81,8 @@ struct Store {
     does: bool,
     /// Whether the act's subject is as it was when the act was written.
     is_as_before: bool,
+    /// The commit that wrote the subject.
+    subject: u8,
     epoch: u8,
 }
 
@@ -74,6 +92,8 @@ struct Decision {
     by: Deed,
     record: Record,
     version: u8,
+    /// The subject that the act replaces.
+    subject: u8,
 }
 
 /// What a caller can ask for.
@@ -90,9 +110,15 @@ struct Truth {
     waited: u8,
     is_vetoed: bool,
     times: u8,
+    /// Users could not log in at some moment since the last tick.
+    was_shut: bool,
+    is_void: bool,
+    /// Steps from when the user was taken off the wallet until the act was proposed; none if nobody was.
+    taken_off: Option<u8>,
     was_unsigned: bool,
     was_early: bool,
     was_vetoed: bool,
+    was_void: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +137,10 @@ pub(crate) struct State {
     ahead: u8,
     /// A veto that was answered before it was written.
     veto_in_memory: bool,
+    /// The number of the users' PIN, unless it is lost, and how often it was.
+    pin: Option<u8>,
+    losses: u8,
+    changes: u8,
     decisions: [Option<Decision>; 2],
     truth: Truth,
 }
@@ -128,9 +158,44 @@ pub(crate) enum Action {
     Copy,
     PutBack,
     Accept,
+    Change,
+    LosePin,
+    SetPin,
 }
 
 impl Protocol {
+    /// The act, just proposed.
+    fn proposed(&self, taken_off: Option<u8>) -> State {
+        let counted = if self.has(Flaw::OnlyPresentUsers) { taken_off.map(|_| u8::MAX) } else { taken_off };
+        let store = Store {
+            head: 0,
+            previous: 0,
+            record: stage::proposed(self.has(Flaw::LowerThreshold), counted),
+            version: 0,
+            does: false,
+            is_as_before: true,
+            subject: 0,
+            epoch: 0,
+        };
+        State {
+            store,
+            anchored: 0,
+            commits: 0,
+            copy: None,
+            is_put_back: false,
+            run: Some(0),
+            deaths: 0,
+            at: 0,
+            ahead: 0,
+            veto_in_memory: false,
+            pin: Some(0),
+            losses: 0,
+            changes: 0,
+            decisions: [None, None],
+            truth: Truth { taken_off, ..Truth::default() },
+        }
+    }
+
     fn has(&self, flaw: Flaw) -> bool {
         self.flaw == Some(flaw)
     }
@@ -139,6 +204,11 @@ impl Protocol {
         Found {
             epoch: state.store.epoch,
             is_as_before: state.store.is_as_before || self.has(Flaw::LeavesNoRecord),
+            subject: if self.has(Flaw::LeavesNoRecord) || self.has(Flaw::ForgetsChanges) {
+                0
+            } else {
+                state.store.subject
+            },
             now: state.at + state.ahead,
             lower_threshold: self.has(Flaw::LowerThreshold),
         }
@@ -163,14 +233,18 @@ impl Protocol {
         let (head, previous) = (state.commits, state.store.head);
         let is_as_before = state.store.is_as_before && !does;
         let record = if does && self.has(Flaw::LeavesNoRecord) { state.store.record } else { record };
-        state.store =
-            Store { head, previous, record, version: head, does, is_as_before, epoch: state.store.epoch };
+        let subject = if does { head } else { state.store.subject };
+        let epoch = state.store.epoch;
+        state.store = Store { head, previous, record, version: head, does, is_as_before, subject, epoch };
     }
 
     /// Writes a decision, if nothing else came first.
     fn commit(&self, state: &mut State, caller: usize) -> Option<Deed> {
-        let Decision { by, record, version } = state.decisions[caller].take()?;
-        if version != state.store.version && !self.has(Flaw::NoCompareAndSet) {
+        let Decision { by, record, version, subject } = state.decisions[caller].take()?;
+        // The act writes its subject, and a veto does not.
+        let is_overtaken =
+            version != state.store.version || (by == Deed::CarryOut && subject != state.store.subject);
+        if is_overtaken && !self.has(Flaw::NoCompareAndSet) {
             return None;
         }
         self.write(state, record, by == Deed::CarryOut);
@@ -186,11 +260,12 @@ impl State {
         }
         self.anchored = self.store.head;
         if self.store.does {
-            let Truth { waited, is_vetoed, .. } = self.truth;
+            let Truth { waited, is_vetoed, is_void, .. } = self.truth;
             self.truth.times += 1;
             self.truth.was_unsigned |= stage::signed(self.store.record) < THRESHOLD;
             self.truth.was_early |= waited < DELAY;
             self.truth.was_vetoed |= is_vetoed;
+            self.truth.was_void |= is_void;
         }
     }
 
@@ -205,23 +280,10 @@ impl Model for Protocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let record = stage::proposed(self.has(Flaw::LowerThreshold));
-        let store =
-            Store { head: 0, previous: 0, record, version: 0, does: false, is_as_before: true, epoch: 0 };
-        vec![State {
-            store,
-            anchored: 0,
-            commits: 0,
-            copy: None,
-            is_put_back: false,
-            run: Some(0),
-            deaths: 0,
-            at: 0,
-            ahead: 0,
-            veto_in_memory: false,
-            decisions: [None, None],
-            truth: Truth::default(),
-        }]
+        // The user was taken off the wallet so many steps before the act was proposed, or is one of its users still.
+        let taken_off = [None, Some(0), Some(DELAY), Some(DELAY + 1)];
+        let taken_off = if self.taken_off { &taken_off[..] } else { &taken_off[..1] };
+        taken_off.iter().map(|taken_off| self.proposed(*taken_off)).collect()
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -252,6 +314,14 @@ impl Model for Protocol {
             if state.deaths < self.deaths {
                 actions.push(Action::Die);
             }
+            if state.changes < self.changes {
+                actions.push(Action::Change);
+            }
+            match state.pin {
+                Some(_) if state.losses < self.losses => actions.push(Action::LosePin),
+                Some(_) => {}
+                None => actions.push(Action::SetPin),
+            }
         } else {
             actions.extend([Action::Open, Action::Accept]);
         }
@@ -273,7 +343,8 @@ impl Model for Protocol {
                 if by == Deed::Veto && self.has(Flaw::VetoInMemory) {
                     (state.veto_in_memory, state.truth.is_vetoed) = (true, true);
                 }
-                state.decisions[caller] = Some(Decision { by, record, version: state.store.version });
+                let Store { version, subject, .. } = state.store;
+                state.decisions[caller] = Some(Decision { by, record, version, subject });
             }
             Action::Commit(caller) => {
                 let by = self.commit(&mut state, caller);
@@ -289,11 +360,17 @@ impl Model for Protocol {
                 state.at += 1;
                 let run = state.run;
                 if let Some(run) = run {
-                    state.truth.waited += u8::from(had_enough);
+                    let is_shut = core::mem::replace(&mut state.truth.was_shut, state.pin.is_none());
+                    state.truth.waited += u8::from(had_enough && !is_shut);
                     let wall = state.at + state.ahead;
                     let boot = if self.has(Flaw::CreditsTheWallClock) { wall } else { state.at };
                     let run = if self.has(Flaw::OneRunForAll) { 0 } else { run };
-                    let credit = Move::Credit { run, wall, boot };
+                    let pin = match state.pin {
+                        _ if self.has(Flaw::IgnoresThePin) => Some(0),
+                        Some(_) if self.has(Flaw::ForgetsThePin) => Some(0),
+                        pin => pin,
+                    };
+                    let credit = Move::Credit { run, wall, boot, pin };
                     let credited = stage::moved(state.store.record, self.found(&state), credit);
                     if let Some(next) = credited.filter(|next| *next != state.store.record) {
                         self.write(&mut state, next, false);
@@ -302,6 +379,22 @@ impl Model for Protocol {
                 }
             }
             Action::Jump => state.ahead += 1,
+            Action::Change => {
+                let is_as_before = !state.store.is_as_before;
+                let record = state.store.record;
+                self.write(&mut state, record, false);
+                // The proposal's record is none of those that this writes.
+                state.store.version = before.store.version;
+                (state.store.is_as_before, state.store.subject) = (is_as_before, state.store.head);
+                state.changes += 1;
+                state.truth.is_void = true;
+                state.anchor();
+            }
+            Action::LosePin => {
+                (state.pin, state.truth.was_shut) = (None, true);
+                state.losses += 1;
+            }
+            Action::SetPin => state.pin = Some(state.losses),
             Action::Die => state.die(),
             Action::Open => {
                 let (head, previous) = (state.store.head, state.store.previous);
@@ -344,10 +437,15 @@ impl Model for Protocol {
             Property::always(DELAYED, |_, state: &State| !state.truth.was_early),
             Property::always(NOT_VETOED, |_, state: &State| !state.truth.was_vetoed),
             Property::always(ONCE, |_, state: &State| state.truth.times <= 1),
+            Property::always(VALID, |_, state: &State| !state.truth.was_void),
+            Property::always(CONCERNED, |_, state: &State| {
+                let is_concerned = state.truth.taken_off.is_none_or(|steps| steps <= DELAY);
+                stage::can_veto(state.store.record) == is_concerned
+            }),
             Property::sometimes("an act takes effect", |_, state: &State| state.truth.times == 1),
             Property::sometimes("an act is vetoed", |_, state: &State| state.truth.is_vetoed),
             Property::sometimes("a kill costs delay", |protocol: &Protocol, state: &State| {
-                protocol.attacker || (state.deaths > 0 && state.truth.times == 1)
+                protocol.attacker || protocol.deaths == 0 || (state.deaths > 0 && state.truth.times == 1)
             }),
         ]
     }

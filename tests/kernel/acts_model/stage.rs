@@ -6,9 +6,11 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use countersign::kernel::clock::Reading;
 use countersign::kernel::motion::{ActText, Frozen, Motion, Seen};
+use countersign::kernel::name::UserId;
 use countersign::kernel::officer::{Council, Officers, Settings};
-use countersign::kernel::proposal::{Circumstances, Proposal, Tick};
+use countersign::kernel::proposal::{Circumstances, Objectors, Proposal, Tick};
 use countersign::kernel::record::Stored;
+use countersign::kernel::state::FormerUsers;
 use minisign::KeyPair;
 
 /// Officers of the council.
@@ -64,6 +66,8 @@ pub(crate) struct Found {
     pub(crate) epoch: u8,
     /// Whether the subject is as it was when the act was written.
     pub(crate) is_as_before: bool,
+    /// The commit that wrote the subject.
+    pub(crate) subject: u8,
     /// Steps since the start, by the wall clock.
     pub(crate) now: u8,
     /// One officer is enough.
@@ -80,6 +84,8 @@ pub(crate) enum Move {
         run: u8,
         wall: u8,
         boot: u8,
+        /// The number of the users' PIN, if they can log in.
+        pin: Option<u8>,
     },
     Veto,
     CarryOut,
@@ -120,7 +126,7 @@ static STAGE: LazyLock<Stage> = LazyLock::new(|| {
     Stage { councils, act, signatures, veto }
 });
 
-const FIRST: Found = Found { epoch: 0, is_as_before: true, now: 0, lower_threshold: false };
+const FIRST: Found = Found { epoch: 0, is_as_before: true, subject: 0, now: 0, lower_threshold: false };
 
 fn circumstances<'a>(council: &'a Council, motion: &Motion, found: Found) -> Circumstances<'a> {
     Circumstances {
@@ -128,18 +134,36 @@ fn circumstances<'a>(council: &'a Council, motion: &Motion, found: Found) -> Cir
         epoch: found.epoch.into(),
         council,
         in_force: if found.is_as_before { motion.was() } else { [0; 32] },
-        subject: Some(1),
+        subject: Some(found.subject.into()),
         now: START + u64::from(found.now) * STEP,
     }
 }
 
-/// The act, just proposed.
-pub(crate) fn proposed(lower_threshold: bool) -> Record {
+/// The act, just proposed, with the user as one who may veto it if the kernel counts one who was taken off so many steps before.
+pub(crate) fn proposed(lower_threshold: bool, taken_off: Option<u8>) -> Record {
+    let vetoers = match taken_off {
+        None => vec![user()],
+        Some(u8::MAX) => vec![],
+        Some(steps) => {
+            let at = START - u64::from(steps) * STEP;
+            let former = FormerUsers::default().with(&[user()], at);
+            former.since(START - u64::from(DELAY) * STEP).collect()
+        }
+    };
     let stage = &*STAGE;
     let found = Found { lower_threshold, ..FIRST };
     let council = &stage.councils[usize::from(!lower_threshold)];
     let found = circumstances(council, &stage.act.motion, found);
-    Record::of(Proposal::new(&stage.act.print().expect("a text"), &[], &found).expect("a proposal"))
+    Record::of(Proposal::new(&stage.act.print().expect("a text"), &vetoers, &found).expect("a proposal"))
+}
+
+fn user() -> UserId {
+    UserId { name: "alice".into(), key: [1; 16] }
+}
+
+/// Whether the record counts the user among those who may veto it.
+pub(crate) fn can_veto(record: Record) -> bool {
+    !record.proposal().vetoers().is_empty()
 }
 
 /// The kernel's answers so far.
@@ -159,9 +183,10 @@ pub(crate) fn moved(record: Record, found: Found, by: Move) -> Option<Record> {
     let proposal = record.proposal();
     let next = match by {
         Move::Sign(officer) => proposal.sign(&stage.signatures[officer], &here).ok(),
-        Move::Credit { run, wall, boot } => {
+        Move::Credit { run, wall, boot, pin } => {
             let reading = Reading { wall: START + u64::from(wall) * STEP, boot: u64::from(boot) * STEP };
-            proposal.credit(&Tick::new([run; 16], reading, true), &here).ok()
+            let objectors = Objectors { are_free: pin.is_some(), pin: pin.map(|number| [number; 8]) };
+            proposal.credit(&Tick::new([run; 16], reading, reading.boot, objectors), &here).ok()
         }
         Move::Veto => proposal.veto_by_officer(&stage.veto, &here).ok(),
         Move::CarryOut => proposal.carry_out(&here).ok().map(|(next, _decided)| next),

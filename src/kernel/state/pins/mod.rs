@@ -205,6 +205,14 @@ impl UserPin {
         (!self.is_lost()).then(|| self.pin.name())
     }
 
+    /// Its name, if it let peers in at `now` and ever since then: it is not closed, and no row of wrong tries that several peers share
+    /// is full or was.
+    pub fn usable_since(&self, since: u64, now: u64) -> Option<PinName> {
+        let charged = self.charged.iter().filter(|at| **at >= since).count();
+        let row = charged.max(self.tries.of(None).count as usize);
+        (!self.is_closed(now) && row < PEER_TRIES as usize).then(|| self.pin.name())
+    }
+
     /// How close the PIN is to its lock for this peer.
     pub fn standing(&self, peer: Peer<'_>, now: u64) -> PinStanding {
         let (row, failures) = (self.tries.of(peer).count, self.failures(now));
