@@ -50,6 +50,8 @@ fn make(boundary: &Boundary, waited: u64) {
     for name in ["alice", "bob"] {
         bench.user(name);
     }
+    // Without a PIN no user could veto, and no time would count.
+    bench.set_user_pin(harness::module::USER_PIN.as_bytes()).expect("it is not set");
     let wallet = bench.wallet("treasury", &["alice"], harness::module::LIMITS);
     let signers = Signers::new(3);
     bench.set_officers(&signers.council(2, 1)).expect("there are none");
