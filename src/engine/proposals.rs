@@ -96,7 +96,7 @@ impl Engine {
         let mut nonce = Nonce::default();
         self.random(&mut nonce)?;
         let (link, head) = self.ledger()?.newest();
-        let (store, epoch) = (self.ledger()?.store(), self.epoch().number);
+        let (store, epoch) = (self.ledger()?.store(), self.epoch().name());
         let text = ActText { store, epoch, nonce, seen: Seen { head, link }, expires, motion };
         Ok(text.print()?)
     }
@@ -150,7 +150,7 @@ impl Engine {
             new = new.credit(&self.tick_of(&new, now)?, &found)?;
         }
         let records = self.proposal_records()?;
-        let (epoch, trusted) = (self.epoch().number, self.now_or_newest()?);
+        let (epoch, trusted) = (self.epoch().name(), self.now_or_newest()?);
         let present = records.iter().map(|record| record.value());
         proposal::check_room(present.filter(|record| !record.may_go(epoch, trusted)), &new)?;
         Ok(proposal::propose(&new, proposal::past(&records, epoch, trusted), council, trusted))
@@ -420,7 +420,7 @@ impl Engine {
         council: &'a Versioned<Council>,
         now: u64,
     ) -> Result<Circumstances<'a>, EngineError> {
-        let (store, epoch) = (self.ledger()?.store(), self.epoch().number);
+        let (store, epoch) = (self.ledger()?.store(), self.epoch().name());
         let (in_force, subject) = administration::in_force(motion, self, &self.secp)?;
         Ok(Circumstances { store, epoch, council: council.value(), in_force, subject, now })
     }

@@ -234,7 +234,7 @@ impl Unanchored<'_> {
     ) -> Result<Deciders, DisagreedError> {
         let found = Unfit {
             store: *self.key.store(),
-            epoch: self.restoration().epoch,
+            epoch: self.epoch.as_ref().map_or(0, |epoch| epoch.value().name()),
             end: &self.opened.end,
             council: self.council.as_ref().map(|council| council.value()),
             anchor: self.anchor.as_ref(),

@@ -3,7 +3,7 @@
 //! ```text
 //! countersign/act/1
 //! store 7c0f…                       the store's id
-//! epoch 3                           a restoration begins another one, and voids every older act
+//! epoch 1795953600                  a restoration begins another one, and voids every older act
 //! nonce 5f21…                       random, 128 bits: an act is carried out once
 //! do wallet-set "treasury" 3f9a…    what is done, and to which object: its name and id
 //! was 9b1d…                         digest of what is in force: once that changes, the act is void for ever
@@ -61,8 +61,9 @@ const LABEL_ACT: &[u8] = b"countersign/act-text/v1\0";
 pub struct ActText {
     /// The store that it is for.
     pub store: StoreId,
-    /// The epoch of that store: how often it was restored.
-    pub epoch: u32,
+    /// The epoch of that store: the time when it was last restored, Unix seconds; 0 if it never was. How often it was restored would not
+    /// do, because one copy can be put back twice.
+    pub epoch: u64,
     /// Random: an act is carried out once.
     pub nonce: Nonce,
     /// The audit as the proposer saw it.

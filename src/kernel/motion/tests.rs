@@ -397,7 +397,7 @@ fn texts() -> impl Strategy<Value = ActText> {
             });
     let others: Vec<Motion> = examples().into_values().map(|act| act.motion).collect();
     let motion = prop_oneof![3 => wallets, 1 => proptest::sample::select(others)];
-    (any::<[u8; 16]>(), any::<u32>(), any::<[u8; 16]>(), any::<u64>(), motion).prop_map(
+    (any::<[u8; 16]>(), any::<u64>(), any::<[u8; 16]>(), any::<u64>(), motion).prop_map(
         |(store, epoch, nonce, link, motion)| ActText {
             store,
             epoch,

@@ -12,7 +12,7 @@ use crate::state::{Consumed, Recorded, Veto};
 /// Those of these records that may go, in this epoch at this time.
 pub fn past<R: AsRef<Versioned<Proposal>>>(
     records: &[R],
-    epoch: u32,
+    epoch: u64,
     now: u64,
 ) -> impl Iterator<Item = &Versioned<Proposal>> {
     records.iter().map(R::as_ref).filter(move |record| record.value.may_go(epoch, now))

@@ -119,8 +119,8 @@ pub enum State {
 pub struct Circumstances<'a> {
     /// The store.
     pub store: StoreId,
-    /// Its epoch.
-    pub epoch: u32,
+    /// Its epoch ([`Epoch::name`](crate::state::Epoch::name)).
+    pub epoch: u64,
     /// Its council.
     pub council: &'a Council,
     /// The digest of the document in force about the act's subject ([`Motion::was`]).

@@ -43,7 +43,7 @@ impl Proposal {
     }
 
     /// Whether its record may go, in this epoch at this time: nobody can propose its text again.
-    pub fn may_go(&self, epoch: u32, now: u64) -> bool {
+    pub fn may_go(&self, epoch: u64, now: u64) -> bool {
         self.is_past(now) || self.act.epoch < epoch
     }
 

@@ -156,6 +156,11 @@ pub struct Epoch {
 }
 
 impl Epoch {
+    /// Its name in acts. The number is no name: a copy that is put back twice has the same number twice.
+    pub fn name(&self) -> u64 {
+        self.at
+    }
+
     /// When the store was last restored.
     pub fn restored(self) -> Option<u64> {
         (self.number > 0).then_some(self.at)

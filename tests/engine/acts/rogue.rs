@@ -188,6 +188,23 @@ fn act_restored_a_restoration_voids_every_older_act() {
     scene.assert_untouched();
 }
 
+/// How often the store was restored is the same then. When it was is not.
+#[test]
+fn act_restored_an_act_of_one_restoration_is_void_after_another_of_the_same_copy() {
+    let put_back = |scene: Scene| {
+        let restored = Epoch { number: 1, at: scene.bench.clock.now() }.encode();
+        scene.bench.ledger.state().records.insert(RecordKey::single(Kind::Epoch), (u64::MAX, restored));
+        scene.restarted()
+    };
+    let scene = put_back(Scene::new());
+    let (text, other) = (scene.adding_bob(), scene.adding_bob());
+    scene.bring(0, &other).expect("it is of this restoration");
+    scene.bench.clock.advance(HOUR);
+    let scene = put_back(scene);
+    assert!(matches!(refused(scene.bring(0, &text)), ProposalError::Void(_)));
+    scene.assert_untouched();
+}
+
 /// Two processes carry out one act, and propose one text, at once.
 #[test]
 fn act_submit_two_at_once_do_it_once() {

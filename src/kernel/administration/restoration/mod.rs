@@ -31,8 +31,8 @@ pub const MAX_RESTORE_WINDOW: u64 = 30 * 24 * 3_600;
 pub struct Unfit<'a> {
     /// The store.
     pub store: StoreId,
-    /// How often it was restored.
-    pub epoch: u32,
+    /// The name of its epoch.
+    pub epoch: u64,
     /// The end of its chain.
     pub end: &'a ChainEnd,
     /// Its council, if it has one.
@@ -50,7 +50,7 @@ pub struct Deciders {
     council: Option<Council>,
     motion: Motion,
     store: StoreId,
-    epoch: u32,
+    epoch: u64,
 }
 
 /// Evidence: everybody who decides about this restoration has agreed to it.
