@@ -137,7 +137,7 @@ fn act_early_an_act_is_carried_out_after_its_signatures_and_its_delay_and_once()
 }
 
 #[test]
-fn act_signatures_too_few_officers_carry_nothing_out_however_long_they_wait() {
+fn act_alone_too_few_officers_carry_nothing_out_however_long_they_wait() {
     let found = STAGE.found(LOOSENS, start());
     let one = waiting(LOOSENS, 1, 100);
     let unsigned = Standing::Unsigned { signed: 1, needed: THRESHOLD };
@@ -150,7 +150,7 @@ fn act_signatures_too_few_officers_carry_nothing_out_however_long_they_wait() {
 }
 
 #[test]
-fn act_signatures_one_officer_counts_once_and_nobody_else_does() {
+fn act_twice_one_officer_counts_once_and_nobody_else_does() {
     let found = STAGE.found(LOOSENS, start());
     let (signatures, others) = (&STAGE.acts[LOOSENS].signatures, &STAGE.acts[TIGHTENS].signatures);
     let one = STAGE.propose(LOOSENS, start()).sign(&signatures[0], &found).expect("the first");
