@@ -253,6 +253,7 @@ impl Engine {
         };
         let released_at = eligible.binding.and_then(|binding| match &subject {
             Subject::User(user) => self.released_at(binding, &user.place()),
+            Subject::Ticket(ticket) => self.released_at(binding, &ticket.place()),
             Subject::Nobody(_) => None,
         });
         Ok(Claim { approval, subject, released_at })

@@ -4,6 +4,7 @@ use crate::kernel::act::class::Class;
 use crate::kernel::approval::ApprovalError;
 use crate::kernel::clock::ClockError;
 use crate::kernel::digest_key::DigestKeyError;
+use crate::kernel::factor::FactorKind;
 use crate::kernel::freeze::Frozen;
 use crate::kernel::motion::TextError;
 use crate::kernel::policy::PolicyError;
@@ -203,6 +204,8 @@ impl From<Untried> for EngineError {
         match untried {
             Untried::Locked => EngineError::Locked,
             Untried::Frozen(frozen) => EngineError::Frozen(frozen),
+            // No door takes a ticket yet ([`Approval::parse`](crate::kernel::approval::Approval::parse)).
+            Untried::Pending => ApprovalError::Factor(FactorKind::Ticket as u8).into(),
         }
     }
 }

@@ -6,8 +6,9 @@
 
 use core::fmt;
 
+use super::factor::ticket::NotATicket;
 use super::factor::totp::{Code, NotACode};
-use super::factor::{FactorKind, Proof};
+use super::factor::{FactorKind, Proof, TicketId};
 
 /// Size of one record.
 pub const RECORD_LEN: usize = 128;
@@ -26,23 +27,52 @@ pub struct Approval {
 }
 
 impl Approval {
-    /// Parses the mechanism parameter: 1 to 16 records of 128 bytes.
+    /// Parses the mechanism parameter: 1 to 16 records of 128 bytes. The doors take this: without tickets, as long as nobody can
+    /// propose a transaction.
     pub fn parse(parameter: &[u8]) -> Result<Vec<Approval>, ApprovalError> {
+        Self::parse_records(parameter, &[FactorKind::Totp])
+    }
+
+    /// The same, or one record with a ticket, which stands alone.
+    pub fn parse_or_ticket(parameter: &[u8]) -> Result<Vec<Approval>, ApprovalError> {
+        Self::parse_records(parameter, &[FactorKind::Totp, FactorKind::Ticket])
+    }
+
+    fn parse_records(parameter: &[u8], kinds: &[FactorKind]) -> Result<Vec<Approval>, ApprovalError> {
         if parameter.is_empty() || !parameter.len().is_multiple_of(RECORD_LEN) {
             return Err(ApprovalError::Length(parameter.len()));
         }
         if parameter.len() / RECORD_LEN > MAX_RECORDS {
             return Err(ApprovalError::TooMany(parameter.len() / RECORD_LEN));
         }
-        parameter.chunks_exact(RECORD_LEN).map(Self::parse_record).collect()
+        let approvals: Vec<Approval> = parameter
+            .chunks_exact(RECORD_LEN)
+            .map(|record| Self::parse_record(record, kinds))
+            .collect::<Result<_, _>>()?;
+        match approvals.iter().any(|approval| approval.ticket().is_some()) {
+            true if approvals.len() > 1 => Err(ApprovalError::NotAlone),
+            _ => Ok(approvals),
+        }
     }
 
-    /// Parses the PIN of a context-specific login: `code` or `user:code`.
+    /// Parses the PIN of a context-specific login: `code` or `user:code`. As [`Self::parse`], without tickets.
     pub fn parse_pin(pin: &[u8]) -> Result<Approval, ApprovalError> {
         // The last colon, because a code has none, whatever the name contains.
         match pin.iter().rposition(|&b| b == b':') {
             Some(colon) => Self::parse_pin_of(&pin[..colon], &pin[colon + 1..]),
             None => Ok(Approval { user: None, proof: Proof::Totp(Code::parse(pin)?) }),
+        }
+    }
+
+    /// The same, or `#TICKET`.
+    pub fn parse_pin_or_ticket(pin: &[u8]) -> Result<Approval, ApprovalError> {
+        match pin.strip_prefix(b"#") {
+            // A name can begin so, too. A ticket has no colon.
+            Some(ticket) if !ticket.contains(&b':') => {
+                let proof = Proof::parse::<ApprovalError>(FactorKind::Ticket, ticket)?;
+                Ok(Approval { user: None, proof })
+            }
+            _ => Self::parse_pin(pin),
         }
     }
 
@@ -59,17 +89,26 @@ impl Approval {
         self.user.as_deref()
     }
 
+    /// The ticket that it brings instead of a code.
+    pub fn ticket(&self) -> Option<&TicketId> {
+        match &self.proof {
+            Proof::Ticket(ticket) => Some(ticket),
+            Proof::Totp(_) => None,
+        }
+    }
+
     pub(crate) fn proof(&self) -> &Proof {
         &self.proof
     }
 
-    fn parse_record(record: &[u8]) -> Result<Approval, ApprovalError> {
+    fn parse_record(record: &[u8], kinds: &[FactorKind]) -> Result<Approval, ApprovalError> {
         let (version, factor, user_len, code_len) =
             (record[0], record[1], usize::from(record[2]), usize::from(record[3]));
         if version != VERSION {
             return Err(ApprovalError::Version(version));
         }
-        let kind = FactorKind::of_number(factor).ok_or(ApprovalError::Factor(factor))?;
+        let kind = FactorKind::of_number(factor).filter(|kind| kinds.contains(kind));
+        let kind = kind.ok_or(ApprovalError::Factor(factor))?;
         if user_len > MAX_USER_LEN {
             return Err(ApprovalError::UserLength(user_len));
         }
@@ -81,7 +120,10 @@ impl Approval {
         if user_padding.iter().chain(code_padding).any(|&b| b != 0) {
             return Err(ApprovalError::Padding);
         }
-        Ok(Approval { user: parse_user(user)?, proof: Proof::parse(kind, code)? })
+        if kind == FactorKind::Ticket && user_len > 0 {
+            return Err(ApprovalError::Ticket);
+        }
+        Ok(Approval { user: parse_user(user)?, proof: Proof::parse::<ApprovalError>(kind, code)? })
     }
 }
 
@@ -109,6 +151,12 @@ pub enum ApprovalError {
     /// A code that is not 6 to 8 ASCII digits.
     #[error("{NotACode}")]
     Code,
+    /// A ticket that is not 32 hexadecimal digits, or that comes with a user's name.
+    #[error("{NotATicket}")]
+    Ticket,
+    /// A ticket beside another record.
+    #[error("a ticket stands for all its approvals: no other approval record goes with it")]
+    NotAlone,
     /// Non-zero bytes after a field's content.
     #[error("padding that is not zero")]
     Padding,
@@ -117,6 +165,12 @@ pub enum ApprovalError {
 impl From<NotACode> for ApprovalError {
     fn from(_: NotACode) -> ApprovalError {
         ApprovalError::Code
+    }
+}
+
+impl From<NotATicket> for ApprovalError {
+    fn from(_: NotATicket) -> ApprovalError {
+        ApprovalError::Ticket
     }
 }
 
@@ -170,7 +224,7 @@ mod tests {
         let approvals = Approval::parse(&record("zoë".as_bytes(), b"012345")).expect("well formed");
         assert_eq!(approvals.len(), 1);
         assert_eq!(approvals[0].user(), Some("zoë"));
-        let Proof::Totp(code) = approvals[0].proof();
+        let Proof::Totp(code) = approvals[0].proof() else { panic!("a code") };
         assert_eq!(code.padded(), b"012345\0\0");
     }
 
@@ -191,6 +245,7 @@ mod tests {
             (0, 2, ApprovalError::Version(2)),
             (1, 0, ApprovalError::Factor(0)),
             (1, 2, ApprovalError::Factor(2)),
+            (1, 3, ApprovalError::Factor(3)),
             (2, 61, ApprovalError::UserLength(61)),
             (2, 255, ApprovalError::UserLength(255)),
             (3, 65, ApprovalError::Code),

@@ -65,6 +65,8 @@ pub enum Kind {
     Retired = 14,
     /// The users who were taken off a wallet or key, and may still veto acts on it.
     FormerUsers = 15,
+    /// A transaction that waits for its users' approvals.
+    Pending = 16,
 }
 
 impl Kind {
@@ -86,6 +88,7 @@ impl Kind {
             13 => Kind::Proposal,
             14 => Kind::Retired,
             15 => Kind::FormerUsers,
+            16 => Kind::Pending,
             _ => return None,
         })
     }
@@ -122,6 +125,11 @@ impl RecordKey {
     /// The place of the former users of the wallet or key with this id.
     pub const fn former_users(id: &[u8; 16]) -> RecordKey {
         RecordKey { kind: Kind::FormerUsers, id: *id }
+    }
+
+    /// The place of the transaction that waits under this ticket.
+    pub const fn pending(ticket: &[u8; 16]) -> RecordKey {
+        RecordKey { kind: Kind::Pending, id: *ticket }
     }
 
     /// The place where it is recorded that nobody may use `label` again.
@@ -407,6 +415,7 @@ mod tests {
             (Kind::Retired, "8c8746fe169e419ecdd33874e70a17ea".to_owned())
         );
         assert_eq!(id(RecordKey::proposal(&[0x5f; 16])), (Kind::Proposal, "5f".repeat(16)));
+        assert_eq!(id(RecordKey::pending(&[0x47; 16])), (Kind::Pending, "47".repeat(16)));
         assert_ne!(RecordKey::retired("alice").id, RecordKey::user("alice").id);
     }
 

@@ -40,6 +40,9 @@
 //! | `act-withdrawn` | `nonce`, `does` |
 //! | `act-voided` | `nonce`, `does`, `because`: what has changed since the act was written |
 //! | `act-ticked` | `waiting`: for how many proposed acts time counted as delay |
+//! | `consent-asked` | `ticket`, `wallet`, `users`: who is asked, `text`: the statement for the first of them, `peer`: who proposed it |
+//! | `consent-given`, `consent-refused` | `ticket`, `wallet`, `users`: one, `digest`: what exactly the user approved or refused |
+//! | `consent-withdrawn` | `ticket`, `wallet` |
 //! | `officers-set` | of a change: `policy_tightens`, `policy_loosens` |
 //!
 //! Acts of administration (`initialised`, `pin-set`, `pin-changed`, `pin-lost`, `pin-unlocked`, `user-…`,
@@ -47,7 +50,7 @@
 //! `…-thawed`, `officers-set`, `so-pin-lost`, and a `clock-taken` that the security officer approved) also have: `id` of the object (hex), `document`: everything in force about
 //! it since then, `document_digest`, and `before_digest`: the digest of what was in force before. Acts of
 //! older versions have none of these. An act that officers decided has `nonce` and `officers`, and the code of a user who vetoes has
-//! `nonce`.
+//! `nonce`. A signature that a ticket pays for has `ticket`, and `users` are those who approved it.
 
 mod facts;
 
@@ -101,7 +104,10 @@ Every line is one JSON object:
   nonce       of a proposed act; of one that officers decided, and of a
               code that was given to veto
   does        what the proposed act does, of what
-  text        of the act, which officers sign
+  text        of the act, which officers sign; or of the statement, which
+              a user approves
+  ticket      of a transaction that waits for its users
+  peer        who proposed the transaction
   officers    public keys (hex) of those who signed, vetoed or agreed
   signature   the officer's, in minisign's format
   waiting     proposed acts for which time counted as delay
@@ -116,8 +122,9 @@ clock-taken, stopped, restored, psbt-refused, wallet-updated,
 digest-key-created, digest-key-updated, digest-charged, digest-signed,
 digest-repeated, digest-refused, pin-changed, user-confirmed, pin-lost,
 pin-unlocked, code-refused, officers-set, so-pin-lost, act-proposed,
-act-signed, act-vetoed, act-withdrawn, act-voided, act-ticked, and wallet-,
-digest-key-, user- and everything- with frozen and thawed.";
+act-signed, act-vetoed, act-withdrawn, act-voided, act-ticked,
+consent-asked, consent-given, consent-refused, consent-withdrawn, and
+wallet-, digest-key-, user- and everything- with frozen and thawed.";
 
 /// The name of an event.
 pub(super) fn name(event: &Event) -> &'static str {

@@ -5,6 +5,7 @@ use core::fmt;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
+use super::consent::{ConsentFacts, ConsentStep};
 use crate::act::RecordedAct;
 use crate::act::document::Document;
 use crate::direction::Direction;
@@ -186,6 +187,8 @@ pub enum Event {
         /// The text of the council in force since then, if there is one.
         council: Option<String>,
     },
+    /// Something happened to a transaction that waits for its users' approvals.
+    Consent(Box<ConsentStep>),
 }
 
 /// An act that officers decided.
@@ -387,6 +390,15 @@ pub enum Asked {
     Enrolment(Option<Box<RecordedAct>>),
     /// The veto of the proposed act with this nonce.
     Veto([u8; 16]),
+    /// A user's word on a transaction that waits for it.
+    Consent(ConsentFacts),
+    /// What a ticket should pay for. The codes are then those of the users who approved it.
+    Ticket {
+        /// The ticket.
+        ticket: [u8; 16],
+        /// What it should pay for.
+        asked: Box<Asked>,
+    },
 }
 
 /// The outcome of a request. Each is written in two bytes: the outcome, and the number of the rule.

@@ -5,8 +5,9 @@ use core::fmt;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-use super::statement::{Statement, StatementError, TicketId};
+use super::statement::{Statement, StatementError};
 use crate::binding::Binding;
+use crate::factor::TicketId;
 use crate::name::KeyId;
 use crate::otp::OtpKeyId;
 use crate::seal::StoreId;

@@ -4,10 +4,20 @@
 //! boundary itself writes what a transaction does ([`Statement`]), for each user who is asked, and an approval is bound to that text
 //! and to that transaction ([`ConsentDigest`]).
 //!
-//! Nothing outside of the kernel calls this yet: no door takes a proposal of a transaction.
+//! What was approved waits in a sealed record ([`Pending`]), until a ticket brings its transaction. The transitions that need codes are in
+//! [`crate::state`]: [`propose`](crate::state::propose), [`consent`](crate::state::consent), [`withdraw`](crate::state::withdraw), and
+//! [`decide`](crate::state::decide), which takes a [`Ticket`](crate::state::Ticket) for a signature.
+//!
+//! Nothing outside of the kernel calls this yet: no door takes a proposal of a transaction, or a ticket.
 
 mod digest;
+mod pending;
 mod statement;
 
+pub use crate::factor::TicketId;
 pub use digest::ConsentDigest;
-pub use statement::{MAX_STATEMENT_LEN, Payout, Statement, StatementError, Subject, TicketId};
+pub use pending::{
+    Approved, ConsentError, DEFAULT_LIFETIME, MAX_LIFETIME, MAX_OF_PEER, MAX_OF_WALLET, Pending, Standing,
+};
+pub(crate) use pending::{Draft, make_room};
+pub use statement::{MAX_STATEMENT_LEN, Payout, Statement, StatementError, Subject};

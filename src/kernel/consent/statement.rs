@@ -28,6 +28,7 @@ use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, Amount, ScriptBuf, TxOut};
 use data_encoding::HEXLOWER;
 
+use crate::factor::TicketId;
 use crate::name::{KeyId, UserId, check_label, check_user_name};
 use crate::network::Network;
 use crate::policy::Payment;
@@ -43,9 +44,6 @@ const UNIT: &str = " BTC";
 const PLACES: usize = 8;
 /// An output whose script is empty. Anybody can spend it.
 const EMPTY: &str = "none";
-
-/// Names a ticket: random, 128 bits.
-pub type TicketId = [u8; 16];
 
 /// What one user is asked to approve.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Factors: the means by which a user approves. So far there is one, TOTP.
+//! Factors: the means by which a user approves. A user has one, TOTP. A ticket stands for approvals that were given before.
 //!
 //! A kind of factor appears in three places: the [`Proof`] in an approval, the [`Factor`] in the user's
 //! record, with its secret and its spent state, and the [`Mark`] of what one proof spends. The file of a kind
@@ -17,6 +17,7 @@
 //! - F4. A proof is checked against the factor in the record that its outcome replaces. A proof of a factor
 //!   that was replaced meanwhile neither confirms nor spends anything of the new enrolment.
 
+pub mod ticket;
 pub mod totp;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::binding::Binding;
 use crate::otp::OtpKey;
+use ticket::NotATicket;
+pub use ticket::TicketId;
 use totp::{Code, NotACode, Totp};
 
 /// Seconds in which a proof may be given again for what it was spent on, for a caller that lost the answer.
@@ -37,6 +40,8 @@ pub const RETRY_PERIOD: u64 = 120;
 pub enum FactorKind {
     /// RFC 6238.
     Totp = 1,
+    /// A transaction that users approved before.
+    Ticket = 2,
 }
 
 impl FactorKind {
@@ -44,6 +49,7 @@ impl FactorKind {
     pub fn of_number(number: u8) -> Option<FactorKind> {
         match number {
             1 => Some(FactorKind::Totp),
+            2 => Some(FactorKind::Ticket),
             _ => None,
         }
     }
@@ -53,13 +59,27 @@ impl FactorKind {
 pub enum Proof {
     /// A one-time code.
     Totp(Code),
+    /// The number of a transaction that users approved before.
+    Ticket(TicketId),
 }
 
 impl Proof {
     /// Parses the code field of a record of this kind.
-    pub(crate) fn parse(kind: FactorKind, field: &[u8]) -> Result<Proof, NotACode> {
+    pub(crate) fn parse<E: From<NotACode> + From<NotATicket>>(
+        kind: FactorKind,
+        field: &[u8],
+    ) -> Result<Proof, E> {
         match kind {
             FactorKind::Totp => Ok(Proof::Totp(Code::parse(field)?)),
+            FactorKind::Ticket => Ok(Proof::Ticket(ticket::parse(field)?)),
+        }
+    }
+
+    /// Its kind.
+    pub(crate) fn kind(&self) -> FactorKind {
+        match self {
+            Proof::Totp(_) => FactorKind::Totp,
+            Proof::Ticket(_) => FactorKind::Ticket,
         }
     }
 }
@@ -91,8 +111,11 @@ impl Factor {
 
     /// The factor after one of its proofs was spent, on a signature or on something else.
     pub(crate) fn spend(&self, spends: Spends, on: Option<SpentOn>) -> Factor {
-        let (Factor::Totp(totp), Spends::Step(step)) = (self, spends);
-        Factor::Totp(totp.spend(step, on))
+        match (self, spends) {
+            (Factor::Totp(totp), Spends::Step(step)) => Factor::Totp(totp.spend(step, on)),
+            // A ticket is spent in its own record.
+            (Factor::Totp(_), Spends::Ticket(_)) => self.clone(),
+        }
     }
 
     /// The randomness of the signatures for `binding`, while they may be requested again.
@@ -136,6 +159,10 @@ pub(crate) fn verify(proof: &Proof, factor: Option<&Factor>, against: &Against<'
             });
             totp::verify(code, totp, against)
         }
+        // It is compared with its own record, in `state::Ticket`. No user's factor makes it right.
+        Proof::Ticket(id) => {
+            Verified { spends: Spends::Ticket(*id), is_new: Choice::from(0), repeats: Choice::from(0) }
+        }
     }
 }
 
@@ -144,6 +171,8 @@ pub(crate) fn verify(proof: &Proof, factor: Option<&Factor>, against: &Against<'
 pub(crate) enum Spends {
     /// A time step of RFC 6238, and all steps before it.
     Step(u64),
+    /// A pending record.
+    Ticket(TicketId),
 }
 
 /// What was spent, and by whom: it identifies one consent. Without meaning if the proof was wrong.
@@ -160,6 +189,7 @@ impl Mark {
         hasher.update(&self.user);
         match self.spends {
             Spends::Step(step) => hasher.update(step.to_le_bytes()),
+            Spends::Ticket(id) => hasher.update([b"ticket/1", &id[..]].concat()),
         }
     }
 }
@@ -181,6 +211,11 @@ impl SpentOn {
         SpentOn { digest, at, entropy }
     }
 
+    /// Unix time at which it was spent.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
     /// The longest possible one.
     pub(crate) fn longest() -> SpentOn {
         SpentOn::new([0; 32], u64::MAX, [0; 32])
@@ -188,7 +223,7 @@ impl SpentOn {
 
     /// The randomness of its signatures, while they may be requested again. The time runs from when the
     /// answer left, if that is known, and otherwise from the decision.
-    fn repeated(&self, digest: &Binding, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
+    pub(crate) fn repeated(&self, digest: &Binding, released_at: Option<u64>, now: u64) -> Option<[u8; 32]> {
         let since = self.at.max(released_at.unwrap_or(0));
         (self.digest == *digest && now < since.saturating_add(RETRY_PERIOD)).then_some(self.entropy)
     }

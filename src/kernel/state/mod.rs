@@ -21,12 +21,15 @@
 
 mod administration;
 mod budget;
+mod codes;
+mod consent;
 mod documents;
 mod former;
 mod keys;
 mod pins;
 mod records;
 mod signable;
+mod ticket;
 mod way;
 
 pub use administration::{Recorded, believe_clock, decline, stop};
@@ -36,6 +39,7 @@ pub(crate) use administration::{
 pub use budget::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, Budget, LOCK_FROM, Locked,
 };
+pub use consent::{Consent, Proposed, Word, consent, propose, withdraw};
 pub use former::{FormerUsers, MAX_FORMER};
 pub use keys::KeyRecord;
 pub(crate) use keys::{add_key, change_key, changes};
@@ -48,6 +52,7 @@ pub(crate) use pins::{
 };
 pub use records::{ClockRecord, Epoch, NobodyRecord, Retired, TokenRecord, UserRecord, WalletState};
 pub use signable::Signable;
+pub use ticket::Ticket;
 pub use way::{
     Claim, Consumed, Declined, Enrolment, Moment, Opened, Outcome, Subject, Untried, Veto, confirm, decide,
     veto,

@@ -6,7 +6,7 @@
 //! ([`Receipt::open`]). Somebody who stops the machine in between has tried nothing, and has learned nothing.
 //!
 //! Whatever the outcome, the same records are written, each of the same length, with one link of the same length:
-//! - the record of each user whose code was tried, and that of nobody, in the order of the codes;
+//! - the record of each user whose code was tried, and that of nobody, in the order of the codes, or that of the ticket;
 //! - the state of the wallet or key, for a signature.
 //!
 //! A record that the outcome does not change is sealed again all the same. Records are padded
@@ -14,22 +14,23 @@
 //! a wallet to what the earlier one shows, and room for one charge. The link has no field whose length depends on the
 //! outcome.
 
-use subtle::Choice;
 use zeroize::Zeroizing;
 
 use super::administration::act_of_user;
 use super::budget::Locked;
+use super::codes::{Codes, Thawed};
 use super::records::{Epoch, NobodyRecord, UserRecord, WalletState};
 use super::signable::Signable;
+use super::ticket::Ticket;
 use crate::act::Deed;
 use crate::approval::Approval;
-use crate::audit::{Answer, Asked, Event, Fate, TriedCode};
+use crate::audit::{Answer, Asked};
 use crate::binding::Binding;
-use crate::factor::{self, Against, Mark, Spends, SpentOn, Verified};
-use crate::freeze::{self, Frozen};
+use crate::factor::SpentOn;
+use crate::freeze::Frozen;
 use crate::name::UserId;
 use crate::policy::Verdict;
-use crate::receipt::{Batch, Decision, Receipt, Write};
+use crate::receipt::{Decision, Receipt};
 use crate::record::Versioned;
 use crate::rule::Rule;
 use crate::seal::{Authority, RecordKey};
@@ -51,20 +52,51 @@ pub enum Subject {
     User(Box<Versioned<UserRecord>>),
     /// Nobody known. The try is recorded all the same, and takes as long.
     Nobody(Versioned<NobodyRecord>),
+    /// No user, but a transaction that users approved before.
+    Ticket(Box<Ticket>),
 }
 
-impl Claim {
-    fn place(&self) -> RecordKey {
-        match &self.subject {
-            Subject::User(user) => user.place,
-            Subject::Nobody(nobody) => nobody.place,
+impl Subject {
+    /// How many approvals it is, if it is right.
+    fn approvals(&self) -> usize {
+        match self {
+            Subject::User(_) | Subject::Nobody(_) => 1,
+            Subject::Ticket(ticket) => ticket.approvers().count(),
         }
     }
 
-    fn authority(&self) -> Authority {
+    /// Whether it is the ticket for just this, and still gathers approvals.
+    fn waits_for(&self, wallet: &RecordKey, binding: &Binding, moment: Moment<'_>) -> bool {
+        match self {
+            Subject::Ticket(ticket) => ticket.waits_for(wallet, binding, moment.epoch, moment.now),
+            Subject::User(_) | Subject::Nobody(_) => false,
+        }
+    }
+
+    /// The users who approve by it, each with the present record. Not those who approved a ticket and do not count any more.
+    pub(super) fn users(&self) -> Vec<&Versioned<UserRecord>> {
+        match self {
+            Subject::User(user) => vec![user],
+            Subject::Ticket(ticket) => ticket.approvers().collect(),
+            Subject::Nobody(_) => vec![],
+        }
+    }
+}
+
+impl Claim {
+    pub(super) fn place(&self) -> RecordKey {
+        match &self.subject {
+            Subject::User(user) => user.place,
+            Subject::Nobody(nobody) => nobody.place,
+            Subject::Ticket(ticket) => ticket.pending.place,
+        }
+    }
+
+    pub(super) fn authority(&self) -> Authority {
         match &self.subject {
             Subject::User(user) => user.authority,
             Subject::Nobody(nobody) => nobody.authority,
+            Subject::Ticket(ticket) => ticket.pending.authority,
         }
     }
 }
@@ -109,6 +141,16 @@ pub struct Outcome<S> {
     entropy: Zeroizing<[u8; 32]>,
 }
 
+impl<S> Outcome<S> {
+    pub(super) fn new(
+        (asked, claims): (S, Vec<Claim>),
+        (answer, wrong): (Answer, u32),
+        entropy: Zeroizing<[u8; 32]>,
+    ) -> Outcome<S> {
+        Outcome { asked, claims, answer, wrong, entropy }
+    }
+}
+
 /// An outcome that is durable.
 #[must_use = "an outcome that nobody looks at was paid for in vain"]
 pub struct Opened<S> {
@@ -139,6 +181,8 @@ pub enum Untried {
     Locked,
     /// Something is frozen.
     Frozen(Frozen),
+    /// The ticket is for what is asked, and too few users have approved it so far.
+    Pending,
 }
 
 impl From<Locked> for Untried {
@@ -203,12 +247,17 @@ pub fn decide<S: Signable, E: From<Untried>>(
     moment: Moment<'_>,
 ) -> Result<Decision<Outcome<S>>, E> {
     assert!(asked.is_of(key), "what is asked for was checked for the key that is to sign it");
-    let Verdict { rule, period } = asked.judged_by(key, claims.len(), moment.now);
+    let approvals = claims.iter().map(|claim| claim.subject.approvals()).sum();
+    let Verdict { rule, period } = asked.judged_by(key, approvals, moment.now);
     let is_of_store = claims.iter().all(|claim| claim.authority() == wallet.authority);
     assert!(is_of_store, "codes are compared with the records of the store that has the wallet");
     let thawed = Thawed::look(Some(wallet.place), &claims, is_frozen)?;
     let binding = asked.binding();
-    let codes = Codes::compare(claims, thawed, Some(&binding), moment).map_err(Untried::from)?;
+    if claims.iter().any(|claim| claim.subject.waits_for(&wallet.place, &binding, moment)) {
+        return Err(Untried::Pending.into());
+    }
+    let codes =
+        Codes::compare(claims, thawed, Some(&binding), Some(&wallet.place), moment).map_err(Untried::from)?;
     // Whatever the codes are: what would leave is charged, and compared with the limits.
     let charged = asked.charged_to(&wallet.value, &codes.marks, moment.now);
     let period_rule = period.refusing_rule(&charged.history, moment.epoch.restored(), moment.now);
@@ -244,7 +293,7 @@ pub fn confirm<E: From<Untried>>(
 ) -> Result<Decision<Outcome<Enrolment>>, E> {
     let (authority, claims) = (claim.authority(), vec![claim]);
     let thawed = Thawed::look(None, &claims, is_frozen)?;
-    let codes = Codes::compare(claims, thawed, None, moment).map_err(Untried::from)?;
+    let codes = Codes::compare(claims, thawed, None, None, moment).map_err(Untried::from)?;
     let answer = if codes.all_new().into() { Answer::Confirmed } else { Answer::WrongCode };
     // Also for a wrong first code, so that the link has the same length.
     let act = match &codes.claims[0].subject {
@@ -276,7 +325,7 @@ pub fn veto(
     moment: Moment<'_>,
 ) -> Result<Decision<Outcome<Veto>>, Untried> {
     let (authority, claims) = (claim.authority(), vec![claim]);
-    let codes = Codes::compare(claims, Thawed(vec![]), Some(binding), moment)?;
+    let codes = Codes::compare(claims, Thawed::regardless(), Some(binding), None, moment)?;
     let repeated = codes.repeated(binding, moment.now);
     let answer = match (bool::from(codes.all_new()), &repeated) {
         (true, _) => Answer::Signed,
@@ -287,198 +336,4 @@ pub fn veto(
     let writes = codes.writes(answer, Some(&signed), moment.now);
     let (facts, entropy) = (Asked::Veto(asked.nonce), moment.entropy.clone());
     Ok(codes.outcome(asked, facts, writes, answer, entropy, moment.now).in_store_of(authority))
-}
-
-/// Evidence: none of the things that a request needs is frozen, as far as was looked up. The commit makes sure that this still holds:
-/// the batch is only taken while no freeze exists at any of these places.
-struct Thawed(Vec<RecordKey>);
-
-impl Thawed {
-    /// Looks up the freezes of everything, of the wallet or key whose state is at `key`, and of each user. A code of a frozen user
-    /// refuses the whole request, whoever else approves it.
-    fn look<E: From<Untried>>(
-        key: Option<RecordKey>,
-        claims: &[Claim],
-        is_frozen: impl Fn(&RecordKey) -> Result<bool, E>,
-    ) -> Result<Thawed, E> {
-        let of_key = key.map(|key| (freeze::place_of(&key), Frozen::Key));
-        let of_users = claims.iter().filter_map(|claim| match &claim.subject {
-            Subject::User(user) => {
-                Some((freeze::place_of(&user.place), Frozen::User(user.value.name.clone())))
-            }
-            Subject::Nobody(_) => None,
-        });
-        let stops = [(freeze::EVERYTHING, Frozen::Everything)].into_iter().chain(of_key).chain(of_users);
-        let mut places = Vec::with_capacity(claims.len() + 2);
-        for (place, frozen) in stops {
-            if is_frozen(&place)? {
-                return Err(Untried::Frozen(frozen).into());
-            }
-            places.push(place);
-        }
-        Ok(Thawed(places))
-    }
-}
-
-/// The compared codes of one request.
-struct Codes {
-    claims: Vec<Claim>,
-    thawed: Thawed,
-    /// What each of them spends.
-    marks: Vec<Mark>,
-    /// Whether each is right and not spent.
-    new: Vec<Choice>,
-    /// Whether each is right and was spent on what is requested again.
-    repeats: Vec<Choice>,
-}
-
-impl Codes {
-    /// Compares all codes, or none if a user is locked: then no code can be right, none is tried, and nobody
-    /// is charged.
-    fn compare(
-        claims: Vec<Claim>,
-        thawed: Thawed,
-        binding: Option<&Binding>,
-        Moment { now, epoch, .. }: Moment<'_>,
-    ) -> Result<Codes, Locked> {
-        let is_closed = |claim: &Claim| match &claim.subject {
-            Subject::User(user) => {
-                let UserRecord { factor, budget, .. } = &user.value;
-                factor.is_barred(epoch.restored(), now) || budget.is_locked(now)
-            }
-            Subject::Nobody(_) => false,
-        };
-        if claims.iter().any(is_closed) {
-            return Err(Locked);
-        }
-        let (mut marks, mut new, mut repeats) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, claim) in claims.iter().enumerate() {
-            // A second code of the same user is never right.
-            let is_first = claims[..index].iter().all(|earlier| earlier.place() != claim.place());
-            let user = match &claim.subject {
-                Subject::User(user) if is_first && may_be_right(&user.value, binding) => Some(&user.value),
-                _ => None,
-            };
-            let against =
-                Against { binding, released_at: claim.released_at, restored: epoch.restored(), now };
-            let factor = user.map(|user| &user.factor);
-            let Verified { spends, is_new, repeats: again } =
-                factor::verify(claim.approval.proof(), factor, &against);
-            marks.push(Mark { user: user.map_or_else(String::new, |user| user.name.clone()), spends });
-            new.push(is_new);
-            repeats.push(again);
-        }
-        Ok(Codes { claims, thawed, marks, new, repeats })
-    }
-
-    fn all_new(&self) -> Choice {
-        all(&self.new)
-    }
-
-    /// The randomness of the signatures that all of these codes were spent on, if they were spent on the
-    /// same.
-    fn repeated(&self, binding: &Binding, now: u64) -> Option<Zeroizing<[u8; 32]>> {
-        let mut of_users = self.claims.iter().map(|claim| match &claim.subject {
-            Subject::User(user) => {
-                user.value.factor.repeated(binding, claim.released_at, now).map(Zeroizing::new)
-            }
-            Subject::Nobody(_) => None,
-        });
-        let first = of_users.next().flatten()?;
-        let are_same = of_users.all(|other| other.as_ref() == Some(&first));
-        (bool::from(all(&self.repeats)) && are_same).then_some(first)
-    }
-
-    fn is_right(&self, index: usize) -> bool {
-        (self.new[index] | self.repeats[index]).into()
-    }
-
-    /// The outcome of code `index`.
-    fn fate(&self, index: usize, answer: Answer) -> Fate {
-        match answer {
-            Answer::Signed | Answer::Confirmed => Fate::Spent,
-            Answer::Refused(_) if self.new[index].into() => Fate::Spent,
-            Answer::Repeated | Answer::Refused(_) => Fate::Repeated,
-            Answer::WrongCode if self.is_right(index) => Fate::Kept,
-            Answer::WrongCode => Fate::Wrong,
-        }
-    }
-
-    /// The outcome for the record of code `index`, which is the first code of that record: a second one is
-    /// wrong.
-    fn fate_of_record(&self, index: usize, answer: Answer) -> Fate {
-        let place = self.claims[index].place();
-        let of_record = |other: &usize| self.claims[*other].place() == place;
-        let fates = (index..self.claims.len()).filter(of_record).map(|other| self.fate(other, answer));
-        fates.into_iter().find(|fate| *fate == Fate::Wrong).unwrap_or(self.fate(index, answer))
-    }
-
-    /// The records of users and of nobody, each once, whatever the outcome of their codes.
-    fn writes(&self, answer: Answer, signed: Option<&SpentOn>, now: u64) -> Vec<Write> {
-        let mut writes: Vec<Write> = Vec::with_capacity(self.claims.len() + 1);
-        for (index, claim) in self.claims.iter().enumerate() {
-            if writes.iter().any(|write| write.place == claim.place()) {
-                continue;
-            }
-            let fate = self.fate_of_record(index, answer);
-            writes.push(match &claim.subject {
-                Subject::User(user) => {
-                    let signed = signed.filter(|_| matches!(answer, Answer::Signed)).cloned();
-                    user.put(&after(&user.value, fate, self.marks[index].spends, signed, now))
-                }
-                Subject::Nobody(nobody) => {
-                    nobody.put(&NobodyRecord { tries: nobody.value.tries.saturating_add(1) })
-                }
-            });
-        }
-        writes
-    }
-
-    fn outcome<S>(
-        self,
-        asked: S,
-        facts: Asked,
-        writes: Vec<Write>,
-        answer: Answer,
-        entropy: Zeroizing<[u8; 32]>,
-        now: u64,
-    ) -> Decision<Outcome<S>> {
-        let codes: Vec<TriedCode> = (0..self.claims.len())
-            .map(|index| TriedCode { user: self.name(index), fate: self.fate(index, answer) })
-            .collect();
-        let wrong = codes.iter().filter(|code| code.fate == Fate::Wrong).count();
-        let wrong = u32::try_from(wrong).unwrap_or(u32::MAX);
-        let Codes { claims, thawed: Thawed(absent), .. } = self;
-        let event = Event::Tried { codes, asked: facts, answer };
-        let batch = Batch::new(writes, event, now).while_absent(absent);
-        Decision::new(batch, Outcome { asked, claims, answer, wrong, entropy })
-    }
-
-    fn name(&self, index: usize) -> Option<String> {
-        match &self.claims[index].subject {
-            Subject::User(user) => Some(user.value.name.clone()),
-            Subject::Nobody(_) => None,
-        }
-    }
-}
-
-fn all(choices: &[Choice]) -> Choice {
-    let some = Choice::from(u8::from(!choices.is_empty()));
-    choices.iter().fold(some, |all, choice| all & *choice)
-}
-
-/// Whether a code of `user` can be right: only a confirmed user signs.
-fn may_be_right(user: &UserRecord, binding: Option<&Binding>) -> bool {
-    user.confirmed || binding.is_none()
-}
-
-/// A user's record after the outcome. A right code that is spent confirms its user. (A user who signs is
-/// confirmed already.)
-fn after(user: &UserRecord, fate: Fate, spends: Spends, on: Option<SpentOn>, now: u64) -> UserRecord {
-    let (factor, budget) = match fate {
-        Fate::Spent => (user.factor.spend(spends, on), user.budget.row_ended()),
-        Fate::Wrong => (user.factor.clone(), user.budget.charge(now)),
-        Fate::Repeated | Fate::Kept => (user.factor.clone(), user.budget.clone()),
-    };
-    UserRecord { factor, budget, confirmed: user.confirmed || fate == Fate::Spent, ..user.clone() }
 }

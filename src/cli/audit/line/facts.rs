@@ -3,8 +3,8 @@
 mod act;
 
 use countersign::kernel::audit::{
-    Answer, Asked, DigestFacts, Event, Fate, OfficerSignature, ProposalStep, Step, TransactionFacts,
-    TriedCode,
+    Answer, Asked, ConsentFacts, ConsentStep, DigestFacts, Event, Fate, OfficerSignature, PendingStep,
+    ProposalStep, Step, TransactionFacts, TriedCode,
 };
 use countersign::kernel::direction::Direction;
 use countersign::kernel::pin::Role;
@@ -91,6 +91,10 @@ pub(super) struct Facts<'a> {
     waiting: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     because: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<&'a str>,
 }
 
 impl<'a> Facts<'a> {
@@ -177,6 +181,7 @@ impl<'a> Facts<'a> {
             }
             Event::Proposal(step) => (step.step.tag(), Facts::of_proposal(step)),
             Event::Ticked(waiting) => ("act-ticked", Facts { waiting: Some(*waiting), ..Facts::default() }),
+            Event::Consent(step) => (step.step.tag(), Facts::of_consent(step)),
         }
     }
 
@@ -196,6 +201,25 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// What happened to a transaction that waits for its users' approvals.
+    fn of_consent(ConsentStep { ticket, wallet, step }: &'a ConsentStep) -> Facts<'a> {
+        let facts = Facts { ticket: Some(HEXLOWER.encode(ticket)), ..Facts::of_wallet(wallet) };
+        match step {
+            PendingStep::Proposed { statement, users, peer } => Facts {
+                text: Some(statement),
+                users: Some(users.iter().map(|(name, _)| name.as_str()).collect()),
+                peer: peer.as_deref(),
+                ..facts
+            },
+            PendingStep::Withdrawn => facts,
+        }
+    }
+
+    fn with_consent(self, consent: &'a ConsentFacts) -> Facts<'a> {
+        let (ticket, digest) = (HEXLOWER.encode(&consent.ticket), HEXLOWER.encode(&consent.digest));
+        Facts { ticket: Some(ticket), wallet: Some(&consent.wallet), digest: Some(digest), ..self }
+    }
+
     fn signed(self, OfficerSignature { officer, signature }: &'a OfficerSignature) -> Facts<'a> {
         Facts { officers: Some(vec![HEXLOWER.encode(officer)]), signature: Some(signature), ..self }
     }
@@ -210,15 +234,27 @@ impl<'a> Facts<'a> {
             codes.iter().filter(|code| of(code.fate)).filter_map(|code| code.user.as_deref()).collect()
         };
         let facts = Facts { users: Some(names(|_| true)), ..Facts::default() };
+        let (facts, asked) = match asked {
+            Asked::Ticket { ticket, asked } => {
+                (Facts { ticket: Some(HEXLOWER.encode(ticket)), ..facts }, &**asked)
+            }
+            asked => (facts, asked),
+        };
         let facts = match asked {
             Asked::Transaction(transaction) => facts.with(transaction),
             Asked::Digest(digest) => facts.with_digest(digest),
-            Asked::Enrolment(_) => facts,
+            // A ticket does not pay for another one.
+            Asked::Enrolment(_) | Asked::Ticket { .. } => facts,
             Asked::Veto(nonce) => Facts { nonce: Some(HEXLOWER.encode(nonce)), ..facts },
+            Asked::Consent(consent) => facts.with_consent(consent),
         };
         let is_digest = matches!(asked, Asked::Digest(_));
         match answer {
             Answer::Signed | Answer::Repeated if matches!(asked, Asked::Veto(_)) => ("code-accepted", facts),
+            Answer::Signed | Answer::Repeated if matches!(asked, Asked::Consent(_)) => {
+                let refuses = matches!(asked, Asked::Consent(consent) if consent.refuses);
+                (if refuses { "consent-refused" } else { "consent-given" }, facts)
+            }
             Answer::Signed => (if is_digest { "digest-signed" } else { "countersigned" }, facts),
             Answer::Repeated => (if is_digest { "digest-repeated" } else { "repeated" }, facts),
             Answer::Refused(rule) => {

@@ -3,8 +3,8 @@
 use countersign::kernel::act::document::{DocumentDigest, UserDocument};
 use countersign::kernel::act::{Change, Deed, Document, PolicyChange, RecordedAct};
 use countersign::kernel::audit::{
-    Answer, Asked, DecidedAct, DigestFacts, Fate, Head, OfficerSignature, ProposalStep, Step,
-    TransactionFacts, TriedCode, Void,
+    Answer, Asked, ConsentFacts, ConsentStep, DecidedAct, DigestFacts, Fate, Head, OfficerSignature,
+    PendingStep, ProposalStep, Step, TransactionFacts, TriedCode, Void,
 };
 use countersign::kernel::direction::Direction;
 use countersign::kernel::otp::OtpHash;
@@ -103,6 +103,42 @@ fn what_happens_to_a_proposed_act_is_shown_with_what_officers_signed() {
     assert_eq!(veto(Fate::Spent, Answer::Signed), right);
     let wrong = json!({ "event": "code-refused", "users": ["alice"], "wrong": ["alice"], "codes": 1, "nonce": nonce });
     assert_eq!(veto(Fate::Wrong, Answer::WrongCode), wrong);
+}
+
+#[test]
+fn what_users_say_to_a_transaction_is_shown_with_its_ticket_and_what_exactly_they_said_it_to() {
+    let (ticket, digest) = ("47".repeat(16), "d1".repeat(32));
+    let told = |step| {
+        facts(Event::Consent(Box::new(ConsentStep { ticket: [0x47; 16], wallet: "treasury".into(), step })))
+    };
+    let users = vec![("alice".into(), [1; 16]), ("bob".into(), [2; 16])];
+    let (statement, peer) = ("the statement".into(), Some("backend".into()));
+    assert_eq!(
+        told(PendingStep::Proposed { statement, users, peer }),
+        json!({
+            "event": "consent-asked", "ticket": ticket, "wallet": "treasury", "users": ["alice", "bob"],
+            "text": "the statement", "peer": "backend",
+        })
+    );
+    let withdrawn = json!({ "event": "consent-withdrawn", "ticket": ticket, "wallet": "treasury" });
+    assert_eq!(told(PendingStep::Withdrawn), withdrawn);
+    let codes = |fate| vec![TriedCode { user: Some("alice".into()), fate }];
+    let word = |refuses, fate, answer| {
+        let (ticket, wallet, digest) = ([0x47; 16], "treasury".into(), [0xd1; 32]);
+        let asked = Asked::Consent(ConsentFacts { ticket, wallet, digest, refuses });
+        facts(Event::Tried { codes: codes(fate), asked, answer })
+    };
+    let said = |event: &str| json!({ "event": event, "ticket": ticket, "wallet": "treasury", "users": ["alice"], "digest": digest });
+    assert_eq!(word(false, Fate::Spent, Answer::Signed), said("consent-given"));
+    assert_eq!(word(true, Fate::Spent, Answer::Signed), said("consent-refused"));
+    let wrong = word(false, Fate::Wrong, Answer::WrongCode);
+    assert_eq!((&wrong["event"], &wrong["ticket"]), (&json!("code-refused"), &json!(ticket)));
+    let asked = Box::new(Asked::Digest(DigestFacts { key: "eth".into(), digest: [0xd1; 32] }));
+    let asked = Asked::Ticket { ticket: [0x47; 16], asked };
+    assert_eq!(
+        facts(Event::Tried { codes: codes(Fate::Spent), asked, answer: Answer::Signed }),
+        json!({ "event": "digest-signed", "ticket": ticket, "key": "eth", "users": ["alice"], "digest": digest })
+    );
 }
 
 #[test]

@@ -1,0 +1,55 @@
+//! What the audit says of transactions that wait for their users' approvals.
+
+use serde::{Deserialize, Serialize};
+
+use crate::otp::OtpKeyId;
+
+/// The audit's facts about a user's word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentFacts {
+    /// The ticket.
+    pub ticket: [u8; 16],
+    /// Label of the wallet when it was proposed.
+    pub wallet: String,
+    /// What exactly was approved or refused.
+    pub digest: [u8; 32],
+    /// Whether it was refused.
+    pub refuses: bool,
+}
+
+/// What happened to a transaction that waits for its users' approvals, besides what users said with a code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentStep {
+    /// The ticket.
+    pub ticket: [u8; 16],
+    /// Label of the wallet when it was proposed.
+    pub wallet: String,
+    /// What happened.
+    pub step: PendingStep,
+}
+
+/// What can happen to a transaction that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PendingStep {
+    /// It was proposed.
+    Proposed {
+        /// What the first of those asked is to approve.
+        statement: String,
+        /// Who is asked, by name and enrolment.
+        users: Vec<(String, OtpKeyId)>,
+        /// The peer that proposed it.
+        peer: Option<String>,
+    },
+    /// The peer that proposed it withdrew it.
+    Withdrawn,
+}
+
+impl PendingStep {
+    /// Its name, in the audit and the metrics.
+    pub const fn tag(&self) -> &'static str {
+        match self {
+            PendingStep::Proposed { .. } => "consent-asked",
+            PendingStep::Withdrawn => "consent-withdrawn",
+        }
+    }
+}
