@@ -263,7 +263,8 @@ impl Unanchored<'_> {
         let believed = self.believed.filter(|believed| believed.holds_in(clock.boot_id()));
         let now = clock::judge_said(reading, believed, before.time, said).map_err(RestoreError::Clock)?;
         let (epoch, council) = (self.epoch.as_ref(), self.council.as_ref());
-        let decision = administration::restore(administrator.approve(agreed), epoch, council, now);
+        let decision = administration::restore(administrator.approve(agreed), epoch, council, now)
+            .map_err(RestoreError::Disagreed)?;
         let lost = before.anchor.unwrap_or(0);
         let old = self.anchor.map(|anchor| anchor.encode(&self.key));
         let restored = Receipt::issue(decision, |batch| {
@@ -292,6 +293,9 @@ pub enum RestoreError {
     /// The clock is behind the store, far ahead of it, or differs from the officer's time.
     #[error(transparent)]
     Clock(SaidError),
+    /// What officers agreed to holds no more.
+    #[error(transparent)]
+    Disagreed(DisagreedError),
     /// The store or the backing token failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

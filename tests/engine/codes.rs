@@ -750,7 +750,7 @@ fn restored(steps: u64) -> Scene {
     let alone = Deciders::find(&found, None, None).expect("there are no officers");
     let agreed = alone.agree(None, &[], scene.bench.clock.now()).expect("nobody else decides");
     let taken = scene.bench.administrator().approve(agreed);
-    let taken = restore(taken, None, None, scene.bench.clock.now());
+    let taken = restore(taken, None, None, scene.bench.clock.now()).expect("no act that could expire");
     let written = Receipt::issue(taken, |batch| scene.bench.ledger.commit(batch));
     assert!(written.is_ok(), "an epoch is written once");
     let Scene { bench, id, alice } = scene;

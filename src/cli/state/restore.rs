@@ -274,6 +274,7 @@ fn refused(error: RestoreError) -> CommandError {
             what,
             "look at another clock. If the machine's is right, confirm it: --time 2026-11-21T12:00:00Z. If not, set it right first: accepted as it is, it keeps the module closed until the time has caught up",
         ),
+        RestoreError::Disagreed(error) => disagreed(error),
         RestoreError::Clock(_) => CommandError::new(what, "set the machine's clock right, then try again"),
         // It may have reached the store. Opening the store shows that.
         RestoreError::Ledger(error) => explain(error),

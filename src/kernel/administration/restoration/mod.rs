@@ -58,6 +58,8 @@ pub struct Deciders {
 pub struct Agreed {
     council: Option<Council>,
     officers: Vec<[u8; 32]>,
+    /// When the act expires that officers signed, Unix seconds. None if they need not agree.
+    expires: Option<u64>,
     store: u64,
     anchor: Option<u64>,
 }
@@ -164,10 +166,12 @@ impl Deciders {
         signatures: &[String],
         now: u64,
     ) -> Result<Agreed, DisagreedError> {
-        let mut officers = Vec::new();
+        let (mut officers, mut expires) = (Vec::new(), None);
         if !self.groups.is_empty() {
             let text = text.ok_or(DisagreedError::Unsigned)?;
-            self.check(&ActText::parse(text)?, now)?;
+            let act = ActText::parse(text)?;
+            self.check(&act, now)?;
+            expires = Some(act.expires);
             for group in &self.groups {
                 let signed = signers(group, text, signatures);
                 if signed.len() < group.threshold() {
@@ -180,7 +184,7 @@ impl Deciders {
         }
         let Motion::Restore { store, anchor } = self.motion else { unreachable!("it is made so") };
         let (store, anchor) = (store.link, anchor.map(|anchor| anchor.link));
-        Ok(Agreed { council: self.council.clone(), officers, store, anchor })
+        Ok(Agreed { council: self.council.clone(), officers, expires, store, anchor })
     }
 
     fn check(&self, act: &ActText, now: u64) -> Result<(), DisagreedError> {
@@ -192,12 +196,14 @@ impl Deciders {
             act if act.motion != self.motion => {
                 another("it is for another copy, or for another state of the anchor")
             }
-            act if act.expires < now || act.expires - now > MAX_RESTORE_WINDOW => {
-                Err(DisagreedError::Expired)
-            }
-            _ => Ok(()),
+            act => check_expiry(act.expires, now),
         }
     }
+}
+
+fn check_expiry(expires: u64, now: u64) -> Result<(), DisagreedError> {
+    let holds = expires >= now && expires - now <= MAX_RESTORE_WINDOW;
+    if holds { Ok(()) } else { Err(DisagreedError::Expired) }
 }
 
 /// The council of this digest: the store's, or else the given one.
@@ -244,10 +250,12 @@ pub fn restore(
     epoch: Option<&Versioned<Epoch>>,
     council: Option<&Versioned<Council>>,
     now: u64,
-) -> Decision<Approved<Agreed>> {
-    let Agreed { council: in_force, officers, store, anchor } = approved.act();
+) -> Result<Decision<Approved<Agreed>>, DisagreedError> {
+    let Agreed { council: in_force, officers, expires, store, anchor } = approved.act();
+    // Officers may have agreed by a clock that was not judged, or long ago.
+    expires.map_or(Ok(()), |expires| check_expiry(expires, now))?;
     let batch = state::restore((*store, *anchor), epoch, (council, in_force.as_ref()), officers, now);
-    Decision::new(batch, approved)
+    Ok(Decision::new(batch, approved))
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 use minisign::KeyPair;
 
 use super::*;
+use crate::administration::Administrator;
 use crate::audit::{Event, Head, Link};
 use crate::officer::Settings;
+use crate::pin::PinRecord;
 use crate::seal::SetHash;
+use crate::state::{OfficerPin, TokenRecord};
 
 const NOW: u64 = 1_800_000_000;
 const STORE: StoreId = [7; 16];
@@ -220,4 +223,23 @@ fn act_restore_over_an_emptied_token_neither_the_pinned_officers_nor_the_copys_d
     assert_eq!(agree(&of_copy), few(0), "whoever chose the copy");
     assert_eq!(agree(&[&pinned[..], &of_copy[..1]].concat()), few(1));
     assert_eq!(agree(&[&pinned[..], &of_copy[1..]].concat()), Ok(4));
+}
+
+/// Officers agreed by one clock, and the store is accepted by another one, or much later.
+#[test]
+fn act_restore_an_act_that_has_expired_by_the_clock_that_is_judged_restores_nothing() {
+    let group = Group::of(3, 2);
+    let deciders = find(None, Some(&anchor(9, Some(&group.council))), Some(&group.council), None);
+    let deciders = deciders.expect("officers");
+    let text = deciders.act([3; 16], NOW + 60).print().expect("a text");
+    let so = PinRecord::new(b"so-pin", [1; 16]).expect("long enough");
+    let token = TokenRecord { label: "t".into(), serial: [1; 8], so: OfficerPin::new(so), user: None };
+    let administrator = Administrator::by_pin(&token, b"so-pin").expect("it is the PIN");
+    let accept = |now| {
+        let agreed = deciders.agree(Some(&text), &group.sign(&text), NOW).expect("all of them");
+        restore(administrator.approve(agreed), None, None, now).map(drop)
+    };
+    assert_eq!(accept(NOW + 60), Ok(()));
+    assert_eq!(accept(NOW + 61), Err(DisagreedError::Expired));
+    assert_eq!(accept(NOW + 59 - MAX_RESTORE_WINDOW), Err(DisagreedError::Expired));
 }
