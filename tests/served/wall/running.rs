@@ -151,7 +151,7 @@ fn acts_that_wait_for_officers_are_in_the_metrics() {
                 lines.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect::<Vec<_>>()
             };
             assert!(proposals().is_empty());
-            let _ = wall.run(0, "administrator");
+            let _ = wall.run(0, "propose");
             assert_eq!(proposals(), ["\"unsigned\"} 1"]);
             assert!(serving.stop().success());
         }
