@@ -9,6 +9,7 @@ mod bip340;
 mod bip370;
 mod bip388;
 mod changed_field;
+mod consent;
 mod model;
 mod policy;
 mod recovery;
