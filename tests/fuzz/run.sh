@@ -14,7 +14,7 @@ folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=$folder/../../target/fuzz
 mkdir -p "$target/artifacts"
 cd "$folder"
-cargo run --quiet --locked --example fuzz-seeds "$target/seeds"
+cargo run --quiet --locked -p countersign --example fuzz-seeds "$target/seeds"
 # All targets run at once, and each keeps one processor busy. Their output is shown when they have ended.
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 # Optimised like a release, without the link-time optimisation that takes minutes.
