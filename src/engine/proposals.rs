@@ -445,12 +445,13 @@ impl Engine {
     }
 
     /// Who could veto now and ever since then: nobody who may is locked, was kept from it by wrong codes or by the breaker, or from
-    /// logging in.
+    /// logging in. Officers need no code and no PIN, so nothing of that stops an act that only they can veto. Otherwise an administrator
+    /// could keep officers from ever replacing them, with wrong codes of anybody.
     fn objectors(&self, proposal: &Proposal, since: u64, now: u64) -> Result<Objectors, EngineError> {
-        let mut are_free = !self.is_stopped() && !self.breaker.was_full_since(since);
         if proposal.vetoers().is_empty() {
-            return Ok(Objectors { are_free, pin: None });
+            return Ok(Objectors { are_free: true, pin: None });
         }
+        let mut are_free = !self.is_stopped() && !self.breaker.was_full_since(since);
         for vetoer in proposal.vetoers() {
             let user = self.user_record(&vetoer.name)?;
             let user = user.filter(|user| user.value().factor.otp_key().id() == vetoer.enrolment);

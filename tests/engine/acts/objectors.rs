@@ -133,6 +133,28 @@ fn no_delay_runs_if_the_breaker_stopped_for_a_moment() {
     assert_eq!(scene.standing(&act), ProposalStanding::Waiting(DELAY - 300));
 }
 
+/// Anybody who may try codes can make the codes of all users wrong for hours: an administrator with users made for it, or a backend.
+#[test]
+fn wrong_codes_hold_up_no_act_that_only_officers_can_veto() {
+    let scene = Scene::new();
+    let scene = Scene { bench: scene.bench.stopping_at(3), ..scene };
+    let council = scene.signers.council_of([0, 1], 2, 2, None, 100);
+    let officers = scene.signed(2, &scene.draft(&Act::SetOfficers(Box::new(council))));
+    let bob = scene.signed(2, &scene.adding_bob());
+    let key = scene.bench.key_id("bob");
+    for _ in 0..DELAY / 300 {
+        scene.bench.clock.advance(60);
+        while !scene.bench.engine.is_stopped() {
+            assert!(scene.bench.confirm("bob", "000000").is_err());
+            scene.bench.unlock_user("bob", &key).expect("she may");
+        }
+        scene.bench.clock.advance(240);
+        scene.bench.engine.tick().expect("it ticks");
+    }
+    assert_eq!(scene.standing(&officers), ProposalStanding::Due);
+    assert_eq!(scene.standing(&bob), ProposalStanding::Waiting(DELAY), "alice could not veto");
+}
+
 #[test]
 fn no_delay_runs_while_the_machine_is_suspended() {
     let scene = Scene::new();
