@@ -38,7 +38,7 @@ impl Ruling {
         if decided.next().nonce() != proposal.value.nonce() {
             return Err(ProposalError::Unknown.into());
         }
-        let act = act_of(&proposal.value)?;
+        let act = act_of(&proposal.value, &council.value)?;
         let officers = proposal.value.signatures().iter().map(|kept| kept.public_key).collect();
         Ok((act, Ruling { decided, proposal, council, officers }))
     }
@@ -81,8 +81,8 @@ impl Ruling {
     }
 }
 
-/// The act of a proposal.
-fn act_of(proposal: &Proposal) -> Result<Act, Refused> {
+/// The act of a proposal, where this council is in force.
+fn act_of(proposal: &Proposal, council: &Council) -> Result<Act, Refused> {
     let names = |users: &[UserId]| users.iter().map(|user| user.name.clone()).collect::<Vec<_>>();
     let change = |(label, users, policy): (&String, &[UserId], &String),
                   new: (&String, &[UserId], &String)| {
@@ -106,6 +106,10 @@ fn act_of(proposal: &Proposal) -> Result<Act, Refused> {
         }
         Motion::ClockTake { from, .. } => {
             Act::TakeClockWithin(Window { from: *from, until: proposal.act().expires })
+        }
+        // Officers who left the settings alone left alone what was tightened since.
+        Motion::OfficersSet { old: Some(old), new } if old.settings() == new.settings() => {
+            Act::SetOfficers(Box::new(new.with(council.settings())))
         }
         Motion::OfficersSet { new, .. } => Act::SetOfficers(new.clone()),
         Motion::SoPinLost { heir, .. } => Act::LoseSoPin(*heir),

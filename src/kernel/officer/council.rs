@@ -106,6 +106,11 @@ impl Council {
         self.settings
     }
 
+    /// The same officers and delays, with these settings.
+    pub(crate) fn with(&self, settings: Settings) -> Council {
+        Council { settings, ..self.clone() }
+    }
+
     /// The delay in hours of an act that this many officers have signed, or `None` while they are too few.
     pub fn delay_with(&self, signatures: usize) -> Option<u32> {
         match self.emergency {
