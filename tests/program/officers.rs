@@ -1,5 +1,7 @@
 //! `countersign officers …`, and `init` with officers.
 
+use std::fs;
+
 use countersign::kernel::officer::Council;
 use harness::engine::officers::Signers;
 use harness::module::cli::{Answer, Cli};
@@ -132,5 +134,45 @@ fn the_doctor_says_who_decides() {
         assert_eq!((&council["state"], &council["next"]), (&json!("ok"), &Value::Null), "{council}");
         assert_eq!(council["finding"], "2 of 3 sign what loosens; it then waits 72 hours");
         assert!(promised() > before, "more is held with officers");
+    });
+}
+
+/// docs/officers.md asks for the printout to be kept.
+#[test]
+fn what_officers_show_printed_restores_a_copy_from_before_there_were_officers() {
+    in_boundary(this_test!(), |boundary| {
+        let cli = with_pins(boundary);
+        cli.does(&["init", "--label", "hsm"]);
+        boundary.save("before");
+        let signers = Signers::new(3);
+        let more = ["--threshold", "2", "--delay-hours", "72", "--emergency", "3", "--emergency-hours", "1"];
+        let set = run(&cli, &["officers", "set"], &named(&signers, 3), &more);
+        assert!(set.success, "{}", set.json);
+        let text = cli.text(&["officers", "show"]).expect_success().stdout;
+        boundary.note("text", &text);
+        boundary.note("mailed", &format!("{}\r\n\r\n", text.replace('\n', "\r\n")));
+        boundary.note("json", &cli.text(&["officers", "show", "--json"]).expect_success().stdout);
+        boundary.note("cut", text.split_inclusive("officer ").next().expect("a part"));
+
+        let restore = |more: &[&str]| cli.run(&[&["state", "restore", "--yes"], more].concat());
+        let said = |answer: &Answer, field: &str| {
+            assert!(!answer.success, "{}", answer.json);
+            answer.json["error"][field].as_str().expect("a text").to_owned()
+        };
+        boundary.restore_store("before");
+        assert!(said(&restore(&["--council", "cut"]), "what").contains("has no council"));
+        for printout in ["text", "mailed", "json"] {
+            boundary.restore_store("before");
+            let refused = restore(&["--council", printout]);
+            assert!(said(&refused, "what").contains("officers decide"), "{printout}: {}", refused.json);
+            let act = said(&refused, "next").rsplit(' ').next().expect("the file comes last").to_owned();
+            let signed = fs::read_to_string(boundary.folder().join(&act)).expect("it was written");
+            for officer in [0, 2] {
+                boundary.note(&format!("{act}.{officer}.minisig"), &signers.sign(officer, &signed));
+            }
+            let taken = restore(&["--council", printout, "--act", &act]);
+            assert!(taken.success, "{printout}: {}\n{}", taken.json, taken.stderr);
+            assert_eq!(cli.does(&["officers", "show"])["council"], set.json["council"]);
+        }
     });
 }

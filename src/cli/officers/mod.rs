@@ -81,7 +81,18 @@ fn shown(council: &Council) -> String {
         ("emergency", emergency),
         ("failures per hour", council.settings().failures_per_hour.to_string()),
         ("officers", keys.join("\n")),
-    ])
+    ]) + &format!("\nTo keep, for a restoration:\n{council}")
+}
+
+/// The council in what a command printed, as text or JSON, or in its own text. Whoever keeps or mails a printout may change its line ends.
+/// The anchor's digest says whether these are the right officers.
+pub(crate) fn in_printout(printout: &str) -> Option<Council> {
+    if let Ok(json) = serde_json::from_str::<Value>(printout) {
+        return Council::parse(json["council"]["text"].as_str()?);
+    }
+    let lines = printout.lines().map(str::trim_end).skip_while(|line| !line.starts_with("threshold "));
+    let text: String = lines.take_while(|line| !line.is_empty()).flat_map(|line| [line, "\n"]).collect();
+    Council::parse(&text)
 }
 
 pub(crate) fn to_json(council: &Council) -> Value {
@@ -95,5 +106,6 @@ pub(crate) fn to_json(council: &Council) -> Value {
         }),
         "failures_per_hour": council.settings().failures_per_hour,
         "officers": officers.keys().iter().map(key).collect::<Vec<_>>(),
+        "text": council.to_string(),
     })
 }

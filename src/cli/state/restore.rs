@@ -23,13 +23,14 @@ use crate::clock::set::iso;
 use crate::error::CommandError;
 use crate::inside::{Inside, explain};
 use crate::new_file::NewFile;
+use crate::officers::in_printout;
 use crate::output::{Report, details};
 use crate::secret::{Ask, SO_PIN, SoPin};
 
 /// Seconds that the officers have to sign.
 const SIGNING_TIME: u64 = 7 * 24 * 3_600;
-/// More than the longest council has.
-const MAX_COUNCIL_LEN: usize = 16 * 1_024;
+/// More than the longest printout of a council has.
+const MAX_PRINTOUT_LEN: usize = 64 * 1_024;
 /// The word that confirms.
 const WORD: &str = "restore";
 
@@ -52,7 +53,8 @@ pub(crate) struct Restore {
     /// act if officers decide
     #[arg(long, value_name = "FILE")]
     act: Option<PathBuf>,
-    /// The officers that the anchor names, if the copy does not have them: what "countersign officers show" printed last
+    /// The officers that the anchor names, if the copy does not have them: what "countersign officers show"
+    /// printed last, with or without --json
     #[arg(long, value_name = "FILE")]
     council: Option<PathBuf>,
     #[command(flatten)]
@@ -143,11 +145,11 @@ fn write_act(deciders: &Deciders, now: u64) -> Result<CommandError, CommandError
 }
 
 fn read_council(path: &Path) -> Result<Council, CommandError> {
-    let text = read(path, MAX_COUNCIL_LEN)?;
-    Council::parse(&text).ok_or_else(|| {
+    let text = read(path, MAX_PRINTOUT_LEN)?;
+    in_printout(&text).ok_or_else(|| {
         CommandError::new(
             format!("{} has no council: it is not what \"countersign officers show\" prints", path.display()),
-            "give the file with the newest output of \"countersign officers show\", as it was printed",
+            "give the file with the newest output of \"countersign officers show\", with or without --json, as it was printed",
         )
     })
 }
