@@ -126,7 +126,86 @@ fn an_officer_with_the_key_at_hand_vetoes_in_one_step() {
         assert!(by.contains(&line(boundary.folder(), "ben.pub")), "{by}");
         assert_eq!(files(boundary), before, "it was sent, and not written");
         assert!(refused(&cli.run(&veto)).contains("it is over"));
-        assert_eq!(state(&cli.does(&["act", "submit", &file])["proposal"]), "vetoed");
+        let over = cli.fails(&["act", "submit", &file]);
+        assert!(over.contains(&format!("was vetoed by {by}")) && over.contains("nothing was done"), "{over}");
+    });
+}
+
+/// Files go in the order of their names, and anybody can mail one.
+#[test]
+fn a_signature_that_does_not_count_keeps_no_other_from_counting() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, _) = stage(boundary);
+        keygen(boundary.folder(), "rogue");
+        let spoil = |file: &str| {
+            sign(&cli, file, "rogue");
+            boundary.note(&format!("{file}.0.minisig"), "no signature");
+            boundary.note(&format!("{file}.1.minisig"), &"x".repeat(1_000_000));
+            std::fs::create_dir(boundary.folder().join(format!("{file}.2.minisig"))).expect("ours");
+        };
+        let skipped = |answer: &Value| answer["skipped"].as_array().expect("a list").len();
+
+        let file = cli.does(&["act", "draft", "freeze wallet treasury"])["act"]["file"]
+            .as_str()
+            .expect("a text")
+            .to_owned();
+        spoil(&file);
+        let none = cli.run(&["act", "submit", &file]);
+        let what = refused(&none);
+        for reason in ["none of the 4 signatures", ".0.minisig: the act was refused", "not a regular file"] {
+            assert!(what.contains(reason), "{reason:?} is not in {what}");
+        }
+        sign(&cli, &file, "cleo");
+        let done = cli.does(&["act", "submit", &file]);
+        assert_eq!(state(&done["proposal"]), "carried-out");
+        assert!(skipped(&done) >= 3, "{done}");
+        assert_eq!(cli.does(&["wallet", "show", "treasury"])["wallet"]["frozen"], true);
+
+        // So it is with an act for which two must sign.
+        let file = handed_over(&cli, &["wallet", "set", "treasury", "--unlimited"]);
+        spoil(&file);
+        sign(&cli, &file, "ann");
+        let first = cli.text(&["act", "submit", &file]).expect_success();
+        assert!(first.stdout.contains("has 1 of 2 signatures"), "{}", first.stdout);
+        assert_eq!(first.stderr.matches("skipped: ").count(), 4, "{}", first.stderr);
+        assert!(first.stderr.contains("no officer signed this text"), "{}", first.stderr);
+        let bad = format!("{file}.0.minisig");
+        assert!(cli.fails(&["act", "submit", &file, "--signature", &bad]).contains("no officer signed"));
+        sign(&cli, &file, "ben");
+        assert_eq!(state(&cli.does(&["act", "submit", &file])["proposal"]), "waiting");
+        assert_eq!(state(&cli.does(&["act", "submit", &file, "--signature", &bad])["proposal"]), "waiting");
+    });
+}
+
+#[test]
+fn act_void_and_act_replay_submitting_again_says_that_nothing_was_done() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, _) = stage(boundary);
+        let frozen = cli.does(&["act", "draft", "freeze wallet treasury"])["act"].clone();
+        let freeze = frozen["file"].as_str().expect("a text");
+        sign(&cli, freeze, "cleo");
+        let now = cli.text(&["act", "submit", freeze]).expect_success().stdout;
+        assert!(now.contains("The act was carried out."), "{now}");
+        let again = cli.text(&["act", "submit", freeze]).expect_success().stdout;
+        for words in
+            ["carried out earlier", "Nothing was done now", "may have been thawed since", "a new act"]
+        {
+            assert!(again.contains(words), "{words:?} is not in {again}");
+        }
+        assert_eq!(cli.does(&["act", "submit", freeze])["carried_out_earlier"], true);
+
+        let file = handed_over(&cli, &["wallet", "set", "treasury", "--unlimited"]);
+        for officer in ["ann", "ben"] {
+            sign(&cli, &file, officer);
+        }
+        cli.does(&["act", "submit", &file]);
+        cli.does(&["wallet", "set", "treasury", "--max-transaction-sat", "1000", "--max-fee-sat", "500"]);
+        let void = cli.text(&["act", "submit", &file]);
+        assert_eq!(void.status.code(), Some(1), "{}", void.stderr);
+        assert!(void.stdout.is_empty(), "{}", void.stdout);
+        for words in ["error: the act is void: ", "nothing was done", "next: ask for the change again"] {
+            assert!(void.stderr.contains(words), "{words:?} is not in {}", void.stderr);
+        }
     });
 }
 

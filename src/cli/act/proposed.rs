@@ -82,6 +82,36 @@ impl Proposed {
         self.state == v::CS_ACT_DUE
     }
 
+    /// Whether it was carried out.
+    pub(super) fn was_carried_out(&self) -> bool {
+        self.state == v::CS_ACT_CARRIED_OUT
+    }
+
+    /// Whether it still waits for signatures.
+    pub(super) fn lacks_signatures(&self) -> bool {
+        self.state == v::CS_ACT_UNSIGNED
+    }
+
+    /// Why it can never be carried out any more, if that is so.
+    pub(super) fn over(&self) -> Option<CommandError> {
+        let next = match self.state {
+            v::CS_ACT_VETOED => {
+                "find out why it was vetoed. It stays so: if it is wanted all the same, ask for the change again, and the boundary writes a new act"
+            }
+            v::CS_ACT_EXPIRED | v::CS_ACT_VOID => ANEW,
+            _ => return None,
+        };
+        let when = match self.state {
+            v::CS_ACT_EXPIRED => format!(" at {}", to_iso(self.expires)),
+            _ => String::new(),
+        };
+        let what = format!("the act {}{when}; nothing was done", self.standing());
+        Some(CommandError::new(
+            what,
+            format!("{next} (countersign audit export shows what became of this one)"),
+        ))
+    }
+
     /// Whether further signatures can matter.
     pub(super) fn is_open(&self) -> bool {
         [v::CS_ACT_UNSIGNED, v::CS_ACT_WAITING, v::CS_ACT_DUE].contains(&self.state)

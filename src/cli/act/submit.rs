@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use countersign::kernel::motion::Motion;
+use countersign::kernel::officer::MAX_SIGNATURE_LEN;
 use countersign::pkcs11::vendor as v;
+use countersign::shell::file;
 use cryptoki::object::Attribute;
 use cryptoki::session::Session;
 use serde_json::json;
@@ -21,7 +24,8 @@ use crate::secret::SoPin;
 /// Bring an act with the officers' signatures to the boundary, and carry it out as soon as it is due.
 ///
 /// It needs no PIN: the signatures are the right. The command takes the signatures beside the file (FILE.*minisig), or those that you name.
-/// Run it again with further signatures, and once more when the delay is over.
+/// Run it again with further signatures, and once more when the delay is over. It skips a file whose signature the boundary refuses, names
+/// it, and sends the others.
 #[derive(Args)]
 pub(crate) struct Submit {
     /// The file of the act
@@ -58,28 +62,20 @@ impl Submit {
         let act = ActFile::read(&self.file)?;
         let files =
             if self.signatures.is_empty() { signatures_beside(&self.file)? } else { self.signatures.clone() };
-        let signatures = files.iter().map(|file| read_signature(file)).collect::<Result<Vec<_>, _>>()?;
         let module = Module::open(global)?;
         let session = module.public_session()?;
-        if Proposed::of(&session, &act.text)?.is_none() {
-            bring(&session, &act, &signatures)?;
+        let before = Proposed::of(&session, &act.text)?;
+        if let Some(over) = before.as_ref().and_then(Proposed::over) {
+            return Err(over);
         }
-        for signature in &signatures {
-            let Some(there) = Proposed::of(&session, &act.text)?.filter(Proposed::is_open) else { break };
-            match session
-                .update_attributes(there.object, &[text(v::CKA_COUNTERSIGN_ACT_SIGNATURE, signature)])
-                .during(Act::Officers)
-            {
-                Err(error) if is_refused(&session, &error, v::CS_ACT_REFUSED_AGAIN) => {}
-                done => done.map_err(|error| explained(&session, error))?,
-            }
+        if before.is_some_and(|before| before.was_carried_out()) {
+            return earlier(&session, &act);
         }
-        let there = Proposed::of(&session, &act.text)?.ok_or_else(|| {
-            CommandError::new(
-                "the act has no signature and was not proposed",
-                "put an officer's signature beside the file, or let the SO propose it: countersign act propose",
-            )
-        })?;
+        let sent = send(&session, &act, &files)?;
+        let Some(there) = Proposed::of(&session, &act.text)? else { return Err(sent.none_counts()) };
+        if there.lacks_signatures() && sent.counted == 0 && !sent.skipped.is_empty() {
+            return Err(sent.none_counts());
+        }
         if there.is_due() {
             let carry_out = [truth(v::CKA_COUNTERSIGN_ACT_CARRY_OUT, true)];
             session
@@ -87,8 +83,127 @@ impl Submit {
                 .during(Act::Officers)
                 .map_err(|error| explained(&session, error))?;
         }
-        report(&session, &act)
+        let there = Proposed::of(&session, &act.text)?.ok_or_else(not_proposed)?;
+        // Whatever ended it meanwhile.
+        if let Some(over) = there.over() {
+            return Err(over);
+        }
+        let skipped = sent.skipped.iter().map(
+            |skipped| json!({ "file": skipped.file.display().to_string(), "reason": skipped.error.what }),
+        );
+        let json = json!({ "proposal": there.to_json(), "skipped": skipped.collect::<Vec<_>>() });
+        Ok(Report::new(format!("The act {}.\n", there.standing()), json).note(sent.note()))
     }
+}
+
+/// An act that was carried out before this command: nothing is done a second time.
+fn earlier(session: &Session, act: &ActFile) -> Result<Report, CommandError> {
+    let there = Proposed::of(session, &act.text)?.ok_or_else(not_proposed)?;
+    let mut text = "The act was carried out earlier. Nothing was done now.\n".to_owned();
+    if matches!(act.act.motion, Motion::Freeze { .. }) {
+        text += "What it froze may have been thawed since. To freeze it again, make a new act: countersign act draft\n";
+    }
+    Ok(Report::new(text, json!({ "proposal": there.to_json(), "carried_out_earlier": true, "skipped": [] }))
+        .note("\"countersign audit export\" shows when"))
+}
+
+/// The files with signatures, once they were sent.
+#[derive(Default)]
+struct Sent {
+    /// How many the boundary has accepted, now or before.
+    counted: usize,
+    skipped: Vec<Skipped>,
+}
+
+/// A file without a signature that counts.
+struct Skipped {
+    file: PathBuf,
+    error: CommandError,
+}
+
+impl Sent {
+    /// Sends one more. False: its officer has no room to bring the act.
+    fn add(&mut self, session: &Session, act: &ActFile, file: &Path) -> Result<bool, CommandError> {
+        match read_signature(file).and_then(|signature| send_one(session, act, &signature)) {
+            Ok(()) => self.counted += 1,
+            Err(error) if error.rv.is_none() || is_of_the_signature(session, &error) => {
+                let has_room = !is_refused(session, &error, v::CS_ACT_REFUSED_ROOM);
+                self.skipped.push(Skipped { file: file.into(), error });
+                return Ok(has_room);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    fn note(&self) -> String {
+        let line = |Skipped { file, error }: &Skipped| format!("skipped: {}: {}", file.display(), error.what);
+        self.skipped.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The failure if none of them counts.
+    fn none_counts(mut self) -> CommandError {
+        match self.skipped.len() {
+            0 => CommandError::new(
+                "the act has no signature and was not proposed",
+                "put an officer's signature beside the file, or let the SO propose it: countersign act propose",
+            ),
+            1 => {
+                let Skipped { file, error } = self.skipped.remove(0);
+                CommandError { what: format!("{}: {}", file.display(), error.what), ..error }
+            }
+            number => {
+                let told = self.note();
+                let last = self.skipped.remove(number - 1).error;
+                CommandError { what: format!("none of the {number} signatures was accepted\n{told}"), ..last }
+            }
+        }
+    }
+}
+
+/// Sends the signatures one after the other, the first one with the act if it was not proposed yet. Anybody can mail a file that is no
+/// signature, or one by somebody who is no officer, so such a file keeps no other one from counting.
+fn send(session: &Session, act: &ActFile, files: &[PathBuf]) -> Result<Sent, CommandError> {
+    let mut sent = Sent::default();
+    let mut without_room = vec![];
+    for file in files {
+        if !sent.add(session, act, file)? {
+            without_room.push(file);
+        }
+    }
+    // An officer without room for an act can sign what another one has brought.
+    for file in without_room {
+        if sent.counted > 0 {
+            sent.skipped.retain(|skipped| skipped.file != *file);
+            sent.add(session, act, file)?;
+        }
+    }
+    Ok(sent)
+}
+
+fn send_one(session: &Session, act: &ActFile, signature: &str) -> Result<(), CommandError> {
+    let Some(there) = Proposed::of(session, &act.text)? else {
+        return propose(session, act, Some(signature));
+    };
+    if !there.is_open() {
+        return Ok(());
+    }
+    match session
+        .update_attributes(there.object, &[text(v::CKA_COUNTERSIGN_ACT_SIGNATURE, signature)])
+        .during(Act::Officers)
+    {
+        Err(error) if is_refused(session, &error, v::CS_ACT_REFUSED_AGAIN) => Ok(()),
+        done => done.map_err(|error| explained(session, error)),
+    }
+}
+
+/// Whether another signature of the same act may be accepted nevertheless.
+fn is_of_the_signature(session: &Session, error: &CommandError) -> bool {
+    // Over the ration of refusals the boundary gives no reason.
+    error.is("CKR_FUNCTION_FAILED")
+        || error.is("CKR_ATTRIBUTE_VALUE_INVALID")
+        || is_refused(session, error, v::CS_ACT_REFUSED_SIGNATURE)
+        || is_refused(session, error, v::CS_ACT_REFUSED_ROOM)
 }
 
 impl Propose {
@@ -137,19 +252,6 @@ fn propose(session: &Session, act: &ActFile, signature: Option<&str>) -> Result<
         .map_err(|error| explained(session, error))
 }
 
-/// Proposes the act of a file by the first signature whose officer has room for it.
-fn bring(session: &Session, act: &ActFile, signatures: &[String]) -> Result<(), CommandError> {
-    let mut done = Ok(());
-    for signature in signatures {
-        done = propose(session, act, Some(signature));
-        match &done {
-            Err(error) if is_refused(session, error, v::CS_ACT_REFUSED_ROOM) => {}
-            _ => break,
-        }
-    }
-    done
-}
-
 /// What became of it.
 pub(super) fn report(session: &Session, act: &ActFile) -> Result<Report, CommandError> {
     let there = Proposed::of(session, &act.text)?.ok_or_else(not_proposed)?;
@@ -162,12 +264,14 @@ pub(super) fn not_proposed() -> CommandError {
 }
 
 pub(super) fn read_signature(path: &Path) -> Result<String, CommandError> {
-    std::fs::read_to_string(path).map_err(|reason| {
+    let failed = |reason: String| {
         CommandError::new(
             format!("cannot read the signature {}: {reason}", path.display()),
             "name the .minisig file of an officer",
         )
-    })
+    };
+    let bytes = file::read(path, MAX_SIGNATURE_LEN).map_err(|reason| failed(reason.to_string()))?;
+    String::from_utf8(bytes).map_err(|_| failed("it is no text".into()))
 }
 
 /// Whether it was refused for this reason.
