@@ -140,10 +140,10 @@
 #define CKA_COUNTERSIGN_ACT_DO          0xC3530164UL
 
 /* Classes: an act is what its loosest part is. */
-#define CS_RULE_ACT_TIGHTENS                 0x101UL /* one officer's signature is enough, and nothing waits */
-#define CS_RULE_ACT_NEUTRAL                  0x102UL /* the SO does it alone */
-#define CS_RULE_ACT_LOOSENS                  0x103UL /* enough officers sign, then it waits */
-#define CS_RULE_ACT_VOUCHLESS                0x104UL /* enough officers sign, nothing waits: nothing is left that could vouch for a delay */
+#define CS_RULE_ACT_TIGHTENS            0x101UL /* one officer's signature is enough, and nothing waits */
+#define CS_RULE_ACT_NEUTRAL             0x102UL /* the SO does it alone */
+#define CS_RULE_ACT_LOOSENS             0x103UL /* enough officers sign, then it waits */
+#define CS_RULE_ACT_VOUCHLESS           0x104UL /* enough officers sign, nothing waits: nothing is left that could vouch for a delay */
 
 /* States. */
 #define CS_ACT_UNSIGNED                 0x201UL

@@ -174,7 +174,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     /// The names begin so. The rules, which have names of their own form, are compared elsewhere.
-    const BEGINNINGS: [&str; 2] = ["CK", "CS_ACT_"];
+    const BEGINNINGS: [&str; 3] = ["CK", "CS_ACT_", "CS_RULE_ACT_"];
 
     fn defines(text: &str) -> BTreeMap<&str, u64> {
         text.lines()
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 79);
+        assert_eq!(header.len(), 78);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }
