@@ -43,6 +43,7 @@ fn an_act_is_shown_with_what_changes_old_beside_new() {
         assert!(rows.contains(&row.to_vec()), "{row:?} is not in:\n{}", shown.stdout);
     }
     assert!(shown.stdout.contains("loosens: enough officers must sign"), "{}", shown.stdout);
+    assert!(shown.stdout.contains("the boundary does not check it"), "{}", shown.stdout);
 
     let json = countersign(folder.path(), &["act", "show", "wallet.act"]);
     let act = &done(&json)["act"];

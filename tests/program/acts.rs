@@ -59,6 +59,7 @@ fn what_an_administrator_may_not_do_alone_becomes_a_file_for_the_officers() {
     in_boundary(this_test!(), |boundary| {
         let (cli, alice) = stage(boundary);
         assert_eq!(cli.does(&["act", "list"])["acts"], json!([]));
+        assert_eq!(cli.text(&["act", "list"]).expect_success().stdout, "No act is proposed.\n");
         let file = handed_over(&cli, &["wallet", "set", "treasury", "--user", "alice", "--user", "bob"]);
         let shown = cli.does(&["act", "show", &file])["act"].clone();
         assert_eq!((&shown["class"], &shown["changes"][0]["what"]), (&json!("loosens"), &json!("user")));
@@ -74,6 +75,7 @@ fn what_an_administrator_may_not_do_alone_becomes_a_file_for_the_officers() {
         assert_eq!(state(&cli.does(&["act", "submit", &file])["proposal"]), "waiting");
         let listed = cli.text(&["act", "list"]).expect_success().stdout;
         assert!(listed.contains("wallet-set \"treasury\"") && listed.contains("waits for"), "{listed}");
+        assert!(listed.lines().all(|line| line.len() <= 120), "{listed}");
         assert_eq!(cli.does(&["wallet", "show", "treasury"])["wallet"]["users"], json!(["alice"]));
         assert!(refused(&cli.run(&["act", "withdraw", &file])).contains("an officer has signed"));
 
@@ -98,8 +100,14 @@ fn what_an_administrator_may_not_do_alone_becomes_a_file_for_the_officers() {
         let veto = cli.does(&[&["act", "veto", &file, "--sign-only"], &key[..]].concat());
         let signature = veto["signature_file"].as_str().expect("a text").to_owned();
         assert!(cli.fails(&["act", "veto", &file, "--signature", &signature]).contains("was not proposed"));
-        // The veto beside the file is no signature of the act.
+        // The veto beside the file is no signature of the act, nor is that one a veto.
         assert_eq!(state(&cli.does(&["act", "submit", &file])["proposal"]), "waiting");
+        let of_the_act = signature.replace(".veto.", ".");
+        sign(&cli, &file, "ben");
+        let wrong = cli.run(&["act", "veto", &file, "--signature", &of_the_act]);
+        assert!(refused(&wrong).contains("no officer signed the text of this act's veto"), "{}", wrong.json);
+        let next = wrong.json["error"]["next"].as_str().expect("a text");
+        assert!(next.contains(&format!("countersign act veto {file} --sign-only")), "{next}");
         assert_eq!(
             state(&cli.does(&["act", "veto", &file, "--signature", &signature])["proposal"]),
             "vetoed"
@@ -248,7 +256,7 @@ fn what_an_administrator_may_do_alone_leaves_no_file_and_a_user_is_frozen_with_a
             let what = draft(name)["error"]["what"].as_str().expect("a text").to_owned();
             assert!(what.contains("needs the user PIN"), "{name}: {what}");
         }
-        assert!(cli.fails(&["act", "draft", "freeze user nosuch"]).contains("freeze user nosuch"));
+        assert!(cli.fails(&["act", "draft", "freeze user nosuch"]).contains("no such user: \"nosuch\""));
         let file = cli.does(&["act", "draft", "freeze user alice"])["act"]["file"]
             .as_str()
             .expect("a text")
@@ -303,13 +311,22 @@ fn files(boundary: &Boundary) -> Vec<String> {
 fn one_officer_freezes_and_the_thaw_is_handed_to_the_officers() {
     in_boundary(this_test!(), |boundary| {
         let (cli, _) = stage(boundary);
-        assert!(cli.fails(&["act", "draft", "freeze wallet nosuch"]).contains("freeze wallet nosuch"));
+        let fails = |what: &str, words: &str| {
+            let said = cli.fails(&["act", "draft", what]);
+            assert!(said.contains(words), "{what}: {said}");
+        };
+        fails("freeze wallet nosuch", "no such wallet: \"nosuch\"");
+        fails("freeze wallet", "no such wallet: its name is missing");
+        fails("freeze key nosuch", "no such key: \"nosuch\"");
+        fails("thaw wallet treasury", "there is nothing that");
         let made = cli.does(&["act", "draft", "freeze wallet treasury"])["act"].clone();
         assert_eq!(made["class"], "tightens");
         let file = made["file"].as_str().expect("a text");
         sign(&cli, file, "cleo");
         assert_eq!(state(&cli.does(&["act", "submit", file])["proposal"]), "carried-out");
         assert_eq!(cli.does(&["wallet", "show", "treasury"])["wallet"]["frozen"], true);
+
+        fails("freeze wallet treasury", "wallet \"treasury\" is frozen already");
 
         let thaw = handed_over(&cli, &["wallet", "thaw", "treasury"]);
         assert_eq!(state(&cli.does(&["act", "propose", &thaw])["proposal"]), "unsigned");
@@ -326,5 +343,6 @@ fn one_officer_freezes_and_the_thaw_is_handed_to_the_officers() {
         cli.does(&["wallet", "freeze", "treasury"]);
         cli.does(&["freeze", "--all"]);
         handed_over(&cli, &["thaw", "--all"]);
+        fails("freeze all", "everything is frozen already");
     });
 }

@@ -99,6 +99,21 @@ fn an_older_token_gets_its_first_officers_from_the_security_officer() {
             .collect();
         assert_eq!((shown_keys, &shown["failures_per_hour"]), (keys, &json!(50)));
         assert_eq!(set.json["council"], shown);
+
+        // The security officer alone lowers the setting, and nothing else.
+        let again = |failures: &str| {
+            let officers = named(&signers, 3);
+            let officers: Vec<&str> = officers.iter().map(String::as_str).collect();
+            let more = ["--threshold", "2", "--delay-hours", "5", "--failures-per-hour", failures];
+            cli.text(&[&["officers", "set"], &officers[..], &more[..]].concat()).expect_success().stdout
+        };
+        let told = again("50");
+        assert!(told.contains("Nothing has changed") && !told.contains("From now on officers"), "{told}");
+        let told = again("40");
+        assert!(
+            told.contains("at most 40 from now on; it was 50") && told.contains("officers stay"),
+            "{told}"
+        );
     });
 }
 

@@ -52,7 +52,7 @@ impl ActFile {
             (
                 "seen",
                 format!(
-                    "link {} of the audit, after which its head is {}",
+                    "link {} of the audit, after which its head is\n{}\n(so its proposer claims: the boundary does not check it)",
                     seen.link,
                     HEXLOWER.encode(&seen.head.0)
                 ),

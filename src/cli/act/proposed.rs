@@ -16,6 +16,7 @@ use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::new_file::NewFile;
 use crate::officers;
+use crate::output::details;
 
 /// A proposed act, as the module shows it to everybody.
 pub(super) struct Proposed {
@@ -133,8 +134,14 @@ impl Proposed {
         }
     }
 
-    pub(super) fn row(&self) -> Vec<String> {
-        vec![self.nonce(), self.label.clone(), self.standing(), to_iso(self.expires)]
+    /// A paragraph about it, since what it does and why it ended are too long for a table.
+    pub(super) fn shown(&self) -> String {
+        details(&[
+            ("act", self.nonce()),
+            ("do", self.label.clone()),
+            ("state", self.standing()),
+            ("expires", to_iso(self.expires)),
+        ])
     }
 
     pub(super) fn to_json(&self) -> Value {

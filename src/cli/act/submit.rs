@@ -18,7 +18,7 @@ use crate::attributes::{text, truth};
 use crate::error::{CommandError, During};
 use crate::meaning::Act;
 use crate::module::Module;
-use crate::output::{Report, table};
+use crate::output::Report;
 use crate::secret::SoPin;
 
 /// Bring an act with the officers' signatures to the boundary, and carry it out as soon as it is due.
@@ -221,8 +221,10 @@ impl List {
         let module = Module::open(global)?;
         let session = module.open_session()?;
         let all = Proposed::all(&session)?;
-        let rows: Vec<Vec<String>> = all.iter().map(Proposed::row).collect();
-        let text = table(&["NONCE", "DO", "STATE", "EXPIRES"], &rows);
+        let text = match all.as_slice() {
+            [] => "No act is proposed.\n".to_owned(),
+            all => all.iter().map(Proposed::shown).collect::<Vec<_>>().join("\n"),
+        };
         Ok(Report::new(text, json!({ "acts": all.iter().map(Proposed::to_json).collect::<Vec<_>>() })))
     }
 }
@@ -275,7 +277,7 @@ pub(super) fn read_signature(path: &Path) -> Result<String, CommandError> {
 }
 
 /// Whether it was refused for this reason.
-fn is_refused(session: &Session, error: &CommandError, reason: u64) -> bool {
+pub(super) fn is_refused(session: &Session, error: &CommandError, reason: u64) -> bool {
     let number = session.get_session_info().map(|info| info.device_error());
     error.is("CKR_COUNTERSIGN_ACT_REFUSED") && number.is_ok_and(|number| number == reason)
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::file::ActFile;
 use super::proposed::{Proposed, explained};
 use super::sign::decrypt_after_showing;
-use super::submit::{not_proposed, read_signature, report};
+use super::submit::{is_refused, not_proposed, read_signature, report};
 use crate::Global;
 use crate::attributes::text;
 use crate::error::{CommandError, During};
@@ -130,7 +130,19 @@ fn send(session: &Session, act: &ActFile, signature: &str) -> Result<(), Command
     session
         .update_attributes(there.object, &[text(v::CKA_COUNTERSIGN_ACT_VETO, signature)])
         .during(Act::Officers)
-        .map_err(|error| explained(session, error))
+        .map_err(|error| {
+            if !is_refused(session, &error, v::CS_ACT_REFUSED_SIGNATURE) {
+                return explained(session, error);
+            }
+            let file = act.path().display();
+            CommandError {
+                what: "the veto was refused: no officer signed the text of this act's veto".into(),
+                next: format!(
+                    "let an officer sign that text, and not the act: countersign act veto {file} --sign-only --secret-key FILE"
+                ),
+                ..error
+            }
+        })
 }
 
 /// Each officer who vetoes on this machine signs the same text.

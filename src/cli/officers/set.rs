@@ -1,10 +1,11 @@
 //! `countersign officers set`: the first officers of a token.
 
 use clap::{ArgGroup, Args};
+use countersign::kernel::officer::Council;
 use serde_json::json;
 
 use super::council::CouncilOptions;
-use super::{set, shown, to_json};
+use super::{read, set, shown, to_json};
 use crate::Global;
 use crate::error::CommandError;
 use crate::module::Module;
@@ -32,8 +33,24 @@ impl Set {
         })?;
         let module = Module::open(global)?;
         let session = module.so_session(&self.pin)?;
+        let before = read(&session)?;
         set(&session, &council)?;
-        let text = format!("From now on officers decide what loosens.\n\n{}", shown(&council));
+        let text = format!("{}\n\n{}", changed(before.as_ref(), &council), shown(&council));
         Ok(Report::new(text, json!({ "council": to_json(&council) })))
+    }
+}
+
+/// What it changed, alone.
+fn changed(before: Option<&Council>, council: &Council) -> String {
+    let number = |council: &Council| council.settings().failures_per_hour;
+    match before {
+        None => "From now on officers decide what loosens.".into(),
+        Some(before) if before == council => "Nothing has changed: these were the officers already.".into(),
+        // Everything else needs the officers.
+        Some(before) => format!(
+            "failures_per_hour is at most {} from now on; it was {}. The officers stay as they were.",
+            number(council),
+            number(before)
+        ),
     }
 }
