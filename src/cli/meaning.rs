@@ -1,5 +1,7 @@
 //! One table that explains the module's answers, because the meaning of an answer depends on the act.
 
+mod draft;
+
 use countersign::pkcs11::vendor as v;
 use cryptoki::error::RvError;
 
@@ -87,7 +89,7 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&
         Act::CreateKey(label) | Act::SetKey(label) => of_administration(rv, "key", label),
         Act::SetClock => of_the_clock(rv),
         Act::ChangeUserPin | Act::FreezeAll | Act::SetOfficers | Act::Officers | Act::Read => None,
-        Act::Draft(what) => of_a_draft(rv, what),
+        Act::Draft(what) => draft::of_a_draft(rv, what),
     };
     let (what, next) = special.or_else(|| of_any_call(rv)).unwrap_or_else(|| {
         (
@@ -314,37 +316,6 @@ fn of_signing(rv: &RvError, wallet: &str) -> Words {
             words(format!("wallet {wallet} is gone"), "\"countersign wallet list\" lists the wallets")
         }
         _ => of_the_approval(rv),
-    }
-}
-
-fn of_a_draft(rv: &RvError, what: &str) -> Words {
-    let (kind, name) = what
-        .strip_prefix("freeze ")
-        .map(|what| what.split_once(' ').unwrap_or((what, "")))
-        .unwrap_or_default();
-    let is_one = ["wallet", "key", "user"].contains(&kind);
-    match rv {
-        RvError::FunctionFailed if !kind.is_empty() => words(
-            if is_one {
-                format!("{kind} {name:?} is frozen already; no act was written")
-            } else {
-                "everything is frozen already; no act was written".into()
-            },
-            "there is nothing to do: it stays frozen until somebody thaws it, which the officers decide",
-        ),
-        RvError::AttributeValueInvalid if is_one && name.is_empty() => words(
-            format!("no such {kind}: its name is missing behind {what:?}"),
-            format!("say \"freeze {kind} NAME\"; \"countersign {kind} list\" lists the names"),
-        ),
-        RvError::AttributeValueInvalid if is_one => words(
-            format!("no such {kind}: {name:?}"),
-            format!("\"countersign {kind} list\" lists what there is"),
-        ),
-        RvError::AttributeValueInvalid => words(
-            format!("there is nothing that {what:?} could be done to"),
-            "say \"freeze all\", \"freeze wallet LABEL\", \"freeze key LABEL\", \"freeze user NAME\" or \"so-pin-lost\" with --secret-file",
-        ),
-        _ => None,
     }
 }
 
