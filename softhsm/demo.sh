@@ -294,7 +294,10 @@ show_a_rogue() {
     countersign act list
     countersign act veto "$act" --secret-key "$dir/ona.key" --password-file "$dir/officer.password" 2>/dev/null
     say "Submitting it again:"
-    countersign act submit "$act"
+    if answer=$(countersign --json act submit "$act"); then
+        fail "the vetoed act went on: $answer" "this is a defect of Countersign; report it"
+    fi
+    explain "$answer"
     mallory_signs_nothing
 }
 
