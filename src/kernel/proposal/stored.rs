@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bringer, Kept, Proposal, State, Tick, Vetoer};
+use super::{Bringer, Kept, Proposal, RunId, State, Tick, Vetoer};
 use crate::motion::{ActText, TextError};
-use crate::record::Stored;
+use crate::record::{Stored, decode_body};
 
 /// The stored form of a proposal.
 #[derive(Serialize, Deserialize)]
@@ -38,4 +38,88 @@ impl TryFrom<Written> for Proposal {
     }
 }
 
-impl Stored for Proposal {}
+impl Stored for Proposal {
+    const FORMAT: u8 = 2;
+
+    fn decode(bytes: &[u8]) -> Option<Proposal> {
+        match bytes.split_first()? {
+            (1, body) => decode_body::<FirstFormat>(body)?.upgrade(),
+            (&Self::FORMAT, body) => decode_body(body),
+            _ => None,
+        }
+    }
+}
+
+/// The first format knew neither who brought an act nor what its subject's record was. An act of then that is open is void, since
+/// nobody knows whether its subject was changed in between. Officers sign another one.
+#[derive(Serialize, Deserialize)]
+struct FirstFormat {
+    text: String,
+    /// The digest of the whole council.
+    council: [u8; 32],
+    vetoers: Vec<Vetoer>,
+    signatures: Vec<Kept>,
+    credited: u64,
+    last: Option<FirstTick>,
+    /// Its four states are the first four of today.
+    state: State,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FirstTick {
+    run: RunId,
+    wall: u64,
+    boot: u64,
+    is_open: bool,
+}
+
+impl FirstFormat {
+    fn upgrade(self) -> Option<Proposal> {
+        let FirstFormat { text, council: _, vetoers, signatures, credited, last: _, state } = self;
+        // No council has this digest.
+        let deciders = [0; 32];
+        let by = Bringer::Administrator;
+        let act = ActText::parse(&text).ok()?;
+        Some(Proposal {
+            act,
+            text,
+            by,
+            deciders,
+            subject: None,
+            vetoers,
+            signatures,
+            credited,
+            last: None,
+            state,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_act_of_the_first_format_is_read_and_belongs_to_no_council() {
+        let text = include_str!("../../../tests/vectors/acts/wallet-set.txt");
+        let last = Some(FirstTick { run: [1; 16], wall: 5, boot: 6, is_open: true });
+        let (vetoers, signatures) = (vec![], vec![Kept { public_key: [7; 32], signature: "a".into() }]);
+        let state = State::Open;
+        let first = FirstFormat {
+            text: text.into(),
+            council: [9; 32],
+            vetoers,
+            signatures,
+            credited: 7_200,
+            last,
+            state,
+        };
+        let bytes = [&[1][..], &postcard::to_allocvec(&first).expect("it is written")].concat();
+        let read = Proposal::decode(&bytes).expect("it is read");
+        assert_eq!((read.text(), read.state(), read.deciders), (text, &State::Open, [0; 32]));
+        let again = Proposal::decode(&read.encode()).expect("it is read");
+        assert_eq!(again, read);
+        assert_eq!(read.encode()[0], 2);
+        assert!(Proposal::decode(&[&[3][..], &bytes[1..]].concat()).is_none());
+    }
+}

@@ -312,7 +312,7 @@ fn a_proposal_reads_back_and_one_whose_text_is_none_does_not() {
     let bytes = proposal.encode();
     assert_eq!(Proposal::decode(&bytes), Some(proposal.clone()));
     assert_eq!(Proposal::decode(&[&bytes[..], &[0]].concat()), None);
-    assert_eq!(Proposal::decode(&[&[2], &bytes[1..]].concat()), None, "another format");
+    assert_eq!(Proposal::decode(&[&[3], &bytes[1..]].concat()), None, "another format");
     let at = bytes.windows(5).position(|part| part == b"epoch").expect("its text");
     let mut changed = bytes.to_vec();
     changed[at] = b'E';
