@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Bringer, Kept, Proposal, RunId, State, Tick, Vetoer};
-use crate::motion::{ActText, TextError};
+use crate::audit::Head;
+use crate::motion::{ActText, Frozen, Motion, Seen, TextError};
 use crate::record::{Stored, decode_body};
 
 /// The stored form of a proposal.
@@ -79,7 +80,7 @@ impl FirstFormat {
         // No council has this digest.
         let deciders = [0; 32];
         let by = Bringer::Administrator;
-        let act = ActText::parse(&text).ok()?;
+        let Ok(act) = ActText::parse(&text) else { return foreign(&text) };
         Some(Proposal {
             act,
             text,
@@ -93,6 +94,29 @@ impl FirstFormat {
             state,
         })
     }
+}
+
+/// Stands for an act of then whose text is none any more: of the officers, or of a lost PIN. It has expired, so its record goes with the
+/// next proposal, and nobody can propose its text again. The audit keeps the text.
+fn foreign(text: &str) -> Option<Proposal> {
+    let nonce = text.lines().find_map(|line| line.strip_prefix("nonce "))?;
+    let nonce = data_encoding::HEXLOWER.decode(nonce.as_bytes()).ok()?.try_into().ok()?;
+    let (seen, motion) = (Seen { head: Head([0; 32]), link: 0 }, Motion::Freeze { what: Frozen::All });
+    let act = ActText { store: [0; 16], epoch: 0, nonce, seen, expires: 0, motion };
+    let (text, by, state) = (act.print().ok()?, Bringer::Administrator, State::Open);
+    let (vetoers, signatures) = (vec![], vec![]);
+    Some(Proposal {
+        act,
+        text,
+        by,
+        deciders: [0; 32],
+        subject: None,
+        vetoers,
+        signatures,
+        credited: 0,
+        last: None,
+        state,
+    })
 }
 
 #[cfg(test)]
@@ -121,5 +145,15 @@ mod tests {
         assert_eq!(again, read);
         assert_eq!(read.encode()[0], 2);
         assert!(Proposal::decode(&[&[3][..], &bytes[1..]].concat()).is_none());
+
+        // As the officers' acts of then.
+        let text = text.replace("countersign/act/1", "countersign/act/0");
+        let (vetoers, signatures, state) = (vec![], vec![], State::Open);
+        let first =
+            FirstFormat { text, council: [9; 32], vetoers, signatures, credited: 0, last: None, state };
+        let bytes = [&[1][..], &postcard::to_allocvec(&first).expect("it is written")].concat();
+        let foreign = Proposal::decode(&bytes).expect("it is read");
+        assert!(foreign.nonce() == read.nonce() && foreign.is_past(1) && !foreign.is_open(1));
+        assert_eq!(Proposal::decode(&foreign.encode()), Some(foreign));
     }
 }
