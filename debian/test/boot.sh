@@ -28,6 +28,9 @@ main() {
 
 # Ends with 77 if the machine lacks something, which is no defect of ours.
 can_boot() {
+    # What is built may be elsewhere (.ci/run).
+    local built=()
+    [ ! -L "$root/target" ] || built=(--bind-ro="$(realpath "$root/target")")
     [ "$(id -u)" -eq 0 ] || not_here "this is not root"
     command -v systemd-nspawn >/dev/null || not_here "systemd-nspawn is not there (on Debian: systemd-container)"
     unshare --mount --propagation private bash -c 'mount -t tmpfs tmpfs /mnt && mkdir /mnt/up /mnt/work /mnt/root &&
@@ -56,7 +59,7 @@ make_copy() {
 boot() {
     # Boots only up to basic.target, without this machine's services.
     SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$copy/root" --machine="$machine" --register=no \
-        --keep-unit --private-network --link-journal=no --console=pipe --bind-ro="$root" --bind="$1" \
+        --keep-unit --private-network --link-journal=no --console=pipe --bind-ro="$root" "${built[@]}" --bind="$1" \
         --capability=CAP_SYS_RESOURCE,CAP_IPC_LOCK --boot systemd.unit=basic.target </dev/null >"$copy/console" 2>&1 &
     container=$!
     local tries

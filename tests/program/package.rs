@@ -82,7 +82,7 @@ fn as_root(script: &[&str]) {
         Command::new("env")
     } else if finished(Command::new("sudo").args(["-n", "true"])).status.success() {
         let mut sudo = Command::new("sudo");
-        sudo.args(["-n", "env"]);
+        sudo.args(["-n", "env", &harness::users::temporary_of_root()]);
         sudo
     } else {
         println!("not run here: it needs root, and sudo asks for a password");

@@ -6,6 +6,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Names a module to test instead of the one that was built.
@@ -25,6 +26,15 @@ pub fn program() -> PathBuf {
 pub fn target_folder() -> PathBuf {
     let executable = env::current_exe().expect("the system names the running executable");
     executable.ancestors().nth(2).expect("it is in deps/").into()
+}
+
+/// Puts a file of the build at another place: as a second name of it where that is possible, which takes no room, else as a copy. A second
+/// name has the owner of the file, and the boundary refuses to run what an ordinary user owns. So it must be ours.
+pub(crate) fn place(from: &Path, to: &Path) {
+    let is_ours = fs::metadata(from).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw());
+    if !is_ours || fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).unwrap_or_else(|error| panic!("{} is not copied: {error}", from.display()));
+    }
 }
 
 fn up_to_date(name: &str) -> PathBuf {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use crate::built::place;
 use crate::module::doors::{ADMINISTRATORS, BACKENDS};
 use crate::module::{Boundary, Finished, in_prepared_boundary, module};
 use crate::{Way, program};
@@ -40,9 +41,7 @@ impl Release {
         fs::create_dir_all(folder).expect("the folder is ours");
         let library = folder.join("libcountersign.so");
         let from = module();
-        if fs::hard_link(&from, &library).is_err() {
-            fs::copy(&from, &library).expect("the folder is ours");
-        }
+        place(&from, &library);
         let digest = Sha256::digest(fs::read(&library).expect("it can be read"));
         let version = env!("CARGO_PKG_VERSION");
         let manifest = format!(

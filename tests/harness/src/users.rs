@@ -27,6 +27,7 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit, umask};
 use rustix::thread::CapabilitySet;
 
+use crate::built::place;
 use crate::module::digest::{create_digest_key, fresh_digest};
 use crate::module::raw::Raw;
 use crate::module::wallet::Payment;
@@ -92,6 +93,14 @@ pub fn behind_the_wall(test: &str, body: impl FnOnce(&Wall)) {
     body(&wall);
 }
 
+/// Where root makes temporary files: in memory if we do, but not in our own folder, because the boundary trusts none that an ordinary user
+/// could change.
+pub fn temporary_of_root() -> String {
+    const MEMORY: &str = "/dev/shm";
+    let folder = env::temp_dir();
+    format!("TMPDIR={}", if folder.starts_with(MEMORY) { MEMORY } else { "/tmp" })
+}
+
 fn again_as_root(test: &str) {
     let sudo = |arguments: &[&str]| Command::new("sudo").arg("-n").args(arguments).output();
     if !sudo(&["true"]).is_ok_and(|done| done.status.success()) {
@@ -102,8 +111,11 @@ fn again_as_root(test: &str) {
     let executable = env::current_exe().expect("the system names the running executable");
     let module = format!("COUNTERSIGN_MODULE={}", module().display());
     let executable = executable.to_str().expect("its path is UTF-8");
-    let done =
-        sudo(&["env", &module, executable, "--exact", test, "--nocapture"]).expect("it started before");
+    let is_seen = sudo(&["test", "-x", executable]).is_ok_and(|done| done.status.success());
+    assert!(is_seen, "root does not see {executable}: build in a folder that every user sees");
+    let temporary = temporary_of_root();
+    let words = ["env", &module, &temporary, executable, "--exact", test, "--nocapture"];
+    let done = sudo(&words).expect("it started before");
     let text = [done.stdout, done.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     assert!(done.status.success() && text.contains("1 passed"), "as root: {text}");
@@ -195,9 +207,7 @@ impl Wall {
 
     fn install(&self, from: &Path, name: &str) {
         let to = self.path("bin").join(name);
-        if fs::hard_link(from, &to).is_err() {
-            fs::copy(from, &to).expect("the folder is ours");
-        }
+        place(from, &to);
         let mode = fs::metadata(&to).expect("it is there").permissions().mode();
         // The system protects a process whose user cannot read its program, which would hide our own
         // protection.
