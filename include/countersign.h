@@ -173,6 +173,61 @@
 #define CS_ACT_REFUSED_SIGNED           0x310UL /* an officer has signed it, so nobody withdraws it: an officer can veto it */
 #define CS_ACT_REFUSED_OWN_REMOVAL      0x311UL /* the act removes the officer whose veto it is; another officer's veto counts */
 
+/* Proposed transactions -----------------------------------------------------------------------
+ * A code shows that its user was there, and not what the user agreed to. So a backend can first put a transaction before its users: the module
+ * checks it as for signing, writes what it does (a statement), and waits for the users' approvals. Then C_Sign takes the ticket in place of
+ * codes (COUNTERSIGN_APPROVAL_FACTOR_TICKET), for that transaction alone, once.
+ * A proposed transaction is a private token object of class CKO_COUNTERSIGN_PROPOSAL, found only by a search for that class: by the backend that
+ * proposed it, and by the SO. CKA_ID is the ticket (16 bytes), CKA_LABEL the wallet's label. C_CreateObject with CKA_TOKEN CK_TRUE,
+ * CKA_VALUE (a PSBT), CKA_COUNTERSIGN_PROPOSAL_WALLET and, if not all users of the wallet are asked, CKA_COUNTERSIGN_USERS proposes one: as a
+ * backend that is logged in, for ten minutes. C_DestroyObject by the backend that proposed it withdraws it. Its own attributes: */
+/* CK_ULONG, also of acts and drafts: CS_PROPOSAL_ACT or CS_PROPOSAL_TRANSACTION. */
+#define CKA_COUNTERSIGN_PROPOSAL_KIND   0xC3530170UL
+/* Bytes: CKA_ID of the wallet's keys. */
+#define CKA_COUNTERSIGN_PROPOSAL_WALLET 0xC3530171UL
+/* UTF-8: the statement for each of the users in CKA_COUNTERSIGN_USERS, in that order. Each begins with "countersign/approve/1", and its
+ * last line begins with "until". */
+#define CKA_COUNTERSIGN_STATEMENT       0xC3530172UL
+/* 32 bytes for each of them, in the same order: what the user's approval is bound to. */
+#define CKA_COUNTERSIGN_CONSENT_DIGEST  0xC3530173UL
+/* CK_ULONG: CS_CONSENT_OPEN and so on. */
+#define CKA_COUNTERSIGN_CONSENT_STATE   0xC3530174UL
+/* CK_ULONG: how many users must approve. */
+#define CKA_COUNTERSIGN_CONSENT_NEEDED  0xC3530175UL
+/* UTF-8: who has approved, one a line: the time (as in 2026-11-29T12:05:00Z), the means and the name, with a blank between them. */
+#define CKA_COUNTERSIGN_CONSENT_GIVEN   0xC3530176UL
+/* CK_ULONG: Unix time in seconds, after which it is void. */
+#define CKA_COUNTERSIGN_CONSENT_EXPIRES 0xC3530177UL
+/* UTF-8: who refused it; else empty. */
+#define CKA_COUNTERSIGN_CONSENT_ENDED   0xC3530178UL
+/* Only given, one at a time, in a session in which somebody is logged in. UTF-8: a user's approval or refusal, as "user:code". The code is charged and
+ * spent like any other, in the commit that records it. A refusal ends the proposal. */
+#define CKA_COUNTERSIGN_CONSENT_APPROVE 0xC3530180UL
+#define CKA_COUNTERSIGN_CONSENT_REFUSE  0xC3530181UL
+
+/* Kinds of proposals. */
+#define CS_PROPOSAL_ACT                 0x401UL
+#define CS_PROPOSAL_TRANSACTION         0x402UL
+
+/* States. */
+#define CS_CONSENT_OPEN                 0x411UL /* users must still approve */
+#define CS_CONSENT_APPROVED             0x412UL /* its ticket signs */
+#define CS_CONSENT_REFUSED              0x413UL
+#define CS_CONSENT_WITHDRAWN            0x414UL
+#define CS_CONSENT_SPENT                0x415UL /* its transaction was signed */
+#define CS_CONSENT_EXPIRED              0x416UL
+
+/* Reasons of CKR_COUNTERSIGN_ACT_REFUSED. */
+#define CS_CONSENT_REFUSED_STATEMENT    0x421UL /* the transaction says too much for a statement */
+#define CS_CONSENT_REFUSED_ASKED        0x422UL /* fewer users are asked than must approve, or one of them twice */
+#define CS_CONSENT_REFUSED_STRANGER     0x423UL /* somebody is asked who does not sign for this wallet, or is not confirmed */
+#define CS_CONSENT_REFUSED_ROOM         0x424UL /* too many proposals of this wallet or backend */
+#define CS_CONSENT_REFUSED_UNKNOWN      0x425UL /* there is no such proposal any more */
+#define CS_CONSENT_REFUSED_NOT_ASKED    0x426UL /* this user was not asked, or was enrolled again since */
+#define CS_CONSENT_REFUSED_NOT_MAKER    0x427UL /* another backend made it */
+#define CS_CONSENT_REFUSED_OVER         0x428UL /* it is closed */
+#define CS_CONSENT_REFUSED_LIFETIME     0x429UL /* it would be open for too long */
+
 /* The backends' PIN (CKO_HW_FEATURE) ---------------------------------------------------------
  * An object that only the SO sees, and that exists once the PIN is set. It has the attributes below and two from above:
  * CKA_COUNTERSIGN_LOCKED, true if the PIN is locked for some peer or for all, which the SO sets to CK_FALSE to give every peer
@@ -204,7 +259,10 @@
 /* Officers must sign this, and nothing was changed. ulDeviceError is the class (CS_RULE_ACT_LOOSENS or CS_RULE_ACT_VOUCHLESS), and the session
  * has a draft: see CKO_COUNTERSIGN_PROPOSAL. */
 #define CKR_COUNTERSIGN_ACT             0xC3530006UL
-/* A proposed act, a signature or a veto is not accepted. ulDeviceError is the reason (CS_ACT_REFUSED_TEXT and so on). */
+/* The ticket is for just this transaction, and too few users have approved it so far. Nothing was charged, and the ticket stays as it is. */
+#define CKR_COUNTERSIGN_PENDING         0xC3530007UL
+/* A proposed act, a signature or a veto is not accepted, or a proposed transaction, or what a user says to it. ulDeviceError is the reason
+ * (CS_ACT_REFUSED_TEXT and so on, CS_CONSENT_REFUSED_STATEMENT and so on). */
 #define CKR_COUNTERSIGN_ACT_REFUSED     0xC3530008UL
 
 /* Rules ------------------------------------------------------------------------------------- */
@@ -293,13 +351,15 @@
  * of 128 bytes. CKM_ECDSA takes no parameter: its code comes by C_Login(CKU_CONTEXT_SPECIFIC). */
 #define COUNTERSIGN_APPROVAL_VERSION      1
 #define COUNTERSIGN_APPROVAL_FACTOR_TOTP  1
+/* A proposed transaction in place of codes. Its record stands alone and has no user. */
+#define COUNTERSIGN_APPROVAL_FACTOR_TICKET 2
 #define COUNTERSIGN_APPROVAL_MAX_RECORDS  16
 
 typedef struct COUNTERSIGN_APPROVAL {
     unsigned char version;   /* COUNTERSIGN_APPROVAL_VERSION */
-    unsigned char factor;    /* COUNTERSIGN_APPROVAL_FACTOR_TOTP */
+    unsigned char factor;    /* COUNTERSIGN_APPROVAL_FACTOR_TOTP and so on */
     unsigned char userLen;   /* 0..60; 0 means the only user of the wallet or key */
-    unsigned char codeLen;   /* 6..8 for TOTP */
+    unsigned char codeLen;   /* 6..8 for TOTP, 32 for a ticket (hex) */
     unsigned char user[60];  /* UTF-8, zero padded */
     unsigned char code[64];  /* ASCII, zero padded */
 } COUNTERSIGN_APPROVAL;

@@ -10,6 +10,7 @@
 //! once. Nobody can look into it before it is durable, and no answer leaves that depends on something that is
 //! not durable.
 
+mod consent;
 mod keys;
 
 use std::cell::Cell;
@@ -18,6 +19,7 @@ use crate::engine::{DigestKeyId, Engine, EngineError, Held, KeyId, WalletId};
 use crate::kernel::approval::Approval;
 use crate::kernel::binding::Binding;
 use crate::kernel::digest_key::{DigestKey, SIGNATURE_LEN};
+use crate::kernel::factor::TicketId;
 use crate::kernel::motion::Nonce;
 use crate::kernel::name::UserId;
 use crate::kernel::otp::OtpKeyId;
@@ -240,6 +242,9 @@ impl Engine {
     /// A user who is unknown or not eligible counts as nobody: the code is tried all the same. If a user's record
     /// cannot be read, nobody knows whose code it is, so no code is checked.
     fn claim(&self, approval: Approval, eligible: Eligible<'_>) -> Result<Claim, EngineError> {
+        if let Some(ticket) = approval.ticket() {
+            return self.claim_by_ticket(*ticket, approval, eligible);
+        }
         let name = match (approval.user(), eligible.users) {
             (None, [only]) => Some(only.as_str()),
             (None, _) => None,
@@ -251,12 +256,30 @@ impl Engine {
             Some(user) => Subject::User(Box::new(user)),
             None => Subject::Nobody(self.single(Kind::Nobody)?),
         };
+        Ok(self.claimed(approval, subject, eligible))
+    }
+
+    /// A ticket that nobody has counts as a code of nobody.
+    fn claim_by_ticket(
+        &self,
+        ticket: TicketId,
+        approval: Approval,
+        eligible: Eligible<'_>,
+    ) -> Result<Claim, EngineError> {
+        let subject = match self.ticket(&ticket, eligible.users)? {
+            Some(ticket) => Subject::Ticket(Box::new(ticket)),
+            None => Subject::Nobody(self.single(Kind::Nobody)?),
+        };
+        Ok(self.claimed(approval, subject, eligible))
+    }
+
+    fn claimed(&self, approval: Approval, subject: Subject, eligible: Eligible<'_>) -> Claim {
         let released_at = eligible.binding.and_then(|binding| match &subject {
             Subject::User(user) => self.released_at(binding, &user.place()),
             Subject::Ticket(ticket) => self.released_at(binding, &ticket.place()),
             Subject::Nobody(_) => None,
         });
-        Ok(Claim { approval, subject, released_at })
+        Claim { approval, subject, released_at }
     }
 }
 

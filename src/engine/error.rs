@@ -3,8 +3,8 @@
 use crate::kernel::act::class::Class;
 use crate::kernel::approval::ApprovalError;
 use crate::kernel::clock::ClockError;
+use crate::kernel::consent::ConsentError;
 use crate::kernel::digest_key::DigestKeyError;
-use crate::kernel::factor::FactorKind;
 use crate::kernel::freeze::Frozen;
 use crate::kernel::motion::TextError;
 use crate::kernel::policy::PolicyError;
@@ -55,6 +55,14 @@ pub enum EngineError {
         Class::Loosens | Class::Neutral | Class::Tightens => "loosens",
     })]
     NeedsOfficers(Class),
+    /// A transaction that waits for its users' approvals, or what somebody says to it, is not accepted.
+    #[error(transparent)]
+    Consent(#[from] ConsentError),
+    /// A ticket for just this transaction, which lacks approvals.
+    #[error(
+        "too few users have approved this transaction so far: nothing was signed, and the ticket stays as it is"
+    )]
+    Pending,
     /// The clock is not trusted.
     #[error(transparent)]
     Clock(#[from] ClockError),
@@ -176,7 +184,7 @@ impl EngineError {
     /// The rule that refused a transaction. No other failure has one, not even a refused code.
     pub fn rule(&self) -> Option<Rule> {
         match self {
-            EngineError::Policy(rule) => Some(*rule),
+            EngineError::Policy(rule) | EngineError::Consent(ConsentError::Policy(rule)) => Some(*rule),
             EngineError::Frozen(_) => Some(Rule::Frozen),
             EngineError::Psbt(error) => Some(error.rule()),
             _ => None,
@@ -204,8 +212,7 @@ impl From<Untried> for EngineError {
         match untried {
             Untried::Locked => EngineError::Locked,
             Untried::Frozen(frozen) => EngineError::Frozen(frozen),
-            // No door takes a ticket yet ([`Approval::parse`](crate::kernel::approval::Approval::parse)).
-            Untried::Pending => ApprovalError::Factor(FactorKind::Ticket as u8).into(),
+            Untried::Pending => EngineError::Pending,
         }
     }
 }

@@ -7,6 +7,7 @@ mod acts;
 mod breaker;
 mod clock;
 mod commit;
+mod consents;
 mod declined;
 mod error;
 mod freezes;
@@ -40,6 +41,7 @@ use crate::ports::{Clock, Ledger, LedgerError, Random, Vault};
 
 use breaker::Breaker;
 pub use breaker::DEFAULT_FAILURES_PER_HOUR;
+pub use consents::{AskedUser, GivenApproval, PendingView};
 use declined::Declined;
 pub use error::EngineError;
 pub use keys::DigestKeyId;
@@ -82,6 +84,7 @@ pub struct Engine {
     /// The freezes by their places, to be counted. Only the ledger decides whether a thing is frozen.
     frozen: Mutex<BTreeMap<RecordKey, Freezable>>,
     administration: Mutex<()>,
+    proposing: Mutex<()>,
     /// The acts of administration since the engine was opened, done and refused.
     acts: Mutex<acts::Counts>,
     /// When the answers of the last minutes left, by what was signed and whose code paid for it.
@@ -121,6 +124,7 @@ impl Engine {
             closed: RwLock::default(),
             frozen: Mutex::default(),
             administration: Mutex::default(),
+            proposing: Mutex::default(),
             acts: Mutex::default(),
             answers: Mutex::new(Recent::new(MAX_ANSWERS)),
             officers: proposals::Officers::new(run),

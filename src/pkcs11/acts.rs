@@ -197,7 +197,7 @@ impl Application {
 }
 
 /// A user's name and code, as in the PIN of a context-specific login.
-fn user_and_code(value: &[u8]) -> Answer<(&str, &[u8])> {
+pub(super) fn user_and_code(value: &[u8]) -> Answer<(&str, &[u8])> {
     let invalid = Rv(CKR_ATTRIBUTE_VALUE_INVALID);
     let (user, code) = core::str::from_utf8(value).map_err(|_| invalid)?.split_once(':').ok_or(invalid)?;
     Ok((user, code.as_bytes()))

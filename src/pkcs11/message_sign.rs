@@ -162,5 +162,5 @@ fn approvals_of(parameter: Answer<Bytes>) -> Answer<Vec<Approval>> {
     if parameter.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(Approval::parse(&parameter).map_err(EngineError::from)?)
+    Ok(Approval::parse_or_ticket(&parameter).map_err(EngineError::from)?)
 }

@@ -27,6 +27,7 @@ mod application;
 mod attributes;
 mod codec;
 mod connected;
+mod consents;
 mod digest_key;
 mod dispatch;
 mod entry;

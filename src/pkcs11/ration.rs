@@ -41,7 +41,9 @@ const ACTS: Ration = Ration { max: 2_000, every: Duration::from_secs(5) };
 const DRAFTS: Ration = Ration { max: 500, every: Duration::from_secs(2) };
 /// Acts, signatures and vetoes that were refused. They need no login, and each costs a signature to be verified.
 const REFUSED: Ration = Ration { max: 500, every: Duration::from_secs(2) };
-/// Codes that veto an act. Wrong ones are charged to the user, like all others.
+/// Transactions that are proposed or withdrawn. Each is a link of the audit, and is compared with all others that wait.
+const PROPOSALS: Ration = Ration { max: 300, every: Duration::from_secs(1) };
+/// Codes that veto an act, or approve or refuse a transaction. Wrong ones are charged to the user, like all others.
 const VETOES: Ration = Ration { max: 300, every: Duration::from_secs(1) };
 /// Lines of the log.
 const LINES: Ration = Ration { max: 60, every: Duration::from_secs(1) };
@@ -54,6 +56,7 @@ struct Peer {
     answers: Stock,
     acts: Stock,
     drafts: Stock,
+    proposals: Stock,
     refused: Stock,
     vetoes: Stock,
     lines: Lines,
@@ -66,6 +69,7 @@ impl Peer {
             answers: Stock::whole(ANSWERS, now),
             acts: Stock::whole(ACTS, now),
             drafts: Stock::whole(DRAFTS, now),
+            proposals: Stock::whole(PROPOSALS, now),
             refused: Stock::whole(REFUSED, now),
             vetoes: Stock::whole(VETOES, now),
             lines: Lines::whole(LINES, now),
@@ -163,11 +167,30 @@ pub(super) fn take_draft() -> Answer {
     Err(Rv(CKR_FUNCTION_FAILED))
 }
 
+/// The same for a transaction that a backend proposes or withdraws.
+pub(super) fn take_proposal() -> Answer {
+    let peer = cores::working_for();
+    if peer == 0 || of_peer(peer, |peer, now| peer.proposals.take(now)) {
+        return Ok(());
+    }
+    refused(|| {
+        format!(
+            "refused a proposed transaction: this peer has proposed or withdrawn {} and may do so every {} seconds now; nothing was changed",
+            PROPOSALS.max,
+            PROPOSALS.every.as_secs()
+        )
+    });
+    Err(Rv(CKR_FUNCTION_FAILED))
+}
+
 /// Counts an act, a signature or a veto that was refused and has cost its caller nothing (R6).
 pub(super) fn of_refusals<T>(judged: Result<T, EngineError>) -> Result<T, Refusal> {
     judged.map_err(|error| {
         let peer = cores::working_for();
-        let is_free = matches!(error, EngineError::Proposal(_) | EngineError::Locked | EngineError::Stopped);
+        let is_free = matches!(
+            error,
+            EngineError::Proposal(_) | EngineError::Consent(_) | EngineError::Locked | EngineError::Stopped
+        );
         if peer == 0 || !is_free || of_peer(peer, |peer, now| peer.refused.take(now)) {
             return error.into();
         }
@@ -175,7 +198,7 @@ pub(super) fn of_refusals<T>(judged: Result<T, EngineError>) -> Result<T, Refusa
     })
 }
 
-/// Refuses to check a code that vetoes an act if the peer has used up its ration of them.
+/// Refuses to check a code that vetoes an act, or with which a user approves or refuses a transaction, if the peer has used up its ration of them.
 pub(super) fn check_veto() -> Answer {
     let peer = cores::working_for();
     if peer == 0 || of_peer(peer, |peer, now| peer.vetoes.has_any(now)) {
@@ -183,17 +206,17 @@ pub(super) fn check_veto() -> Answer {
     }
     refused(|| {
         format!(
-            "refused a veto: this peer has brought {} codes and may bring one every second now; no code was checked",
+            "refused a veto, an approval or a refusal: this peer has brought {} codes for them and may bring one every second now; no code was checked",
             VETOES.max
         )
     });
     Err(Rv(CKR_FUNCTION_FAILED))
 }
 
-/// Counts a code that vetoes an act, if it was checked. Right and wrong ones count alike.
-pub(super) fn count_veto(judged: &Result<(), EngineError>) {
+/// Counts such a code, if it was checked. Right and wrong ones count alike.
+pub(super) fn count_veto<T>(judged: &Result<T, EngineError>) {
     let peer = cores::working_for();
-    if peer != 0 && matches!(judged, Ok(()) | Err(EngineError::Code)) {
+    if peer != 0 && matches!(judged, Ok(_) | Err(EngineError::Code)) {
         of_peer(peer, |peer, _| peer.vetoes.spend());
     }
 }
@@ -337,7 +360,7 @@ mod tests {
             for judged in [Ok(()), Err(EngineError::Code)].iter().cycle().take(VETOES.max as usize) {
                 assert_eq!(check_veto(), Ok(()));
                 count_veto(judged);
-                count_veto(&Err(ProposalError::Unknown.into()));
+                count_veto::<()>(&Err(ProposalError::Unknown.into()));
             }
             assert_eq!(check_veto(), Err(Rv(CKR_FUNCTION_FAILED)));
             for _ in 0..DRAFTS.max {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::instance::InitializeArguments;
 use super::reply::{Filled, Shown};
 use super::request::{
-    Bytes, MAX_ATTRIBUTES, MAX_PIN_LEN, MAX_VALUE_LEN, Mechanism, Room, TemplateEntry, Wanted, max_value_len,
+    Bytes, MAX_ATTRIBUTES, MAX_PIN_LEN, MAX_VALUE_LEN, Mechanism, Room, TemplateEntry, Wanted, max_given_len,
 };
 use super::rv::{Answer, Rv};
 
@@ -170,7 +170,7 @@ pub(super) unsafe fn template(template: *const CK_ATTRIBUTE, count: CK_ULONG) ->
                 bytes(
                     attribute.pValue.cast(),
                     attribute.ulValueLen,
-                    max_value_len(attribute.type_),
+                    max_given_len(attribute.type_),
                     CKR_ATTRIBUTE_VALUE_INVALID,
                 )
             }?;

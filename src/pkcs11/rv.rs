@@ -6,6 +6,7 @@ use super::attributes::class_number;
 use super::ration;
 use super::vendor::*;
 use crate::engine::EngineError;
+use crate::kernel::consent::ConsentError;
 use crate::kernel::proposal::ProposalError;
 use crate::kernel::psbt::PsbtError;
 use crate::open::OpenError;
@@ -55,6 +56,7 @@ fn number_of(error: &EngineError) -> CK_ULONG {
     match error {
         EngineError::NeedsOfficers(class) => class_number(*class),
         EngineError::Proposal(error) => reason_number(error),
+        EngineError::Consent(error) => consent_number(error),
         error => error.rule().map_or(0, |rule| rule.number().into()),
     }
 }
@@ -82,6 +84,22 @@ fn reason_number(error: &ProposalError) -> CK_ULONG {
     }
 }
 
+/// Why a proposed transaction, or what a user says to it, is not accepted.
+fn consent_number(error: &ConsentError) -> CK_ULONG {
+    match error {
+        ConsentError::Policy(rule) => rule.number().into(),
+        ConsentError::Statement(_) => CS_CONSENT_REFUSED_STATEMENT,
+        ConsentError::Asked { .. } => CS_CONSENT_REFUSED_ASKED,
+        ConsentError::Stranger(_) => CS_CONSENT_REFUSED_STRANGER,
+        ConsentError::Lifetime => CS_CONSENT_REFUSED_LIFETIME,
+        ConsentError::Room => CS_CONSENT_REFUSED_ROOM,
+        ConsentError::Unknown => CS_CONSENT_REFUSED_UNKNOWN,
+        ConsentError::NotAsked(_) => CS_CONSENT_REFUSED_NOT_ASKED,
+        ConsentError::NotTheMaker => CS_CONSENT_REFUSED_NOT_MAKER,
+        ConsentError::Over(_) => CS_CONSENT_REFUSED_OVER,
+    }
+}
+
 impl From<EngineError> for Rv {
     /// The table of docs/from-a-program.md. The log has what the caller may not know.
     fn from(error: EngineError) -> Rv {
@@ -91,6 +109,9 @@ impl From<EngineError> for Rv {
             EngineError::Stopped => CKR_PIN_LOCKED,
             EngineError::Policy(_) => CKR_COUNTERSIGN_POLICY,
             EngineError::Frozen(_) => CKR_COUNTERSIGN_POLICY,
+            EngineError::Consent(ConsentError::Policy(_)) => CKR_COUNTERSIGN_POLICY,
+            EngineError::Consent(_) => CKR_COUNTERSIGN_ACT_REFUSED,
+            EngineError::Pending => CKR_COUNTERSIGN_PENDING,
             // Whoever asks for it has it: `administration` says so.
             EngineError::StandsAlready => CKR_FUNCTION_FAILED,
             EngineError::NeedsOfficers(_) => CKR_COUNTERSIGN_ACT,

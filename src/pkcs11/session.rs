@@ -125,7 +125,7 @@ impl Application {
             let signing = session.signing.as_mut().ok_or(Rv(CKR_OPERATION_NOT_INITIALIZED))?;
             let approval = match user {
                 Some(user) => Approval::parse_pin_of(user, code),
-                None => Approval::parse_pin(code),
+                None => Approval::parse_pin_or_ticket(code),
             };
             signing.attach(approval.map_err(|_| Rv(CKR_PIN_INVALID))?)
         })

@@ -190,7 +190,7 @@ impl Application {
                 // It has no parameter (section 6.3, "ECDSA without hashing").
                 (CKM_ECDSA, _) => return Err(Rv(CKR_MECHANISM_PARAM_INVALID)),
                 (_, parameter) => {
-                    CodeSource::Parameter(Approval::parse(parameter).map_err(EngineError::from)?)
+                    CodeSource::Parameter(Approval::parse_or_ticket(parameter).map_err(EngineError::from)?)
                 }
             };
             session.signing = Some(Signing { key, code_source, parts: None });

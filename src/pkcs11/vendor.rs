@@ -109,6 +109,8 @@ pub const CKR_COUNTERSIGN_STATE: CK_RV = 0xC353_0003;
 pub const CKR_COUNTERSIGN_CLOCK: CK_RV = 0xC353_0004;
 /// Officers must sign this.
 pub const CKR_COUNTERSIGN_ACT: CK_RV = 0xC353_0006;
+/// The ticket is for just this, and too few users have approved it.
+pub const CKR_COUNTERSIGN_PENDING: CK_RV = 0xC353_0007;
 /// A proposed act, a signature or a veto is not accepted.
 pub const CKR_COUNTERSIGN_ACT_REFUSED: CK_RV = 0xC353_0008;
 
@@ -169,12 +171,69 @@ pub const CS_ACT_REFUSED_SIGNED: CK_ULONG = 0x310;
 /// The act removes the officer whose veto it is.
 pub const CS_ACT_REFUSED_OWN_REMOVAL: CK_ULONG = 0x311;
 
+/// `CK_ULONG`: what is proposed.
+pub const CKA_COUNTERSIGN_PROPOSAL_KIND: CK_ATTRIBUTE_TYPE = 0xC353_0170;
+/// Bytes: `CKA_ID` of the wallet whose transaction is proposed.
+pub const CKA_COUNTERSIGN_PROPOSAL_WALLET: CK_ATTRIBUTE_TYPE = 0xC353_0171;
+/// UTF-8: the statements for the users who are asked, in their order.
+pub const CKA_COUNTERSIGN_STATEMENT: CK_ATTRIBUTE_TYPE = 0xC353_0172;
+/// 32 bytes for each user who is asked: what an approval is bound to.
+pub const CKA_COUNTERSIGN_CONSENT_DIGEST: CK_ATTRIBUTE_TYPE = 0xC353_0173;
+/// `CK_ULONG`: the state of a proposed transaction.
+pub const CKA_COUNTERSIGN_CONSENT_STATE: CK_ATTRIBUTE_TYPE = 0xC353_0174;
+/// `CK_ULONG`: how many users must approve.
+pub const CKA_COUNTERSIGN_CONSENT_NEEDED: CK_ATTRIBUTE_TYPE = 0xC353_0175;
+/// UTF-8: who has approved, one a line.
+pub const CKA_COUNTERSIGN_CONSENT_GIVEN: CK_ATTRIBUTE_TYPE = 0xC353_0176;
+/// `CK_ULONG`: Unix time in seconds, after which it is void.
+pub const CKA_COUNTERSIGN_CONSENT_EXPIRES: CK_ATTRIBUTE_TYPE = 0xC353_0177;
+/// UTF-8: who refused it.
+pub const CKA_COUNTERSIGN_CONSENT_ENDED: CK_ATTRIBUTE_TYPE = 0xC353_0178;
+/// UTF-8, only given: an approval, as "user:code".
+pub const CKA_COUNTERSIGN_CONSENT_APPROVE: CK_ATTRIBUTE_TYPE = 0xC353_0180;
+/// UTF-8, only given: a refusal, as "user:code".
+pub const CKA_COUNTERSIGN_CONSENT_REFUSE: CK_ATTRIBUTE_TYPE = 0xC353_0181;
+/// An act.
+pub const CS_PROPOSAL_ACT: CK_ULONG = 0x401;
+/// A transaction.
+pub const CS_PROPOSAL_TRANSACTION: CK_ULONG = 0x402;
+/// Users must still approve.
+pub const CS_CONSENT_OPEN: CK_ULONG = 0x411;
+/// Its ticket signs.
+pub const CS_CONSENT_APPROVED: CK_ULONG = 0x412;
+/// A user refused it.
+pub const CS_CONSENT_REFUSED: CK_ULONG = 0x413;
+/// Its maker withdrew it.
+pub const CS_CONSENT_WITHDRAWN: CK_ULONG = 0x414;
+/// Its transaction was signed.
+pub const CS_CONSENT_SPENT: CK_ULONG = 0x415;
+/// Its time is over.
+pub const CS_CONSENT_EXPIRED: CK_ULONG = 0x416;
+/// The transaction says too much for a statement.
+pub const CS_CONSENT_REFUSED_STATEMENT: CK_ULONG = 0x421;
+/// Fewer users are asked than must approve, or one of them twice.
+pub const CS_CONSENT_REFUSED_ASKED: CK_ULONG = 0x422;
+/// Somebody is asked whose approval would not count.
+pub const CS_CONSENT_REFUSED_STRANGER: CK_ULONG = 0x423;
+/// Too many proposals.
+pub const CS_CONSENT_REFUSED_ROOM: CK_ULONG = 0x424;
+/// There is no such proposal.
+pub const CS_CONSENT_REFUSED_UNKNOWN: CK_ULONG = 0x425;
+/// This user was not asked.
+pub const CS_CONSENT_REFUSED_NOT_ASKED: CK_ULONG = 0x426;
+/// Another backend made it.
+pub const CS_CONSENT_REFUSED_NOT_MAKER: CK_ULONG = 0x427;
+/// It is closed.
+pub const CS_CONSENT_REFUSED_OVER: CK_ULONG = 0x428;
+/// It would be open for too long.
+pub const CS_CONSENT_REFUSED_LIFETIME: CK_ULONG = 0x429;
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     /// The names begin so. The rules, which have names of their own form, are compared elsewhere.
-    const BEGINNINGS: [&str; 3] = ["CK", "CS_ACT_", "CS_RULE_ACT_"];
+    const BEGINNINGS: [&str; 5] = ["CK", "CS_ACT_", "CS_RULE_ACT_", "CS_CONSENT_", "CS_PROPOSAL_"];
 
     fn defines(text: &str) -> BTreeMap<&str, u64> {
         text.lines()
@@ -201,7 +260,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 78);
+        assert_eq!(header.len(), 107);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

@@ -7,8 +7,6 @@
 //! What was approved waits in a sealed record ([`Pending`]), until a ticket brings its transaction. The transitions that need codes are in
 //! [`crate::state`]: [`propose`](crate::state::propose), [`consent`](crate::state::consent), [`withdraw`](crate::state::withdraw), and
 //! [`decide`](crate::state::decide), which takes a [`Ticket`](crate::state::Ticket) for a signature.
-//!
-//! Nothing outside of the kernel calls this yet: no door takes a proposal of a transaction, or a ticket.
 
 mod digest;
 mod pending;

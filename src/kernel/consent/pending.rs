@@ -176,6 +176,11 @@ impl Pending {
         &self.asked
     }
 
+    /// How many of them must approve.
+    pub fn needed(&self) -> usize {
+        self.needed
+    }
+
     /// What this user is asked to approve.
     pub fn statement_for(&self, user: &UserId) -> Result<Statement, ConsentError> {
         self.place_of(user)?;
@@ -409,6 +414,9 @@ pub enum ConsentError {
         "too many proposals are open: {MAX_OF_WALLET} of this wallet, or {MAX_OF_PEER} of this peer; withdraw some, or wait until some expire"
     )]
     Room,
+    /// There is none.
+    #[error("no such proposal: its time was over, or the ticket is not complete")]
+    Unknown,
     /// This user was not asked.
     #[error("user {0:?} was not asked to approve this proposal, or was enrolled again since")]
     NotAsked(String),

@@ -45,6 +45,14 @@ pub enum FactorKind {
 }
 
 impl FactorKind {
+    /// Its name, as it is shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FactorKind::Totp => "totp",
+            FactorKind::Ticket => "ticket",
+        }
+    }
+
     /// The kind with this number.
     pub fn of_number(number: u8) -> Option<FactorKind> {
         match number {

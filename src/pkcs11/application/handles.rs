@@ -8,6 +8,7 @@ use cryptoki_sys::*;
 
 use super::Application;
 use crate::engine::KeyId;
+use crate::kernel::factor::TicketId;
 use crate::kernel::motion::Nonce;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::pin::Role;
@@ -35,6 +36,8 @@ pub(in crate::pkcs11) enum Object {
     Officers,
     /// A proposed act.
     Proposal(Nonce),
+    /// A proposed transaction.
+    Pending(TicketId),
     /// The profile that the token conforms to.
     Profile,
     /// An object that the application made itself.
@@ -45,7 +48,9 @@ impl Object {
     /// Whether it is invisible without login (`CKA_PRIVATE`).
     pub(in crate::pkcs11) fn is_private(&self) -> bool {
         match self {
-            Object::User { .. } | Object::Key(_, Side::Private, _) | Object::UserPin => true,
+            Object::User { .. } | Object::Key(_, Side::Private, _) | Object::UserPin | Object::Pending(_) => {
+                true
+            }
             Object::Key(_, Side::Public, _)
             | Object::Clock
             | Object::Freeze
@@ -101,6 +106,7 @@ impl Application {
             }
             Object::Session { number, .. } => self.session_object(*number).is_some(),
             Object::Proposal(nonce) => self.engine.proposal(nonce)?.is_some(),
+            Object::Pending(ticket) => self.engine.has_ticket(ticket, self.whose_tickets())?,
             // Never destroyed.
             Object::Key(..)
             | Object::Clock

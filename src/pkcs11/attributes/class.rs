@@ -27,6 +27,8 @@ pub(in crate::pkcs11) enum Class {
     Proposal,
     /// A draft of an act.
     Draft,
+    /// A proposed transaction.
+    Pending,
     /// A profile that the token conforms to.
     Profile,
     /// A data object of a session.
@@ -53,7 +55,7 @@ pub(in crate::pkcs11) enum Side {
 
 impl Class {
     /// All of them.
-    const ALL: [Class; 14] = [
+    const ALL: [Class; 15] = [
         Class::OtpKey,
         Class::Key(KeyKind::Wallet, Side::Public),
         Class::Key(KeyKind::Wallet, Side::Private),
@@ -65,6 +67,7 @@ impl Class {
         Class::Officers,
         Class::Proposal,
         Class::Draft,
+        Class::Pending,
         Class::Profile,
         Class::Data,
         Class::PublicKey,
@@ -113,6 +116,7 @@ impl Class {
             Class::Officers => &[OBJECT, STORAGE, OFFICERS],
             Class::Proposal => &[OBJECT, STORAGE, DRAFT, PROPOSAL],
             Class::Draft => &[OBJECT, STORAGE, DRAFT],
+            Class::Pending => &[OBJECT, STORAGE, PENDING],
             Class::Profile => &[OBJECT, STORAGE, PROFILE],
             Class::Data => &[OBJECT, STORAGE, DATA],
             Class::PublicKey => &[OBJECT, STORAGE, KEY, PUBLIC_KEY, EC_PUBLIC_KEY],
@@ -140,7 +144,7 @@ const FREEZE: Table = &[CKA_HW_FEATURE_TYPE, CKA_COUNTERSIGN_FROZEN];
 /// `include/countersign.h`, "Officers' acts".
 const OFFICERS: Table = &[CKA_COUNTERSIGN_COUNCIL];
 /// The same: what a draft has, too.
-const DRAFT: Table = &[CKA_ID, CKA_VALUE, CKA_COUNTERSIGN_ACT_CLASS];
+const DRAFT: Table = &[CKA_ID, CKA_VALUE, CKA_COUNTERSIGN_ACT_CLASS, CKA_COUNTERSIGN_PROPOSAL_KIND];
 /// The rest of them.
 const PROPOSAL: Table = &[
     CKA_COUNTERSIGN_ACT_STATE,
@@ -156,6 +160,23 @@ const PROPOSAL: Table = &[
     CKA_COUNTERSIGN_ACT_VETO_CODE,
     CKA_COUNTERSIGN_ACT_CARRY_OUT,
     CKA_COUNTERSIGN_ACT_DO,
+];
+/// `include/countersign.h`, "Proposed transactions".
+const PENDING: Table = &[
+    CKA_ID,
+    CKA_VALUE,
+    CKA_COUNTERSIGN_USERS,
+    CKA_COUNTERSIGN_PROPOSAL_KIND,
+    CKA_COUNTERSIGN_PROPOSAL_WALLET,
+    CKA_COUNTERSIGN_STATEMENT,
+    CKA_COUNTERSIGN_CONSENT_DIGEST,
+    CKA_COUNTERSIGN_CONSENT_STATE,
+    CKA_COUNTERSIGN_CONSENT_NEEDED,
+    CKA_COUNTERSIGN_CONSENT_GIVEN,
+    CKA_COUNTERSIGN_CONSENT_EXPIRES,
+    CKA_COUNTERSIGN_CONSENT_ENDED,
+    CKA_COUNTERSIGN_CONSENT_APPROVE,
+    CKA_COUNTERSIGN_CONSENT_REFUSE,
 ];
 /// Section 4.5.
 const DATA: Table = &[CKA_APPLICATION, CKA_OBJECT_ID, CKA_VALUE];

@@ -17,6 +17,7 @@ pub(in crate::pkcs11) fn of_proposal(proposal: &ProposalView, kind: CK_ATTRIBUTE
         CKA_LABEL => proposal.heading.clone().into_bytes(),
         CKA_UNIQUE_ID => format!("proposal.{}", data_encoding::HEXLOWER.encode(&proposal.nonce)).into_bytes(),
         CKA_VALUE => proposal.text.clone().into_bytes(),
+        CKA_COUNTERSIGN_PROPOSAL_KIND => ulong(CS_PROPOSAL_ACT),
         CKA_COUNTERSIGN_ACT_CLASS => ulong(class_number(proposal.class)),
         CKA_COUNTERSIGN_ACT_STATE => ulong(state_number(&proposal.standing)),
         CKA_COUNTERSIGN_ACT_DELAY => ulong(match proposal.standing {

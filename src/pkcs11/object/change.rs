@@ -37,6 +37,9 @@ impl Application {
                 Object::Proposal(nonce) => self
                     .change_proposal(in_session, nonce, &each_once(template)?)
                     .map_err(|refusal| refusal.note(&mut in_session.device_error)),
+                Object::Pending(ticket) => self
+                    .say_to_transaction(in_session, ticket, &each_once(template)?)
+                    .map_err(|refusal| refusal.note(&mut in_session.device_error)),
                 _ => {
                     let administration = self.administration(in_session)?;
                     let template = each_once(template)?;
@@ -79,7 +82,7 @@ fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
                 KeyKind::Digest => Act::ChangeDigestKey(*id, digest_key_change(class, template)?),
             }
         }
-        Object::Proposal(_) | Object::Profile | Object::Session { .. } => {
+        Object::Proposal(_) | Object::Pending(_) | Object::Profile | Object::Session { .. } => {
             return Err(Rv(CKR_ACTION_PROHIBITED));
         }
     };
@@ -96,6 +99,7 @@ fn freeze_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
         | Object::UserPin
         | Object::Officers
         | Object::Proposal(_)
+        | Object::Pending(_)
         | Object::Profile
         | Object::Session { .. } => return Ok(None),
     };

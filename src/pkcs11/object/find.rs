@@ -137,7 +137,8 @@ impl Application {
         }
         if asks_for(template, CKO_COUNTERSIGN_PROPOSAL) {
             let proposed = self.engine.proposal_nonces()?.into_iter().map(Object::Proposal);
-            return Ok(proposed.chain(self.session_objects(true)).collect());
+            let drafts = self.session_objects(true);
+            return Ok(proposed.chain(self.proposed_transactions()?).chain(drafts).collect());
         }
         let (name, id) = (name_in(template), id_in(template));
         let mut objects = vec![Object::Profile];

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::acts;
 use super::application::{Application, Object, Session};
 use super::attributes::{self, Class, EcPair, Hidden, KeyKind, Side, Value};
+use super::consents;
 use super::key_pair;
 use super::reply::Shown;
 use super::request::{Bytes, Room, TemplateEntry, Wanted};
@@ -24,7 +25,7 @@ use super::session_object::SessionObject;
 use super::template::{bool_value, each_once, value_of};
 use super::vendor::*;
 use crate::admin::{Act, Target, UserId};
-use crate::engine::{KeyId, ProposalView, UserPinView, UserView};
+use crate::engine::{KeyId, PendingView, ProposalView, UserPinView, UserView};
 use crate::kernel::clock::ClockError;
 use crate::kernel::officer::Council;
 use crate::kernel::otp::OtpKeyId;
@@ -38,6 +39,7 @@ enum Loaded {
     Freeze { is_frozen: bool },
     Officers(Option<Council>),
     Proposal(Box<ProposalView>),
+    Pending(Box<PendingView>),
     Profile,
     Session(Arc<SessionObject>),
 }
@@ -52,6 +54,7 @@ impl Loaded {
             Loaded::Freeze { .. } => Class::Freeze,
             Loaded::Officers(_) => Class::Officers,
             Loaded::Proposal(_) => Class::Proposal,
+            Loaded::Pending(_) => Class::Pending,
             Loaded::Profile => Class::Profile,
             Loaded::Session(object) => object.class(),
         }
@@ -66,6 +69,7 @@ impl Loaded {
             Loaded::Freeze { is_frozen } => attributes::of_freeze(*is_frozen, kind),
             Loaded::Officers(council) => attributes::of_officers(council.as_ref(), kind),
             Loaded::Proposal(proposal) => attributes::of_proposal(proposal, kind),
+            Loaded::Pending(pending) => attributes::of_pending(pending, kind),
             Loaded::Profile => attributes::of_profile(kind),
             Loaded::Session(object) => object.attribute(kind),
         }
@@ -73,7 +77,7 @@ impl Loaded {
 }
 
 impl Application {
-    /// `C_CreateObject`: a session object, or an act that is proposed.
+    /// `C_CreateObject`: a session object, or an act or a transaction that is proposed.
     pub(super) fn create_object(
         &self,
         session: CK_SESSION_HANDLE,
@@ -82,6 +86,9 @@ impl Application {
         self.with_session(session, |in_session| {
             let template = each_once(template)?;
             check_session(in_session, &template)?;
+            if consents::is_of_a_transaction(&template) {
+                return self.propose_transaction(in_session, &template);
+            }
             if acts::is_of_an_act(&template) {
                 return self.create_act(session, in_session, &template);
             }
@@ -109,7 +116,7 @@ impl Application {
         })
     }
 
-    /// `C_DestroyObject`: destroys a user whom no wallet lists, or a session object, and withdraws an act. A wallet is never
+    /// `C_DestroyObject`: destroys a user whom no wallet lists, or a session object, and withdraws an act or a proposed transaction. A wallet is never
     /// destroyed, because there may be coins in it.
     pub(super) fn destroy_object(&self, session: CK_SESSION_HANDLE, handle: CK_OBJECT_HANDLE) -> Answer {
         self.with_session(session, |session| {
@@ -126,6 +133,11 @@ impl Application {
                     self.withdraw(session, nonce)
                         .map_err(|refusal| refusal.note(&mut session.device_error))?;
                     self.forget_object(&object);
+                }
+                (Object::Pending(ticket), _) => {
+                    session.device_error = 0;
+                    self.withdraw_transaction(session, ticket)
+                        .map_err(|refusal| refusal.note(&mut session.device_error))?;
                 }
                 (Object::Session { number, .. }, Loaded::Session(held)) if held.is_destroyable() => {
                     self.drop_session_object(*number);
@@ -229,6 +241,10 @@ impl Application {
             Object::Proposal(nonce) => {
                 self.engine.proposal(nonce)?.map(|proposal| Loaded::Proposal(Box::new(proposal)))
             }
+            Object::Pending(ticket) if self.engine.has_ticket(ticket, self.whose_tickets())? => {
+                self.engine.pending(ticket)?.map(|pending| Loaded::Pending(Box::new(pending)))
+            }
+            Object::Pending(_) => None,
             Object::Profile => Some(Loaded::Profile),
             Object::Session { number, .. } => self.session_object(*number).map(Loaded::Session),
         })

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CKA_VALUE};
 
 use super::{Bytes, Mechanism, Request, Room, TemplateEntry, Wanted, bare};
+use crate::kernel::consent::MAX_STATEMENT_LEN;
 use crate::kernel::motion::MAX_TEXT_LEN;
+use crate::kernel::name::MAX_SIGNERS;
 use crate::kernel::pin;
 use crate::kernel::psbt::MAX_PSBT_LEN;
 use crate::pkcs11::rv::Answer;
+use crate::pkcs11::vendor::CKA_COUNTERSIGN_STATEMENT;
 
 /// The longest code, PIN or user name that is read here. Later checks know the exact bounds.
 pub(in crate::pkcs11) const MAX_PIN_LEN: usize = pin::MAX_LEN;
@@ -19,9 +22,22 @@ pub(in crate::pkcs11) const MAX_ATTRIBUTES: usize = 256;
 /// The longest value of an attribute in a template, and the longest mechanism parameter.
 pub(in crate::pkcs11) const MAX_VALUE_LEN: usize = 64 * 1024;
 
-/// The longest value of an attribute of this type. The text of an act has both documents, the old one and the new one.
+/// The longest value of an attribute of this type that is shown. The text of an act has both documents, the old one and the new one, and a
+/// proposed transaction has a statement for each user who is asked.
 pub(in crate::pkcs11) const fn max_value_len(kind: CK_ATTRIBUTE_TYPE) -> usize {
-    if kind == CKA_VALUE { MAX_TEXT_LEN } else { MAX_VALUE_LEN }
+    match kind {
+        CKA_VALUE => MAX_TEXT_LEN,
+        CKA_COUNTERSIGN_STATEMENT => MAX_SIGNERS * MAX_STATEMENT_LEN,
+        _ => MAX_VALUE_LEN,
+    }
+}
+
+/// The longest value of an attribute of this type that is given. A transaction that is proposed is a PSBT.
+pub(in crate::pkcs11) const fn max_given_len(kind: CK_ATTRIBUTE_TYPE) -> usize {
+    match kind {
+        CKA_VALUE => MAX_PSBT_LEN,
+        _ => MAX_VALUE_LEN,
+    }
 }
 
 impl Request {
@@ -31,7 +47,7 @@ impl Request {
         let pin = |pin: &Bytes| pin.len() <= MAX_PIN_LEN;
         let template = |template: &[TemplateEntry]| {
             template.len() <= MAX_ATTRIBUTES
-                && template.iter().all(|entry| entry.value.len() <= max_value_len(entry.kind))
+                && template.iter().all(|entry| entry.value.len() <= max_given_len(entry.kind))
         };
         let mechanism = |mechanism: &Mechanism| mechanism.parameter.len() <= MAX_VALUE_LEN;
         let psbt = |psbt: &Answer<Bytes>| {

@@ -27,6 +27,7 @@ impl Draft {
             CKA_CLASS => ulong(CKO_COUNTERSIGN_PROPOSAL),
             CKA_ID => self.nonce.to_vec(),
             CKA_VALUE => self.text.clone().into_bytes(),
+            CKA_COUNTERSIGN_PROPOSAL_KIND => ulong(CS_PROPOSAL_ACT),
             CKA_COUNTERSIGN_ACT_CLASS => ulong(class_number(self.class)),
             _ => return None,
         })

@@ -8,6 +8,7 @@ mod at_once;
 mod attacks;
 mod attributes;
 mod clock;
+mod consents;
 mod digest_key;
 mod find;
 mod freeze;

@@ -180,7 +180,7 @@ impl Foresight {
             return false;
         };
         *mechanism == CKM_COUNTERSIGN_PSBT
-            && (parameter.is_empty() || Approval::parse(parameter).is_ok())
+            && (parameter.is_empty() || Approval::parse_or_ticket(parameter).is_ok())
             && matches!(self.sessions.get(session), Some(Session { signing: Signing::Idle, .. }))
             && self.is_user_logged_in
             && self.signing_keys.contains(key)

@@ -1,0 +1,120 @@
+//! The transactions that wait for their users' approvals, as they are read and shown. [`crate::gate`] has what changes them.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use super::{Engine, EngineError, WalletId, read};
+use crate::kernel::consent::{ConsentDigest, ConsentError, Pending, Standing};
+use crate::kernel::factor::{FactorKind, TicketId};
+use crate::kernel::record::Versioned;
+use crate::kernel::seal::{Kind, RecordKey};
+use crate::kernel::state::Peer;
+
+/// A transaction that waits, or waited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingView {
+    /// Its ticket.
+    pub ticket: TicketId,
+    /// Its wallet.
+    pub wallet: WalletId,
+    /// The wallet's label when it was proposed.
+    pub label: String,
+    /// Who is asked, with what each of them is asked to approve.
+    pub asked: Vec<AskedUser>,
+    /// How many of them must approve.
+    pub needed: usize,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Who has approved, in that order.
+    pub approvals: Vec<GivenApproval>,
+    /// When it expires, Unix seconds.
+    pub expires: u64,
+}
+
+/// A user who is asked to approve a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedUser {
+    /// The name.
+    pub name: String,
+    /// The statement.
+    pub statement: String,
+    /// What an approval of it is bound to.
+    pub digest: ConsentDigest,
+}
+
+/// An approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenApproval {
+    /// The user.
+    pub user: String,
+    /// By what means.
+    pub factor: FactorKind,
+    /// Unix time in seconds.
+    pub at: u64,
+}
+
+impl Engine {
+    /// One transaction that waits. What is over stays for a while.
+    pub fn pending(&self, ticket: &TicketId) -> Result<Option<PendingView>, EngineError> {
+        self.pending_at(RecordKey::pending(ticket))?.map(|record| self.pending_view(&record)).transpose()
+    }
+
+    /// The tickets of all transactions that have a record. `of`: only those that this peer proposed.
+    pub fn tickets(&self, of: Option<Peer<'_>>) -> Result<Vec<TicketId>, EngineError> {
+        let now = self.now_or_newest()?;
+        let records = self.pending_records()?.into_iter().map(Versioned::into_value);
+        Ok(records.filter(|pending| is_shown(pending, of, now)).map(|pending| *pending.ticket()).collect())
+    }
+
+    /// Whether a transaction has a record that this peer proposed. `None`: anybody.
+    pub fn has_ticket(&self, ticket: &TicketId, of: Option<Peer<'_>>) -> Result<bool, EngineError> {
+        let now = self.now_or_newest()?;
+        let record = self.pending_at(RecordKey::pending(ticket))?;
+        Ok(record.is_some_and(|record| is_shown(record.value(), of, now)))
+    }
+
+    /// The turn of those who propose transactions.
+    pub(crate) fn proposing(&self) -> MutexGuard<'_, ()> {
+        crate::cores::lock(&self.proposing).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn pending_at(&self, place: RecordKey) -> Result<Option<Versioned<Pending>>, EngineError> {
+        read(self.ledger()?, place)
+    }
+
+    pub(crate) fn pending_records(&self) -> Result<Vec<Versioned<Pending>>, EngineError> {
+        let mut records = Vec::new();
+        for place in self.ledger()?.places(Kind::Pending)? {
+            records.extend(self.pending_at(place)?);
+        }
+        Ok(records)
+    }
+
+    fn pending_view(&self, record: &Versioned<Pending>) -> Result<PendingView, EngineError> {
+        // A word or a signature that is under way may still fail.
+        self.ledger()?.settle(record.version())?;
+        let pending = record.value();
+        let mut asked = Vec::with_capacity(pending.asked().len());
+        for user in pending.asked() {
+            let statement = pending.statement_for(user)?.print().map_err(ConsentError::from)?;
+            asked.push(AskedUser { name: user.name.clone(), statement, digest: pending.digest_for(user)? });
+        }
+        let given = pending.approvals();
+        Ok(PendingView {
+            ticket: *pending.ticket(),
+            wallet: *pending.wallet(),
+            label: pending.label().into(),
+            asked,
+            needed: pending.needed(),
+            standing: pending.standing(self.now_or_newest()?),
+            approvals: given
+                .map(|one| GivenApproval { user: one.user.name.clone(), factor: one.factor, at: one.at })
+                .collect(),
+            expires: pending.expires(),
+        })
+    }
+}
+
+/// Whoever withdraws one destroys its object, so nobody sees it any more.
+fn is_shown(pending: &Pending, of: Option<Peer<'_>>, now: u64) -> bool {
+    of.is_none_or(|peer| pending.maker() == peer) && pending.standing(now) != Standing::Withdrawn
+}
