@@ -28,9 +28,6 @@ main() {
 
 # Ends with 77 if the machine lacks something, which is no defect of ours.
 can_boot() {
-    # What is built may be elsewhere (.ci/run).
-    local built=()
-    [ ! -L "$root/target" ] || built=(--bind-ro="$(realpath "$root/target")")
     [ "$(id -u)" -eq 0 ] || not_here "this is not root"
     command -v systemd-nspawn >/dev/null || not_here "systemd-nspawn is not there (on Debian: systemd-container)"
     unshare --mount --propagation private bash -c 'mount -t tmpfs tmpfs /mnt && mkdir /mnt/up /mnt/work /mnt/root &&
@@ -57,6 +54,9 @@ make_copy() {
 }
 
 boot() {
+    # What is built may be elsewhere, in memory (.ci/run).
+    local built=()
+    [ ! -L "$root/target" ] || built=(--bind-ro="$(realpath "$root/target")")
     # Boots only up to basic.target, without this machine's services.
     SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --directory="$copy/root" --machine="$machine" --register=no \
         --keep-unit --private-network --link-journal=no --console=pipe --bind-ro="$root" "${built[@]}" --bind="$1" \
