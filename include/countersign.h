@@ -305,6 +305,7 @@
 #define CS_RULE_TRAILING_BYTES          31UL
 #define CS_RULE_OVERSIZE                32UL
 #define CS_RULE_FROZEN                  33UL
+#define CS_RULE_CONSENT                 34UL
 
 /* Each rule with its tag (its name in the documentation, the log and the audit) and a sentence for people. Use it like this:
  *     #define CASE(number, tag, sentence) case number: return tag ": " sentence;
@@ -343,6 +344,7 @@
     RULE(CS_RULE_TRAILING_BYTES, "trailing-bytes", "Bytes follow the last map of the PSBT.") \
     RULE(CS_RULE_OVERSIZE, "oversize", "The PSBT exceeds a limit of the module.") \
     RULE(CS_RULE_FROZEN, "frozen", "An administrator froze the wallet or key, a user who approves, or everything.") \
+    RULE(CS_RULE_CONSENT, "consent", "The policy asks users to approve what they are shown, and too few did so by a means that counts.") \
     /* the end of the list */
 
 /* The approval ----------------------------------------------------------------------------- */

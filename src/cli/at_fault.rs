@@ -7,7 +7,7 @@ use countersign::admin::MAX_WALLET_USERS;
 use crate::error::CommandError;
 
 /// The options for the keys of a policy.
-const OPTIONS: [(&str, &str); 14] = [
+const OPTIONS: [(&str, &str); 17] = [
     ("unlimited", "--unlimited"),
     ("max_transaction_sat", "--max-transaction-sat"),
     ("max_period_sat", "--max-period-sat"),
@@ -21,6 +21,9 @@ const OPTIONS: [(&str, &str); 14] = [
     ("time_windows", "--time-window"),
     ("required_approvals", "--required-approvals"),
     ("approvals_from_sat", "--approvals-from-sat"),
+    ("consent_from_sat", "--consent-from-sat"),
+    ("consent_by", "--consent-by"),
+    ("proposal_minutes", "--proposal-minutes"),
     ("require_cosigner", "--require-cosigner"),
 ];
 

@@ -33,6 +33,9 @@ pub(crate) fn next_step(rule: Rule, show: &str) -> String {
         Rule::Approvals => {
             format!("from a program, give right codes of as many users as the policy requires, in one call; {show_policy}")
         }
+        Rule::Consent => format!(
+            "propose the transaction, have its users approve it by a means that counts, and sign with the ticket; {show_policy}"
+        ),
         Rule::ChangePath => {
             "have the wallet software send the change to its next change address, with the derivation of this wallet; if the \
              wallet has given out addresses that far, the administrator raises its reach (countersign wallet set --reach)"

@@ -106,6 +106,8 @@ rules! {
     Oversize = 32, "oversize", "The PSBT exceeds a limit of the module.";
     /// A freeze of the wallet or key, of a user who approves, or of everything.
     Frozen = 33, "frozen", "An administrator froze the wallet or key, a user who approves, or everything.";
+    /// Approvals by means that do not count for so much.
+    Consent = 34, "consent", "The policy asks users to approve what they are shown, and too few did so by a means that counts.";
 }
 
 impl Rule {

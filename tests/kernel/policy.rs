@@ -401,6 +401,20 @@ fn approvals_are_required_from_an_amount_on() {
 }
 
 #[test]
+fn consent_from_its_amount_on_no_number_of_codes_signs() {
+    let policy = |from| format!("{UNLIMITED}\nconsent_from_sat = {from}\nconsent_by = [\"device\"]");
+    let scene = Scene::new(&policy(LEAVES + 1));
+    scene.signs(&scene.payment(1));
+    let mut dear = scene.payment(2);
+    pay_more(&mut dear, 1);
+    scene.refuses_to(&["alice"], Rule::Consent, &dear);
+    scene.refuses_to(&["alice", "bob", "carol"], Rule::Consent, &dear);
+    // Whatever the user approves, no other rule is weaker for it.
+    scene.set_policy(&format!("{}\ndenylist = []", policy(0))).expect("a policy");
+    scene.refuses_to(&["alice"], Rule::Consent, &scene.payment(3));
+}
+
+#[test]
 fn a_wallet_has_at_least_as_many_users_as_must_approve() {
     let scene = Scene::new(UNLIMITED);
     let two = format!("{UNLIMITED}\nrequired_approvals = 2");

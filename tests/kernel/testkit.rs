@@ -155,7 +155,7 @@ fn every_rule_has_its_vectors() {
     // `tests/kernel/policy.rs` tests them.
     let of_time = [Rule::PeriodMax, Rule::PeriodTransactions, Rule::TimeWindow, Rule::Approvals];
     // For bytes that are no PSBT there are the invalid vectors of BIP 174, 370 and 371. `tests/engine/freeze.rs` freezes.
-    let without = [&of_time[..], &[Rule::NotAPsbt, Rule::Frozen]].concat();
+    let without = [&of_time[..], &[Rule::NotAPsbt, Rule::Frozen, Rule::Consent]].concat();
     for rule in Rule::ALL.iter().filter(|rule| !without.contains(rule)) {
         assert!(found.contains(rule.tag()), "{rule} has none");
     }

@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 
 use countersign::kernel::approval::MAX_RECORDS;
 use countersign::kernel::network::Network;
-use countersign::kernel::policy::{MAX_PERIOD_HOURS, Policy};
+use countersign::kernel::policy::{MAX_PERIOD_HOURS, MAX_PROPOSAL_MINUTES, Policy};
 use countersign::kernel::wallet::WalletError;
 use toml::Value;
 
@@ -72,6 +72,21 @@ pub(super) struct PolicyOptions {
     /// If fewer satoshi than this leave the wallet, one user's code is enough
     #[arg(long, value_name = "N", requires = "required_approvals", conflicts_with = "policy")]
     approvals_from_sat: Option<u64>,
+    /// If this many satoshi or more leave the wallet, users must approve what they are shown: a code that a backend brings does not count
+    #[arg(long, value_name = "N", requires = "consent_by", conflicts_with = "policy")]
+    consent_from_sat: Option<u64>,
+    /// A means that counts then, of these: device; repeat for several
+    #[arg(
+        long = "consent-by",
+        value_name = "MEANS",
+        requires = "consent_from_sat",
+        conflicts_with = "policy"
+    )]
+    consent_by: Vec<String>,
+    /// Minutes for which a proposed transaction waits for its approvals, 1 to 10080 [default: 10]
+    #[arg(long, value_name = "N", requires = "limits", conflicts_with = "policy")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_PROPOSAL_MINUTES))]
+    proposal_minutes: Option<u64>,
     /// Sign only after this cosigner has signed: its master fingerprint, eight hex digits
     #[arg(long, value_name = "FINGERPRINT", requires = "limits", conflicts_with = "policy")]
     require_cosigner: Option<String>,
@@ -104,11 +119,14 @@ impl PolicyOptions {
             ("allowlist", &self.allowlist),
             ("denylist", &self.denylist),
             ("time_windows", &self.time_windows),
+            ("consent_by", &self.consent_by),
         ];
         let lists: String = lists.iter().map(|(name, texts)| policy_file::list(name, texts)).collect();
         let numbers = policy_file::numbers(&[
             ("required_approvals", self.required_approvals.map(u64::from)),
             ("approvals_from_sat", self.approvals_from_sat),
+            ("consent_from_sat", self.consent_from_sat),
+            ("proposal_minutes", self.proposal_minutes),
         ]);
         let cosigner = self.require_cosigner.as_deref();
         let cosigner = cosigner.map(|cosigner| format!("require_cosigner = {}\n", Value::from(cosigner)));
@@ -173,6 +191,9 @@ mod tests {
             time_windows: vec!["Mon-Fri 08:00-18:00".into()],
             required_approvals: Some(2),
             approvals_from_sat: Some(1_000),
+            consent_from_sat: Some(2_000),
+            consent_by: vec!["device".into()],
+            proposal_minutes: Some(60),
             require_cosigner: Some("f5acc2fd".into()),
             ..PolicyOptions::default()
         };
@@ -188,6 +209,9 @@ mod tests {
             time_windows = ["Mon-Fri 08:00-18:00"]
             required_approvals = 2
             approvals_from_sat = 1000
+            consent_from_sat = 2000
+            consent_by = ["device"]
+            proposal_minutes = 60
             require_cosigner = "f5acc2fd"
         };
         assert_eq!(read, expected, "{document}");

@@ -27,14 +27,15 @@ use crate::binding::Binding;
 use crate::factor::{FactorKind, RETRY_PERIOD, SpentOn, TicketId};
 use crate::name::{KeyId, MAX_SIGNERS, UserId};
 use crate::otp::OtpKeyId;
+use crate::policy::{DEFAULT_PROPOSAL_MINUTES, MAX_PROPOSAL_MINUTES};
 use crate::record::{Stored, Versioned, decode_padded, serialized_len};
 use crate::rule::Rule;
 use crate::seal::StoreId;
 
-/// Seconds for which a proposal is open if nobody says otherwise.
-pub const DEFAULT_LIFETIME: u64 = 600;
+/// Seconds for which a proposal is open if the wallet's policy does not say.
+pub const DEFAULT_LIFETIME: u64 = 60 * DEFAULT_PROPOSAL_MINUTES;
 /// The most seconds for which a proposal may be open: a week.
-pub const MAX_LIFETIME: u64 = 7 * 24 * 3_600;
+pub const MAX_LIFETIME: u64 = 60 * MAX_PROPOSAL_MINUTES;
 /// The most proposals of one wallet that have a record.
 pub const MAX_OF_WALLET: usize = 32;
 /// The most proposals of one peer that have a record.

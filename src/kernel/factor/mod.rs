@@ -17,6 +17,7 @@
 //! - F4. A proof is checked against the factor in the record that its outcome replaces. A proof of a factor
 //!   that was replaced meanwhile neither confirms nor spends anything of the new enrolment.
 
+mod shown;
 pub mod ticket;
 pub mod totp;
 
@@ -27,6 +28,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::binding::Binding;
 use crate::otp::OtpKey;
+pub use shown::{Approvers, NotShown, Shown};
 use ticket::NotATicket;
 pub use ticket::TicketId;
 use totp::{Code, NotACode, Totp};

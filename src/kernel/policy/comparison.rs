@@ -1,6 +1,7 @@
 //! Compares two policies of a wallet, rule by rule: does the new one allow less, more, or both?
 
 use super::Policy;
+use super::consent;
 use super::hours::{self, TimeWindows};
 use super::limits::{Approvals, Limits, PeriodLimits};
 use super::listing::Listing;
@@ -15,6 +16,8 @@ impl Policy {
             .and(listings)
             .and(time_windows(self.time_windows.as_ref(), new.time_windows.as_ref()))
             .and(approvals(self.approvals, new.approvals))
+            .and(consent::compare(self.consent.as_ref(), new.consent.as_ref()))
+            .and(most(Some(self.proposal_minutes), Some(new.proposal_minutes)))
             .and(requirement(self.require_cosigner.as_ref(), new.require_cosigner.as_ref()))
     }
 }

@@ -2,8 +2,9 @@
 
 use super::hours::TimeWindows;
 use super::limits::{Approvals, PeriodLimits};
-use super::{Verdict, comparison, refuses_approvals, refuses_time};
+use super::{Verdict, comparison, refuses_approvers, refuses_time};
 use crate::direction::Direction;
+use crate::factor::Approvers;
 
 /// The rules of a key that signs digests. About a digest the module knows only that it is one more, so the
 /// document has these keys:
@@ -32,9 +33,9 @@ impl DigestPolicy {
     }
 
     /// Judges a digest at `now` (Unix seconds) if so many users approve. See [`Policy::judge`](super::Policy::judge).
-    pub(crate) fn judge(&self, approvals: usize, now: u64) -> Verdict {
+    pub(crate) fn judge(&self, approvers: &Approvers, now: u64) -> Verdict {
         let rule = refuses_time(self.time_windows.as_ref(), now)
-            .or_else(|| refuses_approvals(self.required_approvals(), approvals));
+            .or_else(|| refuses_approvers(self.required_approvals(), approvers, None));
         Verdict { rule, period: self.period }
     }
 
@@ -78,6 +79,9 @@ mod tests {
             ("allowlist", "[]"),
             ("denylist", "[]"),
             ("approvals_from_sat", "1"),
+            ("consent_from_sat", "1"),
+            ("consent_by", "[\"device\"]"),
+            ("proposal_minutes", "1"),
             ("require_cosigner", "\"00000001\""),
         ] {
             for rest in ["unlimited = true", "max_period_transactions = 5"] {

@@ -5,12 +5,14 @@ use core::str::FromStr;
 use bitcoin::bip32::Fingerprint;
 use serde::Deserialize;
 
+use super::consent::{self, Consent, MAX_PROPOSAL_MINUTES};
 use super::hours::{MAX_WINDOWS, TimeWindows};
 use super::limits::{Approvals, DEFAULT_PERIOD_HOURS, Limits, MAX_PERIOD_HOURS, PeriodLimits};
 use super::listing::{EntryError, Listing, MAX_ENTRIES, MAX_RANGED};
 use super::{DigestPolicy, Policy};
 use crate::approval::MAX_RECORDS;
 use crate::document::{self, DocumentError};
+use crate::factor::Shown;
 use crate::network::Network;
 
 /// The reason why a document is no policy. The texts contain nothing of the document except names of keys, numbers
@@ -57,6 +59,20 @@ pub enum PolicyError {
         "approvals_from_sat is the amount from which approvals are required: set required_approvals, too"
     )]
     ApprovalsFrom,
+    /// One of two keys that belong together.
+    #[error(
+        "consent_from_sat is the amount from which users approve what they are shown, and consent_by the means that count, as in [\"device\"]: set both"
+    )]
+    ConsentIncomplete,
+    /// No means that this version has.
+    #[error("consent_by, entry {position}: the means that show what is approved are {}", Shown::ALL.map(Shown::name).join(", "))]
+    ConsentBy {
+        /// The entry, counted from 1.
+        position: usize,
+    },
+    /// A time that is too short or too long.
+    #[error("proposal_minutes is 1 to {MAX_PROPOSAL_MINUTES}")]
+    ProposalMinutes,
     /// Too long a list.
     #[error("{list} has at most {MAX_ENTRIES} entries")]
     Entries {
@@ -106,6 +122,8 @@ impl Policy {
             denylist: listing("denylist", keys.denylist.as_ref())?,
             time_windows: keys.time_windows.as_deref().map(TimeWindows::parse).transpose()?,
             approvals: keys.approvals()?,
+            consent: Consent::parse(keys.consent_from_sat, keys.consent_by.as_deref())?,
+            proposal_minutes: consent::minutes(keys.proposal_minutes)?,
             require_cosigner: keys.require_cosigner.as_deref().map(parse_fingerprint).transpose()?,
         })
     }
@@ -233,11 +251,14 @@ struct Keys {
     time_windows: Option<Vec<String>>,
     required_approvals: Option<i64>,
     approvals_from_sat: Option<u64>,
+    consent_from_sat: Option<u64>,
+    consent_by: Option<Vec<String>>,
+    proposal_minutes: Option<i64>,
     require_cosigner: Option<String>,
 }
 
 impl Keys {
-    const NAMES: [&'static str; 14] = [
+    const NAMES: [&'static str; 17] = [
         "unlimited",
         "denylist",
         "allowlist",
@@ -248,6 +269,9 @@ impl Keys {
         "time_windows",
         "required_approvals",
         "approvals_from_sat",
+        "consent_from_sat",
+        "consent_by",
+        "proposal_minutes",
         "max_period_sat",
         "max_period_transactions",
         "period_hours",
@@ -255,7 +279,7 @@ impl Keys {
     ];
 
     /// The values in the order of their names, for comparison.
-    fn values(&self) -> [Option<Value>; 14] {
+    fn values(&self) -> [Option<Value>; 17] {
         // Every key by name, so that a new one does not compile until it is added here.
         let Keys {
             unlimited,
@@ -271,6 +295,9 @@ impl Keys {
             time_windows,
             required_approvals,
             approvals_from_sat,
+            consent_from_sat,
+            consent_by,
+            proposal_minutes,
             require_cosigner,
         } = self;
         fn one(value: &Option<impl ToString>) -> Option<Value> {
@@ -290,6 +317,9 @@ impl Keys {
             list(time_windows),
             one(required_approvals),
             one(approvals_from_sat),
+            one(consent_from_sat),
+            list(consent_by),
+            one(proposal_minutes),
             one(max_period_sat),
             one(max_period_transactions),
             one(period_hours),
@@ -318,6 +348,9 @@ impl Keys {
             time_windows: _,
             required_approvals: _,
             approvals_from_sat,
+            consent_from_sat,
+            consent_by,
+            proposal_minutes,
             require_cosigner,
         } = self;
         [
@@ -329,6 +362,9 @@ impl Keys {
             ("allowlist", allowlist.is_some()),
             ("denylist", denylist.is_some()),
             ("approvals_from_sat", approvals_from_sat.is_some()),
+            ("consent_from_sat", consent_from_sat.is_some()),
+            ("consent_by", consent_by.is_some()),
+            ("proposal_minutes", proposal_minutes.is_some()),
             ("require_cosigner", require_cosigner.is_some()),
         ]
         .into_iter()

@@ -11,7 +11,7 @@
 //!
 //! If any rule refuses, the policy refuses, so an allowlist never outweighs a denylist. The rules are judged
 //! in this order, and the first to refuse is named: `denylist`, `allowlist`, `max_transaction_sat`, the fee's
-//! caps, `time_windows`, `required_approvals`. The period's rules come last, and are judged against exactly
+//! caps, `time_windows`, `required_approvals` and `consent_from_sat`. The period's rules come last, and are judged against exactly
 //! the state of the wallet that the commit replaces ([`super::state::decide`]), so that two transactions
 //! cannot both pass a limit that allows one.
 //!
@@ -24,6 +24,7 @@
 //! The policy of a key that signs digests has only the keys that need no PSBT: see [`DigestPolicy`].
 
 mod comparison;
+mod consent;
 mod digest;
 mod document;
 mod hours;
@@ -35,9 +36,12 @@ use std::collections::HashSet;
 use bitcoin::TxOut;
 use bitcoin::bip32::Fingerprint;
 
+use super::factor::{Approvers, Shown};
 use super::rule::Rule;
 #[cfg(test)]
 pub(crate) use comparison::tests::document as tests_document;
+use consent::{Consent, refuses_approvers};
+pub use consent::{DEFAULT_PROPOSAL_MINUTES, MAX_PROPOSAL_MINUTES};
 pub use digest::DigestPolicy;
 pub use document::{Difference, PolicyError, changed_keys, differences};
 pub use hours::MAX_WINDOWS;
@@ -56,6 +60,8 @@ pub struct Policy {
     denylist: Option<Listing>,
     time_windows: Option<TimeWindows>,
     approvals: Approvals,
+    consent: Option<Consent>,
+    proposal_minutes: u64,
     require_cosigner: Option<Fingerprint>,
 }
 
@@ -89,7 +95,7 @@ pub trait Payment {
 /// ```compile_fail,E0624
 /// // Asking for a judgement with more users than approve.
 /// use countersign_kernel::{policy::Policy, psbt::CheckedPsbt};
-/// fn judge(policy: &Policy, psbt: &CheckedPsbt) { let _ = policy.judge(psbt, 16, 0); }
+/// fn judge(policy: &Policy, psbt: &CheckedPsbt) { let _ = policy.judge(psbt, &Default::default(), 0); }
 /// ```
 #[must_use = "a verdict that nobody heeds refuses nothing"]
 pub struct Verdict {
@@ -120,6 +126,21 @@ impl Policy {
         self.approvals.required(leaves)
     }
 
+    /// The means by which users must approve if so many satoshi leave, or none if codes count, too.
+    pub fn consent_by(&self, leaves: u64) -> Option<&[Shown]> {
+        self.consent.as_ref()?.asked(leaves)
+    }
+
+    /// From how many satoshi on users must approve what they are shown.
+    pub fn consent_from(&self) -> Option<u64> {
+        self.consent.as_ref().map(|consent| consent.from)
+    }
+
+    /// Minutes for which a proposed transaction is open.
+    pub fn proposal_minutes(&self) -> u64 {
+        self.proposal_minutes
+    }
+
     /// The largest number of different users that it may require.
     pub fn most_approvals(&self) -> usize {
         self.approvals.required
@@ -127,11 +148,13 @@ impl Policy {
 
     /// Judges `payment` at `now` (Unix seconds) if so many users approve. Only [`super::state::decide`] may call
     /// this: other code could mistake a verdict for the permission to sign.
-    pub(crate) fn judge(&self, payment: &impl Payment, approvals: usize, now: u64) -> Verdict {
+    pub(crate) fn judge(&self, payment: &impl Payment, approvers: &Approvers, now: u64) -> Verdict {
+        let (required, asked) =
+            (self.required_approvals(payment.leaves()), self.consent_by(payment.leaves()));
         let rule = self
             .refusing_rule(payment)
             .or_else(|| refuses_time(self.time_windows.as_ref(), now))
-            .or_else(|| refuses_approvals(self.required_approvals(payment.leaves()), approvals));
+            .or_else(|| refuses_approvers(required, approvers, asked));
         Verdict { rule, period: self.period() }
     }
 
@@ -158,11 +181,6 @@ impl Policy {
 
 fn refuses_time(windows: Option<&TimeWindows>, now: u64) -> Option<Rule> {
     (!windows?.are_open(now)).then_some(Rule::TimeWindow)
-}
-
-/// Right codes are of different users.
-fn refuses_approvals(required: usize, approvals: usize) -> Option<Rule> {
-    (approvals < required).then_some(Rule::Approvals)
 }
 
 #[cfg(test)]

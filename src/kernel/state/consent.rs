@@ -8,7 +8,7 @@ use super::records::{Epoch, UserRecord};
 use super::signable::Signable as _;
 use super::way::{Claim, Moment, Outcome, Subject, Untried};
 use crate::audit::{Answer, Asked, ConsentFacts, ConsentStep, Event, PendingStep};
-use crate::consent::{self, ConsentError, DEFAULT_LIFETIME, Draft, Pending, Statement};
+use crate::consent::{self, ConsentError, Draft, Pending, Statement};
 use crate::factor::{SpentOn, TicketId};
 use crate::name::{KeyId, UserId};
 use crate::psbt::CheckedPsbt;
@@ -37,7 +37,7 @@ pub struct Proposed<'a> {
     pub peer: Peer<'a>,
 }
 
-/// Records a proposal beside the `present` ones, and removes those of them that are past. It is open for [`DEFAULT_LIFETIME`].
+/// Records a proposal beside the `present` ones, and removes those of them that are past. It is open for as long as the wallet's policy says.
 pub fn propose(
     proposed: &Proposed<'_>,
     present: &[Versioned<Pending>],
@@ -62,7 +62,7 @@ pub fn propose(
         wallet: id,
         network: wallet.network(),
         nonce: ticket,
-        expires: now.saturating_add(DEFAULT_LIFETIME),
+        expires: now.saturating_add(60 * wallet.policy().proposal_minutes()),
     };
     let statement = Statement::of(transaction, &subject, first.clone());
     let (binding, maker) = (transaction.binding(), peer.map(str::to_owned));

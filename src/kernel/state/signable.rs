@@ -7,7 +7,7 @@ use super::records::WalletState;
 use crate::audit::{Asked, DigestFacts, TransactionFacts};
 use crate::binding::Binding;
 use crate::digest_key::{DigestKey, RequestedDigest};
-use crate::factor::Mark;
+use crate::factor::{Approvers, Mark};
 use crate::history::ChargeId;
 use crate::policy::Verdict;
 use crate::psbt::CheckedPsbt;
@@ -21,8 +21,8 @@ pub trait Signable: sealed::Sealed {
     /// Whether it was checked for exactly this key.
     fn is_of(&self, key: &Self::Key) -> bool;
 
-    /// What the policy of its key says at `now` (Unix seconds) if so many users approve.
-    fn judged_by(&self, key: &Self::Key, approvals: usize, now: u64) -> Verdict;
+    /// What the policy of its key says at `now` (Unix seconds) if these users approve.
+    fn judged_by(&self, key: &Self::Key, approvers: &Approvers, now: u64) -> Verdict;
 
     /// What a spent code is bound to: the same may be requested again for two minutes, and nothing else.
     fn binding(&self) -> Binding;
@@ -47,8 +47,8 @@ impl Signable for CheckedPsbt {
         wallet.keys().is_some_and(|keys| keys.watch().id() == self.script_id())
     }
 
-    fn judged_by(&self, wallet: &Wallet, approvals: usize, now: u64) -> Verdict {
-        wallet.policy().judge(self, approvals, now)
+    fn judged_by(&self, wallet: &Wallet, approvers: &Approvers, now: u64) -> Verdict {
+        wallet.policy().judge(self, approvers, now)
     }
 
     fn binding(&self) -> Binding {
@@ -84,8 +84,8 @@ impl Signable for RequestedDigest {
         key.public_key() == self.public_key()
     }
 
-    fn judged_by(&self, key: &DigestKey, approvals: usize, now: u64) -> Verdict {
-        key.policy().judge(approvals, now)
+    fn judged_by(&self, key: &DigestKey, approvers: &Approvers, now: u64) -> Verdict {
+        key.policy().judge(approvers, now)
     }
 
     fn binding(&self) -> Binding {

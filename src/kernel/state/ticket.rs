@@ -10,7 +10,7 @@ use subtle::{Choice, ConstantTimeEq};
 use super::records::{Epoch, UserRecord};
 use crate::binding::Binding;
 use crate::consent::{Pending, Standing};
-use crate::factor::TicketId;
+use crate::factor::{Shown, TicketId};
 use crate::name::UserId;
 use crate::record::Versioned;
 use crate::seal::{Kind, RecordKey};
@@ -57,6 +57,11 @@ impl Ticket {
                 is_first && *confirmed && self.pending.value.is_approved_by(&id)
             })
             .map(|(_, user)| user)
+    }
+
+    /// By what means each of them approved, of those that a policy can ask for.
+    pub(super) fn means(&self) -> Vec<Option<Shown>> {
+        self.approvers().map(|_| None).collect()
     }
 
     /// Whether it is for just this, and still gathers approvals.

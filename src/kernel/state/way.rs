@@ -26,7 +26,7 @@ use crate::act::Deed;
 use crate::approval::Approval;
 use crate::audit::{Answer, Asked};
 use crate::binding::Binding;
-use crate::factor::SpentOn;
+use crate::factor::{Approvers, Shown, SpentOn};
 use crate::freeze::Frozen;
 use crate::name::UserId;
 use crate::policy::Verdict;
@@ -57,11 +57,11 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// How many approvals it is, if it is right.
-    fn approvals(&self) -> usize {
+    /// Whose approvals it is, if it is right, by the means of each.
+    fn approvals(&self) -> Vec<Option<Shown>> {
         match self {
-            Subject::User(_) | Subject::Nobody(_) => 1,
-            Subject::Ticket(ticket) => ticket.approvers().count(),
+            Subject::User(_) | Subject::Nobody(_) => vec![None],
+            Subject::Ticket(ticket) => ticket.means(),
         }
     }
 
@@ -247,8 +247,8 @@ pub fn decide<S: Signable, E: From<Untried>>(
     moment: Moment<'_>,
 ) -> Result<Decision<Outcome<S>>, E> {
     assert!(asked.is_of(key), "what is asked for was checked for the key that is to sign it");
-    let approvals = claims.iter().map(|claim| claim.subject.approvals()).sum();
-    let Verdict { rule, period } = asked.judged_by(key, approvals, moment.now);
+    let approvers = Approvers::new(claims.iter().flat_map(|claim| claim.subject.approvals()));
+    let Verdict { rule, period } = asked.judged_by(key, &approvers, moment.now);
     let is_of_store = claims.iter().all(|claim| claim.authority() == wallet.authority);
     assert!(is_of_store, "codes are compared with the records of the store that has the wallet");
     let thawed = Thawed::look(Some(wallet.place), &claims, is_frozen)?;

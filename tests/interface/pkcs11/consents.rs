@@ -1,6 +1,7 @@
 //! Transactions that are put before their users (`include/countersign.h`, "Proposed transactions").
 
 use countersign::kernel::consent::{MAX_OF_WALLET, Statement};
+use countersign::kernel::rule::Rule;
 use countersign::pkcs11::vendor::*;
 use cryptoki_sys::*;
 
@@ -296,6 +297,29 @@ fn consent_what_is_proposed_is_checked_as_it_is_for_a_signature() {
         // Without a login nobody sees one.
         assert_rv!(stage.raw.logout(stage.session), CKR_OK);
         assert!(proposals(&stage.raw, stage.session).is_empty());
+    });
+}
+
+#[test]
+fn consent_where_the_policy_asks_for_it_a_fresh_code_signs_nothing() {
+    in_boundary(this_test!(), |_| {
+        let mut stage = Stage::new(&["alice", "bob"]);
+        let asks = format!("{LIMITS}consent_from_sat = 50000\nconsent_by = [\"device\"]\n");
+        stage.as_so(|raw, so| {
+            let wallet = raw.wallet_public(so, "treasury");
+            assert_rv!(raw.set_attributes(so, wallet, &[text(CKA_COUNTERSIGN_POLICY, &asks)]), CKR_OK);
+        });
+        let psbt = stage.psbt();
+        let code = stage.users[0].code();
+        assert_eq!(stage.sign("alice", &code, &psbt), Err(CKR_COUNTERSIGN_POLICY));
+        assert_eq!(stage.raw.device_error(stage.session), CK_ULONG::from(Rule::Consent.number()));
+        // Nor does a code that passed the backend on its way to a proposal.
+        let proposal = propose(&stage, &psbt);
+        let rv = approve(&stage, proposal, 1);
+        assert!([CKR_OK, CKR_COUNTERSIGN_ACT_REFUSED].contains(&rv), "{rv:#x}");
+        assert!(sign(&stage, &ticket(&stage, proposal), &psbt).is_err());
+        let small = Payment { pay: 40_000, ..Payment::default() }.psbt(&stage.descriptor);
+        assert_eq!(stage.sign("alice", &code, &small), Err(CKR_PIN_INCORRECT), "a refusal spends the code");
     });
 }
 

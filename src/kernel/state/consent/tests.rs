@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::approval::{Approval, ApprovalError};
 use crate::audit::{Fate, TriedCode};
-use crate::consent::Standing;
+use crate::consent::{DEFAULT_LIFETIME, Standing};
 use crate::digest_key::{DigestKey, DigestKeyParts, DigestKeyRecord, DigestMechanisms, RequestedDigest};
 use crate::factor::Factor;
 use crate::freeze;
