@@ -4,6 +4,7 @@
 mod acts;
 mod ceremonies;
 mod codes;
+mod consents;
 mod digest_keys;
 mod faults;
 mod freeze;
