@@ -1,7 +1,8 @@
 //! The transactions that wait for their users' approvals, as they are read and shown. [`crate::gate`] has what changes them.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
+use super::kept::Kept;
 use super::{Engine, EngineError, WalletId, read};
 use crate::kernel::consent::{ConsentDigest, ConsentError, Pending, Standing};
 use crate::kernel::factor::{FactorKind, TicketId};
@@ -52,23 +53,33 @@ pub struct GivenApproval {
     pub at: u64,
 }
 
+/// The most payees of all statements that are kept: of as many proposals as one peer can have, of the longest.
+const MOST_KEPT: usize = 400_000;
+
+/// Records of transactions that wait, as they were read.
+pub(super) fn kept() -> Kept<Pending> {
+    Kept::new(|pending| pending.payees() + 1, MOST_KEPT)
+}
+
 impl Engine {
     /// One transaction that waits. What is over stays for a while.
     pub fn pending(&self, ticket: &TicketId) -> Result<Option<PendingView>, EngineError> {
-        self.pending_at(RecordKey::pending(ticket))?.map(|record| self.pending_view(&record)).transpose()
+        let record = self.read_kept(&self.pendings, RecordKey::pending(ticket))?;
+        record.map(|record| self.pending_view(&record)).transpose()
     }
 
     /// The tickets of all transactions that have a record. `of`: only those that this peer proposed.
     pub fn tickets(&self, of: Option<Peer<'_>>) -> Result<Vec<TicketId>, EngineError> {
         let now = self.now_or_newest()?;
-        let records = self.pending_records()?.into_iter().map(Versioned::into_value);
-        Ok(records.filter(|pending| is_shown(pending, of, now)).map(|pending| *pending.ticket()).collect())
+        let records = self.pending_records()?;
+        let shown = records.iter().map(|record| record.value()).filter(|pending| is_shown(pending, of, now));
+        Ok(shown.map(|pending| *pending.ticket()).collect())
     }
 
     /// Whether a transaction has a record that this peer proposed. `None`: anybody.
     pub fn has_ticket(&self, ticket: &TicketId, of: Option<Peer<'_>>) -> Result<bool, EngineError> {
         let now = self.now_or_newest()?;
-        let record = self.pending_at(RecordKey::pending(ticket))?;
+        let record = self.read_kept(&self.pendings, RecordKey::pending(ticket))?;
         Ok(record.is_some_and(|record| is_shown(record.value(), of, now)))
     }
 
@@ -77,14 +88,18 @@ impl Engine {
         crate::cores::lock(&self.proposing).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The record at a place as it is now, for what may change it.
     pub(crate) fn pending_at(&self, place: RecordKey) -> Result<Option<Versioned<Pending>>, EngineError> {
         read(self.ledger()?, place)
     }
 
-    pub(crate) fn pending_records(&self) -> Result<Vec<Versioned<Pending>>, EngineError> {
-        let mut records = Vec::new();
-        for place in self.ledger()?.places(Kind::Pending)? {
-            records.extend(self.pending_at(place)?);
+    /// All records, to be looked at: read now or before.
+    pub(crate) fn pending_records(&self) -> Result<Vec<Arc<Versioned<Pending>>>, EngineError> {
+        let places = self.ledger()?.places(Kind::Pending)?;
+        self.pendings.retain(&places);
+        let mut records = Vec::with_capacity(places.len());
+        for place in places {
+            records.extend(self.read_kept(&self.pendings, place)?);
         }
         Ok(records)
     }

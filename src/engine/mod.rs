@@ -11,6 +11,7 @@ mod consents;
 mod declined;
 mod error;
 mod freezes;
+mod kept;
 mod keys;
 mod proposals;
 mod standing;
@@ -26,6 +27,7 @@ use crate::kernel::administration::PinEra;
 use crate::kernel::anchor::StateError;
 use crate::kernel::binding::Binding;
 use crate::kernel::clock::Believed;
+use crate::kernel::consent::Pending;
 use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
 use crate::kernel::freeze::{Freezable, place_of};
 use crate::kernel::otp::{OtpHash, OtpKeyId};
@@ -85,6 +87,8 @@ pub struct Engine {
     frozen: Mutex<BTreeMap<RecordKey, Freezable>>,
     administration: Mutex<()>,
     proposing: Mutex<()>,
+    /// Transactions that wait, which were read before.
+    pendings: kept::Kept<Pending>,
     /// The acts of administration since the engine was opened, done and refused.
     acts: Mutex<acts::Counts>,
     /// When the answers of the last minutes left, by what was signed and whose code paid for it.
@@ -125,6 +129,7 @@ impl Engine {
             frozen: Mutex::default(),
             administration: Mutex::default(),
             proposing: Mutex::default(),
+            pendings: consents::kept(),
             acts: Mutex::default(),
             answers: Mutex::new(Recent::new(MAX_ANSWERS)),
             officers: proposals::Officers::new(run),

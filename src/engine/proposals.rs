@@ -9,6 +9,7 @@ mod view;
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::kept::Kept;
 use super::{Engine, EngineError};
 use crate::kernel::act::class::Class;
 use crate::kernel::administration::{self, Act, Administrator, Approved};
@@ -47,7 +48,7 @@ pub(super) struct Officers {
     /// When the next tick is due, by the clock that nobody sets.
     next_tick: AtomicU64,
     /// Proposals that were read before.
-    kept: read::Kept,
+    kept: Kept<Proposal>,
 }
 
 impl Officers {
@@ -57,7 +58,7 @@ impl Officers {
             most_failures: AtomicU32::new(u32::MAX),
             may_wait: AtomicBool::new(false),
             next_tick: AtomicU64::new(0),
-            kept: read::Kept::default(),
+            kept: read::kept(),
         }
     }
 

@@ -55,7 +55,9 @@ impl Engine {
                 asked: &asked,
                 peer,
             };
-            Ok(state::propose(&proposed, &self.pending_records()?, self.now()?)?)
+            let present = self.pending_records()?;
+            let present: Vec<&Versioned<Pending>> = present.iter().map(|record| &**record).collect();
+            Ok(state::propose(&proposed, &present, self.now()?)?)
         };
         self.settled(self.commit_anew(decide)).map(|_recorded| ticket)
     }

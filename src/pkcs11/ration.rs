@@ -41,8 +41,9 @@ const ACTS: Ration = Ration { max: 2_000, every: Duration::from_secs(5) };
 const DRAFTS: Ration = Ration { max: 500, every: Duration::from_secs(2) };
 /// Acts, signatures and vetoes that were refused. They need no login, and each costs a signature to be verified.
 const REFUSED: Ration = Ration { max: 500, every: Duration::from_secs(2) };
-/// Transactions that are proposed or withdrawn. Each is a link of the audit, and is compared with all others that wait.
-const PROPOSALS: Ration = Ration { max: 300, every: Duration::from_secs(1) };
+/// Transactions that are proposed or withdrawn. Each is a link of the audit, of up to 32 KiB, and is compared with all others that wait. A
+/// new signature brings one back.
+const PROPOSALS: Ration = Ration { max: 300, every: Duration::from_secs(10) };
 /// Codes that veto an act, or approve or refuse a transaction. Wrong ones are charged to the user, like all others.
 const VETOES: Ration = Ration { max: 300, every: Duration::from_secs(1) };
 /// Lines of the log.
@@ -76,9 +77,10 @@ impl Peer {
         }
     }
 
-    /// A new signature pays for a login, and brings the whole ration of answers.
+    /// A new signature pays for a login and for a proposed transaction, and brings the whole ration of answers.
     fn paid(&mut self, now: Instant) {
         self.logins.put_back();
+        self.proposals.put_back();
         self.answers = Stock::whole(ANSWERS, now);
     }
 }

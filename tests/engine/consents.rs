@@ -9,7 +9,7 @@ use totp_rs::Totp;
 use countersign::admin::{KeyChange, Target};
 use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::approval::Approval;
-use countersign::kernel::consent::{ConsentError, Standing};
+use countersign::kernel::consent::{ConsentError, MAX_OF_WALLET, Standing};
 use countersign::kernel::factor::TicketId;
 use countersign::kernel::freeze::Frozen;
 use countersign::kernel::psbt::PsbtBytes;
@@ -239,4 +239,36 @@ fn consent_whoever_does_not_sign_for_the_wallet_any_more_does_not_count() {
 
 fn asked(scene: &Scene, name: &str) -> countersign::kernel::name::UserId {
     countersign::kernel::name::UserId { name: name.into(), key: scene.bench.key_id(name) }
+}
+
+/// Prints how long a listing takes at most; nothing is asserted of it. Whoever lists again and again must not read everything each time.
+#[test]
+fn what_waits_is_listed_whatever_it_says_and_however_often() {
+    let bench = Bench::new();
+    let _alice = bench.user("alice");
+    let wallets: Vec<WalletId> =
+        (0..8).map(|number| bench.wallet(&format!("w{number}"), &["alice"], UNLIMITED)).collect();
+    let mut made = Vec::new();
+    for wallet in &wallets {
+        let mut psbt = bench.psbt(wallet, 1);
+        let share = psbt.unsigned_tx.output[0].value / 400;
+        psbt.unsigned_tx.output[0].value = share;
+        for _ in 0..250 {
+            let output = psbt.unsigned_tx.output[0].clone();
+            psbt.unsigned_tx.output.push(output);
+            psbt.outputs.push(Default::default());
+        }
+        for _ in 0..MAX_OF_WALLET {
+            let psbt = PsbtBytes::read(psbt.serialize()).expect("a PSBT");
+            made.push(bench.engine.propose_transaction(wallet, psbt, &[], MINE).expect("there is room"));
+        }
+    }
+    let times: Vec<_> = (0..3)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            assert_eq!(bench.engine.tickets(Some(MINE)).expect("it reads").len(), made.len());
+            start.elapsed()
+        })
+        .collect();
+    println!("{} proposals of 251 payees: {times:?}", made.len());
 }

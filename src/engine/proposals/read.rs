@@ -1,10 +1,9 @@
-//! Proposals, and those who were users shortly before, read from the ledger. A text has up to 256 KiB, and everybody may look at all of them as often as they like, so each
-//! version is opened and parsed once.
+//! Proposals, and those who were users shortly before, read from the ledger. A text has up to 256 KiB.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use super::super::{Engine, EngineError, opened, read};
+use super::super::kept::Kept;
+use super::super::{Engine, EngineError, read};
 use crate::kernel::motion::Nonce;
 use crate::kernel::proposal::{Proposal, ProposalError};
 use crate::kernel::record::Versioned;
@@ -14,31 +13,9 @@ use crate::kernel::state::FormerUsers;
 /// The most bytes of texts that are kept, for as many acts as an administrator can propose without an officer, and more.
 const MOST_KEPT: usize = 16 * 1_024 * 1_024;
 
-/// Proposals in their durable versions, as they were read.
-#[derive(Default)]
-pub(super) struct Kept(Mutex<HashMap<Nonce, Arc<Versioned<Proposal>>>>);
-
-impl Kept {
-    fn get(&self, nonce: &Nonce, version: u64) -> Option<Arc<Versioned<Proposal>>> {
-        self.all().get(nonce).filter(|kept| kept.version() == version).cloned()
-    }
-
-    fn put(&self, proposal: &Arc<Versioned<Proposal>>) {
-        let mut all = self.all();
-        all.insert(proposal.value().nonce(), Arc::clone(proposal));
-        if all.values().map(|kept| kept.value().text().len()).sum::<usize>() > MOST_KEPT {
-            all.clear();
-        }
-    }
-
-    /// Forgets those that are gone.
-    fn retain(&self, places: &[RecordKey]) {
-        self.all().retain(|nonce, _| places.contains(&RecordKey::proposal(nonce)));
-    }
-
-    fn all(&self) -> MutexGuard<'_, HashMap<Nonce, Arc<Versioned<Proposal>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Proposals, as they were read.
+pub(super) fn kept() -> Kept<Proposal> {
+    Kept::new(|proposal| proposal.text().len(), MOST_KEPT)
 }
 
 impl Engine {
@@ -57,18 +34,7 @@ impl Engine {
     }
 
     fn read_proposal(&self, place: RecordKey) -> Result<Option<Arc<Versioned<Proposal>>>, EngineError> {
-        let ledger = self.ledger()?;
-        let Some(version) = ledger.version(&place)? else { return Ok(None) };
-        if let Some(kept) = self.officers.kept.get(&place.id, version) {
-            return Ok(Some(kept));
-        }
-        let Some(record) = ledger.read(&place)? else { return Ok(None) };
-        let proposal = Arc::new(opened(ledger, &record)?);
-        // If a commit under way fails, another one may have its number.
-        if record.is_settled() {
-            self.officers.kept.put(&proposal);
-        }
-        Ok(Some(proposal))
+        self.read_kept(&self.officers.kept, place)
     }
 
     pub(crate) fn former_users_at(

@@ -182,6 +182,11 @@ impl Pending {
         self.needed
     }
 
+    /// How many payees its statement has.
+    pub fn payees(&self) -> usize {
+        self.statement.payouts.len()
+    }
+
     /// What this user is asked to approve.
     pub fn statement_for(&self, user: &UserId) -> Result<Statement, ConsentError> {
         self.place_of(user)?;
@@ -303,12 +308,12 @@ impl Pending {
 /// Those of the present records that make room for `new`: all that are past and, if that is not enough, those of the same wallet or
 /// peer that are over.
 pub(crate) fn make_room<'a>(
-    present: &'a [Versioned<Pending>],
+    present: &[&'a Versioned<Pending>],
     new: &Pending,
     now: u64,
 ) -> Result<Vec<&'a Versioned<Pending>>, ConsentError> {
     let (mut going, mut staying): (Vec<_>, Vec<_>) =
-        present.iter().partition(|record| record.value.is_past(now));
+        present.iter().copied().partition(|record| record.value.is_past(now));
     if !has_room(&staying, new) {
         let is_like = |old: &Pending| old.wallet() == new.wallet() || old.maker == new.maker;
         let (over, open): (Vec<_>, Vec<_>) =

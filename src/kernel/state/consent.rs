@@ -40,7 +40,7 @@ pub struct Proposed<'a> {
 /// Records a proposal beside the `present` ones, and removes those of them that are past. It is open for as long as the wallet's policy says.
 pub fn propose(
     proposed: &Proposed<'_>,
-    present: &[Versioned<Pending>],
+    present: &[&Versioned<Pending>],
     now: u64,
 ) -> Result<Decision<Recorded>, ConsentError> {
     let &Proposed { store, epoch, ticket, id, wallet, transaction, asked, peer } = proposed;
@@ -73,7 +73,7 @@ pub fn propose(
 /// Records a new proposal, as long as nobody changes the records of those asked.
 fn record(
     new: Pending,
-    present: &[Versioned<Pending>],
+    present: &[&Versioned<Pending>],
     asked: &[Versioned<UserRecord>],
     now: u64,
 ) -> Result<Decision<Recorded>, ConsentError> {

@@ -186,7 +186,8 @@ fn records(count: usize, wallet: u8, peer: &str, of: &Pending) -> Vec<Versioned<
 #[test]
 fn proposals_are_bounded_for_each_wallet_and_each_peer() {
     let new = pending();
-    let room = |present: &[Versioned<Pending>]| make_room(present, &new, NOW + 10).map(|going| going.len());
+    let room =
+        |present: &[Versioned<Pending>]| make_room(&all(present), &new, NOW + 10).map(|going| going.len());
     assert_eq!(room(&records(MAX_OF_WALLET - 1, 0x3f, "other", &new)), Ok(0));
     assert_eq!(room(&records(MAX_OF_WALLET, 0x3f, "other", &new)), Err(ConsentError::Room), "of the wallet");
     assert_eq!(room(&records(MAX_OF_PEER - 1, 1, "backend", &new)), Ok(0));
@@ -198,7 +199,7 @@ fn proposals_are_bounded_for_each_wallet_and_each_peer() {
 fn what_is_over_makes_room_and_what_can_still_be_repeated_stays() {
     let new = pending();
     let going = |of: &Pending, count, now| {
-        make_room(&records(count, 0x3f, "backend", of), &new, now).map(|going| going.len())
+        make_room(&all(&records(count, 0x3f, "backend", of)), &new, now).map(|going| going.len())
     };
     for (over, ..) in &over()[..2] {
         assert_eq!(going(over, 3, NOW + 10), Ok(0), "there is room");
@@ -211,4 +212,8 @@ fn what_is_over_makes_room_and_what_can_still_be_repeated_stays() {
     let late = approved().spend(SpentOn::new([0xb1; 32], NOW + 599, [7; 32]));
     assert_eq!(going(&late, 3, NOW + 700), Ok(0), "spent just before it expired");
     assert_eq!(going(&late, 3, NOW + 840), Ok(3));
+}
+
+fn all(records: &[Versioned<Pending>]) -> Vec<&Versioned<Pending>> {
+    records.iter().collect()
 }

@@ -398,7 +398,7 @@ fn a_proposal_is_recorded_once_while_those_asked_stay_who_they_are_and_removes_w
     store.now += DEFAULT_LIFETIME + 1;
     let new = |store: &Store| store.proposal([0x48; 16], 1, [1; 32]);
     let again = record(new(&store), &[], &asked, store.now).expect("there is room");
-    let decision = record(new(&store), &[old], &asked, store.now).expect("there is room");
+    let decision = record(new(&store), &[&old], &asked, store.now).expect("there is room");
     assert!(store.write(decision).is_some());
     assert_eq!(store.unchanged, ["alice", "bob", "carol"].map(RecordKey::user));
     assert!(!store.records.contains_key(&RecordKey::pending(&TICKET)), "what is past is gone");
