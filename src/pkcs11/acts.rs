@@ -16,7 +16,7 @@ use super::template::{bool_value, expect, required, text, ulong_value, value_of}
 use super::vendor::*;
 use crate::admin::{Act, Target, UserId};
 use crate::engine::{Engine, EngineError};
-use crate::kernel::motion::Nonce;
+use crate::kernel::motion::{MAX_TEXT_LEN, Nonce};
 use crate::kernel::pin::Heir;
 
 /// Whether a template of `C_CreateObject` is for an act.
@@ -120,7 +120,12 @@ impl Application {
                 other => return Err(Class::Proposal.refusal(other).into()),
             }
         }
-        let act = text(required(template, CKA_VALUE)?)?;
+        let act = required(template, CKA_VALUE)?;
+        // A transaction may be longer.
+        if act.len() > MAX_TEXT_LEN {
+            return Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID).into());
+        }
+        let act = text(act)?;
         let signature = value_of(template, CKA_COUNTERSIGN_ACT_SIGNATURE).map(text).transpose()?;
         let administration = match &signature {
             // Whoever is logged in: the signature is enough.
