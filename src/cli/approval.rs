@@ -2,6 +2,8 @@
 //!
 //! The layout is `COUNTERSIGN_APPROVAL` of `countersign.h`.
 
+use countersign::kernel::factor::TicketId;
+use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use crate::error::CommandError;
@@ -12,8 +14,10 @@ pub(crate) const APPROVAL_LEN: usize = 128;
 
 const VERSION: u8 = 1;
 const FACTOR_TOTP: u8 = 1;
+const FACTOR_TICKET: u8 = 2;
 const USER_AT: usize = 4;
 const CODE_AT: usize = 64;
+const TICKET_DIGITS: u8 = 32;
 
 /// Packs a user's name (empty for the only user of the wallet) and a code into one record.
 pub(crate) fn pack(user: &str, code: &str) -> Result<Zeroizing<[u8; APPROVAL_LEN]>, CommandError> {
@@ -33,6 +37,17 @@ pub(crate) fn pack(user: &str, code: &str) -> Result<Zeroizing<[u8; APPROVAL_LEN
     record[USER_AT..USER_AT + user.len()].copy_from_slice(user.as_bytes());
     record[CODE_AT..CODE_AT + code.len()].copy_from_slice(code.as_bytes());
     Ok(record)
+}
+
+/// Packs a ticket, which has no user, into one record.
+pub(crate) fn pack_ticket(ticket: &TicketId) -> Zeroizing<[u8; APPROVAL_LEN]> {
+    let digits = HEXLOWER.encode(ticket);
+    let mut record = Zeroizing::new([0; APPROVAL_LEN]);
+    record[0] = VERSION;
+    record[1] = FACTOR_TICKET;
+    record[3] = TICKET_DIGITS;
+    record[CODE_AT..CODE_AT + digits.len()].copy_from_slice(digits.as_bytes());
+    record
 }
 
 /// Checks that a code has 6 to 8 ASCII digits, and returns their number. Anything else is a slip of the
@@ -59,6 +74,15 @@ mod tests {
         assert!(record[9..64].iter().all(|b| *b == 0));
         assert_eq!(&record[64..70], b"123456");
         assert!(record[70..].iter().all(|b| *b == 0));
+    }
+
+    #[test]
+    fn a_ticket_has_the_headers_layout_and_no_user() {
+        let record = pack_ticket(&[0xa5; 16]);
+        assert_eq!(record[..4], [1, 2, 0, 32]);
+        assert!(record[4..64].iter().all(|b| *b == 0));
+        assert_eq!(record[64..96], *b"a5".repeat(16));
+        assert!(record[96..].iter().all(|b| *b == 0));
     }
 
     #[test]

@@ -70,9 +70,17 @@ fn unknown_key(reason: &str) -> Option<&str> {
 
 /// Checks the users of a wallet or key: at most as many as approvals can name, and each once.
 pub(crate) fn check_users(users: &[String]) -> Result<(), CommandError> {
+    check_named(users, "--user")
+}
+
+/// The same for the users that another option names.
+pub(crate) fn check_named(users: &[String], option: &str) -> Result<(), CommandError> {
     if users.len() > MAX_WALLET_USERS {
         return Err(CommandError::new(
-            format!("--user names {} users, and a wallet or key has at most {MAX_WALLET_USERS}", users.len()),
+            format!(
+                "{option} names {} users, and a wallet or key has at most {MAX_WALLET_USERS}",
+                users.len()
+            ),
             "name fewer users",
         ));
     }
@@ -80,7 +88,7 @@ pub(crate) fn check_users(users: &[String]) -> Result<(), CommandError> {
     match twice {
         None => Ok(()),
         Some((_, user)) => {
-            Err(CommandError::new(format!("--user names {user:?} twice"), "name each user once"))
+            Err(CommandError::new(format!("{option} names {user:?} twice"), "name each user once"))
         }
     }
 }

@@ -44,6 +44,15 @@ impl Attributes {
         String::from_utf8_lossy(self.value()).into_owned()
     }
 
+    /// `CKA_ID`.
+    pub(crate) fn id(&self) -> Vec<u8> {
+        let id = self.0.iter().find_map(|attribute| match attribute {
+            Attribute::Id(bytes) => Some(bytes.as_slice()),
+            _ => None,
+        });
+        id.unwrap_or_default().to_vec()
+    }
+
     /// `CKA_EC_POINT`.
     pub(crate) fn ec_point(&self) -> &[u8] {
         let point = self.0.iter().find_map(|attribute| match attribute {
@@ -96,7 +105,12 @@ pub(crate) fn kind(number: CK_ATTRIBUTE_TYPE) -> AttributeType {
 
 /// An attribute whose value is text.
 pub(crate) fn text(number: CK_ATTRIBUTE_TYPE, value: &str) -> Attribute {
-    Attribute::VendorDefined((kind(number), value.as_bytes().to_vec()))
+    bytes(number, value.as_bytes())
+}
+
+/// An attribute whose value is bytes.
+pub(crate) fn bytes(number: CK_ATTRIBUTE_TYPE, value: &[u8]) -> Attribute {
+    Attribute::VendorDefined((kind(number), value.to_vec()))
 }
 
 /// An attribute whose value is a `CK_ULONG`.

@@ -117,6 +117,7 @@ pub(crate) fn rv_name(rv: &RvError) -> String {
         RvError::VendorDefined(v::CKR_COUNTERSIGN_STATE) => "CKR_COUNTERSIGN_STATE".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_CLOCK) => "CKR_COUNTERSIGN_CLOCK".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_ACT) => "CKR_COUNTERSIGN_ACT".into(),
+        RvError::VendorDefined(v::CKR_COUNTERSIGN_PENDING) => "CKR_COUNTERSIGN_PENDING".into(),
         RvError::VendorDefined(v::CKR_COUNTERSIGN_ACT_REFUSED) => "CKR_COUNTERSIGN_ACT_REFUSED".into(),
         named => countersign::shell::backing::rv_name(named),
     }

@@ -39,6 +39,7 @@ mod paste;
 mod pin;
 mod plugin;
 mod policy_file;
+mod proposal;
 mod psbt;
 mod psbt_file;
 mod qr;
@@ -116,6 +117,9 @@ enum Verb {
     #[command(subcommand)]
     Psbt(psbt::Psbt),
     Sign(sign::Sign),
+    Propose(proposal::Propose),
+    #[command(subcommand)]
+    Proposal(proposal::Proposal),
     Freeze(freeze::Freeze),
     Thaw(freeze::Thaw),
     #[command(subcommand)]
@@ -157,6 +161,8 @@ fn run(cli: &Cli) -> Result<Report, CommandError> {
         Verb::Key(verb) => verb.run(&cli.global),
         Verb::Psbt(verb) => verb.run(&cli.global),
         Verb::Sign(verb) => verb.run(&cli.global),
+        Verb::Propose(verb) => verb.run(&cli.global),
+        Verb::Proposal(verb) => verb.run(&cli.global),
         Verb::Freeze(verb) => verb.run(&cli.global),
         Verb::Thaw(verb) => verb.run(&cli.global),
         Verb::Clock(verb) => verb.run(&cli.global),
@@ -339,6 +345,24 @@ mod tests {
         for time in ["2026-11-21", "12:00", "1795262400", "2026-11-21T12:00:00+01:00", "2026-11-31T12:00:00Z"]
         {
             assert!(usage_error(&format!("countersign clock set --time {time}")), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_stands_alone_and_has_32_digits() {
+        let ticket = "00112233445566778899aabbccddeeff";
+        let sign = format!("countersign sign --wallet w --ticket {ticket}");
+        assert!(!usage_error(&sign));
+        assert!(usage_error(&format!("{sign} --user alice")));
+        assert!(usage_error(&format!("{sign} --code-file f")));
+        assert!(usage_error(&format!("{sign}00")));
+        for verb in ["show", "withdraw", "approve --user alice", "refuse --user alice"] {
+            assert!(!usage_error(&format!("countersign proposal {verb} {ticket}")), "{verb}");
+            assert!(usage_error(&format!("countersign proposal {verb} {}", &ticket[1..])), "{verb}");
+            assert!(usage_error(&format!("countersign proposal {verb}")), "{verb}");
+        }
+        for verb in ["approve", "refuse"] {
+            assert!(usage_error(&format!("countersign proposal {verb} {ticket}")), "{verb}: whose word?");
         }
     }
 

@@ -1,5 +1,6 @@
 //! One table that explains the module's answers, because the meaning of an answer depends on the act.
 
+mod consent;
 mod draft;
 
 use countersign::pkcs11::vendor as v;
@@ -42,6 +43,14 @@ pub(crate) enum Act<'a> {
     SetWallet(&'a str),
     /// Signing with the labelled wallet.
     Sign(&'a str),
+    /// Signing with the labelled wallet by a ticket.
+    SignByTicket(&'a str),
+    /// Proposing a transaction of the labelled wallet.
+    Propose(&'a str),
+    /// The named user's word on a proposed transaction.
+    Consent(&'a str),
+    /// Withdrawing a proposed transaction.
+    Withdraw,
     /// Making the labelled key.
     CreateKey(&'a str),
     /// Changing the labelled key.
@@ -80,6 +89,10 @@ pub(crate) fn meaning(act: Act<'_>, rv: &RvError, function: &str, line: Option<&
         Act::InitToken | Act::InitUserPin | Act::LoginSo | Act::LoginUser => of_pins(act, rv),
         Act::ConfirmUser(name) => of_a_code(rv, name),
         Act::Sign(wallet) => of_signing(rv, wallet),
+        Act::SignByTicket(wallet) => consent::of_the_ticket(rv, wallet),
+        Act::Propose(wallet) => consent::of_proposing(rv, wallet),
+        Act::Consent(user) => consent::of_a_word(rv, user),
+        Act::Withdraw => consent::of_withdrawing(rv),
         Act::SignDigest(key) => of_signing_a_digest(rv, key),
         Act::ReadUri(name) => of_the_uri(rv, name),
         Act::AddUser(name) | Act::UnlockUser(name) | Act::RemoveUser(name) | Act::SetUser(name) => {

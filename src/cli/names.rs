@@ -2,6 +2,8 @@
 
 use countersign::admin::MAX_LABEL_LEN;
 use countersign::kernel::approval::{is_user_name, is_visible};
+use countersign::kernel::factor::TicketId;
+use data_encoding::HEXLOWER_PERMISSIVE;
 
 /// The greatest length of a user's name in bytes, which is the length of its field in the approval.
 pub(crate) const USER_NAME_MAX: usize = 60;
@@ -14,6 +16,15 @@ pub(crate) fn user_name(name: &str) -> Result<String, String> {
     Err(format!(
         "a user's name has 1 to {USER_NAME_MAX} bytes of UTF-8, no ':', no control or invisible character, and no blank at its ends"
     ))
+}
+
+/// A ticket, by the module's rules.
+pub(crate) fn ticket(digits: &str) -> Result<TicketId, String> {
+    HEXLOWER_PERMISSIVE
+        .decode(digits.as_bytes())
+        .ok()
+        .and_then(|ticket| ticket.try_into().ok())
+        .ok_or_else(|| "a ticket has 32 hexadecimal digits, as \"countersign propose\" prints them".into())
 }
 
 /// The issuer that an authenticator shows, by the module's rules.
@@ -78,6 +89,23 @@ mod tests {
         assert!(user_name(&"é".repeat(31)).is_err());
         for bad in ["", "a:b", "a\nb", "a\u{85}b", " a", "a ", "a\u{200b}b"] {
             assert!(user_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn tickets() {
+        let digits = "00112233445566778899aabbccddeeff";
+        assert_eq!(ticket(digits), ticket(&digits.to_uppercase()));
+        assert!(ticket(digits).is_ok_and(|ticket| ticket[1] == 0x11));
+        for bad in [
+            "",
+            &digits[2..],
+            &format!("{digits}00"),
+            &format!("#{}", &digits[1..]),
+            "\u{ff11}",
+            &"é".repeat(16),
+        ] {
+            assert!(ticket(bad).is_err_and(|reason| reason.contains("32 hexadecimal digits")), "{bad:?}");
         }
     }
 

@@ -4,11 +4,13 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
+use countersign::kernel::factor::TicketId;
 use countersign::pkcs11::vendor as v;
 use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use crate::Global;
@@ -20,14 +22,14 @@ use crate::module::Module;
 use crate::names;
 use crate::output::Report;
 use crate::psbt_file::{self, Form};
-use crate::secret::{Ask, CODE, CodeFile, Secret, UserPin};
+use crate::secret::{Ask, CODE, CodeFile, UserPin};
 use crate::terms::find_signing;
 use crate::wallet;
 
-/// Sign a PSBT with a user's one-time code.
+/// Sign a PSBT with a user's one-time code, or with the ticket of a proposal that its users have approved.
 ///
 /// The command reads the PSBT as binary, base64 or hexadecimal, and writes it in the same form unless you ask for another. A code signs
-/// one transaction, once. The command writes the whole answer or nothing.
+/// one transaction, once, and so does a ticket. The command writes the whole answer or nothing.
 #[derive(Args)]
 pub(crate) struct Sign {
     /// The wallet to sign with
@@ -48,6 +50,9 @@ pub(crate) struct Sign {
     /// Write binary, whatever the input was
     #[arg(long)]
     binary: bool,
+    /// Sign by this ticket, without a code: the users have approved this very transaction (countersign propose)
+    #[arg(long, value_name = "TICKET", value_parser = names::ticket, conflicts_with_all = ["user", "code_file"])]
+    ticket: Option<TicketId>,
     #[command(flatten)]
     code: CodeFile,
     #[command(flatten)]
@@ -64,8 +69,14 @@ impl Sign {
         let module = Module::open(global)?;
         let session = module.user_session(&self.pin, ask)?;
         let wallet = find_signing::<wallet::Record>(&session, &self.wallet)?;
-        let code = CODE.obtain(self.code.code_file.as_deref(), ask)?;
-        let signed = self.sign(&session, wallet, &code, &psbt)?;
+        let approval = match &self.ticket {
+            Some(ticket) => approval::pack_ticket(ticket),
+            None => {
+                let code = CODE.obtain(self.code.code_file.as_deref(), ask)?;
+                approval::pack(self.user.as_deref().unwrap_or_default(), &code)?
+            }
+        };
+        let signed = self.sign(&session, wallet, &approval, &psbt)?;
         self.deliver(&signed, form, destination)
     }
 
@@ -89,14 +100,16 @@ impl Sign {
         &self,
         session: &Session,
         wallet: ObjectHandle,
-        code: &Secret,
+        approval: &[u8; approval::APPROVAL_LEN],
         psbt: &[u8],
     ) -> Result<Vec<u8>, CommandError> {
-        let act = Act::Sign(&self.wallet);
-        let approval = approval::pack(self.user.as_deref().unwrap_or_default(), code)?;
+        let act = match self.ticket {
+            Some(_) => Act::SignByTicket(&self.wallet),
+            None => Act::Sign(&self.wallet),
+        };
         let mechanism = MechanismType::new_vendor_defined(v::CKM_COUNTERSIGN_PSBT).during(act)?;
         let mechanism =
-            VendorDefinedMechanism::new::<[u8; approval::APPROVAL_LEN]>(mechanism, Some(&approval));
+            VendorDefinedMechanism::new::<[u8; approval::APPROVAL_LEN]>(mechanism, Some(approval));
         let signed = session.sign(&Mechanism::VendorDefined(mechanism), wallet, psbt);
         signed.during(act).map_err(|error| {
             error.with_rule_of(session, &format!("countersign wallet show {}", names::quoted(&self.wallet)))
@@ -104,7 +117,10 @@ impl Sign {
     }
 
     fn deliver(&self, signed: &[u8], form: Form, destination: Destination) -> Result<Report, CommandError> {
-        let mut json = json!({ "wallet": self.wallet, "user": self.user, "form": form.name() });
+        let ticket = self.ticket.map(|ticket| HEXLOWER.encode(&ticket));
+        let mut json =
+            json!({ "wallet": self.wallet, "user": self.user, "ticket": ticket, "form": form.name() });
+        let paid = if ticket.is_some() { "ticket" } else { "code" };
         let bytes = form.encode(signed);
         match destination {
             Destination::Standard => {
@@ -118,8 +134,8 @@ impl Sign {
                 let out = self.out.display().to_string();
                 file.commit(&bytes).map_err(|reason| {
                     CommandError::new(
-                        format!("the PSBT is signed and the code spent, but {out} cannot be written: {reason}"),
-                        "run the same command within two minutes, with the same code and another --out: you get the same answer, and it spends nothing more",
+                        format!("the PSBT is signed and the {paid} spent, but {out} cannot be written: {reason}"),
+                        format!("run the same command within two minutes, with the same {paid} and another --out: you get the same answer, and it spends nothing more"),
                     )
                 })?;
                 json["out"] = json!(out);

@@ -8,6 +8,7 @@ mod heir;
 mod linked;
 mod officers;
 mod package;
+mod proposals;
 mod rooms;
 mod scripts;
 mod terminal;

@@ -12,6 +12,9 @@ use harness::module::{in_boundary, module, this_test};
 /// Every verb. A test of the program itself compares this list with the verbs that exist.
 const VERBS: &str = include_str!("../vectors/verbs.txt");
 
+/// Of no proposal.
+const TICKET: &str = "00112233445566778899aabbccddeeff";
+
 /// Runs the command without a configuration.
 fn without_configuration(words: &[&str]) -> Output {
     Command::new(harness::program())
@@ -173,6 +176,13 @@ fn every_error_names_the_field_at_fault() {
             ("--time", vec!["clock", "set", "--time", "2001-01-01T00:00:00Z"]),
             ("--in", vec!["sign", "--wallet", "treasury", "--in", "missing.psbt"]),
             ("--in", vec!["psbt", "show", "--wallet", "treasury", "--in", "missing.psbt"]),
+            ("--in", vec!["propose", "--wallet", "treasury", "--in", "missing.psbt"]),
+            ("--ask", vec!["propose", "--wallet", "treasury", "--ask", "a:b"]),
+            ("--ask names", vec!["propose", "--wallet", "treasury", "--ask", "alice", "--ask", "alice"]),
+            ("--ticket", vec!["sign", "--wallet", "treasury", "--ticket", "47"]),
+            ("<TICKET>", vec!["proposal", "show", "#0112233445566778899aabbccddeeff"]),
+            ("--user", vec!["proposal", "approve", TICKET]),
+            ("ticket 00112233", vec!["proposal", "withdraw", TICKET]),
             ("--user-pin-file", vec!["user", "list", "--user-pin-file", "missing.pin"]),
             ("--from", vec!["audit", "export", "--from", "x"]),
             ("--at", vec!["audit", "in-force", "--at", "x"]),

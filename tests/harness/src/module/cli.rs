@@ -65,7 +65,7 @@ impl Cli<'_> {
     /// The configuration of the door that a verb needs.
     fn conf_for(&self, arguments: &[&str]) -> PathBuf {
         let backend = self.0.folder().join(BACKENDS);
-        let signs = matches!(arguments, ["sign", ..] | ["key", "sign", ..]);
+        let signs = matches!(arguments, ["sign" | "propose" | "proposal", ..] | ["key", "sign", ..]);
         if signs && backend.exists() { backend } else { self.0.conf() }
     }
 
