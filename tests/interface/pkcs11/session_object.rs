@@ -407,7 +407,7 @@ fn pointers_and_handles_are_checked() {
         assert_rv!(create(none, 0, &mut made), CKR_TEMPLATE_INCOMPLETE);
         let mut value = CK_ATTRIBUTE { type_: CKA_VALUE, pValue: ptr::null_mut(), ulValueLen: 5 };
         assert_rv!(create(&mut value, 1, &mut made), CKR_ARGUMENTS_BAD);
-        value.ulValueLen = 256 * 1024 + 1;
+        value.ulValueLen = 16 * 1024 * 1024 + 1;
         assert_rv!(create(&mut value, 1, &mut made), CKR_ATTRIBUTE_VALUE_INVALID);
 
         let note = raw.create(session, &data(&[])).expect("it is made");
