@@ -438,3 +438,33 @@ fn verify_digest(key: &Value, digest: &str, signature: &str) {
     let signature = Signature::from_compact(&bytes(signature)).expect("r and s");
     Secp256k1::new().verify_ecdsa(&message, &signature, &point).expect("it verifies");
 }
+
+#[test]
+fn the_doctor_says_for_which_amounts_of_which_wallets_a_code_does_not_count() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, _) = Cli::new(boundary);
+        let told = || {
+            let promises = cli.does(&["doctor"])["promises"].clone();
+            let promises = promises.as_array().expect("a list").iter();
+            let of_consent = promises.filter(|promise| {
+                promise["promise"].as_str().is_some_and(|promise| promise.starts_with("A code is consent"))
+            });
+            let told = |promise: &serde_json::Value| {
+                (promise["held"] == true, promise["why"].as_str().expect("a text").to_owned())
+            };
+            of_consent.map(told).collect::<Vec<_>>()
+        };
+        assert!(matches!(&told()[..], [(false, _)]));
+        cli.does(&create("petty", &[]));
+        assert!(matches!(&told()[..], [(false, _)]));
+        cli.does(&create("treasury", &["--consent-from-sat", "50000", "--consent-by", "device"]));
+        let [(true, held), (false, not)] = &told()[..] else { panic!("{:?}", told()) };
+        assert!(held.ends_with("wallet treasury from 50000 sat on, by device"), "{held}");
+        assert!(not.starts_with("wallet petty; wallet treasury below 50000 sat: "), "{not}");
+        let wrong = cli.run(&create("vault", &["--consent-from-sat", "5", "--consent-by", "page"]));
+        assert!(
+            !wrong.success
+                && wrong.json["error"]["next"].as_str().is_some_and(|next| next.contains("--consent-by"))
+        );
+    });
+}

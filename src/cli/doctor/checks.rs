@@ -9,6 +9,7 @@ use countersign_plugin::{self as plugin, PluginConfig};
 use countersign_server::{users_in_both_roles, warning_of_both_roles};
 
 use super::backing::{self, TokenKind};
+use super::consent::{self, Asks};
 use super::files::{code, lock, missing_store, not_writable_by_others, pin, store, written};
 use super::{clock, freezes, p11_kit};
 use crate::Global;
@@ -48,6 +49,8 @@ pub(super) struct Facts {
     pub(super) serves: bool,
     /// Whether there are officers. None if the module does not say.
     pub(super) officers: Option<bool>,
+    /// What each wallet asks of its users. None if the module does not say.
+    pub(super) asks: Option<Vec<Asks>>,
 }
 
 /// Who decides beside the administrator.
@@ -120,6 +123,10 @@ pub(super) fn all(global: &Global) -> (Vec<Check>, Facts) {
                 if let Ok(session) = module.open_session() {
                     clock_refusal = Shown::read(&session).map(|clock| clock.refusal).unwrap_or_default();
                     checks.push(freezes::check(&session).unwrap_or_else(|error| failed("frozen", error)));
+                    match consent::read(&session) {
+                        Ok(asks) => facts.asks = Some(asks),
+                        Err(error) => checks.push(failed("wallets", error)),
+                    }
                     match officers::read(&session) {
                         Ok(council) => {
                             facts.officers = Some(council.is_some());

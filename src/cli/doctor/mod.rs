@@ -3,6 +3,7 @@
 mod backing;
 mod checks;
 mod clock;
+mod consent;
 mod files;
 mod freezes;
 mod p11_kit;

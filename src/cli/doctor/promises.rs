@@ -1,48 +1,44 @@
 //! The promises of Countersign, and honestly which of them hold in this installation.
 
+use std::borrow::Cow;
+
 use super::backing::TokenKind;
 use super::checks::Facts;
+use super::consent;
 
 /// One promise in the running configuration.
 pub(super) struct Promise {
     pub(super) promise: &'static str,
     /// None if this process cannot know.
     pub(super) held: Option<bool>,
-    pub(super) why: &'static str,
+    pub(super) why: Cow<'static, str>,
 }
 
 /// All promises, the engine's first.
 pub(super) fn all(facts: &Facts) -> Vec<Promise> {
     let mut promises: Vec<Promise> = OF_THE_ENGINE
         .iter()
-        .map(|(promise, why)| match facts.module_works {
-            true => Promise { promise, held: Some(true), why },
-            false => Promise { promise, held: None, why: NOTHING_SIGNS },
+        .map(|&(promise, why)| match facts.module_works {
+            true => Promise { promise, held: Some(true), why: why.into() },
+            false => Promise { promise, held: None, why: NOTHING_SIGNS.into() },
         })
         .collect();
     if facts.officers == Some(true) {
         promises.push(Promise {
             promise: "Officers and users are told of an act that waits.",
             held: Some(false),
-            why: "nobody is told: look with \"countersign act list\", which needs no PIN, more often than the delay is long, or alert on the metric countersign_proposals",
+            why: "nobody is told: look with \"countersign act list\", which needs no PIN, more often than the delay is long, or alert on the metric countersign_proposals".into(),
         });
     }
+    promises.extend([caller(facts), administrator(facts), backing_token(facts), credential(facts)]);
+    promises.extend(consent::promises(facts.asks.as_deref()));
     promises.extend([
-        caller(facts),
-        administrator(facts),
-        backing_token(facts),
-        credential(facts),
-        Promise {
-            promise: "A code is consent to this one transaction.",
-            held: Some(false),
-            why: "a time-based code proves that the user is present, not what they saw. The policy's limits bound the loss",
-        },
         restored(facts),
         clock(facts),
         Promise {
             promise: "Nobody can set the clock while the machine is off.",
             held: Some(false),
-            why: "after a boot only the newest record can contradict this machine's clock. The audit records each boot (clock-taken)",
+            why: "after a boot only the newest record can contradict this machine's clock. The audit records each boot (clock-taken)".into(),
         },
     ]);
     promises
@@ -101,21 +97,21 @@ fn caller(facts: &Facts) -> Promise {
             "the engine runs in the caller's own process: whoever controls this process controls the engine",
         ),
     };
-    Promise { promise, held, why }
+    Promise { promise, held, why: why.into() }
 }
 
 fn administrator(facts: &Facts) -> Promise {
     let promise = "One administrator alone cannot have a transaction signed.";
     if facts.officers == Some(true) {
         let why = "officers must sign what adds users, lifts a limit, thaws or changes the officers; the engine holds each act against that. Not against somebody who controls the machine of the engine, and not against an administrator who copies the QR code while a user enrols";
-        return Promise { promise, held: Some(true), why };
+        return Promise { promise, held: Some(true), why: why.into() };
     }
     let why = if facts.connected || facts.serves {
         "whoever has the SO PIN can enrol a user of their own, put that user into a wallet and lift its policy; whoever also has the user PIN and may use the backends' door then signs. An administrator gets that PIN only by declaring the old one lost, which logs every backend out. The audit records each step"
     } else {
         "whoever has the SO PIN can enrol a user of their own, put that user into a wallet and lift its policy. There is no door here to keep them from being the backend as well, once they have declared the user PIN lost. The audit records each step"
     };
-    Promise { promise, held: Some(false), why }
+    Promise { promise, held: Some(false), why: why.into() }
 }
 
 fn backing_token(facts: &Facts) -> Promise {
@@ -124,19 +120,19 @@ fn backing_token(facts: &Facts) -> Promise {
         Some(TokenKind::SoftHsm) => Promise {
             promise,
             held: Some(false),
-            why: "SoftHSM2's token is a directory. Whoever can copy it can restore and clone it, and older state with it",
+            why: "SoftHSM2's token is a directory. Whoever can copy it can restore and clone it, and older state with it".into(),
         },
         Some(TokenKind::Software) => Promise {
             promise,
             held: Some(false),
-            why: "the backing token is software (its slot has no CKF_HW_SLOT). Whoever can copy its files can restore and clone it",
+            why: "the backing token is software (its slot has no CKF_HW_SLOT). Whoever can copy its files can restore and clone it".into(),
         },
         Some(TokenKind::Hardware) => Promise {
             promise,
             held: None,
-            why: "only the maker of the backing token can promise this. Also ask where it keeps data objects (CKO_DATA): some hardware keeps them in files of this machine",
+            why: "only the maker of the backing token can promise this. Also ask where it keeps data objects (CKO_DATA): some hardware keeps them in files of this machine".into(),
         },
-        None => Promise { promise, held: None, why: unknown(facts) },
+        None => Promise { promise, held: None, why: unknown(facts).into() },
     }
 }
 
@@ -146,20 +142,20 @@ fn restored(facts: &Facts) -> Promise {
         Some(TokenKind::Software) => Promise {
             promise,
             held: Some(false),
-            why: "not against somebody who can copy the store and the files of the backing token: put back together they fit. The store alone is refused",
+            why: "not against somebody who can copy the store and the files of the backing token: put back together they fit. The store alone is refused".into(),
         },
         Some(TokenKind::SoftHsm) => Promise {
             promise,
             held: Some(false),
-            why: "not against somebody who can copy the store and SoftHSM2's folder: put back together they fit. The store alone is refused",
+            why: "not against somebody who can copy the store and SoftHSM2's folder: put back together they fit. The store alone is refused".into(),
         },
         // The anchor is as safe as the token, about which nothing more is known here.
         Some(TokenKind::Hardware) => Promise {
             promise,
             held: None,
-            why: "holds if the backing token cannot be copied, which only its maker can promise. A store put back is refused, or accepted by the SO with every limit spent",
+            why: "holds if the backing token cannot be copied, which only its maker can promise. A store put back is refused, or accepted by the SO with every limit spent".into(),
         },
-        None => Promise { promise, held: None, why: unknown(facts) },
+        None => Promise { promise, held: None, why: unknown(facts).into() },
     }
 }
 
@@ -169,9 +165,9 @@ fn clock(facts: &Facts) -> Promise {
         true => Promise {
             promise,
             held: Some(true),
-            why: "the module compares it with the clock that counts since boot, and refuses a jump until the clock is right or the SO accepts it. Not against somebody who can give the process two false clocks",
+            why: "the module compares it with the clock that counts since boot, and refuses a jump until the clock is right or the SO accepts it. Not against somebody who can give the process two false clocks".into(),
         },
-        false => Promise { promise, held: None, why: NOTHING_SIGNS },
+        false => Promise { promise, held: None, why: NOTHING_SIGNS.into() },
     }
 }
 
@@ -181,14 +177,15 @@ fn credential(facts: &Facts) -> Promise {
         Some(true) => Promise {
             promise,
             held: Some(false),
-            why: "it is in the environment, where every process of the same user, and root, can read it",
+            why: "it is in the environment, where every process of the same user, and root, can read it"
+                .into(),
         },
         Some(false) => Promise {
             promise,
             held: if facts.serves { None } else { Some(false) },
-            why: "it is in a file, which every process of the same user, and root, can read",
+            why: "it is in a file, which every process of the same user, and root, can read".into(),
         },
-        None => Promise { promise, held: None, why: unknown(facts) },
+        None => Promise { promise, held: None, why: unknown(facts).into() },
     }
 }
 
@@ -269,7 +266,7 @@ mod tests {
         let words = "One administrator alone";
         let why = |facts: &Facts| {
             let promises = all(facts);
-            promises.iter().find(|promise| promise.promise.contains(words)).expect("promised").why
+            promises.iter().find(|promise| promise.promise.contains(words)).expect("promised").why.clone()
         };
         let client = Facts { module_works: true, connected: true, apart: true, ..Facts::default() };
         let boundary = Facts { module_works: true, serves: true, ..Facts::default() };
