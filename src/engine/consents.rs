@@ -4,8 +4,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::kept::Kept;
 use super::{Engine, EngineError, WalletId, read};
-use crate::kernel::consent::{ConsentDigest, ConsentError, Pending, Standing};
-use crate::kernel::factor::{FactorKind, TicketId};
+use crate::kernel::consent::{ConsentDigest, ConsentError, Means, Pending, Standing};
+use crate::kernel::factor::TicketId;
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
 use crate::kernel::state::Peer;
@@ -48,7 +48,7 @@ pub struct GivenApproval {
     /// The user.
     pub user: String,
     /// By what means.
-    pub factor: FactorKind,
+    pub means: Means,
     /// Unix time in seconds.
     pub at: u64,
 }
@@ -122,7 +122,7 @@ impl Engine {
             needed: pending.needed(),
             standing: pending.standing(self.now_or_newest()?),
             approvals: given
-                .map(|one| GivenApproval { user: one.user.name.clone(), factor: one.factor, at: one.at })
+                .map(|one| GivenApproval { user: one.user.name.clone(), means: one.means, at: one.at })
                 .collect(),
             expires: pending.expires(),
         })

@@ -67,6 +67,8 @@ pub enum Kind {
     FormerUsers = 15,
     /// A transaction that waits for its users' approvals.
     Pending = 16,
+    /// What a user approves with besides the OTP key: devices with screens of their own.
+    Credentials = 17,
 }
 
 impl Kind {
@@ -89,6 +91,7 @@ impl Kind {
             14 => Kind::Retired,
             15 => Kind::FormerUsers,
             16 => Kind::Pending,
+            17 => Kind::Credentials,
             _ => return None,
         })
     }
@@ -115,6 +118,11 @@ impl RecordKey {
             kind: Kind::User,
             id: truncated(Sha256::new_with_prefix(b"countersign/user/v1\0").chain_update(name)),
         }
+    }
+
+    /// The place of what the user called `name` approves with besides the OTP key: that of the user, of another kind.
+    pub fn credentials(name: &str) -> RecordKey {
+        RecordKey { kind: Kind::Credentials, id: RecordKey::user(name).id }
     }
 
     /// The place of the proposed act with this nonce.

@@ -42,6 +42,29 @@ pub enum PendingStep {
     },
     /// The peer that proposed it withdrew it.
     Withdrawn,
+    /// A user approved or refused it by a device with a screen of its own.
+    SaidByDevice(Box<DeviceWord>),
+}
+
+/// A user's word by a device, with all that anybody needs to verify the signature again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceWord {
+    /// The user.
+    pub user: String,
+    /// The enrolment.
+    pub enrolment: OtpKeyId,
+    /// What exactly was approved or refused.
+    pub digest: [u8; 32],
+    /// Whether it was refused.
+    pub refuses: bool,
+    /// The device's name among the user's.
+    pub device: String,
+    /// The address whose key signed.
+    pub address: String,
+    /// What the device showed.
+    pub text: String,
+    /// The signature over the text.
+    pub signature: String,
 }
 
 impl PendingStep {
@@ -50,6 +73,8 @@ impl PendingStep {
         match self {
             PendingStep::Proposed { .. } => "consent-asked",
             PendingStep::Withdrawn => "consent-withdrawn",
+            PendingStep::SaidByDevice(word) if word.refuses => "consent-refused",
+            PendingStep::SaidByDevice(_) => "consent-given",
         }
     }
 }

@@ -5,6 +5,7 @@ use core::fmt;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
+use super::Word;
 use super::statement::{Statement, StatementError};
 use crate::binding::Binding;
 use crate::factor::TicketId;
@@ -53,6 +54,14 @@ impl ConsentDigest {
         let (text, enrolment) = (statement.print()?, user.key);
         let (wallet, nonce, expires) = (*wallet, *nonce, *expires);
         Ok(Fields { store, wallet, binding, enrolment, nonce, expires, statement: &text }.digest())
+    }
+
+    /// What a user's word is bound to, by whatever means it is given.
+    pub fn binding(self, word: Word) -> Binding {
+        match word {
+            Word::Approve => self.approval(),
+            Word::Refuse => self.refusal(),
+        }
     }
 
     /// What a code that approves is bound to.

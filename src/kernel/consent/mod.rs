@@ -8,14 +8,27 @@
 //! [`crate::state`]: [`propose`](crate::state::propose), [`consent`](crate::state::consent), [`withdraw`](crate::state::withdraw), and
 //! [`decide`](crate::state::decide), which takes a [`Ticket`](crate::state::Ticket) for a signature.
 
+mod device;
 mod digest;
+mod means;
 mod pending;
 mod statement;
 
 pub use crate::factor::TicketId;
+pub use device::{DeviceText, DeviceTextError, MAX_DEVICE_TEXT_LEN};
 pub use digest::ConsentDigest;
+pub use means::{Means, UnknownMeans};
 pub use pending::{
     Approved, ConsentError, DEFAULT_LIFETIME, MAX_LIFETIME, MAX_OF_PEER, MAX_OF_WALLET, Pending, Standing,
 };
 pub(crate) use pending::{Draft, make_room};
 pub use statement::{MAX_STATEMENT_LEN, Payout, Statement, StatementError, Subject};
+
+/// What a user says to a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It is to be signed.
+    Approve,
+    /// It is never to be signed.
+    Refuse,
+}

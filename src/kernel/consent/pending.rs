@@ -21,11 +21,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Word;
+use super::device::{DeviceText, DeviceTextError};
 use super::digest::ConsentDigest;
+use super::means::Means;
 use super::statement::{Statement, StatementError};
 use crate::binding::Binding;
-use crate::factor::{FactorKind, RETRY_PERIOD, SpentOn, TicketId};
+use crate::factor::{RETRY_PERIOD, SpentOn, TicketId};
 use crate::name::{KeyId, MAX_SIGNERS, UserId};
+use crate::network::Network;
 use crate::otp::OtpKeyId;
 use crate::policy::{DEFAULT_PROPOSAL_MINUTES, MAX_PROPOSAL_MINUTES};
 use crate::record::{Stored, Versioned, decode_padded, serialized_len};
@@ -63,8 +67,7 @@ pub struct Pending {
 struct Given {
     /// The place of the user among those asked.
     by: u8,
-    /// The number of the factor.
-    factor: u8,
+    means: Means,
     /// Unix time in seconds.
     at: u64,
 }
@@ -120,7 +123,7 @@ pub struct Approved<'a> {
     /// The user.
     pub user: &'a UserId,
     /// By what means.
-    pub factor: FactorKind,
+    pub means: Means,
     /// Unix time in seconds.
     pub at: u64,
 }
@@ -162,6 +165,11 @@ impl Pending {
         &self.statement.label
     }
 
+    /// Its wallet's network.
+    pub fn network(&self) -> Network {
+        self.statement.network
+    }
+
     /// Unix time in seconds, after which it is void.
     pub fn expires(&self) -> u64 {
         self.statement.expires
@@ -198,12 +206,21 @@ impl Pending {
         Ok(ConsentDigest::of(self.store, self.binding, &self.statement_for(user)?)?)
     }
 
+    /// What a device shows this user, and signs if the user gives this word.
+    pub fn device_text_for(&self, user: &UserId, word: Word) -> Result<DeviceText, DeviceTextError> {
+        DeviceText::new(word, &self.statement_for(user)?, self.digest_for(user)?)
+    }
+
     /// Who has approved, in that order.
     pub fn approvals(&self) -> impl Iterator<Item = Approved<'_>> {
         self.approvals.iter().filter_map(|given| {
-            let factor = FactorKind::of_number(given.factor)?;
-            Some(Approved { user: self.asked.get(usize::from(given.by))?, factor, at: given.at })
+            Some(Approved { user: self.asked.get(usize::from(given.by))?, means: given.means, at: given.at })
         })
+    }
+
+    /// By what means this user has approved, if they have.
+    pub fn means_of(&self, user: &UserId) -> Option<Means> {
+        self.approvals().find(|approved| approved.user == user).map(|approved| approved.means)
     }
 
     /// Whether this user has approved.
@@ -228,17 +245,17 @@ impl Pending {
         self.statement.wallet == *wallet && self.binding == *binding && self.epoch == epoch
     }
 
-    /// Adds a user's approval. A second one of the same user changes nothing.
-    pub(crate) fn approve(
-        &self,
-        user: &UserId,
-        factor: FactorKind,
-        now: u64,
-    ) -> Result<Pending, ConsentError> {
+    /// Adds a user's approval. A second one of the same user changes nothing, unless only this one is by a means that shows what is
+    /// approved.
+    pub(crate) fn approve(&self, user: &UserId, means: Means, now: u64) -> Result<Pending, ConsentError> {
         let by = self.check_takes_word_of(user, now)?;
         let mut next = self.clone();
-        if !self.is_approved_by(user) {
-            next.approvals.push(Given { by, factor: factor as u8, at: now });
+        match next.approvals.iter_mut().find(|given| given.by == by) {
+            None => next.approvals.push(Given { by, means, at: now }),
+            Some(given) if given.means.shown().is_none() && means.shown().is_some() => {
+                *given = Given { by, means, at: now };
+            }
+            Some(_) => {}
         }
         Ok(next)
     }
@@ -377,7 +394,7 @@ impl TryFrom<Written> for Pending {
 impl Stored for Pending {
     /// The length of the same record, approved by everybody and spent.
     fn padded_len(&self, len: usize, _earlier: usize) -> usize {
-        let given = vec![Given { by: u8::MAX, factor: u8::MAX, at: u64::MAX }; self.asked.len()];
+        let given = vec![Given { by: u8::MAX, means: Means::Device, at: u64::MAX }; self.asked.len()];
         let most = (&given, &State::Spent(SpentOn::longest()));
         len - serialized_len(&(&self.approvals, &self.state)) + serialized_len(&most)
     }

@@ -179,8 +179,13 @@ impl Statement {
 
 /// `0.50000000 BTC`.
 fn print_amount(satoshi: u64) -> String {
+    print_bitcoin(satoshi) + UNIT
+}
+
+/// `0.50000000`.
+pub(super) fn print_bitcoin(satoshi: u64) -> String {
     let one = Amount::ONE_BTC.to_sat();
-    format!("{}.{:0PLACES$}{UNIT}", satoshi / one, satoshi % one)
+    format!("{}.{:0PLACES$}", satoshi / one, satoshi % one)
 }
 
 /// Reads more ways to write an amount than there are: whoever calls this prints it again, and compares.
@@ -190,7 +195,7 @@ fn read_amount(text: &str) -> Option<u64> {
     whole.parse::<u64>().ok()?.checked_mul(Amount::ONE_BTC.to_sat())?.checked_add(part)
 }
 
-fn print_payee(script: &ScriptBuf, network: Network) -> String {
+pub(super) fn print_payee(script: &ScriptBuf, network: Network) -> String {
     match Address::from_script(script, network.addresses()) {
         Ok(address) => address.to_string(),
         Err(_) if script.is_empty() => format!("script {EMPTY}"),

@@ -12,6 +12,7 @@ use crate::binding::Binding;
 use crate::factor::{self, Against, Mark, Proof, Spends, SpentOn, Verified};
 use crate::freeze::{self, Frozen};
 use crate::receipt::{Batch, Decision, Write};
+use crate::record::Versioned;
 use crate::seal::RecordKey;
 
 /// Evidence: none of the things that a request needs is frozen, as far as was looked up. The commit makes sure that this still holds:
@@ -31,13 +32,22 @@ impl Thawed {
         claims: &[Claim],
         is_frozen: impl Fn(&RecordKey) -> Result<bool, E>,
     ) -> Result<Thawed, E> {
+        Thawed::look_for(key, claims.iter().flat_map(|claim| claim.subject.users()), is_frozen)
+    }
+
+    /// The same for users who give no codes.
+    pub(super) fn look_for<'a, E: From<Untried>>(
+        key: Option<RecordKey>,
+        users: impl Iterator<Item = &'a Versioned<UserRecord>>,
+        is_frozen: impl Fn(&RecordKey) -> Result<bool, E>,
+    ) -> Result<Thawed, E> {
         let of_key = key.map(|key| (freeze::place_of(&key), Frozen::Key));
-        let of_users = claims.iter().flat_map(|claim| claim.subject.users()).map(|user| {
+        let of_users = users.map(|user| {
             let name = user.value.name.clone();
             (freeze::place_of(&user.place), Frozen::User(name))
         });
         let stops = [(freeze::EVERYTHING, Frozen::Everything)].into_iter().chain(of_key).chain(of_users);
-        let mut places = Vec::with_capacity(claims.len() + 2);
+        let mut places = Vec::new();
         for (place, frozen) in stops {
             if is_frozen(&place)? {
                 return Err(Untried::Frozen(frozen).into());
@@ -45,6 +55,11 @@ impl Thawed {
             places.push(place);
         }
         Ok(Thawed(places))
+    }
+
+    /// The places where no freeze may be when the batch is taken.
+    pub(super) fn into_places(self) -> Vec<RecordKey> {
+        self.0
     }
 }
 

@@ -1,6 +1,8 @@
 //! The transitions of a pending record ([`crate::consent`]): it is proposed, approved or refused by users with codes, and withdrawn.
 //! The commit of its signature spends it ([`super::way::decide`]).
 
+mod device;
+
 use super::administration::Recorded;
 use super::codes::{Codes, Thawed};
 use super::pins::Peer;
@@ -8,7 +10,7 @@ use super::records::{Epoch, UserRecord};
 use super::signable::Signable as _;
 use super::way::{Claim, Moment, Outcome, Subject, Untried};
 use crate::audit::{Answer, Asked, ConsentFacts, ConsentStep, Event, PendingStep};
-use crate::consent::{self, ConsentError, Draft, Pending, Statement};
+use crate::consent::{self, ConsentError, Draft, Means, Pending, Statement};
 use crate::factor::{SpentOn, TicketId};
 use crate::name::{KeyId, UserId};
 use crate::psbt::CheckedPsbt;
@@ -16,6 +18,9 @@ use crate::receipt::{Batch, Content, Decision, Write};
 use crate::record::{Stored as _, Versioned};
 use crate::seal::{Kind, RecordKey, StoreId};
 use crate::wallet::Wallet;
+
+pub use crate::consent::Word;
+pub use device::{DeviceError, SignedWord, consent_by_device};
 
 /// A transaction that users shall approve.
 pub struct Proposed<'a> {
@@ -108,15 +113,6 @@ fn told(pending: &Pending, step: PendingStep) -> Event {
     Event::Consent(Box::new(ConsentStep { ticket, wallet, step }))
 }
 
-/// What a user says to a proposal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// It is to be signed.
-    Approve,
-    /// It is never to be signed.
-    Refuse,
-}
-
 /// The request to record a user's word.
 pub struct Consent {
     /// The user, by enrolment.
@@ -155,9 +151,10 @@ pub fn consent<E: From<Untried> + From<ConsentError>>(
     let digest = old.digest_for(user)?;
     let kind = claim.approval.proof().kind();
     // Before any code is looked at: whether it is still open depends on none.
-    let (binding, next) = match word {
-        Word::Approve => (digest.approval(), old.approve(user, kind, now)?),
-        Word::Refuse => (digest.refusal(), old.refuse(user, now)?),
+    let binding = digest.binding(*word);
+    let next = match word {
+        Word::Approve => old.approve(user, Means::Code(kind), now)?,
+        Word::Refuse => old.refuse(user, now)?,
     };
     let claims = vec![claim];
     let thawed = match word {

@@ -39,7 +39,9 @@ pub(crate) use administration::{
 pub use budget::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, Budget, LOCK_FROM, Locked,
 };
-pub use consent::{Consent, Proposed, Word, consent, propose, withdraw};
+pub use consent::{
+    Consent, DeviceError, Proposed, SignedWord, Word, consent, consent_by_device, propose, withdraw,
+};
 pub use former::{FormerUsers, MAX_FORMER};
 pub use keys::KeyRecord;
 pub(crate) use keys::{add_key, change_key, changes};

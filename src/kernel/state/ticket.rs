@@ -9,7 +9,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::records::{Epoch, UserRecord};
 use crate::binding::Binding;
-use crate::consent::{Pending, Standing};
+use crate::consent::{Means, Pending, Standing};
 use crate::factor::{Shown, TicketId};
 use crate::name::UserId;
 use crate::record::Versioned;
@@ -61,7 +61,11 @@ impl Ticket {
 
     /// By what means each of them approved, of those that a policy can ask for.
     pub(super) fn means(&self) -> Vec<Option<Shown>> {
-        self.approvers().map(|_| None).collect()
+        let shown = |user: &Versioned<UserRecord>| {
+            let id = UserId { name: user.value.name.clone(), key: user.value.factor.otp_key().id() };
+            self.pending.value.means_of(&id).and_then(Means::shown)
+        };
+        self.approvers().map(shown).collect()
     }
 
     /// Whether it is for just this, and still gathers approvals.

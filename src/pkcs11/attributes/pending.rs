@@ -41,8 +41,8 @@ pub(in crate::pkcs11) fn of_pending(pending: &PendingView, kind: CK_ATTRIBUTE_TY
     })
 }
 
-fn line(GivenApproval { user, factor, at }: &GivenApproval) -> String {
-    format!("{} {} {user}\n", to_iso(*at), factor.name())
+fn line(GivenApproval { user, means, at }: &GivenApproval) -> String {
+    format!("{} {} {user}\n", to_iso(*at), means.name())
 }
 
 fn state_number(standing: &Standing) -> CK_ULONG {

@@ -3,8 +3,8 @@
 mod act;
 
 use countersign::kernel::audit::{
-    Answer, Asked, ConsentFacts, ConsentStep, DigestFacts, Event, Fate, OfficerSignature, PendingStep,
-    ProposalStep, Step, TransactionFacts, TriedCode,
+    Answer, Asked, ConsentFacts, ConsentStep, DeviceWord, DigestFacts, Event, Fate, OfficerSignature,
+    PendingStep, ProposalStep, Step, TransactionFacts, TriedCode,
 };
 use countersign::kernel::direction::Direction;
 use countersign::kernel::pin::Role;
@@ -95,6 +95,10 @@ pub(super) struct Facts<'a> {
     ticket: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<&'a str>,
 }
 
 impl<'a> Facts<'a> {
@@ -212,6 +216,19 @@ impl<'a> Facts<'a> {
                 ..facts
             },
             PendingStep::Withdrawn => facts,
+            PendingStep::SaidByDevice(word) => {
+                let DeviceWord { user, enrolment: _, digest, refuses: _, device, address, text, signature } =
+                    &**word;
+                Facts {
+                    users: Some(vec![user]),
+                    digest: Some(HEXLOWER.encode(digest)),
+                    device: Some(device),
+                    address: Some(address),
+                    text: Some(text),
+                    signature: Some(signature),
+                    ..facts
+                }
+            }
         }
     }
 

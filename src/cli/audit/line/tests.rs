@@ -3,8 +3,8 @@
 use countersign::kernel::act::document::{DocumentDigest, UserDocument};
 use countersign::kernel::act::{Change, Deed, Document, PolicyChange, RecordedAct};
 use countersign::kernel::audit::{
-    Answer, Asked, ConsentFacts, ConsentStep, DecidedAct, DigestFacts, Fate, Head, OfficerSignature,
-    PendingStep, ProposalStep, Step, TransactionFacts, TriedCode, Void,
+    Answer, Asked, ConsentFacts, ConsentStep, DecidedAct, DeviceWord, DigestFacts, Fate, Head,
+    OfficerSignature, PendingStep, ProposalStep, Step, TransactionFacts, TriedCode, Void,
 };
 use countersign::kernel::direction::Direction;
 use countersign::kernel::otp::OtpHash;
@@ -122,6 +122,25 @@ fn what_users_say_to_a_transaction_is_shown_with_its_ticket_and_what_exactly_the
     );
     let withdrawn = json!({ "event": "consent-withdrawn", "ticket": ticket, "wallet": "treasury" });
     assert_eq!(told(PendingStep::Withdrawn), withdrawn);
+    let by_device = |refuses| {
+        told(PendingStep::SaidByDevice(Box::new(DeviceWord {
+            user: "alice".into(),
+            enrolment: [1; 16],
+            digest: [0xd1; 32],
+            refuses,
+            device: "ledger".into(),
+            address: "bc1q".into(),
+            text: "approve: ".into(),
+            signature: "KF8=".into(),
+        })))
+    };
+    for (event, refuses) in [("consent-given", false), ("consent-refused", true)] {
+        let shown = json!({
+            "event": event, "ticket": ticket, "wallet": "treasury", "users": ["alice"], "digest": digest,
+            "device": "ledger", "address": "bc1q", "text": "approve: ", "signature": "KF8=",
+        });
+        assert_eq!(by_device(refuses), shown);
+    }
     let codes = |fate| vec![TriedCode { user: Some("alice".into()), fate }];
     let word = |refuses, fate, answer| {
         let (ticket, wallet, digest) = ([0x47; 16], "treasury".into(), [0xd1; 32]);

@@ -2,6 +2,7 @@ use zeroize::Zeroizing;
 
 use super::super::statement::tests::examples;
 use super::*;
+use crate::factor::FactorKind;
 use crate::seal::{DataKey, RecordKey};
 
 const NOW: u64 = 1_796_040_000;
@@ -23,8 +24,8 @@ fn pending() -> Pending {
 }
 
 fn approved() -> Pending {
-    let once = pending().approve(&user("alice"), FactorKind::Totp, NOW).expect("open");
-    once.approve(&user("bob"), FactorKind::Totp, NOW + 5).expect("open")
+    let once = pending().approve(&user("alice"), Means::Code(FactorKind::Totp), NOW).expect("open");
+    once.approve(&user("bob"), Means::Code(FactorKind::Totp), NOW + 5).expect("open")
 }
 
 fn spent() -> Pending {
@@ -48,14 +49,15 @@ fn over() -> [(Pending, u64, Standing); 5] {
 fn as_many_users_approve_as_are_needed_and_each_counts_once() {
     let first = pending();
     assert_eq!(first.standing(NOW), Standing::Open { approved: 0, needed: 2 });
-    let once = first.approve(&user("alice"), FactorKind::Totp, NOW).expect("open");
-    let twice = once.approve(&user("alice"), FactorKind::Totp, NOW + 1).expect("open");
+    let once = first.approve(&user("alice"), Means::Code(FactorKind::Totp), NOW).expect("open");
+    let twice = once.approve(&user("alice"), Means::Code(FactorKind::Totp), NOW + 1).expect("open");
     assert_eq!(twice.standing(NOW), Standing::Open { approved: 1, needed: 2 });
-    let both = twice.approve(&user("bob"), FactorKind::Totp, NOW + 5).expect("open");
+    let both = twice.approve(&user("bob"), Means::Code(FactorKind::Totp), NOW + 5).expect("open");
     assert_eq!(both.standing(NOW + 600), Standing::Approved);
     let given: Vec<_> = both.approvals().map(|given| (given.user.name.as_str(), given.at)).collect();
     assert_eq!(given, [("alice", NOW), ("bob", NOW + 5)]);
-    let all = both.approve(&user("carol"), FactorKind::Totp, NOW + 6).expect("a third one may, too");
+    let all =
+        both.approve(&user("carol"), Means::Code(FactorKind::Totp), NOW + 6).expect("a third one may, too");
     assert_eq!((all.approvals().count(), all.standing(NOW + 6)), (3, Standing::Approved));
 }
 
@@ -64,7 +66,7 @@ fn only_who_was_asked_by_this_enrolment_says_anything() {
     let enrolled_again = UserId { key: [0x17; 16], ..user("alice") };
     for stranger in [user("mallory"), enrolled_again] {
         let refused = Some(ConsentError::NotAsked(stranger.name.clone()));
-        assert_eq!(pending().approve(&stranger, FactorKind::Totp, NOW).err(), refused);
+        assert_eq!(pending().approve(&stranger, Means::Code(FactorKind::Totp), NOW).err(), refused);
         assert_eq!(pending().refuse(&stranger, NOW).err(), refused);
         assert_eq!(pending().statement_for(&stranger).err(), refused);
         assert_eq!(pending().digest_for(&stranger).err(), refused);
@@ -86,7 +88,11 @@ fn consent_of_what_is_refused_withdrawn_spent_or_expired_is_over_for_good() {
         assert_eq!(over.standing(now), standing);
         assert_eq!(over.standing(now + MAX_LIFETIME), standing, "it stays so");
         let refused = Some(ConsentError::Over(standing.clone()));
-        assert_eq!(over.approve(&user("carol"), FactorKind::Totp, now).err(), refused, "{standing:?}");
+        assert_eq!(
+            over.approve(&user("carol"), Means::Code(FactorKind::Totp), now).err(),
+            refused,
+            "{standing:?}"
+        );
         assert_eq!(over.refuse(&user("carol"), now).err(), refused, "{standing:?}");
         assert_eq!(over.withdraw(Some("backend"), now).err(), refused, "{standing:?}");
     }
@@ -150,9 +156,9 @@ fn outcome_leak_a_proposal_has_one_length_whoever_approved_it_and_whether_or_not
         assert_eq!(read.encode(), next.encode());
         assert_eq!((read.standing(NOW), read.asked()), (next.standing(NOW), next.asked()));
     }
-    let all = ["alice", "bob", "carol"]
-        .iter()
-        .fold(pending(), |pending, name| pending.approve(&user(name), FactorKind::Totp, NOW).expect("open"));
+    let all = ["alice", "bob", "carol"].iter().fold(pending(), |pending, name| {
+        pending.approve(&user(name), Means::Code(FactorKind::Totp), NOW).expect("open")
+    });
     assert_eq!(all.spend(SpentOn::longest()).encode().len(), first.len(), "no record is longer");
 }
 

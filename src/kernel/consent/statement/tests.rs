@@ -231,7 +231,7 @@ fn a_statement_that_says_what_cannot_be_or_too_much_has_no_text() {
     assert_eq!(Statement::parse(&"x".repeat(MAX_STATEMENT_LEN + 1)), Err(StatementError::Length));
 }
 
-fn statements() -> impl Strategy<Value = Statement> {
+pub(crate) fn statements() -> impl Strategy<Value = Statement> {
     let name = "[ -~]{1,20}|.{1,20}|[\"\\\\a u{}]{1,20}";
     let amount = 0..=Amount::MAX_MONEY.to_sat();
     let script = prop_oneof![

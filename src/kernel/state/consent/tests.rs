@@ -1,5 +1,6 @@
 //! Approvals and tickets against a store of records in memory. What the ticket pays for is a digest: it is decided as a transaction is.
 
+mod devices;
 mod tickets;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ const ENTROPY: [u8; 32] = [5; 32];
 enum Not {
     Tried(Untried),
     Consent(ConsentError),
+    Device(DeviceError),
 }
 
 impl From<Untried> for Not {
@@ -110,6 +112,10 @@ impl Store {
     }
 
     fn proposal(&self, ticket: TicketId, needed: usize, binding: [u8; 32]) -> Pending {
+        Pending::new(self.draft(ticket, needed, binding), self.now).expect("a proposal")
+    }
+
+    fn draft(&self, ticket: TicketId, needed: usize, binding: [u8; 32]) -> Draft {
         let statement = Statement {
             user: user("alice"),
             network: Network::Mainnet,
@@ -124,8 +130,7 @@ impl Store {
         };
         let (asked, store, epoch) =
             (["alice", "bob", "carol"].map(user).to_vec(), [7; 16], self.epoch.name());
-        let draft = Draft { store, epoch, binding, maker: Some("backend".into()), statement, asked, needed };
-        Pending::new(draft, self.now).expect("a proposal")
+        Draft { store, epoch, binding, maker: Some("backend".into()), statement, asked, needed }
     }
 
     fn put<T: Stored>(&mut self, place: RecordKey, value: &T) {

@@ -1,0 +1,83 @@
+//! The means by which a user approved a proposal.
+
+use serde::{Deserialize, Serialize};
+
+use crate::factor::{FactorKind, Shown};
+
+/// The means of an approval, with its number in pending records. A number is never used again for another means.
+///
+/// | number | means |
+/// |---|---|
+/// | 1 to 31 | a code of this factor, brought by a backend |
+/// | 32 | reserved for a passkey |
+/// | 33 | a device with a screen of its own |
+/// | 64 and more | reserved for codes that are typed where no backend sees them: 64 and the number of the factor |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Means {
+    /// A code, brought by a backend.
+    Code(FactorKind),
+    /// The signature of a device with a screen of its own.
+    Device,
+}
+
+const DEVICE: u8 = 33;
+
+impl Means {
+    /// What a policy calls it, if it shows what is approved.
+    pub const fn shown(self) -> Option<Shown> {
+        match self {
+            Means::Code(_) => None,
+            Means::Device => Some(Shown::Device),
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Means::Code(kind) => kind.name(),
+            Means::Device => "device",
+        }
+    }
+}
+
+impl From<Means> for u8 {
+    fn from(means: Means) -> u8 {
+        match means {
+            Means::Code(kind) => kind as u8,
+            Means::Device => DEVICE,
+        }
+    }
+}
+
+/// A number that is no means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a means of approval that this version does not know")]
+pub struct UnknownMeans;
+
+impl TryFrom<u8> for Means {
+    type Error = UnknownMeans;
+
+    fn try_from(number: u8) -> Result<Means, UnknownMeans> {
+        match number {
+            DEVICE => Ok(Means::Device),
+            number => FactorKind::of_number(number).map(Means::Code).ok_or(UnknownMeans),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_means_never_change() {
+        for (means, number) in
+            [(Means::Code(FactorKind::Totp), 1), (Means::Code(FactorKind::Ticket), 2), (Means::Device, 33)]
+        {
+            assert_eq!((u8::from(means), Means::try_from(number)), (number, Ok(means)));
+        }
+        let known = (0..=u8::MAX).filter(|number| Means::try_from(*number).is_ok());
+        assert_eq!(known.collect::<Vec<_>>(), [1, 2, 33], "none else has a number yet");
+    }
+}
