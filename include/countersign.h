@@ -16,10 +16,11 @@
  * digests: by CKM_EC_KEY_PAIR_GEN on secp256k1, with CKA_ALLOWED_MECHANISMS (this mechanism, CKM_ECDSA or both) in the
  * private template. C_Verify* verifies with the public key. */
 #define CKM_COUNTERSIGN_DIGEST          0xC3530002UL
-/* C_GenerateKey: a user's OTP secret, made inside. */
+/* C_GenerateKey: a user's OTP secret, made inside. CKA_COUNTERSIGN_FACTOR says of which kind. */
 #define CKM_COUNTERSIGN_TOTP_KEY_GEN    0xC3530010UL
-/* C_Verify*, C_VerifySignature*: data empty, signature = the code. Checks a code and spends its time step. The first right
- * code confirms the user. */
+/* C_Verify*, C_VerifySignature*: data empty, signature = the code. Checks a code of whichever kind the user has, and spends it. The
+ * first right code confirms the user. For HOTP the signature may be two codes, one right after the other (16 digits): they
+ * resynchronise the counter, up to 1,000 codes ahead. */
 #define CKM_COUNTERSIGN_TOTP            0xC3530011UL
 /* C_GenerateKeyPair: a BIP 32 master key for one wallet, made inside. */
 #define CKM_COUNTERSIGN_WALLET_KEY_GEN  0xC3530020UL
@@ -32,13 +33,17 @@
 #define CKA_COUNTERSIGN_CONFIRMED       0xC3530101UL
 /* CK_MECHANISM_TYPE: CKM_SHA_1 (default), CKM_SHA256 or CKM_SHA512. Given at creation. */
 #define CKA_COUNTERSIGN_OTP_HASH        0xC3530102UL
-/* CK_BBOOL: the user is locked, and the module checks no code of theirs. The SO unlocks the user by setting it to CK_FALSE. */
+/* CK_BBOOL: the user is locked, and the module checks no code of theirs. The SO unlocks the user by setting it to CK_FALSE. That does
+ * not help a user of HOTP who was enrolled before the store was restored: enrol them anew. */
 #define CKA_COUNTERSIGN_LOCKED          0xC3530103UL
 /* CK_ULONG: wrong tries in the last 30 days. Neither a right code nor unlocking lowers it. */
 #define CKA_COUNTERSIGN_FAILURES        0xC3530104UL
 /* CK_BBOOL: too many codes of all users together were wrong within an hour, so the module checks no code of any user.
  * Unlocking does not change this. */
 #define CKA_COUNTERSIGN_STOPPED         0xC3530105UL
+/* CK_ULONG: the user's factor, by its number in approvals: COUNTERSIGN_APPROVAL_FACTOR_TOTP (default) or
+ * COUNTERSIGN_APPROVAL_FACTOR_HOTP. Given at creation. A user of HOTP has codes of 8 digits by HMAC-SHA-1, and no time interval. */
+#define CKA_COUNTERSIGN_FACTOR          0xC3530106UL
 
 /* Attributes of a wallet (CKO_PRIVATE_KEY and CKO_PUBLIC_KEY) -------------------------------
  * A key that signs digests has two of them, USERS and POLICY. Its policy must have max_period_transactions or unlimited, and
@@ -355,13 +360,14 @@
 #define COUNTERSIGN_APPROVAL_FACTOR_TOTP  1
 /* A proposed transaction in place of codes. Its record stands alone and has no user. */
 #define COUNTERSIGN_APPROVAL_FACTOR_TICKET 2
+#define COUNTERSIGN_APPROVAL_FACTOR_HOTP  3
 #define COUNTERSIGN_APPROVAL_MAX_RECORDS  16
 
 typedef struct COUNTERSIGN_APPROVAL {
     unsigned char version;   /* COUNTERSIGN_APPROVAL_VERSION */
     unsigned char factor;    /* COUNTERSIGN_APPROVAL_FACTOR_TOTP and so on */
     unsigned char userLen;   /* 0..60; 0 means the only user of the wallet or key */
-    unsigned char codeLen;   /* 6..8 for TOTP, 32 for a ticket (hex) */
+    unsigned char codeLen;   /* 6..8 for TOTP and HOTP, 32 for a ticket (hex) */
     unsigned char user[60];  /* UTF-8, zero padded */
     unsigned char code[64];  /* ASCII, zero padded */
 } COUNTERSIGN_APPROVAL;

@@ -92,9 +92,9 @@ impl Engine {
     }
 
     /// Checks a code of `user` for the OTP key `key` without signing: confirms an enrolment, and spends the
-    /// step like a signature. If the user has another key by now, the code counts as nobody's.
+    /// step or counter like a signature. Two codes in a row resynchronise a counter. If the user has another key by now, the code counts as nobody's.
     pub fn confirm(&self, user: &str, key: &OtpKeyId, code: &[u8]) -> Result<(), EngineError> {
-        let approvals = vec![Approval::parse_pin_of(user.as_bytes(), code)?];
+        let approvals = vec![Approval::parse_check(user, code)?];
         let eligible = Eligible { users: &[user.to_owned()], key: Some(key), binding: None };
         let (entropy, epoch) = (self.entropy()?, self.epoch());
         let decide = |(), approvals, now| {
@@ -295,6 +295,6 @@ struct Eligible<'a> {
 
 impl Eligible<'_> {
     fn has(&self, user: &Versioned<state::UserRecord>) -> bool {
-        self.key.is_none_or(|key| *key == user.value().factor.otp_key().id())
+        self.key.is_none_or(|key| *key == user.value().factor.key_id())
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
-use countersign::admin::{Act, Administrator, NewUser};
+use countersign::admin::{Act, Administrator, NewFactor, NewUser};
 use countersign::engine::{Engine, WalletId};
 use countersign::kernel::administration::{
     Approved, Fresh, KeyId, Moment, Plan, Present, Refused, UserId, check, decide,
@@ -22,7 +22,9 @@ use countersign::kernel::otp::OtpHash;
 use countersign::kernel::receipt::{Decision, Receipt};
 use countersign::kernel::record::Versioned;
 use countersign::kernel::seal::{Kind, RecordKey};
-use countersign::kernel::state::{ClockRecord, FormerUsers, KeyRecord, TokenRecord, UserRecord, WalletState};
+use countersign::kernel::state::{
+    ClockRecord, Epoch, FormerUsers, KeyRecord, TokenRecord, UserRecord, WalletState,
+};
 use countersign::ports::{Anchor, Ledger};
 
 use super::middle;
@@ -198,7 +200,8 @@ fn enrolled(administrator: &Administrator, ledger: &dyn Ledger, number: u64) -> 
     let mut secret = vec![7; 20];
     secret[..8].copy_from_slice(&number.to_le_bytes());
     let name = format!("user-{number}");
-    let user = NewUser { name, service: "bench".into(), hash: OtpHash::Sha1, digits: 6, period: 30 };
+    let factor = NewFactor::Totp { hash: OtpHash::Sha1, digits: 6, period: 30 };
+    let user = NewUser { name, service: "bench".into(), factor };
     let clocks = Believed { boot_id: [1; 16], wall: START, boot: 0 };
     let moment = Moment { now: Ok(START), clocks, believed: Some(clocks), newest: START };
     let secp = SECP.get_or_init(Secp256k1::new);
@@ -216,6 +219,10 @@ impl Present for NobodyYet<'_> {
 
     fn is_initialised(&self) -> bool {
         true
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch::default()
     }
 
     fn token(&self) -> Result<Versioned<TokenRecord>, Refused> {

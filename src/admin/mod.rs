@@ -13,8 +13,8 @@ mod present;
 
 pub use crate::kernel::administration::{
     Act, Administrator, Approved, Done, Enrolment, Login, MAX_LABEL_LEN, MAX_POLICY_LEN,
-    MAX_SIGNERS as MAX_WALLET_USERS, MAX_TOKEN_LABEL_LEN, NewDigestKey, NewScript, NewUser, NewWallet,
-    Target, UserId, WalletChange,
+    MAX_SIGNERS as MAX_WALLET_USERS, MAX_TOKEN_LABEL_LEN, NewDigestKey, NewFactor, NewScript, NewUser,
+    NewWallet, Target, UserId, WalletChange,
 };
 
 pub use crate::kernel::key::{KeyChange, KeyTerms};

@@ -6,7 +6,9 @@ use crate::kernel::freeze::Freeze;
 use crate::kernel::officer::Council;
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{ClockRecord, FormerUsers, KeyRecord, TokenRecord, UserRecord, WalletState};
+use crate::kernel::state::{
+    ClockRecord, Epoch, FormerUsers, KeyRecord, TokenRecord, UserRecord, WalletState,
+};
 use crate::ports::RandomError;
 
 impl Present for Engine {
@@ -18,6 +20,10 @@ impl Present for Engine {
 
     fn token(&self) -> Result<Versioned<TokenRecord>, EngineError> {
         self.token_record()
+    }
+
+    fn epoch(&self) -> Epoch {
+        Engine::epoch(self)
     }
 
     fn user(&self, name: &str) -> Result<Option<Versioned<UserRecord>>, EngineError> {

@@ -2,25 +2,52 @@
 //!
 //! The layout is `COUNTERSIGN_APPROVAL` of `countersign.h`.
 
-use countersign::kernel::factor::TicketId;
+use countersign::kernel::factor::{FactorKind, TicketId};
+use countersign::pkcs11::vendor as v;
+use cryptoki::session::Session;
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
+use crate::attributes::{self, Attributes};
 use crate::error::CommandError;
+use crate::kind;
+use crate::meaning::Act;
 use crate::names::USER_NAME_MAX;
+use crate::user;
 
 /// The record's length in bytes.
 pub(crate) const APPROVAL_LEN: usize = 128;
 
 const VERSION: u8 = 1;
-const FACTOR_TOTP: u8 = 1;
-const FACTOR_TICKET: u8 = 2;
 const USER_AT: usize = 4;
 const CODE_AT: usize = 64;
 const TICKET_DIGITS: u8 = 32;
 
-/// Packs a user's name (empty for the only user of the wallet) and a code into one record.
-pub(crate) fn pack(user: &str, code: &str) -> Result<Zeroizing<[u8; APPROVAL_LEN]>, CommandError> {
+/// Packs the approval for a wallet or key with these users, by the factor that the user has.
+pub(crate) fn of_user(
+    session: &Session,
+    (user, users): (Option<&str>, &[String]),
+    code: &str,
+) -> Result<Zeroizing<[u8; APPROVAL_LEN]>, CommandError> {
+    let named = user.or(match users {
+        [only] => Some(only),
+        _ => None,
+    });
+    let found = named.map(|name| kind::objects::<user::Record>(session, Some(name))).transpose()?;
+    let factor = match found.as_deref() {
+        Some([object, ..]) => {
+            let number = v::CKA_COUNTERSIGN_FACTOR;
+            Attributes::read(session, *object, &[attributes::kind(number)], Act::Read)?.number(number)
+        }
+        _ => None,
+    };
+    // An earlier release has nothing but TOTP. For a user who does not exist every kind is wrong.
+    let factor = factor.and_then(|number| u8::try_from(number).ok()).unwrap_or(FactorKind::Totp as u8);
+    pack(factor, user.unwrap_or_default(), code)
+}
+
+/// Packs the number of a factor, a user's name (empty for the only user of the wallet) and a code into one record.
+fn pack(factor: u8, user: &str, code: &str) -> Result<Zeroizing<[u8; APPROVAL_LEN]>, CommandError> {
     let code_len = check_code(code)?;
     let user_len = u8::try_from(user.len()).ok().filter(|len| usize::from(*len) <= USER_NAME_MAX);
     let user_len = user_len.ok_or_else(|| {
@@ -31,7 +58,7 @@ pub(crate) fn pack(user: &str, code: &str) -> Result<Zeroizing<[u8; APPROVAL_LEN
     })?;
     let mut record = Zeroizing::new([0; APPROVAL_LEN]);
     record[0] = VERSION;
-    record[1] = FACTOR_TOTP;
+    record[1] = factor;
     record[2] = user_len;
     record[3] = code_len;
     record[USER_AT..USER_AT + user.len()].copy_from_slice(user.as_bytes());
@@ -44,7 +71,7 @@ pub(crate) fn pack_ticket(ticket: &TicketId) -> Zeroizing<[u8; APPROVAL_LEN]> {
     let digits = HEXLOWER.encode(ticket);
     let mut record = Zeroizing::new([0; APPROVAL_LEN]);
     record[0] = VERSION;
-    record[1] = FACTOR_TICKET;
+    record[1] = FactorKind::Ticket as u8;
     record[3] = TICKET_DIGITS;
     record[CODE_AT..CODE_AT + digits.len()].copy_from_slice(digits.as_bytes());
     record
@@ -68,8 +95,8 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_headers() {
-        let record = pack("alice", "123456").expect("well formed");
-        assert_eq!(record[..4], [1, 1, 5, 6]);
+        let record = pack(3, "alice", "123456").expect("well formed");
+        assert_eq!(record[..4], [1, 3, 5, 6]);
         assert_eq!(&record[4..9], b"alice");
         assert!(record[9..64].iter().all(|b| *b == 0));
         assert_eq!(&record[64..70], b"123456");
@@ -87,23 +114,23 @@ mod tests {
 
     #[test]
     fn no_name_means_the_only_user() {
-        let record = pack("", "12345678").expect("well formed");
+        let record = pack(1, "", "12345678").expect("well formed");
         assert_eq!(record[..4], [1, 1, 0, 8]);
     }
 
     #[test]
     fn the_longest_name_fits_and_a_longer_does_not() {
-        let record = pack(&"x".repeat(60), "123456").expect("well formed");
+        let record = pack(1, &"x".repeat(60), "123456").expect("well formed");
         assert_eq!(record[2], 60);
         assert_eq!(record[63], b'x');
-        assert!(pack(&"x".repeat(61), "123456").is_err());
-        assert!(pack(&"x".repeat(300), "123456").is_err());
+        assert!(pack(1, &"x".repeat(61), "123456").is_err());
+        assert!(pack(1, &"x".repeat(300), "123456").is_err());
     }
 
     #[test]
     fn only_digits_are_a_code() {
         for bad in ["", "12345", "123456789", "123 456", "+12345", "12345a", "１２３４５６"] {
-            assert!(pack("alice", bad).is_err(), "{bad:?}");
+            assert!(pack(1, "alice", bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -147,7 +147,7 @@ Configuration: $COUNTERSIGN_CONF, else $XDG_CONFIG_HOME/countersign/countersign.
 
 Secrets are never arguments. Each comes from a file (--so-pin-file, --user-pin-file,
 --code-file, --password-file), else from the environment (COUNTERSIGN_SO_PIN,
-COUNTERSIGN_USER_PIN, COUNTERSIGN_CODE, COUNTERSIGN_OFFICER_PASSWORD), else from a prompt.
+COUNTERSIGN_USER_PIN, COUNTERSIGN_CODE, COUNTERSIGN_SECOND_CODE, COUNTERSIGN_OFFICER_PASSWORD), else from a prompt.
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage, 75 serve must be started again,
 77 serve ended because the backing token refuses its PIN: correct that first.";

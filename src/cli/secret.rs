@@ -33,6 +33,9 @@ pub(crate) const USER_PIN: Origin =
     Origin { name: "user PIN", option: "--user-pin-file", variable: "COUNTERSIGN_USER_PIN" };
 pub(crate) const CODE: Origin =
     Origin { name: "one-time code", option: "--code-file", variable: "COUNTERSIGN_CODE" };
+/// The code after it.
+pub(crate) const SECOND_CODE: Origin =
+    Origin { name: "next one-time code", option: "--second-code-file", variable: "COUNTERSIGN_SECOND_CODE" };
 pub(crate) const OFFICER_PASSWORD: Origin = Origin {
     name: "password of the officer's key",
     option: "--password-file",

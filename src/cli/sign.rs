@@ -23,7 +23,7 @@ use crate::names;
 use crate::output::Report;
 use crate::psbt_file::{self, Form};
 use crate::secret::{Ask, CODE, CodeFile, UserPin};
-use crate::terms::find_signing;
+use crate::terms::{find_signing, users_of};
 use crate::wallet;
 
 /// Sign a PSBT with a user's one-time code, or with the ticket of a proposal that its users have approved.
@@ -73,7 +73,8 @@ impl Sign {
             Some(ticket) => approval::pack_ticket(ticket),
             None => {
                 let code = CODE.obtain(self.code.code_file.as_deref(), ask)?;
-                approval::pack(self.user.as_deref().unwrap_or_default(), &code)?
+                let users = users_of(&session, wallet)?;
+                approval::of_user(&session, (self.user.as_deref(), &users), &code)?
             }
         };
         let signed = self.sign(&session, wallet, &approval, &psbt)?;

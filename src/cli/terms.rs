@@ -9,7 +9,7 @@ use cryptoki::session::Session;
 use serde_json::{Map, Value};
 
 use crate::act::hand_to_officers;
-use crate::attributes::text;
+use crate::attributes::{Attributes, kind as kind_of, text};
 use crate::error::{CommandError, During};
 use crate::freeze;
 use crate::kind::{self, Kind, Named};
@@ -80,6 +80,13 @@ pub(crate) fn find_signing<K: HasTerms>(
         .extend([Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(label.as_bytes().to_vec())]);
     let objects = session.find_objects(&template).during(Act::Read)?;
     objects.first().copied().ok_or_else(|| kind::unknown::<K>(label))
+}
+
+/// The names of the users of a wallet or key.
+pub(crate) fn users_of(session: &Session, key: ObjectHandle) -> Result<Vec<String>, CommandError> {
+    let number = v::CKA_COUNTERSIGN_USERS;
+    let names = Attributes::read(session, key, &[kind_of(number)], Act::Read)?.text(number);
+    Ok(names.lines().map(str::to_owned).collect())
 }
 
 /// The labels of the wallets, or of the keys, that sign on this user's codes.

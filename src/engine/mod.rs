@@ -29,8 +29,9 @@ use crate::kernel::binding::Binding;
 use crate::kernel::clock::Believed;
 use crate::kernel::consent::Pending;
 use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
+use crate::kernel::factor::Form;
 use crate::kernel::freeze::{Freezable, place_of};
-use crate::kernel::otp::{OtpHash, OtpKeyId};
+use crate::kernel::otp::OtpKeyId;
 use crate::kernel::pin::Role;
 use crate::kernel::proposal::RunId;
 use crate::kernel::receipt::{Batch, Committed};
@@ -218,12 +219,10 @@ impl Engine {
         Ok(record.map(|user| {
             let user = user.into_value();
             UserView {
-                digits: user.factor.otp_key().digits(),
-                period: user.factor.otp_key().period(),
-                hash: user.factor.otp_key().hash(),
-                key_id: user.factor.otp_key().id(),
+                form: user.factor.form(),
+                key_id: user.factor.key_id(),
                 confirmed: user.confirmed,
-                locked: user.budget.is_locked(now),
+                locked: user.budget.is_locked(now) || user.factor.is_ended(self.epoch().restored()),
                 failures: user.budget.failures(now),
                 stopped: self.is_stopped(),
                 frozen: freeze.is_some(),
@@ -363,17 +362,13 @@ pub struct UserView {
     pub name: String,
     /// The issuer shown in the authenticator.
     pub service: String,
-    /// Digits of a code.
-    pub digits: u8,
-    /// Seconds of a time step.
-    pub period: u64,
-    /// The hash of HMAC.
-    pub hash: OtpHash,
+    /// The factor, as far as everybody may know it.
+    pub form: Form,
     /// The id of this enrolment.
     pub key_id: OtpKeyId,
     /// Whether a first code was right.
     pub confirmed: bool,
-    /// Whether the user is locked, so that no code is checked.
+    /// Whether the user is locked, so that no code is checked: by wrong tries, or because a restoration of the store ended the enrolment.
     pub locked: bool,
     /// Wrong tries in the last 30 days.
     pub failures: usize,

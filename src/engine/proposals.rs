@@ -455,7 +455,7 @@ impl Engine {
         let mut are_free = !self.is_stopped() && !self.breaker.was_full_since(since);
         for vetoer in proposal.vetoers() {
             let user = self.user_record(&vetoer.name)?;
-            let user = user.filter(|user| user.value().factor.otp_key().id() == vetoer.enrolment);
+            let user = user.filter(|user| user.value().factor.key_id() == vetoer.enrolment);
             are_free &= user.is_some_and(|user| {
                 let budget = &user.value().budget;
                 !budget.is_locked(now) && !budget.was_charged_since(since)

@@ -7,7 +7,7 @@
 use core::fmt;
 
 use super::factor::ticket::NotATicket;
-use super::factor::totp::{Code, NotACode};
+use super::factor::totp::NotACode;
 use super::factor::{FactorKind, Proof, TicketId};
 
 /// Size of one record.
@@ -30,12 +30,12 @@ impl Approval {
     /// Parses the mechanism parameter: 1 to 16 records of 128 bytes. The doors take this: without tickets, as long as nobody can
     /// propose a transaction.
     pub fn parse(parameter: &[u8]) -> Result<Vec<Approval>, ApprovalError> {
-        Self::parse_records(parameter, &[FactorKind::Totp])
+        Self::parse_records(parameter, &[FactorKind::Totp, FactorKind::Hotp])
     }
 
     /// The same, or one record with a ticket, which stands alone.
     pub fn parse_or_ticket(parameter: &[u8]) -> Result<Vec<Approval>, ApprovalError> {
-        Self::parse_records(parameter, &[FactorKind::Totp, FactorKind::Ticket])
+        Self::parse_records(parameter, &[FactorKind::Totp, FactorKind::Hotp, FactorKind::Ticket])
     }
 
     fn parse_records(parameter: &[u8], kinds: &[FactorKind]) -> Result<Vec<Approval>, ApprovalError> {
@@ -55,12 +55,13 @@ impl Approval {
         }
     }
 
-    /// Parses the PIN of a context-specific login: `code` or `user:code`. As [`Self::parse`], without tickets.
+    /// Parses the PIN of a context-specific login: `code` or `user:code`. The form of the code tells what it is. As [`Self::parse`],
+    /// without tickets.
     pub fn parse_pin(pin: &[u8]) -> Result<Approval, ApprovalError> {
         // The last colon, because a code has none, whatever the name contains.
         match pin.iter().rposition(|&b| b == b':') {
             Some(colon) => Self::parse_pin_of(&pin[..colon], &pin[colon + 1..]),
-            None => Ok(Approval { user: None, proof: Proof::Totp(Code::parse(pin)?) }),
+            None => Ok(Approval { user: None, proof: Proof::of_form(pin)? }),
         }
     }
 
@@ -81,7 +82,12 @@ impl Approval {
         if user.len() > MAX_USER_LEN {
             return Err(ApprovalError::UserLength(user.len()));
         }
-        Ok(Approval { user: parse_user(user)?, proof: Proof::Totp(Code::parse(code)?) })
+        Ok(Approval { user: parse_user(user)?, proof: Proof::of_form(code)? })
+    }
+
+    /// The approval of whoever has a code checked that signs nothing: one code, or two in a row.
+    pub fn parse_check(user: &str, codes: &[u8]) -> Result<Approval, ApprovalError> {
+        Ok(Approval { user: parse_user(user.as_bytes())?, proof: Proof::of_form_or_pair(codes)? })
     }
 
     /// The name claimed, or `None` for the wallet's only user.
@@ -93,7 +99,7 @@ impl Approval {
     pub fn ticket(&self) -> Option<&TicketId> {
         match &self.proof {
             Proof::Ticket(ticket) => Some(ticket),
-            Proof::Totp(_) => None,
+            Proof::Totp(_) | Proof::Hotp(_) | Proof::Digits(_) | Proof::Pair(_) => None,
         }
     }
 
@@ -245,7 +251,8 @@ mod tests {
             (0, 2, ApprovalError::Version(2)),
             (1, 0, ApprovalError::Factor(0)),
             (1, 2, ApprovalError::Factor(2)),
-            (1, 3, ApprovalError::Factor(3)),
+            (1, 4, ApprovalError::Factor(4)),
+            (1, 255, ApprovalError::Factor(255)),
             (2, 61, ApprovalError::UserLength(61)),
             (2, 255, ApprovalError::UserLength(255)),
             (3, 65, ApprovalError::Code),

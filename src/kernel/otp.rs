@@ -63,48 +63,28 @@ impl OtpKey {
 
     /// Its id, which reveals nothing about the secret: HMAC-SHA-256 of a label under it, cut to 128 bits.
     pub fn id(&self) -> OtpKeyId {
-        let mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
-        let mac = mac.chain_update(LABEL_KEY_ID).finalize().into_bytes();
-        core::array::from_fn(|index| mac[index])
+        id_of(&self.secret)
     }
 
     /// The enrolment as an `otpauth://totp/` URI, the form that authenticator apps scan.
     pub fn uri(&self, service: &str, user: &str) -> Zeroizing<String> {
-        let escape = |text: &str| {
-            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-        };
-        let (service, user) = (escape(service), escape(user));
         let algorithm = match self.hash {
             OtpHash::Sha1 => "SHA1",
             OtpHash::Sha256 => "SHA256",
             OtpHash::Sha512 => "SHA512",
         };
-        // One allocation of the final size, because a growing string would leave copies of the secret behind.
-        let mut uri = Zeroizing::new(String::with_capacity(
-            256 + 2 * service.len() + user.len() + 2 * self.secret.len(),
-        ));
-        write!(uri, "otpauth://totp/{service}:{user}?secret=").expect("writing to a String cannot fail");
-        data_encoding::BASE32_NOPAD.encode_append(&self.secret, &mut uri);
-        write!(uri, "&issuer={service}&algorithm={algorithm}&digits={}&period={}", self.digits, self.period)
-            .expect("writing to a String cannot fail");
-        uri
+        let tail = format!("algorithm={algorithm}&digits={}&period={}", self.digits, self.period);
+        otpauth("totp", &self.secret, (service, user), &tail)
     }
 
     /// Computes its codes.
     pub(crate) fn codes(&self) -> Codes {
-        let totp = Builder::new()
-            .with_algorithm(match self.hash {
-                OtpHash::Sha1 => Algorithm::SHA1,
-                OtpHash::Sha256 => Algorithm::SHA256,
-                OtpHash::Sha512 => Algorithm::SHA512,
-            })
-            .with_digits(self.digits)
-            .with_skew(0)
-            .with_step_duration(self.period)
-            .with_secret(self.secret.to_vec())
-            .build()
-            .expect("OtpKey::new admits only what RFC 6238 allows");
-        Codes { totp, period: self.period }
+        let algorithm = match self.hash {
+            OtpHash::Sha1 => Algorithm::SHA1,
+            OtpHash::Sha256 => Algorithm::SHA256,
+            OtpHash::Sha512 => Algorithm::SHA512,
+        };
+        Codes::new(&self.secret, algorithm, self.digits, self.period)
     }
 
     /// The key that a code for an unknown user is compared with, so that this costs the same as for a known
@@ -114,15 +94,94 @@ impl OtpKey {
     }
 }
 
+/// A user's shared secret for codes that a counter numbers: HMAC-SHA-1, 8 digits (RFC 4226).
+#[derive(Clone, Serialize, Deserialize)]
+pub struct HotpKey {
+    secret: Zeroizing<Vec<u8>>,
+}
+
+impl HotpKey {
+    /// Digits of a code. The window of counters is wider than that of time steps, so there are as many as RFC 4226 allows.
+    pub const DIGITS: u8 = 8;
+
+    /// A key with a secret of 160 bits.
+    pub fn new(secret: &[u8; SECRET_LEN]) -> HotpKey {
+        HotpKey { secret: Zeroizing::new(secret.to_vec()) }
+    }
+
+    /// Its id, as that of an [`OtpKey`].
+    pub fn id(&self) -> OtpKeyId {
+        id_of(&self.secret)
+    }
+
+    /// The enrolment as an `otpauth://hotp/` URI.
+    pub fn uri(&self, service: &str, user: &str) -> Zeroizing<String> {
+        let tail = format!("algorithm=SHA1&digits={}&counter=0", Self::DIGITS);
+        otpauth("hotp", &self.secret, (service, user), &tail)
+    }
+
+    /// Computes its codes.
+    pub(crate) fn codes(&self) -> Codes {
+        // Every second is a step: the step is the counter.
+        Codes::new(&self.secret, Algorithm::SHA1, Self::DIGITS, 1)
+    }
+
+    /// The key that a code is compared with if there is none of this kind.
+    pub(crate) fn decoy() -> HotpKey {
+        HotpKey::new(&[0; SECRET_LEN])
+    }
+}
+
+fn id_of(secret: &[u8]) -> OtpKeyId {
+    let mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
+    let mac = mac.chain_update(LABEL_KEY_ID).finalize().into_bytes();
+    core::array::from_fn(|index| mac[index])
+}
+
+/// An enrolment as a URI.
+fn otpauth(kind: &str, secret: &[u8], (service, user): (&str, &str), tail: &str) -> Zeroizing<String> {
+    let escape = |text: &str| {
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    let (service, user) = (escape(service), escape(user));
+    // One allocation of the final size, because a growing string would leave copies of the secret behind.
+    let mut uri =
+        Zeroizing::new(String::with_capacity(256 + 2 * service.len() + user.len() + 2 * secret.len()));
+    write!(uri, "otpauth://{kind}/{service}:{user}?secret=").expect("writing to a String cannot fail");
+    data_encoding::BASE32_NOPAD.encode_append(secret, &mut uri);
+    write!(uri, "&issuer={service}&{tail}").expect("writing to a String cannot fail");
+    uri
+}
+
 /// The codes of one key.
 pub(crate) struct Codes {
     totp: Totp,
     period: u64,
 }
 
+#[cfg(test)]
+std::thread_local! {
+    /// How many codes this thread has computed.
+    pub(crate) static COMPUTED: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
+}
+
 impl Codes {
-    /// The code of a step, left-aligned and padded with zero bytes.
+    fn new(secret: &[u8], algorithm: Algorithm, digits: u8, period: u64) -> Codes {
+        let totp = Builder::new()
+            .with_algorithm(algorithm)
+            .with_digits(digits)
+            .with_skew(0)
+            .with_step_duration(period)
+            .with_secret(secret.to_vec())
+            .build()
+            .expect("the keys of both kinds are within what RFC 4226 and RFC 6238 allow");
+        Codes { totp, period }
+    }
+
+    /// The code of a step or counter, left-aligned and padded with zero bytes.
     pub(crate) fn of_step(&self, step: u64) -> Zeroizing<[u8; 8]> {
+        #[cfg(test)]
+        COMPUTED.set(COMPUTED.get() + 1);
         struct Digits(Zeroizing<[u8; 8]>, usize);
         impl core::fmt::Write for Digits {
             fn write_str(&mut self, text: &str) -> core::fmt::Result {
@@ -163,6 +222,38 @@ mod tests {
         for (count, expected) in expected.iter().enumerate() {
             assert_eq!(code(&key, count as u64 * 30), *expected, "count {count}");
         }
+    }
+
+    #[test]
+    fn rfc4226_appendix_d_with_eight_digits() {
+        // The last eight digits of the truncated values, which the appendix lists in decimal.
+        let codes = HotpKey::new(b"12345678901234567890").codes();
+        let expected: [&[u8; 8]; 10] = [
+            b"84755224",
+            b"94287082",
+            b"37359152",
+            b"26969429",
+            b"40338314",
+            b"68254676",
+            b"18287922",
+            b"82162583",
+            b"73399871",
+            b"45520489",
+        ];
+        for (counter, expected) in expected.into_iter().enumerate() {
+            assert_eq!(*codes.of_step(counter as u64), *expected, "counter {counter}");
+        }
+    }
+
+    #[test]
+    fn a_counting_key_has_a_uri_of_its_own_kind() {
+        let key = HotpKey::new(b"12345678901234567890");
+        assert_eq!(
+            key.uri("A & B", "zoë").as_str(),
+            "otpauth://hotp/A%20%26%20B:zo%C3%AB?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\
+             &issuer=A%20%26%20B&algorithm=SHA1&digits=8&counter=0"
+        );
+        assert_eq!(key.id(), self::key(b"12345678901234567890", OtpHash::Sha1, 6, 30).id());
     }
 
     #[test]

@@ -16,10 +16,13 @@ use super::template::{
 };
 use super::vendor::*;
 use super::wallet::new_wallet;
-use crate::admin::{Act, Done, Enrolment, NewUser};
-use crate::kernel::otp::{OtpHash, SECRET_LEN};
+use crate::admin::{Act, Done, Enrolment, NewFactor, NewUser};
+use crate::kernel::factor::FactorKind;
+use crate::kernel::otp::{HotpKey, OtpHash, SECRET_LEN};
 
 const DEFAULT_SERVICE: &str = "Countersign";
+const TOTP: CK_ULONG = FactorKind::Totp as CK_ULONG;
+const HOTP: CK_ULONG = FactorKind::Hotp as CK_ULONG;
 
 impl Application {
     /// `C_GenerateKey` with `CKM_COUNTERSIGN_TOTP_KEY_GEN`: enrols a user.
@@ -82,7 +85,8 @@ fn check_mechanism(mechanism: &Mechanism, wanted: &[CK_MECHANISM_TYPE]) -> Answe
 }
 
 fn new_user(template: &[&TemplateEntry]) -> Answer<NewUser> {
-    let (mut service, mut digits, mut period, mut hash) = (None, None, None, None);
+    let (mut service, mut factor) = (None, None);
+    let (mut digits, mut period, mut hash) = (None, None, None);
     for TemplateEntry { kind, value } in template {
         match *kind {
             CKA_LABEL | CKA_OTP_USER_IDENTIFIER => {
@@ -91,6 +95,7 @@ fn new_user(template: &[&TemplateEntry]) -> Answer<NewUser> {
             CKA_OTP_SERVICE_IDENTIFIER => service = Some(text(value)?),
             CKA_OTP_LENGTH => digits = Some(ulong_value(value)?),
             CKA_OTP_TIME_INTERVAL => period = Some(ulong_value(value)?),
+            CKA_COUNTERSIGN_FACTOR => factor = Some(ulong_value(value)?),
             CKA_COUNTERSIGN_OTP_HASH => hash = Some(ulong_value(value)?),
             CKA_CLASS => expect(ulong_value(value)? == CKO_OTP_KEY)?,
             CKA_KEY_TYPE => expect(ulong_value(value)? == CKK_HOTP)?,
@@ -134,11 +139,19 @@ fn new_user(template: &[&TemplateEntry]) -> Answer<NewUser> {
         Some(CKM_SHA512) => OtpHash::Sha512,
         Some(_) => return Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
     };
-    Ok(NewUser {
-        name: text(identifier)?,
-        service: service.unwrap_or_else(|| DEFAULT_SERVICE.into()),
-        hash,
-        digits: u8::try_from(digits.unwrap_or(6)).map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?,
-        period: period.unwrap_or(30),
-    })
+    let factor = match factor {
+        None | Some(TOTP) => NewFactor::Totp {
+            hash,
+            digits: u8::try_from(digits.unwrap_or(6)).map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?,
+            period: period.unwrap_or(30),
+        },
+        Some(HOTP) => {
+            expect(digits.is_none_or(|digits| digits == HotpKey::DIGITS.into()))?;
+            expect(hash == OtpHash::Sha1 && period.is_none())?;
+            NewFactor::Hotp
+        }
+        Some(_) => return Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID)),
+    };
+    let service = service.unwrap_or_else(|| DEFAULT_SERVICE.into());
+    Ok(NewUser { name: text(identifier)?, service, factor })
 }

@@ -27,6 +27,8 @@ pub const CKA_COUNTERSIGN_LOCKED: CK_ATTRIBUTE_TYPE = 0xC353_0103;
 pub const CKA_COUNTERSIGN_FAILURES: CK_ATTRIBUTE_TYPE = 0xC353_0104;
 /// `CK_BBOOL`: too many codes of all users were wrong within an hour, so no code of any user is checked.
 pub const CKA_COUNTERSIGN_STOPPED: CK_ATTRIBUTE_TYPE = 0xC353_0105;
+/// `CK_ULONG`: the number of the user's factor in approvals.
+pub const CKA_COUNTERSIGN_FACTOR: CK_ATTRIBUTE_TYPE = 0xC353_0106;
 
 /// UTF-8: mainnet, testnet, signet or regtest.
 pub const CKA_COUNTERSIGN_NETWORK: CK_ATTRIBUTE_TYPE = 0xC353_0110;
@@ -260,7 +262,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 107);
+        assert_eq!(header.len(), 108);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

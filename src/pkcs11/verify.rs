@@ -16,8 +16,8 @@ use super::rv::{Answer, Rv};
 use super::sign::is_made_for;
 use super::vendor::{CKM_COUNTERSIGN_DIGEST, CKM_COUNTERSIGN_TOTP};
 use crate::engine::EngineError;
+use crate::kernel::approval::Approval;
 use crate::kernel::digest_key::{DIGEST_LEN, SIGNATURE_LEN};
-use crate::kernel::factor::totp::Code;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::pin::Role;
 
@@ -187,7 +187,8 @@ impl Application {
     }
 
     fn judge_code(&self, user: &str, key: &OtpKeyId, code: &[u8]) -> Answer {
-        if !(6..=8).contains(&code.len()) {
+        // One code, or two in a row.
+        if !matches!(code.len(), 6..=8 | 16) {
             return Err(Rv(CKR_SIGNATURE_LEN_RANGE));
         }
         // `require_cosigner` stops a backend from guessing codes and from locking users, here as well.
@@ -195,7 +196,7 @@ impl Application {
             return Err(EngineError::Guarded(user.into()).into());
         }
         // A malformed code is not a wrong one: nothing is charged.
-        Code::parse(code).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
+        Approval::parse_check(user, code).map_err(|_| Rv(CKR_SIGNATURE_INVALID))?;
         Ok(self.engine.confirm(user, key, code)?)
     }
 }

@@ -5,6 +5,7 @@ mod acts;
 mod ceremonies;
 mod codes;
 mod consents;
+mod counting;
 mod digest_keys;
 mod faults;
 mod freeze;

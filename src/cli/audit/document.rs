@@ -2,7 +2,7 @@
 
 use countersign::kernel::act::Document;
 use countersign::kernel::act::document::{
-    ClockDocument, KeyDocument, TokenDocument, UserDocument, WalletDocument,
+    ClockDocument, CountingUserDocument, KeyDocument, TokenDocument, UserDocument, WalletDocument,
 };
 use countersign::kernel::digest_key::DigestMechanisms;
 use countersign::kernel::freeze::{Freeze, Freezer};
@@ -71,6 +71,16 @@ pub(super) fn to_json(document: &Document) -> Value {
             "by": freezer_name(*by),
         } }),
         Document::Council(text) => json!({ "officers": { "text": text } }),
+        Document::CountingUser(CountingUserDocument { name, issuer, key_id, digits, confirmed }) => {
+            json!({ "user": {
+                "name": name,
+                "issuer": issuer,
+                "otp_key": HEXLOWER.encode(key_id),
+                "factor": "hotp",
+                "digits": digits,
+                "confirmed": confirmed,
+            } })
+        }
     }
 }
 
@@ -78,7 +88,7 @@ pub(super) fn to_json(document: &Document) -> Value {
 pub(super) fn kind(document: &Document) -> &'static str {
     match document {
         Document::Token(_) => "token",
-        Document::User(_) => "user",
+        Document::User(_) | Document::CountingUser(_) => "user",
         Document::Wallet(_) => "wallet",
         Document::Key(_) => "key",
         Document::Clock(_) => "clock",
@@ -107,6 +117,14 @@ pub(super) fn to_text(document: &Document) -> String {
             ("hash", hash_name(user.hash).into()),
             ("digits", user.digits.to_string()),
             ("period", user.period.to_string()),
+            ("confirmed", yes_no(Some(user.confirmed))),
+        ],
+        Document::CountingUser(user) => vec![
+            ("name", user.name.clone()),
+            ("issuer", user.issuer.clone()),
+            ("OTP key", hex(&user.key_id)),
+            ("codes", "HOTP".into()),
+            ("digits", user.digits.to_string()),
             ("confirmed", yes_no(Some(user.confirmed))),
         ],
         Document::Wallet(wallet) => vec![

@@ -17,7 +17,7 @@ use crate::module::Module;
 use crate::names;
 use crate::output::Report;
 use crate::secret::{Ask, CODE, CodeFile, UserPin};
-use crate::terms::find_signing;
+use crate::terms::{find_signing, users_of};
 
 /// Sign a digest with a user's one-time code and a key made for CKM_COUNTERSIGN_DIGEST.
 ///
@@ -55,7 +55,8 @@ impl Sign {
         let session = module.user_session(&self.pin, Ask::OnStdin)?;
         let key = find_signing::<Record>(&session, &self.label)?;
         let code = CODE.obtain(self.code.code_file.as_deref(), Ask::OnStdin)?;
-        let approval = approval::pack(self.user.as_deref().unwrap_or_default(), &code)?;
+        let users = users_of(&session, key)?;
+        let approval = approval::of_user(&session, (self.user.as_deref(), &users), &code)?;
         let mechanism = MechanismType::new_vendor_defined(v::CKM_COUNTERSIGN_DIGEST).during(act)?;
         let mechanism =
             VendorDefinedMechanism::new::<[u8; approval::APPROVAL_LEN]>(mechanism, Some(&approval));

@@ -219,6 +219,7 @@ Accepting this store means:
 - What happened after {} is lost: signatures, charges, changes of users, PINs and policies.
 - Every limit over a period counts as spent until its period has passed.
 - No code is accepted for two windows of its time step: 3 minutes at 30 seconds.
+- Users of HOTP have to be enrolled anew: nothing tells which of their codes were used since the copy.
 - Users, PINs and policies are as they were in the copy: a user removed or a policy tightened since is back.
 
 ",

@@ -6,14 +6,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use countersign::kernel::factor::FactorKind;
+use countersign::kernel::otp::HotpKey;
 use countersign::pkcs11::vendor as v;
 use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki_sys::{
-    CK_MECHANISM_TYPE, CKA_OTP_LENGTH, CKA_OTP_SERVICE_IDENTIFIER, CKA_OTP_TIME_INTERVAL, CKM_SHA_1,
-    CKM_SHA256, CKM_SHA512,
+    CK_MECHANISM_TYPE, CK_ULONG, CKA_OTP_LENGTH, CKA_OTP_SERVICE_IDENTIFIER, CKA_OTP_TIME_INTERVAL,
+    CKM_SHA_1, CKM_SHA256, CKM_SHA512,
 };
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -48,6 +50,9 @@ pub(crate) struct Add {
     /// Seconds that one code lasts, 15 to 120
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u8).range(15..=120))]
     period: u8,
+    /// Codes of a counter in place of the time (HOTP, 8 digits), as a YubiKey makes them
+    #[arg(long, conflicts_with_all = ["digits", "period", "hash"])]
+    hotp: bool,
     /// The hash function; many authenticators support only sha1
     #[arg(long, value_enum, default_value_t = Hash::Sha1)]
     hash: Hash,
@@ -106,13 +111,15 @@ impl Add {
         let act = Act::AddUser(&self.name);
         let mechanism = MechanismType::new_vendor_defined(v::CKM_COUNTERSIGN_TOTP_KEY_GEN).during(act)?;
         let mechanism = Mechanism::VendorDefined(VendorDefinedMechanism::new::<()>(mechanism, None));
-        let mut attributes = vec![
-            Attribute::Token(true),
-            Attribute::Label(self.name.as_bytes().to_vec()),
-            number(CKA_OTP_LENGTH, self.digits.into()),
-            number(CKA_OTP_TIME_INTERVAL, self.period.into()),
-            number(v::CKA_COUNTERSIGN_OTP_HASH, self.hash.mechanism()),
-        ];
+        let mut attributes = vec![Attribute::Token(true), Attribute::Label(self.name.as_bytes().to_vec())];
+        attributes.extend(match self.hotp {
+            true => vec![number(v::CKA_COUNTERSIGN_FACTOR, FactorKind::Hotp as CK_ULONG)],
+            false => vec![
+                number(CKA_OTP_LENGTH, self.digits.into()),
+                number(CKA_OTP_TIME_INTERVAL, self.period.into()),
+                number(v::CKA_COUNTERSIGN_OTP_HASH, self.hash.mechanism()),
+            ],
+        });
         attributes.extend(self.issuer.as_deref().map(|issuer| text(CKA_OTP_SERVICE_IDENTIFIER, issuer)));
         session.generate_key(&mechanism, &attributes).during(act).map_err(|mut error| {
             // One answer covers several values, so this finds out which one it is, if possible.
@@ -150,17 +157,34 @@ impl Add {
             ));
         }
         text.push_str("Scan the code with an authenticator now. Nobody can read it again.\n");
-        let user = json!({
+        let mut user = json!({
             "name": self.name,
             "confirmed": false,
-            "digits": self.digits,
-            "period": self.period,
             "otpauth_uri": *uri,
             "svg": saved,
         });
+        if self.hotp {
+            let secret = secret_in(&uri);
+            text.push_str(&format!(
+                "For a YubiKey, run \"ykman otp hotp 2 --digits {}\" and type this secret when it asks:\n\n{secret}\n",
+                HotpKey::DIGITS
+            ));
+            user["factor"] = json!("hotp");
+            user["digits"] = json!(HotpKey::DIGITS);
+        } else {
+            user["factor"] = json!("totp");
+            user["digits"] = json!(self.digits);
+            user["period"] = json!(self.period);
+        }
         Ok(Report::new(text, json!({ "user": user }))
             .note(format!("next: countersign user confirm {}", quoted(&self.name))))
     }
+}
+
+/// The secret in an `otpauth://` URI, in base 32.
+fn secret_in(uri: &str) -> &str {
+    let fields = uri.split(['?', '&']);
+    fields.filter_map(|field| field.strip_prefix("secret=")).next().unwrap_or_default()
 }
 
 fn read_uri(session: &Session, user: ObjectHandle, name: &str) -> Result<Zeroizing<String>, CommandError> {

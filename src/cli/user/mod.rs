@@ -3,12 +3,14 @@
 mod add;
 mod confirm;
 mod remove;
+mod resync;
 mod show;
 mod unlock;
 
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
+use countersign::kernel::factor::FactorKind;
 use countersign::pkcs11::vendor as v;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
@@ -26,7 +28,7 @@ use crate::meaning::Act;
 use crate::names;
 use crate::output::{Report, yes_no};
 
-/// Enrol, confirm, list, unlock, freeze and remove users.
+/// Enrol, confirm, list, resynchronise, unlock, freeze and remove users.
 #[derive(Subcommand)]
 pub(crate) enum User {
     Add(add::Add),
@@ -34,6 +36,7 @@ pub(crate) enum User {
     /// List the users.
     List(List),
     Show(show::Show),
+    Resync(resync::Resync),
     Unlock(unlock::Unlock),
     /// Freeze a user, at once: no code of theirs is looked at until you thaw them.
     ///
@@ -52,6 +55,7 @@ impl User {
             User::Confirm(verb) => verb.run(global),
             User::List(verb) => verb.run::<Record>(global),
             User::Show(verb) => verb.run(global),
+            User::Resync(verb) => verb.run(global),
             User::Unlock(verb) => verb.run(global),
             User::Freeze(verb) => verb.freeze(global),
             User::Thaw(verb) => verb.thaw(global),
@@ -71,8 +75,11 @@ pub(crate) struct Record {
     stopped: Option<bool>,
     /// No code of theirs is looked at.
     frozen: Option<bool>,
+    /// The name of their factor.
+    factor: Option<&'static str>,
     hash: Option<&'static str>,
     digits: Option<CK_ULONG>,
+    /// None for codes of a counter, too.
     period: Option<CK_ULONG>,
 }
 
@@ -82,7 +89,7 @@ impl Kind for Record {
     const NAME: &'static str = "NAME";
     const NAME_HELP: &'static str = "The user's name";
     const COLUMNS: &'static [&'static str] =
-        &["NAME", "CONFIRMED", "LOCKED", "FROZEN", "FAILURES", "DIGITS", "PERIOD", "HASH"];
+        &["NAME", "CONFIRMED", "LOCKED", "FROZEN", "FAILURES", "FACTOR", "DIGITS", "PERIOD", "HASH"];
     const NONE: (&'static str, &'static str) = ("There are no users.\n", "next: countersign user add NAME");
 
     fn check_name(name: &str) -> Result<String, String> {
@@ -99,8 +106,9 @@ impl Kind for Record {
         name: Option<&str>,
     ) -> Result<Vec<Record>, CommandError> {
         let digits = values(session, name, objects, CKA_OTP_LENGTH, 6..=8)?;
+        let by_time = by_time(session, objects)?;
         let periods =
-            values(session, name, objects, CKA_OTP_TIME_INTERVAL, [30, 60].into_iter().chain(15..=120))?;
+            values(session, name, &by_time, CKA_OTP_TIME_INTERVAL, [30, 60].into_iter().chain(15..=120))?;
         let types = [
             AttributeType::Label,
             kind(v::CKA_COUNTERSIGN_CONFIRMED),
@@ -109,6 +117,7 @@ impl Kind for Record {
             kind(v::CKA_COUNTERSIGN_OTP_HASH),
             kind(v::CKA_COUNTERSIGN_STOPPED),
             kind(v::CKA_COUNTERSIGN_FROZEN),
+            kind(v::CKA_COUNTERSIGN_FACTOR),
         ];
         let read = |object: &ObjectHandle| {
             let attributes = Attributes::read(session, *object, &types, Act::Read)?;
@@ -119,6 +128,7 @@ impl Kind for Record {
                 failures: attributes.number(v::CKA_COUNTERSIGN_FAILURES),
                 stopped: attributes.truth(v::CKA_COUNTERSIGN_STOPPED),
                 frozen: attributes.truth(v::CKA_COUNTERSIGN_FROZEN),
+                factor: attributes.number(v::CKA_COUNTERSIGN_FACTOR).map_or(Some(TOTP), factor_name),
                 hash: attributes.number(v::CKA_COUNTERSIGN_OTP_HASH).and_then(hash_name),
                 digits: digits.get(&object.handle()).copied(),
                 period: periods.get(&object.handle()).copied(),
@@ -142,8 +152,9 @@ impl Kind for Record {
             yes_no(self.locked),
             yes_no(self.frozen),
             told(self.failures),
+            self.factor.unwrap_or("?").to_owned(),
             told(self.digits),
-            told(self.period),
+            self.period(),
             self.hash.unwrap_or("?").to_owned(),
         ]
     }
@@ -156,11 +167,39 @@ impl Kind for Record {
             "failures": self.failures,
             "stopped": self.stopped,
             "frozen": self.frozen,
+            "factor": self.factor,
             "hash": self.hash,
             "digits": self.digits,
             "period": self.period,
         })
     }
+}
+
+impl Record {
+    /// The time step, if the codes have one.
+    fn period(&self) -> String {
+        if self.factor == Some(HOTP) { "-".into() } else { told(self.period) }
+    }
+}
+
+const TOTP: &str = FactorKind::Totp.name();
+const HOTP: &str = FactorKind::Hotp.name();
+
+/// The users among these whose codes have a time step.
+fn by_time(session: &Session, objects: &[ObjectHandle]) -> Result<Vec<ObjectHandle>, CommandError> {
+    let number = v::CKA_COUNTERSIGN_FACTOR;
+    let mut by_time = Vec::with_capacity(objects.len());
+    for object in objects {
+        let factor = Attributes::read(session, *object, &[kind(number)], Act::Read)?.number(number);
+        if factor.is_none_or(|factor| factor == FactorKind::Totp as CK_ULONG) {
+            by_time.push(*object);
+        }
+    }
+    Ok(by_time)
+}
+
+fn factor_name(number: CK_ULONG) -> Option<&'static str> {
+    Some(FactorKind::of_number(u8::try_from(number).ok()?)?.name())
 }
 
 /// A standard attribute's value for each object, found by searching for each candidate.

@@ -46,8 +46,9 @@ impl Show {
             ("failures", format!("{} in the last 30 days (20 lock the user)", told(user.failures))),
             ("stopped", stopped),
             ("frozen", yes_no(user.frozen)),
+            ("factor", user.factor.unwrap_or("?").to_owned()),
             ("digits", told(user.digits)),
-            ("period", format!("{} s", told(user.period))),
+            ("period", user.period.map_or(user.period(), |seconds| format!("{seconds} s"))),
             ("hash", user.hash.unwrap_or("?").to_owned()),
             ("wallets", if wallets.is_empty() { "none".into() } else { wallets.join("\n") }),
         ]);
@@ -62,6 +63,9 @@ impl Show {
                 "next: find in the log and the audit who tries codes; then wait until the count drops below limits.failures_per_hour",
             ),
             (Some(false), _) => report.note(format!("next: countersign user confirm {name}")),
+            (_, Some(true)) if user.factor == Some(super::HOTP) => report.note(format!(
+                "next: wait, or run countersign user unlock {name}. If the user stays locked, the store was restored since they were enrolled: enrol them anew"
+            )),
             (_, Some(true)) => report.note(format!("next: wait, or run countersign user unlock {name}")),
             _ => report,
         })

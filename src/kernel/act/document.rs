@@ -32,6 +32,8 @@ pub enum Document {
     /// The officers of the store, how many of them must sign, the delays, and the settings that only they can weaken: the council's
     /// text.
     Council(String),
+    /// A user whose codes have a counter.
+    CountingUser(CountingUserDocument),
 }
 
 /// SHA-256 of a label and a document in its encoding (postcard).
@@ -80,6 +82,21 @@ pub struct UserDocument {
     pub digits: u8,
     /// Seconds of a time step.
     pub period: u64,
+    /// Whether the user's codes sign.
+    pub confirmed: bool,
+}
+
+/// A user whose codes have a counter (RFC 4226).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountingUserDocument {
+    /// The name.
+    pub name: String,
+    /// The issuer that the authenticator shows.
+    pub issuer: String,
+    /// The name of the OTP key. The key of the next enrolment has another one.
+    pub key_id: OtpKeyId,
+    /// Digits of a code.
+    pub digits: u8,
     /// Whether the user's codes sign.
     pub confirmed: bool,
 }

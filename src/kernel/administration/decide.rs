@@ -13,7 +13,9 @@ use crate::pin::Role;
 use crate::receipt::{Decision, Receipt};
 use crate::record::Versioned;
 use crate::seal::RecordKey;
-use crate::state::{ClockRecord, FormerUsers, KeyRecord, PinKnown, TokenRecord, UserRecord, WalletState};
+use crate::state::{
+    ClockRecord, Epoch, FormerUsers, KeyRecord, PinKnown, TokenRecord, UserRecord, WalletState,
+};
 
 /// The present records, and the names that are in use.
 pub trait Present {
@@ -22,6 +24,9 @@ pub trait Present {
 
     /// Whether there is a token.
     fn is_initialised(&self) -> bool;
+
+    /// How often the store was restored, and when last.
+    fn epoch(&self) -> Epoch;
 
     /// The token's record.
     fn token(&self) -> Result<Versioned<TokenRecord>, Self::Error>;

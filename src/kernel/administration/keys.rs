@@ -93,8 +93,7 @@ fn former_users<K: KeyRecord, P: Present>(
     let mut taken_off = Vec::new();
     for name in old.value.terms().users.iter().filter(|name| !new.terms().users.contains(name)) {
         let user = present.user(name)?;
-        taken_off
-            .extend(user.map(|user| UserId { name: name.clone(), key: user.value.factor.otp_key().id() }));
+        taken_off.extend(user.map(|user| UserId { name: name.clone(), key: user.value.factor.key_id() }));
     }
     if taken_off.is_empty() || present.council()?.is_none() {
         return Ok(None);

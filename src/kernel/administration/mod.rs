@@ -264,12 +264,24 @@ pub struct NewUser {
     pub name: String,
     /// The issuer shown in the authenticator.
     pub service: String,
-    /// The hash of HMAC.
-    pub hash: OtpHash,
-    /// Digits of a code, 6 to 8.
-    pub digits: u8,
-    /// Seconds of a time step, 15 to 120.
-    pub period: u64,
+    /// The factor.
+    pub factor: NewFactor,
+}
+
+/// A factor to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewFactor {
+    /// Codes of time steps.
+    Totp {
+        /// The hash of HMAC.
+        hash: OtpHash,
+        /// Digits of a code, 6 to 8.
+        digits: u8,
+        /// Seconds of a time step, 15 to 120.
+        period: u64,
+    },
+    /// Codes of counters.
+    Hotp,
 }
 
 /// A user who was just enrolled.

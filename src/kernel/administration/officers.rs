@@ -238,13 +238,13 @@ pub(super) fn enrolled<P: Present>(terms: &KeyTerms, present: &P) -> Result<Opti
     let mut users = Vec::with_capacity(terms.users.len());
     for name in &terms.users {
         let Some(user) = present.user(name)? else { return Ok(None) };
-        users.push(UserId { name: name.clone(), key: user.value.factor.otp_key().id() });
+        users.push(UserId { name: name.clone(), key: user.value.factor.key_id() });
     }
     Ok(Some(users))
 }
 
 fn is_enrolled<P: Present>(user: &UserId, present: &P) -> Result<bool, P::Error> {
-    Ok(present.user(&user.name)?.is_some_and(|record| record.value.factor.otp_key().id() == user.key))
+    Ok(present.user(&user.name)?.is_some_and(|record| record.value.factor.key_id() == user.key))
 }
 
 /// A thing as it is called now, and since when it is frozen; none if it is gone.

@@ -28,7 +28,11 @@ fn token() -> crate::state::TokenRecord {
 
 fn enrol(name: &str) -> Act {
     let (name, service) = (name.into(), "test".into());
-    Act::Enrol(NewUser { name, service, hash: OtpHash::Sha1, digits: 6, period: 30 })
+    Act::Enrol(NewUser {
+        name,
+        service,
+        factor: NewFactor::Totp { hash: OtpHash::Sha1, digits: 6, period: 30 },
+    })
 }
 
 fn wallet() -> Act {

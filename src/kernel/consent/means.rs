@@ -72,12 +72,15 @@ mod tests {
 
     #[test]
     fn the_numbers_of_means_never_change() {
-        for (means, number) in
-            [(Means::Code(FactorKind::Totp), 1), (Means::Code(FactorKind::Ticket), 2), (Means::Device, 33)]
-        {
+        for (means, number) in [
+            (Means::Code(FactorKind::Totp), 1),
+            (Means::Code(FactorKind::Ticket), 2),
+            (Means::Code(FactorKind::Hotp), 3),
+            (Means::Device, 33),
+        ] {
             assert_eq!((u8::from(means), Means::try_from(number)), (number, Ok(means)));
         }
         let known = (0..=u8::MAX).filter(|number| Means::try_from(*number).is_ok());
-        assert_eq!(known.collect::<Vec<_>>(), [1, 2, 33], "none else has a number yet");
+        assert_eq!(known.collect::<Vec<_>>(), [1, 2, 3, 33], "none else has a number yet");
     }
 }

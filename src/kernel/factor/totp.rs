@@ -2,6 +2,7 @@
 //!
 //! A time step is spent together with every step before it (section 5.2: a code is accepted once).
 
+use serde::{Deserialize, Serialize};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
 use zeroize::Zeroizing;
 
@@ -44,7 +45,7 @@ impl Code {
 pub struct NotACode;
 
 /// A user's OTP key, and its spent state.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Totp {
     key: OtpKey,
     /// The last step spent.
@@ -63,7 +64,13 @@ impl Totp {
         Totp { key, last_step, on }
     }
 
-    /// As a record's fields: the last step spent, and on what.
+    /// The same with the longest spent state.
+    pub(super) fn longest(&self) -> Totp {
+        Totp { key: self.key.clone(), last_step: Some(u64::MAX), on: Some(SpentOn::longest()) }
+    }
+
+    /// The last step spent, and on what.
+    #[cfg(test)]
     pub(crate) fn spent(&self) -> (Option<u64>, Option<&SpentOn>) {
         (self.last_step, self.on.as_ref())
     }

@@ -58,7 +58,7 @@ pub fn propose(
         if !confirmed || !wallet.users().contains(name) {
             return Err(ConsentError::Stranger(name.clone()));
         }
-        users.push(UserId { name: name.clone(), key: factor.otp_key().id() });
+        users.push(UserId { name: name.clone(), key: factor.key_id() });
     }
     let needed = wallet.policy().required_approvals(transaction.leaves()).max(1);
     let first = users.first().ok_or(ConsentError::Asked { asked: 0, needed })?;
@@ -139,9 +139,7 @@ pub fn consent<E: From<Untried> + From<ConsentError>>(
         "codes are compared with the records of the store that has the proposal"
     );
     let is_theirs = match &claim.subject {
-        Subject::User(found) => {
-            found.value.name == user.name && found.value.factor.otp_key().id() == user.key
-        }
+        Subject::User(found) => found.value.name == user.name && found.value.factor.key_id() == user.key,
         Subject::Nobody(_) => true,
         Subject::Ticket(_) => false,
     };
@@ -149,7 +147,11 @@ pub fn consent<E: From<Untried> + From<ConsentError>>(
         return Err(ConsentError::NotAsked(user.name.clone()).into());
     }
     let digest = old.digest_for(user)?;
-    let kind = claim.approval.proof().kind();
+    let factor = match &claim.subject {
+        Subject::User(user) => Some(&user.value.factor),
+        Subject::Nobody(_) | Subject::Ticket(_) => None,
+    };
+    let kind = claim.approval.proof().kind_for(factor);
     // Before any code is looked at: whether it is still open depends on none.
     let binding = digest.binding(*word);
     let next = match word {

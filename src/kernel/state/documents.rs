@@ -2,8 +2,9 @@
 
 use super::records::{TokenRecord, UserRecord};
 use crate::act::Document;
-use crate::act::document::{KeyDocument, TokenDocument, UserDocument, WalletDocument};
+use crate::act::document::{CountingUserDocument, KeyDocument, TokenDocument, UserDocument, WalletDocument};
 use crate::digest_key::DigestKey;
+use crate::factor::Form;
 use crate::officer::Council;
 use crate::wallet::Wallet;
 
@@ -26,15 +27,14 @@ impl From<&Council> for Document {
 
 impl From<&UserRecord> for Document {
     fn from(user: &UserRecord) -> Document {
-        Document::User(UserDocument {
-            name: user.name.clone(),
-            issuer: user.service.clone(),
-            key_id: user.factor.otp_key().id(),
-            hash: user.factor.otp_key().hash(),
-            digits: user.factor.otp_key().digits(),
-            period: user.factor.otp_key().period(),
-            confirmed: user.confirmed,
-        })
+        let (name, issuer, confirmed) = (user.name.clone(), user.service.clone(), user.confirmed);
+        let (key_id, Form { digits, period, hash, .. }) = (user.factor.key_id(), user.factor.form());
+        match period {
+            Some(period) => {
+                Document::User(UserDocument { name, issuer, key_id, hash, digits, period, confirmed })
+            }
+            None => Document::CountingUser(CountingUserDocument { name, issuer, key_id, digits, confirmed }),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
 use super::pins::{self, OfficerPin, UserPin};
@@ -46,8 +46,7 @@ impl TokenRecord {
 }
 
 /// A user: the factor by which they approve, and the state of the tries.
-#[derive(Clone, Deserialize)]
-#[serde(from = "ReadUser")]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct UserRecord {
     /// The name.
     pub name: String,
@@ -73,61 +72,29 @@ impl UserRecord {
         UserRecord { name, service, factor, confirmed, budget }
     }
 
-    /// The fields that change with the outcome of codes.
-    fn codes(&self) -> WrittenCodes<'_> {
-        let Factor::Totp(totp) = &self.factor;
-        let (last_step, on) = totp.spent();
-        WrittenCodes { last_step, budget: &self.budget, on }
+    /// A user with one TOTP factor, whose state was around the budget.
+    fn upgrade_third(third: ThirdUser) -> UserRecord {
+        let ThirdUser { name, service, otp, confirmed, codes: ThirdCodes { last_step, budget, on } } = third;
+        let factor = Factor::Totp(Totp::read(otp, last_step, on));
+        UserRecord { name, service, factor, confirmed, budget }
     }
 }
 
-/// A user as it is written: with one TOTP factor, whose state is around the budget.
-#[derive(Serialize)]
-struct WrittenUser<'a> {
-    name: &'a str,
-    service: &'a str,
-    otp: &'a OtpKey,
-    confirmed: bool,
-    codes: WrittenCodes<'a>,
-}
-
-#[derive(Serialize)]
-struct WrittenCodes<'a> {
-    last_step: Option<u64>,
-    budget: &'a Budget,
-    on: Option<&'a SpentOn>,
-}
-
-impl Serialize for UserRecord {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let UserRecord { name, service, factor, confirmed, budget: _ } = self;
-        let (otp, confirmed, codes) = (factor.otp_key(), *confirmed, self.codes());
-        WrittenUser { name, service, otp, confirmed, codes }.serialize(serializer)
-    }
-}
-
-/// The same as it is read.
+/// A user in the second format, and in the third, which is padded.
 #[derive(Deserialize)]
-struct ReadUser {
+struct ThirdUser {
     name: String,
     service: String,
     otp: OtpKey,
     confirmed: bool,
-    codes: ReadCodes,
+    codes: ThirdCodes,
 }
 
 #[derive(Deserialize)]
-struct ReadCodes {
+struct ThirdCodes {
     last_step: Option<u64>,
     budget: Budget,
     on: Option<SpentOn>,
-}
-
-impl From<ReadUser> for UserRecord {
-    fn from(read: ReadUser) -> UserRecord {
-        let ReadUser { name, service, otp, confirmed, codes: ReadCodes { last_step, budget, on } } = read;
-        UserRecord { name, service, factor: Factor::Totp(Totp::read(otp, last_step, on)), confirmed, budget }
-    }
 }
 
 /// A user as version 0.1 first wrote it.
@@ -224,19 +191,19 @@ impl Stored for TokenRecord {
     }
 }
 impl Stored for UserRecord {
-    const FORMAT: u8 = 3;
+    const FORMAT: u8 = 4;
 
     /// The length of the same user with the longest state that codes can give.
     fn padded_len(&self, len: usize, _earlier: usize) -> usize {
-        let (budget, on) = (&Budget::longest(), SpentOn::longest());
-        let longest = WrittenCodes { last_step: Some(u64::MAX), budget, on: Some(&on) };
-        len - serialized_len(&self.codes()) + serialized_len(&longest)
+        let state = |factor: &Factor, budget: &Budget| serialized_len(factor) + serialized_len(budget);
+        len - state(&self.factor, &self.budget) + state(&self.factor.longest(), &Budget::longest())
     }
 
     fn decode(bytes: &[u8]) -> Option<UserRecord> {
         match bytes.split_first()? {
             (1, body) => decode_body(body).map(UserRecord::upgrade),
-            (2, body) => decode_body(body),
+            (2, body) => decode_body(body).map(UserRecord::upgrade_third),
+            (3, body) => decode_padded(body).map(UserRecord::upgrade_third),
             (&Self::FORMAT, body) => decode_padded(body),
             _ => None,
         }
@@ -281,6 +248,7 @@ mod tests {
 
     use super::*;
     use crate::history::ChargeId;
+    use crate::otp::HotpKey;
     use crate::receipt::Content;
     use crate::record::{FORMAT_LEN, Versioned};
     use crate::seal::{DataKey, Kind, RecordKey};
@@ -393,50 +361,85 @@ mod tests {
         let first = postcard::to_allocvec(&("alice", "bank", &otp, true)).expect("it is written");
         let user = UserRecord::decode(&[&[1][..], &first, &codes].concat()).expect("it is read");
         assert_eq!((user.name.as_str(), user.confirmed), ("alice", true));
-        let last_step = |user: &UserRecord| user.codes().last_step;
+        let last_step = |user: &UserRecord| spent(user).0;
         assert_eq!((last_step(&user), user.budget.failures(4)), (Some(9), 2));
-        assert!(user.codes().on.is_none());
+        assert!(spent(&user).1.is_none());
         let again = UserRecord::decode(&user.encode()).expect("it is read");
-        assert_eq!(last_step(&again), Some(9), "and written as the third");
+        assert_eq!(last_step(&again), Some(9), "and written as the fourth");
+    }
+
+    fn spent(user: &UserRecord) -> (Option<u64>, Option<&SpentOn>) {
+        let Factor::Totp(totp) = &user.factor else { panic!("another factor") };
+        totp.spent()
+    }
+
+    /// The last spent step; tries in a row, the wait, the tries of 30 days; what was signed, when, and with which randomness.
+    type Spent = (Option<u64>, u32, u64, Vec<u64>, Option<([u8; 32], u64, [u8; 32])>);
+
+    fn states() -> [Spent; 2] {
+        [(Some(9), 2, 5, vec![3, 4], Some(([1; 32], 77, [2; 32]))), (None, 0, 0, vec![], None)]
     }
 
     #[test]
-    fn a_user_is_written_in_the_layout_of_the_third_format() {
+    fn a_user_of_the_second_and_third_format_is_read_with_all_that_was_charged_and_spent() {
         let otp =
             OtpKey::new(Zeroizing::new(vec![7; 20]), crate::otp::OtpHash::Sha256, 8, 60).expect("a key");
-        let of_user = ("alice", "bank", &otp, true);
-        // The last spent step; tries in a row, the wait, the tries of 30 days; what was signed, when, and
-        // with which randomness.
-        for codes in [
-            (Some(9_u64), 2_u32, 5_u64, vec![3_u64, 4], Some(([1_u8; 32], 77_u64, [2_u8; 32]))),
-            (None, 0, 0, vec![], None),
-        ] {
-            let written = postcard::to_allocvec(&(of_user, &codes)).expect("it is written");
-            let user = UserRecord::decode(&[&[3][..], &written, &[0; 9]].concat()).expect("it is read");
+        for codes in states() {
+            let written = postcard::to_allocvec(&(("alice", "bank", &otp, true), &codes)).expect("written");
             let (last_step, in_row, not_before, charged, on) = codes;
             let spent_on = on.map(|(digest, at, entropy)| SpentOn::new(digest, at, entropy));
-            assert!(user.codes().last_step == last_step && user.codes().on == spent_on.as_ref());
-            let budget = postcard::to_allocvec(&(in_row, not_before, charged)).expect("it is written");
-            assert_eq!(postcard::to_allocvec(&user.budget).expect("it is written"), budget);
-            let again = user.encode();
-            assert_eq!((again[0], &again[1..=written.len()]), (3, &written[..]));
-            assert!(again[1 + written.len()..].iter().all(|byte| *byte == 0));
+            let budget = postcard::to_allocvec(&(in_row, not_before, charged)).expect("written");
+            for (format, padding) in [(2, &[][..]), (3, &[0; 9])] {
+                let user = UserRecord::decode(&[&[format][..], &written, padding].concat()).expect("read");
+                assert!(spent(&user) == (last_step, spent_on.as_ref()) && user.confirmed);
+                assert_eq!(postcard::to_allocvec(&user.budget).expect("written"), budget);
+                assert_eq!(user.factor.key_id(), otp.id());
+            }
+            assert!(UserRecord::decode(&[&[2][..], &written, &[0]].concat()).is_none(), "it has no padding");
+        }
+    }
+
+    #[test]
+    fn a_user_is_written_in_the_layout_of_the_fourth_format() {
+        let otp =
+            OtpKey::new(Zeroizing::new(vec![7; 20]), crate::otp::OtpHash::Sha256, 8, 60).expect("a key");
+        for (last_step, in_row, not_before, charged, on) in states() {
+            let budget = (in_row, not_before, charged);
+            // The number of the factor's kind in the record, then its key and its state. A counter has its next value and its epoch.
+            let totp = (0_u8, (&otp, last_step, on));
+            let hotp = (1_u8, (vec![7_u8; 20], last_step.unwrap_or(0) + 1, 1_800_000_000_u64, on));
+            for factor in [postcard::to_allocvec(&totp), postcard::to_allocvec(&hotp)] {
+                let factor = factor.expect("written");
+                let ends = postcard::to_allocvec(&(true, &budget)).expect("written");
+                let starts = postcard::to_allocvec(&("alice", "bank")).expect("written");
+                let written = [starts, factor, ends].concat();
+                let user = UserRecord::decode(&[&[4][..], &written, &[0; 9]].concat()).expect("read");
+                let again = user.encode();
+                assert_eq!((again[0], &again[1..=written.len()]), (4, &written[..]));
+                assert!(again[1 + written.len()..].iter().all(|byte| *byte == 0));
+            }
         }
     }
 
     #[test]
     fn outcome_leak_a_user_has_one_length_whatever_is_spent_and_charged() {
+        use crate::factor::Spends;
         let otp = OtpKey::new(Zeroizing::new(vec![7; 20]), crate::otp::OtpHash::Sha1, 6, 30).expect("a key");
-        let fresh = UserRecord::new("alice".into(), "bank".into(), Factor::totp(otp));
-        let (budget, on) = (Budget::longest(), SpentOn::longest());
-        let spent = fresh.factor.spend(crate::factor::Spends::Step(u64::MAX), Some(on));
-        for user in [
-            UserRecord { confirmed: true, ..fresh.clone() },
-            UserRecord { factor: spent.clone(), ..fresh.clone() },
-            UserRecord { budget: budget.clone(), ..fresh.clone() },
-            UserRecord { factor: spent, budget, ..fresh.clone() },
-        ] {
-            assert_eq!(user.encode().len(), fresh.encode().len());
+        let hotp = Factor::hotp(HotpKey::new(&[7; 20]));
+        for (factor, spends) in
+            [(Factor::totp(otp), Spends::Step(u64::MAX)), (hotp, Spends::Counter(u64::MAX))]
+        {
+            let fresh = UserRecord::new("alice".into(), "bank".into(), factor);
+            let budget = Budget::longest();
+            let spent = fresh.factor.spend(spends, Some(SpentOn::longest()));
+            for user in [
+                UserRecord { confirmed: true, ..fresh.clone() },
+                UserRecord { factor: spent.clone(), ..fresh.clone() },
+                UserRecord { budget: budget.clone(), ..fresh.clone() },
+                UserRecord { factor: spent.clone(), budget, ..fresh.clone() },
+            ] {
+                assert_eq!(user.encode().len(), fresh.encode().len());
+            }
         }
     }
 

@@ -52,7 +52,7 @@ impl Ticket {
             .enumerate()
             .filter(|(at, user)| {
                 let UserRecord { name, factor, confirmed, .. } = &user.value;
-                let id = UserId { name: name.clone(), key: factor.otp_key().id() };
+                let id = UserId { name: name.clone(), key: factor.key_id() };
                 let is_first = self.signers[..*at].iter().all(|earlier| earlier.place != user.place);
                 is_first && *confirmed && self.pending.value.is_approved_by(&id)
             })
@@ -62,7 +62,7 @@ impl Ticket {
     /// By what means each of them approved, of those that a policy can ask for.
     pub(super) fn means(&self) -> Vec<Option<Shown>> {
         let shown = |user: &Versioned<UserRecord>| {
-            let id = UserId { name: user.value.name.clone(), key: user.value.factor.otp_key().id() };
+            let id = UserId { name: user.value.name.clone(), key: user.value.factor.key_id() };
             self.pending.value.means_of(&id).and_then(Means::shown)
         };
         self.approvers().map(shown).collect()

@@ -278,6 +278,7 @@ const USER: Table = &[
     CKA_COUNTERSIGN_FAILURES,
     CKA_COUNTERSIGN_STOPPED,
     CKA_COUNTERSIGN_FROZEN,
+    CKA_COUNTERSIGN_FACTOR,
 ];
 /// `include/countersign.h`, "Attributes of a wallet": those that a key that signs digests also has.
 const APPROVED: Table = &[CKA_COUNTERSIGN_USERS, CKA_COUNTERSIGN_POLICY, CKA_COUNTERSIGN_FROZEN];

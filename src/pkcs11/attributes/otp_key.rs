@@ -33,14 +33,15 @@ pub(in crate::pkcs11) fn of_user(user: &UserView, kind: CK_ATTRIBUTE_TYPE) -> Va
         | CKA_TRUSTED => bool(false),
         CKA_VALUE => return Err(Hidden::Sensitive),
         CKA_VALUE_LEN => ulong(SECRET_LEN as CK_ULONG),
-        // Empty, because there is no check value to compare, and because TOTP's counter is the time.
+        // Empty, because there is no check value to compare, because TOTP's counter is the time, and because that of HOTP says which
+        // codes were right.
         CKA_CHECK_VALUE | CKA_OTP_COUNTER => vec![],
         CKA_WRAP_TEMPLATE | CKA_UNWRAP_TEMPLATE | CKA_DERIVE_TEMPLATE => vec![],
         CKA_OBJECT_VALIDATION_FLAGS => ulong(0),
         CKA_UNIQUE_ID => data_encoding::HEXLOWER.encode(&user.key_id).into_bytes(),
         CKA_OTP_FORMAT => ulong(CK_OTP_FORMAT_DECIMAL),
-        CKA_OTP_LENGTH => ulong(user.digits.into()),
-        CKA_OTP_TIME_INTERVAL => ulong(user.period),
+        CKA_OTP_LENGTH => ulong(user.form.digits.into()),
+        CKA_OTP_TIME_INTERVAL => user.form.period.map(ulong).unwrap_or_default(),
         CKA_OTP_USER_FRIENDLY_MODE => bool(false),
         CKA_OTP_CHALLENGE_REQUIREMENT
         | CKA_OTP_TIME_REQUIREMENT
@@ -53,7 +54,8 @@ pub(in crate::pkcs11) fn of_user(user: &UserView, kind: CK_ATTRIBUTE_TYPE) -> Va
         CKA_COUNTERSIGN_FAILURES => ulong(user.failures as CK_ULONG),
         CKA_COUNTERSIGN_STOPPED => bool(user.stopped),
         CKA_COUNTERSIGN_FROZEN => bool(user.frozen),
-        CKA_COUNTERSIGN_OTP_HASH => ulong(match user.hash {
+        CKA_COUNTERSIGN_FACTOR => ulong(user.form.kind as CK_ULONG),
+        CKA_COUNTERSIGN_OTP_HASH => ulong(match user.form.hash {
             OtpHash::Sha1 => CKM_SHA_1,
             OtpHash::Sha256 => CKM_SHA256,
             OtpHash::Sha512 => CKM_SHA512,

@@ -1,6 +1,6 @@
 //! A lost SO PIN: officers declare the loss and agree on a secret, and only that secret sets the next one.
 
-use countersign::admin::{Act, NewUser};
+use countersign::admin::{Act, NewFactor, NewUser};
 use countersign::engine::{EngineError, ProposalStanding};
 use countersign::kernel::act::Deed;
 use countersign::kernel::act::class::Class;
@@ -45,9 +45,7 @@ fn after_officers_lost_the_so_pin_nobody_administers_until_another_one_is_set() 
     let again = scene.bench.enrol(NewUser {
         name: "mallory".into(),
         service: "t".into(),
-        hash: OtpHash::Sha1,
-        digits: 6,
-        period: 30,
+        factor: NewFactor::Totp { hash: OtpHash::Sha1, digits: 6, period: 30 },
     });
     assert!(matches!(again, Err(EngineError::NotAdministrator)), "the approval is over");
     assert!(engine.administrator(&login).is_err(), "the login is over");

@@ -1,7 +1,7 @@
 //! A rogue administrator: somebody with the SO PIN, every code of a user of their own, the machine's clock and the store's doors, but
 //! fewer officers than must sign.
 
-use countersign::admin::{Act, NewUser, Target};
+use countersign::admin::{Act, NewFactor, NewUser, Target};
 use countersign::engine::{EngineError, ProposalStanding};
 use countersign::kernel::act::class::Class;
 use countersign::kernel::audit::Event;
@@ -63,8 +63,11 @@ fn act_enrol_who_is_enrolled_anew_is_not_whom_officers_meant() {
     // Of those who sign already nobody can be enrolled anew: to take one off is one thing, to add one another.
     let alice = scene.bench.key_id("alice");
     assert!(scene.bench.remove_user("alice", &alice).is_err());
-    let again =
-        NewUser { name: "alice".into(), service: "t".into(), hash: OtpHash::Sha1, digits: 6, period: 30 };
+    let again = NewUser {
+        name: "alice".into(),
+        service: "t".into(),
+        factor: NewFactor::Totp { hash: OtpHash::Sha1, digits: 6, period: 30 },
+    };
     assert!(matches!(scene.bench.enrol(again), Err(EngineError::Name(_))));
     scene.assert_untouched();
 }

@@ -1,6 +1,6 @@
 //! The way of an act that officers decide: drafted, proposed, signed, waited for, carried out once.
 
-use countersign::admin::{Act, NewScript, NewUser, Target};
+use countersign::admin::{Act, NewFactor, NewScript, NewUser, Target};
 use countersign::engine::{Engine, EngineError, ProposalStanding};
 use countersign::kernel::act::Deed;
 use countersign::kernel::act::class::Class;
@@ -302,7 +302,11 @@ fn a_text_is_drafted_for_what_officers_must_sign_and_for_nothing_else() {
     let scene = Scene::new();
     let draft = |act: Act| scene.bench.engine.draft(&act);
     assert!(matches!(refused(draft(Act::LoseUserPin)), ProposalError::NeedsNobody));
-    let user = NewUser { name: "x".into(), service: "t".into(), hash: OtpHash::Sha1, digits: 6, period: 30 };
+    let user = NewUser {
+        name: "x".into(),
+        service: "t".into(),
+        factor: NewFactor::Totp { hash: OtpHash::Sha1, digits: 6, period: 30 },
+    };
     assert!(matches!(refused(draft(Act::Enrol(user))), ProposalError::NeedsNobody));
     let nothing = draft(Act::ChangeWallet(scene.wallet, users(&["alice"])));
     assert!(matches!(refused(nothing), ProposalError::Text(_)));

@@ -22,7 +22,7 @@ use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, T
 use totp_rs::{Builder, Totp};
 use zeroize::Zeroizing;
 
-use countersign::admin::{KeyTerms, NewScript, NewUser, NewWallet};
+use countersign::admin::{KeyTerms, NewFactor, NewScript, NewUser, NewWallet};
 use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::anchor::StateError;
 use countersign::kernel::approval::Approval;
@@ -92,8 +92,11 @@ impl Bench {
 
     /// Enrols a user who has not confirmed.
     pub fn unconfirmed(&self, name: &str) -> Totp {
-        let user =
-            NewUser { name: name.into(), service: "test".into(), hash: OtpHash::Sha1, digits: 6, period: 30 };
+        let user = NewUser {
+            name: name.into(),
+            service: "test".into(),
+            factor: NewFactor::Totp { hash: OtpHash::Sha1, digits: 6, period: 30 },
+        };
         let uri = self.enrol(user).expect("a new name").uri;
         let secret = uri.split("secret=").nth(1).and_then(|rest| rest.split('&').next()).expect("a secret");
         let secret = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).expect("base32");

@@ -12,6 +12,7 @@
 
 pub mod alone;
 mod built;
+pub mod counting;
 mod descriptors;
 pub mod engine;
 pub mod module;

@@ -465,10 +465,15 @@ impl Authenticator {
     }
 }
 
-/// One record of the mechanism parameter, as `include/countersign.h` lays it out.
+/// One record of the mechanism parameter with a code of a time step, as `include/countersign.h` lays it out.
 pub fn approval(user: &str, code: &str) -> [u8; 128] {
+    approval_by(1, user, code)
+}
+
+/// The same with the factor of this number.
+pub fn approval_by(factor: u8, user: &str, code: &str) -> [u8; 128] {
     let mut record = [0; 128];
-    record[..4].copy_from_slice(&[1, 1, user.len() as u8, code.len() as u8]);
+    record[..4].copy_from_slice(&[1, factor, user.len() as u8, code.len() as u8]);
     record[4..4 + user.len()].copy_from_slice(user.as_bytes());
     record[64..64 + code.len()].copy_from_slice(code.as_bytes());
     record

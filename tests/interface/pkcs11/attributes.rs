@@ -100,6 +100,7 @@ const USER: Table = &[
     (CKA_COUNTERSIGN_FAILURES, Ulong(0)),
     (CKA_COUNTERSIGN_STOPPED, False),
     (CKA_COUNTERSIGN_FROZEN, False),
+    (CKA_COUNTERSIGN_FACTOR, Ulong(1)),
 ];
 
 /// The attributes of both sides of an EC key pair that was made inside.

@@ -10,6 +10,7 @@ mod attributes;
 mod clock;
 mod consents;
 mod digest_key;
+mod factors;
 mod find;
 mod freeze;
 mod functions;

@@ -56,7 +56,7 @@ pub fn consent_by_device<E: From<Untried> + From<DeviceError>, C: Verification>(
         "devices are of users of the store that has the proposal"
     );
     let UserRecord { name, factor, confirmed, .. } = &user.value;
-    if *name != who.name || factor.otp_key().id() != who.key || !confirmed {
+    if *name != who.name || factor.key_id() != who.key || !confirmed {
         return Err(DeviceError::from(ConsentError::NotAsked(who.name.clone())).into());
     }
     let next = match word {
