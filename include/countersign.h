@@ -210,6 +210,14 @@
 #define CKA_COUNTERSIGN_CONSENT_APPROVE 0xC3530180UL
 #define CKA_COUNTERSIGN_CONSENT_REFUSE  0xC3530181UL
 
+/* UTF-8, one line for each of CKA_COUNTERSIGN_USERS: what the user's hardware wallet shows and signs as a message, to approve and to refuse. Empty
+ * lines if the transaction says too much for a device. */
+#define CKA_COUNTERSIGN_DEVICE_APPROVAL 0xC3530182UL
+#define CKA_COUNTERSIGN_DEVICE_REFUSAL  0xC3530183UL
+/* Only given. UTF-8: such a signature, as "user:signature", in base64 (BIP 137, or BIP 322 simple). Nothing is charged. */
+#define CKA_COUNTERSIGN_APPROVE_SIGNED  0xC3530184UL
+#define CKA_COUNTERSIGN_REFUSE_SIGNED   0xC3530185UL
+
 /* Kinds of proposals. */
 #define CS_PROPOSAL_ACT                 0x401UL
 #define CS_PROPOSAL_TRANSACTION         0x402UL
@@ -232,6 +240,10 @@
 #define CS_CONSENT_REFUSED_NOT_MAKER    0x427UL /* another backend made it */
 #define CS_CONSENT_REFUSED_OVER         0x428UL /* it is closed */
 #define CS_CONSENT_REFUSED_LIFETIME     0x429UL /* it would be open for too long */
+#define CS_CONSENT_REFUSED_MEANS        0x42AUL /* for so much the wallet counts no approval by this means */
+#define CS_CONSENT_REFUSED_NO_DEVICE    0x42BUL /* the user has no device for this network */
+#define CS_CONSENT_REFUSED_SIGNATURE    0x42CUL /* no device of the user's signed this text */
+#define CS_CONSENT_REFUSED_GIVEN        0x42DUL /* the user has approved it so already */
 
 /* The backends' PIN (CKO_HW_FEATURE) ---------------------------------------------------------
  * An object that only the SO sees, and that exists once the PIN is set. It has the attributes below and two from above:

@@ -5,10 +5,11 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use super::kept::Kept;
 use super::{Engine, EngineError, WalletId, read};
 use crate::kernel::consent::{ConsentDigest, ConsentError, Means, Pending, Standing};
+use crate::kernel::credential::Credentials;
 use crate::kernel::factor::TicketId;
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::Peer;
+use crate::kernel::state::{Peer, Word};
 
 /// A transaction that waits, or waited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct AskedUser {
     pub statement: String,
     /// What an approval of it is bound to.
     pub digest: ConsentDigest,
+    /// What a device of the user's shows and signs, to approve and to refuse. None if it says too much for a device.
+    pub device_texts: Option<[String; 2]>,
 }
 
 /// An approval.
@@ -83,6 +86,11 @@ impl Engine {
         Ok(record.is_some_and(|record| is_shown(record.value(), of, now)))
     }
 
+    /// What a user approves with besides codes.
+    pub(crate) fn credentials_of(&self, name: &str) -> Result<Option<Versioned<Credentials>>, EngineError> {
+        read(self.ledger()?, RecordKey::credentials(name))
+    }
+
     /// The turn of those who propose transactions.
     pub(crate) fn proposing(&self) -> MutexGuard<'_, ()> {
         crate::cores::lock(&self.proposing).unwrap_or_else(PoisonError::into_inner)
@@ -111,7 +119,10 @@ impl Engine {
         let mut asked = Vec::with_capacity(pending.asked().len());
         for user in pending.asked() {
             let statement = pending.statement_for(user)?.print().map_err(ConsentError::from)?;
-            asked.push(AskedUser { name: user.name.clone(), statement, digest: pending.digest_for(user)? });
+            let text = |word| pending.device_text_for(user, word).map(|text| text.as_str().to_owned()).ok();
+            let device_texts = text(Word::Approve).zip(text(Word::Refuse)).map(<[String; 2]>::from);
+            let (name, digest) = (user.name.clone(), pending.digest_for(user)?);
+            asked.push(AskedUser { name, statement, digest, device_texts });
         }
         let given = pending.approvals();
         Ok(PendingView {

@@ -12,7 +12,7 @@ use crate::kernel::proposal::ProposalError;
 use crate::kernel::psbt::PsbtError;
 use crate::kernel::rule::Rule;
 use crate::kernel::signer::SignerError;
-use crate::kernel::state::{Declined, Untried};
+use crate::kernel::state::{Declined, DeviceError, Untried};
 use crate::kernel::wallet::WalletError;
 use crate::ports::{LedgerError, RandomError};
 
@@ -58,6 +58,9 @@ pub enum EngineError {
     /// A transaction that waits for its users' approvals, or what somebody says to it, is not accepted.
     #[error(transparent)]
     Consent(#[from] ConsentError),
+    /// A word by device that is not accepted.
+    #[error(transparent)]
+    Device(DeviceError),
     /// A ticket for just this transaction, which lacks approvals.
     #[error(
         "too few users have approved this transaction so far: nothing was signed, and the ticket stays as it is"
@@ -195,6 +198,15 @@ impl EngineError {
 impl From<TextError> for EngineError {
     fn from(error: TextError) -> EngineError {
         EngineError::Proposal(error.into())
+    }
+}
+
+impl From<DeviceError> for EngineError {
+    fn from(error: DeviceError) -> EngineError {
+        match error {
+            DeviceError::Consent(error) => EngineError::Consent(error),
+            error => EngineError::Device(error),
+        }
     }
 }
 

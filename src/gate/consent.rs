@@ -18,7 +18,9 @@ use crate::kernel::psbt::PsbtBytes;
 use crate::kernel::receipt::Decision;
 use crate::kernel::record::Versioned;
 use crate::kernel::seal::{Kind, RecordKey};
-use crate::kernel::state::{self, Consent, Moment, Opened, Peer, Proposed, Ticket, UserRecord, Word};
+use crate::kernel::state::{
+    self, Consent, Moment, Opened, Peer, Proposed, SignedWord, Ticket, UserRecord, Word,
+};
 use crate::kernel::wallet::{Wallet, WalletRecord};
 
 impl Engine {
@@ -93,6 +95,37 @@ impl Engine {
         if is_new {
             self.released(binding, &tried, decided_at);
         }
+        self.pending(ticket)?.ok_or(ConsentError::Unknown.into())
+    }
+
+    /// Records what a user says to a proposed transaction, signed by a device of the user's. Whoever brings the signature chooses nothing, and
+    /// nothing is charged or spent by it. Returns where the proposal stands now.
+    pub fn say_by_device(
+        &self,
+        ticket: &TicketId,
+        word: Word,
+        user: &str,
+        signature: &str,
+    ) -> Result<PendingView, EngineError> {
+        let decide = || {
+            let (user, _) = self.addressee(ticket, user)?;
+            let record = self.user_record(&user.name)?;
+            let record = record.ok_or_else(|| ConsentError::NotAsked(user.name.clone()))?;
+            let credentials = self.credentials_of(&user.name)?;
+            let (pending, said) = (self.pending_record(ticket)?, SignedWord { user, word, signature });
+            let is_frozen = |place: &RecordKey| self.is_there(place);
+            let now = self.now()?;
+            state::consent_by_device(
+                &said,
+                &pending,
+                &record,
+                credentials.as_ref(),
+                is_frozen,
+                now,
+                &self.secp,
+            )
+        };
+        let _recorded = self.settled(self.commit_anew(decide))?;
         self.pending(ticket)?.ok_or(ConsentError::Unknown.into())
     }
 

@@ -90,9 +90,11 @@ impl Application {
             [one] => one,
             _ => return Err(Rv(CKR_TEMPLATE_INCONSISTENT).into()),
         };
-        let word = match *kind {
-            CKA_COUNTERSIGN_CONSENT_APPROVE => Word::Approve,
-            CKA_COUNTERSIGN_CONSENT_REFUSE => Word::Refuse,
+        let (word, is_signed) = match *kind {
+            CKA_COUNTERSIGN_CONSENT_APPROVE => (Word::Approve, false),
+            CKA_COUNTERSIGN_CONSENT_REFUSE => (Word::Refuse, false),
+            CKA_COUNTERSIGN_APPROVE_SIGNED => (Word::Approve, true),
+            CKA_COUNTERSIGN_REFUSE_SIGNED => (Word::Refuse, true),
             other => return Err(Class::Pending.refusal(other).into()),
         };
         if !session.read_write {
@@ -100,6 +102,11 @@ impl Application {
         }
         let (user, code) = user_and_code(value)?;
         self.require_user()?;
+        if is_signed {
+            let signature = core::str::from_utf8(code).map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?;
+            let judged = self.engine.say_by_device(ticket, word, user, signature);
+            return ration::of_refusals(judged).map(|_standing| ());
+        }
         ration::check_veto()?;
         let judged = self.engine.say(ticket, word, user, code);
         ration::count_veto(&judged);

@@ -191,7 +191,11 @@ pub(super) fn of_refusals<T>(judged: Result<T, EngineError>) -> Result<T, Refusa
         let peer = cores::working_for();
         let is_free = matches!(
             error,
-            EngineError::Proposal(_) | EngineError::Consent(_) | EngineError::Locked | EngineError::Stopped
+            EngineError::Proposal(_)
+                | EngineError::Consent(_)
+                | EngineError::Device(_)
+                | EngineError::Locked
+                | EngineError::Stopped
         );
         if peer == 0 || !is_free || of_peer(peer, |peer, now| peer.refused.take(now)) {
             return error.into();

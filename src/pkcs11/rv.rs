@@ -9,6 +9,7 @@ use crate::engine::EngineError;
 use crate::kernel::consent::ConsentError;
 use crate::kernel::proposal::ProposalError;
 use crate::kernel::psbt::PsbtError;
+use crate::kernel::state::DeviceError;
 use crate::open::OpenError;
 use crate::ports::LedgerError;
 
@@ -57,6 +58,7 @@ fn number_of(error: &EngineError) -> CK_ULONG {
         EngineError::NeedsOfficers(class) => class_number(*class),
         EngineError::Proposal(error) => reason_number(error),
         EngineError::Consent(error) => consent_number(error),
+        EngineError::Device(error) => device_number(error),
         error => error.rule().map_or(0, |rule| rule.number().into()),
     }
 }
@@ -95,8 +97,20 @@ fn consent_number(error: &ConsentError) -> CK_ULONG {
         ConsentError::Room => CS_CONSENT_REFUSED_ROOM,
         ConsentError::Unknown => CS_CONSENT_REFUSED_UNKNOWN,
         ConsentError::NotAsked(_) => CS_CONSENT_REFUSED_NOT_ASKED,
+        ConsentError::Means(_) => CS_CONSENT_REFUSED_MEANS,
         ConsentError::NotTheMaker => CS_CONSENT_REFUSED_NOT_MAKER,
         ConsentError::Over(_) => CS_CONSENT_REFUSED_OVER,
+    }
+}
+
+/// Why a word by device is not accepted.
+fn device_number(error: &DeviceError) -> CK_ULONG {
+    match error {
+        DeviceError::Consent(error) => consent_number(error),
+        DeviceError::Text(_) => CS_CONSENT_REFUSED_STATEMENT,
+        DeviceError::None { .. } => CS_CONSENT_REFUSED_NO_DEVICE,
+        DeviceError::Signature(_) => CS_CONSENT_REFUSED_SIGNATURE,
+        DeviceError::Given(_) => CS_CONSENT_REFUSED_GIVEN,
     }
 }
 
@@ -111,6 +125,7 @@ impl From<EngineError> for Rv {
             EngineError::Frozen(_) => CKR_COUNTERSIGN_POLICY,
             EngineError::Consent(ConsentError::Policy(_)) => CKR_COUNTERSIGN_POLICY,
             EngineError::Consent(_) => CKR_COUNTERSIGN_ACT_REFUSED,
+            EngineError::Device(_) => CKR_COUNTERSIGN_ACT_REFUSED,
             EngineError::Pending => CKR_COUNTERSIGN_PENDING,
             // Whoever asks for it has it: `administration` says so.
             EngineError::StandsAlready => CKR_FUNCTION_FAILED,

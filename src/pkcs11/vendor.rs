@@ -229,6 +229,22 @@ pub const CS_CONSENT_REFUSED_NOT_MAKER: CK_ULONG = 0x427;
 pub const CS_CONSENT_REFUSED_OVER: CK_ULONG = 0x428;
 /// It would be open for too long.
 pub const CS_CONSENT_REFUSED_LIFETIME: CK_ULONG = 0x429;
+/// UTF-8: what each user's device shows and signs to approve.
+pub const CKA_COUNTERSIGN_DEVICE_APPROVAL: CK_ATTRIBUTE_TYPE = 0xC353_0182;
+/// UTF-8: what each user's device shows and signs to refuse.
+pub const CKA_COUNTERSIGN_DEVICE_REFUSAL: CK_ATTRIBUTE_TYPE = 0xC353_0183;
+/// UTF-8, only given: an approval signed by a device, as "user:signature".
+pub const CKA_COUNTERSIGN_APPROVE_SIGNED: CK_ATTRIBUTE_TYPE = 0xC353_0184;
+/// UTF-8, only given: a refusal signed by a device, as "user:signature".
+pub const CKA_COUNTERSIGN_REFUSE_SIGNED: CK_ATTRIBUTE_TYPE = 0xC353_0185;
+/// For so much the wallet counts no approval by this means.
+pub const CS_CONSENT_REFUSED_MEANS: CK_ULONG = 0x42a;
+/// The user has no device for this network.
+pub const CS_CONSENT_REFUSED_NO_DEVICE: CK_ULONG = 0x42b;
+/// No device of the user's signed this text.
+pub const CS_CONSENT_REFUSED_SIGNATURE: CK_ULONG = 0x42c;
+/// The user has approved it so already.
+pub const CS_CONSENT_REFUSED_GIVEN: CK_ULONG = 0x42d;
 
 #[cfg(test)]
 mod tests {
@@ -262,7 +278,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 108);
+        assert_eq!(header.len(), 116);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

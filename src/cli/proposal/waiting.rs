@@ -336,6 +336,21 @@ fn reason(number: u64) -> Option<(&'static str, &'static str)> {
         v::CS_CONSENT_REFUSED_LIFETIME => {
             ("the proposal would be open for too long; nothing was proposed", "ask for a week at most")
         }
+        v::CS_CONSENT_REFUSED_MEANS => (
+            "for so much the wallet counts only approvals by a means that shows what is approved; nothing was looked at or charged",
+            "have the user's device sign the line that \"countersign proposal show TICKET\" shows for it",
+        ),
+        v::CS_CONSENT_REFUSED_NO_DEVICE => (
+            "the user has no device for this network; nothing was recorded",
+            "an administrator registers one: countersign user device add",
+        ),
+        v::CS_CONSENT_REFUSED_SIGNATURE => (
+            "no device of the user's signed this text; nothing was recorded or charged",
+            "sign the line that \"countersign proposal show TICKET\" shows for this user, byte for byte, with a registered device",
+        ),
+        v::CS_CONSENT_REFUSED_GIVEN => {
+            ("the user has approved it by device already; nothing was changed", SHOW)
+        }
         _ => return None,
     })
 }

@@ -27,7 +27,7 @@ use super::digest::ConsentDigest;
 use super::means::Means;
 use super::statement::{Statement, StatementError};
 use crate::binding::Binding;
-use crate::factor::{RETRY_PERIOD, SpentOn, TicketId};
+use crate::factor::{RETRY_PERIOD, Shown, SpentOn, TicketId};
 use crate::name::{KeyId, MAX_SIGNERS, UserId};
 use crate::network::Network;
 use crate::otp::OtpKeyId;
@@ -58,6 +58,8 @@ pub struct Pending {
     statement: Statement,
     asked: Vec<UserId>,
     needed: usize,
+    /// By which means alone they may approve, if the policy asked for any when it was proposed.
+    asks: Option<Vec<Shown>>,
     approvals: Vec<Given>,
     state: State,
 }
@@ -93,6 +95,8 @@ pub(crate) struct Draft {
     pub(crate) asked: Vec<UserId>,
     /// How many users must approve.
     pub(crate) needed: usize,
+    /// By which means alone they may approve, if the policy asks for any.
+    pub(crate) asks: Option<Vec<Shown>>,
 }
 
 /// Where a proposal stands.
@@ -131,7 +135,7 @@ pub struct Approved<'a> {
 impl Pending {
     /// A proposal made at `now`, Unix seconds.
     pub(crate) fn new(draft: Draft, now: u64) -> Result<Pending, ConsentError> {
-        let Draft { store, epoch, binding, maker, statement, asked, needed } = draft;
+        let Draft { store, epoch, binding, maker, statement, asked, needed, asks } = draft;
         let is_once = |at: usize, user: &UserId| asked[..at].iter().all(|other| other.name != user.name);
         let are_users = (1..=MAX_SIGNERS).contains(&asked.len())
             && asked.iter().enumerate().all(|(at, user)| is_once(at, user))
@@ -147,7 +151,7 @@ impl Pending {
             Statement { user: user.clone(), ..statement.clone() }.print()?;
         }
         let (approvals, state) = (vec![], State::Open);
-        Ok(Pending { store, epoch, binding, maker, statement, asked, needed, approvals, state })
+        Ok(Pending { store, epoch, binding, maker, statement, asked, needed, asks, approvals, state })
     }
 
     /// Its ticket.
@@ -188,6 +192,11 @@ impl Pending {
     /// How many of them must approve.
     pub fn needed(&self) -> usize {
         self.needed
+    }
+
+    /// By which means alone they may approve, if not by any.
+    pub fn asks(&self) -> Option<&[Shown]> {
+        self.asks.as_deref()
     }
 
     /// How many payees its statement has.
@@ -249,6 +258,11 @@ impl Pending {
     /// approved.
     pub(crate) fn approve(&self, user: &UserId, means: Means, now: u64) -> Result<Pending, ConsentError> {
         let by = self.check_takes_word_of(user, now)?;
+        if let Some(asks) = &self.asks
+            && means.shown().is_none_or(|shown| !asks.contains(&shown))
+        {
+            return Err(ConsentError::Means(asks.clone()));
+        }
         let mut next = self.clone();
         match next.approvals.iter_mut().find(|given| given.by == by) {
             None => next.approvals.push(Given { by, means, at: now }),
@@ -358,17 +372,20 @@ struct Written {
     statement: String,
     asked: Vec<(String, OtpKeyId)>,
     needed: u8,
+    asks: Option<Vec<String>>,
     approvals: Vec<Given>,
     state: State,
 }
 
 impl From<Pending> for Written {
     fn from(pending: Pending) -> Written {
-        let Pending { store, epoch, binding, maker, statement, asked, needed, approvals, state } = pending;
+        let Pending { store, epoch, binding, maker, statement, asked, needed, asks, approvals, state } =
+            pending;
+        let asks = asks.map(|asks| asks.into_iter().map(|shown| shown.name().to_owned()).collect());
         let statement = statement.print().expect("a record is made only of a statement that has a text");
         let asked = asked.into_iter().map(|UserId { name, key }| (name, key)).collect();
         let needed = u8::try_from(needed).expect("at most as many as are asked");
-        Written { store, epoch, binding, maker, statement, asked, needed, approvals, state }
+        Written { store, epoch, binding, maker, statement, asked, needed, asks, approvals, state }
     }
 }
 
@@ -376,7 +393,12 @@ impl TryFrom<Written> for Pending {
     type Error = StatementError;
 
     fn try_from(written: Written) -> Result<Pending, StatementError> {
-        let Written { store, epoch, binding, maker, statement, asked, needed, approvals, state } = written;
+        let Written { store, epoch, binding, maker, statement, asked, needed, asks, approvals, state } =
+            written;
+        let asks = asks.map(|asks| asks.iter().map(|name| name.parse()).collect::<Result<Vec<Shown>, _>>());
+        let asks = asks
+            .transpose()
+            .map_err(|_| StatementError::Says("a means of approval that this version does not know"))?;
         let statement = Statement::parse(&statement)?;
         let asked: Vec<UserId> = asked.into_iter().map(|(name, key)| UserId { name, key }).collect();
         let mut places = approvals.iter().map(|given| given.by).chain(match &state {
@@ -387,7 +409,7 @@ impl TryFrom<Written> for Pending {
             return Err(StatementError::Says("that somebody approved who was not asked"));
         }
         let needed = usize::from(needed);
-        Ok(Pending { store, epoch, binding, maker, statement, asked, needed, approvals, state })
+        Ok(Pending { store, epoch, binding, maker, statement, asked, needed, asks, approvals, state })
     }
 }
 
@@ -440,6 +462,9 @@ pub enum ConsentError {
     /// There is none.
     #[error("no such proposal: its time was over, or the ticket is not complete")]
     Unknown,
+    /// An approval by a means that the wallet does not count for this much.
+    #[error("the wallet asks for an approval by {}, for so much: nothing was looked at, charged or recorded", names(.0))]
+    Means(Vec<Shown>),
     /// This user was not asked.
     #[error("user {0:?} was not asked to approve this proposal, or was enrolled again since")]
     NotAsked(String),
@@ -455,6 +480,10 @@ pub enum ConsentError {
         Standing::Open { .. } | Standing::Approved => "it is still open".into(),
     })]
     Over(Standing),
+}
+
+fn names(means: &[Shown]) -> String {
+    means.iter().map(|means| means.name()).collect::<Vec<_>>().join(" or ")
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ pub fn propose(
     };
     let statement = Statement::of(transaction, &subject, first.clone());
     let (binding, maker) = (transaction.binding(), peer.map(str::to_owned));
-    let draft = Draft { store, epoch: epoch.name(), binding, maker, statement, asked: users, needed };
+    let asks = wallet.policy().consent_by(transaction.leaves()).map(<[_]>::to_vec);
+    let draft = Draft { store, epoch: epoch.name(), binding, maker, statement, asked: users, needed, asks };
     record(Pending::new(draft, now)?, present, asked, now)
 }
 

@@ -25,6 +25,8 @@ pub(in crate::pkcs11) fn of_pending(pending: &PendingView, kind: CK_ATTRIBUTE_TY
         }
         CKA_COUNTERSIGN_STATEMENT => of_each(&|user| user.statement.clone().into_bytes()),
         CKA_COUNTERSIGN_CONSENT_DIGEST => of_each(&|user| user.digest.0.to_vec()),
+        CKA_COUNTERSIGN_DEVICE_APPROVAL => of_each(&|user| line_of(user, 0)),
+        CKA_COUNTERSIGN_DEVICE_REFUSAL => of_each(&|user| line_of(user, 1)),
         CKA_COUNTERSIGN_CONSENT_STATE => ulong(state_number(&pending.standing)),
         CKA_COUNTERSIGN_CONSENT_NEEDED => ulong(pending.needed as CK_ULONG),
         CKA_COUNTERSIGN_CONSENT_GIVEN => pending.approvals.iter().map(line).collect::<String>().into_bytes(),
@@ -34,15 +36,22 @@ pub(in crate::pkcs11) fn of_pending(pending: &PendingView, kind: CK_ATTRIBUTE_TY
             _ => vec![],
         },
         // The transaction is not kept, and the others are only given.
-        CKA_VALUE | CKA_COUNTERSIGN_CONSENT_APPROVE | CKA_COUNTERSIGN_CONSENT_REFUSE => {
-            return Err(Hidden::Sensitive);
-        }
+        CKA_VALUE
+        | CKA_COUNTERSIGN_CONSENT_APPROVE
+        | CKA_COUNTERSIGN_CONSENT_REFUSE
+        | CKA_COUNTERSIGN_APPROVE_SIGNED
+        | CKA_COUNTERSIGN_REFUSE_SIGNED => return Err(Hidden::Sensitive),
         _ => return Err(Hidden::Unknown),
     })
 }
 
 fn line(GivenApproval { user, means, at }: &GivenApproval) -> String {
     format!("{} {} {user}\n", to_iso(*at), means.name())
+}
+
+/// The text for the user's device, to approve (0) or to refuse (1).
+fn line_of(user: &AskedUser, word: usize) -> Vec<u8> {
+    format!("{}\n", user.device_texts.as_ref().map_or("", |texts| &texts[word])).into_bytes()
 }
 
 fn state_number(standing: &Standing) -> CK_ULONG {

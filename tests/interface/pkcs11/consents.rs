@@ -301,6 +301,39 @@ fn consent_what_is_proposed_is_checked_as_it_is_for_a_signature() {
 }
 
 #[test]
+fn consent_device_each_user_has_a_line_for_their_device_and_only_a_registered_one_signs_it() {
+    in_boundary(this_test!(), |_| {
+        let stage = Stage::new(&["alice", "bob"]);
+        let proposal = propose(&stage, &stage.psbt());
+        let lines = |kind| String::from_utf8(shown(&stage, proposal, kind)).expect("ASCII");
+        let (approvals, refusals) =
+            (lines(CKA_COUNTERSIGN_DEVICE_APPROVAL), lines(CKA_COUNTERSIGN_DEVICE_REFUSAL));
+        for (lines, word) in [(&approvals, "approve: "), (&refusals, "refuse: ")] {
+            let lines: Vec<&str> = lines.lines().collect();
+            assert_eq!(lines.len(), 2);
+            for line in &lines {
+                assert!(line.starts_with(word) && line.len() <= 240 && line.contains("0.00060000"), "{line}");
+            }
+            assert_ne!(lines[0], lines[1], "each user's own");
+        }
+        let signature = "H".repeat(87) + "=";
+        for kind in [CKA_COUNTERSIGN_APPROVE_SIGNED, CKA_COUNTERSIGN_REFUSE_SIGNED] {
+            refused(
+                &stage,
+                say(&stage, proposal, kind, &format!("alice:{signature}")),
+                CS_CONSENT_REFUSED_NO_DEVICE,
+            );
+            refused(
+                &stage,
+                say(&stage, proposal, kind, &format!("mallory:{signature}")),
+                CS_CONSENT_REFUSED_NOT_ASKED,
+            );
+        }
+        assert_eq!((state(&stage, proposal), stage.failures("alice")), (CS_CONSENT_OPEN, 0));
+    });
+}
+
+#[test]
 fn consent_where_the_policy_asks_for_it_a_fresh_code_signs_nothing() {
     in_boundary(this_test!(), |_| {
         let mut stage = Stage::new(&["alice", "bob"]);
@@ -313,11 +346,18 @@ fn consent_where_the_policy_asks_for_it_a_fresh_code_signs_nothing() {
         let code = stage.users[0].code();
         assert_eq!(stage.sign("alice", &code, &psbt), Err(CKR_COUNTERSIGN_POLICY));
         assert_eq!(stage.raw.device_error(stage.session), CK_ULONG::from(Rule::Consent.number()));
-        // Nor does a code that passed the backend on its way to a proposal.
+        // Nor does a code that passed the backend on its way to a proposal, and it is not looked at.
         let proposal = propose(&stage, &psbt);
-        let rv = approve(&stage, proposal, 1);
-        assert!([CKR_OK, CKR_COUNTERSIGN_ACT_REFUSED].contains(&rv), "{rv:#x}");
-        assert!(sign(&stage, &ticket(&stage, proposal), &psbt).is_err());
+        let bobs = stage.users[1].code();
+        let word = format!("bob:{bobs}");
+        let rv = say(&stage, proposal, CKA_COUNTERSIGN_CONSENT_APPROVE, &word);
+        refused(&stage, rv, CS_CONSENT_REFUSED_MEANS);
+        assert_eq!(sign(&stage, &ticket(&stage, proposal), &psbt), Err(CKR_COUNTERSIGN_PENDING));
+        assert_rv!(
+            say(&stage, proposal, CKA_COUNTERSIGN_CONSENT_REFUSE, &word),
+            CKR_OK,
+            "whoever objects may"
+        );
         let small = Payment { pay: 40_000, ..Payment::default() }.psbt(&stage.descriptor);
         assert_eq!(stage.sign("alice", &code, &small), Err(CKR_PIN_INCORRECT), "a refusal spends the code");
     });

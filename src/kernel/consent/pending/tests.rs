@@ -15,7 +15,7 @@ fn draft(asked: &[&str], needed: usize) -> Draft {
     let statement = Statement { user: user(asked[0]), expires: NOW + 600, ..examples()["usual"].clone() };
     let asked = asked.iter().map(|name| user(name)).collect();
     let (maker, binding) = (Some("backend".to_owned()), [0xb1; 32]);
-    Draft { store: [0x7c; 16], epoch: 2, binding, maker, statement, asked, needed }
+    Draft { store: [0x7c; 16], epoch: 2, binding, maker, statement, asked, needed, asks: None }
 }
 
 /// Two of alice, bob and carol must approve.
@@ -222,4 +222,19 @@ fn what_is_over_makes_room_and_what_can_still_be_repeated_stays() {
 
 fn all(records: &[Versioned<Pending>]) -> Vec<&Versioned<Pending>> {
     records.iter().collect()
+}
+
+#[test]
+fn consent_where_a_means_is_asked_for_no_other_approves_and_every_one_refuses() {
+    let asks = Some(vec![Shown::Device]);
+    let pending = Pending::new(Draft { asks: asks.clone(), ..draft(&["alice"], 1) }, NOW).expect("right");
+    let alice = user("alice");
+    let by_code = pending.approve(&alice, Means::Code(FactorKind::Totp), NOW + 1);
+    assert_eq!(by_code.err(), Some(ConsentError::Means(vec![Shown::Device])));
+    let approved = pending.approve(&alice, Means::Device, NOW + 1).expect("what is asked for");
+    assert_eq!(approved.standing(NOW + 1), Standing::Approved);
+    assert!(pending.refuse(&alice, NOW + 1).is_ok());
+    // It is kept with the record.
+    let read = Pending::decode(&approved.encode()).expect("it reads");
+    assert_eq!(read.asks(), asks.as_deref());
 }

@@ -130,7 +130,7 @@ impl Store {
         };
         let (asked, store, epoch) =
             (["alice", "bob", "carol"].map(user).to_vec(), [7; 16], self.epoch.name());
-        Draft { store, epoch, binding, maker: Some("backend".into()), statement, asked, needed }
+        Draft { store, epoch, binding, maker: Some("backend".into()), statement, asked, needed, asks: None }
     }
 
     fn put<T: Stored>(&mut self, place: RecordKey, value: &T) {
