@@ -183,7 +183,7 @@
  * checks it as for signing, writes what it does (a statement), and waits for the users' approvals. Then C_Sign takes the ticket in place of
  * codes (COUNTERSIGN_APPROVAL_FACTOR_TICKET), for that transaction alone, once.
  * A proposed transaction is a private token object of class CKO_COUNTERSIGN_PROPOSAL, found only by a search for that class: by the backend that
- * proposed it, and by the SO. CKA_ID is the ticket (16 bytes), CKA_LABEL the wallet's label. C_CreateObject with CKA_TOKEN CK_TRUE,
+ * proposed it, by the SO, and by the desk, which needs no login and may do nothing but read them and bring what users say ([serve.desk]). CKA_ID is the ticket (16 bytes), CKA_LABEL the wallet's label. C_CreateObject with CKA_TOKEN CK_TRUE,
  * CKA_VALUE (a PSBT), CKA_COUNTERSIGN_PROPOSAL_WALLET and, if not all users of the wallet are asked, CKA_COUNTERSIGN_USERS proposes one: as a
  * backend that is logged in, for ten minutes. C_DestroyObject by the backend that proposed it withdraws it. Its own attributes: */
 /* CK_ULONG, also of acts and drafts: CS_PROPOSAL_ACT or CS_PROPOSAL_TRANSACTION. */
@@ -205,7 +205,7 @@
 #define CKA_COUNTERSIGN_CONSENT_EXPIRES 0xC3530177UL
 /* UTF-8: who refused it; else empty. */
 #define CKA_COUNTERSIGN_CONSENT_ENDED   0xC3530178UL
-/* Only given, one at a time, in a session in which somebody is logged in. UTF-8: a user's approval or refusal, as "user:code". The code is charged and
+/* Only given, one at a time, by a backend that is logged in or by the desk. UTF-8: a user's approval or refusal, as "user:code". The code is charged and
  * spent like any other, in the commit that records it. A refusal ends the proposal. */
 #define CKA_COUNTERSIGN_CONSENT_APPROVE 0xC3530180UL
 #define CKA_COUNTERSIGN_CONSENT_REFUSE  0xC3530181UL

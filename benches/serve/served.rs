@@ -27,6 +27,7 @@ impl Served {
             monitoring: None,
             backend: Some(backend),
             administrators: None,
+            desk: None,
             tcp: None,
             vsock: None,
         };

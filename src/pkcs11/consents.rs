@@ -1,7 +1,7 @@
 //! Transactions that are put before their users (`include/countersign.h`, "Proposed transactions").
 //!
 //! A backend sees its own, by its peer's name, because their statements say who is paid. The security officer sees all of them, and changes
-//! none.
+//! none. The desk sees all of them, too, and brings what users say to them.
 
 use cryptoki_sys::*;
 
@@ -27,16 +27,24 @@ pub(super) fn is_of_a_transaction(template: &[&TemplateEntry]) -> bool {
 impl Application {
     /// Whose proposed transactions the present login sees. `None`: everybody's.
     pub(super) fn whose_tickets(&self) -> Option<Peer<'_>> {
+        if self.is_desk() {
+            return None;
+        }
         match self.role() {
             Some(Role::So) => None,
             Some(Role::User) | None => Some(self.peer()),
         }
     }
 
-    /// The proposed transactions that the present login sees.
-    pub(super) fn proposed_transactions(&self) -> Answer<Vec<Object>> {
-        if self.role().is_none() {
+    /// The proposed transactions that the present login sees. With an id, only that one is looked up: there may be thousands.
+    pub(super) fn proposed_transactions(&self, id: Option<&[u8]>) -> Answer<Vec<Object>> {
+        if self.role().is_none() && !self.is_desk() {
             return Ok(vec![]);
+        }
+        if let Some(id) = id {
+            let Ok(ticket) = id.try_into() else { return Ok(vec![]) };
+            let is_there = self.engine.has_ticket(&ticket, self.whose_tickets())?;
+            return Ok(if is_there { vec![Object::Pending(ticket)] } else { vec![] });
         }
         Ok(self.engine.tickets(self.whose_tickets())?.into_iter().map(Object::Pending).collect())
     }
@@ -101,7 +109,10 @@ impl Application {
             return Err(Rv(CKR_SESSION_READ_ONLY).into());
         }
         let (user, code) = user_and_code(value)?;
-        self.require_user()?;
+        // Users come to the desk in person, so there is nobody else to log in.
+        if !self.is_desk() {
+            self.require_user()?;
+        }
         if is_signed {
             let signature = core::str::from_utf8(code).map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?;
             let judged = self.engine.say_by_device(ticket, word, user, signature);

@@ -14,6 +14,7 @@ impl Application {
     /// Answers a call.
     pub(super) fn answer(&self, request: Request) -> Answer<Reply> {
         self.end_login_of_an_old_pin();
+        self.check_desk(&request)?;
         // In the process of an application nothing else runs.
         acts::tick(&self.engine);
         Ok(match request {

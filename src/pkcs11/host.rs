@@ -35,8 +35,8 @@ const MAX_FIRST_HANDLE: u64 = 1 << 62;
 /// The engine with its applications.
 struct Host {
     engine: Arc<Engine>,
-    /// Of backends and of administrators, so that neither can use up what the other needs.
-    totals: [Arc<Totals>; 2],
+    /// Of backends, of administrators and of the desk, so that none can use up what another needs.
+    totals: [Arc<Totals>; 3],
     applications: HashMap<CK_ULONG, (Arc<Application>, PeerNumber)>,
     last: CK_ULONG,
     /// A number for every peer that has ever come, by its identity.
@@ -85,6 +85,7 @@ pub(super) fn begin(first_handle: u64, role: PeerRole, identity: &[u8]) -> Answe
     let totals = match role {
         PeerRole::Backend => &host.totals[0],
         PeerRole::Administrator => &host.totals[1],
+        PeerRole::Desk => &host.totals[2],
     };
     let application = Application::new(Arc::clone(&host.engine), Arc::clone(totals), caller, first_handle);
     let next = host.peers.len() as PeerNumber + 1;

@@ -28,6 +28,7 @@ mod attributes;
 mod codec;
 mod connected;
 mod consents;
+mod desk;
 mod digest_key;
 mod dispatch;
 mod entry;

@@ -26,6 +26,8 @@ pub const VERSION: CK_VERSION = CK_VERSION { major: 2, minor: 0 };
 pub const BACKEND: CK_ULONG = 0;
 /// [`PeerRole::Administrator`] in [`Functions::begin`].
 pub const ADMINISTRATOR: CK_ULONG = 1;
+/// [`PeerRole::Desk`] in [`Functions::begin`].
+pub const DESK: CK_ULONG = 2;
 /// The greatest length of a peer's name in [`Functions::begin`]. (A DNS name has at most 255 bytes.)
 pub const MAX_IDENTITY_LEN: usize = 320;
 
@@ -162,6 +164,7 @@ impl Boundary for LoadedModule {
         let role = match role {
             PeerRole::Backend => BACKEND,
             PeerRole::Administrator => ADMINISTRATOR,
+            PeerRole::Desk => DESK,
         };
         let mut application = 0;
         let (name, len) = (identity.as_ptr(), identity.len() as CK_ULONG);

@@ -60,11 +60,13 @@ pub trait Boundary: Send + Sync + 'static {
     }
 }
 
-/// The role in which a peer is admitted. The module enforces that a backend never logs in as the SO.
+/// The role in which a peer is admitted. The module enforces that a backend never logs in as the SO, and that a desk never logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerRole {
     /// Signs, with codes of users.
     Backend,
     /// Administers.
     Administrator,
+    /// Shows users what the boundary wrote about proposed transactions, and brings what they say to it.
+    Desk,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use countersign::remote::PeerRole;
 use countersign::remote::budget::Budget;
 use countersign::remote::hello::{MAX_GREETING_LEN, Refusal, Welcome};
 use countersign::remote::stream::{Framed, Patience, Stream};
@@ -30,8 +31,12 @@ pub(crate) fn admit(shared: &Arc<Shared>, arrival: Arrival) {
                 let user = found.uid.as_raw();
                 shared.allowed().user(role, user).map(Some).ok_or_else(|| {
                     format!(
-                        "user {user} is not among serve.{}.users; add the user there if it may connect",
-                        door.name()
+                        "user {user} is not {}; add the user there if it may connect",
+                        match role {
+                            PeerRole::Backend => "among serve.backend.users",
+                            PeerRole::Administrator => "among serve.administrators.users",
+                            PeerRole::Desk => "serve.desk.user",
+                        }
                     )
                 })
             }),

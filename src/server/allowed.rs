@@ -61,6 +61,7 @@ impl fmt::Display for Peer {
         let role = match self.role() {
             PeerRole::Backend => "backend",
             PeerRole::Administrator => "administrator",
+            PeerRole::Desk => "desk",
         };
         match self {
             Peer::Tls { name, .. } => write!(f, "{role} {}", name.as_ref()),
@@ -73,6 +74,8 @@ impl fmt::Display for Peer {
 pub(crate) struct Allowed {
     backend_users: HashSet<u32>,
     administrator_users: HashSet<u32>,
+    /// One, or none where there is no desk.
+    desk_users: HashSet<u32>,
     tcp: Option<Tcp>,
     vsock: Option<VsockDoor>,
 }
@@ -104,7 +107,8 @@ pub fn warning_of_both_roles(user: &UserName) -> String {
 }
 
 impl Allowed {
-    /// Finds the users, and reads the files for TLS. Warns of users who may connect in both roles.
+    /// Finds the users, and reads the files for TLS. Warns of users who may connect as backends and as administrators, and refuses the
+    /// desk's user at any other door.
     pub(crate) fn resolve(config: &ServeConfig) -> Result<Allowed, ServeError> {
         for user in users_in_both_roles(config) {
             tracing::warn!("{}", warning_of_both_roles(&user));
@@ -112,6 +116,7 @@ impl Allowed {
         Ok(Allowed {
             backend_users: users("serve.backend.users", config.backend.as_ref())?,
             administrator_users: users("serve.administrators.users", config.administrators.as_ref())?,
+            desk_users: desk_users(config)?,
             tcp: config.tcp.as_ref().map(Tcp::resolve).transpose()?,
             vsock: config.vsock.clone(),
         })
@@ -122,6 +127,7 @@ impl Allowed {
         let users = match role {
             PeerRole::Backend => &self.backend_users,
             PeerRole::Administrator => &self.administrator_users,
+            PeerRole::Desk => &self.desk_users,
         };
         users.contains(&user).then_some(Peer::Unix { role, user })
     }
@@ -185,6 +191,20 @@ impl Tcp {
     }
 }
 
+/// The desk's user, who has no other door: otherwise whoever works behind that door could bring codes as if no backend had seen them.
+fn desk_users(config: &ServeConfig) -> Result<HashSet<u32>, ServeError> {
+    let desk = users("serve.desk.user", config.desk.as_ref())?;
+    for (also, door) in
+        [("serve.backend.users", &config.backend), ("serve.administrators.users", &config.administrators)]
+    {
+        let others = users(also, door.as_ref())?;
+        if let Some(door) = config.desk.as_ref().filter(|_| !desk.is_disjoint(&others)) {
+            return Err(ServeError::DeskUser { user: door.users[0].clone(), also });
+        }
+    }
+    Ok(desk)
+}
+
 fn users(key: &'static str, door: Option<&UnixDoor>) -> Result<HashSet<u32>, ServeError> {
     let users = door.map(|door| door.users.as_slice()).unwrap_or_default();
     users
@@ -210,6 +230,7 @@ mod tests {
                 monitoring: None,
                 backend: unix(backends),
                 administrators: unix(administrators),
+                desk: None,
                 tcp: None,
                 vsock: None,
             })

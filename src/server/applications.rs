@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_call_that_begins_while_silence_ends_its_application_is_answered() {
         let health = Arc::new(Health::new(Arc::new(Echo)));
-        let metrics = Arc::new(Metrics::new([Budget::unlimited(), Budget::unlimited()], health));
+        let metrics = Arc::new(Metrics::new([(); 3].map(|()| Budget::unlimited()), health));
         let applications = Applications::new(Arc::new(Echo), metrics, Arc::default());
         let peer = Peer::Unix { role: PeerRole::Backend, user: 0 };
         let ((silent, _), (mut calling, mut client)) = (connection(), connection());

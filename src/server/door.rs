@@ -43,6 +43,7 @@ impl Door {
         match self {
             Door::Unix(PeerRole::Backend) => "backend",
             Door::Unix(PeerRole::Administrator) => "administrators",
+            Door::Unix(PeerRole::Desk) => "desk",
             Door::Tcp => "tcp",
             Door::Vsock => "vsock",
         }
@@ -52,7 +53,8 @@ impl Door {
     pub(crate) fn lets_in(self, role: PeerRole) -> bool {
         match self {
             Door::Unix(of) => of == role,
-            Door::Tcp | Door::Vsock => true,
+            // A desk is on this machine, as a user whom the system names.
+            Door::Tcp | Door::Vsock => role != PeerRole::Desk,
         }
     }
 }
@@ -81,6 +83,8 @@ pub struct Passed {
     pub backend: Option<OwnedFd>,
     /// Named `administrators`.
     pub administrators: Option<OwnedFd>,
+    /// Named `desk`.
+    pub desk: Option<OwnedFd>,
 }
 
 /// Opens all doors of the configuration.
@@ -94,6 +98,7 @@ pub fn open(config: &ServeConfig, passed: Passed) -> Result<Vec<Listener>, Serve
             &config.administrators,
             passed.administrators,
         ),
+        (PeerRole::Desk, "serve.desk.socket", &config.desk, passed.desk),
     ] {
         let kind = Door::Unix(role);
         match (door, passed) {

@@ -1,5 +1,5 @@
-//! The faults that keep a running server from serving: backends from signing, or administrators from
-//! administering.
+//! The faults that keep a running server from serving: backends from signing, administrators from
+//! administering, or users from approving at the desk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,6 +54,7 @@ pub struct Report {
     standing: Standing,
     signing: Vec<String>,
     administration: Vec<String>,
+    desk: Vec<String>,
 }
 
 impl Report {
@@ -71,6 +72,7 @@ impl Report {
             administration: of_module(Trouble::stops_administration)
                 .chain(of_doors(PeerRole::Administrator))
                 .collect(),
+            desk: of_doors(PeerRole::Desk).collect(),
         }
     }
 
@@ -89,9 +91,14 @@ impl Report {
         &self.administration
     }
 
+    /// The problems of the desk's own door. What stops signing stops the desk, too.
+    pub fn desk(&self) -> &[String] {
+        &self.desk
+    }
+
     /// All problems, some of them twice.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
-        self.signing.iter().chain(&self.administration).map(String::as_str)
+        self.signing.iter().chain(&self.administration).chain(&self.desk).map(String::as_str)
     }
 }
 
@@ -213,5 +220,10 @@ mod tests {
         assert_eq!(stopped(&[], &lost(Door::Unix(PeerRole::Backend))), (true, false));
         assert_eq!(stopped(&[], &lost(Door::Unix(PeerRole::Administrator))), (false, true));
         assert_eq!(stopped(&[], &lost(Door::Tcp)), (true, true));
+        let desk = lost(Door::Unix(PeerRole::Desk));
+        assert_eq!(stopped(&[], &desk), (false, false));
+        let report = Report::of(Standing::WELL, &desk);
+        assert_eq!((report.desk().len(), report.problems().count()), (1, 1));
+        assert!(Report::of(Standing::WELL, &lost(Door::Tcp)).desk().is_empty(), "no desk comes in there");
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! - H1. The server judges a peer before it reads a byte of its frames: by the user that the system names, by a certificate that is
 //!   valid now, or by the context id. Unknown peers are limited in number and time ([`door`], `allowed`).
-//! - H2. Backends and administrators have separate limits of connections and calls, so neither can use up the other's (`limits`).
+//! - H2. Backends, administrators and the desk have separate limits of connections and calls, so none can use up another's (`limits`).
 //! - H3. A call over the limit waits in its own connection, as long as a frame may take. Nothing queues elsewhere. No peer has more
 //!   than its share of the turns while another waits, and a peer's first call has a turn at once ([`countersign::remote::fair`]).
 //! - H4. An application that loses a connection ends once, after its last call (`applications`). If the server stops, or the
@@ -50,7 +50,7 @@ use self::socket_file::Successor;
 pub use self::allowed::{users_in_both_roles, warning_of_both_roles};
 pub use self::metrics::Metrics;
 
-/// Bytes that the large frames of all backends may take together, and those of all administrators.
+/// Bytes that the large frames of all backends may take together, those of all administrators, and those of the desk.
 const BUDGET: usize = 64 << 20;
 /// The most TCP connections that have not shown a certificate yet.
 const MAX_STRANGERS: usize = 128;
@@ -230,27 +230,29 @@ impl Shared {
     }
 }
 
-/// One for backends, and one for administrators.
+/// One for backends, one for administrators, and one for the desk.
 struct PerRole<T> {
     backends: T,
     administrators: T,
+    desk: T,
 }
 
 impl PerRole<Arc<Budget>> {
-    fn all(&self) -> [Arc<Budget>; 2] {
-        [&self.backends, &self.administrators].map(Arc::clone)
+    fn all(&self) -> [Arc<Budget>; 3] {
+        [&self.backends, &self.administrators, &self.desk].map(Arc::clone)
     }
 }
 
 impl<T> PerRole<T> {
     fn of(make: impl Fn() -> T) -> PerRole<T> {
-        PerRole { backends: make(), administrators: make() }
+        PerRole { backends: make(), administrators: make(), desk: make() }
     }
 
     fn of_role(&self, role: PeerRole) -> &T {
         match role {
             PeerRole::Backend => &self.backends,
             PeerRole::Administrator => &self.administrators,
+            PeerRole::Desk => &self.desk,
         }
     }
 }
@@ -265,6 +267,16 @@ pub enum ServeError {
         key: &'static str,
         /// As configured.
         user: UserName,
+    },
+    /// The desk's user may also come in by another door.
+    #[error(
+        "serve.desk.user: user {user} is also in {also}; a code that this user's desk brings would count as one that no backend has seen; give the desk a Unix user of its own"
+    )]
+    DeskUser {
+        /// As configured.
+        user: UserName,
+        /// The other key of the configuration.
+        also: &'static str,
     },
     /// A file for TLS cannot be used.
     #[error(transparent)]

@@ -22,7 +22,7 @@ use super::health::Health;
 /// The metrics.
 pub struct Metrics {
     registry: Registry,
-    budgets: [Arc<Budget>; 2],
+    budgets: [Arc<Budget>; 3],
     budget_used: Gauge,
     health: Arc<Health>,
     store_closed: Gauge,
@@ -190,7 +190,7 @@ struct OfDirection {
 
 impl Metrics {
     /// Nothing is counted yet.
-    pub(crate) fn new(budgets: [Arc<Budget>; 2], health: Arc<Health>) -> Metrics {
+    pub(crate) fn new(budgets: [Arc<Budget>; 3], health: Arc<Health>) -> Metrics {
         let mut registry = Registry::with_prefix("countersign");
         let calls: Family<OfOutcome, Counter> = Family::default();
         let bytes: Family<OfDirection, Counter> = Family::default();
@@ -352,6 +352,7 @@ impl Metrics {
         let role = match role {
             PeerRole::Backend => "backend",
             PeerRole::Administrator => "administrator",
+            PeerRole::Desk => "desk",
         };
         self.applications.get_or_create_owned(&OfRole { role })
     }

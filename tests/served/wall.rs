@@ -8,6 +8,7 @@
 //! not possible either, they print so and end.
 
 mod attack;
+mod desk;
 mod files;
 mod memory;
 mod running;

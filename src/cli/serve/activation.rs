@@ -21,7 +21,7 @@ pub(super) fn passed() -> Result<Activated, CommandError> {
     let wrong = |what: String| {
         CommandError::new(
             what,
-            "name the sockets in their .socket units: FileDescriptorName=backend, administrators or monitoring, each once",
+            "name the sockets in their .socket units: FileDescriptorName=backend, administrators, desk or monitoring, each once",
         )
     };
     let passed = sd_notify::listen_fds_with_names()
@@ -34,6 +34,7 @@ pub(super) fn passed() -> Result<Activated, CommandError> {
         let place = match name.as_str() {
             "backend" => &mut activated.doors.backend,
             "administrators" => &mut activated.doors.administrators,
+            "desk" => &mut activated.doors.desk,
             "monitoring" => &mut activated.monitoring,
             _ => {
                 return Err(wrong(format!("systemd passed on a socket with the unknown name {name:?}")));

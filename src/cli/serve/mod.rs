@@ -32,7 +32,7 @@ use crate::output::{self, Report};
 ///
 /// It reads [serve] of the configuration. On SIGTERM and SIGINT it stops once the calls under way have ended. On SIGHUP it reads
 /// certificates, keys and names again, and makes removed socket files again. It reports to systemd, and takes sockets from it that are
-/// named backend, administrators and monitoring. Exit status 75 means that a new start may help, which its unit tries every 30 seconds:
+/// named backend, administrators, desk and monitoring. Exit status 75 means that a new start may help, which its unit tries every 30 seconds:
 /// the store or the backing token failed for longer than store.reopen_seconds. Exit status 77 means that the backing token refuses its
 /// PIN. Its unit then starts nothing, because each start costs one of the token's tries.
 #[derive(Args)]
@@ -146,6 +146,7 @@ fn waits_for_the_next_start(new: &EngineConfig, started_with: &EngineConfig) -> 
             &config.monitoring,
             config.backend.as_ref().map(|door| &door.socket),
             config.administrators.as_ref().map(|door| &door.socket),
+            config.desk.as_ref().map(|door| &door.socket),
             config.tcp.as_ref().map(|door| door.address),
             config.vsock.as_ref().map(|door| door.port),
         )

@@ -180,7 +180,9 @@ impl Answer {
         let status = if report.signing().is_empty() { "200 OK" } else { "503 Service Unavailable" };
         let (signing, administration) =
             (line("signing", report.signing()), line("administration", report.administration()));
-        Answer::of(status, &format!("{well}{signing}{administration}"))
+        // Most boundaries have no desk.
+        let desk = if report.desk().is_empty() { String::new() } else { line("desk", report.desk()) };
+        Answer::of(status, &format!("{well}{signing}{administration}{desk}"))
     }
 
     fn metrics(body: &str) -> Answer {

@@ -15,7 +15,7 @@ use crate::kernel::pin::Role;
 use crate::pkcs11::attributes::{KeyKind, Side};
 use crate::pkcs11::rv::{Answer, Rv};
 
-/// The most object handles of all backends at a time, and of all administrators: enough for twice a million
+/// The most object handles of all backends at a time, of all administrators, and of the desk: enough for twice a million
 /// users with their wallets.
 const MAX_ALL_HANDLES: usize = 1 << 22;
 
@@ -63,7 +63,7 @@ impl Object {
 
     /// Whether the present login sees it. The security officer sees the objects to administer, and none of
     /// the user's private objects.
-    pub(in crate::pkcs11) fn is_visible_to(&self, role: Option<Role>) -> bool {
+    fn is_visible_to(&self, role: Option<Role>) -> bool {
         match self {
             Object::Session { is_private: true, .. } => role == Some(Role::User),
             Object::UserPin => role == Some(Role::So),
@@ -125,7 +125,15 @@ impl Application {
     /// The object of a handle, if the present login sees it. Another application may have destroyed it.
     pub(in crate::pkcs11) fn visible_object(&self, handle: CK_OBJECT_HANDLE) -> Answer<Object> {
         let object = self.handles().objects.get(&handle).cloned().ok_or(Rv(CKR_OBJECT_HANDLE_INVALID))?;
-        if object.is_visible_to(self.role()) { Ok(object) } else { Err(Rv(CKR_OBJECT_HANDLE_INVALID)) }
+        if self.sees(&object) { Ok(object) } else { Err(Rv(CKR_OBJECT_HANDLE_INVALID)) }
+    }
+
+    /// Whether the caller sees the object with its present login. The desk logs in as nobody, and sees proposed transactions alone.
+    pub(in crate::pkcs11) fn sees(&self, object: &Object) -> bool {
+        match object {
+            Object::Pending(_) if self.is_desk() => true,
+            object => !self.is_desk() && object.is_visible_to(self.role()),
+        }
     }
 
     /// Forgets the handle of an object that is gone.

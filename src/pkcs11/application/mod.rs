@@ -17,6 +17,7 @@ use cryptoki_sys::*;
 use self::handles::Handles;
 use self::sessions::Sessions;
 use super::answer_memory::AnswerMemory;
+use super::desk;
 use super::ration;
 use super::rv::{Answer, Rv};
 use super::session_object::{Held, Usage};
@@ -63,7 +64,7 @@ pub(super) struct Application {
     pub(super) totals: Arc<Totals>,
 }
 
-/// What all backends together, or all administrators, have in use. There may be a thousand of them.
+/// What all backends together, all administrators, or the desk have in use. There may be a thousand of them.
 #[derive(Default)]
 pub(super) struct Totals {
     /// Bytes of the unfinished PSBTs of all sessions.
@@ -106,6 +107,7 @@ impl Application {
                 ration::refused(|| "refused a backend's call: only administrators may make it".into());
                 Err(Rv(CKR_ACTION_PROHIBITED))
             }
+            Caller::Peer { role: PeerRole::Desk, .. } => Err(desk::refused()),
         }
     }
 
@@ -118,7 +120,13 @@ impl Application {
                 ration::refused(|| "refused an administrator's call: only backends may make it".into());
                 Err(Rv(CKR_ACTION_PROHIBITED))
             }
+            Caller::Peer { role: PeerRole::Desk, .. } => Err(desk::refused()),
         }
+    }
+
+    /// Whether the caller is the desk.
+    pub(super) fn is_desk(&self) -> bool {
+        matches!(self.caller, Caller::Peer { role: PeerRole::Desk, .. })
     }
 
     /// The peer, if the caller came through a door.

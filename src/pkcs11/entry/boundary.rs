@@ -24,6 +24,7 @@ entries! {
         let role = match role {
             interface::BACKEND => PeerRole::Backend,
             interface::ADMINISTRATOR => PeerRole::Administrator,
+            interface::DESK => PeerRole::Desk,
             _ => return Err(Rv(CKR_ARGUMENTS_BAD)),
         };
         let identity = raw::borrowed(identity, identity_len)?;

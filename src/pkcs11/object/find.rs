@@ -123,12 +123,15 @@ impl Application {
 
     /// The visible objects that can match, without users.
     fn candidates(&self, template: &[TemplateEntry]) -> Answer<Vec<Object>> {
+        if self.is_desk() {
+            let asks = asks_for(template, CKO_COUNTERSIGN_PROPOSAL);
+            return if asks { self.proposed_transactions(id_in(template)) } else { Ok(vec![]) };
+        }
         // Hardware features are found only by searches that ask for them (section 4.3).
         if asks_for(template, CKO_HW_FEATURE) {
-            let role = self.role();
             return Ok([Object::Clock, Object::UserPin, Object::Freeze]
                 .into_iter()
-                .filter(|object| object.is_visible_to(role))
+                .filter(|object| self.sees(object))
                 .collect());
         }
         // So are officers and acts, which older clients do not know.
@@ -138,7 +141,7 @@ impl Application {
         if asks_for(template, CKO_COUNTERSIGN_PROPOSAL) {
             let proposed = self.engine.proposal_nonces()?.into_iter().map(Object::Proposal);
             let drafts = self.session_objects(true);
-            return Ok(proposed.chain(self.proposed_transactions()?).chain(drafts).collect());
+            return Ok(proposed.chain(self.proposed_transactions(id_in(template))?).chain(drafts).collect());
         }
         let (name, id) = (name_in(template), id_in(template));
         let mut objects = vec![Object::Profile];
@@ -155,8 +158,7 @@ impl Application {
             consider(KeyKind::Digest, id, key.terms());
         }
         objects.extend(self.session_objects(false));
-        let role = self.role();
-        objects.retain(|object| object.is_visible_to(role));
+        objects.retain(|object| self.sees(object));
         Ok(objects)
     }
 

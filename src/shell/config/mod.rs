@@ -35,8 +35,8 @@
 //!
 //! ```toml
 //! [serve]                                     # all six may be left out
-//! max_connections = 1024                      # at a time, of backends and of administrators each
-//! max_calls = 64                              # under way at a time, of backends and of administrators each
+//! max_connections = 1024                      # at a time, of backends, of administrators and of the desk each
+//! max_calls = 64                              # under way at a time, of backends, of administrators and of the desk each
 //! max_frame_bytes = 17825792                  # a PSBT has at most 16 MiB
 //! idle_seconds = 900                          # how long an application may be silent
 //! frame_seconds = 10                          # how long a request or an answer may take to pass
@@ -50,6 +50,10 @@
 //! [serve.administrators]
 //! socket = "/run/countersign/administrators.sock"
 //! users = ["root"]
+//!
+//! [serve.desk]                                # may be left out
+//! socket = "/run/countersign/desk.sock"
+//! user = "countersign-desk"                   # at no other door
 //!
 //! [serve.tcp]
 //! address = "0.0.0.0:4353"

@@ -24,6 +24,8 @@ pub struct ServeConfig {
     pub backend: Option<UnixDoor>,
     /// The administrators' Unix socket.
     pub administrators: Option<UnixDoor>,
+    /// The desk's Unix socket, with one user.
+    pub desk: Option<UnixDoor>,
     /// TLS over TCP.
     pub tcp: Option<TcpDoor>,
     /// The vsock.
@@ -33,9 +35,9 @@ pub struct ServeConfig {
 /// How much of the boundary its clients may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServeLimits {
-    /// The most connections at a time, separately for backends and administrators.
+    /// The most connections at a time, separately for backends, administrators and the desk.
     pub max_connections: usize,
-    /// The most calls under way at a time, separately for backends and administrators.
+    /// The most calls under way at a time, separately for backends, administrators and the desk.
     pub max_calls: usize,
     /// The most bytes of one frame.
     pub max_frame_bytes: u32,
@@ -109,6 +111,7 @@ pub(super) struct ServeTable {
     monitoring: Option<PathBuf>,
     backend: Option<UnixTable>,
     administrators: Option<UnixTable>,
+    desk: Option<DeskTable>,
     tcp: Option<TcpTable>,
     vsock: Option<VsockTable>,
 }
@@ -118,6 +121,13 @@ pub(super) struct ServeTable {
 struct UnixTable {
     socket: PathBuf,
     users: Vec<toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeskTable {
+    socket: PathBuf,
+    user: toml::Value,
 }
 
 #[derive(Deserialize)]
@@ -154,6 +164,7 @@ impl ServeTable {
                 .administrators
                 .map(|door| door.parse(wrong, "serve.administrators"))
                 .transpose()?,
+            desk: self.desk.map(|door| door.parse(wrong)).transpose()?,
             tcp: self.tcp.map(|door| door.parse(wrong)).transpose()?,
             vsock: self.vsock.map(|door| door.parse(wrong)).transpose()?,
         };
@@ -171,6 +182,7 @@ impl ServeTable {
         for (key, path) in [
             ("serve.backend.socket", config.backend.as_ref().map(|door| &door.socket)),
             ("serve.administrators.socket", config.administrators.as_ref().map(|door| &door.socket)),
+            ("serve.desk.socket", config.desk.as_ref().map(|door| &door.socket)),
             ("serve.monitoring", config.monitoring.as_ref()),
         ] {
             let Some(path) = path else { continue };
@@ -225,6 +237,15 @@ impl UnixTable {
         let users =
             self.users.iter().map(|user| UserName::parse(wrong, &key, user)).collect::<Result<_, _>>()?;
         Ok(UnixDoor { socket: absolute(wrong, &format!("{table}.socket"), self.socket)?, users })
+    }
+}
+
+impl DeskTable {
+    fn parse(self, wrong: &Wrong<'_>) -> Result<UnixDoor, ConfigError> {
+        Ok(UnixDoor {
+            socket: absolute(wrong, "serve.desk.socket", self.socket)?,
+            users: vec![UserName::parse(wrong, "serve.desk.user", &self.user)?],
+        })
     }
 }
 
@@ -312,6 +333,9 @@ mod tests {
         [serve.administrators]
         socket = "/run/countersign/administrators.sock"
         users = ["root"]
+        [serve.desk]
+        socket = "/run/countersign/desk.sock"
+        user = "countersign-desk"
         [serve.tcp]
         address = "0.0.0.0:4353"
         certificate_file = "/c"
@@ -337,6 +361,7 @@ mod tests {
         let config = parse(FULL).expect("complete");
         let backend = config.backend.expect("it is there");
         assert_eq!(backend.users, [UserName::Name("custodian".into()), UserName::Id(1001)]);
+        assert_eq!(config.desk.expect("it is there").users, [UserName::Name("countersign-desk".into())]);
         let tcp = config.tcp.expect("it is there");
         assert_eq!(tcp.backends[0].as_ref(), "backend-1.example", "names have no case");
         assert_eq!(config.vsock.expect("it is there").administrators, [4]);
@@ -379,6 +404,10 @@ mod tests {
             ("[\"custodian\", 1001]", "[4294967295]", "serve.backend.users"),
             ("[\"custodian\", 1001]", "[true]", "serve.backend.users"),
             ("[\"root\"]", "[]", "serve.administrators.users"),
+            ("user = \"countersign-desk\"", "user = \"\"", "serve.desk.user"),
+            ("user = \"countersign-desk\"", "users = [1]", "serve.desk.users: there is no such key"),
+            ("\"/run/countersign/desk.sock\"", "\"desk.sock\"", "serve.desk.socket"),
+            ("desk.sock", "backend.sock", "serve.desk.socket"),
             ("0.0.0.0:4353", "localhost:4353", "serve.tcp.address"),
             ("\"/k\"", "\"k\"", "serve.tcp.key_file"),
             ("\"/c\"", "\"c\"", "serve.tcp.certificate_file"),

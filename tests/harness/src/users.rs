@@ -7,6 +7,7 @@
 //!   boundary/        BOUNDARY, 0700: token, PINs, store, floor, configuration, log
 //!   run/             BOUNDARY, 0755: the sockets
 //!   client/          BACKEND, 0700: the backend's files
+//!   desk/            DESK, 0700: the desk's files
 //!   notes/           root, 0700: the test's notes
 //! ```
 
@@ -37,10 +38,12 @@ use crate::module::{
 use crate::program;
 use crate::served::Release;
 
-/// The user that the boundary runs as. Neither user is in the machine's user database.
+/// The user that the boundary runs as. None of these users is in the machine's user database.
 pub const BOUNDARY: u32 = 61_601;
 /// The user that backends run as.
 pub const BACKEND: u32 = 61_602;
+/// The user that the desk runs as.
+pub const DESK: u32 = 61_603;
 /// Longer than any step here takes.
 pub const LONG: Duration = Duration::from_secs(60);
 /// The wallet.
@@ -159,6 +162,7 @@ impl Wall {
             ("boundary", BOUNDARY, 0o700),
             ("run", BOUNDARY, 0o755),
             ("client", BACKEND, 0o700),
+            ("desk", DESK, 0o700),
             ("notes", 0, 0o700),
         ] {
             self.make_folder(name, user, mode);
@@ -184,7 +188,8 @@ impl Wall {
                 "\n[log]\nlevel = \"info\"\nfile = \"{folder}/boundary/countersign.log\"\n\
                  [serve]\nmonitoring = \"{folder}/run/monitoring.sock\"\n\
                  [serve.backend]\nsocket = \"{folder}/run/backend.sock\"\nusers = [{BACKEND}]\n\
-                 [serve.administrators]\nsocket = \"{folder}/run/administrators.sock\"\nusers = [0]\n"
+                 [serve.administrators]\nsocket = \"{folder}/run/administrators.sock\"\nusers = [0]\n\
+                 [serve.desk]\nsocket = \"{folder}/run/desk.sock\"\nuser = {DESK}\n"
             );
         self.configure(&inside);
         let _ = Finished::of(&mut self.countersign(&["plugin", "pin"])).expect_success();
@@ -195,6 +200,7 @@ impl Wall {
         }
         self.give("user.pin", &self.noted("user.pin"));
         self.give("client.toml", &client(&self.path("run/backend.sock")));
+        self.write("desk/client.toml", &client(&self.path("run/desk.sock")), DESK);
         self.note("client.toml", &client(&self.path("run/administrators.sock")));
     }
 
@@ -286,7 +292,11 @@ impl Wall {
 
     /// This test in a role, as `user`.
     pub fn command(&self, user: u32, role: &str) -> Command {
-        let configuration = if user == BACKEND { "client/client.toml" } else { "notes/client.toml" };
+        let configuration = match user {
+            BACKEND => "client/client.toml",
+            DESK => "desk/client.toml",
+            _ => "notes/client.toml",
+        };
         let mut command = self.start_as(user, self.path("bin/wall"));
         command
             .args(["--exact", &self.test, "--nocapture", "--test-threads=1"])

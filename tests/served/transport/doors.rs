@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use countersign::remote::hello::Refusal;
-use countersign::shell::config::UserName;
+use countersign::shell::config::{UnixDoor, UserName};
 use countersign_server::door::{self, Listener, Passed};
 use countersign_server::{ServeError, Server};
 
@@ -157,6 +157,36 @@ fn a_user_that_does_not_exist_is_an_error_of_the_configuration() {
         let told = Server::start(&config, vec![], mock).err().expect("it does not start").to_string();
         assert!(told.contains(key) && told.contains("nobody-has-this-name"), "{told}");
     }
+}
+
+#[test]
+fn the_desks_user_comes_in_by_no_other_door_and_nobody_else_by_the_desks() {
+    let elsewhere =
+        |folder: &Path| UnixDoor { socket: folder.join("desk.sock"), users: vec![UserName::Id(65534)] };
+    let served = serve_with(|config| {
+        let folder = config.backend.as_ref().and_then(|door| door.socket.parent()).expect("a folder");
+        config.desk = Some(elsewhere(folder));
+    });
+    let desk = super::support::unix(&served.socket("desk.sock"));
+    assert_eq!(refusal(&desk), Refusal::NotAllowed, "backends and administrators");
+    as_another_user(|_| {
+        Client::open(&desk).expect("it is welcome").assert_echo(b"a word");
+        for other in [served.backend(), served.administrator()] {
+            assert_eq!(refusal(&other), Refusal::NotAllowed);
+        }
+    });
+    // A configuration in which it could is refused, also while the boundary runs.
+    for key in ["serve.backend.users", "serve.administrators.users"] {
+        let mut config = served.config.clone();
+        let door = if key.contains("backend") { &mut config.backend } else { &mut config.administrators };
+        door.as_mut().expect("there").users.push(UserName::Id(65534));
+        let mock = std::sync::Arc::new(super::support::Mock::default());
+        let started = Server::start(&config, vec![], mock).err().expect("it does not start").to_string();
+        let reloaded = served.server.reload(&config).expect_err("nor is it taken later").to_string();
+        assert_eq!(started, reloaded);
+        assert!(started.contains("serve.desk.user") && started.contains(key), "{started}");
+    }
+    served.assert_well();
 }
 
 #[test]

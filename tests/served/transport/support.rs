@@ -171,6 +171,7 @@ pub(crate) fn config(folder: &Path) -> ServeConfig {
         monitoring: None,
         backend: door("backend.sock"),
         administrators: door("administrators.sock"),
+        desk: None,
         tcp: None,
         vsock: None,
     }

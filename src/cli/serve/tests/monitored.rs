@@ -8,6 +8,7 @@ fn without_doors() -> ServeConfig {
         monitoring: None,
         backend: None,
         administrators: None,
+        desk: None,
         tcp: None,
         vsock: None,
     }
