@@ -16,6 +16,7 @@ use countersign::kernel::administration::{
 };
 use countersign::kernel::approval::Approval;
 use countersign::kernel::clock::Believed;
+use countersign::kernel::credential::Credentials;
 use countersign::kernel::freeze::Freeze;
 use countersign::kernel::officer::Council;
 use countersign::kernel::otp::OtpHash;
@@ -248,6 +249,14 @@ impl Present for NobodyYet<'_> {
     }
 
     fn freeze(&self, _place: &RecordKey) -> Result<Option<Versioned<Freeze>>, Refused> {
+        unreachable!("a user is enrolled")
+    }
+
+    fn credentials(&self, _name: &str) -> Result<Option<Versioned<Credentials>>, Refused> {
+        unreachable!("a user is enrolled")
+    }
+
+    fn all_credentials(&self) -> Result<Vec<Credentials>, Refused> {
         unreachable!("a user is enrolled")
     }
 

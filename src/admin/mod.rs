@@ -13,8 +13,8 @@ mod present;
 
 pub use crate::kernel::administration::{
     Act, Administrator, Approved, Done, Enrolment, Login, MAX_LABEL_LEN, MAX_POLICY_LEN,
-    MAX_SIGNERS as MAX_WALLET_USERS, MAX_TOKEN_LABEL_LEN, NewDigestKey, NewFactor, NewScript, NewUser,
-    NewWallet, Target, UserId, WalletChange,
+    MAX_SIGNERS as MAX_WALLET_USERS, MAX_TOKEN_LABEL_LEN, NewDevice, NewDigestKey, NewFactor, NewScript,
+    NewUser, NewWallet, Target, UserId, WalletChange,
 };
 
 pub use crate::kernel::key::{KeyChange, KeyTerms};
@@ -145,7 +145,7 @@ impl Engine {
             Done::Initialised | Done::SoPinLost | Done::SoPinInherited => {
                 return Ok(Some(self.begin_pin_era(Role::So)));
             }
-            Done::Enrolled(_) | Done::UserUnlocked | Done::UserPinUnlocked => {}
+            Done::Enrolled(_) | Done::UserUnlocked | Done::UserPinUnlocked | Done::DevicesChanged => {}
             Done::OfficersSet => self.adopt_council()?,
             Done::UserRemoved(name) => self.forget_freeze_of_user(name),
             Done::Frozen(target) => self.count_freeze(target.place(), Some(target.what())),

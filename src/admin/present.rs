@@ -2,6 +2,7 @@
 
 use crate::engine::{Engine, EngineError};
 use crate::kernel::administration::{KeyId, Present, Refused, UserId};
+use crate::kernel::credential::Credentials;
 use crate::kernel::freeze::Freeze;
 use crate::kernel::officer::Council;
 use crate::kernel::record::Versioned;
@@ -50,6 +51,14 @@ impl Present for Engine {
         self.former_users_at(RecordKey::former_users(id))
     }
 
+    fn credentials(&self, name: &str) -> Result<Option<Versioned<Credentials>>, EngineError> {
+        self.credentials_of(name)
+    }
+
+    fn all_credentials(&self) -> Result<Vec<Credentials>, EngineError> {
+        self.credentials_of_all()
+    }
+
     fn has_label(&self, label: &str) -> bool {
         self.find_terms(|terms| (terms.label == label).then_some(())).is_some()
     }
@@ -95,6 +104,7 @@ impl From<Refused> for EngineError {
             Refused::Policy(error) => EngineError::PolicyDocument(error),
             Refused::StandsAlready => EngineError::StandsAlready,
             Refused::NeedsOfficers(class) => EngineError::NeedsOfficers(class),
+            Refused::Credential(error) => EngineError::Parameter(error.to_string()),
         }
     }
 }

@@ -91,6 +91,16 @@ impl Engine {
         read(self.ledger()?, RecordKey::credentials(name))
     }
 
+    /// The same of all users.
+    pub(crate) fn credentials_of_all(&self) -> Result<Vec<Credentials>, EngineError> {
+        let ledger = self.ledger()?;
+        let mut all = Vec::new();
+        for place in ledger.places(Kind::Credentials)? {
+            all.extend(read::<Credentials>(ledger, place)?.map(Versioned::into_value));
+        }
+        Ok(all)
+    }
+
     /// The turn of those who propose transactions.
     pub(crate) fn proposing(&self) -> MutexGuard<'_, ()> {
         crate::cores::lock(&self.proposing).unwrap_or_else(PoisonError::into_inner)

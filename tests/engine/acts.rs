@@ -2,6 +2,7 @@
 //! and a count in a metric.
 
 mod costs;
+mod devices;
 mod lost;
 mod objectors;
 mod rivals;

@@ -2,7 +2,8 @@
 
 use countersign::kernel::act::Document;
 use countersign::kernel::act::document::{
-    ClockDocument, CountingUserDocument, KeyDocument, TokenDocument, UserDocument, WalletDocument,
+    ClockDocument, CountingUserDocument, CredentialDocument, CredentialsDocument, KeyDocument, TokenDocument,
+    UserDocument, WalletDocument,
 };
 use countersign::kernel::digest_key::DigestMechanisms;
 use countersign::kernel::freeze::{Freeze, Freezer};
@@ -71,6 +72,23 @@ pub(super) fn to_json(document: &Document) -> Value {
             "by": freezer_name(*by),
         } }),
         Document::Council(text) => json!({ "officers": { "text": text } }),
+        Document::Credentials(CredentialsDocument { user, key_id, credentials }) => {
+            let devices =
+                credentials.iter().map(|CredentialDocument::Device { name, network, address, since }| {
+                    json!({
+                        "name": name,
+                        "network": network.name(),
+                        "address": address,
+                        "since": since,
+                        "since_utc": to_iso(*since),
+                    })
+                });
+            json!({ "credentials": {
+                "user": user,
+                "otp_key": HEXLOWER.encode(key_id),
+                "devices": devices.collect::<Vec<_>>(),
+            } })
+        }
         Document::CountingUser(CountingUserDocument { name, issuer, key_id, digits, confirmed }) => {
             json!({ "user": {
                 "name": name,
@@ -94,6 +112,7 @@ pub(super) fn kind(document: &Document) -> &'static str {
         Document::Clock(_) => "clock",
         Document::Freeze(_) => "freeze",
         Document::Council(_) => "officers",
+        Document::Credentials(_) => "credentials",
     }
 }
 
@@ -156,6 +175,17 @@ pub(super) fn to_text(document: &Document) -> String {
             ("by", freezer_name(freeze.by).into()),
         ],
         Document::Council(council) => vec![("officers", council.trim_end().into())],
+        Document::Credentials(CredentialsDocument { user, key_id, credentials }) => {
+            let device =
+                |CredentialDocument::Device { name, network, address, since }: &CredentialDocument| {
+                    format!("{name}: {} {address}, since {}", network.name(), to_iso(*since))
+                };
+            vec![
+                ("user", user.clone()),
+                ("OTP key", hex(key_id)),
+                ("devices", credentials.iter().map(device).collect::<Vec<_>>().join("\n")),
+            ]
+        }
     };
     lines.push(("digest", document.digest().to_string()));
     details(&lines)

@@ -29,6 +29,7 @@
 //! | `digest-refused` | `users`, `rule`, `key`, `digest` |
 //! | `pin-changed`, `pin-lost`, `pin-unlocked` | `role` |
 //! | `user-confirmed` | `users`: one |
+//! | `device-added`, `device-removed` | `users`: one, whose devices are in the document |
 //! | `wallet-frozen`, `wallet-thawed` | `wallet` |
 //! | `digest-key-frozen`, `digest-key-thawed` | `key` |
 //! | `user-frozen`, `user-thawed` | `users`: one |
@@ -46,7 +47,7 @@
 //! | `officers-set` | of a change: `policy_tightens`, `policy_loosens` |
 //!
 //! Acts of administration (`initialised`, `pin-set`, `pin-changed`, `pin-lost`, `pin-unlocked`, `user-…`,
-//! `wallet-created`, `wallet-updated`, `digest-key-created`, `digest-key-updated`, `…-frozen`,
+//! `wallet-created`, `wallet-updated`, `digest-key-created`, `digest-key-updated`, `device-…`, `…-frozen`,
 //! `…-thawed`, `officers-set`, `so-pin-lost`, and a `clock-taken` that the security officer approved) also have: `id` of the object (hex), `document`: everything in force about
 //! it since then, `document_digest`, and `before_digest`: the digest of what was in force before. Acts of
 //! older versions have none of these. An act that officers decided has `nonce` and `officers`, and the code of a user who vetoes has
@@ -123,7 +124,8 @@ digest-key-created, digest-key-updated, digest-charged, digest-signed,
 digest-repeated, digest-refused, pin-changed, user-confirmed, pin-lost,
 pin-unlocked, code-refused, officers-set, so-pin-lost, act-proposed,
 act-signed, act-vetoed, act-withdrawn, act-voided, act-ticked,
-consent-asked, consent-given, consent-refused, consent-withdrawn, and
+consent-asked, consent-given, consent-refused, consent-withdrawn,
+device-added, device-removed, and
 wallet-, digest-key-, user- and everything- with frozen and thawed.";
 
 /// The name of an event.

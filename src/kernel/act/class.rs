@@ -21,8 +21,10 @@ impl Class {
     /// The class of what is done to an object. `is_registered`: coins can be there already.
     pub fn of(deed: Deed, changes: &[Change], is_registered: bool) -> Class {
         match deed {
-            Deed::UserRemoved | Deed::Frozen(_) => Class::Tightens,
-            Deed::Thawed(_) | Deed::SoPinLost => Class::Loosens,
+            // A device that was lost or stolen must be removed at once. What asks for it then waits for another one.
+            Deed::UserRemoved | Deed::DeviceRemoved | Deed::Frozen(_) => Class::Tightens,
+            // What a device signs can move coins.
+            Deed::Thawed(_) | Deed::SoPinLost | Deed::DeviceAdded => Class::Loosens,
             // The first officers are no change: nobody was there to be asked.
             Deed::WalletUpdated | Deed::KeyUpdated | Deed::OfficersSet => {
                 changes.iter().map(|change| change.class(is_registered)).max().unwrap_or(Class::Neutral)
@@ -146,6 +148,8 @@ mod tests {
         ];
         assert!(neutral.into_iter().all(|deed| Class::of(deed, &[], true) == Class::Neutral));
         assert_eq!(Class::of(Deed::UserRemoved, &[], true), Class::Tightens);
+        assert_eq!(Class::of(Deed::DeviceAdded, &[], true), Class::Loosens);
+        assert_eq!(Class::of(Deed::DeviceRemoved, &[], true), Class::Tightens);
         assert_eq!(Class::of(Deed::ClockTaken, &[Change::Clock(7)], true), Class::Vouchless);
         let names = [Class::Tightens, Class::Neutral, Class::Loosens, Class::Vouchless].map(Class::name);
         assert_eq!(names, ["tightens", "neutral", "loosens", "vouchless"]);

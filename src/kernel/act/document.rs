@@ -34,6 +34,8 @@ pub enum Document {
     Council(String),
     /// A user whose codes have a counter.
     CountingUser(CountingUserDocument),
+    /// What a user approves with besides the OTP key.
+    Credentials(CredentialsDocument),
 }
 
 /// SHA-256 of a label and a document in its encoding (postcard).
@@ -99,6 +101,33 @@ pub struct CountingUserDocument {
     pub digits: u8,
     /// Whether the user's codes sign.
     pub confirmed: bool,
+}
+
+/// What a user approves with besides the OTP key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialsDocument {
+    /// The user's name.
+    pub user: String,
+    /// The name of the user's OTP key. Another enrolment does not have these.
+    pub key_id: OtpKeyId,
+    /// All of them.
+    pub credentials: Vec<CredentialDocument>,
+}
+
+/// What a user approves with. A new kind goes to the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CredentialDocument {
+    /// A device with a screen of its own.
+    Device {
+        /// Its name among the user's.
+        name: String,
+        /// The network.
+        network: Network,
+        /// The address whose key signs.
+        address: String,
+        /// When it was registered, Unix time in seconds.
+        since: u64,
+    },
 }
 
 /// A wallet.

@@ -82,6 +82,10 @@ pub enum Deed {
     OfficersSet,
     /// The security officer's PIN was declared lost: from here on nobody can log in with it.
     SoPinLost,
+    /// A device with a screen of its own was registered for a user.
+    DeviceAdded,
+    /// A user's device was removed.
+    DeviceRemoved,
 }
 
 impl Deed {
@@ -112,6 +116,8 @@ impl Deed {
             Deed::Thawed(Freezable::User) => "user-thawed",
             Deed::OfficersSet => "officers-set",
             Deed::SoPinLost => "so-pin-lost",
+            Deed::DeviceAdded => "device-added",
+            Deed::DeviceRemoved => "device-removed",
         }
     }
 }
@@ -248,6 +254,8 @@ impl fmt::Display for RecordedAct {
             }
             Deed::SoPinLost => f.write_str("the PIN of the security officer was declared lost")?,
             Deed::OfficersSet => f.write_str("the officers or their settings were changed")?,
+            Deed::DeviceAdded => write!(f, "a device of user {name:?} was registered")?,
+            Deed::DeviceRemoved => write!(f, "a device of user {name:?} was removed")?,
         }
         for change in &self.changes {
             write!(f, "; {change}")?;

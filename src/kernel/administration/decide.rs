@@ -5,8 +5,9 @@ use bitcoin::secp256k1::{All, Secp256k1};
 use super::plan::Planned;
 use super::{
     Approved, Enrolment, KeyId, Login, Moment, PinEra, Plan, Refused, Target, UserId, clock, council,
-    digest_keys, freezes, keys, token, users, wallets,
+    devices, digest_keys, freezes, keys, token, users, wallets,
 };
+use crate::credential::Credentials;
 use crate::freeze::Freeze;
 use crate::officer::Council;
 use crate::pin::Role;
@@ -48,6 +49,12 @@ pub trait Present {
 
     /// The former users of a wallet or key, once there are any.
     fn former_users(&self, id: &KeyId) -> Result<Option<Versioned<FormerUsers>>, Self::Error>;
+
+    /// What the user of this name approves with besides the OTP key, once there is anything.
+    fn credentials(&self, name: &str) -> Result<Option<Versioned<Credentials>>, Self::Error>;
+
+    /// The same of all users.
+    fn all_credentials(&self) -> Result<Vec<Credentials>, Self::Error>;
 
     /// Whether a wallet or key has this label, including closed ones.
     fn has_label(&self, label: &str) -> bool;
@@ -93,6 +100,8 @@ pub fn decide<P: Present>(
         Planned::LoseSoPin(heir) => token::lose_so_pin(*heir, moment, present)?,
         Planned::InheritSoPin { found, new } => token::inherit_so_pin(found, new, moment, present)?,
         Planned::TakeClockWithin(window) => clock::take_within(*window, moment, present)?,
+        Planned::AddDevice(user, name, device) => devices::add(user, name, device, moment, present)?,
+        Planned::RemoveDevice(user, name) => devices::remove(user, name, moment, present)?,
     };
     let batch = match approved.ruling() {
         Some(ruling) => ruling.carry_out(batch, present, secp)?,
@@ -135,6 +144,8 @@ pub enum Done {
     OfficersSet,
     /// The security officer's PIN was declared lost.
     SoPinLost,
+    /// A user's device was registered or removed.
+    DevicesChanged,
 }
 
 /// Evidence: the caller knows the new PIN.
@@ -171,6 +182,7 @@ impl Receipt<Approved<Plan>> {
             Planned::SetOfficers(_) => Done::OfficersSet,
             Planned::LoseSoPin(_) => Done::SoPinLost,
             Planned::InheritSoPin { .. } => Done::SoPinInherited,
+            Planned::AddDevice(..) | Planned::RemoveDevice(..) => Done::DevicesChanged,
         }
     }
 }

@@ -4,7 +4,7 @@ use bitcoin::secp256k1::{All, Secp256k1};
 
 use super::{Act, Present, Refused, Target, UserId, WalletChange, officers};
 use crate::key::{KeyChange, KeyTerms};
-use crate::motion::{DigestKeyTerms, Frozen, KeySet, Motion, Raise, WalletSet, WalletTerms};
+use crate::motion::{DeviceAdd, DigestKeyTerms, Frozen, KeySet, Motion, Raise, WalletSet, WalletTerms};
 use crate::proposal::ProposalError;
 use crate::wallet::Reach;
 
@@ -57,7 +57,13 @@ pub fn draft<P: Present>(act: &Act, present: &P, secp: &Secp256k1<All>) -> Resul
             (what, Some(since)) => Motion::Thaw { what, since },
             (_, None) => return Err(Refused::StandsAlready.into()),
         },
+        Act::AddDevice(new) => {
+            let (old, next) = super::devices::draft(new, present)?;
+            Motion::DeviceAdd(Box::new(DeviceAdd::between(&old, &next)))
+        }
+        // An administrator removes a device alone, as a user.
         Act::Initialise(_)
+        | Act::RemoveDevice(..)
         | Act::SetUserPin(_)
         | Act::ChangePin { .. }
         | Act::InheritSoPin { .. }

@@ -60,6 +60,7 @@ mod approved;
 mod clock;
 mod council;
 mod decide;
+mod devices;
 mod digest_keys;
 mod draft;
 mod freezes;
@@ -145,6 +146,23 @@ pub enum Act {
     },
     /// Accept the wall clock if it says a time of this window, Unix seconds. Only officers can leave it so much room.
     TakeClockWithin(Window),
+    /// Register a device with a screen of its own for a user.
+    AddDevice(NewDevice),
+    /// Remove the device of this name from a user's.
+    RemoveDevice(UserId, String),
+}
+
+/// A device to register.
+#[derive(Clone, Debug)]
+pub struct NewDevice {
+    /// The user, by enrolment.
+    pub user: UserId,
+    /// Its name among the user's.
+    pub name: String,
+    /// The network of the wallets for which it approves.
+    pub network: Network,
+    /// The address whose key it signs with.
+    pub address: String,
 }
 
 /// A window of time, with both of its ends. Unix seconds.
@@ -178,6 +196,8 @@ impl Act {
             Act::SetOfficers(_) => Deed::OfficersSet,
             Act::LoseSoPin(_) => Deed::SoPinLost,
             Act::InheritSoPin { .. } => Deed::PinSet(Role::So),
+            Act::AddDevice(_) => Deed::DeviceAdded,
+            Act::RemoveDevice(..) => Deed::DeviceRemoved,
         }
     }
 
@@ -210,7 +230,9 @@ impl Act {
             | Act::Thaw(_)
             | Act::SetOfficers(_)
             | Act::LoseSoPin(_)
-            | Act::TakeClockWithin(_) => true,
+            | Act::TakeClockWithin(_)
+            | Act::AddDevice(_)
+            | Act::RemoveDevice(..) => true,
             Act::SetUserPin(_)
             | Act::ChangePin { .. }
             | Act::InheritSoPin { .. }

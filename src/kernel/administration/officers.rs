@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use bitcoin::secp256k1::{All, Secp256k1};
 
-use super::{Act, KeyId, Present, Refused, Target, UserId, WalletChange, Window};
+use super::{Act, KeyId, NewDevice, Present, Refused, Target, UserId, WalletChange, Window, devices};
 use crate::act::RecordedAct;
 use crate::act::class::Class;
 use crate::audit::{DecidedAct, Event};
+use crate::credential::Credential;
 use crate::digest_key::{DigestKey, DigestKeyRecord};
 use crate::key::{KeyChange, KeyTerms};
-use crate::motion::{DigestKeyTerms, Frozen, KeySet, Motion, Raise, WalletFixed, WalletSet, WalletTerms};
+use crate::motion::{
+    DeviceAdd, DigestKeyTerms, Frozen, KeySet, Motion, Raise, WalletFixed, WalletSet, WalletTerms,
+};
 use crate::officer::Council;
 use crate::proposal::{Decided, Proposal, ProposalError};
 use crate::receipt::{Batch, Content, Write};
@@ -115,6 +118,12 @@ fn act_of(proposal: &Proposal, council: &Council) -> Result<Act, Refused> {
         Motion::SoPinLost { heir, .. } => Act::LoseSoPin(*heir),
         Motion::Thaw { what, .. } => Act::Thaw(target(what)),
         Motion::Freeze { what } => Act::Freeze(target(what)),
+        Motion::DeviceAdd(add) => {
+            let Credential::Device(address) = &add.new.credential;
+            let (network, address) = (address.network(), address.to_string());
+            let (user, name) = (add.user.clone(), add.new.name.clone());
+            Act::AddDevice(NewDevice { user, name, network, address })
+        }
         // Of a store that does not open: nobody can do it here.
         Motion::Restore { .. } => return Err(ProposalError::CHANGED.into()),
     })
@@ -155,6 +164,7 @@ fn version<P: Present>(motion: &Motion, present: &P) -> Result<Option<u64>, P::E
             let so = present.token()?.value.so;
             so.is_lost().then(|| u64::from_be_bytes(so.name()))
         }
+        Motion::DeviceAdd(add) => present.credentials(&add.user.name)?.map(|record| record.version),
         Motion::OfficersSet { .. } | Motion::Restore { .. } => None,
     })
 }
@@ -196,6 +206,14 @@ fn as_of_now<P: Present>(
             Some((what, None)) => Some(Motion::Freeze { what }),
             _ => None,
         },
+        Motion::DeviceAdd(add) => {
+            if !is_enrolled(&add.user, present)? {
+                return Ok(None);
+            }
+            let record = present.credentials(&add.user.name)?;
+            let old = DeviceAdd::devices(&devices::of_enrolment(&add.user, record.as_ref()));
+            Some(Motion::DeviceAdd(Box::new(DeviceAdd { old, ..(**add).clone() })))
+        }
     })
 }
 
@@ -276,6 +294,8 @@ pub fn vetoers<P: Present>(motion: &Motion, since: u64, present: &P) -> Result<V
         Motion::Thaw { what: Frozen::Wallet(_, id), .. } => (*id, of_key::<WalletRecord, P>(id, present)?),
         Motion::Thaw { what: Frozen::Key(_, id), .. } => (*id, of_key::<DigestKeyRecord, P>(id, present)?),
         Motion::Thaw { what: Frozen::User(user), .. } => return Ok(vec![user.clone()]),
+        // Nobody else can know whether it is theirs.
+        Motion::DeviceAdd(add) => return Ok(vec![add.user.clone()]),
         Motion::Thaw { what: Frozen::All, .. }
         | Motion::Freeze { .. }
         | Motion::ClockTake { .. }

@@ -4,9 +4,10 @@ use bitcoin::secp256k1::{All, Secp256k1};
 use zeroize::Zeroizing;
 
 use super::{
-    Act, Approved, Enrolment, KeyId, Refused, Target, UserId, WalletChange, Window, digest_keys, keys, token,
-    users, wallets,
+    Act, Approved, Enrolment, KeyId, NewDevice, Refused, Target, UserId, WalletChange, Window, digest_keys,
+    keys, token, users, wallets,
 };
+use crate::credential::Credential;
 use crate::digest_key::{DigestKey, DigestKeyRecord};
 use crate::key::KeyChange;
 use crate::officer::Council;
@@ -39,6 +40,8 @@ pub(super) enum Planned {
     LoseSoPin(Heir),
     InheritSoPin { found: HeirFound, new: PinRecord },
     TakeClockWithin(Window),
+    AddDevice(UserId, String, Credential),
+    RemoveDevice(UserId, String),
 }
 
 /// Fresh randomness from inside: as many bytes as the act needs.
@@ -87,7 +90,9 @@ impl Act {
             | Act::Freeze(_)
             | Act::Thaw(_)
             | Act::SetOfficers(_)
-            | Act::TakeClockWithin(_) => &[],
+            | Act::TakeClockWithin(_)
+            | Act::AddDevice(_)
+            | Act::RemoveDevice(..) => &[],
         }
     }
 }
@@ -135,6 +140,10 @@ pub fn check(
             Act::LoseSoPin(heir) => Planned::LoseSoPin(heir),
             Act::InheritSoPin { found, new } => Planned::InheritSoPin { found, new },
             Act::TakeClockWithin(window) => Planned::TakeClockWithin(window),
+            Act::AddDevice(NewDevice { user, name, network, address }) => {
+                Planned::AddDevice(user, name, Credential::device(&address, network)?)
+            }
+            Act::RemoveDevice(user, name) => Planned::RemoveDevice(user, name),
         }))
     })
 }

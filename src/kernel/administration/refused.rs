@@ -2,6 +2,7 @@
 
 use crate::act::class::Class;
 use crate::clock::ClockError;
+use crate::credential::CredentialError;
 use crate::digest_key::DigestKeyError;
 use crate::name::NotAllowed;
 use crate::policy::PolicyError;
@@ -63,6 +64,14 @@ pub enum Refused {
     StandsAlready,
     /// An administrator alone cannot do what is of this class: officers must sign it.
     NeedsOfficers(Class),
+    /// A device that cannot be registered, or is not there.
+    Credential(CredentialError),
+}
+
+impl From<CredentialError> for Refused {
+    fn from(error: CredentialError) -> Refused {
+        Refused::Credential(error)
+    }
 }
 
 impl From<NotAllowed> for Refused {

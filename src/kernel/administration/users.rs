@@ -53,7 +53,8 @@ pub(super) fn remove<P: Present>(id: &UserId, moment: &Moment, present: &P) -> R
     }
     let user = of_enrolment(id, present)?;
     let freeze = present.freeze(&place_of(&user.place))?;
-    Ok(state::remove_user(&user, freeze.as_ref(), moment.now()?))
+    let credentials = present.credentials(&id.name)?;
+    Ok(state::remove_user(&user, freeze.as_ref(), credentials.as_ref(), moment.now()?))
 }
 
 pub(super) fn unlock<P: Present>(id: &UserId, moment: &Moment, present: &P) -> Result<Batch, P::Error> {

@@ -105,8 +105,9 @@ impl InForce {
         let place = RecordKey { kind, id: *id };
         let known = self.standing.remove(&place);
         if *deed == Deed::UserRemoved {
-            // A user's freeze ends with the enrolment.
+            // A user's freeze and credentials end with the enrolment.
             self.standing.remove(&place_of(&place));
+            self.standing.remove(&RecordKey { kind: Kind::Credentials, id: *id });
         }
         let reach = act.raised_reach().or(known.as_ref().and_then(|known| known.reach));
         if let Some(document) = document {
@@ -137,6 +138,7 @@ fn kind_of(deed: Deed) -> Kind {
         Deed::ClockTaken => Kind::Clock,
         Deed::Frozen(_) | Deed::Thawed(_) => Kind::Freeze,
         Deed::OfficersSet => Kind::Council,
+        Deed::DeviceAdded | Deed::DeviceRemoved => Kind::Credentials,
     }
 }
 

@@ -32,11 +32,12 @@ impl ActText {
                 "a name that nobody can have, or a time after the year 9999",
             ),
             Motion::Freeze { what } => says(what.has_a_name(), "a name that nobody can have"),
+            Motion::DeviceAdd(add) => add.check(),
         }
     }
 }
 
-fn says(is_right: bool, otherwise: &'static str) -> Result<(), TextError> {
+pub(super) fn says(is_right: bool, otherwise: &'static str) -> Result<(), TextError> {
     if is_right { Ok(()) } else { Err(TextError::Says(otherwise)) }
 }
 

@@ -42,6 +42,7 @@ impl Motion {
                 Class::of(Deed::OfficersSet, changes.as_slice(), true)
             }
             Motion::SoPinLost { .. } | Motion::Thaw { .. } => Class::Loosens,
+            Motion::DeviceAdd(_) => Class::of(Deed::DeviceAdded, &[], true),
             Motion::Freeze { .. } => Class::Tightens,
             Motion::ClockTake { .. } | Motion::Restore { .. } => Class::Vouchless,
         }

@@ -56,6 +56,7 @@ impl Motion {
                 table.row(&of_freeze(what), Some(format!("since {}", to_iso(*since))), None);
             }
             Motion::Freeze { what } => table.row(&of_freeze(what), None, Some("from now on".into())),
+            Motion::DeviceAdd(add) => table.row("device", None, Some(add.new.print())),
         }
         table.rows
     }

@@ -29,6 +29,7 @@
 
 mod check;
 mod class;
+mod device;
 mod differences;
 mod sections;
 mod terms;
@@ -45,6 +46,7 @@ use crate::pin::{Heir, PinName};
 use crate::seal::StoreId;
 use crate::text::{Reader, from_hex};
 use crate::utc::{from_iso, to_iso};
+pub use device::{Device, DeviceAdd};
 pub use differences::Difference;
 pub use terms::{DigestKeyTerms, WalletFixed, WalletTerms};
 
@@ -137,6 +139,8 @@ pub enum Motion {
         /// What is to be frozen.
         what: Frozen,
     },
+    /// Register a device with a screen of its own for a user.
+    DeviceAdd(Box<DeviceAdd>),
 }
 
 /// A change of a wallet.

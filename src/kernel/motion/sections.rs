@@ -5,7 +5,7 @@ use core::fmt;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-use super::{DigestKeyTerms, Frozen, KeySet, Motion, Raise, Seen, WalletSet, WalletTerms};
+use super::{DeviceAdd, DigestKeyTerms, Frozen, KeySet, Motion, Raise, Seen, WalletSet, WalletTerms};
 use crate::audit::Head;
 use crate::officer::Council;
 use crate::pin::Heir;
@@ -41,6 +41,7 @@ impl Motion {
             Motion::SoPinLost { label, serial, .. } => of("so-pin-lost", label, serial),
             Motion::Thaw { what, .. } => what.heading("thaw"),
             Motion::Freeze { what } => what.heading("freeze"),
+            Motion::DeviceAdd(add) => format!("device-add {}", print_user(&add.user)),
         }
     }
 
@@ -62,6 +63,7 @@ impl Motion {
             Motion::SoPinLost { heir, .. } => format!("so-pin none\nheir {}\n", HEXLOWER.encode(&heir.0)),
             Motion::Thaw { .. } => "frozen no\n".into(),
             Motion::Freeze { .. } => "frozen yes\n".into(),
+            Motion::DeviceAdd(add) => add.print_new(),
         }
     }
 
@@ -79,6 +81,7 @@ impl Motion {
             Motion::SoPinLost { pin, .. } => format!("so-pin {}\n", HEXLOWER.encode(pin)),
             Motion::Thaw { since, .. } => format!("frozen since {}\n", to_iso(*since)),
             Motion::Freeze { .. } => "frozen no\n".into(),
+            Motion::DeviceAdd(add) => add.print_old(),
         }
     }
 
@@ -130,6 +133,7 @@ impl Motion {
                 Motion::Thaw { what, since: from_iso(before.value("frozen since")?)? }
             }
             "freeze" => Motion::Freeze { what: Frozen::read(subject)? },
+            "device-add" => Motion::DeviceAdd(Box::new(DeviceAdd::read(user(subject)?, new, old)?)),
             _ => return None,
         })
     }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::credential::Credential;
 use crate::digest_key::DigestMechanisms;
 use crate::name::{check_label, check_user_name};
 use crate::network::Network;
@@ -60,6 +61,16 @@ pub(crate) fn wallet_set(old: WalletTerms, new: WalletTerms, reach: Option<Raise
     Motion::WalletSet(Box::new(WalletSet { id: [0x3f; 16], old, new, reach }))
 }
 
+fn device_add(old: &[(&str, &str)]) -> Motion {
+    let device = |name: &str, address: &str| Device {
+        name: name.into(),
+        credential: Credential::device(address, Network::Mainnet).expect("an address"),
+    };
+    let old = old.iter().map(|(name, address)| device(name, address)).collect();
+    let new = device("ledger", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4");
+    Motion::DeviceAdd(Box::new(DeviceAdd { user: user_of("alice", 1), old, new }))
+}
+
 /// One act of each kind, by the name of its golden file.
 pub(crate) fn examples() -> BTreeMap<&'static str, ActText> {
     let old =
@@ -95,6 +106,8 @@ pub(crate) fn examples() -> BTreeMap<&'static str, ActText> {
         ("freeze-key", freeze(Frozen::Key("eth".into(), [0x4f; 16]))),
         ("freeze-user", freeze(Frozen::User(user_of("alice", 1)))),
         ("freeze-all", freeze(Frozen::All)),
+        ("device-first", act(device_add(&[]))),
+        ("device-add", act(device_add(&[("cold \"card\"", "bc1q9vza2e8x573nczrlzms0wvx3gsqjx7vavgkx0l")]))),
     ])
 }
 
@@ -108,6 +121,8 @@ macro_rules! goldens {
 fn goldens() -> BTreeMap<&'static str, &'static str> {
     goldens!(
         "clock-take",
+        "device-add",
+        "device-first",
         "freeze-all",
         "freeze-key",
         "freeze-user",

@@ -4,6 +4,7 @@ use super::records::{ClockRecord, Epoch, NobodyRecord, TokenRecord, UserRecord};
 use crate::act::{self, Deed, Document, RecordedAct};
 use crate::audit::Event;
 use crate::clock::Believed;
+use crate::credential::Credentials;
 use crate::freeze::Freeze;
 use crate::officer::Council;
 use crate::receipt::{Batch, Content, Decision, Write};
@@ -124,15 +125,44 @@ pub(crate) fn add_user(user: &UserRecord, now: u64) -> Batch {
     Batch::new(writes, event, now)
 }
 
-/// Removes a user, and the user's freeze if there is one. The caller has made sure, with no other act of administration
+/// Replaces what a user approves with besides the OTP key, as long as the user's record is what it is. The record goes with the last
+/// credential.
+pub(crate) fn set_credentials(
+    deed: Deed,
+    user: &Versioned<UserRecord>,
+    old: Option<&Versioned<Credentials>>,
+    next: &Credentials,
+    now: u64,
+) -> Batch {
+    let place = RecordKey::credentials(&user.value.name);
+    let is_last = next.list().is_empty();
+    let write = match old {
+        Some(old) if is_last => old.remove(),
+        Some(old) => old.put(next),
+        None => Write { place, expected: None, content: Content::Put(next.encode()) },
+    };
+    let event = Event::Act(Box::new(RecordedAct {
+        deed,
+        id: place.id,
+        name: user.value.name.clone(),
+        document: (!is_last).then(|| Document::from(next)),
+        before: old.map(|old| Document::from(&old.value).digest()),
+        changes: vec![],
+    }));
+    Batch::new(vec![write], event, now).while_unchanged(user.unchanged())
+}
+
+/// Removes a user, and the user's freeze and credentials if there are any. The caller has made sure, with no other act of administration
 /// in between, that no wallet lists the user.
 pub(crate) fn remove_user(
     user: &Versioned<UserRecord>,
     freeze: Option<&Versioned<Freeze>>,
+    credentials: Option<&Versioned<Credentials>>,
     now: u64,
 ) -> Batch {
     let event = of_user(Deed::UserRemoved, Some(&user.value), None);
-    let writes = [user.remove()].into_iter().chain(freeze.map(Versioned::remove)).collect();
+    let with = freeze.map(Versioned::remove).into_iter().chain(credentials.map(Versioned::remove));
+    let writes = [user.remove()].into_iter().chain(with).collect();
     Batch::new(writes, event, now)
 }
 

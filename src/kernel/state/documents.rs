@@ -2,7 +2,11 @@
 
 use super::records::{TokenRecord, UserRecord};
 use crate::act::Document;
-use crate::act::document::{CountingUserDocument, KeyDocument, TokenDocument, UserDocument, WalletDocument};
+use crate::act::document::{
+    CountingUserDocument, CredentialDocument, CredentialsDocument, KeyDocument, TokenDocument, UserDocument,
+    WalletDocument,
+};
+use crate::credential::{Credential, Credentials};
 use crate::digest_key::DigestKey;
 use crate::factor::Form;
 use crate::officer::Council;
@@ -35,6 +39,25 @@ impl From<&UserRecord> for Document {
             }
             None => Document::CountingUser(CountingUserDocument { name, issuer, key_id, digits, confirmed }),
         }
+    }
+}
+
+impl From<&Credentials> for Document {
+    fn from(credentials: &Credentials) -> Document {
+        let documents = credentials.list().iter().map(|named| {
+            let Credential::Device(address) = &named.credential;
+            CredentialDocument::Device {
+                name: named.name.clone(),
+                network: address.network(),
+                address: address.to_string(),
+                since: named.since,
+            }
+        });
+        Document::Credentials(CredentialsDocument {
+            user: credentials.user().name.clone(),
+            key_id: credentials.user().key,
+            credentials: documents.collect(),
+        })
     }
 }
 

@@ -34,7 +34,8 @@ mod way;
 
 pub use administration::{Recorded, believe_clock, decline, stop};
 pub(crate) use administration::{
-    add_user, freeze, initialise, remove_user, restore, set_officers, take_clock, thaw, unlock_user,
+    add_user, freeze, initialise, remove_user, restore, set_credentials, set_officers, take_clock, thaw,
+    unlock_user,
 };
 pub use budget::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, Budget, LOCK_FROM, Locked,

@@ -16,6 +16,8 @@ fn the_class_of_each_act_follows_from_its_documents() {
         classes,
         [
             ("clock-take", Class::Vouchless),
+            ("device-add", Class::Loosens),
+            ("device-first", Class::Loosens),
             ("freeze-all", Class::Tightens),
             ("freeze-key", Class::Tightens),
             ("freeze-user", Class::Tightens),

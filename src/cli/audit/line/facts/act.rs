@@ -24,6 +24,8 @@ impl<'a> Facts<'a> {
             | Deed::UserConfirmed
             | Deed::UserUnlocked
             | Deed::UserRemoved
+            | Deed::DeviceAdded
+            | Deed::DeviceRemoved
             | Deed::Frozen(Freezable::User)
             | Deed::Thawed(Freezable::User) => Facts::of_users(std::slice::from_ref(name)),
             Deed::WalletCreated | Deed::Frozen(Freezable::Wallet) | Deed::Thawed(Freezable::Wallet) => {
